@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq;
 
+import java.util.Objects;
+
 /**
  * The kernel refused a call. The message is one sentence: call, operands, errno and the likely cause, for example
  * {@code irqfd assign eventfd=7 gsi=24: EBUSY (this eventfd already feeds a GSI, maybe in another VM)}.
@@ -24,6 +26,7 @@ public final class KernelException extends RuntimeException {
      */
     public KernelException(String call, String operands, Errno errno, String likelyCause) {
         super(sentence(call, operands, errno, likelyCause));
+        Objects.requireNonNull(call, "call is null");
         this.call = call;
         this.operands = operands;
         this.errno = errno.number();

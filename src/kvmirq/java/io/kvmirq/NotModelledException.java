@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq;
 
+import java.util.Objects;
+
 /** A call needs a feature that the fake kernel does not model. The message names the feature. */
 public final class NotModelledException extends UnsupportedOperationException {
     private static final long serialVersionUID = 1;
@@ -8,5 +10,6 @@ public final class NotModelledException extends UnsupportedOperationException {
     /** @param what the missing part, as the object of "does not model" */
     public NotModelledException(String what) {
         super("the fake kernel does not model " + what);
+        Objects.requireNonNull(what, "what is null");
     }
 }

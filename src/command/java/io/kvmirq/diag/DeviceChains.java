@@ -188,7 +188,9 @@ public final class DeviceChains {
 
     private static Link unreadable(Hop hop) {
         return Link.notShown(
-                hop, INTERRUPTS + " cannot be read", "run as root; a copy of a host needs its proc/interrupts, which tar copies empty");
+                hop,
+                INTERRUPTS + " cannot be read",
+                "run as root; a copy of a host needs its proc/interrupts, which tar copies empty");
     }
 
     private Optional<String> guest() {

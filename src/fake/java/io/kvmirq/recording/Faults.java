@@ -10,6 +10,7 @@ import java.lang.reflect.Method;
 import java.lang.reflect.Proxy;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
@@ -114,12 +115,14 @@ public final class Faults {
      *     that cannot fail, such as {@code getpid}
      */
     public Faults fail(String call, int nth, Errno errno) {
+        Objects.requireNonNull(call, "call is null");
         requireCanFail(call);
         return add(call, requireNth(nth), -errno.number(), Optional.empty());
     }
 
     /** Every call fails. */
     public Faults failEvery(String call, Errno errno) {
+        Objects.requireNonNull(call, "call is null");
         requireCanFail(call);
         return add(call, EVERY, -errno.number(), Optional.empty());
     }
@@ -163,6 +166,7 @@ public final class Faults {
      * @throws IllegalArgumentException as {@link #fail}
      */
     public synchronized int count(String call) {
+        Objects.requireNonNull(call, "call is null");
         FaultNames.require(call);
         return (int) calls.stream().filter(one -> one.isNamed(call)).count();
     }
@@ -184,6 +188,7 @@ public final class Faults {
 
     /** Makes the raw system calls of {@code libc} fail as told. */
     public Libc over(Libc libc) {
+        Objects.requireNonNull(libc, "libc is null");
         return (Libc) Proxy.newProxyInstance(
                 Libc.class.getClassLoader(),
                 new Class<?>[] {Libc.class},

@@ -18,6 +18,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.TreeMap;
 import java.util.stream.Stream;
@@ -101,6 +102,8 @@ public final class Preload {
      *     written, without an end
      */
     public static long finish(Raw raw, OutputStream to) throws IOException {
+        Objects.requireNonNull(raw, "raw is null");
+        Objects.requireNonNull(to, "to is null");
         long calls = 0;
         TapeWriter writer = new TapeWriter(to);
         try (to;
@@ -134,6 +137,7 @@ public final class Preload {
      * @param file a link in /proc, or a file that is no link
      */
     public static List<Long> writers(Path file) {
+        Objects.requireNonNull(file, "file is null");
         Path shown = Files.isSymbolicLink(file) ? target(file) : file;
         return ProcessHandle.allProcesses()
                 .map(ProcessHandle::pid)

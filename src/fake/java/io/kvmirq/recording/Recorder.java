@@ -13,6 +13,7 @@ import java.io.OutputStream;
 import java.lang.reflect.Method;
 import java.lang.reflect.Proxy;
 import java.nio.ByteBuffer;
+import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -57,6 +58,8 @@ public final class Recorder implements Closeable {
 
     /** @param out closed with the recorder */
     public static Recorder of(Libc libc, String name, OutputStream out) {
+        Objects.requireNonNull(name, "name is null");
+        Objects.requireNonNull(out, "out is null");
         return new Recorder(libc, name, libc.toString(), out);
     }
 
@@ -67,6 +70,7 @@ public final class Recorder implements Closeable {
      * @param out closed with the recorder
      */
     public static Recorder of(KernelBackend backend, OutputStream out) {
+        Objects.requireNonNull(out, "out is null");
         return new Recorder(backend.libc(), backend.name(), backend.description(), out);
     }
 

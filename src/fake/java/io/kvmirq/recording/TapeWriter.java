@@ -15,6 +15,7 @@ import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.IdentityHashMap;
 import java.util.List;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
@@ -117,6 +118,7 @@ public final class TapeWriter extends JsonLines {
     /** @param out closed with the writer */
     public TapeWriter(OutputStream out) {
         super(out);
+        Objects.requireNonNull(out, "out is null");
     }
 
     /**

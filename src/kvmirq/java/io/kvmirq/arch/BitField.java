@@ -2,6 +2,7 @@
 package io.kvmirq.arch;
 
 import java.util.List;
+import java.util.Objects;
 
 /**
  * A run of bits in a structure. Bit n of the structure is bit n mod 64 of its 64-bit word n / 64, least significant bit
@@ -29,11 +30,17 @@ public record BitField(String name, int low, int width, Description description)
 
     /** A field of one bit. */
     public static BitField bit(String name, int low, Description description) {
+        Objects.requireNonNull(name, "name is null");
+        Objects.requireNonNull(description, "description is null");
         return new BitField(name, low, 1, description);
     }
 
     /** A field of one bit of which 0 means {@code clear} and 1 means {@code set}. */
     public static BitField flag(String name, int low, String label, String clear, String set) {
+        Objects.requireNonNull(name, "name is null");
+        Objects.requireNonNull(label, "label is null");
+        Objects.requireNonNull(clear, "clear is null");
+        Objects.requireNonNull(set, "set is null");
         return bit(name, low, Description.oneOf(label, clear, set));
     }
 
@@ -44,6 +51,7 @@ public record BitField(String name, int low, int width, Description description)
 
     /** The same bits with another description, as in another form of the structure. */
     public BitField as(Description other) {
+        Objects.requireNonNull(other, "other is null");
         return new BitField(name, low, width, other);
     }
 

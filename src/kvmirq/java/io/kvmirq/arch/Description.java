@@ -2,6 +2,7 @@
 package io.kvmirq.arch;
 
 import java.util.List;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.function.LongFunction;
 import java.util.function.LongPredicate;
@@ -30,6 +31,14 @@ public record Description(
         int shift,
         LongUnaryOperator computed,
         List<Check> checks) {
+    public Description {
+        Objects.requireNonNull(label, "label is null");
+        Objects.requireNonNull(meaning, "meaning is null");
+        Objects.requireNonNull(role, "role is null");
+        Objects.requireNonNull(computed, "computed is null");
+        Objects.requireNonNull(checks, "checks is null");
+    }
+
     /** A rule of the manual about one field. */
     @FunctionalInterface
     public interface Check {
@@ -52,16 +61,22 @@ public record Description(
 
     /** A field whose meaning depends on its value, or on other fields. */
     public static Description saying(String label, Meaning meaning) {
+        Objects.requireNonNull(label, "label is null");
+        Objects.requireNonNull(meaning, "meaning is null");
         return new Description(label, meaning, Field.Role.NAMED, 0, false, 0, PLAIN, List.of());
     }
 
     /** A field whose value n means {@code texts[n]}. Larger values are printed as reserved. */
     public static Description oneOf(String label, String... texts) {
+        Objects.requireNonNull(label, "label is null");
+        Objects.requireNonNull(texts, "texts is null");
         return saying(label, Meaning.oneOf(texts));
     }
 
     /** A field with the same meaning for every value. */
     public static Description always(String label, String text) {
+        Objects.requireNonNull(label, "label is null");
+        Objects.requireNonNull(text, "text is null");
         return saying(label, Meaning.always(text));
     }
 
@@ -96,6 +111,7 @@ public record Description(
 
     /** The value is computed from the bits. A structure cannot be made from such a field. */
     public Description computed(LongUnaryOperator value) {
+        Objects.requireNonNull(value, "value is null");
         return new Description(label, meaning, role, ordinary, isReserved, shift, value, checks);
     }
 
@@ -105,6 +121,7 @@ public record Description(
 
     /** Adds a check, which may look at other fields. */
     public Description checked(Check check) {
+        Objects.requireNonNull(check, "check is null");
         return new Description(
                 label,
                 meaning,
@@ -122,6 +139,8 @@ public record Description(
      * @param text the error in a forbidden value, as a clause
      */
     public Description forbidding(LongPredicate forbidden, LongFunction<String> text) {
+        Objects.requireNonNull(forbidden, "forbidden is null");
+        Objects.requireNonNull(text, "text is null");
         return checked((value, bits) -> forbidden.test(value) ? Optional.of(text.apply(value)) : Optional.empty());
     }
 
@@ -131,6 +150,7 @@ public record Description(
      * @param otherwise the meaning of any other value
      */
     public Description expecting(long expected, String otherwise) {
+        Objects.requireNonNull(otherwise, "otherwise is null");
         return forbidding(
                 value -> value != expected,
                 value ->

@@ -101,6 +101,8 @@ public final class Format {
      * @param wordBits 32 or 64
      */
     public static FormatBuilder builder(String kind, String title, int wordBits, int wordCount) {
+        Objects.requireNonNull(kind, "kind is null");
+        Objects.requireNonNull(title, "title is null");
         return new FormatBuilder(kind, title, wordBits, wordCount);
     }
 
@@ -133,6 +135,7 @@ public final class Format {
      * The fields that these bits have, in the order of printing: another field may decide which of two names is meant.
      */
     public List<Field> fieldsOf(long... bits) {
+        Objects.requireNonNull(bits, "bits is null");
         return fields.stream().filter(field -> isThere(field, bits)).toList();
     }
 
@@ -144,6 +147,7 @@ public final class Format {
 
     /** The field of that name, if there is one. */
     public Optional<Field> field(String name) {
+        Objects.requireNonNull(name, "name is null");
         return Optional.ofNullable(places.get(name)).map(fields::get);
     }
 
@@ -218,6 +222,7 @@ public final class Format {
 
     /** The kind and the words in hex. */
     public String text(long... words) {
+        Objects.requireNonNull(words, "words is null");
         return Arrays.stream(words)
                 .mapToObj(word -> " 0x" + Long.toHexString(word))
                 .collect(Collectors.joining("", kind, ""));
@@ -231,6 +236,7 @@ public final class Format {
 
     /** The values of {@link #fields()}, in their order. */
     public long[] values(long... bits) {
+        Objects.requireNonNull(bits, "bits is null");
         long[] values = new long[fields.size()];
         for (int i = 0; i < values.length; i++) {
             values[i] = fields.get(i).value(bits);
@@ -280,6 +286,7 @@ public final class Format {
 
     /** Sentences about bits that the manual allows and that a person should look at. */
     public List<String> remarks(long... bits) {
+        Objects.requireNonNull(bits, "bits is null");
         return remarks.stream()
                 .filter(remark -> remark.when().test(bits))
                 .map(Remark::text)

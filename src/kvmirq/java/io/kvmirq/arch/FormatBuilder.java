@@ -5,6 +5,7 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.function.Predicate;
 
 /** Makes a {@link Format}. For use by one thread. */
@@ -29,12 +30,14 @@ public final class FormatBuilder {
 
     /** Names the words, for a manual that numbers the bits of each word from 0. */
     public FormatBuilder wordNames(String... names) {
+        Objects.requireNonNull(names, "names is null");
         wordNames = names;
         return this;
     }
 
     /** Adds fields, in the order of printing. */
     public FormatBuilder fields(Field... more) {
+        Objects.requireNonNull(more, "more is null");
         fields.addAll(List.of(more));
         return this;
     }
@@ -47,6 +50,8 @@ public final class FormatBuilder {
      * @param value 0 or 1
      */
     public FormatBuilder fieldsIf(BitField selector, int value, Field... more) {
+        Objects.requireNonNull(selector, "selector is null");
+        Objects.requireNonNull(more, "more is null");
         for (Field field : more) {
             selections.put(field.name(), new Format.Selection(selector, value));
         }
@@ -55,18 +60,22 @@ public final class FormatBuilder {
 
     /** Adds a remark, printed if {@code when} holds. */
     public FormatBuilder remark(Predicate<long[]> when, String text) {
+        Objects.requireNonNull(when, "when is null");
+        Objects.requireNonNull(text, "text is null");
         remarks.add(new Format.Remark(when, text));
         return this;
     }
 
     /** Sets the fault that hardware reports for reserved bits that are not 0. */
     public FormatBuilder reservedFault(String reason) {
+        Objects.requireNonNull(reason, "reason is null");
         fault = " (" + reason + ")";
         return this;
     }
 
     /** Hardware reads the structure only if {@code when} holds. Otherwise nothing in it is a violation. */
     public FormatBuilder looked(Predicate<long[]> when) {
+        Objects.requireNonNull(when, "when is null");
         looked = when;
         return this;
     }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch;
 
+import java.util.Objects;
 import java.util.Optional;
 
 /** A version of Linux. A stable kernel may have what only a later version brought. */
@@ -13,6 +14,7 @@ public record LinuxVersion(int major, int minor) {
 
     /** The version of a release such as {@code 6.1.0-56-amd64}. Empty if the text is not a version. */
     public static Optional<LinuxVersion> of(String release) {
+        Objects.requireNonNull(release, "release is null");
         // By hand: a regular expression takes longer to load than all else that some commands do.
         int dot = digits(release, 0);
         if (dot == 0 || dot == release.length() || release.charAt(dot) != '.') {

@@ -3,6 +3,7 @@ package io.kvmirq.arch;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Objects;
 import java.util.function.IntFunction;
 
 /** The meaning of a field's value, for people. */
@@ -17,11 +18,13 @@ public interface Meaning {
 
     /** The same words for every value. */
     static Meaning always(String text) {
+        Objects.requireNonNull(text, "text is null");
         return (value, bits) -> text;
     }
 
     /** Value n means {@code texts[n]}; larger values are reserved. */
     static Meaning oneOf(String... texts) {
+        Objects.requireNonNull(texts, "texts is null");
         return (value, bits) -> Long.compareUnsigned(value, texts.length) < 0 ? texts[(int) value] : "reserved";
     }
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch;
 
+import java.util.Objects;
+
 /** A set of small numbers in shared words, under a spinlock: the vCPUs or the irqfds of a VM on a list of KVM. */
 public class SharedSet {
     /** The word of the lock. */
@@ -20,6 +22,7 @@ public class SharedSet {
      * @param size numbers are below this
      */
     public SharedSet(SharedWords words, int base, int size) {
+        Objects.requireNonNull(words, "words is null");
         this.words = words;
         this.base = base;
         this.size = size;

@@ -3,6 +3,7 @@ package io.kvmirq.arch;
 
 import java.lang.invoke.MethodHandles;
 import java.lang.invoke.VarHandle;
+import java.util.Objects;
 
 /**
  * 64-bit words that threads, or a process and a device, share without a lock. All threads see all accesses in program
@@ -19,6 +20,7 @@ public abstract class SharedWords {
 
     /** The words of an array. */
     public static SharedWords of(long[] words) {
+        Objects.requireNonNull(words, "words is null");
         return new OfArray(words);
     }
 

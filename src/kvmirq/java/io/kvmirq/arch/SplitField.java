@@ -2,6 +2,7 @@
 package io.kvmirq.arch;
 
 import java.util.List;
+import java.util.Objects;
 
 /**
  * A number in two runs of bits, in one word or in two. In a static final field it is as fast as two shifts.
@@ -12,6 +13,13 @@ import java.util.List;
  * @param description label, meaning, role and rules
  */
 public record SplitField(String name, BitField lower, BitField upper, Description description) implements Field {
+    public SplitField {
+        Objects.requireNonNull(name, "name is null");
+        Objects.requireNonNull(lower, "lower is null");
+        Objects.requireNonNull(upper, "upper is null");
+        Objects.requireNonNull(description, "description is null");
+    }
+
     @Override
     public List<BitField> parts() {
         return List.of(lower, upper);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.backend;
 
+import java.util.Objects;
+
 /** No binding to the kernel can be used. The message gives the reason for each binding that was tried. */
 public final class BackendUnavailableException extends RuntimeException {
     private static final long serialVersionUID = 1;
@@ -8,10 +10,13 @@ public final class BackendUnavailableException extends RuntimeException {
     /** @param reason one sentence: what cannot be used, why, and what to do */
     public BackendUnavailableException(String reason) {
         super(reason);
+        Objects.requireNonNull(reason, "reason is null");
     }
 
     /** The same, with the failure that caused it. */
     public BackendUnavailableException(String reason, Throwable cause) {
         super(reason, cause);
+        Objects.requireNonNull(reason, "reason is null");
+        Objects.requireNonNull(cause, "cause is null");
     }
 }

@@ -4,6 +4,7 @@ package io.kvmirq.backend;
 import java.lang.invoke.MethodHandle;
 import java.lang.invoke.MethodHandles;
 import java.lang.invoke.MethodType;
+import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /** Tells whether the current thread is virtual. */
@@ -38,6 +39,7 @@ public final class CurrentThread {
      * @throws IllegalStateException on a virtual thread
      */
     public static void requirePlatform(String call) {
+        Objects.requireNonNull(call, "call is null");
         if (isVirtual()) {
             throw new IllegalStateException(
                     call + " blocks in the kernel and would hold the carrier of a virtual thread:"

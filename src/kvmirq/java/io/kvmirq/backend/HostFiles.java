@@ -7,6 +7,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.Set;
@@ -55,6 +56,7 @@ public interface HostFiles {
      * A file to be read piece by piece, for files that may be longer than {@link #LONGEST_TEXT}. The caller closes it.
      */
     default Optional<InputStream> open(String path) {
+        Objects.requireNonNull(path, "path is null");
         return bytes(path, Integer.MAX_VALUE).map(ByteArrayInputStream::new);
     }
 
@@ -72,11 +74,14 @@ public interface HostFiles {
      * owners.
      */
     default Optional<Owner> owner(String path) {
+        Objects.requireNonNull(path, "path is null");
+        Objects.requireNonNull(path, "path is null");
         return Optional.empty();
     }
 
     /** Why a file or directory is absent here: it does not exist, or it may not be read. */
     default Reading reading(String path) {
+        Objects.requireNonNull(path, "path is null");
         if (bytes(path, 1).isPresent() || link(path).isPresent() || !list(path).isEmpty()) {
             return Reading.READABLE;
         }
@@ -88,6 +93,7 @@ public interface HostFiles {
      * there. Absent if it is longer than {@link #LONGEST_TEXT}: a part of a text is not its text.
      */
     default Optional<String> text(String path) {
+        Objects.requireNonNull(path, "path is null");
         Optional<byte[]> bytes = bytes(path, LONGEST_TEXT + 1);
         if (bytes.isEmpty() || bytes.get().length > LONGEST_TEXT) {
             return Optional.empty();
@@ -102,6 +108,8 @@ public interface HostFiles {
      * as for {@code unlimited}.
      */
     default OptionalLong number(String path, String name) {
+        Objects.requireNonNull(path, "path is null");
+        Objects.requireNonNull(name, "name is null");
         return text(path).stream()
                 .flatMap(String::lines)
                 .filter(line -> line.startsWith(name))
@@ -113,6 +121,7 @@ public interface HostFiles {
 
     /** The last name in the target of a symbolic link: the driver, group or device that sysfs points to. */
     default Optional<String> linkName(String path) {
+        Objects.requireNonNull(path, "path is null");
         Optional<String> target = link(path);
         return target.isEmpty()
                 ? target
@@ -124,6 +133,7 @@ public interface HostFiles {
      * followed inside the directory only, and only regular files are read.
      */
     static HostFiles of(Path root) {
+        Objects.requireNonNull(root, "root is null");
         return new DirectoryFiles(root);
     }
 
@@ -153,6 +163,10 @@ public interface HostFiles {
      */
     static HostFiles of(
             Map<String, byte[]> files, Map<String, String> links, Set<String> denied, Map<String, Owner> owners) {
+        Objects.requireNonNull(files, "files is null");
+        Objects.requireNonNull(links, "links is null");
+        Objects.requireNonNull(denied, "denied is null");
+        Objects.requireNonNull(owners, "owners is null");
         return new MemoryFiles(files, links, denied, owners);
     }
 }

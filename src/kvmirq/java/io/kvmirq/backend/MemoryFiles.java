@@ -6,6 +6,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.NavigableSet;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
 import java.util.TreeSet;
@@ -68,6 +69,7 @@ final class MemoryFiles implements HostFiles {
 
     @Override
     public Optional<Owner> owner(String path) {
+        Objects.requireNonNull(path, "path is null");
         return Optional.ofNullable(owners.get(path));
     }
 }

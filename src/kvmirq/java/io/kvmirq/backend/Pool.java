@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.backend;
 
+import java.util.Objects;
 import java.util.concurrent.BlockingDeque;
 import java.util.concurrent.LinkedBlockingDeque;
 import java.util.function.Supplier;
@@ -20,10 +21,12 @@ public final class Pool<T> {
     /** @param maker creates another object if all are in use */
     public Pool(Supplier<T> maker) {
         this(maker, IDLE);
+        Objects.requireNonNull(maker, "maker is null");
     }
 
     /** @param mostIdle objects above this number are left to the garbage collector */
     public Pool(Supplier<T> maker, int mostIdle) {
+        Objects.requireNonNull(maker, "maker is null");
         this.maker = maker;
         this.idle = new LinkedBlockingDeque<>(mostIdle);
     }

@@ -406,6 +406,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
      * @throws IllegalStateException after {@link #close}
      */
     public final void reroute(MsiMessage message) {
+        Objects.requireNonNull(message, "message is null");
         forwarding.reroute(List.of(this), i -> message);
     }
 

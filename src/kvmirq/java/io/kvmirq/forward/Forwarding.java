@@ -152,6 +152,7 @@ public final class Forwarding implements AutoCloseable {
          * an adopted VM are not all known: send their events to the mirror.
          */
         public Builder mirror(Mirror told) {
+            Objects.requireNonNull(told, "told is null");
             mirror = Optional.of(told);
             return this;
         }
@@ -163,6 +164,7 @@ public final class Forwarding implements AutoCloseable {
          * too, the injector must remember it.
          */
         public Builder userspace(Userspace relay) {
+            Objects.requireNonNull(relay, "relay is null");
             userspace = Optional.of(relay);
             return this;
         }
@@ -220,6 +222,7 @@ public final class Forwarding implements AutoCloseable {
      * @throws RuntimeException as {@link #forwardAll}
      */
     public ForwardedIrq forward(MessageIrq irq, MsiMessage message) {
+        Objects.requireNonNull(message, "message is null");
         return forwardAll(irq.alone(), i -> message).get(0);
     }
 
@@ -231,6 +234,8 @@ public final class Forwarding implements AutoCloseable {
      * @throws RuntimeException as {@link #forwardAll}
      */
     public ForwardedIrq forward(MessageIrq irq, Gsi gsi, MsiMessage message) {
+        Objects.requireNonNull(gsi, "gsi is null");
+        Objects.requireNonNull(message, "message is null");
         return forward(new Batch(irq.alone(), i -> message, Optional.of(List.of(gsi)), Optional.empty(), false, false))
                 .get(0);
     }
@@ -254,6 +259,8 @@ public final class Forwarding implements AutoCloseable {
      *     {@link #close}
      */
     public List<ForwardedIrq> forwardAll(MessageIrqs which, IntFunction<MsiMessage> messages) {
+        Objects.requireNonNull(which, "which is null");
+        Objects.requireNonNull(messages, "messages is null");
         return forward(new Batch(which, messages, Optional.empty(), Optional.empty(), false, false));
     }
 
@@ -262,6 +269,8 @@ public final class Forwarding implements AutoCloseable {
      * table starts masked, too. KVM learns of an irqfd at its first unmask. Otherwise as {@link #forwardAll}.
      */
     public List<ForwardedIrq> forwardMasked(MessageIrqs which, IntFunction<MsiMessage> messages) {
+        Objects.requireNonNull(which, "which is null");
+        Objects.requireNonNull(messages, "messages is null");
         return forward(new Batch(which, messages, Optional.empty(), Optional.empty(), false, true));
     }
 
@@ -273,6 +282,8 @@ public final class Forwarding implements AutoCloseable {
      * #forwardAll}.
      */
     public List<ForwardedIrq> takeOver(MessageIrqs which, IntFunction<MsiMessage> messages) {
+        Objects.requireNonNull(which, "which is null");
+        Objects.requireNonNull(messages, "messages is null");
         return forward(new Batch(which, messages, Optional.empty(), Optional.empty(), true, false));
     }
 
@@ -285,6 +296,8 @@ public final class Forwarding implements AutoCloseable {
      * @param wired the eventfd of each vector. That it is the right one no kernel can tell
      */
     public List<ForwardedIrq> takeOver(MessageIrqs which, List<EventFd> wired, IntFunction<MsiMessage> messages) {
+        Objects.requireNonNull(which, "which is null");
+        Objects.requireNonNull(messages, "messages is null");
         if (wired.size() != which.size()) {
             throw new IllegalArgumentException(
                     wired.size() + " eventfds for " + which.size() + " vectors: expected one for each");
@@ -379,6 +392,7 @@ public final class Forwarding implements AutoCloseable {
      * @throws IllegalStateException while messages of the device are forwarded; after {@link #close}
      */
     public ForwardedIrq forward(LineIrq irq, Gsi gsi) {
+        Objects.requireNonNull(gsi, "gsi is null");
         return forward(irq, gsi, false, Optional.empty());
     }
 
@@ -420,6 +434,7 @@ public final class Forwarding implements AutoCloseable {
     }
 
     private ForwardedIrq forward(LineIrq irq, Gsi gsi, boolean takesOver, Optional<DirectEoi> direct) {
+        Objects.requireNonNull(gsi, "gsi is null");
         return started(List.of(wired(irq, gsi, takesOver, direct))).get(0);
     }
 

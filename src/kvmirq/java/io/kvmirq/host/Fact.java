@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.host;
 
+import java.util.Objects;
 import java.util.Optional;
 import java.util.function.Function;
 
@@ -15,7 +16,11 @@ public sealed interface Fact<T> {
      *
      * @param <T> the type of the value
      */
-    record Known<T>(T value) implements Fact<T> {}
+    record Known<T>(T value) implements Fact<T> {
+        public Known {
+            Objects.requireNonNull(value, "value is null");
+        }
+    }
 
     /**
      * No file shows it.
@@ -24,7 +29,12 @@ public sealed interface Fact<T> {
      * @param remedy what would make it readable, such as {@code "run as root"}
      * @param <T> the type of the value
      */
-    record Unknown<T>(String why, String remedy) implements Fact<T> {}
+    record Unknown<T>(String why, String remedy) implements Fact<T> {
+        public Unknown {
+            Objects.requireNonNull(why, "why is null");
+            Objects.requireNonNull(remedy, "remedy is null");
+        }
+    }
 
     /** The value. Empty if it is not known. */
     default Optional<T> known() {

@@ -4,6 +4,7 @@ package io.kvmirq.host;
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.mirror.MirrorHost;
 import io.kvmirq.mirror.MirrorHostProvider;
+import java.util.Objects;
 
 /** The known facts about the host that may post. */
 public final class HostForMirror implements MirrorHostProvider {
@@ -12,6 +13,7 @@ public final class HostForMirror implements MirrorHostProvider {
 
     @Override
     public MirrorHost of(HostFiles files, boolean arm64) {
+        Objects.requireNonNull(files, "files is null");
         HostFacts host = new HostFacts(files);
         if (arm64) {
             return host.vlpiKernel()

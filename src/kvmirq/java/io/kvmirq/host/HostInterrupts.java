@@ -17,6 +17,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.SortedSet;
@@ -61,6 +62,11 @@ public final class HostInterrupts implements HostIrqs {
     public record ArmedVector(
             HostIrq irq, PciAddress address, IrqKind kind, int vector, String chip, long count, List<String> sharers) {
         public ArmedVector {
+            Objects.requireNonNull(irq, "irq is null");
+            Objects.requireNonNull(address, "address is null");
+            Objects.requireNonNull(kind, "kind is null");
+            Objects.requireNonNull(chip, "chip is null");
+            Objects.requireNonNull(sharers, "sharers is null");
             sharers = List.copyOf(sharers);
         }
     }
@@ -71,7 +77,13 @@ public final class HostInterrupts implements HostIrqs {
      * @param count how often the host handled it, on all CPUs
      * @param handlers the names of its handlers, separated by commas; they may be of any driver
      */
-    public record Row(HostIrq irq, String chip, long count, String handlers) {}
+    public record Row(HostIrq irq, String chip, long count, String handlers) {
+        public Row {
+            Objects.requireNonNull(irq, "irq is null");
+            Objects.requireNonNull(chip, "chip is null");
+            Objects.requireNonNull(handlers, "handlers is null");
+        }
+    }
 
     /** Hardware number and trigger, then the handlers. Loaded with the first device that is asked for. */
     private static final class Hardware {
@@ -352,12 +364,14 @@ public final class HostInterrupts implements HostIrqs {
      * while no guest ran) and {@code PIW} (wakeups of blocked vCPUs). Empty if there is no such row.
      */
     public OptionalLong count(String row) {
+        Objects.requireNonNull(row, "row is null");
         Long count = named.get(row);
         return count == null ? OptionalLong.empty() : OptionalLong.of(count);
     }
 
     /** The irqs of a device that VFIO has armed, in the order of the irqs. */
     public List<ArmedVector> armed(PciAddress address) {
+        Objects.requireNonNull(address, "address is null");
         return armed.stream().filter(one -> one.address().equals(address)).toList();
     }
 
@@ -406,6 +420,7 @@ public final class HostInterrupts implements HostIrqs {
     /** As it was when the text was read; empty for interrupts of platform devices, errors and requests. */
     @Override
     public Optional<HostIrq> of(DeviceIrq irq) {
+        Objects.requireNonNull(irq, "irq is null");
         return armed.stream()
                 .filter(one -> one.address().equals(irq.device().name())
                         && one.kind() == irq.info().kind()
@@ -421,6 +436,7 @@ public final class HostInterrupts implements HostIrqs {
 
     /** Whether an interrupt controller has a name that begins so. {@code IR-} is that of interrupt remapping on x86. */
     public boolean hasChip(String prefix) {
+        Objects.requireNonNull(prefix, "prefix is null");
         for (String chip : chips) {
             if (chip.startsWith(prefix)) {
                 return true;

@@ -6,6 +6,7 @@ import io.kvmirq.backend.HostFiles;
 import java.util.ArrayList;
 import java.util.EnumSet;
 import java.util.List;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.Set;
@@ -75,7 +76,13 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
      *
      * @param count the number of interrupts. Empty if the configuration space could not be read
      */
-    public record Irqs(Kind kind, OptionalInt count, Set<Flag> flags) {}
+    public record Irqs(Kind kind, OptionalInt count, Set<Flag> flags) {
+        public Irqs {
+            Objects.requireNonNull(kind, "kind is null");
+            Objects.requireNonNull(count, "count is null");
+            Objects.requireNonNull(flags, "flags is null");
+        }
+    }
 
     /** Why VFIO refuses a device. */
     public enum Obstacle {
@@ -108,7 +115,13 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
      * @param text the cause, one sentence with the names it is about
      * @param remedy what to do
      */
-    public record Refusal(Obstacle cause, String text, String remedy) {}
+    public record Refusal(Obstacle cause, String text, String remedy) {
+        public Refusal {
+            Objects.requireNonNull(cause, "cause is null");
+            Objects.requireNonNull(text, "text is null");
+            Objects.requireNonNull(remedy, "remedy is null");
+        }
+    }
 
     /** The second way of a remedy. The module is loaded where this is read, and modprobe would ignore the option. */
     private static final String ALLOW_UNSAFE = ", or, if all guests are trusted, echo 1 >"
@@ -122,6 +135,8 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
             + " q35,kernel-irqchip=split -device ";
 
     public VfioOutlook {
+        Objects.requireNonNull(irqs, "irqs is null");
+        Objects.requireNonNull(refusals, "refusals is null");
         irqs = List.copyOf(irqs);
         refusals = List.copyOf(refusals);
     }

@@ -3,6 +3,7 @@ package io.kvmirq.host;
 
 import io.kvmirq.PciAddress;
 import java.util.List;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.OptionalInt;
 
@@ -43,7 +44,11 @@ public record VmProcess(
      * @param fd its descriptor
      * @param thread the thread that runs it, where QEMU names it {@code CPU n/KVM}
      */
-    public record VcpuFile(int id, int fd, OptionalInt thread) {}
+    public record VcpuFile(int id, int fd, OptionalInt thread) {
+        public VcpuFile {
+            Objects.requireNonNull(thread, "thread is null");
+        }
+    }
 
     /**
      * An eventfd.
@@ -53,9 +58,22 @@ public record VmProcess(
      * @param count its counter, unsigned. One that an irqfd drains is 0 since Linux 5.11
      * @param polled whether an epoll of the process waits for it
      */
-    public record EventfdFile(int fd, OptionalInt id, long count, boolean polled) {}
+    public record EventfdFile(int fd, OptionalInt id, long count, boolean polled) {
+        public EventfdFile {
+            Objects.requireNonNull(id, "id is null");
+        }
+    }
 
     public VmProcess {
+        Objects.requireNonNull(command, "command is null");
+        Objects.requireNonNull(guest, "guest is null");
+        Objects.requireNonNull(arguments, "arguments is null");
+        Objects.requireNonNull(vms, "vms is null");
+        Objects.requireNonNull(vcpus, "vcpus is null");
+        Objects.requireNonNull(kvmDevices, "kvmDevices is null");
+        Objects.requireNonNull(eventfds, "eventfds is null");
+        Objects.requireNonNull(devices, "devices is null");
+        Objects.requireNonNull(mayHave, "mayHave is null");
         arguments = List.copyOf(arguments);
         vms = List.copyOf(vms);
         vcpus = List.copyOf(vcpus);

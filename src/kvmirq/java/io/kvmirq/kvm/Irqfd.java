@@ -171,6 +171,7 @@ public final class Irqfd implements AutoCloseable {
 
     /** Whether it is an irqfd of this VM. */
     public boolean isOf(Vm other) {
+        Objects.requireNonNull(other, "other is null");
         return vm == other;
     }
 

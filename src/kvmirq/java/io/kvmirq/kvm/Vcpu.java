@@ -84,9 +84,10 @@ public final class Vcpu implements AutoCloseable {
         return id;
     }
 
-    /** Whether it was made by this VM. */
-    public boolean isOf(Vm vm) {
-        return calls.vm().vm() == vm.fd();
+    /** Whether it is a vCPU of the VM with this handle, {@link Vm#fd}. */
+    public boolean isOf(Fd vm) {
+        Objects.requireNonNull(vm, "vm is null");
+        return calls.vm().vm() == vm;
     }
 
     private void requireItsThread() {
@@ -304,6 +305,7 @@ public final class Vcpu implements AutoCloseable {
      * @throws io.kvmirq.KernelException EINVAL if they contradict each other, or the base of the LAPIC is invalid
      */
     public void setSystemRegisters(X86SystemRegisters registers) {
+        Objects.requireNonNull(registers, "registers is null");
         write("CR0", KernelCall.SREGS_SET, Uapi.KVM_SET_SREGS, registers);
     }
 
@@ -361,6 +363,7 @@ public final class Vcpu implements AutoCloseable {
      * vCPU begins with all in their initial state, and {@link #setXsave} sets all.
      */
     public void setFpu(X86Fpu fpu) {
+        Objects.requireNonNull(fpu, "fpu is null");
         write("an FPU", KernelCall.FPU_SET, Uapi.KVM_SET_FPU, fpu);
     }
 
@@ -423,6 +426,7 @@ public final class Vcpu implements AutoCloseable {
      *     Management Mode
      */
     public void setEvents(X86Events events) {
+        Objects.requireNonNull(events, "events is null");
         write("events", KernelCall.EVENTS_SET, Uapi.KVM_SET_VCPU_EVENTS, events);
     }
 
@@ -455,6 +459,7 @@ public final class Vcpu implements AutoCloseable {
      * @throws io.kvmirq.KernelException EINVAL in a VM without in-kernel irqchip; in x2APIC mode also for another id
      */
     public void setLapic(X86Lapic next) {
+        Objects.requireNonNull(next, "next is null");
         write("a LAPIC", KernelCall.LAPIC_SET, Uapi.KVM_SET_LAPIC, next);
     }
 

@@ -568,6 +568,7 @@ public final class Vm implements AutoCloseable {
      *     writes; ENOSPC when the VM's bus is full
      */
     public IoEventFd assignIoEventFd(IoAddress address, EventFd event) {
+        Objects.requireNonNull(address, "address is null");
         return new IoEventFd(calls, address, event);
     }
 

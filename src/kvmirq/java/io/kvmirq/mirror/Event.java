@@ -11,6 +11,7 @@ import io.kvmirq.arch.apic.InhibitReason;
 import java.util.EnumSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
 import java.util.stream.Collectors;
@@ -35,7 +36,11 @@ public sealed interface Event {
     }
 
     /** The VM has an irqchip. {@link ConsumerAdded} implies this: KVM refuses an irqfd without one. */
-    record IrqchipCreated(Irqchip kind) implements Event {}
+    record IrqchipCreated(Irqchip kind) implements Event {
+        public IrqchipCreated {
+            Objects.requireNonNull(kind, "kind is null");
+        }
+    }
 
     /** x86: the VM uses 32-bit APIC ids from now on (KVM_X2APIC_API_USE_32BIT_IDS). */
     record ApicIdsWidened() implements Event {}
@@ -51,10 +56,18 @@ public sealed interface Event {
      *
      * @param vcpu on x86 also its APIC id
      */
-    record VcpuAdded(VcpuId vcpu) implements Event {}
+    record VcpuAdded(VcpuId vcpu) implements Event {
+        public VcpuAdded {
+            Objects.requireNonNull(vcpu, "vcpu is null");
+        }
+    }
 
     /** A vCPU is gone. */
-    record VcpuRemoved(VcpuId vcpu) implements Event {}
+    record VcpuRemoved(VcpuId vcpu) implements Event {
+        public VcpuRemoved {
+            Objects.requireNonNull(vcpu, "vcpu is null");
+        }
+    }
 
     /**
      * The routing table changed.
@@ -71,11 +84,13 @@ public sealed interface Event {
 
         /** The GSIs of these routes changed; these are all routes that those GSIs have now. */
         public static RoutesCommitted of(Route... routes) {
+            Objects.requireNonNull(routes, "routes is null");
             return new RoutesCommitted(Stream.of(routes).collect(Collectors.groupingBy(Route::gsi)));
         }
 
         /** A GSI has no route any more. */
         public static RoutesCommitted without(Gsi gsi) {
+            Objects.requireNonNull(gsi, "gsi is null");
             return new RoutesCommitted(Map.of(gsi, List.of()));
         }
     }
@@ -87,6 +102,12 @@ public sealed interface Event {
      * @param resample the eventfd that the guest's EOI signals, for a level-triggered interrupt
      */
     record ConsumerAdded(EventFdId event, Gsi gsi, Optional<EventFdId> resample) implements Event {
+        public ConsumerAdded {
+            Objects.requireNonNull(event, "event is null");
+            Objects.requireNonNull(gsi, "gsi is null");
+            Objects.requireNonNull(resample, "resample is null");
+        }
+
         /** An irqfd of an edge. */
         public ConsumerAdded(EventFdId event, Gsi gsi) {
             this(event, gsi, Optional.empty());
@@ -112,6 +133,11 @@ public sealed interface Event {
             implements Event {
         /** Copies the lists. */
         public MessagesForwarded {
+            Objects.requireNonNull(device, "device is null");
+            Objects.requireNonNull(kind, "kind is null");
+            Objects.requireNonNull(events, "events is null");
+            Objects.requireNonNull(gsis, "gsis is null");
+            Objects.requireNonNull(messages, "messages is null");
             events = List.copyOf(events);
             gsis = List.copyOf(gsis);
             messages = List.copyOf(messages);
@@ -131,19 +157,34 @@ public sealed interface Event {
     }
 
     /** An irqfd is gone. */
-    record ConsumerRemoved(EventFdId event, Gsi gsi) implements Event {}
+    record ConsumerRemoved(EventFdId event, Gsi gsi) implements Event {
+        public ConsumerRemoved {
+            Objects.requireNonNull(event, "event is null");
+            Objects.requireNonNull(gsi, "gsi is null");
+        }
+    }
 
     /**
      * VFIO signals an eventfd for an interrupt of a device. The first message on an eventfd is its producer. The kernel
      * refuses another message on the same eventfd for bypass, also after the first is gone, until it is added again.
      */
-    record ProducerAdded(EventFdId event, Producer producer) implements Event {}
+    record ProducerAdded(EventFdId event, Producer producer) implements Event {
+        public ProducerAdded {
+            Objects.requireNonNull(event, "event is null");
+            Objects.requireNonNull(producer, "producer is null");
+        }
+    }
 
     /**
      * VFIO no longer signals an eventfd for an interrupt of a device. An interrupt that gets another eventfd is removed
      * and added.
      */
-    record ProducerRemoved(EventFdId event, Producer producer) implements Event {}
+    record ProducerRemoved(EventFdId event, Producer producer) implements Event {
+        public ProducerRemoved {
+            Objects.requireNonNull(event, "event is null");
+            Objects.requireNonNull(producer, "producer is null");
+        }
+    }
 
     /**
      * The delivery of a device's interrupt changed. Without this event it is {@link DeliveryPath#KERNEL}. Nothing
@@ -152,7 +193,12 @@ public sealed interface Event {
      * @param event the eventfd that VFIO signals
      * @param delivery from now on
      */
-    record DeliveryChanged(EventFdId event, DeliveryPath delivery) implements Event {}
+    record DeliveryChanged(EventFdId event, DeliveryPath delivery) implements Event {
+        public DeliveryChanged {
+            Objects.requireNonNull(event, "event is null");
+            Objects.requireNonNull(delivery, "delivery is null");
+        }
+    }
 
     /**
      * A device entered or left a domain of VFIO. Without this event it is in one, since VFIO enables no interrupt
@@ -160,7 +206,11 @@ public sealed interface Event {
      *
      * @param unmanaged whether the domain is of type UNMANAGED; it counts on AMD only
      */
-    record DomainChanged(DeviceName device, boolean unmanaged) implements Event {}
+    record DomainChanged(DeviceName device, boolean unmanaged) implements Event {
+        public DomainChanged {
+            Objects.requireNonNull(device, "device is null");
+        }
+    }
 
     /**
      * x86: the reasons that inhibit APIC virtualization changed. On AMD a vCPU follows when it next enters the guest;
@@ -181,19 +231,35 @@ public sealed interface Event {
      *
      * @param cpu the physical APIC id of the CPU, {@code apicid} in {@code /proc/cpuinfo}
      */
-    record VcpuLoaded(VcpuId vcpu, int cpu) implements Event {}
+    record VcpuLoaded(VcpuId vcpu, int cpu) implements Event {
+        public VcpuLoaded {
+            Objects.requireNonNull(vcpu, "vcpu is null");
+        }
+    }
 
     /**
      * The host took the CPU away from a vCPU. It does not change a vCPU that sleeps: one that is woken is as it was
      * until it is loaded.
      */
-    record VcpuPreempted(VcpuId vcpu) implements Event {}
+    record VcpuPreempted(VcpuId vcpu) implements Event {
+        public VcpuPreempted {
+            Objects.requireNonNull(vcpu, "vcpu is null");
+        }
+    }
 
     /** {@code KVM_RUN} of a vCPU returned, and its thread is in user space. */
-    record VcpuLeft(VcpuId vcpu) implements Event {}
+    record VcpuLeft(VcpuId vcpu) implements Event {
+        public VcpuLeft {
+            Objects.requireNonNull(vcpu, "vcpu is null");
+        }
+    }
 
     /** A vCPU sleeps until an interrupt wakes it. */
-    record VcpuBlocked(VcpuId vcpu) implements Event {}
+    record VcpuBlocked(VcpuId vcpu) implements Event {
+        public VcpuBlocked {
+            Objects.requireNonNull(vcpu, "vcpu is null");
+        }
+    }
 
     /** arm64: the VM has an ITS. */
     record ItsAdded(long its) implements Event {}
@@ -205,7 +271,11 @@ public sealed interface Event {
      * @param lpi 8192 or more
      * @param vcpu the vCPU of the LPI's collection
      */
-    record EventMapped(long its, int device, int event, int lpi, VcpuId vcpu) implements Event {}
+    record EventMapped(long its, int device, int event, int lpi, VcpuId vcpu) implements Event {
+        public EventMapped {
+            Objects.requireNonNull(vcpu, "vcpu is null");
+        }
+    }
 
     /** arm64: a guest's event of a device has no LPI. */
     record EventUnmapped(long its, int device, int event) implements Event {}
@@ -216,17 +286,34 @@ public sealed interface Event {
      * GuestMsix} and {@code GuestMsi} keep and restore. A message that comes to an interrupt that is masked already has no
      * event, because the device signals the eventfd itself.
      */
-    record Held(Producer producer, HeldMessage message) implements Event {}
+    record Held(Producer producer, HeldMessage message) implements Event {
+        public Held {
+            Objects.requireNonNull(producer, "producer is null");
+            Objects.requireNonNull(message, "message is null");
+        }
+    }
 
     /**
      * The message that was held back goes on to the guest, or to the owner of the eventfd. Or it is no more, because the
      * device was reset, or its interrupt was forwarded anew and lets messages through.
      */
-    record Released(Producer producer) implements Event {}
+    record Released(Producer producer) implements Event {
+        public Released {
+            Objects.requireNonNull(producer, "producer is null");
+        }
+    }
 
     /** The line of a device has direct EOI from now on. */
-    record LineForwarded(EventFdId event) implements Event {}
+    record LineForwarded(EventFdId event) implements Event {
+        public LineForwarded {
+            Objects.requireNonNull(event, "event is null");
+        }
+    }
 
     /** The line of a device is masked automatically again. */
-    record LineUnforwarded(EventFdId event) implements Event {}
+    record LineUnforwarded(EventFdId event) implements Event {
+        public LineUnforwarded {
+            Objects.requireNonNull(event, "event is null");
+        }
+    }
 }

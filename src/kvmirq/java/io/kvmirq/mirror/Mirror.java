@@ -4,6 +4,7 @@ package io.kvmirq.mirror;
 import io.kvmirq.EventFdId;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Objects;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
@@ -30,16 +31,19 @@ public final class Mirror {
 
     /** A mirror of a VM without any set-up yet. */
     public static Mirror of(MirrorHost host) {
+        Objects.requireNonNull(host, "host is null");
         return new Mirror(host);
     }
 
     /** Folds an event into the state. Report an event after its step succeeded, in the order of the steps. */
     public void apply(Event event) {
+        Objects.requireNonNull(event, "event is null");
         apply(List.of(event));
     }
 
     /** Folds events into the state, in their order. No snapshot shows a part of them. */
     public synchronized void apply(List<? extends Event> events) {
+        Objects.requireNonNull(events, "events is null");
         waiting.add(List.copyOf(events));
         current = false;
         now = null;
@@ -74,6 +78,7 @@ public final class Mirror {
 
     /** The interrupt of an eventfd now, as {@link Snapshot#of}. It may show a part of a list of events. */
     public Optional<PredictedIrq> irq(EventFdId event) {
+        Objects.requireNonNull(event, "event is null");
         if (!current) {
             fold();
         }

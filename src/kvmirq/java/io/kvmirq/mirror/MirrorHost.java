@@ -4,32 +4,39 @@ package io.kvmirq.mirror;
 import io.kvmirq.arch.amd.AvicKernel;
 import io.kvmirq.arch.apic.PostingHost;
 import io.kvmirq.arch.gic.VlpiKernel;
+import java.util.Objects;
 import java.util.Optional;
 
 /** The known facts of the host that a mirror predicts for. Immutable. */
 public sealed interface MirrorHost {
     /** An x86 host. */
     static MirrorHost x86(PostingHost host) {
+        Objects.requireNonNull(host, "host is null");
         return new X86(host, Optional.empty());
     }
 
     /** An AMD host whose kernel is known. */
     static MirrorHost x86(PostingHost host, AvicKernel kernel) {
+        Objects.requireNonNull(host, "host is null");
+        Objects.requireNonNull(kernel, "kernel is null");
         return new X86(host, Optional.of(kernel));
     }
 
     /** An arm64 host. */
     static MirrorHost arm64(boolean gicv4, VlpiKernel kernel) {
+        Objects.requireNonNull(kernel, "kernel is null");
         return new Arm64(Optional.of(gicv4), kernel);
     }
 
     /** An arm64 host that does not show whether KVM uses GICv4. */
     static MirrorHost arm64(VlpiKernel kernel) {
+        Objects.requireNonNull(kernel, "kernel is null");
         return new Arm64(Optional.empty(), kernel);
     }
 
     /** A host without known facts. */
     static MirrorHost unknown(String reason) {
+        Objects.requireNonNull(reason, "reason is null");
         return new Unknown(reason);
     }
 
@@ -39,7 +46,12 @@ public sealed interface MirrorHost {
      * @param host what its files say of posting
      * @param avic AMD: how its kernel posts; empty if not known. GALogIntr is then unknown
      */
-    record X86(PostingHost host, Optional<AvicKernel> avic) implements MirrorHost {}
+    record X86(PostingHost host, Optional<AvicKernel> avic) implements MirrorHost {
+        public X86 {
+            Objects.requireNonNull(host, "host is null");
+            Objects.requireNonNull(avic, "avic is null");
+        }
+    }
 
     /**
      * An arm64 host.
@@ -47,12 +59,21 @@ public sealed interface MirrorHost {
      * @param gicv4 whether the host has GICv4 and KVM uses it; empty if not known
      * @param kernel how KVM finds the LPI of a host irq
      */
-    record Arm64(Optional<Boolean> gicv4, VlpiKernel kernel) implements MirrorHost {}
+    record Arm64(Optional<Boolean> gicv4, VlpiKernel kernel) implements MirrorHost {
+        public Arm64 {
+            Objects.requireNonNull(gicv4, "gicv4 is null");
+            Objects.requireNonNull(kernel, "kernel is null");
+        }
+    }
 
     /**
      * A host without known facts.
      *
      * @param reason why, in one sentence
      */
-    record Unknown(String reason) implements MirrorHost {}
+    record Unknown(String reason) implements MirrorHost {
+        public Unknown {
+            Objects.requireNonNull(reason, "reason is null");
+        }
+    }
 }

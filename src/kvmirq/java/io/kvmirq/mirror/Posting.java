@@ -5,6 +5,7 @@ import io.kvmirq.InterruptVector;
 import io.kvmirq.VcpuId;
 import io.kvmirq.arch.apic.PostingObstacle;
 import io.kvmirq.arch.gic.VlpiObstacle;
+import java.util.Objects;
 import java.util.Optional;
 
 /** Whether hardware delivers an interrupt to the guest without the host's software. Immutable. */
@@ -19,6 +20,11 @@ public sealed interface Posting {
      * @param note a limit of this delivery, in one sentence
      */
     record Posted(Target what, Optional<String> note) implements Posting {
+        public Posted {
+            Objects.requireNonNull(what, "what is null");
+            Objects.requireNonNull(note, "note is null");
+        }
+
         @Override
         public String text() {
             return "posted to " + what + note.map(more -> ": " + more).orElse("");
@@ -33,6 +39,11 @@ public sealed interface Posting {
      * @param remedy what to do about it
      */
     record NotPosted(String reason, String remedy) implements Posting {
+        public NotPosted {
+            Objects.requireNonNull(reason, "reason is null");
+            Objects.requireNonNull(remedy, "remedy is null");
+        }
+
         @Override
         public String text() {
             return "not posted: " + reason + " (" + remedy + ")";
@@ -45,6 +56,10 @@ public sealed interface Posting {
      * @param reason the fact that is not known
      */
     record Unknown(String reason) implements Posting {
+        public Unknown {
+            Objects.requireNonNull(reason, "reason is null");
+        }
+
         @Override
         public String text() {
             return "unknown whether posted: " + reason;
@@ -56,6 +71,11 @@ public sealed interface Posting {
 
     /** A vector of a vCPU, on x86. */
     record ToVcpu(VcpuId vcpu, InterruptVector vector) implements Target {
+        public ToVcpu {
+            Objects.requireNonNull(vcpu, "vcpu is null");
+            Objects.requireNonNull(vector, "vector is null");
+        }
+
         @Override
         public String toString() {
             return vcpu + ", " + vector;
@@ -69,6 +89,10 @@ public sealed interface Posting {
      * @param vcpu the vCPU of the LPI's collection
      */
     record ToLpi(int lpi, VcpuId vcpu) implements Target {
+        public ToLpi {
+            Objects.requireNonNull(vcpu, "vcpu is null");
+        }
+
         @Override
         public String toString() {
             return vcpu + ", LPI " + lpi;

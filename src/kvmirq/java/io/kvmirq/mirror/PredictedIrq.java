@@ -6,6 +6,7 @@ import io.kvmirq.Gsi;
 import io.kvmirq.Route;
 import io.kvmirq.VcpuId;
 import java.util.List;
+import java.util.Objects;
 import java.util.Optional;
 
 /**
@@ -34,6 +35,18 @@ public record PredictedIrq(
         Optional<PredictedIrte> irte,
         Optional<PredictedListRegister> listRegister,
         Optional<LineHandler> handler) {
+    public PredictedIrq {
+        Objects.requireNonNull(event, "event is null");
+        Objects.requireNonNull(producer, "producer is null");
+        Objects.requireNonNull(consumer, "consumer is null");
+        Objects.requireNonNull(routes, "routes is null");
+        Objects.requireNonNull(posting, "posting is null");
+        Objects.requireNonNull(vcpu, "vcpu is null");
+        Objects.requireNonNull(irte, "irte is null");
+        Objects.requireNonNull(listRegister, "listRegister is null");
+        Objects.requireNonNull(handler, "handler is null");
+    }
+
     PredictedIrq with(PredictedIrte entry) {
         return new PredictedIrq(
                 event, producer, consumer, routes, posting, vcpu, Optional.of(entry), listRegister, handler);

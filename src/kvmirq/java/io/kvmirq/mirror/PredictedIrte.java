@@ -7,6 +7,7 @@ import io.kvmirq.arch.amd.GaIrte;
 import io.kvmirq.arch.amd.LegacyIrte;
 import io.kvmirq.arch.vtd.Irte;
 import io.kvmirq.arch.vtd.PostedIrte;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.OptionalInt;
 
@@ -61,6 +62,11 @@ public sealed interface PredictedIrte {
      * @param vcpu the vCPU
      */
     record VtdPosted(VcpuId vcpu, InterruptVector vector) implements PredictedIrte {
+        public VtdPosted {
+            Objects.requireNonNull(vcpu, "vcpu is null");
+            Objects.requireNonNull(vector, "vector is null");
+        }
+
         @Override
         public long lowMask() {
             return Irte.PRESENT.mask() | Irte.POSTED.mask() | PostedIrte.URGENT.mask() | Irte.VECTOR.mask();
@@ -78,6 +84,10 @@ public sealed interface PredictedIrte {
      * @param bits the length of the entry, 32 or 128; empty if the host does not say
      */
     record AmdRemapped(OptionalInt bits) implements PredictedIrte {
+        public AmdRemapped {
+            Objects.requireNonNull(bits, "bits is null");
+        }
+
         /** Bit 7 is reserved, and 0, in an entry of 32 bits. */
         @Override
         public long lowMask() {
@@ -106,6 +116,14 @@ public sealed interface PredictedIrte {
             Optional<Boolean> gaLogIntr,
             OptionalInt destination)
             implements PredictedIrte {
+        public AmdGuest {
+            Objects.requireNonNull(vcpu, "vcpu is null");
+            Objects.requireNonNull(vector, "vector is null");
+            Objects.requireNonNull(isRun, "isRun is null");
+            Objects.requireNonNull(gaLogIntr, "gaLogIntr is null");
+            Objects.requireNonNull(destination, "destination is null");
+        }
+
         private static final int DESTINATION_LOW_BITS = GaIrte.DESTINATION_LOW.width();
 
         @Override

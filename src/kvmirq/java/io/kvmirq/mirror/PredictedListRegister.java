@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.mirror;
 
+import java.util.Objects;
+
 /**
  * The predicted list register of an interrupt that KVM delivers on arm64.
  *
@@ -8,6 +10,10 @@ package io.kvmirq.mirror;
  * @param eoi the effect of the guest's EOI outside the guest
  */
 public record PredictedListRegister(int intid, Eoi eoi) {
+    public PredictedListRegister {
+        Objects.requireNonNull(eoi, "eoi is null");
+    }
+
     /** The effect of the guest's EOI outside the guest. */
     public enum Eoi {
         /** None. */

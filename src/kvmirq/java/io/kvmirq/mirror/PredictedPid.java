@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.mirror;
 
+import java.util.Objects;
 import java.util.OptionalInt;
 
 /**
@@ -12,4 +13,8 @@ import java.util.OptionalInt;
  * @param cpu the physical APIC id of the CPU that PID.NDST names; empty if the vCPU does not run, since it may wake
  *     elsewhere
  */
-public record PredictedPid(int nv, boolean sn, OptionalInt cpu) {}
+public record PredictedPid(int nv, boolean sn, OptionalInt cpu) {
+    public PredictedPid {
+        Objects.requireNonNull(cpu, "cpu is null");
+    }
+}

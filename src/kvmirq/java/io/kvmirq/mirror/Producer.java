@@ -2,6 +2,7 @@
 package io.kvmirq.mirror;
 
 import io.kvmirq.DeviceName;
+import java.util.Objects;
 
 /**
  * The device's end of an interrupt: a vector, or a line, whose trigger is an eventfd.
@@ -9,6 +10,11 @@ import io.kvmirq.DeviceName;
  * @param number the vector of MSI or MSI-X, the number of a platform interrupt, 0 for INTx
  */
 public record Producer(DeviceName device, Kind kind, int number) {
+    public Producer {
+        Objects.requireNonNull(device, "device is null");
+        Objects.requireNonNull(kind, "kind is null");
+    }
+
     /** The kinds of device interrupts. */
     public enum Kind {
         /** The line of a PCI device. */

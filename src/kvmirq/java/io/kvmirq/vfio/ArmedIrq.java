@@ -2,6 +2,7 @@
 package io.kvmirq.vfio;
 
 import io.kvmirq.kernel.EventFd;
+import java.util.Objects;
 
 /** One interrupt of a device, with an eventfd. Thread-safe. */
 public sealed class ArmedIrq extends Armed permits ArmedLine {
@@ -22,6 +23,7 @@ public sealed class ArmedIrq extends Armed permits ArmedLine {
      * @throws VectorsDisturbedException if the kernel refuses; it has its former eventfd again
      */
     public final void set(EventFd event) {
+        Objects.requireNonNull(event, "event is null");
         synchronized (irqs()) {
             requireOpen();
             requireApart(event);

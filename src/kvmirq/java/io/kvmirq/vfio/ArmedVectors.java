@@ -3,6 +3,7 @@ package io.kvmirq.vfio;
 
 import io.kvmirq.kernel.EventFd;
 import java.util.List;
+import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -59,6 +60,7 @@ public final class ArmedVectors extends Armed {
      *     #growLosingInterrupts}
      */
     public void set(int vector, EventFd event) {
+        Objects.requireNonNull(event, "event is null");
         set(vector, List.of(event));
     }
 

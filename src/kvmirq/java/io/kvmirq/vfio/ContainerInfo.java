@@ -10,6 +10,7 @@ import io.kvmirq.uapi.UapiVfio.VfioIommuType1InfoDmaAvail;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Objects;
 import java.util.OptionalInt;
 import java.util.OptionalLong;
 
@@ -28,6 +29,9 @@ public record ContainerInfo(
     private static final int RANGE = 16;
 
     public ContainerInfo {
+        Objects.requireNonNull(ranges, "ranges is null");
+        Objects.requireNonNull(mappingsLeft, "mappingsLeft is null");
+        Objects.requireNonNull(dirtyPageSizes, "dirtyPageSizes is null");
         ranges = List.copyOf(ranges);
     }
 

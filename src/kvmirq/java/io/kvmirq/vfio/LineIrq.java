@@ -2,6 +2,7 @@
 package io.kvmirq.vfio;
 
 import io.kvmirq.kernel.EventFd;
+import java.util.Objects;
 
 /** A line: INTx of a PCI device, or an interrupt of a platform device, which is level-triggered if it masks itself. */
 public final class LineIrq extends DeviceIrq {
@@ -18,6 +19,7 @@ public final class LineIrq extends DeviceIrq {
      * @throws IllegalStateException while MSI or MSI-X of the device is armed, or the line
      */
     public ArmedLine arm(EventFd event) {
+        Objects.requireNonNull(event, "event is null");
         return ArmedLine.arm(device().interrupts(), index(), event);
     }
 }

@@ -46,6 +46,7 @@ public final class MessageIrqs extends AbstractList<MessageIrq> {
      * @throws IllegalStateException while another kind of the device's INTx, MSI and MSI-X is armed, or this one
      */
     public ArmedVectors arm(List<EventFd> events) {
+        Objects.requireNonNull(events, "events is null");
         return arm(List.copyOf(events).toArray(EventFd[]::new));
     }
 

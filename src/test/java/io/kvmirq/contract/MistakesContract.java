@@ -210,10 +210,12 @@ class MistakesContract extends KernelSuite {
         assertThat(sentence(() -> parts().vcpu(SECOND, vcpu)))
                 .isEqualTo("IllegalArgumentException: vcpu 0 (fd N) is named vcpu 1: expected its own id, vcpu 0");
         assertThat(sentence(() -> parts().irqfd(foreign)))
-                .matches("IllegalArgumentException: irqfd .* is no part of vm \\(fd N\\): it belongs to another VM, .*");
+                .matches(
+                        "IllegalArgumentException: irqfd .* is no part of vm \\(fd N\\): it belongs to another VM, .*");
         assertThat(sentence(() -> parts().event("second", ofSecond)))
-                .isEqualTo("IllegalArgumentException: eventfd (fd N) belongs to another Kernel than vm (fd N): handles of"
-                        + " two kernels do not mix, open both from one");
+                .isEqualTo(
+                        "IllegalArgumentException: eventfd (fd N) belongs to another Kernel than vm (fd N): handles of"
+                                + " two kernels do not mix, open both from one");
     }
 
     private static VmSnapshot snapshot(boolean moving, VmParts parts) {

@@ -3,6 +3,7 @@ package io.kvmirq.pci;
 
 import io.kvmirq.Gsi;
 import java.util.List;
+import java.util.Objects;
 
 /** MSI or MSI-X of a device as its guest sees it, as far as both are alike: their state can be saved. */
 public abstract sealed class GuestMessages implements DeviceState permits GuestMsi, GuestMsix {
@@ -50,6 +51,7 @@ public abstract sealed class GuestMessages implements DeviceState permits GuestM
 
     @Override
     public final int forwardedTo(Gsi gsi) {
+        Objects.requireNonNull(gsi, "gsi is null");
         return (int) gsis().stream().filter(gsi::equals).count();
     }
 }

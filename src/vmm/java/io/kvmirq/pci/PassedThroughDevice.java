@@ -24,6 +24,7 @@ import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.Queue;
@@ -127,18 +128,21 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
 
         /** Gives the device an interrupt pin, if the host's has one: INTA#, at this pin of the IOAPIC. */
         public Builder intx(Gsi pin) {
+            Objects.requireNonNull(pin, "pin is null");
             gsi = Optional.of(pin);
             return this;
         }
 
         /** Lets the device read and write this memory of the guest, as long as it is passed through. */
         public Builder memory(GuestMemory shared) {
+            Objects.requireNonNull(shared, "shared is null");
             memory.add(shared);
             return this;
         }
 
         /** The space for {@link #memory}; by default the one that was opened with the device. */
         public Builder space(DmaSpace used) {
+            Objects.requireNonNull(used, "used is null");
             space = Optional.of(used);
             return this;
         }
@@ -148,6 +152,8 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
          * thread that runs the loop.
          */
         public Builder notices(EventLoop inLoop, Notices told) {
+            Objects.requireNonNull(inLoop, "inLoop is null");
+            Objects.requireNonNull(told, "told is null");
             loop = Optional.of(inLoop);
             notices = told;
             return this;
@@ -175,6 +181,7 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
      * @throws IllegalArgumentException for a forwarding of another device, or to another VM
      */
     public static Builder builder(PciHostBridge bridge, int slot, Vm vm, VfioDevice device, Forwarding forwarding) {
+        Objects.requireNonNull(bridge, "bridge is null");
         if (forwarding.device() != device || forwarding.vm() != vm) {
             throw new IllegalArgumentException(forwarding + " cannot be that of " + device.name() + " in " + vm
                     + ": make the Forwarding of this VM and this device");
@@ -525,6 +532,7 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
 
     @Override
     public synchronized int forwardedTo(Gsi one) {
+        Objects.requireNonNull(one, "one is null");
         return interrupts.forwardedTo(one);
     }
 
@@ -558,6 +566,7 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
      */
     @Override
     public void restore(byte[] bytes) {
+        Objects.requireNonNull(bytes, "bytes is null");
         reset();
         try (Undo undo = new Undo()) {
             undo.add(this::reset);

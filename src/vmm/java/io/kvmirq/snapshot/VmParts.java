@@ -94,7 +94,7 @@ public final class VmParts {
      */
     public VmParts vcpu(VcpuId id, Vcpu vcpu) {
         Objects.requireNonNull(id, "id is null");
-        if (!vcpu.isOf(vm)) {
+        if (!vcpu.isOf(vm.fd())) {
             throw ofAnother(vcpu);
         }
         if (!vcpu.id().equals(id)) {
@@ -154,6 +154,9 @@ public final class VmParts {
      * @throws IllegalArgumentException if the name was given before
      */
     public VmParts messages(String name, VfioDevice device, GuestMessages messages) {
+        Objects.requireNonNull(name, "name is null");
+        Objects.requireNonNull(device, "device is null");
+        Objects.requireNonNull(messages, "messages is null");
         put(devices, name, new Device(() -> ids(device), messages));
         return this;
     }
@@ -171,6 +174,8 @@ public final class VmParts {
      * @throws IllegalArgumentException if the name was given before
      */
     public VmParts device(String name, PassedThroughDevice device) {
+        Objects.requireNonNull(name, "name is null");
+        Objects.requireNonNull(device, "device is null");
         put(devices, name, new Device(device::identity, device));
         return this;
     }

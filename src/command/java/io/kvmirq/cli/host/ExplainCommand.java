@@ -280,15 +280,16 @@ public final class ExplainCommand implements Command {
             throw new HostChoice.AbsentException(FileSentence.cannotRead(file, e));
         }
         if (call.isPresent() && (call.get() < 1 || call.get() > taped.lastCall())) {
-            throw new HostChoice.AbsentException(FileSentence.shown(file) + " has no call " + call.get()
-                    + ": expected 1 to " + taped.lastCall());
+            throw new HostChoice.AbsentException(
+                    FileSentence.shown(file) + " has no call " + call.get() + ": expected 1 to " + taped.lastCall());
         }
         List<Chain> chains = taped.chains(question.device().map(PciAddress::toString), question.vector());
         if (chains.isEmpty()) {
             List<String> devices = taped.devices();
             throw new HostChoice.AbsentException(FileSentence.shown(file) + " has no device of VFIO"
                     + (devices.isEmpty()
-                            ? ": the VMM opened none" + call.map(at -> " until call " + at).orElse("")
+                            ? ": the VMM opened none"
+                                    + call.map(at -> " until call " + at).orElse("")
                             : " " + question.device().map(PciAddress::toString).orElse("") + "; it has "
                                     + devices.stream().map(Foreign::quoted).collect(Collectors.joining(", "))));
         }

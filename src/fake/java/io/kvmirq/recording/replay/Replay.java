@@ -17,6 +17,7 @@ import java.nio.file.attribute.BasicFileAttributes;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.concurrent.TimeoutException;
 
@@ -63,6 +64,9 @@ public final class Replay implements Closeable {
     public record Diverged(long calls, long number, String call, String expected, String got, List<String> open)
             implements Outcome {
         public Diverged {
+            Objects.requireNonNull(call, "call is null");
+            Objects.requireNonNull(expected, "expected is null");
+            Objects.requireNonNull(got, "got is null");
             call = Foreign.printable(call);
             expected = Foreign.printable(expected);
             got = Foreign.printable(got);
@@ -79,6 +83,8 @@ public final class Replay implements Closeable {
     /** A call could not be made again, or not on this kernel. */
     public record Stopped(long calls, long number, String call, String reason) implements Outcome {
         public Stopped {
+            Objects.requireNonNull(call, "call is null");
+            Objects.requireNonNull(reason, "reason is null");
             call = Foreign.printable(call);
             reason = Foreign.printable(reason);
         }

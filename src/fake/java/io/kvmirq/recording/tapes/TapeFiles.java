@@ -10,6 +10,7 @@ import java.nio.file.LinkOption;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.PosixFilePermissions;
+import java.util.Objects;
 
 /** Files that hold tapes. */
 public final class TapeFiles {
@@ -22,6 +23,7 @@ public final class TapeFiles {
      * @throws IOException if something else is there, such as a link, a FIFO, a device or a file of another user
      */
     public static OutputStream replace(Path tape) throws IOException {
+        Objects.requireNonNull(tape, "tape is null");
         if (Files.exists(tape, LinkOption.NOFOLLOW_LINKS)) {
             requireMine(tape);
             Files.delete(tape);

@@ -4,6 +4,7 @@ package io.kvmirq.recording.tapes;
 import io.kvmirq.Errno;
 import java.nio.ByteBuffer;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.Set;
@@ -17,7 +18,14 @@ public sealed interface TapeLine {
      * @param program the path of its file
      * @param backend the recorder: {@code preload}, or the binding's name
      */
-    record Header(int pid, String architecture, String kernel, String program, String backend) implements TapeLine {}
+    record Header(int pid, String architecture, String kernel, String program, String backend) implements TapeLine {
+        public Header {
+            Objects.requireNonNull(architecture, "architecture is null");
+            Objects.requireNonNull(kernel, "kernel is null");
+            Objects.requireNonNull(program, "program is null");
+            Objects.requireNonNull(backend, "backend is null");
+        }
+    }
 
     /**
      * A call. Buffers are in native order and read-only; descriptors and addresses in them that have a name are zero.
@@ -62,6 +70,18 @@ public sealed interface TapeLine {
             long result,
             Optional<Errno> errno)
             implements TapeLine {
+        public Call {
+            Objects.requireNonNull(call, "call is null");
+            Objects.requireNonNull(on, "on is null");
+            Objects.requireNonNull(path, "path is null");
+            Objects.requireNonNull(in, "in is null");
+            Objects.requireNonNull(out, "out is null");
+            Objects.requireNonNull(data, "data is null");
+            Objects.requireNonNull(names, "names is null");
+            Objects.requireNonNull(made, "made is null");
+            Objects.requireNonNull(errno, "errno is null");
+        }
+
         private static final Set<String> READS = Set.of("read", "pread", "readv", "preadv", "preadv2", "eventfd_read");
         private static final Set<String> WRITES =
                 Set.of("write", "pwrite", "writev", "pwritev", "pwritev2", "eventfd_write");

@@ -6,6 +6,7 @@ import java.io.Closeable;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.ByteOrder;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
 
@@ -67,6 +68,7 @@ public final class TapeReader implements Closeable {
 
     /** @param in closed with the reader */
     public static TapeReader of(InputStream in) throws IOException {
+        Objects.requireNonNull(in, "in is null");
         return new TapeReader(new TapeFields(in));
     }
 

@@ -10,6 +10,7 @@ import io.kvmirq.uapi.UapiTable;
 import io.kvmirq.uapi.UapiTable.FileKind;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.StringJoiner;
 
@@ -39,6 +40,7 @@ public final class TapeText {
 
     /** One line without its end; for all processes but the first that called, it begins with the process. */
     public String render(TapeLine line) {
+        Objects.requireNonNull(line, "line is null");
         return Foreign.printable(text(line));
     }
 

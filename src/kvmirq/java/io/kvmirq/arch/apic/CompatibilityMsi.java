@@ -9,6 +9,7 @@ import io.kvmirq.arch.BitField;
 import io.kvmirq.arch.Format;
 import io.kvmirq.arch.SplitField;
 import io.kvmirq.arch.Structure;
+import java.util.Objects;
 
 /**
  * An MSI in compatibility format. A device writes it if interrupts are not remapped, and a guest's route holds it.
@@ -104,6 +105,7 @@ public record CompatibilityMsi(long address, int data) implements Structure {
      * @param otherwise the meaning of the other value
      */
     public static BitField format(int expected, String otherwise) {
+        Objects.requireNonNull(otherwise, "otherwise is null");
         return BitField.bit(
                 "format",
                 4,

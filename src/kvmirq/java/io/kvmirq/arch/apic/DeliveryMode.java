@@ -3,6 +3,7 @@ package io.kvmirq.arch.apic;
 
 import io.kvmirq.arch.BitField;
 import io.kvmirq.arch.Description;
+import java.util.Objects;
 import java.util.Optional;
 
 /**
@@ -78,6 +79,7 @@ public enum DeliveryMode {
      * @param mode the delivery mode in the same structure; only some modes carry a vector
      */
     public static Description deliverable(Description vector, BitField mode) {
+        Objects.requireNonNull(mode, "mode is null");
         return vector.checked((value, bits) -> {
             boolean refused = of((int) mode.value(bits)).hasVector() && value < LOWEST_VECTOR;
             return refused

@@ -2,6 +2,7 @@
 package io.kvmirq.arch.apic;
 
 import io.kvmirq.arch.LinuxVersion;
+import java.util.Objects;
 
 /**
  * A reason for which KVM inhibits APIC virtualization in a VM. {@link #ordinal} is the bit, and the {@code reason=} of
@@ -74,6 +75,7 @@ public enum InhibitReason {
 
     /** Whether the vendor's KVM module knows the reason. AMD's knows all. */
     public boolean counts(Vendor vendor) {
+        Objects.requireNonNull(vendor, "vendor is null");
         return vendor == Vendor.AMD || intel;
     }
 

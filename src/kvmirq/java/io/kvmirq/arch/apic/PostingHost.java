@@ -5,6 +5,7 @@ import io.kvmirq.VcpuId;
 import io.kvmirq.arch.LinuxVersion;
 import java.util.EnumSet;
 import java.util.HashSet;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
 import java.util.StringTokenizer;
@@ -40,26 +41,34 @@ public record PostingHost(Vendor vendor, LinuxVersion kernel, String commandLine
     }
 
     public PostingHost {
+        Objects.requireNonNull(vendor, "vendor is null");
+        Objects.requireNonNull(kernel, "kernel is null");
+        Objects.requireNonNull(commandLine, "commandLine is null");
+        Objects.requireNonNull(features, "features is null");
         features = Set.copyOf(features);
     }
 
     /** A host of the newest kernel on which everything is switched on. */
     public static PostingHost of(Vendor vendor) {
+        Objects.requireNonNull(vendor, "vendor is null");
         return new PostingHost(vendor, LinuxVersion.NEWEST, "", EnumSet.allOf(Feature.class));
     }
 
     /** The same host with another command line. */
     public PostingHost withCommandLine(String line) {
+        Objects.requireNonNull(line, "line is null");
         return new PostingHost(vendor, kernel, line, features);
     }
 
     /** The same host with another kernel. */
     public PostingHost withKernel(LinuxVersion version) {
+        Objects.requireNonNull(version, "version is null");
         return new PostingHost(vendor, version, commandLine, features);
     }
 
     /** The same host without a feature. */
     public PostingHost without(Feature feature) {
+        Objects.requireNonNull(feature, "feature is null");
         Set<Feature> fewer = new HashSet<>(features);
         fewer.remove(feature);
         return new PostingHost(vendor, kernel, commandLine, fewer);

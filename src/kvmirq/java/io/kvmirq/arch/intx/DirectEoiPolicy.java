@@ -5,6 +5,7 @@ import java.util.ArrayList;
 import java.util.EnumSet;
 import java.util.HashSet;
 import java.util.List;
+import java.util.Objects;
 import java.util.Set;
 import java.util.stream.Stream;
 
@@ -35,6 +36,7 @@ public record DirectEoiPolicy(Set<Trait> traits, int otherHandlers) {
 
     /** @throws IllegalArgumentException if the number of handlers is negative */
     public DirectEoiPolicy {
+        Objects.requireNonNull(traits, "traits is null");
         traits = Set.copyOf(traits);
         if (otherHandlers < 0) {
             throw new IllegalArgumentException(otherHandlers + " other handlers cannot be: expected 0 or more");

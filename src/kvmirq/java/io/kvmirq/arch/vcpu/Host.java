@@ -6,6 +6,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
 import java.util.List;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.function.Consumer;
 
@@ -109,6 +110,7 @@ public final class Host {
      * @throws IllegalArgumentException if the vector is out of range
      */
     public void handle(int vector, Consumer<HostCpu> handler) {
+        Objects.requireNonNull(handler, "handler is null");
         if (vector < 0 || vector >= VECTORS) {
             throw new IllegalArgumentException("vector " + vector + " is out of range: expected 0-255");
         }
@@ -119,6 +121,7 @@ public final class Host {
 
     /** Takes a handler away, if it is there. */
     public void forget(int vector, Consumer<HostCpu> handler) {
+        Objects.requireNonNull(handler, "handler is null");
         List<Consumer<HostCpu>> all = new ArrayList<>(handlers.get(vector));
         all.remove(handler);
         handlers.set(vector, all);

@@ -2,6 +2,7 @@
 package io.kvmirq.arch.vcpu;
 
 import io.kvmirq.arch.SharedWords;
+import java.util.Objects;
 import java.util.Optional;
 
 /**
@@ -59,6 +60,7 @@ public final class VcpuThread {
      * @param hooks the interrupt hardware of the vCPU
      */
     public VcpuThread(Host host, int index, SharedWords words, int base, VcpuHooks hooks) {
+        Objects.requireNonNull(hooks, "hooks is null");
         this.host = host;
         this.index = index;
         this.words = words;

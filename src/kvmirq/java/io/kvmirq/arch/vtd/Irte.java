@@ -11,6 +11,7 @@ import io.kvmirq.arch.Field;
 import io.kvmirq.arch.Format;
 import io.kvmirq.arch.FormatBuilder;
 import io.kvmirq.arch.Structure;
+import java.util.Objects;
 
 /**
  * An interrupt-remapping table entry, 128 bits: two 64-bit words, the low one at the lower address. The fields here are
@@ -99,6 +100,9 @@ public sealed interface Irte extends Structure permits RemappedIrte, PostedIrte 
 
     /** Begins the format of one form. */
     static FormatBuilder format(String kind, String title, Field... low) {
+        Objects.requireNonNull(kind, "kind is null");
+        Objects.requireNonNull(title, "title is null");
+        Objects.requireNonNull(low, "low is null");
         return Format.builder(kind, title, 64, 2)
                 .fields(low)
                 .fields(SOURCE_ID, SOURCE_QUALIFIER, SOURCE_VALIDATION)

@@ -2,6 +2,7 @@
 package io.kvmirq.arch.vtd;
 
 import io.kvmirq.InterruptVector;
+import java.util.Objects;
 import java.util.Optional;
 
 /** The outcome of a device's request. */
@@ -11,7 +12,11 @@ public sealed interface RemappingOutcome {
      *
      * @param entry as the unit read it
      */
-    record Remapped(RemappedIrte entry) implements RemappingOutcome {}
+    record Remapped(RemappedIrte entry) implements RemappingOutcome {
+        public Remapped {
+            Objects.requireNonNull(entry, "entry is null");
+        }
+    }
 
     /**
      * The unit set the vector in PIR.
@@ -19,7 +24,12 @@ public sealed interface RemappingOutcome {
      * @param entry as the unit read it
      * @param notification the notification that the unit sent; empty if one was outstanding or suppressed
      */
-    record Posted(PostedIrte entry, Optional<Notification> notification) implements RemappingOutcome {}
+    record Posted(PostedIrte entry, Optional<Notification> notification) implements RemappingOutcome {
+        public Posted {
+            Objects.requireNonNull(entry, "entry is null");
+            Objects.requireNonNull(notification, "notification is null");
+        }
+    }
 
     /**
      * An interrupt to a CPU of the host.
@@ -27,7 +37,11 @@ public sealed interface RemappingOutcome {
      * @param vector NV
      * @param destination NDST, 32 bits unsigned
      */
-    record Notification(InterruptVector vector, long destination) {}
+    record Notification(InterruptVector vector, long destination) {
+        public Notification {
+            Objects.requireNonNull(vector, "vector is null");
+        }
+    }
 
     /**
      * The unit blocked the request.
@@ -35,5 +49,9 @@ public sealed interface RemappingOutcome {
      * @param reason the number in the fault record
      * @param recorded whether the unit records the fault: FPD of the entry can suppress the record
      */
-    record Blocked(FaultReason reason, boolean recorded) implements RemappingOutcome {}
+    record Blocked(FaultReason reason, boolean recorded) implements RemappingOutcome {
+        public Blocked {
+            Objects.requireNonNull(reason, "reason is null");
+        }
+    }
 }

@@ -5,6 +5,7 @@ import io.kvmirq.InterruptVector;
 import io.kvmirq.arch.SharedWords;
 import io.kvmirq.arch.apic.PiDescriptor;
 import io.kvmirq.arch.apic.PostedInterruptDescriptor;
+import java.util.Objects;
 import java.util.Optional;
 
 /**
@@ -72,7 +73,7 @@ public final class RemappingTable {
      * @throws IllegalArgumentException if the table has no such size, or is extended and the unit has no EIM
      */
     public RemappingTable(long[] memory, UnitCapabilities unit, boolean extended, Observer observer) {
-        this(SharedWords.of(memory), memory.length, unit, extended, observer);
+        this(SharedWords.of(Objects.requireNonNull(memory, "memory is null")), memory.length, unit, extended, observer);
     }
 
     private RemappingTable(SharedWords memory, int words, UnitCapabilities unit, boolean extended, Observer observer) {

@@ -86,6 +86,10 @@ class ListCommandTest {
     @Test
     void hostWithoutInterruptsIsNotLookedAt() throws IOException {
         assertThat(of(GuestHosts.of("amd-pit").remove("proc/interrupts")))
-                .isEqualTo(new Cli.Ended(ExitCode.COULD_NOT_RUN, "", "kvmirq: /proc/interrupts cannot be read, or is empty, as in a copy by tar: copy it with cat\n"));
+                .isEqualTo(
+                        new Cli.Ended(
+                                ExitCode.COULD_NOT_RUN,
+                                "",
+                                "kvmirq: /proc/interrupts cannot be read, or is empty, as in a copy by tar: copy it with cat\n"));
     }
 }

@@ -148,7 +148,8 @@ class TapeLimitsIT {
     @Test
     void directoryAndAnEmptyNameAreNoPrograms() {
         for (String command : List.of("tape", "fault")) {
-            List<String> words = command.equals("tape") ? List.of("tape", "--") : List.of("fault", "KVM_RUN=EINTR", "--");
+            List<String> words =
+                    command.equals("tape") ? List.of("tape", "--") : List.of("fault", "KVM_RUN=EINTR", "--");
             assertThat(refusal(words, temporary.toString()))
                     .isEqualTo("kvmirq: cannot run " + temporary + ": it is a directory; name a program in it\n");
             assertThat(refusal(words, "")).isEqualTo("kvmirq: cannot run the program: its name is empty\n");
