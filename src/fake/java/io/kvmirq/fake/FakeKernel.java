@@ -212,10 +212,13 @@ public final class FakeKernel extends SystemCalls {
      *
      * @param address such as {@code 0000:00:02.0}
      * @param group the number of its IOMMU group
-     * @throws IllegalArgumentException if {@code address} is not the address of a PCI function
+     * @throws IllegalArgumentException if {@code address} is not the address of a PCI function, or {@code group} is negative
      */
     public FakePciDevice.Builder pciDevice(String address, int group) {
         Objects.requireNonNull(address, "address is null");
+        if (group < 0) {
+            throw new IllegalArgumentException("IOMMU group " + group + " is not possible: expected 0 or more");
+        }
         return new FakePciDevice.Builder(this, PciAddress.parse(address), group);
     }
 

@@ -425,7 +425,7 @@ public final class FakePciDevice {
      * @throws IndexOutOfBoundsException outside of it
      */
     public int register(int bar, int at) {
-        return time.locked(() -> device.bars().memory(bar).getInt(at));
+        return time.locked(() -> device.bars().register(bar, at));
     }
 
     /** The device itself changes {@link #register}. A reset of the device leaves it at that, and others at 0. */

@@ -9,7 +9,6 @@ import io.kvmirq.mirror.Event;
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
-import java.util.Objects;
 import java.util.Set;
 import java.util.function.IntFunction;
 import java.util.stream.IntStream;
@@ -90,6 +89,15 @@ final class ForwardedChange {
 
     // Routes
 
+    /** The message of one of the vectors of a call. */
+    static MsiMessage message(IntFunction<MsiMessage> messages, int i) {
+        MsiMessage message = messages.apply(i);
+        if (message == null) {
+            throw new NullPointerException("messages gave null for vector " + i + ": give the message to send");
+        }
+        return message;
+    }
+
     /**
      * On x86 the routes change under the irqfds. On arm64 a changed route ends a vLPI, and only a new registration of
      * the irqfd makes one: it is deassigned meanwhile, and signals wait in the eventfd.
@@ -100,7 +108,7 @@ final class ForwardedChange {
         requireOurs(which);
         List<ForwardedMessage> irqs = which.stream().map(ForwardedIrq::rerouted).toList();
         List<MsiMessage> told = IntStream.range(0, irqs.size())
-                .mapToObj(i -> Objects.requireNonNull(messages.apply(i), "a vector's message"))
+                .mapToObj(i -> message(messages, i))
                 .toList();
         List<RelayedIrq> relays = new ArrayList<>(irqs.size());
         synchronized (forwarding.delivery()) {

@@ -317,7 +317,7 @@ public final class Forwarding implements AutoCloseable {
     private List<ForwardedIrq> forward(Batch batch) {
         MsiMessage[] each = new MsiMessage[batch.which.size()];
         for (int i = 0; i < each.length; i++) {
-            each[i] = Objects.requireNonNull(batch.messages.apply(i), "a vector's message");
+            each[i] = ForwardedChange.message(batch.messages, i);
         }
         List<MsiMessage> messages = List.of(each);
         List<ForwardedIrq> forwarded;

@@ -24,7 +24,11 @@ public final class MessageIrqs extends AbstractList<MessageIrq> {
 
     @Override
     public MessageIrq get(int i) {
-        return new MessageIrq(device, index, first + Objects.checkIndex(i, count));
+        if (i < 0 || i >= count) {
+            throw new IndexOutOfBoundsException("index " + i + " is none of these " + count + " vectors of "
+                    + device.name() + ": expected 0 to " + (count - 1));
+        }
+        return new MessageIrq(device, index, first + i);
     }
 
     @Override
@@ -47,7 +51,14 @@ public final class MessageIrqs extends AbstractList<MessageIrq> {
      */
     public ArmedVectors arm(List<EventFd> events) {
         Objects.requireNonNull(events, "events is null");
-        return arm(List.copyOf(events).toArray(EventFd[]::new));
+        EventFd[] each = events.toArray(EventFd[]::new);
+        for (int i = 0; i < each.length; i++) {
+            if (each[i] == null) {
+                throw new NullPointerException("events has null for vector " + i
+                        + ": give an eventfd, or leave the vector silent with armSome");
+            }
+        }
+        return arm(each);
     }
 
     /**

@@ -40,6 +40,10 @@ final class GuestVectors {
 
     GuestVectors(Forwarding forwarding, VfioDevice device, IrqKind kind, int count) {
         this.forwarding = Objects.requireNonNull(forwarding, "forwarding is null");
+        if (forwarding.device() != device) {
+            throw new IllegalArgumentException(forwarding + " is not that of " + device.name()
+                    + ": make the Forwarding of this device, with this handle");
+        }
         this.device = device;
         this.kind = kind;
         this.irqs = new ForwardedIrq[count];

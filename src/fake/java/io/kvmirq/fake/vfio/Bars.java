@@ -56,9 +56,29 @@ public final class Bars {
         });
     }
 
+    /**
+     * Four bytes of a BAR.
+     *
+     * @throws IndexOutOfBoundsException if the device has no such BAR, or the BAR no such register
+     */
+    public int register(int bar, int at) {
+        ByteBuffer of = memory(bar);
+        requireRegister(of, bar, at);
+        return of.getInt(at);
+    }
+
+    private static void requireRegister(ByteBuffer of, int bar, int at) {
+        if (at < 0 || at > of.limit() - Integer.BYTES) {
+            throw new IndexOutOfBoundsException("offset " + at + " is no register of BAR " + bar + ", which has "
+                    + of.limit() + " bytes: expected 0 to " + (of.limit() - Integer.BYTES));
+        }
+    }
+
     /** The device itself sets a register: now, and after each reset. */
     public void preset(int bar, int at, int value) {
-        memory(bar).putInt(at, value);
+        ByteBuffer of = memory(bar);
+        requireRegister(of, bar, at);
+        of.putInt(at, value);
         presets.computeIfAbsent(bar, number -> new TreeMap<>()).put(at, value);
     }
 
