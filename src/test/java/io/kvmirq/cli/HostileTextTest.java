@@ -83,7 +83,7 @@ class HostileTextTest {
 
     @Test
     void allCommandsAreFound() {
-        assertThat(commands()).hasSizeGreaterThanOrEqualTo(17).contains("decode", "list", "fault-walk");
+        assertThat(commands()).hasSizeGreaterThanOrEqualTo(16).contains("decode", "list", "fault-walk");
     }
 
     @ParameterizedTest
