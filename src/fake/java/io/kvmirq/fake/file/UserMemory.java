@@ -123,8 +123,11 @@ public final class UserMemory {
         return base;
     }
 
-    /** The memory of a region; null if it was unmapped or collected. */
-    private @Nullable ByteBuffer memory(int at) {
+    /** The memory of a region in native order; null for no region, or one that was collected or lacks the access. */
+    private @Nullable ByteBuffer memory(int at, int access) {
+        if (at < 0 || (regions[at].access & access) != access) {
+            return null;
+        }
         Region region = regions[at];
         ByteBuffer buffer = region.get();
         if (buffer == null && region.allocator != null) {
@@ -132,7 +135,9 @@ public final class UserMemory {
             regions[at] = new Region(buffer, region.access, true);
             index(regions[at], at + 1);
         }
-        return buffer;
+        return buffer == null || buffer.order() == ByteOrder.nativeOrder()
+                ? buffer
+                : buffer.duplicate().order(ByteOrder.nativeOrder());
     }
 
     private void index(Region region, int place) {
@@ -203,19 +208,9 @@ public final class UserMemory {
     @Nullable
     public ByteBuffer at(long address, long length, int access) {
         int found = find(address);
-        if (found < 0
-                || length < 0
-                || address - bases[found] > regions[found].bytes - length
-                || !regions[found].allows(access)) {
-            return null;
-        }
-        ByteBuffer buffer = memory(found);
-        if (buffer == null) {
-            return null;
-        }
-        return buffer.order() == ByteOrder.nativeOrder()
-                ? buffer
-                : buffer.duplicate().order(ByteOrder.nativeOrder());
+        return found < 0 || length < 0 || address - bases[found] > regions[found].bytes - length
+                ? null
+                : memory(found, access);
     }
 
     /** The offset of {@code address} in the buffer that {@link #at} returns for it. */
@@ -262,12 +257,14 @@ public final class UserMemory {
         ByteBuffer to = ByteBuffer.allocate(length).order(ByteOrder.nativeOrder());
         int done = 0;
         while (done < length) {
-            int part = (int) Math.min(length - done, left(address + done, Uapi.PROT_READ));
-            ByteBuffer from = at(address + done, Math.max(part, 1));
-            if (from == null) {
+            int found = find(address + done);
+            ByteBuffer from = memory(found, Uapi.PROT_READ);
+            long offset = from == null ? 0 : address + done - bases[found];
+            if (from == null || offset >= from.capacity()) {
                 return null;
             }
-            to.put(done, from, offset(address + done), part);
+            int part = (int) Math.min(length - done, from.capacity() - offset);
+            to.put(done, from, (int) offset, part);
             done += part;
         }
         return to;
@@ -281,16 +278,20 @@ public final class UserMemory {
     @Nullable
     public String text(long address, int longest) {
         StringBuilder text = new StringBuilder();
-        for (int i = 0; i < longest; i++) {
-            ByteBuffer at = at(address + i, 1);
-            if (at == null) {
+        while (text.length() < longest) {
+            int found = find(address + text.length());
+            ByteBuffer from = memory(found, Uapi.PROT_READ);
+            long offset = from == null ? 0 : address + text.length() - bases[found];
+            if (from == null || offset >= from.capacity()) {
                 return null;
             }
-            byte next = at.get(offset(address + i));
-            if (next == 0) {
-                return text.toString();
+            for (int at = (int) offset; at < from.capacity() && text.length() < longest; at++) {
+                byte next = from.get(at);
+                if (next == 0) {
+                    return text.toString();
+                }
+                text.append((char) next);
             }
-            text.append((char) next);
         }
         throw new NotModelledException("a path or name of " + longest + " bytes or more");
     }
@@ -303,12 +304,14 @@ public final class UserMemory {
     public boolean copyOut(long address, ByteBuffer from, int length) {
         int done = 0;
         while (done < length) {
-            int part = (int) Math.min(length - done, left(address + done, Uapi.PROT_WRITE));
-            ByteBuffer to = writableAt(address + done, Math.max(part, 1));
-            if (to == null) {
+            int found = find(address + done);
+            ByteBuffer to = memory(found, Uapi.PROT_WRITE);
+            long offset = to == null ? 0 : address + done - bases[found];
+            if (to == null || offset >= to.capacity()) {
                 return false;
             }
-            to.put(offset(address + done), from, done, part);
+            int part = (int) Math.min(length - done, to.capacity() - offset);
+            to.put((int) offset, from, done, part);
             done += part;
         }
         return true;
