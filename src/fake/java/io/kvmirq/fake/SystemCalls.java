@@ -12,6 +12,7 @@ import io.kvmirq.fake.file.EventFile;
 import io.kvmirq.fake.file.FakeFile;
 import io.kvmirq.fake.file.FakeTime;
 import io.kvmirq.fake.file.FileTable;
+import io.kvmirq.fake.file.Ledger;
 import io.kvmirq.fake.file.MemoryFile;
 import io.kvmirq.fake.file.OpenFlag;
 import io.kvmirq.fake.file.Threads;
@@ -72,12 +73,16 @@ abstract class SystemCalls implements Libc {
     private static final long LARGEST_MAPPING = (1L << 31) - PAGE;
 
     final FakeHost host;
+    private final Rulebook rules;
+    private final Ledger ledger;
     private final FakeTime time;
     private final UserMemory memory;
     private final FileTable files;
 
     SystemCalls(FakeHost host) {
         this.host = host;
+        this.rules = host.rules();
+        this.ledger = host.ledger();
         this.time = host.time();
         this.memory = host.memory();
         this.files = host.files();
@@ -87,8 +92,8 @@ abstract class SystemCalls implements Libc {
         time.enter();
         boolean begun = false;
         try {
-            host.rules().begin();
-            host.ledger().begin(call, request, fd);
+            rules.begin();
+            ledger.begin(call, request, fd);
             begun = true;
         } finally {
             if (!begun) {
@@ -97,20 +102,20 @@ abstract class SystemCalls implements Libc {
         }
     }
 
-    /** Records the rule that refused the call, if the result is negative. Returns the result. */
-    private long answered(String call, long request, int fd, long result) {
-        if (result < 0) {
-            FakeFile file = files.get(fd);
-            host.rules().failed(call, request, file == null ? List.of() : file.facts());
-        }
-        return result;
+    /** Records the rule that refused the call. */
+    private void refused(String call, long request, int fd) {
+        FakeFile file = files.get(fd);
+        rules.failed(call, request, file == null ? List.of() : file.facts());
     }
 
     private long call(String call, long request, int fd, LongSupplier action) {
         begin(call, request, fd);
         try (time) {
-            long result = answered(call, request, fd, made(action));
-            host.ledger().end();
+            long result = made(action);
+            if (result < 0) {
+                refused(call, request, fd);
+            }
+            ledger.end();
             return result;
         }
     }
@@ -119,7 +124,7 @@ abstract class SystemCalls implements Libc {
         try {
             return action.getAsLong();
         } catch (RuntimeException | Error e) {
-            host.ledger().threw();
+            ledger.threw();
             throw e;
         }
     }
@@ -257,15 +262,18 @@ abstract class SystemCalls implements Libc {
     public long write(int fd, long from, long length) {
         time.enter();
         try {
-            host.rules().begin();
-            host.ledger().beginWrite(fd);
+            rules.begin();
+            ledger.beginWrite(fd);
             FakeFile file = files.get(fd);
             int refused = file == null ? refuse(FileAnswer.FD_NOT_OPEN) : refusesToWrite(file, from, length, 0);
-            long result = answered("write", 0, fd, file == null || refused < 0 ? refused : file.write(from, length));
-            host.ledger().endSignal();
+            long result = file == null || refused < 0 ? refused : file.write(from, length);
+            if (result < 0) {
+                refused("write", 0, fd);
+            }
+            ledger.endSignal();
             return result;
         } catch (RuntimeException | Error e) {
-            host.ledger().threw();
+            ledger.threw();
             throw e;
         } finally {
             time.close();

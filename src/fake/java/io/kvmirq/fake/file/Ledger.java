@@ -23,6 +23,8 @@ public final class Ledger {
     /** A source that is not registered. */
     public static final int UNKNOWN = Sources.NONE;
 
+    private static final String THREW = "a call threw an exception while it was on its way";
+
     private final Arrivals arrivals = new Arrivals();
     private final Dropped dropped = new Dropped();
     private final WaitingMessages waiting = new WaitingMessages();
@@ -68,7 +70,9 @@ public final class Ledger {
         }
         hand.comes();
         for (int id = hand.next(0); id >= 0; id = hand.next(id + 1)) {
-            hand.countMerged(waiting.add(place, slot, id) ? 0 : 1);
+            if (!waiting.add(place, slot, id)) {
+                hand.countMerged(1);
+            }
         }
     }
 
@@ -230,7 +234,7 @@ public final class Ledger {
      * @param fd -1 for none
      */
     public void begin(String call, long request, int fd) {
-        threw();
+        settleRest(THREW);
         dropped.begin(call, request, fd);
     }
 
@@ -244,11 +248,14 @@ public final class Ledger {
 
     /** A call or a timer threw an exception. */
     public void threw() {
-        settleRest("a call threw an exception while it was on its way");
+        settleRest(THREW);
     }
 
     /** The program still has the message that it was about to send. */
     private void settleRest(String why) {
+        if (!hand.isBusy()) {
+            return;
+        }
         if (hand.sends()) {
             program.sent();
         } else {
@@ -272,8 +279,9 @@ public final class Ledger {
     }
 
     private void audit() {
-        for (int i = waiting.occupied().size() - 1; i >= 0; i--) {
-            MessagePlace place = waiting.occupied().get(i);
+        List<MessagePlace> occupied = waiting.occupied();
+        for (int i = occupied.size() - 1; i >= 0; i--) {
+            MessagePlace place = occupied.get(i);
             for (int slot = place.next(0); slot >= 0; slot = place.next(slot + 1)) {
                 if (!place.holds(slot)) {
                     lose(place, slot, "it vanished" + dropped.unauditedText());

@@ -8,6 +8,7 @@ import io.kvmirq.explain.VfioAnswer;
 import io.kvmirq.fake.file.FakeFile;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.file.VfioLines;
+import io.kvmirq.fake.file.Work;
 import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.uapi.UapiVfio.VfioDeviceAttachIommufdPt;
 import io.kvmirq.uapi.UapiVfio.VfioDeviceBindIommufd;
@@ -51,11 +52,12 @@ final class DeviceFile extends FakeFile {
 
     @Override
     public int ioctl(long request, long argument) {
-        host.work().begin();
+        Work work = host.work();
+        work.begin();
         try {
             return answer(request, argument);
         } finally {
-            host.work().end();
+            work.end();
         }
     }
 
@@ -123,11 +125,12 @@ final class DeviceFile extends FakeFile {
 
     @Override
     public long pwrite(long from, long length, long offset) {
-        host.work().begin();
+        Work work = host.work();
+        work.begin();
         try {
             return granted ? device.write(from, length, offset) : host.refuse(IommufdAnswer.VFIO_NOT_BOUND);
         } finally {
-            host.work().end();
+            work.end();
         }
     }
 
