@@ -8,7 +8,9 @@ import io.kvmirq.fake.file.Bypass;
 import io.kvmirq.fake.file.EventFile;
 import io.kvmirq.fake.file.EventWaiter;
 import io.kvmirq.fake.file.Producer;
+import java.util.Objects;
 import java.util.Optional;
+import org.jspecify.annotations.Nullable;
 
 /** An eventfd that raises a GSI; source: virt/kvm/eventfd.c. */
 public final class FakeIrqfd implements EventWaiter, Signal, Bypass.Consumer {
@@ -17,6 +19,8 @@ public final class FakeIrqfd implements EventWaiter, Signal, Bypass.Consumer {
     private final int gsi;
     private final Optional<EventFile> resample;
     private Optional<Producer> producer = Optional.empty();
+    /** The message of its GSI, as {@code irqfd_update()} keeps it. */
+    private @Nullable Object message;
 
     FakeIrqfd(VmInterrupts vm, EventFile event, int gsi, Optional<EventFile> resample) {
         this.vm = vm;
@@ -27,6 +31,18 @@ public final class FakeIrqfd implements EventWaiter, Signal, Bypass.Consumer {
 
     public int gsi() {
         return gsi;
+    }
+
+    /** The message of a GSI whose only target is a message; null for any other. */
+    public @Nullable Object message() {
+        return message;
+    }
+
+    /** @return whether that changes it */
+    boolean route(@Nullable Object to) {
+        boolean changes = !Objects.equals(message, to);
+        message = to;
+        return changes;
     }
 
     boolean isOf(VmInterrupts other) {

@@ -14,7 +14,6 @@ import java.util.HashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
-import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
 import java.util.stream.Stream;
@@ -111,11 +110,11 @@ public abstract class VmInterrupts implements FakeRoutes.Entries {
     }
 
     public final void setRoutes(FakeRoutes next) {
-        FakeRoutes last = routes;
         routes = next;
         for (FakeIrqfd irqfd : irqfds) {
-            boolean same = Objects.equals(last.message(irqfd.gsi()), next.message(irqfd.gsi()));
-            irqfd.producer().filter(producer -> !same).ifPresent(producer -> rerouted(irqfd, producer));
+            if (irqfd.route(next.message(irqfd.gsi()))) {
+                irqfd.producer().ifPresent(producer -> rerouted(irqfd, producer));
+            }
         }
         routesChanged();
     }
@@ -132,6 +131,7 @@ public abstract class VmInterrupts implements FakeRoutes.Entries {
 
     final void add(FakeIrqfd irqfd) {
         irqfds.add(irqfd);
+        irqfd.route(routes.message(irqfd.gsi()));
         irqfd.event().add(irqfd);
         if (hasBypass()) {
             irqfd.event().bypass().add(irqfd);

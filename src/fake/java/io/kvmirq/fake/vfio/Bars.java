@@ -8,17 +8,18 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.TreeMap;
 import java.util.stream.IntStream;
+import org.jspecify.annotations.Nullable;
 
 /**
  * The BARs of a device: memory that keeps what is written, with the MSI-X table and the pending bits in it. Source:
  * {@code vfio_pci_bar_rw()} in vfio_pci_rdwr.c, {@code vfio_pci_core_mmap()} in vfio_pci_core.c.
  */
 public final class Bars {
-    private static final int ENTRY = 16;
-    private static final int VECTOR_CONTROL = 12;
     private static final byte MASKED = 1;
 
     private final PciFunction function;
+    /** Null without MSI-X. */
+    private final @Nullable Msix msix;
     /** Of the BARs that were accessed. */
     private final Map<Integer, ByteBuffer> memory = new TreeMap<>();
     /** The registers that the device itself set, by place. A reset brings them back. */
@@ -26,16 +27,17 @@ public final class Bars {
 
     Bars(PciFunction function) {
         this.function = function;
+        this.msix = function.msix().orElse(null);
     }
 
     /** @throws IndexOutOfBoundsException if the device has no such BAR */
     public ByteBuffer memory(int bar) {
-        int size = size(bar);
-        if (size == 0) {
-            throw new IndexOutOfBoundsException("the device has no BAR " + bar);
-        }
         ByteBuffer of = memory.get(bar);
         if (of == null) {
+            int size = size(bar);
+            if (size == 0) {
+                throw new IndexOutOfBoundsException("the device has no BAR " + bar);
+            }
             of = ByteBuffer.allocateDirect(size).order(ByteOrder.nativeOrder());
             memory.put(bar, of);
             fill(bar, of);
@@ -49,11 +51,13 @@ public final class Bars {
             of.put(0, function.rom(), 0, function.rom().limit());
         }
         presets.getOrDefault(bar, Map.of()).forEach(of::putInt);
-        function.msix().filter(msix -> msix.tableBar() == bar).ifPresent(msix -> {
-            for (int vector = 0; vector < msix.vectors(); vector++) {
-                of.put(control(msix, vector), MASKED);
+        Msix table = tableIn(bar);
+        if (table != null) {
+            int end = table.controlAt(table.vectors());
+            for (int at = table.controlAt(0); at < end; at += Msix.ENTRY) {
+                of.put(at, MASKED);
             }
-        });
+        }
     }
 
     /**
@@ -94,7 +98,11 @@ public final class Bars {
     }
 
     boolean hasTable(int bar) {
-        return function.msix().filter(msix -> msix.tableBar() == bar).isPresent();
+        return tableIn(bar) != null;
+    }
+
+    private @Nullable Msix tableIn(int bar) {
+        return msix != null && msix.tableBar() == bar ? msix : null;
     }
 
     /** Whether a BAR can be mapped. */
@@ -111,12 +119,11 @@ public final class Bars {
 
     /** Whether VFIO keeps an access from a byte: of the MSI-X table, and beyond the content of the ROM. */
     boolean isExcluded(int bar, int at) {
-        return bar == PciFunction.ROM
-                ? at >= function.rom().limit()
-                : function.msix()
-                        .filter(msix -> msix.tableBar() == bar)
-                        .filter(msix -> at >= msix.tableAt() && at < msix.tableAt() + msix.tableSize())
-                        .isPresent();
+        if (bar == PciFunction.ROM) {
+            return at >= function.rom().limit();
+        }
+        Msix table = tableIn(bar);
+        return table != null && at >= table.tableAt() && at < table.tableAt() + table.tableSize();
     }
 
     /** Whether an eventfd may write to a register: inside of a BAR, and not in the MSI-X table. */
@@ -133,10 +140,10 @@ public final class Bars {
 
     /** The pending bits of MSI-X are read-only. */
     void write(int bar, int at, byte value) {
-        boolean pending = function.msix()
-                .filter(msix -> msix.pendingBar() == bar)
-                .filter(msix -> at >= msix.pendingAt() && at < msix.pendingAt() + msix.pendingSize())
-                .isPresent();
+        boolean pending = msix != null
+                && msix.pendingBar() == bar
+                && at >= msix.pendingAt()
+                && at < msix.pendingAt() + msix.pendingSize();
         if (!pending) {
             memory(bar).put(at, value);
         }
@@ -156,26 +163,22 @@ public final class Bars {
 
     /** The mask bit of a vector, in the table. Nothing without MSI-X. */
     void setMasked(int vector, boolean masked) {
-        function.msix().ifPresent(msix -> memory(msix.tableBar()).put(control(msix, vector), masked ? MASKED : 0));
+        if (msix != null) {
+            memory(msix.tableBar()).put(msix.controlAt(vector), masked ? MASKED : 0);
+        }
     }
 
     boolean isMasked(int vector) {
-        return function.msix()
-                .filter(msix -> (memory(msix.tableBar()).get(control(msix, vector)) & MASKED) != 0)
-                .isPresent();
-    }
-
-    private static int control(Msix msix, int vector) {
-        return msix.tableAt() + vector * ENTRY + VECTOR_CONTROL;
+        return msix != null && (memory(msix.tableBar()).get(msix.controlAt(vector)) & MASKED) != 0;
     }
 
     /** The pending bit of a vector. */
     void setPending(int vector, boolean pending) {
-        function.msix().ifPresent(msix -> {
+        if (msix != null) {
             int at = msix.pendingAt() + vector / Byte.SIZE;
             int bit = 1 << vector % Byte.SIZE;
             ByteBuffer of = memory(msix.pendingBar());
             of.put(at, (byte) (pending ? of.get(at) | bit : of.get(at) & ~bit));
-        });
+        }
     }
 }

@@ -118,12 +118,13 @@ record IrqActions(Host host, VfioPci device) {
 
     private int triggerMessages(IrqSet set) {
         InterruptMode mode = set.index() == UapiVfio.VFIO_PCI_MSIX_IRQ_INDEX ? InterruptMode.MSIX : InterruptMode.MSI;
-        boolean on = device.mode() == mode;
+        InterruptMode now = device.mode();
+        boolean on = now == mode;
         if (on && set.count() == 0 && set.isNone()) {
             device.vectors().disable();
             return 0;
         }
-        if (!on && device.mode() != InterruptMode.NONE) {
+        if (!on && now != InterruptMode.NONE) {
             return host.refuse(VfioIrqAnswer.VFIO_IRQS_OTHER_MODE);
         }
         if (set.isEventfd()) {

@@ -21,8 +21,11 @@ import org.jspecify.annotations.Nullable;
 /** Vectors of MSI or MSI-X and their eventfds; source: {@code vfio_msi_*()} in drivers/vfio/pci/vfio_pci_intrs.c. */
 final class MessageVectors {
     private final Host host;
+    private final Ledger ledger;
     private final VfioPci device;
     private final HostVectors ofHost;
+    private final int msiVectors;
+    private final int msixVectors;
     private final @Nullable EventFile[] triggers;
     /** Of the vectors that have an interrupt of the host. */
     private final NavigableMap<Integer, Producer> irqs = new TreeMap<>();
@@ -37,10 +40,12 @@ final class MessageVectors {
 
     MessageVectors(Host host, VfioPci device, HostVectors ofHost) {
         this.host = host;
+        this.ledger = host.ledger();
         this.device = device;
         this.ofHost = ofHost;
-        this.triggers = new EventFile
-                [Math.max(device.function().msi(), device.function().msixVectors())];
+        this.msiVectors = device.function().msi();
+        this.msixVectors = device.function().msixVectors();
+        this.triggers = new EventFile[Math.max(msiVectors, msixVectors)];
         this.messages = new MessagePlace(
                 pending::get, this::isOpen, vector -> "pending bit " + vector + " of " + device.address());
         this.msi = new int[triggers.length];
@@ -49,18 +54,23 @@ final class MessageVectors {
         Arrays.fill(msix, Ledger.UNKNOWN);
     }
 
-    private boolean isOpen(int vector) {
-        return isOn() && triggers[vector] != null && !isMasked(vector);
+    /** The vectors of MSI or of MSI-X, whichever are more. */
+    int count() {
+        return triggers.length;
     }
 
-    /** A vector sends a message, into the hand of the ledger. */
-    private void sends(int vector) {
-        int[] sources = device.mode() == InterruptMode.MSI ? msi : msix;
+    private boolean isOpen(int vector) {
+        return isOn() && triggers[vector] != null && !isMasked(device.mode(), vector);
+    }
+
+    /** A vector of the enabled mode sends a message, into the hand of the ledger. */
+    private void sends(InterruptMode mode, int vector) {
+        int[] sources = mode == InterruptMode.MSI ? msi : msix;
         if (sources[vector] == Ledger.UNKNOWN) {
-            sources[vector] = host.ledger()
-                    .register(new VectorSource(device.address().toString(), device.mode(), vector, this::trigger));
+            sources[vector] =
+                    ledger.register(new VectorSource(device.address().toString(), mode, vector, this::trigger));
         }
-        host.ledger().send(sources[vector]);
+        ledger.send(sources[vector]);
     }
 
     private @Nullable EventFile trigger(InterruptMode mode, int vector) {
@@ -68,7 +78,8 @@ final class MessageVectors {
     }
 
     private boolean isOn() {
-        return device.mode() == InterruptMode.MSI || device.mode() == InterruptMode.MSIX;
+        InterruptMode mode = device.mode();
+        return mode == InterruptMode.MSI || mode == InterruptMode.MSIX;
     }
 
     /** Whether a vector is allocated when it gets its eventfd. The ITS of a host allocates all vectors at once. */
@@ -204,14 +215,15 @@ final class MessageVectors {
         boolean ofHost = irq(vector).raise();
         if (ofHost) {
             event.signal(1);
+        } else {
+            ledger.settle("its interrupt was posted to no vCPU");
         }
-        host.ledger().settle("its interrupt was posted to no vCPU");
         return ofHost;
     }
 
     private void raisePending(int vector, EventFile event) {
         setPending(vector, false);
-        host.ledger().pick(messages, vector);
+        ledger.pick(messages, vector);
         raise(vector, event);
     }
 
@@ -235,10 +247,11 @@ final class MessageVectors {
         if (!host.build().isSince(6, 5) && set.start() + set.count() > irqs.size()) {
             return host.refuse(VfioIrqAnswer.VFIO_IRQS_ALLOCATED);
         }
+        InterruptMode mode = device.mode();
         for (int i = 0; i < set.count(); i++) {
             EventFile event = triggers[set.start() + i];
             if (event != null && set.isChosen(i)) {
-                sends(set.start() + i);
+                sends(mode, set.start() + i);
                 event.signal(1);
             }
         }
@@ -247,30 +260,30 @@ final class MessageVectors {
 
     /** A vector without an eventfd is masked, if it can be. */
     boolean send(int vector) {
-        if (device.mode() == InterruptMode.MSI && !device.registers().isMsiEnabled()) {
+        InterruptMode mode = device.mode();
+        if (mode == InterruptMode.MSI && !device.registers().isMsiEnabled()) {
             return device.lose(vector, "has MSI disabled");
         }
-        if (isMasked(vector)) {
+        if (isMasked(mode, vector)) {
             setPending(vector, true);
-            sends(vector);
-            host.ledger().put(messages, vector);
-            host.ledger().settle("its vector has no pending bit");
+            sends(mode, vector);
+            ledger.put(messages, vector);
+            ledger.settle("its vector has no pending bit");
             return false;
         }
         EventFile event = triggers[vector];
         if (event == null) {
             return device.lose(vector, isOn() ? "has no eventfd for it" : "has MSI and MSI-X disabled");
         }
-        sends(vector);
+        sends(mode, vector);
         return raise(vector, event);
     }
 
     /** The mask bit of a vector of the enabled mode, which has it or not. */
-    private boolean isMasked(int vector) {
-        return switch (device.mode()) {
-            case MSI -> vector < device.function().msi() && device.registers().isMsiMasked(vector);
-            case MSIX ->
-                vector < device.function().msixVectors() && device.bars().isMasked(vector);
+    private boolean isMasked(InterruptMode mode, int vector) {
+        return switch (mode) {
+            case MSI -> vector < msiVectors && device.registers().isMsiMasked(vector);
+            case MSIX -> vector < msixVectors && device.bars().isMasked(vector);
             default -> false;
         };
     }
@@ -296,7 +309,7 @@ final class MessageVectors {
     void unmasked() {
         for (int vector = pending.nextSetBit(0); vector >= 0; vector = pending.nextSetBit(vector + 1)) {
             EventFile event = triggers[vector];
-            if (device.mode() == InterruptMode.MSI && event != null && !isMasked(vector)) {
+            if (device.mode() == InterruptMode.MSI && event != null && !isMasked(InterruptMode.MSI, vector)) {
                 raisePending(vector, event);
             }
         }
@@ -309,16 +322,13 @@ final class MessageVectors {
 
     /** The messages of the device end, except those in eventfds, at workers and at vCPUs. */
     private void end(String why) {
-        host.ledger().endAll(messages, why);
-        for (int vector = 0; vector < triggers.length; vector++) {
-            end(msi[vector], why);
-            end(msix[vector], why);
-        }
-    }
-
-    private void end(int source, String why) {
-        if (source != Ledger.UNKNOWN) {
-            host.ledger().endRead(source, why);
+        ledger.endAll(messages, why);
+        for (int[] sources : List.of(msi, msix)) {
+            for (int source : sources) {
+                if (source != Ledger.UNKNOWN) {
+                    ledger.endRead(source, why);
+                }
+            }
         }
     }
 
@@ -338,7 +348,7 @@ final class MessageVectors {
         for (int[] sources : List.of(msi, msix)) {
             for (int i = 0; i < sources.length; i++) {
                 if (sources[i] != Ledger.UNKNOWN) {
-                    host.ledger().forget(sources[i]);
+                    ledger.forget(sources[i]);
                     sources[i] = Ledger.UNKNOWN;
                 }
             }

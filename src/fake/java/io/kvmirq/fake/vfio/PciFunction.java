@@ -61,7 +61,15 @@ public record PciFunction(
      * @param pendingAt bytes from the start of its BAR
      */
     public record Msix(int vectors, int tableBar, int tableAt, int pendingBar, int pendingAt) {
-        private static final int ENTRY = 16;
+        /** Bytes of an entry of the table. */
+        static final int ENTRY = 16;
+
+        private static final int VECTOR_CONTROL = 12;
+
+        /** The place of the Vector Control word of an entry, from the start of the table's BAR. */
+        int controlAt(int vector) {
+            return tableAt + vector * ENTRY + VECTOR_CONTROL;
+        }
 
         int tableSize() {
             return vectors * ENTRY;

@@ -276,7 +276,7 @@ public final class VfioPci extends VfioDevice {
     }
 
     private void checkVector(int vector) {
-        if (vector < 0 || vector >= Math.max(function.msi(), function.msixVectors())) {
+        if (vector < 0 || vector >= vectors.count()) {
             throw new IllegalArgumentException("vector " + vector + ": " + function.address() + " has " + function.msi()
                     + " of MSI and " + function.msixVectors() + " of MSI-X, numbered from 0");
         }

@@ -7,6 +7,7 @@ import io.kvmirq.arch.apic.model.ApicMessage;
 import io.kvmirq.arch.apic.model.LocalApic;
 import io.kvmirq.explain.ChipAnswer;
 import io.kvmirq.explain.VmAnswer;
+import io.kvmirq.fake.file.Ledger;
 import io.kvmirq.fake.posting.PostingVcpu;
 import io.kvmirq.fake.posting.VirtualLapic;
 import io.kvmirq.fake.x86.cpu.GuestCpuid;
@@ -57,6 +58,7 @@ final class FakeLapic implements LocalApic, VirtualLapic {
     /** The hardware's part of the vCPU; null on a host whose hardware does nothing. */
     private @Nullable PostingVcpu hardware;
 
+    private final Ledger ledger;
     private final LapicMessages messages;
     private final LapicTimer timer;
     private boolean x2apicOffered;
@@ -74,7 +76,8 @@ final class FakeLapic implements LocalApic, VirtualLapic {
         this.all = all;
         this.vcpuId = vcpuId;
         this.events = new VcpuEvents(vm.host());
-        messages = new LapicMessages(vm.host().ledger(), requested, vcpuId, this::hasToWake);
+        ledger = vm.host().ledger();
+        messages = new LapicMessages(ledger, requested, vcpuId, this::hasToWake);
         timer = new LapicTimer(vm, this, registers);
         registers.putInt(LapicPage.ID_AT, vcpuId << XAPIC_ID);
         reset();
@@ -371,10 +374,10 @@ final class FakeLapic implements LocalApic, VirtualLapic {
                     return false;
                 }
                 vm.note(ChipAnswer.LAPIC_ACCEPTS);
-                levels.set(interrupt.vector(), interrupt.level());
-                requested.set(interrupt.vector(), true);
-                messages.request(interrupt.vector());
-                vm.host().ledger().delivered(vcpuId, interrupt.vector());
+                int vector = interrupt.vector();
+                levels.set(vector, interrupt.level());
+                request(vector);
+                ledger.delivered(vcpuId, vector);
                 taker.accept(this);
             }
             case NMI -> events.sendNmi();

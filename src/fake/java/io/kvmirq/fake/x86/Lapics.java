@@ -16,6 +16,9 @@ import org.jspecify.annotations.Nullable;
 
 /** A VM's LAPICs, and the delivery of interrupts to them; source: arch/x86/kvm/lapic.c and irq.c. */
 final class Lapics {
+    /** See {@link #deliverByMap}. */
+    static final int UNDECIDED = -2;
+
     private final X86Vm vm;
     private final List<FakeLapic> lapics = new ArrayList<>();
     /** The APIC map as last recalculated; empty while two LAPICs have one id. */
@@ -92,39 +95,28 @@ final class Lapics {
      * @return how many LAPICs accepted it; -1 if all were compared and none was addressed
      */
     int deliver(ApicMessage interrupt, Consumer<FakeLapic> taker) {
+        int taken = deliverByMap(interrupt, taker);
+        return taken == UNDECIDED ? deliverAsking(interrupt, interrupt.destination(ids32Bit), taker) : taken;
+    }
+
+    /**
+     * Delivers if the map alone decides the destination. Only such a message of an irqfd is sent without a worker.
+     *
+     * @param taker called with each LAPIC that accepted the interrupt
+     * @return how many LAPICs accepted it; {@link #UNDECIDED} if all must be compared, and nothing was done
+     */
+    int deliverByMap(ApicMessage interrupt, Consumer<FakeLapic> taker) {
         int destination = interrupt.destination(ids32Bit);
         ApicMap<FakeLapic> looked = map.orElse(null);
         if (looked == null || looked.isBroadcast(destination, broadcastQuirk)) {
-            return deliverAsking(interrupt, destination, taker);
+            return UNDECIDED;
         }
-        if (!interrupt.logical()) {
-            vm.note(InterruptAnswer.MSI_BY_MAP);
-            FakeLapic lapic = looked.physical(destination);
-            return lapic != null && lapic.accept(interrupt, interrupt.mode(), taker) ? 1 : 0;
-        }
-        return isLeftOpen(looked)
-                ? deliverAsking(interrupt, destination, taker)
-                : deliverLogical(interrupt, destination, looked, taker);
-    }
-
-    /** The LAPIC of a message to one of them, if the map has it; else null. */
-    @Nullable
-    FakeLapic onlyByMap(ApicMessage interrupt) {
-        int destination = interrupt.destination(ids32Bit);
-        ApicMap<FakeLapic> looked = map.orElse(null);
-        if (looked == null || interrupt.logical() || looked.isBroadcast(destination, broadcastQuirk)) {
-            return null;
+        if (interrupt.logical()) {
+            return isLeftOpen(looked) ? UNDECIDED : deliverLogical(interrupt, destination, looked, taker);
         }
         vm.note(InterruptAnswer.MSI_BY_MAP);
-        return looked.physical(destination);
-    }
-
-    /** Whether the map alone decides the destination. Only such a message of an irqfd is sent without a worker. */
-    boolean isByMap(ApicMessage interrupt) {
-        ApicMap<FakeLapic> looked = map.orElse(null);
-        return looked != null
-                && !looked.isBroadcast(interrupt.destination(ids32Bit), broadcastQuirk)
-                && !(interrupt.logical() && isLeftOpen(looked));
+        FakeLapic lapic = looked.physical(destination);
+        return lapic != null && lapic.accept(interrupt, interrupt.mode(), taker) ? 1 : 0;
     }
 
     /** Whether the map holds no logical destinations: before 6.3 also if no LAPIC has a logical id. */

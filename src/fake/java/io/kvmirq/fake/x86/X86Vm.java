@@ -250,8 +250,8 @@ final class X86Vm extends VmInterrupts {
         posting.orElseThrow().disconnect(irqfd);
     }
 
-    private Optional<ApicMessage> message(FakeIrqfd irqfd) {
-        return Optional.ofNullable((ApicMessage) routes().message(irqfd.gsi()));
+    private static Optional<ApicMessage> message(FakeIrqfd irqfd) {
+        return Optional.ofNullable((ApicMessage) irqfd.message());
     }
 
     @Override
@@ -309,23 +309,22 @@ final class X86Vm extends VmInterrupts {
      */
     @Override
     protected boolean driveAtOnce(FakeIrqfd irqfd) {
-        ApicMessage message = (ApicMessage) routes().message(irqfd.gsi());
-        if (message == null) {
+        ApicMessage message = (ApicMessage) irqfd.message();
+        int taken = message == null
+                ? Lapics.UNDECIDED
+                : message.isInvalid(lapics.has32BitIds()) ? -1 : lapics.deliverByMap(message, lapic -> {});
+        if (taken == Lapics.UNDECIDED) {
             return false;
-        }
-        int taken = -1;
-        if (!message.isInvalid(lapics.has32BitIds())) {
-            FakeLapic only = lapics.onlyByMap(message);
-            if (only == null && !lapics.isByMap(message)) {
-                return false;
-            }
-            taken = only == null ? lapics.deliver(message) : only.accept(message, message.mode(), taker -> {}) ? 1 : 0;
         }
         note(InterruptAnswer.LINE_STATUS_SUM);
         if (taken <= 0) {
-            host().ledger().settleAt(irqfd.gsi(), NOT_TAKEN);
+            settleUntaken(irqfd.gsi());
         }
         return true;
+    }
+
+    private void settleUntaken(int gsi) {
+        host().ledger().settleAt(gsi, NOT_TAKEN);
     }
 
     /**
@@ -344,7 +343,7 @@ final class X86Vm extends VmInterrupts {
         for (FakeRoutes.Target target : targets) {
             int result = drive(target, source, level, wanted);
             if (level && result <= 0 && message(target) != null) {
-                host().ledger().settleAt(gsi, NOT_TAKEN);
+                settleUntaken(gsi);
             }
             if (result >= 0) {
                 sum = result + Math.max(sum, 0);
