@@ -72,8 +72,10 @@ public sealed interface Field permits BitField, SplitField {
         }
         long rest = value >>> shift;
         for (BitField part : parts()) {
-            bits[part.word()] = part.put(bits[part.word()], rest & part.max());
-            rest = part.width() == Long.SIZE ? 0 : rest >>> part.width();
+            int word = part.word();
+            int width = part.width();
+            bits[word] = part.put(bits[word], rest & part.max());
+            rest = width == Long.SIZE ? 0 : rest >>> width;
         }
     }
 }

@@ -31,6 +31,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.Set;
+import org.jspecify.annotations.Nullable;
 
 /** A host with AVIC and an IOMMU in GA mode. */
 final class AvicMachine extends PostingMachine {
@@ -95,9 +96,10 @@ final class AvicMachine extends PostingMachine {
                 true);
         return new UnitEntry(this, index) {
             @Override
-            boolean send() {
+            @Nullable
+            View send() {
                 GaUnit.Outcome outcome = unit.request(index);
-                return outcome == GaUnit.Outcome.REMAPPED || outcome == GaUnit.Outcome.BLOCKED;
+                return outcome == GaUnit.Outcome.REMAPPED || outcome == GaUnit.Outcome.BLOCKED ? null : view();
             }
 
             @Override

@@ -8,6 +8,7 @@ import io.kvmirq.arch.apic.IrteUpdate;
 import io.kvmirq.arch.apic.model.Destinations;
 import java.util.ArrayList;
 import java.util.List;
+import org.jspecify.annotations.Nullable;
 
 /** The hardware of a VM. */
 public abstract class PostingGuest {
@@ -86,8 +87,14 @@ public abstract class PostingGuest {
                 + vcpus.stream().map(PostingVcpu::id).toList());
     }
 
-    final PostingVcpu vcpu(int index) {
-        return vcpus.get(index);
+    /** The vCPU to which hardware posts at an address; null for none. */
+    final @Nullable PostingVcpu vcpuAt(long address) {
+        for (int i = 0; i < vcpus.size(); i++) {
+            if (address(i) == address) {
+                return vcpus.get(i);
+            }
+        }
+        return null;
     }
 
     /** The address at which hardware posts to a vCPU. */

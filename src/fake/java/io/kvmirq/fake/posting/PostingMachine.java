@@ -72,10 +72,9 @@ public abstract class PostingMachine implements IrqHardware {
     /** The vCPU to which hardware posts at an address. */
     final Optional<PostingVcpu> vcpuAt(long address) {
         for (PostingGuest guest : guests) {
-            for (int i = 0; i < VCPUS; i++) {
-                if (guest.address(i) == address) {
-                    return Optional.of(guest.vcpu(i));
-                }
+            PostingVcpu found = guest.vcpuAt(address);
+            if (found != null) {
+                return Optional.of(found);
             }
         }
         return Optional.empty();

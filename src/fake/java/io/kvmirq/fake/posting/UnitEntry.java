@@ -4,6 +4,7 @@ package io.kvmirq.fake.posting;
 import io.kvmirq.InterruptVector;
 import io.kvmirq.fake.file.IrqHardware;
 import java.util.Optional;
+import org.jspecify.annotations.Nullable;
 
 /** An entry of the remapping table of a host that posts. */
 public abstract class UnitEntry implements IrqHardware.Entry {
@@ -29,16 +30,16 @@ public abstract class UnitEntry implements IrqHardware.Entry {
 
     @Override
     public final boolean request() {
-        boolean toHost = send();
-        if (!toHost) {
-            host.posted(view());
+        View posted = send();
+        if (posted != null) {
+            host.posted(posted);
         }
         host.settle();
-        return toHost;
+        return posted == null;
     }
 
-    /** The unit handles the device's message. @return whether it interrupts the host */
-    abstract boolean send();
+    /** The unit handles the device's message. @return the entry that posted it; null if it was not posted */
+    abstract @Nullable View send();
 
     abstract void clear();
 

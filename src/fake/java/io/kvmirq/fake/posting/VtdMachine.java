@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.posting;
 
-import io.kvmirq.InterruptVector;
 import io.kvmirq.arch.apic.ApicvKernel;
 import io.kvmirq.arch.apic.IrteUpdate;
 import io.kvmirq.arch.apic.PiDescriptor;
@@ -26,6 +25,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
+import org.jspecify.annotations.Nullable;
 
 /** A host with VT-d and APICv. */
 final class VtdMachine extends PostingMachine {
@@ -100,20 +100,25 @@ final class VtdMachine extends PostingMachine {
                                 | Irte.VECTOR.with(HOST_VECTOR)
                                 | RemappedIrte.DESTINATION.with(cpus().cpu(0).id()),
                         Irte.SOURCE_ID.with(requester) | Irte.SOURCE_VALIDATION.with(VERIFY_BY_ID)));
+        RemappableMsi message = RemappableMsi.to(index, 0);
         return new UnitEntry(this, index) {
             @Override
-            boolean send() {
-                return !(unit.request(RemappableMsi.to(index, 0), requester) instanceof RemappingOutcome.Posted);
+            @Nullable
+            View send() {
+                return unit.request(message, requester) instanceof RemappingOutcome.Posted posted
+                        ? view(posted.entry())
+                        : null;
             }
 
             @Override
             public View view() {
-                Irte entry = table.entry(index);
-                Optional<PostedIrte> posted = entry instanceof PostedIrte known ? Optional.of(known) : Optional.empty();
-                return new View(
-                        posted.isPresent(),
-                        posted.flatMap(found -> vcpuAt(found.descriptorAddress())),
-                        posted.map(Irte::vector));
+                return view(table.entry(index));
+            }
+
+            private View view(Irte entry) {
+                return entry instanceof PostedIrte posted
+                        ? new View(true, vcpuAt(posted.descriptorAddress()), Optional.of(posted.vector()))
+                        : new View(false, Optional.empty(), Optional.empty());
             }
 
             @Override
@@ -198,7 +203,7 @@ final class VtdMachine extends PostingMachine {
 
         @Override
         boolean isPosted(int vector) {
-            return vcpu.isInIrr(vector) || vcpu.descriptor().snapshot().isRequested(new InterruptVector(vector));
+            return vcpu.isInIrr(vector) || vcpu.descriptor().isRequested(vector);
         }
 
         /** In the guest the processor looks at RVI, not at the IRR. */

@@ -251,6 +251,11 @@ public class PiDescriptor {
         return PostedInterruptDescriptor.decode(now);
     }
 
+    /** Whether PIR has a vector. */
+    public boolean isRequested(int vector) {
+        return (words.get(pir(vector)) & bit(vector)) != 0;
+    }
+
     /** Whether PIR is not empty. */
     public boolean hasRequests() {
         return hasAny(words, base);

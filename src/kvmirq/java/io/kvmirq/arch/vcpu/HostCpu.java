@@ -64,8 +64,9 @@ public final class HostCpu {
 
     /** Whether an interrupt is on its way. */
     public boolean isInterrupted() {
-        for (int word = PENDING; word < INTERRUPTS_OFF; word++) {
-            if (words.get(at(word)) != 0) {
+        int end = at(INTERRUPTS_OFF);
+        for (int word = at(PENDING); word < end; word++) {
+            if (words.get(word) != 0) {
                 return true;
             }
         }

@@ -87,6 +87,11 @@ public sealed interface Irte extends Structure permits RemappedIrte, PostedIrte 
         return new long[] {low(), high()};
     }
 
+    @Override
+    default boolean is(BitField field) {
+        return field.isSet(field.word() == 0 ? low() : high());
+    }
+
     /** The vector, of a guest if the entry posts. */
     default InterruptVector vector() {
         return new InterruptVector((int) VECTOR.of(low()));

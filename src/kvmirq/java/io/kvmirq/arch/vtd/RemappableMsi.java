@@ -79,14 +79,20 @@ public record RemappableMsi(int address, int data) implements Structure {
         return new long[] {word()};
     }
 
+    @Override
+    public boolean is(BitField field) {
+        return field.isSet(word());
+    }
+
     private long word() {
         return (long) data << Integer.SIZE | Integer.toUnsignedLong(address);
     }
 
     /** The table entry that the message names, 0–131070. No table has an entry above 65535. */
     public int index() {
-        int handle = (int) HANDLE.of(word(), word());
-        return SHV.isSet(word()) ? handle + (int) SUBHANDLE.of(word()) : handle;
+        long word = word();
+        int handle = (int) HANDLE.of(word, word);
+        return SHV.isSet(word) ? handle + (int) SUBHANDLE.of(word) : handle;
     }
 
     @Override

@@ -7,6 +7,7 @@ import io.kvmirq.arch.apic.PiDescriptor;
 import io.kvmirq.arch.apic.PostedInterruptDescriptor;
 import java.util.Objects;
 import java.util.Optional;
+import org.jspecify.annotations.Nullable;
 
 /**
  * The interrupt-remapping table of a unit: the unit handles requests, and Linux changes entries. Linux also keeps the
@@ -56,6 +57,9 @@ public final class RemappingTable {
     private final SharedWords cache;
 
     private final int firstCached;
+    /** By index: an entry that a request used, for the next one that finds the same words. */
+    private final @Nullable Known[] known;
+
     private final RemappedIrte[] remapped;
     private final boolean[] postedToVcpu;
     private final UnitCapabilities unit;
@@ -98,6 +102,7 @@ public final class RemappingTable {
         this.first = first;
         this.cache = cache;
         this.firstCached = firstCached;
+        this.known = new Known[entries];
         this.remapped = new RemappedIrte[entries];
         this.postedToVcpu = new boolean[entries];
         this.unit = unit;
@@ -122,29 +127,43 @@ public final class RemappingTable {
     /** The entry in memory. */
     public Irte entry(int index) {
         checkIndex(index);
-        return entry(memory, at(index));
+        return Irte.decode(memory.get(at(index)), memory.get(at(index) + 1));
     }
 
     private int at(int index) {
         return first + WORDS_OF_ENTRY * index;
     }
 
-    private static Irte entry(SharedWords words, int at) {
-        return Irte.decode(words.get(at), words.get(at + 1));
+    /**
+     * An entry, and what follows from its words alone.
+     *
+     * @param fault of each request by the entry, whatever the requester; empty for none
+     */
+    private record Known(long low, long high, Irte entry, Source source, Optional<FaultReason> fault) {}
+
+    private Known known(int index, long low, long high) {
+        Known last = known[index];
+        if (last == null || last.low != low || last.high != high) {
+            Irte entry = Irte.decode(low, high);
+            last = new Known(low, high, entry, entry.source(), fault(entry));
+            known[index] = last;
+        }
+        return last;
     }
 
     /** The entry that the unit uses: its copy, or what is in memory now. */
-    private Irte used(int index) {
+    private Known used(int index) {
         int at = firstCached + WORDS_OF_ENTRY * index;
-        Irte copy = entry(cache, at);
-        if (copy.is(Irte.PRESENT)) {
-            return copy;
+        long low = cache.get(at);
+        long high = cache.get(at + 1);
+        if (!Irte.PRESENT.isSet(low)) {
+            low = memory.get(at(index));
+            high = memory.get(at(index) + 1);
+            if (Irte.PRESENT.isSet(low)) {
+                cache.setPair(at, low, high);
+            }
         }
-        Irte entry = entry(index);
-        if (entry.is(Irte.PRESENT)) {
-            cache.setPair(at, entry.low(), entry.high());
-        }
-        return entry;
+        return known(index, low, high);
     }
 
     /**
@@ -285,15 +304,14 @@ public final class RemappingTable {
         if (index >= remapped.length) {
             return blocked(FaultReason.BEYOND_TABLE, false);
         }
-        Irte entry = used(index);
-        Optional<FaultReason> fault = fault(entry, requester);
-        if (fault.isPresent()) {
-            return blocked(fault.get(), entry.is(Irte.FAULT_DISABLED));
+        Known used = used(index);
+        if (used.fault.isPresent() || !used.source.accepts(requester)) {
+            return blocked(used.fault.orElse(FaultReason.WRONG_SOURCE), used.entry.is(Irte.FAULT_DISABLED));
         }
-        if (entry instanceof RemappedIrte toHost) {
+        if (used.entry instanceof RemappedIrte toHost) {
             return new RemappingOutcome.Remapped(toHost);
         }
-        return post((PostedIrte) entry, descriptors);
+        return post((PostedIrte) used.entry, descriptors);
     }
 
     private RemappingOutcome post(PostedIrte entry, Descriptors descriptors) {
@@ -316,14 +334,11 @@ public final class RemappingTable {
                 PostedInterruptDescriptor.NDST.of(control));
     }
 
-    private Optional<FaultReason> fault(Irte entry, int requester) {
+    private Optional<FaultReason> fault(Irte entry) {
         if (!entry.is(Irte.PRESENT)) {
             return Optional.of(FaultReason.NOT_PRESENT);
         }
-        if (!isWellFormed(entry)) {
-            return Optional.of(FaultReason.RESERVED_IN_ENTRY);
-        }
-        return entry.source().accepts(requester) ? Optional.empty() : Optional.of(FaultReason.WRONG_SOURCE);
+        return isWellFormed(entry) ? Optional.empty() : Optional.of(FaultReason.RESERVED_IN_ENTRY);
     }
 
     private boolean isWellFormed(Irte entry) {
