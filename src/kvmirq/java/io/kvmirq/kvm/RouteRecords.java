@@ -14,11 +14,15 @@ final class RouteRecords {
     private ByteBuffer records = Buffers.allocate(FIRST_CAPACITY * KernelBackend.ROUTE_SIZE);
     private int count;
 
-    void begin(int routes) {
-        count = 0;
+    /** Makes room for {@code routes}, and keeps the records of the GSIs below {@code first}: GSIs ascend. */
+    void begin(int routes, int first) {
         int bytes = routes * KernelBackend.ROUTE_SIZE;
         if (bytes > records.capacity()) {
-            records = Buffers.allocate(Math.max(bytes, 2 * records.capacity()));
+            records = Buffers.allocate(Math.max(bytes, 2 * records.capacity()))
+                    .put(0, records, 0, count * KernelBackend.ROUTE_SIZE);
+        }
+        while (count > 0 && records.getInt((count - 1) * KernelBackend.ROUTE_SIZE + KernelBackend.ROUTE_GSI) >= first) {
+            count--;
         }
     }
 

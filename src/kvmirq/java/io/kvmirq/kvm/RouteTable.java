@@ -28,11 +28,16 @@ public final class RouteTable {
     /** Entries a table can hold: {@code KVM_MAX_IRQ_ROUTES}. */
     public static final int CAPACITY = 4096;
 
+    private static final Routes NONE = new Routes();
+
     private final VmCalls calls;
     /** As last committed; replaced as a whole and not changed. */
     private Routes table = new Routes();
 
     private final RouteRecords records = new RouteRecords();
+    /** The table that {@link #records} holds, for the next one that differs in a few GSIs. */
+    private Routes encoded = NONE;
+
     /** By GSI: how many irqfds are on it. */
     private final AtomicIntegerArray held = new AtomicIntegerArray(Gsi.MAX + 1);
 
@@ -87,6 +92,14 @@ public final class RouteTable {
         createIrqchip.get().forEach(defaults::put);
         table = defaults;
         firstFree = defaults.gsisOfPins();
+        encode(table);
+    }
+
+    private void encode(Routes next) {
+        Routes last = encoded;
+        encoded = NONE; // until all of the next one is encoded
+        next.encode(records, last);
+        encoded = next;
     }
 
     /**
@@ -192,8 +205,8 @@ public final class RouteTable {
         if (edit.original != table) {
             return false;
         }
-        if (!edit.copy.isSame(table)) {
-            edit.copy.encode(records);
+        if (edit.copy.sameBelow(table) != Routes.ALL) {
+            encode(edit.copy);
             calls.setRoutes(records);
             commits++;
             warnOfLost(edit);

@@ -16,6 +16,9 @@ import org.jspecify.annotations.Nullable;
  * not stored as a {@link Route}. Not thread-safe.
  */
 final class Routes {
+    /** More than every GSI. */
+    static final int ALL = Gsi.MAX + 1;
+
     /** By GSI; beyond the end there are none. */
     private @Nullable MsiMessage[] messages = new MsiMessage[0];
 
@@ -102,18 +105,36 @@ final class Routes {
         return removed > 0;
     }
 
-    boolean isSame(Routes other) {
-        boolean same = size == other.size && pins.equals(other.pins);
-        for (int gsi = 0; same && gsi < messages.length; gsi++) {
-            same = Objects.equals(messages[gsi], other.message(gsi));
-        }
-        return same;
+    /** The first GSI whose routes differ from those of another table; {@link #ALL} if none does. */
+    int sameBelow(Routes other) {
+        return Math.min(messagesSameBelow(other), pinsSameBelow(other));
     }
 
-    void encode(RouteRecords records) {
-        records.begin(size);
+    private int messagesSameBelow(Routes other) {
+        @Nullable MsiMessage[] longer = messages.length < other.messages.length ? other.messages : messages;
+        int shorter = Math.min(messages.length, other.messages.length);
+        int gsi = Arrays.mismatch(messages, other.messages);
+        while (gsi >= shorter && gsi < longer.length && longer[gsi] == null) {
+            gsi++;
+        }
+        return gsi < 0 || gsi == longer.length ? ALL : gsi;
+    }
+
+    private int pinsSameBelow(Routes other) {
+        int shorter = Math.min(pins.size(), other.pins.size());
+        int gsi = 0;
+        while (gsi < shorter && Objects.equals(pins.get(gsi), other.pins.get(gsi))) {
+            gsi++;
+        }
+        return gsi == pins.size() && gsi == other.pins.size() ? ALL : gsi;
+    }
+
+    /** @param encoded the table that the records hold now, if it has any: GSIs below the first difference stay */
+    void encode(RouteRecords records, Routes encoded) {
+        int first = encoded.size == 0 ? 0 : sameBelow(encoded);
+        records.begin(size, first);
         int gsis = Math.max(messages.length, pins.size());
-        for (int gsi = 0; gsi < gsis; gsi++) {
+        for (int gsi = first; gsi < gsis; gsi++) {
             MsiMessage message = message(gsi);
             if (message != null) {
                 records.add(gsi, message);

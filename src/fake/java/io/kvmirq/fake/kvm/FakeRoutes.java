@@ -5,6 +5,7 @@ import io.kvmirq.explain.Answer;
 import io.kvmirq.explain.InterruptAnswer;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.util.Arrays;
 import java.util.Optional;
 import java.util.OptionalInt;
@@ -43,6 +44,47 @@ public final class FakeRoutes {
     /** By chip and pin: the last GSI routed there, which receives the EOI notification; -1 for none. */
     private int[][] gsiOfPin = {};
 
+    public FakeRoutes() {}
+
+    /** A copy, to be added to. */
+    private FakeRoutes(FakeRoutes from) {
+        targets = from.targets.clone();
+        gsiOfPin = from.gsiOfPin.clone();
+        Arrays.setAll(gsiOfPin, chip -> gsiOfPin[chip].clone());
+    }
+
+    /** Routes to pins with which most tables begin, so that their entries are read once. Immutable once it is in use. */
+    public static final class Pins {
+        private static final Pins NONE = new Pins(0);
+
+        private final FakeRoutes routes = new FakeRoutes();
+        private final ByteBuffer entries;
+
+        public Pins(int count) {
+            entries = ByteBuffer.allocate(count * Uapi.KvmIrqRoutingEntry.SIZE).order(ByteOrder.nativeOrder());
+        }
+
+        public FakeRoutes routes() {
+            return routes;
+        }
+
+        /** Adds one more of the routes. */
+        public void add(int gsi, int chip, int pin) {
+            routes.add(gsi, Target.pin(chip, pin));
+            ByteBuffer entry = entries.slice().order(entries.order());
+            entry.putInt(Uapi.KvmIrqRoutingEntry.GSI, gsi)
+                    .putInt(Uapi.KvmIrqRoutingEntry.TYPE, Uapi.KVM_IRQ_ROUTING_IRQCHIP)
+                    .putInt(Uapi.KvmIrqRoutingEntry.U_IRQCHIP_IRQCHIP, chip)
+                    .putInt(Uapi.KvmIrqRoutingEntry.U_IRQCHIP_PIN, pin);
+            entries.position(entries.position() + Uapi.KvmIrqRoutingEntry.SIZE);
+        }
+
+        private boolean begins(ByteBuffer table) {
+            int length = entries.capacity();
+            return table.capacity() >= length && table.slice(0, length).equals(entries.slice(0, length));
+        }
+    }
+
     /** The routes that an architecture accepts. */
     public interface Entries {
         Optional<Answer> refusesPin(int chip, int pin);
@@ -58,6 +100,11 @@ public final class FakeRoutes {
          */
         Object message(long address, int data, OptionalInt device);
 
+        /** Routes that are allowed, if most tables begin with them. */
+        default Pins known() {
+            return Pins.NONE;
+        }
+
         /** Whether the kernel supports routes to synthetic interrupts of Hyper-V. */
         default boolean hasSynthetic() {
             return false;
@@ -67,7 +114,7 @@ public final class FakeRoutes {
     static final class Reader {
         private static final int HV_SINT = 4;
 
-        private final FakeRoutes routes = new FakeRoutes();
+        private FakeRoutes routes = new FakeRoutes();
         private final Entries allowed;
 
         Reader(Entries allowed) {
@@ -81,11 +128,18 @@ public final class FakeRoutes {
         /** @return the rule that refuses the table; empty for none. All GSIs are checked before the other fields. */
         Optional<Answer> read(ByteBuffer entries, int count) {
             for (int i = 0; i < count; i++) {
-                if (Integer.compareUnsigned(gsi(entries, i * Uapi.KvmIrqRoutingEntry.SIZE), MAX_GSI) >= 0) {
+                int gsi = entries.getInt(i * Uapi.KvmIrqRoutingEntry.SIZE + Uapi.KvmIrqRoutingEntry.GSI);
+                if (Integer.compareUnsigned(gsi, MAX_GSI) >= 0) {
                     return Optional.of(InterruptAnswer.ROUTE_GSI);
                 }
             }
-            for (int i = 0; i < count; i++) {
+            Pins known = allowed.known();
+            int first = 0;
+            if (known.begins(entries)) {
+                routes = new FakeRoutes(known.routes);
+                first = known.entries.capacity() / Uapi.KvmIrqRoutingEntry.SIZE;
+            }
+            for (int i = first; i < count; i++) {
                 Optional<Answer> refused = add(entries, i * Uapi.KvmIrqRoutingEntry.SIZE);
                 if (refused.isPresent()) {
                     return refused;
@@ -94,28 +148,25 @@ public final class FakeRoutes {
             return Optional.empty();
         }
 
-        private static int gsi(ByteBuffer entries, int at) {
-            return entries.getInt(at + Uapi.KvmIrqRoutingEntry.GSI);
-        }
-
         private Optional<Answer> add(ByteBuffer entries, int at) {
+            int gsi = entries.getInt(at + Uapi.KvmIrqRoutingEntry.GSI);
             int type = entries.getInt(at + Uapi.KvmIrqRoutingEntry.TYPE);
             int known = type == Uapi.KVM_IRQ_ROUTING_MSI ? Uapi.KVM_MSI_VALID_DEVID : 0;
             if ((entries.getInt(at + Uapi.KvmIrqRoutingEntry.FLAGS) & ~known) != 0) {
                 return Optional.of(InterruptAnswer.ROUTE_FLAGS);
             }
             return switch (type) {
-                case Uapi.KVM_IRQ_ROUTING_MSI -> message(entries, at);
-                case Uapi.KVM_IRQ_ROUTING_IRQCHIP -> pin(entries, at);
+                case Uapi.KVM_IRQ_ROUTING_MSI -> message(gsi, entries, at);
+                case Uapi.KVM_IRQ_ROUTING_IRQCHIP -> pin(gsi, entries, at);
                 case HV_SINT ->
                     allowed.hasSynthetic()
-                            ? place(gsi(entries, at), Target.pin(SINT, 0))
+                            ? place(gsi, new Target(null, SINT, 0))
                             : Optional.of(InterruptAnswer.ROUTE_TYPE);
                 default -> Optional.of(InterruptAnswer.ROUTE_TYPE);
             };
         }
 
-        private Optional<Answer> message(ByteBuffer entries, int at) {
+        private Optional<Answer> message(int gsi, ByteBuffer entries, int at) {
             boolean hasDevice = (entries.getInt(at + Uapi.KvmIrqRoutingEntry.FLAGS) & Uapi.KVM_MSI_VALID_DEVID) != 0;
             Object message = allowed.message(
                     address(
@@ -126,24 +177,18 @@ public final class FakeRoutes {
                             ? OptionalInt.of(entries.getInt(at + Uapi.KvmIrqRoutingEntry.U_MSI_DEVID))
                             : OptionalInt.empty());
             Optional<Answer> refused = allowed.refusesMessage(message);
-            return refused.isPresent() ? refused : place(gsi(entries, at), new Target(message, 0, 0));
+            return refused.isPresent() ? refused : place(gsi, new Target(message, 0, 0));
         }
 
-        private Optional<Answer> pin(ByteBuffer entries, int at) {
+        private Optional<Answer> pin(int gsi, ByteBuffer entries, int at) {
             int chip = entries.getInt(at + Uapi.KvmIrqRoutingEntry.U_IRQCHIP_IRQCHIP);
             int pin = entries.getInt(at + Uapi.KvmIrqRoutingEntry.U_IRQCHIP_PIN);
             Optional<Answer> refused = allowed.refusesPin(chip, pin);
-            return refused.isPresent() ? refused : place(gsi(entries, at), Target.pin(chip, pin));
+            return refused.isPresent() ? refused : place(gsi, new Target(null, chip, pin));
         }
 
         private Optional<Answer> place(int gsi, Target target) {
-            for (Target other : routes.of(gsi)) {
-                if (other.conflicts(target)) {
-                    return Optional.of(InterruptAnswer.ROUTE_CONFLICT);
-                }
-            }
-            routes.add(gsi, target);
-            return Optional.empty();
+            return routes.add(gsi, target) ? Optional.empty() : Optional.of(InterruptAnswer.ROUTE_CONFLICT);
         }
     }
 
@@ -151,19 +196,29 @@ public final class FakeRoutes {
         return (long) high << Integer.SIZE | Integer.toUnsignedLong(low);
     }
 
-    /** Adds a route. Call only before the table is in use. */
-    public void add(int gsi, Target target) {
+    /**
+     * Adds a route. Call only before the table is in use.
+     *
+     * @return false if the GSI has a route that conflicts with it; nothing is added then
+     */
+    public boolean add(int gsi, Target target) {
         if (gsi >= targets.length) {
             int length = targets.length;
             targets = Arrays.copyOf(targets, Math.min(MAX_GSI, Math.max(gsi + 1, 2 * length)));
             Arrays.fill(targets, length, targets.length, NOWHERE);
         }
+        for (Target other : targets[gsi]) {
+            if (other.conflicts(target)) {
+                return false;
+            }
+        }
         Target[] there = Arrays.copyOf(targets[gsi], targets[gsi].length + 1);
         there[there.length - 1] = target;
         targets[gsi] = there;
-        if (target.message() == null && target.chip() != SINT) {
-            hear(target.chip(), target.pin(), gsi);
+        if (target.message == null && target.chip != SINT) {
+            hear(target.chip, target.pin, gsi);
         }
+        return true;
     }
 
     private void hear(int chip, int pin, int gsi) {

@@ -24,6 +24,8 @@ final class X86Vm extends VmInterrupts {
     private static final int IOAPIC = 2;
     /** Devices of the PICs on the bus of ports. */
     private static final int PIC_PORTS = 3;
+    /** The default routes of the full irqchip: GSIs 0 to 23 go to the IOAPIC, 0 to 15 to the PICs too. */
+    private static final FakeRoutes.Pins DEFAULTS = defaultRoutes();
 
     /** Which interrupt controllers the kernel emulates. */
     enum Irqchip {
@@ -91,7 +93,7 @@ final class X86Vm extends VmInterrupts {
 
     void createFullIrqchip() {
         irqchip = Irqchip.FULL;
-        setRoutes(defaultRoutes());
+        setRoutes(DEFAULTS.routes());
     }
 
     /** @param pins how many GSIs, from 0, are reserved for the VMM's IOAPIC; the kernel keeps 8 bits */
@@ -199,13 +201,17 @@ final class X86Vm extends VmInterrupts {
         return !host().build().pvm();
     }
 
-    /** The default routes of the full irqchip: GSIs 0 to 23 go to the IOAPIC, 0 to 15 to the PICs too. */
-    private static FakeRoutes defaultRoutes() {
-        FakeRoutes routes = new FakeRoutes();
+    @Override
+    public FakeRoutes.Pins known() {
+        return irqchip == Irqchip.FULL ? DEFAULTS : super.known();
+    }
+
+    private static FakeRoutes.Pins defaultRoutes() {
+        FakeRoutes.Pins routes = new FakeRoutes.Pins(FakeIoapic.PINS + 2 * FakePic.PINS);
         for (int gsi = 0; gsi < FakeIoapic.PINS; gsi++) {
-            routes.add(gsi, FakeRoutes.Target.pin(IOAPIC, gsi));
+            routes.add(gsi, IOAPIC, gsi);
             if (gsi < 2 * FakePic.PINS) {
-                routes.add(gsi, FakeRoutes.Target.pin(gsi / FakePic.PINS, gsi % FakePic.PINS));
+                routes.add(gsi, gsi / FakePic.PINS, gsi % FakePic.PINS);
             }
         }
         return routes;
