@@ -78,7 +78,7 @@ public final class FakeKernel extends SystemCalls {
     @Override
     public HostFiles hostFiles() {
         return time.locked(() -> {
-            DeviceFiles files = new DeviceFiles(profile.build(), host.hardware().files());
+            DeviceFiles files = new DeviceFiles(host.build(), host.hardware().files());
             vfio.show(files);
             host.files().shownLimit().ifPresent(files::addFileLimit);
             return HostFiles.of(files.files(), files.links());

@@ -20,6 +20,8 @@ import io.kvmirq.uapi.UapiVfio.VfioPciHotReset;
 import io.kvmirq.uapi.UapiVfio.VfioPciHotResetInfo;
 import io.kvmirq.uapi.UapiVfio.VfioRegionInfo;
 import java.nio.ByteBuffer;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.TimeUnit;
@@ -112,20 +114,28 @@ final class DeviceCalls extends Calls {
         return info;
     }
 
-    /** An index that this device lacks, such as the error interrupt of conventional PCI, has no interrupts. */
-    IrqInfo irqInfo(IrqKind kind, int index) {
+    /** @param kinds by index */
+    List<IrqInfo> irqInfos(List<IrqKind> kinds) {
         ByteBuffer info = scratch();
         try {
-            info.putLong(0, 0);
-            int result = on(device, raw -> backend().vfioIrqInfo(raw, index, info));
-            if (result != EINVAL) {
-                check(result, KernelCall.VFIO_IRQ_INFO, Set.of(), () -> device + " index=" + index);
+            List<IrqInfo> infos = new ArrayList<>();
+            for (IrqKind kind : kinds) {
+                infos.add(irqInfo(kind, infos.size(), info));
             }
-            return new IrqInfo(
-                    kind, info.getInt(KernelBackend.VFIO_IRQ_COUNT), info.getInt(KernelBackend.VFIO_IRQ_FLAGS));
+            return infos;
         } finally {
             done(info);
         }
+    }
+
+    /** An index that this device lacks, such as the error interrupt of conventional PCI, has no interrupts. */
+    private IrqInfo irqInfo(IrqKind kind, int index, ByteBuffer info) {
+        info.putLong(0, 0);
+        int result = on(device, raw -> backend().vfioIrqInfo(raw, index, info));
+        if (result != EINVAL) {
+            check(result, KernelCall.VFIO_IRQ_INFO, Set.of(), () -> device + " index=" + index);
+        }
+        return new IrqInfo(kind, info.getInt(KernelBackend.VFIO_IRQ_COUNT), info.getInt(KernelBackend.VFIO_IRQ_FLAGS));
     }
 
     /** @return 0, {@code -errno}, or the number of vectors available: then nothing was enabled */

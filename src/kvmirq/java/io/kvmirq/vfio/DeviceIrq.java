@@ -9,13 +9,15 @@ import java.util.Optional;
  */
 public abstract sealed class DeviceIrq permits MessageIrq, LineIrq, NoticeIrq {
     private final VfioDevice device;
+    private final IrqInfo info;
     private final int index;
     private final int number;
 
-    DeviceIrq(VfioDevice device, int index, int number) {
+    DeviceIrq(VfioDevice device, IrqInfo info, int index, int number) {
         this.device = device;
+        this.info = info;
         this.index = index;
-        this.number = number;
+        this.number = info.kind() == IrqKind.PLATFORM ? index : number;
     }
 
     /** The device. */
@@ -25,12 +27,12 @@ public abstract sealed class DeviceIrq permits MessageIrq, LineIrq, NoticeIrq {
 
     /** Its kind, and the properties that all interrupts of this kind of the device share. */
     public final IrqInfo info() {
-        return device.info().irqs().get(index);
+        return info;
     }
 
     /** Its number among those of its kind: the vector of MSI and MSI-X, the interrupt of a platform device, else 0. */
     public final int number() {
-        return info().kind() == IrqKind.PLATFORM ? index : number;
+        return number;
     }
 
     /**
@@ -50,7 +52,7 @@ public abstract sealed class DeviceIrq permits MessageIrq, LineIrq, NoticeIrq {
      * @throws io.kvmirq.KernelException as the kernel refuses the question
      */
     public final Optional<IrqKind> enabledKind() {
-        return info().kind().excludesOthers() ? device.interrupts().enabledKind(index) : Optional.empty();
+        return info.kind().excludesOthers() ? device.interrupts().enabledKind(index) : Optional.empty();
     }
 
     final int index() {
@@ -69,7 +71,7 @@ public abstract sealed class DeviceIrq permits MessageIrq, LineIrq, NoticeIrq {
 
     @Override
     public final String toString() {
-        boolean one = info().kind() != IrqKind.PLATFORM && info().count() == 1;
-        return info().kind().label() + (one ? "" : " " + number()) + " of " + device.name();
+        boolean one = info.kind() != IrqKind.PLATFORM && info.count() == 1;
+        return info.kind().label() + (one ? "" : " " + number) + " of " + device.name();
     }
 }

@@ -11,14 +11,36 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
+import java.util.function.Supplier;
 import java.util.stream.Collectors;
+import org.jspecify.annotations.Nullable;
 
 /** A device in sysfs: its files of VFIO, and the reasons why VFIO cannot open it. */
-record HostDevice(HostFiles files, DeviceName name) {
+final class HostDevice {
     /** Besides those of VFIO. */
     private static final Set<String> LEAVE_DMA_TO_THE_USER = Set.of("pci-stub", "pcieport");
 
     private static final String GROUPS = "sys/kernel/iommu_groups/";
+
+    private final Supplier<HostFiles> host;
+    private final DeviceName name;
+    /** Null until they are needed: no question is asked for the text of an error that does not occur. */
+    private @Nullable HostFiles files;
+
+    HostDevice(Supplier<HostFiles> host, DeviceName name) {
+        this.host = host;
+        this.name = name;
+    }
+
+    DeviceName name() {
+        return name;
+    }
+
+    private HostFiles files() {
+        HostFiles known = files == null ? host.get() : files;
+        files = known;
+        return known;
+    }
 
     /** As {@link VfioGroup#isDriver}. */
     static boolean isDriver(String driver) {
@@ -49,11 +71,11 @@ record HostDevice(HostFiles files, DeviceName name) {
     }
 
     private Optional<Integer> groupIfAny() {
-        return files.linkName(path() + "/iommu_group").map(Integer::valueOf);
+        return files().linkName(path() + "/iommu_group").map(Integer::valueOf);
     }
 
     private boolean isThere() {
-        return files.list(directory()).contains(name.toString());
+        return files().list(directory()).contains(name.toString());
     }
 
     private static String noIommu(String device) {
@@ -67,7 +89,7 @@ record HostDevice(HostFiles files, DeviceName name) {
 
     /** The device's own file, as in {@code /dev/vfio/devices}; empty where the kernel has none, or no VFIO driver. */
     Optional<String> deviceFile() {
-        return files.list(path() + "/vfio-dev").stream()
+        return files().list(path() + "/vfio-dev").stream()
                 .filter(file -> file.startsWith("vfio"))
                 .findFirst();
     }
@@ -78,7 +100,7 @@ record HostDevice(HostFiles files, DeviceName name) {
     Optional<String> notThere(String file) {
         return notBound().or(() -> driver().map(driver -> {
             Optional<String> without =
-                    groupIfAny().map(group -> "noiommu-" + group).filter(files.list("sys/class/vfio")::contains);
+                    groupIfAny().map(group -> "noiommu-" + group).filter(files().list("sys/class/vfio")::contains);
             return without.map(node -> noIommu(name + ", whose group is /dev/vfio/" + node))
                     .orElse(driver + " has " + name + ", but " + file
                             + " is not here: pass it into this container, with /dev/vfio/vfio");
@@ -86,19 +108,19 @@ record HostDevice(HostFiles files, DeviceName name) {
     }
 
     private Optional<String> driver(String member) {
-        return files.linkName("sys/bus/pci/devices/" + member + "/driver")
-                .or(() -> files.linkName("sys/bus/platform/devices/" + member + "/driver"));
+        return files().linkName("sys/bus/pci/devices/" + member + "/driver")
+                .or(() -> files().linkName("sys/bus/platform/devices/" + member + "/driver"));
     }
 
     private Optional<String> driver() {
-        return files.linkName(path() + "/driver");
+        return files().linkName(path() + "/driver");
     }
 
     /** Why VFIO cannot open the device, if no driver of VFIO is bound to it. */
     Optional<String> notBound() {
         Optional<String> driver = driver();
         if (driver.filter(HostDevice::isDriver).isPresent()
-                || files.list(directory()).isEmpty()) {
+                || files().list(directory()).isEmpty()) {
             return Optional.empty();
         }
         if (!isThere()) {
@@ -120,7 +142,7 @@ record HostDevice(HostFiles files, DeviceName name) {
 
     private Optional<String> notPermitted(int group, Answer... unseen) {
         String directory = GROUPS + group + "/devices";
-        List<String> members = files.list(directory);
+        List<String> members = files().list(directory);
         String others = members.stream()
                 .flatMap(member ->
                         driver(member).stream().filter(HostDevice::isBlockedBy).map(driver -> member + " to " + driver))

@@ -7,7 +7,7 @@ import java.util.Objects;
 /** A line: INTx of a PCI device, or an interrupt of a platform device, which is level-triggered if it masks itself. */
 public final class LineIrq extends DeviceIrq {
     LineIrq(VfioDevice device, int index) {
-        super(device, index, 0);
+        super(device, device.info().irqs().get(index), index, 0);
     }
 
     /**

@@ -3,12 +3,12 @@ package io.kvmirq.vfio;
 
 /** A vector of MSI or MSI-X. */
 public final class MessageIrq extends DeviceIrq {
-    MessageIrq(VfioDevice device, int index, int vector) {
-        super(device, index, vector);
+    MessageIrq(VfioDevice device, IrqInfo info, int index, int vector) {
+        super(device, info, index, vector);
     }
 
     /** This vector alone, for what takes many. */
     public MessageIrqs alone() {
-        return new MessageIrqs(device(), index(), number(), 1);
+        return new MessageIrqs(device(), info(), index(), number(), 1);
     }
 }

@@ -4,19 +4,20 @@ package io.kvmirq.vfio;
 import io.kvmirq.kernel.EventFd;
 import java.util.AbstractList;
 import java.util.List;
-import java.util.Objects;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /** Consecutive vectors of MSI or of MSI-X. Immutable. */
 public final class MessageIrqs extends AbstractList<MessageIrq> {
     private final VfioDevice device;
+    private final IrqInfo info;
     private final int index;
     private final int first;
     private final int count;
 
-    MessageIrqs(VfioDevice device, int index, int first, int count) {
+    MessageIrqs(VfioDevice device, IrqInfo info, int index, int first, int count) {
         this.device = device;
+        this.info = info;
         this.index = index;
         this.first = first;
         this.count = count;
@@ -28,7 +29,7 @@ public final class MessageIrqs extends AbstractList<MessageIrq> {
             throw new IndexOutOfBoundsException("index " + i + " is none of these " + count + " vectors of "
                     + device.name() + ": expected 0 to " + (count - 1));
         }
-        return new MessageIrq(device, index, first + i);
+        return new MessageIrq(device, info, index, first + i);
     }
 
     @Override

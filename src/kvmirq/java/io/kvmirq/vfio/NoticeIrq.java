@@ -6,7 +6,7 @@ import io.kvmirq.kernel.EventFd;
 /** An interrupt that the bus driver raises, not the device: it reports an error, or asks for the device back. */
 public final class NoticeIrq extends DeviceIrq {
     NoticeIrq(VfioDevice device, int index) {
-        super(device, index, 0);
+        super(device, device.info().irqs().get(index), index, 0);
     }
 
     /**

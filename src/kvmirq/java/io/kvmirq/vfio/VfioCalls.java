@@ -53,7 +53,7 @@ final class VfioCalls extends Calls {
     }
 
     HostDevice device(DeviceName name) {
-        return new HostDevice(libc().hostFiles(), name);
+        return new HostDevice(() -> libc().hostFiles(), name);
     }
 
     /** @param why better known than from the errno */

@@ -41,7 +41,11 @@ public final class VfioCdev extends VfioFile {
      */
     public static VfioCdev open(Kernel kernel, DeviceName name) {
         VfioCalls calls = new VfioCalls(kernel);
-        HostDevice device = calls.device(name);
+        return open(calls, calls.device(name));
+    }
+
+    static VfioCdev open(VfioCalls calls, HostDevice device) {
+        DeviceName name = device.name();
         String file = device.deviceFile()
                 .orElseThrow(() -> new KernelException(
                         KernelCall.VFIO_CDEV.label(),

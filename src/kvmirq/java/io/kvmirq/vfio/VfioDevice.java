@@ -12,6 +12,7 @@ import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.uapi.UapiVfio.VfioDeviceInfo;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
@@ -158,13 +159,11 @@ public final class VfioDevice implements AutoCloseable {
         int flags = info.getInt(VfioDeviceInfo.FLAGS);
         boolean pci = (flags & UapiVfio.VFIO_DEVICE_FLAGS_PCI) != 0;
         boolean platform = (flags & (UapiVfio.VFIO_DEVICE_FLAGS_PLATFORM | UapiVfio.VFIO_DEVICE_FLAGS_AMBA)) != 0;
-        List<IrqInfo> irqs = new ArrayList<>();
-        for (int index = 0; index < info.getInt(VfioDeviceInfo.NUM_IRQS); index++) {
-            if (pci && index == PCI_INDEXES.size()) {
-                break; // of a newer kernel
-            }
-            irqs.add(calls.irqInfo(pci ? PCI_INDEXES.get(index) : IrqKind.PLATFORM, index));
-        }
+        int count = Math.max(0, info.getInt(VfioDeviceInfo.NUM_IRQS));
+        List<IrqInfo> irqs = calls.irqInfos(
+                pci
+                        ? PCI_INDEXES.subList(0, Math.min(count, PCI_INDEXES.size())) // more are of a newer kernel
+                        : Collections.nCopies(count, IrqKind.PLATFORM));
         return new DeviceInfo(
                 pci ? DeviceInfo.Bus.PCI : platform ? DeviceInfo.Bus.PLATFORM : DeviceInfo.Bus.OTHER,
                 (flags & UapiVfio.VFIO_DEVICE_FLAGS_RESET) != 0,
@@ -327,8 +326,9 @@ public final class VfioDevice implements AutoCloseable {
     }
 
     private MessageIrqs messages(int index, IrqKind kind, int first, int count) {
-        info(index, kind).requireVectors(first, count, this);
-        return new MessageIrqs(this, index, first, count);
+        IrqInfo irqs = info(index, kind);
+        irqs.requireVectors(first, count, this);
+        return new MessageIrqs(this, irqs, index, first, count);
     }
 
     /**

@@ -31,11 +31,12 @@ public abstract sealed class VfioFile implements AutoCloseable permits VfioGroup
      */
     public static VfioFile open(Kernel kernel, DeviceName name) {
         VfioCalls calls = new VfioCalls(kernel);
-        if (calls.device(name).deviceFile().isEmpty()) {
-            return VfioGroup.open(kernel, name);
+        HostDevice device = calls.device(name);
+        if (device.deviceFile().isEmpty()) {
+            return VfioGroup.open(calls, device);
         }
         try (Undo undo = new Undo()) {
-            VfioCdev file = undo.add(VfioCdev.open(kernel, name));
+            VfioCdev file = undo.add(VfioCdev.open(calls, device));
             Ioas.requireNode(calls);
             undo.keep();
             return file;
@@ -43,13 +44,13 @@ public abstract sealed class VfioFile implements AutoCloseable permits VfioGroup
             if (!e.errno().equals(Errno.ENOENT) && !e.errno().equals(Errno.EACCES)) {
                 throw e;
             }
-            return groupInstead(kernel, name, e);
+            return groupInstead(calls, device, e);
         }
     }
 
-    private static VfioGroup groupInstead(Kernel kernel, DeviceName name, KernelException first) {
+    private static VfioGroup groupInstead(VfioCalls calls, HostDevice device, KernelException first) {
         try {
-            return VfioGroup.open(kernel, name);
+            return VfioGroup.open(calls, device);
         } catch (KernelException e) {
             e.addSuppressed(first);
             throw e;

@@ -50,7 +50,10 @@ public final class VfioGroup extends VfioFile {
      */
     public static VfioGroup open(Kernel kernel, DeviceName name) {
         VfioCalls calls = new VfioCalls(kernel);
-        HostDevice device = calls.device(name);
+        return open(calls, calls.device(name));
+    }
+
+    static VfioGroup open(VfioCalls calls, HostDevice device) {
         int number = device.group();
         return calls.open(
                 KernelCall.VFIO_GROUP,

@@ -25,6 +25,9 @@ final class PciRegisters {
     private static final int POWER_STATE = 3;
     private static final int D3HOT = 3;
 
+    /** The bytes with bits that the interrupt hardware of the device drives. */
+    private static final int[] DRIVEN = {COMMAND + 1, STATUS, MSIX_AT + FLAGS + 1};
+
     private final PciFunction function;
     private final IntxDevice device;
     private final VfioIntx intx;
@@ -49,8 +52,8 @@ final class PciRegisters {
 
     /** All bytes. */
     byte[] bytes() {
-        byte[] bytes = new byte[size()];
-        for (int at = 0; at < bytes.length; at++) {
+        byte[] bytes = now.array().clone();
+        for (int at : DRIVEN) {
             bytes[at] = (byte) read(at);
         }
         return bytes;

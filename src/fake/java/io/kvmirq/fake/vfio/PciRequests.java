@@ -110,23 +110,24 @@ final class PciRequests {
     private int irqInfo(long address) {
         return host.copied(address, VfioIrqInfo.SIZE, info -> {
             int index = info.getInt(VfioIrqInfo.INDEX);
+            int count = device.interrupts(index);
             if (Integer.compareUnsigned(info.getInt(VfioIrqInfo.ARGSZ), VfioIrqInfo.SIZE) < 0
                     || Integer.compareUnsigned(index, UapiVfio.VFIO_PCI_NUM_IRQS) >= 0
-                    || index == UapiVfio.VFIO_PCI_ERR_IRQ_INDEX && device.interrupts(index) == 0) {
+                    || index == UapiVfio.VFIO_PCI_ERR_IRQ_INDEX && count == 0) {
                 return host.refuse(VfioIrqAnswer.VFIO_IRQ_INFO_ARGUMENTS);
             }
-            info.putInt(VfioIrqInfo.FLAGS, irqFlags(index)).putInt(VfioIrqInfo.COUNT, device.interrupts(index));
+            info.putInt(VfioIrqInfo.FLAGS, irqFlags(index, count)).putInt(VfioIrqInfo.COUNT, count);
             return host.copyOut(address, info, VfioIrqInfo.SIZE);
         });
     }
 
-    private int irqFlags(int index) {
+    private int irqFlags(int index, int count) {
         host.note(VfioIrqAnswer.VFIO_IRQ_FLAGS);
         if (index == UapiVfio.VFIO_PCI_INTX_IRQ_INDEX) {
             return UapiVfio.VFIO_IRQ_INFO_EVENTFD | UapiVfio.VFIO_IRQ_INFO_MASKABLE | UapiVfio.VFIO_IRQ_INFO_AUTOMASKED;
         }
         boolean dynamic = index == UapiVfio.VFIO_PCI_MSIX_IRQ_INDEX
-                && device.interrupts(index) != 0
+                && count != 0
                 && MessageVectors.isDynamic(host, InterruptMode.MSIX);
         return UapiVfio.VFIO_IRQ_INFO_EVENTFD | (dynamic ? 0 : UapiVfio.VFIO_IRQ_INFO_NORESIZE);
     }

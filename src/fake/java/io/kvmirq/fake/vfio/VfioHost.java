@@ -177,12 +177,13 @@ public final class VfioHost implements PciHost {
     public void show(DeviceFiles files) {
         files.addParameter("nointxmask", nointxmask);
         lockLimit.ifPresent(limit -> files.addLockLimit(limit, pinned()));
-        pci().forEach(device -> files.add(
+        List<VfioPci> pci = pci().toList();
+        pci.forEach(device -> files.add(
                 device.function(), device.line().irq(), device.registers().bytes()));
         groups.forEach(group ->
                 group.ofHost().forEach(function -> files.add(function, IRQ_OF_HOST, new PciImage(function).values())));
-        pci().map(VfioPci::line).distinct().forEach(line -> files.addLine(line, handlersOf(line)));
-        pci().forEach(device -> device.vectors().show(files));
+        pci.stream().map(VfioPci::line).distinct().forEach(line -> files.addLine(line, handlersOf(line)));
+        pci.forEach(device -> device.vectors().show(files));
         if (host.build().cdev()) {
             devices().forEach(files::addCdev);
         }
