@@ -147,10 +147,6 @@ public class Calls {
 
     // Handles
 
-    private void requireOurs(Fd fd) {
-        requireOurs(fd.kernel(), fd);
-    }
-
     private void requireOurs(Kernel owner, Object handle) {
         if (owner != kernel) {
             throw new IllegalArgumentException(
@@ -164,7 +160,7 @@ public class Calls {
      * @return its number
      */
     protected final int begin(Fd fd) {
-        requireOurs(fd);
+        requireOurs(fd.kernel(), fd);
         return fd.enter();
     }
 
@@ -220,7 +216,7 @@ public class Calls {
 
     /** The number of a leased descriptor. The descriptor stays open even if its handle is closed. */
     protected final int number(Fd.Lease lease) {
-        requireOurs(lease.fd());
+        requireOurs(lease.fd().kernel(), lease.fd());
         return lease.number();
     }
 
