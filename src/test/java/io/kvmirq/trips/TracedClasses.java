@@ -4,6 +4,7 @@ package io.kvmirq.trips;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.UncheckedIOException;
+import java.util.Set;
 import org.jspecify.annotations.Nullable;
 import org.objectweb.asm.ClassReader;
 import org.objectweb.asm.ClassVisitor;
@@ -12,9 +13,18 @@ import org.objectweb.asm.MethodVisitor;
 import org.objectweb.asm.Opcodes;
 import org.objectweb.asm.Type;
 
-/** Loads our classes once more, each of whose methods tells {@link Trips} that it is entered. */
+/**
+ * Loads our classes once more. Each method tells {@link Trips} that it is entered: also lambdas, accessors of records,
+ * constructors, and the bridges that the compiler makes.
+ */
 final class TracedClasses extends ClassLoader {
     private static final String COUNTER = Type.getInternalName(Trips.class);
+    /** The methods of the fake that read a configuration space. All that they call is counted apart. */
+    private static final Set<String> READS = Set.of(
+            "io.kvmirq.fake.vfio.ConfigSpace.open",
+            "io.kvmirq.fake.vfio.ConfigSpace.read",
+            "io.kvmirq.fake.vfio.PciRegisters.bytes",
+            "io.kvmirq.fake.vfio.PciRegisters.read");
 
     TracedClasses() {
         super(TracedClasses.class.getClassLoader());
@@ -61,12 +71,24 @@ final class TracedClasses extends ClassLoader {
         public @Nullable MethodVisitor visitMethod(
                 int access, String method, String descriptor, @Nullable String signature, String @Nullable [] thrown) {
             MethodVisitor inner = super.visitMethod(access, method, descriptor, signature, thrown);
+            boolean reads = READS.contains(name + "." + method);
             return new MethodVisitor(Opcodes.ASM9, inner) {
                 @Override
                 public void visitCode() {
                     super.visitCode();
+                    if (reads) {
+                        visitMethodInsn(Opcodes.INVOKESTATIC, COUNTER, "beginReading", "()V", false);
+                    }
                     visitLdcInsn(name + "." + method);
                     visitMethodInsn(Opcodes.INVOKESTATIC, COUNTER, "enter", "(Ljava/lang/String;)V", false);
+                }
+
+                @Override
+                public void visitInsn(int opcode) {
+                    if (reads && opcode >= Opcodes.IRETURN && opcode <= Opcodes.RETURN) {
+                        visitMethodInsn(Opcodes.INVOKESTATIC, COUNTER, "endReading", "()V", false);
+                    }
+                    super.visitInsn(opcode);
                 }
             };
         }

@@ -48,8 +48,8 @@ public final class TripsScenario {
                 Vcpu vcpu = parts.add(vm.createVcpu(new VcpuId(0)));
                 vcpu.enableLapic();
                 String name = profile + ", " + time + ": ";
-                VfioDevice device = parts.add(
-                        counted(name + "open", () -> VfioDevice.open(kernel, NIC, parts.add(KvmVfio.create(vm)))));
+                KvmVfio holder = parts.add(KvmVfio.create(vm));
+                VfioDevice device = parts.add(counted(name + "open", () -> VfioDevice.open(kernel, NIC, holder)));
                 device.config().enableBusMaster();
                 Forwarding forwarding = parts.add(Forwarding.of(vm, device));
                 counted(
