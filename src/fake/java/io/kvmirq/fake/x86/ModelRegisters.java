@@ -2,6 +2,7 @@
 package io.kvmirq.fake.x86;
 
 import io.kvmirq.NotModelledException;
+import io.kvmirq.X86Msr;
 import io.kvmirq.arch.apic.LapicPage;
 import io.kvmirq.fake.x86.cpu.GuestMsrs;
 import java.util.Optional;
@@ -9,8 +10,8 @@ import java.util.function.LongConsumer;
 
 /** RDMSR and WRMSR: the base of the LAPIC, and its registers in x2APIC mode. */
 final class ModelRegisters implements GuestMsrs {
-    private static final int MSR_APIC_BASE = 0x1b;
-    private static final int MSR_DEADLINE = 0x6e0;
+    private static final int APIC_BASE = X86Msr.APIC_BASE.number();
+    private static final int DEADLINE = X86Msr.TSC_DEADLINE.number();
     /** The first of the MSRs that are the LAPIC's registers in x2APIC mode. */
     private static final int MSR_X2APIC = 0x800;
 
@@ -35,7 +36,7 @@ final class ModelRegisters implements GuestMsrs {
 
     @Override
     public long read(int number) {
-        if (number != MSR_APIC_BASE) {
+        if (number != APIC_BASE) {
             throw new NotModelledException("reading MSR 0x" + Integer.toHexString(number));
         }
         return base.get();
@@ -44,17 +45,20 @@ final class ModelRegisters implements GuestMsrs {
     @Override
     public void write(int number, long whole) {
         FakeLapic apic = lapic.orElseThrow(() -> new NotModelledException("a guest without in-kernel LAPIC"));
-        int value = (int) whole;
-        boolean ofX2apic = number != MSR_APIC_BASE && number != MSR_DEADLINE;
-        if (ofX2apic && !apic.isX2apic()) {
+        if (number == APIC_BASE) {
+            writeBase.accept(whole);
+        } else if (number == DEADLINE) {
+            apic.timer().tsc().checkModelled();
+            apic.timer().writeDeadline(whole);
+        } else if (apic.isX2apic()) {
+            write(apic, number, (int) whole);
+        } else {
             throw new NotModelledException("a guest whose write to an MSR of x2APIC mode faults");
         }
+    }
+
+    private static void write(FakeLapic apic, int number, int value) {
         switch (number) {
-            case MSR_APIC_BASE -> writeBase.accept(whole);
-            case MSR_DEADLINE -> {
-                apic.timer().tsc().checkModelled();
-                apic.timer().writeDeadline(whole);
-            }
             case MSR_X2APIC_SVR -> apic.setSpurious(value);
             case MSR_X2APIC_LINT0 -> apic.setLint0(value);
             case MSR_X2APIC_TIMER -> apic.timer().writeEntry(value);

@@ -26,6 +26,9 @@ final class Msrs {
     /** MAX_IO_MSRS; one fewer is the most. */
     static final int TOO_MANY = 256;
 
+    private static final int ARCH_CAPABILITIES = 0x10a;
+    private static final int PERF_CAPABILITIES = 0x345;
+
     /** The fake's part of {@code msrs_to_save}, in the order of the kernel. */
     static final List<Integer> LISTED = Stream.of(
                     X86Msr.SYSENTER_CS,
@@ -48,21 +51,35 @@ final class Msrs {
             .map(X86Msr::number)
             .toList();
 
-    /** Revision of the microcode. */
-    private static final int UCODE_REV = 0x8b;
     /** MSRs that describe the processor, and their values here: that of a processor without errata. */
-    static final Map<Integer, Long> FEATURES =
-            new TreeMap<>(Map.of(UCODE_REV, 1L << 32, 0x10a, 0L, 0x345, 0L, 0xce, 1L << 31));
+    static final Map<Integer, Long> FEATURES = new TreeMap<>(Map.of(
+            X86Msr.UCODE_REV.number(),
+            1L << 32,
+            ARCH_CAPABILITIES,
+            0L,
+            PERF_CAPABILITIES,
+            0L,
+            X86Msr.PLATFORM_INFO.number(),
+            1L << 31));
 
     /**
      * MSRs that depend on the processor, or switch features on that are not modelled: SMI_COUNT, TSC_ADJUST, SPEC_CTRL,
      * ARCH_CAPABILITIES, TSX_CTRL, KVM's ASYNC_PF_EN, STEAL_TIME and PV_EOI_EN, VM_HSAVE_PA and
      * VIRT_SPEC_CTRL. A VMM reads 0, and may write 0.
      */
-    private static final Set<Integer> OF_PROCESSOR =
-            Set.of(0x34, 0x3b, 0x48, 0x10a, 0x122, 0x4b564d02, 0x4b564d03, 0x4b564d04, 0xc0010117, 0xc001011f);
+    private static final Set<Integer> OF_PROCESSOR = Set.of(
+            0x34,
+            X86Msr.TSC_ADJUST.number(),
+            X86Msr.SPEC_CTRL.number(),
+            ARCH_CAPABILITIES,
+            0x122,
+            0x4b564d02,
+            0x4b564d03,
+            0x4b564d04,
+            0xc0010117,
+            0xc001011f);
 
-    private static final int APIC_BASE = 0x1b;
+    private static final int APIC_BASE = X86Msr.APIC_BASE.number();
     private static final int DEADLINE = X86Msr.TSC_DEADLINE.number();
 
     // Memory types: pairs of base and mask, and ranges below 1 MiB of 8 types each
