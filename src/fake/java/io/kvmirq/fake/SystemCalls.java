@@ -43,11 +43,10 @@ abstract class SystemCalls implements Libc {
     /** MAP_DROPPABLE, of memory, since 6.11. */
     private static final int DROPPABLE = 8;
 
-    /** O_APPEND, O_ASYNC and O_NOATIME. */
-    private static final int OTHER_STATUS = 02000 | 020000 | 01000000;
+    private static final int OTHER_STATUS = Uapi.O_APPEND | Uapi.FASYNC | Uapi.O_NOATIME;
 
-    /** The access and O_NOCTTY; and flags that the fake does as the kernel. O_LARGEFILE is known too. */
-    private static final int OPEN_FLAGS = 3 | 0400 | Uapi.O_NONBLOCK | Uapi.O_CLOEXEC;
+    /** O_LARGEFILE is known too. */
+    private static final int OPEN_FLAGS = Uapi.O_ACCMODE | Uapi.O_NOCTTY | Uapi.O_NONBLOCK | Uapi.O_CLOEXEC;
 
     /**
      * Requests that fs/ioctl.c answers before the file does, ascending: FIGETBSZ, FIOQSIZE, FICLONE,

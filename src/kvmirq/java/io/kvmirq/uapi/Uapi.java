@@ -56,7 +56,13 @@ public final class Uapi {
     // include/uapi/asm-generic/fcntl.h, ioctls.h, mman-common.h, poll.h; linux/eventfd.h, fs.h
 
     public static final int O_RDWR = 2;
+    /** The bits of the access: O_RDONLY, O_WRONLY and O_RDWR. */
+    public static final int O_ACCMODE = 3;
+    public static final int O_NOCTTY = 0400;
+    public static final int O_APPEND = 02000;
     public static final int O_NONBLOCK = 04000;
+    public static final int FASYNC = 020000;
+    public static final int O_NOATIME = 01000000;
     /** include/uapi/asm-generic/ioctls.h: sets or clears O_NONBLOCK by an int at the argument, 0 for blocking. */
     public static final int FIONBIO = 0x5421;
     public static final int FIOASYNC = 0x5452;

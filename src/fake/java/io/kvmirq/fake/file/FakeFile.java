@@ -22,7 +22,6 @@ public abstract class FakeFile {
     public static final int CAN_WRITE = 1 << 3;
     public static final int PREAD = 1 << 4;
     public static final int PWRITE = 1 << 5;
-    private static final int ACCESS = 3;
 
     protected final Host host;
     private final boolean foreign;
@@ -84,11 +83,11 @@ public abstract class FakeFile {
 
     /** The file was opened by open(2): its two lowest flags are the access, and offsets are accepted. */
     public final void openedByName(int flags) {
-        int access = flags & ACCESS;
+        int access = flags & Uapi.O_ACCMODE;
         mode = mode & ~(READ | WRITE) | PREAD | PWRITE;
         mode |= access == 0 || access == Uapi.O_RDWR ? READ : 0;
-        mode |= access != 0 && access != ACCESS ? WRITE : 0;
-        status = flags & (ACCESS | Uapi.O_NONBLOCK) | OpenFlag.LARGEFILE.on(host.build());
+        mode |= access != 0 && access != Uapi.O_ACCMODE ? WRITE : 0;
+        status = flags & (Uapi.O_ACCMODE | Uapi.O_NONBLOCK) | OpenFlag.LARGEFILE.on(host.build());
     }
 
     public final boolean may(int bit) {
