@@ -20,7 +20,9 @@ public record MsiMessage(long address, int data, OptionalInt deviceId) {
         Objects.requireNonNull(deviceId, "deviceId is null");
     }
 
-    private static final long X86_WINDOW = 0xfee00000L;
+    /** The first guest-physical address of x86's messages. It is also the address of the LAPICs after a reset. */
+    public static final long X86_WINDOW = 0xfee0_0000L;
+
     private static final int BROADCAST = 0xff;
     private static final int DELIVERY_NMI = 4 << 8;
     /** Bits of the delivery mode that fixed and lowest priority do not have. */

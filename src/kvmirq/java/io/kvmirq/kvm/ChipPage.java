@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.kvm;
 
+import io.kvmirq.MsiMessage;
 import io.kvmirq.explain.Fact;
 import java.util.EnumSet;
 import java.util.Set;
@@ -10,7 +11,7 @@ import java.util.Set;
  * processor decides whether the guest reaches the memory or the irqchip.
  */
 enum ChipPage {
-    LAPICS("LAPICs", 0xfee0_0000L),
+    LAPICS("LAPICs", MsiMessage.X86_WINDOW),
     IOAPIC("IOAPIC", 0xfec0_0000L);
 
     private static final long SIZE = 4096;

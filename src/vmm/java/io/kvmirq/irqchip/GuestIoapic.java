@@ -43,7 +43,7 @@ import java.util.stream.IntStream;
  */
 public final class GuestIoapic implements Userspace.Injector {
     /** The guest-physical address of the registers. */
-    public static final long ADDRESS = 0xfec0_0000L;
+    public static final long ADDRESS = IoapicEntry.REGISTERS;
     /** The size of the registers' address range in bytes. */
     public static final int BYTES = 0x100;
 

@@ -22,7 +22,6 @@ final class IoapicRegisters {
     private static final long LOW = 0xffff_ffffL;
     private static final long READ_ONLY = IoapicEntry.REMOTE_IRR.mask() | IoapicEntry.SEND_PENDING.mask();
 
-    private static final long MESSAGE_ADDRESS = 0xfee0_0000L;
     private static final int DESTINATION_SHIFT = 12;
     private static final int LOGICAL = 1 << 2;
     private static final int MODE_SHIFT = 8;
@@ -113,7 +112,7 @@ final class IoapicRegisters {
     MsiMessage message(int pin) {
         long entry = entries[pin];
         boolean level = IoapicEntry.LEVEL.isSet(entry);
-        long address = MESSAGE_ADDRESS
+        long address = MsiMessage.X86_WINDOW
                 | IoapicEntry.DESTINATION.of(entry) << DESTINATION_SHIFT
                 | (IoapicEntry.LOGICAL.isSet(entry) ? LOGICAL : 0);
         int data = (int) (IoapicEntry.VECTOR.of(entry) | IoapicEntry.MODE.of(entry) << MODE_SHIFT);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.vfio;
 
+import io.kvmirq.MsiMessage;
 import io.kvmirq.NotModelledException;
 import io.kvmirq.explain.Answer;
 import io.kvmirq.explain.FileAnswer;
@@ -30,9 +31,8 @@ final class DmaMappings {
     /** The module parameter dma_entry_limit. */
     private static final int MOST = 65535;
     /** The addresses of messages, 1 MiB that no mapping may contain: of x86, and IOMMU_RESV_SW_MSI of the SMMUs. */
-    private static final long MESSAGES = 0xfee00000L;
-
     private static final long ARM_MESSAGES = 0x8000000L;
+
     private static final long MESSAGES_SIZE = 1L << 20;
     /** Where an IOMMU of AMD has HyperTransport ({@code HT_RANGE_START} in amd_iommu_types.h), to 2^40. */
     private static final long TRANSPORT = 0xfd_0000_0000L;
@@ -93,7 +93,7 @@ final class DmaMappings {
 
     /** The first address that the IOMMU keeps for messages. */
     private static long messages(Host host) {
-        return host.build().arm64() ? ARM_MESSAGES : MESSAGES;
+        return host.build().arm64() ? ARM_MESSAGES : MsiMessage.X86_WINDOW;
     }
 
     private static long messagesLast(Host host) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.x86;
 
+import io.kvmirq.MsiMessage;
 import io.kvmirq.NotModelledException;
 import io.kvmirq.arch.apic.LapicPage;
 import io.kvmirq.explain.Answer;
@@ -11,7 +12,6 @@ import java.util.Optional;
 
 /** MSR 0x1b (IA32_APIC_BASE) of a vCPU: its LAPIC's address and mode; source: {@code kvm_apic_set_base()}, lapic.c. */
 final class ApicBase {
-    private static final long ADDRESS = 0xfee0_0000L;
     private static final long BOOT = 1 << 8;
     private static final long X2APIC = 1 << 10;
     private static final long ENABLED = 1 << 11;
@@ -23,7 +23,7 @@ final class ApicBase {
 
     ApicBase(Optional<FakeLapic> lapic, boolean boot) {
         this.lapic = lapic;
-        this.value = ADDRESS | ENABLED | (boot ? BOOT : 0);
+        this.value = MsiMessage.X86_WINDOW | ENABLED | (boot ? BOOT : 0);
     }
 
     long get() {

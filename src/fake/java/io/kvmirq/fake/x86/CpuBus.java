@@ -2,6 +2,7 @@
 package io.kvmirq.fake.x86;
 
 import io.kvmirq.NotModelledException;
+import io.kvmirq.arch.apic.IoapicEntry;
 import io.kvmirq.fake.kvm.FakeIoEventFd;
 import io.kvmirq.fake.kvm.RunPage;
 import io.kvmirq.fake.x86.cpu.GuestBus;
@@ -12,7 +13,6 @@ import io.kvmirq.uapi.Uapi;
  * keeps it, all others exit to the VMM. Source: {@code kernel_pio()} and {@code vcpu_mmio_write()} in arch/x86/kvm/x86.c.
  */
 final class CpuBus implements GuestBus {
-    private static final long IOAPIC = 0xfec0_0000L;
     private static final long IOAPIC_LENGTH = 0x100;
 
     private final X86Vm vm;
@@ -90,7 +90,9 @@ final class CpuBus implements GuestBus {
     }
 
     private void requireNoIoapic(long address) {
-        if (vm.irqchip() == X86Vm.Irqchip.FULL && address >= IOAPIC && address < IOAPIC + IOAPIC_LENGTH) {
+        if (vm.irqchip() == X86Vm.Irqchip.FULL
+                && address >= IoapicEntry.REGISTERS
+                && address < IoapicEntry.REGISTERS + IOAPIC_LENGTH) {
             throw new NotModelledException("a guest that programs its IOAPIC");
         }
     }

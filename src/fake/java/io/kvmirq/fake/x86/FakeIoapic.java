@@ -16,7 +16,6 @@ import java.util.Map;
 final class FakeIoapic {
     static final int PINS = 24;
 
-    private static final long BASE = 0xfec00000L;
     /** Base address, register selector and id, which are only saved and restored. */
     private static final int HEADER = 16;
     /** Saved and restored, too. */
@@ -55,7 +54,7 @@ final class FakeIoapic {
         for (int pin = 0; pin < PINS; pin++) {
             redirect(pin, IoapicEntry.MASKED.mask());
         }
-        ByteBuffer.wrap(header).order(ByteOrder.nativeOrder()).putLong(BASE);
+        ByteBuffer.wrap(header).order(ByteOrder.nativeOrder()).putLong(IoapicEntry.REGISTERS);
     }
 
     private void redirect(int pin, long entry) {

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.x86;
 
+import io.kvmirq.MsiMessage;
+import io.kvmirq.arch.apic.IoapicEntry;
 import io.kvmirq.fake.file.Script;
 import io.kvmirq.fake.file.ScriptedExit;
 import io.kvmirq.fake.kvm.RunPage;
@@ -14,8 +16,6 @@ import java.util.Optional;
 final class ScriptedCode implements GuestCode {
     private static final int NMI = 2;
     private static final int LAPIC_ON = 0x1ff;
-    private static final long IOAPIC = 0xfec0_0000L;
-    private static final long LAPIC = 0xfee0_0000L;
     private static final long REGISTERS = 0x1000;
 
     private final VcpuEvents events;
@@ -109,8 +109,8 @@ final class ScriptedCode implements GuestCode {
     }
 
     private void requireNoDevice(ScriptedExit exit) {
-        boolean served =
-                lapic.isPresent() && isAt(LAPIC, exit) || vm.irqchip() == X86Vm.Irqchip.FULL && isAt(IOAPIC, exit);
+        boolean served = lapic.isPresent() && isAt(MsiMessage.X86_WINDOW, exit)
+                || vm.irqchip() == X86Vm.Irqchip.FULL && isAt(IoapicEntry.REGISTERS, exit);
         if (served) {
             throw ScriptPlayer.misuse(exit, "the kernel has its device, and there is no exit");
         }

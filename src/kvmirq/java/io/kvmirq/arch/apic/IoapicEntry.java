@@ -16,6 +16,9 @@ import io.kvmirq.arch.SplitField;
  * arch/x86/include/asm/io_apic.h.
  */
 public final class IoapicEntry {
+    /** The physical address of the registers of a machine's first IOAPIC. */
+    public static final long REGISTERS = 0xfec0_0000L;
+
     /** Delivery mode. Remappable form: 0. */
     public static final BitField MODE = new BitField("delivery_mode", 8, 3, DeliveryMode.description());
 
