@@ -71,16 +71,13 @@ public final class UserMemory {
 
     @SuppressWarnings("ReferenceEquality") // the same memory, not the same bytes
     public long addressOf(ByteBuffer buffer) {
-        for (int i = slot(System.identityHashCode(buffer)); places[i] != 0; i = slot(i + 1)) {
+        int mask = places.length - 1;
+        for (int i = System.identityHashCode(buffer) & mask; places[i] != 0; i = i + 1 & mask) {
             if (regions[places[i] - 1].get() == buffer) {
                 return bases[places[i] - 1];
             }
         }
         return add(new Region(buffer, READ_AND_WRITE, false));
-    }
-
-    private int slot(int hash) {
-        return hash & places.length - 1;
     }
 
     /** @param protection as in mmap(2) */
@@ -141,9 +138,10 @@ public final class UserMemory {
     }
 
     private void index(Region region, int place) {
-        int i = slot(region.hash);
+        int mask = places.length - 1;
+        int i = region.hash & mask;
         while (places[i] != 0) {
-            i = slot(i + 1);
+            i = i + 1 & mask;
         }
         places[i] = place;
     }
