@@ -107,12 +107,13 @@ final class ForwardedMessage extends ForwardedIrq {
     @Override
     public void moveTo(Mechanism to) {
         requireOpen();
-        switch (to) {
-            case USERSPACE -> moveToUserspace();
-            case IRQFD -> moveToKernel();
-            case RESAMPLE, DIRECT_EOI ->
-                throw new UnsupportedOperationException(
-                        irq() + " is a message and cannot be moved to " + to.label() + ": expected irqfd or userspace");
+        if (to == Mechanism.USERSPACE) {
+            moveToUserspace();
+        } else if (to == Mechanism.IRQFD) {
+            moveToKernel();
+        } else {
+            throw new UnsupportedOperationException(
+                    irq() + " is a message and cannot be moved to " + to.label() + ": expected irqfd or userspace");
         }
     }
 

@@ -19,7 +19,18 @@ sealed interface GuestHalf {
     DeliveryPath path();
 
     /** KVM injects. */
-    record InKernel(Irqfd irqfd) implements GuestHalf {
+    final class InKernel implements GuestHalf {
+        private final Irqfd irqfd;
+
+        InKernel(Irqfd irqfd) {
+            this.irqfd = irqfd;
+        }
+
+        @Override
+        public Irqfd irqfd() {
+            return irqfd;
+        }
+
         @Override
         public @Nullable RelayedIrq relay() {
             return null;

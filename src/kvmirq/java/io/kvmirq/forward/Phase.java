@@ -9,7 +9,7 @@ sealed interface Phase permits Phase.Open, Phase.Held {
     Phase OPEN = new Open();
 
     /** The guest gets the interrupt. */
-    record Open() implements Phase {}
+    final class Open implements Phase {}
 
     /** Interrupts are held back from the guest. */
     abstract sealed class Held implements Phase permits Masked, Ended {
