@@ -21,15 +21,11 @@ import java.nio.BufferUnderflowException;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.HashMap;
-import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.OptionalInt;
-import java.util.Queue;
-import java.util.Set;
-import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
@@ -72,20 +68,15 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
     private final List<Bar> bars = new ArrayList<>();
     /** Where firmware would place the BARs. */
     private final Map<Bar, Long> homes = new HashMap<>();
-    /** The BARs that the guest reaches, and where. */
-    private final Map<Bar, Long> shown = new HashMap<>();
 
     private final GuestConfig config;
     private final @Nullable GuestMsix msix;
     private final GuestInterrupts interrupts;
+    private final ShownBars shown;
+    private final DeviceWarnings warnings;
     private boolean closed;
     /** The kernel refused to reset the device: it is no bus master until it is reset. */
     private boolean stale;
-
-    /** Kinds of sentences that were said. */
-    private final Set<String> told = new HashSet<>();
-    /** Sentences to be said when the lock is released. */
-    private final Queue<String> sentences = new ConcurrentLinkedQueue<>();
 
     private final Undo parts = new Undo();
 
@@ -196,6 +187,7 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
         this.forwarding = told.forwarding;
         this.gsi = has(IrqKind.INTX) ? told.gsi : Optional.empty();
         this.notices = told.notices;
+        this.warnings = new DeviceWarnings(toString(), notices::warned);
         PciConfig space = device.config();
         try (Undo undo = new Undo()) {
             undo.add(() -> bridge.detach(this));
@@ -213,7 +205,8 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
                     has(IrqKind.MSI)
                             ? Optional.of(control -> new GuestMsi(forwarding, device, OptionalInt.empty(), control))
                             : Optional.empty());
-            this.interrupts = new GuestInterrupts(forwarding, device, gsi, bars, config, msix, this::attempt);
+            this.interrupts = new GuestInterrupts(forwarding, device, gsi, bars, config, msix, warnings::attempt);
+            this.shown = new ShownBars(places(), bars, config, msix, warnings);
             bars.forEach(bar -> bar.map(trapped(bar)));
             share(told, undo);
             undo.add(this::stop);
@@ -222,6 +215,20 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
             bridge.attach(this, slot); // when it is whole: the guest may look for it at once
             undo.moveTo(parts);
         }
+    }
+
+    private ShownBars.Bus places() {
+        return new ShownBars.Bus() {
+            @Override
+            public Optional<String> place(Bar bar, long address) {
+                return bridge.place(PassedThroughDevice.this, bar, address);
+            }
+
+            @Override
+            public void unplace(Bar bar) {
+                bridge.unplace(bar);
+            }
+        };
     }
 
     private boolean has(IrqKind kind) {
@@ -297,11 +304,11 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
                 try {
                     value = config.read(at, size);
                 } catch (RuntimeException e) {
-                    warn("its configuration space cannot be read: ", e);
+                    warnings.add("its configuration space cannot be read: ", e);
                 }
             }
         }
-        tell();
+        warnings.tell();
         return value;
     }
 
@@ -315,59 +322,25 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
                         change(at, size, value);
                     }
                 } catch (RuntimeException e) {
-                    warn("its configuration space cannot be written: ", e);
+                    warnings.add("its configuration space cannot be written: ", e);
                 }
             }
         }
-        tell();
+        warnings.tell();
     }
 
     /** BARs go before the device hears of it, and come after that. */
     private void change(int at, int size, int value) {
         if (stale && config.willMaster(at, size, value)) {
-            attempt("it is not reset: ", this::resetDevice);
+            warnings.attempt("it is not reset: ", this::resetDevice);
         }
         config.keep(at, size, value);
-        bars.forEach(this::hideMoved);
+        shown.hideMoved();
         try {
             config.pass(at, size, value);
-            bars.forEach(this::show);
+            shown.show();
         } finally {
             interrupts.written(at, size, value);
-        }
-    }
-
-    private void hideMoved(Bar bar) {
-        Long now = shown.get(bar);
-        if (now != null && (!config.decodes(bar) || now != config.address(bar))) {
-            hide(bar);
-        }
-    }
-
-    private void hide(Bar bar) {
-        bridge.unplace(bar);
-        bar.hide();
-        shown.remove(bar);
-    }
-
-    private void show(Bar bar) {
-        if (shown.containsKey(bar) || !config.decodes(bar)) {
-            return;
-        }
-        long address = config.address(bar);
-        Optional<String> refused = bridge.place(this, bar, address);
-        if (refused.isPresent()) {
-            warn(
-                    bar.toString(),
-                    bar + " at 0x" + Long.toHexString(address) + " lies " + refused.get()
-                            + ": the guest does not reach it");
-            return;
-        }
-        shown.put(bar, address);
-        try {
-            bar.show(address);
-        } catch (RuntimeException e) {
-            warn("each access of " + bar + " leaves the guest: ", e);
         }
     }
 
@@ -391,7 +364,7 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
                 }
             }
         } finally {
-            tell();
+            warnings.tell();
         }
     }
 
@@ -411,82 +384,29 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
                 interrupts.release();
             }
         }
-        tell();
+        warnings.tell();
     }
 
     /** The guest reads where a BAR is. */
     long read(Bar bar, long at, int size) {
         long value = -1;
         synchronized (this) {
-            Long start = shown.get(bar);
-            if (!closed && start != null && at >= start && at <= start + bar.size() - size) {
-                try {
-                    value = read(bar, size, at - start);
-                } catch (RuntimeException e) {
-                    warn("a register of " + bar + " cannot be read: ", e);
-                }
+            if (!closed) {
+                value = shown.read(bar, at, size);
             }
         }
-        tell();
+        warnings.tell();
         return value;
-    }
-
-    private static boolean isIn(Optional<GuestConfig.Place> place, Bar bar, long at) {
-        return place.isPresent() && place.get().has(bar, at);
-    }
-
-    private long read(Bar bar, int size, long at) {
-        if (msix != null && isIn(config.table(), bar, at)) {
-            return msix.readTable(at - config.table().orElseThrow().area().at(), size);
-        }
-        if (msix != null && isIn(config.pending(), bar, at)) {
-            long device = bar.read(at, size); // it has the bits of vectors that were never open
-            return device
-                    | msix.readPending(
-                            at - config.pending().orElseThrow().area().at(), size);
-        }
-        return bar.read(at, size);
     }
 
     /** The guest writes where a BAR is. */
     void write(Bar bar, long at, int size, long value) {
         synchronized (this) {
-            Long start = shown.get(bar);
-            if (!closed && start != null && at >= start && at <= start + bar.size() - size) {
-                try {
-                    write(bar, size, at - start, value);
-                } catch (RuntimeException e) {
-                    warn("a register of " + bar + " cannot be written: ", e);
-                }
+            if (!closed) {
+                shown.write(bar, at, size, value);
             }
         }
-        tell();
-    }
-
-    private void write(Bar bar, int size, long at, long value) {
-        if (msix != null && isIn(config.table(), bar, at)) {
-            msix.writeTable(at - config.table().orElseThrow().area().at(), size, value);
-        } else if (msix == null || !isIn(config.pending(), bar, at)) {
-            bar.write(at, size, value);
-        }
-    }
-
-    // What there is to tell
-
-    private void warn(String what, RuntimeException e) {
-        warn(what, what + e.getMessage());
-    }
-
-    private void warn(String kind, String sentence) {
-        if (told.add(kind)) {
-            sentences.add(this + ": " + sentence);
-        }
-    }
-
-    private void tell() {
-        for (String sentence = sentences.poll(); sentence != null; sentence = sentences.poll()) {
-            notices.warned(sentence);
-        }
+        warnings.tell();
     }
 
     Optional<PciHostBridge.Line> line() {
@@ -520,11 +440,6 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
         return config.identity(bars) + gsi.map(pin -> " at " + pin).orElse("");
     }
 
-    /** Those whose registers the guest reaches, by index. */
-    private int shownBars() {
-        return shown.keySet().stream().mapToInt(bar -> 1 << bar.index()).sum();
-    }
-
     @Override
     public synchronized List<Gsi> gsis() {
         return interrupts.gsis();
@@ -551,7 +466,7 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
         int size = parts.stream().mapToInt(part -> Integer.BYTES + part.length).sum();
         ByteBuffer state = ByteBuffer.allocate(GuestConfig.STATE_BYTES + Integer.BYTES + size);
         config.save(state);
-        state.putInt(shownBars());
+        state.putInt(shown.mask());
         parts.forEach(part -> state.putInt(part.length).put(part));
         return state.array();
     }
@@ -578,17 +493,17 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
         } catch (BufferUnderflowException e) {
             throw new IllegalArgumentException(bytes.length + " bytes are not the state of " + this, e);
         }
-        tell();
+        warnings.tell();
     }
 
     private void restore(ByteBuffer state) {
-        List.copyOf(shown.keySet()).forEach(this::hide);
+        shown.hideAll();
         config.restore(state);
-        bars.forEach(this::show);
+        shown.show();
         int saved = state.getInt();
-        if (saved != shownBars()) {
-            throw new IllegalArgumentException("the guest of " + this + " does not reach the same BARs as before: "
-                    + String.join(", ", sentences));
+        if (saved != shown.mask()) {
+            throw new IllegalArgumentException(
+                    "the guest of " + this + " does not reach the same BARs as before: " + warnings);
         }
         interrupts.restore(state);
     }
@@ -600,14 +515,6 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
     }
 
     // Reset and end
-
-    private void attempt(String what, Runnable step) {
-        try {
-            step.run();
-        } catch (RuntimeException e) {
-            warn(what, e);
-        }
-    }
 
     /** What the guest before left in its registers must not become DMA of the next. */
     private void resetDevice() {
@@ -625,9 +532,9 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
     /** Interrupts, BARs, DMA, and the device last. */
     private void resetFunction() {
         interrupts.reset();
-        List.copyOf(shown.keySet()).forEach(this::hide);
-        attempt("its configuration space cannot be written: ", config::reset);
-        attempt("it is not reset: ", this::resetDevice);
+        shown.hideAll();
+        warnings.attempt("its configuration space cannot be written: ", config::reset);
+        warnings.attempt("it is not reset: ", this::resetDevice);
         interrupts.showMessageControl();
     }
 
@@ -641,13 +548,13 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
     @Override
     public void reset() {
         synchronized (this) {
-            told.clear();
+            warnings.reset();
             if (!closed) {
                 resetFunction();
                 begin();
             }
         }
-        tell();
+        warnings.tell();
     }
 
     private synchronized void stop() {
@@ -668,7 +575,7 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
             closed = true;
         }
         parts.close(); // without the lock, which code that a registration waits for may need
-        tell();
+        warnings.tell();
     }
 
     @Override

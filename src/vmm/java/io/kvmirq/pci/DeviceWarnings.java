@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.pci;
+
+import java.util.HashSet;
+import java.util.Queue;
+import java.util.Set;
+import java.util.concurrent.ConcurrentLinkedQueue;
+import java.util.function.Consumer;
+
+/** Warnings of a device for its VMM, each kind once until the next reset. The lock of the device guards all but {@link #tell}. */
+final class DeviceWarnings {
+    private final String device;
+    private final Consumer<String> receiver;
+    private final Set<String> kinds = new HashSet<>();
+    /** Sentences for the time when the lock is released. */
+    private final Queue<String> sentences = new ConcurrentLinkedQueue<>();
+
+    DeviceWarnings(String device, Consumer<String> receiver) {
+        this.device = device;
+        this.receiver = receiver;
+    }
+
+    void add(String what, RuntimeException e) {
+        add(what, what + e.getMessage());
+    }
+
+    void add(String kind, String sentence) {
+        if (kinds.add(kind)) {
+            sentences.add(device + ": " + sentence);
+        }
+    }
+
+    /** Takes a step, and adds a warning if it fails. */
+    void attempt(String what, Runnable step) {
+        try {
+            step.run();
+        } catch (RuntimeException e) {
+            add(what, e);
+        }
+    }
+
+    /** Each kind may be said again. */
+    void reset() {
+        kinds.clear();
+    }
+
+    /** Tells the receiver. The lock of the device is not held. */
+    void tell() {
+        for (String sentence = sentences.poll(); sentence != null; sentence = sentences.poll()) {
+            receiver.accept(sentence);
+        }
+    }
+
+    @Override
+    public String toString() {
+        return String.join(", ", sentences);
+    }
+}

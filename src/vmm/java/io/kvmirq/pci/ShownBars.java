@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.pci;
+
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import org.jspecify.annotations.Nullable;
+
+/** The BARs of a device that its guest reaches, and the registers behind them. The lock of the device guards it. */
+final class ShownBars {
+    /** The addresses of the bus. */
+    interface Bus {
+        /** Takes an address for a BAR. Returns the owner that has it already, if there is one. */
+        Optional<String> place(Bar bar, long address);
+
+        void unplace(Bar bar);
+    }
+
+    private final Bus bus;
+    private final List<Bar> bars;
+    private final GuestConfig config;
+    private final @Nullable GuestMsix msix;
+    private final DeviceWarnings warnings;
+    /** By BAR, the address of its first register. */
+    private final Map<Bar, Long> shown = new HashMap<>();
+
+    ShownBars(Bus bus, List<Bar> bars, GuestConfig config, @Nullable GuestMsix msix, DeviceWarnings warnings) {
+        this.bus = bus;
+        this.bars = bars;
+        this.config = config;
+        this.msix = msix;
+        this.warnings = warnings;
+    }
+
+    /** Hides the BARs that the guest has moved or switched off. */
+    void hideMoved() {
+        for (Bar bar : bars) {
+            Long now = shown.get(bar);
+            if (now != null && (!config.decodes(bar) || now != config.address(bar))) {
+                hide(bar);
+            }
+        }
+    }
+
+    void hideAll() {
+        List.copyOf(shown.keySet()).forEach(this::hide);
+    }
+
+    private void hide(Bar bar) {
+        bus.unplace(bar);
+        bar.hide();
+        shown.remove(bar);
+    }
+
+    /** Shows each BAR that the guest has switched on, where its address is free. */
+    void show() {
+        bars.forEach(this::show);
+    }
+
+    private void show(Bar bar) {
+        if (shown.containsKey(bar) || !config.decodes(bar)) {
+            return;
+        }
+        long address = config.address(bar);
+        Optional<String> refused = bus.place(bar, address);
+        if (refused.isPresent()) {
+            warnings.add(
+                    bar.toString(),
+                    bar + " at 0x" + Long.toHexString(address) + " lies " + refused.get()
+                            + ": the guest does not reach it");
+            return;
+        }
+        shown.put(bar, address);
+        try {
+            bar.show(address);
+        } catch (RuntimeException e) {
+            warnings.add("each access of " + bar + " leaves the guest: ", e);
+        }
+    }
+
+    /** The BARs that the guest reaches, a bit each. */
+    int mask() {
+        return shown.keySet().stream().mapToInt(bar -> 1 << bar.index()).sum();
+    }
+
+    private boolean has(Bar bar, long at, int size) {
+        Long start = shown.get(bar);
+        return start != null && at >= start && at <= start + bar.size() - size;
+    }
+
+    private long offset(Bar bar, long at) {
+        return at - shown.getOrDefault(bar, 0L);
+    }
+
+    private static boolean isIn(Optional<GuestConfig.Place> place, Bar bar, long at) {
+        return place.isPresent() && place.get().has(bar, at);
+    }
+
+    /** An access at an address of the guest; all ones where the BAR is not. */
+    long read(Bar bar, long at, int size) {
+        if (has(bar, at, size)) {
+            try {
+                return readRegister(bar, size, offset(bar, at));
+            } catch (RuntimeException e) {
+                warnings.add("a register of " + bar + " cannot be read: ", e);
+            }
+        }
+        return -1;
+    }
+
+    private long readRegister(Bar bar, int size, long at) {
+        if (msix != null && isIn(config.table(), bar, at)) {
+            return msix.readTable(at - config.table().orElseThrow().area().at(), size);
+        }
+        if (msix != null && isIn(config.pending(), bar, at)) {
+            long device = bar.read(at, size); // it has the bits of vectors that were never open
+            return device
+                    | msix.readPending(
+                            at - config.pending().orElseThrow().area().at(), size);
+        }
+        return bar.read(at, size);
+    }
+
+    /** An access at an address of the guest; it has no effect where the BAR is not. */
+    void write(Bar bar, long at, int size, long value) {
+        if (has(bar, at, size)) {
+            try {
+                writeRegister(bar, size, offset(bar, at), value);
+            } catch (RuntimeException e) {
+                warnings.add("a register of " + bar + " cannot be written: ", e);
+            }
+        }
+    }
+
+    private void writeRegister(Bar bar, int size, long at, long value) {
+        if (msix != null && isIn(config.table(), bar, at)) {
+            msix.writeTable(at - config.table().orElseThrow().area().at(), size, value);
+        } else if (msix == null || !isIn(config.pending(), bar, at)) {
+            bar.write(at, size, value);
+        }
+    }
+}
