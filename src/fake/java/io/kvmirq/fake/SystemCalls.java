@@ -34,15 +34,7 @@ import java.util.function.ToLongFunction;
  */
 abstract class SystemCalls implements Libc {
     private static final int LONGEST_PATH = 4096;
-    private static final long PAGE = 4096;
-    private static final long LAST_ADDRESS = (1L << 47) - PAGE;
-    /** MAP_SHARED, MAP_PRIVATE and two more bits. */
-    private static final int MAP_TYPE = 0xf;
-    /** MAP_SHARED_VALIDATE, of files. */
-    private static final int SHARED_VALIDATE = 3;
-    /** MAP_DROPPABLE, of memory, since 6.11. */
-    private static final int DROPPABLE = 8;
-
+    private static final long LAST_ADDRESS = Mappings.LAST_ADDRESS;
     private static final int OTHER_STATUS = Uapi.O_APPEND | Uapi.FASYNC | Uapi.O_NOATIME;
 
     /** O_LARGEFILE is known too. */
@@ -68,15 +60,13 @@ abstract class SystemCalls implements Libc {
         0xc020660bL
     };
 
-    private static final long LARGEST_MEMORY = 1L << 40;
-    private static final long LARGEST_MAPPING = (1L << 31) - PAGE;
-
     final FakeHost host;
     private final Rulebook rules;
     private final Ledger ledger;
     private final FakeTime time;
     private final UserMemory memory;
     private final FileTable files;
+    private final Mappings mappings;
 
     SystemCalls(FakeHost host) {
         this.host = host;
@@ -85,6 +75,7 @@ abstract class SystemCalls implements Libc {
         this.time = host.time();
         this.memory = host.memory();
         this.files = host.files();
+        this.mappings = new Mappings(host);
     }
 
     private void begin(String call, long request, int fd) {
@@ -458,70 +449,12 @@ abstract class SystemCalls implements Libc {
 
     @Override
     public long mmap(long length, int protection, int flags, int fd, long offset) {
-        return call("mmap", 0, fd, () -> mmapLocked(length, protection, flags, fd, offset));
-    }
-
-    /** In the order of {@code ksys_mmap_pgoff()} and {@code do_mmap()}. */
-    private long mmapLocked(long length, int protection, int flags, int fd, long offset) {
-        FakeFile file = (flags & Uapi.MAP_ANONYMOUS) != 0 ? null : files.get(fd);
-        if (offset % PAGE != 0) {
-            return refuse(FileAnswer.MAP_LENGTH);
-        }
-        if ((flags & Uapi.MAP_ANONYMOUS) == 0 && file == null) {
-            return refuse(FileAnswer.FD_NOT_OPEN);
-        }
-        if (length == 0) {
-            return refuse(FileAnswer.MAP_LENGTH);
-        }
-        if (length < 0 || length > LAST_ADDRESS) {
-            return refuse(FileAnswer.MAP_ROOM);
-        }
-        int kind = flags & MAP_TYPE;
-        boolean shares = kind == Uapi.MAP_SHARED || file != null && kind == SHARED_VALIDATE;
-        if (!shares && kind != Uapi.MAP_PRIVATE) {
-            return refusesKind(kind, file == null);
-        }
-        if (file == null) {
-            if (length > LARGEST_MEMORY) {
-                throw new NotModelledException("a mapping of more than 1 TiB");
-            }
-            return memory.map((length + PAGE - 1) / PAGE * PAGE, protection, FreshMemory::of);
-        }
-        if (kind == SHARED_VALIDATE && flags != kind) {
-            throw new NotModelledException("flags of MAP_SHARED_VALIDATE");
-        }
-        boolean writes = shares && (protection & Uapi.PROT_WRITE) != 0;
-        if (!file.may(FakeFile.READ) || writes && !file.may(FakeFile.WRITE)) {
-            return refuse(FileAnswer.MAP_ACCESS);
-        }
-        return file.shared(offset, whole(length), kind == Uapi.MAP_PRIVATE)
-                .map(shared -> memory.map(shared.order(ByteOrder.nativeOrder()), protection))
-                .orElseGet(() -> (long) refuse(file.refusesMapping()));
-    }
-
-    private int refusesKind(int kind, boolean anonymous) {
-        if (anonymous && kind == DROPPABLE && host.build().isSince(6, 11)) {
-            throw new NotModelledException("MAP_DROPPABLE");
-        }
-        return refuse(FileAnswer.MAP_KIND);
-    }
-
-    private static int whole(long length) {
-        if (length > LARGEST_MAPPING) {
-            throw new NotModelledException("a mapping of 2 GiB or more of a file");
-        }
-        return (int) ((length + PAGE - 1) / PAGE * PAGE);
+        return call("mmap", 0, fd, () -> mappings.map(length, protection, flags, fd, offset));
     }
 
     @Override
     public int munmap(long address, long length) {
-        return call("munmap", () -> {
-            if (address % PAGE != 0 || length <= 0) {
-                return refuse(FileAnswer.UNMAP_ALIGNMENT);
-            }
-            memory.unmap(address, (length + PAGE - 1) / PAGE * PAGE);
-            return 0;
-        });
+        return call("munmap", () -> mappings.unmap(address, length));
     }
 
     @Override

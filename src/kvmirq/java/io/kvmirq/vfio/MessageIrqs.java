@@ -4,6 +4,7 @@ package io.kvmirq.vfio;
 import io.kvmirq.kernel.EventFd;
 import java.util.AbstractList;
 import java.util.List;
+import java.util.Objects;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
