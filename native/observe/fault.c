@@ -18,7 +18,8 @@
  * process with PARENT. A call made after that, by another process of the
  * program, answers ENOSYS.
  */
-#define _GNU_SOURCE
+#include "launch.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -26,11 +27,8 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <poll.h>
-#include <signal.h>
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -55,8 +53,6 @@
 #define MAX_RULES 1024
 #define GRACE 5000 /* milliseconds from SIGTERM to SIGKILL */
 #define AGAIN 10 /* milliseconds from one SIGKILL to the next */
-#define FAILED 3 /* exit code: the program was not started */
-#define UNREPORTED 4 /* exit code: the report could not be written */
 
 static struct rule {
 	uint32_t request;
@@ -71,22 +67,7 @@ static struct rule {
 static unsigned int rule_count;
 static unsigned long calls;
 static bool faulted;
-static FILE *report;
-
-/* Ends the report, which may be in a full filesystem. */
-static int reported(int code)
-{
-	bool lost = ferror(report);
-
-	return fclose(report) || lost ? UNREPORTED : code;
-}
-
-/* The report says where it failed and why. */
-static int failed(const char *step, int error)
-{
-	fprintf(report, "failed %s %d\n", step, error);
-	return reported(FAILED);
-}
+static struct launch launch;
 
 static bool rule_parse(const char *text)
 {
@@ -178,26 +159,22 @@ static bool tell(int socket, struct told told, int fd)
 	return sendmsg(socket, &message, 0) == sizeof(told);
 }
 
-static _Noreturn void child(int socket, pid_t parent, const sigset_t *signals,
-			    char **words)
+static _Noreturn void child(char **words)
 {
 	struct told told = { .step = RIGHTS };
 	int fd;
 
-	if (prctl(PR_SET_PDEATHSIG, SIGKILL) || getppid() != parent)
-		_exit(FAILED);
 	if (!prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)) {
 		told.step = FILTER;
 		fd = listener_new();
-		if (fd >= 0 && tell(socket, (struct told){ 0 }, fd)) {
+		if (fd >= 0 && tell(launch.socket, (struct told){ 0 }, fd)) {
 			close(fd);
-			sigprocmask(SIG_SETMASK, signals, NULL);
-			execvp(words[0], words);
+			launch_exec(&launch, words);
 			told.step = EXEC;
 		}
 	}
 	told.error = errno;
-	tell(socket, told, -1);
+	tell(launch.socket, told, -1);
 	_exit(FAILED);
 }
 
@@ -305,8 +282,6 @@ static bool answer(int listener)
 	return true;
 }
 
-static pid_t program; /* 0: it has ended */
-
 /* The parent of a process; -1: it has ended. */
 static pid_t parent_of(const char *process)
 {
@@ -347,14 +322,14 @@ static bool signal_children(int signal)
 		if (pid <= 0 || parent_of(entry->d_name) != self)
 			continue;
 		found |= kill(pid, signal) == 0;
-		program_met |= pid == program;
+		program_met |= pid == launch.program;
 	}
 	if (processes)
 		closedir(processes);
 	/* The numbers in /proc may be those of another pid namespace. */
-	if (!program_met && program)
-		kill(program, signal);
-	return found || program;
+	if (!program_met && launch.program)
+		kill(launch.program, signal);
+	return found || launch.program;
 }
 
 static int64_t now(void)
@@ -372,9 +347,9 @@ static bool reap(int *status)
 	pid_t pid;
 
 	while ((pid = waitpid(-1, &ended, WNOHANG)) > 0) {
-		if (pid != program)
+		if (pid != launch.program)
 			continue;
-		program = 0;
+		launch.program = 0; /* it has ended */
 		*status = ended;
 	}
 	return pid == -1;
@@ -394,11 +369,11 @@ static int report_end(int status, bool late)
 	int code = signalled ? WTERMSIG(status) : WEXITSTATUS(status);
 
 	for (unsigned int i = 0; i < rule_count; i++)
-		fprintf(report, "rule %lu %lu %lu %lu\n", rules[i].seen,
+		fprintf(launch.report, "rule %lu %lu %lu %lu\n", rules[i].seen,
 			rules[i].used, rules[i].after, rules[i].first);
-	fprintf(report, "%s %d %s\n", signalled ? "signal" : "exit", code,
+	fprintf(launch.report, "%s %d %s\n", signalled ? "signal" : "exit", code,
 		late ? "late" : "itself");
-	return reported(signalled ? 128 + code : code);
+	return launch_reported(&launch, signalled ? 128 + code : code);
 }
 
 /* Until all processes of the program have ended. */
@@ -417,7 +392,7 @@ static int supervise(int listener, int signals, int64_t limit)
 		if (left <= 0) {
 			late = true;
 			if (!signal_children(SIGKILL))
-				return failed("children", 0);
+				return launch_failed(&launch, "children", 0);
 			left = AGAIN;
 		}
 		if (poll(fds, 2, end == INT64_MAX ? -1 : (int)left) <= 0)
@@ -425,7 +400,8 @@ static int supervise(int listener, int signals, int64_t limit)
 		if (fds[0].revents & POLLIN) {
 			if (!answer(listener)) {
 				signal_children(SIGKILL);
-				return failed("continue", EINVAL);
+				return launch_failed(&launch, "continue",
+						     EINVAL);
 			}
 		} else if (fds[0].revents) {
 			listener = -1; /* no process has the filter */
@@ -441,48 +417,37 @@ static int supervise(int listener, int signals, int64_t limit)
 	return report_end(status, late);
 }
 
-static int run(char **words, pid_t parent, int64_t limit)
+static int run(char **words, int64_t limit)
 {
 	static const char *const steps[] = { "listener", "rights", "filter",
 					     "exec" };
 	struct told told = { 0 };
-	pid_t self = getpid();
-	int sockets[2], signals, listener = -1;
-	sigset_t ours, before;
+	int signals, code, listener = -1;
+	sigset_t ours;
 
 	sigemptyset(&ours);
 	sigaddset(&ours, SIGCHLD);
 	sigaddset(&ours, SIGTERM);
-	/* The program has these from the terminal. */
-	sigaddset(&ours, SIGINT);
-	sigaddset(&ours, SIGQUIT);
-	sigaddset(&ours, SIGHUP);
-	sigprocmask(SIG_BLOCK, &ours, &before);
-	sigdelset(&before, SIGQUIT); /* blocked by Java, not by its user */
-	if (prctl(PR_SET_PDEATHSIG, SIGTERM) || getppid() != parent)
-		return failed("parent", ESRCH);
+	if (!launch_guard(&launch, &ours))
+		return launch_failed(&launch, "parent", ESRCH);
 	if (prctl(PR_SET_CHILD_SUBREAPER, 1))
-		return failed("subreaper", errno);
+		return launch_failed(&launch, "subreaper", errno);
 	if (!notice_allocate())
-		return failed("filter", errno);
+		return launch_failed(&launch, "filter", errno);
 	signals = signalfd(-1, &ours, SFD_CLOEXEC | SFD_NONBLOCK);
-	if (signals == -1 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC,
-					0, sockets))
-		return failed("socket", errno);
-	program = fork();
-	if (program == -1)
-		return failed("fork", errno);
-	if (!program) {
-		close(sockets[0]);
-		child(sockets[1], self, &before, words);
-	}
-	close(sockets[1]);
-	while (hear(sockets[0], &told, &listener))
+	if (signals == -1)
+		return launch_failed(&launch, "socket", errno);
+	code = launch_fork(&launch);
+	if (code >= 0)
+		return code;
+	if (!launch.program)
+		child(words);
+	while (hear(launch.socket, &told, &listener))
 		;
-	close(sockets[0]);
+	close(launch.socket);
 	if (told.error || listener == -1) {
-		waitpid(program, NULL, 0);
-		return failed(steps[told.step], told.error);
+		waitpid(launch.program, NULL, 0);
+		return launch_failed(&launch, steps[told.step], told.error);
 	}
 	return supervise(listener, signals, limit);
 }
@@ -491,16 +456,12 @@ int main(int count, char **words)
 {
 	int next = 4;
 
-	if (count < 4)
-		return FAILED;
-	report = fopen(words[1], "we");
-	if (!report)
+	if (count < 4 || !launch_open(&launch, words[1], words[3]))
 		return FAILED;
 	for (; next < count && strcmp(words[next], "--"); next++)
 		if (!rule_parse(words[next]))
-			return failed("rule", EINVAL);
+			return launch_failed(&launch, "rule", EINVAL);
 	if (next + 1 >= count)
-		return failed("program", EINVAL);
-	return run(words + next + 1, (pid_t)strtol(words[3], NULL, 10),
-		   strtoll(words[2], NULL, 10));
+		return launch_failed(&launch, "program", EINVAL);
+	return run(words + next + 1, strtoll(words[2], NULL, 10));
 }

@@ -17,33 +17,19 @@
  * becomes the program. The program dies with this process, and this process
  * with PARENT.
  */
+#include "launch.h"
 #include "trace.h"
 
 #include <errno.h>
-#include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#define FAILED 3 /* exit code: the program was not started */
 
 #define OPTIONS \
 	(PTRACE_O_TRACESECCOMP | PTRACE_O_TRACECLONE | PTRACE_O_TRACEFORK | \
 	 PTRACE_O_TRACEVFORK | PTRACE_O_TRACEEXEC | PTRACE_O_TRACESYSGOOD | \
 	 PTRACE_O_EXITKILL)
-
-static FILE *report;
-
-/* The report says where it failed and why. */
-static int failed(const char *step, int error)
-{
-	fprintf(report, "failed %s %d\n", step, error);
-	fclose(report);
-	return FAILED;
-}
 
 /* What a child tells its parent, which has told it to go on. */
 struct told {
@@ -51,14 +37,12 @@ struct told {
 	enum { FILTER, EXEC } step;
 };
 
-static _Noreturn void child(int socket, pid_t parent, const sigset_t *signals,
-			    char **words)
+static _Noreturn void child(const struct launch *launch, char **words)
 {
 	struct told told = { .step = FILTER };
 	char go;
 
-	if (prctl(PR_SET_PDEATHSIG, SIGKILL) || getppid() != parent ||
-	    recv(socket, &go, sizeof(go), 0) != sizeof(go))
+	if (recv(launch->socket, &go, sizeof(go), 0) != sizeof(go))
 		_exit(FAILED);
 	unsetenv("KVMIRQ_TAPE");
 	unsetenv("KVMIRQ_TAPE_LIMIT");
@@ -66,12 +50,11 @@ static _Noreturn void child(int socket, pid_t parent, const sigset_t *signals,
 	if (filter_install()) {
 		if (!*words)
 			_exit(close(-1) != -1); /* it stops here */
-		sigprocmask(SIG_SETMASK, signals, NULL);
-		execvp(words[0], words);
+		launch_exec(launch, words);
 		told.step = EXEC;
 	}
 	told.error = errno;
-	send(socket, &told, sizeof(told), MSG_NOSIGNAL);
+	send(launch->socket, &told, sizeof(told), MSG_NOSIGNAL);
 	_exit(FAILED);
 }
 
@@ -85,56 +68,43 @@ static bool reads_memory(pid_t program)
 	return copy(&found, (uintptr_t)&known, sizeof(known)) && found == known;
 }
 
-static int run(char **words, pid_t parent)
+static int run(struct launch *launch, char **words)
 {
 	static const char *const steps[] = { "filter", "exec" };
 	struct told told;
-	pid_t self = getpid(), program;
-	int sockets[2], status, error;
-	sigset_t ours, before;
+	int status, error, code;
+	sigset_t ours;
 
 	sigemptyset(&ours);
-	/* The program has these from the terminal. */
-	sigaddset(&ours, SIGINT);
-	sigaddset(&ours, SIGQUIT);
-	sigaddset(&ours, SIGHUP);
-	sigprocmask(SIG_BLOCK, &ours, &before);
-	sigdelset(&before, SIGQUIT); /* blocked by Java, not by its user */
-	if (prctl(PR_SET_PDEATHSIG, SIGTERM) || getppid() != parent)
-		return failed("parent", ESRCH);
+	if (!launch_guard(launch, &ours))
+		return launch_failed(launch, "parent", ESRCH);
 	if (*words && !tape_start())
-		return failed("tape", errno);
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets))
-		return failed("socket", errno);
-	program = fork();
-	if (program == -1)
-		return failed("fork", errno);
-	if (!program) {
-		close(sockets[0]);
-		child(sockets[1], self, &before, words);
-	}
-	close(sockets[1]);
+		return launch_failed(launch, "tape", errno);
+	code = launch_fork(launch);
+	if (code >= 0)
+		return code;
+	if (!launch->program)
+		child(launch, words);
 	/* If one fails, the child ends with the socket. */
-	if (ptrace(PTRACE_SEIZE, program, NULL, (long)OPTIONS))
-		return failed("ptrace", errno);
-	if (!reads_memory(program))
-		return failed("memory", errno);
-	send(sockets[0], "", 1, MSG_NOSIGNAL);
-	status = trace(program, &error);
-	if (recv(sockets[0], &told, sizeof(told), 0) == sizeof(told))
-		return failed(steps[told.step], told.error);
+	if (ptrace(PTRACE_SEIZE, launch->program, NULL, (long)OPTIONS))
+		return launch_failed(launch, "ptrace", errno);
+	if (!reads_memory(launch->program))
+		return launch_failed(launch, "memory", errno);
+	send(launch->socket, "", 1, MSG_NOSIGNAL);
+	status = trace(launch->program, &error);
+	if (recv(launch->socket, &told, sizeof(told), 0) == sizeof(told))
+		return launch_failed(launch, steps[told.step], told.error);
 	if (!*words && error)
-		return failed("stop", error);
+		return launch_failed(launch, "stop", error);
 	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) :
 				     WEXITSTATUS(status);
 }
 
 int main(int count, char **words)
 {
-	if (count < 3)
+	struct launch launch;
+
+	if (count < 3 || !launch_open(&launch, words[1], words[2]))
 		return FAILED;
-	report = fopen(words[1], "we");
-	if (!report)
-		return FAILED;
-	return run(words + 3, (pid_t)strtol(words[2], NULL, 10));
+	return run(&launch, words + 3);
 }

@@ -3,19 +3,19 @@ package io.kvmirq.cli.faults;
 
 import io.kvmirq.Errno;
 import io.kvmirq.backend.library.NativeLibrary;
+import io.kvmirq.cli.frame.Launch;
 import io.kvmirq.cli.frame.OtherProgram;
 import io.kvmirq.cli.frame.RunningProgram;
-import io.kvmirq.cli.frame.UnnamedFile;
 import io.kvmirq.cli.frame.UnreadableInputException;
 import java.io.BufferedReader;
 import java.io.IOException;
 import java.io.InputStreamReader;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import java.util.function.Consumer;
 
 /**
@@ -58,14 +58,13 @@ final class FaultedProgram implements AutoCloseable {
     }
 
     private Ended run(List<FaultRule> rules, Duration limit, Consumer<ProcessBuilder> streams) {
-        try (UnnamedFile report = UnnamedFile.create("kvmirq-fault");
-                BufferedReader lines = Files.newBufferedReader(report.path())) {
-            ProcessBuilder builder = builder(report.path(), rules, limit);
+        try (Launch launch = new Launch(launcher, "kvmirq-fault")) {
+            ProcessBuilder builder = launch.builder(List.of(Long.toString(limit.toMillis())), words(rules));
             streams.accept(builder);
             Process process = running.start(builder);
             List<String> said = lines(process);
             int code = OtherProgram.waitFor(process);
-            return read(lines, code).saying(said);
+            return read(launch, code).saying(said);
         } catch (IOException e) {
             String message = String.valueOf(e.getMessage());
             String hint = message.contains("Permission denied")
@@ -75,18 +74,12 @@ final class FaultedProgram implements AutoCloseable {
         }
     }
 
-    private ProcessBuilder builder(Path report, List<FaultRule> rules, Duration limit) {
-        List<String> words = new ArrayList<>(List.of(
-                launcher.toString(),
-                report.toString(),
-                Long.toString(limit.toMillis()),
-                Long.toString(ProcessHandle.current().pid())));
+    private List<String> words(List<FaultRule> rules) {
+        List<String> words = new ArrayList<>();
         rules.forEach(rule -> words.add(rule.row()));
         words.add("--");
         words.addAll(command);
-        ProcessBuilder builder = new ProcessBuilder(words);
-        OtherProgram.restoreLocale(builder.environment());
-        return builder;
+        return words;
     }
 
     /** Reads its stderr to the end. An inherited one is empty here. */
@@ -120,10 +113,10 @@ final class FaultedProgram implements AutoCloseable {
     // The report
 
     /** @param code of the launcher */
-    private Ended read(BufferedReader report, int code) throws IOException {
+    private Ended read(Launch launch, int code) throws IOException {
         List<Ended.Count> counts = new ArrayList<>();
-        for (String line = report.readLine(); line != null; line = report.readLine()) {
-            String[] words = line.split(" ", -1);
+        for (Optional<String[]> line = launch.read(); line.isPresent(); line = launch.read()) {
+            String[] words = line.get();
             switch (words[0]) {
                 case "rule" ->
                     counts.add(new Ended.Count(
@@ -139,7 +132,7 @@ final class FaultedProgram implements AutoCloseable {
                             counts,
                             List.of());
                 }
-                default -> throw refusal(words[1], Integer.parseInt(words[2]));
+                default -> throw refusal(Launch.Failed.of(words));
             }
         }
         throw new UnreadableInputException(
@@ -148,29 +141,25 @@ final class FaultedProgram implements AutoCloseable {
                         : "the launcher was killed, and " + command.get(0) + " with it");
     }
 
-    /** @param step of the launcher, as it names them */
-    private UnreadableInputException refusal(String step, int error) {
-        String name = error == 0 ? "no errno" : new Errno(error).toString();
+    private UnreadableInputException refusal(Launch.Failed failed) {
+        String step = failed.step();
         String cannot = "cannot run " + command.get(0) + ": ";
-        if (step.equals("exec")) {
-            return new UnreadableInputException(cannot
-                    + (error == Errno.ENOENT.number()
-                            ? "not found"
-                            : error == Errno.EACCES.number() ? "permission denied" : name));
+        if (failed.notExecuted().isPresent()) {
+            return new UnreadableInputException(cannot + failed.notExecuted().get());
         }
-        if (step.equals("filter") && error == Errno.EBUSY.number()) {
+        if (step.equals("filter") && failed.error() == Errno.EBUSY.number()) {
             return new UnreadableInputException(cannot
                     + "a seccomp listener watches this process already, as in some containers, and a process has one"
                     + " at most");
         }
         if (step.equals("filter") || step.equals("continue")) {
-            return new UnreadableInputException(cannot + "seccomp user notification gives " + name
+            return new UnreadableInputException(cannot + "seccomp user notification gives " + failed.errno()
                     + "; it needs Linux 5.5, and no seccomp" + " filter that forbids it");
         }
         if (step.equals("children")) {
             return new UnreadableInputException("processes that " + command.get(0)
                     + " left behind were not stopped: /proc does not show them to the launcher");
         }
-        return new UnreadableInputException(cannot + "the launcher's step " + step + " gives " + name);
+        return new UnreadableInputException(cannot + "the launcher's step " + step + " gives " + failed.errno());
     }
 }

@@ -1,17 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.cli.tapes;
 
-import io.kvmirq.Errno;
 import io.kvmirq.backend.library.NativeLibrary;
+import io.kvmirq.cli.frame.Launch;
 import io.kvmirq.cli.frame.OtherProgram;
-import io.kvmirq.cli.frame.UnnamedFile;
 import io.kvmirq.cli.frame.UnreadableInputException;
 import io.kvmirq.recording.Preload;
-import java.io.BufferedReader;
 import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
@@ -22,8 +18,7 @@ final class TracingRecorder implements ProgramRecorder {
     private static final int SIGNALLED = 128;
 
     private final Path tracer = NativeLibrary.tracerOfThisMachine().file();
-    private @Nullable UnnamedFile report;
-    private @Nullable BufferedReader said;
+    private @Nullable Launch launch;
 
     /**
      * Tries it with a process of the tracer's own, before a program runs and an earlier tape is replaced.
@@ -57,15 +52,9 @@ final class TracingRecorder implements ProgramRecorder {
     }
 
     private ProcessBuilder tracing(List<String> command) throws IOException {
-        UnnamedFile made = UnnamedFile.create("kvmirq-trace");
-        report = made;
-        said = Files.newBufferedReader(made.path());
-        List<String> words = new ArrayList<>(List.of(
-                tracer.toString(),
-                made.path().toString(),
-                Long.toString(ProcessHandle.current().pid())));
-        words.addAll(command);
-        return new ProcessBuilder(words);
+        Launch made = new Launch(tracer, "kvmirq-trace");
+        launch = made;
+        return made.builder(List.of(), command);
     }
 
     @Override
@@ -78,25 +67,20 @@ final class TracingRecorder implements ProgramRecorder {
     @Override
     public void requireStarted(String program) {
         try {
-            Optional<String> line = said == null ? Optional.empty() : Optional.ofNullable(said.readLine());
+            Optional<String[]> line = launch == null ? Optional.empty() : launch.read();
             if (line.isPresent()) {
-                String[] words = line.get().split(" ", -1);
                 throw new UnreadableInputException(
-                        "cannot run " + program + ": " + refusal(words[1], Integer.parseInt(words[2])));
+                        "cannot run " + program + ": " + refusal(Launch.Failed.of(line.get())));
             }
         } catch (IOException e) {
             throw cannotRun(e);
         }
     }
 
-    /** @param step of the tracer, as it names them */
-    private static String refusal(String step, int error) {
-        String name = error == 0 ? "no errno" : new Errno(error).toString();
-        return switch (step) {
-            case "exec" ->
-                error == Errno.ENOENT.number()
-                        ? "not found"
-                        : error == Errno.EACCES.number() ? "permission denied" : name;
+    private static String refusal(Launch.Failed failed) {
+        String step = failed.step();
+        String name = failed.errno();
+        return failed.notExecuted().orElseGet(() -> switch (step) {
             case "ptrace", "memory" ->
                 (step.equals("ptrace") ? "ptrace" : "process_vm_readv") + " is refused (" + name
                         + "), as by yama's ptrace_scope 3 or the seccomp filter of a container";
@@ -104,7 +88,7 @@ final class TracingRecorder implements ProgramRecorder {
                 "the kernel does not say at which call a program stopped (" + name + "), as Linux before 5.3";
             case "filter" -> "a seccomp filter cannot be installed (" + name + ")";
             default -> "the tracer's step " + step + " gives " + name;
-        };
+        });
     }
 
     @Override
@@ -119,15 +103,8 @@ final class TracingRecorder implements ProgramRecorder {
 
     @Override
     public void close() {
-        try {
-            if (said != null) {
-                said.close();
-            }
-        } catch (IOException e) {
-            // Nothing is written through it.
-        }
-        if (report != null) {
-            report.close();
+        if (launch != null) {
+            launch.close();
         }
     }
 }
