@@ -107,6 +107,27 @@ class ModuleIT {
                 .isEqualTo("made in module user\n0 65520\n");
     }
 
+    /** A VMM that needs neither guests' devices nor tests ships this: no class of fake, kit or tapes is in it. */
+    @Test
+    void runtimeImageOfTheLibraryHasNoOtherModule() throws Exception {
+        Path jdk = jdks().get(0);
+        Path jlink = jdk.resolve("bin/jlink");
+        assumeTrue(Files.isExecutable(jlink), "needs jlink of " + jdk);
+        Path image = directory.resolve("image");
+        Program.output(List.of(
+                jlink.toString(),
+                "--module-path",
+                Artifacts.KVMIRQ.jar().toString(),
+                "--add-modules",
+                "io.kvmirq",
+                "--output",
+                image.toString()));
+        assertThat(Program.output(List.of(image.resolve("bin/java").toString(), "--list-modules"))
+                        .lines()
+                        .map(module -> module.replaceFirst("@.*", "")))
+                .containsExactlyInAnyOrder("io.kvmirq", "java.base");
+    }
+
     @ParameterizedTest
     @MethodSource("jdks")
     void aModuleWorksOnTheFake(Path jdk) throws Exception {
