@@ -7,6 +7,7 @@ import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.testing.Machine;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -76,6 +77,19 @@ class UsageIT {
         assertThat(ended.exitCode()).isZero();
         assertThat(ended.out()).contains("selftest", "Exit codes:", "of explain also 10 to 17");
         assertThat(Cli.run("selftest", "--help").out()).contains("--count", "guestless", "--json");
+    }
+
+    @Test
+    void everyCommandIsOnAPage() throws Exception {
+        StringBuilder pages = new StringBuilder();
+        try (DirectoryStream<Path> files =
+                Files.newDirectoryStream(Machine.root().resolve("src/docs"), "*.md")) {
+            for (Path file : files) {
+                pages.append(Files.readString(file));
+            }
+        }
+        assertThat(Main.commands())
+                .allSatisfy(command -> assertThat(pages).containsPattern("kvmirq " + command.name() + "[` \\n]"));
     }
 
     @Test

@@ -24,7 +24,7 @@ public final class Recorded {
      */
     public static void compare(String file, List<String> lines, String lost, Class<?> test) throws IOException {
         Path path = Machine.root().resolve(file);
-        if ("1".equals(System.getenv(WRITE))) {
+        if (writes()) {
             Files.write(path, lines);
             return;
         }
@@ -38,6 +38,26 @@ public final class Recorded {
         if (!recorded.equals(lines)) {
             throw new AssertionError(file + " has the lines of the code in another order: " + command);
         }
+    }
+
+    private static boolean writes() {
+        return "1".equals(System.getenv(WRITE));
+    }
+
+    /**
+     * The text of a resource beside a test. With {@code KVMIRQ_RECORD=1} in the environment it is written first.
+     *
+     * @param now what the code prints
+     */
+    public static String text(Class<?> test, String name, String now) throws IOException {
+        Path file = Machine.root()
+                .resolve("src/test/resources")
+                .resolve(test.getPackageName().replace('.', '/'))
+                .resolve(name);
+        if (writes()) {
+            Files.writeString(file, now);
+        }
+        return Files.readString(file);
     }
 
     private static String differences(List<String> some, List<String> others, String flaw, String command) {

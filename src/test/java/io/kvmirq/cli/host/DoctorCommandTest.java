@@ -12,6 +12,8 @@ import io.kvmirq.diag.Doctor;
 import io.kvmirq.diag.Finding;
 import io.kvmirq.host.HostFacts;
 import io.kvmirq.host.RecordedHost;
+import io.kvmirq.testing.Machine;
+import io.kvmirq.testing.Recorded;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.OutputStream;
@@ -96,8 +98,20 @@ class DoctorCommandTest {
     void textIsAsRecorded(String host, int exitCode) throws IOException {
         Cli.Ended printed = of(host(host));
         assertThat(printed.err()).isEmpty();
-        assertThat(printed.out()).isEqualTo(Cli.golden(DoctorCommandTest.class, "doctor-" + host + ".txt"));
+        assertThat(printed.out())
+                .isEqualTo(Recorded.text(DoctorCommandTest.class, "doctor-" + host + ".txt", printed.out()));
         assertThat(printed.exitCode()).isEqualTo(exitCode);
+    }
+
+    @Test
+    void everyCheckIsInTheTableOfThePage() throws IOException {
+        List<String> firstColumns = Files.readAllLines(Machine.root().resolve("src/docs/command.md")).stream()
+                .filter(line -> line.startsWith("| `"))
+                .map(line -> line.split("\\|", -1)[1])
+                .toList();
+        assertThat(Check.values()).allSatisfy(check -> assertThat(firstColumns)
+                .as(check.id())
+                .anyMatch(column -> column.contains("`" + check.id() + "`")));
     }
 
     /** As a plain user sees it: neither /dev/kvm nor debugfs nor the processes of others. */
@@ -116,8 +130,9 @@ class DoctorCommandTest {
         PrintStream stream = new PrintStream(out, true, StandardCharsets.UTF_8);
         List<Finding> findings = Doctor.examine(new HostFacts(host.tree()), files);
         DoctorText.print(findings, false, true, new Terminal(stream, stream, false, Terminal.DEFAULT_COLUMNS, 0));
-        assertThat(out.toString(StandardCharsets.UTF_8))
-                .isEqualTo(Cli.golden(DoctorCommandTest.class, "doctor-plain-user.txt"))
+        String printed = out.toString(StandardCharsets.UTF_8);
+        assertThat(printed)
+                .isEqualTo(Recorded.text(DoctorCommandTest.class, "doctor-plain-user.txt", printed))
                 .endsWith("; needed here in: kvm, avic-inhibits, limits\n");
         assertThat(DoctorCommand.exitCode(findings, false)).isEqualTo(ExitCode.FAILED);
     }
@@ -140,7 +155,7 @@ class DoctorCommandTest {
     void jsonHasFieldsAndNoSentenceToParse() throws IOException {
         Cli.Ended printed = of(host("amd-pit"), "--json");
         assertThat(printed.exited(0).out())
-                .isEqualTo(Cli.golden(DoctorCommandTest.class, "doctor-amd-pit.json"))
+                .isEqualTo(Recorded.text(DoctorCommandTest.class, "doctor-amd-pit.json", printed.out()))
                 .startsWith("{\"schema\":\"kvmirq.doctor/1\",");
     }
 
