@@ -16,7 +16,6 @@ import io.kvmirq.diag.TapedVmm.EndedFeed;
 import io.kvmirq.diag.TapedVmm.Feed;
 import io.kvmirq.host.HostFacts;
 import io.kvmirq.host.HostInterrupts.ArmedVector;
-import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.vfio.IrqKind;
 import java.io.IOException;
 import java.nio.file.Path;
@@ -62,7 +61,7 @@ public final class TapedChains {
 
     /** The number of the last call on the tape, also if an earlier one was the last that counts. */
     public long lastCall() {
-        return vmm.lastOnTape();
+        return vmm.lastOnTape;
     }
 
     /**
@@ -100,29 +99,21 @@ public final class TapedChains {
 
     private List<Chain> chains(TapedDevice device, OptionalInt wanted) {
         List<Chain> chains = new ArrayList<>();
-        device.vectors.forEach((index, vectors) -> {
+        device.vectors.forEach((kind, vectors) -> {
             boolean armed =
                     vectors.values().stream().anyMatch(one -> one.eventfd().isPresent());
-            if (armed || index == device.lastIndex) {
+            if (armed || kind == device.last) {
                 vectors.forEach((number, one) -> {
                     if (wanted.isEmpty() || wanted.getAsInt() == number) {
-                        chains.add(chain(device, kind(index), number, Optional.of(one)));
+                        chains.add(chain(device, kind, number, Optional.of(one)));
                     }
                 });
             }
         });
         if (chains.isEmpty()) {
-            chains.add(chain(device, kind(device.lastIndex), wanted.orElse(0), Optional.empty()));
+            chains.add(chain(device, device.last, wanted.orElse(0), Optional.empty()));
         }
         return chains;
-    }
-
-    private static IrqKind kind(int index) {
-        return switch (index) {
-            case UapiVfio.VFIO_PCI_INTX_IRQ_INDEX -> IrqKind.INTX;
-            case UapiVfio.VFIO_PCI_MSI_IRQ_INDEX -> IrqKind.MSI;
-            default -> IrqKind.MSIX;
-        };
     }
 
     private static Evidence taped(long call, String name) {
@@ -130,7 +121,7 @@ public final class TapedChains {
     }
 
     private Evidence wholeTape() {
-        return Evidence.taped("none of " + vmm.calls() + " calls");
+        return Evidence.taped("none of " + vmm.calls + " calls");
     }
 
     private Chain chain(TapedDevice device, IrqKind kind, int number, Optional<Vector> vector) {
@@ -159,7 +150,9 @@ public final class TapedChains {
                 interrupt,
                 Optional.of(vmm.program(device.pid)),
                 links,
-                isWhole(links) ? new TapedPosting(vmm, host).claims(kind, eventfd, feed) : List.of(),
+                feed.filter(whole -> isWhole(links))
+                        .map(whole -> new TapedPosting(vmm, host).claims(kind, whole))
+                        .orElse(List.of()),
                 remarks);
     }
 
@@ -312,7 +305,7 @@ public final class TapedChains {
     }
 
     private void ofMessage(MsiMessage message, Routed routed, TapedMachine vm, List<Link> links) {
-        if (!vmm.isX86()) {
+        if (!vmm.x86) {
             ofEvent(message, routed, vm, links);
             return;
         }
@@ -387,8 +380,8 @@ public final class TapedChains {
         cdev(device)
                 .ifPresent(address ->
                         remarks.add("the VMM opened " + device.name + ", which is " + address + " on the host now"));
-        if (vmm.goesOn()) {
-            remarks.add("this is the state at call " + vmm.calls() + "; the tape goes on");
+        if (vmm.goesOn) {
+            remarks.add("this is the state at call " + vmm.calls + "; the tape goes on");
         }
         Optional<String> taped = vmm.kernel();
         String here = host.kernel().orElse("?");

@@ -4,13 +4,18 @@ package io.kvmirq.diag;
 import io.kvmirq.recording.tapes.TapeLine;
 import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.uapi.UapiVfio.VfioIrqSet;
+import io.kvmirq.vfio.IrqKind;
 import java.nio.ByteBuffer;
+import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.TreeMap;
 
 /** A VFIO device on a tape, and the vectors that the VMM set. For one thread. */
 final class TapedDevice {
+    /** By index of VFIO. */
+    private static final List<IrqKind> KINDS = List.of(IrqKind.INTX, IrqKind.MSI, IrqKind.MSIX);
+
     private static final int MOST_VECTORS = 2048;
     private static final long NEVER = 0;
 
@@ -27,10 +32,10 @@ final class TapedDevice {
     final String name;
     final int pid;
     final String group;
-    /** By index of VFIO and number. */
-    final Map<Integer, TreeMap<Integer, Vector>> vectors = new TreeMap<>();
+    /** By kind and number. */
+    final Map<IrqKind, TreeMap<Integer, Vector>> vectors = new TreeMap<>();
 
-    int lastIndex = UapiVfio.VFIO_PCI_MSIX_IRQ_INDEX;
+    IrqKind last = IrqKind.MSIX;
     /** The call that closed the device; 0 if none did. */
     long closed = NEVER;
 
@@ -56,10 +61,10 @@ final class TapedDevice {
         long start = Integer.toUnsignedLong(in.getInt(VfioIrqSet.START));
         long count = Integer.toUnsignedLong(in.getInt(VfioIrqSet.COUNT));
         boolean none = (flags & UapiVfio.VFIO_IRQ_SET_DATA_NONE) != 0;
-        if (index < 0 || index > UapiVfio.VFIO_PCI_MSIX_IRQ_INDEX || start >= MOST_VECTORS) {
+        if (index < 0 || index >= KINDS.size() || start >= MOST_VECTORS) {
             return false;
         }
-        TreeMap<Integer, Vector> known = vectors.computeIfAbsent(index, first -> new TreeMap<>());
+        TreeMap<Integer, Vector> known = vectors.computeIfAbsent(KINDS.get(index), first -> new TreeMap<>());
         if ((flags & UapiVfio.VFIO_IRQ_SET_ACTION_TRIGGER) == 0) {
             boolean mask = (flags & UapiVfio.VFIO_IRQ_SET_ACTION_MASK) != 0;
             if (none) {
@@ -74,7 +79,7 @@ final class TapedDevice {
             known.replaceAll((number, old) ->
                     old.eventfd().isPresent() ? new Vector(Optional.empty(), call.number(), NEVER) : old);
         } else if ((flags & UapiVfio.VFIO_IRQ_SET_DATA_EVENTFD) != 0) {
-            lastIndex = index;
+            last = KINDS.get(index);
             for (int i = 0; i < count && VfioIrqSet.DATA + (i + 1) * Integer.BYTES <= in.limit(); i++) {
                 int at = VfioIrqSet.DATA + i * Integer.BYTES;
                 int number = in.getInt(at);

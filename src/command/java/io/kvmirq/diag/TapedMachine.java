@@ -8,7 +8,6 @@ import io.kvmirq.arch.apic.model.Destinations;
 import io.kvmirq.arch.apic.model.LapicIds;
 import io.kvmirq.recording.tapes.TapeLine;
 import io.kvmirq.uapi.Uapi;
-import io.kvmirq.uapi.Uapi.KvmDeviceAttr;
 import io.kvmirq.uapi.Uapi.KvmEnableCap;
 import io.kvmirq.uapi.Uapi.KvmIrqRouting;
 import io.kvmirq.uapi.Uapi.KvmIrqRoutingEntry;
@@ -69,17 +68,17 @@ final class TapedMachine {
         return base != null && address - base < ITS_SIZE;
     }
 
-    /** KVM_CREATE_IRQCHIP on x86. */
-    void createIrqchip(TapeLine.Call call) {
-        lapics = true;
-        for (int pin = 0; pin < PINS; pin++) {
-            route(pin, Route.Chip.IOAPIC, call);
+    /**
+     * KVM_CREATE_IRQCHIP on x86, or the VGIC is initialized: kvm_vgic_setup_default_irq_routing(). Each GSI goes to the pin
+     * or SPI of its number.
+     */
+    void createIrqchip(TapeLine.Call call, Route.Chip chip) {
+        lapics |= chip != Route.Chip.VGIC;
+        int pins = chip == Route.Chip.VGIC ? Math.min(intids, MOST_INTIDS) - PRIVATE_INTIDS : PINS;
+        for (int pin = 0; pin < pins; pin++) {
+            Route route = new Route.Pin(new Gsi(pin), chip, pin);
+            routes.put(pin, new Routed(List.of(route), call.number(), call.number()));
         }
-    }
-
-    private void route(int pin, Route.Chip chip, TapeLine.Call call) {
-        Route route = new Route.Pin(new Gsi(pin), chip, pin);
-        routes.put(pin, new Routed(List.of(route), call.number(), call.number()));
     }
 
     /** KVM_ENABLE_CAP. */
@@ -90,22 +89,13 @@ final class TapedMachine {
                 && (in.getLong(KvmEnableCap.ARGS) & Uapi.KVM_X2APIC_API_USE_32BIT_IDS) != 0;
     }
 
-    /** KVM_SET_DEVICE_ATTR of a VGIC or ITS; its initialization routes each GSI to the SPI of its number. */
-    void setVgic(TapeLine.Call call, ByteBuffer in) {
-        int group = in.getInt(KvmDeviceAttr.GROUP);
-        long attribute = in.getLong(KvmDeviceAttr.ATTR);
+    /** KVM_SET_DEVICE_ATTR of a VGIC or ITS. */
+    void setVgic(TapeLine.Call call, int group, long attribute) {
         Optional<ByteBuffer> data = call.data();
         if (group == UapiArm64.KVM_DEV_ARM_VGIC_GRP_ADDR && attribute == UapiArm64.KVM_VGIC_ITS_ADDR_TYPE) {
             data.filter(bytes -> bytes.limit() >= Long.BYTES).ifPresent(bytes -> its.add(bytes.getLong(0)));
         } else if (group == UapiArm64.KVM_DEV_ARM_VGIC_GRP_NR_IRQS) {
             data.filter(bytes -> bytes.limit() >= Integer.BYTES).ifPresent(bytes -> intids = bytes.getInt(0));
-        }
-    }
-
-    /** The VGIC is initialized: kvm_vgic_setup_default_irq_routing(). */
-    void initVgic(TapeLine.Call call) {
-        for (int spi = 0; spi < Math.min(intids, MOST_INTIDS) - PRIVATE_INTIDS; spi++) {
-            route(spi, Route.Chip.VGIC, call);
         }
     }
 

@@ -13,12 +13,12 @@ import io.kvmirq.arch.apic.model.PostingVm;
 import io.kvmirq.arch.gic.VlpiKernel;
 import io.kvmirq.arch.gic.VlpiObstacle;
 import io.kvmirq.diag.Claim.Question;
-import io.kvmirq.diag.TapedMachine.Routed;
 import io.kvmirq.diag.TapedVmm.Feed;
 import io.kvmirq.host.HostFacts;
 import io.kvmirq.host.PostingOutlook;
 import io.kvmirq.vfio.IrqKind;
 import java.util.List;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
 
@@ -33,8 +33,8 @@ final class TapedPosting {
     }
 
     /** Of a chain that is not broken; of a broken one, posting is not the question. */
-    List<Claim> claims(IrqKind kind, Optional<String> eventfd, Optional<Feed> feed) {
-        Claim eligible = vmm.isX86() ? eligible(kind, eventfd, feed) : ofArm(kind, eventfd, feed);
+    List<Claim> claims(IrqKind kind, Feed feed) {
+        Claim eligible = vmm.x86 ? eligible(kind, feed) : ofArm(kind, feed);
         boolean cannot = eligible.holds().filter(holds -> !holds).isPresent();
         if (cannot) {
             Evidence rules = Evidence.predicted("only an interrupt that is eligible is posted");
@@ -45,28 +45,28 @@ final class TapedPosting {
                 eligible,
                 Claim.unknown(
                         Question.REQUESTED,
-                        vmm.isX86()
+                        vmm.x86
                                 ? "KVM asks the IOMMU itself, with no call of the VMM"
                                 : "KVM asks the host's ITS itself, with no call of the VMM",
-                        vmm.isX86() ? "watch the tracepoint kvm_pi_irte_update" : "vgic-state of the VM in debugfs"),
+                        vmm.x86 ? "watch the tracepoint kvm_pi_irte_update" : "vgic-state of the VM in debugfs"),
                 Claim.unknown(
                         Question.FORM,
-                        vmm.isX86() ? "no tape shows the IOMMU's entry" : "no tape shows whether an LPI is a vLPI",
+                        vmm.x86 ? "no tape shows the IOMMU's entry" : "no tape shows whether an LPI is a vLPI",
                         running),
                 Claim.unknown(Question.DELIVERED, "no tape shows delivery by hardware", running));
     }
 
-    private boolean isAlone(Optional<String> eventfd) {
-        return eventfd.map(one -> vmm.signallers(one) == 1 && vmm.feeds(one).size() <= 1)
-                .orElse(true);
+    private boolean isAlone(Feed feed) {
+        return vmm.signallers(feed.eventfd()) == 1 && vmm.feeds(feed.eventfd()).size() <= 1;
+    }
+
+    private List<Route> routes(Feed feed) {
+        return Objects.requireNonNull(vmm.vm(feed.vm()).routes.get(feed.gsi())).routes();
     }
 
     /** Of an event whose route is whole. Whether the guest has mapped it is on no tape. */
-    private Claim ofArm(IrqKind kind, Optional<String> eventfd, Optional<Feed> feed) {
-        Optional<TapedMachine> vm = feed.map(one -> vmm.vm(one.vm()));
-        List<Route> routes = feed.flatMap(one -> vm.map(known -> known.routes.get(one.gsi())))
-                .map(Routed::routes)
-                .orElse(List.of());
+    private Claim ofArm(IrqKind kind, Feed feed) {
+        List<Route> routes = routes(feed);
         PostingOutlook outlook = PostingOutlook.of(host);
         if (!host.isArm()) {
             return Claim.unknown(
@@ -80,14 +80,14 @@ final class TapedPosting {
         if (kind == IrqKind.INTX) {
             return not(PostingObstacle.NO_PRODUCER.text(), PostingObstacle.NO_PRODUCER.remedy());
         }
-        if (!isAlone(eventfd)) {
+        if (!isAlone(feed)) {
             return not(PostingObstacle.EVENTFD_TAKEN.text(), PostingObstacle.EVENTFD_TAKEN.remedy());
         }
         if (routes.size() != 1 || !(routes.get(0) instanceof Route.Msi message)) {
             return not(PostingObstacle.NOT_ONE_MESSAGE.text(), PostingObstacle.NOT_ONE_MESSAGE.remedy());
         }
         if (host.vlpiKernel().equals(Optional.of(VlpiKernel.BY_HOST_IRQ))
-                && vmm.isTakenBefore(feed.orElseThrow(), message.message())) {
+                && vmm.isTakenBefore(feed, message.message())) {
             return not(VlpiObstacle.TAKEN.text(), VlpiObstacle.TAKEN.remedy());
         }
         return Claim.unknown(
@@ -105,18 +105,16 @@ final class TapedPosting {
                 remedy);
     }
 
-    private Claim eligible(IrqKind kind, Optional<String> eventfd, Optional<Feed> feed) {
-        TapedMachine vm = feed.map(one -> vmm.vm(one.vm())).orElseGet(TapedMachine::new);
-        List<Route> routes =
-                feed.map(one -> vm.routes.get(one.gsi())).map(Routed::routes).orElse(List.of());
-        PostingIrq irq = new PostingIrq(
-                kind != IrqKind.INTX && eventfd.isPresent(), feed.isPresent(), isAlone(eventfd), routes, true);
+    private Claim eligible(IrqKind kind, Feed feed) {
+        TapedMachine vm = vmm.vm(feed.vm());
+        List<Route> routes = routes(feed);
+        PostingIrq irq = new PostingIrq(kind != IrqKind.INTX, true, isAlone(feed), routes, true);
         boolean needsLogical = routes.size() == 1
                 && routes.get(0) instanceof Route.Msi msi
                 && vm.vcpus.size() > 1
                 && CompatibilityMsi.LOGICAL.isSet(msi.message().address());
         Set<InhibitReason> inhibits = vm.pitReinjects ? Set.of(InhibitReason.PIT_REINJ) : Set.of();
-        PostingVm posting = new PostingVm(vm.lapics || feed.isEmpty(), vm.apicIds32Bit, vm.destinations(), inhibits);
+        PostingVm posting = new PostingVm(vm.lapics, vm.apicIds32Bit, vm.destinations(), inhibits);
         Optional<PostingHost> known = host.posting();
         // Without a host: of the one that hides nothing, for what the tape alone decides.
         PostingHost here = known.orElseGet(() -> PostingHost.of(Vendor.INTEL));

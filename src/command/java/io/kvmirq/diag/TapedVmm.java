@@ -30,6 +30,7 @@ import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /** The interrupt path of a VMM as the calls on its tape made it, at one call of the tape. For one thread. */
@@ -60,9 +61,15 @@ final class TapedVmm {
     private final Map<String, Long> readEventfds = new HashMap<>();
     private final List<Feed> feeds = new ArrayList<>();
     private final Map<String, EndedFeed> ended = new HashMap<>();
-    private long calls;
     private long lastBuilt;
-    private boolean x86 = true;
+    /** The number of the last call. */
+    long calls;
+    /** The number of the last call on the tape, which goes on after {@link #calls}. */
+    long lastOnTape;
+    /** Whether the tape goes on. */
+    boolean goesOn;
+
+    boolean x86 = true;
 
     private TapedVmm() {}
 
@@ -93,32 +100,10 @@ final class TapedVmm {
                     vmm.lastOnTape = call.number();
                 }
                 line = reader.next();
-                vmm.more = true;
+                vmm.goesOn = true;
             }
         }
         return vmm;
-    }
-
-    private boolean more;
-    private long lastOnTape;
-
-    /** Whether the tape goes on. */
-    boolean goesOn() {
-        return more;
-    }
-
-    /** The number of the last call. */
-    long calls() {
-        return calls;
-    }
-
-    /** The number of the last call on the tape, which goes on after {@link #calls}. */
-    long lastOnTape() {
-        return lastOnTape;
-    }
-
-    boolean isX86() {
-        return x86;
     }
 
     /** The kernel that the tape was made on; empty if the tape has no header. */
@@ -285,10 +270,8 @@ final class TapedVmm {
             if (device != null && in.limit() >= VfioIrqSet.SIZE) {
                 built(device.setIrqs(call, in), call);
             }
-        } else if (kind == FileKind.KVM_VFIO && call.request() == Uapi.KVM_SET_DEVICE_ATTR) {
-            setFile(call, in);
-        } else if (kind == FileKind.KVM_DEVICE && call.request() == Uapi.KVM_SET_DEVICE_ATTR) {
-            setVgic(call, in);
+        } else if (call.request() == Uapi.KVM_SET_DEVICE_ATTR) {
+            setAttribute(call, in);
         } else if (kind == FileKind.VCPU && call.request() == Uapi.KVM_RUN) {
             built(true, call);
         }
@@ -304,7 +287,7 @@ final class TapedVmm {
     private void vmIoctl(TapeLine.Call call, ByteBuffer in) {
         TapedMachine vm = vm(call.on());
         if (call.request() == Uapi.KVM_CREATE_IRQCHIP && x86) {
-            vm.createIrqchip(call);
+            vm.createIrqchip(call, Route.Chip.IOAPIC);
         } else if (call.request() == Uapi.KVM_ENABLE_CAP && in.limit() >= KvmEnableCap.ARGS + Long.BYTES) {
             vm.enable(in);
         } else if (call.request() == Uapi.KVM_CREATE_PIT2) {
@@ -331,34 +314,27 @@ final class TapedVmm {
         }
     }
 
-    private void setVgic(TapeLine.Call call, ByteBuffer in) {
-        @Nullable String vm = kvmDevices.get(call.on());
-        if (vm == null || in.limit() < KvmDeviceAttr.SIZE) {
+    private void setAttribute(TapeLine.Call call, ByteBuffer in) {
+        @Nullable String file = kvmDevices.get(call.on());
+        if (file == null || in.limit() < KvmDeviceAttr.SIZE) {
             return;
         }
-        boolean starts = in.getInt(KvmDeviceAttr.GROUP) == UapiArm64.KVM_DEV_ARM_VGIC_GRP_CTRL
-                && in.getLong(KvmDeviceAttr.ATTR) == UapiArm64.KVM_DEV_ARM_VGIC_CTRL_INIT;
-        if (starts && vgics.contains(call.on())) {
-            vm(vm).initVgic(call);
-        } else {
-            vm(vm).setVgic(call, in);
-        }
-    }
-
-    private void setFile(TapeLine.Call call, ByteBuffer in) {
-        @Nullable String vm = kvmDevices.get(call.on());
-        @Nullable String file = call.names().get("data");
-        if (vm == null
-                || file == null
-                || in.limit() < KvmDeviceAttr.SIZE
-                || in.getInt(KvmDeviceAttr.GROUP) != Uapi.KVM_DEV_VFIO_FILE) {
-            return;
-        }
+        TapedMachine vm = vm(file);
+        int group = in.getInt(KvmDeviceAttr.GROUP);
         long attribute = in.getLong(KvmDeviceAttr.ATTR);
-        if (attribute == Uapi.KVM_DEV_VFIO_FILE_ADD) {
-            vm(vm).vfioFiles.add(file);
-        } else if (attribute == Uapi.KVM_DEV_VFIO_FILE_DEL) {
-            vm(vm).vfioFiles.remove(file);
+        if (FileKind.ofName(call.on()) == FileKind.KVM_VFIO) {
+            List<String> named = Stream.ofNullable(call.names().get("data")).toList();
+            if (group == Uapi.KVM_DEV_VFIO_FILE && attribute == Uapi.KVM_DEV_VFIO_FILE_ADD) {
+                vm.vfioFiles.addAll(named);
+            } else if (group == Uapi.KVM_DEV_VFIO_FILE && attribute == Uapi.KVM_DEV_VFIO_FILE_DEL) {
+                vm.vfioFiles.removeAll(named);
+            }
+        } else if (group == UapiArm64.KVM_DEV_ARM_VGIC_GRP_CTRL
+                && attribute == UapiArm64.KVM_DEV_ARM_VGIC_CTRL_INIT
+                && vgics.contains(call.on())) {
+            vm.createIrqchip(call, Route.Chip.VGIC);
+        } else {
+            vm.setVgic(call, group, attribute);
         }
     }
 }
