@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.selftest;
 
-import java.util.List;
 import java.util.Optional;
 
 /**
@@ -33,21 +32,6 @@ public record Result(
         return sent - answered;
     }
 
-    /**
-     * Round trip times in nanoseconds: extremes and percentiles.
-     *
-     * @param bars how many lie where, from the fastest: of equal widths up to {@code p99}, and one for what is slower
-     */
-    public record Latency(long min, long p50, long p90, long p99, long max, List<Bar> bars) {
-        public Latency {
-            bars = List.copyOf(bars);
-        }
-    }
-
-    /**
-     * A bar of a histogram.
-     *
-     * @param below its times are shorter, and those of the bar before are not
-     */
-    public record Bar(long below, long count) {}
+    /** Round trip times in nanoseconds: extremes and percentiles. */
+    public record Latency(long min, long p50, long p90, long p99, long max) {}
 }

@@ -29,7 +29,6 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import picocli.CommandLine.ITypeConverter;
-import picocli.CommandLine.Model.OptionSpec;
 import picocli.CommandLine.ParseResult;
 import picocli.CommandLine.TypeConversionException;
 
@@ -89,8 +88,6 @@ public final class SelftestCommand implements Command {
                         "Write a tape of all kernel calls and of all writes to guest memory to FILE. An earlier file"
                                 + " of yours is replaced by one for you alone. Print it with kvmirq tape --show, repeat it"
                                 + " with kvmirq replay."));
-        usage.add(OptionSpec.builder("--histogram")
-                .description("Draw the round trips as a histogram, as on a terminal with colours."));
         usage.add(Command.json());
     }
 
@@ -202,8 +199,7 @@ public final class SelftestCommand implements Command {
         int count = arguments.matchedOptionValue("--count", DEFAULT_COUNT);
         List<Scenario> scenarios = arguments.matchedOptionValue("--scenario", List.of(Scenario.values()));
         boolean json = arguments.hasMatchedOption("--json");
-        boolean draws = terminal.colour() || arguments.hasMatchedOption("--histogram");
-        TextJournal text = new TextJournal(terminal, kernel, irqchip, target.fake(), draws);
+        TextJournal text = new TextJournal(terminal, kernel, irqchip, target.fake());
         Journal journal = json ? new Journal() {} : text;
         if (terminal.progressColumns() > 0) {
             journal = new ProgressJournal(journal, terminal.err(), terminal.progressColumns());

@@ -28,17 +28,14 @@ final class TextJournal implements Journal {
     private final KernelReport report;
     private final Irqchip irqchip;
     private final Optional<FakeKernel> fake;
-    private final boolean draws;
     private boolean begun;
 
-    /** @param draws whether to draw the round trips as a histogram */
-    TextJournal(Terminal terminal, Kernel kernel, Irqchip irqchip, Optional<FakeKernel> fake, boolean draws) {
+    TextJournal(Terminal terminal, Kernel kernel, Irqchip irqchip, Optional<FakeKernel> fake) {
         this.terminal = terminal;
         this.kernel = kernel;
         this.report = new KernelReport(kernel, terminal);
         this.irqchip = irqchip;
         this.fake = fake;
-        this.draws = draws;
     }
 
     @Override
@@ -63,12 +60,7 @@ final class TextJournal implements Journal {
             step(result.skipped().get(), "SKIPPED");
             return;
         }
-        result.latency().ifPresent(latency -> {
-            step("round trip", text(latency));
-            if (draws) {
-                HistogramText.of(latency).forEach(line -> report.line("    " + line));
-            }
-        });
+        result.latency().ifPresent(latency -> step("round trip", text(latency)));
         String counts = "sent " + result.sent() + (irqchip.runsGuest() ? ", answered " : ", seen pending ")
                 + result.answered() + ", lost " + result.lost() + (irqchip.runsGuest() ? "" : "; no guest ran");
         String verdict = result.failure()
