@@ -28,6 +28,7 @@ import io.kvmirq.fake.Profile;
 import io.kvmirq.fake.Refusals;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kernel.Ownership;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.VgicV3;
 import io.kvmirq.kvm.Vm;
@@ -316,6 +317,42 @@ class Abi2014Test {
         assertThat(arm.guest.acknowledge()).as("the handler masked").isEqualTo(NONE);
         armed.unmask();
         assertThat(arm.guest.acknowledge()).isEqualTo(ID);
+    }
+
+    /** The KVM-VFIO device of a VMM, adopted: the object knows of none of the lines that the VMM forwarded. */
+    private static Abi2014 adopted(Arm vmm) {
+        return Abi2014.named(KvmVfio.adopt(vmm.kernel, Numbers.of(vmm.kvmVfio.fd()), Ownership.BORROWED));
+    }
+
+    @Test
+    void lineThatAnotherForwardedMasksAgainAfterUnforward() {
+        ArmedLine armed = arm.forwarded();
+        adopted(arm).unforward(arm.irq);
+        arm.hardware.requestService(0);
+        assertThat(ListRegister.HW.isSet(arm.guest.listRegister(ID))).isFalse();
+        assertThat(arm.guest.acknowledge()).isEqualTo(ID);
+        arm.hardware.serve(0);
+        arm.vm.setSpi(SPI, false);
+        arm.guest.end(ID);
+        arm.hardware.requestService(0);
+        assertThat(arm.guest.acknowledge()).as("the handler masked").isEqualTo(NONE);
+        armed.unmask();
+        assertThat(arm.guest.acknowledge()).isEqualTo(ID);
+        arm.abi.unforward(arm.irq);
+    }
+
+    /** The VMM's file of the device is closed by its number, since its object leases the file while it forwards. */
+    @Test
+    void unforwardDropsTheReferenceThatAnotherTook() {
+        for (boolean unforwards : List.of(true, false)) {
+            Arm vmm = new Arm();
+            vmm.abi.forward(vmm.irq, GSI);
+            if (unforwards) {
+                adopted(vmm).unforward(vmm.irq);
+            }
+            vmm.fake.close(Numbers.of(vmm.device.fd()));
+            assertThat(vmm.hardware.remove()).isEqualTo(unforwards);
+        }
     }
 
     /** The list register names the interrupt of the host that the guest's EOI ends. */
