@@ -409,8 +409,8 @@ public final class Forwarding implements AutoCloseable {
      * Forwards a line with direct EOI: the guest's EOI ends the interrupt of the host, which does not mask it. It needs
      * a kernel that the caller names as having the ABI of 2014, and a platform on which it harms no other device.
      *
-     * @param policy facts about the line that this process cannot know: its other handlers, whether it is shareable,
-     *     and the administrator's assertion. The interrupt and the VM, not the policy, decide the kind of the device,
+     * @param policy facts about the line that no call tells: its other handlers, whether it is shareable, and the
+     *     administrator's assertion. The policy of {@code io.kvmirq.host.IntxLine} has those that the host's files show. The interrupt and the VM, not the policy, decide the kind of the device,
      *     whether the interrupt is a level, and whether the architecture maps the EOI
      * @return a line whose {@link ForwardedIrq#directEoi} is the decision and lists what it breaks
      * @throws IllegalStateException if direct EOI is refused: the message says why

@@ -43,8 +43,13 @@ public sealed interface Fact<T> {
 
     /** The fact that follows from this one. */
     default <R> Fact<R> map(Function<? super T, ? extends R> next) {
+        return then(value -> new Known<>(next.apply(value)));
+    }
+
+    /** The fact that another one decides, if this one is known. */
+    default <R> Fact<R> then(Function<? super T, ? extends Fact<R>> next) {
         if (this instanceof Known<T> fact) {
-            return new Known<>(next.apply(fact.value()));
+            return next.apply(fact.value());
         }
         Unknown<T> unknown = (Unknown<T>) this;
         return new Unknown<>(unknown.why(), unknown.remedy());

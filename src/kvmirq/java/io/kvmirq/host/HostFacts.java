@@ -36,6 +36,17 @@ public final class HostFacts {
     private static final String DEBUGFS = "sys/kernel/debug/";
     private static final String VERSION = "Linux version ";
 
+    private static final String NOINTXMASK = "sys/module/vfio_pci/parameters/nointxmask";
+    /** register_irq_proc() in kernel/irq/proc.c; each other name is a handler. */
+    private static final Set<String> IRQ_FILES = Set.of(
+            "affinity_hint",
+            "effective_affinity",
+            "effective_affinity_list",
+            "node",
+            "smp_affinity",
+            "smp_affinity_list",
+            "spurious");
+
     private static final String GICV4_PARAMETER = "kvm_arm.vgic_v4_enable";
 
     /** Parsed once; empty if they cannot be read. */
@@ -264,6 +275,34 @@ public final class HostFacts {
                 || tree.text("sys/module/iommufd/parameters/allow_unsafe_interrupts")
                         .orElse("")
                         .equals("Y");
+    }
+
+    /** The module parameter nointxmask of vfio-pci: with it, vfio-pci requests each INTx line exclusively. */
+    public Fact<Boolean> nointxmask() {
+        Optional<String> text = tree.text(NOINTXMASK);
+        if (text.filter(value -> value.equals("Y") || value.equals("N")).isPresent()) {
+            return new Fact.Known<>(text.get().equals("Y"));
+        }
+        if (text.isPresent()) {
+            return new Fact.Unknown<>("/" + NOINTXMASK + " is neither Y nor N", "none");
+        }
+        return tree.reading(NOINTXMASK) == HostFiles.Reading.DENIED
+                ? new Fact.Unknown<>("/" + NOINTXMASK + " may not be read by this user", "run as root")
+                : new Fact.Unknown<>("/" + NOINTXMASK + " does not exist", "modprobe vfio-pci");
+    }
+
+    /** The names of the handlers of a host irq. {@code /proc/irq} shows each name once. */
+    Fact<List<String>> handlers(HostIrq irq) {
+        Optional<HostInterrupts> all = interrupts();
+        if (all.isPresent()) {
+            return new Fact.Known<>(all.get().handlers(irq));
+        }
+        List<String> names = tree.list("proc/irq/" + irq.number());
+        return names.isEmpty()
+                ? new Fact.Unknown<>(
+                        "neither /proc/interrupts nor /proc/irq/" + irq.number() + " can be read", "run as root")
+                : new Fact.Known<>(
+                        names.stream().filter(name -> !IRQ_FILES.contains(name)).toList());
     }
 
     /** The access of this process to a file in {@code /dev/vfio}. Empty if the tree has no {@code /dev}. */

@@ -24,6 +24,7 @@ import java.util.SortedSet;
 import java.util.TreeSet;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -415,6 +416,14 @@ public final class HostInterrupts implements HostIrqs {
             }
         }
         return Optional.empty();
+    }
+
+    /** The names of the handlers of an irq, in the order of the line. Empty also if there is no such line. */
+    List<String> handlers(HostIrq irq) {
+        return row(irq.number()).stream()
+                .flatMap(row -> Stream.of(row.handlers().strip().split(", ", MOST_HANDLERS)))
+                .filter(name -> !name.isEmpty())
+                .toList();
     }
 
     /** As it was when the text was read; empty for interrupts of platform devices, errors and requests. */

@@ -15,12 +15,17 @@ public final class PciCapabilities {
     /** The bytes that sysfs shows to a process without CAP_SYS_ADMIN. */
     public static final int PUBLIC_BYTES = 64;
 
+    private static final int COMMAND = 4;
+    private static final int DIS_INTX = 1 << 10;
     private static final int STATUS = 6;
     private static final int HAS_CAPABILITIES = 1 << 4;
     private static final int HEADER_TYPE = 0x0e;
     private static final int FIRST_CAPABILITY = 0x34;
     private static final int INTERRUPT_PIN = 0x3d;
     private static final int HEADER_TYPE_MASK = 0x7f;
+
+    /** The vendor of no device. */
+    private static final int NO_ANSWER = 0xffff;
 
     private static final int MSI = 5;
     private static final int EXPRESS = 0x10;
@@ -43,6 +48,16 @@ public final class PciCapabilities {
     /** Whether the capabilities could be read. Without CAP_SYS_ADMIN, sysfs shows {@value #PUBLIC_BYTES} bytes only. */
     public boolean isComplete() {
         return bytes.length >= BYTES;
+    }
+
+    /** Whether the header could be read. A device that does not answer reads as ones. */
+    public boolean isReadable() {
+        return bytes.length >= PUBLIC_BYTES && word(0) != NO_ANSWER;
+    }
+
+    /** COMMAND.DisINTx: the device does not assert its pin. Reads 0 on a device without it. */
+    public boolean isIntxDisabled() {
+        return (word(COMMAND) & DIS_INTX) != 0;
     }
 
     /** Whether this is a bridge, which vfio-pci refuses. */

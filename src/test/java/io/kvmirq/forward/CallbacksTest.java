@@ -78,6 +78,7 @@ class CallbacksTest {
             Map.entry("arch.vcpu.Host.forget Consumer", LOCKLESS),
             Map.entry("arch.vcpu.Host.handle Consumer", LOCKLESS),
             Map.entry("host.Fact.map Function", LOCKLESS),
+            Map.entry("host.Fact.then Function", LOCKLESS),
             Map.entry("arch.vcpu.VcpuHooks", LOCKLESS),
             Map.entry("arch.vcpu.VcpuThread.reenter Runnable", LOCKLESS),
             Map.entry("arch.vtd.RemappingTable$Descriptors", LOCKLESS),

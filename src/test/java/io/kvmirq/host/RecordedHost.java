@@ -75,6 +75,12 @@ public final class RecordedHost {
         return this;
     }
 
+    /** Sets the bytes of a file. */
+    public RecordedHost putBytes(String path, byte[] bytes) {
+        files.put(path, bytes);
+        return this;
+    }
+
     /** Sets a link. */
     public RecordedHost link(String path, String target) {
         links.put(path, target);

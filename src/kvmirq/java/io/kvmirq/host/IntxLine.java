@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.host;
+
+import io.kvmirq.HostIrq;
+import io.kvmirq.PciAddress;
+import io.kvmirq.arch.intx.DirectEoiPolicy;
+import io.kvmirq.host.HostInterrupts.ArmedVector;
+import io.kvmirq.vfio.IrqKind;
+import java.util.List;
+import java.util.Optional;
+
+/**
+ * The interrupt line of a PCI function, as the files of its host show it: its other users, and whether vfio-pci
+ * requests it shareable or exclusively. Immutable.
+ *
+ * <p>vfio-pci requests a line shareable if the device has DisINTx and the module parameter {@code nointxmask} is off.
+ * Otherwise it masks at the interrupt controller and requests the line exclusively. Both are decided when the device is
+ * opened; the parameter is read when the module is loaded, so a later write to its file has no effect since Linux 5.15.
+ *
+ * <p>Source: {@code vfio_pci_core_enable()} in drivers/vfio/pci/vfio_pci_core.c, {@code vfio_intx_enable()} in
+ * vfio_pci_intrs.c, {@code pci_intx_mask_supported()} in drivers/pci/pci.c.
+ *
+ * @param irq the host irq of the line
+ * @param armed whether VFIO has its handler on the line for this function
+ * @param handlers the names of the other handlers on the line
+ * @param neighbours other PCI functions whose pin sysfs shows on the line, with or without a handler
+ * @param nointxmask the module parameter of vfio-pci
+ * @param disIntx why the function has DisINTx, a clause without a full stop
+ */
+public record IntxLine(
+        Fact<HostIrq> irq,
+        boolean armed,
+        Fact<List<String>> handlers,
+        List<PciDevice> neighbours,
+        Fact<Boolean> nointxmask,
+        Fact<String> disIntx) {
+    /** The way in which VFIO requests a line. */
+    public enum Request {
+        /** Others may have handlers on the line: {@code IRQF_SHARED}. */
+        SHAREABLE,
+        /** No other handler may be on the line: each other request gets EBUSY. */
+        EXCLUSIVE
+    }
+
+    /**
+     * The way in which VFIO requests the line.
+     *
+     * @param why the files and their content, a clause without a full stop
+     */
+    public record Requested(Request request, String why) {}
+
+    /** Reads the line of a function from the files of its host. */
+    public static IntxLine of(HostFacts host, PciDevice device) {
+        Optional<ArmedVector> armed = host.interrupts().stream()
+                .flatMap(all -> all.armed(device.address()).stream())
+                .filter(one -> one.kind() == IrqKind.INTX)
+                .findFirst();
+        Fact<HostIrq> irq =
+                armed.<Fact<HostIrq>>map(one -> new Fact.Known<>(one.irq())).orElseGet(() -> pin(device));
+        Fact<List<String>> handlers = irq.then(line -> host.handlers(line)).map(all -> without(all, device));
+        return new IntxLine(
+                irq,
+                armed.isPresent(),
+                handlers,
+                irq.known()
+                        .map(line -> neighbours(host, device.address(), line))
+                        .orElse(List.of()),
+                host.nointxmask(),
+                disIntx(device.config()));
+    }
+
+    /** {@code irq_show()} in drivers/pci/pci-sysfs.c. */
+    private static Fact<HostIrq> pin(PciDevice device) {
+        String irq = "/sys/bus/pci/devices/" + device.address() + "/irq";
+        if (device.config().interruptPin().orElse(1) == 0) {
+            return new Fact.Unknown<>("the device has no interrupt pin", "none");
+        }
+        if (device.irq() == 0 || device.irq() > Integer.MAX_VALUE) {
+            return new Fact.Unknown<>(irq + " shows no irq of its pin", "none");
+        }
+        HostIrq shown = new HostIrq((int) device.irq());
+        return device.messageIrqs().contains(shown)
+                ? new Fact.Unknown<>(
+                        irq + " shows the irq of MSI in place of that of the pin, since the device uses MSI",
+                        "look before the guest enables MSI")
+                : new Fact.Known<>(shown);
+    }
+
+    private static List<String> without(List<String> handlers, PciDevice device) {
+        String own = "vfio-intx(" + device.address() + ")";
+        return handlers.stream().filter(name -> !name.equals(own)).toList();
+    }
+
+    private static List<PciDevice> neighbours(HostFacts host, PciAddress address, HostIrq line) {
+        return host.pciAddresses().stream()
+                .filter(other -> !other.equals(address))
+                .flatMap(other -> host.pci(other).stream())
+                .filter(other -> pin(other).known().equals(Optional.of(line)))
+                .toList();
+    }
+
+    /** A device without DisINTx ignores the bit and reads 0, and so does one that is not masked now. */
+    private static Fact<String> disIntx(PciCapabilities config) {
+        if (!config.isReadable()) {
+            return new Fact.Unknown<>("the configuration space of the device cannot be read", "run as root");
+        }
+        if (config.isIntxDisabled()) {
+            return new Fact.Known<>("COMMAND.DisINTx of the device reads 1");
+        }
+        if (config.isExpress()) {
+            return new Fact.Known<>("PCI Express devices have DisINTx, except those that Linux lists as broken");
+        }
+        String zero = "COMMAND.DisINTx of the device reads 0, as it does without DisINTx and while INTx is not masked";
+        return config.isComplete()
+                ? new Fact.Unknown<>(zero, "look while the guest masks INTx or uses MSI")
+                : new Fact.Unknown<>(zero + ", and only root sees whether this is a PCI Express device", "run as root");
+    }
+
+    /** How VFIO requested the line, or will request it; else why the files do not show it. */
+    public Fact<Requested> requested() {
+        int others = handlers.known().map(List::size).orElse(0);
+        if (armed && others > 0) {
+            return new Fact.Known<>(new Requested(Request.SHAREABLE, "other handlers are on it beside that of VFIO"));
+        }
+        return nointxmask.then(on -> on
+                ? new Fact.Known<>(new Requested(Request.EXCLUSIVE, "nointxmask of vfio-pci is Y"))
+                : disIntx.map(why -> new Requested(Request.SHAREABLE, "nointxmask of vfio-pci is N, and " + why)));
+    }
+
+    /**
+     * The traits of the line that decide on direct EOI, for {@code Forwarding.forwardDirect}; else why
+     * the files do not show them. They assert nothing.
+     */
+    public Fact<DirectEoiPolicy> policy() {
+        return handlers.then(others -> requested()
+                .map(made -> made.request() == Request.SHAREABLE
+                        ? DirectEoiPolicy.shared(others.size())
+                        : new DirectEoiPolicy(DirectEoiPolicy.exclusive().traits(), others.size())));
+    }
+}
