@@ -69,6 +69,8 @@ public final class DeviceChains {
     private final PostingClaims claims;
     private final ProcessLinks ofProcess;
     private final List<Interrupt> interrupts;
+    /** Remarks of each message about the line that the device does not use. */
+    private final List<String> ofLine;
 
     private DeviceChains(HostFacts host, PciDevice device) {
         this.host = host;
@@ -88,6 +90,7 @@ public final class DeviceChains {
         this.claims = new PostingClaims(host, device, holders.stream().findFirst(), options);
         this.ofProcess = new ProcessLinks(host, device, users, options, claims.forms(), armed.size());
         this.interrupts = interrupts();
+        this.ofLine = IntxRemarks.ofMessages(host, device);
     }
 
     /**
@@ -328,7 +331,9 @@ public final class DeviceChains {
         if (interrupt.armed().isPresent()) {
             refusals.forEach(refusal -> remarks.add("VFIO has armed it, and yet " + refusal.text()));
             if (interrupt.kind() == IrqKind.INTX) {
-                remarks.addAll(IntxRemarks.of(host, interrupt.armed().get()));
+                remarks.addAll(IntxRemarks.of(host, device, interrupt.armed().get()));
+            } else {
+                remarks.addAll(ofLine);
             }
         }
         remarks.addAll(ofHost());

@@ -37,6 +37,7 @@ public final class GuestHosts {
             Map.entry("gicv3", () -> guestOfArm(RecordedHost.of("arm64-6.12"))),
             Map.entry("gicv4", GuestHosts::gicv4),
             Map.entry("intx-shared", GuestHosts::intx),
+            Map.entry("intx-exclusive", GuestHosts::exclusiveIntx),
             Map.entry("group-not-viable", GuestHosts::notViable),
             Map.entry("plain-user", GuestHosts::plainUser)));
 
@@ -173,6 +174,16 @@ public final class GuestHosts {
                 host,
                 true,
                 "  22:          4       9001  IR-IO-APIC  22-fasteoi   ehci_hcd:usb1, vfio-intx(0000:00:02.0)");
+    }
+
+    /** INTx of the device with nointxmask of vfio-pci, and another device of VFIO on the line. */
+    private static RecordedHost exclusiveIntx() throws IOException {
+        RecordedHost host = guest(amdWithAvic(), "02", SPLIT)
+                .remove("sys/bus/pci/devices/0000:00:02.0/msi_irqs")
+                .put("sys/module/vfio_pci/parameters/nointxmask", "Y\n")
+                .put("sys/bus/pci/devices/0000:00:03.0/irq", "22\n")
+                .link("sys/bus/pci/devices/0000:00:03.0/driver", "../../../bus/pci/drivers/vfio-pci");
+        return withRows(host, true, "  22:          4       9001  IR-IO-APIC  22-fasteoi   vfio-intx(0000:00:02.0)");
     }
 
     private static RecordedHost notViable() throws IOException {

@@ -39,6 +39,7 @@ class CopyRecipeTest {
         "amd-legacy,           0000:00:02.0",
         "gicv4,                0000:00:01.0",
         "intx-shared,          0000:00:02.0",
+        "intx-exclusive,       0000:00:02.0",
         "group-not-viable,     0000:00:02.0"
     })
     void copyIsAnsweredAsItsHost(String name, String device) throws IOException, InterruptedException {

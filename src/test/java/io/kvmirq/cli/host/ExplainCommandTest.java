@@ -67,6 +67,7 @@ class ExplainCommandTest {
         "gicv3,                0000:00:01.0, 17",
         "gicv4,                0000:00:01.0, 0",
         "intx-shared,          0000:00:02.0, 17",
+        "intx-exclusive,       0000:00:02.0, 17",
         "group-not-viable,     0000:00:02.0, 10",
         "plain-user,           0000:00:02.0, 0"
     })
