@@ -20,8 +20,8 @@ import java.util.stream.IntStream;
  * at most. Each change is under the VM's lock of irqfds, so that one mediator changes the entry.
  *
  * <p>Linux 6.17 to 7.1 takes the irqfd off the list of the previous vCPU before it writes the entry. If that vCPU blocks
- * in between, the entry still says that it runs, and the doorbell of a request wakes no vCPU. Here the previous vCPU is
- * kicked after the write, so that it looks at its IRR again.
+ * in between, the entry still says that it runs, and the doorbell of a request wakes no vCPU. So its source says; no
+ * kernel was seen to do it. Here the previous vCPU is kicked after the write, so that it looks at its IRR again.
  *
  * <p>Safe for use by any number of threads. Source: {@code avic_pi_update_irte} and {@code kvm_pi_update_irte} of Linux
  * 7.1, {@code svm_ir_list_add} of Linux 6.12.
