@@ -8,10 +8,15 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.kvmirq.Errno;
+import io.kvmirq.host.HostFacts;
+import io.kvmirq.host.IntxLine;
+import io.kvmirq.host.IntxLine.Request;
+import io.kvmirq.host.PciDevice;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
@@ -82,5 +87,26 @@ class VfioNointxmaskContract extends VfioSuite {
         assertErrno(Errno.EINVAL, second.intx(MASK));
         assertOk(first.disable(INTX));
         assertOk(second.arm(INTX, 0, world.eventfd()));
+    }
+
+    /** The files say before the second request what it is answered. */
+    @Test
+    void filesShowThatTheRequestIsExclusive() {
+        VfioDevice first = vfio.device(EDU);
+        VfioDevice second = vfio.secondEdu();
+        assertThat(line().armed()).isFalse();
+        assertOk(first.arm(INTX, 0, world.eventfd()));
+        assertThat(line().armed()).isTrue();
+        assertThat(line().requested().known().map(IntxLine.Requested::request)).contains(Request.EXCLUSIVE);
+        assertThat(line().handlers().known()).contains(List.of());
+        assertThat(line().neighbours().stream().filter(PciDevice::isBoundToVfio))
+                .as("the second edu")
+                .hasSize(1);
+        assertErrno(Errno.EBUSY, second.arm(INTX, 0, world.eventfd()));
+    }
+
+    private IntxLine line() {
+        HostFacts host = new HostFacts(kernel.libc().hostFiles());
+        return IntxLine.of(host, host.pci(vfio.address(EDU)).orElseThrow());
     }
 }

@@ -2,13 +2,17 @@
 package io.kvmirq.contract;
 
 import static io.kvmirq.contract.TestDevice.E1000E;
+import static io.kvmirq.contract.TestDevice.EDU;
+import static io.kvmirq.contract.VfioDevice.INTX;
 import static io.kvmirq.contract.World.assertErrno;
 import static io.kvmirq.contract.World.assertOk;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Errno;
+import io.kvmirq.host.Fact;
 import io.kvmirq.host.HostFacts;
 import io.kvmirq.host.HostInterrupts;
+import io.kvmirq.host.IntxLine;
 import io.kvmirq.host.PciDevice;
 import io.kvmirq.host.VfioOutlook;
 import io.kvmirq.vfio.IrqKind;
@@ -91,5 +95,29 @@ class VfioOutlookContract extends VfioSuite {
         assertThat(armed).extracting(HostInterrupts.ArmedVector::kind).containsOnly(IrqKind.MSIX);
         assertThat(facts.messageIrqs())
                 .containsAll(armed.stream().map(HostInterrupts.ArmedVector::irq).collect(Collectors.toList()));
+    }
+
+    /** Edu is a conventional device: only its second user proves that it has DisINTx. */
+    @Test
+    void lineThatTwoDevicesShareIsSeenToBeShareable() {
+        VfioDevice first = vfio.device(EDU);
+        VfioDevice second = vfio.secondEdu();
+        assertOk(first.arm(INTX, 0, world.eventfd()));
+        assertThat(IntxLine.of(host(), device(EDU)).requested()).isInstanceOf(Fact.Unknown.class);
+        assertOk(second.arm(INTX, 0, world.eventfd()));
+        IntxLine line = IntxLine.of(host(), device(EDU));
+        assertThat(line.handlers().known())
+                .hasValueSatisfying(
+                        others -> assertThat(others).singleElement().asString().startsWith("vfio-intx("));
+        assertThat(line.requested().known().map(IntxLine.Requested::request)).contains(IntxLine.Request.SHAREABLE);
+    }
+
+    @Test
+    void lineOfAPciExpressDeviceIsSeenToBeShareable() {
+        VfioDevice device = vfio.device(E1000E);
+        assertOk(device.arm(INTX, 0, world.eventfd()));
+        IntxLine line = IntxLine.of(host(), device(E1000E));
+        assertThat(line.armed()).isTrue();
+        assertThat(line.requested().known().map(IntxLine.Requested::request)).contains(IntxLine.Request.SHAREABLE);
     }
 }

@@ -40,6 +40,7 @@ public final class VfioWorld implements AutoCloseable {
     private final List<VfioDevice> devices = new ArrayList<>();
     private final List<VfioWorld> fakesAlone = new ArrayList<>();
     private @Nullable FakePciDevice behindRootPort;
+    private @Nullable FakePciDevice secondEdu;
 
     private VfioWorld(World world, TestDevice... devices) {
         this.world = world;
@@ -263,11 +264,13 @@ public final class VfioWorld implements AutoCloseable {
     VfioDevice secondEdu() {
         if (world.fake().isPresent()) {
             String address = "0000:00:0a.0";
-            FakePciDevice second = fake().pciDevice(address, 10)
-                    .onLineOf(hardware(TestDevice.EDU))
-                    .msi(1)
-                    .add();
-            return device(second, 10, address);
+            if (secondEdu == null) {
+                secondEdu = fake().pciDevice(address, 10)
+                        .onLineOf(hardware(TestDevice.EDU))
+                        .msi(1)
+                        .add();
+            }
+            return device(secondEdu, 10, address);
         }
         List<TestDevice.Place> places = TestDevice.EDU.allOnThisMachine();
         assumeTrue(places.size() == 2, "needs two of QEMU's edu on one line: make lab runs this");
