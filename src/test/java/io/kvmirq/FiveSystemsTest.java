@@ -123,8 +123,13 @@ class FiveSystemsTest {
                                     + test.group(2) + "\\(");
                 }
             } else if (shown.startsWith("make ")) {
+                String[] words = shown.split(" ", -1);
                 assertThat(Files.readString(Machine.root().resolve("Makefile")))
-                        .containsPattern("(?m)^" + shown.substring("make ".length()) + ":");
+                        .containsPattern("(?m)^" + words[1] + ":");
+                if (words.length > 2) {
+                    assertThat(words[2]).startsWith("T=");
+                    assertThat(source("ToldRaces")).contains('"' + words[2].substring(2) + '"');
+                }
             } else {
                 assertThat(shown).startsWith("kvmirq ");
                 Cli.run(shown.substring("kvmirq ".length()), "--help").exited(0);
