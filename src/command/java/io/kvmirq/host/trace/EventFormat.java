@@ -21,6 +21,8 @@ public final class EventFormat {
     private static final int MOST_CHARACTERS = 1 << 14;
     private static final int DECIMAL = 10;
     private static final int HEX = 16;
+    /** {@code TASK_COMM_LEN} without the zero that ends it. */
+    private static final int LONGEST_NAME = 15;
 
     /**
      * A conversion and the text before it.
@@ -30,7 +32,12 @@ public final class EventFormat {
      * @param key empty if the value is of no use
      * @param words of a choice: the word for 1, and that for 0. Empty for others
      */
-    private record Piece(String before, int radix, String key, List<String> words) {}
+    private record Piece(String before, int radix, String key, List<String> words) {
+        /** Whether it is the name of a thread, which any thread may choose. */
+        boolean isName() {
+            return radix == 0 && key.endsWith("comm");
+        }
+    }
 
     private final String name;
     private final List<Piece> pieces;
@@ -164,8 +171,11 @@ public final class EventFormat {
         return text.substring(1, text.length() - 1);
     }
 
-    /** Of {@code REC->field}. Empty for all else. */
-    private static String field(String argument) {
+    /** Of {@code REC->field}, also in brackets. Empty for all else. */
+    private static String field(String bracketed) {
+        String argument = bracketed.startsWith("(REC->") && bracketed.endsWith(")")
+                ? bracketed.substring(1, bracketed.length() - 1)
+                : bracketed;
         return argument.startsWith("REC->") && lastWord(argument).length() == argument.length() - "REC->".length()
                 ? lastWord(argument)
                 : "";
@@ -197,36 +207,84 @@ public final class EventFormat {
         return pieces.stream().anyMatch(piece -> piece.key().equals(key));
     }
 
-    /** The numbers in the text of one event. Empty if the text has another form. */
+    /**
+     * The numbers in the text of one event. Empty if the text has another form. The name of a thread may hold what stands
+     * behind it in the format: the first end of the name with which the whole text has the form counts.
+     */
     Optional<Map<String, Long>> read(String text) {
         Map<String, Long> numbers = new HashMap<>();
-        int at = 0;
-        for (int i = 0; i < pieces.size(); i++) {
+        return read(text, 0, 0, numbers) ? Optional.of(numbers) : Optional.empty();
+    }
+
+    private boolean read(String text, int from, int first, Map<String, Long> numbers) {
+        int at = from;
+        for (int i = first; i < pieces.size(); i++) {
             Piece piece = pieces.get(i);
             if (!text.startsWith(piece.before(), at)) {
-                return Optional.empty();
+                return false;
             }
             at += piece.before().length();
-            String after = i + 1 < pieces.size() ? pieces.get(i + 1).before() : end;
-            int stop = after.isEmpty() ? i + 1 < pieces.size() ? at : text.length() : text.indexOf(after, at);
-            // Of two conversions in a row, the first has all.
-            if (after.isEmpty() && i + 1 < pieces.size()) {
-                String later = i + 2 < pieces.size() ? pieces.get(i + 2).before() : end;
-                stop = later.isEmpty() ? text.length() : text.indexOf(later, at);
+            if (piece.isName()) {
+                return readNamed(text, at, i, numbers);
             }
-            if (stop < at) {
-                return Optional.empty();
-            }
-            OptionalLong value = value(piece, text.substring(at, stop).strip());
-            if (value.isEmpty() && piece.radix() != 0) {
-                return Optional.empty();
-            }
-            if (value.isPresent() && !piece.key().isEmpty()) {
-                numbers.putIfAbsent(piece.key(), value.getAsLong());
+            int stop = stop(text, at, i);
+            if (stop < at || !take(piece, text.substring(at, stop).strip(), numbers)) {
+                return false;
             }
             at = stop;
         }
-        return text.substring(at).equals(end) ? Optional.of(numbers) : Optional.empty();
+        return text.substring(at).equals(end);
+    }
+
+    /** The rest, behind the name that begins at a place. */
+    private boolean readNamed(String text, int at, int name, Map<String, Long> numbers) {
+        String after = before(name + 1);
+        int latest = Math.min(text.length(), at + LONGEST_NAME);
+        for (int stop = text.indexOf(after, at); stop >= 0 && stop <= latest; stop = text.indexOf(after, stop + 1)) {
+            Map<String, Long> rest = new HashMap<>(numbers);
+            if (read(text, stop, name + 1, rest)) {
+                numbers.putAll(rest);
+                return true;
+            }
+            if (stop == text.length()) {
+                break;
+            }
+        }
+        return false;
+    }
+
+    /** Where a conversion ends. Of several in a row, a number has its digits, and a text has all. */
+    private int stop(String text, int at, int piece) {
+        int next = piece + 1;
+        if (next < pieces.size() && before(next).isEmpty() && pieces.get(piece).radix() != 0) {
+            return endOfNumber(text, at);
+        }
+        while (next < pieces.size() && before(next).isEmpty()) {
+            next++;
+        }
+        String after = before(next);
+        return after.isEmpty() ? text.length() : text.indexOf(after, at);
+    }
+
+    private static int endOfNumber(String text, int from) {
+        int at = from;
+        while (at < text.length() && "-0123456789abcdefABCDEFx".indexOf(text.charAt(at)) >= 0) {
+            at++;
+        }
+        return at;
+    }
+
+    /** The text before a conversion, or the end of the format. */
+    private String before(int piece) {
+        return piece < pieces.size() ? pieces.get(piece).before() : end;
+    }
+
+    private static boolean take(Piece piece, String word, Map<String, Long> numbers) {
+        OptionalLong value = value(piece, word);
+        if (value.isPresent() && !piece.key().isEmpty()) {
+            numbers.putIfAbsent(piece.key(), value.getAsLong());
+        }
+        return value.isPresent() || piece.radix() == 0;
     }
 
     private static OptionalLong value(Piece piece, String word) {

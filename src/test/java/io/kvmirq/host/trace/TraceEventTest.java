@@ -152,6 +152,24 @@ class TraceEventTest {
         assertThat(EventFormat.parse(text.replace("\\n", "\n"))).isEmpty();
     }
 
+    /** The names of the reasons stand behind the number, with no text between in the format. */
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = '|',
+            value = {
+                "set reason=9, inhibits=0x202 HYPERV/PIT_REINJ | 1 | 0x202",
+                "cleared reason=9, inhibits=0x0               | 0 | 0"
+            })
+    void numberEndsWhereTheNextConversionBegins(String text, long set, String inhibits) throws IOException {
+        assertThat(TraceEvent.read(
+                        HEADER + "kvm_apicv_inhibit_changed: " + text.replace('/', '|'),
+                        RecordedTracing.formats("x86-6.18-pvm")))
+                .singleElement()
+                .satisfies(event -> assertThat(event.numbers())
+                        .containsEntry("set", set)
+                        .containsEntry("inhibits", Long.decode(inhibits)));
+    }
+
     /** A kernel to come may print the fields in another order, and with other words. */
     @Test
     void unknownFormIsReadByItsOwnFormat() {
