@@ -261,6 +261,12 @@ public sealed interface Event {
         }
     }
 
+    /**
+     * The schedule of a vCPU is not known from now on, since its observer missed a step. The fields that follow it are not
+     * predicted until one of the four events before.
+     */
+    record VcpuUnseen(VcpuId vcpu) implements Event {}
+
     /** arm64: the VM has an ITS. */
     record ItsAdded(long its) implements Event {}
 

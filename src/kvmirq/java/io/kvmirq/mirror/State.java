@@ -29,6 +29,7 @@ import java.util.TreeSet;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.UnaryOperator;
 import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Everything that a mirror knows and predicts. It changes with each event, under the mirror's lock; {@link #at} needs
@@ -137,6 +138,8 @@ final class State {
             run(left.vcpu(), new VcpuRun(Stage.LEFT, 0, hasDescriptors()));
         } else if (event instanceof Event.VcpuBlocked blocked) {
             run(blocked.vcpu(), new VcpuRun(Stage.BLOCKED, 0, hasDescriptors()));
+        } else if (event instanceof Event.VcpuUnseen unseen) {
+            unseen(unseen.vcpu());
         } else if (event instanceof Event.ItsAdded added) {
             arm.addIts(ArmVm.doorbell(added.its()));
         } else if (event instanceof Event.EventMapped mapped) {
@@ -271,6 +274,16 @@ final class State {
             return;
         }
         runs.put(vcpu, run);
+        follow(vcpu, run);
+    }
+
+    private void unseen(VcpuId vcpu) {
+        if (runs.remove(vcpu) != null) {
+            follow(vcpu, null);
+        }
+    }
+
+    private void follow(VcpuId vcpu, @Nullable VcpuRun run) {
         if (host instanceof MirrorHost.X86 x86) {
             Stream.of(aimedAt(vcpu.number()), aimedAt(Verdict.ANY))
                     .flatMap(Collection::stream)

@@ -427,6 +427,26 @@ class MirrorTest {
         assertThat(mirror.now().pid(vcpu(1))).contains(new PredictedPid(0xf1, false, OptionalInt.empty()));
     }
 
+    /** A prediction of a step that was missed would be wrong. */
+    @ParameterizedTest
+    @EnumSource
+    void nothingFollowsAVcpuThatIsNotSeen(Vendor vendor) {
+        Mirror unseen = mirror(vendor);
+        Mirror mirror = mirror(vendor);
+        for (Event event : List.of(
+                new Event.VcpuLoaded(vcpu(1), 5),
+                new Event.VcpuPreempted(vcpu(1)),
+                new Event.VcpuBlocked(vcpu(1)),
+                new Event.VcpuLeft(vcpu(1)))) {
+            mirror.apply(List.of(event, new Event.VcpuUnseen(vcpu(1))));
+            assertThat(mirror.now().pid(vcpu(1))).isEmpty();
+            assertThat(irq(mirror, 0).irte()).isEqualTo(irq(unseen, 0).irte());
+        }
+        mirror.apply(List.of(new Event.VcpuBlocked(vcpu(1)), new Event.VcpuUnseen(vcpu(1))));
+        mirror.apply(new Event.VcpuPreempted(vcpu(1)));
+        assertThat(mirror.now().pid(vcpu(1)).isPresent()).isEqualTo(vendor == Vendor.INTEL);
+    }
+
     @ParameterizedTest
     @CsvSource({"6.12, false", "6.16, false", "6.17, true"})
     void notificationsOfAVcpuInUserSpaceAreSuppressedSince617(String kernel, boolean suppressed) {
