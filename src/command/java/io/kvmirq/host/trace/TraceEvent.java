@@ -6,6 +6,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalLong;
+import java.util.function.Consumer;
 
 /**
  * An event in the text of a trace. Immutable.
@@ -52,14 +53,28 @@ public record TraceEvent(
      */
     public static List<TraceEvent> read(String text, Map<String, EventFormat> formats) {
         List<TraceEvent> events = new ArrayList<>();
+        read(text, formats, events::add, () -> {});
+        return events;
+    }
+
+    /**
+     * Reads the text of a trace, line by line.
+     *
+     * @param formats by the names of their events
+     * @param each takes the events, in their order
+     * @param unread called for a line that is neither an event of these formats nor a comment. The name of a thread may
+     *     hold a line end, and then its event is two such lines
+     */
+    public static void read(String text, Map<String, EventFormat> formats, Consumer<TraceEvent> each, Runnable unread) {
         int begin = 0;
         while (begin < text.length()) {
             int newline = text.indexOf('\n', begin);
             int end = newline < 0 ? text.length() : newline;
-            of(text.substring(begin, end), formats).ifPresent(events::add);
+            if (end > begin && text.charAt(begin) != '#') {
+                of(text.substring(begin, end), formats).ifPresentOrElse(each, unread);
+            }
             begin = end + 1;
         }
-        return events;
     }
 
     /**

@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.host.trace;
+
+import java.util.HashMap;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Optional;
+import java.util.TreeMap;
+
+/**
+ * The schedule of threads that run vCPUs, from tracepoints. {@code kvm_fpu} brackets each {@code KVM_RUN}: "load" follows
+ * its {@code vcpu_load()}, "unload" comes before its {@code vcpu_put()}. A thread that sleeps in {@code KVM_RUN} is a
+ * blocked vCPU only after a HLT; a page of the guest may be the reason too. Between the HLT and the sleep, and between the
+ * wake-up and {@code kvm_vcpu_wakeup}, KVM changes the posting of the vCPU at a moment that no event marks: the phase is
+ * not known there. For one thread.
+ *
+ * <p>Source: {@code kvm_arch_vcpu_ioctl_run()} in arch/x86/kvm/x86.c, {@code kvm_vcpu_halt()} and {@code kvm_sched_out()}
+ * in virt/kvm/kvm_main.c, {@code trace_sched_switch} in kernel/sched/core.c.
+ */
+public final class VcpuSchedule {
+    public static final String SWITCH = "sched_switch";
+    public static final String FPU = "kvm_fpu";
+    public static final String USERSPACE = "kvm_userspace_exit";
+    public static final String WAKEUP = "kvm_vcpu_wakeup";
+    public static final String EXIT = "kvm_exit";
+
+    /** The exits of {@link #EXIT} that are a HLT: of VMX and of SVM. */
+    public static final String HALTS = "exit_reason == 12 || exit_reason == 120";
+
+    /** The tracepoints that it reads, with the filter of each. */
+    public static final Map<String, String> EVENTS = Map.of(
+            "sched/" + SWITCH, "",
+            "kvm/" + FPU, "",
+            "kvm/" + USERSPACE, "",
+            "kvm/" + WAKEUP, "",
+            "kvm/" + EXIT, HALTS);
+
+    private static final String LOST = "events did not fit into the buffer, and its thread passed none of these since";
+    private static final String NO_EVENT = "its thread passed no tracepoint";
+    private static final String STATE = " prev_state=";
+    private static final String NEXT = " ==> next_comm=";
+
+    /** The phase of a vCPU. Immutable. */
+    public sealed interface Phase {
+        /** It runs in {@code KVM_RUN}, in the guest or in KVM, on a CPU of this number. */
+        record Running(int cpu) implements Phase {}
+
+        /** In {@code KVM_RUN}: the host took the CPU away, and the vCPU could run. */
+        record Preempted() implements Phase {}
+
+        /** In {@code KVM_RUN}: the guest has halted, and the thread sleeps until an interrupt wakes it. */
+        record Blocked() implements Phase {}
+
+        /** Outside of {@code KVM_RUN}. */
+        record InUserSpace() implements Phase {}
+
+        /**
+         * Not known.
+         *
+         * @param why a clause without a full stop
+         */
+        record Unknown(String why) implements Phase {}
+    }
+
+    /** A thread. */
+    private static final class Thread {
+        /** The CPU that it is on; negative if it is on none or that is not known. */
+        int cpu = -1;
+        /** Why it left its CPU, as {@code sched_switch} prints it. Empty if it is on one, or that is not known. */
+        String asleep = "";
+
+        Optional<Boolean> inRun = Optional.empty();
+        /** Whether its guest has halted, and no wake-up was seen. */
+        boolean halted;
+
+        String unknown = NO_EVENT;
+        boolean seen;
+
+        void forget(String why) {
+            cpu = -1;
+            asleep = "";
+            inRun = Optional.empty();
+            halted = false;
+            unknown = why;
+        }
+
+        void on(int here) {
+            cpu = here;
+            asleep = "";
+        }
+
+        Phase phase() {
+            if (inRun.isEmpty()) {
+                return new Phase.Unknown(unknown);
+            }
+            if (!inRun.get()) {
+                return new Phase.InUserSpace();
+            }
+            if (cpu >= 0) {
+                return halted
+                        ? new Phase.Unknown("its guest halts or wakes, and no event says when KVM blocks it")
+                        : new Phase.Running(cpu);
+            }
+            if (asleep.startsWith("R")) {
+                return halted
+                        ? new Phase.Unknown("the host took the CPU away while its guest halted or woke")
+                        : new Phase.Preempted();
+            }
+            return asleep.equals("S") && halted
+                    ? new Phase.Blocked()
+                    : new Phase.Unknown("its thread sleeps in KVM_RUN (state " + asleep + "), and not after a HLT");
+        }
+    }
+
+    private final Map<Integer, Thread> threads = new HashMap<>();
+
+    /**
+     * The vCPUs of threads whose phases are not known yet.
+     *
+     * @param tids the numbers of the threads
+     */
+    public VcpuSchedule(Iterable<Integer> tids) {
+        tids.forEach(tid -> threads.put(tid, new Thread()));
+    }
+
+    /** The next event. Those of other threads change nothing. */
+    public void event(TraceEvent event) {
+        if (event.name().equals(SWITCH)) {
+            threadSwitch(event);
+            return;
+        }
+        Thread thread = threads.get(event.tid());
+        if (thread == null || event.hardIrq()) {
+            return;
+        }
+        switch (event.name()) {
+            case FPU -> run(thread, event, event.text().equals("load"));
+            case USERSPACE -> run(thread, event, false);
+            case WAKEUP -> run(thread, event, true);
+            case EXIT -> {
+                run(thread, event, true);
+                thread.halted = event.text().toUpperCase(Locale.ROOT).contains(" REASON HLT ");
+            }
+            default -> {}
+        }
+    }
+
+    private static void run(Thread thread, TraceEvent event, boolean inRun) {
+        thread.seen = true;
+        thread.on(event.cpu());
+        thread.inRun = Optional.of(inRun);
+        thread.halted = false;
+    }
+
+    private void threadSwitch(TraceEvent event) {
+        Thread previous = threads.get((int) event.number("prev_pid").orElse(-1));
+        if (previous != null) {
+            previous.seen = true;
+            if (previous.inRun.isPresent() && previous.cpu != event.cpu()) {
+                previous.forget("its thread left a CPU that it was not seen on");
+            }
+            previous.cpu = -1;
+            previous.asleep = state(event.text());
+            if (previous.asleep.startsWith("X") || previous.asleep.startsWith("Z")) {
+                previous.forget("its thread ended");
+            }
+        }
+        Thread next = threads.get((int) event.number("next_pid").orElse(-1));
+        if (next != null) {
+            next.seen = true;
+            if (next.inRun.isPresent() && next.cpu >= 0) {
+                next.forget("its thread came to a CPU and was not seen to leave another");
+            }
+            next.on(event.cpu());
+        }
+    }
+
+    /** The state of the thread that leaves its CPU. No name is long enough to look like it. */
+    private static String state(String text) {
+        int end = text.lastIndexOf(NEXT);
+        int begin = text.lastIndexOf(STATE, end);
+        return begin < 0 || end < begin ? "" : text.substring(begin + STATE.length(), end);
+    }
+
+    /** Events are missing at this place: no phase is known until the next event that tells it. */
+    public void lost() {
+        threads.values().forEach(thread -> {
+            thread.seen = true;
+            thread.forget(LOST);
+        });
+    }
+
+    /**
+     * A thread that passed no tracepoint while it was watched, and no event was lost: it never left its CPU, and neither
+     * entered nor left {@code KVM_RUN}. If its guest ran meanwhile, it runs.
+     *
+     * @param before the thread when the watch had begun
+     * @param after when it ended
+     */
+    public void quiet(int tid, ThreadStat before, ThreadStat after) {
+        Thread thread = threads.get(tid);
+        if (thread != null
+                && !thread.seen
+                && before.began() == after.began()
+                && before.isRunnable()
+                && after.isRunnable()
+                && before.cpu() == after.cpu()
+                && after.guestTicks() > before.guestTicks()) {
+            thread.on(after.cpu());
+            thread.inRun = Optional.of(true);
+        }
+    }
+
+    /** A thread whose number now belongs to another, or to none. */
+    public void gone(int tid) {
+        Thread thread = threads.get(tid);
+        if (thread != null) {
+            thread.forget("its thread ended");
+        }
+    }
+
+    /** The phase of a thread's vCPU now. */
+    public Phase phase(int tid) {
+        Thread thread = threads.get(tid);
+        return thread == null ? new Phase.Unknown("its thread is not known") : thread.phase();
+    }
+
+    /** The phases of all, by the numbers of the threads. */
+    public Map<Integer, Phase> phases() {
+        Map<Integer, Phase> phases = new TreeMap<>();
+        threads.forEach((tid, thread) -> phases.put(tid, thread.phase()));
+        return phases;
+    }
+}

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.host.trace;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.host.trace.VcpuSchedule.Phase;
+import java.io.IOException;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.OptionalLong;
+import java.util.Random;
+import java.util.stream.IntStream;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+/** The schedule of vCPUs from a trace in the formats of Linux 6.18, beside a plain model of the schedule. */
+class VcpuScheduleTest {
+    private static final int TID = ScheduleModel.FIRST_TID;
+    private static final int PROGRAMS = 400;
+    private static final int STEPS = 120;
+    private static final List<String> NAMES =
+            List.of("CPU 0/KVM", "a prev_pid=0 b", "x next_pid=1 y", " ==> next_comm=", "vcpu");
+
+    private static Map<String, EventFormat> formats = Map.of();
+
+    @BeforeAll
+    static void readFormats() throws IOException {
+        formats = RecordedTracing.formats("x86-6.18-pvm");
+    }
+
+    private static VcpuSchedule schedule(int threads) {
+        return new VcpuSchedule(IntStream.range(TID, TID + threads).boxed().toList());
+    }
+
+    private static void read(VcpuSchedule schedule, String line) {
+        TraceEvent.read(line, formats, schedule::event, schedule::lost);
+    }
+
+    /** The steps of one thread, and its phase after the last. */
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = '|',
+            value = {
+                "''                       | unknown",
+                "load                     | running 1",
+                "load unload              | user",
+                "load unload exit         | user",
+                "load out:R               | preempted",
+                "load out:R+              | preempted",
+                "load out:R in            | running 1",
+                "load out:R in:2          | running 2",
+                "load hlt out:S           | blocked",
+                "load hlt out:S in        | unknown",
+                "load hlt out:S in wakeup | running 1",
+                "load hlt out:S in out:S  | blocked",
+                "load hlt                 | unknown",
+                "load hlt wakeup          | running 1",
+                "load hlt out:R           | unknown",
+                "load out:S               | unknown",
+                "load out:D               | unknown",
+                "load out:S in            | running 1",
+                "load hlt wakeup out:S    | unknown",
+                "load unload out:S        | user",
+                "load unload out:S in:3   | user",
+                "load out:X               | unknown",
+                "in                       | unknown",
+                "out:R                    | unknown",
+                "wakeup                   | running 1",
+                "load lost                | unknown",
+                "load lost in             | unknown",
+                "load lost in load        | running 1",
+                "load unload lost out:S   | unknown",
+                "load in:2                | unknown",
+                "load out:R out:R         | unknown",
+                "load broken              | unknown",
+            })
+    void phaseFollowsFromTheEvents(String steps, String phase) {
+        VcpuSchedule schedule = schedule(1);
+        for (String step : steps.split(" ")) {
+            String[] words = step.split(":");
+            String header = "       CPU 0/KVM-4712    [001] d..2.   123.456789: ";
+            switch (words[0]) {
+                case "load", "unload" -> read(schedule, header + "kvm_fpu: " + step);
+                case "exit" -> read(schedule, header + "kvm_userspace_exit: reason KVM_EXIT_IO (2)");
+                case "wakeup" -> read(schedule, header + "kvm_vcpu_wakeup: wait time 12 ns, polling valid");
+                case "hlt" ->
+                    read(
+                            schedule,
+                            header
+                                    + "kvm_exit: vcpu 0 reason HLT rip 0x10 info1 0x0000000000000000 info2"
+                                    + " 0x0000000000000000 intr_info 0x00000000 error_code 0x00000000 requests"
+                                    + " 0x0000000000000000");
+                case "out" ->
+                    read(
+                            schedule,
+                            header + "sched_switch: prev_comm=CPU 0/KVM prev_pid=4712 prev_prio=120 prev_state="
+                                    + words[1] + " ==> next_comm=swapper/1 next_pid=0 next_prio=120");
+                case "in" ->
+                    read(
+                            schedule,
+                            "          <idle>-0    [00" + (words.length > 1 ? words[1] : "1")
+                                    + "] d..2.   123.456789: sched_switch: prev_comm=swapper/1 prev_pid=0 prev_prio=120"
+                                    + " prev_state=R ==> next_comm=CPU 0/KVM next_pid=4712 next_prio=120");
+                case "lost" -> schedule.lost();
+                case "broken" -> read(schedule, header + "sched_switch: prev_comm=a");
+                default -> assertThat(step).isEmpty();
+            }
+        }
+        assertThat(word(schedule.phase(TID))).isEqualTo(phase);
+    }
+
+    private static String word(Phase phase) {
+        if (phase instanceof Phase.Running running) {
+            return "running " + running.cpu();
+        }
+        return phase instanceof Phase.Preempted
+                ? "preempted"
+                : phase instanceof Phase.Blocked ? "blocked" : phase instanceof Phase.InUserSpace ? "user" : "unknown";
+    }
+
+    /** The formats of the kernel name what the schedule reads, and a thread may have any name. */
+    @ParameterizedTest
+    @CsvSource({"CPU 0/KVM", "a prev_pid=1 b", " ==> next_comm=", "' prev_state=X '", "''"})
+    void switchIsReadWhateverTheThreadIsCalled(String name) {
+        List<TraceEvent> events = TraceEvent.read(
+                "          <idle>-0    [001] d..2.   1.000000: sched_switch: prev_comm=" + name
+                        + " prev_pid=4712 prev_prio=-101 prev_state=D|K ==> next_comm=" + name
+                        + " next_pid=4713 next_prio=120",
+                formats);
+        assertThat(events).singleElement().satisfies(event -> {
+            assertThat(event.number("prev_pid")).isEqualTo(OptionalLong.of(4712));
+            assertThat(event.number("prev_prio")).isEqualTo(OptionalLong.of(-101));
+            assertThat(event.number("next_pid")).isEqualTo(OptionalLong.of(4713));
+        });
+    }
+
+    /** A guest that spins on a CPU of its own passes no tracepoint. */
+    @Test
+    void threadThatNeverSwitchesRunsIfItsGuestDoes() {
+        ThreadStat before = stat("R", 100, 3, 50);
+        assertThat(quiet(before, stat("R", 100, 3, 80))).isEqualTo(new Phase.Running(3));
+        assertThat(word(quiet(before, stat("R", 100, 3, 50))))
+                .as("its guest did not run")
+                .isEqualTo("unknown");
+        assertThat(word(quiet(before, stat("R", 101, 3, 80))))
+                .as("another thread")
+                .isEqualTo("unknown");
+        assertThat(word(quiet(before, stat("S", 100, 3, 80)))).as("it sleeps").isEqualTo("unknown");
+        assertThat(word(quiet(before, stat("R", 100, 2, 80)))).as("it moved").isEqualTo("unknown");
+        assertThat(ThreadStat.parse("1 (a) b) R 1")).isEmpty();
+        assertThat(ThreadStat.parse("")).isEmpty();
+    }
+
+    @Test
+    void lossIsNoQuietThread() {
+        VcpuSchedule schedule = schedule(1);
+        schedule.lost();
+        schedule.quiet(TID, stat("R", 100, 3, 50), stat("R", 100, 3, 80));
+        assertThat(word(schedule.phase(TID))).isEqualTo("unknown");
+    }
+
+    private static Phase quiet(ThreadStat before, ThreadStat after) {
+        VcpuSchedule schedule = schedule(1);
+        schedule.quiet(TID, before, after);
+        return schedule.phase(TID);
+    }
+
+    private static ThreadStat stat(String state, int began, int cpu, int guest) {
+        return ThreadStat.parse("4712 (a) b S 1) " + state + " 1 1 1 0 -1 4 0 0 0 0 10 20 0 0 20 0 5 0 " + began
+                        + " 3133440 359 1 1 1 0 0 0 0 0 0 0 0 0 0 17 " + cpu + " 0 0 0 " + guest + " 0 1 2")
+                .orElseThrow();
+    }
+
+    /** Changes a line. Empty for a line that the buffer had no room for. */
+    private interface Recorder {
+        Optional<String> record(String line);
+    }
+
+    /** @return the first difference that is not an unknown phase. Empty if there is none */
+    private static Optional<String> difference(long seed, Recorder recorder, int[] known) {
+        ScheduleModel model = new ScheduleModel(seed, NAMES);
+        VcpuSchedule schedule = schedule(NAMES.size());
+        List<String> all = new ArrayList<>();
+        for (int step = 0; step < STEPS; step++) {
+            for (String line : model.step()) {
+                all.add(line);
+                recorder.record(line).ifPresentOrElse(one -> read(schedule, one), schedule::lost);
+            }
+            for (int i = 0; i < NAMES.size(); i++) {
+                Phase phase = schedule.phase(TID + i);
+                if (phase instanceof Phase.Unknown) {
+                    continue;
+                }
+                known[0]++;
+                if (!model.truth(i).equals(Optional.of(phase))) {
+                    return Optional.of(seed + ": " + (TID + i) + " is " + model.truth(i) + " and not " + phase + "\n"
+                            + String.join("\n", all));
+                }
+            }
+        }
+        return Optional.empty();
+    }
+
+    @Test
+    void phasesAreThoseOfTheModel() {
+        int[] known = new int[1];
+        for (long seed = 0; seed < PROGRAMS; seed++) {
+            assertThat(difference(seed, Optional::of, known)).isEmpty();
+        }
+        assertThat(known[0]).as("of %d", PROGRAMS * STEPS * NAMES.size()).isGreaterThan(PROGRAMS * STEPS * 2);
+    }
+
+    @Test
+    void lostEventGivesAnUnknownPhaseAndNeverAWrongOne() {
+        int[] known = new int[1];
+        for (long seed = 0; seed < PROGRAMS; seed++) {
+            Random random = new Random(seed);
+            Recorder loses = line -> random.nextInt(20) == 0 ? Optional.empty() : Optional.of(line);
+            assertThat(difference(seed, loses, known)).isEmpty();
+        }
+        assertThat(known[0]).isGreaterThan(PROGRAMS * STEPS / 2);
+    }
+
+    /** The comparison sees a recorder that is wrong. */
+    @ParameterizedTest
+    @CsvSource({
+        "sched_switch, [999]",
+        "' [001] ', ' [002] '",
+        "kvm_fpu: load, kvm_fpu: unload",
+        "prev_state=S, prev_state=R",
+    })
+    void wrongRecorderIsSeen(String text, String wrong) {
+        Recorder recorder = line ->
+                Optional.of(wrong.equals("[999]") && line.contains(text) ? "# left out" : line.replace(text, wrong));
+        assertThat(IntStream.range(0, PROGRAMS)
+                        .filter(seed -> difference(seed, recorder, new int[1]).isPresent()))
+                .isNotEmpty();
+    }
+}
