@@ -16,6 +16,7 @@ import io.kvmirq.fake.file.FakeTime;
 import io.kvmirq.fake.file.Script;
 import io.kvmirq.fake.file.StandardFile;
 import io.kvmirq.fake.posting.PostingMachine;
+import io.kvmirq.fake.posting.Tracepoints;
 import io.kvmirq.fake.vfio.DeviceFiles;
 import io.kvmirq.fake.vfio.VfioHost;
 import io.kvmirq.fake.x86.X86KvmFile;
@@ -301,6 +302,18 @@ public final class FakeKernel extends SystemCalls {
         return time.locked(() -> host.hardware() instanceof PostingMachine machine
                 ? machine.vcpus().stream().map(vcpu -> new FakeVcpu(time, vcpu)).toList()
                 : List.of());
+    }
+
+    /**
+     * A buffer for the tracepoints that the threads of vCPUs and calls pass, without events yet. Profiles without {@link
+     * #vcpus} pass none, because they model no processors.
+     */
+    public FakeTracing tracing() {
+        return new FakeTracing(
+                time,
+                time.locked(() -> host.hardware() instanceof PostingMachine machine
+                        ? Optional.of(machine.tracepoints())
+                        : Optional.<Tracepoints>empty()));
     }
 
     /**

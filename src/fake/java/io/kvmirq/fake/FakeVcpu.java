@@ -145,6 +145,11 @@ public final class FakeVcpu {
         return vcpu.id();
     }
 
+    /** The number of its thread in the traces of {@link FakeKernel#tracing}. */
+    public int thread() {
+        return vcpu.tid();
+    }
+
     /** The vCPU's state. */
     public State state() {
         return time.locked(() -> {

@@ -31,6 +31,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.Set;
+import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 
 /** A host with AVIC and an IOMMU in GA mode. */
@@ -47,6 +48,7 @@ final class AvicMachine extends PostingMachine {
     private static final String EFR2 = "1d";
 
     private final boolean inhibited;
+    private final boolean named;
     private final PostingHost rules;
     /** Whether sysfs shows EFR before EFR2. */
     private final boolean inOrder;
@@ -58,6 +60,7 @@ final class AvicMachine extends PostingMachine {
 
     AvicMachine(Build build, FakeTime time, Ledger ledger) {
         super(build, time, ledger);
+        this.named = build.isSince(6, 11);
         this.inOrder = build.isSince(6, 7);
         this.inhibited = build.hardware() == Hardware.AVIC_INHIBITED;
         this.rules = PostingHost.of(Vendor.AMD)
@@ -130,6 +133,8 @@ final class AvicMachine extends PostingMachine {
         private final AvicVm vm = new AvicVm(avic, VCPUS, ENTRIES, nextPage);
         /** By entry: a VM of the model has a limited number of them. */
         private final Map<Integer, AvicIrqfd> irqfds = new HashMap<>();
+
+        private final Set<InhibitReason> inhibits = EnumSet.noneOf(InhibitReason.class);
         /** The reasons of the ids of LAPICs. */
         private final Set<InhibitReason> ofIds = EnumSet.noneOf(InhibitReason.class);
 
@@ -137,15 +142,15 @@ final class AvicMachine extends PostingMachine {
             super(AvicMachine.this);
             nextPage += (long) VCPUS << PAGE_BITS;
             if (inhibited) {
-                vm.inhibit(InhibitReason.HYPERV);
+                inhibit(InhibitReason.HYPERV);
             }
         }
 
         @Override
         public void setInhibits(Destinations<?> destinations) {
             Set<InhibitReason> reasons = destinations.inhibits(rules);
-            ofIds.stream().filter(reason -> !reasons.contains(reason)).forEach(vm::permit);
-            reasons.forEach(vm::inhibit);
+            ofIds.stream().filter(reason -> !reasons.contains(reason)).forEach(this::permit);
+            reasons.forEach(this::inhibit);
             ofIds.clear();
             ofIds.addAll(reasons);
         }
@@ -153,10 +158,41 @@ final class AvicMachine extends PostingMachine {
         @Override
         public void setReinjecting(boolean on) {
             if (on) {
-                vm.inhibit(InhibitReason.PIT_REINJ);
+                inhibit(InhibitReason.PIT_REINJ);
             } else {
-                vm.permit(InhibitReason.PIT_REINJ);
+                permit(InhibitReason.PIT_REINJ);
             }
+        }
+
+        private void inhibit(InhibitReason reason) {
+            vm.inhibit(reason);
+            if (inhibits.add(reason)) {
+                trace("set", reason);
+            }
+        }
+
+        private void permit(InhibitReason reason) {
+            vm.permit(reason);
+            if (inhibits.remove(reason)) {
+                trace("cleared", reason);
+            }
+        }
+
+        /** Its number in {@code enum kvm_apicv_inhibit} since 6.17. */
+        private int bit(InhibitReason reason) {
+            return List.of(InhibitReason.values()).indexOf(reason);
+        }
+
+        /** Names the reasons since 6.11. */
+        private void trace(String change, InhibitReason reason) {
+            int mask = inhibits.stream().mapToInt(one -> 1 << bit(one)).sum();
+            String names = inhibits.isEmpty() || !named
+                    ? ""
+                    : inhibits.stream().map(Enum::name).collect(Collectors.joining("|", " ", ""));
+            tracepoints()
+                    .call(
+                            "kvm_apicv_inhibit_changed",
+                            change + " reason=" + bit(reason) + ", inhibits=0x" + Integer.toHexString(mask) + names);
         }
 
         /** The guest that inhibits AVIC has run. */

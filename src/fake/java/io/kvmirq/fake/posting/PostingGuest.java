@@ -45,6 +45,10 @@ public abstract class PostingGuest {
         host.remove(vcpu);
     }
 
+    public final Tracepoints tracepoints() {
+        return host.tracepoints();
+    }
+
     abstract PostingVcpu newVcpu(int index, VirtualLapic lapic);
 
     /** The ids of the LAPICs changed. On Intel that changes no entry. */

@@ -37,6 +37,7 @@ public abstract class PostingMachine implements IrqHardware {
     private final BitSet entries = new BitSet();
     private final List<PostingGuest> guests = new ArrayList<>();
     private final List<PostingVcpu> vcpus = new ArrayList<>();
+    private final Tracepoints tracepoints = new Tracepoints();
     /** By processor: the vCPU that was loaded there last. */
     private final @Nullable PostingVcpu[] loaded = new PostingVcpu[APIC_IDS.length];
 
@@ -107,6 +108,10 @@ public abstract class PostingMachine implements IrqHardware {
 
     final Host cpus() {
         return cpus;
+    }
+
+    public final Tracepoints tracepoints() {
+        return tracepoints;
     }
 
     final Ledger ledger() {

@@ -29,6 +29,9 @@ public abstract class PostingVcpu {
     /** The messages that hardware has posted, until they are in IRR of the LAPIC. */
     private final MessagePlace posted;
 
+    /** Its thread as tracepoints show it. */
+    private final TracedThread traced;
+
     private final SharedWords taken = SharedWords.of(new long[PiDescriptor.PIR_WORDS]);
     private boolean inRun;
     /** Whether the guest had interrupts on when the vCPU last blocked. */
@@ -40,6 +43,7 @@ public abstract class PostingVcpu {
         this.thread = thread;
         this.take = take;
         this.lapic = lapic;
+        this.traced = new TracedThread(host.tracepoints(), lapic.vcpuId());
         this.posted = new MessagePlace(
                 this::isPosted,
                 vector -> isPosted(vector) && (isWaitingForInterrupts() || isStuck(vector)),
@@ -102,6 +106,11 @@ public abstract class PostingVcpu {
 
     // What is seen
 
+    /** The number of its thread. */
+    public final int tid() {
+        return traced.tid();
+    }
+
     public final VcpuId id() {
         return new VcpuId(lapic.vcpuId());
     }
@@ -145,9 +154,13 @@ public abstract class PostingVcpu {
     public final void load(int cpu) {
         host.cpus().cpu(cpu);
         exit();
-        if (isLoadedOn(cpu)) {
-            return;
+        if (!isLoadedOn(cpu)) {
+            come(cpu);
         }
+        traced.runs();
+    }
+
+    private void come(int cpu) {
         preempt();
         PostingVcpu other = host.on(cpu);
         if (other != null && other != this) {
@@ -156,6 +169,7 @@ public abstract class PostingVcpu {
         thread.wake();
         thread.load(cpu);
         host.loads(this, cpu);
+        traced.comes(cpu);
         if (thread.isBlocking()) {
             thread.unblock();
         }
@@ -165,8 +179,12 @@ public abstract class PostingVcpu {
     /** As {@link #load}, on a processor that the scheduler chooses, if it is on none. */
     public final void load() {
         if (!thread.isLoaded()) {
-            load(host.idle(cpu().orElse(index % host.cpus().cpus().size())));
+            load(somewhere());
         }
+    }
+
+    private int somewhere() {
+        return host.idle(cpu().orElse(index % host.cpus().cpus().size()));
     }
 
     /** It is in the guest, and the guest has seen its requests. */
@@ -194,6 +212,7 @@ public abstract class PostingVcpu {
         if (thread.isLoaded()) {
             exit();
             thread.preempt();
+            traced.goes("R");
             host.settle();
         }
     }
@@ -203,6 +222,7 @@ public abstract class PostingVcpu {
         if (thread.isLoaded()) {
             exit();
             thread.leave();
+            traced.leaves();
             host.settle();
         }
     }
@@ -212,11 +232,17 @@ public abstract class PostingVcpu {
         exit();
         load();
         drain();
-        if (interruptsOn && lapic.hasInterrupt()) {
-            return false;
+        traced.halts();
+        boolean blocks = !(interruptsOn && lapic.hasInterrupt());
+        if (blocks) {
+            interruptible = interruptsOn;
         }
-        interruptible = interruptsOn;
-        boolean sleeps = thread.block(interruptsOn);
+        boolean sleeps = blocks && thread.block(interruptsOn);
+        if (sleeps) {
+            traced.goes("S");
+        } else {
+            traced.awake();
+        }
         host.settle();
         return sleeps && thread.isAsleep();
     }
@@ -247,7 +273,7 @@ public abstract class PostingVcpu {
     public final void look() {
         boolean loads = !thread.isLoaded() && !thread.isAsleep();
         if (loads) {
-            load();
+            come(somewhere());
         }
         sync();
         drain();

@@ -2,6 +2,7 @@
 package io.kvmirq.fake.x86;
 
 import io.kvmirq.KernelException;
+import io.kvmirq.VcpuId;
 import io.kvmirq.arch.apic.model.ApicMessage;
 import io.kvmirq.arch.apic.model.PostedIrqfd;
 import io.kvmirq.arch.apic.model.PostingVm;
@@ -26,7 +27,9 @@ import java.util.Optional;
 final class IrqPosting {
     private final X86Vm vm;
     private final PostingGuest guest;
-    private final Map<FakeIrqfd, PostedIrqfd> irqfds = new HashMap<>();
+    private final Map<FakeIrqfd, Posted> irqfds = new HashMap<>();
+
+    private record Posted(PostedIrqfd entry, int hostIrq) {}
 
     IrqPosting(X86Vm vm, PostingMachine machine) {
         this.vm = vm;
@@ -63,7 +66,7 @@ final class IrqPosting {
 
     /** @return false if the entry cannot be posted */
     boolean connect(FakeIrqfd irqfd, Producer producer, Optional<ApicMessage> route) {
-        irqfds.put(irqfd, new PostedIrqfd(guest.update((UnitEntry) producer.entry())));
+        irqfds.put(irqfd, new Posted(new PostedIrqfd(guest.update((UnitEntry) producer.entry())), producer.number()));
         guest.startBypass();
         boolean done = route.isEmpty() || update(irqfd, route);
         if (!done) {
@@ -75,23 +78,43 @@ final class IrqPosting {
 
     /** @return false if the entry cannot be posted; it is remapped then */
     boolean update(FakeIrqfd irqfd, Optional<ApicMessage> route) {
-        PostedIrqfd posted = Objects.requireNonNull(irqfds.get(irqfd));
+        Posted found = Objects.requireNonNull(irqfds.get(irqfd));
+        PostedIrqfd posted = found.entry();
+        boolean before = posted.vcpu().isPresent();
         try {
             posted.update(vm.lapics().destinations(), route);
         } catch (KernelException e) {
             return false;
         }
         vm.note(posted.vcpu().isPresent() ? IrqfdAnswer.IRTE_POSTED : IrqfdAnswer.IRTE_NOT_POSTED);
+        if (before || posted.vcpu().isPresent()) {
+            trace(irqfd, found, route.map(ApicMessage::vector).orElse(0));
+        }
         return true;
     }
 
     void disconnect(FakeIrqfd irqfd) {
-        PostedIrqfd posted = irqfds.remove(irqfd);
+        Posted posted = irqfds.remove(irqfd);
         if (posted != null) {
             vm.note(IrqfdAnswer.IRTE_RESTORED);
-            posted.unpost();
+            boolean before = posted.entry().vcpu().isPresent();
+            posted.entry().unpost();
+            if (before) {
+                trace(irqfd, posted, 0);
+            }
             guest.stopBypass();
         }
+    }
+
+    private void trace(FakeIrqfd irqfd, Posted posted, int vector) {
+        boolean set = posted.entry().vcpu().isPresent();
+        guest.tracepoints()
+                .call(
+                        "kvm_pi_irte_update",
+                        "PI is " + (set ? "enabled and being updated" : "disabled") + " for irq " + posted.hostIrq()
+                                + ", vcpu "
+                                + posted.entry().vcpu().map(VcpuId::number).orElse(-1) + ", gsi: 0x"
+                                + Integer.toHexString(irqfd.gsi()) + ", gvec: 0x" + Integer.toHexString(vector));
     }
 
     void close() {
