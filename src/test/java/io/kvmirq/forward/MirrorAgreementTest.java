@@ -3,27 +3,8 @@ package io.kvmirq.forward;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import io.kvmirq.InterruptVector;
-import io.kvmirq.MsiMessage;
-import io.kvmirq.VcpuId;
-import io.kvmirq.arch.apic.InhibitReason;
-import io.kvmirq.arch.apic.PostedInterruptDescriptor;
-import io.kvmirq.fake.FakeIrte;
-import io.kvmirq.fake.FakeVcpu;
-import io.kvmirq.host.HostFacts;
-import io.kvmirq.mirror.Event;
-import io.kvmirq.mirror.Mirror;
-import io.kvmirq.mirror.MirrorHost;
-import io.kvmirq.mirror.Posting;
-import io.kvmirq.mirror.PredictedIrq;
 import io.kvmirq.mirror.PredictedIrte;
-import io.kvmirq.mirror.PredictedPid;
-import java.util.EnumSet;
-import java.util.HashMap;
 import java.util.HashSet;
-import java.util.Map;
-import java.util.OptionalInt;
-import java.util.Random;
 import java.util.Set;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -37,188 +18,6 @@ import org.junit.jupiter.params.provider.ValueSource;
 class MirrorAgreementTest {
     private static final int SCHEDULES = 15;
     private static final int STEPS = 80;
-    /** The physical APIC ids of the fake's processors. */
-    private static final int[] APIC_IDS = {0, 2, 4, 6};
-
-    /** The host, as a program reads it from the host's files. */
-    private static MirrorHost host(ForwardWorld world) {
-        HostFacts facts = new HostFacts(world.fake.hostFiles());
-        assertThat(facts.unreadableOfPosting()).isEmpty();
-        return MirrorHost.x86(facts.posting().orElseThrow(), facts.avicKernel().orElseThrow());
-    }
-
-    /** A forwarded device, and what has been told of the vCPUs. */
-    private static final class Play implements AutoCloseable {
-        private final ForwardWorld world;
-        private final Mirror mirror;
-        private final Forwarding forwarding;
-        private final Random random;
-        private final Map<Integer, ForwardedIrq> irqs = new HashMap<>();
-        private final Map<VcpuId, Event> told = new HashMap<>();
-        private final Set<Class<? extends PredictedIrte>> forms;
-
-        Play(String profile, long seed, Set<Class<? extends PredictedIrte>> forms) {
-            this.world = new ForwardWorld(profile);
-            this.random = new Random(seed);
-            this.forms = forms;
-            this.mirror = Mirror.of(host(world));
-            mirror.apply(new Event.IrqchipCreated(Event.Irqchip.FULL));
-            if (profile.contains("inhibited")) {
-                mirror.apply(new Event.Inhibited(EnumSet.of(InhibitReason.HYPERV)));
-            }
-            this.forwarding =
-                    Forwarding.builder(world.vm, world.device).mirror(mirror).build();
-            tell();
-        }
-
-        private MsiMessage message() {
-            int vector = 0x30 + random.nextInt(8);
-            return switch (random.nextInt(8)) {
-                case 0 -> MsiMessage.nmiTo(new VcpuId(random.nextInt(2)));
-                case 1 -> ForwardWorld.to(7, vector);
-                case 2 -> new MsiMessage(0xfeeff000L, vector);
-                default -> ForwardWorld.to(random.nextInt(2), vector);
-            };
-        }
-
-        String step() {
-            int number = random.nextInt(ForwardWorld.VECTORS);
-            ForwardedIrq irq = irqs.get(number);
-            FakeVcpu vcpu = world.fake.vcpus().get(random.nextInt(2));
-            switch (random.nextInt(9)) {
-                case 0, 1 -> {
-                    if (irq == null) {
-                        irqs.put(number, forwarding.forward(world.device.msix().get(number), message()));
-                        return "forward " + number;
-                    }
-                    irq.reroute(message());
-                    return "reroute " + number;
-                }
-                case 2 -> {
-                    if (irq != null && irq.isMasked()) {
-                        irq.unmask();
-                        return "unmask " + number;
-                    }
-                    if (irq != null) {
-                        irq.mask();
-                        return "mask " + number;
-                    }
-                }
-                case 3 -> {
-                    if (irq != null && random.nextInt(3) == 0) {
-                        irq.close();
-                        irqs.remove(number);
-                        return "close " + number;
-                    }
-                }
-                case 4 -> {
-                    int cpu = random.nextInt(APIC_IDS.length);
-                    vcpu.load(cpu);
-                    return vcpu + " on cpu " + cpu;
-                }
-                case 5 -> {
-                    vcpu.enterGuest();
-                    return vcpu + " enters";
-                }
-                case 6 -> {
-                    vcpu.preempt();
-                    // It was loaded for a moment.
-                    told(vcpu, loaded(vcpu));
-                    return vcpu + " preempted";
-                }
-                case 7 -> {
-                    vcpu.block();
-                    return vcpu + " blocks";
-                }
-                default -> {
-                    if (irq != null) {
-                        send(number, irq);
-                        return "send " + number;
-                    }
-                }
-            }
-            return "nothing";
-        }
-
-        private void send(int number, ForwardedIrq irq) {
-            Posting posting = irq.predicted();
-            boolean toHost = world.hardware.sendMessage(number);
-            assertThat(toHost).as(posting.text()).isEqualTo(!(posting instanceof Posting.Posted));
-        }
-
-        /** As a tracer of the host's scheduler would. */
-        void tell() {
-            for (FakeVcpu vcpu : world.fake.vcpus()) {
-                Event now =
-                        switch (vcpu.state()) {
-                            case LOADED, IN_GUEST -> loaded(vcpu);
-                            case PREEMPTED -> new Event.VcpuPreempted(vcpu.id());
-                            case BLOCKED -> new Event.VcpuBlocked(vcpu.id());
-                        };
-                told(vcpu, now);
-            }
-        }
-
-        private static Event loaded(FakeVcpu vcpu) {
-            return new Event.VcpuLoaded(vcpu.id(), APIC_IDS[vcpu.cpu().orElseThrow()]);
-        }
-
-        private void told(FakeVcpu vcpu, Event now) {
-            if (!now.equals(told.put(vcpu.id(), now))) {
-                mirror.apply(now);
-            }
-        }
-
-        void compare() {
-            irqs.forEach((number, irq) -> {
-                FakeIrte real = world.hardware.irte(number);
-                PredictedIrq predicted = mirror.now().of(irq.event().id()).orElseThrow();
-                PredictedIrte entry = predicted.irte().orElseThrow();
-                forms.add(entry.getClass());
-                String[] words = real.words().split(" ");
-                assertThat(entry.agrees(word(words[1]), word(words[2])))
-                        .as("%s beside %s", entry, real)
-                        .isTrue();
-                if (predicted.posting() instanceof Posting.Posted posted) {
-                    assertThat(real.form()).isEqualTo(FakeIrte.Form.POSTED);
-                    InterruptVector vector = real.guestVector().orElseThrow();
-                    assertThat(posted.what())
-                            .isEqualTo(new Posting.ToVcpu(real.vcpu().orElseThrow(), vector));
-                } else {
-                    assertThat(real.form()).isEqualTo(FakeIrte.Form.REMAPPED);
-                }
-            });
-            for (FakeVcpu vcpu : world.fake.vcpus()) {
-                int listed = mirror.now().byVcpu(vcpu.id()).size();
-                assertThat(vcpu.listed().orElse(listed)).as("list of %s", vcpu).isEqualTo(listed);
-                mirror.now()
-                        .pid(vcpu.id())
-                        .ifPresent(pid ->
-                                comparePid(pid, vcpu.descriptor().orElseThrow().control()));
-                assertThat(vcpu.brokenRules()).isEmpty();
-            }
-        }
-
-        private static void comparePid(PredictedPid pid, long control) {
-            assertThat(PostedInterruptDescriptor.NV.of(control)).isEqualTo(pid.nv());
-            assertThat(PostedInterruptDescriptor.SN.isSet(control)).isEqualTo(pid.sn());
-            OptionalInt cpu = pid.cpu();
-            if (cpu.isPresent()) {
-                assertThat(PostedInterruptDescriptor.NDST.of(control)).isEqualTo(cpu.getAsInt());
-            }
-        }
-
-        private static long word(String hex) {
-            return Long.parseUnsignedLong(hex.substring(2), 16);
-        }
-
-        @Override
-        public void close() {
-            forwarding.close();
-            assertThat(mirror.now().irqs()).isEmpty();
-            world.close();
-        }
-    }
 
     @ParameterizedTest
     @ValueSource(
@@ -235,11 +34,11 @@ class MirrorAgreementTest {
         Set<Class<? extends PredictedIrte>> forms = new HashSet<>();
         for (long seed = 0; seed < SCHEDULES; seed++) {
             StringBuilder steps = new StringBuilder(profile + ", seed " + seed + ":");
-            try (Play play = new Play(profile, seed, forms)) {
+            try (MirrorPlay play = new MirrorPlay(profile, seed, forms)) {
                 for (int i = 0; i < STEPS; i++) {
                     steps.append(' ').append(play.step()).append(';');
                     play.tell();
-                    assertThat(play).as("%s", steps).satisfies(Play::compare);
+                    assertThat(play).as("%s", steps).satisfies(MirrorPlay::compare);
                 }
             }
         }
