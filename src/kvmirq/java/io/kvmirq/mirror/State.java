@@ -44,6 +44,9 @@ final class State {
     private final MirrorHost host;
     private final Map<EventFdId, Ends> ends = new ConcurrentHashMap<>();
     final Map<VcpuId, VcpuRun> runs = new HashMap<>();
+    /** vCPUs that were on no CPU when the inhibits ended. They follow at an entry, which comes after their next load. */
+    private final Set<VcpuId> following = new HashSet<>();
+
     private final Map<Gsi, Target> targets = new HashMap<>();
     /** By {@link Verdict#aim}: the eventfds. */
     private final Map<Long, Set<EventFdId>> aimed = new HashMap<>();
@@ -191,6 +194,13 @@ final class State {
     /** Up to 6.16 the entries do not say that their vCPUs run, until those are loaded again. */
     private void inhibit(Set<InhibitReason> reasons) {
         if (writesOnce() && reasons.isEmpty() && !vm.inhibits().isEmpty()) {
+            following.clear();
+            following.addAll(vcpus);
+            runs.forEach((vcpu, run) -> {
+                if (run.stage() == Stage.LOADED) {
+                    following.remove(vcpu);
+                }
+            });
             runs.clear();
         }
         become(vm.withInhibits(reasons));
@@ -271,6 +281,10 @@ final class State {
     private void run(VcpuId vcpu, VcpuRun run) {
         VcpuRun before = runs.get(vcpu);
         if (before != null && before.stage() == Stage.BLOCKED && run.stage() == Stage.PREEMPTED) {
+            return;
+        }
+        if (run.stage() == Stage.LOADED && following.remove(vcpu)) {
+            unseen(vcpu);
             return;
         }
         runs.put(vcpu, run);

@@ -427,6 +427,27 @@ class MirrorTest {
         assertThat(mirror.now().pid(vcpu(1))).contains(new PredictedPid(0xf1, false, OptionalInt.empty()));
     }
 
+    /** AVIC is on for a vCPU from its next entry on, which comes after its next load. */
+    @Test
+    void upTo616AVcpuOnNoCpuWhenTheInhibitsEndFollowsFromItsSecondLoad() {
+        Mirror mirror = Mirror.of(MirrorHost.x86(PostingHost.of(Vendor.AMD), AvicKernel.UP_TO_6_16));
+        postedVector().forEach(mirror::apply);
+        mirror.apply(List.of(
+                new Event.VcpuPreempted(vcpu(1)),
+                new Event.Inhibited(Set.of(InhibitReason.PIT_REINJ)),
+                new Event.Inhibited(Set.of()),
+                new Event.VcpuLoaded(vcpu(1), 5)));
+        assertThat(isRun(mirror)).isEmpty();
+        mirror.apply(new Event.VcpuPreempted(vcpu(1)));
+        assertThat(isRun(mirror)).contains(false);
+        mirror.apply(new Event.VcpuLoaded(vcpu(1), 5));
+        assertThat(isRun(mirror)).contains(true);
+    }
+
+    private static Optional<Boolean> isRun(Mirror mirror) {
+        return ((PredictedIrte.AmdGuest) irq(mirror, 0).irte().orElseThrow()).isRun();
+    }
+
     /** A prediction of a step that was missed would be wrong. */
     @ParameterizedTest
     @EnumSource
