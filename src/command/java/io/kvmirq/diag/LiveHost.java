@@ -8,6 +8,7 @@ import io.kvmirq.host.trace.Tracing;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
+import java.util.Set;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 
@@ -21,6 +22,9 @@ public interface LiveHost {
 
     /** Begins to use its tracepoints. */
     Fact<Tracing> tracing();
+
+    /** Begins to use the tracepoints that some threads pass, beside {@link #tracing}. */
+    Fact<Tracing> tracing(Set<Integer> threads);
 
     /** A clock, in nanoseconds. */
     long nanos();
@@ -47,10 +51,15 @@ public interface LiveHost {
 
             @Override
             public Fact<Tracing> tracing() {
+                return tracing(Set.of());
+            }
+
+            @Override
+            public Fact<Tracing> tracing(Set<Integer> threads) {
                 if (tracefs instanceof Fact.Unknown<Path> unknown) {
                     return new Fact.Unknown<>(unknown.why(), unknown.remedy());
                 }
-                return TraceInstance.of(tracefs.known().orElseThrow());
+                return TraceInstance.of(tracefs.known().orElseThrow(), threads);
             }
 
             @Override

@@ -34,7 +34,7 @@ import java.util.stream.Collectors;
  * <p>Source: arch/x86/kvm/trace.h, include/trace/events/kvm.h, include/trace/events/irq.h and
  * arch/arm64/kvm/vgic/trace.h in Linux; {@code TRACE_FLAG_HARDIRQ} in include/linux/trace_events.h.
  */
-public final class LiveWindow implements AutoCloseable {
+public final class LiveWindow implements Watch {
     static final String ENTRY = "irq_handler_entry";
     static final String EXIT = "irq_handler_exit";
     static final String MESSAGE = "kvm_msi_set_irq";
@@ -226,17 +226,16 @@ public final class LiveWindow implements AutoCloseable {
                 .collect(Collectors.toSet());
     }
 
-    /** Waits until the time is over, or {@link #endEarly} is called. */
+    @Override
     public void await(int seconds) throws InterruptedException {
         machine.await(early, seconds);
     }
 
-    /** Ends {@link #await}. */
+    @Override
     public void endEarly() {
         early.countDown();
     }
 
-    /** Removes what it made on the host. */
     @Override
     public void close() {
         tracing.known().ifPresent(Tracing::close);
@@ -253,13 +252,13 @@ public final class LiveWindow implements AutoCloseable {
         Duration watched = Duration.ofNanos(machine.nanos() - begin);
         Duration cost = machine.cpu().minus(cpuBegun);
         Fact<Tracing.Recorded> recorded =
-                tracing.known().map(Tracing::stop).orElseGet(() -> new Fact.Known<>(new Tracing.Recorded("", 0, true)));
+                tracing.known().map(Tracing::stop).orElseGet(() -> new Fact.Known<>(Tracing.Recorded.NONE));
         close();
         if (recorded instanceof Fact.Unknown<Tracing.Recorded> unknown) {
             missing.add(unknown);
             formats.clear();
         }
-        Tracing.Recorded trace = recorded.known().orElseGet(() -> new Tracing.Recorded("", 0, true));
+        Tracing.Recorded trace = recorded.known().orElse(Tracing.Recorded.NONE);
         if (!trace.whole()) {
             notes.add("the trace is longer than the limit of reading: these are the first events");
         }

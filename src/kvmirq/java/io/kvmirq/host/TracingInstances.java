@@ -12,7 +12,8 @@ import java.util.regex.Pattern;
 
 /**
  * The tracing instances that kvmirq makes in tracefs. The name of one holds the number of its process, when that began, and
- * the namespace that numbers processes: {@code kvmirq-4711-123456-4026531836}. So an instance that a killed process left is
+ * the namespace that numbers processes: {@code kvmirq-4711-123456-4026531836}. A second one of a process, which records
+ * the threads of vCPUs, ends with {@code -vcpus}. So an instance that a killed process left is
  * known, and none that is in use.
  *
  * <p>Source: {@code do_task_stat()} in fs/proc/array.c, {@code ns_get_name()} in fs/nsfs.c.
@@ -23,7 +24,7 @@ public final class TracingInstances {
 
     /** Compiled only where there are such instances: short commands load this class. */
     private static final class Patterns {
-        static final Pattern NAME = Pattern.compile("kvmirq-([1-9]\\d{0,9})-(\\d{1,19})-([1-9]\\d{0,19})");
+        static final Pattern NAME = Pattern.compile("kvmirq-([1-9]\\d{0,9})-(\\d{1,19})-([1-9]\\d{0,19})(?:-vcpus)?");
         static final Pattern NAMESPACE = Pattern.compile("pid:\\[([1-9]\\d{0,19})]");
     }
 

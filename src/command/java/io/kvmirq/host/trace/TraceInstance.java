@@ -17,6 +17,8 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
+import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
 /**
@@ -33,6 +35,17 @@ public final class TraceInstance implements Tracing {
     private static final int FEWEST_KB = 16;
 
     private static final int MOST_TEXT = 2 << 20;
+    /** The same for the switches of threads, of which there are thousands in a second. */
+    private static final int SCHEDULE_KB = 8192;
+
+    private static final int FEWEST_SCHEDULE_KB = 64;
+    private static final int MOST_SCHEDULE_KB = 1024;
+    private static final int MOST_SCHEDULE_TEXT = 32 << 20;
+    private static final String OF_VCPUS = "-vcpus";
+    private static final Set<String> OVERWRITTEN = Set.of("overrun");
+    /** Events that came while others were written, and those that a full buffer refused. */
+    private static final Set<String> WITHIN = Set.of("commit overrun", "dropped events");
+
     private static final String AS_ROOT = "run as root, and not under the kernel's lockdown for confidentiality";
 
     /** A new instance copies the options of the host's tracing, which may print in other forms. */
@@ -53,9 +66,11 @@ public final class TraceInstance implements Tracing {
             Map.entry("verbose", "0"));
 
     private final Path directory;
+    private final boolean ofThreads;
 
-    private TraceInstance(Path directory) {
+    private TraceInstance(Path directory, boolean ofThreads) {
         this.directory = directory;
+        this.ofThreads = ofThreads;
     }
 
     /** Where tracefs is mounted on this machine. Not known if it is not mounted, or may not be read. */
@@ -78,18 +93,34 @@ public final class TraceInstance implements Tracing {
      * @param tracefs where tracefs is mounted
      */
     public static Fact<Tracing> of(Path tracefs) {
+        return of(tracefs, Set.of());
+    }
+
+    /**
+     * Makes the second instance of this process, without events. It records what some threads pass, and what replaces them
+     * on their CPUs.
+     *
+     * @param tracefs where tracefs is mounted
+     * @param threads their numbers; none: it is the first instance
+     */
+    public static Fact<Tracing> of(Path tracefs, Set<Integer> threads) {
         Path directory = tracefs.resolve("instances");
         try {
             directory = directory.resolve(
-                    TracingInstances.ownName().orElseThrow(() -> new IOException("/proc/self cannot be read")));
+                    TracingInstances.ownName().orElseThrow(() -> new IOException("/proc/self cannot be read"))
+                            + (threads.isEmpty() ? "" : OF_VCPUS));
             Files.createDirectory(directory);
         } catch (IOException e) {
             return new Fact.Unknown<>("cannot make " + directory + ": " + reason(e), AS_ROOT);
         }
-        TraceInstance instance = new TraceInstance(directory);
+        TraceInstance instance = new TraceInstance(directory, !threads.isEmpty());
         try {
             instance.write("tracing_on", "0");
             instance.prepare();
+            if (!threads.isEmpty()) {
+                instance.write(
+                        "set_event_pid", threads.stream().map(String::valueOf).collect(Collectors.joining(" ")));
+            }
             return new Fact.Known<>(instance);
         } catch (IOException e) {
             instance.close();
@@ -104,7 +135,10 @@ public final class TraceInstance implements Tracing {
             }
         }
         int cpus = Math.max(1, names(directory.resolve("per_cpu")).size());
-        write("buffer_size_kb", String.valueOf(Math.max(FEWEST_KB, BUFFER_KB / cpus)));
+        int kb = ofThreads
+                ? Math.min(MOST_SCHEDULE_KB, Math.max(FEWEST_SCHEDULE_KB, SCHEDULE_KB / cpus))
+                : Math.max(FEWEST_KB, BUFFER_KB / cpus);
+        write("buffer_size_kb", String.valueOf(kb));
     }
 
     /**
@@ -200,24 +234,22 @@ public final class TraceInstance implements Tracing {
     public Fact<Recorded> stop() {
         try {
             write("tracing_on", "0");
-            String text = text(directory.resolve("trace"), MOST_TEXT);
-            return new Fact.Known<>(new Recorded(text, lost(), text.length() < MOST_TEXT));
+            int most = ofThreads ? MOST_SCHEDULE_TEXT : MOST_TEXT;
+            String text = text(directory.resolve("trace"), most);
+            return new Fact.Known<>(new Recorded(text, lost(OVERWRITTEN), lost(WITHIN), text.length() < most));
         } catch (IOException e) {
             return new Fact.Unknown<>("cannot read " + directory.resolve("trace") + ": " + reason(e), AS_ROOT);
         }
     }
 
-    /** The counts of each CPU: what was overwritten, and what came while an event was written. */
-    private long lost() throws IOException {
+    /** The sum of counts over all CPUs. */
+    private long lost(Set<String> counts) throws IOException {
         long lost = 0;
         for (String cpu : names(directory.resolve("per_cpu"))) {
             for (String line : text(directory.resolve("per_cpu").resolve(cpu).resolve("stats"), MOST_TEXT)
                     .split("\n")) {
                 String[] words = line.split(": ");
-                if (words.length == 2
-                        && List.of("overrun", "commit overrun", "dropped events")
-                                .contains(words[0])
-                        && words[1].matches("\\d{1,18}")) {
+                if (words.length == 2 && counts.contains(words[0]) && words[1].matches("\\d{1,18}")) {
                     lost += Long.parseLong(words[1]);
                 }
             }

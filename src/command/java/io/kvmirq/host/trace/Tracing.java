@@ -9,10 +9,19 @@ public interface Tracing extends AutoCloseable {
      * A record.
      *
      * @param text the trace, as the kernel prints it
-     * @param lost how many events did not fit and are not in the text
+     * @param overwritten how many events did not fit: the oldest of their CPUs, before the first in the text
+     * @param missing how many more are not in the text, anywhere between the others
      * @param whole whether the text was read to its end
      */
-    record Recorded(String text, long lost, boolean whole) {}
+    record Recorded(String text, long overwritten, long missing, boolean whole) {
+        /** A trace without an event. */
+        public static final Recorded NONE = new Recorded("", 0, 0, true);
+
+        /** How many events are not in the text. */
+        public long lost() {
+            return overwritten + missing;
+        }
+    }
 
     /**
      * Chooses an event, before {@link #start}.

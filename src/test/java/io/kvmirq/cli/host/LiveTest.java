@@ -21,6 +21,7 @@ import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Set;
 import java.util.concurrent.CountDownLatch;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -64,6 +65,11 @@ class LiveTest {
         @Override
         public Fact<Tracing> tracing() {
             return tracing;
+        }
+
+        @Override
+        public Fact<Tracing> tracing(Set<Integer> threads) {
+            throw new AssertionError("nobody asks for " + threads);
         }
 
         @Override

@@ -86,7 +86,7 @@ public final class RecordedTracing implements Tracing {
 
     @Override
     public Fact<Recorded> stop() {
-        return new Fact.Known<>(new Recorded(text, lost, true));
+        return new Fact.Known<>(new Recorded(text, lost, 0, true));
     }
 
     @Override

@@ -59,12 +59,15 @@ class TraceInstanceTest {
             directory(name);
         }
         String gone = "kvmirq-" + NOBODY + "-" + start + "-" + namespace;
+        String ofVcpus = gone + "-vcpus";
+        directory(ofVcpus);
         String numberUsedAgain = "kvmirq-" + pid + "-" + (Long.parseLong(start) + 1) + "-" + namespace;
         directory(gone);
         directory(numberUsedAgain);
         assertThat(TraceInstance.removeLeft(tracefs))
                 .containsExactlyInAnyOrder(
                         "removed " + tracefs + "/instances/" + gone + ", which a killed kvmirq had left",
+                        "removed " + tracefs + "/instances/" + ofVcpus + ", which a killed kvmirq had left",
                         "removed " + tracefs + "/instances/" + numberUsedAgain + ", which a killed kvmirq had left");
         assertThat(names()).isEqualTo(stay);
     }
