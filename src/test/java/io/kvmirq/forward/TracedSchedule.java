@@ -44,7 +44,7 @@ final class TracedSchedule {
         choose(ofVm, "kvm/kvm_apicv_inhibit_changed");
         schedule.start();
         ofVm.start();
-        this.events = new VcpuEvents(vcpus, threads, apicIds);
+        this.events = new VcpuEvents(new VcpuEvents.Known(vcpus, threads, Map.of(), apicIds));
     }
 
     private void choose(FakeTracing tracing, String event) {
@@ -59,8 +59,8 @@ final class TracedSchedule {
         if (schedule.lost() > 0) {
             all.addAll(events.lost());
         }
+        events.ofVm(ofVm.read(), formats);
         all.addAll(events.read(change.apply(schedule.read()), formats));
-        all.addAll(events.read(ofVm.read(), formats));
         return all;
     }
 }

@@ -20,6 +20,8 @@ import io.kvmirq.diag.LiveChains;
 import io.kvmirq.diag.LiveHost;
 import io.kvmirq.diag.Remedy;
 import io.kvmirq.diag.TapedChains;
+import io.kvmirq.diag.VcpuChains;
+import io.kvmirq.diag.VcpuWindow;
 import io.kvmirq.host.HostFacts;
 import io.kvmirq.host.PciDevice;
 import io.kvmirq.host.VfioOutlook;
@@ -39,6 +41,7 @@ import java.util.OptionalInt;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.Model.OptionSpec;
 import picocli.CommandLine.ParseResult;
 
 /**
@@ -98,6 +101,12 @@ public final class ExplainCommand implements Command {
                         + " tear-down begins."));
         usage.add(Command.option("--svg", "FILE", Path.class)
                 .description("Also draw the chain that is printed in full into FILE, which may not exist yet."));
+        usage.add(
+                OptionSpec.builder("--vcpus")
+                        .description(
+                                "With --vm or --tape: the vCPUs of the guest in place of its devices. Of each its phase, its"
+                                        + " CPU, the fields of posting that follow from these, and the interrupts that follow it, each with"
+                                        + " its source. --live shows the phases; --fake watches a guest of its own, named web."));
         LiveOption.describe(usage);
         HostSource.describe(usage);
         usage.add(Command.json());
@@ -118,13 +127,18 @@ public final class ExplainCommand implements Command {
                 "",
                 "Example: kvmirq explain 0000:3b:00.0 3",
                 "         kvmirq explain --vm web --live 10",
+                "         kvmirq explain --vm web --vcpus --live 10",
                 "         kvmirq explain --tape vmm.tape --svg chain.svg"));
         return lines.toArray(String[]::new);
     }
 
     /** @param vector empty for all */
     private record Question(
-            Optional<PciAddress> device, OptionalInt vector, Optional<String> guest, Optional<Path> tape) {}
+            Optional<PciAddress> device,
+            OptionalInt vector,
+            Optional<String> guest,
+            Optional<Path> tape,
+            boolean vcpus) {}
 
     @Override
     public int run(ParseResult arguments, Terminal terminal) {
@@ -134,6 +148,10 @@ public final class ExplainCommand implements Command {
         try {
             question = question(arguments);
             live = LiveOption.isGiven(arguments) ? Optional.of(LiveOption.of(arguments, machine)) : Optional.empty();
+            if (question.vcpus() && question.tape().isEmpty() && arguments.hasMatchedOption("--fake")) {
+                HostSource.of(arguments);
+                return fakeVcpus(question, arguments, terminal);
+            }
             tree = live.isPresent() ? live.get().files() : HostSource.of(arguments);
         } catch (IllegalArgumentException e) {
             terminal.complain(e.getMessage() + ". See kvmirq explain --help");
@@ -141,6 +159,9 @@ public final class ExplainCommand implements Command {
         }
         HostFacts host = new HostFacts(tree);
         try {
+            if (question.vcpus()) {
+                return vcpus(live, tree, host, question, arguments, terminal);
+            }
             if (live.isPresent()) {
                 return watched(live.get(), host, question, arguments, terminal);
             }
@@ -151,6 +172,60 @@ public final class ExplainCommand implements Command {
             terminal.complain(e.getMessage());
             return ExitCode.COULD_NOT_RUN;
         }
+    }
+
+    private static int fakeVcpus(Question question, ParseResult arguments, Terminal terminal) {
+        try (FakeGuest guest = FakeGuest.of(arguments.matchedOptionValue("--fake", ""))) {
+            HostFacts host = new HostFacts(guest.files());
+            try (VcpuWindow window = VcpuWindow.of(guest, host, guest(host, question))) {
+                window.await(1);
+                return new ExplainVcpus(terminal)
+                        .print(window.end(new HostFacts(guest.files())), arguments.hasMatchedOption("--json"));
+            }
+        } catch (InterruptedException e) {
+            throw new IllegalStateException("nobody interrupts a command", e);
+        } catch (HostChoice.AbsentException e) {
+            terminal.complain(e.getMessage());
+            return ExitCode.COULD_NOT_RUN;
+        }
+    }
+
+    private static int vcpus(
+            Optional<LiveOption> live,
+            HostFiles tree,
+            HostFacts host,
+            Question question,
+            ParseResult arguments,
+            Terminal terminal)
+            throws HostChoice.AbsentException {
+        ExplainVcpus printer = new ExplainVcpus(terminal);
+        boolean json = arguments.hasMatchedOption("--json");
+        if (question.tape().isPresent()) {
+            String tape = FileSentence.shown(question.tape().get());
+            return printer.print(VcpuChains.ofTape(tape, taped(host, question, arguments)), json);
+        }
+        VmProcess guest = guest(host, question);
+        if (live.isPresent()) {
+            LiveHost machine = live.get().machine();
+            return live.get()
+                    .run(
+                            terminal,
+                            () -> VcpuWindow.of(machine, host, guest),
+                            window -> printer.print(window.end(new HostFacts(machine.files())), json));
+        }
+        List<Chain> chains = guest.devices().isEmpty() ? List.of() : chains(host, question);
+        return printer.print(VcpuChains.ofGuest(tree, host, guest, chains), json);
+    }
+
+    private static VmProcess guest(HostFacts host, Question question) throws HostChoice.AbsentException {
+        String name = question.guest().orElse("");
+        List<VmProcess> guests = HostChoice.guests(host, name);
+        if (guests.size() > 1) {
+            throw new HostChoice.AbsentException("several guests are named " + Foreign.quoted(name)
+                    + ": name one by its process, "
+                    + guests.stream().map(one -> String.valueOf(one.pid())).collect(Collectors.joining(" or ")));
+        }
+        return guests.get(0);
     }
 
     /** What is not there is told before anything is watched. */
@@ -215,11 +290,19 @@ public final class ExplainCommand implements Command {
         if (tape.isPresent() && guest.isPresent()) {
             throw new IllegalArgumentException("--tape and --vm exclude each other: give one of them");
         }
+        boolean vcpus = arguments.hasMatchedOption("--vcpus");
+        if (vcpus && guest.isEmpty() && tape.isEmpty()) {
+            throw new IllegalArgumentException("--vcpus are those of a guest: add --vm NAME, or --tape FILE");
+        }
+        if (vcpus && arguments.hasMatchedOption("--svg")) {
+            throw new IllegalArgumentException(
+                    "--svg draws the chain of an interrupt, and --vcpus prints none: give one of them");
+        }
         if (tape.isEmpty() && arguments.hasMatchedOption("--at")) {
             throw new IllegalArgumentException("--at is a call of a tape: add --tape FILE");
         }
         if (tape.isPresent() && words.size() == 1 && words.get(0).matches("\\d+")) {
-            return new Question(Optional.empty(), OptionalInt.of(vector(words.get(0))), guest, tape);
+            return new Question(Optional.empty(), OptionalInt.of(vector(words.get(0))), guest, tape, vcpus);
         }
         if (guest.isPresent() && !words.isEmpty()) {
             throw new IllegalArgumentException("--vm and an address exclude each other: give one of them");
@@ -232,7 +315,8 @@ public final class ExplainCommand implements Command {
                 words.stream().findFirst().map(HostChoice::address),
                 words.size() > 1 ? OptionalInt.of(vector(words.get(1))) : OptionalInt.empty(),
                 guest,
-                tape);
+                tape,
+                vcpus);
     }
 
     private static int vector(String typed) {

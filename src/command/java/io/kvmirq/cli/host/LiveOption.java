@@ -9,6 +9,7 @@ import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.diag.Live;
 import io.kvmirq.diag.LiveHost;
 import io.kvmirq.diag.LiveWindow;
+import io.kvmirq.diag.Watch;
 import io.kvmirq.host.Fact;
 import io.kvmirq.host.HostFacts;
 import io.kvmirq.host.VmProcess;
@@ -18,6 +19,8 @@ import java.util.List;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Function;
+import java.util.function.Supplier;
+import java.util.function.ToIntFunction;
 import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.ParseResult;
@@ -75,6 +78,10 @@ final class LiveOption {
         return new LiveOption(machine == null ? LiveHost.thisMachine() : machine, seconds);
     }
 
+    LiveHost machine() {
+        return machine;
+    }
+
     /** The files of the machine that is watched. */
     HostFiles files() {
         return machine.files();
@@ -94,24 +101,37 @@ final class LiveOption {
             List<VmProcess> guests,
             Terminal terminal,
             Function<Watched, Integer> answer) {
+        return run(terminal, () -> LiveWindow.of(machine, host, devices, guests), window -> {
+            HostFacts after = new HostFacts(machine.files());
+            return answer.apply(new Watched(window.end(after), after));
+        });
+    }
+
+    /**
+     * As {@link #run(HostFacts, List, List, Terminal, Function)}, for any watch.
+     *
+     * @param begin begins it
+     * @param end ends it and answers; returns the exit code
+     */
+    <W extends Watch> int run(Terminal terminal, Supplier<W> begin, ToIntFunction<W> end) {
         CountDownLatch answered = new CountDownLatch(1);
         CountDownLatch ended = new CountDownLatch(1);
-        List<LiveWindow> windows = new ArrayList<>();
+        List<Watch> windows = new ArrayList<>();
         Thread hook = new Thread(() -> {
             synchronized (windows) {
-                windows.forEach(LiveWindow::endEarly);
+                windows.forEach(Watch::endEarly);
                 ended.countDown();
             }
             await(answered);
             synchronized (windows) {
-                windows.forEach(LiveWindow::close);
+                windows.forEach(Watch::close);
             }
         });
         Runtime.getRuntime().addShutdownHook(hook);
         try {
-            LiveWindow window;
+            W window;
             synchronized (windows) {
-                window = LiveWindow.of(machine, host, devices, guests);
+                window = begin.get();
                 windows.add(window);
                 if (ended.getCount() == 0) {
                     window.endEarly();
@@ -120,9 +140,7 @@ final class LiveOption {
             try (window) {
                 terminal.err().println("kvmirq: watching for " + seconds + " s; Ctrl-C ends that early");
                 window.await(seconds);
-                HostFacts after = new HostFacts(machine.files());
-                Live live = window.end(after);
-                int code = answer.apply(new Watched(live, after));
+                int code = end.applyAsInt(window);
                 terminal.out().flush();
                 return code;
             }

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli.host;
+
+import io.kvmirq.InterruptVector;
+import io.kvmirq.MsiMessage;
+import io.kvmirq.PciAddress;
+import io.kvmirq.VcpuId;
+import io.kvmirq.backend.HostFiles;
+import io.kvmirq.diag.LiveHost;
+import io.kvmirq.fake.FakeKernel;
+import io.kvmirq.fake.FakeVcpu;
+import io.kvmirq.fake.Profile;
+import io.kvmirq.forward.Forwarding;
+import io.kvmirq.forward.KvmVfio;
+import io.kvmirq.host.Fact;
+import io.kvmirq.host.trace.Tracing;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kernel.Undo;
+import io.kvmirq.kvm.Vcpu;
+import io.kvmirq.kvm.Vm;
+import io.kvmirq.text.Foreign;
+import io.kvmirq.vfio.VfioDevice;
+import java.nio.charset.StandardCharsets;
+import java.time.Duration;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.concurrent.CountDownLatch;
+
+/**
+ * A guest on a fake kernel, as an example, with the name web. It has two vCPUs. While it is watched, it enables two vectors
+ * of its device, its first vCPU runs, and the host takes the CPU away from the second.
+ */
+final class FakeGuest implements LiveHost, AutoCloseable {
+    private static final PciAddress DEVICE = PciAddress.parse("0000:3b:00.0");
+    private static final int VCPUS = 2;
+    private static final int FIRST_VECTOR = 0x41;
+    private static final int PROCESS = 4711;
+    private static final String PROC = "proc/" + PROCESS + "/";
+    private static final int SECOND = 1_000_000_000;
+
+    private final Undo parts = new Undo();
+    private final FakeKernel kernel;
+    private final Vm vm;
+    private final Forwarding forwarding;
+    private final VfioDevice device;
+    private long nanos;
+
+    private FakeGuest(String profile) {
+        kernel = FakeDevices.kernel(profile);
+        Kernel over = parts.add(Kernel.over(kernel.backend(), Kernel.DEVICE));
+        vm = parts.add(Vm.create(over));
+        vm.createIrqchip();
+        for (int i = 0; i < VCPUS; i++) {
+            Vcpu vcpu = parts.add(vm.createVcpu(new VcpuId(i)));
+            vcpu.enableLapic();
+        }
+        device = parts.add(VfioDevice.open(over, DEVICE, parts.add(KvmVfio.create(vm))));
+        device.config().enableBusMaster();
+        forwarding = parts.add(Forwarding.of(vm, device));
+    }
+
+    /**
+     * Starts it.
+     *
+     * @throws IllegalArgumentException if there is no such profile, or it models no CPUs of a host
+     */
+    static FakeGuest of(String profile) {
+        if (!Profile.of(profile).isArm64()) {
+            FakeGuest guest = new FakeGuest(profile);
+            if (!guest.kernel.vcpus().isEmpty()) {
+                return guest;
+            }
+            guest.close();
+        }
+        throw new IllegalArgumentException("--fake is " + Foreign.quoted(profile)
+                + ", which models no CPUs of a host: --vcpus needs vtd, vtd-posting, amd-avic or avic-inhibited");
+    }
+
+    @Override
+    public HostFiles files() {
+        Map<String, byte[]> files = new HashMap<>();
+        Map<String, String> links = new HashMap<>();
+        put(files, PROC + "comm", "vmm");
+        put(files, PROC + "cmdline", "vmm\0--name\0web\0");
+        links.put(PROC + "fd/3", "anon_inode:kvm-vm");
+        links.put(PROC + "fd/4", "anon_inode:[vfio-device]");
+        put(files, PROC + "fdinfo/4", "vfio-device-syspath: /sys/bus/pci/devices/" + DEVICE);
+        put(files, PROC + "task/" + PROCESS + "/comm", "vmm");
+        for (FakeVcpu vcpu : kernel.vcpus()) {
+            int id = vcpu.id().number();
+            String task = PROC + "task/" + vcpu.thread() + "/";
+            links.put(PROC + "fd/" + (5 + id), "anon_inode:kvm-vcpu:" + id);
+            put(files, task + "comm", "CPU " + id + "/KVM");
+            put(
+                    files,
+                    task + "stat",
+                    vcpu.thread() + " (CPU " + id + "/KVM) S" + " 0".repeat(35) + " "
+                            + vcpu.cpu().orElse(0) + " 0".repeat(15));
+            put(files, "sys/kernel/debug/kvm/" + PROCESS + "-3/vcpu" + id + "/pid", String.valueOf(vcpu.thread()));
+        }
+        return new FilesOver(HostFiles.of(files, links), kernel.hostFiles());
+    }
+
+    private static void put(Map<String, byte[]> files, String path, String text) {
+        files.put(path, text.getBytes(StandardCharsets.UTF_8));
+    }
+
+    @Override
+    public List<String> tidy() {
+        return List.of();
+    }
+
+    @Override
+    public Fact<Tracing> tracing() {
+        return tracing(Set.of());
+    }
+
+    @Override
+    public Fact<Tracing> tracing(Set<Integer> threads) {
+        var buffer = kernel.tracing();
+        buffer.only(threads);
+        return new Fact.Known<>(new FakeRecording(buffer));
+    }
+
+    @Override
+    public long nanos() {
+        return nanos;
+    }
+
+    @Override
+    public Duration cpu() {
+        return Duration.ZERO;
+    }
+
+    /**
+     * The timer shows what inhibits AVIC: only a change is seen. After it, up to 6.16, an entry follows its vCPU from the
+     * second load on.
+     */
+    @Override
+    public void await(CountDownLatch early, int seconds) {
+        vm.createPit();
+        vm.setPitReinjection(false);
+        List<FakeVcpu> vcpus = kernel.vcpus();
+        forwarding.forwardAll(
+                device.msix(0, VCPUS), i -> MsiMessage.to(new VcpuId(i), new InterruptVector(FIRST_VECTOR + i)));
+        for (int i = 0; i < 2 * VCPUS; i++) {
+            FakeVcpu vcpu = vcpus.get(i % VCPUS);
+            vcpu.preempt();
+            vcpu.load(1 + i % VCPUS);
+            vcpu.enterGuest();
+        }
+        vcpus.get(VCPUS - 1).preempt();
+        nanos += (long) seconds * SECOND;
+    }
+
+    @Override
+    public void close() {
+        parts.close();
+    }
+}

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.diag;
+
+import io.kvmirq.VcpuId;
+import io.kvmirq.arch.apic.Vendor;
+import io.kvmirq.diag.Vcpus.Field;
+import io.kvmirq.host.trace.VcpuSchedule.Phase;
+import io.kvmirq.mirror.PredictedIrte;
+import io.kvmirq.mirror.PredictedPid;
+import io.kvmirq.mirror.Snapshot;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+
+/** The fields of a vCPU, each with its source. */
+final class VcpuFields {
+    static final String PHASE = "phase";
+    static final String CPU = "CPU";
+    private static final Evidence SEEN = Evidence.observed("tracepoints of its thread");
+    private static final Evidence BY_PHASE = Evidence.predicted("from the phase, by the rules of KVM");
+    private static final String NOT_RUNNING = "it runs on none, and may wake on another";
+    private static final String NONE_POSTED =
+            "no interrupt was seen to be posted to the VM, and KVM keeps the descriptor up to date only then: watch while the"
+                    + " guest enables its device";
+    private static final String NO_ENTRY =
+            "no interrupt was seen to be posted to it: watch while the guest enables its device";
+    private static final String INHIBITS =
+            "AVIC may be inhibited, and kvm_apicv_inhibit_changed shows only changes: watch from the start of the guest";
+
+    private VcpuFields() {}
+
+    /**
+     * Of a vCPU that was watched.
+     *
+     * @param mirror told of all that was seen
+     * @param inhibitsKnown whether all reasons are known that inhibit AVIC
+     */
+    static List<Field> of(
+            VcpuId vcpu,
+            Phase phase,
+            Optional<Vendor> vendor,
+            Map<Integer, Integer> apicIds,
+            Snapshot mirror,
+            boolean inhibitsKnown) {
+        List<Field> fields = new ArrayList<>();
+        fields.add(phase(phase));
+        fields.add(cpu(phase, apicIds));
+        if (vendor.equals(Optional.of(Vendor.INTEL))) {
+            descriptor(phase, mirror.pid(vcpu), fields);
+        } else if (vendor.equals(Optional.of(Vendor.AMD))) {
+            fields.add(isRun(vcpu, phase, mirror, inhibitsKnown));
+            fields.add(gaTag(vcpu));
+        }
+        return fields;
+    }
+
+    private static Field phase(Phase phase) {
+        if (phase instanceof Phase.Unknown unknown) {
+            return Field.unknown(PHASE, unknown.why());
+        }
+        return Field.of(PHASE, word(phase), SEEN);
+    }
+
+    private static String word(Phase phase) {
+        if (phase instanceof Phase.Running) {
+            return "running";
+        }
+        return phase instanceof Phase.Preempted
+                ? "preempted"
+                : phase instanceof Phase.Blocked ? "blocked" : "in user space";
+    }
+
+    private static Field cpu(Phase phase, Map<Integer, Integer> apicIds) {
+        if (phase instanceof Phase.Running running) {
+            Integer apicId = apicIds.get(running.cpu());
+            return Field.of(CPU, running.cpu() + (apicId == null ? "" : " (APIC id " + apicId + ")"), SEEN);
+        }
+        return phase instanceof Phase.Unknown
+                ? Field.unknown(CPU, "its phase is not known")
+                : Field.unknown(CPU, NOT_RUNNING);
+    }
+
+    private static void descriptor(Phase phase, Optional<PredictedPid> pid, List<Field> fields) {
+        String why = phase instanceof Phase.Unknown ? "its phase is not known" : NONE_POSTED;
+        fields.add(pid.map(one -> predicted("PID.NV", "0x" + Integer.toHexString(one.nv())))
+                .orElseGet(() -> Field.unknown("PID.NV", why)));
+        fields.add(pid.map(one -> predicted("PID.SN", one.sn() ? "1" : "0"))
+                .orElseGet(() -> Field.unknown("PID.SN", why)));
+        fields.add(pid.filter(one -> one.cpu().isPresent())
+                .map(one -> predicted("PID.NDST", String.valueOf(one.cpu().getAsInt())))
+                .orElseGet(() -> Field.unknown("PID.NDST", pid.isPresent() ? NOT_RUNNING : why)));
+        fields.add(Field.unknown("PID.ON", "hardware's: it changes with each interrupt"));
+        fields.add(Field.unknown("PID.PIR", "hardware's: it changes with each interrupt"));
+    }
+
+    private static Field isRun(VcpuId vcpu, Phase phase, Snapshot mirror, boolean inhibitsKnown) {
+        Optional<Boolean> isRun = mirror.byVcpu(vcpu).stream()
+                .flatMap(irq -> irq.irte().stream())
+                .filter(PredictedIrte.AmdGuest.class::isInstance)
+                .flatMap(entry -> ((PredictedIrte.AmdGuest) entry).isRun().stream())
+                .findFirst();
+        boolean remapped = mirror.byVcpu(vcpu).stream().anyMatch(irq -> irq.irte()
+                .filter(PredictedIrte.AmdRemapped.class::isInstance)
+                .isPresent());
+        if (phase instanceof Phase.Unknown) {
+            return Field.unknown("IsRun", "its phase is not known");
+        }
+        if (!inhibitsKnown) {
+            return Field.unknown("IsRun", INHIBITS);
+        }
+        String why = remapped
+                ? "AVIC is inhibited, and the entries have the remapped form"
+                : mirror.byVcpu(vcpu).isEmpty() ? NO_ENTRY : "it was not loaded again since AVIC was inhibited";
+        return isRun.map(on -> predicted("IsRun", on ? "1" : "0")).orElseGet(() -> Field.unknown("IsRun", why));
+    }
+
+    private static Field gaTag(VcpuId vcpu) {
+        return Field.unknown(
+                "GATag",
+                "vCPU " + vcpu.number() + " of a number that KVM gives the VM: only kvm_avic_ga_log names that");
+    }
+
+    private static Field predicted(String name, String value) {
+        return Field.of(name, value, BY_PHASE);
+    }
+}

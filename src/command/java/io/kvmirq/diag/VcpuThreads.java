@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.diag;
+
+import io.kvmirq.DeviceName;
+import io.kvmirq.VcpuId;
+import io.kvmirq.backend.HostFiles;
+import io.kvmirq.host.HostFacts;
+import io.kvmirq.host.HostInterrupts.ArmedVector;
+import io.kvmirq.host.VmProcess;
+import io.kvmirq.host.trace.ThreadStat;
+import io.kvmirq.mirror.Producer;
+import io.kvmirq.vfio.IrqKind;
+import java.util.HashMap;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import java.util.TreeMap;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import java.util.stream.Collectors;
+
+/**
+ * The threads of a guest's process, and the numbers by which tracepoints name its parts.
+ *
+ * <p>Source: {@code kvm_create_vcpu_debugfs()} in virt/kvm/kvm_main.c, {@code show_cpuinfo()} in
+ * arch/x86/kernel/cpu/proc.c.
+ */
+final class VcpuThreads {
+    private static final Pattern VCPU = Pattern.compile("vcpu(\\d{1,4})");
+    private static final String NUMBER = "\\d{1,9}";
+
+    private VcpuThreads() {}
+
+    /** The vCPUs by the thread that runs each: from debugfs, or from the names that QEMU gives its threads. */
+    static Map<Integer, VcpuId> vcpus(HostFacts host, VmProcess guest) {
+        Map<Integer, VcpuId> vcpus = new TreeMap<>();
+        for (String vm : host.debugfsNames("kvm")) {
+            if (!vm.startsWith(guest.pid() + "-")) {
+                continue;
+            }
+            for (String name : host.debugfsNames("kvm/" + vm)) {
+                Matcher vcpu = VCPU.matcher(name);
+                if (vcpu.matches() && Integer.parseInt(vcpu.group(1)) <= VcpuId.MAX) {
+                    host.debugfs("kvm/" + vm + "/" + name + "/pid", "none")
+                            .known()
+                            .filter(text -> text.matches(NUMBER) && !text.equals("0"))
+                            .ifPresent(tid ->
+                                    vcpus.put(Integer.parseInt(tid), new VcpuId(Integer.parseInt(vcpu.group(1)))));
+                }
+            }
+        }
+        if (vcpus.isEmpty() && guest.vms().size() == 1) {
+            guest.vcpus().stream()
+                    .filter(one -> one.thread().isPresent() && one.id() <= VcpuId.MAX)
+                    .forEach(one -> vcpus.put(one.thread().getAsInt(), new VcpuId(one.id())));
+        }
+        return vcpus;
+    }
+
+    /** All threads of the process, if it has one VM. */
+    static Set<Integer> all(HostFiles files, VmProcess guest) {
+        return guest.vms().size() != 1
+                ? Set.of()
+                : files.list("proc/" + guest.pid() + "/task").stream()
+                        .filter(name -> name.matches(NUMBER))
+                        .map(Integer::valueOf)
+                        .collect(Collectors.toSet());
+    }
+
+    static Optional<ThreadStat> stat(HostFiles files, VmProcess guest, int tid) {
+        return files.text("proc/" + guest.pid() + "/task/" + tid + "/stat").flatMap(ThreadStat::parse);
+    }
+
+    /** The messages of the guest's devices that VFIO has armed, by host irq. */
+    static Map<Integer, Producer> producers(HostFacts host, VmProcess guest) {
+        Map<Integer, Producer> producers = new HashMap<>();
+        guest.devices().forEach(device -> host.interrupts().ifPresent(all -> all.armed(device).stream()
+                .filter(one -> one.kind() != IrqKind.INTX)
+                .forEach(one -> producers.put(one.irq().number(), producer(device, one)))));
+        return producers;
+    }
+
+    private static Producer producer(DeviceName device, ArmedVector vector) {
+        return new Producer(
+                device, vector.kind() == IrqKind.MSI ? Producer.Kind.MSI : Producer.Kind.MSI_X, vector.vector());
+    }
+
+    /** The physical APIC ids of the CPUs that are on. */
+    static Map<Integer, Integer> apicIds(HostFiles files) {
+        Map<Integer, Integer> ids = new HashMap<>();
+        int cpu = -1;
+        for (String line : files.text("proc/cpuinfo").orElse("").split("\n")) {
+            int colon = line.indexOf(':');
+            String value = line.substring(colon + 1).strip();
+            String name = line.substring(0, Math.max(0, colon)).strip();
+            if (name.equals("processor")) {
+                cpu = value.matches(NUMBER) ? Integer.parseInt(value) : -1;
+            } else if (name.equals("apicid") && cpu >= 0 && value.matches(NUMBER)) {
+                ids.put(cpu, Integer.parseInt(value));
+            }
+        }
+        return ids;
+    }
+}

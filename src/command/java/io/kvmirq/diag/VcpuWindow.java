@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.diag;
+
+import io.kvmirq.VcpuId;
+import io.kvmirq.backend.HostFiles;
+import io.kvmirq.host.Fact;
+import io.kvmirq.host.HostFacts;
+import io.kvmirq.host.HostForMirror;
+import io.kvmirq.host.VmProcess;
+import io.kvmirq.host.trace.EventFormat;
+import io.kvmirq.host.trace.ThreadStat;
+import io.kvmirq.host.trace.Tracing;
+import io.kvmirq.host.trace.VcpuSchedule;
+import io.kvmirq.mirror.Event;
+import io.kvmirq.mirror.Mirror;
+import io.kvmirq.mirror.Producer;
+import io.kvmirq.mirror.Snapshot;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.Set;
+import java.util.TreeMap;
+import java.util.concurrent.CountDownLatch;
+
+/**
+ * The vCPUs of a guest are watched from {@link #of} to {@link #end}. One instance records what their threads pass, another
+ * what KVM does for any VM: threads of the IOMMU, workers and other threads of the VMM cause that. Both have one clock.
+ */
+public final class VcpuWindow implements Watch {
+    private static final String NO_THREAD =
+            "no file shows the thread that runs it: debugfs does (kvm/PID-FD/vcpuN/pid), as root";
+
+    private final LiveHost machine;
+    private final VmProcess guest;
+    private final CountDownLatch early = new CountDownLatch(1);
+    private final List<String> notes;
+    private final List<Fact.Unknown<?>> missing = new ArrayList<>();
+    private final Map<String, EventFormat> formats = new HashMap<>();
+    private final Map<Integer, VcpuId> vcpus;
+    private final Map<Integer, Optional<ThreadStat>> before = new HashMap<>();
+    private final Set<Integer> threads;
+    private final Map<Integer, Producer> producers;
+    private Fact<Tracing> schedule = new Fact.Unknown<>("its vCPUs have no thread that is seen", "run as root");
+    private final Fact<Tracing> ofVm;
+    private boolean records;
+    private long begin;
+
+    private VcpuWindow(LiveHost machine, HostFacts host, VmProcess guest) {
+        this.machine = machine;
+        this.guest = guest;
+        this.notes = machine.tidy();
+        this.vcpus = VcpuThreads.vcpus(host, guest);
+        this.threads = new HashSet<>(VcpuThreads.all(machine.files(), guest));
+        this.producers = new HashMap<>(VcpuThreads.producers(host, guest));
+        this.ofVm = machine.tracing();
+    }
+
+    /**
+     * Begins.
+     *
+     * @param host as it was just before
+     */
+    public static VcpuWindow of(LiveHost machine, HostFacts host, VmProcess guest) {
+        VcpuWindow window = new VcpuWindow(machine, host, guest);
+        boolean begun = false;
+        try {
+            window.record();
+            window.vcpus.keySet().forEach(tid -> window.before.put(tid, VcpuThreads.stat(machine.files(), guest, tid)));
+            window.begin = machine.nanos();
+            begun = true;
+        } finally {
+            if (!begun) {
+                window.close();
+            }
+        }
+        return window;
+    }
+
+    private void record() {
+        if (!vcpus.isEmpty()) {
+            schedule = machine.tracing(vcpus.keySet());
+        }
+        if (schedule instanceof Fact.Unknown<Tracing> unknown) {
+            missing.add(unknown);
+        }
+        schedule.known().ifPresent(own -> {
+            new TreeMap<>(VcpuSchedule.EVENTS).forEach((event, filter) -> choose(own, event, filter));
+            records = start(own) && formats.keySet().containsAll(List.of(VcpuSchedule.SWITCH, VcpuSchedule.FPU));
+        });
+        ofVm.known().ifPresent(own -> {
+            choose(own, "kvm/" + VcpuEvents.INHIBIT, "");
+            choose(own, "kvm/" + VcpuEvents.UPDATE, "");
+            start(own);
+        });
+    }
+
+    private void choose(Tracing own, String event, String filter) {
+        Fact<EventFormat> format = own.choose(event, filter);
+        format.known().ifPresent(one -> formats.put(one.name(), one));
+        if (format instanceof Fact.Unknown<EventFormat> unknown) {
+            missing.add(unknown);
+        }
+    }
+
+    private boolean start(Tracing own) {
+        Fact<Boolean> started = own.start();
+        if (started instanceof Fact.Unknown<Boolean> unknown) {
+            missing.add(unknown);
+        }
+        return started.known().isPresent();
+    }
+
+    @Override
+    public void await(int seconds) throws InterruptedException {
+        machine.await(early, seconds);
+    }
+
+    @Override
+    public void endEarly() {
+        early.countDown();
+    }
+
+    @Override
+    public void close() {
+        schedule.known().ifPresent(Tracing::close);
+        ofVm.known().ifPresent(Tracing::close);
+    }
+
+    private Tracing.Recorded stop(Fact<Tracing> tracing) {
+        Fact<Tracing.Recorded> recorded =
+                tracing.known().map(Tracing::stop).orElseGet(() -> new Fact.Known<>(Tracing.Recorded.NONE));
+        if (recorded instanceof Fact.Unknown<Tracing.Recorded> unknown) {
+            missing.add(unknown);
+        }
+        return recorded.known().orElseGet(() -> new Tracing.Recorded("", 0, 0, false));
+    }
+
+    /**
+     * Ends it, and closes it.
+     *
+     * @param after the host, not read until now
+     */
+    public Vcpus end(HostFacts after) {
+        Duration watched = Duration.ofNanos(machine.nanos() - begin);
+        // The schedule ends first: what KVM does for the VM is known for all of it.
+        Tracing.Recorded switches = stop(schedule);
+        Tracing.Recorded changes = stop(ofVm);
+        close();
+        HostFiles files = machine.files();
+        threads.addAll(VcpuThreads.all(files, guest));
+        producers.putAll(VcpuThreads.producers(after, guest));
+        Map<Integer, Integer> apicIds = VcpuThreads.apicIds(files);
+        VcpuEvents events = new VcpuEvents(new VcpuEvents.Known(vcpus, threads, producers, apicIds));
+        Mirror mirror = Mirror.of(new HostForMirror().of(files, after.isArm()));
+        mirror.apply(new Event.IrqchipCreated(after.isArm() ? Event.Irqchip.VGIC : Event.Irqchip.FULL));
+        vcpus.values().forEach(vcpu -> mirror.apply(new Event.VcpuAdded(vcpu)));
+        events.ofVm(changes.text(), formats);
+        mirror.apply(events.read(switches, formats));
+        vcpus.keySet()
+                .forEach(tid -> mirror.apply(events.ended(
+                        tid,
+                        records ? before.getOrDefault(tid, Optional.empty()) : Optional.empty(),
+                        VcpuThreads.stat(files, guest, tid))));
+        return new Vcpus(
+                guest.name() + " (process " + guest.pid() + ")",
+                Optional.of(watched),
+                views(events, mirror.now(), after, apicIds),
+                switches.lost() + changes.lost(),
+                events.unassignable(),
+                missing,
+                notes);
+    }
+
+    private List<Vcpus.One> views(VcpuEvents events, Snapshot mirror, HostFacts host, Map<Integer, Integer> apicIds) {
+        Map<Integer, Integer> tids = new TreeMap<>();
+        guest.vcpus().stream()
+                .map(VmProcess.VcpuFile::id)
+                .filter(id -> id <= VcpuId.MAX)
+                .forEach(id -> tids.put(id, -1));
+        vcpus.forEach((tid, vcpu) -> tids.put(vcpu.number(), tid));
+        List<Vcpus.One> views = new ArrayList<>();
+        tids.forEach((number, tid) -> {
+            VcpuId vcpu = new VcpuId(number);
+            VcpuSchedule.Phase phase = tid < 0
+                    ? new VcpuSchedule.Phase.Unknown(NO_THREAD)
+                    : events.schedule().phase(tid);
+            views.add(new Vcpus.One(
+                    vcpu,
+                    tid < 0 ? OptionalInt.empty() : OptionalInt.of(tid),
+                    VcpuFields.of(vcpu, phase, host.vendor(), apicIds, mirror, events.inhibitsKnown()),
+                    irqs(events, vcpu)));
+        });
+        return views;
+    }
+
+    private static List<Vcpus.Irq> irqs(VcpuEvents events, VcpuId vcpu) {
+        List<Vcpus.Irq> irqs = new ArrayList<>();
+        events.updates().forEach((irq, update) -> {
+            if (update.vcpu().equals(vcpu)) {
+                irqs.add(new Vcpus.Irq(
+                        update.producer() + " (host irq " + irq + ", gsi " + update.gsi() + ", vector 0x"
+                                + Integer.toHexString(update.vector()) + ")",
+                        Evidence.observed(VcpuEvents.UPDATE)));
+            }
+        });
+        return irqs;
+    }
+}

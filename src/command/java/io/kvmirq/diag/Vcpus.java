@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.diag;
+
+import io.kvmirq.VcpuId;
+import io.kvmirq.host.Fact;
+import java.time.Duration;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalInt;
+
+/**
+ * The vCPUs of a guest: where each stands, the fields of the posting hardware that follow from that, and the interrupts that
+ * follow it. Immutable. Texts may hold names from files.
+ *
+ * @param guest by name and number of its process, or the tape
+ * @param watched how long; empty if it was not watched
+ * @param vcpus by their ids
+ * @param lost how many events did not fit into the buffer
+ * @param unassignable how many events of KVM no field assigns to this guest
+ * @param missing what could not be watched, and what would show it
+ * @param notes a sentence each
+ */
+public record Vcpus(
+        String guest,
+        Optional<Duration> watched,
+        List<One> vcpus,
+        long lost,
+        long unassignable,
+        List<Fact.Unknown<?>> missing,
+        List<String> notes) {
+    public Vcpus {
+        vcpus = List.copyOf(vcpus);
+        missing = List.copyOf(missing);
+        notes = List.copyOf(notes);
+    }
+
+    /**
+     * A vCPU.
+     *
+     * @param thread the number of the thread that runs it
+     * @param irqs the interrupts that follow it
+     */
+    public record One(VcpuId id, OptionalInt thread, List<Field> fields, List<Irq> irqs) {
+        public One {
+            fields = List.copyOf(fields);
+            irqs = List.copyOf(irqs);
+        }
+    }
+
+    /**
+     * A field of a vCPU.
+     *
+     * @param value empty if it is not known
+     * @param evidence how it is known; empty if it is not
+     * @param why it is not known, a clause without a full stop; empty if it is
+     */
+    public record Field(String name, Optional<String> value, Optional<Evidence> evidence, String why) {
+        static Field of(String name, String value, Evidence evidence) {
+            return new Field(name, Optional.of(value), Optional.of(evidence), "");
+        }
+
+        static Field unknown(String name, String why) {
+            return new Field(name, Optional.empty(), Optional.empty(), why);
+        }
+    }
+
+    /** An interrupt that follows a vCPU, such as {@code 0000:3b:00.0 MSI-X 3 (gsi 24, vector 0x41)}. */
+    public record Irq(String text, Evidence evidence) {}
+
+    /** Whether the phase of a vCPU is known. */
+    public boolean knowsAPhase() {
+        return vcpus.stream().anyMatch(one -> one.fields().stream()
+                .anyMatch(field ->
+                        field.name().equals(VcpuFields.PHASE) && field.value().isPresent()));
+    }
+}

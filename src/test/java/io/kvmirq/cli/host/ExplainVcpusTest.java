@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli.host;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.backend.HostFiles;
+import io.kvmirq.cli.Cli;
+import io.kvmirq.cli.frame.Commands;
+import io.kvmirq.cli.frame.ExitCode;
+import io.kvmirq.cli.frame.Terminal;
+import io.kvmirq.diag.LiveHost;
+import io.kvmirq.host.Fact;
+import io.kvmirq.host.GuestHosts;
+import io.kvmirq.host.RecordedHost;
+import io.kvmirq.host.trace.RecordedTracing;
+import io.kvmirq.host.trace.Tracing;
+import io.kvmirq.testing.Machine;
+import java.io.ByteArrayOutputStream;
+import java.io.IOException;
+import java.io.PrintStream;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Set;
+import java.util.concurrent.CountDownLatch;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** The vCPUs of guests: on the fake, on hosts with traces, in files and on a tape. */
+class ExplainVcpusTest {
+    private static final String FORMATS = "x86-6.18-pvm";
+    private static final Fact<Tracing> NO_TRACEFS =
+            new Fact.Unknown<>("tracefs is not mounted at /sys/kernel/tracing", "mount it");
+
+    /** A host whose threads passed what a trace says. */
+    private static final class Traced implements LiveHost {
+        private final RecordedHost host;
+        private final Fact<Tracing> schedule;
+        private final Fact<Tracing> ofVm;
+        private Set<Integer> asked = Set.of();
+        private Runnable change = () -> {};
+        private long nanos;
+
+        Traced(RecordedHost host, Fact<Tracing> schedule, Fact<Tracing> ofVm) {
+            this.host = host;
+            this.schedule = schedule;
+            this.ofVm = ofVm;
+        }
+
+        @Override
+        public HostFiles files() {
+            return host.tree();
+        }
+
+        @Override
+        public List<String> tidy() {
+            return List.of("removed what a killed kvmirq had left");
+        }
+
+        @Override
+        public Fact<Tracing> tracing() {
+            return ofVm;
+        }
+
+        @Override
+        public Fact<Tracing> tracing(Set<Integer> threads) {
+            asked = threads;
+            return schedule;
+        }
+
+        @Override
+        public long nanos() {
+            return nanos;
+        }
+
+        @Override
+        public Duration cpu() {
+            return Duration.ZERO;
+        }
+
+        @Override
+        public void await(CountDownLatch early, int seconds) {
+            nanos += Duration.ofSeconds(seconds).toNanos();
+            change.run();
+        }
+    }
+
+    /** A line without its flags and its time. */
+    private static String of(String task, int cpu, String event) {
+        return task + " [00" + cpu + "]: " + event;
+    }
+
+    private static RecordedTracing events(long lost, String... lines) throws IOException {
+        StringBuilder text = new StringBuilder();
+        int micros = 100;
+        for (String line : lines) {
+            int at = line.indexOf("]: ");
+            text.append(String.format("%s] d..2. 1.%06d: %s\n", line.substring(0, at), micros, line.substring(at + 3)));
+            micros++;
+        }
+        return RecordedTracing.of(FORMATS, text.toString(), lost);
+    }
+
+    private static String out(int tid, String name, String state) {
+        return "sched_switch: prev_comm=" + name + " prev_pid=" + tid + " prev_prio=120 prev_state=" + state
+                + " ==> next_comm=swapper/1 next_pid=0 next_prio=120";
+    }
+
+    private static Cli.Ended live(LiveHost host, String... arguments) {
+        ByteArrayOutputStream out = new ByteArrayOutputStream();
+        ByteArrayOutputStream err = new ByteArrayOutputStream();
+        Terminal terminal = new Terminal(
+                new PrintStream(out, true, StandardCharsets.UTF_8),
+                new PrintStream(err, true, StandardCharsets.UTF_8),
+                false,
+                Terminal.DEFAULT_COLUMNS,
+                0);
+        List<String> all = new ArrayList<>(List.of("explain", "--vm", "web", "--vcpus", "--live", "10"));
+        all.addAll(List.of(arguments));
+        int code = new Commands(List.of(new ExplainCommand(host))).run(all.toArray(String[]::new), terminal);
+        return new Cli.Ended(code, out.toString(StandardCharsets.UTF_8), err.toString(StandardCharsets.UTF_8));
+    }
+
+    private static RecordedHost intel() throws IOException {
+        return GuestHosts.of("intel-posted")
+                .put("proc/100/task/101/stat", stat(101, 'S', 1, 5))
+                .put("proc/100/task/102/stat", stat(102, 'S', 0, 5))
+                .put(
+                        "proc/cpuinfo",
+                        "processor\t: 0\nvendor_id\t: GenuineIntel\napicid\t\t: 0\nflags\t\t: fpu cx16 vmx x2apic\n\n"
+                                + "processor\t: 1\nvendor_id\t: GenuineIntel\napicid\t\t: 2\n");
+    }
+
+    private static String stat(int tid, char state, int cpu, int guest) {
+        return tid + " (CPU 0/KVM) " + state + " 1 1 1 0 -1 4 0 0 0 0 10 20 0 0 20 0 5 0 77 3133440 359 1 1 1 0 0 0 0 0"
+                + " 0 0 0 0 0 17 " + cpu + " 0 0 0 " + guest + " 0 1\n";
+    }
+
+    @ParameterizedTest
+    @CsvSource({
+        "vtd-posting, PID.SN    0, PID.SN    1",
+        "'6.12,vtd-posting', PID.NDST  2, PID.NDST  unknown: it runs on none",
+        "amd-avic, IsRun     1, IsRun     0",
+        "'6.12,amd-avic', IsRun     1, IsRun     0",
+        "avic-inhibited, IsRun     unknown: AVIC is inhibited, IsRun     unknown: AVIC is inhibited",
+        "vtd, PID.SN    unknown: no interrupt was seen, PID.SN    unknown: no interrupt was seen"
+    })
+    void vcpuThatRunsAndVcpuThatIsPreemptedOnTheFake(String profile, String running, String preempted) {
+        String printed = Cli.run("explain", "--vm", "web", "--vcpus", "--fake", profile)
+                .exited(0)
+                .out();
+        int second = printed.indexOf("vcpu 1  thread 4713");
+        assertThat(printed.substring(0, second))
+                .startsWith("web (process 4711), at the end of a watch of 1.0 s")
+                .contains("  phase     running  [observed: ", "  CPU       1 (APIC id 2)", "  " + running);
+        assertThat(printed.substring(second)).contains("  phase     preempted  [observed: ", "  " + preempted);
+    }
+
+    @Test
+    void documentNamesItsSchema() {
+        assertThat(Cli.run("explain", "--vm", "web", "--vcpus", "--fake", "vtd-posting", "--json")
+                        .exited(0)
+                        .out())
+                .startsWith("{\"schema\":\"kvmirq.vcpus/1\",\"guest\":\"web (process 4711)\",\"milliseconds\":1000,")
+                .contains(
+                        "{\"field\":\"PID.NDST\",\"value\":\"2\",\"evidence\":\"predicted\",",
+                        "{\"field\":\"PID.PIR\",\"value\":null,\"evidence\":null,\"from\":null,\"unknown\":\"hardware's")
+                .endsWith("\"exitCode\":0}\n");
+    }
+
+    @Test
+    void scheduleAndUpdatesOfTwoInstancesAreOneStory() throws IOException {
+        Traced host = new Traced(
+                intel(),
+                new Fact.Known<>(events(
+                        0,
+                        of("CPU 0/KVM-101", 1, "kvm_fpu: load"),
+                        of("CPU 1/KVM-102", 0, "kvm_fpu: load"),
+                        of("CPU 1/KVM-102", 0, out(102, "CPU 1/KVM", "R+")))),
+                new Fact.Known<>(events(
+                        0,
+                        of(
+                                "qemu-100",
+                                0,
+                                "kvm_pi_irte_update: PI is enabled and being updated for irq 27, vcpu 1, gsi:"
+                                        + " 0x18, gvec: 0x41"),
+                        of(
+                                "other-7",
+                                0,
+                                "kvm_pi_irte_update: PI is enabled and being updated for irq 999, vcpu 1, gsi:"
+                                        + " 0x18, gvec: 0x41"),
+                        of("other-7", 0, "kvm_apicv_inhibit_changed: set reason=1, inhibits=0x2 HYPERV"))));
+        String printed = live(host).exited(0).out();
+        assertThat(host.asked).containsExactlyInAnyOrder(101, 102);
+        assertThat(printed)
+                .startsWith("web (process 100), at the end of a watch of 10.0 s")
+                .contains("  phase     running", "  CPU       1 (APIC id 2)", "  phase     preempted")
+                .contains("events of KVM that no field assigns to this guest: 2")
+                .contains("note: removed what a killed kvmirq had left");
+        assertThat(printed.substring(printed.indexOf("vcpu 1")))
+                .contains("  PID.SN    1  [predicted", "gsi 24, vector 0x41)  [observed: kvm_pi_irte_update]");
+    }
+
+    @Test
+    void guestThatSpinsIsFoundByItsGuestTime() throws IOException {
+        RecordedHost files = intel().put("proc/100/task/101/stat", stat(101, 'R', 1, 5))
+                .put("proc/100/task/102/stat", stat(102, 'S', 0, 5));
+        Traced host = new Traced(files, new Fact.Known<>(events(0)), new Fact.Known<>(events(0)));
+        host.change = () -> files.put("proc/100/task/101/stat", stat(101, 'R', 1, 900));
+        String printed = live(host).exited(0).out();
+        assertThat(printed).contains("  phase     running", "  CPU       1 (APIC id 2)");
+        assertThat(printed.substring(printed.indexOf("vcpu 1")))
+                .contains("  phase     unknown: its thread passed no tracepoint");
+    }
+
+    /** CPU 0 has its last events only: what an older one of CPU 1 tells is not believed. */
+    @Test
+    void overflowMakesAPhaseUnknown() throws IOException {
+        Traced host = new Traced(
+                intel(),
+                new Fact.Known<>(
+                        events(7, of("CPU 0/KVM-101", 1, "kvm_fpu: load"), of("CPU 1/KVM-102", 0, "kvm_fpu: load"))),
+                new Fact.Known<>(events(0)));
+        String printed = live(host).exited(0).out();
+        assertThat(printed.substring(0, printed.indexOf("vcpu 1")))
+                .contains("  phase     unknown: events did not fit into the buffer");
+        assertThat(printed.substring(printed.indexOf("vcpu 1"))).contains("  phase     running");
+        assertThat(printed).contains("events that did not fit into the buffer: 7");
+    }
+
+    @Test
+    void nothingIsGuessedWithoutTracefs() throws IOException {
+        RecordedHost files = intel().put("proc/100/task/101/stat", stat(101, 'R', 1, 5));
+        Traced host = new Traced(files, NO_TRACEFS, NO_TRACEFS);
+        host.change = () -> files.put("proc/100/task/101/stat", stat(101, 'R', 1, 900));
+        Cli.Ended printed = live(host).exited(ExitCode.COULD_NOT_RUN);
+        assertThat(printed.out())
+                .contains("not readable: tracefs is not mounted", "  phase     unknown")
+                .doesNotContain("running");
+    }
+
+    @Test
+    void threadThatEndsWhileItIsWatchedIsUnknown() throws IOException {
+        RecordedHost files = intel().put("proc/100/task/101/stat", stat(101, 'R', 1, 5));
+        Traced host = new Traced(
+                files,
+                new Fact.Known<>(events(0, of("CPU 0/KVM-101", 1, "kvm_fpu: load"))),
+                new Fact.Known<>(events(0)));
+        host.change = () -> files.remove("proc/100");
+        assertThat(live(host).exited(ExitCode.COULD_NOT_RUN).out()).contains("  phase     unknown: its thread ended");
+    }
+
+    @Test
+    void filesAloneShowThreads(@TempDir Path root) throws IOException {
+        intel().put("proc/100/task/101/stat", stat(101, 'R', 1, 5))
+                .put("sys/kernel/debug/kvm/100-5/vcpu0/pid", "101\n")
+                .writeTo(root);
+        assertThat(Cli.run("explain", "--root", root.toString(), "--vm", "web", "--vcpus")
+                        .exited(0)
+                        .out())
+                .contains(
+                        "vcpu 0  thread 101",
+                        "  phase     unknown: no file shows the phase of a vCPU: add --live SECONDS",
+                        "  CPU       1, now or last  [observed: /proc/100/task/101/stat]",
+                        "vcpu 1");
+    }
+
+    @Test
+    void tapeHasTheInterruptsOfEachVcpu() {
+        String tape = Machine.root().resolve("src/docs/lost.tape").toString();
+        assertThat(Cli.run("explain", "--fake", "7.1", "--tape", tape, "--at", "31", "--vcpus")
+                        .exited(0)
+                        .out())
+                .contains(
+                        "vcpu 0\n  phase     unknown: a tape has the calls of a VMM and not its schedule\n  follows "
+                                + "  0000:3b:00.0 MSI-X 0  [inferred: ",
+                        "vcpu 1\n");
+    }
+
+    @ParameterizedTest
+    @ValueSource(
+            strings = {
+                "--vcpus",
+                "0000:3b:00.0 --vcpus",
+                "--vm web --vcpus --svg x.svg",
+                "--vm web --vcpus --fake 6.12",
+                "--vm web --vcpus --fake gicv4",
+                "--vm web --vcpus --fake nothing",
+                "--vm web --vcpus --fake vtd-posting --root /",
+                "--vm web --vcpus --fake vtd-posting --live 3"
+            })
+    void whatDoesNotGoTogetherIsTold(String arguments) {
+        Cli.Ended printed = Cli.run(("explain " + arguments).split(" "));
+        assertThat(printed.exitCode()).isEqualTo(ExitCode.USAGE);
+        assertThat(printed.err()).endsWith("See kvmirq explain --help\n");
+    }
+
+    @Test
+    void otherGuestIsNotFound() {
+        assertThat(Cli.run("explain", "--vm", "other", "--vcpus", "--fake", "vtd-posting")
+                        .exited(ExitCode.COULD_NOT_RUN)
+                        .err())
+                .contains("no guest 'other' is seen: name one of 'web' (process 4711)");
+    }
+}
