@@ -2,6 +2,7 @@
 package io.kvmirq.backend;
 
 import java.io.FileInputStream;
+import java.io.FilterInputStream;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.file.Files;
@@ -75,7 +76,8 @@ final class DirectoryFiles implements HostFiles {
             return Optional.empty();
         }
         try (InputStream in = new FileInputStream(file.toFile())) {
-            return Optional.of(in.readNBytes(most));
+            // A FileInputStream seeks first, which the attributes of debugfs refuse.
+            return Optional.of(new FilterInputStream(in) {}.readNBytes(most));
         } catch (IOException e) {
             return Optional.empty();
         }
