@@ -195,11 +195,8 @@ public final class LiveWindow implements Watch {
                     .ifPresent(count -> counters.put(row, count));
         }
         for (VmProcess guest : guests) {
-            for (String directory : host.debugfsNames("kvm")) {
-                if (directory.startsWith(guest.pid() + "-")) {
-                    statistics(host, directory, counters);
-                }
-            }
+            VcpuThreads.directories(machine.files(), host, guest)
+                    .forEach(directory -> statistics(host, directory, counters));
         }
         return counters;
     }

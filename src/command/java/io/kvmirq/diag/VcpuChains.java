@@ -37,7 +37,7 @@ public final class VcpuChains {
     public static Vcpus ofGuest(HostFiles files, HostFacts host, VmProcess guest, List<Chain> chains) {
         Map<Integer, List<Vcpus.Irq>> irqs = irqs(chains);
         Map<Integer, Integer> tids = new HashMap<>();
-        VcpuThreads.vcpus(host, guest).forEach((tid, vcpu) -> tids.put(vcpu.number(), tid));
+        VcpuThreads.vcpus(files, host, guest).forEach((tid, vcpu) -> tids.put(vcpu.number(), tid));
         guest.vcpus().forEach(one -> irqs.putIfAbsent(one.id(), List.of()));
         tids.keySet().forEach(vcpu -> irqs.putIfAbsent(vcpu, List.of()));
         List<Vcpus.One> vcpus = new ArrayList<>();

@@ -20,6 +20,7 @@ final class VcpuFields {
     private static final Evidence SEEN = Evidence.observed("tracepoints of its thread");
     private static final Evidence BY_PHASE = Evidence.predicted("from the phase, by the rules of KVM");
     private static final String NOT_RUNNING = "it runs on none, and may wake on another";
+    private static final String IN_USER_SPACE = "KVM does not run it";
     private static final String NONE_POSTED =
             "no interrupt was seen to be posted to the VM, and KVM keeps the descriptor up to date only then: watch while the"
                     + " guest enables its device";
@@ -33,12 +34,14 @@ final class VcpuFields {
     /**
      * Of a vCPU that was watched.
      *
+     * @param counts what its thread was seen to do
      * @param mirror told of all that was seen
      * @param inhibitsKnown whether all reasons are known that inhibit AVIC
      */
     static List<Field> of(
             VcpuId vcpu,
             Phase phase,
+            Optional<String> counts,
             Optional<Vendor> vendor,
             Map<Integer, Integer> apicIds,
             Snapshot mirror,
@@ -46,6 +49,7 @@ final class VcpuFields {
         List<Field> fields = new ArrayList<>();
         fields.add(phase(phase));
         fields.add(cpu(phase, apicIds));
+        counts.ifPresent(seen -> fields.add(Field.of("seen", seen, SEEN)));
         if (vendor.equals(Optional.of(Vendor.INTEL))) {
             descriptor(phase, mirror.pid(vcpu), fields);
         } else if (vendor.equals(Optional.of(Vendor.AMD))) {
@@ -78,7 +82,7 @@ final class VcpuFields {
         }
         return phase instanceof Phase.Unknown
                 ? Field.unknown(CPU, "its phase is not known")
-                : Field.unknown(CPU, NOT_RUNNING);
+                : Field.unknown(CPU, phase instanceof Phase.InUserSpace ? IN_USER_SPACE : NOT_RUNNING);
     }
 
     private static void descriptor(Phase phase, Optional<PredictedPid> pid, List<Field> fields) {

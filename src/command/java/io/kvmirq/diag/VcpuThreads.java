@@ -11,6 +11,7 @@ import io.kvmirq.host.trace.ThreadStat;
 import io.kvmirq.mirror.Producer;
 import io.kvmirq.vfio.IrqKind;
 import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
@@ -32,12 +33,9 @@ final class VcpuThreads {
     private VcpuThreads() {}
 
     /** The vCPUs by the thread that runs each: from debugfs, or from the names that QEMU gives its threads. */
-    static Map<Integer, VcpuId> vcpus(HostFacts host, VmProcess guest) {
+    static Map<Integer, VcpuId> vcpus(HostFiles files, HostFacts host, VmProcess guest) {
         Map<Integer, VcpuId> vcpus = new TreeMap<>();
-        for (String vm : host.debugfsNames("kvm")) {
-            if (!vm.startsWith(guest.pid() + "-")) {
-                continue;
-            }
+        for (String vm : directories(files, host, guest)) {
             for (String name : host.debugfsNames("kvm/" + vm)) {
                 Matcher vcpu = VCPU.matcher(name);
                 if (vcpu.matches() && Integer.parseInt(vcpu.group(1)) <= VcpuId.MAX) {
@@ -49,12 +47,27 @@ final class VcpuThreads {
                 }
             }
         }
-        if (vcpus.isEmpty() && guest.vms().size() == 1) {
+        if (vcpus.isEmpty()) {
             guest.vcpus().stream()
                     .filter(one -> one.thread().isPresent() && one.id() <= VcpuId.MAX)
                     .forEach(one -> vcpus.put(one.thread().getAsInt(), new VcpuId(one.id())));
         }
         return vcpus;
+    }
+
+    /**
+     * The directories of the guest's VMs in {@code debugfs/kvm}, such as {@code 4711-12}: the thread that made the VM, and
+     * the descriptor of the VM.
+     */
+    static List<String> directories(HostFiles files, HostFacts host, VmProcess guest) {
+        return host.debugfsNames("kvm").stream()
+                .filter(name -> guest.vms().stream().anyMatch(fd -> name.endsWith("-" + fd)))
+                .filter(name -> {
+                    String thread = name.substring(0, name.lastIndexOf('-'));
+                    return thread.equals(String.valueOf(guest.pid()))
+                            || files.list("proc/" + guest.pid() + "/task").contains(thread);
+                })
+                .toList();
     }
 
     /** All threads of the process, if it has one VM. */

@@ -33,7 +33,7 @@ import java.util.concurrent.CountDownLatch;
  */
 public final class VcpuWindow implements Watch {
     private static final String NO_THREAD =
-            "no file shows the thread that runs it: debugfs does (kvm/PID-FD/vcpuN/pid), as root";
+            "no file shows the thread that runs it: debugfs does (kvm/TID-FD/vcpuN/pid)";
 
     private final LiveHost machine;
     private final VmProcess guest;
@@ -45,18 +45,24 @@ public final class VcpuWindow implements Watch {
     private final Map<Integer, Optional<ThreadStat>> before = new HashMap<>();
     private final Set<Integer> threads;
     private final Map<Integer, Producer> producers;
-    private Fact<Tracing> schedule = new Fact.Unknown<>("its vCPUs have no thread that is seen", "run as root");
+    private Fact<Tracing> schedule;
     private final Fact<Tracing> ofVm;
     private boolean records;
+    private boolean wholeSchedule;
     private long begin;
 
     private VcpuWindow(LiveHost machine, HostFacts host, VmProcess guest) {
         this.machine = machine;
         this.guest = guest;
         this.notes = machine.tidy();
-        this.vcpus = VcpuThreads.vcpus(host, guest);
+        this.vcpus = guest.vms().size() == 1 ? VcpuThreads.vcpus(machine.files(), host, guest) : Map.of();
         this.threads = new HashSet<>(VcpuThreads.all(machine.files(), guest));
         this.producers = new HashMap<>(VcpuThreads.producers(host, guest));
+        this.schedule = guest.vms().size() == 1
+                ? new Fact.Unknown<>(NO_THREAD, "mount -t debugfs none /sys/kernel/debug, and run as root")
+                : new Fact.Unknown<>(
+                        "the process has " + guest.vms().size() + " VMs, whose vCPUs have the same numbers",
+                        "a VMM with one VM in a process");
         this.ofVm = machine.tracing();
     }
 
@@ -166,6 +172,7 @@ public final class VcpuWindow implements Watch {
                         tid,
                         records ? before.getOrDefault(tid, Optional.empty()) : Optional.empty(),
                         VcpuThreads.stat(files, guest, tid))));
+        wholeSchedule = switches.lost() == 0 && switches.whole();
         return new Vcpus(
                 guest.name() + " (process " + guest.pid() + ")",
                 Optional.of(watched),
@@ -192,10 +199,24 @@ public final class VcpuWindow implements Watch {
             views.add(new Vcpus.One(
                     vcpu,
                     tid < 0 ? OptionalInt.empty() : OptionalInt.of(tid),
-                    VcpuFields.of(vcpu, phase, host.vendor(), apicIds, mirror, events.inhibitsKnown()),
+                    VcpuFields.of(
+                            vcpu,
+                            phase,
+                            counts(events.schedule(), tid),
+                            host.vendor(),
+                            apicIds,
+                            mirror,
+                            events.inhibitsKnown()),
                     irqs(events, vcpu)));
         });
         return views;
+    }
+
+    private Optional<String> counts(VcpuSchedule schedule, int tid) {
+        return tid < 0 || !records
+                ? Optional.empty()
+                : Optional.of((wholeSchedule ? "" : "at least ") + "KVM_RUN entered: " + schedule.runs(tid)
+                        + ", halts ended: " + schedule.halts(tid));
     }
 
     private static List<Vcpus.Irq> irqs(VcpuEvents events, VcpuId vcpu) {

@@ -5,7 +5,6 @@ import java.util.HashMap;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
-import java.util.TreeMap;
 
 /**
  * The schedule of threads that run vCPUs, from tracepoints. {@code kvm_fpu} brackets each {@code KVM_RUN}: "load" follows
@@ -73,6 +72,8 @@ public final class VcpuSchedule {
         /** Whether its guest has halted, and no wake-up was seen. */
         boolean halted;
 
+        long runs;
+        long halts;
         String unknown = NO_EVENT;
         boolean seen;
 
@@ -108,7 +109,8 @@ public final class VcpuSchedule {
             }
             return asleep.equals("S") && halted
                     ? new Phase.Blocked()
-                    : new Phase.Unknown("its thread sleeps in KVM_RUN (state " + asleep + "), and not after a HLT");
+                    : new Phase.Unknown(
+                            "its thread sleeps in KVM_RUN (state " + asleep + "), and no HLT was seen before");
         }
     }
 
@@ -134,9 +136,16 @@ public final class VcpuSchedule {
             return;
         }
         switch (event.name()) {
-            case FPU -> run(thread, event, event.text().equals("load"));
+            case FPU -> {
+                boolean load = event.text().equals("load");
+                run(thread, event, load);
+                thread.runs += load ? 1 : 0;
+            }
             case USERSPACE -> run(thread, event, false);
-            case WAKEUP -> run(thread, event, true);
+            case WAKEUP -> {
+                run(thread, event, true);
+                thread.halts++;
+            }
             case EXIT -> {
                 run(thread, event, true);
                 thread.halted = event.text().toUpperCase(Locale.ROOT).contains(" REASON HLT ");
@@ -225,10 +234,15 @@ public final class VcpuSchedule {
         return thread == null ? new Phase.Unknown("its thread is not known") : thread.phase();
     }
 
-    /** The phases of all, by the numbers of the threads. */
-    public Map<Integer, Phase> phases() {
-        Map<Integer, Phase> phases = new TreeMap<>();
-        threads.forEach((tid, thread) -> phases.put(tid, thread.phase()));
-        return phases;
+    /** How often a thread was seen to enter {@code KVM_RUN}. */
+    public long runs(int tid) {
+        Thread thread = threads.get(tid);
+        return thread == null ? 0 : thread.runs;
+    }
+
+    /** How often a thread was seen to end a halt of its guest, with a sleep or without. */
+    public long halts(int tid) {
+        Thread thread = threads.get(tid);
+        return thread == null ? 0 : thread.halts;
     }
 }

@@ -255,10 +255,12 @@ class ExplainVcpusTest {
         assertThat(live(host).exited(ExitCode.COULD_NOT_RUN).out()).contains("  phase     unknown: its thread ended");
     }
 
+    /** Any thread of the process makes the VM, and its number is in the name of the directory. */
     @Test
     void filesAloneShowThreads(@TempDir Path root) throws IOException {
         intel().put("proc/100/task/101/stat", stat(101, 'R', 1, 5))
-                .put("sys/kernel/debug/kvm/100-5/vcpu0/pid", "101\n")
+                .put("sys/kernel/debug/kvm/102-5/vcpu0/pid", "101\n")
+                .put("sys/kernel/debug/kvm/7-5/vcpu1/pid", "102\n")
                 .writeTo(root);
         assertThat(Cli.run("explain", "--root", root.toString(), "--vm", "web", "--vcpus")
                         .exited(0)
@@ -267,7 +269,7 @@ class ExplainVcpusTest {
                         "vcpu 0  thread 101",
                         "  phase     unknown: no file shows the phase of a vCPU: add --live SECONDS",
                         "  CPU       1, now or last  [observed: /proc/100/task/101/stat]",
-                        "vcpu 1");
+                        "vcpu 1\n");
     }
 
     @Test

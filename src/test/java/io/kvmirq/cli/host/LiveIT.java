@@ -13,6 +13,7 @@ import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.kvm.Vcpu;
+import io.kvmirq.kvm.VcpuExit;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.Program;
@@ -61,6 +62,10 @@ class LiveIT {
 
     /** Started, and watching. */
     private static Process watching(String... more) throws IOException {
+        return watching(cli(), more);
+    }
+
+    private static Process watching(Cli cli, String... more) throws IOException {
         String[] arguments = new String[more.length + 5];
         System.arraycopy(
                 new String[] {
@@ -71,7 +76,7 @@ class LiveIT {
                 0,
                 5);
         System.arraycopy(more, 0, arguments, 5, more.length);
-        Process process = cli().start(arguments);
+        Process process = cli.start(arguments);
         BufferedReader err = process.errorReader(StandardCharsets.UTF_8);
         String line = err.readLine();
         if (line == null || !line.contains("watching for 600 s")) {
@@ -137,6 +142,45 @@ class LiveIT {
         assertThat(ofGuest(out, "kvm_msi_set_irq")).as(out).isEqualTo(messages);
         assertThat(ofGuest(out, "kvm_apic_accept_irq")).as(out).isEqualTo(messages);
         assertThat(ofGuest(out, "kvm_set_irq")).as(out).isEqualTo(edges);
+    }
+
+    /** Each run ends at once, since it was told to before it began. */
+    @Test
+    @RealKvm
+    void runsOfAVcpuAreCountedAndItsPhaseIsSeen() throws Exception {
+        int runs = 137;
+        Cli withDebugfs = Cli.jvm()
+                .under(
+                        "env",
+                        "--default-signal=INT",
+                        "unshare",
+                        "-m",
+                        "sh",
+                        "-c",
+                        MOUNTED + "mount -t debugfs debugfs /sys/kernel/debug; exec \"$@\"",
+                        "sh");
+        try (Kernel kernel = Kernel.open();
+                Vm vm = Vm.create(kernel)) {
+            vm.createIrqchip();
+            try (Vcpu vcpu = vm.createVcpu(new VcpuId(0))) {
+                run(vcpu);
+                Process process = watching(withDebugfs, "--vcpus", "--json");
+                for (int i = 0; i < runs; i++) {
+                    run(vcpu);
+                }
+                String out = endedBy("INT", process, Cli.ENDED_BY_SIGINT);
+                assertThat(instances()).doesNotContain("kvmirq-" + process.pid() + "-");
+                assertThat(out)
+                        .contains("\"notReadable\":[]", NONE_LOST)
+                        .contains("{\"field\":\"phase\",\"value\":\"in user space\",\"evidence\":\"observed\",")
+                        .contains("\"value\":\"KVM_RUN entered: " + runs + ", halts ended: 0\"");
+            }
+        }
+    }
+
+    private static void run(Vcpu vcpu) {
+        vcpu.kick();
+        assertThat(vcpu.run().reason()).isEqualTo(VcpuExit.Reason.INTR);
     }
 
     /** Of three runs one is killed, one goes on, and the third removes what the first left, and nothing else. */
