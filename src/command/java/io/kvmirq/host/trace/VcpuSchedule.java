@@ -62,7 +62,7 @@ public final class VcpuSchedule {
     }
 
     /** A thread. */
-    private static final class Thread {
+    private static final class Tracked {
         /** The CPU that it is on; negative if it is on none or that is not known. */
         int cpu = -1;
         /** Why it left its CPU, as {@code sched_switch} prints it. Empty if it is on one, or that is not known. */
@@ -114,7 +114,7 @@ public final class VcpuSchedule {
         }
     }
 
-    private final Map<Integer, Thread> threads = new HashMap<>();
+    private final Map<Integer, Tracked> threads = new HashMap<>();
 
     /**
      * The vCPUs of threads whose phases are not known yet.
@@ -122,7 +122,7 @@ public final class VcpuSchedule {
      * @param tids the numbers of the threads
      */
     public VcpuSchedule(Iterable<Integer> tids) {
-        tids.forEach(tid -> threads.put(tid, new Thread()));
+        tids.forEach(tid -> threads.put(tid, new Tracked()));
     }
 
     /** The next event. Those of other threads change nothing. */
@@ -131,7 +131,7 @@ public final class VcpuSchedule {
             threadSwitch(event);
             return;
         }
-        Thread thread = threads.get(event.tid());
+        Tracked thread = threads.get(event.tid());
         if (thread == null || event.hardIrq()) {
             return;
         }
@@ -154,7 +154,7 @@ public final class VcpuSchedule {
         }
     }
 
-    private static void run(Thread thread, TraceEvent event, boolean inRun) {
+    private static void run(Tracked thread, TraceEvent event, boolean inRun) {
         thread.seen = true;
         thread.on(event.cpu());
         thread.inRun = Optional.of(inRun);
@@ -162,7 +162,7 @@ public final class VcpuSchedule {
     }
 
     private void threadSwitch(TraceEvent event) {
-        Thread previous = threads.get((int) event.number("prev_pid").orElse(-1));
+        Tracked previous = threads.get((int) event.number("prev_pid").orElse(-1));
         if (previous != null) {
             previous.seen = true;
             if (previous.inRun.isPresent() && previous.cpu != event.cpu()) {
@@ -174,7 +174,7 @@ public final class VcpuSchedule {
                 previous.forget("its thread ended");
             }
         }
-        Thread next = threads.get((int) event.number("next_pid").orElse(-1));
+        Tracked next = threads.get((int) event.number("next_pid").orElse(-1));
         if (next != null) {
             next.seen = true;
             if (next.inRun.isPresent() && next.cpu >= 0) {
@@ -207,7 +207,7 @@ public final class VcpuSchedule {
      * @param after when it ended
      */
     public void quiet(int tid, ThreadStat before, ThreadStat after) {
-        Thread thread = threads.get(tid);
+        Tracked thread = threads.get(tid);
         if (thread != null
                 && !thread.seen
                 && before.began() == after.began()
@@ -222,7 +222,7 @@ public final class VcpuSchedule {
 
     /** A thread whose number now belongs to another, or to none. */
     public void gone(int tid) {
-        Thread thread = threads.get(tid);
+        Tracked thread = threads.get(tid);
         if (thread != null) {
             thread.forget("its thread ended");
         }
@@ -230,19 +230,19 @@ public final class VcpuSchedule {
 
     /** The phase of a thread's vCPU now. */
     public Phase phase(int tid) {
-        Thread thread = threads.get(tid);
+        Tracked thread = threads.get(tid);
         return thread == null ? new Phase.Unknown("its thread is not known") : thread.phase();
     }
 
     /** How often a thread was seen to enter {@code KVM_RUN}. */
     public long runs(int tid) {
-        Thread thread = threads.get(tid);
+        Tracked thread = threads.get(tid);
         return thread == null ? 0 : thread.runs;
     }
 
     /** How often a thread was seen to end a halt of its guest, with a sleep or without. */
     public long halts(int tid) {
-        Thread thread = threads.get(tid);
+        Tracked thread = threads.get(tid);
         return thread == null ? 0 : thread.halts;
     }
 }
