@@ -36,6 +36,9 @@ class LiveIT {
 
     private static final int MOST_WATCHED = 10;
 
+    private static final String IN_USER_SPACE =
+            "{\"field\":\"phase\",\"value\":\"in user space\",\"evidence\":\"observed\",";
+
     private static final String INSTANCES = "/sys/kernel/tracing/instances/";
 
     @BeforeEach
@@ -164,16 +167,23 @@ class LiveIT {
             vm.createIrqchip();
             try (Vcpu vcpu = vm.createVcpu(new VcpuId(0))) {
                 run(vcpu);
-                Process process = watching(withDebugfs, "--vcpus", "--json");
-                for (int i = 0; i < runs; i++) {
-                    run(vcpu);
+                String out = "";
+                // A thread that moves to another CPU may be unknown, and is never seen in KVM_RUN.
+                for (int watched = 0; watched < MOST_WATCHED && !out.contains(IN_USER_SPACE); watched++) {
+                    Process process = watching(withDebugfs, "--vcpus", "--json");
+                    for (int i = 0; i < runs; i++) {
+                        run(vcpu);
+                    }
+                    Program.signal("INT", process.pid());
+                    out = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+                    process.waitFor();
+                    assertThat(instances()).doesNotContain("kvmirq-" + process.pid() + "-");
+                    assertThat(out)
+                            .contains("\"notReadable\":[]", NONE_LOST)
+                            .contains("\"value\":\"KVM_RUN entered: " + runs + ", halts ended: 0\"")
+                            .doesNotContain("\"running\"", "\"preempted\"", "\"blocked\"");
                 }
-                String out = endedBy("INT", process, Cli.ENDED_BY_SIGINT);
-                assertThat(instances()).doesNotContain("kvmirq-" + process.pid() + "-");
-                assertThat(out)
-                        .contains("\"notReadable\":[]", NONE_LOST)
-                        .contains("{\"field\":\"phase\",\"value\":\"in user space\",\"evidence\":\"observed\",")
-                        .contains("\"value\":\"KVM_RUN entered: " + runs + ", halts ended: 0\"");
+                assertThat(out).contains(IN_USER_SPACE);
             }
         }
     }
