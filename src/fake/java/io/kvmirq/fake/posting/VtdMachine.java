@@ -138,7 +138,7 @@ final class VtdMachine extends PostingMachine {
      * processor in the guest takes each notification at once.
      */
     static boolean isStuck(PiDescriptor pid, int vector, boolean loaded, boolean inGuest) {
-        return pid.snapshot().isRequested(new InterruptVector(vector))
+        return pid.isRequested(vector)
                 && (inGuest || !pid.isOn() && !pid.isSuppressed() || loaded && pid.isSuppressed());
     }
 
