@@ -12,7 +12,6 @@ import java.util.List;
 import java.util.Optional;
 import java.util.Set;
 import java.util.function.Consumer;
-import org.jspecify.annotations.Nullable;
 
 /** A VM's LAPICs, and the delivery of interrupts to them; source: arch/x86/kvm/lapic.c and irq.c. */
 final class Lapics {
