@@ -71,6 +71,24 @@ class PostingRunTest {
         }
     }
 
+    @ParameterizedTest
+    @ValueSource(strings = {"vtd-posting", "amd-avic"})
+    void kickEndsTheRunOfAGuestThatHalts(String profile) {
+        try (PostingSetup setup = PostingTest.posted(profile)) {
+            Vcpu vcpu = halting(setup);
+            CompletableFuture<Void> kicked = CompletableFuture.runAsync(() -> {
+                while (setup.vcpu(0).state() != FakeVcpu.State.BLOCKED) {
+                    Thread.onSpinWait();
+                }
+                vcpu.kick();
+            });
+            assertThat(vcpu.run().reason()).isEqualTo(VcpuExit.Reason.INTR);
+            kicked.join();
+            assertThat(setup.vcpu(0).state()).isEqualTo(FakeVcpu.State.PREEMPTED);
+            assertThat(setup.brokenRules()).isEmpty();
+        }
+    }
+
     /** As a real one, which only its thread and the host's scheduler move. */
     @Test
     void vcpuThatRunsIsNotMovedByTheTest() {

@@ -12,6 +12,7 @@ import io.kvmirq.fake.file.MessagePlace;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.function.BooleanSupplier;
 import java.util.function.Consumer;
 import java.util.function.IntPredicate;
 
@@ -247,10 +248,14 @@ public abstract class PostingVcpu {
         return sleeps && thread.isAsleep();
     }
 
-    /** In KVM_RUN: its guest halts, until it is woken. */
-    public final void halt(boolean interruptsOn) {
+    /**
+     * In KVM_RUN: its guest halts, until it is woken.
+     *
+     * @param signalled whether a signal ends the run, and with it the sleep
+     */
+    public final void halt(boolean interruptsOn, BooleanSupplier signalled) {
         boolean asleep = block(interruptsOn);
-        while (asleep) {
+        while (asleep && !signalled.getAsBoolean()) {
             host.time().awaitChange();
             asleep = thread.isAsleep();
         }

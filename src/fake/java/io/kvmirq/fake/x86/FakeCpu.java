@@ -341,7 +341,7 @@ final class FakeCpu {
             }
             begun = true;
             if (halted && hardware != null) {
-                hardware.halt(code.interruptFlag());
+                hardware.halt(code.interruptFlag(), host.threads()::endsRun);
             } else if (halted) {
                 host.time().awaitChange();
             } else if (steps()) {
