@@ -13,6 +13,7 @@ import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.kvm.VmListener;
+import io.kvmirq.kvm.WatchedVcpu;
 import io.kvmirq.mirror.DeliveryPath;
 import io.kvmirq.mirror.Event;
 import io.kvmirq.mirror.Mirror;
@@ -74,6 +75,11 @@ public final class Forwarding implements AutoCloseable {
         @Override
         public void vcpuAdded(VcpuId vcpu) {
             mirror.apply(new Event.VcpuAdded(vcpu));
+        }
+
+        @Override
+        public void vcpuWatched(WatchedVcpu vcpu) {
+            mirror.apply(new Event.VcpuWatched(vcpu.id(), new WatchedPhase(vcpu)));
         }
 
         @Override

@@ -53,12 +53,14 @@ final class KickCalls extends Calls {
     /** Of that thread, 0 before its first run. */
     private volatile long number;
 
+    private final WatchedVcpu watched;
     private long setAddress;
     private long process;
     private int signal;
 
-    KickCalls(Kernel kernel) {
+    KickCalls(Kernel kernel, WatchedVcpu watched) {
         super(kernel);
+        this.watched = watched;
     }
 
     // The thread of the vCPU
@@ -95,6 +97,7 @@ final class KickCalls extends Calls {
             state.set(State.OUT);
             return false;
         }
+        watched.enters();
         // Partner: the fence of send(). Either KVM_RUN sees immediate_exit, or send() sees RUNNING.
         VarHandle.fullFence();
         return true;

@@ -32,6 +32,7 @@ public final class Vcpu implements AutoCloseable {
     private final VgicCalls vgic;
     private final KickCalls kick;
     private final VcpuExit exit;
+    private final WatchedVcpu watched;
     /** The owner's, used again by each call. */
     private final X86Lapic lapic = new X86Lapic();
 
@@ -65,7 +66,8 @@ public final class Vcpu implements AutoCloseable {
     private Vcpu(VmCalls vm, VgicCalls vgic, VcpuId id, Fd fd) {
         this.id = id;
         this.vgic = vgic;
-        this.kick = new KickCalls(vm.vm().kernel());
+        this.watched = new WatchedVcpu(id);
+        this.kick = new KickCalls(vm.vm().kernel(), watched);
         this.calls = new VcpuCalls(vm, fd); // it maps a page of the vCPU
         try (Undo undo = new Undo()) {
             undo.add(calls::close);
@@ -553,6 +555,7 @@ public final class Vcpu implements AutoCloseable {
                 withinInstruction = exit.isWithinInstruction();
             }
         } finally {
+            watched.leaves(reason != NO_EXIT);
             kick.left();
         }
     }
@@ -596,6 +599,11 @@ public final class Vcpu implements AutoCloseable {
 
     private X86Lapic readLapic(X86Lapic into) {
         return read("a LAPIC", KernelCall.LAPIC_GET, Uapi.KVM_GET_LAPIC, into);
+    }
+
+    /** What other threads may see while this vCPU runs. */
+    WatchedVcpu watched() {
+        return watched;
     }
 
     /** The descriptor, to be leased for calls that have no method here. */

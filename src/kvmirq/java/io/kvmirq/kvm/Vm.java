@@ -614,16 +614,16 @@ public final class Vm implements AutoCloseable {
         Vcpu vcpu;
         try (Undo undo = new Undo()) {
             vcpu = undo.add(Vcpu.create(calls, vgic, id));
-            listeners.addVcpu(id);
+            listeners.addVcpu(vcpu.watched());
             undo.keep();
         }
-        listeners.tellOf(id);
+        listeners.tellOf(vcpu.watched());
         return vcpu;
     }
 
     /**
      * Adds a listener, which is told of the existing vCPUs and of each vCPU that is added later. For an adopted VM it
-     * is told of none, because the library does not know them all.
+     * is told of none, because the library does not know them all, and other code may run them.
      */
     public void addListener(VmListener listener) {
         Objects.requireNonNull(listener, "listener is null");

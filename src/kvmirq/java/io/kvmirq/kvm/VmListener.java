@@ -11,6 +11,9 @@ public interface VmListener {
     /** A vCPU exists. A VM keeps it as long as the VM lives, also after {@link Vcpu#close}. */
     void vcpuAdded(VcpuId vcpu);
 
+    /** The phase of a vCPU that {@link Vm#createVcpu} made can be read from now on. Follows {@link #vcpuAdded}. */
+    default void vcpuWatched(WatchedVcpu vcpu) {}
+
     /** APIC ids have 32 bits from now on: {@link Vm#use32BitApicIds}. */
     void apicIdsWidened();
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.kvm;
 
-import io.kvmirq.VcpuId;
 import io.kvmirq.explain.Fact;
 import java.util.List;
 import java.util.Queue;
@@ -12,7 +11,7 @@ import java.util.concurrent.CopyOnWriteArrayList;
 final class VmListeners {
     private final VmCalls calls;
     /** In the order of creation. */
-    private final Queue<VcpuId> vcpus = new ConcurrentLinkedQueue<>();
+    private final Queue<WatchedVcpu> vcpus = new ConcurrentLinkedQueue<>();
 
     private final List<VmListener> listeners = new CopyOnWriteArrayList<>();
     private volatile boolean apicIdsWidened;
@@ -35,7 +34,7 @@ final class VmListeners {
             calls.tell(listener, VmListener::broadcastQuirkDisabled);
         }
         if (knowsVcpus()) {
-            vcpus.forEach(id -> calls.tell(listener, to -> to.vcpuAdded(id)));
+            vcpus.forEach(vcpu -> tell(listener, vcpu));
         }
     }
 
@@ -44,15 +43,20 @@ final class VmListeners {
     }
 
     /** Of which listeners to come are told. */
-    void addVcpu(VcpuId id) {
-        vcpus.add(id);
+    void addVcpu(WatchedVcpu vcpu) {
+        vcpus.add(vcpu);
     }
 
     /** Tells the listeners of a new vCPU. */
-    void tellOf(VcpuId id) {
+    void tellOf(WatchedVcpu vcpu) {
         if (knowsVcpus()) {
-            listeners.forEach(listener -> calls.tell(listener, to -> to.vcpuAdded(id)));
+            listeners.forEach(listener -> tell(listener, vcpu));
         }
+    }
+
+    private void tell(VmListener listener, WatchedVcpu vcpu) {
+        calls.tell(listener, to -> to.vcpuAdded(vcpu.id()));
+        calls.tell(listener, to -> to.vcpuWatched(vcpu));
     }
 
     /** APIC ids have 32 bits. */

@@ -226,8 +226,26 @@ public sealed interface Event {
     }
 
     /**
-     * A vCPU is loaded on a CPU of the host. Without this event and the next two the mirror does not predict the fields
-     * that follow the vCPU's schedule: IsRun, Destination, PID.SN, PID.NV and PID.NDST.
+     * This process runs a vCPU, and the mirror reads its phase from now on. Its schedule may come from other events, too:
+     * what they say holds until the phase changes. It does not say that the vCPU exists: see {@link VcpuAdded}.
+     */
+    record VcpuWatched(VcpuId vcpu, VcpuPhase phase) implements Event {}
+
+    /**
+     * The thread of a vCPU is in KVM_RUN: the vCPU is loaded, preempted or asleep. The mirror does not predict the fields
+     * that follow its schedule until an event says which.
+     */
+    record VcpuEntered(VcpuId vcpu) implements Event {}
+
+    /**
+     * The thread of a vCPU is in user space, and it is not known how KVM stopped the vCPU. PID.SN, PID.NV and PID.NDST are
+     * not predicted.
+     */
+    record VcpuOutside(VcpuId vcpu) implements Event {}
+
+    /**
+     * A vCPU is loaded on a CPU of the host. Without this event, the next three and {@link VcpuWatched} the mirror does
+     * not predict the fields that follow the vCPU's schedule: IsRun, Destination, PID.SN, PID.NV and PID.NDST.
      *
      * @param cpu the physical APIC id of the CPU, {@code apicid} in {@code /proc/cpuinfo}
      */

@@ -11,13 +11,17 @@ import org.jspecify.annotations.Nullable;
 /**
  * The predicted state of the device interrupts of one VM: see the package. Thread-safe. An event costs a place in a
  * list until the next look, which folds all that have come: a VMM that never looks pays for no prediction. Without an
- * event since the last look {@link #now} and {@link #irq} take no lock and do not allocate.
+ * event since the last look, and with the same phases of the vCPUs that it watches, {@link #now} and {@link #irq} take no
+ * lock and do not allocate.
  */
 public final class Mirror {
     /** More lists of events than this do not wait for a look. */
     private static final int MOST_WAITING = 256;
 
     private final State state;
+    private final Watches watches = new Watches();
+    /** Whether the rules of the host know how vCPUs are scheduled. */
+    private final boolean followsVcpus;
     /** Lists of events that are not in the state yet. Guarded by this. */
     private final List<List<Event>> waiting = new ArrayList<>();
     /** Whether the state has all events. */
@@ -27,6 +31,7 @@ public final class Mirror {
 
     private Mirror(MirrorHost host) {
         this.state = new State(host);
+        this.followsVcpus = host instanceof MirrorHost.X86;
     }
 
     /** A mirror of a VM without any set-up yet. */
@@ -44,11 +49,33 @@ public final class Mirror {
     /** Folds events into the state, in their order. No snapshot shows a part of them. */
     public synchronized void apply(List<? extends Event> events) {
         Objects.requireNonNull(events, "events is null");
-        waiting.add(List.copyOf(events));
-        current = false;
-        now = null;
+        followVcpus(); // a vCPU that left before these steps found the state before them
+        add(List.copyOf(events));
+        if (followsVcpus) {
+            for (Event event : events) {
+                List<Event> phase = watches.meet(event);
+                if (!phase.isEmpty()) {
+                    add(phase);
+                }
+            }
+        }
         if (waiting.size() > MOST_WAITING) {
             fold();
+        }
+    }
+
+    private void add(List<Event> events) {
+        waiting.add(events);
+        current = false;
+        now = null;
+    }
+
+    /** The state becomes old before the phases are read: {@link #now} looks at them in the other order. */
+    private void followVcpus() {
+        if (!watches.isCurrent()) {
+            current = false;
+            now = null;
+            waiting.add(watches.changes());
         }
     }
 
@@ -60,15 +87,16 @@ public final class Mirror {
     }
 
     /**
-     * The state now. It does not change when more events come. The first look after an event copies a reference for
-     * each interrupt.
+     * The state now. It does not change when more events come. The first look after an event, or after a phase of a
+     * watched vCPU, copies a reference for each interrupt.
      */
     public Snapshot now() {
-        Snapshot known = now;
+        Snapshot known = watches.isCurrent() ? now : null;
         return known == null ? taken() : known;
     }
 
     private synchronized Snapshot taken() {
+        followVcpus();
         fold();
         Snapshot known = now;
         Snapshot taken = known == null ? state.snapshot() : known;
@@ -76,11 +104,16 @@ public final class Mirror {
         return taken;
     }
 
+    private synchronized void foldNow() {
+        followVcpus();
+        fold();
+    }
+
     /** The interrupt of an eventfd now, as {@link Snapshot#of}. It may show a part of a list of events. */
     public Optional<PredictedIrq> irq(EventFdId event) {
         Objects.requireNonNull(event, "event is null");
-        if (!current) {
-            fold();
+        if (!watches.isCurrent() || !current) {
+            foldNow();
         }
         return state.at(event).irq();
     }

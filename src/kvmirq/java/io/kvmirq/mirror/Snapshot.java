@@ -6,7 +6,6 @@ import io.kvmirq.EventFdId;
 import io.kvmirq.VcpuId;
 import io.kvmirq.arch.apic.Apic;
 import io.kvmirq.arch.apic.ApicvKernel;
-import io.kvmirq.mirror.VcpuRun.Stage;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -86,20 +85,27 @@ public final class Snapshot {
                 .findFirst();
     }
 
+    /** Where a vCPU stands in its schedule; empty if no event said. */
+    public Optional<VcpuStage> stage(VcpuId vcpu) {
+        return Optional.ofNullable(runs.get(vcpu)).map(VcpuRun::stage);
+    }
+
     /**
-     * The descriptor of a vCPU on an Intel host. Empty on other hosts, if no event said how the vCPU is scheduled,
-     * while no interrupt of the VM is posted, and if none was when the vCPU stopped: KVM may then leave the descriptor
-     * as it was. A vCPU that sleeps while its guest has disabled interrupts is as one in user space.
+     * The descriptor of a vCPU on an Intel host. Empty on other hosts, if no event said how the vCPU is scheduled, while it
+     * is in KVM_RUN and no event says more, while no interrupt of the VM is posted, and if none was when the vCPU stopped
+     * or at some moment since: KVM may then leave the descriptor as it was. A vCPU that sleeps while its guest has
+     * disabled interrupts is as one in user space.
      */
     public Optional<PredictedPid> pid(VcpuId vcpu) {
         VcpuRun run = runs.get(vcpu);
         if (run == null || !run.descriptor() || descriptors.isEmpty()) {
             return Optional.empty();
         }
+        VcpuStage stage = run.stage();
         return Optional.of(new PredictedPid(
-                run.stage() == Stage.BLOCKED ? Apic.WAKEUP : Apic.NOTIFICATION,
-                run.stage() == Stage.PREEMPTED
-                        || run.stage() == Stage.LEFT && descriptors.get() == ApicvKernel.FROM_6_17,
-                run.stage() == Stage.LOADED ? OptionalInt.of(run.cpu()) : OptionalInt.empty()));
+                stage instanceof VcpuStage.Blocked ? Apic.WAKEUP : Apic.NOTIFICATION,
+                stage instanceof VcpuStage.Preempted
+                        || stage instanceof VcpuStage.Left && descriptors.get() == ApicvKernel.FROM_6_17,
+                stage instanceof VcpuStage.Loaded loaded ? OptionalInt.of(loaded.cpu()) : OptionalInt.empty()));
     }
 }

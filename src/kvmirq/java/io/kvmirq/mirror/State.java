@@ -15,7 +15,6 @@ import io.kvmirq.arch.apic.model.Destinations;
 import io.kvmirq.arch.apic.model.LapicIds;
 import io.kvmirq.arch.apic.model.PostingIrq;
 import io.kvmirq.arch.apic.model.PostingVm;
-import io.kvmirq.mirror.VcpuRun.Stage;
 import java.util.ArrayList;
 import java.util.Collection;
 import java.util.Comparator;
@@ -134,15 +133,19 @@ final class State {
         } else if (event instanceof Event.Inhibited inhibited) {
             inhibit(inhibited.reasons());
         } else if (event instanceof Event.VcpuLoaded loaded) {
-            run(loaded.vcpu(), new VcpuRun(Stage.LOADED, loaded.cpu(), true));
+            run(loaded.vcpu(), new VcpuRun(new VcpuStage.Loaded(loaded.cpu()), true));
         } else if (event instanceof Event.VcpuPreempted preempted) {
-            run(preempted.vcpu(), new VcpuRun(Stage.PREEMPTED, 0, hasDescriptors()));
+            run(preempted.vcpu(), new VcpuRun(new VcpuStage.Preempted(), hasDescriptors()));
         } else if (event instanceof Event.VcpuLeft left) {
-            run(left.vcpu(), new VcpuRun(Stage.LEFT, 0, hasDescriptors()));
+            run(left.vcpu(), new VcpuRun(new VcpuStage.Left(), hasDescriptors()));
         } else if (event instanceof Event.VcpuBlocked blocked) {
-            run(blocked.vcpu(), new VcpuRun(Stage.BLOCKED, 0, hasDescriptors()));
+            run(blocked.vcpu(), new VcpuRun(new VcpuStage.Blocked(), hasDescriptors()));
         } else if (event instanceof Event.VcpuUnseen unseen) {
             unseen(unseen.vcpu());
+        } else if (event instanceof Event.VcpuEntered entered) {
+            run(entered.vcpu(), new VcpuRun(new VcpuStage.InRun(), false));
+        } else if (event instanceof Event.VcpuOutside outside) {
+            run(outside.vcpu(), new VcpuRun(new VcpuStage.Left(), false));
         } else if (event instanceof Event.ItsAdded added) {
             arm.addIts(ArmVm.doorbell(added.its()));
         } else if (event instanceof Event.EventMapped mapped) {
@@ -197,7 +200,7 @@ final class State {
             following.clear();
             following.addAll(vcpus);
             runs.forEach((vcpu, run) -> {
-                if (run.stage() == Stage.LOADED) {
+                if (run.stage() instanceof VcpuStage.Loaded) {
                     following.remove(vcpu);
                 }
             });
@@ -280,10 +283,12 @@ final class State {
     /** On AMD the entries on the vCPU's list follow it. A sleeper that is woken changes nothing before it is loaded. */
     private void run(VcpuId vcpu, VcpuRun run) {
         VcpuRun before = runs.get(vcpu);
-        if (before != null && before.stage() == Stage.BLOCKED && run.stage() == Stage.PREEMPTED) {
+        if (before != null
+                && before.stage() instanceof VcpuStage.Blocked
+                && run.stage() instanceof VcpuStage.Preempted) {
             return;
         }
-        if (run.stage() == Stage.LOADED && following.remove(vcpu)) {
+        if (run.stage() instanceof VcpuStage.Loaded && following.remove(vcpu)) {
             unseen(vcpu);
             return;
         }
@@ -344,8 +349,10 @@ final class State {
         if (!now.isEmpty()) {
             predict(now);
         } else if (!before.isEmpty()) {
+            int posted = listed;
             withdraw(now.event());
             ends.remove(now.event());
+            endPosting(posted);
         }
     }
 
@@ -445,10 +452,19 @@ final class State {
 
     /** Moves the eventfd from its old places in the indexes to the new ones, and replaces what is known of it. */
     private void publish(Ends met) {
+        int posted = listed;
         withdraw(met.event());
         aimed.computeIfAbsent(met.aim(), aim -> new HashSet<>()).add(met.event());
         listed += met.irq().flatMap(PredictedIrq::vcpu).isPresent() ? 1 : 0;
         ends.put(met.event(), met);
+        endPosting(posted);
+    }
+
+    /** The last interrupt that hardware posts is gone: KVM leaves the descriptors as they are, whatever the vCPUs do. */
+    private void endPosting(int posted) {
+        if (posted > 0 && listed == 0) {
+            runs.replaceAll((vcpu, run) -> run.withoutPosting());
+        }
     }
 
     private void withdraw(EventFdId event) {

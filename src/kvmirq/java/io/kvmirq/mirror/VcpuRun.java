@@ -2,17 +2,13 @@
 package io.kvmirq.mirror;
 
 /**
- * Where a vCPU stands in its schedule.
+ * Where a vCPU stands in its schedule, and what that says about its descriptor.
  *
- * @param cpu the physical APIC id of the CPU; 0 unless loaded
- * @param descriptor whether KVM kept the vCPU's posted-interrupt descriptor up to date in this step
+ * @param descriptor whether KVM kept the vCPU's posted-interrupt descriptor up to date in this step, and still does
  */
-record VcpuRun(Stage stage, int cpu, boolean descriptor) {
-    enum Stage {
-        LOADED,
-        PREEMPTED,
-        /** In user space. */
-        LEFT,
-        BLOCKED
+record VcpuRun(VcpuStage stage, boolean descriptor) {
+    /** Nothing is posted to the VM any more. KVM keeps only the descriptor of a loaded vCPU up to date then. */
+    VcpuRun withoutPosting() {
+        return stage instanceof VcpuStage.Loaded ? this : new VcpuRun(stage, false);
     }
 }

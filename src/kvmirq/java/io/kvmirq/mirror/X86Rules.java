@@ -17,7 +17,6 @@ import io.kvmirq.arch.apic.model.LocalApic;
 import io.kvmirq.arch.apic.model.PostingDecision;
 import io.kvmirq.arch.apic.model.PostingIrq;
 import io.kvmirq.arch.apic.model.PostingVm;
-import io.kvmirq.mirror.VcpuRun.Stage;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
@@ -147,19 +146,19 @@ final class X86Rules {
     /** The entry after a step of its vCPU's schedule. Source: {@code avic_vcpu_load}, {@code avic_vcpu_put}. */
     static PredictedIrte.AmdGuest running(
             PredictedIrte.AmdGuest entry, Optional<AvicKernel> kernel, @Nullable VcpuRun run) {
-        boolean runs = run != null && run.stage() == Stage.LOADED;
-        boolean blocks = run != null && run.stage() == Stage.BLOCKED;
+        VcpuStage stage = run == null ? new VcpuStage.InRun() : run.stage();
+        boolean known = !(stage instanceof VcpuStage.InRun);
+        OptionalInt cpu = stage instanceof VcpuStage.Loaded loaded ? OptionalInt.of(loaded.cpu()) : OptionalInt.empty();
         return new PredictedIrte.AmdGuest(
                 entry.vcpu(),
                 entry.vector(),
-                run == null ? Optional.empty() : Optional.of(runs),
-                blocks ? Optional.of(true) : logs(kernel, run),
-                run != null && runs ? OptionalInt.of(run.cpu()) : OptionalInt.empty());
+                known ? Optional.of(cpu.isPresent()) : Optional.empty(),
+                stage instanceof VcpuStage.Blocked ? Optional.of(true) : logs(kernel, known),
+                cpu);
     }
 
-    /** Of a vCPU that does not block. */
-    private static Optional<Boolean> logs(Optional<AvicKernel> kernel, @Nullable VcpuRun run) {
-        return kernel.filter(known -> known == AvicKernel.UP_TO_6_16 || run != null)
-                .map(known -> known == AvicKernel.UP_TO_6_16);
+    /** Of a vCPU that does not block, or may. */
+    private static Optional<Boolean> logs(Optional<AvicKernel> kernel, boolean known) {
+        return kernel.filter(kvm -> kvm == AvicKernel.UP_TO_6_16 || known).map(kvm -> kvm == AvicKernel.UP_TO_6_16);
     }
 }

@@ -19,11 +19,14 @@ import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.VcpuExit;
 import io.kvmirq.kvm.VcpuState;
 import io.kvmirq.kvm.Vm;
+import io.kvmirq.kvm.VmListener;
+import io.kvmirq.kvm.WatchedVcpu;
 import io.kvmirq.kvm.X86Registers;
 import io.kvmirq.recording.Faults;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.concurrent.CountDownLatch;
@@ -172,6 +175,43 @@ class VcpuRunContract extends KernelSuite {
             FutureTask<VcpuExit.Reason> run = running(vcpu);
             vcpu.kick();
             assertThat(run.get()).isEqualTo(VcpuExit.Reason.INTR);
+        }
+    }
+
+    /** A thread that looks never waits for the one that runs. */
+    @Test
+    void otherThreadsSeeWhetherTheVcpuIsInKvmRun() throws Exception {
+        open(TELLS_AND_LOOPS);
+        List<WatchedVcpu> watched = new ArrayList<>();
+        vm.addListener(new VmListener() {
+            @Override
+            public void vcpuAdded(VcpuId added) {}
+
+            @Override
+            public void vcpuWatched(WatchedVcpu added) {
+                watched.add(added);
+            }
+
+            @Override
+            public void apicIdsWidened() {}
+        });
+        try (Vcpu vcpu = vcpu()) {
+            WatchedVcpu seen = watched.get(0);
+            long first = seen.phase();
+            assertThat(WatchedVcpu.isInRun(first) || WatchedVcpu.hasRun(first)).isFalse();
+            FutureTask<VcpuExit.Reason> run = running(vcpu);
+            long inside = seen.phase();
+            assertThat(WatchedVcpu.isInRun(inside)).isTrue();
+            vcpu.kick();
+            run.get();
+            long after = seen.phase();
+            assertThat(WatchedVcpu.hasRun(after)).isTrue();
+            vcpu.moveHere();
+            vcpu.kick();
+            vcpu.run();
+            long again = seen.phase();
+            assertThat(WatchedVcpu.hasRun(again)).isTrue();
+            assertThat(List.of(first, inside, after, again)).doesNotHaveDuplicates();
         }
     }
 

@@ -108,6 +108,7 @@ class CallbacksTest {
             Map.entry("kernel.EventLoop.registerDoorbell Runnable", "handlers"),
             Map.entry("kvm.RouteTable.change Function", "changesOfRoutes"),
             Map.entry("kvm.VmListener", "vmListeners"),
+            Map.entry("mirror.VcpuPhase", "it reads a number, and may do nothing else"),
             Map.entry("pci.PassedThroughDevice$Notices", "noticesOfAPassedThroughDevice"),
             Map.entry("recording.Faults.delay Runnable", KERNEL),
             Map.entry("recording.Preload$Raw", TAPE),

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.mirror;
+
+/**
+ * The phase of a vCPU that this process runs: in KVM_RUN, or outside. A {@link Mirror} reads it at each look and before
+ * each event, so that its thread never waits for a mirror. Two objects for one vCPU are equal. Thread-safe; the methods
+ * do not wait and do not allocate.
+ */
+public interface VcpuPhase {
+    /** The number of the phase now. Each entry to KVM_RUN and each return makes a new number, never one that was. */
+    long number();
+
+    /** Whether the thread is in KVM_RUN during this phase, or about to enter it. */
+    boolean isInRun(long number);
+
+    /**
+     * Whether this phase began with a return from KVM_RUN. Otherwise the vCPU has not run, or its run failed, and
+     * the kernel may not have touched it.
+     */
+    boolean hasRun(long number);
+}

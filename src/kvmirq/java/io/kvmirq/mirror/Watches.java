@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.mirror;
+
+import io.kvmirq.VcpuId;
+import java.util.ArrayList;
+import java.util.List;
+
+/** The vCPUs whose phases a mirror reads. They change under the mirror's lock; {@link #isCurrent} needs none. */
+final class Watches {
+    private static final class Watch {
+        private final VcpuId vcpu;
+        private final VcpuPhase phase;
+        /** The number of the phase that the mirror was told last. */
+        private volatile long told;
+
+        Watch(Event.VcpuWatched watched) {
+            vcpu = watched.vcpu();
+            phase = watched.phase();
+            told = phase.number();
+        }
+
+        boolean isCurrent() {
+            return phase.number() == told;
+        }
+
+        boolean is(Event.VcpuWatched watched) {
+            return vcpu.equals(watched.vcpu()) && phase.equals(watched.phase());
+        }
+
+        Event event(long number) {
+            if (phase.isInRun(number)) {
+                return new Event.VcpuEntered(vcpu);
+            }
+            return phase.hasRun(number) ? new Event.VcpuLeft(vcpu) : new Event.VcpuOutside(vcpu);
+        }
+    }
+
+    private volatile List<Watch> all = List.of();
+
+    /** Whether no phase has changed since {@link #changes}. Does not allocate. */
+    boolean isCurrent() {
+        List<Watch> watches = all;
+        for (int i = 0; i < watches.size(); i++) {
+            if (!watches.get(i).isCurrent()) {
+                return false;
+            }
+        }
+        return true;
+    }
+
+    /** The changes since the last call. The caller marks the mirror's state as old before. */
+    List<Event> changes() {
+        List<Event> events = new ArrayList<>();
+        for (Watch watch : all) {
+            long now = watch.phase.number();
+            if (now != watch.told) {
+                watch.told = now;
+                events.add(watch.event(now));
+            }
+        }
+        return events;
+    }
+
+    /** @return the phase of a vCPU that this watches from now on; empty for each other event */
+    List<Event> meet(Event event) {
+        if (event instanceof Event.VcpuWatched watched && all.stream().noneMatch(watch -> watch.is(watched))) {
+            remove(watched.vcpu());
+            Watch added = new Watch(watched);
+            List<Watch> more = new ArrayList<>(all);
+            more.add(added);
+            all = List.copyOf(more);
+            return List.of(added.event(added.told));
+        }
+        if (event instanceof Event.VcpuRemoved removed) {
+            remove(removed.vcpu());
+        }
+        return List.of();
+    }
+
+    private void remove(VcpuId vcpu) {
+        all = all.stream().filter(watch -> !watch.vcpu.equals(vcpu)).toList();
+    }
+}

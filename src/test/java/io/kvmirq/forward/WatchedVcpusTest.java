@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.forward;
+
+import static io.kvmirq.fake.FakeExit.hlt;
+import static io.kvmirq.fake.FakeExit.ioOut;
+import static io.kvmirq.forward.ForwardWorld.message;
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import io.kvmirq.Errno;
+import io.kvmirq.VcpuId;
+import io.kvmirq.fake.FakeVcpu;
+import io.kvmirq.kvm.VcpuExit;
+import io.kvmirq.mirror.Mirror;
+import io.kvmirq.mirror.PredictedIrte;
+import io.kvmirq.mirror.PredictedPid;
+import io.kvmirq.mirror.VcpuStage;
+import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.concurrent.FutureTask;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+/** A forwarding watches the vCPUs that this process runs. */
+class WatchedVcpusTest {
+    private static final VcpuId FIRST = new VcpuId(0);
+
+    @ParameterizedTest
+    @CsvSource({"vtd-posting, true", "'6.12,vtd-posting', false"})
+    void descriptorOfAVcpuThatRanAndLeftIsKnown(String profile, boolean suppressed) {
+        try (ForwardWorld world = new ForwardWorld(profile);
+                Forwarding forwarding = Forwarding.of(world.vm, world.device)) {
+            world.fake.vcpu(0).exits(ioOut(0x3f8, 1, 'A'));
+            forwarding.forward(world.device.msix().get(0), message(0x31));
+            assertThat(forwarding.mirror().now().pid(FIRST)).isEmpty();
+            world.first.run();
+            assertThat(forwarding.mirror().now().pid(FIRST))
+                    .contains(new PredictedPid(0xf2, suppressed, OptionalInt.empty()));
+        }
+    }
+
+    /** Runs the first vCPU, which halts and sleeps, in a thread of its own. */
+    private static FutureTask<VcpuExit.Reason> asleep(ForwardWorld world) {
+        FutureTask<VcpuExit.Reason> run = new FutureTask<>(() -> {
+            world.first.moveHere();
+            return world.first.run().reason();
+        });
+        world.fake.vcpu(0).exits(hlt());
+        new Thread(run, "runner").start();
+        FakeVcpu hardware = world.fake.vcpus().get(0);
+        while (hardware.state() != FakeVcpu.State.BLOCKED && !run.isDone()) {
+            Thread.onSpinWait();
+        }
+        assertThat(run).isNotDone();
+        return run;
+    }
+
+    @Test
+    void descriptorIsUnknownInKvmRun() throws Exception {
+        try (ForwardWorld world = new ForwardWorld("vtd-posting");
+                Forwarding forwarding = Forwarding.of(world.vm, world.device)) {
+            Mirror mirror = forwarding.mirror();
+            forwarding.forward(world.device.msix().get(0), message(0x31));
+            FutureTask<VcpuExit.Reason> run = asleep(world);
+            assertThat(mirror.now().pid(FIRST)).isEmpty();
+            assertThat(mirror.now().stage(FIRST)).contains(new VcpuStage.InRun());
+            world.first.kick();
+            assertThat(run.get()).isEqualTo(VcpuExit.Reason.INTR);
+            assertThat(mirror.now().pid(FIRST)).contains(new PredictedPid(0xf2, true, OptionalInt.empty()));
+        }
+    }
+
+    private static Optional<Boolean> isRun(ForwardedIrq irq) {
+        return ((PredictedIrte.AmdGuest) irq.forwarding()
+                        .mirror()
+                        .irq(irq.event().id())
+                        .orElseThrow()
+                        .irte()
+                        .orElseThrow())
+                .isRun();
+    }
+
+    @Test
+    void entryOfAVcpuInKvmRunIsUnknown() throws Exception {
+        try (ForwardWorld world = new ForwardWorld("amd-avic");
+                Forwarding forwarding = Forwarding.of(world.vm, world.device)) {
+            ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), message(0x31));
+            assertThat(isRun(irq)).contains(false);
+            FutureTask<VcpuExit.Reason> run = asleep(world);
+            assertThat(isRun(irq)).isEmpty();
+            world.first.kick();
+            run.get();
+            assertThat(isRun(irq)).contains(false);
+        }
+    }
+
+    /** KVM_RUN may have failed before it loaded the vCPU. */
+    @Test
+    void runThatFailsLeavesTheDescriptorUnknown() {
+        try (ForwardWorld world = new ForwardWorld("vtd-posting");
+                Forwarding forwarding = Forwarding.of(world.vm, world.device)) {
+            world.fake.vcpu(0).exits(ioOut(0x3f8, 1, 'A'), ioOut(0x3f8, 1, 'B'));
+            forwarding.forward(world.device.msix().get(0), message(0x31));
+            world.first.run();
+            world.faults.fail("KVM_RUN", 1, Errno.EIO);
+            assertThatThrownBy(world.first::run).hasMessageContaining("EIO");
+            assertThat(forwarding.mirror().now().pid(FIRST)).isEmpty();
+            world.first.run();
+            assertThat(forwarding.mirror().now().pid(FIRST)).isPresent();
+        }
+    }
+}
