@@ -2,10 +2,22 @@
 package io.kvmirq.forward;
 
 import io.kvmirq.kvm.WatchedVcpu;
+import io.kvmirq.mirror.LapicSample;
 import io.kvmirq.mirror.VcpuPhase;
+import java.util.Optional;
 
-/** The phase of a vCPU of {@link io.kvmirq.kvm}, for a mirror. */
-record WatchedPhase(WatchedVcpu vcpu) implements VcpuPhase {
+/** A vCPU of {@link io.kvmirq.kvm}, for a mirror. */
+final class WatchedPhase implements VcpuPhase {
+    private final WatchedVcpu vcpu;
+    private volatile Converted last = new Converted(Optional.empty(), Optional.empty());
+
+    /** Made once for each sample. */
+    private record Converted(Optional<WatchedVcpu.Lapic> from, Optional<LapicSample> to) {}
+
+    WatchedPhase(WatchedVcpu vcpu) {
+        this.vcpu = vcpu;
+    }
+
     @Override
     public long number() {
         return vcpu.phase();
@@ -19,5 +31,42 @@ record WatchedPhase(WatchedVcpu vcpu) implements VcpuPhase {
     @Override
     public boolean hasRun(long number) {
         return WatchedVcpu.hasRun(number);
+    }
+
+    @Override
+    public void askForLapic() {
+        vcpu.askForLapic();
+    }
+
+    @Override
+    public Optional<LapicSample> lapic() {
+        Optional<WatchedVcpu.Lapic> now = vcpu.lapic();
+        Converted known = last;
+        if (!known.from.equals(now)) {
+            known = new Converted(now, now.map(this::sample));
+            last = known;
+        }
+        return known.to;
+    }
+
+    private LapicSample sample(WatchedVcpu.Lapic from) {
+        return LapicSample.of(
+                vcpu.id(),
+                from.apicBase(),
+                from.id(),
+                from.logicalId(),
+                from.logicalFormat(),
+                from.spurious(),
+                from.taken());
+    }
+
+    @Override
+    public boolean equals(Object other) {
+        return other instanceof WatchedPhase phase && phase.vcpu == vcpu;
+    }
+
+    @Override
+    public int hashCode() {
+        return vcpu.hashCode();
     }
 }

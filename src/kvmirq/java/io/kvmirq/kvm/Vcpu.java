@@ -2,6 +2,7 @@
 package io.kvmirq.kvm;
 
 import io.kvmirq.InterruptVector;
+import io.kvmirq.KernelException;
 import io.kvmirq.Ppi;
 import io.kvmirq.VcpuId;
 import io.kvmirq.backend.Buffers;
@@ -12,6 +13,7 @@ import io.kvmirq.kernel.Undo;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiArm64;
 import java.nio.ByteBuffer;
+import java.time.Instant;
 import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
@@ -553,10 +555,32 @@ public final class Vcpu implements AutoCloseable {
             if (reason != NO_EXIT) {
                 exit.become(reason);
                 withinInstruction = exit.isWithinInstruction();
+                if (watched.isAsked()) {
+                    watched.answer(sampledLapic());
+                }
             }
         } finally {
             watched.leaves(reason != NO_EXIT);
             kick.left();
+        }
+    }
+
+    /** KVM loads the vCPU for this call, too, so that it is part of the run. Never fails. */
+    private Optional<WatchedVcpu.Lapic> sampledLapic() {
+        if (calls.vm().isArm64()) {
+            return Optional.empty();
+        }
+        try {
+            readLapic(lapic);
+            return Optional.of(new WatchedVcpu.Lapic(
+                    exit.apicBase(),
+                    lapic.get(X86Lapic.Name.ID),
+                    lapic.get(X86Lapic.Name.LDR),
+                    lapic.get(X86Lapic.Name.DFR),
+                    lapic.get(X86Lapic.Name.SVR),
+                    Instant.now()));
+        } catch (KernelException e) {
+            return Optional.empty(); // the VM has no LAPICs in the kernel
         }
     }
 

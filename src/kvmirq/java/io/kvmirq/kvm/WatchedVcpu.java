@@ -2,12 +2,16 @@
 package io.kvmirq.kvm;
 
 import io.kvmirq.VcpuId;
+import java.time.Instant;
+import java.util.Optional;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicLong;
 
 /**
- * What other threads may see of a {@link Vcpu} while its thread runs it: whether the thread is in KVM_RUN. Only {@link
- * Vcpu#run} counts: KVM_RUN by another way, such as {@link Vcpu#fd}, is not seen. So is no other call on the vCPU, which
- * KVM loads for the time of the call. Thread-safe; the methods neither wait nor allocate.
+ * The part of a {@link Vcpu} that other threads may read while its thread runs it: whether the thread is in KVM_RUN, and
+ * the ids of the LAPIC, if they ask. Only {@link Vcpu#run} counts as KVM_RUN, not one by {@link Vcpu#fd}. KVM loads the
+ * vCPU for each other call on it, too, such as {@link Vcpu#registers}: that is not shown. Thread-safe; the methods neither
+ * wait nor allocate.
  */
 public final class WatchedVcpu {
     /** Bits 1:0 of a phase's number, in KVM_RUN. The bits above count the runs. */
@@ -22,6 +26,23 @@ public final class WatchedVcpu {
     private final VcpuId id;
     /** Written by the vCPU's thread, by opaque stores. */
     private final AtomicLong phase = new AtomicLong(NOT_RUN);
+
+    /** Set by any thread, cleared by the vCPU's, by opaque stores. */
+    private final AtomicBoolean asked = new AtomicBoolean();
+
+    private volatile Optional<Lapic> lapic = Optional.empty();
+
+    /**
+     * Registers of a LAPIC that decide which messages it takes (x86).
+     *
+     * @param apicBase IA32_APIC_BASE: bit 11 the LAPIC is on, bit 10 it is in x2APIC mode
+     * @param id the register ID
+     * @param logicalId the register LDR
+     * @param logicalFormat the register DFR
+     * @param spurious the register SVR; bit 8 enables the LAPIC
+     * @param taken when they were read
+     */
+    public record Lapic(long apicBase, int id, int logicalId, int logicalFormat, int spurious, Instant taken) {}
 
     WatchedVcpu(VcpuId id) {
         this.id = id;
@@ -50,7 +71,34 @@ public final class WatchedVcpu {
         return (phase & KIND) == HAS_RUN;
     }
 
+    /**
+     * Asks for the registers of the LAPIC. The vCPU's thread reads them once, at the next return from {@link Vcpu#run}: by
+     * KVM_GET_LAPIC, which takes a microsecond or so. Without a LAPIC in the kernel there are none.
+     */
+    public void askForLapic() {
+        if (!isAsked()) {
+            asked.setOpaque(true);
+        }
+    }
+
+    /** The registers that were read last; the same object until they are read again. */
+    public Optional<Lapic> lapic() {
+        return lapic;
+    }
+
     // The thread of the vCPU
+
+    boolean isAsked() {
+        return asked.getOpaque();
+    }
+
+    /** @param read empty if the vCPU has no LAPIC in the kernel */
+    void answer(Optional<Lapic> read) {
+        asked.setOpaque(false);
+        if (read.isPresent()) {
+            lapic = read;
+        }
+    }
 
     /** Before KVM_RUN. A full fence must follow, so that no other thread sees an earlier phase while KVM runs the vCPU. */
     void enters() {

@@ -285,6 +285,13 @@ public sealed interface Event {
      */
     record VcpuUnseen(VcpuId vcpu) implements Event {}
 
+    /**
+     * x86: the ids that the guest has given the LAPIC of a vCPU. A logical message is predicted when they are known of all
+     * vCPUs. The mirror takes them from the vCPUs that it watches; a VMM that runs its vCPUs in another way reads
+     * KVM_GET_LAPIC and the {@code apic_base} of {@code struct kvm_run}.
+     */
+    record LapicSampled(VcpuId vcpu, LapicSample sample) implements Event {}
+
     /** arm64: the VM has an ITS. */
     record ItsAdded(long its) implements Event {}
 

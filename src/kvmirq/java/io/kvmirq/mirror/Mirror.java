@@ -26,6 +26,8 @@ public final class Mirror {
     private final List<List<Event>> waiting = new ArrayList<>();
     /** Whether the state has all events. */
     private volatile boolean current = true;
+    /** Whether the VM has a logical message, so that a look asks for the ids of LAPICs. */
+    private volatile boolean asks;
     /** Null from an event to the next look. */
     private volatile @Nullable Snapshot now;
 
@@ -83,6 +85,7 @@ public final class Mirror {
         List<List<Event>> taken = List.copyOf(waiting);
         waiting.clear();
         taken.forEach(events -> events.forEach(state::fold));
+        asks = followsVcpus && state.hasLogicalMessage();
         current = true;
     }
 
@@ -92,7 +95,16 @@ public final class Mirror {
      */
     public Snapshot now() {
         Snapshot known = watches.isCurrent() ? now : null;
-        return known == null ? taken() : known;
+        Snapshot found = known == null ? taken() : known;
+        ask();
+        return found;
+    }
+
+    /** The next look finds what was asked for. */
+    private void ask() {
+        if (asks) {
+            watches.askForLapics();
+        }
     }
 
     private synchronized Snapshot taken() {
@@ -115,6 +127,7 @@ public final class Mirror {
         if (!watches.isCurrent() || !current) {
             foldNow();
         }
+        ask();
         return state.at(event).irq();
     }
 }

@@ -20,16 +20,19 @@ public final class Snapshot {
     private final Optional<ApicvKernel> descriptors;
 
     private final Map<Producer, HeldMessage> held;
+    private final Map<VcpuId, LapicSample> lapics;
 
     Snapshot(
             Map<EventFdId, Ends> ends,
             Map<VcpuId, VcpuRun> runs,
             Optional<ApicvKernel> descriptors,
-            Map<Producer, HeldMessage> held) {
+            Map<Producer, HeldMessage> held,
+            Map<VcpuId, LapicSample> lapics) {
         this.ends = ends;
         this.runs = runs;
         this.descriptors = descriptors;
         this.held = held;
+        this.lapics = lapics;
     }
 
     /**
@@ -83,6 +86,14 @@ public final class Snapshot {
                                 .filter(one -> one.device().equals(device))
                                 .isPresent())
                 .findFirst();
+    }
+
+    /**
+     * The ids of a vCPU's LAPIC, by which logical messages are predicted, and when they were read. Empty if they were
+     * not: a mirror asks for them while the VM has a logical message.
+     */
+    public Optional<LapicSample> lapic(VcpuId vcpu) {
+        return Optional.ofNullable(lapics.get(vcpu));
     }
 
     /** Where a vCPU stands in its schedule; empty if no event said. */

@@ -13,6 +13,7 @@ import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.arch.apic.model.ApicMessage;
 import io.kvmirq.arch.apic.model.Destinations;
 import io.kvmirq.arch.apic.model.LapicIds;
+import io.kvmirq.arch.apic.model.LocalApic;
 import io.kvmirq.arch.apic.model.PostingIrq;
 import io.kvmirq.arch.apic.model.PostingVm;
 import java.util.ArrayList;
@@ -55,6 +56,7 @@ final class State {
     final Set<VcpuId> vcpus = new TreeSet<>(Comparator.comparingInt(VcpuId::number));
     PostingVm vm = new PostingVm(false, false, new Destinations<>(List.of(), false, true, true), Set.of());
     final ArmVm arm = new ArmVm();
+    private final SampledLapics lapics = new SampledLapics();
     /** Devices that are in no domain of type UNMANAGED. */
     private final Set<DeviceName> outside = new HashSet<>();
 
@@ -86,7 +88,7 @@ final class State {
     }
 
     Snapshot snapshot() {
-        return new Snapshot(new HashMap<>(ends), new HashMap<>(runs), descriptors(), Map.copyOf(held));
+        return new Snapshot(new HashMap<>(ends), new HashMap<>(runs), descriptors(), Map.copyOf(held), lapics.copy());
     }
 
     void fold(Event event) {
@@ -102,6 +104,7 @@ final class State {
             }
         } else if (event instanceof Event.VcpuRemoved removed) {
             runs.remove(removed.vcpu());
+            lapics.remove(removed.vcpu());
             if (vcpus.remove(removed.vcpu())) {
                 vcpus(removed.vcpu(), vcpus.isEmpty());
             }
@@ -146,6 +149,10 @@ final class State {
             run(entered.vcpu(), new VcpuRun(new VcpuStage.InRun(), false));
         } else if (event instanceof Event.VcpuOutside outside) {
             run(outside.vcpu(), new VcpuRun(new VcpuStage.Left(), false));
+        } else if (event instanceof Event.LapicSampled sampled) {
+            if (lapics.put(sampled.vcpu(), sampled.sample())) {
+                become(withDestinations(vm.apicIds32Bit()));
+            }
         } else if (event instanceof Event.ItsAdded added) {
             arm.addIts(ArmVm.doorbell(added.its()));
         } else if (event instanceof Event.EventMapped mapped) {
@@ -170,22 +177,34 @@ final class State {
 
     private void widen() {
         if (!vm.apicIds32Bit()) {
-            become(new PostingVm(vm.lapicsInKernel(), true, destinations(true), vm.inhibits()));
+            become(withDestinations(true));
         }
     }
 
     private void endQuirk() {
         if (quirk) {
             quirk = false;
-            become(new PostingVm(
-                    vm.lapicsInKernel(), vm.apicIds32Bit(), destinations(vm.apicIds32Bit()), vm.inhibits()));
+            become(withDestinations(vm.apicIds32Bit()));
         }
     }
 
-    private Destinations<LapicIds> destinations(boolean apicIds32Bit) {
+    private PostingVm withDestinations(boolean apicIds32Bit) {
         boolean x2apic = !quirk && vcpus.contains(NAMED_AS_BROADCAST);
-        return new Destinations<>(
-                vcpus.stream().map(vcpu -> lapic(vcpu, x2apic)).toList(), apicIds32Bit, quirk, true);
+        List<? extends LocalApic> all = unsampled().isEmpty()
+                ? lapics.of(vcpus)
+                : vcpus.stream().map(vcpu -> lapic(vcpu, x2apic)).toList();
+        Destinations<LocalApic> destinations = new Destinations<>(List.copyOf(all), apicIds32Bit, quirk, true);
+        return new PostingVm(vm.lapicsInKernel(), apicIds32Bit, destinations, vm.inhibits());
+    }
+
+    /** A vCPU whose LAPIC has ids that are not known. */
+    Optional<VcpuId> unsampled() {
+        return lapics.missing(vcpus);
+    }
+
+    /** Whether a message has a logical destination, which the ids of LAPICs decide. */
+    boolean hasLogicalMessage() {
+        return aimed.containsKey(Verdict.LOGICAL);
     }
 
     private static LapicIds lapic(VcpuId vcpu, boolean x2apic) {
@@ -236,12 +255,13 @@ final class State {
 
     /** @param all whether the first vCPU came, or the last one went: then no destination was known, or is */
     private void vcpus(VcpuId one, boolean all) {
-        vm = new PostingVm(vm.lapicsInKernel(), vm.apicIds32Bit(), destinations(vm.apicIds32Bit()), vm.inhibits());
-        if (all) {
+        vm = withDestinations(vm.apicIds32Bit());
+        if (all || !lapics.isEmpty()) {
             ends.values().forEach(this::predict);
         } else {
             predict(aimedAt(one.number()));
             predict(aimedAt(Verdict.ANY));
+            predict(aimedAt(Verdict.LOGICAL));
         }
     }
 
@@ -304,7 +324,7 @@ final class State {
 
     private void follow(VcpuId vcpu, @Nullable VcpuRun run) {
         if (host instanceof MirrorHost.X86 x86) {
-            Stream.of(aimedAt(vcpu.number()), aimedAt(Verdict.ANY))
+            Stream.of(aimedAt(vcpu.number()), aimedAt(Verdict.ANY), aimedAt(Verdict.LOGICAL))
                     .flatMap(Collection::stream)
                     .flatMap(event -> at(event).irq().stream())
                     .filter(irq -> irq.vcpu().equals(Optional.of(vcpu)))

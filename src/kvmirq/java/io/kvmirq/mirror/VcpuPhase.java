@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.mirror;
 
+import java.util.Optional;
+
 /**
- * The phase of a vCPU that this process runs: in KVM_RUN, or outside. A {@link Mirror} reads it at each look and before
+ * The phase of a vCPU that this process runs: in KVM_RUN, or outside; and its LAPIC, when it was asked for. A {@link Mirror} reads it at each look and before
  * each event, so that its thread never waits for a mirror. Two objects for one vCPU are equal. Thread-safe; the methods
  * do not wait and do not allocate.
  */
@@ -18,4 +20,15 @@ public interface VcpuPhase {
      * the kernel may not have touched it.
      */
     boolean hasRun(long number);
+
+    /**
+     * Asks the vCPU's thread to read the LAPIC's registers at its next return from KVM_RUN. A mirror asks at each look
+     * while the VM has a logical message.
+     */
+    default void askForLapic() {}
+
+    /** The last sample of the LAPIC, the same object until there is a new one. */
+    default Optional<LapicSample> lapic() {
+        return Optional.empty();
+    }
 }

@@ -18,6 +18,8 @@ record Verdict(
         long aim) {
     /** The message names several vCPUs, or there is none: every change of the vCPUs may change the verdict. */
     static final long ANY = -1;
+    /** The message has a logical destination: as {@link #ANY}, and so may the ids that the guest gives LAPICs. */
+    static final long LOGICAL = -2;
 
     Verdict with(Posting other) {
         return new Verdict(other, vcpu, irte, listRegister, aim);

@@ -4,6 +4,7 @@ package io.kvmirq.mirror;
 import io.kvmirq.VcpuId;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 
 /** The vCPUs whose phases a mirror reads. They change under the mirror's lock; {@link #isCurrent} needs none. */
 final class Watches {
@@ -12,6 +13,8 @@ final class Watches {
         private final VcpuPhase phase;
         /** The number of the phase that the mirror was told last. */
         private volatile long told;
+        /** The sample of the LAPIC that the mirror was told last. */
+        private volatile Optional<LapicSample> lapic = Optional.empty();
 
         Watch(Event.VcpuWatched watched) {
             vcpu = watched.vcpu();
@@ -20,7 +23,7 @@ final class Watches {
         }
 
         boolean isCurrent() {
-            return phase.number() == told;
+            return phase.number() == told && phase.lapic().equals(lapic);
         }
 
         boolean is(Event.VcpuWatched watched) {
@@ -57,8 +60,21 @@ final class Watches {
                 watch.told = now;
                 events.add(watch.event(now));
             }
+            Optional<LapicSample> lapic = watch.phase.lapic();
+            if (!lapic.equals(watch.lapic)) {
+                watch.lapic = lapic;
+                lapic.ifPresent(sample -> events.add(new Event.LapicSampled(watch.vcpu, sample)));
+            }
         }
         return events;
+    }
+
+    /** Asks each vCPU for its LAPIC. Does not allocate. */
+    void askForLapics() {
+        List<Watch> watches = all;
+        for (int i = 0; i < watches.size(); i++) {
+            watches.get(i).phase.askForLapic();
+        }
     }
 
     /** @return the phase of a vCPU that this watches from now on; empty for each other event */

@@ -17,6 +17,7 @@ import io.kvmirq.arch.apic.model.LocalApic;
 import io.kvmirq.arch.apic.model.PostingDecision;
 import io.kvmirq.arch.apic.model.PostingIrq;
 import io.kvmirq.arch.apic.model.PostingVm;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
@@ -44,13 +45,14 @@ final class X86Rules {
         Optional<Integer> destination = message.filter(found -> !found.logical())
                 .map(found -> found.destination(state.vm.apicIds32Bit()))
                 .filter(found -> found >= 0 && (found != ApicMessage.BROADCAST || !state.quirk) && found <= VcpuId.MAX);
-        boolean known =
-                message.isEmpty() || !state.vcpus.isEmpty() && !message.get().logical();
+        boolean logical = message.filter(ApicMessage::logical).isPresent();
+        boolean known = message.isEmpty()
+                || !state.vcpus.isEmpty() && (!logical || state.unsampled().isEmpty());
         PostingDecision decision = known
                 ? PostingDecision.of(host.host(), state.vm, irq)
                 : PostingDecision.of(host.host(), standIn(host.host(), state.vm), named(irq));
         Optional<VcpuId> vcpu = known ? single(host.host(), state.vm, message) : destination.map(VcpuId::new);
-        long aim = destination.map(Integer::longValue).orElse(Verdict.ANY);
+        long aim = destination.map(Integer::longValue).orElse(logical ? Verdict.LOGICAL : Verdict.ANY);
         if (decision instanceof PostingDecision.Unposted unposted) {
             boolean listed = unposted.reason() == PostingObstacle.INHIBITED && obstacle.isEmpty();
             Optional<PredictedIrte> entry = irq.producer() && unposted.reason() != PostingObstacle.NO_REMAPPING
@@ -73,7 +75,7 @@ final class X86Rules {
                         host.avic(),
                         state.runs.get(vcpu.get()));
         return new Verdict(
-                new Posting.Posted(new Posting.ToVcpu(vcpu.get(), posted.vector()), note(posted)),
+                new Posting.Posted(new Posting.ToVcpu(vcpu.get(), posted.vector()), note(posted, logical)),
                 vcpu,
                 Optional.of(irte),
                 Optional.empty(),
@@ -124,14 +126,19 @@ final class X86Rules {
                 : "no vCPU of the VM is known, and " + destination + " need not be the number of one";
     }
 
-    private static Optional<String> note(PostingDecision.Posted posted) {
-        return posted.inhibits().isEmpty()
-                ? Optional.empty()
-                : Optional.of("software takes the vector to the guest at the next entry, since "
-                        + posted.inhibits().stream()
-                                .sorted()
-                                .map(InhibitReason::cause)
-                                .collect(Collectors.joining("; ")));
+    private static Optional<String> note(PostingDecision.Posted posted, boolean logical) {
+        List<String> notes = new ArrayList<>();
+        if (!posted.inhibits().isEmpty()) {
+            notes.add("software takes the vector to the guest at the next entry, since "
+                    + posted.inhibits().stream()
+                            .sorted()
+                            .map(InhibitReason::cause)
+                            .collect(Collectors.joining("; ")));
+        }
+        if (logical) {
+            notes.add("the guest's LAPICs had this logical destination when they were sampled");
+        }
+        return notes.isEmpty() ? Optional.empty() : Optional.of(String.join("; ", notes));
     }
 
     private static PredictedIrte remapped(MirrorHost.X86 host) {

@@ -21,6 +21,7 @@ import io.kvmirq.kvm.VcpuState;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.kvm.VmListener;
 import io.kvmirq.kvm.WatchedVcpu;
+import io.kvmirq.kvm.X86Lapic;
 import io.kvmirq.kvm.X86Registers;
 import io.kvmirq.recording.Faults;
 import java.nio.ByteBuffer;
@@ -178,12 +179,10 @@ class VcpuRunContract extends KernelSuite {
         }
     }
 
-    /** A thread that looks never waits for the one that runs. */
-    @Test
-    void otherThreadsSeeWhetherTheVcpuIsInKvmRun() throws Exception {
-        open(TELLS_AND_LOOPS);
+    /** The part of the first vCPU that other threads may read. */
+    private static WatchedVcpu watched(Vm of) {
         List<WatchedVcpu> watched = new ArrayList<>();
-        vm.addListener(new VmListener() {
+        of.addListener(new VmListener() {
             @Override
             public void vcpuAdded(VcpuId added) {}
 
@@ -195,8 +194,15 @@ class VcpuRunContract extends KernelSuite {
             @Override
             public void apicIdsWidened() {}
         });
+        return watched.get(0);
+    }
+
+    /** A thread that looks never waits for the one that runs. */
+    @Test
+    void otherThreadsSeeWhetherTheVcpuIsInKvmRun() throws Exception {
+        open(TELLS_AND_LOOPS);
         try (Vcpu vcpu = vcpu()) {
-            WatchedVcpu seen = watched.get(0);
+            WatchedVcpu seen = watched(vm);
             long first = seen.phase();
             assertThat(WatchedVcpu.isInRun(first) || WatchedVcpu.hasRun(first)).isFalse();
             FutureTask<VcpuExit.Reason> run = running(vcpu);
@@ -212,6 +218,43 @@ class VcpuRunContract extends KernelSuite {
             long again = seen.phase();
             assertThat(WatchedVcpu.hasRun(again)).isTrue();
             assertThat(List.of(first, inside, after, again)).doesNotHaveDuplicates();
+        }
+    }
+
+    /** By the thread of the vCPU, at its next return from KVM_RUN. */
+    @Test
+    void lapicIsReadOnceForEachTimeThatAThreadAsks() {
+        open("e682ebfc"); // out %al, $PORT; jmp to it
+        try (Vcpu vcpu = vcpu()) {
+            vcpu.setLapic(vcpu.lapic().set(X86Lapic.Name.LDR, 0x2 << 24));
+            WatchedVcpu seen = watched(vm);
+            vcpu.run();
+            assertThat(seen.lapic()).isEmpty();
+            seen.askForLapic();
+            assertThat(seen.lapic()).isEmpty();
+            vcpu.run();
+            WatchedVcpu.Lapic read = seen.lapic().orElseThrow();
+            assertThat(read.apicBase()).isEqualTo(0xfee00900L);
+            assertThat(read.id()).isZero();
+            assertThat(read.logicalId()).isEqualTo(0x2 << 24);
+            assertThat(read.logicalFormat()).isEqualTo(-1);
+            vcpu.run();
+            assertThat(seen.lapic()).containsSame(read);
+        }
+    }
+
+    @Test
+    void vcpuWithoutALapicInTheKernelAnswersNothing() {
+        open("e682ebfc"); // out %al, $PORT; jmp to it
+        try (Vm bare = Vm.create(opened);
+                GuestMemory ram = bare.addMemory(0, 0xf000);
+                Vcpu vcpu = bare.createVcpu(new VcpuId(0))) {
+            ram.mapping().put(START, HexFormat.of().parseHex("e682ebfc"));
+            vcpu.startAt(START, 0x8000);
+            WatchedVcpu seen = watched(bare);
+            seen.askForLapic();
+            assertThat(vcpu.run().reason()).isEqualTo(VcpuExit.Reason.IO);
+            assertThat(seen.lapic()).isEmpty();
         }
     }
 

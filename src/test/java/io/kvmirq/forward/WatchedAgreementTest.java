@@ -14,8 +14,10 @@ import io.kvmirq.fake.FakeVcpu;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.VcpuExit;
 import io.kvmirq.kvm.VcpuState;
+import io.kvmirq.kvm.X86Lapic;
 import io.kvmirq.mirror.Event;
 import io.kvmirq.mirror.Mirror;
+import io.kvmirq.mirror.Posting;
 import io.kvmirq.mirror.PredictedIrq;
 import io.kvmirq.mirror.PredictedIrte;
 import io.kvmirq.mirror.PredictedPid;
@@ -39,12 +41,15 @@ class WatchedAgreementTest {
     private static final int PROGRAMS = Integer.getInteger("kvmirq.test.programs", 40);
     private static final int STEPS = 40;
     private static final int CPUS = 4;
+    /** The bit of a message's address. */
+    private static final long LOGICAL = 1 << 2;
 
     /** Fields that were compared, so that "unknown" does not pass for agreement. */
     private static final class Seen {
         private int descriptors;
         private int entries;
         private int inRun;
+        private int logical;
     }
 
     private static final class Play implements AutoCloseable {
@@ -68,6 +73,8 @@ class WatchedAgreementTest {
                 world.vm.setPitReinjection(false);
             }
             world.second.setState(VcpuState.RUNNABLE);
+            giveLogicalId(world.first, 0x1);
+            giveLogicalId(world.second, 0x2);
             this.forwarding = Forwarding.of(world.vm, world.device);
             this.mirror = forwarding.mirror();
             if (profile.contains("inhibited")) {
@@ -85,9 +92,15 @@ class WatchedAgreementTest {
 
         private MsiMessage message() {
             int vector = 0x30 + random.nextInt(8);
-            return random.nextInt(6) == 0
-                    ? MsiMessage.nmiTo(new VcpuId(random.nextInt(2)))
-                    : ForwardWorld.to(random.nextInt(2), vector);
+            return switch (random.nextInt(6)) {
+                case 0 -> MsiMessage.nmiTo(new VcpuId(random.nextInt(2)));
+                case 1 -> new MsiMessage(0xfee00000L | 1 + random.nextInt(3) << 12 | LOGICAL, vector);
+                default -> ForwardWorld.to(random.nextInt(2), vector);
+            };
+        }
+
+        private static void giveLogicalId(Vcpu vcpu, int id) {
+            vcpu.setLapic(vcpu.lapic().set(X86Lapic.Name.LDR, id << 24).set(X86Lapic.Name.DFR, -1));
         }
 
         String step() throws ExecutionException, InterruptedException {
@@ -202,11 +215,21 @@ class WatchedAgreementTest {
             irqs.forEach((vector, irq) -> {
                 FakeIrte real = world.hardware.irte(vector);
                 PredictedIrq predicted = mirror.now().of(irq.event().id()).orElseThrow();
+                if (predicted.posting() instanceof Posting.Unknown) {
+                    return;
+                }
                 PredictedIrte entry = predicted.irte().orElseThrow();
+                seen.logical += (irq.message().orElseThrow().address() & LOGICAL) != 0 ? 1 : 0;
                 String[] words = real.words().split(" ");
                 assertThat(entry.agrees(word(words[1]), word(words[2])))
                         .as("%s beside %s", entry, real)
                         .isTrue();
+                if (predicted.posting() instanceof Posting.Posted posted) {
+                    assertThat(posted.what())
+                            .isEqualTo(new Posting.ToVcpu(
+                                    real.vcpu().orElseThrow(),
+                                    real.guestVector().orElseThrow()));
+                }
                 if (entry instanceof PredictedIrte.AmdGuest guest) {
                     boolean inRun = asleep.containsKey(guest.vcpu().number());
                     assertThat(guest.isRun().isPresent() && inRun).isFalse();
@@ -272,6 +295,7 @@ class WatchedAgreementTest {
             }
         }
         assertThat(seen.inRun).isPositive();
+        assertThat(seen.logical).as("logical messages").isPositive();
         assertThat(seen.descriptors > 0).as("descriptors").isEqualTo(profile.contains("vtd"));
         assertThat(seen.entries > 0).as("entries in guest mode").isEqualTo(profile.endsWith("amd-avic"));
     }

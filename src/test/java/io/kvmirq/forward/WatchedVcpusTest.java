@@ -8,10 +8,15 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.kvmirq.Errno;
+import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
 import io.kvmirq.fake.FakeVcpu;
+import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.VcpuExit;
+import io.kvmirq.kvm.VcpuState;
+import io.kvmirq.kvm.X86Lapic;
 import io.kvmirq.mirror.Mirror;
+import io.kvmirq.mirror.Posting;
 import io.kvmirq.mirror.PredictedIrte;
 import io.kvmirq.mirror.PredictedPid;
 import io.kvmirq.mirror.VcpuStage;
@@ -108,6 +113,55 @@ class WatchedVcpusTest {
             assertThat(forwarding.mirror().now().pid(FIRST)).isEmpty();
             world.first.run();
             assertThat(forwarding.mirror().now().pid(FIRST)).isPresent();
+        }
+    }
+
+    /** As Linux writes it on few vCPUs. */
+    private static MsiMessage logical(int destination, int vector) {
+        return new MsiMessage(0xfee00000L | destination << 12 | 1 << 2, vector);
+    }
+
+    private static void giveLogicalId(Vcpu vcpu, int id) {
+        vcpu.setLapic(vcpu.lapic().set(X86Lapic.Name.LDR, id << 24).set(X86Lapic.Name.DFR, -1));
+    }
+
+    /** A look asks, and the next return from KVM_RUN answers. */
+    @Test
+    void logicalMessageIsPredictedWhenEachVcpuHasRun() {
+        try (ForwardWorld world = new ForwardWorld("vtd-posting");
+                Forwarding forwarding = Forwarding.of(world.vm, world.device)) {
+            world.fake.vcpu(0).exits(ioOut(0x3f8, 1, 'A'), ioOut(0x3f8, 1, 'B'));
+            world.fake.vcpu(1).exits(ioOut(0x3f8, 1, 'A'), ioOut(0x3f8, 1, 'B'));
+            world.second.setState(VcpuState.RUNNABLE);
+            giveLogicalId(world.first, 0x1);
+            giveLogicalId(world.second, 0x2);
+            world.first.run();
+            world.second.run();
+            assertThat(forwarding.mirror().now().lapic(FIRST))
+                    .as("nobody asked")
+                    .isEmpty();
+            ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), logical(0x2, 0x31));
+            assertThat(irq.predicted()).isInstanceOf(Posting.Unknown.class);
+            world.first.run();
+            world.second.run();
+            assertThat(irq.predicted()).isInstanceOf(Posting.Posted.class);
+            assertThat(((Posting.Posted) irq.predicted()).what())
+                    .isEqualTo(new Posting.ToVcpu(new VcpuId(1), ForwardWorld.vector(0x31)));
+            assertThat(world.hardware.irte(0).vcpu()).contains(new VcpuId(1));
+            assertThat(forwarding.mirror().now().lapic(FIRST)).isPresent();
+        }
+    }
+
+    /** KVM_GET_LAPIC at each exit would be a cost. */
+    @Test
+    void physicalMessagesAskForNoLapic() {
+        try (ForwardWorld world = new ForwardWorld("vtd-posting");
+                Forwarding forwarding = Forwarding.of(world.vm, world.device)) {
+            world.fake.vcpu(0).exits(ioOut(0x3f8, 1, 'A'));
+            ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), message(0x31));
+            assertThat(irq.predicted()).isInstanceOf(Posting.Posted.class);
+            world.first.run();
+            assertThat(forwarding.mirror().now().lapic(FIRST)).isEmpty();
         }
     }
 }

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.mirror;
+
+import io.kvmirq.VcpuId;
+import io.kvmirq.arch.BitField;
+import io.kvmirq.arch.apic.LapicPage;
+import java.time.Instant;
+
+/**
+ * The ids that a guest has given a LAPIC, as its registers were at one moment. Immutable.
+ *
+ * @param mode as IA32_APIC_BASE says
+ * @param id the APIC id
+ * @param enabled whether the guest has switched the LAPIC on (SVR bit 8)
+ * @param logicalId the register LDR: in xAPIC mode the logical id is in bits 31:24. In x2APIC mode it does not count,
+ *     because the logical id follows from the APIC id
+ * @param logicalFormat the register DFR: all ones for the flat model. It counts in xAPIC mode
+ * @param taken when the registers were read
+ */
+public record LapicSample(Mode mode, int id, boolean enabled, int logicalId, int logicalFormat, Instant taken) {
+    /** The mode of a LAPIC, IA32_APIC_BASE bits 11:10. */
+    public enum Mode {
+        /** Off. */
+        OFF,
+        /** 8-bit ids. */
+        XAPIC,
+        /** 32-bit ids. */
+        X2APIC
+    }
+
+    private static final BitField ON = new BitField("apic_on", 11, 1);
+    private static final BitField X2APIC = new BitField("x2apic", 10, 1);
+
+    /**
+     * Decodes registers as KVM shows them. In x2APIC mode KVM gives a LAPIC the id of its vCPU.
+     *
+     * @param apicBase IA32_APIC_BASE, from {@code struct kvm_run} or KVM_GET_SREGS
+     * @param id the register ID of KVM_GET_LAPIC
+     * @param logicalId the register LDR
+     * @param logicalFormat the register DFR
+     * @param spurious the register SVR
+     */
+    public static LapicSample of(
+            VcpuId vcpu, long apicBase, int id, int logicalId, int logicalFormat, int spurious, Instant taken) {
+        Mode mode = !ON.isSet(apicBase) ? Mode.OFF : X2APIC.isSet(apicBase) ? Mode.X2APIC : Mode.XAPIC;
+        return new LapicSample(
+                mode,
+                mode == Mode.X2APIC ? vcpu.number() : (int) LapicPage.XAPIC_ID.of(Integer.toUnsignedLong(id)),
+                LapicPage.ENABLED.isSet(spurious),
+                logicalId,
+                logicalFormat,
+                taken);
+    }
+
+    /** Whether another sample has the same ids, whenever it was taken. */
+    boolean agrees(LapicSample other) {
+        return new LapicSample(mode, id, enabled, logicalId, logicalFormat, other.taken).equals(other);
+    }
+}
