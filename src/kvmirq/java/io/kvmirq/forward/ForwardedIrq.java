@@ -2,6 +2,7 @@
 package io.kvmirq.forward;
 
 import io.kvmirq.Gsi;
+import io.kvmirq.HostIrq;
 import io.kvmirq.KernelException;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.arch.intx.DirectEoiDecision;
@@ -17,6 +18,7 @@ import io.kvmirq.vfio.Armed;
 import io.kvmirq.vfio.ArmedIrq;
 import io.kvmirq.vfio.ArmedVectors;
 import io.kvmirq.vfio.DeviceIrq;
+import io.kvmirq.vfio.HostIrqs;
 import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
@@ -147,6 +149,40 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
                 .irq(event().id())
                 .map(PredictedIrq::posting)
                 .orElseGet(() -> new Posting.Unknown(irq() + " is not forwarded any more"));
+    }
+
+    /**
+     * The way of the interrupt now, without its host irq: eventfd, GSI, guest vector and vCPU, the entry field by field,
+     * and the vCPU's descriptor. Each fact says whether it was set up, is predicted or is not known.
+     */
+    public final ForwardedPath path() {
+        return path(new PathField.Unknown<>("no HostIrqs was given"));
+    }
+
+    /**
+     * As {@link #path()}, with the host irq.
+     *
+     * @param host finds it, such as {@link io.kvmirq.host.HostInterrupts}
+     */
+    public final ForwardedPath path(HostIrqs host) {
+        Objects.requireNonNull(host, "host is null");
+        return path(host.of(irq())
+                .<PathField<HostIrq>>map(PathField.Observed::new)
+                .orElseGet(() -> new PathField.Unknown<>("the host's files show no host irq of " + irq())));
+    }
+
+    private ForwardedPath path(PathField<HostIrq> hostIrq) {
+        synchronized (lock()) {
+            ForwardedPath.Ends ends = new ForwardedPath.Ends(
+                    ForwardedEvents.producer(irq()),
+                    event().id(),
+                    gsi(),
+                    message(),
+                    mechanism(),
+                    isMasked(),
+                    !forwarding.vm().isArm64());
+            return ForwardedPath.of(hostIrq, ends, forwarding.mirror().now());
+        }
     }
 
     // The mirror

@@ -3,10 +3,13 @@ package io.kvmirq.mirror;
 
 import io.kvmirq.InterruptVector;
 import io.kvmirq.VcpuId;
+import io.kvmirq.arch.Format;
 import io.kvmirq.arch.amd.GaIrte;
 import io.kvmirq.arch.amd.LegacyIrte;
 import io.kvmirq.arch.vtd.Irte;
 import io.kvmirq.arch.vtd.PostedIrte;
+import io.kvmirq.arch.vtd.RemappedIrte;
+import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.OptionalInt;
@@ -43,8 +46,28 @@ public sealed interface PredictedIrte {
         return (observedLow & lowMask()) == low() && (observedHigh & highMask()) == high();
     }
 
+    /** The layout of this form. */
+    Format format();
+
+    /** The form, in a few words. */
+    default String form() {
+        return format().title();
+    }
+
+    /** The fields of {@link #format} in its order, without reserved bits: predicted, or not and why. */
+    default List<PredictedField> fields() {
+        boolean stopped = this instanceof AmdGuest guest
+                && guest.isRun().filter(runs -> !runs).isPresent();
+        return PredictedFields.of(format(), new long[] {lowMask(), highMask()}, new long[] {low(), high()}, stopped);
+    }
+
     /** VT-d: the entry interrupts a CPU of the host. */
     record VtdRemapped() implements PredictedIrte {
+        @Override
+        public Format format() {
+            return RemappedIrte.FORMAT;
+        }
+
         @Override
         public long lowMask() {
             return Irte.PRESENT.mask() | Irte.POSTED.mask();
@@ -68,6 +91,11 @@ public sealed interface PredictedIrte {
         }
 
         @Override
+        public Format format() {
+            return PostedIrte.FORMAT;
+        }
+
+        @Override
         public long lowMask() {
             return Irte.PRESENT.mask() | Irte.POSTED.mask() | PostedIrte.URGENT.mask() | Irte.VECTOR.mask();
         }
@@ -86,6 +114,13 @@ public sealed interface PredictedIrte {
     record AmdRemapped(OptionalInt bits) implements PredictedIrte {
         public AmdRemapped {
             Objects.requireNonNull(bits, "bits is null");
+        }
+
+        @Override
+        public Format format() {
+            return bits.orElse(0) == GaIrte.REMAPPED.wordBits() * GaIrte.REMAPPED.wordCount()
+                    ? GaIrte.REMAPPED
+                    : LegacyIrte.FORMAT;
         }
 
         /** Bit 7 is reserved, and 0, in an entry of 32 bits. */
@@ -125,6 +160,11 @@ public sealed interface PredictedIrte {
         }
 
         private static final int DESTINATION_LOW_BITS = GaIrte.DESTINATION_LOW.width();
+
+        @Override
+        public Format format() {
+            return GaIrte.GUEST;
+        }
 
         @Override
         public long lowMask() {

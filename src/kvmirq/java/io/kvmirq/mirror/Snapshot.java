@@ -6,6 +6,8 @@ import io.kvmirq.EventFdId;
 import io.kvmirq.VcpuId;
 import io.kvmirq.arch.apic.Apic;
 import io.kvmirq.arch.apic.ApicvKernel;
+import java.time.Instant;
+import java.util.Comparator;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -118,5 +120,39 @@ public final class Snapshot {
                 stage instanceof VcpuStage.Preempted
                         || stage instanceof VcpuStage.Left && descriptors.get() == ApicvKernel.FROM_6_17,
                 stage instanceof VcpuStage.Loaded loaded ? OptionalInt.of(loaded.cpu()) : OptionalInt.empty()));
+    }
+
+    /**
+     * The fields of what tells hardware where a vCPU runs, each predicted, or not and why: of the posted-interrupt
+     * descriptor on Intel; on AMD of KVM's copy of the entry in AVIC's table of physical APIC ids. The hardware's table
+     * never shows that a vCPU runs if the module parameter {@code enable_ipiv} is off. Empty if no interrupt is posted to
+     * the vCPU.
+     */
+    public List<PredictedField> vcpuFields(VcpuId vcpu) {
+        Optional<PredictedIrte> entry = byVcpu(vcpu).stream()
+                .flatMap(irq -> irq.irte().stream())
+                .filter(irte -> irte instanceof PredictedIrte.VtdPosted || irte instanceof PredictedIrte.AmdGuest)
+                .findFirst();
+        if (entry.isEmpty()) {
+            return List.of();
+        }
+        return entry.get() instanceof PredictedIrte.AmdGuest guest
+                ? PredictedFields.of(guest)
+                : PredictedFields.of(pid(vcpu), unknownPid(vcpu));
+    }
+
+    private String unknownPid(VcpuId vcpu) {
+        Optional<VcpuStage> stage = stage(vcpu);
+        if (stage.isEmpty()) {
+            return "no event said how the vCPU is scheduled";
+        }
+        return stage.get() instanceof VcpuStage.InRun
+                ? "the vCPU is in KVM_RUN, and no event said whether it is loaded"
+                : "KVM may have had nothing to post when the vCPU stopped, and then leaves the descriptor as it was";
+    }
+
+    /** When the oldest of the LAPICs' ids was read; empty if none was. */
+    public Optional<Instant> lapicsTaken() {
+        return lapics.values().stream().map(LapicSample::taken).min(Comparator.naturalOrder());
     }
 }

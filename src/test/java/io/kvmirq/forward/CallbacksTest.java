@@ -40,6 +40,7 @@ import java.util.Arrays;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 import java.util.TreeSet;
 import java.util.concurrent.CopyOnWriteArrayList;
@@ -119,7 +120,7 @@ class CallbacksTest {
             Map.entry("uapi.Masking$Holder", LOCKLESS),
             Map.entry("vfio.FileHolder", "fileHolders"),
             Map.entry("vfio.FileHolder$Hold", "fileHolders"),
-            Map.entry("vfio.HostIrqs", VALUE),
+            Map.entry("vfio.HostIrqs", "hostIrqsOfAPath"),
             Map.entry("vfio.VfioDevice.addCloseListener Runnable", "closeListeners"),
             Map.entry("vfio.VfioDevice.removeCloseListener Runnable", "closeListeners"));
 
@@ -241,6 +242,18 @@ class CallbacksTest {
             called();
             return edit.add(message(0x30));
         });
+        assertFree(1);
+    }
+
+    @Test
+    void hostIrqsOfAPath() {
+        try (Forwarding forwarding = Forwarding.of(world.vm, world.device)) {
+            ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), ForwardWorld.message(0x31));
+            irq.path(one -> {
+                called();
+                return Optional.empty();
+            });
+        }
         assertFree(1);
     }
 

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.forward;
+
+import io.kvmirq.EventFdId;
+import io.kvmirq.Gsi;
+import io.kvmirq.HostIrq;
+import io.kvmirq.InterruptVector;
+import io.kvmirq.MsiMessage;
+import io.kvmirq.VcpuId;
+import io.kvmirq.mirror.Posting;
+import io.kvmirq.mirror.PredictedField;
+import io.kvmirq.mirror.PredictedIrq;
+import io.kvmirq.mirror.PredictedIrte;
+import io.kvmirq.mirror.Producer;
+import io.kvmirq.mirror.Snapshot;
+import io.kvmirq.mirror.VcpuStage;
+import java.time.Instant;
+import java.util.List;
+import java.util.Objects;
+import java.util.Optional;
+
+/**
+ * The way of a forwarded interrupt at one moment: host irq → device → guest irq. Each fact has its source: a file of the
+ * host shows it, this process set it up, the mirror predicts it, or it is unknown for a reason. Immutable.
+ *
+ * @param hostIrq the Linux interrupt that serves the device's vector
+ * @param device the device and its vector, or its line
+ * @param event the eventfd that joins the two ends
+ * @param gsi the guest's end
+ * @param vector the guest's vector (x86)
+ * @param vcpu the vCPU whose list has the interrupt
+ * @param mechanism how it reaches the guest
+ * @param masked whether the forwarding holds it back
+ * @param posting whether hardware delivers it
+ * @param entry the form of the remapping entry; empty if none is predicted
+ * @param entryFields the fields of the entry, each predicted or unknown
+ * @param stage the place of the vCPU in its schedule
+ * @param vcpuFields the fields of the vCPU's posted-interrupt descriptor, or of its AVIC entry: {@link
+ *     Snapshot#vcpuFields}
+ * @param sampled when the guest's LAPICs were read that decide about the message: the oldest of them. Empty unless the
+ *     message has a logical destination, and all are known
+ */
+public record ForwardedPath(
+        PathField<HostIrq> hostIrq,
+        Producer device,
+        EventFdId event,
+        PathField<Gsi> gsi,
+        PathField<InterruptVector> vector,
+        PathField<VcpuId> vcpu,
+        Mechanism mechanism,
+        boolean masked,
+        Posting posting,
+        Optional<String> entry,
+        List<PredictedField> entryFields,
+        PathField<VcpuStage> stage,
+        List<PredictedField> vcpuFields,
+        Optional<Instant> sampled) {
+    /** Delivery modes 0 and 1 of a message's data, fixed and lowest priority, have a vector. */
+    private static final int MODES_WITHOUT_VECTOR = 6 << 8;
+
+    private static final int VECTOR = 0xff;
+    private static final int LOGICAL = 1 << 2;
+
+    /** Copies the lists. */
+    public ForwardedPath {
+        entryFields = List.copyOf(entryFields);
+        vcpuFields = List.copyOf(vcpuFields);
+    }
+
+    /**
+     * The set-up of an interrupt, from which its path follows.
+     *
+     * @param x86 the architecture, else arm64
+     */
+    record Ends(
+            Producer device,
+            EventFdId event,
+            Optional<Gsi> gsi,
+            Optional<MsiMessage> message,
+            Mechanism mechanism,
+            boolean masked,
+            boolean x86) {
+        private boolean isLogical() {
+            return x86 && message.filter(one -> (one.address() & LOGICAL) != 0).isPresent();
+        }
+
+        private PathField<InterruptVector> vector() {
+            if (message.isEmpty()) {
+                return new PathField.Unknown<>(
+                        "a line has a pin, and the guest's interrupt controller gives it a vector");
+            }
+            if (!x86) {
+                return new PathField.Unknown<>("the guest's ITS gives the event an LPI");
+            }
+            int data = message.get().data();
+            return (data & MODES_WITHOUT_VECTOR) == 0
+                    ? new PathField.SetUp<>(new InterruptVector(data & VECTOR))
+                    : new PathField.Unknown<>("the delivery mode of the message has no vector");
+        }
+    }
+
+    static ForwardedPath of(PathField<HostIrq> hostIrq, Ends ends, Snapshot now) {
+        Optional<PredictedIrq> known = now.of(ends.event);
+        Optional<VcpuId> vcpu = known.flatMap(PredictedIrq::vcpu);
+        Optional<PredictedIrte> entry = known.flatMap(PredictedIrq::irte);
+        Posting posting =
+                known.map(PredictedIrq::posting).orElseGet(() -> new Posting.Unknown("it is not forwarded any more"));
+        return new ForwardedPath(
+                hostIrq,
+                ends.device,
+                ends.event,
+                ends.gsi
+                        .<PathField<Gsi>>map(PathField.SetUp::new)
+                        .orElseGet(() -> new PathField.Unknown<>("this process injects the interrupt, without a GSI")),
+                ends.vector(),
+                predicted(vcpu, posting.text()),
+                ends.mechanism,
+                ends.masked,
+                posting,
+                entry.map(PredictedIrte::form),
+                entry.map(PredictedIrte::fields).orElse(List.of()),
+                predicted(
+                        vcpu.flatMap(now::stage),
+                        vcpu.isPresent() ? "no event said how the vCPU is scheduled" : "no vCPU is known"),
+                vcpu.map(now::vcpuFields).orElse(List.of()),
+                ends.isLogical() && !(posting instanceof Posting.Unknown) ? now.lapicsTaken() : Optional.empty());
+    }
+
+    private static <T> PathField<T> predicted(Optional<T> value, String otherwise) {
+        return value.<PathField<T>>map(PathField.Predicted::new).orElseGet(() -> new PathField.Unknown<>(otherwise));
+    }
+
+    /** A line for each fact, for people. */
+    @Override
+    public String toString() {
+        StringBuilder text = new StringBuilder();
+        line(text, "host irq", hostIrq);
+        line(text, "device", device + " (set up)");
+        line(text, "eventfd", event + " (set up)");
+        line(text, "gsi", gsi);
+        line(text, "vector", vector);
+        line(text, "vcpu", vcpu);
+        line(text, "mechanism", mechanism.label() + (masked ? ", masked" : "") + " (set up)");
+        line(text, "posting", posting.text() + " (predicted)");
+        sampled.ifPresent(taken -> line(text, "LAPICs", "read at " + taken));
+        entry.ifPresent(form -> line(text, "entry", form + " (predicted)"));
+        entryFields.forEach(field -> line(text, "", field));
+        line(text, "schedule", stage);
+        vcpuFields.forEach(field -> line(text, "", field));
+        return text.toString();
+    }
+
+    private static void line(StringBuilder text, String name, Object value) {
+        text.append(String.format("%-10s", name))
+                .append(Objects.toString(value))
+                .append('\n');
+    }
+}

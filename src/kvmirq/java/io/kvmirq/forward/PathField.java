@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.forward;
+
+import java.util.Optional;
+
+/**
+ * A fact of a {@link ForwardedPath}, with its source. Immutable.
+ *
+ * @param <T> its value
+ */
+public sealed interface PathField<T> {
+    /** The value, whatever its source; empty if it is unknown. */
+    Optional<T> value();
+
+    /** A file of the host shows it. */
+    record Observed<T>(T seen) implements PathField<T> {
+        @Override
+        public Optional<T> value() {
+            return Optional.of(seen);
+        }
+
+        @Override
+        public String toString() {
+            return seen + " (observed)";
+        }
+    }
+
+    /** This process set it up. */
+    record SetUp<T>(T made) implements PathField<T> {
+        @Override
+        public Optional<T> value() {
+            return Optional.of(made);
+        }
+
+        @Override
+        public String toString() {
+            return made + " (set up)";
+        }
+    }
+
+    /** It follows from the set-up by the rules of kernel and hardware. */
+    record Predicted<T>(T expected) implements PathField<T> {
+        @Override
+        public Optional<T> value() {
+            return Optional.of(expected);
+        }
+
+        @Override
+        public String toString() {
+            return expected + " (predicted)";
+        }
+    }
+
+    /**
+     * Nobody told it.
+     *
+     * @param reason why, in a few words
+     */
+    record Unknown<T>(String reason) implements PathField<T> {
+        @Override
+        public Optional<T> value() {
+            return Optional.empty();
+        }
+
+        @Override
+        public String toString() {
+            return "unknown: " + reason;
+        }
+    }
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.mirror;
+
+/** A field of an entry or a descriptor, by its name in the kernel's definition. Immutable. */
+public sealed interface PredictedField {
+    /** The name of the field. */
+    String name();
+
+    /**
+     * The value follows from what the mirror was told.
+     *
+     * @param value unsigned
+     */
+    record Known(String name, long value) implements PredictedField {
+        @Override
+        public String toString() {
+            return name + "=0x" + Long.toHexString(value);
+        }
+    }
+
+    /**
+     * The mirror does not predict the field.
+     *
+     * @param reason why, in a few words
+     */
+    record Unknown(String name, String reason) implements PredictedField {
+        @Override
+        public String toString() {
+            return name + " unknown: " + reason;
+        }
+    }
+}

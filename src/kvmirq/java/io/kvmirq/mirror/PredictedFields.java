@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.mirror;
+
+import io.kvmirq.arch.BitField;
+import io.kvmirq.arch.Field;
+import io.kvmirq.arch.Format;
+import io.kvmirq.arch.amd.AvicTables;
+import io.kvmirq.arch.amd.GaIrte;
+import io.kvmirq.arch.apic.PostedInterruptDescriptor;
+import io.kvmirq.arch.vtd.PostedIrte;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+
+/** Makes fields of predictions, and says why a field is not predicted. */
+final class PredictedFields {
+    private static final String SCHEDULE = "it follows the schedule of the vCPU, which is not known now";
+    private static final String LOG =
+            "it follows the version of the kernel and the schedule of the vCPU, of which one is not known now";
+    private static final String HARDWARE = "hardware changes it with each interrupt";
+    private static final String NDST_STOPPED = "the vCPU does not run, and the field keeps an old value";
+    private static final String ADDRESS = "an address in the host's memory";
+
+    /** By the field's name. */
+    private static final Map<String, String> REASONS = Map.ofEntries(
+            Map.entry(PostedIrte.ADDRESS_LOW.name(), ADDRESS),
+            Map.entry(PostedIrte.ADDRESS_HIGH.name(), ADDRESS),
+            Map.entry(GaIrte.ROOT.name(), ADDRESS),
+            Map.entry(GaIrte.GA_TAG.name(), "KVM chooses the number of the VM"),
+            Map.entry(GaIrte.GA_LOG_INTR.name(), LOG),
+            Map.entry(GaIrte.IS_RUN.name(), SCHEDULE));
+
+    private PredictedFields() {}
+
+    /** The fields of an entry of one or two words of 64 bits, without reserved bits. */
+    static List<PredictedField> of(Format format, long[] mask, long[] bits, boolean stopped) {
+        List<PredictedField> fields = new ArrayList<>();
+        for (Field field : format.fields()) {
+            if (field.isStored() && !field.description().isReserved()) {
+                boolean known =
+                        field.parts().stream().allMatch(part -> (mask[part.word()] & part.mask()) == part.mask());
+                fields.add(
+                        known
+                                ? new PredictedField.Known(field.name(), field.value(bits))
+                                : new PredictedField.Unknown(field.name(), reason(field.name(), format, stopped)));
+            }
+        }
+        return List.copyOf(fields);
+    }
+
+    private static String reason(String field, Format format, boolean stopped) {
+        boolean destination = format == GaIrte.GUEST
+                && (field.equals(GaIrte.DESTINATION_LOW.name()) || field.equals(GaIrte.DESTINATION_HIGH.name()));
+        if (destination) {
+            return stopped ? NDST_STOPPED : SCHEDULE;
+        }
+        return REASONS.getOrDefault(field, "the host chooses it");
+    }
+
+    /** A posted-interrupt descriptor. */
+    static List<PredictedField> of(Optional<PredictedPid> pid, String unknown) {
+        return List.of(
+                new PredictedField.Unknown("pir", HARDWARE),
+                new PredictedField.Unknown(PostedInterruptDescriptor.ON.name(), HARDWARE),
+                field(PostedInterruptDescriptor.SN, pid.map(one -> one.sn() ? 1L : 0L), unknown),
+                field(PostedInterruptDescriptor.NV, pid.map(one -> (long) one.nv()), unknown),
+                field(
+                        PostedInterruptDescriptor.NDST,
+                        pid.filter(one -> one.cpu().isPresent())
+                                .map(one -> (long) one.cpu().getAsInt()),
+                        pid.isPresent() ? NDST_STOPPED : unknown));
+    }
+
+    /** KVM's copy of an entry of AVIC's table of physical APIC ids. */
+    static List<PredictedField> of(PredictedIrte.AmdGuest entry) {
+        boolean stopped = entry.isRun().filter(runs -> !runs).isPresent();
+        Optional<Long> cpu = entry.destination().isPresent()
+                ? Optional.of((long) entry.destination().getAsInt())
+                : Optional.empty();
+        return List.of(
+                field(AvicTables.HOST_ID, cpu, stopped ? NDST_STOPPED : SCHEDULE),
+                new PredictedField.Unknown(AvicTables.BACKING_PAGE.name(), ADDRESS),
+                field(AvicTables.GA_LOG_INTR, entry.gaLogIntr().map(logs -> logs ? 1L : 0L), LOG),
+                field(AvicTables.IS_RUNNING, entry.isRun().map(runs -> runs ? 1L : 0L), SCHEDULE),
+                new PredictedField.Known(AvicTables.PHYSICAL_VALID.name(), 1));
+    }
+
+    private static PredictedField field(BitField field, Optional<Long> value, String unknown) {
+        return value.isPresent()
+                ? new PredictedField.Known(field.name(), value.get())
+                : new PredictedField.Unknown(field.name(), unknown);
+    }
+}

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.forward;
+
+import static io.kvmirq.fake.FakeExit.ioOut;
+import static io.kvmirq.forward.ForwardWorld.PIN;
+import static io.kvmirq.forward.ForwardWorld.message;
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.HostIrq;
+import io.kvmirq.MsiMessage;
+import io.kvmirq.VcpuId;
+import io.kvmirq.host.HostInterrupts;
+import io.kvmirq.kvm.Vcpu;
+import io.kvmirq.kvm.VcpuState;
+import io.kvmirq.kvm.X86Lapic;
+import io.kvmirq.mirror.PredictedField;
+import io.kvmirq.mirror.VcpuStage;
+import java.util.List;
+import java.util.Optional;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** One object for the way of an interrupt. */
+class ForwardedPathTest {
+    private static final VcpuId FIRST = new VcpuId(0);
+
+    private static HostInterrupts interrupts(ForwardWorld world) {
+        return new HostInterrupts(world.fake.hostFiles().text("proc/interrupts").orElseThrow());
+    }
+
+    private static PredictedField known(String name, long value) {
+        return new PredictedField.Known(name, value);
+    }
+
+    private static List<String> unknown(List<PredictedField> fields) {
+        return fields.stream()
+                .filter(field -> field instanceof PredictedField.Unknown)
+                .map(PredictedField::name)
+                .toList();
+    }
+
+    @Test
+    void postedVectorOnIntel() {
+        try (ForwardWorld world = new ForwardWorld("vtd-posting");
+                Forwarding forwarding = Forwarding.of(world.vm, world.device)) {
+            ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), message(0x31));
+            ForwardedPath before = irq.path();
+            assertThat(before.hostIrq()).isEqualTo(new PathField.Unknown<HostIrq>("no HostIrqs was given"));
+            assertThat(before.stage().value()).contains(new VcpuStage.Left());
+            assertThat(unknown(before.vcpuFields())).containsExactly("pir", "on", "sn", "nv", "ndst");
+
+            world.fake.vcpu(0).exits(ioOut(0x3f8, 1, 'A'));
+            world.first.run();
+            ForwardedPath path = irq.path(interrupts(world));
+            assertThat(path.hostIrq()).isInstanceOf(PathField.Observed.class);
+            assertThat(path.device()).isEqualTo(before.device());
+            assertThat(path.event()).isEqualTo(irq.event().id());
+            assertThat(path.gsi()).isEqualTo(new PathField.SetUp<>(irq.gsi().orElseThrow()));
+            assertThat(path.vector()).isEqualTo(new PathField.SetUp<>(ForwardWorld.vector(0x31)));
+            assertThat(path.vcpu()).isEqualTo(new PathField.Predicted<>(FIRST));
+            assertThat(path.entry()).contains("VT-d IRTE, posted form");
+            assertThat(path.entryFields()).contains(known("vector", 0x31), known("urgent", 0));
+            assertThat(path.vcpuFields()).contains(known("sn", 1), known("nv", 0xf2));
+            assertThat(unknown(path.vcpuFields())).containsExactly("pir", "on", "ndst");
+            assertThat(path.sampled()).isEmpty();
+        }
+    }
+
+    @Test
+    void entryInGuestModeOnAmd() {
+        try (ForwardWorld world = new ForwardWorld("amd-avic");
+                Forwarding forwarding = Forwarding.of(world.vm, world.device)) {
+            ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), message(0x31));
+            ForwardedPath path = irq.path(interrupts(world));
+            assertThat(path.entry()).contains("AMD IRTE of 128 bits, guest");
+            assertThat(path.entryFields())
+                    .contains(
+                            known("vector", 0x31), known("is_run", 0), known("guest_mode", 1), known("ga_log_intr", 0));
+            assertThat(unknown(path.entryFields())).contains("ga_tag", "ga_root_ptr", "destination_lo");
+            assertThat(path.vcpuFields()).contains(known("is_running", 0));
+            assertThat(path.toString())
+                    .contains("posted to vcpu 0, vector 0x31 (predicted)")
+                    .contains("destination_lo unknown: the vCPU does not run, and the field keeps an old value");
+        }
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"vtd", "amd-avic"})
+    void maskedInterruptHasARemappedEntryOrStays(String profile) {
+        try (ForwardWorld world = new ForwardWorld(profile);
+                Forwarding forwarding = Forwarding.of(world.vm, world.device)) {
+            ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), message(0x31));
+            irq.mask();
+            ForwardedPath path = irq.path();
+            assertThat(path.masked()).isTrue();
+            assertThat(path.entry().orElseThrow()).containsIgnoringCase("remapped");
+            assertThat(path.vcpu()).isInstanceOf(PathField.Unknown.class);
+            assertThat(path.vcpuFields()).isEmpty();
+        }
+    }
+
+    @Test
+    void lineHasNoVectorAndNoEntry() {
+        try (ForwardWorld world = new ForwardWorld("vtd-posting");
+                Forwarding forwarding = Forwarding.of(world.vm, world.device)) {
+            ForwardedPath path = forwarding.forward(world.device.intx(), PIN).path(irq -> Optional.of(new HostIrq(16)));
+            assertThat(path.hostIrq()).isEqualTo(new PathField.Observed<>(new HostIrq(16)));
+            assertThat(path.gsi()).isEqualTo(new PathField.SetUp<>(PIN));
+            assertThat(path.vector()).isInstanceOf(PathField.Unknown.class);
+            assertThat(path.entry()).isEmpty();
+            assertThat(path.mechanism()).isEqualTo(Mechanism.RESAMPLE);
+        }
+    }
+
+    @Test
+    void messageWithoutAVectorSaysSo() {
+        try (ForwardWorld world = new ForwardWorld("vtd-posting");
+                Forwarding forwarding = Forwarding.of(world.vm, world.device)) {
+            ForwardedPath path = forwarding
+                    .forward(world.device.msix().get(0), MsiMessage.nmiTo(FIRST))
+                    .path();
+            assertThat(path.vector()).isInstanceOf(PathField.Unknown.class);
+            assertThat(path.entry()).contains("VT-d IRTE, remapped form");
+        }
+    }
+
+    /** The path names the moment of the sample. */
+    @Test
+    void logicalMessageSaysWhenTheLapicsWereRead() {
+        try (ForwardWorld world = new ForwardWorld("vtd-posting");
+                Forwarding forwarding = Forwarding.of(world.vm, world.device)) {
+            world.second.setState(VcpuState.RUNNABLE);
+            for (Vcpu vcpu : List.of(world.first, world.second)) {
+                vcpu.setLapic(vcpu.lapic().set(X86Lapic.Name.LDR, vcpu == world.first ? 1 << 24 : 2 << 24));
+            }
+            ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), new MsiMessage(0xfee01004L, 0x31));
+            assertThat(irq.path().sampled()).isEmpty();
+            world.fake.vcpu(0).exits(ioOut(0x3f8, 1, 'A'));
+            world.fake.vcpu(1).exits(ioOut(0x3f8, 1, 'A'));
+            world.first.run();
+            assertThat(irq.path().sampled()).as("one of two").isEmpty();
+            world.second.run();
+            assertThat(irq.path().sampled())
+                    .isEqualTo(forwarding.mirror().now().lapicsTaken())
+                    .isPresent();
+        }
+    }
+
+    @Test
+    void endedInterruptHasAPathWithoutPrediction() {
+        try (ForwardWorld world = new ForwardWorld("vtd-posting");
+                Forwarding forwarding = Forwarding.of(world.vm, world.device)) {
+            ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), message(0x31));
+            irq.close();
+            assertThat(irq.path().posting().text()).contains("is not forwarded any more");
+        }
+    }
+}
