@@ -31,6 +31,8 @@
  * call that fails names the cause that follows from it: {@link io.kvmirq.kvm.Vm#assignLevelIrqfd} on a VM that was
  * made split says that resampling needs the full irqchip.
  *
+ * <p>A {@link io.kvmirq.kvm.WatchedVcpu} shows other threads whether a vCPU is in KVM_RUN, by two opaque stores for each run.
+ *
  * <p>This package never learns of VFIO: what raised an eventfd is not its business.
  *
  * <h2>Public packages</h2>

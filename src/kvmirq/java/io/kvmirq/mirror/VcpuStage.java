@@ -8,17 +8,42 @@ public sealed interface VcpuStage {
      *
      * @param cpu the physical APIC id
      */
-    record Loaded(int cpu) implements VcpuStage {}
+    record Loaded(int cpu) implements VcpuStage {
+        @Override
+        public String toString() {
+            return "on the CPU with APIC id " + cpu;
+        }
+    }
 
     /** The host took the CPU away. */
-    record Preempted() implements VcpuStage {}
+    record Preempted() implements VcpuStage {
+        @Override
+        public String toString() {
+            return "preempted";
+        }
+    }
 
     /** Its thread is in user space. */
-    record Left() implements VcpuStage {}
+    record Left() implements VcpuStage {
+        @Override
+        public String toString() {
+            return "in user space";
+        }
+    }
 
     /** It sleeps until an interrupt wakes it. */
-    record Blocked() implements VcpuStage {}
+    record Blocked() implements VcpuStage {
+        @Override
+        public String toString() {
+            return "asleep";
+        }
+    }
 
     /** Its thread is in KVM_RUN: loaded, preempted or blocked, and it is not known which. */
-    record InRun() implements VcpuStage {}
+    record InRun() implements VcpuStage {
+        @Override
+        public String toString() {
+            return "in KVM_RUN";
+        }
+    }
 }

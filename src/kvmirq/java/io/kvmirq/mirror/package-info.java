@@ -14,7 +14,13 @@
  * <p>A prediction is no observation, and it has types of its own. The mirror reads no file, calls no kernel and never
  * asks a model for its state. It decides by the rules of {@link io.kvmirq.arch}, for the hardware that its {@link
  * io.kvmirq.mirror.MirrorHost} describes. A prediction leaves out facts that a VMM cannot know: the address of a
- * descriptor, the id that KVM gave the VM, the logical ids that a guest gives its LAPICs.
+ * descriptor, the id that KVM gave the VM.
+ *
+ * <p>A vCPU's schedule decides some fields: IsRun and Destination of an entry, PID.SN, PID.NV and PID.NDST. A tracer tells
+ * it by events. For a vCPU that this process runs, the mirror reads a {@link io.kvmirq.mirror.VcpuPhase}, at each look and
+ * before it takes an event: the fields are unknown in KVM_RUN, and known after a return from it. The logical ids that a
+ * guest gives its LAPICs are known from a {@link io.kvmirq.mirror.LapicSample}, which may be old: {@link
+ * io.kvmirq.mirror.Snapshot#lapic} says when it was taken.
  *
  * <p>An event costs what it changes: predictions that stay are shared with the snapshot before. The first look at the
  * state after an event copies a reference for each interrupt. A look at one interrupt copies nothing.
