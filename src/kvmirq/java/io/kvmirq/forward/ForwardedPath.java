@@ -63,6 +63,19 @@ public record ForwardedPath(
 
     /** Copies the lists. */
     public ForwardedPath {
+        Objects.requireNonNull(hostIrq, "hostIrq is null");
+        Objects.requireNonNull(device, "device is null");
+        Objects.requireNonNull(event, "event is null");
+        Objects.requireNonNull(gsi, "gsi is null");
+        Objects.requireNonNull(vector, "vector is null");
+        Objects.requireNonNull(vcpu, "vcpu is null");
+        Objects.requireNonNull(mechanism, "mechanism is null");
+        Objects.requireNonNull(posting, "posting is null");
+        Objects.requireNonNull(entry, "entry is null");
+        Objects.requireNonNull(entryFields, "entryFields is null");
+        Objects.requireNonNull(stage, "stage is null");
+        Objects.requireNonNull(vcpuFields, "vcpuFields is null");
+        Objects.requireNonNull(sampled, "sampled is null");
         entryFields = List.copyOf(entryFields);
         vcpuFields = List.copyOf(vcpuFields);
     }

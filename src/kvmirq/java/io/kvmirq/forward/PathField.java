@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.forward;
 
+import java.util.Objects;
 import java.util.Optional;
 
 /**
@@ -14,6 +15,10 @@ public sealed interface PathField<T> {
 
     /** A file of the host shows it. */
     record Observed<T>(T seen) implements PathField<T> {
+        public Observed {
+            Objects.requireNonNull(seen, "seen is null");
+        }
+
         @Override
         public Optional<T> value() {
             return Optional.of(seen);
@@ -27,6 +32,10 @@ public sealed interface PathField<T> {
 
     /** This process set it up. */
     record SetUp<T>(T made) implements PathField<T> {
+        public SetUp {
+            Objects.requireNonNull(made, "made is null");
+        }
+
         @Override
         public Optional<T> value() {
             return Optional.of(made);
@@ -40,6 +49,10 @@ public sealed interface PathField<T> {
 
     /** It follows from the set-up by the rules of kernel and hardware. */
     record Predicted<T>(T expected) implements PathField<T> {
+        public Predicted {
+            Objects.requireNonNull(expected, "expected is null");
+        }
+
         @Override
         public Optional<T> value() {
             return Optional.of(expected);
@@ -57,6 +70,10 @@ public sealed interface PathField<T> {
      * @param reason why, in a few words
      */
     record Unknown<T>(String reason) implements PathField<T> {
+        public Unknown {
+            Objects.requireNonNull(reason, "reason is null");
+        }
+
         @Override
         public Optional<T> value() {
             return Optional.empty();

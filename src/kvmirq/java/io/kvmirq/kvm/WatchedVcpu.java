@@ -3,6 +3,7 @@ package io.kvmirq.kvm;
 
 import io.kvmirq.VcpuId;
 import java.time.Instant;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicLong;
@@ -42,7 +43,11 @@ public final class WatchedVcpu {
      * @param spurious the register SVR; bit 8 enables the LAPIC
      * @param taken when they were read
      */
-    public record Lapic(long apicBase, int id, int logicalId, int logicalFormat, int spurious, Instant taken) {}
+    public record Lapic(long apicBase, int id, int logicalId, int logicalFormat, int spurious, Instant taken) {
+        public Lapic {
+            Objects.requireNonNull(taken, "taken is null");
+        }
+    }
 
     WatchedVcpu(VcpuId id) {
         this.id = id;

@@ -229,19 +229,32 @@ public sealed interface Event {
      * This process runs a vCPU, and the mirror reads its phase from now on. Its schedule may come from other events, too:
      * what they say holds until the phase changes. It does not say that the vCPU exists: see {@link VcpuAdded}.
      */
-    record VcpuWatched(VcpuId vcpu, VcpuPhase phase) implements Event {}
+    record VcpuWatched(VcpuId vcpu, VcpuPhase phase) implements Event {
+        public VcpuWatched {
+            Objects.requireNonNull(vcpu, "vcpu is null");
+            Objects.requireNonNull(phase, "phase is null");
+        }
+    }
 
     /**
      * The thread of a vCPU is in KVM_RUN: the vCPU is loaded, preempted or asleep. The mirror does not predict the fields
      * that follow its schedule until an event says which.
      */
-    record VcpuEntered(VcpuId vcpu) implements Event {}
+    record VcpuEntered(VcpuId vcpu) implements Event {
+        public VcpuEntered {
+            Objects.requireNonNull(vcpu, "vcpu is null");
+        }
+    }
 
     /**
      * The thread of a vCPU is in user space, and it is not known how KVM stopped the vCPU. PID.SN, PID.NV and PID.NDST are
      * not predicted.
      */
-    record VcpuOutside(VcpuId vcpu) implements Event {}
+    record VcpuOutside(VcpuId vcpu) implements Event {
+        public VcpuOutside {
+            Objects.requireNonNull(vcpu, "vcpu is null");
+        }
+    }
 
     /**
      * A vCPU is loaded on a CPU of the host. Without this event, the next three and {@link VcpuWatched} the mirror does
@@ -290,7 +303,12 @@ public sealed interface Event {
      * vCPUs. The mirror takes them from the vCPUs that it watches; a VMM that runs its vCPUs in another way reads
      * KVM_GET_LAPIC and the {@code apic_base} of {@code struct kvm_run}.
      */
-    record LapicSampled(VcpuId vcpu, LapicSample sample) implements Event {}
+    record LapicSampled(VcpuId vcpu, LapicSample sample) implements Event {
+        public LapicSampled {
+            Objects.requireNonNull(vcpu, "vcpu is null");
+            Objects.requireNonNull(sample, "sample is null");
+        }
+    }
 
     /** arm64: the VM has an ITS. */
     record ItsAdded(long its) implements Event {}

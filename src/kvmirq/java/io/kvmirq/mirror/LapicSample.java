@@ -5,6 +5,7 @@ import io.kvmirq.VcpuId;
 import io.kvmirq.arch.BitField;
 import io.kvmirq.arch.apic.LapicPage;
 import java.time.Instant;
+import java.util.Objects;
 
 /**
  * The ids that a guest has given a LAPIC, as its registers were at one moment. Immutable.
@@ -18,6 +19,11 @@ import java.time.Instant;
  * @param taken when the registers were read
  */
 public record LapicSample(Mode mode, int id, boolean enabled, int logicalId, int logicalFormat, Instant taken) {
+    public LapicSample {
+        Objects.requireNonNull(mode, "mode is null");
+        Objects.requireNonNull(taken, "taken is null");
+    }
+
     /** The mode of a LAPIC, IA32_APIC_BASE bits 11:10. */
     public enum Mode {
         /** Off. */
@@ -42,6 +48,8 @@ public record LapicSample(Mode mode, int id, boolean enabled, int logicalId, int
      */
     public static LapicSample of(
             VcpuId vcpu, long apicBase, int id, int logicalId, int logicalFormat, int spurious, Instant taken) {
+        Objects.requireNonNull(vcpu, "vcpu is null");
+        Objects.requireNonNull(taken, "taken is null");
         Mode mode = !ON.isSet(apicBase) ? Mode.OFF : X2APIC.isSet(apicBase) ? Mode.X2APIC : Mode.XAPIC;
         return new LapicSample(
                 mode,

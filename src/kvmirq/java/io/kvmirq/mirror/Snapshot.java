@@ -10,6 +10,7 @@ import java.time.Instant;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.stream.Stream;
@@ -95,11 +96,13 @@ public final class Snapshot {
      * not: a mirror asks for them while the VM has a logical message.
      */
     public Optional<LapicSample> lapic(VcpuId vcpu) {
+        Objects.requireNonNull(vcpu, "vcpu is null");
         return Optional.ofNullable(lapics.get(vcpu));
     }
 
     /** Where a vCPU stands in its schedule; empty if no event said. */
     public Optional<VcpuStage> stage(VcpuId vcpu) {
+        Objects.requireNonNull(vcpu, "vcpu is null");
         return Optional.ofNullable(runs.get(vcpu)).map(VcpuRun::stage);
     }
 
@@ -129,6 +132,7 @@ public final class Snapshot {
      * the vCPU.
      */
     public List<PredictedField> vcpuFields(VcpuId vcpu) {
+        Objects.requireNonNull(vcpu, "vcpu is null");
         Optional<PredictedIrte> entry = byVcpu(vcpu).stream()
                 .flatMap(irq -> irq.irte().stream())
                 .filter(irte -> irte instanceof PredictedIrte.VtdPosted || irte instanceof PredictedIrte.AmdGuest)
