@@ -8,6 +8,7 @@ import java.util.Collection;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
 
 /** What is known of the ids that a guest gives its LAPICs. They decide only when all of them are known. */
@@ -69,7 +70,7 @@ final class SampledLapics {
     /** The LAPICs of vCPUs that were all sampled. */
     List<LocalApic> of(Collection<VcpuId> vcpus) {
         return vcpus.stream()
-                .<LocalApic>map(vcpu -> new Sampled(vcpu.number(), samples.get(vcpu)))
+                .<LocalApic>map(vcpu -> new Sampled(vcpu.number(), Objects.requireNonNull(samples.get(vcpu))))
                 .toList();
     }
 
