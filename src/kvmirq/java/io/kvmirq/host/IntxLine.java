@@ -7,6 +7,7 @@ import io.kvmirq.arch.intx.DirectEoiPolicy;
 import io.kvmirq.host.HostInterrupts.ArmedVector;
 import io.kvmirq.vfio.IrqKind;
 import java.util.List;
+import java.util.Objects;
 import java.util.Optional;
 
 /**
@@ -34,6 +35,15 @@ public record IntxLine(
         List<PciDevice> neighbours,
         Fact<Boolean> nointxmask,
         Fact<String> disIntx) {
+    /** Copies the list of neighbours. */
+    public IntxLine {
+        Objects.requireNonNull(irq, "irq is null");
+        Objects.requireNonNull(handlers, "handlers is null");
+        neighbours = List.copyOf(Objects.requireNonNull(neighbours, "neighbours is null"));
+        Objects.requireNonNull(nointxmask, "nointxmask is null");
+        Objects.requireNonNull(disIntx, "disIntx is null");
+    }
+
     /** The way in which VFIO requests a line. */
     public enum Request {
         /** Others may have handlers on the line: {@code IRQF_SHARED}. */
@@ -47,7 +57,12 @@ public record IntxLine(
      *
      * @param why the files and their content, a clause without a full stop
      */
-    public record Requested(Request request, String why) {}
+    public record Requested(Request request, String why) {
+        public Requested {
+            Objects.requireNonNull(request, "request is null");
+            Objects.requireNonNull(why, "why is null");
+        }
+    }
 
     /** Reads the line of a function from the files of its host. */
     public static IntxLine of(HostFacts host, PciDevice device) {

@@ -296,7 +296,11 @@ public sealed interface Event {
      * The schedule of a vCPU is not known from now on, since its observer missed a step. The fields that follow it are not
      * predicted until one of the four events before.
      */
-    record VcpuUnseen(VcpuId vcpu) implements Event {}
+    record VcpuUnseen(VcpuId vcpu) implements Event {
+        public VcpuUnseen {
+            Objects.requireNonNull(vcpu, "vcpu is null");
+        }
+    }
 
     /**
      * x86: the ids that the guest has given the LAPIC of a vCPU. A logical message is predicted when they are known of all
