@@ -349,9 +349,10 @@ public final class Forwarding implements AutoCloseable {
 
     private List<ForwardedIrq> forward(Batch batch, List<MsiMessage> messages) {
         MessageIrqs which = batch.which;
+        int count = which.size();
         MessageIrq first = which.get(0);
         requireForwardable(first);
-        if (irqs.hasAny(first, which.size())) {
+        if (irqs.hasAny(first, count)) {
             which.forEach(this::requireForwardable);
         }
         checks.requireOneKind(first, irqs);
@@ -360,22 +361,22 @@ public final class Forwarding implements AutoCloseable {
         boolean routed =
                 batch.gsis.map(gsis -> checks.areRouted(gsis, messages)).orElse(false);
         if (batch.gsis.isEmpty()) {
-            vm.routes().requireFree(which.size());
+            vm.routes().requireFree(count);
         }
         try (Undo undo = new Undo()) {
-            List<EventFd> events = batch.wired.orElseGet(() -> guest.events(which.size(), undo));
+            List<EventFd> events = batch.wired.orElseGet(() -> guest.events(count, undo));
             GuestSide.Halves halves = guest.halves(events, messages, batch.gsis, !routed, batch.masked, undo);
             if (batch.wired.isEmpty()) {
                 undo.add(() -> triggers.disarm(which));
                 triggers.arm(which, events, enabledElsewhere);
             }
-            List<ForwardedIrq> forwarded = new ArrayList<>(which.size());
+            List<ForwardedIrq> forwarded = new ArrayList<>(count);
             undo.add(() -> forwarded.forEach(this::forget));
-            for (int i = 0; i < which.size(); i++) {
+            for (int i = 0; i < count; i++) {
                 forwarded.add(
                         new ForwardedMessage(this, first, i, messages.get(i), halves.half(i), routed, batch.masked));
             }
-            wired.set(first.number(), first.number() + which.size(), batch.wired.isPresent());
+            wired.set(first.number(), first.number() + count, batch.wired.isPresent());
             irqs.add(first, forwarded);
             List<ForwardedIrq> begun = Collections.unmodifiableList(forwarded);
             mirror.apply(

@@ -55,9 +55,8 @@ public final class Mirror {
         add(List.copyOf(events));
         if (followsVcpus) {
             for (Event event : events) {
-                List<Event> phase = watches.meet(event);
-                if (!phase.isEmpty()) {
-                    add(phase);
+                if (event instanceof Event.VcpuWatched || event instanceof Event.VcpuRemoved) {
+                    add(watches.meet(event));
                 }
             }
         }

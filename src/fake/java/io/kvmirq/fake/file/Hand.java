@@ -21,7 +21,7 @@ final class Hand extends Sources {
 
     /** Whether messages are on their way, or the program is about to send some. */
     boolean isBusy() {
-        return sends || !isEmpty();
+        return sends || size != 0;
     }
 
     /** Whether the messages are those that the program sends, or has sent. */

@@ -234,7 +234,9 @@ public final class Ledger {
      * @param fd -1 for none
      */
     public void begin(String call, long request, int fd) {
-        settleRest(THREW);
+        if (hand.isBusy()) {
+            threw();
+        }
         dropped.begin(call, request, fd);
     }
 
@@ -253,9 +255,6 @@ public final class Ledger {
 
     /** The program still has the message that it was about to send. */
     private void settleRest(String why) {
-        if (!hand.isBusy()) {
-            return;
-        }
         if (hand.sends()) {
             program.sent();
         } else {
@@ -274,7 +273,9 @@ public final class Ledger {
     /** A call or another step ends. */
     public void end() {
         audit();
-        settleRest("it came nowhere");
+        if (hand.isBusy()) {
+            settleRest("it came nowhere");
+        }
         dropped.end();
     }
 

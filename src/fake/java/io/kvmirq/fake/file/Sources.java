@@ -7,7 +7,7 @@ import java.util.BitSet;
 class Sources {
     static final int NONE = -1;
 
-    private int size;
+    int size;
     /** The source of a set of one; else {@link #NONE}. */
     private int only = NONE;
     /** The sources of a larger set; else empty. */
