@@ -36,6 +36,8 @@ public final class Buffers {
      *
      * @return {@code buffer}
      * @throws IllegalArgumentException if null, on the heap, not at position 0 or shorter than {@code bytes}
+     * @throws IllegalStateException if its arena is closed
+     * @throws RuntimeException a {@code WrongThreadException}, if its arena is confined to another thread
      */
     public static ByteBuffer readable(@Nullable ByteBuffer buffer, long bytes) {
         if (buffer == null) {
@@ -52,6 +54,9 @@ public final class Buffers {
         if (buffer.limit() < bytes) {
             throw new IllegalArgumentException(
                     "buffer has " + buffer.limit() + " bytes: this call needs at least " + bytes);
+        }
+        if (buffer.limit() > 0) {
+            buffer.get(0); // the address of a closed arena would reach memory of others
         }
         return buffer;
     }
@@ -175,6 +180,11 @@ public final class Buffers {
         }
         long each = type == Uapi.KVMIO ? elementSize((int) (request & 0xff)) : 0;
         return each == 0 ? checked : readable(checked, size + each * firstWord(checked));
+    }
+
+    /** Whether the kernel may write an argument that {@link #ioctlArgument} has checked. */
+    static boolean isWritten(long request, ByteBuffer argument) {
+        return !argument.isReadOnly() && ((request >>> 31 & 1) == 1 || (request >>> 8 & 0xff) == UapiVfio.VFIO_TYPE);
     }
 
     private static long firstWord(ByteBuffer buffer) {

@@ -13,7 +13,10 @@ import org.jspecify.annotations.Nullable;
  * <p>A method with an address needs a caller that owns the memory and keeps it reachable; for a wrong address the
  * kernel returns EFAULT. Other callers use the methods with a buffer. It must be direct, at position 0, as long as the
  * call needs, and writable if the kernel writes it, or the method throws {@link IllegalArgumentException} without a
- * system call. New descriptors are O_CLOEXEC. Thread-safe.
+ * system call. The buffer of an arena ({@code java.lang.foreign}) must be alive and accessible to the caller, or the method
+ * throws the JDK's IllegalStateException or WrongThreadException without a system call. The kernel gets a copy of it: if the
+ * arena is closed during the call, the kernel touches no freed memory, the call takes effect, and a method whose buffer the
+ * kernel writes throws IllegalStateException after it. New descriptors are O_CLOEXEC. Thread-safe.
  */
 public interface Libc {
     /** @param path address of a NUL-terminated path */
@@ -109,61 +112,75 @@ public interface Libc {
 
     /** @param path NUL-terminated */
     default int open(@Nullable ByteBuffer path, int flags) {
-        ByteBuffer checked = Buffers.cStringIn(path);
+        ByteBuffer held = ArenaMemory.held(Buffers.cStringIn(path));
         try {
-            return open(addressOf(checked), flags, 0600);
+            return open(addressOf(held), flags, 0600);
         } finally {
-            Reference.reachabilityFence(checked);
+            Reference.reachabilityFence(held);
         }
     }
 
     /** Reads up to {@code limit()} bytes. */
     default long read(int fd, @Nullable ByteBuffer to) {
         ByteBuffer checked = Buffers.writable(to, 0);
+        ByteBuffer held = ArenaMemory.held(checked);
         try {
-            return read(fd, addressOf(checked), checked.limit());
+            long result = read(fd, addressOf(held), checked.limit());
+            ArenaMemory.giveBack(held, checked, result);
+            return result;
         } finally {
-            Reference.reachabilityFence(checked);
+            Reference.reachabilityFence(held);
         }
     }
 
     /** Writes up to {@code limit()} bytes. */
     default long write(int fd, @Nullable ByteBuffer from) {
         ByteBuffer checked = Buffers.readable(from, 0);
+        ByteBuffer held = ArenaMemory.held(checked);
         try {
-            return write(fd, addressOf(checked), checked.limit());
+            return write(fd, addressOf(held), checked.limit());
         } finally {
-            Reference.reachabilityFence(checked);
+            Reference.reachabilityFence(held);
         }
     }
 
     /** Reads up to {@code limit()} bytes. */
     default long pread(int fd, @Nullable ByteBuffer to, long offset) {
         ByteBuffer checked = Buffers.writable(to, 0);
+        ByteBuffer held = ArenaMemory.held(checked);
         try {
-            return pread(fd, addressOf(checked), checked.limit(), offset);
+            long result = pread(fd, addressOf(held), checked.limit(), offset);
+            ArenaMemory.giveBack(held, checked, result);
+            return result;
         } finally {
-            Reference.reachabilityFence(checked);
+            Reference.reachabilityFence(held);
         }
     }
 
     /** Writes up to {@code limit()} bytes. */
     default long pwrite(int fd, @Nullable ByteBuffer from, long offset) {
         ByteBuffer checked = Buffers.readable(from, 0);
+        ByteBuffer held = ArenaMemory.held(checked);
         try {
-            return pwrite(fd, addressOf(checked), checked.limit(), offset);
+            return pwrite(fd, addressOf(held), checked.limit(), offset);
         } finally {
-            Reference.reachabilityFence(checked);
+            Reference.reachabilityFence(held);
         }
     }
 
     /** ioctl(2). If the request number contains a size, the argument must have that size. */
+    @SuppressWarnings("ReferenceEquality") // equal buffers are not one buffer
     default int ioctl(int fd, long request, @Nullable ByteBuffer argument) {
         ByteBuffer checked = Buffers.ioctlArgument(request, argument);
+        ByteBuffer held = ArenaMemory.held(checked);
         try {
-            return ioctl(fd, request, addressOf(checked));
+            int result = ioctl(fd, request, addressOf(held));
+            if (held != checked && Buffers.isWritten(request, checked)) {
+                ArenaMemory.giveBack(held, checked, checked.limit());
+            }
+            return result;
         } finally {
-            Reference.reachabilityFence(checked);
+            Reference.reachabilityFence(held);
         }
     }
 }

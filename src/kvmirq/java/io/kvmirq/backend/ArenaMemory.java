@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.backend;
+
+import java.lang.invoke.MethodHandle;
+import java.lang.invoke.MethodHandles;
+import java.lang.invoke.MethodHandles.Lookup;
+import java.lang.invoke.MethodType;
+import java.nio.Buffer;
+import java.nio.ByteBuffer;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Tells buffers of an arena of {@code java.lang.foreign} from those of {@link ByteBuffer#allocateDirect}. An arena may be
+ * closed, and its memory freed, while a call has the address. The garbage collector frees the others, and only after their
+ * last use.
+ */
+final class ArenaMemory {
+    /** From a buffer to the scope of its memory; null before Java 22. */
+    private static final @Nullable MethodHandle SCOPE = find();
+
+    /** The kind of scope of a buffer without an arena. The JDK makes a scope for each, so they are not equal. */
+    private static final @Nullable Class<?> OF_COLLECTED =
+            SCOPE == null ? null : scope(SCOPE, ByteBuffer.allocateDirect(1)).getClass();
+
+    private ArenaMemory() {}
+
+    private static @Nullable MethodHandle find() {
+        try {
+            Lookup lookup = MethodHandles.publicLookup();
+            Class<?> segment = Class.forName("java.lang.foreign.MemorySegment");
+            Class<?> scope = Class.forName("java.lang.foreign.MemorySegment$Scope");
+            MethodHandle of = lookup.findStatic(segment, "ofBuffer", MethodType.methodType(segment, Buffer.class));
+            MethodHandle get = lookup.findVirtual(segment, "scope", MethodType.methodType(scope));
+            return MethodHandles.filterReturnValue(of, get)
+                    .asType(MethodType.methodType(Object.class, ByteBuffer.class));
+        } catch (ReflectiveOperationException e) {
+            return null;
+        }
+    }
+
+    private static Object scope(MethodHandle of, ByteBuffer buffer) {
+        try {
+            return (Object) of.invokeExact(buffer);
+        } catch (Throwable e) {
+            throw new AssertionError(e);
+        }
+    }
+
+    /** Whether another thread may free the memory of a direct buffer that is still reachable. */
+    private static boolean has(MethodHandle scope, ByteBuffer buffer) {
+        return scope(scope, buffer).getClass() != OF_COLLECTED;
+    }
+
+    /** Memory of ours with the same bytes, or the buffer itself if nobody can free its memory. */
+    static ByteBuffer held(ByteBuffer buffer) {
+        return SCOPE != null && has(SCOPE, buffer)
+                ? Buffers.allocate(Math.max(buffer.limit(), 1)).put(0, buffer, 0, buffer.limit())
+                : buffer;
+    }
+
+    /**
+     * Gives the owner of a buffer the bytes that the kernel wrote.
+     *
+     * @throws IllegalStateException if the arena was closed meanwhile
+     */
+    @SuppressWarnings("ReferenceEquality") // equal buffers are not one buffer
+    static void giveBack(ByteBuffer held, ByteBuffer buffer, long bytes) {
+        if (held != buffer && bytes > 0) {
+            buffer.put(0, held, 0, (int) bytes);
+        }
+    }
+}
