@@ -30,7 +30,7 @@ public final class Mapping {
 
     private final String name;
     private final long length;
-    /** Of {@link #PART} bytes each, but for the last: no buffer holds 2 GiB. */
+    /** Of {@link #PART} bytes each, but for the last: no buffer holds 2 GiB. None of memory for the guest alone. */
     private final ByteBuffer[] parts;
 
     private final UseCount uses = new UseCount();
@@ -38,7 +38,7 @@ public final class Mapping {
     /** Set once, before other code has the mapping. */
     private long address = NOT_MAPPED;
 
-    private Mapping(Kernel kernel, String name, long length, int flags, int raw, long offset) {
+    private Mapping(Kernel kernel, String name, long length, int flags, int raw, long offset, boolean guestOnly) {
         this.kernel = kernel;
         this.name = name;
         this.length = length;
@@ -52,7 +52,7 @@ public final class Mapping {
                 throw kernel.calls().failure(result, KernelCall.MMAP, Set.of(), () -> name + " length=" + length);
             }
             this.address = result;
-            this.parts = new ByteBuffer[(int) (length + PART - 1 >>> PART_BITS)];
+            this.parts = new ByteBuffer[guestOnly ? 0 : (int) (length + PART - 1 >>> PART_BITS)];
             for (int i = 0; i < parts.length; i++) {
                 parts[i] = libc.view(result + i * PART, Math.min(PART, length - i * PART));
             }
@@ -67,9 +67,9 @@ public final class Mapping {
     public static final class Owner implements AutoCloseable {
         private final Mapping mapping;
 
-        private Owner(Kernel kernel, String name, long length, int flags, int raw, long offset) {
-            this.mapping =
-                    new Mapping(kernel, name, length, flags, raw, offset); // last: no failure leaves it without owner
+        private Owner(Kernel kernel, String name, long length, int flags, int raw, long offset, boolean guestOnly) {
+            // last: no failure leaves it without owner
+            this.mapping = new Mapping(kernel, name, length, flags, raw, offset, guestOnly);
         }
 
         /** The memory; its users cannot unmap it. */
@@ -91,7 +91,7 @@ public final class Mapping {
      * @throws io.kvmirq.KernelException ENOMEM
      */
     public static Owner anonymous(Kernel kernel, long length) {
-        return new Owner(kernel, "memory", length, Uapi.MAP_PRIVATE | Uapi.MAP_ANONYMOUS, -1, 0);
+        return new Owner(kernel, "memory", length, Uapi.MAP_PRIVATE | Uapi.MAP_ANONYMOUS, -1, 0, false);
     }
 
     /** The memory that {@code fd} shares with this process, from the start of the file. */
@@ -106,9 +106,21 @@ public final class Mapping {
      * @throws io.kvmirq.KernelException the errno depends on the kind of the file
      */
     public static Owner of(Fd fd, long offset, long length) {
+        return of(fd, offset, length, false);
+    }
+
+    /**
+     * The memory of a device, for a guest alone. This process cannot reach it: an access while the device's memory space is
+     * off ends by SIGBUS, and a guest can turn it off at any time. Else as {@link #of(Fd, long, long)}.
+     */
+    public static Owner forGuest(Fd device, long offset, long length) {
+        return of(device, offset, length, true);
+    }
+
+    private static Owner of(Fd fd, long offset, long length, boolean guestOnly) {
         int raw = fd.enter();
         try {
-            return new Owner(fd.kernel(), fd.toString(), length, Uapi.MAP_SHARED, raw, offset);
+            return new Owner(fd.kernel(), fd.toString(), length, Uapi.MAP_SHARED, raw, offset, guestOnly);
         } finally {
             fd.exit();
         }
@@ -195,6 +207,12 @@ public final class Mapping {
         if (offset < 0 || offset > length - bytes) {
             throw new IndexOutOfBoundsException("offset " + offset + ", length " + bytes
                     + " is outside of the mapping of " + name + ", which has " + length + " bytes");
+        }
+        if (parts.length == 0) {
+            throw new UnsupportedOperationException(
+                    "the mapping of " + name + " is for the guest: an access from here while"
+                            + " the device's memory space is off would be a SIGBUS; use read and write of its region, which"
+                            + " answer EIO then");
         }
     }
 

@@ -106,7 +106,7 @@ final class DeviceCalls extends Calls {
 
     /** @param offset of the device's file */
     Mapping.Owner map(long offset, long length) {
-        return Mapping.of(device, offset, length);
+        return Mapping.forGuest(device, offset, length);
     }
 
     private ByteBuffer ask(KernelCall call, long request, ByteBuffer info, String operands) {

@@ -148,8 +148,9 @@ public final class Region {
 
     /**
      * Maps a part of the region, for {@code Vm.addMemory}: then the guest's accesses reach the device without an exit.
-     * Leave out the pages of the MSI-X table, which the VMM emulates. The mapping outlives the handle of the device. An
-     * access while the device's memory space is off is an {@link InternalError} here.
+     * Leave out the pages of the MSI-X table, which the VMM emulates. The mapping outlives the handle of the device. It
+     * is for the guest alone: this process uses {@link #read} and {@link #write}, which answer EIO while the device's memory
+     * space is off, and its accesses to the mapping throw UnsupportedOperationException.
      *
      * @param at bytes from the start of the region, a multiple of the page size
      * @param length bytes, a multiple of the page size

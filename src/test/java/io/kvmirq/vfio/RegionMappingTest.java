@@ -52,7 +52,14 @@ class RegionMappingTest {
             Mapping.Owner registers = region.map(0x1000, 0x1000);
             GuestMemory slot = vm.addMemory(AT, registers.mapping());
             hardware.setRegister(BAR, 0x1004, 0x1234);
-            assertThat(registers.mapping().getInt(4)).isEqualTo(0x1234);
+            assertThatThrownBy(() -> registers.mapping().getInt(4))
+                    .isInstanceOf(UnsupportedOperationException.class)
+                    .hasMessageMatching("the mapping of vfio device " + NAME
+                            + " \\(fd \\d+\\) is for the guest: an access from here while the"
+                            + " device's memory space is off would be a SIGBUS; use read and write of its region, which"
+                            + " answer EIO then");
+            assertThatThrownBy(() -> registers.mapping().put(0, new byte[8]))
+                    .isInstanceOf(UnsupportedOperationException.class);
             assertThat(region.getInt(0x1004)).isEqualTo(0x1234);
             assertThat(vcpu.run().reason()).isEqualTo(VcpuExit.Reason.IO);
             assertThat(hardware.register(BAR, 0x1800)).isEqualTo(7);
