@@ -10,7 +10,7 @@ import io.kvmirq.fake.file.UserMemory;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteOrder;
 
-/** mmap and munmap of the fake kernel. Callers hold its lock. */
+/** mmap, munmap and madvise of the fake kernel. Callers hold its lock. */
 final class Mappings {
     private static final long PAGE = 4096;
     /** The last page of a process is not mapped. */
@@ -96,6 +96,15 @@ final class Mappings {
             return refuse(FileAnswer.UNMAP_ALIGNMENT);
         }
         memory.unmap(address, (length + PAGE - 1) / PAGE * PAGE);
+        return 0;
+    }
+
+    /** Child processes and core dumps, which this kernel does not have. */
+    int advise(long address, long length, long advice) {
+        boolean modelled = advice == Uapi.MADV_DONTFORK || advice == Uapi.MADV_DONTDUMP;
+        if (!modelled || address % PAGE != 0 || !memory.has(address, length, 0)) {
+            throw new NotModelledException("madvise, except MADV_DONTFORK and MADV_DONTDUMP of mapped pages");
+        }
         return 0;
     }
 }

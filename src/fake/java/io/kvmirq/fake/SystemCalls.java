@@ -434,6 +434,7 @@ abstract class SystemCalls implements Libc {
             case MEMFD_CREATE -> MemoryFile.create(host, a, (int) b, FreshMemory::of);
             case FTRUNCATE -> MemoryFile.truncate(host, (int) a, b);
             case FCNTL, FALLOCATE -> throw new NotModelledException(call.kernelName());
+            case MADVISE -> mappings.advise(a, b, c);
             case RT_SIGTIMEDWAIT -> host.threads().await(host, a, b, c, d);
             case IO_URING_SETUP, IO_URING_REGISTER -> refuse(FileAnswer.IO_URING_ABSENT);
             case MEMBARRIER -> refuse(FileAnswer.MEMBARRIER_ABSENT);

@@ -26,6 +26,8 @@ public enum SystemCall {
     FCNTL(72, 25),
     /** Descriptor, mode, offset, length. */
     FALLOCATE(285, 47),
+    /** Address, length, advice. */
+    MADVISE(28, 233),
     /** Command, flags, processor. */
     MEMBARRIER(324, 283),
     /** Entries of the submission queue, address of the parameters. */

@@ -24,6 +24,7 @@ public enum KernelCall {
     MEMBARRIER("membarrier"),
     MMAP("mmap"),
     MUNMAP("munmap"),
+    MADVISE("madvise"),
     MEMFD("memory file create", "memfd_create"),
     TRUNCATE("memory file size", "ftruncate"),
     SEALS("memory file seal", "F_ADD_SEALS", "F_GET_SEALS"),

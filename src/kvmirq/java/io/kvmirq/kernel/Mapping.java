@@ -2,6 +2,7 @@
 package io.kvmirq.kernel;
 
 import io.kvmirq.backend.Libc;
+import io.kvmirq.backend.SystemCall;
 import io.kvmirq.explain.KernelCall;
 import io.kvmirq.uapi.Uapi;
 import java.lang.invoke.MethodHandles;
@@ -19,6 +20,8 @@ import java.util.function.LongConsumer;
  * touches the memory after it is unmapped. Only the {@link Owner} unmaps it. Offsets outside of it are refused with
  * {@link IndexOutOfBoundsException}, accesses after it was unmapped with {@link ClosedHandleException}. Thread-safe;
  * {@code int} accesses are volatile, since a guest or the kernel is on the other side.
+ *
+ * <p>The memory is not in child processes (MADV_DONTFORK) and not in core dumps (MADV_DONTDUMP).
  */
 public final class Mapping {
     private static final VarHandle INT = MethodHandles.byteBufferViewVarHandle(int[].class, ByteOrder.nativeOrder());
@@ -26,6 +29,7 @@ public final class Mapping {
     private final Kernel kernel;
     private static final long NOT_MAPPED = -1;
     private static final int PART_BITS = 30;
+    private static final int[] KEPT = {Uapi.MADV_DONTFORK, Uapi.MADV_DONTDUMP};
     private static final long PART = 1L << PART_BITS;
 
     private final String name;
@@ -52,11 +56,27 @@ public final class Mapping {
                 throw kernel.calls().failure(result, KernelCall.MMAP, Set.of(), () -> name + " length=" + length);
             }
             this.address = result;
+            keepToItself(kernel.calls(), name, result, length);
             this.parts = new ByteBuffer[guestOnly ? 0 : (int) (length + PART - 1 >>> PART_BITS)];
             for (int i = 0; i < parts.length; i++) {
                 parts[i] = libc.view(result + i * PART, Math.min(PART, length - i * PART));
             }
             undo.keep();
+        }
+    }
+
+    /**
+     * Keeps memory that a guest, a device or the kernel writes out of child processes and core dumps. In a child the first
+     * write to a page would give one of the two processes another page, and a dump would hold the guest's secrets.
+     *
+     * @throws io.kvmirq.KernelException if a filter of system calls refuses it
+     */
+    static void keepToItself(Calls calls, String name, long address, long length) {
+        for (int advice : KEPT) {
+            long result = calls.libc().syscall(SystemCall.MADVISE, address, length, advice, 0);
+            if (result < 0) {
+                throw calls.failure(result, KernelCall.MADVISE, Set.of(), () -> name + " advice=" + advice);
+            }
         }
     }
 

@@ -90,9 +90,11 @@ final class Uring implements AutoCloseable {
             this.ringsSize = Math.max(queue + submissions * Integer.BYTES, completed + (completionMask + 1) * Cqe.SIZE);
             this.ringsAt = map(ringsSize, IoUring.IORING_OFF_SQ_RING);
             undo.add(() -> libc.munmap(ringsAt, ringsSize));
+            Mapping.keepToItself(calls, fd.toString(), ringsAt, ringsSize);
             this.entriesSize = (long) submissions * Sqe.SIZE;
             this.entriesAt = map(entriesSize, IoUring.IORING_OFF_SQES);
             undo.add(() -> libc.munmap(entriesAt, entriesSize));
+            Mapping.keepToItself(calls, fd.toString(), entriesAt, entriesSize);
             this.rings = libc.view(ringsAt, ringsSize);
             this.entries = libc.view(entriesAt, entriesSize);
             this.submissionHead = parameters.getInt(Params.SQ_OFF + SqOffsets.HEAD);

@@ -8,8 +8,13 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import io.kvmirq.KernelException;
 import io.kvmirq.testing.Kernels;
 import io.kvmirq.testing.RealKvm;
+import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import org.junit.jupiter.api.AutoClose;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -17,6 +22,8 @@ import org.junit.jupiter.params.provider.EnumSource;
 
 @RealKvm
 class MappingTest {
+    private static final Pattern AREA = Pattern.compile("([0-9a-f]+)-([0-9a-f]+) ");
+
     @AutoClose
     private final Kernel kernel = Kernel.open();
 
@@ -96,6 +103,34 @@ class MappingTest {
                             .getShort());
             assertThatThrownBy(() -> mapping.get(5 * gib - 8, ByteBuffer.allocate(9)))
                     .isInstanceOf(IndexOutOfBoundsException.class);
+        }
+    }
+
+    /** VmFlags of a mapping: dc is MADV_DONTFORK, dd is MADV_DONTDUMP; Documentation/filesystems/proc.rst. */
+    private static String flags(Mapping mapping) throws IOException {
+        long[] address = new long[1];
+        mapping.withAddress(found -> address[0] = found);
+        boolean within = false;
+        for (String line : Files.readAllLines(Path.of("/proc/self/smaps"))) {
+            Matcher area = AREA.matcher(line);
+            if (area.lookingAt()) {
+                within = Long.parseUnsignedLong(area.group(1), 16) <= address[0]
+                        && address[0] < Long.parseUnsignedLong(area.group(2), 16);
+            } else if (within && line.startsWith("VmFlags:")) {
+                return line;
+            }
+        }
+        throw new AssertionError("no area has 0x" + Long.toHexString(address[0]));
+    }
+
+    /** A child's first write would give the guest a page of its own, and a dump has the guest's secrets. */
+    @Test
+    void memoryIsInNoChildAndNoDump() throws IOException {
+        try (Mapping.Owner anonymous = Mapping.anonymous(kernel, 8192);
+                MemoryFile file = MemoryFile.create(kernel, "shared", 8192);
+                Mapping.Owner shared = file.map()) {
+            assertThat(flags(anonymous.mapping())).contains(" dc", " dd");
+            assertThat(flags(shared.mapping())).contains(" dc", " dd");
         }
     }
 }
