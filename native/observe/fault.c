@@ -130,7 +130,7 @@ static int listener_new(void)
 	return fd;
 }
 
-/* What a child tells its parent: where it failed, or that it has a listener. */
+/* Message of a child to its parent: the step that failed, or a listener. */
 struct told {
 	int error;
 	enum { LISTENER, RIGHTS, FILTER, EXEC } step;

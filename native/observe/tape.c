@@ -14,20 +14,21 @@
  * makes these zero and names descriptors. What addresses point to is not
  * recorded, except what $KVMIRQ_TAPE_LENGTHS asks for.
  *
- * What is seen are calls through the C library's functions named in this file
- * and in tape_transfer.c. Not seen: raw system calls, and so statically linked
- * programs (trace.c records these); calls within the C library; select(),
- * epoll_wait() and close_range(). Without /proc, as in a chroot, only ioctls of
- * KVM and VFIO, eventfd() and opens that fail are seen, and polls of anything.
- * A seccomp filter that does not allow what recording calls (process_vm_readv,
- * readlink, fallocate, fcntl, fstat, mmap, munmap, rt_sigprocmask,
- * rt_sigpending, rt_sigtimedwait) makes lines incomplete, or kills the program.
+ * The recorder sees calls through the C library's functions that this file
+ * and tape_transfer.c name. It does not see: raw system calls, and so
+ * statically linked programs (trace.c records these); calls within the C
+ * library; select(), epoll_wait() and close_range(). Without /proc, as in a
+ * chroot, only ioctls of KVM and VFIO, eventfd() and opens that fail are
+ * seen, and polls of anything. A seccomp filter that does not allow what
+ * recording calls (process_vm_readv, readlink, fallocate, fcntl, fstat,
+ * mmap, munmap, rt_sigprocmask, rt_sigpending, rt_sigtimedwait) makes lines
+ * incomplete, or kills the program.
  *
  * A descriptor keeps its name until close(), dup2(), dup3(), close_range() or
  * closefrom() of this library ends it: after a raw system call, or fclose(),
  * its number may be recorded as the file it was, or not at all.
  *
- * What recording itself calls goes by syscall(), past the functions below.
+ * Calls of the recorder itself go by syscall(), past the functions below.
  */
 #include "tape_calls.h"
 #include "tape_record.h"

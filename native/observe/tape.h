@@ -156,7 +156,7 @@ bool is_vfio(unsigned long request);
  */
 size_t argument_size(unsigned long request, uintptr_t argument, bool *cut);
 
-/* What an address in the structure points to, where that is recorded. */
+/* The memory behind an address in the structure, where it is recorded. */
 void put_pointee(struct line *line, unsigned long request, uintptr_t argument);
 
 /*

@@ -106,7 +106,7 @@ static void put_transfer(const struct transfer *transfer,
 	tape_append(&line);
 }
 
-/* What a read has put into the program's memory. */
+/* Bytes that a read has put into the program's memory. */
 static size_t taken(const struct transfer *transfer, ssize_t result)
 {
 	if (transfer->function == EVENTFD_READ)

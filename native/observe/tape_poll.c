@@ -97,7 +97,7 @@ void record_poll(const char *call, uintptr_t fds, unsigned long count,
 		put_polled(call, &polled, timeout, result, error);
 }
 
-/* What a number cannot hold is the largest one: so programs wait for ever. */
+/* A time beyond a number is the largest one: programs wait for ever by it. */
 long poll_nanoseconds(const struct timespec *time)
 {
 	long sum;

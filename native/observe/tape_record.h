@@ -74,7 +74,7 @@ struct transfer {
 	int flags;
 };
 
-/* What is kept of a transfer, and room for its line. */
+/* The kept bytes of a transfer, and room for its line. */
 struct kept {
 	struct room room;
 	size_t length; /* that is asked for */

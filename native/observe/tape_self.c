@@ -89,7 +89,7 @@ bool file_is_other(int fd)
 	       (atomic_load(&known_files[fd]) & PLACE) == OTHER;
 }
 
-/* What was another file is looked at again. */
+/* A number that was another file is looked at again. */
 void file_of(int fd, struct file *file)
 {
 	bool kept = fd >= 0 && fd < MAX_NAMED;

@@ -31,7 +31,7 @@
 	 PTRACE_O_TRACEVFORK | PTRACE_O_TRACEEXEC | PTRACE_O_TRACESYSGOOD | \
 	 PTRACE_O_EXITKILL)
 
-/* What a child tells its parent, which has told it to go on. */
+/* Message of a child to its parent, which has told it to go on. */
 struct told {
 	int error;
 	enum { FILTER, EXEC } step;

@@ -170,7 +170,7 @@ static void mmap_ends(struct call *call, int64_t result, int error)
 		    result < 0 ? -1 : 0, error);
 }
 
-/* What architectures before arm64 have beside these. */
+/* Calls that only architectures before arm64 have. */
 #ifdef __NR_open
 static void dup2_ends(struct call *call, int64_t result, int error)
 {

@@ -56,7 +56,7 @@ final class PassedDevices implements AutoCloseable {
         }
     }
 
-    /** What the devices have to say. */
+    /** Messages of the devices. */
     private record Told(String device, PrintStream out, Consumer<String> end) implements PassedThroughDevice.Notices {
         @Override
         public void warned(String sentence) {

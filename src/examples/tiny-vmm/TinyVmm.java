@@ -88,7 +88,7 @@ public final class TinyVmm {
                                     device.serial),
                             exit -> devices.bus.handle(exit) || chips.handle(exit),
                             end)) {
-                // What is in memory, and the registers of the first vCPU
+                // The contents of memory, and the registers of the first vCPU
                 if (isLinux) {
                     LinuxGuest linux = new LinuxGuest(Path.of(options.get("--kernel")));
                     String initramfs = options.get("--initramfs");

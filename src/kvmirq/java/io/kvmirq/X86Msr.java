@@ -14,7 +14,7 @@ public enum X86Msr {
     TSC(0x10),
     /** Base and mode of the LAPIC. */
     APIC_BASE(0x1b),
-    /** What was added to the time stamp counter. */
+    /** The sum of all adjustments of the time stamp counter. */
     TSC_ADJUST(0x3b),
     /** Speculation control. */
     SPEC_CTRL(0x48),
@@ -68,7 +68,7 @@ public enum X86Msr {
     GS_BASE(0xc0000101),
     /** Base that SWAPGS exchanges with GS. */
     KERNEL_GS_BASE(0xc0000102),
-    /** What RDTSCP and RDPID read beside the counter. */
+    /** The value that RDTSCP and RDPID read beside the counter. */
     TSC_AUX(0xc0000103);
 
     private final int number;

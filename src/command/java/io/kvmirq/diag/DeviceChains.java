@@ -179,7 +179,7 @@ public final class DeviceChains {
                 remarks(interrupt));
     }
 
-    /** How often the host handled an interrupt, whichever driver has armed it. */
+    /** Interrupts that the host handled, whichever driver has armed them. */
     private OptionalLong count(Interrupt interrupt) {
         Optional<Long> count = interrupt.armed().map(ArmedVector::count).or(() -> host.interrupts()
                 .flatMap(all -> device.messageIrqs().isEmpty() && interrupt.vector() == 0 && device.irq() > 0

@@ -94,7 +94,7 @@ public record Live(
                 .findFirst();
     }
 
-    /** How often an event was passed. */
+    /** Counts of each event that was passed. */
     long count(String event) {
         return events.stream()
                 .filter(one -> one.event().equals(event))

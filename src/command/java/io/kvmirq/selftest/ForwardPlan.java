@@ -28,7 +28,7 @@ public record ForwardPlan(
         int atOnce,
         boolean guestRuns,
         Optional<Abi2014.Probe> abi2014) {
-    /** How often vectors are forwarded and given back. */
+    /** Rounds in which vectors are forwarded and given back. */
     public int rounds() {
         return (count + atOnce - 1) / atOnce;
     }

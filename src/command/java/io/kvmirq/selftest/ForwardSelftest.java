@@ -49,7 +49,7 @@ public final class ForwardSelftest {
     }
 
     /**
-     * Which interrupts to forward.
+     * The interrupts to forward.
      *
      * @param kind INTx, MSI or MSI-X; if empty, the last of these that the device has
      * @param first the first vector

@@ -16,7 +16,7 @@ record Patience(Duration time, BooleanSupplier over) {
     static final Patience USUAL = new Patience(Duration.ofSeconds(5), () -> false);
 
     private static final long POLL_NANOS = 20_000;
-    /** How often a wait for an eventfd asks whether it is over. */
+    /** The interval at which a wait for an eventfd asks whether it is over. */
     private static final long LOOK_NANOS = TimeUnit.MILLISECONDS.toNanos(50);
 
     /** Waits until there is something to drain or the time is over. Allocates nothing. */

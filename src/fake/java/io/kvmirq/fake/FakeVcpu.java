@@ -138,7 +138,7 @@ public final class FakeVcpu {
         });
     }
 
-    // What is seen
+    // Views
 
     /** The id in its VM. */
     public VcpuId id() {

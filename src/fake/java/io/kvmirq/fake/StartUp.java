@@ -25,7 +25,7 @@ import java.util.Optional;
 final class StartUp {
     private static final int VCPUS_OF_GICV2 = 8;
     private static final Profile PVM = Profile.of("6.18,pvm");
-    /** What a kernel says of itself, and the two kernels of 6.18 say otherwise. */
+    /** Capabilities that depend on the build of a kernel: the two kernels of 6.18 differ. */
     private static final List<Integer> BUILT =
             List.of(Uapi.KVM_CAP_MAX_VCPUS, Uapi.KVM_CAP_MAX_VCPU_ID, Uapi.KVM_CAP_HYPERV_SYNIC);
 

@@ -232,7 +232,7 @@ abstract class JsonLines implements Closeable {
         return value < POWERS[below] ? below : below + 1;
     }
 
-    // What was written of this line, to be written again
+    // The part of this line that was written, to be written again
 
     /** Where the next byte of the line goes. */
     int mark() {

@@ -75,7 +75,7 @@ final class ProcessMemory {
 
     private synchronized void add(Region added) {
         Region[] now = regions;
-        // What lies there now was there before: it is gone, and the collector has not said so.
+        // A region at this address was recorded before: it is gone, and the collector has not said so.
         now = without(now, region -> region.overlaps(added.base, added.length));
         if (now.length >= purgeAt) {
             now = without(now, region -> region.mapped == null && region.buffer.get() == null);

@@ -321,7 +321,7 @@ final class RecordedCalls {
         lines.end(result);
     }
 
-    /** What is too long for a number is the largest one: C programs write so that they wait for ever. */
+    /** A time that is too long for a number is the largest one: C programs wait for ever by it. */
     private static long nanos(long seconds, long nanos) {
         try {
             return Math.addExact(Math.multiplyExact(seconds, 1_000_000_000L), nanos);

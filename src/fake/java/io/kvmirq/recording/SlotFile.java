@@ -33,7 +33,7 @@ public final class SlotFile extends InputStream {
     /** The end of a stream that lacks lines. */
     private static final byte[] CUT = {'{'};
     /**
-     * How often a slot is looked at before its writer is taken for dead: a program that runs another one by exec(3)
+     * Looks at a slot before its writer is taken for dead: a program that runs another one by exec(3)
      * ends its other threads where they are.
      */
     private static final int PATIENCE = 100;
@@ -50,7 +50,7 @@ public final class SlotFile extends InputStream {
     private long at = HEAD;
     /** As the owner of the file was told. */
     private long told = HEAD;
-    /** What is left of the current line. */
+    /** The rest of the current line. */
     private ByteBuffer line = bytes(0);
 
     private boolean ended;
@@ -113,7 +113,7 @@ public final class SlotFile extends InputStream {
         return count;
     }
 
-    /** What lies there after the processes have ended is read once more. */
+    /** Reads once more after the processes have ended. */
     private void waitForMore() throws IOException {
         if (ended) {
             complete = true;

@@ -41,7 +41,7 @@ public interface HostFiles {
     }
 
     /**
-     * Who may use a file.
+     * The access to a file.
      *
      * @param mode its permissions, as of chmod
      * @param user the number of its owner

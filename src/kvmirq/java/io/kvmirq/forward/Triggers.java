@@ -23,7 +23,7 @@ final class Triggers {
     /** MSI-X has no more. */
     private static final int MOST_VECTORS = 2048;
 
-    /** Whose the enabled vectors are. */
+    /** The owner of each enabled vector. */
     private enum Owner {
         /** Forwarding enabled them, and disables them with the last one. */
         US,
@@ -132,7 +132,7 @@ final class Triggers {
         return irqs.arm(events);
     }
 
-    /** What the device raised while its vectors were disabled is lost: each that was enabled is signalled once. */
+    /** Signals each enabled vector once, because interrupts raised while vectors were disabled are lost. */
     private static void grow(ArmedVectors now, int first, List<EventFd> events) {
         int before = now.enabled();
         try {

@@ -10,7 +10,7 @@ import org.jspecify.annotations.Nullable;
  * so they are counted. For the dispatcher.
  */
 final class RingPolls {
-    /** What the completion of a cancellation bears. */
+    /** {@code user_data} of a cancellation's completion. */
     static final long CANCELLATION = -2;
 
     /** Submissions that {@link #replace} makes at most. */

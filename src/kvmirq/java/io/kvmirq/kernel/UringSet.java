@@ -59,7 +59,7 @@ final class UringSet implements ReadySet {
     private boolean epollArmed;
     /** Whether {@link #await} took completions: the kernel makes only some of them at once, 20 since Linux 6.13. */
     private boolean taken;
-    /** What a completion says that none should; 0 for nothing. */
+    /** The error of a completion that none should have; 0 for none. */
     private int failed;
 
     private final long[] reported;

@@ -12,7 +12,7 @@ import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.util.Set;
 
-/** What KVM offers the vCPUs of an x86 host: calls on the KVM device. */
+/** CPUID leaves and MSRs that KVM supports on an x86 host: calls on the KVM device. */
 final class HostCpuCalls extends Calls {
     private static final int E2BIG = -Errno.E2BIG.number();
 

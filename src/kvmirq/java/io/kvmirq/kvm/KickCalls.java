@@ -28,7 +28,7 @@ final class KickCalls extends Calls {
     private static final long PAUSE_NANOS = 50_000;
     private static final int TIMEOUT_AT = Signals.SET_SIZE;
 
-    /** What the thread of the vCPU does, and whether a signal is on its way to it. */
+    /** The step of the vCPU's thread, and whether a signal is on its way to it. */
     private enum State {
         /** Outside of KVM_RUN. */
         OUT,

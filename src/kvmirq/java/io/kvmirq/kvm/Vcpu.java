@@ -625,7 +625,7 @@ public final class Vcpu implements AutoCloseable {
         return read("a LAPIC", KernelCall.LAPIC_GET, Uapi.KVM_GET_LAPIC, into);
     }
 
-    /** What other threads may see while this vCPU runs. */
+    /** The phase of this vCPU, which other threads read while it runs. */
     WatchedVcpu watched() {
         return watched;
     }

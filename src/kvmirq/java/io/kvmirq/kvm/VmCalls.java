@@ -189,7 +189,7 @@ final class VmCalls extends Calls {
         }
     }
 
-    // What is known
+    // Known facts
 
     /** From now on {@code fact} is so, and what it excludes is not. */
     synchronized void learn(Fact fact) {

@@ -11,7 +11,7 @@ import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
 
-/** What is known of the ids that a guest gives its LAPICs. They decide only when all of them are known. */
+/** Samples of the ids that a guest gives its LAPICs. A message is decided only when all LAPICs were sampled. */
 final class SampledLapics {
     private final Map<VcpuId, LapicSample> samples = new HashMap<>();
 

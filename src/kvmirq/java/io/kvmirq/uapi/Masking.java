@@ -90,7 +90,7 @@ public final class Masking {
     }
 
     private String made(@Nullable Request known, long result) {
-        // What the kernel left as it was is on the tape once.
+        // Bytes that the kernel left as they were are on the tape once.
         ByteBuffer after = outLength < 0 ? in : out;
         @Nullable Field field = Arguments.made(known, after, outLength < 0 ? inLength : outLength, result);
         if (field != null) {

@@ -703,7 +703,7 @@ public final class Uapi {
         @U64 int DATA = 8;
     }
 
-    // What else a VMM asks, known by name so that tapes of it can be read
+    // Other requests of VMMs, known by name so that tapes of them can be read
 
     @Ioctl(on = KVM, argument = KvmMsrList.class, traits = FILLED)
     public static final long KVM_GET_MSR_INDEX_LIST = IOWR | KvmMsrList.SIZE << 16 | 0x02;

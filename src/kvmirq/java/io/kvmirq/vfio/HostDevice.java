@@ -94,7 +94,7 @@ final class HostDevice {
                 .findFirst();
     }
 
-    // What explains a refusal: empty where sysfs does not tell, and never another refusal
+    // Facts from sysfs for the text of an error; absent facts are left out. Never throws.
 
     /** Why a file of the device is absent. */
     Optional<String> notThere(String file) {

@@ -12,7 +12,7 @@ import java.util.Optional;
 import java.util.TreeMap;
 import java.util.stream.IntStream;
 
-/** Which interrupts of a device are armed. Its monitor is the lock of all of them. */
+/** The armed interrupts of a device. Its monitor is the lock of all of them. */
 final class Interrupts {
     private final DeviceCalls calls;
     private final DeviceInfo info;
@@ -76,7 +76,7 @@ final class Interrupts {
         return Optional.empty();
     }
 
-    /** How often VFIO_DEVICE_SET_IRQS was called. */
+    /** Calls of VFIO_DEVICE_SET_IRQS so far. */
     synchronized long changes() {
         return changes;
     }

@@ -181,7 +181,7 @@ final class CountingGuest implements AutoCloseable {
     }
 
     /**
-     * How often a vCPU took each vector. Waits until it has taken all that were requested, and up to a second until it
+     * Counts of each vector that a vCPU took. Waits until it has taken all that were requested, and up to a second until it
      * has taken {@code vector} {@code times} times.
      */
     Map<InterruptVector, Integer> received(VcpuId id, InterruptVector vector, int times) {

@@ -23,7 +23,7 @@ public @interface Fault {
     /** The call: a request such as {@code KVM_IRQFD}, or another name that {@code Faults} knows. */
     String call();
 
-    /** Which of these calls: the first is 1. */
+    /** The number of the call among these: the first is 1. */
     int nth() default 1;
 
     /** The name of the error, such as {@code EBUSY}. */

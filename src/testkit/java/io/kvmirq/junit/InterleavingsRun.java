@@ -27,7 +27,7 @@ import org.opentest4j.TestAbortedException;
 final class InterleavingsRun implements TestTemplateInvocationContext, ParameterResolver, InvocationInterceptor {
     private static final Namespace NAMESPACE = Namespace.create(InterleavingsRun.class);
 
-    /** What one order has. */
+    /** The state of one order. */
     private record Fresh(KvmHost host, Faults faults, Actors actors) {}
 
     /** Runs the method. */

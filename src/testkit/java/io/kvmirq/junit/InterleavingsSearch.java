@@ -19,7 +19,7 @@ final class InterleavingsSearch {
             + " changes, and use no fields, threads, time or random numbers";
 
     /**
-     * What the search found.
+     * The result of the search.
      *
      * @param orders that ran
      * @param text for the failure; empty if all orders passed

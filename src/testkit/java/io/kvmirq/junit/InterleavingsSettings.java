@@ -100,7 +100,7 @@ record InterleavingsSettings(
         return new Mistake(Optional.of(test), sentence);
     }
 
-    /** What to paste to run an order again. */
+    /** The annotation that runs an order again, to be pasted. */
     String replay(ActorsOrder of) {
         return "to replay it: -D" + PROPERTY + "=" + name + ":" + of + " or @Interleavings(order = \"" + of + "\")";
     }

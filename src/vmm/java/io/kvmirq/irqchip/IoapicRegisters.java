@@ -108,7 +108,7 @@ final class IoapicRegisters {
         return IoapicEntry.LEVEL.isSet(entry) ? entry : entry & ~IoapicEntry.REMOTE_IRR.mask();
     }
 
-    /** What a pin sends. */
+    /** The message of a pin's redirection entry. */
     MsiMessage message(int pin) {
         long entry = entries[pin];
         boolean level = IoapicEntry.LEVEL.isSet(entry);

@@ -221,7 +221,7 @@ final class GuestConfig {
         }
     }
 
-    // What it says
+    // Content
 
     int command() {
         return image.getShort(COMMAND);
@@ -423,7 +423,7 @@ final class GuestConfig {
         return text.toString();
     }
 
-    /** What a guest wrote that is kept here, the power state, and Device Control of PCI Express. */
+    /** Registers that a guest wrote and that are kept here, the power state, and Device Control of PCI Express. */
     void save(ByteBuffer to) {
         to.put(image.array())
                 .putInt(powerState)

@@ -117,7 +117,7 @@ final class GuestInterrupts {
         }
     }
 
-    // What the host does
+    // Steps of the host
 
     /** If the kernel refuses it, all are as they were before the hold. */
     void hold() {

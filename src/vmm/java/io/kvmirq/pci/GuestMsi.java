@@ -223,7 +223,7 @@ public final class GuestMsi extends GuestMessages {
         settle();
     }
 
-    // What follows
+    // Consequences of a guest's write
 
     private MsiMessage message(int vector) {
         long address = registers.getInt(ADDRESS) & 0xffff_ffffL;

@@ -202,7 +202,7 @@ public final class GuestMsix extends GuestMessages {
         return bits;
     }
 
-    // What follows
+    // Consequences of a guest's write
 
     private MsiMessage message(int vector) {
         return new MsiMessage(addresses[vector], data[vector], deviceId);

@@ -295,7 +295,7 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
         interrupts.showMessageControl();
     }
 
-    // What the guest reads and writes; each locks, and tells what there is to tell after that
+    // Accesses of the guest; each locks, and notifies after it has unlocked
 
     int readConfig(int at, int size) {
         int value = -1;
@@ -344,7 +344,7 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
         }
     }
 
-    // What the host does while the guest runs
+    // Steps of the host while the guest runs
 
     /**
      * Holds all interrupts back from the guest until {@link #release}; its vCPUs may run, and its writes to the
@@ -516,7 +516,7 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
 
     // Reset and end
 
-    /** What the guest before left in its registers must not become DMA of the next. */
+    /** Registers that a former guest wrote must not become DMA of the next guest. */
     private void resetDevice() {
         try {
             device.resetOrStop();

@@ -16,7 +16,7 @@ import java.util.Set;
 import java.util.function.Supplier;
 import java.util.stream.Stream;
 
-/** What a VM and its host must have for a snapshot; nothing is changed by asking. */
+/** Properties that a snapshot demands of a VM and its host; nothing is changed by asking. */
 record Fit(MachineData machine, Set<String> events, List<IrqfdData> irqfds, Map<String, DeviceData> devices) {
     static VmParts.Device device(VmParts parts, String name) {
         return Objects.requireNonNull(parts.devices().get(name));

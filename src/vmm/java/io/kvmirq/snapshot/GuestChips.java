@@ -65,7 +65,7 @@ record GuestChips(Optional<String> ioapic, Optional<String> pic) {
         return ((lapic.get(ISR + word) | lapic.get(IRR + word)) >>> vector % Integer.SIZE & 1) != 0;
     }
 
-    /** What differs from what was saved; empty if nothing does. */
+    /** Fields that differ from the saved state. */
     Optional<String> difference(GuestChips saved) {
         return VcpuData.differs("IOAPIC of the VMM", ioapic, saved.ioapic)
                 .or(() -> VcpuData.differs("PICs of the VMM", pic, saved.pic));

@@ -44,10 +44,10 @@ sealed interface MachineData permits VmData, ArmData {
     /** Interrupt controllers, when routes are there. */
     void writeChips(VmParts parts);
 
-    /** What differs now; empty if nothing does but time. */
+    /** Fields that differ from the saved state, clocks excepted. */
     Optional<String> differenceOf(VmParts parts);
 
-    /** What would not stand still during the comparison. */
+    /** Parts that change during the comparison. */
     default void start(VmParts parts) {}
 
     /** When the devices are there. */

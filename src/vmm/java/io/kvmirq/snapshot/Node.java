@@ -131,7 +131,7 @@ record Node(String path, Object value) {
                         () -> flaw("one of " + List.of(type.getEnumConstants()) + ", got " + Foreign.quoted(text)));
     }
 
-    /** What is made of this value, whose maker refuses wrong ones by an IllegalArgumentException. */
+    /** The object made of this value. Its maker refuses wrong values by an IllegalArgumentException. */
     <T> T made(Supplier<T> make) {
         try {
             return make.get();

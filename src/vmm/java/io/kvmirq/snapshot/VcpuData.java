@@ -90,7 +90,7 @@ record VcpuData(
         vcpu.setState(state);
     }
 
-    // What the host must have
+    // Demands on the host
 
     /** The sentence for what this host does not have; empty if it can take all. */
     Optional<String> misfit(Vcpu vcpu, Cpuid host, X86Msrs known) {
@@ -108,7 +108,7 @@ record VcpuData(
 
     // Comparison
 
-    /** What differs from what was saved; empty if nothing does but time. */
+    /** Fields that differ from the saved state, clocks excepted. */
     Optional<String> difference(VcpuData saved) {
         return Stream.of(
                         differs("state", state, saved.state),

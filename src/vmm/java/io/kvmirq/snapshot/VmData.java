@@ -152,7 +152,7 @@ record VmData(
         return read(parts).difference(this);
     }
 
-    /** What differs from what was saved; empty if nothing does but time. */
+    /** Fields that differ from the saved state, clocks excepted. */
     Optional<String> difference(VmData saved) {
         Stream<Optional<String>> ofVcpus = saved.vcpus.entrySet().stream()
                 .map(entry -> Objects.requireNonNull(vcpus.get(entry.getKey()))

@@ -193,7 +193,7 @@ public final class ForwardCommand implements Command {
             return new Target(Kernel.open(), () -> HostFiles.of(Path.of("/")), Set.of());
         }
         FakeKernel fake = FakeDevices.kernel(profile.get());
-        // What inhibits AVIC, a host tells by the tracepoint kvm_apicv_inhibit_changed alone.
+        // A host tells the inhibits of AVIC by the tracepoint kvm_apicv_inhibit_changed alone.
         Set<InhibitReason> inhibits =
                 profile.get().contains("avic-inhibited") ? EnumSet.of(InhibitReason.HYPERV) : Set.of();
         return new Target(Kernel.over(fake.backend(), Kernel.DEVICE), fake::hostFiles, inhibits);

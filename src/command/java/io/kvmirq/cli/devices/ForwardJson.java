@@ -43,7 +43,7 @@ final class ForwardJson {
         });
     }
 
-    /** What a test would do, or why it would be refused. */
+    /** The steps of a test, or the reason that would refuse it. */
     static void plan(
             boolean fake,
             PciAddress device,

@@ -97,7 +97,7 @@ final class FaultedProgram implements AutoCloseable {
             }
             add(line, first);
         } catch (IOException e) {
-            // What was read until now.
+            // The text that was read until now.
         }
         return first;
     }

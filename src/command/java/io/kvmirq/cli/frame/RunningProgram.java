@@ -21,7 +21,7 @@ public final class RunningProgram implements AutoCloseable {
     private Optional<Process> running = Optional.empty();
     private boolean stopped;
 
-    /** What the command has to do when its program has been stopped, before the JVM ends. */
+    /** The command's work after its program has been stopped, before the JVM ends. */
     @FunctionalInterface
     public interface Afterwards {
         void run() throws InterruptedException;

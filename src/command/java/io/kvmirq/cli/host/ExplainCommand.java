@@ -228,7 +228,7 @@ public final class ExplainCommand implements Command {
         return guests.get(0);
     }
 
-    /** What is not there is told before anything is watched. */
+    /** Reports a missing device before the watch begins. */
     private static int watched(
             LiveOption live, HostFacts host, Question question, ParseResult arguments, Terminal terminal)
             throws HostChoice.AbsentException {

@@ -152,7 +152,7 @@ final class LiveOption {
         }
     }
 
-    /** What was seen, and the host after it. */
+    /** The events of the watch, and the host after it. */
     record Watched(Live live, HostFacts host) {}
 
     private static void await(CountDownLatch answered) {

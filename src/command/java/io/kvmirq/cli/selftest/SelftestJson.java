@@ -23,7 +23,7 @@ final class SelftestJson {
             kernel.write(json);
             json.text("irqchip", irqchip.label());
             if (!irqchip.runsGuest()) {
-                // What is answered was seen in the pending state.
+                // Answers were seen in the pending state.
                 json.flag("guestRan", false);
             }
             fake.ifPresent(one -> json.texts(

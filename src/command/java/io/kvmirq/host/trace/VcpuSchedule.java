@@ -234,13 +234,13 @@ public final class VcpuSchedule {
         return thread == null ? new Phase.Unknown("its thread is not known") : thread.phase();
     }
 
-    /** How often a thread was seen to enter {@code KVM_RUN}. */
+    /** Entries of a thread to {@code KVM_RUN} that were seen. */
     public long runs(int tid) {
         Tracked thread = threads.get(tid);
         return thread == null ? 0 : thread.runs;
     }
 
-    /** How often a thread was seen to end a halt of its guest, with a sleep or without. */
+    /** Halts of its guest that a thread was seen to end, with a sleep or without. */
     public long halts(int tid) {
         Tracked thread = threads.get(tid);
         return thread == null ? 0 : thread.halts;

@@ -175,7 +175,7 @@ final class ArmVm extends VmInterrupts {
         return !isClosed() && lpis.receive(hostIrq);
     }
 
-    /** How often the doorbell of each vPE rang. vPEs exist while the VM has an ITS and an initialized VGIC. */
+    /** Rings of the doorbell of each vPE. vPEs exist while the VM has an ITS and an initialized VGIC. */
     int[] doorbells() {
         boolean has =
                 !isClosed() && hasIts() && vgic.filter(FakeVgic::isInitialized).isPresent();

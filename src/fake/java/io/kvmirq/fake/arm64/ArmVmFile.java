@@ -143,7 +143,7 @@ public final class ArmVmFile extends VmFile {
         return 0;
     }
 
-    /** What is pending ends with the VM, and not with the vLPIs that go before. */
+    /** Pending interrupts end with the VM, and not with the vLPIs, which go before. */
     @Override
     protected void released() {
         vm.messages().close();

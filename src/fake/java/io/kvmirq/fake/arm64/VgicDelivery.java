@@ -155,7 +155,7 @@ final class VgicDelivery {
         }
     }
 
-    /** Which of 32 interrupts are pending, and reach the vCPU when it enters its guest. */
+    /** The pending interrupts, a bit for each of 32, that reach the vCPU when it enters its guest. */
     int pending(int vcpu, int first) {
         int bits = distributor.pending(vcpu, first);
         for (int rest = bits; rest != 0; rest &= rest - 1) {

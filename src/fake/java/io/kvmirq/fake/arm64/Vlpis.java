@@ -88,7 +88,7 @@ final class Vlpis {
                 && vpe(vcpu.getAsInt()).filter(vpe -> vpe.thread().isAsleep()).isPresent();
     }
 
-    /** How often the doorbell of each vPE rang; empty without GICv4. */
+    /** Rings of the doorbell of each vPE; empty without GICv4. */
     int[] doorbells() {
         vpes();
         settle();

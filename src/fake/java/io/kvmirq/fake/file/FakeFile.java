@@ -31,7 +31,7 @@ public abstract class FakeFile {
     private int descriptor = -1;
 
     private int mode;
-    /** What F_GETFL shows. */
+    /** The flags that F_GETFL shows. */
     private int status;
 
     /** A file with an ioctl operation and none to read or write, of no name. */

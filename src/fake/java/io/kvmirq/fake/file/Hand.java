@@ -7,7 +7,7 @@ import org.jspecify.annotations.Nullable;
 final class Hand extends Sources {
     private static final int SOURCE = -1;
 
-    /** How often the messages have come somewhere. */
+    /** Places to which the messages have come. */
     private int came;
     /** Their last place, unless the slot is {@link #SOURCE}. */
     private @Nullable MessagePlace from;

@@ -24,7 +24,7 @@ public interface Host {
 
     Ledger ledger();
 
-    /** What tests let vCPUs play, by the id of the vCPU. */
+    /** Exits scripted by a test, keyed by vCPU id. */
     Map<Integer, Script> scripts();
 
     void note(Answer rule);

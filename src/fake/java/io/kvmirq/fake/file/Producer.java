@@ -23,7 +23,7 @@ public final class Producer {
         return entry;
     }
 
-    /** How often the host was interrupted. */
+    /** Interrupts of the host so far. */
     public long count() {
         return count;
     }

@@ -25,12 +25,12 @@ public final class Threads {
     private final ByteBuffer result = ByteBuffer.allocate(Signals.SET_SIZE).order(ByteOrder.nativeOrder());
     private int last = PROCESS;
 
-    /** What a thread has pending, and blocks. */
+    /** The pending and the blocked signals of a thread. */
     private static final class Own {
         private final int number;
         private final int[] pending = new int[Signals.LAST + 1];
         private long blocked;
-        /** What it blocks in KVM_RUN; null outside. */
+        /** The signal mask of KVM_RUN; null outside of it. */
         private @Nullable Long blockedInRun;
 
         Own(int number) {

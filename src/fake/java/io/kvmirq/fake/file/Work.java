@@ -21,7 +21,7 @@ public final class Work {
     /** The messages of the injections that are held back. */
     private final Map<EventWaiter, MessagePlace> messages = new HashMap<>();
 
-    /** How often eventfds may signal each other in a ring before the rest waits for the timer. */
+    /** Signals that eventfds in a ring may give each other before the rest waits for the timer. */
     private static final int ROUNDS = 16;
 
     private static final Duration PAUSE = Duration.ofMillis(1);

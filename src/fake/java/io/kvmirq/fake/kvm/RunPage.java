@@ -23,12 +23,12 @@ public final class RunPage {
         this.page = page;
     }
 
-    /** What a run that may begin or go on returns: 0, or a negative errno if {@code immediate_exit} ends it. */
+    /** The result of a run that may begin or go on: 0, or a negative errno if {@code immediate_exit} ends it. */
     public int refusesToEnter() {
         return page.get(Uapi.KvmRun.IMMEDIATE_EXIT) == 0 ? 0 : host.refuse(VmAnswer.VCPU_IMMEDIATE_EXIT);
     }
 
-    /** What a run returns that a signal ends: a negative errno; 0 if none does. */
+    /** The result of a run that a signal ends: a negative errno; 0 if none does. */
     public int signalled() {
         if (!host.threads().endsRun()) {
             return 0;

@@ -18,7 +18,7 @@ public abstract class VcpuFile extends FakeFile {
 
     protected final RunPage page;
 
-    /** What a thread blocks while it runs this vCPU; null for what it blocks anyway. */
+    /** The signal mask of a thread that runs this vCPU; null for the mask that it has anyway. */
     protected @Nullable Long signals;
 
     /** @param runSize the bytes that the vCPU shares by mmap */

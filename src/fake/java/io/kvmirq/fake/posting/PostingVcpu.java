@@ -105,7 +105,7 @@ public abstract class PostingVcpu {
     /** The rules of the model that are broken: none, unless the fake is wrong. */
     public abstract List<String> brokenRules();
 
-    // What is seen
+    // Views
 
     /** The number of its thread. */
     public final int tid() {

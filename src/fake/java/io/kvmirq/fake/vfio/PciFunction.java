@@ -35,7 +35,7 @@ public record PciFunction(
         OptionalLong serial,
         List<Register> registers) {
 
-    /** What a device has or does. */
+    /** A feature of a device. */
     public enum Trait {
         /** An interrupt pin. */
         INTX,

@@ -47,7 +47,7 @@ final class PciLine {
         return drivers;
     }
 
-    /** How often a CPU has taken an interrupt of the line. */
+    /** Interrupts of the line that a CPU has taken. */
     long count() {
         return count;
     }

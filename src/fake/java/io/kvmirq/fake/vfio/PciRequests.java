@@ -51,7 +51,7 @@ final class PciRequests {
         return requests.answer(file, request, argument);
     }
 
-    // What the device has
+    // Parts of the device
 
     private int info(long address) {
         int size = host.build().isSince(6, 6) ? VfioDeviceInfo.SIZE : INFO_BEFORE;
@@ -132,7 +132,7 @@ final class PciRequests {
         return UapiVfio.VFIO_IRQ_INFO_EVENTFD | (dynamic ? 0 : UapiVfio.VFIO_IRQ_INFO_NORESIZE);
     }
 
-    // What is done with it
+    // Steps of the VMM
 
     private int setIrqs(long address) {
         return IrqSet.read(

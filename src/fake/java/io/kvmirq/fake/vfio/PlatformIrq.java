@@ -126,7 +126,7 @@ final class PlatformIrq {
         }
     }
 
-    // What the device does
+    // Steps of the device
 
     void request() {
         device.request();

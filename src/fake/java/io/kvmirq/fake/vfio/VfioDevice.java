@@ -172,7 +172,7 @@ public abstract class VfioDevice implements VfioLines {
     /** Answers VFIO_DEVICE_FEATURE of a feature that the bus driver may have. */
     abstract int feature(FeatureRequest request);
 
-    /** What mmap maps of the device; empty for what cannot be. */
+    /** The region behind an mmap offset; empty if it cannot be mapped. */
     Optional<ByteBuffer> memory(long offset, int length) {
         return Optional.empty();
     }

@@ -251,7 +251,7 @@ public final class VfioPci extends VfioDevice {
         return requests.write(from, length, offset);
     }
 
-    // What the device does
+    // Steps of the device
 
     public boolean send(int vector) {
         checkVector(vector);

@@ -210,7 +210,7 @@ public final class VfioPlatform extends VfioDevice {
         return 0;
     }
 
-    // What the device does
+    // Steps of the device
 
     private PlatformIrq irq(int index, boolean level) {
         if (index < 0 || index >= irqs.size() || irqs.get(index).isLevel() != level) {

@@ -18,7 +18,7 @@ final class LapicTimer {
     private static final int ONE_SHOT = 0;
     private static final int PERIODIC = 1 << 17;
     private static final int DEADLINE = 2 << 17;
-    /** What a guest writes of the timer's entry, beside the mode: vector, delivery status and mask. */
+    /** Fields of the timer's entry that a guest writes, beside the mode: vector, delivery status and mask. */
     private static final int ENTRY = 0x110ff;
 
     private static final int DIVIDER = 0xb;
@@ -42,7 +42,7 @@ final class LapicTimer {
     private long end;
     /** In the mode of the TSC deadline; 0 for none. */
     private long deadline;
-    /** What waits for the end; null if nothing does. */
+    /** The timer that waits for the end; null if none does. */
     private FakeTime.@Nullable Timer armed;
     /** The end has come, and the vCPU has not taken it. A periodic timer goes on when it does. */
     private boolean pending;
@@ -149,7 +149,7 @@ final class LapicTimer {
         lapic.deliverLocal(entry);
     }
 
-    // What a guest writes
+    // Writes of a guest
 
     void writeEntry(int value) {
         int masked = lapic.enabled() ? 0 : (int) LapicPage.LVT_MASKED.mask();

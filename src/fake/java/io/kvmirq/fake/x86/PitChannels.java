@@ -122,7 +122,7 @@ final class PitChannels {
         }
     }
 
-    // What has become of a count
+    // Progress of a count
 
     /** Cycles since it was loaded. */
     private long elapsed(int channel) {

@@ -16,7 +16,7 @@ final class SharedTsc {
     private long offset;
     /** The rate of the vCPU that was written last; 0 before the first vCPU. */
     private int rate;
-    /** What was written last, even if it was 0, and when. */
+    /** The value that was written last, even if it was 0. */
     private long written;
 
     private long writtenAt;

@@ -8,7 +8,7 @@ import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 
 /**
- * What a VMM sets for a VM beside its memory and interrupts: it is kept and checked as by the kernel. Source: {@code
+ * Settings of a VM beside its memory and interrupts, checked and kept as by the kernel. Source: {@code
  * kvm_arch_vm_ioctl()} in arch/x86/kvm/x86.c.
  */
 final class VmSettings {

@@ -27,7 +27,7 @@ final class X86Vm extends VmInterrupts {
     /** The default routes of the full irqchip: GSIs 0 to 23 go to the IOAPIC, 0 to 15 to the PICs too. */
     private static final FakeRoutes.Pins DEFAULTS = defaultRoutes();
 
-    /** Which interrupt controllers the kernel emulates. */
+    /** The interrupt controllers that the kernel emulates. */
     enum Irqchip {
         NONE("none"),
         SPLIT("split"),

@@ -120,7 +120,7 @@ final class ReplayPassed {
         return FileKind.ofName(call.on()) == FileKind.STATS && !call.call().equals("close");
     }
 
-    /** Which bits CR4 and EFER may have depends on the processor. */
+    /** The legal bits of CR4 and EFER depend on the processor. */
     private static boolean isOfAnotherMode(TapeLine.Call call) {
         boolean segments = call.request() == Uapi.KVM_SET_SREGS || call.request() == Uapi.KVM_SET_SREGS2;
         return segments

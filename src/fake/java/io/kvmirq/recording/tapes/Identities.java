@@ -8,7 +8,7 @@ import java.util.Map;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
-/** Which open file a descriptor number means at this point of a tape. */
+/** The open file that a descriptor number means at this point of a tape. */
 final class Identities {
     private record Identity(FileKind type, int ordinal) {
         @Override

@@ -217,7 +217,7 @@ public final class TapeText {
         }
         if (call.request() == Uapi.KVM_IRQ_LINE_STATUS && call.result() >= 0) {
             return result(call)
-                    // What the kernel left as it was is on the tape once.
+                    // Bytes that the kernel left as they were are on the tape once.
                     + call.out()
                             .or(call::in)
                             .filter(bytes -> bytes.limit() >= Uapi.KvmIrqLevel.SIZE)

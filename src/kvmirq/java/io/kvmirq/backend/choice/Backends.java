@@ -140,7 +140,7 @@ public final class Backends {
                 .collect(Collectors.joining("\n")));
     }
 
-    /** Who named a library expects that one, and another binding serves. */
+    /** The user named a library and expects it, and another binding serves. */
     private static void warnOfNamedLibrary(List<Probe> failed, Candidate used) {
         if (!failed.isEmpty() && System.getProperty(NativeLibrary.PROPERTY) != null) {
             failed.forEach(probe -> System.getLogger("io.kvmirq")

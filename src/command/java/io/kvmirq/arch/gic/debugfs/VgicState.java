@@ -103,7 +103,7 @@ public record VgicState(String model, boolean enabled, int spis, OptionalInt lpi
             return pendingLatch || level && lineHigh;
         }
 
-        /** Who delivers the interrupt to the guest, and who ends it. */
+        /** The part that delivers the interrupt to the guest, and the part that ends it. */
         public Delivery delivery() {
             if (!hardware) {
                 return Delivery.SOFTWARE;

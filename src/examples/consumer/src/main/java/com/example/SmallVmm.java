@@ -20,7 +20,7 @@ import java.util.List;
 final class SmallVmm implements AutoCloseable {
     private final Kernel kernel;
     private final Vm vm;
-    /** What to undo, the last first. */
+    /** The steps to undo, the last first. */
     private final Deque<Runnable> undo = new ArrayDeque<>();
 
     SmallVmm(Kernel kernel, Vm vm) {

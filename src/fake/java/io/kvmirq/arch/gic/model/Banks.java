@@ -108,7 +108,7 @@ final class Banks {
                 | words.get(bank + InterruptState.LINE.word()) & words.get(bank + InterruptState.LEVEL.word());
     }
 
-    /** Which of 32 interrupts are to be queued: pending, enabled, and not level-triggered in a list register. */
+    /** The interrupts to be queued, a bit for each of 32: pending, enabled, and not level-triggered in a list register. */
     long wanting(int vcpu, int id) {
         int bank = bank(vcpu, id);
         return pending(vcpu, id) & words.get(bank + InterruptState.ENABLED.word()) & ~words.get(bank + QUEUED);

@@ -18,7 +18,7 @@ abstract class IntxState {
     static final int MODE = 4;
     /** Whether the handler is that of direct EOI. */
     static final int DIRECT = 5;
-    /** Which of the triggers is signalled, from 1; 0 is none. */
+    /** The number of the trigger that is signalled, from 1; 0 is none. */
     static final int TRIGGER = 6;
     /** Whether there is an unmask eventfd. */
     static final int UNMASK = 7;

@@ -25,7 +25,7 @@ public final class PhysicalLine {
     static final int ACTIVE = 2;
     /** The handlers that left the active interrupt to the guest's EOI, a bit each. While they run: all that run. */
     static final int DIRECT = 3;
-    /** How often the line is disabled and not enabled again. */
+    /** Depth of nested disables. */
     static final int DEPTH = 4;
     /** The handlers that requested the line, a bit each. */
     static final int REQUESTED = 5;

@@ -5,7 +5,7 @@ import io.kvmirq.uapi.Uapi.KvmCpuidEntry2;
 import java.nio.ByteBuffer;
 
 /**
- * What the kernel changes in the CPUID leaves of a VMM, each {@code struct kvm_cpuid_entry2}. Source: {@code
+ * Changes of the kernel to the CPUID leaves of a VMM, each {@code struct kvm_cpuid_entry2}. Source: {@code
  * kvm_update_cpuid_runtime()} and {@code kvm_cpuid_check_equal()} in arch/x86/kvm/cpuid.c; {@link #withMachine} was
  * measured.
  */

@@ -34,7 +34,7 @@ final class DataMemory {
 
     /** The part of a read that the VMM answers. */
     private @Nullable Part asked;
-    /** What is known of the operand. */
+    /** Known properties of the operand. */
     private int value;
 
     private boolean answered;

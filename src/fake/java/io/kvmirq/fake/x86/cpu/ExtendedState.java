@@ -24,7 +24,7 @@ public final class ExtendedState {
     private static final int STACK = 32;
     private static final int VECTORS = 160;
     private static final int VECTORS_END = 416;
-    /** What the host says of the area: its XCR0. */
+    /** The host's XCR0, which decides the area. */
     private static final int HOST_FEATURES = 464;
 
     private static final int FEATURES = LEGACY;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.x86.cpu;
 
-/** What a guest does in KVM_RUN: the instructions in its memory, or the exits of a test. */
+/** The code of a guest in KVM_RUN: the instructions in its memory, or the exits of a test. */
 public interface GuestCode {
-    /** What a step leads to. */
+    /** The outcome of a step. */
     enum Outcome {
         GOES_ON,
         /** It exits to the VMM. */

@@ -140,7 +140,7 @@ public final class SystemRegisters {
         }
     }
 
-    /** What of the registers is of another mode than real mode; null for nothing. */
+    /** Register fields that real mode does not use; null for none. */
     private static @Nullable String unmodelled(ByteBuffer next) {
         for (int segment = 0; segment < SEGMENTS; segment++) {
             if (!isOfRealMode(next, segment)) {

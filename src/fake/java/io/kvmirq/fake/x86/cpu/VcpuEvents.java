@@ -92,7 +92,7 @@ public final class VcpuEvents {
         return isSet(KvmVcpuEvents.INTERRUPT_SHADOW);
     }
 
-    // What a VMM sets
+    // Settings of the VMM
 
     /** An interrupt that the vCPU takes before it runs on, whatever its flags. */
     public void inject(int vector) {
@@ -286,7 +286,7 @@ public final class VcpuEvents {
         nmisSent = 0;
     }
 
-    // What the guest and its devices send
+    // Events of the guest and its devices
 
     public void sendManagement() {
         managementRequested = true;

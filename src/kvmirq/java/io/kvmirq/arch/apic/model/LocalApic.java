@@ -31,7 +31,7 @@ public interface LocalApic {
     /** The register DFR, see {@link LapicPage#DFR_FLAT} and {@link LapicPage#DFR_CLUSTER}. For xAPIC mode only. */
     int logicalFormat();
 
-    /** How often the LAPIC was taken by priority; it counts only without vector hashing ({@code apic_arb_prio}). */
+    /** Messages that went to this LAPIC by priority; it counts only without vector hashing ({@code apic_arb_prio}). */
     default int arbitrationPriority() {
         return 0;
     }
