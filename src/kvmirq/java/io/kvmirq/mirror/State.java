@@ -24,6 +24,7 @@ import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalInt;
 import java.util.Set;
 import java.util.TreeSet;
 import java.util.concurrent.ConcurrentHashMap;
@@ -44,8 +45,8 @@ final class State {
     private final MirrorHost host;
     private final Map<EventFdId, Ends> ends = new ConcurrentHashMap<>();
     final Map<VcpuId, VcpuRun> runs = new HashMap<>();
-    /** vCPUs that were on no CPU when the inhibits ended. They follow at an entry, which comes after their next load. */
-    private final Set<VcpuId> following = new HashSet<>();
+    /** vCPUs whose entries do not follow them yet after an inhibit, each with the CPU that it is loaded on. */
+    private final Map<VcpuId, OptionalInt> following = new HashMap<>();
 
     private final Map<Gsi, Target> targets = new HashMap<>();
     /** By {@link Verdict#aim}: the eventfds. */
@@ -104,6 +105,7 @@ final class State {
             }
         } else if (event instanceof Event.VcpuRemoved removed) {
             runs.remove(removed.vcpu());
+            following.remove(removed.vcpu());
             lapics.remove(removed.vcpu());
             if (vcpus.remove(removed.vcpu())) {
                 vcpus(removed.vcpu(), vcpus.isEmpty());
@@ -217,12 +219,7 @@ final class State {
     private void inhibit(Set<InhibitReason> reasons) {
         if (writesOnce() && reasons.isEmpty() && !vm.inhibits().isEmpty()) {
             following.clear();
-            following.addAll(vcpus);
-            runs.forEach((vcpu, run) -> {
-                if (run.stage() instanceof VcpuStage.Loaded) {
-                    following.remove(vcpu);
-                }
-            });
+            vcpus.forEach(vcpu -> following.put(vcpu, OptionalInt.empty()));
             runs.clear();
         }
         become(vm.withInhibits(reasons));
@@ -308,12 +305,34 @@ final class State {
                 && run.stage() instanceof VcpuStage.Preempted) {
             return;
         }
-        if (run.stage() instanceof VcpuStage.Loaded && following.remove(vcpu)) {
+        if (!followsSchedule(vcpu, run)) {
             unseen(vcpu);
             return;
         }
         runs.put(vcpu, run);
         follow(vcpu, run);
+    }
+
+    private static OptionalInt cpu(VcpuRun run) {
+        return run.stage() instanceof VcpuStage.Loaded loaded ? OptionalInt.of(loaded.cpu()) : OptionalInt.empty();
+    }
+
+    /**
+     * Whether the entries of a vCPU follow this step. After an inhibit the next load does not count, as the entry that turns
+     * AVIC on may come behind it. An observer may tell of it twice, as after a HLT without a sleep. A later load counts.
+     */
+    private boolean followsSchedule(VcpuId vcpu, VcpuRun run) {
+        OptionalInt before = following.get(vcpu);
+        if (before == null) {
+            return true;
+        }
+        OptionalInt now = cpu(run);
+        if (before.isPresent() && !now.equals(before)) {
+            following.remove(vcpu);
+            return true;
+        }
+        following.put(vcpu, now);
+        return now.isEmpty();
     }
 
     private void unseen(VcpuId vcpu) {

@@ -277,9 +277,19 @@ class MirrorTest {
         mirror.apply(route(1, message(1, 0x51)));
         assertThat(irq(mirror, 1).posting()).as("the same route").isEqualTo(X86Rules.WRITTEN_ONCE);
 
+        PredictedIrte.AmdGuest unknown = new PredictedIrte.AmdGuest(
+                vcpu(1), new InterruptVector(0x52), Optional.empty(), Optional.of(true), OptionalInt.empty());
         mirror.apply(new Event.VcpuLoaded(vcpu(1), 6));
         mirror.apply(route(1, message(1, 0x52)));
         assertThat(irq(mirror, 1).posting()).isEqualTo(postedTo(1, 0x52));
+        assertThat(irq(mirror, 1).irte())
+                .as("the entry that turns AVIC on may come later")
+                .contains(unknown);
+        mirror.apply(new Event.VcpuUnseen(vcpu(1)));
+        mirror.apply(new Event.VcpuLoaded(vcpu(1), 6));
+        assertThat(irq(mirror, 1).irte()).as("the same load, told again").contains(unknown);
+        mirror.apply(new Event.VcpuPreempted(vcpu(1)));
+        mirror.apply(new Event.VcpuLoaded(vcpu(1), 6));
         assertThat(irq(mirror, 1).irte())
                 .contains(new PredictedIrte.AmdGuest(
                         vcpu(1), new InterruptVector(0x52), Optional.of(true), Optional.of(true), OptionalInt.of(6)));
