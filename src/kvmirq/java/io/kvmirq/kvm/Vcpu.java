@@ -8,6 +8,7 @@ import io.kvmirq.VcpuId;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.CurrentThread;
 import io.kvmirq.explain.KernelCall;
+import io.kvmirq.kernel.ClosedHandleException;
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Undo;
 import io.kvmirq.uapi.Uapi;
@@ -573,14 +574,14 @@ public final class Vcpu implements AutoCloseable {
         try {
             readLapic(lapic);
             return Optional.of(new WatchedVcpu.Lapic(
-                    exit.apicBase(),
+                    calls.page().getLong(Uapi.KvmRun.APIC_BASE), // also of a run that a kick ended
                     lapic.get(X86Lapic.Name.ID),
                     lapic.get(X86Lapic.Name.LDR),
                     lapic.get(X86Lapic.Name.DFR),
                     lapic.get(X86Lapic.Name.SVR),
                     Instant.now()));
-        } catch (KernelException e) {
-            return Optional.empty(); // the VM has no LAPICs in the kernel
+        } catch (KernelException | ClosedHandleException e) {
+            return Optional.empty(); // the VM has no LAPICs in the kernel, or the vCPU was closed during the run
         }
     }
 

@@ -111,11 +111,6 @@ public final class VcpuExit {
         }
     }
 
-    /** IA32_APIC_BASE when the guest left (x86). */
-    long apicBase() {
-        return longAt(Uapi.KvmRun.APIC_BASE);
-    }
-
     /** A field of the head, zero-extended. */
     private long field(int offset, int length) {
         long word = head[offset / Long.BYTES] >>> Byte.SIZE * (offset % Long.BYTES);

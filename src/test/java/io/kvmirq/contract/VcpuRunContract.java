@@ -243,6 +243,29 @@ class VcpuRunContract extends KernelSuite {
         }
     }
 
+    /** Such a run fails with EINTR, and the kernel writes the page of the vCPU all the same. */
+    @Test
+    void lapicOfARunThatAKickHasEndedHasItsBase() {
+        open("e682ebfc"); // out %al, $PORT; jmp to it
+        try (Vcpu vcpu = vcpu()) {
+            WatchedVcpu seen = watched(vm);
+            seen.askForLapic();
+            vcpu.kick();
+            assertThat(vcpu.run().reason()).isEqualTo(VcpuExit.Reason.INTR);
+            assertThat(seen.lapic().orElseThrow().apicBase()).isEqualTo(0xfee00900L);
+        }
+    }
+
+    @Test
+    void closeEndsTheRunOfAVcpuWhoseLapicIsAskedFor() throws Exception {
+        open(TELLS_AND_HALTS);
+        Vcpu vcpu = vcpu();
+        FutureTask<VcpuExit.Reason> run = running(vcpu);
+        watched(vm).askForLapic();
+        vcpu.close();
+        assertThat(run.get()).isEqualTo(VcpuExit.Reason.INTR);
+    }
+
     @Test
     void vcpuWithoutALapicInTheKernelAnswersNothing() {
         open("e682ebfc"); // out %al, $PORT; jmp to it
