@@ -357,8 +357,8 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
             relay.release();
         } else {
             assigned().unmask();
-            signalAgain(masked);
         }
+        signalAgain(masked);
         become(Phase.OPEN);
         toldHeld |= masked.mayBeHeldBefore;
         tellReleased();
