@@ -198,6 +198,8 @@ public final class VcpuEvents {
             events.add(new Event.Inhibited(reasons.get()));
         } else {
             unassignable++;
+            // Reasons that cannot be read replace those that are known.
+            inhibitsKnown &= !known.threads().contains(event.tid());
         }
     }
 

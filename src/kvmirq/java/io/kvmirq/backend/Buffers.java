@@ -184,7 +184,10 @@ public final class Buffers {
 
     /** Whether the kernel may write an argument that {@link #ioctlArgument} has checked. */
     static boolean isWritten(long request, ByteBuffer argument) {
-        return !argument.isReadOnly() && ((request >>> 31 & 1) == 1 || (request >>> 8 & 0xff) == UapiVfio.VFIO_TYPE);
+        boolean sizeInside = (request >>> 8 & 0xff) == UapiVfio.VFIO_TYPE
+                && request != UapiVfio.VFIO_GROUP_GET_DEVICE_FD
+                && request != UapiVfio.VFIO_GROUP_SET_CONTAINER;
+        return !argument.isReadOnly() && ((request >>> 31 & 1) == 1 || sizeInside);
     }
 
     private static long firstWord(ByteBuffer buffer) {
