@@ -9,8 +9,8 @@ import java.nio.ByteBuffer;
  * <p>Every method returns {@code >= 0} or {@code -errno}. It never throws for an errno and allocates nothing. Any
  * thread may call it. New file descriptors are O_CLOEXEC. Buffers must be direct, writable, at position 0 and large
  * enough, or the method throws {@link IllegalArgumentException} before it calls the kernel. Their bytes are in native
- * order, whatever the order of the buffer. The typed objects of {@code io.kvmirq.kvm} document the errnos of each call,
- * in the order of the kernel's checks.
+ * order, whatever the order of the buffer. Do not close the arena of a buffer during the call. The typed objects of {@code
+ * io.kvmirq.kvm} document the errnos of each call, in the order of the kernel's checks.
  */
 public interface KernelBackend {
     /** The name that selects the backend, such as {@code jni}. */
