@@ -75,7 +75,6 @@ public interface HostFiles {
      */
     default Optional<Owner> owner(String path) {
         Objects.requireNonNull(path, "path is null");
-        Objects.requireNonNull(path, "path is null");
         return Optional.empty();
     }
 
