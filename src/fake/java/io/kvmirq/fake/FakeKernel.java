@@ -324,8 +324,9 @@ public final class FakeKernel extends SystemCalls {
      * @param vcpu the id of the vCPUs
      */
     public Map<InterruptVector, Integer> received(VcpuId vcpu) {
+        int id = vcpu.number();
         Map<InterruptVector, Integer> received = new LinkedHashMap<>();
-        time.locked(() -> host.ledger().received(vcpu.number()))
+        time.locked(() -> host.ledger().received(id))
                 .forEach((vector, count) -> received.put(new InterruptVector(vector), count));
         return received;
     }

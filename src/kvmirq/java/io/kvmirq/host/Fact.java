@@ -43,7 +43,7 @@ public sealed interface Fact<T> {
 
     /** The fact that follows from this one. */
     default <R> Fact<R> map(Function<? super T, ? extends R> next) {
-        return then(value -> new Known<>(next.apply(value)));
+        return then(next.andThen(Known::new));
     }
 
     /** The fact that another one decides, if this one is known. */

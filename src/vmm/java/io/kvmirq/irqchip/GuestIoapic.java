@@ -311,7 +311,8 @@ public final class GuestIoapic implements Userspace.Injector {
      * sends it again.
      */
     public void endOfInterrupt(InterruptVector vector) {
-        IntPredicate of = pin -> registers.isLevelOf(pin, vector.number());
+        int number = vector.number();
+        IntPredicate of = pin -> registers.isLevelOf(pin, number);
         try {
             tellEnded(of);
         } finally {
