@@ -361,7 +361,7 @@ final class Compile {
                     .call();
             if (compiled && options.contains("-g")) {
                 for (Path file : files(place, ".class")) {
-                    dropLocals(file);
+                    Files.write(file, sorted(withoutLocals(Files.readAllBytes(file))));
                 }
             }
             return compiled;
@@ -370,11 +370,11 @@ final class Compile {
 
     /**
      * Keeps the names of parameters that a caller can give null, as the text of a NullPointerException has them, and drops
-     * the names of other local variables, which are 7 % of a jar.
+     * the names of other local variables, which are 6 % of a jar.
      */
-    private static void dropLocals(Path file) throws IOException {
+    private static byte[] withoutLocals(byte[] bytes) {
         ClassWriter small = new ClassWriter(0);
-        new ClassReader(Files.readAllBytes(file))
+        new ClassReader(bytes)
                 .accept(
                         new ClassVisitor(Opcodes.ASM9, small) {
                             @Override
@@ -400,8 +400,34 @@ final class Compile {
                             }
                         },
                         0);
-        Files.write(file, small.toByteArray());
+        return small.toByteArray();
     }
+
+    /**
+     * Sorts the texts of a class by their ends: a jar is 2 % smaller then. Constants that an ldc loads stay first, as it has
+     * one byte for their number.
+     */
+    private static byte[] sorted(byte[] bytes) {
+        ClassReader reader = new ClassReader(bytes);
+        ClassWriter sorted = new ClassWriter(0);
+        char[] buffer = new char[reader.getMaxStringLength()];
+        for (int i = 1; i < reader.getItemCount(); i++) {
+            int at = reader.getItem(i);
+            if (at > 0 && LOADED.contains(reader.readByte(at - 1))) {
+                sorted.newConst(reader.readConst(i, buffer));
+            }
+        }
+        texts(reader).stream()
+                .filter(text -> text.indexOf(UNKNOWN) < 0)
+                .sorted(Comparator.comparing(
+                        text -> new StringBuilder(text).reverse().toString()))
+                .forEach(sorted::newUTF8);
+        reader.accept(sorted, 0);
+        return sorted.toByteArray();
+    }
+
+    /** The tags of integers, floats and strings in a constant pool. */
+    private static final Set<Integer> LOADED = Set.of(3, 4, 8);
 
     /** The slots of a method's parameters that are references. */
     private static Set<Integer> slots(int access, String descriptor) {
@@ -543,31 +569,33 @@ final class Compile {
 
     /** Adds our types that a constant pool names, in any of its texts. */
     private static void names(ClassReader reader, Set<String> names) {
-        char[] buffer = new char[reader.getMaxStringLength()];
-        for (int i = 1; i < reader.getItemCount(); i++) {
-            int at = reader.getItem(i);
-            // CONSTANT_Utf8; the second item of a long or double has no offset.
-            if (at > 0 && reader.readByte(at - 1) == 1) {
-                Matcher type = OUR_TYPE.matcher(utf8(reader, at, buffer));
-                while (type.find()) {
-                    names.add(type.group());
-                }
+        for (String text : texts(reader)) {
+            Matcher type = OUR_TYPE.matcher(text);
+            while (type.find()) {
+                names.add(type.group());
             }
         }
     }
 
-    private static String utf8(ClassReader reader, int at, char[] buffer) {
-        int length = reader.readUnsignedShort(at);
-        int used = 0;
-        for (int i = 0; i < length; i++) {
-            // Names of types are ASCII; other letters only have to be no part of a name.
-            int letter = reader.readByte(at + 2 + i);
-            buffer[used++] = (char) (letter < 0x80 ? letter : ' ');
-            if (used == buffer.length && i < length - 1) {
-                buffer = java.util.Arrays.copyOf(buffer, length);
+    /** Stands for a byte of a letter that is not ASCII. Names of types have none. */
+    private static final char UNKNOWN = '\ufffd';
+
+    /** All texts of a constant pool. */
+    private static List<String> texts(ClassReader reader) {
+        List<String> texts = new ArrayList<>();
+        for (int i = 1; i < reader.getItemCount(); i++) {
+            int at = reader.getItem(i);
+            // CONSTANT_Utf8; the second item of a long or double has no offset.
+            if (at > 0 && reader.readByte(at - 1) == 1) {
+                char[] text = new char[reader.readUnsignedShort(at)];
+                for (int k = 0; k < text.length; k++) {
+                    int letter = reader.readByte(at + 2 + k);
+                    text[k] = letter < 0x80 ? (char) letter : UNKNOWN;
+                }
+                texts.add(new String(text));
             }
         }
-        return new String(buffer, 0, used);
+        return texts;
     }
 
     /** The name of the outermost type of a class or of its file, such as {@code io/kvmirq/kvm/Vm}. */
