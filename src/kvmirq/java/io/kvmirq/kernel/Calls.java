@@ -265,6 +265,11 @@ public class Calls {
         fd.close();
     }
 
+    /** The page that a vCPU shares with this process. */
+    protected static Mapping.Owner page(Fd vcpu, long length) {
+        return Mapping.ofVcpu(vcpu, length);
+    }
+
     /**
      * Makes one call in which the kernel uses the mapping, and keeps the memory mapped during the call.
      *

@@ -4,6 +4,7 @@ package io.kvmirq.kernel;
 import io.kvmirq.backend.Libc;
 import io.kvmirq.backend.SystemCall;
 import io.kvmirq.explain.KernelCall;
+import io.kvmirq.uapi.Memfd;
 import io.kvmirq.uapi.Uapi;
 import java.lang.invoke.MethodHandles;
 import java.lang.invoke.VarHandle;
@@ -120,21 +121,60 @@ public final class Mapping {
     }
 
     /**
-     * The memory that {@code fd} shares with this process. It stays when {@code fd} is closed.
+     * The memory that {@code fd} shares with this process: a {@link MemoryFile}, or a memfd made elsewhere, also one of huge
+     * pages. It stays when {@code fd} is closed. The file is sealed against shrinking (F_SEAL_SHRINK), because an access
+     * beyond its end would be a SIGBUS.
+     *
+     * @param offset of the file, a multiple of the page size, or of the huge page size
+     * @throws IllegalArgumentException if the file takes no seal, such as a file of a directory, or ends before
+     *     {@code offset + length}; {@link #forGuest} maps those
+     * @throws io.kvmirq.KernelException EINVAL for an offset or length that is no multiple of the page size; EACCES if
+     *     {@code fd} is not open for reading and writing; ENOMEM, also without free huge pages
+     */
+    public static Owner of(Fd fd, long offset, long length) {
+        int raw = fd.enter();
+        try {
+            requireLasting(fd, raw, offset, length);
+            return new Owner(fd.kernel(), fd.toString(), length, Uapi.MAP_SHARED, raw, offset, false);
+        } finally {
+            fd.exit();
+        }
+    }
+
+    private static void requireLasting(Fd fd, int raw, long offset, long length) {
+        Libc libc = fd.kernel().libc();
+        boolean sealed = libc.fcntl(raw, Memfd.F_ADD_SEALS, Memfd.F_SEAL_SHRINK) >= 0;
+        int seals = sealed ? Memfd.F_SEAL_SHRINK : libc.fcntl(raw, Memfd.F_GET_SEALS, 0);
+        if (seals < 0 || (seals & Memfd.F_SEAL_SHRINK) == 0) {
+            throw new IllegalArgumentException(
+                    fd + " may shrink, and an access beyond its end would be a SIGBUS:"
+                            + " expected a memfd with MFD_ALLOW_SEALING; Mapping.forGuest maps a file that only the guest uses");
+        }
+        ByteBuffer last = fd.kernel().scratch();
+        try {
+            if (offset >= 0 && length > 0 && libc.pread(raw, last, offset + length - 1) == 0) {
+                throw new IllegalArgumentException(fd + " ends before byte " + (offset + length)
+                        + ", and an access beyond its end would be a SIGBUS: set its size first (ftruncate)");
+            }
+        } finally {
+            fd.kernel().done(last);
+        }
+    }
+
+    /** The page that a vCPU shares with this process; it lasts as long as the vCPU. */
+    static Owner ofVcpu(Fd vcpu, long length) {
+        return of(vcpu, 0, length, false);
+    }
+
+    /**
+     * The memory of a device, or of a file that may shrink, for a guest alone. This process cannot reach it: an access
+     * while the device's memory space is off ends by SIGBUS, and a guest can turn it off at any time.
      *
      * @param offset of the file, a multiple of the page size
      * @throws io.kvmirq.KernelException the errno depends on the kind of the file
      */
-    public static Owner of(Fd fd, long offset, long length) {
-        return of(fd, offset, length, false);
-    }
-
-    /**
-     * The memory of a device, for a guest alone. This process cannot reach it: an access while the device's memory space is
-     * off ends by SIGBUS, and a guest can turn it off at any time. Else as {@link #of(Fd, long, long)}.
-     */
-    public static Owner forGuest(Fd device, long offset, long length) {
-        return of(device, offset, length, true);
+    public static Owner forGuest(Fd file, long offset, long length) {
+        return of(file, offset, length, true);
     }
 
     private static Owner of(Fd fd, long offset, long length, boolean guestOnly) {
@@ -229,10 +269,9 @@ public final class Mapping {
                     + " is outside of the mapping of " + name + ", which has " + length + " bytes");
         }
         if (parts.length == 0) {
-            throw new UnsupportedOperationException(
-                    "the mapping of " + name + " is for the guest: an access from here while"
-                            + " the device's memory space is off would be a SIGBUS; use read and write of its region, which"
-                            + " answer EIO then");
+            throw new UnsupportedOperationException("the mapping of " + name + " is for the guest: an access from here"
+                    + " while the device's memory space is off would be a SIGBUS; use read and write of its region, which"
+                    + " answer EIO then");
         }
     }
 

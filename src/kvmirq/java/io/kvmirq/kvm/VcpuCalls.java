@@ -34,7 +34,7 @@ final class VcpuCalls extends Calls {
         this.fd = fd;
         vm.learn(Fact.VCPUS);
         this.enterGuest = () -> libc().ioctl(raw, Uapi.KVM_RUN, 0); // not made at each run
-        this.run = Mapping.of(fd, vm.runSize());
+        this.run = page(fd, vm.runSize());
     }
 
     VmCalls vm() {

@@ -6,11 +6,20 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.kvmirq.Errno;
 import io.kvmirq.KernelException;
+import io.kvmirq.backend.Buffers;
+import io.kvmirq.backend.Libc;
+import io.kvmirq.backend.MemoryDescriptor;
+import io.kvmirq.backend.SystemCall;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.recording.Faults;
 import io.kvmirq.testing.Kernels;
 import io.kvmirq.testing.Machine;
+import io.kvmirq.uapi.Uapi;
+import java.io.IOException;
+import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -79,6 +88,60 @@ class MemoryFileTest {
                 Mapping.Owner owner = file.map()) {
             owner.mapping().putByte(length - 1, (byte) 3);
             assertThat(owner.mapping().getByte(length - 1)).isEqualTo((byte) 3);
+        }
+    }
+
+    /** A memfd that the program made: an access behind its new end would be a SIGBUS, an InternalError without a place. */
+    @ParameterizedTest
+    @EnumSource
+    void mappedFileCannotShrink(Kernels on) {
+        try (Kernel kernel = on.open();
+                Undo undo = new Undo()) {
+            Fd adopted = adopted(kernel, undo, 2 * PAGE);
+            try (Mapping.Owner owner = Mapping.of(adopted, PAGE, PAGE)) {
+                long cut = kernel.libc().syscall(SystemCall.FTRUNCATE, adopted.number(), 0, 0, 0);
+                assertThat(cut).isEqualTo(-Errno.EPERM.number());
+                owner.mapping().putInt(4, 7);
+                assertThat(owner.mapping().getInt(4)).isEqualTo(7);
+            }
+            assertThatThrownBy(() -> Mapping.of(adopted, PAGE, 2 * PAGE))
+                    .isInstanceOf(IllegalArgumentException.class)
+                    .hasMessageMatching("memfd \\(fd \\d+\\) ends before byte 12288, and an access beyond its end"
+                            + " would be a SIGBUS: set its size first \\(ftruncate\\)");
+        }
+    }
+
+    private static Fd adopted(Kernel kernel, Undo undo, long length) {
+        Libc libc = kernel.libc();
+        int raw = MemoryDescriptor.create(libc, "made elsewhere");
+        assertThat(libc.syscall(SystemCall.FTRUNCATE, raw, length, 0, 0)).isZero();
+        Fd adopted = Fd.adopt(kernel, "memfd", raw, Ownership.OWNED);
+        undo.add(adopted::close);
+        return adopted;
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void fileThatMayShrinkIsForTheGuestAlone(Kernels on) throws IOException {
+        Path path = Files.write(Files.createTempFile("kvmirq", null), new byte[PAGE]);
+        ByteBuffer name = Buffers.cString(on == Kernels.REAL ? path.toString() : Kernel.DEVICE.toString());
+        try (Kernel kernel = on.open();
+                Undo undo = new Undo()) {
+            Fd file = Fd.adopt(kernel, "file", kernel.libc().open(name, Uapi.O_RDWR), Ownership.OWNED);
+            undo.add(file::close);
+            assertThatThrownBy(() -> Mapping.of(file, PAGE))
+                    .isInstanceOf(IllegalArgumentException.class)
+                    .hasMessageMatching("file \\(fd \\d+\\) may shrink, and an access beyond its end would be a SIGBUS:"
+                            + " expected a memfd with MFD_ALLOW_SEALING; Mapping.forGuest maps a file that only the guest"
+                            + " uses");
+            if (on == Kernels.REAL) {
+                try (Mapping.Owner owner = Mapping.forGuest(file, 0, PAGE)) {
+                    assertThatThrownBy(() -> owner.mapping().getInt(0))
+                            .isInstanceOf(UnsupportedOperationException.class);
+                }
+            }
+        } finally {
+            Files.delete(path);
         }
     }
 

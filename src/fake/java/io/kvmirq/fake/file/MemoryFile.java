@@ -8,11 +8,13 @@ import java.nio.ByteBuffer;
 import java.util.Optional;
 import java.util.function.IntFunction;
 
-/** A memfd, that is mapped after it got its size, and not read or written; source: mm/memfd.c, mm/shmem.c. */
+/** A memfd, that is mapped after it got its size, and not written by calls; source: mm/memfd.c, mm/shmem.c. */
 public final class MemoryFile extends FakeFile {
     private static final int LONGEST_NAME = 249;
     private static final int ALL_SEALS = 0x1f;
     private static final int ALL_FLAGS = 0x7;
+    /** A call may read less than was asked. */
+    private static final int MOST_READ = 1 << 20;
 
     private final IntFunction<ByteBuffer> allocator;
     private long size;
@@ -130,9 +132,18 @@ public final class MemoryFile extends FakeFile {
         throw notModelled();
     }
 
+    /** {@code shmem_file_read_iter()}. */
     @Override
     public long pread(long to, long length, long offset) {
-        throw notModelled();
+        int bytes = (int) Math.min(Math.min(length, MOST_READ), Math.max(size - offset, 0));
+        ByteBuffer read = ByteBuffer.allocate(bytes);
+        if (bytes > 0) {
+            memory.ifPresent(made -> read.put(0, made, (int) offset, bytes));
+        }
+        if (!host.memory().put(to, read, bytes)) {
+            throw new NotModelledException("reading a memfd into memory that cannot be written");
+        }
+        return bytes;
     }
 
     @Override
@@ -141,6 +152,6 @@ public final class MemoryFile extends FakeFile {
     }
 
     private static NotModelledException notModelled() {
-        return new NotModelledException("reading and writing a memfd: map it");
+        return new NotModelledException("read and write of a memfd: map it");
     }
 }
