@@ -8,28 +8,44 @@ import io.kvmirq.testing.Program;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
-import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.Arguments;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.MethodSource;
 
-/** Bytes, source and listing of the guest are one. */
+/** Bytes, source and listing of each guest are one. */
 class GuestCodeTest {
-    private static void assumeAssembler() {
-        Machine.assumeX86();
-        Machine.assumeProgram("as");
-        Machine.assumeProgram("cpp");
+    private static final List<String> ASSEMBLER_OF_ARM64 = List.of("aarch64-linux-gnu-as", "cpp");
+
+    private static void assumeAssembler(String guest) {
+        if (guest.equals("arm64")) {
+            ASSEMBLER_OF_ARM64.forEach(Machine::assumeProgram);
+        } else {
+            Machine.assumeX86();
+            Machine.assumeProgram("as");
+            Machine.assumeProgram("cpp");
+        }
     }
 
-    @Test
-    void bytesAreWhatTheSourceAssemblesTo() throws Exception {
-        assumeAssembler();
-        assertThat(Program.output(List.of(Machine.root() + "/scripts/guest")).strip())
-                .isEqualTo(GuestCode.HEX);
+    static List<Arguments> codes() {
+        return List.of(Arguments.of("x86", GuestCode.HEX), Arguments.of("arm64", ArmGuestCode.HEX));
     }
 
-    @Test
-    void listingIsOfThisSource() throws Exception {
-        assumeAssembler();
-        Path listing = Machine.root().resolve("src/fake/guest/guest.lst");
-        assertThat(Program.output(List.of(Machine.root() + "/scripts/guest", "--listing")))
+    @ParameterizedTest
+    @MethodSource("codes")
+    void bytesAreWhatTheSourceAssemblesTo(String guest, String hex) throws Exception {
+        assumeAssembler(guest);
+        assertThat(Program.output(List.of(Machine.root() + "/scripts/guest", guest))
+                        .strip())
+                .isEqualTo(hex);
+    }
+
+    @ParameterizedTest
+    @CsvSource({"x86,guest.lst", "arm64,arm64.lst"})
+    void listingIsOfThisSource(String guest, String name) throws Exception {
+        assumeAssembler(guest);
+        Path listing = Machine.root().resolve("src/fake/guest").resolve(name);
+        assertThat(Program.output(List.of(Machine.root() + "/scripts/guest", "--listing", guest)))
                 .isEqualTo(Files.readString(listing));
     }
 }
