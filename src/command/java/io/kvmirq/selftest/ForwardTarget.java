@@ -13,11 +13,8 @@ import java.util.function.Supplier;
 
 /** A throw-away VM that takes the interrupts of a device. For one thread. */
 abstract sealed class ForwardTarget implements AutoCloseable permits GuestTarget, VgicTarget {
-    /**
-     * How many vectors are forwarded at once: those from 0x30 to 0xef of x86, which no exception and no spurious
-     * interrupt uses. More vectors of the device use them again.
-     */
-    static final int AT_ONCE = 0xc0;
+    /** Vectors that are forwarded at once. More vectors of the device use their interrupts again. */
+    static final int AT_ONCE = Board.INTERRUPTS;
 
     /**
      * @param mirror asked when the VM exists
@@ -35,7 +32,7 @@ abstract sealed class ForwardTarget implements AutoCloseable permits GuestTarget
                     switch (irqchip) {
                         case FULL -> Event.Irqchip.FULL;
                         case SPLIT -> Event.Irqchip.SPLIT;
-                        case VGIC -> Event.Irqchip.VGIC;
+                        case VGIC, PENDING -> Event.Irqchip.VGIC;
                     }));
             undo.keep();
             return target;

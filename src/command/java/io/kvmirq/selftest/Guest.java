@@ -2,70 +2,73 @@
 package io.kvmirq.selftest;
 
 import io.kvmirq.Gsi;
-import io.kvmirq.InterruptVector;
-import io.kvmirq.MsiMessage;
-import io.kvmirq.VcpuId;
-import io.kvmirq.guest.GuestCode;
 import io.kvmirq.kernel.Kernel;
-import io.kvmirq.kernel.Undo;
-import io.kvmirq.kvm.GuestMemory;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.VcpuExit;
 import io.kvmirq.kvm.Vm;
+import java.util.Objects;
 import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.FutureTask;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
+import java.util.function.BooleanSupplier;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A VM with 64 KiB of memory and one vCPU that answers interrupts. {@link #boot} starts the vCPU's thread and
- * {@link #close} joins it.
+ * A guest with one vCPU that answers interrupts. {@link #boot} starts the vCPU's thread and {@link #close} joins it.
  *
  * <p>Any thread may call {@link #close}, also while a scenario runs (Ctrl-C). The other methods are for one thread.
  */
 final class Guest implements AutoCloseable {
-    static final VcpuId VCPU = new VcpuId(0);
-
     /** The limit for a step of the guest. A working guest needs milliseconds. */
     private static final long PATIENCE_SECONDS = 10;
 
-    private final Vm vm;
-    private final GuestMemory memory;
+    private final Board board;
     private final CountDownLatch ready = new CountDownLatch(1);
     private final CountDownLatch released = new CountDownLatch(1);
     private final Thread thread = new Thread(this::live, "kvmirq-selftest-vcpu-0");
+    private volatile @Nullable Vcpu vcpu;
+    private volatile @Nullable FutureTask<Boolean> look;
     private volatile @Nullable RuntimeException death;
     private volatile boolean stopping;
 
     Guest(Kernel kernel, Irqchip irqchip) {
-        try (Undo undo = new Undo()) {
-            vm = undo.add(Vm.create(kernel));
-            irqchip.create(vm);
-            memory = vm.addMemory(0, GuestCode.MEMORY);
-            undo.keep();
-        }
-        GuestCode.load(memory.mapping());
+        board = irqchip == Irqchip.VGIC ? new ArmBoard(kernel) : new X86Board(kernel, irqchip);
         thread.setDaemon(true);
     }
 
+    Board board() {
+        return board;
+    }
+
     Vm vm() {
-        return vm;
+        return board.vm();
     }
 
-    /** Installs the handler of a vector and routes a new GSI to that vector of the vCPU. */
-    Gsi route(InterruptVector vector) {
-        handle(vector);
-        return vm.routes().add(MsiMessage.to(VCPU, vector));
+    /** Installs the handler of an interrupt and routes a new GSI to it. */
+    Gsi route(int interrupt) {
+        board.handle(interrupt);
+        return vm().routes().change(edit -> board.add(edit, interrupt));
     }
 
-    void handle(InterruptVector vector) {
-        GuestCode.handle(memory.mapping(), vector);
+    /** Routes a GSI to another interrupt, or again after its route was removed. */
+    void reroute(Gsi gsi, int interrupt) {
+        vm().routes().change(edit -> {
+            board.replace(edit, gsi, interrupt);
+            return gsi;
+        });
     }
 
-    int handled(InterruptVector vector) {
-        return GuestCode.handled(memory.mapping(), vector);
+    void handle(int interrupt) {
+        board.handle(interrupt);
     }
 
-    /** Runs the guest until its LAPIC is enabled. Then it waits, with interrupts disabled, for {@link #release}. */
+    int handled(int interrupt) {
+        return board.handled(interrupt);
+    }
+
+    /** Runs the guest until it is set up. Then it waits, with interrupts disabled, for {@link #release}. */
     void boot() {
         synchronized (this) {
             if (stopping) {
@@ -73,7 +76,7 @@ final class Guest implements AutoCloseable {
             }
             thread.start();
         }
-        await(ready, "switch its LAPIC on");
+        await(ready, "set its interrupts up");
         requireAlive();
     }
 
@@ -99,10 +102,9 @@ final class Guest implements AutoCloseable {
     }
 
     private void live() {
-        try (Vcpu vcpu = vm.createVcpu(VCPU)) {
-            vcpu.useHostCpuid();
-            vcpu.startAt(GuestCode.START, GuestCode.STACK);
-            run(vcpu);
+        try (Vcpu mine = board.vcpu()) {
+            vcpu = mine;
+            run(mine);
         } catch (Throwable e) {
             death = Verdict.ofThread("the vCPU ended", e);
         } finally {
@@ -110,34 +112,27 @@ final class Guest implements AutoCloseable {
         }
     }
 
-    private void run(Vcpu vcpu) {
-        while (true) {
-            VcpuExit exit = vcpu.run();
+    /** Partner of {@link #stop}, which sets the flag, then ends the run: also one that has not begun. */
+    private void run(Vcpu mine) {
+        while (!stopping) {
+            VcpuExit exit = mine.run();
             if (exit.reason() == VcpuExit.Reason.INTR) {
+                @Nullable FutureTask<Boolean> asked = look;
+                look = null;
+                if (asked != null) {
+                    asked.run();
+                }
                 continue;
             }
-            if (exit.reason() != VcpuExit.Reason.IO || !exit.isWrite()) {
-                death = new SelftestFailedException(
-                        "the guest left with " + exit + ", expected a write to port 0x82 or 0x81");
+            if (board.isStopped(exit)) {
                 return;
             }
-            switch (exit.port()) {
-                case GuestCode.PORT_READY -> {
-                    ready.countDown();
-                    await(released, "be released");
-                    if (stopping) {
-                        return;
-                    }
-                }
-                case GuestCode.PORT_STOPPED -> {
-                    return;
-                }
-                default -> {
-                    death = new SelftestFailedException("the guest wrote to port 0x" + Integer.toHexString(exit.port())
-                            + ", which has no ioeventfd: was it closed too early?");
-                    return;
-                }
+            if (!board.isReady(exit)) {
+                death = new SelftestFailedException(board.strangeExit(exit));
+                return;
             }
+            ready.countDown();
+            await(released, "be released");
         }
     }
 
@@ -152,30 +147,42 @@ final class Guest implements AutoCloseable {
         }
     }
 
-    /**
-     * Stops the vCPU, joins its thread, then closes memory and VM. If the vCPU does not stop, memory and VM stay open
-     * until the process ends. Idempotent, never throws.
-     */
-    @Override
-    public void close() {
-        boolean started;
-        synchronized (this) {
-            stopping = true;
-            started = thread.getState() != Thread.State.NEW;
+    /** Looks at the machine, if need be while its guest, which was released, does not run for a moment. */
+    boolean seen(BooleanSupplier state) {
+        if (board.isReadableWhileRunning()) {
+            return state.getAsBoolean();
         }
-        if (started && !stopVcpu()) {
-            return;
+        FutureTask<Boolean> task = new FutureTask<>(state::getAsBoolean);
+        look = task;
+        Objects.requireNonNull(vcpu, "it has not booted").kick();
+        try {
+            return task.get(PATIENCE_SECONDS, TimeUnit.SECONDS);
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+            throw new SelftestFailedException("interrupted while the guest should stop for a moment");
+        } catch (TimeoutException e) {
+            requireAlive();
+            throw new SelftestFailedException("the guest did not stop within " + PATIENCE_SECONDS + " s");
+        } catch (ExecutionException e) {
+            throw Verdict.ofThread("a look at the interrupt controller failed", e.getCause());
         }
-        memory.close();
-        vm.close();
     }
 
-    private boolean stopVcpu() {
-        try {
-            if (released.getCount() == 0 && thread.isAlive()) {
-                vm.signal(MsiMessage.nmiTo(VCPU));
+    /** Ends the vCPU and joins its thread. @return whether it ended. Idempotent, never throws */
+    private boolean stop() {
+        synchronized (this) {
+            stopping = true;
+            if (thread.getState() == Thread.State.NEW) {
+                return true;
             }
-            released.countDown();
+        }
+        boolean wasReleased = released.getCount() == 0;
+        released.countDown();
+        @Nullable Vcpu running = vcpu;
+        try {
+            if (wasReleased && running != null) {
+                board.stop(running);
+            }
             thread.join(TimeUnit.SECONDS.toMillis(PATIENCE_SECONDS));
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
@@ -183,5 +190,16 @@ final class Guest implements AutoCloseable {
             // Another thread has closed the VM and joins the vCPU thread.
         }
         return !thread.isAlive();
+    }
+
+    /**
+     * Stops the vCPU, then closes memory and VM. If the vCPU does not stop, they stay open until the process ends.
+     * Idempotent, never throws.
+     */
+    @Override
+    public void close() {
+        if (stop()) {
+            board.close();
+        }
     }
 }

@@ -1,37 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.selftest;
 
-import static io.kvmirq.selftest.Scenarios.LEVEL_PIN;
 import static io.kvmirq.selftest.Scenarios.require;
 
 import io.kvmirq.Gsi;
-import io.kvmirq.InterruptVector;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.IoEventFd;
-import io.kvmirq.kvm.IoapicState;
 import io.kvmirq.kvm.Vm;
 
-/** A guest of x86 that counts each vector and answers. */
+/** A guest that counts each interrupt and answers. */
 final class GuestTarget extends ForwardTarget {
-    private static final int FIRST = 0x30;
-    private static final InterruptVector LINE = new InterruptVector(FIRST);
-
-    private final Irqchip irqchip;
     private final Guest guest;
     private final EventFd answer;
-    private final IoEventFd port;
+    private final IoEventFd place;
     private final Patience patience;
 
     GuestTarget(Kernel kernel, Irqchip irqchip, Patience usual) {
         this.patience = new Patience(usual.time(), () -> usual.over().getAsBoolean() || isDead());
-        this.irqchip = irqchip;
         try (Undo undo = new Undo()) {
             answer = undo.add(EventFd.create(kernel));
             guest = undo.add(new Guest(kernel, irqchip));
-            port = undo.add(guest.vm().assignIoEventFd(Scenarios.ANY_ANSWER, answer));
+            place = undo.add(guest.vm().assignIoEventFd(guest.board().answer(), answer));
             undo.keep();
         }
     }
@@ -50,36 +42,31 @@ final class GuestTarget extends ForwardTarget {
         return true;
     }
 
-    private static InterruptVector vector(int ofDevice) {
-        return new InterruptVector(FIRST + ofDevice % AT_ONCE);
+    private static int interrupt(int ofDevice) {
+        return ofDevice % AT_ONCE;
     }
 
     @Override
     MsiMessage message(int vector) {
-        guest.handle(vector(vector));
-        return MsiMessage.to(Guest.VCPU, vector(vector));
+        MsiMessage message = guest.board().message(interrupt(vector));
+        guest.handle(interrupt(vector));
+        mirror().apply(guest.board().events(interrupt(vector)));
+        return message;
     }
 
     @Override
     String name(int vector) {
-        return vector(vector).toString();
+        return guest.board().name(interrupt(vector));
     }
 
     @Override
     Gsi line() {
-        if (irqchip == Irqchip.SPLIT) {
-            throw new UnsupportedOperationException("INTx needs a pin of the IOAPIC in the kernel, and this kernel was"
-                    + " built without it (CONFIG_KVM_IOAPIC): test MSI or MSI-X");
-        }
-        guest.handle(LINE);
-        vm().routes().change(edit -> edit.remove(LEVEL_PIN.gsi()).add(LEVEL_PIN));
-        vm().restore(vm().ioapic().levelPin(LEVEL_PIN, LINE));
-        return LEVEL_PIN.gsi();
+        return guest.board().openLine();
     }
 
     @Override
     String lineName() {
-        return LINE.toString();
+        return guest.board().name(guest.board().line());
     }
 
     @Override
@@ -88,14 +75,14 @@ final class GuestTarget extends ForwardTarget {
         guest.release();
     }
 
+    /** Waits for the answer in any case: the guest counts first, then ends the interrupt, then answers. */
     @Override
     long arrivals(int vector, Runnable trigger) {
-        return arrivals(vector(vector), trigger);
+        return arrivalsOf(interrupt(vector), trigger);
     }
 
-    /** Waits for the answer in any case: the guest counts first, then ends the interrupt, then answers. */
-    private long arrivals(InterruptVector vector, Runnable trigger) {
-        int before = guest.handled(vector);
+    private long arrivalsOf(int interrupt, Runnable trigger) {
+        int before = guest.handled(interrupt);
         trigger.run();
         do {
             if (!patience.await(answer)) {
@@ -103,19 +90,19 @@ final class GuestTarget extends ForwardTarget {
             }
             answer.drain();
             guest.requireAlive();
-        } while (guest.handled(vector) == before);
+        } while (guest.handled(interrupt) == before);
         guest.requireAlive();
-        return (long) guest.handled(vector) - before;
+        return (long) guest.handled(interrupt) - before;
     }
 
     /** Twice: without the EOI of the first the line would stay high, and the second would not arrive. */
     @Override
     long lineArrivals(Runnable trigger) {
-        long first = arrivals(LINE, trigger);
-        long second = first == 1 ? arrivals(LINE, trigger) : 0;
+        int line = guest.board().line();
+        long first = arrivalsOf(line, trigger);
+        long second = first == 1 ? arrivalsOf(line, trigger) : 0;
         if (second == 1) {
-            IoapicState after = vm().ioapic();
-            require(!after.isHigh(LEVEL_PIN), "the line stayed high after the guest's EOI");
+            require(!guest.seen(guest.board()::isLineHigh), "the line stayed high after the guest's EOI");
         }
         return first == 1 ? second : first;
     }
@@ -123,7 +110,7 @@ final class GuestTarget extends ForwardTarget {
     @Override
     public void close() {
         guest.close();
-        port.close();
+        place.close();
         answer.close();
     }
 }

@@ -5,6 +5,7 @@ import io.kvmirq.Errno;
 import io.kvmirq.KernelException;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.KernelFacts;
+import io.kvmirq.kvm.KvmDevice;
 import io.kvmirq.kvm.Vm;
 import java.util.Locale;
 
@@ -14,8 +15,10 @@ public enum Irqchip {
     FULL,
     /** LAPICs only. The VMM emulates PIC and IOAPIC; a self-test has neither. */
     SPLIT,
-    /** A GICv3 of arm64, or else a GICv2. No guest runs: interrupts are seen in its pending state. */
-    VGIC;
+    /** A GICv3 of arm64, with an ITS if the host has one, or else a GICv2. */
+    VGIC,
+    /** The same without a guest: interrupts are seen in its pending state. */
+    PENDING;
 
     private static final int IOAPIC_PINS = 24;
 
@@ -24,7 +27,8 @@ public enum Irqchip {
     }
 
     /**
-     * The VGIC on arm64; else the full irqchip if the kernel has it. A kernel from 6.17 on may be built without it
+     * The VGIC on arm64, and {@link #PENDING} where no guest runs: on a fake kernel, and on a host whose GIC KVM cannot
+     * give a VM. Else the full irqchip if the kernel has it. A kernel from 6.17 on may be built without it
      * (CONFIG_KVM_IOAPIC).
      *
      * @throws KernelException if KVM_CREATE_VM fails, or KVM_CREATE_IRQCHIP fails for another reason
@@ -32,7 +36,8 @@ public enum Irqchip {
     public static Irqchip ofKernel(Kernel kernel) {
         try (Vm vm = Vm.create(kernel)) {
             if (kernel.facts().architecture() == KernelFacts.Architecture.ARM64) {
-                return VGIC;
+                boolean hasGic = vm.supports(KvmDevice.Type.VGIC_V3) || vm.supports(KvmDevice.Type.VGIC_V2);
+                return kernel.isReal() && hasGic ? VGIC : PENDING;
             }
             FULL.create(vm);
             return FULL;
@@ -45,14 +50,20 @@ public enum Irqchip {
     }
 
     public boolean runsGuest() {
-        return this != VGIC;
+        return this != PENDING;
     }
 
+    /** Whether it is one of arm64. */
+    public boolean isVgic() {
+        return this == VGIC || this == PENDING;
+    }
+
+    /** That of a VM of x86. */
     void create(Vm vm) {
         switch (this) {
             case FULL -> vm.createIrqchip();
             case SPLIT -> vm.createSplitIrqchip(IOAPIC_PINS);
-            case VGIC -> throw new AssertionError("no guest runs on a VGIC");
+            case VGIC, PENDING -> throw new AssertionError(this);
         }
     }
 }

@@ -48,13 +48,20 @@ final class ItsDriver {
     private final Its service;
     private final long base;
     private final Mapping memory;
+    private final int at;
     private int end;
 
-    /** @param base the guest-physical address of {@code memory} */
-    ItsDriver(VgicV3 vgic, Its service, long base, GuestMemory memory) {
+    /**
+     * Of tables in a part of guest memory.
+     *
+     * @param base the guest-physical address of {@code memory}
+     * @param at where the part begins in it
+     */
+    ItsDriver(VgicV3 vgic, Its service, long base, int at, GuestMemory memory) {
         this.vgic = vgic;
         this.service = service;
-        this.base = base;
+        this.base = base + at;
+        this.at = at;
         this.memory = memory.mapping();
     }
 
@@ -80,12 +87,12 @@ final class ItsDriver {
     }
 
     void mapEvent(int device, int event, int lpi) {
-        memory.putByte(PROPERTIES + lpi - InterruptId.FIRST_LPI, PROPERTY);
+        memory.putByte(at + PROPERTIES + lpi - InterruptId.FIRST_LPI, PROPERTY);
         send(ItsCommand.mapEvent(device, event, lpi, 0));
     }
 
     private void send(long... words) {
-        memory.put(COMMANDS + end, ItsCommand.bytes(words));
+        memory.put(at + COMMANDS + end, ItsCommand.bytes(words));
         end = (end + ItsCommand.SIZE) % QUEUE;
         service.writeRegister(CWRITER, end);
     }
@@ -93,6 +100,6 @@ final class ItsDriver {
     /** Whether an LPI is pending: the VGIC writes the table that a VMM saves. */
     boolean isPending(int lpi) {
         vgic.savePendingTables();
-        return (memory.getByte(PENDING + lpi / Byte.SIZE) >>> lpi % Byte.SIZE & 1) == 1;
+        return (memory.getByte(at + PENDING + lpi / Byte.SIZE) >>> lpi % Byte.SIZE & 1) == 1;
     }
 }

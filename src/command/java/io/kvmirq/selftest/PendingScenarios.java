@@ -52,7 +52,7 @@ record PendingScenarios(Kernel kernel, int count, Journal journal, Patience pati
     Optional<String> run(Scenario scenario) {
         try (Undo undo = new Undo()) {
             Vm vm = undo.add(Vm.create(kernel));
-            undo.add(vm.createVcpu(Guest.VCPU)).initialize();
+            undo.add(vm.createVcpu(Board.VCPU)).initialize();
             boolean v3 = vm.supports(KvmDevice.Type.VGIC_V3);
             if (!v3 && !vm.supports(KvmDevice.Type.VGIC_V2)) {
                 return Optional.of(NO_VGIC);
@@ -60,7 +60,7 @@ record PendingScenarios(Kernel kernel, int count, Journal journal, Patience pati
             Vgic vgic = undo.add(v3 ? vm.createVgicV3() : vm.createVgicV2());
             vgic.init();
             journal.step(
-                    Guest.VCPU + ", never run; a GICv" + (v3 ? 3 : 2) + " with " + vgic.interrupts() + " interrupts",
+                    Board.VCPU + ", never run; a GICv" + (v3 ? 3 : 2) + " with " + vgic.interrupts() + " interrupts",
                     "initialised");
             PendingState state = new PendingState(vgic);
             switch (scenario) {
@@ -225,9 +225,9 @@ record PendingScenarios(Kernel kernel, int count, Journal journal, Patience pati
 
     /** Interrupts without a pin: a PPI by a call, and a message through an ITS that is programmed from here. */
     private void privateAndMessage(Vm vm, Vgic vgic, PendingState state) {
-        vm.setPpi(Guest.VCPU, PRIVATE, true);
-        journal.step("raise " + PRIVATE + " of " + Guest.VCPU, answer(state.isHigh(PRIVATE), ": line high"));
-        vm.setPpi(Guest.VCPU, PRIVATE, false);
+        vm.setPpi(Board.VCPU, PRIVATE, true);
+        journal.step("raise " + PRIVATE + " of " + Board.VCPU, answer(state.isHigh(PRIVATE), ": line high"));
+        vm.setPpi(Board.VCPU, PRIVATE, false);
         require(!state.isHigh(PRIVATE), PRIVATE + " stayed high");
         journal.step("lower it", "line low");
         if (!(vgic instanceof VgicV3 v3) || !vm.supports(KvmDevice.Type.ITS)) {
@@ -240,8 +240,8 @@ record PendingScenarios(Kernel kernel, int count, Journal journal, Patience pati
             service.setAddress(ITS);
             service.init();
             requireOff(vm);
-            ItsDriver driver = new ItsDriver(v3, service, RAM, memory);
-            driver.enable(Guest.VCPU);
+            ItsDriver driver = new ItsDriver(v3, service, RAM, 0, memory);
+            driver.enable(Board.VCPU);
             driver.mapDevice(DEVICE);
             driver.mapEvent(DEVICE, EVENT, LPI);
             journal.step("enable the ITS, map device and event to LPI " + LPI, "done by registers and commands");

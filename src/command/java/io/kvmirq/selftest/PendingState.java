@@ -22,7 +22,7 @@ record PendingState(Vgic vgic) {
             v3.setLatched(spi, false);
         } else {
             int word = word(DistributorRegister.GICD_ICPENDR, spi.number());
-            ((VgicV2) vgic).writeDistributor(Guest.VCPU, word, bit(spi.number()));
+            ((VgicV2) vgic).writeDistributor(Board.VCPU, word, bit(spi.number()));
         }
     }
 
@@ -32,12 +32,12 @@ record PendingState(Vgic vgic) {
 
     /** Whether the line of a PPI of the first vCPU is high. */
     boolean isHigh(Ppi ppi) {
-        return vgic instanceof VgicV3 v3 ? v3.isHigh(Guest.VCPU, ppi) : isPending(ppi.number());
+        return vgic instanceof VgicV3 v3 ? v3.isHigh(Board.VCPU, ppi) : isPending(ppi.number());
     }
 
     private boolean isPending(int interrupt) {
         int word = word(DistributorRegister.GICD_ISPENDR, interrupt);
-        return (((VgicV2) vgic).readDistributor(Guest.VCPU, word) & bit(interrupt)) != 0;
+        return (((VgicV2) vgic).readDistributor(Board.VCPU, word) & bit(interrupt)) != 0;
     }
 
     private static int word(DistributorRegister register, int interrupt) {

@@ -3,48 +3,45 @@ package io.kvmirq.selftest;
 
 import io.kvmirq.Gsi;
 import io.kvmirq.InterruptVector;
-import io.kvmirq.IoAddress;
 import io.kvmirq.MsiMessage;
-import io.kvmirq.Route;
-import io.kvmirq.guest.GuestCode;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.IoEventFd;
-import io.kvmirq.kvm.IoapicState;
 import io.kvmirq.kvm.Irqfd;
-import io.kvmirq.kvm.RouteTable;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.Vm;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.stream.IntStream;
 
 /** Runs each {@link Scenario}. For one thread; each method runs once. */
 record Scenarios(Kernel kernel, Irqchip irqchip, int count, Journal journal, Patience patience, Tally tally) {
+    /** That of the scenario without a guest. */
     private static final InterruptVector VECTOR = new InterruptVector(0x31);
-    private static final InterruptVector OTHER_VECTOR = new InterruptVector(0x32);
+
+    private static final int ONE = 1;
+    private static final int OTHER = 2;
     static final int MANY = 64;
-    private static final int FIRST_OF_MANY = 0x40;
+    private static final int FIRST_OF_MANY = 0x10;
     static final int SIGNALS_WHILE_MASKED = 3;
     /** The minimum number of route changes, even if {@code count} is smaller. */
     static final int CHANGES = 10;
 
-    static final Route.Pin LEVEL_PIN = new Route.Pin(new Gsi(5), Route.Chip.IOAPIC, 5);
-    static final IoAddress ANY_ANSWER = IoAddress.port(GuestCode.PORT_ANSWER, 1);
-
     void edge(Guest guest) {
-        Gsi gsi = guest.route(VECTOR);
-        journal.step("route " + gsi + " → " + MsiMessage.to(Guest.VCPU, VECTOR), "ok");
+        Board board = guest.board();
+        Gsi gsi = guest.route(ONE);
+        journal.step("route " + gsi + " → " + board.destination(ONE), "ok");
         try (EventFd interrupt = EventFd.create(kernel);
                 EventFd answer = EventFd.create(kernel);
                 Irqfd irqfd = guest.vm().assignIrqfd(interrupt, gsi);
-                IoEventFd ioEventFd = guest.vm().assignIoEventFd(ANY_ANSWER, answer)) {
+                IoEventFd ioEventFd = guest.vm().assignIoEventFd(guest.board().answer(), answer)) {
             journal.step(irqfd.toString(), "assigned");
-            journal.step("ioeventfd port 0x80 → " + ioEventFd.event(), "assigned");
+            journal.step("ioeventfd " + board.answerPlace() + " → " + ioEventFd.event(), "assigned");
             boot(guest);
             guest.release();
             flow(new Device(interrupt, answer, patience));
-            requireHandled(guest, VECTOR, count);
+            requireHandled(guest, ONE, count);
         }
     }
 
@@ -68,40 +65,37 @@ record Scenarios(Kernel kernel, Irqchip irqchip, int count, Journal journal, Pat
 
     void level(Guest guest) {
         Vm vm = guest.vm();
-        guest.handle(VECTOR);
-        // The default route also drives the PIC, which this guest does not use.
-        vm.routes().change(edit -> edit.remove(LEVEL_PIN.gsi()).add(LEVEL_PIN));
-        vm.restore(vm.ioapic().levelPin(LEVEL_PIN, VECTOR));
-        journal.step("route " + LEVEL_PIN.gsi() + " → IOAPIC pin 5, level, " + VECTOR, "ok");
+        Board board = guest.board();
+        Gsi gsi = board.openLine();
+        journal.step("route " + gsi + " → " + board.linePlace(), "ok");
         try (EventFd interrupt = EventFd.create(kernel);
                 EventFd resample = EventFd.create(kernel);
                 EventFd answer = EventFd.create(kernel);
-                Irqfd irqfd = vm.assignLevelIrqfd(interrupt, resample, LEVEL_PIN.gsi());
-                IoEventFd ioEventFd = vm.assignIoEventFd(ANY_ANSWER, answer)) {
+                Irqfd irqfd = vm.assignLevelIrqfd(interrupt, resample, gsi);
+                IoEventFd ioEventFd = vm.assignIoEventFd(board.answer(), answer)) {
             journal.step(irqfd.toString(), "assigned");
-            journal.step("ioeventfd port 0x80 → " + ioEventFd.event(), "assigned");
+            journal.step("ioeventfd " + board.answerPlace() + " → " + ioEventFd.event(), "assigned");
             boot(guest);
             Device device = new Device(interrupt, answer, patience);
             device.raise();
-            requireHeldUntilEoi(vm, resample);
+            requireHeldUntilEoi(board, resample);
             guest.release();
             if (device.awaitAnswer()) {
                 reassert(device, resample);
             }
             counted(device);
-            IoapicState after = vm.ioapic();
-            require(!after.isHigh(LEVEL_PIN), "the line stayed high after the last EOI");
-            require(!after.isRemoteIrrSet(LEVEL_PIN), "Remote IRR stayed set after the last EOI");
-            journal.step("stop asserting", "line low, Remote IRR clear");
-            requireHandled(guest, VECTOR, count);
+            require(!guest.seen(board::isLineHigh), "the line stayed high after the last EOI");
+            require(!guest.seen(board::isLineInService), "the interrupt stayed in service after the last EOI");
+            journal.step("stop asserting", board.lineAtRest());
+            requireHandled(guest, board.line(), count);
         }
     }
 
-    private void requireHeldUntilEoi(Vm vm, EventFd resample) {
-        require(patience.eventually(() -> vm.ioapic().isRemoteIrrSet(LEVEL_PIN)), "no LAPIC took the interrupt");
-        require(vm.ioapic().isHigh(LEVEL_PIN), "the line is not high before the guest's EOI");
+    private void requireHeldUntilEoi(Board board, EventFd resample) {
+        require(patience.eventually(board::isLineSeen), "no processor got the interrupt");
+        require(board.isLineHigh(), "the line is not high before the guest's EOI");
         require(resample.drain() == 0, "the resamplefd was signalled before the guest's EOI");
-        journal.step("assert while the guest has interrupts off", "line high, Remote IRR set, resamplefd silent");
+        journal.step("assert while the guest has interrupts off", board.lineSeen() + ", resamplefd silent");
     }
 
     /** The device keeps its line high: each EOI signals the resamplefd, and the device raises the interrupt again. */
@@ -127,51 +121,47 @@ record Scenarios(Kernel kernel, Irqchip irqchip, int count, Journal journal, Pat
 
     void many(Guest guest) {
         try (Undo undo = new Undo()) {
-            List<InterruptVector> vectors = new ArrayList<>();
+            Board board = guest.board();
             List<Device> devices = new ArrayList<>();
-            for (int i = 0; i < MANY; i++) {
-                vectors.add(new InterruptVector(FIRST_OF_MANY + i));
-            }
-            List<Gsi> gsis = guest.vm().routes().change(edit -> vectors.stream()
-                    .map(vector -> edit.add(MsiMessage.to(Guest.VCPU, vector)))
+            int last = FIRST_OF_MANY + MANY - 1;
+            List<Gsi> gsis = guest.vm().routes().change(edit -> IntStream.rangeClosed(FIRST_OF_MANY, last)
+                    .mapToObj(interrupt -> board.add(edit, interrupt))
                     .toList());
             journal.step(
-                    "route " + gsis.get(0) + "-" + gsis.get(MANY - 1).number() + " → vectors 0x40-0x7f",
+                    "route " + gsis.get(0) + "-" + gsis.get(MANY - 1).number() + " → " + board.kind() + "s "
+                            + board.number(FIRST_OF_MANY) + "-" + board.number(last),
                     guest.vm().routes().commits() + " commit");
             for (int i = 0; i < MANY; i++) {
-                guest.handle(vectors.get(i));
+                guest.handle(FIRST_OF_MANY + i);
                 EventFd interrupt = undo.add(EventFd.create(kernel));
                 EventFd answer = undo.add(EventFd.create(kernel));
                 undo.add(guest.vm().assignIrqfd(interrupt, gsis.get(i)));
-                undo.add(guest.vm()
-                        .assignIoEventFd(
-                                IoAddress.port(
-                                        GuestCode.PORT_ANSWER, 1, vectors.get(i).number()),
-                                answer));
+                undo.add(guest.vm().assignIoEventFd(board.answer(FIRST_OF_MANY + i), answer));
                 devices.add(new Device(interrupt, answer, patience));
             }
-            journal.step("64 irqfds, 64 ioeventfds on port 0x80 by value", "assigned");
+            journal.step("64 irqfds, 64 ioeventfds on " + board.answerPlace() + " by value", "assigned");
             boot(guest);
             devices.forEach(Device::raise);
             guest.release();
             devices.forEach(Device::awaitAnswer);
             devices.forEach(tally::count);
             for (int i = 0; i < MANY; i++) {
-                requireHandled(guest, vectors.get(i), 1);
+                requireHandled(guest, FIRST_OF_MANY + i, 1);
                 require(
                         devices.get(i).answered() == 1,
-                        vectors.get(i) + " was answered " + devices.get(i).answered() + " times on its ioeventfd");
+                        board.name(FIRST_OF_MANY + i) + " was answered "
+                                + devices.get(i).answered() + " times on its ioeventfd");
             }
             journal.step("raise all 64 at once", "each in its own slot, once");
         }
     }
 
     void mask(Guest guest) {
-        Gsi gsi = guest.route(VECTOR);
+        Gsi gsi = guest.route(ONE);
         try (EventFd interrupt = EventFd.create(kernel);
                 EventFd answer = EventFd.create(kernel);
                 Irqfd irqfd = guest.vm().assignIrqfd(interrupt, gsi);
-                IoEventFd ioEventFd = guest.vm().assignIoEventFd(ANY_ANSWER, answer)) {
+                IoEventFd ioEventFd = guest.vm().assignIoEventFd(guest.board().answer(), answer)) {
             journal.step(irqfd + ", ioeventfd → " + ioEventFd.event(), "assigned");
             boot(guest);
             guest.release();
@@ -182,7 +172,7 @@ record Scenarios(Kernel kernel, Irqchip irqchip, int count, Journal journal, Pat
             Device device = new Device(interrupt, answer, patience);
             irqfd.unmask();
             tally.count(1, device.awaitAnswer() ? device.answered() : 0);
-            requireHandled(guest, VECTOR, 1);
+            requireHandled(guest, ONE, 1);
             journal.step("assign again", "arrived once");
             loseOnPurpose(guest, irqfd, interrupt, device);
         }
@@ -190,16 +180,16 @@ record Scenarios(Kernel kernel, Irqchip irqchip, int count, Journal journal, Pat
 
     /** Removing the route instead of the irqfd loses an interrupt. A second interrupt, the marker, proves that. */
     private void loseOnPurpose(Guest guest, Irqfd irqfd, EventFd interrupt, Device device) {
-        int before = guest.handled(VECTOR);
+        int before = guest.handled(ONE);
         guest.vm().routes().removeLosingInterrupts(irqfd.gsi());
         interrupt.signal();
         // A worker of the kernel looks up the route. Deassigning waits for the worker, so it cannot find the later
         // route.
         irqfd.mask();
         irqfd.unmask();
-        guest.vm().routes().replace(irqfd.gsi(), MsiMessage.to(Guest.VCPU, VECTOR));
+        guest.reroute(irqfd.gsi(), ONE);
         require(device.roundTrip(), "the marker after the trap did not arrive");
-        int arrived = guest.handled(VECTOR) - before;
+        int arrived = guest.handled(ONE) - before;
         tally.count(1, arrived);
         require(
                 arrived == 1,
@@ -209,32 +199,32 @@ record Scenarios(Kernel kernel, Irqchip irqchip, int count, Journal journal, Pat
     }
 
     void reroute(Guest guest) {
-        Gsi gsi = guest.route(VECTOR);
-        guest.handle(OTHER_VECTOR);
+        Board board = guest.board();
+        Gsi gsi = guest.route(ONE);
+        guest.handle(OTHER);
         try (EventFd interrupt = EventFd.create(kernel);
                 EventFd answer = EventFd.create(kernel);
                 Irqfd irqfd = guest.vm().assignIrqfd(interrupt, gsi);
-                IoEventFd ioEventFd = guest.vm().assignIoEventFd(ANY_ANSWER, answer)) {
+                IoEventFd ioEventFd = guest.vm().assignIoEventFd(guest.board().answer(), answer)) {
             journal.step(irqfd + ", ioeventfd → " + ioEventFd.event(), "assigned");
             boot(guest);
             guest.release();
             Device device = new Device(interrupt, answer, patience);
-            RouteTable routes = guest.vm().routes();
-            try (Rerouter rerouter = new Rerouter(
-                    () -> routes.replace(gsi, MsiMessage.to(Guest.VCPU, OTHER_VECTOR)),
-                    () -> routes.replace(gsi, MsiMessage.to(Guest.VCPU, VECTOR)))) {
+            try (Rerouter rerouter = new Rerouter(() -> guest.reroute(gsi, OTHER), () -> guest.reroute(gsi, ONE))) {
                 for (int i = 0; (i < count || rerouter.changes() < CHANGES) && device.roundTrip(); i++) {
                     rerouter.requireHealthy();
                     journal.progress(Math.min(i + 1, count), count);
                 }
                 journal.step("change the route all the while", rerouter.end() + " changes");
             }
-            settle(guest, gsi, device, VECTOR);
-            settle(guest, gsi, device, OTHER_VECTOR);
+            settle(guest, gsi, device, ONE);
+            settle(guest, gsi, device, OTHER);
             counted(device);
-            int first = guest.handled(VECTOR);
-            int second = guest.handled(OTHER_VECTOR);
-            journal.step("count by vector", first + " on 0x31, " + second + " on 0x32");
+            int first = guest.handled(ONE);
+            int second = guest.handled(OTHER);
+            journal.step(
+                    "count by " + board.kind(),
+                    first + " on " + board.number(ONE) + ", " + second + " on " + board.number(OTHER));
             require(
                     first + second == device.sent(),
                     "the handlers took " + (first + second) + ", expected " + device.sent());
@@ -242,23 +232,25 @@ record Scenarios(Kernel kernel, Irqchip irqchip, int count, Journal journal, Pat
     }
 
     /** With the rerouter stopped, the next interrupt must take the new route. */
-    private static void settle(Guest guest, Gsi gsi, Device device, InterruptVector vector) {
-        guest.vm().routes().replace(gsi, MsiMessage.to(Guest.VCPU, vector));
-        int before = guest.handled(vector);
+    private static void settle(Guest guest, Gsi gsi, Device device, int interrupt) {
+        guest.reroute(gsi, interrupt);
+        int before = guest.handled(interrupt);
         require(device.roundTrip(), "nothing arrived after the last change of the route");
-        require(guest.handled(vector) == before + 1, "an interrupt took an old route, past " + vector);
+        require(
+                guest.handled(interrupt) == before + 1,
+                "an interrupt took an old route, past " + guest.board().name(interrupt));
     }
 
     void guestless() {
         try (Vm vm = Vm.create(kernel)) {
             irqchip.create(vm);
-            try (Vcpu vcpu = vm.createVcpu(Guest.VCPU);
+            try (Vcpu vcpu = vm.createVcpu(Board.VCPU);
                     EventFd interrupt = EventFd.create(kernel)) {
                 vcpu.enableLapic();
                 journal.step("create vcpu 0, never run; enable its LAPIC", "ok");
-                Gsi gsi = vm.routes().add(MsiMessage.to(Guest.VCPU, VECTOR));
+                Gsi gsi = vm.routes().add(MsiMessage.to(Board.VCPU, VECTOR));
                 try (Irqfd irqfd = vm.assignIrqfd(interrupt, gsi)) {
-                    journal.step(irqfd + " → " + MsiMessage.to(Guest.VCPU, VECTOR), "assigned");
+                    journal.step(irqfd + " → " + MsiMessage.to(Board.VCPU, VECTOR), "assigned");
                     require(!vcpu.isRequested(VECTOR), VECTOR + " was in the IRR before it was raised");
                     interrupt.signal();
                     tally.count(1, patience.eventually(() -> vcpu.isRequested(VECTOR)) ? 1 : 0);
@@ -270,15 +262,16 @@ record Scenarios(Kernel kernel, Irqchip irqchip, int count, Journal journal, Pat
 
     private void boot(Guest guest) {
         guest.boot();
-        journal.step("boot the guest", "its LAPIC is on (x2APIC)");
+        journal.step("boot the guest", guest.board().ready());
     }
 
-    private static void requireHandled(Guest guest, InterruptVector vector, long expected) {
+    private static void requireHandled(Guest guest, int interrupt, long expected) {
         guest.requireAlive();
-        int handled = guest.handled(vector);
+        int handled = guest.handled(interrupt);
         require(
                 handled == expected,
-                "the guest's handler of " + vector + " ran " + handled + " times, expected " + expected);
+                "the guest's handler of " + guest.board().name(interrupt) + " ran " + handled + " times, expected "
+                        + expected);
     }
 
     static void require(boolean holds, String otherwise) {

@@ -34,7 +34,7 @@ final class VgicTarget extends ForwardTarget {
         this.patience = patience;
         try (Undo undo = new Undo()) {
             vm = undo.add(parts.add(Vm.create(kernel)));
-            undo.add(parts.add(vm.createVcpu(Guest.VCPU))).initialize();
+            undo.add(parts.add(vm.createVcpu(Board.VCPU))).initialize();
             require(KvmDevice.Type.VGIC_V3, ForwardSelftest.NO_GICV3);
             vgic = undo.add(parts.add(vm.createVgicV3()));
             vgic.init();
@@ -43,8 +43,8 @@ final class VgicTarget extends ForwardTarget {
             service.setAddress(ITS);
             service.init();
             GuestMemory memory = undo.add(parts.add(vm.addMemory(RAM, ItsDriver.MEMORY)));
-            driver = new ItsDriver(vgic, service, RAM, memory);
-            driver.enable(Guest.VCPU);
+            driver = new ItsDriver(vgic, service, RAM, 0, memory);
+            driver.enable(Board.VCPU);
             driver.mapDevice(DEVICE);
             undo.keep();
         }
@@ -102,7 +102,7 @@ final class VgicTarget extends ForwardTarget {
     long arrivals(int vector, Runnable trigger) {
         driver.mapEvent(DEVICE, vector, lpi(vector));
         mirror().apply(List.of(
-                new Event.ItsAdded(ITS), new Event.EventMapped(ITS, DEVICE, vector, lpi(vector), Guest.VCPU)));
+                new Event.ItsAdded(ITS), new Event.EventMapped(ITS, DEVICE, vector, lpi(vector), Board.VCPU)));
         return arrivals(() -> driver.isPending(lpi(vector)), trigger);
     }
 

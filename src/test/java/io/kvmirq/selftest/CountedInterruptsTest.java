@@ -4,15 +4,13 @@ package io.kvmirq.selftest;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Gsi;
-import io.kvmirq.InterruptVector;
-import io.kvmirq.MsiMessage;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kvm.IoEventFd;
 import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.testing.RealKvm;
-import java.util.List;
 import java.util.SplittableRandom;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
 
 /**
@@ -22,23 +20,22 @@ import org.junit.jupiter.api.Test;
 @RealKvm(fullIrqchip = true)
 class CountedInterruptsTest {
     private static final int COUNT = Integer.getInteger("kvmirq.test.counted", 3000);
-    private static final List<InterruptVector> VECTORS =
-            List.of(new InterruptVector(0x31), new InterruptVector(0x32), new InterruptVector(0x33));
+    private static final int INTERRUPTS = 3;
 
     @Test
     void guestCountsEachInterruptOnce() {
         SplittableRandom random = new SplittableRandom(1);
-        int[] sent = new int[VECTORS.size()];
+        int[] sent = new int[INTERRUPTS];
         int inProcess = 0;
         int masked = 0;
         try (Kernel kernel = Kernel.open();
                 Guest guest = new Guest(kernel, Irqchip.FULL);
                 EventFd event = EventFd.create(kernel);
                 EventFd answer = EventFd.create(kernel)) {
-            VECTORS.forEach(guest::handle);
+            IntStream.range(0, INTERRUPTS).forEach(guest::handle);
             int now = 0;
-            Gsi gsi = guest.route(VECTORS.get(now));
-            try (IoEventFd port = guest.vm().assignIoEventFd(Scenarios.ANY_ANSWER, answer);
+            Gsi gsi = guest.route(now);
+            try (IoEventFd port = guest.vm().assignIoEventFd(guest.board().answer(), answer);
                     Irqfd irqfd = guest.vm().assignIrqfd(event, gsi)) {
                 assertThat(port.event()).isEqualTo(answer);
                 guest.boot();
@@ -60,23 +57,23 @@ class CountedInterruptsTest {
                     }
                     if (ofProcess) {
                         assertThat(event.drain()).isEqualTo(1);
-                        guest.vm().signal(MsiMessage.to(Guest.VCPU, VECTORS.get(now)));
+                        guest.vm().signal(guest.board().message(now));
                         inProcess++;
                     }
                     sent[now]++;
                     if (isMasked) {
                         irqfd.unmask();
                     }
-                    while (guest.handled(VECTORS.get(now)) < sent[now]) {
+                    while (guest.handled(now) < sent[now]) {
                         assertThat(Patience.USUAL.await(answer))
-                                .as("interrupt %s of %s", i, VECTORS.get(now))
+                                .as("interrupt %s of %s", i, now)
                                 .isTrue();
                         answer.drain();
                     }
                 }
             }
             for (int i = 0; i < sent.length; i++) {
-                assertThat(guest.handled(VECTORS.get(i))).isEqualTo(sent[i]);
+                assertThat(guest.handled(i)).isEqualTo(sent[i]);
             }
         }
         System.out.println(COUNT + " interrupts, " + inProcess + " of them sent by this process, " + masked
@@ -84,8 +81,8 @@ class CountedInterruptsTest {
     }
 
     private static int reroute(Guest guest, Gsi gsi, SplittableRandom random) {
-        int to = random.nextInt(VECTORS.size());
-        guest.vm().routes().replace(gsi, MsiMessage.to(Guest.VCPU, VECTORS.get(to)));
+        int to = random.nextInt(INTERRUPTS);
+        guest.reroute(gsi, to);
         return to;
     }
 }

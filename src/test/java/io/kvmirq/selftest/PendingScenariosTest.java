@@ -36,8 +36,8 @@ class PendingScenariosTest {
     @ValueSource(strings = {"6.1,arm64", "6.12,arm64", "6.18,arm64", "7.1,arm64"})
     void everyScenarioPassesWithoutAGuest(String profile) {
         try (Kernel kernel = Kernel.over(new FakeKernel(Profile.of(profile)).backend(), Kernel.DEVICE)) {
-            assertThat(Irqchip.ofKernel(kernel)).isEqualTo(Irqchip.VGIC);
-            List<Result> results = new Selftest(kernel, Irqchip.VGIC, 20, journal).run(List.of(Scenario.values()));
+            assertThat(Irqchip.ofKernel(kernel)).isEqualTo(Irqchip.PENDING);
+            List<Result> results = new Selftest(kernel, Irqchip.PENDING, 20, journal).run(List.of(Scenario.values()));
             assertThat(results).hasSize(Scenario.values().length).allSatisfy(result -> {
                 assertThat(result.failure()).as(result.scenario().label()).isEmpty();
                 assertThat(result.passed()).isTrue();
@@ -57,13 +57,13 @@ class PendingScenariosTest {
     @ParameterizedTest
     @EnumSource
     void waySaysThatNoGuestRuns(Scenario scenario) {
-        assertThat(scenario.way(Irqchip.VGIC)).endsWith("no guest runs");
+        assertThat(scenario.way(Irqchip.PENDING)).endsWith("no guest runs");
         assertThat(scenario.way(Irqchip.FULL)).isEqualTo(scenario.way());
     }
 
     @Test
     void refusalFailsTheScenario() {
-        Result result = run(new Faults().fail("irqfdAssign", 1, Errno.EAGAIN), Irqchip.VGIC, Scenario.EDGE);
+        Result result = run(new Faults().fail("irqfdAssign", 1, Errno.EAGAIN), Irqchip.PENDING, Scenario.EDGE);
         assertThat(result.failure())
                 .hasValueSatisfying(failure -> assertThat(failure).contains("EAGAIN (the interrupt controller is not"));
     }
@@ -71,7 +71,7 @@ class PendingScenariosTest {
     /** The route goes elsewhere than the self-test believes: it waits, and says what was lost. */
     @Test
     void lostInterruptIsFound() {
-        Result result = run(new Faults().shorten("routesSet", 1, 0), Irqchip.VGIC, Scenario.MASK);
+        Result result = run(new Faults().shorten("routesSet", 1, 0), Irqchip.PENDING, Scenario.MASK);
         assertThat(result.passed()).isFalse();
         assertThat(result.lost()).isPositive();
         assertThat(result.failure()).isEqualTo(Optional.of("sent 2 interrupts, 1 arrived"));
@@ -81,14 +81,14 @@ class PendingScenariosTest {
     /** Signals that go nowhere are in the answer of their step too. */
     @Test
     void everyStepSaysWhatItSaw() {
-        run(new Faults().shorten("lineSet", 1, 0), Irqchip.VGIC, Scenario.GUESTLESS);
+        run(new Faults().shorten("lineSet", 1, 0), Irqchip.PENDING, Scenario.GUESTLESS);
         assertThat(journal.steps()).contains("raise ppi 23 of vcpu 0: NOT seen pending");
-        run(new Faults().shorten("eventfdSignal", 1, 0), Irqchip.VGIC, Scenario.LEVEL);
+        run(new Faults().shorten("eventfdSignal", 1, 0), Irqchip.PENDING, Scenario.LEVEL);
         assertThat(journal.steps())
                 .contains("assert: NOT seen pending", "assign and assert again: seen pending: line high");
-        run(new Faults().shorten("eventfdSignal", 3, 0), Irqchip.VGIC, Scenario.MANY);
+        run(new Faults().shorten("eventfdSignal", 3, 0), Irqchip.PENDING, Scenario.MANY);
         assertThat(journal.steps()).contains("raise all 64 at once: 63 of 64 seen pending");
-        run(new Faults().shorten("eventfdSignal", 1, 0), Irqchip.VGIC, Scenario.EDGE);
+        run(new Faults().shorten("eventfdSignal", 1, 0), Irqchip.PENDING, Scenario.EDGE);
         assertThat(journal.steps()).contains("raise it 20 times, clear its latch each time: 0 seen pending");
     }
 
@@ -97,7 +97,7 @@ class PendingScenariosTest {
     @ValueSource(strings = {"6.1,gicv2", "7.1,gicv2"})
     void everyScenarioPassesOnAGicV2(String profile) {
         try (Kernel kernel = Kernel.over(new FakeKernel(Profile.of(profile)).backend(), Kernel.DEVICE)) {
-            assertThat(new Selftest(kernel, Irqchip.VGIC, 20, journal).run(List.of(Scenario.values())))
+            assertThat(new Selftest(kernel, Irqchip.PENDING, 20, journal).run(List.of(Scenario.values())))
                     .hasSize(Scenario.values().length)
                     .allSatisfy(result -> {
                         assertThat(result.failure())
@@ -116,7 +116,7 @@ class PendingScenariosTest {
     @ParameterizedTest
     @EnumSource
     void hostWithoutAVgicSkipsWithTheReason(Scenario scenario) {
-        Result result = run(new Faults().fail("deviceTest", 1, Errno.ENODEV), Irqchip.VGIC, scenario);
+        Result result = run(new Faults().fail("deviceTest", 1, Errno.ENODEV), Irqchip.PENDING, scenario);
         assertThat(result.skipped()).hasValueSatisfying(reason -> assertThat(reason)
                 .isEqualTo("this host gives a VM neither a GICv3 nor a GICv2, which the scenarios need"));
         assertThat(result.failure()).isEmpty();
@@ -133,7 +133,7 @@ class PendingScenariosTest {
     @Test
     void vgicIsRefusedOnX86InOneSentence() {
         try (Kernel kernel = Kernel.over(new FakeKernel(Profile.V6_18).backend(), Kernel.DEVICE)) {
-            assertThat(new Selftest(kernel, Irqchip.VGIC, 1, journal)
+            assertThat(new Selftest(kernel, Irqchip.PENDING, 1, journal)
                             .run(List.of(Scenario.EDGE))
                             .get(0)
                             .failure())

@@ -2,7 +2,6 @@
 package io.kvmirq.selftest;
 
 import io.kvmirq.Gsi;
-import io.kvmirq.InterruptVector;
 import io.kvmirq.IoAddress;
 import io.kvmirq.bench.Bench;
 import io.kvmirq.bench.Goal;
@@ -25,7 +24,7 @@ import java.util.regex.Pattern;
  * <p>The other half is {@code src/test/native/twin.c}, method for method.
  */
 final class SelftestBench {
-    private static final InterruptVector VECTOR = new InterruptVector(0x31);
+    private static final int INTERRUPT = 1;
     private static final int ROUNDS = 61;
     private static final int TRIPS = 500;
     private static final int WARM_UP_ROUNDS = 40;
@@ -74,7 +73,7 @@ final class SelftestBench {
         System.load(arguments[0]);
         try (Kernel kernel = Kernel.open("jni");
                 Guest guest = new Guest(kernel, Irqchip.FULL)) {
-            Gsi gsi = guest.route(VECTOR);
+            Gsi gsi = guest.route(INTERRUPT);
             try (EventFd interrupt = EventFd.create(kernel);
                     EventFd answer = EventFd.create(kernel);
                     EventFd wake = EventFd.create(kernel);
@@ -137,7 +136,7 @@ final class SelftestBench {
     private void requireNothingLost() {
         guest.requireAlive();
         long sent = device.sent() + answeredInC;
-        int handled = guest.handled(VECTOR);
+        int handled = guest.handled(INTERRUPT);
         if (device.answered() != device.sent() || handled != sent) {
             throw new SelftestFailedException(
                     "sent " + sent + ", of these " + device.sent() + " from Java, which heard " + device.answered()

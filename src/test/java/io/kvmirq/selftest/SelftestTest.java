@@ -6,7 +6,6 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.kvmirq.Errno;
 import io.kvmirq.Gsi;
-import io.kvmirq.InterruptVector;
 import io.kvmirq.IoAddress;
 import io.kvmirq.backend.choice.Backends;
 import io.kvmirq.guest.GuestCode;
@@ -30,7 +29,7 @@ import org.junit.jupiter.params.provider.EnumSource;
 @RealKvm(fullIrqchip = true)
 @Tag("newest")
 class SelftestTest {
-    private static final InterruptVector VECTOR = new InterruptVector(0x31);
+    private static final int INTERRUPT = 1;
 
     private final Kernel kernel = Kernel.open();
     private final long fdsBefore;
@@ -129,12 +128,12 @@ class SelftestTest {
     void guestWithoutAnswerPortIsToldApart() throws InterruptedException {
         try (Guest guest = new Guest(kernel, Irqchip.FULL);
                 EventFd interrupt = EventFd.create(kernel)) {
-            Gsi gsi = guest.route(VECTOR);
+            Gsi gsi = guest.route(INTERRUPT);
             try (Irqfd irqfd = guest.vm().assignIrqfd(interrupt, gsi)) {
                 guest.boot();
                 guest.release();
                 irqfd.event().signal();
-                while (guest.handled(VECTOR) == 0) {
+                while (guest.handled(INTERRUPT) == 0) {
                     Thread.onSpinWait();
                 }
                 guest.join();
@@ -213,7 +212,7 @@ class SelftestTest {
         try (Guest guest = new Guest(kernel, Irqchip.FULL);
                 EventFd interrupt = EventFd.create(kernel);
                 EventFd answer = EventFd.create(kernel)) {
-            Gsi gsi = guest.route(VECTOR);
+            Gsi gsi = guest.route(INTERRUPT);
             try (Irqfd irqfd = guest.vm().assignIrqfd(interrupt, gsi);
                     IoEventFd ioEventFd =
                             guest.vm().assignIoEventFd(IoAddress.port(GuestCode.PORT_ANSWER, 1), answer)) {

@@ -76,8 +76,8 @@ public final class ForwardCommand implements Command {
                         + " resets it. It is refused, and not opened, when its driver is not vfio-pci, when"
                         + " drivers of the host use its IOMMU group, or when a program has it open. At the end,"
                         + " also after Ctrl-C, all is given back; the device stays bound to vfio-pci. Needs"
-                        + " /dev/kvm and the device's file in /dev/vfio. On arm64 no guest runs: interrupts are"
-                        + " seen pending in the VGIC. Exit code 1 when an interrupt was lost or something is left,"
+                        + " /dev/kvm and the device's file in /dev/vfio. A fake kernel runs no guest of arm64: its interrupts"
+                        + " are seen pending in the VGIC. Exit code 1 when an interrupt was lost or something is left,"
                         + " 3 when the test could not run.")
                 .footer("", "Example: kvmirq forward 0000:3b:00.0 --selftest");
         usage.add(Command.parameter("0", "1", "BDF")

@@ -55,7 +55,7 @@ public final class SelftestCommand implements Command {
                 .description(
                         "Starts a throw-away VM with one vCPU for each scenario, raises interrupts as a device does,"
                                 + " and prints the answers of the kernel and the guest. Needs access to /dev/kvm, but not"
-                                + " root. On arm64 no guest runs: interrupts are seen in the VGIC's pending state."
+                                + " root. A fake kernel runs no guest of arm64: its interrupts are seen pending."
                                 + " --backend fake runs the same on a fake kernel and marks every line FAKE; the fake is"
                                 + " never used unless you ask for it. Exit code 1 when a scenario fails or all are"
                                 + " skipped, 3 when KVM cannot be used.")
@@ -70,13 +70,13 @@ public final class SelftestCommand implements Command {
                 .converters(oneOf(Scenario.values()))
                 .completionCandidates(Command.labels(Scenario.values()))
                 .description("Run only this scenario. Repeat the option for several."));
-        usage.add(
-                Command.option("--irqchip", "KIND", Irqchip.class)
-                        .converters(oneOf(Irqchip.values()))
-                        .completionCandidates(Command.labels(Irqchip.values()))
-                        .description(
-                                "Interrupt controllers in the kernel: full (PIC, IOAPIC and LAPICs; the default if the kernel"
-                                        + " has them) or split (LAPICs only, as in many VMMs); on arm64 vgic (a GICv3 or GICv2)."));
+        usage.add(Command.option("--irqchip", "KIND", Irqchip.class)
+                .converters(oneOf(Irqchip.values()))
+                .completionCandidates(Command.labels(Irqchip.values()))
+                .description(
+                        "Interrupt controllers in the kernel: full (PIC, IOAPIC and LAPICs; the default if the kernel"
+                                + " has them) or split (LAPICs only, as in many VMMs); on arm64 vgic (a GICv3 or"
+                                + " GICv2) or pending (the same, no guest runs)."));
         usage.add(KernelChoice.backendOption(backends)
                 .description("Binding to the kernel: " + String.join(", ", backends.names()) + " (default: -D"
                         + Backends.PROPERTY + ", $"
@@ -93,8 +93,14 @@ public final class SelftestCommand implements Command {
 
     private static String[] scenarios() {
         List<String> lines = new ArrayList<>();
-        for (Irqchip irqchip : List.of(Irqchip.FULL, Irqchip.VGIC)) {
-            lines.addAll(List.of("", irqchip == Irqchip.VGIC ? "Scenarios on arm64:" : "Scenarios:"));
+        for (Irqchip irqchip : List.of(Irqchip.FULL, Irqchip.VGIC, Irqchip.PENDING)) {
+            String where =
+                    switch (irqchip) {
+                        case VGIC -> "Scenarios on arm64:";
+                        case PENDING -> "Scenarios on arm64 where no guest runs:";
+                        default -> "Scenarios:";
+                    };
+            lines.addAll(List.of("", where));
             for (Scenario scenario : Scenario.values()) {
                 lines.add(String.format("  %-10s %s", scenario.label(), scenario.way(irqchip)));
             }
@@ -190,9 +196,9 @@ public final class SelftestCommand implements Command {
         // Creates the first VM, which fails if KVM cannot use the CPU. That is not the failure of a scenario.
         Irqchip usual = Irqchip.ofKernel(kernel);
         Irqchip irqchip = arguments.matchedOptionValue("--irqchip", usual);
-        if (irqchip.runsGuest() != usual.runsGuest()) {
+        if (irqchip.isVgic() != usual.isVgic()) {
             terminal.complain("--irqchip " + irqchip.label() + " is for "
-                    + (irqchip.runsGuest() ? "x86, and this kernel is arm64" : "arm64, and this kernel is x86")
+                    + (irqchip.isVgic() ? "arm64, and this kernel is x86" : "x86, and this kernel is arm64")
                     + ": leave it out, or take " + usual.label());
             return target.fake().isPresent() ? ExitCode.USAGE : ExitCode.COULD_NOT_RUN;
         }

@@ -21,7 +21,7 @@ final class SelftestJson {
             KernelReport kernel, Irqchip irqchip, Optional<FakeKernel> fake, List<Result> results, Terminal terminal) {
         Json.print(terminal, "kvmirq.selftest/1", json -> {
             kernel.write(json);
-            json.text("irqchip", irqchip.label());
+            json.text("irqchip", (irqchip.isVgic() ? Irqchip.VGIC : irqchip).label());
             if (!irqchip.runsGuest()) {
                 // Answers were seen in the pending state.
                 json.flag("guestRan", false);
