@@ -21,7 +21,7 @@ class ArmPowerOff {
     public static void main(String[] args) {
         FakeKernel fake = new FakeKernel(Profile.of("6.12,arm64"));
         fake.vcpu(0).exits(FakeExit.mmioWrite(CONSOLE, 1, '!'), FakeExit.systemEvent(1)); // a real guest runs code
-        try (Kernel kernel = Kernel.over(fake.backend(), Kernel.DEVICE); // Kernel.open() on an arm64 host
+        try (Kernel kernel = fake.open(); // Kernel.open() on an arm64 host
                 Vm vm = Vm.create(kernel);
                 GuestMemory memory = vm.addMemory(RAM, 0x10_0000);
                 Vcpu vcpu = vm.createVcpu(new VcpuId(0));

@@ -22,7 +22,7 @@ class DeviceToGuest {
         FakePciDevice hardware =
                 fake.pciDevice("0000:3b:00.0", 7).express().msix(64).add();
         VcpuId first = new VcpuId(0);
-        try (Kernel kernel = Kernel.over(fake.backend(), Kernel.DEVICE);
+        try (Kernel kernel = fake.open();
                 Vm vm = Vm.create(kernel)) {
             vm.createIrqchip();
             try (Vcpu vcpu = vm.createVcpu(first);

@@ -19,7 +19,7 @@ class Doorbells {
 
     public static void main(String[] args) {
         FakeKernel fake = new FakeKernel(Profile.of("6.18"));
-        try (Kernel kernel = Kernel.over(fake.backend(), Kernel.DEVICE); // on this machine: Kernel.open()
+        try (Kernel kernel = fake.open(); // on this machine: Kernel.open()
                 Vm vm = Vm.create(kernel);
                 GuestMemory memory = vm.addMemory(0, 0x10000);
                 Vcpu vcpu = vm.createVcpu(new VcpuId(0));

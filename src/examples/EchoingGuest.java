@@ -17,7 +17,7 @@ class EchoingGuest {
     public static void main(String[] args) throws InterruptedException {
         SynchronousQueue<String> said = new SynchronousQueue<>();
         FakeKernel fake = new FakeKernel(Profile.of("6.18"));
-        try (Kernel kernel = Kernel.over(fake.backend(), Kernel.DEVICE); // on this machine: Kernel.open()
+        try (Kernel kernel = fake.open(); // on this machine: Kernel.open()
                 Vm vm = Vm.create(kernel);
                 GuestMemory memory = vm.addMemory(0, 0x10000)) {
             vm.createIrqchip();

@@ -16,7 +16,7 @@ class GuestRam {
 
     public static void main(String[] args) {
         FakeKernel fake = new FakeKernel(Profile.of("6.18"));
-        try (Kernel kernel = Kernel.over(fake.backend(), Kernel.DEVICE); // on this machine: Kernel.open()
+        try (Kernel kernel = fake.open(); // on this machine: Kernel.open()
                 Vm vm = Vm.create(kernel);
                 MemoryFile file = MemoryFile.create(kernel, "guest ram", 0xf000);
                 Mapping.Owner firmware = Mapping.anonymous(kernel, 0x1000);

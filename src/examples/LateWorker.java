@@ -13,7 +13,7 @@ class LateWorker {
     public static void main(String[] args) {
         FakeKernel fake = new FakeKernel(Profile.of("6.12"));
         Route.Pin pin = new Route.Pin(new Gsi(5), Route.Chip.IOAPIC, 5); // a default route
-        try (Kernel kernel = Kernel.over(fake.backend(), Kernel.DEVICE);
+        try (Kernel kernel = fake.open();
                 Vm vm = Vm.create(kernel);
                 EventFd event = EventFd.create(kernel);
                 EventFd resample = EventFd.create(kernel)) {

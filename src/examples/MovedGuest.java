@@ -24,9 +24,7 @@ class MovedGuest {
     /** A VM in a process of its own: nothing but the document and the guest's memory goes from one to the other. */
     private static final class Vmm implements AutoCloseable {
         private final Undo open = new Undo();
-        private final Kernel kernel = open.add(
-                // on this machine: Kernel.open()
-                Kernel.over(new FakeKernel(Profile.of("6.18")).backend(), Kernel.DEVICE));
+        private final Kernel kernel = open.add(new FakeKernel(Profile.of("6.18")).open()); // Kernel.open() on a host
         private final Vm vm = open.add(Vm.create(kernel));
         private final GuestMemory memory = open.add(vm.addMemory(0, MEMORY));
         private final EventFd received = open.add(EventFd.create(kernel));

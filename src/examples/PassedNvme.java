@@ -36,7 +36,7 @@ class PassedNvme {
                 .msixPending(0, 0x3000)
                 .add();
         PciHostBridge bus = new PciHostBridge(HOLE, 0x3ec00000L);
-        try (Kernel kernel = Kernel.over(fake.backend(), Kernel.DEVICE);
+        try (Kernel kernel = fake.open();
                 Vm vm = Vm.create(kernel)) {
             vm.createIrqchip();
             try (GuestMemory ram = vm.addMemory(0, 16 << 20);

@@ -24,7 +24,7 @@ class PendingLpi {
 
     public static void main(String[] args) {
         FakeKernel fake = new FakeKernel(Profile.of("6.12,arm64"));
-        try (Kernel kernel = Kernel.over(fake.backend(), Kernel.DEVICE); // Kernel.open() on an arm64 host
+        try (Kernel kernel = fake.open(); // Kernel.open() on an arm64 host
                 Vm vm = Vm.create(kernel);
                 GuestMemory memory = vm.addMemory(RAM, 0x6_0000);
                 Vcpu vcpu = vm.createVcpu(FIRST);

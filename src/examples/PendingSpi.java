@@ -16,7 +16,7 @@ class PendingSpi {
     public static void main(String[] args) {
         FakeKernel fake = new FakeKernel(Profile.of("6.12,arm64"));
         Spi spi = new Spi(42);
-        try (Kernel kernel = Kernel.over(fake.backend(), Kernel.DEVICE); // Kernel.open() on an arm64 host
+        try (Kernel kernel = fake.open(); // Kernel.open() on an arm64 host
                 Vm vm = Vm.create(kernel);
                 Vcpu vcpu = vm.createVcpu(new VcpuId(0)); // vCPUs first
                 VgicV3 vgic = vm.createVgicV3();

@@ -25,7 +25,7 @@ class SplitIrqchip {
         FakePciDevice hardware = fake.pciDevice("0000:3b:00.0", 7).intx().add();
         Gsi pin = new Gsi(11);
         InterruptVector vector = new InterruptVector(0x51);
-        try (Kernel kernel = Kernel.over(fake.backend(), Kernel.DEVICE);
+        try (Kernel kernel = fake.open();
                 Vm vm = Vm.create(kernel)) {
             vm.createSplitIrqchip(GuestIoapic.PINS);
             GuestIoapic ioapic = new GuestIoapic(vm, GuestIoapic.PINS);

@@ -23,7 +23,7 @@ class ToldMirror {
     public static void main(String[] args) {
         FakeKernel fake = new FakeKernel(Profile.of("amd-avic"));
         fake.pciDevice("0000:3b:00.0", 7).express().msix(1).add();
-        try (Kernel kernel = Kernel.over(fake.backend(), Kernel.DEVICE);
+        try (Kernel kernel = fake.open();
                 Vm vm = Vm.create(kernel)) {
             vm.createIrqchip();
             // on this machine: HostFiles.of(Path.of("/"))

@@ -21,7 +21,7 @@ class WayOfAnInterrupt {
         FakeKernel fake = new FakeKernel(Profile.of("vtd-posting"));
         fake.pciDevice("0000:3b:00.0", 7).express().msix(1).add();
         fake.vcpu(0).exits(FakeExit.ioOut(0x3f8, 1, 'A'));
-        try (Kernel kernel = Kernel.over(fake.backend(), Kernel.DEVICE);
+        try (Kernel kernel = fake.open();
                 Vm vm = Vm.create(kernel)) {
             vm.createIrqchip();
             VcpuId first = new VcpuId(0);

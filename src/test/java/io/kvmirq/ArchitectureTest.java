@@ -95,7 +95,7 @@ class ArchitectureTest {
                 "fake.x86     | uapi.. arch.. explain fake.file fake.kvm fake.posting fake.x86.cpu",
                 "fake.x86.cpu | uapi.. explain fake.file fake.kvm",
                 "fake.arm64   | uapi.. arch.. explain fake.file fake.kvm",
-                "fake         | uapi.. backend.. recording.. explain.. arch.apic.. fake..",
+                "fake         | uapi.. backend.. recording.. explain.. kernel arch.apic.. fake..",
             })
     void packagesUseThoseBelow(String user, @Nullable String used) {
         String[] below = used == null ? new String[0] : used.split(" ");

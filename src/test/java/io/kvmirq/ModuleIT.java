@@ -55,7 +55,7 @@ class ModuleIT {
 
                 private static Kernel kernel(String backend) {
                     return backend.equals("fake")
-                            ? Kernel.over(new FakeKernel(Profile.of("6.18")).backend(), Kernel.DEVICE)
+                            ? new FakeKernel(Profile.of("6.18")).open()
                             : Kernel.open(backend);
                 }
             }

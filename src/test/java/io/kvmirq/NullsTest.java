@@ -131,7 +131,7 @@ class NullsTest {
             });
             put(KernelBackend.class, () -> get(FakeKernel.class).backend());
             put(Libc.class, () -> get(FakeKernel.class).backend().libc());
-            put(Kernel.class, () -> open.add(Kernel.over(get(KernelBackend.class), Kernel.DEVICE)));
+            put(Kernel.class, () -> open.add(Kernel.over(get(KernelBackend.class))));
             put(Vm.class, () -> {
                 Vm vm = open.add(Vm.create(get(Kernel.class)));
                 vm.createSplitIrqchip(24);

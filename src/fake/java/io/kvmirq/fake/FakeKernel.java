@@ -20,6 +20,7 @@ import io.kvmirq.fake.posting.Tracepoints;
 import io.kvmirq.fake.vfio.DeviceFiles;
 import io.kvmirq.fake.vfio.VfioHost;
 import io.kvmirq.fake.x86.X86KvmFile;
+import io.kvmirq.kernel.Kernel;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Path;
@@ -91,7 +92,12 @@ public final class FakeKernel extends SystemCalls {
         return new FakeKernel(profile, true);
     }
 
-    /** A backend on this kernel, for {@code Kernel.over}. */
+    /** This kernel for what a VMM opens on one. Opens no device. Each call gives another {@link Kernel} over the same files. */
+    public Kernel open() {
+        return Kernel.over(backend());
+    }
+
+    /** The calls of this kernel, for {@link Kernel#over} with faults or a recorder between. */
     public KernelBackend backend() {
         return LibcBackend.over(this, Backends.FAKE, profile.label());
     }

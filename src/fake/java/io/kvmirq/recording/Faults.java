@@ -26,7 +26,7 @@ import org.jspecify.annotations.Nullable;
  *
  * <pre>{@code
  * Faults faults = new Faults().fail("KVM_CREATE_VCPU", 2, Errno.ENOMEM).failEvery("ppoll", Errno.EINTR);
- * Kernel kernel = Kernel.over(faults.over(backend), Kernel.DEVICE);
+ * Kernel kernel = Kernel.over(faults.over(backend));
  * ...
  * assert faults.unused().isEmpty();
  * }</pre>

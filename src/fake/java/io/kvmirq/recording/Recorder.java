@@ -28,7 +28,7 @@ import org.jspecify.annotations.Nullable;
  *
  * <pre>{@code
  * try (Recorder recorder = Recorder.of(backend, Files.newOutputStream(file));
- *         Kernel kernel = Kernel.over(recorder.backend(), Kernel.DEVICE)) { ... }
+ *         Kernel kernel = Kernel.over(recorder.backend())) { ... }
  * }</pre>
  */
 public final class Recorder implements Closeable {

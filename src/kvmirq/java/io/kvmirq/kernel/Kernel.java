@@ -93,6 +93,11 @@ public final class Kernel implements AutoCloseable {
         return new Kernel(Backends.ofThisMachine().open(backend), DEVICE, !backend.equals(Backends.FAKE));
     }
 
+    /** The kernel through a given binding, with the KVM device at {@link #DEVICE}. Opens no device. */
+    public static Kernel over(KernelBackend backend) {
+        return over(backend, DEVICE);
+    }
+
     /** The kernel through a given binding and node of the KVM device. Opens no device. */
     public static Kernel over(KernelBackend backend, Path device) {
         Objects.requireNonNull(backend, "backend is null");

@@ -27,7 +27,7 @@ class Abi2014Contract extends KernelSuite {
         int device = world.own(kernel.deviceCreate(world.fullVm(), Uapi.KVM_DEV_TYPE_VFIO));
         ByteArrayOutputStream tape = new ByteArrayOutputStream();
         try (Recorder recorder = Recorder.of(kernel, tape);
-                Kernel kernel = Kernel.over(recorder.backend(), Kernel.DEVICE);
+                Kernel kernel = Kernel.over(recorder.backend());
                 KvmVfio kvmVfio = KvmVfio.adopt(kernel, device, Ownership.BORROWED)) {
             assertThat(Abi2014.probe(kvmVfio)).isEqualTo(Abi2014.Probe.ABSENT);
         }

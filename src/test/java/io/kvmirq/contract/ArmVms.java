@@ -30,7 +30,7 @@ abstract class ArmVms {
 
     ArmVms(World world) {
         this.world = world;
-        this.kernel = made.add(Kernel.over(world.kernel(), Kernel.DEVICE));
+        this.kernel = made.add(Kernel.over(world.kernel()));
     }
 
     @AfterEach

@@ -46,7 +46,7 @@ class BulkIrqfdContract {
     BulkIrqfdContract(World world) {
         this.world = world;
         this.backend = world.kernel();
-        this.kernel = Kernel.over(faults.over(backend), Kernel.DEVICE);
+        this.kernel = Kernel.over(faults.over(backend));
         this.vmNumber = world.fullVm();
         this.vm = Vm.adopt(kernel, vmNumber, Ownership.BORROWED, List.of(), new Gsi(24));
     }

@@ -35,7 +35,7 @@ class EventLoopContract {
 
     EventLoopContract(World world) {
         this.world = world;
-        this.kernel = Kernel.over(world.kernel(), Kernel.DEVICE);
+        this.kernel = Kernel.over(world.kernel());
         this.loop = open(kernel);
     }
 

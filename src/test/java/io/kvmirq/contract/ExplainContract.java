@@ -393,7 +393,7 @@ class ExplainContract extends VfioSuite {
         try (made) {
             Gsi gsi;
             try (Recorder recorder = Recorder.of(vfio.kernel(), Files.newOutputStream(tape))) {
-                gsi = breakChains(made.add(Kernel.over(recorder.backend(), Kernel.DEVICE)), recorder);
+                gsi = breakChains(made.add(Kernel.over(recorder.backend())), recorder);
             }
             isWhole(nic, tape, gsi);
             Said.of("explain", nic).fails("vector without an eventfd", "files", 11);

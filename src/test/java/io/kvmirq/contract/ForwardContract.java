@@ -60,7 +60,7 @@ class ForwardContract {
     ForwardContract(VfioWorld vfio) {
         this.vfio = vfio;
         this.world = vfio.world;
-        this.kernel = made.add(Kernel.over(vfio.kernel(), Kernel.DEVICE));
+        this.kernel = made.add(Kernel.over(vfio.kernel()));
     }
 
     @AfterEach

@@ -57,7 +57,7 @@ class ForwardKillContract extends VfioSuite {
     }
 
     private void next(Undo made) {
-        Kernel kernel = made.add(Kernel.over(this.kernel, Kernel.DEVICE));
+        Kernel kernel = made.add(Kernel.over(this.kernel));
         ForwardGuest guest = ForwardGuest.of(vfio.world, kernel, made);
         KvmVfio kvmVfio = made.add(KvmVfio.create(guest.vm()));
         VfioDevice nic = made.add(VfioDevice.open(kernel, vfio.address(E1000E), kvmVfio));

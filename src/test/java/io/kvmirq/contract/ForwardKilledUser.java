@@ -49,7 +49,7 @@ final class ForwardKilledUser {
         VfioWorld vfio = VfioWorld.all().findFirst().orElseThrow();
         Faults faults = new Faults();
         Undo made = new Undo();
-        Kernel kernel = made.add(Kernel.over(faults.over(vfio.kernel()), Kernel.DEVICE));
+        Kernel kernel = made.add(Kernel.over(faults.over(vfio.kernel())));
         ForwardGuest guest = ForwardGuest.of(vfio.world, kernel, made);
         faults.delay(Faults.ANY, Integer.parseInt(arguments[1]), ForwardKilledUser::die);
         KvmVfio kvmVfio = made.add(KvmVfio.create(guest.vm()));

@@ -36,7 +36,7 @@ class ForwardSelftestContract extends VfioSuite {
 
     private ForwardResult run(TestDevice device, Choice choice) {
         PciAddress address = vfio.address(device);
-        try (Kernel kernel = Kernel.over(this.kernel, Kernel.DEVICE)) {
+        try (Kernel kernel = Kernel.over(this.kernel)) {
             ForwardResult result = new ForwardSelftest(
                             kernel, address, () -> Mirror.of(MirrorHost.unknown("not asked")), choice, SILENT)
                     .run();

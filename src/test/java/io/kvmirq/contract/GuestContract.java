@@ -30,7 +30,7 @@ class GuestContract extends KernelSuite {
     @EnumSource
     void guestAnswersInEveryScenario(Scenario scenario) {
         world.assumeFullIrqchip();
-        try (Kernel kernel = Kernel.over(this.kernel, Kernel.DEVICE)) {
+        try (Kernel kernel = Kernel.over(this.kernel)) {
             List<Result> results = new Selftest(kernel, Irqchip.FULL, ROUND_TRIPS, new Heard()).run(List.of(scenario));
             assertThat(results).singleElement().satisfies(result -> {
                 assertThat(result.failure()).isEmpty();

@@ -63,7 +63,7 @@ class GuestMsiContract {
         this.world = vfio.world;
         vfio.kernel();
         world.assumeX86();
-        Kernel kernel = made.add(Kernel.over(vfio.kernel(), Kernel.DEVICE));
+        Kernel kernel = made.add(Kernel.over(vfio.kernel()));
         vm = made.add(Vm.create(kernel));
         vm.createIrqchip();
         for (int i = 0; i < VCPUS; i++) {

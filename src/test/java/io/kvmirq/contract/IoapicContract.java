@@ -61,7 +61,7 @@ class IoapicContract {
         world.kernel();
         world.assumeX86();
         assumeTrue(!inKernel || world.fake().isEmpty(), "a fake's own IOAPIC has no registers of a guest");
-        return new IoapicGuest(world, made.add(Kernel.over(world.kernel(), Kernel.DEVICE)), made, inKernel);
+        return new IoapicGuest(world, made.add(Kernel.over(world.kernel())), made, inKernel);
     }
 
     /** For levels: what follows depends on when they end. */
@@ -333,7 +333,7 @@ class IoapicContract {
         long interrupts = 0;
         for (int seed = 0; seed < PROGRAMS; seed++) {
             try (Undo both = new Undo()) {
-                Kernel kernel = both.add(Kernel.over(world.kernel(), Kernel.DEVICE));
+                Kernel kernel = both.add(Kernel.over(world.kernel()));
                 assumeTrue(world.fake().isEmpty(), "a fake's own IOAPIC has no registers of a guest");
                 List<String> kvms = program(new IoapicGuest(world, kernel, both, true), seed);
                 List<String> ours = program(new IoapicGuest(world, kernel, both, false), seed);

@@ -54,7 +54,7 @@ class MistakesContract extends KernelSuite {
     void author() {
         world.assumeX86();
         open = new Undo();
-        own = open.add(Kernel.over(kernel, Kernel.DEVICE));
+        own = open.add(Kernel.over(kernel));
         vm = open.add(Vm.create(own));
         vm.createSplitIrqchip(GuestIoapic.PINS);
         vcpu = open.add(vm.createVcpu(FIRST));
@@ -202,7 +202,7 @@ class MistakesContract extends KernelSuite {
         another.createSplitIrqchip(GuestIoapic.PINS);
         Vcpu stranger = open.add(another.createVcpu(FIRST));
         Irqfd foreign = open.add(another.assignIrqfd(event, GSI));
-        Kernel second = open.add(Kernel.over(kernel, Kernel.DEVICE));
+        Kernel second = open.add(Kernel.over(kernel));
         EventFd ofSecond = open.add(EventFd.create(second));
         assertThat(sentence(() -> new VmParts(vm).vcpu(FIRST, stranger)))
                 .isEqualTo("IllegalArgumentException: vcpu 0 (fd N) is no part of vm (fd N): it belongs to another VM,"

@@ -234,7 +234,7 @@ class SnapshotContract extends KernelSuite {
         private final Undo open = new Undo();
 
         Split(KernelBackend backend) {
-            kernel = open.add(Kernel.over(backend, Kernel.DEVICE));
+            kernel = open.add(Kernel.over(backend));
             vm = open.add(Vm.create(kernel));
             vm.createSplitIrqchip(GuestIoapic.PINS);
             vcpu = open.add(vm.createVcpu(new VcpuId(0)));
@@ -304,7 +304,7 @@ class SnapshotContract extends KernelSuite {
     @Test
     void processorThatWaitsForItsStartDoesSoInTheOtherVm() {
         String text;
-        try (Kernel from = Kernel.over(kernel, Kernel.DEVICE);
+        try (Kernel from = Kernel.over(kernel);
                 Vm vm = Vm.create(from)) {
             vm.createIrqchip();
             try (Vcpu boot = vm.createVcpu(new VcpuId(0));
@@ -314,7 +314,7 @@ class SnapshotContract extends KernelSuite {
                 text = VmSnapshot.of(two(vm, boot, second)).text();
             }
         }
-        try (Kernel to = Kernel.over(fresh(), Kernel.DEVICE);
+        try (Kernel to = Kernel.over(fresh());
                 Vm vm = Vm.create(to)) {
             vm.createIrqchip();
             try (Vcpu boot = vm.createVcpu(new VcpuId(0));

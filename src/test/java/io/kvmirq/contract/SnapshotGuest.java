@@ -61,7 +61,7 @@ final class SnapshotGuest implements AutoCloseable {
 
     /** A VM of a kernel of its own, in which nothing runs yet. */
     SnapshotGuest(KernelBackend backend) {
-        kernel = open.add(Kernel.over(backend, Kernel.DEVICE));
+        kernel = open.add(Kernel.over(backend));
         vm = open.add(Vm.create(kernel));
         vm.createIrqchip();
         vm.createPit();

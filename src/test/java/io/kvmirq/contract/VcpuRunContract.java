@@ -58,7 +58,7 @@ class VcpuRunContract extends KernelSuite {
 
     private void open(String code) {
         world.assumeFullIrqchip();
-        opened = Kernel.over(faults.over(kernel), Kernel.DEVICE);
+        opened = Kernel.over(faults.over(kernel));
         vm = Vm.create(opened);
         vm.createIrqchip();
         memory = vm.addMemory(0, 0xf000);

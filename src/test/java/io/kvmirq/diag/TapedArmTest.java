@@ -45,7 +45,7 @@ class TapedArmTest {
     private Path tape(BiConsumer<Vm, List<EventFd>> program) throws IOException {
         Path tape = temporary.resolve("tape");
         try (Recorder recorder = Recorder.of(FakeDevices.kernel("gicv4").backend(), Files.newOutputStream(tape))) {
-            Kernel kernel = Kernel.over(recorder.backend(), Kernel.DEVICE);
+            Kernel kernel = Kernel.over(recorder.backend());
             Vm vm = Vm.create(kernel);
             Vcpu vcpu = vm.createVcpu(new VcpuId(0));
             VgicV3 vgic = vm.createVgicV3();
@@ -153,7 +153,7 @@ class TapedArmTest {
     void deviceThatWasOpenedByItsFileHasItsAddress() throws IOException {
         Path tape = temporary.resolve("cdev");
         try (Recorder recorder = Recorder.of(FakeDevices.kernel("7.1,cdev").backend(), Files.newOutputStream(tape))) {
-            Kernel kernel = Kernel.over(recorder.backend(), Kernel.DEVICE);
+            Kernel kernel = Kernel.over(recorder.backend());
             Vm vm = Vm.create(kernel);
             vm.createIrqchip();
             vm.createVcpu(new VcpuId(0));

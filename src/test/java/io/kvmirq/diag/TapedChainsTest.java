@@ -102,7 +102,7 @@ class TapedChainsTest {
     private Path tape(boolean kvmVfio, boolean closes, Consumer<Vmm> program) {
         Path tape = temporary.resolve("tape");
         try (Recorder recorder = Recorder.of(FakeDevices.kernel("7.1").backend(), Files.newOutputStream(tape))) {
-            Kernel kernel = Kernel.over(recorder.backend(), Kernel.DEVICE);
+            Kernel kernel = Kernel.over(recorder.backend());
             Vmm vmm = new Vmm(kernel, kvmVfio);
             program.accept(vmm);
             if (closes) {

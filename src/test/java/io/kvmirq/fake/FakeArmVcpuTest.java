@@ -60,7 +60,7 @@ class FakeArmVcpuTest {
     @AutoClose
     private final Undo made = new Undo();
 
-    private final Kernel kernel = made.add(Kernel.over(fake.backend(), Kernel.DEVICE));
+    private final Kernel kernel = made.add(fake.open());
     private Vm vm;
     private VgicV3 vgic;
     private FakeArmVcpu first;

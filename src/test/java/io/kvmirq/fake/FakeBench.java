@@ -39,7 +39,7 @@ final class FakeBench {
     public static void main(String[] arguments) {
         Bench bench = new Bench("fake");
         try (Kernel real = Kernel.open("jni");
-                Kernel fake = Kernel.over(new FakeKernel(Profile.V6_18).backend(), Kernel.DEVICE)) {
+                Kernel fake = new FakeKernel(Profile.V6_18).open()) {
             signals(bench, real, fake);
             Op[] vm = {Op.VM};
             Rounds.of(vm, bench.warmUp(WARM_UP_VMS), op -> open(fake), op -> open(real));

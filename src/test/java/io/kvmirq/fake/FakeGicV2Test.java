@@ -12,7 +12,6 @@ import io.kvmirq.Spi;
 import io.kvmirq.VcpuId;
 import io.kvmirq.explain.VgicAnswer;
 import io.kvmirq.kernel.EventFd;
-import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.VgicV2;
 import io.kvmirq.kvm.Vm;
@@ -60,7 +59,7 @@ class FakeGicV2Test {
 
     private void start(String profile) {
         fake = new FakeKernel(Profile.of(profile));
-        vm = made.add(Vm.create(made.add(Kernel.over(fake.backend(), Kernel.DEVICE))));
+        vm = made.add(Vm.create(made.add(fake.open())));
         made.add(vm.createVcpu(FIRST)).initialize();
         made.add(vm.createVcpu(SECOND)).initialize();
         vgic = made.add(vm.createVgicV2());

@@ -35,7 +35,7 @@ class FromTapeTest {
         Path tape = temporary.resolve("start-up");
         KernelBackend fake = new FakeKernel(Profile.V6_18).backend();
         try (Recorder recorder = Recorder.of(fake, Files.newOutputStream(tape))) {
-            Kernel kernel = Kernel.over(recorder.backend(), Kernel.DEVICE);
+            Kernel kernel = Kernel.over(recorder.backend());
             Vm first = Vm.create(kernel);
             Vm second = Vm.create(kernel);
             first.createIrqchip();
@@ -53,7 +53,7 @@ class FromTapeTest {
     @Test
     void kernelIsWhereTheStartUpLeftIt() throws IOException {
         FakeKernel fake = FakeKernel.from(startUp(false));
-        try (Kernel kernel = Kernel.over(fake.backend(), Kernel.DEVICE);
+        try (Kernel kernel = fake.open();
                 Vm second = Vm.adopt(kernel, fake.descriptor("vm#2"), Ownership.OWNED, List.of(), new Gsi(24));
                 EventFd event = EventFd.adopt(kernel, fake.descriptor("eventfd#1"), Ownership.OWNED)) {
             assertThatExceptionOfType(KernelException.class)

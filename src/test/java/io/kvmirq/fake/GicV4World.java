@@ -47,7 +47,7 @@ class GicV4World {
     GicV4World(String profile, UnaryOperator<KernelBackend> kernelSeen) {
         fake = new FakeKernel(Profile.of(profile));
         hardware = fake.pciDevice(BDF, 4).msix(2).add();
-        Kernel kernel = Kernel.over(kernelSeen.apply(fake.backend()), Kernel.DEVICE);
+        Kernel kernel = Kernel.over(kernelSeen.apply(fake.backend()));
         vm = Vm.create(kernel);
         List<VcpuId> ids = List.of(new VcpuId(0), new VcpuId(1));
         ids.forEach(id -> vm.createVcpu(id).initialize());

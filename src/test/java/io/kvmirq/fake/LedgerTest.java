@@ -35,14 +35,14 @@ class LedgerTest {
 
     private final Undo made = new Undo();
     private FakeKernel fake = new FakeKernel(Profile.V6_18);
-    private Kernel kernel = Kernel.over(fake.backend(), Kernel.DEVICE);
+    private Kernel kernel = fake.open();
     private Vm vm = open();
     private Vcpu vcpu = vcpu();
 
     private void use(String profile) {
         made.close();
         fake = new FakeKernel(Profile.of(profile));
-        kernel = Kernel.over(fake.backend(), Kernel.DEVICE);
+        kernel = fake.open();
         vm = open();
         vcpu = vcpu();
     }

@@ -50,7 +50,7 @@ class LpiLedgerTest {
     private void use(String profile) {
         fake = new FakeKernel(Profile.of(profile));
         nic = fake.pciDevice(NIC, 7).msix(8).express().resettable().add();
-        kernel = made.add(Kernel.over(fake.backend(), Kernel.DEVICE));
+        kernel = made.add(fake.open());
         vm = made.add(Vm.create(kernel));
         made.add(vm.createVcpu(FIRST)).initialize();
         made.add(vm.createVcpu(SECOND)).initialize();

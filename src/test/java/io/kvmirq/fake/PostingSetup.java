@@ -48,7 +48,7 @@ final class PostingSetup implements AutoCloseable {
                 .express()
                 .resettable()
                 .add();
-        kernel = undo.add(Kernel.over(fake.backend(), Kernel.DEVICE));
+        kernel = undo.add(fake.open());
         vm = undo.add(Vm.create(kernel));
         if (profile.contains("split")) {
             vm.createSplitIrqchip(24);

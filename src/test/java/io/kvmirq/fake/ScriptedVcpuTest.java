@@ -12,7 +12,6 @@ import io.kvmirq.IoAddress;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
 import io.kvmirq.kernel.EventFd;
-import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.VcpuExit;
@@ -47,7 +46,7 @@ class ScriptedVcpuTest {
     }
 
     private Vm vm(Chips chips) {
-        Vm vm = made.add(Vm.create(made.add(Kernel.over(fake.backend(), Kernel.DEVICE))));
+        Vm vm = made.add(Vm.create(made.add(fake.open())));
         switch (chips) {
             case FULL -> vm.createIrqchip();
             case SPLIT -> vm.createSplitIrqchip(24);

@@ -4,7 +4,6 @@ package io.kvmirq.fake;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.VcpuId;
-import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Mapping;
 import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.Vcpu;
@@ -34,7 +33,7 @@ class TimersTest {
 
     private final FakeKernel fake = FakeKernel.inVirtualTime(Profile.V6_18);
     private final Undo made = new Undo();
-    private final Vm vm = Vm.create(made.add(Kernel.over(fake.backend(), Kernel.DEVICE)));
+    private final Vm vm = Vm.create(made.add(fake.open()));
 
     @AfterEach
     void close() {

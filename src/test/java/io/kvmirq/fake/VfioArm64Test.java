@@ -35,7 +35,7 @@ class VfioArm64Test {
     private final FakePciDevice hardware = vfio.hardware(TestDevice.E1000E);
     private final VfioDevice device = vfio.device(TestDevice.E1000E);
     private final int number = vfio.world.eventfd();
-    private final Kernel kernel = made.add(Kernel.over(vfio.kernel(), Kernel.DEVICE));
+    private final Kernel kernel = made.add(Kernel.over(vfio.kernel()));
     private final EventFd event = made.add(EventFd.adopt(kernel, number, Ownership.BORROWED));
     private final Vm vm = made.add(Vm.create(kernel));
 

@@ -69,7 +69,7 @@ class Abi2014Test {
         Host(String profile) {
             fake = new FakeKernel(Profile.of(profile));
             hardware = fake.platformDevice(NAME, 3).level().level().edge().add();
-            kernel = Kernel.over(fake.backend(), Kernel.DEVICE);
+            kernel = fake.open();
             vm = Vm.create(kernel);
             kvmVfio = KvmVfio.create(vm);
             device = VfioDevice.open(kernel, new PlatformName(NAME), kvmVfio);
@@ -134,7 +134,7 @@ class Abi2014Test {
         for (String profile : List.of("6.18", "historic")) {
             KernelBackend backend = mock(
                     KernelBackend.class, AdditionalAnswers.delegatesTo(new FakeKernel(Profile.of(profile)).backend()));
-            KvmVfio kvmVfio = KvmVfio.create(Vm.create(Kernel.over(backend, Kernel.DEVICE)));
+            KvmVfio kvmVfio = KvmVfio.create(Vm.create(Kernel.over(backend)));
             clearInvocations(backend);
             Abi2014.probe(kvmVfio);
             Abi2014.named(kvmVfio);
@@ -402,7 +402,7 @@ class Abi2014Test {
         for (int fd = 3; fd < 30; fd++) {
             arm.fake.close(fd);
         }
-        Kernel kernel = Kernel.over(arm.fake.backend(), Kernel.DEVICE);
+        Kernel kernel = arm.fake.open();
         VfioDevice device = VfioDevice.open(kernel, new PlatformName(NAME));
         EventFd event = EventFd.create(kernel);
         device.platformIrq(0).arm(event);
@@ -450,7 +450,7 @@ class Abi2014Test {
     }
 
     private static boolean nextProcessTakesALevel(Arm arm) {
-        Kernel kernel = Kernel.over(arm.fake.backend(), Kernel.DEVICE);
+        Kernel kernel = arm.fake.open();
         arm.hardware.serve(0);
         try (VfioDevice device = VfioDevice.open(kernel, new PlatformName(NAME));
                 EventFd event = EventFd.create(kernel)) {

@@ -22,7 +22,7 @@ class BatchCostTest {
     /** A prediction is made at the first look. */
     @Test
     void batchesAllocateLittleForEachVectorAndOnlyTheLookPredicts() {
-        try (Kernel kernel = Kernel.over(VectorFootprintTest.kernel(), Kernel.DEVICE);
+        try (Kernel kernel = Kernel.over(VectorFootprintTest.kernel());
                 Vm vm = Vm.create(kernel);
                 VfioDevice device = VfioDevice.adopt(kernel, PciAddress.parse("0000:3b:00.0"), 1, Ownership.BORROWED)) {
             vm.createIrqchip();

@@ -42,7 +42,7 @@ class DirectEoiTest {
     private final FakeKernel fake = new FakeKernel(Profile.of("historic"));
     private final FakePlatformDevice hardware =
             fake.platformDevice(NAME, 3).level().add();
-    private final Kernel kernel = Kernel.over(fake.backend(), Kernel.DEVICE);
+    private final Kernel kernel = fake.open();
     private final Vm vm = Vm.create(kernel);
     private final KvmVfio kvmVfio = KvmVfio.create(vm);
     private final VfioDevice device = VfioDevice.open(kernel, new PlatformName(NAME), kvmVfio);
@@ -185,7 +185,7 @@ class DirectEoiTest {
     void x86DoesNotMapTheEoi() {
         FakeKernel x86 = new FakeKernel(Profile.of("6.1,historic"));
         x86.pciDevice("0000:00:01.0", 1).intx().add();
-        Kernel other = Kernel.over(x86.backend(), Kernel.DEVICE);
+        Kernel other = x86.open();
         try (Vm full = Vm.create(other);
                 KvmVfio group = KvmVfio.create(full);
                 VfioDevice opened = VfioDevice.open(other, PciAddress.parse("0000:00:01.0"), group);
@@ -199,7 +199,7 @@ class DirectEoiTest {
     void kernelWithoutTheAbiSaysEnxioAndNothingIsLeft() {
         FakeKernel plain = new FakeKernel(Profile.of("6.12,arm64"));
         plain.platformDevice(NAME, 3).level().add();
-        Kernel other = Kernel.over(plain.backend(), Kernel.DEVICE);
+        Kernel other = Kernel.over(plain.backend());
         try (Vm arm = ArmGuests.withVgic(other);
                 KvmVfio device2 = KvmVfio.create(arm);
                 VfioDevice opened = VfioDevice.open(other, new PlatformName(NAME), device2);

@@ -40,7 +40,7 @@ class ForwardOrderTest {
         backend = mock(KernelBackend.class, delegatesTo(fake.backend()));
         doCallRealMethod().when(backend).eventfdsCreate(any(), anyInt());
         doCallRealMethod().when(backend).irqfdsAssign(anyInt(), any(), anyInt());
-        kernel = Kernel.over(backend, Kernel.DEVICE);
+        kernel = Kernel.over(backend);
         vm = Vm.create(kernel);
         vm.createIrqchip();
         device = VfioDevice.open(kernel, NIC, KvmVfio.create(vm));
@@ -106,7 +106,7 @@ class ForwardOrderTest {
         FakeKernel arm = new FakeKernel(Profile.of("6.12,arm64"));
         arm.pciDevice(NIC.toString(), 15).msix(4).add();
         KernelBackend seam = mock(KernelBackend.class, delegatesTo(arm.backend()));
-        Kernel host = Kernel.over(seam, Kernel.DEVICE);
+        Kernel host = Kernel.over(seam);
         InOrder calls = inOrder(seam);
         try (Vm guest = ArmGuests.withVgic(host);
                 VfioDevice nic = VfioDevice.open(host, NIC, KvmVfio.create(guest));

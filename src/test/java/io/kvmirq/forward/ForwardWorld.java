@@ -53,7 +53,7 @@ final class ForwardWorld implements AutoCloseable {
                 .resettable()
                 .add();
         firstFreeDescriptor = lowestFreeDescriptor();
-        kernel = Kernel.over(faults.over(kernelSeen.apply(fake.backend())), Kernel.DEVICE);
+        kernel = Kernel.over(faults.over(kernelSeen.apply(fake.backend())));
         parts.add(kernel);
         vm = parts.add(Vm.create(kernel));
         vm.createIrqchip();

@@ -341,7 +341,7 @@ class ForwardingRulesTest {
         KernelBackend backend = world.fake.backend();
         assertThat(backend.isReal()).isFalse();
         assertThat(world.hardware.sendMessage(0)).isFalse();
-        try (Kernel next = Kernel.over(backend, Kernel.DEVICE);
+        try (Kernel next = Kernel.over(backend);
                 Vm vm = Vm.create(next);
                 VfioDevice again = VfioDevice.open(next, NIC)) {
             vm.createIrqchip();

@@ -48,7 +48,7 @@ class HeldEventsTest {
                 .express()
                 .add();
         firing = new FiringKernel(fake.backend(), true);
-        kernel = made.add(Kernel.over(firing.backend(), Kernel.DEVICE));
+        kernel = made.add(Kernel.over(firing.backend()));
         guest = made.add(SearchGuest.of(fake, kernel, Profile.of(profile), new Random(0)));
         device = made.add(VfioDevice.open(kernel, ForwardWorld.NIC, made.add(KvmVfio.create(guest.vm()))));
         device.config().enableBusMaster();

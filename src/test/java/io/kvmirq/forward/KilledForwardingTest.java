@@ -93,7 +93,7 @@ class KilledForwardingTest {
     private static void nextProcess(ForwardWorld world, boolean line) {
         assertThat(world.lowestFreeDescriptor()).isEqualTo(world.firstFreeDescriptor);
         assertThat(world.hardware.sendMessage(0)).isFalse();
-        try (Kernel next = Kernel.over(world.fake.backend(), Kernel.DEVICE);
+        try (Kernel next = world.fake.open();
                 Vm vm = Vm.create(next);
                 KvmVfio kvmVfio = KvmVfio.create(vm);
                 VfioDevice device = VfioDevice.open(next, NIC, kvmVfio);

@@ -54,7 +54,7 @@ final class LineSearch implements AutoCloseable {
         FakeKernel fake = new FakeKernel(Profile.of(profile));
         hardware = fake.pciDevice(NIC.toString(), 15).intx().add();
         firing = new FiringKernel(fake.backend());
-        Kernel kernel = made.add(Kernel.over(firing.backend(), Kernel.DEVICE));
+        Kernel kernel = made.add(Kernel.over(firing.backend()));
         guest = LineGuest.of(fake, kernel, made);
         device = made.add(VfioDevice.open(kernel, NIC, made.add(KvmVfio.create(guest.vm()))));
         loop = made.add(EventLoop.create(kernel));

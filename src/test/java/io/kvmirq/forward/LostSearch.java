@@ -172,7 +172,7 @@ final class LostSearch implements AutoCloseable {
                 .resettable()
                 .add();
         firing = new FiringKernel(fake.backend());
-        Kernel kernel = made.add(Kernel.over(faults.over(firing.backend()), Kernel.DEVICE));
+        Kernel kernel = made.add(Kernel.over(faults.over(firing.backend())));
         guest = made.add(SearchGuest.of(fake, kernel, Profile.of(profile), random));
         device = made.add(VfioDevice.open(kernel, NIC, made.add(KvmVfio.create(guest.vm()))));
         device.config().enableBusMaster();

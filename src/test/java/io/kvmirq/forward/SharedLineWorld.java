@@ -30,7 +30,7 @@ final class SharedLineWorld implements AutoCloseable {
     SharedLineWorld(String profile, boolean nointxmask) {
         fake = FakeKernel.inVirtualTime(Profile.of(profile));
         fake.setNointxmask(nointxmask);
-        kernel = made.add(Kernel.over(fake.backend(), Kernel.DEVICE));
+        kernel = made.add(fake.open());
     }
 
     /** A VM that has a device. */

@@ -125,7 +125,7 @@ class VectorFootprintTest {
 
     @Test
     void forwardedVectorIsSmall() throws JMException {
-        try (Kernel kernel = Kernel.over(kernel(), Kernel.DEVICE);
+        try (Kernel kernel = Kernel.over(kernel());
                 Vm vm = Vm.create(kernel);
                 VfioDevice device = VfioDevice.adopt(kernel, PciAddress.parse("0000:3b:00.0"), 1, Ownership.BORROWED)) {
             vm.createIrqchip();

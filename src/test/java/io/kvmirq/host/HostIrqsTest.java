@@ -29,7 +29,7 @@ class HostIrqsTest {
         fake.pciDevice(ADDRESS.toString(), 1).intx().msi(1).msix(6).add();
         PciAddress other = PciAddress.parse("0000:00:09.0");
         fake.pciDevice(other.toString(), 9).msix(6).add();
-        try (Kernel kernel = Kernel.over(fake.backend(), Kernel.DEVICE);
+        try (Kernel kernel = fake.open();
                 VfioDevice device = VfioDevice.open(kernel, ADDRESS);
                 VfioDevice another = VfioDevice.open(kernel, other)) {
             assertThat(irqs.of(device.msix().get(0))).contains(new HostIrq(27));

@@ -52,7 +52,7 @@ class IntxLineFakeTest {
         World(String profile, boolean nointxmask, Shape shape) {
             fake = FakeKernel.inVirtualTime(Profile.of(profile));
             fake.setNointxmask(nointxmask);
-            kernel = Kernel.over(fake.backend(), Kernel.DEVICE);
+            kernel = fake.open();
             hardware = shape.built.apply(fake.pciDevice(FIRST.toString(), 1)).add();
             shape.built
                     .apply(fake.pciDevice(SECOND.toString(), 2))

@@ -50,7 +50,7 @@ class GuestIoapicTest {
     private final FakePciDevice hardware =
             fake.pciDevice(NIC, 7).intx().resettable().add();
     private final Faults faults = new Faults();
-    private final Kernel kernel = parts.add(Kernel.over(faults.over(fake.backend()), Kernel.DEVICE));
+    private final Kernel kernel = parts.add(Kernel.over(faults.over(fake.backend())));
     private final Vm vm = parts.add(Vm.create(kernel));
     private final Vcpu vcpu;
     private final GuestIoapic ioapic;

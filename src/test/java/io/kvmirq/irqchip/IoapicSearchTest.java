@@ -73,7 +73,7 @@ class IoapicSearchTest {
 
         World(long seed) {
             random = new SplittableRandom(seed);
-            Kernel kernel = made.add(Kernel.over(new FakeKernel(Profile.V6_18).backend(), Kernel.DEVICE));
+            Kernel kernel = made.add(new FakeKernel(Profile.V6_18).open());
             Vm vm = made.add(Vm.create(kernel));
             vm.createSplitIrqchip(GuestIoapic.PINS);
             for (int i = 0; i < 2; i++) {

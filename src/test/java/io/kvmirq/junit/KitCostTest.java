@@ -49,7 +49,7 @@ class KitCostTest {
     static class ByHand {
         @RepeatedTest(A_ROUND)
         void test() {
-            try (Kernel kernel = Kernel.over(new FakeKernel(Profile.V6_18).backend(), Kernel.DEVICE);
+            try (Kernel kernel = new FakeKernel(Profile.V6_18).open();
                     Vm vm = Vm.create(kernel);
                     EventFd event = EventFd.create(kernel)) {
                 vm.createIrqchip();

@@ -33,7 +33,7 @@ class EventFdCallsTest {
     private static final int EINTR = -Errno.EINTR.number();
 
     private final KernelBackend backend = mock(KernelBackend.class);
-    private final Kernel kernel = Kernel.over(backend, Kernel.DEVICE);
+    private final Kernel kernel = Kernel.over(backend);
 
     @BeforeEach
     void descriptors() {

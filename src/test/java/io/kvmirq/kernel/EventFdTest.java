@@ -205,7 +205,7 @@ class EventFdTest {
         assumeTrue(Runtime.version().feature() >= 21, "needs virtual threads: Java 21");
         assumeTrue(!backend.equals("ffm") || Runtime.version().feature() >= 22, "ffm needs Java 22");
         KernelBackend real = Backends.ofThisMachine().open(backend);
-        try (Kernel through = Kernel.over(real, Kernel.DEVICE);
+        try (Kernel through = Kernel.over(real);
                 EventFd event = EventFd.create(through)) {
             CompletableFuture<Long> grown = new CompletableFuture<>();
             startVirtualThread(() -> grown.completeAsync(

@@ -58,7 +58,7 @@ class EventLoopTest {
     }
 
     private final Faults faults = new Faults();
-    private final Kernel fake = Kernel.over(faults.over(new FakeKernel(Machine.profile()).backend()), Kernel.DEVICE);
+    private final Kernel fake = Kernel.over(faults.over(new FakeKernel(Machine.profile()).backend()));
 
     // Pause and close
 

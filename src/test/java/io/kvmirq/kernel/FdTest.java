@@ -17,7 +17,7 @@ class FdTest {
     private static final int NUMBER = 7;
 
     private final KernelBackend backend = mock(KernelBackend.class);
-    private final Kernel kernel = Kernel.over(backend, Kernel.DEVICE);
+    private final Kernel kernel = Kernel.over(backend);
     private final Fd owned = Fd.adopt(kernel, "eventfd", NUMBER, Ownership.OWNED);
 
     @Test

@@ -174,7 +174,7 @@ class HandlesTest {
                     }
                 }));
             }
-            try (Kernel kernel = Kernel.over(new FakeKernel(Profile.V6_12).backend(), Kernel.DEVICE)) {
+            try (Kernel kernel = new FakeKernel(Profile.V6_12).open()) {
                 kernel.reports().warn("the last words", null);
             }
             if (arguments[0].equals("exit")) {

@@ -41,7 +41,7 @@ class KernelTest {
         KernelBackend failing = new Faults()
                 .fail("kvmOpen", 1, new Errno(errno))
                 .over(Backends.ofThisMachine().open("jni"));
-        assertThatThrownBy(() -> Kernel.over(failing, Kernel.DEVICE).device())
+        assertThatThrownBy(() -> Kernel.over(failing).device())
                 .isInstanceOf(KernelException.class)
                 .hasMessageStartingWith(sentence);
         assertThat(Machine.openFds()).isEqualTo(before);
@@ -68,7 +68,7 @@ class KernelTest {
     @Test
     void mockWithoutRawCallsSaysWhatToDo() {
         KernelBackend mock = mock(KernelBackend.class);
-        try (Kernel kernel = Kernel.over(mock, Kernel.DEVICE)) {
+        try (Kernel kernel = Kernel.over(mock)) {
             assertThatThrownBy(() -> VfioDevice.open(kernel, PciAddress.parse("0000:3b:00.0")))
                     .isInstanceOf(IllegalStateException.class)
                     .hasMessageContaining("mock(KernelBackend.class, delegatesTo(fake.backend()))");
@@ -82,7 +82,7 @@ class KernelTest {
     void mockWithoutDescriptionStillExplains() {
         KernelBackend mock = mock(KernelBackend.class);
         when(mock.eventfdSignal(anyInt(), anyLong())).thenReturn(-Errno.EAGAIN.number());
-        try (Kernel kernel = Kernel.over(mock, Kernel.DEVICE);
+        try (Kernel kernel = Kernel.over(mock);
                 EventFd event = EventFd.create(kernel)) {
             assertThat(kernel.backendDescription()).isEmpty();
             assertThat(kernel.backendName()).isEmpty();
@@ -99,7 +99,7 @@ class KernelTest {
         when(mock.kvmVersion(anyInt())).thenReturn(12);
         when(mock.kvmOpen(any())).thenReturn(3);
         when(mock.vmCreate(3, 0)).thenReturn(4);
-        try (Kernel kernel = Kernel.over(mock, Kernel.DEVICE)) {
+        try (Kernel kernel = Kernel.over(mock)) {
             EventFd.create(kernel).close();
             verify(mock, never()).kvmOpen(any());
             Vm.create(kernel).close();
@@ -114,7 +114,7 @@ class KernelTest {
     @Test
     void kernelMayBeClosedWhileItsDeviceIsOpened() {
         KernelBackend mock = mock(KernelBackend.class);
-        Kernel kernel = Kernel.over(mock, Kernel.DEVICE);
+        Kernel kernel = Kernel.over(mock);
         when(mock.kvmVersion(anyInt())).thenReturn(12);
         when(mock.kvmOpen(any())).thenAnswer(call -> {
             CompletableFuture.runAsync(kernel::close).get();
@@ -130,7 +130,7 @@ class KernelTest {
         int interrupted = -Errno.EINTR.number();
         when(mock.kvmVersion(anyInt())).thenReturn(12);
         when(mock.vmCreate(anyInt(), anyLong())).thenReturn(interrupted, interrupted, 4);
-        try (Kernel kernel = Kernel.over(mock, Kernel.DEVICE)) {
+        try (Kernel kernel = Kernel.over(mock)) {
             Vm.create(kernel).close();
             when(mock.vmCreate(anyInt(), anyLong())).thenReturn(interrupted);
             assertThatThrownBy(() -> Vm.create(kernel))
@@ -142,7 +142,7 @@ class KernelTest {
     @Test
     void closedKernelOpensNoDevice() {
         KernelBackend mock = mock(KernelBackend.class);
-        Kernel kernel = Kernel.over(mock, Kernel.DEVICE);
+        Kernel kernel = Kernel.over(mock);
         kernel.close();
         assertThatThrownBy(kernel::device).isInstanceOf(ClosedHandleException.class);
         verify(mock, never()).kvmOpen(any());

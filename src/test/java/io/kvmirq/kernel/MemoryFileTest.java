@@ -150,7 +150,7 @@ class MemoryFileTest {
     @EnumSource
     void olderKernelsMakeItWithOtherFlags(Kernels on) {
         Faults faults = new Faults().fail("memfd_create", 1, Errno.EINVAL);
-        try (Kernel kernel = Kernel.over(faults.over(on.backend()), Kernel.DEVICE);
+        try (Kernel kernel = Kernel.over(faults.over(on.backend()));
                 MemoryFile file = MemoryFile.create(kernel, "ram", PAGE)) {
             assertThat(file.length()).isEqualTo(PAGE);
             assertThat(faults.unused()).isEmpty();
@@ -174,7 +174,7 @@ class MemoryFileTest {
     @Test
     void setUpThatFailsLeavesNothing() {
         Faults faults = new Faults();
-        try (Kernel kernel = Kernel.over(faults.over(new FakeKernel(Machine.profile()).backend()), Kernel.DEVICE)) {
+        try (Kernel kernel = Kernel.over(faults.over(new FakeKernel(Machine.profile()).backend()))) {
             for (String call : List.of("ftruncate", "fcntl")) {
                 faults.fail(call, 1, Errno.ENOMEM);
                 assertThatThrownBy(() -> MemoryFile.create(kernel, "ram", PAGE)).isInstanceOf(KernelException.class);

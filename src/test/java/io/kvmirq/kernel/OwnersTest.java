@@ -201,7 +201,7 @@ class OwnersTest {
         if (!operation.profile.equals(ARM64)) {
             fake.pciDevice(DEVICE.toString(), 5).msix(2).add();
         }
-        try (Kernel kernel = Kernel.over(fake.backend(), Kernel.DEVICE);
+        try (Kernel kernel = fake.open();
                 Undo undo = new Undo()) {
             kernel.device();
             Place place = new Place(fake, kernel, undo);

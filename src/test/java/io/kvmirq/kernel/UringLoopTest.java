@@ -29,7 +29,7 @@ class UringLoopTest {
     private static final int DOORBELLS = 100;
 
     private final Faults faults = new Faults();
-    private final Kernel kernel = Kernel.over(faults.over(Kernels.REAL.backend()), Kernel.DEVICE);
+    private final Kernel kernel = Kernel.over(faults.over(Kernels.REAL.backend()));
     private final List<EventFd> events = new ArrayList<>();
     private final List<EventLoop.Registration> doorbells = new ArrayList<>();
     private final AtomicInteger rung = new AtomicInteger();
@@ -280,15 +280,14 @@ class UringLoopTest {
     @Test
     void recordedLoopUsesEpoll() throws IOException {
         try (Recorder recorder = Recorder.of(Kernels.REAL.backend(), new ByteArrayOutputStream());
-                EventLoop loop = EventLoop.withIoUring(Kernel.over(recorder.backend(), Kernel.DEVICE))) {
+                EventLoop loop = EventLoop.withIoUring(Kernel.over(recorder.backend()))) {
             assertThat(loop.usesIoUring()).isFalse();
         }
     }
 
     @Test
     void loopOfCreateHasNothingRefused() {
-        try (EventLoop loop =
-                EventLoop.create(Kernel.over(new FakeKernel(Machine.profile()).backend(), Kernel.DEVICE))) {
+        try (EventLoop loop = EventLoop.create(new FakeKernel(Machine.profile()).open())) {
             assertThat(loop.usesIoUring()).isFalse();
             assertThat(loop.refusedIoUring()).isEmpty();
         }

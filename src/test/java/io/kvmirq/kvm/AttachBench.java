@@ -118,7 +118,7 @@ final class AttachBench {
     /** @param arguments the absolute path of the other half, then numbers of vectors */
     public static void main(String[] arguments) {
         System.load(arguments[0]);
-        try (Kernel kernel = Kernel.over(withoutVfio(), Kernel.DEVICE)) {
+        try (Kernel kernel = Kernel.over(withoutVfio())) {
             for (String vectors : List.of(arguments).subList(1, arguments.length)) {
                 new AttachBench(kernel, Integer.parseInt(vectors)).run();
             }

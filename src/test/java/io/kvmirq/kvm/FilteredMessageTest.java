@@ -35,7 +35,7 @@ class FilteredMessageTest {
     @EnumSource
     void refusalOfTheFilterIsNoOutcome(Kernels kernels) {
         Faults faults = new Faults();
-        try (Kernel kernel = Kernel.over(faults.over(kernels.backend()), Kernel.DEVICE);
+        try (Kernel kernel = Kernel.over(faults.over(kernels.backend()));
                 Vm vm = Vm.create(kernel)) {
             vm.createIrqchip();
             assertThat(vm.signal(MESSAGE)).isEqualTo(MsiOutcome.NO_DESTINATION_MATCHED);

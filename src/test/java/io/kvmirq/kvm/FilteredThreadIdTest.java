@@ -22,7 +22,7 @@ class FilteredThreadIdTest {
     @ParameterizedTest
     @EnumSource(names = {"GETPID", "GETTID"})
     void vcpuThatCannotBeKickedDoesNotRun(SystemCall refused) {
-        try (Kernel kernel = Kernel.over(refusing(refused), Kernel.DEVICE);
+        try (Kernel kernel = Kernel.over(refusing(refused));
                 Vm vm = Vm.create(kernel);
                 Vcpu vcpu = vm.createVcpu(new VcpuId(0))) {
             assertThatThrownBy(vcpu::run)

@@ -26,7 +26,7 @@ final class ForgottenVcpuUser {
     /** @param arguments a binding; then daemon, exit, signal or throws; then halts or loops */
     public static void main(String[] arguments) throws InterruptedException {
         String way = arguments[1];
-        Kernel kernel = Kernel.over(Backends.ofThisMachine().open(arguments[0]), Kernel.DEVICE);
+        Kernel kernel = Kernel.over(Backends.ofThisMachine().open(arguments[0]));
         Vm vm = Vm.create(kernel);
         vm.createIrqchip();
         vm.addMemory(0, 0x10000)

@@ -65,7 +65,7 @@ class GuestMemoryTest {
     @EnumSource
     void slotsAreUsedAgainAndTheirShortageHasAnExceptionOfItsOwn(Kernels kernels) {
         Faults fewSlots = new Faults().shorten("capabilityCheck", 2, 3);
-        try (Kernel kernel = Kernel.over(fewSlots.over(kernels.backend()), Kernel.DEVICE);
+        try (Kernel kernel = Kernel.over(fewSlots.over(kernels.backend()));
                 Vm vm = Vm.create(kernel)) {
             List<GuestMemory> memories = new ArrayList<>();
             for (int i = 0; i < 3; i++) {
@@ -87,7 +87,7 @@ class GuestMemoryTest {
     @EnumSource
     void refusedMemoryUsesNoSlot(Kernels kernels) {
         Faults oneSlot = new Faults().shorten("capabilityCheck", 2, 1);
-        try (Kernel kernel = Kernel.over(oneSlot.over(kernels.backend()), Kernel.DEVICE);
+        try (Kernel kernel = Kernel.over(oneSlot.over(kernels.backend()));
                 Vm vm = Vm.create(kernel)) {
             for (int i = 0; i < 3; i++) {
                 assertThatThrownBy(() -> vm.addMemory(1, PAGE)).isInstanceOf(KernelException.class);
@@ -102,7 +102,7 @@ class GuestMemoryTest {
     void slotThatTheKernelKeepsIsNotUsedAgain(Kernels kernels) {
         Faults faults =
                 new Faults().shorten("capabilityCheck", 2, 2).fail("KVM_SET_USER_MEMORY_REGION", 2, Errno.ENOMEM);
-        try (Kernel kernel = Kernel.over(faults.over(kernels.backend()), Kernel.DEVICE);
+        try (Kernel kernel = Kernel.over(faults.over(kernels.backend()));
                 Vm vm = Vm.create(kernel)) {
             GuestMemory kept = vm.addMemory(0, PAGE);
             kept.close();
@@ -244,7 +244,7 @@ class GuestMemoryTest {
     @Test
     void memoryOfASlotThatTheKernelKeepsStaysMapped() throws IOException {
         Faults faults = new Faults().fail("KVM_SET_USER_MEMORY_REGION", 2, Errno.ENOMEM);
-        try (Kernel kernel = Kernel.over(faults.over(Kernels.REAL.backend()), Kernel.DEVICE);
+        try (Kernel kernel = Kernel.over(faults.over(Kernels.REAL.backend()));
                 Vm vm = Vm.create(kernel);
                 MemoryFile file = MemoryFile.create(kernel, NAME + "-kept", PAGE)) {
             try (Mapping.Owner owner = file.map()) {
@@ -364,7 +364,7 @@ class GuestMemoryTest {
         Faults faults = new Faults()
                 .fail("KVM_SET_USER_MEMORY_REGION", 2, Errno.ENOMEM)
                 .fail("KVM_SET_USER_MEMORY_REGION", 4, Errno.ENOMEM);
-        try (Kernel kernel = Kernel.over(faults.over(kernels.backend()), Kernel.DEVICE);
+        try (Kernel kernel = Kernel.over(faults.over(kernels.backend()));
                 Vm vm = Vm.create(kernel);
                 GuestMemory memory = vm.addMemory(0, PAGE)) {
             assertThatThrownBy(memory::logDirtyPages).isInstanceOf(KernelException.class);

@@ -26,7 +26,7 @@ final class MockedVm {
         when(backend.kvmVersion(KVM)).thenReturn(12);
         when(backend.vmCreate(anyInt(), anyLong())).thenReturn(VM);
         when(backend.eventfdCreate()).thenReturn(FIRST_EVENT, SECOND_EVENT);
-        kernel = Kernel.over(backend, Kernel.DEVICE);
+        kernel = Kernel.over(backend);
         vm = Vm.create(kernel);
         vm.createIrqchip();
     }

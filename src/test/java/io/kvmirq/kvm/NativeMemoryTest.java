@@ -24,7 +24,7 @@ class NativeMemoryTest {
     @ParameterizedTest
     @ValueSource(strings = {"jni", "jna", "jnr"})
     void reroutingAndLookingAtTheLapicAllocateNone(String backend) {
-        try (Kernel kernel = Kernel.over(Backends.ofThisMachine().open(backend), Kernel.DEVICE);
+        try (Kernel kernel = Kernel.over(Backends.ofThisMachine().open(backend));
                 Vm vm = Vm.create(kernel)) {
             vm.createIrqchip();
             Gsi gsi = vm.routes().add(MsiMessage.to(VCPU, VECTOR));

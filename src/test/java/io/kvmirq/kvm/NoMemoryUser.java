@@ -43,7 +43,7 @@ final class NoMemoryUser {
         long before = Machine.openFds();
         boolean real = List.of("jni", "jna", "jnr", "ffm").contains(arguments[0]);
         KernelBackend backend = real ? Backends.ofThisMachine().open(arguments[0]) : fake(arguments[0]);
-        Kernel kernel = Kernel.over(backend, Kernel.DEVICE);
+        Kernel kernel = Kernel.over(backend);
         Vm vm = Vm.create(kernel);
         vm.createIrqchip();
         if (!real) {

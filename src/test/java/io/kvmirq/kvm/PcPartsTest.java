@@ -85,7 +85,7 @@ class PcPartsTest {
 
     @Test
     void kernelWithoutIrqchipHasNoTimer() {
-        open(Kernel.over(new FakeKernel(Profile.of("6.18,split")).backend(), Kernel.DEVICE));
+        open(new FakeKernel(Profile.of("6.18,split")).open());
         refused(Errno.ENOTTY, vm::createPit);
     }
 
@@ -174,7 +174,7 @@ class PcPartsTest {
 
     @Test
     void partsOfAPcAreNotOfArm64() {
-        open(Kernel.over(new FakeKernel(Profile.of("6.18,arm64")).backend(), Kernel.DEVICE));
+        open(new FakeKernel(Profile.of("6.18,arm64")).open());
         assertThatThrownBy(vm::createPit)
                 .hasMessage("only x86 has a timer of the PC, and this kernel is arm64: a vCPU there has its own");
         assertThatThrownBy(vm::clock).hasMessageStartingWith("only x86 has a clock of KVM");

@@ -76,7 +76,7 @@ final class ScaleBench {
     private final Bench bench = new Bench("scale");
     private final KernelBackend backend = Backends.ofThisMachine().open("jni");
     private final Libc libc = backend.libc();
-    private final Kernel real = Kernel.over(backend, Kernel.DEVICE);
+    private final Kernel real = Kernel.over(backend);
     private final ByteBuffer fds = Buffers.allocate(MOST_VECTORS * Integer.BYTES);
 
     private ScaleBench() {}
@@ -153,7 +153,7 @@ final class ScaleBench {
     private static Kernel fake() {
         FakeKernel fake = new FakeKernel(Profile.V6_18);
         fake.limitDescriptors(FD_LIMIT);
-        return Kernel.over(fake.backend(), Kernel.DEVICE);
+        return fake.open();
     }
 
     private static Scale make(Kind kind, Kernel kernel, int size) {

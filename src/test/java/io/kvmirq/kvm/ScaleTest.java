@@ -59,7 +59,7 @@ class ScaleTest {
     /** Made and closed: how often each call was made. */
     private static Map<String, Long> calls(KernelBackend backend, BiFunction<Kernel, Integer, Scale> make, int size) {
         Faults faults = new Faults();
-        try (Kernel kernel = Kernel.over(faults.over(backend), Kernel.DEVICE)) {
+        try (Kernel kernel = Kernel.over(faults.over(backend))) {
             kernel.device();
             faults.listen();
             make.apply(kernel, size).close();
@@ -71,7 +71,7 @@ class ScaleTest {
     /** @param most bytes that an object more may cost, made and closed */
     private static void assertBytes(
             KernelBackend backend, BiFunction<Kernel, Integer, Scale> make, List<Integer> sizes, long most) {
-        try (Kernel kernel = Kernel.over(backend, Kernel.DEVICE)) {
+        try (Kernel kernel = Kernel.over(backend)) {
             LongUnaryOperator bytes = size ->
                     Allocations.leastOf(() -> make.apply(kernel, (int) size).close());
             bytes.applyAsLong(sizes.get(0)); // classes are loaded
@@ -171,7 +171,7 @@ class ScaleTest {
     @Test
     @RealKvm(fullIrqchip = true)
     void vcpuOnRealKvmCostsTheSameAmongManyAsAmongFew() {
-        try (Kernel kernel = Kernel.over(real(), Kernel.DEVICE);
+        try (Kernel kernel = Kernel.over(real());
                 Vm vm = Vm.create(kernel)) {
             int most = vm.capability(Uapi.KVM_CAP_MAX_VCPUS);
             assumeTrue(most >= VCPUS.get(2), "KVM_CAP_MAX_VCPUS is " + most);

@@ -88,7 +88,7 @@ class StackEndTest {
     }
 
     private static Place place(Kernel device, Undo undo) {
-        Kernel kernel = undo.add(Kernel.over(Backends.ofThisMachine().open("jni"), Kernel.DEVICE));
+        Kernel kernel = undo.add(Kernel.over(Backends.ofThisMachine().open("jni")));
         Vm vm = undo.add(Vm.create(device));
         vm.createIrqchip();
         return new Place(kernel, vm, undo.add(EventFd.create(device)));

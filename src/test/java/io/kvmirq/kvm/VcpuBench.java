@@ -119,7 +119,7 @@ final class VcpuBench {
     public static void main(String[] arguments) throws Exception {
         Bench.endWithAnyThread();
         System.load(arguments[1]);
-        Kernel kernel = Kernel.over(Backends.ofThisMachine().open(arguments[0]), Kernel.DEVICE);
+        Kernel kernel = Kernel.over(Backends.ofThisMachine().open(arguments[0]));
         new VcpuBench(kernel).run(arguments[0]);
     }
 

@@ -21,7 +21,7 @@ class VcpuCloseTest {
     @EnumSource
     void runInFlightIsEnded(Kernels kernels) {
         Faults faults = new Faults();
-        try (Kernel kernel = Kernel.over(faults.over(kernels.backend()), Kernel.DEVICE);
+        try (Kernel kernel = Kernel.over(faults.over(kernels.backend()));
                 Vm vm = Vm.create(kernel);
                 GuestMemory memory = vm.addMemory(0, 0x10000)) {
             vm.createIrqchip();

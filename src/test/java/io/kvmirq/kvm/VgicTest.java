@@ -49,7 +49,7 @@ class VgicTest {
     private long type = -1;
 
     private final KernelBackend backend = arm64();
-    private final Kernel kernel = Kernel.over(backend, Kernel.DEVICE);
+    private final Kernel kernel = Kernel.over(backend);
     private final Vm vm = Vm.create(kernel);
 
     /** Succeeds at everything, and notes attributes as group:attribute:value. */

@@ -116,7 +116,7 @@ final class MessagesWorld implements AutoCloseable {
                 .resettable()
                 .add();
         firing = new FiringKernel(fake.backend());
-        kernel = parts.add(Kernel.over(faults.over(firing.backend()), Kernel.DEVICE));
+        kernel = parts.add(Kernel.over(faults.over(firing.backend())));
         vm = parts.add(Vm.create(kernel));
         boolean arm64 = Profile.of(profile).isArm64();
         mayHaveVlpis = profile.contains("gicv4");

@@ -738,7 +738,7 @@ class PassedThroughDeviceTest {
         Gsi pin = new Gsi(11);
         InterruptVector vector = new InterruptVector(0x51);
         PciHostBridge bus = new PciHostBridge(0xc000_0000L, 0x10000);
-        try (Kernel kernel = Kernel.over(fake.backend(), Kernel.DEVICE);
+        try (Kernel kernel = fake.open();
                 Vm vm = Vm.create(kernel)) {
             vm.createSplitIrqchip(GuestIoapic.PINS);
             GuestIoapic ioapic = new GuestIoapic(vm, GuestIoapic.PINS);

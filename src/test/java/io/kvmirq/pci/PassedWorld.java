@@ -76,7 +76,7 @@ final class PassedWorld implements AutoCloseable {
                 .bar(2, 0x1000);
         more.accept(builder);
         hardware = builder.add();
-        kernel = parts.add(Kernel.over(faults.over(fake.backend()), Kernel.DEVICE));
+        kernel = parts.add(Kernel.over(faults.over(fake.backend())));
         vm = parts.add(Vm.create(kernel));
         vm.createIrqchip();
         memory = parts.add(vm.addMemory(0, HOLE));

@@ -88,7 +88,7 @@ class ArmTapeTest {
             value = {"6.12,gicv2 | 6.12,gicv2", "6.12,arm64 | 6.12,arm64"})
     void callsShowAHostWithAGicV2(String host, String profile) throws IOException {
         Path device = ofRealHost(host, backend -> {
-            try (Kernel kernel = Kernel.over(backend, Kernel.DEVICE);
+            try (Kernel kernel = Kernel.over(backend);
                     Vm vm = Vm.create(kernel)) {
                 KvmDevice vgic = vm.supports(KvmDevice.Type.VGIC_V3) ? vm.createVgicV3() : vm.createVgicV2();
                 vgic.close();

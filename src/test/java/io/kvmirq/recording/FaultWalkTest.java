@@ -106,7 +106,7 @@ class FaultWalkTest {
                 new Operation("EventFd.create", start -> () -> EventFd.create(start.kernel)),
                 new Operation("EventFd.createSemaphore", start -> () -> EventFd.createSemaphore(start.kernel)),
                 new Operation("Kernel.device", start -> () -> {
-                    Kernel kernel = Kernel.over(start.backend, Kernel.DEVICE);
+                    Kernel kernel = Kernel.over(start.backend);
                     kernel.device();
                     return kernel;
                 }),
@@ -245,7 +245,7 @@ class FaultWalkTest {
             Recorder recorder = Recorder.of(backend, Files.newOutputStream(file));
             Faults faults = new Faults();
             KernelBackend faulty = faults.over(recorder.backend());
-            Kernel kernel = Kernel.over(faulty, Kernel.DEVICE);
+            Kernel kernel = Kernel.over(faulty);
             kernel.device();
             return new World(faults, faulty, kernel, () -> state(recorder, file), () -> close(recorder));
         } catch (IOException e) {
@@ -256,7 +256,7 @@ class FaultWalkTest {
     private static World typed(KernelBackend backend) {
         Faults faults = new Faults();
         KernelBackend faulty = faults.over(backend);
-        Kernel kernel = Kernel.over(faulty, Kernel.DEVICE);
+        Kernel kernel = Kernel.over(faulty);
         kernel.device();
         return new World(faults, faulty, kernel, () -> "descriptors " + Machine.openFds(), () -> {});
     }

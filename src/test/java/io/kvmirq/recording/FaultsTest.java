@@ -100,7 +100,7 @@ class FaultsTest {
     @Test
     void interruptedWaitGoesOn() {
         faults.fail("ppoll", 1, Errno.EINTR).fail("ppoll", 2, Errno.EINTR);
-        try (Kernel kernel = Kernel.over(raw(), Kernel.DEVICE);
+        try (Kernel kernel = Kernel.over(raw());
                 EventFd event = EventFd.create(kernel)) {
             event.signal();
             assertThat(event.await(Duration.ofHours(1))).isTrue();
@@ -113,7 +113,7 @@ class FaultsTest {
         CountDownLatch reached = new CountDownLatch(1);
         CountDownLatch goOn = new CountDownLatch(1);
         var thread = Executors.newSingleThreadExecutor();
-        try (Kernel kernel = Kernel.over(raw(), Kernel.DEVICE);
+        try (Kernel kernel = Kernel.over(raw());
                 Vm vm = Vm.create(kernel);
                 Vm other = Vm.create(kernel);
                 EventFd event = EventFd.create(kernel)) {
@@ -139,7 +139,7 @@ class FaultsTest {
     @RealKvm
     void realKernelIsNotAskedWhatFails() {
         faults.fail("vmCreate", 1, Errno.EBUSY);
-        try (Kernel kernel = Kernel.over(faults.over(Backends.ofThisMachine().open("jni")), Kernel.DEVICE)) {
+        try (Kernel kernel = Kernel.over(faults.over(Backends.ofThisMachine().open("jni")))) {
             assertThatExceptionOfType(KernelException.class)
                     .isThrownBy(() -> Vm.create(kernel))
                     .withMessageContaining("EBUSY");

@@ -36,7 +36,7 @@ public final class Recordings {
     /** Records the calls of {@code program} through {@code backend}. */
     public static Path of(Path file, KernelBackend backend, Consumer<Kernel> program) {
         try (Recorder recorder = Recorder.of(backend, Files.newOutputStream(file));
-                Kernel kernel = Kernel.over(recorder.backend(), Kernel.DEVICE)) {
+                Kernel kernel = Kernel.over(recorder.backend())) {
             program.accept(kernel);
         } catch (IOException e) {
             throw new UncheckedIOException(e);

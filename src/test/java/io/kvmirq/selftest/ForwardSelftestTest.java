@@ -61,7 +61,7 @@ class ForwardSelftestTest {
     private Kernel kernel(String profile, UnaryOperator<FakePciDevice.Builder> shape) {
         FakeKernel fake = new FakeKernel(Profile.of(profile));
         shape.apply(fake.pciDevice(NIC.toString(), 15)).add();
-        return made.add(Kernel.over(faults.over(fake.backend()), Kernel.DEVICE));
+        return made.add(Kernel.over(faults.over(fake.backend())));
     }
 
     private ForwardResult run(Kernel kernel, Choice choice) {
@@ -102,7 +102,7 @@ class ForwardSelftestTest {
         FakeKernel fake = new FakeKernel(Profile.of(profile));
         fake.pciDevice(NIC.toString(), 15).msix(2048).add();
         fake.limitVectors(onHost);
-        Kernel kernel = made.add(Kernel.over(fake.backend(), Kernel.DEVICE));
+        Kernel kernel = made.add(fake.open());
         ForwardResult result = run(kernel, Choice.ALL);
         assertThat(result.failure()).isEmpty();
         assertThat(result.answered()).isEqualTo(2048);
@@ -113,7 +113,7 @@ class ForwardSelftestTest {
         FakeKernel fake = new FakeKernel(Profile.of("gicv3"));
         fake.pciDevice(NIC.toString(), 15).msix(2048).add();
         fake.limitVectors(2048);
-        Kernel kernel = made.add(Kernel.over(fake.backend(), Kernel.DEVICE));
+        Kernel kernel = made.add(fake.open());
         ForwardResult result = run(kernel, new Choice(Optional.empty(), 2046, Optional.of(2)));
         assertThat(result.failure()).isEmpty();
         assertThat(heard).extracting(ForwardAnswer::target).containsExactly("LPI 10238", "LPI 10239");
@@ -124,7 +124,7 @@ class ForwardSelftestTest {
         FakeKernel fake = new FakeKernel(Profile.of("6.1"));
         fake.pciDevice(NIC.toString(), 15).msix(512).add();
         fake.limitVectors(200);
-        Kernel kernel = made.add(Kernel.over(fake.backend(), Kernel.DEVICE));
+        Kernel kernel = made.add(fake.open());
         ForwardResult result = run(kernel, Choice.ALL);
         assertThat(result.answered()).isEqualTo(ForwardTarget.AT_ONCE);
         assertThat(result.failure())

@@ -88,7 +88,7 @@ final class PeerBench {
         Bench.endWithAnyThread();
         Stream.of(arguments).forEach(System::load);
         KernelBackend binding = Backends.ofThisMachine().open("jni");
-        try (Kernel kernel = Kernel.over(binding, Kernel.DEVICE)) {
+        try (Kernel kernel = Kernel.over(binding)) {
             PeerBench peer = new PeerBench(binding, kernel);
             boolean rust = arguments.length > 1;
             if (rust) {

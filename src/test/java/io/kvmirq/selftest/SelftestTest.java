@@ -87,11 +87,9 @@ class SelftestTest {
     /** A kernel that refuses is a finding of that scenario; the next one runs, and nothing is left of the first. */
     @Test
     void refusalFailsOneScenarioOnly() {
-        Kernel refusing = Kernel.over(
-                new Faults()
-                        .fail("irqfdAssign", 1, Errno.EBUSY)
-                        .over(Backends.ofThisMachine().open("jni")),
-                Kernel.DEVICE);
+        Kernel refusing = Kernel.over(new Faults()
+                .fail("irqfdAssign", 1, Errno.EBUSY)
+                .over(Backends.ofThisMachine().open("jni")));
         List<Result> results =
                 new Selftest(refusing, Irqchip.FULL, 1, new Heard()).run(List.of(Scenario.EDGE, Scenario.MASK));
         assertThat(results.get(0).failure())
@@ -102,11 +100,9 @@ class SelftestTest {
 
     @Test
     void lostSignalIsFoundByTheScenario() {
-        Kernel losing = Kernel.over(
-                new Faults()
-                        .shorten("routesSet", 1, 0)
-                        .over(Backends.ofThisMachine().open("jni")),
-                Kernel.DEVICE);
+        Kernel losing = Kernel.over(new Faults()
+                .shorten("routesSet", 1, 0)
+                .over(Backends.ofThisMachine().open("jni")));
         Result result = new Selftest(losing, Irqchip.FULL, 3, new Heard(), Duration.ofMillis(500))
                 .run(List.of(Scenario.GUESTLESS))
                 .get(0);

@@ -73,7 +73,7 @@ class VerdictTest {
     private Kernel kernel() {
         FakeKernel fake = new FakeKernel(Profile.of("6.12"));
         fake.pciDevice(NIC.toString(), 15).msix(4).add();
-        return made.add(Kernel.over(faults.over(fake.backend()), Kernel.DEVICE));
+        return made.add(Kernel.over(faults.over(fake.backend())));
     }
 
     private List<Result> run(Scenario scenario) {

@@ -257,7 +257,7 @@ class SnapshotTest {
 
     @Test
     void armIsRefused() {
-        try (Kernel kernel = Kernel.over(new FakeKernel(Profile.of("6.18,arm64")).backend(), Kernel.DEVICE);
+        try (Kernel kernel = new FakeKernel(Profile.of("6.18,arm64")).open();
                 Vm vm = Vm.create(kernel)) {
             assertThatThrownBy(() -> VmSnapshot.of(new VmParts(vm)))
                     .isInstanceOf(UnsupportedOperationException.class)

@@ -59,7 +59,7 @@ final class SnapshotVm implements AutoCloseable {
                 .express()
                 .resettable()
                 .add();
-        kernel = open.add(Kernel.over(over.apply(fake.backend()), Kernel.DEVICE));
+        kernel = open.add(Kernel.over(over.apply(fake.backend())));
         vm = open.add(Vm.create(kernel));
         vm.createIrqchip();
         for (int i = 0; i < vcpuCount; i++) {

@@ -11,7 +11,6 @@ import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.Profile;
 import io.kvmirq.irqchip.GuestIoapic;
 import io.kvmirq.irqchip.GuestPic;
-import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.Vm;
@@ -39,8 +38,7 @@ class SplitSnapshotTest {
         }
 
         Split(int pins) {
-            vm = open.add(
-                    Vm.create(open.add(Kernel.over(new FakeKernel(Profile.of("6.18")).backend(), Kernel.DEVICE))));
+            vm = open.add(Vm.create(open.add(new FakeKernel(Profile.of("6.18")).open())));
             vm.createSplitIrqchip(pins);
             vcpu = open.add(vm.createVcpu(new VcpuId(0)));
             vcpu.enableLapic();

@@ -23,6 +23,6 @@ public enum Kernels {
     }
 
     public Kernel open() {
-        return Kernel.over(backend(), Kernel.DEVICE);
+        return Kernel.over(backend());
     }
 }

@@ -42,7 +42,7 @@ public final class TripsScenario {
                         .express()
                         .resettable()
                         .add();
-                Kernel kernel = parts.add(Kernel.over(fake.backend(), Kernel.DEVICE));
+                Kernel kernel = parts.add(fake.open());
                 Vm vm = parts.add(Vm.create(kernel));
                 vm.createIrqchip();
                 Vcpu vcpu = parts.add(vm.createVcpu(new VcpuId(0)));

@@ -44,7 +44,7 @@ class DeviceMistakesTest {
         fake.pciDevice("0000:3c:00.0", 8).msix(8).add();
         Map<String, String> table = new LinkedHashMap<>();
         try (Undo open = new Undo()) {
-            Kernel kernel = open.add(Kernel.over(fake.backend(), Kernel.DEVICE));
+            Kernel kernel = open.add(fake.open());
             Vm vm = open.add(Vm.create(kernel));
             vm.createIrqchip();
             VfioDevice nic = open.add(VfioDevice.open(kernel, PciAddress.parse("0000:3b:00.0")));

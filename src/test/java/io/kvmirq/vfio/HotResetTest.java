@@ -28,7 +28,7 @@ class HotResetTest {
     void deviceThatIsAloneIsReset(String profile) {
         FakeKernel fake = new FakeKernel(Profile.of(profile));
         FakePciDevice hardware = fake.pciDevice(NAME, 7).intx().add();
-        try (Kernel kernel = Kernel.over(fake.backend(), Kernel.DEVICE);
+        try (Kernel kernel = fake.open();
                 VfioDevice device = open(kernel, NAME)) {
             hardware.requestService();
             assertThat(device.config().getShort(STATUS) & INTX_PENDING).isNotZero();
@@ -44,7 +44,7 @@ class HotResetTest {
         FakePciDevice hardware = fake.pciDevice(NAME, 7).intx().add();
         fake.pciDevice("0000:3b:00.1", 8).add();
         fake.pciDevice("0000:00:04.0", 9).add();
-        try (Kernel kernel = Kernel.over(fake.backend(), Kernel.DEVICE);
+        try (Kernel kernel = fake.open();
                 VfioDevice device = open(kernel, NAME);
                 VfioDevice onRoot = open(kernel, "0000:00:04.0")) {
             hardware.requestService();

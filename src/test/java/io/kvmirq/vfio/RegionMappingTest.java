@@ -39,7 +39,7 @@ class RegionMappingTest {
 
     @Test
     void guestReachesTheRegistersAsLongAsItHasThem() {
-        try (Kernel kernel = Kernel.over(fake.backend(), Kernel.DEVICE);
+        try (Kernel kernel = fake.open();
                 Vm vm = Vm.create(kernel);
                 GuestMemory code = vm.addMemory(0, AT);
                 Vcpu vcpu = vm.createVcpu(new VcpuId(0))) {
@@ -75,7 +75,7 @@ class RegionMappingTest {
 
     @Test
     void whatIsNoPartOfABarIsRefused() {
-        try (Kernel kernel = Kernel.over(fake.backend(), Kernel.DEVICE);
+        try (Kernel kernel = fake.open();
                 VfioDevice device = VfioDevice.open(kernel, PciAddress.parse(NAME))) {
             assertThat(device.region(0).size()).isZero();
             assertThat(device.region(0).isMappable()).isFalse();
@@ -100,7 +100,7 @@ class RegionMappingTest {
 
     @Test
     void registersAreReadAndWrittenByTheirSize() {
-        try (Kernel kernel = Kernel.over(fake.backend(), Kernel.DEVICE);
+        try (Kernel kernel = fake.open();
                 VfioDevice device = VfioDevice.open(kernel, PciAddress.parse(NAME))) {
             Region bar = device.region(BAR);
             assertThat(bar.mappable()).containsExactly(new Region.Area(0, 0x4000));

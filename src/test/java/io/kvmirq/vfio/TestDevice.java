@@ -107,7 +107,7 @@ abstract class TestDevice {
 
         @Override
         Kernel kernel() {
-            return Kernel.over(fake.backend(), Kernel.DEVICE);
+            return fake.open();
         }
 
         @Override

@@ -102,7 +102,7 @@ class VfioBadInputTest {
     })
     void errnoIsExplained(String call, String errno, String message) {
         Faults faults = new Faults();
-        Kernel faulty = Kernel.over(faults.over(hardware.fake.backend()), Kernel.DEVICE);
+        Kernel faulty = Kernel.over(faults.over(hardware.fake.backend()));
         String[] nth = call.split(" ", -1);
         faults.fail(nth[0], Integer.parseInt(nth[1]), Errno.of(errno).orElseThrow());
         assertThatThrownBy(() -> VfioDevice.open(faulty, TestDevice.FAKE)).hasMessageStartingWith(message);
@@ -113,7 +113,7 @@ class VfioBadInputTest {
     @Test
     void deviceWithoutIommu() {
         Sysfs sysfs = new Sysfs().put("sys/bus/pci/devices", List.of(TestDevice.FAKE.toString()));
-        Kernel without = Kernel.over(sysfs.over(hardware.fake.backend()), Kernel.DEVICE);
+        Kernel without = Kernel.over(sysfs.over(hardware.fake.backend()));
         assertThatThrownBy(() -> VfioGroup.open(without, TestDevice.FAKE))
                 .hasMessageStartingWith("vfio group open 0000:00:02.0: ENODEV (no IOMMU serves this device: enable");
     }

@@ -24,7 +24,7 @@ import org.junit.jupiter.params.provider.CsvSource;
 class VfioCdevTest {
     private final TestDevice.Fake hardware = TestDevice.fake("7.1,cdev");
     private final Faults faults = new Faults();
-    private final Kernel kernel = Kernel.over(faults.over(hardware.fake.backend()), Kernel.DEVICE);
+    private final Kernel kernel = Kernel.over(faults.over(hardware.fake.backend()));
 
     /** The file is bound after KVM has it, and KVM lets go before it is closed. */
     @Test

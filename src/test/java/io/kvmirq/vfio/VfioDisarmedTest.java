@@ -19,7 +19,7 @@ import org.junit.jupiter.api.Test;
 class VfioDisarmedTest {
     private TestDevice.Fake hardware = TestDevice.fake("6.12");
     private final Faults faults = new Faults();
-    private Kernel kernel = Kernel.over(faults.over(hardware.fake.backend()), Kernel.DEVICE);
+    private Kernel kernel = Kernel.over(faults.over(hardware.fake.backend()));
 
     private VfioDevice open() {
         VfioDevice device = VfioDevice.open(kernel, TestDevice.FAKE);
@@ -43,7 +43,7 @@ class VfioDisarmedTest {
     @Test
     void growthThatDisarmsSaysSoWhenNoVectorHadAnEventFd() {
         hardware = TestDevice.fake("6.1");
-        kernel = Kernel.over(faults.over(hardware.fake.backend()), Kernel.DEVICE);
+        kernel = Kernel.over(faults.over(hardware.fake.backend()));
         ArmedVectors armed = open().msix(0, 1).arm(List.of(event()));
         armed.unwire(0);
         EventFd next = event();

@@ -140,7 +140,7 @@ class VfioDmaTest {
     void memoryStaysUntilItIsUnmappedFromDevices(String profile) {
         Faults faults = new Faults();
         Kernel kernel =
-                undo.add(Kernel.over(faults.over(TestDevice.fake(profile).fake.backend()), Kernel.DEVICE));
+                undo.add(Kernel.over(faults.over(TestDevice.fake(profile).fake.backend())));
         VfioDevice device = undo.add(VfioDevice.open(kernel, TestDevice.FAKE));
         Mapping.Owner memory = Mapping.anonymous(kernel, SIZE);
         DmaMapping mapping = device.dma().map(IOVA, memory.mapping());

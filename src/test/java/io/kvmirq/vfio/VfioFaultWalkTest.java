@@ -44,7 +44,7 @@ class VfioFaultWalkTest {
 
         World(String profile) {
             hardware = TestDevice.fake(profile);
-            kernel = Kernel.over(faults.over(hardware.fake.backend()), Kernel.DEVICE);
+            kernel = Kernel.over(faults.over(hardware.fake.backend()));
             free = lowestFreeDescriptor();
         }
 

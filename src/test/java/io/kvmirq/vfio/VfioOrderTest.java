@@ -21,7 +21,7 @@ import org.junit.jupiter.api.Test;
 class VfioOrderTest {
     private final TestDevice.Fake hardware = TestDevice.fake("6.12");
     private final Faults faults = new Faults();
-    private final Kernel kernel = Kernel.over(faults.over(hardware.fake.backend()), Kernel.DEVICE);
+    private final Kernel kernel = Kernel.over(faults.over(hardware.fake.backend()));
     private final Vm vm = Vm.create(kernel);
     private final KvmVfio kvmVfio = KvmVfio.create(vm);
 

@@ -17,7 +17,7 @@ class VfioPlatformLineTest {
     private final FakeKernel fake = TestDevice.fakeKernel("6.12,arm64");
     private final FakePlatformDevice hardware =
             fake.platformDevice(NAME, 3).level().edge().add();
-    private final Kernel kernel = Kernel.over(fake.backend(), Kernel.DEVICE);
+    private final Kernel kernel = fake.open();
     private final VfioDevice device = VfioDevice.open(kernel, new PlatformName(NAME));
     private final LineIrq irq = device.platformIrq(0);
     private final EventFd event = EventFd.create(kernel);

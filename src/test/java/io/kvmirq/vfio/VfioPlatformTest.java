@@ -33,7 +33,7 @@ class VfioPlatformTest {
         Setup(String profile) {
             FakeKernel fake = TestDevice.fakeKernel(profile);
             hardware = fake.platformDevice(NAME.name(), 9).level().edge().add();
-            kernel = undo.add(Kernel.over(fake.backend(), Kernel.DEVICE));
+            kernel = undo.add(fake.open());
             device = undo.add(VfioDevice.open(kernel, NAME));
         }
 

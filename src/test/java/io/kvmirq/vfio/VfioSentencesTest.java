@@ -40,7 +40,7 @@ class VfioSentencesTest {
     }
 
     private Kernel kernel(TestDevice.Fake hardware, Sysfs sysfs) {
-        return Kernel.over(faults.over(sysfs.over(hardware.fake.backend())), Kernel.DEVICE);
+        return Kernel.over(faults.over(sysfs.over(hardware.fake.backend())));
     }
 
     /** The device, alone in its group, in the hand of VFIO. */
@@ -190,7 +190,7 @@ class VfioSentencesTest {
         FakeKernel fake = new FakeKernel(Profile.of(profile));
         fake.pciDevice("0000:3b:00.0", 7).intx().add();
         fake.limitLockedMemory(3 * 4096 + 1);
-        try (Kernel kernel = Kernel.over(fake.backend(), Kernel.DEVICE);
+        try (Kernel kernel = fake.open();
                 VfioDevice device = VfioDevice.open(kernel, PciAddress.parse("0000:3b:00.0"));
                 Mapping.Owner page = Mapping.anonymous(kernel, 4096);
                 Mapping.Owner three = Mapping.anonymous(kernel, 3 * 4096)) {

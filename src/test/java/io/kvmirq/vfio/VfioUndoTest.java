@@ -22,7 +22,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 class VfioUndoTest {
     private final TestDevice.Fake hardware = TestDevice.fake("6.12");
     private final Faults faults = new Faults();
-    private final Kernel kernel = Kernel.over(faults.over(hardware.fake.backend()), Kernel.DEVICE);
+    private final Kernel kernel = Kernel.over(faults.over(hardware.fake.backend()));
 
     private VfioDevice open() {
         VfioDevice device = VfioDevice.open(kernel, TestDevice.FAKE);
@@ -163,7 +163,7 @@ class VfioUndoTest {
     void growthThatLosesAllDisarms() {
         TestDevice.Fake old = TestDevice.fake("6.1");
         Faults later = new Faults();
-        try (Kernel its = Kernel.over(later.over(old.fake.backend()), Kernel.DEVICE);
+        try (Kernel its = Kernel.over(later.over(old.fake.backend()));
                 VfioDevice device = VfioDevice.open(its, TestDevice.FAKE);
                 EventFd event = EventFd.create(its);
                 EventFd next = EventFd.create(its)) {

@@ -80,7 +80,7 @@ public final class KvmHost {
         this.faults = faults;
         this.plan = plan;
         this.seam = new Seam(backend, faults);
-        this.kernel = Kernel.over(seam.backend(), Kernel.DEVICE);
+        this.kernel = Kernel.over(seam.backend());
         kernel.traceHandles(this::line);
         fake.ifPresent(traced -> traced.messages().traceCallers(this::line));
         faults.listen();

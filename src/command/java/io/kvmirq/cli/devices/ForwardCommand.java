@@ -196,7 +196,7 @@ public final class ForwardCommand implements Command {
         // A host tells the inhibits of AVIC by the tracepoint kvm_apicv_inhibit_changed alone.
         Set<InhibitReason> inhibits =
                 profile.get().contains("avic-inhibited") ? EnumSet.of(InhibitReason.HYPERV) : Set.of();
-        return new Target(Kernel.over(fake.backend(), Kernel.DEVICE), fake::hostFiles, inhibits);
+        return new Target(fake.open(), fake::hostFiles, inhibits);
     }
 
     /** Says what the self-test would do, from the host's files alone. */

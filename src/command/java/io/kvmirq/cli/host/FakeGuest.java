@@ -49,7 +49,7 @@ final class FakeGuest implements LiveHost, AutoCloseable {
 
     private FakeGuest(String profile) {
         kernel = FakeDevices.kernel(profile);
-        Kernel over = parts.add(Kernel.over(kernel.backend(), Kernel.DEVICE));
+        Kernel over = parts.add(kernel.open());
         vm = parts.add(Vm.create(over));
         vm.createIrqchip();
         for (int i = 0; i < VCPUS; i++) {

@@ -174,14 +174,14 @@ public final class SelftestCommand implements Command {
 
     private static Target real(String backend, Taping taping) {
         Kernel kernel = taping.isAsked()
-                ? Kernel.over(taping.over(Backends.ofThisMachine().open(backend)), Kernel.DEVICE)
+                ? Kernel.over(taping.over(Backends.ofThisMachine().open(backend)))
                 : Kernel.open(backend);
         return new Target(kernel, Optional.empty());
     }
 
     private static Target fake(Optional<String> profile, Taping taping) {
         FakeKernel fake = new FakeKernel(profile.map(Profile::of).orElseGet(FakeProvider::profile));
-        return new Target(Kernel.over(taping.over(fake.backend()), Kernel.DEVICE), Optional.of(fake));
+        return new Target(Kernel.over(taping.over(fake.backend())), Optional.of(fake));
     }
 
     private record Target(Kernel kernel, Optional<FakeKernel> fake) implements AutoCloseable {

@@ -27,7 +27,7 @@ class TapingTest {
     }
 
     private static Kernel opened(Taping taping) {
-        Kernel kernel = Kernel.over(taping.over(new FakeKernel(Profile.V6_18).backend()), Kernel.DEVICE);
+        Kernel kernel = Kernel.over(taping.over(new FakeKernel(Profile.V6_18).backend()));
         kernel.device();
         return kernel;
     }
