@@ -22,7 +22,7 @@ record Patience(Duration time, BooleanSupplier over) {
     /** Waits until there is something to drain or the time is over. Allocates nothing. */
     boolean await(EventFd eventfd) {
         long left = time.toNanos();
-        while (!eventfd.await(Math.min(left, LOOK_NANOS))) {
+        while (!eventfd.awaitNanos(Math.min(left, LOOK_NANOS))) {
             left -= LOOK_NANOS;
             if (left <= 0 || over.getAsBoolean()) {
                 return false;

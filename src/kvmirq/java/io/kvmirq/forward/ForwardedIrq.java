@@ -270,7 +270,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
      */
     public final boolean isPending() {
         synchronized (lock()) {
-            return phase instanceof Phase.Ended ended ? ended.kept : isMasked() && event().await(0);
+            return phase instanceof Phase.Ended ended ? ended.kept : isMasked() && event().awaitNanos(0);
         }
     }
 

@@ -22,7 +22,7 @@ record GuestSide(ForwardChecks checks, Optional<Userspace> userspace) {
     /** @throws KernelException EMFILE when there are too few descriptors */
     List<EventFd> events(int count, Undo undo) {
         try {
-            List<EventFd> events = EventFd.create(vm().kernel(), count);
+            List<EventFd> events = EventFd.createAll(vm().kernel(), count);
             undo.add(() -> events.forEach(EventFd::close));
             return events;
         } catch (KernelException e) {

@@ -2,7 +2,7 @@
 package io.kvmirq.forward;
 
 import io.kvmirq.kernel.EventFd;
-import io.kvmirq.kernel.EventLoop;
+import io.kvmirq.kernel.Registration;
 
 /**
  * An eventfd whose signals are injected by this process. It leases the eventfd. No lock is held while the injector runs:
@@ -11,7 +11,7 @@ import io.kvmirq.kernel.EventLoop;
  */
 abstract sealed class RelayedIrq implements AutoCloseable permits RelayedEdge, RelayedLine {
     private final EventFd event;
-    private final EventLoop.Registration registration;
+    private final Registration registration;
     /** Reasons to hold signals back: at first that nobody released it. */
     private int holds = 1;
 

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.kernel;
 
+import java.util.Objects;
+
 /** A handle was used after it was closed. */
 public final class ClosedHandleException extends IllegalStateException {
     private static final long serialVersionUID = 1;
 
-    ClosedHandleException(String handle) {
-        super(handle + " is closed: it was used after close(); open another");
+    /** @param handle the name of what was closed */
+    public ClosedHandleException(String handle) {
+        super(Objects.requireNonNull(handle, "handle is null") + " is closed: it was used after close(); open another");
     }
 }

@@ -27,8 +27,8 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>Thread-safe. {@link #signal}, {@link #drain} and {@link #await} allocate nothing on a platform thread. {@code
  * signal} and {@code drain} never block, except {@code signal} on an adopted eventfd without O_NONBLOCK whose count is
- * full; they may run on virtual threads. {@code await} blocks, does not end on {@link Thread#interrupt}, and refuses
- * virtual threads.
+ * full; they may run on virtual threads. {@code await} blocks, ends on {@link Thread#interrupt}, and on virtual threads
+ * is refused unless its timeout is 0.
  *
  * <p>Source: fs/eventfd.c.
  */
@@ -50,8 +50,13 @@ public final class EventFd implements AutoCloseable {
     private final Fd fd;
     private final boolean foreign;
     private final long id;
-    /** Signalled by {@link #close} and never drained, so that every waiting thread returns. The first wait makes it. */
+    /**
+     * Signalled by {@link #close} or an interrupt, and never drained, so that every waiting thread returns. A wait makes it
+     * if there is none; after an interrupt there is none.
+     */
     private @Nullable Fd wake;
+    /** Made with the first wake descriptor. */
+    private @Nullable Interruption interruption;
 
     /** Not volatile: thousands of irqfds are assigned at once, with one fence. A reader that misses it does not warn. */
     private boolean feedsIrqfd;
@@ -85,12 +90,12 @@ public final class EventFd implements AutoCloseable {
     }
 
     /**
-     * As {@link #create(Kernel)}, so many: all, or none.
+     * As {@link #create}, so many: all, or none.
      *
      * @throws IllegalArgumentException if the count is negative
      * @throws io.kvmirq.KernelException EMFILE, ENFILE, ENOMEM
      */
-    public static List<EventFd> create(Kernel kernel, int count) {
+    public static List<EventFd> createAll(Kernel kernel, int count) {
         Objects.requireNonNull(kernel, "kernel is null");
         if (count < 0) {
             throw new IllegalArgumentException(count + " eventfds: expected 0 or more");
@@ -279,17 +284,27 @@ public final class EventFd implements AutoCloseable {
     }
 
     /**
-     * Waits until there is something to drain.
+     * Waits until there is something to drain, without a limit of time.
      *
-     * @param timeout at most this long; not at all when negative
-     * @return whether there is; false when the time is over
+     * @return whether there is; false if the thread was interrupted, whose status it keeps
      * @throws io.kvmirq.KernelException EMFILE, ENFILE, ENOMEM: the first call that has to wait makes a second eventfd,
      *     by which {@link #close} ends the wait
      * @throws ClosedHandleException if the eventfd was closed before or during the call
      * @throws IllegalStateException on a virtual thread
      */
+    public boolean await() {
+        return waits(-1);
+    }
+
+    /**
+     * As {@link #await()}, for a limited time.
+     *
+     * @param timeout at most this long; not at all when zero or negative
+     * @return whether there is; false when the time is over
+     * @throws IllegalStateException on a virtual thread, if it may have to wait
+     */
     public boolean await(Duration timeout) {
-        return await(nanos(timeout));
+        return awaitNanos(nanos(timeout));
     }
 
     /** A timeout in nanoseconds: 0 for a negative one, {@code Long.MAX_VALUE} for one that is too long for a long. */
@@ -301,52 +316,80 @@ public final class EventFd implements AutoCloseable {
     /**
      * As {@link #await(Duration)}, allocating nothing.
      *
-     * @param timeoutNanos negative: for ever
+     * @param timeout in nanoseconds; no wait when zero or negative
      */
-    public boolean await(long timeoutNanos) {
-        CurrentThread.requirePlatform("EventFd.await");
+    public boolean awaitNanos(long timeout) {
+        return waits(Math.max(0, timeout));
+    }
+
+    /** @param timeoutNanos negative: without a limit */
+    private boolean waits(long timeoutNanos) {
+        if (timeoutNanos != 0) {
+            CurrentThread.requirePlatform("EventFd.await");
+        }
         warnIfFed();
         int raw = fd.enter();
         try {
-            Fd waker = waker(null);
-            if (waker == null) {
-                // No wait, so no descriptor to end a wait by.
-                if (await(raw, NO_WAKE, 0)) {
+            long start = timeoutNanos <= 0 ? 0 : System.nanoTime();
+            long left = timeoutNanos;
+            while (true) {
+                int ready = waitOnce(raw, left);
+                if (ready < 0 && ready != EINTR) {
+                    throw kernel.calls().failure(ready, KernelCall.EVENTFD_WAIT, known(), () -> "eventfd=" + raw);
+                }
+                if (ready == KernelBackend.READY_FD) {
                     return true;
                 }
-                if (timeoutNanos == 0) {
+                if (fd.isClosed()) {
+                    throw new ClosedHandleException(fd.toString());
+                }
+                if (ready > 0 && (ready & KernelBackend.READY_FD) != 0) {
+                    return true;
+                }
+                if (ready == 0 || ready > 0 && Thread.currentThread().isInterrupted()) {
                     return false;
                 }
-                waker = makeWaker();
-            }
-            try {
-                return await(raw, waker.number(), timeoutNanos);
-            } finally {
-                waker.exit();
+                left = timeoutNanos <= 0 ? timeoutNanos : Math.max(0, timeoutNanos - (System.nanoTime() - start));
             }
         } finally {
             fd.exit();
         }
     }
 
-    private boolean await(int raw, int wakeRaw, long timeoutNanos) {
-        long deadline = System.nanoTime() + timeoutNanos;
-        long left = timeoutNanos;
-        while (true) {
-            int ready = kernel.backend().fdWait(raw, wakeRaw, left);
-            if (ready < 0 && ready != EINTR) {
-                throw kernel.calls().failure(ready, KernelCall.EVENTFD_WAIT, known(), () -> "eventfd=" + raw);
+    /** @return as {@link KernelBackend#fdWait} */
+    private int waitOnce(int raw, long timeoutNanos) {
+        Fd waker = waker(null);
+        if (waker == null) {
+            // No wait, so no descriptor to end a wait by.
+            int ready = kernel.backend().fdWait(raw, NO_WAKE, 0);
+            if (ready != 0 || timeoutNanos == 0) {
+                return ready;
             }
-            if (ready > 0) {
-                if ((ready & KernelBackend.READY_WAKE) != 0) {
-                    throw new ClosedHandleException(fd.toString());
-                }
-                return true;
+            waker = makeWaker();
+        }
+        try {
+            Interruption hook = timeoutNanos == 0 ? null : interruption;
+            if (hook == null) {
+                return kernel.backend().fdWait(raw, waker.number(), timeoutNanos);
             }
-            if (ready == 0) {
-                return false;
+            hook.enter();
+            try {
+                return kernel.backend().fdWait(raw, waker.number(), timeoutNanos);
+            } finally {
+                hook.leave();
             }
-            left = timeoutNanos < 0 ? timeoutNanos : Math.max(0, deadline - System.nanoTime());
+        } finally {
+            waker.exit();
+        }
+    }
+
+    /** Wakes all that wait. Those that were not interrupted wait again, by another wake descriptor. */
+    private synchronized void interrupted() {
+        Fd waker = wake;
+        if (waker != null && !waker.isClosed()) {
+            wake = null;
+            wake(waker);
+            waker.close();
         }
     }
 
@@ -355,8 +398,9 @@ public final class EventFd implements AutoCloseable {
         if (fd.isClosed()) {
             throw new ClosedHandleException(fd.toString());
         }
-        if (wake == null) {
+        if (wake == null && made != null) {
             wake = made;
+            interruption = interruption == null ? new Interruption(this::interrupted) : interruption;
         }
         if (wake != null) {
             wake.enter();

@@ -2,19 +2,11 @@
 package io.kvmirq.kernel;
 
 import io.kvmirq.KernelException;
-import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.CurrentThread;
 import io.kvmirq.uapi.Epoll;
-import java.lang.System.Logger.Level;
-import java.nio.ByteBuffer;
 import java.time.Duration;
 import java.util.Objects;
 import java.util.Optional;
-import java.util.concurrent.atomic.AtomicInteger;
-import java.util.concurrent.atomic.AtomicLong;
-import java.util.concurrent.atomic.AtomicReference;
-import java.util.concurrent.locks.Condition;
-import java.util.concurrent.locks.ReentrantLock;
 import java.util.function.LongFunction;
 import org.jspecify.annotations.Nullable;
 
@@ -37,66 +29,57 @@ import org.jspecify.annotations.Nullable;
  * <p>{@link #register} reads the count of each eventfd and passes it to the handler. Use it for a VMM without in-kernel
  * interrupt controllers.
  *
- * <p>Handlers run one at a time, in the thread that is in {@link #run} or {@link #poll}. They may call every method of
- * the loop except these two. If a handler throws, the loop logs an error, keeps the handler registered and goes on; the
- * count of that call is not passed again.
+ * <p>Handlers run one at a time, in the thread that is in {@link #run} or {@link #poll()}. They may call every method of
+ * the loop except these. If a handler throws, {@code run} and {@code poll} end with its exception: see {@link
+ * #onFailure}. The handler stays registered, the count of that call is not passed again, and the next round begins with
+ * the handlers that this one did not call.
  *
  * <p>An eventfd that feeds an irqfd is never seen here while the irqfd is assigned: KVM takes each signal first.
  *
- * <p>Thread-safe. {@link #run} and {@link #poll} block, do not end on {@link Thread#interrupt}, and refuse virtual
- * threads. Only one thread at a time may be in them. Waiting, draining and calling a handler allocate nothing.
+ * <p>Thread-safe. {@link #run} and {@link #poll()} block, end on {@link Thread#interrupt}, whose status the thread keeps,
+ * and on virtual threads are refused unless the timeout is 0. Only one thread at a time may be in them. Waiting,
+ * draining and calling a handler allocate nothing.
  */
 public final class EventLoop implements AutoCloseable {
-    /** No registration has it; its slot is the first. */
-    private static final long WAKE = Long.MIN_VALUE;
+    private static final long WAKE = Handlers.NONE;
 
     private final Kernel kernel;
     private final EpollSet epoll;
     /** {@link #epoll}, or a ring with it. */
     private final ReadySet set;
-    /** Signalled by {@link #close} and never drained. */
+    /** Signalled by {@link #close}, and never drained then; and by an interrupt. */
     private final EventFd wake;
+    /** Ends a wait of the dispatcher when its thread is interrupted. */
+    private final Interruption interruption;
     /** Uses of {@link #set} and {@link #wake}: {@link #close} or the dispatcher, whichever ends last, closes both. */
     private final UseCount uses = new UseCount();
 
-    private final ByteBuffer count = Buffers.allocate(Long.BYTES);
-    /** The thread in {@link #run} or {@link #poll}. */
-    private final AtomicReference<@Nullable Thread> dispatcher = new AtomicReference<>();
-
-    /** For all changes of registrations. Never held while a handler runs. */
-    private final ReentrantLock lock = new ReentrantLock();
-
-    private final Condition handled = lock.newCondition();
-    /**
-     * The number of the registration whose handler runs, if it is open. The dispatcher writes this, then looks whether
-     * it is; who ends a registration's runs shuts it, then reads this: one of both sees the other.
-     */
-    private final AtomicLong running = new AtomicLong(WAKE);
-    /** Threads that wait for a handler's end. They count up, then read {@link #running}; the dispatcher the reverse. */
-    private final AtomicInteger waiting = new AtomicInteger();
-
-    /** Between the write and the read of each side. */
-    private final RemoteFence fence;
-
-    private final Slots<Registration> registrations = new Slots<>();
+    private final Handlers handlers;
+    private volatile @Nullable FailureHandler failures;
     private volatile boolean closed;
-    /** Handlers that this round has called. Of the dispatcher. */
-    private int called;
+    /** Of the dispatcher: entries of {@link #set} that are ready, and how many of them were handled. */
+    private int ready;
+
+    private int next;
 
     private EventLoop(Kernel kernel, int completions) {
         this.kernel = kernel;
-        this.fence = new RemoteFence(kernel.libc());
+        RemoteFence fence = new RemoteFence(kernel.libc());
         try (Undo undo = new Undo()) {
             this.epoll = undo.add(new EpollSet(kernel));
             this.wake = undo.add(EventFd.create(kernel));
+            this.interruption = new Interruption(this::wakeDispatcher);
             epoll.add(wake.fd(), WAKE, Epoll.EPOLLIN);
-            this.set = completions == 0 ? epoll : new UringSet(kernel, epoll, wake.fd(), WAKE, lock, completions);
+            this.handlers = new Handlers(
+                    fence,
+                    lock -> completions == 0 ? epoll : new UringSet(kernel, epoll, wake.fd(), WAKE, lock, completions));
+            this.set = handlers.set;
             undo.keep();
         }
     }
 
     /**
-     * A loop without registrations. The first loop of a process takes about 10 ms, because the kernel registers the
+     * A loop without handlers.registrations. The first loop of a process takes about 10 ms, because the kernel registers the
      * process for membarrier(2). Thanks to it {@link Registration#close} waits for a running handler without a cost for
      * handlers.
      *
@@ -146,6 +129,27 @@ public final class EventLoop implements AutoCloseable {
         void signalled(long count);
     }
 
+    /** Hears of handlers that threw. */
+    @FunctionalInterface
+    public interface FailureHandler {
+        /**
+         * Called by the thread of the handler. What it throws ends {@link #run} or {@link #poll()}.
+         *
+         * @param registration that of the handler; empty if the handler closed it
+         * @param failure the exception of the handler
+         */
+        void failed(Optional<Registration> registration, RuntimeException failure);
+    }
+
+    /**
+     * Lets the loop go on when a handler throws an exception: {@code handler} gets it. Without this call, and for each
+     * {@link Error}, {@link #run} and {@link #poll()} end with what was thrown. A second call replaces the first.
+     */
+    public void onFailure(FailureHandler handler) {
+        Objects.requireNonNull(handler, "handler is null: give the code that hears of failures");
+        failures = handler;
+    }
+
     /**
      * Calls {@code handler} for the signals of {@code event}. Signals from before this call reach it at once. The
      * registration leases the eventfd: closing it earlier takes effect when the registration is closed. A borrowed
@@ -157,13 +161,13 @@ public final class EventLoop implements AutoCloseable {
      */
     public Registration register(EventFd event, Handler handler) {
         requireHandler(event, handler);
-        return add(event, number -> new Counted(number, event, handler, false));
+        return add(event, number -> new Registration.Counted(handlers, number, event, handler, false));
     }
 
     /** As {@link #register}, paused: the handler gets nothing before {@link Registration#resume}. */
     public Registration registerPaused(EventFd event, Handler handler) {
         requireHandler(event, handler);
-        return add(event, number -> new Counted(number, event, handler, true));
+        return add(event, number -> new Registration.Counted(handlers, number, event, handler, true));
     }
 
     /**
@@ -176,7 +180,7 @@ public final class EventLoop implements AutoCloseable {
      */
     public Registration registerDoorbell(EventFd event, Runnable handler) {
         requireHandler(event, handler);
-        return add(event, number -> new Doorbell(number, event, handler));
+        return add(event, number -> new Registration.Doorbell(handlers, number, event, handler));
     }
 
     private static void requireHandler(EventFd event, Object handler) {
@@ -184,30 +188,28 @@ public final class EventLoop implements AutoCloseable {
     }
 
     private Registration add(EventFd event, LongFunction<Registration> numbered) {
-        lock.lock();
+        handlers.lock.lock();
         try (Undo undo = new Undo()) {
             if (closed) {
                 throw new ClosedHandleException(toString());
             }
             Fd held = event.fd();
             undo.step(() -> kernel.calls().held(held), held::exit);
-            Registration made = numbered.apply(registrations.next());
-            undo.step(() -> made.enter(registrations), () -> registrations.remove(made.number, made));
-            boolean paused = made.state != 0;
-            set.add(held, made.number, paused ? 0 : made.events);
+            Registration made = numbered.apply(handlers.registrations.next());
+            made.enter(undo);
             undo.keep();
-            if (!paused) {
+            if (!made.isPaused()) {
                 event.feedsLoop(true);
             }
             return made;
         } finally {
-            lock.unlock();
+            handlers.lock.unlock();
         }
     }
 
     /**
      * To be leased by a VMM that waits in an epoll set of its own: readable while a registered eventfd is signalled,
-     * and {@link #poll} with timeout 0 handles it.
+     * and {@link #pollNanos} with timeout 0 handles it.
      *
      * @throws IllegalStateException for a loop of {@link #withIoUring}
      */
@@ -220,15 +222,17 @@ public final class EventLoop implements AutoCloseable {
     }
 
     /**
-     * Calls handlers until {@link #close}; returns at once if the loop is closed already.
+     * Calls handlers until {@link #close}, or until this thread is interrupted; returns at once if the loop is closed
+     * already.
      *
-     * @throws IllegalStateException on a virtual thread; if another thread is in {@code run} or {@link #poll}; from a
+     * @throws RuntimeException of a handler, see {@link #onFailure}; the loop is not closed then
+     * @throws IllegalStateException on a virtual thread; if another thread is in {@code run} or {@link #poll()}; from a
      *     handler
      */
     public void run() {
-        if (begin("EventLoop.run")) {
+        if (begin("EventLoop.run", -1)) {
             try {
-                while (!closed) {
+                while (!closed && !Thread.currentThread().isInterrupted()) {
                     round(-1);
                 }
             } finally {
@@ -242,29 +246,47 @@ public final class EventLoop implements AutoCloseable {
      * VMM with a loop of its own. A round ends after 256 handlers, and with io_uring earlier if the kernel gives fewer
      * at once; the next round calls the others.
      *
-     * @param timeout waits at most this long; not at all when zero or negative
-     * @return the number of handlers that were called; 0 after the timeout, or if {@link #close} ended the wait
+     * @return the number of handlers that were called; 0 if {@link #close} or an interrupt ended the wait
      * @throws ClosedHandleException if the loop was closed before
+     * @throws RuntimeException as {@link #run}
      * @throws IllegalStateException as {@link #run}
      */
+    public int poll() {
+        return turn(-1);
+    }
+
+    /**
+     * As {@link #poll()}, for a limited time.
+     *
+     * @param timeout waits at most this long; not at all when zero or negative, then also on a virtual thread
+     * @return the number of handlers that were called; 0 also after the timeout
+     */
     public int poll(Duration timeout) {
-        return poll(EventFd.nanos(timeout));
+        return turn(EventFd.nanos(timeout));
     }
 
     /**
      * As {@link #poll(Duration)}, allocating nothing.
      *
-     * @param timeoutNanos negative: for ever
+     * @param timeout in nanoseconds; no wait when zero or negative
      */
-    public int poll(long timeoutNanos) {
-        if (!begin("EventLoop.poll")) {
+    public int pollNanos(long timeout) {
+        return turn(Math.max(0, timeout));
+    }
+
+    /** @param timeoutNanos negative: without a limit */
+    private int turn(long timeoutNanos) {
+        if (!begin("EventLoop.poll", timeoutNanos)) {
             throw new ClosedHandleException(toString());
         }
         try {
             long start = timeoutNanos <= 0 ? 0 : System.nanoTime();
             long left = timeoutNanos;
             int called = round(left);
-            while (called == 0 && (left != 0 || set.mayHaveMore()) && !closed) {
+            while (called == 0
+                    && (left != 0 || set.mayHaveMore())
+                    && !closed
+                    && !Thread.currentThread().isInterrupted()) {
                 left = left <= 0 ? left : Math.max(0, timeoutNanos - (System.nanoTime() - start));
                 called = round(left);
             }
@@ -275,92 +297,99 @@ public final class EventLoop implements AutoCloseable {
     }
 
     /** @return false if the loop is closed */
-    private boolean begin(String call) {
-        CurrentThread.requirePlatform(call);
-        if (!dispatcher.compareAndSet(null, Thread.currentThread())) {
-            throw new IllegalStateException(call + ": " + this + " is run by " + dispatcher.get()
+    private boolean begin(String call, long timeoutNanos) {
+        if (timeoutNanos != 0) {
+            CurrentThread.requirePlatform(call);
+        }
+        if (!handlers.dispatcher.compareAndSet(null, Thread.currentThread())) {
+            throw new IllegalStateException(call + ": " + this + " is run by " + handlers.dispatcher.get()
                     + " already, and handlers run in one thread at a time");
         }
         boolean open = uses.begin();
         if (!open) {
-            dispatcher.set(null);
+            handlers.dispatcher.set(null);
         }
         return open;
     }
 
     private void end() {
-        dispatcher.setRelease(null);
+        handlers.dispatcher.setRelease(null);
         if (uses.finish()) {
             release();
         }
     }
 
     private int round(long timeoutNanos) {
-        int ready = set.await(timeoutNanos);
-        called = 0;
+        handlers.called = 0;
         try {
-            for (int i = 0; i < ready; i++) {
-                dispatch(set.data(i));
+            if (next == ready) {
+                next = 0;
+                ready = 0;
+                ready = await(timeoutNanos);
+            }
+            while (next < ready) {
+                dispatch(set.data(next++));
             }
         } finally {
-            moveTo(WAKE);
+            handlers.moveTo(WAKE);
         }
-        return called;
+        return handlers.called;
+    }
+
+    private int await(long timeoutNanos) {
+        if (timeoutNanos == 0) {
+            return set.await(0);
+        }
+        interruption.enter();
+        try {
+            return set.await(timeoutNanos);
+        } finally {
+            interruption.leave();
+        }
     }
 
     private void dispatch(long number) {
-        moveTo(number);
-        Runnable handler = registrations.find(number);
+        if (number == WAKE) {
+            awake();
+            return;
+        }
+        handlers.moveTo(number);
+        Runnable handler = handlers.registrations.find(number);
         if (handler != null) {
-            called++;
+            handlers.called++;
             try {
                 handler.run();
-            } catch (Throwable e) {
-                kernel.log(Level.ERROR, failure(number), e);
+            } catch (RuntimeException e) {
+                @Nullable FailureHandler hears = failures;
+                if (hears == null) {
+                    throw e;
+                }
+                hears.failed(handlers.registration(number), e);
             }
         }
     }
 
-    private String failure(long number) {
-        lock.lock();
-        try {
-            Registration failed = registrations.owner(number);
-            return failed == null || failed.number != number
-                    ? "a handler failed after it closed its registration"
-                    : "the handler of " + failed.event() + " failed; it stays registered";
-        } finally {
-            lock.unlock();
-        }
-    }
-
-    /** Ends the run of one handler, and begins that of another: one fence is enough for both. */
-    private void moveTo(long next) {
-        running.setRelease(next);
-        fence.pass();
-        if (waiting.get() != 0) {
-            lock.lock();
-            try {
-                handled.signalAll();
-            } finally {
-                lock.unlock();
-            }
+    /** An interrupt woke the dispatcher, or {@link #close}, which set its flag before. */
+    private void awake() {
+        if (!closed) {
+            wake.drain();
         }
     }
 
     /**
-     * Ends {@link #run}, {@link #poll} and all registrations. When it returns, no handler is running or will run,
+     * Ends {@link #run}, {@link #poll} and all handlers.registrations. When it returns, no handler is running or will run,
      * unless called from a handler: that one is the last. Other signals stay in their eventfds. Never fails.
      */
     @Override
     public void close() {
-        lock.lock();
+        handlers.lock.lock();
         try {
             closed = true;
             wakeDispatcher();
             // A second caller also waits for the handler that the first one waits for.
-            registrations.forEach(Registration::close);
+            handlers.registrations.forEach(Registration::close);
         } finally {
-            lock.unlock();
+            handlers.lock.unlock();
         }
         if (uses.end()) {
             release();
@@ -389,206 +418,5 @@ public final class EventLoop implements AutoCloseable {
     @Override
     public String toString() {
         return "event loop of " + epoll.fd();
-    }
-
-    /** Level-triggered. */
-    private final class Counted extends Registration {
-        private final Handler handler;
-
-        Counted(long number, EventFd event, Handler handler, boolean paused) {
-            super(number, event, Epoll.EPOLLIN, paused);
-            this.handler = handler;
-        }
-
-        @Override
-        Runnable handler() {
-            return this::takeCount;
-        }
-
-        private void takeCount() {
-            long signals = drained();
-            if (signals == 0) {
-                called--;
-            } else {
-                handler.signalled(signals);
-            }
-        }
-
-        private long drained() {
-            try {
-                return event().drain(event().fd().number(), count);
-            } catch (RuntimeException e) {
-                pause(); // or the kernel would report it for ever
-                kernel.log(Level.ERROR, event() + " cannot be read; its registration is paused", e);
-                return 0;
-            }
-        }
-    }
-
-    /** Edge-triggered: each write makes the kernel report an eventfd once more, read or not. */
-    private final class Doorbell extends Registration {
-        private final Runnable handler;
-
-        Doorbell(long number, EventFd event, Runnable handler) {
-            super(number, event, Epoll.EPOLLIN | Epoll.EPOLLET, false);
-            this.handler = handler;
-        }
-
-        @Override
-        Runnable handler() {
-            return handler;
-        }
-    }
-
-    /** An eventfd of a loop, and its handler. Thread-safe. */
-    public abstract sealed class Registration implements AutoCloseable permits Counted, Doorbell {
-        private static final int PAUSED = 1;
-        private static final int CLOSED = 2;
-
-        private final EventFd event;
-        /** Those of epoll that it waits for while it is not paused. */
-        private final int events;
-
-        private final long number;
-        /** 0 or one of the above; of the lock. */
-        private int state;
-
-        private Registration(long number, EventFd event, int events, boolean paused) {
-            this.number = number;
-            this.event = event;
-            this.events = events;
-            this.state = paused ? PAUSED : 0;
-        }
-
-        /** To be called when the eventfd is reported. */
-        abstract Runnable handler();
-
-        private void enter(Slots<Registration> slots) {
-            slots.put(number, this, handler());
-            if (state == 0) {
-                slots.open(number); // before the kernel may report it
-            }
-        }
-
-        /** The eventfd whose signals the handler gets. */
-        public EventFd event() {
-            return event;
-        }
-
-        /**
-         * Holds signals back: they stay in the eventfd. When it returns, the handler is not running and will not run
-         * until {@link #resume}, and it got all that was drained; called from the handler itself, this run is the last.
-         * Pausing twice is pausing once. Do not hold a lock that the handler needs.
-         *
-         * @throws IllegalStateException after {@link #close}
-         */
-        public void pause() {
-            beginPause();
-            awaitHandler();
-        }
-
-        /**
-         * As {@link #pause}, without waiting for a handler that runs: for a caller with a lock that the handler needs.
-         *
-         * @throws IllegalStateException after {@link #close}
-         */
-        public void beginPause() {
-            lock.lock();
-            try {
-                requireOpen();
-                if (state == 0) {
-                    state = PAUSED;
-                    registrations.shut(number);
-                    event.feedsLoop(false);
-                    set.mute(event.fd(), number, events);
-                }
-            } finally {
-                lock.unlock();
-            }
-        }
-
-        /**
-         * Ends {@link #pause}. Signals that came during the pause are delivered at once. A doorbell's handler is called
-         * at once if its eventfd's count is not 0.
-         *
-         * @throws IllegalStateException after {@link #close}
-         */
-        public void resume() {
-            lock.lock();
-            try {
-                requireOpen();
-                if (state == PAUSED) {
-                    try (Undo undo = new Undo()) {
-                        // Before the kernel may report it: an edge is reported once.
-                        undo.step(() -> registrations.open(number), () -> registrations.shut(number));
-                        set.unmute(event.fd(), number, events);
-                        undo.keep();
-                    }
-                    state = 0;
-                    event.feedsLoop(true);
-                }
-            } finally {
-                lock.unlock();
-            }
-        }
-
-        /** As {@link #pause}, for good: the eventfd may be registered again. Idempotent, never fails. */
-        @Override
-        public void close() {
-            lock.lock();
-            try {
-                if (state != CLOSED) {
-                    set.remove(event.fd(), number);
-                    if (state == 0) {
-                        event.feedsLoop(false);
-                    }
-                    state = CLOSED;
-                    registrations.shut(number);
-                }
-                awaitHandlerLocked();
-                if (registrations.owner(number) == this) {
-                    registrations.remove(number, this);
-                    event.fd().exit();
-                }
-            } finally {
-                lock.unlock();
-            }
-        }
-
-        private void requireOpen() {
-            if (state == CLOSED) {
-                throw new IllegalStateException(this + " is closed: register the eventfd again");
-            }
-        }
-
-        /**
-         * Waits until the handler is not running; not at all in the handler. Do not hold a lock that it needs. Pause first:
-         * of signals that follow each other, one may always be in the handler.
-         */
-        public void awaitHandler() {
-            lock.lock();
-            try {
-                awaitHandlerLocked();
-            } finally {
-                lock.unlock();
-            }
-        }
-
-        private void awaitHandlerLocked() {
-            Thread other = dispatcher.get();
-            if (other != null && other != Thread.currentThread()) {
-                waiting.incrementAndGet();
-                fence.make(other);
-                while (running.getAcquire() == number) {
-                    handled.awaitUninterruptibly();
-                }
-                waiting.decrementAndGet();
-            }
-        }
-
-        @Override
-        public String toString() {
-            return "registration of " + event;
-        }
     }
 }

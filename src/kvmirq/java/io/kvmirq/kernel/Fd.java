@@ -141,7 +141,7 @@ public final class Fd extends UseCount {
      * @param kind for messages: {@code vm}, {@code eventfd}, ...
      * @throws IllegalArgumentException if {@code number} is negative
      */
-    public static Fd adopt(Kernel kernel, String kind, int number, Ownership ownership) {
+    static Fd adopt(Kernel kernel, String kind, int number, Ownership ownership) {
         Objects.requireNonNull(kind, "kind is null");
         Objects.requireNonNull(ownership, "ownership is null");
         return adopt(kernel, kind, number, ownership, adopted -> adopted);

@@ -19,6 +19,7 @@ import io.kvmirq.kernel.EventLoop;
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Ownership;
+import io.kvmirq.kernel.Registration;
 import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.recording.Faults;
@@ -200,7 +201,7 @@ class BulkIrqfdContract {
         List<EventFd> events = events(2);
         List<Irqfd> irqfds = vm.assignIrqfds(events, route(2));
         try (EventLoop loop = EventLoop.create(kernel);
-                EventLoop.Registration registration = loop.register(events.get(0), count -> {})) {
+                Registration registration = loop.register(events.get(0), count -> {})) {
             events.forEach(EventFd::close);
             List<String> calls = callsOf(() -> Irqfd.closeAll(irqfds));
             assertThat(count(calls, "irqfdDeassign")).isEqualTo(2);

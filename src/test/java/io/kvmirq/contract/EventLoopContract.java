@@ -12,6 +12,7 @@ import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.EventLoop;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Ownership;
+import io.kvmirq.kernel.Registration;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -74,7 +75,7 @@ class EventLoopContract {
 
     private final AtomicInteger rung = new AtomicInteger();
 
-    private EventLoop.Registration doorbell(EventFd event) {
+    private Registration doorbell(EventFd event) {
         return loop.registerDoorbell(event, rung::incrementAndGet);
     }
 
@@ -119,7 +120,7 @@ class EventLoopContract {
     @Test
     void pausedDoorbellIsHeardWhenItIsResumed() {
         EventFd event = event();
-        EventLoop.Registration registration = doorbell(event);
+        Registration registration = doorbell(event);
         registration.pause();
         event.signal();
         assertThat(poll()).isZero();
@@ -176,7 +177,7 @@ class EventLoopContract {
     @Test
     void thousandsOfDoorbellsAreHeardEachRound() {
         List<EventFd> events = new ArrayList<>();
-        List<EventLoop.Registration> doorbells = new ArrayList<>();
+        List<Registration> doorbells = new ArrayList<>();
         int[] heard = new int[THOUSANDS];
         for (int i = 0; i < THOUSANDS; i++) {
             int place = i;
@@ -194,7 +195,7 @@ class EventLoopContract {
             assertThat(calls).isEqualTo(Arrays.stream(heard).sum());
             assertThat(Arrays.stream(heard)).allMatch(times -> times >= 1 && times <= mostOfManyRings());
         }
-        doorbells.subList(0, THOUSANDS / 2).forEach(EventLoop.Registration::close);
+        doorbells.subList(0, THOUSANDS / 2).forEach(Registration::close);
         events.forEach(EventFd::signal);
         Arrays.fill(heard, 0);
         loop.close();
@@ -269,7 +270,7 @@ class EventLoopContract {
     @Test
     void pausedRegistrationKeepsItsSignalsUntilItIsResumed() {
         EventFd event = event();
-        EventLoop.Registration registration = loop.register(event, counts::add);
+        Registration registration = loop.register(event, counts::add);
         registration.pause();
         registration.pause();
         event.signal(5);
@@ -285,7 +286,7 @@ class EventLoopContract {
     @Test
     void closedRegistrationLeavesSignalsInTheEventfd() {
         EventFd event = event();
-        EventLoop.Registration registration = loop.register(event, counts::add);
+        Registration registration = loop.register(event, counts::add);
         event.signal(4);
         registration.close();
         registration.close();
@@ -304,7 +305,7 @@ class EventLoopContract {
     void closedEventfdGoesWithItsRegistration() {
         int number = kernel().eventfdCreate();
         EventFd event = EventFd.adopt(kernel, number, Ownership.OWNED);
-        EventLoop.Registration registration = loop.register(event, counts::add);
+        Registration registration = loop.register(event, counts::add);
         event.close();
         assertOk(kernel().eventfdSignal(number, 8));
         assertThat(poll()).isEqualTo(1);
@@ -327,7 +328,7 @@ class EventLoopContract {
         EventFd first = event();
         EventFd second = event();
         EventFd third = event();
-        List<EventLoop.Registration> made = new ArrayList<>();
+        List<Registration> made = new ArrayList<>();
         made.add(loop.register(first, count -> {
             made.get(0).pause();
             made.get(1).close();

@@ -141,7 +141,7 @@ class ForwardContract {
         ForwardedIrq irq = pair.all().get(2);
         irq.mask();
         pair.hardware.send(2);
-        eventually("the message waits", () -> irq.event().await(0));
+        eventually("the message waits", () -> irq.event().awaitNanos(0));
         assertThat(pair.guest.arrived(2)).isFalse();
         irq.unmask();
         pair.arrives(2);
@@ -204,7 +204,7 @@ class ForwardContract {
         try (Forwarding forwarding = Forwarding.of(pair.guest.vm(), adopted)) {
             refused(Errno.EBUSY, () -> forwarding.forward(adopted.msix().get(0), pair.guest.message(0)));
             pair.hardware.send(1);
-            eventually("the message waits", () -> events.get(1).await(0));
+            eventually("the message waits", () -> events.get(1).awaitNanos(0));
             forwarding.takeOver(adopted.msix(0, VECTORS), events, pair.guest::message);
             pair.arrives(1);
             pair.hardware.send(0);
@@ -213,7 +213,7 @@ class ForwardContract {
         assertThat(armed.enabled()).isEqualTo(VECTORS);
         pair.hardware.send(3);
         eventually("the owner of the triggers gets the message", () -> events.get(3)
-                .await(0));
+                .awaitNanos(0));
     }
 
     private static void tellsWhetherItIsEnabled(DeviceIrq irq, Runnable enable, List<DeviceIrq> others) {
@@ -400,9 +400,9 @@ class ForwardContract {
         Pair pair = new Pair(E1000E);
         ForwardedIrq irq = firstIsAVlpi(pair).get(0);
         sendVlpi(pair);
-        assertThat(irq.event().await(0)).as("the host sees no vLPI").isFalse();
+        assertThat(irq.event().awaitNanos(0)).as("the host sees no vLPI").isFalse();
         irq.mask();
-        assertThat(irq.event().await(0)).as("signalled again").isTrue();
+        assertThat(irq.event().awaitNanos(0)).as("signalled again").isTrue();
     }
 
     /** HW of an LPI is the proof that it is forwarded. It goes with the irqfd. */

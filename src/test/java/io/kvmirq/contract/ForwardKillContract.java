@@ -71,7 +71,7 @@ class ForwardKillContract extends VfioSuite {
         asserter.serve();
         try (ArmedLine armed = edu.intx().arm(event)) {
             asserter.request();
-            eventually("the line is not stuck", () -> event.await(0));
+            eventually("the line is not stuck", () -> event.awaitNanos(0));
             asserter.serve();
             event.drain();
             armed.unmask();
@@ -82,7 +82,7 @@ class ForwardKillContract extends VfioSuite {
         List<ForwardedIrq> irqs = messages.forwardAll(nic.msix(0, ForwardKilledUser.VECTORS), guest::message);
         irqs.get(4).mask();
         sender.send(4);
-        eventually("the message waits", () -> irqs.get(4).event().await(0));
+        eventually("the message waits", () -> irqs.get(4).event().awaitNanos(0));
         nic.reset();
     }
 }

@@ -16,6 +16,7 @@ import io.kvmirq.VcpuId;
 import io.kvmirq.irqchip.GuestIoapic;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.EventLoop;
+import io.kvmirq.kernel.Registration;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.kvm.VmListener;
@@ -105,6 +106,7 @@ class CallbacksTest {
             Map.entry(
                     "kernel.Kernel.traceHandles Supplier", "it reads the stack of its thread, and may do nothing else"),
             Map.entry("kernel.Undo.step Runnable", LOCKLESS),
+            Map.entry("kernel.EventLoop$FailureHandler", "handlers"),
             Map.entry("kernel.EventLoop$Handler", "handlers"),
             Map.entry("kernel.EventLoop.registerDoorbell Runnable", "handlers"),
             Map.entry("kvm.RouteTable.change Function", "changesOfRoutes"),
@@ -201,16 +203,21 @@ class CallbacksTest {
     @Test
     void handlers() {
         try (EventFd event = EventFd.create(world.kernel)) {
-            EventLoop.Registration registration = loop.register(event, count -> called());
+            Registration registration = loop.register(event, count -> called());
             event.signal();
-            loop.poll(0);
+            loop.pollNanos(0);
             registration.close();
-            try (EventLoop.Registration doorbell = loop.registerDoorbell(event, this::called)) {
+            try (Registration doorbell = loop.registerDoorbell(event, this::called)) {
                 doorbell.event().signal();
-                loop.poll(0);
+                loop.pollNanos(0);
+            }
+            loop.onFailure((failed, failure) -> called());
+            try (Registration failing = loop.register(event, count -> Integer.parseInt("x"))) {
+                failing.event().signal();
+                loop.pollNanos(0);
             }
         }
-        assertFree(2);
+        assertFree(3);
     }
 
     @Test
@@ -277,7 +284,7 @@ class CallbacksTest {
             vm.createVcpu(new VcpuId(0)).close();
             vm.addListener(listener);
         }
-        assertFree(4);
+        assertFree(3);
     }
 
     @Test
@@ -318,7 +325,7 @@ class CallbacksTest {
                         .build()) {
             world.hardware.reportError();
             world.hardware.askBack();
-            loop.poll(0);
+            loop.pollNanos(0);
             world.device.close();
             passed.reset();
         }
@@ -437,7 +444,7 @@ class CallbacksTest {
             ForwardedIrq line = forwarding.forward(world.device.intx(), PIN);
             line.moveTo(Mechanism.USERSPACE);
             world.hardware.requestService();
-            loop.poll(0);
+            loop.pollNanos(0);
             ending.of(forwarding, line);
         }
         assertFree(2);
@@ -457,7 +464,7 @@ class CallbacksTest {
             irq.moveTo(Mechanism.USERSPACE);
             work.add(() -> ending.of(forwarding, irq));
             world.hardware.sendMessage(0);
-            loop.poll(0);
+            loop.pollNanos(0);
             for (Thread one : threads) {
                 one.join();
             }
@@ -476,7 +483,7 @@ class CallbacksTest {
             irqs.add(forwarding.forward(world.device.msix().get(0), message(0x30)));
             irqs.get(0).moveTo(Mechanism.USERSPACE);
             world.hardware.sendMessage(0);
-            loop.poll(0);
+            loop.pollNanos(0);
             for (Thread one : threads) {
                 one.join();
             }
@@ -508,7 +515,7 @@ class CallbacksTest {
             ForwardedIrq line = forwarding.forward(world.device.intx(), PIN);
             line.moveTo(Mechanism.USERSPACE);
             world.hardware.requestService();
-            loop.poll(0);
+            loop.pollNanos(0);
             Thread closing = new Thread(() -> ending.of(forwarding, line));
             vmm.lock();
             try {
@@ -543,7 +550,7 @@ class CallbacksTest {
             ForwardedIrq line = forwarding.forward(world.device.intx(), PIN);
             line.moveTo(Mechanism.USERSPACE);
             world.hardware.requestService();
-            loop.poll(0);
+            loop.pollNanos(0);
             Thread closing = new Thread(line::close);
             closing.start();
             lowering.await();
@@ -569,7 +576,7 @@ class CallbacksTest {
             line.moveTo(Mechanism.USERSPACE);
             work.add(() -> ending.of(forwarding, line));
             world.hardware.requestService();
-            loop.poll(0);
+            loop.pollNanos(0);
         }
         assertThat(calls.get()).isGreaterThanOrEqualTo(2);
     }

@@ -104,7 +104,7 @@ class ForwardedChangeTest {
         irqs.get(2).moveTo(Mechanism.USERSPACE);
         forwarding.reroute(irqs, i -> to(i % 2, 0x80 + i));
         sendAll();
-        loop.poll(0);
+        loop.pollNanos(0);
         assertThat(requested(0x80)).containsExactly(0, 2, 3);
         assertThat(irqs.get(1).isPending()).isTrue();
         irqs.get(1).unmask();
@@ -242,11 +242,11 @@ class ForwardedChangeTest {
                     Forwarding.builder(vm, world.device).userspace(userspace).build()) {
                 List<ForwardedIrq> irqs = relayed.forwardMasked(world.device.msix(0, 2), i -> message(0x30 + i));
                 world.hardware.sendMessage(1);
-                loop.poll(0);
+                loop.pollNanos(0);
                 assertThat(injected).isEmpty();
                 assertThat(irqs.get(1).isPending()).isTrue();
                 relayed.unmask(irqs);
-                loop.poll(0);
+                loop.pollNanos(0);
                 assertThat(injected).containsExactly(message(0x31));
             }
         }

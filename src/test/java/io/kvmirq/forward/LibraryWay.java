@@ -219,7 +219,7 @@ final class LibraryWay implements Way {
 
     @Override
     public void runLoop() {
-        loop.poll(0);
+        loop.pollNanos(0);
     }
 
     @Override

@@ -131,7 +131,7 @@ final class LineSearch implements AutoCloseable {
 
     /** The VMM's thread: it injects, and tells of the guest's ends. */
     private void runLoop() {
-        loop.poll(0);
+        loop.pollNanos(0);
         for (; toEnd > 0; toEnd--) {
             line.endOfInterrupt();
         }

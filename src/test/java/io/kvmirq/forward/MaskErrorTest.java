@@ -102,7 +102,7 @@ class MaskErrorTest {
             if (isLine) {
                 world.hardware.serve();
                 irq.endOfInterrupt();
-                loop.poll(0);
+                loop.pollNanos(0);
             }
         }
         assertThat(world.kernel.openHandles()).isEqualTo(before);
@@ -115,11 +115,11 @@ class MaskErrorTest {
         } else {
             world.hardware.sendMessage(0);
         }
-        loop.poll(0);
+        loop.pollNanos(0);
     }
 
     private boolean arrives(boolean isLine) {
-        loop.poll(0);
+        loop.pollNanos(0);
         return isLine
                 ? world.vm.ioapic().isHigh(new Route.Pin(PIN, Route.Chip.IOAPIC, PIN.number()))
                 : world.first.isRequested(vector(vector));

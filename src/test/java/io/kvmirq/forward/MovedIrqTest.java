@@ -73,7 +73,7 @@ class MovedIrqTest {
             forwarding = forwarding(vm, userspace);
             line = forwarding.forward(world.device.intx(), PIN);
             world.hardware.requestService();
-            loop.poll(0);
+            loop.pollNanos(0);
         }
 
         @Override
@@ -104,14 +104,14 @@ class MovedIrqTest {
             assertThat(irqs.get(1).gsi()).isEmpty();
             assertThat(irqs.get(1)).hasToString("MSI-X 1 of 0000:3b:00.0 → user space (userspace)");
             send(1);
-            loop.poll(0);
+            loop.pollNanos(0);
             irqs.get(1).reroute(message(0x40));
             send(1);
-            loop.poll(0);
+            loop.pollNanos(0);
             assertThat(injected).containsExactly("msi 0xfee00000/0x31", "msi 0xfee00000/0x40");
             assertThatThrownBy(() -> irqs.get(0).moveTo(Mechanism.IRQFD)).hasMessageContaining("EINVAL");
             send(0);
-            loop.poll(0);
+            loop.pollNanos(0);
             assertThat(injected).last().isEqualTo("msi 0xfee00000/0x30");
         }
     }
@@ -158,11 +158,11 @@ class MovedIrqTest {
         send(0);
         if (moved) {
             irq.moveTo(Mechanism.USERSPACE);
-            loop.poll(0);
+            loop.pollNanos(0);
             assertThat(isRequested(0x30)).isFalse();
         }
         irq.unmask();
-        loop.poll(0);
+        loop.pollNanos(0);
         assertThat(isRequested(0x30)).isTrue();
     }
 
@@ -174,7 +174,7 @@ class MovedIrqTest {
         send(0);
         irq.close();
         assertThat(irq.isPending()).isTrue();
-        loop.poll(0);
+        loop.pollNanos(0);
         assertThat(isRequested(0x30)).isFalse();
     }
 
@@ -203,7 +203,7 @@ class MovedIrqTest {
         world.faults.fail("irqfdAssign", 1, Errno.ENOMEM);
         assertThatThrownBy(() -> irq.moveTo(Mechanism.IRQFD)).hasMessageContaining("ENOMEM");
         send(0);
-        loop.poll(0);
+        loop.pollNanos(0);
         assertThat(isRequested(0x30)).isTrue();
         assertThat(irq.mechanism()).isEqualTo(Mechanism.USERSPACE);
     }
@@ -266,13 +266,13 @@ class MovedIrqTest {
             assertThat(irq.isMasked()).as(step).isFalse();
             if (isLine) {
                 world.hardware.requestService();
-                loop.poll(0);
+                loop.pollNanos(0);
                 assertThat(isHigh()).as(step).isTrue();
                 world.hardware.serve();
                 irq.endOfInterrupt();
             } else {
                 send(0);
-                loop.poll(0);
+                loop.pollNanos(0);
                 assertThat(isRequested(vector)).as(step).isTrue();
             }
             return true;
@@ -300,13 +300,13 @@ class MovedIrqTest {
         try (SplitLine split = new SplitLine(own)) {
             assertThat(split.line.mechanism()).isEqualTo(Mechanism.USERSPACE);
             split.line.endOfInterrupt();
-            loop.poll(0);
+            loop.pollNanos(0);
             world.hardware.serve();
             split.line.endOfInterrupt();
-            loop.poll(0);
+            loop.pollNanos(0);
             assertThat(injected).containsExactly("gsi 11 high", "gsi 11 low", "gsi 11 high", "gsi 11 low");
             world.hardware.requestService();
-            loop.poll(0);
+            loop.pollNanos(0);
             assertThat(injected).hasSize(5);
         }
         assertThat(world.kernel.openHandles()).isEqualTo(before);
@@ -320,7 +320,7 @@ class MovedIrqTest {
         assertThat(isHigh()).isTrue();
         line.moveTo(Mechanism.USERSPACE);
         assertThat(isHigh()).isFalse();
-        loop.poll(0);
+        loop.pollNanos(0);
         assertThat(isHigh()).isTrue();
         line.moveTo(Mechanism.RESAMPLE);
         assertThat(isHigh()).isTrue();
@@ -386,7 +386,7 @@ class MovedIrqTest {
             vcpu.start();
             lowering.await();
             split.line.trigger();
-            loop.poll(0);
+            loop.pollNanos(0);
             lower.countDown();
             raising.await();
             Thread ending = new Thread(masks ? split.line::mask : split.line::close);
@@ -416,8 +416,8 @@ class MovedIrqTest {
             }
         });
         try (SplitLine split = new SplitLine(shaky)) {
-            loop.poll(0);
-            loop.poll(0);
+            loop.pollNanos(0);
+            loop.pollNanos(0);
             assertThat(injected).containsExactly("gsi 11 high");
             split.line.endOfInterrupt();
             assertThat(injected).last().isEqualTo("gsi 11 low");
@@ -446,7 +446,7 @@ class MovedIrqTest {
         world.faults.fail("vfioIrqsSet", 1, Errno.ENOMEM);
         assertThatThrownBy(() -> line.moveTo(Mechanism.RESAMPLE)).hasMessageContaining("ENOMEM");
         world.faults.clear();
-        loop.poll(0);
+        loop.pollNanos(0);
         assertThat(isHigh()).isTrue();
     }
 
@@ -461,10 +461,10 @@ class MovedIrqTest {
         assertThat(line.mechanism()).isEqualTo(Mechanism.USERSPACE);
         line.mask();
         world.hardware.requestService();
-        loop.poll(0);
+        loop.pollNanos(0);
         assertThat(isHigh()).isFalse();
         line.unmask();
-        loop.poll(0);
+        loop.pollNanos(0);
         assertThat(isHigh()).isTrue();
     }
 

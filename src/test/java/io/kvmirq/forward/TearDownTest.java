@@ -207,7 +207,7 @@ class TearDownTest {
                     .build();
             forwarding.forward(world.device.intx(), PIN);
             world.hardware.requestService();
-            loop.poll(0);
+            loop.pollNanos(0);
             forwarding.close();
             assertThat(forwarding.irqs()).isEmpty();
             assertThat(world.kernel.openHandles()).isEqualTo(before);

@@ -122,7 +122,7 @@ class TwoThreadsTest {
                 }
                 if (!ends) {
                     irq.unmask();
-                    loop.poll(0);
+                    loop.pollNanos(0);
                     if (isLine) {
                         assertThat(isHigh()).as("line of the race").isTrue();
                     } else {

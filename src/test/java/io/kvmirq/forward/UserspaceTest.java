@@ -80,7 +80,7 @@ class UserspaceTest {
                 vcpu.enableLapic();
                 event.signal(3);
                 assertThat(vcpu.isRequested(VECTOR)).isFalse();
-                assertThat(loop.poll(0)).isEqualTo(1);
+                assertThat(loop.pollNanos(0)).isEqualTo(1);
                 assertThat(vcpu.isRequested(VECTOR)).isTrue();
                 assertThat(event.drain()).as("left in the eventfd").isZero();
                 assertThat(injected).as("of 3 signals").hasValue(1);
@@ -88,7 +88,7 @@ class UserspaceTest {
                 relayed.reroute(OTHER_MESSAGE);
                 relayed.release();
                 event.signal();
-                loop.poll(0);
+                loop.pollNanos(0);
                 assertThat(vcpu.isRequested(OTHER)).isTrue();
             }
             assertThat(vm.routes().commits()).isZero();
@@ -108,13 +108,13 @@ class UserspaceTest {
                     new RelayedLine(Userspace.into(vm, loop), event, GSI, unmasked::incrementAndGet)) {
                 relayed.release();
                 event.signal();
-                loop.poll(0);
+                loop.pollNanos(0);
                 assertThat(vm.ioapic().isHigh(PIN)).isTrue();
                 relayed.endOfInterrupt();
                 assertThat(vm.ioapic().isHigh(PIN)).isFalse();
                 assertThat(unmasked).hasValue(1);
                 event.signal();
-                loop.poll(0);
+                loop.pollNanos(0);
             }
             assertThat(vm.ioapic().isHigh(PIN)).as("after close").isFalse();
             assertThat(unmasked).hasValue(1);
@@ -129,7 +129,7 @@ class UserspaceTest {
         RelayedLine relayed = new RelayedLine(Userspace.into(vm, loop), event, GSI, () -> {});
         relayed.release();
         event.signal();
-        loop.poll(0);
+        loop.pollNanos(0);
         vm.close();
         relayed.close();
         relayed.close();
@@ -162,14 +162,14 @@ class UserspaceTest {
         event.signal();
         relayed.reroute(OTHER_MESSAGE);
         relayed.release();
-        loop.poll(0);
+        loop.pollNanos(0);
         assertThat(chip.told).isEmpty();
         relayed.release();
-        loop.poll(0);
+        loop.pollNanos(0);
         assertThat(chip.told).containsExactly("vector 32");
         event.signal(2);
         relayed.close();
-        loop.poll(0);
+        loop.pollNanos(0);
         assertThat(event.drain()).as("left in the eventfd").isEqualTo(2);
         assertThat(chip.told).hasSize(1);
     }
@@ -181,7 +181,7 @@ class UserspaceTest {
             assertThat(relayed.event()).isSameAs(event);
             relayed.release();
             event.signal(2);
-            loop.poll(0);
+            loop.pollNanos(0);
             assertThat(event.drain()).as("left in the eventfd").isZero();
         }
         assertThat(chip.told).as("of 2 signals").containsExactly("11 high", "11 low");
@@ -192,7 +192,7 @@ class UserspaceTest {
         try (Line line = new Line()) {
             line.relayed.endOfInterrupt();
             line.device(true);
-            line.loop.poll(0);
+            line.loop.pollNanos(0);
             line.device(false);
             line.relayed.endOfInterrupt();
             line.relayed.endOfInterrupt();
@@ -210,13 +210,13 @@ class UserspaceTest {
             Logger logger = Logger.getLogger("io.kvmirq");
             logger.setUseParentHandlers(false);
             for (int i = 0; i < 6; i++) {
-                line.loop.poll(0);
+                line.loop.pollNanos(0);
             }
             logger.setUseParentHandlers(true);
             assertThat(line.unmasks).as("tried again at once").isEqualTo(3);
             assertThat(line.chip.told).isEmpty();
             line.relayed.endOfInterrupt();
-            line.loop.poll(0);
+            line.loop.pollNanos(0);
             assertThat(line.chip.told).containsExactly("11 high");
         }
     }
@@ -297,7 +297,7 @@ class UserspaceTest {
         /** The guest serves the device and ends the interrupt, as long as its line is high. */
         void settle() {
             for (int round = 0; round < 10; round++) {
-                loop.poll(0);
+                loop.pollNanos(0);
                 if (high) {
                     asserted = false;
                     relayed.endOfInterrupt();
@@ -347,7 +347,7 @@ class UserspaceTest {
 
     private static void pollUnlessPolled(Line line) {
         try {
-            line.loop.poll(0);
+            line.loop.pollNanos(0);
         } catch (IllegalStateException e) {
             assertThat(e).hasMessageContaining("handlers run in one thread at a time");
         }
@@ -372,9 +372,9 @@ class UserspaceTest {
             try (Line line = new Line()) {
                 line.atStep(step, () -> aside(() -> meanwhile.of(line), threads));
                 line.device(true);
-                line.loop.poll(0);
+                line.loop.pollNanos(0);
                 line.relayed.endOfInterrupt(); // the device still asserts: a second interrupt
-                line.loop.poll(0);
+                line.loop.pollNanos(0);
                 for (Thread one : threads) {
                     one.join();
                 }
@@ -394,7 +394,7 @@ class UserspaceTest {
                             .as("left masked after step %d", step)
                             .isFalse();
                     line.device(true);
-                    line.loop.poll(0);
+                    line.loop.pollNanos(0);
                     assertThat(line.high).as("dead after step %d", step).isTrue();
                 }
             }

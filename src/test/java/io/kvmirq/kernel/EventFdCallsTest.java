@@ -66,7 +66,7 @@ class EventFdCallsTest {
     void waitForEverStaysForEverAfterASignal() {
         when(backend.fdWait(EVENT, WAKE, -1)).thenReturn(EINTR, KernelBackend.READY_FD);
         try (EventFd event = EventFd.create(kernel)) {
-            assertThat(event.await(-1)).isTrue();
+            assertThat(event.await()).isTrue();
         }
         verify(backend, times(2)).fdWait(EVENT, WAKE, -1);
     }
@@ -77,7 +77,7 @@ class EventFdCallsTest {
         when(backend.fdWait(EVENT, WAKE, 1)).thenReturn(0);
         when(backend.eventfdSignal(WAKE, 1)).thenReturn(-Errno.EIO.number(), 0);
         EventFd event = EventFd.create(kernel);
-        event.await(1);
+        event.awaitNanos(1);
         event.close();
         verify(backend, times(2)).eventfdSignal(WAKE, 1);
         verify(backend).fdClose(WAKE);
@@ -89,8 +89,8 @@ class EventFdCallsTest {
         when(backend.eventfdCreate()).thenReturn(EVENT, -Errno.EMFILE.number());
         when(backend.fdWait(EVENT, -1, 0)).thenReturn(KernelBackend.READY_FD, 0);
         try (EventFd event = EventFd.create(kernel)) {
-            assertThat(event.await(-1)).isTrue();
-            assertThatThrownBy(() -> event.await(-1)).hasMessageStartingWith("eventfd create: EMFILE");
+            assertThat(event.await()).isTrue();
+            assertThatThrownBy(() -> event.await()).hasMessageStartingWith("eventfd create: EMFILE");
         }
     }
 
@@ -103,7 +103,7 @@ class EventFdCallsTest {
             return WAKE;
         });
         event[0] = EventFd.create(kernel);
-        assertThatThrownBy(() -> event[0].await(-1)).isInstanceOf(ClosedHandleException.class);
+        assertThatThrownBy(() -> event[0].await()).isInstanceOf(ClosedHandleException.class);
         verify(backend).fdClose(EVENT);
         verify(backend).fdClose(WAKE);
     }
@@ -151,10 +151,10 @@ class EventFdCallsTest {
     void wakeDescriptorIsMadeByTheFirstCallThatWaitsAndOnce() {
         when(backend.fdWait(eq(EVENT), eq(WAKE), anyLong())).thenReturn(0);
         try (EventFd event = EventFd.create(kernel)) {
-            event.await(0);
+            event.awaitNanos(0);
             verify(backend, times(1)).eventfdCreate();
-            event.await(1);
-            event.await(1);
+            event.awaitNanos(1);
+            event.awaitNanos(1);
         }
         verify(backend, times(2)).eventfdCreate();
     }
@@ -163,7 +163,7 @@ class EventFdCallsTest {
     void closeWakesWhoWaitsBeforeTheWakeDescriptorGoes() {
         EventFd event = EventFd.create(kernel);
         when(backend.fdWait(eq(EVENT), eq(WAKE), anyLong())).thenReturn(0);
-        event.await(1);
+        event.awaitNanos(1);
         event.close();
         event.close();
         InOrder order = inOrder(backend);

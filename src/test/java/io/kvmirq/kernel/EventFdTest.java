@@ -19,6 +19,8 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.time.temporal.ChronoUnit;
+import java.util.List;
+import java.util.SplittableRandom;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 import java.util.concurrent.ExecutorService;
@@ -63,12 +65,12 @@ class EventFdTest {
     @Test
     void fewerThanNoneAreRefused() {
         try (EventFd before = EventFd.create(kernel)) {
-            assertIllegalArgument(() -> EventFd.create(kernel, -1), "-1 eventfds: expected 0 or more");
+            assertIllegalArgument(() -> EventFd.createAll(kernel, -1), "-1 eventfds: expected 0 or more");
             try (EventFd after = EventFd.create(kernel)) {
                 assertThat(after.id()).isNotEqualTo(before.id());
             }
         }
-        assertThat(EventFd.create(kernel, 0)).isEmpty();
+        assertThat(EventFd.createAll(kernel, 0)).isEmpty();
     }
 
     @Test
@@ -88,7 +90,7 @@ class EventFdTest {
         CompletableFuture<Boolean> waiting = CompletableFuture.supplyAsync(
                 () -> {
                     waiter[0] = Thread.currentThread();
-                    return event.await(-1);
+                    return event.await();
                 },
                 runnable -> new Thread(runnable).start());
         event.close();
@@ -104,8 +106,8 @@ class EventFdTest {
         try {
             for (int i = 0; i < 2000; i++) {
                 EventFd event = EventFd.create(kernel);
-                CompletableFuture<?> one = CompletableFuture.runAsync(() -> event.await(-1), threads);
-                CompletableFuture<?> other = CompletableFuture.runAsync(() -> event.await(-1), threads);
+                CompletableFuture<?> one = CompletableFuture.runAsync(() -> event.await(), threads);
+                CompletableFuture<?> other = CompletableFuture.runAsync(() -> event.await(), threads);
                 CompletableFuture<?> closing = CompletableFuture.runAsync(event::close, threads);
                 assertThatThrownBy(one::join)
                         .isInstanceOf(CompletionException.class)
@@ -115,6 +117,87 @@ class EventFdTest {
             }
         } finally {
             threads.shutdown();
+        }
+    }
+
+    /** The interrupt comes before, in or between the steps of the wait. */
+    @Test
+    void interruptEndsAWaitAndStays() throws Exception {
+        try (EventFd event = EventFd.create(kernel)) {
+            for (int i = 0; i < 2000; i++) {
+                Waiter waiter = new Waiter(event);
+                waiter.start();
+                for (int spin = random.nextInt(2000); spin > 0; spin--) {
+                    Thread.onSpinWait();
+                }
+                waiter.interrupt();
+                waiter.join();
+                assertThat(waiter.seen).isFalse();
+                assertThat(waiter.wasInterrupted).isTrue();
+            }
+        }
+        assertThat(kernel.openHandles()).isEmpty();
+    }
+
+    /** Each of two is woken by its own interrupt, and the third by the signal. */
+    @Test
+    void interruptOfOneLeavesTheOthersWaiting() throws Exception {
+        try (EventFd event = EventFd.create(kernel)) {
+            for (int i = 0; i < 500; i++) {
+                Waiter one = new Waiter(event);
+                Waiter two = new Waiter(event);
+                Waiter patient = new Waiter(event);
+                List.of(one, two, patient).forEach(Thread::start);
+                one.interrupt();
+                two.interrupt();
+                one.join();
+                two.join();
+                assertThat(List.of(one.seen, two.seen)).containsOnly(false);
+                event.signal();
+                patient.join();
+                assertThat(patient.seen).isTrue();
+                assertThat(patient.wasInterrupted).isFalse();
+                event.drain();
+            }
+        }
+    }
+
+    @Test
+    void interruptedThreadHearsOfWhatWasSignalled() {
+        try (EventFd event = EventFd.create(kernel)) {
+            Thread.currentThread().interrupt();
+            assertThat(event.await(Duration.ofDays(1))).isFalse();
+            event.signal();
+            assertThat(event.await()).isTrue();
+            assertThat(event.awaitNanos(0)).isTrue();
+            assertThat(Thread.interrupted()).isTrue();
+        }
+    }
+
+    private final SplittableRandom random = new SplittableRandom(46);
+
+    private static final class Waiter extends Thread {
+        private final EventFd event;
+        private boolean seen;
+        private boolean wasInterrupted;
+
+        private Waiter(EventFd event) {
+            this.event = event;
+        }
+
+        @Override
+        public void run() {
+            seen = event.await();
+            wasInterrupted = isInterrupted();
+        }
+    }
+
+    @Test
+    void negativeTimesDoNotWait() {
+        try (EventFd event = EventFd.create(kernel)) {
+            assertThat(event.awaitNanos(-1)).isFalse();
+            assertThat(event.awaitNanos(Long.MIN_VALUE)).isFalse();
+            assertThat(event.await(Duration.ofDays(-1))).isFalse();
         }
     }
 
@@ -192,7 +275,7 @@ class EventFdTest {
     private static void work(EventFd event, int rounds) {
         for (int i = 0; i < rounds; i++) {
             event.signal();
-            event.await(0);
+            event.awaitNanos(0);
             event.drain();
         }
     }
@@ -238,7 +321,8 @@ class EventFdTest {
                 try {
                     event.signal();
                     assertThat(event.drain()).isEqualTo(1);
-                    assertThatThrownBy(() -> event.await(0))
+                    assertThat(event.awaitNanos(0)).isFalse();
+                    assertThatThrownBy(() -> event.await(Duration.ofNanos(1)))
                             .isInstanceOf(IllegalStateException.class)
                             .hasMessageStartingWith("EventFd.await blocks in the kernel");
                     done.complete(null);

@@ -134,7 +134,7 @@ class OwnersTest {
         return Stream.of(
                 made(EventFd.class, EventFd::create),
                 new Operation("semaphore", "6.12", EventFd.class, place -> () -> EventFd.createSemaphore(place.kernel)),
-                new Operation("batch", "6.12", EventFd.class, place -> () -> EventFd.create(place.kernel, 3)),
+                new Operation("batch", "6.12", EventFd.class, place -> () -> EventFd.createAll(place.kernel, 3)),
                 made(Vm.class, Vm::create),
                 made(VfioGroup.class, kernel -> VfioGroup.open(kernel, DEVICE)),
                 made(VfioContainer.class, VfioContainer::create),

@@ -31,7 +31,7 @@ class UringLoopTest {
     private final Faults faults = new Faults();
     private final Kernel kernel = Kernel.over(faults.over(Kernels.REAL.backend()));
     private final List<EventFd> events = new ArrayList<>();
-    private final List<EventLoop.Registration> doorbells = new ArrayList<>();
+    private final List<Registration> doorbells = new ArrayList<>();
     private final AtomicInteger rung = new AtomicInteger();
 
     @AfterEach
@@ -58,9 +58,9 @@ class UringLoopTest {
     private void ringAll(EventLoop loop) {
         rung.set(0);
         events.forEach(EventFd::signal);
-        while (rung.get() < events.size() && loop.poll(TimeUnit.HOURS.toNanos(1)) > 0) {}
+        while (rung.get() < events.size() && loop.pollNanos(TimeUnit.HOURS.toNanos(1)) > 0) {}
         assertThat(rung).hasValue(events.size());
-        assertThat(loop.poll(0)).isZero();
+        assertThat(loop.pollNanos(0)).isZero();
     }
 
     private static void inAThread(Runnable work) throws Exception {
@@ -86,12 +86,12 @@ class UringLoopTest {
             register(loop, DOORBELLS);
             EventFd last = events.get(DOORBELLS - 1);
             last.signal();
-            assertThat(loop.poll(0)).isOne();
-            assertThat(loop.poll(0)).isZero();
-            doorbells.subList(0, DOORBELLS - 1).forEach(EventLoop.Registration::close);
+            assertThat(loop.pollNanos(0)).isOne();
+            assertThat(loop.pollNanos(0)).isZero();
+            doorbells.subList(0, DOORBELLS - 1).forEach(Registration::close);
             last.signal();
-            assertThat(loop.poll(0)).isOne();
-            assertThat(loop.poll(0)).isZero();
+            assertThat(loop.pollNanos(0)).isOne();
+            assertThat(loop.pollNanos(0)).isZero();
         }
     }
 
@@ -133,16 +133,16 @@ class UringLoopTest {
             faults.failEvery(call, Errno.of(errno).orElseThrow());
             events.forEach(EventFd::signal);
             rung.set(0);
-            for (int called = loop.poll(0); called > 0; called = loop.poll(0)) {}
+            for (int called = loop.pollNanos(0); called > 0; called = loop.pollNanos(0)) {}
             assertThat(rung).as("all but the paused one").hasValue(DOORBELLS - 1);
             doorbells.get(0).resume();
-            assertThat(loop.poll(0)).isEqualTo(1);
+            assertThat(loop.pollNanos(0)).isEqualTo(1);
             assertThat(loop.usesIoUring()).isFalse();
             assertThat(loop.refusedIoUring().orElseThrow()).hasMessageContaining(errno);
             ringAll(loop);
             doorbells.get(1).close();
             events.get(1).signal();
-            assertThat(loop.poll(0)).isZero();
+            assertThat(loop.pollNanos(0)).isZero();
         }
     }
 
@@ -175,7 +175,7 @@ class UringLoopTest {
             ringAll(loop);
             inAThread(() -> ringAll(loop));
             events.get(0).signal();
-            inAThread(() -> assertThat(loop.poll(-1)).isPositive());
+            inAThread(() -> assertThat(loop.poll()).isPositive());
             ringAll(loop);
             assertThat(loop.usesIoUring()).isTrue();
             faults.fail("io_uring_setup", 1, Errno.EMFILE);
@@ -194,7 +194,7 @@ class UringLoopTest {
                 CompletableFuture<Void> heard = new CompletableFuture<>();
                 CompletableFuture<Void> again = new CompletableFuture<>();
                 try (EventFd event = EventFd.create(kernel)) {
-                    EventLoop.Registration doorbell =
+                    Registration doorbell =
                             loop.registerDoorbell(event, () -> (heard.isDone() ? again : heard).complete(null));
                     event.signal();
                     heard.get();
@@ -234,7 +234,7 @@ class UringLoopTest {
             for (int i = 0; i < 20; i++) {
                 rung.set(0);
                 events.forEach(EventFd::signal);
-                for (int called = loop.poll(0); called > 0; called = loop.poll(0)) {}
+                for (int called = loop.pollNanos(0); called > 0; called = loop.pollNanos(0)) {}
                 assertThat(rung.get()).isGreaterThanOrEqualTo(DOORBELLS);
             }
             assertThat(loop.usesIoUring()).isTrue();
@@ -247,7 +247,7 @@ class UringLoopTest {
         try (EventLoop loop = loop()) {
             int number = kernel.backend().eventfdCreate();
             EventFd lent = EventFd.adopt(kernel, number, Ownership.BORROWED);
-            EventLoop.Registration gone = loop.registerDoorbell(lent, () -> {
+            Registration gone = loop.registerDoorbell(lent, () -> {
                 throw new AssertionError("rung");
             });
             register(loop, DOORBELLS);
@@ -271,7 +271,7 @@ class UringLoopTest {
             ringAll(loop);
             events.forEach(EventFd::signal);
             faults.listen();
-            assertThat(loop.poll(-1)).isEqualTo(16);
+            assertThat(loop.poll()).isEqualTo(16);
             assertThat(faults.calls()).containsExactly("ioUringEnter");
         }
     }

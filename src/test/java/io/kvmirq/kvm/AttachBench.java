@@ -257,7 +257,7 @@ final class AttachBench {
         try (Vm vm = Vm.create(kernel)) {
             vm.createSplitIrqchip(FIRST_GSI);
             long start = System.nanoTime();
-            List<EventFd> events = EventFd.create(kernel, vectors);
+            List<EventFd> events = EventFd.createAll(kernel, vectors);
             List<Gsi> gsis = vm.routes().change(edit -> {
                 List<Gsi> added = new ArrayList<>(vectors);
                 for (int i = 0; i < vectors; i++) {

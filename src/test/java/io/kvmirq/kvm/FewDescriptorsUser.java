@@ -58,7 +58,7 @@ final class FewDescriptorsUser {
     }
 
     private static void attach(Vm vm, int count) {
-        List<EventFd> events = EventFd.create(vm.kernel(), count);
+        List<EventFd> events = EventFd.createAll(vm.kernel(), count);
         List<Gsi> gsis = vm.routes().change(edit -> {
             List<Gsi> added = new ArrayList<>();
             for (int i = 0; i < count; i++) {

@@ -141,7 +141,7 @@ class HardUseTest {
                             : vm.assignLevelIrqfd(event, resample, new Gsi(4 + i)));
             handles.add(vm.assignIoEventFd(IoAddress.port(0x80 + i, 1), event));
             event.signal();
-            assertThat(resample.await(0)).isFalse();
+            assertThat(resample.awaitNanos(0)).isFalse();
         }
         handles.add(vm.addMemory(0, SEGMENT));
         handles.add(vm.createVcpu(VCPU));

@@ -17,6 +17,7 @@ import io.kvmirq.kernel.EventLoop;
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Ownership;
+import io.kvmirq.kernel.Registration;
 import io.kvmirq.testing.Kernels;
 import io.kvmirq.testing.Warnings;
 import java.time.Duration;
@@ -254,7 +255,7 @@ class MistakesTest {
                 case AWAIT -> assertThat(event.await(Duration.ZERO)).isFalse();
                 case LOOP -> loop.register(event, count -> {}).close();
                 case RESUMED_LOOP -> {
-                    try (EventLoop.Registration registration = loop.registerPaused(event, count -> {})) {
+                    try (Registration registration = loop.registerPaused(event, count -> {})) {
                         registration.resume();
                     }
                 }
@@ -290,7 +291,7 @@ class MistakesTest {
         List<String> said = warnings(Kernels.FAKE, vm -> {
             try (EventFd event = EventFd.create(vm.kernel());
                     EventLoop loop = EventLoop.create(vm.kernel());
-                    EventLoop.Registration registration = loop.register(event, count -> {})) {
+                    Registration registration = loop.register(event, count -> {})) {
                 if (paused) {
                     registration.pause();
                 }

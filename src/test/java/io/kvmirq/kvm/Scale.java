@@ -47,7 +47,7 @@ final class Scale implements AutoCloseable {
     private void vm(Kernel kernel, int vectors) {
         Vm vm = undo.add(Vm.create(kernel));
         vm.createSplitIrqchip(0);
-        List<EventFd> events = EventFd.create(kernel, vectors);
+        List<EventFd> events = EventFd.createAll(kernel, vectors);
         List<Gsi> gsis = vm.routes().change(edit -> {
             List<Gsi> added = new ArrayList<>(vectors);
             for (int i = 0; i < vectors; i++) {

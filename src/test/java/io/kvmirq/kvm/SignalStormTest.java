@@ -74,7 +74,7 @@ class SignalStormTest {
                 vcpu.enableLapic();
                 irqfd.mask();
                 irqfd.unmask();
-                assertThat(event.await(1)).isFalse();
+                assertThat(event.awaitNanos(1)).isFalse();
                 assertThat(out.event()).isSameAs(event);
             }
         }

@@ -209,7 +209,7 @@ final class MessagesWorld implements AutoCloseable {
      */
     List<String> taken() {
         List<String> taken = new ArrayList<>();
-        loop.poll(0);
+        loop.pollNanos(0);
         for (FakeArmVcpu vcpu : armVcpus) {
             for (int lpi = vcpu.acknowledge(); lpi != NO_INTERRUPT; lpi = vcpu.acknowledge()) {
                 int event = lpi - GuestIts.lpi(0);

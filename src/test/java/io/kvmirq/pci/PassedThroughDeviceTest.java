@@ -452,7 +452,7 @@ class PassedThroughDeviceTest {
     void hostIsHeardInTheLoop() {
         world.hardware.reportError();
         world.hardware.askBack();
-        world.loop.poll(0);
+        world.loop.pollNanos(0);
         assertThat(world.notices).containsExactlyInAnyOrder("failed", "asked back");
     }
 

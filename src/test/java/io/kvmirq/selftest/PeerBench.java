@@ -421,7 +421,7 @@ final class PeerBench {
         try (Vm vm = Vm.create(kernel)) {
             vm.createSplitIrqchip(FIRST_GSI);
             long start = System.nanoTime();
-            List<EventFd> events = EventFd.create(kernel, op.vectors);
+            List<EventFd> events = EventFd.createAll(kernel, op.vectors);
             List<Gsi> gsis = vm.routes().change(edit -> {
                 List<Gsi> added = new ArrayList<>(op.vectors);
                 for (int i = 0; i < op.vectors; i++) {

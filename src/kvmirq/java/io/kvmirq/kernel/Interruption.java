@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.kernel;
+
+import java.io.IOException;
+import java.nio.channels.SelectionKey;
+import java.nio.channels.Selector;
+import java.nio.channels.spi.AbstractSelectableChannel;
+import java.nio.channels.spi.AbstractSelector;
+import java.util.Set;
+
+/**
+ * Runs an action when a thread is interrupted that waits in the kernel, as {@link Selector#select()} does. Only a
+ * selector has this hook of {@link Thread#interrupt}; nothing is selected here. Several threads may wait at once.
+ */
+final class Interruption extends AbstractSelector {
+    private final Runnable action;
+
+    /**
+     * @param action ends the wait in the kernel. It may run in the interrupting thread under a lock of that thread's
+     *     target, once more than needed, and after {@link #leave}
+     */
+    Interruption(Runnable action) {
+        super(null);
+        this.action = action;
+    }
+
+    /** Before the wait: runs the action at once if the thread is interrupted already. */
+    void enter() {
+        begin();
+    }
+
+    /** After the wait. */
+    void leave() {
+        end();
+    }
+
+    @Override
+    public Selector wakeup() {
+        action.run();
+        return this;
+    }
+
+    @Override
+    protected void implCloseSelector() throws IOException {}
+
+    @Override
+    protected SelectionKey register(AbstractSelectableChannel channel, int operations, Object attachment) {
+        throw new UnsupportedOperationException();
+    }
+
+    @Override
+    public Set<SelectionKey> keys() {
+        return Set.of();
+    }
+
+    @Override
+    public Set<SelectionKey> selectedKeys() {
+        return Set.of();
+    }
+
+    @Override
+    public int selectNow() {
+        return 0;
+    }
+
+    @Override
+    public int select(long timeout) {
+        return 0;
+    }
+
+    @Override
+    public int select() {
+        return 0;
+    }
+}

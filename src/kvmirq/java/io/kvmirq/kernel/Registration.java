@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.kernel;
+
+import io.kvmirq.uapi.Epoll;
+import java.lang.System.Logger.Level;
+
+/** An eventfd of an {@link EventLoop}, and its handler. Thread-safe. */
+public abstract sealed class Registration implements AutoCloseable {
+    private static final int PAUSED = 1;
+    private static final int CLOSED = 2;
+
+    final Handlers handlers;
+    private final EventFd event;
+    /** Those of epoll that it waits for while it is not paused. */
+    private final int events;
+
+    final long number;
+    /** 0 or one of the above; of the lock. */
+    private int state;
+
+    private Registration(Handlers handlers, long number, EventFd event, int events, boolean paused) {
+        this.handlers = handlers;
+        this.number = number;
+        this.event = event;
+        this.events = events;
+        this.state = paused ? PAUSED : 0;
+    }
+
+    /** To be called when the eventfd is reported. */
+    abstract Runnable handler();
+
+    /** Begins to wait for its signals, unless it is paused. Under the lock. */
+    void enter(Undo undo) {
+        Slots<Registration> slots = handlers.registrations;
+        undo.step(
+                () -> {
+                    slots.put(number, this, handler());
+                    if (state == 0) {
+                        slots.open(number); // before the kernel may report it
+                    }
+                },
+                () -> slots.remove(number, this));
+        handlers.set.add(event.fd(), number, state == 0 ? events : 0);
+    }
+
+    boolean isPaused() {
+        return state != 0;
+    }
+
+    /** The eventfd whose signals the handler gets. */
+    public EventFd event() {
+        return event;
+    }
+
+    /**
+     * Holds signals back: they stay in the eventfd. When it returns, the handler is not running and will not run
+     * until {@link #resume}, and it got all that was drained; called from the handler itself, this run is the last.
+     * Pausing twice is pausing once. Do not hold a lock that the handler needs.
+     *
+     * @throws ClosedHandleException after {@link #close}
+     */
+    public void pause() {
+        beginPause();
+        awaitHandler();
+    }
+
+    /**
+     * As {@link #pause}, without waiting for a handler that runs: for a caller with a lock that the handler needs.
+     *
+     * @throws ClosedHandleException after {@link #close}
+     */
+    public void beginPause() {
+        handlers.lock.lock();
+        try {
+            requireOpen();
+            if (state == 0) {
+                state = PAUSED;
+                handlers.registrations.shut(number);
+                event.feedsLoop(false);
+                handlers.set.mute(event.fd(), number, events);
+            }
+        } finally {
+            handlers.lock.unlock();
+        }
+    }
+
+    /**
+     * Ends {@link #pause}. Signals that came during the pause are delivered at once. A doorbell's handler is called
+     * at once if its eventfd's count is not 0.
+     *
+     * @throws ClosedHandleException after {@link #close}
+     */
+    public void resume() {
+        handlers.lock.lock();
+        try {
+            requireOpen();
+            if (state == PAUSED) {
+                try (Undo undo = new Undo()) {
+                    // Before the kernel may report it: an edge is reported once.
+                    undo.step(() -> handlers.registrations.open(number), () -> handlers.registrations.shut(number));
+                    handlers.set.unmute(event.fd(), number, events);
+                    undo.keep();
+                }
+                state = 0;
+                event.feedsLoop(true);
+            }
+        } finally {
+            handlers.lock.unlock();
+        }
+    }
+
+    /** As {@link #pause}, for good: the eventfd may be registered again. Idempotent, never fails. */
+    @Override
+    public void close() {
+        handlers.lock.lock();
+        try {
+            if (state != CLOSED) {
+                handlers.set.remove(event.fd(), number);
+                if (state == 0) {
+                    event.feedsLoop(false);
+                }
+                state = CLOSED;
+                handlers.registrations.shut(number);
+            }
+            handlers.awaitEnd(number);
+            if (handlers.registrations.owner(number) == this) {
+                handlers.registrations.remove(number, this);
+                event.fd().exit();
+            }
+        } finally {
+            handlers.lock.unlock();
+        }
+    }
+
+    private void requireOpen() {
+        if (state == CLOSED) {
+            throw new ClosedHandleException(toString());
+        }
+    }
+
+    /**
+     * Waits until the handler is not running; not at all in the handler. Do not hold a lock that it needs. Pause first:
+     * of signals that follow each other, one may always be in the handler.
+     */
+    public void awaitHandler() {
+        handlers.lock.lock();
+        try {
+            handlers.awaitEnd(number);
+        } finally {
+            handlers.lock.unlock();
+        }
+    }
+
+    @Override
+    public String toString() {
+        return "registration of " + event;
+    }
+
+    /** Level-triggered. */
+    static final class Counted extends Registration {
+        private final EventLoop.Handler handler;
+
+        Counted(Handlers handlers, long number, EventFd event, EventLoop.Handler handler, boolean paused) {
+            super(handlers, number, event, Epoll.EPOLLIN, paused);
+            this.handler = handler;
+        }
+
+        @Override
+        Runnable handler() {
+            return this::takeCount;
+        }
+
+        private void takeCount() {
+            long signals = drained();
+            if (signals == 0) {
+                handlers.called--;
+            } else {
+                handler.signalled(signals);
+            }
+        }
+
+        private long drained() {
+            try {
+                return event().drain(event().fd().number(), handlers.count);
+            } catch (RuntimeException e) {
+                pause(); // or the kernel would report it for ever
+                event().fd().kernel().log(Level.ERROR, event() + " cannot be read; its registration is paused", e);
+                return 0;
+            }
+        }
+    }
+
+    /** Edge-triggered: each write makes the kernel report an eventfd once more, read or not. */
+    static final class Doorbell extends Registration {
+        private final Runnable handler;
+
+        Doorbell(Handlers handlers, long number, EventFd event, Runnable handler) {
+            super(handlers, number, event, Epoll.EPOLLIN | Epoll.EPOLLET, false);
+            this.handler = handler;
+        }
+
+        @Override
+        Runnable handler() {
+            return handler;
+        }
+    }
+}
