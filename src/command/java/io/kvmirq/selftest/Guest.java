@@ -164,7 +164,8 @@ final class Guest implements AutoCloseable {
             requireAlive();
             throw new SelftestFailedException("the guest did not stop within " + PATIENCE_SECONDS + " s");
         } catch (ExecutionException e) {
-            throw Verdict.ofThread("a look at the interrupt controller failed", e.getCause());
+            throw Verdict.ofThread(
+                    "a look at the interrupt controller failed", Objects.requireNonNullElse(e.getCause(), e));
         }
     }
 
