@@ -37,7 +37,7 @@ class CirclesTest {
             Map.entry("fake.vfio", 8),
             Map.entry("fake.x86", 10),
             Map.entry("fake.x86.cpu", 4),
-            Map.entry("forward", 9),
+            Map.entry("forward", 7),
             Map.entry("host", 6),
             Map.entry("junit", 11),
             Map.entry("kernel", 5),

@@ -33,29 +33,6 @@ record ForwardChecks(Vm vm, VfioDevice device, Triggers triggers) {
     }
 
     /**
-     * @param irqs the forwarded interrupts of the device
-     * @throws KernelException EINVAL for a duplicate
-     */
-    void requireNew(DeviceIrq irq, ForwardedIrqs irqs) {
-        ForwardedIrq before = irqs.of(irq);
-        if (before != null) {
-            throw new KernelException(
-                    "forward",
-                    irq.toString(),
-                    Errno.EINVAL,
-                    "it is forwarded already, " + before + ": reroute it, or close that first");
-        }
-    }
-
-    /** @throws IllegalStateException if another kind of the device's interrupts is forwarded */
-    void requireOneKind(DeviceIrq irq, ForwardedIrqs irqs) {
-        irqs.ofAnotherKind(irq).ifPresent(ours -> {
-            throw new IllegalStateException(irq + " cannot be forwarded while " + ours
-                    + " is forwarded: a device uses one kind at a time, close those first");
-        });
-    }
-
-    /**
      * @param wired whether vectors are forwarded that another program wired: then the kernel need not be asked again
      * @return whether another program has this kind of interrupts enabled
      * @throws KernelException EBUSY if it has a trigger that is not ours, and is not to be taken over or cannot be

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.forward;
 
+import io.kvmirq.Errno;
+import io.kvmirq.KernelException;
 import io.kvmirq.vfio.DeviceIrq;
 import io.kvmirq.vfio.IrqKind;
 import java.util.List;
-import java.util.Optional;
 import java.util.concurrent.atomic.AtomicReferenceArray;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
@@ -13,15 +14,17 @@ import org.jspecify.annotations.Nullable;
 /**
  * The forwarded interrupts of one device, which are of one kind, by number. Changes need the lock of the {@link
  * Forwarding}; {@link #all} needs none.
+ *
+ * @param <T> the forwarding of one interrupt, whose text an error quotes
  */
-final class ForwardedIrqs {
-    private record Table(@Nullable IrqKind kind, AtomicReferenceArray<@Nullable ForwardedIrq> byNumber) {}
+final class ForwardedIrqs<T> {
+    private record Table<T>(@Nullable IrqKind kind, AtomicReferenceArray<@Nullable T> byNumber) {}
 
-    private volatile Table now = new Table(null, new AtomicReferenceArray<>(0));
+    private volatile Table<T> now = new Table<>(null, new AtomicReferenceArray<>(0));
 
     /** In the order of their numbers. */
-    List<ForwardedIrq> all() {
-        AtomicReferenceArray<@Nullable ForwardedIrq> byNumber = now.byNumber;
+    List<T> all() {
+        AtomicReferenceArray<@Nullable T> byNumber = now.byNumber;
         return IntStream.range(0, byNumber.length())
                 .mapToObj(byNumber::get)
                 .flatMap(Stream::ofNullable)
@@ -34,13 +37,29 @@ final class ForwardedIrqs {
 
     /** The forwarding of this interrupt; null if there is none. */
     @Nullable
-    ForwardedIrq of(DeviceIrq irq) {
+    T of(DeviceIrq irq) {
         return isOfOurKind(irq) ? now.byNumber.get(irq.number()) : null;
     }
 
-    /** One that keeps this interrupt from being forwarded, since a device uses one kind at a time. */
-    Optional<ForwardedIrq> ofAnotherKind(DeviceIrq irq) {
-        return isOfOurKind(irq) ? Optional.empty() : all().stream().findFirst();
+    /** @throws KernelException EINVAL if the interrupt is forwarded already */
+    void requireNew(DeviceIrq irq) {
+        T before = of(irq);
+        if (before != null) {
+            throw new KernelException(
+                    "forward",
+                    irq.toString(),
+                    Errno.EINVAL,
+                    "it is forwarded already, " + before + ": reroute it, or close that first");
+        }
+    }
+
+    /** @throws IllegalStateException if another kind of the device's interrupts is forwarded */
+    void requireOneKind(DeviceIrq irq) {
+        List<T> others = isOfOurKind(irq) ? List.of() : all();
+        if (!others.isEmpty()) {
+            throw new IllegalStateException(irq + " cannot be forwarded while " + others.get(0)
+                    + " is forwarded: a device uses one kind at a time, close those first");
+        }
     }
 
     /** Whether this interrupt or one of those that follow it is forwarded. */
@@ -56,22 +75,19 @@ final class ForwardedIrqs {
     }
 
     /** Interrupts with consecutive numbers. */
-    void add(DeviceIrq first, List<ForwardedIrq> added) {
+    void add(DeviceIrq first, List<? extends T> added) {
         if (!isOfOurKind(first)) {
             int numbers = first.info().kind() == IrqKind.PLATFORM
                     ? first.device().info().irqs().size()
                     : first.info().count();
-            now = new Table(first.info().kind(), new AtomicReferenceArray<>(numbers));
+            now = new Table<>(first.info().kind(), new AtomicReferenceArray<>(numbers));
         }
         for (int i = 0; i < added.size(); i++) {
             now.byNumber.setRelease(first.number() + i, added.get(i));
         }
     }
 
-    /** Idempotent. */
-    void remove(ForwardedIrq removed) {
-        if (of(removed.irq()) == removed) {
-            now.byNumber.set(removed.irq().number(), null);
-        }
+    void remove(DeviceIrq irq) {
+        now.byNumber.set(irq.number(), null);
     }
 }

@@ -4,16 +4,13 @@ package io.kvmirq.forward;
 import io.kvmirq.Gsi;
 import io.kvmirq.KernelException;
 import io.kvmirq.MsiMessage;
-import io.kvmirq.VcpuId;
 import io.kvmirq.arch.intx.DirectEoiDecision;
 import io.kvmirq.arch.intx.DirectEoiPolicy;
 import io.kvmirq.arch.intx.NotDirect;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Undo;
-import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.kvm.VmListener;
-import io.kvmirq.kvm.WatchedVcpu;
 import io.kvmirq.mirror.DeliveryPath;
 import io.kvmirq.mirror.Event;
 import io.kvmirq.mirror.Mirror;
@@ -25,16 +22,12 @@ import io.kvmirq.vfio.LineIrq;
 import io.kvmirq.vfio.MessageIrq;
 import io.kvmirq.vfio.MessageIrqs;
 import io.kvmirq.vfio.VfioDevice;
-import java.util.ArrayList;
-import java.util.BitSet;
-import java.util.Collections;
 import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.ServiceLoader;
 import java.util.function.IntFunction;
 import java.util.stream.Collectors;
-import java.util.stream.Stream;
 
 /**
  * Interrupts of one device in one guest. Thread-safe.
@@ -59,39 +52,14 @@ public final class Forwarding implements AutoCloseable {
     private final VfioDevice device;
     private final Mirror mirror;
     private final Optional<Userspace> userspace;
-    private final Triggers triggers = new Triggers();
-    private final ForwardChecks checks;
-    private final GuestSide guest;
-    private final ForwardedIrqs irqs = new ForwardedIrqs();
-    /** The numbers of the vectors whose eventfds their owner wired. */
-    private final BitSet wired = new BitSet();
+    private final Wiring wiring;
 
     private final Object delivery = new Object();
     private final ForwardedChange change = new ForwardedChange(this);
 
     private boolean closed;
 
-    private final VmListener vmListener = new VmListener() {
-        @Override
-        public void vcpuAdded(VcpuId vcpu) {
-            mirror.apply(new Event.VcpuAdded(vcpu));
-        }
-
-        @Override
-        public void vcpuWatched(WatchedVcpu vcpu) {
-            mirror.apply(new Event.VcpuWatched(vcpu.id(), new WatchedPhase(vcpu)));
-        }
-
-        @Override
-        public void apicIdsWidened() {
-            mirror.apply(new Event.ApicIdsWidened());
-        }
-
-        @Override
-        public void broadcastQuirkDisabled() {
-            mirror.apply(new Event.BroadcastQuirkDisabled());
-        }
-    };
+    private final VmListener vmListener;
     private final Runnable closeListener = this::deviceClosed;
 
     private Forwarding(Builder told) {
@@ -99,8 +67,8 @@ public final class Forwarding implements AutoCloseable {
         this.device = told.device;
         this.mirror = told.mirror.orElseGet(() -> Mirror.of(host()));
         this.userspace = told.userspace;
-        this.checks = new ForwardChecks(vm, device, triggers);
-        this.guest = new GuestSide(checks, userspace);
+        this.wiring = new Wiring(this);
+        this.vmListener = new ToldMirror(mirror);
         if (vm.kernel() != device.fd().kernel()) {
             throw new IllegalArgumentException(
                     vm + " and " + device.name() + " belong to two kernels: open both from one Kernel");
@@ -242,7 +210,8 @@ public final class Forwarding implements AutoCloseable {
     public ForwardedIrq forward(MessageIrq irq, Gsi gsi, MsiMessage message) {
         Objects.requireNonNull(gsi, "gsi is null");
         Objects.requireNonNull(message, "message is null");
-        return forward(new Batch(irq.alone(), i -> message, Optional.of(List.of(gsi)), Optional.empty(), false, false))
+        return forward(new Wiring.Batch(
+                        irq.alone(), i -> message, Optional.of(List.of(gsi)), Optional.empty(), false, false))
                 .get(0);
     }
 
@@ -267,7 +236,7 @@ public final class Forwarding implements AutoCloseable {
     public List<ForwardedIrq> forwardAll(MessageIrqs which, IntFunction<MsiMessage> messages) {
         Objects.requireNonNull(which, "which is null");
         Objects.requireNonNull(messages, "messages is null");
-        return forward(new Batch(which, messages, Optional.empty(), Optional.empty(), false, false));
+        return forward(new Wiring.Batch(which, messages, Optional.empty(), Optional.empty(), false, false));
     }
 
     /**
@@ -277,7 +246,7 @@ public final class Forwarding implements AutoCloseable {
     public List<ForwardedIrq> forwardMasked(MessageIrqs which, IntFunction<MsiMessage> messages) {
         Objects.requireNonNull(which, "which is null");
         Objects.requireNonNull(messages, "messages is null");
-        return forward(new Batch(which, messages, Optional.empty(), Optional.empty(), false, true));
+        return forward(new Wiring.Batch(which, messages, Optional.empty(), Optional.empty(), false, true));
     }
 
     /**
@@ -290,7 +259,7 @@ public final class Forwarding implements AutoCloseable {
     public List<ForwardedIrq> takeOver(MessageIrqs which, IntFunction<MsiMessage> messages) {
         Objects.requireNonNull(which, "which is null");
         Objects.requireNonNull(messages, "messages is null");
-        return forward(new Batch(which, messages, Optional.empty(), Optional.empty(), true, false));
+        return forward(new Wiring.Batch(which, messages, Optional.empty(), Optional.empty(), true, false));
     }
 
     /**
@@ -308,27 +277,18 @@ public final class Forwarding implements AutoCloseable {
             throw new IllegalArgumentException(
                     wired.size() + " eventfds for " + which.size() + " vectors: expected one for each");
         }
-        return forward(new Batch(which, messages, Optional.empty(), Optional.of(wired), true, false));
+        return forward(new Wiring.Batch(which, messages, Optional.empty(), Optional.of(wired), true, false));
     }
 
-    /** Vectors that are forwarded in one call. */
-    private record Batch(
-            MessageIrqs which,
-            IntFunction<MsiMessage> messages,
-            Optional<List<Gsi>> gsis,
-            Optional<List<EventFd>> wired,
-            boolean takesOver,
-            boolean masked) {}
-
-    private List<ForwardedIrq> forward(Batch batch) {
-        MsiMessage[] each = new MsiMessage[batch.which.size()];
+    private List<ForwardedIrq> forward(Wiring.Batch batch) {
+        MsiMessage[] each = new MsiMessage[batch.which().size()];
         for (int i = 0; i < each.length; i++) {
-            each[i] = ForwardedChange.message(batch.messages, i);
+            each[i] = ForwardedChange.message(batch.messages(), i);
         }
-        List<MsiMessage> messages = List.of(each);
         List<ForwardedIrq> forwarded;
         synchronized (this) {
-            forwarded = forward(batch, messages);
+            requireOpen();
+            forwarded = wiring.vectors(batch, List.of(each));
         }
         return started(forwarded);
     }
@@ -345,49 +305,6 @@ public final class Forwarding implements AutoCloseable {
             }
         }
         return forwarded;
-    }
-
-    private List<ForwardedIrq> forward(Batch batch, List<MsiMessage> messages) {
-        MessageIrqs which = batch.which;
-        int count = which.size();
-        MessageIrq first = which.get(0);
-        requireForwardable(first);
-        if (irqs.hasAny(first, count)) {
-            which.forEach(this::requireForwardable);
-        }
-        checks.requireOneKind(first, irqs);
-        boolean enabledElsewhere = checks.isEnabledElsewhere(first, batch.takesOver, !wired.isEmpty());
-        triggers.requireRoom(which);
-        boolean routed =
-                batch.gsis.map(gsis -> checks.areRouted(gsis, messages)).orElse(false);
-        if (batch.gsis.isEmpty()) {
-            vm.routes().requireFree(count);
-        }
-        try (Undo undo = new Undo()) {
-            List<EventFd> events = batch.wired.orElseGet(() -> guest.events(count, undo));
-            GuestSide.Halves halves = guest.halves(events, messages, batch.gsis, !routed, batch.masked, undo);
-            if (batch.wired.isEmpty()) {
-                undo.add(() -> triggers.disarm(which));
-                triggers.arm(which, events, enabledElsewhere);
-            }
-            List<ForwardedIrq> forwarded = new ArrayList<>(count);
-            undo.add(() -> forwarded.forEach(this::forget));
-            for (int i = 0; i < count; i++) {
-                forwarded.add(
-                        new ForwardedMessage(this, first, i, messages.get(i), halves.half(i), routed, batch.masked));
-            }
-            wired.set(first.number(), first.number() + count, batch.wired.isPresent());
-            irqs.add(first, forwarded);
-            List<ForwardedIrq> begun = Collections.unmodifiableList(forwarded);
-            mirror.apply(
-                    halves.relays().isEmpty()
-                            ? List.of(ForwardedEvents.begun(which, halves.irqfds(), messages, batch.masked))
-                            : begun.stream()
-                                    .flatMap(irq -> ForwardedEvents.begun(irq).stream())
-                                    .toList());
-            undo.keep();
-            return begun;
-        }
     }
 
     /**
@@ -442,31 +359,18 @@ public final class Forwarding implements AutoCloseable {
 
     private ForwardedIrq forward(LineIrq irq, Gsi gsi, boolean takesOver, Optional<DirectEoi> direct) {
         Objects.requireNonNull(gsi, "gsi is null");
-        return started(List.of(wired(irq, gsi, takesOver, direct))).get(0);
+        ForwardedIrq line;
+        synchronized (this) {
+            requireOpen();
+            line = wiring.line(irq, gsi, takesOver, direct);
+        }
+        return started(List.of(line)).get(0);
     }
 
-    private synchronized ForwardedIrq wired(LineIrq irq, Gsi gsi, boolean takesOver, Optional<DirectEoi> direct) {
-        requireForwardable(irq);
-        checks.requireOneKind(irq, irqs);
-        checks.isEnabledElsewhere(irq, takesOver, false);
-        if (userspace.isEmpty()) {
-            checks.requireRoute(gsi, irq);
-        }
-        try (Undo undo = new Undo()) {
-            ForwardedIrq line = undo.add(new ForwardedLine(this, checks, irq, gsi, takesOver, direct));
-            irqs.add(irq, List.of(line));
-            mirror.apply(ForwardedEvents.begun(line));
-            undo.keep();
-            return line;
-        }
-    }
-
-    private void requireForwardable(DeviceIrq irq) {
+    private void requireOpen() {
         if (closed) {
             throw new IllegalStateException("the forwarding of " + device.name() + " is closed: make another");
         }
-        checks.requireOpen(irq);
-        checks.requireNew(irq, irqs);
     }
 
     // Change
@@ -512,7 +416,7 @@ public final class Forwarding implements AutoCloseable {
 
     /** The interrupts that are forwarded now, in the order of their numbers. */
     public List<ForwardedIrq> irqs() {
-        return irqs.all();
+        return wiring.irqs();
     }
 
     /** VFIO has ended all interrupts of the device. */
@@ -542,49 +446,12 @@ public final class Forwarding implements AutoCloseable {
     void unforward(List<? extends ForwardedIrq> ended) {
         synchronized (this) {
             ended.forEach(ForwardedIrq::end);
-            tearDown(ended.stream().filter(one -> !one.isTornDown()).toList());
+            wiring.tearDown(ended.stream().filter(one -> !one.isTornDown()).toList());
         }
         ended.forEach(ForwardedIrq::closeRelay);
         synchronized (this) {
-            ended.forEach(this::forget);
+            ended.forEach(wiring::forget);
         }
-    }
-
-    private void forget(ForwardedIrq irq) {
-        if (irqs.of(irq.irq()) == irq) {
-            wired.clear(irq.irq().number());
-            irqs.remove(irq);
-        }
-    }
-
-    /**
-     * All but the relays. An Error may interrupt it at any step: then all steps are taken again. The routes come last,
-     * since a GSI without a route may be given out anew.
-     */
-    private void tearDown(List<? extends ForwardedIrq> ended) {
-        List<ForwardedMessage> messages = new ArrayList<>();
-        for (ForwardedIrq irq : ended) {
-            if (irq instanceof ForwardedMessage message) {
-                messages.add(message);
-            } else if (irq instanceof ForwardedLine line) {
-                line.tearDown();
-            }
-        }
-        messages.forEach(ForwardedMessage::holdBackAtEnd);
-        List<ForwardedMessage> ours =
-                messages.stream().filter(one -> !wired.get(one.irq().number())).toList();
-        triggers.disarm(ours.stream().map(ForwardedMessage::irq).toList());
-        ours.forEach(one -> TearDown.quietly(one::keepPending));
-        messages.stream().filter(one -> wired.get(one.irq().number())).forEach(ForwardedMessage::leaveToOwner);
-        ours.forEach(one -> one.event().close()); // the end of its file ends an irqfd, and costs less
-        Irqfd.closeAll(
-                messages.stream().flatMap(one -> Stream.ofNullable(one.irqfd())).toList());
-        messages.forEach(ForwardedMessage::restoreRoute);
-        mirror.apply(ended.stream()
-                .flatMap(irq -> ForwardedEvents.ended(irq).stream())
-                .toList());
-        guest.unroute(messages.stream().flatMap(one -> one.ownRoute().stream()).toList());
-        ended.forEach(ForwardedIrq::tornDown);
     }
 
     /**
@@ -596,7 +463,7 @@ public final class Forwarding implements AutoCloseable {
         synchronized (this) {
             closed = true;
         }
-        unforward(irqs.all());
+        unforward(wiring.irqs());
         vm.removeListener(vmListener);
         device.removeCloseListener(closeListener);
     }

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.forward;
+
+import io.kvmirq.VcpuId;
+import io.kvmirq.kvm.VmListener;
+import io.kvmirq.kvm.WatchedVcpu;
+import io.kvmirq.mirror.Event;
+import io.kvmirq.mirror.Mirror;
+
+/** Tells a mirror of a VM's vCPUs. */
+record ToldMirror(Mirror mirror) implements VmListener {
+    @Override
+    public void vcpuAdded(VcpuId vcpu) {
+        mirror.apply(new Event.VcpuAdded(vcpu));
+    }
+
+    @Override
+    public void vcpuWatched(WatchedVcpu vcpu) {
+        mirror.apply(new Event.VcpuWatched(vcpu.id(), new WatchedPhase(vcpu)));
+    }
+
+    @Override
+    public void apicIdsWidened() {
+        mirror.apply(new Event.ApicIdsWidened());
+    }
+
+    @Override
+    public void broadcastQuirkDisabled() {
+        mirror.apply(new Event.BroadcastQuirkDisabled());
+    }
+}
