@@ -6,7 +6,6 @@ import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.Profile;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Kernel;
-import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.GuestMemory;
 import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.kvm.Vcpu;
@@ -23,16 +22,15 @@ class MovedGuest {
 
     /** A VM in a process of its own: nothing but the document and the guest's memory goes from one to the other. */
     private static final class Vmm implements AutoCloseable {
-        private final Undo open = new Undo();
-        private final Kernel kernel = open.add(new FakeKernel(Profile.of("6.18")).open()); // Kernel.open() on a host
-        private final Vm vm = open.add(Vm.create(kernel));
-        private final GuestMemory memory = open.add(vm.addMemory(0, MEMORY));
-        private final EventFd received = open.add(EventFd.create(kernel));
+        private final Kernel kernel = new FakeKernel(Profile.of("6.18")).open(); // on this machine: Kernel.open()
+        private final Vm vm = Vm.create(kernel);
+        private final GuestMemory memory = vm.addMemory(0, MEMORY);
+        private final EventFd received = EventFd.create(kernel);
         private final Vcpu vcpu;
 
         Vmm() {
             vm.createIrqchip();
-            vcpu = open.add(vm.createVcpu(new VcpuId(0)));
+            vcpu = vm.createVcpu(new VcpuId(0));
         }
 
         /** Both VMMs use the same names. */
@@ -42,7 +40,11 @@ class MovedGuest {
 
         @Override
         public void close() {
-            open.close();
+            vcpu.close();
+            received.close();
+            memory.close();
+            vm.close();
+            kernel.close();
         }
     }
 

@@ -2,14 +2,17 @@
 package tinyvmm;
 
 import io.kvmirq.Gsi;
+import io.kvmirq.MsiMessage;
 import io.kvmirq.forward.Userspace;
 import io.kvmirq.irqchip.GuestIoapic;
 import io.kvmirq.irqchip.GuestPic;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.EventLoop;
-import io.kvmirq.kernel.Undo;
+import io.kvmirq.kvm.MaskableVector;
 import io.kvmirq.kvm.VcpuExit;
 import io.kvmirq.kvm.Vm;
+import java.util.ArrayDeque;
+import java.util.Deque;
 import java.util.Optional;
 
 /**
@@ -20,7 +23,7 @@ final class Chips implements AutoCloseable {
     private final Vm vm;
     private final Optional<GuestIoapic> ioapic;
     private final GuestPic pic = new GuestPic();
-    private final Undo parts = new Undo();
+    private final Deque<Runnable> parts = new ArrayDeque<>();
 
     /** Before any vCPU. */
     Chips(Vm vm, boolean split) {
@@ -44,9 +47,17 @@ final class Chips implements AutoCloseable {
                 pin.line(gsi, false);
             };
         }
-        EventFd event = parts.add(EventFd.create(vm.kernel()));
-        parts.add(vm.assignIrqfd(event, gsi));
+        EventFd event = EventFd.create(vm.kernel());
+        parts.push(event::close);
+        parts.push(vm.assignIrqfd(event, gsi)::close);
         return event::signal;
+    }
+
+    /** Interrupts by a message, each time that it runs. */
+    Runnable message(MsiMessage message) {
+        MaskableVector vector = MaskableVector.create(vm, message);
+        parts.push(vector::close);
+        return vector::signal;
     }
 
     /** Takes levels of a device that is passed through to the IOAPIC, if it is here. */
@@ -96,6 +107,6 @@ final class Chips implements AutoCloseable {
 
     @Override
     public void close() {
-        parts.close();
+        parts.forEach(Runnable::run);
     }
 }

@@ -12,6 +12,9 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.locks.ReadWriteLock;
+import java.util.concurrent.locks.ReentrantReadWriteLock;
 import java.util.function.Predicate;
 
 /** The run loop: a thread for each vCPU, which gives the guest's accesses to ports to the devices, until one ends it. */
@@ -24,10 +27,9 @@ final class Machine implements AutoCloseable {
 
     private final Map<Integer, Serial> serials;
     private final Predicate<VcpuExit> others;
-    /** vCPUs that run, and whether they may; of the lock on {@link #vcpus}. */
-    private int running;
+    /** A vCPU that runs reads. Fair: none begins to run while a pause waits for the others. */
+    private final ReadWriteLock runs = new ReentrantReadWriteLock(true);
 
-    private boolean paused;
     private final CompletableFuture<String> end;
 
     /**
@@ -73,31 +75,10 @@ final class Machine implements AutoCloseable {
 
     /** Stops all vCPUs, and lets them go on. */
     void pause() throws InterruptedException {
-        synchronized (vcpus) {
-            paused = true;
+        do {
             vcpus.forEach(Vcpu::kick);
-            while (running > 0) {
-                vcpus.wait();
-            }
-            paused = false;
-            vcpus.notifyAll();
-        }
-    }
-
-    private void entersOrWaits() throws InterruptedException {
-        synchronized (vcpus) {
-            while (paused) {
-                vcpus.wait();
-            }
-            running++;
-        }
-    }
-
-    private void left() {
-        synchronized (vcpus) {
-            running--;
-            vcpus.notifyAll();
-        }
+        } while (!runs.writeLock().tryLock(POLL_MILLIS, TimeUnit.MILLISECONDS));
+        runs.writeLock().unlock();
     }
 
     /** Ends the machine. The first reason counts. */
@@ -109,14 +90,14 @@ final class Machine implements AutoCloseable {
         try {
             vcpu.moveHere(); // the main thread made it
             while (!end.isDone()) {
-                entersOrWaits();
+                runs.readLock().lock();
                 try {
                     handle(vcpu, vcpu.run());
                 } finally {
-                    left();
+                    runs.readLock().unlock();
                 }
             }
-        } catch (InterruptedException | RuntimeException | Error e) {
+        } catch (RuntimeException | Error e) {
             end(vcpu + ": " + e);
         }
     }

@@ -6,14 +6,15 @@ import io.kvmirq.PciAddress;
 import io.kvmirq.forward.Forwarding;
 import io.kvmirq.forward.KvmVfio;
 import io.kvmirq.kernel.EventLoop;
-import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.GuestMemory;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.pci.PassedThroughDevice;
 import io.kvmirq.pci.PciHostBridge;
 import io.kvmirq.vfio.VfioDevice;
 import java.io.PrintStream;
+import java.util.ArrayDeque;
 import java.util.ArrayList;
+import java.util.Deque;
 import java.util.List;
 import java.util.function.Consumer;
 
@@ -25,34 +26,41 @@ final class PassedDevices implements AutoCloseable {
 
     final PciHostBridge bus = new PciHostBridge(HOLE, HOLE_END - HOLE);
     private final List<PassedThroughDevice> devices = new ArrayList<>();
-    private final Undo parts = new Undo();
+    private final Deque<Runnable> parts = new ArrayDeque<>(); // their ends, the last first
 
     /** @param end ends the machine */
     PassedDevices(
             Vm vm, Chips chips, GuestMemory memory, List<String> addresses, PrintStream out, Consumer<String> end) {
-        try (Undo undo = new Undo()) {
+        try {
             if (!addresses.isEmpty()) {
-                EventLoop loop = undo.add(EventLoop.create(vm.kernel()));
-                KvmVfio kvmVfio = undo.add(KvmVfio.create(vm));
+                EventLoop loop = EventLoop.create(vm.kernel());
+                parts.push(loop::close);
+                KvmVfio kvmVfio = KvmVfio.create(vm);
+                parts.push(kvmVfio::close);
                 for (String address : addresses) {
-                    VfioDevice device = undo.add(VfioDevice.open(vm.kernel(), PciAddress.parse(address), kvmVfio));
-                    Forwarding.Builder forwarding = Forwarding.builder(vm, device);
-                    chips.relay(loop).ifPresent(forwarding::userspace);
+                    VfioDevice device = VfioDevice.open(vm.kernel(), PciAddress.parse(address), kvmVfio);
+                    parts.push(device::close);
+                    Forwarding.Builder builder = Forwarding.builder(vm, device);
+                    chips.relay(loop).ifPresent(builder::userspace);
+                    Forwarding forwarding = builder.build();
+                    parts.push(forwarding::close);
                     int number = devices.size();
                     Gsi pin = new Gsi(FIRST_PIN + number);
-                    devices.add(undo.add(
-                            PassedThroughDevice.builder(bus, 1 + number, vm, device, undo.add(forwarding.build()))
-                                    .intx(pin)
-                                    .memory(memory)
-                                    .notices(loop, new Told(address, out, end))
-                                    .build()));
+                    devices.add(PassedThroughDevice.builder(bus, 1 + number, vm, device, forwarding)
+                            .intx(pin)
+                            .memory(memory)
+                            .notices(loop, new Told(address, out, end))
+                            .build());
+                    parts.push(devices.get(number)::close);
                     chips.atEnd(pin, devices.get(number)::endOfInterrupt);
                 }
                 Thread thread = new Thread(loop::run, "notices");
                 thread.setDaemon(true);
                 thread.start();
             }
-            undo.moveTo(parts);
+        } catch (RuntimeException e) {
+            close();
+            throw e;
         }
     }
 
@@ -83,6 +91,6 @@ final class PassedDevices implements AutoCloseable {
 
     @Override
     public void close() {
-        parts.close();
+        parts.forEach(Runnable::run);
     }
 }

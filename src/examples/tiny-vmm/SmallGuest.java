@@ -2,13 +2,17 @@
 package tinyvmm;
 
 import io.kvmirq.InterruptVector;
+import io.kvmirq.MsiMessage;
+import io.kvmirq.VcpuId;
 import io.kvmirq.kernel.Mapping;
 import io.kvmirq.kvm.Vcpu;
 import java.util.HexFormat;
 
 /** A guest of 16 bits, for a KVM that cannot boot Linux: it says hello, and its handler answers the device. */
 final class SmallGuest {
-    static final InterruptVector VECTOR = new InterruptVector(0x33);
+    private static final InterruptVector VECTOR = new InterruptVector(0x33);
+    /** The device's interrupt: this guest has no driver for an IOAPIC. */
+    static final MsiMessage MESSAGE = MsiMessage.to(new VcpuId(0), VECTOR);
     // Its short instructions reach these
     static final int CONSOLE = 0x78, DEVICE = 0x68;
     private static final int START = 0x1000, HANDLER = 0x2000, STACK = 0x8000;

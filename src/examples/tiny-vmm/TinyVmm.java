@@ -3,9 +3,7 @@ package tinyvmm;
 
 import io.kvmirq.Gsi;
 import io.kvmirq.KernelException;
-import io.kvmirq.MsiMessage;
 import io.kvmirq.NotModelledException;
-import io.kvmirq.VcpuId;
 import io.kvmirq.backend.BackendUnavailableException;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kvm.GuestMemory;
@@ -77,7 +75,8 @@ public final class TinyVmm {
             CompletableFuture<String> end = new CompletableFuture<>();
             try (Chips chips = new Chips(vm, irqchip.equals("split"));
                     PassedDevices devices = new PassedDevices(vm, chips, memory, passed, out, end::complete);
-                    EchoDevice device = new EchoDevice(vm, devicePort, chips.edge(gsi(vm, isLinux)));
+                    EchoDevice device = new EchoDevice(
+                            vm, devicePort, isLinux ? chips.edge(new Gsi(3)) : chips.message(SmallGuest.MESSAGE));
                     Machine machine = new Machine(
                             vm,
                             vcpus,
@@ -133,11 +132,6 @@ public final class TinyVmm {
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
         }
-    }
-
-    /** Where the device interrupts. The small guest has no driver for an IOAPIC, and gets a message. */
-    private static Gsi gsi(Vm vm, boolean isLinux) {
-        return isLinux ? new Gsi(3) : vm.routes().add(MsiMessage.to(new VcpuId(0), SmallGuest.VECTOR));
     }
 
     private static Map<String, String> options(String... arguments) {

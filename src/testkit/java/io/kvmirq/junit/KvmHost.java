@@ -16,7 +16,7 @@ import io.kvmirq.kernel.ClosedHandleException;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Kernel;
-import io.kvmirq.kvm.Irqfd;
+import io.kvmirq.kvm.MaskableVector;
 import io.kvmirq.kvm.RouteTable;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.Vm;
@@ -203,14 +203,12 @@ public final class KvmHost {
                     "the kit's Vm has no vcpu " + vcpu + ": its first is 0, and vcpus of @KvmTest is " + plan.vcpus());
         }
         Vm to = vm();
-        EventFd event = eventFd();
-        seam.aside(() -> {
-            Gsi gsi = to.routes().add(MsiMessage.to(new VcpuId(vcpu), vector));
-            ownIrqfds.put(numberOf(event.fd()), gsi);
-            Irqfd irqfd = to.assignIrqfd(event, gsi);
-            owned.push(new Owned("Irqfd", irqfd, Optional.empty()));
+        return seam.aside(() -> {
+            MaskableVector made = MaskableVector.create(to, MsiMessage.to(new VcpuId(vcpu), vector));
+            ownIrqfds.put(numberOf(made.event().fd()), made.gsi());
+            own("EventFd", made, made.event().fd());
+            return made.event();
         });
-        return event;
     }
 
     /**

@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package com.example;
 
-import io.kvmirq.Gsi;
 import io.kvmirq.InterruptVector;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
 import io.kvmirq.forward.ForwardedIrq;
 import io.kvmirq.forward.Forwarding;
 import io.kvmirq.kernel.EventFd;
-import io.kvmirq.kernel.Kernel;
-import io.kvmirq.kvm.Irqfd;
+import io.kvmirq.kvm.MaskableVector;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.vfio.VfioDevice;
 import java.util.ArrayDeque;
@@ -18,25 +16,19 @@ import java.util.List;
 
 /** The interrupts of a VM: those of emulated devices, and those of devices that are passed through. */
 final class SmallVmm implements AutoCloseable {
-    private final Kernel kernel;
     private final Vm vm;
     /** The steps to undo, the last first. */
     private final Deque<Runnable> undo = new ArrayDeque<>();
 
-    SmallVmm(Kernel kernel, Vm vm) {
-        this.kernel = kernel;
+    SmallVmm(Vm vm) {
         this.vm = vm;
     }
 
     /** The eventfd of an emulated device, which raises a vector of a vCPU. */
     EventFd eventFor(int vcpu, InterruptVector vector) {
-        EventFd event = EventFd.create(kernel);
-        undo.push(event::close);
-        Gsi gsi = vm.routes().add(MsiMessage.to(new VcpuId(vcpu), vector));
-        undo.push(() -> vm.routes().remove(gsi));
-        Irqfd irqfd = vm.assignIrqfd(event, gsi);
-        undo.push(irqfd::close);
-        return event;
+        MaskableVector made = MaskableVector.create(vm, MsiMessage.to(new VcpuId(vcpu), vector));
+        undo.push(made::close);
+        return made.event();
     }
 
     /** An emulated device's interrupt that the guest can mask. */

@@ -5,7 +5,6 @@ import static io.kvmirq.junit.KvmAssertions.*;
 
 import io.kvmirq.junit.*;
 import io.kvmirq.kernel.EventFd;
-import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kvm.Vm;
 
 /**
@@ -31,8 +30,8 @@ class PlantedRace {
     }
 
     @Interleavings
-    void unmaskLosesNothing(Actors actors, KvmHost host, Kernel kernel, Vm vm) {
-        SmallVmm vmm = actors.closing(new SmallVmm(kernel, vm));
+    void unmaskLosesNothing(Actors actors, KvmHost host, Vm vm) {
+        SmallVmm vmm = actors.closing(new SmallVmm(vm));
         SmallVmmTest.unmask(actors, host, new HastyIrq(vmm.eventFor(0, vector(0x33))));
     }
 }

@@ -13,16 +13,16 @@ import java.util.List;
 
 class SmallVmmTest {
     @KvmTest(real = Real.IF_PRESENT)
-    void emulatedInterruptArrivesOnce(KvmHost host, Kernel kernel, Vm vm) {
-        try (SmallVmm vmm = new SmallVmm(kernel, vm)) {
+    void emulatedInterruptArrivesOnce(KvmHost host, Vm vm) {
+        try (SmallVmm vmm = new SmallVmm(vm)) {
             vmm.irq(0, vector(0x31)).raise();
             assertThat(host.vcpu(0)).received(vector(0x31), once());
         }
     }
 
     @KvmTest(real = Real.IF_PRESENT)
-    void maskKeepsOneInterrupt(KvmHost host, Kernel kernel, Vm vm) {
-        try (SmallVmm vmm = new SmallVmm(kernel, vm)) {
+    void maskKeepsOneInterrupt(KvmHost host, Vm vm) {
+        try (SmallVmm vmm = new SmallVmm(vm)) {
             MaskableIrq irq = vmm.irq(0, vector(0x31));
             irq.mask();
             irq.raise();
@@ -34,8 +34,8 @@ class SmallVmmTest {
     }
 
     @KvmTest(profiles = {"6.18", "vtd-posting"})
-    void passedVectorsArrive(KvmHost host, Kernel kernel, Vm vm, FakePciDevice nic, VfioDevice device) {
-        try (SmallVmm vmm = new SmallVmm(kernel, vm)) {
+    void passedVectorsArrive(KvmHost host, Vm vm, FakePciDevice nic, VfioDevice device) {
+        try (SmallVmm vmm = new SmallVmm(vm)) {
             vmm.pass(device, 4, 0, vector(0x40));
             nic.sendMessage(3);
             assertThat(host.vcpu(0)).received(vector(0x43), once());
@@ -47,16 +47,15 @@ class SmallVmmTest {
     @EveryCallInTurn(errno = "ENOMEM")
     void aCallThatFailsLeavesNothing(Kernel kernel) {
         try (Vm vm = Vm.create(kernel);
-                SmallVmm vmm = new SmallVmm(kernel, vm)) {
+                SmallVmm vmm = new SmallVmm(vm)) {
             vm.createIrqchip();
             vmm.irq(0, vector(0x31));
         }
     }
 
     @Interleavings
-    void passedVectorArrivesOnceInEveryOrder(
-            Actors actors, KvmHost host, Kernel kernel, Vm vm, FakePciDevice nic, VfioDevice device) {
-        SmallVmm vmm = actors.closing(new SmallVmm(kernel, vm));
+    void passedVectorArrivesOnceInEveryOrder(Actors actors, KvmHost host, Vm vm, FakePciDevice nic, VfioDevice device) {
+        SmallVmm vmm = actors.closing(new SmallVmm(vm));
         List<ForwardedIrq> irqs = vmm.pass(device, 1, 0, vector(0x40));
         actors.add("device", () -> nic.sendMessage(0));
         actors.add("vcpu", () -> irqs.get(0).mask(), () -> irqs.get(0).unmask());
@@ -64,8 +63,8 @@ class SmallVmmTest {
     }
 
     @Interleavings
-    void unmaskLosesNothing(Actors actors, KvmHost host, Kernel kernel, Vm vm) {
-        SmallVmm vmm = actors.closing(new SmallVmm(kernel, vm));
+    void unmaskLosesNothing(Actors actors, KvmHost host, Vm vm) {
+        SmallVmm vmm = actors.closing(new SmallVmm(vm));
         unmask(actors, host, vmm.irq(0, vector(0x33)));
     }
 

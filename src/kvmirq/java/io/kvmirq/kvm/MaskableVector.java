@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.kvm;
+
+import io.kvmirq.Gsi;
+import io.kvmirq.KernelException;
+import io.kvmirq.MsiMessage;
+import io.kvmirq.kernel.ClosedHandleException;
+import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kernel.Undo;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Objects;
+
+/**
+ * A vector of an emulated device: an eventfd, the irqfd that it feeds, and the route of the irqfd's GSI to a message. It
+ * owns all three. Thread-safe.
+ *
+ * <pre>{@code
+ * try (MaskableVector vector = MaskableVector.create(vm, MsiMessage.to(vcpu, number))) {
+ *     vector.signal(); // the guest gets an interrupt
+ *     vector.mask();
+ *     vector.signal(); // waits
+ *     vector.reroute(MsiMessage.to(other, number));
+ *     vector.unmask(); // the other vCPU gets it
+ * }
+ * }</pre>
+ */
+public final class MaskableVector implements AutoCloseable {
+    private final Vm vm;
+    private final Irqfd irqfd;
+    private MsiMessage message;
+    private boolean closed;
+
+    private MaskableVector(Vm vm, Irqfd irqfd, MsiMessage message) {
+        this.vm = vm;
+        this.irqfd = irqfd;
+        this.message = message;
+    }
+
+    /**
+     * A vector that is not masked, on a free GSI.
+     *
+     * @throws RoutesExhaustedException if no GSI is free
+     * @throws KernelException EMFILE without a free descriptor; EINVAL without in-kernel irqchip; EAGAIN before an ARM
+     *     VGIC is initialised. Nothing is left of it then
+     */
+    public static MaskableVector create(Vm vm, MsiMessage message) {
+        Objects.requireNonNull(message, "message is null");
+        return createAll(vm, List.of(message)).get(0);
+    }
+
+    /** As {@link #create}, one for each message: all, or none. The routes change in one commit. */
+    public static List<MaskableVector> createAll(Vm vm, List<MsiMessage> messages) {
+        Objects.requireNonNull(vm, "vm is null");
+        Objects.requireNonNull(messages, "messages is null");
+        List<MsiMessage> all = List.copyOf(messages);
+        try (Undo undo = new Undo()) {
+            List<EventFd> events = EventFd.createAll(vm.kernel(), all.size());
+            undo.add(() -> events.forEach(EventFd::close));
+            List<Gsi> gsis =
+                    vm.routes().change(edit -> all.stream().map(edit::add).toList());
+            undo.add(() -> unroute(vm, gsis));
+            List<Irqfd> irqfds = vm.assignIrqfds(events, gsis);
+            undo.add(() -> Irqfd.closeAll(irqfds));
+            List<MaskableVector> made = new ArrayList<>();
+            for (int i = 0; i < all.size(); i++) {
+                made.add(new MaskableVector(vm, irqfds.get(i), all.get(i)));
+            }
+            undo.keep();
+            return List.copyOf(made);
+        }
+    }
+
+    private static void unroute(Vm vm, List<Gsi> gsis) {
+        try {
+            vm.routes().change(edit -> {
+                gsis.forEach(edit::remove);
+                return gsis;
+            });
+        } catch (KernelException | ClosedHandleException e) {
+            // The routes go with the VM.
+        }
+    }
+
+    /** The eventfd that raises the interrupt, for another thread, process or device. This object closes it. */
+    public EventFd event() {
+        return irqfd.event();
+    }
+
+    /** The GSI that is routed to the message. */
+    public Gsi gsi() {
+        return irqfd.gsi();
+    }
+
+    /** The message that an interrupt is now. */
+    public synchronized MsiMessage message() {
+        return message;
+    }
+
+    /** Whether {@link #mask} holds interrupts back. */
+    public boolean isMasked() {
+        return irqfd.isMasked();
+    }
+
+    /**
+     * Raises the interrupt, or lets it wait while this is masked: several that wait are one.
+     *
+     * @throws ClosedHandleException after {@link #close}
+     */
+    public void signal() {
+        irqfd.event().signal();
+    }
+
+    /**
+     * Holds interrupts back until {@link #unmask}. Masking twice is masking once.
+     *
+     * @throws KernelException as {@link Irqfd#mask}
+     * @throws IllegalStateException after {@link #close}
+     */
+    public void mask() {
+        irqfd.mask();
+    }
+
+    /**
+     * Ends {@link #mask}. If the eventfd was signalled during the mask, one interrupt is raised now.
+     *
+     * @throws KernelException as {@link Irqfd#unmask}
+     * @throws IllegalStateException after {@link #close}
+     */
+    public void unmask() {
+        irqfd.unmask();
+    }
+
+    /**
+     * Makes later interrupts this message, also one that waits for {@link #unmask}. None is lost. Without a difference
+     * the kernel is not asked.
+     *
+     * @throws KernelException as {@link RouteTable#change}; the message is the one before then
+     * @throws IllegalStateException after {@link #close}
+     */
+    public synchronized void reroute(MsiMessage to) {
+        Objects.requireNonNull(to, "to is null: give the message to send");
+        if (closed) {
+            throw new IllegalStateException(this + " is closed: create another vector");
+        }
+        vm.routes().replace(irqfd.gsi(), to);
+        message = to;
+    }
+
+    /** Ends the irqfd, then removes the route and closes the eventfd. Idempotent, nothing is thrown. */
+    @Override
+    public synchronized void close() {
+        if (!closed) {
+            closed = true;
+            irqfd.close();
+            unroute(vm, List.of(irqfd.gsi()));
+            irqfd.event().close();
+        }
+    }
+
+    @Override
+    public String toString() {
+        return "vector " + message() + " by " + irqfd;
+    }
+}

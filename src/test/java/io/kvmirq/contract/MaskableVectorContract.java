@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.contract;
+
+import static io.kvmirq.contract.World.eventually;
+import static io.kvmirq.testing.Refusals.refused;
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import io.kvmirq.Errno;
+import io.kvmirq.Gsi;
+import io.kvmirq.InterruptVector;
+import io.kvmirq.MsiMessage;
+import io.kvmirq.Route;
+import io.kvmirq.VcpuId;
+import io.kvmirq.kernel.ClosedHandleException;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kernel.Ownership;
+import io.kvmirq.kvm.MaskableVector;
+import io.kvmirq.kvm.Vm;
+import io.kvmirq.recording.Faults;
+import java.util.Collections;
+import java.util.List;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
+
+/** An eventfd, its irqfd and the route in one: virt/kvm/eventfd.c and irqchip.c. */
+@Contract
+class MaskableVectorContract {
+    private static final MsiMessage FIRST = message(World.VECTOR);
+    private static final int OTHER_VECTOR = World.VECTOR + 1;
+    private static final MsiMessage OTHER = message(OTHER_VECTOR);
+
+    private final World world;
+    private final Faults faults = new Faults();
+    private final Kernel kernel;
+    private final int vmNumber;
+    private final Vm vm;
+    private final int vcpu;
+
+    MaskableVectorContract(World world) {
+        this.world = world;
+        this.kernel = Kernel.over(faults.over(world.kernel()));
+        this.vmNumber = world.fullVm();
+        this.vm = Vm.adopt(kernel, vmNumber, Ownership.BORROWED, List.of(), new Gsi(24));
+        this.vcpu = world.vcpuWithLapic(vmNumber);
+    }
+
+    @AfterEach
+    void close() {
+        faults.clear();
+        vm.close();
+        kernel.close();
+        world.closeAll();
+    }
+
+    private static MsiMessage message(int vector) {
+        return MsiMessage.to(new VcpuId(0), new InterruptVector(vector));
+    }
+
+    private void arrives(int vector) {
+        eventually("vector " + vector + " is requested", () -> world.requested(vcpu, vector));
+    }
+
+    @Test
+    void signalArrivesAndAMaskedOneWaits() {
+        try (MaskableVector vector = MaskableVector.create(vm, FIRST)) {
+            vector.signal();
+            arrives(World.VECTOR);
+            world.forget(vcpu);
+            vector.mask();
+            assertThat(vector.isMasked()).isTrue();
+            vector.signal();
+            vector.signal();
+            assertThat(world.requested(vcpu, World.VECTOR)).isFalse();
+            vector.unmask();
+            arrives(World.VECTOR);
+        }
+    }
+
+    @Test
+    void interruptThatWaitsTakesTheNewMessage() {
+        try (MaskableVector vector = MaskableVector.create(vm, FIRST)) {
+            vector.mask();
+            vector.signal();
+            vector.reroute(OTHER);
+            vector.unmask();
+            arrives(OTHER_VECTOR);
+            assertThat(world.requested(vcpu, World.VECTOR)).isFalse();
+            assertThat(vector.message()).isEqualTo(OTHER);
+            assertThat(vm.routes().of(vector.gsi())).containsExactly(new Route.Msi(vector.gsi(), OTHER));
+        }
+    }
+
+    @Test
+    void refusedRouteLeavesTheMessage() {
+        try (MaskableVector vector = MaskableVector.create(vm, FIRST)) {
+            faults.fail("routesSet", 1, Errno.ENOMEM);
+            refused(Errno.ENOMEM, () -> vector.reroute(OTHER));
+            assertThat(vector.message()).isEqualTo(FIRST);
+            vector.signal();
+            arrives(World.VECTOR);
+        }
+    }
+
+    @Test
+    void manyTakeOneCommitAndCloseLeavesNothing() {
+        List<MaskableVector> vectors = MaskableVector.createAll(vm, Collections.nCopies(64, FIRST));
+        assertThat(vm.routes().commits()).isEqualTo(1);
+        assertThat(vectors).extracting(MaskableVector::gsi).doesNotHaveDuplicates();
+        vectors.forEach(MaskableVector::close);
+        vectors.forEach(MaskableVector::close);
+        assertThat(vm.routes().routes()).isEmpty();
+        assertThat(kernel.openHandles()).containsExactly(vm.toString());
+        MaskableVector closed = vectors.get(0);
+        assertThatThrownBy(closed::signal).isInstanceOf(ClosedHandleException.class);
+        assertThatThrownBy(closed::mask).isInstanceOf(IllegalStateException.class);
+        assertThatThrownBy(() -> closed.reroute(OTHER)).isInstanceOf(IllegalStateException.class);
+    }
+
+    @Test
+    void refusedIrqfdLeavesNeitherRouteNorEventfd() {
+        faults.fail("irqfdAssign", 1, Errno.ENOMEM);
+        refused(Errno.ENOMEM, () -> MaskableVector.create(vm, FIRST));
+        assertThat(vm.routes().routes()).isEmpty();
+        assertThat(kernel.openHandles()).containsExactly(vm.toString());
+    }
+
+    @Test
+    void vectorClosesAfterItsVm() {
+        MaskableVector vector = MaskableVector.create(vm, FIRST);
+        vm.close();
+        vector.close();
+        assertThat(kernel.openHandles()).isEmpty();
+    }
+}
