@@ -4,16 +4,19 @@ package io.kvmirq.forward;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.Route;
 import io.kvmirq.kernel.Undo;
+import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.mirror.Event;
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
+import java.util.Objects;
 import java.util.Set;
 import java.util.function.IntFunction;
 import java.util.stream.IntStream;
+import org.jspecify.annotations.Nullable;
 
-/** Changes several interrupts of one forwarding at once, so that the kernel is called as seldom as it can be. */
+/** Changes interrupts of one forwarding: several at once, so that the kernel is called as seldom as it can be, or by a move. */
 final class ForwardedChange {
     private final Forwarding forwarding;
 
@@ -133,7 +136,9 @@ final class ForwardedChange {
                 ForwardedMessage irq = irqs.get(i);
                 if (vm.isArm64() && !irq.isMasked() && !irq.isRelayed()) {
                     pauses.begin(irq);
-                    irq.tellIrqfdIsGone();
+                    irq.gsi()
+                            .ifPresent(gsi -> irq.tell(List.of(
+                                    ForwardedEvents.irqfdIsGone(irq.event().id(), gsi))));
                 }
             }
             if (!routes.isEmpty()) {
@@ -156,16 +161,108 @@ final class ForwardedChange {
         }
     }
 
+    // Moves
+
+    /** Moves an interrupt into this process, if it is not there. */
+    void moveToUserspace(ForwardedIrq irq) {
+        synchronized (forwarding.delivery()) {
+            irq.requireOpen();
+            if (irq.isRelayed()) {
+                return;
+            }
+            Userspace userspace = forwarding.userspace(irq.irq());
+            boolean masked = irq.isMasked();
+            GuestHalf there;
+            try (Pause pause = new Pause(irq, null);
+                    Undo undo = new Undo()) {
+                if (!masked) {
+                    pause.begin();
+                }
+                undo.add(irq::moved);
+                irq.leaveKernel(undo);
+                RelayedIrq relay = undo.add(irq.relayed(userspace));
+                there = new GuestHalf.Relayed(relay, irq.irqfd());
+                if (!masked) {
+                    relay.release();
+                }
+                undo.keep();
+                pause.keep();
+            }
+            irq.replace(there);
+            irq.tellDelivery();
+            if (!masked) {
+                irq.tellReleased();
+            }
+            irq.moved();
+        }
+    }
+
+    /** Moves an interrupt into the kernel, if it is not there. */
+    void moveToKernel(ForwardedIrq irq) {
+        try (Pause pause = pausedRelay(irq)) {
+            if (pause == null) {
+                return;
+            }
+            RelayedIrq relay = Objects.requireNonNull(pause.held());
+            relay.settle();
+            if (takeFrom(irq, relay, pause)) {
+                relay.close();
+                irq.moved();
+            }
+        }
+    }
+
+    private @Nullable Pause pausedRelay(ForwardedIrq irq) {
+        synchronized (forwarding.delivery()) {
+            irq.requireOpen();
+            RelayedIrq relay = irq.relay();
+            return relay == null ? null : Pause.begun(irq, relay);
+        }
+    }
+
+    /** @return false if another thread took the interrupt from that relay */
+    private boolean takeFrom(ForwardedIrq irq, RelayedIrq relay, Pause pause) {
+        synchronized (forwarding.delivery()) {
+            irq.requireOpen();
+            if (!(irq.half() instanceof GuestHalf.Relayed here) || here.relay() != relay) {
+                return false;
+            }
+            boolean masked = irq.isMasked();
+            GuestHalf there;
+            try (Undo undo = new Undo()) {
+                undo.add(irq::moved);
+                Irqfd kept = here.irqfd();
+                Irqfd assigned = kept == null ? irq.maskedIrqfd() : kept;
+                here.keep(assigned);
+                there = new GuestHalf.InKernel(assigned);
+                if (!masked) {
+                    undo.step(assigned::unmask, () -> TearDown.quietly(assigned::mask));
+                }
+                irq.enterKernel();
+                undo.keep();
+                pause.keep();
+            }
+            relay.leave(); // before another thread sees the interrupt in the kernel and moves it back
+            irq.tell(ForwardedEvents.routed(irq.gsi(), irq.message()));
+            irq.replace(there);
+            irq.tellDelivery();
+            if (!masked) {
+                irq.tellReleased();
+            }
+            return true;
+        }
+    }
+
     /** Pauses of several interrupts. All end; the first failure of an end is thrown after that. */
     private static final class Pauses implements AutoCloseable {
-        private final List<ForwardedIrq.Pause> begun;
+        private final List<Pause> begun;
 
         Pauses(int most) {
             begun = new ArrayList<>(most);
         }
 
         void begin(ForwardedIrq irq) {
-            ForwardedIrq.Pause pause = irq.new Pause(null);
+            Pause pause = new Pause(irq, null);
             begun.add(pause);
             pause.begin();
         }

@@ -21,32 +21,27 @@ import java.util.Optional;
 final class ForwardedEvents {
     private ForwardedEvents() {}
 
-    private static Event irqfdIsThere(ForwardedIrq irq, Gsi gsi) {
-        Optional<EventFdId> notified =
-                irq instanceof ForwardedLine line ? line.resample().map(EventFd::id) : Optional.empty();
-        return new Event.ConsumerAdded(irq.event().id(), gsi, notified);
+    static Event irqfdIsThere(EventFdId event, Gsi gsi, Optional<EventFd> notified) {
+        return new Event.ConsumerAdded(event, gsi, notified.map(EventFd::id));
     }
 
-    static Event irqfdIsGone(ForwardedIrq irq, Gsi gsi) {
-        return new Event.ConsumerRemoved(irq.event().id(), gsi);
+    static Event irqfdIsGone(EventFdId event, Gsi gsi) {
+        return new Event.ConsumerRemoved(event, gsi);
     }
 
     /** How it reaches the guest from now on, and whether its irqfd is assigned. */
-    static List<Event> delivery(ForwardedIrq irq, DeliveryPath now) {
+    static List<Event> delivery(EventFdId event, Optional<Gsi> gsi, Optional<EventFd> notified, DeliveryPath now) {
         List<Event> events = new ArrayList<>();
-        events.add(new Event.DeliveryChanged(irq.event().id(), now));
-        irq.gsi()
-                .ifPresent(
-                        gsi -> events.add(now == DeliveryPath.KERNEL ? irqfdIsThere(irq, gsi) : irqfdIsGone(irq, gsi)));
+        events.add(new Event.DeliveryChanged(event, now));
+        gsi.ifPresent(on ->
+                events.add(now == DeliveryPath.KERNEL ? irqfdIsThere(event, on, notified) : irqfdIsGone(event, on)));
         return events;
     }
 
-    /** The route of a message. */
-    static List<Event> routed(ForwardedIrq irq) {
+    /** The route of a message; none for a line. */
+    static List<Event> routed(Optional<Gsi> gsi, Optional<MsiMessage> message) {
         List<Event> events = new ArrayList<>();
-        if (irq instanceof ForwardedMessage one) {
-            one.gsi().ifPresent(gsi -> events.add(Event.RoutesCommitted.of(new Route.Msi(gsi, one.now()))));
-        }
+        message.ifPresent(to -> gsi.ifPresent(on -> events.add(Event.RoutesCommitted.of(new Route.Msi(on, to)))));
         return events;
     }
 
@@ -61,36 +56,6 @@ final class ForwardedEvents {
         }
         return new Event.MessagesForwarded(
                 first.device().name(), kind(first), first.number(), List.of(events), List.of(gsis), messages, masked);
-    }
-
-    static List<Event> begun(ForwardedIrq irq) {
-        List<Event> events = routed(irq);
-        if (irq.irqfd() != null && !irq.isMasked()) {
-            irq.gsi().ifPresent(gsi -> events.add(irqfdIsThere(irq, gsi)));
-        }
-        events.add(new Event.ProducerAdded(irq.event().id(), producer(irq.irq())));
-        if (irq.isMasked()) {
-            events.add(new Event.DeliveryChanged(irq.event().id(), DeliveryPath.MASKED));
-        } else if (irq.isRelayed()) {
-            events.add(new Event.DeliveryChanged(irq.event().id(), DeliveryPath.USERSPACE));
-        }
-        if (!irq.isMasked()) {
-            events.add(new Event.Released(producer(irq.irq())));
-        }
-        irq.directEoi()
-                .ifPresent(decision ->
-                        events.add(new Event.LineForwarded(irq.event().id())));
-        return events;
-    }
-
-    static List<Event> ended(ForwardedIrq irq) {
-        List<Event> events = new ArrayList<>();
-        events.add(new Event.ProducerRemoved(irq.event().id(), producer(irq.irq())));
-        irq.gsi().ifPresent(gsi -> events.add(irqfdIsGone(irq, gsi)));
-        if (irq instanceof ForwardedMessage message) {
-            message.ownRoute().map(Event.RoutesCommitted::without).ifPresent(events::add);
-        }
-        return events;
     }
 
     static Producer producer(DeviceIrq irq) {

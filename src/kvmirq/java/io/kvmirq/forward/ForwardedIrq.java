@@ -78,12 +78,12 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         return forwarding.delivery();
     }
 
-    private GuestHalf half() {
+    final GuestHalf half() {
         return Objects.requireNonNull(half, "neither irqfd nor relay");
     }
 
-    /** Another irqfd has taken the eventfd. */
-    final void replace(GuestHalf.InKernel other) {
+    /** Another irqfd or relay has taken the eventfd. */
+    final void replace(GuestHalf other) {
         half = other;
     }
 
@@ -187,18 +187,19 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
 
     // The mirror
 
-    private void tell(List<? extends Event> events) {
+    final void tell(List<? extends Event> events) {
         forwarding.mirror().apply(events);
     }
 
     /** Enters a phase and tells the mirror. */
-    private void become(Phase next) {
+    final void become(Phase next) {
         phase = next;
         tellDelivery();
     }
 
     final void tellDelivery() {
-        tell(ForwardedEvents.delivery(this, isMasked() ? DeliveryPath.MASKED : half().path()));
+        tell(ForwardedEvents.delivery(
+                event().id(), gsi(), resample(), isMasked() ? DeliveryPath.MASKED : half().path()));
     }
 
     private void tellHeld(HeldMessage message) {
@@ -207,15 +208,16 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     }
 
     /** Nothing is held back any more. The lock is held. */
-    private void tellReleased() {
+    final void tellReleased() {
         if (toldHeld) {
             toldHeld = false;
             tell(List.of(new Event.Released(ForwardedEvents.producer(irq()))));
         }
     }
 
-    final void tellIrqfdIsGone() {
-        gsi().ifPresent(gsi -> tell(List.of(ForwardedEvents.irqfdIsGone(this, gsi))));
+    /** The eventfd by which the guest's EOI unmasks a line; empty for a message. */
+    Optional<EventFd> resample() {
+        return Optional.empty();
     }
 
     /** The message that the vector sends now; empty for a line. */
@@ -252,7 +254,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
             RelayedIrq relay = relay();
             if (!isMasked()) {
                 Phase masked;
-                try (Pause pause = begunPause(relay)) {
+                try (Pause pause = Pause.begun(this, relay)) {
                     masked = pause.keep();
                 }
                 become(masked);
@@ -295,7 +297,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     }
 
     /** The end of a vLPI drops its pending bit, which nobody can read before: it is signalled again. */
-    private void holdBack(Phase.Masked masked) {
+    final void holdBack(Phase.Masked masked) {
         masked.owesSignal = mayBeVlpi();
         try {
             assigned().mask();
@@ -351,7 +353,8 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         }
     }
 
-    private void resume(Phase.Masked masked) {
+    /** Lets the interrupt through again. The lock is held. */
+    final void resume(Phase.Masked masked) {
         RelayedIrq relay = relay();
         if (relay != null) {
             relay.release();
@@ -362,75 +365,6 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         become(Phase.OPEN);
         toldHeld |= masked.mayBeHeldBefore;
         tellReleased();
-    }
-
-    private Pause begunPause(@Nullable RelayedIrq relay) {
-        try (Undo undo = new Undo()) {
-            Pause pause = undo.add(new Pause(relay));
-            pause.begin();
-            undo.keep();
-            return pause;
-        }
-    }
-
-    /**
-     * Interrupts are held back during a change, which may throw anything: the end of the pause lets them through again.
-     * If that fails, the interrupt is masked: none is lost, and an unmask tries again.
-     */
-    final class Pause implements AutoCloseable {
-        private final @Nullable RelayedIrq held;
-        private final Phase.Masked masked = new Phase.Masked(false);
-        private boolean ends;
-
-        /** @param held the relay; null for an irqfd */
-        Pause(@Nullable RelayedIrq held) {
-            this.held = held;
-        }
-
-        void begin() {
-            ends = true;
-            if (held == null) {
-                holdBack(masked);
-            } else {
-                Irqfd left = irqfd();
-                if (left != null) {
-                    left.mask(); // if the undoing of a move was refused
-                }
-                held.hold();
-            }
-        }
-
-        /**
-         * The change succeeded, and another one takes the interrupts.
-         *
-         * @return the phase of a mask, which takes them
-         */
-        Phase.Masked keep() {
-            ends = false;
-            return masked;
-        }
-
-        @Override
-        public void close() {
-            synchronized (lock()) {
-                if (!ends || relay() != held || isEnded()) {
-                    return;
-                }
-                if (isMasked()) {
-                    Objects.requireNonNull(held).release(); // the hold of the mask stays
-                    return;
-                }
-                boolean resumed = false;
-                try {
-                    resume(masked);
-                    resumed = true;
-                } finally {
-                    if (!resumed) {
-                        become(masked);
-                    }
-                }
-            }
-        }
     }
 
     /**
@@ -469,102 +403,14 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     /** An irqfd for an interrupt that began in this process, masked. */
     abstract Irqfd maskedIrqfd();
 
-    /** The device's half of {@link #moveToUserspace}, while the irqfd is masked. */
+    /** The device's half of a move to this process, while the irqfd is masked. */
     void leaveKernel(Undo undo) {}
 
-    /** The device's half of {@link #moveToKernel}, while the relay is masked. */
+    /** The device's half of a move into the kernel, while the relay is masked. */
     void enterKernel() {}
 
     /** After a move, or an attempt: the device signals again if it still asserts its interrupt. */
     void moved() {}
-
-    final void moveToUserspace() {
-        synchronized (lock()) {
-            requireOpen();
-            if (isRelayed()) {
-                return;
-            }
-            Userspace userspace = forwarding.userspace(irq());
-            boolean masked = isMasked();
-            GuestHalf there;
-            try (Pause pause = new Pause(null);
-                    Undo undo = new Undo()) {
-                if (!masked) {
-                    pause.begin();
-                }
-                undo.add(this::moved);
-                leaveKernel(undo);
-                RelayedIrq relay = undo.add(relayed(userspace));
-                there = new GuestHalf.Relayed(relay, irqfd());
-                if (!masked) {
-                    relay.release();
-                }
-                undo.keep();
-                pause.keep();
-            }
-            half = there;
-            tellDelivery();
-            if (!masked) {
-                tellReleased();
-            }
-            moved();
-        }
-    }
-
-    final void moveToKernel() {
-        try (Pause pause = pausedRelay()) {
-            if (pause == null) {
-                return;
-            }
-            RelayedIrq relay = Objects.requireNonNull(pause.held);
-            relay.settle();
-            if (takeFrom(relay, pause)) {
-                relay.close();
-                moved();
-            }
-        }
-    }
-
-    private @Nullable Pause pausedRelay() {
-        synchronized (lock()) {
-            requireOpen();
-            RelayedIrq relay = relay();
-            return relay == null ? null : begunPause(relay);
-        }
-    }
-
-    /** @return false if another thread took the interrupt from that relay */
-    private boolean takeFrom(RelayedIrq relay, Pause pause) {
-        synchronized (lock()) {
-            requireOpen();
-            if (!(half() instanceof GuestHalf.Relayed here) || here.relay() != relay) {
-                return false;
-            }
-            boolean masked = isMasked();
-            GuestHalf there;
-            try (Undo undo = new Undo()) {
-                undo.add(this::moved);
-                Irqfd kept = here.irqfd();
-                Irqfd assigned = kept == null ? maskedIrqfd() : kept;
-                here.keep(assigned);
-                there = new GuestHalf.InKernel(assigned);
-                if (!masked) {
-                    undo.step(assigned::unmask, () -> TearDown.quietly(assigned::mask));
-                }
-                enterKernel();
-                undo.keep();
-                pause.keep();
-            }
-            relay.leave(); // before another thread sees the interrupt in the kernel and moves it back
-            tell(ForwardedEvents.routed(this));
-            half = there;
-            tellDelivery();
-            if (!masked) {
-                tellReleased();
-            }
-            return true;
-        }
-    }
 
     /**
      * Tells a level-triggered line that is injected by this process of the guest's end of interrupt: the line goes low,
@@ -595,7 +441,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
 
     // The end
 
-    private boolean isEnded() {
+    final boolean isEnded() {
         return phase instanceof Phase.Ended;
     }
 
@@ -625,14 +471,6 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
 
     final void tornDown() {
         ended().tornDown = true;
-    }
-
-    /** Ends the irqfd. Never fails. */
-    final void closeIrqfd() {
-        Irqfd ended = irqfd();
-        if (ended != null) {
-            ended.close();
-        }
     }
 
     /** Ends the relay, without a lock. Never fails. */

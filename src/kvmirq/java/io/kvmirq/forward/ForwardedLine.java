@@ -99,7 +99,7 @@ final class ForwardedLine extends ForwardedIrq {
         }
     }
 
-    /** The eventfd by which the guest's EOI unmasks the line. */
+    @Override
     Optional<EventFd> resample() {
         return direct.isPresent() ? Optional.empty() : resample;
     }
@@ -176,9 +176,9 @@ final class ForwardedLine extends ForwardedIrq {
             return;
         }
         if (to == Mechanism.USERSPACE) {
-            moveToUserspace();
+            forwarding().change().moveToUserspace(this);
         } else {
-            moveToKernel();
+            forwarding().change().moveToKernel(this);
         }
     }
 
@@ -226,7 +226,7 @@ final class ForwardedLine extends ForwardedIrq {
         Irqfd before = assigned();
         boolean masked = isMasked();
         GuestHalf.InKernel there;
-        try (Pause pause = new Pause(null);
+        try (Pause pause = new Pause(this, null);
                 Undo undo = new Undo()) {
             if (!masked) {
                 pause.begin();
@@ -262,7 +262,7 @@ final class ForwardedLine extends ForwardedIrq {
                 armed.close();
             }
             direct.ifPresent(with -> with.abi().unforward(irq));
-            closeIrqfd();
+            Optional.ofNullable(irqfd()).ifPresent(Irqfd::close);
             resample.ifPresent(EventFd::close);
             event.close();
         }

@@ -108,9 +108,9 @@ final class ForwardedMessage extends ForwardedIrq {
     public void moveTo(Mechanism to) {
         requireOpen();
         if (to == Mechanism.USERSPACE) {
-            moveToUserspace();
+            forwarding().change().moveToUserspace(this);
         } else if (to == Mechanism.IRQFD) {
-            moveToKernel();
+            forwarding().change().moveToKernel(this);
         } else {
             throw new UnsupportedOperationException(
                     irq() + " is a message and cannot be moved to " + to.label() + ": expected irqfd or userspace");

@@ -164,6 +164,10 @@ public final class Forwarding implements AutoCloseable {
         return delivery;
     }
 
+    ForwardedChange change() {
+        return change;
+    }
+
     /** The VM that the interrupts go to. */
     public Vm vm() {
         return vm;

@@ -6,6 +6,8 @@ import io.kvmirq.MsiMessage;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.Irqfd;
+import io.kvmirq.mirror.DeliveryPath;
+import io.kvmirq.mirror.Event;
 import io.kvmirq.vfio.DeviceIrq;
 import io.kvmirq.vfio.LineIrq;
 import io.kvmirq.vfio.MessageIrq;
@@ -93,7 +95,7 @@ final class Wiring {
                             halves.relays().isEmpty()
                                     ? List.of(ForwardedEvents.begun(which, halves.irqfds(), messages, batch.masked))
                                     : begun.stream()
-                                            .flatMap(irq -> ForwardedEvents.begun(irq).stream())
+                                            .flatMap(irq -> begun(irq).stream())
                                             .toList());
             undo.keep();
             return begun;
@@ -111,7 +113,7 @@ final class Wiring {
         try (Undo undo = new Undo()) {
             ForwardedIrq line = undo.add(new ForwardedLine(owner, checks, irq, gsi, takesOver, direct));
             irqs.add(irq, List.of(line));
-            owner.mirror().apply(ForwardedEvents.begun(line));
+            owner.mirror().apply(begun(line));
             undo.keep();
             return line;
         }
@@ -153,11 +155,44 @@ final class Wiring {
         Irqfd.closeAll(
                 messages.stream().flatMap(one -> Stream.ofNullable(one.irqfd())).toList());
         messages.forEach(ForwardedMessage::restoreRoute);
-        owner.mirror()
-                .apply(ended.stream()
-                        .flatMap(irq -> ForwardedEvents.ended(irq).stream())
-                        .toList());
+        owner.mirror().apply(ended.stream().flatMap(irq -> ended(irq).stream()).toList());
         guest.unroute(messages.stream().flatMap(one -> one.ownRoute().stream()).toList());
         ended.forEach(ForwardedIrq::tornDown);
+    }
+
+    // Events for the mirror
+
+    private static List<Event> begun(ForwardedIrq irq) {
+        List<Event> events = ForwardedEvents.routed(irq.gsi(), irq.message());
+        if (irq.irqfd() != null && !irq.isMasked()) {
+            irq.gsi()
+                    .ifPresent(gsi ->
+                            events.add(ForwardedEvents.irqfdIsThere(irq.event().id(), gsi, irq.resample())));
+        }
+        events.add(new Event.ProducerAdded(irq.event().id(), ForwardedEvents.producer(irq.irq())));
+        if (irq.isMasked()) {
+            events.add(new Event.DeliveryChanged(irq.event().id(), DeliveryPath.MASKED));
+        } else if (irq.isRelayed()) {
+            events.add(new Event.DeliveryChanged(irq.event().id(), DeliveryPath.USERSPACE));
+        }
+        if (!irq.isMasked()) {
+            events.add(new Event.Released(ForwardedEvents.producer(irq.irq())));
+        }
+        irq.directEoi()
+                .ifPresent(decision ->
+                        events.add(new Event.LineForwarded(irq.event().id())));
+        return events;
+    }
+
+    private static List<Event> ended(ForwardedIrq irq) {
+        List<Event> events = new ArrayList<>();
+        events.add(new Event.ProducerRemoved(irq.event().id(), ForwardedEvents.producer(irq.irq())));
+        irq.gsi()
+                .ifPresent(gsi ->
+                        events.add(ForwardedEvents.irqfdIsGone(irq.event().id(), gsi)));
+        if (irq instanceof ForwardedMessage message) {
+            message.ownRoute().map(Event.RoutesCommitted::without).ifPresent(events::add);
+        }
+        return events;
     }
 }

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.forward;
+
+import io.kvmirq.kernel.Undo;
+import io.kvmirq.kvm.Irqfd;
+import java.util.Objects;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Interrupts are held back during a change, which may throw anything: the end of the pause lets them through again.
+ * If that fails, the interrupt is masked: none is lost, and an unmask tries again.
+ */
+final class Pause implements AutoCloseable {
+    private final ForwardedIrq irq;
+    private final @Nullable RelayedIrq held;
+    private final Phase.Masked masked = new Phase.Masked(false);
+    private boolean ends;
+
+    /** @param held the relay; null for an irqfd */
+    Pause(ForwardedIrq irq, @Nullable RelayedIrq held) {
+        this.irq = irq;
+        this.held = held;
+    }
+
+    /** @param relay the relay; null for an irqfd */
+    static Pause begun(ForwardedIrq irq, @Nullable RelayedIrq relay) {
+        try (Undo undo = new Undo()) {
+            Pause pause = undo.add(new Pause(irq, relay));
+            pause.begin();
+            undo.keep();
+            return pause;
+        }
+    }
+
+    /** The relay that is held; null for an irqfd. */
+    @Nullable
+    RelayedIrq held() {
+        return held;
+    }
+
+    void begin() {
+        ends = true;
+        if (held == null) {
+            irq.holdBack(masked);
+        } else {
+            Irqfd left = irq.irqfd();
+            if (left != null) {
+                left.mask(); // if the undoing of a move was refused
+            }
+            held.hold();
+        }
+    }
+
+    /**
+     * The change succeeded, and another one takes the interrupts.
+     *
+     * @return the phase of a mask, which takes them
+     */
+    Phase.Masked keep() {
+        ends = false;
+        return masked;
+    }
+
+    @Override
+    public void close() {
+        synchronized (irq.lock()) {
+            if (!ends || irq.relay() != held || irq.isEnded()) {
+                return;
+            }
+            if (irq.isMasked()) {
+                Objects.requireNonNull(held).release(); // the hold of the mask stays
+                return;
+            }
+            boolean resumed = false;
+            try {
+                irq.resume(masked);
+                resumed = true;
+            } finally {
+                if (!resumed) {
+                    irq.become(masked);
+                }
+            }
+        }
+    }
+}
