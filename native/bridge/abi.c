@@ -23,6 +23,8 @@ int kvmirq_abi_record_size(int record)
 		return KVMIRQ_IRQCHIP_STATE_SIZE;
 	case KVMIRQ_RECORD_VFIO_IRQ:
 		return sizeof(struct kvmirq_vfio_irq);
+	case KVMIRQ_RECORD_IRQFD:
+		return sizeof(struct kvmirq_irqfd);
 	default:
 		return -EINVAL;
 	}

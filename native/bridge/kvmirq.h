@@ -22,7 +22,7 @@ extern "C" {
 #endif
 
 #define KVMIRQ_ABI_MAJOR 1
-#define KVMIRQ_ABI_MINOR 4
+#define KVMIRQ_ABI_MINOR 5
 
 /* Size in bytes of the state of one interrupt chip (x86). */
 #define KVMIRQ_IRQCHIP_STATE_SIZE 512
@@ -38,6 +38,7 @@ enum kvmirq_record {
 	KVMIRQ_RECORD_ROUTE = 0, /* struct kvmirq_route */
 	KVMIRQ_RECORD_IRQCHIP = 1, /* chip state of kvmirq_irqchip_get/set */
 	KVMIRQ_RECORD_VFIO_IRQ = 2, /* struct kvmirq_vfio_irq */
+	KVMIRQ_RECORD_IRQFD = 3, /* struct kvmirq_irqfd; since ABI 1.5 */
 };
 
 /* major << 16 | minor */

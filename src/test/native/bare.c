@@ -164,7 +164,9 @@ static void test_abi(void)
 	   kvmirq_abi_record_size(KVMIRQ_RECORD_IRQCHIP));
 	IS(sizeof(struct kvmirq_vfio_irq),
 	   kvmirq_abi_record_size(KVMIRQ_RECORD_VFIO_IRQ));
-	IS(-EINVAL, kvmirq_abi_record_size(KVMIRQ_RECORD_VFIO_IRQ + 1));
+	IS(sizeof(struct kvmirq_irqfd),
+	   kvmirq_abi_record_size(KVMIRQ_RECORD_IRQFD));
+	IS(-EINVAL, kvmirq_abi_record_size(KVMIRQ_RECORD_IRQFD + 1));
 	IS(-EINVAL, kvmirq_abi_record_size(-1));
 }
 

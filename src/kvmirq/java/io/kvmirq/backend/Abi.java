@@ -9,11 +9,17 @@ package io.kvmirq.backend;
  * @param routeSize bytes of {@code struct kvmirq_route}
  * @param irqchipSize bytes of an interrupt chip's state
  * @param vfioIrqSize bytes of {@code struct kvmirq_vfio_irq}
+ * @param irqfdSize bytes of {@code struct kvmirq_irqfd}
  */
-public record Abi(int major, int minor, int routeSize, int irqchipSize, int vfioIrqSize) {
+public record Abi(int major, int minor, int routeSize, int irqchipSize, int vfioIrqSize, int irqfdSize) {
     /** The ABI that this code needs. */
-    public static final Abi OURS =
-            new Abi(1, 4, KernelBackend.ROUTE_SIZE, KernelBackend.IRQCHIP_STATE_SIZE, KernelBackend.VFIO_IRQ_SIZE);
+    public static final Abi OURS = new Abi(
+            1,
+            5,
+            KernelBackend.ROUTE_SIZE,
+            KernelBackend.IRQCHIP_STATE_SIZE,
+            KernelBackend.VFIO_IRQ_SIZE,
+            KernelBackend.IRQFD_SIZE);
 
     /** Number of the route record for {@code kvmirq_abi_record_size()}. */
     public static final int RECORD_ROUTE = 0;
@@ -24,9 +30,12 @@ public record Abi(int major, int minor, int routeSize, int irqchipSize, int vfio
     /** Number of the record that describes the interrupts of a VFIO index. */
     public static final int RECORD_VFIO_IRQ = 2;
 
+    /** Number of the record of one irqfd of many. */
+    public static final int RECORD_IRQFD = 3;
+
     /** @param version {@code kvmirq_abi_version()} */
-    public static Abi of(int version, int routeSize, int irqchipSize, int vfioIrqSize) {
-        return new Abi(version >>> 16, version & 0xffff, routeSize, irqchipSize, vfioIrqSize);
+    public static Abi of(int version, int routeSize, int irqchipSize, int vfioIrqSize, int irqfdSize) {
+        return new Abi(version >>> 16, version & 0xffff, routeSize, irqchipSize, vfioIrqSize, irqfdSize);
     }
 
     /** @throws BackendUnavailableException if the library does not fit this code; the message names both ABIs */
@@ -37,13 +46,13 @@ public record Abi(int major, int minor, int routeSize, int irqchipSize, int vfio
         }
         if (!sizes().equals(OURS.sizes())) {
             throw new BackendUnavailableException(library + " has records of " + sizes()
-                    + " bytes (route, irqchip, vfio irq), this kvmirq of " + OURS.sizes()
+                    + " bytes (route, irqchip, vfio irq, irqfd), this kvmirq of " + OURS.sizes()
                     + ": use the library and the jar of one release");
         }
     }
 
     private String sizes() {
-        return routeSize + ", " + irqchipSize + " and " + vfioIrqSize;
+        return routeSize + ", " + irqchipSize + ", " + vfioIrqSize + " and " + irqfdSize;
     }
 
     @Override

@@ -9,7 +9,7 @@ class AbiTest {
     private static final Abi OURS = Abi.OURS;
 
     private static Abi library(int major, int minor) {
-        return new Abi(major, minor, OURS.routeSize(), OURS.irqchipSize(), OURS.vfioIrqSize());
+        return new Abi(major, minor, OURS.routeSize(), OURS.irqchipSize(), OURS.vfioIrqSize(), OURS.irqfdSize());
     }
 
     @Test
@@ -35,10 +35,10 @@ class AbiTest {
 
     @Test
     void otherRecordSizesAreRefusedNamingBoth() {
-        assertThatThrownBy(() -> new Abi(1, OURS.minor(), 48, 512, 8).requireFits("lib"))
+        assertThatThrownBy(() -> new Abi(1, OURS.minor(), 48, 512, 8, 8).requireFits("lib"))
                 .hasMessageContaining(
-                        "records of 48, 512 and 8 bytes (route, irqchip, vfio irq), this kvmirq of 40," + " 512 and 8");
-        assertThatThrownBy(() -> new Abi(1, OURS.minor(), 40, 512, 12).requireFits("lib"))
-                .hasMessageContaining("records of 40, 512 and 12 bytes");
+                        "records of 48, 512, 8 and 8 bytes (route, irqchip, vfio irq, irqfd), this kvmirq of 40, 512, 8 and 8");
+        assertThatThrownBy(() -> new Abi(1, OURS.minor(), 40, 512, 12, 8).requireFits("lib"))
+                .hasMessageContaining("records of 40, 512, 12 and 8 bytes");
     }
 }

@@ -132,8 +132,8 @@ class HandshakeTest {
         change("kvmirq.h", "uint32_t reserved; /* 0 */", "uint32_t reserved; uint64_t more;");
         change("abi.c", "sizeof(struct kvmirq_route) == 40", "sizeof(struct kvmirq_route) == 48");
         assertThat(opened())
-                .isEqualTo("backend jni cannot be used: " + library() + " has records of 48, 512 and 8 bytes (route,"
-                        + " irqchip, vfio irq), this kvmirq of 40, 512 and 8" + RELEASES);
+                .isEqualTo("backend jni cannot be used: " + library() + " has records of 48, 512, 8 and 8 bytes (route,"
+                        + " irqchip, vfio irq, irqfd), this kvmirq of 40, 512, 8 and 8" + RELEASES);
     }
 
     @Test

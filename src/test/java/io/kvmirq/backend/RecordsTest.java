@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.backend;
 
+import static org.assertj.core.api.Assertions.assertThat;
+
 import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.Program;
 import java.io.IOException;
@@ -9,6 +11,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Locale;
+import java.util.regex.Pattern;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -59,5 +62,18 @@ class RecordsTest {
         Path source = Files.writeString(temporary.resolve("records.c"), claims);
         String headers = Machine.root().resolve("native/bridge").toString();
         Program.output(List.of("cc", "-std=c11", "-fsyntax-only", "-I", headers, source.toString()));
+    }
+
+    /** A caller asks the size of each record that it shares. */
+    @Test
+    void everyRecordOfTheHeaderHasANumber() throws IOException {
+        String header = Files.readString(Machine.root().resolve("native/bridge/kvmirq.h"));
+        assertThat(Pattern.compile("^struct (\\w+) \\{$", Pattern.MULTILINE)
+                        .matcher(header)
+                        .results()
+                        .map(record -> record.group(1)))
+                .isNotEmpty()
+                .allSatisfy(record ->
+                        assertThat(header).containsPattern("KVMIRQ_RECORD_\\w+ = \\d+, /\\* struct " + record + "\\b"));
     }
 }

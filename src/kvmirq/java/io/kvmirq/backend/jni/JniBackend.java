@@ -40,7 +40,8 @@ public final class JniBackend implements KernelBackend {
                         abiVersion(),
                         abiRecordSize(Abi.RECORD_ROUTE),
                         abiRecordSize(Abi.RECORD_IRQCHIP),
-                        abiRecordSize(Abi.RECORD_VFIO_IRQ));
+                        abiRecordSize(Abi.RECORD_VFIO_IRQ),
+                        abiRecordSize(Abi.RECORD_IRQFD));
             } catch (UnsatisfiedLinkError e) {
                 throw new BackendUnavailableException(loaded + " is not a libkvmirq: " + e.getMessage(), e);
             }
