@@ -51,12 +51,12 @@ public final class KvmAssertions {
     }
 
     /** Exactly so often. */
-    public static Times times(int count) {
+    public static Times exactly(int count) {
         return new Times(count);
     }
 
     /** Not at all. */
-    public static Times never() {
+    public static Times notAtAll() {
         return new Times(0);
     }
 
