@@ -6,6 +6,7 @@ import io.kvmirq.Gsi;
 import io.kvmirq.KernelException;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.Route;
+import io.kvmirq.kernel.ClosedHandleException;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.kvm.Vm;
@@ -25,10 +26,10 @@ record ForwardChecks(Vm vm, VfioDevice device, Triggers triggers) {
                     + device.name() + ": take interrupts of the device that it was made with");
         }
         if (device.fd().isClosed()) {
-            throw new IllegalStateException(device.name() + " is closed: open it again, and make a new forwarding");
+            throw new ClosedHandleException(device.name().toString());
         }
         if (vm.fd().isClosed()) {
-            throw new IllegalStateException(vm + " is closed: forward to a VM that is open");
+            throw new ClosedHandleException(vm.toString());
         }
     }
 

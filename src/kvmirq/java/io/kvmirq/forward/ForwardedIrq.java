@@ -6,6 +6,7 @@ import io.kvmirq.HostIrq;
 import io.kvmirq.KernelException;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.arch.intx.DirectEoiDecision;
+import io.kvmirq.kernel.ClosedHandleException;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.Irqfd;
@@ -238,7 +239,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
      * take one that was requested before. A second call does nothing.
      *
      * @throws KernelException as {@link Irqfd#mask}; it arrives as before
-     * @throws IllegalStateException after {@link #close}
+     * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}
      */
     public final void mask() {
         RelayedIrq relay = masked();
@@ -342,7 +343,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
      *
      * @throws KernelException EBUSY if another program assigned the eventfd to another irqfd during the mask, EIO and
      *     EBADF as {@link Irqfd#mask}; the interrupt stays masked
-     * @throws IllegalStateException after {@link #close}
+     * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}
      */
     public final void unmask() {
         synchronized (lock()) {
@@ -373,7 +374,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
      *
      * @throws UnsupportedOperationException for a line, which has a pin: change the routes of its GSI
      * @throws KernelException EINVAL if KVM refuses the message; it arrives as before
-     * @throws IllegalStateException after {@link #close}
+     * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}
      */
     public final void reroute(MsiMessage message) {
         Objects.requireNonNull(message, "message is null");
@@ -417,7 +418,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
      * and a device that still asserts its own interrupts again. In the kernel KVM sees it, and this does nothing.
      *
      * @throws UnsupportedOperationException for a message
-     * @throws IllegalStateException after {@link #close}
+     * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}
      */
     public abstract void endOfInterrupt();
 
@@ -425,7 +426,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
      * Signals the eventfd as the device would, by VFIO's loopback, to test the way to the guest; the device itself does
      * nothing. If another program wired the eventfd to the device, this signals the eventfd without VFIO.
      *
-     * @throws IllegalStateException after {@link #close}
+     * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}
      */
     public final void trigger() {
         requireOpen();
@@ -452,7 +453,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
 
     final void requireOpen() {
         if (isEnded()) {
-            throw new IllegalStateException(irq() + " is not forwarded any more: forward it again");
+            throw new ClosedHandleException("the forwarding of " + irq());
         }
     }
 

@@ -7,6 +7,7 @@ import io.kvmirq.MsiMessage;
 import io.kvmirq.arch.intx.DirectEoiDecision;
 import io.kvmirq.arch.intx.DirectEoiPolicy;
 import io.kvmirq.arch.intx.NotDirect;
+import io.kvmirq.kernel.ClosedHandleException;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.Vm;
@@ -373,7 +374,7 @@ public final class Forwarding implements AutoCloseable {
 
     private void requireOpen() {
         if (closed) {
-            throw new IllegalStateException("the forwarding of " + device.name() + " is closed: make another");
+            throw new ClosedHandleException("the forwarding of " + device.name());
         }
     }
 
@@ -384,7 +385,7 @@ public final class Forwarding implements AutoCloseable {
      *
      * @param which of this forwarding, each once
      * @throws KernelException as {@link ForwardedIrq#mask}; then none is masked that was not
-     * @throws IllegalStateException if one is closed; likewise
+     * @throws io.kvmirq.kernel.ClosedHandleException if one is closed; likewise
      */
     public void mask(List<? extends ForwardedIrq> which) {
         change.mask(which);
@@ -395,7 +396,7 @@ public final class Forwarding implements AutoCloseable {
      *
      * @param which of this forwarding, each once
      * @throws KernelException as {@link ForwardedIrq#unmask}
-     * @throws IllegalStateException if one is closed; then none is unmasked
+     * @throws io.kvmirq.kernel.ClosedHandleException if one is closed; then none is unmasked
      */
     public void unmask(List<? extends ForwardedIrq> which) {
         change.unmask(which);
@@ -409,7 +410,7 @@ public final class Forwarding implements AutoCloseable {
      * @param messages by place in {@code which}, from 0; called before anything is changed, without a lock
      * @throws UnsupportedOperationException if one is a line
      * @throws KernelException EINVAL if KVM refuses a message; all arrive as before
-     * @throws IllegalStateException if one is closed; then none is changed
+     * @throws io.kvmirq.kernel.ClosedHandleException if one is closed; then none is changed
      */
     public void reroute(List<? extends ForwardedIrq> which, IntFunction<MsiMessage> messages) {
         Objects.requireNonNull(messages, "messages is null");

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.kvm;
 
+import io.kvmirq.kernel.ClosedHandleException;
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Mapping;
 import io.kvmirq.kernel.Undo;
@@ -103,7 +104,7 @@ public final class GuestMemory implements AutoCloseable {
     synchronized void take(DirtyLog taken, ByteBuffer request, ByteBuffer bitmap) {
         requireOpen();
         if (log != taken) {
-            throw new IllegalStateException(taken + " is closed: begin another one");
+            throw new ClosedHandleException(taken.toString());
         }
         calls.getDirtyLog(vmLease, slot, request, bitmap);
     }
@@ -122,7 +123,7 @@ public final class GuestMemory implements AutoCloseable {
 
     private void requireOpen() {
         if (closed) {
-            throw new IllegalStateException(this + " is closed");
+            throw new ClosedHandleException(toString());
         }
     }
 

@@ -3,6 +3,7 @@ package io.kvmirq.kvm;
 
 import io.kvmirq.Gsi;
 import io.kvmirq.KernelException;
+import io.kvmirq.kernel.ClosedHandleException;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Undo;
 import java.lang.invoke.VarHandle;
@@ -186,7 +187,7 @@ public final class Irqfd implements AutoCloseable {
      *
      * @throws KernelException EIO from another process than the one that made the VM; EBADF if other code closed the
      *     descriptor of the eventfd. It is not masked then, and the next mask tries again
-     * @throws IllegalStateException after {@link #close}
+     * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}
      */
     public synchronized void mask() {
         requireOpen();
@@ -217,7 +218,7 @@ public final class Irqfd implements AutoCloseable {
      *
      * @throws io.kvmirq.KernelException EBUSY when the eventfd was assigned to another GSI during the mask; this irqfd
      *     stays masked. As {@link #mask} if the last mask failed
-     * @throws IllegalStateException after {@link #close}
+     * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}
      */
     public synchronized void unmask() {
         requireOpen();
@@ -252,7 +253,7 @@ public final class Irqfd implements AutoCloseable {
 
     private void requireOpen() {
         if (state == State.CLOSED || state == State.ENDED) {
-            throw new IllegalStateException(this + " is closed: assign the eventfd again");
+            throw new ClosedHandleException(toString());
         }
     }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.vfio;
 
+import io.kvmirq.kernel.ClosedHandleException;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Undo;
@@ -25,6 +26,8 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
     private final int index;
     private final @Nullable Fd[] files;
     private boolean closed;
+    /** A change lost all of them; nobody closed this. */
+    private boolean lost;
 
     Armed(Interrupts irqs, int index) {
         this.irqs = irqs;
@@ -50,8 +53,11 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
     }
 
     final void requireOpen() {
-        if (closed) {
+        if (lost) {
             throw new IllegalStateException(this + " is disarmed: arm it again");
+        }
+        if (closed) {
+            throw new ClosedHandleException(toString());
         }
     }
 
@@ -227,8 +233,9 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
             return disturbed(cause, interrupted, List.of());
         }
         close();
-        String lost = "the former vectors were refused too, so " + this + " is disarmed";
-        return new VectorsDisturbedException(cause, lost, interrupted, interrupted);
+        lost = true;
+        String all = "the former vectors were refused too, so " + this + " is disarmed";
+        return new VectorsDisturbedException(cause, all, interrupted, interrupted);
     }
 
     private RuntimeException disturbed(RuntimeException cause, List<Integer> interrupted, List<Integer> lost) {

@@ -4,6 +4,7 @@ package io.kvmirq.vfio;
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.kernel.ClosedHandleException;
 import io.kvmirq.uapi.UapiVfio;
 import java.nio.ByteBuffer;
 import java.util.List;
@@ -46,7 +47,7 @@ final class Interrupts {
     /** Refuses what the kernel would refuse: a second arming, and a second one of INTx, MSI and MSI-X. */
     synchronized void begin(int index, Armed arming) {
         if (closed) {
-            throw new IllegalStateException(calls.device() + " is closed: open it again");
+            throw new ClosedHandleException(calls.device().toString());
         }
         inTheWay(index).ifPresent(other -> {
             throw new IllegalStateException(info(index).kind().label() + " of " + calls.device()

@@ -182,7 +182,7 @@ class ForwardedChangeTest {
                 () -> forwarding.reroute(irqs, i -> message(0x70 + i)))) {
             assertThatThrownBy(change::run)
                     .isInstanceOf(IllegalStateException.class)
-                    .hasMessageContaining("is not forwarded any more");
+                    .hasMessageContaining("is closed: it was used after close(); open another");
         }
         assertThat(irqs).extracting(ForwardedIrq::isMasked).containsOnly(false);
     }

@@ -150,7 +150,8 @@ class ForwardingTest {
         assertThat(world.first.isRequested(vector(0x30))).isTrue();
         assertThat(forwarding.irqs()).containsExactly(irqs.get(0), irqs.get(2), irqs.get(3));
         assertIllegalState(
-                () -> irqs.get(1).mask(), "MSI-X 1 of 0000:3b:00.0 is not forwarded any more: forward it again");
+                () -> irqs.get(1).mask(),
+                "the forwarding of MSI-X 1 of 0000:3b:00.0 is closed: it was used after close(); open another");
         forwarding.forward(world.device.msix().get(1), message(0x41));
         send(1);
         assertThat(world.first.isRequested(vector(0x41))).isTrue();

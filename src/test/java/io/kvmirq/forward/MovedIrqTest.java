@@ -415,6 +415,7 @@ class MovedIrqTest {
                 super.line(gsi, high);
             }
         });
+        loop.onFailure((registration, failure) -> {});
         try (SplitLine split = new SplitLine(shaky)) {
             loop.pollNanos(0);
             loop.pollNanos(0);

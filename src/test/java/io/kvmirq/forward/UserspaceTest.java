@@ -227,7 +227,7 @@ class UserspaceTest {
             if (times > 1) {
                 failsFrom(line, step + 3, times - 1);
             }
-            throw new AssertionError("no controller yet");
+            throw new IllegalStateException("no controller yet");
         });
     }
 
@@ -271,6 +271,7 @@ class UserspaceTest {
                         device(asserted);
                         step();
                     });
+            loop.onFailure((registration, failure) -> {});
             relayed.release();
         }
 

@@ -146,6 +146,6 @@ class IrqfdTest {
         assertThat(irqfd).hasToString(shown);
         irqfd.close();
         assertThat(irqfd).hasToString(shown);
-        assertThatThrownBy(irqfd::mask).hasMessage(shown + " is closed: assign the eventfd again");
+        assertThatThrownBy(irqfd::mask).hasMessage(shown + " is closed: it was used after close(); open another");
     }
 }

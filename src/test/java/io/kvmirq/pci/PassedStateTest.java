@@ -194,6 +194,6 @@ class PassedStateTest {
         to.passed.close();
         assertThatThrownBy(to.passed::state)
                 .isInstanceOf(IllegalStateException.class)
-                .hasMessageEndingWith(" is closed");
+                .hasMessageEndingWith(" is closed: it was used after close(); open another");
     }
 }

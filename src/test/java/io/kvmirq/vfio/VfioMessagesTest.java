@@ -269,9 +269,10 @@ class VfioMessagesTest {
         device.close();
         device.close();
         armed.close();
-        assertThatThrownBy(() -> armed.trigger(0)).hasMessageContaining("is disarmed: arm it again");
+        assertThatThrownBy(() -> armed.trigger(0))
+                .hasMessageContaining("is closed: it was used after close(); open another");
         assertThatThrownBy(() -> device.msix(0, 1).arm(List.of(event())))
-                .hasMessageContaining("is closed: open it again");
+                .hasMessageContaining("is closed: it was used after close(); open another");
         use(VfioDevice.open(kernel, hardware.address()));
         EventFd fresh = event();
         arm(device.msix(0, 1), List.of(fresh));

@@ -4,6 +4,7 @@ package io.kvmirq.pci;
 import io.kvmirq.Gsi;
 import io.kvmirq.forward.ForwardedIrq;
 import io.kvmirq.forward.Forwarding;
+import io.kvmirq.kernel.ClosedHandleException;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.EventLoop;
 import io.kvmirq.kernel.Undo;
@@ -359,9 +360,8 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
     public void hold() {
         try {
             synchronized (this) {
-                if (!closed) {
-                    interrupts.hold();
-                }
+                requireOpen();
+                interrupts.hold();
             }
         } finally {
             warnings.tell();
@@ -380,9 +380,8 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
     @Override
     public void release() {
         synchronized (this) {
-            if (!closed) {
-                interrupts.release();
-            }
+            requireOpen();
+            interrupts.release();
         }
         warnings.tell();
     }
@@ -477,7 +476,7 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
      *
      * @throws IllegalArgumentException if the state is that of another kind of device, or if a BAR has an address that
      *     the guest cannot reach here; the device is then as after {@link #reset}
-     * @throws IllegalStateException after {@link #close}
+     * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}
      */
     @Override
     public void restore(byte[] bytes) {
@@ -510,7 +509,7 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
 
     private void requireOpen() {
         if (closed) {
-            throw new IllegalStateException(this + " is closed");
+            throw new ClosedHandleException(toString());
         }
     }
 
