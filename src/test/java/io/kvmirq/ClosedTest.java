@@ -13,6 +13,7 @@ import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.MemoryFile;
 import io.kvmirq.kvm.GuestMemory;
 import io.kvmirq.kvm.Irqfd;
+import io.kvmirq.kvm.MaskableVector;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.pci.PassedThroughDevice;
@@ -47,6 +48,7 @@ class ClosedTest {
             Vm.class,
             Vcpu.class,
             Irqfd.class,
+            MaskableVector.class,
             GuestMemory.class,
             KvmVfio.class,
             VfioDevice.class,

@@ -141,7 +141,7 @@ public final class MaskableVector implements AutoCloseable {
     public synchronized void reroute(MsiMessage to) {
         Objects.requireNonNull(to, "to is null: give the message to send");
         if (closed) {
-            throw new IllegalStateException(this + " is closed: create another vector");
+            throw new ClosedHandleException(toString());
         }
         vm.routes().replace(irqfd.gsi(), to);
         message = to;

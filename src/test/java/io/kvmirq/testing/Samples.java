@@ -38,6 +38,7 @@ import io.kvmirq.kernel.MemoryFile;
 import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.GuestMemory;
 import io.kvmirq.kvm.Irqfd;
+import io.kvmirq.kvm.MaskableVector;
 import io.kvmirq.kvm.RouteTable;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.Vm;
@@ -125,6 +126,7 @@ public final class Samples implements AutoCloseable {
         put(EventLoop.class, () -> open.add(EventLoop.create(get(Kernel.class))));
         put(RouteTable.class, () -> get(Vm.class).routes());
         put(Irqfd.class, () -> open.add(get(Vm.class).assignIrqfd(get(EventFd.class), new Gsi(30))));
+        put(MaskableVector.class, () -> open.add(MaskableVector.create(get(Vm.class), get(MsiMessage.class))));
         put(GuestMemory.class, () -> open.add(get(Vm.class).addMemory(0, 0x10000)));
         put(Mapping.class, () -> get(GuestMemory.class).mapping());
         put(MemoryFile.class, () -> open.add(MemoryFile.create(get(Kernel.class), "ram", 0x10000)));
