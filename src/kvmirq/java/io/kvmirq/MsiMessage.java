@@ -23,6 +23,9 @@ public record MsiMessage(long address, int data, OptionalInt deviceId) {
     /** The first guest-physical address of x86's messages. It is also the address of the LAPICs after a reset. */
     public static final long X86_WINDOW = 0xfee0_0000L;
 
+    /** The most vectors of a PCI function: the size of an MSI-X table has 11 bits. Source: PCI 3.0, 6.8.2.3. */
+    public static final int MOST_VECTORS = 2048;
+
     private static final int BROADCAST = 0xff;
     private static final int DELIVERY_NMI = 4 << 8;
     /** Bits of the delivery mode that fixed and lowest priority do not have. */

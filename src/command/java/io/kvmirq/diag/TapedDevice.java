@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.diag;
 
+import io.kvmirq.MsiMessage;
 import io.kvmirq.recording.tapes.TapeLine;
 import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.uapi.UapiVfio.VfioIrqSet;
@@ -16,7 +17,6 @@ final class TapedDevice {
     /** By index of VFIO. */
     private static final List<IrqKind> KINDS = List.of(IrqKind.INTX, IrqKind.MSI, IrqKind.MSIX);
 
-    private static final int MOST_VECTORS = 2048;
     private static final long NEVER = 0;
 
     /**
@@ -61,7 +61,7 @@ final class TapedDevice {
         long start = Integer.toUnsignedLong(in.getInt(VfioIrqSet.START));
         long count = Integer.toUnsignedLong(in.getInt(VfioIrqSet.COUNT));
         boolean none = (flags & UapiVfio.VFIO_IRQ_SET_DATA_NONE) != 0;
-        if (index < 0 || index >= KINDS.size() || start >= MOST_VECTORS) {
+        if (index < 0 || index >= KINDS.size() || start >= MsiMessage.MOST_VECTORS) {
             return false;
         }
         TreeMap<Integer, Vector> known = vectors.computeIfAbsent(KINDS.get(index), first -> new TreeMap<>());

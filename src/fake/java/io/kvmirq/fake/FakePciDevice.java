@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake;
 
+import io.kvmirq.MsiMessage;
 import io.kvmirq.PciAddress;
 import io.kvmirq.fake.file.FakeTime;
 import io.kvmirq.fake.file.IrqHardware;
@@ -34,7 +35,6 @@ public final class FakePciDevice {
     private static final int LAST_BAR = 5;
     private static final int PAGE = 4096;
     private static final int MOST_MSI = 32;
-    private static final int MOST_MSIX = 2048;
     private static final int MSIX_ENTRY = 16;
     private static final int MOST_PORTS = 256;
     private static final int SMALLEST_ROM = 2048;
@@ -138,8 +138,9 @@ public final class FakePciDevice {
 
         /** Gives the device MSI-X with 1 to 2048 vectors. */
         public Builder msix(int vectors) {
-            if (vectors < 1 || vectors > MOST_MSIX) {
-                throw new IllegalArgumentException(vectors + " vectors of MSI-X: expected 1 to 2048");
+            if (vectors < 1 || vectors > MsiMessage.MOST_VECTORS) {
+                throw new IllegalArgumentException(
+                        vectors + " vectors of MSI-X: expected 1 to " + MsiMessage.MOST_VECTORS);
             }
             msix = vectors;
             return this;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake;
 
+import io.kvmirq.MsiMessage;
 import io.kvmirq.PciAddress;
 import io.kvmirq.recording.tapes.TapeLine;
 import io.kvmirq.recording.tapes.TapeReader;
@@ -26,7 +27,7 @@ import org.jspecify.annotations.Nullable;
 final class TapedDevices {
     private static final Pattern GROUP = Pattern.compile("/dev/vfio/([0-9]{1,9})");
     /** Of each index. */
-    private static final int[] MOST = {1, 32, 2048, 1, 1};
+    private static final int[] MOST = {1, 32, MsiMessage.MOST_VECTORS, 1, 1};
 
     private static final int MOST_DEVICES = 256;
 

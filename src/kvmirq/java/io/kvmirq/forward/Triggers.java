@@ -2,6 +2,7 @@
 package io.kvmirq.forward;
 
 import io.kvmirq.KernelException;
+import io.kvmirq.MsiMessage;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.vfio.Armed;
 import io.kvmirq.vfio.ArmedVectors;
@@ -20,8 +21,6 @@ import org.jspecify.annotations.Nullable;
 
 /** The device's half of forwarded messages: which eventfd each vector triggers. Its {@link Forwarding} has the lock. */
 final class Triggers {
-    /** MSI-X has no more. */
-    private static final int MOST_VECTORS = 2048;
 
     /** The owner of each enabled vector. */
     private enum Owner {
@@ -40,7 +39,7 @@ final class Triggers {
     private Owner owner = Owner.US;
     private @Nullable ArmedVectors armed;
     /** The numbers of the vectors that trigger our eventfds. Made with room for all, so that no arming fails after it. */
-    private final BitSet wired = new BitSet(MOST_VECTORS);
+    private final BitSet wired = new BitSet(MsiMessage.MOST_VECTORS);
 
     boolean isOurs(Armed other) {
         return armed == other;

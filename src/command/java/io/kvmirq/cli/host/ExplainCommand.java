@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.cli.host;
 
+import io.kvmirq.MsiMessage;
 import io.kvmirq.PciAddress;
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.cli.frame.Command;
@@ -49,9 +50,6 @@ import picocli.CommandLine.ParseResult;
  * {@code --live} is given.
  */
 public final class ExplainCommand implements Command {
-    /** MSI-X has up to 2048 vectors. */
-    private static final int MOST_VECTOR = 2047;
-
     /** Null for this machine: other commands start faster without its classes. */
     private final @Nullable LiveHost machine;
 
@@ -320,7 +318,7 @@ public final class ExplainCommand implements Command {
     }
 
     private static int vector(String typed) {
-        if (!typed.matches("\\d{1,4}") || Integer.parseInt(typed) > MOST_VECTOR) {
+        if (!typed.matches("\\d{1,4}") || Integer.parseInt(typed) >= MsiMessage.MOST_VECTORS) {
             throw new IllegalArgumentException(
                     Foreign.quoted(typed) + " is not a vector: expected a number from 0 to 2047, such as 3");
         }
