@@ -30,10 +30,14 @@ public final class VcpuExit {
     private boolean reads;
 
     private final BitSet answered = new BitSet();
-    private Reason reason = Reason.UNKNOWN;
+    private Reason reason = Reason.OTHER;
     private int number;
 
-    /** The kind of an exit; source: {@code KVM_EXIT_*} in linux/kvm.h. */
+    /**
+     * The kinds of exits whose data this class reads. The set is complete: no number that is {@link #OTHER} gets a constant
+     * later, so that code which tells such exits apart by {@link VcpuExit#number} goes on working. Source: {@code
+     * KVM_EXIT_*} in linux/kvm.h.
+     */
     public enum Reason {
         /** The guest read or wrote a port that no in-kernel device serves. */
         IO(Uapi.KVM_EXIT_IO),
@@ -53,8 +57,8 @@ public final class VcpuExit {
         SYSTEM_EVENT(Uapi.KVM_EXIT_SYSTEM_EVENT),
         /** It ended a level-triggered interrupt of the VMM's IOAPIC (split irqchip). */
         IOAPIC_EOI(Uapi.KVM_EXIT_IOAPIC_EOI),
-        /** Any other; {@link VcpuExit#number} tells which. */
-        UNKNOWN(Uapi.KVM_EXIT_UNKNOWN);
+        /** Any other: dispatch by {@link VcpuExit#number}. */
+        OTHER(Uapi.KVM_EXIT_UNKNOWN);
 
         private static final Reason[] ALL = values();
         private final int number;
@@ -69,7 +73,7 @@ public final class VcpuExit {
                     return reason;
                 }
             }
-            return UNKNOWN;
+            return OTHER;
         }
     }
 
@@ -96,7 +100,7 @@ public final class VcpuExit {
     boolean isWithinInstruction() {
         return switch (reason) {
             case INTR, HLT, IOAPIC_EOI, SHUTDOWN, SYSTEM_EVENT, FAIL_ENTRY, INTERNAL_ERROR -> false;
-            case IO, MMIO, UNKNOWN -> true;
+            case IO, MMIO, OTHER -> true;
         };
     }
 
@@ -134,7 +138,7 @@ public final class VcpuExit {
         return reason;
     }
 
-    /** The {@code KVM_EXIT_*} number, for those without a {@link Reason}. */
+    /** The {@code KVM_EXIT_*} number of every exit, also of those with a {@link Reason}. It never changes. */
     public int number() {
         return number;
     }
@@ -304,7 +308,7 @@ public final class VcpuExit {
             case SYSTEM_EVENT -> "SYSTEM_EVENT " + systemEvent();
             case FAIL_ENTRY -> "FAIL_ENTRY 0x" + Long.toHexString(hardwareReason());
             case INTERNAL_ERROR -> "INTERNAL_ERROR " + suberror();
-            case UNKNOWN -> "exit " + number;
+            case OTHER -> "exit " + number;
             default -> reason.name();
         };
     }

@@ -110,6 +110,24 @@ class ScriptedVcpuTest {
         assertThat(script().answers()).containsExactly(0x8000_0001L);
     }
 
+    /** A VMM tells them apart by number: a constant that takes one of these breaks it without a word. */
+    @Test
+    void numbersOfOtherExitsStayOther() {
+        assertThat(Reason.values())
+                .extracting(Reason::name)
+                .containsExactly(
+                        "IO",
+                        "MMIO",
+                        "HLT",
+                        "SHUTDOWN",
+                        "FAIL_ENTRY",
+                        "INTR",
+                        "INTERNAL_ERROR",
+                        "SYSTEM_EVENT",
+                        "IOAPIC_EOI",
+                        "OTHER");
+    }
+
     @Test
     void otherExitsHaveTheirData() {
         script().exits(shutdown(), failEntry(-3), internalError(1), systemEvent(2), ioapicEoi(VECTOR), unknown(35));
@@ -125,7 +143,7 @@ class ScriptedVcpuTest {
         vcpu.run();
         assertThat(exit.vector()).isEqualTo(VECTOR);
         vcpu.run();
-        assertThat(exit.reason()).isEqualTo(Reason.UNKNOWN);
+        assertThat(exit.reason()).isEqualTo(Reason.OTHER);
         assertThat(exit.number()).isEqualTo(35);
     }
 
