@@ -14,6 +14,7 @@ import java.util.Collections;
 import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
+import java.util.concurrent.locks.ReentrantLock;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -37,6 +38,9 @@ public final class Irqfd implements AutoCloseable {
         ENDED,
         CLOSED
     }
+
+    /** Held during calls of the kernel, so no monitor: that would hold the carrier of a virtual thread. */
+    private final ReentrantLock lock = new ReentrantLock();
 
     /** Before {@link #begin} it is closed: it holds nothing. */
     private State state = State.CLOSED;
@@ -63,11 +67,14 @@ public final class Irqfd implements AutoCloseable {
         Irqfd made = new Irqfd(vm, event, resample, gsi);
         try (Undo undo = new Undo()) {
             undo.add(made);
-            synchronized (made) {
+            made.lock.lock();
+            try {
                 made.begin();
                 if (!masked) {
                     made.unmask();
                 }
+            } finally {
+                made.lock.unlock();
             }
             undo.keep();
         }
@@ -94,7 +101,7 @@ public final class Irqfd implements AutoCloseable {
             if (!masked && made.length > 0) {
                 assign(vm, records, made);
             }
-            VarHandle.storeStoreFence(); // a thread that finds one sees what was written without its monitor
+            VarHandle.storeStoreFence(); // a thread that finds one sees what was written without its lock
             undo.keep();
         }
         return all;
@@ -166,8 +173,13 @@ public final class Irqfd implements AutoCloseable {
     }
 
     /** Whether {@link #mask} holds interrupts back. */
-    public synchronized boolean isMasked() {
-        return state == State.MASKED;
+    public boolean isMasked() {
+        lock.lock();
+        try {
+            return state == State.MASKED;
+        } finally {
+            lock.unlock();
+        }
     }
 
     /** Whether it is an irqfd of this VM. */
@@ -189,11 +201,16 @@ public final class Irqfd implements AutoCloseable {
      *     descriptor of the eventfd. It is not masked then, and the next mask tries again
      * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}
      */
-    public synchronized void mask() {
-        requireOpen();
-        int result = state == State.MASKED ? 0 : tryMask();
-        if (result < 0) {
-            throw calls().refusedDeassign(result, event, gsi);
+    public void mask() {
+        lock.lock();
+        try {
+            requireOpen();
+            int result = state == State.MASKED ? 0 : tryMask();
+            if (result < 0) {
+                throw calls().refusedDeassign(result, event, gsi);
+            }
+        } finally {
+            lock.unlock();
         }
     }
 
@@ -220,25 +237,30 @@ public final class Irqfd implements AutoCloseable {
      *     stays masked. As {@link #mask} if the last mask failed
      * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}
      */
-    public synchronized void unmask() {
-        requireOpen();
-        if (state == State.UNSURE) {
-            mask();
-        }
-        if (state == State.MASKED) {
-            state = State.UNSURE;
-            try {
-                calls().assign(event, resample, gsi);
-                vm.routes().live(gsi, 1);
-                state = State.ASSIGNED;
-            } catch (KernelException e) {
-                state = State.MASKED;
-                throw e;
-            } finally {
-                if (state == State.UNSURE) {
-                    tryMask();
+    public void unmask() {
+        lock.lock();
+        try {
+            requireOpen();
+            if (state == State.UNSURE) {
+                mask();
+            }
+            if (state == State.MASKED) {
+                state = State.UNSURE;
+                try {
+                    calls().assign(event, resample, gsi);
+                    vm.routes().live(gsi, 1);
+                    state = State.ASSIGNED;
+                } catch (KernelException e) {
+                    state = State.MASKED;
+                    throw e;
+                } finally {
+                    if (state == State.UNSURE) {
+                        tryMask();
+                    }
                 }
             }
+        } finally {
+            lock.unlock();
         }
     }
 
@@ -283,16 +305,26 @@ public final class Irqfd implements AutoCloseable {
         irqfds.forEach(Irqfd::close);
     }
 
-    private synchronized boolean isEndedByItsFile() {
-        return state == State.ASSIGNED && calls().isLastHold(event);
+    private boolean isEndedByItsFile() {
+        lock.lock();
+        try {
+            return state == State.ASSIGNED && calls().isLastHold(event);
+        } finally {
+            lock.unlock();
+        }
     }
 
     /** Leaves the rest to {@link #close}. */
-    private synchronized void endByFile() {
-        if (isEndedByItsFile()) {
-            calls().letGo(event.fd());
-            vm.routes().live(gsi, -1);
-            state = State.ENDED;
+    private void endByFile() {
+        lock.lock();
+        try {
+            if (isEndedByItsFile()) {
+                calls().letGo(event.fd());
+                vm.routes().live(gsi, -1);
+                state = State.ENDED;
+            }
+        } finally {
+            lock.unlock();
         }
     }
 
@@ -303,18 +335,23 @@ public final class Irqfd implements AutoCloseable {
      * the VM or the eventfd is closed in every process. The GSI is free for other irqfds all the same.
      */
     @Override
-    public synchronized void close() {
-        if (state == State.CLOSED) {
-            return;
+    public void close() {
+        lock.lock();
+        try {
+            if (state == State.CLOSED) {
+                return;
+            }
+            leave();
+            vm.routes().release(gsi);
+            calls().letGo(resample == null ? null : resample.fd());
+            if (state != State.ENDED) {
+                calls().letGo(event.fd());
+            }
+            state = State.CLOSED;
+            calls().letGo(vm.fd());
+        } finally {
+            lock.unlock();
         }
-        leave();
-        vm.routes().release(gsi);
-        calls().letGo(resample == null ? null : resample.fd());
-        if (state != State.ENDED) {
-            calls().letGo(event.fd());
-        }
-        state = State.CLOSED;
-        calls().letGo(vm.fd());
     }
 
     @Override
