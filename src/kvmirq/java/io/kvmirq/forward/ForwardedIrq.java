@@ -238,6 +238,9 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
      * interrupt in another way. The route stays. After this returns, no new interrupt is requested. The guest may still
      * take one that was requested before. A second call does nothing.
      *
+     * <p>Where this process injects, this waits for an injection under way, as {@link #reroute}, {@link #moveTo} and {@link
+     * #close} do. Do not hold a lock that the injector needs: see {@link #beginMask}.
+     *
      * @throws KernelException as {@link Irqfd#mask}; it arrives as before
      * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}
      */
@@ -245,6 +248,21 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         RelayedIrq relay = masked();
         if (relay != null) {
             relay.settle();
+        }
+    }
+
+    /**
+     * As {@link #mask}, without waiting for an injection of this process that is under way: for a caller with a lock that
+     * the injector needs. That interrupt may still reach the guest. After the lock is given back, {@link #mask} waits for
+     * it.
+     *
+     * @throws KernelException as {@link #mask}
+     * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}
+     */
+    public final void beginMask() {
+        RelayedIrq relay = masked();
+        if (relay != null) {
+            relay.beginSettle();
         }
     }
 

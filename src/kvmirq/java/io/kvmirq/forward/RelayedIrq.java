@@ -46,6 +46,9 @@ abstract sealed class RelayedIrq implements AutoCloseable permits RelayedEdge, R
         holds = Math.max(0, holds - 1);
     }
 
+    /** After {@link #hold}: as {@link #settle}, without waiting for an injection under way in another thread. */
+    void beginSettle() {}
+
     /** After {@link #hold}: when it returns nothing more is injected. */
     void settle() {
         registration.awaitHandler();

@@ -66,9 +66,14 @@ final class RelayedLine extends RelayedIrq {
 
     /** An asserted line is lowered; a device that still asserts its own signals again, into the eventfd. */
     @Override
+    void beginSettle() {
+        happened(MASKED);
+    }
+
+    @Override
     void settle() {
         super.settle();
-        happened(MASKED);
+        beginSettle();
         awaitInjection();
     }
 
