@@ -6,6 +6,7 @@ import io.kvmirq.PciAddress;
 import io.kvmirq.VcpuId;
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.backend.Libc;
 import io.kvmirq.backend.choice.Backends;
 import io.kvmirq.backend.libc.LibcBackend;
 import io.kvmirq.explain.Answer;
@@ -41,10 +42,12 @@ import org.jspecify.annotations.Nullable;
  * <p>A method that takes a tape throws {@link io.kvmirq.recording.tapes.TapeException} if the file is not a tape, and an
  * IOException, or an UncheckedIOException of it, if the file cannot be read.
  */
-public final class FakeKernel extends SystemCalls {
+public final class FakeKernel {
     private static final int STANDARD_FILES = 3;
 
     private final Profile profile;
+    final FakeHost host;
+    private final SystemCalls calls;
     private final FakeTime time;
     private final VfioHost vfio;
     /** The descriptors that a tape left open, by name. */
@@ -56,8 +59,9 @@ public final class FakeKernel extends SystemCalls {
     }
 
     private FakeKernel(Profile profile, boolean virtualTime) {
-        super(new FakeHost(profile.build(), virtualTime));
         this.profile = profile;
+        this.host = new FakeHost(profile.build(), virtualTime);
+        this.calls = new SystemCalls(host, this::open, this::hostFiles);
         this.time = host.time();
         this.vfio = new VfioHost(host);
         for (int i = 0; i < STANDARD_FILES; i++) {
@@ -65,7 +69,6 @@ public final class FakeKernel extends SystemCalls {
         }
     }
 
-    @Override
     int open(String path) {
         if (path.equals("/dev/kvm")) {
             return host.install(profile.isArm64() ? new ArmKvmFile(host) : new X86KvmFile(host));
@@ -77,7 +80,6 @@ public final class FakeKernel extends SystemCalls {
      * The files in which the host shows its kernel, its devices and its interrupt hardware: {@code proc/version},
      * {@code sys/bus/pci/devices}, {@code sys/class/iommu}. They are as the host was when this was called.
      */
-    @Override
     public HostFiles hostFiles() {
         return time.locked(() -> {
             DeviceFiles files = new DeviceFiles(host.build(), host.hardware().files());
@@ -92,6 +94,11 @@ public final class FakeKernel extends SystemCalls {
         return new FakeKernel(profile, true);
     }
 
+    /** The system calls of the process, by descriptor. */
+    Libc libc() {
+        return calls;
+    }
+
     /** This kernel for what a VMM opens on one. Opens no device. Each call gives another {@link Kernel} over the same files. */
     public Kernel open() {
         return Kernel.over(backend());
@@ -99,7 +106,7 @@ public final class FakeKernel extends SystemCalls {
 
     /** The calls of this kernel, for {@link Kernel#over} with faults or a recorder between. */
     public KernelBackend backend() {
-        return LibcBackend.over(this, Backends.FAKE, profile.label());
+        return LibcBackend.over(calls, Backends.FAKE, profile.label());
     }
 
     /**

@@ -76,7 +76,7 @@ final class StartUp {
 
     /** Whether a capability is as the kernel with kvm_pvm has it, and no other. */
     private static boolean isOfPvm(TapeReader calls) throws IOException {
-        Libc pvm = new FakeKernel(PVM);
+        Libc pvm = new FakeKernel(PVM).libc();
         int kvm = pvm.open(pvm.addressOf(Buffers.cString("/dev/kvm")), Uapi.O_RDWR, 0);
         for (Optional<TapeLine> line = calls.next(); line.isPresent(); line = calls.next()) {
             if (line.get() instanceof TapeLine.Call call
@@ -102,7 +102,7 @@ final class StartUp {
     @SuppressWarnings("resource") // the replayed objects stay open
     static Map<String, Integer> replayed(Path tape, FakeKernel kernel) {
         try {
-            Replay replay = new Replay(kernel);
+            Replay replay = new Replay(kernel.libc());
             Replay.Outcome outcome = replay.run(tape);
             if (outcome instanceof Replay.Same && !replay.isWhole()) {
                 throw new IllegalArgumentException(

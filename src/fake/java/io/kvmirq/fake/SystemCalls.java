@@ -3,6 +3,7 @@ package io.kvmirq.fake;
 
 import io.kvmirq.NotModelledException;
 import io.kvmirq.backend.Buffers;
+import io.kvmirq.backend.HostFiles;
 import io.kvmirq.backend.Libc;
 import io.kvmirq.backend.SystemCall;
 import io.kvmirq.explain.Answer;
@@ -25,6 +26,8 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.function.IntSupplier;
 import java.util.function.LongSupplier;
+import java.util.function.Supplier;
+import java.util.function.ToIntFunction;
 import java.util.function.ToLongFunction;
 
 /**
@@ -32,7 +35,7 @@ import java.util.function.ToLongFunction;
  * waits. A call on a descriptor goes to its {@link FakeFile}. The result is a negative errno for a refusal. A call that
  * is not modelled throws {@link NotModelledException}.
  */
-abstract class SystemCalls implements Libc {
+final class SystemCalls implements Libc {
     private static final int LONGEST_PATH = 4096;
     private static final long LAST_ADDRESS = Mappings.LAST_ADDRESS;
     private static final int OTHER_STATUS = Uapi.O_APPEND | Uapi.FASYNC | Uapi.O_NOATIME;
@@ -60,7 +63,9 @@ abstract class SystemCalls implements Libc {
         0xc020660bL
     };
 
-    final FakeHost host;
+    private final FakeHost host;
+    private final ToIntFunction<String> nodes;
+    private final Supplier<HostFiles> shown;
     private final Rulebook rules;
     private final Ledger ledger;
     private final FakeTime time;
@@ -68,8 +73,14 @@ abstract class SystemCalls implements Libc {
     private final FileTable files;
     private final Mappings mappings;
 
-    SystemCalls(FakeHost host) {
+    /**
+     * @param nodes opens a device node: its descriptor, or a negative errno
+     * @param shown the files in which the host shows itself
+     */
+    SystemCalls(FakeHost host, ToIntFunction<String> nodes, Supplier<HostFiles> shown) {
         this.host = host;
+        this.nodes = nodes;
+        this.shown = shown;
         this.rules = host.rules();
         this.ledger = host.ledger();
         this.time = host.time();
@@ -136,6 +147,11 @@ abstract class SystemCalls implements Libc {
         return host.refuse(rule);
     }
 
+    @Override
+    public HostFiles hostFiles() {
+        return shown.get();
+    }
+
     // Descriptors
 
     @Override
@@ -151,7 +167,7 @@ abstract class SystemCalls implements Libc {
             if (name.endsWith("/")) {
                 throw new NotModelledException("opening a directory");
             }
-            int fd = open(name);
+            int fd = nodes.applyAsInt(name);
             FakeFile file = files.get(fd);
             if (file != null) {
                 file.openedByName(flags);
@@ -161,8 +177,6 @@ abstract class SystemCalls implements Libc {
     }
 
     /** Opens a path. Returns a descriptor or a negative errno. */
-    abstract int open(String path);
-
     @Override
     public int eventfd(int count, int flags) {
         return call("eventfd2", () -> {

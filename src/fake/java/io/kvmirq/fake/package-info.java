@@ -2,9 +2,9 @@
 /**
  * A kernel in Java: the same calls, errnos, order of checks and lifetimes as the real one.
  *
- * <p>{@link io.kvmirq.fake.FakeKernel} is a {@link io.kvmirq.backend.Libc}: it sees file descriptors, request numbers
- * and bytes, as the kernel does, so all code above it is the code that runs on real KVM. It maps paths to files; {@code
- * SystemCalls} finds the file of a descriptor and calls it.
+ * <p>{@link io.kvmirq.fake.FakeKernel} has a {@link io.kvmirq.backend.Libc}, {@code SystemCalls}: it sees file descriptors,
+ * request numbers and bytes, as the kernel does, so all code above it is the code that runs on real KVM. {@code
+ * FakeKernel} maps paths to files; {@code SystemCalls} finds the file of a descriptor and calls it.
  *
  * <p>Each decision is an {@link io.kvmirq.explain.Answer}, with errno, grade and source. An optional one that a method
  * returns is the rule that refuses; empty for none. The areas are packages; each uses only the packages listed before

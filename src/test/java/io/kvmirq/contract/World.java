@@ -51,12 +51,22 @@ public final class World {
     private final List<Integer> open = new ArrayList<>();
     private final List<Long> mapped = new ArrayList<>();
     private final KernelBackend kernel;
+    private final Optional<FakeKernel> fake;
     private final Optional<String> flaw;
 
     private World(String name, String release, KernelBackend kernel, Optional<String> flaw) {
         this.name = name;
         this.release = release;
         this.kernel = kernel;
+        this.fake = Optional.empty();
+        this.flaw = flaw;
+    }
+
+    private World(String name, String release, FakeKernel fake, Optional<String> flaw) {
+        this.name = name;
+        this.release = release;
+        this.kernel = fake.backend();
+        this.fake = Optional.of(fake);
         this.flaw = flaw;
     }
 
@@ -124,8 +134,11 @@ public final class World {
 
     /** Each test of a suite that asks none of the fakes of a flavour of the lab is skipped beside its machine. */
     private static World unasked(String named) {
-        KernelBackend none = new FakeKernel(Machine.profile()).backend();
-        return new World(named, Machine.profile().label(), none, Optional.of("this suite does not ask " + named));
+        return new World(
+                named,
+                Machine.profile().label(),
+                new FakeKernel(Machine.profile()),
+                Optional.of("this suite does not ask " + named));
     }
 
     private static boolean isNamed(String names, String name) {
@@ -138,8 +151,7 @@ public final class World {
     }
 
     static World fake(String profile) {
-        return new World(
-                FAKE + "-" + profile, profile, new FakeKernel(Profile.of(profile)).backend(), Optional.empty());
+        return new World(FAKE + "-" + profile, profile, new FakeKernel(Profile.of(profile)), Optional.empty());
     }
 
     /** Whether its kernel is of this version or newer: each version has one right answer. */
@@ -215,7 +227,7 @@ public final class World {
 
     /** The fake kernel, if this is the world of one. */
     Optional<FakeKernel> fake() {
-        return kernel.libc() instanceof FakeKernel fake ? Optional.of(fake) : Optional.empty();
+        return fake;
     }
 
     /** Fresh memory, or a file's, unmapped after the test. */

@@ -30,7 +30,7 @@ final class Differential implements AutoCloseable {
     static final int RESETTABLE = 2;
 
     private final Side real;
-    private final Supplier<Libc> fakes;
+    private final Supplier<FakeKernel> fakes;
     private final List<Place> places;
     private final Coverage coverage = new Coverage();
     private long sequences;
@@ -54,11 +54,11 @@ final class Differential implements AutoCloseable {
         }
     }
 
-    Differential(Libc real, Supplier<Libc> fakes, List<Place> places) {
+    Differential(Libc real, Supplier<FakeKernel> fakes, List<Place> places) {
         this(new Side(real, places), fakes, places);
     }
 
-    private Differential(Side real, Supplier<Libc> fakes, List<Place> places) {
+    private Differential(Side real, Supplier<FakeKernel> fakes, List<Place> places) {
         this.real = real;
         this.fakes = fakes;
         this.places = places;
@@ -107,8 +107,8 @@ final class Differential implements AutoCloseable {
 
     /** Runs calls from nothing to the first difference. */
     Optional<Divergence> run(List<Call> calls) {
-        Libc libc = fakes.get();
-        try (Side fake = new Side(libc, places)) {
+        FakeKernel kernel = fakes.get();
+        try (Side fake = new Side(kernel.backend().libc(), places)) {
             for (Call call : calls) {
                 Optional<Answer> known = modelled(fake, call);
                 if (known.isEmpty() && call.operation().isManyCalls()) {
@@ -127,9 +127,7 @@ final class Differential implements AutoCloseable {
             return Optional.empty();
         } finally {
             real.reset();
-            if (libc instanceof FakeKernel kernel) {
-                RulesSeen.addSearched(kernel);
-            }
+            RulesSeen.addSearched(kernel);
         }
     }
 

@@ -124,18 +124,19 @@ class Arm64Test {
         FakeKernel kernel = new FakeKernel(Profile.of("6.12,arm64"));
         KernelBackend fake = kernel.backend();
         int vm = fake.vmCreate(fake.kvmOpen(Buffers.cString("/dev/kvm")), 0);
-        int vcpu = kernel.ioctl(vm, Uapi.KVM_CREATE_VCPU, 0);
-        assertThat(kernel.ioctl(vcpu, Uapi.KVM_RUN, 1)).isEqualTo(-Errno.EINVAL.number());
-        assertThat(kernel.ioctl(vcpu, Uapi.KVM_RUN, 0)).isEqualTo(-Errno.ENOEXEC.number());
+        int vcpu = kernel.libc().ioctl(vm, Uapi.KVM_CREATE_VCPU, 0);
+        assertThat(kernel.libc().ioctl(vcpu, Uapi.KVM_RUN, 1)).isEqualTo(-Errno.EINVAL.number());
+        assertThat(kernel.libc().ioctl(vcpu, Uapi.KVM_RUN, 0)).isEqualTo(-Errno.ENOEXEC.number());
         ByteBuffer init = Buffers.allocate(UapiArm64.KvmVcpuInit.SIZE)
                 .putInt(UapiArm64.KvmVcpuInit.TARGET, UapiArm64.KVM_ARM_TARGET_GENERIC_V8);
-        assertThat(kernel.ioctl(vcpu, UapiArm64.KVM_ARM_VCPU_INIT, kernel.addressOf(init)))
+        assertThat(kernel.libc()
+                        .ioctl(vcpu, UapiArm64.KVM_ARM_VCPU_INIT, kernel.libc().addressOf(init)))
                 .isZero();
-        assertThatThrownBy(() -> kernel.ioctl(vcpu, Uapi.KVM_RUN, 0))
+        assertThatThrownBy(() -> kernel.libc().ioctl(vcpu, Uapi.KVM_RUN, 0))
                 .isInstanceOf(NotModelledException.class)
                 .hasMessage("the fake kernel does not model KVM_RUN on arm64, but of a vCPU that plays exits"
                         + " (FakeKernel.vcpu)");
-        assertThatThrownBy(() -> kernel.ioctl(vm, UapiArm64.KVM_ARM_SET_DEVICE_ADDR, 0))
+        assertThatThrownBy(() -> kernel.libc().ioctl(vm, UapiArm64.KVM_ARM_SET_DEVICE_ADDR, 0))
                 .hasMessage("the fake kernel does not model KVM_ARM_SET_DEVICE_ADDR");
         ArmRows rows = new ArmRows(kernel);
         perform(rows, "vm A 0", "device I A KVM_DEV_TYPE_ARM_VGIC_ITS 0");
@@ -156,10 +157,10 @@ class Arm64Test {
         FakeKernel kernel = new FakeKernel(Profile.of("6.12,arm64"));
         KernelBackend fake = kernel.backend();
         int kvm = fake.kvmOpen(Buffers.cString("/dev/kvm"));
-        int size = kernel.ioctl(kvm, Uapi.KVM_GET_VCPU_MMAP_SIZE, 0);
-        int vcpu = kernel.ioctl(fake.vmCreate(kvm, 0), Uapi.KVM_CREATE_VCPU, 0);
-        long mapped = kernel.mmap(size, Uapi.PROT_READ | Uapi.PROT_WRITE, Uapi.MAP_SHARED, vcpu, 0);
-        ByteBuffer run = kernel.view(mapped, size);
+        int size = kernel.libc().ioctl(kvm, Uapi.KVM_GET_VCPU_MMAP_SIZE, 0);
+        int vcpu = kernel.libc().ioctl(fake.vmCreate(kvm, 0), Uapi.KVM_CREATE_VCPU, 0);
+        long mapped = kernel.libc().mmap(size, Uapi.PROT_READ | Uapi.PROT_WRITE, Uapi.MAP_SHARED, vcpu, 0);
+        ByteBuffer run = kernel.libc().view(mapped, size);
         assertThat(run.getInt(Uapi.KvmRun.EXIT_REASON)).isZero();
     }
 
@@ -170,20 +171,20 @@ class Arm64Test {
         KernelBackend fake = kernel.backend();
         int kvm = fake.kvmOpen(Buffers.cString("/dev/kvm"));
         int vm = fake.vmCreate(kvm, 0);
-        int vcpu = kernel.ioctl(vm, Uapi.KVM_CREATE_VCPU, 0);
+        int vcpu = kernel.libc().ioctl(vm, Uapi.KVM_CREATE_VCPU, 0);
         for (UapiTable.Request request : UapiTable.REQUESTS) {
             String name = request.name();
             if (name.matches(
                     "KVM_(X86|XEN|HYPERV|MEMORY_ENCRYPT)_.*|KVM_[GS]ET_(PIT|FPU|XSAVE|CPUID|TSC|NESTED).*|KVM_SMI")) {
                 long number = request.number();
-                assertThat(kernel.ioctl(kvm, number, 0)).as(name).isEqualTo(-Errno.EINVAL.number());
-                assertThat(kernel.ioctl(vm, number, 0)).as(name).isEqualTo(-Errno.EINVAL.number());
-                assertThat(kernel.ioctl(vcpu, number, 0)).as(name).isEqualTo(-Errno.EINVAL.number());
+                assertThat(kernel.libc().ioctl(kvm, number, 0)).as(name).isEqualTo(-Errno.EINVAL.number());
+                assertThat(kernel.libc().ioctl(vm, number, 0)).as(name).isEqualTo(-Errno.EINVAL.number());
+                assertThat(kernel.libc().ioctl(vcpu, number, 0)).as(name).isEqualTo(-Errno.EINVAL.number());
             }
         }
-        assertThatThrownBy(() -> kernel.ioctl(vm, Uapi.KVM_CLEAR_DIRTY_LOG, 0))
+        assertThatThrownBy(() -> kernel.libc().ioctl(vm, Uapi.KVM_CLEAR_DIRTY_LOG, 0))
                 .hasMessageContaining("KVM_CLEAR_DIRTY_LOG");
-        assertThatThrownBy(() -> kernel.ioctl(vm, Uapi.KVM_RESET_DIRTY_RINGS, 0))
+        assertThatThrownBy(() -> kernel.libc().ioctl(vm, Uapi.KVM_RESET_DIRTY_RINGS, 0))
                 .hasMessageContaining("KVM_RESET_DIRTY_RINGS");
     }
 

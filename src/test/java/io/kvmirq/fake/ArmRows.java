@@ -22,16 +22,16 @@ final class ArmRows {
 
     ArmRows(FakeKernel kernel) {
         this.kernel = kernel;
-        this.memory =
-                kernel.mmap(MEMORY, Uapi.PROT_READ | Uapi.PROT_WRITE, Uapi.MAP_PRIVATE | Uapi.MAP_ANONYMOUS, -1, 0);
+        this.memory = kernel.libc()
+                .mmap(MEMORY, Uapi.PROT_READ | Uapi.PROT_WRITE, Uapi.MAP_PRIVATE | Uapi.MAP_ANONYMOUS, -1, 0);
         begin();
     }
 
     /** Closes everything and opens /dev/kvm as K. */
     void begin() {
-        descriptors.values().forEach(kernel::close);
+        descriptors.values().forEach(kernel.libc()::close);
         descriptors.clear();
-        descriptors.put("K", kernel.open(Buffers.cString("/dev/kvm"), 0));
+        descriptors.put("K", kernel.libc().open(Buffers.cString("/dev/kvm"), 0));
     }
 
     // Words
@@ -77,7 +77,7 @@ final class ArmRows {
     }
 
     private int ioctl(String on, long request, ByteBuffer structure) {
-        return kernel.ioctl(descriptor(on), request, kernel.addressOf(structure));
+        return kernel.libc().ioctl(descriptor(on), request, kernel.libc().addressOf(structure));
     }
 
     // Rows
@@ -86,12 +86,13 @@ final class ArmRows {
     String perform(String[] row) {
         return switch (row[0]) {
             case "number" -> "0x" + Long.toHexString(number(row[1]));
-            case "ioctl" -> result(kernel.ioctl(descriptor(row[1]), number(row[2]), number(row[3])));
-            case "cap" -> result(kernel.ioctl(descriptor(row[1]), Uapi.KVM_CHECK_EXTENSION, number(row[2])));
-            case "vm" -> opened(row[1], kernel.ioctl(descriptor("K"), Uapi.KVM_CREATE_VM, number(row[2])));
-            case "vcpu" -> opened(row[1], kernel.ioctl(descriptor(row[2]), Uapi.KVM_CREATE_VCPU, number(row[3])));
-            case "eventfd" -> opened(row[1], kernel.eventfd(narrow(row[2]), Uapi.O_NONBLOCK | Uapi.O_CLOEXEC));
-            case "close" -> result(kernel.close(Objects.requireNonNull(descriptors.remove(row[1]), row[1])));
+            case "ioctl" -> result(kernel.libc().ioctl(descriptor(row[1]), number(row[2]), number(row[3])));
+            case "cap" -> result(kernel.libc().ioctl(descriptor(row[1]), Uapi.KVM_CHECK_EXTENSION, number(row[2])));
+            case "vm" -> opened(row[1], kernel.libc().ioctl(descriptor("K"), Uapi.KVM_CREATE_VM, number(row[2])));
+            case "vcpu" ->
+                opened(row[1], kernel.libc().ioctl(descriptor(row[2]), Uapi.KVM_CREATE_VCPU, number(row[3])));
+            case "eventfd" -> opened(row[1], kernel.libc().eventfd(narrow(row[2]), Uapi.O_NONBLOCK | Uapi.O_CLOEXEC));
+            case "close" -> result(kernel.libc().close(Objects.requireNonNull(descriptors.remove(row[1]), row[1])));
             case "put" -> put(row);
             case "take" -> take(row);
             case "init", "preferred" -> vcpu(row);
@@ -107,12 +108,12 @@ final class ArmRows {
 
     private String put(String[] row) {
         ByteBuffer count = Buffers.allocate(Long.BYTES).putLong(0, number(row[2]));
-        return result(kernel.write(descriptor(row[1]), kernel.addressOf(count), Long.BYTES));
+        return result(kernel.libc().write(descriptor(row[1]), kernel.libc().addressOf(count), Long.BYTES));
     }
 
     private String take(String[] row) {
         ByteBuffer count = Buffers.allocate(Long.BYTES);
-        long done = kernel.read(descriptor(row[1]), kernel.addressOf(count), Long.BYTES);
+        long done = kernel.libc().read(descriptor(row[1]), kernel.libc().addressOf(count), Long.BYTES);
         return done < 0 ? result(done) : Long.toUnsignedString(count.getLong(0));
     }
 
@@ -142,7 +143,7 @@ final class ArmRows {
         if (row.length > 4 && !nowhere) {
             value.putLong(0, number(row[4]));
         }
-        long address = nowhere ? 0 : kernel.addressOf(value);
+        long address = nowhere ? 0 : kernel.libc().addressOf(value);
         ByteBuffer attribute = Structs.of("kvm_device_attr", 0, number(row[2]), number(row[3]), address);
         long request =
                 switch (row[0]) {

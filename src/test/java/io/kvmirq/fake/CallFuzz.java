@@ -103,7 +103,7 @@ final class CallFuzz {
     // Set-up, so that calls reach further
 
     private int ioctl(int fd, long request, long argument) {
-        return kernel.ioctl(fd, request, argument);
+        return kernel.libc().ioctl(fd, request, argument);
     }
 
     private void setUpKvm() {
@@ -116,11 +116,11 @@ final class CallFuzz {
             newVcpu(ioctl(vm, Uapi.KVM_CREATE_VCPU, id));
         }
         for (int i = 0; i < 4; i++) {
-            kernel.eventfd(0, Uapi.O_NONBLOCK);
+            kernel.libc().eventfd(0, Uapi.O_NONBLOCK);
         }
-        kernel.epollCreate(0);
+        kernel.libc().epollCreate(0);
         if (arm) {
-            long memory = kernel.mmap(1 << 20, 3, Uapi.MAP_ANONYMOUS | Uapi.MAP_PRIVATE, -1, 0);
+            long memory = kernel.libc().mmap(1 << 20, 3, Uapi.MAP_ANONYMOUS | Uapi.MAP_PRIVATE, -1, 0);
             arguments
                     .memory()
                     .putLong(0, 0)
@@ -132,7 +132,7 @@ final class CallFuzz {
     }
 
     private int open(String path) {
-        return kernel.open(arguments.text(0, path), 0, 0);
+        return kernel.libc().open(arguments.text(0, path), 0, 0);
     }
 
     private void setUpVfio() {
@@ -178,7 +178,7 @@ final class CallFuzz {
             hardware();
         } else if (kind < 80) {
             int fd = arguments.fd();
-            judge.check("close(" + fd + ")", () -> kernel.close(fd));
+            judge.check("close(" + fd + ")", () -> kernel.libc().close(fd));
         } else {
             other(random.nextInt(14));
         }
@@ -247,16 +247,22 @@ final class CallFuzz {
         int flags = random.nextInt(4);
         String text = "(" + fd + ", " + to + ", " + length + ", " + offset + ")";
         switch (kind) {
-            case 0 -> judge.check("read" + text, () -> kernel.read(fd, to, length));
-            case 1, 2 -> judge.check("write" + text, () -> kernel.write(fd, to, length));
-            case 3 -> judge.check("pread" + text, () -> kernel.pread(fd, to, length, offset));
-            case 4 -> judge.check("pwrite" + text, () -> kernel.pwrite(fd, to, length, offset));
-            case 5 -> judge.check("preadv2" + text, () -> kernel.preadv2(fd, to, (int) length, -1, Uapi.RWF_NOWAIT));
+            case 0 -> judge.check("read" + text, () -> kernel.libc().read(fd, to, length));
+            case 1, 2 -> judge.check("write" + text, () -> kernel.libc().write(fd, to, length));
+            case 3 -> judge.check("pread" + text, () -> kernel.libc().pread(fd, to, length, offset));
+            case 4 -> judge.check("pwrite" + text, () -> kernel.libc().pwrite(fd, to, length, offset));
+            case 5 ->
+                judge.check("preadv2" + text, () -> kernel.libc().preadv2(fd, to, (int) length, -1, Uapi.RWF_NOWAIT));
             case 6 ->
-                judge.check("mmap" + text, () -> kernel.mmap(memory, 3, flags == 0 ? 1 : 0x22, fd, flags * offset));
-            case 7 -> judge.check("munmap" + text, () -> kernel.munmap(to, memory));
-            case 8 -> judge.check("fcntl" + text, () -> kernel.fcntl(fd, (int) arguments.odd(), (int) arguments.odd()));
-            case 9 -> judge.check("eventfd" + text, () -> kernel.eventfd((int) offset, (int) offset | Uapi.O_NONBLOCK));
+                judge.check(
+                        "mmap" + text, () -> kernel.libc().mmap(memory, 3, flags == 0 ? 1 : 0x22, fd, flags * offset));
+            case 7 -> judge.check("munmap" + text, () -> kernel.libc().munmap(to, memory));
+            case 8 ->
+                judge.check(
+                        "fcntl" + text, () -> kernel.libc().fcntl(fd, (int) arguments.odd(), (int) arguments.odd()));
+            case 9 ->
+                judge.check(
+                        "eventfd" + text, () -> kernel.libc().eventfd((int) offset, (int) offset | Uapi.O_NONBLOCK));
             case 10 -> {
                 arguments
                         .memory()
@@ -264,19 +270,16 @@ final class CallFuzz {
                         .putInt(8, 0)
                         .putLong(16, 0)
                         .putLong(24, 0);
-                judge.check(
-                        "epoll_ctl" + text,
-                        () -> kernel.epollCtl(
-                                arguments.fdOf(FileKind.EPOLL), flags, fd, arguments.base() + flags * 4L));
+                judge.check("epoll_ctl" + text, () -> kernel.libc()
+                        .epollCtl(arguments.fdOf(FileKind.EPOLL), flags, fd, arguments.base() + flags * 4L));
             }
             case 11 ->
-                judge.check(
-                        "epoll_wait" + text,
-                        () -> kernel.epollWait(arguments.fdOf(FileKind.EPOLL), to, (int) memory / 512, 0));
+                judge.check("epoll_wait" + text, () -> kernel.libc()
+                        .epollWait(arguments.fdOf(FileKind.EPOLL), to, (int) memory / 512, 0));
             case 12 -> {
                 arguments.memory().putLong(16, 0).putLong(24, random.nextInt(4) == 0 ? -1 : 0);
                 long count = random.nextInt(3) == 0 ? length : 1;
-                judge.check("ppoll" + text, () -> kernel.ppoll(to, count, arguments.base() + 16));
+                judge.check("ppoll" + text, () -> kernel.libc().ppoll(to, count, arguments.base() + 16));
             }
             default -> {
                 String path = arguments.path();

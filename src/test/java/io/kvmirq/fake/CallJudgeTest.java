@@ -17,8 +17,8 @@ class CallJudgeTest {
     private final FakeKernel kernel = FakeKernel.inVirtualTime(Profile.of("6.18"));
     private final Map<String, Integer> counts = new TreeMap<>();
     private final CallJudge judge = new CallJudge("fake", kernel, new SplittableRandom(0), 1, counts);
-    private final int vm = kernel.ioctl(kernel.open("/dev/kvm"), Uapi.KVM_CREATE_VM, 0);
-    private final int vcpu = kernel.ioctl(vm, Uapi.KVM_CREATE_VCPU, 0);
+    private final int vm = kernel.libc().ioctl(kernel.open("/dev/kvm"), Uapi.KVM_CREATE_VM, 0);
+    private final int vcpu = kernel.libc().ioctl(vm, Uapi.KVM_CREATE_VCPU, 0);
     private final ByteBuffer run = kernel.host.file(vcpu).shared(0, 4096, false).orElseThrow();
 
     private long refused(Errno errno, Runnable change) {
@@ -35,17 +35,17 @@ class CallJudgeTest {
 
     @Test
     void refusedCallChangesNothing() {
-        judge.check("eventfd(0)", () -> kernel.eventfd(0, 0));
-        judge.check("close(-1)", () -> kernel.close(-1));
+        judge.check("eventfd(0)", () -> kernel.libc().eventfd(0, 0));
+        judge.check("close(-1)", () -> kernel.libc().close(-1));
         assertThat(counts).isEqualTo(Map.of("ok", 1, "EBADF", 1));
-        assertFlaw("eventfd(1)", Errno.EINVAL, () -> kernel.eventfd(1, 0));
+        assertFlaw("eventfd(1)", Errno.EINVAL, () -> kernel.libc().eventfd(1, 0));
         assertThat(judge.flaw()).isEqualTo("eventfd) answered EINVAL and changed the state");
     }
 
     @Test
     void callThatIsNotModelledChangesNothing() {
         assertThatThrownBy(() -> judge.check("call", () -> {
-                    kernel.eventfd(0, 0);
+                    kernel.libc().eventfd(0, 0);
                     throw new NotModelledException("a call");
                 }))
                 .hasMessageContaining("call answered not modelled and changed the state");
@@ -55,8 +55,9 @@ class CallJudgeTest {
     void interruptedRunMayChangeOnlyKvmRunAndTheTaskPriority() {
         String call = "ioctl(5, KVM_RUN, 0)";
         run.putLong(Uapi.KvmRun.CR8, 7).put(Uapi.KvmRun.IMMEDIATE_EXIT, (byte) 1);
-        assertThat(judge.check(call, () -> kernel.ioctl(vcpu, Uapi.KVM_RUN, 0))).isEqualTo(-Errno.EINTR.number());
-        assertFlaw(call, Errno.EINTR, () -> kernel.ioctl(vcpu, Uapi.KVM_NMI, 0));
+        assertThat(judge.check(call, () -> kernel.libc().ioctl(vcpu, Uapi.KVM_RUN, 0)))
+                .isEqualTo(-Errno.EINTR.number());
+        assertFlaw(call, Errno.EINTR, () -> kernel.libc().ioctl(vcpu, Uapi.KVM_NMI, 0));
         assertFlaw(call, Errno.EFAULT, () -> run.putLong(Uapi.KvmRun.CR8, 3));
         assertFlaw("ioctl(5, KVM_NMI, 0)", Errno.EINTR, () -> run.putLong(Uapi.KvmRun.CR8, 4));
     }

@@ -90,7 +90,7 @@ class FakeKernelTest {
     @Test
     void requestsOfAnEpollSetAreRefusedByName() {
         for (Profile profile : List.of(Profile.V6_12, Profile.V6_18)) {
-            Libc libc = new FakeKernel(profile);
+            Libc libc = new FakeKernel(profile).libc();
             int set = libc.epollCreate(0);
             assertThatThrownBy(() -> libc.ioctl(set, 0x40088a01, 0))
                     .isInstanceOf(NotModelledException.class)
@@ -99,23 +99,23 @@ class FakeKernelTest {
                     .hasMessage("the fake kernel does not model EPIOCGPARAMS");
             assertThat(libc.ioctl(set, 0x8a03, 0)).isEqualTo(-Errno.EINVAL.number());
         }
-        Libc old = new FakeKernel(Profile.V6_1);
+        Libc old = new FakeKernel(Profile.V6_1).libc();
         assertThat(old.ioctl(old.epollCreate(0), 0x80088a02L, 0)).isEqualTo(-Errno.ENOTTY.number());
     }
 
     /** Kernels differ in what they say of an address that is neither the process's nor the kernel's. */
     @Test
     void roomForEventsBetweenTheHalvesIsNotModelled() {
-        int set = kernel.epollCreate(0);
-        assertThatThrownBy(() -> kernel.epollWait(set, 1L << 48, 1, 0)).isInstanceOf(NotModelledException.class);
+        int set = kernel.libc().epollCreate(0);
+        assertThatThrownBy(() -> kernel.libc().epollWait(set, 1L << 48, 1, 0)).isInstanceOf(NotModelledException.class);
     }
 
     /** An ioctl as any other call. */
     @Test
     void callsOnClosedDescriptorsAreAmongTheRefusals() {
         int none = 1000;
-        kernel.ioctl(none, Uapi.KVM_CREATE_VM, 0);
-        kernel.read(none, 0, 8);
+        kernel.libc().ioctl(none, Uapi.KVM_CREATE_VM, 0);
+        kernel.libc().read(none, 0, 8);
         assertThat(kernel.refusals())
                 .containsExactly(
                         new Refusal(FileAnswer.FD_NOT_OPEN, "ioctl", Uapi.KVM_CREATE_VM, List.of()),
@@ -348,9 +348,9 @@ class FakeKernelTest {
         ByteBuffer polled = Buffers.allocate(Uapi.Pollfd.SIZE + Uapi.Timespec.SIZE);
         polled.putInt(Uapi.Pollfd.FD, fake.eventfdCreate()).putShort(Uapi.Pollfd.EVENTS, (short) Uapi.POLLIN);
         polled.putLong(Uapi.Pollfd.SIZE + Uapi.Timespec.TV_SEC, 3600);
-        long address = kernel.addressOf(polled);
+        long address = kernel.libc().addressOf(polled);
         CompletableFuture<Integer> hour =
-                CompletableFuture.supplyAsync(() -> kernel.ppoll(address, 1, address + Uapi.Pollfd.SIZE));
+                CompletableFuture.supplyAsync(() -> kernel.libc().ppoll(address, 1, address + Uapi.Pollfd.SIZE));
         while (kernel.waiting() == 0) {
             Thread.onSpinWait();
         }
@@ -392,13 +392,14 @@ class FakeKernelTest {
         long size = 1L << 30;
         List<Long> mapped = new ArrayList<>();
         for (long room = 2 * Runtime.getRuntime().maxMemory(); room > 0; room -= size) {
-            long address = kernel.mmap(size, 3, Uapi.MAP_PRIVATE | Uapi.MAP_ANONYMOUS, -1, 0);
-            ByteBuffer memory = kernel.view(address, size);
+            long address = kernel.libc().mmap(size, 3, Uapi.MAP_PRIVATE | Uapi.MAP_ANONYMOUS, -1, 0);
+            ByteBuffer memory = kernel.libc().view(address, size);
             assertThat(memory.get((int) size - 1)).isZero();
             assertThat(memory.put((int) size - 1, (byte) 7).get((int) size - 1)).isEqualTo((byte) 7);
             mapped.add(address);
         }
         assertThat(mapped).hasSizeGreaterThan(1);
-        mapped.forEach(address -> assertThat(kernel.munmap(address, size)).isZero());
+        mapped.forEach(
+                address -> assertThat(kernel.libc().munmap(address, size)).isZero());
     }
 }

@@ -219,7 +219,7 @@ class GicV4Test {
         assertThat(arm.vcpu().hostIrq(LPI)).isEmpty();
         arm = new Arm("gicv4");
         arm.forward();
-        arm.fake.close(Numbers.of(arm.vm.fd()));
+        arm.fake.libc().close(Numbers.of(arm.vm.fd()));
         assertThat(arm.hardware.sendMessage(0)).as("the VM's file is closed").isTrue();
     }
 
@@ -266,7 +266,7 @@ class GicV4Test {
     void hostShowsWhetherKvmUsesGicV4() {
         assertThat(new HostFacts(new Arm("gicv3").fake.hostFiles()).gicv4()).hasValue(false);
         assertThat(new HostFacts(arm.fake.hostFiles()).gicv4()).hasValue(true);
-        arm.fake.close(Numbers.of(arm.vm.fd()));
+        arm.fake.libc().close(Numbers.of(arm.vm.fd()));
         assertThat(new HostFacts(arm.fake.hostFiles()).gicv4()).isEmpty();
     }
 

@@ -98,7 +98,7 @@ final class HostileArguments {
     HostileArguments(FakeKernel kernel, SplittableRandom random) {
         this.kernel = kernel;
         this.random = random;
-        this.base = kernel.addressOf(arena);
+        this.base = kernel.libc().addressOf(arena);
     }
 
     /** The memory in which arguments are. */

@@ -333,12 +333,12 @@ class LedgerTest {
                 } else {
                     armed.set(3, made.add(EventFd.create(kernel)));
                 }
-                fake.close(fd);
+                fake.libc().close(fd);
             }
             assertThat(unwires ? fake.messages().ended() : fake.lost())
                     .containsExactly("its eventfd was closed; source " + THIRD + ", last place the count of eventfd "
                             + fd + ", call close of descriptor " + fd);
-            fake.eventfd(0, 0);
+            fake.libc().eventfd(0, 0);
             event.close();
         }
         counts(2, 0, 0, 0, 1, 1);

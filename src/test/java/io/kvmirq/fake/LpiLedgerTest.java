@@ -115,9 +115,9 @@ class LpiLedgerTest {
     void lpiThatIsNotTakenEndsWithTheVm(String profile) {
         use(profile);
         nic.sendMessage(0);
-        fake.close(Numbers.of(vm.fd()));
+        fake.libc().close(Numbers.of(vm.fd()));
         ended("its VM was closed");
-        fake.eventfd(0, 0);
+        fake.libc().eventfd(0, 0);
     }
 
     @ParameterizedTest

@@ -98,7 +98,7 @@ final class PostingSetup implements AutoCloseable {
 
     /** Closes a descriptor behind the back of its object. */
     void kill(Fd fd) {
-        assertThat(fake.close(fd.lease().number())).isZero();
+        assertThat(fake.libc().close(fd.lease().number())).isZero();
     }
 
     /** Every rule of the models holds now. */

@@ -18,13 +18,13 @@ class SyncedRegistersTest {
     private static final int EFER = SYSTEM_AT + 264;
 
     private final FakeKernel kernel = FakeKernel.inVirtualTime(Profile.of("6.18"));
-    private final int vm = kernel.ioctl(kernel.open("/dev/kvm"), Uapi.KVM_CREATE_VM, 0);
-    private final int vcpu = kernel.ioctl(vm, Uapi.KVM_CREATE_VCPU, 0);
+    private final int vm = kernel.libc().ioctl(kernel.open("/dev/kvm"), Uapi.KVM_CREATE_VM, 0);
+    private final int vcpu = kernel.libc().ioctl(vm, Uapi.KVM_CREATE_VCPU, 0);
     private final ByteBuffer run = kernel.host.file(vcpu).shared(0, 4096, false).orElseThrow();
 
     private ByteBuffer registers() {
         ByteBuffer registers = Buffers.allocate(Uapi.KvmRegs.SIZE);
-        assertThat(kernel.ioctl(vcpu, Uapi.KVM_GET_REGS, kernel.addressOf(registers)))
+        assertThat(kernel.libc().ioctl(vcpu, Uapi.KVM_GET_REGS, kernel.libc().addressOf(registers)))
                 .isZero();
         return registers;
     }
@@ -36,14 +36,14 @@ class SyncedRegistersTest {
         run.put(Uapi.KvmRun.IMMEDIATE_EXIT, (byte) 1)
                 .putLong(Uapi.KvmRun.KVM_VALID_REGS, 3)
                 .putLong(Uapi.KvmRun.CR8, 7);
-        kernel.ioctl(vcpu, Uapi.KVM_RUN, 0);
+        kernel.libc().ioctl(vcpu, Uapi.KVM_RUN, 0);
         run.putLong(Uapi.KvmRun.KVM_VALID_REGS, valid)
                 .putLong(Uapi.KvmRun.KVM_DIRTY_REGS, dirty)
                 .putLong(GENERAL_AT, 0x1234)
                 .putLong(GENERAL_AT + Uapi.KvmRegs.RFLAGS, Long.decode(flags))
                 .putLong(EFER, efer)
                 .putLong(Uapi.KvmRun.CR8, 9);
-        assertThatThrownBy(() -> kernel.ioctl(vcpu, Uapi.KVM_RUN, 0)).isInstanceOf(NotModelledException.class);
+        assertThatThrownBy(() -> kernel.libc().ioctl(vcpu, Uapi.KVM_RUN, 0)).isInstanceOf(NotModelledException.class);
         assertThat(registers()).isEqualTo(before);
         assertThat(run.getLong(Uapi.KvmRun.KVM_DIRTY_REGS)).isEqualTo(dirty);
         assertThat(run.getLong(Uapi.KvmRun.CR8)).isEqualTo(9);

@@ -77,7 +77,9 @@ class VfioCdevTest {
         assertErrno(Errno.EINVAL, vfio.ioctl(device, 0x1234, 0)); // unknown
         assertErrno(Errno.EINVAL, files.attach(device, 1));
         ByteBuffer word = Buffers.allocate(4);
-        assertErrno(Errno.EINVAL, vfio.fake().pread(device, vfio.fake().addressOf(word), 4, 7L << 40));
+        assertErrno(
+                Errno.EINVAL,
+                vfio.fake().libc().pread(device, vfio.fake().libc().addressOf(word), 4, 7L << 40));
         assertThat(files.bind(device, iommufd)).isEqualTo(1);
         int space = files.space(iommufd);
         assertThat(space).isEqualTo(2);
@@ -89,7 +91,7 @@ class VfioCdevTest {
         bound.writeCommand(MASTER);
         assertThat(hardware.sendMessage(0)).isTrue();
         assertThat(vfio.take(event)).isEqualTo(1);
-        vfio.fake().close(device);
+        vfio.fake().libc().close(device);
         assertThat(hardware.sendMessage(0)).as("closed").isFalse();
         assertErrno(Errno.ENOENT, files.destroy(iommufd, 3)); // gone with the device
         assertThat(files.destroy(iommufd, space)).isZero();
@@ -116,8 +118,8 @@ class VfioCdevTest {
         assertErrno(Errno.EINVAL, files.bind(ofGroup, 999)); // of a group, and not open
         assertErrno(Errno.ENOTTY, vfio.ioctl(ofGroup, UapiVfio.VFIO_DEVICE_ATTACH_IOMMUFD_PT, 0));
         assertErrno(Errno.EBUSY, files.bind(device, 999)); // group open, and no iommufd
-        vfio.fake().close(ofGroup);
-        vfio.fake().close(group);
+        vfio.fake().libc().close(ofGroup);
+        vfio.fake().libc().close(group);
         assertErrno(Errno.EBADF, files.bind(device, 999));
         assertErrno(Errno.EBADFD, files.bind(device, vfio.world.eventfd()));
         ByteBuffer withToken = VfioFiles.bind(24, 1, 999);
@@ -190,9 +192,9 @@ class VfioCdevTest {
         int iommufd = files.iommufd();
         assertThat(files.bind(device, iommufd)).isPositive();
         int space = files.space(iommufd);
-        vfio.fake().close(iommufd);
+        vfio.fake().libc().close(iommufd);
         assertThat(files.attach(device, space)).isPositive();
-        vfio.fake().close(device);
+        vfio.fake().libc().close(device);
         assertThat(vfio.open("/dev/vfio/1")).isPositive();
     }
 

@@ -60,18 +60,18 @@ class VfioDeviceTest {
     @Test
     void everyFileOfVfioIsReadAndMappedAsLinuxDoesIt() {
         FakeKernel kernel = vfio.fake();
-        long word = kernel.addressOf(Buffers.allocate(8));
+        long word = kernel.libc().addressOf(Buffers.allocate(8));
         int bare = vfio.device(vfio.fake().pciDevice("0000:3b:00.0", 9).add(), 9, "0000:3b:00.0").fd;
-        assertErrno(Errno.EINVAL, kernel.read(bare, word, 4)); // the empty first BAR
-        assertErrno(Errno.EINVAL, kernel.write(bare, word, 4));
-        assertThat(kernel.read(device.fd, word, 0)).isZero();
+        assertErrno(Errno.EINVAL, kernel.libc().read(bare, word, 4)); // the empty first BAR
+        assertErrno(Errno.EINVAL, kernel.libc().write(bare, word, 4));
+        assertThat(kernel.libc().read(device.fd, word, 0)).isZero();
         for (int fd : new int[] {device.container, device.group}) {
-            assertErrno(Errno.EINVAL, kernel.pread(fd, word, 4, 0)); // they have places, and cannot be read
-            assertErrno(Errno.EINVAL, kernel.pwrite(fd, word, 4, 0));
+            assertErrno(Errno.EINVAL, kernel.libc().pread(fd, word, 4, 0)); // they have places, and cannot be read
+            assertErrno(Errno.EINVAL, kernel.libc().pwrite(fd, word, 4, 0));
         }
         long config = (long) UapiVfio.VFIO_PCI_CONFIG_REGION_INDEX << 40;
-        assertErrno(Errno.EINVAL, kernel.mmap(4096, 3, Uapi.MAP_SHARED, device.fd, config));
-        assertThatThrownBy(() -> kernel.open(kernel.addressOf(Buffers.cString("/dev/vfio/")), 0, 0))
+        assertErrno(Errno.EINVAL, kernel.libc().mmap(4096, 3, Uapi.MAP_SHARED, device.fd, config));
+        assertThatThrownBy(() -> kernel.libc().open(kernel.libc().addressOf(Buffers.cString("/dev/vfio/")), 0, 0))
                 .isInstanceOf(NotModelledException.class);
     }
 
@@ -79,17 +79,17 @@ class VfioDeviceTest {
     void accessesOfRegionsAreChecked() {
         FakeKernel kernel = vfio.fake();
         long config = (long) UapiVfio.VFIO_PCI_CONFIG_REGION_INDEX << 40;
-        long word = kernel.addressOf(Buffers.allocate(8));
-        assertErrno(Errno.EINVAL, kernel.pread(device.fd, word, 2, 1L << 40)); // an empty BAR
-        assertErrno(Errno.EINVAL, kernel.pread(device.fd, word, 2, 9L << 40)); // no region
-        assertThat(kernel.pread(device.fd, word, 0, 0)).isZero();
-        assertErrno(Errno.EINVAL, kernel.pwrite(device.fd, word, 4, 1L << 40));
-        assertErrno(Errno.EFAULT, kernel.pread(device.fd, word, 8, config + 4092)); // beyond
-        assertErrno(Errno.EFAULT, kernel.pread(device.fd, word, -1, config));
-        assertErrno(Errno.EFAULT, kernel.pwrite(device.fd, word, Long.MIN_VALUE, config));
-        assertThat(kernel.pread(device.fd, word, 8, config + 4088)).isEqualTo(8);
-        assertErrno(Errno.EFAULT, kernel.pwrite(device.fd, word, 4, config + 4096));
-        assertErrno(Errno.EFAULT, kernel.pread(device.fd, 0, 2, config + COMMAND));
-        assertErrno(Errno.EFAULT, kernel.pwrite(device.fd, 0, 2, config + COMMAND));
+        long word = kernel.libc().addressOf(Buffers.allocate(8));
+        assertErrno(Errno.EINVAL, kernel.libc().pread(device.fd, word, 2, 1L << 40)); // an empty BAR
+        assertErrno(Errno.EINVAL, kernel.libc().pread(device.fd, word, 2, 9L << 40)); // no region
+        assertThat(kernel.libc().pread(device.fd, word, 0, 0)).isZero();
+        assertErrno(Errno.EINVAL, kernel.libc().pwrite(device.fd, word, 4, 1L << 40));
+        assertErrno(Errno.EFAULT, kernel.libc().pread(device.fd, word, 8, config + 4092)); // beyond
+        assertErrno(Errno.EFAULT, kernel.libc().pread(device.fd, word, -1, config));
+        assertErrno(Errno.EFAULT, kernel.libc().pwrite(device.fd, word, Long.MIN_VALUE, config));
+        assertThat(kernel.libc().pread(device.fd, word, 8, config + 4088)).isEqualTo(8);
+        assertErrno(Errno.EFAULT, kernel.libc().pwrite(device.fd, word, 4, config + 4096));
+        assertErrno(Errno.EFAULT, kernel.libc().pread(device.fd, 0, 2, config + COMMAND));
+        assertErrno(Errno.EFAULT, kernel.libc().pwrite(device.fd, 0, 2, config + COMMAND));
     }
 }

@@ -45,7 +45,7 @@ class VfioDmaTest {
     void containerHasAMostOfMappings() {
         int flags = UapiVfio.VFIO_DMA_MAP_FLAG_READ;
         ByteBuffer map = Structs.of("vfio_iommu_type1_dma_map", VfioIommuType1DmaMap.SIZE, flags, memory, 0, PAGE);
-        long address = vfio.fake().addressOf(map);
+        long address = vfio.fake().libc().addressOf(map);
         for (int i = 0; i < 65535; i++) {
             map.putLong(VfioIommuType1DmaMap.IOVA, (1L << 32) + (long) i * PAGE);
             assertOk(vfio.ioctl(container, UapiVfio.VFIO_IOMMU_MAP_DMA, address));

@@ -65,7 +65,7 @@ class VfioForwardingTest {
                     Uapi.KVM_SET_DEVICE_ATTR,
                     Uapi.KVM_DEV_VFIO_DEVICE,
                     number,
-                    host.fake().addressOf(irq));
+                    host.fake().libc().addressOf(irq));
         }
 
         int has(int group, long number) {
@@ -137,9 +137,9 @@ class VfioForwardingTest {
         Guest guest = new Guest("historic");
         assertThat(guest.set(FORWARD, guest.device.fd, 0, 0, GSI)).isZero();
         assertThat(guest.set(FORWARD, guest.device.fd, 1, 0, GSI + 1)).isZero();
-        guest.host.fake().close(guest.device.fd);
+        guest.host.fake().libc().close(guest.device.fd);
         assertThat(guest.hardware.remove()).isFalse();
-        guest.host.fake().close(guest.vfio);
+        guest.host.fake().libc().close(guest.vfio);
         assertThat(guest.hardware.remove()).isTrue();
     }
 }

@@ -145,7 +145,7 @@ class VfioIommufdTest {
         ByteBuffer ranges = Structs.of("iommu_ioas_iova_ranges", IommuIoasIovaRanges.SIZE, space);
         assertErrno(Errno.EMSGSIZE, vfio.ioctl(iommufd, UapiIommufd.IOMMU_IOAS_IOVA_RANGES, ranges));
         assertThat(ranges.getInt(IommuIoasIovaRanges.NUM_IOVAS)).isEqualTo(1);
-        ranges.putLong(IommuIoasIovaRanges.ALLOWED_IOVAS, vfio.fake().addressOf(range));
+        ranges.putLong(IommuIoasIovaRanges.ALLOWED_IOVAS, vfio.fake().libc().addressOf(range));
         assertThat(vfio.ioctl(iommufd, UapiIommufd.IOMMU_IOAS_IOVA_RANGES, ranges))
                 .isZero();
         assertThat(range.getLong(0)).isZero();
@@ -199,10 +199,10 @@ class VfioIommufdTest {
         assertThat(half.getLong(VfioIommuType1DmaUnmap.LENGTH))
                 .as("what was unmapped before")
                 .isEqualTo(PAGE);
-        vfio.fake().close(iommufd);
-        vfio.fake().close(group);
+        vfio.fake().libc().close(iommufd);
+        vfio.fake().libc().close(group);
         assertErrno(Errno.EBUSY, vfio.open("/dev/vfio/1")); // the device holds both
-        vfio.fake().close(device);
+        vfio.fake().libc().close(device);
         assertThat(vfio.open("/dev/vfio/1")).isPositive();
     }
 

@@ -48,8 +48,8 @@ class VfioLifetimesTest {
             vfio.world.close(device.fd);
             int third = vfio.deviceFd(group, NAME);
             assertThat(third).as("one file is open").isPositive();
-            vfio.fake().close(third);
-            vfio.fake().close(second);
+            vfio.fake().libc().close(third);
+            vfio.fake().libc().close(second);
             assertErrno(Errno.ENODEV, vfio.deviceFd(group, NAME));
             ByteBuffer status = Buffers.allocate(VfioGroupStatus.SIZE).putInt(0, VfioGroupStatus.SIZE);
             assertErrno(Errno.ENODEV, vfio.ioctl(group, UapiVfio.VFIO_GROUP_GET_STATUS, status));
@@ -75,7 +75,7 @@ class VfioLifetimesTest {
             assertErrno(Errno.EMFILE, vfio.open("/dev/vfio/devices/vfio0"));
             kernel.limitDescriptors(100);
             assertThat(hardware.remove()).as("held by a file that is not bound").isFalse();
-            kernel.close(unbound);
+            kernel.libc().close(unbound);
             assertErrno(Errno.ENOENT, vfio.open("/dev/vfio/devices/vfio0"));
             assertErrno(Errno.ENODEV, vfio.deviceFd(group, NAME));
             FakePciDevice other = kernel.pciDevice(NAME, 1).add();
@@ -128,7 +128,7 @@ class VfioLifetimesTest {
 
         void kill(String... names) {
             for (String name : names) {
-                vfio.fake().close(fd(name));
+                vfio.fake().libc().close(fd(name));
             }
         }
 

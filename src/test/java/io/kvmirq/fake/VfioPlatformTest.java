@@ -66,9 +66,9 @@ class VfioPlatformTest {
         assertErrno(Errno.EINVAL, vfio.ioctl(device.fd, UapiVfio.VFIO_DEVICE_GET_REGION_INFO, region));
         assertErrno(Errno.EINVAL, vfio.ioctl(device.fd, UapiVfio.VFIO_DEVICE_RESET, 0));
         assertErrno(Errno.ENOTTY, vfio.ioctl(device.fd, UapiVfio.VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, 0));
-        long word = vfio.fake().addressOf(Buffers.allocate(4));
-        assertErrno(Errno.EINVAL, vfio.fake().pread(device.fd, word, 4, 0));
-        assertErrno(Errno.EINVAL, vfio.fake().pwrite(device.fd, word, 4, 0));
+        long word = vfio.fake().libc().addressOf(Buffers.allocate(4));
+        assertErrno(Errno.EINVAL, vfio.fake().libc().pread(device.fd, word, 4, 0));
+        assertErrno(Errno.EINVAL, vfio.fake().libc().pwrite(device.fd, word, 4, 0));
     }
 
     @Test

@@ -350,7 +350,7 @@ class Abi2014Test {
             if (unforwards) {
                 adopted(vmm).unforward(vmm.irq);
             }
-            vmm.fake.close(Numbers.of(vmm.device.fd()));
+            vmm.fake.backend().libc().close(Numbers.of(vmm.device.fd()));
             assertThat(vmm.hardware.remove()).isEqualTo(unforwards);
         }
     }
@@ -400,7 +400,7 @@ class Abi2014Test {
         arm.forwarded();
         arm.hardware.requestService(0);
         for (int fd = 3; fd < 30; fd++) {
-            arm.fake.close(fd);
+            arm.fake.backend().libc().close(fd);
         }
         Kernel kernel = arm.fake.open();
         VfioDevice device = VfioDevice.open(kernel, new PlatformName(NAME));
@@ -426,7 +426,7 @@ class Abi2014Test {
             }
             List<Integer> files = new ArrayList<>(IntStream.range(3, 30).boxed().toList());
             Collections.shuffle(files, random);
-            files.forEach(arm.fake::close);
+            files.forEach(arm.fake.backend().libc()::close);
             assertThat(nextProcessTakesALevel(arm)).as("seed %d", seed).isTrue();
             assertThat(arm.hardware.remove()).as("seed %d", seed).isTrue();
         }

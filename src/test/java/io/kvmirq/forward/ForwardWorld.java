@@ -83,8 +83,8 @@ final class ForwardWorld implements AutoCloseable {
     }
 
     int lowestFreeDescriptor() {
-        int number = fake.eventfd(0, 0);
-        fake.close(number);
+        int number = fake.backend().libc().eventfd(0, 0);
+        fake.backend().libc().close(number);
         return number;
     }
 

@@ -336,7 +336,7 @@ class ForwardingRulesTest {
     void killedProcessLeavesTheHostRight() {
         forwarding.forwardAll(device.msix(0, 3), i -> message(0x30 + i));
         for (int number = world.lowestFreeDescriptor() - 1; number >= world.firstFreeDescriptor; number--) {
-            world.fake.close(number);
+            world.fake.backend().libc().close(number);
         }
         KernelBackend backend = world.fake.backend();
         assertThat(backend.isReal()).isFalse();

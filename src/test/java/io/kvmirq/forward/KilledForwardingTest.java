@@ -36,7 +36,7 @@ class KilledForwardingTest {
                 .boxed()
                 .collect(Collectors.toCollection(ArrayList::new));
         Collections.shuffle(open, random);
-        open.forEach(world.fake::close);
+        open.forEach(world.fake.backend().libc()::close);
         throw new Killed();
     }
 

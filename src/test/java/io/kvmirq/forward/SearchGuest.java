@@ -85,8 +85,8 @@ interface SearchGuest extends AutoCloseable {
             this.vm = made.add(Vm.create(kernel));
             vm.createIrqchip();
             for (int i = 0; i < VCPUS; i++) {
-                int vcpu = fake.ioctl(Numbers.of(vm.fd()), Uapi.KVM_CREATE_VCPU, i);
-                made.add(() -> fake.close(vcpu));
+                int vcpu = fake.backend().libc().ioctl(Numbers.of(vm.fd()), Uapi.KVM_CREATE_VCPU, i);
+                made.add(() -> fake.backend().libc().close(vcpu));
                 vcpus[i] = vcpu;
                 enable(vcpu);
             }
@@ -94,9 +94,9 @@ interface SearchGuest extends AutoCloseable {
         }
 
         private void enable(int vcpu) {
-            fake.ioctl(vcpu, Uapi.KVM_GET_LAPIC, lapic);
+            fake.backend().libc().ioctl(vcpu, Uapi.KVM_GET_LAPIC, lapic);
             lapic.putInt(Uapi.KvmLapicState.SVR, lapic.getInt(Uapi.KvmLapicState.SVR) | Uapi.KvmLapicState.SVR_ENABLE);
-            fake.ioctl(vcpu, Uapi.KVM_SET_LAPIC, lapic);
+            fake.backend().libc().ioctl(vcpu, Uapi.KVM_SET_LAPIC, lapic);
         }
 
         @Override
@@ -124,7 +124,7 @@ interface SearchGuest extends AutoCloseable {
         public void take(Taken taken) {
             moved.forEach(vcpu -> run(vcpu, taken));
             for (int i = 0; i < VCPUS; i++) {
-                fake.ioctl(vcpus[i], Uapi.KVM_GET_LAPIC, lapic);
+                fake.backend().libc().ioctl(vcpus[i], Uapi.KVM_GET_LAPIC, lapic);
                 boolean any = false;
                 for (int word = 0; word < WORDS; word++) {
                     int at = Uapi.KvmLapicState.IRR + word * WORD_DISTANCE;
@@ -135,7 +135,7 @@ interface SearchGuest extends AutoCloseable {
                     lapic.putInt(at, 0);
                 }
                 if (any) {
-                    fake.ioctl(vcpus[i], Uapi.KVM_SET_LAPIC, lapic);
+                    fake.backend().libc().ioctl(vcpus[i], Uapi.KVM_SET_LAPIC, lapic);
                 }
             }
         }

@@ -52,23 +52,23 @@ class OwnersTest {
         }
 
         int eventfd() {
-            int number = fake.eventfd(0, 0);
-            undo.add(() -> fake.close(number));
+            int number = fake.backend().libc().eventfd(0, 0);
+            undo.add(() -> fake.backend().libc().close(number));
             return number;
         }
 
         int open(String path) {
-            int number = fake.open(Buffers.cString(path), Uapi.O_RDWR);
-            undo.add(() -> fake.close(number));
+            int number = fake.backend().libc().open(Buffers.cString(path), Uapi.O_RDWR);
+            undo.add(() -> fake.backend().libc().close(number));
             return number;
         }
 
         List<Integer> free() {
             List<Integer> numbers = new ArrayList<>();
             for (int i = 0; i < 3; i++) {
-                numbers.add(fake.eventfd(0, 0));
+                numbers.add(fake.backend().libc().eventfd(0, 0));
             }
-            numbers.forEach(fake::close);
+            numbers.forEach(fake.backend().libc()::close);
             return numbers;
         }
     }

@@ -41,7 +41,7 @@ class ArmTapeTest {
     }
 
     private static Replay.Outcome replay(Path file) throws IOException {
-        try (Replay replay = new Replay(new FakeKernel(ARM64))) {
+        try (Replay replay = new Replay(new FakeKernel(ARM64).backend().libc())) {
             return replay.run(file);
         }
     }

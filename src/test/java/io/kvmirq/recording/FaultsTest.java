@@ -39,7 +39,8 @@ class FaultsTest {
 
     /** Below the encoder, where ioctls have requests. */
     private KernelBackend raw() {
-        return LibcBackend.over(faults.over(new FakeKernel(Profile.V6_18)), "fake", "");
+        return LibcBackend.over(
+                faults.over(new FakeKernel(Profile.V6_18).backend().libc()), "fake", "");
     }
 
     private KernelBackend typed() {

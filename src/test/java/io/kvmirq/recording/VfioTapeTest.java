@@ -71,7 +71,7 @@ class VfioTapeTest {
     void fakeWithTheDevicesOfTheTapeAnswersAsTheRealKernelDid() throws IOException {
         FakeKernel kernel = new FakeKernel(Profile.V6_1);
         kernel.addDevicesOf(tape());
-        try (Replay replay = new Replay(kernel)) {
+        try (Replay replay = new Replay(kernel.backend().libc())) {
             Replay.Outcome outcome = replay.run(tape());
             assertThat(outcome).isInstanceOf(Replay.Same.class);
             assertThat(outcome.calls()).isGreaterThan(250);
@@ -101,7 +101,7 @@ class VfioTapeTest {
                                 + " gsi=10 = 0",
                         "kvm-vfio#1 KVM_SET_DEVICE_ATTR VFIO_DEVICE UNFORWARD_IRQ fd=vfio-device#1 index=1 subindex=0"
                                 + " gsi=10 = 0");
-        try (Replay replay = new Replay(withPlatformDevice(historic))) {
+        try (Replay replay = new Replay(withPlatformDevice(historic).backend().libc())) {
             assertThat(replay.run(file)).isInstanceOf(Replay.Same.class);
         }
     }
@@ -125,10 +125,11 @@ class VfioTapeTest {
     void devicesOfThisMachineAreNotOpened() throws IOException {
         FakeKernel kernel = new FakeKernel(Profile.V6_1);
         kernel.addDevicesOf(tape());
+        Libc calls = kernel.backend().libc();
         Libc real = (Libc) Proxy.newProxyInstance(
                 Libc.class.getClassLoader(), new Class<?>[] {Libc.class}, (proxy, method, arguments) -> {
                     try {
-                        return method.getName().equals("isReal") ? true : method.invoke(kernel, arguments);
+                        return method.getName().equals("isReal") ? true : method.invoke(calls, arguments);
                     } catch (InvocationTargetException e) {
                         throw e.getTargetException();
                     }

@@ -25,8 +25,8 @@ class VfioBadInputTest {
     private final int free = lowestFreeDescriptor();
 
     private int lowestFreeDescriptor() {
-        int number = hardware.fake.eventfd(0, 0);
-        hardware.fake.close(number);
+        int number = hardware.fake.backend().libc().eventfd(0, 0);
+        hardware.fake.backend().libc().close(number);
         return number;
     }
 
@@ -120,7 +120,7 @@ class VfioBadInputTest {
 
     @Test
     void descriptorOfAnotherKind() {
-        int event = hardware.fake.eventfd(0, 0);
+        int event = hardware.fake.backend().libc().eventfd(0, 0);
         assertThatThrownBy(() -> VfioDevice.adopt(kernel, TestDevice.FAKE, event, Ownership.OWNED))
                 .hasMessageContaining("vfio info vfio device 0000:00:02.0 (fd " + event
                         + "): ENOTTY (the file is of another" + " kind)");
@@ -130,7 +130,7 @@ class VfioBadInputTest {
                     .hasMessageContaining("EBADFD (the file is neither a VFIO container nor an iommufd)");
             assertThat(group.isUsed()).isFalse();
         }
-        assertThat(hardware.fake.close(event)).as("still open").isZero();
+        assertThat(hardware.fake.backend().libc().close(event)).as("still open").isZero();
         requireNothingOpen(kernel);
     }
 

@@ -92,7 +92,7 @@ class VfioCdevTest {
 
     @Test
     void otherFilesAreRefusedByName() {
-        int event = hardware.fake.eventfd(0, 0);
+        int event = hardware.fake.backend().libc().eventfd(0, 0);
         try (Ioas space = Ioas.create(kernel);
                 VfioCdev wrong = VfioCdev.adopt(kernel, TestDevice.FAKE, event, Ownership.OWNED)) {
             assertThatThrownBy(() -> wrong.openDevice(space)).hasMessageContaining("vfio device bind ");
@@ -146,9 +146,9 @@ class VfioCdevTest {
 
     @Test
     void refusedIommufdStaysTheCallers() {
-        int event = hardware.fake.eventfd(0, 0);
+        int event = hardware.fake.backend().libc().eventfd(0, 0);
         assertThatThrownBy(() -> Ioas.in(kernel, event, Ownership.OWNED)).hasMessageContaining("ENOTTY");
-        assertThat(hardware.fake.close(event)).isZero();
+        assertThat(hardware.fake.backend().libc().close(event)).isZero();
     }
 
     /** As in a container that has not all nodes, or not for this user. */

@@ -62,7 +62,7 @@ class VfioDisarmedTest {
     @Test
     void refusedNoticeKeepsItsEventFd() {
         EventFd event = event();
-        EventFd wrong = EventFd.adopt(kernel, hardware.fake.epollCreate(0), Ownership.OWNED);
+        EventFd wrong = EventFd.adopt(kernel, hardware.fake.backend().libc().epollCreate(0), Ownership.OWNED);
         ArmedIrq request = open().req().arm(event);
         faults.listen();
         assertThatThrownBy(() -> request.set(wrong)).isInstanceOf(KernelException.class);
@@ -124,7 +124,7 @@ class VfioDisarmedTest {
         var lease = device.fd().lease();
         VfioDevice same = VfioDevice.adopt(kernel, TestDevice.FAKE, lease.number(), Ownership.BORROWED);
         EventFd event = event();
-        EventFd wrong = EventFd.adopt(kernel, hardware.fake.epollCreate(0), Ownership.OWNED);
+        EventFd wrong = EventFd.adopt(kernel, hardware.fake.backend().libc().epollCreate(0), Ownership.OWNED);
         device.msix(0, 2).arm(List.of(event(), event()));
         assertThatThrownBy(() -> same.msix(0, 2).arm(List.of(event, wrong)))
                 .isInstanceOf(VectorsDisturbedException.class)

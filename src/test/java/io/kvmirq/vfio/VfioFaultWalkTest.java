@@ -49,8 +49,8 @@ class VfioFaultWalkTest {
         }
 
         int lowestFreeDescriptor() {
-            int number = hardware.fake.eventfd(0, 0);
-            hardware.fake.close(number);
+            int number = hardware.fake.backend().libc().eventfd(0, 0);
+            hardware.fake.backend().libc().close(number);
             return number;
         }
 

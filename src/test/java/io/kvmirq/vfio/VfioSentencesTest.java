@@ -96,7 +96,7 @@ class VfioSentencesTest {
         faults.fail("VFIO_GROUP_SET_CONTAINER", 1, Errno.EPERM);
         TestDevice.Fake hardware = TestDevice.fake("6.12");
         Kernel kernel = kernel(hardware, new Sysfs());
-        int group = hardware.fake.open(Buffers.cString("/dev/vfio/5"), Uapi.O_RDWR);
+        int group = hardware.fake.backend().libc().open(Buffers.cString("/dev/vfio/5"), Uapi.O_RDWR);
         try (VfioGroup adopted = VfioGroup.adopt(kernel, group, Ownership.OWNED);
                 VfioContainer container = adopted.createSpace()) {
             assertThat(Refusals.refused(Errno.EPERM, () -> adopted.openDevice(TestDevice.FAKE, container)))
@@ -263,7 +263,7 @@ class VfioSentencesTest {
     void kernelThatSaysEinvalToAnotherKind(String path) {
         TestDevice.Fake hardware = TestDevice.fake("6.12,cdev");
         Kernel kernel = hardware.kernel();
-        int number = hardware.fake.open(Buffers.cString(path), Uapi.O_RDWR);
+        int number = hardware.fake.backend().libc().open(Buffers.cString(path), Uapi.O_RDWR);
         assertThatThrownBy(() -> VfioDevice.adopt(kernel, TestDevice.FAKE, number, Ownership.OWNED))
                 .hasMessageStartingWith("vfio info vfio device 0000:00:02.0 (fd " + number + "): EINVAL (the file is no"
                         + " opened VFIO device: it is of another kind, or not bound to an iommufd)");

@@ -36,7 +36,7 @@ class VfioUndoTest {
 
     /** A descriptor of another kind: the fake has no /proc that would tell. */
     private EventFd noEventFd() {
-        return EventFd.adopt(kernel, hardware.fake.epollCreate(0), Ownership.OWNED);
+        return EventFd.adopt(kernel, hardware.fake.backend().libc().epollCreate(0), Ownership.OWNED);
     }
 
     /** The kernel says by a positive result that it enabled nothing. */
@@ -186,7 +186,7 @@ class VfioUndoTest {
                 VfioDevice device = VfioDevice.open(its, TestDevice.FAKE);
                 EventFd event = EventFd.create(its);
                 EventFd unmask = EventFd.create(its);
-                EventFd wrong = EventFd.adopt(its, one.fake.epollCreate(0), Ownership.OWNED)) {
+                EventFd wrong = EventFd.adopt(its, one.fake.backend().libc().epollCreate(0), Ownership.OWNED)) {
             ArmedLine line = device.intx().arm(event);
             line.unmaskBy(unmask);
             assertThatThrownBy(() -> line.unmaskBy(wrong))

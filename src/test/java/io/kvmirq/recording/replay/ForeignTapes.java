@@ -83,7 +83,7 @@ public final class ForeignTapes {
             Files.copy(text, plain, StandardCopyOption.REPLACE_EXISTING);
             FakeKernel kernel = new FakeKernel(FakeKernel.profileOf(plain));
             kernel.addDevicesOf(plain);
-            try (Replay replay = new Replay(kernel)) {
+            try (Replay replay = new Replay(kernel.backend().libc())) {
                 Replay.Outcome outcome = replay.run(plain);
                 boolean diverged = outcome instanceof Replay.Diverged;
                 String end =

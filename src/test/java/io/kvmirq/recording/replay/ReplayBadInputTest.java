@@ -53,7 +53,7 @@ class ReplayBadInputTest {
 
     private Replay.Outcome replay(Path file) throws IOException {
         watch.listen();
-        return new Replay(watch.over(new FakeKernel(Profile.V6_18))).run(file);
+        return new Replay(watch.over(new FakeKernel(Profile.V6_18).backend().libc())).run(file);
     }
 
     private Replay.Outcome replay(String tape) throws IOException {
@@ -149,7 +149,8 @@ class ReplayBadInputTest {
                 "'call':'ioctl','on':'vm#1','request':1078242918,'in':'00','cut':true,'result':0"
             })
     void callWhoseFileOrDataTheTapeLacksIsPassedOver(String rest) throws IOException {
-        Replay replay = new Replay(watch.over(new FakeKernel(Profile.V6_18)));
+        Replay replay =
+                new Replay(watch.over(new FakeKernel(Profile.V6_18).backend().libc()));
         assertThat(replay.run(tape(VM + call(3, rest)))).isEqualTo(new Replay.Same(2));
         assertThat(replay.passedOver()).isEqualTo(1);
     }
@@ -157,7 +158,7 @@ class ReplayBadInputTest {
     @ParameterizedTest
     @ValueSource(strings = {"/etc/passwd", "/dev/vfio/../../etc/passwd", "/dev/vfio/../kvm"})
     void otherFilesOfThisMachineAreNotOpened(String path) throws IOException {
-        FakeKernel fake = new FakeKernel(Profile.V6_18);
+        Libc fake = new FakeKernel(Profile.V6_18).backend().libc();
         Libc real = (Libc) Proxy.newProxyInstance(
                 Libc.class.getClassLoader(),
                 new Class<?>[] {Libc.class},
@@ -242,7 +243,8 @@ class ReplayBadInputTest {
                 + ioctl(5, "vm#1", Uapi.KVM_ENABLE_CAP, enableCap(188))
                 + ioctl(6, "vm#1", Uapi.KVM_X86_SET_MSR_FILTER, ",'in':'" + "00".repeat(392) + "'")
                 + ioctl(7, "vm#1", 0x4010ae42L, ",'in':'" + "00".repeat(16) + "'"));
-        Replay replay = new Replay(watch.over(new FakeKernel(Profile.V6_18)));
+        Replay replay =
+                new Replay(watch.over(new FakeKernel(Profile.V6_18).backend().libc()));
         assertThat(replay.run(file)).isEqualTo(new Replay.Same(2));
         assertThat(replay.remarks())
                 .first()
@@ -265,7 +267,8 @@ class ReplayBadInputTest {
                         4,
                         "'call':'ioctl','on':'kvm#1','request':3221794309,'in':'0100000000000000',"
                                 + "'result':-1,'errno':'E2BIG'"));
-        Replay replay = new Replay(watch.over(new FakeKernel(Profile.V6_18)));
+        Replay replay =
+                new Replay(watch.over(new FakeKernel(Profile.V6_18).backend().libc()));
         assertThat(replay.run(file)).isEqualTo(new Replay.Same(2));
         assertThat(replay.remarks()).first().isEqualTo("passed over: KVM_GET_MSRS 1, KVM_GET_SUPPORTED_CPUID 1");
     }
@@ -354,7 +357,7 @@ class ReplayBadInputTest {
             calls.append(call(i, "'call':'eventfd','flags':2,'result':-1,'errno':'EINVAL'"));
         }
         Path file = tape(calls.toString());
-        FakeKernel fake = new FakeKernel(Profile.V6_18);
+        Libc fake = new FakeKernel(Profile.V6_18).backend().libc();
         Libc cutting = (Libc) Proxy.newProxyInstance(
                 Libc.class.getClassLoader(), new Class<?>[] {Libc.class}, (proxy, method, arguments) -> {
                     if (method.getName().equals("open")) {
@@ -371,13 +374,13 @@ class ReplayBadInputTest {
     void tapeThatDoesNotEndIsSaidTo() throws IOException {
         Path file = temporary.resolve("tape");
         String tape = (HEADER + OPEN).replace('\'', '"');
-        Replay cut = new Replay(new FakeKernel(Profile.V6_18));
+        Replay cut = new Replay(new FakeKernel(Profile.V6_18).backend().libc());
         assertThat(cut.run(Files.writeString(file, tape))).isInstanceOf(Replay.Same.class);
         assertThat(cut.remarks())
                 .containsExactly("the tape has no end: its recorder was killed or not closed, or the tape was"
                         + " cut; calls after its last line may be missing");
         assertThat(cut.isWhole()).isFalse();
-        Replay whole = new Replay(new FakeKernel(Profile.V6_18));
+        Replay whole = new Replay(new FakeKernel(Profile.V6_18).backend().libc());
         assertThat(whole.run(Files.writeString(file, tape + "{\"end\":true,\"calls\":1}\n")))
                 .isInstanceOf(Replay.Same.class);
         assertThat(whole.remarks()).isEmpty();

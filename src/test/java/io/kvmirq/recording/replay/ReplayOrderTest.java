@@ -30,7 +30,7 @@ class ReplayOrderTest {
     private Path temporary;
 
     private final FakeKernel kernel = new FakeKernel(Profile.V6_18);
-    private final Replay replay = new Replay(kernel);
+    private final Replay replay = new Replay(kernel.backend().libc());
     private final StringBuilder tape = new StringBuilder(HEADER);
     private int calls;
 
@@ -304,7 +304,10 @@ class ReplayOrderTest {
         assertThat(replay.unknown()).isEqualTo(2);
         ByteBuffer now = Buffers.allocate(Uapi.KvmRegs.SIZE);
         int vcpu = Objects.requireNonNull(replay.descriptors().get("vcpu#1"));
-        assertThat(kernel.ioctl(vcpu, Uapi.KVM_GET_REGS, kernel.addressOf(now))).isZero();
+        assertThat(kernel.backend()
+                        .libc()
+                        .ioctl(vcpu, Uapi.KVM_GET_REGS, kernel.backend().libc().addressOf(now)))
+                .isZero();
         assertThat(now.getLong(Uapi.KvmRegs.RIP)).isEqualTo(0x1234);
     }
 

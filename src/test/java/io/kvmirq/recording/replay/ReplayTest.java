@@ -30,7 +30,7 @@ class ReplayTest {
     }
 
     private static Replay.Outcome replay(Path file, Profile profile) throws IOException {
-        try (Replay replay = new Replay(new FakeKernel(profile))) {
+        try (Replay replay = new Replay(new FakeKernel(profile).backend().libc())) {
             Replay.Outcome outcome = replay.run(file);
             assertThat(replay.unknown()).as("the guest's memory is on the tape").isZero();
             return outcome;
