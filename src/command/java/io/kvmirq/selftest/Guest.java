@@ -54,10 +54,7 @@ final class Guest implements AutoCloseable {
 
     /** Routes a GSI to another interrupt, or again after its route was removed. */
     void reroute(Gsi gsi, int interrupt) {
-        vm().routes().change(edit -> {
-            board.replace(edit, gsi, interrupt);
-            return gsi;
-        });
+        vm().routes().edit(edit -> board.replace(edit, gsi, interrupt));
     }
 
     void handle(int interrupt) {

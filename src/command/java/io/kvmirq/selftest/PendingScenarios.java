@@ -161,7 +161,7 @@ record PendingScenarios(Kernel kernel, int count, Journal journal, Patience pati
     }
 
     private void mask(Vm vm, PendingState state) {
-        vm.routes().change(edit -> edit.add(Route.Pin.to(FREE, ONE)));
+        vm.routes().edit(edit -> edit.add(Route.Pin.to(FREE, ONE)));
         try (EventFd interrupt = EventFd.create(kernel);
                 Irqfd irqfd = vm.assignIrqfd(interrupt, FREE)) {
             journal.step(irqfd + " → " + ONE, "assigned");
@@ -176,7 +176,7 @@ record PendingScenarios(Kernel kernel, int count, Journal journal, Patience pati
             interrupt.signal();
             irqfd.mask();
             irqfd.unmask();
-            vm.routes().change(edit -> edit.add(Route.Pin.to(FREE, ONE)));
+            vm.routes().edit(edit -> edit.add(Route.Pin.to(FREE, ONE)));
             require(!state.isLatched(ONE), "an interrupt without a route arrived");
             journal.step(
                     "the trap: remove the route, signal, add the route", "lost, as expected: keep the route to mask");

@@ -173,7 +173,7 @@ final class X86Board implements Board {
                     + " built without it (CONFIG_KVM_IOAPIC): test MSI or MSI-X");
         }
         handle(LINE);
-        vm.routes().change(edit -> edit.remove(PIN.gsi()).add(PIN));
+        vm.routes().edit(edit -> edit.remove(PIN.gsi()).add(PIN));
         vm.restore(vm.ioapic().levelPin(PIN, vector(LINE)));
         return PIN.gsi();
     }

@@ -100,7 +100,7 @@ record ForwardChecks(Vm vm, VfioDevice device, Triggers triggers) {
     /** Whether the VM has an irqchip: without one KVM refuses every irqfd, also one on a GSI that nothing uses. */
     boolean takesIrqfds() {
         try (EventFd scratch = EventFd.create(vm.kernel());
-                Irqfd irqfd = Irqfd.masked(vm, scratch, Optional.empty(), new Gsi(Gsi.MAX))) {
+                Irqfd irqfd = vm.maskedIrqfd(scratch, new Gsi(Gsi.MAX))) {
             irqfd.unmask();
             return irqfd.gsi().number() == Gsi.MAX;
         } catch (KernelException e) {

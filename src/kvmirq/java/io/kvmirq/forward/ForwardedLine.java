@@ -106,7 +106,11 @@ final class ForwardedLine extends ForwardedIrq {
 
     @Override
     Irqfd maskedIrqfd() {
-        return Irqfd.masked(vm, event, resample(), gsi);
+        return maskedIrqfd(resample());
+    }
+
+    private Irqfd maskedIrqfd(Optional<EventFd> end) {
+        return end.map(one -> vm.maskedLevelIrqfd(event, one, gsi)).orElseGet(() -> vm.maskedIrqfd(event, gsi));
     }
 
     @Override
@@ -231,7 +235,7 @@ final class ForwardedLine extends ForwardedIrq {
             if (!masked) {
                 pause.begin();
             }
-            Irqfd next = undo.add(Irqfd.masked(vm, event, resample, gsi));
+            Irqfd next = undo.add(maskedIrqfd(resample));
             there = new GuestHalf.InKernel(next);
             resample.ifPresent(armed::unmaskBy);
             undo.add(() -> TearDown.quietly(armed::stopUnmaskBy));

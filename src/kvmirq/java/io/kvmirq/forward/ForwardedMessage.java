@@ -128,7 +128,7 @@ final class ForwardedMessage extends ForwardedIrq {
             RouteTable routes = vm().routes();
             Gsi gsi = routes.add(message);
             undo.add(() -> TearDown.quietly(() -> routes.remove(gsi)));
-            Irqfd irqfd = Irqfd.masked(vm(), event(), Optional.empty(), gsi);
+            Irqfd irqfd = vm().maskedIrqfd(event(), gsi);
             undo.keep();
             return irqfd;
         }

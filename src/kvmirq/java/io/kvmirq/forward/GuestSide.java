@@ -62,7 +62,7 @@ record GuestSide(ForwardChecks checks, Optional<Userspace> userspace) {
             if (routes) {
                 inKernel.add(() -> unroute(routed));
             }
-            List<Irqfd> irqfds = masked ? Irqfd.masked(vm(), events, routed) : vm().assignIrqfds(events, routed);
+            List<Irqfd> irqfds = masked ? vm().maskedIrqfds(events, routed) : vm().assignIrqfds(events, routed);
             inKernel.add(() -> Irqfd.closeAll(irqfds));
             inKernel.moveTo(undo);
             return new Halves(irqfds, List.of());

@@ -145,23 +145,6 @@ public final class Irqfd implements AutoCloseable {
         state = State.MASKED;
     }
 
-    /**
-     * An irqfd that is masked from its beginning: KVM does not know of it before {@link #unmask}. Until then signals
-     * stay in the eventfd.
-     *
-     * @param resample for a level interrupt, as {@link Vm#assignLevelIrqfd}
-     */
-    public static Irqfd masked(Vm vm, EventFd event, Optional<EventFd> resample, Gsi gsi) {
-        Objects.requireNonNull(vm, "vm is null");
-        return make(vm, event, resample.orElse(null), gsi, true);
-    }
-
-    /** As {@link #masked(Vm, EventFd, Optional, Gsi)}, one for each eventfd and the GSI at its place: all, or none. */
-    public static List<Irqfd> masked(Vm vm, List<EventFd> events, List<Gsi> gsis) {
-        Objects.requireNonNull(vm, "vm is null");
-        return edges(vm, events, gsis, true);
-    }
-
     /** The eventfd that raises the interrupt. */
     public EventFd event() {
         return event;

@@ -7,8 +7,10 @@ import io.kvmirq.Route;
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
+import java.util.Objects;
 import java.util.Set;
 import java.util.concurrent.atomic.AtomicIntegerArray;
+import java.util.function.Consumer;
 import java.util.function.Function;
 import java.util.function.Supplier;
 import java.util.stream.IntStream;
@@ -157,7 +159,7 @@ public final class RouteTable {
      * @throws IllegalStateException from within another change of this table
      * @throws io.kvmirq.KernelException EINVAL without in-kernel irqchip, or for an irqchip route on a split one
      */
-    public <T> T change(Function<Edit, T> change) {
+    public <T> T change(Function<? super Edit, ? extends T> change) {
         Edit edit = begin();
         try {
             while (true) {
@@ -172,7 +174,7 @@ public final class RouteTable {
         }
     }
 
-    private static <T> T apply(Function<Edit, T> change, Edit edit) {
+    private static <T> T apply(Function<? super Edit, ? extends T> change, Edit edit) {
         try {
             return change.apply(edit);
         } finally {
@@ -231,14 +233,24 @@ public final class RouteTable {
         }
     }
 
+    /** As {@link #change}, for an edit that returns nothing. */
+    public void edit(Consumer<? super Edit> change) {
+        Objects.requireNonNull(change, "change is null");
+        change(edit -> {
+            change.accept(edit);
+            return edit;
+        });
+    }
+
     /** A new GSI for one message, in a change of its own. */
     public Gsi add(MsiMessage message) {
         return change(edit -> edit.add(message));
     }
 
-    /** Replaces all routes of {@code gsi} by this message, in a change of its own. */
-    public void replace(Gsi gsi, MsiMessage message) {
-        change(edit -> edit.replace(gsi, message));
+    /** Replaces all routes of {@code gsi} by this message, in a change of its own. @return {@code gsi} */
+    public Gsi replace(Gsi gsi, MsiMessage message) {
+        edit(edit -> edit.replace(gsi, message));
+        return gsi;
     }
 
     /**
@@ -246,15 +258,14 @@ public final class RouteTable {
      * lost, unless the route is back before the kernel injects it.
      */
     public void remove(Gsi gsi) {
-        change(edit -> edit.remove(gsi));
+        edit(edit -> edit.remove(gsi));
     }
 
     /** As {@link #remove}, where it is meant that signals of an irqfd on this GSI are lost: it warns of nothing. */
     public void removeLosingInterrupts(Gsi gsi) {
-        change(edit -> {
+        edit(edit -> {
             boolean before = edit.removes;
             edit.remove(gsi).removes = before;
-            return edit;
         });
     }
 

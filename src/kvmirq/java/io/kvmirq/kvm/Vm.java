@@ -472,6 +472,31 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
+     * As {@link #assignIrqfd}, masked: KVM does not know of it before {@link Irqfd#unmask}. Until then signals stay in the
+     * eventfd.
+     */
+    public Irqfd maskedIrqfd(EventFd event, Gsi gsi) {
+        return Irqfd.make(this, event, null, gsi, true);
+    }
+
+    /** As {@link #maskedIrqfd}, for each eventfd and the GSI at its place: all, or none. */
+    public List<Irqfd> maskedIrqfds(List<EventFd> events, List<Gsi> gsis) {
+        return Irqfd.edges(this, events, gsis, true);
+    }
+
+    /** As {@link #assignLevelIrqfd}, masked as {@link #maskedIrqfd}. */
+    public Irqfd maskedLevelIrqfd(EventFd event, EventFd resample, Gsi gsi) {
+        return Irqfd.make(this, event, requireResample(resample, "maskedIrqfd"), gsi, true);
+    }
+
+    private static EventFd requireResample(EventFd resample, String other) {
+        return Objects.requireNonNull(
+                resample,
+                () -> "resample is null: give the eventfd that is signalled at the guest's EOI, or use " + other
+                        + " for an edge");
+    }
+
+    /**
      * Makes a signal of {@code event} hold {@code gsi} high until the guest's EOI, which lowers it and signals
      * {@code resample}. A device still asserting its line then signals {@code event} again.
      *
@@ -479,10 +504,7 @@ public final class Vm implements AutoCloseable {
      * @throws IllegalArgumentException if both are one eventfd, which would raise itself for ever
      */
     public Irqfd assignLevelIrqfd(EventFd event, EventFd resample, Gsi gsi) {
-        Objects.requireNonNull(
-                resample,
-                "resample is null: give the eventfd that is signalled at the guest's EOI, or use assignIrqfd for an edge");
-        Irqfd made = Irqfd.make(this, event, resample, gsi, false);
+        Irqfd made = Irqfd.make(this, event, requireResample(resample, "assignIrqfd"), gsi, false);
         warnOfNoRoute(List.of(gsi));
         if (routes.of(gsi).stream().anyMatch(Route.Msi.class::isInstance)) {
             calls.warn(

@@ -41,7 +41,7 @@ class AdoptedVmContract {
         try (Kernel kernel = Kernel.over(binding, Path.of("/nowhere/kvm"));
                 Vm vm = Vm.adopt(kernel, number, Ownership.BORROWED, PINS, new Gsi(24))) {
             assertThat(vm.setLine(LINE, true)).isNotNull();
-            vm.routes().change(edit -> edit.remove(LINE).add(new Route.Pin(LINE, Route.Chip.IOAPIC, 6)));
+            vm.routes().edit(edit -> edit.remove(LINE).add(new Route.Pin(LINE, Route.Chip.IOAPIC, 6)));
             assertThatThrownBy(() -> vm.setSpi(new Spi(42), true))
                     .hasMessage("only arm64 has an SPI, and this kernel is x86_64");
         }

@@ -277,7 +277,7 @@ class ForwardContract {
             int number = Numbers.of(vm.fd());
             RealModeGuest guest = RealModeGuest.answering(world, number);
             Gsi gsi = new Gsi(PIN);
-            vm.routes().change(edit -> edit.remove(gsi).add(new Route.Pin(gsi, Route.Chip.IOAPIC, PIN)));
+            vm.routes().edit(edit -> edit.remove(gsi).add(new Route.Pin(gsi, Route.Chip.IOAPIC, PIN)));
             world.redirect(number, PIN, World.LEVEL | World.VECTOR);
             VfioDevice device = made.add(VfioDevice.open(kernel, edu, made.add(KvmVfio.create(vm))));
             Hardware hardware = vfio.hardwareOf(EDU, Numbers.of(device.fd()));

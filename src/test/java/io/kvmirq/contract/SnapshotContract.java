@@ -149,7 +149,7 @@ class SnapshotContract extends KernelSuite {
             guest.vm.restore(guest.vm.pic(Route.Chip.PIC_SLAVE).set(X86Pic.Name.IMR, 0x5a));
             guest.vm.restore(guest.vm.pit().set(X86Pit.Name.COUNT_1, 0x777));
             guest.vm.setClock(3_600_000_000_000L);
-            guest.vm.routes().change(edit -> edit.remove(new Gsi(4)));
+            guest.vm.routes().edit(edit -> edit.remove(new Gsi(4)));
             guest.vm.setLine(new Gsi(9), true);
             guest = move(guest);
             assertThat(guest.vm.pic(Route.Chip.PIC_SLAVE).get(X86Pic.Name.IMR)).isEqualTo(0x5a);
@@ -175,7 +175,7 @@ class SnapshotContract extends KernelSuite {
         try {
             Gsi gsi = new Gsi(9);
             Route.Pin pin = new Route.Pin(gsi, Route.Chip.IOAPIC, 9);
-            guest.vm.routes().change(edit -> edit.remove(gsi).add(pin));
+            guest.vm.routes().edit(edit -> edit.remove(gsi).add(pin));
             byte[] edge = guest.vm
                     .ioapic()
                     .levelPin(pin, new InterruptVector(SnapshotGuest.FIRST + 5))
@@ -202,7 +202,7 @@ class SnapshotContract extends KernelSuite {
         try {
             Gsi gsi = new Gsi(11);
             Route.Pin pin = new Route.Pin(gsi, Route.Chip.IOAPIC, 11);
-            guest.vm.routes().change(edit -> edit.remove(gsi).add(pin));
+            guest.vm.routes().edit(edit -> edit.remove(gsi).add(pin));
             guest.vm.restore(guest.vm.ioapic().levelPin(pin, new InterruptVector(SnapshotGuest.FIRST + 6)));
             guest.closeIrqfd(1);
             guest.closeIrqfd(0);

@@ -78,7 +78,7 @@ class VgicDeliveryContract extends ArmVms {
     void changeKeepsTheDefaultRoutes() {
         VgicV3 vgic = ready(vm);
         Gsi added = new Gsi(300);
-        vm.routes().change(edit -> edit.add(Route.Pin.to(added, OTHER)));
+        vm.routes().edit(edit -> edit.add(Route.Pin.to(added, OTHER)));
         EventFd first = event();
         EventFd second = event();
         assign(vm, first, gsi(EDGE));
@@ -145,7 +145,7 @@ class VgicDeliveryContract extends ArmVms {
     void signalWithoutRouteOrPinIsLost() {
         VgicV3 vgic = ready(vm);
         EventFd event = event();
-        vm.routes().change(edit -> edit.add(new Route.Pin(new Gsi(300), Route.Chip.VGIC, 900)));
+        vm.routes().edit(edit -> edit.add(new Route.Pin(new Gsi(300), Route.Chip.VGIC, 900)));
         for (int gsi : new int[] {300, 301}) {
             Irqfd irqfd = assign(vm, event, new Gsi(gsi));
             event.signal();
@@ -162,12 +162,12 @@ class VgicDeliveryContract extends ArmVms {
         VgicV3 vgic = ready(vm);
         EventFd event = event();
         Gsi gsi = new Gsi(300);
-        vm.routes().change(edit -> edit.add(Route.Pin.to(gsi, EDGE)));
+        vm.routes().edit(edit -> edit.add(Route.Pin.to(gsi, EDGE)));
         assign(vm, event, gsi);
         event.signal();
         latched(vgic, EDGE);
         vgic.setLatched(EDGE, false);
-        vm.routes().change(edit -> edit.remove(gsi).add(Route.Pin.to(gsi, OTHER)));
+        vm.routes().edit(edit -> edit.remove(gsi).add(Route.Pin.to(gsi, OTHER)));
         event.signal();
         latched(vgic, OTHER);
         assertThat(vgic.isLatched(EDGE)).isFalse();

@@ -430,7 +430,7 @@ class FakeArmVcpuTest {
     void endSignalsTheResamplefdOfTheGsiThatIsRoutedToThePin() {
         Gsi gsi = new Gsi(300);
         vgic.makeLevel(SPI);
-        vm.routes().change(edit -> edit.remove(new Gsi(SPI.pin())).add(Route.Pin.to(gsi, SPI)));
+        vm.routes().edit(edit -> edit.remove(new Gsi(SPI.pin())).add(Route.Pin.to(gsi, SPI)));
         EventFd event = made.add(EventFd.create(kernel));
         EventFd resample = made.add(EventFd.create(kernel));
         made.add(vm.assignLevelIrqfd(event, resample, gsi));

@@ -110,6 +110,7 @@ class CallbacksTest {
             Map.entry("kernel.EventLoop$Handler", "handlers"),
             Map.entry("kernel.EventLoop.registerDoorbell Runnable", "handlers"),
             Map.entry("kvm.RouteTable.change Function", "changesOfRoutes"),
+            Map.entry("kvm.RouteTable.edit Consumer", "changesOfRoutes"),
             Map.entry("kvm.VmListener", "vmListeners"),
             Map.entry("mirror.VcpuPhase", "it reads a number, and may do nothing else"),
             Map.entry("pci.PassedThroughDevice$Notices", "noticesOfAPassedThroughDevice"),
@@ -249,6 +250,7 @@ class CallbacksTest {
             called();
             return edit.add(message(0x30));
         });
+        world.vm.routes().edit(edit -> called());
         assertFree(1);
     }
 

@@ -382,7 +382,7 @@ class ForwardingRulesTest {
         try (Vm split = Vm.create(world.kernel);
                 Forwarding second = Forwarding.of(split, device)) {
             split.createSplitIrqchip(24);
-            split.routes().change(edit -> edit.replace(PIN, message(0x30)));
+            split.routes().edit(edit -> edit.replace(PIN, message(0x30)));
             assertThat(refused(Errno.EINVAL, () -> second.forward(device.intx(), PIN)))
                     .contains("needs the full in-kernel irqchip");
         }

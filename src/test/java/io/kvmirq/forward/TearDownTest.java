@@ -92,7 +92,7 @@ class TearDownTest {
                 .get(0);
         Gsi gsi = irq.gsi().orElseThrow();
         irq.close();
-        world.vm.routes().change(edit -> edit.replace(gsi, message(0x40)));
+        world.vm.routes().edit(edit -> edit.replace(gsi, message(0x40)));
         irq.close();
         forwarding.close();
         assertThat(world.vm.routes().of(gsi)).containsExactly(new Route.Msi(gsi, message(0x40)));

@@ -59,7 +59,7 @@ class MistakesTest {
                         try (EventFd event = EventFd.create(vm.kernel())) {
                             Gsi gsi = vm.routes().add(MESSAGE);
                             Irqfd irqfd = vm.assignIrqfd(event, gsi);
-                            vm.routes().change(edit -> edit.remove(gsi).replace(gsi, MESSAGE));
+                            vm.routes().edit(edit -> edit.remove(gsi).replace(gsi, MESSAGE));
                             vm.routes().remove(gsi);
                             event.signal();
                             irqfd.close();

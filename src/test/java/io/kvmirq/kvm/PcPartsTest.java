@@ -161,7 +161,7 @@ class PcPartsTest {
         open(kernels);
         RouteTable routes = vm.routes();
         var before = routes.routes();
-        routes.change(edit -> edit.remove(new Gsi(4)));
+        routes.edit(edit -> edit.remove(new Gsi(4)));
         routes.change(edit -> {
             RouteTable.defaultsOfX86().stream()
                     .filter(route -> route.gsi().equals(new Gsi(4)))

@@ -62,8 +62,8 @@ class RouteTableTest {
 
     @Test
     void changeThatChangesNothingAsksNothing() {
-        routes.change(edit -> edit.remove(FIRST));
-        routes.change(edit -> edit.remove(edit.add(MESSAGE)));
+        routes.edit(edit -> edit.remove(FIRST));
+        routes.edit(edit -> edit.remove(edit.add(MESSAGE)));
         verify(backend, never()).routesSet(anyInt(), any(), anyInt());
     }
 

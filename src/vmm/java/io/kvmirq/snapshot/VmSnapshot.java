@@ -182,8 +182,10 @@ public final class VmSnapshot {
             vm.start(parts);
             List<Irqfd> made = new ArrayList<>();
             for (IrqfdData one : irqfds) {
-                made.add(undo.add(Irqfd.masked(
-                        to, event(parts, one.event()), one.resample().map(name -> event(parts, name)), one.gsi())));
+                EventFd event = event(parts, one.event());
+                made.add(undo.add(one.resample()
+                        .map(name -> to.maskedLevelIrqfd(event, event(parts, name), one.gsi()))
+                        .orElseGet(() -> to.maskedIrqfd(event, one.gsi()))));
             }
             devices.forEach((name, saved) -> {
                 VmParts.Device device = Fit.device(parts, name);
