@@ -55,7 +55,7 @@ class VfioDisarmedTest {
                 .hasMessageEndingWith(" is disarmed");
         assertThat(failed.lost()).isEmpty();
         assertThatThrownBy(() -> armed.set(0, next))
-                .hasMessageContaining("is closed: it was used after close(); open another");
+                .hasMessageContaining("is disarmed: arm it again");
     }
 
     /** The kernel looks at the new eventfd first. */
