@@ -2,6 +2,7 @@
 package io.kvmirq.fake;
 
 import io.kvmirq.InterruptVector;
+import io.kvmirq.NotPromised;
 import io.kvmirq.VcpuId;
 import java.util.Objects;
 import java.util.Optional;
@@ -13,6 +14,7 @@ import java.util.Optional;
  * @param guestVector the vector in the guest, if the entry posts
  * @param words the entry as {@code kvmirq decode} takes it; empty if there is none, or if the profile names no hardware
  */
+@NotPromised
 public record FakeIrte(Form form, Optional<VcpuId> vcpu, Optional<InterruptVector> guestVector, String words) {
     public FakeIrte {
         Objects.requireNonNull(form, "form is null");

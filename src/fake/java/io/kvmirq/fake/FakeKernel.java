@@ -2,6 +2,7 @@
 package io.kvmirq.fake;
 
 import io.kvmirq.InterruptVector;
+import io.kvmirq.NotPromised;
 import io.kvmirq.PciAddress;
 import io.kvmirq.VcpuId;
 import io.kvmirq.backend.HostFiles;
@@ -80,6 +81,7 @@ public final class FakeKernel {
      * The files in which the host shows its kernel, its devices and its interrupt hardware: {@code proc/version},
      * {@code sys/bus/pci/devices}, {@code sys/class/iommu}. They are as the host was when this was called.
      */
+    @NotPromised
     public HostFiles hostFiles() {
         return time.locked(() -> {
             DeviceFiles files = new DeviceFiles(host.build(), host.hardware().files());

@@ -2,6 +2,7 @@
 package io.kvmirq.fake;
 
 import io.kvmirq.MsiMessage;
+import io.kvmirq.NotPromised;
 import io.kvmirq.PciAddress;
 import io.kvmirq.fake.file.FakeTime;
 import io.kvmirq.fake.file.IrqHardware;
@@ -393,6 +394,7 @@ public final class FakePciDevice {
      *
      * @throws IllegalArgumentException if the device has no such vector
      */
+    @NotPromised
     public FakeIrte irte(int vector) {
         return time.locked(() -> {
             Optional<IrqHardware.Entry> entry = device.entry(vector);

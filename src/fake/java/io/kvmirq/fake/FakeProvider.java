@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake;
 
+import io.kvmirq.NotPromised;
 import io.kvmirq.backend.BackendProvider;
 import io.kvmirq.backend.BackendUnavailableException;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.choice.Backends;
 
 /** The fake kernel as the backend named {@value Backends#FAKE}. */
+@NotPromised
 public final class FakeProvider implements BackendProvider {
     /** The system property that names the profile; without it, 6.12, which the lab compares with a stock kernel. */
     public static final String PROFILE = "kvmirq.fake.profile";

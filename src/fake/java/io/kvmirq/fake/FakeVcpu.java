@@ -2,6 +2,7 @@
 package io.kvmirq.fake;
 
 import io.kvmirq.InterruptVector;
+import io.kvmirq.NotPromised;
 import io.kvmirq.VcpuId;
 import io.kvmirq.arch.apic.PostedInterruptDescriptor;
 import io.kvmirq.fake.file.FakeTime;
@@ -171,6 +172,7 @@ public final class FakeVcpu {
     }
 
     /** A copy of its posted-interrupt descriptor: PIR, ON, SN, NV and NDST. Empty on AMD. */
+    @NotPromised
     public Optional<PostedInterruptDescriptor> descriptor() {
         return time.locked(vcpu::descriptor);
     }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.recording;
 
+import io.kvmirq.NotPromised;
 import io.kvmirq.recording.tapes.TapeException;
 import io.kvmirq.recording.tapes.TapeLine;
 import io.kvmirq.recording.tapes.TapeReader;
@@ -28,6 +29,7 @@ import java.util.stream.Stream;
  * lines that they append into a tape that can be kept. They append the bytes that they see, including addresses of the
  * program.
  */
+@NotPromised
 public final class Preload {
     private Preload() {}
 

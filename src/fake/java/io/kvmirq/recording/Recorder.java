@@ -2,6 +2,7 @@
 package io.kvmirq.recording;
 
 import io.kvmirq.Errno;
+import io.kvmirq.NotPromised;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.Libc;
 import io.kvmirq.backend.SystemCall;
@@ -31,6 +32,7 @@ import org.jspecify.annotations.Nullable;
  *         Kernel kernel = Kernel.over(recorder.backend())) { ... }
  * }</pre>
  */
+@NotPromised
 public final class Recorder implements Closeable {
     private final Libc libc;
     private final Libc recorded;

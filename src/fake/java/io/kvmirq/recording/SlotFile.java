@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.recording;
 
+import io.kvmirq.NotPromised;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
@@ -20,6 +21,7 @@ import java.util.function.LongConsumer;
  * stream waits for such a slot while processes write, and leaves it out after they ended. If lines are missing, because
  * a limit was reached or the file was cut, the stream ends in the middle of a line. For one thread.
  */
+@NotPromised
 public final class SlotFile extends InputStream {
     private static final byte[] MAGIC = "KVMIRQ\1\n".getBytes(StandardCharsets.US_ASCII);
     private static final int HEAD = 64;

@@ -2,6 +2,7 @@
 package io.kvmirq.recording;
 
 import io.kvmirq.Errno;
+import io.kvmirq.NotPromised;
 import io.kvmirq.recording.tapes.TapeLine;
 import io.kvmirq.recording.tapes.TapeReader;
 import io.kvmirq.uapi.Arguments;
@@ -25,6 +26,7 @@ import org.jspecify.annotations.Nullable;
  * buffer grows, and for a file, thread or request whose text is not cached. For one thread at a time; the recorder
  * holds a lock.
  */
+@NotPromised
 public final class TapeWriter extends JsonLines {
     static final String PATH = keyOf("path");
     static final String IN = keyOf("in");

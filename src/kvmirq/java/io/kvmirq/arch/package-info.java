@@ -13,7 +13,9 @@
  * Decode accepts any bits and lists what the manual forbids. Encode refuses a value that does not fit its bits. Encode
  * reverses decode, and decode reverses encode.
  */
+@NotPromised
 @NullMarked
 package io.kvmirq.arch;
 
+import io.kvmirq.NotPromised;
 import org.jspecify.annotations.NullMarked;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.backend;
 
+import io.kvmirq.NotPromised;
+
 /**
  * The version of {@code libkvmirq.so}'s ABI and the sizes of the records shared with it.
  *
@@ -11,6 +13,7 @@ package io.kvmirq.backend;
  * @param vfioIrqSize bytes of {@code struct kvmirq_vfio_irq}
  * @param irqfdSize bytes of {@code struct kvmirq_irqfd}
  */
+@NotPromised
 public record Abi(int major, int minor, int routeSize, int irqchipSize, int vfioIrqSize, int irqfdSize) {
     /** The ABI that this code needs. */
     public static final Abi OURS = new Abi(

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.backend;
 
+import io.kvmirq.NotPromised;
+
 /**
  * Provides a backend that is used only if the user selects it by name. {@link java.util.ServiceLoader} finds it. The
  * fake kernel is one, because its package depends on this one.
  */
+@NotPromised
 public interface BackendProvider {
     /** The name that selects the backend. */
     String name();

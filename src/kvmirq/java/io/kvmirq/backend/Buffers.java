@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.backend;
 
+import io.kvmirq.NotPromised;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiVfio;
 import java.nio.ByteBuffer;
@@ -9,6 +10,7 @@ import java.nio.charset.StandardCharsets;
 import org.jspecify.annotations.Nullable;
 
 /** Checks buffers before their addresses are passed to the kernel. All checks are here. */
+@NotPromised
 public final class Buffers {
     /** Bytes of a record of {@link KernelBackend#routesSet}. */
     static final int ROUTE_SIZE = 40;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.backend;
 
+import io.kvmirq.NotPromised;
 import java.lang.invoke.MethodHandle;
 import java.lang.invoke.MethodHandles;
 import java.lang.invoke.MethodType;
@@ -8,6 +9,7 @@ import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /** Tells whether the current thread is virtual. */
+@NotPromised
 public final class CurrentThread {
     /** {@code Thread.isVirtual()}; null before Java 21. */
     private static final @Nullable MethodHandle IS_VIRTUAL = find();

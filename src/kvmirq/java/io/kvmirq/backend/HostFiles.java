@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.backend;
 
+import io.kvmirq.NotPromised;
 import java.io.ByteArrayInputStream;
 import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
@@ -16,6 +17,7 @@ import java.util.Set;
  * The files of a host, read only. Paths are relative to its root: {@code sys/bus/pci/devices}. A file that does not
  * exist or cannot be read is absent. Thread-safe.
  */
+@NotPromised
 public interface HostFiles {
     /** The most that is read of a text file, in bytes. */
     int LONGEST_TEXT = 1 << 25;

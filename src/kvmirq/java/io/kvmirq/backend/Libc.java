@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.backend;
 
+import io.kvmirq.NotPromised;
 import java.lang.ref.Reference;
 import java.nio.ByteBuffer;
 import java.nio.file.Path;
@@ -94,6 +95,7 @@ public interface Libc {
     }
 
     /** The files of the host whose kernel the calls reach. */
+    @NotPromised
     default HostFiles hostFiles() {
         return HostFiles.of(Path.of("/"));
     }

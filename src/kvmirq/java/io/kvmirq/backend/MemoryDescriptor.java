@@ -2,12 +2,14 @@
 package io.kvmirq.backend;
 
 import io.kvmirq.Errno;
+import io.kvmirq.NotPromised;
 import io.kvmirq.uapi.Memfd;
 import java.lang.ref.Reference;
 import java.nio.ByteBuffer;
 import java.util.Objects;
 
 /** Makes descriptors of memory: memfd_create(2). */
+@NotPromised
 public final class MemoryDescriptor {
     /** The answer of kernels before 6.3 to MFD_NOEXEC_SEAL. */
     private static final int EINVAL = -Errno.EINVAL.number();

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.backend;
 
+import io.kvmirq.NotPromised;
 import java.util.Objects;
 import java.util.concurrent.BlockingDeque;
 import java.util.concurrent.LinkedBlockingDeque;
@@ -11,6 +12,7 @@ import org.jspecify.annotations.Nullable;
  * A pool of native memory for threads that must not keep their own, such as virtual threads, of which there may be
  * millions. Memory allocated for one call would count against the JVM's limit until a garbage collection. Thread-safe.
  */
+@NotPromised
 public final class Pool<T> {
     /** At least the carrier threads of a large host. Objects above this number are left to the garbage collector. */
     private static final int IDLE = 256;

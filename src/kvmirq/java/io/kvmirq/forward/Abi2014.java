@@ -2,6 +2,7 @@
 package io.kvmirq.forward;
 
 import io.kvmirq.Gsi;
+import io.kvmirq.NotPromised;
 import io.kvmirq.kernel.ClosedHandleException;
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Undo;
@@ -30,6 +31,7 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>Source: "[PATCH v3 7/8] KVM: kvm-vfio: generic forwarding control", December 2014, and its review.
  */
+@NotPromised
 public final class Abi2014 {
     /** A kernel's answer to a question for the group. */
     public enum Probe {

@@ -5,6 +5,7 @@ import io.kvmirq.Gsi;
 import io.kvmirq.HostIrq;
 import io.kvmirq.KernelException;
 import io.kvmirq.MsiMessage;
+import io.kvmirq.NotPromised;
 import io.kvmirq.arch.intx.DirectEoiDecision;
 import io.kvmirq.kernel.ClosedHandleException;
 import io.kvmirq.kernel.EventFd;
@@ -136,6 +137,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
      * The decision that allowed direct EOI: the reasons that an assertion outweighs, and what breaks. Empty for an
      * interrupt without direct EOI, also after {@link #moveTo} ended it.
      */
+    @NotPromised
     public Optional<DirectEoiDecision> directEoi() {
         return Optional.empty();
     }

@@ -8,7 +8,9 @@
  * answer: the interrupts that it will report, and the reasons for which it will refuse the device. A fact that a file
  * does not show is absent; it is never guessed.
  */
+@NotPromised
 @NullMarked
 package io.kvmirq.host;
 
+import io.kvmirq.NotPromised;
 import org.jspecify.annotations.NullMarked;

@@ -3,6 +3,7 @@ package io.kvmirq.kernel;
 
 import io.kvmirq.Errno;
 import io.kvmirq.KernelException;
+import io.kvmirq.NotPromised;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.Libc;
 import io.kvmirq.explain.Answers;
@@ -28,6 +29,7 @@ import java.util.function.Supplier;
  * Thread-safe.
  */
 @SuppressWarnings("exports") // Only packages of this module extend it.
+@NotPromised
 public class Calls {
     private static final int EINTR = -Errno.EINTR.number();
     /** More than any profiler can interrupt; a filter of system calls may answer EINTR for ever. */

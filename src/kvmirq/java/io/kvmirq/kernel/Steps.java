@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.kernel;
 
+import io.kvmirq.NotPromised;
 import org.jspecify.annotations.Nullable;
 
 /** Steps that all run, even if some of them throw. */
+@NotPromised
 public final class Steps {
     private Steps() {}
 

@@ -5,6 +5,7 @@ import io.kvmirq.Gsi;
 import io.kvmirq.InterruptVector;
 import io.kvmirq.IoAddress;
 import io.kvmirq.MsiMessage;
+import io.kvmirq.NotPromised;
 import io.kvmirq.Ppi;
 import io.kvmirq.Route;
 import io.kvmirq.Spi;
@@ -647,12 +648,14 @@ public final class Vm implements AutoCloseable {
      * Adds a listener, which is told of the existing vCPUs and of each vCPU that is added later. For an adopted VM it
      * is told of none, because the library does not know them all, and other code may run them.
      */
+    @NotPromised
     public void addListener(VmListener listener) {
         Objects.requireNonNull(listener, "listener is null");
         listeners.add(listener);
     }
 
     /** Ends {@link #addListener}. */
+    @NotPromised
     public void removeListener(VmListener listener) {
         Objects.requireNonNull(listener, "listener is null");
         listeners.remove(listener);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.kvm;
 
+import io.kvmirq.NotPromised;
 import io.kvmirq.VcpuId;
 import java.time.Instant;
 import java.util.Objects;
@@ -14,6 +15,7 @@ import java.util.concurrent.atomic.AtomicLong;
  * vCPU for each other call on it, too, such as {@link Vcpu#registers}: that is not shown. Thread-safe; the methods neither
  * wait nor allocate.
  */
+@NotPromised
 public final class WatchedVcpu {
     /** Bits 1:0 of a phase's number, in KVM_RUN. The bits above count the runs. */
     private static final long IN_RUN = 1;

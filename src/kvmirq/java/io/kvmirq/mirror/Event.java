@@ -5,6 +5,7 @@ import io.kvmirq.DeviceName;
 import io.kvmirq.EventFdId;
 import io.kvmirq.Gsi;
 import io.kvmirq.MsiMessage;
+import io.kvmirq.NotPromised;
 import io.kvmirq.Route;
 import io.kvmirq.VcpuId;
 import io.kvmirq.arch.apic.InhibitReason;
@@ -24,6 +25,7 @@ import java.util.stream.Stream;
  * <p>A mask that takes the irqfd away and keeps the route is {@link ConsumerRemoved} with {@link DeliveryChanged}; the
  * unmask is {@link ConsumerAdded} with another one.
  */
+@NotPromised
 public sealed interface Event {
     /** The interrupt controllers that KVM emulates. */
     enum Irqchip {

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.mirror;
 
+import io.kvmirq.NotPromised;
+
 /** Whether a message that is held back from the guest is known to exist. */
+@NotPromised
 public enum HeldMessage {
     /** A message waits. */
     KNOWN,

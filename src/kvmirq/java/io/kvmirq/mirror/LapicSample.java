@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.mirror;
 
+import io.kvmirq.NotPromised;
 import io.kvmirq.VcpuId;
 import io.kvmirq.arch.BitField;
 import io.kvmirq.arch.apic.LapicPage;
@@ -18,6 +19,7 @@ import java.util.Objects;
  * @param logicalFormat the register DFR: all ones for the flat model. It counts in xAPIC mode
  * @param taken when the registers were read
  */
+@NotPromised
 public record LapicSample(Mode mode, int id, boolean enabled, int logicalId, int logicalFormat, Instant taken) {
     public LapicSample {
         Objects.requireNonNull(mode, "mode is null");

@@ -2,6 +2,7 @@
 package io.kvmirq.mirror;
 
 import io.kvmirq.EventFdId;
+import io.kvmirq.NotPromised;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
@@ -37,18 +38,21 @@ public final class Mirror {
     }
 
     /** A mirror of a VM without any set-up yet. */
+    @NotPromised
     public static Mirror of(MirrorHost host) {
         Objects.requireNonNull(host, "host is null");
         return new Mirror(host);
     }
 
     /** Folds an event into the state. Report an event after its step succeeded, in the order of the steps. */
+    @NotPromised
     public void apply(Event event) {
         Objects.requireNonNull(event, "event is null");
         apply(List.of(event));
     }
 
     /** Folds events into the state, in their order. No snapshot shows a part of them. */
+    @NotPromised
     public synchronized void apply(List<? extends Event> events) {
         Objects.requireNonNull(events, "events is null");
         followVcpus(); // a vCPU that left before these steps found the state before them

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.mirror;
 
+import io.kvmirq.NotPromised;
 import io.kvmirq.arch.amd.AvicKernel;
 import io.kvmirq.arch.apic.PostingHost;
 import io.kvmirq.arch.gic.VlpiKernel;
@@ -8,6 +9,7 @@ import java.util.Objects;
 import java.util.Optional;
 
 /** The known facts of the host that a mirror predicts for. Immutable. */
+@NotPromised
 public sealed interface MirrorHost {
     /** An x86 host. */
     static MirrorHost x86(PostingHost host) {

@@ -3,6 +3,7 @@ package io.kvmirq.mirror;
 
 import io.kvmirq.EventFdId;
 import io.kvmirq.Gsi;
+import io.kvmirq.NotPromised;
 import io.kvmirq.Route;
 import io.kvmirq.VcpuId;
 import java.util.List;
@@ -32,9 +33,10 @@ public record PredictedIrq(
         List<Route> routes,
         Posting posting,
         Optional<VcpuId> vcpu,
-        Optional<PredictedIrte> irte,
+        @NotPromised Optional<PredictedIrte> irte,
         Optional<PredictedListRegister> listRegister,
         Optional<LineHandler> handler) {
+    @NotPromised
     public PredictedIrq {
         Objects.requireNonNull(event, "event is null");
         Objects.requireNonNull(producer, "producer is null");

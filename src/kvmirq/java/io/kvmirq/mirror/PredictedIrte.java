@@ -2,6 +2,7 @@
 package io.kvmirq.mirror;
 
 import io.kvmirq.InterruptVector;
+import io.kvmirq.NotPromised;
 import io.kvmirq.VcpuId;
 import io.kvmirq.arch.Format;
 import io.kvmirq.arch.amd.GaIrte;
@@ -19,6 +20,7 @@ import java.util.OptionalInt;
  * its vector and destination in a remapped entry, the address of a descriptor or a backing page, the id of the VM in a
  * GATag, the source. Immutable.
  */
+@NotPromised
 public sealed interface PredictedIrte {
     /** Bits 63:0 that are known. */
     long lowMask();

@@ -3,6 +3,7 @@ package io.kvmirq.mirror;
 
 import io.kvmirq.DeviceName;
 import io.kvmirq.EventFdId;
+import io.kvmirq.NotPromised;
 import io.kvmirq.VcpuId;
 import io.kvmirq.arch.apic.Apic;
 import io.kvmirq.arch.apic.ApicvKernel;
@@ -77,6 +78,7 @@ public final class Snapshot {
      * the interrupt's forwarding has ended, until the interrupt is forwarded anew and is not masked. {@code GuestMsix} and
      * {@code GuestMsi} also end it when the device is reset.
      */
+    @NotPromised
     public Optional<HeldMessage> held(Producer producer) {
         return Optional.ofNullable(held.get(producer));
     }
@@ -95,6 +97,7 @@ public final class Snapshot {
      * The ids of a vCPU's LAPIC, by which logical messages are predicted, and when they were read. Empty if they were
      * not: a mirror asks for them while the VM has a logical message.
      */
+    @NotPromised
     public Optional<LapicSample> lapic(VcpuId vcpu) {
         Objects.requireNonNull(vcpu, "vcpu is null");
         return Optional.ofNullable(lapics.get(vcpu));

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.mirror;
 
+import io.kvmirq.NotPromised;
 import java.util.Optional;
 
 /**
@@ -8,6 +9,7 @@ import java.util.Optional;
  * each event, so that its thread never waits for a mirror. Two objects for one vCPU are equal. Thread-safe; the methods
  * do not wait and do not allocate.
  */
+@NotPromised
 public interface VcpuPhase {
     /** The number of the phase now. Each entry to KVM_RUN and each return makes a new number, never one that was. */
     long number();

@@ -15,7 +15,9 @@
  * points to, and whether a field is a descriptor, an address, a length, a GSI or flags. {@link
  * io.kvmirq.uapi.UapiTable} reads them once, when it is loaded. The bindings to the real kernel do not use it.
  */
+@NotPromised
 @NullMarked
 package io.kvmirq.uapi;
 
+import io.kvmirq.NotPromised;
 import org.jspecify.annotations.NullMarked;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.junit;
 
+import io.kvmirq.NotPromised;
 import io.kvmirq.backend.BackendProvider;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.fake.FakeProvider;
@@ -9,6 +10,7 @@ import io.kvmirq.fake.FakeProvider;
  * The fake kernel where {@code -Dkvmirq.backend=fake} or {@code KVMIRQ_BACKEND=fake} selects it. Each use logs a WARNING
  * to the logger {@code io.kvmirq}. Thread-safe.
  */
+@NotPromised
 public final class FakeFromOutside implements BackendProvider {
     /** For {@link java.util.ServiceLoader}. */
     public FakeFromOutside() {}

@@ -8,7 +8,9 @@
  * <p>Source: drivers/iommu/amd/amd_iommu_types.h and arch/x86/include/asm/svm.h; reserved bits from the AMD I/O
  * Virtualization Technology specification.
  */
+@NotPromised
 @NullMarked
 package io.kvmirq.arch.amd;
 
+import io.kvmirq.NotPromised;
 import org.jspecify.annotations.NullMarked;

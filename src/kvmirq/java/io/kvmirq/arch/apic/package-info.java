@@ -26,7 +26,9 @@
  * <p>Records are immutable. {@link io.kvmirq.arch.apic.PiDescriptor}, {@link io.kvmirq.arch.apic.PostedVcpu} and {@link
  * io.kvmirq.arch.apic.PostedVm} are safe for use by many threads.
  */
+@NotPromised
 @NullMarked
 package io.kvmirq.arch.apic;
 
+import io.kvmirq.NotPromised;
 import org.jspecify.annotations.NullMarked;

@@ -12,7 +12,9 @@
  *
  * <p>Sources: GIC architecture specification, versions 2 and 3; arch/arm64/kvm/vgic of Linux.
  */
+@NotPromised
 @NullMarked
 package io.kvmirq.arch.gic;
 
+import io.kvmirq.NotPromised;
 import org.jspecify.annotations.NullMarked;

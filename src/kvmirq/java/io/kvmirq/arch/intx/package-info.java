@@ -5,7 +5,9 @@
  *
  * <p>Source: the thread "[PATCH 05/10] VFIO: pci: Introduce direct EOI INTx interrupt handler" of May 2017.
  */
+@NotPromised
 @NullMarked
 package io.kvmirq.arch.intx;
 
+import io.kvmirq.NotPromised;
 import org.jspecify.annotations.NullMarked;

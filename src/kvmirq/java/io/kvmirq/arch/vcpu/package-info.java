@@ -20,7 +20,9 @@
  *
  * <p>Source: {@code vcpu_enter_guest}, {@code kvm_vcpu_block} and {@code kvm_vcpu_kick} of Linux 7.1.
  */
+@NotPromised
 @NullMarked
 package io.kvmirq.arch.vcpu;
 
+import io.kvmirq.NotPromised;
 import org.jspecify.annotations.NullMarked;

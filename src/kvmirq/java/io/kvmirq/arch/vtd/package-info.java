@@ -6,7 +6,9 @@
  *
  * <p>Everything but {@link io.kvmirq.arch.vtd.RemappingTable} is immutable and safe for use by any number of threads.
  */
+@NotPromised
 @NullMarked
 package io.kvmirq.arch.vtd;
 
+import io.kvmirq.NotPromised;
 import org.jspecify.annotations.NullMarked;

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.lang.reflect.AnnotatedElement;
+import java.lang.reflect.Constructor;
+import java.lang.reflect.Executable;
+import java.lang.reflect.Field;
+import java.lang.reflect.GenericArrayType;
+import java.lang.reflect.Member;
+import java.lang.reflect.Method;
+import java.lang.reflect.Modifier;
+import java.lang.reflect.ParameterizedType;
+import java.lang.reflect.RecordComponent;
+import java.lang.reflect.Type;
+import java.lang.reflect.WildcardType;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Set;
+import java.util.TreeSet;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Test;
+
+/**
+ * The types and methods that stay after 1.0. Promised is each visible type of an exported package that has no {@link
+ * NotPromised}, and neither has its package nor a type around it. A method counts if it is public or protected, declared
+ * by a promised type or by its hidden super class, has no {@link NotPromised}, and is none that the compiler or a record makes (accessors, {@code
+ * values}, {@code valueOf}) and none of Object. Constructors count as types do, not as methods.
+ */
+class PromiseTest {
+    private static final int MOST_TYPES = 220;
+    private static final int MOST_METHODS = 1100;
+    private static final Set<String> OF_OBJECT = Set.of("toString", "equals", "hashCode", "values", "valueOf");
+
+    static List<Class<?>> promised() throws Exception {
+        List<Class<?>> promised = new ArrayList<>();
+        for (String exported : DocumentedTest.exported()) {
+            for (Class<?> type : SignaturesTest.visibleTypes(exported)) {
+                if (isPromised(type)) {
+                    promised.add(type);
+                }
+            }
+        }
+        return promised;
+    }
+
+    private static boolean isPromised(Class<?> type) {
+        Class<?> around = type.getEnclosingClass();
+        return isUnmarked(type) && (around == null ? isUnmarked(type.getPackage()) : isPromised(around));
+    }
+
+    private static boolean isUnmarked(AnnotatedElement element) {
+        return !element.isAnnotationPresent(NotPromised.class);
+    }
+
+    private static boolean isVisible(Member member) {
+        return Modifier.isPublic(member.getModifiers()) || Modifier.isProtected(member.getModifiers());
+    }
+
+    /** A super type that is not visible is nothing that a program names. */
+    private static boolean isNamed(Type type) {
+        return !(type instanceof ParameterizedType generic)
+                ? !(type instanceof Class<?> plain) || isPublic(plain)
+                : isPublic((Class<?>) generic.getRawType());
+    }
+
+    private static boolean isPublic(Class<?> type) {
+        return Modifier.isPublic(type.getModifiers());
+    }
+
+    private static <T extends Member & AnnotatedElement> Stream<T> shown(T[] members) {
+        return Arrays.stream(members)
+                .filter(member -> isVisible(member) && !member.isSynthetic() && isUnmarked(member));
+    }
+
+    private static boolean isMade(Method method) {
+        RecordComponent[] components = method.getDeclaringClass().getRecordComponents();
+        return OF_OBJECT.contains(method.getName())
+                || components != null
+                        && Arrays.stream(components)
+                                .anyMatch(component -> component.getAccessor().equals(method));
+    }
+
+    @Test
+    void promiseIsSmall() throws Exception {
+        List<Class<?>> promised = promised();
+        Stream<Class<?>> hidden = promised.stream()
+                .<Class<?>>map(Class::getSuperclass)
+                .filter(parent -> parent != null && parent.getName().startsWith("io.kvmirq.") && !isPublic(parent));
+        long methods = Stream.concat(promised.stream(), hidden)
+                .distinct()
+                .flatMap(type -> shown(type.getDeclaredMethods()))
+                .filter(method -> !isMade(method))
+                .count();
+        System.out.println("promised: " + promised.size() + " types with " + methods + " methods");
+        assertThat(promised.size()).as("promised types").isBetween(1, MOST_TYPES);
+        assertThat(methods).as("promised methods").isBetween(1L, (long) MOST_METHODS);
+    }
+
+    /** A type in a promised signature is promised too. */
+    @Test
+    void promisedSignaturesNameOnlyPromisedTypes() throws Exception {
+        Set<String> leaks = new TreeSet<>();
+        List<Class<?>> promised = promised();
+        for (Class<?> type : promised) {
+            Stream<Type> parents = Stream.concat(
+                    Stream.ofNullable(type.getGenericSuperclass()), Arrays.stream(type.getGenericInterfaces()));
+            parents.filter(PromiseTest::isNamed).forEach(used -> leaks(type.getName(), used, promised, leaks));
+            for (Field field : shown(type.getDeclaredFields()).toList()) {
+                leaks(type.getName() + " " + field.getName(), field.getGenericType(), promised, leaks);
+            }
+            for (Method method : shown(type.getDeclaredMethods()).toList()) {
+                leaks(type.getName() + " " + method.getName(), method.getGenericReturnType(), promised, leaks);
+                leaks(type, method, promised, leaks);
+            }
+            for (Constructor<?> constructor :
+                    shown(type.getDeclaredConstructors()).toList()) {
+                leaks(type, constructor, promised, leaks);
+            }
+        }
+        assertThat(leaks).isEmpty();
+    }
+
+    private static void leaks(Class<?> type, Executable member, List<Class<?>> promised, Set<String> leaks) {
+        Stream.concat(
+                        Arrays.stream(member.getGenericParameterTypes()),
+                        Arrays.stream(member.getGenericExceptionTypes()))
+                .forEach(used -> leaks(type.getName() + " " + member.getName(), used, promised, leaks));
+    }
+
+    private static void leaks(String from, Type used, List<Class<?>> promised, Set<String> leaks) {
+        if (used instanceof Class<?> type && type.isArray()) {
+            leaks(from, type.getComponentType(), promised, leaks);
+        } else if (used instanceof Class<?> type) {
+            if (type.getName().startsWith("io.kvmirq.") && !promised.contains(type)) {
+                leaks.add(from + ": " + type.getName());
+            }
+        } else if (used instanceof ParameterizedType generic) {
+            leaks(from, generic.getRawType(), promised, leaks);
+            Arrays.stream(generic.getActualTypeArguments()).forEach(one -> leaks(from, one, promised, leaks));
+        } else if (used instanceof WildcardType wildcard) {
+            Stream.concat(Arrays.stream(wildcard.getUpperBounds()), Arrays.stream(wildcard.getLowerBounds()))
+                    .forEach(one -> leaks(from, one, promised, leaks));
+        } else if (used instanceof GenericArrayType array) {
+            leaks(from, array.getGenericComponentType(), promised, leaks);
+        }
+    }
+}
