@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.kvm;
 
+import io.kvmirq.backend.Buffers;
 import io.kvmirq.uapi.UapiArm64;
 import io.kvmirq.uapi.UapiArm64.KvmArmRegs;
+import java.nio.ByteBuffer;
 import java.util.Map;
 
 /**
@@ -173,5 +175,30 @@ public record ArmRegister(long id) {
                     + "_" + Field.OP2.of(id);
         }
         return "register 0x" + Long.toHexString(id);
+    }
+
+    void requireSmall() {
+        if (size() > Long.BYTES) {
+            throw new IllegalArgumentException(
+                    this + " has " + size() + " bytes: use armRegisterBytes and setArmRegisterBytes");
+        }
+    }
+
+    /** A value as the kernel takes it; refuses one that does not fit, as a signed or an unsigned number. */
+    ByteBuffer encode(long value) {
+        requireSmall();
+        int unused = Long.SIZE - size() * Byte.SIZE;
+        if (value << unused >>> unused != value && value << unused >> unused != value) {
+            throw new IllegalArgumentException(
+                    "0x" + Long.toHexString(value) + " does not fit into " + this + ", which has " + size() + " bytes");
+        }
+        return Buffers.allocate(Long.BYTES).putLong(0, value);
+    }
+
+    ByteBuffer encode(byte[] bytes) {
+        if (bytes.length != size()) {
+            throw new IllegalArgumentException(bytes.length + " bytes for " + this + ": expected " + size());
+        }
+        return Buffers.allocate(bytes.length).put(0, bytes);
     }
 }

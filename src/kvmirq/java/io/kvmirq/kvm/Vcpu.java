@@ -2,19 +2,16 @@
 package io.kvmirq.kvm;
 
 import io.kvmirq.InterruptVector;
-import io.kvmirq.KernelException;
 import io.kvmirq.Ppi;
 import io.kvmirq.VcpuId;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.CurrentThread;
 import io.kvmirq.explain.KernelCall;
-import io.kvmirq.kernel.ClosedHandleException;
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Undo;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiArm64;
 import java.nio.ByteBuffer;
-import java.time.Instant;
 import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
@@ -28,19 +25,12 @@ import org.jspecify.annotations.Nullable;
  * #close} may come from elsewhere.
  */
 public final class Vcpu implements AutoCloseable {
-    private static final int NO_EXIT = -1;
-
     private final VcpuCalls calls;
     private final VcpuId id;
-    private final VgicCalls vgic;
-    private final KickCalls kick;
-    private final VcpuExit exit;
-    private final WatchedVcpu watched;
-    /** The owner's, used again by each call. */
-    private final X86Lapic lapic = new X86Lapic();
+    private final X86VcpuCalls x86;
+    private final VcpuRun run;
 
     private @Nullable Cpuid cpuid;
-    private boolean withinInstruction;
 
     /** Features of an arm64 vCPU; source: {@code KVM_ARM_VCPU_*} in arch/arm64/include/uapi/asm/kvm.h. */
     public enum Feature {
@@ -68,13 +58,11 @@ public final class Vcpu implements AutoCloseable {
 
     private Vcpu(VmCalls vm, VgicCalls vgic, VcpuId id, Fd fd) {
         this.id = id;
-        this.vgic = vgic;
-        this.watched = new WatchedVcpu(id);
-        this.kick = new KickCalls(vm.vm().kernel(), watched);
         this.calls = new VcpuCalls(vm, fd); // it maps a page of the vCPU
         try (Undo undo = new Undo()) {
             undo.add(calls::close);
-            this.exit = new VcpuExit(calls.page());
+            this.x86 = new X86VcpuCalls(calls);
+            this.run = new VcpuRun(x86, vgic, new WatchedVcpu(id));
             undo.keep();
         }
     }
@@ -95,19 +83,6 @@ public final class Vcpu implements AutoCloseable {
         return calls.vm().vm() == vm;
     }
 
-    private void requireItsThread() {
-        if (Thread.currentThread() != kick.thread()) {
-            throw ofAnotherThread();
-        }
-    }
-
-    private IllegalStateException ofAnotherThread() {
-        return new IllegalStateException(
-                calls.fd() + " belongs to thread '" + kick.thread().getName() + "' and was used by '"
-                        + Thread.currentThread().getName() + "', which would block while the guest runs: use a vCPU on"
-                        + " one thread, or move it with moveHere while no thread runs it");
-    }
-
     /**
      * Gives the vCPU to the calling thread, which uses it from now on; another thread made it, or used it so far.
      *
@@ -115,7 +90,7 @@ public final class Vcpu implements AutoCloseable {
      */
     public void moveHere() {
         CurrentThread.requirePlatform("Vcpu.moveHere");
-        kick.moveHere(this);
+        run.kicks().moveHere(this);
     }
 
     /**
@@ -127,22 +102,17 @@ public final class Vcpu implements AutoCloseable {
      * @throws UnsupportedOperationException if the kernel is not arm64
      */
     public void initialize(Feature... features) {
-        requireItsThread();
+        run.requireItsThread();
         calls.vm().requireArm64("a vCPU to initialise");
-        ByteBuffer init = Buffers.allocate(UapiArm64.KvmVcpuInit.SIZE);
-        calls.ioctl(calls.vm().vm(), KernelCall.VCPU_TARGET, UapiArm64.KVM_ARM_PREFERRED_TARGET, init);
         int bits = 0;
         for (Feature feature : features) {
             bits |= 1 << feature.bit;
         }
-        calls.ioctl(
-                KernelCall.VCPU_INIT, UapiArm64.KVM_ARM_VCPU_INIT, init.putInt(UapiArm64.KvmVcpuInit.FEATURES, bits));
+        calls.initialize(bits);
     }
 
-    // arm64
-
     private ArmVcpuCalls arm(String what) {
-        requireItsThread();
+        run.requireItsThread();
         calls.vm().requireArm64(what);
         return new ArmVcpuCalls(calls.vm(), calls.fd());
     }
@@ -173,7 +143,7 @@ public final class Vcpu implements AutoCloseable {
      * @throws io.kvmirq.KernelException ENOEXEC before {@link #initialize}; ENOENT if the vCPU does not have it
      */
     public long armRegister(ArmRegister register) {
-        requireSmall(register);
+        register.requireSmall();
         return arm("registers by id").get(register).getLong(0);
     }
 
@@ -185,20 +155,8 @@ public final class Vcpu implements AutoCloseable {
      *     for a value that it cannot have
      */
     public void setArmRegister(ArmRegister register, long value) {
-        requireSmall(register);
-        int unused = Long.SIZE - register.size() * Byte.SIZE;
-        if (value << unused >>> unused != value && value << unused >> unused != value) {
-            throw new IllegalArgumentException("0x" + Long.toHexString(value) + " does not fit into " + register
-                    + ", which has " + register.size() + " bytes");
-        }
-        arm("registers by id").set(register, Buffers.allocate(Long.BYTES).putLong(0, value));
-    }
-
-    private static void requireSmall(ArmRegister register) {
-        if (register.size() > Long.BYTES) {
-            throw new IllegalArgumentException(
-                    register + " has " + register.size() + " bytes: use armRegisterBytes and setArmRegisterBytes");
-        }
+        ByteBuffer encoded = register.encode(value);
+        arm("registers by id").set(register, encoded);
     }
 
     /** A register of any size (arm64), in the order of bytes in memory. As {@link #armRegister} else. */
@@ -215,11 +173,8 @@ public final class Vcpu implements AutoCloseable {
      * @throws IllegalArgumentException if they are more or fewer
      */
     public void setArmRegisterBytes(ArmRegister register, byte[] bytes) {
-        if (bytes.length != register.size()) {
-            throw new IllegalArgumentException(
-                    bytes.length + " bytes for " + register + ": expected " + register.size());
-        }
-        arm("registers by id").set(register, Buffers.allocate(bytes.length).put(0, bytes));
+        ByteBuffer encoded = register.encode(bytes);
+        arm("registers by id").set(register, encoded);
     }
 
     /** The interrupt that a timer raises (arm64). */
@@ -247,9 +202,10 @@ public final class Vcpu implements AutoCloseable {
         arm("a PMU of KVM").createPmu(interrupt);
     }
 
-    private void requireX86(String what) {
-        requireItsThread();
+    private X86VcpuCalls x86(String what) {
+        run.requireItsThread();
         calls.vm().refuseOnArm64(what, "initialise the vCPU");
+        return x86;
     }
 
     /**
@@ -259,8 +215,7 @@ public final class Vcpu implements AutoCloseable {
      * @throws io.kvmirq.KernelException E2BIG for more than 256 leaves; EINVAL after the first run, unless it is the same
      */
     public void setCpuid(Cpuid cpuid) {
-        requireX86("CPUID");
-        calls.ioctl(KernelCall.CPUID_SET, Uapi.KVM_SET_CPUID2, cpuid.structure());
+        x86("CPUID").setCpuid(cpuid);
         this.cpuid = cpuid;
     }
 
@@ -271,37 +226,26 @@ public final class Vcpu implements AutoCloseable {
 
     /** Shows the guest the CPUID the kernel supports, x2APIC included (x86). */
     public void useHostCpuid() {
-        requireX86("CPUID");
+        x86("CPUID");
         setCpuid(Cpuid.ofHost(calls.fd().kernel()));
     }
 
     // Registers
 
-    private <S extends X86State> S read(String what, KernelCall call, long request, S into) {
-        requireX86(what);
-        calls.ioctl(call, request, into.structure);
-        return into;
-    }
-
-    private void write(String what, KernelCall call, long request, X86State from) {
-        requireX86(what);
-        calls.ioctl(call, request, from.structure);
-    }
-
     /** A copy of the general registers (x86). */
     public X86Registers registers() {
-        return read("RIP", KernelCall.REGS_GET, Uapi.KVM_GET_REGS, new X86Registers());
+        return x86("RIP").get(KernelCall.REGS_GET, Uapi.KVM_GET_REGS, new X86Registers());
     }
 
     /** Gives the vCPU these general registers (x86). */
     public void setRegisters(X86Registers registers) {
         Objects.requireNonNull(registers, "registers is null");
-        write("RIP", KernelCall.REGS_SET, Uapi.KVM_SET_REGS, registers);
+        x86("RIP").set(KernelCall.REGS_SET, Uapi.KVM_SET_REGS, registers);
     }
 
     /** A copy of the segment and control registers (x86). */
     public X86SystemRegisters systemRegisters() {
-        return read("CR0", KernelCall.SREGS_GET, Uapi.KVM_GET_SREGS, new X86SystemRegisters());
+        return x86("CR0").get(KernelCall.SREGS_GET, Uapi.KVM_GET_SREGS, new X86SystemRegisters());
     }
 
     /**
@@ -311,7 +255,7 @@ public final class Vcpu implements AutoCloseable {
      */
     public void setSystemRegisters(X86SystemRegisters registers) {
         Objects.requireNonNull(registers, "registers is null");
-        write("CR0", KernelCall.SREGS_SET, Uapi.KVM_SET_SREGS, registers);
+        x86("CR0").set(KernelCall.SREGS_SET, Uapi.KVM_SET_SREGS, registers);
     }
 
     /**
@@ -321,7 +265,7 @@ public final class Vcpu implements AutoCloseable {
      * @throws MsrRefusedException for one that KVM or the vCPU's CPUID lacks
      */
     public X86Msrs msrs(X86Msrs wanted) {
-        requireX86("MSRs");
+        x86("MSRs");
         return new MsrCalls(calls).get(wanted);
     }
 
@@ -332,14 +276,13 @@ public final class Vcpu implements AutoCloseable {
      *     before it are written
      */
     public void setMsrs(X86Msrs msrs) {
-        requireX86("MSRs");
+        x86("MSRs");
         new MsrCalls(calls).set(msrs);
     }
 
     /** The rate of the vCPU's time stamp counter in kHz (x86). */
     public int tscKilohertz() {
-        requireX86("a TSC");
-        return calls.value(KernelCall.TSC_RATE, Uapi.KVM_GET_TSC_KHZ, 0);
+        return x86("a TSC").tscKilohertz();
     }
 
     /**
@@ -350,17 +293,12 @@ public final class Vcpu implements AutoCloseable {
      * @throws IllegalArgumentException for a negative rate, which the kernel takes for one of more than 2 THz
      */
     public void setTscKilohertz(int kilohertz) {
-        requireX86("a TSC");
-        if (kilohertz < 0) {
-            throw new IllegalArgumentException("a TSC of " + kilohertz
-                    + " kHz is not possible: expected a positive rate, or 0 for that of the host");
-        }
-        calls.value(KernelCall.TSC_RATE, Uapi.KVM_SET_TSC_KHZ, kilohertz);
+        x86("a TSC").setTscKilohertz(kilohertz);
     }
 
     /** A copy of the x87 and SSE registers (x86). */
     public X86Fpu fpu() {
-        return read("an FPU", KernelCall.FPU_GET, Uapi.KVM_GET_FPU, new X86Fpu());
+        return x86("an FPU").get(KernelCall.FPU_GET, Uapi.KVM_GET_FPU, new X86Fpu());
     }
 
     /**
@@ -369,17 +307,12 @@ public final class Vcpu implements AutoCloseable {
      */
     public void setFpu(X86Fpu fpu) {
         Objects.requireNonNull(fpu, "fpu is null");
-        write("an FPU", KernelCall.FPU_SET, Uapi.KVM_SET_FPU, fpu);
+        x86("an FPU").set(KernelCall.FPU_SET, Uapi.KVM_SET_FPU, fpu);
     }
 
     /** A copy of the extended state (x86). */
     public X86Xsave xsave() {
-        requireX86("XSAVE");
-        int size = calls.vm().xsaveSize();
-        X86Xsave xsave = new X86Xsave(Math.max(size, X86Xsave.LEAST));
-        long request = size > X86Xsave.LEAST ? Uapi.KVM_GET_XSAVE2 : Uapi.KVM_GET_XSAVE;
-        calls.ioctlAt(KernelCall.XSAVE_GET, request, xsave.structure);
-        return xsave;
+        return x86("XSAVE").xsave();
     }
 
     /**
@@ -389,21 +322,12 @@ public final class Vcpu implements AutoCloseable {
      * @throws IllegalArgumentException if this VM has longer areas
      */
     public void setXsave(X86Xsave xsave) {
-        requireX86("XSAVE");
-        int size = calls.vm().xsaveSize();
-        if (xsave.size() < size) {
-            throw new IllegalArgumentException(
-                    "an XSAVE area of " + xsave.size() + " bytes: this VM's have " + size + ", as KVM_CAP_XSAVE2 says");
-        }
-        calls.ioctlAt(KernelCall.XSAVE_SET, Uapi.KVM_SET_XSAVE, xsave.structure);
+        x86("XSAVE").setXsave(xsave);
     }
 
     /** XCR0, the state that the guest has turned on: bit 0 x87, bit 1 SSE, bit 2 AVX (x86). KVM has no other XCR. */
     public long xcr0() {
-        requireX86("XCR0");
-        ByteBuffer xcrs = Buffers.allocate(Uapi.KvmXcrs.SIZE);
-        calls.ioctl(KernelCall.XCRS_GET, Uapi.KVM_GET_XCRS, xcrs);
-        return xcrs.getLong(Uapi.KvmXcrs.XCRS + Uapi.KvmXcr.VALUE);
+        return x86("XCR0").xcr0();
     }
 
     /**
@@ -412,16 +336,12 @@ public final class Vcpu implements AutoCloseable {
      * @throws io.kvmirq.KernelException EINVAL for bits that leaf 0xd of the vCPU's CPUID does not offer, or without bit 0
      */
     public void setXcr0(long value) {
-        requireX86("XCR0");
-        ByteBuffer xcrs = Buffers.allocate(Uapi.KvmXcrs.SIZE)
-                .putInt(Uapi.KvmXcrs.NR_XCRS, 1)
-                .putLong(Uapi.KvmXcrs.XCRS + Uapi.KvmXcr.VALUE, value);
-        calls.ioctl(KernelCall.XCRS_SET, Uapi.KVM_SET_XCRS, xcrs);
+        x86("XCR0").setXcr0(value);
     }
 
     /** A copy of the exceptions, interrupts and NMIs on their way (x86). */
     public X86Events events() {
-        return read("events", KernelCall.EVENTS_GET, Uapi.KVM_GET_VCPU_EVENTS, new X86Events());
+        return x86("events").get(KernelCall.EVENTS_GET, Uapi.KVM_GET_VCPU_EVENTS, new X86Events());
     }
 
     /**
@@ -432,12 +352,12 @@ public final class Vcpu implements AutoCloseable {
      */
     public void setEvents(X86Events events) {
         Objects.requireNonNull(events, "events is null");
-        write("events", KernelCall.EVENTS_SET, Uapi.KVM_SET_VCPU_EVENTS, events);
+        x86("events").set(KernelCall.EVENTS_SET, Uapi.KVM_SET_VCPU_EVENTS, events);
     }
 
     /** A copy of the debug registers (x86). */
     public X86DebugRegisters debugRegisters() {
-        return read("DR7", KernelCall.DEBUG_GET, Uapi.KVM_GET_DEBUGREGS, new X86DebugRegisters());
+        return x86("DR7").get(KernelCall.DEBUG_GET, Uapi.KVM_GET_DEBUGREGS, new X86DebugRegisters());
     }
 
     /**
@@ -446,7 +366,7 @@ public final class Vcpu implements AutoCloseable {
      * @throws io.kvmirq.KernelException EINVAL if DR6 or DR7 has more than 32 bits
      */
     public void setDebugRegisters(X86DebugRegisters registers) {
-        write("DR7", KernelCall.DEBUG_SET, Uapi.KVM_SET_DEBUGREGS, registers);
+        x86("DR7").set(KernelCall.DEBUG_SET, Uapi.KVM_SET_DEBUGREGS, registers);
     }
 
     /**
@@ -455,7 +375,7 @@ public final class Vcpu implements AutoCloseable {
      * @throws io.kvmirq.KernelException EINVAL in a VM without in-kernel irqchip
      */
     public X86Lapic lapic() {
-        return readLapic(new X86Lapic());
+        return x86("a LAPIC").lapic(new X86Lapic());
     }
 
     /**
@@ -465,12 +385,12 @@ public final class Vcpu implements AutoCloseable {
      */
     public void setLapic(X86Lapic next) {
         Objects.requireNonNull(next, "next is null");
-        write("a LAPIC", KernelCall.LAPIC_SET, Uapi.KVM_SET_LAPIC, next);
+        x86("a LAPIC").set(KernelCall.LAPIC_SET, Uapi.KVM_SET_LAPIC, next);
     }
 
     /** Whether the vCPU runs, halts or waits to be started. */
     public VcpuState state() {
-        requireItsThread();
+        run.requireItsThread();
         ByteBuffer state = Buffers.allocate(Uapi.KvmMpState.SIZE);
         calls.ioctl(KernelCall.VCPU_STATE, Uapi.KVM_GET_MP_STATE, state);
         return VcpuState.of(state.getInt(Uapi.KvmMpState.MP_STATE));
@@ -483,7 +403,7 @@ public final class Vcpu implements AutoCloseable {
      *     for all but {@link VcpuState#RUNNABLE}
      */
     public void setState(VcpuState next) {
-        requireItsThread();
+        run.requireItsThread();
         ByteBuffer state = Buffers.allocate(Uapi.KvmMpState.SIZE).putInt(Uapi.KvmMpState.MP_STATE, next.number());
         calls.ioctl(KernelCall.VCPU_STATE, Uapi.KVM_SET_MP_STATE, state);
     }
@@ -496,21 +416,12 @@ public final class Vcpu implements AutoCloseable {
      * @throws IllegalArgumentException for an address beyond real mode
      */
     public void startAt(int instruction, int stack) {
-        requireReal("instruction", instruction);
-        requireReal("stack", stack);
+        X86Registers registers = X86Registers.inRealMode(instruction, stack);
         X86SystemRegisters system = systemRegisters();
         X86Segment code = system.segment(X86SystemRegisters.Segment.CS);
         setSystemRegisters(
                 system.setSegment(X86SystemRegisters.Segment.CS, new X86Segment(0, code.limit(), 0, code.access())));
-        setRegisters(new X86Registers().set(X86Registers.Name.RIP, instruction).set(X86Registers.Name.RSP, stack));
-    }
-
-    private static void requireReal(String register, int address) {
-        if (address >>> Short.SIZE != 0) {
-            throw new IllegalArgumentException(register + " 0x" + Integer.toHexString(address)
-                    + " is beyond real mode with its segments at 0: expected 0 to 0xffff; for another mode use"
-                    + " setSystemRegisters and setRegisters");
-        }
+        setRegisters(registers);
     }
 
     /**
@@ -527,62 +438,7 @@ public final class Vcpu implements AutoCloseable {
      *     vCPU does not belong to; if every real-time signal of the process has a handler
      */
     public VcpuExit run() {
-        if (!kick.begin()) {
-            throw ofAnotherThread();
-        }
-        int reason = NO_EXIT;
-        try {
-            vgic.requireInit();
-            if (!kick.isReady()) {
-                calls.ioctlAt(KernelCall.VCPU_SIGNALS, Uapi.KVM_SET_SIGNAL_MASK, kick.block());
-                kick.ready();
-            }
-            reason = calls.run(exit);
-        } finally {
-            leave(reason);
-        }
-        return exit;
-    }
-
-    /** Another thread may take the vCPU only when all of this is done. */
-    private void leave(int reason) {
-        try {
-            boolean kicked = kick.end();
-            if (reason == Uapi.KVM_EXIT_INTR) {
-                calls.setImmediateExit(false);
-            } else if (kicked) {
-                calls.setImmediateExit(true); // the kick ends the next run
-            }
-            if (reason != NO_EXIT) {
-                exit.become(reason);
-                withinInstruction = exit.isWithinInstruction();
-                if (watched.isAsked()) {
-                    watched.answer(sampledLapic());
-                }
-            }
-        } finally {
-            watched.leaves(reason != NO_EXIT);
-            kick.left();
-        }
-    }
-
-    /** KVM loads the vCPU for this call, too, so that it is part of the run. Never fails. */
-    private Optional<WatchedVcpu.Lapic> sampledLapic() {
-        if (calls.vm().isArm64()) {
-            return Optional.empty();
-        }
-        try {
-            readLapic(lapic);
-            return Optional.of(new WatchedVcpu.Lapic(
-                    calls.page().getLong(Uapi.KvmRun.APIC_BASE), // also of a run that a kick ended
-                    lapic.get(X86Lapic.Name.ID),
-                    lapic.get(X86Lapic.Name.LDR),
-                    lapic.get(X86Lapic.Name.DFR),
-                    lapic.get(X86Lapic.Name.SVR),
-                    Instant.now()));
-        } catch (KernelException | ClosedHandleException e) {
-            return Optional.empty(); // the VM has no LAPICs in the kernel, or the vCPU was closed during the run
-        }
+        return run.run();
     }
 
     /**
@@ -590,8 +446,8 @@ public final class Vcpu implements AutoCloseable {
      * registers do not tell the guest's state now.
      */
     public boolean isWithinInstruction() {
-        requireItsThread();
-        return withinInstruction;
+        run.requireItsThread();
+        return run.isWithinInstruction();
     }
 
     /**
@@ -601,9 +457,7 @@ public final class Vcpu implements AutoCloseable {
      * waits only while the process may have no more signals pending (RLIMIT_SIGPENDING).
      */
     public void kick() {
-        if (!kick.send() && calls.setImmediateExit(true)) {
-            kick.send(); // for a run that has begun meanwhile
-        }
+        run.kick();
     }
 
     /**
@@ -612,23 +466,19 @@ public final class Vcpu implements AutoCloseable {
      * @throws io.kvmirq.KernelException EINVAL in a VM without in-kernel irqchip
      */
     public void enableLapic() {
-        int enabled = readLapic(lapic).get(X86Lapic.Name.SVR) | Uapi.KvmLapicState.SVR_ENABLE;
-        setLapic(lapic.set(X86Lapic.Name.SVR, enabled));
+        X86Lapic now = x86("a LAPIC").lapicNow();
+        setLapic(now.set(X86Lapic.Name.SVR, now.get(X86Lapic.Name.SVR) | Uapi.KvmLapicState.SVR_ENABLE));
     }
 
     /** Whether {@code vector} waits in the LAPIC's interrupt request register (x86). */
     public boolean isRequested(InterruptVector vector) {
         int word = Uapi.KvmLapicState.IRR + vector.number() / 32 * 16;
-        return (readLapic(lapic).get(word) >>> vector.number() % 32 & 1) == 1;
-    }
-
-    private X86Lapic readLapic(X86Lapic into) {
-        return read("a LAPIC", KernelCall.LAPIC_GET, Uapi.KVM_GET_LAPIC, into);
+        return (x86("a LAPIC").lapicNow().get(word) >>> vector.number() % 32 & 1) == 1;
     }
 
     /** The phase of this vCPU, which other threads read while it runs. */
     WatchedVcpu watched() {
-        return watched;
+        return run.watched();
     }
 
     /** The descriptor, to be leased for calls that have no method here. */

@@ -75,4 +75,19 @@ public final class X86Registers extends X86Fields<X86Registers.Name, X86Register
     X86Registers self() {
         return this;
     }
+
+    /** The registers of a guest that begins in real mode with its segments at 0. */
+    static X86Registers inRealMode(int instruction, int stack) {
+        requireReal("instruction", instruction);
+        requireReal("stack", stack);
+        return new X86Registers().set(Name.RIP, instruction).set(Name.RSP, stack);
+    }
+
+    private static void requireReal(String register, int address) {
+        if (address >>> Short.SIZE != 0) {
+            throw new IllegalArgumentException(register + " 0x" + Integer.toHexString(address)
+                    + " is beyond real mode with its segments at 0: expected 0 to 0xffff; for another mode use"
+                    + " setSystemRegisters and setRegisters");
+        }
+    }
 }

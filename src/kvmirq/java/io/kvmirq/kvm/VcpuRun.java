@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.kvm;
+
+import io.kvmirq.KernelException;
+import io.kvmirq.explain.KernelCall;
+import io.kvmirq.kernel.ClosedHandleException;
+import io.kvmirq.uapi.Uapi;
+import java.time.Instant;
+import java.util.Optional;
+
+/**
+ * The runs of a vCPU: its thread, the kicks that end a run, and what a run tells. {@link #kick} may come from any thread,
+ * all else from the vCPU's.
+ */
+final class VcpuRun {
+    private static final int NO_EXIT = -1;
+
+    private final VcpuCalls calls;
+    private final VgicCalls vgic;
+    private final WatchedVcpu watched;
+    private final KickCalls kick;
+    private final VcpuExit exit;
+    private final X86VcpuCalls x86;
+
+    private boolean withinInstruction;
+
+    VcpuRun(X86VcpuCalls x86, VgicCalls vgic, WatchedVcpu watched) {
+        this.x86 = x86;
+        this.calls = x86.calls();
+        this.vgic = vgic;
+        this.watched = watched;
+        this.kick = new KickCalls(calls.fd().kernel(), watched);
+        this.exit = new VcpuExit(calls.page());
+    }
+
+    WatchedVcpu watched() {
+        return watched;
+    }
+
+    /** The kicks, and the thread that may run. */
+    KickCalls kicks() {
+        return kick;
+    }
+
+    boolean isWithinInstruction() {
+        return withinInstruction;
+    }
+
+    void requireItsThread() {
+        if (Thread.currentThread() != kick.thread()) {
+            throw ofAnotherThread();
+        }
+    }
+
+    private IllegalStateException ofAnotherThread() {
+        return new IllegalStateException(
+                calls.fd() + " belongs to thread '" + kick.thread().getName() + "' and was used by '"
+                        + Thread.currentThread().getName() + "', which would block while the guest runs: use a vCPU on"
+                        + " one thread, or move it with moveHere while no thread runs it");
+    }
+
+    VcpuExit run() {
+        if (!kick.begin()) {
+            throw ofAnotherThread();
+        }
+        int reason = NO_EXIT;
+        try {
+            vgic.requireInit();
+            if (!kick.isReady()) {
+                calls.ioctlAt(KernelCall.VCPU_SIGNALS, Uapi.KVM_SET_SIGNAL_MASK, kick.block());
+                kick.ready();
+            }
+            reason = calls.run(exit);
+        } finally {
+            leave(reason);
+        }
+        return exit;
+    }
+
+    /** Another thread may take the vCPU only when all of this is done. */
+    private void leave(int reason) {
+        try {
+            boolean kicked = kick.end();
+            if (reason == Uapi.KVM_EXIT_INTR) {
+                calls.setImmediateExit(false);
+            } else if (kicked) {
+                calls.setImmediateExit(true); // the kick ends the next run
+            }
+            if (reason != NO_EXIT) {
+                exit.become(reason);
+                withinInstruction = exit.isWithinInstruction();
+                if (watched.isAsked()) {
+                    watched.answer(sampledLapic());
+                }
+            }
+        } finally {
+            watched.leaves(reason != NO_EXIT);
+            kick.left();
+        }
+    }
+
+    /** KVM loads the vCPU for this call, too, so that it is part of the run. Never fails. */
+    private Optional<WatchedVcpu.Lapic> sampledLapic() {
+        if (calls.vm().isArm64()) {
+            return Optional.empty();
+        }
+        try {
+            X86Lapic lapic = x86.lapicNow();
+            return Optional.of(new WatchedVcpu.Lapic(
+                    calls.page().getLong(Uapi.KvmRun.APIC_BASE), // also of a run that a kick ended
+                    lapic.get(X86Lapic.Name.ID),
+                    lapic.get(X86Lapic.Name.LDR),
+                    lapic.get(X86Lapic.Name.DFR),
+                    lapic.get(X86Lapic.Name.SVR),
+                    Instant.now()));
+        } catch (KernelException | ClosedHandleException e) {
+            return Optional.empty(); // the VM has no LAPICs in the kernel, or the vCPU was closed during the run
+        }
+    }
+
+    void kick() {
+        if (!kick.send() && calls.setImmediateExit(true)) {
+            kick.send(); // for a run that has begun meanwhile
+        }
+    }
+}
