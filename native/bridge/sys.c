@@ -93,5 +93,5 @@ int kvmirq_sys_epoll_wait(int epoll, void *events, int max, int timeout_ms)
 int64_t kvmirq_sys_call(int64_t number, uintptr_t a, uintptr_t b, uintptr_t c,
 			uintptr_t d)
 {
-	return result64(syscall(number, a, b, c, d));
+	return result64(syscall(number, a, b, c, d, 0L, 0L));
 }

@@ -2,6 +2,7 @@
 package io.kvmirq.fake;
 
 import io.kvmirq.NotModelledException;
+import io.kvmirq.backend.SystemCall;
 import io.kvmirq.explain.Answer;
 import io.kvmirq.explain.FileAnswer;
 import io.kvmirq.fake.file.FakeFile;
@@ -97,6 +98,18 @@ final class Mappings {
         }
         memory.unmap(address, (length + PAGE - 1) / PAGE * PAGE);
         return 0;
+    }
+
+    /** MAP_FIXED over whole mappings. */
+    long replace(long address, long length, long protection, long flags) {
+        if (protection != (Uapi.PROT_READ | Uapi.PROT_WRITE)
+                || flags != SystemCall.MAP_ZEROS
+                || length % PAGE != 0
+                || !memory.has(address, length, 0)) {
+            throw new NotModelledException("mmap by syscall, except of zeros in place of mapped pages");
+        }
+        memory.replace(address, length, FreshMemory::of);
+        return address;
     }
 
     /** Child processes and core dumps, which this kernel does not have. */

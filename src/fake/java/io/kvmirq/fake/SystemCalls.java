@@ -448,6 +448,7 @@ final class SystemCalls implements Libc {
             case MEMFD_CREATE -> MemoryFile.create(host, a, (int) b, FreshMemory::of);
             case FTRUNCATE -> MemoryFile.truncate(host, (int) a, b);
             case FCNTL, FALLOCATE -> throw new NotModelledException(call.kernelName());
+            case MMAP -> mappings.replace(a, b, c, d);
             case MADVISE -> mappings.advise(a, b, c);
             case RT_SIGTIMEDWAIT -> host.threads().await(host, a, b, c, d);
             case IO_URING_SETUP, IO_URING_REGISTER -> refuse(FileAnswer.IO_URING_ABSENT);

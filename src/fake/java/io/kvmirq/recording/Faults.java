@@ -22,7 +22,7 @@ import org.jspecify.annotations.Nullable;
  * <p>A call is named by its function ({@code eventfd}, {@code mmap}), an ioctl also by its request ({@code KVM_IRQFD}),
  * a typed primitive by its method ({@code irqfdAssign}) or as the kernel's; {@link #ANY} names all that can fail. Calls are counted
  * by each name from 1, since the rule about it was made. A call made to fail does not reach the kernel, except
- * tear-down ({@code close}, {@code munmap}): Linux closes also where it says EINTR.
+ * tear-down ({@code close}, {@code munmap}, {@code mapZeros}): Linux closes also where it says EINTR.
  *
  * <pre>{@code
  * Faults faults = new Faults().fail("KVM_CREATE_VCPU", 2, Errno.ENOMEM).failEvery("ppoll", Errno.EINTR);
@@ -36,7 +36,7 @@ public final class Faults {
     public static final String ANY = FaultNames.ANY;
 
     private static final int EVERY = 0;
-    private static final Set<String> TAKE_DOWN = Set.of("close", "fdClose", "munmap");
+    private static final Set<String> TAKE_DOWN = Set.of("close", "fdClose", "munmap", "mapZeros");
 
     private final List<Fault> rules = new ArrayList<>();
     private final List<Call> calls = new ArrayList<>();

@@ -104,11 +104,11 @@ final class RecordedCalls {
 
     Capture begin(String name, @Nullable Object[] arguments) {
         Capture capture = captures.get();
-        capture.clear(name);
+        capture.clear(name.equals("mapZeros") ? "munmap" : name);
         if (closed) {
             return capture;
         }
-        switch (name) {
+        switch (capture.call) {
             case "ioctl" -> {
                 if (RecordedIoctls.request(arguments) == Uapi.FIONBIO) {
                     flagsChange((int) Capture.number(arguments[0]));
@@ -184,6 +184,9 @@ final class RecordedCalls {
     }
 
     private void line(Capture capture, @Nullable Object[] arguments, long result) {
+        if (capture.call.equals("munmap") && capture.on.isEmpty()) {
+            return; // the addresses of zeros, given back when the garbage collector finds them
+        }
         switch (capture.call) {
             case "ioctl" -> ioctls.line(capture, arguments, result);
             case "open" -> {

@@ -2,6 +2,7 @@
 package io.kvmirq.backend;
 
 import io.kvmirq.NotPromised;
+import io.kvmirq.uapi.Uapi;
 import java.lang.ref.Reference;
 import java.nio.ByteBuffer;
 import java.nio.file.Path;
@@ -53,6 +54,17 @@ public interface Libc {
     /** mmap(2). Returns the address, or {@code -errno}. */
     long mmap(long length, int protection, int flags, int fd, long offset);
 
+    /**
+     * mmap(2) with MAP_FIXED: zeroed memory in place of all that is mapped there. Like munmap it lets the pages go, but the
+     * addresses stay taken, and an access finds memory.
+     *
+     * @return 0, or {@code -errno}: ENOMEM, and before Linux 6.12 the addresses may be free then
+     */
+    default int mapZeros(long address, long length) {
+        return (int) Math.min(
+                syscall(SystemCall.MMAP, address, length, Uapi.PROT_READ | Uapi.PROT_WRITE, SystemCall.MAP_ZEROS), 0);
+    }
+
     /** munmap(2). */
     int munmap(long address, long length);
 
@@ -75,7 +87,8 @@ public interface Libc {
     int epollWait(int epoll, long events, int max, int timeoutMillis);
 
     /**
-     * syscall(2). The arguments are values or addresses. Pass 0 for each argument that the call does not have.
+     * syscall(2). The arguments are values or addresses. Pass 0 for each argument that the call does not have. The fifth
+     * and the sixth are 0, but through {@code java.lang.foreign} the sixth is undefined.
      *
      * @return {@code >= 0} or {@code -errno}
      */
@@ -106,6 +119,18 @@ public interface Libc {
      * @throws IllegalArgumentException for a length that is negative or above {@link Integer#MAX_VALUE}
      */
     ByteBuffer view(long address, long length);
+
+    /**
+     * As {@link #view(long, long)}, for other code to keep.
+     *
+     * @param unreachable runs once, in a thread of its own, after the last buffer and memory segment made of it
+     *     became unreachable; it must not refer to them
+     */
+    default ByteBuffer view(long address, long length, Runnable unreachable) {
+        ByteBuffer view = view(address, length);
+        Unreachable.CLEANER.register(view, unreachable);
+        return view;
+    }
 
     /** The address of a direct buffer's position 0, valid only while the buffer is reachable. */
     long addressOf(ByteBuffer buffer);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.backend;
 
+import io.kvmirq.uapi.Uapi;
 import java.util.Locale;
 
 /**
@@ -26,6 +27,8 @@ public enum SystemCall {
     FCNTL(72, 25),
     /** Descriptor, mode, offset, length. */
     FALLOCATE(285, 47),
+    /** Address, length, protection, flags; of memory without a file, so that the other two arguments are 0. */
+    MMAP(9, 222),
     /** Address, length, advice. */
     MADVISE(28, 233),
     /** Command, flags, processor. */
@@ -37,6 +40,9 @@ public enum SystemCall {
 
     /** io_uring_enter(2) has six arguments: {@link Libc#ioUringEnter}. */
     public static final long IO_URING_ENTER = 426;
+
+    /** Flags of {@link #MMAP} for zeroed memory; strict accounting alone (vm.overcommit_memory=2) counts it. */
+    public static final int MAP_ZEROS = Uapi.MAP_PRIVATE | Uapi.MAP_FIXED | Uapi.MAP_ANONYMOUS | Uapi.MAP_NORESERVE;
 
     private static final boolean ARM64 = System.getProperty("os.arch", "").equals("aarch64");
 

@@ -15,12 +15,14 @@ import java.util.Objects;
 import java.util.Set;
 import java.util.function.IntSupplier;
 import java.util.function.LongConsumer;
+import org.jspecify.annotations.Nullable;
 
 /**
- * Memory mapped from the kernel. It is reached by offset only: address and buffer never leave this class, so nothing
- * touches the memory after it is unmapped. Only the {@link Owner} unmaps it. Offsets outside of it are refused with
- * {@link IndexOutOfBoundsException}, accesses after it was unmapped with {@link ClosedHandleException}. Thread-safe;
- * {@code int} accesses are volatile, since a guest or the kernel is on the other side.
+ * Memory mapped from the kernel. Single accesses are by offset, and refused with {@link ClosedHandleException} after it
+ * was closed. Each takes some nanoseconds to keep the memory mapped: code that accesses it often, such as a virtqueue,
+ * takes a {@link #view}. Only the {@link Owner} unmaps it. Offsets outside of it are refused with {@link
+ * IndexOutOfBoundsException}. Thread-safe; {@code int} accesses are volatile, since a guest or the kernel is on the other
+ * side.
  *
  * <p>The memory is not in child processes (MADV_DONTFORK) and not in core dumps (MADV_DONTDUMP).
  */
@@ -42,6 +44,8 @@ public final class Mapping {
     private final Handles.Entry entry;
     /** Set once, before other code has the mapping. */
     private long address = NOT_MAPPED;
+    /** Null until the first view. */
+    private volatile @Nullable Addresses given;
 
     private Mapping(Kernel kernel, String name, long length, int flags, int raw, long offset, boolean guestOnly) {
         this.kernel = kernel;
@@ -98,7 +102,10 @@ public final class Mapping {
             return mapping;
         }
 
-        /** Refuses later accesses. Unmaps when none is in flight and no {@link Lease} is left. Idempotent. */
+        /**
+         * Refuses later accesses. Unmaps when none is in flight and no {@link Lease} is left, so never while a guest or a
+         * device has the memory. Idempotent.
+         */
         @Override
         public void close() {
             mapping.close();
@@ -238,6 +245,40 @@ public final class Mapping {
         }
     }
 
+    /**
+     * A part of the memory as a buffer, little-endian, for fast access from any thread. Where a guest or a device is on the
+     * other side use a {@code VarHandle}: {@code MethodHandles.byteBufferViewVarHandle(short[].class, LITTLE_ENDIAN)} has
+     * {@code getAcquire} and {@code setRelease} for the indices of a virtqueue, that of {@code int[]} and of {@code long[]}
+     * also {@code compareAndSet}.
+     *
+     * <p>After the mapping was unmapped the buffer shows zeros, and writes to it are lost: the pages are freed at once, the
+     * addresses when neither the buffer nor a slice or memory segment made of it is reachable. On the fake kernel it keeps
+     * the former bytes. An access never fails, except by its index.
+     *
+     * @param offset bytes from the start of the memory
+     * @param length bytes, 1 to 1 GiB
+     * @throws IllegalArgumentException for another length
+     * @throws ClosedHandleException after the owner closed the memory
+     */
+    public ByteBuffer view(long offset, int length) {
+        if (length <= 0 || length > PART) {
+            throw new IllegalArgumentException("a view of " + length + " bytes is not possible: expected 1 to " + PART
+                    + ", of more memory take several views");
+        }
+        enter(offset, length);
+        try {
+            return addresses().view(offset, length);
+        } finally {
+            exit();
+        }
+    }
+
+    private synchronized Addresses addresses() {
+        Addresses now = given == null ? new Addresses(kernel.libc(), kernel.reports(), address, length) : given;
+        given = now;
+        return now;
+    }
+
     private ByteBuffer part(long offset) {
         return parts[(int) (offset >>> PART_BITS)];
     }
@@ -282,10 +323,7 @@ public final class Mapping {
         }
     }
 
-    /**
-     * @param offset bytes, a multiple of 4
-     * @throws IllegalArgumentException for an offset that is no multiple of 4
-     */
+    /** Volatile load. @throws IllegalArgumentException for an offset that is no multiple of 4 */
     public int getInt(long offset) {
         requireAligned(offset);
         enter();
@@ -296,10 +334,7 @@ public final class Mapping {
         }
     }
 
-    /**
-     * @param offset bytes, a multiple of 4
-     * @throws IllegalArgumentException for an offset that is no multiple of 4
-     */
+    /** Volatile store. @throws IllegalArgumentException for an offset that is no multiple of 4 */
     public void putInt(long offset, int value) {
         requireAligned(offset);
         enter();
@@ -362,7 +397,6 @@ public final class Mapping {
         return entered;
     }
 
-    /** Whether a part holds all bytes of an access. */
     private static boolean isWhole(long offset, int bytes) {
         return within(offset) <= PART - bytes;
     }
@@ -455,7 +489,10 @@ public final class Mapping {
 
     private void unmap() {
         entry.released(0);
-        if (address != NOT_MAPPED) {
+        @Nullable Addresses viewed = given;
+        if (viewed != null) {
+            viewed.withdraw();
+        } else if (address != NOT_MAPPED) {
             kernel.libc().munmap(address, length);
         }
     }

@@ -80,7 +80,9 @@ public final class Uapi {
     public static final int PROT_WRITE = 2;
     public static final int MAP_SHARED = 1;
     public static final int MAP_PRIVATE = 2;
+    public static final int MAP_FIXED = 0x10;
     public static final int MAP_ANONYMOUS = 0x20;
+    public static final int MAP_NORESERVE = 0x4000;
     public static final int MADV_DONTFORK = 10;
     public static final int MADV_DONTDUMP = 16;
     public static final int EFD_SEMAPHORE = 1;

@@ -173,17 +173,22 @@ public final class UserMemory {
 
     /** Unmaps a whole mapping. Does nothing if the address is not in a mapping. */
     public void unmap(long address, long length) {
+        replace(address, length, null);
+    }
+
+    /** As {@link #unmap}, with zeros in place of the mapping, or nothing without an allocator. */
+    public void replace(long address, long length, @Nullable IntFunction<ByteBuffer> allocator) {
         int at = find(address);
         if (at < 0 || !regions[at].isMapping() || address >= bases[at] + regions[at].bytes) {
             return;
         }
         int bytes = regions[at].bytes;
         if (bases[at] != address || length < bytes) {
-            throw new NotModelledException("unmapping a part of what was mapped");
+            throw new NotModelledException("unmapping or replacing a part of what was mapped");
         }
-        regions[at] = new Region(bytes, 0, null);
+        regions[at] = new Region(bytes, allocator == null ? 0 : READ_AND_WRITE, allocator);
         if (length > bytes) {
-            unmap(address + bytes, length - bytes);
+            replace(address + bytes, length - bytes, allocator);
         }
     }
 

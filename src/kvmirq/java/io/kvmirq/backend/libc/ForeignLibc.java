@@ -100,7 +100,7 @@ abstract class ForeignLibc implements Libc {
 
     @Override
     public long syscall(SystemCall call, long a, long b, long c, long d) {
-        return result(functions.syscall(call.number(), a, b, c, d));
+        return result(functions.syscall(call.number(), a, b, c, d, 0, 0));
     }
 
     @Override

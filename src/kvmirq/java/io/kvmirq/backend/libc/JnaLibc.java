@@ -132,9 +132,6 @@ public final class JnaLibc extends ForeignLibc {
         public native int epoll_wait(int epoll, long events, int max, int timeout);
 
         @Override
-        public native long syscall(long number, long a, long b, long c, long d);
-
-        @Override
         public native long syscall(long number, long a, long b, long c, long d, long e, long f);
 
         native long mmap(long address, long length, int protection, int flags, int fd, long offset);

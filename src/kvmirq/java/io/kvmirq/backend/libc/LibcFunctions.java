@@ -36,7 +36,5 @@ public interface LibcFunctions {
 
     int epoll_wait(int epoll, long events, int max, int timeout);
 
-    long syscall(long number, long a, long b, long c, long d);
-
     long syscall(long number, long a, long b, long c, long d, long e, long f);
 }

@@ -9,6 +9,7 @@ import io.kvmirq.backend.Libc;
 import io.kvmirq.backend.SystemCall;
 import io.kvmirq.backend.library.NativeAccess;
 import io.kvmirq.uapi.Uapi;
+import java.lang.foreign.Arena;
 import java.lang.foreign.FunctionDescriptor;
 import java.lang.foreign.Linker;
 import java.lang.foreign.MemorySegment;
@@ -225,6 +226,14 @@ public final class FfmLibc implements Libc {
         return wideCall(captures.get(), Functions.MMAP, 0, length, protection, flags, fd, offset);
     }
 
+    /** By its own function: syscall would find its last argument beyond the six numbers. */
+    @Override
+    public int mapZeros(long address, long length) {
+        int access = Uapi.PROT_READ | Uapi.PROT_WRITE;
+        return (int) Math.min(
+                wideCall(captures.get(), Functions.MMAP, address, length, access, SystemCall.MAP_ZEROS, -1, 0), 0);
+    }
+
     @Override
     public int munmap(long address, long length) {
         return call(Functions.MUNMAP, address, length, 0, 0);
@@ -286,6 +295,15 @@ public final class FfmLibc implements Libc {
     public ByteBuffer view(long address, long length) {
         return MemorySegment.ofAddress(address)
                 .reinterpret(Buffers.viewLength(length))
+                .asByteBuffer()
+                .order(ByteOrder.nativeOrder());
+    }
+
+    /** Segments of a buffer keep the arena, and not the buffer. */
+    @Override
+    public ByteBuffer view(long address, long length, Runnable unreachable) {
+        return MemorySegment.ofAddress(address)
+                .reinterpret(Buffers.viewLength(length), Arena.ofAuto(), ignored -> unreachable.run())
                 .asByteBuffer()
                 .order(ByteOrder.nativeOrder());
     }

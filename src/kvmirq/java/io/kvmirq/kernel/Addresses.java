@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.kernel;
+
+import io.kvmirq.backend.Libc;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+
+/**
+ * The addresses of a mapping that gave out views. A view, or a slice or segment of it, may be used after the mapping was
+ * closed, so the addresses stay taken until none is reachable. A use in flight is a view. Thread-safe.
+ */
+final class Addresses extends UseCount {
+    private final Libc libc;
+    private final Reports reports;
+    private final long start;
+    private final long length;
+
+    Addresses(Libc libc, Reports reports, long start, long length) {
+        this.libc = libc;
+        this.reports = reports;
+        this.start = start;
+        this.length = length;
+    }
+
+    /** Before {@link #withdraw} only. */
+    ByteBuffer view(long offset, int bytes) {
+        begin();
+        boolean made = false;
+        try {
+            ByteBuffer view = libc.view(start + offset, bytes, this::finishView);
+            made = true;
+            return view.order(ByteOrder.LITTLE_ENDIAN);
+        } finally {
+            if (!made) {
+                finishView();
+            }
+        }
+    }
+
+    private void finishView() {
+        if (finish()) {
+            libc.munmap(start, length);
+        }
+    }
+
+    /** Lets the pages go. Views that are still reachable then show zeros, and what is written to them is lost. */
+    void withdraw() {
+        begin();
+        end();
+        if (isLast() || libc.mapZeros(start, length) >= 0) {
+            finishView();
+        } else {
+            // The addresses may be free, and taken by others: they are not unmapped later.
+            reports.warn(
+                    "the memory at 0x" + Long.toHexString(start) + " could not be let go while views of it are in"
+                            + " use, so it may stay until the process ends; drop views before the mapping is closed",
+                    null);
+        }
+    }
+}
