@@ -3,7 +3,9 @@ package io.kvmirq.mirror;
 
 import io.kvmirq.EventFdId;
 import io.kvmirq.NotPromised;
-import java.util.ArrayList;
+import java.util.ArrayDeque;
+import java.util.Deque;
+import java.util.Iterator;
 import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
@@ -23,8 +25,8 @@ public final class Mirror {
     private final Watches watches = new Watches();
     /** Whether the rules of the host know how vCPUs are scheduled. */
     private final boolean followsVcpus;
-    /** Lists of events that are not in the state yet. Guarded by this. */
-    private final List<List<Event>> waiting = new ArrayList<>();
+    /** The rest of each list of events that is not in the state yet. Guarded by this. */
+    private final Deque<Iterator<Event>> waiting = new ArrayDeque<>();
     /** Whether the state has all events. */
     private volatile boolean current = true;
     /** Whether the VM has a logical message, so that a look asks for the ids of LAPICs. */
@@ -58,10 +60,9 @@ public final class Mirror {
         followVcpus(); // a vCPU that left before these steps found the state before them
         add(List.copyOf(events));
         if (followsVcpus) {
-            for (Event event : events) {
-                if (event instanceof Event.VcpuWatched || event instanceof Event.VcpuRemoved) {
-                    add(watches.meet(event));
-                }
+            List<Event> phases = watches.meet(events);
+            if (!phases.isEmpty()) {
+                add(phases);
             }
         }
         if (waiting.size() > MOST_WAITING) {
@@ -70,7 +71,7 @@ public final class Mirror {
     }
 
     private void add(List<Event> events) {
-        waiting.add(events);
+        waiting.add(events.iterator());
         current = false;
         now = null;
     }
@@ -80,14 +81,18 @@ public final class Mirror {
         if (!watches.isCurrent()) {
             current = false;
             now = null;
-            waiting.add(watches.changes());
+            waiting.add(watches.changes().iterator());
         }
     }
 
+    /** An event that throws is left out, and the next look goes on behind it. */
     private synchronized void fold() {
-        List<List<Event>> taken = List.copyOf(waiting);
-        waiting.clear();
-        taken.forEach(events -> events.forEach(state::fold));
+        for (Iterator<Event> next = waiting.peek(); next != null; next = waiting.peek()) {
+            while (next.hasNext()) {
+                state.fold(next.next());
+            }
+            waiting.remove();
+        }
         asks = followsVcpus && state.hasLogicalMessage();
         current = true;
     }

@@ -77,20 +77,25 @@ final class Watches {
         }
     }
 
-    /** @return the phase of a vCPU that this watches from now on; empty for each other event */
-    List<Event> meet(Event event) {
-        if (event instanceof Event.VcpuWatched watched && all.stream().noneMatch(watch -> watch.is(watched))) {
-            remove(watched.vcpu());
-            Watch added = new Watch(watched);
-            List<Watch> more = new ArrayList<>(all);
-            more.add(added);
-            all = List.copyOf(more);
-            return List.of(added.event(added.told));
+    /** @return the phases of the vCPUs that this watches since these events */
+    List<Event> meet(List<? extends Event> events) {
+        List<Watch> before = all;
+        for (Event event : events) {
+            if (event instanceof Event.VcpuWatched watched && all.stream().noneMatch(watch -> watch.is(watched))) {
+                remove(watched.vcpu());
+                List<Watch> more = new ArrayList<>(all);
+                more.add(new Watch(watched));
+                all = List.copyOf(more);
+            } else if (event instanceof Event.VcpuRemoved removed) {
+                remove(removed.vcpu());
+            }
         }
-        if (event instanceof Event.VcpuRemoved removed) {
-            remove(removed.vcpu());
-        }
-        return List.of();
+        return all == before
+                ? List.of()
+                : all.stream()
+                        .filter(watch -> !before.contains(watch))
+                        .map(watch -> watch.event(watch.told))
+                        .toList();
     }
 
     private void remove(VcpuId vcpu) {

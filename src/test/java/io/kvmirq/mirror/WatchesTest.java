@@ -108,6 +108,20 @@ class WatchesTest {
         mirror.apply(new Event.ProducerAdded(EVENT, PRODUCER));
     }
 
+    @Test
+    void vcpuThatIsAddedAndRemovedAtOnceHasNoStage() {
+        Mirror mirror = mirror(MirrorHost.x86(PostingHost.of(Vendor.INTEL)));
+        VcpuId gone = new VcpuId(2);
+        phase.enter();
+        mirror.apply(
+                List.of(new Event.VcpuAdded(gone), new Event.VcpuWatched(gone, phase), new Event.VcpuRemoved(gone)));
+        assertThat(mirror.now().stage(gone)).isEmpty();
+        assertThat(mirror.now().stage(VCPU)).contains(new VcpuStage.InRun());
+        mirror.apply(
+                List.of(new Event.VcpuRemoved(VCPU), new Event.VcpuAdded(VCPU), new Event.VcpuWatched(VCPU, phase)));
+        assertThat(mirror.now().stage(VCPU)).as("removed and added again").contains(new VcpuStage.InRun());
+    }
+
     @ParameterizedTest
     @CsvSource({"6.12, false", "6.16, false", "6.17, true"})
     void descriptorIsKnownOutsideOfKvmRun(String kernel, boolean suppressed) {
