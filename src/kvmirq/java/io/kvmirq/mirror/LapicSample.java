@@ -5,6 +5,7 @@ import io.kvmirq.NotPromised;
 import io.kvmirq.VcpuId;
 import io.kvmirq.arch.BitField;
 import io.kvmirq.arch.apic.LapicPage;
+import io.kvmirq.arch.apic.model.ApicMessage;
 import java.time.Instant;
 import java.util.Objects;
 
@@ -12,7 +13,7 @@ import java.util.Objects;
  * The ids that a guest has given a LAPIC, as its registers were at one moment. Immutable.
  *
  * @param mode as IA32_APIC_BASE says
- * @param id the APIC id
+ * @param id the APIC id: 0–255, in x2APIC mode up to {@link VcpuId#MAX}
  * @param enabled whether the guest has switched the LAPIC on (SVR bit 8)
  * @param logicalId the register LDR: in xAPIC mode the logical id is in bits 31:24. In x2APIC mode it does not count,
  *     because the logical id follows from the APIC id
@@ -24,6 +25,11 @@ public record LapicSample(Mode mode, int id, boolean enabled, int logicalId, int
     public LapicSample {
         Objects.requireNonNull(mode, "mode is null");
         Objects.requireNonNull(taken, "taken is null");
+        int most = mode == Mode.X2APIC ? VcpuId.MAX : ApicMessage.BROADCAST;
+        if (id < 0 || id > most) {
+            throw new IllegalArgumentException("APIC id " + id + " of a LAPIC in mode " + mode
+                    + " is out of range: expected 0-" + most + ". LapicSample.of decodes the registers");
+        }
     }
 
     /** The mode of a LAPIC, IA32_APIC_BASE bits 11:10. */

@@ -8,7 +8,6 @@ import io.kvmirq.VcpuId;
 import io.kvmirq.arch.apic.Apic;
 import io.kvmirq.arch.apic.ApicvKernel;
 import java.time.Instant;
-import java.util.Comparator;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
@@ -20,23 +19,25 @@ import java.util.stream.Stream;
 public final class Snapshot {
     private final Map<EventFdId, Ends> ends;
     private final Map<VcpuId, VcpuRun> runs;
-    /** How KVM keeps descriptors; empty if it keeps none up to date. */
+    /** The version of KVM's rules of descriptors; empty if it keeps none up to date. */
     private final Optional<ApicvKernel> descriptors;
 
     private final Map<Producer, HeldMessage> held;
     private final Map<VcpuId, LapicSample> lapics;
+    private final Optional<Instant> lapicsTaken;
 
     Snapshot(
             Map<EventFdId, Ends> ends,
             Map<VcpuId, VcpuRun> runs,
             Optional<ApicvKernel> descriptors,
             Map<Producer, HeldMessage> held,
-            Map<VcpuId, LapicSample> lapics) {
+            Lapics lapics) {
         this.ends = ends;
         this.runs = runs;
         this.descriptors = descriptors;
         this.held = held;
-        this.lapics = lapics;
+        this.lapics = lapics.samples();
+        this.lapicsTaken = lapics.taken();
     }
 
     /**
@@ -103,7 +104,7 @@ public final class Snapshot {
         return Optional.ofNullable(lapics.get(vcpu));
     }
 
-    /** Where a vCPU stands in its schedule; empty if no event said. */
+    /** The place of a vCPU in its schedule; empty if no event said. */
     public Optional<VcpuStage> stage(VcpuId vcpu) {
         Objects.requireNonNull(vcpu, "vcpu is null");
         return Optional.ofNullable(runs.get(vcpu)).map(VcpuRun::stage);
@@ -158,8 +159,8 @@ public final class Snapshot {
                 : "KVM may have had nothing to post when the vCPU stopped, and then leaves the descriptor as it was";
     }
 
-    /** When the oldest of the LAPICs' ids was read; empty if none was. */
+    /** When the oldest of the LAPICs' ids was read; empty unless those of all vCPUs were. */
     public Optional<Instant> lapicsTaken() {
-        return lapics.values().stream().map(LapicSample::taken).min(Comparator.naturalOrder());
+        return lapicsTaken;
     }
 }

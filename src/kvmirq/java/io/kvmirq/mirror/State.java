@@ -10,23 +10,18 @@ import io.kvmirq.arch.amd.AvicKernel;
 import io.kvmirq.arch.apic.ApicvKernel;
 import io.kvmirq.arch.apic.InhibitReason;
 import io.kvmirq.arch.apic.Vendor;
-import io.kvmirq.arch.apic.model.ApicMessage;
 import io.kvmirq.arch.apic.model.Destinations;
-import io.kvmirq.arch.apic.model.LapicIds;
 import io.kvmirq.arch.apic.model.LocalApic;
 import io.kvmirq.arch.apic.model.PostingIrq;
 import io.kvmirq.arch.apic.model.PostingVm;
 import java.util.ArrayList;
 import java.util.Collection;
-import java.util.Comparator;
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.OptionalInt;
 import java.util.Set;
-import java.util.TreeSet;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.UnaryOperator;
 import java.util.stream.Stream;
@@ -37,27 +32,21 @@ import org.jspecify.annotations.Nullable;
  * none.
  */
 final class State {
-    /** xAPIC ids end below the broadcast. A vCPU with a higher number needs x2APIC mode to be reached. */
-    private static final int LAST_XAPIC_ID = 0xfe;
-    /** Its APIC id is the broadcast of xAPIC mode. */
-    private static final VcpuId NAMED_AS_BROADCAST = new VcpuId(ApicMessage.BROADCAST);
-
     private final MirrorHost host;
     private final Map<EventFdId, Ends> ends = new ConcurrentHashMap<>();
-    final Map<VcpuId, VcpuRun> runs = new HashMap<>();
-    /** vCPUs whose entries do not follow them yet after an inhibit, each with the CPU that it is loaded on. */
-    private final Map<VcpuId, OptionalInt> following = new HashMap<>();
-
+    final Runs runs = new Runs();
     private final Map<Gsi, Target> targets = new HashMap<>();
     /** By {@link Verdict#aim}: the eventfds. */
     private final Map<Long, Set<EventFdId>> aimed = new HashMap<>();
-    /** How many interrupts are on the list of a vCPU. */
+    /** Number of interrupts that are on the list of a vCPU. */
     private int listed;
 
-    final Set<VcpuId> vcpus = new TreeSet<>(Comparator.comparingInt(VcpuId::number));
-    PostingVm vm = new PostingVm(false, false, new Destinations<>(List.of(), false, true, true), Set.of());
+    final Lapics lapics = new Lapics();
+    private PostingVm vm = new PostingVm(false, false, lapics.setUp(false), Set.of());
+    /** Null until a logical message asks for it. */
+    private @Nullable Destinations<LocalApic> bySamples;
+
     final ArmVm arm = new ArmVm();
-    private final SampledLapics lapics = new SampledLapics();
     /** Devices that are in no domain of type UNMANAGED. */
     private final Set<DeviceName> outside = new HashSet<>();
 
@@ -81,15 +70,12 @@ final class State {
         }
     }
 
-    /** Whether destination 255 is the broadcast in x2APIC mode, too. */
-    boolean quirk = true;
-
     State(MirrorHost host) {
         this.host = host;
     }
 
     Snapshot snapshot() {
-        return new Snapshot(new HashMap<>(ends), new HashMap<>(runs), descriptors(), Map.copyOf(held), lapics.copy());
+        return new Snapshot(new HashMap<>(ends), runs.copy(), descriptors(), Map.copyOf(held), lapics);
     }
 
     void fold(Event event) {
@@ -100,15 +86,13 @@ final class State {
         } else if (event instanceof Event.BroadcastQuirkDisabled) {
             endQuirk();
         } else if (event instanceof Event.VcpuAdded added) {
-            if (vcpus.add(added.vcpu())) {
-                vcpus(added.vcpu(), vcpus.size() == 1);
+            if (lapics.add(added.vcpu())) {
+                vcpus(added.vcpu(), lapics.vcpus().size() == 1);
             }
         } else if (event instanceof Event.VcpuRemoved removed) {
             runs.remove(removed.vcpu());
-            following.remove(removed.vcpu());
-            lapics.remove(removed.vcpu());
-            if (vcpus.remove(removed.vcpu())) {
-                vcpus(removed.vcpu(), vcpus.isEmpty());
+            if (lapics.remove(removed.vcpu())) {
+                vcpus(removed.vcpu(), lapics.vcpus().isEmpty());
             }
         } else if (event instanceof Event.RoutesCommitted committed) {
             committed.changed().forEach(this::route);
@@ -153,7 +137,8 @@ final class State {
             run(outside.vcpu(), new VcpuRun(new VcpuStage.Left(), false));
         } else if (event instanceof Event.LapicSampled sampled) {
             if (lapics.put(sampled.vcpu(), sampled.sample())) {
-                become(withDestinations(vm.apicIds32Bit()));
+                bySamples = null;
+                predict(aimedAt(Verdict.LOGICAL));
             }
         } else if (event instanceof Event.ItsAdded added) {
             arm.addIts(ArmVm.doorbell(added.its()));
@@ -184,24 +169,24 @@ final class State {
     }
 
     private void endQuirk() {
-        if (quirk) {
-            quirk = false;
+        if (lapics.endQuirk()) {
             become(withDestinations(vm.apicIds32Bit()));
         }
     }
 
     private PostingVm withDestinations(boolean apicIds32Bit) {
-        boolean x2apic = !quirk && vcpus.contains(NAMED_AS_BROADCAST);
-        List<? extends LocalApic> all = unsampled().isEmpty()
-                ? lapics.of(vcpus)
-                : vcpus.stream().map(vcpu -> lapic(vcpu, x2apic)).toList();
-        Destinations<LocalApic> destinations = new Destinations<>(List.copyOf(all), apicIds32Bit, quirk, true);
-        return new PostingVm(vm.lapicsInKernel(), apicIds32Bit, destinations, vm.inhibits());
+        bySamples = null;
+        return new PostingVm(vm.lapicsInKernel(), apicIds32Bit, lapics.setUp(apicIds32Bit), vm.inhibits());
     }
 
-    /** A vCPU whose LAPIC has ids that are not known. */
-    Optional<VcpuId> unsampled() {
-        return lapics.missing(vcpus);
+    /** The VM as a message meets it. A logical message is decided only when all LAPICs were sampled. */
+    PostingVm vm(boolean logical) {
+        if (!logical || !lapics.isSampled()) {
+            return vm;
+        }
+        Destinations<LocalApic> known = bySamples == null ? lapics.sampled(vm.apicIds32Bit()) : bySamples;
+        bySamples = known;
+        return new PostingVm(vm.lapicsInKernel(), vm.apicIds32Bit(), known, vm.inhibits());
     }
 
     /** Whether a message has a logical destination, which the ids of LAPICs decide. */
@@ -209,18 +194,10 @@ final class State {
         return aimed.containsKey(Verdict.LOGICAL);
     }
 
-    private static LapicIds lapic(VcpuId vcpu, boolean x2apic) {
-        return x2apic || vcpu.number() > LAST_XAPIC_ID
-                ? LapicIds.x2apic(vcpu.number())
-                : LapicIds.flat(vcpu.number(), 0);
-    }
-
     /** Up to 6.16 the entries do not say that their vCPUs run, until those are loaded again. */
     private void inhibit(Set<InhibitReason> reasons) {
         if (writesOnce() && reasons.isEmpty() && !vm.inhibits().isEmpty()) {
-            following.clear();
-            vcpus.forEach(vcpu -> following.put(vcpu, OptionalInt.empty()));
-            runs.clear();
+            runs.endInhibit(lapics.vcpus());
         }
         become(vm.withInhibits(reasons));
     }
@@ -253,7 +230,7 @@ final class State {
     /** @param all whether the first vCPU came, or the last one went: then no destination was known, or is */
     private void vcpus(VcpuId one, boolean all) {
         vm = withDestinations(vm.apicIds32Bit());
-        if (all || !lapics.isEmpty()) {
+        if (all) {
             ends.values().forEach(this::predict);
         } else {
             predict(aimedAt(one.number()));
@@ -297,51 +274,20 @@ final class State {
         }
     }
 
-    /** On AMD the entries on the vCPU's list follow it. A sleeper that is woken changes nothing before it is loaded. */
+    /** On AMD the entries on the vCPU's list follow it. */
     private void run(VcpuId vcpu, VcpuRun run) {
-        VcpuRun before = runs.get(vcpu);
-        if (before != null
-                && before.stage() instanceof VcpuStage.Blocked
-                && run.stage() instanceof VcpuStage.Preempted) {
-            return;
+        if (runs.put(vcpu, run)) {
+            follow(vcpu);
         }
-        if (!followsSchedule(vcpu, run)) {
-            unseen(vcpu);
-            return;
-        }
-        runs.put(vcpu, run);
-        follow(vcpu, run);
-    }
-
-    private static OptionalInt cpu(VcpuRun run) {
-        return run.stage() instanceof VcpuStage.Loaded loaded ? OptionalInt.of(loaded.cpu()) : OptionalInt.empty();
-    }
-
-    /**
-     * Whether the entries of a vCPU follow this step. After an inhibit the next load does not count, as the entry that turns
-     * AVIC on may come behind it. An observer may tell of it twice, as after a HLT without a sleep. A later load counts.
-     */
-    private boolean followsSchedule(VcpuId vcpu, VcpuRun run) {
-        OptionalInt before = following.get(vcpu);
-        if (before == null) {
-            return true;
-        }
-        OptionalInt now = cpu(run);
-        if (before.isPresent() && !now.equals(before)) {
-            following.remove(vcpu);
-            return true;
-        }
-        following.put(vcpu, now);
-        return now.isEmpty();
     }
 
     private void unseen(VcpuId vcpu) {
-        if (runs.remove(vcpu) != null) {
-            follow(vcpu, null);
+        if (runs.forget(vcpu)) {
+            follow(vcpu);
         }
     }
 
-    private void follow(VcpuId vcpu, @Nullable VcpuRun run) {
+    private void follow(VcpuId vcpu) {
         if (host instanceof MirrorHost.X86 x86) {
             Stream.of(aimedAt(vcpu.number()), aimedAt(Verdict.ANY), aimedAt(Verdict.LOGICAL))
                     .flatMap(Collection::stream)
@@ -349,7 +295,7 @@ final class State {
                     .filter(irq -> irq.vcpu().equals(Optional.of(vcpu)))
                     .forEach(irq -> {
                         if (irq.irte().orElse(null) instanceof PredictedIrte.AmdGuest entry) {
-                            replace(irq, X86Rules.running(entry, x86.avic(), run));
+                            replace(irq, X86Rules.running(entry, x86.avic(), runs.get(vcpu)));
                         }
                     });
         }
@@ -499,10 +445,9 @@ final class State {
         endPosting(posted);
     }
 
-    /** The last interrupt that hardware posts is gone: KVM leaves the descriptors as they are, whatever the vCPUs do. */
     private void endPosting(int posted) {
         if (posted > 0 && listed == 0) {
-            runs.replaceAll((vcpu, run) -> run.withoutPosting());
+            runs.endPosting();
         }
     }
 

@@ -42,16 +42,17 @@ final class X86Rules {
 
     static Verdict of(MirrorHost.X86 host, State state, Optional<Posting> obstacle, PostingIrq irq) {
         Optional<ApicMessage> message = message(irq);
-        Optional<Integer> destination = message.filter(found -> !found.logical())
-                .map(found -> found.destination(state.vm.apicIds32Bit()))
-                .filter(found -> found >= 0 && (found != ApicMessage.BROADCAST || !state.quirk) && found <= VcpuId.MAX);
         boolean logical = message.filter(ApicMessage::logical).isPresent();
-        boolean known = message.isEmpty()
-                || !state.vcpus.isEmpty() && (!logical || state.unsampled().isEmpty());
+        PostingVm vm = state.vm(logical);
+        Optional<Integer> destination = message.filter(found -> !found.logical())
+                .map(found -> found.destination(vm.apicIds32Bit()))
+                .filter(found ->
+                        found >= 0 && (found != ApicMessage.BROADCAST || !state.lapics.quirk()) && found <= VcpuId.MAX);
+        boolean known = message.isEmpty() || !state.lapics.vcpus().isEmpty() && (!logical || state.lapics.isSampled());
         PostingDecision decision = known
-                ? PostingDecision.of(host.host(), state.vm, irq)
-                : PostingDecision.of(host.host(), standIn(host.host(), state.vm), named(irq));
-        Optional<VcpuId> vcpu = known ? single(host.host(), state.vm, message) : destination.map(VcpuId::new);
+                ? PostingDecision.of(host.host(), vm, irq)
+                : PostingDecision.of(host.host(), standIn(host.host(), vm), named(irq));
+        Optional<VcpuId> vcpu = known ? single(host.host(), vm, message) : destination.map(VcpuId::new);
         long aim = destination.map(Integer::longValue).orElse(logical ? Verdict.LOGICAL : Verdict.ANY);
         if (decision instanceof PostingDecision.Unposted unposted) {
             boolean listed = unposted.reason() == PostingObstacle.INHIBITED && obstacle.isEmpty();

@@ -147,6 +147,20 @@ class ForwardedPathTest {
         }
     }
 
+    /** No LAPIC decides where nothing is posted, but the path says of which moment its facts are. */
+    @Test
+    void lapicsThatWereReadInPartHaveNoMoment() {
+        try (ForwardWorld world = new ForwardWorld("vtd");
+                Forwarding forwarding = Forwarding.of(world.vm, world.device)) {
+            ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), new MsiMessage(0xfee01004L, 0x31));
+            assertThat(irq.path().sampled()).isEmpty();
+            world.fake.vcpu(0).exits(ioOut(0x3f8, 1, 'A'));
+            world.first.run();
+            assertThat(forwarding.mirror().now().lapic(FIRST)).isPresent();
+            assertThat(irq.path().sampled()).as("one of two").isEmpty();
+        }
+    }
+
     @Test
     void endedInterruptHasAPathWithoutPrediction() {
         try (ForwardWorld world = new ForwardWorld("vtd-posting");

@@ -2,6 +2,7 @@
 package io.kvmirq.mirror;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
 
 import io.kvmirq.EventFdId;
 import io.kvmirq.Gsi;
@@ -18,6 +19,7 @@ import java.util.List;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.EnumSource;
 
 /** Logical messages are predicted by the ids that the guest gave its LAPICs, when these were sampled. */
@@ -110,6 +112,36 @@ class LogicalMessagesTest {
         mirror.apply(new Event.ApicIdsWidened());
         Stream.iterate(0, number -> number < 18, number -> number + 1).forEach(number -> mirror.apply(x2apic(number)));
         assertThat(target(mirror)).isEqualTo(new Posting.ToVcpu(vcpu(17), VECTOR));
+    }
+
+    /** A sample is old. The id of a LAPIC seldom changes, but a guest starts its processors one after the other. */
+    @Test
+    void sampleDecidesNoPhysicalMessage() {
+        Mirror mirror = mirror(2, 0x2, Vendor.INTEL);
+        mirror.apply(Event.RoutesCommitted.of(new Route.Msi(GSI, MsiMessage.to(vcpu(1), VECTOR))));
+        assertThat(target(mirror)).isEqualTo(new Posting.ToVcpu(vcpu(1), VECTOR));
+        LapicSample off = LapicSample.of(vcpu(1), 0, 0, 0, LapicPage.DFR_FLAT, 0, EARLY);
+        mirror.apply(List.of(flat(0, 0x1), new Event.LapicSampled(vcpu(1), off)));
+        assertThat(target(mirror))
+                .as("read before its processor was started")
+                .isEqualTo(new Posting.ToVcpu(vcpu(1), VECTOR));
+        mirror.apply(new Event.VcpuAdded(vcpu(2)));
+        mirror.apply(new Event.VcpuRemoved(vcpu(2)));
+        assertThat(target(mirror)).isEqualTo(new Posting.ToVcpu(vcpu(1), VECTOR));
+    }
+
+    @ParameterizedTest
+    @CsvSource({
+        "XAPIC, 256, 'APIC id 256 of a LAPIC in mode XAPIC is out of range: expected 0-255'",
+        "OFF, -1, 'APIC id -1 of a LAPIC in mode OFF is out of range: expected 0-255'",
+        "X2APIC, 4096, 'APIC id 4096 of a LAPIC in mode X2APIC is out of range: expected 0-4095'",
+    })
+    void idOutOfRangeIsRefused(LapicSample.Mode mode, int id, String refusal) {
+        assertThatIllegalArgumentException()
+                .isThrownBy(() -> new LapicSample(mode, id, true, 0, 0, EARLY))
+                .withMessageStartingWith(refusal);
+        assertThat(new LapicSample(LapicSample.Mode.X2APIC, VcpuId.MAX, true, 0, 0, EARLY).id())
+                .isEqualTo(VcpuId.MAX);
     }
 
     /** Another LAPIC may have the same logical id. */
