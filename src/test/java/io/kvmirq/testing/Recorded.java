@@ -40,7 +40,8 @@ public final class Recorded {
         }
     }
 
-    private static boolean writes() {
+    /** Whether files of the sources are to be written. */
+    public static boolean writes() {
         return "1".equals(System.getenv(WRITE));
     }
 
