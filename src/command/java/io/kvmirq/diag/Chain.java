@@ -46,14 +46,22 @@ public record Chain(
     }
 
     /**
-     * Where the chain first fails: at its first broken link, or else at {@link Hop#POSTING} if it is not eligible for
-     * posting. Empty if it is whole as far as it is seen.
+     * Where the chain first fails: at its first broken link, or else at {@link Hop#POSTING} if this host could post the
+     * interrupt and its VM is in the way. Empty if it is whole as far as it is seen.
      */
     public Optional<Hop> fails() {
-        return firstBroken().map(Link::hop).or(() -> claim(Claim.Question.ELIGIBLE)
-                .flatMap(Claim::holds)
-                .filter(holds -> !holds)
-                .map(holds -> Hop.POSTING));
+        return firstBroken()
+                .map(Link::hop)
+                .or(() -> ineligible().filter(claim -> !claim.never()).map(claim -> Hop.POSTING));
+    }
+
+    /** Whether no VM on this host gets the interrupt posted: a fact, and nothing that fails. */
+    public boolean isNeverPosted() {
+        return firstBroken().isEmpty() && ineligible().filter(Claim::never).isPresent();
+    }
+
+    private Optional<Claim> ineligible() {
+        return claim(Claim.Question.ELIGIBLE).filter(claim -> !claim.holds().orElse(true));
     }
 
     /** The chain that fails first, or the first if none fails. */
@@ -65,10 +73,14 @@ public record Chain(
     }
 
     /**
-     * Whether hardware posts the interrupt: as its entry is, or no if the chain fails. Empty if nothing shows it.
+     * Whether hardware posts the interrupt: as its entry is, or no if a link is broken or it is not eligible. Empty if
+     * nothing shows it.
      */
     public Optional<Boolean> posted() {
-        return claim(Claim.Question.FORM).flatMap(Claim::holds).or(() -> fails().map(hop -> false));
+        boolean cannot = firstBroken().isPresent() || ineligible().isPresent();
+        return claim(Claim.Question.FORM)
+                .flatMap(Claim::holds)
+                .or(() -> cannot ? Optional.of(false) : Optional.empty());
     }
 
     /** How {@link #posted} is known. Empty if it is not. */
@@ -79,9 +91,7 @@ public record Chain(
                 ? form.flatMap(Claim::evidence)
                 : firstBroken().isPresent()
                         ? firstBroken().flatMap(Link::evidence)
-                        : claim(Claim.Question.ELIGIBLE)
-                                .filter(claim -> fails().isPresent())
-                                .flatMap(Claim::evidence);
+                        : ineligible().flatMap(Claim::evidence);
     }
 
     /** Why it is not posted, if it is not: one sentence without a full stop. */
@@ -91,9 +101,7 @@ public record Chain(
         }
         return firstBroken()
                 .map(Link::text)
-                .or(() -> claim(Claim.Question.ELIGIBLE)
-                        .filter(claim -> fails().isPresent())
-                        .map(Claim::text))
+                .or(() -> ineligible().map(Claim::text))
                 .or(() -> claim(Claim.Question.FORM).map(Claim::text));
     }
 }

@@ -122,6 +122,9 @@ public final class ChainSvg {
                     .ifPresent(text -> wrap("do: " + text, DARK, all));
         } else {
             all.add(new Line("whole as far as it is seen", GOOD));
+            if (chain.isNeverPosted()) {
+                wrap("not posted here: " + chain.whyNot().orElse(""), DARK, all);
+            }
             chain.link(Hop.GSI).ifPresent(link -> wrap("GSI: " + link.text(), DARK, all));
         }
         return all;

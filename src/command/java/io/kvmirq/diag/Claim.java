@@ -12,9 +12,15 @@ import java.util.Optional;
  * @param evidence how it is known; empty if it is not
  * @param text one sentence without a full stop
  * @param remedies what to change, or what would show it; empty if there is nothing to do
+ * @param never whether no VM on this host could make it hold: the host, or the kind of the interrupt, decides
  */
 public record Claim(
-        Question question, Optional<Boolean> holds, Optional<Evidence> evidence, String text, List<Remedy> remedies) {
+        Question question,
+        Optional<Boolean> holds,
+        Optional<Evidence> evidence,
+        String text,
+        List<Remedy> remedies,
+        boolean never) {
     public Claim {
         remedies = List.copyOf(remedies);
     }
@@ -43,7 +49,7 @@ public record Claim(
 
     /** It is so, or it is not. */
     public static Claim of(Question question, boolean holds, Evidence evidence, String text) {
-        return new Claim(question, Optional.of(holds), Optional.of(evidence), text, List.of());
+        return new Claim(question, Optional.of(holds), Optional.of(evidence), text, List.of(), false);
     }
 
     /** It is not so, and something can be done. */
@@ -53,11 +59,16 @@ public record Claim(
 
     /** It is not so, and something can be done that takes and risks something. */
     public static Claim not(Question question, Evidence evidence, String text, List<Remedy> remedies) {
-        return new Claim(question, Optional.of(false), Optional.of(evidence), text, remedies);
+        return new Claim(question, Optional.of(false), Optional.of(evidence), text, remedies, false);
+    }
+
+    /** The same, where no VM on this host could make it hold. */
+    public Claim byHost() {
+        return new Claim(question, holds, evidence, text, remedies, true);
     }
 
     /** Nothing shows it; {@code remedy} would. */
     public static Claim unknown(Question question, String text, String remedy) {
-        return new Claim(question, Optional.empty(), Optional.empty(), text, List.of(Remedy.look(remedy)));
+        return new Claim(question, Optional.empty(), Optional.empty(), text, List.of(Remedy.look(remedy)), false);
     }
 }

@@ -110,10 +110,11 @@ final class PostingClaims {
                     .map(posts -> posts
                             ? Claim.of(Question.ELIGIBLE, true, Evidence.observed("/proc/interrupts"), outlook.text())
                             : Claim.not(
-                                    Question.ELIGIBLE,
-                                    Evidence.observed("/proc/cmdline and /proc/interrupts"),
-                                    outlook.text(),
-                                    remedy))
+                                            Question.ELIGIBLE,
+                                            Evidence.observed("/proc/cmdline and /proc/interrupts"),
+                                            outlook.text(),
+                                            remedy)
+                                    .byHost())
                     .orElseGet(() -> Claim.unknown(Question.ELIGIBLE, outlook.text(), remedy));
         }
         if (x86.isEmpty()) {
@@ -123,10 +124,11 @@ final class PostingClaims {
         Optional<PostingObstacle> flaw = x86.get().flaw();
         // As the doctor says it.
         return flaw.map(one -> Claim.not(
-                        Question.ELIGIBLE,
-                        Evidence.observed(files(one)),
-                        one.text(),
-                        new IommuChecks(host, host.kvm()).forPosting()))
+                                Question.ELIGIBLE,
+                                Evidence.observed(files(one)),
+                                host.flawOfPosting().orElse(one.text()),
+                                new IommuChecks(host, host.kvm()).forPosting())
+                        .byHost())
                 .orElseGet(() -> Claim.of(
                         Question.ELIGIBLE,
                         true,
@@ -161,7 +163,8 @@ final class PostingClaims {
             return ofHost;
         }
         if (interrupt.kind() == IrqKind.INTX) {
-            return obstacle(PostingObstacle.NO_PRODUCER, Evidence.observed(PostingObstacle.NO_PRODUCER.seen()));
+            return obstacle(PostingObstacle.NO_PRODUCER, Evidence.observed(PostingObstacle.NO_PRODUCER.seen()))
+                    .byHost();
         }
         if (process.isEmpty() || ofHost.holds().isEmpty()) {
             return ofHost.holds().isEmpty()
@@ -260,7 +263,8 @@ final class PostingClaims {
                             + possible.get().condition().orElse("") + ", which no file shows",
                     List.of(
                             InhibitChecks.remedy(possible.get()),
-                            Remedy.look("watch the tracepoint kvm_apicv_inhibit_changed")));
+                            Remedy.look("watch the tracepoint kvm_apicv_inhibit_changed")),
+                    false);
         }
         return vmm.known()
                 ? Claim.of(

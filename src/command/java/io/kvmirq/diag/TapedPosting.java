@@ -75,10 +75,11 @@ final class TapedPosting {
                     "kvmirq explain --tape FILE --from CAPTURE, with a capture of the host");
         }
         if (outlook.posts().filter(posts -> !posts).isPresent()) {
-            return not(outlook.text(), outlook.remedy().orElse("none"));
+            return not(outlook.text(), outlook.remedy().orElse("none")).byHost();
         }
         if (kind == IrqKind.INTX) {
-            return not(PostingObstacle.NO_PRODUCER.text(), PostingObstacle.NO_PRODUCER.remedy());
+            return not(PostingObstacle.NO_PRODUCER.text(), PostingObstacle.NO_PRODUCER.remedy())
+                    .byHost();
         }
         if (!isAlone(feed)) {
             return not(PostingObstacle.EVENTFD_TAKEN.text(), PostingObstacle.EVENTFD_TAKEN.remedy());
@@ -121,7 +122,7 @@ final class TapedPosting {
         PostingDecision decision = PostingDecision.of(here, posting, irq);
         if (decision instanceof PostingDecision.Unposted unposted
                 && !(needsLogical && unposted.reason() == PostingObstacle.NOT_ONE_VCPU)) {
-            return Claim.not(
+            Claim claim = Claim.not(
                     Question.ELIGIBLE,
                     Evidence.predicted(
                             unposted.reason() == PostingObstacle.INHIBITED
@@ -130,6 +131,7 @@ final class TapedPosting {
                     unposted.reason().text()
                             + (unposted.detail().equals(unposted.reason().text()) ? "" : ": " + unposted.detail()),
                     unposted.reason().remedy());
+            return unposted.reason().isOfHost() || kind == IrqKind.INTX ? claim.byHost() : claim;
         }
         if (known.isEmpty()) {
             return Claim.unknown(

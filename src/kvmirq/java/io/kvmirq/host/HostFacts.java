@@ -168,6 +168,14 @@ public final class HostFacts {
         return before;
     }
 
+    /**
+     * The obstacle of {@link #posting}, as a sentence without a full stop that names the units which cannot post. Empty if
+     * there is none, or it is not known.
+     */
+    public Optional<String> flawOfPosting() {
+        return postingFacts().flaw();
+    }
+
     /** Why {@link #posting} is empty, a sentence for each fact that cannot be read. Empty if all can be. */
     public List<String> unreadableOfPosting() {
         PostingFacts facts = postingFacts();

@@ -4,6 +4,7 @@ package io.kvmirq.host;
 import io.kvmirq.arch.LinuxVersion;
 import io.kvmirq.arch.apic.PostingHost;
 import io.kvmirq.arch.apic.PostingHost.Feature;
+import io.kvmirq.arch.apic.PostingObstacle;
 import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.arch.vtd.UnitCapabilities;
 import io.kvmirq.backend.HostFiles;
@@ -33,6 +34,9 @@ final class PostingFacts {
     private final HostFacts facts;
     private final HostFiles tree;
     private final List<String> unreadable = new ArrayList<>();
+    /** The parts of the host that cannot post, such as {@code dmar1}. */
+    private final List<String> lacking = new ArrayList<>();
+
     private Optional<PostingHost> host = Optional.empty();
 
     private PostingFacts(HostFacts facts, HostFiles tree) {
@@ -50,6 +54,15 @@ final class PostingFacts {
     /** The facts that could not be read, a sentence each. */
     List<String> unreadable() {
         return List.copyOf(unreadable);
+    }
+
+    /** The obstacle of the host, with the parts that are in the way. Empty if there is none, or it is not known. */
+    Optional<String> flaw() {
+        return host.flatMap(PostingHost::flaw)
+                .map(flaw -> flaw.text()
+                        + (flaw == PostingObstacle.UNIT_CANNOT_POST || flaw == PostingObstacle.NO_VIRTUAL_APIC
+                                ? lacking.isEmpty() ? "" : ": " + String.join(", ", lacking)
+                                : ""));
     }
 
     /** Empty if one of them could not be read. */
@@ -148,9 +161,14 @@ final class PostingFacts {
         if (vendor == Vendor.AMD) {
             return units("ivhd", "amd-iommu/features", this::hasGuestApic);
         }
-        return hasFlag(processor, "cx16")
-                ? units("dmar", "intel-iommu/cap", text -> hex(text).map(UnitCapabilities.POSTING::isSet))
-                : Optional.of(false);
+        if (!hasFlag(processor, "cx16")) {
+            lacking.add("the processor has no cx16");
+            return Optional.of(false);
+        }
+        Optional<Boolean> all =
+                units("dmar", "intel-iommu/cap", text -> hex(text).map(UnitCapabilities.POSTING::isSet));
+        lacking.replaceAll(name -> name + " has CAP.PI 0");
+        return all;
     }
 
     private Optional<Boolean> units(String prefix, String file, Function<String, Optional<Boolean>> has) {
@@ -164,8 +182,12 @@ final class PostingFacts {
         List<Boolean> answers = new ArrayList<>();
         for (String name : names) {
             String path = "sys/class/iommu/" + name + "/" + file;
-            known(tree.text(path).flatMap(has), "/" + path + " cannot be read, or its form is not known")
-                    .ifPresent(answers::add);
+            Optional<Boolean> answer =
+                    known(tree.text(path).flatMap(has), "/" + path + " cannot be read, or its form is not known");
+            answer.ifPresent(answers::add);
+            if (!answer.orElse(true)) {
+                lacking.add(name);
+            }
         }
         return answers.contains(false)
                 ? Optional.of(false)

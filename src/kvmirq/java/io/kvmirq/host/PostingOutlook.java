@@ -39,7 +39,7 @@ public record PostingOutlook(Optional<Boolean> posts, String text, Optional<Stri
         return flaw.isPresent()
                 ? new PostingOutlook(
                         Optional.of(false),
-                        flaw.get().text(),
+                        host.flawOfPosting().orElse(flaw.get().text()),
                         Optional.of(flaw.get().remedy()))
                 : new PostingOutlook(
                         Optional.of(true),

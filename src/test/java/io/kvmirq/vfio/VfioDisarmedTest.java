@@ -54,8 +54,7 @@ class VfioDisarmedTest {
                 .hasMessageContaining("; the former vectors were refused too, so armed MSI-X of vfio device")
                 .hasMessageEndingWith(" is disarmed");
         assertThat(failed.lost()).isEmpty();
-        assertThatThrownBy(() -> armed.set(0, next))
-                .hasMessageContaining("is disarmed: arm it again");
+        assertThatThrownBy(() -> armed.set(0, next)).hasMessageContaining("is disarmed: arm it again");
     }
 
     /** The kernel looks at the new eventfd first. */

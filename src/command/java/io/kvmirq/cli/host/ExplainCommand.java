@@ -118,7 +118,8 @@ public final class ExplainCommand implements Command {
         Arrays.stream(Hop.values())
                 .map(hop -> String.format(
                         "  %d  %s",
-                        hop.exitCode(), hop == Hop.POSTING ? "no link, but it cannot be posted" : hop.label()))
+                        hop.exitCode(),
+                        hop == Hop.POSTING ? "no link, but this host could post it and does not" : hop.label()))
                 .forEach(lines::add);
         lines.addAll(HostChoice.FILES);
         lines.addAll(List.of(

@@ -47,10 +47,10 @@ final class ExplainText {
         if (whole == 0) {
             return terminal.bold("no link of it is visible (exit code " + ExitCode.COULD_NOT_RUN + ")");
         }
-        return terminal.good(
-                whole == all
+        return terminal.good((whole == all
                         ? "whole as far as it is seen"
-                        : "nothing visible is broken: " + whole + " of " + all + " links");
+                        : "nothing visible is broken: " + whole + " of " + all + " links")
+                + (chain.isNeverPosted() ? "; not posted here, whatever the VM does" : ""));
     }
 
     private void one(Chain chain) {

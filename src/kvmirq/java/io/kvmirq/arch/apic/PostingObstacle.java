@@ -126,4 +126,9 @@ public enum PostingObstacle {
     public String remedy() {
         return remedy;
     }
+
+    /** Whether the host is in the way, whatever its VMs do. */
+    public boolean isOfHost() {
+        return compareTo(NO_LAPIC_IN_KERNEL) < 0;
+    }
 }
