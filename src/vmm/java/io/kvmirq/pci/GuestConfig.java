@@ -12,6 +12,7 @@ import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.function.IntFunction;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -289,6 +290,14 @@ final class GuestConfig {
     /** The PBA of MSI-X. */
     Optional<Place> pending() {
         return place(8, ((messageControl() & 0x7ff) >>> 6) + 1 << 3);
+    }
+
+    /** Those parts of a BAR that the VMM emulates. */
+    List<Region.Area> trapped(Bar bar) {
+        return Stream.of(table(), pending())
+                .filter(one -> one.isPresent() && one.get().bar() == bar.index())
+                .map(one -> one.get().area())
+                .toList();
     }
 
     private Optional<Place> place(int register, int bytes) {

@@ -5,16 +5,12 @@ import io.kvmirq.Gsi;
 import io.kvmirq.forward.ForwardedIrq;
 import io.kvmirq.forward.Forwarding;
 import io.kvmirq.kernel.ClosedHandleException;
-import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.EventLoop;
 import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.GuestMemory;
 import io.kvmirq.kvm.Vm;
-import io.kvmirq.vfio.DeviceNotResetException;
-import io.kvmirq.vfio.DmaRange;
 import io.kvmirq.vfio.DmaSpace;
 import io.kvmirq.vfio.IrqKind;
-import io.kvmirq.vfio.NoticeIrq;
 import io.kvmirq.vfio.PciConfig;
 import io.kvmirq.vfio.Region;
 import io.kvmirq.vfio.VfioDevice;
@@ -27,7 +23,6 @@ import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.OptionalInt;
-import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -65,7 +60,6 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
     private final Forwarding forwarding;
     private final Optional<Gsi> gsi;
     private final Notices notices;
-
     private final List<Bar> bars = new ArrayList<>();
     /** Where firmware would place the BARs. */
     private final Map<Bar, Long> homes = new HashMap<>();
@@ -75,10 +69,8 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
     private final GuestInterrupts interrupts;
     private final ShownBars shown;
     private final DeviceWarnings warnings;
+    private final HostSide host;
     private boolean closed;
-    /** The kernel refused to reset the device: it is no bus master until it is reset. */
-    private boolean stale;
-
     private final Undo parts = new Undo();
 
     /** Tells a VMM of its device. Called without a lock. */
@@ -120,22 +112,19 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
 
         /** Gives the device an interrupt pin, if the host's has one: INTA#, at this pin of the IOAPIC. */
         public Builder intx(Gsi pin) {
-            Objects.requireNonNull(pin, "pin is null");
-            gsi = Optional.of(pin);
+            gsi = Optional.of(Objects.requireNonNull(pin, "pin is null"));
             return this;
         }
 
         /** Lets the device read and write this memory of the guest, as long as it is passed through. */
         public Builder memory(GuestMemory shared) {
-            Objects.requireNonNull(shared, "shared is null");
-            memory.add(shared);
+            memory.add(Objects.requireNonNull(shared, "shared is null"));
             return this;
         }
 
         /** The space for {@link #memory}; by default the one that was opened with the device. */
         public Builder space(DmaSpace used) {
-            Objects.requireNonNull(used, "used is null");
-            space = Optional.of(used);
+            space = Optional.of(Objects.requireNonNull(used, "used is null"));
             return this;
         }
 
@@ -186,7 +175,8 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
         this.slot = told.slot;
         this.device = told.device;
         this.forwarding = told.forwarding;
-        this.gsi = has(IrqKind.INTX) ? told.gsi : Optional.empty();
+        this.host = new HostSide(device);
+        this.gsi = host.has(IrqKind.INTX) ? told.gsi : Optional.empty();
         this.notices = told.notices;
         this.warnings = new DeviceWarnings(toString(), notices::warned);
         PciConfig space = device.config();
@@ -197,43 +187,26 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
                 device.reset();
             }
             addBars(told.vm, space, undo);
-            this.msix = has(IrqKind.MSIX) ? new GuestMsix(forwarding, device, OptionalInt.empty()) : null;
+            this.msix = host.has(IrqKind.MSIX) ? new GuestMsix(forwarding, device, OptionalInt.empty()) : null;
             this.config = new GuestConfig(
                     space,
                     bars,
                     gsi.map(Gsi::number).orElse(-1),
                     msix != null,
-                    has(IrqKind.MSI)
+                    host.has(IrqKind.MSI)
                             ? Optional.of(control -> new GuestMsi(forwarding, device, OptionalInt.empty(), control))
                             : Optional.empty());
             this.interrupts = new GuestInterrupts(forwarding, device, gsi, bars, config, msix, warnings::attempt);
-            this.shown = new ShownBars(places(), bars, config, msix, warnings);
-            bars.forEach(bar -> bar.map(trapped(bar)));
-            share(told, undo);
+            this.shown = new ShownBars(bridge.placesOf(this), bars, config, msix, warnings);
+            bars.forEach(bar -> bar.map(config.trapped(bar)));
+            told.memory.forEach(bridge::requireOutside);
+            host.share(told.memory, told.space, undo);
             undo.add(this::stop);
             begin();
-            told.loop.ifPresent(loop -> listen(loop, undo));
+            told.loop.ifPresent(loop -> host.listen(loop, notices::failed, notices::askedBack, undo));
             bridge.attach(this, slot); // when it is whole: the guest may look for it at once
             undo.moveTo(parts);
         }
-    }
-
-    private ShownBars.Bus places() {
-        return new ShownBars.Bus() {
-            @Override
-            public Optional<String> place(Bar bar, long address) {
-                return bridge.place(PassedThroughDevice.this, bar, address);
-            }
-
-            @Override
-            public void unplace(Bar bar) {
-                bridge.unplace(bar);
-            }
-        };
-    }
-
-    private boolean has(IrqKind kind) {
-        return device.info().irqs().stream().anyMatch(one -> one.kind() == kind && one.count() > 0);
     }
 
     private void addBars(Vm vm, PciConfig space, Undo undo) {
@@ -245,49 +218,6 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
                 homes.put(bar, bridge.home(this, bar));
             }
         }
-    }
-
-    /** Those parts of a BAR that the VMM emulates. */
-    private List<Region.Area> trapped(Bar bar) {
-        return Stream.of(config.table(), config.pending())
-                .filter(one -> one.isPresent() && one.get().bar() == bar.index())
-                .map(one -> one.get().area())
-                .toList();
-    }
-
-    private static void share(Builder told, Undo undo) {
-        told.memory.forEach(told.bridge::requireOutside);
-        if (!told.memory.isEmpty()) {
-            DmaSpace space = told.space.orElseGet(told.device::dma);
-            List<DmaRange> ranges = space.ranges();
-            told.memory.forEach(memory -> requireInside(ranges, memory));
-            told.memory.forEach(memory -> undo.add(space.map(memory.guestAddress(), memory.mapping())));
-        }
-    }
-
-    private static void requireInside(List<DmaRange> ranges, GuestMemory memory) {
-        long first = memory.guestAddress();
-        long last = first + memory.mapping().length() - 1;
-        if (ranges.stream().noneMatch(range -> range.contains(first, last))) {
-            throw new IllegalArgumentException(memory + " has addresses that the IOMMU does not translate, as those of"
-                    + " messages: add memory in the ranges " + ranges + " only");
-        }
-    }
-
-    /** Errors and requests of the host. */
-    private void listen(EventLoop loop, Undo undo) {
-        if (has(IrqKind.ERROR)) {
-            listen(loop, device.err(), notices::failed, undo);
-        }
-        if (has(IrqKind.REQUEST)) {
-            listen(loop, device.req(), notices::askedBack, undo);
-        }
-    }
-
-    private void listen(EventLoop loop, NoticeIrq irq, Runnable step, Undo undo) {
-        EventFd event = undo.add(EventFd.create(device.fd().kernel()));
-        undo.add(loop.register(event, signals -> step.run()));
-        undo.add(irq.arm(event));
     }
 
     /** The registers are as firmware leaves them. */
@@ -332,8 +262,8 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
 
     /** BARs go before the device hears of it, and come after that. */
     private void change(int at, int size, int value) {
-        if (stale && config.willMaster(at, size, value)) {
-            warnings.attempt("it is not reset: ", this::resetDevice);
+        if (host.isStale() && config.willMaster(at, size, value)) {
+            warnings.attempt("it is not reset: ", () -> host.reset(config));
         }
         config.keep(at, size, value);
         shown.hideMoved();
@@ -446,8 +376,7 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
 
     @Override
     public synchronized int forwardedTo(Gsi one) {
-        Objects.requireNonNull(one, "one is null");
-        return interrupts.forwardedTo(one);
+        return interrupts.forwardedTo(Objects.requireNonNull(one, "one is null"));
     }
 
     /**
@@ -515,25 +444,12 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
 
     // Reset and end
 
-    /** Registers that a former guest wrote must not become DMA of the next guest. */
-    private void resetDevice() {
-        try {
-            device.resetOrStop();
-            stale = false;
-        } catch (DeviceNotResetException e) {
-            stale = e.isResettable();
-            throw e;
-        } finally {
-            config.letMaster(!stale);
-        }
-    }
-
     /** Interrupts, BARs, DMA, and the device last. */
     private void resetFunction() {
         interrupts.reset();
         shown.hideAll();
         warnings.attempt("its configuration space cannot be written: ", config::reset);
-        warnings.attempt("it is not reset: ", this::resetDevice);
+        warnings.attempt("it is not reset: ", () -> host.reset(config));
         interrupts.showMessageControl();
     }
 

@@ -298,4 +298,19 @@ public final class PciHostBridge {
     public String toString() {
         return "PCI bus 0 with devices " + devices();
     }
+
+    /** Where the BARs of a device are shown. */
+    ShownBars.Bus placesOf(PassedThroughDevice device) {
+        return new ShownBars.Bus() {
+            @Override
+            public Optional<String> place(Bar bar, long address) {
+                return PciHostBridge.this.place(device, bar, address);
+            }
+
+            @Override
+            public void unplace(Bar bar) {
+                PciHostBridge.this.unplace(bar);
+            }
+        };
+    }
 }

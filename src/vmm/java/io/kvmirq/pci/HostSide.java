@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.pci;
+
+import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kernel.EventLoop;
+import io.kvmirq.kernel.Undo;
+import io.kvmirq.kvm.GuestMemory;
+import io.kvmirq.vfio.DeviceNotResetException;
+import io.kvmirq.vfio.DmaRange;
+import io.kvmirq.vfio.DmaSpace;
+import io.kvmirq.vfio.IrqKind;
+import io.kvmirq.vfio.NoticeIrq;
+import io.kvmirq.vfio.VfioDevice;
+import java.util.List;
+import java.util.Optional;
+
+/** The host's side of a passed-through device: its DMA, its notices and its resets. The device's lock guards it. */
+final class HostSide {
+    private final VfioDevice device;
+    /** The kernel refused to reset the device: it is no bus master until it is reset. */
+    private boolean stale;
+
+    HostSide(VfioDevice device) {
+        this.device = device;
+    }
+
+    boolean has(IrqKind kind) {
+        return device.info().irqs().stream().anyMatch(one -> one.kind() == kind && one.count() > 0);
+    }
+
+    /** @param space empty for the one that was opened with the device */
+    void share(List<GuestMemory> memory, Optional<DmaSpace> space, Undo undo) {
+        if (!memory.isEmpty()) {
+            DmaSpace used = space.orElseGet(device::dma);
+            List<DmaRange> ranges = used.ranges();
+            memory.forEach(one -> requireInside(ranges, one));
+            memory.forEach(one -> undo.add(used.map(one.guestAddress(), one.mapping())));
+        }
+    }
+
+    private static void requireInside(List<DmaRange> ranges, GuestMemory memory) {
+        long first = memory.guestAddress();
+        long last = first + memory.mapping().length() - 1;
+        if (ranges.stream().noneMatch(range -> range.contains(first, last))) {
+            throw new IllegalArgumentException(memory + " has addresses that the IOMMU does not translate, as those of"
+                    + " messages: add memory in the ranges " + ranges + " only");
+        }
+    }
+
+    /** Errors of the device, and requests of the host to give it back. */
+    void listen(EventLoop loop, Runnable failed, Runnable askedBack, Undo undo) {
+        if (has(IrqKind.ERROR)) {
+            listen(loop, device.err(), failed, undo);
+        }
+        if (has(IrqKind.REQUEST)) {
+            listen(loop, device.req(), askedBack, undo);
+        }
+    }
+
+    private void listen(EventLoop loop, NoticeIrq irq, Runnable step, Undo undo) {
+        EventFd event = undo.add(EventFd.create(device.fd().kernel()));
+        undo.add(loop.register(event, signals -> step.run()));
+        undo.add(irq.arm(event));
+    }
+
+    boolean isStale() {
+        return stale;
+    }
+
+    /** Registers that a former guest wrote must not become DMA of the next guest. */
+    void reset(GuestConfig config) {
+        try {
+            device.resetOrStop();
+            stale = false;
+        } catch (DeviceNotResetException e) {
+            stale = e.isResettable();
+            throw e;
+        } finally {
+            config.letMaster(!stale);
+        }
+    }
+}
