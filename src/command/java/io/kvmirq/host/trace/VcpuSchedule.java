@@ -184,11 +184,16 @@ public final class VcpuSchedule {
         }
     }
 
-    /** The state of the thread that leaves its CPU. No name is long enough to look like it. */
+    /** The state of the thread that leaves its CPU: a word between two texts that no name has room for. */
     private static String state(String text) {
-        int end = text.lastIndexOf(NEXT);
-        int begin = text.lastIndexOf(STATE, end);
-        return begin < 0 || end < begin ? "" : text.substring(begin + STATE.length(), end);
+        for (int at = text.indexOf(STATE); at >= 0; at = text.indexOf(STATE, at + 1)) {
+            int begin = at + STATE.length();
+            int end = text.indexOf(' ', begin);
+            if (end >= 0 && text.startsWith(NEXT, end)) {
+                return text.substring(begin, end);
+            }
+        }
+        return "";
     }
 
     /** Events are missing at this place: no phase is known until the next event that tells it. */

@@ -138,6 +138,23 @@ class VcpuScheduleTest {
         });
     }
 
+    @ParameterizedTest
+    @CsvSource({"CPU 0/KVM", "' prev_state=R '", "' ==> next_comm='", "' prev_state=X'", "''"})
+    void stateOfASleeperIsReadWhateverTheNextThreadIsCalled(String name) {
+        VcpuSchedule schedule = schedule(1);
+        String header = "       CPU 0/KVM-4712    [001] d..2.   123.456789: ";
+        read(schedule, header + "kvm_fpu: load");
+        read(
+                schedule,
+                header + "kvm_exit: vcpu 0 reason HLT rip 0x10 info1 0x0000000000000000 info2 0x0000000000000000"
+                        + " intr_info 0x00000000 error_code 0x00000000 requests 0x0000000000000000");
+        read(
+                schedule,
+                header + "sched_switch: prev_comm=" + name + " prev_pid=4712 prev_prio=120 prev_state=S ==> next_comm="
+                        + name + " next_pid=9 next_prio=120");
+        assertThat(schedule.phase(TID)).isEqualTo(new Phase.Blocked());
+    }
+
     /** A guest that spins on a CPU of its own passes no tracepoint. */
     @Test
     void threadThatNeverSwitchesRunsIfItsGuestDoes() {
