@@ -9,7 +9,6 @@ import io.kvmirq.host.HostFacts;
 import io.kvmirq.host.HostInterrupts;
 import io.kvmirq.host.HostInterrupts.ArmedVector;
 import io.kvmirq.host.VmProcess;
-import io.kvmirq.host.trace.EventFormat;
 import io.kvmirq.host.trace.TraceEvent;
 import io.kvmirq.host.trace.Tracing;
 import java.time.Duration;
@@ -24,7 +23,6 @@ import java.util.OptionalLong;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.TreeSet;
-import java.util.concurrent.CountDownLatch;
 import java.util.stream.Collectors;
 
 /**
@@ -34,7 +32,7 @@ import java.util.stream.Collectors;
  * <p>Source: arch/x86/kvm/trace.h, include/trace/events/kvm.h, include/trace/events/irq.h and
  * arch/arm64/kvm/vgic/trace.h in Linux; {@code TRACE_FLAG_HARDIRQ} in include/linux/trace_events.h.
  */
-public final class LiveWindow implements Watch {
+public final class LiveWindow extends Watch {
     static final String ENTRY = "irq_handler_entry";
     static final String EXIT = "irq_handler_exit";
     static final String MESSAGE = "kvm_msi_set_irq";
@@ -68,14 +66,9 @@ public final class LiveWindow implements Watch {
         Optional<Live.Update> update = Optional.empty();
     }
 
-    private final LiveHost machine;
     private final List<PciAddress> devices;
     private final List<VmProcess> guests;
-    private final Fact<Tracing> tracing;
-    private final CountDownLatch early = new CountDownLatch(1);
-    private final Map<String, EventFormat> formats = new LinkedHashMap<>();
-    private final List<Fact.Unknown<?>> missing = new ArrayList<>();
-    private final List<String> notes;
+    private final Optional<Tracing> tracing;
     private final boolean arm;
     private final Set<Integer> known;
     private final Set<Integer> threads = new HashSet<>();
@@ -85,14 +78,13 @@ public final class LiveWindow implements Watch {
     private Map<String, Long> before = Map.of();
 
     private LiveWindow(LiveHost machine, HostFacts host, List<PciAddress> devices, List<VmProcess> guests) {
+        super(machine);
         this.cpuBefore = machine.cpu();
-        this.machine = machine;
         this.devices = List.copyOf(devices);
         this.guests = List.copyOf(guests);
-        this.notes = new ArrayList<>(machine.tidy());
         this.arm = host.isArm();
         this.known = armed(host);
-        this.tracing = machine.tracing();
+        this.tracing = open(machine.tracing());
     }
 
     /**
@@ -121,11 +113,10 @@ public final class LiveWindow implements Watch {
     }
 
     private void record() {
-        if (tracing instanceof Fact.Unknown<Tracing> unknown) {
-            missing.add(unknown);
+        if (tracing.isEmpty()) {
             return;
         }
-        Tracing own = tracing.known().orElseThrow();
+        Tracing own = tracing.get();
         // Irqs that come later are recorded by their name; the ends of their handlers have none.
         boolean all = !known.isEmpty();
         String irqs = filter();
@@ -143,17 +134,7 @@ public final class LiveWindow implements Watch {
         for (String event : arm ? List.of(VGIC) : List.of(MESSAGE, ACCEPT, ACCEPT_POSTED)) {
             choose(own, KVM + event, devices.isEmpty() ? "" : CONTEXT);
         }
-        if (own.start() instanceof Fact.Unknown<Boolean> unknown) {
-            missing.add(unknown);
-        }
-    }
-
-    private void choose(Tracing own, String event, String filter) {
-        Fact<EventFormat> format = own.choose(event, filter);
-        format.known().ifPresent(one -> formats.put(one.name(), one));
-        if (format instanceof Fact.Unknown<EventFormat> unknown) {
-            missing.add(unknown);
-        }
+        start(own);
     }
 
     /** The host irqs of the devices that VFIO has armed. */
@@ -223,21 +204,6 @@ public final class LiveWindow implements Watch {
                 .collect(Collectors.toSet());
     }
 
-    @Override
-    public void await(int seconds) throws InterruptedException {
-        machine.await(early, seconds);
-    }
-
-    @Override
-    public void endEarly() {
-        early.countDown();
-    }
-
-    @Override
-    public void close() {
-        tracing.known().ifPresent(Tracing::close);
-    }
-
     // The end
 
     /**
@@ -248,14 +214,12 @@ public final class LiveWindow implements Watch {
     public Live end(HostFacts after) {
         Duration watched = Duration.ofNanos(machine.nanos() - begin);
         Duration cost = machine.cpu().minus(cpuBegun);
-        Fact<Tracing.Recorded> recorded =
-                tracing.known().map(Tracing::stop).orElseGet(() -> new Fact.Known<>(Tracing.Recorded.NONE));
+        Optional<Tracing.Recorded> recorded = stop(tracing);
         close();
-        if (recorded instanceof Fact.Unknown<Tracing.Recorded> unknown) {
-            missing.add(unknown);
+        if (recorded.isEmpty()) {
             formats.clear();
         }
-        Tracing.Recorded trace = recorded.known().orElse(Tracing.Recorded.NONE);
+        Tracing.Recorded trace = recorded.orElse(Tracing.Recorded.NONE);
         if (!trace.whole()) {
             notes.add("the trace is longer than the limit of reading: these are the first events");
         }

@@ -7,7 +7,6 @@ import io.kvmirq.host.Fact;
 import io.kvmirq.host.HostFacts;
 import io.kvmirq.host.HostForMirror;
 import io.kvmirq.host.VmProcess;
-import io.kvmirq.host.trace.EventFormat;
 import io.kvmirq.host.trace.ThreadStat;
 import io.kvmirq.host.trace.Tracing;
 import io.kvmirq.host.trace.VcpuSchedule;
@@ -25,45 +24,40 @@ import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.Set;
 import java.util.TreeMap;
-import java.util.concurrent.CountDownLatch;
 
 /**
  * The vCPUs of a guest are watched from {@link #of} to {@link #end}. One instance records what their threads pass, another
  * what KVM does for any VM: threads of the IOMMU, workers and other threads of the VMM cause that. Both have one clock.
  */
-public final class VcpuWindow implements Watch {
+public final class VcpuWindow extends Watch {
     private static final String NO_THREAD =
             "no file shows the thread that runs it: debugfs does (kvm/TID-FD/vcpuN/pid)";
 
-    private final LiveHost machine;
+    private static final Tracing.Recorded UNREAD = new Tracing.Recorded("", 0, 0, false);
+
     private final VmProcess guest;
-    private final CountDownLatch early = new CountDownLatch(1);
-    private final List<String> notes;
-    private final List<Fact.Unknown<?>> missing = new ArrayList<>();
-    private final Map<String, EventFormat> formats = new HashMap<>();
     private final Map<Integer, VcpuId> vcpus;
     private final Map<Integer, Optional<ThreadStat>> before = new HashMap<>();
     private final Set<Integer> threads;
     private final Map<Integer, Producer> producers;
-    private Fact<Tracing> schedule;
-    private final Fact<Tracing> ofVm;
+    private final Fact<Tracing> noSchedule;
+    private Optional<Tracing> schedule = Optional.empty();
+    private Optional<Tracing> ofVm = Optional.empty();
     private boolean records;
     private boolean wholeSchedule;
     private long begin;
 
     private VcpuWindow(LiveHost machine, HostFacts host, VmProcess guest) {
-        this.machine = machine;
+        super(machine);
         this.guest = guest;
-        this.notes = machine.tidy();
         this.vcpus = guest.vms().size() == 1 ? VcpuThreads.vcpus(machine.files(), host, guest) : Map.of();
         this.threads = new HashSet<>(VcpuThreads.all(machine.files(), guest));
         this.producers = new HashMap<>(VcpuThreads.producers(host, guest));
-        this.schedule = guest.vms().size() == 1
+        this.noSchedule = guest.vms().size() == 1
                 ? new Fact.Unknown<>(NO_THREAD, "mount -t debugfs none /sys/kernel/debug, and run as root")
                 : new Fact.Unknown<>(
                         "the process has " + guest.vms().size() + " VMs, whose vCPUs have the same numbers",
                         "a VMM with one VM in a process");
-        this.ofVm = machine.tracing();
     }
 
     /**
@@ -88,62 +82,17 @@ public final class VcpuWindow implements Watch {
     }
 
     private void record() {
-        if (!vcpus.isEmpty()) {
-            schedule = machine.tracing(vcpus.keySet());
-        }
-        if (schedule instanceof Fact.Unknown<Tracing> unknown) {
-            missing.add(unknown);
-        }
-        schedule.known().ifPresent(own -> {
+        schedule = open(vcpus.isEmpty() ? noSchedule : machine.tracing(vcpus.keySet()));
+        schedule.ifPresent(own -> {
             new TreeMap<>(VcpuSchedule.EVENTS).forEach((event, filter) -> choose(own, event, filter));
             records = start(own) && formats.keySet().containsAll(List.of(VcpuSchedule.SWITCH, VcpuSchedule.FPU));
         });
-        ofVm.known().ifPresent(own -> {
+        ofVm = open(machine.tracing());
+        ofVm.ifPresent(own -> {
             choose(own, "kvm/" + VcpuEvents.INHIBIT, "");
             choose(own, "kvm/" + VcpuEvents.UPDATE, "");
             start(own);
         });
-    }
-
-    private void choose(Tracing own, String event, String filter) {
-        Fact<EventFormat> format = own.choose(event, filter);
-        format.known().ifPresent(one -> formats.put(one.name(), one));
-        if (format instanceof Fact.Unknown<EventFormat> unknown) {
-            missing.add(unknown);
-        }
-    }
-
-    private boolean start(Tracing own) {
-        Fact<Boolean> started = own.start();
-        if (started instanceof Fact.Unknown<Boolean> unknown) {
-            missing.add(unknown);
-        }
-        return started.known().isPresent();
-    }
-
-    @Override
-    public void await(int seconds) throws InterruptedException {
-        machine.await(early, seconds);
-    }
-
-    @Override
-    public void endEarly() {
-        early.countDown();
-    }
-
-    @Override
-    public void close() {
-        schedule.known().ifPresent(Tracing::close);
-        ofVm.known().ifPresent(Tracing::close);
-    }
-
-    private Tracing.Recorded stop(Fact<Tracing> tracing) {
-        Fact<Tracing.Recorded> recorded =
-                tracing.known().map(Tracing::stop).orElseGet(() -> new Fact.Known<>(Tracing.Recorded.NONE));
-        if (recorded instanceof Fact.Unknown<Tracing.Recorded> unknown) {
-            missing.add(unknown);
-        }
-        return recorded.known().orElseGet(() -> new Tracing.Recorded("", 0, 0, false));
     }
 
     /**
@@ -154,8 +103,8 @@ public final class VcpuWindow implements Watch {
     public Vcpus end(HostFacts after) {
         Duration watched = Duration.ofNanos(machine.nanos() - begin);
         // The schedule ends first: what KVM does for the VM is known for all of it.
-        Tracing.Recorded switches = stop(schedule);
-        Tracing.Recorded changes = stop(ofVm);
+        Tracing.Recorded switches = stop(schedule).orElse(UNREAD);
+        Optional<Tracing.Recorded> changes = stop(ofVm);
         close();
         HostFiles files = machine.files();
         threads.addAll(VcpuThreads.all(files, guest));
@@ -165,7 +114,7 @@ public final class VcpuWindow implements Watch {
         Mirror mirror = Mirror.of(new HostForMirror().of(files, after.isArm()));
         mirror.apply(new Event.IrqchipCreated(after.isArm() ? Event.Irqchip.VGIC : Event.Irqchip.FULL));
         vcpus.values().forEach(vcpu -> mirror.apply(new Event.VcpuAdded(vcpu)));
-        events.ofVm(changes.text(), formats);
+        changes.ifPresent(record -> events.ofVm(record.text(), formats));
         mirror.apply(events.read(switches, formats));
         vcpus.keySet()
                 .forEach(tid -> mirror.apply(events.ended(
@@ -177,7 +126,7 @@ public final class VcpuWindow implements Watch {
                 guest.name() + " (process " + guest.pid() + ")",
                 Optional.of(watched),
                 views(events, mirror.now(), after, apicIds),
-                switches.lost() + changes.lost(),
+                switches.lost() + changes.map(Tracing.Recorded::lost).orElse(0L),
                 events.unassignable(),
                 missing,
                 notes);

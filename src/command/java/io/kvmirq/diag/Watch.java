@@ -1,15 +1,75 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.diag;
 
+import io.kvmirq.host.Fact;
+import io.kvmirq.host.trace.EventFormat;
+import io.kvmirq.host.trace.Tracing;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.concurrent.CountDownLatch;
+
 /** A host that is watched for a while. For one thread; {@link #endEarly} and {@link #close} may come from any. */
-public interface Watch extends AutoCloseable {
+public abstract class Watch implements AutoCloseable {
+    final LiveHost machine;
+    final List<String> notes;
+    /** Facts that could not be watched. */
+    final List<Fact.Unknown<?>> missing = new ArrayList<>();
+    /** Formats of the chosen events, by their names. */
+    final Map<String, EventFormat> formats = new LinkedHashMap<>();
+
+    private final List<Tracing> open = new CopyOnWriteArrayList<>();
+    private final CountDownLatch early = new CountDownLatch(1);
+
+    Watch(LiveHost machine) {
+        this.machine = machine;
+        this.notes = new ArrayList<>(machine.tidy());
+    }
+
     /** Waits until the time is over, or {@link #endEarly} is called. */
-    void await(int seconds) throws InterruptedException;
+    public final void await(int seconds) throws InterruptedException {
+        machine.await(early, seconds);
+    }
 
     /** Ends {@link #await}. */
-    void endEarly();
+    public final void endEarly() {
+        early.countDown();
+    }
 
-    /** Removes what it made on the host. */
+    /** Removes its instances of tracefs from the host. */
     @Override
-    void close();
+    public final void close() {
+        open.forEach(Tracing::close);
+    }
+
+    /** Closes an instance at the end. */
+    final Optional<Tracing> open(Fact<Tracing> tracing) {
+        tracing.known().ifPresent(open::add);
+        return known(tracing);
+    }
+
+    final void choose(Tracing own, String event, String filter) {
+        known(own.choose(event, filter)).ifPresent(format -> formats.put(format.name(), format));
+    }
+
+    final boolean start(Tracing own) {
+        return known(own.start()).isPresent();
+    }
+
+    /** Ends an instance. Empty if its record cannot be read. */
+    final Optional<Tracing.Recorded> stop(Optional<Tracing> own) {
+        return own.isEmpty()
+                ? Optional.of(Tracing.Recorded.NONE)
+                : known(own.get().stop());
+    }
+
+    private <T> Optional<T> known(Fact<T> fact) {
+        if (fact instanceof Fact.Unknown<T> unknown && !missing.contains(unknown)) {
+            missing.add(unknown);
+        }
+        return fact.known();
+    }
 }
