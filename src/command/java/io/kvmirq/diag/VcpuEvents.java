@@ -25,6 +25,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.TreeMap;
+import java.util.stream.Stream;
 
 /**
  * The events of a mirror from the tracepoints that a VM's threads pass. It says nothing that the tracepoints do not: an
@@ -86,6 +87,31 @@ public final class VcpuEvents {
     }
 
     /**
+     * Events of the VM, from a record with the clock of the next one that is read. An event counts only if no later one is
+     * missing, as that may have undone it.
+     *
+     * @return whether all count
+     */
+    public boolean ofVm(Tracing.Recorded record, Map<String, EventFormat> formats) {
+        if (record.missing() > 0 || !record.whole()) {
+            return false;
+        }
+        ofVm(record.text(), formats);
+        if (record.overwritten() > 0) {
+            long whole = whole(ofVm.stream());
+            ofVm.removeIf(event -> event.micros() < whole);
+        }
+        return record.overwritten() == 0;
+    }
+
+    /** The time from which on the buffer of each CPU has all events: the latest of their first ones. */
+    private static long whole(Stream<TraceEvent> events) {
+        Map<Integer, Long> firsts = new TreeMap<>();
+        events.forEach(event -> firsts.putIfAbsent(event.cpu(), event.micros()));
+        return firsts.values().stream().mapToLong(one -> one).max().orElse(0);
+    }
+
+    /**
      * The events in a piece of a trace.
      *
      * @param formats by the names of the tracepoints
@@ -101,16 +127,9 @@ public final class VcpuEvents {
      */
     public List<Event> read(Tracing.Recorded record, Map<String, EventFormat> formats) {
         List<Optional<TraceEvent>> lines = new ArrayList<>();
-        Map<Integer, Long> firsts = new TreeMap<>();
         TraceEvent.read(
-                record.text(),
-                formats,
-                event -> {
-                    lines.add(Optional.of(event));
-                    firsts.putIfAbsent(event.cpu(), event.micros());
-                },
-                () -> lines.add(Optional.empty()));
-        long whole = firsts.values().stream().mapToLong(one -> one).max().orElse(0);
+                record.text(), formats, event -> lines.add(Optional.of(event)), () -> lines.add(Optional.empty()));
+        long whole = whole(lines.stream().flatMap(Optional::stream));
         boolean behind = record.overwritten() == 0;
         for (Optional<TraceEvent> line : lines) {
             if (!behind && line.isPresent() && line.get().micros() >= whole) {

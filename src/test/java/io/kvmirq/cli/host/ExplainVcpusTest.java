@@ -96,6 +96,10 @@ class ExplainVcpusTest {
     }
 
     private static RecordedTracing events(long lost, String... lines) throws IOException {
+        return RecordedTracing.of(FORMATS, text(lines), lost);
+    }
+
+    private static String text(String... lines) {
         StringBuilder text = new StringBuilder();
         int micros = 100;
         for (String line : lines) {
@@ -103,7 +107,7 @@ class ExplainVcpusTest {
             text.append(String.format("%s] d..2. 1.%06d: %s\n", line.substring(0, at), micros, line.substring(at + 3)));
             micros++;
         }
-        return RecordedTracing.of(FORMATS, text.toString(), lost);
+        return text.toString();
     }
 
     private static String out(int tid, String name, String state) {
@@ -231,6 +235,27 @@ class ExplainVcpusTest {
                 .contains("  phase     unknown: events did not fit into the buffer");
         assertThat(printed.substring(printed.indexOf("vcpu 1"))).contains("  phase     running");
         assertThat(printed).contains("events that did not fit into the buffer: 7");
+    }
+
+    /** An update that is not in the record may have ended the one that is. */
+    @ParameterizedTest
+    @CsvSource({"7, 0, true", "0, 7, true", "0, 0, false"})
+    void updateIsNotBelievedWhereLaterOnesMayBeMissing(long overwritten, long missing, boolean whole)
+            throws IOException {
+        String changes = text(
+                of(
+                        "qemu-100",
+                        0,
+                        "kvm_pi_irte_update: PI is enabled and being updated for irq 27, vcpu 1, gsi: 0x18, gvec: 0x41"),
+                of("other-7", 1, "kvm_apicv_inhibit_changed: set reason=1, inhibits=0x2 HYPERV"));
+        Traced host = new Traced(
+                intel(),
+                new Fact.Known<>(events(0)),
+                new Fact.Known<>(
+                        RecordedTracing.of(FORMATS, new Tracing.Recorded(changes, overwritten, missing, whole))));
+        assertThat(live(host).out())
+                .doesNotContain("kvm_pi_irte_update]")
+                .contains("not readable: some changes of KVM are not in the record");
     }
 
     @Test

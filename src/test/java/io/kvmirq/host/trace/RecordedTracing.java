@@ -20,20 +20,23 @@ public final class RecordedTracing implements Tracing {
     public static final List<String> NAMES = List.of("x86-6.1", "x86-6.12", "x86-7.2", "arm64-6.1", "arm64-6.12");
 
     private final Map<String, EventFormat> formats;
-    private final String text;
-    private final long lost;
+    private final Recorded record;
     private final List<String> chosen = new ArrayList<>();
     private boolean closed;
 
-    private RecordedTracing(Map<String, EventFormat> formats, String text, long lost) {
+    private RecordedTracing(Map<String, EventFormat> formats, Recorded record) {
         this.formats = formats;
-        this.text = text;
-        this.lost = lost;
+        this.record = record;
     }
 
     /** The formats of a machine, and a trace. */
     public static RecordedTracing of(String formats, String text, long lost) throws IOException {
-        return new RecordedTracing(formats(formats), text, lost);
+        return of(formats, new Recorded(text, lost, 0, true));
+    }
+
+    /** The formats of a machine, and a record. */
+    public static RecordedTracing of(String formats, Recorded record) throws IOException {
+        return new RecordedTracing(formats(formats), record);
     }
 
     /** The formats of a machine, by the names of the events. */
@@ -86,7 +89,7 @@ public final class RecordedTracing implements Tracing {
 
     @Override
     public Fact<Recorded> stop() {
-        return new Fact.Known<>(new Recorded(text, lost, 0, true));
+        return new Fact.Known<>(record);
     }
 
     @Override
