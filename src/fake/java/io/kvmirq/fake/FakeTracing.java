@@ -116,7 +116,7 @@ public final class FakeTracing implements AutoCloseable {
         });
     }
 
-    /** How many events did not fit, since the last call of this. */
+    /** Number of events that did not fit, since the last call of this. */
     public long lost() {
         return time.locked(() -> {
             long count = lost;

@@ -131,7 +131,7 @@ public record IntxLine(
                 : new Fact.Unknown<>(zero + ", and only root sees whether this is a PCI Express device", "run as root");
     }
 
-    /** How VFIO requested the line, or will request it; else why the files do not show it. */
+    /** The way in which VFIO requested the line, or will request it; else the reason why files do not show it. */
     public Fact<Requested> requested() {
         int others = handlers.known().map(List::size).orElse(0);
         if (armed && others > 0) {

@@ -71,7 +71,7 @@ final class ArmVm {
         return mapping == null ? null : owner(mapping.lpi());
     }
 
-    /** Where hardware sends the message of a host interrupt; null if to no vLPI. */
+    /** The target to which hardware sends the message of a host interrupt; null if to no vLPI. */
     @Nullable
     Mapping sent(EventFdId event) {
         return sent.get(event);

@@ -66,7 +66,7 @@ public sealed interface Posting {
         }
     }
 
-    /** Where hardware delivers an interrupt. */
+    /** The target to which hardware delivers an interrupt. */
     sealed interface Target {}
 
     /** A vector of a vCPU, on x86. */

@@ -2,7 +2,7 @@
 package io.kvmirq.mirror;
 
 /**
- * Where a vCPU stands in its schedule, and what that says about its descriptor.
+ * The place of a vCPU in its schedule, and the state of its descriptor that follows.
  *
  * @param descriptor whether KVM kept the vCPU's posted-interrupt descriptor up to date in this step, and still does
  */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.mirror;
 
-/** Where a vCPU stands in its schedule. Immutable. */
+/** The place of a vCPU in its schedule. Immutable. */
 public sealed interface VcpuStage {
     /**
      * It is loaded on a CPU of the host.

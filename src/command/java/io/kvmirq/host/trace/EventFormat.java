@@ -253,7 +253,7 @@ public final class EventFormat {
         return false;
     }
 
-    /** Where a conversion ends. Of several in a row, a number has its digits, and a text has all. */
+    /** The place where a conversion ends. Of several in a row, a number has its digits, and a text has all. */
     private int stop(String text, int at, int piece) {
         int next = piece + 1;
         if (next < pieces.size() && before(next).isEmpty() && pieces.get(piece).radix() != 0) {

@@ -73,7 +73,7 @@ public final class TraceInstance implements Tracing {
         this.ofThreads = ofThreads;
     }
 
-    /** Where tracefs is mounted on this machine. Not known if it is not mounted, or may not be read. */
+    /** The place where tracefs is mounted on this machine. Not known if it is not mounted, or may not be read. */
     public static Fact<Path> mounted() {
         Path own = Path.of("/sys/kernel/tracing");
         for (Path path : List.of(own, Path.of("/sys/kernel/debug/tracing"))) {

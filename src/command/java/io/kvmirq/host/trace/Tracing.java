@@ -9,15 +9,15 @@ public interface Tracing extends AutoCloseable {
      * A record.
      *
      * @param text the trace, as the kernel prints it
-     * @param overwritten how many events did not fit: the oldest of their CPUs, before the first in the text
-     * @param missing how many more are not in the text, anywhere between the others
+     * @param overwritten number of events that did not fit: the oldest of their CPUs, before the first in the text
+     * @param missing number of further events that are not in the text, anywhere between the others
      * @param whole whether the text was read to its end
      */
     record Recorded(String text, long overwritten, long missing, boolean whole) {
         /** A trace without an event. */
         public static final Recorded NONE = new Recorded("", 0, 0, true);
 
-        /** How many events are not in the text. */
+        /** Number of events that are not in the text. */
         public long lost() {
             return overwritten + missing;
         }
