@@ -82,19 +82,17 @@ final class LinuxGuest {
         memory.put(COMMAND_LINE, (line + '\0').getBytes(StandardCharsets.US_ASCII));
         memory.put(MpTable.ADDRESS, mpTable);
         memory.put(GDT, little(new byte[0x20]).putLong(CODE, CODE_64).putLong(DATA, DATA_32));
-        ByteBuffer params = little(new byte[PAGE]);
+        ByteBuffer params = memory.view(BOOT_PARAMS, PAGE);
         params.put(SECTORS, image.array(), SECTORS, END - SECTORS).put(LOADER, (byte) ANY_LOADER);
         params.putInt(LINE, COMMAND_LINE).putInt(RAMDISK, (int) ramdisk).putInt(RAMDISK_SIZE, initramfs.length);
         params.put(E820_COUNT, (byte) 2).position(E820);
         params.putLong(0).putLong(MpTable.ADDRESS).putInt(RAM);
         params.putLong(HIGH_MEMORY).putLong(bytes - HIGH_MEMORY).putInt(RAM);
-        memory.put(BOOT_PARAMS, params.rewind());
-        ByteBuffer tables = little(new byte[3 * PAGE]);
+        ByteBuffer tables = memory.view(TABLES, 3 * PAGE);
         tables.putLong(0, TABLES + PAGE | PRESENT).putLong(PAGE, TABLES + 2 * PAGE | PRESENT);
         for (int i = 0; i < PAGE / Long.BYTES; i++) {
             tables.putLong(2 * PAGE + i * Long.BYTES, i * LARGE_SIZE | LARGE | PRESENT);
         }
-        memory.put(TABLES, tables);
     }
 
     /** Makes the first vCPU enter the kernel; the others wait for it to start them. */
