@@ -57,7 +57,8 @@ public record Live(
      * @param bracketed whether the ends of its handlers were recorded too, so that what is in them is certain
      * @param messages the messages that KVM decoded in its handlers, as the kernel prints them
      * @param vectors the guest vectors in these messages
-     * @param vcpus the vCPUs whose LAPIC or GIC took them
+     * @param addressed the vCPUs that KVM found for them: the tracepoint comes before it looks whether the LAPIC is on
+     * @param accepted the vCPUs of which these were given to the virtual APIC
      * @param gsis the GSIs that KVM raised in its handlers
      * @param workerGsi the one GSI that workers of the kernel raised after its handlers, on the same CPU, and after no other's
      * @param update the last request for posting
@@ -68,7 +69,8 @@ public record Live(
             boolean bracketed,
             SortedSet<String> messages,
             SortedSet<Long> vectors,
-            SortedSet<Long> vcpus,
+            SortedSet<Long> addressed,
+            SortedSet<Long> accepted,
             SortedSet<Long> gsis,
             OptionalLong workerGsi,
             Optional<Update> update) {}

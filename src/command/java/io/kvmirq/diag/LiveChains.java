@@ -112,7 +112,8 @@ public final class LiveChains {
         }
         boolean taken = !irq.messages().isEmpty()
                 || !irq.gsis().isEmpty()
-                || !irq.vcpus().isEmpty();
+                || !irq.addressed().isEmpty()
+                || !irq.accepted().isEmpty();
         if (taken) {
             String event = irq.messages().isEmpty() ? LiveWindow.SET_IRQ : LiveWindow.MESSAGE;
             links.put(
@@ -166,14 +167,17 @@ public final class LiveChains {
                 && live.count(LiveWindow.SET_IRQ) == 0;
     }
 
+    /** A signal of a GSI is traced before its route is looked up: a message or an interrupt in the handler shows one. */
     private static void gsi(int number, Live.Irq irq, Map<Hop, Link> links) {
-        OptionalLong requested = irq.update().map(Live.Update::gsi).orElse(OptionalLong.empty());
-        if (requested.isPresent()) {
+        boolean isRouted = !irq.messages().isEmpty() || !irq.vectors().isEmpty();
+        Optional<Live.Update> update = irq.update();
+        OptionalLong requested = update.map(Live.Update::gsi).orElse(OptionalLong.empty());
+        if (requested.isPresent() && (isRouted || update.get().set())) {
             links.put(
                     Hop.GSI,
                     Link.whole(
                             Hop.GSI, live(LiveWindow.UPDATE), "gsi " + requested.getAsLong(), "the irqfd raises it"));
-        } else if (!irq.gsis().isEmpty()) {
+        } else if (!irq.gsis().isEmpty() && isRouted) {
             links.put(
                     Hop.GSI,
                     Link.whole(
@@ -181,19 +185,21 @@ public final class LiveChains {
                             inHandler(LiveWindow.SET_IRQ, number, irq),
                             "gsi " + listed(irq.gsis()),
                             "the irqfd raises it"));
+        } else if (!irq.gsis().isEmpty() || requested.isPresent()) {
+            String gsi = irq.gsis().isEmpty() ? String.valueOf(requested.getAsLong()) : listed(irq.gsis());
+            links.put(Hop.GSI, withoutRoute(gsi));
         } else if (irq.workerGsi().isPresent() && irq.handled() > 0) {
-            links.put(
-                    Hop.GSI,
-                    Link.whole(
-                            Hop.GSI,
-                            Evidence.inferred(AFTER),
-                            "gsi " + irq.workerGsi().getAsLong(),
-                            "the irqfd raises it"));
+            links.put(Hop.GSI, withoutRoute(String.valueOf(irq.workerGsi().getAsLong())));
         } else if (!irq.messages().isEmpty()) {
             links.put(
                     Hop.GSI,
                     Link.notShown(Hop.GSI, "the tracepoint of a message does not name its GSI", DeviceChains.BY_TAPE));
         }
+    }
+
+    private static Link withoutRoute(String gsi) {
+        return Link.notShown(
+                Hop.GSI, "gsi " + gsi + " was raised, and no event shows a route of it", DeviceChains.BY_TAPE);
     }
 
     private static void vector(int number, Live.Irq irq, Map<Hop, Link> links) {
@@ -222,19 +228,30 @@ public final class LiveChains {
     private static void vcpu(int number, Live.Irq irq, Map<Hop, Link> links) {
         OptionalLong requested =
                 irq.update().filter(Live.Update::set).map(Live.Update::vcpu).orElse(OptionalLong.empty());
-        if (!irq.vcpus().isEmpty()) {
-            String event = irq.messages().isEmpty() ? LiveWindow.VGIC : LiveWindow.ACCEPT;
-            links.put(
-                    Hop.VCPU,
-                    Link.whole(Hop.VCPU, inHandler(event, number, irq), "vcpu " + listed(irq.vcpus()), "it took it"));
-        } else if (requested.isPresent()) {
+        if (!irq.accepted().isEmpty()) {
             links.put(
                     Hop.VCPU,
                     Link.whole(
                             Hop.VCPU,
-                            live(LiveWindow.UPDATE),
-                            "vcpu " + requested.getAsLong(),
-                            "KVM asked that it is posted there"));
+                            inHandler(LiveWindow.ACCEPT_POSTED, number, irq),
+                            "vcpu " + listed(irq.accepted()),
+                            "its virtual APIC has it"));
+        } else if (!irq.addressed().isEmpty()) {
+            links.put(
+                    Hop.VCPU,
+                    Link.notShown(
+                            Hop.VCPU,
+                            "KVM found vcpu " + listed(irq.addressed())
+                                    + " for it, and no event shows that it was accepted there",
+                            DeviceChains.BY_TAPE));
+        } else if (requested.isPresent()) {
+            links.put(
+                    Hop.VCPU,
+                    Link.notShown(
+                            Hop.VCPU,
+                            "KVM asked that it is posted to vcpu " + requested.getAsLong()
+                                    + ", and no delivery was seen",
+                            DeviceChains.BY_TAPE));
         }
     }
 

@@ -60,7 +60,8 @@ public final class LiveWindow extends Watch {
         long handled;
         final TreeSet<String> messages = new TreeSet<>();
         final TreeSet<Long> vectors = new TreeSet<>();
-        final TreeSet<Long> vcpus = new TreeSet<>();
+        final TreeSet<Long> addressed = new TreeSet<>();
+        final TreeSet<Long> accepted = new TreeSet<>();
         final TreeSet<Long> gsis = new TreeSet<>();
         final TreeSet<Long> workerGsis = new TreeSet<>();
         Optional<Live.Update> update = Optional.empty();
@@ -315,7 +316,8 @@ public final class LiveWindow extends Watch {
                         known.contains(irq) && formats.containsKey(EXIT),
                         one.messages,
                         one.vectors,
-                        one.vcpus,
+                        one.addressed,
+                        one.accepted,
                         one.gsis,
                         workerGsi(one, gathered),
                         one.update)));
@@ -331,9 +333,10 @@ public final class LiveWindow extends Watch {
                 }
             }
             // The kernel gives it the id of the vCPU.
-            case ACCEPT, ACCEPT_POSTED -> event.number("apicid").ifPresent(irq.vcpus::add);
+            case ACCEPT -> event.number("apicid").ifPresent(irq.addressed::add);
+            case ACCEPT_POSTED -> event.number("apicid").ifPresent(irq.accepted::add);
             case VGIC -> {
-                event.number("vcpu_id").ifPresent(irq.vcpus::add);
+                event.number("vcpu_id").ifPresent(irq.addressed::add);
                 event.number("irq").ifPresent(irq.vectors::add);
             }
             default -> {}

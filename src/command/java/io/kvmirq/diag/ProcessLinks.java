@@ -182,11 +182,11 @@ final class ProcessLinks {
                     "the guest's ITS sends it there");
         }
         return process.vcpus().size() == 1
-                ? Link.whole(
+                ? Link.notShown(
                         Hop.VCPU,
-                        Evidence.inferred("process " + process.pid() + " has one vCPU"),
-                        "vcpu " + process.vcpus().get(0).id(),
-                        "the only one of the VM")
+                        "vcpu " + process.vcpus().get(0).id()
+                                + " is the only one of the VM, and no file shows that it gets the interrupt",
+                        BY_TAPE)
                 : Link.notShown(
                         Hop.VCPU,
                         "the guest chooses one of " + process.vcpus().size() + " vCPUs in the message",

@@ -231,6 +231,34 @@ class LiveTest {
                 .exited(0);
     }
 
+    /** A GSI is traced before its route is looked up, and a LAPIC is found before KVM looks whether it is on. */
+    @Test
+    void linksAreWholeByWhatComesAfterThem() throws IOException {
+        List<String> events = new ArrayList<>();
+        assertThat(linksAfter(events, "irq_handler_entry: irq=27 name=vfio-msix[0](0000:00:02.0)"))
+                .doesNotContain("  GSI            whole", "  vCPU           whole");
+        assertThat(linksAfter(events, "kvm_set_irq: gsi 24 level 1 source 0"))
+                .contains("  GSI            not shown  gsi 24 was raised, and no event shows a route of it\n");
+        assertThat(linksAfter(events, "kvm_msi_set_irq: dst 0 vec 65 (Fixed|physical|edge)"))
+                .contains("  GSI            whole      gsi 24: the irqfd raises it ")
+                .doesNotContain("  vCPU           whole");
+        assertThat(linksAfter(events, "kvm_apic_accept_irq: apicid 1 vec 65 (Fixed|edge)"))
+                .contains("  vCPU           not shown  KVM found vcpu 1 for it, and no event shows that it was accepted"
+                        + " there\n");
+        assertThat(linksAfter(events, "kvm_apicv_accept_irq: apicid 1 vec 65 (Fixed|edge)"))
+                .contains("  vCPU           whole      vcpu 1: its virtual APIC has it ");
+    }
+
+    /** The links of host irq 27 when one event more has come. */
+    private static String linksAfter(List<String> events, String event) throws IOException {
+        events.add("          <idle>-0       [000] d.h1.     4." + (100_000 + events.size()) + ": " + event);
+        String trace = String.join("\n", events) + "\n          <idle>-0       [000] d.h1.     4.200000:"
+                + " irq_handler_exit: irq=27 ret=handled\n";
+        RecordedHost host = GuestHosts.of("amd-avic");
+        Watched watched = new Watched(host, traced("x86-7.2", trace)).during(() -> count(host, "27", 1));
+        return run(watched, AMD, "0", "--live", "10").out();
+    }
+
     /** An entry that is posted and a silent row are not enough: hardware must have been seen to wake a vCPU. */
     @Test
     void silentRowAloneIsNotDelivery() throws IOException {
