@@ -35,7 +35,7 @@ class BenchScriptTest {
         Ended ended = check("calls", "nonsense");
         assertThat(ended.code()).isEqualTo(2);
         assertThat(ended.said())
-                .matches("bench: there is no benchmark nonsense: there are attach calls .*vcpu\n")
+                .matches("bench: there is no benchmark nonsense: there are attach calls .*view\n")
                 .contains(" dispatch ", " recording ");
     }
 
