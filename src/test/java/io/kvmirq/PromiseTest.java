@@ -3,6 +3,7 @@ package io.kvmirq;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.kvmirq.testing.Machine;
 import java.lang.reflect.AnnotatedElement;
 import java.lang.reflect.Constructor;
 import java.lang.reflect.Executable;
@@ -15,13 +16,19 @@ import java.lang.reflect.ParameterizedType;
 import java.lang.reflect.RecordComponent;
 import java.lang.reflect.Type;
 import java.lang.reflect.WildcardType;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Set;
 import java.util.TreeSet;
+import java.util.regex.Pattern;
+import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /**
  * The types and methods that stay after 1.0. Promised is each visible type of an exported package that has no {@link
@@ -32,6 +39,7 @@ import org.junit.jupiter.api.Test;
 class PromiseTest {
     private static final int MOST_TYPES = 220;
     private static final int MOST_METHODS = 1100;
+    private static final Pattern IMPORT = Pattern.compile("import (?:static )?(io\\.kvmirq[\\w.]*?)(?:\\.\\*)?;");
     private static final Set<String> OF_OBJECT = Set.of("toString", "equals", "hashCode", "values", "valueOf");
 
     static List<Class<?>> promised() throws Exception {
@@ -121,6 +129,23 @@ class PromiseTest {
             }
         }
         assertThat(leaks).isEmpty();
+    }
+
+    /** What a VMM is built from is promised: the examples of whole VMMs import nothing else. */
+    @ParameterizedTest
+    @ValueSource(strings = {"tiny-vmm", "consumer"})
+    void vmmImportsPromisedTypesAlone(String example) throws Exception {
+        Set<String> promised = promised().stream().map(Class::getCanonicalName).collect(Collectors.toSet());
+        List<String> imported = new ArrayList<>();
+        try (Stream<Path> files =
+                Files.walk(Machine.root().resolve("src/examples").resolve(example))) {
+            for (Path file :
+                    files.filter(file -> file.toString().endsWith(".java")).toList()) {
+                IMPORT.matcher(Files.readString(file)).results().forEach(found -> imported.add(found.group(1)));
+            }
+        }
+        assertThat(imported).isNotEmpty().allSatisfy(name -> assertThat(promised)
+                .anyMatch(type -> type.equals(name) || type.startsWith(name + ".")));
     }
 
     private static void leaks(Class<?> type, Executable member, List<Class<?>> promised, Set<String> leaks) {
