@@ -51,7 +51,7 @@ final class VcpuFields {
         fields.add(cpu(phase, apicIds));
         counts.ifPresent(seen -> fields.add(Field.of("seen", seen, SEEN)));
         if (vendor.equals(Optional.of(Vendor.INTEL))) {
-            descriptor(phase, mirror.pid(vcpu), fields);
+            descriptor(phase, apicIds, mirror.pid(vcpu), fields);
         } else if (vendor.equals(Optional.of(Vendor.AMD))) {
             fields.add(isRun(vcpu, phase, mirror, inhibitsKnown));
             fields.add(gaTag(vcpu));
@@ -85,8 +85,11 @@ final class VcpuFields {
                 : Field.unknown(CPU, phase instanceof Phase.InUserSpace ? IN_USER_SPACE : NOT_RUNNING);
     }
 
-    private static void descriptor(Phase phase, Optional<PredictedPid> pid, List<Field> fields) {
-        String why = phase instanceof Phase.Unknown ? "its phase is not known" : NONE_POSTED;
+    private static void descriptor(
+            Phase phase, Map<Integer, Integer> apicIds, Optional<PredictedPid> pid, List<Field> fields) {
+        String why = phase instanceof Phase.Running running && !apicIds.containsKey(running.cpu())
+                ? "no file shows the APIC id of CPU " + running.cpu()
+                : phase instanceof Phase.Unknown ? "its phase is not known" : NONE_POSTED;
         fields.add(pid.map(one -> predicted("PID.NV", "0x" + Integer.toHexString(one.nv())))
                 .orElseGet(() -> Field.unknown("PID.NV", why)));
         fields.add(pid.map(one -> predicted("PID.SN", one.sn() ? "1" : "0"))

@@ -38,6 +38,7 @@ public final class VcpuSchedule {
     private static final String NO_EVENT = "its thread passed no tracepoint";
     private static final String STATE = " prev_state=";
     private static final String NEXT = " ==> next_comm=";
+    private static final String REASON = " reason ";
 
     /** The phase of a vCPU. Immutable. */
     public sealed interface Phase {
@@ -138,6 +139,10 @@ public final class VcpuSchedule {
         switch (event.name()) {
             case FPU -> {
                 boolean load = event.text().equals("load");
+                if (!load && !event.text().equals("unload")) {
+                    forget(unreadable(event));
+                    return;
+                }
                 run(thread, event, load);
                 thread.runs += load ? 1 : 0;
             }
@@ -147,6 +152,10 @@ public final class VcpuSchedule {
                 thread.halts++;
             }
             case EXIT -> {
+                if (!event.text().contains(REASON)) {
+                    forget(unreadable(event));
+                    return;
+                }
                 run(thread, event, true);
                 thread.halted = event.text().toUpperCase(Locale.ROOT).contains(" REASON HLT ");
             }
@@ -161,7 +170,16 @@ public final class VcpuSchedule {
         thread.halted = false;
     }
 
+    /** A newer kernel may rename a field or a word. */
+    private static String unreadable(TraceEvent event) {
+        return "this kernel prints " + event.name() + " in another form";
+    }
+
     private void threadSwitch(TraceEvent event) {
+        if (event.number("prev_pid").isEmpty() || event.number("next_pid").isEmpty()) {
+            forget(unreadable(event));
+            return;
+        }
         Tracked previous = threads.get((int) event.number("prev_pid").orElse(-1));
         if (previous != null) {
             previous.seen = true;
@@ -198,9 +216,13 @@ public final class VcpuSchedule {
 
     /** Events are missing at this place: no phase is known until the next event that tells it. */
     public void lost() {
+        forget(LOST);
+    }
+
+    private void forget(String why) {
         threads.values().forEach(thread -> {
             thread.seen = true;
-            thread.forget(LOST);
+            thread.forget(why);
         });
     }
 

@@ -237,6 +237,44 @@ class ExplainVcpusTest {
         assertThat(printed).contains("events that did not fit into the buffer: 7");
     }
 
+    /** A CPU that went offline meanwhile has no APIC id in any file. */
+    @ParameterizedTest
+    @CsvSource({
+        "300, 'CPU       300 (APIC id 600)', 'PID.NDST  600'",
+        "301, 'CPU       301  ', 'PID.NDST  unknown: no file shows the APIC id of CPU 301'",
+    })
+    void cpuMayHaveAnyNumber(int cpu, String shown, String destination) throws IOException {
+        RecordedHost files = intel().put(
+                        "proc/cpuinfo",
+                        "processor\t: 300\nvendor_id\t: GenuineIntel\napicid\t\t: 600\nflags\t\t: fpu cx16 vmx x2apic\n");
+        Traced host = new Traced(
+                files,
+                new Fact.Known<>(events(0, of("CPU 0/KVM-101", cpu, "kvm_fpu: load"))),
+                new Fact.Known<>(events(
+                        0,
+                        of(
+                                "qemu-100",
+                                0,
+                                "kvm_pi_irte_update: PI is enabled and being updated for irq 27, vcpu 0, gsi: 0x18, gvec:"
+                                        + " 0x41"))));
+        assertThat(live(host).exited(0).out()).contains("  " + shown, "  " + destination);
+    }
+
+    /** Its number is of another thread now. */
+    @Test
+    void threadThatBecomesAnotherIsUnknown() throws IOException {
+        RecordedHost files = intel().put("proc/100/task/101/stat", stat(101, 'R', 1, 5));
+        Traced host = new Traced(
+                files,
+                new Fact.Known<>(events(0, of("CPU 0/KVM-101", 1, "kvm_fpu: load"))),
+                new Fact.Known<>(events(0)));
+        host.change =
+                () -> files.put("proc/100/task/101/stat", stat(101, 'R', 1, 5).replace(" 77 ", " 78 "));
+        assertThat(live(host).out())
+                .contains("  phase     unknown: its thread ended")
+                .doesNotContain("running");
+    }
+
     /** An update that is not in the record may have ended the one that is. */
     @ParameterizedTest
     @CsvSource({"7, 0, true", "0, 7, true", "0, 0, false"})

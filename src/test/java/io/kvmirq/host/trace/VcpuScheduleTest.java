@@ -155,6 +155,31 @@ class VcpuScheduleTest {
         assertThat(schedule.phase(TID)).isEqualTo(new Phase.Blocked());
     }
 
+    /** A newer kernel may rename a field or a word. */
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = '|',
+            value = {
+                "sched_switch: prev_tid=4712 ==> next_tid=0",
+                "kvm_fpu: loaded",
+                "kvm_exit: vcpu 0 hlt",
+            })
+    void eventOfAnUnknownFormMakesThePhaseUnknown(String event) {
+        VcpuSchedule schedule = schedule(1);
+        String header = "       CPU 0/KVM-4712    [001] d..2.   123.456789: ";
+        read(schedule, header + "kvm_fpu: load");
+        String name = event.substring(0, event.indexOf(':'));
+        TraceEvent.read(
+                header + event,
+                Map.of(
+                        name,
+                        EventFormat.parse("name: " + name + "\nprint fmt: \"%s\", REC->text")
+                                .orElseThrow()),
+                schedule::event,
+                schedule::lost);
+        assertThat(schedule.phase(TID)).isEqualTo(new Phase.Unknown("this kernel prints " + name + " in another form"));
+    }
+
     /** A guest that spins on a CPU of its own passes no tracepoint. */
     @Test
     void threadThatNeverSwitchesRunsIfItsGuestDoes() {
