@@ -19,6 +19,8 @@ final class VcpuFields {
     static final String CPU = "CPU";
     private static final Evidence SEEN = Evidence.observed("tracepoints of its thread");
     private static final Evidence BY_PHASE = Evidence.predicted("from the phase, by the rules of KVM");
+    private static final Evidence BY_HALT =
+            Evidence.predicted("from the phase, by the rules of KVM, if the guest halted with interrupts enabled");
     private static final String NOT_RUNNING = "it runs on none, and may wake on another";
     private static final String IN_USER_SPACE = "KVM does not run it";
     private static final String NONE_POSTED =
@@ -90,9 +92,11 @@ final class VcpuFields {
         String why = phase instanceof Phase.Running running && !apicIds.containsKey(running.cpu())
                 ? "no file shows the APIC id of CPU " + running.cpu()
                 : phase instanceof Phase.Unknown ? "its phase is not known" : NONE_POSTED;
-        fields.add(pid.map(one -> predicted("PID.NV", "0x" + Integer.toHexString(one.nv())))
+        // With interrupts disabled, the descriptor is as in user space. No tracepoint tells of that.
+        Evidence evidence = phase instanceof Phase.Blocked ? BY_HALT : BY_PHASE;
+        fields.add(pid.map(one -> Field.of("PID.NV", "0x" + Integer.toHexString(one.nv()), evidence))
                 .orElseGet(() -> Field.unknown("PID.NV", why)));
-        fields.add(pid.map(one -> predicted("PID.SN", one.sn() ? "1" : "0"))
+        fields.add(pid.map(one -> Field.of("PID.SN", one.sn() ? "1" : "0", evidence))
                 .orElseGet(() -> Field.unknown("PID.SN", why)));
         fields.add(pid.filter(one -> one.cpu().isPresent())
                 .map(one -> predicted("PID.NDST", String.valueOf(one.cpu().getAsInt())))

@@ -287,7 +287,10 @@ public sealed interface Event {
         }
     }
 
-    /** A vCPU sleeps until an interrupt wakes it. */
+    /**
+     * A vCPU sleeps until an interrupt wakes it. On Intel, the prediction holds if its guest has interrupts enabled; KVM
+     * keeps the descriptor of another sleeper as {@link VcpuLeft} says.
+     */
     record VcpuBlocked(VcpuId vcpu) implements Event {
         public VcpuBlocked {
             Objects.requireNonNull(vcpu, "vcpu is null");

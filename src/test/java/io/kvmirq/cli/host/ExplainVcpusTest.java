@@ -260,6 +260,33 @@ class ExplainVcpusTest {
         assertThat(live(host).exited(0).out()).contains("  " + shown, "  " + destination);
     }
 
+    /** No tracepoint tells whether the guest had interrupts enabled, which decides whether KVM sets the wake-up vector. */
+    @Test
+    void descriptorOfASleeperHasACondition() throws IOException {
+        Traced host = new Traced(
+                intel(),
+                new Fact.Known<>(events(
+                        0,
+                        of("CPU 0/KVM-101", 1, "kvm_fpu: load"),
+                        of(
+                                "CPU 0/KVM-101",
+                                1,
+                                "kvm_exit: vcpu 0 reason HLT rip 0x10 info1 0x0000000000000000 info2 0x0000000000000000"
+                                        + " intr_info 0x00000000 error_code 0x00000000 requests 0x0000000000000000"),
+                        of("CPU 0/KVM-101", 1, out(101, "CPU 0/KVM", "S")))),
+                new Fact.Known<>(events(
+                        0,
+                        of(
+                                "qemu-100",
+                                0,
+                                "kvm_pi_irte_update: PI is enabled and being updated for irq 27, vcpu 0, gsi: 0x18, gvec:"
+                                        + " 0x41"))));
+        String condition =
+                "  [predicted: from the phase, by the rules of KVM, if the guest halted with interrupts enabled]";
+        assertThat(live(host).exited(0).out())
+                .contains("  phase     blocked", "  PID.NV    0xf1" + condition, "  PID.SN    0" + condition);
+    }
+
     /** Its number is of another thread now. */
     @Test
     void threadThatBecomesAnotherIsUnknown() throws IOException {
