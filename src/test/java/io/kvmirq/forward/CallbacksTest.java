@@ -90,6 +90,7 @@ class CallbacksTest {
             Map.entry("backend.HostFiles", KERNEL),
             Map.entry("backend.KernelBackend", KERNEL),
             Map.entry("backend.Libc", KERNEL),
+            Map.entry("backend.Libc.view Runnable", "runs in the thread of a Cleaner, which holds no lock"),
             Map.entry("backend.Pool.new Supplier", LOCKLESS),
             Map.entry(
                     "fake.FakeMessages.traceCallers Supplier",
