@@ -22,7 +22,25 @@ final class ArenaMemory {
     private static final @Nullable Class<?> OF_COLLECTED =
             SCOPE == null ? null : scope(SCOPE, ByteBuffer.allocateDirect(1)).getClass();
 
+    /** The kind of scope of memory that the garbage collector frees by its arena, as that of a view is. */
+    private static final @Nullable Class<?> OF_AUTOMATIC = SCOPE == null ? null : automatic();
+
     private ArenaMemory() {}
+
+    private static Class<?> automatic() {
+        try {
+            Class<?> arena = Class.forName("java.lang.foreign.Arena");
+            Class<?> scope = Class.forName("java.lang.foreign.MemorySegment$Scope");
+            Lookup lookup = MethodHandles.publicLookup();
+            Object made = lookup.findStatic(arena, "ofAuto", MethodType.methodType(arena))
+                    .invoke();
+            return lookup.findVirtual(arena, "scope", MethodType.methodType(scope))
+                    .invoke(made)
+                    .getClass();
+        } catch (Throwable e) {
+            throw new AssertionError(e);
+        }
+    }
 
     private static @Nullable MethodHandle find() {
         try {
@@ -48,7 +66,8 @@ final class ArenaMemory {
 
     /** Whether another thread may free the memory of a direct buffer that is still reachable. */
     private static boolean has(MethodHandle scope, ByteBuffer buffer) {
-        return scope(scope, buffer).getClass() != OF_COLLECTED;
+        Class<?> kind = scope(scope, buffer).getClass();
+        return kind != OF_COLLECTED && kind != OF_AUTOMATIC;
     }
 
     /** Memory of ours with the same bytes, or the buffer itself if nobody can free its memory. */

@@ -4,9 +4,11 @@ package io.kvmirq.contract;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import io.kvmirq.backend.Buffers;
 import io.kvmirq.kernel.ClosedHandleException;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Mapping;
+import io.kvmirq.testing.Allocations;
 import io.kvmirq.testing.TestArena;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -105,6 +107,18 @@ class MemoryUsesContract extends KernelSuite {
         ByteBuffer closed = arena.allocate(8);
         arena.close();
         return Optional.of(new ByteBuffer[] {others, closed});
+    }
+
+    @Test
+    void kernelGetsAViewItself() {
+        int event = world.eventfd();
+        ByteBuffer own = Buffers.allocate(Long.BYTES).putLong(0, 1);
+        try (Kernel opened = Kernel.over(kernel);
+                Mapping.Owner owner = Mapping.anonymous(opened, PAGE)) {
+            ByteBuffer view = owner.mapping().view(0, Long.BYTES).putLong(0, 1);
+            assertThat(Allocations.leastOf(() -> libc.write(event, view)))
+                    .isLessThanOrEqualTo(Allocations.leastOf(() -> libc.write(event, own)));
+        }
     }
 
     @Test
