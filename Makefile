@@ -63,7 +63,7 @@ stress: build ## run the live descriptor under real threads; MODE=default or tou
 mutation: build ## list the changes of formats and descriptor that no test detects
 	scripts/mutation
 
-lab: build ## real KVM and VFIO in QEMU; LAB="amd intel arm-gicv2 arm-gicv3 arm-gicv4 avic iommufd" KERNELS="6.1 6.12 7.2"
+lab: build ## real KVM and VFIO in QEMU; LAB="amd intel" of those in src/docs/lab.md, KERNELS="6.1 6.12 7.2"
 	@KERNELS="$(or $(KERNELS),6.1$(if $(LAB),, 6.12))" scripts/lab/run $(or $(LAB),amd)
 
 lab-full: build ## all of the lab, on all its kernels, with 20000 random sequences; takes hours
