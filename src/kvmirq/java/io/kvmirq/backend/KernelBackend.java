@@ -11,6 +11,8 @@ import java.nio.ByteBuffer;
  * enough, or the method throws {@link IllegalArgumentException} before it calls the kernel. Their bytes are in native
  * order, whatever the order of the buffer. Do not close the arena of a buffer during the call. The typed objects of {@code
  * io.kvmirq.kvm} document the errnos of each call, in the order of the kernel's checks.
+ *
+ * <p>Promised to callers, not to implementers: a method that is added has a default, which may not suit another class.
  */
 public interface KernelBackend {
     /** The name that selects the backend, such as {@code jni}. */

@@ -12,6 +12,8 @@ import org.jspecify.annotations.Nullable;
  * Raw system calls with the signatures of libc, returning {@code >= 0} or {@code -errno}. The caller encodes
  * structures.
  *
+ * <p>Promised to callers, not to implementers: a method that is added has a default, which may not suit another class.
+ *
  * <p>A method with an address needs a caller that owns the memory and keeps it reachable; for a wrong address the
  * kernel returns EFAULT. Other callers use the methods with a buffer. It must be direct, at position 0, as long as the
  * call needs, and writable if the kernel writes it, or the method throws {@link IllegalArgumentException} without a
