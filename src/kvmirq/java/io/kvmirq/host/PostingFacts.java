@@ -59,10 +59,9 @@ final class PostingFacts {
     /** The obstacle of the host, with the parts that are in the way. Empty if there is none, or it is not known. */
     Optional<String> flaw() {
         return host.flatMap(PostingHost::flaw)
-                .map(flaw -> flaw.text()
-                        + (flaw == PostingObstacle.UNIT_CANNOT_POST || flaw == PostingObstacle.NO_VIRTUAL_APIC
-                                ? lacking.isEmpty() ? "" : ": " + String.join(", ", lacking)
-                                : ""));
+                .map(flaw -> flaw == PostingObstacle.UNIT_CANNOT_POST && !lacking.isEmpty()
+                        ? flaw.text() + ": " + String.join(", ", lacking)
+                        : flaw.text());
     }
 
     /** Empty if one of them could not be read. */

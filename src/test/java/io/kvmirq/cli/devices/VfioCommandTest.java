@@ -52,7 +52,7 @@ class VfioCommandTest {
     @CsvSource(
             delimiter = '|',
             value = {
-                "vtd         | off: a remapping unit cannot post, or the processor has no cx16 (none on this hardware;"
+                "vtd         | off: a remapping unit cannot post, or the processor has no cx16: dmar0 has CAP.PI 0 (none on this hardware;"
                         + " on an emulated IOMMU this is usual)",
                 "vtd-posting | on: a message of a device reaches a running vCPU without KVM",
                 "amd-avic    | on: a message of a device reaches a running vCPU without KVM",
