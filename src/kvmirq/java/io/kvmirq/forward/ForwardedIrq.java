@@ -411,7 +411,8 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
      * signals that were not delivered stay in the eventfd, and the new mechanism delivers them. A masked interrupt
      * stays masked. A move to the current mechanism does nothing.
      *
-     * @param to for a message {@link Mechanism#USERSPACE} or {@link Mechanism#IRQFD}; for a line {@link Mechanism#USERSPACE} or {@link Mechanism#RESAMPLE} (an edge: IRQFD)
+     * @param to {@link Mechanism#USERSPACE}, or the mechanism in the kernel: {@link Mechanism#IRQFD} for a message and for
+     *     a line that is an edge, {@link Mechanism#RESAMPLE} for another line
      * @throws UnsupportedOperationException for any other mechanism
      * @throws KernelException as {@link #mask} and {@link Forwarding#forward}; the interrupt arrives as before
      * @throws IllegalStateException without {@link Forwarding.Builder#userspace}; after {@link #close}

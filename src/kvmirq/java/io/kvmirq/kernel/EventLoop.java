@@ -79,7 +79,7 @@ public final class EventLoop implements AutoCloseable {
     }
 
     /**
-     * A loop without handlers.registrations. The first loop of a process takes about 10 ms, because the kernel registers the
+     * A loop without registrations. The first loop of a process takes about 10 ms, because the kernel registers the
      * process for membarrier(2). Thanks to it {@link Registration#close} waits for a running handler without a cost for
      * handlers.
      *
@@ -377,7 +377,7 @@ public final class EventLoop implements AutoCloseable {
     }
 
     /**
-     * Ends {@link #run}, {@link #poll} and all handlers.registrations. When it returns, no handler is running or will run,
+     * Ends {@link #run}, {@link #poll()} and all registrations. When it returns, no handler is running or will run,
      * unless called from a handler: that one is the last. Other signals stay in their eventfds. Never fails.
      */
     @Override

@@ -73,10 +73,7 @@ public final class MaskableVector implements AutoCloseable {
 
     private static void unroute(Vm vm, List<Gsi> gsis) {
         try {
-            vm.routes().change(edit -> {
-                gsis.forEach(edit::remove);
-                return gsis;
-            });
+            vm.routes().edit(edit -> gsis.forEach(edit::remove));
         } catch (KernelException | ClosedHandleException e) {
             // The routes go with the VM.
         }
@@ -115,7 +112,7 @@ public final class MaskableVector implements AutoCloseable {
      * Holds interrupts back until {@link #unmask}. Masking twice is masking once.
      *
      * @throws KernelException as {@link Irqfd#mask}
-     * @throws IllegalStateException after {@link #close}
+     * @throws ClosedHandleException after {@link #close}
      */
     public void mask() {
         irqfd.mask();
@@ -125,7 +122,7 @@ public final class MaskableVector implements AutoCloseable {
      * Ends {@link #mask}. If the eventfd was signalled during the mask, one interrupt is raised now.
      *
      * @throws KernelException as {@link Irqfd#unmask}
-     * @throws IllegalStateException after {@link #close}
+     * @throws ClosedHandleException after {@link #close}
      */
     public void unmask() {
         irqfd.unmask();
@@ -136,7 +133,7 @@ public final class MaskableVector implements AutoCloseable {
      * the kernel is not asked.
      *
      * @throws KernelException as {@link RouteTable#change}; the message is the one before then
-     * @throws IllegalStateException after {@link #close}
+     * @throws ClosedHandleException after {@link #close}
      */
     public synchronized void reroute(MsiMessage to) {
         Objects.requireNonNull(to, "to is null: give the message to send");
