@@ -123,7 +123,7 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
         }
     }
 
-    /** The second way of a remedy. The module is loaded where this is read, and modprobe would ignore the option. */
+    /** The other way of a remedy, by a file of sysfs: the module is loaded already, and modprobe would ignore the option. */
     private static final String ALLOW_UNSAFE = ", or, if all guests are trusted, echo 1 >"
             + " /sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts";
 

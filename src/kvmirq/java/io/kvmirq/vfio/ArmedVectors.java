@@ -52,10 +52,10 @@ public final class ArmedVectors extends Armed {
     }
 
     /**
-     * Gives a vector another eventfd, or one at last. A message that waits in the MSI-X table is signalled at once.
+     * Gives a vector another eventfd, or its first one. A message that waits in the MSI-X table is signalled at once.
      *
      * @throws io.kvmirq.KernelException ENOSPC, ENOMEM for a vector that was not enabled before
-     * @throws VectorsDisturbedException instead if the vector had an eventfd
+     * @throws VectorsDisturbedException for the same reasons, if the vector had an eventfd before
      * @throws IllegalStateException if the vector is not enabled and vectors cannot be added, see {@link
      *     #growLosingInterrupts}
      */

@@ -119,7 +119,7 @@ public final class Host {
         handlers.set(vector, all);
     }
 
-    /** Takes a handler away, if it is there. */
+    /** Calls a handler of a vector no longer. Does nothing if it was not given. */
     public void forget(int vector, Consumer<HostCpu> handler) {
         Objects.requireNonNull(handler, "handler is null");
         List<Consumer<HostCpu>> all = new ArrayList<>(handlers.get(vector));

@@ -14,9 +14,9 @@ import io.kvmirq.arch.Structure;
 import java.util.Objects;
 
 /**
- * An interrupt-remapping table entry, 128 bits: two 64-bit words, the low one at the lower address. The fields here are
- * those of both forms. A scan of a table uses the fields and {@link #descriptorAddress} on the words and allocates
- * nothing.
+ * An interrupt-remapping table entry, 128 bits: two 64-bit words, the low one at the lower address. The remapped and the
+ * posted form share the fields of this class. To scan a table without allocation, read the fields and {@link
+ * #descriptorAddress} from the words.
  *
  * <p>Source: VT-d specification, Interrupt Remapping Table Entry for Remapped and for Posted Interrupts; {@code struct
  * irte} in include/linux/dmar.h.
