@@ -195,7 +195,9 @@ public final class SelftestCommand implements Command {
         Kernel kernel = target.kernel();
         // Creates the first VM, which fails if KVM cannot use the CPU. That is not the failure of a scenario.
         Irqchip usual = Irqchip.ofKernel(kernel);
-        Irqchip irqchip = arguments.matchedOptionValue("--irqchip", usual);
+        Irqchip asked = arguments.matchedOptionValue("--irqchip", usual);
+        // Where no guest of arm64 runs, its VGIC is looked at.
+        Irqchip irqchip = asked == Irqchip.VGIC && usual == Irqchip.PENDING ? usual : asked;
         if (irqchip.isVgic() != usual.isVgic()) {
             terminal.complain("--irqchip " + irqchip.label() + " is for "
                     + (irqchip.isVgic() ? "arm64, and this kernel is x86" : "x86, and this kernel is arm64")

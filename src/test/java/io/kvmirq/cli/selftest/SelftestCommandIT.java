@@ -221,7 +221,12 @@ class SelftestCommandIT {
         assertThat(refused.exitCode()).isEqualTo(ExitCode.USAGE);
         assertThat(refused.out()).isEmpty();
         assertThat(refused.err())
-                .isEqualTo("kvmirq: --irqchip full is for x86, and this kernel is arm64: leave it out, or take vgic\n");
+                .isEqualTo(
+                        "kvmirq: --irqchip full is for x86, and this kernel is arm64: leave it out, or take pending\n");
+        Cli.Ended named = Cli.run(Stream.concat(Stream.of(arguments), Stream.of("--irqchip", "vgic"))
+                .toArray(String[]::new));
+        assertThat(named.exitCode()).as(named.out() + named.err()).isZero();
+        assertThat(named.out()).contains("in the pending state, no guest ran, on the fake kernel");
     }
 
     /** Without CONFIG_KVM_IOAPIC there is but the split one, and full is refused by the kernel itself. */
