@@ -63,7 +63,7 @@ public sealed interface PredictedIrte {
         return PredictedFields.of(format(), new long[] {lowMask(), highMask()}, new long[] {low(), high()}, stopped);
     }
 
-    /** VT-d: the entry interrupts a CPU of the host. */
+    /** VT-d: the entry has the remapped form, so a CPU of the host gets the interrupt. */
     record VtdRemapped() implements PredictedIrte {
         @Override
         public Format format() {
@@ -109,7 +109,7 @@ public sealed interface PredictedIrte {
     }
 
     /**
-     * AMD: the entry interrupts a CPU of the host.
+     * AMD: the entry has the remapped form, so a CPU of the host gets the interrupt.
      *
      * @param bits the length of the entry, 32 or 128; empty if the host does not say
      */

@@ -43,7 +43,7 @@ final class Runs {
     }
 
     /**
-     * Whether the entries of a vCPU follow this step. After an inhibit the next load does not count, as the entry that turns
+     * Whether KVM updates the IRTEs of a vCPU at this step. After an inhibit the next load does not count, as the entry that turns
      * AVIC on may come behind it. An observer may tell of it twice, as after a HLT without a sleep. A later load counts.
      */
     private boolean follows(VcpuId vcpu, VcpuRun run) {

@@ -30,7 +30,7 @@ final class Place {
             .flatMap(Place::domain)
             .collect(Collectors.toUnmodifiableSet());
 
-    /** Frames between the call of the kernel and the launcher of the tests. */
+    /** The stack frames of a test, from the launcher of the tests to the system call. */
     private static final int DEEPEST = 200;
 
     private Place() {}

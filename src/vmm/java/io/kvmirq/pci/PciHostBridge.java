@@ -229,7 +229,7 @@ public final class PciHostBridge {
         return ports && at >= CONFIG_DATA && at < CONFIG_DATA + Integer.BYTES;
     }
 
-    /** Whether an access belongs to the bus: ports of configuration mechanism 1 and of BARs, and memory in the hole. */
+    /** Whether the bus decodes an access: configuration mechanism 1 (0xcf8), a BAR of ports, or memory in the PCI hole. */
     boolean isOurs(boolean ports, long at, int size) {
         return isAddress(ports, at, size)
                 || isData(ports, at)
