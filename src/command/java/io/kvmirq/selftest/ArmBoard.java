@@ -33,12 +33,8 @@ import java.util.OptionalLong;
  * driver does it: no register can be written while the vCPU runs.
  */
 final class ArmBoard implements Board {
-    /** How the guest knows the device: its table of devices has 512 entries. */
-    static final int DEVICE = 0x10;
-
     private static final long DISTRIBUTOR = 0x800_0000L;
     private static final long CPU_INTERFACE = 0x801_0000L;
-    private static final long ITS = 0x808_0000L;
     private static final long REDISTRIBUTORS = 0x80a_0000L;
     private static final Spi LINE = new Spi(42);
     private static final int FIRST_SPI = 64;
@@ -100,13 +96,13 @@ final class ArmBoard implements Board {
 
     private void programIts() {
         Its service = parts.add(vm.createIts());
-        service.setAddress(ITS);
+        service.setAddress(ItsDriver.ITS);
         service.init();
         ItsDriver driver = new ItsDriver((VgicV3) vgic, service, ArmGuestCode.MEMORY, ArmGuestCode.SIZE, memory);
         driver.enable(Board.VCPU);
-        driver.mapDevice(DEVICE);
+        driver.mapDevice();
         for (int i = 0; i < INTERRUPTS; i++) {
-            driver.mapEvent(DEVICE, i, InterruptId.FIRST_LPI + i);
+            driver.mapEvent(i, InterruptId.FIRST_LPI + i);
         }
     }
 
@@ -163,10 +159,12 @@ final class ArmBoard implements Board {
     }
 
     @Override
+    public boolean isAnswer(VcpuExit exit) {
+        return isWriteTo(exit, ArmGuestCode.ANSWER);
+    }
+
+    @Override
     public String strangeExit(VcpuExit exit) {
-        if (isWriteTo(exit, ArmGuestCode.ANSWER)) {
-            return "the guest wrote to " + answerPlace() + ", which has no ioeventfd: was it closed too early?";
-        }
         return isWriteTo(exit, ArmGuestCode.FAULTED)
                 ? "the guest took an exception with ESR_EL1 0x" + Long.toHexString(exit.data() & 0xffff_ffffL)
                 : "the guest left with " + exit + ", expected a write to 0x" + Long.toHexString(ArmGuestCode.READY);
@@ -237,16 +235,14 @@ final class ArmBoard implements Board {
     @Override
     public MsiMessage message(int interrupt) {
         if (!hasIts) {
-            throw new UnsupportedOperationException(
-                    "this host gives a VM no ITS, which takes the messages of devices: test INTx");
+            throw new UnsupportedOperationException(ItsDriver.NO_ITS + ": test INTx");
         }
-        return MsiMessage.toIts(ITS, DEVICE, interrupt);
+        return ItsDriver.message(interrupt);
     }
 
     @Override
     public List<Event> events(int interrupt) {
-        return List.of(
-                new Event.ItsAdded(ITS), new Event.EventMapped(ITS, DEVICE, interrupt, id(interrupt), Board.VCPU));
+        return ItsDriver.mapped(interrupt, id(interrupt));
     }
 
     @Override
@@ -283,8 +279,7 @@ final class ArmBoard implements Board {
 
     @Override
     public boolean isLineInService() {
-        int word = DistributorRegister.GICD_ISACTIVER.offset() + LINE.number() / Integer.SIZE * Integer.BYTES;
-        return (vgic.readDistributor(word) >>> LINE.number() % Integer.SIZE & 1) == 1;
+        return new PendingState(vgic).isActive(LINE);
     }
 
     @Override

@@ -43,7 +43,10 @@ interface Board extends AutoCloseable {
     /** Whether the state of the controller can be read while the guest runs. */
     boolean isReadableWhileRunning();
 
-    /** Why a guest leaves that should not, in words. */
+    /** Whether an answer of the guest left it, as no ioeventfd took it. */
+    boolean isAnswer(VcpuExit exit);
+
+    /** Why a guest leaves that should not, if not for an answer, in words. */
     String strangeExit(VcpuExit exit);
 
     /** Where it writes after each interrupt that it ended. */

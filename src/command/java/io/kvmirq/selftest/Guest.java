@@ -125,7 +125,11 @@ final class Guest implements AutoCloseable {
                 return;
             }
             if (!board.isReady(exit)) {
-                death = new SelftestFailedException(board.strangeExit(exit));
+                death = new SelftestFailedException(
+                        board.isAnswer(exit)
+                                ? "the guest wrote to " + board.answerPlace()
+                                        + ", which has no ioeventfd: was it closed too early?"
+                                : board.strangeExit(exit));
                 return;
             }
             ready.countDown();

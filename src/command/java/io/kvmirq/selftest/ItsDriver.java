@@ -9,6 +9,7 @@ import static io.kvmirq.arch.gic.model.Its.CWRITER;
 import static io.kvmirq.arch.gic.model.Its.ENABLED;
 import static io.kvmirq.arch.gic.model.Its.VALID;
 
+import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
 import io.kvmirq.arch.gic.InterruptId;
 import io.kvmirq.arch.gic.ItsCommand;
@@ -17,6 +18,8 @@ import io.kvmirq.kernel.Mapping;
 import io.kvmirq.kvm.GuestMemory;
 import io.kvmirq.kvm.Its;
 import io.kvmirq.kvm.VgicV3;
+import io.kvmirq.mirror.Event;
+import java.util.List;
 
 /**
  * Programs an ITS and the LPIs of a vCPU, as a guest's driver does, with tables in guest memory. For one thread.
@@ -24,6 +27,12 @@ import io.kvmirq.kvm.VgicV3;
  * <p>Source: GIC architecture (IHI 0069), 5.3 (commands), 12.11 (GICR) and 12.19 (GITS).
  */
 final class ItsDriver {
+    /** Where the guest sees the ITS. */
+    static final long ITS = 0x808_0000L;
+    /** How the guest knows the device: its table of devices has 512 entries. */
+    static final int DEVICE = 0x10;
+
+    static final String NO_ITS = "this host gives a VM no ITS, which takes the messages of devices";
     /** Bytes of guest memory that the tables need. */
     static final int MEMORY = 0x6_0000;
 
@@ -80,15 +89,25 @@ final class ItsDriver {
         vgic.writeRedistributor(vcpu, register.offset() + Integer.BYTES, (int) (value >>> Integer.SIZE));
     }
 
-    /** Lets one device send events; all go to the vCPU with index 0. */
-    void mapDevice(int device) {
+    /** Lets the device send events; all go to the vCPU with index 0. */
+    void mapDevice() {
         send(ItsCommand.mapCollection(0, 0));
-        send(ItsCommand.mapDevice(device, EVENT_BITS, base + EVENTS));
+        send(ItsCommand.mapDevice(DEVICE, EVENT_BITS, base + EVENTS));
     }
 
-    void mapEvent(int device, int event, int lpi) {
+    void mapEvent(int event, int lpi) {
         memory.putByte(at + PROPERTIES + lpi - InterruptId.FIRST_LPI, PROPERTY);
-        send(ItsCommand.mapEvent(device, event, lpi, 0));
+        send(ItsCommand.mapEvent(DEVICE, event, lpi, 0));
+    }
+
+    /** The message by which the device sends an event. */
+    static MsiMessage message(int event) {
+        return MsiMessage.toIts(ITS, DEVICE, event);
+    }
+
+    /** The events that tell a mirror of {@link #mapEvent}. */
+    static List<Event> mapped(int event, int lpi) {
+        return List.of(new Event.ItsAdded(ITS), new Event.EventMapped(ITS, DEVICE, event, lpi, Board.VCPU));
     }
 
     private void send(long... words) {

@@ -37,13 +37,9 @@ record PendingScenarios(Kernel kernel, int count, Journal journal, Patience pati
     /** Beyond the default routes. */
     private static final Gsi FREE = new Gsi(1024);
 
-    static final long ITS = 0x808_0000L;
-    /** How the guest knows the device: its table of devices has 512 entries. */
-    static final int DEVICE = 0x10;
-
     private static final int EVENT = 1;
     private static final int LPI = 8200;
-    private static final MsiMessage MESSAGE = MsiMessage.toIts(ITS, DEVICE, EVENT);
+    private static final MsiMessage MESSAGE = ItsDriver.message(EVENT);
     static final long RAM = 0x4000_0000L;
 
     static final String NO_VGIC = "this host gives a VM neither a GICv3 nor a GICv2, which the scenarios need";
@@ -237,13 +233,13 @@ record PendingScenarios(Kernel kernel, int count, Journal journal, Patience pati
         try (Its service = vm.createIts();
                 GuestMemory memory = vm.addMemory(RAM, ItsDriver.MEMORY);
                 EventFd interrupt = EventFd.create(kernel)) {
-            service.setAddress(ITS);
+            service.setAddress(ItsDriver.ITS);
             service.init();
             requireOff(vm);
             ItsDriver driver = new ItsDriver(v3, service, RAM, 0, memory);
             driver.enable(Board.VCPU);
-            driver.mapDevice(DEVICE);
-            driver.mapEvent(DEVICE, EVENT, LPI);
+            driver.mapDevice();
+            driver.mapEvent(EVENT, LPI);
             journal.step("enable the ITS, map device and event to LPI " + LPI, "done by registers and commands");
             Gsi gsi = vm.routes().add(MESSAGE);
             try (Irqfd irqfd = vm.assignIrqfd(interrupt, gsi)) {

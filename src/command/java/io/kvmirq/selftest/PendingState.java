@@ -9,7 +9,7 @@ import io.kvmirq.kvm.VgicV2;
 import io.kvmirq.kvm.VgicV3;
 
 /**
- * The pending state of a VGIC. A GICv3 shows latches and lines. A GICv2 has one bit for both in GICD_ISPENDR: the latch
+ * The pending state of a VGIC, and its active one. A GICv3 shows latches and lines. A GICv2 has one bit for both in GICD_ISPENDR: the latch
  * of an edge, or the line or latch of a level.
  */
 record PendingState(Vgic vgic) {
@@ -33,6 +33,12 @@ record PendingState(Vgic vgic) {
     /** Whether the line of a PPI of the first vCPU is high. */
     boolean isHigh(Ppi ppi) {
         return vgic instanceof VgicV3 v3 ? v3.isHigh(Board.VCPU, ppi) : isPending(ppi.number());
+    }
+
+    /** Whether the guest has acknowledged an SPI and has not deactivated it. */
+    boolean isActive(Spi spi) {
+        int word = word(DistributorRegister.GICD_ISACTIVER, spi.number());
+        return (vgic.readDistributor(word) & bit(spi.number())) != 0;
     }
 
     private boolean isPending(int interrupt) {

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.selftest;
 
-import static io.kvmirq.selftest.PendingScenarios.DEVICE;
-import static io.kvmirq.selftest.PendingScenarios.ITS;
 import static io.kvmirq.selftest.PendingScenarios.RAM;
 
 import io.kvmirq.Gsi;
@@ -16,8 +14,6 @@ import io.kvmirq.kvm.Its;
 import io.kvmirq.kvm.KvmDevice;
 import io.kvmirq.kvm.VgicV3;
 import io.kvmirq.kvm.Vm;
-import io.kvmirq.mirror.Event;
-import java.util.List;
 import java.util.function.BooleanSupplier;
 
 /** A VGICv3 with an ITS, whose vCPU never runs: an interrupt has arrived when it is pending. */
@@ -38,14 +34,14 @@ final class VgicTarget extends ForwardTarget {
             require(KvmDevice.Type.VGIC_V3, ForwardSelftest.NO_GICV3);
             vgic = undo.add(parts.add(vm.createVgicV3()));
             vgic.init();
-            require(KvmDevice.Type.ITS, "this host gives a VM no ITS, which takes the messages of devices");
+            require(KvmDevice.Type.ITS, ItsDriver.NO_ITS);
             Its service = undo.add(parts.add(vm.createIts()));
-            service.setAddress(ITS);
+            service.setAddress(ItsDriver.ITS);
             service.init();
             GuestMemory memory = undo.add(parts.add(vm.addMemory(RAM, ItsDriver.MEMORY)));
             driver = new ItsDriver(vgic, service, RAM, 0, memory);
             driver.enable(Board.VCPU);
-            driver.mapDevice(DEVICE);
+            driver.mapDevice();
             undo.keep();
         }
     }
@@ -72,7 +68,7 @@ final class VgicTarget extends ForwardTarget {
 
     @Override
     MsiMessage message(int vector) {
-        return MsiMessage.toIts(ITS, DEVICE, vector);
+        return ItsDriver.message(vector);
     }
 
     @Override
@@ -100,9 +96,8 @@ final class VgicTarget extends ForwardTarget {
      */
     @Override
     long arrivals(int vector, Runnable trigger) {
-        driver.mapEvent(DEVICE, vector, lpi(vector));
-        mirror().apply(List.of(
-                new Event.ItsAdded(ITS), new Event.EventMapped(ITS, DEVICE, vector, lpi(vector), Board.VCPU)));
+        driver.mapEvent(vector, lpi(vector));
+        mirror().apply(ItsDriver.mapped(vector, lpi(vector)));
         return arrivals(() -> driver.isPending(lpi(vector)), trigger);
     }
 
