@@ -314,6 +314,14 @@ public final class EventFd implements AutoCloseable {
     }
 
     /**
+     * The rest of a timeout that began at a {@link System#nanoTime}, which is not looked at for one without a limit
+     * (negative) or without a wait (0).
+     */
+    static long left(long timeoutNanos, long start) {
+        return timeoutNanos <= 0 ? timeoutNanos : Math.max(0, timeoutNanos - (System.nanoTime() - start));
+    }
+
+    /**
      * As {@link #await(Duration)}, allocating nothing.
      *
      * @param timeout in nanoseconds; no wait when zero or negative
@@ -349,7 +357,7 @@ public final class EventFd implements AutoCloseable {
                 if (ready == 0 || ready > 0 && Thread.currentThread().isInterrupted()) {
                     return false;
                 }
-                left = timeoutNanos <= 0 ? timeoutNanos : Math.max(0, timeoutNanos - (System.nanoTime() - start));
+                left = left(timeoutNanos, start);
             }
         } finally {
             fd.exit();

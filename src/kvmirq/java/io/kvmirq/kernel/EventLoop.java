@@ -287,7 +287,7 @@ public final class EventLoop implements AutoCloseable {
                     && (left != 0 || set.mayHaveMore())
                     && !closed
                     && !Thread.currentThread().isInterrupted()) {
-                left = left <= 0 ? left : Math.max(0, timeoutNanos - (System.nanoTime() - start));
+                left = EventFd.left(timeoutNanos, start);
                 called = round(left);
             }
             return called;
