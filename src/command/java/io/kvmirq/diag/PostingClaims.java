@@ -126,7 +126,7 @@ final class PostingClaims {
         return flaw.map(one -> Claim.not(
                                 Question.ELIGIBLE,
                                 Evidence.observed(files(one)),
-                                host.flawOfPosting().orElse(one.text()),
+                                host.flawOfPosting().orElseThrow(),
                                 new IommuChecks(host, host.kvm()).forPosting())
                         .byHost())
                 .orElseGet(() -> Claim.of(

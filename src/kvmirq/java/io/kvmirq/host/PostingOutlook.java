@@ -39,7 +39,7 @@ public record PostingOutlook(Optional<Boolean> posts, String text, Optional<Stri
         return flaw.isPresent()
                 ? new PostingOutlook(
                         Optional.of(false),
-                        host.flawOfPosting().orElse(flaw.get().text()),
+                        host.flawOfPosting().orElseThrow(),
                         Optional.of(flaw.get().remedy()))
                 : new PostingOutlook(
                         Optional.of(true),
