@@ -131,7 +131,7 @@ class PromiseTest {
         assertThat(leaks).isEmpty();
     }
 
-    /** What a VMM is built from is promised: the examples of whole VMMs import nothing else. */
+    /** All parts of a VMM are promised: the examples of whole VMMs import nothing else. */
     @ParameterizedTest
     @ValueSource(strings = {"tiny-vmm", "consumer"})
     void vmmImportsPromisedTypesAlone(String example) throws Exception {

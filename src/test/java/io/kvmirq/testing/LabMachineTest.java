@@ -34,7 +34,7 @@ class LabMachineTest {
     @SuppressWarnings("NullAway.Init")
     private Path directory;
 
-    /** What a script of bash prints until all that it started has ended. */
+    /** The output of a script of bash until all that it started has ended. */
     private String said(Process process) throws Exception {
         String said = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
         process.waitFor();
@@ -77,7 +77,7 @@ class LabMachineTest {
         assertThat(said(bash(aged)).lines()).containsExactly("5000", "250", "5000", "0");
     }
 
-    /** What is left would print, and {@code cat} waits for it. */
+    /** A process that is left would print, and {@code cat} waits for it. */
     @Test
     void signalEndsAllThatWasStarted() throws Exception {
         Files.writeString(directory.resolve("run"), """

@@ -95,6 +95,15 @@ class ExplainVcpusTest {
         return task + " [00" + cpu + "]: " + event;
     }
 
+    /** A thread of the VMM's main loop has KVM post host irq 27 to a vCPU. */
+    private static String updateOf(int vcpu) {
+        return of(
+                "qemu-100",
+                0,
+                "kvm_pi_irte_update: PI is enabled and being updated for irq 27, vcpu " + vcpu
+                        + ", gsi: 0x18, gvec: 0x41");
+    }
+
     private static RecordedTracing events(long lost, String... lines) throws IOException {
         return RecordedTracing.of(FORMATS, text(lines), lost);
     }
@@ -188,11 +197,7 @@ class ExplainVcpusTest {
                         of("CPU 1/KVM-102", 0, out(102, "CPU 1/KVM", "R+")))),
                 new Fact.Known<>(events(
                         0,
-                        of(
-                                "qemu-100",
-                                0,
-                                "kvm_pi_irte_update: PI is enabled and being updated for irq 27, vcpu 1, gsi:"
-                                        + " 0x18, gvec: 0x41"),
+                        updateOf(1),
                         of(
                                 "other-7",
                                 0,
@@ -250,13 +255,7 @@ class ExplainVcpusTest {
         Traced host = new Traced(
                 files,
                 new Fact.Known<>(events(0, of("CPU 0/KVM-101", cpu, "kvm_fpu: load"))),
-                new Fact.Known<>(events(
-                        0,
-                        of(
-                                "qemu-100",
-                                0,
-                                "kvm_pi_irte_update: PI is enabled and being updated for irq 27, vcpu 0, gsi: 0x18, gvec:"
-                                        + " 0x41"))));
+                new Fact.Known<>(events(0, updateOf(0))));
         assertThat(live(host).exited(0).out()).contains("  " + shown, "  " + destination);
     }
 
@@ -274,13 +273,7 @@ class ExplainVcpusTest {
                                 "kvm_exit: vcpu 0 reason HLT rip 0x10 info1 0x0000000000000000 info2 0x0000000000000000"
                                         + " intr_info 0x00000000 error_code 0x00000000 requests 0x0000000000000000"),
                         of("CPU 0/KVM-101", 1, out(101, "CPU 0/KVM", "S")))),
-                new Fact.Known<>(events(
-                        0,
-                        of(
-                                "qemu-100",
-                                0,
-                                "kvm_pi_irte_update: PI is enabled and being updated for irq 27, vcpu 0, gsi: 0x18, gvec:"
-                                        + " 0x41"))));
+                new Fact.Known<>(events(0, updateOf(0))));
         String condition =
                 "  [predicted: from the phase, by the rules of KVM, if the guest halted with interrupts enabled]";
         assertThat(live(host).exited(0).out())
@@ -307,12 +300,8 @@ class ExplainVcpusTest {
     @CsvSource({"7, 0, true", "0, 7, true", "0, 0, false"})
     void updateIsNotBelievedWhereLaterOnesMayBeMissing(long overwritten, long missing, boolean whole)
             throws IOException {
-        String changes = text(
-                of(
-                        "qemu-100",
-                        0,
-                        "kvm_pi_irte_update: PI is enabled and being updated for irq 27, vcpu 1, gsi: 0x18, gvec: 0x41"),
-                of("other-7", 1, "kvm_apicv_inhibit_changed: set reason=1, inhibits=0x2 HYPERV"));
+        String changes =
+                text(updateOf(1), of("other-7", 1, "kvm_apicv_inhibit_changed: set reason=1, inhibits=0x2 HYPERV"));
         Traced host = new Traced(
                 intel(),
                 new Fact.Known<>(events(0)),
