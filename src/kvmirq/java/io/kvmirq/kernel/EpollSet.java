@@ -28,7 +28,11 @@ final class EpollSet implements ReadySet {
     private final Calls calls;
     private final Libc libc;
     private final Fd fd;
+    /** Of the loop's lock. */
     private final ByteBuffer entry = Buffers.allocate(Epoll.SIZE);
+    /** Of {@link #force}: an interrupting thread has no lock of the loop, and all who force write the same. */
+    private final ByteBuffer forced = Buffers.allocate(Epoll.SIZE);
+
     private final ByteBuffer reported = Buffers.allocate(BATCH * Epoll.SIZE);
     /** Of {@link #reported}, asked once: it is a tenth of a wait's cost. */
     private final long reportedAt;
@@ -72,9 +76,12 @@ final class EpollSet implements ReadySet {
         check(control(Epoll.EPOLL_CTL_MOD, file, events, data), file);
     }
 
-    @Override
-    public void force(Fd file, long data) {
-        listen(file, data, Epoll.EPOLLOUT);
+    /**
+     * Reports the entry of an eventfd until {@link #listen}, whatever its count: an eventfd takes a write at any time. Needs
+     * no lock: always give it the same eventfd.
+     */
+    void force(Fd file, long data) {
+        control(forced, Epoll.EPOLL_CTL_MOD, file, Epoll.EPOLLOUT, data);
     }
 
     /** Changes the events of an entry. Fails only if the descriptor was closed behind our back. */
@@ -88,6 +95,10 @@ final class EpollSet implements ReadySet {
     }
 
     private int control(int operation, Fd file, int events, long data) {
+        return control(entry, operation, file, events, data);
+    }
+
+    private int control(ByteBuffer entry, int operation, Fd file, int events, long data) {
         entry.putInt(Epoll.EVENTS, events).putLong(Epoll.DATA, data);
         try {
             return libc.epollCtl(fd.number(), operation, file.number(), libc.addressOf(entry));

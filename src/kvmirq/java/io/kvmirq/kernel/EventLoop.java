@@ -57,6 +57,8 @@ public final class EventLoop implements AutoCloseable {
     private final Handlers handlers;
     private volatile @Nullable FailureHandler failures;
     private volatile boolean closed;
+    /** The kernel refused the write that wakes the dispatcher: it is woken by the entry of {@link #wake} instead. */
+    private volatile boolean forced;
     /** Of the dispatcher: entries of {@link #set} that are ready, and how many of them were handled. */
     private int ready;
 
@@ -332,6 +334,9 @@ public final class EventLoop implements AutoCloseable {
             }
         } finally {
             handlers.moveTo(WAKE);
+            if (next < ready) {
+                wakeDispatcher(); // a handler threw: who waits for fd() hears of the rest, whose edges are reported
+            }
         }
         return handlers.called;
     }
@@ -371,10 +376,23 @@ public final class EventLoop implements AutoCloseable {
         }
     }
 
-    /** An interrupt woke the dispatcher, or {@link #close}, which set its flag before. */
+    /** An interrupt or the rest of a round woke the dispatcher, or {@link #close}, which set its flag before. */
     private void awake() {
         if (!closed) {
             wake.drain();
+            if (forced) {
+                forced = false;
+                calm();
+            }
+        }
+    }
+
+    private void calm() {
+        handlers.lock.lock();
+        try {
+            epoll.listen(wake.fd(), WAKE, Epoll.EPOLLIN);
+        } finally {
+            handlers.lock.unlock();
         }
     }
 
@@ -402,7 +420,8 @@ public final class EventLoop implements AutoCloseable {
         if (uses.begin()) {
             try {
                 if (!wake.wake()) {
-                    set.force(wake.fd(), WAKE);
+                    epoll.force(wake.fd(), WAKE);
+                    forced = true; // after it: the dispatcher that takes it back finds it done
                 }
             } finally {
                 if (uses.finish()) {

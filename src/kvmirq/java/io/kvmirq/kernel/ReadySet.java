@@ -18,9 +18,6 @@ interface ReadySet extends AutoCloseable {
     /** Reports the entry again, at once if it is ready. */
     void unmute(Fd file, long data, int events);
 
-    /** Reports the entry of an eventfd from now on, whatever its count: an eventfd takes a write at any time. */
-    void force(Fd file, long data);
-
     /** Fails only if the descriptor was closed behind our back. */
     void remove(Fd file, long data);
 

@@ -137,11 +137,6 @@ final class UringSet implements ReadySet {
         }
     }
 
-    @Override
-    public void force(Fd file, long data) {
-        epoll.force(file, data);
-    }
-
     private void change(long data, @Nullable Fd file) {
         int slot = (int) data;
         wanted[slot] = file == null ? 0 : data;

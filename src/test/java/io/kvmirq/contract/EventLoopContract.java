@@ -376,6 +376,29 @@ class EventLoopContract {
         }
     }
 
+    /** An edge is reported once: who waits in another epoll set must see that a round left some of them. */
+    @Test
+    void restOfARoundThatFailedIsSeenInAnotherEpollSet() {
+        AtomicInteger rung = new AtomicInteger();
+        for (int i = 0; i < 3; i++) {
+            EventFd event = event();
+            loop.registerDoorbell(event, () -> {
+                if (rung.incrementAndGet() == 1) {
+                    throw new IllegalStateException("the first");
+                }
+            });
+            event.signal();
+        }
+        try (var lease = loop.fd().lease()) {
+            assertThatThrownBy(this::poll).hasMessage("the first");
+            assertThat(kernel().fdWait(lease.number(), -1, 0)).isEqualTo(KernelBackend.READY_FD);
+            while (kernel().fdWait(lease.number(), -1, 0) == KernelBackend.READY_FD) {
+                poll();
+            }
+            assertThat(rung).hasValue(3);
+        }
+    }
+
     @Test
     void pollEndsWithTheTime() {
         EventFd event = event();

@@ -689,4 +689,16 @@ class EventLoopTest {
         event.close();
         assertThat(fake.openHandles()).isEmpty();
     }
+
+    @Test
+    void interruptEndsPollAlsoWhenTheWakeWriteFailsAndTheLoopRestsAgain() {
+        try (EventLoop loop = EventLoop.create(fake)) {
+            faults.failEvery("eventfdSignal", Errno.EPERM);
+            Thread.currentThread().interrupt();
+            assertThat(loop.poll()).isZero();
+            assertThat(Thread.interrupted()).isTrue();
+            loop.pollNanos(0);
+            assertThat(isReady(fake, loop)).isFalse();
+        }
+    }
 }
