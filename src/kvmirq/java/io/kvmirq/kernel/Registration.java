@@ -73,12 +73,27 @@ public abstract sealed class Registration implements AutoCloseable {
         handlers.lock.lock();
         try {
             requireOpen();
-            if (state == 0) {
-                state = PAUSED;
-                handlers.registrations.shut(number);
-                event.feedsLoop(false);
-                handlers.set.mute(event.fd(), number, events);
-            }
+            holdBack();
+        } finally {
+            handlers.lock.unlock();
+        }
+    }
+
+    /** Under the lock. */
+    private void holdBack() {
+        if (state == 0) {
+            state = PAUSED;
+            handlers.registrations.shut(number);
+            event.feedsLoop(false);
+            handlers.set.mute(event.fd(), number, events);
+        }
+    }
+
+    /** Of the dispatcher: its eventfd cannot be read, and the kernel would report it for ever. It may be closed by now. */
+    void giveUp() {
+        handlers.lock.lock();
+        try {
+            holdBack();
         } finally {
             handlers.lock.unlock();
         }
@@ -183,7 +198,7 @@ public abstract sealed class Registration implements AutoCloseable {
             try {
                 return event().drain(event().fd().number(), handlers.count);
             } catch (RuntimeException e) {
-                pause(); // or the kernel would report it for ever
+                giveUp();
                 event().fd().kernel().log(Level.ERROR, event() + " cannot be read; its registration is paused", e);
                 return 0;
             }

@@ -521,6 +521,20 @@ class EventLoopTest {
     }
 
     @Test
+    void registrationWhoseEventfdCannotBeReadMayBeClosedMeanwhile() {
+        try (EventLoop loop = EventLoop.create(fake)) {
+            EventFd event = EventFd.create(fake);
+            Registration registration = loop.register(event, count -> {});
+            event.signal();
+            faults.delay("eventfdDrain", 1, () -> {
+                registration.close();
+                event.close();
+            });
+            assertThat(logOf(() -> assertThat(loop.pollNanos(0)).isZero())).hasSize(1);
+        }
+    }
+
+    @Test
     void interruptedWaitGoesOn() {
         try (EventFd event = EventFd.create(fake);
                 EventLoop loop = EventLoop.create(fake)) {
