@@ -50,9 +50,11 @@ public final class EventFd implements AutoCloseable {
     private final Fd fd;
     private final boolean foreign;
     private final long id;
+    /** Private: a caller may hold the monitor of this object while a thread in {@link #await} is interrupted. */
+    private final Object lock = new Object();
     /**
      * Signalled by {@link #close} or an interrupt, and never drained, so that every waiting thread returns. A wait makes it
-     * if there is none; after an interrupt there is none.
+     * if there is none; after an interrupt there is none. Guarded by {@link #lock}.
      */
     private @Nullable Fd wake;
     /** Made with the first wake descriptor. */
@@ -183,8 +185,10 @@ public final class EventFd implements AutoCloseable {
     }
 
     /** One event loop more waits for signals, or one less. */
-    synchronized void feedsLoop(boolean on) {
-        loops = (short) (loops + (on ? 1 : -1));
+    void feedsLoop(boolean on) {
+        synchronized (lock) {
+            loops = (short) (loops + (on ? 1 : -1));
+        }
         VarHandle.fullFence();
         if (on) {
             warnIfFed();
@@ -288,7 +292,8 @@ public final class EventFd implements AutoCloseable {
      *
      * @return whether there is; false if the thread was interrupted, whose status it keeps
      * @throws io.kvmirq.KernelException EMFILE, ENFILE, ENOMEM: the first call that has to wait makes a second eventfd,
-     *     by which {@link #close} ends the wait
+     *     by which {@link #close} and interrupts end the wait. An interrupt uses it up: where other threads wait too,
+     *     the next of them makes another
      * @throws ClosedHandleException if the eventfd was closed before or during the call
      * @throws IllegalStateException on a virtual thread
      */
@@ -392,28 +397,32 @@ public final class EventFd implements AutoCloseable {
     }
 
     /** Wakes all that wait. Those that were not interrupted wait again, by another wake descriptor. */
-    private synchronized void interrupted() {
-        Fd waker = wake;
-        if (waker != null && !waker.isClosed()) {
-            wake = null;
-            wake(waker);
-            waker.close();
+    private void interrupted() {
+        synchronized (lock) {
+            Fd waker = wake;
+            if (waker != null && !waker.isClosed()) {
+                wake = null;
+                wake(waker);
+                waker.close();
+            }
         }
     }
 
     /** Begins a use of the wake descriptor there is, else of {@code made}. */
-    private synchronized @Nullable Fd waker(@Nullable Fd made) {
-        if (fd.isClosed()) {
-            throw new ClosedHandleException(fd.toString());
+    private @Nullable Fd waker(@Nullable Fd made) {
+        synchronized (lock) {
+            if (fd.isClosed()) {
+                throw new ClosedHandleException(fd.toString());
+            }
+            if (wake == null && made != null) {
+                wake = made;
+                interruption = interruption == null ? new Interruption(this::interrupted) : interruption;
+            }
+            if (wake != null) {
+                wake.enter();
+            }
+            return wake;
         }
-        if (wake == null && made != null) {
-            wake = made;
-            interruption = interruption == null ? new Interruption(this::interrupted) : interruption;
-        }
-        if (wake != null) {
-            wake.enter();
-        }
-        return wake;
     }
 
     /** Makes the wake descriptor, unless another thread made it meanwhile. */
@@ -436,20 +445,23 @@ public final class EventFd implements AutoCloseable {
      * irqfd's. Idempotent, never fails.
      */
     @Override
-    public synchronized void close() {
-        fd.close();
-        Fd waker = wake;
-        if (waker != null && !waker.isClosed()) {
-            boolean woken = wake(waker);
-            waker.close();
-            if (!woken) {
-                kernel.reports()
-                        .warnOnce(
-                                "asleep",
-                                fd + " was closed, and the kernel refuses the write that wakes a thread in await: it"
-                                        + " waits until its time is over; allow write(2) on eventfds in the filter"
-                                        + " of system calls");
+    public void close() {
+        boolean asleep = false;
+        synchronized (lock) {
+            fd.close();
+            Fd waker = wake;
+            if (waker != null && !waker.isClosed()) {
+                asleep = !wake(waker);
+                waker.close();
             }
+        }
+        if (asleep) {
+            kernel.reports()
+                    .warnOnce(
+                            "asleep",
+                            fd + " was closed, and the kernel refuses the write that wakes a thread in await: it"
+                                    + " waits until its time is over; allow write(2) on eventfds in the filter"
+                                    + " of system calls");
         }
     }
 

@@ -139,6 +139,28 @@ class EventFdTest {
         assertThat(kernel.openHandles()).isEmpty();
     }
 
+    /** The interrupting thread must not wait for it: the waiting thread lets go of it after the interrupt. */
+    @Test
+    void callerMayHoldTheMonitorOfTheEventfdInAWait() throws Exception {
+        try (EventFd event = EventFd.create(kernel)) {
+            Waiter waiter = new Waiter(event) {
+                @Override
+                public void run() {
+                    synchronized (event) {
+                        super.run();
+                    }
+                }
+            };
+            waiter.start();
+            while (Machine.openFds() < fdsBefore + 2) {
+                Thread.onSpinWait(); // its wake descriptor
+            }
+            waiter.interrupt();
+            waiter.join();
+            assertThat(waiter.wasInterrupted).isTrue();
+        }
+    }
+
     /** Each of two is woken by its own interrupt, and the third by the signal. */
     @Test
     void interruptOfOneLeavesTheOthersWaiting() throws Exception {
@@ -176,7 +198,7 @@ class EventFdTest {
 
     private final SplittableRandom random = new SplittableRandom(46);
 
-    private static final class Waiter extends Thread {
+    private static class Waiter extends Thread {
         private final EventFd event;
         private boolean seen;
         private boolean wasInterrupted;
