@@ -126,7 +126,7 @@ public interface Libc {
      * As {@link #view(long, long)}, for other code to keep.
      *
      * @param unreachable runs once, in a thread of its own, after the last buffer and memory segment made of it
-     *     became unreachable; it must not refer to them
+     *     became unreachable; it must not refer to them. It may run, too, if this method throws
      */
     default ByteBuffer view(long address, long length, Runnable unreachable) {
         ByteBuffer view = view(address, length);

@@ -24,14 +24,25 @@ final class Addresses extends UseCount {
 
     /** Before {@link #withdraw} only. */
     ByteBuffer view(long offset, int bytes) {
+        View end = new View();
         begin();
         boolean made = false;
         try {
-            ByteBuffer view = libc.view(start + offset, bytes, this::finishView);
+            ByteBuffer view = libc.view(start + offset, bytes, end);
             made = true;
             return view.order(ByteOrder.LITTLE_ENDIAN);
         } finally {
             if (!made) {
+                end.run();
+            }
+        }
+    }
+
+    /** The end of a view: also once if the binding failed after it had registered it. */
+    private final class View extends UseCount implements Runnable {
+        @Override
+        public void run() {
+            if (end()) {
                 finishView();
             }
         }
