@@ -140,27 +140,46 @@ public final class Mapping {
      */
     public static Owner of(Fd fd, long offset, long length) {
         int raw = fd.enter();
-        try {
-            requireLasting(fd, raw, offset, length);
-            return new Owner(fd.kernel(), fd.toString(), length, Uapi.MAP_SHARED, raw, offset, false);
+        try (Undo undo = new Undo()) {
+            boolean sealed = isSealed(fd, raw);
+            requireLength(fd, raw, offset + length);
+            Owner owner = undo.add(new Owner(fd.kernel(), fd.toString(), length, Uapi.MAP_SHARED, raw, offset, false));
+            if (!sealed) { // only now: what was refused is as it was
+                seal(fd, raw);
+                requireLength(fd, raw, offset + length);
+            }
+            undo.keep();
+            return owner;
         } finally {
             fd.exit();
         }
     }
 
-    private static void requireLasting(Fd fd, int raw, long offset, long length) {
-        Libc libc = fd.kernel().libc();
-        boolean sealed = libc.fcntl(raw, Memfd.F_ADD_SEALS, Memfd.F_SEAL_SHRINK) >= 0;
-        int seals = sealed ? Memfd.F_SEAL_SHRINK : libc.fcntl(raw, Memfd.F_GET_SEALS, 0);
-        if (seals < 0 || (seals & Memfd.F_SEAL_SHRINK) == 0) {
-            throw new IllegalArgumentException(
-                    fd + " may shrink, and an access beyond its end would be a SIGBUS:"
-                            + " expected a memfd with MFD_ALLOW_SEALING; Mapping.forGuest maps a file that only the guest uses");
+    private static boolean isSealed(Fd fd, int raw) {
+        int seals = fd.kernel().libc().fcntl(raw, Memfd.F_GET_SEALS, 0);
+        boolean sealed = seals >= 0 && (seals & Memfd.F_SEAL_SHRINK) != 0;
+        if (seals < 0 || !sealed && (seals & Memfd.F_SEAL_SEAL) != 0) {
+            throw mayShrink(fd);
         }
+        return sealed;
+    }
+
+    private static void seal(Fd fd, int raw) {
+        if (fd.kernel().libc().fcntl(raw, Memfd.F_ADD_SEALS, Memfd.F_SEAL_SHRINK) < 0) {
+            throw mayShrink(fd);
+        }
+    }
+
+    private static IllegalArgumentException mayShrink(Fd fd) {
+        return new IllegalArgumentException(fd + " may shrink, and an access beyond its end would be a SIGBUS:"
+                + " expected a memfd with MFD_ALLOW_SEALING; Mapping.forGuest maps a file that only the guest uses");
+    }
+
+    private static void requireLength(Fd fd, int raw, long length) {
         ByteBuffer last = fd.kernel().scratch();
         try {
-            if (offset >= 0 && length > 0 && libc.pread(raw, last, offset + length - 1) == 0) {
-                throw new IllegalArgumentException(fd + " ends before byte " + (offset + length)
+            if (fd.kernel().libc().pread(raw, last, length - 1) == 0) {
+                throw new IllegalArgumentException(fd + " ends before byte " + length
                         + ", and an access beyond its end would be a SIGBUS: set its size first (ftruncate)");
             }
         } finally {
@@ -251,8 +270,9 @@ public final class Mapping {
      * {@code getAcquire} and {@code setRelease} for the indices of a virtqueue, that of {@code int[]} and of {@code long[]}
      * also {@code compareAndSet}.
      *
-     * <p>After the mapping was unmapped the buffer shows zeros, and writes to it are lost: the pages are freed at once, the
-     * addresses when neither the buffer nor a slice or memory segment made of it is reachable. On the fake kernel it keeps
+     * <p>After the mapping was unmapped the buffer shows zeros, and writes to it are lost: the pages are freed at once (in a
+     * process with mlockall(MCL_FUTURE) zeros take their place, and if RLIMIT_MEMLOCK forbids those, the pages stay and a
+     * warning says so), the addresses when neither the buffer nor a slice or memory segment made of it is reachable. On the fake kernel it keeps
      * the former bytes. An access never fails, except by its index.
      *
      * @param offset bytes from the start of the memory

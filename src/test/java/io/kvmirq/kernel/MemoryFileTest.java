@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.kernel;
 
+import static io.kvmirq.testing.Refusals.refused;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
@@ -14,6 +15,7 @@ import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.recording.Faults;
 import io.kvmirq.testing.Kernels;
 import io.kvmirq.testing.Machine;
+import io.kvmirq.uapi.Memfd;
 import io.kvmirq.uapi.Uapi;
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -109,6 +111,28 @@ class MemoryFileTest {
                     .hasMessageMatching("memfd \\(fd \\d+\\) ends before byte 12288, and an access beyond its end"
                             + " would be a SIGBUS: set its size first \\(ftruncate\\)");
         }
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void refusedMappingLeavesTheFileUnsealed(Kernels on) {
+        try (Kernel kernel = on.open();
+                Undo undo = new Undo()) {
+            Fd adopted = adopted(kernel, undo, 2 * PAGE);
+            assertThatThrownBy(() -> Mapping.of(adopted, PAGE, 2 * PAGE)).isInstanceOf(IllegalArgumentException.class);
+            refused(Errno.EINVAL, () -> Mapping.of(adopted, 1, PAGE));
+            refused(Errno.EINVAL, () -> Mapping.of(adopted, 0, 0));
+            refused(Errno.EINVAL, () -> Mapping.of(adopted, -1, PAGE));
+            assertThat(mayShrink(adopted)).isTrue();
+            assertThat(kernel.openHandles()).hasSize(1);
+            Mapping.of(adopted, PAGE).close();
+            assertThat(mayShrink(adopted)).isFalse();
+        }
+    }
+
+    private static boolean mayShrink(Fd file) {
+        int seals = file.kernel().libc().fcntl(file.number(), Memfd.F_GET_SEALS, 0);
+        return (seals & Memfd.F_SEAL_SHRINK) == 0;
     }
 
     private static Fd adopted(Kernel kernel, Undo undo, long length) {
