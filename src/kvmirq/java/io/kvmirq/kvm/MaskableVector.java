@@ -10,6 +10,7 @@ import io.kvmirq.kernel.Undo;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
+import java.util.concurrent.locks.ReentrantLock;
 
 /**
  * A vector of an emulated device: an eventfd, the irqfd that it feeds, and the route of the irqfd's GSI to a message. It
@@ -28,8 +29,13 @@ import java.util.Objects;
 public final class MaskableVector implements AutoCloseable {
     private final Vm vm;
     private final Irqfd irqfd;
-    private MsiMessage message;
+    /** Held during calls of the kernel, so no monitor: that would hold the carrier of a virtual thread. */
+    private final ReentrantLock lock = new ReentrantLock();
+
+    private volatile MsiMessage message;
+    // Guarded by the lock
     private boolean closed;
+    private boolean routed = true;
 
     private MaskableVector(Vm vm, Irqfd irqfd, MsiMessage message) {
         this.vm = vm;
@@ -59,7 +65,7 @@ public final class MaskableVector implements AutoCloseable {
             undo.add(() -> events.forEach(EventFd::close));
             List<Gsi> gsis =
                     vm.routes().change(edit -> all.stream().map(edit::add).toList());
-            undo.add(() -> unroute(vm, gsis));
+            undo.add(() -> vm.routes().letGo(gsis));
             List<Irqfd> irqfds = vm.assignIrqfds(events, gsis);
             undo.add(() -> Irqfd.closeAll(irqfds));
             List<MaskableVector> made = new ArrayList<>();
@@ -68,14 +74,6 @@ public final class MaskableVector implements AutoCloseable {
             }
             undo.keep();
             return List.copyOf(made);
-        }
-    }
-
-    private static void unroute(Vm vm, List<Gsi> gsis) {
-        try {
-            vm.routes().edit(edit -> gsis.forEach(edit::remove));
-        } catch (KernelException | ClosedHandleException e) {
-            // The routes go with the VM.
         }
     }
 
@@ -90,7 +88,7 @@ public final class MaskableVector implements AutoCloseable {
     }
 
     /** The message that an interrupt is now. */
-    public synchronized MsiMessage message() {
+    public MsiMessage message() {
         return message;
     }
 
@@ -135,23 +133,37 @@ public final class MaskableVector implements AutoCloseable {
      * @throws KernelException as {@link RouteTable#change}; the message is the one before then
      * @throws ClosedHandleException after {@link #close}
      */
-    public synchronized void reroute(MsiMessage to) {
+    public void reroute(MsiMessage to) {
         Objects.requireNonNull(to, "to is null: give the message to send");
-        if (closed) {
-            throw new ClosedHandleException(toString());
+        lock.lock();
+        try {
+            if (closed) {
+                throw new ClosedHandleException(toString());
+            }
+            vm.routes().replace(irqfd.gsi(), to);
+            message = to;
+        } finally {
+            lock.unlock();
         }
-        vm.routes().replace(irqfd.gsi(), to);
-        message = to;
     }
 
-    /** Ends the irqfd, then removes the route and closes the eventfd. Idempotent, nothing is thrown. */
+    /**
+     * Ends the irqfd, closes the eventfd and removes the route. From within a {@link RouteTable#change} of this VM it
+     * leaves the route, and warns: remove it by that change's edit. Idempotent, nothing is thrown.
+     */
     @Override
-    public synchronized void close() {
-        if (!closed) {
+    public void close() {
+        lock.lock();
+        try {
             closed = true;
             irqfd.close();
-            unroute(vm, List.of(irqfd.gsi()));
             irqfd.event().close();
+            if (routed) {
+                vm.routes().letGo(List.of(irqfd.gsi()));
+                routed = false;
+            }
+        } finally {
+            lock.unlock();
         }
     }
 

@@ -2,14 +2,18 @@
 package io.kvmirq.kvm;
 
 import io.kvmirq.Gsi;
+import io.kvmirq.KernelException;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.Route;
+import io.kvmirq.kernel.ClosedHandleException;
 import java.util.ArrayList;
-import java.util.HashSet;
 import java.util.List;
 import java.util.Objects;
 import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.atomic.AtomicIntegerArray;
+import java.util.concurrent.atomic.AtomicLong;
+import java.util.concurrent.locks.ReentrantLock;
 import java.util.function.Consumer;
 import java.util.function.Function;
 import java.util.function.Supplier;
@@ -21,8 +25,8 @@ import java.util.stream.IntStream;
  * a whole. Routes that another program set on an adopted VM are unknown here, and the next change removes them.
  *
  * <p>{@link #add} takes the lowest GSI that has no route and no {@link Irqfd}, and is not the GSI of a pin.
- * Thread-safe. The table has one lock. It is held during KVM_SET_GSI_ROUTING, and not while a function given to {@link
- * #change} runs.
+ * Thread-safe. Changes are committed one at a time, under a lock that is held during KVM_SET_GSI_ROUTING, and not while a
+ * function given to {@link #change} runs. Whoever reads the table does not wait for it.
  *
  * <p>Source: {@code kvm_set_irq_routing()} in virt/kvm/irqchip.c.
  */
@@ -33,9 +37,11 @@ public final class RouteTable {
     private static final Routes NONE = new Routes();
 
     private final VmCalls calls;
-    /** As last committed; replaced as a whole and not changed. */
-    private Routes table = new Routes();
+    private final ReentrantLock lock = new ReentrantLock();
+    /** As last committed; replaced as a whole and not changed. Written under the lock. */
+    private volatile Routes table = new Routes();
 
+    // Guarded by the lock
     private final RouteRecords records = new RouteRecords();
     /** The table that {@link #records} holds, for the next one that differs in a few GSIs. */
     private Routes encoded = NONE;
@@ -47,12 +53,14 @@ public final class RouteTable {
     private final AtomicIntegerArray live = new AtomicIntegerArray(Gsi.MAX + 1);
 
     /** Of an adopted VM: whether it may have routes that are not here, and whether those are to stay. */
-    private boolean mayHaveOthers;
+    private volatile boolean mayHaveOthers;
 
-    private boolean othersStay;
-    private int firstFree;
-    private long commits;
-    private final Set<Thread> changing = new HashSet<>();
+    private volatile boolean othersStay;
+    /** Written before {@link #table}, and read after it. */
+    private volatile int firstFree;
+
+    private final AtomicLong commits = new AtomicLong();
+    private final Set<Thread> changing = ConcurrentHashMap.newKeySet();
 
     RouteTable(VmCalls calls, List<Route> now, Gsi firstFree) {
         this.calls = calls;
@@ -64,12 +72,12 @@ public final class RouteTable {
     }
 
     /** Of an adopted VM, it was not said that it has no routes. */
-    synchronized void warnOfOthers() {
+    void warnOfOthers() {
         mayHaveOthers = true;
     }
 
     /** Refuses changes from now on, which would remove the routes of an adopted VM. */
-    synchronized void refuseChanges() {
+    void refuseChanges() {
         othersStay = true;
     }
 
@@ -89,12 +97,17 @@ public final class RouteTable {
      *
      * @param createIrqchip gives these routes. The first free GSI is the one after the last of them
      */
-    synchronized void becomeDefaults(Supplier<List<Route.Pin>> createIrqchip) {
-        Routes defaults = new Routes();
-        createIrqchip.get().forEach(defaults::put);
-        table = defaults;
-        firstFree = defaults.gsisOfPins();
-        encode(table);
+    void becomeDefaults(Supplier<List<Route.Pin>> createIrqchip) {
+        lock.lock();
+        try {
+            Routes defaults = new Routes();
+            createIrqchip.get().forEach(defaults::put);
+            firstFree = defaults.gsisOfPins();
+            table = defaults;
+            encode(defaults);
+        } finally {
+            lock.unlock();
+        }
     }
 
     private void encode(Routes next) {
@@ -123,14 +136,19 @@ public final class RouteTable {
     }
 
     /** Creates a split irqchip and empties the table. {@link #add} leaves the GSIs below {@code pins} out. */
-    synchronized void leaveToPins(int pins, Runnable createIrqchip) {
-        createIrqchip.run();
-        table = new Routes();
-        firstFree = pins;
+    void leaveToPins(int pins, Runnable createIrqchip) {
+        lock.lock();
+        try {
+            createIrqchip.run();
+            firstFree = pins;
+            table = new Routes();
+        } finally {
+            lock.unlock();
+        }
     }
 
     /** Whether all routes are known here: of an adopted VM only if its routes were named ({@link RoutesNow}). */
-    public synchronized boolean isKnown() {
+    public boolean isKnown() {
         return !othersStay;
     }
 
@@ -182,7 +200,7 @@ public final class RouteTable {
         }
     }
 
-    private synchronized Edit begin() {
+    private Edit begin() {
         if (othersStay) {
             throw new IllegalStateException("the routes of " + calls.vm() + " are not known, and a change would remove"
                     + " them all: adopt the VM with its routes, or leave them to its VMM");
@@ -194,31 +212,37 @@ public final class RouteTable {
         return copy();
     }
 
-    private synchronized void end() {
+    private void end() {
         changing.remove(Thread.currentThread());
     }
 
-    private synchronized Edit copy() {
-        return new Edit(table, firstFree);
+    private Edit copy() {
+        Routes now = table;
+        return new Edit(now, firstFree);
     }
 
     /** @return false if the table is no longer the one that was copied */
-    private synchronized boolean commit(Edit edit) {
-        if (edit.original != table) {
-            return false;
+    private boolean commit(Edit edit) {
+        lock.lock();
+        try {
+            if (edit.original != table) {
+                return false;
+            }
+            if (edit.copy.sameBelow(table) != Routes.ALL) {
+                encode(edit.copy);
+                calls.setRoutes(records);
+                commits.incrementAndGet();
+                warnOfLost(edit);
+                table = edit.copy;
+            }
+            return true;
+        } finally {
+            lock.unlock();
         }
-        if (edit.copy.sameBelow(table) != Routes.ALL) {
-            encode(edit.copy);
-            calls.setRoutes(records);
-            commits++;
-            warnOfLost(edit);
-            table = edit.copy;
-        }
-        return true;
     }
 
     private void warnOfLost(Edit edit) {
-        if (mayHaveOthers && commits == 1) {
+        if (mayHaveOthers && commits.get() == 1) {
             calls.warn(
                     calls.vm() + " was adopted with no routes",
                     ", and this change has removed those that it had: name them to Vm.adopt, or say RoutesNow.NONE");
@@ -269,11 +293,23 @@ public final class RouteTable {
         });
     }
 
+    /** For tear-down, which never fails: removes the routes of GSIs that have no irqfd any more. */
+    void letGo(List<Gsi> gsis) {
+        try {
+            edit(edit -> gsis.forEach(edit::remove));
+        } catch (ClosedHandleException e) {
+            // The routes went with the VM.
+        } catch (KernelException | IllegalStateException e) {
+            calls.warn("the routes of " + gsis + " of " + calls.vm(), " stay without their irqfds: " + e.getMessage());
+        }
+    }
+
     /** The routes as last committed, by GSI. */
-    public synchronized List<Route> routes() {
+    public List<Route> routes() {
+        Routes now = table;
         return IntStream.rangeClosed(0, Gsi.MAX)
                 .boxed()
-                .flatMap(gsi -> table.of(gsi).stream())
+                .flatMap(gsi -> now.of(gsi).stream())
                 .toList();
     }
 
@@ -282,11 +318,12 @@ public final class RouteTable {
      *
      * @throws RoutesExhaustedException if the table has too few free GSIs or entries left
      */
-    public synchronized void requireFree(int messages) {
-        int room = CAPACITY - table.size();
+    public void requireFree(int messages) {
+        Routes now = table;
+        int room = CAPACITY - now.size();
         int free = 0;
         for (int gsi = firstFree; gsi <= Gsi.MAX && free < room && free < messages; gsi++) {
-            free += isFree(table, gsi) ? 1 : 0;
+            free += isFree(now, gsi) ? 1 : 0;
         }
         if (free < messages) {
             throw new RoutesExhaustedException(messages + " messages need a GSI each, and " + calls.vm() + " has "
@@ -299,15 +336,16 @@ public final class RouteTable {
     }
 
     /** The routes of one GSI, as last committed. */
-    public synchronized List<Route> of(Gsi gsi) {
+    public List<Route> of(Gsi gsi) {
         return table.of(gsi.number());
     }
 
     /** Those of these GSIs that have no route. */
-    synchronized List<Gsi> unrouted(List<Gsi> gsis) {
+    List<Gsi> unrouted(List<Gsi> gsis) {
+        Routes now = table;
         List<Gsi> unrouted = new ArrayList<>();
         for (Gsi gsi : gsis) {
-            if (!table.has(gsi.number())) {
+            if (!now.has(gsi.number())) {
                 unrouted.add(gsi);
             }
         }
@@ -325,8 +363,8 @@ public final class RouteTable {
     }
 
     /** The number of times that the kernel's table was replaced. */
-    public synchronized long commits() {
-        return commits;
+    public long commits() {
+        return commits.get();
     }
 
     @Override

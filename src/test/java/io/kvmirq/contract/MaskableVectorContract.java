@@ -18,8 +18,10 @@ import io.kvmirq.kernel.Ownership;
 import io.kvmirq.kvm.MaskableVector;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.recording.Faults;
+import io.kvmirq.testing.Warnings;
 import java.util.Collections;
 import java.util.List;
+import org.assertj.core.api.InstanceOfAssertFactories;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
@@ -123,6 +125,18 @@ class MaskableVectorContract {
         refused(Errno.ENOMEM, () -> MaskableVector.create(vm, FIRST));
         assertThat(vm.routes().routes()).isEmpty();
         assertThat(kernel.openHandles()).containsExactly(vm.toString());
+    }
+
+    @Test
+    void closeWithinAChangeLeavesTheRouteAlone() {
+        MaskableVector vector = MaskableVector.create(vm, FIRST);
+        List<String> said = Warnings.of(() -> vm.routes().edit(edit -> vector.close()));
+        assertThat(said)
+                .singleElement(InstanceOfAssertFactories.STRING)
+                .startsWith("the routes of [" + vector.gsi() + "] of " + vm + " stay without their irqfds: ");
+        assertThat(kernel.openHandles()).containsExactly(vm.toString());
+        assertThat(vm.routes().of(vector.gsi())).hasSize(1);
+        vm.routes().remove(vector.gsi());
     }
 
     @Test

@@ -103,6 +103,7 @@ final class NoMemoryUser {
         MADE.put("GuestMemory.close", vm.addMemory(0, 0x10000));
         MADE.put("Registration.close", loop.register(watched, count -> {}));
         MADE.put("EventLoop.close", loop);
+        MADE.put("MaskableVector.close", MaskableVector.create(vm, MESSAGE));
         for (EventFd event : List.of(edge, level, resample, watched)) {
             MADE.put("EventFd.close of " + event, event);
         }
