@@ -25,11 +25,7 @@ public final class FakeProvider implements BackendProvider {
         return new FakeKernel(profile()).backend();
     }
 
-    /**
-     * The profile that {@value #PROFILE} names.
-     *
-     * @throws BackendUnavailableException if the property names no profile
-     */
+    /** The profile of {@value #PROFILE}; BackendUnavailableException if it names none. */
     public static Profile profile() {
         try {
             return Profile.of(System.getProperty(PROFILE, DEFAULT.label()));

@@ -13,10 +13,7 @@ import java.util.Set;
 import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 
-/**
- * The rules that a fake kernel has applied. {@link #note} allocates at the first use of a rule only. The caller holds
- * the kernel's lock.
- */
+/** The rules that a fake kernel has applied. Only a rule's first use allocates. The caller holds the kernel's lock. */
 final class Rulebook {
     private final Set<Answer> used = new HashSet<>();
     /** Some of {@link #used}, each at its hash: most calls note rules that were noted before. */

@@ -18,10 +18,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 
-/**
- * Reads a tape's profile and replays the tape on a new kernel. A class of its own, so that only its users load the JSON
- * reader.
- */
+/** Replays a tape on a new kernel. A class of its own: only its users load the JSON reader. */
 final class StartUp {
     private static final int VCPUS_OF_GICV2 = 8;
     private static final Profile PVM = Profile.of("6.18,pvm");

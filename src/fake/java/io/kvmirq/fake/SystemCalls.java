@@ -73,10 +73,7 @@ final class SystemCalls implements Libc {
     private final FileTable files;
     private final Mappings mappings;
 
-    /**
-     * @param nodes opens a device node: its descriptor, or a negative errno
-     * @param shown the files in which the host shows itself
-     */
+    /** {@code nodes} opens a device node: its descriptor, or a negative errno. */
     SystemCalls(FakeHost host, ToIntFunction<String> nodes, Supplier<HostFiles> shown) {
         this.host = host;
         this.nodes = nodes;

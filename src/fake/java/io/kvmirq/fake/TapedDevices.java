@@ -78,11 +78,7 @@ final class TapedDevices {
 
     private TapedDevices() {}
 
-    /**
-     * Adds the devices of a tape to a kernel.
-     *
-     * @throws io.kvmirq.recording.tapes.TapeException if the file is not a tape
-     */
+    /** Adds the devices of a tape to a kernel. */
     static void add(Path tape, FakeKernel kernel) throws IOException {
         TapedDevices devices = new TapedDevices();
         try (TapeReader reader = TapeReader.of(new BufferedInputStream(Files.newInputStream(tape)))) {

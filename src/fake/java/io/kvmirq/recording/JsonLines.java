@@ -301,11 +301,7 @@ abstract class JsonLines implements Closeable {
         whole = 0;
     }
 
-    /**
-     * Makes the lines that were written so far reach its place.
-     *
-     * @throws IOException if any of it could not be written, also earlier
-     */
+    /** Writes the lines so far; IOException if any could not be written, also earlier. */
     public void flush() throws IOException {
         drain();
         if (failure != null) {

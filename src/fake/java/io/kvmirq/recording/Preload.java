@@ -33,12 +33,7 @@ import java.util.stream.Stream;
 public final class Preload {
     private Preload() {}
 
-    /**
-     * The environment of the program, beside {@code LD_PRELOAD}, or of the tracer.
-     *
-     * @param tape the file to which the program's calls are appended
-     * @param limit for a tape in memory, the bytes that unread calls may occupy
-     */
+    /** The environment of the program, or of the tracer. {@code limit}: bytes of unread calls of a tape in memory. */
     public static Map<String, String> environment(Path tape, long limit) {
         return Map.of(
                 "KVMIRQ_TAPE",
@@ -95,13 +90,8 @@ public final class Preload {
     }
 
     /**
-     * Writes a tape from the lines that the library appended: it names descriptors, removes addresses, and adds the
-     * end.
-     *
-     * @param to closed
-     * @return the number of calls
-     * @throws TapeException for a line that is not a tape's, or a last line that is cut; the lines before it are
-     *     written, without an end
+     * Writes a tape from the appended lines, and closes {@code to}: names descriptors, removes addresses, adds the end.
+     * Returns the number of calls. TapeException for a line that is cut or not a tape's; those before it stay.
      */
     public static long finish(Raw raw, OutputStream to) throws IOException {
         Objects.requireNonNull(raw, "raw is null");
@@ -133,11 +123,7 @@ public final class Preload {
         }
     }
 
-    /**
-     * The processes, except this one, that have a file open, by process id. Only root sees processes of other users.
-     *
-     * @param file a link in /proc, or a file that is no link
-     */
+    /** The ids of other processes that have a file open, or the file of a link in /proc; root sees all users'. */
     public static List<Long> writers(Path file) {
         Objects.requireNonNull(file, "file is null");
         Path shown = Files.isSymbolicLink(file) ? target(file) : file;

@@ -127,11 +127,7 @@ public final class Recorder implements Closeable {
         return result;
     }
 
-    /**
-     * Writes all lines so far on.
-     *
-     * @throws IOException if any of them could not be written
-     */
+    /** Writes all lines so far; IOException if any could not be written. */
     public void flush() throws IOException {
         calls.flush();
     }

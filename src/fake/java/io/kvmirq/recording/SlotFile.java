@@ -34,10 +34,7 @@ public final class SlotFile extends InputStream {
     private static final int LONGEST = 1 << 24;
     /** The end of a stream that lacks lines. */
     private static final byte[] CUT = {'{'};
-    /**
-     * Looks at a slot before its writer is taken for dead: a program that runs another one by exec(3)
-     * ends its other threads where they are.
-     */
+    /** Looks at a slot before its writer is taken for dead: exec(3) ends a program's other threads anywhere. */
     private static final int PATIENCE = 100;
 
     private final FileChannel file;
@@ -65,10 +62,8 @@ public final class SlotFile extends InputStream {
     private long zeros;
 
     /**
-     * @param read told now and then where the next slot begins: the memory before it is not needed any more. The
-     *     writers do not release it, as any of them could be told a wrong position by another
-     * @param written waits a moment for more, and says whether no process writes any more
-     * @param beforeWaiting called before waiting for more
+     * {@code read}: told where the next slot begins, so that memory before it can go, which no writer may release.
+     * {@code written}: waits a moment, and says whether no process writes. {@code beforeWaiting}: called before it.
      */
     public SlotFile(Path path, LongConsumer read, BooleanSupplier written, Runnable beforeWaiting) throws IOException {
         this.file = FileChannel.open(path, StandardOpenOption.READ);

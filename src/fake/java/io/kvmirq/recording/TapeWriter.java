@@ -53,10 +53,7 @@ public final class TapeWriter extends JsonLines {
 
     private long calls;
     private boolean closed;
-    /**
-     * The place of each name on the current line: an offset in {@code in}, {@link Masking#IN_DATA} or {@link
-     * Masking#IN_VALUE}.
-     */
+    /** The place of each name on the line: an offset in {@code in}, or IN_DATA or IN_VALUE of {@link Masking}. */
     private final int[] namedAt = new int[Arguments.MOST_FDS];
 
     private final String[] nameOf = new String[Arguments.MOST_FDS];

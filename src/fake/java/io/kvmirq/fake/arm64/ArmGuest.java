@@ -46,10 +46,8 @@ public final class ArmGuest {
     }
 
     /**
-     * Takes the pending interrupt of group 1 with the highest priority, of two equal ones an LPI last. Returns its
-     * INTID, or 1023 if there is none that the CPU interface lets pass. A GICv2 takes one of any group that GICC_CTLR
-     * enables, and the answer has the source of an SGI in bits 12:10. With AckCtl 0 the answer is 1022 instead of an
-     * interrupt of group 1.
+     * Takes the pending interrupt of group 1 with the highest priority, an LPI last; 1023 if none passes. A GICv2 takes
+     * those of each group in GICC_CTLR, adds an SGI's source in bits 12:10, and answers 1022 for group 1 with AckCtl 0.
      */
     public int acknowledge() {
         vm.note(vgic.isGicV2() ? VgicAnswer.GICV2_MASK : VgicAnswer.VGIC_MASK);
@@ -115,10 +113,8 @@ public final class ArmGuest {
     }
 
     /**
-     * The guest writes ICC_SGI1R_EL1, with a GICv2 GICD_SGIR. Source: {@code vgic_v3_dispatch_sgi()} and {@code
-     * vgic_mmio_write_sgir()} in arch/arm64/kvm/vgic.
-     *
-     * @param targets by id
+     * ICC_SGI1R_EL1 or GICD_SGIR, to vCPUs by id. Source: {@code vgic_v3_dispatch_sgi()}, {@code
+     * vgic_mmio_write_sgir()}.
      */
     public void sendSgi(int sgi, IntPredicate targets) {
         if (!InterruptId.isSgi(sgi)) {

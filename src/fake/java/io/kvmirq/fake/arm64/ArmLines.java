@@ -10,10 +10,7 @@ import java.nio.ByteBuffer;
 import java.util.List;
 import java.util.Optional;
 
-/**
- * KVM_IRQ_LINE on arm64: one word holds kind, vCPU and number. No GSI route is used. Source: {@code
- * kvm_vm_ioctl_irq_line()} in arch/arm64/kvm/arm.c.
- */
+/** KVM_IRQ_LINE, whose word holds kind, vCPU and number. Source: {@code kvm_vm_ioctl_irq_line()} in arm.c. */
 final class ArmLines {
     private static final int NUMBER = 0xffff;
     private static final int VCPU = 0xff;

@@ -3,11 +3,5 @@ package io.kvmirq.fake.arm64;
 
 import java.util.OptionalInt;
 
-/**
- * A message to an ITS.
- *
- * @param doorbell the address that it is written to
- * @param event its data, the event id
- * @param device the device id; empty if the VMM did not give one
- */
+/** A message to an ITS: the address, the event id, and the device id if the VMM gave one. */
 record ArmMessage(long doorbell, int event, OptionalInt device) {}

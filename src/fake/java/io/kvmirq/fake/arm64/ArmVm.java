@@ -152,11 +152,7 @@ final class ArmVm extends VmInterrupts {
         return !itss.isEmpty();
     }
 
-    /**
-     * The ITS whose registers include a guest address.
-     *
-     * @throws NotModelledException for the last address: the kernel's lookup wraps there and finds any device
-     */
+    /** The ITS with a guest address. NotModelledException for the last address, where the kernel's lookup wraps. */
     Optional<FakeIts> its(long address) {
         if (address == -1 && itss.stream().anyMatch(FakeIts::hasPlace)) {
             throw new NotModelledException("a message to the last address");
@@ -285,11 +281,7 @@ final class ArmVm extends VmInterrupts {
         return new ArmMessage(address, data, device);
     }
 
-    /**
-     * Writes a message to an ITS.
-     *
-     * @return 1 if its LPI is pending, 0 if its event is not mapped, or a negative errno
-     */
+    /** Writes a message to an ITS. Returns 1 if its LPI is pending, 0 if no event is mapped, or a negative errno. */
     int send(ArmMessage message) {
         if (!hasIts()) {
             return host().refuse(ArmAnswer.ARM_MSI_NEEDS_ITS);

@@ -84,11 +84,7 @@ final class FakeVgic {
         return Optional.empty();
     }
 
-    /**
-     * A line or a register of a GICv2 initializes it. Source: {@code vgic_lazy_init()}.
-     *
-     * @return whether the VGIC is initialized now
-     */
+    /** {@code vgic_lazy_init()}: a line or a register initializes a GICv2. Returns whether it is initialized now. */
     boolean initializeByUse() {
         if (gicv2 && !isInitialized()) {
             vm.note(VgicAnswer.GICV2_INITIALIZED_BY_USE);

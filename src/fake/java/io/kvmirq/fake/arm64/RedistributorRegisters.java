@@ -14,10 +14,7 @@ import java.util.Optional;
  * vgic_v3_rd_registers} in arch/arm64/kvm/vgic/vgic-mmio-v3.c.
  */
 record RedistributorRegisters(FakeVgic vgic, VgicRegisters distributor) {
-    /**
-     * Whether KVM_HAS_DEVICE_ATTR finds a register. It does not find GICR_STATUSR, which stands out of order in the
-     * table that {@code vgic_find_mmio_region()} searches by halves.
-     */
+    /** Whether KVM_HAS_DEVICE_ATTR finds it: not GICR_STATUSR, which {@code vgic_find_mmio_region()} misses. */
     static boolean exists(int offset) {
         return RedistributorRegister.at(offset)
                         .filter(register -> register != RedistributorRegister.GICR_STATUSR)

@@ -22,11 +22,7 @@ final class VgicPlaces {
     private static final long CPU_INTERFACE_SIZE = 2 * PAGE_OF_GICV2;
     private static final long REPAGE = 2 * PAGE;
 
-    /**
-     * A region of consecutive redistributors.
-     *
-     * @param count how many redistributors; 0 for one per vCPU
-     */
+    /** A region of {@code count} consecutive redistributors; 0 for one per vCPU. */
     record Region(int index, long base, int count) {
         /** The value of KVM_VGIC_V3_ADDR_TYPE_REDIST_REGION. */
         long word() {
@@ -64,11 +60,7 @@ final class VgicPlaces {
         return regions.isEmpty() ? NOWHERE : regions.get(0).base;
     }
 
-    /**
-     * Whether {@code size} bytes may be at {@code to}.
-     *
-     * @param now the present address, or {@link #NOWHERE}
-     */
+    /** Whether {@code size} bytes may be at {@code to}; {@code now} is the present address, or {@link #NOWHERE}. */
     static Optional<Answer> check(ArmVm vm, long now, long to, long size) {
         return check(vm, now, to, size, PAGE);
     }
@@ -152,9 +144,8 @@ final class VgicPlaces {
     }
 
     /**
-     * Gives a vCPU a free redistributor. Without a free one the vCPU has none for now, which is no error. A single
-     * region grows with the number of vCPUs, so the places are checked again. Source: {@code
-     * vgic_register_redist_iodev()}.
+     * {@code vgic_register_redist_iodev()}: gives a vCPU a free redistributor, or none for now. A single region grows
+     * with the number of vCPUs, so the places are checked again.
      */
     Optional<Answer> take(ArmVcpu vcpu) {
         for (int i = 0; i < regions.size() && !slots.containsKey(vcpu); i++) {

@@ -84,8 +84,7 @@ record VgicRegisters(FakeVgic vgic) {
     }
 
     /**
-     * A VMM restores GICD_IIDR to tell which kernel the state is of. Kernels without the fix of May 2026, which Linux 7.1
-     * and Debian's 6.1 and 6.12 have, keep their own revision instead.
+     * Restores GICD_IIDR. Kernels without the fix of May 2026 (7.1; Debian's 6.1, 6.12 have it) keep their revision.
      */
     Optional<Answer> identify(int value) {
         int revision = (int) RegisterFields.IIDR_REVISION.of(value);

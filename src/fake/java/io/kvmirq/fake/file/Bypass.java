@@ -11,11 +11,7 @@ import org.jspecify.annotations.Nullable;
  */
 public final class Bypass {
     public interface Consumer {
-        /**
-         * A producer is there.
-         *
-         * @return whether the two are connected; else the one that came second is not registered
-         */
+        /** A producer is there. False if the two do not connect: the one that came second is not registered. */
         boolean connect(Producer producer);
 
         /** The producer or the consumer goes away. */

@@ -40,12 +40,7 @@ final class Dropped {
         caller = text;
     }
 
-    /**
-     * A system call begins.
-     *
-     * @param of the number of an ioctl; 0 for others
-     * @param fd -1 for none
-     */
+    /** A system call begins; {@code of} is the number of an ioctl or 0, and {@code fd} may be -1. */
     void begin(String name, long of, int fd) {
         call = name;
         request = of;

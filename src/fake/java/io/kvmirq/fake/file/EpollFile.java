@@ -198,10 +198,7 @@ public final class EpollFile extends FakeFile {
 
     // epoll_wait
 
-    /**
-     * @param events address of an array of {@code most} {@code struct epoll_event}
-     * @param timeoutMillis negative: wait without limit
-     */
+    /** {@code events} is the address of {@code most} epoll_event. A negative timeout waits without limit. */
     public static int await(Host host, int epoll, long events, int most, int timeoutMillis) {
         Optional<Answer> flaw = flawOfRoom(events, most);
         if (flaw.isPresent() && !host.build().isSince(6, 15)) {
@@ -248,9 +245,8 @@ public final class EpollFile extends FakeFile {
     }
 
     /**
-     * {@code ep_send_events()}: a reported entry that stays ready moves to the end; an unchecked entry keeps its place.
-     *
-     * @return how many events were written, or -EFAULT if the first could not be written
+     * {@code ep_send_events()}: returns how many events were written, or -EFAULT without a first. A reported entry that
+     * stays ready moves to the end; an unchecked entry keeps its place.
      */
     private int send(long events, int most) {
         List<Entry> scanned = List.copyOf(ready);

@@ -124,12 +124,7 @@ public abstract class FakeFile {
         return FileAnswer.MAP_NOT_A_VCPU;
     }
 
-    /**
-     * The memory that mmap maps, from {@code offset} on; empty if {@link #refusesMapping} says why not.
-     *
-     * @param length bytes, whole pages
-     * @param copies whether the mapping is private
-     */
+    /** The memory behind an mmap of whole pages; empty if {@link #refusesMapping} says why. {@code copies}: private. */
     public Optional<ByteBuffer> shared(long offset, int length, boolean copies) {
         return Optional.empty();
     }
@@ -178,10 +173,7 @@ public abstract class FakeFile {
 
     /** An epoll entry. It is called when the file may have become ready. */
     interface Watcher {
-        /**
-         * @param by the events that may be ready now, as in {@link #poll}
-         * @return whether it takes them from the exclusive watchers that come later
-         */
+        /** Whether the watcher takes the events {@code by} from the exclusive watchers that come later. */
         boolean woken(int by);
 
         boolean isExclusive();

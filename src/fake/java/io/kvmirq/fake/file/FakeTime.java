@@ -131,9 +131,8 @@ public final class FakeTime implements AutoCloseable {
     }
 
     /**
-     * Runs an action once, with the lock, when the time is over. In virtual time {@link #pass} runs it. Otherwise the
-     * next call runs it, or a call that waits. The action must not throw: it runs inside whatever call comes next, of
-     * any VM.
+     * Runs an action with the lock when the time is over: in {@link #pass}, or inside another call, so it must not
+     * throw.
      */
     public Timer after(Duration delay, Runnable action) {
         Timer timer = new Timer(now() + delay.toNanos(), action);
@@ -192,10 +191,8 @@ public final class FakeTime implements AutoCloseable {
     }
 
     /**
-     * Releases the lock until something changes or the time is over. {@link Thread#interrupt} does not end the wait: to
-     * a real kernel it is not a signal.
-     *
-     * @param nanos the limit by the machine's clock; {@link Long#MAX_VALUE} for none
+     * Waits for a change without the lock; {@link Long#MAX_VALUE} is no limit. {@link Thread#interrupt} does not end
+     * it.
      */
     @SuppressWarnings("WaitNotInLoop") // every caller checks its condition in a loop
     private void awaitChange(long nanos) {
@@ -224,12 +221,7 @@ public final class FakeTime implements AutoCloseable {
         ledger.resume(call, request, descriptor);
     }
 
-    /**
-     * Repeats an attempt after each change until its result is not 0 or the time is over.
-     *
-     * @param nanos the limit; {@link Long#MAX_VALUE} for none
-     * @return the result of the last attempt
-     */
+    /** Repeats an attempt after each change until its result, returned at last, is not 0 or the time is over. */
     public int await(long nanos, IntSupplier attempt) {
         long start = now();
         while (true) {

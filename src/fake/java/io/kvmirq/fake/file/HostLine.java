@@ -15,10 +15,7 @@ public interface HostLine {
     /** From now on the handler only signals: the guest's EOI ends the interrupt. */
     void forward();
 
-    /**
-     * From now on the handler masks the interrupt before it signals. One that waits for the guest's EOI is ended; a
-     * line that is still high interrupts again.
-     */
+    /** The handler masks before it signals from now on. A pending EOI is ended, and a high line interrupts again. */
     void unforward();
 
     /** The guest's EOI ends the interrupt. */

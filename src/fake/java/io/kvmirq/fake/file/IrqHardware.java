@@ -10,23 +10,14 @@ public interface IrqHardware {
 
     /** The way of one interrupt through the hardware, such as an entry of a remapping table. */
     interface Entry {
-        /**
-         * The device sends its message.
-         *
-         * @return whether the host is interrupted; else a guest has the interrupt
-         */
+        /** The device sends its message. True if the host is interrupted, false if a guest has the interrupt. */
         boolean request();
 
         /** The driver of the device gives the interrupt back. */
         default void free() {}
     }
 
-    /**
-     * A driver of the host allocates an interrupt of a device.
-     *
-     * @param requester the requester id of the device, 16 bits
-     * @return an entry that interrupts the host
-     */
+    /** A driver allocates an interrupt of a device with a 16-bit requester id: an entry that interrupts the host. */
     Entry allocate(int requester);
 
     /** The files in which the host shows the hardware, by path; empty if no vendor made it. */

@@ -76,11 +76,7 @@ public final class Ledger {
         }
     }
 
-    /**
-     * As {@link #put}, of a message that is alone and meets another one of its source, alone too: the usual case.
-     *
-     * @return whether it is that case; else nothing was done
-     */
+    /** As {@link #put}, if source and slot hold one message each, the usual case; else false, and nothing was done. */
     public boolean putToAnother(MessagePlace place, int slot) {
         int only = hand.only();
         boolean meets = only >= 0 && place.onlyAt(slot) == only && !hand.hasCome();
@@ -201,10 +197,8 @@ public final class Ledger {
     }
 
     /**
-     * The program signals an eventfd: with the messages that it read from it, or of the vectors that signal it. Without
-     * such messages the eventfd is the source.
-     *
-     * @param source the id of the eventfd
+     * The program signals an eventfd (its id is {@code source}): with messages that it read from it, those of its
+     * vectors, or a message of its own.
      */
     public void signal(int source, MessageSource event) {
         program.signal(source, event);
@@ -227,12 +221,7 @@ public final class Ledger {
 
     // Calls
 
-    /**
-     * A system call begins.
-     *
-     * @param request the number of an ioctl; 0 for others
-     * @param fd -1 for none
-     */
+    /** A system call begins; {@code request} is the number of an ioctl or 0, and {@code fd} may be -1. */
     public void begin(String call, long request, int fd) {
         if (hand.isBusy()) {
             threw();
@@ -323,11 +312,7 @@ public final class Ledger {
                 hand.sent(), hand.taken(), hand.merged(), waiting.count(), dropped.endedCount(), dropped.lostCount());
     }
 
-    /**
-     * The messages that wait, a sentence each.
-     *
-     * @param open only those that nothing stops, of which there are none at rest
-     */
+    /** A sentence for each message that waits; {@code open}: only those that nothing stops, none at rest. */
     public List<String> waiting(boolean open) {
         return waiting.texts(open);
     }

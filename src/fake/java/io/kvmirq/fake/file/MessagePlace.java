@@ -27,10 +27,7 @@ public final class MessagePlace {
         this(holds, slot -> false, name);
     }
 
-    /**
-     * @param holds whether the state has a message in a slot
-     * @param open whether nothing stops the messages of a slot, so that at rest none may wait there
-     */
+    /** {@code holds}: the state has a message in a slot. {@code open}: nothing stops it, so none waits at rest. */
     public MessagePlace(IntPredicate holds, IntPredicate open, IntFunction<String> name) {
         this.holds = holds;
         this.open = open;

@@ -46,11 +46,8 @@ public final class Requests<F extends FakeFile> {
     private long[] numbers = {};
 
     /**
-     * An empty table.
-     *
-     * @param unknown the rule that refuses a number that is not in the table
-     * @param notModelled the name of a request that real kernels implement and the fake does not; null for any other
-     *     number
+     * An empty table. {@code unknown} refuses numbers that are not in it. {@code notModelled} names requests of real
+     * kernels that the fake lacks; null for others.
      */
     public Requests(Answer unknown, LongFunction<@Nullable String> notModelled) {
         this.unknown = unknown;

@@ -163,11 +163,7 @@ public final class Threads {
 
     // KVM_RUN
 
-    /**
-     * This thread enters KVM_RUN.
-     *
-     * @param blocked what KVM_SET_SIGNAL_MASK said for the vCPU; null if nothing
-     */
+    /** This thread enters KVM_RUN with the mask of KVM_SET_SIGNAL_MASK; null without one. */
     public void beginRun(@Nullable Long blocked) {
         Own own = known();
         if (own != nothing) {

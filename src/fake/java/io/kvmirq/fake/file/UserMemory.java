@@ -90,10 +90,7 @@ public final class UserMemory {
     }
 
     /**
-     * Maps memory of more than a buffer holds: buffers that lie side by side. {@link #at} finds no bytes of two of them.
-     * Each buffer is made when it is used first, as the kernel makes pages.
-     *
-     * @param length bytes, whole pages
+     * Maps whole pages as buffers side by side, each made at its first use. {@link #at} finds no bytes of two of them.
      */
     public long map(long length, int protection, IntFunction<ByteBuffer> allocator) {
         long first = next;
@@ -192,10 +189,7 @@ public final class UserMemory {
         }
     }
 
-    /**
-     * The memory that holds all {@code length} bytes at {@code address}, in native order; null if there is none, or it
-     * cannot be read.
-     */
+    /** All {@code length} bytes at {@code address}, in native order; null if none or not readable. */
     @Nullable
     public ByteBuffer at(long address, long length) {
         return at(address, length, Uapi.PROT_READ);
@@ -273,11 +267,7 @@ public final class UserMemory {
         return to;
     }
 
-    /**
-     * A copy of a text that ends in NUL; null for EFAULT.
-     *
-     * @throws NotModelledException if it has {@code longest} bytes or more
-     */
+    /** A copy of a NUL-terminated text; null for EFAULT. NotModelledException from {@code longest} bytes on. */
     @Nullable
     public String text(long address, int longest) {
         StringBuilder text = new StringBuilder();
@@ -300,9 +290,7 @@ public final class UserMemory {
     }
 
     /**
-     * {@code copy_to_user()}: writes what comes before the first byte that cannot be written.
-     *
-     * @return false if there is such a byte
+     * {@code copy_to_user()}: writes up to the first byte that cannot be written, and returns false if there is one.
      */
     public boolean copyOut(long address, ByteBuffer from, int length) {
         int done = 0;

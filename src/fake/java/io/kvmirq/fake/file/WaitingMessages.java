@@ -60,11 +60,7 @@ final class WaitingMessages {
         return id;
     }
 
-    /**
-     * Frees the id of a source. {@link #GONE} has its messages from now on.
-     *
-     * @return how many of them were merged with others
-     */
+    /** Frees a source's id; {@link #GONE} takes its messages. Returns how many merged with others. */
     int forget(int id) {
         int merged = 0;
         for (int i = occupied.size() - 1; i >= 0 && waiting[id] > 0; i--) {

@@ -85,8 +85,8 @@ public final class Work {
     }
 
     /**
-     * Ends {@link #begin}. The reader of an eventfd may signal that eventfd again: INTx whose trigger unmasks it. Linux
-     * queues a work item each time and never ends while the device requests service; here a timer does the rest.
+     * Ends {@link #begin}. The reader may signal its eventfd again, as INTx whose trigger unmasks it: Linux queues work
+     * for ever, and here a timer does the rest.
      */
     public void end() {
         try {

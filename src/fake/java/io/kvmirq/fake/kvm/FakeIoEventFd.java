@@ -4,12 +4,7 @@ package io.kvmirq.fake.kvm;
 import io.kvmirq.fake.file.EventFile;
 import io.kvmirq.uapi.Uapi;
 
-/**
- * An ioeventfd: guest writes that signal an eventfd; source: virt/kvm/eventfd.c.
- *
- * @param length 0 for any
- * @param wildcard whether any data matches
- */
+/** Guest writes that signal an eventfd: of {@code length} (0 for any), with any data if {@code wildcard}. */
 public record FakeIoEventFd(EventFile event, Bus bus, long address, int length, boolean wildcard, long data) {
     /** The bus of the write. CHANNEL is for s390 (virtio-ccw); x86 never writes to it. */
     public enum Bus {

@@ -24,11 +24,7 @@ public final class FakeRoutes {
 
     private static final Target[] NOWHERE = {};
 
-    /**
-     * The target of a route.
-     *
-     * @param message absent for a pin
-     */
+    /** The target of a route; no message for a pin. */
     public record Target(@Nullable Object message, int chip, int pin) {
         public static Target pin(int chip, int pin) {
             return new Target(null, chip, pin);
@@ -93,11 +89,7 @@ public final class FakeRoutes {
             return Optional.empty();
         }
 
-        /**
-         * The message of a route.
-         *
-         * @param device the device id; empty if the entry does not give one
-         */
+        /** The message of a route; no device id if the entry gives none. */
         Object message(long address, int data, OptionalInt device);
 
         /** Routes that are allowed, if most tables begin with them. */
@@ -196,11 +188,7 @@ public final class FakeRoutes {
         return (long) high << Integer.SIZE | Integer.toUnsignedLong(low);
     }
 
-    /**
-     * Adds a route. Call only before the table is in use.
-     *
-     * @return false if the GSI has a route that conflicts with it; nothing is added then
-     */
+    /** Adds a route to a table that is not in use; false if it conflicts with another of its GSI. */
     public boolean add(int gsi, Target target) {
         if (gsi >= targets.length) {
             int length = targets.length;

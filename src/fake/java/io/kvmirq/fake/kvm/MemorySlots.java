@@ -53,14 +53,7 @@ public final class MemorySlots {
         }
     }
 
-    /**
-     * The limits of an architecture.
-     *
-     * @param slots the number of slots in each address space; ids start at 0
-     * @param spaces the number of address spaces
-     * @param addressBits the size of a guest physical address in bits
-     * @param beyond the rule that refuses higher addresses
-     */
+    /** An architecture's number of slots in each address space, of address spaces, and of guest address bits. */
     public record Limits(int slots, int spaces, int addressBits, Answer beyond) {}
 
     private static final NavigableMap<Long, Integer> EMPTY = Collections.emptyNavigableMap();

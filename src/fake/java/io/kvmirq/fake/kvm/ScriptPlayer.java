@@ -40,11 +40,7 @@ public final class ScriptPlayer {
         read = exit;
     }
 
-    /**
-     * Plays an exit that every architecture has.
-     *
-     * @return whether the guest exits to the VMM
-     */
+    /** Plays an exit that every architecture has. Returns whether the guest exits to the VMM. */
     public boolean plays(ScriptedExit exit) {
         boolean write = exit.kind() == ScriptedExit.Kind.MMIO_WRITE;
         if (exit.kind() == ScriptedExit.Kind.OTHER) {

@@ -55,11 +55,7 @@ public abstract class VmInterrupts implements FakeRoutes.Entries {
 
     protected abstract void drive(int gsi, int source, boolean level);
 
-    /**
-     * Raises the target of an irqfd without a worker, if possible. Does not lower it again.
-     *
-     * @return whether the target was raised
-     */
+    /** Raises the target of an irqfd without a worker, if it can, and lowers nothing. Returns whether it did. */
     protected abstract boolean driveAtOnce(FakeIrqfd irqfd);
 
     /** Whether the architecture forwards interrupts for KVM-VFIO of 2014. Else KVM-VFIO answers 0 and does nothing. */
@@ -85,11 +81,7 @@ public abstract class VmInterrupts implements FakeRoutes.Entries {
         return false;
     }
 
-    /**
-     * An irqfd is connected to an interrupt of a device ({@code kvm_arch_irq_bypass_add_producer()}).
-     *
-     * @return false if that fails
-     */
+    /** {@code kvm_arch_irq_bypass_add_producer()}: connects an irqfd to a device's interrupt; false if that fails. */
     protected boolean connected(FakeIrqfd irqfd, Producer producer) {
         return true;
     }
@@ -187,11 +179,7 @@ public abstract class VmInterrupts implements FakeRoutes.Entries {
         return ioEventFds;
     }
 
-    /**
-     * A guest writes: signals the ioeventfd that matches.
-     *
-     * @return whether there is one
-     */
+    /** A guest writes: signals the ioeventfd that matches; false if there is none. */
     public final boolean signals(FakeIoEventFd.Bus bus, long address, int length, long data) {
         FakeIoEventFd taker = find(bus, address, length, data);
         if (taker != null) {

@@ -81,12 +81,7 @@ public abstract class PostingMachine implements IrqHardware {
         return Optional.empty();
     }
 
-    /**
-     * The files of the processors and of the modules, as root reads them.
-     *
-     * @param module of KVM
-     * @param apic its parameter that switches the virtualization of the APIC on
-     */
+    /** The files of processors and of KVM's {@code module}, as root reads them; {@code apic} is its parameter. */
     final Map<String, String> files(String vendor, String flags, String commandLine, String module, String apic) {
         Map<String, String> files = new HashMap<>();
         files.put("proc/cmdline", "BOOT_IMAGE=/boot/vmlinuz root=/dev/sda1 " + commandLine);

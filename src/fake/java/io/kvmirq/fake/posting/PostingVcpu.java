@@ -56,11 +56,7 @@ public abstract class PostingVcpu {
     /** KVM looks for requests that are not in the IRR. */
     abstract void sync();
 
-    /**
-     * KVM_SET_LAPIC replaces the IRR: requests are void.
-     *
-     * @param kept the vectors in the new IRR
-     */
+    /** KVM_SET_LAPIC replaces the IRR: requests are void, except {@code kept}. */
     public final void discard(IntPredicate kept) {
         forget();
         for (int vector = posted.next(0); vector >= 0; vector = posted.next(vector + 1)) {
@@ -248,11 +244,7 @@ public abstract class PostingVcpu {
         return sleeps && thread.isAsleep();
     }
 
-    /**
-     * In KVM_RUN: its guest halts, until it is woken.
-     *
-     * @param signalled whether a signal ends the run, and with it the sleep
-     */
+    /** In KVM_RUN: its guest halts until it is woken, or {@code signalled} ends the run. */
     public final void halt(boolean interruptsOn, BooleanSupplier signalled) {
         boolean asleep = block(interruptsOn);
         while (asleep && !signalled.getAsBoolean()) {

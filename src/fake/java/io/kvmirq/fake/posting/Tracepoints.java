@@ -18,12 +18,7 @@ public final class Tracepoints {
 
     /** Takes the lines of events. */
     public interface Buffer {
-        /**
-         * An event.
-         *
-         * @param name such as {@code kvm_fpu}
-         * @param threads that it concerns: the one that passes it, and for {@code sched_switch} the other too
-         */
+        /** An event, such as {@code kvm_fpu}, and the threads that it concerns: of {@code sched_switch} both. */
         void event(String name, List<Integer> threads, String line);
     }
 

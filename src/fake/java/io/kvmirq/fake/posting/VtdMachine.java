@@ -133,10 +133,7 @@ final class VtdMachine extends PostingMachine {
         };
     }
 
-    /**
-     * Whether a request stays in PIR. A vCPU syncs only if ON is set, and sets ON itself only when it clears SN. A
-     * processor in the guest takes each notification at once.
-     */
+    /** Whether a request stays in PIR: a vCPU syncs only if ON is set, and sets ON itself only when it clears SN. */
     static boolean isStuck(PiDescriptor pid, int vector, boolean loaded, boolean inGuest) {
         return pid.isRequested(vector)
                 && (inGuest || !pid.isOn() && !pid.isSuppressed() || loaded && pid.isSuppressed());

@@ -19,12 +19,7 @@ final class AddressSpace extends IommuObject {
     private static final long PAGE_MASK = 4095;
     private static final long LONGEST = -1 - PAGE_MASK - 1;
 
-    /**
-     * A mapping.
-     *
-     * @param last its last address
-     * @param access that its memory must have
-     */
+    /** A mapping up to {@code last}, with the access that its memory must have. */
     private record Area(long first, long last, long vaddr, int access) {
         long bytes() {
             return last - first + 1;
@@ -86,11 +81,7 @@ final class AddressSpace extends IommuObject {
         return areas.values().stream().mapToLong(Area::bytes).sum();
     }
 
-    /**
-     * Maps memory. Returns 0 or a negative errno.
-     *
-     * @param access that the memory must have once an IOMMU has it
-     */
+    /** Maps memory that needs {@code access} once an IOMMU has it. Returns 0 or a negative errno. */
     int map(long iova, long vaddr, long length, int access) {
         Optional<Answer> refused = refuses(iova, vaddr, length);
         if (refused.isPresent()) {
@@ -138,11 +129,7 @@ final class AddressSpace extends IommuObject {
         return Optional.ofNullable(areas.floorEntry(iova)).map(Map.Entry::getValue);
     }
 
-    /**
-     * The result of an unmap.
-     *
-     * @param bytes how much, also if the rest was refused
-     */
+    /** The bytes that an unmap freed, also if the rest was refused. */
     record Unmapped(long bytes, Optional<Answer> refused) {}
 
     Unmapped unmapAll() {

@@ -60,11 +60,7 @@ public final class Bars {
         }
     }
 
-    /**
-     * Four bytes of a BAR.
-     *
-     * @throws IndexOutOfBoundsException if the device has no such BAR, or the BAR no such register
-     */
+    /** Four bytes of a BAR; IndexOutOfBoundsException if there is no such register. */
     public int register(int bar, int at) {
         ByteBuffer of = memory(bar);
         requireRegister(of, bar, at);

@@ -7,12 +7,7 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.Map;
 
-/**
- * The rules by which VFIO shows the bytes of a capability: {@code struct perm_bits} in vfio_pci_config.c.
- *
- * @param virtual the bits that VFIO keeps for the user, by byte of the capability; the device has the others
- * @param writable the bits that the user writes
- */
+/** The bits of a capability that VFIO keeps virtual, and those that users write: {@code struct perm_bits}. */
 record ConfigRules(Access access, ByteBuffer virtual, ByteBuffer writable) {
     enum Access {
         /** By the bits. */

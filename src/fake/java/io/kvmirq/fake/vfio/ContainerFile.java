@@ -10,10 +10,7 @@ import io.kvmirq.uapi.UapiVfio;
 import java.util.function.LongPredicate;
 import org.jspecify.annotations.Nullable;
 
-/**
- * /dev/vfio/vfio, with the type 1 IOMMU driver; source: drivers/vfio/container.c. Its groups keep it after its file is
- * closed.
- */
+/** /dev/vfio/vfio with the type 1 driver; groups keep it after its close. Source: drivers/vfio/container.c. */
 final class ContainerFile extends FakeFile {
     /** VFIO_TYPE1_NESTING_IOMMU, VFIO_UNMAP_ALL and VFIO_UPDATE_VADDR of vfio.h. */
     private static final int NESTING = 6;

@@ -30,10 +30,8 @@ public final class DeviceFiles {
     private final StringBuilder limits = new StringBuilder();
 
     /**
-     * The files of a host without PCI devices. It has an IOMMU that remaps interrupts, and the module vfio-pci.
-     *
-     * @param hardware the files of the IOMMU and the processors, and further rows of /proc/interrupts; empty for an
-     *     IOMMU of which nothing is shown but a name
+     * A host without PCI devices, with a remapping IOMMU and vfio-pci. {@code hardware}: the files of IOMMU and
+     * processors, and rows of /proc/interrupts; empty for an IOMMU that shows only its name.
      */
     public DeviceFiles(Build build, Map<String, String> hardware) {
         text("proc/version", "Linux version " + build.major() + "." + build.minor() + ".0-fake");
@@ -83,10 +81,7 @@ public final class DeviceFiles {
         text("proc/self/status", "VmLck:\t" + locked / 1024 + " kB\nVmPin:\t" + locked / 1024 + " kB\nCapEff:\t0");
     }
 
-    /**
-     * @param irq the host irq of its interrupt pin
-     * @param config its configuration space
-     */
+    /** {@code irq} is the host irq of the interrupt pin, {@code config} the configuration space. */
     void add(PciFunction function, int irq, byte[] config) {
         String path = DEVICES + function.address() + "/";
         text(path + "vendor", String.format("0x%04x", function.ids() & 0xffff));
@@ -108,12 +103,7 @@ public final class DeviceFiles {
         }
     }
 
-    /**
-     * An interrupt of a PCI device.
-     *
-     * @param mode {@code msi} or {@code msix}
-     * @param handled whether VFIO has a handler for it
-     */
+    /** An interrupt with {@code mode} {@code msi} or {@code msix}; {@code handled}: VFIO has a handler for it. */
     void addIrq(String device, String mode, int vector, Producer irq, boolean handled) {
         text(DEVICES + device + "/msi_irqs/" + irq.number(), mode);
         String chip = (arm64 ? "ITS-PCI-" : "IR-PCI-") + mode.toUpperCase(Locale.ROOT) + "-" + device;

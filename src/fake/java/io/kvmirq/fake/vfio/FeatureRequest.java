@@ -8,12 +8,7 @@ import io.kvmirq.uapi.UapiVfio.VfioDeviceFeature;
 import java.nio.ByteBuffer;
 import java.util.function.ToIntFunction;
 
-/**
- * A VFIO_DEVICE_FEATURE that passed the checks of {@code vfio_ioctl_device_feature()}.
- *
- * @param address where the feature's structure is
- * @param room the bytes that the caller has for the feature's structure
- */
+/** A checked VFIO_DEVICE_FEATURE, with the address of the feature's structure and the caller's room for it. */
 record FeatureRequest(Host host, int flags, long address, long room) {
     private static final int OPERATIONS = UapiVfio.VFIO_DEVICE_FEATURE_GET | UapiVfio.VFIO_DEVICE_FEATURE_SET;
 

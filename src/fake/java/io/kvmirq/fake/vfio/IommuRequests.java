@@ -96,12 +96,7 @@ final class IommuRequests {
                 structure -> command.answer(file, structure, address));
     }
 
-    /**
-     * Copies a structure that begins with its size, as {@code copy_struct_from_user()}. What the caller leaves out is
-     * 0.
-     *
-     * @param least the size below which {@code tooShort} refuses the structure
-     */
+    /** {@code copy_struct_from_user()}: {@code tooShort} refuses less than {@code least}; what is left out is 0. */
     static int sized(Host host, long address, int least, int size, Answer tooShort, Host.OnStructure call) {
         return host.copied(address, Integer.BYTES, first -> {
             long given = Integer.toUnsignedLong(first.getInt(0));

@@ -13,19 +13,13 @@ import java.util.Optional;
 import java.util.function.IntUnaryOperator;
 import java.util.function.ToIntFunction;
 
-/**
- * A {@code struct vfio_irq_set} that passed the checks of {@code vfio_set_irqs_validate_and_prepare()}.
- *
- * @param data a byte or a descriptor for each interrupt; empty for VFIO_IRQ_SET_DATA_NONE
- */
+/** A checked {@code struct vfio_irq_set}; {@code data} has a byte or descriptor for each interrupt, or nothing. */
 record IrqSet(int index, int start, int count, int flags, ByteBuffer data) {
     private static final long MAX_U32 = 0xffff_ffffL;
 
     /**
-     * Reads and checks a structure and its data. Returns a negative errno, or the result of {@code call}.
-     *
-     * @param indexes how many indexes there are
-     * @param interrupts the number of interrupts of an index
+     * Checks a structure and its data. Returns a negative errno, or the result of {@code call}. {@code interrupts} maps
+     * an index to the number of its interrupts.
      */
     static int read(Host host, int indexes, IntUnaryOperator interrupts, long address, ToIntFunction<IrqSet> call) {
         return host.copied(address, VfioIrqSet.SIZE, header -> {

@@ -89,11 +89,7 @@ final class MessageVectors {
                 && !host.build().arm64();
     }
 
-    /**
-     * Sets the eventfds of {@code set}; enables the mode if none is.
-     *
-     * @return 0, a negative errno, or the number of vectors that the host has if they are too few
-     */
+    /** Sets eventfds, and enables the mode. Returns 0, a negative errno, or the number of vectors if too few. */
     int set(InterruptMode mode, IrqSet set) {
         if (isOn()) {
             return setBlock(set);

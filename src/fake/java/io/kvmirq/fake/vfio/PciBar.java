@@ -1,12 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.vfio;
 
-/**
- * A BAR of a device.
- *
- * @param bytes a power of two
- * @param address the address in the host; 0 until the device is added
- */
+/** A BAR: a power of two of bytes, and the host's address, 0 until the device is added. */
 public record PciBar(Kind kind, int bytes, long address) {
     public enum Kind {
         /** Registers below 4 GiB. */

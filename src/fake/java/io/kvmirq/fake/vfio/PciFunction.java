@@ -54,12 +54,7 @@ public record PciFunction(
         ADVANCED_ERRORS
     }
 
-    /**
-     * MSI-X of a device.
-     *
-     * @param tableAt bytes from the start of its BAR
-     * @param pendingAt bytes from the start of its BAR
-     */
+    /** MSI-X of a device: where its table and its pending bits are in their BARs, in bytes. */
     public record Msix(int vectors, int tableBar, int tableAt, int pendingBar, int pendingAt) {
         /** Bytes of an entry of the table. */
         static final int ENTRY = 16;
@@ -81,12 +76,8 @@ public record PciFunction(
     }
 
     /**
-     * A register of 16 bits in the configuration space.
-     *
-     * @param capability its id; 0 for the header; {@link #EXTENDED} is added to the id of an extended one
-     * @param at from its start
-     * @param value after a reset
-     * @param writable the bits that can be written
+     * A 16-bit register: the id of its capability (0 for the header, {@link #EXTENDED} added for an extended one), its
+     * offset there, its reset value and the writable bits.
      */
     public record Register(int capability, int at, int value, int writable) {}
 

@@ -52,11 +52,7 @@ final class PciLine {
         return count;
     }
 
-    /**
-     * A driver of the host requests the line, and shares it. Its device never interrupts.
-     *
-     * @throws IllegalStateException if a device has the line for itself
-     */
+    /** A driver of the host, whose device never interrupts, shares the line; IllegalStateException if it is taken. */
     void addDriver() {
         if (!physical.request(physical.add(() -> PhysicalLine.Taken.NONE), true, true)) {
             throw new IllegalStateException("a device has interrupt line " + irq

@@ -91,9 +91,8 @@ final class PciRegisters {
     }
 
     /**
-     * A function reset. The kernel restores a part. QEMU's devices keep the bytes of no capability. Without a function
-     * reset of its own a device is put to sleep and woken, which leaves its configuration space as it is: {@code
-     * pci_pm_reset()}.
+     * A function reset: the kernel restores a part, QEMU's devices keep the bytes of no capability. Without one, {@code
+     * pci_pm_reset()} leaves the configuration space as it is.
      */
     void reset() {
         if (function.express() && (now.getInt(image.start(EXPRESS_ID) + DEVICE_CAPABILITIES) & FUNCTION_RESET) == 0) {

@@ -39,11 +39,7 @@ public final class VfioHost implements PciHost {
         this.host = host;
     }
 
-    /**
-     * Adds a device that vfio-pci is bound to.
-     *
-     * @param neighbour the device whose interrupt line it gets; without one it gets a line of its own
-     */
+    /** Adds a device at vfio-pci, on the interrupt line of its {@code neighbour} or on one of its own. */
     public VfioPci add(PciFunction function, Optional<VfioPci> neighbour) {
         checkNew(function.address());
         PciLine line = neighbour.map(VfioPci::line).orElseGet(() -> newLine(function.intx()));

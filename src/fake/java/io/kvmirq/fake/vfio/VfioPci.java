@@ -159,8 +159,7 @@ public final class VfioPci extends VfioDevice {
     }
 
     /**
-     * Disables all interrupts. The configuration is restored: DisINTx is clear, and a device that was not reset may
-     * assert its line. PCI Express devices sleep in D3hot then, and assert nothing.
+     * Disables interrupts and restores the configuration: DisINTx is clear. PCI Express devices sleep in D3hot then.
      */
     @Override
     void disable() {

@@ -31,10 +31,7 @@ public final class VfioPlatform extends VfioDevice {
             .value(UapiVfio.VFIO_DEVICE_SET_IRQS, (file, address) -> setIrqs(address))
             .value(UapiVfio.VFIO_DEVICE_RESET, (file, none) -> reset());
 
-    /**
-     * @param levels for each index, whether its interrupt is a level
-     * @param physicalIds the next free SPI of the host
-     */
+    /** {@code levels}: by index, whether the interrupt is a level. {@code physicalIds}: the host's next free SPI. */
     VfioPlatform(
             Host host,
             String name,

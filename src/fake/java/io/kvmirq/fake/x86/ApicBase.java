@@ -44,11 +44,7 @@ final class ApicBase {
         return lapic.isPresent() && (address ^ value) < PAGE && (address ^ value) >= 0;
     }
 
-    /**
-     * A guest writes to that page.
-     *
-     * @throws NotModelledException unless it ends an interrupt
-     */
+    /** A guest writes to that page; NotModelledException unless it ends an interrupt. */
     void write(long address, int size) {
         boolean inPage = (value & (ENABLED | X2APIC)) == ENABLED;
         if (!inPage || size != Integer.BYTES || address % PAGE != LapicPage.EOI_AT) {

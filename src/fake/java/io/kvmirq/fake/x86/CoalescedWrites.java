@@ -116,10 +116,8 @@ final class CoalescedWrites {
     // The ring
 
     /**
-     * A guest writes, and no chip of the kernel takes it.
-     *
-     * @return whether the ring does; a full one does not
-     * @throws NotModelledException if an ioeventfd could take it: the order of both on their bus decides
+     * Whether the ring takes a write that no chip takes; a full one does not. NotModelledException if an ioeventfd
+     * could.
      */
     boolean take(boolean port, long address, int size, long value) {
         if (zones.isEmpty() || !holds(port, address, size)) {

@@ -31,10 +31,7 @@ final class FakeCpu {
 
     private static final int INTERRUPT_BITMAP = APIC_BASE_AT + Long.BYTES;
 
-    /**
-     * A kvm_pvm emulates real mode, and looks for events when the guest has left, has halted, or when the host is
-     * interrupted: here after so many instructions.
-     */
+    /** The instructions after which a kvm_pvm, which emulates real mode, looks for events. */
     private static final int UNSEEN_OF_PVM = 1000;
 
     /** TPR class. */
@@ -140,11 +137,7 @@ final class FakeCpu {
         lapic.ifPresent(apic -> apic.identify(next));
     }
 
-    /**
-     * The rule that refuses KVM_SET_SREGS; empty for none.
-     *
-     * @throws NotModelledException before anything has changed
-     */
+    /** The rule that refuses KVM_SET_SREGS, if any; NotModelledException before anything has changed. */
     Optional<Answer> refusesSegments(ByteBuffer next) {
         Optional<Answer> refused = SystemRegisters.refuses(next, cpuid, host.build())
                 .or(() -> base.refuses(next.getLong(APIC_BASE_AT), cpuid, host.build()));

@@ -188,10 +188,7 @@ final class FakeLapic implements LocalApic, VirtualLapic {
         return x2apic && !split;
     }
 
-    /**
-     * KVM_SET_LAPIC. The kernel sets the version and computes the processor priority. Without APICv it does so before
-     * it updates its cache of ISR.
-     */
+    /** KVM_SET_LAPIC; without APICv the kernel computes the processor priority before it updates its cache of ISR. */
     int restore(ByteBuffer state) {
         vm.note(ChipAnswer.LAPIC_RESTORED);
         if (x2apic && all.has32BitIds() && state.getInt(LapicPage.ID_AT) != vcpuId) {

@@ -54,10 +54,7 @@ final class LapicMessages {
         requested.copyTo(shown);
     }
 
-    /**
-     * KVM_SET_LAPIC has replaced the requests. The program has taken those that KVM_GET_LAPIC returned. Others came
-     * after it, and are overwritten.
-     */
+    /** KVM_SET_LAPIC: the program took what KVM_GET_LAPIC returned. Requests that came after it are overwritten. */
     void replaced() {
         for (int vector = place.next(0); vector >= 0; vector = place.next(vector + 1)) {
             boolean known = (shown[vector / Integer.SIZE] >>> vector % Integer.SIZE & 1) != 0;

@@ -11,10 +11,7 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.Optional;
 
-/**
- * The MSRs that are a LAPIC's registers in x2APIC mode, as they are read. Source: {@code kvm_x2apic_msr_read()} in
- * arch/x86/kvm/lapic.c.
- */
+/** The LAPIC's registers as MSRs of x2APIC mode. Source: {@code kvm_x2apic_msr_read()} in arch/x86/kvm/lapic.c. */
 final class LapicMsrs {
     private static final int FIRST = 0x800;
     private static final int COUNT = 0x100;

@@ -88,10 +88,8 @@ final class Lapics {
     }
 
     /**
-     * Looks the destination up in the APIC map. Without a map, or for a broadcast, it compares every LAPIC with it.
-     *
-     * @param taker called with each LAPIC that accepted the interrupt
-     * @return how many LAPICs accepted it; -1 if all were compared and none was addressed
+     * Looks the destination up in the APIC map, or compares every LAPIC: for a broadcast, or without a map. Returns how
+     * many accepted it, -1 if all were compared and none was addressed.
      */
     int deliver(ApicMessage interrupt, Consumer<FakeLapic> taker) {
         int taken = deliverByMap(interrupt, taker);
@@ -99,10 +97,8 @@ final class Lapics {
     }
 
     /**
-     * Delivers if the map alone decides the destination. Only such a message of an irqfd is sent without a worker.
-     *
-     * @param taker called with each LAPIC that accepted the interrupt
-     * @return how many LAPICs accepted it; {@link #UNDECIDED} if all must be compared, and nothing was done
+     * Delivers if the map alone decides, as an irqfd without a worker needs. Returns how many accepted it, or {@link
+     * #UNDECIDED}.
      */
     int deliverByMap(ApicMessage interrupt, Consumer<FakeLapic> taker) {
         int destination = interrupt.destination(ids32Bit);

@@ -62,11 +62,7 @@ final class Msrs {
             X86Msr.PLATFORM_INFO.number(),
             1L << 31));
 
-    /**
-     * MSRs that depend on the processor, or switch features on that are not modelled: SMI_COUNT, TSC_ADJUST, SPEC_CTRL,
-     * ARCH_CAPABILITIES, TSX_CTRL, KVM's ASYNC_PF_EN, STEAL_TIME and PV_EOI_EN, VM_HSAVE_PA and
-     * VIRT_SPEC_CTRL. A VMM reads 0, and may write 0.
-     */
+    /** MSRs of the processor, or of features that are not modelled. A VMM reads 0, and may write 0. */
     private static final Set<Integer> OF_PROCESSOR = Set.of(
             0x34,
             X86Msr.TSC_ADJUST.number(),
@@ -127,11 +123,7 @@ final class Msrs {
         values.put(X86Msr.MTRR_DEF_TYPE.number(), 0L);
     }
 
-    /**
-     * Whether the vCPU has it.
-     *
-     * @throws NotModelledException for one that real kernels may have
-     */
+    /** Whether the vCPU has it; NotModelledException for one that real kernels may have. */
     private boolean has(int number) {
         if (values.containsKey(number) || checks.has(number) || number == APIC_BASE) {
             return true;
@@ -213,11 +205,7 @@ final class Msrs {
         return count;
     }
 
-    /**
-     * How many of the entries were written, to the first refused one.
-     *
-     * @throws NotModelledException before any is written
-     */
+    /** Writes up to the first refused entry; returns how many. NotModelledException before any is written. */
     int set(Host host, ByteBuffer entries) {
         int count = entries.capacity() / Uapi.KvmMsrEntry.SIZE;
         int done = 0;

@@ -71,11 +71,7 @@ final class SyncedRegisters {
         }
     }
 
-    /**
-     * Takes those that the VMM changed: general registers first. Returns 0 or a negative errno.
-     *
-     * @param setSegments sets system registers that are not refused
-     */
+    /** Takes the changed ones, general registers first. Returns 0 or a negative errno. */
     int take(Consumer<ByteBuffer> setSegments) {
         if (((wanted() | changed()) & unknown()) != 0) {
             return host.refuse(VmAnswer.RUN_SYNC_REGS);

@@ -310,8 +310,8 @@ final class X86Vm extends VmInterrupts {
     }
 
     /**
-     * If the APIC map decides the target, a GSI that is one message is driven without a worker, resampling or not. A
-     * signal takes the shortest way, since a compiler inlines no more than 15 calls in each other.
+     * A GSI that is one message is driven without a worker if the APIC map decides. A compiler inlines at most 15
+     * nested calls, so the way is short.
      */
     @Override
     protected boolean driveAtOnce(FakeIrqfd irqfd) {
@@ -333,12 +333,7 @@ final class X86Vm extends VmInterrupts {
         host().ledger().settleAt(gsi, NOT_TAKEN);
     }
 
-    /**
-     * Drives the targets of a GSI.
-     *
-     * @param wanted whether the caller wants the status
-     * @return the sum over the routes that did not return a negative value; -1 if there is none
-     */
+    /** Drives a GSI's targets. Returns the sum over the routes that did not return a negative value; -1 if none. */
     int setIrq(int gsi, int source, boolean level, boolean wanted) {
         int sum = -1;
         FakeRoutes.Target[] targets = routes().of(gsi);

@@ -69,11 +69,7 @@ final class ReplayOrder {
         made.accept(other, same);
     }
 
-    /**
-     * After another answer than that of the tape: whether the call answers as on the tape in another order.
-     *
-     * @param answer the other answer
-     */
+    /** Whether the call answers as on the tape in another order, after it answered {@code answer}. */
     boolean fits(TapeLine.Call call, ReplayedCalls.Answer answer, ReplayWindow window) throws TimeoutException {
         if (call.isRead()) {
             return readsSame(call, answer, window);

@@ -20,10 +20,7 @@ import java.util.Set;
  * order of their two lines says nothing.
  */
 final class ReplayWindow {
-    /**
-     * Lines on each side. A thread that loses its processor between a call and its line writes the line a time slice
-     * later; others make thousands of calls meanwhile.
-     */
+    /** Lines on each side. A thread may lose its processor between a call and its line for a time slice. */
     private static final int LINES = 4096;
 
     /** Lines that are held however long they are, and bytes beyond which no more are. */

@@ -80,12 +80,7 @@ final class TapeFields implements Closeable {
         parser.close();
     }
 
-    /**
-     * Reads a line.
-     *
-     * @return false at the end
-     * @throws TapeException for what is no line of JSON, or longer than any of a tape
-     */
+    /** Reads a line; false at the end. TapeException for text that is no JSON, or longer than a tape's lines. */
     boolean next() throws IOException {
         line++;
         try {

@@ -18,10 +18,7 @@ import org.jspecify.annotations.Nullable;
  * avic_vm_init} and {@code avic_ga_log_notifier} of Linux 7.1.
  */
 public final class AvicHost {
-    /**
-     * The pending bit of a {@link HostCpu} that stands for the doorbell. The real doorbell has no vector, and no
-     * interrupt has the vector 0.
-     */
+    /** The pending bit that stands for the doorbell, which has no vector. No interrupt has the vector 0. */
     static final int DOORBELL = 0;
 
     private final Host host;
@@ -32,11 +29,8 @@ public final class AvicHost {
     private int nextId;
 
     /**
-     * KVM without a VM.
-     *
-     * @param ipiv whether senders in a guest may see IsRunning: the parameter enable_ipiv of kvm_amd. Always true
-     *     before Linux 6.17, which brought the parameter
-     * @throws IllegalArgumentException if the id of a CPU does not fit an entry of the physical table: 12 bits
+     * {@code ipiv}: whether senders in a guest may see IsRunning (enable_ipiv of kvm_amd; always true before 6.17).
+     * Throws IllegalArgumentException for a CPU id above 12 bits, which no entry of the physical table holds.
      */
     public AvicHost(Host host, AvicKernel kernel, boolean ipiv) {
         this(host, kernel, ipiv, (int) GaTag.VM.max());
@@ -63,12 +57,7 @@ public final class AvicHost {
         return ipiv;
     }
 
-    /**
-     * Ids start at 1, wrap, and skip those in use.
-     *
-     * @return the id of the new VM
-     * @throws IllegalStateException if all are in use
-     */
+    /** The id of a new VM. Ids start at 1, wrap, and skip those in use; IllegalStateException if all are. */
     synchronized int add(AvicVm vm) {
         vms.stream().filter(vm::overlaps).findFirst().ifPresent(other -> {
             throw new IllegalArgumentException(
@@ -107,10 +96,7 @@ public final class AvicHost {
         return vm == null || index >= vm.vcpus() ? Optional.empty() : Optional.of(vm.vcpu(index));
     }
 
-    /**
-     * The notifier of the GA log: wakes the vCPU that the GATag names. It sets nothing: the vector is in the backing
-     * page already. A tag that names no vCPU does nothing.
-     */
+    /** The notifier of the GA log: wakes the vCPU that the GATag names, if there is one. Its page has the vector. */
     void wake(long gaTag) {
         vcpu(gaTag).ifPresent(vcpu -> vcpu.thread().wake());
     }

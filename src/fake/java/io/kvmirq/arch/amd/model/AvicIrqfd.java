@@ -70,11 +70,9 @@ public class AvicIrqfd implements IrteUpdate {
     }
 
     /**
-     * Posts the interrupt to a vCPU from now on. While AVIC is inhibited the entry stays remapped.
-     *
-     * @throws KernelException EINVAL if the device's domain is not UNMANAGED, or the unit has no guest mode. From 6.17
-     *     the irqfd is then posted to no vCPU; up to 6.16 it stays on the list that it was on
-     * @throws IllegalArgumentException if the vCPU belongs to another VM
+     * Posts the interrupt to a vCPU of this VM from now on. While AVIC is inhibited the entry stays remapped. Throws
+     * KernelException EINVAL if the domain is not UNMANAGED or the unit has no guest mode; from 6.17 the irqfd is then
+     * posted to no vCPU, and before it stays on its list.
      */
     public void post(AvicVcpu vcpu, InterruptVector vector) {
         if (vcpu.vm() != vm) {
@@ -130,10 +128,7 @@ public class AvicIrqfd implements IrteUpdate {
         words.unlock(vm.at(AvicVm.IRQFDS_LOCK));
     }
 
-    /**
-     * From 6.17. The new vCPU is not loaded or put between the write and the link, and does not follow an inhibit
-     * between the question and the link. Linux asks before it takes the lock. @return whether the irqfd is linked
-     */
+    /** From 6.17, under the new vCPU's lock; Linux asks before it takes the lock. Returns whether it is linked. */
     boolean moveThenWrite(AvicVcpu vcpu, int vector, boolean fits) {
         unlink();
         vcpu.list().lock();

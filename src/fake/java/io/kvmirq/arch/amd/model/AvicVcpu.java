@@ -127,10 +127,7 @@ public final class AvicVcpu {
         words.or(at(IRR + vector / Long.SIZE), 1L << vector);
     }
 
-    /**
-     * Requests a vector from software, as the irqfd of a remapped interrupt does ({@code
-     * svm_complete_interrupt_delivery}). Does not allocate.
-     */
+    /** Requests a vector by software, as a remapped irqfd does ({@code svm_complete_interrupt_delivery}). */
     public void deliver(int vector) {
         checkVector(vector);
         request(vector);
@@ -158,11 +155,7 @@ public final class AvicVcpu {
         }
     }
 
-    /**
-     * As {@link #takeInterrupts()}, and another LAPIC serves the vectors: they are in this page's ISR no more.
-     *
-     * @param taken receives the vectors in four words from {@code at}
-     */
+    /** As {@link #takeInterrupts()}; another LAPIC serves the vectors, four words of {@code taken} from {@code at}. */
     public void takeInterrupts(SharedWords taken, int at) {
         takeInterrupts();
         move(ISR, taken, at);
@@ -174,11 +167,7 @@ public final class AvicVcpu {
         return (words.get(at(ISR + vector / Long.SIZE)) >>> vector & 1) != 0;
     }
 
-    /**
-     * The guest ends a vector (EOI). The EOI register ends the highest vector that is in service.
-     *
-     * @throws IllegalStateException if the guest does not run, or the vector is not the highest one in service
-     */
+    /** EOI ends the highest vector in service; IllegalStateException for another one, or outside of the guest. */
     public void end(int vector) {
         checkVector(vector);
         if (!thread.isGuest()) {

@@ -41,13 +41,9 @@ public final class AvicVm {
     }
 
     /**
-     * A VM in words of its own. No vCPU is loaded, and no irqfd is posted.
-     *
-     * @param vcpus 1–4096
-     * @param irqfds how many irqfds may be made
-     * @param firstPage the physical address of the backing page of vCPU 0, at a 4096-byte boundary. The pages of the
-     *     others follow
-     * @throws IllegalArgumentException if a number is out of range, or a page belongs to another VM
+     * No vCPU is loaded, no irqfd is posted. {@code vcpus} is 1–4096; {@code firstPage} is the backing page of vCPU 0,
+     * at a 4096-byte boundary, and the pages of the others follow. Throws IllegalArgumentException for a number out of
+     * range and for a page of another VM.
      */
     public AvicVm(AvicHost avic, int vcpus, int irqfds, long firstPage) {
         this(avic, SharedWords.of(new long[words(vcpus, irqfds)]), 0, vcpus, irqfds, firstPage, SharedSet::new);
@@ -105,12 +101,7 @@ public final class AvicVm {
         return vcpus[index];
     }
 
-    /**
-     * An irqfd whose producer is a device's interrupt: not posted yet.
-     *
-     * @param entry the entry of the host irq in the unit's table
-     * @throws IllegalStateException if the VM has as many irqfds as it was made for
-     */
+    /** A new irqfd of {@code entry} of the unit's table, not posted yet; IllegalStateException if all are made. */
     public AvicIrqfd irqfd(GaUnit unit, int entry) {
         unit.checked(entry);
         return add(new AvicIrqfd(this, made, unit, entry));

@@ -155,11 +155,8 @@ public class GaUnit {
     }
 
     /**
-     * Puts an entry into use, in remapped form.
-     *
-     * @param requester the id of the device, 16 bits
-     * @param unmanaged whether the device's domain is of the type UNMANAGED, as VFIO makes it
-     * @throws IllegalArgumentException if there is no such entry, or it is in guest mode
+     * Puts an entry into use, in remapped form. {@code unmanaged}: whether the domain is UNMANAGED, as VFIO makes it.
+     * Throws IllegalArgumentException if there is no such entry, or it is in guest mode.
      */
     public void set(int entry, long low, long high, int requester, boolean unmanaged) {
         checked(entry);
@@ -227,10 +224,8 @@ public class GaUnit {
     }
 
     /**
-     * {@code amd_iommu_update_ga}: the vCPU runs on another CPU, or on none. There is no invalidation. An entry that is
-     * not in guest mode stays as it is.
-     *
-     * @param cpu the APIC id, or {@link #NO_CPU}. Then Destination stays
+     * {@code amd_iommu_update_ga}, without an invalidation: the vCPU runs on the CPU with this APIC id, or on {@link
+     * #NO_CPU}, which leaves Destination as it is. An entry that is not in guest mode stays as it is.
      */
     void update(int entry, long cpu, boolean logs) {
         lock(entry);
@@ -277,11 +272,7 @@ public class GaUnit {
         }
     }
 
-    /**
-     * The unit handles a request of a device.
-     *
-     * @param entry the index in the device's message
-     */
+    /** The unit handles a request of a device, which names the entry by its index. */
     public Outcome request(int entry) {
         checked(entry);
         words.lock(request());

@@ -60,11 +60,8 @@ public class Distributor {
     }
 
     /**
-     * The distributor of a GICv2. An SGI has sources: those of two vCPUs are two interrupts.
-     *
-     * @param vcpus 1–8
-     * @param shared the number of SPIs, 0–988
-     * @param kick takes the index of a vCPU to which an interrupt became deliverable
+     * A GICv2 for 1–8 vCPUs and 0–988 SPIs. Its SGIs have sources: those of two vCPUs are two interrupts. {@code kick}
+     * takes the index of a vCPU to which an interrupt became deliverable.
      */
     public static Distributor gicv2(int vcpus, int shared, IntConsumer kick) {
         checkSize(vcpus, shared, true);
@@ -126,11 +123,8 @@ public class Distributor {
     }
 
     /**
-     * Sets bits of up to 32 interrupts, one interrupt at a time. Ignored are bits of interrupts that do not exist, the
-     * LEVEL of SGIs, and the LATCH of a GICv2's SGIs: each of them has a source, so use {@link #send}. {@link
-     * InterruptState#ACTIVE} cannot be written.
-     *
-     * @param bits a 1 for each interrupt to change
+     * Sets the {@code bits} of up to 32 interrupts, one at a time. Ignored are interrupts that do not exist, LEVEL of
+     * SGIs, and LATCH of a GICv2's SGIs (use {@link #send}). ACTIVE cannot be written.
      */
     public void set(InterruptState what, int vcpu, int first, int bits) {
         change(what, vcpu, first, bits, true);
@@ -161,11 +155,7 @@ public class Distributor {
         }
     }
 
-    /**
-     * Sets the priority.
-     *
-     * @param priority 0–255, the lowest first
-     */
+    /** Priorities are 0–255, the lowest first. */
     public void setPriority(int vcpu, int id, int priority) {
         banks.check(vcpu, id);
         if (priority < 0 || priority > 0xff) {
@@ -185,11 +175,7 @@ public class Distributor {
         return priority;
     }
 
-    /**
-     * Routes an SPI to a vCPU. At first it goes to vCPU 0. KVM of 2012 takes the lowest vCPU of a GICv2's target mask.
-     * An SPI in a list register stays with the vCPU of the list register until it leaves it ({@code
-     * vgic_target_oracle()}).
-     */
+    /** Routes an SPI; at first all go to vCPU 0. A queued SPI stays with its vCPU ({@code vgic_target_oracle()}). */
     public void setTarget(int id, int vcpu) {
         checkShared(id);
         banks.checkVcpu(vcpu);
@@ -224,10 +210,7 @@ public class Distributor {
         }
     }
 
-    /**
-     * The line of a PPI or SPI rises: an edge-triggered interrupt is latched at each call. A level-triggered one is
-     * pending while its line is high.
-     */
+    /** The line of a PPI or SPI rises: an edge is latched at each call, a level is pending while the line is high. */
     public void raise(int vcpu, int id) {
         checkLine(vcpu, id);
         lock();
@@ -254,11 +237,7 @@ public class Distributor {
         }
     }
 
-    /**
-     * A vCPU sends an SGI. Until it is queued, a second one of the same source is the same.
-     *
-     * @param from the source; a GICv3 does not keep it
-     */
+    /** A vCPU sends an SGI. A second one of a source that is not queued merges. A GICv3 does not keep the source. */
     public void send(int from, int to, int sgi) {
         banks.checkVcpu(from);
         checkSgi(to, sgi);
@@ -282,11 +261,7 @@ public class Distributor {
         return sources;
     }
 
-    /**
-     * A VMM restores the sources of a vCPU's SGI, which is pending while it has one. Of a GICv2.
-     *
-     * @param sources a bit for each vCPU, 0–255
-     */
+    /** A VMM restores the sources of a GICv2's SGI, a bit for each vCPU. It is pending while it has one. */
     public void setSources(int vcpu, int sgi, int sources) {
         checkSgi(vcpu, sgi);
         lock();

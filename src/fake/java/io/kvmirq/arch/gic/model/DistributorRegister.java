@@ -52,12 +52,7 @@ public enum DistributorRegister {
         this(offset, INTERRUPTS * bits / Byte.SIZE, bits);
     }
 
-    /**
-     * The register at an offset.
-     *
-     * @param interrupts how many interrupts the distributor has, private ones included
-     * @return empty if the offset is not word-aligned, in a gap, or beyond the last interrupt
-     */
+    /** The register at an offset; empty if it is unaligned, in a gap, or beyond the last of the {@code interrupts}. */
     public static Optional<DistributorRegister> at(int at, int interrupts) {
         return Arrays.stream(values())
                 .filter(one -> at % Integer.BYTES == 0 && at >= one.offset && at < one.offset + one.length)

@@ -6,18 +6,11 @@ import java.nio.ByteBuffer;
 /** The guest memory in which an ITS finds its commands and the tables of its guest. */
 public interface GuestRam {
     /**
-     * Reads from a guest physical address.
-     *
-     * @param to filled to its limit
-     * @return whether all of it is memory; otherwise {@code to} is undefined
+     * Fills {@code to} from a guest physical address. False if not all of it is memory; {@code to} is undefined then.
      */
     boolean read(long address, ByteBuffer to);
 
-    /**
-     * Writes to a guest physical address.
-     *
-     * @return whether all of it is memory that the guest may write
-     */
+    /** Writes to a guest physical address. False if not all of it is memory that the guest may write. */
     boolean write(long address, ByteBuffer from);
 
     boolean isVisible(long address);

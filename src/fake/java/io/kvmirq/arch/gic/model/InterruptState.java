@@ -12,10 +12,7 @@ public enum InterruptState {
     LATCH(1),
     /** The line is high. It counts only if the interrupt is level-triggered. */
     LINE(2),
-    /**
-     * The guest has taken the interrupt and not ended it: as of the last exit, or of the last write of a list register.
-     * {@link Distributor#set} does not write it.
-     */
+    /** The guest has taken the interrupt and not ended it, as of the last exit or write of its list register. */
     ACTIVE(3),
     /** The interrupt is level-triggered. PPIs are from the start. SGIs are edge-triggered for ever. */
     LEVEL(4),

@@ -82,11 +82,7 @@ public final class Its {
 
     // Registers
 
-    /**
-     * Reads a register.
-     *
-     * @param offset of a register of this class, or of another table up to 0x138, which reads as 0
-     */
+    /** Reads a register; those up to 0x138 of other tables read as 0. */
     public long read(int offset) {
         return switch (offset) {
             case CTLR -> (next == last ? QUIESCENT : 0) | (enabled ? ENABLED : 0);
@@ -111,11 +107,7 @@ public final class Its {
         BEYOND_RING
     }
 
-    /**
-     * A VMM writes a register. A write to GITS_CWRITER, or one that enables the ITS, handles the commands that wait.
-     *
-     * @return why the write is refused; empty if it is not, or is ignored
-     */
+    /** A VMM writes GITS_CWRITER or another register; waiting commands are handled. Returns the refusal, if any. */
     public Optional<Refusal> write(int offset, long value) {
         switch (offset) {
             case CTLR -> control((value & ENABLED) != 0);
@@ -222,10 +214,7 @@ public final class Its {
         return new ItsImage(this, tables, lpis).save();
     }
 
-    /**
-     * KVM_DEV_ARM_ITS_RESTORE_TABLES: reads them back. The registers come first. After a fault no collection is mapped,
-     * and no device if it is in the table of devices.
-     */
+    /** KVM_DEV_ARM_ITS_RESTORE_TABLES, after the registers. After a fault, what the faulty table maps is unmapped. */
     public Optional<TableFault> restore() {
         return new ItsImage(this, tables, lpis).restore();
     }

@@ -4,11 +4,7 @@ package io.kvmirq.arch.gic.model;
 import java.util.Arrays;
 import java.util.Optional;
 
-/**
- * The registers of an ITS. An offset is in bytes from the start of the ITS.
- *
- * <p>Source: ARM IHI 0069, "The ITS register map"; {@code its_registers} in arch/arm64/kvm/vgic/vgic-its.c.
- */
+/** The registers of an ITS, at offsets in bytes. Source: ARM IHI 0069, "The ITS register map"; vgic-its.c. */
 public enum ItsRegister {
     GITS_CTLR(Its.CTLR, 4),
     GITS_IIDR(Its.IIDR, 4),
@@ -28,11 +24,7 @@ public enum ItsRegister {
         this.length = length;
     }
 
-    /**
-     * The register at an offset.
-     *
-     * @return empty if the offset is in a gap
-     */
+    /** The register at an offset; empty in a gap. */
     public static Optional<ItsRegister> at(long at) {
         return Arrays.stream(values())
                 .filter(register -> at >= register.offset && at < register.offset + register.length)

@@ -51,11 +51,7 @@ final class ItsTable {
         return PAGE_SIZE.put(Baser.sanitised(typed, Baser.Attributes.OF_ITS), PAGES_OF_64K);
     }
 
-    /**
-     * The address of the entry of an id.
-     *
-     * @return empty if the table is too small, or the entry is not in memory
-     */
+    /** The address of the entry of an id; empty if the table is too small, or the entry is not in memory. */
     static OptionalLong entry(long table, int id, GuestRam ram) {
         if (id >>> ID_BITS != 0) {
             return OptionalLong.empty();

@@ -25,12 +25,7 @@ final class ItsTables {
     /** An event that is mapped. The LPI has no target if the collection is not mapped to a vCPU. */
     record Event(int lpi, int collection) {}
 
-    /**
-     * A device that is mapped.
-     *
-     * @param eventBits how wide its event ids are
-     * @param table the guest physical address of its table of events, which is written when the ITS is saved
-     */
+    /** A mapped device. {@code table} is the guest address that its events are saved to. */
     record Device(int eventBits, long table, Map<Integer, Event> events) {
         private long place(int event) {
             return table + Integer.toUnsignedLong(event) * ItsTable.ENTRY;

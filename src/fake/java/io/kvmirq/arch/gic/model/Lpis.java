@@ -83,9 +83,8 @@ public final class Lpis {
     }
 
     /**
-     * Writes GICR_CTLR.EnableLPIs. At the change to 1, the vCPU's LPIs take their pending bits from its pending table.
-     * At the change to 0 they stay pending but reach no guest, and messages are dropped from then on. A vLPI is
-     * delivered all the same.
+     * Writes GICR_CTLR.EnableLPIs. 1 reads the pending table. At 0, LPIs stay pending and reach no guest, and messages
+     * are dropped, but vLPIs are delivered.
      */
     public void enable(int vcpu, boolean enable) {
         if (enable && !isEnabled(vcpu) && tables.mayHavePending(vcpu)) {
@@ -176,10 +175,8 @@ public final class Lpis {
     }
 
     /**
-     * An event is mapped to an LPI. A new LPI takes its priority, enable bit and pending bit from the guest's tables. One
-     * that is in the list of a vCPU stays as it is, and with that vCPU.
-     *
-     * @return whether the tables could be read; otherwise the LPI is not made
+     * Maps an event to an LPI, which takes its state from the guest's tables unless a vCPU has it in its list. Returns
+     * false, and makes no LPI, if the tables cannot be read.
      */
     boolean add(int id, OptionalInt vcpu) {
         Lpi known = lpis.get(id);
@@ -310,10 +307,7 @@ public final class Lpis {
         }
     }
 
-    /**
-     * The LPI is no vLPI from then on. Hardware drops its pending state with the mapping, and KVM does not take it back
-     * before ({@code its_vlpi_unmap()}: DISCARD).
-     */
+    /** Ends a vLPI. Hardware drops its pending state, and KVM does not save it ({@code its_vlpi_unmap()}: DISCARD). */
     void endVlpi(int id) {
         Lpi lpi = lpis.get(id);
         if (lpi != null) {
@@ -337,11 +331,7 @@ public final class Lpis {
                 .findFirst();
     }
 
-    /**
-     * The ITS of the host takes a device's message.
-     *
-     * @return whether the host interrupt is a vLPI, which is pending then; otherwise the host is interrupted
-     */
+    /** The host's ITS takes a device's message: true if it makes a vLPI pending, else the host is interrupted. */
     public boolean receive(int hostIrq) {
         OptionalInt lpi = vlpiOf(hostIrq);
         lpi.ifPresent(this::receiveMessage);
@@ -349,11 +339,8 @@ public final class Lpis {
     }
 
     /**
-     * The guest of a vCPU takes its LPI with the highest priority that Linux has queued or hardware delivers, which is
-     * not pending then. Source: IHI 0069, 4.8 and 5.1; {@code vgic_target_oracle()}, {@code vgic_flush_pending_lpis()}.
-     *
-     * @param passes whether the vCPU's CPU interface lets a priority pass, 0–252
-     * @return the INTID; empty if there is none
+     * The guest takes its pending LPI of the highest priority that {@code passes} (0–252); empty if there is none.
+     * Source: IHI 0069, 4.8 and 5.1; {@code vgic_target_oracle()}, {@code vgic_flush_pending_lpis()}.
      */
     public OptionalInt take(int vcpu, IntPredicate passes) {
         OptionalInt taken = lpis.entrySet().stream()
@@ -402,12 +389,7 @@ public final class Lpis {
         return lpi == null ? 0 : lpi.priority;
     }
 
-    /**
-     * Writes the pending bits of all LPIs to the guest's pending tables, as a VMM has it done before it saves the
-     * guest.
-     *
-     * @return whether the tables are memory
-     */
+    /** Writes the pending bits of all LPIs to the guest's tables; false if these are not memory. */
     public boolean savePending() {
         for (Map.Entry<Integer, Lpi> entry : lpis.entrySet()) {
             Lpi lpi = entry.getValue();

@@ -46,22 +46,14 @@ public enum RedistributorRegister {
         this.length = length;
     }
 
-    /**
-     * The register that has a 32-bit word.
-     *
-     * @return empty if the offset is not a multiple of 4, or between registers
-     */
+    /** The register that has a 32-bit word; empty if unaligned or in a gap. */
     public static Optional<RedistributorRegister> at(int at) {
         return Arrays.stream(values())
                 .filter(one -> at % Integer.BYTES == 0 && at >= one.offset && at < one.offset + one.length)
                 .findFirst();
     }
 
-    /**
-     * The register of SGIs and PPIs that has a 32-bit word.
-     *
-     * @return empty if the offset is not a multiple of 4, or of no such register
-     */
+    /** The register of SGIs and PPIs that has a 32-bit word; empty if unaligned or none. */
     public static Optional<DistributorRegister> ofPrivate(int at) {
         return DistributorRegister.at(at - PRIVATE_FRAME, InterruptId.FIRST_SPI)
                 .filter(DistributorRegister::isPerInterrupt)

@@ -176,12 +176,7 @@ public class VirtualInterface {
         return words.get(at(MACHINE));
     }
 
-    /**
-     * Writes GICH_VMCR, as the guest's writes to its CPU interface do. At first both groups are enabled and the mask
-     * lets all priorities pass but the lowest.
-     *
-     * @throws IllegalArgumentException if the manual forbids the word
-     */
+    /** Writes GICH_VMCR; at first both groups are on. IllegalArgumentException for words that the manual forbids. */
     public void setMachineControl(long word) {
         List<Violation> violations = MachineControl.GICH.violations(MachineControl.GICH.bits(word));
         if (!violations.isEmpty()) {
@@ -196,11 +191,7 @@ public class VirtualInterface {
         return words.get(at(PRIORITIES));
     }
 
-    /**
-     * Writes GICH_APR, as the guest's reads of IAR and writes of EOIR do, and KVM when it restores a vCPU.
-     *
-     * @throws IllegalArgumentException if the word has more than 32 bits
-     */
+    /** Writes GICH_APR, as IAR, EOIR and a restore do. IllegalArgumentException for more than 32 bits. */
     public void setActivePriorities(long word) {
         if (word >>> Integer.SIZE != 0) {
             throw new IllegalArgumentException(
@@ -250,10 +241,8 @@ public class VirtualInterface {
     }
 
     /**
-     * Fills the list registers before the guest runs, with a part of what is pending. Interrupts are off.
-     *
-     * @param withheld takes the first id of 32, and returns a 1 for each interrupt that stays in the distributor. The
-     *     lock of the distributor is held
+     * Fills the list registers before an entry, interrupts off. {@code withheld} maps a first id to bits that stay in
+     * the distributor; the distributor's lock is held.
      */
     public void syncToCpu(IntUnaryOperator withheld) {
         gic.lock();
@@ -321,10 +310,7 @@ public class VirtualInterface {
         return queued;
     }
 
-    /**
-     * Whether a list register holds the interrupt as an active hardware interrupt, which is not made pending. The
-     * interrupt stays pending in the distributor, which offers it again when the list register gives it up.
-     */
+    /** Whether a list register has it as an active hardware interrupt: the distributor keeps it and offers it again. */
     private boolean awaitsEnd(int id, int source) {
         int number = find(id, source);
         long word = number == NONE ? 0 : words.get(at(REGISTERS + number));
@@ -388,12 +374,7 @@ public class VirtualInterface {
         words.set(at(USED), used ? before | bit : before & ~bit);
     }
 
-    /**
-     * Sets UIE if something found no list register. Otherwise nothing is left for the vCPU, and its flag is cleared.
-     * The lock is held.
-     *
-     * @param all what {@link #queueAll()} returned
-     */
+    /** Sets UIE if something found no list register, else clears the vCPU's flag. The lock is held. */
     void settle(boolean all) {
         long control = HypervisorControl.UNDERFLOW.put(control(), all ? 0 : 1);
         words.set(at(CONTROL), control);
@@ -403,8 +384,7 @@ public class VirtualInterface {
     }
 
     /**
-     * Reads the list registers back after the guest exited. Interrupts are off. A level-triggered interrupt without
-     * EOI, such as a hardware interrupt, is pending again if it has ended and its line is still high.
+     * Reads the list registers back after an exit, interrupts off. An ended level without EOI is pending while high.
      */
     public void syncFromCpu() {
         gic.lock();
@@ -444,9 +424,8 @@ public class VirtualInterface {
     }
 
     /**
-     * Handles the maintenance interrupt on the vCPU's CPU, outside the guest. Interrupts are off. An ended
-     * level-triggered interrupt whose line is still high is pending again. It is queued at the next entry of this vCPU,
-     * or another vCPU is kicked to which it was routed meanwhile.
+     * Handles the maintenance interrupt outside the guest, interrupts off: an ended level that is still high becomes
+     * pending, and the vCPU that it is routed to by now is kicked.
      */
     public void maintain() {
         gic.lock();

@@ -4,12 +4,7 @@ package io.kvmirq.arch.gic.model;
 import io.kvmirq.arch.gic.InterruptId;
 import java.util.List;
 
-/**
- * The hardware side of an LPI that is a vLPI: its pending bit is in the table of a vPE.
- *
- * @param hostIrq the device's interrupt on the host
- * @param vpes the vPE of each vCPU, by index
- */
+/** An LPI that is a vLPI of the device's {@code hostIrq}; its pending bit is in a vPE's table. */
 record Vlpi(int hostIrq, List<Vpe> vpes) {
     private static int vlpi(int id) {
         return id - InterruptId.FIRST_LPI;

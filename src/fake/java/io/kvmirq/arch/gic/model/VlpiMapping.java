@@ -27,12 +27,7 @@ public final class VlpiMapping {
         WARNS
     }
 
-    /**
-     * A message's route.
-     *
-     * @param its the ITS at the doorbell address; empty if there is none
-     * @param device the device id; empty if the VMM gave none
-     */
+    /** A message's route: no ITS if none is at its doorbell, no device if the VMM gave none. */
     public record Route(Optional<Its> its, OptionalInt device, int event) {}
 
     private static final Route NOWHERE = new Route(Optional.empty(), OptionalInt.empty(), 0);
@@ -44,13 +39,7 @@ public final class VlpiMapping {
     private final int hostIrq;
     private Optional<Route> route = Optional.empty();
 
-    /**
-     * No mapping yet.
-     *
-     * @param gicv4 whether the host has GICv4 and KVM uses it
-     * @param vpes the vPE of each vCPU, by index; LPI 8192 is its vLPI 0
-     * @param hostIrq the number of the device's interrupt on the host
-     */
+    /** Not mapped yet. {@code gicv4}: whether KVM uses it. {@code vpes} are by vCPU index; LPI 8192 is vLPI 0. */
     public VlpiMapping(VlpiKernel kernel, boolean gicv4, Lpis lpis, List<Vpe> vpes, int hostIrq) {
         this.kernel = kernel;
         this.gicv4 = gicv4;
@@ -59,11 +48,7 @@ public final class VlpiMapping {
         this.hostIrq = hostIrq;
     }
 
-    /**
-     * The irqfd is registered and meets the device's interrupt.
-     *
-     * @return why the LPI is no vLPI; empty if it is one
-     */
+    /** The irqfd is registered and meets the device's interrupt. Returns why the LPI is no vLPI, if it is none. */
     public Optional<VlpiObstacle> register(Route to) {
         if (route.isPresent()) {
             throw new IllegalStateException(
@@ -101,10 +86,7 @@ public final class VlpiMapping {
                 : OptionalInt.empty();
     }
 
-    /**
-     * The route of the irqfd changes. Neither kernel makes a vLPI of the new one: for that the irqfd or the device's
-     * eventfd is registered again. A route that is equal changes nothing.
-     */
+    /** The route changes, which makes no new vLPI: for that the irqfd or the device's eventfd is registered again. */
     public Outcome changeRoute(Route to) {
         Route from = registered();
         if (from.equals(to)) {

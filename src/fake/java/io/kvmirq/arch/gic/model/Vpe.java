@@ -48,13 +48,7 @@ public final class Vpe implements VcpuHooks {
     private final int doorbell;
     private final Host host;
 
-    /**
-     * A vPE that is not resident and has nothing pending.
-     *
-     * @param index of the vCPU in its VM
-     * @param vlpis how many vLPIs it can have, numbers from 0
-     * @param doorbell the vector of its doorbell on the host, 0–255; no other vPE has it
-     */
+    /** Not resident, nothing pending. It has vLPIs from 0 on, and a doorbell of its own, a host vector of 0–255. */
     public Vpe(Host host, int index, Version version, int vlpis, int doorbell) {
         this(host, index, version, vlpis, doorbell, SharedWords.of(new long[words(vlpis)]), 0);
     }
@@ -110,10 +104,7 @@ public final class Vpe implements VcpuHooks {
 
     // Hardware
 
-    /**
-     * A vLPI becomes pending, or not pending. A doorbell rings if it is enabled, and the vPE is not resident and wants
-     * one.
-     */
+    /** A vLPI becomes pending, or not. A doorbell rings if it is enabled and the vPE is not resident and wants one. */
     public void setPending(int vlpi, boolean pending) {
         change(vlpi, pendingWord(vlpi), pending);
     }

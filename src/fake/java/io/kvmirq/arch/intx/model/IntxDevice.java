@@ -32,9 +32,7 @@ public final class IntxDevice {
     private final AtomicBoolean claimed = new AtomicBoolean();
 
     /**
-     * A device that requests nothing, connected to a line. Connect all devices before other threads use the line.
-     *
-     * @throws IllegalArgumentException if a platform device would share the line with a PCI device
+     * Requests nothing. Connect all devices first. IllegalArgumentException if a platform device would share a line.
      */
     public IntxDevice(PhysicalLine line, Kind kind) {
         this(line, kind, SharedWords.of(new long[WORDS]), 0);
@@ -104,11 +102,7 @@ public final class IntxDevice {
         }
     }
 
-    /**
-     * Sets DisINTx if the device requests service ({@code pci_check_and_mask_intx}).
-     *
-     * @return whether it requests service
-     */
+    /** {@code pci_check_and_mask_intx}: sets DisINTx if the device requests service, and says whether it does. */
     boolean checkAndMask() {
         boolean requesting = isRequesting();
         if (requesting) {
@@ -117,11 +111,7 @@ public final class IntxDevice {
         return requesting;
     }
 
-    /**
-     * Clears DisINTx if the device requests no service ({@code pci_check_and_unmask_intx}).
-     *
-     * @return whether it was cleared
-     */
+    /** {@code pci_check_and_unmask_intx}: clears DisINTx if the device requests no service, and says whether. */
     boolean checkAndUnmask() {
         boolean requesting = isRequesting();
         if (!requesting) {

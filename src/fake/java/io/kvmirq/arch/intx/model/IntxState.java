@@ -84,10 +84,7 @@ abstract class IntxState {
         return words.get(at(CLOSED)) != 0;
     }
 
-    /**
-     * The next user of a closed device opens it: DisINTx is clear, and masks and writes of DisINTx act again. A mode
-     * that is enabled opens the device too.
-     */
+    /** The next user opens a closed device: DisINTx is clear, and masks act again. Enabling a mode opens it too. */
     public void open() {
         gate.take();
         try (gate) {
@@ -123,10 +120,8 @@ abstract class IntxState {
     }
 
     /**
-     * Enables MSI or MSI-X. The device does not assert its line then. DisINTx is set, if there is one.
-     *
-     * @throws IllegalArgumentException if the mode is another
-     * @throws IllegalStateException if the device is in another mode already, or is a platform device
+     * Enables MSI or MSI-X: the line is not asserted, and DisINTx is set if there is one. Throws IllegalStateException
+     * if the device is in another mode already, or is a platform device.
      */
     public void enableMessages(InterruptMode mode) {
         if (mode != InterruptMode.MSI && mode != InterruptMode.MSIX) {
@@ -177,10 +172,7 @@ abstract class IntxState {
         }
     }
 
-    /**
-     * Removes the trigger, which is signalled no more when this returns. INTx stays enabled, and its interrupts go
-     * nowhere. The line of a platform device is disabled until there is a trigger again.
-     */
+    /** Removes the trigger at once. INTx stays enabled; a platform device's line is disabled until the next trigger. */
     public void unwire() {
         gate.take();
         try (gate) {

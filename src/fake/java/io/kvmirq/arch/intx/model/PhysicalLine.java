@@ -111,12 +111,7 @@ public final class PhysicalLine {
         devices.remove(device);
     }
 
-    /**
-     * Adds a handler, which is not called until {@link #request}. It keeps its number until {@link #remove}.
-     *
-     * @return the number of the handler
-     * @throws IllegalStateException if the line has 64 handlers already
-     */
+    /** Adds a handler, at most 64 (else IllegalStateException), and returns its number. {@link #request} starts it. */
     public int add(Handler handler) {
         int place = handlers.indexOf(REMOVED);
         if (place >= 0) {
@@ -131,9 +126,7 @@ public final class PhysicalLine {
     }
 
     /**
-     * Removes a handler. The next one that is added gets its number. No other thread may use the line.
-     *
-     * @throws IllegalStateException if the handler has the line
+     * Frees a number for the next handler; no other thread may use the line. IllegalStateException if it has the line.
      */
     public void remove(int handler) {
         if ((words.get(at(REQUESTED)) & bit(handler)) != 0) {
@@ -178,11 +171,7 @@ public final class PhysicalLine {
         return granted;
     }
 
-    /**
-     * Gives the line back for a handler ({@code free_irq}). Waits until no handler runs.
-     *
-     * @throws IllegalStateException if the handler does not have the line
-     */
+    /** {@code free_irq}: waits until no handler runs. IllegalStateException if the handler does not have the line. */
     public void free(int handler) {
         long bit = bit(handler);
         words.lock(at(RUNNING));
@@ -212,9 +201,8 @@ public final class PhysicalLine {
     }
 
     /**
-     * Takes one {@link #disable} back ({@code enable_irq}). After the last one an asserted line interrupts again.
-     *
-     * @throws IllegalStateException if the line is not disabled
+     * {@code enable_irq}, once for each {@link #disable}; then an asserted line interrupts again. IllegalStateException
+     * if it is enabled.
      */
     public void enable() {
         words.lock(at(LOCK));
@@ -294,10 +282,8 @@ public final class PhysicalLine {
     }
 
     /**
-     * A CPU takes the interrupt, if there is one, and runs all handlers. Waits while another CPU does. An interrupt
-     * that no handler leaves to the guest's EOI is deactivated when they return. Does not allocate.
-     *
-     * @return whether there was an interrupt
+     * A CPU takes the interrupt and runs all handlers, after another CPU's. It is deactivated afterwards unless the
+     * guest's EOI does that. Does not allocate. Returns whether there was an interrupt.
      */
     public boolean take() {
         running.take();
@@ -361,10 +347,7 @@ public final class PhysicalLine {
         }
     }
 
-    /**
-     * {@code note_interrupt}: of 100 000 interrupts at most 99 900 may be unhandled. The count begins at the first
-     * unhandled one. Linux also forgets those that are 0.1 s apart.
-     */
+    /** {@code note_interrupt}: 99 900 of 100 000 may be unhandled. Linux also forgets those that are 0.1 s apart. */
     private void account(boolean handled) {
         long unhandled = words.get(at(UNHANDLED)) + (handled ? 0 : 1);
         if (unhandled == 0) {

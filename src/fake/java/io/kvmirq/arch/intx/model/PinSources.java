@@ -17,12 +17,7 @@ public final class PinSources {
     private final int base;
     private final int pins;
 
-    /**
-     * Pins that are low.
-     *
-     * @param pins how many, numbered from 0
-     * @throws IllegalArgumentException if the number is negative
-     */
+    /** Pins that are low, numbered from 0. */
     public PinSources(int pins) {
         this(SharedWords.of(new long[checked(pins)]), 0, pins);
     }
@@ -41,11 +36,7 @@ public final class PinSources {
     }
 
     /**
-     * A source drives a pin high or low. Does not allocate.
-     *
-     * @param source 0–63
-     * @return whether the pin is high afterwards
-     * @throws IllegalArgumentException if there is no such pin or source
+     * Source 0–63 drives a pin; returns whether the pin is high then. IllegalArgumentException if there is no such pin.
      */
     public boolean set(int pin, int source, boolean high) {
         if (source < 0 || source >= Long.SIZE) {

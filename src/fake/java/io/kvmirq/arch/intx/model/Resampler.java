@@ -37,12 +37,7 @@ public final class Resampler {
         resamplefds = more;
     }
 
-    /**
-     * Removes a resampling irqfd, once. Waits for an {@link #acknowledge} of another thread: the resamplefd is
-     * signalled no more when this returns. The last one lowers the source before another can be added.
-     *
-     * @return whether none is left
-     */
+    /** Removes a resamplefd after a running {@link #acknowledge}; the last lowers the source. True if none is left. */
     public synchronized boolean remove(Signal resamplefd) {
         List<Signal> left = new ArrayList<>(List.of(resamplefds));
         left.remove(resamplefd);
@@ -59,9 +54,8 @@ public final class Resampler {
     }
 
     /**
-     * The guest's EOI: lowers the source, then signals each resamplefd. In this order, since a device that asserts
-     * again raises the source anew. Does nothing without a resampling irqfd. {@link #add} and {@link #remove} wait
-     * until a running call has ended, as by {@code synchronize_srcu} in Linux. Does not allocate.
+     * The guest's EOI lowers the source, then signals each resamplefd: a device that still asserts raises it anew.
+     * {@link #add} and {@link #remove} wait for a running call, as by {@code synchronize_srcu}. Does not allocate.
      */
     public synchronized void acknowledge() {
         Signal[] all = resamplefds;

@@ -37,22 +37,14 @@ public class VfioIntx extends IntxState {
     }
 
     /**
-     * A device that interrupts in no way.
-     *
-     * @param nointxmask the module parameter of vfio-pci: mask at the interrupt controller, also if the device has
-     *     DisINTx
-     * @throws IllegalStateException if the device has one already, or its line has 64 handlers. The handler is the
-     *     device's until {@link #remove}, also while the device is closed.
+     * Interrupts in no way. {@code nointxmask} of vfio-pci: mask at the controller, DisINTx or not. The handler stays
+     * the device's until {@link #remove}. IllegalStateException if the line has 64 handlers, or the device one.
      */
     public static VfioIntx of(IntxDevice device, boolean nointxmask) {
         return new VfioIntx(device, nointxmask, SharedWords.of(new long[WORDS]), 0);
     }
 
-    /**
-     * Enables INTx with a trigger. A device that is masked by DisINTx shares the line, any other needs it for itself.
-     *
-     * @return whether the line was granted; false is EBUSY, and the mode stays none
-     */
+    /** Enables INTx. Only a device that masks by DisINTx shares its line. False is EBUSY, and the mode stays none. */
     public boolean enable(Signal eventfd) {
         return enable(eventfd, masksAtDevice());
     }
@@ -84,9 +76,8 @@ public class VfioIntx extends IntxState {
     }
 
     /**
-     * Disables INTx, and removes the trigger and the unmask eventfd. A running handler ends before. An interrupt that
-     * waits for the guest's EOI is deactivated, unless another device on the line waits for its own guest's EOI. A late
-     * EOI does nothing. The choice between direct EOI and the automatic mask stays.
+     * Disables INTx after a running handler. An interrupt that waits for EOI is deactivated unless another device on
+     * the line waits, too. The choice between direct EOI and the automatic mask stays.
      */
     public void disable() {
         gate.take();
@@ -114,10 +105,8 @@ public class VfioIntx extends IntxState {
     }
 
     /**
-     * The last close of the device: removes the unmask eventfd, sets DisINTx if there is one, and disables the mode. In
-     * this order: an unmask would clear DisINTx, and no handler claims the interrupts of a device without its handler.
-     * The next user starts with the automatic mask. Until the next {@link #open}, masks and writes of DisINTx do
-     * nothing, since no user has the device.
+     * The last close: removes the unmask eventfd, then sets DisINTx, then disables the mode, as an unmask would clear
+     * DisINTx. The next user starts with the automatic mask; until {@link #open} masks do nothing.
      */
     public void close() {
         gate.take();
@@ -139,23 +128,14 @@ public class VfioIntx extends IntxState {
         words.set(at(CLOSED), 1);
     }
 
-    /**
-     * The device is removed from the host: it asserts its line no more, and the line may have another handler. Do not
-     * use this object afterwards. No other thread may use the line.
-     *
-     * @throws IllegalStateException if a mode is enabled
-     */
+    /** Removes the device from the host and its line; no other thread may use it. IllegalStateException in any mode. */
     public void remove() {
         check(InterruptMode.NONE);
         line.remove(handler);
         line.disconnect(device);
     }
 
-    /**
-     * Sets the eventfd that unmasks: each signal does as {@link #unmask}. A signal from before does so at once.
-     *
-     * @return whether it was set; false is EBUSY: there is one already
-     */
+    /** Sets the eventfd that unmasks at each signal, also an earlier one. False is EBUSY: there is one already. */
     public boolean setUnmaskEvent(LineEvent event) {
         gate.take();
         try (gate) {
@@ -171,10 +151,8 @@ public class VfioIntx extends IntxState {
     }
 
     /**
-     * Chooses the handler of direct EOI from now on. The device may be at work: each signal carries what its EOI does.
-     *
-     * @param eventfd signalled instead of the trigger: its interrupt in the guest is mapped to the physical one
-     * @throws IllegalStateException if the line is of an IOAPIC
+     * Chooses direct EOI from now on: {@code eventfd} is signalled instead of the trigger, and its guest interrupt is
+     * mapped to the physical one. IllegalStateException if the line is of an IOAPIC.
      */
     public void chooseDirect(Signal eventfd) {
         if (line.controller() != LineController.GIC) {
@@ -225,10 +203,7 @@ public class VfioIntx extends IntxState {
         return !masksAtDevice() && !isPlatform();
     }
 
-    /**
-     * Signals the trigger as if the device had interrupted. A platform device is masked first, also with direct EOI:
-     * its line is not active, so that no EOI can deactivate it. Nothing is signalled if it is masked already.
-     */
+    /** Signals the trigger as an interrupt does. A platform device is masked first; a masked one is not signalled. */
     public void loopback() {
         gate.take();
         try (gate) {
@@ -281,8 +256,8 @@ public class VfioIntx extends IntxState {
     }
 
     /**
-     * Unmasks the device, unless the guest has set DisINTx. If the device still requests service and masks by DisINTx,
-     * it stays masked and the trigger is signalled again. In another mode DisINTx follows. Does not allocate.
+     * Unmasks unless the guest has set DisINTx. A device that masks by DisINTx and still requests service stays masked
+     * and is signalled again. Does not allocate.
      */
     public void unmask() {
         gate.take();
@@ -328,10 +303,8 @@ public class VfioIntx extends IntxState {
     }
 
     /**
-     * The guest writes COMMAND.DisINTx, which VFIO emulates. While it is set no signal reaches the guest, and an unmask
-     * does nothing. Clearing it unmasks.
-     *
-     * @throws IllegalStateException if the device is a platform device
+     * The guest writes DisINTx, which VFIO emulates: set, it stops signals and unmasks; clear, it unmasks.
+     * IllegalStateException for a platform device.
      */
     public void writeDisIntx(boolean disabled) {
         if (isPlatform()) {

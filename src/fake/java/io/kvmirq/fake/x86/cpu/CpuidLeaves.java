@@ -54,11 +54,7 @@ public final class CpuidLeaves {
                 .put(0, leaves, 0, leaves.capacity());
     }
 
-    /**
-     * The leaves with the bits that follow from the vCPU's state.
-     *
-     * @param lapicOn the enable bit of IA32_APIC_BASE
-     */
+    /** The leaves with the bits that follow from the vCPU's state. */
     public static ByteBuffer current(ByteBuffer leaves, SystemRegisters system, boolean lapicOn) {
         ByteBuffer next = copy(leaves, 0);
         int features = find(next, FEATURES, 0);
@@ -95,10 +91,7 @@ public final class CpuidLeaves {
         return equal;
     }
 
-    /**
-     * With kvm_pvm a guest sees features of the machine whether the VMM offers them or not. Here the machine has no
-     * features of leaf 7, and XCR0 for x87 and SSE.
-     */
+    /** On kvm_pvm guests see the machine's features, offered or not: here none of leaf 7, XCR0 for x87 and SSE. */
     public static ByteBuffer withMachine(ByteBuffer leaves) {
         int features = find(leaves, FEATURES, 0);
         boolean hasXsave = false;

@@ -53,12 +53,7 @@ final class DataMemory {
 
     // Reads
 
-    /**
-     * An instruction reads one operand at most.
-     *
-     * @param size 1, 2 or 4 bytes; zero-extended
-     * @throws Unanswered if the guest exits with it
-     */
+    /** At most one read an instruction, of 1, 2 or 4 bytes, zero-extended; Unanswered if the guest exits with it. */
     int read(long address, int size) {
         if (answered) {
             return value;
@@ -100,11 +95,7 @@ final class DataMemory {
         return asked != null;
     }
 
-    /**
-     * Takes the VMM's answer, while {@link #isReading}.
-     *
-     * @return whether the instruction can begin anew; else the guest exits again
-     */
+    /** Takes the VMM's answer, while {@link #isReading}. False if the guest exits again for the rest. */
     boolean complete() {
         Part part = asked;
         if (part != null) {

@@ -113,11 +113,7 @@ public final class ExtendedState {
         to.putInt(Uapi.KvmXcrs.NR_XCRS, 1).putLong(Uapi.KvmXcrs.XCRS + Uapi.KvmXcr.VALUE, xcr0);
     }
 
-    /**
-     * The rule that refuses the registers; empty for none.
-     *
-     * @param offered XCR0 as the vCPU's CPUID has it
-     */
+    /** The rule that refuses the registers, if any; {@code offered} is XCR0 of the vCPU's CPUID. */
     public Optional<Answer> loadXcrs(ByteBuffer from, long offered) {
         int count = from.getInt(Uapi.KvmXcrs.NR_XCRS);
         if (Integer.compareUnsigned(count, XCRS) > 0 || from.getInt(Uapi.KvmXcrs.FLAGS) != 0) {

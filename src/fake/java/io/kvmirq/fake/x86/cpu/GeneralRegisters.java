@@ -110,11 +110,7 @@ public final class GeneralRegisters {
         checked(flags);
     }
 
-    /**
-     * Flags of any mode are kept.
-     *
-     * @throws NotModelledException before anything has changed
-     */
+    /** Flags of any mode are kept; NotModelledException before anything has changed. */
     public void load(ByteBuffer from) {
         long next = from.getLong(Uapi.KvmRegs.RFLAGS) | FIXED_FLAG;
         flags = (next & ~SETTABLE_FLAGS) == 0 ? (int) next : checked(next);

@@ -9,11 +9,7 @@ public interface GuestBus {
     /** Whether the kernel serves a port, so that there is no exit. */
     boolean isServed(int port, int size);
 
-    /**
-     * Reads a port that {@link #isServed}.
-     *
-     * @param before the value of the register, which is read where the kernel writes nothing
-     */
+    /** Reads a port that {@link #isServed}; {@code before} is the register where the kernel writes nothing. */
     int readServed(int port, int size, int before);
 
     /** The guest exits to the VMM. */

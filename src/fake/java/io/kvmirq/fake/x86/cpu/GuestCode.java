@@ -14,11 +14,7 @@ public interface GuestCode {
 
     Outcome step();
 
-    /**
-     * It takes an interrupt or NMI.
-     *
-     * @param ofLapic whether the LAPIC awaits an EOI of it
-     */
+    /** Takes an interrupt or NMI; {@code ofLapic}: the LAPIC awaits its EOI. */
     void enter(int vector, boolean ofLapic);
 
     /** The flag of RFLAGS. */
@@ -36,10 +32,6 @@ public interface GuestCode {
     /** Whether the last exit was a part of a store, and the guest exits with the next part. */
     boolean exitsAgain();
 
-    /**
-     * {@code complete_fast_pio_in()}, {@code complete_emulated_mmio()}: takes the answer.
-     *
-     * @return whether the guest exits again: for more of the answer, or with a write of the same instruction
-     */
+    /** Takes the VMM's answer. True if the guest exits again, for the rest or with a write of the instruction. */
     boolean completeRead();
 }

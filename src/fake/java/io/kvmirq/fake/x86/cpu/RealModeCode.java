@@ -423,10 +423,7 @@ public final class RealModeCode implements GuestCode {
         }
     }
 
-    /**
-     * Where KVM emulates it, unless the instruction before was of the same kind: {@code toggle_interruptibility()}. Of
-     * several in a row only the first has one for sure, and with QEMU's processor no other one has.
-     */
+    /** Whether it begins a shadow: in a row of its kind only the first does ({@code toggle_interruptibility()}). */
     private boolean beginsShadow(int kind) {
         return emulated ? (events.shadow() & kind) == 0 : !events.isShadowed();
     }

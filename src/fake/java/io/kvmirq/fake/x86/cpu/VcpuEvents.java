@@ -135,11 +135,7 @@ public final class VcpuEvents {
         return isSet(KvmVcpuEvents.EXCEPTION_INJECTED) || isSet(KvmVcpuEvents.EXCEPTION_PENDING);
     }
 
-    /**
-     * Before a run.
-     *
-     * @param halted whether the vCPU waits for an interrupt, so that it would not take these
-     */
+    /** Before a run; a {@code halted} vCPU waits for an interrupt and would not take these. */
     public void checkModelled(boolean halted) {
         boolean interrupt = isSet(KvmVcpuEvents.INTERRUPT_INJECTED);
         boolean taken = isSet(KvmVcpuEvents.EXCEPTION_INJECTED) || nmiInjected;
@@ -212,11 +208,8 @@ public final class VcpuEvents {
     }
 
     /**
-     * KVM_SET_VCPU_EVENTS: the rule that refuses it, empty for none. What comes before a refusal of the last two stays.
-     *
-     * @param hasLapic whether the LAPIC is in the kernel
-     * @param awaitsStartup whether the vCPU is in the state INIT_RECEIVED
-     * @throws NotModelledException before anything has changed
+     * KVM_SET_VCPU_EVENTS: the rule that refuses it, if any; parts before the last two refusals stay.
+     * NotModelledException before anything has changed.
      */
     public Optional<Answer> load(ReportedEvents reported, ByteBuffer from, boolean hasLapic, boolean awaitsStartup) {
         int given = from.getInt(KvmVcpuEvents.FLAGS);
@@ -373,9 +366,8 @@ public final class VcpuEvents {
     }
 
     /**
-     * INIT discards pending NMIs, and what was injected; its numbers stay to be told.
-     *
-     * @param blocks whether NMIs stay blocked: since 6.4 kvm_amd keeps that where {@code kvm_vcpu_reset()} does not look
+     * INIT discards pending NMIs and what was injected, not its numbers. {@code blocks}: NMIs stay blocked (kvm_amd,
+     * 6.4).
      */
     public boolean takeInit(boolean blocks) {
         boolean taken = init;
