@@ -42,11 +42,7 @@ public record Description(
     /** A rule of the manual about one field. */
     @FunctionalInterface
     public interface Check {
-        /**
-         * Checks a value.
-         *
-         * @return the error in the value; empty if the manual allows the value
-         */
+        /** The error in a value; empty if the manual allows it. */
         Optional<String> fault(long value, long[] bits);
     }
 
@@ -133,22 +129,14 @@ public record Description(
                 Stream.concat(checks.stream(), Stream.of(check)).toList());
     }
 
-    /**
-     * The manual forbids some values.
-     *
-     * @param text the error in a forbidden value, as a clause
-     */
+    /** The manual forbids some values; {@code text} is the error in one, as a clause. */
     public Description forbidding(LongPredicate forbidden, LongFunction<String> text) {
         Objects.requireNonNull(forbidden, "forbidden is null");
         Objects.requireNonNull(text, "text is null");
         return checked((value, bits) -> forbidden.test(value) ? Optional.of(text.apply(value)) : Optional.empty());
     }
 
-    /**
-     * The value must be {@code expected}.
-     *
-     * @param otherwise the meaning of any other value
-     */
+    /** The value must be {@code expected}; {@code otherwise} is the meaning of any other. */
     public Description expecting(long expected, String otherwise) {
         Objects.requireNonNull(otherwise, "otherwise is null");
         return forbidding(

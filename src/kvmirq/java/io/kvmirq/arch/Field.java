@@ -57,11 +57,7 @@ public sealed interface Field permits BitField, SplitField {
         return description().meaning().of(value(bits), bits);
     }
 
-    /**
-     * Replaces the value in a structure.
-     *
-     * @throws IllegalArgumentException if the value does not fit, or has low bits that the structure does not keep
-     */
+    /** Replaces the value; IllegalArgumentException if it does not fit, or has low bits that are not kept. */
     default void put(long[] bits, long value) {
         int shift = description().shift();
         long max = -1L >>> (Long.SIZE - width()) << shift;

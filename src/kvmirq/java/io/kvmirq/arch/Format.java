@@ -93,13 +93,7 @@ public final class Format {
         return bits(words);
     }
 
-    /**
-     * Begins a format.
-     *
-     * @param kind the name by which a user asks for it
-     * @param title the structure in a few words
-     * @param wordBits 32 or 64
-     */
+    /** Begins a format: the name of its kind, its title, and words of 32 or 64 bits. */
     public static FormatBuilder builder(String kind, String title, int wordBits, int wordCount) {
         Objects.requireNonNull(kind, "kind is null");
         Objects.requireNonNull(title, "title is null");
@@ -178,10 +172,8 @@ public final class Format {
     }
 
     /**
-     * The structure in 64-bit words.
-     *
-     * @param words as many as {@link #wordCount()}, lowest address first
-     * @throws IllegalArgumentException if there are more or fewer, or one is wider than {@link #wordBits()}
+     * The structure in 64-bit words, from {@link #wordCount()} words of {@link #wordBits()}, lowest address first;
+     * IllegalArgumentException for others.
      */
     public long[] bits(long... words) {
         if (words.length != wordCount) {
@@ -441,9 +433,8 @@ public final class Format {
     }
 
     /**
-     * Makes a structure from the values of {@link #fields()}, in their order. Reverses {@link #values}.
-     *
-     * @throws IllegalArgumentException if one does not fit or contradicts another, or for a decode-only format
+     * Reverses {@link #values}. IllegalArgumentException if a value does not fit or contradicts another, or for a
+     * decode-only format.
      */
     public long[] encode(long... values) {
         requireEncodable();

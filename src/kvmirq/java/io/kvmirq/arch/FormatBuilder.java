@@ -43,11 +43,8 @@ public final class FormatBuilder {
     }
 
     /**
-     * Adds fields that are there only if another field has a value. With its other value the same bits have other
-     * fields.
-     *
-     * @param selector a field of one bit
-     * @param value 0 or 1
+     * Adds fields that are there only while the one-bit {@code selector} has a value, 0 or 1. Other fields have the
+     * same bits with its other value.
      */
     public FormatBuilder fieldsIf(BitField selector, int value, Field... more) {
         Objects.requireNonNull(selector, "selector is null");

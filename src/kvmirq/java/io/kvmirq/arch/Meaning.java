@@ -9,11 +9,7 @@ import java.util.function.IntFunction;
 /** The meaning of a field's value, for people. */
 @FunctionalInterface
 public interface Meaning {
-    /**
-     * The meaning of one value.
-     *
-     * @return a few words; empty if the value needs none
-     */
+    /** The meaning of one value in a few words; empty if it needs none. */
     String of(long value, long[] bits);
 
     /** The same words for every value. */

@@ -15,12 +15,7 @@ public class SharedSet {
     private final int base;
     private final int size;
 
-    /**
-     * An empty set.
-     *
-     * @param base the first of its words
-     * @param size numbers are below this
-     */
+    /** An empty set of numbers below {@code size}, in the words from {@code base} on. */
     public SharedSet(SharedWords words, int base, int size) {
         Objects.requireNonNull(words, "words is null");
         this.words = words;

@@ -42,11 +42,7 @@ public abstract class SharedWords {
     /** Writes a word. */
     public abstract long swap(int word, long value);
 
-    /**
-     * Writes a word if it is {@code expected}.
-     *
-     * @return whether it was
-     */
+    /** Writes a word if it is {@code expected}, and returns whether it was. */
     public abstract boolean replace(int word, long expected, long value);
 
     /**

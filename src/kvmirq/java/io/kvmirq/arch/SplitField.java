@@ -25,12 +25,7 @@ public record SplitField(String name, BitField lower, BitField upper, Descriptio
         return List.of(lower, upper);
     }
 
-    /**
-     * Reads the number.
-     *
-     * @param lowerWord the word of index {@code lower().word()}
-     * @param upperWord the word of index {@code upper().word()}
-     */
+    /** Reads the number from the words that {@link #lower} and {@link #upper} lie in. */
     public long of(long lowerWord, long upperWord) {
         return lower.of(lowerWord) | upper.of(upperWord) << lower.width();
     }

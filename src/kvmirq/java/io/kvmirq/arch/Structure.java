@@ -4,8 +4,8 @@ package io.kvmirq.arch;
 import java.util.List;
 
 /**
- * The words of one structure. Any bits are accepted. Fields are read by their constants. {@link Object#toString} gives
- * the kind and the words, as {@code kvmirq decode} takes them.
+ * The words of one structure; any bits are accepted. {@code toString} is the kind and the words, for {@code kvmirq
+ * decode}.
  */
 public interface Structure {
     /** The description of the structure. */

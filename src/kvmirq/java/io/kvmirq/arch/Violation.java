@@ -4,10 +4,8 @@ package io.kvmirq.arch;
 import java.util.Objects;
 
 /**
- * A rule of the hardware's manual that bits from elsewhere break. Violations are listed and never thrown, because words
- * read from a machine may hold any value.
- *
- * @param text the value and the expectation
+ * A rule of the manual that bits break: the value and the expectation. It is listed and not thrown, because a machine
+ * may hold any value.
  */
 public record Violation(String name, String text) {
     public Violation {

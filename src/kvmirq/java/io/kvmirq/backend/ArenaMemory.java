@@ -77,11 +77,7 @@ final class ArenaMemory {
                 : buffer;
     }
 
-    /**
-     * Gives the owner of a buffer the bytes that the kernel wrote.
-     *
-     * @throws IllegalStateException if the arena was closed meanwhile
-     */
+    /** Gives the owner of a buffer the kernel's bytes; IllegalStateException if its arena was closed meanwhile. */
     @SuppressWarnings("ReferenceEquality") // equal buffers are not one buffer
     static void giveBack(ByteBuffer held, ByteBuffer buffer, long bytes) {
         if (held != buffer && bytes > 0) {

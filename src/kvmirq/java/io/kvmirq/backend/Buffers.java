@@ -113,12 +113,7 @@ public final class Buffers {
         return inNativeOrder(readable(routes, (long) ROUTE_SIZE * count));
     }
 
-    /**
-     * Checks a buffer of records that a call reads and writes.
-     *
-     * @param size bytes of each
-     * @throws IllegalArgumentException as {@link #writable}, or if it is not in native order
-     */
+    /** Checks records of {@code size} bytes that a call reads and writes: as {@link #writable}, and in native order. */
     public static ByteBuffer results(@Nullable ByteBuffer records, int size, int count) {
         if (count < 0) {
             throw new IllegalArgumentException("count " + count + " is negative");
@@ -130,11 +125,7 @@ public final class Buffers {
         return checked;
     }
 
-    /**
-     * Checks the arguments of {@link KernelBackend#vfioIrqsSet}.
-     *
-     * @return the bytes of the header and the data
-     */
+    /** Checks {@link KernelBackend#vfioIrqsSet}'s arguments, and returns the bytes of header and data. */
     public static int vfioIrqs(@Nullable ByteBuffer set, int flags, int count) {
         int each =
                 switch (flags & UapiVfio.VFIO_IRQ_SET_DATA_TYPE_MASK) {
@@ -147,11 +138,7 @@ public final class Buffers {
         return (int) bytes;
     }
 
-    /**
-     * Checks the length of {@link Libc#view}. JNI takes 64 bits but keeps only 32.
-     *
-     * @throws IllegalArgumentException if negative, or above {@link Integer#MAX_VALUE}
-     */
+    /** Checks {@link Libc#view}'s length for JNI, which keeps 32 bits: IllegalArgumentException beyond an int. */
     public static int viewLength(long length) {
         if (length < 0 || length > Integer.MAX_VALUE) {
             throw new IllegalArgumentException(

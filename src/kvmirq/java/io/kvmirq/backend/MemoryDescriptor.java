@@ -17,10 +17,8 @@ public final class MemoryDescriptor {
     private MemoryDescriptor() {}
 
     /**
-     * An empty file that can be sealed. It is not executable, so that vm.memfd_noexec refuses nothing.
-     *
-     * @param name for /proc/PID/maps, at most 249 bytes
-     * @return the descriptor, or {@code -errno}
+     * An empty sealable file, not executable (vm.memfd_noexec). {@code name} has at most 249 bytes. Returns {@code
+     * -errno} on failure.
      */
     public static int create(Libc libc, String name) {
         Objects.requireNonNull(name, "name is null");

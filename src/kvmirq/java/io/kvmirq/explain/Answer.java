@@ -43,11 +43,7 @@ public interface Answer {
         return row().conditions();
     }
 
-    /**
-     * The result of a refused call, a negative errno.
-     *
-     * @throws IllegalStateException if the answer refuses nothing
-     */
+    /** The negative errno of a refused call; IllegalStateException if the answer refuses nothing. */
     default int result() {
         if (errno() == 0) {
             throw new IllegalStateException(name() + " refuses nothing");

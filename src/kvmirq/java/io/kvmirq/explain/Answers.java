@@ -45,11 +45,7 @@ public final class Answers {
         return rules().filter(rule -> names.contains(rule.name())).collect(Collectors.toSet());
     }
 
-    /**
-     * The possible causes of an answer, likeliest first; empty if none is known.
-     *
-     * @param errno its number; 0 for success
-     */
+    /** The possible causes, likeliest first; empty if none is known. Errno 0 is success. */
     public static List<Answer> of(KernelCall call, int errno, Set<Fact> known) {
         Set<Fact> facts = facts(call, known);
         List<KernelCall> calls = new ArrayList<>(List.of(call, call.kind()));
@@ -84,10 +80,7 @@ public final class Answers {
         return facts;
     }
 
-    /**
-     * The likeliest as one clause, for a message: one that is certain alone, else the first few. Empty when nothing is
-     * known.
-     */
+    /** As a clause for a message: the certain cause alone, else the first few; empty if none is known. */
     public static String sentence(KernelCall call, Errno errno, Set<Fact> known) {
         List<Answer> causes = of(call, errno.number(), known);
         List<Answer> own = causes.stream()

@@ -86,12 +86,7 @@ public enum Fact {
         return Arrays.stream(values()).filter(fact -> fact.label.equals(lower)).findFirst();
     }
 
-    /**
-     * The facts that a machine's own names for its kernel and its architecture tell.
-     *
-     * @param release such as {@code 6.18.44} or {@code 6.1.0-13-amd64}
-     * @param architecture as Java or uname have it
-     */
+    /** The facts of a release such as {@code 6.1.0-13-amd64}, and of an architecture as Java or uname name it. */
     public static Set<Fact> ofMachine(String release, String architecture) {
         Set<Fact> facts = EnumSet.noneOf(Fact.class);
         String[] numbers = release.split("[^0-9]", -1);

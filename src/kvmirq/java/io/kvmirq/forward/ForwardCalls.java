@@ -92,10 +92,7 @@ final class ForwardCalls extends Calls {
         return true;
     }
 
-    /**
-     * The argument of both attributes. VFIO's index is made here and nowhere else: a line is the only interrupt of its
-     * index.
-     */
+    /** The argument of both attributes. Only here VFIO's index is made: a line is the only interrupt of its index. */
     ByteBuffer forwarded(Fd.Lease device, LineIrq irq, Gsi gsi) {
         int index = irq.info().kind() == IrqKind.PLATFORM ? irq.number() : UapiVfio.VFIO_PCI_INTX_IRQ_INDEX;
         return Buffers.allocate(KvmArchForwardedIrq.SIZE)

@@ -42,11 +42,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         this.forwarding = forwarding;
     }
 
-    /**
-     * The guest's half of a new interrupt. A relay is held until {@link #start}.
-     *
-     * @param masked whether the interrupt begins masked
-     */
+    /** The guest's half of a new interrupt; a relay is held until {@link #start}. */
     final void begin(GuestHalf first, boolean masked) {
         half = first;
         if (masked) {

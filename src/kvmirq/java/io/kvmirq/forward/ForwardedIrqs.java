@@ -12,10 +12,8 @@ import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The forwarded interrupts of one device, which are of one kind, by number. Changes need the lock of the {@link
- * Forwarding}; {@link #all} needs none.
- *
- * @param <T> the forwarding of one interrupt, whose text an error quotes
+ * The forwarded interrupts of a device, by number, all of one kind. Changes need the {@link Forwarding}'s lock, {@link
+ * #all} none.
  */
 final class ForwardedIrqs<T> {
     private record Table<T>(@Nullable IrqKind kind, AtomicReferenceArray<@Nullable T> byNumber) {}

@@ -34,10 +34,7 @@ final class ForwardedLine extends ForwardedIrq {
     /** Whether the user armed the line, and closes it. */
     private final boolean ofUser;
 
-    /**
-     * @param takesOver whether another one may have the line enabled
-     * @param direct gives the line direct EOI, before it is armed
-     */
+    /** {@code takesOver}: another one may have the line enabled. {@code direct} is set before the line is armed. */
     ForwardedLine(
             Forwarding forwarding,
             ForwardChecks checks,

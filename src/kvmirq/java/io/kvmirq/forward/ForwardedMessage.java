@@ -26,12 +26,7 @@ final class ForwardedMessage extends ForwardedIrq {
     /** The message of the caller's route, which the GSI has again at the end; null if the route goes with this. */
     private final @Nullable MsiMessage callers;
 
-    /**
-     * @param first the first vector of the batch
-     * @param place the place in the batch
-     * @param isRouted whether the caller routed the GSI to this message before
-     * @param masked whether it begins masked
-     */
+    /** {@code first} is the batch's first vector. {@code isRouted}: the caller routed the GSI to the message before. */
     ForwardedMessage(
             Forwarding forwarding,
             MessageIrq first,

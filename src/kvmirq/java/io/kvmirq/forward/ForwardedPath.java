@@ -80,11 +80,7 @@ public record ForwardedPath(
         vcpuFields = List.copyOf(vcpuFields);
     }
 
-    /**
-     * The set-up of an interrupt, from which its path follows.
-     *
-     * @param x86 the architecture, else arm64
-     */
+    /** The set-up of an interrupt, from which its path follows. */
     record Ends(
             Producer device,
             EventFdId event,

@@ -51,11 +51,7 @@ final class Pause implements AutoCloseable {
         }
     }
 
-    /**
-     * The change succeeded, and another one takes the interrupts.
-     *
-     * @return the phase of a mask, which takes them
-     */
+    /** The change succeeded, and the returned phase of a mask takes the interrupts. */
     Phase.Masked keep() {
         ends = false;
         return masked;

@@ -2,8 +2,8 @@
 package io.kvmirq.forward;
 
 /**
- * The phase of a forwarded interrupt, with the state that only this phase has. The lock of {@link Forwarding#delivery}
- * guards that state, unless a field names another lock.
+ * The phase of a forwarded interrupt, with its state. {@link Forwarding#delivery} guards it unless a field names
+ * another lock.
  */
 sealed interface Phase permits Phase.Open, Phase.Held {
     Phase OPEN = new Open();

@@ -54,10 +54,7 @@ abstract sealed class RelayedIrq implements AutoCloseable permits RelayedEdge, R
         registration.awaitHandler();
     }
 
-    /**
-     * After {@link #settle}, with the hold: another relay may take the eventfd. No handler runs then, so it waits for none,
-     * and the caller may hold a lock that an injector needs. Idempotent, never fails.
-     */
+    /** After {@link #settle}, with the hold: another relay may take the eventfd. No handler runs then. Never fails. */
     final void leave() {
         registration.close();
     }

@@ -56,10 +56,7 @@ final class RelayedLine extends RelayedIrq {
         happened(SIGNALLED);
     }
 
-    /**
-     * The guest has ended the interrupt: lowers the line and unmasks the device. Does nothing while the line is low. A
-     * call that meets another thread in the injector leaves the work to that thread.
-     */
+    /** The guest's EOI lowers a high line and unmasks the device, or leaves that to a thread in the injector. */
     void endOfInterrupt() {
         happened(ENDED);
     }

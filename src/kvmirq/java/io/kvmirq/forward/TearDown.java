@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.forward;
 
-/**
- * Steps of tearing down: whatever the kernel refuses, the next step is taken. An Error ends the tear-down, which is then
- * done again from its beginning.
- */
+/** Steps of tearing down: a refusal does not end it. An Error does, and it is then done again from its beginning. */
 final class TearDown {
     private TearDown() {}
 

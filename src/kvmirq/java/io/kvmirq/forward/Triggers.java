@@ -72,9 +72,7 @@ final class Triggers {
     }
 
     /**
-     * Refuses vectors that cannot be added to those that another one enabled, before anything is touched.
-     *
-     * @throws IllegalStateException if the kernel adds none
+     * Throws IllegalStateException if the kernel adds no vectors to those of another one, before anything is touched.
      */
     void requireRoom(MessageIrqs irqs) {
         ArmedVectors now = stillArmed();

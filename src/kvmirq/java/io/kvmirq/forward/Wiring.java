@@ -21,8 +21,8 @@ import java.util.function.IntFunction;
 import java.util.stream.Stream;
 
 /**
- * The steps that set up the interrupts of a {@link Forwarding} and tear them down. The lock of the forwarding guards it;
- * {@link #irqs} needs none.
+ * The steps that set up and tear down the interrupts of a {@link Forwarding}, whose lock guards it; {@link #irqs} needs
+ * none.
  */
 final class Wiring {
     private final Forwarding owner;
@@ -53,11 +53,7 @@ final class Wiring {
             boolean takesOver,
             boolean masked) {}
 
-    /**
-     * Forwards a batch of vectors: routes, irqfds, and the device last.
-     *
-     * @param messages by place in the batch
-     */
+    /** Forwards a batch of vectors: routes, irqfds, and the device last. {@code messages} are by place. */
     List<ForwardedIrq> vectors(Batch batch, List<MsiMessage> messages) {
         MessageIrqs which = batch.which;
         int count = which.size();
@@ -132,10 +128,7 @@ final class Wiring {
         }
     }
 
-    /**
-     * All but the relays. An Error may interrupt it at any step: then all steps are taken again. The routes come last,
-     * since a GSI without a route may be given out anew.
-     */
+    /** All but the relays, again from the first step after an Error. The routes last: a free GSI may be given out. */
     void tearDown(List<? extends ForwardedIrq> ended) {
         List<ForwardedMessage> messages = new ArrayList<>();
         for (ForwardedIrq irq : ended) {

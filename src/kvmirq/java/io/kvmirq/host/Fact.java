@@ -11,11 +11,7 @@ import java.util.function.Function;
  * @param <T> the type of its value
  */
 public sealed interface Fact<T> {
-    /**
-     * The files show it.
-     *
-     * @param <T> the type of the value
-     */
+    /** The files show it. */
     record Known<T>(T value) implements Fact<T> {
         public Known {
             Objects.requireNonNull(value, "value is null");

@@ -72,12 +72,7 @@ public final class HostInterrupts implements HostIrqs {
         }
     }
 
-    /**
-     * An irq of a device, with any handler.
-     *
-     * @param count how often the host handled it, on all CPUs
-     * @param handlers the names of its handlers, separated by commas; they may be of any driver
-     */
+    /** An irq of a device, its count on all CPUs, and the names of its handlers, separated by commas. */
     public record Row(HostIrq irq, String chip, long count, String handlers) {
         public Row {
             Objects.requireNonNull(irq, "irq is null");

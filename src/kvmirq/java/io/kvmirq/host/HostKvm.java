@@ -36,13 +36,7 @@ public final class HostKvm {
     private volatile @Nullable String configuration;
     private volatile @Nullable String flags;
 
-    /**
-     * {@code /dev/kvm}.
-     *
-     * @param access whether this process may open it
-     * @param owner its mode, owner and group. Empty in a copy of a tree
-     * @param group the name of its group
-     */
+    /** {@code /dev/kvm}: this process's access, its mode and owner (empty in a copy of a tree), its group's name. */
     public record DeviceFile(HostFiles.Access access, Optional<HostFiles.Owner> owner, Optional<String> group) {
         public DeviceFile {
             Objects.requireNonNull(access, "access is null");
@@ -150,10 +144,8 @@ public final class HostKvm {
     }
 
     /**
-     * Whether the processor virtualizes the APIC for guests. Empty if {@code /proc/cpuinfo} does not say it.
-     *
-     * <p>Source: {@code avic} in arch/x86/include/asm/cpufeatures.h; {@code apicv} and {@code posted_intr} in
-     * vmxfeatures.h, whose line exists since Linux 5.7.
+     * Whether the processor virtualizes the APIC; empty if {@code /proc/cpuinfo} does not say it. Source: {@code avic}
+     * in cpufeatures.h; {@code apicv} and {@code posted_intr} in vmxfeatures.h, whose line exists since Linux 5.7.
      */
     public Optional<Boolean> virtualizesApic() {
         if (hasFlag("svm")) {
@@ -218,11 +210,7 @@ public final class HostKvm {
         return optional.isPresent() && !optional.get() ? new Fact.Known<>(true) : isBuilt("KVM_IOAPIC");
     }
 
-    /**
-     * Whether an option of the kernel's configuration is set, built in or as a module.
-     *
-     * @param option its name without CONFIG_, such as {@code VFIO_PCI}
-     */
+    /** Whether an option such as {@code VFIO_PCI} is built in or a module, by the kernel's configuration. */
     public Fact<Boolean> isBuilt(String option) {
         Objects.requireNonNull(option, "option is null");
         String boot = "boot/config-" + facts.kernel().orElse("");

@@ -52,11 +52,7 @@ public record IntxLine(
         EXCLUSIVE
     }
 
-    /**
-     * The way in which VFIO requests the line.
-     *
-     * @param why the files and their content, a clause without a full stop
-     */
+    /** The way in which VFIO requests the line; {@code why} is the files and their content, as a clause. */
     public record Requested(Request request, String why) {
         public Requested {
             Objects.requireNonNull(request, "request is null");

@@ -52,12 +52,7 @@ public record PciDevice(
         Objects.requireNonNull(numaNode, "numaNode is null");
     }
 
-    /**
-     * Another device of an IOMMU group.
-     *
-     * @param name its name in sysfs; of a PCI function, the address
-     * @param driver the name of the driver that is bound to it
-     */
+    /** Another device of an IOMMU group, by its name in sysfs, with the driver that is bound to it. */
     public record Member(String name, Optional<String> driver) {
         public Member {
             Objects.requireNonNull(name, "name is null");

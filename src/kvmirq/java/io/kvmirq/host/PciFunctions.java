@@ -140,10 +140,8 @@ final class PciFunctions {
     }
 
     /**
-     * The vector of a device that has a host irq. Empty if sysfs does not show it.
-     *
-     * <p>Source: {@code hwirq_show()} in kernel/irq/irqdesc.c, {@code pci_msi_domain_calc_hwirq()} in
-     * drivers/pci/msi/irqdomain.c; where each device has a domain of its own, the chip has the device's name.
+     * The vector of a host irq; empty if sysfs does not show it. Source: {@code hwirq_show()}, {@code
+     * pci_msi_domain_calc_hwirq()}; where each device has a domain, the chip has the device's name.
      */
     OptionalInt vector(HostIrq irq, PciAddress device) {
         String path = "sys/kernel/irq/" + irq.number() + "/";

@@ -45,12 +45,7 @@ public final class RemappingEntries {
     private static final int INDEX_SHIFT = 16;
     private static final int INDEX_MASK = 0xffff;
 
-    /**
-     * An entry.
-     *
-     * @param index its place in the table of its unit or, on AMD, of its device
-     * @param posted whether it has the posted form
-     */
+    /** An entry: its place in the table of its unit or, on AMD, of its device, and whether it posts. */
     public record Entry(int index, boolean posted) {}
 
     /** A unit, and the source of requests or the index in its table. */
@@ -63,11 +58,7 @@ public final class RemappingEntries {
         this.host = host;
     }
 
-    /**
-     * The entries that may be that of an interrupt: one, if the kernel shows which; else all of its device.
-     *
-     * @param irq the interrupt's host irq. Empty if it is not known
-     */
+    /** The entries that may be an interrupt's: one if the kernel shows which, else all of its device. */
     public Fact<List<Entry>> of(Vendor vendor, PciAddress device, Optional<HostIrq> irq) {
         return vendor == Vendor.INTEL ? ofIntel(device, irq) : ofAmd(device);
     }

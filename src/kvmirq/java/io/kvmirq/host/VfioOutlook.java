@@ -71,11 +71,7 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
         }
     }
 
-    /**
-     * The interrupts of an index.
-     *
-     * @param count the number of interrupts. Empty if the configuration space could not be read
-     */
+    /** The interrupts of an index; no count if the configuration space could not be read. */
     public record Irqs(Kind kind, OptionalInt count, Set<Flag> flags) {
         public Irqs {
             Objects.requireNonNull(kind, "kind is null");
@@ -108,13 +104,7 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
         IN_USE
     }
 
-    /**
-     * A refusal.
-     *
-     * @param cause why
-     * @param text the cause, one sentence with the names it is about
-     * @param remedy what to do
-     */
+    /** A refusal: its cause, a sentence with the names it is about, and a remedy. */
     public record Refusal(Obstacle cause, String text, String remedy) {
         public Refusal {
             Objects.requireNonNull(cause, "cause is null");

@@ -37,13 +37,7 @@ public record VmProcess(
         List<EventfdFile> eventfds,
         List<PciAddress> devices,
         List<PciAddress> mayHave) {
-    /**
-     * A vCPU.
-     *
-     * @param id its number in the VM
-     * @param fd its descriptor
-     * @param thread the thread that runs it, where QEMU names it {@code CPU n/KVM}
-     */
+    /** A vCPU: its number in the VM, its descriptor, and its thread where QEMU names it {@code CPU n/KVM}. */
     public record VcpuFile(int id, int fd, OptionalInt thread) {
         public VcpuFile {
             Objects.requireNonNull(thread, "thread is null");

@@ -34,10 +34,7 @@ public record VmProcesses(List<VmProcess> all, int unreadable) {
         all = List.copyOf(all);
     }
 
-    /**
-     * @param cdevs the PCI device of each file in {@code /dev/vfio/devices}
-     * @param armed whether VFIO has armed an interrupt of a device
-     */
+    /** {@code cdevs}: the PCI device of each file in {@code /dev/vfio/devices}. {@code armed}: VFIO has armed it. */
     static VmProcesses of(HostFiles tree, OpenFiles open, Map<String, PciAddress> cdevs, Predicate<PciAddress> armed) {
         List<VmProcess> all = new ArrayList<>();
         open.targets().forEach((pid, targets) -> {

@@ -91,11 +91,7 @@ final class IrqfdCalls extends Calls {
         records.putInt(at + KernelBackend.IRQFD_GSI, gsi.number());
     }
 
-    /**
-     * For each that was assigned, {@link #feeds} follows, then a full fence, and {@link #warnIfDispatched}.
-     *
-     * @return how many were assigned before one was refused
-     */
+    /** Returns how many were assigned before a refusal. For those {@link #feeds} follows, then a full fence. */
     int assign(ByteBuffer records, int count) {
         return backend().irqfdsAssign(number(vm.vm()), records, count);
     }

@@ -84,11 +84,7 @@ final class KickCalls extends Calls {
         state.set(State.OUT);
     }
 
-    /**
-     * This thread enters KVM_RUN; {@link #end} must follow.
-     *
-     * @return false if the vCPU is another thread's
-     */
+    /** This thread enters KVM_RUN, and {@link #end} must follow; false if the vCPU is another thread's. */
     boolean begin() {
         if (!state.compareAndSet(State.OUT, State.RUNNING)) {
             return false;
@@ -108,11 +104,7 @@ final class KickCalls extends Calls {
         return number != 0;
     }
 
-    /**
-     * Blocks the signal in this thread, for good.
-     *
-     * @return the argument of KVM_SET_SIGNAL_MASK: what the thread blocks, but for the signal
-     */
+    /** Blocks the signal in this thread for good. Returns KVM_SET_SIGNAL_MASK's argument, which lets it in. */
     ByteBuffer block() {
         signal = kickSignal();
         setAddress = libc().addressOf(set.putLong(0, Signals.set(signal)));
@@ -144,10 +136,8 @@ final class KickCalls extends Calls {
     }
 
     /**
-     * This thread has left KVM_RUN. A signal that was sent to end it is taken, so that none is left for later. {@link
-     * #left} must follow.
-     *
-     * @return whether one was sent
+     * This thread has left KVM_RUN: takes a signal that was sent to end it, and says whether one was. {@link #left}
+     * must follow.
      */
     boolean end() {
         while (!state.compareAndSet(State.RUNNING, State.LEAVING)) {

@@ -24,10 +24,7 @@ final class MemorySlots {
         this.count = calls.memorySlots();
     }
 
-    /**
-     * @param undo gives it back
-     * @throws MemorySlotsExhaustedException when none is free
-     */
+    /** A slot, given back by {@code undo}; MemorySlotsExhaustedException when none is free. */
     synchronized int take(Undo undo) {
         int slot = count == 0 ? -1 : taken.previousClearBit(count - 1);
         if (slot < 0) {

@@ -92,11 +92,7 @@ public final class RouteTable {
         }
     }
 
-    /**
-     * Creates the irqchip and sets the table to the routes that the kernel then has.
-     *
-     * @param createIrqchip gives these routes. The first free GSI is the one after the last of them
-     */
+    /** Creates the irqchip, which gives the kernel's routes. The first free GSI follows the last of them. */
     void becomeDefaults(Supplier<List<Route.Pin>> createIrqchip) {
         lock.lock();
         try {

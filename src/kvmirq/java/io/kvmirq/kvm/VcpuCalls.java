@@ -83,10 +83,8 @@ final class VcpuCalls extends Calls {
     }
 
     /**
-     * Blocks until the guest exits. An application processor that another vCPU has started is run again.
-     *
-     * @param exit answers a read of the guest before, and gets the start of the page after the run
-     * @return the {@code KVM_EXIT_*} number
+     * Blocks until the guest exits; an application processor that was started runs on. {@code exit} answers the read
+     * before, and gets the page's start. Returns the {@code KVM_EXIT_*} number.
      */
     int run(VcpuExit exit) {
         raw = begin(fd);

@@ -470,12 +470,7 @@ final class VmCalls extends Calls {
         }
     }
 
-    /**
-     * Does not allocate.
-     *
-     * @param removal the {@link #memoryRegion} of the slot, of length 0
-     * @return whether the guest no longer has it
-     */
+    /** Removes a slot by its {@link #memoryRegion} of length 0, without allocating; false if it may still be there. */
     boolean removeMemory(Fd.Lease vm, ByteBuffer removal) {
         return libc().ioctl(number(vm), Uapi.KVM_SET_USER_MEMORY_REGION, removal) >= 0;
     }

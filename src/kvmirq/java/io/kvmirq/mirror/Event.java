@@ -53,11 +53,7 @@ public sealed interface Event {
      */
     record BroadcastQuirkDisabled() implements Event {}
 
-    /**
-     * A vCPU exists.
-     *
-     * @param vcpu on x86 also its APIC id
-     */
+    /** A vCPU exists; on x86 its id is also its APIC id. */
     record VcpuAdded(VcpuId vcpu) implements Event {
         public VcpuAdded {
             Objects.requireNonNull(vcpu, "vcpu is null");
@@ -189,11 +185,8 @@ public sealed interface Event {
     }
 
     /**
-     * The delivery of a device's interrupt changed. Without this event it is {@link DeliveryPath#KERNEL}. Nothing
-     * follows {@link DeliveryPath#CLOSED}.
-     *
-     * @param event the eventfd that VFIO signals
-     * @param delivery from now on
+     * The delivery of a device's interrupt changed, from {@link DeliveryPath#KERNEL} at first. Nothing follows {@link
+     * DeliveryPath#CLOSED}. {@code event} is the eventfd that VFIO signals.
      */
     record DeliveryChanged(EventFdId event, DeliveryPath delivery) implements Event {
         public DeliveryChanged {
@@ -202,12 +195,7 @@ public sealed interface Event {
         }
     }
 
-    /**
-     * A device entered or left a domain of VFIO. Without this event it is in one, since VFIO enables no interrupt
-     * before.
-     *
-     * @param unmanaged whether the domain is of type UNMANAGED; it counts on AMD only
-     */
+    /** A device entered or left a domain of VFIO; at first it is in one. {@code unmanaged} counts on AMD only. */
     record DomainChanged(DeviceName device, boolean unmanaged) implements Event {
         public DomainChanged {
             Objects.requireNonNull(device, "device is null");
@@ -215,10 +203,8 @@ public sealed interface Event {
     }
 
     /**
-     * x86: the reasons that inhibit APIC virtualization changed. On AMD a vCPU follows when it next enters the guest;
-     * the mirror predicts the state after that.
-     *
-     * @param reasons all that hold now
+     * x86: all reasons that inhibit APIC virtualization now. On AMD the mirror predicts the state after each vCPU's
+     * next entry.
      */
     record Inhibited(Set<InhibitReason> reasons) implements Event {
         /** Copies the set. */

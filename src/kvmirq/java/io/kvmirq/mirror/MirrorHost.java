@@ -42,12 +42,7 @@ public sealed interface MirrorHost {
         return new Unknown(reason);
     }
 
-    /**
-     * An x86 host.
-     *
-     * @param host what its files say of posting
-     * @param avic AMD: how its kernel posts; empty if not known. GALogIntr is then unknown
-     */
+    /** An x86 host: what decides its posting and, on AMD if known, its kernel; GALogIntr is unknown without it. */
     record X86(PostingHost host, Optional<AvicKernel> avic) implements MirrorHost {
         public X86 {
             Objects.requireNonNull(host, "host is null");
@@ -55,12 +50,7 @@ public sealed interface MirrorHost {
         }
     }
 
-    /**
-     * An arm64 host.
-     *
-     * @param gicv4 whether the host has GICv4 and KVM uses it; empty if not known
-     * @param kernel how KVM finds the LPI of a host irq
-     */
+    /** An arm64 host: whether KVM uses GICv4, if known, and how KVM finds the LPI of a host irq. */
     record Arm64(Optional<Boolean> gicv4, VlpiKernel kernel) implements MirrorHost {
         public Arm64 {
             Objects.requireNonNull(gicv4, "gicv4 is null");
@@ -68,11 +58,7 @@ public sealed interface MirrorHost {
         }
     }
 
-    /**
-     * A host without known facts.
-     *
-     * @param reason why, in one sentence
-     */
+    /** A host without known facts, for a reason in one sentence. */
     record Unknown(String reason) implements MirrorHost {
         public Unknown {
             Objects.requireNonNull(reason, "reason is null");

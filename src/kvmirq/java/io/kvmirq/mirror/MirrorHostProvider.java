@@ -11,10 +11,8 @@ import io.kvmirq.backend.HostFiles;
 @NotPromised
 public interface MirrorHostProvider {
     /**
-     * The host of these files, of a fake kernel or of this machine. {@link MirrorHost.Unknown} says which file could not
-     * be read.
-     *
-     * @param arm64 whether the kernel is of arm64, else of x86
+     * The host of these files, of a fake kernel or of this machine. {@link MirrorHost.Unknown} says which could not be
+     * read.
      */
     MirrorHost of(HostFiles files, boolean arm64);
 }

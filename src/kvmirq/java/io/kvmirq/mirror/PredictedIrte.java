@@ -38,12 +38,7 @@ public sealed interface PredictedIrte {
         return 0;
     }
 
-    /**
-     * Whether the known bits of an entry are as predicted. Does not allocate.
-     *
-     * @param observedLow bits 63:0, or all bits of an entry of 32 bits
-     * @param observedHigh bits 127:64, or 0
-     */
+    /** Whether an entry's known bits are as predicted; the high word of a 32-bit entry is 0. Does not allocate. */
     default boolean agrees(long observedLow, long observedHigh) {
         return (observedLow & lowMask()) == low() && (observedHigh & highMask()) == high();
     }
@@ -81,11 +76,7 @@ public sealed interface PredictedIrte {
         }
     }
 
-    /**
-     * VT-d: the entry posts to the descriptor of a vCPU. KVM never sets URG.
-     *
-     * @param vcpu the vCPU
-     */
+    /** VT-d: the entry posts to the descriptor of a vCPU. KVM never sets URG. */
     record VtdPosted(VcpuId vcpu, InterruptVector vector) implements PredictedIrte {
         public VtdPosted {
             Objects.requireNonNull(vcpu, "vcpu is null");
@@ -108,11 +99,7 @@ public sealed interface PredictedIrte {
         }
     }
 
-    /**
-     * AMD: the entry has the remapped form, so a CPU of the host gets the interrupt.
-     *
-     * @param bits the length of the entry, 32 or 128; empty if the host does not say
-     */
+    /** AMD: a CPU of the host gets the interrupt. {@code bits} is 32 or 128; empty if the host does not say. */
     record AmdRemapped(OptionalInt bits) implements PredictedIrte {
         public AmdRemapped {
             Objects.requireNonNull(bits, "bits is null");

@@ -23,11 +23,7 @@ final class Runs {
         return new HashMap<>(runs);
     }
 
-    /**
-     * A step. A sleeper that is woken changes nothing before it is loaded.
-     *
-     * @return whether the vCPU's state changes
-     */
+    /** A step; true if the vCPU's state changes. A woken sleeper changes nothing before it is loaded. */
     boolean put(VcpuId vcpu, VcpuRun run) {
         VcpuRun before = runs.get(vcpu);
         if (before != null

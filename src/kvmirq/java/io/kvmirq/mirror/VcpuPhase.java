@@ -17,16 +17,10 @@ public interface VcpuPhase {
     /** Whether the thread is in KVM_RUN during this phase, or about to enter it. */
     boolean isInRun(long number);
 
-    /**
-     * Whether this phase began with a return from KVM_RUN. Otherwise the vCPU has not run, or its run failed, and
-     * the kernel may not have touched it.
-     */
+    /** Whether this phase began with a return from KVM_RUN; else the kernel may not have touched the vCPU. */
     boolean hasRun(long number);
 
-    /**
-     * Asks the vCPU's thread to read the LAPIC's registers at its next return from KVM_RUN. A mirror asks at each look
-     * while the VM has a logical message.
-     */
+    /** Has the LAPIC read at the next return from KVM_RUN: at each look while the VM has a logical message. */
     default void askForLapic() {}
 
     /** The last sample of the LAPIC, the same object until there is a new one. */

@@ -1,11 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.mirror;
 
-/**
- * The place of a vCPU in its schedule, and the state of its descriptor that follows.
- *
- * @param descriptor whether KVM kept the vCPU's posted-interrupt descriptor up to date in this step, and still does
- */
+/** A vCPU's place in its schedule, and whether KVM keeps its posted-interrupt descriptor up to date there. */
 record VcpuRun(VcpuStage stage, boolean descriptor) {
     /** Nothing is posted to the VM any more. KVM keeps only the descriptor of a loaded vCPU up to date then. */
     VcpuRun withoutPosting() {

@@ -5,10 +5,8 @@ import io.kvmirq.VcpuId;
 import java.util.Optional;
 
 /**
- * The prediction of a host's rules for one interrupt.
- *
- * @param aim what the message names: on x86 the physical destination, on arm64 the device id and event id. An event
- *     that concerns it changes the verdict
+ * The prediction of a host's rules for one interrupt. An event that concerns {@code aim}, the message's address,
+ * changes it.
  */
 record Verdict(
         Posting posting,

@@ -43,11 +43,7 @@ public final class Arguments {
         return (request >>> 8 & 0xff) == UapiVfio.VFIO_TYPE;
     }
 
-    /**
-     * A request of the table.
-     *
-     * @param on the name of the file, such as {@code vm#1}
-     */
+    /** A request of the table on a file of this name, such as {@code vm#1}. */
     public static @Nullable Request of(long request, String on) {
         return UapiTable.find(request, FileKind.ofName(on));
     }
@@ -78,10 +74,7 @@ public final class Arguments {
         return encoded != 0 || struct == null ? encoded : struct.size();
     }
 
-    /**
-     * The number of bytes at the start of the argument that hold its length; 0 where the request alone fixes the
-     * length.
-     */
+    /** The bytes at the argument's start that hold its length; 0 where the request fixes it. */
     public static int headLength(long request, @Nullable Request known) {
         @Nullable Struct struct = struct(known);
         if (struct == null) {
@@ -139,12 +132,7 @@ public final class Arguments {
         return when.at() < 0 || when.at() + Integer.BYTES <= length && when.holds(bytes.getInt(when.at()));
     }
 
-    /**
-     * Finds the offsets of the fields that have a role.
-     *
-     * @param to gets the offsets, room for {@value #MOST_FDS}
-     * @return how many
-     */
+    /** Writes the offsets of the fields with a role to {@code to}, room for {@value #MOST_FDS}; returns how many. */
     public static int places(@Nullable Request known, Role role, ByteBuffer bytes, int length, int[] to) {
         return places(known, role, bytes, length, to, 0);
     }
@@ -169,12 +157,7 @@ public final class Arguments {
         return count;
     }
 
-    /**
-     * Finds the offsets of the process's addresses, 8 bytes each. If the kind of the file is unknown, it finds those of
-     * every request with this number.
-     *
-     * @param known what {@link UapiTable#find} gives for both
-     */
+    /** The offsets of addresses, 8 bytes each; of an unknown kind of file, those of every request with the number. */
     static int addresses(@Nullable Request known, Long request, FileKind kind, ByteBuffer bytes, int length, int[] to) {
         if (known == null || known.kind() == kind) {
             return places(known, Role.ADDRESS, bytes, length, to);

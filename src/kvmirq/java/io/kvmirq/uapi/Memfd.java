@@ -25,10 +25,7 @@ public final class Memfd {
     /** A lock of an open file, which ends with the last descriptor of that. Its argument is a struct flock. */
     public static final int F_OFD_SETLK = 37;
 
-    /**
-     * The size of {@code struct flock}. Its first field is a 16-bit type; zeros in all other fields lock the whole
-     * file.
-     */
+    /** The size of {@code struct flock}; zeros after its 16-bit type lock the whole file. */
     public static final int FLOCK_SIZE = 32;
 
     public static final short F_WRLCK = 1;

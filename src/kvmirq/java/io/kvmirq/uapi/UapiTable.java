@@ -152,12 +152,7 @@ public final class UapiTable {
             FileKind makes,
             Map<Integer, String> names) {}
 
-    /**
-     * A structure: its C tag, its size in bytes and the fields we know, by offset.
-     *
-     * @param tag without {@code struct}; empty for a structure without a tag in C
-     * @param roles those of its fields
-     */
+    /** A structure: its C tag (empty without one), its size in bytes, and the known fields by offset. */
     public record Struct(String tag, int size, List<Field> fields, Set<Role> roles) {
         Struct(String tag, int size, List<Field> fields) {
             this(tag, size, fields, roles(fields));
@@ -244,11 +239,7 @@ public final class UapiTable {
         return named.isEmpty() ? null : named.get(0);
     }
 
-    /**
-     * The structure with this C tag.
-     *
-     * @throws IllegalArgumentException if there is none
-     */
+    /** The structure with this C tag; IllegalArgumentException if there is none. */
     public static Struct struct(String tag) {
         return STRUCTS.stream()
                 .filter(struct -> struct.tag.equals(tag))

@@ -183,11 +183,8 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
     }
 
     /**
-     * Disables the index and enables it again with more vectors. If the kernel refuses, the index gets its former
-     * vectors and eventfds back. The caller holds the lock.
-     *
-     * @param total the number of vectors after the change
-     * @param before the number of vectors now
+     * Enables the index with {@code total} vectors instead of {@code before}. After a refusal it gets its former ones
+     * back. The caller holds the lock.
      */
     final void replaceAll(int first, EventFd[] events, int total, int before) {
         requireOpen();
@@ -267,10 +264,7 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
         end(() -> irqs.disable(index));
     }
 
-    /**
-     * Takes the eventfds that were given here, and leaves the rest to the program that enabled it. Idempotent, never
-     * fails.
-     */
+    /** Takes back the eventfds given here; the rest stays the other program's. Never fails. */
     final void leave() {
         end(() -> {
             for (int i = 0; i < files.length; i++) {

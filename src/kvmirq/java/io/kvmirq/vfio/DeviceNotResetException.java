@@ -14,9 +14,8 @@ public final class DeviceNotResetException extends IllegalStateException {
     private final boolean resettable;
 
     /**
-     * @param alone whether the device has a reset of its own
-     * @param refusals of each way to reset it; the first is the cause
-     * @param runs the reason why the device may still be a bus master; empty if it is not one
+     * {@code alone}: the device has a reset of its own. {@code refusals}: of each way to reset it, the first the cause.
+     * {@code runs}: why it may still be bus master.
      */
     DeviceNotResetException(boolean alone, List<RuntimeException> refusals, Optional<String> runs) {
         super(

@@ -131,11 +131,7 @@ final class HostDevice {
                 .orElse("no driver is bound to " + name + ": " + wanted + " first"));
     }
 
-    /**
-     * Why the kernel does not give the group to a user.
-     *
-     * @param unseen what the reason is if no driver of the host has a device of the group
-     */
+    /** Why the kernel gives the group to no user; {@code unseen} if no host driver has a device of it. */
     Optional<String> notPermitted(Answer... unseen) {
         return groupIfAny().flatMap(group -> notPermitted(group, unseen));
     }

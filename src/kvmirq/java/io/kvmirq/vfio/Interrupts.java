@@ -128,11 +128,7 @@ final class Interrupts {
         return setIrqs(action | UapiVfio.VFIO_IRQ_SET_DATA_EVENTFD, index, 0, 1, small);
     }
 
-    /**
-     * The kind of INTx, MSI and MSI-X that the kernel has enabled, by whatever program.
-     *
-     * @param likely the index that is asked first: the kernel enables one at a time
-     */
+    /** The kind that the kernel has enabled, by whatever program. {@code likely} is the index asked first. */
     synchronized Optional<IrqKind> enabledKind(int likely) {
         return IntStream.concat(
                         IntStream.of(likely),
@@ -144,10 +140,7 @@ final class Interrupts {
                 .findFirst();
     }
 
-    /**
-     * Whether the kernel has an index of a PCI device enabled, by whatever program. It asks to trigger those of one
-     * interrupt that are chosen, and chooses none: the kernel answers EINVAL if the index is not enabled.
-     */
+    /** Whether an index is enabled, by whatever program: an empty trigger gives EINVAL if it is not. */
     private boolean isEnabled(int index) {
         small.put(KernelBackend.VFIO_IRQS_HEADER_SIZE, (byte) 0);
         int action = UapiVfio.VFIO_IRQ_SET_ACTION_TRIGGER;

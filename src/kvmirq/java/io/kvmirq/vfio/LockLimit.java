@@ -15,11 +15,7 @@ final class LockLimit {
 
     private LockLimit() {}
 
-    /**
-     * Why so much memory could not be pinned, with the figures of /proc. Empty if they do not show it.
-     *
-     * @param counter of /proc/self/status: VmLck of containers, VmPin of iommufd
-     */
+    /** Why so much memory could not be pinned, by VmLck (containers) or VmPin (iommufd); empty without figures. */
     static Optional<String> why(HostFiles files, String counter, long bytes) {
         OptionalLong limit = files.number("proc/self/limits", "Max locked memory");
         OptionalLong locked = files.number("proc/self/status", counter + ":");

@@ -92,22 +92,16 @@ public final class GaIrte {
     private GaIrte() {}
 
     /**
-     * Bits 63:0 of a valid entry in guest mode, for a vCPU that does not run.
-     *
-     * @param gaTag 32 bits
-     * @param gaLogIntr whether a request writes to the GA log
-     * @throws IllegalArgumentException if the tag does not fit
+     * Bits 63:0 of a valid entry in guest mode, for a vCPU that does not run. {@code gaLogIntr}: a request writes to
+     * the GA log. IllegalArgumentException if the tag has more than 32 bits.
      */
     public static long guestLow(long gaTag, boolean gaLogIntr) {
         return VALID.mask() | GUEST_MODE.mask() | (gaLogIntr ? GA_LOG_INTR.mask() : 0) | GA_TAG.with(gaTag);
     }
 
     /**
-     * Bits 127:64 of an entry in guest mode, for a vCPU that does not run.
-     *
-     * @param backingPage physical, at a 4096-byte boundary, below 2^52
-     * @param guestVector 0–255
-     * @throws IllegalArgumentException if a value does not fit
+     * Bits 127:64 of an entry in guest mode, for a vCPU that does not run. The page is at a 4096-byte boundary below
+     * 2^52; IllegalArgumentException otherwise.
      */
     public static long guestHigh(long backingPage, int guestVector) {
         return VECTOR.with(guestVector) | ROOT.with(backingPage >>> PAGE_BITS);

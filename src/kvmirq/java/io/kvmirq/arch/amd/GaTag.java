@@ -7,8 +7,7 @@ import io.kvmirq.arch.BitField;
 import io.kvmirq.arch.Format;
 
 /**
- * A GATag: {@code AVIC_GATAG}. The kernel decides how it is divided: 20 bits for the VM and 12 for the vCPU in Linux
- * 7.1, 23 and 9 in Linux 6.1. Only the version tells which.
+ * A GATag: {@code AVIC_GATAG}. The version decides the bits for VM and vCPU: 20 and 12 in Linux 7.1, 23 and 9 in 6.1.
  */
 public final class GaTag {
     /** The id of the VM. */

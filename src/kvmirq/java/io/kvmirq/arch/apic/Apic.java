@@ -6,10 +6,7 @@ public final class Apic {
     /** Posted-interrupt notification. In guest mode the CPU takes the requests; outside it the vector does nothing. */
     public static final int NOTIFICATION = 0xf2;
 
-    /**
-     * Posted-interrupt wake-up. Its handler wakes each vCPU on the CPU's wake-up list that has ON set in its
-     * descriptor.
-     */
+    /** Posted-interrupt wake-up: its handler wakes each vCPU on the CPU's list that has ON set. */
     public static final int WAKEUP = 0xf1;
 
     private Apic() {}

@@ -99,10 +99,8 @@ public record CompatibilityMsi(long address, int data) implements Structure {
             .build();
 
     /**
-     * The bit that tells the two formats of a message apart.
-     *
-     * @param expected its value in the format that is described
-     * @param otherwise the meaning of the other value
+     * The bit that tells the formats of a message apart; {@code otherwise} is the meaning of another value than {@code
+     * expected}.
      */
     public static BitField format(int expected, String otherwise) {
         Objects.requireNonNull(otherwise, "otherwise is null");

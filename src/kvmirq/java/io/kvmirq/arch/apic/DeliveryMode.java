@@ -48,11 +48,7 @@ public enum DeliveryMode {
         return number;
     }
 
-    /**
-     * The mode of a field's value.
-     *
-     * @param value 0–7
-     */
+    /** The mode of a field's value, 0–7. */
     public static DeliveryMode of(int value) {
         return ALL[value];
     }
@@ -73,11 +69,7 @@ public enum DeliveryMode {
                 .forbidding(value -> of((int) value).isReserved(), value -> "delivery mode " + value + " is reserved");
     }
 
-    /**
-     * Adds to the description of a vector that a LAPIC refuses vectors below 0x10.
-     *
-     * @param mode the delivery mode in the same structure; only some modes carry a vector
-     */
+    /** Adds that a LAPIC refuses vectors below 0x10, where {@code mode} carries a vector. */
     public static Description deliverable(Description vector, BitField mode) {
         Objects.requireNonNull(mode, "mode is null");
         return vector.checked((value, bits) -> {

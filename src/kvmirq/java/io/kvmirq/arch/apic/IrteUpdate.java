@@ -12,12 +12,8 @@ import io.kvmirq.VcpuId;
  */
 public interface IrteUpdate {
     /**
-     * Posts the host irq to a vCPU.
-     *
-     * @param vcpu the id of the vCPU, which is its index in the model
-     * @param vector in the guest
-     * @throws KernelException EINVAL if the entry cannot be posted, ENOSYS if the host irq is not remapped. The host
-     *     irq is then posted to no vCPU
+     * Posts the host irq to a vCPU, by its id. Throws KernelException EINVAL if the entry cannot be posted and ENOSYS
+     * if the host irq is not remapped; it is then posted to no vCPU.
      */
     void post(VcpuId vcpu, InterruptVector vector);
 

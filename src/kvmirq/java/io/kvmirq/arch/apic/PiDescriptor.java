@@ -99,10 +99,7 @@ public class PiDescriptor {
         return ON.isSet(seen) && take(seen, irr, at);
     }
 
-    /**
-     * A CPU in guest mode takes NV: it clears ON and takes the requests, even if ON was clear. As {@link #sync}
-     * otherwise.
-     */
+    /** As {@link #sync}, by a CPU in guest mode that takes NV: even if ON was clear. */
     public boolean acknowledge(SharedWords irr, int at) {
         return take(words.get(control), irr, at);
     }
@@ -159,10 +156,7 @@ public class PiDescriptor {
         restoreOn();
     }
 
-    /**
-     * As {@link #load} to the CPU that the vCPU was on last, if it did not sleep since: NV and NDST are right. Does
-     * nothing if SN is clear.
-     */
+    /** As {@link #load} to the last CPU, without a sleep since. Does nothing if SN is clear. */
     public void resume() {
         if (clearSuppress()) {
             restoreOn();
@@ -183,11 +177,7 @@ public class PiDescriptor {
         return NDST.put(NV.put(SN.put(old, 0), Apic.NOTIFICATION), ndst);
     }
 
-    /**
-     * The first half of {@link #resume}: devices notify again.
-     *
-     * @return whether SN was set
-     */
+    /** The first half of {@link #resume}: devices notify again. Returns whether SN was set. */
     boolean clearSuppress() {
         return SN.isSet(words.and(control, ~SN.mask()));
     }

@@ -8,12 +8,9 @@ import io.kvmirq.arch.Format;
 import io.kvmirq.arch.Structure;
 
 /**
- * An entry of the PID-pointer table, 64 bits. The processor finds there the descriptor of the vCPU to which a guest
- * sends an IPI.
+ * An entry of the PID-pointer table, 64 bits: the descriptor of the vCPU to which a guest sends an IPI.
  *
  * <p>Source: Intel SDM vol. 3, IPI Virtualization; {@code vmx_vcpu_create} in arch/x86/kvm/vmx/vmx.c.
- *
- * @param word 64 bits
  */
 public record PidPointer(long word) implements Structure {
     /** V, bit 0: the entry points to a descriptor. */

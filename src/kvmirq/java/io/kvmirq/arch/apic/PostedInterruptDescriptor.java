@@ -110,9 +110,8 @@ public record PostedInterruptDescriptor(
     }
 
     /**
-     * Reads a descriptor from its eight 64-bit words, lowest address first. Any bits are accepted.
-     *
-     * @throws IllegalArgumentException if there are more or fewer words
+     * Reads eight 64-bit words, lowest address first; IllegalArgumentException for another number. Any bits are
+     * accepted.
      */
     public static PostedInterruptDescriptor decode(long... words) {
         long[] bits = FORMAT.bits(words);
@@ -120,24 +119,13 @@ public record PostedInterruptDescriptor(
                 bits[0], bits[1], bits[2], bits[3], bits[CONTROL], bits[5], bits[6], bits[7]);
     }
 
-    /**
-     * NDST for a CPU of a host with APICs in x2APIC mode.
-     *
-     * @param apicId 32 bits, unsigned
-     * @throws IllegalArgumentException if the id does not fit
-     */
+    /** NDST for a CPU in x2APIC mode; IllegalArgumentException if the id has more than 32 bits. */
     public static long destinationX2apic(long apicId) {
         NDST.with(apicId);
         return apicId;
     }
 
-    /**
-     * NDST for a CPU of a host with APICs in xAPIC mode. Such a host has at most 255 CPUs, because 255 names all of
-     * them.
-     *
-     * @param apicId 0–254
-     * @throws IllegalArgumentException if the id does not fit, or names all CPUs
-     */
+    /** NDST for a CPU in xAPIC mode. IllegalArgumentException unless the id is 0–254: 255 names all CPUs. */
     public static long destinationXapic(long apicId) {
         if (apicId == XAPIC_ID.max()) {
             throw new IllegalArgumentException(

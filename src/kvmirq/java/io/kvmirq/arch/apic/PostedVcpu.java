@@ -52,10 +52,7 @@ public final class PostedVcpu {
         return pid;
     }
 
-    /**
-     * The physical address of the descriptor, which a posted IRTE names. No other descriptor of the host has it; in the
-     * model, two of them differ in both 32-bit halves.
-     */
+    /** The physical address that a posted IRTE names. In the model any two differ in both 32-bit halves. */
     public long descriptorAddress() {
         long number = thread.number();
         return number << Integer.SIZE | number << PostedInterruptDescriptor.BOUNDARY_BITS;
@@ -92,20 +89,14 @@ public final class PostedVcpu {
     }
 
     /**
-     * Requests a vector from the vCPU's own thread, as for an IPI that the guest sends to itself. No notification is
-     * sent: {@link VcpuThread#reenter} or the next {@link VcpuThread#enter} syncs ({@code
-     * kvm_vcpu_trigger_posted_interrupt}).
+     * As for an IPI of the guest to itself: sends no notification; {@link VcpuThread#reenter} or the next {@link
+     * VcpuThread#enter} syncs ({@code kvm_vcpu_trigger_posted_interrupt}).
      */
     public Delivery deliverFromItself(int vector) {
         return pid.deliver(vector) ? Delivery.OWN : Delivery.PENDING;
     }
 
-    /**
-     * A unit requests a vector through a posted IRTE, and notifies the CPU of NDST if a notification is due.
-     *
-     * @param urgent URG of the IRTE
-     * @return whether it notified
-     */
+    /** A unit requests a vector; {@code urgent} is URG. Returns whether it notified the CPU of NDST. */
     public boolean post(int vector, boolean urgent) {
         long notification = pid.post(vector, urgent);
         if (notification != 0) {
@@ -115,11 +106,7 @@ public final class PostedVcpu {
         return notification != 0;
     }
 
-    /**
-     * Takes the requests to the IRR if ON is set. Also used outside guest mode, as when the LAPIC is read.
-     *
-     * @return whether a request was taken
-     */
+    /** Takes the requests to the IRR if ON is set, also outside guest mode. Returns whether one was taken. */
     public boolean sync() {
         return pid.sync(words, irr);
     }
@@ -130,11 +117,7 @@ public final class PostedVcpu {
         return PiDescriptor.hasAny(words, irr);
     }
 
-    /**
-     * The guest takes all vectors of its IRR.
-     *
-     * @param taken receives the vectors in four words from {@code at}
-     */
+    /** The guest takes all vectors of its IRR: four words of {@code taken} from {@code at} on. */
     public void takeInterrupts(SharedWords taken, int at) {
         PiDescriptor.checkIrr(taken, at);
         for (int i = 0; i < PiDescriptor.PIR_WORDS; i++) {
@@ -162,11 +145,7 @@ public final class PostedVcpu {
         return (int) words.get(rvi);
     }
 
-    /**
-     * LAPIC state is loaded while the vCPU does not run. Requests are void.
-     *
-     * @param state the new IRR, four words
-     */
+    /** LAPIC state is loaded, with four words of IRR, while the vCPU does not run. Requests are void. */
     public void restore(long[] state) {
         if (state.length != PiDescriptor.PIR_WORDS) {
             throw new IllegalArgumentException("an IRR of " + state.length + " words is none: expected 4");
@@ -183,10 +162,7 @@ public final class PostedVcpu {
         return (words.get(irr + vector / Long.SIZE) & 1L << vector) != 0;
     }
 
-    /**
-     * The broken rules. All rules hold while no call is under way. R3 and R4 are orders within load and sync and leave
-     * no state behind.
-     */
+    /** The broken rules, none while no call is under way. R3 and R4 are orders that leave no state behind. */
     public List<String> brokenRules() {
         List<String> broken = new ArrayList<>();
         if (thread.isLoaded() && pid.hasRequests() && !pid.isOn()) {

@@ -36,11 +36,8 @@ public final class PostedVm {
     private final Consumer<HostCpu> wakeUp = this::wakeUp;
 
     /**
-     * A new VM: no vCPU is loaded, no vector is requested.
-     *
-     * @param vcpus at least 1
-     * @param x2apic whether NDST holds an x2APIC id as it is. Otherwise it holds an xAPIC id in bits 15:8
-     * @throws IllegalArgumentException if there is no vCPU, or the id of a CPU does not fit NDST
+     * No vCPU is loaded, no vector requested. NDST holds an x2APIC id, or an xAPIC id in bits 15:8.
+     * IllegalArgumentException without a vCPU, or if a CPU's id does not fit NDST.
      */
     public PostedVm(Host host, int vcpus, boolean x2apic) {
         this(host, vcpus, x2apic, ApicvKernel.FROM_6_17);
@@ -97,11 +94,7 @@ public final class PostedVm {
         return host;
     }
 
-    /**
-     * A vCPU by its index.
-     *
-     * @throws IndexOutOfBoundsException if there is none
-     */
+    /** A vCPU by its index; IndexOutOfBoundsException if there is none. */
     public PostedVcpu vcpu(int index) {
         PostedVcpu vcpu = vcpus[index];
         if (index >= taken) {
@@ -140,11 +133,7 @@ public final class PostedVm {
         }
     }
 
-    /**
-     * Ends one {@link #startBypass}.
-     *
-     * @throws IllegalStateException if each has ended
-     */
+    /** Ends one {@link #startBypass}; IllegalStateException if each has ended. */
     public void stopBypass() {
         addBypass(-1);
     }
@@ -192,10 +181,7 @@ public final class PostedVm {
         }
     }
 
-    /**
-     * {@code pi_wakeup_handler}: wakes the vCPUs on the list of which ON is set. It leaves ON and the list as they are;
-     * the next load changes them.
-     */
+    /** {@code pi_wakeup_handler}: wakes the listed vCPUs with ON set, and leaves ON and list to the next load. */
     private void wakeUp(HostCpu cpu) {
         WakeupList list = list(cpu);
         list.lock();

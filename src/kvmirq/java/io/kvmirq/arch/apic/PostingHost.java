@@ -11,11 +11,8 @@ import java.util.Set;
 import java.util.StringTokenizer;
 
 /**
- * The features of a host that decide about posting. Immutable.
- *
- * @param vendor the maker of the processor
- * @param kernel decides which reasons inhibit APIC virtualization
- * @param commandLine the kernel's command line, which may switch features off
+ * The features of a host that decide about posting. {@code kernel} decides the inhibits; {@code commandLine} may switch
+ * features off.
  */
 public record PostingHost(Vendor vendor, LinuxVersion kernel, String commandLine, Set<Feature> features) {
     private static final int AVIC_MAX_PHYSICAL_ID = 0xfe;

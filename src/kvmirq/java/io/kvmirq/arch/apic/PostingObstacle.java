@@ -2,10 +2,8 @@
 package io.kvmirq.arch.apic;
 
 /**
- * Why an interrupt of a device is not posted, in the order in which the kernel finds it. The first that holds is the
- * answer.
- *
- * <p>Source: {@code kvm_pi_update_irte()} in arch/x86/kvm/irq.c and its callers, Linux 7.1.
+ * Why an interrupt is not posted, in the order of {@code kvm_pi_update_irte()} and its callers in Linux 7.1: the first
+ * that holds.
  */
 public enum PostingObstacle {
     NO_REMAPPING(

@@ -99,11 +99,7 @@ public enum ItsCommand {
                 .words;
     }
 
-    /**
-     * MAPC: the LPIs of a collection go to a vCPU.
-     *
-     * @param vcpu before Linux 6.7 its index in order of creation, since then its id
-     */
+    /** MAPC: the LPIs of a collection go to a vCPU, by index before Linux 6.7, since then by id. */
     public static long[] mapCollection(int collection, int vcpu) {
         return MAPC.with(COLLECTION, collection).and(TARGET, vcpu).and(VALID, 1).words;
     }

@@ -131,20 +131,12 @@ public final class ListRegister {
         return InterruptId.isSgi(VIRTUAL_ID.of(bits[0]));
     }
 
-    /**
-     * Whether EISR shows the register: a software interrupt with {@link #EOI} that the guest has ended.
-     *
-     * @param word 32 bits
-     */
+    /** Whether EISR shows the register: the guest has ended a software interrupt with {@link #EOI}. */
     public static boolean isSpent(long word) {
         return !STATE.isSet(word) && EOI.isSet(word) && !HW.isSet(word);
     }
 
-    /**
-     * Whether ELRSR shows the register: no interrupt is in it, and none waits for the maintenance interrupt of its end.
-     *
-     * @param word 32 bits
-     */
+    /** Whether ELRSR shows the register: no interrupt in it, and none that waits for maintenance of its end. */
     public static boolean isEmpty(long word) {
         return !STATE.isSet(word) && (HW.isSet(word) || !EOI.isSet(word));
     }

@@ -6,22 +6,14 @@ import java.util.Objects;
 
 /** Whether an interrupt may have direct EOI, and if not, why. {@link DirectEoiPolicy#decide} makes it. */
 public sealed interface DirectEoiDecision {
-    /**
-     * No other device waits for this guest's EOI.
-     *
-     * @param breaks the costs of an exclusive line for other users, and every other breakage
-     */
+    /** No other device waits for this guest's EOI. {@code breaks}: costs for other users of the line, and others. */
     record Allowed(List<Breakage> breaks) implements DirectEoiDecision {
         public Allowed {
             Objects.requireNonNull(breaks, "breaks is null");
         }
     }
 
-    /**
-     * The interrupt is masked automatically.
-     *
-     * @param reasons all reasons that hold, in the order of {@link NotDirect}
-     */
+    /** The interrupt is masked automatically, for all these reasons, in the order of {@link NotDirect}. */
     record Refused(List<NotDirect> reasons) implements DirectEoiDecision {
         public Refused {
             Objects.requireNonNull(reasons, "reasons is null");
@@ -29,11 +21,8 @@ public sealed interface DirectEoiDecision {
     }
 
     /**
-     * Other devices may wait for this guest's EOI. Direct EOI is allowed since the administrator asserts that none of
-     * them matters.
-     *
-     * @param outweighed the reasons against it
-     * @param breaks the breakage if the assertion is wrong, and every other breakage
+     * Allowed since the administrator asserts that no other device on the line matters. {@code breaks} is the breakage
+     * if the assertion is wrong, and every other one.
      */
     record AllowedByAssertion(List<NotDirect> outweighed, List<Breakage> breaks) implements DirectEoiDecision {
         public AllowedByAssertion {

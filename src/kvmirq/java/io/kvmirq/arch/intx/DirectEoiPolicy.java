@@ -52,11 +52,8 @@ public record DirectEoiPolicy(Set<Trait> traits, int otherHandlers) {
     }
 
     /**
-     * INTx of a PCI device whose line is requested as shareable, as vfio-pci does if the device has DisINTx. The
-     * guest's EOI deactivates the physical interrupt.
-     *
-     * @param otherHandlers how many other handlers have the line
-     * @throws IllegalArgumentException if the number of handlers is negative
+     * INTx of a PCI device whose line is shareable, as vfio-pci requests it with DisINTx, beside so many other
+     * handlers. The guest's EOI deactivates it. IllegalArgumentException for a negative number.
      */
     public static DirectEoiPolicy shared(int otherHandlers) {
         return new DirectEoiPolicy(EnumSet.of(Trait.LEVEL, Trait.EOI_DEACTIVATES, Trait.SHAREABLE), otherHandlers);

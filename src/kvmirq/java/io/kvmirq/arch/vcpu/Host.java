@@ -28,23 +28,12 @@ public final class Host {
 
     private int threads;
 
-    /**
-     * A host with words of its own.
-     *
-     * @param ids the id of each CPU, by number: see {@link HostCpu#id}
-     * @throws IllegalArgumentException if there is no CPU, or two CPUs have one id
-     */
+    /** CPUs with these {@link HostCpu#id}s, in words of its own. IllegalArgumentException without or for equal ids. */
     public Host(long... ids) {
         this(SharedWords.of(new long[words(ids.length)]), 0, ids);
     }
 
-    /**
-     * A host in given words, of which it uses {@link #words}.
-     *
-     * @param base the index of the first word
-     * @param ids the id of each CPU, by number: see {@link HostCpu#id}
-     * @throws IllegalArgumentException if there is no CPU, or two CPUs have one id
-     */
+    /** As {@link #Host(long...)}, in {@link #words} of {@code words} from {@code base} on. */
     public Host(SharedWords words, int base, long... ids) {
         if (ids.length == 0) {
             throw new IllegalArgumentException("a host without CPUs cannot be: expected the id of 1 CPU or more");
@@ -74,11 +63,7 @@ public final class Host {
         return List.copyOf(cpus);
     }
 
-    /**
-     * A CPU by its number.
-     *
-     * @throws IllegalArgumentException if there is none
-     */
+    /** A CPU by its number; IllegalArgumentException if there is none. */
     public HostCpu cpu(int number) {
         if (number < 0 || number >= cpus.size()) {
             throw new IllegalArgumentException("processor " + number + " does not exist: expected 0-"
@@ -93,10 +78,7 @@ public final class Host {
         return found < 0 ? Optional.empty() : Optional.of(cpus.get(numbers[found]));
     }
 
-    /**
-     * Interrupt hardware sends an interrupt: {@link HostCpu#interrupt} of the CPU with this id. It is lost if no CPU
-     * has the id. Does not allocate.
-     */
+    /** Sends an interrupt to the CPU with this id; it is lost if there is none. Does not allocate. */
     public void interrupt(long id, int vector) {
         int found = Arrays.binarySearch(ids, id);
         if (found >= 0) {
@@ -105,9 +87,8 @@ public final class Host {
     }
 
     /**
-     * Adds a handler. It runs on the CPU that takes the vector, with interrupts off. All handlers of a vector run.
-     *
-     * @throws IllegalArgumentException if the vector is out of range
+     * Adds a handler, run with interrupts off on the CPU that takes the vector; all of a vector run.
+     * IllegalArgumentException for a vector out of range.
      */
     public void handle(int vector, Consumer<HostCpu> handler) {
         Objects.requireNonNull(handler, "handler is null");

@@ -48,10 +48,7 @@ public final class HostCpu {
         return base + word;
     }
 
-    /**
-     * Sends an interrupt. It is on its way until the CPU takes it; a second one until then is the same. A vector
-     * without a handler does nothing.
-     */
+    /** Sends an interrupt; a second one before the CPU takes it merges. Without a handler it does nothing. */
     public void interrupt(int vector) {
         if (host.handles(vector)) {
             words.or(pending(vector), 1L << vector);

@@ -21,15 +21,11 @@ public interface VcpuHooks {
     default void prepare(HostCpu here) {}
 
     /**
-     * The thread has announced guest mode, and a full barrier is behind it. Interrupts are off. If the entry is
-     * refused, {@link #exited} follows.
+     * Guest mode is announced, a full barrier is behind, interrupts are off. A refused entry ends in {@link #exited}.
      */
     default void entering(HostCpu here) {}
 
-    /**
-     * The guest runs: the entry, or the return of the fast path, was not refused. Interrupts are off. An implementation
-     * models here the work of the hardware at VMRUN.
-     */
+    /** The guest runs: the entry was not refused. Interrupts are off. Models the hardware's work at VMRUN. */
     default void entered(HostCpu here) {}
 
     /** The guest exited, or its entry was refused. Interrupts are off. A VGIC reads its list registers back here. */
@@ -42,18 +38,12 @@ public interface VcpuHooks {
      */
     default void preempted(HostCpu here) {}
 
-    /**
-     * The thread leaves its CPU because {@code KVM_RUN} returns to user space. Interrupts are on. Like a preemption
-     * unless it is overridden.
-     */
+    /** {@code KVM_RUN} returns, interrupts on. Like a preemption unless overridden. */
     default void left(HostCpu here) {
         preempted(here);
     }
 
-    /**
-     * The vCPU is about to block; {@link VcpuThread#isBlocking} is false until this returns. {@link #unblocked} always
-     * follows. Interrupts are on. AVIC clears IsRun here.
-     */
+    /** The vCPU is about to block, interrupts on. {@link #unblocked} always follows. AVIC clears IsRun here. */
     default void blocking(HostCpu here) {}
 
     /** Whether an interrupt would end the sleep. The thread has announced sleep, and a full barrier is behind it. */
@@ -61,16 +51,9 @@ public interface VcpuHooks {
         return false;
     }
 
-    /**
-     * The vCPU blocks no more: it did not sleep, or it was woken and loaded. {@link VcpuThread#isBlocking} is false.
-     * Interrupts are on. AVIC sets IsRun here.
-     */
+    /** The vCPU did not sleep, or was woken and loaded. Interrupts are on. AVIC sets IsRun here. */
     default void unblocked(HostCpu here) {}
 
-    /**
-     * The thread leaves its CPU to sleep. Interrupts are off.
-     *
-     * @param interruptible whether an interrupt is to end the sleep
-     */
+    /** The thread leaves its CPU to sleep, interrupts off. {@code interruptible}: an interrupt ends the sleep. */
     default void asleep(HostCpu here, boolean interruptible) {}
 }

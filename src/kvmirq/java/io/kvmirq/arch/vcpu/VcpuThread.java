@@ -52,13 +52,7 @@ public final class VcpuThread {
     private final VcpuHooks hooks;
     private final int number;
 
-    /**
-     * A thread that is not loaded.
-     *
-     * @param index the index of the vCPU in its VM, for error sentences
-     * @param words holds {@link #WORDS} words from {@code base}, all 0
-     * @param hooks the interrupt hardware of the vCPU
-     */
+    /** Not loaded. {@code index} is for error sentences; {@link #WORDS} words from {@code base} are all 0. */
     public VcpuThread(Host host, int index, SharedWords words, int base, VcpuHooks hooks) {
         Objects.requireNonNull(hooks, "hooks is null");
         this.host = host;
@@ -81,11 +75,8 @@ public final class VcpuThread {
     }
 
     /**
-     * The thread comes to a CPU, after a preemption or a sleep. If the vCPU blocks, it still blocks afterwards.
-     *
-     * @param cpu the number of the CPU
-     * @throws IllegalArgumentException if the host has no such CPU
-     * @throws IllegalStateException if the thread sleeps, or is loaded on another CPU
+     * Comes to a CPU by number, and still blocks if it did. IllegalArgumentException if there is no such CPU,
+     * IllegalStateException if it sleeps or is loaded elsewhere.
      */
     public void load(int cpu) {
         HostCpu here = host.cpu(cpu);
@@ -189,11 +180,7 @@ public final class VcpuThread {
         hooks.left(cpu);
     }
 
-    /**
-     * The guest halts: {@link #startBlock} and {@link #sleep} without a preemption between.
-     *
-     * @return as {@link #sleep}
-     */
+    /** The guest halts: {@link #startBlock} and {@link #sleep}, whose result it returns. */
     public boolean block(boolean interruptible) {
         startBlock();
         return sleep(interruptible);
@@ -270,11 +257,7 @@ public final class VcpuThread {
         return words.replace(at(MODE), IN_GUEST_MODE, EXITING_GUEST_MODE);
     }
 
-    /**
-     * Sends an interrupt to the CPU that the thread is on or was on last. Does not allocate.
-     *
-     * @throws IllegalStateException before the first load
-     */
+    /** Sends an interrupt to its last CPU; IllegalStateException before the first load. Does not allocate. */
     public void interrupt(int vector) {
         int cpu = (int) words.get(at(CPU));
         if (cpu == NONE) {

@@ -68,8 +68,8 @@ public sealed interface Irte extends Structure permits RemappedIrte, PostedIrte 
     }
 
     /**
-     * The physical address of a posted entry's descriptor, 64 bits; the low 6 are 0. One shift less than {@link
-     * PostedIrte#ADDRESS}, for scans.
+     * The address of a posted entry's descriptor, low 6 bits 0: for scans, a shift less than {@link
+     * PostedIrte#ADDRESS}.
      */
     static long descriptorAddress(long low, long high) {
         return high & PostedIrte.ADDRESS_HIGH.mask()

@@ -9,14 +9,10 @@ import io.kvmirq.arch.SplitField;
 import io.kvmirq.arch.apic.PostedInterruptDescriptor;
 
 /**
- * A remapping entry that posts: the unit puts a device's request into a posted-interrupt descriptor and does not
- * interrupt the host.
+ * A remapping entry that posts a device's request to a descriptor and does not interrupt the host. Bits 63:0 are low.
  *
  * <p>Source: VT-d specification, Interrupt Remapping Table Entry for Posted Interrupts; the {@code p_} fields of {@code
  * struct irte} in include/linux/dmar.h.
- *
- * @param low bits 63:0
- * @param high bits 127:64
  */
 public record PostedIrte(long low, long high) implements Irte {
     /** URG, bit 14: a request notifies also if the descriptor suppresses notifications. */
@@ -63,11 +59,8 @@ public record PostedIrte(long low, long high) implements Irte {
             .build();
 
     /**
-     * Bits 63:0 of a present entry that posts.
-     *
-     * @param descriptorAddress physical, at a 64-byte boundary
-     * @param guestVector 0–255
-     * @throws IllegalArgumentException if the vector does not fit
+     * Bits 63:0 of a present entry that posts to a descriptor at a 64-byte boundary; IllegalArgumentException unless
+     * the vector is 0–255.
      */
     public static long lowWord(long descriptorAddress, int guestVector) {
         return PRESENT.mask()
@@ -77,13 +70,8 @@ public record PostedIrte(long low, long high) implements Irte {
     }
 
     /**
-     * Bits 127:64 of an entry that posts.
-     *
-     * @param descriptorAddress physical, at a 64-byte boundary
-     * @param id SID, 16 bits
-     * @param qualifier SQ, 2 bits
-     * @param validation SVT, 2 bits
-     * @throws IllegalArgumentException if a field does not fit
+     * Bits 127:64 of an entry that posts, with SID (16 bits), SQ and SVT (2 bits each); IllegalArgumentException if a
+     * field does not fit.
      */
     public static long highWord(long descriptorAddress, int id, int qualifier, int validation) {
         return descriptorAddress & ADDRESS_HIGH.mask()

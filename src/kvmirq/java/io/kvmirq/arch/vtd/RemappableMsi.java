@@ -56,11 +56,8 @@ public record RemappableMsi(int address, int data) implements Structure {
             .build();
 
     /**
-     * The message that Linux writes to a device for interrupt {@code subhandle} of a block of entries.
-     *
-     * @param handle the first entry of the block, 16 bits
-     * @param subhandle 16 bits
-     * @throws IllegalArgumentException if one does not fit
+     * The message of interrupt {@code subhandle} of a block whose first entry is {@code handle}, as Linux writes it;
+     * IllegalArgumentException for more than 16 bits.
      */
     public static RemappableMsi to(int handle, int subhandle) {
         long[] bits = {CompatibilityMsi.BASE_ADDRESS.with(CompatibilityMsi.BASE) | SHV.with(1) | REMAPPABLE.with(1)};

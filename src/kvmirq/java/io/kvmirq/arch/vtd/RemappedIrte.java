@@ -106,12 +106,8 @@ public record RemappedIrte(long low, long high) implements Irte {
     }
 
     /**
-     * This entry as one that posts to a guest. It keeps P, FPD, AVAIL and the source, as {@code
-     * intel_ir_set_vcpu_affinity} does.
-     *
-     * @param descriptorAddress physical address of a posted-interrupt descriptor, at a 64-byte boundary
-     * @param guestVector the vector to request
-     * @throws IllegalArgumentException if the address is not at a 64-byte boundary
+     * As one that posts to a descriptor. It keeps P, FPD, AVAIL and the source ({@code intel_ir_set_vcpu_affinity}).
+     * IllegalArgumentException if the address is not at a 64-byte boundary.
      */
     public PostedIrte posted(long descriptorAddress, InterruptVector guestVector) {
         PostedInterruptDescriptor.checkAddress(descriptorAddress);
@@ -120,12 +116,7 @@ public record RemappedIrte(long low, long high) implements Irte {
                 high & KEPT_HIGH | PostedIrte.highWord(descriptorAddress, 0, 0, 0));
     }
 
-    /**
-     * This entry with another vector and destination, as after a change of the host irq's affinity.
-     *
-     * @param toDestination DST, 32 bits
-     * @throws IllegalArgumentException if the destination does not fit
-     */
+    /** With another vector and DST, as the host irq's affinity moves; IllegalArgumentException above 32 bits. */
     public RemappedIrte moved(InterruptVector toVector, long toDestination) {
         return new RemappedIrte(DESTINATION.put(VECTOR.put(low, toVector.number()), toDestination), high);
     }

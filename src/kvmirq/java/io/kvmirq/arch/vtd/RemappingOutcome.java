@@ -7,23 +7,14 @@ import java.util.Optional;
 
 /** The outcome of a device's request. */
 public sealed interface RemappingOutcome {
-    /**
-     * The unit sent the host interrupt of the entry.
-     *
-     * @param entry as the unit read it
-     */
+    /** The unit sent the host interrupt of the entry, as it read it. */
     record Remapped(RemappedIrte entry) implements RemappingOutcome {
         public Remapped {
             Objects.requireNonNull(entry, "entry is null");
         }
     }
 
-    /**
-     * The unit set the vector in PIR.
-     *
-     * @param entry as the unit read it
-     * @param notification the notification that the unit sent; empty if one was outstanding or suppressed
-     */
+    /** The unit set the vector in PIR. No notification if one was outstanding or suppressed. */
     record Posted(PostedIrte entry, Optional<Notification> notification) implements RemappingOutcome {
         public Posted {
             Objects.requireNonNull(entry, "entry is null");
@@ -31,24 +22,14 @@ public sealed interface RemappingOutcome {
         }
     }
 
-    /**
-     * An interrupt to a CPU of the host.
-     *
-     * @param vector NV
-     * @param destination NDST, 32 bits unsigned
-     */
+    /** An interrupt to a CPU of the host: NV, and NDST in 32 bits. */
     record Notification(InterruptVector vector, long destination) {
         public Notification {
             Objects.requireNonNull(vector, "vector is null");
         }
     }
 
-    /**
-     * The unit blocked the request.
-     *
-     * @param reason the number in the fault record
-     * @param recorded whether the unit records the fault: FPD of the entry can suppress the record
-     */
+    /** The unit blocked the request. {@code recorded}: FPD does not suppress the fault record. */
     record Blocked(FaultReason reason, boolean recorded) implements RemappingOutcome {
         public Blocked {
             Objects.requireNonNull(reason, "reason is null");

@@ -134,11 +134,7 @@ public final class RemappingTable {
         return first + WORDS_OF_ENTRY * index;
     }
 
-    /**
-     * An entry, and what follows from its words alone.
-     *
-     * @param fault of each request by the entry, whatever the requester; empty for none
-     */
+    /** An entry, and what follows from its words alone: the fault of each request, if any. */
     private record Known(long low, long high, Irte entry, Source source, Optional<FaultReason> fault) {}
 
     private Known known(int index, long low, long high) {
@@ -166,10 +162,7 @@ public final class RemappingTable {
         return known(index, low, high);
     }
 
-    /**
-     * The unit forgets its copy of an entry. Every change by a method of this class ends with this; a caller that
-     * writes into memory calls it.
-     */
+    /** The unit forgets its copy of an entry. Each change here ends with this; who writes into memory calls it. */
     public void invalidate(int index) {
         checkIndex(index);
         cache.setPair(firstCached + WORDS_OF_ENTRY * index, 0, 0);
@@ -184,11 +177,7 @@ public final class RemappingTable {
         return postedToVcpu[index];
     }
 
-    /**
-     * Puts an entry into use, in remapped form.
-     *
-     * @throws IllegalArgumentException if there is no such entry, or IM says that it is in posted form
-     */
+    /** Puts an entry into use, remapped; IllegalArgumentException without such an entry, or if IM says posted. */
     public void set(int index, RemappedIrte entry) {
         checkIndex(index);
         if (Irte.POSTED.isSet(entry.low())) {
@@ -201,11 +190,8 @@ public final class RemappingTable {
     }
 
     /**
-     * The affinity of the host irq changes. The remapped form changes. The entry changes only if it does not post, so
-     * that host affinity never ends posting.
-     *
-     * @param vector of the host
-     * @param destination DST, 32 bits: an x2APIC id, or an xAPIC id in [15:8]
+     * The host irq's affinity changes to a vector and DST. The entry itself changes only if it does not post, so that
+     * affinity never ends posting.
      */
     public void move(int index, InterruptVector vector, long destination) {
         remapped[index] = remapped(index).moved(vector, destination);
@@ -232,22 +218,14 @@ public final class RemappingTable {
         write(index, posted);
     }
 
-    /**
-     * Makes the entry remap again, to the last vector and destination of the host irq.
-     *
-     * @throws IllegalStateException if the entry is not in use
-     */
+    /** Makes the entry remap to its last vector and destination; IllegalStateException if it is not in use. */
     public void unpost(int index) {
         RemappedIrte entry = remapped(index);
         postedToVcpu[index] = false;
         write(index, entry);
     }
 
-    /**
-     * Takes the entry out of use.
-     *
-     * @throws IllegalStateException if it is not in use
-     */
+    /** Takes the entry out of use; IllegalStateException if it is not. */
     public void clear(int index) {
         remapped(index);
         remapped[index] = null;

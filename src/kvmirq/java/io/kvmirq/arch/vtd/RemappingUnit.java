@@ -21,22 +21,14 @@ public final class RemappingUnit {
     private final Host host;
     private final RemappingTable.Descriptors descriptors;
 
-    /**
-     * A unit.
-     *
-     * @param descriptors finds the descriptor at a physical address, as {@code PostedVm::descriptorAt} does
-     */
+    /** {@code descriptors} finds the descriptor at an address, as {@code PostedVm::descriptorAt} does. */
     public RemappingUnit(RemappingTable table, Host host, RemappingTable.Descriptors descriptors) {
         this.table = table;
         this.host = host;
         this.descriptors = descriptors;
     }
 
-    /**
-     * Handles a message, and sends the interrupt that follows from it.
-     *
-     * @param requester the device's requester id, 16 bits
-     */
+    /** Handles the message of a requester (16 bits), and sends the interrupt that follows. */
     public RemappingOutcome request(RemappableMsi message, int requester) {
         RemappingOutcome outcome = table.request(message, requester, descriptors);
         if (outcome instanceof RemappingOutcome.Posted posted) {

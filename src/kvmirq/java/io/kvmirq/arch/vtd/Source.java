@@ -29,11 +29,7 @@ public record Source(int id, int qualifier, int validation) {
         Irte.SOURCE_VALIDATION.with(validation);
     }
 
-    /**
-     * Whether a device may use the entry. If SVT is reserved no device may.
-     *
-     * @param requester the device's requester id, 16 bits
-     */
+    /** Whether a requester id (16 bits) may use the entry; none may if SVT is reserved. */
     public boolean accepts(int requester) {
         return switch (validation) {
             case VALIDATION_OFF -> true;

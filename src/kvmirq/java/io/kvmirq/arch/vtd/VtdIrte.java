@@ -9,10 +9,8 @@ import io.kvmirq.arch.apic.IrteUpdate;
 import io.kvmirq.arch.apic.PostedVm;
 
 /**
- * The entry of a host irq in the table of a unit, as KVM posts it: {@code vmx_pi_update_irte} of Linux 7.1.
- *
- * @param index of the entry in the table
- * @param vm holds the vCPUs
+ * A host irq's entry in the table of a unit, as {@code vmx_pi_update_irte} of Linux 7.1 posts it to a vCPU of {@code
+ * vm}.
  */
 public record VtdIrte(RemappingTable table, int index, PostedVm vm) implements IrteUpdate {
     @Override

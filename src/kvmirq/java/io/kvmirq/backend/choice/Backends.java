@@ -35,11 +35,7 @@ public final class Backends {
 
     private final List<Candidate> candidates;
 
-    /**
-     * A binding to try.
-     *
-     * @param load throws {@link BackendUnavailableException} if it cannot be used; null for the binding of this name
-     */
+    /** A binding to try; {@code load} throws BackendUnavailableException. Null: the binding of this name. */
     public record Candidate(String name, @Nullable Supplier<KernelBackend> load) {
         private KernelBackend open() {
             return load == null ? Backends.load(name) : load.get();
@@ -82,11 +78,7 @@ public final class Backends {
         this.candidates = List.copyOf(candidates);
     }
 
-    /**
-     * Opens the binding of {@link #selection}.
-     *
-     * @throws BackendUnavailableException as {@link #open}, and for the fake kernel if no kit of tests is there
-     */
+    /** Opens the binding of {@link #selection}; as {@link #open}, and refuses the fake without a kit of tests. */
     public KernelBackend openSelected() {
         String selection = selection();
         return selection.equals(FAKE)
@@ -108,12 +100,7 @@ public final class Backends {
         return variable == null || variable.isEmpty() ? AUTO : variable;
     }
 
-    /**
-     * The result of trying a binding.
-     *
-     * @param backend empty if the binding cannot be used
-     * @param reason why it cannot be used, or its description
-     */
+    /** The result of trying a binding: a backend, or the reason why not. */
     public record Probe(String name, Optional<KernelBackend> backend, String reason) {}
 
     /**

@@ -22,10 +22,7 @@ public final class JniBackend implements KernelBackend {
     }
 
     /**
-     * Finds and loads the library and checks its ABI.
-     *
-     * @throws io.kvmirq.backend.BackendUnavailableException naming every place searched, or both versions of an ABI
-     *     that does not fit
+     * Loads the library and checks its ABI. BackendUnavailableException names each place searched, or both versions.
      */
     public static JniBackend load(NativeLibrary library) {
         return library.load(new Handshake());

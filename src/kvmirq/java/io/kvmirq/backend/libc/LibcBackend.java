@@ -55,10 +55,7 @@ public final class LibcBackend implements KernelBackend {
         }
     }
 
-    /**
-     * @param description the origin of {@code libc}, for messages
-     * @throws BackendUnavailableException on an architecture with another encoding of ioctl numbers
-     */
+    /** {@code description} is for messages. BackendUnavailableException where ioctl numbers are encoded otherwise. */
     public static LibcBackend over(Libc libc, String name, String description) {
         return over(libc, name, description, System.getProperty("os.arch", ""));
     }

@@ -82,11 +82,7 @@ final class PerThread<T extends PerThread.Owned> {
         }
     }
 
-    /**
-     * For a call that may wait in the kernel: never the reserve.
-     *
-     * @throws OutOfMemoryError without memory
-     */
+    /** For a call that may wait in the kernel: never the reserve, so OutOfMemoryError without memory. */
     T getOwn() {
         T candidate = first;
         return candidate != null && owned(candidate).owner == Thread.currentThread() ? candidate : find();

@@ -50,10 +50,7 @@ public final class LibraryCache {
 
     private static final long DAY_MILLIS = TimeUnit.DAYS.toMillis(1);
 
-    /**
-     * Locked before any file lock, which belongs to the process. A literal is one object for all class loaders of a
-     * JVM.
-     */
+    /** Locked before any file lock, which is the process's. A literal is one object for all class loaders. */
     private static final Object MONITOR = "io.kvmirq.backend.library.LibraryCache";
 
     private static final String TEMPORARY = "libkvmirq";
@@ -123,10 +120,8 @@ public final class LibraryCache {
     }
 
     /**
-     * Unpacks the library of another binding: once, completely, under a name derived from its content.
-     *
-     * @return null if there is no such resource
-     * @throws BackendUnavailableException if there is no private directory for it
+     * Unpacks another binding's library, named by its content; null without such a resource. Throws
+     * BackendUnavailableException without a private directory.
      */
     public static @Nullable Path holdForOthers(Class<?> binding, String resource) {
         LibraryCache others = new LibraryCache(directoryForOthers());
@@ -138,10 +133,8 @@ public final class LibraryCache {
     }
 
     /**
-     * Unpacks a resource. Asks the jar of a class directly if it is a file: opening a first jar: URL takes a JVM longer
-     * than everything else here.
-     *
-     * @return null if there is no such resource
+     * Unpacks a resource; null if there is none. Asks the class's jar directly: a first jar: URL takes longer than all
+     * else here.
      */
     @Nullable
     Path hold(Class<?> beside, String resource) throws IOException {
@@ -165,10 +158,8 @@ public final class LibraryCache {
     }
 
     /**
-     * The library with this length and CRC-32, which a jar's directory says without unpacking it.
-     *
-     * @return null if there is none yet
-     * @throws BackendUnavailableException if the directory cannot be created or is not private to this user
+     * The library with the length and CRC-32 that the jar's directory says; null if it is not there yet. Throws
+     * BackendUnavailableException if no directory is private to this user.
      */
     @Nullable
     Path held(long crc, long length) throws IOException {
@@ -178,10 +169,7 @@ public final class LibraryCache {
         }
     }
 
-    /**
-     * @return a file with exactly this content
-     * @throws BackendUnavailableException if the directory cannot be created or is not private to this user
-     */
+    /** A file with this content. Throws BackendUnavailableException if no directory is private to this user. */
     Path hold(byte[] content) throws IOException {
         synchronized (MONITOR) {
             return holdAlone(content);
@@ -267,11 +255,7 @@ public final class LibraryCache {
         return LIBRARY + Long.toHexString(crc) + "-" + length + ".so";
     }
 
-    /**
-     * Resolves symbolic links once, then checks and uses only the result: another user may change a link at any time.
-     *
-     * @return the directory, without symbolic links
-     */
+    /** The directory without symbolic links. They are resolved once: another user may change one at any time. */
     private Path makePrivate() throws IOException {
         if (!directory.isAbsolute()) {
             throw new BackendUnavailableException(
@@ -360,10 +344,7 @@ public final class LibraryCache {
         }
     }
 
-    /**
-     * Makes an empty file under a name of its own. Nobody else writes into the directory, so the name needs no secure
-     * random number, whose classes take a JVM longer to load than all else here.
-     */
+    /** A new empty file. Only this user writes here: no random number, whose classes load slowly, is needed. */
     private static Path makeTemporary(Path directory, String permissions) throws IOException {
         while (true) {
             Path temporary = directory.resolve(TEMPORARY + Long.toHexString(System.nanoTime()) + ".tmp");
@@ -396,10 +377,8 @@ public final class LibraryCache {
     }
 
     /**
-     * Copies a library to a file with a unique name, loads the copy, and removes the file, which is not needed after
-     * that.
-     *
-     * @throws BackendUnavailableException if the directory cannot be created or is not private to this user
+     * Loads a copy under a name of its own, then removes the file. Throws BackendUnavailableException if no directory
+     * is private to this user.
      */
     void loadCopy(byte[] content, Consumer<Path> loading) throws IOException {
         synchronized (MONITOR) {

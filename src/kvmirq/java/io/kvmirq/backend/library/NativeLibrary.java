@@ -48,8 +48,7 @@ public final class NativeLibrary {
     private static final Set<Path> COPIED = new HashSet<>();
 
     /**
-     * Files that were loaded and then refused, with the reason. They stay loaded, and a second handshake with one would
-     * reach the library that was loaded after it.
+     * Files that were loaded and refused, why: they stay loaded, and a second handshake would reach a later library.
      */
     private static final Map<Path, String> REFUSED = new HashMap<>();
 
@@ -140,10 +139,8 @@ public final class NativeLibrary {
     }
 
     /**
-     * Finds the library without loading it.
-     *
-     * @return a file without symbolic links in its path that only root or this user could have written
-     * @throws BackendUnavailableException listing every place looked at and what was wrong with it
+     * A file without symbolic links that only root or this user could write, not loaded. Throws
+     * BackendUnavailableException listing every place and what was wrong with it.
      */
     public Path file() {
         return find(new Finding(), false);

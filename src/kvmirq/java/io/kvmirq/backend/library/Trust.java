@@ -60,12 +60,7 @@ public final class Trust {
         return null;
     }
 
-    /**
-     * Checks a private directory: like {@link #flawOf}, and no other user may write it, even if it is sticky.
-     *
-     * @param real absolute and without symbolic links
-     * @return what is wrong, or null
-     */
+    /** Like {@link #flawOf}, and no other user may write the directory itself, even if it is sticky. */
     static @Nullable String flawOfPrivate(Path real) throws IOException {
         int mode = (int) Files.getAttribute(real, "unix:mode", LinkOption.NOFOLLOW_LINKS);
         if ((mode & WRITABLE_BY_OTHERS) != 0) {
@@ -76,11 +71,7 @@ public final class Trust {
         return flawOf(real);
     }
 
-    /**
-     * Checks that no symbolic link belongs to another user, who could point it anywhere.
-     *
-     * @param real {@code named} without symbolic links
-     */
+    /** The symbolic link in {@code named} that another user owns, who could point it anywhere, as a flaw; or null. */
     static @Nullable String flawOfLinks(Path named, Path real) throws IOException {
         if (real.equals(named)) {
             return null;

@@ -112,10 +112,7 @@ public final class ApicMap<A extends LocalApic> {
         }
     }
 
-    /**
-     * Before 6.3 a LAPIC in x2APIC mode also occupies the slot of its logical id in the map of physical ids. If
-     * KVM_SET_LAPIC restored another id, it has two slots.
-     */
+    /** Before 6.3 a LAPIC in x2APIC mode also has the slot of its logical id in the map of physical ids. */
     private void addX2apic(A lapic) {
         int bits = bits(lapic.logicalId());
         if (bits != 0) {
@@ -159,11 +156,7 @@ public final class ApicMap<A extends LocalApic> {
         return (long) (destination >>> 16) * CLUSTER;
     }
 
-    /**
-     * The LAPIC of one bit of a logical destination; null if no LAPIC has the bit. Does not allocate.
-     *
-     * @param bit 0–15
-     */
+    /** The LAPIC of bit 0–15 of a logical destination; null if none has it. Does not allocate. */
     @SuppressWarnings("unchecked") // The map holds what of() was given.
     public @Nullable A member(int destination, int bit) {
         return (A)
@@ -175,13 +168,7 @@ public final class ApicMap<A extends LocalApic> {
                 };
     }
 
-    /**
-     * The bit that a vector selects, even one that no LAPIC has ({@code kvm_vector_to_index}, parameter
-     * vector_hashing).
-     *
-     * @param bits not 0
-     * @param vector 0–255
-     */
+    /** The bit of {@code bits} (not 0) that a vector selects, even one of no LAPIC ({@code kvm_vector_to_index}). */
     public static int byVector(int bits, int vector) {
         int left = bits;
         for (int skipped = vector % Integer.bitCount(bits); skipped > 0; skipped--) {

@@ -39,10 +39,7 @@ public final class Destinations<A extends LocalApic> {
         this.mapBefore63 = ApicMap.of(this.lapics, apicIds32Bit, true);
     }
 
-    /**
-     * Why the ids of the LAPICs inhibit APIC virtualization ({@code kvm_recalculate_apic_map}, {@code
-     * avic_init_backing_page}).
-     */
+    /** Why the LAPICs' ids inhibit it ({@code kvm_recalculate_apic_map}, {@code avic_init_backing_page}). */
     public Set<InhibitReason> inhibits(PostingHost host) {
         Set<InhibitReason> reasons = EnumSet.noneOf(InhibitReason.class);
         boolean knows = host.kernel().isSince(6, 3);

@@ -23,21 +23,14 @@ public record LapicIds(int vcpuId, int id, boolean isX2apic, int logicalId, int 
         }
     }
 
-    /**
-     * In xAPIC mode, flat model. The APIC id is the vCPU's id.
-     *
-     * @param logical 8 bits, one of them set
-     */
+    /** In xAPIC mode, flat model, with one bit of 8. The APIC id is the vCPU's id. */
     public static LapicIds flat(int vcpu, int logical) {
         return xapic(vcpu, logical, LapicPage.DFR_FLAT);
     }
 
     /**
-     * In xAPIC mode, cluster model. The APIC id is the vCPU's id.
-     *
-     * @param cluster 0–14
-     * @param member 4 bits, one of them set
-     * @throws IllegalArgumentException if an id is out of range
+     * In xAPIC mode, cluster model: cluster 0–14 and one bit of 4, else IllegalArgumentException. The APIC id is the
+     * vCPU's id.
      */
     public static LapicIds cluster(int vcpu, int cluster, int member) {
         return xapic(vcpu, cluster << 4 | member, LapicPage.DFR_CLUSTER);

@@ -2,7 +2,6 @@
 package io.kvmirq.arch.apic.model;
 
 import io.kvmirq.InterruptVector;
-import io.kvmirq.KernelException;
 import io.kvmirq.VcpuId;
 import io.kvmirq.arch.apic.CompatibilityMsi;
 import io.kvmirq.arch.apic.IrteUpdate;
@@ -28,20 +27,14 @@ public final class PostedIrqfd {
     }
 
     /**
-     * Posts the irqfd to the vCPU that its route means, or to none if the route is no message, is not postable or means
-     * other than one vCPU. Does nothing if it means none and the irqfd is posted to none.
-     *
-     * @throws KernelException as {@link IrteUpdate#post} does. The irqfd is then posted to no vCPU
+     * Posts the irqfd to the vCPU that its route means, or to none if it means no single one. Does nothing from none to
+     * none. Throws KernelException as {@link IrteUpdate#post}; it is then posted to no vCPU.
      */
     public void update(PostingVm vm, PostingIrq irq) {
         update(vm, irq.message().map(msi -> ApicMessage.of(new CompatibilityMsi(msi.address(), msi.data()))));
     }
 
-    /**
-     * As {@link #update(PostingVm, PostingIrq)}.
-     *
-     * @param route the route; empty if it is no message
-     */
+    /** As {@link #update(PostingVm, PostingIrq)}; no route if it is no message. */
     public void update(PostingVm vm, Optional<ApicMessage> route) {
         Optional<ApicMessage> message = route.filter(
                 found -> !found.isInvalid(vm.apicIds32Bit()) && found.mode().hasVector());

@@ -29,13 +29,7 @@ public sealed interface PostingDecision {
      */
     record Posted(VcpuId vcpu, InterruptVector vector, Set<InhibitReason> inhibits) implements PostingDecision {}
 
-    /**
-     * Software delivers the interrupt.
-     *
-     * @param reason the first reason that holds
-     * @param detail what of this interrupt makes the reason hold, in one sentence
-     * @param remedy what to do about it, for this interrupt
-     */
+    /** Software delivers the interrupt: the first reason that holds, its cause in this interrupt, and a remedy. */
     record Unposted(PostingObstacle reason, String detail, String remedy) implements PostingDecision {
         /** With the remedy of the reason. */
         public Unposted(PostingObstacle reason, String detail) {

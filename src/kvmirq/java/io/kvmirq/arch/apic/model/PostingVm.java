@@ -22,12 +22,7 @@ public record PostingVm(
         inhibits = inhibits.isEmpty() ? Set.of() : Set.copyOf(EnumSet.copyOf(inhibits));
     }
 
-    /**
-     * A VM with LAPICs in the kernel, nothing inhibited, vector hashing and the broadcast quirk, as Linux and KVM
-     * begin.
-     *
-     * @param lapics in the order of the vCPUs' indices
-     */
+    /** As Linux and KVM begin: nothing inhibited, with vector hashing and the broadcast quirk. LAPICs are by index. */
     public static PostingVm of(List<? extends LocalApic> lapics, boolean apicIds32Bit) {
         return new PostingVm(
                 true, apicIds32Bit, new Destinations<>(List.copyOf(lapics), apicIds32Bit, true, true), Set.of());
