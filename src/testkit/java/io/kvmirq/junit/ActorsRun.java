@@ -5,13 +5,7 @@ import java.util.ArrayList;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 
-/**
- * One order that ran, to its end or to its failure.
- *
- * @param lines each step for readers
- * @param failure null if it passed
- * @param when where in the order it failed
- */
+/** One order that ran. {@code failure} is null if it passed; {@code when} is where in the order it failed. */
 record ActorsRun(
         List<Shape> shape,
         List<Turn> turns,
@@ -26,12 +20,7 @@ record ActorsRun(
         }
     }
 
-    /**
-     * A step.
-     *
-     * @param able the actors that could have taken it
-     * @param free whether the actor of the step before could not go on
-     */
+    /** A step: the actors that could take it, and whether the actor before could not go on. */
     record Turn(int actor, List<Integer> able, boolean free) {}
 
     /** Of a method that failed before any step. */

@@ -18,12 +18,7 @@ final class InterleavingsSearch {
     private static final String UNSTABLE = "The test depends on more than the order: make in the method what an order"
             + " changes, and use no fields, threads, time or random numbers";
 
-    /**
-     * The result of the search.
-     *
-     * @param orders that ran
-     * @param text for the failure; empty if all orders passed
-     */
+    /** The result: how many orders ran, and the failing one; the text is empty if all passed. */
     record Found(int orders, Optional<ActorsRun> failing, String text) {}
 
     private final Function<ActorsOrder, ActorsRun> program;

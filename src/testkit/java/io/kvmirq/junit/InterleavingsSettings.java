@@ -11,12 +11,7 @@ import java.util.Optional;
 import org.junit.jupiter.api.extension.ExtensionContext;
 import org.junit.platform.commons.support.AnnotationSupport;
 
-/**
- * The annotations of a test with {@link Interleavings}, checked.
- *
- * @param name for the property
- * @param order the one that runs; empty for all
- */
+/** The checked annotations of a test with {@link Interleavings}; {@code order} is empty for all. */
 record InterleavingsSettings(
         Method test,
         String name,

@@ -46,11 +46,7 @@ public final class KvmHost {
     private static final long THREAD_MILLIS = 1_000;
     private static final String BY_KIT = "a line of the kit";
 
-    /**
-     * The configuration of the kit's VM.
-     *
-     * @param testRuns whether the test runs the vCPUs itself; else the kit does on real KVM
-     */
+    /** The kit's VM; the kit runs its vCPUs on real KVM unless {@code testRuns}. */
     record Plan(int vcpus, boolean testRuns) {
         static final Plan DEFAULT = new Plan(1, false);
     }
@@ -329,11 +325,7 @@ public final class KvmHost {
         }
     }
 
-    /**
-     * Closes the objects that the kit gave, the last one first.
-     *
-     * @return a sentence for each object that the test left open, and for each object of the kit that the test closed
-     */
+    /** Closes the kit's objects, last first. Returns a sentence for each that the test left open or closed wrongly. */
     synchronized List<String> end() {
         if (ended) {
             return List.of();

@@ -64,11 +64,7 @@ final class KvmInvocation
     private static final long SILENCE_MILLIS = 10_000;
     private static final String SILENCE = "kvmirq.silence.seconds";
 
-    /**
-     * The call that fails.
-     *
-     * @param number from 1
-     */
+    /** The call that fails, numbered from 1. */
     record Turn(int number, String call) {}
 
     private final Settings settings;

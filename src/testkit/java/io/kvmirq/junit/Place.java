@@ -44,10 +44,7 @@ final class Place {
         }
     }
 
-    /**
-     * The line that uses this library, such as {@code MyVmm.java:33}; with the line of the test behind it, such as
-     * {@code MyVmm.java:33, from MyTest.java:20}, if that is another file.
-     */
+    /** The line that uses this library, and the test's behind it if that is another file: {@code MyVmm.java:33}. */
     static String here() {
         return WALKER.walk(Place::of);
     }

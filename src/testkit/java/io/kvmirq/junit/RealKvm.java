@@ -10,12 +10,7 @@ import java.util.Optional;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
-/**
- * The KVM of this machine, or why it cannot be used.
- *
- * @param name for the report
- * @param reason why not; empty if there is a backend
- */
+/** The KVM of this machine, or the reason why it cannot be used. */
 record RealKvm(String name, Optional<KernelBackend> backend, String reason) {
     private static final Pattern VERSION = Pattern.compile("\\d+\\.\\d+");
 

@@ -24,12 +24,7 @@ import org.junit.jupiter.api.TestFactory;
 import org.junit.jupiter.api.TestTemplate;
 import org.junit.platform.commons.support.AnnotationSupport;
 
-/**
- * The annotations of a test, checked.
- *
- * @param profiles as they were written
- * @param everyCall the error of each call in turn; empty without {@link EveryCallInTurn}
- */
+/** The checked annotations of a test; {@code everyCall} is the error of {@link EveryCallInTurn}. */
 record Settings(
         Method test,
         List<String> profiles,

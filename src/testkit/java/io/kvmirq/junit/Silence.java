@@ -20,12 +20,7 @@ final class Silence implements AutoCloseable {
     /** Guarded by this. */
     private Optional<String> found = Optional.empty();
 
-    /**
-     * @param name of the run, with the call that fails
-     * @param millis without a call
-     * @param calls of the run until now
-     * @param kick ends what an interrupt of Java does not end
-     */
+    /** {@code millis} without one of the run's {@code calls} end it; {@code kick} ends what an interrupt does not. */
     Silence(String name, long millis, IntSupplier calls, Runnable kick) {
         this.name = name;
         this.millis = millis;

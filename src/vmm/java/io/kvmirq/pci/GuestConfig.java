@@ -130,9 +130,8 @@ final class GuestConfig {
     private boolean mayMaster = true;
 
     /**
-     * @param line what firmware writes as interrupt line; less than 0 without an interrupt pin
-     * @param hasMsix whether MSI-X is emulated
-     * @param messages makes MSI from the device's Message Control; empty without MSI
+     * {@code line}: firmware's interrupt line, negative without a pin. {@code messages} makes MSI of the device's
+     * Message Control; empty without MSI.
      */
     GuestConfig(PciConfig device, List<Bar> bars, int line, boolean hasMsix, Optional<IntFunction<GuestMsi>> messages) {
         this.device = device;

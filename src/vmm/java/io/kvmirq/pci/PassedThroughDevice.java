@@ -75,11 +75,7 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
 
     /** Tells a VMM of its device. Called without a lock. */
     public interface Notices {
-        /**
-         * Something of the guest had no effect, or the kernel refused a call.
-         *
-         * @param sentence begins with the device
-         */
+        /** Something of the guest had no effect, or the kernel refused a call. The sentence begins with the device. */
         default void warned(String sentence) {}
 
         /** The device reports an error that it cannot correct: stop the guest, or reset the device. In the loop. */

@@ -17,12 +17,7 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.TreeMap;
 
-/**
- * The state of a VM of arm64 with a GICv3.
- *
- * @param vgic as {@link VgicWords} has it
- * @param vcpus by id
- */
+/** A VM of arm64 with a GICv3; vCPUs are by id. */
 record ArmData(VgicWords.State vgic, List<Route> routes, Map<Integer, Cpu> vcpus) implements MachineData {
     /** Counters of the timers. Their numbers and those of the compare values are exchanged in the kernel's interface. */
     private static final Set<ArmRegister> COUNTERS =

@@ -4,12 +4,7 @@ package io.kvmirq.snapshot;
 import java.util.LinkedHashMap;
 import java.util.Map;
 
-/**
- * A device, or its messages.
- *
- * @param ids vendor and device; of a device that is passed through more
- * @param state as {@code DeviceState} gives it, in hex
- */
+/** A device, or its messages: vendor and device id (and more if passed through), and its {@code DeviceState} in hex. */
 record DeviceData(String ids, String state) {
     static DeviceData of(VmParts.Device device) {
         return new DeviceData(device.identity().get(), Node.bytes(device.state().state()));

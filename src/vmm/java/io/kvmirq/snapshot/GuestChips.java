@@ -12,12 +12,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.function.Function;
 
-/**
- * The chips of a split irqchip that the VMM has.
- *
- * @param ioapic as {@link GuestIoapic#state} gives it, in hex
- * @param pic as {@link GuestPic#state} gives it, in hex
- */
+/** The VMM's chips of a split irqchip: {@link GuestIoapic#state} and {@link GuestPic#state} in hex. */
 record GuestChips(Optional<String> ioapic, Optional<String> pic) {
     private static final int ISR = 0x100;
     private static final int IRR = 0x200;

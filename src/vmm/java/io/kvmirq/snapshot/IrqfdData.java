@@ -7,11 +7,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 
-/**
- * An irqfd.
- *
- * @param event the name of its eventfd, as {@code resample}
- */
+/** An irqfd, with the names of its eventfds. */
 record IrqfdData(String event, Optional<String> resample, Gsi gsi, boolean masked) {
     Map<String, Object> tree() {
         Map<String, Object> tree = new LinkedHashMap<>();

@@ -21,12 +21,7 @@ import java.util.Set;
 import java.util.function.Function;
 import java.util.stream.Stream;
 
-/**
- * The state of a vCPU.
- *
- * @param cpuid empty if the VMM has set none
- * @param lapic empty without LAPICs in the kernel
- */
+/** The state of a vCPU; no CPUID if the VMM has set none, no LAPIC without one in the kernel. */
 record VcpuData(
         VcpuState state,
         Optional<Cpuid> cpuid,

@@ -26,12 +26,8 @@ import java.util.function.Supplier;
 import java.util.stream.Stream;
 
 /**
- * The state of a VM, without its eventfds and devices.
- *
- * @param chips of the full irqchip
- * @param guestChips of a split one
- * @param lines those that the VMM holds high
- * @param vcpus by id
+ * A VM without eventfds and devices: chips of the full or the split irqchip, lines that the VMM holds high, vCPUs by
+ * id.
  */
 record VmData(
         boolean has32BitApicIds,

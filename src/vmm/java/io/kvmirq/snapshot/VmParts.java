@@ -194,11 +194,7 @@ public final class VmParts {
                         event + " has no name: name it with VmParts.event before its irqfd"));
     }
 
-    /**
-     * Of an adopted VM only the vCPUs that were made here are known.
-     *
-     * @throws IllegalArgumentException if a vCPU of the VM is not here
-     */
+    /** Throws IllegalArgumentException if a vCPU of an adopted VM is not here: only those made here are known. */
     void requireEveryVcpu() {
         List<VcpuId> made = new ArrayList<>();
         VmListener listener = new VmListener() {

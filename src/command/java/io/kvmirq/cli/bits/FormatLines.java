@@ -64,10 +64,8 @@ final class FormatLines {
     private record Line(Optional<String> kind, Optional<List<String>> words, Optional<Map<String, String>> fields) {}
 
     /**
-     * Converts each line and stops at the first bad line. The lines before it have been written.
-     *
-     * @throws IllegalArgumentException for a bad line; the sentence has the number of the line
-     * @throws IOException if the input cannot be read
+     * Converts each line up to the first bad one; the IllegalArgumentException has its number. IOException if the input
+     * cannot be read.
      */
     void run(InputStream in, PrintStream out) throws IOException {
         LineReader lines = new LineReader(in, LONGEST_LINE);

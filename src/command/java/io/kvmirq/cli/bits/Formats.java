@@ -115,11 +115,7 @@ final class Formats {
                         .toList();
     }
 
-    /**
-     * Parses words, in the order of the structure.
-     *
-     * @throws IllegalArgumentException if the number of words is wrong, or a word is not hex of the format's width
-     */
+    /** Parses words in the order of the structure; IllegalArgumentException unless as many, in hex, of its width. */
     static long[] words(Format format, List<String> texts) {
         if (texts.size() != format.wordCount()) {
             throw new IllegalArgumentException(format.kind() + " is " + format.wordsText() + ": got " + texts.size());
@@ -131,11 +127,7 @@ final class Formats {
         return words;
     }
 
-    /**
-     * The first parameter of a command: a kind, or with {@code --batch} a file.
-     *
-     * @param files kinds that are no formats
-     */
+    /** The first parameter: a kind, or a file with {@code --batch}; {@code files} are kinds that are no formats. */
     static PositionalParamSpec.Builder parameter(List<Format> formats, List<String> files) {
         return Command.parameter("0", "0..1", "KIND")
                 .hideParamSyntax(true)

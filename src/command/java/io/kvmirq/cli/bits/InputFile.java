@@ -22,12 +22,7 @@ final class InputFile {
         void of(InputStream in) throws IOException;
     }
 
-    /**
-     * Reads a file or standard input.
-     *
-     * @param files one file, or none for standard input
-     * @throws IllegalArgumentException for more than one file, and as {@code use} throws
-     */
+    /** Reads one file, or standard input for none; IllegalArgumentException for more, and as {@code use} throws. */
     static int read(List<String> files, Terminal terminal, Use use) {
         if (files.size() > 1) {
             throw new IllegalArgumentException("argument " + Foreign.quoted(files.get(1))

@@ -26,11 +26,8 @@ final class LineReader {
     }
 
     /**
-     * Reads the next line. The last line needs no newline.
-     *
-     * @param before runs before each read of the input, which may block
-     * @return false at the end of the input
-     * @throws IllegalArgumentException if the line is too long
+     * Reads the next line, which needs no newline at the end; false there. {@code before} runs before each read that
+     * may block. IllegalArgumentException if the line is too long.
      */
     boolean next(Runnable before) throws IOException {
         length = 0;

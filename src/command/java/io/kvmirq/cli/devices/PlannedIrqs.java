@@ -5,10 +5,8 @@ import io.kvmirq.vfio.IrqKind;
 import java.util.OptionalInt;
 
 /**
- * The interrupts that a self-test would forward.
- *
- * @param inDevice how many of the kind the device has. Empty if this user may not know before it is opened
- * @param count how many would be forwarded. Empty for all of an unknown number
+ * The interrupts that a self-test would forward; {@code inDevice} is empty if this user may not know, {@code count} for
+ * all of an unknown number.
  */
 record PlannedIrqs(IrqKind kind, OptionalInt inDevice, int first, OptionalInt count) {
     @Override

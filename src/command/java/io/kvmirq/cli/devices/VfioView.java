@@ -13,12 +13,7 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.regex.Pattern;
 
-/**
- * A device as {@code kvmirq vfio} shows it.
- *
- * @param outlook how VFIO will answer
- * @param uses what the host uses it for
- */
+/** A device as {@code kvmirq vfio} shows it: VFIO's answers, and the host's uses for it. */
 record VfioView(PciDevice device, VfioOutlook outlook, List<HostInterrupts.ArmedVector> armed, List<String> uses) {
     private static final Set<VfioOutlook.Obstacle> IN_VAIN =
             EnumSet.of(VfioOutlook.Obstacle.BRIDGE, VfioOutlook.Obstacle.NO_IOMMU, VfioOutlook.Obstacle.NO_GROUP);

@@ -5,12 +5,8 @@ import java.util.List;
 import java.util.Map;
 
 /**
- * How a program ended, and what became of each rule.
- *
- * @param code its exit code, or the number of the signal that ended it
- * @param late whether it was killed at the time limit
- * @param counts in the order of the rules
- * @param said the first lines of its stderr, where that was read
+ * How a program ended: an exit code or a signal, {@code late} at the time limit; the counts of each rule, and the first
+ * lines of its stderr, where read.
  */
 record Ended(boolean bySignal, int code, boolean late, List<Count> counts, List<String> said) {
     private static final int SIGNALLED = 128;
@@ -32,12 +28,8 @@ record Ended(boolean bySignal, int code, boolean late, List<Count> counts, List<
             Map.entry(31, "SIGSYS"));
 
     /**
-     * The calls that a rule is about.
-     *
-     * @param seen all of them
-     * @param used those that it answered
-     * @param after those after the first answer of any rule
-     * @param first when the first came, before others with a greater number; 0 if none came
+     * The calls of a rule: all, those that it answered, those after any rule's first answer, and its place among the
+     * first ones; 0 if none came.
      */
     record Count(long seen, long used, long after, long first) {}
 

@@ -8,13 +8,7 @@ import java.util.OptionalInt;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
-/**
- * A row of the launcher's table.
- *
- * @param call the name of the ioctl
- * @param errno its answer; empty: the calls are counted, and answered by the kernel
- * @param nth which call fails, counted from 1; 0 is each
- */
+/** A row of the launcher's table. Without an errno the calls are only counted. {@code nth} is from 1; 0 is each. */
 record FaultRule(String call, long request, Optional<Errno> errno, int nth) {
     static final String FORM = "CALL=ERRNO[@N]";
 

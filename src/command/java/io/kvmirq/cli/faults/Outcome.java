@@ -1,11 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.cli.faults;
 
-/**
- * The effect of a fault on a program.
- *
- * @param said the first line of its stderr that it does not write without a fault, or empty
- */
+/** The effect of a fault on a program, and the first line of its stderr that it writes only then. */
 record Outcome(Kind kind, Ended ended, String said) {
     /** From the best to the worst. */
     enum Kind {

@@ -19,11 +19,7 @@ final class Walk {
     private final List<Call> calls;
     private final List<FaultRule> counting;
 
-    /**
-     * A call that the program makes.
-     *
-     * @param times how often, without a fault
-     */
+    /** A call that the program makes so many times without a fault. */
     record Call(String name, long request, long times, long first) {}
 
     /** @param outcomes one for each errno, in their order */

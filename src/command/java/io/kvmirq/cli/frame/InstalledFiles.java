@@ -14,12 +14,7 @@ import picocli.CommandLine;
 final class InstalledFiles {
     private InstalledFiles() {}
 
-    /**
-     * Writes manual pages, and completions for bash and zsh.
-     *
-     * @param directory stands for the prefix of the installation
-     * @param summaries one line for each command, by its name
-     */
+    /** Writes manual pages and completions; {@code summaries} has a line for each command, by name. */
     static void write(Path directory, CommandLine command, Map<String, String> summaries) throws IOException {
         Map<String, String> files = new LinkedHashMap<>();
         ManPages.of(command, summaries).forEach((name, page) -> files.put("share/man/man1/" + name, page));

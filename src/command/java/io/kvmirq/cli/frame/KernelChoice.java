@@ -42,11 +42,7 @@ public final class KernelChoice {
         return Foreign.quoted(text) + " is not one of " + String.join(", ", known);
     }
 
-    /**
-     * The reason why the backend that the environment selects is refused; empty for a real one.
-     *
-     * @param option chooses the fake kernel, which no variable does
-     */
+    /** Why the environment's backend is refused; empty for a real one. {@code option} alone chooses the fake. */
     public static Optional<String> refused(Backends backends, String option) {
         String backend = Backends.selection();
         List<String> real = new ArrayList<>(backends.names());

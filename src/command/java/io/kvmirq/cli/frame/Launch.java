@@ -20,10 +20,7 @@ public final class Launch implements AutoCloseable {
     private final UnnamedFile report;
     private final BufferedReader lines;
 
-    /**
-     * @param name for /proc/PID/maps
-     * @throws UnreadableInputException when there is no descriptor for the report
-     */
+    /** {@code name} is for /proc/PID/maps. UnreadableInputException without a descriptor for the report. */
     public Launch(Path launcher, String name) throws IOException {
         this.launcher = launcher;
         try (Undo undo = new Undo()) {
@@ -33,12 +30,7 @@ public final class Launch implements AutoCloseable {
         }
     }
 
-    /**
-     * The command of the launcher.
-     *
-     * @param options between the report and the number of this process
-     * @param rest what follows that number
-     */
+    /** The launcher's command: {@code options}, the number of this process, and {@code rest}. */
     public ProcessBuilder builder(List<String> options, List<String> rest) {
         List<String> words =
                 new ArrayList<>(List.of(launcher.toString(), report.path().toString()));

@@ -31,11 +31,7 @@ final class ManPages {
         this.summaries = summaries;
     }
 
-    /**
-     * The pages by file name, such as {@code kvmirq-tape.1}.
-     *
-     * @param summaries one line for each command, by its name
-     */
+    /** The pages by file name, such as {@code kvmirq-tape.1}, with a line of summary for each command. */
     static Map<String, String> of(CommandLine command, Map<String, String> summaries) {
         Map<String, String> pages = new LinkedHashMap<>();
         List<CommandLine> all = new ArrayList<>(List.of(command));

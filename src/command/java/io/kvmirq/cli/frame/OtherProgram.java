@@ -25,11 +25,7 @@ public final class OtherProgram {
 
     private OtherProgram() {}
 
-    /**
-     * The file of a program, as a shell finds it.
-     *
-     * @throws UnreadableInputException when there is no such program
-     */
+    /** The file of a program, as a shell finds it; UnreadableInputException if there is none. */
     public static Path find(String name) {
         if (name.isEmpty()) {
             throw new UnreadableInputException("cannot run the program: its name is empty");

@@ -33,11 +33,7 @@ public final class RunningProgram implements AutoCloseable {
         Runtime.getRuntime().addShutdownHook(hook);
     }
 
-    /**
-     * Starts the program. The last one has ended.
-     *
-     * @throws IOException also if the command is being stopped
-     */
+    /** Starts the program after the last one ended; IOException also if the command is being stopped. */
     public synchronized Process start(ProcessBuilder builder) throws IOException {
         if (stopped) {
             throw new IOException("kvmirq is being stopped");

@@ -68,10 +68,8 @@ public record Terminal(
     }
 
     /**
-     * A line as it is printed: broken at spaces where it is wider than the terminal, and as it is where there is none. A
-     * word that is longer stays whole.
-     *
-     * @param indent the spaces before what follows; at most half of the width
+     * A line, broken at spaces at the terminal's width; a longer word stays whole. {@code indent} is at most half of
+     * it.
      */
     public String wrapped(String line, int indent) {
         if (wrapColumns <= 0 || width(line) <= wrapColumns) {

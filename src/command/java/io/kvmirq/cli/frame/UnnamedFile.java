@@ -26,11 +26,8 @@ public final class UnnamedFile implements AutoCloseable {
     }
 
     /**
-     * Makes an empty file.
-     *
-     * @param name for /proc/PID/maps
-     * @throws UnreadableInputException when there is no descriptor for it
-     * @throws io.kvmirq.backend.BackendUnavailableException when no binding to the real kernel works
+     * Makes an empty file, named for /proc/PID/maps. UnreadableInputException without a descriptor,
+     * BackendUnavailableException without a binding to the real kernel.
      */
     public static UnnamedFile create(String name) {
         Libc libc = Backends.ofThisMachine().open(Backends.AUTO).libc();

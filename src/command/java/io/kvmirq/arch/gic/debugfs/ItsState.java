@@ -28,12 +28,7 @@ public record ItsState(List<Device> devices) {
     private static final int DECIMAL = 10;
     private static final int HEX = 16;
 
-    /**
-     * A device that the guest has mapped (MAPD).
-     *
-     * @param id the device id, 32 bits
-     * @param lastEvent the largest event id that it may send
-     */
+    /** A device that the guest has mapped (MAPD): a 32-bit id, and the largest event id that it may send. */
     public record Device(long id, long lastEvent, List<Translation> translations) {
         public Device {
             translations = List.copyOf(translations);

@@ -3,11 +3,7 @@ package io.kvmirq.arch.gic.debugfs;
 
 import io.kvmirq.text.Foreign;
 
-/**
- * A line of a debugfs file, for the sentence about what is wrong with it.
- *
- * @param line the number of the line, from 1
- */
+/** A line of a debugfs file, numbered from 1, for the sentence about what is wrong with it. */
 record Place(String file, int line, String text) {
     private static final int SHOWN = 60;
 
