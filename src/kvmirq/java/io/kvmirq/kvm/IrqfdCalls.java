@@ -3,6 +3,7 @@ package io.kvmirq.kvm;
 
 import io.kvmirq.Gsi;
 import io.kvmirq.KernelException;
+import io.kvmirq.Route;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.explain.Fact;
@@ -12,6 +13,8 @@ import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Fd;
 import java.lang.invoke.VarHandle;
 import java.nio.ByteBuffer;
+import java.util.List;
+import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /** The calls for irqfds of one VM. On held files: what was assigned can be deassigned whatever was closed meanwhile. */
@@ -76,6 +79,48 @@ final class IrqfdCalls extends Calls {
                 isAdopted(event) ? vm.known(trigger) : vm.known(trigger, Fact.OWN_EVENTFD),
                 () -> "vm=" + number(vm.vm()) + " eventfd=" + number(event.fd())
                         + (resample == null ? "" : " resamplefd=" + number(resample.fd())) + " gsi=" + gsi.number());
+    }
+
+    // Mistakes that the kernel accepts
+
+    static EventFd requireResample(EventFd resample, String other) {
+        return Objects.requireNonNull(
+                resample,
+                () -> "resample is null: give the eventfd that is signalled at the guest's EOI, or use " + other
+                        + " for an edge");
+    }
+
+    void warnOfNoRoute(RouteTable routes, List<Gsi> gsis) {
+        if (vm.has(Fact.OWN)) {
+            for (Gsi gsi : routes.unrouted(gsis)) {
+                vm.warn(
+                        "an irqfd of " + vm.vm() + " is on " + gsi,
+                        ", which has no route, so that its signals are lost for ever: route the GSI first");
+            }
+        }
+    }
+
+    /** The message may be a guest's, so it is no error. */
+    void warnOfIllegalVector(RouteTable routes, Gsi gsi) {
+        if (vm.has(Fact.SPLIT_IRQCHIP) || vm.has(Fact.FULL_IRQCHIP)) {
+            for (Route route : routes.of(gsi)) {
+                if (route instanceof Route.Msi msi && msi.message().hasIllegalVector()) {
+                    vm.warn(
+                            "an irqfd of " + vm.vm() + " is on " + gsi + ", which raises " + msi.message(),
+                            ", whose vector is below 16: a LAPIC reports an error and delivers nothing; devices use"
+                                    + " vectors 32 to 255");
+                }
+            }
+        }
+    }
+
+    void warnOfUnseenEnd(RouteTable routes, Gsi gsi) {
+        if (routes.of(gsi).stream().anyMatch(Route.Msi.class::isInstance)) {
+            vm.warn(
+                    "a level irqfd of " + vm.vm() + " is on " + gsi,
+                    ", which raises a message, whose end of interrupt KVM does not see, so that its resample eventfd is"
+                            + " never signalled: route the GSI to a pin");
+        }
     }
 
     // Many edges, by one call of the binding

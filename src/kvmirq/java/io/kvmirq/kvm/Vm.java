@@ -10,20 +10,20 @@ import io.kvmirq.Ppi;
 import io.kvmirq.Route;
 import io.kvmirq.Spi;
 import io.kvmirq.VcpuId;
-import io.kvmirq.explain.Fact;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Mapping;
 import io.kvmirq.kernel.Ownership;
-import io.kvmirq.kernel.Undo;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
 import java.util.OptionalInt;
 
 /**
- * A virtual machine: made here, or made elsewhere and adopted. Thread-safe.
+ * A virtual machine: made here, or made elsewhere and adopted. Thread-safe. A method for x86 or for arm64 alone says so,
+ * and throws {@link UnsupportedOperationException} on the other architecture. An errno named at a method is that of the
+ * {@link io.kvmirq.KernelException} it throws.
  *
  * <p>Irqfds, ioeventfds and memory that are registered with a VM lease it: {@link #close} takes effect when the last of
  * them is closed. A vCPU does not.
@@ -31,11 +31,6 @@ import java.util.OptionalInt;
 public final class Vm implements AutoCloseable {
     /** An IOAPIC has 24 pins. */
     private static final Gsi FIRST_AFTER_PINS = new Gsi(24);
-
-    /** The APIC id that is the broadcast in xAPIC mode. */
-    private static final int BROADCAST = 0xff;
-
-    private static final long TO_BROADCAST = 0xfeef_f000L;
 
     private final VmCalls calls;
     private final RouteTable routes;
@@ -45,6 +40,10 @@ public final class Vm implements AutoCloseable {
     private final VgicCalls vgic;
     private final VgicDevices devices;
     private final VmListeners listeners;
+
+    private Vm(VmCalls calls) {
+        this(calls, List.of(), new Gsi(0));
+    }
 
     private Vm(VmCalls calls, List<Route> routesNow, Gsi firstFree) {
         this.calls = calls;
@@ -58,44 +57,33 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * A new VM of the default type, without irqchip, memory or vCPUs. The first one opens the KVM device. On arm64 its
-     * guest has 40 bits of physical addresses, or fewer if the host has no more.
+     * A new VM without irqchip, memory or vCPUs. On arm64 its guest has 40 bits of physical addresses, or the fewer
+     * that the host has.
      *
-     * @throws io.kvmirq.KernelException EMFILE, ENFILE, ENOMEM; EBUSY when another hypervisor has the CPU; as
-     *     {@link Kernel#device}
+     * @throws io.kvmirq.KernelException EMFILE, ENFILE, ENOMEM; EBUSY when another hypervisor has the CPU; as {@link
+     *     Kernel#device}, which the first VM opens
      */
     public static Vm create(Kernel kernel) {
         Objects.requireNonNull(kernel, "kernel is null");
-        return create(kernel, OptionalInt.empty());
+        return VmCalls.create(kernel, OptionalInt.empty(), Vm::new);
     }
 
-    /**
-     * A new VM on arm64 whose guest has physical addresses of this size.
-     *
-     * @param guestAddressBits 32 to the {@code guestAddressBits} of {@link Kernel#facts}
-     * @throws io.kvmirq.KernelException as {@link #create(Kernel)}
-     * @throws UnsupportedOperationException if the kernel is not arm64
-     */
+    /** As {@link #create(Kernel)}, on arm64: a guest address has 32 bits to those of {@link Kernel#facts}. */
     public static Vm create(Kernel kernel, int guestAddressBits) {
         Objects.requireNonNull(kernel, "kernel is null");
-        return create(kernel, OptionalInt.of(guestAddressBits));
-    }
-
-    private static Vm create(Kernel kernel, OptionalInt guestAddressBits) {
-        return VmCalls.create(kernel, guestAddressBits, calls -> new Vm(calls, List.of(), new Gsi(0)));
+        return VmCalls.create(kernel, OptionalInt.of(guestAddressBits), Vm::new);
     }
 
     /**
      * A VM that a VMM in this process made; KVM answers EIO to any other process. No access to {@code /dev/kvm} is
-     * needed: the library asks the VM itself, once, for the architecture on which some calls depend.
+     * needed: the VM itself is asked, once, for the architecture.
      *
      * @param number the VM's descriptor
-     * @param routesNow the GSI routes it has. The kernel has no call to read them, and each change replaces all: routes
-     *     not named here are lost at the first one. If it has none, or those of an irqchip, or they are not known, use
-     *     {@link #adopt(Kernel, int, Ownership, RoutesNow)}
+     * @param routesNow the GSI routes it has, which no call reads: each change replaces all, and routes not named here
+     *     are lost. If there are none, or those of an irqchip, or they are unknown, use {@link #adopt(Kernel, int,
+     *     Ownership, RoutesNow)}
      * @param firstFree the lowest GSI that may be given out; those below belong to the VMM, or to pins of its IOAPIC
-     * @throws IllegalArgumentException if {@code number} is negative, or if /proc says that it is not open, or
-     *     something else than a VM
+     * @throws IllegalArgumentException if {@code number} is negative, or if /proc says that it is not open, or no VM
      * @throws io.kvmirq.KernelException with routes to pins, and a new {@code kernel}: EPERM when a system call filter
      *     refuses KVM_CHECK_EXTENSION
      * @throws UnsupportedOperationException for a route to a pin of another architecture
@@ -157,33 +145,28 @@ public final class Vm implements AutoCloseable {
      * PIC, IOAPIC and LAPICs in the kernel (x86), with the default routes GSI 0–15 → PIC and IOAPIC, 16–23 → IOAPIC.
      * Before any vCPU.
      *
-     * @throws io.kvmirq.KernelException EEXIST with any irqchip present, full or split; ENOTTY on a kernel without one;
-     *     EINVAL with vCPUs present
+     * @throws io.kvmirq.KernelException EEXIST with any irqchip present; ENOTTY on a kernel without one; EINVAL with
+     *     vCPUs
      * @throws IllegalArgumentException if memory is over the page of the LAPICs or the IOAPIC
-     * @throws UnsupportedOperationException on arm64
      */
     public void createIrqchip() {
         x86.createIrqchip(slots, routes);
     }
 
     /**
-     * LAPICs in the kernel, PIC and IOAPIC left to the VMM, no routes. Before any vCPU.
+     * LAPICs in the kernel (x86), PIC and IOAPIC left to the VMM, no routes. Before any vCPU.
      *
      * @param pins of the VMM's IOAPIC, 0–4096; the GSIs below are left to it
      * @throws io.kvmirq.KernelException EINVAL with more pins; EEXIST with any irqchip or vCPU present
      * @throws IllegalArgumentException if memory is over the page of the LAPICs
-     * @throws UnsupportedOperationException on arm64
      */
     public void createSplitIrqchip(int pins) {
         x86.createSplitIrqchip(pins, slots, routes);
     }
 
     /**
-     * Makes vCPUs with ids above 255 reachable by messages; without it the kernel ignores the high bits of a
-     * destination and delivers to the vCPU that the low 8 name.
-     *
-     * @throws io.kvmirq.KernelException EINVAL on a kernel without it
-     * @throws UnsupportedOperationException on arm64
+     * Makes vCPUs with ids above 255 reachable by messages (x86). Without it the kernel ignores the high bits of a
+     * destination, and delivers to the vCPU that the low 8 name. EINVAL on a kernel without it.
      */
     public void use32BitApicIds() {
         calls.refuseOnArm64("an APIC id", "a message to an ITS names no vCPU");
@@ -193,23 +176,16 @@ public final class Vm implements AutoCloseable {
 
     /**
      * Makes {@link Vcpu#events} tell exceptions that wait apart from those that are being delivered, with their
-     * payloads, and triple faults that wait.
-     *
-     * @throws io.kvmirq.KernelException EINVAL on a kernel without it
-     * @throws UnsupportedOperationException on arm64
+     * payloads, and triple faults that wait (x86). EINVAL on a kernel without it.
      */
     public void reportWaitingFaults() {
         x86.reportWaitingFaults();
     }
 
     /**
-     * Lets a message name vCPU 255 of a guest in x2APIC mode: without it the kernel takes destination 255 as the broadcast
-     * in x2APIC mode, too, where the broadcast is 0xffffffff. In xAPIC mode 255 stays the broadcast.
-     *
-     * <p>Source: {@code kvm_apic_mda()} in arch/x86/kvm/lapic.c.
-     *
-     * @throws io.kvmirq.KernelException EINVAL on a kernel without it
-     * @throws UnsupportedOperationException on arm64
+     * Lets a message name vCPU 255 of a guest in x2APIC mode (x86), where the kernel else takes 255 as the broadcast,
+     * beside 0xffffffff. In xAPIC mode 255 stays the broadcast. EINVAL on a kernel without it. Source: {@code
+     * kvm_apic_mda()} in arch/x86/kvm/lapic.c.
      */
     public void disableBroadcastQuirk() {
         calls.refuseOnArm64("an APIC id", "a message to an ITS names no vCPU");
@@ -218,18 +194,13 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * Makes a fixed, edge-triggered message with one vCPU as its physical destination, as {@link MsiMessage#to} does, also
-     * for vCPU 255. All LAPICs have to be in x2APIC mode when it is sent: in xAPIC mode 255 is the broadcast.
+     * As {@link MsiMessage#to}, also for vCPU 255 (x86). All LAPICs must be in x2APIC mode when the message is sent,
+     * because 255 is the broadcast in xAPIC mode.
      *
      * @throws IllegalStateException before {@link #use32BitApicIds} and {@link #disableBroadcastQuirk}
      */
     public MsiMessage x2apicMessage(VcpuId vcpu, InterruptVector vector) {
-        if (!has32BitApicIds() || hasBroadcastQuirk()) {
-            throw new IllegalStateException(
-                    "a message in the form of x2APIC mode to " + vcpu + " of " + calls.vm()
-                            + " would be taken as one of xAPIC mode: call Vm.use32BitApicIds and Vm.disableBroadcastQuirk first");
-        }
-        return vcpu.number() == BROADCAST ? new MsiMessage(TO_BROADCAST, vector.number()) : MsiMessage.to(vcpu, vector);
+        return x86.x2apicMessage(vcpu, vector);
     }
 
     /** Whether destination 255 is the broadcast in x2APIC mode, too: until {@link #disableBroadcastQuirk}. */
@@ -243,64 +214,48 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * A timer (i8254) in the kernel, at the ports 0x40–0x43, which raises GSI 0; also with vCPUs present. The port of the
-     * speaker, 0x61, is left to the VMM. On AMD a VM with this timer gets no posted interrupts until {@link
-     * #setPitReinjection} is off.
+     * A timer (i8254) in the kernel (x86), at the ports 0x40–0x43, which raises GSI 0; also with vCPUs present. The
+     * speaker's port 0x61 is left to the VMM. On AMD a VM with it gets no posted interrupts until {@link
+     * #setPitReinjection} is off. Source: KVM_CREATE_PIT2 in arch/x86/kvm/x86.c.
      *
-     * <p>Source: KVM_CREATE_PIT2 in arch/x86/kvm/x86.c, which checks in the order of the errors here.
-     *
-     * @throws io.kvmirq.KernelException ENOTTY on a kernel without irqchip; EEXIST with a timer present; since 6.12
-     *     ENOENT without the full irqchip; ENOMEM
-     * @throws UnsupportedOperationException on arm64
+     * @throws io.kvmirq.KernelException in this order: ENOTTY on a kernel without irqchip; EEXIST with a timer; since
+     *     6.12 ENOENT without the full irqchip; ENOMEM
      */
     public void createPit() {
         x86.createPit(false);
     }
 
-    /**
-     * As {@link #createPit}; the kernel also serves port 0x61, by which guests read the timer's channel 2 to measure
-     * their TSC. It makes no sound.
-     */
+    /** As {@link #createPit}; KVM also serves port 0x61, by which guests measure their TSC. It makes no sound. */
     public void createPitWithSpeaker() {
         x86.createPit(true);
     }
 
     /**
-     * Gives KVM three pages, of which the guest must not know. Intel's processors without unrestricted guest run real
-     * mode by a task state segment there; the others, and AMD's, do not use them. Before the first run.
-     *
-     * <p>Source: {@code kvm_vm_ioctl_set_tss_addr()} in arch/x86/kvm/x86.c, {@code vmx_set_tss_addr()} in vmx.c.
+     * Gives KVM three pages (x86) that the guest must not know, before the first run. Intel's processors without
+     * unrestricted guest run real mode by a task state segment there; others do not use them. Source: {@code
+     * kvm_vm_ioctl_set_tss_addr()} in arch/x86/kvm/x86.c, {@code vmx_set_tss_addr()} in vmx.c.
      *
      * @param guestAddress of the first, such as 0xfffbd000, a multiple of 4096
      * @throws io.kvmirq.KernelException EINVAL if they do not end below 4 GiB; on such a processor also EINVAL for a
      *     misaligned address, and EEXIST when they overlap memory
-     * @throws UnsupportedOperationException on arm64
      */
     public void setTssAddress(long guestAddress) {
         x86.setTss(guestAddress);
     }
 
     /**
-     * Gives KVM one page, of which the guest must not know, for a page table that Intel's processors without unrestricted
-     * guest use while the guest has paging off; the others, and AMD's, do not use it. It is 0xfffbc000 without this call.
+     * Gives KVM one page (x86) that the guest must not know, for a page table of Intel's processors without
+     * unrestricted guest while paging is off; others do not use it. Source: KVM_SET_IDENTITY_MAP_ADDR in
+     * arch/x86/kvm/x86.c, {@code vmx_set_identity_map_addr()} in vmx.c.
      *
-     * <p>Source: KVM_SET_IDENTITY_MAP_ADDR in arch/x86/kvm/x86.c, {@code vmx_set_identity_map_addr()} in vmx.c.
-     *
-     * @param guestAddress a multiple of 4096, which the kernel checks first when the first vCPU is made; 0 stands for
-     *     the default
+     * @param guestAddress a multiple of 4096, checked when the first vCPU is made; 0 is the default, 0xfffbc000
      * @throws io.kvmirq.KernelException EINVAL with vCPUs present
-     * @throws UnsupportedOperationException on arm64
      */
     public void setIdentityMapAddress(long guestAddress) {
         x86.setIdentityMap(guestAddress);
     }
 
-    /**
-     * The state of the in-kernel IOAPIC.
-     *
-     * @throws io.kvmirq.KernelException ENXIO without the full irqchip
-     * @throws UnsupportedOperationException on arm64
-     */
+    /** The state of the in-kernel IOAPIC (x86); ENXIO without the full irqchip. */
     public IoapicState ioapic() {
         return x86.getIoapic();
     }
@@ -310,14 +265,7 @@ public final class Vm implements AutoCloseable {
         x86.setIoapic(state);
     }
 
-    /**
-     * The state of an in-kernel PIC.
-     *
-     * @param chip master or slave
-     * @throws io.kvmirq.KernelException ENXIO without the full irqchip
-     * @throws IllegalArgumentException for another chip
-     * @throws UnsupportedOperationException on arm64
-     */
+    /** The state of an in-kernel PIC (x86), of master or slave; ENXIO without the full irqchip. */
     public X86Pic pic(Route.Chip chip) {
         return x86.getPic(chip);
     }
@@ -328,22 +276,14 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * Whether the in-kernel timer makes up for ticks that the guest did not take in time: on unless switched off. On AMD a
-     * VM with this on gets no posted interrupts, because the kernel then counts the guest's EOIs.
-     *
-     * @throws io.kvmirq.KernelException ENXIO without a timer, see {@link #createPit}
-     * @throws UnsupportedOperationException on arm64
+     * Whether the in-kernel timer (x86) makes up for ticks that the guest did not take in time: on at first. On AMD the
+     * kernel then counts the guest's EOIs, and posts no interrupts. ENXIO without a timer, see {@link #createPit}.
      */
     public void setPitReinjection(boolean on) {
         x86.reinjectPit(on);
     }
 
-    /**
-     * The state of the in-kernel timer.
-     *
-     * @throws io.kvmirq.KernelException ENXIO without one, see {@link #createPit}
-     * @throws UnsupportedOperationException on arm64
-     */
+    /** The state of the in-kernel timer (x86); ENXIO without one, see {@link #createPit}. */
     public X86Pit pit() {
         return x86.getPit();
     }
@@ -353,11 +293,7 @@ public final class Vm implements AutoCloseable {
         x86.setPit(state);
     }
 
-    /**
-     * The paravirtual clock of the guest (kvmclock) in nanoseconds; it begins at 0 with the VM.
-     *
-     * @throws UnsupportedOperationException on arm64
-     */
+    /** The paravirtual clock of the guest (kvmclock, x86) in nanoseconds; it begins at 0 with the VM. */
     public long clock() {
         return x86.getClock();
     }
@@ -371,41 +307,32 @@ public final class Vm implements AutoCloseable {
      * A GICv2 (arm64). Call {@link Vgic#init} before a vCPU runs.
      *
      * @throws io.kvmirq.KernelException ENODEV on a host whose GIC runs none; EEXIST with a VGIC present, even if its
-     *     handle is closed; EBUSY when a vCPU has run, or another thread creates or uses one; E2BIG with more
-     *     than 8 vCPUs on a host with a GICv3; a host with a GICv2 allows only 8
-     * @throws UnsupportedOperationException if the kernel is not arm64
+     *     handle is closed; EBUSY when a vCPU has run, or another thread creates or uses one; E2BIG with more than 8
+     *     vCPUs on a host with a GICv3; a host with a GICv2 allows only 8
      */
     public VgicV2 createVgicV2() {
         return devices.createV2();
     }
 
     /**
-     * A GICv3 (arm64). It is not ready before {@link Vgic#init}.
-     *
-     * @throws io.kvmirq.KernelException ENODEV on a host with a GICv2; EEXIST and EBUSY as {@link #createVgicV2}
-     * @throws UnsupportedOperationException if the kernel is not arm64
+     * A GICv3 (arm64), not ready before {@link Vgic#init}. ENODEV on a host with a GICv2; else as {@link
+     * #createVgicV2}.
      */
     public VgicV3 createVgicV3() {
         return devices.createV3();
     }
 
     /**
-     * An ITS (arm64), which takes messages of devices. A VM may have several. Create it before GICR_PROPBASER is
-     * restored: creating an ITS resets it.
-     *
-     * @throws io.kvmirq.KernelException ENODEV on a host with a GICv2
-     * @throws UnsupportedOperationException if the kernel is not arm64
+     * An ITS (arm64), which takes messages of devices; a VM may have several. Create it before GICR_PROPBASER is
+     * restored, which creating an ITS resets. ENODEV on a host with a GICv2.
      */
     public Its createIts() {
         return devices.createIts();
     }
 
     /**
-     * A GICv2 that a VMM made for this adopted VM. The VMM initialises it: {@link Vgic#init} through this handle leaves
-     * {@link #routes} as they are.
-     *
-     * @param number the descriptor that KVM_CREATE_DEVICE gave
-     * @throws UnsupportedOperationException if the kernel is not arm64
+     * A GICv2 that a VMM made for this adopted VM (arm64), by its descriptor, and initialises: {@link Vgic#init}
+     * through this handle leaves {@link #routes} as they are.
      */
     public VgicV2 adoptVgicV2(int number, Ownership ownership) {
         return devices.adoptV2(number, ownership);
@@ -424,58 +351,27 @@ public final class Vm implements AutoCloseable {
     // Interrupts in
 
     /**
-     * Makes each signal of {@code event} raise {@code gsi} once, edge-triggered, in the kernel. If {@code event} was
-     * signalled before, one interrupt is raised now. Route {@code gsi} first: without a route signals are lost for
-     * ever.
+     * Makes each signal of {@code event} raise {@code gsi} once, edge-triggered, in the kernel, and one now if it was
+     * signalled before. Route {@code gsi} first: without a route signals are lost for ever.
      *
      * @throws io.kvmirq.KernelException EINVAL without in-kernel irqchip; EAGAIN before an ARM VGIC is initialised;
      *     EBUSY when {@code event} feeds a GSI already; since 6.17 also when it feeds a GSI of another VM
      */
     public Irqfd assignIrqfd(EventFd event, Gsi gsi) {
         Irqfd made = Irqfd.make(this, event, null, gsi, false);
-        warnOfNoRoute(List.of(gsi));
-        warnOfIllegalVector(gsi);
+        irqfds.warnOfNoRoute(routes, List.of(gsi));
+        irqfds.warnOfIllegalVector(routes, gsi);
         return made;
     }
 
-    private void warnOfNoRoute(List<Gsi> gsis) {
-        if (calls.has(Fact.OWN)) {
-            for (Gsi gsi : routes.unrouted(gsis)) {
-                calls.warn(
-                        "an irqfd of " + this + " is on " + gsi,
-                        ", which has no route, so that its signals are lost for ever: route the GSI first");
-            }
-        }
-    }
-
-    /** The message may be a guest's, so it is no error. */
-    private void warnOfIllegalVector(Gsi gsi) {
-        if (calls.has(Fact.SPLIT_IRQCHIP) || calls.has(Fact.FULL_IRQCHIP)) {
-            for (Route route : routes.of(gsi)) {
-                if (route instanceof Route.Msi msi && msi.message().hasIllegalVector()) {
-                    calls.warn(
-                            "an irqfd of " + this + " is on " + gsi + ", which raises " + msi.message(),
-                            ", whose vector is below 16: a LAPIC reports an error and delivers nothing; devices use"
-                                    + " vectors 32 to 255");
-                }
-            }
-        }
-    }
-
-    /**
-     * As {@link #assignIrqfd}, for each eventfd and the GSI at its place: all, or none. {@link Irqfd#closeAll} ends
-     * many.
-     */
+    /** As {@link #assignIrqfd}, each eventfd with its GSI: all, or none. {@link Irqfd#closeAll} ends many. */
     public List<Irqfd> assignIrqfds(List<EventFd> events, List<Gsi> gsis) {
         List<Irqfd> made = Irqfd.edges(this, events, gsis, false);
-        warnOfNoRoute(gsis);
+        irqfds.warnOfNoRoute(routes, gsis);
         return made;
     }
 
-    /**
-     * As {@link #assignIrqfd}, masked: KVM does not know of it before {@link Irqfd#unmask}. Until then signals stay in the
-     * eventfd.
-     */
+    /** As {@link #assignIrqfd}, masked: signals stay in the eventfd, unknown to KVM, until {@link Irqfd#unmask}. */
     public Irqfd maskedIrqfd(EventFd event, Gsi gsi) {
         return Irqfd.make(this, event, null, gsi, true);
     }
@@ -487,14 +383,7 @@ public final class Vm implements AutoCloseable {
 
     /** As {@link #assignLevelIrqfd}, masked as {@link #maskedIrqfd}. */
     public Irqfd maskedLevelIrqfd(EventFd event, EventFd resample, Gsi gsi) {
-        return Irqfd.make(this, event, requireResample(resample, "maskedIrqfd"), gsi, true);
-    }
-
-    private static EventFd requireResample(EventFd resample, String other) {
-        return Objects.requireNonNull(
-                resample,
-                () -> "resample is null: give the eventfd that is signalled at the guest's EOI, or use " + other
-                        + " for an edge");
+        return Irqfd.make(this, event, IrqfdCalls.requireResample(resample, "maskedIrqfd"), gsi, true);
     }
 
     /**
@@ -505,14 +394,10 @@ public final class Vm implements AutoCloseable {
      * @throws IllegalArgumentException if both are one eventfd, which would raise itself for ever
      */
     public Irqfd assignLevelIrqfd(EventFd event, EventFd resample, Gsi gsi) {
-        Irqfd made = Irqfd.make(this, event, requireResample(resample, "assignIrqfd"), gsi, false);
-        warnOfNoRoute(List.of(gsi));
-        if (routes.of(gsi).stream().anyMatch(Route.Msi.class::isInstance)) {
-            calls.warn(
-                    "a level irqfd of " + this + " is on " + gsi,
-                    ", which raises a message, whose end of interrupt KVM does not see, so that its resample eventfd is"
-                            + " never signalled: route the GSI to a pin");
-        }
+        Irqfd made =
+                Irqfd.make(this, event, IrqfdCalls.requireResample(resample, "assignIrqfd"), gsi, false);
+        irqfds.warnOfNoRoute(routes, List.of(gsi));
+        irqfds.warnOfUnseenEnd(routes, gsi);
         return made;
     }
 
@@ -527,20 +412,19 @@ public final class Vm implements AutoCloseable {
      */
     public MsiOutcome signal(MsiMessage message) {
         calls.requireReached(message);
-        int result = calls.signalMsi(message);
-        if (result < 0) {
+        int vcpus = calls.signalMsi(message);
+        if (vcpus < 0) {
             return MsiOutcome.NO_DESTINATION_MATCHED;
         }
-        return result == 0 ? MsiOutcome.NOT_ACCEPTED : MsiOutcome.delivered(result);
+        return vcpus == 0 ? MsiOutcome.NOT_ACCEPTED : MsiOutcome.delivered(vcpus);
     }
 
     /**
-     * Drives a line of the PIC or the IOAPIC from user space. On arm64 use {@link #setSpi}. Irqfds drive the same pins
-     * as other sources; a pin is high while any source is. Allocates nothing.
+     * Drives a line of the PIC or the IOAPIC from user space (x86). Irqfds drive the same pins as other sources; a pin
+     * is high while any source is. Allocates nothing.
      *
      * @throws io.kvmirq.KernelException ENXIO without in-kernel irqchip; of an adopted VM EPERM when a system call
      *     filter refuses KVM_CHECK_EXTENSION
-     * @throws UnsupportedOperationException on arm64, where lines have no GSI
      */
     public LineOutcome setLine(Gsi gsi, boolean high) {
         calls.refuseOnArm64("a line with a GSI", "name the interrupt, with setSpi or setPpi");
@@ -554,13 +438,12 @@ public final class Vm implements AutoCloseable {
 
     /**
      * Drives the line of an SPI from user space (arm64); GSI routes have no part in it. An edge-triggered SPI latches a
-     * rise. A level-triggered one is pending while its line is high. The last value counts, from whichever source.
+     * rise, a level-triggered one is pending while its line is high. The last value counts, from whichever source.
      * Allocates nothing.
      *
      * @throws io.kvmirq.KernelException ENXIO without VGIC; EBUSY before {@link Vgic#init}; EINVAL beyond the VGIC's
      *     SPIs
      * @throws IllegalStateException before the {@link Vgic#init} of a GICv2 that was created here
-     * @throws UnsupportedOperationException if the kernel is not arm64
      */
     public void setSpi(Spi spi, boolean high) {
         calls.requireArm64("an SPI");
@@ -568,12 +451,8 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * Drives the line of one vCPU's PPI from user space (arm64). Kernels of 6.1 take the vCPU's id for its place in the
-     * order of creation: number vCPUs 0, 1, 2 and so on there.
-     *
-     * @throws io.kvmirq.KernelException ENXIO without VGIC; EINVAL without that vCPU; EBUSY before {@link Vgic#init}
-     * @throws IllegalStateException before the {@link Vgic#init} of a GICv2 that was created here
-     * @throws UnsupportedOperationException if the kernel is not arm64
+     * Drives the line of one vCPU's PPI (arm64), as {@link #setSpi}; EINVAL without that vCPU. Kernels of 6.1 take the
+     * vCPU's id for its place in the order of creation: number vCPUs 0, 1, 2 and so on there.
      */
     public void setPpi(VcpuId vcpu, Ppi ppi, boolean high) {
         calls.requireArm64("a PPI");
@@ -584,8 +463,7 @@ public final class Vm implements AutoCloseable {
 
     /**
      * Signals {@code event} when the guest writes to {@code address}, without leaving the kernel: a doorbell, heard by
-     * {@link io.kvmirq.kernel.EventLoop#registerDoorbell}. An address, length and data taken once cannot be taken
-     * again.
+     * {@link io.kvmirq.kernel.EventLoop#registerDoorbell}. Address, length and data can be taken once.
      *
      * @throws io.kvmirq.KernelException EINVAL for a range that wraps; EEXIST when another ioeventfd takes the same
      *     writes; ENOSPC when the VM's bus is full
@@ -598,11 +476,8 @@ public final class Vm implements AutoCloseable {
     // Devices
 
     /**
-     * KVM_CHECK_EXTENSION of this VM.
-     *
-     * @param number {@code KVM_CAP_*} in linux/kvm.h
-     * @return 0 for a capability that this kernel lacks; else 1, or the count that the capability reports
-     * @throws io.kvmirq.KernelException EPERM when a system call filter refuses the call
+     * KVM_CHECK_EXTENSION of this VM: 0 for a {@code KVM_CAP_*} that this kernel lacks; else 1, or its count. EPERM
+     * when a system call filter refuses the call.
      */
     public int capability(int number) {
         return calls.capability(number);
@@ -634,19 +509,12 @@ public final class Vm implements AutoCloseable {
      * @throws IllegalStateException on a virtual thread
      */
     public Vcpu createVcpu(VcpuId id) {
-        Vcpu vcpu;
-        try (Undo undo = new Undo()) {
-            vcpu = undo.add(Vcpu.create(calls, vgic, id));
-            listeners.addVcpu(vcpu.watched());
-            undo.keep();
-        }
-        listeners.tellOf(vcpu.watched());
-        return vcpu;
+        return listeners.make(() -> Vcpu.create(calls, vgic, id));
     }
 
     /**
-     * Adds a listener, which is told of the existing vCPUs and of each vCPU that is added later. For an adopted VM it
-     * is told of none, because the library does not know them all, and other code may run them.
+     * Adds a listener, which is told of each vCPU that exists or comes; of none of an adopted VM, whose vCPUs other
+     * code may make and run.
      */
     @NotPromised
     public void addListener(VmListener listener) {
@@ -662,10 +530,8 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * Zeroed memory at a guest-physical address.
+     * Zeroed memory at a guest-physical address; both are in bytes, multiples of 4096.
      *
-     * @param guestAddress bytes, a multiple of 4096
-     * @param length bytes, a multiple of 4096
      * @throws io.kvmirq.KernelException EINVAL misaligned; EEXIST overlapping
      * @throws MemorySlotsExhaustedException when all memory slots of the VM are used
      * @throws IllegalArgumentException if {@code length} is not positive; on x86 also over the page of the in-kernel
@@ -676,12 +542,10 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * Memory that is mapped already, such as a {@link io.kvmirq.kernel.MemoryFile} or a region of a device. Closing the
-     * mapping does not unmap it while the guest has the memory.
+     * As {@link #addMemory(long, long)}, of memory that is mapped already, such as a {@link
+     * io.kvmirq.kernel.MemoryFile} or a region of a device. Closing the mapping does not unmap it while the guest has
+     * the memory.
      *
-     * @throws io.kvmirq.KernelException as {@link #addMemory(long, long)}
-     * @throws MemorySlotsExhaustedException when all memory slots of the VM are used
-     * @throws IllegalArgumentException over a page of the in-kernel irqchip, as {@link #addMemory(long, long)}
      * @throws io.kvmirq.kernel.ClosedHandleException if the memory is closed
      */
     public GuestMemory addMemory(long guestAddress, Mapping memory) {
@@ -691,9 +555,7 @@ public final class Vm implements AutoCloseable {
 
     /**
      * As {@link #addMemory(long, Mapping)}, but read-only for the guest, as for firmware: its writes change nothing and
-     * reach the VMM as {@link VcpuExit.Reason#MMIO}. The VMM may write it.
-     *
-     * @throws io.kvmirq.KernelException as {@link #addMemory(long, long)}; EINVAL where KVM_CAP_READONLY_MEM is 0
+     * reach the VMM as {@link VcpuExit.Reason#MMIO}. The VMM may write it. EINVAL where KVM_CAP_READONLY_MEM is 0.
      */
     public GuestMemory addReadOnlyMemory(long guestAddress, Mapping memory) {
         Objects.requireNonNull(memory, "memory is null");

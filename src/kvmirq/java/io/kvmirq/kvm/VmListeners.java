@@ -2,10 +2,12 @@
 package io.kvmirq.kvm;
 
 import io.kvmirq.explain.Fact;
+import io.kvmirq.kernel.Undo;
 import java.util.List;
 import java.util.Queue;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.function.Supplier;
 
 /** The listeners of a VM, and the events that a new one has missed. Thread-safe. */
 final class VmListeners {
@@ -42,16 +44,18 @@ final class VmListeners {
         listeners.remove(listener);
     }
 
-    /** Of which listeners to come are told. */
-    void addVcpu(WatchedVcpu vcpu) {
-        vcpus.add(vcpu);
-    }
-
-    /** Tells the listeners of a new vCPU. */
-    void tellOf(WatchedVcpu vcpu) {
-        if (knowsVcpus()) {
-            listeners.forEach(listener -> tell(listener, vcpu));
+    /** Makes a vCPU; listeners are told of it, those to come too. */
+    Vcpu make(Supplier<Vcpu> call) {
+        Vcpu vcpu;
+        try (Undo undo = new Undo()) {
+            vcpu = undo.add(call.get());
+            vcpus.add(vcpu.watched());
+            undo.keep();
         }
+        if (knowsVcpus()) {
+            listeners.forEach(listener -> tell(listener, vcpu.watched()));
+        }
+        return vcpu;
     }
 
     private void tell(VmListener listener, WatchedVcpu vcpu) {

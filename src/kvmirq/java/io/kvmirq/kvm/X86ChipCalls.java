@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.kvm;
 
+import io.kvmirq.InterruptVector;
+import io.kvmirq.MsiMessage;
 import io.kvmirq.Route;
+import io.kvmirq.VcpuId;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.explain.Fact;
 import io.kvmirq.explain.KernelCall;
@@ -17,6 +20,11 @@ import java.util.EnumSet;
 final class X86ChipCalls extends Calls {
     private static final String TIMER = "a timer of the PC";
     private static final String NO_TIMER = "a vCPU there has its own";
+
+    /** The APIC id that is the broadcast in xAPIC mode. */
+    private static final int BROADCAST = 0xff;
+
+    private static final long TO_BROADCAST = 0xfeef_f000L;
 
     private final VmCalls vm;
 
@@ -60,6 +68,15 @@ final class X86ChipCalls extends Calls {
             vm.ask(KernelCall.CAP_ENABLE, () -> vm.vm() + " capability=" + capability, raw -> libc().ioctl(
                             raw, Uapi.KVM_ENABLE_CAP, enable));
         }
+    }
+
+    MsiMessage x2apicMessage(VcpuId vcpu, InterruptVector vector) {
+        if (!vm.has32BitApicIds() || vm.hasBroadcastQuirk()) {
+            throw new IllegalStateException(
+                    "a message in the form of x2APIC mode to " + vcpu + " of " + vm.vm()
+                            + " would be taken as one of xAPIC mode: call Vm.use32BitApicIds and Vm.disableBroadcastQuirk first");
+        }
+        return vcpu.number() == BROADCAST ? new MsiMessage(TO_BROADCAST, vector.number()) : MsiMessage.to(vcpu, vector);
     }
 
     void createPit(boolean withSpeaker) {
