@@ -114,10 +114,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     /** The GSI; empty for a message that this process injects and that never was in the kernel. */
     public abstract Optional<Gsi> gsi();
 
-    /**
-     * The mechanism that delivers the interrupt to the guest now; while the interrupt is masked, the one that delivered
-     * it before.
-     */
+    /** The mechanism that delivers the interrupt now; while it is masked, the one that did before. */
     public final Mechanism mechanism() {
         return isRelayed() ? Mechanism.USERSPACE : inKernel();
     }
@@ -129,10 +126,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         return predicted() instanceof Posting.NotPosted;
     }
 
-    /**
-     * The decision that allowed direct EOI: the reasons that an assertion outweighs, and what breaks. Empty for an
-     * interrupt without direct EOI, also after {@link #moveTo} ended it.
-     */
+    /** The decision that allowed direct EOI; empty without direct EOI, also after {@link #moveTo} ended it. */
     @NotPromised
     public Optional<DirectEoiDecision> directEoi() {
         return Optional.empty();
@@ -158,11 +152,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         return path(new PathField.Unknown<>("no HostIrqs was given"));
     }
 
-    /**
-     * As {@link #path()}, with the host irq.
-     *
-     * @param host finds it, such as {@link io.kvmirq.host.HostInterrupts}
-     */
+    /** As {@link #path()}, with the host irq as {@link io.kvmirq.host.HostInterrupts}, for one, finds it. */
     public final ForwardedPath path(HostIrqs host) {
         Objects.requireNonNull(host, "host is null");
         return path(host.of(irq())
@@ -232,12 +222,12 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     /**
      * Holds interrupts back from the guest, until {@link #unmask}. None is lost: a message stays in the eventfd, where
      * many become one, and a line stays asserted by the device. No program can read whether a vLPI of a GICv4 was
-     * pending. So on an arm64 host the guest may get one extra interrupt, unless the host is known to deliver this
-     * interrupt in another way. The route stays. After this returns, no new interrupt is requested. The guest may still
-     * take one that was requested before. A second call does nothing.
+     * pending, so the guest may get one extra interrupt on an arm64 host, unless it is known to deliver this one
+     * otherwise. The route stays. After this returns, no new interrupt is requested; the guest may still take an
+     * earlier one.
      *
-     * <p>Where this process injects, this waits for an injection under way, as {@link #reroute}, {@link #moveTo} and {@link
-     * #close} do. Do not hold a lock that the injector needs: see {@link #beginMask}.
+     * <p>Where this process injects, this waits for an injection under way, as {@link #reroute}, {@link #moveTo} and
+     * {@link #close} do. Do not hold a lock that the injector needs: see {@link #beginMask}.
      *
      * @throws KernelException as {@link Irqfd#mask}; it arrives as before
      * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}
@@ -250,12 +240,8 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     }
 
     /**
-     * As {@link #mask}, without waiting for an injection of this process that is under way: for a caller with a lock that
-     * the injector needs. That interrupt may still reach the guest. After the lock is given back, {@link #mask} waits for
-     * it.
-     *
-     * @throws KernelException as {@link #mask}
-     * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}
+     * As {@link #mask}, without waiting for an injection of this process that is under way: for a caller with a lock
+     * that the injector needs. That interrupt may still reach the guest; a {@link #mask} without the lock waits for it.
      */
     public final void beginMask() {
         RelayedIrq relay = masked();
@@ -326,8 +312,8 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     }
 
     /**
-     * The first step of the end of a message that hardware may deliver: the device's half, too, would end a vLPI with its
-     * pending bit. Without hardware there is nothing to do, and the irqfd ends with its file. Never fails.
+     * The first step of the end of a message that may be a vLPI: the device's half, too, would end it with its pending
+     * bit. Does nothing for another, whose irqfd ends with its file. Never fails.
      */
     final void holdBackAtEnd() {
         synchronized (lock()) {
@@ -403,13 +389,12 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     // Moves: the eventfd stays, and the next taker of the eventfd gets what waits in it
 
     /**
-     * Changes how the interrupt reaches the guest: from the kernel into this process, or back. No interrupt is lost:
-     * signals that were not delivered stay in the eventfd, and the new mechanism delivers them. A masked interrupt
-     * stays masked. A move to the current mechanism does nothing.
+     * Changes how the interrupt reaches the guest: from the kernel into this process, or back. None is lost: signals
+     * that were not delivered stay in the eventfd, and the new mechanism delivers them. A masked interrupt stays
+     * masked. A move to the current mechanism does nothing.
      *
-     * @param to {@link Mechanism#USERSPACE}, or the mechanism in the kernel: {@link Mechanism#IRQFD} for a message and for
-     *     a line that is an edge, {@link Mechanism#RESAMPLE} for another line
-     * @throws UnsupportedOperationException for any other mechanism
+     * @param to {@link Mechanism#USERSPACE}, or the mechanism in the kernel: {@link Mechanism#IRQFD} for a message or
+     *     an edge, {@link Mechanism#RESAMPLE} for another line; UnsupportedOperationException for any other
      * @throws KernelException as {@link #mask} and {@link Forwarding#forward}; the interrupt arrives as before
      * @throws IllegalStateException without {@link Forwarding.Builder#userspace}; after {@link #close}
      */
@@ -431,8 +416,8 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     void moved() {}
 
     /**
-     * Tells a level-triggered line that is injected by this process of the guest's end of interrupt: the line goes low,
-     * and a device that still asserts its own interrupts again. In the kernel KVM sees it, and this does nothing.
+     * The guest ended a level-triggered line that this process injects: the line goes low, and a device that still
+     * asserts its own interrupts again. In the kernel KVM sees it, and this does nothing.
      *
      * @throws UnsupportedOperationException for a message
      * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}
@@ -447,13 +432,13 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
      */
     public final void trigger() {
         requireOpen();
-        Optional<Armed> armed = irq().inTheWay();
-        if (armed.isEmpty()) {
-            event().signal();
-        } else if (armed.get() instanceof ArmedVectors vectors) {
+        Armed armed = irq().inTheWay().orElse(null);
+        if (armed instanceof ArmedVectors vectors) {
             vectors.trigger(irq().number());
-        } else if (armed.get() instanceof ArmedIrq one) {
+        } else if (armed instanceof ArmedIrq one) {
             one.trigger();
+        } else {
+            event().signal();
         }
     }
 
@@ -463,7 +448,6 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         return phase instanceof Phase.Ended;
     }
 
-    /** The phase after {@link #end}. */
     private Phase.Ended ended() {
         return (Phase.Ended) phase;
     }
