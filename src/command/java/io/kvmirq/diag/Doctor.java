@@ -61,16 +61,19 @@ public final class Doctor {
         if (directories.isEmpty()) {
             return Finding.of(Check.TRACING, Status.PASS, "none", "no killed kvmirq has left a tracing instance");
         }
+        boolean probes = directories.stream().anyMatch(one -> one.startsWith("/sys/kernel/tracing/events/"));
         return Finding.of(
                         Check.TRACING,
                         Status.WARN,
                         "left",
-                        "killed runs of kvmirq --live have left tracing instances, which take memory and slow the events"
-                                + " that they record: " + String.join(", ", directories))
+                        "killed runs of kvmirq --live have left tracing instances or probes, which take memory and slow"
+                                + " the events that they record: " + String.join(", ", directories))
                 .with("left", directories)
                 .with(Remedy.of(
                         Change.COMMAND,
-                        "rmdir " + String.join(" ", directories) + ", as the next --live does",
+                        probes
+                                ? "kvmirq list --live 1, which removes them in the order that the kernel needs"
+                                : "rmdir " + String.join(" ", directories) + ", as the next --live does",
                         Takes.LIVE,
                         ""));
     }

@@ -2,15 +2,19 @@
 package io.kvmirq.diag;
 
 import io.kvmirq.backend.HostFiles;
+import io.kvmirq.host.Btf;
 import io.kvmirq.host.Fact;
+import io.kvmirq.host.trace.Probes;
 import io.kvmirq.host.trace.TraceInstance;
 import io.kvmirq.host.trace.Tracing;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
+import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
+import java.util.stream.Stream;
 
 /** A host that can be watched for a while: its files, its tracepoints and its clock. */
 public interface LiveHost {
@@ -25,6 +29,11 @@ public interface LiveHost {
 
     /** Begins to use the tracepoints that some threads pass, beside {@link #tracing}. */
     Fact<Tracing> tracing(Set<Integer> threads);
+
+    /** Begins to count by probes. Empty for a machine that is not this one. */
+    default Optional<Fact<Probes>> probes() {
+        return Optional.empty();
+    }
 
     /** A clock, in nanoseconds. */
     long nanos();
@@ -46,7 +55,10 @@ public interface LiveHost {
 
             @Override
             public List<String> tidy() {
-                return tracefs.known().map(TraceInstance::removeLeft).orElse(List.of());
+                return tracefs.known().stream()
+                        .flatMap(path -> Stream.of(Probes.removeLeft(path), TraceInstance.removeLeft(path)))
+                        .flatMap(List::stream)
+                        .toList();
             }
 
             @Override
@@ -60,6 +72,12 @@ public interface LiveHost {
                     return new Fact.Unknown<>(unknown.why(), unknown.remedy());
                 }
                 return TraceInstance.of(tracefs.known().orElseThrow(), threads);
+            }
+
+            @Override
+            public Optional<Fact<Probes>> probes() {
+                return tracefs.known()
+                        .map(path -> Probes.of(path, Btf.of(files(), "kvm"), Btf.of(files(), "vfio_pci_core")));
             }
 
             @Override

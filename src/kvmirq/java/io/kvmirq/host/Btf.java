@@ -226,6 +226,11 @@ public final class Btf {
         return firstId - 1 + types.length;
     }
 
+    /** Whether these are the types of a module; false for the kernel's, which include those of drivers that are built in. */
+    public boolean isOfModule() {
+        return base != null;
+    }
+
     /** The size of a structure or union in bytes. */
     public Fact<Long> size(Kind kind, String name) {
         Objects.requireNonNull(kind, "kind is null");

@@ -13,18 +13,20 @@ import java.util.regex.Pattern;
 /**
  * The tracing instances that kvmirq makes in tracefs. The name of one holds the number of its process, when that began, and
  * the namespace that numbers processes: {@code kvmirq-4711-123456-4026531836}. A second one of a process, which records
- * the threads of vCPUs, ends with {@code -vcpus}. So an instance that a killed process left is
- * known, and none that is in use.
+ * the threads of vCPUs, ends with {@code -vcpus}, and that of its probes with {@code -probes}. The probes have underscores in
+ * place of dashes. So an instance or a probe that a killed process left is known, and none that is in use.
  *
  * <p>Source: {@code do_task_stat()} in fs/proc/array.c, {@code ns_get_name()} in fs/nsfs.c.
  */
 public final class TracingInstances {
     private static final String INSTANCES = "sys/kernel/tracing/instances";
+    private static final String PROBES = "sys/kernel/tracing/events/kvmirq";
     private static final String PREFIX = "kvmirq-";
 
     /** Compiled only where there are such instances: short commands load this class. */
     private static final class Patterns {
-        static final Pattern NAME = Pattern.compile("kvmirq-([1-9]\\d{0,9})-(\\d{1,19})-([1-9]\\d{0,19})(?:-vcpus)?");
+        static final Pattern NAME = Pattern.compile(
+                "kvmirq-([1-9]\\d{0,9})-(\\d{1,19})-([1-9]\\d{0,19})(?:-(?:vcpus|probes|host-irq|wakeup|delivered))?");
         static final Pattern NAMESPACE = Pattern.compile("pid:\\[([1-9]\\d{0,19})]");
     }
 
@@ -39,7 +41,7 @@ public final class TracingInstances {
         return Patterns.NAME.matcher(name).matches();
     }
 
-    /** The instances that killed processes left: their directories. Not known if this user may not read tracefs. */
+    /** The instances and probes that killed processes left: their directories. Not known if this user may not read tracefs. */
     static Fact<List<String>> left(HostFiles tree) {
         List<String> names = tree.list(INSTANCES);
         if (names.isEmpty() && tree.reading("sys/kernel/tracing") == HostFiles.Reading.DENIED) {
@@ -49,6 +51,11 @@ public final class TracingInstances {
         for (String name : names) {
             if (name.startsWith(PREFIX) && isLeft(tree, name)) {
                 left.add("/" + INSTANCES + "/" + name);
+            }
+        }
+        for (String probe : tree.list(PROBES)) {
+            if (isLeft(tree, probe.replace('_', '-'))) {
+                left.add("/" + PROBES + "/" + probe);
             }
         }
         return new Fact.Known<>(left);

@@ -194,6 +194,13 @@ class DoctorTest {
         assertThat(capture.files().keySet()).noneMatch(path -> path.contains("acme"));
         assertThat(new String(capture.files().get("proc/77/stat"), UTF_8)).startsWith("77 (-) S ");
 
+        String probes = "sys/kernel/tracing/events/kvmirq/";
+        String probe = probes + "kvmirq_88_500_4026531836_host_irq";
+        host.put(probes + "kvmirq_77_500_4026531836_wakeup/id", "1\n").put(probe + "/id", "2\n");
+        Finding probed = finding(host, Check.TRACING);
+        assertThat(probed.facts()).containsEntry("left", List.of("/" + reused, "/" + gone, "/" + probe));
+        assertThat(probed.remedies().get(0).text()).startsWith("kvmirq list --live 1, ");
+
         host.deny("sys/kernel/tracing");
         assertThat(finding(host, Check.TRACING).status()).isEqualTo(Status.UNKNOWN);
         assertThat(finding(host, Check.TRACING).needsRoot()).isTrue();

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.host.trace;
+
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+
+/**
+ * Counts of what passed the probes. Immutable.
+ *
+ * @param handlers VFIO's handlers
+ * @param irqfds the irqfds that were signalled
+ * @param taken the vectors that KVM injected into vCPUs; hardware takes others by itself
+ * @param missed events that a probe or a histogram missed: with one, each count is the least that can have been
+ * @param missing a sentence for each probe that this kernel does not have, without a full stop
+ */
+public record ProbeCounts(
+        List<Handler> handlers, List<Irqfd> irqfds, List<Taken> taken, long missed, List<String> missing) {
+    /** The host handled an irq of VFIO, and signalled an eventfd. The id is the {@code eventfd-id} of fdinfo. */
+    public record Handler(int irq, int eventfd, long count) {}
+
+    /** A message of a route. */
+    public record Message(long address, long data) {}
+
+    /**
+     * An irqfd.
+     *
+     * @param eventfd its id
+     * @param gsi the GSI of the irqfd, with or without a route
+     * @param process the process of the VM, as the first PID namespace numbers it
+     * @param signals how often it took a signal
+     * @param routes how often its GSI had a route of each type ({@code KVM_IRQ_ROUTING_MSI}, and others); 0 is none
+     * @param messages the messages of its routes
+     * @param results how often {@code kvm_arch_set_irq_inatomic()} returned each number
+     */
+    public record Irqfd(
+            int eventfd,
+            int gsi,
+            int process,
+            long signals,
+            Map<Integer, Long> routes,
+            Set<Message> messages,
+            Map<Integer, Long> results) {
+        public Irqfd {
+            routes = Map.copyOf(routes);
+            messages = Set.copyOf(messages);
+            results = Map.copyOf(results);
+        }
+    }
+
+    /** A thread of a vCPU got a vector. */
+    public record Taken(int thread, int vector, long count) {}
+
+    public ProbeCounts {
+        handlers = List.copyOf(handlers);
+        irqfds = List.copyOf(irqfds);
+        taken = List.copyOf(taken);
+        missing = List.copyOf(missing);
+    }
+}

@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.host.trace;
+
+import io.kvmirq.host.Btf;
+import io.kvmirq.host.Fact;
+import io.kvmirq.host.TracingInstances;
+import java.io.IOException;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeSet;
+import java.util.function.Predicate;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
+
+/**
+ * The probes of this process, and the histograms in which the kernel counts what passes them. Probes and the synthetic event
+ * are global in tracefs and begin with the name of this process. Histograms belong to an instance of its own, so the tracing
+ * of others does not change, and no record is written for an interrupt. {@link #close} removes all; {@link #removeLeft} what
+ * a killed process left. For one thread; {@link #close} may come from any.
+ *
+ * <p>Order: probes, instance, synthetic event, triggers. They are removed in reverse, because the kernel keeps a probe or an
+ * event while a trigger uses it.
+ */
+public final class Probes implements AutoCloseable {
+    private static final String PROBES = "kprobe_events";
+    private static final String SYNTHETIC = "synthetic_events";
+    private static final String INSTANCES = "instances";
+    private static final String OF_PROBES = "-probes";
+    private static final String AS_ROOT = "run as root, and not under the kernel's lockdown for confidentiality";
+
+    private final TraceFiles files;
+    private final ProbePlan plan;
+    private final List<String> missing = new ArrayList<>();
+
+    private Probes(TraceFiles files, ProbePlan plan) {
+        this.files = files;
+        this.plan = plan;
+        plan.hostIrq()
+                .known()
+                .ifPresentOrElse(yes -> {}, () -> missing.add(((Fact.Unknown<String>) plan.hostIrq()).why()));
+    }
+
+    /**
+     * Begins to count on this machine.
+     *
+     * @param tracefs where tracefs is mounted
+     * @param kvm the types of KVM
+     * @param vfio the types of {@code vfio_pci_core}; without them VFIO's handlers are not counted
+     * @return the probes, or the first thing that this kernel does not have or refuses; then nothing is left
+     */
+    public static Fact<Probes> of(Path tracefs, Fact<Btf> kvm, Fact<Btf> vfio) {
+        return TracingInstances.ownName()
+                .map(name -> of(TraceFiles.of(tracefs), name, kvm, vfio))
+                .orElseGet(() -> new Fact.Unknown<>("/proc/self cannot be read", "mount /proc"));
+    }
+
+    /** @param instance the name of this process in tracefs */
+    static Fact<Probes> of(TraceFiles files, String instance, Fact<Btf> kvm, Fact<Btf> vfio) {
+        return ProbePlan.of(instance.replace('-', '_'), kvm, vfio).then(plan -> {
+            Probes probes = new Probes(files, plan);
+            Fact<Probes> begun = probes.begin();
+            if (begun.known().isEmpty()) {
+                probes.close();
+            }
+            return begun;
+        });
+    }
+
+    /** Removes what killed processes of this machine left, a sentence for each, without a full stop. */
+    public static List<String> removeLeft(Path tracefs) {
+        return removeLeft(TraceFiles.of(tracefs), TracingInstances::isLeft);
+    }
+
+    private interface Operation {
+        void run() throws IOException;
+    }
+
+    /** @param what its subject, for a refusal */
+    private record Step(String what, Operation operation) {}
+
+    private Fact<Probes> begin() {
+        List<Step> steps = new ArrayList<>();
+        plan.probes()
+                .forEach(probe -> steps.add(new Step(
+                        "the function " + probe.split(" ", 3)[1] + " cannot be probed",
+                        () -> files.write(PROBES, probe))));
+        String instance = instance(plan.name());
+        steps.add(new Step("cannot make " + instance, () -> files.create(instance)));
+        steps.add(new Step("no synthetic event can be made", () -> files.write(SYNTHETIC, plan.synthetic())));
+        boolean injects = isListed(files, "events/kvm", "kvm_inj_virq");
+        if (!injects) {
+            missing.add("this kernel has no tracepoint kvm:kvm_inj_virq, which shows the vectors that a vCPU takes");
+        }
+        plan.triggers(injects)
+                .forEach(one -> steps.add(new Step(
+                        "the kernel does not count " + one.event(),
+                        () -> files.write(file(plan.name(), one.event(), "trigger"), one.line()))));
+        for (Step step : steps) {
+            try {
+                step.operation().run();
+            } catch (IOException e) {
+                return new Fact.Unknown<>(step.what() + ": " + refusal(e), AS_ROOT);
+            }
+        }
+        return new Fact.Known<>(this);
+    }
+
+    private static boolean isListed(TraceFiles files, String directory, String name) {
+        return files.list(directory).contains(name);
+    }
+
+    private static String refusal(IOException e) {
+        return e instanceof NoSuchFileException ? e.getMessage() + " does not exist" : String.valueOf(e.getMessage());
+    }
+
+    private static String instance(String name) {
+        return INSTANCES + "/" + name.replace('_', '-') + OF_PROBES;
+    }
+
+    private static String file(String name, String event, String file) {
+        return instance(name) + "/events/" + event + "/" + file;
+    }
+
+    /** The counts until now, from the device to the vCPU: a later stage counts all that an earlier one counts. */
+    public Fact<ProbeCounts> read() {
+        try {
+            String woken = ProbePlan.GROUP + "/" + plan.name() + ProbePlan.WAKEUP;
+            String handlers = plan.hostIrq().known().isEmpty()
+                    ? ""
+                    : histograms(ProbePlan.GROUP + "/" + plan.name() + ProbePlan.HOST_IRQ);
+            String irqfds = histograms(woken);
+            String results = histograms("synthetic/" + plan.name() + ProbePlan.SENT);
+            String cpus = histograms(ProbePlan.GROUP + "/" + plan.name() + ProbePlan.DELIVERED);
+            String taken = isListed(files, "events/kvm", "kvm_inj_virq") ? histograms(ProbePlan.INJECTED) : "";
+            long missed = Stream.of(handlers, irqfds, results, cpus, taken)
+                            .mapToLong(Histogram::dropped)
+                            .sum()
+                    + missedByProbes();
+            return new Fact.Known<>(new ProbeCounts(
+                    Histogram.of(handlers, ProbePlan.HANDLERS).stream()
+                            .map(row -> new ProbeCounts.Handler((int) row.key("irq"), (int) row.key("id"), row.count()))
+                            .toList(),
+                    irqfds(irqfds, results),
+                    Histogram.of(taken, ProbePlan.TAKEN).stream()
+                            .map(row -> new ProbeCounts.Taken(
+                                    (int) row.key("common_pid"), (int) row.key("vec"), row.count()))
+                            .toList(),
+                    missed,
+                    missing));
+        } catch (IOException e) {
+            return new Fact.Unknown<>("the counts of probes cannot be read: " + refusal(e), AS_ROOT);
+        }
+    }
+
+    private String histograms(String event) throws IOException {
+        return files.read(file(plan.name(), event, "hist"));
+    }
+
+    private static List<ProbeCounts.Irqfd> irqfds(String woken, String results) {
+        return Histogram.of(woken, ProbePlan.IRQFDS).stream()
+                .map(row -> new ProbeCounts.Irqfd(
+                        (int) row.key("id"),
+                        (int) row.key("gsi"),
+                        Histogram.of(woken, ProbePlan.VMS).stream()
+                                .filter(vm -> isSame(vm, row))
+                                .map(vm -> (int) vm.key("pid"))
+                                .findFirst()
+                                .orElse(0),
+                        row.count(),
+                        counts(woken, ProbePlan.ROUTES, row, "type"),
+                        Histogram.of(woken, ProbePlan.MESSAGES).stream()
+                                .filter(message -> message.key("id") == row.key("id"))
+                                .map(message -> new ProbeCounts.Message(message.key("address"), message.key("data")))
+                                .collect(Collectors.toSet()),
+                        counts(results, ProbePlan.RESULTS, row, "ret")))
+                .toList();
+    }
+
+    private static boolean isSame(Histogram.Row one, Histogram.Row other) {
+        return one.key("wait") == other.key("wait") && one.key("id") == other.key("id");
+    }
+
+    private static Map<Integer, Long> counts(String text, String keys, Histogram.Row irqfd, String key) {
+        return Histogram.of(text, keys).stream()
+                .filter(row -> isSame(row, irqfd))
+                .collect(Collectors.toMap(row -> (int) row.key(key), Histogram.Row::count, Long::sum));
+    }
+
+    /** The last column of {@code kprobe_profile}. */
+    private long missedByProbes() throws IOException {
+        return files.read("kprobe_profile")
+                .lines()
+                .map(line -> line.strip().split(" +"))
+                .filter(words ->
+                        words.length == 3 && words[0].startsWith(plan.name() + "_") && words[2].matches("\\d{1,18}"))
+                .mapToLong(words -> Long.parseLong(words[2]))
+                .sum();
+    }
+
+    @Override
+    public void close() {
+        removeAll(files, plan.name());
+    }
+
+    /**
+     * Removes what killed processes left.
+     *
+     * @param isLeft whether the process of an instance's name is gone
+     * @return a sentence for each process, without a full stop
+     */
+    static List<String> removeLeft(TraceFiles files, Predicate<String> isLeft) {
+        TreeSet<String> names = new TreeSet<>();
+        files.list(INSTANCES).stream()
+                .filter(name -> name.endsWith(OF_PROBES))
+                .forEach(name -> names.add(name.substring(0, name.length() - OF_PROBES.length())));
+        for (String group : List.of(ProbePlan.GROUP, "synthetic")) {
+            files.list("events/" + group).stream()
+                    .map(name -> name.split("_", 5))
+                    .filter(parts -> parts.length == 5)
+                    .forEach(parts -> names.add(String.join("-", List.of(parts).subList(0, 4))));
+        }
+        List<String> sentences = new ArrayList<>();
+        for (String name : names) {
+            if (isLeft.test(name)) {
+                String left = removeAll(files, name.replace('-', '_'));
+                sentences.add(
+                        left.isEmpty()
+                                ? "removed the probes " + name + ", which a killed kvmirq had left"
+                                : "the probes " + name + " were left by a killed kvmirq and cannot be removed: "
+                                        + left);
+            }
+        }
+        return sentences;
+    }
+
+    /** Removes all of a process that is there. Returns the first refusal, or nothing. */
+    private static String removeAll(TraceFiles files, String name) {
+        List<Operation> steps = new ArrayList<>();
+        String sent = name + ProbePlan.SENT;
+        List<String> probes = files.list("events/" + ProbePlan.GROUP).stream()
+                .filter(probe -> probe.startsWith(name + "_"))
+                .toList();
+        if (isListed(files, INSTANCES, name.replace('_', '-') + OF_PROBES)) {
+            for (String event : List.of(
+                    "synthetic/" + sent,
+                    ProbePlan.GROUP + "/" + name + ProbePlan.DELIVERED,
+                    ProbePlan.GROUP + "/" + name + ProbePlan.WAKEUP,
+                    ProbePlan.GROUP + "/" + name + ProbePlan.HOST_IRQ)) {
+                if (!files.list(file(name, event, "")).isEmpty()) {
+                    steps.add(() -> files.empty(file(name, event, "trigger")));
+                }
+            }
+        }
+        if (isListed(files, "events/synthetic", sent)) {
+            steps.add(() -> files.write(SYNTHETIC, "!" + sent));
+        }
+        if (isListed(files, INSTANCES, name.replace('_', '-') + OF_PROBES)) {
+            steps.add(() -> files.remove(instance(name)));
+        }
+        probes.forEach(probe -> steps.add(() -> files.write(PROBES, "-:" + ProbePlan.GROUP + "/" + probe)));
+        String refused = "";
+        for (Operation step : steps) {
+            try {
+                step.run();
+            } catch (IOException e) {
+                refused = refused.isEmpty() ? refusal(e) : refused;
+            }
+        }
+        return refused;
+    }
+}

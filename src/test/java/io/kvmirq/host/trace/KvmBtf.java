@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.host.trace;
+
+import io.kvmirq.host.Btf;
+import io.kvmirq.host.Fact;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.charset.StandardCharsets;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+
+/** A kernel's BTF with the types that probes need, at the offsets of Debian's 6.1 unless a test changes one. */
+public final class KvmBtf {
+    private static final int INT = 1;
+    private static final int LONG = 2;
+    private static final int PTR_EVENTFD = 3;
+    private static final int PTR_KVM = 4;
+    private static final int HEADER = 24;
+
+    private final StringBuilder strings = new StringBuilder("\0");
+    private final ByteBuffer types = ByteBuffer.allocate(4096).order(ByteOrder.nativeOrder());
+    private final Map<String, Integer> offsets = new HashMap<>(Map.ofEntries(
+            Map.entry("eventfd", 184),
+            Map.entry("gsi", 116),
+            Map.entry("irq_entry", 48),
+            Map.entry("id", 44),
+            Map.entry("wait", 8),
+            Map.entry("userspace_pid", 40408)));
+    private final Map<String, Integer> functions =
+            new HashMap<>(Map.of("irqfd_wakeup", 4, "kvm_arch_set_irq_inatomic", 5, "vfio_msihandler", 2));
+
+    /** Moves a member. */
+    public KvmBtf at(String member, int offset) {
+        offsets.put(member, offset);
+        return this;
+    }
+
+    /** Leaves a function out, as a compiler does that inlined it. */
+    public KvmBtf without(String function) {
+        functions.remove(function);
+        return this;
+    }
+
+    /** The types, of a kernel into which KVM and VFIO are built. */
+    public Fact<Btf> types() {
+        type("int", INT, 0, 4);
+        types.putInt(32);
+        type("long", INT, 0, 8);
+        types.putInt(64);
+        type("", 2, 0, 5);
+        type("", 2, 0, 6);
+        struct("eventfd_ctx", Map.of("id", List.of(INT, offsets.get("id"))));
+        struct("kvm", Map.of("userspace_pid", List.of(INT, offsets.get("userspace_pid"))));
+        struct("msi", Map.of("address_lo", List.of(INT, 0), "address_hi", List.of(INT, 4), "data", List.of(INT, 8)));
+        struct("irq_entry", Map.of("gsi", List.of(INT, 0), "type", List.of(INT, 4), "msi", List.of(7, 16)));
+        struct("wait_queue_entry", Map.of("key", List.of(LONG, 0)));
+        struct(
+                "kvm_kernel_irqfd",
+                Map.of(
+                        "kvm",
+                        List.of(PTR_KVM, 0),
+                        "wait",
+                        List.of(9, offsets.get("wait")),
+                        "irq_entry",
+                        List.of(8, offsets.get("irq_entry")),
+                        "gsi",
+                        List.of(INT, offsets.get("gsi")),
+                        "eventfd",
+                        List.of(PTR_EVENTFD, offsets.get("eventfd"))));
+        int[] next = {11};
+        functions.forEach((name, parameters) -> {
+            types.putInt(0).putInt(13 << 24 | parameters).putInt(INT);
+            for (int i = 0; i < parameters; i++) {
+                types.putInt(0).putInt(LONG);
+            }
+            type(name, 12, 0, next[0]);
+            next[0] += 2;
+        });
+        byte[] text = strings.toString().getBytes(StandardCharsets.ISO_8859_1);
+        ByteBuffer file =
+                ByteBuffer.allocate(HEADER + types.position() + text.length).order(ByteOrder.nativeOrder());
+        file.putShort((short) 0xeb9f).put((byte) 1).put((byte) 0).putInt(HEADER);
+        file.putInt(0).putInt(types.position()).putInt(types.position()).putInt(text.length);
+        file.put(types.array(), 0, types.position()).put(text);
+        return Btf.parse(file.array());
+    }
+
+    private void type(String name, int kind, int members, int size) {
+        types.putInt(name(name)).putInt(kind << 24 | members).putInt(size);
+    }
+
+    private int name(String name) {
+        if (name.isEmpty()) {
+            return 0;
+        }
+        int at = strings.length();
+        strings.append(name).append('\0');
+        return at;
+    }
+
+    /** Each member with its type and its offset in bytes. */
+    private void struct(String name, Map<String, List<Integer>> members) {
+        type(name, 4, members.size(), 65_536);
+        members.forEach((member, place) ->
+                types.putInt(name(member)).putInt(place.get(0)).putInt(place.get(1) * 8));
+    }
+}

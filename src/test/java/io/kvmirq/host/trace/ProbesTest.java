@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.host.trace;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import io.kvmirq.Errno;
+import io.kvmirq.host.Fact;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+
+/** Probes on a tracefs that refuses as the kernel does. {@code LiveProbesContract} sets them on real kernels. */
+class ProbesTest {
+    private static final String OWN = "kvmirq-4711-123456-4026531836";
+    private static final String OTHER = "kvmirq-4712-123456-4026531836";
+    private static final String NAME = OWN.replace('-', '_');
+
+    private final FakeTracefs tracefs = new FakeTracefs();
+
+    private Fact<Probes> begun(String owner) {
+        return Probes.of(tracefs, owner, new KvmBtf().types(), new KvmBtf().types());
+    }
+
+    private Probes begin(String owner) {
+        Fact<Probes> probes = begun(owner);
+        assertThat(probes).isInstanceOf(Fact.Known.class);
+        return probes.known().orElseThrow();
+    }
+
+    private static String why(Fact<?> fact) {
+        assertThat(fact).isInstanceOf(Fact.Unknown.class);
+        return ((Fact.Unknown<?>) fact).why();
+    }
+
+    /** As Linux 6.1 of the lab took it. */
+    @Test
+    void transcriptIsThatOfTheDocumentation() {
+        begin(OWN).close();
+        String instance = "instances/" + OWN + "-probes";
+        String events = instance + "/events/";
+        assertThat(tracefs.written)
+                .containsExactly(
+                        "kprobe_events p:kvmirq/" + NAME + "_host_irq vfio_msihandler irq=$arg1:s32 id=+44($arg2):s32",
+                        "kprobe_events p:kvmirq/" + NAME
+                                + "_wakeup irqfd_wakeup events=$arg4:u64 wait=$arg1:u64 id=+44(+176($arg1)):s32"
+                                + " pid=+40408(-8($arg1)):s32 gsi=+108($arg1):s32 type=+44($arg1):u32"
+                                + " address=+56($arg1):u64 data=+64($arg1):u32",
+                        "kprobe_events r:kvmirq/" + NAME + "_delivered kvm_arch_set_irq_inatomic ret=$retval:s32",
+                        "mkdir " + instance,
+                        "synthetic_events " + NAME + "_sent u64 wait; s32 id; s32 ret",
+                        events + "kvm/kvm_inj_virq/trigger hist:keys=common_pid,vec",
+                        events + "kvmirq/" + NAME + "_wakeup/trigger hist:keys=common_cpu:w=wait,i=id if events & 1",
+                        events + "synthetic/" + NAME + "_sent/trigger hist:keys=wait,id,ret",
+                        events + "kvmirq/" + NAME + "_delivered/trigger hist:keys=common_cpu:onmatch(kvmirq." + NAME
+                                + "_wakeup).trace(" + NAME + "_sent,$w,$i,ret)",
+                        events + "kvmirq/" + NAME + "_wakeup/trigger hist:keys=id,address,data if events & 1",
+                        events + "kvmirq/" + NAME + "_wakeup/trigger hist:keys=wait,id,pid if events & 1",
+                        events + "kvmirq/" + NAME + "_wakeup/trigger hist:keys=wait,id,type if events & 1",
+                        events + "kvmirq/" + NAME + "_wakeup/trigger hist:keys=wait,id,gsi if events & 1",
+                        events + "kvmirq/" + NAME + "_host_irq/trigger hist:keys=irq,id",
+                        events + "synthetic/" + NAME + "_sent/trigger",
+                        events + "kvmirq/" + NAME + "_delivered/trigger",
+                        events + "kvmirq/" + NAME + "_wakeup/trigger",
+                        events + "kvmirq/" + NAME + "_host_irq/trigger",
+                        "synthetic_events !" + NAME + "_sent",
+                        "rmdir " + instance,
+                        "kprobe_events -:kvmirq/" + NAME + "_delivered",
+                        "kprobe_events -:kvmirq/" + NAME + "_host_irq",
+                        "kprobe_events -:kvmirq/" + NAME + "_wakeup");
+        assertThat(tracefs.isEmpty()).isTrue();
+    }
+
+    @Test
+    void offsetsAreThoseOfTheKernel() {
+        Fact<ProbePlan> plan = ProbePlan.of(
+                NAME,
+                new KvmBtf()
+                        .at("wait", 16)
+                        .at("eventfd", 200)
+                        .at("gsi", 4)
+                        .at("id", 96)
+                        .types(),
+                new KvmBtf().types());
+        assertThat(plan.known().orElseThrow().wakeup())
+                .contains(" id=+96(+184($arg1)):s32 ", "(-16($arg1)):s32 gsi=-12($arg1):s32 ");
+    }
+
+    @Test
+    void nothingIsLeftAfterManyRuns() {
+        for (int i = 0; i < 200; i++) {
+            begin(OWN).close();
+            assertThat(tracefs.isEmpty()).isTrue();
+        }
+    }
+
+    /** Before each write of a run, and of its end. */
+    @Test
+    void nextCommandRemovesWhatAKilledOneLeft() {
+        begin(OWN).close();
+        int all = tracefs.written.size();
+        for (int kill = 0; kill < all; kill++) {
+            Probes other = begin(OTHER);
+            tracefs.killAt(kill);
+            assertThatThrownBy(() -> begin(OWN).close()).isInstanceOf(FakeTracefs.Killed.class);
+            tracefs.killAt(Integer.MAX_VALUE);
+            List<String> removed = Probes.removeLeft(tracefs, OWN::equals);
+            if (kill == 0 || kill == all) {
+                assertThat(removed).isEmpty();
+            } else {
+                assertThat(removed)
+                        .as("killed at %s", kill)
+                        .containsExactly("removed the probes " + OWN + ", which a killed kvmirq had left");
+            }
+            assertThat(tracefs.probes).as("killed at %s", kill).hasSize(3);
+            other.close();
+            assertThat(tracefs.isEmpty()).as("killed at %s", kill).isTrue();
+        }
+    }
+
+    @Test
+    void refusedStepIsToldAndNothingIsLeft() {
+        begin(OWN).close();
+        int begins = (int)
+                tracefs.written.stream().takeWhile(line -> line.contains(" ")).count();
+        for (int refused = 0; refused < begins; refused++) {
+            tracefs.refuseAt(refused);
+            assertThat(why(begun(OWN))).endsWith(": " + Errno.EPERM);
+            assertThat(tracefs.isEmpty()).as("refused at %s", refused).isTrue();
+        }
+    }
+
+    @Test
+    void functionThatIsGoneIsNamed() {
+        assertThat(why(ProbePlan.of(NAME, new KvmBtf().without("irqfd_wakeup").types(), new KvmBtf().types())))
+                .contains("irqfd_wakeup");
+        tracefs.functions.remove("kvm_arch_set_irq_inatomic");
+        assertThat(why(begun(OWN)))
+                .isEqualTo("the function kvm_arch_set_irq_inatomic cannot be probed: " + Errno.ENOENT);
+        assertThat(tracefs.isEmpty()).isTrue();
+    }
+
+    @Test
+    void hostWithoutVfioIsWatchedFromTheEventfdOn() {
+        Probes probes = Probes.of(
+                        tracefs,
+                        OWN,
+                        new KvmBtf().types(),
+                        new KvmBtf().without("vfio_msihandler").types())
+                .known()
+                .orElseThrow();
+        assertThat(tracefs.probes).hasSize(2);
+        assertThat(probes.read().known().orElseThrow().missing())
+                .singleElement()
+                .asString()
+                .contains("vfio_msihandler");
+        probes.close();
+        assertThat(tracefs.isEmpty()).isTrue();
+    }
+}
