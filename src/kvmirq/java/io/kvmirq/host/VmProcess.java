@@ -37,7 +37,10 @@ public record VmProcess(
         List<EventfdFile> eventfds,
         List<PciAddress> devices,
         List<PciAddress> mayHave) {
-    /** A vCPU: its number in the VM, its descriptor, and its thread where QEMU names it {@code CPU n/KVM}. */
+    /**
+     * A vCPU: its number in the VM, its descriptor, and its thread, where the VMM names it after the vCPU: QEMU ({@code
+     * CPU n/KVM}), Cloud Hypervisor, crosvm, Firecracker and kvmtool.
+     */
     public record VcpuFile(int id, int fd, OptionalInt thread) {
         public VcpuFile {
             Objects.requireNonNull(thread, "thread is null");

@@ -74,7 +74,10 @@ public record VmProcesses(List<VmProcess> all, int unreadable) {
         private static final String CDEV = "/dev/vfio/devices/";
         private static final Pattern GROUP = Pattern.compile("/dev/vfio/(\\d{1,9})");
         private static final Pattern NUMBER = Pattern.compile("\\d{1,9}");
-        private static final Pattern THREAD = Pattern.compile("CPU (\\d{1,5})/KVM");
+        /** QEMU, crosvm and Cloud Hypervisor, Firecracker, kvmtool. */
+        private static final Pattern THREAD =
+                Pattern.compile("(?:CPU (?=\\d+/KVM)|(?:crosvm_)?vcpu|fc_vcpu |kvm-vcpu-)(\\d{1,5})(?:/KVM)?");
+
         private static final Pattern ADDRESS =
                 Pattern.compile("[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\\.[0-7](?=$)", Pattern.CASE_INSENSITIVE);
         private static final Set<String> NAMED_BY = Set.of("-name", "--name", "-n", "--id");

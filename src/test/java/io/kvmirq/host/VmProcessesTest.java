@@ -13,6 +13,7 @@ import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.testing.RealKvm;
+import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -22,6 +23,7 @@ import java.util.Set;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** Processes that hold VMs, by their files in /proc; the lines are those of real hosts of 6.1 and 7.2. */
 class VmProcessesTest {
@@ -177,5 +179,16 @@ class VmProcessesTest {
         assertThat(asked)
                 .doesNotHaveDuplicates()
                 .contains("owner of dev/kvm", "proc/version", "proc/interrupts", "sys/class/iommu");
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"vcpu1", "crosvm_vcpu1", "fc_vcpu 1", "kvm-vcpu-1", "CPU 1/KVM"})
+    void threadIsNamedAfterItsVcpuByEveryVmm(String name) throws IOException {
+        RecordedHost host = GuestHosts.of("amd-avic").put("proc/100/task/102/comm", name + "\n");
+        assertThat(new HostFacts(host.tree()).vms().all().get(0).vcpus().get(1).thread())
+                .hasValue(102);
+        host.put("proc/100/task/102/comm", name + "/TCG\n");
+        assertThat(new HostFacts(host.tree()).vms().all().get(0).vcpus().get(1).thread())
+                .isEmpty();
     }
 }
