@@ -20,6 +20,7 @@ import java.util.EnumSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.Set;
 import java.util.SortedMap;
 import java.util.SortedSet;
 import java.util.TreeMap;
@@ -61,7 +62,7 @@ public record Capture(
     private static final String HEAD = "kvmirq.capture";
     private static final Pattern PATH = Pattern.compile("(?!.*(^|/)\\.{0,2}(/|$))[^\\p{Cntrl}\\\\]{1,4096}");
     private static final Pattern KEPT_LINK =
-            Pattern.compile("anon_inode:.{0,200}|/dev/kvm|/dev/iommu|/dev/vfio/.{0,200}");
+            Pattern.compile("anon_inode:.{0,200}|/dev/kvm|/dev/iommu|/dev/(vfio/|vhost-).{0,200}");
     private static final Pattern KEPT_NODE = Pattern.compile("dev/(kvm|iommu|null|vfio(/.*)?)");
     private static final Pattern DESCRIPTOR = Pattern.compile("(proc/\\d+/)fd/\\d+");
     private static final Pattern OWNER = Pattern.compile("([0-7]{1,4}) (\\d{1,9}) (\\d{1,9})");
@@ -70,6 +71,8 @@ public record Capture(
             "proc/(?!modules$|\\d)[^/]*|sys/kernel/tracing/instances/(?!kvmirq-)[^/]*|sys/module/(?!kvm|vfio|iommufd$|[^/]*_vfio)[^/]*");
 
     private static final Pattern PROCESS = Pattern.compile("(proc/\\d+)(/.*)?");
+    /** Read of kernel threads, which have no descriptors. */
+    private static final Set<String> OF_HELPERS = Set.of("/stat", "/status");
 
     public Capture {
         files = Collections.unmodifiableSortedMap(new TreeMap<>(files));
@@ -143,6 +146,7 @@ public record Capture(
         facts.iommus();
         facts.gicv4();
         facts.vms();
+        Guests.of(host, facts);
         PostingOutlook.of(facts);
         Doctor.examine(facts, EnumSet.complementOf(EnumSet.of(Check.BACKENDS)));
         for (PciAddress address : facts.pciAddresses()) {
@@ -164,7 +168,7 @@ public record Capture(
         return PATH.matcher(path).matches()
                 && (!process.matches()
                         || guests.contains(process.group(1) + "/")
-                        || Objects.equals(process.group(2), "/stat"))
+                        || OF_HELPERS.contains(Objects.requireNonNullElse(process.group(2), "")))
                 && (!path.startsWith("dev/") || KEPT_NODE.matcher(path).matches());
     }
 

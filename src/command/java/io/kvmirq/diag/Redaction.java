@@ -57,7 +57,10 @@ final class Redaction {
             + "\"|\"x-[-a-z]{1,40}\":(true|false|\"o(n|ff)\")");
 
     private static final Pattern PROCESS_FILE = Pattern.compile("proc/(\\d+)/(cmdline|comm|task/\\d+/comm)");
-    private static final Pattern THREAD = Pattern.compile("CPU \\d{1,5}/KVM");
+    private static final Pattern THREAD =
+            Pattern.compile("CPU \\d{1,5}/KVM|((crosvm_)?vcpu|fc_vcpu |kvm-vcpu-)\\d{1,5}" + "|" + KernelHelpers.NAME);
+    private static final Pattern HELPER = Pattern.compile("^\\d+ \\((" + KernelHelpers.NAME + ")\\) \\S");
+    private static final Pattern STATUS = Pattern.compile("(CapEff|Seccomp|Cpus_allowed_list):");
     private static final Pattern VMM = Pattern.compile("qemu(-kvm|-system-(x86|x86_64|i386|aarch64))?|kvm|kvmtool|lkvm"
             + "|cloud-hyperviso(r)?|crosvm|firecracker|java|openvmm");
     private static final Pattern VERSION = Pattern.compile("(Linux version )?(\\S+)[\\s\\S]*");
@@ -161,10 +164,10 @@ final class Redaction {
             return process.group(2).equals("cmdline") ? vmm(text) : comm(text);
         }
         if (path.startsWith("proc/") && path.endsWith("/status")) {
-            return lines(text, line -> line.startsWith("CapEff:") || line.startsWith("Seccomp:") ? line : "");
+            return lines(text, line -> STATUS.matcher(line).lookingAt() ? line : "");
         }
         if (path.startsWith("proc/") && path.endsWith("/stat")) {
-            return text.replaceFirst("(?s)\\(.*\\)", "(-)");
+            return HELPER.matcher(text).find() ? text : text.replaceFirst("(?s)\\(.*\\)", "(-)");
         }
         if (path.endsWith("/driver_override")) {
             return (DRIVER.matcher(text.strip()).matches() ? text.strip() : GONE) + "\n";

@@ -205,7 +205,7 @@ class ExplainContract extends VfioSuite {
         assertThat(armed).isNotEmpty();
         int vector = armed.get(armed.size() - 1);
         String irq = irq("vfio-msix[" + vector + "](" + nic);
-        Said list = Said.of("list");
+        Said list = Said.of("list", "--all");
         armed.forEach(one -> assertThat(list.text())
                 .containsPattern(irq("vfio-msix[" + one + "](" + nic) + " +" + nic + " +MSI-X " + one + " +java "));
         Said live = Said.of("explain", nic, vector).shows("none (kvmirq forward)", "files", "none");

@@ -146,9 +146,17 @@ class CaptureTest {
                         host, device)
                 .forEach(chain -> said.append(chain.fails()).append(chain).append('\n')));
         said.append(Listing.of(host, address -> true).toString().replace("[", "\n["));
+        Guests guests = Guests.of(tree, host);
+        guests.all().forEach(one -> said.append('\n')
+                .append(one.vcpus())
+                .append(one.vhostFiles())
+                .append(one.workers())
+                .append(one.helpers()));
+        guests.notes().forEach(note -> said.append('\n').append(note));
         String text = said.toString();
         for (VmProcess vm : host.vms().all()) {
-            text = text.replace(vm.name() + " (process", "GUEST (process")
+            text = text.replace("(" + vm.name() + ")", "(GUEST)")
+                    .replace(vm.name() + " (process", "GUEST (process")
                     .replace(vm.name() + "]", "GUEST]")
                     .replace(vm.command(), "COMMAND");
         }

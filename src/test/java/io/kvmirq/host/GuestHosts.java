@@ -23,6 +23,10 @@ public final class GuestHosts {
     private static final String INTERRUPTS = "proc/interrupts";
     private static final String CMDLINE = "proc/cmdline";
     private static final int PID = 100;
+    /** PF_KTHREAD, PF_NOFREEZE and others of kernel threads; those of threads of programs. */
+    private static final long KERNEL = 0x208040;
+
+    private static final long USER = 0x400040;
 
     private static final Map<String, Change> ALL = new TreeMap<>(Map.ofEntries(
             Map.entry("intel-posted", () -> postedEntries(guest(intelWithPosting(), "01", withPit()))),
@@ -37,6 +41,8 @@ public final class GuestHosts {
             Map.entry("gicv3", () -> guestOfArm(RecordedHost.of("arm64-6.12"))),
             Map.entry("gicv4", GuestHosts::gicv4),
             Map.entry("intx-shared", GuestHosts::intx),
+            Map.entry("vhost-kernel-threads", GuestHosts::vhostKernelThreads),
+            Map.entry("vhost-tasks", GuestHosts::vhostTasks),
             Map.entry("intx-exclusive", GuestHosts::exclusiveIntx),
             Map.entry("group-not-viable", GuestHosts::notViable),
             Map.entry("plain-user", GuestHosts::plainUser)));
@@ -119,6 +125,44 @@ public final class GuestHosts {
         return guest(host, "01", "/usr/bin/qemu-system-aarch64 -name arm -machine virt,gic-version=3")
                 .link("proc/100/fd/9", "anon_inode:kvm-arm-vgic-v3")
                 .link("proc/100/fd/10", "anon_inode:kvm-arm-vgic-its");
+    }
+
+    private static RecordedHost vhost(RecordedHost host) {
+        return host.link("proc/100/fd/40", "/dev/vhost-net")
+                .link("proc/100/fd/41", "/dev/vhost-vsock")
+                .put("sys/kernel/debug/kvm/100-5/exits", "50000\n")
+                .put("sys/kernel/debug/kvm/100-5/irq_injections", "100\n")
+                .put("proc/100/task/101/stat", stat(101, "CPU 0/KVM", 'R', USER, 2))
+                .put("proc/100/task/102/stat", stat(102, "CPU 1/KVM", 'S', USER, 3));
+    }
+
+    /** Before Linux 6.4 the workers of vhost are kernel threads. The name of one thread that is none imitates theirs. */
+    private static RecordedHost vhostKernelThreads() throws IOException {
+        return vhost(guest(amdWithAvic(), "02", withPit()))
+                .put("proc/100/task/102/wchan", "kvm_vcpu_block")
+                .put("proc/105/stat", stat(105, "vhost-100", 'S', KERNEL, 6))
+                .put("proc/105/status", "Name:\tvhost-100\nCpus_allowed_list:\t4-7\n")
+                .put("proc/106/stat", stat(106, "vhost-100", 'S', KERNEL, 1))
+                .put("proc/107/stat", stat(107, "kvm-pit/100", 'S', KERNEL, 1))
+                .put("proc/108/stat", stat(108, "vhost-100", 'S', USER, 1))
+                .put("proc/109/stat", stat(109, "vhost-99", 'S', KERNEL, 1));
+    }
+
+    /** Since Linux 6.4 they are threads of the VMM. */
+    private static RecordedHost vhostTasks() throws IOException {
+        return vhost(guest(amdWithAvic(), "02", SPLIT))
+                .put("sys/kernel/debug/kvm/100-5/blocking", "1\n")
+                .put("proc/100/task/105/comm", "vhost-100\n")
+                .put("proc/100/task/105/stat", stat(105, "vhost-100", 'S', 0x404000, 6))
+                .put("proc/100/task/106/comm", "vhost-100\n")
+                .put("proc/100/task/106/stat", stat(106, "vhost-100", 'S', USER, 1))
+                .put("sys/kernel/debug/kvm/77-9/exits", "1\n");
+    }
+
+    /** As {@code do_task_stat()} in fs/proc/array.c prints it. */
+    public static String stat(int tid, String name, char state, long flags, int cpu) {
+        return tid + " (" + name + ") " + state + " 2 0 0 0 -1 " + flags + " 0".repeat(12) + " 100" + " 0".repeat(16)
+                + " " + cpu + " 0".repeat(13) + "\n";
     }
 
     /** The state of a VGIC that was recorded while a device's five LPIs were vLPIs. */

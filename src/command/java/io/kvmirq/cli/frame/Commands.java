@@ -40,7 +40,7 @@ public record Commands(List<Command> commands) {
             kvmirq shows and wires the interrupts of KVM guests. Begin with a command:
               kvmirq doctor      says what is wrong with this host, and what to change
               kvmirq selftest    sends interrupts to a guest; without KVM: --backend fake
-              kvmirq list        lists interrupts of guests; explain says where one goes
+              kvmirq list        lists guests; explain says where an interrupt goes
               kvmirq help        lists all commands
             """;
 

@@ -308,7 +308,7 @@ public final class ExplainCommand implements Command {
         }
         if (tape.isEmpty() && words.isEmpty() && guest.isEmpty()) {
             throw new IllegalArgumentException("expected either the address of a device, such as 0000:3b:00.0, or --vm"
-                    + " and the name of a guest: 'kvmirq list' shows both");
+                    + " and the name of a guest: 'kvmirq list --all' shows both");
         }
         return new Question(
                 words.stream().findFirst().map(HostChoice::address),

@@ -8,11 +8,14 @@ import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.cli.frame.Json;
 import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.diag.Evidence;
+import io.kvmirq.diag.GuestRates;
+import io.kvmirq.diag.Guests;
 import io.kvmirq.diag.Listing;
 import io.kvmirq.diag.Live;
 import io.kvmirq.diag.LiveChains;
 import io.kvmirq.diag.LiveHost;
 import io.kvmirq.host.HostFacts;
+import io.kvmirq.host.ReadOnce;
 import io.kvmirq.host.VmProcess;
 import io.kvmirq.text.Foreign;
 import java.util.ArrayList;
@@ -23,14 +26,16 @@ import java.util.function.Predicate;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.Model.OptionSpec;
 import picocli.CommandLine.ParseResult;
 
-/** {@code kvmirq list}: where the vectors of each device of a guest go. Reads files only, unless {@code --live} is given. */
+/**
+ * {@code kvmirq list}: the guests of a host, or where the vectors of each device of a guest go. Reads files only, unless
+ * {@code --live} is given.
+ */
 public final class ListCommand implements Command {
     private static final List<String> COLUMNS =
             List.of("host irq", "device", "vector", "guest", "vCPU", "GSI", "guest vector", "posted", "why not");
-    /** A column is not wider, except the last. */
-    private static final int WIDEST = 24;
 
     /** Null for this machine: other commands start faster without its classes. */
     private final @Nullable LiveHost machine;
@@ -52,24 +57,32 @@ public final class ListCommand implements Command {
 
     @Override
     public String summary() {
-        return "List the interrupts of the devices of guests, and whether they are posted.";
+        return "List the guests of this host, or the interrupts of their devices and whether they are posted.";
     }
 
     @Override
     public void describe(Usage usage) {
         usage.spec()
                 .usageMessage()
-                .description("Prints a row for each vector of each PCI device that VFIO has armed: host irq, device,"
-                        + " vector, guest, vCPU, GSI, guest vector, whether hardware posts it, and why not."
-                        + " '-' stands for a value that no file shows; a line below says how to see it. '?' follows"
-                        + " an inferred value. Reads sysfs, /proc and debugfs, and writes nothing without --live."
-                        + " Only root sees the guests of others. Exit code 3 when the host has no such device or guest, or"
-                        + " /proc/interrupts cannot be read.")
-                .footer(Stream.concat(HostChoice.FILES.stream(), Stream.of("", "Example: kvmirq list --vm web"))
+                .description(
+                        "Prints a row for each process that holds a VM: guest, process, vCPUs (running; halted in KVM;"
+                                + " stopped, traced or outside of KVM_RUN), and the sources of its interrupts: vectors that VFIO has"
+                                + " armed, eventfds, workers of vhost and the CPUs they are on. With --live, two looks give exits"
+                                + " and injected interrupts per second. With --vm, --device or --all, prints a row for each vector"
+                                + " of each PCI device that VFIO has armed: host irq, device,"
+                                + " vector, guest, vCPU, GSI, guest vector, whether hardware posts it, and why not."
+                                + " '-' stands for a value that no file shows; a line below says how to see it. '?' follows"
+                                + " an inferred value. Reads sysfs, /proc and debugfs, and writes nothing without --live."
+                                + " Only root sees the guests of others. Exit code 3 when the host has no such device or guest, or"
+                                + " /proc/interrupts cannot be read.")
+                .footer(Stream.concat(
+                                HostChoice.FILES.stream(),
+                                Stream.of("", "Example: kvmirq list", "         kvmirq list --vm web"))
                         .toArray(String[]::new));
         usage.add(Command.option("--vm", "NAME|PID", String.class)
-                .description("Only the devices of a guest, by its name or its process."));
-        usage.add(Command.option("--device", "BDF", String.class).description("Only the vectors of a device."));
+                .description("The vectors of a guest's devices, by its name or its process."));
+        usage.add(Command.option("--device", "BDF", String.class).description("The vectors of a device."));
+        usage.add(OptionSpec.builder("--all").description("The vectors of all devices."));
         LiveOption.describe(usage);
         HostSource.describe(usage);
         usage.add(Command.json());
@@ -89,7 +102,9 @@ public final class ListCommand implements Command {
             terminal.complain(e.getMessage() + ". See kvmirq list --help");
             return ExitCode.USAGE;
         }
-        HostFacts host = new HostFacts(tree);
+        ReadOnce files = new ReadOnce(tree);
+        HostFacts host = new HostFacts(files);
+        boolean vectors = Stream.of("--vm", "--device", "--all").anyMatch(arguments::hasMatchedOption);
         Predicate<PciAddress> wanted = address -> true;
         List<VmProcess> guests = List.of();
         try {
@@ -113,6 +128,9 @@ public final class ListCommand implements Command {
             terminal.complain("/proc/interrupts cannot be read, or is empty, as in a copy by tar: copy it with cat");
             return ExitCode.COULD_NOT_RUN;
         }
+        if (!vectors) {
+            return guests(files, host, live, arguments, terminal);
+        }
         if (live.isEmpty()) {
             answer(host, Listing.of(host, wanted), Optional.empty(), arguments, terminal);
             return ExitCode.OK;
@@ -122,6 +140,21 @@ public final class ListCommand implements Command {
         return live.get().run(host, devices, guests, terminal, seen -> {
             Listing listing = Listing.of(seen.host(), watched, LiveChains.of(seen.live(), seen.host()));
             answer(seen.host(), listing, Optional.of(seen.live()), arguments, terminal);
+            return ExitCode.OK;
+        });
+    }
+
+    private static int guests(
+            HostFiles files, HostFacts host, Optional<LiveOption> live, ParseResult arguments, Terminal terminal) {
+        GuestTable table = new GuestTable(terminal);
+        boolean json = arguments.hasMatchedOption("--json");
+        if (live.isEmpty()) {
+            table.print(host, Guests.of(files, host), Optional.empty(), json);
+            return ExitCode.OK;
+        }
+        return live.get().run(terminal, () -> GuestRates.of(live.get().machine()), looks -> {
+            GuestRates.Seen seen = looks.end();
+            table.print(seen.host(), seen.guests(), Optional.of(seen), json);
             return ExitCode.OK;
         });
     }
@@ -143,16 +176,7 @@ public final class ListCommand implements Command {
             List<List<String>> table = new ArrayList<>();
             table.add(COLUMNS);
             listing.rows().forEach(row -> table.add(cells(row)));
-            int[] widths = new int[COLUMNS.size()];
-            for (List<String> cells : table) {
-                for (int column = 0; column < widths.length; column++) {
-                    widths[column] = Math.max(widths[column], cells.get(column).length());
-                }
-            }
-            for (int i = 0; i < table.size(); i++) {
-                String line = line(widths, table.get(i));
-                terminal.out().println(i == 0 ? terminal.bold(line) : line);
-            }
+            Columns.print(table, terminal);
         }
         if (listing.rows().stream()
                 .anyMatch(row -> !mark(row.vcpuEvidence()).isEmpty()
@@ -167,7 +191,7 @@ public final class ListCommand implements Command {
                 printable(row.hostIrq()),
                 row.device().toString(),
                 row.interrupt(),
-                Foreign.printable(row.guest().orElse("-"), WIDEST),
+                Foreign.printable(row.guest().orElse("-"), Columns.WIDEST),
                 row.vcpu().map(vcpu -> vcpu + mark(row.vcpuEvidence())).orElse("-"),
                 row.gsi().orElse("-"),
                 row.guestVector().orElse("-"),
@@ -184,15 +208,6 @@ public final class ListCommand implements Command {
     /** Without the details, which explain prints. */
     private static String clause(String why) {
         return why.split("; ", 2)[0];
-    }
-
-    private static String line(int[] widths, List<String> cells) {
-        StringBuilder line = new StringBuilder();
-        for (int column = 0; column < cells.size() - 1; column++) {
-            line.append(cells.get(column))
-                    .append(" ".repeat(widths[column] - cells.get(column).length() + 2));
-        }
-        return line.append(cells.get(cells.size() - 1)).toString();
     }
 
     private static String printable(String text) {

@@ -38,6 +38,8 @@ class CopyRecipeTest {
         "amd-pit,              0000:00:02.0",
         "amd-legacy,           0000:00:02.0",
         "gicv4,                0000:00:01.0",
+        "vhost-kernel-threads, 0000:00:02.0",
+        "vhost-tasks,          0000:00:02.0",
         "intx-shared,          0000:00:02.0",
         "intx-exclusive,       0000:00:02.0",
         "group-not-viable,     0000:00:02.0"
@@ -65,7 +67,9 @@ class CopyRecipeTest {
                 .as(Files.readString(temporary.resolve("log")))
                 .isZero();
         for (String[] command :
-                List.of(new String[] {"doctor"}, new String[] {"list"}, new String[] {"explain", device})) {
+                List.of(new String[] {"doctor"}, new String[] {"list"}, new String[] {"list", "--all"}, new String[] {
+                    "explain", device
+                })) {
             assertThat(answer(out, command)).isEqualTo(answer(root, command)).hasSizeGreaterThan(20);
         }
         boolean runs = Files.exists(root.resolve("proc/100/fd"));

@@ -431,7 +431,7 @@ class ExplainCommandTest {
                 "00:02.g        | 2 | '00:02.g' is not a PCI address: expected DOMAIN:BUS:DEVICE.FUNCTION, such as"
                         + " 0000:3b:00.0. See kvmirq explain --help",
                 "--json         | 2 | expected either the address of a device, such as 0000:3b:00.0, or --vm and the name"
-                        + " of a guest: 'kvmirq list' shows both. See kvmirq explain --help",
+                        + " of a guest: 'kvmirq list --all' shows both. See kvmirq explain --help",
                 "--vm web 02:00.0 | 2 | --vm and an address exclude each other: give one of them. See kvmirq explain --help"
             })
     void wrongQuestionIsRefused(String arguments, int exitCode, String sentence) throws IOException {

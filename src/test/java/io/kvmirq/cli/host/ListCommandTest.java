@@ -43,21 +43,51 @@ class ListCommandTest {
                 "plain-user"
             })
     void tableIsAsRecorded(String host) throws IOException {
-        Cli.Ended printed = of(GuestHosts.of(host)).exited(0);
+        Cli.Ended printed = of(GuestHosts.of(host), "--all").exited(0);
         assertThat(printed.err()).isEmpty();
         assertThat(printed.out()).isEqualTo(Cli.golden(ListCommandTest.class, "list-" + host + ".txt"));
     }
 
+    /** The same hosts, a row for each guest. */
+    @ParameterizedTest
+    @ValueSource(strings = {"vhost-kernel-threads", "vhost-tasks", "gicv4", "plain-user", "group-not-viable"})
+    void guestsAreAsRecorded(String host) throws IOException {
+        Cli.Ended printed = of(GuestHosts.of(host)).exited(0);
+        assertThat(printed.err()).isEmpty();
+        assertThat(printed.out()).isEqualTo(Cli.golden(ListCommandTest.class, "guests-" + host + ".txt"));
+    }
+
+    @Test
+    void jsonHasAnObjectForEachGuest() throws IOException {
+        assertThat(of(GuestHosts.of("vhost-tasks"), "--json").exited(0).out())
+                .isEqualTo(Cli.golden(ListCommandTest.class, "guests-vhost-tasks.json"));
+    }
+
+    @Test
+    void twoHundredGuestsAreAtMost210Lines() throws IOException {
+        RecordedHost host = GuestHosts.of("amd-avic");
+        for (int guest = 0; guest < 200; guest++) {
+            String process = "proc/" + (5000 + guest) + "/";
+            host.put(process + "comm", "qemu-system-x86\n")
+                    .put(process + "cmdline", "qemu\0-name\0vm" + guest + "\0")
+                    .link(process + "fd/3", "anon_inode:kvm-vm")
+                    .link(process + "fd/4", "anon_inode:kvm-vcpu:0");
+        }
+        assertThat(of(host).exited(0).out().lines())
+                .hasSizeLessThanOrEqualTo(210)
+                .anyMatch(line -> line.startsWith("vm199"));
+    }
+
     @Test
     void jsonHasARowForEachVector() throws IOException {
-        Cli.Ended printed = of(GuestHosts.of("amd-pit"), "--json").exited(0);
+        Cli.Ended printed = of(GuestHosts.of("amd-pit"), "--all", "--json").exited(0);
         assertThat(printed.out()).isEqualTo(Cli.golden(ListCommandTest.class, "list-amd-pit.json"));
     }
 
     @Test
     void tableIsThatOfAGuestOrADevice() throws IOException {
         RecordedHost host = GuestHosts.of("amd-pit");
-        String all = of(host).out();
+        String all = of(host, "--all").out();
         for (String[] option : List.of(
                 new String[] {"--vm", "web"}, new String[] {"--vm", "100"}, new String[] {"--device", "00:02.0"})) {
             assertThat(of(host, option)).isEqualTo(new Cli.Ended(ExitCode.OK, all, ""));
@@ -80,7 +110,11 @@ class ListCommandTest {
     void namesOfAHostStayText() throws IOException {
         RecordedHost host = GuestHosts.guest(
                 GuestHosts.of("amd-pit"), "02", "/usr/bin/qemu-system-x86_64 -name \033]0;" + "x".repeat(99));
-        assertThat(of(host).out()).contains("?]0;xxxxxxxxxxxxxxxxxxxx...  ").doesNotContain("\033");
+        for (String[] option : List.of(new String[] {}, new String[] {"--all"})) {
+            assertThat(of(host, option).out())
+                    .contains("?]0;xxxxxxxxxxxxxxxxxxxx...  ")
+                    .doesNotContain("\033");
+        }
     }
 
     @Test

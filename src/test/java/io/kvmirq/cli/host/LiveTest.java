@@ -150,11 +150,30 @@ class LiveTest {
         RecordedHost host = GuestHosts.of("amd-avic");
         Watched watched = new Watched(host, traced("x86-7.2", RecordedTracing.trace("x86-7.2")))
                 .during(() -> count(host, "27", 2));
-        assertGolden(run(watched, "list", "--live", "10").exited(0), "list-live-amd.txt");
+        assertGolden(run(watched, "list", "--all", "--live", "10").exited(0), "list-live-amd.txt");
         assertThat(run(new Watched(host, traced("x86-7.2", "")), "list", "--vm", "web", "--live", "10", "--json")
                         .exited(0)
                         .out())
                 .contains("\"live\":{\"milliseconds\":10000,");
+    }
+
+    @Test
+    void listOfGuestsHasTheRatesBetweenTwoLooks() throws IOException {
+        RecordedHost host = GuestHosts.of("vhost-kernel-threads");
+        String vm = "sys/kernel/debug/kvm/100-5/";
+        Watched watched = new Watched(host, traced("x86-6.1", ""))
+                .during(() -> host.put(vm + "exits", "51000\n").put(vm + "irq_injections", "120\n"));
+        assertGolden(run(watched, "list", "--live", "10").exited(0), "guests-live.txt");
+        assertThat(run(
+                                new Watched(host, traced("x86-6.1", "")).during(() -> host.put(vm + "exits", "1\n")
+                                        .remove(vm + "irq_injections")),
+                                "list",
+                                "--live",
+                                "10",
+                                "--json")
+                        .exited(0)
+                        .out())
+                .contains("\"milliseconds\":10000,", "\"exitsPerSecond\":null,\"injectedPerSecond\":null");
     }
 
     /** KVM asks for posting, and from then on the host irq is silent. */

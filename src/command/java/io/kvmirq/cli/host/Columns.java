@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli.host;
+
+import io.kvmirq.cli.frame.Terminal;
+import java.util.List;
+
+/** Prints tables. */
+final class Columns {
+    /** A column is not wider, except the last. */
+    static final int WIDEST = 24;
+
+    private Columns() {}
+
+    /** Columns as wide as their widest cell, except the last. The first row is the head. */
+    static void print(List<List<String>> table, Terminal terminal) {
+        int[] widths = new int[table.get(0).size()];
+        for (List<String> cells : table) {
+            for (int column = 0; column < widths.length; column++) {
+                widths[column] = Math.max(widths[column], cells.get(column).length());
+            }
+        }
+        for (int i = 0; i < table.size(); i++) {
+            String line = line(widths, table.get(i));
+            terminal.out().println(i == 0 ? terminal.bold(line) : line);
+        }
+    }
+
+    private static String line(int[] widths, List<String> cells) {
+        StringBuilder line = new StringBuilder();
+        for (int column = 0; column < cells.size() - 1; column++) {
+            line.append(cells.get(column))
+                    .append(" ".repeat(widths[column] - cells.get(column).length() + 2));
+        }
+        return line.append(cells.get(cells.size() - 1)).toString();
+    }
+}

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli.host;
+
+import io.kvmirq.cli.frame.Json;
+import io.kvmirq.cli.frame.Terminal;
+import io.kvmirq.diag.GuestRates;
+import io.kvmirq.diag.GuestRates.Rate;
+import io.kvmirq.diag.Guests;
+import io.kvmirq.diag.Guests.Guest;
+import io.kvmirq.diag.Guests.Vcpus;
+import io.kvmirq.diag.Guests.Worker;
+import io.kvmirq.host.HostFacts;
+import io.kvmirq.text.Foreign;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.OptionalLong;
+import java.util.stream.Collectors;
+
+/** Prints the guests of a host, a row each, as text or JSON. */
+final class GuestTable {
+    private static final List<String> COLUMNS = List.of(
+            "guest",
+            "process",
+            "vCPUs",
+            "running",
+            "halted",
+            "stopped",
+            "exits/s",
+            "injected/s",
+            "vectors",
+            "eventfds",
+            "vhost",
+            "on CPU");
+    private static final int RATES = COLUMNS.indexOf("exits/s");
+
+    private final Terminal terminal;
+
+    GuestTable(Terminal terminal) {
+        this.terminal = terminal;
+    }
+
+    /** @param seen the second look; empty if there was one look */
+    void print(HostFacts host, Guests guests, Optional<GuestRates.Seen> seen, boolean json) {
+        if (json) {
+            write(host, guests, seen);
+            return;
+        }
+        if (guests.all().isEmpty()) {
+            terminal.out().println("no process that is seen holds a VM");
+        } else {
+            List<List<String>> rows = new ArrayList<>();
+            rows.add(COLUMNS);
+            guests.all()
+                    .forEach(one -> rows.add(cells(
+                            one,
+                            Optional.ofNullable(seen.map(GuestRates.Seen::rates)
+                                    .orElse(Map.of())
+                                    .get(one.process().pid())))));
+            if (seen.isEmpty()) {
+                rows.replaceAll(cells -> {
+                    List<String> left = new ArrayList<>(cells);
+                    left.subList(RATES, RATES + 2).clear();
+                    return left;
+                });
+            }
+            Columns.print(rows, terminal);
+            terminal.out()
+                    .println(
+                            "'kvmirq list --vm NAME' has the vectors of a guest, 'kvmirq explain --vm NAME' their way");
+        }
+        guests.notes().forEach(note -> terminal.out().println(terminal.wrapped("- " + Foreign.printable(note), 2)));
+    }
+
+    private static List<String> cells(Guest guest, Optional<Rate> rate) {
+        Vcpus vcpus = guest.vcpus();
+        boolean shown = vcpus.notShown() < vcpus.all();
+        return List.of(
+                Foreign.printable(guest.process().name(), Columns.WIDEST),
+                String.valueOf(guest.process().pid()),
+                String.valueOf(vcpus.all()),
+                count(vcpus.running(), shown),
+                count(vcpus.halted(), shown),
+                count(vcpus.stopped(), shown),
+                cell(rate.map(Rate::exits)),
+                cell(rate.map(Rate::injected)),
+                String.valueOf(guest.vectors()),
+                String.valueOf(guest.process().eventfds().size()),
+                guest.vhostFiles().isEmpty()
+                        ? "-"
+                        : String.valueOf(guest.workers().size()),
+                guest.workers().isEmpty() ? "-" : cpus(guest));
+    }
+
+    private static String count(int count, boolean shown) {
+        return shown ? String.valueOf(count) : "-";
+    }
+
+    private static String cell(Optional<OptionalLong> value) {
+        OptionalLong number = value.orElse(OptionalLong.empty());
+        return number.isPresent() ? String.valueOf(number.getAsLong()) : "-";
+    }
+
+    private static String cpus(Guest guest) {
+        String all = guest.workers().stream()
+                .map(Worker::cpu)
+                .distinct()
+                .sorted()
+                .map(String::valueOf)
+                .collect(Collectors.joining(","));
+        return Foreign.printable(all, Columns.WIDEST);
+    }
+
+    private void write(HostFacts host, Guests guests, Optional<GuestRates.Seen> seen) {
+        Map<Integer, Rate> rates = seen.map(GuestRates.Seen::rates).orElse(Map.of());
+        Json.print(terminal, "kvmirq.guests/1", json -> {
+            json.text("kernel", host.kernel());
+            seen.ifPresent(one -> json.number("milliseconds", one.watched().toMillis()));
+            json.objects("guests", guests.all(), (to, one) -> {
+                        write(to, one);
+                        Optional<Rate> rate =
+                                Optional.ofNullable(rates.get(one.process().pid()));
+                        to.number("exitsPerSecond", rate.map(Rate::exits).orElse(OptionalLong.empty()))
+                                .number(
+                                        "injectedPerSecond",
+                                        rate.map(Rate::injected).orElse(OptionalLong.empty()));
+                    })
+                    .texts("notes", guests.notes());
+        });
+    }
+
+    private static void write(Json json, Guest guest) {
+        Vcpus vcpus = guest.vcpus();
+        json.text("guest", guest.process().name())
+                .number("pid", guest.process().pid())
+                .number("vms", guest.process().vms().size())
+                .object("vcpus", to -> to.number("all", vcpus.all())
+                        .number("running", vcpus.running())
+                        .number("halted", vcpus.halted())
+                        .number("stopped", vcpus.stopped())
+                        .number("notShown", vcpus.notShown()))
+                .texts(
+                        "devices",
+                        guest.process().devices().stream().map(Object::toString).toList())
+                .number("vectors", guest.vectors())
+                .number("eventfds", guest.process().eventfds().size())
+                .texts("vhostFiles", guest.vhostFiles());
+        write(json, guest.workers());
+        json.texts("kernelHelpers", guest.helpers())
+                .number("exits", guest.exits())
+                .number("injected", guest.injected());
+    }
+
+    /** Workers of vhost. */
+    static void write(Json json, List<Worker> workers) {
+        json.objects("vhostWorkers", workers, (to, one) -> to.number("thread", one.tid())
+                .number("cpu", one.cpu())
+                .text("mayRunOn", one.allowed())
+                .flag("kernelThread", one.ofKernel()));
+    }
+}

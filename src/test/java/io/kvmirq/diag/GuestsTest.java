@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.diag;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.backend.HostFiles;
+import io.kvmirq.diag.Guests.Guest;
+import io.kvmirq.diag.Guests.Vcpus;
+import io.kvmirq.diag.Guests.Worker;
+import io.kvmirq.host.GuestHosts;
+import io.kvmirq.host.HostFacts;
+import io.kvmirq.host.RecordedHost;
+import java.io.IOException;
+import java.util.List;
+import java.util.Optional;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+/** The guests of hosts, and the threads that the kernel runs for them. */
+class GuestsTest {
+    private static final String THREAD = "proc/100/task/102/";
+    private static final long KERNEL = 0x208040;
+    private static final long USER = 0x400040;
+
+    private static Guests of(RecordedHost host) {
+        HostFiles tree = host.tree();
+        return Guests.of(tree, new HostFacts(tree));
+    }
+
+    private static Guest web(RecordedHost host) {
+        Guests guests = of(host);
+        assertThat(guests.all()).hasSize(1);
+        return guests.all().get(0);
+    }
+
+    private static RecordedHost kernelThreads() throws IOException {
+        return GuestHosts.of("vhost-kernel-threads");
+    }
+
+    @Test
+    void workersAreKernelThreadsOrThreadsOfTheVmm() throws IOException {
+        assertThat(web(kernelThreads()).workers())
+                .containsExactly(
+                        new Worker(105, 6, Optional.of("4-7"), true), new Worker(106, 1, Optional.empty(), true));
+        assertThat(web(kernelThreads()).helpers()).containsExactly("kvm-pit 107");
+        assertThat(web(GuestHosts.of("vhost-tasks")).workers())
+                .containsExactly(new Worker(105, 6, Optional.empty(), false));
+    }
+
+    /** Neither the name nor the descriptors alone make a worker. */
+    @Test
+    void threadThatOnlyHasTheNameOfAWorkerIsNone() throws IOException {
+        assertThat(of(kernelThreads()).notes())
+                .contains(
+                        "thread 108 is named vhost-100 and is no helper of process 100 (web): the kernel did not start"
+                                + " it",
+                        "kernel thread 109 (vhost-99) works for thread 99, which is gone: an orphan");
+        assertThat(of(GuestHosts.of("vhost-tasks")).notes())
+                .contains("thread 106 is named vhost-100 and is no helper of process 100 (web): the kernel did not"
+                        + " start it");
+        RecordedHost without = kernelThreads().remove("proc/100/fd/40").remove("proc/100/fd/41");
+        assertThat(web(without).workers()).isEmpty();
+        assertThat(of(without).notes())
+                .anyMatch(note -> note.startsWith("thread 105 ") && note.endsWith("has no file of vhost open"));
+    }
+
+    @Test
+    void workerOfAThreadOfTheVmmIsItsWorker() throws IOException {
+        RecordedHost host = kernelThreads().put("proc/110/stat", GuestHosts.stat(110, "vhost-102", 'S', KERNEL, 3));
+        assertThat(web(host).workers()).extracting(Worker::tid).containsExactly(105, 106, 110);
+        host.put("proc/99/task/99/comm", "dpdk\n");
+        assertThat(of(host).notes())
+                .contains("kernel thread 109 (vhost-99) works for process 99, which is not seen to hold a VM");
+    }
+
+    /** State, wchan and blocking of the vCPU that does not run. */
+    @ParameterizedTest
+    @CsvSource({
+        "R, 0, , 2, 0, 0",
+        "S, kvm_vcpu_block, , 1, 1, 0",
+        "S, futex_wait_queue, 0, 1, 0, 1",
+        "S, 0, 1, 1, 1, 0",
+        "S, 0, 0, 1, 0, 1",
+        "S, 0, , 1, 0, 0",
+        "T, do_signal_stop, 0, 1, 0, 1",
+        "t, ptrace_stop, , 1, 0, 1",
+        "D, io_schedule, 0, 1, 0, 0"
+    })
+    void vcpuIsRunningHaltedOrStopped(char state, String wchan, String blocking, int running, int halted, int stopped)
+            throws IOException {
+        RecordedHost host = kernelThreads()
+                .put(THREAD + "stat", GuestHosts.stat(102, "CPU 1/KVM", state, USER, 3))
+                .put(THREAD + "wchan", wchan);
+        if (blocking != null) {
+            host.put("sys/kernel/debug/kvm/100-5/blocking", blocking + "\n");
+        }
+        assertThat(web(host).vcpus()).isEqualTo(new Vcpus(2, running, halted, stopped));
+    }
+
+    @Test
+    void vmWithoutItsMakerIsAnOrphan() throws IOException {
+        assertThat(of(GuestHosts.of("vhost-tasks")).notes())
+                .contains(
+                        "VM 77-9 of debugfs is an orphan: thread 77, which made it, holds it no more, and the VM lives"
+                                + " until its last file is closed");
+        RecordedHost host = kernelThreads().put("proc/300/comm", "helper\n").link("proc/300/fd/9", "anon_inode:kvm-vm");
+        assertThat(of(host).notes())
+                .contains("process 300 (helper) holds a VM and did not make it: it is no VMM, or the VMM gave it the"
+                        + " VM's file");
+        // Processes that are not shown may hold it.
+        assertThat(of(GuestHosts.of("vhost-tasks").put("proc/1/comm", "init\n").deny("proc/1/fd"))
+                        .notes())
+                .noneMatch(note -> note.contains("orphan"))
+                .anyMatch(note -> note.startsWith("the files of 1 process may not be read"));
+    }
+
+    @Test
+    void damagedFilesCountNothing() throws IOException {
+        for (String text : List.of("", "x", "105 (vhost-100", "105 (vhost-100) S 2", ")(")) {
+            RecordedHost host = kernelThreads()
+                    .put("proc/105/stat", text)
+                    .put(THREAD + "stat", text)
+                    .put("sys/kernel/debug/kvm/100-5/exits", text);
+            assertThat(web(host).workers()).extracting(Worker::tid).containsExactly(106);
+            assertThat(web(host).vcpus()).isEqualTo(new Vcpus(2, 1, 0, 0));
+            assertThat(web(host).exits()).isEmpty();
+        }
+    }
+}
