@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package tinyvmm;
 
-import io.kvmirq.IoAddress;
 import io.kvmirq.kernel.ClosedHandleException;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kvm.IoEventFd;
@@ -11,11 +10,12 @@ import java.util.concurrent.CountDownLatch;
 
 /**
  * The device under test: a serial port that sends a byte, with one interrupt, to a guest that sends it back: an
- * ioeventfd is the doorbell, and no vCPU exits for it. The guest begins by any other byte. Of two edges that wait in a
- * LAPIC, one is lost, so that each byte waits for the guest's handler of the one before.
+ * ioeventfd is the doorbell, and no vCPU exits for it. The guest begins by any other byte. Of two edges that wait in
+ * the interrupt controller, one is lost, so that each byte waits for the guest's handler of the one before.
  */
 final class EchoDevice implements AutoCloseable {
-    private static final int BYTE = 'U', MOST_AHEAD = 10;
+    static final int BYTE = 'U';
+    private static final int MOST_AHEAD = 10;
     private static final Duration LONGEST = Duration.ofSeconds(20);
 
     private final EventFd doorbell;
@@ -25,10 +25,10 @@ final class EchoDevice implements AutoCloseable {
     private volatile int sent;
     private volatile long answered;
 
-    EchoDevice(Vm vm, int port, Runnable interrupt) {
+    EchoDevice(Vm vm, Platform platform) {
         doorbell = EventFd.create(vm.kernel());
-        ioEventFd = vm.assignIoEventFd(IoAddress.port(port, 1, BYTE), doorbell);
-        serial = new Serial(interrupt, other -> begun.countDown(), false);
+        ioEventFd = vm.assignIoEventFd(platform.doorbell, doorbell);
+        serial = new Serial(platform.deviceInterrupt(), other -> begun.countDown(), false);
     }
 
     /** Sends so many bytes, until all are answered, one is lost, or the guest has ended. */

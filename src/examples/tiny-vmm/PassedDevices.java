@@ -9,7 +9,6 @@ import io.kvmirq.kernel.EventLoop;
 import io.kvmirq.kvm.GuestMemory;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.pci.PassedThroughDevice;
-import io.kvmirq.pci.PciHostBridge;
 import io.kvmirq.vfio.VfioDevice;
 import java.io.PrintStream;
 import java.util.ArrayDeque;
@@ -18,19 +17,22 @@ import java.util.Deque;
 import java.util.List;
 import java.util.function.Consumer;
 
-/** Devices of the host on the guest's PCI bus, from slot 1 on, with an interrupt pin each from IOAPIC pin 16 on. */
+/** Devices of the host on the guest's PCI bus, from slot 1 on, with an interrupt pin each. */
 final class PassedDevices implements AutoCloseable {
     static final int MOST = 8;
-    private static final long HOLE = 0xc0000000L, HOLE_END = 0xfec00000L;
-    private static final int FIRST_PIN = 16, HELD_MILLIS = 20;
+    private static final int HELD_MILLIS = 20;
 
-    final PciHostBridge bus = new PciHostBridge(HOLE, HOLE_END - HOLE);
     private final List<PassedThroughDevice> devices = new ArrayList<>();
     private final Deque<Runnable> parts = new ArrayDeque<>(); // their ends, the last first
 
     /** @param end ends the machine */
     PassedDevices(
-            Vm vm, Chips chips, GuestMemory memory, List<String> addresses, PrintStream out, Consumer<String> end) {
+            Vm vm,
+            Platform platform,
+            GuestMemory memory,
+            List<String> addresses,
+            PrintStream out,
+            Consumer<String> end) {
         try {
             if (!addresses.isEmpty()) {
                 EventLoop loop = EventLoop.create(vm.kernel());
@@ -41,18 +43,18 @@ final class PassedDevices implements AutoCloseable {
                     VfioDevice device = VfioDevice.open(vm.kernel(), PciAddress.parse(address), kvmVfio);
                     parts.push(device::close);
                     Forwarding.Builder builder = Forwarding.builder(vm, device);
-                    chips.relay(loop).ifPresent(builder::userspace);
+                    platform.relay(loop).ifPresent(builder::userspace);
                     Forwarding forwarding = builder.build();
                     parts.push(forwarding::close);
                     int number = devices.size();
-                    Gsi pin = new Gsi(FIRST_PIN + number);
-                    devices.add(PassedThroughDevice.builder(bus, 1 + number, vm, device, forwarding)
+                    Gsi pin = platform.pin(number);
+                    devices.add(PassedThroughDevice.builder(platform.bus, 1 + number, vm, device, forwarding)
                             .intx(pin)
                             .memory(memory)
                             .notices(loop, new Told(address, out, end))
                             .build());
                     parts.push(devices.get(number)::close);
-                    chips.atEnd(pin, devices.get(number)::endOfInterrupt);
+                    platform.atEnd(pin, devices.get(number)::endOfInterrupt);
                 }
                 Thread thread = new Thread(loop::run, "notices");
                 thread.setDaemon(true);

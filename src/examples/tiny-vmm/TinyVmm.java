@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package tinyvmm;
 
-import io.kvmirq.Gsi;
 import io.kvmirq.KernelException;
 import io.kvmirq.NotModelledException;
 import io.kvmirq.backend.BackendUnavailableException;
@@ -27,9 +26,7 @@ public final class TinyVmm {
     private static final String DEFAULTS =
             "--kernel= --initramfs= --append= --memory=256 --vcpus=2 --interrupts=1000 --backend=auto"
                     + " --device= --boots=1 --pause=0 --irqchip=full";
-    // There is no ACPI. To turn itself off, Linux asks the keyboard controller for a reset
-    private static final String COMMAND_LINE =
-            "console=ttyS0 reboot=k panic=-1 acpi=off no_timer_check pci=%s boot=%d ";
+    private static final String COMMAND_LINE = "console=ttyS0 panic=-1 boot=%d ";
 
     public static void main(String[] arguments) throws InterruptedException {
         System.exit(run(System.in, System.out, arguments));
@@ -61,43 +58,30 @@ public final class TinyVmm {
         List<String> passed = Stream.of(options.get("--device").split(","))
                 .filter(address -> !address.isEmpty())
                 .toList();
-        LinuxGuest.require(passed.size() <= PassedDevices.MOST, "%s: at most %d devices", passed, PassedDevices.MOST);
+        Platform.require(passed.size() <= PassedDevices.MOST, "%s: at most %d devices", passed, PassedDevices.MOST);
         String irqchip = options.get("--irqchip");
-        LinuxGuest.require(irqchip.matches("full|split"), "--irqchip %s: expected full or split", irqchip);
+        Platform.require(irqchip.matches("full|split"), "--irqchip %s: expected full or split", irqchip);
         boolean isLinux = !options.get("--kernel").isEmpty();
-        int consolePort = isLinux ? 0x3f8 : SmallGuest.CONSOLE;
-        int devicePort = isLinux ? 0x2f8 : SmallGuest.DEVICE;
+        CompletableFuture<String> end = new CompletableFuture<>();
         try (Kernel kernel = Kernel.open(options.get("--backend"));
                 Vm vm = Vm.create(kernel);
-                GuestMemory memory = vm.addMemory(0, bytes)) {
-            vm.setTssAddress(0xfffbd000L);
-            vm.setIdentityMapAddress(0xfffbc000L);
-            CompletableFuture<String> end = new CompletableFuture<>();
-            try (Chips chips = new Chips(vm, irqchip.equals("split"));
-                    PassedDevices devices = new PassedDevices(vm, chips, memory, passed, out, end::complete);
-                    EchoDevice device = new EchoDevice(
-                            vm, devicePort, isLinux ? chips.edge(new Gsi(3)) : chips.message(SmallGuest.MESSAGE));
-                    Machine machine = new Machine(
-                            vm,
-                            vcpus,
-                            Map.of(
-                                    consolePort,
-                                    new Serial(chips.edge(new Gsi(4)), out::write, true),
-                                    devicePort,
-                                    device.serial),
-                            exit -> devices.bus.handle(exit) || chips.handle(exit),
-                            end)) {
+                Platform platform = vm.isArm64()
+                        ? new ArmPlatform(vm, vcpus, irqchip)
+                        : new X86Platform(vm, vcpus, irqchip.equals("split"), isLinux, end::complete);
+                GuestMemory memory = vm.addMemory(platform.memory, bytes)) {
+            Serial console = new Serial(platform.consoleInterrupt(), out::write, true);
+            try (PassedDevices devices = new PassedDevices(vm, platform, memory, passed, out, end::complete);
+                    EchoDevice device = new EchoDevice(vm, platform)) {
+                Machine machine = new Machine(platform, console, device.serial, end);
                 // The contents of memory, and the registers of the first vCPU
                 if (isLinux) {
-                    LinuxGuest linux = new LinuxGuest(Path.of(options.get("--kernel")));
                     String initramfs = options.get("--initramfs");
                     byte[] files = initramfs.isEmpty() ? new byte[0] : Files.readAllBytes(Path.of(initramfs));
-                    String line = String.format(COMMAND_LINE, passed.isEmpty() ? "off" : "conf1", boot);
-                    byte[] mpTable = MpTable.of(vcpus, devices.bus.lines());
-                    linux.load(memory.mapping(), line + options.get("--append"), files, mpTable);
-                    linux.start(machine.vcpus.get(0));
+                    String line = String.format(COMMAND_LINE, boot) + options.get("--append");
+                    Path image = Path.of(options.get("--kernel"));
+                    platform.loadLinux(memory.mapping(), image, files, line, !passed.isEmpty());
                 } else {
-                    SmallGuest.start(memory.mapping(), machine.vcpus.get(0));
+                    platform.loadSmallGuest(memory.mapping());
                 }
                 // All runs: a thread for each vCPU, one for the device, and this one
                 Thread sender = new Thread(() -> {
@@ -110,7 +94,7 @@ public final class TinyVmm {
                 sender.start();
                 Thread pauser = new Thread(() -> pause(machine, devices, pause));
                 pauser.start();
-                String why = machine.run(consolePort, in);
+                String why = machine.run(in);
                 pauser.interrupt();
                 pauser.join();
                 sender.join(1000); // it may have the last answer still to read
@@ -140,7 +124,7 @@ public final class TinyVmm {
         defaults.forEach(option -> options.put(option[0], option[1]));
         for (int i = 0; i < arguments.length; i += 2) {
             boolean isOption = options.containsKey(arguments[i]) && i + 1 < arguments.length;
-            LinuxGuest.require(isOption, "'%s' is no option with a value: expected %s", arguments[i], options.keySet());
+            Platform.require(isOption, "'%s' is no option with a value: expected %s", arguments[i], options.keySet());
             options.put(arguments[i], arguments[i + 1]);
         }
         return options;
@@ -149,7 +133,7 @@ public final class TinyVmm {
     private static int number(Map<String, String> options, String name, int least, int most) {
         String text = options.get(name);
         int value = text.matches("\\d{1,9}") ? Integer.parseInt(text) : -1;
-        LinuxGuest.require(value >= least && value <= most, "%s %s: expected %d to %d", name, text, least, most);
+        Platform.require(value >= least && value <= most, "%s %s: expected %d to %d", name, text, least, most);
         return value;
     }
 }

@@ -87,7 +87,7 @@ class TinyVmmTest {
                 lines += text.size();
             }
         }
-        assertThat(lines).isBetween(1L, 899L);
+        assertThat(lines).isBetween(1L, 1299L);
     }
 
     // Bad input: one sentence, and the status 2

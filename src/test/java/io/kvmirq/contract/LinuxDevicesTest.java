@@ -28,7 +28,7 @@ import org.junit.jupiter.params.provider.ValueSource;
  */
 @RealKvm(fullIrqchip = true)
 class LinuxDevicesTest {
-    private static final Path KERNEL = Path.of("/guest/bzImage");
+    private static final Path KERNEL = Path.of("/guest/kernel");
     private static final Path INITRAMFS = Path.of("/guest/devices");
     private static final Path BOUND = Path.of("/sys/bus/pci/drivers/vfio-pci");
     private static final int READS = Math.min(10_000, Integer.getInteger("kvmirq.test.forward.fired", 10_000));

@@ -6,6 +6,7 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
 import java.io.PrintStream;
+import java.lang.reflect.Method;
 import java.net.URL;
 import java.net.URLClassLoader;
 import java.nio.charset.StandardCharsets;
@@ -19,6 +20,17 @@ public final class TinyVmm {
 
     /** What it returned and printed. */
     public record Ended(int status, String out) {}
+
+    /** The device tree that it makes for arm64 with 256 MiB, an initramfs at their end, and these vCPUs. */
+    public static byte[] deviceTree(String commandLine, int vcpus) throws Exception {
+        try (URLClassLoader loader =
+                new URLClassLoader(new URL[] {CLASSES.toUri().toURL()})) {
+            Method tree = loader.loadClass("tinyvmm.ArmLinux")
+                    .getDeclaredMethod("tree", String.class, long.class, int.class, long.class, int.class);
+            tree.setAccessible(true);
+            return (byte[]) tree.invoke(null, commandLine, 0x1000_0000L, vcpus, 0x4fff_f000L, 0x1000);
+        }
+    }
 
     /**
      * Runs it in this JVM.

@@ -23,7 +23,7 @@ import java.nio.file.Path;
  * 0x7000 boot_params   0x20000 command line           where the image prefers: kernel
  * </pre>
  */
-final class LinuxGuest {
+final class X86Linux {
     private static final int GDT = 0x500, BOOT_PARAMS = 0x7000, TABLES = 0x9000, COMMAND_LINE = 0x20000;
     private static final int HIGH_MEMORY = 0x100000, PAGE = 0x1000, SECTOR = 512;
     // struct setup_header, at the same place in the image and in struct boot_params, which also has the map E820
@@ -42,16 +42,19 @@ final class LinuxGuest {
     private final int code;
     private final long start;
 
-    LinuxGuest(Path kernel) throws IOException {
+    X86Linux(Path kernel) throws IOException {
         image = little(Files.readAllBytes(kernel));
         boolean isHeader = image.limit() >= END && (image.getShort(FLAG) & 0xffff) == BOOTABLE;
         int magic = isHeader ? image.getInt(MAGIC) : 0;
-        require(magic == HDRS, "%s is no bzImage: at 0x202 is 0x%x, expected 0x%x (HdrS)", kernel, magic, HDRS);
+        String kind = Platform.kind(image);
+        Platform.require(
+                magic == HDRS, "%s is no bzImage: at 0x202 is 0x%x, expected 0x%x (HdrS)%s", kernel, magic, HDRS, kind);
         boolean has64 = image.getShort(VERSION) >= SINCE_64 && (image.get(FLAGS_64) & 1) == 1;
-        require(has64, "%s has no 64-bit entry: expected a kernel for x86-64, protocol 0x%x", kernel, SINCE_64);
+        Platform.require(
+                has64, "%s has no 64-bit entry: expected a kernel for x86-64, protocol 0x%x", kernel, SINCE_64);
         code = ((image.get(SECTORS) & 0xff) + 1) * SECTOR; // after the sectors of real mode
         long end = code + Integer.toUnsignedLong(image.getInt(SIZE)) * 16;
-        require(end <= image.limit(), "%s has %d bytes of %d: it is cut off", kernel, image.limit(), end);
+        Platform.require(end <= image.limit(), "%s has %d bytes of %d: it is cut off", kernel, image.limit(), end);
         start = image.getLong(PREFERRED);
     }
 
@@ -59,24 +62,20 @@ final class LinuxGuest {
         return ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN);
     }
 
-    static void require(boolean condition, String sentence, Object... arguments) {
-        if (!condition) {
-            throw new IllegalArgumentException(String.format(sentence, arguments));
-        }
-    }
-
     /** Writes all that the kernel needs into the guest's memory. */
     void load(Mapping memory, String line, byte[] initramfs, byte[] mpTable) {
         long bytes = memory.length();
         long end = start + Math.max(image.limit(), Integer.toUnsignedLong(image.getInt(NEEDED)));
         boolean fits = start >= HIGH_MEMORY && start < bytes && end <= bytes;
-        require(fits, "the kernel needs memory up to 0x%x, and it ends at 0x%x: see --memory", end, bytes);
+        Platform.require(fits, "the kernel needs memory up to 0x%x, and it ends at 0x%x: see --memory", end, bytes);
         long last = Math.min(bytes, Integer.toUnsignedLong(image.getInt(LAST)) + 1);
         long ramdisk = last - initramfs.length & -PAGE;
         long free = last - end;
-        require(ramdisk >= end, "the initramfs has %d bytes, and %d are free: see --memory", initramfs.length, free);
+        Platform.require(
+                ramdisk >= end, "the initramfs has %d bytes, and %d are free: see --memory", initramfs.length, free);
         int longest = image.getInt(LONGEST_LINE);
-        require(line.length() <= longest, "the command line has %d letters, at most %d", line.length(), longest);
+        Platform.require(
+                line.length() <= longest, "the command line has %d letters, at most %d", line.length(), longest);
         memory.put(start, image.slice(code, image.limit() - code));
         memory.put(ramdisk, initramfs);
         memory.put(COMMAND_LINE, (line + '\0').getBytes(StandardCharsets.US_ASCII));

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package tinyvmm;
+
+import io.kvmirq.Gsi;
+import io.kvmirq.IoAddress;
+import io.kvmirq.Spi;
+import io.kvmirq.kernel.Mapping;
+import io.kvmirq.kvm.ArmRegister;
+import io.kvmirq.kvm.Its;
+import io.kvmirq.kvm.Vcpu;
+import io.kvmirq.kvm.VgicV3;
+import io.kvmirq.kvm.Vm;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.OptionalLong;
+
+/**
+ * arm64: a GICv3 with an ITS, PSCI, and timers, all of KVM. All that the guest reaches is below 4 GiB, which is the
+ * smallest size of guest addresses that KVM has.
+ */
+final class ArmPlatform extends Platform {
+    // As the device tree in ArmLinux has them
+    private static final long DISTRIBUTOR = 0x800_0000L, ITS = 0x808_0000L, REDISTRIBUTORS = 0x80a_0000L;
+    private static final long SERIAL = 0x900_0000L, SERIAL_SIZE = 0x1_0000L;
+    private static final long HOLE = 0x1000_0000L, HOLE_END = 0x3f00_0000L;
+    private static final int CONSOLE_SPI = 33, DEVICE_SPI = 34, FIRST_PCI_SPI = 40;
+
+    static final long MEMORY = 0x4000_0000L;
+
+    /** The first vCPU runs; the guest turns the others on. */
+    ArmPlatform(Vm vm, int count, String irqchip) {
+        super(vm, MEMORY, port(0, OptionalLong.empty()), port(1, OptionalLong.of(EchoDevice.BYTE)), HOLE, HOLE_END);
+        Platform.require(irqchip.equals("full"), "--irqchip %s: on arm64 KVM has the whole GIC", irqchip);
+        add(0).initialize(Vcpu.Feature.PSCI_0_2);
+        for (int id = 1; id < count; id++) {
+            add(id).initialize(Vcpu.Feature.PSCI_0_2, Vcpu.Feature.POWER_OFF);
+        }
+        VgicV3 vgic = vm.createVgicV3();
+        parts.push(vgic::close);
+        vgic.setDistributor(DISTRIBUTOR);
+        vgic.setRedistributors(REDISTRIBUTORS);
+        vgic.init();
+        Its translator = vm.createIts();
+        parts.push(translator::close);
+        translator.setAddress(ITS);
+        translator.init();
+    }
+
+    private static IoAddress port(int number, OptionalLong value) {
+        return new IoAddress.Mmio(SERIAL + number * SERIAL_SIZE, 1, value);
+    }
+
+    @Override
+    Runnable consoleInterrupt() {
+        return irqfd(new Gsi(new Spi(CONSOLE_SPI).pin()));
+    }
+
+    @Override
+    Runnable deviceInterrupt() {
+        return irqfd(new Gsi(new Spi(DEVICE_SPI).pin()));
+    }
+
+    @Override
+    Gsi pin(int number) {
+        return new Gsi(new Spi(FIRST_PCI_SPI + number).pin());
+    }
+
+    @Override
+    void loadLinux(Mapping memory, Path kernel, byte[] initramfs, String line, boolean hasDevices) throws IOException {
+        Platform.require(!hasDevices, "--device: tiny-vmm passes no device through on arm64");
+        ArmLinux linux = new ArmLinux(kernel);
+        long tree = linux.load(memory, initramfs, line, vcpus.size());
+        vcpus.get(0).setArmRegister(ArmRegister.PC, linux.start());
+        vcpus.get(0).setArmRegister(ArmRegister.x(0), tree);
+    }
+
+    @Override
+    void loadSmallGuest(Mapping memory) {
+        throw new IllegalArgumentException("the small guest has code of x86: name a kernel for arm64 by --kernel");
+    }
+}
