@@ -42,7 +42,16 @@ public record Chain(
 
     /** The first broken link. */
     public Optional<Link> firstBroken() {
-        return links.stream().filter(link -> link.state() == Link.State.BROKEN).findFirst();
+        return first(Link.State.BROKEN);
+    }
+
+    /** The first link that is in doubt. */
+    public Optional<Link> firstDoubtful() {
+        return first(Link.State.DOUBTFUL);
+    }
+
+    private Optional<Link> first(Link.State state) {
+        return links.stream().filter(link -> link.state() == state).findFirst();
     }
 
     /**
@@ -64,11 +73,22 @@ public record Chain(
         return claim(Claim.Question.ELIGIBLE).filter(claim -> !claim.holds().orElse(true));
     }
 
-    /** The chain that fails first, or the first if none fails. */
+    /** Whether no link is visible, except the device itself, which leads nowhere alone. */
+    public boolean isUnseen() {
+        return links.stream()
+                .filter(link -> link.hop() != Hop.DEVICE)
+                .allMatch(link ->
+                        link.state() == Link.State.NOT_SHOWN && link.value().isEmpty());
+    }
+
+    /** The chain that fails first; else the first that is in doubt; else the first. */
     public static Chain firstToFail(List<Chain> chains) {
         return chains.stream()
                 .filter(chain -> chain.fails().isPresent())
                 .min(Comparator.comparing(chain -> chain.fails().orElseThrow()))
+                .or(() -> chains.stream()
+                        .filter(chain -> chain.firstDoubtful().isPresent())
+                        .findFirst())
                 .orElse(chains.get(0));
     }
 

@@ -3,6 +3,7 @@ package io.kvmirq.diag;
 
 import io.kvmirq.text.Foreign;
 import java.util.ArrayList;
+import java.util.EnumSet;
 import java.util.List;
 import java.util.Optional;
 import java.util.regex.Pattern;
@@ -52,9 +53,10 @@ public final class ChainSvg {
         line("<title>" + xml(title) + "</title>");
         line("<rect width=\"" + WIDTH + "\" height=\"" + height + "\" fill=\"#ffffff\"/>");
         text(MARGIN, MARGIN + LINE - 3, "start", 15, DARK, "bold", cut(title, TITLE));
-        Hop[] hops = Hop.values();
-        for (int i = 0; i < hops.length - 1; i++) {
-            box(MARGIN + i * (BOX + GAP), hops[i], chain.link(hops[i]), i > 0);
+        // Boxes are those of the way from the host irq on: a tape shows no more.
+        List<Hop> hops = List.copyOf(EnumSet.range(Hop.HOST_IRQ, Hop.VCPU));
+        for (int i = 0; i < hops.size(); i++) {
+            box(MARGIN + i * (BOX + GAP), hops.get(i), chain.link(hops.get(i)), i > 0);
         }
         for (int i = 0; i < below.size(); i++) {
             int y = TOP + BOX_HEIGHT + MARGIN + (i + 1) * LINE - 5;

@@ -68,6 +68,7 @@ public final class DeviceChains {
     private final List<VmProcess> holders;
     private final PostingClaims claims;
     private final ProcessLinks ofProcess;
+    private final DeviceLink ofDevice;
     private final List<Interrupt> interrupts;
     /** Remarks of each message about the line that the device does not use. */
     private final List<String> ofLine;
@@ -89,6 +90,7 @@ public final class DeviceChains {
         Optional<VmmOptions> options = holders.stream().findFirst().map(VmmOptions::of);
         this.claims = new PostingClaims(host, device, holders.stream().findFirst(), options);
         this.ofProcess = new ProcessLinks(host, device, users, options, claims.forms(), armed.size());
+        this.ofDevice = new DeviceLink(host, device, !holders.isEmpty() || !users.isEmpty() || !armed.isEmpty());
         this.interrupts = interrupts();
         this.ofLine = IntxRemarks.ofMessages(host, device);
     }
@@ -152,6 +154,7 @@ public final class DeviceChains {
 
     private Chain withoutInterrupt() {
         List<Link> links = new ArrayList<>();
+        links.add(ofDevice.idle());
         if (refusals.isEmpty()) {
             links.add(
                     host.interrupts().isEmpty()
@@ -202,6 +205,7 @@ public final class DeviceChains {
 
     private List<Link> links(Interrupt interrupt) {
         List<Link> links = new ArrayList<>();
+        links.add(interrupt.armed().isEmpty() ? ofDevice.idle() : ofDevice.of(interrupt.kind(), interrupt.vector()));
         if (interrupt.armed().isEmpty()) {
             if (refusals.isEmpty()) {
                 links.add(unarmedIrq(interrupt));

@@ -3,6 +3,8 @@ package io.kvmirq.diag;
 
 /** The steps of a device's interrupt on its way into a guest, in the order in which a chain shows them. */
 public enum Hop {
+    /** The device itself: whether it has power, answers, and may send. */
+    DEVICE("device", 18),
     /** The Linux irq of the host, in {@code /proc/interrupts}. */
     HOST_IRQ("host irq", 10),
     /** The device's vector, or its interrupt pin: whether VFIO has the device and has armed the vector. */
@@ -36,5 +38,10 @@ public enum Hop {
     /** The exit code of a command that finds the chain first broken here. */
     public int exitCode() {
         return exitCode;
+    }
+
+    /** The exit code of a strict command that finds nothing broken, and the first doubt here. */
+    public int doubtCode() {
+        return exitCode + 20;
     }
 }

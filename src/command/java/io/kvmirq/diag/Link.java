@@ -13,7 +13,8 @@ import java.util.Optional;
  * @param value what is there, in a word or two, such as {@code 27}, {@code MSI-X 3} or {@code gsi 24}; empty if it is
  *     not shown
  * @param text one sentence without a full stop
- * @param remedies what mends a broken link, or what would show one that is not shown. Empty for a whole link
+ * @param remedies what mends a broken or doubtful link, or what would show one that is not shown. Empty for a whole
+ *     link
  */
 public record Link(
         Hop hop, State state, Optional<Evidence> evidence, Optional<String> value, String text, List<Remedy> remedies) {
@@ -32,7 +33,9 @@ public record Link(
         WHOLE("whole"),
         /** They do not. */
         BROKEN("broken"),
-        /** Nothing that was read shows it. */
+        /** Files contradict each other, and prove nothing alone. */
+        DOUBTFUL("doubtful"),
+        /** Nothing that was read shows it, or a file that would show a flaw was not read. */
         NOT_SHOWN("not shown");
 
         private final String label;

@@ -73,6 +73,11 @@ public final class HostFacts {
         this.kvm = new HostKvm(this, this.tree);
     }
 
+    /** The files themselves. Each is read once, as for the facts. */
+    public HostFiles files() {
+        return tree;
+    }
+
     /** The release of the kernel, such as {@code 6.1.0-56-amd64}. */
     public Optional<String> kernel() {
         Optional<String> release = tree.text("proc/sys/kernel/osrelease");

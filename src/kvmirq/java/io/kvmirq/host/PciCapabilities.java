@@ -24,9 +24,6 @@ public final class PciCapabilities {
     private static final int INTERRUPT_PIN = 0x3d;
     private static final int HEADER_TYPE_MASK = 0x7f;
 
-    /** The vendor of no device. */
-    private static final int NO_ANSWER = 0xffff;
-
     private static final int MSI = 5;
     private static final int EXPRESS = 0x10;
     private static final int MSIX = 0x11;
@@ -47,12 +44,24 @@ public final class PciCapabilities {
 
     /** Whether the capabilities could be read. Without CAP_SYS_ADMIN, sysfs shows {@value #PUBLIC_BYTES} bytes only. */
     public boolean isComplete() {
-        return bytes.length >= BYTES;
+        return bytes.length >= BYTES && !isGone();
     }
 
-    /** Whether the header could be read. A device that does not answer reads as ones. */
+    /** Whether the header could be read, and the device answered. */
     public boolean isReadable() {
-        return bytes.length >= PUBLIC_BYTES && word(0) != NO_ANSWER;
+        return bytes.length >= PUBLIC_BYTES && !isGone();
+    }
+
+    /**
+     * Whether the device does not answer: the header reads as ones. Of a virtual function only vendor and device do (PCI
+     * Express Base Specification, 9.3.4.1).
+     */
+    public boolean isGone() {
+        int ones = 0;
+        while (ones < bytes.length && ones < PUBLIC_BYTES && bytes[ones] == -1) {
+            ones++;
+        }
+        return ones == PUBLIC_BYTES;
     }
 
     /** COMMAND.DisINTx: the device does not assert its pin. Reads 0 on a device without it. */
@@ -62,7 +71,7 @@ public final class PciCapabilities {
 
     /** Whether this is a bridge, which vfio-pci refuses. */
     public boolean isBridge() {
-        return (at(HEADER_TYPE) & HEADER_TYPE_MASK) != 0;
+        return !isGone() && (at(HEADER_TYPE) & HEADER_TYPE_MASK) != 0;
     }
 
     /** The interrupt pin: 0 for none, 1–4 for INTA–INTD. Empty if it could not be read. */
@@ -87,8 +96,8 @@ public final class PciCapabilities {
         return capability(EXPRESS) != 0;
     }
 
-    /** Where a capability begins; 0 if there is none. */
-    private int capability(int id) {
+    /** The offset of a capability, in bytes; 0 if there is none, or it could not be read. */
+    public int capability(int id) {
         if ((word(STATUS) & HAS_CAPABILITIES) == 0) {
             return 0;
         }
@@ -102,7 +111,8 @@ public final class PciCapabilities {
         return 0;
     }
 
-    private int word(int offset) {
+    /** The register of 16 bits at an offset in bytes. Bytes that could not be read are 0. */
+    public int word(int offset) {
         return at(offset) | at(offset + 1) << Byte.SIZE;
     }
 

@@ -91,8 +91,7 @@ final class PciFunctions {
                 group,
                 group.isEmpty() ? List.of() : others(group.getAsInt(), address),
                 cdev(path + "vfio-dev"),
-                PciCapabilities.of(
-                        tree.bytes(path + "config", PciCapabilities.BYTES).orElse(new byte[0])),
+                config(path),
                 tree.text(path + "irq")
                         .filter(text -> text.matches("\\d{1,10}"))
                         .map(Long::parseLong)
@@ -105,6 +104,17 @@ final class PciFunctions {
                 tree.link(path + "physfn").isPresent(),
                 words(tree.text(path + "reset_method")),
                 number(tree.text(path + "numa_node"))));
+    }
+
+    /** Not read in D3cold: that would wake the device ({@code pci_config_pm_runtime_get()} in drivers/pci/pci.c). */
+    private PciCapabilities config(String path) {
+        Optional<String> power = tree.text(path + "power_state").or(() -> tree.text(path + "power/runtime_status"));
+        boolean sleeps = power.filter(state -> state.equals("D3cold") || state.equals("suspended"))
+                .isPresent();
+        return PciCapabilities.of(
+                sleeps
+                        ? new byte[0]
+                        : tree.bytes(path + "config", PciCapabilities.BYTES).orElse(new byte[0]));
     }
 
     /** Since 6.1 sysfs names the device of VFIO. It has a number only if it has a file. */

@@ -211,9 +211,17 @@ public final class GuestHosts {
         return withRows(host, false, "  22:          4          0   IO-APIC  22-fasteoi   ehci_hcd:usb1");
     }
 
+    /** A device that uses its pin: MSI-X is off. */
+    private static RecordedHost withoutMessages(RecordedHost host) {
+        String path = "sys/bus/pci/devices/0000:00:02.0/";
+        byte[] config = host.tree().bytes(path + "config", 256).orElseThrow();
+        config[0xa3] &= 0x7f;
+        return host.remove(path + "msi_irqs").putBytes(path + "config", config);
+    }
+
     /** INTx of the device, on a line with a controller of the host. */
     private static RecordedHost intx() throws IOException {
-        RecordedHost host = guest(amdWithAvic(), "02", SPLIT).remove("sys/bus/pci/devices/0000:00:02.0/msi_irqs");
+        RecordedHost host = guest(withoutMessages(amdWithAvic()), "02", SPLIT);
         return withRows(
                 host,
                 true,
@@ -222,8 +230,7 @@ public final class GuestHosts {
 
     /** INTx of the device with nointxmask of vfio-pci, and another device of VFIO on the line. */
     private static RecordedHost exclusiveIntx() throws IOException {
-        RecordedHost host = guest(amdWithAvic(), "02", SPLIT)
-                .remove("sys/bus/pci/devices/0000:00:02.0/msi_irqs")
+        RecordedHost host = guest(withoutMessages(amdWithAvic()), "02", SPLIT)
                 .put("sys/module/vfio_pci/parameters/nointxmask", "Y\n")
                 .put("sys/bus/pci/devices/0000:00:03.0/irq", "22\n")
                 .link("sys/bus/pci/devices/0000:00:03.0/driver", "../../../bus/pci/drivers/vfio-pci");

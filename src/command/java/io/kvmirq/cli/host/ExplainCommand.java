@@ -78,8 +78,9 @@ public final class ExplainCommand implements Command {
         usage.spec()
                 .usageMessage()
                 .description(
-                        "Prints the chain of a device's vector: host irq, device vector, eventfd, irqfd, GSI, guest"
-                                + " vector, vCPU. Each link is whole, broken or not shown, with the evidence: observed in a file,"
+                        "Prints the chain of a device's vector: device, host irq, device vector, eventfd, irqfd, GSI,"
+                                + " guest vector, vCPU. Each link is whole, broken, doubtful (what is seen contradicts itself and"
+                                + " proves nothing alone) or not shown, with the evidence: observed in a file,"
                                 + " taped, inferred (why), or predicted. Then it answers four questions that are independent:"
                                 + " eligible (host and VM may post), requested (KVM asked for it), form (the IOMMU's entry, or"
                                 + " the LPI on arm64), delivered (by hardware). For all vectors of a device, prints the chain"
@@ -105,6 +106,8 @@ public final class ExplainCommand implements Command {
                                 "With --vm or --tape: the vCPUs of the guest in place of its devices. Of each its phase, its"
                                         + " CPU, the fields of posting that follow from these, and the interrupts that follow it, each with"
                                         + " its source. --live shows the phases; --fake watches a guest of its own, named web."));
+        usage.add(OptionSpec.builder("--strict")
+                .description("Let a link in doubt decide the exit code, if nothing is broken."));
         LiveOption.describe(usage);
         HostSource.describe(usage);
         usage.add(Command.json());
@@ -121,6 +124,7 @@ public final class ExplainCommand implements Command {
                         hop.exitCode(),
                         hop == Hop.POSTING ? "no link, but this host could post it and does not" : hop.label()))
                 .forEach(lines::add);
+        lines.add("With --strict, 20 more than the code of the first link in doubt, if nothing is broken.");
         lines.addAll(HostChoice.FILES);
         lines.addAll(List.of(
                 "",
@@ -264,7 +268,7 @@ public final class ExplainCommand implements Command {
             return ExitCode.COULD_NOT_RUN;
         }
         if (arguments.hasMatchedOption("--json")) {
-            write(host, chains, live, terminal);
+            write(host, chains, live, arguments, terminal);
         } else {
             if (chains.isEmpty()) {
                 terminal.out().println("the guest has no PCI device of VFIO");
@@ -279,7 +283,7 @@ public final class ExplainCommand implements Command {
                 return ExitCode.COULD_NOT_RUN;
             }
         }
-        return exitCode(chains);
+        return exitCode(chains, arguments);
     }
 
     private static Question question(ParseResult arguments) {
@@ -403,26 +407,29 @@ public final class ExplainCommand implements Command {
                 + (count > 1 ? " to " + (count - 1) : "");
     }
 
-    private static boolean isUnseen(Chain chain) {
-        return chain.links().stream().noneMatch(link -> link.state() == Link.State.WHOLE);
-    }
-
-    private static int exitCode(List<Chain> chains) {
+    private static int exitCode(List<Chain> chains, ParseResult arguments) {
         return chains.stream()
                 .flatMap(chain -> chain.fails().stream())
                 .min(Comparator.naturalOrder())
                 .map(Hop::exitCode)
+                .or(() -> chains.stream()
+                        .filter(chain -> arguments.hasMatchedOption("--strict"))
+                        .flatMap(chain -> chain.firstDoubtful().stream())
+                        .map(Link::hop)
+                        .min(Comparator.naturalOrder())
+                        .map(Hop::doubtCode))
                 .orElse(
-                        !chains.isEmpty() && chains.stream().allMatch(ExplainCommand::isUnseen)
+                        !chains.isEmpty() && chains.stream().allMatch(Chain::isUnseen)
                                 ? ExitCode.COULD_NOT_RUN
                                 : ExitCode.OK);
     }
 
-    private static void write(HostFacts host, List<Chain> chains, Optional<Live> live, Terminal terminal) {
-        Json.print(terminal, "kvmirq.explain/1", json -> {
+    private static void write(
+            HostFacts host, List<Chain> chains, Optional<Live> live, ParseResult arguments, Terminal terminal) {
+        Json.print(terminal, "kvmirq.explain/2", json -> {
             json.text("kernel", host.kernel()).objects("chains", chains, ExplainCommand::write);
             live.ifPresent(one -> LiveOption.write(json, one));
-            json.number("exitCode", exitCode(chains));
+            json.number("exitCode", exitCode(chains, arguments));
         });
     }
 

@@ -14,6 +14,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 
 /** Prints chains as text. Their texts hold names from files, so all is made printable. */
 final class ExplainText {
@@ -43,8 +44,16 @@ final class ExplainText {
         long whole = chain.links().stream()
                 .filter(link -> link.state() == Link.State.WHOLE)
                 .count();
-        int all = Hop.values().length - 1; // without posting
-        if (whole == 0) {
+        // Without posting; a tape shows neither the device nor the state of its VMM.
+        long all = Hop.values().length
+                - 1
+                - Stream.of(Hop.DEVICE).filter(hop -> chain.link(hop).isEmpty()).count();
+        Optional<Hop> doubtful = chain.firstDoubtful().map(Link::hop);
+        if (doubtful.isPresent()) {
+            return terminal.bold("nothing visible is broken; in doubt: "
+                    + doubtful.get().label() + " (exit code " + doubtful.get().doubtCode() + " with --strict)");
+        }
+        if (chain.isUnseen()) {
             return terminal.bold("no link of it is visible (exit code " + ExitCode.COULD_NOT_RUN + ")");
         }
         return terminal.good((whole == all

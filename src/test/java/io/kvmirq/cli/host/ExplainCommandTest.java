@@ -17,6 +17,7 @@ import io.kvmirq.host.GuestHosts;
 import io.kvmirq.host.HostFacts;
 import io.kvmirq.host.RecordedHost;
 import io.kvmirq.testing.Machine;
+import io.kvmirq.testing.Recorded;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.OutputStream;
@@ -73,7 +74,8 @@ class ExplainCommandTest {
     })
     void textIsAsRecorded(String host, String device, int exitCode) throws IOException {
         Cli.Ended printed = of(GuestHosts.of(host), device);
-        assertThat(printed.out()).isEqualTo(Cli.golden(ExplainCommandTest.class, "explain-" + host + ".txt"));
+        assertThat(printed.out())
+                .isEqualTo(Recorded.text(ExplainCommandTest.class, "explain-" + host + ".txt", printed.out()));
         assertThat(printed.err()).isEmpty();
         assertThat(printed.exitCode()).isEqualTo(exitCode);
     }
@@ -450,7 +452,8 @@ class ExplainCommandTest {
     @Test
     void jsonHasEachLinkAndAnswer() throws IOException {
         Cli.Ended printed = of(pit(), AMD, "1", "--json").exited(17);
-        assertThat(printed.out()).isEqualTo(Cli.golden(ExplainCommandTest.class, "explain-amd-pit.json"));
+        assertThat(printed.out())
+                .isEqualTo(Recorded.text(ExplainCommandTest.class, "explain-amd-pit.json", printed.out()));
     }
 
     private static Cli.Ended ofTape(String... arguments) {

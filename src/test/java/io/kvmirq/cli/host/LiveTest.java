@@ -14,6 +14,7 @@ import io.kvmirq.host.GuestHosts;
 import io.kvmirq.host.RecordedHost;
 import io.kvmirq.host.trace.RecordedTracing;
 import io.kvmirq.host.trace.Tracing;
+import io.kvmirq.testing.Recorded;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.PrintStream;
@@ -128,7 +129,7 @@ class LiveTest {
     }
 
     private static void assertGolden(Cli.Ended printed, String name) throws IOException {
-        assertThat(printed.out()).isEqualTo(Cli.golden(LiveTest.class, name));
+        assertThat(printed.out()).isEqualTo(Recorded.text(LiveTest.class, name, printed.out()));
         assertThat(printed.err()).isEqualTo("kvmirq: watching for 10 s; Ctrl-C ends that early\n");
     }
 

@@ -1,0 +1,449 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.diag;
+
+import io.kvmirq.PciAddress;
+import io.kvmirq.backend.HostFiles;
+import io.kvmirq.diag.Remedy.Change;
+import io.kvmirq.diag.Remedy.Takes;
+import io.kvmirq.host.HostFacts;
+import io.kvmirq.host.PciCapabilities;
+import io.kvmirq.host.PciDevice;
+import io.kvmirq.vfio.IrqKind;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+
+/**
+ * The link of the device itself: whether it has power, answers, and may send an interrupt, and whether the bridges above
+ * it pass that on. The masks in the MSI-X table are in a BAR, which is never opened. For one use by one thread.
+ *
+ * <p>Source: PCI Local Bus Specification 3.0, 6.2 and 6.8; PCI Express Base Specification, 7.5; pci_regs.h.
+ */
+final class DeviceLink {
+    private static final String DEVICES = "sys/bus/pci/devices/";
+
+    private static final int COMMAND = 4;
+    private static final int MEMORY = 1 << 1;
+    private static final int MASTER = 1 << 2;
+    private static final int DIS_INTX = 1 << 10;
+    private static final int STATUS = 6;
+    private static final int INTX_PENDING = 1 << 3;
+    private static final int FIRST_BAR = 0x10;
+    private static final int AFTER_BARS = 0x28;
+    private static final int BRIDGE_CONTROL = 0x3e;
+    private static final int SECONDARY_RESET = 1 << 6;
+
+    private static final int POWER = 1;
+    private static final int MSI = 5;
+    private static final int EXPRESS = 0x10;
+    private static final int MSIX = 0x11;
+
+    private static final int MSI_64_BITS = 1 << 7;
+    private static final int MSI_MASKS = 1 << 8;
+    private static final int MSIX_ENABLE = 1 << 15;
+    private static final int MSIX_MASKED = 1 << 14;
+
+    private static final Pattern TOTAL = Pattern.compile("TOTAL_ERR_\\w+ (\\d{1,18})");
+    private static final Remedy RESET = Remedy.of(
+            Change.COMMAND,
+            "restart the guest, which resets the device; if that fails, remove and rescan it, or power the slot off and on",
+            Takes.VMM_RESTART,
+            "the guest loses the device meanwhile");
+    private static final Remedy DRIVER = Remedy.of(
+            Change.COMMAND,
+            "unload and load the device's driver in the guest, which sets the bit again",
+            Takes.LIVE,
+            "the guest loses the device meanwhile");
+
+    private final HostFiles files;
+    private final PciDevice device;
+    private final boolean held;
+    private final Looks looks;
+
+    /**
+     * @param held whether a process has the device open, or VFIO has armed an interrupt of it: one that nothing uses
+     *     may sleep
+     */
+    DeviceLink(HostFacts host, PciDevice device, boolean held) {
+        this.files = host.files();
+        this.device = device;
+        this.held = held;
+        this.looks = new Looks(files);
+        PciCapabilities config = device.config();
+        if (power(device.address(), config) && answers(device.address(), config)) {
+            device(config);
+        }
+        above().forEach(this::bridge);
+        files.linkName(DEVICES + device.address() + "/physfn")
+                .flatMap(DeviceLink::address)
+                .ifPresent(physical -> {
+                    PciCapabilities own = config(physical);
+                    if (power(physical, own)) {
+                        answers(physical, own);
+                    }
+                });
+        errors("fatal");
+        errors("nonfatal");
+    }
+
+    /** The link of an interrupt that VFIO has armed. */
+    Link of(IrqKind kind, int vector) {
+        Looks own = looks.copy();
+        if (!device.config().isGone() && !looks.isBroken()) {
+            switch (kind) {
+                case INTX -> pin(own, device.config());
+                case MSI -> msi(own, device.config(), vector);
+                case MSIX -> msix(own, device.config());
+            }
+        }
+        return link(own);
+    }
+
+    /** The link of a device whose interrupt is not armed. */
+    Link idle() {
+        Looks own = looks.copy();
+        if (held && files.text(path() + "msi_bus").filter("0"::equals).isPresent()) {
+            own.broken(
+                    path() + "msi_bus",
+                    "msi_bus of the device is 0: the kernel gives it no MSI and no MSI-X",
+                    command("echo 1 > /" + path() + "msi_bus, then restart the guest", Takes.VMM_RESTART));
+        }
+        return link(own);
+    }
+
+    private Link link(Looks own) {
+        return own.link(
+                Hop.DEVICE,
+                Evidence.observed("/" + DEVICES + device.address()),
+                files.text(path() + "power_state").orElse("PCI function"),
+                "");
+    }
+
+    private String path() {
+        return DEVICES + device.address() + "/";
+    }
+
+    private static Remedy command(String text, Takes takes) {
+        return Remedy.of(Change.COMMAND, text, takes, "");
+    }
+
+    private String name(PciAddress of) {
+        return of.equals(device.address())
+                ? "the device"
+                : (device.isVirtual() ? "the physical function " : "the bridge ") + of;
+    }
+
+    // Power, first: to read the configuration space of a device in D3cold wakes it.
+
+    /** False if the configuration space is not to be looked at. */
+    private boolean power(PciAddress of, PciCapabilities config) {
+        String directory = DEVICES + of + "/";
+        Optional<String> file = files.text(directory + "power_state");
+        String status = files.text(directory + "power/runtime_status").orElse("");
+        boolean complete = config.isComplete() && !config.isGone();
+        int at = complete ? config.capability(POWER) : 0;
+        int register = at == 0 ? 0 : config.word(at + 4) & 3;
+        String state = register == 0 || file.filter("D3cold"::equals).isPresent()
+                ? file.orElse(complete ? "D0" : status.equals("suspended") ? "a sleep state" : "")
+                : register == 3 ? "D3hot" : "D" + register;
+        String from = register == 0 || file.filter(state::equals).isPresent()
+                ? file.isPresent() ? directory + "power_state" : directory + "power/runtime_status"
+                : directory + "config";
+        switch (state) {
+            case "D0" -> {
+                if (held && status.equals("suspended")) {
+                    looks.doubt(
+                            directory + "power/runtime_status",
+                            "runtime power management has suspended " + name(of) + ", which is in use");
+                } else if (status.equals("error")) {
+                    looks.doubt(
+                            directory + "power/runtime_status", "runtime power management of " + name(of) + " failed");
+                }
+            }
+            case "" -> looks.absent(directory + "power_state");
+            case "unknown", "error" ->
+                looks.doubt(from, "the kernel does not know the power state of " + name(of) + ": " + state, RESET);
+            default -> {
+                if (held) {
+                    looks.broken(
+                            from,
+                            name(of) + " is in " + state + ": in it a device sends no interrupt",
+                            command(
+                                    "let the guest's driver wake the device (in a Linux guest: echo on > its"
+                                            + " power/control), or the host: echo on > /" + directory
+                                            + "power/control",
+                                    Takes.LIVE));
+                } else {
+                    looks.fine(name(of) + " sleeps, as nothing uses it");
+                }
+            }
+        }
+        boolean cold = state.equals("D3cold") || state.equals("a sleep state");
+        if (cold && !held) {
+            looks.unseen("the configuration space, since to read it would wake " + name(of), "start the guest");
+        }
+        return !cold && !looks.isBroken();
+    }
+
+    /** False if nothing more can be seen. */
+    private boolean answers(PciAddress of, PciCapabilities config) {
+        String file = DEVICES + of + "/config";
+        if (config.isGone()) {
+            looks.broken(
+                    file,
+                    name(of) + " does not answer: its configuration space reads as ones, as of one that fell off the"
+                            + " bus, hangs, or has lost its power",
+                    RESET);
+            return false;
+        }
+        if (!config.isReadable()) {
+            looks.absent(file);
+            return false;
+        }
+        if (!config.isComplete()) {
+            looks.unseen(
+                    "the capabilities of " + name(of) + ", since this user reads only " + PciCapabilities.PUBLIC_BYTES
+                            + " bytes of its configuration space",
+                    "run as root");
+        } else if (of.equals(device.address())) {
+            looks.fine("answers");
+        }
+        return true;
+    }
+
+    private PciCapabilities config(PciAddress of) {
+        String directory = DEVICES + of + "/";
+        boolean cold =
+                files.text(directory + "power_state").filter("D3cold"::equals).isPresent();
+        return PciCapabilities.of(
+                cold
+                        ? new byte[0]
+                        : files.bytes(directory + "config", PciCapabilities.BYTES)
+                                .orElse(new byte[0]));
+    }
+
+    // The device
+
+    private void device(PciCapabilities config) {
+        if (!device.isVirtual()) {
+            int vendor = config.word(0);
+            int number = config.word(2);
+            if (vendor != device.vendor() || number != device.device()) {
+                looks.doubt(
+                        path() + "config",
+                        String.format(
+                                "the configuration space names %04x:%04x, and sysfs %04x:%04x: another device answers",
+                                vendor, number, device.vendor(), device.device()),
+                        RESET);
+            }
+        }
+        int at = config.capability(EXPRESS);
+        // An endpoint that is not integrated in the root complex.
+        if (held && at != 0 && (config.word(at + 2) >> 4 & 0xf) <= 1 && width(config, at + 0xc) > 0) {
+            boolean down = width(config, at + 0x12) == 0
+                    || files.text(path() + "current_link_width")
+                            .filter("0"::equals)
+                            .isPresent();
+            if (down) {
+                looks.broken(path() + "config", "the PCI Express link of the device is down: its width is 0", RESET);
+            }
+        }
+        if (device.isBoundToVfio()
+                && device.override()
+                        .filter(only -> !only.equals(device.driver().orElse("")))
+                        .isPresent()) {
+            looks.doubt(
+                    path() + "driver_override",
+                    "driver_override names " + device.override().get() + ", and "
+                            + device.driver().orElse("no driver") + " is bound: the next probe binds another driver",
+                    command(
+                            "echo " + device.driver().orElse("vfio-pci") + " > /" + path() + "driver_override",
+                            Takes.LIVE));
+        }
+    }
+
+    private static int width(PciCapabilities config, int at) {
+        return config.word(at) >> 4 & 0x3f;
+    }
+
+    /** For all that an armed interrupt needs, whatever its kind. */
+    private void registers(Looks own, PciCapabilities config) {
+        if (!config.isReadable()) {
+            return;
+        }
+        boolean memory = false;
+        for (int bar = FIRST_BAR; bar < AFTER_BARS; bar += 4) {
+            int low = config.word(bar);
+            memory |= (low & 1) == 0 && (low | config.word(bar + 2)) != 0;
+        }
+        // A virtual function decodes when its physical function says so.
+        if (memory && !device.isVirtual() && (config.word(COMMAND) & MEMORY) == 0) {
+            own.broken(
+                    path() + "config",
+                    "memory decoding of the device is off (COMMAND.Memory is 0): nobody reaches its registers",
+                    DRIVER);
+        }
+    }
+
+    /** A message is a write to memory by the device. */
+    private void message(Looks own, PciCapabilities config) {
+        registers(own, config);
+        if (config.isReadable() && (config.word(COMMAND) & MASTER) == 0) {
+            own.broken(
+                    path() + "config",
+                    "bus mastering of the device is off (COMMAND.Bus Master is 0): it sends no message",
+                    DRIVER);
+        }
+    }
+
+    private void msix(Looks own, PciCapabilities config) {
+        message(own, config);
+        int at = config.capability(MSIX);
+        int control = config.word(at + 2);
+        if (!config.isComplete()) {
+            return;
+        }
+        if (at == 0) {
+            own.doubt(path() + "config", "VFIO has armed MSI-X, and the device shows no such capability");
+        } else if ((control & MSIX_ENABLE) == 0) {
+            own.broken(path() + "config", "MSI-X of the device is off (Enable is 0), though VFIO has armed it", DRIVER);
+        } else if ((control & MSIX_MASKED) != 0) {
+            own.broken(
+                    path() + "config",
+                    "the function mask of MSI-X is set in the device: it holds all its vectors back",
+                    DRIVER);
+        } else {
+            own.fine("may send MSI-X; the mask of each vector, which is in a BAR, is not looked at");
+        }
+    }
+
+    private void msi(Looks own, PciCapabilities config, int vector) {
+        message(own, config);
+        int at = config.capability(MSI);
+        int control = config.word(at + 2);
+        if (!config.isComplete()) {
+            return;
+        }
+        int masks = at + ((control & MSI_64_BITS) == 0 ? 0xc : 0x10);
+        if (at == 0) {
+            own.doubt(path() + "config", "VFIO has armed MSI, and the device shows no such capability");
+        } else if ((control & 1) == 0) {
+            own.broken(path() + "config", "MSI of the device is off (Enable is 0), though VFIO has armed it", DRIVER);
+        } else if ((control & MSI_MASKS) != 0 && bit(config, masks, vector)) {
+            own.broken(
+                    path() + "config",
+                    "MSI " + vector + " is masked in the device"
+                            + (bit(config, masks + 4, vector) ? ", and one of it is pending" : ""),
+                    DRIVER);
+        } else {
+            own.fine("may send MSI" + ((control & MSI_MASKS) == 0 ? "" : ", vector " + vector + " is not masked"));
+        }
+    }
+
+    private static boolean bit(PciCapabilities config, int at, int bit) {
+        return (config.word(at + bit / 16 * 2) >> bit % 16 & 1) != 0;
+    }
+
+    private void pin(Looks own, PciCapabilities config) {
+        registers(own, config);
+        if (!config.isReadable()) {
+            return;
+        }
+        boolean pending = (config.word(STATUS) & INTX_PENDING) != 0;
+        int x = config.capability(MSIX);
+        int m = config.capability(MSI);
+        if (x != 0 && (config.word(x + 2) & MSIX_ENABLE) != 0 || m != 0 && (config.word(m + 2) & 1) != 0) {
+            own.broken(
+                    path() + "config",
+                    "the device sends messages (MSI or MSI-X is on), and VFIO has armed its pin",
+                    DRIVER);
+        } else if ((config.word(COMMAND) & DIS_INTX) != 0) {
+            if (pending) {
+                own.broken(
+                        path() + "config",
+                        "the pin of the device is masked (COMMAND.DisINTx is 1) while an interrupt waits"
+                                + " (STATUS.Interrupt is 1): VFIO waits for the guest's EOI, or another program masked it",
+                        command(
+                                "look again: the guest ends it in a moment; if it stays, let the guest's driver handle the"
+                                        + " interrupt, or unload and load it",
+                                Takes.LIVE));
+            } else {
+                own.doubt(
+                        path() + "config",
+                        "the pin of the device is masked (COMMAND.DisINTx is 1): right only while the guest handles an"
+                                + " interrupt, or masks it");
+            }
+        } else {
+            own.fine("its pin is not masked" + (pending ? ", and it asserts it" : ""));
+        }
+        if ((config.word(COMMAND) & MASTER) == 0) {
+            own.doubt(path() + "config", "bus mastering of the device is off: it reads and writes no memory", DRIVER);
+        }
+    }
+
+    // Above it
+
+    /** The bridges, from the root, as the path of the device in sysfs names them. */
+    private List<PciAddress> above() {
+        List<PciAddress> above = new ArrayList<>();
+        for (String part : files.link(DEVICES + device.address()).orElse("").split("/")) {
+            address(part).filter(one -> !one.equals(device.address())).ifPresent(above::add);
+        }
+        return above;
+    }
+
+    private static Optional<PciAddress> address(String name) {
+        try {
+            return Optional.of(PciAddress.parse(name));
+        } catch (IllegalArgumentException e) {
+            return Optional.empty();
+        }
+    }
+
+    private void bridge(PciAddress of) {
+        if (!held) {
+            return;
+        }
+        PciCapabilities config = config(of);
+        String file = DEVICES + of + "/config";
+        if (!power(of, config) || !answers(of, config)) {
+            return;
+        }
+        int command = config.word(COMMAND);
+        if ((command & MASTER) == 0) {
+            looks.broken(
+                    file,
+                    name(of) + " has bus mastering off: it passes no message of the device on",
+                    command("setpci -s " + of + " COMMAND=4:4", Takes.LIVE));
+        } else if ((command & MEMORY) == 0) {
+            looks.broken(
+                    file,
+                    name(of) + " has memory decoding off: nobody reaches the device's registers",
+                    command("setpci -s " + of + " COMMAND=2:2", Takes.LIVE));
+        }
+        int at = config.capability(EXPRESS);
+        boolean reports = at != 0 && (config.word(at + 0xc + 2) >> 4 & 1) != 0;
+        if ((config.word(BRIDGE_CONTROL) & SECONDARY_RESET) != 0) {
+            looks.broken(file, name(of) + " holds the bus of the device in reset", RESET);
+        } else if (reports && (config.word(at + 0x12) >> 13 & 1) == 0) {
+            looks.broken(file, "the link below " + name(of) + " is down", RESET);
+        }
+    }
+
+    /** Counted since the host booted: they prove nothing alone. */
+    private void errors(String kind) {
+        String file = path() + "aer_dev_" + kind;
+        files.text(file).stream().flatMap(String::lines).forEach(line -> {
+            Matcher total = TOTAL.matcher(line.strip());
+            if (total.matches() && Long.parseLong(total.group(1)) > 0) {
+                looks.doubt(
+                        file,
+                        "the device has reported " + total.group(1) + " " + kind
+                                + " errors (AER) since the host booted",
+                        Remedy.look("dmesg | grep -i aer"));
+            }
+        });
+    }
+}

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.diag;
+
+import io.kvmirq.backend.HostFiles;
+import io.kvmirq.host.HostKvm;
+import java.util.ArrayList;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Optional;
+import java.util.Set;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
+
+/**
+ * The findings of the looks at one link. A link is whole only if each file that would show a flaw was read. For use by one
+ * thread.
+ */
+final class Looks {
+    private record Flaw(String file, String text, List<Remedy> remedies) {}
+
+    private final HostFiles files;
+    private final List<String> fine = new ArrayList<>();
+    private final List<Flaw> broken = new ArrayList<>();
+    private final List<Flaw> doubts = new ArrayList<>();
+    private final Set<String> unseen = new LinkedHashSet<>();
+    private final Set<String> shownBy = new LinkedHashSet<>();
+
+    Looks(HostFiles files) {
+        this.files = files;
+    }
+
+    /** The same looks, for another interrupt to add its own. */
+    Looks copy() {
+        Looks copy = new Looks(files);
+        copy.fine.addAll(fine);
+        copy.broken.addAll(broken);
+        copy.doubts.addAll(doubts);
+        copy.unseen.addAll(unseen);
+        copy.shownBy.addAll(shownBy);
+        return copy;
+    }
+
+    /** The text of a file that would show a flaw; noted if it cannot be read. */
+    Optional<String> text(String path) {
+        Optional<String> text = files.text(path);
+        if (text.isEmpty()) {
+            absent(path);
+        }
+        return text;
+    }
+
+    /** Notes a file that cannot be read, and why. */
+    void absent(String path) {
+        boolean denied = files.reading(path) == HostFiles.Reading.DENIED;
+        unseen(
+                "/" + path + (denied ? " may not be read by this user" : " does not exist"),
+                denied ? HostKvm.AS_ROOT : "look on the host itself, or capture it again");
+    }
+
+    /** Notes a thing that was not looked at. */
+    void unseen(String why, String remedy) {
+        unseen.add(why);
+        shownBy.add(remedy);
+    }
+
+    /** Notes a thing that is in order: a clause. */
+    void fine(String text) {
+        fine.add(text);
+    }
+
+    /** Notes a flaw that interrupts do not pass. */
+    void broken(String file, String text, Remedy... remedies) {
+        broken.add(new Flaw(file, text, List.of(remedies)));
+    }
+
+    /** Notes a contradiction that proves nothing alone. */
+    void doubt(String file, String text, Remedy... remedies) {
+        doubts.add(new Flaw(file, text, List.of(remedies)));
+    }
+
+    boolean isBroken() {
+        return !broken.isEmpty();
+    }
+
+    /**
+     * The link: its first flaw decides, and others follow in its sentence.
+     *
+     * @param text one sentence without a full stop; may be empty if looks found something in order
+     */
+    Link link(Hop hop, Evidence evidence, String value, String text) {
+        List<Flaw> flaws = Stream.concat(broken.stream(), doubts.stream()).toList();
+        if (!flaws.isEmpty()) {
+            return new Link(
+                    hop,
+                    broken.isEmpty() ? Link.State.DOUBTFUL : Link.State.BROKEN,
+                    Optional.of(Evidence.observed("/" + flaws.get(0).file())),
+                    Optional.of(value),
+                    flaws.stream().map(Flaw::text).distinct().collect(Collectors.joining("; ")),
+                    flaws.stream()
+                            .flatMap(flaw -> flaw.remedies().stream())
+                            .distinct()
+                            .toList());
+        }
+        String all = Stream.concat(Stream.of(text), fine.stream())
+                .filter(part -> !part.isEmpty())
+                .collect(Collectors.joining(", "));
+        return unseen.isEmpty()
+                ? Link.whole(hop, evidence, value, all)
+                : new Link(
+                        hop,
+                        Link.State.NOT_SHOWN,
+                        Optional.of(evidence),
+                        Optional.of(value),
+                        (all.isEmpty() ? "" : all + "; ") + "not looked at: " + String.join("; ", unseen),
+                        shownBy.stream().map(Remedy::look).toList());
+    }
+}

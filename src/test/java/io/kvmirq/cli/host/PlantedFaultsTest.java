@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli.host;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.cli.Cli;
+import io.kvmirq.diag.Capture;
+import io.kvmirq.host.GuestHosts;
+import io.kvmirq.host.RecordedHost;
+import io.kvmirq.testing.Machine;
+import java.io.IOException;
+import java.io.OutputStream;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.List;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
+
+/** Faults that were planted in trees of hosts, one at a time, and trees in which there is none. */
+class PlantedFaultsTest {
+    private static final int FEWEST_MECHANISMS = 40;
+    private static final int FEWEST_HARMLESS = 20;
+    /** The exit code of a link in doubt is this higher. */
+    private static final int DOUBT = 20;
+
+    private static final String INTERRUPTS = "proc/interrupts";
+    private static final String DEVICES = "sys/bus/pci/devices/";
+    private static final Pattern BITS = Pattern.compile("(\\S+) ([-+]) 0x([0-9a-f]+) 0x([0-9a-f]+)");
+
+    @TempDir
+    private Path temporary;
+
+    /** A fault in one tree. */
+    record Fault(String mechanism, String tree, String link, int code, String words, String changes) {
+        @Override
+        public String toString() {
+            return mechanism + ", " + tree;
+        }
+    }
+
+    private static Stream<String[]> rows(String file) throws IOException {
+        return Cli.golden(PlantedFaultsTest.class, file)
+                .lines()
+                .filter(line -> !line.startsWith("#"))
+                .map(line -> line.split(" \\|(?: |$)", -1));
+    }
+
+    private static Stream<Fault> faults() throws IOException {
+        return rows("faults.txt").flatMap(row -> Arrays.stream(row[1].split(" "))
+                .map(tree -> new Fault(row[0], tree, row[2], Integer.parseInt(row[3]), row[4], row[5])));
+    }
+
+    private static Stream<Fault> harmless() throws IOException {
+        return rows("harmless.txt").flatMap(row -> Arrays.stream(row[1].split(" "))
+                .map(tree -> new Fault(row[0], tree, "", 0, "", row[2])));
+    }
+
+    private static String device(String tree) {
+        return switch (tree) {
+            case "posted", "nopost", "arm" -> "0000:00:01.0";
+            case "host", "nodriver" -> "0000:00:05.0";
+            default -> "0000:00:02.0";
+        };
+    }
+
+    /** The host, before a fault. */
+    private static RecordedHost host(String tree) throws IOException {
+        return switch (tree) {
+            case "posted" -> GuestHosts.of("intel-posted");
+            case "nopost" -> GuestHosts.of("intel-nopost");
+            case "remapped" -> GuestHosts.of("amd-avic");
+            case "arm" -> GuestHosts.of("gicv3");
+            case "intx" -> GuestHosts.of("intx-shared");
+            case "idle" ->
+                apply(GuestHosts.of("amd-avic"), tree, "proc/interrupts without vfio-; {dev}msi_irqs remove");
+            case "unused" -> apply(host("idle"), tree, "{vmm}fd remove");
+            case "host" -> RecordedHost.of("amd-6.12");
+            case "nodriver" -> RecordedHost.of("amd-6.12").remove(DEVICES + "0000:00:05.0/driver");
+            case "msi" -> msi();
+            case "behind" -> behind();
+            case "virtual" ->
+                apply(
+                        GuestHosts.of("amd-avic"),
+                        tree,
+                        "{dev}physfn -> ../0000:00:03.0; {dev}config + 0x0 0xffff; {dev}config + 0x2 0xffff; "
+                                + "{dev}config - 0x4 0x2; {physical}power_state = D0");
+            default -> throw new IllegalArgumentException(tree);
+        };
+    }
+
+    /** MSI 0 of the device in place of MSI-X. */
+    private static RecordedHost msi() throws IOException {
+        RecordedHost host =
+                apply(GuestHosts.of("amd-avic"), "msi", "{dev}config - 0xa2 0x8000; {dev}config + 0xd2 0x1");
+        String rows = host.tree().text(INTERRUPTS).orElse("");
+        return host.put(
+                INTERRUPTS,
+                rows.lines()
+                                .filter(line -> !line.contains("vfio-msix[") || line.contains("vfio-msix[0]"))
+                                .map(line -> line.replace("vfio-msix", "vfio-msi"))
+                                .collect(Collectors.joining("\n"))
+                        + "\n");
+    }
+
+    /** The device is below a root port with a link. */
+    private static RecordedHost behind() throws IOException {
+        RecordedHost host = GuestHosts.of("amd-avic");
+        byte[] config = new byte[256];
+        config[0x04] = 6;
+        config[0x06] = 0x10;
+        config[0x0e] = 1;
+        config[0x34] = (byte) 0xe0;
+        config[0xe0] = 0x10;
+        config[0xe2] = 0x42; // root port
+        config[0xee] = 0x10; // it reports whether its link is up
+        config[0xf3] = 0x20; // it is
+        return host.link(DEVICES + "0000:00:02.0", "../../../devices/pci0000:00/0000:00:1c.0/0000:00:02.0")
+                .putBytes(DEVICES + "0000:00:1c.0/config", config)
+                .put(DEVICES + "0000:00:1c.0/vendor", "0x8086\n")
+                .put(DEVICES + "0000:00:1c.0/class", "0x060400\n")
+                .put(DEVICES + "0000:00:1c.0/power_state", "D0\n");
+    }
+
+    private static RecordedHost apply(RecordedHost host, String tree, String changes) {
+        for (String change : changes.split("; ")) {
+            if (!change.isBlank()) {
+                one(
+                        host,
+                        change.replace("{dev}", DEVICES + device(tree) + "/")
+                                .replace("{bridge}", DEVICES + "0000:00:1c.0/")
+                                .replace("{physical}", DEVICES + "0000:00:03.0/")
+                                .replace(
+                                        "{irq}",
+                                        "proc/irq/" + (tree.equals("intx") ? 22 : tree.equals("arm") ? 25 : 27) + "/")
+                                .replace("{vmm}", "proc/100/"));
+            }
+        }
+        return host;
+    }
+
+    private static void one(RecordedHost host, String change) {
+        String[] words = change.strip().split(" ", 3);
+        String path = words[0];
+        byte[] bytes = host.tree().bytes(path, 4096).orElse(new byte[0]);
+        Matcher bits = BITS.matcher(change.strip());
+        if (bits.matches()) {
+            int at = Integer.parseInt(bits.group(3), 16);
+            int mask = Integer.parseInt(bits.group(4), 16);
+            for (int i = 0; i < 2; i++) {
+                int part = mask >> 8 * i & 0xff;
+                bytes[at + i] = (byte) (bits.group(2).equals("+") ? bytes[at + i] | part : bytes[at + i] & ~part);
+            }
+            host.putBytes(path, bytes);
+            return;
+        }
+        switch (words[1]) {
+            case "=" -> host.put(path, words[2].replace("\\n", "\n") + "\n");
+            case "->" -> host.link(path, words[2]);
+            case "ones" -> {
+                Arrays.fill(bytes, (byte) -1);
+                host.putBytes(path, bytes);
+            }
+            case "cut" -> host.cut(path, Integer.parseInt(words[2]));
+            case "remove" -> host.remove(path);
+            case "deny" -> host.deny(path);
+            case "without" ->
+                host.put(
+                        path,
+                        new String(bytes, StandardCharsets.UTF_8)
+                                .lines()
+                                .filter(line -> !line.contains(words[2]))
+                                .collect(Collectors.joining("\n", "", "\n")));
+            default -> throw new IllegalArgumentException(change);
+        }
+    }
+
+    /** An answer. */
+    private record Said(Cli.Ended ended) {
+        String flaw() {
+            return accused().stream().findFirst().orElse("none");
+        }
+
+        List<String> accused() {
+            return ended.out()
+                    .lines()
+                    .filter(line -> line.matches("  \\S.* (broken|doubtful) .*"))
+                    .toList();
+        }
+    }
+
+    /** By a capture, which so holds what each look reads. */
+    private Said explain(RecordedHost host, String tree, boolean strict) throws IOException {
+        Path archive = Files.createTempFile(temporary, "host", ".zip");
+        try (OutputStream out = Files.newOutputStream(archive)) {
+            Capture.of(host.tree(), Capture::analysis, false).write(out);
+        }
+        List<String> words = List.of("explain", "--from", archive.toString(), device(tree), "--strict");
+        Cli.Ended ended = Cli.run(words.subList(0, strict ? 5 : 4).toArray(String[]::new));
+        return new Said(ended);
+    }
+
+    @ParameterizedTest
+    @MethodSource("faults")
+    void faultIsNamedAtItsLink(Fault fault) throws IOException {
+        RecordedHost host = apply(host(fault.tree()), fault.tree(), fault.changes());
+        boolean doubt = fault.code() >= DOUBT + 10;
+        Said said = explain(host, fault.tree(), doubt);
+        said.ended().exited(fault.code());
+        assertThat(said.flaw())
+                .as(said.ended().out())
+                .startsWith("  " + fault.link())
+                .contains(fault.words());
+        if (doubt) {
+            assertThat(explain(host, fault.tree(), false).ended().exitCode()).isZero();
+        }
+    }
+
+    @ParameterizedTest
+    @MethodSource("harmless")
+    void harmlessTreeIsNotAccused(Fault tree) throws IOException {
+        Said before = explain(host(tree.tree()), tree.tree(), true);
+        Said said = explain(apply(host(tree.tree()), tree.tree(), tree.changes()), tree.tree(), true);
+        said.ended().exited(before.ended().exitCode());
+        assertThat(said.accused()).as(said.ended().out()).isSubsetOf(before.accused());
+    }
+
+    /** Prints the table, of which the report speaks. */
+    @Test
+    void tableIsComplete() throws IOException {
+        List<String> mechanisms = rows("faults.txt").map(row -> row[0]).toList();
+        assertThat(mechanisms).doesNotHaveDuplicates();
+        StringBuilder table = new StringBuilder("planted, tree\tfirst flaw\texit code\twords\n");
+        for (Fault fault : faults().toList()) {
+            table.append(fault)
+                    .append('\t')
+                    .append(fault.link())
+                    .append('\t')
+                    .append(fault.code())
+                    .append('\t');
+            table.append(fault.words()).append('\n');
+        }
+        Files.writeString(Machine.root().resolve("target/faults.tsv"), table);
+    }
+}
