@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.contract;
+
+import static io.kvmirq.contract.TestDevice.E1000E;
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import io.kvmirq.PciAddress;
+import io.kvmirq.forward.ForwardedIrq;
+import io.kvmirq.forward.Forwarding;
+import io.kvmirq.forward.KvmVfio;
+import io.kvmirq.forward.Mechanism;
+import io.kvmirq.forward.Userspace;
+import io.kvmirq.host.HostForMirror;
+import io.kvmirq.kernel.EventLoop;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kernel.Undo;
+import io.kvmirq.mirror.Mirror;
+import io.kvmirq.mirror.Posting;
+import io.kvmirq.selftest.AnsweringVm;
+import io.kvmirq.testing.Numbers;
+import io.kvmirq.vfio.VfioDevice;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.List;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedClass;
+import org.junit.jupiter.params.provider.MethodSource;
+
+/**
+ * Messages of a device on their way to a guest of arm64 that takes each: as vLPIs with a GICv4, by irqfds with a GICv3. The
+ * host's counters tell the two apart.
+ */
+@Tag("contract")
+@ParameterizedClass(name = "{0}")
+@MethodSource("io.kvmirq.contract.VfioWorld#arm64")
+class DeviceLpiContract {
+    private static final int VECTORS = 5;
+    /** Interrupts of the guest that no vector has at first. */
+    private static final int OTHERS = 16;
+
+    private final VfioWorld vfio;
+    private final Undo made = new Undo();
+    private Kernel kernel;
+    private AnsweringVm guest;
+    private VfioDevice device;
+    private Hardware hardware;
+    private boolean direct;
+    private boolean warned;
+
+    @SuppressWarnings("NullAway.Init")
+    DeviceLpiContract(VfioWorld vfio) {
+        this.vfio = vfio;
+    }
+
+    @BeforeEach
+    void setUp() throws IOException {
+        assumeTrue(vfio.world.fake().isEmpty(), "needs a real kernel: the fake runs no guest of arm64");
+        direct = Files.readString(Path.of("/proc/cmdline")).contains("vgic_v4_enable=1");
+        warned = hasWarned();
+        PciAddress address = vfio.address(E1000E);
+        kernel = made.add(Kernel.over(vfio.kernel()));
+        guest = made.add(new AnsweringVm(
+                kernel,
+                () -> Mirror.of(new HostForMirror().of(vfio.kernel().libc().hostFiles(), true))));
+        device = made.add(VfioDevice.open(kernel, address, made.add(KvmVfio.create(guest.vm()))));
+        hardware = vfio.hardwareOf(E1000E, Numbers.of(device.fd()));
+        device.config().enableMemory();
+        device.config().enableBusMaster();
+        hardware.start();
+    }
+
+    @AfterEach
+    void close() {
+        if (hardware != null && hardware.isCounting()) {
+            device.reset();
+        }
+        made.close();
+        vfio.closeAll();
+        assertThat(hasWarned()).as("a WARN of the kernel meanwhile").isEqualTo(warned);
+    }
+
+    /** TAINT_WARN of Documentation/admin-guide/tainted-kernels.rst. */
+    private static boolean hasWarned() {
+        try {
+            return (Long.parseLong(Files.readString(Path.of("/proc/sys/kernel/tainted"))
+                                    .strip())
+                            & 1 << 9)
+                    != 0;
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+
+    /** The host's interrupts so far, in rows with this text. */
+    private static long counted(String text) {
+        try {
+            return Files.readAllLines(Path.of("/proc/interrupts")).stream()
+                    .filter(row -> row.contains(text))
+                    .mapToLong(row -> Arrays.stream(
+                                    row.replaceFirst("^.*?:", "").strip().split("\\s+", -1))
+                            .takeWhile(word -> word.matches("\\d+"))
+                            .mapToLong(Long::parseLong)
+                            .sum())
+                    .sum();
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+
+    private static long vectors() {
+        return counted("vfio-msix[");
+    }
+
+    private static long doorbells() {
+        return counted("GICv4-vpe");
+    }
+
+    /** Sends one message, and waits for the guest. */
+    private void arrives(int vector, int interrupt) {
+        assertThat(guest.taken(interrupt, () -> hardware.send(vector)))
+                .as("interrupt " + interrupt + " of the guest, by vector " + vector)
+                .isPositive();
+    }
+
+    private void row(String what, int sent, long vectorsBefore, long doorbellsBefore) {
+        System.out.printf(
+                "device lpi: %-38s %6d sent, all taken; vfio-msix rows +%d, GICv4-vpe rows +%d%n",
+                what, sent, vectors() - vectorsBefore, doorbells() - doorbellsBefore);
+    }
+
+    @Test
+    void guestTakesEachMessageWhateverIsChangedMeanwhile() {
+        Forwarding forwarding = made.add(
+                Forwarding.builder(guest.vm(), device).mirror(guest.mirror()).build());
+        List<ForwardedIrq> irqs = forwarding.forwardAll(device.msix(0, VECTORS), guest::message);
+        for (int i = 0; i < OTHERS; i++) {
+            guest.message(VECTORS + i);
+        }
+        guest.start();
+        assertThat(irqs).allSatisfy(irq -> assertThat(irq.predicted() instanceof Posting.Posted)
+                .isEqualTo(direct));
+        int fired = Math.min(10_000, Integer.getInteger("kvmirq.test.forward.fired", 10_000));
+        long vectorsBefore = vectors();
+        long doorbellsBefore = doorbells();
+        for (int i = 0; i < fired; i++) {
+            arrives(i % VECTORS, i % VECTORS);
+        }
+        row("as forwarded", fired, vectorsBefore, doorbellsBefore);
+        if (direct) {
+            assertThat(vectors()).as("the host took none").isEqualTo(vectorsBefore);
+            assertThat(doorbells()).as("doorbells of a vCPU that blocked").isGreaterThan(doorbellsBefore);
+        } else {
+            assertThat(vectors()).as("the host took each").isGreaterThanOrEqualTo(vectorsBefore + fired);
+        }
+        changes(irqs, Math.max(VECTORS, fired / 100));
+    }
+
+    private void changes(List<ForwardedIrq> irqs, int rounds) {
+        long vectorsBefore = vectors();
+        long doorbellsBefore = doorbells();
+        for (int i = 0; i < rounds; i++) {
+            ForwardedIrq irq = irqs.get(i % VECTORS);
+            int vector = i % VECTORS;
+            irq.mask();
+            hardware.send(vector);
+            assertThat(guest.taken(vector, irq::unmask)).as("sent while masked").isPositive();
+        }
+        row("masked, sent, unmasked", rounds, vectorsBefore, doorbellsBefore);
+        vectorsBefore = vectors();
+        for (int i = 0; i < rounds; i++) {
+            int vector = i % VECTORS;
+            int other = VECTORS + i % OTHERS;
+            irqs.get(vector).reroute(guest.message(other));
+            arrives(vector, other);
+            irqs.get(vector).reroute(guest.message(vector));
+            arrives(vector, vector);
+        }
+        row("rerouted and back", 2 * rounds, vectorsBefore, doorbellsBefore);
+        if (direct) {
+            assertThat(vectors()).as("rerouted ones are vLPIs again").isEqualTo(vectorsBefore);
+        }
+    }
+
+    @Test
+    void guestTakesMessagesFromUserspaceAndAgainFromTheDevice() {
+        EventLoop loop = made.add(EventLoop.create(kernel));
+        Forwarding forwarding = made.add(Forwarding.builder(guest.vm(), device)
+                .mirror(guest.mirror())
+                .userspace(Userspace.into(guest.vm(), loop))
+                .build());
+        ForwardedIrq irq =
+                forwarding.forwardAll(device.msix(0, 1), guest::message).get(0);
+        guest.start();
+        for (int i = 0; i < VECTORS; i++) {
+            irq.moveTo(Mechanism.USERSPACE);
+            assertThat(guest.taken(0, () -> {
+                        hardware.send(0);
+                        while (loop.poll() == 0) {
+                            // An edge of another kind.
+                        }
+                    }))
+                    .isPositive();
+            irq.moveTo(Mechanism.IRQFD);
+            long before = vectors();
+            arrives(0, 0);
+            if (direct) {
+                assertThat(vectors()).isEqualTo(before);
+            }
+        }
+    }
+}
