@@ -8,6 +8,7 @@ import java.util.Deque;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
 
@@ -68,6 +69,7 @@ public final class FakeTracing implements AutoCloseable {
      * @return the text of its {@code format} file, without the fields. Empty if this kernel never passes it
      */
     public Optional<String> choose(String event) {
+        Objects.requireNonNull(event, "event is null");
         return time.locked(() -> {
             String format = host.isPresent() ? FORMATS.get(event) : null;
             String name = event.substring(event.indexOf('/') + 1);
@@ -80,6 +82,7 @@ public final class FakeTracing implements AutoCloseable {
 
     /** Records what these threads pass, and nothing else ({@code set_event_pid}). None: all threads. */
     public void only(Set<Integer> threads) {
+        Objects.requireNonNull(threads, "threads is null");
         time.changing(() -> {
             only = Set.copyOf(threads);
         });

@@ -66,7 +66,7 @@ final class VgicCalls extends Calls {
             long attribute,
             ByteBuffer value,
             Supplier<String> operands) {
-        if (call == KernelCall.VGIC_REGISTER) {
+        if (call == KernelCall.VGIC_REGISTER && !device.isClosed()) {
             requireInit();
         }
         ByteBuffer structure = Buffers.allocate(Uapi.KvmDeviceAttr.SIZE)

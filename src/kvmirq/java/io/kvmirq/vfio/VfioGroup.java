@@ -88,6 +88,7 @@ public final class VfioGroup extends VfioFile {
      * @throws IllegalStateException if the group is in another container
      */
     public synchronized VfioDevice openDevice(DeviceName name, VfioContainer in) {
+        Objects.requireNonNull(in, "in is null");
         if (container != null && container != in) {
             throw new IllegalStateException(
                     this + " is in " + container + " already: open all its devices in that container");
@@ -113,7 +114,7 @@ public final class VfioGroup extends VfioFile {
      * @throws IllegalStateException if the group was opened here
      */
     public synchronized VfioDevice openDevice(DeviceName name) {
-        if (!adopted) {
+        if (!adopted && !fd().isClosed()) {
             throw new IllegalStateException(this + " was opened here: name the container for its devices");
         }
         return open(calls().device(name));

@@ -4,6 +4,7 @@ package io.kvmirq.testing;
 import io.kvmirq.Errno;
 import io.kvmirq.Gsi;
 import io.kvmirq.InterruptVector;
+import io.kvmirq.IoAddress;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.PciAddress;
 import io.kvmirq.Ppi;
@@ -20,6 +21,7 @@ import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.Libc;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.FakePciDevice;
+import io.kvmirq.fake.FakeTracing;
 import io.kvmirq.fake.Profile;
 import io.kvmirq.forward.ForwardedIrq;
 import io.kvmirq.forward.Forwarding;
@@ -32,15 +34,23 @@ import io.kvmirq.host.ReadOnce;
 import io.kvmirq.irqchip.GuestIoapic;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.EventLoop;
+import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Mapping;
 import io.kvmirq.kernel.MemoryFile;
+import io.kvmirq.kernel.Registration;
 import io.kvmirq.kernel.Undo;
+import io.kvmirq.kvm.DirtyLog;
 import io.kvmirq.kvm.GuestMemory;
+import io.kvmirq.kvm.IoEventFd;
 import io.kvmirq.kvm.Irqfd;
+import io.kvmirq.kvm.Its;
+import io.kvmirq.kvm.KvmDevice;
 import io.kvmirq.kvm.MaskableVector;
 import io.kvmirq.kvm.RouteTable;
 import io.kvmirq.kvm.Vcpu;
+import io.kvmirq.kvm.VgicV2;
+import io.kvmirq.kvm.VgicV3;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.kvm.X86Events;
 import io.kvmirq.kvm.X86Fpu;
@@ -55,14 +65,20 @@ import io.kvmirq.pci.PciHostBridge;
 import io.kvmirq.recording.Faults;
 import io.kvmirq.snapshot.VmParts;
 import io.kvmirq.snapshot.VmSnapshot;
+import io.kvmirq.vfio.ArmedIrq;
 import io.kvmirq.vfio.ArmedLine;
 import io.kvmirq.vfio.ArmedVectors;
+import io.kvmirq.vfio.DmaMapping;
 import io.kvmirq.vfio.DmaSpace;
+import io.kvmirq.vfio.FileHolder;
+import io.kvmirq.vfio.Ioas;
 import io.kvmirq.vfio.LineIrq;
 import io.kvmirq.vfio.MessageIrq;
 import io.kvmirq.vfio.MessageIrqs;
+import io.kvmirq.vfio.VfioCdev;
 import io.kvmirq.vfio.VfioContainer;
 import io.kvmirq.vfio.VfioDevice;
+import io.kvmirq.vfio.VfioGroup;
 import java.io.ByteArrayInputStream;
 import java.io.ByteArrayOutputStream;
 import java.io.InputStream;
@@ -98,8 +114,18 @@ public final class Samples implements AutoCloseable {
     private static final String NIC = "0000:3b:00.0";
 
     public Samples() {
+        this("6.12");
+    }
+
+    /** Those of VFIO devices are not for a real kernel. */
+    public Samples(KernelBackend kernel) {
+        this();
+        put(KernelBackend.class, () -> kernel);
+    }
+
+    public Samples(String profile) {
         put(FakeKernel.class, () -> {
-            FakeKernel fake = new FakeKernel(Profile.of("6.12"));
+            FakeKernel fake = new FakeKernel(Profile.of(profile));
             put(FakePciDevice.class, () -> fake.pciDevice(NIC, 7)
                     .ids(0x8086, 0x10d3)
                     .msix(8)
@@ -118,9 +144,25 @@ public final class Samples implements AutoCloseable {
         put(Kernel.class, () -> open.add(Kernel.over(get(KernelBackend.class))));
         put(Vm.class, () -> {
             Vm vm = open.add(Vm.create(get(Kernel.class)));
-            vm.createSplitIrqchip(24);
+            if (!vm.isArm64()) {
+                vm.createSplitIrqchip(24);
+            }
             return vm;
         });
+        put(KvmDevice.class, () -> open.add(get(Vm.class).createDevice(KvmDevice.Type.VFIO)));
+        put(VgicV2.class, () -> open.add(get(Vm.class).createVgicV2()));
+        put(VgicV3.class, () -> open.add(get(Vm.class).createVgicV3()));
+        put(Its.class, () -> open.add(get(Vm.class).createIts()));
+        put(
+                IoEventFd.class,
+                () -> open.add(get(Vm.class).assignIoEventFd(IoAddress.port(0x80, 1), get(EventFd.class))));
+        put(Fd.class, () -> get(EventFd.class).fd());
+        put(Fd.Lease.class, () -> open.add(get(Fd.class).lease()));
+        put(Registration.class, () -> open.add(get(EventLoop.class).register(get(EventFd.class), count -> {})));
+        put(Mapping.Owner.class, () -> open.add(Mapping.anonymous(get(Kernel.class), 0x1000)));
+        put(Mapping.Lease.class, () -> open.add(get(Mapping.class).lease()));
+        put(DirtyLog.class, () -> open.add(get(GuestMemory.class).logDirtyPages()));
+        put(FakeTracing.class, () -> open.add(get(FakeKernel.class).tracing()));
         put(Vcpu.class, () -> open.add(get(Vm.class).createVcpu(new VcpuId(0))));
         put(EventFd.class, () -> open.add(EventFd.create(get(Kernel.class))));
         put(EventLoop.class, () -> open.add(EventLoop.create(get(Kernel.class))));
@@ -141,6 +183,12 @@ public final class Samples implements AutoCloseable {
         put(LineIrq.class, () -> get(VfioDevice.class).intx());
         put(DmaSpace.class, () -> open.add(VfioContainer.create(get(Kernel.class))));
         put(VfioContainer.class, () -> open.add(VfioContainer.create(get(Kernel.class))));
+        put(DmaMapping.class, () -> open.add(get(VfioDevice.class).dma().map(0, get(Mapping.class))));
+        put(VfioGroup.class, () -> open.add(VfioGroup.open(get(Kernel.class), get(PciAddress.class))));
+        put(VfioCdev.class, () -> open.add(VfioCdev.open(get(Kernel.class), get(PciAddress.class))));
+        put(Ioas.class, () -> open.add(Ioas.create(get(Kernel.class))));
+        put(FileHolder.Hold.class, () -> open.add(get(KvmVfio.class).hold(get(VfioGroup.class))));
+        put(ArmedIrq.class, () -> open.add(get(VfioDevice.class).req().arm(get(EventFd.class))));
         put(PciHostBridge.class, () -> new PciHostBridge(0x8000_0000L, 0x1000_0000L));
         put(GuestMessages.class, () -> get(GuestMsix.class));
         put(GuestMsix.class, () -> new GuestMsix(get(Forwarding.class), get(VfioDevice.class), OptionalInt.empty()));
@@ -216,7 +264,11 @@ public final class Samples implements AutoCloseable {
     public <T> T get(Class<T> type) {
         Object before = made.get(type);
         if (before == null) {
-            before = makers.get(type).get();
+            Supplier<?> maker = makers.get(type);
+            if (maker == null) {
+                throw new IllegalArgumentException("no sample of " + type.getName() + ": put one here");
+            }
+            before = maker.get();
             made.put(type, before);
         }
         return type.cast(before);
