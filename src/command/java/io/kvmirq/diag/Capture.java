@@ -57,6 +57,7 @@ public record Capture(
     /** The most that an archive may hold, in bytes after decompression. */
     public static final long MOST_BYTES = 256L << 20;
 
+    private static final Pattern NEWER = Pattern.compile("kvmirq\\.capture/\\d{1,9}(\n|$)");
     private static final int MOST_FILES = 1_000_000;
     private static final String FILES = "files/";
     private static final String HEAD = "kvmirq.capture";
@@ -135,7 +136,7 @@ public record Capture(
     }
 
     /** The same without names and addresses. */
-    Capture redact() {
+    public Capture redact() {
         return redacted ? this : new Redaction().of(this);
     }
 
@@ -146,13 +147,14 @@ public record Capture(
         facts.iommus();
         facts.gicv4();
         facts.vms();
-        Guests.of(host, facts);
+        HostChanges.Look look = new HostChanges.Look(host, facts, Guests.of(host, facts));
+        GuestChanges.read(look);
         PostingOutlook.of(facts);
         Doctor.examine(facts, EnumSet.complementOf(EnumSet.of(Check.BACKENDS)));
         for (PciAddress address : facts.pciAddresses()) {
             facts.pci(address).ifPresent(device -> {
                 VfioOutlook.of(facts, device);
-                DeviceChains.of(facts, device);
+                DeviceChains.of(facts, device).forEach(chain -> ChainChanges.cpu(look, chain));
                 facts.uses(address);
             });
         }
@@ -253,7 +255,13 @@ public record Capture(
         }
         String head = text(entries, HEAD);
         if (!head.startsWith(FORM + "\n")) {
-            throw new IllegalArgumentException("it is not an archive of kvmirq capture, form " + FORM);
+            int end = head.indexOf('\n');
+            throw new IllegalArgumentException(
+                    NEWER.matcher(head).lookingAt()
+                            ? "it has the form " + Foreign.printable(head.substring(0, end < 0 ? head.length() : end))
+                                    + ", and this kvmirq reads " + FORM
+                                    + ": read it with the kvmirq that wrote it, or a newer one"
+                            : "it is not an archive of kvmirq capture, form " + FORM);
         }
         SortedMap<String, byte[]> rest = new TreeMap<>(entries);
         rest.remove(HEAD);

@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.diag;
 
-import io.kvmirq.host.HostFacts;
 import io.kvmirq.host.HostInterrupts;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
-import java.util.EnumSet;
 import java.util.HashMap;
 import java.util.HexFormat;
 import java.util.List;
@@ -14,20 +12,31 @@ import java.util.SortedMap;
 import java.util.SortedSet;
 import java.util.TreeMap;
 import java.util.TreeSet;
+import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A file or a verdict that differs between two captures. Counts of interrupts are left out, because they always change, and
+ * A file that differs between two captures. Counts of interrupts are left out, because they always change, and
  * names and addresses, if one of the captures has none.
  *
- * @param path where the file is on the host; of a verdict, the check
+ * @param path where the file is on the host
  * @param gone the lines that only the first capture has
  * @param added the lines that only the second has
  * @param before whether the first capture has the file
  * @param after whether the second has it
  */
 public record CaptureDiff(String path, List<String> gone, List<String> added, boolean before, boolean after) {
+    /** Files that change while a host runs and none of its settings does: of threads, counters, this process. */
+    private static final Pattern VOLATILE =
+            Pattern.compile("/proc/\\d+/(fd|fdinfo|task|stat|status|schedstat).*|/proc/self/.*|/proc/irq/\\d+/spurious"
+                    + "|/sys/kernel/debug/(kvm|irq)/.*");
+
+    /** Whether such a file changes by itself. */
+    public boolean isVolatile() {
+        return VOLATILE.matcher(path).matches();
+    }
+
     /** The files that differ, by their paths. */
     public static List<CaptureDiff> of(Capture first, Capture second) {
         SortedMap<String, List<String>> old = lines(second.redacted() ? first.redact() : first);
@@ -37,43 +46,6 @@ public record CaptureDiff(String path, List<String> gone, List<String> added, bo
         return paths.stream()
                 .filter(path -> !old.getOrDefault(path, NONE).equals(now.getOrDefault(path, NONE)))
                 .map(path -> of("/" + path, old.get(path), now.get(path)))
-                .toList();
-    }
-
-    /** The findings of doctor whose verdict or reason differs, and the armed vectors that differ or are posted otherwise. */
-    public static List<CaptureDiff> ofFindings(Capture first, Capture second) {
-        HostFacts old = new HostFacts((second.redacted() ? first.redact() : first).tree());
-        HostFacts now = new HostFacts((first.redacted() ? second.redact() : second).tree());
-        EnumSet<Check> checks = EnumSet.complementOf(EnumSet.of(Check.BACKENDS));
-        List<Finding> before = Doctor.examine(old, checks);
-        List<Finding> after = Doctor.examine(now, checks);
-        List<CaptureDiff> changes = new ArrayList<>();
-        for (int i = 0; i < before.size(); i++) {
-            Finding one = before.get(i);
-            Finding other = after.get(i);
-            if (one.status() != other.status() || !one.reason().equals(other.reason())) {
-                changes.add(of("check " + one.check().id(), List.of(text(one)), List.of(text(other))));
-            }
-        }
-        List<String> gone = without(vectors(old), vectors(now));
-        List<String> added = without(vectors(now), vectors(old));
-        if (!gone.isEmpty() || !added.isEmpty()) {
-            changes.add(new CaptureDiff("armed vectors", gone, added, true, true));
-        }
-        return changes;
-    }
-
-    private static String text(Finding finding) {
-        return finding.status() + ": " + finding.text();
-    }
-
-    private static List<String> vectors(HostFacts host) {
-        return Listing.of(host, device -> true).rows().stream()
-                .map(row -> row.device() + " " + row.interrupt()
-                        + row.guest().map(guest -> " of " + guest).orElse("") + ": "
-                        + row.posted().map(yes -> yes ? "posted" : "not posted").orElse("not known whether posted")
-                        + row.why().map(why -> ", " + why).orElse(""))
-                .sorted()
                 .toList();
     }
 
@@ -109,7 +81,7 @@ public record CaptureDiff(String path, List<String> gone, List<String> added, bo
 
     private static List<String> lines(String path, byte[] content) {
         if (path.endsWith("/config")) {
-            return List.of(HexFormat.ofDelimiter(" ").formatHex(content));
+            return registers(content);
         }
         String text = new String(content, StandardCharsets.UTF_8);
         if (path.equals("proc/interrupts")) {
@@ -122,5 +94,15 @@ public record CaptureDiff(String path, List<String> gone, List<String> added, bo
                     .toList();
         }
         return text.replace('\0', ' ').lines().toList();
+    }
+
+    /** A line for each register of 32 bits, as {@code lspci -xxx} groups them. */
+    private static List<String> registers(byte[] content) {
+        List<String> lines = new ArrayList<>();
+        for (int at = 0; at < content.length; at += Integer.BYTES) {
+            lines.add(String.format("register %02x: ", at)
+                    + HexFormat.ofDelimiter(" ").formatHex(content, at, Math.min(content.length, at + Integer.BYTES)));
+        }
+        return lines;
     }
 }

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.cli.host;
 
+import io.kvmirq.backend.HostFiles;
 import io.kvmirq.cli.frame.Command;
 import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.cli.frame.FileSentence;
 import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.diag.Capture;
-import io.kvmirq.diag.CaptureDiff;
+import io.kvmirq.diag.Guests;
+import io.kvmirq.host.HostFacts;
 import io.kvmirq.text.Foreign;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -36,17 +38,24 @@ public final class CaptureCommand implements Command {
                         + " with --from. Names of hosts and guests, network addresses, places of file systems and unknown"
                         + " words of command lines are taken out; network interfaces become net-1, net-2 and so on."
                         + " Reads only files that the other commands read, too; as root it can read more of them."
-                        + " With --diff, shows which findings and"
-                        + " files changed between two archives.")
-                .footer("", "Example: kvmirq capture -o host.zip; kvmirq vfio --from host.zip");
+                        + " It opens no device and starts no VM."
+                        + " With --diff, says what changed of a host between two archives, in the words of doctor, list"
+                        + " and explain; counts are left out. Exit code 1 if something changed.")
+                .footer(
+                        "",
+                        "Example: kvmirq capture -o host.zip; kvmirq vfio --from host.zip",
+                        "         kvmirq capture --diff before.zip after.zip");
         usage.add(OptionSpec.builder("-o", "--output")
                 .paramLabel("FILE")
                 .type(Path.class)
                 .description("Write the archive to FILE, which may not exist yet."));
         usage.add(OptionSpec.builder("--unredacted").description("Leave names and addresses in it."));
-        usage.add(OptionSpec.builder("--diff").description("Show the changes from archive A to archive B."));
+        usage.add(OptionSpec.builder("--diff")
+                .description("Say what changed from A to B: two archives, or directories as of --root."));
+        usage.add(OptionSpec.builder("--files").description("With --diff: also the lines of files that differ."));
         usage.add(Command.parameters("0", "0..2", "ARCHIVE").description("The two archives of --diff."));
         HostSource.describe(usage);
+        usage.add(Command.json());
     }
 
     @Override
@@ -62,8 +71,14 @@ public final class CaptureCommand implements Command {
                                 : "argument " + Foreign.quoted(archives.get(0))
                                         + " is unexpected: expected --diff A B, or -o FILE");
             }
+            for (String option : diff ? List.<String>of() : List.of("--files", "--json")) {
+                if (arguments.hasMatchedOption(option)) {
+                    throw new IllegalArgumentException(option + " is an option of --diff A B: add that");
+                }
+            }
             if (diff) {
-                return diff(Path.of(archives.get(0)), Path.of(archives.get(1)), terminal);
+                return new CaptureComparison(Path.of(archives.get(0)), Path.of(archives.get(1)))
+                        .print(terminal, arguments.hasMatchedOption("--files"), arguments.hasMatchedOption("--json"));
             }
             Optional<Path> output = Optional.ofNullable(arguments.matchedOptionValue("-o", null));
             if (output.isPresent() && NewFile.isRefused(output.get(), terminal)) {
@@ -78,29 +93,6 @@ public final class CaptureCommand implements Command {
         }
     }
 
-    private static int diff(Path before, Path after, Terminal terminal) {
-        Capture first = HostSource.capture(before);
-        Capture second = HostSource.capture(after);
-        if (first.redacted() != second.redacted()) {
-            terminal.out()
-                    .println(FileSentence.shown(first.redacted() ? after : before) + " has names and addresses, which "
-                            + FileSentence.shown(first.redacted() ? before : after)
-                            + " has not: they are left out of the comparison");
-        }
-        List<CaptureDiff> changes = new ArrayList<>(CaptureDiff.ofFindings(first, second));
-        changes.addAll(CaptureDiff.of(first, second));
-        for (CaptureDiff change : changes) {
-            String end = change.before() ? change.after() ? "" : " is gone" : " is new";
-            terminal.out().println(terminal.bold(Terminal.printable(change.path()) + end));
-            change.gone().forEach(line -> terminal.out().println("  - " + Terminal.printable(line)));
-            change.added().forEach(line -> terminal.out().println("  + " + Terminal.printable(line)));
-        }
-        if (changes.isEmpty()) {
-            terminal.out().println("nothing changed, except counts of interrupts");
-        }
-        return changes.isEmpty() ? ExitCode.OK : ExitCode.FAILED;
-    }
-
     private static int keep(Capture capture, Optional<Path> output, Terminal terminal) {
         capture.files().forEach((path, content) -> terminal.out()
                 .println(String.format("%9d  /%s", content.length, Terminal.printable(path))));
@@ -108,6 +100,7 @@ public final class CaptureCommand implements Command {
                 .println("     link  /" + Terminal.printable(path) + " -> " + Terminal.printable(target)));
         capture.denied().forEach(path -> terminal.out().println("   denied  /" + Terminal.printable(path)));
         capture.owners().keySet().forEach(path -> terminal.out().println("    owner  /" + Terminal.printable(path)));
+        guests(capture, terminal);
         String what = capture.files().size() + " files, " + capture.links().size() + " links, "
                 + (capture.redacted() ? "without names and addresses" : "with names and addresses");
         if (output.isEmpty()) {
@@ -120,5 +113,22 @@ public final class CaptureCommand implements Command {
         }
         terminal.out().println(what + ", written to " + FileSentence.shown(file));
         return ExitCode.OK;
+    }
+
+    /** The processes whose files are kept, and the threads that the kernel runs for them. */
+    private static void guests(Capture capture, Terminal terminal) {
+        HostFiles tree = capture.tree();
+        Guests guests = Guests.of(tree, new HostFacts(tree));
+        for (Guests.Guest one : guests.all()) {
+            List<String> helpers = new ArrayList<>(one.helpers());
+            one.workers().forEach(worker -> helpers.add("vhost " + worker.tid()));
+            terminal.out()
+                    .println("      VMM  /proc/" + one.process().pid() + " of "
+                            + Foreign.printable(one.process().name())
+                            + (helpers.isEmpty()
+                                    ? ""
+                                    : "; threads of the kernel for it: " + String.join(", ", helpers)));
+        }
+        guests.notes().forEach(note -> terminal.out().println("     note  " + Foreign.printable(note)));
     }
 }

@@ -10,6 +10,7 @@ import io.kvmirq.fake.Profile;
 import io.kvmirq.text.Foreign;
 import java.io.IOException;
 import java.io.InputStream;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.AccessDeniedException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -20,6 +21,9 @@ import picocli.CommandLine.ParseResult;
 
 /** The host that a command looks at: this one, a copy of another's files, or that of a fake kernel. */
 public final class HostSource {
+    /** Where a header of tar has its magic number. */
+    private static final int TAR = 257;
+
     private static final List<String> OPTIONS = List.of("--fake", "--root", "--from");
 
     private HostSource() {}
@@ -84,10 +88,18 @@ public final class HostSource {
             return FakeDevices.tree(arguments.matchedOptionValue("--fake", ""));
         }
         Path directory = arguments.matchedOptionValue("--root", Path.of("/"));
+        return tree(
+                directory,
+                arguments.hasMatchedOption("--root") ? "--root is " + Foreign.quoted(directory.toString()) : "",
+                needed);
+    }
+
+    /** @param given how the directory was given; empty for this machine */
+    private static HostFiles tree(Path directory, String given, List<String> needed) {
         if (needed.stream().noneMatch(name -> Files.isDirectory(directory.resolve(name)))) {
             throw new UnreadableInputException(
-                    arguments.hasMatchedOption("--root")
-                            ? "--root is " + Foreign.quoted(directory.toString()) + ": "
+                    !given.isEmpty()
+                            ? given + ": "
                                     + (isDenied(directory.resolve(needed.get(0)))
                                             ? "permission denied: run as root, or let this user read the directory"
                                             : "expected a directory with " + String.join(" or ", needed) + " in it")
@@ -110,17 +122,35 @@ public final class HostSource {
     }
 
     /**
-     * The capture in a file.
+     * The capture in a file, or of a copy of a host in a directory.
      *
      * @throws UnreadableInputException if it cannot be read, or is none
      */
     static Capture capture(Path file) {
+        if (Files.isDirectory(file)) {
+            return Capture.of(tree(file, FileSentence.shown(file), List.of("proc", "sys")), Capture::analysis, false);
+        }
         try (InputStream in = Files.newInputStream(file)) {
             return Capture.read(in);
         } catch (IOException e) {
             throw new UnreadableInputException(FileSentence.cannotRead(file, e), e);
         } catch (IllegalArgumentException e) {
-            throw new UnreadableInputException(FileSentence.shown(file) + " is no capture: " + e.getMessage(), e);
+            throw new UnreadableInputException(
+                    FileSentence.shown(file) + " is no capture: "
+                            + (isTar(file)
+                                    ? "it is a tar archive, or is packed by gzip; unpack it, and name its directory"
+                                    : e.getMessage()),
+                    e);
+        }
+    }
+
+    /** Magic numbers of gzip, and of tar in its first header. */
+    private static boolean isTar(Path file) {
+        try (InputStream in = Files.newInputStream(file)) {
+            String head = new String(in.readNBytes(TAR + "ustar".length()), StandardCharsets.ISO_8859_1);
+            return head.startsWith("\u001f\u008b") || head.startsWith("ustar", TAR);
+        } catch (IOException e) {
+            return false;
         }
     }
 }
