@@ -4,9 +4,11 @@ package io.kvmirq.contract;
 import static io.kvmirq.arch.gic.model.Its.*;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.kvmirq.Gsi;
 import io.kvmirq.MsiMessage;
+import io.kvmirq.Ppi;
 import io.kvmirq.Route;
 import io.kvmirq.Spi;
 import io.kvmirq.VcpuId;
@@ -17,6 +19,7 @@ import io.kvmirq.arch.gic.model.RedistributorRegister;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Mapping;
 import io.kvmirq.kvm.ArmRegister;
+import io.kvmirq.kvm.ArmTimer;
 import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.kvm.Its;
 import io.kvmirq.kvm.MsiOutcome;
@@ -24,14 +27,19 @@ import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.VcpuState;
 import io.kvmirq.kvm.VgicV3;
 import io.kvmirq.kvm.Vm;
+import io.kvmirq.selftest.CountingArmVm;
+import io.kvmirq.selftest.RestoredArmVm;
 import io.kvmirq.snapshot.SnapshotException;
 import io.kvmirq.snapshot.VmParts;
 import io.kvmirq.snapshot.VmSnapshot;
 import io.kvmirq.testing.GuestGic;
+import io.kvmirq.testing.Program;
 import java.nio.ByteBuffer;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 
 /** The state of a VM with a GICv3 and an ITS, in another VM. No guest runs: the test does what its driver would. */
 @ArmContract
@@ -158,6 +166,7 @@ class ArmSnapshotContract extends ArmVms {
         from.vcpus.get(0).setArmRegister(ArmRegister.PC, MEMORY + 0x100);
         from.vcpus.get(1).setArmRegister(ArmRegister.VBAR_EL1, MEMORY + 0x800);
         from.vcpus.get(1).setState(VcpuState.STOPPED);
+        from.vcpus.get(0).setTimerInterrupt(ArmTimer.VIRTUAL, new Ppi(20));
         from.programme();
         from.vm.setSpi(LINE, true);
         from.vgic.setLatched(EDGE, true);
@@ -168,6 +177,8 @@ class ArmSnapshotContract extends ArmVms {
         assertThat(to.vcpus.get(1).armRegister(ArmRegister.VBAR_EL1)).isEqualTo(MEMORY + 0x800);
         assertThat(to.vcpus.get(0).state()).isEqualTo(VcpuState.RUNNABLE);
         assertThat(to.vcpus.get(1).state()).isEqualTo(VcpuState.STOPPED);
+        assertThat(to.vcpus.get(0).timerInterrupt(ArmTimer.VIRTUAL)).isEqualTo(new Ppi(20));
+        assertThat(to.vcpus.get(0).timerInterrupt(ArmTimer.PHYSICAL)).isEqualTo(new Ppi(30));
         assertThat(to.vgic.isHigh(LINE)).isTrue();
         assertThat(to.vgic.isLatched(LINE)).isFalse();
         assertThat(to.vgic.isLatched(EDGE)).isTrue();
@@ -241,5 +252,52 @@ class ArmSnapshotContract extends ArmVms {
                         .vcpu(FIRST, larger.vcpus.get(0))
                         .vcpu(SECOND, larger.vcpus.get(1))))
                 .hasMessageContaining("it has a GICv3 (VmParts.vgic), and this VM has none");
+    }
+
+    @Test
+    void vcpuWithAPmuIsRefused() {
+        assumeTrue(world.kernel().isReal(), "needs a real kernel: the fake's vCPUs have no PMU");
+        Vm vm = vm();
+        Vcpu vcpu = vcpu(vm, 0);
+        vcpu.initialize(Vcpu.Feature.PMU_V3);
+        VgicV3 vgic = made.add(vm.createVgicV3());
+        vgic.setDistributor(DISTRIBUTOR);
+        vgic.setRedistributors(REDISTRIBUTORS);
+        vgic.init();
+        VmParts parts = new VmParts(vm).vgic(vgic).vcpu(FIRST, vcpu);
+        assertThatThrownBy(() -> VmSnapshot.of(parts))
+                .isInstanceOf(UnsupportedOperationException.class)
+                .hasMessage("vcpu 0 has a PMU, which a snapshot does not hold: initialise the vCPUs without"
+                        + " Vcpu.Feature.PMU_V3");
+    }
+
+    /** The snapshot is made while the guest takes interrupts, and one more is on its way. */
+    @Test
+    void guestThatRunsCountsOnInAnotherProcess(@TempDir Path directory) throws Exception {
+        assumeTrue(world.kernel().isReal(), "needs a real kernel: the fake runs no guest of arm64");
+        final int each = 200;
+        try (CountingArmVm vm = CountingArmVm.boot(kernel)) {
+            vm.run();
+            for (int i = 0; i < each; i++) {
+                int before = vm.counted();
+                vm.signal();
+                while (vm.counted() == before) {
+                    Thread.onSpinWait();
+                }
+            }
+            vm.pause();
+            vm.signal();
+            vm.save(directory);
+            assertThat(vm.counted()).isEqualTo(each);
+        }
+        List<String> command = VfioKillContract.java();
+        command.addAll(List.of(
+                "-cp",
+                System.getProperty("java.class.path"),
+                RestoredArmVm.class.getName(),
+                world.toString(),
+                directory.toString(),
+                "" + each));
+        assertThat(Program.output(command).strip()).isEqualTo("" + (2 * each + 1));
     }
 }

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.snapshot;
 
+import io.kvmirq.Ppi;
 import io.kvmirq.Route;
 import io.kvmirq.VcpuId;
 import io.kvmirq.kvm.ArmRegister;
+import io.kvmirq.kvm.ArmTimer;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.VcpuState;
 import java.util.ArrayList;
@@ -26,20 +28,40 @@ record ArmData(VgicWords.State vgic, List<Route> routes, Map<Integer, Cpu> vcpus
     private static final Set<ArmRegister> TIMERS =
             Set.of(ArmRegister.system(3, 3, 14, 3, 1), ArmRegister.system(3, 3, 14, 2, 1));
 
+    /** PMCR_EL0, which a vCPU without a PMU does not have. */
+    private static final ArmRegister PMU = ArmRegister.system(3, 3, 9, 12, 0);
+
     private static final int OVER = 1 << 2;
     private static final int MOST_REGISTERS = 4096;
 
-    /** @param registers in the kernel's order, with their bytes in hex */
-    record Cpu(VcpuState state, Map<ArmRegister, String> registers) {
-        static Cpu read(Vcpu vcpu) {
+    /**
+     * @param timers the interrupts of the timers, in the order of {@link ArmTimer}; none in a snapshot of an older version
+     * @param registers in the kernel's order, with their bytes in hex
+     */
+    record Cpu(VcpuState state, List<Ppi> timers, Map<ArmRegister, String> registers) {
+        static Cpu read(VcpuId id, Vcpu vcpu) {
             VcpuState state = vcpu.state();
+            List<ArmRegister> all = vcpu.armRegisters();
+            if (all.contains(PMU)) {
+                throw new UnsupportedOperationException(
+                        id + " has a PMU, which a snapshot does not hold: initialise the"
+                                + " vCPUs without Vcpu.Feature.PMU_V3");
+            }
             Map<ArmRegister, String> registers = new LinkedHashMap<>();
-            vcpu.armRegisters().forEach(one -> registers.put(one, Node.bytes(vcpu.armRegisterBytes(one))));
-            return new Cpu(state, registers);
+            all.forEach(one -> registers.put(one, Node.bytes(vcpu.armRegisterBytes(one))));
+            List<Ppi> timers =
+                    Arrays.stream(ArmTimer.values()).map(vcpu::timerInterrupt).toList();
+            return new Cpu(state, timers, registers);
         }
 
         /** Those that have their value stay: some can be written once, or not at all. */
         void write(Vcpu vcpu) {
+            for (int i = 0; i < timers.size(); i++) {
+                ArmTimer timer = ArmTimer.values()[i];
+                if (!vcpu.timerInterrupt(timer).equals(timers.get(i))) {
+                    vcpu.setTimerInterrupt(timer, timers.get(i));
+                }
+            }
             registers.forEach((one, hex) -> {
                 byte[] bytes = Node.ofHex(hex);
                 if (!Arrays.equals(bytes, vcpu.armRegisterBytes(one))) {
@@ -67,13 +89,17 @@ record ArmData(VgicWords.State vgic, List<Route> routes, Map<Integer, Cpu> vcpus
                             withoutTime(one.getKey(), Objects.requireNonNull(saved.registers.get(one.getKey()))))
                             .stream())
                     .findFirst()
-                    .or(() -> VcpuData.differs("state", state, saved.state));
+                    .or(() -> VcpuData.differs("state", state, saved.state))
+                    .or(() -> saved.timers.isEmpty()
+                            ? Optional.empty()
+                            : VcpuData.differs("interrupts of timers", timers, saved.timers));
         }
 
         Map<String, Object> tree(int id) {
             Map<String, Object> tree = new LinkedHashMap<>();
             tree.put("id", id);
             tree.put("state", state.name());
+            tree.put("timers", timers.stream().map(Ppi::number).toList());
             tree.put(
                     "registers",
                     registers.entrySet().stream()
@@ -95,14 +121,25 @@ record ArmData(VgicWords.State vgic, List<Route> routes, Map<Integer, Cpu> vcpus
                     throw entry.flaw("one value of " + register.size() + " bytes for " + register);
                 }
             }
-            return new Cpu(node.at("state").one(VcpuState.class), registers);
+            return new Cpu(node.at("state").one(VcpuState.class), timers(node), registers);
+        }
+
+        private static List<Ppi> timers(Node node) {
+            List<Ppi> timers = node.find("timers").stream()
+                    .flatMap(all -> all.all().stream())
+                    .map(one -> new Ppi(one.integer(Ppi.FIRST, Ppi.LAST)))
+                    .toList();
+            if (!timers.isEmpty() && timers.size() != ArmTimer.values().length) {
+                throw node.at("timers").flaw("the interrupts of " + ArmTimer.values().length + " timers");
+            }
+            return timers;
         }
     }
 
     static ArmData read(VmParts parts) {
         VgicWords words = new VgicWords(parts);
         Map<Integer, Cpu> vcpus = new TreeMap<>();
-        parts.vcpus().forEach((id, vcpu) -> vcpus.put(id, Cpu.read(vcpu)));
+        parts.vcpus().forEach((id, vcpu) -> vcpus.put(id, Cpu.read(new VcpuId(id), vcpu)));
         return new ArmData(words.read(), RouteData.read(parts), vcpus);
     }
 

@@ -27,8 +27,7 @@ import java.util.Set;
  * device are not saved, because no program can read them. Immutable.
  *
  * <p>On arm64 the VM has a GICv3. Tables of ITSs and of LPIs are in guest memory: save that after the snapshot, and have it
- * in place before a restore. A pending SError, and the interrupts of timers and PMU, are not in a snapshot: the VMM sets
- * the latter up as before.
+ * in place before a restore. A pending SError is not in a snapshot, and a vCPU with a PMU is refused.
  *
  * <p>A VM is paused when no vCPU runs and no thread changes its routes, lines and devices. A kick ends a run; if that
  * run returns an access of the guest, answer it and run again until {@code INTR}, or the access would be lost. Eventfds
@@ -58,7 +57,7 @@ public final class VmSnapshot {
      *
      * @throws IllegalArgumentException if a vCPU or an irqfd of the VM is not among the parts
      * @throws IllegalStateException if a vCPU runs, or left within an instruction
-     * @throws UnsupportedOperationException on arm64 without a GICv3
+     * @throws UnsupportedOperationException on arm64 without a GICv3, or if a vCPU has a PMU
      */
     public static VmSnapshot of(VmParts parts) {
         return read(parts, false);
@@ -70,7 +69,7 @@ public final class VmSnapshot {
      *
      * @throws IllegalArgumentException as {@link #of}
      * @throws IllegalStateException as {@link #of}
-     * @throws UnsupportedOperationException on arm64 without a GICv3
+     * @throws UnsupportedOperationException on arm64 without a GICv3, or if a vCPU has a PMU
      */
     public static VmSnapshot moving(VmParts parts) {
         return read(parts, true);
