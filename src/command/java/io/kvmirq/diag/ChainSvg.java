@@ -53,8 +53,8 @@ public final class ChainSvg {
         line("<title>" + xml(title) + "</title>");
         line("<rect width=\"" + WIDTH + "\" height=\"" + height + "\" fill=\"#ffffff\"/>");
         text(MARGIN, MARGIN + LINE - 3, "start", 15, DARK, "bold", cut(title, TITLE));
-        // Boxes are those of the way from the host irq on: a tape shows no more.
-        List<Hop> hops = List.copyOf(EnumSet.range(Hop.HOST_IRQ, Hop.VCPU));
+        // Boxes are those of the way itself: a tape shows no more.
+        List<Hop> hops = List.copyOf(EnumSet.complementOf(EnumSet.of(Hop.DEVICE, Hop.VMM, Hop.POSTING)));
         for (int i = 0; i < hops.size(); i++) {
             box(MARGIN + i * (BOX + GAP), hops.get(i), chain.link(hops.get(i)), i > 0);
         }

@@ -69,6 +69,7 @@ public final class DeviceChains {
     private final PostingClaims claims;
     private final ProcessLinks ofProcess;
     private final DeviceLink ofDevice;
+    private final Optional<Link> ofVmm;
     private final List<Interrupt> interrupts;
     /** Remarks of each message about the line that the device does not use. */
     private final List<String> ofLine;
@@ -91,6 +92,7 @@ public final class DeviceChains {
         this.claims = new PostingClaims(host, device, holders.stream().findFirst(), options);
         this.ofProcess = new ProcessLinks(host, device, users, options, claims.forms(), armed.size());
         this.ofDevice = new DeviceLink(host, device, !holders.isEmpty() || !users.isEmpty() || !armed.isEmpty());
+        this.ofVmm = holders.stream().findFirst().map(process -> VmmLink.of(host, process));
         this.interrupts = interrupts();
         this.ofLine = IntxRemarks.ofMessages(host, device);
     }
@@ -164,6 +166,7 @@ public final class DeviceChains {
                                     "the host has allocated none for the device",
                                     "enable an interrupt of the device"));
             links.add(notArmed("VFIO has armed no interrupt of the device"));
+            brokenVmm().ifPresent(links::add);
         } else {
             links.add(refused());
         }
@@ -214,6 +217,7 @@ public final class DeviceChains {
                                 ? "the vector of host irq "
                                         + interrupt.allocated().orElseThrow().number() + ", whose number is not shown"
                                 : interrupt.toString())));
+                brokenVmm().ifPresent(links::add);
             } else {
                 links.add(refused());
             }
@@ -230,6 +234,7 @@ public final class DeviceChains {
                 Evidence.observed(INTERRUPTS),
                 interrupt.toString(),
                 "VFIO signals an eventfd when it comes"));
+        ofVmm.ifPresent(links::add);
         links.addAll(holders.isEmpty() ? ofProcess.ofNone() : ofProcess.of(holders.get(0), interrupt));
         return links;
     }
@@ -289,10 +294,18 @@ public final class DeviceChains {
                 "allocated");
     }
 
+    private Optional<Link> brokenVmm() {
+        return ofVmm.filter(link -> link.state() == Link.State.BROKEN);
+    }
+
     private Link notArmed(String what) {
         Evidence evidence = Evidence.observed(INTERRUPTS);
         if (host.interrupts().isEmpty()) {
             return unreadable(Hop.DEVICE_VECTOR);
+        }
+        if (brokenVmm().isPresent()) {
+            return Link.notShown(
+                    Hop.DEVICE_VECTOR, what + ": its VMM, which could arm it, does not run", "let the VMM run");
         }
         if (!holders.isEmpty()) {
             return Link.broken(

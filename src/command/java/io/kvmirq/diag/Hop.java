@@ -9,6 +9,8 @@ public enum Hop {
     HOST_IRQ("host irq", 10),
     /** The device's vector, or its interrupt pin: whether VFIO has the device and has armed the vector. */
     DEVICE_VECTOR("device vector", 11),
+    /** The process that runs the VM: whether its threads may run. */
+    VMM("VMM", 19),
     /** The eventfd that VFIO signals. */
     EVENTFD("eventfd", 12),
     /** The eventfd's registration with KVM. */

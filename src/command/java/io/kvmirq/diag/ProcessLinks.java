@@ -90,7 +90,7 @@ final class ProcessLinks {
                 ? usedWithoutVm()
                 : hidden == 0 ? "no process is seen that has the device open" : hiddenFiles(hidden);
         String remedy = !users.isEmpty() ? BY_TAPE : hidden == 0 ? NOT_SEEN : HostKvm.AS_ROOT;
-        for (Hop hop : List.of(Hop.EVENTFD, Hop.IRQFD, Hop.GSI, Hop.GUEST_VECTOR, Hop.VCPU)) {
+        for (Hop hop : List.of(Hop.VMM, Hop.EVENTFD, Hop.IRQFD, Hop.GSI, Hop.GUEST_VECTOR, Hop.VCPU)) {
             links.add(Link.notShown(hop, why, remedy));
         }
         return links;

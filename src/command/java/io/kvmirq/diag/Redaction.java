@@ -60,7 +60,7 @@ final class Redaction {
     private static final Pattern THREAD =
             Pattern.compile("CPU \\d{1,5}/KVM|((crosvm_)?vcpu|fc_vcpu |kvm-vcpu-)\\d{1,5}" + "|" + KernelHelpers.NAME);
     private static final Pattern HELPER = Pattern.compile("^\\d+ \\((" + KernelHelpers.NAME + ")\\) \\S");
-    private static final Pattern STATUS = Pattern.compile("(CapEff|Seccomp|Cpus_allowed_list):");
+    private static final Pattern STATUS = Pattern.compile("(CapEff|Seccomp|Cpus_allowed_list|State|TracerPid):");
     private static final Pattern VMM = Pattern.compile("qemu(-kvm|-system-(x86|x86_64|i386|aarch64))?|kvm|kvmtool|lkvm"
             + "|cloud-hyperviso(r)?|crosvm|firecracker|java|openvmm");
     private static final Pattern VERSION = Pattern.compile("(Linux version )?(\\S+)[\\s\\S]*");
@@ -72,6 +72,9 @@ final class Redaction {
             Pattern.compile("CONFIG_[A-Z0-9_]*(KVM|VFIO|IOMMU|IRQ|DEBUGFS|DEBUG_FS|IO_URING)[A-Z0-9_]*=[ymn]");
     private static final Pattern PROCESSOR = Pattern.compile(
             "(processor|vendor_id|flags|vmx flags|Features|cpu family|model|stepping|CPU [a-z]+)\\s*:.*");
+    private static final String GROUPS_OF_PROCESSES = "sys/fs/cgroup/";
+    private static final Pattern CONTROLLERS =
+            Pattern.compile("|\\.\\.|unified|freezer|cpu|cpuacct|(cpu,cpuacct)|(cpuacct,cpu)");
     private static final Set<String> GROUPS = Set.of("root", "kvm", "libvirt", "qemu", "vfio", "disk");
     private static final Pattern DRIVER = Pattern.compile("|\\(null\\)|vfio-pci|[a-z0-9]{1,12}[-_]vfio[-_]pci");
 
@@ -95,6 +98,7 @@ final class Redaction {
     private final SortedMap<String, String> guests = new TreeMap<>();
     private final SortedMap<String, String> interfaces = new TreeMap<>();
     private final SortedMap<String, String> disks = new TreeMap<>();
+    private final SortedMap<String, String> groups = new TreeMap<>();
 
     Capture of(Capture whole) {
         name(whole);
@@ -147,6 +151,14 @@ final class Redaction {
         if (path.startsWith("proc/")) {
             return path;
         }
+        if (path.startsWith(GROUPS_OF_PROCESSES)) {
+            int file = path.lastIndexOf('/') + 1;
+            return GROUPS_OF_PROCESSES
+                    + (file > GROUPS_OF_PROCESSES.length()
+                            ? groups(path.substring(GROUPS_OF_PROCESSES.length(), file - 1)) + "/"
+                            : "")
+                    + path.substring(file);
+        }
         return NAMED_PART.matcher(path).replaceAll(part -> {
             String name = part.group();
             return Matcher.quoteReplacement(
@@ -165,6 +177,9 @@ final class Redaction {
         }
         if (path.startsWith("proc/") && path.endsWith("/status")) {
             return lines(text, line -> STATUS.matcher(line).lookingAt() ? line : "");
+        }
+        if (path.startsWith("proc/") && path.endsWith("/cgroup")) {
+            return lines(text, this::controlled);
         }
         if (path.startsWith("proc/") && path.endsWith("/stat")) {
             return HELPER.matcher(text).find() ? text : text.replaceFirst("(?s)\\(.*\\)", "(-)");
@@ -192,6 +207,22 @@ final class Redaction {
                 text.lines().flatMap(line -> group(line).stream()).collect(Collectors.joining("\n", "", "\n"));
             default -> text;
         };
+    }
+
+    /** A line of a hierarchy, its controllers and a path. */
+    private String controlled(String line) {
+        String[] parts = line.split(":", 3);
+        return parts.length < 3 ? "" : parts[0] + ":" + parts[1] + ":" + groups(parts[2]);
+    }
+
+    /** A path of control groups, which have names of guests and users. */
+    private String groups(String path) {
+        return Pattern.compile("/")
+                .splitAsStream(path)
+                .map(name -> CONTROLLERS.matcher(name).matches()
+                        ? name
+                        : groups.computeIfAbsent(name, one -> "group-" + (groups.size() + 1)))
+                .collect(Collectors.joining("/"));
     }
 
     private static String lines(String text, UnaryOperator<String> change) {

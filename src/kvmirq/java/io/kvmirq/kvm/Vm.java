@@ -394,8 +394,7 @@ public final class Vm implements AutoCloseable {
      * @throws IllegalArgumentException if both are one eventfd, which would raise itself for ever
      */
     public Irqfd assignLevelIrqfd(EventFd event, EventFd resample, Gsi gsi) {
-        Irqfd made =
-                Irqfd.make(this, event, IrqfdCalls.requireResample(resample, "assignIrqfd"), gsi, false);
+        Irqfd made = Irqfd.make(this, event, IrqfdCalls.requireResample(resample, "assignIrqfd"), gsi, false);
         irqfds.warnOfNoRoute(routes, List.of(gsi));
         irqfds.warnOfUnseenEnd(routes, gsi);
         return made;

@@ -90,6 +90,22 @@ public final class GuestHosts {
         String device = "0000:00:" + slot + ".0";
         host.put(path + "comm", "qemu-system-x86\n").put(path + "cmdline", commandLine.replace(' ', '\0') + "\0");
         host.put(path + "task/101/comm", "CPU 0/KVM\n").put(path + "task/102/comm", "CPU 1/KVM\n");
+        String group = "0::/machine.slice/machine-qemu-1-web.scope\n";
+        for (int thread = PID; thread <= PID + 2; thread++) {
+            String own = thread == PID ? path : path + "task/" + thread + "/";
+            // task_state() in fs/proc/array.c
+            host.put(
+                            own + "status",
+                            "Name:\tqemu-system-x86\nState:\tS (sleeping)\nTgid:\t" + PID + "\nPid:\t" + thread
+                                    + "\nTracerPid:\t0\nThreads:\t3\nCpus_allowed_list:\t0-1\n")
+                    .put(own + "schedstat", "9000000000 120000000 4000\n")
+                    .put(own + "cgroup", group);
+        }
+        String scope = "sys/fs/cgroup/machine.slice/machine-qemu-1-web.scope/";
+        host.put(scope + "cgroup.freeze", "0\n")
+                .put(scope + "cgroup.events", "populated 1\nfrozen 0\n")
+                .put(scope + "cpu.max", "max 100000\n")
+                .put("sys/fs/cgroup/machine.slice/cgroup.freeze", "0\n");
         List<String> targets = List.of(
                 "socket:[1]",
                 "socket:[2]",

@@ -78,7 +78,7 @@ public final class ExplainCommand implements Command {
         usage.spec()
                 .usageMessage()
                 .description(
-                        "Prints the chain of a device's vector: device, host irq, device vector, eventfd, irqfd, GSI,"
+                        "Prints the chain of a device's vector: device, host irq, device vector, VMM, eventfd, irqfd, GSI,"
                                 + " guest vector, vCPU. Each link is whole, broken, doubtful (what is seen contradicts itself and"
                                 + " proves nothing alone) or not shown, with the evidence: observed in a file,"
                                 + " taped, inferred (why), or predicted. Then it answers four questions that are independent:"

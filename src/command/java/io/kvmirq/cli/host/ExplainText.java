@@ -47,7 +47,9 @@ final class ExplainText {
         // Without posting; a tape shows neither the device nor the state of its VMM.
         long all = Hop.values().length
                 - 1
-                - Stream.of(Hop.DEVICE).filter(hop -> chain.link(hop).isEmpty()).count();
+                - Stream.of(Hop.DEVICE, Hop.VMM)
+                        .filter(hop -> chain.link(hop).isEmpty())
+                        .count();
         Optional<Hop> doubtful = chain.firstDoubtful().map(Link::hop);
         if (doubtful.isPresent()) {
             return terminal.bold("nothing visible is broken; in doubt: "

@@ -84,6 +84,12 @@ class PlantedFaultsTest {
             case "unused" -> apply(host("idle"), tree, "{vmm}fd remove");
             case "host" -> RecordedHost.of("amd-6.12");
             case "nodriver" -> RecordedHost.of("amd-6.12").remove(DEVICES + "0000:00:05.0/driver");
+            case "unnamed" ->
+                apply(
+                        GuestHosts.of("amd-avic"),
+                        tree,
+                        "{vmm}task/101/comm = qemu; {vmm}task/102/comm = qemu;"
+                                + " sys/kernel/debug/kvm/100-5/vcpu0/pid = 101; sys/kernel/debug/kvm/100-5/vcpu1/pid = 102");
             case "msi" -> msi();
             case "behind" -> behind();
             case "virtual" ->
@@ -140,6 +146,7 @@ class PlantedFaultsTest {
                                 .replace(
                                         "{irq}",
                                         "proc/irq/" + (tree.equals("intx") ? 22 : tree.equals("arm") ? 25 : 27) + "/")
+                                .replace("{scope}", "sys/fs/cgroup/machine.slice/machine-qemu-1-web.scope/")
                                 .replace("{vmm}", "proc/100/"));
             }
         }
@@ -162,7 +169,7 @@ class PlantedFaultsTest {
             return;
         }
         switch (words[1]) {
-            case "=" -> host.put(path, words[2].replace("\\n", "\n") + "\n");
+            case "=" -> host.put(path, words[2].replace("\\n", "\n").replace("\\t", "\t") + "\n");
             case "->" -> host.link(path, words[2]);
             case "ones" -> {
                 Arrays.fill(bytes, (byte) -1);
