@@ -10,6 +10,7 @@ import io.kvmirq.host.HostInterrupts;
 import io.kvmirq.host.HostInterrupts.ArmedVector;
 import io.kvmirq.host.VmProcess;
 import io.kvmirq.host.trace.TraceEvent;
+import io.kvmirq.host.trace.TraceReader;
 import io.kvmirq.host.trace.Tracing;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -51,9 +52,13 @@ public final class LiveWindow extends Watch {
     private static final int LONGEST_FILTER = 3000;
     private static final List<String> ROWS = List.of("PIN", "NPI", "PIW");
     private static final List<String> STATISTICS = List.of("exits", "irq_exits", "irq_injections", "halt_wakeup");
+    /** Delivery modes in the kernel's words, by their numbers. */
+    private static final List<String> MODES =
+            List.of("Fixed", "LowPrio", "SMI", "Res3", "NMI", "INIT", "SIPI", "ExtINT");
+
     private static final int MOST_MESSAGES = 8;
     /** A worker that runs later does not run for this interrupt. */
-    private static final long SOON_MICROS = 10_000;
+    private static final long SOON_NANOS = 10_000_000;
 
     /** Of one host irq, while the trace is read. */
     private static final class Gathered {
@@ -73,6 +78,8 @@ public final class LiveWindow extends Watch {
     private final boolean arm;
     private final Set<Integer> known;
     private final Set<Integer> threads = new HashSet<>();
+    private final List<TraceEvent> traced = new ArrayList<>();
+    private final Map<Integer, Boolean> workers = new HashMap<>();
     private final Duration cpuBefore;
     private Duration cpuBegun = Duration.ZERO;
     private long begin;
@@ -135,7 +142,17 @@ public final class LiveWindow extends Watch {
         for (String event : arm ? List.of(VGIC) : List.of(MESSAGE, ACCEPT, ACCEPT_POSTED)) {
             choose(own, KVM + event, devices.isEmpty() ? "" : CONTEXT);
         }
-        start(own);
+        start(own, new TraceReader.Sink() {
+            @Override
+            public void event(TraceEvent event) {
+                traced.add(event);
+            }
+
+            @Override
+            public void lost() {
+                // They are counted.
+            }
+        });
     }
 
     /** The host irqs of the devices that VFIO has armed. */
@@ -215,14 +232,11 @@ public final class LiveWindow extends Watch {
     public Live end(HostFacts after) {
         Duration watched = Duration.ofNanos(machine.nanos() - begin);
         Duration cost = machine.cpu().minus(cpuBegun);
-        Optional<Tracing.Recorded> recorded = stop(tracing);
+        Optional<Tracing.Lost> lost = stop(tracing);
+        readToEnd();
         close();
-        if (recorded.isEmpty()) {
+        if (lost.isEmpty()) {
             formats.clear();
-        }
-        Tracing.Recorded trace = recorded.orElse(Tracing.Recorded.NONE);
-        if (!trace.whole()) {
-            notes.add("the trace is longer than the limit of reading: these are the first events");
         }
         threads.addAll(tasks());
         Map<String, Long> grown = new LinkedHashMap<>();
@@ -237,12 +251,21 @@ public final class LiveWindow extends Watch {
         TreeSet<Integer> irqs = new TreeSet<>(known);
         irqs.addAll(armed(after));
         List<Live.Seen> seen = new ArrayList<>();
-        Map<Integer, Live.Irq> each = events(TraceEvent.read(trace.text(), formats), irqs, grown, seen);
+        Map<Integer, Live.Irq> each = events(traced, irqs, grown, seen);
         List<Live.Counter> counters = grown.entrySet().stream()
                 .map(one -> new Live.Counter(one.getKey(), one.getValue()))
                 .toList();
         Duration around = machine.cpu().minus(cpuBefore).minus(cost);
-        return new Live(watched, cost, around, counters, seen, each, missing, trace.lost(), notes);
+        return new Live(
+                watched,
+                cost,
+                around,
+                counters,
+                seen,
+                each,
+                missing,
+                lost.orElse(NONE).total(),
+                notes);
     }
 
     private Map<Integer, Live.Irq> events(
@@ -260,7 +283,7 @@ public final class LiveWindow extends Watch {
                 continue;
             }
             Gathered in = event.hardIrq() ? gathered.get(running.getOrDefault(event.cpu(), -1)) : null;
-            boolean worker = !event.hardIrq() && event.task().startsWith("kworker/");
+            boolean worker = !event.hardIrq() && workers.computeIfAbsent(event.tid(), this::isWorker);
             boolean own = !event.hardIrq() && threads.contains(event.tid());
             switch (event.name()) {
                 case ENTRY -> {
@@ -270,7 +293,7 @@ public final class LiveWindow extends Watch {
                     if (in != null) {
                         in.handled++;
                         last.put(event.cpu(), in);
-                        since.put(event.cpu(), event.micros());
+                        since.put(event.cpu(), event.nanos());
                     }
                 }
                 case EXIT -> running.remove(event.cpu());
@@ -286,7 +309,7 @@ public final class LiveWindow extends Watch {
                     Gathered before = raised ? last.remove(event.cpu()) : null;
                     if (before != null
                             && before.messages.isEmpty()
-                            && event.micros() - since.getOrDefault(event.cpu(), 0L) < SOON_MICROS) {
+                            && event.nanos() - since.getOrDefault(event.cpu(), 0L) < SOON_NANOS) {
                         event.number("gsi").ifPresent(before.workerGsis::add);
                     }
                     if (in != null) {
@@ -324,12 +347,18 @@ public final class LiveWindow extends Watch {
         return each;
     }
 
+    private boolean isWorker(int tid) {
+        return machine.files().text("proc/" + tid + "/comm").orElse("").startsWith("kworker/");
+    }
+
     private static void inHandler(TraceEvent event, Gathered irq) {
         switch (event.name()) {
             case MESSAGE -> {
-                event.number("vec").ifPresent(irq.vectors::add);
+                long address = event.number("address").orElse(0);
+                long data = event.number("data").orElse(0);
+                irq.vectors.add(data & 0xff);
                 if (irq.messages.size() < MOST_MESSAGES) {
-                    irq.messages.add(event.text());
+                    irq.messages.add(text(address, data));
                 }
             }
             // The kernel gives it the id of the vCPU.
@@ -341,6 +370,14 @@ public final class LiveWindow extends Watch {
             }
             default -> {}
         }
+    }
+
+    /** A message as {@code kvm_msi_set_irq} prints it. */
+    private static String text(long address, long data) {
+        long destination = address >> 12 & 0xff | address >> 32 & 0xffffff00L;
+        return "dst " + Long.toHexString(destination) + " vec " + (data & 0xff) + " ("
+                + MODES.get((int) (data >> 8 & 7)) + ((address & 4) != 0 ? "|logical" : "|physical")
+                + ((data & 0x8000) != 0 ? "|level" : "|edge") + ((address & 8) != 0 ? "|rh)" : ")");
     }
 
     private static Live.Update update(TraceEvent event) {

@@ -8,10 +8,8 @@ import io.kvmirq.MsiMessage;
 import io.kvmirq.Route;
 import io.kvmirq.VcpuId;
 import io.kvmirq.arch.apic.InhibitReason;
-import io.kvmirq.host.trace.EventFormat;
 import io.kvmirq.host.trace.ThreadStat;
 import io.kvmirq.host.trace.TraceEvent;
-import io.kvmirq.host.trace.Tracing;
 import io.kvmirq.host.trace.VcpuSchedule;
 import io.kvmirq.host.trace.VcpuSchedule.Phase;
 import io.kvmirq.mirror.Event;
@@ -23,9 +21,9 @@ import java.util.EnumSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalLong;
 import java.util.Set;
 import java.util.TreeMap;
-import java.util.stream.Stream;
 
 /**
  * The events of a mirror from the tracepoints that a VM's threads pass. It says nothing that the tracepoints do not: an
@@ -37,6 +35,8 @@ import java.util.stream.Stream;
 public final class VcpuEvents {
     static final String INHIBIT = "kvm_apicv_inhibit_changed";
     static final String UPDATE = LiveWindow.UPDATE;
+
+    private static final String INHIBITS = "inhibits";
 
     /**
      * A VM, as files show it.
@@ -60,14 +60,31 @@ public final class VcpuEvents {
     }
 
     private static final int MOST_VECTOR = 255;
+    /** Of the first steps of a vCPU, the second load counts; of the last, the pair. */
+    private static final int MOST_STEPS = 6;
 
-    private final Known known;
+    /** Phases of vCPUs in their order, after a change of KVM. */
+    private record Stretch(Runnable change, Map<Integer, List<Phase>> steps) {
+        Stretch(Runnable change) {
+            this(change, new TreeMap<>());
+        }
+
+        /** A vCPU that takes more steps than the mirror has to know loses one in the middle. */
+        void add(int tid, Phase phase) {
+            List<Phase> all = steps.computeIfAbsent(tid, one -> new ArrayList<>());
+            if (all.size() == MOST_STEPS) {
+                all.remove(MOST_STEPS - 2);
+            }
+            all.add(phase);
+        }
+    }
+
+    private final Set<Integer> tids;
     private final VcpuSchedule schedule;
     private final Map<Integer, Phase> told = new TreeMap<>();
     private final List<Event> events = new ArrayList<>();
-    /** Events of the VM that are not told yet, in their order. */
-    private final Deque<TraceEvent> ofVm = new ArrayDeque<>();
-
+    private final Deque<Stretch> stretches = new ArrayDeque<>(List.of(new Stretch(() -> {})));
+    private Known known = new Known(Map.of(), Set.of(), Map.of(), Map.of());
     private final Map<Integer, Update> updates = new TreeMap<>();
     private boolean inhibitsKnown;
     private long unassignable;
@@ -75,109 +92,68 @@ public final class VcpuEvents {
     /** The last {@code kvm_pi_irte_update} of a message: KVM asked for posting. */
     record Update(Producer producer, int gsi, VcpuId vcpu, int vector) {}
 
-    /** A VM that was not watched yet. */
-    public VcpuEvents(Known known) {
-        this.known = known;
-        this.schedule = new VcpuSchedule(known.vcpus().keySet());
-    }
-
-    /** Events of the VM, from a trace with the clock of the next one that is read. */
-    public void ofVm(String trace, Map<String, EventFormat> formats) {
-        TraceEvent.read(trace, formats, ofVm::add, () -> unassignable++);
-    }
-
     /**
-     * Events of the VM, from a record with the clock of the next one that is read. An event counts only if no later one is
-     * missing, as that may have undone it.
+     * A VM that was not watched yet.
      *
-     * @return whether all count
+     * @param tids the numbers of the threads of its vCPUs
      */
-    public boolean ofVm(Tracing.Recorded record, Map<String, EventFormat> formats) {
-        if (record.missing() > 0 || !record.whole()) {
-            return false;
-        }
-        ofVm(record.text(), formats);
-        if (record.overwritten() > 0) {
-            long whole = whole(ofVm.stream());
-            ofVm.removeIf(event -> event.micros() < whole);
-        }
-        return record.overwritten() == 0;
+    public VcpuEvents(Set<Integer> tids) {
+        this.tids = Set.copyOf(tids);
+        this.schedule = new VcpuSchedule(tids);
     }
 
-    /** The time from which on the buffer of each CPU has all events: the latest of their first ones. */
-    private static long whole(Stream<TraceEvent> events) {
-        Map<Integer, Long> firsts = new TreeMap<>();
-        events.forEach(event -> firsts.putIfAbsent(event.cpu(), event.micros()));
-        return firsts.values().stream().mapToLong(one -> one).max().orElse(0);
-    }
-
-    /**
-     * The events in a piece of a trace.
-     *
-     * @param formats by the names of the tracepoints
-     */
-    public List<Event> read(String trace, Map<String, EventFormat> formats) {
-        TraceEvent.read(trace, formats, this::event, this::miss);
-        return taken();
-    }
-
-    /**
-     * The events of a record. A CPU whose buffer overflowed has the last of its events only: no phase that an earlier one
-     * tells is believed, of any CPU.
-     */
-    public List<Event> read(Tracing.Recorded record, Map<String, EventFormat> formats) {
-        List<Optional<TraceEvent>> lines = new ArrayList<>();
-        TraceEvent.read(
-                record.text(), formats, event -> lines.add(Optional.of(event)), () -> lines.add(Optional.empty()));
-        long whole = whole(lines.stream().flatMap(Optional::stream));
-        boolean behind = record.overwritten() == 0;
-        for (Optional<TraceEvent> line : lines) {
-            if (!behind && line.isPresent() && line.get().micros() >= whole) {
-                behind = true;
-                miss();
+    /** The next event: of a thread of the VM, or of KVM for any VM. */
+    public void event(TraceEvent event) {
+        switch (event.name()) {
+            case INHIBIT -> stretches.add(new Stretch(() -> inhibit(event)));
+            case UPDATE -> stretches.add(new Stretch(() -> update(event)));
+            default -> {
+                schedule.event(event);
+                tell(event.tid());
+                event.number(VcpuSchedule.PREVIOUS_TID).ifPresent(tid -> tell((int) tid));
+                event.number(VcpuSchedule.NEXT_TID).ifPresent(tid -> tell((int) tid));
             }
-            line.ifPresentOrElse(this::event, this::miss);
         }
-        if (!behind || record.missing() > 0 || !record.whole()) {
-            miss();
-        }
-        return taken();
     }
 
-    /** Events did not fit into the buffer at this place of the trace. */
-    public List<Event> lost() {
-        miss();
-        return taken();
+    /** Events of the threads are missing at this place. */
+    public void lost() {
+        schedule.lost();
+        tids.forEach(this::tell);
     }
 
-    private List<Event> taken() {
-        ofVm(Long.MAX_VALUE);
+    /** Events of KVM for VMs are missing at this place. They may have undone those before. */
+    public void lostOfVm() {
+        stretches.add(new Stretch(() -> {
+            inhibitsKnown = false;
+            updates.forEach(
+                    (irq, update) -> events.add(new Event.ConsumerRemoved(new EventFdId(irq), new Gsi(update.gsi()))));
+            updates.clear();
+        }));
+    }
+
+    /**
+     * The events of the mirror since the last call. A vCPU that took many steps is told with the first and the last.
+     *
+     * @param vm as files show it now
+     */
+    public List<Event> taken(Known vm) {
+        known = vm;
+        tids.forEach(this::tell);
+        for (Stretch stretch : stretches) {
+            stretch.change().run();
+            stretch.steps().forEach((tid, phases) -> {
+                VcpuId vcpu = vm.vcpus().get(tid);
+                if (vcpu != null) {
+                    phases.forEach(phase -> events.add(event(vcpu, phase)));
+                }
+            });
+        }
+        stretches.clear();
+        stretches.add(new Stretch(() -> {}));
         List<Event> taken = List.copyOf(events);
         events.clear();
         return taken;
-    }
-
-    private void miss() {
-        schedule.lost();
-        tell();
-    }
-
-    private void event(TraceEvent event) {
-        ofVm(event.micros());
-        schedule.event(event);
-        tell();
-    }
-
-    /** The events of the VM up to a time. */
-    private void ofVm(long micros) {
-        while (!ofVm.isEmpty() && ofVm.peek().micros() <= micros) {
-            TraceEvent event = ofVm.remove();
-            switch (event.name()) {
-                case INHIBIT -> inhibit(event);
-                case UPDATE -> update(event);
-                default -> {}
-            }
-        }
     }
 
     /** Any thread may cause it; the host irq names the message. */
@@ -224,28 +200,26 @@ public final class VcpuEvents {
 
     /** Empty if the kernel does not name them all. */
     private static Optional<Set<InhibitReason>> reasons(TraceEvent event) {
+        Set<String> names = event.flags(INHIBITS);
         Set<InhibitReason> reasons = EnumSet.noneOf(InhibitReason.class);
-        int names = event.text().lastIndexOf(' ');
-        long mask = event.number("inhibits").orElse(-1);
-        if (mask != 0) {
-            for (String name : event.text().substring(names + 1).split("\\|")) {
-                for (InhibitReason reason : InhibitReason.values()) {
-                    if (reason.name().equals(name)) {
-                        reasons.add(reason);
-                    }
-                }
+        for (InhibitReason reason : InhibitReason.values()) {
+            if (names.contains(reason.name())) {
+                reasons.add(reason);
             }
         }
-        return reasons.size() == Long.bitCount(mask) ? Optional.of(reasons) : Optional.empty();
+        OptionalLong mask = event.number(INHIBITS);
+        return mask.isPresent() && reasons.size() == Long.bitCount(mask.getAsLong())
+                ? Optional.of(reasons)
+                : Optional.empty();
     }
 
-    private void tell() {
-        known.vcpus().forEach((tid, vcpu) -> {
+    private void tell(int tid) {
+        if (tids.contains(tid)) {
             Phase now = schedule.phase(tid);
             if (!now.equals(told.put(tid, now))) {
-                events.add(event(vcpu, now));
+                stretches.getLast().add(tid, now);
             }
-        });
+        }
     }
 
     private Event event(VcpuId vcpu, Phase phase) {
@@ -268,7 +242,7 @@ public final class VcpuEvents {
      *
      * @param before empty if it was not seen, or events were not recorded
      */
-    public List<Event> ended(int tid, Optional<ThreadStat> before, Optional<ThreadStat> after) {
+    public void ended(int tid, Optional<ThreadStat> before, Optional<ThreadStat> after) {
         boolean other = before.isPresent()
                 && after.isPresent()
                 && before.get().began() != after.get().began();
@@ -277,8 +251,6 @@ public final class VcpuEvents {
         } else if (before.isPresent()) {
             schedule.quiet(tid, before.get(), after.get());
         }
-        tell();
-        return taken();
     }
 
     /** Events of KVM that concern some VM, and are not told: which VM, or which reasons, no field says. */

@@ -8,6 +8,8 @@ import io.kvmirq.host.HostFacts;
 import io.kvmirq.host.HostForMirror;
 import io.kvmirq.host.VmProcess;
 import io.kvmirq.host.trace.ThreadStat;
+import io.kvmirq.host.trace.TraceEvent;
+import io.kvmirq.host.trace.TraceReader;
 import io.kvmirq.host.trace.Tracing;
 import io.kvmirq.host.trace.VcpuSchedule;
 import io.kvmirq.mirror.Event;
@@ -33,8 +35,6 @@ public final class VcpuWindow extends Watch {
     private static final String NO_THREAD =
             "no file shows the thread that runs it: debugfs does (kvm/TID-FD/vcpuN/pid)";
 
-    private static final Tracing.Recorded UNREAD = new Tracing.Recorded("", 0, 0, false);
-
     private final VmProcess guest;
     private final Map<Integer, VcpuId> vcpus;
     private final Map<Integer, Optional<ThreadStat>> before = new HashMap<>();
@@ -43,7 +43,9 @@ public final class VcpuWindow extends Watch {
     private final Fact<Tracing> noSchedule;
     private Optional<Tracing> schedule = Optional.empty();
     private Optional<Tracing> ofVm = Optional.empty();
+    private final VcpuEvents events;
     private boolean records;
+    private volatile boolean lostOfVm;
     private boolean wholeSchedule;
     private long begin;
 
@@ -51,6 +53,7 @@ public final class VcpuWindow extends Watch {
         super(machine);
         this.guest = guest;
         this.vcpus = guest.vms().size() == 1 ? VcpuThreads.vcpus(machine.files(), host, guest) : Map.of();
+        this.events = new VcpuEvents(vcpus.keySet());
         this.threads = new HashSet<>(VcpuThreads.all(machine.files(), guest));
         this.producers = new HashMap<>(VcpuThreads.producers(host, guest));
         this.noSchedule = guest.vms().size() == 1
@@ -85,14 +88,33 @@ public final class VcpuWindow extends Watch {
         schedule = open(vcpus.isEmpty() ? noSchedule : machine.tracing(vcpus.keySet()));
         schedule.ifPresent(own -> {
             new TreeMap<>(VcpuSchedule.EVENTS).forEach((event, filter) -> choose(own, event, filter));
-            records = start(own) && formats.keySet().containsAll(List.of(VcpuSchedule.SWITCH, VcpuSchedule.FPU));
+            records = start(own, sink(events::lost))
+                    && formats.keySet().containsAll(List.of(VcpuSchedule.SWITCH, VcpuSchedule.FPU));
         });
         ofVm = open(machine.tracing());
         ofVm.ifPresent(own -> {
             choose(own, "kvm/" + VcpuEvents.INHIBIT, "");
             choose(own, "kvm/" + VcpuEvents.UPDATE, "");
-            start(own);
+            start(own, sink(() -> {
+                lostOfVm = true;
+                events.lostOfVm();
+            }));
         });
+        reader.start();
+    }
+
+    private TraceReader.Sink sink(Runnable lost) {
+        return new TraceReader.Sink() {
+            @Override
+            public void event(TraceEvent event) {
+                events.event(event);
+            }
+
+            @Override
+            public void lost() {
+                lost.run();
+            }
+        };
     }
 
     /**
@@ -103,40 +125,44 @@ public final class VcpuWindow extends Watch {
     public Vcpus end(HostFacts after) {
         Duration watched = Duration.ofNanos(machine.nanos() - begin);
         // The schedule ends first: what KVM does for the VM is known for all of it.
-        Tracing.Recorded switches = stop(schedule).orElse(UNREAD);
-        Optional<Tracing.Recorded> changes = stop(ofVm);
+        Optional<Tracing.Lost> switches = stop(schedule);
+        Optional<Tracing.Lost> changes = stop(ofVm);
+        readToEnd();
         close();
-        HostFiles files = machine.files();
-        threads.addAll(VcpuThreads.all(files, guest));
-        producers.putAll(VcpuThreads.producers(after, guest));
-        Map<Integer, Integer> apicIds = VcpuThreads.apicIds(files);
-        VcpuEvents events = new VcpuEvents(new VcpuEvents.Known(vcpus, threads, producers, apicIds));
-        Mirror mirror = Mirror.of(new HostForMirror().of(files, after.isArm()));
-        mirror.apply(new Event.IrqchipCreated(after.isArm() ? Event.Irqchip.VGIC : Event.Irqchip.FULL));
-        vcpus.values().forEach(vcpu -> mirror.apply(new Event.VcpuAdded(vcpu)));
-        if (changes.isPresent() && !events.ofVm(changes.get(), formats)) {
+        wholeSchedule = switches.isPresent() && switches.get().total() == 0;
+        if (switches.isEmpty() || switches.get().missing() > 0) {
+            events.lost();
+        }
+        if (lostOfVm || changes.isPresent() && changes.get().missing() > 0) {
+            events.lostOfVm();
             missing.add(new Fact.Unknown<>(
                     "some changes of KVM are not in the record, and older ones are not believed",
                     "watch for a shorter time"));
         }
-        mirror.apply(events.read(switches, formats));
+        HostFiles files = machine.files();
+        threads.addAll(VcpuThreads.all(files, guest));
+        producers.putAll(VcpuThreads.producers(after, guest));
+        Map<Integer, Integer> apicIds = VcpuThreads.apicIds(files);
+        Mirror mirror = Mirror.of(new HostForMirror().of(files, after.isArm()));
+        mirror.apply(new Event.IrqchipCreated(after.isArm() ? Event.Irqchip.VGIC : Event.Irqchip.FULL));
+        vcpus.values().forEach(vcpu -> mirror.apply(new Event.VcpuAdded(vcpu)));
         vcpus.keySet()
-                .forEach(tid -> mirror.apply(events.ended(
+                .forEach(tid -> events.ended(
                         tid,
                         records ? before.getOrDefault(tid, Optional.empty()) : Optional.empty(),
-                        VcpuThreads.stat(files, guest, tid))));
-        wholeSchedule = switches.lost() == 0 && switches.whole();
+                        VcpuThreads.stat(files, guest, tid)));
+        mirror.apply(events.taken(new VcpuEvents.Known(vcpus, threads, producers, apicIds)));
         return new Vcpus(
                 guest.name() + " (process " + guest.pid() + ")",
                 Optional.of(watched),
-                views(events, mirror.now(), after, apicIds),
-                switches.lost() + changes.map(Tracing.Recorded::lost).orElse(0L),
+                views(mirror.now(), after, apicIds),
+                switches.orElse(NONE).total() + changes.orElse(NONE).total(),
                 events.unassignable(),
                 missing,
                 notes);
     }
 
-    private List<Vcpus.One> views(VcpuEvents events, Snapshot mirror, HostFacts host, Map<Integer, Integer> apicIds) {
+    private List<Vcpus.One> views(Snapshot mirror, HostFacts host, Map<Integer, Integer> apicIds) {
         Map<Integer, Integer> tids = new TreeMap<>();
         guest.vcpus().stream()
                 .map(VmProcess.VcpuFile::id)
@@ -160,7 +186,7 @@ public final class VcpuWindow extends Watch {
                             apicIds,
                             mirror,
                             events.inhibitsKnown()),
-                    irqs(events, vcpu)));
+                    irqs(vcpu)));
         });
         return views;
     }
@@ -172,7 +198,7 @@ public final class VcpuWindow extends Watch {
                         + ", halts ended: " + schedule.halts(tid));
     }
 
-    private static List<Vcpus.Irq> irqs(VcpuEvents events, VcpuId vcpu) {
+    private List<Vcpus.Irq> irqs(VcpuId vcpu) {
         List<Vcpus.Irq> irqs = new ArrayList<>();
         events.updates().forEach((irq, update) -> {
             if (update.vcpu().equals(vcpu)) {

@@ -3,6 +3,8 @@ package io.kvmirq.diag;
 
 import io.kvmirq.host.Fact;
 import io.kvmirq.host.trace.EventFormat;
+import io.kvmirq.host.trace.PageFormat;
+import io.kvmirq.host.trace.TraceReader;
 import io.kvmirq.host.trace.Tracing;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -14,12 +16,17 @@ import java.util.concurrent.CountDownLatch;
 
 /** A host that is watched for a while. For one thread; {@link #endEarly} and {@link #close} may come from any. */
 public abstract class Watch implements AutoCloseable {
+    static final Tracing.Lost NONE = new Tracing.Lost(0, 0);
+
     final LiveHost machine;
     final List<String> notes;
     /** Facts that could not be watched. */
     final List<Fact.Unknown<?>> missing = new ArrayList<>();
     /** Formats of the chosen events, by their names. */
     final Map<String, EventFormat> formats = new LinkedHashMap<>();
+
+    /** Events of all instances. */
+    final TraceReader reader = new TraceReader();
 
     private final List<Tracing> open = new CopyOnWriteArrayList<>();
     private final CountDownLatch early = new CountDownLatch(1);
@@ -42,6 +49,7 @@ public abstract class Watch implements AutoCloseable {
     /** Removes its instances of tracefs from the host. */
     @Override
     public final void close() {
+        reader.close();
         open.forEach(Tracing::close);
     }
 
@@ -55,15 +63,25 @@ public abstract class Watch implements AutoCloseable {
         known(own.choose(event, filter)).ifPresent(format -> formats.put(format.name(), format));
     }
 
-    final boolean start(Tracing own) {
-        return known(own.start()).isPresent();
+    /**
+     * Begins to record what was chosen.
+     *
+     * @param sink takes the events
+     */
+    final boolean start(Tracing own, TraceReader.Sink sink) {
+        Optional<PageFormat> form = known(own.start());
+        form.ifPresent(pages -> reader.add(own, pages, formats.values(), sink));
+        return form.isPresent();
     }
 
-    /** Ends an instance. Empty if its record cannot be read. */
-    final Optional<Tracing.Recorded> stop(Optional<Tracing> own) {
-        return own.isEmpty()
-                ? Optional.of(Tracing.Recorded.NONE)
-                : known(own.get().stop());
+    /** Reads the rest. */
+    final void readToEnd() {
+        reader.end().ifPresent(why -> known(new Fact.Unknown<>("the trace could not be read to its end: " + why, "")));
+    }
+
+    /** Ends an instance. Empty if that failed. */
+    final Optional<Tracing.Lost> stop(Optional<Tracing> own) {
+        return own.isEmpty() ? Optional.of(NONE) : known(own.get().stop());
     }
 
     private <T> Optional<T> known(Fact<T> fact) {

@@ -2,65 +2,74 @@
 package io.kvmirq.forward;
 
 import io.kvmirq.VcpuId;
+import io.kvmirq.cli.host.FakeRecording;
 import io.kvmirq.diag.VcpuEvents;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.FakeTracing;
 import io.kvmirq.host.trace.EventFormat;
+import io.kvmirq.host.trace.TraceEvent;
+import io.kvmirq.host.trace.TraceReader;
+import io.kvmirq.host.trace.Tracing;
 import io.kvmirq.host.trace.VcpuSchedule;
 import io.kvmirq.mirror.Event;
-import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
-import java.util.function.UnaryOperator;
+import java.util.function.Predicate;
 
 /** The events of a mirror from the tracepoints that a fake kernel passes. */
 final class TracedSchedule {
     private static final int PROCESS = 4711;
 
-    private final FakeTracing schedule;
-    private final FakeTracing ofVm;
-    private final UnaryOperator<String> change;
-    private final Map<String, EventFormat> formats = new HashMap<>();
+    private final TraceReader reader = new TraceReader();
+    private final Predicate<TraceEvent> reads;
     private final VcpuEvents events;
+    private final VcpuEvents.Known known;
 
     /**
-     * @param most events between two looks
-     * @param change of the text of the trace
+     * @param most events of a CPU between two looks
+     * @param reads the events that the reader does not leave out
      */
-    TracedSchedule(FakeKernel fake, Map<Integer, Integer> apicIds, int most, UnaryOperator<String> change) {
-        this.change = change;
-        this.schedule = fake.tracing();
-        this.ofVm = fake.tracing();
+    TracedSchedule(FakeKernel fake, Map<Integer, Integer> apicIds, int most, Predicate<TraceEvent> reads) {
+        this.reads = reads;
         Map<Integer, VcpuId> vcpus = new HashMap<>();
         fake.vcpus().forEach(vcpu -> vcpus.put(vcpu.thread(), vcpu.id()));
         Set<Integer> threads = new HashSet<>(vcpus.keySet());
         threads.add(PROCESS);
+        this.known = new VcpuEvents.Known(vcpus, threads, Map.of(), apicIds);
+        this.events = new VcpuEvents(vcpus.keySet());
+        FakeTracing schedule = fake.tracing();
         schedule.only(vcpus.keySet());
         schedule.limit(most);
-        VcpuSchedule.EVENTS.keySet().forEach(event -> choose(schedule, event));
-        choose(ofVm, "kvm/kvm_apicv_inhibit_changed");
-        schedule.start();
-        ofVm.start();
-        this.events = new VcpuEvents(new VcpuEvents.Known(vcpus, threads, Map.of(), apicIds));
+        add(schedule, VcpuSchedule.EVENTS.keySet(), events::lost);
+        add(fake.tracing(), Set.of("kvm/kvm_apicv_inhibit_changed"), events::lostOfVm);
     }
 
-    private void choose(FakeTracing tracing, String event) {
-        EventFormat format =
-                EventFormat.parse(tracing.choose(event).orElseThrow()).orElseThrow();
-        formats.put(format.name(), format);
+    private void add(FakeTracing buffer, Set<String> names, Runnable lost) {
+        Tracing tracing = new FakeRecording(buffer);
+        List<EventFormat> formats = names.stream()
+                .map(event -> tracing.choose(event, "").known().orElseThrow())
+                .toList();
+        reader.add(tracing, tracing.start().known().orElseThrow(), formats, new TraceReader.Sink() {
+            @Override
+            public void event(TraceEvent event) {
+                if (reads.test(event)) {
+                    events.event(event);
+                }
+            }
+
+            @Override
+            public void lost() {
+                lost.run();
+            }
+        });
     }
 
     /** The events since the last call. */
     List<Event> events() {
-        List<Event> all = new ArrayList<>();
-        if (schedule.lost() > 0) {
-            all.addAll(events.lost());
-        }
-        events.ofVm(ofVm.read(), formats);
-        all.addAll(events.read(change.apply(schedule.read()), formats));
-        return all;
+        reader.end();
+        return events.taken(known);
     }
 }

@@ -4,14 +4,16 @@ package io.kvmirq.cli.host;
 import io.kvmirq.fake.FakeTracing;
 import io.kvmirq.host.Fact;
 import io.kvmirq.host.trace.EventFormat;
+import io.kvmirq.host.trace.PageFormat;
 import io.kvmirq.host.trace.Tracing;
 import java.util.Optional;
 
 /** The tracepoints of a fake kernel. */
-final class FakeRecording implements Tracing {
+public final class FakeRecording implements Tracing {
     private final FakeTracing buffer;
 
-    FakeRecording(FakeTracing buffer) {
+    /** @param buffer which it ends */
+    public FakeRecording(FakeTracing buffer) {
         this.buffer = buffer;
     }
 
@@ -27,15 +29,23 @@ final class FakeRecording implements Tracing {
     }
 
     @Override
-    public Fact<Boolean> start() {
+    public Fact<PageFormat> start() {
         buffer.start();
-        return new Fact.Known<>(true);
+        return new Fact.Known<>(
+                PageFormat.parse(buffer.headerPage(), buffer.headerEvent()).orElseThrow());
+    }
+
+    /** The fake's guest does all at once, and its buffer has room. */
+    @Override
+    public boolean read(Pages pages) {
+        buffer.read().forEach((cpu, all) -> all.forEach(page -> pages.page(cpu, page)));
+        return false;
     }
 
     @Override
-    public Fact<Recorded> stop() {
+    public Fact<Lost> stop() {
         buffer.close();
-        return new Fact.Known<>(new Recorded(buffer.read(), buffer.lost(), 0, true));
+        return new Fact.Known<>(new Lost(buffer.lost(), 0));
     }
 
     @Override

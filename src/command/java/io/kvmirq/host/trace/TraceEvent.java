@@ -1,164 +1,70 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.host.trace;
 
-import java.util.ArrayList;
-import java.util.List;
-import java.util.Map;
-import java.util.Optional;
+import java.nio.ByteBuffer;
 import java.util.OptionalLong;
-import java.util.function.Consumer;
+import java.util.Set;
 
-/**
- * An event in the text of a trace. Immutable.
- *
- * <p>Source: {@code trace_print_context()} and {@code trace_print_lat_fmt()} in kernel/trace/trace_output.c.
- *
- * @param name its name, such as {@code kvm_set_irq}
- * @param cpu where it happened
- * @param task the name of the thread that ran. Any thread may choose any name
- * @param tid the number of that thread
- * @param micros when, in microseconds of the trace's clock
- * @param hardIrq whether the CPU was in the handler of an interrupt
- * @param numbers by the names that {@link EventFormat} gives them
- * @param text as the kernel printed it. It may hold names
- */
-public record TraceEvent(
-        String name,
-        int cpu,
-        String task,
-        int tid,
-        long micros,
-        boolean hardIrq,
-        Map<String, Long> numbers,
-        String text) {
-    private static final int MOST_DIGITS = 9;
-    private static final int DIGITS_OF_MICROS = 6;
-    private static final int FEWEST_FLAGS = 4;
-    private static final int FLAG_OF_CONTEXT = 2;
+/** An event in a page of a trace, whose bytes must not change. Immutable. */
+public final class TraceEvent {
+    private static final String FLAGS = "common_flags";
+    private static final String TID = "common_pid";
+    /** {@code TRACE_FLAG_HARDIRQ} in include/linux/trace_events.h. */
+    private static final int HARD_IRQ = 1 << 3;
 
-    public TraceEvent {
-        numbers = Map.copyOf(numbers);
+    private final EventFormat format;
+    private final int cpu;
+    private final long nanos;
+    private final ByteBuffer page;
+    private final int at;
+    private final int length;
+
+    TraceEvent(EventFormat format, int cpu, long nanos, ByteBuffer page, int at, int length) {
+        this.format = format;
+        this.cpu = cpu;
+        this.nanos = nanos;
+        this.page = page;
+        this.at = at;
+        this.length = length;
     }
 
-    /** A number of the event, if its text has it. */
-    public OptionalLong number(String key) {
-        Long number = numbers.get(key);
-        return number == null ? OptionalLong.empty() : OptionalLong.of(number);
+    /** Its name, such as {@code kvm_set_irq}. */
+    public String name() {
+        return format.name();
     }
 
-    /**
-     * Reads the text of a trace: the events of some formats, in their order. Lines of another form are left out.
-     *
-     * @param formats by the names of their events
-     */
-    public static List<TraceEvent> read(String text, Map<String, EventFormat> formats) {
-        List<TraceEvent> events = new ArrayList<>();
-        read(text, formats, events::add, () -> {});
-        return events;
+    /** The number of the CPU where it happened. */
+    public int cpu() {
+        return cpu;
     }
 
-    /**
-     * Reads the text of a trace, line by line.
-     *
-     * @param formats by the names of their events
-     * @param each takes the events, in their order
-     * @param unread called for a line that is neither an event of these formats nor a comment. The name of a thread may
-     *     hold a line end, and then its event is two such lines
-     */
-    public static void read(String text, Map<String, EventFormat> formats, Consumer<TraceEvent> each, Runnable unread) {
-        int begin = 0;
-        while (begin < text.length()) {
-            int newline = text.indexOf('\n', begin);
-            int end = newline < 0 ? text.length() : newline;
-            if (end > begin && text.charAt(begin) != '#') {
-                of(text.substring(begin, end), formats).ifPresentOrElse(each, unread);
-            }
-            begin = end + 1;
-        }
+    /** The number of the thread that ran; -1 if the event does not say. */
+    public int tid() {
+        return (int) number(TID).orElse(-1);
     }
 
-    /**
-     * A name, a dash, a thread, a CPU in brackets, flags, a time, the event. The name may have any characters, but it is
-     * too short to look like all that follows it.
-     */
-    private static Optional<TraceEvent> of(String line, Map<String, EventFormat> formats) {
-        for (int bracket = line.indexOf(" ["); bracket >= 0; bracket = line.indexOf(" [", bracket + 1)) {
-            int close = digits(line, bracket + 2);
-            if (close == bracket + 2 || close >= line.length() || line.charAt(close) != ']') {
-                continue;
-            }
-            int flags = spaces(line, close + 1);
-            int afterFlags = line.indexOf(' ', flags);
-            int time = afterFlags < 0 ? line.length() : spaces(line, afterFlags);
-            int colon = line.indexOf(": ", time);
-            int name = colon + 2;
-            int afterName = colon < 0 ? -1 : line.indexOf(": ", name);
-            int tidEnd = line.substring(0, bracket).stripTrailing().length();
-            int tid = tidEnd;
-            while (tid > 0 && isDigit(line.charAt(tid - 1))) {
-                tid--;
-            }
-            boolean isHeader = afterName > 0
-                    && afterFlags - flags >= FEWEST_FLAGS
-                    && isTime(line, time, colon)
-                    && tid > 1
-                    && tid < tidEnd
-                    && tidEnd - tid <= MOST_DIGITS
-                    && close - bracket - 2 <= MOST_DIGITS
-                    && line.charAt(tid - 1) == '-';
-            if (isHeader) {
-                String event = line.substring(name, afterName);
-                EventFormat format = formats.get(event);
-                String text = line.substring(afterName + 2);
-                Optional<Map<String, Long>> numbers = format == null ? Optional.empty() : format.read(text);
-                if (numbers.isEmpty()) {
-                    return Optional.empty();
-                }
-                char context = line.charAt(flags + FLAG_OF_CONTEXT);
-                return Optional.of(new TraceEvent(
-                        event,
-                        Integer.parseInt(line.substring(bracket + 2, close)),
-                        line.substring(0, tid - 1).strip(),
-                        Integer.parseInt(line.substring(tid, tidEnd)),
-                        micros(line.substring(time, colon)),
-                        context == 'h' || context == 'H',
-                        numbers.get(),
-                        text));
-            }
-        }
-        return Optional.empty();
+    /** When it happened, in nanoseconds of the trace's clock. */
+    public long nanos() {
+        return nanos;
     }
 
-    private static boolean isTime(String line, int begin, int end) {
-        int dot = digits(line, begin);
-        return end == dot + 1 + DIGITS_OF_MICROS
-                && dot > begin
-                && dot - begin <= MOST_DIGITS
-                && line.charAt(dot) == '.'
-                && digits(line, dot + 1) == end;
+    /** Whether the CPU was in the handler of an interrupt. */
+    public boolean hardIrq() {
+        return (number(FLAGS).orElse(0) & HARD_IRQ) != 0;
     }
 
-    private static long micros(String time) {
-        return Long.parseLong(time.replace(".", ""));
+    /** A field that is a number. Empty if the event has no such field. */
+    public OptionalLong number(String field) {
+        return format.number(page, at, length, field);
     }
 
-    private static int digits(String line, int from) {
-        int at = from;
-        while (at < line.length() && isDigit(line.charAt(at))) {
-            at++;
-        }
-        return at;
+    /** The names of the flags that are set in a field, as this kernel names them. */
+    public Set<String> flags(String field) {
+        return format.names(field, number(field).orElse(0));
     }
 
-    private static int spaces(String line, int from) {
-        int at = from;
-        while (at < line.length() && line.charAt(at) == ' ') {
-            at++;
-        }
-        return at;
-    }
-
-    private static boolean isDigit(char c) {
-        return c >= '0' && c <= '9';
+    /** Whether this kernel has names for the flags of a field. */
+    boolean namesFlags(String field) {
+        return format.namesFlags(field) && number(field).isPresent();
     }
 }

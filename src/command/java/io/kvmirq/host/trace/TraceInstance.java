@@ -6,6 +6,9 @@ import io.kvmirq.host.TracingInstances;
 import java.io.FileInputStream;
 import java.io.IOException;
 import java.io.InputStream;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.DirectoryNotEmptyException;
 import java.nio.file.FileSystemException;
@@ -14,10 +17,12 @@ import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.TreeMap;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
@@ -35,38 +40,36 @@ public final class TraceInstance implements Tracing {
     private static final int FEWEST_KB = 16;
 
     private static final int MOST_TEXT = 2 << 20;
-    /** The same for the switches of threads, of which there are thousands in a second. */
+    /** The same for the switches of threads, of which there are thousands in a second: what comes between two rounds. */
     private static final int SCHEDULE_KB = 8192;
 
     private static final int FEWEST_SCHEDULE_KB = 64;
     private static final int MOST_SCHEDULE_KB = 1024;
-    private static final int MOST_SCHEDULE_TEXT = 32 << 20;
+    private static final int KB = 1024;
     private static final String OF_VCPUS = "-vcpus";
-    private static final Set<String> OVERWRITTEN = Set.of("overrun");
+    private static final String CPU = "cpu";
+    private static final String UNREAD = "entries";
+    private static final String UNREAD_BYTES = "bytes";
+    private static final List<String> OVERWRITTEN = List.of("overrun");
     /** Events that came while others were written, and those that a full buffer refused. */
-    private static final Set<String> WITHIN = Set.of("commit overrun", "dropped events");
+    private static final List<String> WITHIN = List.of("commit overrun", "dropped events");
 
     private static final String AS_ROOT = "run as root, and not under the kernel's lockdown for confidentiality";
 
-    /** A new instance copies the options of the host's tracing, which may print in other forms. */
-    private static final Map<String, String> OPTIONS = Map.ofEntries(
-            Map.entry("annotate", "0"),
-            Map.entry("bin", "0"),
-            Map.entry("block", "0"),
-            Map.entry("context-info", "1"),
-            Map.entry("fields", "0"),
-            Map.entry("hex", "0"),
-            Map.entry("irq-info", "1"),
-            Map.entry("latency-format", "0"),
-            Map.entry("overwrite", "1"),
-            Map.entry("raw", "0"),
-            Map.entry("record-tgid", "0"),
-            Map.entry("stacktrace", "0"),
-            Map.entry("userstacktrace", "0"),
-            Map.entry("verbose", "0"));
+    /** A new instance copies the options of the host's tracing, which may record more, or drop the newest events. */
+    private static final Map<String, String> OPTIONS =
+            Map.of("overwrite", "1", "pause-on-trace", "0", "stacktrace", "0", "userstacktrace", "0");
+
+    /** Times of CPUs can be compared, which those of the default clock cannot on every machine. */
+    private static final String CLOCK = "mono";
 
     private final Path directory;
     private final boolean ofThreads;
+    /** The records of the CPUs, by their numbers. */
+    private final Map<Integer, FileChannel> records = new TreeMap<>();
+
+    private int bytesOfCpu;
+    private Optional<PageFormat> form = Optional.empty();
 
     private TraceInstance(Path directory, boolean ofThreads) {
         this.directory = directory;
@@ -139,6 +142,8 @@ public final class TraceInstance implements Tracing {
                 ? Math.min(MOST_SCHEDULE_KB, Math.max(FEWEST_SCHEDULE_KB, SCHEDULE_KB / cpus))
                 : Math.max(FEWEST_KB, BUFFER_KB / cpus);
         write("buffer_size_kb", String.valueOf(kb));
+        bytesOfCpu = kb * KB;
+        write("trace_clock", CLOCK);
     }
 
     /**
@@ -221,45 +226,96 @@ public final class TraceInstance implements Tracing {
     }
 
     @Override
-    public Fact<Boolean> start() {
+    public Fact<PageFormat> start() {
+        Path events = directory.resolve("events");
         try {
+            form = PageFormat.parse(
+                    text(events.resolve("header_page"), MOST_TEXT), text(events.resolve("header_event"), MOST_TEXT));
+            if (form.isEmpty()) {
+                return new Fact.Unknown<>(
+                        events.resolve("header_page") + " has an unknown form", "tell the authors of kvmirq");
+            }
+            for (String cpu : names(directory.resolve("per_cpu"))) {
+                records.put(
+                        Integer.parseInt(cpu.substring(CPU.length())),
+                        FileChannel.open(
+                                directory.resolve("per_cpu").resolve(cpu).resolve("trace_pipe_raw")));
+            }
             write("tracing_on", "1");
-            return new Fact.Known<>(true);
+            return new Fact.Known<>(form.get());
         } catch (IOException e) {
             return new Fact.Unknown<>("cannot record in " + directory + ": " + reason(e), AS_ROOT);
         }
     }
 
+    /** A read of an empty record would wait, so that no more pages are read than the counts of the CPU promise. */
     @Override
-    public Fact<Recorded> stop() {
+    public boolean read(Pages pages) throws IOException {
+        boolean full = false;
+        if (form.isPresent()) {
+            for (Map.Entry<Integer, FileChannel> record : records.entrySet()) {
+                Map<String, Long> stats = stats(CPU + record.getKey());
+                long bytes = stats.getOrDefault(UNREAD_BYTES, 0L);
+                long filled = (bytes + form.get().room() - 1) / form.get().room();
+                long count = stats.getOrDefault(UNREAD, 0L) == 0 ? 0 : Math.max(1, filled);
+                for (; count > 0; count--) {
+                    pages.page(
+                            record.getKey(), page(record.getValue(), form.get().size()));
+                }
+                full |= 2 * bytes > bytesOfCpu;
+            }
+        }
+        return full;
+    }
+
+    private static ByteBuffer page(FileChannel record, int size) throws IOException {
+        ByteBuffer page = ByteBuffer.allocate(size).order(ByteOrder.nativeOrder());
+        while (page.hasRemaining() && record.read(page) > 0) {
+            // the rest of the page
+        }
+        return page;
+    }
+
+    @Override
+    public Fact<Lost> stop() {
         try {
             write("tracing_on", "0");
-            int most = ofThreads ? MOST_SCHEDULE_TEXT : MOST_TEXT;
-            String text = text(directory.resolve("trace"), most);
-            return new Fact.Known<>(new Recorded(text, lost(OVERWRITTEN), lost(WITHIN), text.length() < most));
+            long overwritten = 0;
+            long missing = 0;
+            for (int cpu : records.keySet()) {
+                Map<String, Long> stats = stats(CPU + cpu);
+                overwritten += sum(stats, OVERWRITTEN);
+                missing += sum(stats, WITHIN);
+            }
+            return new Fact.Known<>(new Lost(overwritten, missing));
         } catch (IOException e) {
-            return new Fact.Unknown<>("cannot read " + directory.resolve("trace") + ": " + reason(e), AS_ROOT);
+            return new Fact.Unknown<>("cannot end the record of " + directory + ": " + reason(e), AS_ROOT);
         }
     }
 
-    /** The sum of counts over all CPUs. */
-    private long lost(Set<String> counts) throws IOException {
-        long lost = 0;
-        for (String cpu : names(directory.resolve("per_cpu"))) {
-            for (String line : text(directory.resolve("per_cpu").resolve(cpu).resolve("stats"), MOST_TEXT)
-                    .split("\n")) {
-                String[] words = line.split(": ");
-                if (words.length == 2 && counts.contains(words[0]) && words[1].matches("\\d{1,18}")) {
-                    lost += Long.parseLong(words[1]);
-                }
+    private static long sum(Map<String, Long> stats, List<String> names) {
+        return names.stream().mapToLong(name -> stats.getOrDefault(name, 0L)).sum();
+    }
+
+    /** The counts of a CPU, by their names. */
+    private Map<String, Long> stats(String cpu) throws IOException {
+        Map<String, Long> stats = new HashMap<>();
+        Path file = directory.resolve("per_cpu").resolve(cpu).resolve("stats");
+        for (String line : text(file, MOST_TEXT).split("\n")) {
+            String[] words = line.split(": ");
+            if (words.length == 2 && words[1].matches("\\d{1,18}")) {
+                stats.put(words[0], Long.parseLong(words[1]));
             }
         }
-        return lost;
+        return stats;
     }
 
     @Override
     public void close() {
         try {
+            for (FileChannel record : records.values()) {
+                record.close();
+            }
             remove(directory);
         } catch (IOException e) {
             // The next run removes it. Until then it records nothing.
@@ -271,10 +327,9 @@ public final class TraceInstance implements Tracing {
         }
     }
 
-    /** Each byte is a character: a name in a trace may have any. */
     private static String text(Path file, int most) throws IOException {
         try (InputStream in = new FileInputStream(file.toFile())) {
-            return new String(in.readNBytes(most), StandardCharsets.ISO_8859_1);
+            return new String(in.readNBytes(most), StandardCharsets.UTF_8);
         }
     }
 

@@ -2,23 +2,26 @@
 package io.kvmirq.host.trace;
 
 import io.kvmirq.host.Fact;
+import java.io.IOException;
+import java.nio.ByteBuffer;
 
-/** Records events of the kernel for a while. Closing it leaves no trace on the host. */
+/** Records events of the kernel for a while, in pages of each CPU. Closing it leaves no trace on the host. */
 public interface Tracing extends AutoCloseable {
-    /**
-     * A record.
-     *
-     * @param text the trace, as the kernel prints it
-     * @param overwritten number of events that did not fit: the oldest of their CPUs, before the first in the text
-     * @param missing number of further events that are not in the text, anywhere between the others
-     * @param whole whether the text was read to its end
-     */
-    record Recorded(String text, long overwritten, long missing, boolean whole) {
-        /** A trace without an event. */
-        public static final Recorded NONE = new Recorded("", 0, 0, true);
+    /** Takes pages. Those of a CPU come in their order. */
+    interface Pages {
+        /** @param page the taker's own, in the byte order of the machine */
+        void page(int cpu, ByteBuffer page);
+    }
 
-        /** Number of events that are not in the text. */
-        public long lost() {
+    /**
+     * Number of events that are not in the pages.
+     *
+     * @param overwritten did not fit: a page marks the place
+     * @param missing further ones, anywhere between the others
+     */
+    record Lost(long overwritten, long missing) {
+        /** All of them. */
+        public long total() {
             return overwritten + missing;
         }
     }
@@ -29,15 +32,26 @@ public interface Tracing extends AutoCloseable {
      * @param event such as {@code kvm/kvm_set_irq}
      * @param filter which of them, in the kernel's notation; empty for all. A kernel that does not know the notation
      *     records all
-     * @return how the kernel prints it, or why it cannot be recorded
+     * @return its form, or why it cannot be recorded
      */
     Fact<EventFormat> choose(String event, String filter);
 
-    /** Begins to record what was chosen. */
-    Fact<Boolean> start();
+    /**
+     * Begins to record what was chosen.
+     *
+     * @return the form of the pages
+     */
+    Fact<PageFormat> start();
 
-    /** Ends the recording and reads it, once. */
-    Fact<Recorded> stop();
+    /**
+     * Takes out what was recorded until now. It waits for no event.
+     *
+     * @return whether a buffer was half full
+     */
+    boolean read(Pages pages) throws IOException;
+
+    /** Ends the recording. What it recorded can still be read. */
+    Fact<Lost> stop();
 
     /** Ends the recording and removes all that it made. It cannot fail, and may be called again. */
     @Override

@@ -2,9 +2,10 @@
 package io.kvmirq.host.trace;
 
 import java.util.HashMap;
-import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalLong;
+import java.util.Set;
 
 /**
  * The schedule of threads that run vCPUs, from tracepoints. {@code kvm_fpu} brackets each {@code KVM_RUN}: "load" follows
@@ -23,8 +24,19 @@ public final class VcpuSchedule {
     public static final String WAKEUP = "kvm_vcpu_wakeup";
     public static final String EXIT = "kvm_exit";
 
+    /** The threads that {@link #SWITCH} names. */
+    public static final String PREVIOUS_TID = "prev_pid";
+
+    public static final String NEXT_TID = "next_pid";
+
+    private static final int VMX = 1;
+    private static final int HLT_OF_VMX = 12;
+    private static final int HLT_OF_SVM = 120;
+    /** Of the reason of VMX. The other bits tell more. */
+    private static final int BASIC_REASON = 0xffff;
+
     /** The exits of {@link #EXIT} that are a HLT: of VMX and of SVM. */
-    public static final String HALTS = "exit_reason == 12 || exit_reason == 120";
+    public static final String HALTS = "exit_reason == " + HLT_OF_VMX + " || exit_reason == " + HLT_OF_SVM;
 
     /** The tracepoints that it reads, with the filter of each. */
     public static final Map<String, String> EVENTS = Map.of(
@@ -36,9 +48,10 @@ public final class VcpuSchedule {
 
     private static final String LOST = "events did not fit into the buffer, and its thread passed none of these since";
     private static final String NO_EVENT = "its thread passed no tracepoint";
-    private static final String STATE = " prev_state=";
-    private static final String NEXT = " ==> next_comm=";
-    private static final String REASON = " reason ";
+    private static final String RUNNABLE = "R";
+    private static final String STATE = "prev_state";
+    private static final String LOAD = "load";
+    private static final String REASON = "exit_reason";
 
     /** The phase of a vCPU. Immutable. */
     public sealed interface Phase {
@@ -66,7 +79,7 @@ public final class VcpuSchedule {
     private static final class Tracked {
         /** The CPU that it is on; negative if it is on none or that is not known. */
         int cpu = -1;
-        /** Why it left its CPU, as {@code sched_switch} prints it. Empty if it is on one, or that is not known. */
+        /** The names of its state since it left its CPU: R if it could run. Empty if it is on one, or not known. */
         String asleep = "";
 
         Optional<Boolean> inRun = Optional.empty();
@@ -103,7 +116,7 @@ public final class VcpuSchedule {
                         ? new Phase.Unknown("its guest halts or wakes, and no event says when KVM blocks it")
                         : new Phase.Running(cpu);
             }
-            if (asleep.startsWith("R")) {
+            if (asleep.equals(RUNNABLE)) {
                 return halted
                         ? new Phase.Unknown("the host took the CPU away while its guest halted or woke")
                         : new Phase.Preempted();
@@ -138,13 +151,13 @@ public final class VcpuSchedule {
         }
         switch (event.name()) {
             case FPU -> {
-                boolean load = event.text().equals("load");
-                if (!load && !event.text().equals("unload")) {
+                OptionalLong load = event.number(LOAD);
+                if (load.isEmpty()) {
                     forget(unreadable(event));
                     return;
                 }
-                run(thread, event, load);
-                thread.runs += load ? 1 : 0;
+                run(thread, event, load.getAsLong() != 0);
+                thread.runs += load.getAsLong();
             }
             case USERSPACE -> run(thread, event, false);
             case WAKEUP -> {
@@ -152,12 +165,15 @@ public final class VcpuSchedule {
                 thread.halts++;
             }
             case EXIT -> {
-                if (!event.text().contains(REASON)) {
+                OptionalLong reason = event.number(REASON);
+                if (reason.isEmpty()) {
                     forget(unreadable(event));
                     return;
                 }
                 run(thread, event, true);
-                thread.halted = event.text().toUpperCase(Locale.ROOT).contains(" REASON HLT ");
+                thread.halted = event.number("isa").orElse(0) == VMX
+                        ? (reason.getAsLong() & BASIC_REASON) == HLT_OF_VMX
+                        : reason.getAsLong() == HLT_OF_SVM;
             }
             default -> {}
         }
@@ -172,27 +188,31 @@ public final class VcpuSchedule {
 
     /** A newer kernel may rename a field or a word. */
     private static String unreadable(TraceEvent event) {
-        return "this kernel prints " + event.name() + " in another form";
+        return "this kernel records " + event.name() + " in another form";
     }
 
     private void threadSwitch(TraceEvent event) {
-        if (event.number("prev_pid").isEmpty() || event.number("next_pid").isEmpty()) {
+        OptionalLong from = event.number(PREVIOUS_TID);
+        OptionalLong to = event.number(NEXT_TID);
+        if (from.isEmpty() || to.isEmpty() || !event.namesFlags(STATE)) {
             forget(unreadable(event));
             return;
         }
-        Tracked previous = threads.get((int) event.number("prev_pid").orElse(-1));
+        Tracked previous = threads.get((int) from.getAsLong());
         if (previous != null) {
             previous.seen = true;
             if (previous.inRun.isPresent() && previous.cpu != event.cpu()) {
                 previous.forget("its thread left a CPU that it was not seen on");
             }
             previous.cpu = -1;
-            previous.asleep = state(event.text());
-            if (previous.asleep.startsWith("X") || previous.asleep.startsWith("Z")) {
+            // A state without a flag is to run.
+            Set<String> flags = event.flags(STATE);
+            previous.asleep = flags.isEmpty() ? RUNNABLE : String.join("|", flags);
+            if (flags.contains("X") || flags.contains("Z")) {
                 previous.forget("its thread ended");
             }
         }
-        Tracked next = threads.get((int) event.number("next_pid").orElse(-1));
+        Tracked next = threads.get((int) to.getAsLong());
         if (next != null) {
             next.seen = true;
             if (next.inRun.isPresent() && next.cpu >= 0) {
@@ -200,18 +220,6 @@ public final class VcpuSchedule {
             }
             next.on(event.cpu());
         }
-    }
-
-    /** The state of the thread that leaves its CPU: a word between two texts that no name has room for. */
-    private static String state(String text) {
-        for (int at = text.indexOf(STATE); at >= 0; at = text.indexOf(STATE, at + 1)) {
-            int begin = at + STATE.length();
-            int end = text.indexOf(' ', begin);
-            if (end >= 0 && text.startsWith(NEXT, end)) {
-                return text.substring(begin, end);
-            }
-        }
-        return "";
     }
 
     /** Events are missing at this place: no phase is known until the next event that tells it. */

@@ -31,7 +31,6 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.Set;
-import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 
 /** A host with AVIC and an IOMMU in GA mode. */
@@ -48,7 +47,6 @@ final class AvicMachine extends PostingMachine {
     private static final String EFR2 = "1d";
 
     private final boolean inhibited;
-    private final boolean named;
     private final PostingHost rules;
     /** Whether sysfs shows EFR before EFR2. */
     private final boolean inOrder;
@@ -60,7 +58,6 @@ final class AvicMachine extends PostingMachine {
 
     AvicMachine(Build build, FakeTime time, Ledger ledger) {
         super(build, time, ledger);
-        this.named = build.isSince(6, 11);
         this.inOrder = build.isSince(6, 7);
         this.inhibited = build.hardware() == Hardware.AVIC_INHIBITED;
         this.rules = PostingHost.of(Vendor.AMD)
@@ -167,14 +164,14 @@ final class AvicMachine extends PostingMachine {
         private void inhibit(InhibitReason reason) {
             vm.inhibit(reason);
             if (inhibits.add(reason)) {
-                trace("set", reason);
+                trace(true, reason);
             }
         }
 
         private void permit(InhibitReason reason) {
             vm.permit(reason);
             if (inhibits.remove(reason)) {
-                trace("cleared", reason);
+                trace(false, reason);
             }
         }
 
@@ -183,16 +180,12 @@ final class AvicMachine extends PostingMachine {
             return List.of(InhibitReason.values()).indexOf(reason);
         }
 
-        /** Names the reasons since 6.11. */
-        private void trace(String change, InhibitReason reason) {
-            int mask = inhibits.stream().mapToInt(one -> 1 << bit(one)).sum();
-            String names = inhibits.isEmpty() || !named
-                    ? ""
-                    : inhibits.stream().map(Enum::name).collect(Collectors.joining("|", " ", ""));
+        private void trace(boolean set, InhibitReason reason) {
+            long mask = inhibits.stream().mapToLong(one -> 1L << bit(one)).sum();
             tracepoints()
                     .call(
                             "kvm_apicv_inhibit_changed",
-                            change + " reason=" + bit(reason) + ", inhibits=0x" + Integer.toHexString(mask) + names);
+                            Map.of("set", set ? 1L : 0, "reason", (long) bit(reason), "inhibits", mask));
         }
 
         /** The guest that inhibits AVIC has run. */

@@ -37,12 +37,13 @@ public abstract class PostingMachine implements IrqHardware {
     private final BitSet entries = new BitSet();
     private final List<PostingGuest> guests = new ArrayList<>();
     private final List<PostingVcpu> vcpus = new ArrayList<>();
-    private final Tracepoints tracepoints = new Tracepoints();
+    private final Tracepoints tracepoints;
     /** By processor: the vCPU that was loaded there last. */
     private final @Nullable PostingVcpu[] loaded = new PostingVcpu[APIC_IDS.length];
 
     PostingMachine(Build build, FakeTime time, Ledger ledger) {
         this.build = build;
+        this.tracepoints = new Tracepoints(build.isSince(6, 11));
         this.time = time;
         this.ledger = ledger;
     }

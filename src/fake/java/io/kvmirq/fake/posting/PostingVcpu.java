@@ -44,7 +44,7 @@ public abstract class PostingVcpu {
         this.thread = thread;
         this.take = take;
         this.lapic = lapic;
-        this.traced = new TracedThread(host.tracepoints(), lapic.vcpuId());
+        this.traced = new TracedThread(host.tracepoints(), host instanceof VtdMachine);
         this.posted = new MessagePlace(
                 this::isPosted,
                 vector -> isPosted(vector) && (isWaitingForInterrupts() || isStuck(vector)),
@@ -209,7 +209,7 @@ public abstract class PostingVcpu {
         if (thread.isLoaded()) {
             exit();
             thread.preempt();
-            traced.goes("R");
+            traced.isPreempted();
             host.settle();
         }
     }
@@ -236,7 +236,7 @@ public abstract class PostingVcpu {
         }
         boolean sleeps = blocks && thread.block(interruptsOn);
         if (sleeps) {
-            traced.goes("S");
+            traced.sleeps();
         } else {
             traced.awake();
         }

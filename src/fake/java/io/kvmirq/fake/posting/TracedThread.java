@@ -2,17 +2,24 @@
 package io.kvmirq.fake.posting;
 
 import java.util.List;
+import java.util.Map;
 
 /**
  * The thread of a vCPU as tracepoints show it. {@code kvm_fpu} brackets {@code KVM_RUN}. The thread sleeps while it is
  * outside of it.
  */
 final class TracedThread {
-    private static final String IDLE = "<idle>";
-    private static final String EXIT = "kvm_exit";
+    private static final String SWITCH = "sched_switch";
+    /** Of {@code kvm_exit}, on Intel and on AMD. */
+    private static final Map<String, Long> HLT_OF_VMX = Map.of("isa", 1L, "exit_reason", 12L);
+
+    private static final Map<String, Long> HLT_OF_SVM = Map.of("isa", 2L, "exit_reason", 120L);
+    private static final long RUNNABLE = 0;
+    private static final long ASLEEP = 1;
+    private static final long EINTR = 4;
 
     private final Tracepoints to;
-    private final int vcpu;
+    private final boolean isIntel;
     private final int tid;
     /** Negative: none. */
     private int cpu = -1;
@@ -20,9 +27,9 @@ final class TracedThread {
     private boolean inRun;
     private boolean halted;
 
-    TracedThread(Tracepoints to, int vcpu) {
+    TracedThread(Tracepoints to, boolean isIntel) {
         this.to = to;
-        this.vcpu = vcpu;
+        this.isIntel = isIntel;
         this.tid = to.newThread();
     }
 
@@ -33,14 +40,14 @@ final class TracedThread {
     /** It comes to a processor. */
     void comes(int here) {
         cpu = here;
-        to.pass(IDLE, 0, here, "sched_switch", List.of(0, tid), text("swapper/" + here, 0, "R", name(), tid));
+        to.pass(0, here, SWITCH, List.of(0, tid), fields(0, RUNNABLE, tid));
     }
 
     /** It is in {@code KVM_RUN}; a vCPU that has slept is awake. */
     void runs() {
         if (!inRun) {
             inRun = true;
-            pass("kvm_fpu", "load");
+            pass("kvm_fpu", Map.of("load", 1L));
         }
         awake();
     }
@@ -48,17 +55,14 @@ final class TracedThread {
     /** Its guest halts. */
     void halts() {
         halted = true;
-        pass(
-                EXIT,
-                "vcpu " + vcpu + " reason HLT rip 0x0 info1 0x0000000000000000 info2 0x0000000000000000 intr_info"
-                        + " 0x00000000 error_code 0x00000000 requests 0x0000000000000000");
+        pass("kvm_exit", isIntel ? HLT_OF_VMX : HLT_OF_SVM);
     }
 
     /** The halt is over. */
     void awake() {
         if (halted) {
             halted = false;
-            pass("kvm_vcpu_wakeup", "wait time 1000 ns, polling valid");
+            pass("kvm_vcpu_wakeup", Map.of("ns", 1000L, "waited", 1L, "valid", 1L));
         }
     }
 
@@ -67,29 +71,33 @@ final class TracedThread {
         halted = false;
         if (inRun) {
             inRun = false;
-            pass("kvm_fpu", "unload");
-            pass("kvm_userspace_exit", "reason restart (4)");
+            pass("kvm_fpu", Map.of());
+            pass("kvm_userspace_exit", Map.of("errno", -EINTR));
         }
-        goes("S");
+        sleeps();
     }
 
-    /** @param state why it leaves its processor: R if it could run, S if it sleeps */
-    void goes(String state) {
+    /** The host takes its processor away. */
+    void isPreempted() {
+        goes(RUNNABLE);
+    }
+
+    /** It sleeps. */
+    void sleeps() {
+        goes(ASLEEP);
+    }
+
+    private void goes(long state) {
         int left = cpu;
         cpu = -1;
-        to.pass(name(), tid, left, "sched_switch", List.of(tid, 0), text(name(), tid, state, "swapper/" + left, 0));
+        to.pass(tid, left, SWITCH, List.of(tid, 0), fields(tid, state, 0));
     }
 
-    private void pass(String event, String text) {
-        to.pass(name(), tid, cpu, event, List.of(tid), text);
+    private void pass(String event, Map<String, Long> fields) {
+        to.pass(tid, cpu, event, List.of(tid), fields);
     }
 
-    private String name() {
-        return "CPU " + vcpu + "/KVM";
-    }
-
-    private static String text(String previous, int tid, String state, String next, int nextTid) {
-        return "prev_comm=" + previous + " prev_pid=" + tid + " prev_prio=120 prev_state=" + state + " ==> next_comm="
-                + next + " next_pid=" + nextTid + " next_prio=120";
+    private static Map<String, Long> fields(long previous, long state, long next) {
+        return Map.of("prev_pid", previous, "prev_state", state, "next_pid", next);
     }
 }

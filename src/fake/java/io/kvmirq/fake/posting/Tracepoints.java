@@ -3,30 +3,43 @@ package io.kvmirq.fake.posting;
 
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Locale;
+import java.util.Map;
 
 /**
- * The tracepoints of a host. Each thread prints where it passes one, as the kernel does. The process is the one that calls
- * this kernel; each vCPU has a thread of its own, whichever thread of the JVM moves it. The clock counts events. The
- * caller of each method holds the kernel's lock.
+ * The tracepoints of a host. The process is the one that calls this kernel; each vCPU has a thread of its own, whichever
+ * thread of the JVM moves it. The clock counts events. The caller of each method holds the kernel's lock.
  */
 public final class Tracepoints {
     /** The process, and its first thread. */
     public static final int PROCESS = 4711;
 
-    private static final int MICROS = 1_000_000;
+    private static final int NANOS = 1_000;
 
-    /** Takes the lines of events. */
+    /**
+     * A thread passes a tracepoint. It concerns this thread, and for {@code sched_switch} the other one too. Fields that
+     * are not listed are 0.
+     */
+    public record Passed(String name, int cpu, int tid, long nanos, List<Integer> threads, Map<String, Long> fields) {}
+
+    /** Takes events. */
     public interface Buffer {
-        /** An event, such as {@code kvm_fpu}, and the threads that it concerns: of {@code sched_switch} both. */
-        void event(String name, List<Integer> threads, String line);
+        void event(Passed event);
     }
 
+    private final Map<String, TraceForm> forms;
     private final List<Buffer> buffers = new ArrayList<>();
     private int threads;
-    private long clock = MICROS;
+    private long clock = NANOS;
 
-    Tracepoints() {}
+    /** {@code namesInhibits}: the kernel names the reasons that inhibit APIC virtualization. */
+    Tracepoints(boolean namesInhibits) {
+        this.forms = TraceForm.all(namesInhibits);
+    }
+
+    /** The forms of all events, by their names. */
+    public Map<String, TraceForm> forms() {
+        return forms;
+    }
 
     /** Adds a buffer that takes all events from now on. */
     public void add(Buffer buffer) {
@@ -45,25 +58,15 @@ public final class Tracepoints {
     }
 
     /** An event of the thread that makes a call of the VM, on processor 0. */
-    public void call(String name, String text) {
-        pass("vmm", PROCESS, 0, name, List.of(PROCESS), text);
+    public void call(String name, Map<String, Long> fields) {
+        pass(PROCESS, 0, name, List.of(PROCESS), fields);
     }
 
-    void pass(String task, int tid, int cpu, String name, List<Integer> concerned, String text) {
-        if (buffers.isEmpty()) {
-            return;
+    void pass(int tid, int cpu, String name, List<Integer> concerned, Map<String, Long> fields) {
+        if (!buffers.isEmpty()) {
+            clock += NANOS;
+            Passed event = new Passed(name, cpu, tid, clock, concerned, fields);
+            buffers.forEach(buffer -> buffer.event(event));
         }
-        clock++;
-        String line = String.format(
-                Locale.ROOT,
-                "%16s-%-7d [%03d] d..2. %5d.%06d: %s: %s\n",
-                task,
-                tid,
-                cpu,
-                clock / MICROS,
-                clock % MICROS,
-                name,
-                text);
-        buffers.forEach(buffer -> buffer.event(name, concerned, line));
     }
 }

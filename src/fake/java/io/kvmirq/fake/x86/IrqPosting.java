@@ -111,10 +111,17 @@ final class IrqPosting {
         guest.tracepoints()
                 .call(
                         "kvm_pi_irte_update",
-                        "PI is " + (set ? "enabled and being updated" : "disabled") + " for irq " + posted.hostIrq()
-                                + ", vcpu "
-                                + posted.entry().vcpu().map(VcpuId::number).orElse(-1) + ", gsi: 0x"
-                                + Integer.toHexString(irqfd.gsi()) + ", gvec: 0x" + Integer.toHexString(vector));
+                        Map.of(
+                                "set",
+                                set ? 1L : 0,
+                                "host_irq",
+                                (long) posted.hostIrq(),
+                                "vcpu_id",
+                                (long) posted.entry().vcpu().map(VcpuId::number).orElse(-1),
+                                "gsi",
+                                (long) irqfd.gsi(),
+                                "gvec",
+                                (long) vector));
     }
 
     void close() {

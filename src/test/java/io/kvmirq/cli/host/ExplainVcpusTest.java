@@ -305,8 +305,7 @@ class ExplainVcpusTest {
         Traced host = new Traced(
                 intel(),
                 new Fact.Known<>(events(0)),
-                new Fact.Known<>(
-                        RecordedTracing.of(FORMATS, new Tracing.Recorded(changes, overwritten, missing, whole))));
+                new Fact.Known<>(RecordedTracing.of(FORMATS, changes, new Tracing.Lost(overwritten, missing), whole)));
         assertThat(live(host).out())
                 .doesNotContain("kvm_pi_irte_update]")
                 .contains("not readable: some changes of KVM are not in the record");

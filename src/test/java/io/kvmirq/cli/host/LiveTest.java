@@ -13,6 +13,7 @@ import io.kvmirq.host.Fact;
 import io.kvmirq.host.GuestHosts;
 import io.kvmirq.host.RecordedHost;
 import io.kvmirq.host.trace.RecordedTracing;
+import io.kvmirq.host.trace.TextTrace;
 import io.kvmirq.host.trace.Tracing;
 import io.kvmirq.testing.Recorded;
 import java.io.ByteArrayOutputStream;
@@ -97,6 +98,12 @@ class LiveTest {
             change = happens;
             return this;
         }
+    }
+
+    /** The numbers of a trace's threads have these names. */
+    private static RecordedHost tasks(RecordedHost host, String trace) {
+        TextTrace.tasks(trace).forEach((tid, name) -> host.put("proc/" + tid + "/comm", name + "\n"));
+        return host;
     }
 
     private static Fact<Tracing> traced(String machine, String trace) throws IOException {
@@ -199,7 +206,7 @@ class LiveTest {
     /** On arm64 workers raise the GSI after the handler. */
     @Test
     void workersRaiseTheGsiOnArm() throws IOException {
-        RecordedHost host = GuestHosts.of("gicv3");
+        RecordedHost host = tasks(GuestHosts.of("gicv3"), RecordedTracing.trace("arm64-6.12"));
         Watched watched = new Watched(host, traced("arm64-6.12", RecordedTracing.trace("arm64-6.12")))
                 .during(() -> count(host, "26", 2));
         assertGolden(run(watched, INTEL, "1", "--live", "10").exited(0), "explain-live-arm.txt");
