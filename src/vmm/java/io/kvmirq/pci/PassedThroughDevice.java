@@ -106,7 +106,7 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
             this.forwarding = forwarding;
         }
 
-        /** Gives the device an interrupt pin, if the host's has one: INTA#, at this pin of the IOAPIC. */
+        /** Gives the device an interrupt pin, if the host's has one: INTA#, at this pin of the IOAPIC or SPI. */
         public Builder intx(Gsi pin) {
             gsi = Optional.of(Objects.requireNonNull(pin, "pin is null"));
             return this;
@@ -183,14 +183,16 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
                 device.reset();
             }
             addBars(told.vm, space, undo);
-            this.msix = host.has(IrqKind.MSIX) ? new GuestMsix(forwarding, device, OptionalInt.empty()) : null;
+            // Its requester id, of bus 0 and function 0, is how the guest's ITS knows it.
+            OptionalInt id = told.vm.isArm64() ? OptionalInt.of(slot << 3) : OptionalInt.empty();
+            this.msix = host.has(IrqKind.MSIX) ? new GuestMsix(forwarding, device, id) : null;
             this.config = new GuestConfig(
                     space,
                     bars,
                     gsi.map(Gsi::number).orElse(-1),
                     msix != null,
                     host.has(IrqKind.MSI)
-                            ? Optional.of(control -> new GuestMsi(forwarding, device, OptionalInt.empty(), control))
+                            ? Optional.of(control -> new GuestMsi(forwarding, device, id, control))
                             : Optional.empty());
             this.interrupts = new GuestInterrupts(forwarding, device, gsi, bars, config, msix, warnings::attempt);
             this.shown = new ShownBars(bridge.placesOf(this), bars, config, msix, warnings);

@@ -11,9 +11,10 @@ import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
- * PCI bus 0 of an x86 guest: devices by slot, found by configuration mechanism 1, at ports 0xcf8 and 0xcfc. Slot 0 is
- * the bridge itself. It needs no ACPI: Linux takes it with {@code pci=conf1}. As firmware does, it gives each BAR an
- * address: of memory in the hole, of ports from 0xc000 on. The guest may move them.
+ * PCI bus 0 of a guest: devices by slot. Slot 0 is the bridge itself. A guest of x86 finds them by configuration mechanism
+ * 1, at ports 0xcf8 and 0xcfc. That needs no ACPI: Linux takes it with {@code pci=conf1}. A guest of arm64 finds them by
+ * ECAM: the configuration spaces of the bus are memory, 4 KiB for each function. As firmware does, the bridge gives each
+ * BAR an address: of memory in the hole, of ports from 0xc000 on. The guest may move them.
  *
  * <pre>{@code
  * PciHostBridge bus = new PciHostBridge(0xc0000000L, 0x3ec00000L);
@@ -25,11 +26,14 @@ import org.jspecify.annotations.Nullable;
  * <p>No memory of the guest may lie in the hole, and E820 must not name it. A BAR outside of it, or one that overlaps
  * another, is not reached. Each write to its device's configuration space tries again.
  *
- * <p>Thread-safe. Source: PCI Local Bus Specification 3.0, 3.2.2.3.2.
+ * <p>Thread-safe. Sources: PCI Local Bus Specification 3.0, 3.2.2.3.2; PCI Express Base Specification 6.0, 7.2.2.
  */
 public final class PciHostBridge {
     /** Devices of a bus, the bridge included. */
     public static final int SLOTS = 32;
+
+    /** The size of the ECAM of bus 0 in bytes. */
+    static final int ECAM_BYTES = 1 << 20;
 
     private static final int CONFIG_ADDRESS = 0xcf8;
     private static final int CONFIG_DATA = 0xcfc;
@@ -38,6 +42,13 @@ public final class PciHostBridge {
     private static final long FIRST_PORT = 0xc000;
     private static final long PORTS_END = 0x10000;
     private static final long LAST = 0xffff_ffffL;
+    private static final long NO_ECAM = -ECAM_BYTES;
+    private static final int SLOT_SHIFT = 15;
+    /** Of the registers of a function, and of its place in the ECAM. The library shows none of the extended ones. */
+    private static final int REGISTERS = 256;
+
+    private static final int EXTENDED_REGISTERS = 4096;
+    private static final int FUNCTIONS = 7 << 12;
 
     // Of 00:00.0
     private static final int IDS = 0x0008_1b36;
@@ -46,6 +57,7 @@ public final class PciHostBridge {
 
     private final long hole;
     private final long holeEnd;
+    private final long ecam;
     private final @Nullable PassedThroughDevice[] slots = new PassedThroughDevice[SLOTS];
     /** BARs that the guest reaches. */
     private final List<Place> places = new ArrayList<>();
@@ -62,11 +74,11 @@ public final class PciHostBridge {
     }
 
     /**
-     * An interrupt pin of a device on the bus, for the guest's MP table.
+     * An interrupt pin of a device on the bus, for the guest's MP table or device tree.
      *
      * @param slot 1 to 31
      * @param pin 0 is INTA#
-     * @param gsi the pin of the IOAPIC, level-triggered
+     * @param gsi the pin of the IOAPIC, or on arm64 the SPI's, level-triggered
      */
     public record Line(int slot, int pin, Gsi gsi) {
         public Line {
@@ -75,18 +87,33 @@ public final class PciHostBridge {
     }
 
     /**
-     * A bus without devices.
+     * A bus of x86 without devices.
      *
      * @param hole guest-physical, a multiple of 4096, below 4 GiB
      * @param length bytes, a multiple of 4096
      */
     public PciHostBridge(long hole, long length) {
+        this(hole, length, NO_ECAM);
+    }
+
+    /** A bus without devices whose ECAM is at this guest-physical address, a multiple of 1 MiB outside of the hole. */
+    public static PciHostBridge withEcam(long hole, long length, long ecam) {
+        boolean isOutside = ecam + ECAM_BYTES <= hole || ecam >= hole + length;
+        if (ecam < 0 || ecam % ECAM_BYTES != 0 || !isOutside) {
+            throw new IllegalArgumentException("an ECAM at 0x" + Long.toHexString(ecam)
+                    + ": expected a multiple of 1 MiB outside of the hole for BARs");
+        }
+        return new PciHostBridge(hole, length, ecam);
+    }
+
+    private PciHostBridge(long hole, long length, long ecam) {
         if (hole < 0 || length <= 0 || hole % 4096 != 0 || length % 4096 != 0 || hole + length - 1 > LAST) {
             throw new IllegalArgumentException("a hole of 0x" + Long.toHexString(length) + " bytes at 0x"
                     + Long.toHexString(hole) + ": expected multiples of 4096, below 4 GiB");
         }
         this.hole = hole;
         this.holeEnd = hole + length;
+        this.ecam = ecam;
     }
 
     // Devices, which have locks of their own: they are called without this one
@@ -229,10 +256,15 @@ public final class PciHostBridge {
         return ports && at >= CONFIG_DATA && at < CONFIG_DATA + Integer.BYTES;
     }
 
-    /** Whether the bus decodes an access: configuration mechanism 1 (0xcf8), a BAR of ports, or memory in the PCI hole. */
+    private boolean isEcam(boolean ports, long at) {
+        return !ports && at >= ecam && at < ecam + ECAM_BYTES;
+    }
+
+    /** Whether the bus decodes an access: to configuration space, to a BAR of ports, or to memory in the PCI hole. */
     boolean isOurs(boolean ports, long at, int size) {
         return isAddress(ports, at, size)
                 || isData(ports, at)
+                || isEcam(ports, at)
                 || (ports ? at(true, at, size) != null : at >= hole && at < holeEnd);
     }
 
@@ -243,7 +275,11 @@ public final class PciHostBridge {
             }
         }
         if (isData(ports, at)) {
-            return readConfig((int) at - CONFIG_DATA, size);
+            int offset = (int) at - CONFIG_DATA;
+            return readConfig(chosen(offset, size), register(offset), size);
+        }
+        if (isEcam(ports, at)) {
+            return readConfig(slotAt(at, size), (int) at % EXTENDED_REGISTERS, size);
         }
         Place place = at(ports, at, size);
         return place == null ? -1 : place.device.read(place.bar, at, size);
@@ -255,7 +291,10 @@ public final class PciHostBridge {
                 address = (int) value & READABLE;
             }
         } else if (isData(ports, at)) {
-            writeConfig((int) at - CONFIG_DATA, size, (int) value);
+            int offset = (int) at - CONFIG_DATA;
+            writeConfig(chosen(offset, size), register(offset), size, (int) value);
+        } else if (isEcam(ports, at)) {
+            writeConfig(slotAt(at, size), (int) at % EXTENDED_REGISTERS, size, (int) value);
         } else {
             Place place = at(ports, at, size);
             if (place != null) {
@@ -275,9 +314,14 @@ public final class PciHostBridge {
         return (address & 0xfc) + at;
     }
 
-    private int readConfig(int at, int size) {
-        int slot = chosen(at, size);
-        int register = register(at);
+    /** The slot at an address of the ECAM; less than 0 for none. */
+    private int slotAt(long at, int size) {
+        int offset = (int) (at - ecam);
+        boolean isPlain = size <= Integer.BYTES && at % size == 0 && (offset & FUNCTIONS) == 0;
+        return isPlain && offset % EXTENDED_REGISTERS < REGISTERS ? offset >> SLOT_SHIFT : -1;
+    }
+
+    private int readConfig(int slot, int register, int size) {
         if (slot == 0) {
             int word = register < Integer.BYTES ? IDS : (register & ~3) == CLASS_AT ? HOST_BRIDGE : 0;
             return word >>> Byte.SIZE * (register & 3);
@@ -286,11 +330,10 @@ public final class PciHostBridge {
         return device == null ? -1 : device.readConfig(register, size);
     }
 
-    private void writeConfig(int at, int size, int value) {
-        int slot = chosen(at, size);
+    private void writeConfig(int slot, int register, int size, int value) {
         PassedThroughDevice device = slot < 0 ? null : device(slot);
         if (device != null) {
-            device.writeConfig(register(at), size, value);
+            device.writeConfig(register, size, value);
         }
     }
 
