@@ -46,10 +46,19 @@ final class ArmLinux {
                 serial@9010000 {
                     compatible = "ns16550a"; clock-frequency = <1843200>; reg = <0x9010000 8>; interrupts = <0 2 1>;
                 };
+                pcie@3f000000 {
+                    compatible = "pci-host-ecam-generic"; device_type = "pci"; reg = <0x3f000000 0x100000>;
+                    #address-cells = <3>; #size-cells = <2>; bus-range = <0 0>; dma-coherent; msi-map = <0 2 0 0x10000>;
+                    ranges = <0x2000000 0 0x10000000 0x10000000 0 0x2f000000>;
+                    #interrupt-cells = <1>; interrupt-map-mask = <0xf800 0 0 7>; interrupt-map = <%s>;
+                };
             };
             """;
     private static final String CPU =
             "cpu@%1$x { device_type = \"cpu\"; compatible = \"arm,armv8\"; enable-method = \"psci\"; reg = <%1$d>; };";
+
+    /** INTA# of a slot is a level at an SPI, whose parent is the GIC. */
+    private static final String LINE = "0x%x 0 0 1 1 0 0 %d 4";
 
     private final ByteBuffer image;
 
@@ -89,6 +98,9 @@ final class ArmLinux {
     static byte[] tree(String line, long bytes, int vcpus, long ramdisk, int length) {
         String cpus =
                 IntStream.range(0, vcpus).mapToObj(id -> String.format(CPU, id)).collect(Collectors.joining());
-        return DeviceTree.compile(String.format(TREE, ramdisk, ramdisk + length, bytes, cpus), line);
+        String lines = IntStream.range(0, PassedDevices.MOST)
+                .mapToObj(number -> String.format(LINE, 1 + number << 11, ArmPlatform.FIRST_PCI_SPI - 32 + number))
+                .collect(Collectors.joining(" "));
+        return DeviceTree.compile(String.format(TREE, ramdisk, ramdisk + length, bytes, cpus, lines), line);
     }
 }

@@ -10,6 +10,7 @@ import io.kvmirq.kvm.Its;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.VgicV3;
 import io.kvmirq.kvm.Vm;
+import io.kvmirq.pci.PciHostBridge;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.OptionalLong;
@@ -21,15 +22,22 @@ import java.util.OptionalLong;
 final class ArmPlatform extends Platform {
     // As the device tree in ArmLinux has them
     private static final long DISTRIBUTOR = 0x800_0000L, ITS = 0x808_0000L, REDISTRIBUTORS = 0x80a_0000L;
-    private static final long SERIAL = 0x900_0000L, SERIAL_SIZE = 0x1_0000L;
-    private static final long HOLE = 0x1000_0000L, HOLE_END = 0x3f00_0000L;
-    private static final int CONSOLE_SPI = 33, DEVICE_SPI = 34, FIRST_PCI_SPI = 40;
+    private static final long CONSOLE = 0x900_0000L, DEVICE = 0x901_0000L;
+    private static final long HOLE = 0x1000_0000L, ECAM = 0x3f00_0000L;
+    private static final int CONSOLE_SPI = 33, DEVICE_SPI = 34;
+
+    static final int FIRST_PCI_SPI = 40;
 
     static final long MEMORY = 0x4000_0000L;
 
     /** The first vCPU runs; the guest turns the others on. */
     ArmPlatform(Vm vm, int count, String irqchip) {
-        super(vm, MEMORY, port(0, OptionalLong.empty()), port(1, OptionalLong.of(EchoDevice.BYTE)), HOLE, HOLE_END);
+        super(
+                vm,
+                MEMORY,
+                IoAddress.mmio(CONSOLE, 1),
+                new IoAddress.Mmio(DEVICE, 1, OptionalLong.of(EchoDevice.BYTE)),
+                PciHostBridge.withEcam(HOLE, ECAM - HOLE, ECAM));
         Platform.require(irqchip.equals("full"), "--irqchip %s: on arm64 KVM has the whole GIC", irqchip);
         add(0).initialize(Vcpu.Feature.PSCI_0_2);
         for (int id = 1; id < count; id++) {
@@ -44,10 +52,6 @@ final class ArmPlatform extends Platform {
         parts.push(translator::close);
         translator.setAddress(ITS);
         translator.init();
-    }
-
-    private static IoAddress port(int number, OptionalLong value) {
-        return new IoAddress.Mmio(SERIAL + number * SERIAL_SIZE, 1, value);
     }
 
     @Override
@@ -67,7 +71,6 @@ final class ArmPlatform extends Platform {
 
     @Override
     void loadLinux(Mapping memory, Path kernel, byte[] initramfs, String line, boolean hasDevices) throws IOException {
-        Platform.require(!hasDevices, "--device: tiny-vmm passes no device through on arm64");
         ArmLinux linux = new ArmLinux(kernel);
         long tree = linux.load(memory, initramfs, line, vcpus.size());
         vcpus.get(0).setArmRegister(ArmRegister.PC, linux.start());

@@ -33,12 +33,12 @@ abstract class Platform implements AutoCloseable {
     final Deque<Runnable> parts = new ArrayDeque<>(); // their ends, the last first
     private final Vm vm;
 
-    Platform(Vm vm, long memory, IoAddress console, IoAddress doorbell, long hole, long holeEnd) {
+    Platform(Vm vm, long memory, IoAddress console, IoAddress doorbell, PciHostBridge bus) {
         this.vm = vm;
         this.memory = memory;
         this.console = console;
         this.doorbell = doorbell;
-        bus = new PciHostBridge(hole, holeEnd - hole);
+        this.bus = bus;
     }
 
     /** Makes a vCPU. */
@@ -57,10 +57,10 @@ abstract class Platform implements AutoCloseable {
         return event::signal;
     }
 
-    /** An interrupt of the console, each time that it runs. */
+    // Interrupts of the console and of the device, each time that these run
+
     abstract Runnable consoleInterrupt();
 
-    /** An interrupt of the device, each time that it runs. */
     abstract Runnable deviceInterrupt();
 
     /** The interrupt pin of a device on the bus. */
@@ -94,12 +94,8 @@ abstract class Platform implements AutoCloseable {
     /** The kind of a file that is no kernel for this platform, in words; empty for an unknown one. */
     static String kind(ByteBuffer file) {
         long first = file.limit() < Long.BYTES ? 0 : file.getLong(0);
-        String packed = (short) first == (short) 0x8b1f
-                ? "gzip"
-                : (int) first == 0xfd2fb528 ? "zstd" : (int) first == 0x587a37fd ? "xz" : "";
-        if (first >>> Integer.SIZE == 0x676d697a) { // "zimg" of a program for EFI that unpacks itself
-            packed = "EFI's vmlinuz.efi";
-        }
+        String packed = (short) first == (short) 0x8b1f ? "gzip" : (int) first == 0xfd2fb528 ? "zstd" : "";
+        packed = (int) first == 0x587a37fd ? "xz" : first >>> 32 == 0x676d697a ? "EFI's vmlinuz.efi" : packed;
         if (!packed.isEmpty()) {
             return "; it is compressed (" + packed + "): decompress it";
         }

@@ -13,6 +13,7 @@ import io.kvmirq.kvm.Cpuid;
 import io.kvmirq.kvm.MaskableVector;
 import io.kvmirq.kvm.VcpuExit;
 import io.kvmirq.kvm.Vm;
+import io.kvmirq.pci.PciHostBridge;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.Optional;
@@ -43,8 +44,7 @@ final class X86Platform extends Platform {
                 0,
                 IoAddress.port(isLinux ? 0x3f8 : SmallGuest.CONSOLE, 1),
                 IoAddress.port(isLinux ? 0x2f8 : SmallGuest.DEVICE, 1, EchoDevice.BYTE),
-                HOLE,
-                HOLE_END);
+                new PciHostBridge(HOLE, HOLE_END - HOLE));
         this.vm = vm;
         this.isLinux = isLinux;
         this.end = end;

@@ -26,6 +26,7 @@ import io.kvmirq.kernel.Ownership;
 import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.testing.GuestIts;
+import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.Numbers;
 import io.kvmirq.vfio.ArmedVectors;
 import io.kvmirq.vfio.DeviceIrq;
@@ -108,12 +109,7 @@ class ForwardContract {
     }
 
     private boolean hasVlpis() {
-        try {
-            return world.fake().isEmpty()
-                    && Files.readString(Path.of("/proc/cmdline")).contains("vgic_v4_enable=1");
-        } catch (IOException e) {
-            return false;
-        }
+        return world.fake().isEmpty() && Machine.hasVlpis();
     }
 
     @Test

@@ -81,6 +81,15 @@ public final class Machine {
         });
     }
 
+    /** Whether this host has a GICv4 that KVM uses: hardware then takes messages to a guest, as vLPIs. */
+    public static boolean hasVlpis() {
+        try {
+            return Files.readString(Path.of("/proc/cmdline")).contains("vgic_v4_enable=1");
+        } catch (IOException e) {
+            return false;
+        }
+    }
+
     /** Why this machine's KVM gives no guest a GICv2, if so. */
     public static Optional<String> gicV2Flaw() {
         return arm64Flaw().or(() -> {
