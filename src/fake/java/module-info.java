@@ -9,6 +9,8 @@ module io.kvmirq.fake {
     requires static org.jspecify;
     requires com.fasterxml.jackson.core;
 
+    exports io.kvmirq.arch.vcpu;
+    exports io.kvmirq.arch.vtd.posting;
     exports io.kvmirq.fake;
     exports io.kvmirq.recording;
     exports io.kvmirq.recording.replay;

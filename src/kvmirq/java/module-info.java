@@ -21,7 +21,6 @@ module io.kvmirq {
     exports io.kvmirq.arch.apic;
     exports io.kvmirq.arch.gic;
     exports io.kvmirq.arch.intx;
-    exports io.kvmirq.arch.vcpu;
     exports io.kvmirq.arch.vtd;
     exports io.kvmirq.backend;
     exports io.kvmirq.forward;

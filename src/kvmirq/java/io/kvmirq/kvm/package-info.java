@@ -51,8 +51,8 @@
  *       {@code io.kvmirq.recording.replay}: the fake kernel, tapes and
  *       faults, for authors of tests; {@code io.kvmirq.junit}: these in tests with JUnit.
  *   <li>{@link io.kvmirq.arch}, {@link io.kvmirq.arch.apic}, {@link io.kvmirq.arch.amd}, {@link io.kvmirq.arch.vtd} and
- *       {@link io.kvmirq.arch.gic}: bit formats; {@link io.kvmirq.arch.intx}: the policy of direct EOI; {@link
- *       io.kvmirq.arch.vcpu}: the CPUs on which a posted vCPU runs.
+ *       {@link io.kvmirq.arch.gic}: bit formats; {@link io.kvmirq.arch.intx}: the policy of direct EOI;
+ *       {@code io.kvmirq.arch.vtd.posting}, {@code io.kvmirq.arch.vcpu}: posting to vCPUs on the CPUs of a host, as a model.
  *   <li>{@link io.kvmirq.backend}: the interface of a binding to the kernel, for authors of bindings.
  *   <li>{@link io.kvmirq.uapi}: the kernel's numbers and structures, for calls that have no method yet; outside the
  *       compatibility promise.

@@ -2,9 +2,9 @@
 package io.kvmirq.arch;
 
 import io.kvmirq.arch.amd.model.AvicRaces;
-import io.kvmirq.arch.apic.PostedRaces;
 import io.kvmirq.arch.gic.model.VgicRaces;
 import io.kvmirq.arch.intx.model.IntxRaces;
+import io.kvmirq.arch.vtd.posting.PostedRaces;
 import io.kvmirq.explorer.Verdicts;
 import java.util.List;
 

@@ -3,8 +3,8 @@ package io.kvmirq.arch;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import io.kvmirq.arch.apic.PostedRaces;
-import io.kvmirq.arch.apic.PostedVariant;
+import io.kvmirq.arch.vtd.posting.PostedRaces;
+import io.kvmirq.arch.vtd.posting.PostedVariant;
 import io.kvmirq.explorer.Verdicts;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Tag;

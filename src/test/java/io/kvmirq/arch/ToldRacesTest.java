@@ -4,10 +4,10 @@ package io.kvmirq.arch;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
-import io.kvmirq.arch.apic.PostedScenario;
-import io.kvmirq.arch.apic.PostedVariant;
 import io.kvmirq.arch.intx.model.IntxScenario;
 import io.kvmirq.arch.intx.model.IntxVariant;
+import io.kvmirq.arch.vtd.posting.PostedScenario;
+import io.kvmirq.arch.vtd.posting.PostedVariant;
 import io.kvmirq.explorer.Exploration;
 import io.kvmirq.explorer.Memory;
 import io.kvmirq.explorer.Scenario;

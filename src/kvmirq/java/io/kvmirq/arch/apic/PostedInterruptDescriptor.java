@@ -12,7 +12,7 @@ import io.kvmirq.arch.Structure;
 
 /**
  * The words of a posted-interrupt descriptor (PID): 64 bytes at a 64-byte boundary, one for each vCPU. An IOMMU or
- * another CPU leaves vectors for a guest in it. This record is a copy of the words; {@link PiDescriptor} is the live
+ * another CPU leaves vectors for a guest in it. This record is a copy of the words; {@code PiDescriptor} is the live
  * memory.
  *
  * <p>Source: VT-d specification, Posted Interrupt Descriptor, and Intel SDM vol. 3, Posted-Interrupt Processing; {@code

@@ -100,8 +100,8 @@ public record RemappedIrte(long low, long high) implements Irte {
         return DeliveryMode.of((int) MODE.of(low));
     }
 
-    /** Whether bits 15:12 are 0. */
-    boolean isClear12() {
+    /** Whether IM and the reserved bits below it, 15:12, are 0. */
+    public boolean isClear12() {
         return !RESERVED_12_WITH_IM.isSet(low);
     }
 

@@ -17,7 +17,9 @@ public record Source(int id, int qualifier, int validation) {
     private static final int VALIDATION_OFF = 0;
     private static final int VALIDATION_BY_ID = 1;
     private static final int VALIDATION_BY_BUS = 2;
-    static final int VALIDATION_RESERVED = 3;
+
+    /** SVT 3, by which hardware blocks each request. */
+    public static final int VALIDATION_RESERVED = 3;
 
     /** The bits of an id that are not compared, by SQ. */
     private static final int[] IGNORED = {0, 1 << 2, 3 << 1, 7};

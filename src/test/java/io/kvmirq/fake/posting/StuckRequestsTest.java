@@ -4,8 +4,8 @@ package io.kvmirq.fake.posting;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.arch.SharedWords;
-import io.kvmirq.arch.apic.PiDescriptor;
 import io.kvmirq.arch.apic.PostedInterruptDescriptor;
+import io.kvmirq.arch.vtd.posting.PiDescriptor;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;

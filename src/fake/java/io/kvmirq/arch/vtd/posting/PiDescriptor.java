@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.vtd.posting;
+
+import static io.kvmirq.arch.apic.PostedInterruptDescriptor.CONTROL;
+import static io.kvmirq.arch.apic.PostedInterruptDescriptor.NDST;
+import static io.kvmirq.arch.apic.PostedInterruptDescriptor.NV;
+import static io.kvmirq.arch.apic.PostedInterruptDescriptor.ON;
+import static io.kvmirq.arch.apic.PostedInterruptDescriptor.SN;
+
+import io.kvmirq.arch.SharedWords;
+import io.kvmirq.arch.apic.Apic;
+import io.kvmirq.arch.apic.PostedInterruptDescriptor;
+
+/**
+ * A live posted-interrupt descriptor. Senders set PIR and ON; the vCPU's thread and the CPU clear them; none takes a
+ * lock. Every change of a bit is one locked read-modify-write, also if the bit has the value already. A sender that
+ * only tests the bit would not be ordered against the receiver: the receiver could take the bit and read the sender's
+ * data before that data is visible. A vector is 0–255.
+ *
+ * <p>Safe for use by any number of threads; only the vCPU's own thread calls {@link #load}, {@link #resume}, {@link
+ * #put} and {@link #block}. Only {@link #snapshot} allocates. Source: Intel SDM vol. 3, "Posted-Interrupt Processing";
+ * VT-d specification, "Interrupt Posting" and "Posted Interrupt Descriptor"; {@code posted_intr.c} in Linux.
+ *
+ * <p>Only variants in the test tree, which lose interrupts, extend this class.
+ */
+public class PiDescriptor {
+    /** The size in 64-bit words. */
+    public static final int WORDS = PostedInterruptDescriptor.BYTES / Long.BYTES;
+    /** The number of words of PIR, one bit for each vector. */
+    public static final int PIR_WORDS = 4;
+
+    private static final int VECTORS = 256;
+
+    final SharedWords words;
+    final int control;
+    private final int base;
+
+    PiDescriptor(SharedWords words, int base) {
+        if (base < 0 || base % WORDS != 0 || base > words.size() - WORDS) {
+            throw new IllegalArgumentException("a descriptor at word " + base + " of " + words.size()
+                    + " does not fit: expected a multiple of 8 with 8 words from there");
+        }
+        this.words = words;
+        this.base = base;
+        this.control = base + CONTROL;
+    }
+
+    /** A descriptor in the eight words from {@code base}, a multiple of 8. */
+    public static PiDescriptor over(SharedWords words, int base) {
+        return new PiDescriptor(words, base);
+    }
+
+    /** A descriptor in the first eight words of an array. */
+    public static PiDescriptor over(long[] words) {
+        return over(SharedWords.of(words), 0);
+    }
+
+    /**
+     * A unit handles one request through a posted IRTE. It sets the vector's PIR bit. It sets ON unless a notification
+     * is outstanding or suppressed. A unit does both in one access of 64 bytes; here they are two accesses, PIR first.
+     * The partner is the read of PIR in {@link #load} and {@link #resume}: they see this PIR bit, or this method sees
+     * SN clear.
+     *
+     * @param urgent URG of the IRTE: the request notifies although SN is set
+     * @return 0 if no notification is due; otherwise the control word, whose NV and NDST name vector and destination
+     */
+    public long post(int vector, boolean urgent) {
+        words.or(pir(vector), bit(vector));
+        while (true) {
+            long old = words.get(control);
+            if (ON.isSet(old) || !urgent && SN.isSet(old)) {
+                if (words.replace(control, old, old)) {
+                    return 0;
+                }
+            } else if (words.replace(control, old, old | ON.mask())) {
+                return old | ON.mask();
+            }
+        }
+    }
+
+    /**
+     * Software requests a vector. It sets the PIR bit, then ON. Both are full barriers. The caller reads the vCPU's
+     * mode after ON; the partner is the barrier between the mode and {@link #sync}.
+     *
+     * @return whether this call set ON; then the caller notifies or wakes the vCPU
+     */
+    public boolean deliver(int vector) {
+        return (words.or(pir(vector), bit(vector)) & bit(vector)) == 0 && setOn();
+    }
+
+    /**
+     * Clears ON and takes the requests to the IRR, if ON is set ({@code vmx_sync_pir_to_irr}). It clears ON before it
+     * reads PIR. A sender writes PIR first, so a request that this call misses sets ON again.
+     *
+     * @param irr holds the IRR in four words from {@code at}
+     * @return whether a request was taken
+     * @throws IllegalArgumentException if the IRR does not fit
+     */
+    public boolean sync(SharedWords irr, int at) {
+        long seen = words.get(control);
+        return ON.isSet(seen) && take(seen, irr, at);
+    }
+
+    /** As {@link #sync}, by a CPU in guest mode that takes NV: even if ON was clear. */
+    public boolean acknowledge(SharedWords irr, int at) {
+        return take(words.get(control), irr, at);
+    }
+
+    boolean take(long seen, SharedWords irr, int at) {
+        checkIrr(irr, at);
+        clearOn(seen);
+        return harvest(irr, at);
+    }
+
+    /** Moves PIR to the IRR. A word that is zero costs no locked access, as in the kernel. */
+    boolean harvest(SharedWords irr, int at) {
+        boolean any = false;
+        for (int i = 0; i < PIR_WORDS; i++) {
+            if (words.get(base + i) != 0) {
+                irr.or(at + i, words.swap(base + i, 0));
+                any = true;
+            }
+        }
+        return any;
+    }
+
+    /** The highest vector of four words, 0 if they are 0. */
+    static int highest(SharedWords words, int base) {
+        for (int i = PIR_WORDS - 1; i >= 0; i--) {
+            long now = words.get(base + i);
+            if (now != 0) {
+                return i * Long.SIZE + Long.SIZE - 1 - Long.numberOfLeadingZeros(now);
+            }
+        }
+        return 0;
+    }
+
+    /** Whether any of four words is not 0. */
+    static boolean hasAny(SharedWords words, int base) {
+        for (int i = 0; i < PIR_WORDS; i++) {
+            if (words.get(base + i) != 0) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    /**
+     * The vCPU comes to a CPU: NDST and NV direct notifications there, and SN is cleared. While SN was set, units
+     * posted without ON, so this call then sets ON if PIR is not empty. The clearing of SN is the full barrier before
+     * PIR is read. Its partner is the unit's access: the unit sees SN clear and sets ON, or it has set PIR before.
+     *
+     * @param ndst the CPU's APIC id in the form of NDST, see {@link PostedInterruptDescriptor#destinationX2apic}
+     * @throws IllegalArgumentException if it does not fit 32 bits
+     */
+    public void load(long ndst) {
+        redirect(ndst);
+        restoreOn();
+    }
+
+    /** As {@link #load} to the last CPU, without a sleep since. Does nothing if SN is clear. */
+    public void resume() {
+        if (clearSuppress()) {
+            restoreOn();
+        }
+    }
+
+    /** Sets NDST to {@code ndst}, NV to 0xf2 and SN to 0 in one access. */
+    void redirect(long ndst) {
+        while (true) {
+            long old = words.get(control);
+            if (words.replace(control, old, loaded(old, ndst))) {
+                return;
+            }
+        }
+    }
+
+    long loaded(long old, long ndst) {
+        return NDST.put(NV.put(SN.put(old, 0), Apic.NOTIFICATION), ndst);
+    }
+
+    /** The first half of {@link #resume}: devices notify again. Returns whether SN was set. */
+    boolean clearSuppress() {
+        return SN.isSet(words.and(control, ~SN.mask()));
+    }
+
+    /** The second half of {@link #load} and {@link #resume}, the repair of 2019: sets ON if PIR is not empty. */
+    void restoreOn() {
+        if (hasRequests()) {
+            setOn();
+        }
+    }
+
+    /** The vCPU leaves its CPU and could run: sets SN, so that units post and do not notify. */
+    public void put() {
+        words.or(control, SN.mask());
+    }
+
+    /**
+     * The vCPU leaves its CPU to sleep: NV becomes the wake-up vector 0xf1. Until {@link #load} the vCPU must be on the
+     * wake-up list of that CPU.
+     *
+     * @return whether ON was set before. Then its notification had the old vector and wakes no vCPU, so the caller
+     *     sends 0xf1 to its own CPU
+     */
+    public boolean block() {
+        while (true) {
+            long old = words.get(control);
+            if (words.replace(control, old, NV.put(old, Apic.WAKEUP))) {
+                return ON.isSet(old);
+            }
+        }
+    }
+
+    /** LAPIC state was loaded: clears ON and PIR ({@code pi_apicv_pre_state_restore}). */
+    public void discard() {
+        clearOn(words.get(control));
+        for (int i = 0; i < PIR_WORDS; i++) {
+            words.swap(base + i, 0);
+        }
+    }
+
+    /** The state of a new vCPU: NV is 0xf2, SN is set, the rest is 0. No other call may run at the same time. */
+    public void reset() {
+        for (int i = 0; i < WORDS; i++) {
+            words.swap(base + i, 0);
+        }
+        words.swap(control, SN.mask() | NV.with(Apic.NOTIFICATION));
+    }
+
+    /** Whether a vCPU that is not loaded has a request: ON is set, or SN is set and PIR is not empty. */
+    public boolean hasPending() {
+        long now = words.get(control);
+        return ON.isSet(now) || SN.isSet(now) && hasRequests();
+    }
+
+    /** A copy, read word by word. Another thread may change a word while the next one is read. */
+    public PostedInterruptDescriptor snapshot() {
+        long[] now = new long[WORDS];
+        for (int i = 0; i < WORDS; i++) {
+            now[i] = words.get(base + i);
+        }
+        return PostedInterruptDescriptor.decode(now);
+    }
+
+    /** Whether PIR has a vector. */
+    public boolean isRequested(int vector) {
+        return (words.get(pir(vector)) & bit(vector)) != 0;
+    }
+
+    /** Whether PIR is not empty. */
+    public boolean hasRequests() {
+        return hasAny(words, base);
+    }
+
+    /** Whether a notification is outstanding. */
+    public boolean isOn() {
+        return ON.isSet(words.get(control));
+    }
+
+    /** Whether SN is set. */
+    public boolean isSuppressed() {
+        return SN.isSet(words.get(control));
+    }
+
+    /** The notification vector, 0–255. */
+    public int nv() {
+        return (int) NV.of(words.get(control));
+    }
+
+    /** The notification destination, 32 bits unsigned. */
+    public long ndst() {
+        return NDST.of(words.get(control));
+    }
+
+    /** @return whether ON was clear */
+    boolean setOn() {
+        return !ON.isSet(words.or(control, ON.mask()));
+    }
+
+    /** @param seen the control word as it was read before */
+    void clearOn(long seen) {
+        long old = seen;
+        while (!words.replace(control, old, old & ~ON.mask())) {
+            old = words.get(control);
+        }
+    }
+
+    @Override
+    public String toString() {
+        return snapshot().toString();
+    }
+
+    static void checkIrr(SharedWords irr, int at) {
+        if (at < 0 || at > irr.size() - PIR_WORDS) {
+            throw new IllegalArgumentException(
+                    "an IRR at word " + at + " of " + irr.size() + " does not fit: expected 4 words from there");
+        }
+    }
+
+    static void checkVector(int vector) {
+        if (vector < 0 || vector >= VECTORS) {
+            throw new IllegalArgumentException("vector " + vector + " is out of range: expected 0-255");
+        }
+    }
+
+    int pir(int vector) {
+        checkVector(vector);
+        return base + vector / Long.SIZE;
+    }
+
+    static long bit(int vector) {
+        return 1L << vector;
+    }
+}

@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.vtd.posting;
+
+import io.kvmirq.arch.SharedWords;
+import io.kvmirq.arch.apic.Apic;
+import io.kvmirq.arch.apic.ApicvKernel;
+import io.kvmirq.arch.apic.PostedInterruptDescriptor;
+import io.kvmirq.arch.vcpu.HostCpu;
+import io.kvmirq.arch.vcpu.VcpuHooks;
+import io.kvmirq.arch.vcpu.VcpuThread;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+
+/**
+ * A vCPU whose interrupts can be posted: its thread, its descriptor and its IRR. Senders call {@link #deliver} and
+ * {@link #post} at any time. At each step of its {@link #thread} the vCPU changes its descriptor and the wake-up lists
+ * together. A vector is 0–255.
+ *
+ * <p>Safe for use by one thread of its own and any number of senders.
+ */
+public final class PostedVcpu {
+    // The eight words of the descriptor come first, on a boundary of eight words.
+    static final int IRR = 8;
+    static final int THREAD = 12;
+    static final int RVI = THREAD + VcpuThread.WORDS;
+    static final int WORDS = (RVI + 1 + PiDescriptor.WORDS - 1) / PiDescriptor.WORDS * PiDescriptor.WORDS;
+
+    private final PostedVm vm;
+    private final int index;
+    private final SharedWords words;
+    private final int irr;
+    private final int rvi;
+    private final PiDescriptor pid;
+    private final VcpuThread thread;
+
+    PostedVcpu(PostedVm vm, int index, SharedWords words, int base, PiDescriptor pid) {
+        this.vm = vm;
+        this.index = index;
+        this.words = words;
+        this.irr = base + IRR;
+        this.rvi = base + RVI;
+        this.pid = pid;
+        pid.reset();
+        this.thread = new VcpuThread(vm.host(), index, words, base + THREAD, new Posting());
+    }
+
+    /** The index in the VM. */
+    public int index() {
+        return index;
+    }
+
+    /** The live descriptor. The thread changes it by its own steps. */
+    public PiDescriptor descriptor() {
+        return pid;
+    }
+
+    /** The physical address that a posted IRTE names. In the model any two differ in both 32-bit halves. */
+    public long descriptorAddress() {
+        long number = thread.number();
+        return number << Integer.SIZE | number << PostedInterruptDescriptor.BOUNDARY_BITS;
+    }
+
+    /** The thread of this vCPU. */
+    public VcpuThread thread() {
+        return thread;
+    }
+
+    /** The result of a request from software. */
+    public enum Delivery {
+        /** The vector was requested before, or a notification is on its way. */
+        PENDING,
+        /** The CPU of the vCPU was notified. */
+        NOTIFIED,
+        /** The vCPU's own thread asked for it. It syncs before its guest runs on. */
+        OWN,
+        /** The vCPU was outside guest mode and is awake now. It looks before it enters. */
+        WOKEN
+    }
+
+    /** Requests a vector from software ({@code vmx_deliver_interrupt}). */
+    public Delivery deliver(int vector) {
+        if (!pid.deliver(vector)) {
+            return Delivery.PENDING;
+        }
+        if (thread.isInGuestMode()) {
+            thread.interrupt(Apic.NOTIFICATION);
+            return Delivery.NOTIFIED;
+        }
+        thread.wake();
+        return Delivery.WOKEN;
+    }
+
+    /**
+     * As for an IPI of the guest to itself: sends no notification; {@link VcpuThread#reenter} or the next {@link
+     * VcpuThread#enter} syncs ({@code kvm_vcpu_trigger_posted_interrupt}).
+     */
+    public Delivery deliverFromItself(int vector) {
+        return pid.deliver(vector) ? Delivery.OWN : Delivery.PENDING;
+    }
+
+    /** A unit requests a vector; {@code urgent} is URG. Returns whether it notified the CPU of NDST. */
+    public boolean post(int vector, boolean urgent) {
+        long notification = pid.post(vector, urgent);
+        if (notification != 0) {
+            vm.send(PostedInterruptDescriptor.NDST.of(notification), (int)
+                    PostedInterruptDescriptor.NV.of(notification));
+        }
+        return notification != 0;
+    }
+
+    /** Takes the requests to the IRR if ON is set, also outside guest mode. Returns whether one was taken. */
+    public boolean sync() {
+        return pid.sync(words, irr);
+    }
+
+    /** Whether the guest has an interrupt to take. Requests are synced first ({@code kvm_apic_has_interrupt}). */
+    public boolean hasInterrupt() {
+        sync();
+        return PiDescriptor.hasAny(words, irr);
+    }
+
+    /** The guest takes all vectors of its IRR: four words of {@code taken} from {@code at} on. */
+    public void takeInterrupts(SharedWords taken, int at) {
+        PiDescriptor.checkIrr(taken, at);
+        for (int i = 0; i < PiDescriptor.PIR_WORDS; i++) {
+            if (words.get(irr + i) != 0) {
+                taken.or(at + i, words.swap(irr + i, 0));
+            }
+        }
+    }
+
+    void acknowledge() {
+        pid.acknowledge(words, irr);
+        setRvi();
+    }
+
+    /** The CPU evaluates interrupts by RVI, not by the IRR. */
+    private void setRvi() {
+        words.set(rvi, PiDescriptor.highest(words, irr));
+    }
+
+    /**
+     * RVI, the vector that the CPU takes next in the guest; 0 if it sees none. It is set from the IRR on the way into
+     * the guest and when a notification is taken. Between them {@link #sync} leaves it as it is.
+     */
+    public int rvi() {
+        return (int) words.get(rvi);
+    }
+
+    /** LAPIC state is loaded, with four words of IRR, while the vCPU does not run. Requests are void. */
+    public void restore(long[] state) {
+        if (state.length != PiDescriptor.PIR_WORDS) {
+            throw new IllegalArgumentException("an IRR of " + state.length + " words is none: expected 4");
+        }
+        pid.discard();
+        for (int i = 0; i < PiDescriptor.PIR_WORDS; i++) {
+            words.swap(irr + i, state[i]);
+        }
+    }
+
+    /** Whether the IRR holds a vector. */
+    public boolean isInIrr(int vector) {
+        PiDescriptor.checkVector(vector);
+        return (words.get(irr + vector / Long.SIZE) & 1L << vector) != 0;
+    }
+
+    /** The broken rules, none while no call is under way. R3 and R4 are orders that leave no state behind. */
+    public List<String> brokenRules() {
+        List<String> broken = new ArrayList<>();
+        if (thread.isLoaded() && pid.hasRequests() && !pid.isOn()) {
+            broken.add("R1: loaded, PIR not empty, ON clear");
+        }
+        if (thread.isLoaded() && pid.isSuppressed()) {
+            broken.add("R2: loaded with SN set");
+        }
+        List<HostCpu> lists = vm.listing(index);
+        boolean wakeup = pid.nv() == Apic.WAKEUP;
+        if (wakeup ? !lists.stream().map(vm::ndst).toList().equals(List.of(pid.ndst())) : !lists.isEmpty()) {
+            broken.add("R5: NV 0x" + Integer.toHexString(pid.nv()) + " on the wake-up lists of "
+                    + lists.stream().map(HostCpu::number).toList() + ", NDST 0x" + Long.toHexString(pid.ndst()));
+        }
+        if (wakeup && pid.isSuppressed()) {
+            broken.add("R6: NV is the wake-up vector with SN set");
+        }
+        return broken;
+    }
+
+    private final class Posting implements VcpuHooks {
+        /** {@code vmx_vcpu_pi_load}. */
+        @Override
+        public void load(HostCpu here, Optional<HostCpu> last) {
+            boolean listed = pid.nv() == Apic.WAKEUP;
+            if (!listed && last.equals(Optional.of(here))) {
+                pid.resume();
+                return;
+            }
+            here.interruptsOff();
+            if (listed) {
+                vm.list(last.orElse(here)).remove(index);
+            }
+            pid.load(vm.ndst(here));
+            here.interruptsOn();
+        }
+
+        /**
+         * A sender sets ON before it reads the mode: it sees guest mode and notifies, or its request is taken here. RVI
+         * is set also if nothing is taken: an earlier sync may have filled the IRR.
+         */
+        @Override
+        public void entering(HostCpu here) {
+            sync();
+            setRvi();
+        }
+
+        @Override
+        public void preempted(HostCpu here) {
+            if (vm.mayBypass()) {
+                pid.put();
+            }
+        }
+
+        @Override
+        public void left(HostCpu here) {
+            if (vm.kernel() == ApicvKernel.FROM_6_17) {
+                preempted(here);
+            }
+        }
+
+        @Override
+        public boolean hasInterrupt() {
+            return PostedVcpu.this.hasInterrupt();
+        }
+
+        /**
+         * {@code vmx_vcpu_pi_put} of a sleeper. The handler of the wake-up vector takes the lock of the list, and
+         * interrupts are off: it finds the vCPU on the list whether NV or the list changes first.
+         */
+        @Override
+        public void asleep(HostCpu here, boolean interruptible) {
+            if (!interruptible) {
+                left(here);
+                return;
+            }
+            if (!vm.mayBypass()) {
+                return;
+            }
+            vm.list(here).add(index);
+            if (pid.block()) {
+                here.interrupt(Apic.WAKEUP);
+            }
+        }
+    }
+}

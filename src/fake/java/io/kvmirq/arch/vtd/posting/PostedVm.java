@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.vtd.posting;
+
+import io.kvmirq.arch.SharedWords;
+import io.kvmirq.arch.apic.Apic;
+import io.kvmirq.arch.apic.ApicvKernel;
+import io.kvmirq.arch.apic.PostedInterruptDescriptor;
+import io.kvmirq.arch.vcpu.Host;
+import io.kvmirq.arch.vcpu.HostCpu;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.function.Consumer;
+
+/**
+ * A VM with APICv on a host: its vCPUs, the bypasses of its devices, and the wake-up lists of the CPUs. The VM handles
+ * the vectors 0xf2 and 0xf1 on its host.
+ *
+ * <p>A device's message reaches a vCPU through {@code io.kvmirq.arch.vtd.posting.RemappingUnit}, to which {@link #descriptorAt}
+ * shows the descriptors. With IPI virtualization a vCPU sleeps on a list also without a bypass, and the CPU of the
+ * sender posts as a unit does: call {@link #startBypass} once for such a VM, and {@link PostedVcpu#post} for each IPI.
+ * Not verified: that the CPU of a sender heeds SN and ON exactly as a unit does.
+ *
+ * <p>Safe for use by any number of threads. A CPU with interrupts off makes others wait, spinning. Source: {@code
+ * posted_intr.c} and {@code vcpu_enter_guest} of Linux 7.1; the package's description lists the omissions.
+ */
+public final class PostedVm {
+    private final Host host;
+    private final SharedWords words;
+    private final boolean x2apic;
+    private final ApicvKernel kernel;
+    private final int bypasses;
+    private final List<WakeupList> lists = new ArrayList<>();
+    private final PostedVcpu[] vcpus;
+    /** The vCPUs from this index on were never asked for, so none of them runs, sleeps or has an address. */
+    private volatile int taken;
+
+    private final Consumer<HostCpu> notified = this::notified;
+    private final Consumer<HostCpu> wakeUp = this::wakeUp;
+
+    /**
+     * No vCPU is loaded, no vector requested. NDST holds an x2APIC id, or an xAPIC id in bits 15:8.
+     * IllegalArgumentException without a vCPU, or if a CPU's id does not fit NDST.
+     */
+    public PostedVm(Host host, int vcpus, boolean x2apic) {
+        this(host, vcpus, x2apic, ApicvKernel.FROM_6_17);
+    }
+
+    /** As {@link #PostedVm(Host, int, boolean)}, of a kernel that may be older. */
+    public PostedVm(Host host, int vcpus, boolean x2apic, ApicvKernel kernel) {
+        this(
+                host,
+                SharedWords.of(new long[words(host.cpus().size(), vcpus)]),
+                vcpus,
+                x2apic,
+                kernel,
+                PiDescriptor::over);
+    }
+
+    interface Descriptors {
+        PiDescriptor at(SharedWords words, int base);
+    }
+
+    PostedVm(Host host, SharedWords words, int vcpus, boolean x2apic, ApicvKernel kernel, Descriptors descriptors) {
+        this.kernel = kernel;
+        this.host = host;
+        this.words = words;
+        this.x2apic = x2apic;
+        host.cpus().forEach(this::ndst);
+        this.vcpus = new PostedVcpu[vcpus];
+        for (int i = 0; i < vcpus; i++) {
+            int base = i * PostedVcpu.WORDS;
+            this.vcpus[i] = new PostedVcpu(this, i, words, base, descriptors.at(words, base));
+        }
+        int base = vcpus * PostedVcpu.WORDS;
+        for (int i = 0; i < host.cpus().size(); i++) {
+            lists.add(new WakeupList(words, base + i * WakeupList.words(vcpus), vcpus));
+        }
+        bypasses = words(host.cpus().size(), vcpus) - 1;
+        host.handle(Apic.NOTIFICATION, notified);
+        host.handle(Apic.WAKEUP, wakeUp);
+    }
+
+    static int words(int cpus, int vcpus) {
+        if (vcpus < 1) {
+            throw new IllegalArgumentException(vcpus + " vCPUs make no VM: expected 1 or more");
+        }
+        return vcpus * PostedVcpu.WORDS + cpus * WakeupList.words(vcpus) + 1;
+    }
+
+    ApicvKernel kernel() {
+        return kernel;
+    }
+
+    /** The host. */
+    public Host host() {
+        return host;
+    }
+
+    /** A vCPU by its index; IndexOutOfBoundsException if there is none. */
+    public PostedVcpu vcpu(int index) {
+        PostedVcpu vcpu = vcpus[index];
+        if (index >= taken) {
+            take(index);
+        }
+        return vcpu;
+    }
+
+    private synchronized void take(int index) {
+        taken = Math.max(taken, index + 1);
+    }
+
+    /** The descriptor of a vCPU of this VM by its {@link PostedVcpu#descriptorAddress}. Empty for another address. */
+    public Optional<PiDescriptor> descriptorAt(long address) {
+        for (int i = 0; i < taken; i++) {
+            if (vcpus[i].descriptorAddress() == address) {
+                return Optional.of(vcpus[i].descriptor());
+            }
+        }
+        return Optional.empty();
+    }
+
+    WakeupList list(HostCpu cpu) {
+        return lists.get(cpu.number());
+    }
+
+    /**
+     * A device's interrupt may be posted to the VM from now on. The first bypass wakes all vCPUs: a vCPU that sleeps
+     * and is on no list looks again, and then sleeps on a list ({@code vmx_pi_start_bypass}).
+     */
+    public void startBypass() {
+        if (addBypass(1) == 0) {
+            for (int i = 0; i < taken; i++) {
+                vcpus[i].thread().wake();
+            }
+        }
+    }
+
+    /** Ends one {@link #startBypass}; IllegalStateException if each has ended. */
+    public void stopBypass() {
+        addBypass(-1);
+    }
+
+    /** @return how many there were */
+    long addBypass(long difference) {
+        while (true) {
+            long old = words.get(bypasses);
+            if (old + difference < 0) {
+                throw new IllegalStateException("no bypass has begun that could end: startBypass comes first");
+            }
+            if (words.replace(bypasses, old, old + difference)) {
+                return old;
+            }
+        }
+    }
+
+    boolean mayBypass() {
+        return words.get(bypasses) > 0;
+    }
+
+    /** The index of the number of bypasses. */
+    int bypasses() {
+        return bypasses;
+    }
+
+    long ndst(HostCpu cpu) {
+        return x2apic
+                ? PostedInterruptDescriptor.destinationX2apic(cpu.id())
+                : PostedInterruptDescriptor.destinationXapic(cpu.id());
+    }
+
+    /** Sends a notification. It is lost if NDST names no CPU of the host. */
+    void send(long ndst, int vector) {
+        host.interrupt(x2apic ? ndst : ndst >>> 8, vector);
+    }
+
+    /** Vector 0xf2 moves the requests of the guest that runs into its IRR. Without such a guest it does nothing. */
+    private void notified(HostCpu cpu) {
+        for (int i = 0; i < taken; i++) {
+            if (vcpus[i].thread().isGuestOf(cpu)) {
+                vcpus[i].acknowledge();
+                return;
+            }
+        }
+    }
+
+    /** {@code pi_wakeup_handler}: wakes the listed vCPUs with ON set, and leaves ON and list to the next load. */
+    private void wakeUp(HostCpu cpu) {
+        WakeupList list = list(cpu);
+        list.lock();
+        for (int i = 0; i < taken; i++) {
+            if (list.has(i) && vcpus[i].descriptor().isOn()) {
+                vcpus[i].thread().wake();
+            }
+        }
+        list.unlock();
+    }
+
+    /** The VM is gone: it handles no vector of its host any more. Nothing is posted to it, and no vCPU of it sleeps. */
+    public void destroy() {
+        host.forget(Apic.NOTIFICATION, notified);
+        host.forget(Apic.WAKEUP, wakeUp);
+    }
+
+    /** The CPUs that have a vCPU on their wake-up list: at most one, by rule R5. */
+    public List<HostCpu> listing(int vcpu) {
+        return host.cpus().stream().filter(cpu -> list(cpu).has(vcpu)).toList();
+    }
+}

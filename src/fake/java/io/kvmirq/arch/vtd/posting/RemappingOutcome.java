@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.vtd.posting;
+
+import io.kvmirq.InterruptVector;
+import io.kvmirq.arch.vtd.PostedIrte;
+import io.kvmirq.arch.vtd.RemappedIrte;
+import java.util.Objects;
+import java.util.Optional;
+
+/** The outcome of a device's request. */
+public sealed interface RemappingOutcome {
+    /** The unit sent the host interrupt of the entry, as it read it. */
+    record Remapped(RemappedIrte entry) implements RemappingOutcome {
+        public Remapped {
+            Objects.requireNonNull(entry, "entry is null");
+        }
+    }
+
+    /** The unit set the vector in PIR. No notification if one was outstanding or suppressed. */
+    record Posted(PostedIrte entry, Optional<Notification> notification) implements RemappingOutcome {
+        public Posted {
+            Objects.requireNonNull(entry, "entry is null");
+            Objects.requireNonNull(notification, "notification is null");
+        }
+    }
+
+    /** An interrupt to a CPU of the host: NV, and NDST in 32 bits. */
+    record Notification(InterruptVector vector, long destination) {
+        public Notification {
+            Objects.requireNonNull(vector, "vector is null");
+        }
+    }
+
+    /** The unit blocked the request. {@code recorded}: FPD does not suppress the fault record. */
+    record Blocked(FaultReason reason, boolean recorded) implements RemappingOutcome {
+        public Blocked {
+            Objects.requireNonNull(reason, "reason is null");
+        }
+    }
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.vtd.posting;
+
+import io.kvmirq.InterruptVector;
+import io.kvmirq.arch.vcpu.Host;
+import io.kvmirq.arch.vcpu.HostCpu;
+import io.kvmirq.arch.vtd.RemappableMsi;
+import io.kvmirq.arch.vtd.RemappedIrte;
+
+/**
+ * A unit on a host: it handles the message of a device and interrupts the CPU that the entry or the descriptor names.
+ * The chain is device, unit, descriptor, CPU, vCPU: {@link #request} does the first three steps, {@link
+ * HostCpu#takeInterrupt} the fourth, and the handlers of {@link io.kvmirq.arch.vtd.posting.PostedVm} the last.
+ *
+ * <p>A destination is a physical id; all ones are all CPUs. Logical destinations are not modelled: such an entry
+ * interrupts no CPU. For use by one thread at a time.
+ */
+public final class RemappingUnit {
+    private static final long BROADCAST = 0xffff_ffffL;
+    private static final long XAPIC_BROADCAST = 0xff;
+
+    private final RemappingTable table;
+    private final Host host;
+    private final RemappingTable.Descriptors descriptors;
+
+    /** {@code descriptors} finds the descriptor at an address, as {@code PostedVm::descriptorAt} does. */
+    public RemappingUnit(RemappingTable table, Host host, RemappingTable.Descriptors descriptors) {
+        this.table = table;
+        this.host = host;
+        this.descriptors = descriptors;
+    }
+
+    /** Handles the message of a requester (16 bits), and sends the interrupt that follows. */
+    public RemappingOutcome request(RemappableMsi message, int requester) {
+        RemappingOutcome outcome = table.request(message, requester, descriptors);
+        if (outcome instanceof RemappingOutcome.Posted posted) {
+            posted.notification().ifPresent(sent -> interrupt(sent.destination(), sent.vector()));
+        } else if (outcome instanceof RemappingOutcome.Remapped remapped
+                && remapped.entry().mode().hasVector()
+                && !remapped.entry().is(RemappedIrte.LOGICAL)) {
+            interrupt(remapped.entry().destination(), remapped.entry().vector());
+        }
+        return outcome;
+    }
+
+    private void interrupt(long destination, InterruptVector vector) {
+        long id = table.isExtended() ? destination : destination >>> 8;
+        if (id == (table.isExtended() ? BROADCAST : XAPIC_BROADCAST)) {
+            host.cpus().forEach(cpu -> cpu.interrupt(vector.number()));
+        } else {
+            host.interrupt(id, vector.number());
+        }
+    }
+}
