@@ -48,7 +48,7 @@ final class Redaction {
             + "|(accel|kernel[-_]irqchip|pit|pic|gic-version|its)=[-a-z0-9:]{0,12}|x-[-a-z]{1,40}=(on|off|true|false)"
             + "|host=" + ADDRESS + "|sysfsdev=/sys/[-a-z0-9/:.]*/" + ADDRESS
             + "|driver=[-a-z0-9_.]{1,40}|property=[-a-z_]{1,40}|value=(discard|delay|merge|slew|on|off)"
-            + "|kvm-pit\\.lost_tick_policy=(discard|delay)|vfio-pci|kvm|host|max|sev-guest|sev-snp-guest|tdx-guest"
+            + "|kvm-pit\\.lost_tick_policy=(discard|delay)|vfio-pci|(virtio|vhost-user|vhost-vsock)-[a-z-]{1,24}|kvm|host|max|sev-guest|sev-snp-guest|tdx-guest"
             + "|[-+]?(hv[-_][-a-z_]{1,40}|avic|apic|x2apic)(=(on|off))?"
             + "|((cpus|sockets|cores|threads|maxcpus)=)?\\d{1,4}");
     /** The same in JSON. */

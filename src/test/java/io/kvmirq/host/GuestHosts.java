@@ -43,6 +43,7 @@ public final class GuestHosts {
             Map.entry("intx-shared", GuestHosts::intx),
             Map.entry("vhost-kernel-threads", GuestHosts::vhostKernelThreads),
             Map.entry("vhost-tasks", GuestHosts::vhostTasks),
+            Map.entry("virtio", GuestHosts::virtio),
             Map.entry("intx-exclusive", GuestHosts::exclusiveIntx),
             Map.entry("group-not-viable", GuestHosts::notViable),
             Map.entry("plain-user", GuestHosts::plainUser)));
@@ -173,6 +174,24 @@ public final class GuestHosts {
                 .put("proc/100/task/106/comm", "vhost-100\n")
                 .put("proc/100/task/106/stat", stat(106, "vhost-100", 'S', USER, 1))
                 .put("sys/kernel/debug/kvm/77-9/exits", "1\n");
+    }
+
+    /** A guest whose devices are virtio only. */
+    private static RecordedHost virtio() throws IOException {
+        RecordedHost host = vhostKernelThreads()
+                .put(
+                        "proc/100/cmdline",
+                        (QEMU + " -machine q35,kernel-irqchip=split -device"
+                                        + " {\"driver\":\"virtio-net-pci\",\"netdev\":\"n\"} -device virtio-blk-pci,drive=d")
+                                .replace(' ', '\0'))
+                .remove("proc/107/")
+                .link("proc/100/fd/2", "socket:[2]")
+                .link("proc/100/fd/3", "socket:[3]")
+                .link("proc/100/fd/4", "socket:[4]")
+                .link("proc/100/fd/30", "anon_inode:[eventpoll]")
+                .put("proc/100/fdinfo/30", "tfd:       20 events:       19 data: 14\n")
+                .remove("sys/bus/pci/devices/0000:00:02.0/msi_irqs");
+        return withRows(host, true, "");
     }
 
     /** As {@code do_task_stat()} in fs/proc/array.c prints it. */

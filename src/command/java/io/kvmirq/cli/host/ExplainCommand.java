@@ -20,6 +20,7 @@ import io.kvmirq.diag.Live;
 import io.kvmirq.diag.LiveChains;
 import io.kvmirq.diag.LiveHost;
 import io.kvmirq.diag.Remedy;
+import io.kvmirq.diag.Sources;
 import io.kvmirq.diag.TapedChains;
 import io.kvmirq.diag.VcpuChains;
 import io.kvmirq.diag.VcpuWindow;
@@ -170,11 +171,20 @@ public final class ExplainCommand implements Command {
             }
             List<Chain> chains =
                     question.tape().isPresent() ? taped(host, question, arguments) : chains(host, question);
-            return answer(host, chains, Optional.empty(), arguments, terminal);
+            return answer(host, chains, sources(tree, host, question), Optional.empty(), arguments, terminal);
         } catch (HostChoice.AbsentException e) {
             terminal.complain(e.getMessage());
             return ExitCode.COULD_NOT_RUN;
         }
+    }
+
+    /** Those of a guest that is named. */
+    private static List<Sources> sources(HostFiles tree, HostFacts host, Question question)
+            throws HostChoice.AbsentException {
+        return question.guest().isEmpty()
+                ? List.of()
+                : Sources.of(
+                        tree, host, HostChoice.guests(host, question.guest().get()));
     }
 
     private static int fakeVcpus(Question question, ParseResult arguments, Terminal terminal) {
@@ -256,25 +266,36 @@ public final class ExplainCommand implements Command {
             }
             LiveChains with = LiveChains.of(seen.live(), seen.host());
             return answer(
-                    seen.host(), chains.stream().map(with::of).toList(), Optional.of(seen.live()), arguments, terminal);
+                    seen.host(),
+                    chains.stream().map(with::of).toList(),
+                    List.of(),
+                    Optional.of(seen.live()),
+                    arguments,
+                    terminal);
         });
     }
 
     /** @param chains none only if a guest without devices was watched */
     private static int answer(
-            HostFacts host, List<Chain> chains, Optional<Live> live, ParseResult arguments, Terminal terminal) {
+            HostFacts host,
+            List<Chain> chains,
+            List<Sources> sources,
+            Optional<Live> live,
+            ParseResult arguments,
+            Terminal terminal) {
         @Nullable Path picture = arguments.matchedOptionValue("--svg", null);
         if (picture != null && NewFile.isRefused(picture, terminal)) {
             return ExitCode.COULD_NOT_RUN;
         }
         if (arguments.hasMatchedOption("--json")) {
-            write(host, chains, live, arguments, terminal);
+            write(host, chains, sources, live, arguments, terminal);
         } else {
             if (chains.isEmpty()) {
                 terminal.out().println("the guest has no PCI device of VFIO");
             } else {
                 new ExplainText(terminal).print(chains);
             }
+            sources.stream().filter(one -> chains.isEmpty() || one.virtio()).forEach(new ExplainText(terminal)::print);
             live.ifPresent(one -> LiveOption.print(one, terminal));
         }
         if (picture != null && !chains.isEmpty()) {
@@ -341,15 +362,11 @@ public final class ExplainCommand implements Command {
             return List.of(DeviceChains.of(host, device, vector));
         }
         List<Chain> chains = new ArrayList<>();
-        String guest = question.guest().orElse("");
-        for (VmProcess process : HostChoice.guests(host, guest)) {
+        for (VmProcess process : HostChoice.guests(host, question.guest().orElse(""))) {
             for (PciAddress address : Stream.concat(process.devices().stream(), process.mayHave().stream())
                     .toList()) {
                 chains.addAll(DeviceChains.of(host, HostChoice.device(host, address)));
             }
-        }
-        if (chains.isEmpty()) {
-            throw HostChoice.withoutDevice(guest);
         }
         return chains;
     }
@@ -425,9 +442,17 @@ public final class ExplainCommand implements Command {
     }
 
     private static void write(
-            HostFacts host, List<Chain> chains, Optional<Live> live, ParseResult arguments, Terminal terminal) {
+            HostFacts host,
+            List<Chain> chains,
+            List<Sources> sources,
+            Optional<Live> live,
+            ParseResult arguments,
+            Terminal terminal) {
         Json.print(terminal, "kvmirq.explain/2", json -> {
             json.text("kernel", host.kernel()).objects("chains", chains, ExplainCommand::write);
+            if (arguments.hasMatchedOption("--vm")) {
+                json.objects("sources", sources, GuestTable::write);
+            }
             live.ifPresent(one -> LiveOption.write(json, one));
             json.number("exitCode", exitCode(chains, arguments));
         });

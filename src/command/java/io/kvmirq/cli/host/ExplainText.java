@@ -9,6 +9,7 @@ import io.kvmirq.diag.Evidence;
 import io.kvmirq.diag.Hop;
 import io.kvmirq.diag.Link;
 import io.kvmirq.diag.Remedy;
+import io.kvmirq.diag.Sources;
 import io.kvmirq.text.Foreign;
 import java.util.ArrayList;
 import java.util.List;
@@ -94,6 +95,16 @@ final class ExplainText {
             remedies(claim.holds().isEmpty(), claim.remedies());
         }
         chain.remarks().forEach(remark -> line("  note: " + printable(remark), NOTE));
+    }
+
+    /** The sources of a guest's interrupts that are no devices of VFIO. */
+    void print(Sources sources) {
+        line(terminal.bold(printable(sources.guest() + "  other interrupts")));
+        for (Sources.Row row : sources.rows()) {
+            line(String.format(FORM, row.name(), row.evidence().isPresent() ? "seen" : "not shown")
+                    + printable(row.text() + observed(row.evidence())));
+            row.remedy().ifPresent(remedy -> line(BELOW + "shown by: " + printable(remedy)));
+        }
     }
 
     private void remedies(boolean shows, List<Remedy> remedies) {

@@ -72,7 +72,8 @@ public final class HostChoice {
     }
 
     static AbsentException withoutDevice(String guest) {
-        return new AbsentException("guest " + Foreign.quoted(guest) + " has no PCI device of VFIO");
+        return new AbsentException("guest " + Foreign.quoted(guest) + " has no PCI device of VFIO:"
+                + " 'kvmirq explain --vm NAME' has its other interrupts");
     }
 
     /** The guests of a name, or that of a process. */

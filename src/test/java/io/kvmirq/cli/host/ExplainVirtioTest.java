@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli.host;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.cli.Cli;
+import io.kvmirq.diag.Capture;
+import io.kvmirq.host.GuestHosts;
+import io.kvmirq.host.RecordedHost;
+import java.io.IOException;
+import java.io.OutputStream;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Arrays;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** The interrupts of a guest that are of no device of VFIO, by its name. */
+class ExplainVirtioTest {
+    @TempDir
+    private Path temporary;
+
+    private Cli.Ended explain(RecordedHost host, String... more) throws IOException {
+        Path root = Files.createTempDirectory(temporary, "host");
+        host.writeTo(root);
+        String[] all = {"explain", "--root", root.toString(), "--vm", "100"};
+        String[] words = Arrays.copyOf(all, all.length + more.length);
+        System.arraycopy(more, 0, words, all.length, more.length);
+        return Cli.run(words);
+    }
+
+    @Test
+    void guestWithoutAVfioDeviceIsExplained() throws IOException {
+        Cli.Ended said = explain(GuestHosts.of("virtio")).exited(0);
+        assertThat(said.err()).isEmpty();
+        assertThat(said.out()).isEqualTo(Cli.golden(ExplainVirtioTest.class, "explain-virtio.txt"));
+        assertThat(explain(GuestHosts.of("virtio"), "--json").exited(0).out())
+                .contains(
+                        "\"chains\":[],\"sources\":[{\"guest\":\"web (process 100)\",\"virtio\":true,\"rows\":[{\"name\":"
+                                + "\"virtio\",",
+                        "{\"name\":\"queues\",\"text\":");
+    }
+
+    /** An archive keeps what it needs, without the guest's name. */
+    @Test
+    void captureIsExplainedAlike() throws IOException {
+        Path file = temporary.resolve("host.zip");
+        try (OutputStream out = Files.newOutputStream(file)) {
+            Capture.of(GuestHosts.of("virtio").tree(), Capture::analysis, true).write(out);
+        }
+        assertThat(Cli.run("explain", "--from", file.toString(), "--vm", "100")
+                        .exited(0)
+                        .out()
+                        .replace("guest-1", "web"))
+                .isEqualTo(Cli.golden(ExplainVirtioTest.class, "explain-virtio.txt"));
+    }
+
+    @Test
+    void vhostWithoutAWorkerIsSaid() throws IOException {
+        assertThat(explain(GuestHosts.of("virtio").remove("proc/105/").remove("proc/106/"))
+                        .out())
+                .contains("; no worker: the VMM has not started it, or hardware serves it")
+                .doesNotContain("worker 10");
+        assertThat(explain(GuestHosts.of("virtio").remove("proc/100/fd/40").remove("proc/100/fd/41"))
+                        .out())
+                .contains("no file of vhost is open: the VMM serves its devices")
+                .doesNotContain("worker 10");
+    }
+
+    @Test
+    void guestWithVfioDevicesOnlyHasNoSuchSection() throws IOException {
+        assertThat(explain(GuestHosts.of("amd-avic")).out()).doesNotContain("other interrupts");
+        assertThat(explain(GuestHosts.of("vhost-tasks")).out()).contains("web (process 100)  other interrupts\n");
+        assertThat(explain(GuestHosts.of("gicv4").link("proc/100/fd/40", "/dev/vhost-net"))
+                        .out())
+                .contains(
+                        "  vCPUs          not shown  the threads of 2 vCPUs are not shown",
+                        "KVM's counters are not there");
+    }
+
+    @Test
+    void listNamesWhoExplainsIt() throws IOException {
+        Path root = Files.createTempDirectory(temporary, "host");
+        GuestHosts.of("virtio").writeTo(root);
+        assertThat(Cli.run("list", "--root", root.toString(), "--vm", "web")
+                        .exited(3)
+                        .err())
+                .isEqualTo("kvmirq: guest 'web' has no PCI device of VFIO: 'kvmirq explain --vm NAME' has its other"
+                        + " interrupts\n");
+    }
+}
