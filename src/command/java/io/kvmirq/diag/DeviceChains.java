@@ -69,6 +69,7 @@ public final class DeviceChains {
     private final PostingClaims claims;
     private final ProcessLinks ofProcess;
     private final DeviceLink ofDevice;
+    private final HostIrqLink ofIrq;
     private final Optional<Link> ofVmm;
     private final List<Interrupt> interrupts;
     /** Remarks of each message about the line that the device does not use. */
@@ -92,6 +93,7 @@ public final class DeviceChains {
         this.claims = new PostingClaims(host, device, holders.stream().findFirst(), options);
         this.ofProcess = new ProcessLinks(host, device, users, options, claims.forms(), armed.size());
         this.ofDevice = new DeviceLink(host, device, !holders.isEmpty() || !users.isEmpty() || !armed.isEmpty());
+        this.ofIrq = new HostIrqLink(host, device, armed, holders.stream().findFirst());
         this.ofVmm = holders.stream().findFirst().map(process -> VmmLink.of(host, process));
         this.interrupts = interrupts();
         this.ofLine = IntxRemarks.ofMessages(host, device);
@@ -224,11 +226,7 @@ public final class DeviceChains {
             return links;
         }
         ArmedVector vector = interrupt.armed().get();
-        links.add(Link.whole(
-                Hop.HOST_IRQ,
-                Evidence.observed(INTERRUPTS),
-                String.valueOf(vector.irq().number()),
-                "chip " + vector.chip() + ", handled " + times(vector.count()) + " by the host"));
+        links.add(ofIrq.of(vector, claims.forms().of(interrupt).holds().orElse(false)));
         links.add(Link.whole(
                 Hop.DEVICE_VECTOR,
                 Evidence.observed(INTERRUPTS),
@@ -390,9 +388,5 @@ public final class DeviceChains {
         return process.eventfds().stream().anyMatch(EventfdFile::polled)
                 && !process.command().startsWith("qemu")
                 && !process.command().equals("kvm");
-    }
-
-    private static String times(long count) {
-        return count == 1 ? "once" : count + " times";
     }
 }

@@ -101,7 +101,9 @@ public final class LiveChains {
 
     private void links(int number, Live.Irq irq, Map<Hop, Link> links) {
         Link before = links.get(Hop.HOST_IRQ);
-        if (before != null && irq.counted().isPresent()) {
+        if (before != null
+                && before.state() == Link.State.WHOLE
+                && irq.counted().isPresent()) {
             links.put(
                     Hop.HOST_IRQ,
                     Link.whole(

@@ -18,6 +18,7 @@ public final class PciCapabilities {
     private static final int COMMAND = 4;
     private static final int DIS_INTX = 1 << 10;
     private static final int STATUS = 6;
+    private static final int INTX_PENDING = 1 << 3;
     private static final int HAS_CAPABILITIES = 1 << 4;
     private static final int HEADER_TYPE = 0x0e;
     private static final int FIRST_CAPABILITY = 0x34;
@@ -62,6 +63,11 @@ public final class PciCapabilities {
             ones++;
         }
         return ones == PUBLIC_BYTES;
+    }
+
+    /** STATUS.Interrupt and not COMMAND.DisINTx: the device asserts its pin. */
+    public boolean isIntxAsserted() {
+        return isReadable() && (word(STATUS) & INTX_PENDING) != 0 && !isIntxDisabled();
     }
 
     /** COMMAND.DisINTx: the device does not assert its pin. Reads 0 on a device without it. */

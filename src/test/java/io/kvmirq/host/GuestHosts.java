@@ -251,7 +251,11 @@ public final class GuestHosts {
         String path = "sys/bus/pci/devices/0000:00:02.0/";
         byte[] config = host.tree().bytes(path + "config", 256).orElseThrow();
         config[0xa3] &= 0x7f;
-        return host.remove(path + "msi_irqs").putBytes(path + "config", config);
+        return host.remove(path + "msi_irqs")
+                .putBytes(path + "config", config)
+                .put("proc/irq/22/effective_affinity_list", "1\n")
+                .put("proc/irq/22/smp_affinity_list", "0-1\n")
+                .put("proc/irq/22/spurious", "count 0\nunhandled 0\nlast_unhandled 0 ms\n");
     }
 
     /** INTx of the device, on a line with a controller of the host. */

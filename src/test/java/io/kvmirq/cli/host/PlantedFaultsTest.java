@@ -3,16 +3,22 @@ package io.kvmirq.cli.host;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.kvmirq.PciAddress;
+import io.kvmirq.backend.HostFiles;
 import io.kvmirq.cli.Cli;
 import io.kvmirq.diag.Capture;
+import io.kvmirq.diag.DeviceChains;
 import io.kvmirq.host.GuestHosts;
+import io.kvmirq.host.HostFacts;
 import io.kvmirq.host.RecordedHost;
+import io.kvmirq.host.VfioOutlook;
 import io.kvmirq.testing.Machine;
 import java.io.IOException;
 import java.io.OutputStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.regex.Matcher;
@@ -143,14 +149,39 @@ class PlantedFaultsTest {
                         change.replace("{dev}", DEVICES + device(tree) + "/")
                                 .replace("{bridge}", DEVICES + "0000:00:1c.0/")
                                 .replace("{physical}", DEVICES + "0000:00:03.0/")
-                                .replace(
-                                        "{irq}",
-                                        "proc/irq/" + (tree.equals("intx") ? 22 : tree.equals("arm") ? 25 : 27) + "/")
+                                .replace("{irq}", "proc/irq/{n}/")
+                                .replace("{count}", "proc/interrupts {n}:")
+                                .replace("{others}", "proc/interrupts vfio-")
+                                .replace("{n}", String.valueOf(irq(tree)))
                                 .replace("{scope}", "sys/fs/cgroup/machine.slice/machine-qemu-1-web.scope/")
                                 .replace("{vmm}", "proc/100/"));
             }
         }
         return host;
+    }
+
+    private static int irq(String tree) {
+        return switch (tree) {
+            case "intx" -> 22;
+            case "arm" -> 25;
+            default -> 27;
+        };
+    }
+
+    /** Sets the counts of CPU 0 in rows of /proc/interrupts; {@code vfio-} stands for all rows of VFIO but the first. */
+    private static void count(RecordedHost host, String rows, String count) {
+        List<String> lines = new ArrayList<>();
+        boolean first = rows.equals("vfio-");
+        for (String line : host.tree().text(INTERRUPTS).orElse("").lines().toList()) {
+            boolean matches =
+                    rows.equals("vfio-") ? line.contains(rows) : line.strip().startsWith(rows);
+            lines.add(
+                    matches && !first
+                            ? line.replaceFirst("^( *\\d+:) {0,10}\\d+", "$1" + String.format("%11s", count))
+                            : line);
+            first &= !matches;
+        }
+        host.put(INTERRUPTS, String.join("\n", lines) + "\n");
     }
 
     private static void one(RecordedHost host, String change) {
@@ -185,7 +216,7 @@ class PlantedFaultsTest {
                                 .lines()
                                 .filter(line -> !line.contains(words[2]))
                                 .collect(Collectors.joining("\n", "", "\n")));
-            default -> throw new IllegalArgumentException(change);
+            default -> count(host, words[1], words[2]);
         }
     }
 
@@ -203,11 +234,23 @@ class PlantedFaultsTest {
         }
     }
 
+    /** As {@link Capture#analysis} does, of one device. */
+    private static void analyse(HostFiles files, String device) {
+        HostFacts facts = new HostFacts(files);
+        facts.kernel();
+        facts.pci(PciAddress.parse(device)).ifPresent(one -> {
+            VfioOutlook.of(facts, one);
+            DeviceChains.of(facts, one);
+            facts.uses(one.address());
+        });
+    }
+
     /** By a capture, which so holds what each look reads. */
     private Said explain(RecordedHost host, String tree, boolean strict) throws IOException {
         Path archive = Files.createTempFile(temporary, "host", ".zip");
         try (OutputStream out = Files.newOutputStream(archive)) {
-            Capture.of(host.tree(), Capture::analysis, false).write(out);
+            Capture.of(host.tree(), files -> analyse(files, device(tree)), false)
+                    .write(out);
         }
         List<String> words = List.of("explain", "--from", archive.toString(), device(tree), "--strict");
         Cli.Ended ended = Cli.run(words.subList(0, strict ? 5 : 4).toArray(String[]::new));

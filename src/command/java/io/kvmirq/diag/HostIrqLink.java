@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.diag;
+
+import io.kvmirq.backend.HostFiles;
+import io.kvmirq.diag.Remedy.Change;
+import io.kvmirq.diag.Remedy.Takes;
+import io.kvmirq.host.HostFacts;
+import io.kvmirq.host.HostInterrupts.ArmedVector;
+import io.kvmirq.host.PciDevice;
+import io.kvmirq.host.VmProcess;
+import io.kvmirq.host.VmProcess.VcpuFile;
+import io.kvmirq.vfio.IrqKind;
+import java.util.BitSet;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.OptionalLong;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import java.util.stream.Collectors;
+
+/**
+ * The link of a host irq that VFIO has armed: whether the kernel has disabled it, and the CPU that it interrupts. For one
+ * use by one thread.
+ *
+ * <p>Source: {@code note_interrupt()} in kernel/irq/spurious.c, {@code irq_spurious_proc_show()} in kernel/irq/proc.c,
+ * {@code irq_debug_show()} in kernel/irq/debugfs.c, Documentation/core-api/irq/irq-affinity.rst.
+ */
+final class HostIrqLink {
+    private static final String CPUS = "sys/devices/system/cpu/";
+    /** Of 100 000 interrupts; with more that no handler takes, {@code note_interrupt()} disables the line. */
+    private static final long MOST_UNHANDLED = 99_900;
+    /** Below, a few stray interrupts of a shared line. */
+    private static final long MANY_UNHANDLED = 1_000;
+    /** Interrupts a second, on average since the host booted. */
+    private static final long STORM = 100_000;
+
+    private static final long MANY = 1_000;
+    private static final int MOST_CPUS = 1 << 16;
+    private static final int MOST_VCPUS = 1024;
+    private static final Pattern RANGE = Pattern.compile("(\\d{1,5})(?:-(\\d{1,5}))?");
+
+    private final HostFacts host;
+    private final HostFiles files;
+    private final PciDevice device;
+    private final List<ArmedVector> armed;
+    /** The CPUs to which all vCPUs are pinned; empty if one may run anywhere. */
+    private final BitSet pinned;
+
+    private final Optional<BitSet> online;
+
+    HostIrqLink(HostFacts host, PciDevice device, List<ArmedVector> armed, Optional<VmProcess> vmm) {
+        this.host = host;
+        this.files = host.files();
+        this.device = device;
+        this.armed = armed;
+        this.online = cpus(CPUS + "online");
+        this.pinned = vmm.map(this::pinned).orElseGet(BitSet::new);
+    }
+
+    /**
+     * The link of one of its interrupts.
+     *
+     * @param posted whether its entry is posted: then the CPU of the host irq does not matter
+     */
+    Link of(ArmedVector vector, boolean posted) {
+        Looks looks = new Looks(files);
+        String path = "proc/irq/" + vector.irq().number() + "/";
+        boolean disabled = debugfs(looks, vector);
+        if (!disabled) {
+            spurious(looks, vector, path);
+        }
+        if (!posted) {
+            affinity(looks, path);
+        }
+        counts(looks, vector, posted);
+        thread(looks, vector);
+        return looks.link(
+                Hop.HOST_IRQ,
+                Evidence.observed("/proc/interrupts"),
+                String.valueOf(vector.irq().number()),
+                "chip " + vector.chip() + ", handled " + (vector.count() == 1 ? "once" : vector.count() + " times")
+                        + " by the host");
+    }
+
+    /** True if it shows that the irq is disabled. */
+    private boolean debugfs(Looks looks, ArmedVector vector) {
+        String file = "sys/kernel/debug/irq/irqs/" + vector.irq().number();
+        String text = files.text(file).orElse("");
+        if (text.contains("IRQS_SPURIOUS_DISABLED")) {
+            looks.broken(file, nobodyCared(vector), enable(vector));
+            return true;
+        }
+        boolean disabled = text.contains("IRQD_IRQ_DISABLED")
+                || text.lines().anyMatch(line -> line.matches("ddepth:\\s+[1-9]\\d*"));
+        if (disabled && vector.kind() == IrqKind.INTX) {
+            looks.doubt(
+                    file,
+                    "the line is disabled at the interrupt controller: right only while the guest handles an interrupt"
+                            + " of it, or masks it");
+        } else if (disabled) {
+            looks.broken(file, "the irq is disabled in the kernel, though VFIO has armed it", enable(vector));
+        }
+        if (text.contains("IRQD_AFFINITY_SET") && text.contains("IRQD_SETAFFINITY_PENDING")) {
+            looks.doubt(file, "a change of its affinity waits for its next interrupt");
+        }
+        return disabled;
+    }
+
+    private static String nobodyCared(ArmedVector vector) {
+        return "the kernel has disabled the irq: no handler took its interrupts (\"irq "
+                + vector.irq().number() + ": nobody cared\")";
+    }
+
+    private static Remedy enable(ArmedVector vector) {
+        return Remedy.of(
+                Change.COMMAND,
+                vector.kind() == IrqKind.INTX
+                        ? "find the device that asserts the line (dmesg), give it a driver or remove it, and restart the"
+                                + " guest; MSI in the guest needs no line"
+                        : "restart the guest, which requests the irq again",
+                Takes.VMM_RESTART,
+                "the guest is interrupted");
+    }
+
+    private void spurious(Looks looks, ArmedVector vector, String path) {
+        String file = path + "spurious";
+        if (looks.text(file).isEmpty()) {
+            return;
+        }
+        long count = files.number(file, "count ").orElse(0);
+        long unhandled = files.number(file, "unhandled ").orElse(0);
+        long last = files.number(file, "last_unhandled ").orElse(0);
+        if (unhandled > MOST_UNHANDLED) {
+            looks.broken(file, nobodyCared(vector), enable(vector));
+        } else if (unhandled >= MANY_UNHANDLED && unhandled * 2 > count) {
+            looks.doubt(
+                    file,
+                    "no handler took " + unhandled + " of its last " + count + " interrupts: after " + MOST_UNHANDLED
+                            + " of 100000 the kernel disables it",
+                    enable(vector));
+        } else if (count == 0 && unhandled == 0 && last > 0 && vector.count() >= MOST_UNHANDLED) {
+            // Both are reset when it is disabled. Linux 6.0 and newer also reset them when most were handled.
+            boolean sure = !host.isSince(6, 0).orElse(true) || device.config().isIntxAsserted();
+            if (sure && vector.kind() == IrqKind.INTX) {
+                looks.broken(file, nobodyCared(vector), enable(vector));
+            } else {
+                looks.doubt(
+                        file,
+                        "interrupts of it were not handled, and its counts were reset: the kernel may have disabled it",
+                        Remedy.look("dmesg | grep 'nobody cared'"));
+            }
+        }
+    }
+
+    // The CPU
+
+    private void affinity(Looks looks, String path) {
+        Optional<BitSet> asked = cpus(path + "smp_affinity_list");
+        Optional<BitSet> effective = cpus(path + "effective_affinity_list").filter(set -> !set.isEmpty());
+        Optional<BitSet> used = effective.or(() -> asked);
+        String file = path + (effective.isPresent() ? "effective_affinity_list" : "smp_affinity_list");
+        if (used.isEmpty()) {
+            looks.absent(path + "smp_affinity_list");
+            return;
+        }
+        if (online.isEmpty()) {
+            looks.absent(CPUS + "online");
+            return;
+        }
+        if (!used.get().intersects(online.get())) {
+            looks.broken(
+                    file,
+                    "it interrupts CPU " + name(used.get()) + ", which is offline",
+                    affine(path, name(online.get())));
+            return;
+        }
+        if (asked.isPresent() && effective.isPresent() && !asked.get().intersects(effective.get())) {
+            looks.doubt(
+                    file,
+                    "it interrupts CPU " + name(effective.get()) + ", and its affinity is " + name(asked.get())
+                            + ": the change waits for its next interrupt");
+        }
+        for (String kind : List.of("isolated", "nohz_full")) {
+            if (effective.isPresent()
+                    && cpus(CPUS + kind)
+                            .filter(set -> contains(set, effective.get()))
+                            .isPresent()) {
+                looks.doubt(
+                        CPUS + kind,
+                        "it interrupts CPU " + name(effective.get()) + ", which is " + kind,
+                        affine(path, "of the CPUs of the host"));
+                break;
+            }
+        }
+        if (!pinned.isEmpty() && !pinned.intersects(used.get())) {
+            looks.doubt(
+                    file,
+                    "it interrupts CPU " + name(used.get()) + ", and all vCPUs are pinned to CPU " + name(pinned)
+                            + ": each interrupt wakes another CPU",
+                    affine(path, name(pinned)));
+        }
+        OptionalInt node = device.numaNode();
+        Optional<BitSet> near = node.isPresent()
+                ? cpus("sys/devices/system/node/node" + node.getAsInt() + "/cpulist")
+                : Optional.empty();
+        if (pinned.isEmpty()
+                && effective.isPresent()
+                && near.filter(set -> !set.isEmpty() && !set.intersects(used.get()))
+                        .isPresent()) {
+            looks.doubt(
+                    file,
+                    "it interrupts CPU " + name(used.get()) + ", and the device is at node " + node.getAsInt()
+                            + ", CPU " + name(near.get()),
+                    affine(path, name(near.get())));
+        }
+    }
+
+    private static Remedy affine(String path, String cpus) {
+        return Remedy.of(
+                Change.COMMAND,
+                "echo " + cpus + " > /" + path + "smp_affinity_list",
+                Takes.LIVE,
+                "irqbalance changes it back");
+    }
+
+    private BitSet pinned(VmProcess process) {
+        BitSet all = new BitSet();
+        for (VcpuFile vcpu : process.vcpus().subList(0, Math.min(process.vcpus().size(), MOST_VCPUS))) {
+            OptionalInt thread = VmmLink.thread(host, process, vcpu);
+            Optional<BitSet> allowed = thread.isEmpty()
+                    ? Optional.empty()
+                    : files.text("proc/" + process.pid() + "/task/" + thread.getAsInt() + "/status").stream()
+                            .flatMap(String::lines)
+                            .filter(line -> line.startsWith("Cpus_allowed_list:"))
+                            .map(line -> parse(line.substring(line.indexOf(':') + 1)))
+                            .findFirst();
+            if (allowed.isEmpty() || online.isEmpty() || contains(allowed.get(), online.get())) {
+                return new BitSet();
+            }
+            all.or(allowed.get());
+        }
+        return all;
+    }
+
+    private Optional<BitSet> cpus(String path) {
+        return files.text(path).map(HostIrqLink::parse);
+    }
+
+    /** Such as {@code 0-3,8}. */
+    private static BitSet parse(String list) {
+        BitSet cpus = new BitSet();
+        for (String part : list.strip().split(",")) {
+            Matcher range = RANGE.matcher(part.strip());
+            if (range.matches()) {
+                int first = Integer.parseInt(range.group(1));
+                int last = range.group(2) == null ? first : Integer.parseInt(range.group(2));
+                cpus.set(Math.min(first, MOST_CPUS), Math.min(Math.max(first, last), MOST_CPUS) + 1);
+            }
+        }
+        return cpus;
+    }
+
+    private static boolean contains(BitSet all, BitSet some) {
+        BitSet rest = (BitSet) some.clone();
+        rest.andNot(all);
+        return rest.isEmpty() && !some.isEmpty();
+    }
+
+    private static String name(BitSet cpus) {
+        return cpus.stream().limit(8).mapToObj(String::valueOf).collect(Collectors.joining(","))
+                + (cpus.cardinality() > 8 ? ",..." : "");
+    }
+
+    // Counts
+
+    private void counts(Looks looks, ArmedVector vector, boolean posted) {
+        boolean others = armed.size() > 2
+                && armed.stream().allMatch(one -> one.irq().equals(vector.irq()) || one.count() >= MANY);
+        if (vector.count() == 0 && others && !posted) {
+            looks.doubt(
+                    "proc/interrupts",
+                    "it has never come, and each other vector of the device came " + MANY + " times and more");
+        }
+        OptionalLong uptime = files.text("proc/uptime")
+                .map(text -> text.split("[. ]")[0])
+                .filter(text -> text.matches("[1-9]\\d{0,9}"))
+                .map(text -> OptionalLong.of(Long.parseLong(text)))
+                .orElse(OptionalLong.empty());
+        if (uptime.isPresent() && vector.count() / uptime.getAsLong() >= STORM) {
+            looks.doubt(
+                    "proc/interrupts",
+                    "it came " + vector.count() / uptime.getAsLong()
+                            + " times a second since the host booted: a storm");
+        }
+    }
+
+    /** With threadirqs, or a kernel of PREEMPT_RT, the handler is a thread of the kernel. */
+    private void thread(Looks looks, ArmedVector vector) {
+        boolean threads = files.text("proc/cmdline")
+                        .filter(text -> text.contains("threadirqs"))
+                        .isPresent()
+                || files.text("proc/version")
+                        .filter(text -> text.contains("PREEMPT_RT"))
+                        .isPresent();
+        if (!threads) {
+            return;
+        }
+        String name = "(irq/" + vector.irq().number() + "-";
+        for (String pid : files.list("proc")) {
+            String stat = pid.matches("\\d{1,9}")
+                    ? files.text("proc/" + pid + "/stat").orElse("")
+                    : "";
+            int end = stat.lastIndexOf(')');
+            if (stat.contains(name) && end + 2 < stat.length()) {
+                char state = stat.charAt(end + 2);
+                if ("TtZXD".indexOf(state) >= 0) {
+                    looks.broken(
+                            "proc/" + pid + "/stat",
+                            "the thread of its handler (" + pid + ") does not run: its state is " + state,
+                            Remedy.look("cat /proc/" + pid + "/stack"));
+                }
+                return;
+            }
+        }
+    }
+}
