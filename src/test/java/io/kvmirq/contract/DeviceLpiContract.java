@@ -18,6 +18,7 @@ import io.kvmirq.kernel.Undo;
 import io.kvmirq.mirror.Mirror;
 import io.kvmirq.mirror.Posting;
 import io.kvmirq.selftest.AnsweringVm;
+import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.Numbers;
 import io.kvmirq.vfio.VfioDevice;
 import java.io.IOException;
@@ -60,9 +61,9 @@ class DeviceLpiContract {
     }
 
     @BeforeEach
-    void setUp() throws IOException {
+    void setUp() {
         assumeTrue(vfio.world.fake().isEmpty(), "needs a real kernel: the fake runs no guest of arm64");
-        direct = Files.readString(Path.of("/proc/cmdline")).contains("vgic_v4_enable=1");
+        direct = Machine.hasVlpis();
         warned = hasWarned();
         PciAddress address = vfio.address(E1000E);
         kernel = made.add(Kernel.over(vfio.kernel()));
