@@ -155,7 +155,7 @@ final class ForwardedChange {
         }
         for (ForwardedMessage irq : irqs) {
             RelayedIrq relay = irq.relay();
-            if (relay != null) {
+            if (relay != null && !irq.isMasked()) { // the wait of a masked one is that of its mask
                 relays.add(relay);
             }
         }

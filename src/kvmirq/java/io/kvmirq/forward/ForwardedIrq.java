@@ -222,12 +222,11 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     /**
      * Holds interrupts back from the guest, until {@link #unmask}. None is lost: a message stays in the eventfd, where
      * many become one, and a line stays asserted by the device. No program can read whether a vLPI of a GICv4 was
-     * pending, so the guest may get one extra interrupt on an arm64 host, unless it is known to deliver this one
-     * otherwise. The route stays. After this returns, no new interrupt is requested; the guest may still take an
-     * earlier one.
+     * pending, so the guest may get one extra interrupt on an arm64 host that may deliver it so. The route stays. After
+     * this returns, no new interrupt is requested; the guest may still take an earlier one.
      *
-     * <p>Where this process injects, this waits for an injection under way, as {@link #reroute}, {@link #moveTo} and
-     * {@link #close} do. Do not hold a lock that the injector needs: see {@link #beginMask}.
+     * <p>Where this process injects, this waits for an injection under way, as {@link #moveTo}, {@link #close} and the
+     * {@link #reroute} of an unmasked interrupt do. Do not hold a lock that the injector needs: see {@link #beginMask}.
      *
      * @throws KernelException as {@link Irqfd#mask}; it arrives as before
      * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}
@@ -241,7 +240,8 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
 
     /**
      * As {@link #mask}, without waiting for an injection of this process that is under way: for a caller with a lock
-     * that the injector needs. That interrupt may still reach the guest; a {@link #mask} without the lock waits for it.
+     * that the injector needs, who may {@link #reroute} and {@link #unmask} then. That interrupt may still reach the
+     * guest, by the old message; no other does. {@link #mask}, {@link #moveTo} and {@link #close} wait: without the lock.
      */
     public final void beginMask() {
         RelayedIrq relay = masked();
@@ -371,8 +371,8 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     }
 
     /**
-     * Sends the interrupt to another vector or vCPU from now on. No interrupt is lost: it arrives by the old message or
-     * by the new one. The same message again makes no call.
+     * Sends the interrupt to another vector or vCPU from now on. None is lost: it arrives by the old message or by the
+     * new one. The same message again makes no call.
      *
      * @throws UnsupportedOperationException for a line, which has a pin: change the routes of its GSI
      * @throws KernelException EINVAL if KVM refuses the message; it arrives as before

@@ -30,7 +30,8 @@ public record Userspace(EventLoop loop, Injector injector) {
      * <p>When {@code mask}, {@code reroute}, {@code moveTo} or {@code close} of an interrupt returns, or {@code close}
      * of its {@link Forwarding} or of the {@link EventLoop}, its injection has ended. These methods wait for an
      * injection that runs in another thread; called by the injector itself, they make its injection the last one. Call
-     * them without a lock that the injector takes. Two injectors that mask each other's line wait for each other.
+     * them without a lock that the injector takes. With such a lock call {@link ForwardedIrq#beginMask}, which does not
+     * wait, nor does a {@code reroute} after it. Two injectors that mask each other's line wait for each other.
      */
     public interface Injector {
         /** Delivers a message, edge-triggered, as a device's write of it does. */

@@ -360,56 +360,6 @@ class MovedIrqTest {
         }
     }
 
-    /** With mask in its place this never ends: the injection under way waits for the caller's lock. */
-    @ParameterizedTest
-    @ValueSource(booleans = {true, false})
-    void beginMaskIsForACallerWithALockThatTheInjectorNeeds(boolean isLine) throws InterruptedException {
-        Object device = new Object();
-        CountDownLatch injecting = new CountDownLatch(1);
-        Userspace needing = Userspace.of(loop, new Notes() {
-            @Override
-            public void message(MsiMessage message) {
-                injecting.countDown();
-                synchronized (device) {
-                    super.message(message);
-                }
-            }
-
-            @Override
-            public void line(Gsi gsi, boolean high) {
-                injecting.countDown();
-                synchronized (device) {
-                    super.line(gsi, high);
-                }
-            }
-        });
-        Thread dispatching = new Thread(loop::run);
-        try (Vm vm = Vm.create(world.kernel)) {
-            vm.createSplitIrqchip(24);
-            try (Forwarding own = forwarding(vm, needing)) {
-                ForwardedIrq irq = isLine
-                        ? own.forward(world.device.intx(), PIN)
-                        : own.forward(world.device.msix().get(0), message(0x31));
-                irq.moveTo(Mechanism.USERSPACE);
-                synchronized (device) {
-                    irq.trigger();
-                    dispatching.start();
-                    injecting.await();
-                    irq.beginMask();
-                    assertThat(irq.isMasked()).isTrue();
-                    assertThat(injected).isEmpty();
-                }
-                irq.mask();
-                List<String> injectedThen = List.copyOf(injected);
-                assertThat(injectedThen).hasSize(isLine ? 2 : 1);
-                irq.trigger();
-                loop.close();
-                dispatching.join();
-                assertThat(injected).as("after the mask").isEqualTo(injectedThen);
-            }
-        }
-    }
-
     /** A vCPU's thread that tells the end of an interrupt may raise the next one. */
     @ParameterizedTest
     @ValueSource(booleans = {true, false})
