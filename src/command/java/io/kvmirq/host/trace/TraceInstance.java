@@ -41,15 +41,18 @@ public final class TraceInstance implements Tracing {
 
     private static final int MOST_TEXT = 2 << 20;
     /** The same for the switches of threads, of which there are thousands in a second: what comes between two rounds. */
-    private static final int SCHEDULE_KB = 8192;
+    private static final int SCHEDULE_KB = 16384;
 
     private static final int FEWEST_SCHEDULE_KB = 64;
-    private static final int MOST_SCHEDULE_KB = 1024;
-    private static final int KB = 1024;
+    private static final int MOST_SCHEDULE_KB = 4096;
+    private static final int KB_OF_PAGE = 4;
+    /** The first word of an event, and the fields that all events have. */
+    private static final int SMALLEST_EVENT = 12;
+
     private static final String OF_VCPUS = "-vcpus";
     private static final String CPU = "cpu";
     private static final String UNREAD = "entries";
-    private static final String UNREAD_BYTES = "bytes";
+    private static final int MOST_COUNTS = 1 << 10;
     private static final List<String> OVERWRITTEN = List.of("overrun");
     /** Events that came while others were written, and those that a full buffer refused. */
     private static final List<String> WITHIN = List.of("commit overrun", "dropped events");
@@ -63,12 +66,34 @@ public final class TraceInstance implements Tracing {
     /** Times of CPUs can be compared, which those of the default clock cannot on every machine. */
     private static final String CLOCK = "mono";
 
+    /** The record of a CPU: its pages, and the counts of its events. */
+    private record Record(FileChannel pages, FileChannel counts) {
+        long unread() throws IOException {
+            return stats().getOrDefault(UNREAD, 0L);
+        }
+
+        /** The counts by their names. */
+        Map<String, Long> stats() throws IOException {
+            ByteBuffer text = ByteBuffer.allocate(MOST_COUNTS);
+            counts.read(text, 0);
+            Map<String, Long> stats = new HashMap<>();
+            for (String line : new String(text.array(), 0, text.position(), StandardCharsets.UTF_8).split("\n")) {
+                int colon = line.indexOf(": ");
+                String value = line.substring(colon + 2);
+                if (colon > 0 && value.matches("\\d{1,18}")) {
+                    stats.put(line.substring(0, colon), Long.parseLong(value));
+                }
+            }
+            return stats;
+        }
+    }
+
     private final Path directory;
     private final boolean ofThreads;
     /** The records of the CPUs, by their numbers. */
-    private final Map<Integer, FileChannel> records = new TreeMap<>();
+    private final Map<Integer, Record> records = new TreeMap<>();
 
-    private int bytesOfCpu;
+    private int pagesOfCpu = 1;
     private Optional<PageFormat> form = Optional.empty();
 
     private TraceInstance(Path directory, boolean ofThreads) {
@@ -142,7 +167,7 @@ public final class TraceInstance implements Tracing {
                 ? Math.min(MOST_SCHEDULE_KB, Math.max(FEWEST_SCHEDULE_KB, SCHEDULE_KB / cpus))
                 : Math.max(FEWEST_KB, BUFFER_KB / cpus);
         write("buffer_size_kb", String.valueOf(kb));
-        bytesOfCpu = kb * KB;
+        pagesOfCpu = kb / KB_OF_PAGE;
         write("trace_clock", CLOCK);
     }
 
@@ -236,10 +261,11 @@ public final class TraceInstance implements Tracing {
                         events.resolve("header_page") + " has an unknown form", "tell the authors of kvmirq");
             }
             for (String cpu : names(directory.resolve("per_cpu"))) {
+                Path files = directory.resolve("per_cpu").resolve(cpu);
+                FileChannel pages = FileChannel.open(files.resolve("trace_pipe_raw"));
                 records.put(
                         Integer.parseInt(cpu.substring(CPU.length())),
-                        FileChannel.open(
-                                directory.resolve("per_cpu").resolve(cpu).resolve("trace_pipe_raw")));
+                        new Record(pages, FileChannel.open(files.resolve("stats"))));
             }
             write("tracing_on", "1");
             return new Fact.Known<>(form.get());
@@ -248,21 +274,26 @@ public final class TraceInstance implements Tracing {
         }
     }
 
-    /** A read of an empty record would wait, so that no more pages are read than the counts of the CPU promise. */
+    /**
+     * A read of an empty record would wait, so each page is covered by the number of events that are left. A page may
+     * have none, but padding.
+     */
     @Override
     public boolean read(Pages pages) throws IOException {
         boolean full = false;
         if (form.isPresent()) {
-            for (Map.Entry<Integer, FileChannel> record : records.entrySet()) {
-                Map<String, Long> stats = stats(CPU + record.getKey());
-                long bytes = stats.getOrDefault(UNREAD_BYTES, 0L);
-                long filled = (bytes + form.get().room() - 1) / form.get().room();
-                long count = stats.getOrDefault(UNREAD, 0L) == 0 ? 0 : Math.max(1, filled);
-                for (; count > 0; count--) {
-                    pages.page(
-                            record.getKey(), page(record.getValue(), form.get().size()));
+            for (Map.Entry<Integer, Record> cpu : records.entrySet()) {
+                Record record = cpu.getValue();
+                int count = 0;
+                for (long events = record.unread(); events > 0 && count < pagesOfCpu; events = record.unread()) {
+                    for (long covered = events * SMALLEST_EVENT;
+                            covered > 0;
+                            covered -= form.get().room()) {
+                        pages.page(cpu.getKey(), page(record.pages(), form.get().size()));
+                        count++;
+                    }
                 }
-                full |= 2 * bytes > bytesOfCpu;
+                full |= 2 * count > pagesOfCpu;
             }
         }
         return full;
@@ -282,8 +313,8 @@ public final class TraceInstance implements Tracing {
             write("tracing_on", "0");
             long overwritten = 0;
             long missing = 0;
-            for (int cpu : records.keySet()) {
-                Map<String, Long> stats = stats(CPU + cpu);
+            for (Record record : records.values()) {
+                Map<String, Long> stats = record.stats();
                 overwritten += sum(stats, OVERWRITTEN);
                 missing += sum(stats, WITHIN);
             }
@@ -297,24 +328,12 @@ public final class TraceInstance implements Tracing {
         return names.stream().mapToLong(name -> stats.getOrDefault(name, 0L)).sum();
     }
 
-    /** The counts of a CPU, by their names. */
-    private Map<String, Long> stats(String cpu) throws IOException {
-        Map<String, Long> stats = new HashMap<>();
-        Path file = directory.resolve("per_cpu").resolve(cpu).resolve("stats");
-        for (String line : text(file, MOST_TEXT).split("\n")) {
-            String[] words = line.split(": ");
-            if (words.length == 2 && words[1].matches("\\d{1,18}")) {
-                stats.put(words[0], Long.parseLong(words[1]));
-            }
-        }
-        return stats;
-    }
-
     @Override
     public void close() {
         try {
-            for (FileChannel record : records.values()) {
-                record.close();
+            for (Record record : records.values()) {
+                record.pages().close();
+                record.counts().close();
             }
             remove(directory);
         } catch (IOException e) {

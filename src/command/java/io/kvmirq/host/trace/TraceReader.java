@@ -32,7 +32,7 @@ public final class TraceReader implements AutoCloseable {
         void lost();
     }
 
-    private static final long MILLIS_BETWEEN_ROUNDS = 50;
+    private static final long MILLIS_BETWEEN_ROUNDS = 20;
 
     private static final class Source {
         final Tracing tracing;
