@@ -30,9 +30,8 @@ public record PciAddress(int domain, int bus, int device, int function) implemen
     }
 
     /**
-     * Reads an address as sysfs and lspci print it. Without a domain, as lspci prints it, the domain is 0.
-     *
-     * @throws IllegalArgumentException if {@code text} is not an address
+     * Reads an address as sysfs and lspci print it, with domain 0 if it has none; IllegalArgumentException for another
+     * text.
      */
     public static PciAddress parse(String text) {
         Matcher matcher = FORM.matcher(text);

@@ -4,9 +4,7 @@ package io.kvmirq;
 import io.kvmirq.text.Foreign;
 
 /**
- * A platform device of the host, such as {@code fff51000.ethernet} on arm64.
- *
- * @param name as in {@code /sys/bus/platform/devices}
+ * A platform device of the host, by its name in {@code /sys/bus/platform/devices}, such as {@code fff51000.ethernet}.
  */
 public record PlatformName(String name) implements DeviceName {
     public PlatformName {

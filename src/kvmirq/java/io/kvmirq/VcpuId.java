@@ -2,9 +2,8 @@
 package io.kvmirq;
 
 /**
- * The number of a vCPU within its VM, the argument of {@code KVM_CREATE_VCPU}. On x86 it is also the initial APIC id.
- *
- * @param number 0–{@value #MAX}; a kernel may allow fewer, see {@code KVM_CAP_MAX_VCPU_ID}
+ * The number of a vCPU within its VM, 0–{@value #MAX} or {@code KVM_CAP_MAX_VCPU_ID}. On x86 it is also the initial
+ * APIC id.
  */
 public record VcpuId(int number) {
     /** {@code KVM_MAX_VCPU_IDS} of a default x86 kernel, less one. */

@@ -30,7 +30,6 @@ public record Chain(
         remarks = List.copyOf(remarks);
     }
 
-    /** The link of a hop, if the chain has it. */
     public Optional<Link> link(Hop hop) {
         return links.stream().filter(link -> link.hop() == hop).findFirst();
     }
@@ -40,12 +39,10 @@ public record Chain(
         return claims.stream().filter(claim -> claim.question() == question).findFirst();
     }
 
-    /** The first broken link. */
     public Optional<Link> firstBroken() {
         return first(Link.State.BROKEN);
     }
 
-    /** The first link that is in doubt. */
     public Optional<Link> firstDoubtful() {
         return first(Link.State.DOUBTFUL);
     }

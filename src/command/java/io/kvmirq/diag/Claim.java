@@ -41,7 +41,6 @@ public record Claim(
         /** Hardware delivered interrupts that way. A host irq that stays silent does not show this. */
         DELIVERED;
 
-        /** Its name in output. */
         public String label() {
             return name().toLowerCase(Locale.ROOT);
         }

@@ -21,18 +21,15 @@ public record Evidence(Kind kind, String from) {
         /** The rules of hardware and kernel say so; nothing shows it. */
         PREDICTED;
 
-        /** Its name in output. */
         public String label() {
             return name().toLowerCase(Locale.ROOT);
         }
     }
 
-    /** A file shows it. */
     public static Evidence observed(String file) {
         return new Evidence(Kind.OBSERVED, file);
     }
 
-    /** A tape has the call. */
     public static Evidence taped(String call) {
         return new Evidence(Kind.TAPED, call);
     }

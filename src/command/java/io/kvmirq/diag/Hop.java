@@ -32,7 +32,6 @@ public enum Hop {
         this.exitCode = exitCode;
     }
 
-    /** Its name in output. */
     public String label() {
         return label;
     }

@@ -27,7 +27,6 @@ public final class HostChanges {
         }
     }
 
-    /** One of the two looks. */
     record Look(HostFiles files, HostFacts host, Guests guests) {
         static Look at(HostFiles tree) {
             ReadOnce files = new ReadOnce(tree);

@@ -12,7 +12,6 @@ import io.kvmirq.host.HostKvm;
 import java.util.List;
 import java.util.Optional;
 
-/** The checks of KVM itself. */
 final class KvmChecks {
     private static final int GROUP_MAY = 060;
     private static final int OTHERS_MAY = 006;

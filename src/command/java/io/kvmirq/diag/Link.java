@@ -44,7 +44,6 @@ public record Link(
             this.label = label;
         }
 
-        /** Its name in output. */
         public String label() {
             return label;
         }

@@ -83,7 +83,6 @@ public record Live(
         notes = List.copyOf(notes);
     }
 
-    /** Whether an event was watched. */
     boolean saw(String event) {
         return events.stream().anyMatch(one -> one.event().equals(event));
     }

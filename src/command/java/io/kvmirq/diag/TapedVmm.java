@@ -41,7 +41,6 @@ final class TapedVmm {
             UapiArm64.KVM_DEV_TYPE_ARM_VGIC_ITS);
     private static final ByteBuffer NONE = ByteBuffer.allocate(0);
 
-    /** An eventfd that feeds a GSI. */
     record Feed(String vm, String eventfd, int gsi, long at) {}
 
     /** A feed that ended, by a call such as {@code KVM_IRQFD}. */
@@ -66,7 +65,6 @@ final class TapedVmm {
     long calls;
     /** The number of the last call on the tape, which goes on after {@link #calls}. */
     long lastOnTape;
-    /** Whether the tape goes on. */
     boolean goesOn;
 
     boolean x86 = true;
@@ -111,7 +109,6 @@ final class TapedVmm {
         return first.map(TapeLine.Header::kernel);
     }
 
-    /** The program of a process, and its number. */
     String program(int pid) {
         TapeLine.@Nullable Header header = programs.get(pid);
         String path = header == null ? "" : header.program();
@@ -127,7 +124,6 @@ final class TapedVmm {
         return vms.computeIfAbsent(file, unknown -> new TapedMachine());
     }
 
-    /** The GSIs that an eventfd feeds now. */
     List<Feed> feeds(String eventfd) {
         return feeds.stream().filter(one -> one.eventfd().equals(eventfd)).toList();
     }

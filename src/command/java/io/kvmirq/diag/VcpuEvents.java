@@ -268,7 +268,6 @@ public final class VcpuEvents {
         return new TreeMap<>(updates);
     }
 
-    /** The schedule so far. */
     public VcpuSchedule schedule() {
         return schedule;
     }

@@ -16,7 +16,6 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 
-/** The checks of VFIO. */
 final class VfioChecks {
     private static final int SHOWN = 3;
 

@@ -41,7 +41,6 @@ public abstract class Watch implements AutoCloseable {
         machine.await(early, seconds);
     }
 
-    /** Ends {@link #await}. */
     public final void endEarly() {
         early.countDown();
     }
@@ -74,7 +73,6 @@ public abstract class Watch implements AutoCloseable {
         return form.isPresent();
     }
 
-    /** Reads the rest. */
     final void readToEnd() {
         reader.end().ifPresent(why -> known(new Fact.Unknown<>("the trace could not be read to its end: " + why, "")));
     }

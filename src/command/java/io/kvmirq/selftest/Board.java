@@ -76,7 +76,6 @@ interface Board extends AutoCloseable {
     /** The end of a route to it, in words. */
     String destination(int interrupt);
 
-    /** Routes a free GSI to it. */
     Gsi add(RouteTable.Edit edit, int interrupt);
 
     /** Routes exactly this GSI to it, also one whose route was removed. */

@@ -32,7 +32,6 @@ public final class Profile {
     private static final int CDEV_MINOR = 6;
     private static final Pattern RELEASE = Pattern.compile("^([0-9]{1,4})\\.([0-9]{1,4})");
 
-    /** The versions that have a profile. */
     private enum Version {
         V6_1("6.1", 6, 1),
         V6_12("6.12", 6, 12),

@@ -127,7 +127,6 @@ final class SystemCalls implements Libc {
         }
     }
 
-    /** A call on no descriptor. */
     private int call(String call, IntSupplier action) {
         return (int) call(call, 0, -1, action::getAsInt);
     }

@@ -78,7 +78,6 @@ final class TapedDevices {
 
     private TapedDevices() {}
 
-    /** Adds the devices of a tape to a kernel. */
     static void add(Path tape, FakeKernel kernel) throws IOException {
         TapedDevices devices = new TapedDevices();
         try (TapeReader reader = TapeReader.of(new BufferedInputStream(Files.newInputStream(tape)))) {

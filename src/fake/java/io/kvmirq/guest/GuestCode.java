@@ -49,7 +49,6 @@ public final class GuestCode {
         return memory.getInt(COUNTS + (long) segment * MEMORY + (long) vector.number() * Integer.BYTES);
     }
 
-    /** The number of interrupts that the handler counted for a vector. */
     public static int handled(Mapping memory, InterruptVector vector) {
         return handled(memory, 0, vector);
     }

@@ -42,7 +42,6 @@ public final class SlotFile extends InputStream {
     private final BooleanSupplier written;
     private final Runnable beforeWaiting;
     private final ByteBuffer head = bytes(HEAD);
-    /** A part of the file. */
     private ByteBuffer part = bytes(ROOM);
 
     private long partAt;

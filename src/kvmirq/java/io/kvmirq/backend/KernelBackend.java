@@ -280,10 +280,6 @@ public interface KernelBackend {
      */
     int vfioIrqsSet(int device, int flags, int index, int start, int count, ByteBuffer set);
 
-    /**
-     * VFIO_DEVICE_RESET: resets the device alone.
-     *
-     * @return 0, -EINVAL if the device has no such reset, or -EAGAIN if the device or its bus is locked
-     */
+    /** VFIO_DEVICE_RESET of the device alone: -EINVAL if it has none, -EAGAIN if it or its bus is locked. */
     int vfioReset(int device);
 }

@@ -50,12 +50,7 @@ public final class KvmVfio implements FileHolder, AutoCloseable {
         }
     }
 
-    /**
-     * One that a VMM created.
-     *
-     * @param number the descriptor that KVM_CREATE_DEVICE gave
-     * @throws IllegalArgumentException if it is negative, or if /proc says that it is not open, or something else
-     */
+    /** One that a VMM created, by its descriptor; IllegalArgumentException if it is no open KVM device. */
     public static KvmVfio adopt(Kernel kernel, int number, Ownership ownership) {
         Objects.requireNonNull(ownership, "ownership is null");
         return new ForwardCalls(kernel).adopt(number, ownership, KvmVfio::new);

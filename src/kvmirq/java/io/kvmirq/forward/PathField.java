@@ -64,11 +64,7 @@ public sealed interface PathField<T> {
         }
     }
 
-    /**
-     * Nobody told it.
-     *
-     * @param reason why, in a few words
-     */
+    /** Nobody told it; {@code reason} is a few words. */
     record Unknown<T>(String reason) implements PathField<T> {
         public Unknown {
             Objects.requireNonNull(reason, "reason is null");

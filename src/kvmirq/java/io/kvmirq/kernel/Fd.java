@@ -207,11 +207,7 @@ public final class Fd extends UseCount {
         }
     }
 
-    /**
-     * A use that lasts until the lease is closed, even if the handle is closed earlier.
-     *
-     * @throws ClosedHandleException after the handle was closed
-     */
+    /** A use until the lease is closed, even if the handle is closed earlier; ClosedHandleException after that. */
     public Lease lease() {
         Lease lease = new Lease(this); // before it is counted, which no failure may leave behind
         enter();

@@ -114,11 +114,7 @@ public record ArmRegister(long id) {
         return core(offset, UapiArm64.KVM_REG_SIZE_U32);
     }
 
-    /**
-     * A general register.
-     *
-     * @param number 0 to 30
-     */
+    /** A general register, X0 to X30. */
     public static ArmRegister x(int number) {
         if (number < 0 || number > LAST_X) {
             throw new IllegalArgumentException("X" + number + " is no register: expected X0 to X" + LAST_X);
@@ -126,11 +122,7 @@ public record ArmRegister(long id) {
         return core(KvmArmRegs.REGS + number * Long.BYTES);
     }
 
-    /**
-     * A register of floating point, 128 bits. A vCPU with SVE has Z registers in its place.
-     *
-     * @param number 0 to 31
-     */
+    /** A register of floating point, 128 bits, V0 to V31. A vCPU with SVE has Z registers in its place. */
     public static ArmRegister v(int number) {
         if (number < 0 || number > LAST_V) {
             throw new IllegalArgumentException("V" + number + " is no register: expected V0 to V" + LAST_V);

@@ -44,11 +44,7 @@ public final class DirtyLog implements AutoCloseable {
         this.request = Buffers.allocate(Uapi.KvmDirtyLog.SIZE).putInt(Uapi.KvmDirtyLog.SLOT, slot);
     }
 
-    /**
-     * Takes the list from the kernel, which begins an empty one. It replaces the one before.
-     *
-     * @throws IllegalStateException after this log or its memory was closed
-     */
+    /** Takes the list from the kernel, which begins an empty one; IllegalStateException after log or memory closed. */
     public synchronized void take() {
         memory.take(this, request, bitmap);
     }
@@ -69,10 +65,8 @@ public final class DirtyLog implements AutoCloseable {
     }
 
     /**
-     * The first page that {@link #take} found, at or after the page of this byte.
-     *
-     * @param from bytes from the start of the mapping, at most its length
-     * @return the offset of the page in the mapping; -1 for none
+     * The first page that {@link #take} found, at or after the page of this byte, as an offset in the mapping; -1 for
+     * none.
      */
     public synchronized long next(long from) {
         long page = from == pages * PAGE ? pages : page(from);

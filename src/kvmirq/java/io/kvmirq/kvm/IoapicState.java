@@ -19,11 +19,7 @@ public final class IoapicState extends X86State {
         super(KernelBackend.IRQCHIP_STATE_SIZE);
     }
 
-    /**
-     * Makes the state from {@link #bytes}, for example from another host.
-     *
-     * @throws IllegalArgumentException for more or fewer bytes
-     */
+    /** The state of {@link #bytes}, such as of another host; IllegalArgumentException for another length. */
     public static IoapicState of(byte[] bytes) {
         return load(new IoapicState(), bytes);
     }

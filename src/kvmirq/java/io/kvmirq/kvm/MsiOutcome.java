@@ -11,11 +11,7 @@ public sealed interface MsiOutcome {
     /** No destination matched. */
     MsiOutcome NO_DESTINATION_MATCHED = new NoDestinationMatched();
 
-    /**
-     * A LAPIC took it, also when that vector was pending already: KVM does not report coalescing here.
-     *
-     * @param vcpus the number of vCPUs whose LAPIC took it, at least 1
-     */
+    /** LAPICs of {@code vcpus}, at least 1, took it, also if the vector was pending: KVM reports no coalescing here. */
     record Delivered(int vcpus) implements MsiOutcome {
         private static final Delivered TO_ONE = new Delivered(1);
     }

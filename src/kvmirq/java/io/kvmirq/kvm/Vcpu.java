@@ -409,11 +409,8 @@ public final class Vcpu implements AutoCloseable {
     }
 
     /**
-     * Makes the guest begin in real mode, code segment at 0, interrupts off (x86).
-     *
-     * @param instruction 0–0xffff
-     * @param stack 0–0xffff
-     * @throws IllegalArgumentException for an address beyond real mode
+     * Makes the guest begin in real mode, code segment at 0, interrupts off (x86). Both addresses are 0–0xffff;
+     * IllegalArgumentException beyond.
      */
     public void startAt(int instruction, int stack) {
         X86Registers registers = X86Registers.inRealMode(instruction, stack);

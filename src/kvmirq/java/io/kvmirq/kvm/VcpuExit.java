@@ -195,11 +195,7 @@ public final class VcpuExit {
         return data(0);
     }
 
-    /**
-     * As {@link #data()}, of one of several.
-     *
-     * @param access 0 to {@link #count} − 1
-     */
+    /** As {@link #data()}, of access 0 to {@link #count} − 1. */
     public long data(int access) {
         int at = at(access);
         int size = size();
@@ -240,11 +236,7 @@ public final class VcpuExit {
         answer(0, value);
     }
 
-    /**
-     * As {@link #answer(long)}, to one of several.
-     *
-     * @param access 0 to {@link #count} − 1
-     */
+    /** As {@link #answer(long)}, to access 0 to {@link #count} − 1. */
     public void answer(int access, long value) {
         if (isWrite()) {
             throw new IllegalStateException(this + " was a write, which has no answer: run the vCPU again");

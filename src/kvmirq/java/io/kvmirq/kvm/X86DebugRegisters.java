@@ -36,11 +36,7 @@ public final class X86DebugRegisters extends X86Fields<X86DebugRegisters.Name, X
         super(Uapi.KvmDebugregs.SIZE, Name.class, name -> name.offset, name -> Long.BYTES);
     }
 
-    /**
-     * Makes the state from {@link #bytes}, for example from another host.
-     *
-     * @throws IllegalArgumentException for more or fewer bytes
-     */
+    /** The state of {@link #bytes}, such as of another host; IllegalArgumentException for another length. */
     public static X86DebugRegisters of(byte[] bytes) {
         return load(new X86DebugRegisters(), bytes);
     }

@@ -75,11 +75,7 @@ public final class X86Events extends X86Fields<X86Events.Name, X86Events> {
         super(Uapi.KvmVcpuEvents.SIZE, Name.class, name -> name.offset, name -> name.bytes);
     }
 
-    /**
-     * Makes the state from {@link #bytes}, for example from another host.
-     *
-     * @throws IllegalArgumentException for more or fewer bytes
-     */
+    /** The state of {@link #bytes}, such as of another host; IllegalArgumentException for another length. */
     public static X86Events of(byte[] bytes) {
         return load(new X86Events(), bytes);
     }

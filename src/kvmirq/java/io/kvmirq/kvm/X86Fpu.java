@@ -42,11 +42,7 @@ public final class X86Fpu extends X86Fields<X86Fpu.Name, X86Fpu> {
         super(Uapi.KvmFpu.SIZE, Name.class, name -> name.offset, name -> name.bytes);
     }
 
-    /**
-     * Makes the state from {@link #bytes}, for example from another host.
-     *
-     * @throws IllegalArgumentException for more or fewer bytes
-     */
+    /** The state of {@link #bytes}, such as of another host; IllegalArgumentException for another length. */
     public static X86Fpu of(byte[] bytes) {
         return load(new X86Fpu(), bytes);
     }
@@ -56,12 +52,7 @@ public final class X86Fpu extends X86Fields<X86Fpu.Name, X86Fpu> {
         return this;
     }
 
-    /**
-     * The 16 bytes of a register ST0 to ST7; the first ten are used.
-     *
-     * @param number 0 to 7
-     * @return 16 bytes, a copy
-     */
+    /** A copy of the 16 bytes of ST0 to ST7, of which the first ten are used. */
     public byte[] st(int number) {
         return Fields.bytes(structure, st(number, REGISTER), REGISTER);
     }
@@ -76,12 +67,7 @@ public final class X86Fpu extends X86Fields<X86Fpu.Name, X86Fpu> {
         return Uapi.KvmFpu.FPR + Fields.index("ST", number, STACK, length, REGISTER);
     }
 
-    /**
-     * The bytes of XMM0 to XMM15, lowest first.
-     *
-     * @param number 0 to 15
-     * @return 16 bytes, a copy
-     */
+    /** A copy of the 16 bytes of XMM0 to XMM15, lowest first. */
     public byte[] xmm(int number) {
         return Fields.bytes(structure, xmm(number, REGISTER), REGISTER);
     }

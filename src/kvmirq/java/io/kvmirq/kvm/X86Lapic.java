@@ -71,11 +71,7 @@ public final class X86Lapic extends X86State {
         super(Uapi.KvmLapicState.SIZE);
     }
 
-    /**
-     * Makes the state from {@link #bytes}, for example from another host.
-     *
-     * @throws IllegalArgumentException for more or fewer bytes
-     */
+    /** The state of {@link #bytes}, such as of another host; IllegalArgumentException for another length. */
     public static X86Lapic of(byte[] bytes) {
         return load(new X86Lapic(), bytes);
     }
@@ -96,11 +92,7 @@ public final class X86Lapic extends X86State {
         return get(name.offset);
     }
 
-    /**
-     * The value of a register.
-     *
-     * @param offset 0x00 to 0x3f0, a multiple of 16
-     */
+    /** The value of a register, at a multiple of 16 from 0x00 to 0x3f0. */
     public int get(int offset) {
         return structure.getInt(checked(offset));
     }
@@ -110,11 +102,7 @@ public final class X86Lapic extends X86State {
         return set(name.offset, value);
     }
 
-    /**
-     * Changes this copy.
-     *
-     * @param offset 0x00 to 0x3f0, a multiple of 16
-     */
+    /** Changes this copy, at a multiple of 16 from 0x00 to 0x3f0. */
     public X86Lapic set(int offset, int value) {
         structure.putInt(checked(offset), value);
         return this;

@@ -80,11 +80,7 @@ public final class X86Msrs {
         return get(msr.number());
     }
 
-    /**
-     * The value of a register.
-     *
-     * @throws IllegalArgumentException if it is not among {@link #numbers}
-     */
+    /** The value of a register; IllegalArgumentException if it is not among {@link #numbers}. */
     public long get(int number) {
         Long value = values.get(number);
         if (value == null) {

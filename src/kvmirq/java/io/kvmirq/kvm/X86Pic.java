@@ -47,12 +47,7 @@ public final class X86Pic extends X86Fields<X86Pic.Name, X86Pic> {
         this.chip = chip;
     }
 
-    /**
-     * Makes the state from {@link #bytes}, for example from another host.
-     *
-     * @param chip master or slave
-     * @throws IllegalArgumentException for more or fewer bytes, or another chip
-     */
+    /** The state of {@link #bytes}, of master or slave; IllegalArgumentException for another length or chip. */
     public static X86Pic of(Route.Chip chip, byte[] bytes) {
         return load(new X86Pic(chip), bytes);
     }

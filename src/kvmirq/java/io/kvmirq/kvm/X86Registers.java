@@ -62,11 +62,7 @@ public final class X86Registers extends X86Fields<X86Registers.Name, X86Register
         set(Name.RFLAGS, 2);
     }
 
-    /**
-     * Makes the registers from {@link #bytes}, for example from another host.
-     *
-     * @throws IllegalArgumentException for more or fewer bytes
-     */
+    /** The registers of {@link #bytes}, such as of another host; IllegalArgumentException for another length. */
     public static X86Registers of(byte[] bytes) {
         return load(new X86Registers(), bytes);
     }

@@ -18,12 +18,7 @@ public final class X86Xsave extends X86State {
         super(size);
     }
 
-    /**
-     * An area that was saved, such as on another host.
-     *
-     * @param area all its bytes; a copy is made
-     * @throws IllegalArgumentException for fewer than 4096 bytes
-     */
+    /** A copy of an area that was saved, such as on another host; IllegalArgumentException below 4096 bytes. */
     public static X86Xsave of(byte[] area) {
         if (area.length < LEAST) {
             throw new IllegalArgumentException("an XSAVE area of " + area.length + " bytes: expected " + LEAST
@@ -58,11 +53,7 @@ public final class X86Xsave extends X86State {
         return this;
     }
 
-    /**
-     * Eight bytes of the area.
-     *
-     * @param offset in bytes, as leaf 0xd of the host's CPUID has it
-     */
+    /** Eight bytes of the area, at an offset as leaf 0xd of the host's CPUID has it. */
     public long getLong(int offset) {
         return structure.getLong(offset);
     }

@@ -6,12 +6,7 @@ import io.kvmirq.Gsi;
 import java.util.Objects;
 import java.util.Optional;
 
-/**
- * The guest's end of an interrupt: an irqfd.
- *
- * @param gsi the GSI that the irqfd raises
- * @param resample the eventfd that the guest's EOI signals, for a level-triggered interrupt
- */
+/** The guest's end: an irqfd that raises a GSI. The guest's EOI signals {@code resample}, if it is level-triggered. */
 public record Consumer(Gsi gsi, Optional<EventFdId> resample) {
     public Consumer {
         Objects.requireNonNull(gsi, "gsi is null");

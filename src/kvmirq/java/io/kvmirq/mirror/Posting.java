@@ -13,12 +13,7 @@ public sealed interface Posting {
     /** One sentence without a full stop, for people. */
     String text();
 
-    /**
-     * Hardware delivers the interrupt.
-     *
-     * @param what the target to which hardware delivers
-     * @param note a limit of this delivery, in one sentence
-     */
+    /** Hardware delivers the interrupt to {@code what}; {@code note} is a limit of this, in one sentence. */
     record Posted(Target what, Optional<String> note) implements Posting {
         public Posted {
             Objects.requireNonNull(what, "what is null");
@@ -50,11 +45,7 @@ public sealed interface Posting {
         }
     }
 
-    /**
-     * The VMM cannot know.
-     *
-     * @param reason the fact that is not known
-     */
+    /** The VMM cannot know, for lack of this fact. */
     record Unknown(String reason) implements Posting {
         public Unknown {
             Objects.requireNonNull(reason, "reason is null");
@@ -82,12 +73,7 @@ public sealed interface Posting {
         }
     }
 
-    /**
-     * A vLPI, on arm64 with GICv4.
-     *
-     * @param lpi the guest's LPI, 8192 or more
-     * @param vcpu the vCPU of the LPI's collection
-     */
+    /** A vLPI, on arm64 with GICv4: the guest's LPI, 8192 or more, and the vCPU of its collection. */
     record ToLpi(int lpi, VcpuId vcpu) implements Target {
         public ToLpi {
             Objects.requireNonNull(vcpu, "vcpu is null");

@@ -8,11 +8,7 @@ public sealed interface PredictedField {
     /** The name of the field. */
     String name();
 
-    /**
-     * The value follows from what the mirror was told.
-     *
-     * @param value unsigned
-     */
+    /** The value, unsigned, follows from what the mirror was told. */
     record Known(String name, long value) implements PredictedField {
         public Known {
             Objects.requireNonNull(name, "name is null");
@@ -24,11 +20,7 @@ public sealed interface PredictedField {
         }
     }
 
-    /**
-     * The mirror does not predict the field.
-     *
-     * @param reason why, in a few words
-     */
+    /** The mirror does not predict the field, for a reason in a few words. */
     record Unknown(String name, String reason) implements PredictedField {
         public Unknown {
             Objects.requireNonNull(name, "name is null");

@@ -4,10 +4,8 @@ package io.kvmirq.mirror;
 import java.util.Objects;
 
 /**
- * The predicted list register of an interrupt that KVM delivers on arm64.
- *
- * @param intid the guest's interrupt: an SPI, 32–1019, or an LPI, 8192 or more
- * @param eoi the effect of the guest's EOI outside the guest
+ * The list register of an interrupt that KVM delivers on arm64: an SPI, 32–1019, or an LPI, and what its EOI does
+ * outside.
  */
 public record PredictedListRegister(int intid, Eoi eoi) {
     public PredictedListRegister {

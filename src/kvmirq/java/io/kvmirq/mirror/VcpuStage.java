@@ -3,11 +3,7 @@ package io.kvmirq.mirror;
 
 /** The place of a vCPU in its schedule. Immutable. */
 public sealed interface VcpuStage {
-    /**
-     * It is loaded on a CPU of the host.
-     *
-     * @param cpu the physical APIC id
-     */
+    /** It is loaded on a CPU of the host, by its physical APIC id. */
     record Loaded(int cpu) implements VcpuStage {
         @Override
         public String toString() {

@@ -58,11 +58,7 @@ public final class ArmedLine extends ArmedIrq {
         act(MASK, on);
     }
 
-    /**
-     * Lets the line signal again; at once if the device asserts it.
-     *
-     * @throws IllegalStateException after {@link #unwire}
-     */
+    /** Lets the line signal again, at once if the device asserts it; IllegalStateException after {@link #unwire}. */
     public void unmask() {
         requireMaskable();
         synchronized (irqs()) {

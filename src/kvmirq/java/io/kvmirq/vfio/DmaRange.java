@@ -1,11 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.vfio;
 
-/**
- * Addresses that devices can use for DMA. Unsigned.
- *
- * @param last the last address, which belongs to the range
- */
+/** Addresses, unsigned, that devices can use for DMA; {@code last} is the last one. */
 public record DmaRange(long first, long last) {
     /** Whether all of some addresses are in the range. */
     public boolean contains(long from, long to) {

@@ -4,12 +4,7 @@ package io.kvmirq.vfio;
 import io.kvmirq.uapi.UapiVfio;
 import java.util.Objects;
 
-/**
- * VFIO's description of the interrupts of one index.
- *
- * @param count how many there are; 0 if the device has none of this kind
- * @param flags VFIO_IRQ_INFO_*, a bit each
- */
+/** VFIO's description of an index: how many interrupts (0 if the device has none), and VFIO_IRQ_INFO_* as bits. */
 public record IrqInfo(IrqKind kind, int count, int flags) {
     public IrqInfo {
         Objects.requireNonNull(kind, "kind is null");

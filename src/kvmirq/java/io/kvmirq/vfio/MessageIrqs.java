@@ -63,11 +63,7 @@ public final class MessageIrqs extends AbstractList<MessageIrq> {
         return arm(each);
     }
 
-    /**
-     * Enables MSI or MSI-X, and leaves those vectors silent that have no eventfd yet. Else as {@link #arm}.
-     *
-     * @param events one for each vector, or none
-     */
+    /** As {@link #arm}, and leaves vectors silent that have no eventfd yet. */
     public ArmedVectors armSome(List<Optional<EventFd>> events) {
         return arm(events.stream().map(event -> event.orElse(null)).toArray(EventFd[]::new));
     }

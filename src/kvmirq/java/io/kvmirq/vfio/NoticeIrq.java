@@ -10,10 +10,8 @@ public final class NoticeIrq extends DeviceIrq {
     }
 
     /**
-     * Makes it signal an eventfd.
-     *
-     * @throws io.kvmirq.KernelException EINVAL if the adopted eventfd is something else
-     * @throws IllegalStateException while it is armed
+     * Makes it signal an eventfd. KernelException EINVAL for an adopted one of another kind, IllegalStateException
+     * while it is armed.
      */
     public ArmedIrq arm(EventFd event) {
         return ArmedIrq.arm(device().interrupts(), index(), event);

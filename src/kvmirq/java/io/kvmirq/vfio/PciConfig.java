@@ -21,11 +21,7 @@ public final class PciConfig {
         return region.size();
     }
 
-    /**
-     * Reads 8 bits.
-     *
-     * @throws IndexOutOfBoundsException outside of the space
-     */
+    /** Reads 8 bits; IndexOutOfBoundsException outside of the space. */
     public int getByte(int at) {
         return (int) region.get(at, Byte.BYTES);
     }
@@ -60,11 +56,7 @@ public final class PciConfig {
         putShort(COMMAND, getShort(COMMAND) | BUS_MASTER);
     }
 
-    /**
-     * Ends {@link #enableBusMaster}.
-     *
-     * @throws IllegalStateException if the device is a bus master after that, too
-     */
+    /** Ends {@link #enableBusMaster}; IllegalStateException if the device is a bus master after that, too. */
     public void disableBusMaster() {
         putShort(COMMAND, getShort(COMMAND) & ~BUS_MASTER);
         int command = getShort(COMMAND);

@@ -22,12 +22,7 @@ public final class Region {
     private final long offset;
     private final List<Area> areas;
 
-    /**
-     * A part of a region.
-     *
-     * @param at bytes from the start of the region
-     * @param length bytes
-     */
+    /** A part of a region: bytes from its start, and a length in bytes. */
     public record Area(long at, long length) {}
 
     /** @param info struct vfio_region_info, with its capabilities */

@@ -22,7 +22,6 @@ public final class Actors {
     /** The work that an actor does without a switch to another actor. */
     @FunctionalInterface
     public interface Step {
-        /** Does it. */
         void run() throws Exception;
     }
 
@@ -230,7 +229,6 @@ public final class Actors {
         }
     }
 
-    /** Closes what is to be closed. */
     List<Throwable> close() {
         complete = true;
         List<Throwable> thrown = new ArrayList<>();

@@ -12,7 +12,6 @@ record ActorsRun(
         List<String> lines,
         @Nullable Throwable failure,
         String when) {
-    /** An actor. */
     record Shape(String name, int steps, boolean waits) {
         @Override
         public String toString() {

@@ -30,7 +30,6 @@ final class InterleavingsRun implements TestTemplateInvocationContext, Parameter
     /** The state of one order. */
     private record Fresh(KvmHost host, Faults faults, Actors actors) {}
 
-    /** Runs the method. */
     @FunctionalInterface
     private interface Body {
         void run() throws Throwable;

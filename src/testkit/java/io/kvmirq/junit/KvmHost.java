@@ -301,7 +301,6 @@ public final class KvmHost {
         return seam;
     }
 
-    /** The guest that counts on real KVM. */
     synchronized CountingGuest guest() {
         if (guest == null) {
             throw new IllegalStateException("on real KVM only the guest of the kit's own Vm counts interrupts: "

@@ -21,7 +21,6 @@ final class KvmHosts {
         return new KvmHost(Optional.of(fake), fake.backend(), faults, plan);
     }
 
-    /** A host on the kernel of this machine. */
     static KvmHost open(KernelBackend real, Faults faults, KvmHost.Plan plan) {
         return new KvmHost(Optional.empty(), real, faults, plan);
     }

@@ -31,7 +31,6 @@ sealed interface Target {
         }
     }
 
-    /** The KVM of this machine. */
     record OfMachine(RealKvm kvm, boolean required) implements Target {
         @Override
         public String name() {

@@ -89,7 +89,6 @@ final class IoapicRegisters {
         return selected < ENTRIES || pin >= pins() ? -1 : pin;
     }
 
-    /** Writes the selected register. */
     void write(int value) {
         if (selected == ID) {
             id = value & ID_BITS;

@@ -267,7 +267,6 @@ final class GuestConfig {
         return msi != null && at < msiAt + msi.length() && at + size > msiAt + 2;
     }
 
-    /** Whether a write of MSI enables it. */
     boolean willEnableMsi(int at, int size, int value) {
         return (byteOf(msiAt + 2, at, size, value) & 1) != 0;
     }

@@ -66,7 +66,6 @@ public final class PciHostBridge {
 
     private int address;
 
-    /** Where a BAR is. */
     private record Place(PassedThroughDevice device, Bar bar, long at) {
         boolean overlaps(boolean ports, long from, long length) {
             return bar.isPorts() == ports && from < at + bar.size() && at < from + length;

@@ -14,7 +14,6 @@ import java.util.Objects;
 import java.util.OptionalInt;
 import java.util.Set;
 
-/** GSI routes. */
 final class RouteData {
     private static final int ALL_BITS = -1;
 

@@ -45,7 +45,6 @@ record VmData(
     private static final String SLAVE = "picSlave";
     private static final String IOAPIC = "ioapic";
 
-    /** PIC and IOAPIC. */
     record Chips(X86Pic master, X86Pic slave, IoapicState ioapic) {}
 
     // Reading

@@ -210,7 +210,6 @@ final class FormatLines {
 
     // Writing
 
-    /** Prints one structure as a line. */
     static List<Violation> print(Format format, long[] words, Terminal terminal) {
         Json json = new Json(terminal.out());
         write(format, format.bits(words), json);

@@ -223,7 +223,6 @@ public final class ForwardCommand implements Command {
         return refusal.isEmpty() ? ExitCode.OK : ExitCode.COULD_NOT_RUN;
     }
 
-    /** The interrupts that would be forwarded. */
     private static PlannedIrqs interrupts(VfioOutlook outlook, ForwardSelftest.Choice choice) {
         IrqKind kind = kind(outlook, choice).orElseThrow();
         OptionalInt inDevice = inDevice(outlook, kind);

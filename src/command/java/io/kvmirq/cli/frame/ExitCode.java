@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.cli.frame;
 
-/** The exit codes of the command. */
 public final class ExitCode {
     public static final int OK = 0;
     public static final int FAILED = 1;

@@ -49,7 +49,6 @@ public final class Launch implements AutoCloseable {
             return new Failed(words[1], Integer.parseInt(words[2]));
         }
 
-        /** The name of the errno. */
         public String errno() {
             return error == 0 ? "no errno" : new Errno(error).toString();
         }

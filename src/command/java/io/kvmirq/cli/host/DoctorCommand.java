@@ -25,7 +25,6 @@ import picocli.CommandLine.ParseResult;
  * For the same reason this path has no lambda and no regular expression of its own.
  */
 public final class DoctorCommand implements Command {
-    /** The name of the command. */
     public static final String NAME = "doctor";
 
     /**

@@ -76,7 +76,6 @@ public final class HostChoice {
                 + " 'kvmirq explain --vm NAME' has its other interrupts");
     }
 
-    /** The guests of a name, or that of a process. */
     static List<VmProcess> guests(HostFacts host, String nameOrPid) throws AbsentException {
         List<VmProcess> found = host.vms().all().stream()
                 .filter(one -> one.name().equals(nameOrPid)

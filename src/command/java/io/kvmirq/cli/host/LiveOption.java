@@ -51,7 +51,6 @@ final class LiveOption {
                                 + " --live removes it. Needs root."));
     }
 
-    /** Whether it is given. */
     static boolean isGiven(ParseResult arguments) {
         return arguments.hasMatchedOption(NAME);
     }

@@ -19,7 +19,6 @@ import java.util.Optional;
 
 /** A file for its owner alone that a command writes, and that was not there before. */
 final class NewFile {
-    /** Writes the content. */
     interface Content {
         void write(OutputStream out) throws IOException;
     }

@@ -35,10 +35,8 @@ public final class EventFormat {
     private static final Pattern SHIFT = Pattern.compile(".*<< \\(*(\\d{1,2})\\)*");
     private static final int HEX = 16;
 
-    /** A field of an event, in bytes. */
     private record Field(int offset, int size, boolean isSigned) {}
 
-    /** A flag of a field. */
     private record Flag(long bits, String name) {}
 
     private final String name;
@@ -115,7 +113,6 @@ public final class EventFormat {
         return id;
     }
 
-    /** Whether events have a field of this name. */
     public boolean has(String field) {
         return fields.containsKey(field);
     }
@@ -154,7 +151,6 @@ public final class EventFormat {
         return names;
     }
 
-    /** Whether the kernel names flags of a field. */
     boolean namesFlags(String field) {
         return flags.containsKey(field);
     }

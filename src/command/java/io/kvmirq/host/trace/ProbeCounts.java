@@ -19,7 +19,6 @@ public record ProbeCounts(
     /** The host handled an irq of VFIO, and signalled an eventfd. The id is the {@code eventfd-id} of fdinfo. */
     public record Handler(int irq, int eventfd, long count) {}
 
-    /** A message of a route. */
     public record Message(long address, long data) {}
 
     /**

@@ -52,7 +52,6 @@ public record ThreadStat(String name, char state, long flags, long began, int cp
                 Long.parseLong(words[GUEST])));
     }
 
-    /** Whether it can run now. */
     public boolean isRunnable() {
         return state == 'R';
     }

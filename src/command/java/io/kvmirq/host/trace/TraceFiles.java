@@ -25,10 +25,8 @@ interface TraceFiles {
     /** Opens a file to truncate it: a {@code trigger} loses its triggers, except those that others refer to. */
     void empty(String file) throws IOException;
 
-    /** Makes a directory. */
     void create(String directory) throws IOException;
 
-    /** Removes a directory, which has no files of its own. */
     void remove(String directory) throws IOException;
 
     /** The names in a directory, sorted. None if it does not exist or cannot be read. */

@@ -25,7 +25,6 @@ import java.util.concurrent.TimeUnit;
 public final class TraceReader implements AutoCloseable {
     /** Takes events in the order of their times. */
     public interface Sink {
-        /** The next event. */
         void event(TraceEvent event);
 
         /** Events are missing at this place. */

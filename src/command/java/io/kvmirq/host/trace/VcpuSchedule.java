@@ -75,7 +75,6 @@ public final class VcpuSchedule {
         record Unknown(String why) implements Phase {}
     }
 
-    /** A thread. */
     private static final class Tracked {
         /** The CPU that it is on; negative if it is on none or that is not known. */
         int cpu = -1;

@@ -79,7 +79,6 @@ final class ArmRegisters {
         this.affinity = affinity;
     }
 
-    /** The id of a system register. */
     private static long id(int number) {
         return UapiArm64.KVM_REG_ARM64 | UapiArm64.KVM_REG_SIZE_U64 | UapiArm64.KVM_REG_ARM64_SYSREG | number;
     }

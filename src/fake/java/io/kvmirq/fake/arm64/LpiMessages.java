@@ -60,7 +60,6 @@ final class LpiMessages implements Lpis.Listener {
         }
     }
 
-    /** The VM is closed. */
     void close() {
         ledger.endAll(place, "its VM was closed");
     }

@@ -47,7 +47,6 @@ final class Dropped {
         descriptor = fd;
     }
 
-    /** A write(2) begins. */
     void beginWrite(int fd) {
         request = WRITE;
         descriptor = fd;

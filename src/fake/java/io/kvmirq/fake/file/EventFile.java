@@ -25,7 +25,6 @@ public final class EventFile extends FakeFile implements MessageSource {
     private final Ledger ledger;
     /** The messages that the count stands for; made for the first one. */
     private @Nullable MessagePlace counted;
-    /** Whether it ever had an irqfd. */
     private boolean hadIrqfd;
     /** As a source of messages. */
     private int source = Ledger.UNKNOWN;

@@ -164,7 +164,6 @@ public abstract class FakeFile {
         throw new IllegalStateException("a file of CAN_WRITE and PWRITE writes");
     }
 
-    /** F_GETFL. */
     public int statusFlags() {
         return status;
     }

@@ -22,7 +22,6 @@ public enum Hardware {
     /** arm64 with a GICv4: vLPIs. */
     GICV4;
 
-    /** Whether a host of AMD has it. */
     public boolean isAmd() {
         return this == AMD_VI || this == AMD_AVIC || this == AVIC_INHIBITED;
     }

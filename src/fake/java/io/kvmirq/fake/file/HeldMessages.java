@@ -27,7 +27,6 @@ final class HeldMessages {
         return count == 0;
     }
 
-    /** A read of an eventfd begins. */
     void beginRead() {
         read++;
     }

@@ -45,12 +45,10 @@ public final class Ledger {
 
     // On the way
 
-    /** A source sends a message. */
     public void send(int source) {
         hand.send(source);
     }
 
-    /** The messages of a slot move on. */
     public void pick(MessagePlace place, int slot) {
         Sources there = place.filledAt(slot);
         if (there == null) {
@@ -144,7 +142,6 @@ public final class Ledger {
         remove(place, slot, why, true, true, null);
     }
 
-    /** As {@link #end}, of all slots. */
     public void endAll(MessagePlace place, String why) {
         for (int slot = place.next(0); slot >= 0; slot = place.next(slot + 1)) {
             end(place, slot, why);
@@ -229,7 +226,6 @@ public final class Ledger {
         dropped.begin(call, request, fd);
     }
 
-    /** As {@link #begin}, for a write(2). */
     public void beginWrite(int fd) {
         if (hand.isBusy()) {
             threw();

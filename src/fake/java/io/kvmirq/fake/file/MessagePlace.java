@@ -88,7 +88,6 @@ public final class MessagePlace {
         return there == null ? Sources.NONE : there.only();
     }
 
-    /** Whether a slot has a message. */
     public boolean has(int slot) {
         return filledAt(slot) != null;
     }

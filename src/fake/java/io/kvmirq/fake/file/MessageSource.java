@@ -6,9 +6,7 @@ public interface MessageSource {
     /** Whether the program under test has ended it: its vector has no eventfd, its eventfd no descriptor. */
     boolean isEnded();
 
-    /** Whether its messages signal this eventfd now. */
     boolean signals(MessageSource event);
 
-    /** Whether an irqfd takes its messages now. */
     boolean hasIrqfd();
 }

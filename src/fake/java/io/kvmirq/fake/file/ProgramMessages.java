@@ -62,7 +62,6 @@ final class ProgramMessages {
         hand.drop();
     }
 
-    /** As {@link Ledger#signal}. */
     void signal(int source, MessageSource event) {
         if (held.isEmpty() && owed.isEmpty()) {
             hand.send(source);
@@ -88,7 +87,6 @@ final class ProgramMessages {
         }
     }
 
-    /** As {@link Ledger#sendByProgram}. */
     void send() {
         hand.setSends(true);
         if (held.isEmpty()) {
@@ -103,7 +101,6 @@ final class ProgramMessages {
         }
     }
 
-    /** As {@link Ledger#sentByProgram}. */
     void sent() {
         hand.setSends(false);
         for (int id = hand.next(0); id >= 0; id = hand.next(id + 1)) {

@@ -21,7 +21,6 @@ public final class Script {
         return exits.size();
     }
 
-    /** The next exit; null for none. */
     public @Nullable ScriptedExit next() {
         return exits.poll();
     }

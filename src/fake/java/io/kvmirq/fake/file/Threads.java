@@ -61,12 +61,10 @@ public final class Threads {
 
     // System calls
 
-    /** getpid(2). */
     public static int process() {
         return PROCESS;
     }
 
-    /** gettid(2). */
     public int thread() {
         return current().number;
     }

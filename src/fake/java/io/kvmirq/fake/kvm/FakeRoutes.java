@@ -64,7 +64,6 @@ public final class FakeRoutes {
             return routes;
         }
 
-        /** Adds one more of the routes. */
         public void add(int gsi, int chip, int pin) {
             routes.add(gsi, Target.pin(chip, pin));
             ByteBuffer entry = entries.slice().order(entries.order());

@@ -34,7 +34,6 @@ public abstract class KvmFile extends FakeFile {
         return argument == 0 ? value : host.refuse(FileAnswer.KVM_ARGUMENT);
     }
 
-    /** KVM_CHECK_EXTENSION. */
     protected abstract int check(long capability);
 
     /** Creates a VM of a type and its descriptor, or refuses the type. */

@@ -30,7 +30,6 @@ public abstract class PostingVcpu {
     /** The messages that hardware has posted, until they are in IRR of the LAPIC. */
     private final MessagePlace posted;
 
-    /** Its thread as tracepoints show it. */
     private final TracedThread traced;
 
     private final SharedWords taken = SharedWords.of(new long[PiDescriptor.PIR_WORDS]);
@@ -103,7 +102,6 @@ public abstract class PostingVcpu {
 
     // Views
 
-    /** The number of its thread. */
     public final int tid() {
         return traced.tid();
     }

@@ -80,7 +80,6 @@ public final class TraceForm {
                 .collect(Collectors.toMap(form -> form.name, form -> form));
     }
 
-    /** The text of its {@code format} file. */
     public String text() {
         StringBuilder text = new StringBuilder("name: " + name + "\nID: " + id + "\nformat:\n");
         fields.forEach((field, of) -> text.append("\tfield:" + of.type + ";\toffset:" + of.offset + ";\tsize:" + of.size
@@ -88,7 +87,6 @@ public final class TraceForm {
         return text + "\nprint fmt: " + print + "\n";
     }
 
-    /** The bytes of an event. */
     public byte[] bytes(Tracepoints.Passed event) {
         ByteBuffer bytes = ByteBuffer.allocate(length).order(ByteOrder.nativeOrder());
         put(bytes, "common_type", id);

@@ -84,7 +84,6 @@ public final class TracePages {
         return page;
     }
 
-    /** The pages so far. */
     public List<ByteBuffer> pages() {
         return List.copyOf(pages);
     }

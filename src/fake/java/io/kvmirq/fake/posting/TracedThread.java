@@ -37,7 +37,6 @@ final class TracedThread {
         return tid;
     }
 
-    /** It comes to a processor. */
     void comes(int here) {
         cpu = here;
         to.pass(0, here, SWITCH, List.of(0, tid), fields(0, RUNNABLE, tid));
@@ -52,7 +51,6 @@ final class TracedThread {
         awake();
     }
 
-    /** Its guest halts. */
     void halts() {
         halted = true;
         pass("kvm_exit", isIntel ? HLT_OF_VMX : HLT_OF_SVM);
@@ -82,7 +80,6 @@ final class TracedThread {
         goes(RUNNABLE);
     }
 
-    /** It sleeps. */
     void sleeps() {
         goes(ASLEEP);
     }

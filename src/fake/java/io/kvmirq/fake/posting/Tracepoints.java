@@ -51,7 +51,6 @@ public final class Tracepoints {
         buffers.remove(buffer);
     }
 
-    /** The number of a new thread. */
     int newThread() {
         threads++;
         return PROCESS + threads;

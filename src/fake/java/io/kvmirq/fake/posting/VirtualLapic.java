@@ -8,7 +8,6 @@ public interface VirtualLapic {
     /** Hardware has set a vector in the IRR. */
     void request(int vector);
 
-    /** Whether a vector is in the IRR. */
     boolean isRequested(int vector);
 
     /** Whether a guest with interrupts on has a vector to take. */

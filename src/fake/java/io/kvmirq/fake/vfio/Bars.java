@@ -101,7 +101,6 @@ public final class Bars {
         return msix != null && msix.tableBar() == bar ? msix : null;
     }
 
-    /** Whether a BAR can be mapped. */
     boolean isMappable(int bar) {
         return size(bar) != 0 && bar < PciFunction.ROM && !isPorts(bar);
     }
@@ -168,7 +167,6 @@ public final class Bars {
         return msix != null && (memory(msix.tableBar()).get(msix.controlAt(vector)) & MASKED) != 0;
     }
 
-    /** The pending bit of a vector. */
     void setPending(int vector, boolean pending) {
         if (msix != null) {
             int at = msix.pendingAt() + vector / Byte.SIZE;

@@ -42,7 +42,6 @@ record ConfigRules(Access access, ByteBuffer virtual, ByteBuffer writable) {
     private static final int MSI_UPPER = 8;
     private static final int MSI_DATA = 0xc;
     private static final int FEATURES_FLR = 1;
-    /** The longest capability. */
     private static final int LONGEST = 0x40;
 
     private static final int ERROR_STATUS = 4;

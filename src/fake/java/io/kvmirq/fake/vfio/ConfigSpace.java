@@ -28,7 +28,6 @@ final class ConfigSpace {
 
     /** The header of the configuration space, in the map of capabilities. */
     private static final byte HEADER = 0;
-    /** No capability. */
     private static final byte NONE = -1;
 
     private final VfioPci device;
@@ -54,7 +53,6 @@ final class ConfigSpace {
         return map.length;
     }
 
-    /** The device is opened. */
     void open() {
         Arrays.fill(map, NONE);
         Arrays.fill(virtual.array(), (byte) 0);

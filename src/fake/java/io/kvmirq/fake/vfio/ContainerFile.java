@@ -31,7 +31,6 @@ final class ContainerFile extends FakeFile {
                     (file, address) -> file.dma().dirty().answer(address));
 
     private final LongPredicate mayPin;
-    /** Groups that are attached. */
     private int groups;
 
     private @Nullable DmaMappings dma;

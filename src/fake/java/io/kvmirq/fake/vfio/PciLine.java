@@ -21,7 +21,6 @@ final class PciLine {
     private final int physicalId;
     private int drivers;
     private long count;
-    /** Whether a timer polls the line. */
     private boolean polled;
 
     PciLine(Host host, LineController controller, int irq, int physicalId) {

@@ -50,7 +50,6 @@ final class PciRegisters {
         return now.capacity();
     }
 
-    /** All bytes. */
     byte[] bytes() {
         byte[] bytes = now.array().clone();
         for (int at : DRIVEN) {

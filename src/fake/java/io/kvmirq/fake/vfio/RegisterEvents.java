@@ -22,7 +22,6 @@ final class RegisterEvents {
     private final VfioPci device;
     private final Map<Register, EventAction> events = new HashMap<>();
 
-    /** A write to a BAR. */
     private record Register(int bar, int at, int width, long data) {}
 
     RegisterEvents(Host host, VfioPci device) {

@@ -104,7 +104,6 @@ public abstract class VfioDevice implements VfioLines {
         return locked || removing;
     }
 
-    /** The bus in sysfs. */
     abstract String bus();
 
     /** Binds the device to an iommufd. Returns 0 or a negative errno. */
@@ -208,6 +207,5 @@ public abstract class VfioDevice implements VfioLines {
     /** Whether the bus driver attaches PASIDs. */
     abstract boolean hasPasid();
 
-    /** Whether VFIO_DEVICE_RESET works. */
     abstract boolean resets();
 }

@@ -28,7 +28,6 @@ public final class VfioHost implements PciHost {
     private final HostVectors vectors = new HostVectors();
     private final HostAddresses addresses = new HostAddresses();
     private final List<VfioGroup> groups = new ArrayList<>();
-    /** The next SPI of the host. */
     private int nextLine = FIRST_LINE;
 
     private boolean nointxmask;

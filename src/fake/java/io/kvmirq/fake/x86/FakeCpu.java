@@ -194,7 +194,6 @@ final class FakeCpu {
         return 0;
     }
 
-    /** KVM_NMI. */
     int requestNmi() {
         events.sendNmi();
         return 0;

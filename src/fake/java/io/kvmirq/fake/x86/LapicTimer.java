@@ -200,7 +200,6 @@ final class LapicTimer {
         limitPeriod();
     }
 
-    /** {@code limit_periodic_timer_frequency()}. */
     private void limitPeriod() {
         if (period > 0 && mode == PERIODIC) {
             period = Math.max(period, LEAST_PERIOD);

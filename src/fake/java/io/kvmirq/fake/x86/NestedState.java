@@ -96,7 +96,6 @@ final class NestedState {
         return header.putLong(VMXON, NO_ADDRESS).putLong(VMCS, NO_ADDRESS);
     }
 
-    /** KVM_SET_NESTED_STATE. */
     int set(long address) {
         if (host.build().pvm()) {
             return host.refuse(SetupAnswer.NESTED_NONE);

@@ -11,7 +11,6 @@ import org.jspecify.annotations.Nullable;
  * before. Source: {@code pit_timer_fn()}, {@code pit_do_work()} and {@code kvm_pit_ack_irq()} in arch/x86/kvm/i8254.c.
  */
 final class PitTimer {
-    /** The GSI of its ticks. */
     static final int GSI = 0;
     /** The source that drives the pins of its GSI: KVM_PIT_IRQ_SOURCE_ID. */
     private static final int SOURCE = 2;
@@ -61,7 +60,6 @@ final class PitTimer {
         }
     }
 
-    /** Whether it awaits the end of the interrupt of a GSI. */
     boolean awaits(int gsi) {
         return reinjects && gsi == GSI;
     }

@@ -21,7 +21,6 @@ final class TscRate {
         this.rate = rate;
     }
 
-    /** The TSC of the host. */
     static long ofHost(FakeTime time) {
         return time.now() * (OF_HOST / NANOS_OF_KHZ);
     }

@@ -217,7 +217,6 @@ final class X86Vm extends VmInterrupts {
         return routes;
     }
 
-    /** The message of a target; null for a pin. */
     private static @Nullable ApicMessage message(FakeRoutes.Target target) {
         return (ApicMessage) target.message();
     }

@@ -67,7 +67,6 @@ final class ReplayWindow {
         return part.isPresent() ? part.get().limit() : 0;
     }
 
-    /** After a call was replayed. */
     void done(TapeLine.Call call) {
         done.addFirst(call);
         doneBytes += bytes(call);

@@ -68,7 +68,6 @@ final class ReplayedTransfers {
         return is(fd, Uapi.POLLIN, 0) && libc.read(fd, address, Long.BYTES) == Long.BYTES ? argument.getLong(0) : 0;
     }
 
-    /** Adds to the count of an eventfd. */
     void add(TapeLine.Call call, long count) {
         argument.putLong(0, count);
         libc.write(files.subject(call.on()), address, Long.BYTES);
@@ -82,7 +81,6 @@ final class ReplayedTransfers {
         return libc.ppoll(address, 1, timeout(nanos)) > 0;
     }
 
-    /** The address of a time. */
     long timeout(long nanos) {
         argument.putLong(TIMEOUT_AT + Uapi.Timespec.TV_SEC, nanos / 1_000_000_000L)
                 .putLong(TIMEOUT_AT + Uapi.Timespec.TV_NSEC, nanos % 1_000_000_000L);

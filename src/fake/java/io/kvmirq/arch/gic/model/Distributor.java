@@ -19,14 +19,12 @@ import java.util.function.IntConsumer;
  * virt/kvm/arm/vgic.c} of 2013, arch/arm64/kvm/vgic of Linux 7.1.
  */
 public class Distributor {
-    /** The number of interrupts in a word. */
     public static final int WORD = 32;
 
     private static final int MOST_SHARED = InterruptId.FIRST_SPECIAL - InterruptId.FIRST_SPI;
     private static final int NONE = -1;
     private static final int SGIS = (1 << InterruptId.FIRST_PPI) - 1;
 
-    /** The lock of all words. */
     static final int LOCK = 0;
     /** One word for each vCPU: whether an interrupt may be deliverable to it ({@code irq_pending_on_cpu}). */
     static final int FLAGS = 1;
@@ -104,7 +102,6 @@ public class Distributor {
         return word;
     }
 
-    /** Reads one interrupt. */
     public boolean is(InterruptState what, int vcpu, int id) {
         banks.check(vcpu, id);
         lock();

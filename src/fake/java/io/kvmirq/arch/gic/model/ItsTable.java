@@ -76,7 +76,6 @@ final class ItsTable {
         return ram.isVisible(address) ? OptionalLong.of(address) : OptionalLong.empty();
     }
 
-    /** The size of a table in bytes. */
     static int size(long table) {
         return (int) (PAGES.of(table) + 1) * PAGE;
     }

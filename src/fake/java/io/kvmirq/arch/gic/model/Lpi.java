@@ -4,7 +4,6 @@ package io.kvmirq.arch.gic.model;
 import java.util.Optional;
 import java.util.OptionalInt;
 
-/** An LPI. */
 final class Lpi {
     int references;
     OptionalInt vcpu = OptionalInt.empty();

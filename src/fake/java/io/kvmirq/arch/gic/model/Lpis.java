@@ -272,7 +272,6 @@ public final class Lpis {
         listener.arrived(id);
     }
 
-    /** CLEAR. */
     void clear(int id) {
         setPending(id, false);
         listener.ended(id, "CLEAR");

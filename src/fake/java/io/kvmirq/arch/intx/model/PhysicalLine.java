@@ -42,7 +42,6 @@ public final class PhysicalLine {
     public enum Taken {
         /** The interrupt is of another device: {@code IRQ_NONE}. */
         NONE,
-        /** The interrupt is handled. */
         HANDLED,
         /** The guest was signalled, and its EOI deactivates the interrupt: direct EOI. */
         DIRECT
@@ -271,12 +270,10 @@ public final class PhysicalLine {
         return words.get(at(STUCK)) != 0;
     }
 
-    /** The number of handlers that have the line. */
     public int handlers() {
         return Long.bitCount(words.get(at(REQUESTED)));
     }
 
-    /** Whether the line interrupts a CPU now. */
     public boolean isInterrupting() {
         return handlers() > 0 && !isDisabled() && !isStuck() && !isActive() && isHigh();
     }

@@ -75,7 +75,6 @@ final class Arithmetic {
         };
     }
 
-    /** TEST. */
     void test(int first, int second, int size) {
         compute(AND, first, second, size);
     }

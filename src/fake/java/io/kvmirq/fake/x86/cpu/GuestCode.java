@@ -3,10 +3,8 @@ package io.kvmirq.fake.x86.cpu;
 
 /** The code of a guest in KVM_RUN: the instructions in its memory, or the exits of a test. */
 public interface GuestCode {
-    /** The outcome of a step. */
     enum Outcome {
         GOES_ON,
-        /** It exits to the VMM. */
         EXITS,
         /** It halts, until an interrupt comes. */
         HALTS
@@ -17,7 +15,6 @@ public interface GuestCode {
     /** Takes an interrupt or NMI; {@code ofLapic}: the LAPIC awaits its EOI. */
     void enter(int vector, boolean ofLapic);
 
-    /** The flag of RFLAGS. */
     boolean interruptFlag();
 
     /** Whether it takes the interrupts of the in-kernel PICs. */

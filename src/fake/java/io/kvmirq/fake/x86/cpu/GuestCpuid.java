@@ -80,7 +80,6 @@ public final class GuestCpuid {
         return has(FEATURES, Uapi.KvmCpuidEntry2.ECX, VMX);
     }
 
-    /** The signature of the processor. */
     public int signature() {
         return hasFeatures() ? register(FEATURES, Uapi.KvmCpuidEntry2.EAX) : GeneralRegisters.SIGNATURE;
     }

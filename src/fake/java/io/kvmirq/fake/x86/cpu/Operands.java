@@ -53,7 +53,6 @@ final class Operands {
         this.data = data;
     }
 
-    /** An instruction begins. */
     void begin() {
         start = (int) registers.ip();
         wide = Short.BYTES;
@@ -181,12 +180,10 @@ final class Operands {
         return field() < SEGMENTS.length ? SEGMENTS[field()] : -1;
     }
 
-    /** The offset of the operand in memory. */
     int offset() {
         return offset;
     }
 
-    /** The address of the operand in memory. */
     long address() {
         return data(segment, offset);
     }

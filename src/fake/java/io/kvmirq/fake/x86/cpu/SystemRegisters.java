@@ -200,7 +200,6 @@ public final class SystemRegisters {
         return isPae(values);
     }
 
-    /** The physical address of an offset in a segment. */
     long address(int segment, int offset) {
         return values.getLong(segment * SEGMENT) + offset & 0xffff_ffffL;
     }

@@ -165,7 +165,6 @@ public final class VcpuEvents {
         return -1;
     }
 
-    /** KVM_GET_VCPU_EVENTS. */
     public void save(ReportedEvents reported, ByteBuffer to) {
         processNmis();
         management |= managementRequested;
