@@ -8,6 +8,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.SortedSet;
+import java.util.stream.Stream;
 
 /**
  * The changes on a host while it was watched. Immutable. Texts may hold names from files.
@@ -21,6 +22,7 @@ import java.util.SortedSet;
  * @param missing what could not be watched, and what would show it
  * @param lost how many events did not fit into the buffer
  * @param notes a sentence each
+ * @param counted what the probes counted. Empty if there were none
  */
 public record Live(
         Duration watched,
@@ -31,7 +33,8 @@ public record Live(
         Map<Integer, Irq> irqs,
         List<Fact.Unknown<?>> missing,
         long lost,
-        List<String> notes) {
+        List<String> notes,
+        Optional<Stages.Counted> counted) {
     /** A counter, such as {@code host irq 27} or {@code PIN}, and how much it grew. */
     public record Counter(String name, long grew) {}
 
@@ -81,6 +84,15 @@ public record Live(
         irqs = Map.copyOf(irqs);
         missing = List.copyOf(missing);
         notes = List.copyOf(notes);
+    }
+
+    /** The stages that probes counted: of each host irq, and then of each irqfd that threads signalled. */
+    public List<Stages> stages() {
+        return counted.stream()
+                .flatMap(one -> Stream.concat(
+                        irqs.keySet().stream().sorted().flatMap(irq -> Stages.of(one, irq).stream()),
+                        Stages.ofThreads(one).stream()))
+                .toList();
     }
 
     boolean saw(String event) {

@@ -23,6 +23,7 @@ public final class LiveChains {
     private static final String AFTER =
             "live, after handlers of this host irq and no other, a worker of the kernel raised a GSI on the same CPU";
 
+    private final HostFacts host;
     private final Live live;
     private final Optional<Vendor> vendor;
     /** A handler of the host is a thread then, and nothing happens in its interrupt. */
@@ -32,7 +33,14 @@ public final class LiveChains {
     /** With IPI virtualization (Linux 5.19), vCPUs wake each other by posted interrupts. */
     private final boolean wakesByIpi;
 
-    private LiveChains(Live live, Optional<Vendor> vendor, boolean handlersInThreads, int armed, boolean wakesByIpi) {
+    private LiveChains(
+            HostFacts host,
+            Live live,
+            Optional<Vendor> vendor,
+            boolean handlersInThreads,
+            int armed,
+            boolean wakesByIpi) {
+        this.host = host;
         this.live = live;
         this.vendor = vendor;
         this.handlersInThreads = handlersInThreads;
@@ -54,7 +62,7 @@ public final class LiveChains {
                 .known()
                 .filter("Y"::equals)
                 .isPresent();
-        return new LiveChains(live, host.vendor(), inThreads, armed, byIpi);
+        return new LiveChains(host, live, host.vendor(), inThreads, armed, byIpi);
     }
 
     /** A chain with what was seen of its host irq. The same if nothing was. */
@@ -73,6 +81,7 @@ public final class LiveChains {
         Map<Hop, Link> links = new EnumMap<>(Hop.class);
         chain.links().forEach(link -> links.put(link.hop(), link));
         links(number.get(), irq, links);
+        live.counted().ifPresent(counted -> ProbedLinks.put(counted, host, number.get(), irq.addressed(), links));
         List<Link> all = new ArrayList<>();
         for (Link link : links.values()) {
             all.add(link);
@@ -362,12 +371,15 @@ public final class LiveChains {
                 before.remedy().orElse("none"));
     }
 
-    private static List<String> remarks(Chain chain, Live.Irq irq) {
+    private List<String> remarks(Chain chain, Live.Irq irq) {
         List<String> remarks = new ArrayList<>(chain.remarks());
         boolean posted = chain.claim(Question.FORM).flatMap(Claim::holds).orElse(false);
         if (posted && irq.counted().orElse(0) > 0) {
             remarks.add("the host handled " + irq.counted().getAsLong()
                     + " although the entry has the posted form: it changed during the watch");
+        }
+        if (posted && live.counted().isPresent() && irq.counted().orElse(0) == 0) {
+            remarks.add("its stages are passed by hardware: a posted interrupt reaches no probe");
         }
         return remarks;
     }

@@ -3,12 +3,13 @@ package io.kvmirq.diag;
 
 import io.kvmirq.HostIrq;
 import io.kvmirq.PciAddress;
-import io.kvmirq.backend.HostFiles;
 import io.kvmirq.host.Fact;
 import io.kvmirq.host.HostFacts;
 import io.kvmirq.host.HostInterrupts;
 import io.kvmirq.host.HostInterrupts.ArmedVector;
 import io.kvmirq.host.VmProcess;
+import io.kvmirq.host.trace.ProbeCounts;
+import io.kvmirq.host.trace.Probes;
 import io.kvmirq.host.trace.TraceEvent;
 import io.kvmirq.host.trace.TraceReader;
 import io.kvmirq.host.trace.Tracing;
@@ -25,6 +26,7 @@ import java.util.Set;
 import java.util.TreeMap;
 import java.util.TreeSet;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 
 /**
  * A host is watched from {@link #of} to {@link #end}: counters are read at both ends, and the kernel records the
@@ -75,6 +77,7 @@ public final class LiveWindow extends Watch {
     private final List<PciAddress> devices;
     private final List<VmProcess> guests;
     private final Optional<Tracing> tracing;
+    private final Optional<Probes> probes;
     private final boolean arm;
     private final Set<Integer> known;
     private final Set<Integer> threads = new HashSet<>();
@@ -85,7 +88,8 @@ public final class LiveWindow extends Watch {
     private long begin;
     private Map<String, Long> before = Map.of();
 
-    private LiveWindow(LiveHost machine, HostFacts host, List<PciAddress> devices, List<VmProcess> guests) {
+    private LiveWindow(
+            LiveHost machine, HostFacts host, List<PciAddress> devices, List<VmProcess> guests, boolean byProbes) {
         super(machine);
         this.cpuBefore = machine.cpu();
         this.devices = List.copyOf(devices);
@@ -93,6 +97,7 @@ public final class LiveWindow extends Watch {
         this.arm = host.isArm();
         this.known = armed(host);
         this.tracing = open(machine.tracing());
+        this.probes = byProbes ? machine.probes().flatMap(this::count) : Optional.empty();
     }
 
     /**
@@ -101,9 +106,11 @@ public final class LiveWindow extends Watch {
      * @param host as it was just before
      * @param devices whose interrupts are asked for
      * @param guests whose events are told apart
+     * @param byProbes whether probes count too, where the machine has them
      */
-    public static LiveWindow of(LiveHost machine, HostFacts host, List<PciAddress> devices, List<VmProcess> guests) {
-        LiveWindow window = new LiveWindow(machine, host, devices, guests);
+    public static LiveWindow of(
+            LiveHost machine, HostFacts host, List<PciAddress> devices, List<VmProcess> guests, boolean byProbes) {
+        LiveWindow window = new LiveWindow(machine, host, devices, guests, byProbes);
         boolean begun = false;
         try {
             window.record();
@@ -214,12 +221,13 @@ public final class LiveWindow extends Watch {
     }
 
     private Set<Integer> tasks() {
-        HostFiles files = machine.files();
-        return guests.stream()
-                .flatMap(guest -> files.list("proc/" + guest.pid() + "/task").stream())
+        return guests.stream().flatMap(this::tasks).collect(Collectors.toSet());
+    }
+
+    private Stream<Integer> tasks(VmProcess guest) {
+        return machine.files().list("proc/" + guest.pid() + "/task").stream()
                 .filter(name -> name.matches("\\d{1,9}"))
-                .map(Integer::valueOf)
-                .collect(Collectors.toSet());
+                .map(Integer::valueOf);
     }
 
     // The end
@@ -232,6 +240,7 @@ public final class LiveWindow extends Watch {
     public Live end(HostFacts after) {
         Duration watched = Duration.ofNanos(machine.nanos() - begin);
         Duration cost = machine.cpu().minus(cpuBegun);
+        Optional<ProbeCounts> counts = probes.flatMap(this::counts);
         Optional<Tracing.Lost> lost = stop(tracing);
         readToEnd();
         close();
@@ -265,7 +274,16 @@ public final class LiveWindow extends Watch {
                 each,
                 missing,
                 lost.orElse(NONE).total(),
-                notes);
+                notes,
+                counts.map(this::counted));
+    }
+
+    private Stages.Counted counted(ProbeCounts counts) {
+        Map<Integer, Integer> processes = new HashMap<>();
+        for (VmProcess guest : guests) {
+            tasks(guest).forEach(task -> processes.put(task, guest.pid()));
+        }
+        return new Stages.Counted(counts, arm, processes);
     }
 
     private Map<Integer, Live.Irq> events(

@@ -4,6 +4,8 @@ package io.kvmirq.diag;
 import io.kvmirq.host.Fact;
 import io.kvmirq.host.trace.EventFormat;
 import io.kvmirq.host.trace.PageFormat;
+import io.kvmirq.host.trace.ProbeCounts;
+import io.kvmirq.host.trace.Probes;
 import io.kvmirq.host.trace.TraceReader;
 import io.kvmirq.host.trace.Tracing;
 import java.util.ArrayList;
@@ -28,7 +30,7 @@ public abstract class Watch implements AutoCloseable {
     /** Events of all instances. */
     final TraceReader reader = new TraceReader();
 
-    private final List<Tracing> open = new CopyOnWriteArrayList<>();
+    private final List<Runnable> open = new CopyOnWriteArrayList<>();
     private final CountDownLatch early = new CountDownLatch(1);
 
     Watch(LiveHost machine) {
@@ -49,13 +51,32 @@ public abstract class Watch implements AutoCloseable {
     @Override
     public final void close() {
         reader.close();
-        open.forEach(Tracing::close);
+        open.forEach(Runnable::run);
     }
 
     /** Closes an instance at the end. */
     final Optional<Tracing> open(Fact<Tracing> tracing) {
-        tracing.known().ifPresent(open::add);
+        tracing.known().ifPresent(one -> open.add(one::close));
         return known(tracing);
+    }
+
+    /** Closes the probes at the end. */
+    final Optional<Probes> count(Fact<Probes> probes) {
+        probes.known().ifPresent(one -> open.add(one::close));
+        return known(probes);
+    }
+
+    /** The counts of probes. Empty if they cannot be read. */
+    final Optional<ProbeCounts> counts(Probes probes) {
+        Optional<ProbeCounts> counts = known(probes.read());
+        counts.ifPresent(one -> {
+            notes.addAll(one.missing());
+            if (one.missed() > 0) {
+                notes.add("the probes and their histograms missed " + one.missed()
+                        + " events, so each count is the least that can have been");
+            }
+        });
+        return counts;
     }
 
     final void choose(Tracing own, String event, String filter) {

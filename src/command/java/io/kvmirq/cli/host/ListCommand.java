@@ -96,7 +96,9 @@ public final class ListCommand implements Command {
         try {
             device = Optional.ofNullable(arguments.<String>matchedOptionValue("--device", null))
                     .map(HostChoice::address);
-            live = LiveOption.isGiven(arguments) ? Optional.of(LiveOption.of(arguments, machine)) : Optional.empty();
+            live = LiveOption.isGiven(arguments)
+                    ? Optional.of(LiveOption.of(arguments, machine).byTracepoints())
+                    : Optional.empty();
             tree = live.isPresent() ? live.get().files() : HostSource.of(arguments);
         } catch (IllegalArgumentException e) {
             terminal.complain(e.getMessage() + ". See kvmirq list --help");

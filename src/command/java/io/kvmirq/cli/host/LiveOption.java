@@ -9,6 +9,7 @@ import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.diag.Live;
 import io.kvmirq.diag.LiveHost;
 import io.kvmirq.diag.LiveWindow;
+import io.kvmirq.diag.Stages;
 import io.kvmirq.diag.Watch;
 import io.kvmirq.host.Fact;
 import io.kvmirq.host.HostFacts;
@@ -29,6 +30,8 @@ import picocli.CommandLine.ParseResult;
 final class LiveOption {
     private static final String NAME = "--live";
     private static final int LONGEST = 3600;
+    private static final int BY_DEFAULT = 10;
+    private static final String TRACEPOINTS = "tracepoints";
     /** For a command to print after Ctrl-C; then its process ends. */
     private static final int SECONDS_TO_PRINT = 20;
 
@@ -36,19 +39,24 @@ final class LiveOption {
 
     private final LiveHost machine;
     private final int seconds;
+    private final boolean byProbes;
 
-    private LiveOption(LiveHost machine, int seconds) {
+    private LiveOption(LiveHost machine, int seconds, boolean byProbes) {
         this.machine = machine;
         this.seconds = seconds;
+        this.byProbes = byProbes;
     }
 
     static void describe(Command.Usage usage) {
         usage.add(Command.option(NAME, "SECONDS", String.class)
                 .description(
-                        "Watch this machine for 1 to " + LONGEST + " seconds: counters and tracepoints. This writes:"
-                                + " it makes the directory kvmirq-PID-... in /sys/kernel/tracing/instances, and removes it at"
-                                + " the end, also after Ctrl-C, which ends the watch early. After kill -9 the next run with"
-                                + " --live removes it. Needs root."));
+                        "Watch this machine for 1 to " + LONGEST + " seconds: counters, tracepoints, and for explain"
+                                + " probes. This writes: it makes directories kvmirq-PID-... in"
+                                + " /sys/kernel/tracing/instances, three probes and a synthetic event, and removes them at the"
+                                + " end, also after Ctrl-C, which ends the watch early. After kill -9 the next run with"
+                                + " --live removes them. --live=tracepoints watches for " + BY_DEFAULT
+                                + " seconds and sets no probe; SECONDS,tracepoints is the same for another time. Needs"
+                                + " root."));
     }
 
     static boolean isGiven(ParseResult arguments) {
@@ -63,7 +71,9 @@ final class LiveOption {
      */
     static LiveOption of(ParseResult arguments, @Nullable LiveHost machine) {
         String typed = arguments.matchedOptionValue(NAME, "");
-        int seconds = typed.matches("\\d{1,4}") ? Integer.parseInt(typed) : 0;
+        boolean byProbes = !typed.endsWith(TRACEPOINTS);
+        String time = typed.equals(TRACEPOINTS) ? String.valueOf(BY_DEFAULT) : typed.replace("," + TRACEPOINTS, "");
+        int seconds = time.matches("\\d{1,4}") ? Integer.parseInt(time) : 0;
         if (seconds < 1 || seconds > LONGEST) {
             throw new IllegalArgumentException(NAME + " " + Foreign.quoted(typed) + " is no time: expected 1 to "
                     + LONGEST + " seconds, such as 10");
@@ -74,7 +84,12 @@ final class LiveOption {
                         NAME + " watches this machine, and " + other + " is another: give one of them");
             }
         }
-        return new LiveOption(machine == null ? LiveHost.thisMachine() : machine, seconds);
+        return new LiveOption(machine == null ? LiveHost.thisMachine() : machine, seconds, byProbes);
+    }
+
+    /** The same without probes, for a command that prints none of their counts. */
+    LiveOption byTracepoints() {
+        return new LiveOption(machine, seconds, false);
     }
 
     LiveHost machine() {
@@ -100,7 +115,7 @@ final class LiveOption {
             List<VmProcess> guests,
             Terminal terminal,
             Function<Watched, Integer> answer) {
-        return run(terminal, () -> LiveWindow.of(machine, host, devices, guests), window -> {
+        return run(terminal, () -> LiveWindow.of(machine, host, devices, guests, byProbes), window -> {
             HostFacts after = new HostFacts(machine.files());
             return answer.apply(new Watched(window.end(after), after));
         });
@@ -188,6 +203,15 @@ final class LiveOption {
         for (Live.Seen one : live.events()) {
             line(terminal, "  " + one.event() + ": " + one.count() + where(one));
         }
+        for (Stages stages : live.stages()) {
+            line(terminal, "  stages, counted in the kernel:");
+            stages.stages()
+                    .forEach(one -> line(
+                            terminal,
+                            String.format("    %-12s %10s  %s", one.label(), one.count(), one.value())
+                                    .stripTrailing()));
+            line(terminal, "    first that loses: " + stages.loses().orElse("none"));
+        }
         if (live.lost() > 0) {
             line(terminal, "  events that did not fit into the buffer: " + live.lost() + "; these are the last");
         }
@@ -232,6 +256,11 @@ final class LiveOption {
                                 .number("inHandlers", one.inHandlers())
                                 .number("ofGuest", one.ofGuest())
                                 .number("ofWorkers", one.ofWorkers()))
+                        .objects("stages", live.stages(), (to, one) -> to.objects(
+                                        "counts", one.stages(), (count, stage) -> count.text("stage", stage.label())
+                                                .text("count", stage.count())
+                                                .text("value", stage.value()))
+                                .text("loses", one.loses()))
                         .number("lost", live.lost())
                         .objects("notReadable", live.missing(), (to, one) -> to.text("text", one.why())
                                 .text("do", one.remedy()))

@@ -19,14 +19,25 @@ public record ProbeCounts(
     /** The host handled an irq of VFIO, and signalled an eventfd. The id is the {@code eventfd-id} of fdinfo. */
     public record Handler(int irq, int eventfd, long count) {}
 
-    public record Message(long address, long data) {}
+    /** A message of a route: an address of 64 bits and 32 bits of data. */
+    public record Message(long address, long data) {
+        /** The vector, on x86. */
+        public int vector() {
+            return (int) data & 0xff;
+        }
+
+        @Override
+        public String toString() {
+            return "address 0x" + Long.toHexString(address) + ", data 0x" + Long.toHexString(data);
+        }
+    }
 
     /**
      * An irqfd.
      *
      * @param eventfd its id
      * @param gsi the GSI of the irqfd, with or without a route
-     * @param process the process of the VM, as the first PID namespace numbers it
+     * @param creator the thread that created the VM ({@code kvm.userspace_pid}), as the first PID namespace numbers it
      * @param signals how often it took a signal
      * @param routes how often its GSI had a route of each type ({@code KVM_IRQ_ROUTING_MSI}, and others); 0 is none
      * @param messages the messages of its routes
@@ -35,7 +46,7 @@ public record ProbeCounts(
     public record Irqfd(
             int eventfd,
             int gsi,
-            int process,
+            int creator,
             long signals,
             Map<Integer, Long> routes,
             Set<Message> messages,

@@ -45,9 +45,10 @@ record ProbePlan(String name, Fact<String> hostIrq, String wakeup, String delive
     static final String MESSAGES = "id,address,data";
 
     static final String RESULTS = "wait,id,ret";
-    static final String TAKEN = "common_pid,vec";
     /** The kernel's own event where KVM injects a vector. */
     static final String INJECTED = "kvm/kvm_inj_virq";
+
+    static final String THREAD = "common_pid";
 
     private static final String IRQFD = "kvm_kernel_irqfd";
     /** EPOLLIN: the eventfd was signalled. It is also woken when it is closed. */
@@ -167,16 +168,14 @@ record ProbePlan(String name, Fact<String> hostIrq, String wakeup, String delive
      * The triggers in the order in which they begin: from the vCPU to the device, so that a later stage counts all that an
      * earlier one counts.
      *
-     * @param injects whether this kernel shows where KVM injects a vector
+     * @param vector the field of {@link #INJECTED} that holds the vector; empty if this kernel does not have it
      */
-    List<Trigger> triggers(boolean injects) {
+    List<Trigger> triggers(Optional<String> vector) {
         String woken = GROUP + "/" + name + WAKEUP;
         Optional<Trigger> first =
                 hostIrq.known().map(probe -> new Trigger(GROUP + "/" + name + HOST_IRQ, "hist:keys=" + HANDLERS));
         List<Trigger> triggers = new ArrayList<>();
-        if (injects) {
-            triggers.add(new Trigger(INJECTED, "hist:keys=" + TAKEN));
-        }
+        vector.ifPresent(field -> triggers.add(new Trigger(INJECTED, "hist:keys=" + THREAD + "," + field)));
         triggers.addAll(List.of(
                 new Trigger(woken, "hist:keys=common_cpu:w=wait,i=id" + SIGNALLED),
                 new Trigger("synthetic/" + name + SENT, "hist:keys=" + RESULTS),

@@ -10,8 +10,11 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.TreeSet;
 import java.util.function.Predicate;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
@@ -31,13 +34,17 @@ public final class Probes implements AutoCloseable {
     private static final String OF_PROBES = "-probes";
     private static final String AS_ROOT = "run as root, and not under the kernel's lockdown for confidentiality";
 
+    private static final Pattern VECTOR = Pattern.compile("\\tfield:unsigned int (vector|vec|irq);");
+
     private final TraceFiles files;
     private final ProbePlan plan;
     private final List<String> missing = new ArrayList<>();
+    private final Optional<String> vector;
 
     private Probes(TraceFiles files, ProbePlan plan) {
         this.files = files;
         this.plan = plan;
+        this.vector = vector(files);
         plan.hostIrq()
                 .known()
                 .ifPresentOrElse(yes -> {}, () -> missing.add(((Fact.Unknown<String>) plan.hostIrq()).why()));
@@ -74,6 +81,16 @@ public final class Probes implements AutoCloseable {
         return removeLeft(TraceFiles.of(tracefs), TracingInstances::isLeft);
     }
 
+    /** It had another name before Linux 5.19. */
+    private static Optional<String> vector(TraceFiles files) {
+        try {
+            Matcher field = VECTOR.matcher(files.read("events/" + ProbePlan.INJECTED + "/format"));
+            return field.find() ? Optional.of(field.group(1)) : Optional.empty();
+        } catch (IOException e) {
+            return Optional.empty();
+        }
+    }
+
     private interface Operation {
         void run() throws IOException;
     }
@@ -82,6 +99,14 @@ public final class Probes implements AutoCloseable {
     private record Step(String what, Operation operation) {}
 
     private Fact<Probes> begin() {
+        for (Map.Entry<String, String> file :
+                List.of(Map.entry(PROBES, "KPROBE_EVENTS"), Map.entry(SYNTHETIC, "SYNTH_EVENTS"))) {
+            if (!isListed(files, "", file.getKey())) {
+                return new Fact.Unknown<>(
+                        "this kernel has no " + file.getKey() + " in tracefs, so the tracepoints alone are watched",
+                        "a kernel with CONFIG_" + file.getValue());
+            }
+        }
         List<Step> steps = new ArrayList<>();
         plan.probes()
                 .forEach(probe -> steps.add(new Step(
@@ -90,11 +115,10 @@ public final class Probes implements AutoCloseable {
         String instance = instance(plan.name());
         steps.add(new Step("cannot make " + instance, () -> files.create(instance)));
         steps.add(new Step("no synthetic event can be made", () -> files.write(SYNTHETIC, plan.synthetic())));
-        boolean injects = isListed(files, "events/kvm", "kvm_inj_virq");
-        if (!injects) {
+        if (vector.isEmpty()) {
             missing.add("this kernel has no tracepoint kvm:kvm_inj_virq, which shows the vectors that a vCPU takes");
         }
-        plan.triggers(injects)
+        plan.triggers(vector)
                 .forEach(one -> steps.add(new Step(
                         "the kernel does not count " + one.event(),
                         () -> files.write(file(plan.name(), one.event(), "trigger"), one.line()))));
@@ -134,7 +158,8 @@ public final class Probes implements AutoCloseable {
             String irqfds = histograms(woken);
             String results = histograms("synthetic/" + plan.name() + ProbePlan.SENT);
             String cpus = histograms(ProbePlan.GROUP + "/" + plan.name() + ProbePlan.DELIVERED);
-            String taken = isListed(files, "events/kvm", "kvm_inj_virq") ? histograms(ProbePlan.INJECTED) : "";
+            String taken = vector.isEmpty() ? "" : histograms(ProbePlan.INJECTED);
+            String field = vector.orElse("");
             long missed = Stream.of(handlers, irqfds, results, cpus, taken)
                             .mapToLong(Histogram::dropped)
                             .sum()
@@ -144,9 +169,9 @@ public final class Probes implements AutoCloseable {
                             .map(row -> new ProbeCounts.Handler((int) row.key("irq"), (int) row.key("id"), row.count()))
                             .toList(),
                     irqfds(irqfds, results),
-                    Histogram.of(taken, ProbePlan.TAKEN).stream()
+                    Histogram.of(taken, ProbePlan.THREAD + "," + field).stream()
                             .map(row -> new ProbeCounts.Taken(
-                                    (int) row.key("common_pid"), (int) row.key("vec"), row.count()))
+                                    (int) row.key(ProbePlan.THREAD), (int) row.key(field), row.count()))
                             .toList(),
                     missed,
                     missing));

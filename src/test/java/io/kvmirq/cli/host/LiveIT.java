@@ -65,14 +65,14 @@ class LiveIT {
 
     /** Started, and watching. */
     private static Process watching(String... more) throws IOException {
-        return watching(cli(), more);
+        return watching(cli(), "600", more);
     }
 
-    private static Process watching(Cli cli, String... more) throws IOException {
+    private static Process watching(Cli cli, String live, String... more) throws IOException {
         String[] arguments = new String[more.length + 5];
         System.arraycopy(
                 new String[] {
-                    "explain", "--vm", String.valueOf(ProcessHandle.current().pid()), "--live", "600"
+                    "explain", "--vm", String.valueOf(ProcessHandle.current().pid()), "--live", live
                 },
                 0,
                 arguments,
@@ -126,7 +126,8 @@ class LiveIT {
                     assertThat(irqfd).isNotNull();
                     // Events of busy VMs overwrite those of this one.
                     for (int watched = 0; watched < MOST_WATCHED && !out.contains(NONE_LOST); watched++) {
-                        Process process = watching("--json");
+                        // Not every kernel has kprobes.
+                        Process process = watching(cli(), "600,tracepoints", "--json");
                         for (int i = 0; i < messages; i++) {
                             event.signal();
                         }
@@ -170,7 +171,7 @@ class LiveIT {
                 String out = "";
                 // A thread that moves to another CPU may be unknown, and is never seen in KVM_RUN.
                 for (int watched = 0; watched < MOST_WATCHED && !out.contains(IN_USER_SPACE); watched++) {
-                    Process process = watching(withDebugfs, "--vcpus", "--json");
+                    Process process = watching(withDebugfs, "600", "--vcpus", "--json");
                     for (int i = 0; i < runs; i++) {
                         run(vcpu);
                     }

@@ -12,6 +12,8 @@ import io.kvmirq.diag.LiveHost;
 import io.kvmirq.host.Fact;
 import io.kvmirq.host.GuestHosts;
 import io.kvmirq.host.RecordedHost;
+import io.kvmirq.host.trace.FakeTracefs;
+import io.kvmirq.host.trace.Probes;
 import io.kvmirq.host.trace.RecordedTracing;
 import io.kvmirq.host.trace.TextTrace;
 import io.kvmirq.host.trace.Tracing;
@@ -23,6 +25,7 @@ import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.CountDownLatch;
 import java.util.regex.Matcher;
@@ -92,6 +95,18 @@ class LiveTest {
             now = host.tree();
         }
 
+        private Optional<Fact<Probes>> probes = Optional.empty();
+
+        Watched with(Fact<Probes> counting) {
+            probes = Optional.of(counting);
+            return this;
+        }
+
+        @Override
+        public Optional<Fact<Probes>> probes() {
+            return probes;
+        }
+
         private Runnable change = () -> {};
 
         Watched during(Runnable happens) {
@@ -151,6 +166,130 @@ class LiveTest {
         });
         Cli.Ended printed = run(watched, AMD, "--live", "10").exited(0);
         assertGolden(printed, "explain-live-amd.txt");
+    }
+
+    /** An irqfd of process 100, in wait queue entry 1, takes the signals of eventfd 9, to which host irq 27 signals. */
+    private static FakeTracefs counted(int handled, int woken, int routed, long result) {
+        FakeTracefs tracefs = new FakeTracefs().counts("_host_irq", "irq,id", new long[] {27, 9, handled});
+        if (woken > 0) {
+            tracefs.counts("_wakeup", "wait,id,gsi", new long[] {-4096, 9, 24, woken}, new long[] {-8192, 3, 5, 7})
+                    .counts("_wakeup", "wait,id,pid", new long[] {-4096, 9, 100, woken}, new long[] {-8192, 3, 100, 7})
+                    .counts("_wakeup", "wait,id,type", new long[] {-4096, 9, 2, routed}, new long[] {-8192, 3, 1, 7})
+                    .counts("_wakeup", "id,address,data", new long[] {9, 0xfee01000L, 0x4041, woken});
+            if (woken > routed) {
+                tracefs.counts("_wakeup", "wait,id,type", new long[] {-4096, 9, 0, woken - routed});
+            }
+            tracefs.counts(
+                    "_sent",
+                    "wait,id,ret",
+                    new long[] {-4096, 9, result, routed},
+                    new long[] {-4096, 9, -11, woken - routed},
+                    new long[] {-8192, 3, -11, 7});
+        }
+        return tracefs;
+    }
+
+    private static String explained(FakeTracefs tracefs, int exitCode, String... more) throws IOException {
+        RecordedHost host = GuestHosts.of("amd-avic").put("proc/100/task/100/comm", "web\n");
+        Watched watched = new Watched(host, traced("x86-7.2", ""))
+                .during(() -> count(host, "27", 20))
+                .with(tracefs.begin());
+        List<String> all = new ArrayList<>(List.of(AMD, "0", "--live", "10"));
+        all.addAll(List.of(more));
+        String out = run(watched, all.toArray(String[]::new)).exited(exitCode).out();
+        assertThat(tracefs.isEmpty()).isTrue();
+        return out;
+    }
+
+    @Test
+    void stagesAreCountedFromTheDeviceToTheVcpu() throws IOException {
+        FakeTracefs whole =
+                counted(20, 20, 20, 1).counts("kvm_inj_virq", "common_pid,vector", new long[] {100, 0x41, 18});
+        assertThat(explained(whole, 0))
+                .contains(
+                        "  eventfd        whole      id 9: the handler signals it",
+                        "  irqfd          whole      process 100: KVM raises the interrupt itself, so it is not posted"
+                                + " [observed: live, the probe of irqfd_wakeup]\n",
+                        "  GSI            whole      gsi 24: the irqfd raises it",
+                        "  guest vector   whole      0x41: the message: address 0xfee01000, data 0x4041",
+                        """
+                          stages, counted in the kernel:
+                            host irq             20  27
+                            eventfd              20  id 9
+                            irqfd                20  process 100
+                            GSI                  20  gsi 24
+                            delivered            20  address 0xfee01000, data 0x4041
+                            taken                18  vector 0x41; others were merged or are pending
+                            first that loses: none
+                          stages, counted in the kernel:
+                            eventfd               7  id 3, signalled by threads
+                            irqfd                 7  process 100
+                            GSI                   7  gsi 5
+                            delivered             0
+                            by a worker           7  a pin, or a message to many: the probes show no result
+                            first that loses: none
+                        """);
+    }
+
+    @Test
+    void firstStageThatLosesIsNamed() throws IOException {
+        assertThat(explained(counted(20, 0, 0, 0), 13))
+                .contains("  irqfd          broken ", "    first that loses: irqfd: 20 signals that no irqfd took\n");
+        assertThat(explained(counted(20, 20, 0, 0), 14))
+                .contains(
+                        "  GSI            broken     gsi 24 has an irqfd and no route: a signal is lost",
+                        "    first that loses: GSI: 20 signals while the GSI had no route\n");
+        assertThat(explained(counted(20, 20, 15, 1), 0))
+                .contains("    first that loses: GSI: 5 signals while the GSI had no route\n");
+        assertThat(explained(counted(20, 20, 20, 0), 16))
+                .contains(
+                        "  vCPU           broken ",
+                        "    first that loses: delivered: 20 that KVM refused, 20 because no vCPU has the destination, or"
+                                + " its LAPIC is off\n");
+        assertThat(explained(counted(20, 17, 17, 1), 0, "--json"))
+                .contains("{\"stage\":\"irqfd\",\"count\":\"17\",\"value\":\"process 100\"}")
+                .contains("\"loses\":\"irqfd: 3 signals that no irqfd took\"");
+    }
+
+    @Test
+    void missedProbesMakeACountTheLeast() throws IOException {
+        String name = "kvmirq_4711_123456_4026531836";
+        assertThat(explained(
+                        counted(20, 20, 20, 1)
+                                .text("kprobe_profile", "  " + name + "_wakeup   1014   2\n  other_wakeup   7   9\n"),
+                        0))
+                .contains(
+                        "    irqfd        at least 20  process 100\n",
+                        "  note: the probes and their histograms missed 2 events, so each count is the least that can have"
+                                + " been\n");
+        assertThat(explained(
+                        counted(20, 20, 20, 1).text("_delivered/hist", "Totals:\n    Hits: 9\n    Dropped: 4\n"), 0))
+                .contains("histograms missed 4 events");
+    }
+
+    @Test
+    void withoutProbesTheTracepointsAnswerAlone() throws IOException {
+        RecordedHost host = GuestHosts.of("amd-avic");
+        Fact<Probes> refused = new Fact.Unknown<>("this kernel has no kprobe_events", "another kernel");
+        Watched watched = new Watched(host, traced("x86-7.2", "")).with(refused);
+        assertThat(run(watched, AMD, "0", "--live", "10").exited(0).out())
+                .contains("  not readable: this kernel has no kprobe_events\n", "  kvm_set_irq: 0\n")
+                .doesNotContain("stages");
+        for (String live : List.of("--live=tracepoints", "--live=10,tracepoints")) {
+            assertThat(run(watched, AMD, "0", live).exited(0).out())
+                    .contains("watched for 10.0 s", "  kvm_set_irq: 0\n")
+                    .doesNotContain("kprobe_events");
+        }
+        assertThat(run(watched, "list", "--live", "10").exited(0).out()).doesNotContain("kprobe_events");
+    }
+
+    @Test
+    void postedVectorPassesNoProbe() throws IOException {
+        RecordedHost host = GuestHosts.of("intel-posted");
+        Watched watched = new Watched(host, traced("x86-7.2", "")).with(new FakeTracefs().begin());
+        assertThat(run(watched, INTEL, "--live", "10").exited(0).out())
+                .contains("note: its stages are passed by hardware: a posted interrupt reaches no probe")
+                .doesNotContain("stages, counted");
     }
 
     @Test

@@ -2,6 +2,7 @@
 package io.kvmirq.host.trace;
 
 import io.kvmirq.Errno;
+import io.kvmirq.host.Fact;
 import java.io.IOException;
 import java.util.ArrayList;
 import java.util.HashMap;
@@ -21,7 +22,7 @@ import java.util.stream.Stream;
  * <p>Source: {@code trace_kprobe_release()}, {@code synth_event_delete()}, {@code hist_unreg_all()} and {@code
  * event_hist_trigger_parse()} in kernel/trace.
  */
-final class FakeTracefs implements TraceFiles {
+public final class FakeTracefs implements TraceFiles {
     /** The process was killed. */
     static final class Killed extends RuntimeException {
         private static final long serialVersionUID = 1;
@@ -35,15 +36,57 @@ final class FakeTracefs implements TraceFiles {
     final Set<String> synthetic = new TreeSet<>();
     /** The triggers of each instance, by their events. */
     final Map<String, Map<String, List<String>>> instances = new TreeMap<>();
+    /** The files at its top that depend on the configuration. */
+    final Set<String> top = new TreeSet<>(Set.of("kprobe_events", "synthetic_events"));
     /** All that was written, in order. */
     final List<String> written = new ArrayList<>();
     /** Texts of files, by their ends. */
-    final Map<String, String> texts = new HashMap<>();
+    final Map<String, String> texts = new HashMap<>(
+            Map.of("events/kvm/kvm_inj_virq/format", "\tfield:unsigned int vector;\toffset:8;\tsize:4;\n"));
 
     final Set<String> functions = new TreeSet<>(Set.of("vfio_msihandler", "irqfd_wakeup", "kvm_arch_set_irq_inatomic"));
 
     private int left = Integer.MAX_VALUE;
     private int refusedAt = Integer.MAX_VALUE;
+
+    /** Probes of a process, with a histogram that this shows. */
+    public Fact<Probes> begin() {
+        return Probes.of(this, "kvmirq-4711-123456-4026531836", new KvmBtf().types(), new KvmBtf().types());
+    }
+
+    /**
+     * Shows a histogram as Linux 6.1 prints it.
+     *
+     * @param event the end of the event's name
+     * @param keys of the trigger
+     * @param rows the keys and the count of each row
+     */
+    public FakeTracefs counts(String event, String keys, long[]... rows) {
+        StringBuilder text = new StringBuilder("# event histogram\n#\n# trigger info: hist:keys=" + keys
+                + ":vals=hitcount:sort=hitcount:size=2048 [active]\n#\n\n");
+        String[] names = keys.split(",");
+        for (long[] row : rows) {
+            text.append("{ ");
+            for (int i = 0; i < names.length; i++) {
+                text.append(String.format("%s%s: %10s", i == 0 ? "" : ", ", names[i], Long.toUnsignedString(row[i])));
+            }
+            text.append(String.format(" } hitcount: %10d\n", row[names.length]));
+        }
+        text.append("\nTotals:\n    Hits: 0\n    Entries: 0\n    Dropped: 0\n\n\n");
+        texts.merge(event + "/hist", text.toString(), String::concat);
+        return this;
+    }
+
+    /** Shows the content of files whose paths end so. */
+    public FakeTracefs text(String end, String text) {
+        texts.put(end, text);
+        return this;
+    }
+
+    /** Whether nothing of a process is there. */
+    public boolean isEmpty() {
+        return probes.isEmpty() && synthetic.isEmpty() && instances.isEmpty();
+    }
 
     /** Kills the process at an operation. */
     void killAt(int operation) {
@@ -53,10 +96,6 @@ final class FakeTracefs implements TraceFiles {
     /** Refuses one operation with EPERM, counted from 0. */
     void refuseAt(int operation) {
         refusedAt = operation;
-    }
-
-    boolean isEmpty() {
-        return probes.isEmpty() && synthetic.isEmpty() && instances.isEmpty();
     }
 
     private void operation(String text) throws IOException {
@@ -204,6 +243,7 @@ final class FakeTracefs implements TraceFiles {
                     : List.of();
         }
         return switch (directory) {
+            case "" -> List.copyOf(top);
             case "instances" -> List.copyOf(instances.keySet());
             case "events/kvmirq" ->
                 probes.isEmpty()

@@ -8,6 +8,8 @@ import io.kvmirq.Errno;
 import io.kvmirq.host.Fact;
 import java.util.List;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 
 /** Probes on a tracefs that refuses as the kernel does. {@code LiveProbesContract} sets them on real kernels. */
 class ProbesTest {
@@ -48,7 +50,7 @@ class ProbesTest {
                         "kprobe_events r:kvmirq/" + NAME + "_delivered kvm_arch_set_irq_inatomic ret=$retval:s32",
                         "mkdir " + instance,
                         "synthetic_events " + NAME + "_sent u64 wait; s32 id; s32 ret",
-                        events + "kvm/kvm_inj_virq/trigger hist:keys=common_pid,vec",
+                        events + "kvm/kvm_inj_virq/trigger hist:keys=common_pid,vector",
                         events + "kvmirq/" + NAME + "_wakeup/trigger hist:keys=common_cpu:w=wait,i=id if events & 1",
                         events + "synthetic/" + NAME + "_sent/trigger hist:keys=wait,id,ret",
                         events + "kvmirq/" + NAME + "_delivered/trigger hist:keys=common_cpu:onmatch(kvmirq." + NAME
@@ -137,6 +139,17 @@ class ProbesTest {
         assertThat(why(begun(OWN)))
                 .isEqualTo("the function kvm_arch_set_irq_inatomic cannot be probed: " + Errno.ENOENT);
         assertThat(tracefs.isEmpty()).isTrue();
+    }
+
+    @ParameterizedTest
+    @CsvSource({"kprobe_events, KPROBE_EVENTS", "synthetic_events, SYNTH_EVENTS"})
+    void kernelWithoutTheConfigurationIsNotWrittenTo(String file, String configuration) {
+        tracefs.top.remove(file);
+        assertThat(begun(OWN))
+                .isEqualTo(new Fact.Unknown<>(
+                        "this kernel has no " + file + " in tracefs, so the tracepoints alone are watched",
+                        "a kernel with CONFIG_" + configuration));
+        assertThat(tracefs.written).isEmpty();
     }
 
     @Test

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.diag;
+
+import io.kvmirq.arch.apic.PostingObstacle;
+import io.kvmirq.host.HostFacts;
+import io.kvmirq.host.VmProcess;
+import io.kvmirq.host.VmProcess.EventfdFile;
+import io.kvmirq.host.trace.ProbeCounts.Irqfd;
+import io.kvmirq.host.trace.ProbeCounts.Message;
+import java.util.List;
+import java.util.Map;
+import java.util.SortedSet;
+import java.util.TreeSet;
+import java.util.stream.Collectors;
+
+/** The links of a host irq that probes show: its eventfd, the irqfds of that, and what KVM did with the signals. */
+final class ProbedLinks {
+    private static final String HANDLER = "live, the probe of vfio_msihandler";
+    private static final String WAKEUP = "live, the probe of irqfd_wakeup";
+    private static final String RESULT = "live, the probe of kvm_arch_set_irq_inatomic";
+
+    private final Stages.Counted counted;
+    private final HostFacts host;
+    private final Map<Hop, Link> links;
+
+    private ProbedLinks(Stages.Counted counted, HostFacts host, Map<Hop, Link> links) {
+        this.counted = counted;
+        this.host = host;
+        this.links = links;
+    }
+
+    /**
+     * Replaces the links of a host irq that probes counted.
+     *
+     * @param addressed the vCPUs that a tracepoint named
+     */
+    static void put(Stages.Counted counted, HostFacts host, int irq, SortedSet<Long> addressed, Map<Hop, Link> links) {
+        SortedSet<Integer> eventfds = counted.eventfds(irq);
+        if (!eventfds.isEmpty()) {
+            new ProbedLinks(counted, host, links).put(eventfds, addressed);
+        }
+    }
+
+    private void put(SortedSet<Integer> eventfds, SortedSet<Long> addressed) {
+        put(Link.whole(
+                Hop.EVENTFD,
+                Evidence.observed(HANDLER),
+                "id " + listed(eventfds),
+                "the handler signals it" + descriptors(eventfds)));
+        List<Irqfd> irqfds = counted.irqfds(eventfds);
+        if (irqfds.isEmpty()) {
+            put(Link.broken(
+                    Hop.IRQFD,
+                    Evidence.observed(WAKEUP + ", which was not passed"),
+                    PostingObstacle.NO_CONSUMER.text(),
+                    PostingObstacle.NO_CONSUMER.remedy()));
+            return;
+        }
+        put(Link.whole(
+                Hop.IRQFD,
+                Evidence.observed(WAKEUP),
+                counted.vms(irqfds),
+                "KVM raises the interrupt itself, so it is not posted"));
+        String gsi = "gsi " + listed(irqfds.stream().map(Irqfd::gsi).collect(Collectors.toCollection(TreeSet::new)));
+        if (Stages.routed(irqfds) == 0) {
+            put(Link.broken(
+                    Hop.GSI,
+                    Evidence.observed(WAKEUP),
+                    gsi + " has an irqfd and no route: a signal is lost",
+                    "set the route before the irqfd is assigned, and keep it; to mask, deassign the irqfd"));
+            return;
+        }
+        put(Link.whole(Hop.GSI, Evidence.observed(WAKEUP), gsi, "the irqfd raises it"));
+        if (!counted.arm()) {
+            delivery(irqfds, addressed);
+        }
+    }
+
+    private void delivery(List<Irqfd> irqfds, SortedSet<Long> addressed) {
+        List<Message> messages = Stages.messages(irqfds);
+        if (!messages.isEmpty()) {
+            put(Link.whole(
+                    Hop.GUEST_VECTOR,
+                    Evidence.observed(WAKEUP),
+                    messages.stream()
+                            .map(one -> "0x" + Long.toHexString(one.vector()))
+                            .distinct()
+                            .collect(Collectors.joining(", ")),
+                    "the message: " + messages.stream().map(Message::toString).collect(Collectors.joining("; "))));
+        }
+        String refusals = Stages.refusals(irqfds, false);
+        if (Stages.sent(irqfds, false) > 0 && !addressed.isEmpty()) {
+            put(Link.whole(
+                    Hop.VCPU,
+                    Evidence.observed(RESULT),
+                    "vcpu " + addressed.stream().map(String::valueOf).collect(Collectors.joining(", ")),
+                    "KVM gave it to the LAPIC"));
+        } else if (Stages.sent(irqfds, false) == 0 && !refusals.isEmpty()) {
+            put(Link.broken(
+                    Hop.VCPU,
+                    Evidence.observed(RESULT),
+                    "KVM refused it: " + refusals,
+                    "let the guest enable the LAPIC, and address a vCPU that is there"));
+        }
+    }
+
+    private void put(Link link) {
+        links.put(link.hop(), link);
+    }
+
+    /** fdinfo has the same id. */
+    private String descriptors(SortedSet<Integer> eventfds) {
+        StringBuilder text = new StringBuilder();
+        for (VmProcess vm : host.vms().all()) {
+            for (EventfdFile file : vm.eventfds()) {
+                if (file.id().isPresent() && eventfds.contains(file.id().getAsInt())) {
+                    text.append("; descriptor ")
+                            .append(file.fd())
+                            .append(" of process ")
+                            .append(vm.pid());
+                }
+            }
+        }
+        return text.toString();
+    }
+
+    private static String listed(SortedSet<Integer> numbers) {
+        return numbers.stream().map(String::valueOf).collect(Collectors.joining(", "));
+    }
+}

@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.diag;
+
+import io.kvmirq.Errno;
+import io.kvmirq.host.trace.ProbeCounts;
+import io.kvmirq.host.trace.ProbeCounts.Handler;
+import io.kvmirq.host.trace.ProbeCounts.Irqfd;
+import io.kvmirq.host.trace.ProbeCounts.Message;
+import io.kvmirq.uapi.Uapi;
+import java.util.ArrayList;
+import java.util.Collection;
+import java.util.Comparator;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import java.util.SortedSet;
+import java.util.TreeMap;
+import java.util.TreeSet;
+import java.util.function.IntPredicate;
+import java.util.stream.Collectors;
+
+/**
+ * The stages that interrupts pass, each with its count. Probes begin at the vCPU and are read from the device on: a later
+ * stage may count more than an earlier one, and counts less only where interrupts are lost or merged. Immutable.
+ *
+ * <p>Source: {@code kvm_arch_set_irq_inatomic()} and {@code kvm_irq_delivery_to_apic_fast()} in arch/x86/kvm, which return
+ * the number of vCPUs, 0 or -1 if there is none whose LAPIC is on, and -EWOULDBLOCK to leave it to a worker. On arm64 0 is
+ * success.
+ *
+ * @param stages from the device to the vCPU
+ * @param loses the first stage that loses, with how many and why
+ */
+public record Stages(List<Stage> stages, Optional<String> loses) {
+    /** A stage: its label, its count as printed, and its value. */
+    public record Stage(String label, String count, String value) {}
+
+    private static final int EWOULDBLOCK = -Errno.EAGAIN.number();
+
+    public Stages {
+        stages = List.copyOf(stages);
+    }
+
+    /**
+     * The counts of a machine.
+     *
+     * @param arm whether it is an arm64
+     * @param processes the process of each thread of the guests that are watched
+     */
+    record Counted(ProbeCounts counts, boolean arm, Map<Integer, Integer> processes) {
+        /** The VMs of irqfds. One of another guest is known by the thread that created it. */
+        String vms(List<Irqfd> irqfds) {
+            return irqfds.stream()
+                    .map(Irqfd::creator)
+                    .map(thread -> processes.containsKey(thread)
+                            ? "process " + processes.get(thread)
+                            : "a VM that thread " + thread + " created")
+                    .distinct()
+                    .sorted()
+                    .collect(Collectors.joining(", "));
+        }
+
+        /** The ids of the eventfds that the handler of a host irq signalled. */
+        SortedSet<Integer> eventfds(int irq) {
+            return counts.handlers().stream()
+                    .filter(one -> one.irq() == irq)
+                    .map(Handler::eventfd)
+                    .collect(Collectors.toCollection(TreeSet::new));
+        }
+
+        List<Irqfd> irqfds(Set<Integer> eventfds) {
+            return counts.irqfds().stream()
+                    .filter(one -> eventfds.contains(one.eventfd()))
+                    .toList();
+        }
+    }
+
+    /** The stages of a host irq. Empty if its handler was not counted. */
+    static Optional<Stages> of(Counted counted, int irq) {
+        SortedSet<Integer> eventfds = counted.eventfds(irq);
+        if (eventfds.isEmpty()) {
+            return Optional.empty();
+        }
+        long handled = counted.counts().handlers().stream()
+                .filter(one -> one.irq() == irq)
+                .mapToLong(Handler::count)
+                .sum();
+        Steps steps = new Steps(counted);
+        steps.add("host irq", handled, String.valueOf(irq));
+        steps.add("eventfd", handled, "id " + listed(eventfds));
+        return Optional.of(steps.irqfds(counted.irqfds(eventfds), handled));
+    }
+
+    /** The stages of each irqfd of the guests whose eventfd is signalled by threads, and not by a counted handler. */
+    static List<Stages> ofThreads(Counted counted) {
+        Set<Integer> handled =
+                counted.counts().handlers().stream().map(Handler::eventfd).collect(Collectors.toSet());
+        return counted.counts().irqfds().stream()
+                .filter(one ->
+                        !handled.contains(one.eventfd()) && counted.processes().containsKey(one.creator()))
+                .sorted(Comparator.comparingInt(Irqfd::eventfd))
+                .map(one -> {
+                    Steps steps = new Steps(counted);
+                    steps.add("eventfd", one.signals(), "id " + one.eventfd() + ", signalled by threads");
+                    return steps.irqfds(List.of(one), one.signals());
+                })
+                .toList();
+    }
+
+    /** How many signals found a route. */
+    static long routed(List<Irqfd> irqfds) {
+        return irqfds.stream()
+                .mapToLong(one -> one.signals() - one.routes().getOrDefault(0, 0L))
+                .sum();
+    }
+
+    /** The messages of the routes that are messages. */
+    static List<Message> messages(List<Irqfd> irqfds) {
+        return irqfds.stream()
+                .filter(one -> one.routes().containsKey(Uapi.KVM_IRQ_ROUTING_MSI))
+                .flatMap(one -> one.messages().stream())
+                .distinct()
+                .sorted(Comparator.comparingLong(Message::data))
+                .toList();
+    }
+
+    /** How many signals KVM delivered at once. */
+    static long sent(List<Irqfd> irqfds, boolean arm) {
+        return results(irqfds, result -> isSent(result, arm));
+    }
+
+    private static boolean isSent(int result, boolean arm) {
+        return arm ? result == 0 : result > 0;
+    }
+
+    private static long results(List<Irqfd> irqfds, IntPredicate which) {
+        return irqfds.stream()
+                .flatMap(one -> one.results().entrySet().stream())
+                .filter(one -> which.test(one.getKey()))
+                .mapToLong(Map.Entry::getValue)
+                .sum();
+    }
+
+    /** Why KVM delivered nothing, with how many. Empty if it refused nothing. */
+    static String refusals(List<Irqfd> irqfds, boolean arm) {
+        Map<String, Long> reasons = new TreeMap<>();
+        for (Irqfd one : irqfds) {
+            one.results().forEach((result, count) -> {
+                if (!isSent(result, arm) && result != EWOULDBLOCK) {
+                    reasons.merge(refusal(result), count, Long::sum);
+                }
+            });
+        }
+        return reasons.entrySet().stream()
+                .map(one -> one.getValue() + " because " + one.getKey())
+                .collect(Collectors.joining(", "));
+    }
+
+    private static String refusal(int result) {
+        return switch (result) {
+            case 0, -1 -> "no vCPU has the destination, or its LAPIC is off";
+            default -> "of error " + -result;
+        };
+    }
+
+    private static String listed(Collection<Integer> numbers) {
+        return new TreeSet<>(numbers).stream().map(String::valueOf).collect(Collectors.joining(", "));
+    }
+
+    /** For one use. */
+    private static final class Steps {
+        private final Counted counted;
+        private final List<Stage> stages = new ArrayList<>();
+        private Optional<String> loses = Optional.empty();
+
+        Steps(Counted counted) {
+            this.counted = counted;
+        }
+
+        void add(String label, long count, String value) {
+            stages.add(new Stage(label, (counted.counts().missed() > 0 ? "at least " : "") + count, value));
+        }
+
+        private void loses(String stage, long count, String why) {
+            if (count > 0 && loses.isEmpty()) {
+                loses = Optional.of(stage + ": " + count + " " + why);
+            }
+        }
+
+        Stages irqfds(List<Irqfd> irqfds, long handled) {
+            long signals = irqfds.stream().mapToLong(Irqfd::signals).sum();
+            loses("irqfd", handled - signals, "signals that no irqfd took");
+            if (!irqfds.isEmpty()) {
+                long routed = routed(irqfds);
+                long sent = sent(irqfds, counted.arm());
+                long worker = results(irqfds, result -> result == EWOULDBLOCK) - (signals - routed);
+                List<Message> messages = messages(irqfds);
+                add("irqfd", signals, counted.vms(irqfds));
+                add(
+                        "GSI",
+                        routed,
+                        "gsi " + listed(irqfds.stream().map(Irqfd::gsi).toList()));
+                loses("GSI", signals - routed, "signals while the GSI had no route");
+                add("delivered", sent, messages.stream().map(Message::toString).collect(Collectors.joining("; ")));
+                if (worker > 0) {
+                    add("by a worker", worker, "a pin, or a message to many: the probes show no result");
+                }
+                long refused = results(irqfds, one -> !isSent(one, counted.arm()) && one != EWOULDBLOCK);
+                loses("delivered", refused, "that KVM refused, " + refusals(irqfds, counted.arm()));
+                if (!counted.arm() && sent > 0) {
+                    taken(messages, sent);
+                }
+            }
+            return new Stages(stages, loses);
+        }
+
+        /** A LAPIC merges messages of one vector. Hardware that virtualizes it injects by itself, which nothing counts. */
+        private void taken(List<Message> messages, long sent) {
+            Set<Integer> vectors =
+                    messages.stream().map(Message::vector).collect(Collectors.toCollection(TreeSet::new));
+            long taken = counted.counts().taken().stream()
+                    .filter(one -> counted.processes().containsKey(one.thread()) && vectors.contains(one.vector()))
+                    .mapToLong(ProbeCounts.Taken::count)
+                    .sum();
+            String vector = vectors.stream()
+                    .map(one -> "vector 0x" + Integer.toHexString(one))
+                    .collect(Collectors.joining(", "));
+            if (taken == 0) {
+                stages.add(new Stage("taken", "not seen", vector + ": by hardware, or the vCPU did not run"));
+            } else {
+                add("taken", taken, vector + (taken < sent ? "; others were merged or are pending" : ""));
+            }
+        }
+    }
+}

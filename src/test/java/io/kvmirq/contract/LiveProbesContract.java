@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.contract;
+
+import static io.kvmirq.contract.TestDevice.E1000E;
+import static io.kvmirq.contract.World.eventually;
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import io.kvmirq.Gsi;
+import io.kvmirq.InterruptVector;
+import io.kvmirq.MsiMessage;
+import io.kvmirq.PciAddress;
+import io.kvmirq.VcpuId;
+import io.kvmirq.diag.Chain;
+import io.kvmirq.diag.DeviceChains;
+import io.kvmirq.diag.Hop;
+import io.kvmirq.diag.Link;
+import io.kvmirq.diag.Live;
+import io.kvmirq.diag.LiveChains;
+import io.kvmirq.diag.LiveHost;
+import io.kvmirq.diag.LiveWindow;
+import io.kvmirq.diag.Stages;
+import io.kvmirq.diag.TapedChains;
+import io.kvmirq.forward.ForwardedIrq;
+import io.kvmirq.forward.Forwarding;
+import io.kvmirq.forward.KvmVfio;
+import io.kvmirq.host.HostFacts;
+import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kernel.Undo;
+import io.kvmirq.kvm.Vm;
+import io.kvmirq.recording.Recorder;
+import io.kvmirq.testing.Numbers;
+import io.kvmirq.vfio.VfioDevice;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** Probes on a real kernel: chains against tapes, losses that were made on purpose, and what is left in tracefs. */
+@VfioContract
+class LiveProbesContract extends VfioSuite {
+    private static final Path TRACEFS = Path.of("/sys/kernel/tracing");
+    private static final int VECTORS = 5;
+    private static final int SENT = 20;
+    private static final int MANY = 100_000;
+    private static final int CYCLES = 10;
+
+    @TempDir
+    private Path temporary;
+
+    private final Undo made = new Undo();
+
+    @BeforeEach
+    void requireProbes() {
+        assumeTrue(world.fake().isEmpty(), "needs a real kernel: the fake has no tracefs");
+        assumeTrue(!world.isArm64(), "needs x86: LPIs pass other functions");
+        assumeTrue(Files.exists(TRACEFS.resolve("kprobe_events")), "needs kprobes: make lab has them");
+    }
+
+    @AfterEach
+    void nothingIsLeft() throws IOException {
+        made.close();
+        assertThat(left()).isEmpty();
+    }
+
+    /** What is ours in tracefs. */
+    private static List<String> left() throws IOException {
+        List<String> left = new ArrayList<>();
+        if (!Files.exists(TRACEFS.resolve("kprobe_events"))) {
+            return left;
+        }
+        for (String file : List.of("kprobe_events", "synthetic_events")) {
+            left.addAll(Files.readAllLines(TRACEFS.resolve(file)));
+        }
+        try (Stream<Path> instances = Files.list(TRACEFS.resolve("instances"))) {
+            instances.map(Path::toString).forEach(left::add);
+        }
+        return left;
+    }
+
+    private static HostFacts host() {
+        return new HostFacts(LiveHost.thisMachine().files());
+    }
+
+    private static LiveWindow watch(List<PciAddress> devices) {
+        HostFacts host = host();
+        return LiveWindow.of(
+                LiveHost.thisMachine(),
+                host,
+                devices,
+                host.vms().all().stream()
+                        .filter(vm -> vm.pid() == ProcessHandle.current().pid())
+                        .toList(),
+                true);
+    }
+
+    private static List<String> printed(Stages stages) {
+        List<String> lines = new ArrayList<>();
+        stages.stages().forEach(one -> lines.add(one.label() + " " + one.count() + " " + one.value()));
+        lines.add("loses " + stages.loses().orElse("nothing"));
+        lines.forEach(System.out::println);
+        return lines;
+    }
+
+    private static String value(Chain chain, Hop hop) {
+        return chain.link(hop).flatMap(Link::value).orElse("none");
+    }
+
+    private static long handled(int vector) {
+        try {
+            return Files.readAllLines(Path.of("/proc/interrupts")).stream()
+                    .filter(row -> row.contains("vfio-msix[" + vector + "]"))
+                    .flatMap(row ->
+                            Arrays.stream(row.strip().split(" +")).skip(1).takeWhile(word -> word.matches("\\d+")))
+                    .mapToLong(Long::parseLong)
+                    .sum();
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+
+    /** Of five vectors one is whole; the others lose at the irqfd, the route, the LAPIC and the destination. */
+    @Test
+    void eachLossIsNamedAndCountedAndTheChainIsThatOfTheTape() throws Exception {
+        PciAddress nic = vfio.address(E1000E);
+        Path tape = temporary.resolve("vmm.tape");
+        long[] counts = new long[VECTORS];
+        Live live;
+        HostFacts after;
+        try (Recorder recorder = Recorder.of(vfio.kernel(), Files.newOutputStream(tape))) {
+            Kernel kernel = made.add(Kernel.over(recorder.backend()));
+            Vm vm = made.add(Vm.create(kernel));
+            vm.createIrqchip();
+            for (int i = 0; i < 2; i++) {
+                made.add(vm.createVcpu(new VcpuId(i))).enableLapic();
+            }
+            made.add(vm.createVcpu(new VcpuId(2)));
+            VfioDevice device = made.add(VfioDevice.open(kernel, nic, made.add(KvmVfio.create(vm))));
+            Hardware hardware = vfio.hardwareOf(E1000E, Numbers.of(device.fd()));
+            device.config().enableMemory();
+            device.config().enableBusMaster();
+            hardware.start();
+            int[] vcpus = {1, 0, 0, 2, 77};
+            List<ForwardedIrq> irqs = made.add(Forwarding.of(vm, device))
+                    .forwardAll(
+                            device.msix(0, VECTORS),
+                            i -> MsiMessage.to(new VcpuId(vcpus[i]), new InterruptVector(0x40 + i)));
+            irqs.get(1).mask();
+            vm.routes().removeLosingInterrupts(irqs.get(2).gsi().orElseThrow());
+            try (LiveWindow window = watch(List.of(nic))) {
+                for (int vector = 0; vector < VECTORS; vector++) {
+                    for (int i = 0; i < SENT; i++) {
+                        int which = vector;
+                        long before = handled(which);
+                        hardware.send(vector);
+                        eventually("the host handled vector " + which, () -> handled(which) > before);
+                    }
+                }
+                // The device may repeat a message until then.
+                device.reset();
+                for (int vector = 0; vector < VECTORS; vector++) {
+                    counts[vector] = handled(vector);
+                }
+                after = host();
+                live = window.end(after);
+            }
+        }
+        assertThat(live.missing()).isEmpty();
+        List<List<String>> stages =
+                live.stages().stream().map(LiveProbesContract::printed).toList();
+        assertThat(stages).hasSize(VECTORS);
+        for (int vector = 0; vector < VECTORS; vector++) {
+            assertThat(counts[vector]).isGreaterThanOrEqualTo(SENT);
+            assertThat(stages.get(vector).get(0)).startsWith("host irq " + counts[vector] + " ");
+        }
+        assertThat(stages.get(0))
+                .anyMatch(one -> one.startsWith("delivered " + counts[0] + " address 0xfee01000, data 0x40"))
+                .endsWith("loses nothing");
+        assertThat(stages.get(1)).endsWith("loses irqfd: " + counts[1] + " signals that no irqfd took");
+        assertThat(stages.get(2)).endsWith("loses GSI: " + counts[2] + " signals while the GSI had no route");
+        for (int vector : new int[] {3, 4}) {
+            assertThat(stages.get(vector))
+                    .endsWith("loses delivered: " + counts[vector] + " that KVM refused, " + counts[vector]
+                            + " because no vCPU has the destination, or its LAPIC is off");
+        }
+        LiveChains with = LiveChains.of(live, after);
+        List<Optional<Hop>> fails = new ArrayList<>();
+        for (int vector = 0; vector < VECTORS; vector++) {
+            fails.add(with.of(DeviceChains.of(after, after.pci(nic).orElseThrow(), vector))
+                    .fails());
+        }
+        assertThat(fails)
+                .containsExactly(
+                        Optional.empty(),
+                        Optional.of(Hop.IRQFD),
+                        Optional.of(Hop.GSI),
+                        Optional.of(Hop.VCPU),
+                        Optional.of(Hop.VCPU));
+        Chain probed = with.of(DeviceChains.of(after, after.pci(nic).orElseThrow(), 0));
+        Chain taped = TapedChains.of(tape, after, Optional.empty())
+                .chains(Optional.of(nic.toString()), OptionalInt.of(0))
+                .get(0);
+        for (Hop hop : List.of(Hop.HOST_IRQ, Hop.DEVICE_VECTOR, Hop.GSI, Hop.GUEST_VECTOR, Hop.VCPU)) {
+            assertThat(value(probed, hop))
+                    .as(hop.label())
+                    .isEqualTo(value(taped, hop))
+                    .isNotEqualTo("none");
+        }
+        assertThat(value(probed, Hop.EVENTFD)).startsWith("id ");
+        assertThat(value(probed, Hop.IRQFD))
+                .isEqualTo("process " + ProcessHandle.current().pid());
+    }
+
+    @Test
+    void eachOfManySignalsIsCounted() throws Exception {
+        Kernel kernel = made.add(Kernel.over(vfio.kernel()));
+        Vm vm = made.add(Vm.create(kernel));
+        vm.createIrqchip();
+        made.add(vm.createVcpu(new VcpuId(0))).enableLapic();
+        EventFd event = made.add(EventFd.create(kernel));
+        Gsi gsi = vm.routes().add(MsiMessage.to(new VcpuId(0), new InterruptVector(0x31)));
+        made.add(vm.assignIrqfd(event, gsi));
+        Live live;
+        try (LiveWindow window = watch(List.of())) {
+            for (int i = 0; i < MANY; i++) {
+                event.signal();
+            }
+            live = window.end(host());
+        }
+        assertThat(live.missing()).isEmpty();
+        assertThat(printed(live.stages().get(0)))
+                .anyMatch(one -> one.startsWith("irqfd " + MANY + " "))
+                .anyMatch(one -> one.equals("GSI " + MANY + " gsi " + gsi.number()))
+                .anyMatch(one -> one.startsWith("delivered " + MANY + " "))
+                .endsWith("loses nothing");
+        assertThat(live.stages()).hasSize(1);
+    }
+
+    @Test
+    void nothingIsLeftAfterEachOfManyRuns() throws Exception {
+        for (int i = 0; i < CYCLES; i++) {
+            try (LiveWindow window = watch(List.of())) {
+                assertThat(left()).hasSizeGreaterThan(4);
+                assertThat(window.end(host()).missing()).isEmpty();
+            }
+            assertThat(left()).isEmpty();
+        }
+    }
+}
