@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 import io.kvmirq.InterruptVector;
-import io.kvmirq.arch.apic.PostedVcpu;
-import io.kvmirq.arch.apic.PostedVm;
 import io.kvmirq.arch.vcpu.Host;
 import io.kvmirq.arch.vcpu.HostCpu;
 import io.kvmirq.arch.vtd.RemappableMsi;
 import io.kvmirq.arch.vtd.RemappedIrte;
-import io.kvmirq.arch.vtd.RemappingTable;
-import io.kvmirq.arch.vtd.RemappingUnit;
 import io.kvmirq.arch.vtd.UnitCapabilities;
+import io.kvmirq.arch.vtd.posting.PostedVcpu;
+import io.kvmirq.arch.vtd.posting.PostedVm;
+import io.kvmirq.arch.vtd.posting.RemappingTable;
+import io.kvmirq.arch.vtd.posting.RemappingUnit;
 
 /** A device's message wakes a vCPU that sleeps: device, unit, descriptor, processor, vCPU. */
 class PostedRequest implements RemappingTable.Observer {
