@@ -154,7 +154,7 @@ public record Capture(
         for (PciAddress address : facts.pciAddresses()) {
             facts.pci(address).ifPresent(device -> {
                 VfioOutlook.of(facts, device);
-                DeviceChains.of(facts, device).forEach(chain -> ChainChanges.cpu(look, chain));
+                DeviceChains.of(facts, device).forEach(chain -> ChainChanges.read(look, chain));
                 facts.uses(address);
             });
         }

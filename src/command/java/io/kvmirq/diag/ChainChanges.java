@@ -15,6 +15,9 @@ import java.util.stream.Collectors;
 /** The changes of the chains of one device between two looks. Interrupts that changed alike are one change. */
 final class ChainChanges {
     private static final int MOST_NAMED = 8;
+    /** The CPUs that a host irq goes to, and those that it may go to, where the chip shows no others. */
+    private static final List<String> AFFINITIES = List.of("effective_affinity_list", "smp_affinity_list");
+
     private static final String IRQ = "\\d{1,9}";
     /** As {@link DeviceChains} names an interrupt whose vector no file shows. */
     private static final String UNNUMBERED = " of host irq ";
@@ -210,7 +213,7 @@ final class ChainChanges {
                     now,
                     other.state() == Link.State.WHOLE
                             ? "shows its " + hop + " now: " + other.value().orElse(other.text())
-                            : "shows its " + hop + " no longer: " + other.text());
+                            : "shows its " + hop + " no longer: " + clause(other.text()));
         } else if (!one.value().equals(other.value()) && one.value().isPresent()) {
             if (other.hop() == Hop.HOST_IRQ) {
                 moved(now, one.value().get(), other.value().orElse(""));
@@ -254,22 +257,29 @@ final class ChainChanges {
     }
 
     private void cpu(Chain old, Chain now) {
-        Optional<String> one = cpu(before, old);
-        Optional<String> other = cpu(after, now);
-        if (one.isPresent() && other.isPresent() && !one.equals(other)) {
-            add(now, "moved from CPU " + one.get() + " to CPU " + other.get());
+        for (String list : AFFINITIES) {
+            Optional<String> one = cpu(before, old, list);
+            Optional<String> other = cpu(after, now, list);
+            if (one.isPresent() && other.isPresent()) {
+                if (!one.equals(other)) {
+                    add(now, "moved from CPU " + one.get() + " to CPU " + other.get());
+                }
+                return;
+            }
         }
     }
 
-    /** The CPUs that the host irq goes to. Empty if it is not shown. */
-    static Optional<String> cpu(Look look, Chain chain) {
+    /** Reads what is compared, for a capture. */
+    static void read(Look look, Chain chain) {
+        AFFINITIES.forEach(list -> cpu(look, chain, list));
+    }
+
+    private static Optional<String> cpu(Look look, Chain chain, String list) {
         return chain.link(Hop.HOST_IRQ)
                 .flatMap(Link::value)
                 .filter(irq -> irq.matches(IRQ))
-                .flatMap(irq -> look.files()
-                        .text("proc/irq/" + irq + "/effective_affinity_list")
-                        .filter(text -> !text.isEmpty())
-                        .or(() -> look.files().text("proc/irq/" + irq + "/smp_affinity_list")));
+                .flatMap(irq -> look.files().text("proc/irq/" + irq + "/" + list))
+                .filter(text -> !text.isEmpty());
     }
 
     private void remarks(Chain of, Chain other, String when) {

@@ -19,6 +19,7 @@ import org.junit.jupiter.params.provider.MethodSource;
 class HostChangesTest {
     private static final String INTERRUPTS = "proc/interrupts";
     private static final String IRQS = "sys/bus/pci/devices/0000:00:02.0/msi_irqs/";
+    private static final String SPURIOUS = "count 0\nunhandled 0\nlast_unhandled 0 ms\n";
     private static final String WORKER = "proc/105/";
 
     private static Capture capture(RecordedHost host) {
@@ -52,7 +53,7 @@ class HostChangesTest {
         String web = " of 0000:00:02.0 (web) ";
         String pit = "AVIC is inhibited, so the entry stays remapped: the PIT reinjects lost ticks";
         return Stream.of(
-                row("amd-avic", host -> affinity(host, 7), "MSI-X 3 to 4" + web + "moved from CPU 4 to CPU 7"),
+                row("amd-avic", host -> affinity(host, 1), "MSI-X 3 to 4" + web + "moved from CPU 0 to CPU 1"),
                 row(
                         "amd-avic",
                         host -> host.put(
@@ -87,7 +88,13 @@ class HostChangesTest {
                                         .remove(IRQS + "29")
                                         .put(IRQS + "47", "msix\n")
                                         .put(IRQS + "48", "msix\n")
-                                        .put(IRQS + "49", "msix\n")),
+                                        .put(IRQS + "49", "msix\n")
+                                        .put("proc/irq/47/spurious", SPURIOUS)
+                                        .put("proc/irq/48/spurious", SPURIOUS)
+                                        .put("proc/irq/49/spurious", SPURIOUS)
+                                        .put("proc/irq/47/smp_affinity_list", "0-1\n")
+                                        .put("proc/irq/48/smp_affinity_list", "0-1\n")
+                                        .put("proc/irq/49/smp_affinity_list", "0-1\n")),
                         "MSI-X 0 to 2" + web + "moved to host irq 47, 48, 49 from 27, 28, 29"),
                 row(
                         "gicv4",
@@ -141,7 +148,7 @@ class HostChangesTest {
 
     private static RecordedHost host(String name) throws IOException {
         RecordedHost host = GuestHosts.names().contains(name) ? GuestHosts.of(name) : RecordedHost.of(name);
-        return affinity(host, 4).put("proc/100/task/101/status", "Cpus_allowed_list:\t2\n");
+        return affinity(host, 0).put("proc/100/task/101/status", "Cpus_allowed_list:\t2\n");
     }
 
     @ParameterizedTest

@@ -45,34 +45,34 @@ class CaptureCommandTest {
 
     @Test
     void changesOfTwoArchivesAreSentences() throws IOException {
-        String before = archive("before.zip", moved(4), true);
-        String after = archive("after.zip", moved(7), true);
+        String before = archive("before.zip", moved(0), true);
+        String after = archive("after.zip", moved(1), true);
         assertThat(Cli.run("capture", "--diff", before, after))
                 .isEqualTo(new Cli.Ended(
                         ExitCode.FAILED,
-                        "- MSI-X 3 of 0000:00:02.0 (guest-1) moved from CPU 4 to CPU 7\n"
+                        "- MSI-X 3 of 0000:00:02.0 (guest-1) moved from CPU 0 to CPU 1\n"
                                 + "one file differs: --files shows its lines\n",
                         ""));
         assertThat(Cli.run("capture", "--diff", before, after, "--files").out())
-                .endsWith("CPU 7\n/proc/irq/30/effective_affinity_list\n  - 4\n  + 7\n");
+                .endsWith("CPU 1\n/proc/irq/30/effective_affinity_list\n  - 0\n  + 1\n");
         assertThat(Cli.run("capture", "--diff", before, after, "--json")
                         .exited(1)
                         .out())
                 .isEqualTo("{\"schema\":\"kvmirq.capture-diff/1\",\"notes\":[],\"changes\":[{\"subject\":\"MSI-X 3 of"
-                        + " 0000:00:02.0 (guest-1)\",\"text\":\"moved from CPU 4 to CPU 7\"}],\"files\":[{\"path\":"
-                        + "\"/proc/irq/30/effective_affinity_list\",\"before\":true,\"after\":true,\"gone\":[\"4\"],"
-                        + "\"added\":[\"7\"]}]}\n");
+                        + " 0000:00:02.0 (guest-1)\",\"text\":\"moved from CPU 0 to CPU 1\"}],\"files\":[{\"path\":"
+                        + "\"/proc/irq/30/effective_affinity_list\",\"before\":true,\"after\":true,\"gone\":[\"0\"],"
+                        + "\"added\":[\"1\"]}]}\n");
         assertThat(Cli.run("capture", "--diff", before, before)).isEqualTo(new Cli.Ended(ExitCode.OK, NOTHING, ""));
     }
 
     @Test
     void registerOfADeviceIsNotWrittenInOneLine() throws IOException {
         String config = "sys/bus/pci/devices/0000:00:02.0/config";
-        RecordedHost host = moved(4);
+        RecordedHost host = moved(0);
         byte[] bytes = host.tree().bytes(config, 4096).orElseThrow();
         bytes[4] ^= 4;
         String[] archives = {
-            archive("before.zip", moved(4), true), archive("after.zip", host.putBytes(config, bytes), true)
+            archive("before.zip", moved(0), true), archive("after.zip", host.putBytes(config, bytes), true)
         };
         assertThat(Cli.run("capture", "--diff", archives[0], archives[1], "--files")
                         .exited(1)
@@ -84,12 +84,12 @@ class CaptureCommandTest {
     @Test
     void directoriesAreComparedToo() throws IOException {
         Path root = temporary.resolve("root");
-        moved(7).writeTo(Files.createDirectories(root));
-        String archive = archive("named.zip", moved(4), false);
+        moved(1).writeTo(Files.createDirectories(root));
+        String archive = archive("named.zip", moved(0), false);
         assertThat(Cli.run("capture", "--diff", archive, root.toString())
                         .exited(1)
                         .out())
-                .startsWith("- MSI-X 3 of 0000:00:02.0 (web) moved from CPU 4 to CPU 7\n");
+                .startsWith("- MSI-X 3 of 0000:00:02.0 (web) moved from CPU 0 to CPU 1\n");
         assertThat(Cli.run("capture", "--diff", archive, temporary.toString())
                         .exited(3)
                         .err())
@@ -107,7 +107,7 @@ class CaptureCommandTest {
 
     @Test
     void otherFilesAreRefusedWithTheNextStep() throws IOException {
-        String good = archive("good.zip", moved(4), true);
+        String good = archive("good.zip", moved(0), true);
         Path packed = temporary.resolve("host.tgz");
         try (OutputStream out = new GZIPOutputStream(Files.newOutputStream(packed))) {
             out.write(new byte[1024]);

@@ -51,7 +51,9 @@ class CopyRecipeTest {
                 .put("proc/self/limits", "Max open files   65536   65536   files\n")
                 .put("proc/100/limits", "Max open files   256   65536   files\n")
                 .put("proc/1/comm", "init\n")
-                .link("proc/1/fd/0", "/dev/null");
+                .link("proc/1/fd/0", "/dev/null")
+                .put("sys/devices/pci0000:00/0000:00:1c.0/0000:01:00.0/vendor", "0x8086\n")
+                .link("sys/bus/pci/devices/0000:01:00.0", "../../../devices/pci0000:00/0000:00:1c.0/0000:01:00.0");
         Path root = Files.createDirectories(temporary.resolve("host-files"));
         host.writeTo(root);
         Path out = Files.createDirectories(temporary.resolve("out"));
@@ -75,5 +77,8 @@ class CopyRecipeTest {
         boolean runs = Files.exists(root.resolve("proc/100/fd"));
         assertThat(answer(out, "doctor")).contains(runs ? "256 open files" : "no VM runs");
         assertThat(out.resolve("proc/1")).doesNotExist();
+        // The link shows which bridges are above a device.
+        assertThat(out.resolve("sys/bus/pci/devices/0000:01:00.0")).isSymbolicLink();
+        assertThat(out.resolve("sys/bus/pci/devices/0000:01:00.0/vendor")).hasContent("0x8086");
     }
 }
