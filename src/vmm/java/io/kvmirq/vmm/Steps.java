@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-package io.kvmirq.kernel;
+package io.kvmirq.vmm;
 
-import io.kvmirq.NotPromised;
 import org.jspecify.annotations.Nullable;
 
 /** Steps that all run, even if some of them throw. */
-@NotPromised
 public final class Steps {
     private Steps() {}
 
