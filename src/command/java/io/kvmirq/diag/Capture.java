@@ -72,6 +72,7 @@ public record Capture(
             "proc/(?!modules$|\\d)[^/]*|sys/kernel/tracing/instances/(?!kvmirq-)[^/]*|sys/module/(?!kvm|vfio|iommufd$|[^/]*_vfio)[^/]*");
 
     private static final Pattern PROCESS = Pattern.compile("(proc/\\d+)(/.*)?");
+    private static final Pattern STAT = Pattern.compile("proc/\\d+/stat");
     /** Read of kernel threads, which have no descriptors. */
     private static final Set<String> OF_HELPERS = Set.of("/stat", "/status");
 
@@ -121,6 +122,10 @@ public record Capture(
                 files.put(path, new byte[0]);
             }
         });
+        // Most of them were read for their names alone.
+        files.entrySet()
+                .removeIf(file -> STAT.matcher(file.getKey()).matches()
+                        && !isKept(file.getKey(), guests, seen.names(), file.getValue()));
         SortedMap<String, String> links = new TreeMap<>();
         seen.links().forEach((path, target) -> {
             boolean descriptor = DESCRIPTOR.matcher(path).matches();
@@ -163,6 +168,17 @@ public record Capture(
     private static boolean isParent(String path, SortedMap<String, ?> all) {
         SortedMap<String, ?> next = all.tailMap(path + "/");
         return !next.isEmpty() && next.firstKey().startsWith(path + "/");
+    }
+
+    /** Whether a process is a VMM, a helper of one, the handler of an irq, or a kvmirq that watched. */
+    private static boolean isKept(String path, SortedSet<String> guests, SortedSet<String> names, byte[] stat) {
+        String process = path.substring(0, path.length() - "stat".length());
+        String watch = "/kvmirq-" + process.substring("proc/".length(), process.length() - 1) + "-";
+        return guests.contains(process)
+                || KernelHelpers.STAT
+                        .matcher(new String(stat, StandardCharsets.UTF_8))
+                        .find()
+                || names.stream().anyMatch(name -> name.contains(watch));
     }
 
     private static boolean isKept(String path, SortedSet<String> guests) {

@@ -22,6 +22,9 @@ final class KernelHelpers {
     /** The names that the kernel gives them. */
     static final String NAME = "(?:vhost-|kvm-pit/|kvm-nx-lpage-recovery-)\\d{1,9}";
 
+    /** The begin of the {@code stat} of such a thread, or of a thread that handles an irq. */
+    static final Pattern STAT = Pattern.compile("^\\d+ \\((" + NAME + "\\)|(irq/\\d+-)).*", Pattern.DOTALL);
+
     private static final Pattern OWNED = Pattern.compile("(vhost|kvm-pit|kvm-nx-lpage-recovery)[-/](\\d{1,9})");
     private static final String NUMBER = "\\d{1,9}";
 

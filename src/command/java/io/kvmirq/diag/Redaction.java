@@ -59,7 +59,6 @@ final class Redaction {
     private static final Pattern PROCESS_FILE = Pattern.compile("proc/(\\d+)/(cmdline|comm|task/\\d+/comm)");
     private static final Pattern THREAD =
             Pattern.compile("CPU \\d{1,5}/KVM|((crosvm_)?vcpu|fc_vcpu |kvm-vcpu-)\\d{1,5}" + "|" + KernelHelpers.NAME);
-    private static final Pattern HELPER = Pattern.compile("^\\d+ \\((" + KernelHelpers.NAME + ")\\) \\S");
     private static final Pattern STATUS = Pattern.compile("(CapEff|Seccomp|Cpus_allowed_list|State|TracerPid):");
     private static final Pattern VMM = Pattern.compile("qemu(-kvm|-system-(x86|x86_64|i386|aarch64))?|kvm|kvmtool|lkvm"
             + "|cloud-hyperviso(r)?|crosvm|firecracker|java|openvmm");
@@ -182,7 +181,11 @@ final class Redaction {
             return lines(text, this::controlled);
         }
         if (path.startsWith("proc/") && path.endsWith("/stat")) {
-            return HELPER.matcher(text).find() ? text : text.replaceFirst("(?s)\\(.*\\)", "(-)");
+            Matcher stat = KernelHelpers.STAT.matcher(text);
+            boolean helper = stat.matches();
+            return helper && stat.group(2) == null
+                    ? text
+                    : text.replaceFirst("(?s)\\(.*\\)", "(" + (helper ? stat.group(2) : "") + "-)");
         }
         if (path.endsWith("/driver_override")) {
             return (DRIVER.matcher(text.strip()).matches() ? text.strip() : GONE) + "\n";

@@ -65,6 +65,7 @@ final class TapedVmm {
     long calls;
     /** The number of the last call on the tape, which goes on after {@link #calls}. */
     long lastOnTape;
+
     boolean goesOn;
 
     boolean x86 = true;

@@ -360,6 +360,25 @@ class CaptureTest {
                 .containsExactly("the network interface net-1 is up and has the default route");
     }
 
+    /** The names of all threads are read, and few threads are of interest. */
+    @Test
+    void onlyThreadsThatWorkForInterruptsAreKept() throws Exception {
+        RecordedHost host = GuestHosts.of("vhost-kernel-threads")
+                .put("proc/cmdline", "quiet threadirqs\n")
+                .put("proc/7/stat", GuestHosts.stat(7, "kworker/secret", 'I', 0x208040, 0))
+                .put("proc/8/stat", GuestHosts.stat(8, "irq/27-vfio-secret", 'S', 0x208040, 0));
+        Capture capture = capture(host);
+        assertThat(capture.files().keySet().stream().filter(path -> path.matches("proc/\\d+/stat")))
+                .containsExactly(
+                        "proc/105/stat",
+                        "proc/106/stat",
+                        "proc/107/stat",
+                        "proc/108/stat",
+                        "proc/109/stat",
+                        "proc/8/stat");
+        assertThat(capture.tree().text("proc/8/stat").orElseThrow()).startsWith("8 (irq/27--) S ");
+    }
+
     private static String texts(Capture capture) {
         return capture.files().entrySet().stream()
                         .map(file -> file.getKey() + "\n" + new String(file.getValue(), StandardCharsets.ISO_8859_1))

@@ -25,6 +25,7 @@ public final class EventFile extends FakeFile implements MessageSource {
     private final Ledger ledger;
     /** The messages that the count stands for; made for the first one. */
     private @Nullable MessagePlace counted;
+
     private boolean hadIrqfd;
     /** As a source of messages. */
     private int source = Ledger.UNKNOWN;

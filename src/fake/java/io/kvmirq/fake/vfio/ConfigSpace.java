@@ -28,6 +28,7 @@ final class ConfigSpace {
 
     /** The header of the configuration space, in the map of capabilities. */
     private static final byte HEADER = 0;
+
     private static final byte NONE = -1;
 
     private final VfioPci device;
