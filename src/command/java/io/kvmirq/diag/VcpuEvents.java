@@ -18,6 +18,7 @@ import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Deque;
 import java.util.EnumSet;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -35,6 +36,7 @@ import java.util.TreeMap;
 public final class VcpuEvents {
     static final String INHIBIT = "kvm_apicv_inhibit_changed";
     static final String UPDATE = LiveWindow.UPDATE;
+    static final String GA_LOG = LiveWindow.GA_LOG;
 
     private static final String INHIBITS = "inhibits";
 
@@ -45,12 +47,14 @@ public final class VcpuEvents {
      * @param threads the numbers of all threads of its process; none if that has another VM
      * @param producers the messages of its devices, by host irq
      * @param apicIds the physical APIC ids of the host's CPUs, by the number of the CPU
+     * @param isAlone whether the host has no other VM
      */
     public record Known(
             Map<Integer, VcpuId> vcpus,
             Set<Integer> threads,
             Map<Integer, Producer> producers,
-            Map<Integer, Integer> apicIds) {
+            Map<Integer, Integer> apicIds,
+            boolean isAlone) {
         public Known {
             vcpus = Map.copyOf(vcpus);
             threads = Set.copyOf(threads);
@@ -84,13 +88,20 @@ public final class VcpuEvents {
     private final Map<Integer, Phase> told = new TreeMap<>();
     private final List<Event> events = new ArrayList<>();
     private final Deque<Stretch> stretches = new ArrayDeque<>(List.of(new Stretch(() -> {})));
-    private Known known = new Known(Map.of(), Set.of(), Map.of(), Map.of());
+    private Known known = new Known(Map.of(), Set.of(), Map.of(), Map.of(), false);
+    /** Entries of the GA log that are not assigned: how many name the same VM and vCPU. */
+    private final Map<Tag, Long> logged = new HashMap<>();
+
+    private final Map<VcpuId, Tag> tags = new HashMap<>();
     private final Map<Integer, Update> updates = new TreeMap<>();
     private boolean inhibitsKnown;
     private long unassignable;
 
     /** The last {@code kvm_pi_irte_update} of a message: KVM asked for posting. */
     record Update(Producer producer, int gsi, VcpuId vcpu, int vector) {}
+
+    /** The two parts of a GATag, as {@code kvm_avic_ga_log} names them. */
+    record Tag(int vm, int vcpu) {}
 
     /**
      * A VM that was not watched yet.
@@ -107,6 +118,7 @@ public final class VcpuEvents {
         switch (event.name()) {
             case INHIBIT -> stretches.add(new Stretch(() -> inhibit(event)));
             case UPDATE -> stretches.add(new Stretch(() -> update(event)));
+            case GA_LOG -> logged(event);
             default -> {
                 schedule.event(event);
                 tell(event.tid());
@@ -139,6 +151,7 @@ public final class VcpuEvents {
      */
     public List<Event> taken(Known vm) {
         known = vm;
+        assign();
         tids.forEach(this::tell);
         for (Stretch stretch : stretches) {
             stretch.change().run();
@@ -154,6 +167,29 @@ public final class VcpuEvents {
         List<Event> taken = List.copyOf(events);
         events.clear();
         return taken;
+    }
+
+    private void logged(TraceEvent event) {
+        logged.merge(
+                new Tag((int) event.number("vmid").orElse(-1), (int)
+                        event.number("vcpuid").orElse(-1)),
+                1L,
+                Long::sum);
+    }
+
+    /** Only KVM knows the number that it gave a VM: it is this VM's if the host has no other. */
+    private void assign() {
+        logged.forEach((tag, count) -> {
+            Optional<VcpuId> vcpu = known.vcpus().values().stream()
+                    .filter(one -> one.number() == tag.vcpu)
+                    .findFirst();
+            if (known.isAlone() && vcpu.isPresent()) {
+                tags.put(vcpu.get(), tag);
+            } else {
+                unassignable += count;
+            }
+        });
+        logged.clear();
     }
 
     /** Any thread may cause it; the host irq names the message. */
@@ -261,6 +297,11 @@ public final class VcpuEvents {
     /** Whether all reasons are known that inhibit APIC virtualization in the VM. Only their changes are seen. */
     public boolean inhibitsKnown() {
         return inhibitsKnown;
+    }
+
+    /** The GATag of a vCPU, if the GA log had it. */
+    Optional<Tag> tag(VcpuId vcpu) {
+        return Optional.ofNullable(tags.get(vcpu));
     }
 
     /** The messages that KVM asked to post, by host irq. */

@@ -39,6 +39,7 @@ final class VcpuFields {
      * @param counts what its thread was seen to do
      * @param mirror told of all that was seen
      * @param inhibitsKnown whether all reasons are known that inhibit AVIC
+     * @param tag its GATag, if the GA log had it
      */
     static List<Field> of(
             VcpuId vcpu,
@@ -47,7 +48,8 @@ final class VcpuFields {
             Optional<Vendor> vendor,
             Map<Integer, Integer> apicIds,
             Snapshot mirror,
-            boolean inhibitsKnown) {
+            boolean inhibitsKnown,
+            Optional<VcpuEvents.Tag> tag) {
         List<Field> fields = new ArrayList<>();
         fields.add(phase(phase));
         fields.add(cpu(phase, apicIds));
@@ -56,7 +58,7 @@ final class VcpuFields {
             descriptor(phase, apicIds, mirror.pid(vcpu), fields);
         } else if (vendor.equals(Optional.of(Vendor.AMD))) {
             fields.add(isRun(vcpu, phase, mirror, inhibitsKnown));
-            fields.add(gaTag(vcpu));
+            fields.add(gaTag(vcpu, tag));
         }
         return fields;
     }
@@ -126,10 +128,13 @@ final class VcpuFields {
         return isRun.map(on -> predicted("IsRun", on ? "1" : "0")).orElseGet(() -> Field.unknown("IsRun", why));
     }
 
-    private static Field gaTag(VcpuId vcpu) {
-        return Field.unknown(
-                "GATag",
-                "vCPU " + vcpu.number() + " of a number that KVM gives the VM: only kvm_avic_ga_log names that");
+    private static Field gaTag(VcpuId vcpu, Optional<VcpuEvents.Tag> tag) {
+        return tag.map(one -> Field.of(
+                        "GATag", "VM " + one.vm() + ", vCPU " + one.vcpu(), Evidence.observed(VcpuEvents.GA_LOG)))
+                .orElseGet(() -> Field.unknown(
+                        "GATag",
+                        "vCPU " + vcpu.number()
+                                + " of a number that KVM gives the VM: only kvm_avic_ga_log names that"));
     }
 
     private static Field predicted(String name, String value) {

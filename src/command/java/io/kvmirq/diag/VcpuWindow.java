@@ -2,6 +2,7 @@
 package io.kvmirq.diag;
 
 import io.kvmirq.VcpuId;
+import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.host.Fact;
 import io.kvmirq.host.HostFacts;
@@ -44,6 +45,8 @@ public final class VcpuWindow extends Watch {
     private Optional<Tracing> schedule = Optional.empty();
     private Optional<Tracing> ofVm = Optional.empty();
     private final VcpuEvents events;
+    private final boolean isAmd;
+    private final boolean wasAlone;
     private boolean records;
     private volatile boolean lostOfVm;
     private boolean wholeSchedule;
@@ -54,6 +57,8 @@ public final class VcpuWindow extends Watch {
         this.guest = guest;
         this.vcpus = guest.vms().size() == 1 ? VcpuThreads.vcpus(machine.files(), host, guest) : Map.of();
         this.events = new VcpuEvents(vcpus.keySet());
+        this.isAmd = host.vendor().equals(Optional.of(Vendor.AMD));
+        this.wasAlone = isAlone(host);
         this.threads = new HashSet<>(VcpuThreads.all(machine.files(), guest));
         this.producers = new HashMap<>(VcpuThreads.producers(host, guest));
         this.noSchedule = guest.vms().size() == 1
@@ -61,6 +66,14 @@ public final class VcpuWindow extends Watch {
                 : new Fact.Unknown<>(
                         "the process has " + guest.vms().size() + " VMs, whose vCPUs have the same numbers",
                         "a VMM with one VM in a process");
+    }
+
+    /** Whether the guest's VM is the only one of the host. */
+    private static boolean isAlone(HostFacts host) {
+        return host.debugfsNames("kvm").stream()
+                        .filter(name -> name.matches("\\d+-\\d+"))
+                        .count()
+                == 1;
     }
 
     /**
@@ -95,6 +108,9 @@ public final class VcpuWindow extends Watch {
         ofVm.ifPresent(own -> {
             choose(own, "kvm/" + VcpuEvents.INHIBIT, "");
             choose(own, "kvm/" + VcpuEvents.UPDATE, "");
+            if (isAmd) {
+                choose(own, "kvm/" + VcpuEvents.GA_LOG, "");
+            }
             start(own, sink(() -> {
                 lostOfVm = true;
                 events.lostOfVm();
@@ -151,7 +167,8 @@ public final class VcpuWindow extends Watch {
                         tid,
                         records ? before.getOrDefault(tid, Optional.empty()) : Optional.empty(),
                         VcpuThreads.stat(files, guest, tid)));
-        mirror.apply(events.taken(new VcpuEvents.Known(vcpus, threads, producers, apicIds)));
+        mirror.apply(
+                events.taken(new VcpuEvents.Known(vcpus, threads, producers, apicIds, wasAlone && isAlone(after))));
         return new Vcpus(
                 guest.name() + " (process " + guest.pid() + ")",
                 Optional.of(watched),
@@ -185,7 +202,8 @@ public final class VcpuWindow extends Watch {
                             host.vendor(),
                             apicIds,
                             mirror,
-                            events.inhibitsKnown()),
+                            events.inhibitsKnown(),
+                            events.tag(vcpu)),
                     irqs(vcpu)));
         });
         return views;

@@ -38,7 +38,7 @@ final class TracedSchedule {
         fake.vcpus().forEach(vcpu -> vcpus.put(vcpu.thread(), vcpu.id()));
         Set<Integer> threads = new HashSet<>(vcpus.keySet());
         threads.add(PROCESS);
-        this.known = new VcpuEvents.Known(vcpus, threads, Map.of(), apicIds);
+        this.known = new VcpuEvents.Known(vcpus, threads, Map.of(), apicIds, false);
         this.events = new VcpuEvents(vcpus.keySet());
         FakeTracing schedule = fake.tracing();
         schedule.only(vcpus.keySet());

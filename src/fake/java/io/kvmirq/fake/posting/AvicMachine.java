@@ -7,6 +7,7 @@ import io.kvmirq.arch.LinuxVersion;
 import io.kvmirq.arch.SharedWords;
 import io.kvmirq.arch.amd.AvicKernel;
 import io.kvmirq.arch.amd.GaIrte;
+import io.kvmirq.arch.amd.GaTag;
 import io.kvmirq.arch.amd.LegacyIrte;
 import io.kvmirq.arch.amd.model.AvicHost;
 import io.kvmirq.arch.amd.model.AvicIrqfd;
@@ -64,6 +65,8 @@ final class AvicMachine extends PostingMachine {
                 .withKernel(new LinuxVersion(build.major(), build.minor()))
                 .without(Feature.X2AVIC_EXT);
         this.avic = new AvicHost(cpus(), build.isSince(6, 17) ? AvicKernel.FROM_6_17 : AvicKernel.UP_TO_6_16, true);
+        avic.observeLog(tag -> tracepoints()
+                .ofUnit("kvm_avic_ga_log", Map.of("vmid", GaTag.VM.of(tag), "vcpuid", GaTag.VCPU.of(tag))));
         this.unit = new GaUnit(avic, new GaUnit.Setup(ENTRIES, LOG_ENTRIES, LOG_VECTOR, true, true));
     }
 

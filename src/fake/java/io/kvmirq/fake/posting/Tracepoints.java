@@ -13,6 +13,7 @@ public final class Tracepoints {
     /** The process, and its first thread. */
     public static final int PROCESS = 4711;
 
+    private static final int UNIT = 31;
     private static final int NANOS = 1_000;
 
     /**
@@ -59,6 +60,11 @@ public final class Tracepoints {
     /** An event of the thread that makes a call of the VM, on processor 0. */
     public void call(String name, Map<String, Long> fields) {
         pass(PROCESS, 0, name, List.of(PROCESS), fields);
+    }
+
+    /** An event of the thread that handles the interrupts of the IOMMU, on processor 0. */
+    void ofUnit(String name, Map<String, Long> fields) {
+        pass(UNIT, 0, name, List.of(UNIT), fields);
     }
 
     void pass(int tid, int cpu, String name, List<Integer> concerned, Map<String, Long> fields) {

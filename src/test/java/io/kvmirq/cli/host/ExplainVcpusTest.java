@@ -22,6 +22,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Set;
 import java.util.concurrent.CountDownLatch;
@@ -293,6 +294,30 @@ class ExplainVcpusTest {
         assertThat(live(host).out())
                 .contains("  phase     unknown: its thread ended")
                 .doesNotContain("running");
+    }
+
+    /** Only KVM knows the number of a VM. The GA log names one, which is this VM's if there is no other. */
+    @ParameterizedTest
+    @CsvSource({
+        "false, 1, 'GATag     VM 7, vCPU 1  [observed: kvm_avic_ga_log]', 0",
+        "false, 5, 'GATag     unknown: vCPU 1 of a number', 3",
+        "true, 1, 'GATag     unknown: vCPU 1 of a number', 3",
+    })
+    void tagOfTheGaLogIsOfTheOnlyVm(boolean other, int vcpu, String shown, int unassignable) throws IOException {
+        RecordedHost files = GuestHosts.of("amd-avic")
+                .put("sys/kernel/debug/kvm/100-5/vcpu0/pid", "101\n")
+                .put("sys/kernel/debug/kvm/100-5/vcpu1/pid", "102\n");
+        if (other) {
+            files.put("sys/kernel/debug/kvm/200-5/vcpu0/pid", "201\n");
+        }
+        String[] entries = new String[3];
+        Arrays.fill(entries, of("irq/26-AMD-Vi-31", 0, "kvm_avic_ga_log: vmid=7, vcpuid=" + vcpu));
+        Traced host = new Traced(files, new Fact.Known<>(events(0)), new Fact.Known<>(events(0, entries)));
+        String printed = live(host).out();
+        assertThat(printed.substring(printed.indexOf("vcpu 1"))).contains("  " + shown);
+        assertThat(printed.contains("events of KVM that no field assigns to this guest: " + unassignable))
+                .as(printed)
+                .isEqualTo(unassignable > 0);
     }
 
     /** An update that is not in the record may have ended the one that is. */

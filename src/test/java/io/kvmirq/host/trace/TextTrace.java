@@ -28,7 +28,7 @@ public final class TextTrace {
                     "kvm_pi_irte_update",
                     "(VT-d )?PI is (?<set>enabled and being updated|disabled) for irq (?<irq>\\d+), vcpu (?<vcpu>\\d+), gsi:"
                             + " 0x(?<hexgsi>\\w+), gvec: 0x(?<hexgvec>\\w+)(, pi_desc_addr: 0x(?<hexaddress>\\w+))?"),
-            Map.entry("kvm_avic_ga_log", "vmid: 0x(?<hexvmid>\\w+), vcpuid: 0x(?<hexvcpuid>\\w+)|.*"),
+            Map.entry("kvm_avic_ga_log", "vmid=(?<vmid>\\d+), vcpuid=(?<vcpuid>\\d+)"),
             Map.entry("vgic_update_irq_pending", "VCPU: (?<vcpu>\\d+), IRQ (?<irq>\\d+), level: (?<level>\\d)"),
             Map.entry(
                     "sched_switch",
@@ -69,8 +69,8 @@ public final class TextTrace {
             "hexgsi",
             "hexgvec",
             "hexaddress",
-            "hexvmid",
-            "hexvcpuid",
+            "vmid",
+            "vcpuid",
             "prev",
             "state",
             "next",

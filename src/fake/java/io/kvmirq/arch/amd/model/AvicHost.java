@@ -9,6 +9,7 @@ import io.kvmirq.arch.vcpu.HostCpu;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.function.LongConsumer;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -27,6 +28,7 @@ public final class AvicHost {
     private final int lastId;
     private volatile List<AvicVm> vms = List.of();
     private int nextId;
+    private LongConsumer logged = tag -> {};
 
     /**
      * {@code ipiv}: whether senders in a guest may see IsRunning (enable_ipiv of kvm_amd; always true before 6.17).
@@ -43,6 +45,11 @@ public final class AvicHost {
         this.ipiv = ipiv;
         this.lastId = lastId;
         host.handle(DOORBELL, this::rung);
+    }
+
+    /** {@code observer} takes the GATag of each entry of the GA log that the notifier reads. */
+    public void observeLog(LongConsumer observer) {
+        logged = observer;
     }
 
     public Host host() {
@@ -98,6 +105,7 @@ public final class AvicHost {
 
     /** The notifier of the GA log: wakes the vCPU that the GATag names, if there is one. Its page has the vector. */
     void wake(long gaTag) {
+        logged.accept(gaTag);
         vcpu(gaTag).ifPresent(vcpu -> vcpu.thread().wake());
     }
 
