@@ -6,6 +6,7 @@ import io.kvmirq.host.Fact;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -42,7 +43,7 @@ public final class KvmBtf {
         return this;
     }
 
-    /** The types, of a kernel into which KVM and VFIO are built. */
+    /** The types of a module. Those of its kernel are none. */
     public Fact<Btf> types() {
         type("int", INT, 0, 4);
         types.putInt(32);
@@ -77,13 +78,17 @@ public final class KvmBtf {
             type(name, 12, 0, next[0]);
             next[0] += 2;
         });
-        byte[] text = strings.toString().getBytes(StandardCharsets.ISO_8859_1);
+        Btf kernel = Btf.parse(file(new byte[0], "\0")).known().orElseThrow();
+        return Btf.parse(kernel, file(Arrays.copyOf(types.array(), types.position()), strings.substring(1)));
+    }
+
+    private static byte[] file(byte[] types, String strings) {
+        byte[] text = strings.getBytes(StandardCharsets.ISO_8859_1);
         ByteBuffer file =
-                ByteBuffer.allocate(HEADER + types.position() + text.length).order(ByteOrder.nativeOrder());
+                ByteBuffer.allocate(HEADER + types.length + text.length).order(ByteOrder.nativeOrder());
         file.putShort((short) 0xeb9f).put((byte) 1).put((byte) 0).putInt(HEADER);
-        file.putInt(0).putInt(types.position()).putInt(types.position()).putInt(text.length);
-        file.put(types.array(), 0, types.position()).put(text);
-        return Btf.parse(file.array());
+        file.putInt(0).putInt(types.length).putInt(types.length).putInt(text.length);
+        return file.put(types).put(text).array();
     }
 
     private void type(String name, int kind, int members, int size) {
