@@ -16,7 +16,9 @@ import java.time.Duration;
 import java.util.List;
 import java.util.Objects;
 import java.util.Set;
+import java.util.concurrent.atomic.AtomicIntegerFieldUpdater;
 import java.util.concurrent.atomic.AtomicLong;
+import java.util.concurrent.atomic.AtomicReferenceFieldUpdater;
 import java.util.function.Function;
 import java.util.function.IntSupplier;
 import org.jspecify.annotations.Nullable;
@@ -45,25 +47,22 @@ public final class EventFd implements AutoCloseable {
     private static final int EINTR = -Errno.EINTR.number();
 
     private static final AtomicLong LAST_ID = new AtomicLong();
+    private static final AtomicReferenceFieldUpdater<EventFd, @Nullable Waits> WAITS =
+            AtomicReferenceFieldUpdater.newUpdater(EventFd.class, Waits.class, "waits");
+    private static final AtomicIntegerFieldUpdater<EventFd> LOOPS =
+            AtomicIntegerFieldUpdater.newUpdater(EventFd.class, "loops");
 
     private final Kernel kernel;
     private final Fd fd;
     private final boolean foreign;
     private final long id;
-    /** Private: a caller may hold the monitor of this object while a thread in {@link #await} is interrupted. */
-    private final Object lock = new Object();
-    /**
-     * Signalled by {@link #close} or an interrupt, and never drained, so that every waiting thread returns. A wait makes it
-     * if there is none; after an interrupt there is none. Guarded by {@link #lock}.
-     */
-    private @Nullable Fd wake;
-    /** Made with the first wake descriptor. */
-    private @Nullable Interruption interruption;
+    /** Null until the first wait: thousands of irqfds have none. */
+    private volatile @Nullable Waits waits;
 
     /** Not volatile: thousands of irqfds are assigned at once, with one fence. A reader that misses it does not warn. */
     private boolean feedsIrqfd;
     /** Registrations of event loops that are not paused. */
-    private short loops;
+    private volatile int loops;
 
     private EventFd(Fd fd, boolean foreign, long id) {
         this.id = id;
@@ -186,9 +185,7 @@ public final class EventFd implements AutoCloseable {
 
     /** One event loop more waits for signals, or one less. */
     void feedsLoop(boolean on) {
-        synchronized (lock) {
-            loops = (short) (loops + (on ? 1 : -1));
-        }
+        LOOPS.addAndGet(this, on ? 1 : -1);
         VarHandle.fullFence();
         if (on) {
             warnIfFed();
@@ -353,9 +350,7 @@ public final class EventFd implements AutoCloseable {
                 if (ready == KernelBackend.READY_FD) {
                     return true;
                 }
-                if (fd.isClosed()) {
-                    throw new ClosedHandleException(fd.toString());
-                }
+                requireOpen();
                 if (ready > 0 && (ready & KernelBackend.READY_FD) != 0) {
                     return true;
                 }
@@ -371,7 +366,8 @@ public final class EventFd implements AutoCloseable {
 
     /** @return as {@link KernelBackend#fdWait} */
     private int waitOnce(int raw, long timeoutNanos) {
-        Fd waker = waker(null);
+        Waits all = waits;
+        Fd waker = all == null ? null : all.waker(null);
         if (waker == null) {
             // No wait, so no descriptor to end a wait by.
             int ready = kernel.backend().fdWait(raw, NO_WAKE, 0);
@@ -381,10 +377,10 @@ public final class EventFd implements AutoCloseable {
             waker = makeWaker();
         }
         try {
-            Interruption hook = timeoutNanos == 0 ? null : interruption;
-            if (hook == null) {
-                return kernel.backend().fdWait(raw, waker.number(), timeoutNanos);
+            if (timeoutNanos == 0) {
+                return kernel.backend().fdWait(raw, waker.number(), 0);
             }
+            Interruption hook = waits().interruption;
             hook.enter();
             try {
                 return kernel.backend().fdWait(raw, waker.number(), timeoutNanos);
@@ -396,9 +392,17 @@ public final class EventFd implements AutoCloseable {
         }
     }
 
-    /** Wakes all that wait. Those that were not interrupted wait again, by another wake descriptor. */
-    private void interrupted() {
-        synchronized (lock) {
+    /** Ends waits. Its monitor is private: a caller may hold that of the eventfd while a thread in await is interrupted. */
+    private final class Waits {
+        final Interruption interruption = new Interruption(this::interrupted);
+        /**
+         * Signalled by {@link #close} or an interrupt, and never drained, so that every waiting thread returns. A wait makes
+         * it if there is none; after an interrupt there is none.
+         */
+        private @Nullable Fd wake;
+
+        /** Wakes all that wait. Those that were not interrupted wait again, by another wake descriptor. */
+        private synchronized void interrupted() {
             Fd waker = wake;
             if (waker != null && !waker.isClosed()) {
                 wake = null;
@@ -406,23 +410,43 @@ public final class EventFd implements AutoCloseable {
                 waker.close();
             }
         }
-    }
 
-    /** Begins a use of the wake descriptor there is, else of {@code made}. */
-    private @Nullable Fd waker(@Nullable Fd made) {
-        synchronized (lock) {
-            if (fd.isClosed()) {
-                throw new ClosedHandleException(fd.toString());
-            }
-            if (wake == null && made != null) {
+        /** Begins a use of the wake descriptor there is, else of {@code made}. */
+        synchronized @Nullable Fd waker(@Nullable Fd made) {
+            requireOpen();
+            if (wake == null) {
                 wake = made;
-                interruption = interruption == null ? new Interruption(this::interrupted) : interruption;
             }
             if (wake != null) {
                 wake.enter();
             }
             return wake;
         }
+
+        /** @return whether the kernel woke those that wait */
+        synchronized boolean close() {
+            Fd waker = wake;
+            boolean woken = true;
+            if (waker != null && !waker.isClosed()) {
+                woken = wake(waker);
+                waker.close();
+            }
+            return woken;
+        }
+    }
+
+    private void requireOpen() {
+        if (fd.isClosed()) {
+            throw new ClosedHandleException(fd.toString());
+        }
+    }
+
+    /** Partner of {@link #close}, which closes first, and then looks for it. */
+    private Waits waits() {
+        if (waits == null) {
+            WAITS.compareAndSet(this, null, new Waits());
+        }
+        return Objects.requireNonNull(waits);
     }
 
     /** Makes the wake descriptor, unless another thread made it meanwhile. */
@@ -430,7 +454,7 @@ public final class EventFd implements AutoCloseable {
         Fd made = make(kernel, kernel.backend()::eventfdCreate, "", fd -> fd);
         boolean used = false;
         try {
-            Fd waker = Objects.requireNonNull(waker(made));
+            Fd waker = Objects.requireNonNull(waits().waker(made));
             used = waker == made;
             return waker;
         } finally {
@@ -446,16 +470,9 @@ public final class EventFd implements AutoCloseable {
      */
     @Override
     public void close() {
-        boolean asleep = false;
-        synchronized (lock) {
-            fd.close();
-            Fd waker = wake;
-            if (waker != null && !waker.isClosed()) {
-                asleep = !wake(waker);
-                waker.close();
-            }
-        }
-        if (asleep) {
+        fd.close();
+        Waits all = waits;
+        if (all != null && !all.close()) {
             kernel.reports()
                     .warnOnce(
                             "asleep",
