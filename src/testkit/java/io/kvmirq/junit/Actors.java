@@ -22,6 +22,7 @@ public final class Actors {
     /** The work that an actor does without a switch to another actor. */
     @FunctionalInterface
     public interface Step {
+        /** Does the work; what it throws fails the order. */
         void run() throws Exception;
     }
 
@@ -71,11 +72,7 @@ public final class Actors {
         this.mistake = mistake;
     }
 
-    /**
-     * Adds an actor, or steps to the actor of this name. Orders keep the order of an actor's own steps.
-     *
-     * @param name for the failing order
-     */
+    /** Adds steps to the actor of this name, in this order; the failing order shows the name. */
     public void add(String name, Step... steps) {
         requireIncomplete();
         if (steps.length == 0) {
@@ -99,10 +96,8 @@ public final class Actors {
     }
 
     /**
-     * A step whose actor waits until the condition holds. While it does not hold, a switch to another actor is no
-     * preemption. An order fails if all actors wait.
-     *
-     * @param ready changes nothing; it is asked between steps
+     * A step whose actor waits until {@code ready}, which changes nothing, holds. A switch meanwhile is no preemption.
+     * An order fails if all actors wait.
      */
     public static Step when(BooleanSupplier ready, Step step) {
         Objects.requireNonNull(ready, "ready is null");
