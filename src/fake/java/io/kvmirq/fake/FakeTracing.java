@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake;
 
+import io.kvmirq.NotPromised;
 import io.kvmirq.fake.file.FakeTime;
 import io.kvmirq.fake.posting.TraceForm;
 import io.kvmirq.fake.posting.TracePages;
@@ -21,6 +22,10 @@ import java.util.TreeMap;
  * fit. Get it from {@link FakeKernel#tracing}. Thread-safe.
  */
 public final class FakeTracing implements AutoCloseable {
+    /** The id of the process whose threads the vCPUs are. */
+    @NotPromised
+    public static final int PROCESS = Tracepoints.PROCESS;
+
     private static final class Cpu {
         final Deque<Tracepoints.Passed> events = new ArrayDeque<>();
         boolean lost;
@@ -41,10 +46,8 @@ public final class FakeTracing implements AutoCloseable {
     }
 
     /**
-     * Chooses an event.
-     *
-     * @param event such as {@code kvm/kvm_fpu}
-     * @return the text of its {@code format} file. Empty if this kernel never passes it
+     * Chooses an event such as {@code kvm/kvm_fpu}. Returns the text of its {@code format} file, or empty if this
+     * kernel never passes it.
      */
     public Optional<String> choose(String event) {
         Objects.requireNonNull(event, "event is null");

@@ -8,6 +8,7 @@ import io.kvmirq.VcpuId;
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.diag.LiveHost;
 import io.kvmirq.fake.FakeKernel;
+import io.kvmirq.fake.FakeTracing;
 import io.kvmirq.fake.FakeVcpu;
 import io.kvmirq.fake.Profile;
 import io.kvmirq.forward.Forwarding;
@@ -36,8 +37,7 @@ final class FakeGuest implements LiveHost, AutoCloseable {
     private static final PciAddress DEVICE = PciAddress.parse("0000:3b:00.0");
     private static final int VCPUS = 2;
     private static final int FIRST_VECTOR = 0x41;
-    private static final int PROCESS = 4711;
-    private static final String PROC = "proc/" + PROCESS + "/";
+    private static final String PROC = "proc/" + FakeTracing.PROCESS + "/";
     private static final int SECOND = 1_000_000_000;
 
     private final Undo parts = new Undo();
@@ -87,7 +87,7 @@ final class FakeGuest implements LiveHost, AutoCloseable {
         links.put(PROC + "fd/3", "anon_inode:kvm-vm");
         links.put(PROC + "fd/4", "anon_inode:[vfio-device]");
         put(files, PROC + "fdinfo/4", "vfio-device-syspath: /sys/bus/pci/devices/" + DEVICE);
-        put(files, PROC + "task/" + PROCESS + "/comm", "vmm");
+        put(files, PROC + "task/" + FakeTracing.PROCESS + "/comm", "vmm");
         for (FakeVcpu vcpu : kernel.vcpus()) {
             int id = vcpu.id().number();
             String task = PROC + "task/" + vcpu.thread() + "/";
@@ -98,7 +98,8 @@ final class FakeGuest implements LiveHost, AutoCloseable {
                     task + "stat",
                     vcpu.thread() + " (CPU " + id + "/KVM) S" + " 0".repeat(35) + " "
                             + vcpu.cpu().orElse(0) + " 0".repeat(15));
-            put(files, "sys/kernel/debug/kvm/" + PROCESS + "-3/vcpu" + id + "/pid", String.valueOf(vcpu.thread()));
+            String file = "sys/kernel/debug/kvm/" + FakeTracing.PROCESS + "-3/vcpu" + id + "/pid";
+            put(files, file, String.valueOf(vcpu.thread()));
         }
         return new FilesOver(HostFiles.of(files, links), kernel.hostFiles());
     }
