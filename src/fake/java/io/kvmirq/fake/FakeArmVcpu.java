@@ -57,11 +57,8 @@ public final class FakeArmVcpu {
     }
 
     /**
-     * The guest sends an SGI: it writes ICC_SGI1R_EL1, or with a GICv2 GICD_SGIR. A target that the VM does not have
-     * gets none.
-     *
-     * @param sgi 0 to 15
-     * @throws IllegalArgumentException for another number
+     * The guest sends SGI 0 to 15: it writes ICC_SGI1R_EL1, or with a GICv2 GICD_SGIR. A target that the VM does not
+     * have gets none. IllegalArgumentException for another number.
      */
     public void sendSgi(int sgi, VcpuId... targets) {
         Set<VcpuId> all = Set.of(targets);
@@ -90,19 +87,14 @@ public final class FakeArmVcpu {
     }
 
     /**
-     * The thread of the vCPU comes to a CPU of its own. The vCPU blocks no more, and its vPE is resident.
-     *
-     * @throws IllegalStateException if the thread sleeps
+     * The thread comes to a CPU of its own: the vCPU blocks no more, its vPE is resident. IllegalStateException if the
+     * thread sleeps.
      */
     public void load() {
         time.changing(guest::load);
     }
 
-    /**
-     * The host takes the CPU away. The vPE is not resident, and no doorbell rings.
-     *
-     * @throws IllegalStateException if the thread has no CPU
-     */
+    /** The host takes the CPU away: the vPE is not resident, no doorbell rings. IllegalStateException without a CPU. */
     public void preempt() {
         time.changing(guest::preempt);
     }

@@ -35,11 +35,8 @@ public final class FakeExit {
     // Accesses
 
     /**
-     * The guest writes to a port (x86). No exit if an ioeventfd takes the write.
-     *
-     * @param port 0 to 65535
-     * @param size 1, 2 or 4 bytes
-     * @param data the value that is written; several values for a string instruction
+     * The guest writes to a port 0 to 65535 (x86), 1, 2 or 4 bytes; a string instruction several times. No exit if an
+     * ioeventfd takes the write.
      */
     public static FakeExit ioOut(int port, int size, long... data) {
         Objects.requireNonNull(data, "data is null");
@@ -53,23 +50,12 @@ public final class FakeExit {
                 Kind.IO_OUT, port, size, Arrays.stream(data).boxed().toList(), text));
     }
 
-    /**
-     * The guest reads a port (x86).
-     *
-     * @param port 0 to 65535
-     * @param size 1, 2 or 4 bytes
-     */
+    /** The guest reads 1, 2 or 4 bytes of a port 0 to 65535 (x86). */
     public static FakeExit ioIn(int port, int size) {
         return ioIn(port, size, 1);
     }
 
-    /**
-     * The guest reads a port several times, by a string instruction (x86).
-     *
-     * @param port 0 to 65535
-     * @param size 1, 2 or 4 bytes
-     * @param count the number of reads; at most 4096 bytes in all
-     */
+    /** As {@link #ioIn(int, int)}, several times by a string instruction: at most 4096 bytes in all. */
     public static FakeExit ioIn(int port, int size, int count) {
         String text = "ioIn(" + hex(port) + ", " + size + (count == 1 ? "" : ", " + count) + ")";
         requirePort(text, port, size, count);
@@ -77,10 +63,8 @@ public final class FakeExit {
     }
 
     /**
-     * The guest writes to an address that is not memory. No exit if an ioeventfd takes the write.
-     *
-     * @param address in the guest's physical memory
-     * @param size 1, 2, 4 or 8 bytes
+     * The guest writes 1, 2, 4 or 8 bytes to a physical address that is not memory. No exit if an ioeventfd takes the
+     * write.
      */
     public static FakeExit mmioWrite(long address, int size, long data) {
         String text = "mmioWrite(" + hex(address) + ", " + size + ", " + hex(data) + ")";
@@ -89,12 +73,7 @@ public final class FakeExit {
         return new FakeExit(new ScriptedExit(Kind.MMIO_WRITE, address, size, List.of(data), text));
     }
 
-    /**
-     * The guest reads an address that is not memory.
-     *
-     * @param address in the guest's physical memory
-     * @param size 1, 2, 4 or 8 bytes
-     */
+    /** The guest reads 1, 2, 4 or 8 bytes of a physical address that is not memory. */
     public static FakeExit mmioRead(long address, int size) {
         String text = "mmioRead(" + hex(address) + ", " + size + ")";
         requireSize(text, size, Long.BYTES);
@@ -122,38 +101,24 @@ public final class FakeExit {
         return other(Uapi.KVM_EXIT_SHUTDOWN, 0, "shutdown()");
     }
 
-    /**
-     * The processor refuses to enter the guest.
-     *
-     * @param reason of the hardware, as the manual of its vendor numbers them
-     */
+    /** The processor refuses to enter the guest, for a reason as its vendor's manual numbers it. */
     public static FakeExit failEntry(long reason) {
         return other(Uapi.KVM_EXIT_FAIL_ENTRY, reason, "failEntry(" + hex(reason) + ")");
     }
 
-    /**
-     * KVM cannot go on.
-     *
-     * @param suberror {@code KVM_INTERNAL_ERROR_*}, 1 for an instruction that KVM cannot emulate
-     */
+    /** KVM cannot go on: {@code KVM_INTERNAL_ERROR_*}, 1 for an instruction that KVM cannot emulate. */
     public static FakeExit internalError(int suberror) {
         return other(Uapi.KVM_EXIT_INTERNAL_ERROR, Integer.toUnsignedLong(suberror), "internalError(" + suberror + ")");
     }
 
     /**
-     * The guest asks to be turned off or reset, such as by PSCI.
-     *
-     * @param type {@code KVM_SYSTEM_EVENT_*}: 1 for off, 2 for reset
+     * The guest asks to be turned off or reset, such as by PSCI: {@code KVM_SYSTEM_EVENT_*}, 1 for off, 2 for reset.
      */
     public static FakeExit systemEvent(int type) {
         return other(Uapi.KVM_EXIT_SYSTEM_EVENT, Integer.toUnsignedLong(type), "systemEvent(" + type + ")");
     }
 
-    /**
-     * An exit without a name here, and without data.
-     *
-     * @param number {@code KVM_EXIT_*}
-     */
+    /** An exit {@code KVM_EXIT_*} without a name here, and without data. */
     public static FakeExit unknown(int number) {
         return other(number, 0, "unknown(" + number + ")");
     }

@@ -155,9 +155,8 @@ public final class FakeKernel {
     }
 
     /**
-     * The descriptor of a file that the tape left open, by its name on the tape, such as {@code vm#1}.
-     *
-     * @throws IllegalArgumentException if the tape left no such file open; the message lists the names
+     * The descriptor of a file that the tape left open, by its name on the tape, such as {@code vm#1}. Another name is
+     * an IllegalArgumentException, whose message lists the names.
      */
     public int descriptor(String name) {
         Objects.requireNonNull(name, "name is null");
@@ -171,9 +170,7 @@ public final class FakeKernel {
     // Conditions outside the calls
 
     /**
-     * Advances the virtual clock; calls whose timeout is over return.
-     *
-     * @throws IllegalStateException if this kernel uses the machine's clock
+     * Advances the virtual clock; calls whose timeout is over return. IllegalStateException with the machine's clock.
      */
     public void pass(Duration passed) {
         time.changing(() -> time.pass(passed));
@@ -282,10 +279,8 @@ public final class FakeKernel {
     }
 
     /**
-     * A vCPU of an arm64 VM whose VGIC is initialized.
-     *
-     * @param vm the descriptor of the VM
-     * @throws IllegalArgumentException if there is none
+     * A vCPU of an arm64 VM, by the VM's descriptor, whose VGIC is initialized; IllegalArgumentException if there is
+     * none.
      */
     public FakeArmVcpu armVcpu(int vm, VcpuId id) {
         return time.locked(() -> {

@@ -214,20 +214,16 @@ public final class FakePciDevice {
         }
 
         /**
-         * Gives the device a BAR of registers that keep the values written to them. The BAR can be mapped.
-         *
-         * @param number 0 to 5
-         * @param bytes a power of two, 4096 or more
+         * Gives the device BAR 0 to 5 of registers that keep values and can be mapped: a power of two of bytes, 4096 or
+         * more.
          */
         public Builder bar(int number, int bytes) {
             return bar(number, new PciBar(PciBar.Kind.MEMORY, bytes), LAST_BAR, PAGE, Integer.MAX_VALUE);
         }
 
         /**
-         * Gives the device a prefetchable BAR with an address of 64 bits, which takes the number of the next BAR too.
-         *
-         * @param number 0 to 4
-         * @param bytes a power of two, 4096 or more
+         * As {@link #bar}, prefetchable and with an address of 64 bits, which takes the number of the next BAR too: 0
+         * to 4.
          */
         public Builder bar64(int number, int bytes) {
             return bar(number, new PciBar(PciBar.Kind.MEMORY_64, bytes), LAST_BAR - 1, PAGE, Integer.MAX_VALUE);
@@ -238,12 +234,7 @@ public final class FakePciDevice {
             return bar(number, new PciBar(PciBar.Kind.REGISTERS_64, bytes), LAST_BAR - 1, PAGE, Integer.MAX_VALUE);
         }
 
-        /**
-         * Gives the device a BAR of I/O ports that keep the values written to them.
-         *
-         * @param number 0 to 5
-         * @param bytes a power of two, 4 to 256
-         */
+        /** Gives the device BAR 0 to 5 of I/O ports that keep values: a power of two of bytes, 4 to 256. */
         public Builder ioBar(int number, int bytes) {
             return bar(number, new PciBar(PciBar.Kind.PORTS, bytes), LAST_BAR, Integer.BYTES, MOST_PORTS);
         }
@@ -268,11 +259,7 @@ public final class FakePciDevice {
             return below != null && below.kind().isWide();
         }
 
-        /**
-         * Gives the device an expansion ROM.
-         *
-         * @param content begins with 55 aa
-         */
+        /** Gives the device an expansion ROM, whose content begins with 55 aa. */
         public Builder rom(byte... content) {
             if (content.length < 2 || content[0] != 0x55 || content[1] != (byte) 0xaa) {
                 throw new IllegalArgumentException("a ROM begins with the bytes 55 and aa");
@@ -283,12 +270,7 @@ public final class FakePciDevice {
             return this;
         }
 
-        /**
-         * Places the table of MSI-X.
-         *
-         * @param bar a BAR of memory of the device
-         * @param offset a multiple of 8
-         */
+        /** Places the table of MSI-X in a BAR of memory, at a multiple of 8. */
         public Builder msixTable(int bar, int offset) {
             checkOffset(offset);
             tableBar = OptionalInt.of(bar);
@@ -350,11 +332,7 @@ public final class FakePciDevice {
                     List.copyOf(registers));
         }
 
-        /**
-         * Adds the device, bound to vfio-pci.
-         *
-         * @throws IllegalArgumentException if a device has the address already
-         */
+        /** Adds the device, bound to vfio-pci; IllegalArgumentException if a device has the address already. */
         public FakePciDevice add() {
             FakeTime time = kernel.time();
             return time.locked(
@@ -362,9 +340,8 @@ public final class FakePciDevice {
         }
 
         /**
-         * Adds the device, bound to a driver of the host: VFIO cannot use its group.
-         *
-         * @throws IllegalArgumentException if a device has the address already
+         * Adds the device, bound to a driver of the host: VFIO cannot use its group. IllegalArgumentException if a
+         * device has the address already.
          */
         public void addToHost() {
             FakeTime time = kernel.time();
@@ -408,11 +385,7 @@ public final class FakePciDevice {
         });
     }
 
-    /**
-     * The device requests service through its interrupt pin, until {@link #serve}.
-     *
-     * @throws IllegalStateException if the device has no pin
-     */
+    /** The device requests service by its pin, until {@link #serve}; IllegalStateException without a pin. */
     public void requestService() {
         time.changing(device::request);
     }
@@ -422,11 +395,7 @@ public final class FakePciDevice {
         time.changing(device::serve);
     }
 
-    /**
-     * Four bytes of a BAR, as the device itself sees them.
-     *
-     * @throws IndexOutOfBoundsException outside of it
-     */
+    /** Four bytes of a BAR, as the device sees them; IndexOutOfBoundsException outside of it. */
     public int register(int bar, int at) {
         return time.locked(() -> device.bars().register(bar, at));
     }

@@ -79,9 +79,8 @@ public final class FakePlatformDevice {
     }
 
     /**
-     * The host removes the device, as soon as no file of it is open. Source: {@code vfio_unregister_group_dev()}.
-     *
-     * @return whether the device is gone
+     * The host removes the device ({@code vfio_unregister_group_dev()}) when no file of it is open. Returns whether it
+     * is gone.
      */
     public boolean remove() {
         return time.changing(device::remove);

@@ -62,12 +62,7 @@ public final class FakeVcpu {
 
     // Moves
 
-    /**
-     * It comes to a processor and is outside the guest. It is awake then.
-     *
-     * @param cpu 0–3
-     * @throws IllegalArgumentException if the host has no such processor
-     */
+    /** It comes to processor 0–3, awake and outside the guest; IllegalArgumentException for another one. */
     public void load(int cpu) {
         moved(() -> vcpu.load(cpu));
     }
@@ -85,20 +80,12 @@ public final class FakeVcpu {
         });
     }
 
-    /**
-     * Its guest halts with interrupts on. An interrupt that is pending, or that comes later, wakes it.
-     *
-     * @return whether it sleeps
-     */
+    /** Its guest halts with interrupts on, until an interrupt wakes it. Returns whether it sleeps. */
     public boolean block() {
         return moved(() -> vcpu.block(true));
     }
 
-    /**
-     * Its guest, with interrupts on, takes its next vector. The vector is in service until {@link #end}.
-     *
-     * @return empty if the guest has none that it can take
-     */
+    /** Its guest, with interrupts on, takes its next vector, if any, which is in service until {@link #end}. */
     public Optional<InterruptVector> acknowledge() {
         return served(vcpu::acknowledge);
     }
@@ -114,11 +101,7 @@ public final class FakeVcpu {
         });
     }
 
-    /**
-     * Its guest, with interrupts on, takes its next vector and ends it.
-     *
-     * @return empty if the guest has none that it can take
-     */
+    /** Its guest, with interrupts on, takes its next vector, if any, and ends it. */
     public Optional<InterruptVector> takeInterrupt() {
         return served(() -> {
             int vector = vcpu.acknowledge();

@@ -37,9 +37,8 @@ public final class ScriptedVcpu {
     }
 
     /**
-     * Adds exits to those that it plays. If the guest halted after the last of the earlier exits, it runs on.
-     *
-     * @throws IllegalArgumentException if no vCPU of the architecture has such an exit; none is added then
+     * Adds exits; a guest that halted after the last of the earlier ones runs on. IllegalArgumentException, and none is
+     * added, if no vCPU of the architecture has one of them.
      */
     public ScriptedVcpu exits(FakeExit... exits) {
         List<ScriptedExit> more = Stream.of(exits).map(FakeExit::exit).toList();

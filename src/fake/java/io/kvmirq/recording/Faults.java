@@ -160,11 +160,7 @@ public final class Faults {
         return calls.stream().filter(Call::canFail).map(Call::name).toList();
     }
 
-    /**
-     * The number of calls with this name since {@link #listen}, including those that were made to fail.
-     *
-     * @throws IllegalArgumentException as {@link #fail}
-     */
+    /** The calls with this name since {@link #listen}, failed ones included; a wrong name as {@link #fail}. */
     public synchronized int count(String call) {
         Objects.requireNonNull(call, "call is null");
         FaultNames.require(call);

@@ -96,11 +96,7 @@ public final class KvmHost {
         return fake.isEmpty();
     }
 
-    /**
-     * The fake kernel.
-     *
-     * @throws IllegalStateException if the test runs on real KVM
-     */
+    /** The fake kernel; IllegalStateException if the test runs on real KVM. */
     public FakeKernel fake() {
         return fake.orElseThrow(() ->
                 new IllegalStateException("this test runs on real KVM, which has no FakeKernel: ask isReal() first"));
@@ -207,12 +203,7 @@ public final class KvmHost {
         });
     }
 
-    /**
-     * Gives access to the interrupts that a vCPU got: on the fake kernel the vCPUs with this id of all VMs, on real KVM
-     * the vCPU of {@link #vm}.
-     *
-     * @param id as in KVM_CREATE_VCPU
-     */
+    /** The interrupts of the vCPUs with this id: of all VMs on the fake kernel, of {@link #vm} on real KVM. */
     public KvmVcpu vcpu(int id) {
         return new KvmVcpu(this, new VcpuId(id));
     }

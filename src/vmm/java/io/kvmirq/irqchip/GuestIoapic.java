@@ -141,12 +141,7 @@ public final class GuestIoapic implements Userspace.Injector {
 
     // Registers
 
-    /**
-     * The guest reads.
-     *
-     * @param at the offset from {@link #ADDRESS}
-     * @param size in bytes; the low ones of a register. A register that is not there is 0
-     */
+    /** The guest reads the low bytes of a register, at an offset from {@link #ADDRESS}; 0 without a register. */
     public synchronized int read(long at, int size) {
         return low(size, registers.read(at));
     }
@@ -226,11 +221,7 @@ public final class GuestIoapic implements Userspace.Injector {
         ours.message(message);
     }
 
-    /**
-     * Drives a line of this object's own source.
-     *
-     * @throws IllegalArgumentException if the GSI is no pin
-     */
+    /** Drives a line of this object's own source; IllegalArgumentException if the GSI is no pin. */
     @Override
     public void line(Gsi gsi, boolean high) {
         ours.line(gsi, high);

@@ -47,21 +47,13 @@ public final class GuestPic {
         return port;
     }
 
-    /**
-     * The guest reads a byte.
-     *
-     * @throws IllegalArgumentException if {@link #isPort} says no
-     */
+    /** The guest reads a byte; IllegalArgumentException if {@link #isPort} says no. */
     public int read(int port) {
         int chip = chip(require(port));
         return isLevels(port) ? levels[chip] : (port & 1) == 1 ? masks[chip] : 0;
     }
 
-    /**
-     * The guest writes a byte.
-     *
-     * @throws IllegalArgumentException if {@link #isPort} says no
-     */
+    /** The guest writes a byte; IllegalArgumentException if {@link #isPort} says no. */
     public void write(int port, int value) {
         int chip = chip(require(port));
         if (isLevels(port)) {
@@ -89,11 +81,7 @@ public final class GuestPic {
         return state;
     }
 
-    /**
-     * Takes over a state that {@link #state} returned.
-     *
-     * @throws IllegalArgumentException for other bytes
-     */
+    /** Takes over a state that {@link #state} returned; IllegalArgumentException for other bytes. */
     public void restore(byte[] state) {
         if (state.length != STATE_BYTES
                 || state[4] < 0
