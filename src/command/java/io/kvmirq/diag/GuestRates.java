@@ -32,6 +32,11 @@ public final class GuestRates extends Watch {
         public Seen {
             rates = Map.copyOf(rates);
         }
+
+        /** Whether the exits of all guests that both looks saw are known. */
+        public boolean hasAll() {
+            return rates.values().stream().allMatch(one -> one.exits().isPresent());
+        }
     }
 
     private GuestRates(LiveHost machine) {

@@ -116,6 +116,13 @@ class GuestsTest {
     }
 
     @Test
+    void vcpuWhoseThreadHasNoNameIsNotShown() throws IOException {
+        RecordedHost host =
+                kernelThreads().put("proc/100/task/101/comm", "qemu\n").put(THREAD + "comm", "qemu\n");
+        assertThat(web(host).vcpus().notShown()).isEqualTo(2);
+    }
+
+    @Test
     void damagedFilesCountNothing() throws IOException {
         for (String text : List.of("", "x", "105 (vhost-100", "105 (vhost-100) S 2", ")(")) {
             RecordedHost host = kernelThreads()
