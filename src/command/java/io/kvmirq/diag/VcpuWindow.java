@@ -140,6 +140,9 @@ public final class VcpuWindow extends Watch {
      */
     public Vcpus end(HostFacts after) {
         Duration watched = Duration.ofNanos(machine.nanos() - begin);
+        // A thread that changes after this passes a tracepoint.
+        Map<Integer, Optional<ThreadStat>> last = new HashMap<>();
+        vcpus.keySet().forEach(tid -> last.put(tid, VcpuThreads.stat(machine.files(), guest, tid)));
         // The schedule ends first: what KVM does for the VM is known for all of it.
         Optional<Tracing.Lost> switches = stop(schedule);
         Optional<Tracing.Lost> changes = stop(ofVm);
@@ -166,7 +169,7 @@ public final class VcpuWindow extends Watch {
                 .forEach(tid -> events.ended(
                         tid,
                         records ? before.getOrDefault(tid, Optional.empty()) : Optional.empty(),
-                        VcpuThreads.stat(files, guest, tid)));
+                        last.getOrDefault(tid, Optional.empty())));
         mirror.apply(
                 events.taken(new VcpuEvents.Known(vcpus, threads, producers, apicIds, wasAlone && isAlone(after))));
         return new Vcpus(

@@ -47,7 +47,7 @@ public final class VcpuSchedule {
             "kvm/" + EXIT, HALTS);
 
     private static final String LOST = "events did not fit into the buffer, and its thread passed none of these since";
-    private static final String NO_EVENT = "its thread passed no tracepoint";
+    private static final String NO_EVENT = "its thread passed no tracepoint of KVM";
     private static final String RUNNABLE = "R";
     private static final String STATE = "prev_state";
     private static final String LOAD = "load";
@@ -89,6 +89,8 @@ public final class VcpuSchedule {
         long halts;
         String unknown = NO_EVENT;
         boolean seen;
+        /** Whether it neither entered nor left {@code KVM_RUN}, as far as all events say. */
+        boolean stays = true;
 
         void forget(String why) {
             cpu = -1;
@@ -96,6 +98,7 @@ public final class VcpuSchedule {
             inRun = Optional.empty();
             halted = false;
             unknown = why;
+            stays = false;
         }
 
         void on(int here) {
@@ -180,6 +183,7 @@ public final class VcpuSchedule {
 
     private static void run(Tracked thread, TraceEvent event, boolean inRun) {
         thread.seen = true;
+        thread.stays = false;
         thread.on(event.cpu());
         thread.inRun = Optional.of(inRun);
         thread.halted = false;
@@ -234,22 +238,25 @@ public final class VcpuSchedule {
     }
 
     /**
-     * A thread that passed no tracepoint while it was watched, and no event was lost: it never left its CPU, and neither
-     * entered nor left {@code KVM_RUN}. If its guest ran meanwhile, it runs.
+     * A thread that passed no tracepoint of KVM while it was watched, and no event was lost: it neither entered nor left
+     * {@code KVM_RUN}. If its guest ran meanwhile, it is there. If it passed no other tracepoint, it never left its CPU.
      *
      * @param before the thread when the watch had begun
-     * @param after when it ended
+     * @param after before the watch ended
      */
     public void quiet(int tid, ThreadStat before, ThreadStat after) {
         Tracked thread = threads.get(tid);
-        if (thread != null
-                && !thread.seen
-                && before.began() == after.began()
-                && before.isRunnable()
-                && after.isRunnable()
-                && before.cpu() == after.cpu()
-                && after.guestTicks() > before.guestTicks()) {
+        if (thread == null
+                || !thread.stays
+                || before.began() != after.began()
+                || after.guestTicks() <= before.guestTicks()) {
+            return;
+        }
+        if (!thread.seen && before.isRunnable() && after.isRunnable() && before.cpu() == after.cpu()) {
             thread.on(after.cpu());
+            thread.seen = true;
+        }
+        if (thread.seen) {
             thread.inRun = Optional.of(true);
         }
     }

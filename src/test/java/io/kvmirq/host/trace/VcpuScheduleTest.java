@@ -104,35 +104,39 @@ class VcpuScheduleTest {
     void phaseFollowsFromTheEvents(String steps, String phase) {
         VcpuSchedule schedule = schedule(1);
         for (String step : steps.split(" ")) {
-            String[] words = step.split(":");
-            String header = "       CPU 0/KVM-4712    [001] d..2.   123.456789: ";
-            switch (words[0]) {
-                case "load", "unload" -> read(schedule, header + "kvm_fpu: " + step);
-                case "exit" -> read(schedule, header + "kvm_userspace_exit: reason KVM_EXIT_IO (2)");
-                case "wakeup" -> read(schedule, header + "kvm_vcpu_wakeup: wait time 12 ns, polling valid");
-                case "hlt" ->
-                    read(
-                            schedule,
-                            header
-                                    + "kvm_exit: vcpu 0 reason HLT rip 0x10 info1 0x0000000000000000 info2"
-                                    + " 0x0000000000000000 intr_info 0x00000000 error_code 0x00000000 requests"
-                                    + " 0x0000000000000000");
-                case "out" ->
-                    read(
-                            schedule,
-                            header + "sched_switch: prev_comm=CPU 0/KVM prev_pid=4712 prev_prio=120 prev_state="
-                                    + words[1] + " ==> next_comm=swapper/1 next_pid=0 next_prio=120");
-                case "in" ->
-                    read(
-                            schedule,
-                            "          <idle>-0    [00" + (words.length > 1 ? words[1] : "1")
-                                    + "] d..2.   123.456789: sched_switch: prev_comm=swapper/1 prev_pid=0 prev_prio=120"
-                                    + " prev_state=R ==> next_comm=CPU 0/KVM next_pid=4712 next_prio=120");
-                case "lost" -> schedule.lost();
-                default -> assertThat(step).isEmpty();
-            }
+            step(schedule, step);
         }
         assertThat(word(schedule.phase(TID))).isEqualTo(phase);
+    }
+
+    private static void step(VcpuSchedule schedule, String step) {
+        String[] words = step.split(":");
+        String header = "       CPU 0/KVM-4712    [001] d..2.   123.456789: ";
+        switch (words[0]) {
+            case "load", "unload" -> read(schedule, header + "kvm_fpu: " + step);
+            case "exit" -> read(schedule, header + "kvm_userspace_exit: reason KVM_EXIT_IO (2)");
+            case "wakeup" -> read(schedule, header + "kvm_vcpu_wakeup: wait time 12 ns, polling valid");
+            case "hlt" ->
+                read(
+                        schedule,
+                        header
+                                + "kvm_exit: vcpu 0 reason HLT rip 0x10 info1 0x0000000000000000 info2"
+                                + " 0x0000000000000000 intr_info 0x00000000 error_code 0x00000000 requests"
+                                + " 0x0000000000000000");
+            case "out" ->
+                read(
+                        schedule,
+                        header + "sched_switch: prev_comm=CPU 0/KVM prev_pid=4712 prev_prio=120 prev_state=" + words[1]
+                                + " ==> next_comm=swapper/1 next_pid=0 next_prio=120");
+            case "in" ->
+                read(
+                        schedule,
+                        "          <idle>-0    [00" + (words.length > 1 ? words[1] : "1")
+                                + "] d..2.   123.456789: sched_switch: prev_comm=swapper/1 prev_pid=0 prev_prio=120"
+                                + " prev_state=R ==> next_comm=CPU 0/KVM next_pid=4712 next_prio=120");
+            case "lost" -> schedule.lost();
+            default -> assertThat(step).isEmpty();
+        }
     }
 
     private static String word(Phase phase) {
@@ -193,6 +197,27 @@ class VcpuScheduleTest {
         assertThat(word(quiet(before, stat("R", 100, 2, 80)))).as("it moved").isEqualTo("unknown");
         assertThat(ThreadStat.parse("1 (a) b) R 1")).isEmpty();
         assertThat(ThreadStat.parse("")).isEmpty();
+    }
+
+    /** A guest that spins and shares its CPU passes sched_switch alone. */
+    @ParameterizedTest
+    @CsvSource({
+        "out:R, 80, preempted",
+        "out:R in, 80, running 1",
+        "out:R in:2, 80, running 2",
+        "out:R, 50, unknown",
+        "out:S, 80, unknown",
+        "unload out:R, 80, user",
+        "lost out:R, 80, unknown",
+        "out:R lost in, 80, unknown",
+    })
+    void threadThatStaysInTheRunIsWhereTheHostPutsIt(String steps, int guestTicks, String phase) {
+        VcpuSchedule schedule = schedule(1);
+        for (String step : steps.split(" ")) {
+            step(schedule, step);
+        }
+        schedule.quiet(TID, stat("R", 100, 1, 50), stat("R", 100, 1, guestTicks));
+        assertThat(word(schedule.phase(TID))).isEqualTo(phase);
     }
 
     @Test
