@@ -65,7 +65,7 @@ final class Mutants {
 
         /** The class of the searches that have to find it, below {@code io.kvmirq.arch}. */
         String races() {
-            return RACES.getOrDefault(file.replaceAll("/.*", ""), "apic.PostedRaces");
+            return RACES.getOrDefault(file.replaceAll("/.*", ""), "vtd.posting.PostedRaces");
         }
 
         private Path path() {
