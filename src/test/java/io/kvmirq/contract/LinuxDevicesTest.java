@@ -39,6 +39,9 @@ class LinuxDevicesTest {
     private static final boolean IS_ARM64 = Machine.arm64Flaw().isEmpty();
     private static final int READS = Math.min(10_000, Integer.getInteger("kvmirq.test.forward.fired", 10_000));
     private static final int FEW = READS / 10;
+    /** Rows of messages in the guest's /proc/interrupts; those of Linux 7.2 begin with ITS-PCI-MSIX. */
+    private static final String MESSAGES = IS_ARM64 ? "ITS-(PCI-)?MSI" : "PCI-MSI";
+
     private static final String NVME = "0x1b36:0x0010";
     private static final String E1000E = "0x8086:0x10d3";
 
@@ -186,7 +189,8 @@ class LinuxDevicesTest {
             }
             assertThat(taken(console)).isGreaterThan(READS);
             assertThat(console)
-                    .contains(IS_ARM64 ? "ITS-MSI" : "PCI-MSI", "guest: reset by flr")
+                    .contains("guest: reset by flr")
+                    .containsPattern(MESSAGES)
                     .containsPattern("its queues took \\d{2,} \\d{2,}")
                     .doesNotContain("timeout, ");
         }
@@ -202,7 +206,7 @@ class LinuxDevicesTest {
                 kept.print(host);
             }
             assertThat(counts(console)).containsExactly("boot 1: " + READS, "moved: " + FEW, "reset: " + FEW);
-            assertThat(console).contains("ITS-MSI").doesNotContain("timeout, ");
+            assertThat(console).containsPattern(MESSAGES).doesNotContain("timeout, ");
             assertThat(host.seen).as("%s", host).containsExactly(0L);
         }
         Process log = new ProcessBuilder("dmesg").redirectErrorStream(true).start();
