@@ -6,6 +6,7 @@ import io.kvmirq.diag.Remedy.Change;
 import io.kvmirq.diag.Remedy.Takes;
 import io.kvmirq.host.HostFacts;
 import io.kvmirq.host.HostInterrupts.ArmedVector;
+import io.kvmirq.host.IntxLine;
 import io.kvmirq.host.PciDevice;
 import io.kvmirq.host.VmProcess;
 import io.kvmirq.host.VmProcess.VcpuFile;
@@ -18,6 +19,7 @@ import java.util.OptionalLong;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 
 /**
  * The link of a host irq that VFIO has armed: whether the kernel has disabled it, and the CPU that it interrupts. For one
@@ -141,9 +143,18 @@ final class HostIrqLink {
                     enable(vector));
         } else if (count == 0 && unhandled == 0 && last > 0 && vector.count() >= MOST_UNHANDLED) {
             // Both are reset when it is disabled. Linux 6.0 and newer also reset them when most were handled.
-            boolean sure = !host.isSince(6, 0).orElse(true) || device.config().isIntxAsserted();
-            if (sure && vector.kind() == IrqKind.INTX) {
-                looks.broken(file, nobodyCared(vector), enable(vector));
+            Optional<PciDevice> asserts = Stream.concat(
+                            Stream.of(device), IntxLine.of(host, device).neighbours().stream())
+                    .filter(one -> one.config().isIntxAsserted())
+                    .findFirst();
+            if (vector.kind() == IrqKind.INTX
+                    && (asserts.isPresent() || !host.isSince(6, 0).orElse(true))) {
+                looks.broken(
+                        file,
+                        nobodyCared(vector)
+                                + asserts.map(one -> "; " + one.address() + " asserts the line")
+                                        .orElse(""),
+                        enable(vector));
             } else {
                 looks.doubt(
                         file,
