@@ -4,6 +4,7 @@ package io.kvmirq.diag;
 import io.kvmirq.arch.apic.PostingObstacle;
 import io.kvmirq.diag.DeviceChains.Interrupt;
 import io.kvmirq.host.HostFacts;
+import io.kvmirq.host.HostInterrupts.ArmedVector;
 import io.kvmirq.host.HostKvm;
 import io.kvmirq.host.PciDevice;
 import io.kvmirq.host.VmProcess;
@@ -12,6 +13,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.OptionalLong;
 import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 
@@ -25,6 +27,10 @@ final class ProcessLinks {
             "start the guest; look on the host, not in a container; a copy of a host needs"
                     + " proc/PID of its VMM, so capture as root while the guest runs";
     private static final int MOST_NAMED = 8;
+    /** ULLONG_MAX - 1: {@code eventfd_signal()} adds nothing to it. */
+    private static final long FULL = -2L;
+    /** Signals that no reader would leave. */
+    private static final long UNREAD = 1_000;
 
     private final HostFacts host;
     private final PciDevice device;
@@ -136,13 +142,33 @@ final class ProcessLinks {
                         "LPI " + one.id(),
                         "a vLPI of the guest's ITS"))
                 .orElseGet(() -> Link.notShown(Hop.GUEST_VECTOR, "only the route names it", BY_TAPE)));
-        links.add(vcpu(process, lpi.map(GuestIts.Lpi::target).orElseGet(() -> forms.commonTarget(armed))));
+        links.add(neverRan(process)
+                .orElseGet(() -> vcpu(
+                        process, lpi.map(GuestIts.Lpi::target).orElseGet(() -> forms.commonTarget(armed)), interrupt)));
         return links;
     }
 
     /** An eventfd in an epoll of the process is hardly that of an irqfd, but may be. */
     private static Link eventfd(VmProcess process) {
         List<EventfdFile> all = process.eventfds();
+        Optional<EventfdFile> full =
+                all.stream().filter(one -> one.count() == FULL).findFirst();
+        Optional<EventfdFile> fills = full.or(() -> all.stream()
+                .filter(one -> Long.compareUnsigned(one.count(), UNREAD) >= 0)
+                .findFirst());
+        if (fills.isPresent()) {
+            return new Link(
+                    Hop.EVENTFD,
+                    full.isPresent() ? Link.State.BROKEN : Link.State.DOUBTFUL,
+                    Optional.of(Evidence.observed(
+                            "/proc/" + process.pid() + "/fdinfo/" + fills.get().fd())),
+                    Optional.of(name(fills.get())),
+                    "descriptor " + fills.get().fd() + " of process " + process.pid() + " has count "
+                            + Long.toUnsignedString(fills.get().count()) + ": nothing reads it"
+                            + (full.isPresent() ? ", and it takes no more signals" : ""),
+                    List.of(Remedy.look(
+                            "let the VMM give it to KVM_IRQFD, or read it; to see whether it does: " + BY_TAPE)));
+        }
         if (all.size() == 1) {
             return Link.whole(
                     Hop.EVENTFD,
@@ -172,7 +198,60 @@ final class ProcessLinks {
         return one.id().isPresent() ? "id " + one.id().getAsInt() : "descriptor " + one.fd();
     }
 
-    private static Link vcpu(VmProcess process, OptionalInt target) {
+    /** A count of KVM for a VM, which only root reads; empty also if one of its VMs does not show it. */
+    private OptionalLong count(VmProcess process, String name) {
+        long sum = 0;
+        for (int vm : process.vms()) {
+            Optional<String> text = host.files()
+                    .text(VmmLink.KVM + process.pid() + "-" + vm + "/" + name)
+                    .filter(number -> number.matches("\\d{1,17}"));
+            if (text.isEmpty()) {
+                return OptionalLong.empty();
+            }
+            sum += Long.parseLong(text.get());
+        }
+        return OptionalLong.of(sum);
+    }
+
+    /** {@code exits} counts the ends of KVM_RUN's entries of all vCPUs. */
+    private Optional<Link> neverRan(VmProcess process) {
+        OptionalLong exits = count(process, "exits");
+        return exits.isPresent() && exits.getAsLong() == 0 && !process.vcpus().isEmpty()
+                ? Optional.of(Link.broken(
+                        Hop.VCPU,
+                        Evidence.observed("/" + VmmLink.KVM + process.pid() + "-"
+                                + process.vms().get(0) + "/exits"),
+                        "no vCPU of the VM has ever run: KVM counted no exit",
+                        "start the guest (libvirt: virsh resume; QEMU: cont)"))
+                : Optional.empty();
+    }
+
+    /** Where KVM injects each interrupt itself, it counts them. */
+    private Optional<Link> neverInjected(VmProcess process, Interrupt interrupt) {
+        boolean injects = List.of("kvm_intel/parameters/enable_apicv", "kvm_amd/parameters/avic").stream()
+                .flatMap(name -> host.files().text("sys/module/" + name).stream())
+                .anyMatch(value -> value.equals("N") || value.equals("0"));
+        OptionalLong injections = count(process, "irq_injections");
+        long came = interrupt.armed().map(ArmedVector::count).orElse(0L);
+        return injects && came > 0 && injections.isPresent() && injections.getAsLong() == 0
+                ? Optional.of(new Link(
+                        Hop.VCPU,
+                        Link.State.DOUBTFUL,
+                        Optional.of(Evidence.observed("/" + VmmLink.KVM + process.pid() + "-"
+                                + process.vms().get(0) + "/irq_injections")),
+                        Optional.empty(),
+                        "KVM has injected no interrupt into the guest, and the host irq came "
+                                + (came == 1 ? "once" : came + " times")
+                                + ": its vCPUs have interrupts off, or no irqfd has the eventfd",
+                        List.of(Remedy.look(BY_TAPE))))
+                : Optional.empty();
+    }
+
+    private Link vcpu(VmProcess process, OptionalInt target, Interrupt interrupt) {
+        Optional<Link> none = neverInjected(process, interrupt);
+        if (none.isPresent()) {
+            return none.get();
+        }
         if (target.isPresent()) {
             return Link.whole(
                     Hop.VCPU,

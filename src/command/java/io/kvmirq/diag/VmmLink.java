@@ -33,7 +33,8 @@ final class VmmLink {
     /** Waits of a CPU that are too short to tell anything, in ns. */
     private static final long SHORT = 100_000_000;
 
-    private static final String KVM = "sys/kernel/debug/kvm/";
+    /** The directories of VMs in debugfs. */
+    static final String KVM = "sys/kernel/debug/kvm/";
 
     private final HostFiles files;
     private final HostFacts host;
@@ -117,6 +118,7 @@ final class VmmLink {
             }
         }
         missing(vcpus);
+        outside(vcpus);
         limits();
         if (whole && seen > 0) {
             looks.fine((seen == 1 ? "its thread is" : seen + " of its threads were looked at, and none is")
@@ -197,6 +199,21 @@ final class VmmLink {
                             command("end the tracer: " + by));
                 }
             }
+        }
+    }
+
+    /** The thread of a vCPU that sleeps in KVM is in kvm_vcpu_block() or its kin; that of a paused guest is not. */
+    private void outside(Map<Integer, Integer> threads) {
+        boolean all = !threads.isEmpty()
+                && threads.keySet().stream().allMatch(thread -> files.text(path + "task/" + thread + "/wchan")
+                        .filter(at -> at.startsWith("futex_"))
+                        .isPresent());
+        if (all) {
+            looks.doubt(
+                    path + "task",
+                    "the thread of each vCPU waits for another thread of the VMM, and none runs its vCPU: the guest may be"
+                            + " paused",
+                    command("resume the guest (libvirt: virsh resume; QEMU: cont)"));
         }
     }
 

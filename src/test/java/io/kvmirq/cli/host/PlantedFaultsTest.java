@@ -154,6 +154,7 @@ class PlantedFaultsTest {
                                 .replace("{others}", "proc/interrupts vfio-")
                                 .replace("{n}", String.valueOf(irq(tree)))
                                 .replace("{scope}", "sys/fs/cgroup/machine.slice/machine-qemu-1-web.scope/")
+                                .replace("{kvm}", "sys/kernel/debug/kvm/100-5/")
                                 .replace("{vmm}", "proc/100/"));
             }
         }
