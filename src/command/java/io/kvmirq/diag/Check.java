@@ -12,6 +12,7 @@ public enum Check {
     AVIC_INHIBITS("avic-inhibits", true),
     VFIO("vfio", false),
     UNSAFE_INTERRUPTS("unsafe-interrupts", false),
+    PATHS("paths", true),
     LIMITS("limits", true),
     IO_URING("io-uring", false),
     TRACING("tracing", true),

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.diag;
 
-import io.kvmirq.arch.apic.InhibitReason;
 import io.kvmirq.diag.Finding.Status;
 import io.kvmirq.diag.Remedy.Change;
 import io.kvmirq.diag.Remedy.Takes;
@@ -10,7 +9,6 @@ import io.kvmirq.host.HostFacts;
 import io.kvmirq.host.HostKvm;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Locale;
 import java.util.Set;
 
 /** The checks of a host's interrupt path, by its files. Starts no VM, opens no device and writes nothing. */
@@ -44,6 +42,7 @@ public final class Doctor {
             case AVIC_INHIBITS -> new InhibitChecks(host).avicInhibits();
             case VFIO -> new VfioChecks(host, kvm).vfio();
             case UNSAFE_INTERRUPTS -> new VfioChecks(host, kvm).unsafeInterrupts();
+            case PATHS -> PathsCheck.paths(host);
             case LIMITS -> new LimitChecks(host.limits(), host.vms()).limits();
             case IO_URING -> new IoUringCheck(host).ioUring();
             case TRACING -> tracing(host);
@@ -112,15 +111,5 @@ public final class Doctor {
         return Finding.of(
                         Check.BACKENDS, Status.UNKNOWN, "elsewhere", "bindings can be tried on the machine itself only")
                 .with(Remedy.look("kvmirq doctor --check backends, on that machine"));
-    }
-
-    /** The name of a reason as decide takes it. */
-    static String name(InhibitReason reason) {
-        return reason.name().toLowerCase(Locale.ROOT);
-    }
-
-    /** The name of a constant as ids are written. */
-    static String id(Enum<?> constant) {
-        return constant.name().toLowerCase(Locale.ROOT).replace('_', '-');
     }
 }

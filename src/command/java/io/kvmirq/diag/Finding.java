@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.diag;
 
+import io.kvmirq.arch.apic.InhibitReason;
 import io.kvmirq.host.Fact;
 import io.kvmirq.host.HostKvm;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 
 /**
@@ -82,5 +84,15 @@ public record Finding(
     /** One of its remedies is enough. */
     Finding withAlternatives() {
         return new Finding(check, status, reason, text, facts, remedies, needsRoot, true);
+    }
+
+    /** The name of a reason as decide takes it. */
+    static String name(InhibitReason reason) {
+        return reason.name().toLowerCase(Locale.ROOT);
+    }
+
+    /** The name of a constant as ids are written. */
+    static String id(Enum<?> constant) {
+        return constant.name().toLowerCase(Locale.ROOT).replace('_', '-');
     }
 }

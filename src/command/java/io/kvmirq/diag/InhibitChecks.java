@@ -88,7 +88,7 @@ final class InhibitChecks {
                 strange.append("; how ").append(vm.command()).append(" sets up its VM is not known");
             }
             for (VmmOptions.Inhibit inhibit : VmmOptions.inhibits(vm, posting.highestAvicId())) {
-                String name = Doctor.name(inhibit.reason());
+                String name = Finding.name(inhibit.reason());
                 String where = vm.name() + " (process " + vm.pid() + "): " + name;
                 (inhibit.isCertain() ? inhibited : possible)
                         .add(
@@ -141,7 +141,7 @@ final class InhibitChecks {
     private static String names(Set<InhibitReason> reasons) {
         StringBuilder names = new StringBuilder();
         for (InhibitReason reason : reasons) {
-            names.append(names.length() == 0 ? "" : ", ").append(Doctor.name(reason));
+            names.append(names.length() == 0 ? "" : ", ").append(Finding.name(reason));
         }
         return names.toString();
     }

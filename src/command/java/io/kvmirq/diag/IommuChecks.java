@@ -217,7 +217,7 @@ final class IommuChecks {
         Finding finding = Finding.of(
                 Check.POSTING,
                 Status.WARN,
-                flaw.isPresent() ? Doctor.id(flaw.get()) : "no-gicv4",
+                flaw.isPresent() ? Finding.id(flaw.get()) : "no-gicv4",
                 outlook.text() + "; KVM delivers interrupts of devices itself");
         if (flaw.isPresent() && flaw.get() == PostingObstacle.NO_REMAPPING) {
             return ofRemapping(parameter(finding), outlook);

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.diag;
+
+import io.kvmirq.PciAddress;
+import io.kvmirq.diag.Finding.Status;
+import io.kvmirq.host.HostFacts;
+import io.kvmirq.host.HostKvm;
+import io.kvmirq.host.PciDevice;
+import java.util.ArrayList;
+import java.util.EnumSet;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Optional;
+import java.util.Set;
+
+/**
+ * The check of the devices that guests have: whether each can send, and whether its host irq and its VMM can take what it
+ * sends, as {@code explain} says it of each vector.
+ */
+final class PathsCheck {
+    private static final int SHOWN = 4;
+    private static final Set<Hop> LINKS = EnumSet.of(Hop.DEVICE, Hop.HOST_IRQ, Hop.VMM, Hop.EVENTFD, Hop.VCPU);
+
+    private PathsCheck() {}
+
+    static Finding paths(HostFacts host) {
+        Set<String> broken = new LinkedHashSet<>();
+        Set<String> doubtful = new LinkedHashSet<>();
+        Set<Remedy> remedies = new LinkedHashSet<>();
+        int devices = 0;
+        for (PciAddress address : host.boundToVfio()) {
+            Optional<PciDevice> device = host.pci(address);
+            if (device.isEmpty() || host.users(device.get()).isEmpty()) {
+                continue;
+            }
+            devices++;
+            for (Chain chain : DeviceChains.of(host, device.get())) {
+                for (Link link : chain.links()) {
+                    // A refusal of VFIO is a finding of another check, and its link has no value.
+                    boolean flaw = LINKS.contains(link.hop()) && link.value().isPresent();
+                    if (flaw && link.state() == Link.State.BROKEN) {
+                        broken.add(address + ": " + link.hop().label() + ": " + link.text());
+                        remedies.addAll(link.remedies());
+                    } else if (flaw && link.state() == Link.State.DOUBTFUL) {
+                        doubtful.add(address + ": " + link.hop().label() + ": " + link.text());
+                        remedies.addAll(link.remedies());
+                    }
+                }
+            }
+        }
+        if (devices == 0 && host.vms().unreadable() > 0) {
+            return Finding.of(
+                            Check.PATHS,
+                            Status.UNKNOWN,
+                            "not-shown",
+                            ProcessLinks.hiddenFiles(host.vms().unreadable()))
+                    .with(Remedy.look(HostKvm.AS_ROOT))
+                    .withRoot(true);
+        }
+        if (devices == 0) {
+            return Finding.of(Check.PATHS, Status.PASS, "none", "no process is seen that has a device of VFIO open");
+        }
+        Finding finding = broken.isEmpty() && doubtful.isEmpty()
+                ? Finding.of(
+                        Check.PATHS,
+                        Status.PASS,
+                        "whole",
+                        "nothing that was seen keeps " + (devices == 1 ? "the device" : devices + " devices")
+                                + " of guests from sending, or a guest from taking it")
+                : Finding.of(
+                        Check.PATHS,
+                        broken.isEmpty() ? Status.WARN : Status.FAIL,
+                        broken.isEmpty() ? "doubtful" : "broken",
+                        shown(broken.isEmpty() ? doubtful : broken) + "; kvmirq explain BDF shows the whole way");
+        for (Remedy remedy : remedies.stream().limit(SHOWN).toList()) {
+            finding = finding.with(remedy);
+        }
+        return finding.with("broken", new ArrayList<>(broken)).with("doubtful", new ArrayList<>(doubtful));
+    }
+
+    private static String shown(Set<String> flaws) {
+        List<String> first = flaws.stream().limit(SHOWN).toList();
+        return String.join("; ", first) + (flaws.size() > SHOWN ? "; and " + (flaws.size() - SHOWN) + " more" : "");
+    }
+}
