@@ -140,7 +140,8 @@ final class DeviceLink {
     /** False if the configuration space is not to be looked at. */
     private boolean power(PciAddress of, PciCapabilities config) {
         String directory = DEVICES + of + "/";
-        Optional<String> file = files.text(directory + "power_state");
+        // That of a device that its driver has left, until the next one has it.
+        Optional<String> file = files.text(directory + "power_state").filter(state -> !state.equals("unknown"));
         String status = files.text(directory + "power/runtime_status").orElse("");
         boolean complete = config.isComplete() && !config.isGone();
         int at = complete ? config.capability(POWER) : 0;
@@ -163,7 +164,7 @@ final class DeviceLink {
                 }
             }
             case "" -> looks.absent(directory + "power_state");
-            case "unknown", "error" ->
+            case "error" ->
                 looks.doubt(from, "the kernel does not know the power state of " + name(of) + ": " + state, RESET);
             default -> {
                 if (held) {

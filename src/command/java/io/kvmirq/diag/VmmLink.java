@@ -30,6 +30,10 @@ final class VmmLink {
 
     private static final int MOST_VCPUS = 1024;
     private static final int MOST_DIGITS = 9;
+    /** The place of the last CPU in a stat, behind the name. */
+    private static final int CPU = 36;
+    /** Per cent of the time in which a thread could run. */
+    private static final int MOST_WAITED = 33;
     /** Waits of a CPU that are too short to tell anything, in ns. */
     private static final long SHORT = 100_000_000;
 
@@ -250,17 +254,34 @@ final class VmmLink {
         long ran = Long.parseLong(words[0]);
         long waited = Long.parseLong(words[1]);
         long share = ran + waited == 0 ? 0 : Math.round(100.0 * waited / (ran + waited));
-        if (waited >= SHORT && share >= 33) {
-            String says = name + " waited for a CPU " + share + " % of the time in which it had something to do";
-            Remedy remedy = command("give it a CPU of its own: taskset -cp CPU "
-                    + directory.replaceAll("\\D+", " ").strip().replaceAll(".* ", ""));
-            if (pinned) {
-                looks.broken(
-                        file, says + ": it may run on CPU " + allowed + " only, and others keep that busy", remedy);
-            } else {
-                looks.doubt(file, says + ": the host has less CPU time than is asked of it", remedy);
+        if (!pinned || waited < SHORT || share < MOST_WAITED) {
+            return;
+        }
+        String says = name + " may run on CPU " + allowed + " only, and waited for it " + share
+                + " % of the time in which it had something to do";
+        Remedy remedy = command("give it a CPU of its own: taskset -cp CPU "
+                + directory.replaceAll("\\D+", " ").strip().replaceAll(".* ", ""));
+        Optional<String> other = running(allowed);
+        if (other.isPresent()) {
+            looks.broken(file, says + ": process " + other.get() + " runs there", remedy);
+        } else {
+            looks.doubt(file, says + " since it began", remedy);
+        }
+    }
+
+    /** Another process that runs on a CPU now, as its first thread shows: field 39 of its stat is the CPU. */
+    private Optional<String> running(String cpu) {
+        String self = files.link("proc/self").orElse("");
+        for (String pid : files.list("proc")) {
+            String stat = pid.matches("\\d{1,9}") && !pid.equals(self) && !pid.equals(String.valueOf(process.pid()))
+                    ? files.text("proc/" + pid + "/stat").orElse("")
+                    : "";
+            String[] fields = stat.substring(stat.lastIndexOf(')') + 1).strip().split(" ");
+            if (fields.length > CPU && fields[0].equals("R") && fields[CPU].equals(cpu)) {
+                return Optional.of(pid + " " + stat.substring(stat.indexOf('('), stat.lastIndexOf(')') + 1));
             }
         }
+        return Optional.empty();
     }
 
     private void limits() {
