@@ -73,6 +73,8 @@ public record Capture(
 
     private static final Pattern PROCESS = Pattern.compile("(proc/\\d+)(/.*)?");
     private static final Pattern STAT = Pattern.compile("proc/\\d+/stat");
+    private static final Pattern TRACER = Pattern.compile("\\bTracerPid:\\s+([1-9]\\d{0,8})\\b");
+    private static final Pattern RUNS = Pattern.compile("\\) R [^)]*$");
     /** Read of kernel threads, which have no descriptors. */
     private static final Set<String> OF_HELPERS = Set.of("/stat", "/status");
 
@@ -122,6 +124,7 @@ public record Capture(
                 files.put(path, new byte[0]);
             }
         });
+        guests.addAll(tracers(files));
         // Most of them were read for their names alone.
         files.entrySet()
                 .removeIf(file -> STAT.matcher(file.getKey()).matches()
@@ -170,11 +173,28 @@ public record Capture(
         return !next.isEmpty() && next.firstKey().startsWith(path + "/");
     }
 
-    /** Whether a process is a VMM, a helper of one, the handler of an irq, or a kvmirq that watched. */
+    /** The processes that trace a thread whose status was read. */
+    private static SortedSet<String> tracers(SortedMap<String, byte[]> files) {
+        SortedSet<String> tracers = new TreeSet<>();
+        files.forEach((path, content) -> {
+            Matcher tracer =
+                    TRACER.matcher(path.endsWith("/status") ? new String(content, StandardCharsets.UTF_8) : "");
+            if (tracer.find()) {
+                tracers.add("proc/" + tracer.group(1) + "/");
+            }
+        });
+        return tracers;
+    }
+
+    /**
+     * Whether a process is a VMM, its tracer, a helper of one, the handler of an irq, a kvmirq that watched, or runs: it may
+     * keep the CPU of a vCPU busy.
+     */
     private static boolean isKept(String path, SortedSet<String> guests, SortedSet<String> names, byte[] stat) {
         String process = path.substring(0, path.length() - "stat".length());
         String watch = "/kvmirq-" + process.substring("proc/".length(), process.length() - 1) + "-";
         return guests.contains(process)
+                || RUNS.matcher(new String(stat, StandardCharsets.UTF_8)).find()
                 || KernelHelpers.STAT
                         .matcher(new String(stat, StandardCharsets.UTF_8))
                         .find()
