@@ -11,6 +11,7 @@ import io.kvmirq.InterruptVector;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.PciAddress;
 import io.kvmirq.VcpuId;
+import io.kvmirq.cli.Cli;
 import io.kvmirq.diag.Chain;
 import io.kvmirq.diag.DeviceChains;
 import io.kvmirq.diag.Hop;
@@ -34,6 +35,7 @@ import io.kvmirq.testing.Numbers;
 import io.kvmirq.vfio.VfioDevice;
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -256,5 +258,20 @@ class LiveProbesContract extends VfioSuite {
             }
             assertThat(left()).isEmpty();
         }
+    }
+
+    /** It is killed while it watches, and the next command begins. */
+    @Test
+    void nextCommandRemovesTheProbesOfAKilledOne() throws Exception {
+        made.add(Vm.create(made.add(Kernel.over(vfio.kernel()))));
+        Process killed = Cli.jvm()
+                .start("explain", "--vm", String.valueOf(ProcessHandle.current().pid()), "--live", "600");
+        assertThat(killed.errorReader(StandardCharsets.UTF_8).readLine()).contains("watching for 600 s");
+        killed.destroyForcibly().waitFor();
+        assertThat(left()).anyMatch(one -> one.contains("kvmirq_" + killed.pid() + "_"));
+        Cli.Ended doctor = Cli.run("doctor", "--check", "tracing");
+        assertThat(doctor.out()).contains("kvmirq_" + killed.pid() + "_", "kvmirq list --live 1");
+        assertThat(LiveHost.thisMachine().tidy())
+                .anyMatch(one -> one.startsWith("removed the probes kvmirq-" + killed.pid() + "-"));
     }
 }

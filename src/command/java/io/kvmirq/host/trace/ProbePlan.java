@@ -58,7 +58,7 @@ record ProbePlan(String name, Fact<String> hostIrq, String wakeup, String delive
 
     private static final int WAKEUP_PARAMETERS = 4;
 
-    /** A trigger: the event's directory below {@code events}, and the line. */
+    /** A trigger: its event as GROUP/NAME, and the line. */
     record Trigger(String event, String line) {}
 
     /** Arguments of the probe of {@code irqfd_wakeup()}, whose first parameter is the irqfd's wait queue entry. */
