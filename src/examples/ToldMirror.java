@@ -9,12 +9,10 @@ import io.kvmirq.fake.Profile;
 import io.kvmirq.forward.ForwardedIrq;
 import io.kvmirq.forward.Forwarding;
 import io.kvmirq.forward.KvmVfio;
-import io.kvmirq.host.HostForMirror;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.mirror.Event;
-import io.kvmirq.mirror.Mirror;
 import io.kvmirq.vfio.VfioDevice;
 import java.util.EnumSet;
 
@@ -26,19 +24,16 @@ class ToldMirror {
         try (Kernel kernel = fake.open();
                 Vm vm = Vm.create(kernel)) {
             vm.createIrqchip();
-            // on this machine: HostFiles.of(Path.of("/"))
-            Mirror mirror = Mirror.of(new HostForMirror().of(fake.hostFiles(), vm.isArm64()));
             VcpuId first = new VcpuId(0);
             try (Vcpu vcpu = vm.createVcpu(first);
                     KvmVfio kvmVfio = KvmVfio.create(vm);
                     VfioDevice nic = VfioDevice.open(kernel, PciAddress.parse("0000:3b:00.0"), kvmVfio);
-                    Forwarding forwarding =
-                            Forwarding.builder(vm, nic).mirror(mirror).build()) {
+                    Forwarding forwarding = Forwarding.of(vm, nic)) {
                 vcpu.enableLapic();
                 ForwardedIrq irq = forwarding.forward(
                         nic.msix().get(0), MsiMessage.to(first, new InterruptVector(0x30)));
                 System.out.println(irq.predicted().text());
-                mirror.apply(new Event.Inhibited(EnumSet.of(InhibitReason.HYPERV)));
+                forwarding.mirror().apply(new Event.Inhibited(EnumSet.of(InhibitReason.HYPERV)));
                 System.out.println(irq.predicted().text());
             }
         }
