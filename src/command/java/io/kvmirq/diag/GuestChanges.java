@@ -8,7 +8,6 @@ import io.kvmirq.host.VmProcess.VcpuFile;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
-import java.util.Objects;
 import java.util.Optional;
 import java.util.TreeMap;
 import java.util.function.Function;
@@ -118,12 +117,10 @@ final class GuestChanges {
 
     /** The CPUs that each may run on. The CPU that it is on changes all the time. */
     private void moved(String name, Map<String, String> old, Map<String, String> now) {
-        old.forEach((thread, cpus) -> {
-            String others = now.get(thread);
-            if (others != null && !others.equals(cpus)) {
-                add(thread + " of " + name, "may run on CPU " + others + " now, before on " + cpus);
-            }
-        });
+        old.forEach((thread, cpus) -> Optional.ofNullable(now.get(thread))
+                .filter(others -> !others.equals(cpus))
+                .ifPresent(
+                        others -> add(thread + " of " + name, "may run on CPU " + others + " now, before on " + cpus)));
     }
 
     private static Map<String, String> vcpus(Look look, Guest guest) {
@@ -139,13 +136,9 @@ final class GuestChanges {
     }
 
     private static Map<String, String> workers(Guest guest) {
-        return guest.workers().stream()
-                .filter(one -> one.allowed().isPresent())
-                .collect(Collectors.toMap(
-                        one -> "worker " + one.tid(),
-                        one -> Objects.requireNonNull(one.allowed().get()),
-                        (one, other) -> one,
-                        TreeMap::new));
+        Map<String, String> allowed = new TreeMap<>();
+        guest.workers().forEach(one -> one.allowed().ifPresent(cpus -> allowed.put("worker " + one.tid(), cpus)));
+        return allowed;
     }
 
     /** Reads what is compared, for a capture. */
