@@ -48,15 +48,10 @@ class TinyVmmArmTest {
     private String decompiled(String commandLine, int vcpus) throws Exception {
         Path tree = Files.write(directory.resolve("tree"), TinyVmm.deviceTree(commandLine, vcpus));
         Path wrong = directory.resolve("wrong");
-        Process dtc;
-        try {
-            dtc = new ProcessBuilder("dtc", "-I", "dtb", "-O", "dts", tree.toString())
-                    .redirectError(wrong.toFile())
-                    .start();
-        } catch (IOException e) {
-            assumeTrue(false, "needs dtc: scripts/bootstrap --lab installs it");
-            throw e;
-        }
+        Machine.assumeProgram("dtc"); // scripts/bootstrap --lab installs it
+        Process dtc = new ProcessBuilder("dtc", "-I", "dtb", "-O", "dts", tree.toString())
+                .redirectError(wrong.toFile())
+                .start();
         String source = new String(dtc.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
         assertThat(wrong).hasContent("");
         assertThat(dtc.waitFor()).isZero();
