@@ -8,8 +8,8 @@ import java.lang.annotation.RetentionPolicy;
 import java.lang.annotation.Target;
 
 /**
- * Marks what programs can reach and what may still change or go in any release: a package, a type or a member. All else
- * of an exported package is promised, by the rules of "What is promised" in {@code src/docs/library.md}.
+ * Marks what programs can reach and what may still change or go in any release: a package, a type or a member. "What is
+ * promised" in {@code src/docs/library.md} lists the packages whose other types are promised, and by which rules.
  */
 @Documented
 @Retention(RetentionPolicy.RUNTIME)

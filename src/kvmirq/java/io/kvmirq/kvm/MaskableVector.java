@@ -59,6 +59,7 @@ public final class MaskableVector implements AutoCloseable {
     public static List<MaskableVector> createAll(Vm vm, List<MsiMessage> messages) {
         Objects.requireNonNull(vm, "vm is null");
         Objects.requireNonNull(messages, "messages is null");
+        messages.forEach(one -> Objects.requireNonNull(one, "messages has a null: give each vector its message"));
         List<MsiMessage> all = List.copyOf(messages);
         try (Undo undo = new Undo()) {
             List<EventFd> events = EventFd.createAll(vm.kernel(), all.size());
@@ -77,7 +78,10 @@ public final class MaskableVector implements AutoCloseable {
         }
     }
 
-    /** The eventfd that raises the interrupt, for another thread, process or device. This object closes it. */
+    /**
+     * The eventfd that raises the interrupt, to be lent to another thread, process or device. Do not close it: this object
+     * does, and could not be signalled before.
+     */
     public EventFd event() {
         return irqfd.event();
     }
@@ -148,8 +152,8 @@ public final class MaskableVector implements AutoCloseable {
     }
 
     /**
-     * Ends the irqfd, closes the eventfd and removes the route. From within a {@link RouteTable#change} of this VM it
-     * leaves the route, and warns: remove it by that change's edit. Idempotent, nothing is thrown.
+     * Ends the irqfd, closes the eventfd and removes the route. Close it after a {@link RouteTable#change} of this VM, not
+     * within: there it leaves the route, and warns. Idempotent, nothing is thrown.
      */
     @Override
     public void close() {

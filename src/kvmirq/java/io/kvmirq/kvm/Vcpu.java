@@ -423,7 +423,8 @@ public final class Vcpu implements AutoCloseable {
 
     /**
      * Runs the guest until it exits; blocks. An application processor waits inside for its INIT and SIPI. The first run in
-     * a thread blocks one real-time signal there, which {@link #kick} uses; it stays blocked.
+     * a thread blocks one real-time signal there, which {@link #kick} uses; it stays blocked. {@link Thread#interrupt} does not
+     * end a run: only a kick does.
      *
      * @return the exit, always the same object; valid until the next run
      * @throws io.kvmirq.KernelException EIO from another process; EFAULT when the guest's memory is gone; on arm64
