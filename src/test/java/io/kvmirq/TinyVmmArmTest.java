@@ -2,11 +2,10 @@
 package io.kvmirq;
 
 import static org.assertj.core.api.Assertions.assertThat;
-import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.kvmirq.fake.FakeProvider;
+import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.TinyVmm;
-import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
 import java.nio.ByteBuffer;

@@ -31,6 +31,7 @@ public final class Mapping {
 
     private final Kernel kernel;
     private static final long NOT_MAPPED = -1;
+    private static final int LEAST_PAGE = 4096;
     private static final int PART_BITS = 30;
     private static final int[] KEPT = {Uapi.MADV_DONTFORK, Uapi.MADV_DONTDUMP};
     private static final long PART = 1L << PART_BITS;
@@ -48,6 +49,14 @@ public final class Mapping {
     private volatile @Nullable Addresses given;
 
     private Mapping(Kernel kernel, String name, long length, int flags, int raw, long offset, boolean guestOnly) {
+        if (length <= 0) {
+            throw new IllegalArgumentException(
+                    "a mapping of " + name + " with " + length + " bytes is not possible: expected at least one page");
+        }
+        if (offset < 0 || offset % LEAST_PAGE != 0) {
+            throw new IllegalArgumentException("offset " + offset + " of " + name
+                    + " is not possible: expected 0 or a multiple of the page size, 4096 or more");
+        }
         this.kernel = kernel;
         this.name = name;
         this.length = length;
@@ -58,7 +67,12 @@ public final class Mapping {
             undo.add(this::close);
             long result = libc.mmap(length, Uapi.PROT_READ | Uapi.PROT_WRITE, flags, raw, offset);
             if (result < 0) {
-                throw kernel.calls().failure(result, KernelCall.MMAP, Set.of(), () -> name + " length=" + length);
+                throw kernel.calls()
+                        .failure(
+                                result,
+                                KernelCall.MMAP,
+                                Set.of(),
+                                () -> name + " offset=" + offset + " length=" + length);
             }
             this.address = result;
             keepToItself(kernel.calls(), name, result, length);
@@ -115,7 +129,8 @@ public final class Mapping {
     /**
      * Zeroed memory of this process.
      *
-     * @param length bytes, a multiple of the page size; may be 2 GiB or more
+     * @param length bytes, a multiple of the page size if a guest gets it; may be 2 GiB or more
+     * @throws IllegalArgumentException if {@code length} is not positive
      * @throws io.kvmirq.KernelException ENOMEM
      */
     public static Owner anonymous(Kernel kernel, long length) {
@@ -128,14 +143,15 @@ public final class Mapping {
     }
 
     /**
-     * The memory that {@code fd} shares with this process: a {@link MemoryFile}, or a memfd made elsewhere, also one of huge
-     * pages. It stays when {@code fd} is closed. The file is sealed against shrinking (F_SEAL_SHRINK), because an access
+     * The memory that {@code fd} shares with this process: that of a {@link MemoryFile}, also one that was adopted, and of
+     * huge pages. It stays when {@code fd} is closed. The file is sealed against shrinking (F_SEAL_SHRINK), because an access
      * beyond its end would be a SIGBUS.
      *
      * @param offset of the file, a multiple of the page size, or of the huge page size
      * @throws IllegalArgumentException if the file takes no seal, such as a file of a directory, or ends before
-     *     {@code offset + length}; {@link #forGuest} maps those
-     * @throws io.kvmirq.KernelException EINVAL for an offset or length that is no multiple of the page size; EACCES if
+     *     {@code offset + length}; {@link #forGuest} maps those. If {@code offset} is negative or no multiple of 4096, or
+     *     {@code length} is not positive
+     * @throws io.kvmirq.KernelException EINVAL for an offset that is no multiple of a larger page size; EACCES if
      *     {@code fd} is not open for reading and writing; ENOMEM, also without free huge pages
      */
     public static Owner of(Fd fd, long offset, long length) {
@@ -270,7 +286,7 @@ public final class Mapping {
      * {@code getAcquire} and {@code setRelease} for the indices of a virtqueue, that of {@code int[]} and of {@code long[]}
      * also {@code compareAndSet}.
      *
-     * <p>After the mapping was unmapped the buffer shows zeros, and writes to it are lost: the pages are freed at once (in a
+     * <p>After the mapping was unmapped the buffer shows zeros, and writes to it reach neither guest nor file: the pages are freed at once (in a
      * process with mlockall(MCL_FUTURE) zeros take their place, and if RLIMIT_MEMLOCK forbids those, the pages stay and a
      * warning says so), the addresses when neither the buffer nor a slice or memory segment made of it is reachable. On the fake kernel it keeps
      * the former bytes. An access never fails, except by its index.

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.kernel;
 
+import io.kvmirq.Errno;
 import io.kvmirq.backend.Libc;
 import io.kvmirq.backend.MemoryDescriptor;
 import io.kvmirq.backend.SystemCall;
@@ -60,6 +61,26 @@ public final class MemoryFile implements AutoCloseable {
                 });
     }
 
+    /**
+     * A memfd that was made elsewhere, such as by a VMM of which this process is a device.
+     *
+     * @param number an open memfd of this process
+     * @param length bytes from its start on, for {@link #map}, which refuses more than the file has
+     * @throws IllegalArgumentException if {@code number} is negative, not open, or open on a file that takes no seals
+     */
+    public static MemoryFile adopt(Kernel kernel, int number, long length, Ownership ownership) {
+        Objects.requireNonNull(ownership, "ownership is null");
+        int seals = kernel.libc().fcntl(number, Memfd.F_GET_SEALS, 0);
+        if (number >= 0 && seals < 0) {
+            String expected = "a memfd, made by memfd_create(2)";
+            throw seals == -Errno.EBADF.number()
+                    ? OpenFile.notOpen(number, expected)
+                    : new IllegalArgumentException(
+                            "fd " + number + " is open on a file that takes no seals: expected " + expected);
+        }
+        return Fd.adopt(kernel, "memory file", number, ownership, fd -> new MemoryFile(fd, length));
+    }
+
     /** To be leased; a lease gives the number to share. */
     public Fd fd() {
         return fd;
@@ -73,6 +94,7 @@ public final class MemoryFile implements AutoCloseable {
     /**
      * Maps all of it here. The mapping stays when this handle is closed.
      *
+     * @throws IllegalArgumentException as {@link Mapping#of(Fd, long)}
      * @throws io.kvmirq.KernelException ENOMEM
      */
     public Mapping.Owner map() {

@@ -6,6 +6,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
+import java.nio.file.attribute.BasicFileAttributes;
 import java.util.Arrays;
 import java.util.List;
 
@@ -23,8 +24,7 @@ final class OpenFile {
 
     /**
      * Checks that a descriptor is open on a file of one of these kinds. Passes where /proc cannot be read, as in some
-     * jails. A file with a path of no known kind passes too where a device node is expected, which may have another
-     * name.
+     * jails. A device node of no known path passes too where one is expected, which may have another name.
      *
      * @param expected the kind for the message
      * @throws IllegalArgumentException if {@code number} is open on something else, or not open
@@ -34,19 +34,26 @@ final class OpenFile {
             String file = Files.readSymbolicLink(DESCRIPTORS.resolve(Integer.toString(number)))
                     .toString();
             FileKind kind = FileKind.ofLink(file);
-            boolean maybe = kind == FileKind.NONE
-                    && file.startsWith("/")
-                    && NODES.stream().anyMatch(List.of(kinds)::contains);
+            boolean maybe =
+                    kind == FileKind.NONE && isNode(number) && NODES.stream().anyMatch(List.of(kinds)::contains);
             if (!maybe && !List.of(kinds).contains(kind.label())) {
                 throw new IllegalArgumentException("fd " + number + " is open on " + file + ": expected " + expected);
             }
         } catch (NoSuchFileException e) {
             if (Files.isDirectory(DESCRIPTORS)) {
-                throw new IllegalArgumentException(
-                        "fd " + number + " is not open in this process: expected " + expected, e);
+                throw notOpen(number, expected);
             }
         } catch (IOException e) {
             // The kind cannot be read. The kernel checks it at the first call.
         }
+    }
+
+    static IllegalArgumentException notOpen(int number, String expected) {
+        return new IllegalArgumentException("fd " + number + " is not open in this process: expected " + expected);
+    }
+
+    private static boolean isNode(int number) throws IOException {
+        return Files.readAttributes(DESCRIPTORS.resolve(Integer.toString(number)), BasicFileAttributes.class)
+                .isOther();
     }
 }

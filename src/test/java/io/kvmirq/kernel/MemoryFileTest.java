@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.kernel;
 
-import static io.kvmirq.testing.Refusals.refused;
+import static io.kvmirq.testing.Refusals.assertIllegalArgument;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
@@ -120,13 +120,44 @@ class MemoryFileTest {
                 Undo undo = new Undo()) {
             Fd adopted = adopted(kernel, undo, 2 * PAGE);
             assertThatThrownBy(() -> Mapping.of(adopted, PAGE, 2 * PAGE)).isInstanceOf(IllegalArgumentException.class);
-            refused(Errno.EINVAL, () -> Mapping.of(adopted, 1, PAGE));
-            refused(Errno.EINVAL, () -> Mapping.of(adopted, 0, 0));
-            refused(Errno.EINVAL, () -> Mapping.of(adopted, -1, PAGE));
+            assertIllegalArgument(
+                    () -> Mapping.of(adopted, 1, PAGE),
+                    "offset 1 of " + adopted
+                            + " is not possible: expected 0 or a multiple of the page size, 4096 or more");
+            assertIllegalArgument(
+                    () -> Mapping.of(adopted, 0, 0),
+                    "a mapping of " + adopted + " with 0 bytes is not possible: expected at least one page");
+            assertThatThrownBy(() -> Mapping.of(adopted, -PAGE, PAGE)).hasMessageStartingWith("offset -4096 of ");
             assertThat(mayShrink(adopted)).isTrue();
             assertThat(kernel.openHandles()).hasSize(1);
             Mapping.of(adopted, PAGE).close();
             assertThat(mayShrink(adopted)).isFalse();
+        }
+    }
+
+    /** As a device in another process gets the guest's memory (vhost-user). */
+    @ParameterizedTest
+    @EnumSource
+    void memfdOfAnotherProgramIsAdopted(Kernels on) {
+        try (Kernel kernel = on.open();
+                MemoryFile made = MemoryFile.create(kernel, "ram", 2 * PAGE);
+                MemoryFile adopted = MemoryFile.adopt(kernel, made.fd().number(), 2 * PAGE, Ownership.BORROWED);
+                Mapping.Owner first = made.map();
+                Mapping.Owner second = adopted.map();
+                EventFd event = EventFd.create(kernel)) {
+            first.mapping().putInt(PAGE, 7);
+            assertThat(second.mapping().getInt(PAGE)).isEqualTo(7);
+            int other = event.fd().number();
+            assertIllegalArgument(
+                    () -> MemoryFile.adopt(kernel, other, PAGE, Ownership.BORROWED),
+                    "fd " + other
+                            + " is open on a file that takes no seals: expected a memfd, made by memfd_create(2)");
+            assertIllegalArgument(
+                    () -> MemoryFile.adopt(kernel, 9999, PAGE, Ownership.BORROWED),
+                    "fd 9999 is not open in this process: expected a memfd, made by memfd_create(2)");
+            assertIllegalArgument(
+                    () -> EventFd.adopt(kernel, 9999, Ownership.BORROWED),
+                    "fd 9999 is not open in this process: expected an eventfd, made by eventfd(2)");
         }
     }
 
