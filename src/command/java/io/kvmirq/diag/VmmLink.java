@@ -32,6 +32,10 @@ final class VmmLink {
     private static final int MOST_DIGITS = 9;
     /** The place of the last CPU in a stat, behind the name. */
     private static final int CPU = 36;
+
+    private static final int FLAGS = 6;
+    /** {@code PF_KTHREAD}. */
+    private static final long KERNEL_THREAD = 0x20_0000;
     /** Per cent of the time in which a thread could run. */
     private static final int MOST_WAITED = 33;
     /** Waits of a CPU that are too short to tell anything, in ns. */
@@ -277,7 +281,12 @@ final class VmmLink {
                     ? files.text("proc/" + pid + "/stat").orElse("")
                     : "";
             String[] fields = stat.substring(stat.lastIndexOf(')') + 1).strip().split(" ");
-            if (fields.length > CPU && fields[0].equals("R") && fields[CPU].equals(cpu)) {
+            // Threads of the kernel run for moments.
+            if (fields.length > CPU
+                    && fields[0].equals("R")
+                    && fields[CPU].equals(cpu)
+                    && fields[FLAGS].matches("\\d{1,10}")
+                    && (Long.parseLong(fields[FLAGS]) & KERNEL_THREAD) == 0) {
                 return Optional.of(pid + " " + stat.substring(stat.indexOf('('), stat.lastIndexOf(')') + 1));
             }
         }
