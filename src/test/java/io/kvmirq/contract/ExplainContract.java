@@ -244,9 +244,13 @@ class ExplainContract extends VfioSuite {
      * </pre>
      */
     private byte[] firmware() {
+        return firmware(world.isArm64());
+    }
+
+    static byte[] firmware(boolean arm64) {
         final int size = 0x1_0000;
         byte[] rom = new byte[size];
-        if (world.isArm64()) {
+        if (arm64) {
             put(
                     rom,
                     0,
