@@ -11,10 +11,17 @@ import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
 import java.util.HashMap;
 import java.util.Map;
+import org.junit.jupiter.api.BeforeAll;
 
 /** Formats and pages with any content: events, and no exception. */
 class TraceFuzzTest {
     private static final String DURATION = "60s";
+    private static final Map<Integer, EventFormat> FORMATS = new HashMap<>();
+
+    @BeforeAll
+    static void readFormats() throws IOException {
+        RecordedTracing.formats("x86-6.18-pvm").values().forEach(format -> FORMATS.put(format.id(), format));
+    }
 
     /** Reads a page. Every field of an event is in it, and times do not matter. */
     private static void read(PageFormat form, byte[] bytes, Map<Integer, EventFormat> formats) {
@@ -47,9 +54,7 @@ class TraceFuzzTest {
 
     /** Any page of a known kernel. */
     @FuzzTest(maxDuration = DURATION)
-    void trace(byte[] bytes) throws IOException {
-        Map<Integer, EventFormat> formats = new HashMap<>();
-        RecordedTracing.formats("x86-6.18-pvm").values().forEach(format -> formats.put(format.id(), format));
-        read(RecordedTracing.PAGES, bytes, formats);
+    void trace(byte[] bytes) {
+        read(RecordedTracing.PAGES, bytes, FORMATS);
     }
 }
