@@ -216,6 +216,7 @@ public final class Mapping {
      * @throws io.kvmirq.KernelException the errno depends on the kind of the file
      */
     public static Owner forGuest(Fd file, long offset, long length) {
+        Objects.requireNonNull(file, "file is null: give the descriptor of a region or a file");
         return of(file, offset, length, true);
     }
 
