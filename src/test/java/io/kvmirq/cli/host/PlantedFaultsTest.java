@@ -7,9 +7,13 @@ import io.kvmirq.PciAddress;
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.cli.Cli;
 import io.kvmirq.diag.Capture;
+import io.kvmirq.diag.Chain;
 import io.kvmirq.diag.DeviceChains;
+import io.kvmirq.diag.Hop;
+import io.kvmirq.diag.Link;
 import io.kvmirq.host.GuestHosts;
 import io.kvmirq.host.HostFacts;
+import io.kvmirq.host.ReadOnce;
 import io.kvmirq.host.RecordedHost;
 import io.kvmirq.host.VfioOutlook;
 import io.kvmirq.testing.Machine;
@@ -34,6 +38,8 @@ import org.junit.jupiter.params.provider.MethodSource;
 class PlantedFaultsTest {
     private static final int FEWEST_MECHANISMS = 40;
     private static final int FEWEST_HARMLESS = 20;
+    /** Of the process, two vCPUs and 64 others. */
+    private static final int MOST_STATUS = 67;
     /** The exit code of a link in doubt is this higher. */
     private static final int DOUBT = 20;
 
@@ -283,11 +289,28 @@ class PlantedFaultsTest {
         assertThat(said.accused()).as(said.ended().out()).isSubsetOf(before.accused());
     }
 
+    @Test
+    void ofTenThousandThreadsFewAreRead() throws IOException {
+        RecordedHost host = host("remapped");
+        for (int thread = 1000; thread < 11_000; thread++) {
+            host.put("proc/100/task/" + thread + "/comm", "worker\n")
+                    .put("proc/100/task/" + thread + "/status", "State:\tS (sleeping)\nTracerPid:\t0\n");
+        }
+        ReadOnce files = new ReadOnce(host.tree());
+        HostFacts facts = new HostFacts(files);
+        Chain chain = DeviceChains.of(
+                facts, facts.pci(PciAddress.parse(device("remapped"))).orElseThrow(), 0);
+        assertThat(chain.link(Hop.VMM).map(Link::state)).contains(Link.State.WHOLE);
+        assertThat(files.seen().files().keySet().stream().filter(path -> path.endsWith("/status")))
+                .hasSizeBetween(3, MOST_STATUS);
+    }
+
     /** Prints the table, of which the report speaks. */
     @Test
     void tableIsComplete() throws IOException {
         List<String> mechanisms = rows("faults.txt").map(row -> row[0]).toList();
-        assertThat(mechanisms).doesNotHaveDuplicates();
+        assertThat(mechanisms).doesNotHaveDuplicates().hasSizeGreaterThanOrEqualTo(FEWEST_MECHANISMS);
+        assertThat(rows("harmless.txt")).hasSizeGreaterThanOrEqualTo(FEWEST_HARMLESS);
         StringBuilder table = new StringBuilder("planted, tree\tfirst flaw\texit code\twords\n");
         for (Fault fault : faults().toList()) {
             table.append(fault)
