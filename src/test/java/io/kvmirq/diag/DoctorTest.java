@@ -406,6 +406,24 @@ class DoctorTest {
     }
 
     @Test
+    void pathsOfGuestsAreThoseOfExplain() throws IOException {
+        RecordedHost host = GuestHosts.of("amd-avic");
+        Finding whole = finding(host, Check.PATHS);
+        assertThat(whole.status()).isEqualTo(Status.PASS);
+        assertThat(whole.reason()).isEqualTo("whole");
+        host.put("sys/bus/pci/devices/0000:00:02.0/aer_dev_fatal", "TOTAL_ERR_FATAL 3\n");
+        Finding doubtful = finding(host, Check.PATHS);
+        assertThat(doubtful.status()).isEqualTo(Status.WARN);
+        assertThat(doubtful.text()).startsWith("0000:00:02.0: device: the device has reported 3 fatal errors (AER)");
+        host.put("proc/100/status", "State:\tT (stopped)\n");
+        Finding broken = finding(host, Check.PATHS);
+        assertThat(broken.status()).isEqualTo(Status.FAIL);
+        assertThat(broken.reason()).isEqualTo("broken");
+        assertThat(broken.text()).startsWith("0000:00:02.0: VMM: process 100 is stopped by a signal; ");
+        assertThat(broken.remedies()).extracting(Remedy::text).contains("kill -CONT 100");
+    }
+
+    @Test
     void idsAreWordsAndEachCheckHasAnAnswer() throws IOException {
         List<Check> checked = new ArrayList<>();
         for (Finding finding : Doctor.examine(new HostFacts(amd().tree()), EnumSet.allOf(Check.class))) {
