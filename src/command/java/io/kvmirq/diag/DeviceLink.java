@@ -96,6 +96,7 @@ final class DeviceLink {
                 case INTX -> pin(own, device.config());
                 case MSI -> msi(own, device.config(), vector);
                 case MSIX -> msix(own, device.config());
+                case ERROR, REQUEST, PLATFORM -> {} // the device itself raises none of them
             }
         }
         return link(own);

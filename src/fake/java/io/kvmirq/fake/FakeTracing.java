@@ -122,8 +122,8 @@ public final class FakeTracing implements AutoCloseable {
             pages.miss();
         }
         Map<String, TraceForm> forms = host.map(Tracepoints::forms).orElse(Map.of());
-        cpu.events.forEach(
-                event -> pages.add(event.nanos(), forms.get(event.name()).bytes(event)));
+        cpu.events.forEach(event -> pages.add(
+                event.nanos(), Objects.requireNonNull(forms.get(event.name())).bytes(event)));
         return pages.pages();
     }
 

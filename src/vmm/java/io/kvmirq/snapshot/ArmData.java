@@ -11,6 +11,7 @@ import io.kvmirq.kvm.VcpuState;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashSet;
+import java.util.Iterator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -56,10 +57,11 @@ record ArmData(VgicWords.State vgic, List<Route> routes, Map<Integer, Cpu> vcpus
 
         /** Those that have their value stay: some can be written once, or not at all. */
         void write(Vcpu vcpu) {
-            for (int i = 0; i < timers.size(); i++) {
-                ArmTimer timer = ArmTimer.values()[i];
-                if (!vcpu.timerInterrupt(timer).equals(timers.get(i))) {
-                    vcpu.setTimerInterrupt(timer, timers.get(i));
+            Iterator<Ppi> saved = timers.iterator();
+            for (ArmTimer timer : saved.hasNext() ? ArmTimer.values() : new ArmTimer[0]) {
+                Ppi interrupt = saved.next();
+                if (!vcpu.timerInterrupt(timer).equals(interrupt)) {
+                    vcpu.setTimerInterrupt(timer, interrupt);
                 }
             }
             registers.forEach((one, hex) -> {

@@ -140,7 +140,7 @@ public final class PageFormat {
         while (at + WORD <= end && end <= size()) {
             int word = page.getInt(at);
             int type = word & (1 << entry.typeBits) - 1;
-            long delta = word >>> entry.typeBits;
+            long delta = Integer.toUnsignedLong(word) >>> entry.typeBits;
             long length = length(page, at, type, delta, end);
             if (length < 0 || length > end - at) {
                 break;

@@ -67,7 +67,7 @@ public final class TraceInstance implements Tracing {
     private static final String CLOCK = "mono";
 
     /** The record of a CPU: its pages, and the counts of its events. */
-    private record Record(FileChannel pages, FileChannel counts) {
+    private record CpuRecord(FileChannel pages, FileChannel counts) {
         long unread() throws IOException {
             return stats().getOrDefault(UNREAD, 0L);
         }
@@ -91,7 +91,7 @@ public final class TraceInstance implements Tracing {
     private final Path directory;
     private final boolean ofThreads;
     /** The records of the CPUs, by their numbers. */
-    private final Map<Integer, Record> records = new TreeMap<>();
+    private final Map<Integer, CpuRecord> records = new TreeMap<>();
 
     private int pagesOfCpu = 1;
     private Optional<PageFormat> form = Optional.empty();
@@ -265,7 +265,7 @@ public final class TraceInstance implements Tracing {
                 FileChannel pages = FileChannel.open(files.resolve("trace_pipe_raw"));
                 records.put(
                         Integer.parseInt(cpu.substring(CPU.length())),
-                        new Record(pages, FileChannel.open(files.resolve("stats"))));
+                        new CpuRecord(pages, FileChannel.open(files.resolve("stats"))));
             }
             write("tracing_on", "1");
             return new Fact.Known<>(form.get());
@@ -282,8 +282,8 @@ public final class TraceInstance implements Tracing {
     public boolean read(Pages pages) throws IOException {
         boolean full = false;
         if (form.isPresent()) {
-            for (Map.Entry<Integer, Record> cpu : records.entrySet()) {
-                Record record = cpu.getValue();
+            for (Map.Entry<Integer, CpuRecord> cpu : records.entrySet()) {
+                CpuRecord record = cpu.getValue();
                 int count = 0;
                 for (long events = record.unread(); events > 0 && count < pagesOfCpu; events = record.unread()) {
                     for (long covered = events * SMALLEST_EVENT;
@@ -313,7 +313,7 @@ public final class TraceInstance implements Tracing {
             write("tracing_on", "0");
             long overwritten = 0;
             long missing = 0;
-            for (Record record : records.values()) {
+            for (CpuRecord record : records.values()) {
                 Map<String, Long> stats = record.stats();
                 overwritten += sum(stats, OVERWRITTEN);
                 missing += sum(stats, WITHIN);
@@ -331,7 +331,7 @@ public final class TraceInstance implements Tracing {
     @Override
     public void close() {
         try {
-            for (Record record : records.values()) {
+            for (CpuRecord record : records.values()) {
                 record.pages().close();
                 record.counts().close();
             }

@@ -6,6 +6,7 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.LinkedHashMap;
 import java.util.Map;
+import java.util.Objects;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
@@ -34,7 +35,7 @@ public final class TraceForm {
         this.print = print;
         for (String field : (COMMON + list).split(", ")) {
             String[] words = field.split("[ \\[\\]]");
-            int size = words[0].equals("short") ? Short.BYTES : SIZES.get(words[0]);
+            int size = words[0].equals("short") ? Short.BYTES : Objects.requireNonNull(SIZES.get(words[0]));
             length += Math.floorMod(-length, size);
             int count = words.length > 2 ? Integer.parseInt(words[2]) : 1;
             fields.put(words[1], new Field(field, length, size * count));
@@ -96,7 +97,7 @@ public final class TraceForm {
     }
 
     private void put(ByteBuffer bytes, String name, long value) {
-        Field field = fields.get(name);
+        Field field = Objects.requireNonNull(fields.get(name));
         switch (field.size) {
             case Byte.BYTES -> bytes.put(field.offset, (byte) value);
             case Short.BYTES -> bytes.putShort(field.offset, (short) value);
