@@ -23,9 +23,9 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>Thread-safe. Calls that do not block are made one at a time, so their lines are in the order in which the kernel
  * saw them. The line of a call that may wait (a poll, a read, a call on a vCPU) stands where the call ended; KVM_RUN
- * also has a line where it began. A write may wait if its eventfd lacks O_NONBLOCK and has no room for the count, or if
- * its file was opened before the recording. A blocked write and the read that unblocks it may be recorded in either
- * order.
+ * also has a line where it began. A write is one of these calls if it would overflow the count of an eventfd without
+ * O_NONBLOCK, or if it goes to a file that was opened before the recording. A blocked write and the read that unblocks
+ * it may be recorded in either order.
  *
  * <pre>{@code
  * try (Recorder recorder = Recorder.of(backend, Files.newOutputStream(file));

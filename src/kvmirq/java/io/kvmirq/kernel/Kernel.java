@@ -190,7 +190,8 @@ public final class Kernel implements AutoCloseable {
     }
 
     /**
-     * The facts of this kernel. The first use asks the KVM device, and opens it, unless a VM was asked before.
+     * The facts of this kernel. The first call opens the KVM device, if it is not open, and asks it. It asks nothing
+     * if a VM of this kernel was asked before.
      *
      * @throws io.kvmirq.KernelException as {@link #device}; EPERM when a system call filter refuses KVM_CHECK_EXTENSION
      */

@@ -79,9 +79,9 @@ public final class Vm implements AutoCloseable {
      * needed: the VM itself is asked, once, for the architecture.
      *
      * @param number the VM's descriptor
-     * @param routesNow the GSI routes it has, which no call reads: each change replaces all, and routes not named here
-     *     are lost. If there are none, or those of an irqchip, or they are unknown, use {@link #adopt(Kernel, int,
-     *     Ownership, RoutesNow)}
+     * @param routesNow all GSI routes of the VM. KVM has no call that reads them, and each change replaces all of them:
+     *     the first change loses a route that is not named here. If there are none, or those of an irqchip, or they are
+     *     unknown, use {@link #adopt(Kernel, int, Ownership, RoutesNow)}
      * @param firstFree the lowest GSI that may be given out; those below belong to the VMM, or to pins of its IOAPIC
      * @throws IllegalArgumentException if {@code number} is negative, or if /proc says that it is not open, or no VM
      * @throws io.kvmirq.KernelException with routes to pins, and a new {@code kernel}: EPERM when a system call filter
@@ -235,7 +235,7 @@ public final class Vm implements AutoCloseable {
      * unrestricted guest run real mode by a task state segment there; others do not use them. Source: {@code
      * kvm_vm_ioctl_set_tss_addr()} in arch/x86/kvm/x86.c, {@code vmx_set_tss_addr()} in vmx.c.
      *
-     * @param guestAddress of the first, such as 0xfffbd000, a multiple of 4096
+     * @param guestAddress the guest-physical address of the first page, such as 0xfffbd000: a multiple of 4096
      * @throws io.kvmirq.KernelException EINVAL if they do not end below 4 GiB; on such a processor also EINVAL for a
      *     misaligned address, and EEXIST when they overlap memory
      */

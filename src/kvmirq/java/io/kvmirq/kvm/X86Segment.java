@@ -14,13 +14,13 @@ import java.nio.ByteBuffer;
  *     vol. 3, "Format of access rights")
  */
 public record X86Segment(long base, int limit, int selector, int access) {
-    /** {@link #access} of code of 64 bits. */
+    /** The {@link #access} of a 64-bit code segment. */
     public static final int CODE_64 = 0xa09b;
 
-    /** {@link #access} of writable data of 4 GiB. */
+    /** The {@link #access} of a writable 32-bit data segment of 4 GiB. */
     public static final int DATA_32 = 0xc093;
 
-    /** {@link #access} of a busy task state segment of 64 bits. */
+    /** The {@link #access} of a busy 64-bit task state segment. */
     public static final int TASK_64 = 0x008b;
 
     private static final int LAST_SELECTOR = 0xffff;

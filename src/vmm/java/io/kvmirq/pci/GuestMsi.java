@@ -198,7 +198,8 @@ public final class GuestMsi extends GuestMessages {
      * The guest writes config space. Registers that are written with one access change at once. A message that changes
      * while its vector is open is used at once, also if the guest has not written the rest of it.
      *
-     * @param at as of {@link #read}; bytes that are not here are not written
+     * @param at the offset from the capability's begin in bytes. Bytes 0 and 1, its id and the next pointer, are not
+     *     written, nor are bytes behind the capability
      * @param size 1, 2 or 4 bytes; everything else does nothing
      */
     public void write(int at, int size, int value) {

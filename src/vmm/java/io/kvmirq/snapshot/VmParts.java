@@ -138,9 +138,9 @@ public final class VmParts {
     }
 
     /**
-     * Names a GSI whose other irqfds are not saved, because the VMM makes them again after a restore: irqfds of a
-     * {@link io.kvmirq.forward.Forwarding} whose device is no part, or of a device in another process. Signals that
-     * wait in the eventfds of these irqfds are not in the snapshot.
+     * Names a GSI that has irqfds which are not parts. The snapshot leaves them out, and the VMM makes them again after
+     * a restore: the irqfds of a {@link io.kvmirq.forward.Forwarding} whose device was not added as a part, and those
+     * of a device in another process. Signals that wait in the eventfds of these irqfds are not in the snapshot.
      */
     public VmParts leaveOut(Gsi gsi) {
         Objects.requireNonNull(gsi, "gsi is null");

@@ -4,8 +4,8 @@ package io.kvmirq.arch.vcpu;
 import java.util.Optional;
 
 /**
- * The part of a vCPU's interrupt hardware in each step of its {@link VcpuThread}. The thread calls the methods; each
- * does nothing unless it is overridden.
+ * Methods that a {@link VcpuThread} calls, one at each step of its vCPU. A model of interrupt hardware, such as AVIC or
+ * VT-d's posting, overrides the methods of the steps at which it acts. A method does nothing unless it is overridden.
  */
 public interface VcpuHooks {
     /**
