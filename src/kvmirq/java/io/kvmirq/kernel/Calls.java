@@ -9,7 +9,6 @@ import io.kvmirq.backend.Libc;
 import io.kvmirq.explain.Answers;
 import io.kvmirq.explain.Fact;
 import io.kvmirq.explain.KernelCall;
-import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.util.EnumSet;
 import java.util.Set;
@@ -254,8 +253,6 @@ public class Calls {
             String... kinds) {
         if (number >= 0 && kernel.isReal()) {
             OpenFile.require(number, expected, kinds);
-        } else if (number >= 0 && libc().fcntl(number, Uapi.F_GETFD, 0) == -Errno.EBADF.number()) {
-            throw OpenFile.notOpen(number, expected);
         }
         return Fd.adopt(kernel, kind, number, ownership, owner);
     }

@@ -49,14 +49,6 @@ public final class Mapping {
     private volatile @Nullable Addresses given;
 
     private Mapping(Kernel kernel, String name, long length, int flags, int raw, long offset, boolean guestOnly) {
-        if (length <= 0) {
-            throw new IllegalArgumentException(
-                    "a mapping of " + name + " with " + length + " bytes is not possible: expected at least one page");
-        }
-        if (offset < 0 || offset % LEAST_PAGE != 0) {
-            throw new IllegalArgumentException("offset " + offset + " of " + name
-                    + " is not possible: expected 0 or a multiple of the page size, 4096 or more");
-        }
         this.kernel = kernel;
         this.name = name;
         this.length = length;
@@ -99,6 +91,17 @@ public final class Mapping {
         }
     }
 
+    private static void requireRange(Object name, long offset, long length) {
+        if (length <= 0) {
+            throw new IllegalArgumentException(
+                    "a mapping of " + name + " with " + length + " bytes is not possible: expected at least one page");
+        }
+        if (offset < 0 || offset % LEAST_PAGE != 0) {
+            throw new IllegalArgumentException("offset " + offset + " of " + name
+                    + " is not possible: expected 0 or a multiple of the page size, 4096 or more");
+        }
+    }
+
     /**
      * The right to unmap a {@link Mapping}. It stays with the object that knows when the guest has let go of the
      * memory; users of that object get the mapping alone. Thread-safe.
@@ -134,6 +137,7 @@ public final class Mapping {
      * @throws io.kvmirq.KernelException ENOMEM
      */
     public static Owner anonymous(Kernel kernel, long length) {
+        requireRange("memory", 0, length);
         return new Owner(kernel, "memory", length, Uapi.MAP_PRIVATE | Uapi.MAP_ANONYMOUS, -1, 0, false);
     }
 
@@ -155,6 +159,7 @@ public final class Mapping {
      *     {@code fd} is not open for reading and writing; ENOMEM, also without free huge pages
      */
     public static Owner of(Fd fd, long offset, long length) {
+        requireRange(fd, offset, length);
         int raw = fd.enter();
         try (Undo undo = new Undo()) {
             boolean sealed = isSealed(fd, raw);
@@ -217,6 +222,7 @@ public final class Mapping {
      */
     public static Owner forGuest(Fd file, long offset, long length) {
         Objects.requireNonNull(file, "file is null: give the descriptor of a region or a file");
+        requireRange(file, offset, length);
         return of(file, offset, length, true);
     }
 

@@ -37,6 +37,7 @@ import io.kvmirq.mirror.Mirror;
 import io.kvmirq.mirror.MirrorHost;
 import io.kvmirq.mirror.PredictedIrte;
 import io.kvmirq.mirror.Producer;
+import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.RealKvm;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -359,6 +360,7 @@ class VcpuPhasesContract {
                 "changes affinities and a scheduler's limit of the whole machine: only in the lab");
         readApicIds();
         assumeTrue(apicIds.size() > CPU, "needs two processors of x86: LAB_PROCESSORS=2");
+        Machine.assumeProgram("taskset");
         Path tracefs = known(TraceInstance.mounted());
         String throttle = Files.readString(THROTTLE);
         Files.writeString(THROTTLE, "-1");

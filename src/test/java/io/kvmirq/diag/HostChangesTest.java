@@ -105,6 +105,7 @@ class HostChangesTest {
                         host -> host.remove("proc/100/"),
                         "guest web (process 100) is gone",
                         "check avic-inhibits is PASS now, was UNKNOWN: ...",
+                        "check paths is still PASS, for another reason now: ...",
                         "list notes now: 1 device has armed vectors and no guest that is seen, ...",
                         "MSI-X 0 to 4 of 0000:00:02.0 has left guest web (process 100)",
                         "MSI-X 0 to 4 of 0000:00:02.0 shows its VMM no longer: ..."),
