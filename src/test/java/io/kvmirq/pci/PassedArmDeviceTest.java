@@ -14,6 +14,7 @@ import io.kvmirq.fake.Profile;
 import io.kvmirq.forward.Forwarding;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Undo;
+import io.kvmirq.kvm.GuestMemory;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.testing.GuestIts;
 import io.kvmirq.vfio.VfioDevice;
@@ -21,24 +22,31 @@ import java.util.ArrayList;
 import java.util.List;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedClass;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** A device on the bus of an arm64 guest: configuration space by ECAM, messages to the guest's ITS, and a line. */
+@ParameterizedClass
+@ValueSource(longs = {0x3f00_0000L, 0xe000_0000L, 0x40_1000_0000L})
 class PassedArmDeviceTest {
-    private static final long ECAM = 0x3f00_0000L;
     private static final long HOLE = 0x1000_0000L;
     /** With the requester id of the device that {@link GuestIts} has mapped. */
     private static final int SLOT = GuestIts.DEVICE >> 3;
 
     private static final Spi LINE = new Spi(40);
     private static final String NIC = "0000:3b:00.0";
+    private static final String FREE = "0000:3c:00.0";
 
     private final FakeKernel fake = new FakeKernel(Profile.of("6.12,arm64"));
     private final Undo parts = new Undo();
     private final FakePciDevice hardware;
     private final GuestIts guest;
-    private final PciHostBridge bus = PciHostBridge.withEcam(HOLE, 0x1000_0000L, ECAM);
+    private final long ecam;
+    private final PciHostBridge bus;
 
-    PassedArmDeviceTest() {
+    PassedArmDeviceTest(long ecam) {
+        this.ecam = ecam;
+        this.bus = PciHostBridge.withEcam(HOLE, 0x1000_0000L, ecam);
         hardware = fake.pciDevice(NIC, 7)
                 .ids(0x8086, 0x10d3)
                 .express()
@@ -49,6 +57,7 @@ class PassedArmDeviceTest {
                 .msixTable(0, 0)
                 .msixPending(0, 0x2000)
                 .add();
+        fake.pciDevice(FREE, 8).msix(1).add();
         Kernel kernel = parts.add(fake.open());
         Vm vm = parts.add(Vm.create(kernel));
         parts.add(vm.createVcpu(new VcpuId(0))).initialize();
@@ -65,8 +74,8 @@ class PassedArmDeviceTest {
         parts.close();
     }
 
-    private static long at(int slot, int function, int register) {
-        return ECAM + (slot << 15 | function << 12 | register);
+    private long at(int slot, int function, int register) {
+        return ecam + (slot << 15 | function << 12 | register);
     }
 
     private long config(int register, int size) {
@@ -93,11 +102,11 @@ class PassedArmDeviceTest {
 
     @Test
     void busIsFoundByEcam() {
-        assertThat(bus.isOurs(false, ECAM, 4)).isTrue();
-        assertThat(bus.isOurs(false, ECAM + PciHostBridge.ECAM_BYTES - 1, 1)).isTrue();
-        assertThat(bus.isOurs(false, ECAM + PciHostBridge.ECAM_BYTES, 1)).isFalse();
-        assertThat(bus.isOurs(false, ECAM - 1, 1)).isFalse();
-        assertThat(bus.isOurs(true, ECAM, 4)).isFalse();
+        assertThat(bus.isOurs(false, ecam, 4)).isTrue();
+        assertThat(bus.isOurs(false, ecam + PciHostBridge.ECAM_BYTES - 1, 1)).isTrue();
+        assertThat(bus.isOurs(false, ecam + PciHostBridge.ECAM_BYTES, 1)).isFalse();
+        assertThat(bus.isOurs(false, ecam - 1, 1)).isFalse();
+        assertThat(bus.isOurs(true, ecam, 4)).isFalse();
         assertThat(bus.read(false, at(0, 0, 0), 4)).isEqualTo(0x0008_1b36);
         assertThat(bus.read(false, at(0, 0, 0xa), 2) & 0xffff).isEqualTo(0x0600);
         assertThat(config(0, 4)).isEqualTo(0x10d3_8086L);
@@ -121,16 +130,31 @@ class PassedArmDeviceTest {
 
     @Test
     void ecamOfABusWithMechanism1IsNone() {
-        assertThat(new PciHostBridge(HOLE, 0x1000_0000L).isOurs(false, ECAM, 4)).isFalse();
+        assertThat(new PciHostBridge(HOLE, 0x1000_0000L).isOurs(false, ecam, 4)).isFalse();
         assertThat(new PciHostBridge(HOLE, 0x1000_0000L).isOurs(false, 0, 4)).isFalse();
+    }
+
+    /** KVM would answer the guest's reads of configuration space from the memory. */
+    @Test
+    void memoryOverTheEcamIsRefused() {
+        Kernel kernel = parts.add(fake.open());
+        Vm vm = parts.add(Vm.create(kernel));
+        GuestMemory memory = parts.add(vm.addMemory(ecam, 0x1000));
+        VfioDevice device = parts.add(VfioDevice.open(kernel, PciAddress.parse(FREE)));
+        Forwarding forwarding = parts.add(Forwarding.of(vm, device));
+        assertThatThrownBy(() -> PassedThroughDevice.builder(bus, SLOT + 1, vm, device, forwarding)
+                        .memory(memory)
+                        .build())
+                .isInstanceOf(IllegalArgumentException.class)
+                .hasMessageContaining(" is in the ECAM, 0x" + Long.toHexString(ecam) + " to 0x");
     }
 
     @Test
     void ecamThatIsNoneIsRefused() {
-        for (long ecam : new long[] {-0x10_0000L, 0x3f00_1000L, HOLE, 0x1ff0_0000L}) {
-            assertThatThrownBy(() -> PciHostBridge.withEcam(HOLE, 0x1000_0000L, ecam))
+        for (long wrong : new long[] {-0x10_0000L, 0x3f00_1000L, HOLE, 0x1ff0_0000L}) {
+            assertThatThrownBy(() -> PciHostBridge.withEcam(HOLE, 0x1000_0000L, wrong))
                     .isInstanceOf(IllegalArgumentException.class)
-                    .hasMessage("an ECAM at 0x" + Long.toHexString(ecam)
+                    .hasMessage("an ECAM at 0x" + Long.toHexString(wrong)
                             + ": expected a multiple of 1 MiB outside of the hole for BARs");
         }
         assertThat(PciHostBridge.withEcam(HOLE, 0x1000_0000L, 0x0ff0_0000L)).isNotNull();

@@ -143,12 +143,19 @@ public final class PciHostBridge {
         return at;
     }
 
-    /** @throws IllegalArgumentException if memory is in the hole */
+    /** @throws IllegalArgumentException if memory is in the hole, or where the ECAM is */
     void requireOutside(GuestMemory memory) {
-        if (memory.guestAddress() < holeEnd
-                && memory.guestAddress() + memory.mapping().length() > hole) {
-            throw new IllegalArgumentException(memory + " is in the hole for BARs, 0x" + Long.toHexString(hole)
-                    + " to 0x" + Long.toHexString(holeEnd - 1) + ": add the memory below it and above as two");
+        requireOutside(memory, "the hole for BARs", hole, holeEnd);
+        if (ecam != NO_ECAM) {
+            requireOutside(memory, "the ECAM", ecam, ecam + ECAM_BYTES);
+        }
+    }
+
+    private static void requireOutside(GuestMemory memory, String place, long start, long end) {
+        if (memory.guestAddress() < end
+                && memory.guestAddress() + memory.mapping().length() > start) {
+            throw new IllegalArgumentException(memory + " is in " + place + ", 0x" + Long.toHexString(start) + " to 0x"
+                    + Long.toHexString(end - 1) + ": add the memory below it and above as two");
         }
     }
 
@@ -278,7 +285,7 @@ public final class PciHostBridge {
             return readConfig(chosen(offset, size), register(offset), size);
         }
         if (isEcam(ports, at)) {
-            return readConfig(slotAt(at, size), (int) at % EXTENDED_REGISTERS, size);
+            return readConfig(slotAt(at, size), (int) (at % EXTENDED_REGISTERS), size);
         }
         Place place = at(ports, at, size);
         return place == null ? -1 : place.device.read(place.bar, at, size);
@@ -293,7 +300,7 @@ public final class PciHostBridge {
             int offset = (int) at - CONFIG_DATA;
             writeConfig(chosen(offset, size), register(offset), size, (int) value);
         } else if (isEcam(ports, at)) {
-            writeConfig(slotAt(at, size), (int) at % EXTENDED_REGISTERS, size, (int) value);
+            writeConfig(slotAt(at, size), (int) (at % EXTENDED_REGISTERS), size, (int) value);
         } else {
             Place place = at(ports, at, size);
             if (place != null) {
