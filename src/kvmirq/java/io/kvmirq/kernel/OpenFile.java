@@ -34,8 +34,10 @@ final class OpenFile {
             String file = Files.readSymbolicLink(DESCRIPTORS.resolve(Integer.toString(number)))
                     .toString();
             FileKind kind = FileKind.ofLink(file);
-            boolean maybe =
-                    kind == FileKind.NONE && isNode(number) && NODES.stream().anyMatch(List.of(kinds)::contains);
+            boolean maybe = kind == FileKind.NONE
+                    && file.startsWith("/")
+                    && isNode(number)
+                    && NODES.stream().anyMatch(List.of(kinds)::contains);
             if (!maybe && !List.of(kinds).contains(kind.label())) {
                 throw new IllegalArgumentException("fd " + number + " is open on " + file + ": expected " + expected);
             }

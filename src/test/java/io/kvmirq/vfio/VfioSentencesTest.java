@@ -15,12 +15,19 @@ import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Mapping;
+import io.kvmirq.kernel.MemoryFile;
 import io.kvmirq.kernel.Ownership;
 import io.kvmirq.recording.Faults;
 import io.kvmirq.testing.Refusals;
 import io.kvmirq.uapi.Uapi;
+import java.io.IOException;
+import java.net.ServerSocket;
+import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.Path;
 import java.util.List;
 import java.util.function.Consumer;
+import java.util.stream.Stream;
 import org.assertj.core.api.AbstractThrowableAssert;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -254,6 +261,38 @@ class VfioSentencesTest {
             assertThatThrownBy(() -> Ioas.in(kernel, number, Ownership.BORROWED))
                     .hasMessage(open + "an iommufd, /dev/iommu");
             assertThat(event.drain()).as("still open").isZero();
+        }
+    }
+
+    /** A node may have another path; /proc shows a memfd, too, as a path. */
+    @Test
+    void adoptedFileThatIsNoNodeIsNamed() throws IOException {
+        try (Kernel kernel = Kernel.open();
+                MemoryFile file = MemoryFile.create(kernel, "ram", 4096);
+                ServerSocket socket = new ServerSocket(0)) {
+            assertThat(socket.isBound()).isTrue();
+            List<Path> open;
+            try (Stream<Path> all = Files.list(Path.of("/proc/self/fd"))) {
+                open = all.filter(Files::isSymbolicLink).toList();
+            }
+            int tried = 0;
+            for (Path one : open) {
+                String link;
+                try {
+                    link = Files.readSymbolicLink(one).toString();
+                } catch (NoSuchFileException e) {
+                    continue; // that of the list
+                }
+                if (link.startsWith("socket:") || link.startsWith("/memfd:ram")) {
+                    tried++;
+                    int number = Integer.parseInt(one.getFileName().toString());
+                    assertThatThrownBy(() -> VfioGroup.adopt(kernel, number, Ownership.BORROWED))
+                            .hasMessage(
+                                    "fd " + number + " is open on " + link + ": expected a VFIO group, /dev/vfio/N");
+                }
+            }
+            assertThat(tried).isGreaterThanOrEqualTo(2);
+            assertThat(file.length()).isEqualTo(4096);
         }
     }
 
