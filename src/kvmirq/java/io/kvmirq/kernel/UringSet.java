@@ -143,7 +143,7 @@ final class UringSet implements ReadySet {
         files[slot] = file;
         changes.set(slot);
         changed = true;
-        if (waiting.get() && !forced) {
+        if (waiting.get()) { // also if it was forced before: the loop may have taken it back
             forced = true;
             epoll.force(wake, wakeData);
         }

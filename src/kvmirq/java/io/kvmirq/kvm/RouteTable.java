@@ -201,11 +201,12 @@ public final class RouteTable {
             throw new IllegalStateException("the routes of " + calls.vm() + " are not known, and a change would remove"
                     + " them all: adopt the VM with its routes, or leave them to its VMM");
         }
+        Edit edit = copy(); // before the thread is noted, which would stay so without memory for the copy
         if (!changing.add(Thread.currentThread())) {
             throw new IllegalStateException(
                     "the routes of " + calls.vm() + " are being changed: use the edit that change() gave");
         }
-        return copy();
+        return edit;
     }
 
     private void end() {
@@ -227,9 +228,10 @@ public final class RouteTable {
             if (edit.copy.sameBelow(table) != Routes.ALL) {
                 encode(edit.copy);
                 calls.setRoutes(records);
+                Routes before = table;
+                table = edit.copy; // at once: the kernel has it
                 commits.incrementAndGet();
-                warnOfLost(edit);
-                table = edit.copy;
+                warnOfLost(before, edit);
             }
             return true;
         } finally {
@@ -237,14 +239,14 @@ public final class RouteTable {
         }
     }
 
-    private void warnOfLost(Edit edit) {
+    private void warnOfLost(Routes before, Edit edit) {
         if (mayHaveOthers && commits.get() == 1) {
             calls.warn(
                     calls.vm() + " was adopted with no routes",
                     ", and this change has removed those that it had: name them to Vm.adopt, or say RoutesNow.NONE");
         }
         for (int gsi = 0; edit.removes && gsi <= Gsi.MAX; gsi++) {
-            if (live.get(gsi) > 0 && table.has(gsi) && !edit.copy.has(gsi)) {
+            if (live.get(gsi) > 0 && before.has(gsi) && !edit.copy.has(gsi)) {
                 calls.warn(
                         new Gsi(gsi) + " of " + calls.vm(),
                         " has an irqfd and no route any more, so that its signals are lost for ever: close or mask the"

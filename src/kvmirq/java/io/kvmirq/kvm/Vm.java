@@ -15,6 +15,7 @@ import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Mapping;
 import io.kvmirq.kernel.Ownership;
+import io.kvmirq.kernel.Undo;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
@@ -358,17 +359,28 @@ public final class Vm implements AutoCloseable {
      *     EBUSY when {@code event} feeds a GSI already; since 6.17 also when it feeds a GSI of another VM
      */
     public Irqfd assignIrqfd(EventFd event, Gsi gsi) {
-        Irqfd made = Irqfd.make(this, event, null, gsi, false);
-        irqfds.warnOfNoRoute(routes, List.of(gsi));
-        irqfds.warnOfIllegalVector(routes, gsi);
-        return made;
+        try (Undo undo = new Undo()) {
+            Irqfd made = undo.add(Irqfd.make(this, event, null, gsi, false));
+            irqfds.warnOfNoRoute(routes, List.of(gsi));
+            irqfds.warnOfIllegalVector(routes, gsi);
+            undo.keep();
+            return made;
+        }
     }
 
     /** As {@link #assignIrqfd}, each eventfd with its GSI: all, or none. {@link Irqfd#closeAll} ends many. */
     public List<Irqfd> assignIrqfds(List<EventFd> events, List<Gsi> gsis) {
         List<Irqfd> made = Irqfd.edges(this, events, gsis, false);
-        irqfds.warnOfNoRoute(routes, gsis);
-        return made;
+        boolean warned = false;
+        try {
+            irqfds.warnOfNoRoute(routes, gsis);
+            warned = true;
+            return made;
+        } finally {
+            if (!warned) {
+                Irqfd.closeAll(made);
+            }
+        }
     }
 
     /** As {@link #assignIrqfd}, masked: signals stay in the eventfd, unknown to KVM, until {@link Irqfd#unmask}. */
@@ -394,10 +406,14 @@ public final class Vm implements AutoCloseable {
      * @throws IllegalArgumentException if both are one eventfd, which would raise itself for ever
      */
     public Irqfd assignLevelIrqfd(EventFd event, EventFd resample, Gsi gsi) {
-        Irqfd made = Irqfd.make(this, event, IrqfdCalls.requireResample(resample, "assignIrqfd"), gsi, false);
-        irqfds.warnOfNoRoute(routes, List.of(gsi));
-        irqfds.warnOfUnseenEnd(routes, gsi);
-        return made;
+        try (Undo undo = new Undo()) {
+            EventFd end = IrqfdCalls.requireResample(resample, "assignIrqfd");
+            Irqfd made = undo.add(Irqfd.make(this, event, end, gsi, false));
+            irqfds.warnOfNoRoute(routes, List.of(gsi));
+            irqfds.warnOfUnseenEnd(routes, gsi);
+            undo.keep();
+            return made;
+        }
     }
 
     /**
