@@ -84,7 +84,11 @@ class DeviceLpiContract {
         }
         made.close();
         vfio.closeAll();
-        assertThat(hasWarned()).as("a WARN of the kernel meanwhile").isEqualTo(warned);
+        if (warned) {
+            System.out.println("device lpi: the kernel had warned before: whether it did here is not looked at");
+        } else {
+            assertThat(hasWarned()).as("a WARN of the kernel").isFalse();
+        }
     }
 
     /** TAINT_WARN of Documentation/admin-guide/tainted-kernels.rst. */

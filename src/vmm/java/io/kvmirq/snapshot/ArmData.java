@@ -150,6 +150,9 @@ record ArmData(VgicWords.State vgic, List<Route> routes, Map<Integer, Cpu> vcpus
         if (parts.vgic().isEmpty()) {
             return Optional.of("it has a GICv3 (VmParts.vgic), and this VM has none");
         }
+        if (vcpus.values().stream().anyMatch(cpu -> cpu.registers().containsKey(PMU))) {
+            return Optional.of("a vCPU of it has a PMU, whose interrupt a snapshot does not hold");
+        }
         return new VgicWords(parts).misfit(vgic).or(() -> vcpus.entrySet().stream()
                 .filter(one -> !new HashSet<>(VmData.vcpu(parts, one.getKey()).armRegisters())
                         .equals(one.getValue().registers().keySet()))
