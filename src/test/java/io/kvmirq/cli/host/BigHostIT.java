@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.cli.Cli;
 import io.kvmirq.host.GuestHosts;
+import io.kvmirq.host.RecordedHost;
 import java.io.BufferedWriter;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -17,6 +18,7 @@ class BigHostIT {
     private static final int IRQS = 4096;
     private static final int CPUS = 512;
     private static final int VECTORS = 64;
+    private static final String CONFIG = "sys/bus/pci/devices/0000:00:04.0/config";
     private static final int FIRST = 100;
 
     @TempDir
@@ -47,8 +49,22 @@ class BigHostIT {
 
     @Test
     void deviceWith64VectorsIsExplainedIn128Megabytes() throws Exception {
-        GuestHosts.guest(GuestHosts.of("amd-pit"), "04", "/usr/bin/qemu-system-x86_64 -name web -machine q35")
-                .writeTo(temporary);
+        RecordedHost host =
+                GuestHosts.guest(GuestHosts.of("amd-pit"), "04", "/usr/bin/qemu-system-x86_64 -name web -machine q35");
+        byte[] config = host.tree().bytes(CONFIG, 4096).orElseThrow();
+        int msix = config[0x34];
+        while (config[msix] != 0x11) {
+            msix = config[msix + 1];
+        }
+        config[msix + 3] |= (byte) 0x80; // VFIO has enabled it
+        config[4] |= 6; // and the guest memory decoding and bus mastering
+        host.putBytes(CONFIG, config);
+        for (int irq = FIRST; irq < FIRST + VECTORS; irq++) {
+            host.put("proc/irq/" + irq + "/spurious", "count 1\nunhandled 0\nlast_unhandled 0 ms\n")
+                    .put("proc/irq/" + irq + "/smp_affinity_list", "0\n")
+                    .put("proc/irq/" + irq + "/effective_affinity_list", "0\n");
+        }
+        host.writeTo(temporary);
         writeInterrupts();
         assertThat(Files.size(temporary.resolve("proc/interrupts"))).isGreaterThan(23_000_000);
         Cli.Ended printed = Cli.jvm("-Xmx128m").execute("explain", "--root", temporary.toString(), "0000:00:04.0");
