@@ -173,9 +173,11 @@ final class DeviceLink {
                             from,
                             name(of) + " is in " + state + ": in it a device sends no interrupt",
                             command(
-                                    "let the guest's driver wake the device (in a Linux guest: echo on > its"
-                                            + " power/control), or the host: echo on > /" + directory
-                                            + "power/control",
+                                    (of.equals(device.address())
+                                                    ? "let the guest's driver wake the device (in a Linux guest: echo on"
+                                                            + " > its power/control), or the host: "
+                                                    : "")
+                                            + "echo on > /" + directory + "power/control",
                                     Takes.LIVE));
                 } else {
                     looks.fine(name(of) + " sleeps, as nothing uses it");

@@ -11,6 +11,7 @@ import io.kvmirq.host.PciDevice;
 import io.kvmirq.host.VmProcess;
 import io.kvmirq.host.VmProcess.VcpuFile;
 import io.kvmirq.vfio.IrqKind;
+import java.util.ArrayList;
 import java.util.BitSet;
 import java.util.List;
 import java.util.Optional;
@@ -181,9 +182,7 @@ final class HostIrqLink {
         }
         if (!used.get().intersects(online.get())) {
             looks.broken(
-                    file,
-                    "it interrupts CPU " + name(used.get()) + ", which is offline",
-                    affine(path, name(online.get())));
+                    file, "it interrupts CPU " + name(used.get()) + ", which is offline", affine(path, online.get()));
             return;
         }
         if (asked.isPresent() && effective.isPresent() && !asked.get().intersects(effective.get())) {
@@ -192,24 +191,33 @@ final class HostIrqLink {
                     "it interrupts CPU " + name(effective.get()) + ", and its affinity is " + name(asked.get())
                             + ": the change waits for its next interrupt");
         }
+        BitSet quiet = new BitSet();
+        for (String kind : List.of("isolated", "nohz_full")) {
+            cpus(CPUS + kind).ifPresent(quiet::or);
+        }
+        BitSet housekeeping = (BitSet) online.orElseGet(BitSet::new).clone();
+        housekeeping.andNot(quiet);
+        // An irq that was put on the CPU of a pinned vCPU, and irqs kept away from isolated vCPUs, are both meant.
+        boolean besideVcpu = effective.isPresent() && contains(pinned, effective.get());
         for (String kind : List.of("isolated", "nohz_full")) {
             if (effective.isPresent()
+                    && !besideVcpu
                     && cpus(CPUS + kind)
                             .filter(set -> contains(set, effective.get()))
                             .isPresent()) {
                 looks.doubt(
                         CPUS + kind,
                         "it interrupts CPU " + name(effective.get()) + ", which is " + kind,
-                        affine(path, "of the CPUs of the host"));
+                        affine(path, housekeeping));
                 break;
             }
         }
-        if (!pinned.isEmpty() && !pinned.intersects(used.get())) {
+        if (!pinned.isEmpty() && !pinned.intersects(used.get()) && !contains(quiet, pinned)) {
             looks.doubt(
                     file,
                     "it interrupts CPU " + name(used.get()) + ", and all vCPUs are pinned to CPU " + name(pinned)
                             + ": each interrupt wakes another CPU",
-                    affine(path, name(pinned)));
+                    affine(path, pinned));
         }
         OptionalInt node = device.numaNode();
         Optional<BitSet> near = node.isPresent()
@@ -223,14 +231,14 @@ final class HostIrqLink {
                     file,
                     "it interrupts CPU " + name(used.get()) + ", and the device is at node " + node.getAsInt()
                             + ", CPU " + name(near.get()),
-                    affine(path, name(near.get())));
+                    affine(path, near.get()));
         }
     }
 
-    private static Remedy affine(String path, String cpus) {
+    private static Remedy affine(String path, BitSet cpus) {
         return Remedy.of(
                 Change.COMMAND,
-                "echo " + cpus + " > /" + path + "smp_affinity_list",
+                "echo " + list(cpus) + " > /" + path + "smp_affinity_list",
                 Takes.LIVE,
                 "irqbalance changes it back");
     }
@@ -270,6 +278,17 @@ final class HostIrqLink {
             }
         }
         return cpus;
+    }
+
+    /** As {@link #parse} reads it. */
+    private static String list(BitSet cpus) {
+        List<String> parts = new ArrayList<>();
+        for (int first = cpus.nextSetBit(0); first >= 0; ) {
+            int end = cpus.nextClearBit(first);
+            parts.add(end - first == 1 ? "" + first : first + "-" + (end - 1));
+            first = cpus.nextSetBit(end);
+        }
+        return String.join(",", parts);
     }
 
     private static boolean contains(BitSet all, BitSet some) {

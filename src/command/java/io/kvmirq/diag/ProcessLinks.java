@@ -27,7 +27,7 @@ final class ProcessLinks {
             "start the guest; look on the host, not in a container; a copy of a host needs"
                     + " proc/PID of its VMM, so capture as root while the guest runs";
     private static final int MOST_NAMED = 8;
-    /** ULLONG_MAX - 1: {@code eventfd_signal()} adds nothing to it. */
+    /** ULLONG_MAX - 1, the most that write(2) reaches; {@code eventfd_signal()} adds one more, and then nothing. */
     private static final long FULL = -2L;
     /** Signals that no reader would leave. */
     private static final long UNREAD = 1_000;
@@ -151,8 +151,9 @@ final class ProcessLinks {
     /** An eventfd in an epoll of the process is hardly that of an irqfd, but may be. */
     private static Link eventfd(VmProcess process) {
         List<EventfdFile> all = process.eventfds();
-        Optional<EventfdFile> full =
-                all.stream().filter(one -> one.count() == FULL).findFirst();
+        Optional<EventfdFile> full = all.stream()
+                .filter(one -> Long.compareUnsigned(one.count(), FULL) >= 0)
+                .findFirst();
         Optional<EventfdFile> fills = full.or(() -> all.stream()
                 .filter(one -> Long.compareUnsigned(one.count(), UNREAD) >= 0)
                 .findFirst());

@@ -92,6 +92,9 @@ final class VmmLink {
                     vcpus.put(thread, vcpu.id());
                     threads.put(thread, "the thread of vcpu " + vcpu.id() + " (" + thread + ")");
                 }));
+        if (all.isEmpty()) {
+            looks.absent(path + "task");
+        }
         int others = 0;
         for (String name : all) {
             if (others < MOST_THREADS && name.matches("\\d{1," + MOST_DIGITS + "}")) {
@@ -115,7 +118,7 @@ final class VmmLink {
                 state(thread.getValue(), directory, status.get(), isLeader || vcpu != null);
             }
             if (vcpu != null && !isLeader) {
-                if (!all.contains(String.valueOf(thread.getKey()))) {
+                if (!all.isEmpty() && !all.contains(String.valueOf(thread.getKey()))) {
                     looks.broken(path + "task", thread.getValue() + " is gone: the vCPU runs no more", restart());
                 } else if (status.isEmpty()) {
                     looks.absent(directory + "status");
@@ -125,7 +128,9 @@ final class VmmLink {
                 waits(thread.getValue(), directory, status.get());
             }
         }
-        missing(vcpus);
+        if (!all.isEmpty()) {
+            missing(vcpus);
+        }
         outside(vcpus);
         limits();
         if (whole && seen > 0) {
@@ -370,10 +375,7 @@ final class VmmLink {
 
     private void frozen(String file, String group, String remedy) {
         frozen = true;
-        looks.broken(
-                file,
-                "the control group " + group + " is frozen: no thread of process " + process.pid() + " runs",
-                command(remedy));
+        looks.broken(file, "the control group " + group + " is frozen: none of its threads runs", command(remedy));
     }
 
     private void throttled(String directory, String group, boolean second) {
