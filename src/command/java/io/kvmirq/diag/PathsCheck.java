@@ -19,7 +19,8 @@ import java.util.Set;
  */
 final class PathsCheck {
     private static final int SHOWN = 4;
-    private static final Set<Hop> LINKS = EnumSet.of(Hop.DEVICE, Hop.HOST_IRQ, Hop.VMM, Hop.EVENTFD, Hop.VCPU);
+    private static final Set<Hop> LINKS =
+            EnumSet.of(Hop.DEVICE, Hop.HOST_IRQ, Hop.VMM, Hop.EVENTFD, Hop.IRQFD, Hop.VCPU);
 
     private PathsCheck() {}
 
@@ -36,8 +37,9 @@ final class PathsCheck {
             devices++;
             for (Chain chain : DeviceChains.of(host, device.get())) {
                 for (Link link : chain.links()) {
-                    // A refusal of VFIO is a finding of another check, and its link has no value.
-                    boolean flaw = LINKS.contains(link.hop()) && link.value().isPresent();
+                    // A refusal of VFIO is a finding of another check: its host irq has no value.
+                    boolean flaw = LINKS.contains(link.hop())
+                            && (link.hop() != Hop.HOST_IRQ || link.value().isPresent());
                     if (flaw && link.state() == Link.State.BROKEN) {
                         broken.add(address + ": " + link.hop().label() + ": " + link.text());
                         remedies.addAll(link.remedies());

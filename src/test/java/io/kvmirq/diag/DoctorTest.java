@@ -421,6 +421,8 @@ class DoctorTest {
         assertThat(broken.reason()).isEqualTo("broken");
         assertThat(broken.text()).startsWith("0000:00:02.0: VMM: process 100 is stopped by a signal; ");
         assertThat(broken.remedies()).extracting(Remedy::text).contains("kill -CONT 100");
+        RecordedHost idle = GuestHosts.of("amd-avic").put("sys/kernel/debug/kvm/100-5/exits", "0\n");
+        assertThat(finding(idle, Check.PATHS).text()).startsWith("0000:00:02.0: vCPU: no vCPU of the VM has ever run");
     }
 
     @Test
