@@ -20,6 +20,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.regex.Pattern;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
@@ -183,14 +184,23 @@ class FaultAnnotationsTest {
         void runEndsByAKick(Vcpu vcpu) {
             vcpu.setState(VcpuState.HALTED);
             Thread test = Thread.currentThread();
+            AtomicBoolean ended = new AtomicBoolean();
             Thread kicker = new Thread(() -> {
-                while (test.getState() == Thread.State.RUNNABLE) {
+                // Not while it waits for a monitor, as of a class that is loaded: a kick before the run makes other
+                // calls.
+                while (test.getState() != Thread.State.WAITING && !ended.get()) {
                     Thread.onSpinWait();
                 }
-                vcpu.kick();
+                if (!ended.get()) {
+                    vcpu.kick();
+                }
             });
             kicker.start();
-            assertThat(vcpu.run().reason()).isEqualTo(VcpuExit.Reason.INTR); // waits for a kick
+            try {
+                assertThat(vcpu.run().reason()).isEqualTo(VcpuExit.Reason.INTR); // waits for a kick
+            } finally {
+                ended.set(true);
+            }
         }
     }
 
