@@ -155,7 +155,9 @@ public record Capture(
         facts.iommus();
         facts.gicv4();
         facts.vms();
-        HostChanges.Look look = new HostChanges.Look(host, facts, Guests.of(host, facts));
+        Guests guests = Guests.of(host, facts);
+        guests.all().forEach(guest -> VmmLink.of(facts, guest.process()));
+        HostChanges.Look look = new HostChanges.Look(host, facts, guests);
         GuestChanges.read(look);
         PostingOutlook.of(facts);
         Doctor.examine(facts, EnumSet.complementOf(EnumSet.of(Check.BACKENDS)));

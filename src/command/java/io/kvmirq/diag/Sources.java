@@ -23,8 +23,9 @@ import java.util.stream.Collectors;
  *
  * @param guest by its name and its process
  * @param virtio whether files show that it has a device of virtio
+ * @param vmm whether the VMM and its threads may run
  */
-public record Sources(String guest, boolean virtio, List<Row> rows) {
+public record Sources(String guest, boolean virtio, Link vmm, List<Row> rows) {
     private static final Pattern VIRTIO =
             Pattern.compile("(?<![-\\w])(?:virtio|vhost-user|vhost-vsock)-[a-z0-9-]{1,24}");
 
@@ -53,11 +54,11 @@ public record Sources(String guest, boolean virtio, List<Row> rows) {
     public static List<Sources> of(HostFiles files, HostFacts host, List<VmProcess> processes) {
         return Guests.of(files, host).all().stream()
                 .filter(one -> processes.contains(one.process()))
-                .map(Sources::of)
+                .map(one -> of(host, one))
                 .toList();
     }
 
-    private static Sources of(Guest guest) {
+    private static Sources of(HostFacts host, Guest guest) {
         VmProcess process = guest.process();
         String path = "proc/" + process.pid() + "/";
         List<Row> rows = new ArrayList<>();
@@ -95,7 +96,7 @@ public record Sources(String guest, boolean virtio, List<Row> rows) {
                         + " kvmirq explain --vm " + process.pid() + " --live 10"));
         boolean virtio =
                 rows.get(0).evidence().isPresent() || !guest.vhostFiles().isEmpty();
-        return new Sources(guest.title(), virtio, rows);
+        return new Sources(guest.title(), virtio, VmmLink.of(host, process), rows);
     }
 
     private static Row devices(VmProcess process, String path) {

@@ -295,7 +295,8 @@ public final class ExplainCommand implements Command {
             } else {
                 new ExplainText(terminal).print(chains);
             }
-            sources.stream().filter(one -> chains.isEmpty() || one.virtio()).forEach(new ExplainText(terminal)::print);
+            sources.stream().filter(one -> chains.isEmpty() || one.virtio()).forEach(one -> new ExplainText(terminal)
+                    .print(one, chains.isEmpty()));
             live.ifPresent(one -> LiveOption.print(one, terminal));
         }
         if (picture != null && !chains.isEmpty()) {
@@ -304,7 +305,7 @@ public final class ExplainCommand implements Command {
                 return ExitCode.COULD_NOT_RUN;
             }
         }
-        return exitCode(chains, arguments);
+        return exitCode(chains, sources, arguments);
     }
 
     private static Question question(ParseResult arguments) {
@@ -424,21 +425,27 @@ public final class ExplainCommand implements Command {
                 + (count > 1 ? " to " + (count - 1) : "");
     }
 
-    private static int exitCode(List<Chain> chains, ParseResult arguments) {
+    /** A guest without a device of VFIO has no chain: the link of its VMM is all that can break. */
+    private static int exitCode(List<Chain> chains, List<Sources> sources, ParseResult arguments) {
+        boolean strict = arguments.hasMatchedOption("--strict");
+        if (chains.isEmpty()) {
+            List<Link.State> states =
+                    sources.stream().map(one -> one.vmm().state()).toList();
+            return states.contains(Link.State.BROKEN)
+                    ? Hop.VMM.exitCode()
+                    : strict && states.contains(Link.State.DOUBTFUL) ? Hop.VMM.doubtCode() : ExitCode.OK;
+        }
         return chains.stream()
                 .flatMap(chain -> chain.fails().stream())
                 .min(Comparator.naturalOrder())
                 .map(Hop::exitCode)
                 .or(() -> chains.stream()
-                        .filter(chain -> arguments.hasMatchedOption("--strict"))
+                        .filter(chain -> strict)
                         .flatMap(chain -> chain.firstDoubtful().stream())
                         .map(Link::hop)
                         .min(Comparator.naturalOrder())
                         .map(Hop::doubtCode))
-                .orElse(
-                        !chains.isEmpty() && chains.stream().allMatch(Chain::isUnseen)
-                                ? ExitCode.COULD_NOT_RUN
-                                : ExitCode.OK);
+                .orElse(chains.stream().allMatch(Chain::isUnseen) ? ExitCode.COULD_NOT_RUN : ExitCode.OK);
     }
 
     private static void write(
@@ -454,7 +461,7 @@ public final class ExplainCommand implements Command {
                 json.objects("sources", sources, GuestTable::write);
             }
             live.ifPresent(one -> LiveOption.write(json, one));
-            json.number("exitCode", exitCode(chains, arguments));
+            json.number("exitCode", exitCode(chains, sources, arguments));
         });
     }
 
@@ -468,7 +475,7 @@ public final class ExplainCommand implements Command {
                 .text("fails", chain.fails().map(Hop::label));
     }
 
-    private static void write(Json json, Link link) {
+    static void write(Json json, Link link) {
         json.text("hop", link.hop().label())
                 .text("state", link.state().label())
                 .text("value", link.value())

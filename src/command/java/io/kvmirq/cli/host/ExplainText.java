@@ -71,14 +71,7 @@ final class ExplainText {
         List<Link> links = chain.links();
         for (int i = 0; i < links.size(); i++) {
             Link link = links.get(i);
-            String value = link.value()
-                    .filter(text -> !text.equals(link.text()))
-                    .map(text -> text + ": ")
-                    .orElse("");
-            String state = String.format(FORM, link.hop().label(), link.state().label());
-            line((link.state() == Link.State.BROKEN ? terminal.bad(state) : state)
-                    + printable(value + link.text() + observed(link.evidence())));
-            reasoned(link.evidence());
+            link(link);
             // Links that the same would show stand together.
             boolean again = i + 1 < links.size()
                     && link.state() == Link.State.NOT_SHOWN
@@ -97,14 +90,30 @@ final class ExplainText {
         chain.remarks().forEach(remark -> line("  note: " + printable(remark), NOTE));
     }
 
-    /** The sources of a guest's interrupts that are no devices of VFIO. */
-    void print(Sources sources) {
+    /** The sources of a guest's interrupts that are no devices of VFIO; {@code alone} if no chain has shown its VMM. */
+    void print(Sources sources, boolean alone) {
         line(terminal.bold(printable(sources.guest() + "  other interrupts")));
+        if (alone) {
+            link(sources.vmm());
+            remedies(
+                    sources.vmm().state() == Link.State.NOT_SHOWN, sources.vmm().remedies());
+        }
         for (Sources.Row row : sources.rows()) {
             line(String.format(FORM, row.name(), row.evidence().isPresent() ? "seen" : "not shown")
                     + printable(row.text() + observed(row.evidence())));
             row.remedy().ifPresent(remedy -> line(BELOW + "shown by: " + printable(remedy)));
         }
+    }
+
+    private void link(Link link) {
+        String value = link.value()
+                .filter(text -> !text.equals(link.text()))
+                .map(text -> text + ": ")
+                .orElse("");
+        String state = String.format(FORM, link.hop().label(), link.state().label());
+        line((link.state() == Link.State.BROKEN ? terminal.bad(state) : state)
+                + printable(value + link.text() + observed(link.evidence())));
+        reasoned(link.evidence());
     }
 
     private void remedies(boolean shows, List<Remedy> remedies) {

@@ -181,6 +181,7 @@ final class GuestTable {
     static void write(Json json, Sources sources) {
         json.text("guest", sources.guest())
                 .flag("virtio", sources.virtio())
+                .objects("links", List.of(sources.vmm()), ExplainCommand::write)
                 .objects("rows", sources.rows(), (to, row) -> to.text("name", row.name())
                         .text("text", row.text())
                         .text("from", row.evidence().map(Evidence::from))

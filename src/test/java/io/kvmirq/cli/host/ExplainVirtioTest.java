@@ -36,9 +36,24 @@ class ExplainVirtioTest {
         assertThat(said.out()).isEqualTo(Cli.golden(ExplainVirtioTest.class, "explain-virtio.txt"));
         assertThat(explain(GuestHosts.of("virtio"), "--json").exited(0).out())
                 .contains(
-                        "\"chains\":[],\"sources\":[{\"guest\":\"web (process 100)\",\"virtio\":true,\"rows\":[{\"name\":"
-                                + "\"virtio\",",
+                        "\"chains\":[],\"sources\":[{\"guest\":\"web (process 100)\",\"virtio\":true,\"links\":[{\"hop\":"
+                                + "\"VMM\",\"state\":\"whole\",",
+                        "\"rows\":[{\"name\":\"virtio\",",
                         "{\"name\":\"queues\",\"text\":");
+    }
+
+    /** It has no chain: the link of the VMM stands alone, and decides. */
+    @Test
+    void stoppedVmmOfAGuestWithoutAVfioDeviceIsNamed() throws IOException {
+        RecordedHost host = GuestHosts.of("virtio").put("proc/100/status", "State:\tT (stopped)\n");
+        assertThat(explain(host).exited(19).out())
+                .contains(
+                        "  VMM            broken     process 100: process 100 is stopped by a signal",
+                        "do: kill -CONT 100");
+        assertThat(explain(host, "--json").exited(19).out()).contains("\"exitCode\":19");
+        RecordedHost sleeps = GuestHosts.of("virtio").put("proc/100/status", "State:\tD (disk sleep)\n");
+        assertThat(explain(sleeps).exited(0).out()).contains("  VMM            doubtful ");
+        explain(sleeps, "--strict").exited(39);
     }
 
     /** An archive keeps what it needs, without the guest's name. */
