@@ -246,7 +246,11 @@ final class VmmLink {
     /** A thread that may run on one CPU only waits while others have it. */
     private void waits(String name, String directory, String status) {
         String allowed = value(status, "Cpus_allowed_list");
-        boolean pinned = allowed.matches("\\d{1,5}");
+        // Not where the host has no other.
+        boolean pinned = allowed.matches("\\d{1,5}")
+                && files.text("sys/devices/system/cpu/online")
+                        .filter(online -> online.strip().equals(allowed))
+                        .isEmpty();
         String file = directory + "schedstat";
         Optional<String> text = files.text(file);
         if (text.isEmpty()) {
