@@ -458,11 +458,22 @@ public final class ExplainCommand implements Command {
         Json.print(terminal, "kvmirq.explain/2", json -> {
             json.text("kernel", host.kernel()).objects("chains", chains, ExplainCommand::write);
             if (arguments.hasMatchedOption("--vm")) {
-                json.objects("sources", sources, GuestTable::write);
+                json.objects("sources", sources, ExplainCommand::write);
             }
             live.ifPresent(one -> LiveOption.write(json, one));
             json.number("exitCode", exitCode(chains, sources, arguments));
         });
+    }
+
+    /** The interrupts of a guest that are of no device of VFIO. */
+    private static void write(Json json, Sources sources) {
+        json.text("guest", sources.guest())
+                .flag("virtio", sources.virtio())
+                .objects("links", List.of(sources.vmm()), ExplainCommand::write)
+                .objects("rows", sources.rows(), (to, row) -> to.text("name", row.name())
+                        .text("text", row.text())
+                        .text("from", row.evidence().map(Evidence::from))
+                        .text("shownBy", row.remedy()));
     }
 
     private static void write(Json json, Chain chain) {
@@ -475,7 +486,7 @@ public final class ExplainCommand implements Command {
                 .text("fails", chain.fails().map(Hop::label));
     }
 
-    static void write(Json json, Link link) {
+    private static void write(Json json, Link link) {
         json.text("hop", link.hop().label())
                 .text("state", link.state().label())
                 .text("value", link.value())

@@ -3,14 +3,12 @@ package io.kvmirq.cli.host;
 
 import io.kvmirq.cli.frame.Json;
 import io.kvmirq.cli.frame.Terminal;
-import io.kvmirq.diag.Evidence;
 import io.kvmirq.diag.GuestRates;
 import io.kvmirq.diag.GuestRates.Rate;
 import io.kvmirq.diag.Guests;
 import io.kvmirq.diag.Guests.Guest;
 import io.kvmirq.diag.Guests.Vcpus;
 import io.kvmirq.diag.Guests.Worker;
-import io.kvmirq.diag.Sources;
 import io.kvmirq.host.HostFacts;
 import io.kvmirq.text.Foreign;
 import java.util.ArrayList;
@@ -175,16 +173,5 @@ final class GuestTable {
                 .number("cpu", one.cpu())
                 .text("mayRunOn", one.allowed())
                 .flag("kernelThread", one.ofKernel()));
-    }
-
-    /** The interrupts of a guest that are of no device of VFIO. */
-    static void write(Json json, Sources sources) {
-        json.text("guest", sources.guest())
-                .flag("virtio", sources.virtio())
-                .objects("links", List.of(sources.vmm()), ExplainCommand::write)
-                .objects("rows", sources.rows(), (to, row) -> to.text("name", row.name())
-                        .text("text", row.text())
-                        .text("from", row.evidence().map(Evidence::from))
-                        .text("shownBy", row.remedy()));
     }
 }
