@@ -11,15 +11,12 @@ import io.kvmirq.cli.frame.Json;
 import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.diag.Chain;
 import io.kvmirq.diag.ChainSvg;
-import io.kvmirq.diag.Claim;
 import io.kvmirq.diag.DeviceChains;
-import io.kvmirq.diag.Evidence;
 import io.kvmirq.diag.Hop;
 import io.kvmirq.diag.Link;
 import io.kvmirq.diag.Live;
 import io.kvmirq.diag.LiveChains;
 import io.kvmirq.diag.LiveHost;
-import io.kvmirq.diag.Remedy;
 import io.kvmirq.diag.Sources;
 import io.kvmirq.diag.TapedChains;
 import io.kvmirq.diag.VcpuChains;
@@ -456,54 +453,12 @@ public final class ExplainCommand implements Command {
             ParseResult arguments,
             Terminal terminal) {
         Json.print(terminal, "kvmirq.explain/2", json -> {
-            json.text("kernel", host.kernel()).objects("chains", chains, ExplainCommand::write);
+            json.text("kernel", host.kernel()).objects("chains", chains, ExplainJson::write);
             if (arguments.hasMatchedOption("--vm")) {
-                json.objects("sources", sources, ExplainCommand::write);
+                json.objects("sources", sources, ExplainJson::write);
             }
             live.ifPresent(one -> LiveOption.write(json, one));
             json.number("exitCode", exitCode(chains, sources, arguments));
         });
-    }
-
-    /** The interrupts of a guest that are of no device of VFIO. */
-    private static void write(Json json, Sources sources) {
-        json.text("guest", sources.guest())
-                .flag("virtio", sources.virtio())
-                .objects("links", List.of(sources.vmm()), ExplainCommand::write)
-                .objects("rows", sources.rows(), (to, row) -> to.text("name", row.name())
-                        .text("text", row.text())
-                        .text("from", row.evidence().map(Evidence::from))
-                        .text("shownBy", row.remedy()));
-    }
-
-    private static void write(Json json, Chain chain) {
-        json.text("device", chain.device())
-                .text("interrupt", chain.interrupt())
-                .text("guest", chain.guest())
-                .objects("links", chain.links(), ExplainCommand::write)
-                .objects("posting", chain.claims(), ExplainCommand::write)
-                .texts("remarks", chain.remarks())
-                .text("fails", chain.fails().map(Hop::label));
-    }
-
-    private static void write(Json json, Link link) {
-        json.text("hop", link.hop().label())
-                .text("state", link.state().label())
-                .text("value", link.value())
-                .text("text", link.text());
-        write(json, link.evidence(), link.remedies());
-    }
-
-    private static void write(Json json, Claim claim) {
-        json.text("question", claim.question().label());
-        claim.holds().ifPresentOrElse(holds -> json.flag("holds", holds), () -> json.none("holds"));
-        json.text("text", claim.text());
-        write(json, claim.evidence(), claim.remedies());
-    }
-
-    private static void write(Json json, Optional<Evidence> evidence, List<Remedy> remedies) {
-        json.text("evidence", evidence.map(one -> one.kind().label()))
-                .text("from", evidence.map(Evidence::from))
-                .objects("remedies", remedies, DoctorJson::write);
     }
 }
