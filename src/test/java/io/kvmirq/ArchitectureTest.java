@@ -219,7 +219,7 @@ class ArchitectureTest {
                 .beFreeOfCycles());
     }
 
-    /** Who looks at a host leaves it as it was, except for a tracing instance and probes of its own. */
+    /** A look at a host leaves it as it was, except for a tracing instance and probes of its own. */
     @Test
     void onlyATracingInstanceIsWritten() {
         check(noClasses()

@@ -76,7 +76,7 @@ class LiveProbesContract extends VfioSuite {
         assertThat(left()).isEmpty();
     }
 
-    /** What is ours in tracefs. */
+    /** Files and lines of tracefs that are ours. */
     private static List<String> left() throws IOException {
         List<String> left = new ArrayList<>();
         if (!Files.exists(TRACEFS.resolve("kprobe_events"))) {

@@ -204,7 +204,7 @@ class VcpuPhasesContract {
                     assertThat(result).isZero();
                 }
                 hog.outputWriter().append('\n').flush();
-                // What runs with this priority prints it, and has the CPU from then on.
+                // The program prints it with this priority, and has the CPU from then on.
                 assertThat(hog.inputReader().readLine()).isEqualTo("on");
                 return Optional.of(hog);
             }

@@ -15,7 +15,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.MethodSource;
 
-/** What changed of a host, in words. Each row plants one change in a host of Intel, AMD or arm64. */
+/** Changes of a host, in words. Each row plants one change in a host of Intel, AMD or arm64. */
 class HostChangesTest {
     private static final String INTERRUPTS = "proc/interrupts";
     private static final String IRQS = "sys/bus/pci/devices/0000:00:02.0/msi_irqs/";
