@@ -192,25 +192,20 @@ final class HostIrqLink {
                             + ": the change waits for its next interrupt");
         }
         BitSet quiet = new BitSet();
+        String kept = "";
         for (String kind : List.of("isolated", "nohz_full")) {
-            cpus(CPUS + kind).ifPresent(quiet::or);
+            BitSet cpus = cpus(CPUS + kind).orElseGet(BitSet::new);
+            quiet.or(cpus);
+            kept = kept.isEmpty() && effective.isPresent() && contains(cpus, effective.get()) ? kind : kept;
         }
-        BitSet housekeeping = (BitSet) online.orElseGet(BitSet::new).clone();
-        housekeeping.andNot(quiet);
         // An irq that was put on the CPU of a pinned vCPU, and irqs kept away from isolated vCPUs, are both meant.
-        boolean besideVcpu = effective.isPresent() && contains(pinned, effective.get());
-        for (String kind : List.of("isolated", "nohz_full")) {
-            if (effective.isPresent()
-                    && !besideVcpu
-                    && cpus(CPUS + kind)
-                            .filter(set -> contains(set, effective.get()))
-                            .isPresent()) {
-                looks.doubt(
-                        CPUS + kind,
-                        "it interrupts CPU " + name(effective.get()) + ", which is " + kind,
-                        affine(path, housekeeping));
-                break;
-            }
+        if (!kept.isEmpty() && !contains(pinned, effective.get())) {
+            BitSet housekeeping = (BitSet) online.get().clone();
+            housekeeping.andNot(quiet);
+            looks.doubt(
+                    CPUS + kept,
+                    "it interrupts CPU " + name(effective.get()) + ", which is " + kept,
+                    affine(path, housekeeping));
         }
         if (!pinned.isEmpty() && !pinned.intersects(used.get()) && !contains(quiet, pinned)) {
             looks.doubt(
@@ -249,11 +244,8 @@ final class HostIrqLink {
             OptionalInt thread = VmmLink.thread(host, process, vcpu);
             Optional<BitSet> allowed = thread.isEmpty()
                     ? Optional.empty()
-                    : files.text("proc/" + process.pid() + "/task/" + thread.getAsInt() + "/status").stream()
-                            .flatMap(String::lines)
-                            .filter(line -> line.startsWith("Cpus_allowed_list:"))
-                            .map(line -> parse(line.substring(line.indexOf(':') + 1)))
-                            .findFirst();
+                    : KernelHelpers.allowed(files, "proc/" + process.pid() + "/task/" + thread.getAsInt())
+                            .map(HostIrqLink::parse);
             if (allowed.isEmpty() || online.isEmpty() || contains(allowed.get(), online.get())) {
                 return new BitSet();
             }
