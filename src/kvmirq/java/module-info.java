@@ -52,6 +52,9 @@ module io.kvmirq {
             io.kvmirq.fake,
             io.kvmirq.testkit,
             io.kvmirq.command;
+    exports io.kvmirq.undo to
+            io.kvmirq.vmm,
+            io.kvmirq.command;
 
     uses io.kvmirq.backend.BackendProvider;
     uses io.kvmirq.mirror.MirrorHostProvider;

@@ -46,6 +46,7 @@ class ArchitectureTest {
         allowed.add(user);
         allowed.add("io.kvmirq");
         allowed.add("io.kvmirq.text");
+        allowed.add("io.kvmirq.undo");
         DescribedPredicate<JavaClass> allowedOrForeign = JavaClass.Predicates.resideInAnyPackage(
                         allowed.toArray(String[]::new))
                 .or(DescribedPredicate.not(JavaClass.Predicates.resideInAPackage("io.kvmirq..")));

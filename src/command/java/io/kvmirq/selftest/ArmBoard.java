@@ -11,7 +11,6 @@ import io.kvmirq.arch.gic.model.DistributorRegister;
 import io.kvmirq.arch.gic.model.RegisterFields;
 import io.kvmirq.guest.ArmGuestCode;
 import io.kvmirq.kernel.Kernel;
-import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.ArmRegister;
 import io.kvmirq.kvm.GuestMemory;
 import io.kvmirq.kvm.Its;
@@ -24,6 +23,7 @@ import io.kvmirq.kvm.VgicV2;
 import io.kvmirq.kvm.VgicV3;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.mirror.Event;
+import io.kvmirq.undo.Undo;
 import java.util.List;
 import java.util.OptionalLong;
 

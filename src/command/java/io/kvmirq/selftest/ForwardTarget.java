@@ -4,11 +4,11 @@ package io.kvmirq.selftest;
 import io.kvmirq.Gsi;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.kernel.Kernel;
-import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.mirror.Event;
 import io.kvmirq.mirror.Mirror;
 import io.kvmirq.mirror.MirrorHost;
+import io.kvmirq.undo.Undo;
 import java.util.function.Supplier;
 
 /** A throw-away VM that takes the interrupts of a device. For one thread. */

@@ -7,9 +7,9 @@ import io.kvmirq.Gsi;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Kernel;
-import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.IoEventFd;
 import io.kvmirq.kvm.Vm;
+import io.kvmirq.undo.Undo;
 
 /** A guest that counts each interrupt and answers. */
 final class GuestTarget extends ForwardTarget {

@@ -8,12 +8,12 @@ import io.kvmirq.MsiMessage;
 import io.kvmirq.Spi;
 import io.kvmirq.arch.gic.InterruptId;
 import io.kvmirq.kernel.Kernel;
-import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.GuestMemory;
 import io.kvmirq.kvm.Its;
 import io.kvmirq.kvm.KvmDevice;
 import io.kvmirq.kvm.VgicV3;
 import io.kvmirq.kvm.Vm;
+import io.kvmirq.undo.Undo;
 import java.util.function.BooleanSupplier;
 
 /** A VGICv3 with an ITS, whose vCPU never runs: an interrupt has arrived when it is pending. */

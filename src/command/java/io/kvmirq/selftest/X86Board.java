@@ -8,13 +8,13 @@ import io.kvmirq.MsiMessage;
 import io.kvmirq.Route;
 import io.kvmirq.guest.GuestCode;
 import io.kvmirq.kernel.Kernel;
-import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.GuestMemory;
 import io.kvmirq.kvm.RouteTable;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.VcpuExit;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.mirror.Event;
+import io.kvmirq.undo.Undo;
 import java.util.List;
 
 /** A machine of x86 with LAPICs in the kernel, whose guest runs in real mode. */

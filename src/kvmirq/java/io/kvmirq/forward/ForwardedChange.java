@@ -3,10 +3,10 @@ package io.kvmirq.forward;
 
 import io.kvmirq.MsiMessage;
 import io.kvmirq.Route;
-import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.mirror.Event;
+import io.kvmirq.undo.Undo;
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;

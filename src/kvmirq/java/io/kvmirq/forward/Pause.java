@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.forward;
 
-import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.Irqfd;
+import io.kvmirq.undo.Undo;
 import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 

@@ -4,6 +4,7 @@ package io.kvmirq.kernel;
 import io.kvmirq.KernelException;
 import io.kvmirq.backend.CurrentThread;
 import io.kvmirq.uapi.Epoll;
+import io.kvmirq.undo.Undo;
 import java.time.Duration;
 import java.util.Objects;
 import java.util.Optional;

@@ -3,6 +3,7 @@ package io.kvmirq.kernel;
 
 import io.kvmirq.KernelException;
 import io.kvmirq.backend.Buffers;
+import io.kvmirq.undo.Undo;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.List;

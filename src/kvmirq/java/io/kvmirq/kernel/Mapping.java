@@ -6,6 +6,7 @@ import io.kvmirq.backend.SystemCall;
 import io.kvmirq.explain.KernelCall;
 import io.kvmirq.uapi.Memfd;
 import io.kvmirq.uapi.Uapi;
+import io.kvmirq.undo.Undo;
 import java.lang.invoke.MethodHandles;
 import java.lang.invoke.VarHandle;
 import java.lang.ref.Reference;

@@ -2,6 +2,7 @@
 package io.kvmirq.kernel;
 
 import io.kvmirq.uapi.Epoll;
+import io.kvmirq.undo.Undo;
 import java.lang.System.Logger.Level;
 
 /** An eventfd of an {@link EventLoop}, and its handler. Thread-safe. */

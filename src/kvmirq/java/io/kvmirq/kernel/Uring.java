@@ -16,6 +16,7 @@ import io.kvmirq.uapi.IoUring.Params;
 import io.kvmirq.uapi.IoUring.SqOffsets;
 import io.kvmirq.uapi.IoUring.Sqe;
 import io.kvmirq.uapi.Uapi;
+import io.kvmirq.undo.Undo;
 import java.lang.ref.Reference;
 import java.nio.ByteBuffer;
 import java.util.Set;

@@ -4,8 +4,8 @@ package io.kvmirq.kvm;
 import io.kvmirq.kernel.ClosedHandleException;
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Mapping;
-import io.kvmirq.kernel.Undo;
 import io.kvmirq.uapi.Uapi;
+import io.kvmirq.undo.Undo;
 import java.nio.ByteBuffer;
 import org.jspecify.annotations.Nullable;
 

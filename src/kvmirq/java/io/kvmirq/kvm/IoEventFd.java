@@ -4,7 +4,7 @@ package io.kvmirq.kvm;
 import io.kvmirq.IoAddress;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Fd;
-import io.kvmirq.kernel.Undo;
+import io.kvmirq.undo.Undo;
 
 /**
  * Guest writes that signal an eventfd. It leases the VM and the eventfd, whose closing would not end it (unlike an

@@ -5,7 +5,7 @@ import io.kvmirq.Gsi;
 import io.kvmirq.KernelException;
 import io.kvmirq.kernel.ClosedHandleException;
 import io.kvmirq.kernel.EventFd;
-import io.kvmirq.kernel.Undo;
+import io.kvmirq.undo.Undo;
 import java.lang.invoke.VarHandle;
 import java.nio.ByteBuffer;
 import java.util.Arrays;

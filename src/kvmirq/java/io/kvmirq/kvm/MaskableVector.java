@@ -6,7 +6,7 @@ import io.kvmirq.KernelException;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.kernel.ClosedHandleException;
 import io.kvmirq.kernel.EventFd;
-import io.kvmirq.kernel.Undo;
+import io.kvmirq.undo.Undo;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.kvm;
 
-import io.kvmirq.kernel.Undo;
+import io.kvmirq.undo.Undo;
 import java.util.ArrayList;
 import java.util.BitSet;
 import java.util.List;

@@ -15,7 +15,7 @@ import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Mapping;
 import io.kvmirq.kernel.Ownership;
-import io.kvmirq.kernel.Undo;
+import io.kvmirq.undo.Undo;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;

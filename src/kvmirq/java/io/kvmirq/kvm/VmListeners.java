@@ -2,7 +2,7 @@
 package io.kvmirq.kvm;
 
 import io.kvmirq.explain.Fact;
-import io.kvmirq.kernel.Undo;
+import io.kvmirq.undo.Undo;
 import java.util.List;
 import java.util.Queue;
 import java.util.concurrent.ConcurrentLinkedQueue;

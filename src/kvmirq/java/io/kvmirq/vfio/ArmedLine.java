@@ -3,8 +3,8 @@ package io.kvmirq.vfio;
 
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Fd;
-import io.kvmirq.kernel.Undo;
 import io.kvmirq.uapi.UapiVfio;
+import io.kvmirq.undo.Undo;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;

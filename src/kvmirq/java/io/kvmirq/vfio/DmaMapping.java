@@ -3,7 +3,7 @@ package io.kvmirq.vfio;
 
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Mapping;
-import io.kvmirq.kernel.Undo;
+import io.kvmirq.undo.Undo;
 import java.nio.ByteBuffer;
 
 /** Memory that devices may use. It leases its {@link DmaSpace} and the memory, which stays mapped. Thread-safe. */

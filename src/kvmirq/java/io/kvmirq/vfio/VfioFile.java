@@ -6,7 +6,7 @@ import io.kvmirq.Errno;
 import io.kvmirq.KernelException;
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Kernel;
-import io.kvmirq.kernel.Undo;
+import io.kvmirq.undo.Undo;
 
 /**
  * The file through which a device is opened: its IOMMU group, or its own device file. It exists apart from the {@link

@@ -7,7 +7,7 @@ import io.kvmirq.explain.VfioAnswer;
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Ownership;
-import io.kvmirq.kernel.Undo;
+import io.kvmirq.undo.Undo;
 import java.util.Objects;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;

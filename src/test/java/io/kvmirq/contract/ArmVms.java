@@ -7,11 +7,11 @@ import io.kvmirq.Spi;
 import io.kvmirq.VcpuId;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Kernel;
-import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.VgicV3;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.testing.Numbers;
+import io.kvmirq.undo.Undo;
 import org.junit.jupiter.api.AfterEach;
 
 /** The typed objects of arm64 on the kernel of a world, all closed after a test. */

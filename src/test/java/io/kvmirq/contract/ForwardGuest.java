@@ -5,10 +5,10 @@ import io.kvmirq.InterruptVector;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
 import io.kvmirq.kernel.Kernel;
-import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.testing.GuestIts;
 import io.kvmirq.testing.Numbers;
+import io.kvmirq.undo.Undo;
 import java.util.BitSet;
 
 /** A VM with two vCPUs that do not run, and what messages have reached them. */

@@ -9,8 +9,8 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.kernel.Kernel;
-import io.kvmirq.kernel.Undo;
 import io.kvmirq.uapi.Uapi;
+import io.kvmirq.undo.Undo;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.List;

@@ -5,11 +5,11 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.VcpuId;
 import io.kvmirq.kernel.Mapping;
-import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.kvm.X86Lapic;
 import io.kvmirq.kvm.X86Pit;
+import io.kvmirq.undo.Undo;
 import java.time.Duration;
 import java.util.HexFormat;
 import org.junit.jupiter.api.AfterEach;

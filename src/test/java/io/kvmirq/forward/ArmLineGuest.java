@@ -5,12 +5,12 @@ import io.kvmirq.Spi;
 import io.kvmirq.VcpuId;
 import io.kvmirq.fake.FakeArmVcpu;
 import io.kvmirq.fake.FakeKernel;
-import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.VgicV3;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.testing.GuestGic;
 import io.kvmirq.testing.GuestIts;
 import io.kvmirq.testing.Numbers;
+import io.kvmirq.undo.Undo;
 
 /** Its interrupt controller is a GICv3. */
 final class ArmLineGuest implements LineGuest {

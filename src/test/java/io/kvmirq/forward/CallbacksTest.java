@@ -106,7 +106,6 @@ class CallbacksTest {
             Map.entry("junit.Actors.when BooleanSupplier", LOCKLESS),
             Map.entry(
                     "kernel.Kernel.traceHandles Supplier", "it reads the stack of its thread, and may do nothing else"),
-            Map.entry("kernel.Undo.step Runnable", LOCKLESS),
             Map.entry("kernel.EventLoop$FailureHandler", "handlers"),
             Map.entry("kernel.EventLoop$Handler", "handlers"),
             Map.entry("kernel.EventLoop.registerDoorbell Runnable", "handlers"),

@@ -13,10 +13,10 @@ import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.FakePciDevice;
 import io.kvmirq.fake.Profile;
 import io.kvmirq.kernel.Kernel;
-import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.recording.Faults;
+import io.kvmirq.undo.Undo;
 import io.kvmirq.vfio.VfioDevice;
 import java.util.function.UnaryOperator;
 

@@ -4,8 +4,8 @@ package io.kvmirq.forward;
 import io.kvmirq.Gsi;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.kernel.Kernel;
-import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.Vm;
+import io.kvmirq.undo.Undo;
 
 /** A guest with one vCPU that takes a level-triggered line. */
 interface LineGuest {

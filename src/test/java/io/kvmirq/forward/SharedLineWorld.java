@@ -6,7 +6,7 @@ import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.FakePciDevice;
 import io.kvmirq.fake.Profile;
 import io.kvmirq.kernel.Kernel;
-import io.kvmirq.kernel.Undo;
+import io.kvmirq.undo.Undo;
 import io.kvmirq.vfio.VfioDevice;
 import java.util.ArrayList;
 import java.util.List;

@@ -6,8 +6,8 @@ import io.kvmirq.Route;
 import io.kvmirq.VcpuId;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.FakeVcpu;
-import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.Vm;
+import io.kvmirq.undo.Undo;
 
 /** Its interrupt controller is an IOAPIC in the kernel. The profile names the interrupt hardware of the host. */
 final class X86LineGuest implements LineGuest {

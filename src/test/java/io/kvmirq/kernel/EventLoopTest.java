@@ -13,6 +13,7 @@ import io.kvmirq.recording.Faults;
 import io.kvmirq.testing.Allocations;
 import io.kvmirq.testing.Kernels;
 import io.kvmirq.testing.Machine;
+import io.kvmirq.undo.Undo;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;

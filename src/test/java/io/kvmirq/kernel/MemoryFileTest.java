@@ -17,6 +17,7 @@ import io.kvmirq.testing.Kernels;
 import io.kvmirq.testing.Machine;
 import io.kvmirq.uapi.Memfd;
 import io.kvmirq.uapi.Uapi;
+import io.kvmirq.undo.Undo;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;

@@ -20,6 +20,7 @@ import io.kvmirq.kvm.VgicV2;
 import io.kvmirq.kvm.VgicV3;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.uapi.Uapi;
+import io.kvmirq.undo.Undo;
 import io.kvmirq.vfio.Ioas;
 import io.kvmirq.vfio.VfioCdev;
 import io.kvmirq.vfio.VfioContainer;

@@ -7,7 +7,7 @@ import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Kernel;
-import io.kvmirq.kernel.Undo;
+import io.kvmirq.undo.Undo;
 import java.util.ArrayList;
 import java.util.List;
 

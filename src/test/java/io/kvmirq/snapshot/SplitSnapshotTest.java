@@ -11,9 +11,9 @@ import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.Profile;
 import io.kvmirq.irqchip.GuestIoapic;
 import io.kvmirq.irqchip.GuestPic;
-import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.Vm;
+import io.kvmirq.undo.Undo;
 import org.junit.jupiter.api.Test;
 
 /** A split irqchip, whose IOAPIC and PICs the VMM has, in another VM. */

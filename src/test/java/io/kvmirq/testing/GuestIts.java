@@ -15,10 +15,10 @@ import io.kvmirq.arch.gic.InterruptId;
 import io.kvmirq.arch.gic.ItsCommand;
 import io.kvmirq.arch.gic.model.RedistributorRegister;
 import io.kvmirq.kernel.Mapping;
-import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.Its;
 import io.kvmirq.kvm.VgicV3;
 import io.kvmirq.kvm.Vm;
+import io.kvmirq.undo.Undo;
 import java.nio.ByteBuffer;
 import java.util.function.IntConsumer;
 

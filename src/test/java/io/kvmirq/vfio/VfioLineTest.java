@@ -7,7 +7,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Ownership;
-import io.kvmirq.kernel.Undo;
+import io.kvmirq.undo.Undo;
 import java.time.Duration;
 import java.util.List;
 import org.assertj.core.api.ThrowableAssert;

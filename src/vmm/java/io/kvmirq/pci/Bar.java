@@ -2,9 +2,9 @@
 package io.kvmirq.pci;
 
 import io.kvmirq.kernel.Mapping;
-import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.GuestMemory;
 import io.kvmirq.kvm.Vm;
+import io.kvmirq.undo.Undo;
 import io.kvmirq.vfio.Region;
 import java.util.ArrayList;
 import java.util.List;

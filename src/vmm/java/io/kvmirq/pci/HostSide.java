@@ -3,8 +3,8 @@ package io.kvmirq.pci;
 
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.EventLoop;
-import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.GuestMemory;
+import io.kvmirq.undo.Undo;
 import io.kvmirq.vfio.DeviceNotResetException;
 import io.kvmirq.vfio.DmaRange;
 import io.kvmirq.vfio.DmaSpace;

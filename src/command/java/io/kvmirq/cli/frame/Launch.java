@@ -2,7 +2,7 @@
 package io.kvmirq.cli.frame;
 
 import io.kvmirq.Errno;
-import io.kvmirq.kernel.Undo;
+import io.kvmirq.undo.Undo;
 import java.io.BufferedReader;
 import java.io.IOException;
 import java.nio.file.Files;

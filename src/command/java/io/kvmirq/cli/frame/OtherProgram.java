@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.cli.frame;
 
-import io.kvmirq.kernel.Undo;
 import io.kvmirq.text.Foreign;
+import io.kvmirq.undo.Undo;
 import java.io.FileInputStream;
 import java.io.FileNotFoundException;
 import java.io.IOException;

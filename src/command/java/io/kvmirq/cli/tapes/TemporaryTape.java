@@ -2,8 +2,8 @@
 package io.kvmirq.cli.tapes;
 
 import io.kvmirq.cli.frame.UnnamedFile;
-import io.kvmirq.kernel.Undo;
 import io.kvmirq.recording.SlotFile;
+import io.kvmirq.undo.Undo;
 import java.io.IOException;
 import java.io.OutputStream;
 import java.nio.file.Files;

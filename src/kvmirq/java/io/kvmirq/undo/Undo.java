@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-package io.kvmirq.kernel;
+package io.kvmirq.undo;
 
-import io.kvmirq.NotPromised;
 import java.util.ArrayDeque;
 import java.util.Deque;
 import java.util.Objects;
@@ -14,7 +13,6 @@ import org.jspecify.annotations.Nullable;
  * <p>A set-up that begins has the stack to be undone: where too little is left, {@code new Undo()} throws
  * StackOverflowError and nothing was made.
  */
-@NotPromised
 public final class Undo implements AutoCloseable {
     /** Frames of {@link #room} that the stack must have room for: 5.5 KiB, 2 KiB once compiled well. */
     private static final int ROOM = 16;
