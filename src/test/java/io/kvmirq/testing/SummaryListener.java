@@ -7,6 +7,8 @@ import java.nio.file.Files;
 import java.nio.file.OpenOption;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
+import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
@@ -25,6 +27,9 @@ public final class SummaryListener implements TestExecutionListener {
     private static final String FILE = System.getProperty("kvmirq.test.queue") == null
             ? TestRow.THIS_RUN
             : TestRow.THIS_RUN + "@" + ProcessHandle.current().pid();
+
+    /** At most so many causes of a failure are written. */
+    private static final int CAUSES = 4;
 
     private @Nullable TestPlan plan;
 
@@ -45,6 +50,7 @@ public final class SummaryListener implements TestExecutionListener {
     @Override
     public void executionFinished(TestIdentifier test, TestExecutionResult result) {
         String reason = result.getThrowable().map(Throwable::getMessage).orElse("");
+        String failure = result.getThrowable().map(SummaryListener::failure).orElse("");
         switch (result.getStatus()) {
             case SUCCESSFUL -> {
                 if (test.isTest()) {
@@ -52,8 +58,23 @@ public final class SummaryListener implements TestExecutionListener {
                 }
             }
             case ABORTED -> row(test, TestRow.Status.SKIPPED, reason);
-            case FAILED -> row(test, TestRow.Status.FAILED, reason);
+            case FAILED -> row(test, TestRow.Status.FAILED, failure);
         }
+    }
+
+    /** An exception and its causes, each with its message and our line that threw it. */
+    static String failure(Throwable thrown) {
+        List<String> parts = new ArrayList<>();
+        Throwable next = thrown;
+        for (int depth = 0; next != null && depth < CAUSES; depth++, next = next.getCause()) {
+            String at = Arrays.stream(next.getStackTrace())
+                    .filter(frame -> frame.getClassName().startsWith("io.kvmirq."))
+                    .findFirst()
+                    .map(frame -> " at " + frame.getFileName() + ":" + frame.getLineNumber())
+                    .orElse("");
+            parts.add(next + at);
+        }
+        return String.join("; by ", parts);
     }
 
     /** {@code run.rules}: what the contract and the search have leaned on. */

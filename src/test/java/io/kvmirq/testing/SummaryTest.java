@@ -103,11 +103,19 @@ class SummaryTest {
     void failedTestFails() throws IOException {
         passed("baseline", TestRow.REAL_KVM);
         test("baseline", TestRow.REAL_KVM, TestRow.Status.FAILED, "io.kvmirq.contract.FdContract.reads", "why", "jni");
-        test("newest", "none", TestRow.Status.FAILED, "io.kvmirq.SomeTest.adds", "why", "");
+        test("newest", "none", TestRow.Status.FAILED, "io.kvmirq.SomeTest.adds", "", "");
         assertThat(print(HERE).failures())
                 .containsExactly(
-                        "failed: io.kvmirq.contract.FdContract.reads (baseline, jni, JDK 17)",
+                        "failed: io.kvmirq.contract.FdContract.reads (baseline, jni, JDK 17): why",
                         "failed: io.kvmirq.SomeTest.adds (newest, JDK 17)");
+    }
+
+    @Test
+    void failureNamesItsCausesAndTheirLines() {
+        Exception failure = new IllegalStateException("round 3", new IOException("closed"));
+        assertThat(SummaryListener.failure(failure))
+                .matches("java\\.lang\\.IllegalStateException: round 3 at SummaryTest\\.java:\\d+;"
+                        + " by java\\.io\\.IOException: closed at SummaryTest\\.java:\\d+");
     }
 
     @Test
@@ -455,7 +463,7 @@ class SummaryTest {
                         "  seen on 6.18.44          measured 1",
                         "  seen on amd-6.1          measured 1, lab 1",
                         "inferred: GUESS, text of GUESS",
-                        "failed: " + name + " (baseline, fake, JDK 17)",
+                        "failed: " + name + " (baseline, fake, JDK 17): why",
                         "5 passed, 1 failed, 1 skipped");
         assertThat(directory.resolve("grades.txt"))
                 .hasContent(

@@ -41,6 +41,9 @@ record Verdict(List<String> remarks, List<String> failures) {
     /** Rules of arm64: its kernels show them. */
     private static final Pattern ARM64 = Pattern.compile("(ARM|VGIC|ITS)_.*");
 
+    /** A failure's reason is cut to so many characters. */
+    private static final int REASON = 600;
+
     /**
      * The machine the summary is of.
      *
@@ -61,7 +64,16 @@ record Verdict(List<String> remarks, List<String> failures) {
         tests.stream()
                 .filter(test -> test.status() == TestRow.Status.FAILED)
                 .map(test -> test.test() + " (" + test.run() + (test.world().isEmpty() ? "" : ", " + test.world())
-                        + ", JDK " + test.jdk() + ")")
+                        + ", JDK " + test.jdk() + ")"
+                        + (test.reason().isEmpty()
+                                ? ""
+                                : ": "
+                                        + test.reason()
+                                                .substring(
+                                                        0,
+                                                        Math.min(
+                                                                REASON,
+                                                                test.reason().length()))))
                 .forEach(failures::add);
         if (tests.stream().noneMatch(test -> test.status() == TestRow.Status.PASSED)) {
             failures.add("no test passed");
