@@ -145,11 +145,12 @@ public record Capture(
 
     /** The same without names and addresses. */
     public Capture redact() {
-        return redacted ? this : new Redaction().of(this);
+        return redacted ? this : new Redaction(this).of(this);
     }
 
     /** Reads all that the commands read of a host: everything that an archive is for. */
     public static void analysis(HostFiles host) {
+        OtherNames.of(host);
         HostFacts facts = new HostFacts(host);
         facts.kernel();
         facts.iommus();

@@ -142,7 +142,7 @@ final class ChainChanges {
 
     private void compare(Chain old, Chain now) {
         old.guest()
-                .filter(name -> !now.guest().equals(old.guest()))
+                .filter(name -> !guest(now).equals(guest(old)))
                 .ifPresent(name -> add(now, "has left guest " + name));
         now.guest()
                 .filter(name -> old.guest().isEmpty())
@@ -162,6 +162,14 @@ final class ChainChanges {
         cpu(old, now);
         remarks(old, now, "has this remark no longer: ");
         remarks(now, old, "has this remark now: ");
+    }
+
+    /** Name and process, or only its process if the name is a number. */
+    private static Optional<String> guest(Chain chain) {
+        return chain.guest().map(name -> {
+            int process = name.lastIndexOf(" (process ");
+            return process > 0 && OtherNames.isNumbered(name.substring(0, process)) ? name.substring(process) : name;
+        });
     }
 
     /** A link that only one of the chains has is behind the end of the other. */

@@ -32,8 +32,10 @@ final class GuestChanges {
         List<Guest> left = new ArrayList<>(before.guests().all());
         for (Guest now : after.guests().all()) {
             Optional<Guest> old = find(left, one -> one.process().pid(), now)
-                    .or(() -> find(left, one -> one.process().guest(), now)
-                            .filter(one -> one.process().guest().isPresent()));
+                    .or(() -> find(left, one -> one.process().guest(), now).filter(one -> one.process()
+                            .guest()
+                            .filter(name -> !OtherNames.isNumbered(name))
+                            .isPresent()));
             old.ifPresent(left::remove);
             if (old.isEmpty()) {
                 add("guest " + now.title(), "is new");

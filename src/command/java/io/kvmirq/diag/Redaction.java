@@ -25,8 +25,9 @@ import java.util.zip.GZIPOutputStream;
 
 /**
  * Takes out of a capture the names of a machine, its owner and its guests. Words are kept when an analysis knows them, or
- * when they are fixed names of the kernel; all others become {@value #GONE}, or a number if they have to stay apart. So
- * a word that nobody thought of is taken out.
+ * when they are fixed names of the kernel; all others become {@value #GONE}, or another name if they have to stay apart. So
+ * a word that nobody thought of is taken out. A name gives the same other name in all captures of one host, so that two can
+ * be compared.
  */
 final class Redaction {
     private static final String GONE = "-";
@@ -99,10 +100,19 @@ final class Redaction {
     private final SortedMap<String, String> disks = new TreeMap<>();
     private final SortedMap<String, String> groups = new TreeMap<>();
 
+    private final OtherNames names;
+
+    Redaction(Capture whole) {
+        this.names = OtherNames.of(whole.tree());
+    }
+
     Capture of(Capture whole) {
         name(whole);
         SortedMap<String, byte[]> files = new TreeMap<>();
         whole.files().forEach((path, content) -> {
+            if (path.equals(OtherNames.MACHINE)) {
+                return;
+            }
             if (path.endsWith("/config")) {
                 files.put(path, content);
             } else if (path.equals("proc/config.gz")) {
@@ -119,7 +129,7 @@ final class Redaction {
         return new Capture(true, files, links, denied, whole.owners());
     }
 
-    /** Numbers the interfaces, and the disks that a user named. */
+    /** Names the interfaces, and the disks that a user named. */
     private void name(Capture whole) {
         NavigableSet<String> networks = new TreeSet<>();
         NavigableSet<String> blocks = new TreeSet<>();
@@ -137,9 +147,9 @@ final class Redaction {
                 .map(line -> line.split("\\s+")[0])
                 .filter(name -> !name.isEmpty())
                 .forEach(networks::add);
-        networks.forEach(name -> interfaces.put(name, "net-" + (interfaces.size() + 1)));
+        networks.forEach(name -> names.name("net-", interfaces, name));
         blocks.removeIf(name -> DISK.matcher(name).matches());
-        blocks.forEach(name -> disks.put(name, "disk-" + (disks.size() + 1)));
+        blocks.forEach(name -> names.name("disk-", disks, name));
     }
 
     /** The path of a file, or the target of a link. */
@@ -222,9 +232,7 @@ final class Redaction {
     private String groups(String path) {
         return Pattern.compile("/")
                 .splitAsStream(path)
-                .map(name -> CONTROLLERS.matcher(name).matches()
-                        ? name
-                        : groups.computeIfAbsent(name, one -> "group-" + (groups.size() + 1)))
+                .map(name -> CONTROLLERS.matcher(name).matches() ? name : names.name("group-", groups, name))
                 .collect(Collectors.joining("/"));
     }
 
@@ -289,18 +297,14 @@ final class Redaction {
             } else if (OPTIONS.contains(before)) {
                 words[i] = words[i].startsWith("{") ? fields(words[i]) : parts(words[i]);
             } else if (NAME.matcher(words[i - 1]).matches() && !words[i - 1].contains("=")) {
-                words[i] = guest(words[i]);
+                words[i] = names.name(OtherNames.GUEST, guests, words[i]);
             } else if (name.matches() && name.group(2) != null) {
-                words[i] = name.group(1) + "=" + guest(name.group(2));
+                words[i] = name.group(1) + "=" + names.name(OtherNames.GUEST, guests, name.group(2));
             } else if (!SWITCH.matcher(words[i]).matches() && !words[i].isEmpty()) {
                 words[i] = GONE;
             }
         }
         return String.join("\0", words);
-    }
-
-    private String guest(String name) {
-        return guests.computeIfAbsent(name, one -> "guest-" + (guests.size() + 1));
     }
 
     private static String parts(String value) {

@@ -14,6 +14,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.MethodSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** Changes of a host, in words. Each row plants one change in a host of Intel, AMD or arm64. */
 class HostChangesTest {
@@ -209,6 +210,35 @@ class HostChangesTest {
         assertThat(changes(host("amd-avic"), later))
                 .contains("guest web has process 200 now, had 100: it was started again")
                 .noneMatch(one -> one.endsWith("is new") || one.endsWith("is gone"));
+    }
+
+    /** Another guest comes first before, and is gone later. Without the file, names are numbers of each capture. */
+    @ParameterizedTest
+    @ValueSource(strings = {"5b4a5ad5d2c94ee4", ""})
+    void redactedNameIsThatOfTheSameGuestLater(String machine) throws IOException {
+        RecordedHost later = host("amd-avic");
+        if (!machine.isEmpty()) {
+            later.put("etc/machine-id", machine + "\n");
+        }
+        Capture named = capture(later);
+        RecordedHost before = new RecordedHost();
+        named.files().forEach(before::putBytes);
+        named.links().forEach(before::link);
+        before.put("proc/10/cmdline", "/usr/bin/qemu-system-x86_64\0-name\0alpha\0-machine\0q35,kernel_irqchip=split\0")
+                .put("proc/10/cgroup", "0::/alpha.scope\n")
+                .link("proc/10/fd/9", "anon_inode:kvm-vm");
+        Capture first = capture(before).redact();
+        List<String> said = HostChanges.of(first.tree(), named.redact().tree()).stream()
+                .map(Object::toString)
+                .toList();
+        assertThat(said).singleElement().asString().matches("guest guest-\\w+ \\(process 10\\) is gone");
+        assertThat(first.files()).doesNotContainKey("etc/machine-id");
+        assertThat(first.files().values()).noneMatch(bytes -> new String(bytes).matches("(?s).*(alpha|5b4a5ad5).*"));
+        List<String> groups = CaptureDiff.of(first, named.redact()).stream()
+                .map(CaptureDiff::path)
+                .filter(path -> path.matches("/proc/100/.*|/sys/fs/.*/group.*"))
+                .toList();
+        assertThat(groups.isEmpty()).isEqualTo(!machine.isEmpty());
     }
 
     @Test

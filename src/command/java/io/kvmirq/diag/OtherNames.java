@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.diag;
+
+import io.kvmirq.backend.HostFiles;
+import java.nio.charset.StandardCharsets;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
+import java.util.HexFormat;
+import java.util.Map;
+import java.util.regex.Pattern;
+
+/**
+ * Names that stand for those of guests, groups of processes, network interfaces and disks in a capture. A name is a hash of
+ * the other one and of the machine's id, so it is the same in all captures of one host. A host without an id gets numbers.
+ *
+ * <p>Source: machine-id(5), which asks for a hash with a word of the program, because the id is confidential.
+ */
+final class OtherNames {
+    static final String MACHINE = "etc/machine-id";
+    static final String GUEST = "guest-";
+
+    private static final int HASHED = 4;
+    /** No hash is as short. */
+    private static final Pattern NUMBERED = Pattern.compile(GUEST + "\\d{1,5}");
+
+    private final String machine;
+
+    private OtherNames(String machine) {
+        this.machine = machine;
+    }
+
+    static OtherNames of(HostFiles host) {
+        return new OtherNames(host.text(MACHINE).orElse(""));
+    }
+
+    /** Whether the name of a guest is a number: in another capture it may be that of another guest. */
+    static boolean isNumbered(String guest) {
+        return NUMBERED.matcher(guest).matches();
+    }
+
+    /** @param others all names of this kind that were asked for */
+    String name(String kind, Map<String, String> others, String name) {
+        return others.computeIfAbsent(
+                name, one -> kind + (machine.isEmpty() ? String.valueOf(others.size() + 1) : hash(kind + one)));
+    }
+
+    private String hash(String name) {
+        try {
+            byte[] hash = MessageDigest.getInstance("SHA-256")
+                    .digest((machine + "\0kvmirq capture\0" + name).getBytes(StandardCharsets.UTF_8));
+            return HexFormat.of().formatHex(hash, 0, HASHED);
+        } catch (NoSuchAlgorithmException e) {
+            throw new IllegalStateException("each Java has SHA-256", e);
+        }
+    }
+}
