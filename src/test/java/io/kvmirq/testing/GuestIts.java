@@ -15,6 +15,7 @@ import io.kvmirq.arch.gic.InterruptId;
 import io.kvmirq.arch.gic.ItsCommand;
 import io.kvmirq.arch.gic.model.RedistributorRegister;
 import io.kvmirq.kernel.Mapping;
+import io.kvmirq.kvm.GuestMemory;
 import io.kvmirq.kvm.Its;
 import io.kvmirq.kvm.VgicV3;
 import io.kvmirq.kvm.Vm;
@@ -57,6 +58,7 @@ public final class GuestIts {
 
     private final VgicV3 vgic;
     private final Its its;
+    private final GuestMemory ram;
     private final Mapping memory;
     private final int vcpus;
     private int end;
@@ -77,7 +79,8 @@ public final class GuestIts {
         its.setAddress(ITS);
         vgic.init();
         its.init();
-        memory = made.add(vm.addMemory(MEMORY, PENDING + vcpus * TABLE)).mapping();
+        ram = made.add(vm.addMemory(MEMORY, PENDING + vcpus * TABLE));
+        memory = ram.mapping();
     }
 
     /** As the constructor, for {@link #copyMemory} and a snapshot: no driver has programmed the devices. */
@@ -129,6 +132,22 @@ public final class GuestIts {
 
     public Its its() {
         return its;
+    }
+
+    /** The memory that has the tables. */
+    public GuestMemory memory() {
+        return ram;
+    }
+
+    /** The 8 bytes of an event that KVM writes in the table of the device. */
+    public byte[] eventEntry(int event) {
+        ByteBuffer entry = ByteBuffer.allocate(Long.BYTES);
+        memory.get(EVENT_TABLE + event * Long.BYTES, entry);
+        return entry.array();
+    }
+
+    public void setEventEntry(int event, byte[] entry) {
+        memory.put(EVENT_TABLE + event * Long.BYTES, entry);
     }
 
     /** The interrupt of an event. */

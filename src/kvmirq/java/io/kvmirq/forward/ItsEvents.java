@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.forward;
+
+import io.kvmirq.MsiMessage;
+import io.kvmirq.NotPromised;
+import io.kvmirq.VcpuId;
+import io.kvmirq.kvm.GuestMemory;
+import io.kvmirq.kvm.Its;
+import io.kvmirq.mirror.Event;
+import java.util.List;
+import java.util.Objects;
+import java.util.OptionalLong;
+import java.util.stream.Stream;
+
+/**
+ * arm64: the LPI and the vCPU that a guest gives each message, read from the tables of its ITS. Nothing tells a VMM of them,
+ * because the kernel takes the commands of the guest's ITS. Nothing reads them but {@link #tell}: a MOVI, DISCARD or MAPTI
+ * of the guest makes a prediction stale until the next call.
+ *
+ * <p>No vCPU runs meanwhile, and all interrupts of all devices of the VM are masked: KVM decides about a vLPI at the
+ * unmask, and a GICv4.0 cannot tell the tables while it has one. So a VMM stops its vCPUs, holds its devices, calls {@link
+ * #tell} for each, releases the devices, and lets the vCPUs run. For one thread.
+ *
+ * <p>KVM before November 2024 leaves the entry of a device or an event that has gone, so it is cleared before KVM writes.
+ *
+ * <p>Source: "ITS Table ABI REV0" in Documentation/virt/kvm/devices/arm-vgic-its.rst.
+ */
+@NotPromised
+public final class ItsEvents {
+    private static final long DEVICES = 0x100; // GITS_BASER0
+    private static final long COLLECTIONS = 0x108; // GITS_BASER1
+    private static final long VALID = 1L << 63;
+    private static final long INDIRECT = 1L << 62;
+    private static final long PAGE = 0x1_0000;
+    private static final long PAGES = 0xff;
+    private static final int ENTRY = Long.BYTES;
+    private static final int ENTRIES = (int) PAGE / ENTRY;
+    private static final long ADDRESS = 0xffff_ffff_0000L;
+    private static final long EVENTS = 0xfff_ffff_ffffL;
+    private static final long EVENT_BITS = 0x1f;
+    private static final long ID = 0xffff;
+
+    private final Its its;
+    private final long place;
+    private final List<GuestMemory> memory;
+
+    /**
+     * Of an ITS, whose tables are in {@code memory}: all memory of the guest.
+     *
+     * @throws IllegalArgumentException if the ITS has no address
+     */
+    public ItsEvents(Its its, List<GuestMemory> memory) {
+        this.its = Objects.requireNonNull(its, "its is null");
+        this.memory = List.copyOf(Objects.requireNonNull(memory, "memory is null"));
+        this.place = its.address()
+                .orElseThrow(() -> new IllegalArgumentException(
+                        "the ITS has no address, so that no message reaches it: Its.setAddress comes first"));
+    }
+
+    /**
+     * Reads the events of a forwarding's messages and tells its mirror: {@link ForwardedIrq#predicted} and {@link
+     * ForwardedIrq#path()} name LPI and vCPU from the unmask on. A message to another ITS is left out.
+     *
+     * @throws io.kvmirq.KernelException as {@link Its#saveTables}: EBUSY while a vCPU runs, EACCES while an LPI of the VM is
+     *     a vLPI; the mirror is not told then
+     * @throws IllegalStateException if an interrupt of the forwarding is not masked
+     * @throws IllegalArgumentException if an entry is not in the memory that was given
+     */
+    public void tell(Forwarding forwarding) {
+        Objects.requireNonNull(forwarding, "forwarding is null");
+        synchronized (forwarding.delivery()) {
+            List<ForwardedIrq> irqs = forwarding.irqs();
+            irqs.stream().filter(irq -> !irq.isMasked()).findFirst().ifPresent(irq -> {
+                throw new IllegalStateException(
+                        irq.irq() + " is not masked, so that KVM has decided about its vLPI: mask all"
+                                + " interrupts, or hold the devices, before the events are read");
+            });
+            List<MsiMessage> messages = irqs.stream()
+                    .flatMap(irq -> irq.message().stream())
+                    .filter(this::takes)
+                    .toList();
+            messages.forEach(one -> device(one).ifPresent(this::clear));
+            its.saveTables();
+            messages.forEach(one -> event(one).ifPresent(this::clear));
+            its.saveTables();
+            forwarding
+                    .mirror()
+                    .apply(Stream.concat(
+                                    Stream.of(new Event.ItsAdded(place)),
+                                    messages.stream().map(this::told))
+                            .toList());
+        }
+    }
+
+    private boolean takes(MsiMessage message) {
+        return message.deviceId().isPresent()
+                && message.equals(MsiMessage.toIts(place, message.deviceId().getAsInt(), message.data()));
+    }
+
+    private Event told(MsiMessage message) {
+        int device = message.deviceId().getAsInt();
+        OptionalLong at = event(message);
+        long entry = at.isEmpty() ? 0 : long64(at.getAsLong());
+        int lpi = (int) (entry >>> 16);
+        OptionalLong vcpu = lpi == 0 ? OptionalLong.empty() : target(entry & ID);
+        return vcpu.isEmpty()
+                ? new Event.EventUnmapped(place, device, message.data())
+                : new Event.EventMapped(place, device, message.data(), lpi, new VcpuId((int) vcpu.getAsLong()));
+    }
+
+    private static long address(long table) {
+        return table & ADDRESS | (table >>> 12 & 0xf) << 48;
+    }
+
+    private static long size(long table) {
+        return ((table & PAGES) + 1) * PAGE;
+    }
+
+    /** The address of a device's entry; empty if the table has none for it. */
+    private OptionalLong device(MsiMessage message) {
+        long table = its.readRegister(DEVICES);
+        long id = message.deviceId().getAsInt();
+        long first = (table & INDIRECT) == 0 ? id : id / ENTRIES;
+        if ((table & VALID) == 0 || first >= size(table) / ENTRY) {
+            return OptionalLong.empty();
+        }
+        long at = address(table) + first * ENTRY;
+        if ((table & INDIRECT) == 0) {
+            return OptionalLong.of(at);
+        }
+        long second = long64(at);
+        return (second & VALID) == 0
+                ? OptionalLong.empty()
+                : OptionalLong.of((second & (ADDRESS | 0xfL << 48)) + id % ENTRIES * ENTRY);
+    }
+
+    /** The address of an event's entry; empty if the device is not mapped, or for fewer events. */
+    private OptionalLong event(MsiMessage message) {
+        OptionalLong at = device(message);
+        long entry = at.isEmpty() ? 0 : long64(at.getAsLong());
+        long event = Integer.toUnsignedLong(message.data());
+        return (entry & VALID) == 0 || event >>> (entry & EVENT_BITS) + 1 != 0
+                ? OptionalLong.empty()
+                : OptionalLong.of(((entry >>> 5 & EVENTS) << 8) + event * ENTRY);
+    }
+
+    /** The vCPU of a collection; entries are in no order, and one that is not valid ends them. */
+    private OptionalLong target(long collection) {
+        long table = its.readRegister(COLLECTIONS);
+        long end = (table & VALID) == 0 ? 0 : size(table);
+        for (long at = 0; at < end; at += ENTRY) {
+            long entry = long64(address(table) + at);
+            long target = entry >>> 16 & 0xffff_ffffL;
+            if ((entry & VALID) == 0) {
+                break;
+            }
+            if ((entry & ID) == collection) {
+                return target <= ID ? OptionalLong.of(target) : OptionalLong.empty();
+            }
+        }
+        return OptionalLong.empty();
+    }
+
+    private GuestMemory at(long address) {
+        return memory.stream()
+                .filter(one -> address - one.guestAddress() >= 0
+                        && address - one.guestAddress() <= one.mapping().length() - ENTRY)
+                .findFirst()
+                .orElseThrow(() -> new IllegalArgumentException(
+                        "the tables of the ITS have an entry at 0x" + Long.toHexString(address) + ", which is not in "
+                                + memory + ": give all memory of the guest"));
+    }
+
+    private long long64(long address) {
+        GuestMemory one = at(address);
+        return one.mapping().getLong(address - one.guestAddress());
+    }
+
+    private void clear(long address) {
+        GuestMemory one = at(address);
+        one.mapping().put(address - one.guestAddress(), new byte[ENTRY]);
+    }
+}

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake;
+
+import static io.kvmirq.testing.GuestIts.message;
+import static io.kvmirq.testing.Refusals.refused;
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import io.kvmirq.Errno;
+import io.kvmirq.PciAddress;
+import io.kvmirq.VcpuId;
+import io.kvmirq.arch.gic.VlpiObstacle;
+import io.kvmirq.arch.gic.model.Its;
+import io.kvmirq.forward.ForwardedIrq;
+import io.kvmirq.forward.Forwarding;
+import io.kvmirq.forward.ItsEvents;
+import io.kvmirq.kvm.GuestMemory;
+import io.kvmirq.mirror.Posting;
+import io.kvmirq.recording.Faults;
+import io.kvmirq.vfio.VfioDevice;
+import java.util.List;
+import java.util.Optional;
+import org.junit.jupiter.api.Test;
+
+/** {@link ItsEvents}: predictions of vLPIs by the tables of a guest's ITS. */
+class ItsEventsTest {
+    /** GITS_BASER0.Indirect. */
+    private static final long INDIRECT = 1L << 62;
+
+    private final Faults faults = new Faults();
+    private final GicV4World world = new GicV4World("gicv4", faults::over);
+    private final Forwarding forwarding = Forwarding.of(world.vm, world.device);
+    private final ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), message(0));
+
+    private static void tell(GicV4World world, Forwarding forwarding) {
+        new ItsEvents(world.service.its(), List.of(world.service.memory())).tell(forwarding);
+    }
+
+    /** As a VMM does while its vCPUs stand still. */
+    private void read() {
+        irq.mask();
+        tell(world, forwarding);
+        irq.unmask();
+    }
+
+    private static Posting.Posted to(int lpi, int vcpu) {
+        return new Posting.Posted(new Posting.ToLpi(lpi, new VcpuId(vcpu)), Optional.empty());
+    }
+
+    private boolean isVlpiOf(int vcpu) {
+        return world.vcpus.get(vcpu).hostIrq(GicV4World.LPI).isPresent();
+    }
+
+    @Test
+    void predictionNamesTheLpiAndTheVcpuOnceTheEventsAreRead() {
+        assertThat(irq.predicted()).isInstanceOf(Posting.Unknown.class);
+        read();
+        assertThat(irq.predicted()).isEqualTo(to(GicV4World.LPI, 0));
+        assertThat(isVlpiOf(0)).isTrue();
+        world.hardware.sendMessage(0);
+        assertThat(world.vcpu().acknowledge()).isEqualTo(GicV4World.LPI);
+    }
+
+    @Test
+    void moveMakesThePredictionStaleUntilTheEventsAreRead() {
+        read();
+        world.service.move(0, 1);
+        assertThat(isVlpiOf(1)).isTrue();
+        assertThat(irq.predicted()).as("stale").isEqualTo(to(GicV4World.LPI, 0));
+        read();
+        assertThat(irq.predicted()).isEqualTo(to(GicV4World.LPI, 1));
+        assertThat(isVlpiOf(1)).isTrue();
+    }
+
+    /** KVM makes a vLPI only when the irqfd is assigned. */
+    @Test
+    void eventThatIsMappedAgainIsNoVlpiUntilTheEventsAreRead() {
+        read();
+        world.service.discard(0);
+        world.service.map(0);
+        assertThat(isVlpiOf(0)).isFalse();
+        assertThat(irq.predicted()).as("stale").isEqualTo(to(GicV4World.LPI, 0));
+        int before = world.counts().get(0);
+        world.hardware.sendMessage(0);
+        assertThat(world.counts().get(0)).as("the host takes the message").isEqualTo(before + 1);
+        read();
+        assertThat(isVlpiOf(0)).isTrue();
+        assertThat(irq.predicted()).isEqualTo(to(GicV4World.LPI, 0));
+    }
+
+    /** Kernels before November 2024 leave it. */
+    @Test
+    void discardedEventIsNotPredictedAVlpiByTheEntryThatItLeft() {
+        read();
+        byte[] entry = world.service.eventEntry(0);
+        world.service.discard(0);
+        world.service.setEventEntry(0, entry);
+        read();
+        assertThat(irq.predicted())
+                .isEqualTo(new Posting.NotPosted(VlpiObstacle.UNMAPPED.text(), VlpiObstacle.UNMAPPED.remedy()));
+    }
+
+    @Test
+    void tableOfTwoLevelsIsRead() {
+        long first = 0x5000_0000L;
+        GuestMemory more = world.vm.addMemory(first, 0x2_0000);
+        more.mapping().put(0, new byte[] {0, 0, 1, 0x50, 0, 0, 0, (byte) 0x80}); // valid, 0x50010000
+        world.service.its().writeRegister(Its.CTLR, 0);
+        world.service.its().writeRegister(Its.BASER_DEVICES, Its.VALID | INDIRECT | first);
+        world.service.its().writeRegister(Its.CTLR, Its.ENABLED);
+        irq.mask();
+        ItsEvents events = new ItsEvents(world.service.its(), List.of(world.service.memory(), more));
+        events.tell(forwarding);
+        irq.unmask();
+        assertThat(irq.predicted()).isEqualTo(to(GicV4World.LPI, 0));
+        assertThatThrownBy(() -> tellMasked(List.of(world.service.memory())))
+                .isInstanceOf(IllegalArgumentException.class)
+                .hasMessageContaining("at 0x50000000, which is not in")
+                .hasMessageContaining("give all memory of the guest");
+    }
+
+    private void tellMasked(List<GuestMemory> memory) {
+        irq.mask();
+        new ItsEvents(world.service.its(), memory).tell(forwarding);
+    }
+
+    @Test
+    void unmaskedInterruptIsRefused() {
+        assertThatThrownBy(() -> tell(world, forwarding))
+                .isInstanceOf(IllegalStateException.class)
+                .hasMessageContaining("MSI-X 0 of 0000:00:03.0 is not masked")
+                .hasMessageContaining("hold the devices");
+        assertThat(irq.predicted()).isInstanceOf(Posting.Unknown.class);
+    }
+
+    @Test
+    void runningVcpuIsASentence() {
+        irq.mask();
+        faults.fail("KVM_SET_DEVICE_ATTR", 1, Errno.EBUSY);
+        assertThat(refused(Errno.EBUSY, () -> tell(world, forwarding))).contains("a vCPU runs");
+        irq.unmask();
+        assertThat(irq.predicted()).isInstanceOf(Posting.Unknown.class);
+    }
+
+    @Test
+    void vlpiOfAnotherDeviceIsASentence() {
+        world.fake.pciDevice("0000:00:05.0", 5).msix(1).add();
+        VfioDevice other = VfioDevice.open(world.vm.kernel(), PciAddress.parse("0000:00:05.0"));
+        Forwarding.of(world.vm, other).forward(other.msix().get(0), message(1));
+        assertThat(world.vcpus.get(1).hostIrq(GicV4World.SECOND)).isPresent();
+        irq.mask();
+        assertThat(refused(Errno.EACCES, () -> tell(world, forwarding))).contains("an LPI is a vLPI of GICv4.0");
+    }
+
+    @Test
+    void itsWithoutAnAddressIsRefused() {
+        assertThatThrownBy(() -> new ItsEvents(world.vm.createIts(), List.of()))
+                .hasMessageContaining("the ITS has no address");
+    }
+
+    @Test
+    void hostWithoutGicv4StaysUnposted() {
+        GicV4World plain = new GicV4World("gicv3");
+        Forwarding there = Forwarding.of(plain.vm, plain.device);
+        ForwardedIrq one =
+                there.forwardMasked(plain.device.msix(0, 1), i -> message(0)).get(0);
+        tell(plain, there);
+        one.unmask();
+        assertThat(one.predicted()).isInstanceOf(Posting.NotPosted.class);
+    }
+}
