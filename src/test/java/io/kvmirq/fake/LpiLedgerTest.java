@@ -42,6 +42,9 @@ class LpiLedgerTest {
     private GuestIts its;
     private FakePciDevice nic;
     private EventFd event;
+    /** Of the second vector, which has no irqfd at first. */
+    private EventFd second;
+
     private Gsi gsi;
     private Irqfd irqfd;
     private VfioDevice device;
@@ -61,7 +64,8 @@ class LpiLedgerTest {
         event = made.add(EventFd.create(kernel));
         gsi = vm.routes().add(GuestIts.message(0));
         irqfd = made.add(vm.assignIrqfd(event, gsi));
-        device.msix(0, 1).arm(List.of(event));
+        second = made.add(EventFd.create(kernel));
+        device.msix(0, 2).arm(List.of(event, second));
         assertThat(vcpu(FIRST).hostIrq(GuestIts.lpi(0)).isPresent()).isEqualTo(profile.equals("gicv4"));
     }
 
@@ -226,6 +230,24 @@ class LpiLedgerTest {
         irqfd.unmask();
         waits(LPI + 0);
         counts(1, 0, 0, 1, 0, 0);
+    }
+
+    /** The program sent the messages itself. Each eventfd stands for its own vLPI. */
+    @Test
+    void vlpisLoseMessagesOfTheProgramUnlessTheirEventfdsAreSignalled() {
+        use("gicv4");
+        its.map(2);
+        Irqfd ofSecond = made.add(vm.assignIrqfd(second, vm.routes().add(GuestIts.message(2))));
+        vm.signal(GuestIts.message(0));
+        vm.signal(GuestIts.message(2));
+        irqfd.mask();
+        ofSecond.mask();
+        counts(2, 0, 0, 0, 0, 2);
+        second.signal();
+        counts(2, 0, 0, 1, 0, 1);
+        event.signal();
+        assertThat(fake.lost()).isEmpty();
+        counts(2, 0, 0, 2, 0, 0);
     }
 
     @ParameterizedTest

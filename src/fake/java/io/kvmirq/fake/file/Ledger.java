@@ -176,7 +176,9 @@ public final class Ledger {
         }
         for (int id = there.next(0); id >= 0; id = there.next(id + 1)) {
             MessageSource source = waiting.source(id);
-            boolean isEnd = asked || endsWithSource && source.isEnded();
+            // No one ends the program as a source: what it may signal again is not at its end.
+            boolean maySignal = event != null && id == WaitingMessages.PROGRAM;
+            boolean isEnd = asked || endsWithSource && source.isEnded() && !maySignal;
             String sentence = dropped.add(isEnd, why, source, place, slot);
             if (!isEnd && event != null) {
                 owed.add(id, event, sentence);

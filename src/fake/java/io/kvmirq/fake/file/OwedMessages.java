@@ -6,7 +6,8 @@ import java.util.List;
 
 /**
  * Messages that hardware dropped with the pending bit of a vLPI. No program can read that bit. A message is lost, until the
- * program signals its eventfd again in case the bit was set. A source is here once.
+ * program signals its eventfd again in case the bit was set. A source is here once; the program, which sends any
+ * message, once for each eventfd.
  */
 final class OwedMessages {
     private record Owed(int source, MessageSource event, String sentence) {}
@@ -28,7 +29,7 @@ final class OwedMessages {
 
     /** A message is lost. The sentence about it may be empty. */
     void add(int source, MessageSource event, String sentence) {
-        forget(source);
+        owed.removeIf(one -> one.source == source && (source != WaitingMessages.PROGRAM || one.event == event));
         owed.add(new Owed(source, event, sentence));
     }
 
