@@ -170,11 +170,13 @@ public final class VcpuEvents {
     }
 
     private void logged(TraceEvent event) {
-        logged.merge(
-                new Tag((int) event.number("vmid").orElse(-1), (int)
-                        event.number("vcpuid").orElse(-1)),
-                1L,
-                Long::sum);
+        OptionalLong vm = event.number("vmid");
+        OptionalLong vcpu = event.number("vcpuid");
+        if (vm.isEmpty() || vcpu.isEmpty()) {
+            unassignable++;
+            return;
+        }
+        logged.merge(new Tag((int) vm.getAsLong(), (int) vcpu.getAsLong()), 1L, Long::sum);
     }
 
     /** Only KVM knows the number that it gave a VM: it is this VM's if the host has no other. */
@@ -199,8 +201,10 @@ public final class VcpuEvents {
         int gsi = (int) event.number("gsi").orElse(-1);
         int vcpu = (int) event.number("vcpu_id").orElse(-1);
         int vector = (int) event.number("gvec").orElse(-1);
-        boolean set = event.number("set").orElse(0) != 0;
+        OptionalLong asked = event.number("set");
+        boolean set = asked.orElse(0) != 0;
         if (producer == null
+                || asked.isEmpty()
                 || gsi < 0
                 || gsi > Gsi.MAX
                 || set && (vcpu < 0 || vcpu > VcpuId.MAX || vector < 0 || vector > MOST_VECTOR)) {
@@ -277,13 +281,16 @@ public final class VcpuEvents {
      * says.
      *
      * @param before empty if it was not seen, or events were not recorded
+     * @param hasVm whether its process still has the VM
      */
-    public void ended(int tid, Optional<ThreadStat> before, Optional<ThreadStat> after) {
+    public void ended(int tid, Optional<ThreadStat> before, Optional<ThreadStat> after, boolean hasVm) {
         boolean other = before.isPresent()
                 && after.isPresent()
                 && before.get().began() != after.get().began();
         if (after.isEmpty() || other) {
-            schedule.gone(tid);
+            schedule.gone(tid, "its thread ended");
+        } else if (!hasVm) {
+            schedule.gone(tid, "its process closed the VM, or runs another program");
         } else if (before.isPresent()) {
             schedule.quiet(tid, before.get(), after.get());
         }

@@ -165,11 +165,14 @@ public final class VcpuWindow extends Watch {
         Mirror mirror = Mirror.of(new HostForMirror().of(files, after.isArm()));
         mirror.apply(new Event.IrqchipCreated(after.isArm() ? Event.Irqchip.VGIC : Event.Irqchip.FULL));
         vcpus.values().forEach(vcpu -> mirror.apply(new Event.VcpuAdded(vcpu)));
+        boolean hasVm = after.vms().all().stream()
+                .anyMatch(one -> one.pid() == guest.pid() && one.vms().equals(guest.vms()));
         vcpus.keySet()
                 .forEach(tid -> events.ended(
                         tid,
                         records ? before.getOrDefault(tid, Optional.empty()) : Optional.empty(),
-                        last.getOrDefault(tid, Optional.empty())));
+                        last.getOrDefault(tid, Optional.empty()),
+                        hasVm));
         mirror.apply(
                 events.taken(new VcpuEvents.Known(vcpus, threads, producers, apicIds, wasAlone && isAlone(after))));
         return new Vcpus(

@@ -261,11 +261,15 @@ public final class VcpuSchedule {
         }
     }
 
-    /** A thread whose number now belongs to another, or to none. */
-    public void gone(int tid) {
+    /**
+     * A thread that runs its vCPU no more.
+     *
+     * @param why a clause without a full stop
+     */
+    public void gone(int tid, String why) {
         Tracked thread = threads.get(tid);
         if (thread != null) {
-            thread.forget("its thread ended");
+            thread.forget(why);
         }
     }
 

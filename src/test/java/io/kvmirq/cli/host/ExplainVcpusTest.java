@@ -35,8 +35,6 @@ import org.junit.jupiter.params.provider.ValueSource;
 /** The vCPUs of guests: on the fake, on hosts with traces, in files and on a tape. */
 class ExplainVcpusTest {
     private static final String FORMATS = "x86-6.18-pvm";
-    private static final Fact<Tracing> NO_TRACEFS =
-            new Fact.Unknown<>("tracefs is not mounted at /sys/kernel/tracing", "mount it");
 
     /** A host whose threads passed what a trace says. */
     private static final class Traced implements LiveHost {
@@ -148,6 +146,13 @@ class ExplainVcpusTest {
                         "proc/cpuinfo",
                         "processor\t: 0\nvendor_id\t: GenuineIntel\napicid\t\t: 0\nflags\t\t: fpu cx16 vmx x2apic\n\n"
                                 + "processor\t: 1\nvendor_id\t: GenuineIntel\napicid\t\t: 2\n");
+    }
+
+    /** The only VM of its host. */
+    private static RecordedHost avic() throws IOException {
+        return GuestHosts.of("amd-avic")
+                .put("sys/kernel/debug/kvm/100-5/vcpu0/pid", "101\n")
+                .put("sys/kernel/debug/kvm/100-5/vcpu1/pid", "102\n");
     }
 
     private static String stat(int tid, char state, int cpu, int guest) {
@@ -304,9 +309,7 @@ class ExplainVcpusTest {
         "true, 1, 'GATag     unknown: vCPU 1 of a number', 3",
     })
     void tagOfTheGaLogIsOfTheOnlyVm(boolean other, int vcpu, String shown, int unassignable) throws IOException {
-        RecordedHost files = GuestHosts.of("amd-avic")
-                .put("sys/kernel/debug/kvm/100-5/vcpu0/pid", "101\n")
-                .put("sys/kernel/debug/kvm/100-5/vcpu1/pid", "102\n");
+        RecordedHost files = avic();
         if (other) {
             files.put("sys/kernel/debug/kvm/200-5/vcpu0/pid", "201\n");
         }
@@ -336,15 +339,58 @@ class ExplainVcpusTest {
                 .contains("not readable: some changes of KVM are not in the record");
     }
 
-    @Test
-    void nothingIsGuessedWithoutTracefs() throws IOException {
+    @ParameterizedTest
+    @ValueSource(
+            strings = {
+                "tracefs is not mounted at /sys/kernel/tracing",
+                "/sys/kernel/tracing may not be read by this user",
+            })
+    void nothingIsGuessedWithoutTracefs(String why) throws IOException {
         RecordedHost files = intel().put("proc/100/task/101/stat", stat(101, 'R', 1, 5));
-        Traced host = new Traced(files, NO_TRACEFS, NO_TRACEFS);
+        Fact<Tracing> none = new Fact.Unknown<>(why, "run as root");
+        Traced host = new Traced(files, none, none);
         host.change = () -> files.put("proc/100/task/101/stat", stat(101, 'R', 1, 900));
         Cli.Ended printed = live(host).exited(ExitCode.COULD_NOT_RUN);
         assertThat(printed.out())
-                .contains("not readable: tracefs is not mounted", "  phase     unknown")
+                .contains("not readable: " + why, "shown by: run as root", "  phase     unknown")
                 .doesNotContain("running");
+    }
+
+    /** An exec closes the VM and keeps the thread that calls it, with its number and its start. */
+    @ParameterizedTest
+    @ValueSource(strings = {"proc/100/fd/5", "proc/100/fd"})
+    void threadOutlivesItsVm(String closed) throws IOException {
+        RecordedHost files = intel();
+        Traced host = new Traced(
+                files,
+                new Fact.Known<>(events(0, of("CPU 0/KVM-101", 1, "kvm_fpu: load"))),
+                new Fact.Known<>(events(0, updateOf(0))));
+        host.change = () -> files.remove(closed);
+        assertThat(live(host).exited(ExitCode.COULD_NOT_RUN).out())
+                .contains("  phase     unknown: its process closed the VM, or runs another program")
+                .doesNotContain("running", "PID.NV    0x");
+    }
+
+    /** A newer kernel may rename a field: nothing is told of the event then. */
+    @ParameterizedTest
+    @CsvSource({
+        "u32 vmid;, u32 vm;, GATag     unknown",
+        "u32 vcpuid;, u32 vcpu;, GATag     unknown",
+        "bool set;, bool on;, follows   no interrupt",
+        "host_irq;, irq;, follows   no interrupt",
+        "gvec;, vector;, follows   no interrupt",
+    })
+    void eventOfVmInANewerFormIsUnassignable(String field, String newer, String shown) throws IOException {
+        boolean isLog = shown.startsWith("GATag");
+        String passed = isLog ? of("irq/26-AMD-Vi-31", 0, "kvm_avic_ga_log: vmid=7, vcpuid=0") : updateOf(0);
+        Traced host = new Traced(
+                isLog ? avic() : intel(),
+                new Fact.Known<>(events(0)),
+                new Fact.Known<>(RecordedTracing.newer(FORMATS, text(passed), field, newer)));
+        String printed = live(host).out();
+        assertThat(printed.substring(printed.indexOf("vcpu 0"), printed.indexOf("vcpu 1")))
+                .contains("  " + shown);
+        assertThat(printed).contains("events of KVM that no field assigns to this guest: 1\n");
     }
 
     @Test

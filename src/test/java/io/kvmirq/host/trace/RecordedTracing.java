@@ -56,6 +56,13 @@ public final class RecordedTracing implements Tracing {
         return new RecordedTracing(formats(formats), pages(formats, text, lost.overwritten() > 0), lost, whole);
     }
 
+    /** The tracing of a machine whose kernel has another word in its formats. */
+    public static RecordedTracing newer(String formats, String text, String word, String other) throws IOException {
+        String known = resource(formats + ".formats");
+        return new RecordedTracing(
+                parsed(known.replace(word, other)), pages(formats, text, false), new Lost(0, 0), true);
+    }
+
     private static Map<Integer, List<ByteBuffer>> pages(String formats, String text, boolean lost) throws IOException {
         return new TextTrace(resource(formats + ".formats")).pages(text, lost);
     }
@@ -82,8 +89,12 @@ public final class RecordedTracing implements Tracing {
 
     /** The formats of a machine, by the names of the events. */
     public static Map<String, EventFormat> formats(String name) throws IOException {
+        return parsed(resource(name + ".formats"));
+    }
+
+    private static Map<String, EventFormat> parsed(String files) {
         Map<String, EventFormat> formats = new TreeMap<>();
-        for (String file : resource(name + ".formats").split("(?m)^(?=name: )")) {
+        for (String file : files.split("(?m)^(?=name: )")) {
             EventFormat format = EventFormat.parse(file).orElseThrow();
             formats.put(format.name(), format);
         }
