@@ -7,11 +7,8 @@ import io.kvmirq.explain.KernelCall;
 import io.kvmirq.uapi.Memfd;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.undo.Undo;
-import java.lang.invoke.MethodHandles;
-import java.lang.invoke.VarHandle;
 import java.lang.ref.Reference;
 import java.nio.ByteBuffer;
-import java.nio.ByteOrder;
 import java.util.Objects;
 import java.util.Set;
 import java.util.function.IntSupplier;
@@ -28,19 +25,14 @@ import org.jspecify.annotations.Nullable;
  * <p>The memory is not in child processes (MADV_DONTFORK) and not in core dumps (MADV_DONTDUMP).
  */
 public final class Mapping {
-    private static final VarHandle INT = MethodHandles.byteBufferViewVarHandle(int[].class, ByteOrder.nativeOrder());
-
-    private final Kernel kernel;
     private static final long NOT_MAPPED = -1;
     private static final int LEAST_PAGE = 4096;
-    private static final int PART_BITS = 30;
     private static final int[] KEPT = {Uapi.MADV_DONTFORK, Uapi.MADV_DONTDUMP};
-    private static final long PART = 1L << PART_BITS;
 
+    private final Kernel kernel;
     private final String name;
     private final long length;
-    /** Of {@link #PART} bytes each, but for the last: no buffer holds 2 GiB. None of memory for the guest alone. */
-    private final ByteBuffer[] parts;
+    private final MemoryParts parts;
 
     private final UseCount uses = new UseCount();
     private final Handles.Entry entry;
@@ -69,10 +61,7 @@ public final class Mapping {
             }
             this.address = result;
             keepToItself(kernel.calls(), name, result, length);
-            this.parts = new ByteBuffer[guestOnly ? 0 : (int) (length + PART - 1 >>> PART_BITS)];
-            for (int i = 0; i < parts.length; i++) {
-                parts[i] = libc.view(result + i * PART, Math.min(PART, length - i * PART));
-            }
+            this.parts = new MemoryParts(libc, result, guestOnly ? 0 : length);
             undo.keep();
         }
     }
@@ -305,9 +294,9 @@ public final class Mapping {
      * @throws ClosedHandleException after the owner closed the memory
      */
     public ByteBuffer view(long offset, int length) {
-        if (length <= 0 || length > PART) {
-            throw new IllegalArgumentException("a view of " + length + " bytes is not possible: expected 1 to " + PART
-                    + ", of more memory take several views");
+        if (length <= 0 || length > MemoryParts.LONGEST) {
+            throw new IllegalArgumentException("a view of " + length + " bytes is not possible: expected 1 to "
+                    + MemoryParts.LONGEST + ", of more memory take several views");
         }
         enter(offset, length);
         try {
@@ -321,14 +310,6 @@ public final class Mapping {
         Addresses now = given == null ? new Addresses(kernel.libc(), kernel.reports(), address, length) : given;
         given = now;
         return now;
-    }
-
-    private ByteBuffer part(long offset) {
-        return parts[(int) (offset >>> PART_BITS)];
-    }
-
-    private static int within(long offset) {
-        return (int) (offset & PART - 1);
     }
 
     private void enter(long offset, long bytes) {
@@ -353,7 +334,7 @@ public final class Mapping {
             throw new IndexOutOfBoundsException("offset " + offset + ", length " + bytes
                     + " is outside of the mapping of " + name + ", which has " + length + " bytes");
         }
-        if (parts.length == 0) {
+        if (parts.isEmpty()) {
             throw new UnsupportedOperationException("the mapping of " + name + " is for the guest: an access from here"
                     + " while the device's memory space is off would be a SIGBUS; use read and write of its region, which"
                     + " answer EIO then");
@@ -372,7 +353,7 @@ public final class Mapping {
         requireAligned(offset);
         enter();
         try {
-            return (int) INT.getVolatile(part(offset), within(offset));
+            return parts.getInt(offset);
         } finally {
             exit();
         }
@@ -383,7 +364,7 @@ public final class Mapping {
         requireAligned(offset);
         enter();
         try {
-            INT.setVolatile(part(offset), within(offset), value);
+            parts.putInt(offset, value);
         } finally {
             exit();
         }
@@ -393,7 +374,7 @@ public final class Mapping {
     public byte getByte(long offset) {
         enter(offset, Byte.BYTES);
         try {
-            return part(offset).get(within(offset));
+            return parts.getByte(offset);
         } finally {
             exit();
         }
@@ -403,8 +384,7 @@ public final class Mapping {
     public short getShort(long offset) {
         enter(offset, Short.BYTES);
         try {
-            return (short)
-                    (isWhole(offset, Short.BYTES) ? part(offset).getShort(within(offset)) : split(offset, Short.BYTES));
+            return (short) parts.get(offset, Short.BYTES);
         } finally {
             exit();
         }
@@ -414,7 +394,7 @@ public final class Mapping {
     public long getLong(long offset) {
         enter(offset, Long.BYTES);
         try {
-            return isWhole(offset, Long.BYTES) ? part(offset).getLong(within(offset)) : split(offset, Long.BYTES);
+            return parts.get(offset, Long.BYTES);
         } finally {
             exit();
         }
@@ -424,7 +404,7 @@ public final class Mapping {
     public void putByte(long offset, byte value) {
         enter(offset, Byte.BYTES);
         try {
-            part(offset).put(within(offset), value);
+            parts.putByte(offset, value);
         } finally {
             exit();
         }
@@ -435,24 +415,10 @@ public final class Mapping {
         require(offset, Byte.BYTES);
         boolean entered = uses.begin();
         if (entered) {
-            part(offset).put(within(offset), value);
+            parts.putByte(offset, value);
             exit();
         }
         return entered;
-    }
-
-    private static boolean isWhole(long offset, int bytes) {
-        return within(offset) <= PART - bytes;
-    }
-
-    /** An access to the end of one part and the start of the next. */
-    private long split(long offset, int bytes) {
-        long value = 0;
-        for (int i = 0; i < bytes; i++) {
-            int at = ByteOrder.nativeOrder() == ByteOrder.LITTLE_ENDIAN ? bytes - 1 - i : i;
-            value = value << Byte.SIZE | part(offset + at).get(within(offset + at)) & 0xff;
-        }
-        return value;
     }
 
     /** Copies bytes into the mapping; no order among them is promised. */
@@ -466,12 +432,7 @@ public final class Mapping {
         Objects.requireNonNull(content, "content is null");
         enter(offset, content.remaining());
         try {
-            for (long at = offset; content.hasRemaining(); ) {
-                int bytes = (int) Math.min(content.remaining(), PART - within(at));
-                part(at).put(within(at), content, content.position(), bytes);
-                content.position(content.position() + bytes);
-                at += bytes;
-            }
+            parts.put(offset, content);
         } finally {
             exit();
         }
@@ -481,12 +442,7 @@ public final class Mapping {
     public void get(long offset, ByteBuffer content) {
         enter(offset, content.remaining());
         try {
-            for (long at = offset; content.hasRemaining(); ) {
-                int bytes = (int) Math.min(content.remaining(), PART - within(at));
-                content.put(content.position(), part(at), within(at), bytes);
-                content.position(content.position() + bytes);
-                at += bytes;
-            }
+            parts.get(offset, content);
         } finally {
             exit();
         }
@@ -498,9 +454,8 @@ public final class Mapping {
         try {
             int result = call.getAsInt();
             if (result >= 0) {
-                ByteBuffer first = part(0);
                 for (int i = 0; i < start.length; i++) {
-                    start[i] = first.getLong(i * Long.BYTES);
+                    start[i] = parts.get(i * (long) Long.BYTES, Long.BYTES);
                 }
             }
             return result;

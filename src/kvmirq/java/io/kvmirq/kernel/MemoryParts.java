@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.kernel;
+
+import io.kvmirq.backend.Libc;
+import java.lang.invoke.MethodHandles;
+import java.lang.invoke.VarHandle;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+
+/**
+ * Memory of any length as buffers of 1 GiB, since no buffer holds 2 GiB. Checks no offset and keeps nothing mapped: its
+ * {@link Mapping} does. Immutable; {@code int} accesses are volatile.
+ */
+final class MemoryParts {
+    private static final VarHandle INT = MethodHandles.byteBufferViewVarHandle(int[].class, ByteOrder.nativeOrder());
+    private static final int PART_BITS = 30;
+    /** Bytes of a part; the last may have less. */
+    static final long LONGEST = 1L << PART_BITS;
+
+    private final ByteBuffer[] parts;
+
+    /** @param length 0 for memory that is not accessed from here */
+    MemoryParts(Libc libc, long address, long length) {
+        this.parts = new ByteBuffer[(int) (length + LONGEST - 1 >>> PART_BITS)];
+        for (int i = 0; i < parts.length; i++) {
+            parts[i] = libc.view(address + i * LONGEST, Math.min(LONGEST, length - i * LONGEST));
+        }
+    }
+
+    boolean isEmpty() {
+        return parts.length == 0;
+    }
+
+    private ByteBuffer part(long offset) {
+        return parts[(int) (offset >>> PART_BITS)];
+    }
+
+    private static int within(long offset) {
+        return (int) (offset & LONGEST - 1);
+    }
+
+    int getInt(long offset) {
+        return (int) INT.getVolatile(part(offset), within(offset));
+    }
+
+    void putInt(long offset, int value) {
+        INT.setVolatile(part(offset), within(offset), value);
+    }
+
+    byte getByte(long offset) {
+        return part(offset).get(within(offset));
+    }
+
+    void putByte(long offset, byte value) {
+        part(offset).put(within(offset), value);
+    }
+
+    /** Reads 2 or 8 bytes in native order, also over the end of a part. */
+    long get(long offset, int bytes) {
+        if (within(offset) <= LONGEST - bytes) {
+            return bytes == Long.BYTES
+                    ? part(offset).getLong(within(offset))
+                    : part(offset).getShort(within(offset));
+        }
+        long value = 0;
+        for (int i = 0; i < bytes; i++) {
+            int at = ByteOrder.nativeOrder() == ByteOrder.LITTLE_ENDIAN ? bytes - 1 - i : i;
+            value = value << Byte.SIZE | getByte(offset + at) & 0xff;
+        }
+        return value;
+    }
+
+    void put(long offset, ByteBuffer content) {
+        for (long at = offset; content.hasRemaining(); ) {
+            int bytes = (int) Math.min(content.remaining(), LONGEST - within(at));
+            part(at).put(within(at), content, content.position(), bytes);
+            content.position(content.position() + bytes);
+            at += bytes;
+        }
+    }
+
+    void get(long offset, ByteBuffer content) {
+        for (long at = offset; content.hasRemaining(); ) {
+            int bytes = (int) Math.min(content.remaining(), LONGEST - within(at));
+            content.put(content.position(), part(at), within(at), bytes);
+            content.position(content.position() + bytes);
+            at += bytes;
+        }
+    }
+}
