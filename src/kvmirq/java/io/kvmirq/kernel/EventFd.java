@@ -36,7 +36,6 @@ import org.jspecify.annotations.Nullable;
  */
 public final class EventFd implements AutoCloseable {
     private static final String KIND = "eventfd";
-    private static final Duration LONGEST = Duration.ofNanos(Long.MAX_VALUE);
     private static final int NO_WAKE = -1;
     private static final String FED = "fed";
     /** A write that fails once leaves no thread waiting; one that always fails is refused by a filter of calls. */
@@ -64,8 +63,8 @@ public final class EventFd implements AutoCloseable {
     /** Registrations of event loops that are not paused. */
     private volatile int loops;
 
-    private EventFd(Fd fd, boolean foreign, long id) {
-        this.id = id;
+    private EventFd(Fd fd, boolean foreign) {
+        this.id = LAST_ID.incrementAndGet();
         this.kernel = fd.kernel();
         this.fd = fd;
         this.foreign = foreign;
@@ -101,14 +100,13 @@ public final class EventFd implements AutoCloseable {
         if (count < 0) {
             throw new IllegalArgumentException(count + " eventfds: expected 0 or more");
         }
-        long[] next = {LAST_ID.getAndAdd(count) + 1};
         return Fd.make(
                 kernel,
                 KIND,
                 count,
                 numbers -> kernel.backend().eventfdsCreate(numbers, count),
                 (result, made) -> failed(kernel, result, made, count),
-                fd -> new EventFd(fd, false, next[0]++));
+                EventFd::owned);
     }
 
     private static KernelException failed(Kernel kernel, int result, int made, int count) {
@@ -122,7 +120,7 @@ public final class EventFd implements AutoCloseable {
     }
 
     private static EventFd owned(Fd fd) {
-        return new EventFd(fd, false, LAST_ID.incrementAndGet());
+        return new EventFd(fd, false);
     }
 
     private static <T> T make(Kernel kernel, IntSupplier create, String operands, Function<Fd, T> owner) {
@@ -142,14 +140,13 @@ public final class EventFd implements AutoCloseable {
      */
     public static EventFd adopt(Kernel kernel, int number, Ownership ownership) {
         Objects.requireNonNull(ownership, "ownership is null");
-        String expected = "an eventfd, made by eventfd(2)";
         return kernel.calls()
                 .adopted(
                         KIND,
                         number,
                         ownership,
-                        fd -> new EventFd(fd, true, LAST_ID.incrementAndGet()),
-                        expected,
+                        fd -> new EventFd(fd, true),
+                        "an eventfd, made by eventfd(2)",
                         FileKind.EVENTFD.label());
     }
 
@@ -306,21 +303,7 @@ public final class EventFd implements AutoCloseable {
      * @throws IllegalStateException on a virtual thread, if it may have to wait
      */
     public boolean await(Duration timeout) {
-        return awaitNanos(nanos(timeout));
-    }
-
-    /** A timeout in nanoseconds: 0 for a negative one, {@code Long.MAX_VALUE} for one that is too long for a long. */
-    static long nanos(Duration timeout) {
-        boolean representable = timeout.compareTo(LONGEST) < 0;
-        return timeout.isNegative() ? 0 : representable ? timeout.toNanos() : Long.MAX_VALUE;
-    }
-
-    /**
-     * The rest of a timeout that began at a {@link System#nanoTime}, which is not looked at for one without a limit
-     * (negative) or without a wait (0).
-     */
-    static long left(long timeoutNanos, long start) {
-        return timeoutNanos <= 0 ? timeoutNanos : Math.max(0, timeoutNanos - (System.nanoTime() - start));
+        return awaitNanos(Interruption.nanos(timeout));
     }
 
     /**
@@ -357,7 +340,7 @@ public final class EventFd implements AutoCloseable {
                 if (ready == 0 || ready > 0 && Thread.currentThread().isInterrupted()) {
                     return false;
                 }
-                left = left(timeoutNanos, start);
+                left = Interruption.left(timeoutNanos, start);
             }
         } finally {
             fd.exit();
@@ -425,12 +408,11 @@ public final class EventFd implements AutoCloseable {
 
         /** @return whether the kernel woke those that wait */
         synchronized boolean close() {
-            Fd waker = wake;
-            boolean woken = true;
-            if (waker != null && !waker.isClosed()) {
-                woken = wake(waker);
-                waker.close();
+            if (wake == null || wake.isClosed()) {
+                return true;
             }
+            boolean woken = wake(wake);
+            wake.close();
             return woken;
         }
     }
@@ -476,9 +458,9 @@ public final class EventFd implements AutoCloseable {
             kernel.reports()
                     .warnOnce(
                             "asleep",
-                            fd + " was closed, and the kernel refuses the write that wakes a thread in await: it"
-                                    + " waits until its time is over; allow write(2) on eventfds in the filter"
-                                    + " of system calls");
+                            fd
+                                    + " was closed, and the kernel refuses the write that wakes a thread in await, which waits"
+                                    + " until its time is over: allow write(2) on eventfds in the filter of system calls");
         }
     }
 

@@ -265,7 +265,7 @@ public final class EventLoop implements AutoCloseable {
      * @return the number of handlers that were called; 0 also after the timeout
      */
     public int poll(Duration timeout) {
-        return turn(EventFd.nanos(timeout));
+        return turn(Interruption.nanos(timeout));
     }
 
     /**
@@ -290,7 +290,7 @@ public final class EventLoop implements AutoCloseable {
                     && (left != 0 || set.mayHaveMore())
                     && !closed
                     && !Thread.currentThread().isInterrupted()) {
-                left = EventFd.left(timeoutNanos, start);
+                left = Interruption.left(timeoutNanos, start);
                 called = round(left);
             }
             return called;

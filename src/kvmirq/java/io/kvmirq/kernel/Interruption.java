@@ -6,11 +6,15 @@ import java.nio.channels.SelectionKey;
 import java.nio.channels.Selector;
 import java.nio.channels.spi.AbstractSelectableChannel;
 import java.nio.channels.spi.AbstractSelector;
+import java.time.Duration;
+import java.util.Objects;
 import java.util.Set;
+import java.util.concurrent.TimeUnit;
 
 /**
  * Runs an action when a thread is interrupted that waits in the kernel, as {@link Selector#select()} does. Only a
- * selector has this hook of {@link Thread#interrupt}; nothing is selected here. Several threads may wait at once.
+ * selector has this hook of {@link Thread#interrupt}; nothing is selected here. Several threads may wait at once. Also
+ * computes the time that is left of a wait.
  */
 final class Interruption extends AbstractSelector {
     private final Runnable action;
@@ -32,6 +36,19 @@ final class Interruption extends AbstractSelector {
     /** After the wait. */
     void leave() {
         end();
+    }
+
+    /** A timeout in nanoseconds: 0 for a negative one, {@code Long.MAX_VALUE} for one that is too long for a long. */
+    static long nanos(Duration timeout) {
+        return Math.max(0, TimeUnit.NANOSECONDS.convert(Objects.requireNonNull(timeout, "timeout is null")));
+    }
+
+    /**
+     * The rest of a timeout that began at a {@link System#nanoTime}, which is not looked at for one without a limit
+     * (negative) or without a wait (0).
+     */
+    static long left(long timeoutNanos, long start) {
+        return timeoutNanos <= 0 ? timeoutNanos : Math.max(0, timeoutNanos - (System.nanoTime() - start));
     }
 
     @Override
