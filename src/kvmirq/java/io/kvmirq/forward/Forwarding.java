@@ -77,8 +77,8 @@ public final class Forwarding implements AutoCloseable {
         }
         new ForwardCalls(vm.kernel()).warnOf(warnings());
         try (Undo undo = new Undo()) {
-            undo.add(() -> vm.removeListener(vmListener));
-            vm.addListener(vmListener);
+            undo.add(() -> vm.listeners().remove(vmListener));
+            vm.listeners().add(vmListener);
             device.addCloseListener(closeListener);
             undo.keep();
         }
@@ -471,7 +471,7 @@ public final class Forwarding implements AutoCloseable {
             closed = true;
         }
         unforward(wiring.irqs());
-        vm.removeListener(vmListener);
+        vm.listeners().remove(vmListener);
         device.removeCloseListener(closeListener);
     }
 

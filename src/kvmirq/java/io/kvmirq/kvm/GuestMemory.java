@@ -7,6 +7,7 @@ import io.kvmirq.kernel.Mapping;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.undo.Undo;
 import java.nio.ByteBuffer;
+import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -71,6 +72,7 @@ public final class GuestMemory implements AutoCloseable {
     }
 
     static GuestMemory of(VmCalls calls, MemorySlots slots, long guestAddress, Mapping mapping, boolean readOnly) {
+        Objects.requireNonNull(mapping, "memory is null");
         return new GuestMemory(calls, slots, guestAddress, mapping, null, readOnly);
     }
 

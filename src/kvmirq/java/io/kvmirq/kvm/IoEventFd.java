@@ -5,6 +5,7 @@ import io.kvmirq.IoAddress;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.undo.Undo;
+import java.util.Objects;
 
 /**
  * Guest writes that signal an eventfd. It leases the VM and the eventfd, whose closing would not end it (unlike an
@@ -22,7 +23,7 @@ public final class IoEventFd implements AutoCloseable {
 
     IoEventFd(VmCalls calls, IoAddress address, EventFd event) {
         this.calls = calls;
-        this.address = address;
+        this.address = Objects.requireNonNull(address, "address is null");
         this.event = event;
         try (Undo undo = new Undo()) {
             this.vmLease = undo.add(calls.vm().lease());

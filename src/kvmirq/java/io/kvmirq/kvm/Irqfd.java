@@ -76,6 +76,9 @@ public final class Irqfd implements AutoCloseable {
             } finally {
                 made.lock.unlock();
             }
+            if (!masked) {
+                made.calls().warnOfMistakes(vm.routes(), gsi, resample != null);
+            }
             undo.keep();
         }
         return made;
@@ -100,6 +103,7 @@ public final class Irqfd implements AutoCloseable {
             }
             if (!masked && made.length > 0) {
                 assign(vm, records, made);
+                vm.irqfds().warnOfNoRoute(vm.routes(), gsis);
             }
             VarHandle.storeStoreFence(); // a thread that finds one sees what was written without its lock
             undo.keep();

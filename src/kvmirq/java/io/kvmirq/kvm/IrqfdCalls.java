@@ -100,8 +100,17 @@ final class IrqfdCalls extends Calls {
         }
     }
 
+    void warnOfMistakes(RouteTable routes, Gsi gsi, boolean level) {
+        warnOfNoRoute(routes, List.of(gsi));
+        if (level) {
+            warnOfUnseenEnd(routes, gsi);
+        } else {
+            warnOfIllegalVector(routes, gsi);
+        }
+    }
+
     /** The message may be a guest's, so it is no error. */
-    void warnOfIllegalVector(RouteTable routes, Gsi gsi) {
+    private void warnOfIllegalVector(RouteTable routes, Gsi gsi) {
         if (vm.has(Fact.SPLIT_IRQCHIP) || vm.has(Fact.FULL_IRQCHIP)) {
             for (Route route : routes.of(gsi)) {
                 if (route instanceof Route.Msi msi && msi.message().hasIllegalVector()) {
@@ -114,7 +123,7 @@ final class IrqfdCalls extends Calls {
         }
     }
 
-    void warnOfUnseenEnd(RouteTable routes, Gsi gsi) {
+    private void warnOfUnseenEnd(RouteTable routes, Gsi gsi) {
         if (routes.of(gsi).stream().anyMatch(Route.Msi.class::isInstance)) {
             vm.warn(
                     "a level irqfd of " + vm.vm() + " is on " + gsi,

@@ -34,6 +34,7 @@ public final class RouteTable {
     /** Entries a table can hold: {@code KVM_MAX_IRQ_ROUTES}. */
     public static final int CAPACITY = 4096;
 
+    private static final int IOAPIC_PINS = 24;
     private static final Routes NONE = new Routes();
 
     private final VmCalls calls;
@@ -62,23 +63,31 @@ public final class RouteTable {
     private final AtomicLong commits = new AtomicLong();
     private final Set<Thread> changing = ConcurrentHashMap.newKeySet();
 
-    RouteTable(VmCalls calls, List<Route> now, Gsi firstFree) {
+    private RouteTable(VmCalls calls, List<? extends Route> now, int firstFree) {
         this.calls = calls;
-        this.firstFree = firstFree.number();
+        this.firstFree = firstFree;
         now.forEach(route -> {
             requireOurs(route);
             table.put(route);
         });
     }
 
-    /** Of an adopted VM, it was not said that it has no routes. */
-    void warnOfOthers() {
-        mayHaveOthers = true;
+    static RouteTable empty(VmCalls calls) {
+        return new RouteTable(calls, List.of(), 0);
     }
 
-    /** Refuses changes from now on, which would remove the routes of an adopted VM. */
-    void refuseChanges() {
-        othersStay = true;
+    /** Of an adopted VM. An empty list does not say that it has no routes. */
+    static RouteTable adopted(VmCalls calls, List<Route> now, Gsi firstFree) {
+        RouteTable table = new RouteTable(calls, now, firstFree.number());
+        table.mayHaveOthers = now.isEmpty();
+        return table;
+    }
+
+    static RouteTable adopted(VmCalls calls, RoutesNow now) {
+        List<Route.Pin> routes = now == RoutesNow.OF_FULL_IRQCHIP ? defaultsOfX86() : List.of();
+        RouteTable table = new RouteTable(calls, routes, IOAPIC_PINS);
+        table.othersStay = now == RoutesNow.UNKNOWN;
+        return table;
     }
 
     /** Chip numbers of two architectures are the same. */
@@ -120,7 +129,7 @@ public final class RouteTable {
      */
     public static List<Route.Pin> defaultsOfX86() {
         List<Route.Pin> routes = new ArrayList<>();
-        for (int pin = 0; pin < 24; pin++) {
+        for (int pin = 0; pin < IOAPIC_PINS; pin++) {
             Gsi gsi = new Gsi(pin);
             routes.add(new Route.Pin(gsi, Route.Chip.IOAPIC, pin));
             if (pin < 16) {

@@ -101,6 +101,7 @@ final class VgicCalls extends Calls {
     // Lines; allocates nothing when the kernel agrees
 
     void setSpi(Spi spi, boolean high) {
+        vm.requireArm64("an SPI");
         int word = UapiArm64.KVM_ARM_IRQ_TYPE_SPI << UapiArm64.KVM_ARM_IRQ_TYPE_SHIFT | spi.number();
         int result = setLine(word, high);
         if (result < 0) {
@@ -109,6 +110,7 @@ final class VgicCalls extends Calls {
     }
 
     void setPpi(VcpuId vcpu, Ppi ppi, boolean high) {
+        vm.requireArm64("a PPI");
         int word = vcpu.number() >> VCPU_BITS << UapiArm64.KVM_ARM_IRQ_VCPU2_SHIFT
                 | UapiArm64.KVM_ARM_IRQ_TYPE_PPI << UapiArm64.KVM_ARM_IRQ_TYPE_SHIFT
                 | (vcpu.number() & VCPU_MASK) << UapiArm64.KVM_ARM_IRQ_VCPU_SHIFT

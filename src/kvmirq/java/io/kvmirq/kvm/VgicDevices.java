@@ -18,8 +18,13 @@ final class VgicDevices {
         this.routes = routes;
     }
 
-    KvmDevice createKvmVfio() {
-        return create(KvmDevice.Type.VFIO, fd -> new KvmDevice(calls, fd));
+    KvmDevice create(KvmDevice.Type type) {
+        return switch (type) {
+            case VFIO -> create(type, fd -> new KvmDevice(calls, fd));
+            case VGIC_V2 -> createV2();
+            case VGIC_V3 -> createV3();
+            case ITS -> createIts();
+        };
     }
 
     VgicV2 createV2() {

@@ -15,8 +15,6 @@ import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Mapping;
 import io.kvmirq.kernel.Ownership;
-import io.kvmirq.undo.Undo;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
 import java.util.OptionalInt;
@@ -30,9 +28,6 @@ import java.util.OptionalInt;
  * them is closed. A vCPU does not.
  */
 public final class Vm implements AutoCloseable {
-    /** An IOAPIC has 24 pins. */
-    private static final Gsi FIRST_AFTER_PINS = new Gsi(24);
-
     private final VmCalls calls;
     private final RouteTable routes;
     private final MemorySlots slots;
@@ -42,13 +37,9 @@ public final class Vm implements AutoCloseable {
     private final VgicDevices devices;
     private final VmListeners listeners;
 
-    private Vm(VmCalls calls) {
-        this(calls, List.of(), new Gsi(0));
-    }
-
-    private Vm(VmCalls calls, List<Route> routesNow, Gsi firstFree) {
+    private Vm(VmCalls calls, RouteTable routes) {
         this.calls = calls;
-        this.routes = new RouteTable(calls, routesNow, firstFree);
+        this.routes = routes;
         this.slots = new MemorySlots(calls);
         this.irqfds = new IrqfdCalls(calls);
         this.x86 = new X86ChipCalls(calls);
@@ -65,14 +56,13 @@ public final class Vm implements AutoCloseable {
      *     Kernel#device}, which the first VM opens
      */
     public static Vm create(Kernel kernel) {
-        Objects.requireNonNull(kernel, "kernel is null");
-        return VmCalls.create(kernel, OptionalInt.empty(), Vm::new);
+        return VmCalls.create(kernel, OptionalInt.empty(), calls -> new Vm(calls, RouteTable.empty(calls)));
     }
 
     /** As {@link #create(Kernel)}, on arm64: a guest address has 32 bits to those of {@link Kernel#facts}. */
     public static Vm create(Kernel kernel, int guestAddressBits) {
-        Objects.requireNonNull(kernel, "kernel is null");
-        return VmCalls.create(kernel, OptionalInt.of(guestAddressBits), Vm::new);
+        OptionalInt bits = OptionalInt.of(guestAddressBits);
+        return VmCalls.create(kernel, bits, calls -> new Vm(calls, RouteTable.empty(calls)));
     }
 
     /**
@@ -87,33 +77,17 @@ public final class Vm implements AutoCloseable {
      * @throws IllegalArgumentException if {@code number} is negative, or if /proc says that it is not open, or no VM
      * @throws io.kvmirq.KernelException with routes to pins, and a new {@code kernel}: EPERM when a system call filter
      *     refuses KVM_CHECK_EXTENSION
-     * @throws UnsupportedOperationException for a route to a pin of another architecture
      */
     public static Vm adopt(Kernel kernel, int number, Ownership ownership, List<Route> routesNow, Gsi firstFree) {
         Objects.requireNonNull(routesNow, "routesNow is null");
-        return VmCalls.adopt(kernel, number, ownership, calls -> {
-            Vm adopted = new Vm(calls, routesNow, firstFree);
-            if (routesNow.isEmpty()) {
-                adopted.routes.warnOfOthers();
-            }
-            return adopted;
-        });
+        return VmCalls.adopt(
+                kernel, number, ownership, calls -> new Vm(calls, RouteTable.adopted(calls, routesNow, firstFree)));
     }
 
     /** As {@link #adopt(Kernel, int, Ownership, List, Gsi)}, without a list of the routes. */
     public static Vm adopt(Kernel kernel, int number, Ownership ownership, RoutesNow routesNow) {
         Objects.requireNonNull(routesNow, "routesNow is null");
-        List<Route> routes = new ArrayList<>();
-        if (routesNow == RoutesNow.OF_FULL_IRQCHIP) {
-            routes.addAll(RouteTable.defaultsOfX86());
-        }
-        return VmCalls.adopt(kernel, number, ownership, calls -> {
-            Vm adopted = new Vm(calls, routes, FIRST_AFTER_PINS);
-            if (routesNow == RoutesNow.UNKNOWN) {
-                adopted.routes.refuseChanges();
-            }
-            return adopted;
-        });
+        return VmCalls.adopt(kernel, number, ownership, calls -> new Vm(calls, RouteTable.adopted(calls, routesNow)));
     }
 
     IrqfdCalls irqfds() {
@@ -144,7 +118,6 @@ public final class Vm implements AutoCloseable {
 
     /**
      * PIC, IOAPIC and LAPICs in the kernel (x86), with the default routes GSI 0–15 → PIC and IOAPIC, 16–23 → IOAPIC.
-     * Before any vCPU.
      *
      * @throws io.kvmirq.KernelException EEXIST with any irqchip present; ENOTTY on a kernel without one; EINVAL with
      *     vCPUs
@@ -155,7 +128,7 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * LAPICs in the kernel (x86), PIC and IOAPIC left to the VMM, no routes. Before any vCPU.
+     * LAPICs in the kernel (x86), PIC and IOAPIC left to the VMM, no routes.
      *
      * @param pins of the VMM's IOAPIC, 0–4096; the GSIs below are left to it
      * @throws io.kvmirq.KernelException EINVAL with more pins; EEXIST with any irqchip or vCPU present
@@ -170,7 +143,6 @@ public final class Vm implements AutoCloseable {
      * destination, and delivers to the vCPU that the low 8 name. EINVAL on a kernel without it.
      */
     public void use32BitApicIds() {
-        calls.refuseOnArm64("an APIC id", "a message to an ITS names no vCPU");
         calls.use32BitApicIds();
         listeners.widenApicIds();
     }
@@ -189,14 +161,12 @@ public final class Vm implements AutoCloseable {
      * kvm_apic_mda()} in arch/x86/kvm/lapic.c.
      */
     public void disableBroadcastQuirk() {
-        calls.refuseOnArm64("an APIC id", "a message to an ITS names no vCPU");
         calls.disableBroadcastQuirk();
         listeners.endBroadcastQuirk();
     }
 
     /**
-     * As {@link MsiMessage#to}, also for vCPU 255 (x86). All LAPICs must be in x2APIC mode when the message is sent,
-     * because 255 is the broadcast in xAPIC mode.
+     * As {@link MsiMessage#to}, also for vCPU 255 (x86). All LAPICs must be in x2APIC mode when the message is sent.
      *
      * @throws IllegalStateException before {@link #use32BitApicIds} and {@link #disableBroadcastQuirk}
      */
@@ -217,10 +187,8 @@ public final class Vm implements AutoCloseable {
     /**
      * A timer (i8254) in the kernel (x86), at the ports 0x40–0x43, which raises GSI 0; also with vCPUs present. The
      * speaker's port 0x61 is left to the VMM. On AMD a VM with it gets no posted interrupts until {@link
-     * #setPitReinjection} is off. Source: KVM_CREATE_PIT2 in arch/x86/kvm/x86.c.
-     *
-     * @throws io.kvmirq.KernelException in this order: ENOTTY on a kernel without irqchip; EEXIST with a timer; since
-     *     6.12 ENOENT without the full irqchip; ENOMEM
+     * #setPitReinjection} is off. In this order: ENOTTY on a kernel without irqchip; EEXIST with a timer; since 6.12
+     * ENOENT without the full irqchip; ENOMEM. Source: KVM_CREATE_PIT2 in arch/x86/kvm/x86.c.
      */
     public void createPit() {
         x86.createPit(false);
@@ -233,12 +201,11 @@ public final class Vm implements AutoCloseable {
 
     /**
      * Gives KVM three pages (x86) that the guest must not know, before the first run. Intel's processors without
-     * unrestricted guest run real mode by a task state segment there; others do not use them. Source: {@code
-     * kvm_vm_ioctl_set_tss_addr()} in arch/x86/kvm/x86.c, {@code vmx_set_tss_addr()} in vmx.c.
+     * unrestricted guest run real mode by a task state segment there; others do not use them. EINVAL if they do not end
+     * below 4 GiB; on such a processor also EINVAL for a misaligned address, and EEXIST when they overlap memory. Source:
+     * {@code kvm_vm_ioctl_set_tss_addr()} in arch/x86/kvm/x86.c, {@code vmx_set_tss_addr()} in vmx.c.
      *
      * @param guestAddress the guest-physical address of the first page, such as 0xfffbd000: a multiple of 4096
-     * @throws io.kvmirq.KernelException EINVAL if they do not end below 4 GiB; on such a processor also EINVAL for a
-     *     misaligned address, and EEXIST when they overlap memory
      */
     public void setTssAddress(long guestAddress) {
         x86.setTss(guestAddress);
@@ -246,11 +213,10 @@ public final class Vm implements AutoCloseable {
 
     /**
      * Gives KVM one page (x86) that the guest must not know, for a page table of Intel's processors without
-     * unrestricted guest while paging is off; others do not use it. Source: KVM_SET_IDENTITY_MAP_ADDR in
-     * arch/x86/kvm/x86.c, {@code vmx_set_identity_map_addr()} in vmx.c.
+     * unrestricted guest while paging is off; others do not use it. EINVAL with vCPUs present. Source:
+     * KVM_SET_IDENTITY_MAP_ADDR in arch/x86/kvm/x86.c, {@code vmx_set_identity_map_addr()} in vmx.c.
      *
      * @param guestAddress a multiple of 4096, checked when the first vCPU is made; 0 is the default, 0xfffbc000
-     * @throws io.kvmirq.KernelException EINVAL with vCPUs present
      */
     public void setIdentityMapAddress(long guestAddress) {
         x86.setIdentityMap(guestAddress);
@@ -305,11 +271,9 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * A GICv2 (arm64). Call {@link Vgic#init} before a vCPU runs.
-     *
-     * @throws io.kvmirq.KernelException ENODEV on a host whose GIC runs none; EEXIST with a VGIC present, even if its
-     *     handle is closed; EBUSY when a vCPU has run, or another thread creates or uses one; E2BIG with more than 8
-     *     vCPUs on a host with a GICv3; a host with a GICv2 allows only 8
+     * A GICv2 (arm64). Call {@link Vgic#init} before a vCPU runs. ENODEV on a host whose GIC runs none; EEXIST with a
+     * VGIC present, even if its handle is closed; EBUSY when a vCPU has run, or another thread creates or uses one;
+     * E2BIG with more than 8 vCPUs on a host with a GICv3; a host with a GICv2 allows only 8.
      */
     public VgicV2 createVgicV2() {
         return devices.createV2();
@@ -349,7 +313,7 @@ public final class Vm implements AutoCloseable {
         return devices.adoptIts(number, ownership);
     }
 
-    // Interrupts in
+    // Interrupts
 
     /**
      * Makes each signal of {@code event} raise {@code gsi} once, edge-triggered, in the kernel, and one now if it was
@@ -359,28 +323,12 @@ public final class Vm implements AutoCloseable {
      *     EBUSY when {@code event} feeds a GSI already; since 6.17 also when it feeds a GSI of another VM
      */
     public Irqfd assignIrqfd(EventFd event, Gsi gsi) {
-        try (Undo undo = new Undo()) {
-            Irqfd made = undo.add(Irqfd.make(this, event, null, gsi, false));
-            irqfds.warnOfNoRoute(routes, List.of(gsi));
-            irqfds.warnOfIllegalVector(routes, gsi);
-            undo.keep();
-            return made;
-        }
+        return Irqfd.make(this, event, null, gsi, false);
     }
 
     /** As {@link #assignIrqfd}, each eventfd with its GSI: all, or none. {@link Irqfd#closeAll} ends many. */
     public List<Irqfd> assignIrqfds(List<EventFd> events, List<Gsi> gsis) {
-        List<Irqfd> made = Irqfd.edges(this, events, gsis, false);
-        boolean warned = false;
-        try {
-            irqfds.warnOfNoRoute(routes, gsis);
-            warned = true;
-            return made;
-        } finally {
-            if (!warned) {
-                Irqfd.closeAll(made);
-            }
-        }
+        return Irqfd.edges(this, events, gsis, false);
     }
 
     /** As {@link #assignIrqfd}, masked: signals stay in the eventfd, unknown to KVM, until {@link Irqfd#unmask}. */
@@ -406,14 +354,7 @@ public final class Vm implements AutoCloseable {
      * @throws IllegalArgumentException if both are one eventfd, which would raise itself for ever
      */
     public Irqfd assignLevelIrqfd(EventFd event, EventFd resample, Gsi gsi) {
-        try (Undo undo = new Undo()) {
-            EventFd end = IrqfdCalls.requireResample(resample, "assignIrqfd");
-            Irqfd made = undo.add(Irqfd.make(this, event, end, gsi, false));
-            irqfds.warnOfNoRoute(routes, List.of(gsi));
-            irqfds.warnOfUnseenEnd(routes, gsi);
-            undo.keep();
-            return made;
-        }
+        return Irqfd.make(this, event, IrqfdCalls.requireResample(resample, "assignIrqfd"), gsi, false);
     }
 
     /**
@@ -426,24 +367,16 @@ public final class Vm implements AutoCloseable {
      * @throws IllegalStateException to a vCPU above 255 before {@link #use32BitApicIds}; an adopted VM is not asked
      */
     public MsiOutcome signal(MsiMessage message) {
-        calls.requireReached(message);
-        int vcpus = calls.signalMsi(message);
-        if (vcpus < 0) {
-            return MsiOutcome.NO_DESTINATION_MATCHED;
-        }
-        return vcpus == 0 ? MsiOutcome.NOT_ACCEPTED : MsiOutcome.delivered(vcpus);
+        return calls.signal(message);
     }
 
     /**
      * Drives a line of the PIC or the IOAPIC from user space (x86). Irqfds drive the same pins as other sources; a pin
-     * is high while any source is. Allocates nothing.
-     *
-     * @throws io.kvmirq.KernelException ENXIO without in-kernel irqchip; of an adopted VM EPERM when a system call
-     *     filter refuses KVM_CHECK_EXTENSION
+     * is high while any source is. Allocates nothing. ENXIO without in-kernel irqchip; of an adopted VM EPERM when a
+     * system call filter refuses KVM_CHECK_EXTENSION.
      */
     public LineOutcome setLine(Gsi gsi, boolean high) {
-        calls.refuseOnArm64("a line with a GSI", "name the interrupt, with setSpi or setPpi");
-        return LineOutcome.ofStatus(calls.setLine(gsi, high));
+        return calls.setLine(gsi, high);
     }
 
     /** Whether {@link #setLine} left this line high (x86). */
@@ -454,14 +387,11 @@ public final class Vm implements AutoCloseable {
     /**
      * Drives the line of an SPI from user space (arm64); GSI routes have no part in it. An edge-triggered SPI latches a
      * rise, a level-triggered one is pending while its line is high. The last value counts, from whichever source.
-     * Allocates nothing.
+     * Allocates nothing. ENXIO without VGIC; EBUSY before {@link Vgic#init}; EINVAL beyond the VGIC's SPIs.
      *
-     * @throws io.kvmirq.KernelException ENXIO without VGIC; EBUSY before {@link Vgic#init}; EINVAL beyond the VGIC's
-     *     SPIs
      * @throws IllegalStateException before the {@link Vgic#init} of a GICv2 that was created here
      */
     public void setSpi(Spi spi, boolean high) {
-        calls.requireArm64("an SPI");
         vgic.setSpi(spi, high);
     }
 
@@ -470,21 +400,15 @@ public final class Vm implements AutoCloseable {
      * vCPU's id for its place in the order of creation: number vCPUs 0, 1, 2 and so on there.
      */
     public void setPpi(VcpuId vcpu, Ppi ppi, boolean high) {
-        calls.requireArm64("a PPI");
         vgic.setPpi(vcpu, ppi, high);
     }
 
-    // Interrupts out
-
     /**
      * Signals {@code event} when the guest writes to {@code address}, without leaving the kernel: a doorbell, heard by
-     * {@link io.kvmirq.kernel.EventLoop#registerDoorbell}. Address, length and data can be taken once.
-     *
-     * @throws io.kvmirq.KernelException EINVAL for a range that wraps; EEXIST when another ioeventfd takes the same
-     *     writes; ENOSPC when the VM's bus is full
+     * {@link io.kvmirq.kernel.EventLoop#registerDoorbell}. EINVAL for a range that wraps; EEXIST when another ioeventfd
+     * takes writes of the same address, length and data; ENOSPC when the VM's bus is full.
      */
     public IoEventFd assignIoEventFd(IoAddress address, EventFd event) {
-        Objects.requireNonNull(address, "address is null");
         return new IoEventFd(calls, address, event);
     }
 
@@ -505,12 +429,7 @@ public final class Vm implements AutoCloseable {
 
     /** @throws io.kvmirq.KernelException ENODEV when this kernel has none; EBUSY when the VM has its one already */
     public KvmDevice createDevice(KvmDevice.Type type) {
-        return switch (type) {
-            case VFIO -> devices.createKvmVfio();
-            case VGIC_V2 -> createVgicV2();
-            case VGIC_V3 -> createVgicV3();
-            case ITS -> createIts();
-        };
+        return devices.create(type);
     }
 
     // vCPUs and memory
@@ -527,27 +446,15 @@ public final class Vm implements AutoCloseable {
         return listeners.make(() -> Vcpu.create(calls, vgic, id));
     }
 
-    /**
-     * Adds a listener, which is told of each vCPU that exists or comes; of none of an adopted VM, whose vCPUs other
-     * code may make and run.
-     */
+    /** The listeners of its vCPUs. */
     @NotPromised
-    public void addListener(VmListener listener) {
-        Objects.requireNonNull(listener, "listener is null");
-        listeners.add(listener);
-    }
-
-    /** Ends {@link #addListener}. */
-    @NotPromised
-    public void removeListener(VmListener listener) {
-        Objects.requireNonNull(listener, "listener is null");
-        listeners.remove(listener);
+    public VmListeners listeners() {
+        return listeners;
     }
 
     /**
-     * Zeroed memory at a guest-physical address; both are in bytes, multiples of 4096.
+     * Zeroed memory at a guest-physical address; both are in bytes, multiples of 4096, else EINVAL. EEXIST over other memory.
      *
-     * @throws io.kvmirq.KernelException EINVAL misaligned; EEXIST overlapping
      * @throws MemorySlotsExhaustedException when all memory slots of the VM are used
      * @throws IllegalArgumentException if {@code length} is not positive; on x86 also over the page of the in-kernel
      *     LAPICs or IOAPIC
@@ -559,12 +466,9 @@ public final class Vm implements AutoCloseable {
     /**
      * As {@link #addMemory(long, long)}, of memory that is mapped already, such as a {@link
      * io.kvmirq.kernel.MemoryFile} or a region of a device. Closing the mapping does not unmap it while the guest has
-     * the memory.
-     *
-     * @throws io.kvmirq.kernel.ClosedHandleException if the memory is closed
+     * the memory. A closed one is refused with {@link io.kvmirq.kernel.ClosedHandleException}.
      */
     public GuestMemory addMemory(long guestAddress, Mapping memory) {
-        Objects.requireNonNull(memory, "memory is null");
         return GuestMemory.of(calls, slots, guestAddress, memory, false);
     }
 
@@ -573,7 +477,6 @@ public final class Vm implements AutoCloseable {
      * reach the VMM as {@link VcpuExit.Reason#MMIO}. The VMM may write it. EINVAL where KVM_CAP_READONLY_MEM is 0.
      */
     public GuestMemory addReadOnlyMemory(long guestAddress, Mapping memory) {
-        Objects.requireNonNull(memory, "memory is null");
         return GuestMemory.of(calls, slots, guestAddress, memory, true);
     }
 

@@ -23,6 +23,7 @@ import io.kvmirq.uapi.UapiTable.FileKind;
 import java.lang.ref.Reference;
 import java.nio.ByteBuffer;
 import java.util.EnumSet;
+import java.util.Objects;
 import java.util.OptionalInt;
 import java.util.Set;
 import java.util.concurrent.atomic.AtomicLongArray;
@@ -67,6 +68,7 @@ final class VmCalls extends Calls {
 
     /** @param guestAddressBits on arm64; empty for the default */
     static <V> V create(Kernel kernel, OptionalInt guestAddressBits, Function<VmCalls, V> owner) {
+        Objects.requireNonNull(kernel, "kernel is null");
         Set<Fact> known = Set.of(Fact.NO_IRQCHIP, Fact.OWN);
         return new Creator(kernel).createVm(guestAddressBits, fd -> owner.apply(new VmCalls(kernel, fd, known)));
     }
@@ -123,7 +125,7 @@ final class VmCalls extends Calls {
     }
 
     /** @throws IllegalStateException if another vCPU than its destination would get the message */
-    void requireReached(MsiMessage message) {
+    private void requireReached(MsiMessage message) {
         if (isTruncated(message)) {
             throw new IllegalStateException(message + truncated(message));
         }
@@ -265,6 +267,7 @@ final class VmCalls extends Calls {
     }
 
     private void enableX2apic(long bits) {
+        refuseOnArm64("an APIC id", "a message to an ITS names no vCPU");
         ask(KernelCall.X2APIC, vm::toString, raw -> backend().x2apicEnable(raw, bits));
     }
 
@@ -309,8 +312,8 @@ final class VmCalls extends Calls {
     /** Flags that KVM answers with EINVAL; whoever answers EPERM did not look at them. */
     private static final int UNKNOWN_FLAGS = 2;
 
-    /** @return vCPUs that took it, 0 for refused, {@code -EPERM} for no destination */
-    int signalMsi(MsiMessage message) {
+    MsiOutcome signal(MsiMessage message) {
+        requireReached(message);
         boolean device = message.deviceId().isPresent();
         int raw = begin(vm);
         try {
@@ -335,7 +338,10 @@ final class VmCalls extends Calls {
                         Errno.EPERM,
                         InterruptAnswer.MSI_FILTERED.text());
             }
-            return result;
+            if (result < 0) {
+                return MsiOutcome.NO_DESTINATION_MATCHED;
+            }
+            return result == 0 ? MsiOutcome.NOT_ACCEPTED : MsiOutcome.delivered(result);
         } finally {
             end(vm);
         }
@@ -354,8 +360,8 @@ final class VmCalls extends Calls {
         return (highLines.get(gsi.number() / Long.SIZE) >>> gsi.number() & 1) == 1;
     }
 
-    /** @return as the kernel's status: > 0 delivered to so many, 0 coalesced, -1 no chip took it */
-    int setLine(Gsi gsi, boolean high) {
+    LineOutcome setLine(Gsi gsi, boolean high) {
+        refuseOnArm64("a line with a GSI", "name the interrupt, with setSpi or setPpi");
         int level = high ? 1 : 0;
         ByteBuffer status = scratch();
         int raw = begin(vm);
@@ -367,7 +373,7 @@ final class VmCalls extends Calls {
                 throw failure(
                         result, KernelCall.LINE, known, () -> "vm=" + raw + " gsi=" + gsi.number() + " level=" + level);
             }
-            return status.getInt(0);
+            return LineOutcome.ofStatus(status.getInt(0));
         } finally {
             done(status);
             end(vm);

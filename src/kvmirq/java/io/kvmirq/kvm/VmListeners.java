@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.kvm;
 
+import io.kvmirq.NotPromised;
 import io.kvmirq.explain.Fact;
 import io.kvmirq.undo.Undo;
 import java.util.List;
+import java.util.Objects;
 import java.util.Queue;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.function.Supplier;
 
 /** The listeners of a VM, and the events that a new one has missed. Thread-safe. */
-final class VmListeners {
+@NotPromised
+public final class VmListeners {
     private final VmCalls calls;
     /** In the order of creation. */
     private final Queue<WatchedVcpu> vcpus = new ConcurrentLinkedQueue<>();
@@ -27,7 +30,12 @@ final class VmListeners {
         return calls.has(Fact.OWN);
     }
 
-    void add(VmListener listener) {
+    /**
+     * Adds a listener, which is told of each vCPU that exists or comes; of none of an adopted VM, whose vCPUs other code
+     * may make and run.
+     */
+    public void add(VmListener listener) {
+        Objects.requireNonNull(listener, "listener is null");
         listeners.add(listener);
         if (apicIdsWidened) {
             calls.tell(listener, VmListener::apicIdsWidened);
@@ -40,7 +48,9 @@ final class VmListeners {
         }
     }
 
-    void remove(VmListener listener) {
+    /** Ends {@link #add}. */
+    public void remove(VmListener listener) {
+        Objects.requireNonNull(listener, "listener is null");
         listeners.remove(listener);
     }
 

@@ -182,7 +182,7 @@ class VcpuRunContract extends KernelSuite {
     /** The part of the first vCPU that other threads may read. */
     private static WatchedVcpu watched(Vm of) {
         List<WatchedVcpu> watched = new ArrayList<>();
-        of.addListener(new VmListener() {
+        of.listeners().add(new VmListener() {
             @Override
             public void vcpuAdded(VcpuId added) {}
 

@@ -281,10 +281,10 @@ class CallbacksTest {
                     called();
                 }
             };
-            vm.addListener(listener);
+            vm.listeners().add(listener);
             vm.use32BitApicIds();
             vm.createVcpu(new VcpuId(0)).close();
-            vm.addListener(listener);
+            vm.listeners().add(listener);
         }
         assertFree(3);
     }
@@ -380,13 +380,13 @@ class CallbacksTest {
             }
         };
         List<String> said = Warnings.of(this::called, () -> {
-            world.vm.addListener(fails);
-            world.vm.addListener(works);
+            world.vm.listeners().add(fails);
+            world.vm.listeners().add(works);
             world.vm.use32BitApicIds();
             try (Vcpu third = world.vm.createVcpu(new VcpuId(2))) {
                 assertThat(third.isRequested(ForwardWorld.vector(0x30))).isFalse();
             }
-            world.vm.removeListener(fails);
+            world.vm.listeners().remove(fails);
             world.device.addCloseListener(() -> {
                 throw new IllegalStateException("no");
             });

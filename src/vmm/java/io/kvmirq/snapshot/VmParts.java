@@ -206,8 +206,8 @@ public final class VmParts {
             @Override
             public void apicIdsWidened() {}
         };
-        vm.addListener(listener); // which tells of those that exist
-        vm.removeListener(listener);
+        vm.listeners().add(listener); // which tells of those that exist
+        vm.listeners().remove(listener);
         for (VcpuId id : made) {
             if (!vcpus.containsKey(id.number())) {
                 throw new IllegalArgumentException(
