@@ -30,8 +30,13 @@ public interface LiveHost {
     /** Begins to use the tracepoints that some threads pass, beside {@link #tracing}. */
     Fact<Tracing> tracing(Set<Integer> threads);
 
-    /** Begins to count by probes. Empty for a machine that is not this one. */
-    default Optional<Fact<Probes>> probes() {
+    /**
+     * Begins to count by probes.
+     *
+     * @param threads those of the guests that are watched
+     * @return empty for a machine that is not this one
+     */
+    default Optional<Fact<Probes>> probes(Set<Integer> threads) {
         return Optional.empty();
     }
 
@@ -75,9 +80,10 @@ public interface LiveHost {
             }
 
             @Override
-            public Optional<Fact<Probes>> probes() {
+            public Optional<Fact<Probes>> probes(Set<Integer> threads) {
                 return tracefs.known()
-                        .map(path -> Probes.of(path, Btf.of(files(), "kvm"), Btf.of(files(), "vfio_pci_core")));
+                        .map(path ->
+                                Probes.of(path, Btf.of(files(), "kvm"), Btf.of(files(), "vfio_pci_core"), threads));
             }
 
             @Override

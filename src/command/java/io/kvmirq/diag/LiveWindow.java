@@ -97,7 +97,7 @@ public final class LiveWindow extends Watch {
         this.arm = host.isArm();
         this.known = armed(host);
         this.tracing = open(machine.tracing());
-        this.probes = byProbes ? machine.probes().flatMap(this::count) : Optional.empty();
+        this.probes = byProbes ? machine.probes(tasks()).flatMap(this::count) : Optional.empty();
     }
 
     /**

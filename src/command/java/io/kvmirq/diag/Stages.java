@@ -5,12 +5,14 @@ import io.kvmirq.Errno;
 import io.kvmirq.host.trace.ProbeCounts;
 import io.kvmirq.host.trace.ProbeCounts.Handler;
 import io.kvmirq.host.trace.ProbeCounts.Irqfd;
+import io.kvmirq.host.trace.ProbeCounts.Latency;
 import io.kvmirq.host.trace.ProbeCounts.Message;
 import io.kvmirq.uapi.Uapi;
 import java.util.ArrayList;
 import java.util.Collection;
 import java.util.Comparator;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
@@ -32,8 +34,16 @@ import java.util.stream.Collectors;
  * @param loses the first stage that loses, with how many and why
  */
 public record Stages(List<Stage> stages, Optional<String> loses) {
-    /** A stage: its label, its count as printed, and its value. */
-    public record Stage(String label, String count, String value) {}
+    /**
+     * A stage.
+     *
+     * @param count as printed
+     * @param latency the time until it, as printed. Empty if it was not measured
+     */
+    public record Stage(String label, String count, String value, Optional<String> latency) {}
+
+    /** In a microsecond. */
+    private static final int NANOS = 1000;
 
     private static final int EWOULDBLOCK = -Errno.EAGAIN.number();
 
@@ -86,8 +96,8 @@ public record Stages(List<Stage> stages, Optional<String> loses) {
                 .mapToLong(Handler::count)
                 .sum();
         Steps steps = new Steps(counted);
-        steps.add("host irq", handled, String.valueOf(irq));
-        steps.add("eventfd", handled, "id " + listed(eventfds));
+        steps.add("host irq", handled, String.valueOf(irq), Optional.empty());
+        steps.add("eventfd", handled, "id " + listed(eventfds), Optional.empty());
         return Optional.of(steps.irqfds(counted.irqfds(eventfds), handled));
     }
 
@@ -101,7 +111,11 @@ public record Stages(List<Stage> stages, Optional<String> loses) {
                 .sorted(Comparator.comparingInt(Irqfd::eventfd))
                 .map(one -> {
                     Steps steps = new Steps(counted);
-                    steps.add("eventfd", one.signals(), "id " + one.eventfd() + ", signalled by threads");
+                    steps.add(
+                            "eventfd",
+                            one.signals(),
+                            "id " + one.eventfd() + ", signalled by threads",
+                            Optional.empty());
                     return steps.irqfds(List.of(one), one.signals());
                 })
                 .toList();
@@ -177,8 +191,8 @@ public record Stages(List<Stage> stages, Optional<String> loses) {
             this.counted = counted;
         }
 
-        void add(String label, long count, String value) {
-            stages.add(new Stage(label, (counted.counts().missed() > 0 ? "at least " : "") + count, value));
+        void add(String label, long count, String value, Optional<String> latency) {
+            stages.add(new Stage(label, (counted.counts().missed() > 0 ? "at least " : "") + count, value, latency));
         }
 
         private void loses(String stage, long count, String why) {
@@ -195,27 +209,36 @@ public record Stages(List<Stage> stages, Optional<String> loses) {
                 long sent = sent(irqfds, counted.arm());
                 long worker = results(irqfds, result -> result == EWOULDBLOCK) - (signals - routed);
                 List<Message> messages = messages(irqfds);
-                add("irqfd", signals, counted.vms(irqfds));
+                add("irqfd", signals, counted.vms(irqfds), latency(ProbeCounts.Stage.IRQFD, irqfds, "the handler"));
                 add(
                         "GSI",
                         routed,
-                        "gsi " + listed(irqfds.stream().map(Irqfd::gsi).toList()));
+                        "gsi " + listed(irqfds.stream().map(Irqfd::gsi).toList()),
+                        Optional.empty());
                 loses("GSI", signals - routed, "signals while the GSI had no route");
-                add("delivered", sent, messages.stream().map(Message::toString).collect(Collectors.joining("; ")));
+                add(
+                        "delivered",
+                        sent,
+                        messages.stream().map(Message::toString).collect(Collectors.joining("; ")),
+                        latency(ProbeCounts.Stage.DELIVERED, irqfds, "the irqfd"));
                 if (worker > 0) {
-                    add("by a worker", worker, "a pin, or a message to many: the probes show no result");
+                    add(
+                            "by a worker",
+                            worker,
+                            "a pin, or a message to many: the probes show no result",
+                            Optional.empty());
                 }
                 long refused = results(irqfds, one -> !isSent(one, counted.arm()) && one != EWOULDBLOCK);
                 loses("delivered", refused, "that KVM refused, " + refusals(irqfds, counted.arm()));
                 if (!counted.arm() && sent > 0) {
-                    taken(messages, sent);
+                    taken(messages, sent, latency(ProbeCounts.Stage.TAKEN, irqfds, "the irqfd"));
                 }
             }
             return new Stages(stages, loses);
         }
 
         /** A LAPIC merges messages of one vector. Hardware that virtualizes it injects by itself, which nothing counts. */
-        private void taken(List<Message> messages, long sent) {
+        private void taken(List<Message> messages, long sent, Optional<String> latency) {
             Set<Integer> vectors =
                     messages.stream().map(Message::vector).collect(Collectors.toCollection(TreeSet::new));
             long taken = counted.counts().taken().stream()
@@ -226,10 +249,39 @@ public record Stages(List<Stage> stages, Optional<String> loses) {
                     .map(one -> "vector 0x" + Integer.toHexString(one))
                     .collect(Collectors.joining(", "));
             if (taken == 0) {
-                stages.add(new Stage("taken", "not seen", vector + ": by hardware, or the vCPU did not run"));
+                stages.add(new Stage(
+                        "taken", "not seen", vector + ": by hardware, or the vCPU did not run", Optional.empty()));
             } else {
-                add("taken", taken, vector + (taken < sent ? "; others were merged or are pending" : ""));
+                add("taken", taken, vector + (taken < sent ? "; others were merged or are pending" : ""), latency);
             }
+        }
+
+        /** The median is known by its power of two. */
+        private Optional<String> latency(ProbeCounts.Stage stage, List<Irqfd> irqfds, String since) {
+            Set<Integer> eventfds = irqfds.stream().map(Irqfd::eventfd).collect(Collectors.toSet());
+            TreeMap<Integer, Long> powers = new TreeMap<>();
+            long most = 0;
+            for (Latency one : counted.counts().latencies()) {
+                if (one.stage() == stage && eventfds.contains(one.eventfd())) {
+                    one.powers().forEach((power, count) -> powers.merge(power, count, Long::sum));
+                    most = Math.max(most, one.most());
+                }
+            }
+            long all = powers.values().stream().mapToLong(Long::longValue).sum();
+            long below = 0;
+            for (Map.Entry<Integer, Long> one : powers.entrySet()) {
+                below += one.getValue();
+                if (2 * below >= all) {
+                    return Optional.of("after " + since + ": median in ("
+                            + (one.getKey() == 0 ? "0" : microseconds(1L << one.getKey() - 1)) + ", "
+                            + microseconds(1L << one.getKey()) + "] us, at most " + microseconds(most) + " us");
+                }
+            }
+            return Optional.empty();
+        }
+
+        private static String microseconds(long nanos) {
+            return nanos / NANOS + "." + String.format(Locale.ROOT, "%03d", nanos % NANOS);
         }
     }
 }

@@ -109,7 +109,10 @@ class LiveProbesContract extends VfioSuite {
 
     private static List<String> printed(Stages stages) {
         List<String> lines = new ArrayList<>();
-        stages.stages().forEach(one -> lines.add(one.label() + " " + one.count() + " " + one.value()));
+        stages.stages().forEach(one -> {
+            lines.add(one.label() + " " + one.count() + " " + one.value());
+            one.latency().ifPresent(latency -> lines.add(one.label() + " " + latency));
+        });
         lines.add("loses " + stages.loses().orElse("nothing"));
         lines.forEach(System.out::println);
         return lines;
@@ -188,6 +191,8 @@ class LiveProbesContract extends VfioSuite {
         }
         assertThat(stages.get(0))
                 .anyMatch(one -> one.startsWith("delivered " + counts[0] + " address 0xfee01000, data 0x40"))
+                .anyMatch(one -> one.startsWith("irqfd after the handler: median in ("))
+                .anyMatch(one -> one.startsWith("delivered after the irqfd: median in ("))
                 .endsWith("loses nothing");
         assertThat(stages.get(1)).endsWith("loses irqfd: " + counts[1] + " signals that no irqfd took");
         assertThat(stages.get(2)).endsWith("loses GSI: " + counts[2] + " signals while the GSI had no route");

@@ -52,7 +52,7 @@ final class LiveOption {
                 .description(
                         "Watch this machine for 1 to " + LONGEST + " seconds: counters, tracepoints, and for explain"
                                 + " probes. This writes: it makes directories kvmirq-PID-... in"
-                                + " /sys/kernel/tracing/instances, three probes and a synthetic event, and removes them at the"
+                                + " /sys/kernel/tracing/instances, three probes and synthetic events, and removes them at the"
                                 + " end, also after Ctrl-C, which ends the watch early. After kill -9 the next run with"
                                 + " --live removes them. --live=tracepoints watches for " + BY_DEFAULT
                                 + " seconds and sets no probe; SECONDS,tracepoints is the same for another time. Needs"
@@ -205,11 +205,13 @@ final class LiveOption {
         }
         for (Stages stages : live.stages()) {
             line(terminal, "  stages, counted in the kernel:");
-            stages.stages()
-                    .forEach(one -> line(
-                            terminal,
-                            String.format("    %-12s %10s  %s", one.label(), one.count(), one.value())
-                                    .stripTrailing()));
+            stages.stages().forEach(one -> {
+                line(
+                        terminal,
+                        String.format("    %-12s %10s  %s", one.label(), one.count(), one.value())
+                                .stripTrailing());
+                one.latency().ifPresent(latency -> line(terminal, " ".repeat(29) + latency));
+            });
             line(terminal, "    first that loses: " + stages.loses().orElse("none"));
         }
         if (live.lost() > 0) {
@@ -259,7 +261,8 @@ final class LiveOption {
                         .objects("stages", live.stages(), (to, one) -> to.objects(
                                         "counts", one.stages(), (count, stage) -> count.text("stage", stage.label())
                                                 .text("count", stage.count())
-                                                .text("value", stage.value()))
+                                                .text("value", stage.value())
+                                                .text("latency", stage.latency()))
                                 .text("loses", one.loses()))
                         .number("lost", live.lost())
                         .objects("notReadable", live.missing(), (to, one) -> to.text("text", one.why())

@@ -8,6 +8,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import java.util.stream.Stream;
 
 /**
  * The histograms of {@code hist} triggers: how often an event was passed with each combination of their keys.
@@ -15,14 +16,22 @@ import java.util.regex.Pattern;
  * <p>Source: {@code hist_trigger_show()} in kernel/trace/trace_events_hist.c.
  */
 final class Histogram {
-    private static final Pattern ROW = Pattern.compile("(?m)^\\{ (.*?) } hitcount: +(\\d{1,18})");
-    private static final Pattern KEY = Pattern.compile("([a-z_]+): +(\\d{1,20})(?:, |$)");
+    private static final Pattern ROW =
+            Pattern.compile("(?m)^\\{ (.*?) } hitcount: +(\\d{1,18})\\s*(?:max: +(\\d{1,18}))?");
+    private static final Pattern KEY = Pattern.compile("([a-z_]+): +(?:~ 2\\^)?(\\d{1,20}) *(?:, |$)");
     private static final Pattern DROPPED = Pattern.compile("(?m)^ +Dropped: (\\d{1,18})$");
+
+    private static final String EACH = "(?m)^# event histogram$";
 
     private Histogram() {}
 
-    /** A combination of keys, and how often it was passed. Negative values are sign-extended to 64 bits. */
-    record Row(Map<String, Long> keys, long count) {
+    /**
+     * A combination of keys, and how often it was passed. Negative values are sign-extended to 64 bits. A key {@code .log2} is
+     * the power of two that is not below its value.
+     *
+     * @param most the greatest value of a trigger with {@code onmax}; 0 for others
+     */
+    record Row(Map<String, Long> keys, long count, long most) {
         long key(String name) {
             return keys.getOrDefault(name, 0L);
         }
@@ -36,21 +45,28 @@ final class Histogram {
      */
     static List<Row> of(String text, String keys) {
         List<Row> rows = new ArrayList<>();
-        for (String one : text.split("(?m)^# event histogram$")) {
-            if (one.contains("# trigger info: hist:keys=" + keys + ":")) {
+        for (String one : text.split(EACH)) {
+            if (isOf(keys, one)) {
                 Matcher row = ROW.matcher(one);
                 while (row.find()) {
-                    rows.add(new Row(keys(row.group(1)), Long.parseLong(row.group(2))));
+                    String most = row.group(3);
+                    rows.add(new Row(
+                            keys(row.group(1)), Long.parseLong(row.group(2)), most == null ? 0 : Long.parseLong(most)));
                 }
             }
         }
         return rows;
     }
 
-    /** Events that found no free row, of all triggers of an event. */
-    static long dropped(String text) {
-        return DROPPED.matcher(text)
-                .results()
+    private static boolean isOf(String keys, String histogram) {
+        return histogram.contains("# trigger info: hist:keys=" + keys + ":");
+    }
+
+    /** Events that found no free row, of the triggers with these keys. */
+    static long dropped(String text, String... keys) {
+        return Stream.of(text.split(EACH))
+                .filter(one -> Stream.of(keys).anyMatch(each -> isOf(each, one)))
+                .flatMap(one -> DROPPED.matcher(one).results())
                 .mapToLong(found -> Long.parseLong(found.group(1)))
                 .sum();
     }

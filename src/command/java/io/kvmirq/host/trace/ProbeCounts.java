@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.host.trace;
 
+import java.util.Collections;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.SortedMap;
+import java.util.TreeMap;
 
 /**
  * Counts of what passed the probes. Immutable.
@@ -11,11 +14,17 @@ import java.util.Set;
  * @param handlers VFIO's handlers
  * @param irqfds the irqfds that were signalled
  * @param taken the vectors that KVM injected into vCPUs; hardware takes others by itself
+ * @param latencies times between two stages; none where the kernel does not measure them
  * @param missed events that a probe or a histogram missed: with one, each count is the least that can have been
  * @param missing a sentence for each probe that this kernel does not have, without a full stop
  */
 public record ProbeCounts(
-        List<Handler> handlers, List<Irqfd> irqfds, List<Taken> taken, long missed, List<String> missing) {
+        List<Handler> handlers,
+        List<Irqfd> irqfds,
+        List<Taken> taken,
+        List<Latency> latencies,
+        long missed,
+        List<String> missing) {
     /** The host handled an irq of VFIO, and signalled an eventfd. The id is the {@code eventfd-id} of fdinfo. */
     public record Handler(int irq, int eventfd, long count) {}
 
@@ -61,10 +70,34 @@ public record ProbeCounts(
     /** A thread of a vCPU got a vector. */
     public record Taken(int thread, int vector, long count) {}
 
+    /** The stage at which a time ends. */
+    public enum Stage {
+        /** From VFIO's handler to the irqfd. */
+        IRQFD,
+        /** From the irqfd to KVM's result. */
+        DELIVERED,
+        /** From the irqfd to the injection into a vCPU. */
+        TAKEN
+    }
+
+    /**
+     * Times until a stage, of all signals of an eventfd. Those of a histogram are known by their powers of two.
+     *
+     * @param eventfd its id
+     * @param powers how many were in (2<sup>n-1</sup>, 2<sup>n</sup>] nanoseconds, by n
+     * @param most the longest, in nanoseconds
+     */
+    public record Latency(Stage stage, int eventfd, SortedMap<Integer, Long> powers, long most) {
+        public Latency {
+            powers = Collections.unmodifiableSortedMap(new TreeMap<>(powers));
+        }
+    }
+
     public ProbeCounts {
         handlers = List.copyOf(handlers);
         irqfds = List.copyOf(irqfds);
         taken = List.copyOf(taken);
+        latencies = List.copyOf(latencies);
         missing = List.copyOf(missing);
     }
 }

@@ -8,7 +8,6 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
-import java.util.Optional;
 
 /**
  * Probes for one process on one kernel: the functions where an eventfd, its irqfd and the result of a delivery can be read,
@@ -45,6 +44,7 @@ record ProbePlan(String name, Fact<String> hostIrq, String wakeup, String delive
     static final String MESSAGES = "id,address,data";
 
     static final String RESULTS = "wait,id,ret";
+    static final String CPU = "common_cpu";
     /** The kernel's own event where KVM injects a vector. */
     static final String INJECTED = "kvm/kvm_inj_virq";
 
@@ -52,9 +52,11 @@ record ProbePlan(String name, Fact<String> hostIrq, String wakeup, String delive
 
     private static final String IRQFD = "kvm_kernel_irqfd";
     /** EPOLLIN: the eventfd was signalled. It is also woken when it is closed. */
-    private static final String SIGNALLED = " if events & 1";
+    static final String SIGNALLED = " if events & 1";
 
     private static final String TRACEPOINTS = "use --live=tracepoints";
+    static final String IN_HANDLERS = " && common_flags & 8";
+
 
     private static final int WAKEUP_PARAMETERS = 4;
 
@@ -138,7 +140,9 @@ record ProbePlan(String name, Fact<String> hostIrq, String wakeup, String delive
                 Map.entry("gsi=%s:s32", irqfd.at("gsi", Integer.SIZE)),
                 Map.entry("type=%s:u32", irqfd.at("irq_entry.type", Integer.SIZE)),
                 Map.entry("address=%s:u64", irqfd.address()),
-                Map.entry("data=%s:u32", irqfd.at("irq_entry.msi.data", Integer.SIZE)))) {
+                Map.entry("data=%s:u32", irqfd.at("irq_entry.msi.data", Integer.SIZE)),
+                // As wide as that of kvm_inj_virq, with which it is matched.
+                Map.entry("vector=%s:b8@0/32", irqfd.at("irq_entry.msi.data", Integer.SIZE)))) {
             probe = probe.then(before ->
                     one.getValue().map(at -> before + " " + one.getKey().replace("%s", at)));
         }
@@ -168,26 +172,27 @@ record ProbePlan(String name, Fact<String> hostIrq, String wakeup, String delive
      * The triggers in the order in which they begin: from the vCPU to the device, so that a later stage counts all that an
      * earlier one counts.
      *
-     * @param vector the field of {@link #INJECTED} that holds the vector; empty if this kernel does not have it
+     * @param injected the fields of {@link #INJECTED}
      */
-    List<Trigger> triggers(Optional<String> vector) {
+    List<Trigger> triggers(Injected injected) {
         String woken = GROUP + "/" + name + WAKEUP;
-        Optional<Trigger> first =
-                hostIrq.known().map(probe -> new Trigger(GROUP + "/" + name + HOST_IRQ, "hist:keys=" + HANDLERS));
         List<Trigger> triggers = new ArrayList<>();
-        vector.ifPresent(field -> triggers.add(new Trigger(INJECTED, "hist:keys=" + THREAD + "," + field)));
+        if (injected.isThere()) {
+            triggers.add(new Trigger(INJECTED, "hist:keys=" + injected.keys() + injected.condition()));
+        }
         triggers.addAll(List.of(
-                new Trigger(woken, "hist:keys=common_cpu:w=wait,i=id" + SIGNALLED),
+                new Trigger(woken, "hist:keys=" + CPU + ":w=wait,i=id" + SIGNALLED),
                 new Trigger("synthetic/" + name + SENT, "hist:keys=" + RESULTS),
                 new Trigger(
                         GROUP + "/" + name + DELIVERED,
-                        "hist:keys=common_cpu:onmatch(" + GROUP + "." + name + WAKEUP + ").trace(" + name + SENT
+                        "hist:keys=" + CPU + ":onmatch(" + GROUP + "." + name + WAKEUP + ").trace(" + name + SENT
                                 + ",$w,$i,ret)"),
                 new Trigger(woken, "hist:keys=" + MESSAGES + SIGNALLED),
                 new Trigger(woken, "hist:keys=" + VMS + SIGNALLED),
                 new Trigger(woken, "hist:keys=" + ROUTES + SIGNALLED),
                 new Trigger(woken, "hist:keys=" + IRQFDS + SIGNALLED)));
-        first.ifPresent(triggers::add);
+        hostIrq.known()
+                .ifPresent(probe -> triggers.add(new Trigger(GROUP + "/" + name + HOST_IRQ, "hist:keys=" + HANDLERS)));
         return triggers;
     }
 }

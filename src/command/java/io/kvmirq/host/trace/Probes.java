@@ -11,20 +11,18 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.TreeSet;
 import java.util.function.Predicate;
-import java.util.regex.Matcher;
-import java.util.regex.Pattern;
 import java.util.stream.Collectors;
-import java.util.stream.Stream;
 
 /**
- * The probes of this process, and the histograms in which the kernel counts what passes them. Probes and the synthetic event
+ * The probes of this process, and the histograms in which the kernel counts what passes them. Probes and synthetic events
  * are global in tracefs and begin with the name of this process. Histograms belong to an instance of its own, so the tracing
  * of others does not change, and no record is written for an interrupt. {@link #close} removes all; {@link #removeLeft} what
  * a killed process left. For one thread; {@link #close} may come from any.
  *
- * <p>Order: probes, instance, synthetic event, triggers. They are removed in reverse, because the kernel keeps a probe or an
+ * <p>Order: probes, instance, synthetic events, triggers. They are removed in reverse, because the kernel keeps a probe or an
  * event while a trigger uses it.
  */
 public final class Probes implements AutoCloseable {
@@ -34,17 +32,18 @@ public final class Probes implements AutoCloseable {
     private static final String OF_PROBES = "-probes";
     private static final String AS_ROOT = "run as root, and not under the kernel's lockdown for confidentiality";
 
-    private static final Pattern VECTOR = Pattern.compile("\\tfield:unsigned int (vector|vec|irq);");
-
     private final TraceFiles files;
     private final ProbePlan plan;
     private final List<String> missing = new ArrayList<>();
-    private final Optional<String> vector;
+    private final Injected injected;
+    private final Latencies latencies;
+    private boolean isTimed;
 
-    private Probes(TraceFiles files, ProbePlan plan) {
+    private Probes(TraceFiles files, ProbePlan plan, Set<Integer> threads) {
         this.files = files;
         this.plan = plan;
-        this.vector = vector(files);
+        this.injected = Injected.of(files);
+        this.latencies = new Latencies(plan, injected, threads);
         plan.hostIrq()
                 .known()
                 .ifPresentOrElse(yes -> {}, () -> missing.add(((Fact.Unknown<String>) plan.hostIrq()).why()));
@@ -56,18 +55,19 @@ public final class Probes implements AutoCloseable {
      * @param tracefs where tracefs is mounted
      * @param kvm the types of KVM
      * @param vfio the types of {@code vfio_pci_core}; without them VFIO's handlers are not counted
+     * @param threads those of the guests, for the time until a vCPU takes a vector
      * @return the probes, or the first thing that this kernel does not have or refuses; then nothing is left
      */
-    public static Fact<Probes> of(Path tracefs, Fact<Btf> kvm, Fact<Btf> vfio) {
+    public static Fact<Probes> of(Path tracefs, Fact<Btf> kvm, Fact<Btf> vfio, Set<Integer> threads) {
         return TracingInstances.ownName()
-                .map(name -> of(TraceFiles.of(tracefs), name, kvm, vfio))
+                .map(name -> of(TraceFiles.of(tracefs), name, kvm, vfio, threads))
                 .orElseGet(() -> new Fact.Unknown<>("/proc/self cannot be read", "mount /proc"));
     }
 
     /** @param instance the name of this process in tracefs */
-    static Fact<Probes> of(TraceFiles files, String instance, Fact<Btf> kvm, Fact<Btf> vfio) {
+    static Fact<Probes> of(TraceFiles files, String instance, Fact<Btf> kvm, Fact<Btf> vfio, Set<Integer> threads) {
         return ProbePlan.of(instance.replace('-', '_'), kvm, vfio).then(plan -> {
-            Probes probes = new Probes(files, plan);
+            Probes probes = new Probes(files, plan, threads);
             Fact<Probes> begun = probes.begin();
             if (begun.known().isEmpty()) {
                 probes.close();
@@ -79,16 +79,6 @@ public final class Probes implements AutoCloseable {
     /** Removes what killed processes of this machine left, a sentence for each, without a full stop. */
     public static List<String> removeLeft(Path tracefs) {
         return removeLeft(TraceFiles.of(tracefs), TracingInstances::isLeft);
-    }
-
-    /** It had another name before Linux 5.19. */
-    private static Optional<String> vector(TraceFiles files) {
-        try {
-            Matcher field = VECTOR.matcher(files.read("events/" + ProbePlan.INJECTED + "/format"));
-            return field.find() ? Optional.of(field.group(1)) : Optional.empty();
-        } catch (IOException e) {
-            return Optional.empty();
-        }
     }
 
     private interface Operation {
@@ -115,25 +105,48 @@ public final class Probes implements AutoCloseable {
         String instance = instance(plan.name());
         steps.add(new Step("cannot make " + instance, () -> files.create(instance)));
         steps.add(new Step("no synthetic event can be made", () -> files.write(SYNTHETIC, plan.synthetic())));
-        if (vector.isEmpty()) {
+        if (!injected.isThere()) {
             missing.add("this kernel has no tracepoint kvm:kvm_inj_virq, which shows the vectors that a vCPU takes");
         }
-        plan.triggers(vector)
-                .forEach(one -> steps.add(new Step(
-                        "the kernel does not count " + one.event(),
-                        () -> files.write(file(plan.name(), one.event(), "trigger"), one.line()))));
+        plan.triggers(injected).forEach(one -> steps.add(step("the kernel does not count ", one)));
+        Optional<String> refused = run(steps);
+        if (refused.isPresent()) {
+            return new Fact.Unknown<>(refused.get(), AS_ROOT);
+        }
+        List<Step> times = new ArrayList<>();
+        latencies
+                .synthetics()
+                .forEach(one ->
+                        times.add(new Step("no synthetic event can be made", () -> files.write(SYNTHETIC, one))));
+        latencies.triggers().forEach(one -> times.add(step("the kernel does not measure ", one)));
+        run(times).ifPresentOrElse(why -> missing.add("latency is not measured: " + why), () -> isTimed = true);
+        return new Fact.Known<>(this);
+    }
+
+    private Step step(String what, ProbePlan.Trigger one) {
+        return new Step(what + one.event(), () -> files.write(file(plan.name(), one.event(), "trigger"), one.line()));
+    }
+
+    /** Runs steps until one is refused, which it returns. */
+    private static Optional<String> run(List<Step> steps) {
         for (Step step : steps) {
             try {
                 step.operation().run();
             } catch (IOException e) {
-                return new Fact.Unknown<>(step.what() + ": " + refusal(e), AS_ROOT);
+                return Optional.of(step.what() + ": " + refusal(e));
             }
         }
-        return new Fact.Known<>(this);
+        return Optional.empty();
     }
 
     private static boolean isListed(TraceFiles files, String directory, String name) {
         return files.list(directory).contains(name);
+    }
+
+    private static List<String> listed(TraceFiles files, String directory, String name) {
+        return files.list(directory).stream()
+                .filter(one -> one.startsWith(name + "_"))
+                .toList();
     }
 
     private static String refusal(IOException e) {
@@ -158,21 +171,28 @@ public final class Probes implements AutoCloseable {
             String irqfds = histograms(woken);
             String results = histograms("synthetic/" + plan.name() + ProbePlan.SENT);
             String cpus = histograms(ProbePlan.GROUP + "/" + plan.name() + ProbePlan.DELIVERED);
-            String taken = vector.isEmpty() ? "" : histograms(ProbePlan.INJECTED);
-            String field = vector.orElse("");
-            long missed = Stream.of(handlers, irqfds, results, cpus, taken)
-                            .mapToLong(Histogram::dropped)
-                            .sum()
+            long untimed = isTimed ? latencies.dropped(this::histograms) : 0;
+            if (untimed > 0) {
+                missing.add(
+                        "latencies leave out " + untimed + " times, for which a histogram of the kernel had no room");
+            }
+            String taken = injected.isThere() ? histograms(ProbePlan.INJECTED) : "";
+            long missed = Histogram.dropped(handlers, ProbePlan.HANDLERS)
+                    + Histogram.dropped(irqfds, ProbePlan.IRQFDS, ProbePlan.VMS, ProbePlan.ROUTES, ProbePlan.MESSAGES)
+                    + Histogram.dropped(results, ProbePlan.RESULTS)
+                    + Histogram.dropped(cpus, ProbePlan.CPU)
+                    + Histogram.dropped(taken, injected.keys())
                     + missedByProbes();
             return new Fact.Known<>(new ProbeCounts(
                     Histogram.of(handlers, ProbePlan.HANDLERS).stream()
                             .map(row -> new ProbeCounts.Handler((int) row.key("irq"), (int) row.key("id"), row.count()))
                             .toList(),
                     irqfds(irqfds, results),
-                    Histogram.of(taken, ProbePlan.THREAD + "," + field).stream()
+                    Histogram.of(taken, injected.keys()).stream()
                             .map(row -> new ProbeCounts.Taken(
-                                    (int) row.key(ProbePlan.THREAD), (int) row.key(field), row.count()))
+                                    (int) row.key(ProbePlan.THREAD), (int) row.key(injected.vector()), row.count()))
                             .toList(),
+                    isTimed ? latencies.read(this::histograms) : List.of(),
                     missed,
                     missing));
         } catch (IOException e) {
@@ -264,24 +284,23 @@ public final class Probes implements AutoCloseable {
     /** Removes all of a process that is there. Returns the first refusal, or nothing. */
     private static String removeAll(TraceFiles files, String name) {
         List<Operation> steps = new ArrayList<>();
-        String sent = name + ProbePlan.SENT;
-        List<String> probes = files.list("events/" + ProbePlan.GROUP).stream()
-                .filter(probe -> probe.startsWith(name + "_"))
-                .toList();
+        List<String> synthetics = listed(files, "events/synthetic", name);
+        List<String> probes = listed(files, "events/" + ProbePlan.GROUP, name);
         if (isListed(files, INSTANCES, name.replace('_', '-') + OF_PROBES)) {
-            for (String event : List.of(
-                    "synthetic/" + sent,
-                    ProbePlan.GROUP + "/" + name + ProbePlan.DELIVERED,
-                    ProbePlan.GROUP + "/" + name + ProbePlan.WAKEUP,
-                    ProbePlan.GROUP + "/" + name + ProbePlan.HOST_IRQ)) {
+            List<String> events = new ArrayList<>();
+            synthetics.forEach(one -> events.add("synthetic/" + one));
+            // The first ones have triggers that read variables of the later ones.
+            events.add(ProbePlan.INJECTED);
+            for (String probe : List.of(ProbePlan.DELIVERED, ProbePlan.WAKEUP, ProbePlan.HOST_IRQ)) {
+                events.add(ProbePlan.GROUP + "/" + name + probe);
+            }
+            for (String event : events) {
                 if (!files.list(file(name, event, "")).isEmpty()) {
                     steps.add(() -> files.empty(file(name, event, "trigger")));
                 }
             }
         }
-        if (isListed(files, "events/synthetic", sent)) {
-            steps.add(() -> files.write(SYNTHETIC, "!" + sent));
-        }
+        synthetics.forEach(one -> steps.add(() -> files.write(SYNTHETIC, "!" + one)));
         if (isListed(files, INSTANCES, name.replace('_', '-') + OF_PROBES)) {
             steps.add(() -> files.remove(instance(name)));
         }

@@ -103,7 +103,7 @@ class LiveTest {
         }
 
         @Override
-        public Optional<Fact<Probes>> probes() {
+        public Optional<Fact<Probes>> probes(Set<Integer> threads) {
             return probes;
         }
 
@@ -248,8 +248,48 @@ class LiveTest {
                         "    first that loses: delivered: 20 that KVM refused, 20 because no vCPU has the destination, or"
                                 + " its LAPIC is off\n");
         assertThat(explained(counted(20, 17, 17, 1), 0, "--json"))
-                .contains("{\"stage\":\"irqfd\",\"count\":\"17\",\"value\":\"process 100\"}")
+                .contains("{\"stage\":\"irqfd\",\"count\":\"17\",\"value\":\"process 100\",\"latency\":null}")
                 .contains("\"loses\":\"irqfd: 3 signals that no irqfd took\"");
+    }
+
+    /** The medians of 20 times, of which 9 are short, and the longest. */
+    @Test
+    void latencyOfEachStageIsTheMedianAndTheLongest() throws IOException {
+        FakeTracefs counted =
+                counted(20, 20, 20, 1).counts("kvm_inj_virq", "common_pid,vector", new long[] {100, 0x41, 18});
+        for (String stage : List.of("irqfd", "delivered", "taken")) {
+            counted.counts(
+                            "_to_" + stage,
+                            "id,ns.log2",
+                            new long[] {9, 12, 9},
+                            new long[] {9, 0, 0},
+                            new long[] {9, 20, 11},
+                            new long[] {3, 1, 1000})
+                    .counts("_to_" + stage, "id", new long[] {9, 20, 1_040_007}, new long[] {3, 1000, 2});
+        }
+        assertThat(explained(counted, 0))
+                .contains(
+                        """
+                            irqfd                20  process 100
+                                                     after the handler: median in (524.288, 1048.576] us, at most 1040.007 us
+                            GSI                  20  gsi 24
+                            delivered            20  address 0xfee01000, data 0x4041
+                                                     after the irqfd: median in (524.288, 1048.576] us, at most 1040.007 us
+                            taken                18  vector 0x41; others were merged or are pending
+                                                     after the irqfd: median in (524.288, 1048.576] us, at most 1040.007 us
+                        """,
+                        "    irqfd                 7  process 100\n" + " ".repeat(29)
+                                + "after the handler: median in (0.001, 0.002] us, at most 0.002 us\n");
+    }
+
+    @Test
+    void refusedMeasureOfLatencyLeavesTheCounts() throws IOException {
+        FakeTracefs counted = counted(20, 20, 20, 1).refuse("synthetic/kvmirq_4711_123456_4026531836_to_delivered");
+        assertThat(explained(counted, 0))
+                .contains(
+                        "    irqfd                20  process 100\n    GSI                  20  gsi 24\n",
+                        "  note: latency is not measured: the kernel does not measure"
+                                + " synthetic/kvmirq_4711_123456_4026531836_to_delivered: EINVAL\n");
     }
 
     @Test
@@ -264,7 +304,12 @@ class LiveTest {
                         "  note: the probes and their histograms missed 2 events, so each count is the least that can have"
                                 + " been\n");
         assertThat(explained(
-                        counted(20, 20, 20, 1).text("_delivered/hist", "Totals:\n    Hits: 9\n    Dropped: 4\n"), 0))
+                        counted(20, 20, 20, 1)
+                                .text(
+                                        "_delivered/hist",
+                                        "# trigger info: hist:keys=common_cpu:vals=hitcount [active]\n"
+                                                + "Totals:\n    Hits: 9\n    Dropped: 4\n"),
+                        0))
                 .contains("histograms missed 4 events");
     }
 
@@ -287,6 +332,17 @@ class LiveTest {
 
     @Test
     void postedVectorPassesNoProbe() throws IOException {
+        // The names of threads and the times are no counts.
+        assertThat(explained(
+                        counted(20, 20, 20, 1)
+                                .text(
+                                        "_to_irqfd/hist",
+                                        "# trigger info: hist:keys=id,ns.log2:vals=hitcount [active]\n"
+                                                + "Totals:\n    Hits: 9\n    Dropped: 4\n"),
+                        0))
+                .contains(
+                        "    irqfd                20  process 100\n",
+                        "  note: latencies leave out 4 times, for which a histogram of the kernel had no room\n");
         RecordedHost host = GuestHosts.of("intel-posted");
         Watched watched = new Watched(host, traced("x86-7.2", "")).with(new FakeTracefs().begin());
         assertThat(run(watched, INTEL, "--live", "10").exited(0).out())

@@ -41,17 +41,20 @@ public final class FakeTracefs implements TraceFiles {
     /** All that was written, in order. */
     final List<String> written = new ArrayList<>();
     /** Texts of files, by their ends. */
-    final Map<String, String> texts = new HashMap<>(
-            Map.of("events/kvm/kvm_inj_virq/format", "\tfield:unsigned int vector;\toffset:8;\tsize:4;\n"));
+    final Map<String, String> texts = new HashMap<>(Map.of(
+            "events/kvm/kvm_inj_virq/format",
+            "\tfield:unsigned int vector;\toffset:8;\tsize:4;\n" + "\tfield:bool reinjected;\toffset:13;\tsize:1;\n"));
 
     final Set<String> functions = new TreeSet<>(Set.of("vfio_msihandler", "irqfd_wakeup", "kvm_arch_set_irq_inatomic"));
 
+    private final Set<String> refused = new TreeSet<>();
     private int left = Integer.MAX_VALUE;
     private int refusedAt = Integer.MAX_VALUE;
 
     /** Probes of a process, with a histogram that this shows. */
     public Fact<Probes> begin() {
-        return Probes.of(this, "kvmirq-4711-123456-4026531836", new KvmBtf().types(), new KvmBtf().types());
+        return Probes.of(
+                this, "kvmirq-4711-123456-4026531836", new KvmBtf().types(), new KvmBtf().types(), Set.of(100));
     }
 
     /**
@@ -59,7 +62,7 @@ public final class FakeTracefs implements TraceFiles {
      *
      * @param event the end of the event's name
      * @param keys of the trigger
-     * @param rows the keys and the count of each row
+     * @param rows the keys and the count of each row, and the greatest value of one with {@code onmax}
      */
     public FakeTracefs counts(String event, String keys, long[]... rows) {
         StringBuilder text = new StringBuilder("# event histogram\n#\n# trigger info: hist:keys=" + keys
@@ -68,9 +71,16 @@ public final class FakeTracefs implements TraceFiles {
         for (long[] row : rows) {
             text.append("{ ");
             for (int i = 0; i < names.length; i++) {
-                text.append(String.format("%s%s: %10s", i == 0 ? "" : ", ", names[i], Long.toUnsignedString(row[i])));
+                text.append(i == 0 ? "" : ", ");
+                text.append(
+                        names[i].endsWith(".log2")
+                                ? String.format("%s: ~ 2^%-2d", names[i].replace(".log2", ""), row[i])
+                                : String.format("%s: %10s", names[i], Long.toUnsignedString(row[i])));
             }
             text.append(String.format(" } hitcount: %10d\n", row[names.length]));
+            if (row.length > names.length + 1) {
+                text.append(String.format("\tmax: %10d  ns: %10d\n", row[names.length + 1], row[names.length + 1]));
+            }
         }
         text.append("\nTotals:\n    Hits: 0\n    Entries: 0\n    Dropped: 0\n\n\n");
         texts.merge(event + "/hist", text.toString(), String::concat);
@@ -86,6 +96,12 @@ public final class FakeTracefs implements TraceFiles {
     /** Whether nothing of a process is there. */
     public boolean isEmpty() {
         return probes.isEmpty() && synthetic.isEmpty() && instances.isEmpty();
+    }
+
+    /** Refuses the triggers of an event, as a kernel does that does not know them. */
+    public FakeTracefs refuse(String event) {
+        refused.add(event);
+        return this;
     }
 
     /** Kills the process at an operation. */
@@ -179,17 +195,27 @@ public final class FakeTracefs implements TraceFiles {
     private void trigger(String instance, String event, String line) throws IOException {
         Map<String, List<String>> events = instances.get(instance);
         require(events != null && exists(event), Errno.ENOENT);
+        require(!refused.contains(event), Errno.EINVAL);
         Matcher onmatch = ONMATCH.matcher(line);
         if (onmatch.matches()) {
             require(synthetic.contains(onmatch.group(3)), Errno.EINVAL);
-            require(
-                    of(events, onmatch.group(1) + "/" + onmatch.group(2)).stream()
-                            .anyMatch(one -> one.contains(":w=")),
-                    Errno.EINVAL);
+            requireVariables(of(events, onmatch.group(1) + "/" + onmatch.group(2)), line);
         }
         List<String> triggers = events.computeIfAbsent(event, none -> new ArrayList<>());
         require(!triggers.contains(line), Errno.EEXIST);
         triggers.add(line);
+    }
+
+    /** Variables of its event, and those that another trigger of the match has. */
+    private static void requireVariables(List<String> matched, String line) throws IOException {
+        Matcher read = Pattern.compile("\\$(\\w+)").matcher(line);
+        while (read.find()) {
+            Pattern set = Pattern.compile("[:,]" + read.group(1) + "=");
+            require(
+                    set.matcher(line).find()
+                            || matched.stream().anyMatch(one -> set.matcher(one).find()),
+                    Errno.EINVAL);
+        }
     }
 
     private boolean exists(String event) {

@@ -10,6 +10,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Set;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -23,7 +24,7 @@ class ProbesTest {
     private final FakeTracefs tracefs = new FakeTracefs();
 
     private Fact<Probes> begun(String owner) {
-        return Probes.of(tracefs, owner, new KvmBtf().types(), new KvmBtf().types());
+        return Probes.of(tracefs, owner, new KvmBtf().types(), new KvmBtf().types(), Set.of(100));
     }
 
     private Probes begin(String owner) {
@@ -100,11 +101,25 @@ class ProbesTest {
     @Test
     void refusedStepIsToldAndNothingIsLeft() {
         begin(OWN).close();
-        int begins = (int)
-                tracefs.written.stream().takeWhile(line -> line.contains(" ")).count();
-        for (int refused = 0; refused < begins; refused++) {
+        List<String> begins =
+                tracefs.written.stream().takeWhile(line -> line.contains(" ")).toList();
+        int counts = begins.indexOf("synthetic_events " + NAME + "_to_taken s32 id; u64 ns");
+        assertThat(counts).isGreaterThan(0);
+        for (int refused = 0; refused < begins.size(); refused++) {
             tracefs.refuseAt(refused);
-            assertThat(why(begun(OWN))).endsWith(": " + Errno.EPERM);
+            Fact<Probes> begun = begun(OWN);
+            if (refused < counts) {
+                assertThat(why(begun)).endsWith(": " + Errno.EPERM);
+            } else {
+                // Latency is an addition.
+                Probes probes = begun.known().orElseThrow();
+                assertThat(probes.read().known().orElseThrow().missing())
+                        .singleElement()
+                        .asString()
+                        .startsWith("latency is not measured: ")
+                        .endsWith(": " + Errno.EPERM);
+                probes.close();
+            }
             assertThat(tracefs.isEmpty()).as("refused at %s", refused).isTrue();
         }
     }
@@ -136,7 +151,8 @@ class ProbesTest {
                         tracefs,
                         OWN,
                         new KvmBtf().types(),
-                        new KvmBtf().without("vfio_msihandler").types())
+                        new KvmBtf().without("vfio_msihandler").types(),
+                        Set.of())
                 .known()
                 .orElseThrow();
         assertThat(tracefs.probes).hasSize(2);
