@@ -373,13 +373,18 @@ public final class LiveChains {
 
     private List<String> remarks(Chain chain, Live.Irq irq) {
         List<String> remarks = new ArrayList<>(chain.remarks());
-        boolean posted = chain.claim(Question.FORM).flatMap(Claim::holds).orElse(false);
+        Optional<Boolean> form = chain.claim(Question.FORM).flatMap(Claim::holds);
+        boolean posted = form.orElse(false);
         if (posted && irq.counted().orElse(0) > 0) {
             remarks.add("the host handled " + irq.counted().getAsLong()
                     + " although the entry has the posted form: it changed during the watch");
         }
-        if (posted && live.counted().isPresent() && irq.counted().orElse(0) == 0) {
-            remarks.add("its stages are passed by hardware: a posted interrupt reaches no probe");
+        if (live.counted().isPresent() && irq.counted().orElse(0) == 0) {
+            remarks.add(
+                    posted
+                            ? "its stages are passed by hardware: a posted interrupt reaches no probe"
+                            : "it passed no stage: the device sent nothing, or the mask of its vector holds it"
+                                    + (form.isEmpty() ? ", or hardware posts it" : ""));
         }
         return remarks;
     }

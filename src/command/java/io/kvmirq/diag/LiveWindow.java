@@ -3,6 +3,7 @@ package io.kvmirq.diag;
 
 import io.kvmirq.HostIrq;
 import io.kvmirq.PciAddress;
+import io.kvmirq.VcpuId;
 import io.kvmirq.host.Fact;
 import io.kvmirq.host.HostFacts;
 import io.kvmirq.host.HostInterrupts;
@@ -275,15 +276,19 @@ public final class LiveWindow extends Watch {
                 missing,
                 lost.orElse(NONE).total(),
                 notes,
-                counts.map(this::counted));
+                counts.map(one -> counted(one, after)));
     }
 
-    private Stages.Counted counted(ProbeCounts counts) {
+    private Stages.Counted counted(ProbeCounts counts, HostFacts after) {
         Map<Integer, Integer> processes = new HashMap<>();
+        Map<Integer, VcpuId> vcpus = new HashMap<>();
         for (VmProcess guest : guests) {
             tasks(guest).forEach(task -> processes.put(task, guest.pid()));
+            vcpus.putAll(VcpuThreads.vcpus(machine.files(), after, guest));
         }
-        return new Stages.Counted(counts, arm, processes);
+        Map<Integer, String> names = new HashMap<>();
+        counts.callers().forEach(one -> names.computeIfAbsent(one.thread(), this::comm));
+        return new Stages.Counted(counts, arm, VcpuThreads.areInjected(machine.files()), processes, vcpus, names);
     }
 
     private Map<Integer, Live.Irq> events(
@@ -366,7 +371,11 @@ public final class LiveWindow extends Watch {
     }
 
     private boolean isWorker(int tid) {
-        return machine.files().text("proc/" + tid + "/comm").orElse("").startsWith("kworker/");
+        return comm(tid).startsWith("kworker/");
+    }
+
+    private String comm(int tid) {
+        return machine.files().text("proc/" + tid + "/comm").orElse("").strip();
     }
 
     private static void inHandler(TraceEvent event, Gathered irq) {

@@ -229,12 +229,12 @@ final class ProcessLinks {
 
     /** Where KVM injects each interrupt itself, it counts them. */
     private Optional<Link> neverInjected(VmProcess process, Interrupt interrupt) {
-        boolean injects = List.of("kvm_intel/parameters/enable_apicv", "kvm_amd/parameters/avic").stream()
-                .flatMap(name -> host.files().text("sys/module/" + name).stream())
-                .anyMatch(value -> value.equals("N") || value.equals("0"));
         OptionalLong injections = count(process, "irq_injections");
         long came = interrupt.armed().map(ArmedVector::count).orElse(0L);
-        return injects && came > 0 && injections.isPresent() && injections.getAsLong() == 0
+        return VcpuThreads.areInjected(host.files())
+                        && came > 0
+                        && injections.isPresent()
+                        && injections.getAsLong() == 0
                 ? Optional.of(new Link(
                         Hop.VCPU,
                         Link.State.DOUBTFUL,

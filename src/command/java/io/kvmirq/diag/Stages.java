@@ -2,11 +2,14 @@
 package io.kvmirq.diag;
 
 import io.kvmirq.Errno;
+import io.kvmirq.VcpuId;
 import io.kvmirq.host.trace.ProbeCounts;
+import io.kvmirq.host.trace.ProbeCounts.Caller;
 import io.kvmirq.host.trace.ProbeCounts.Handler;
 import io.kvmirq.host.trace.ProbeCounts.Irqfd;
 import io.kvmirq.host.trace.ProbeCounts.Latency;
 import io.kvmirq.host.trace.ProbeCounts.Message;
+import io.kvmirq.host.trace.ProbeCounts.Taken;
 import io.kvmirq.uapi.Uapi;
 import java.util.ArrayList;
 import java.util.Collection;
@@ -55,9 +58,41 @@ public record Stages(List<Stage> stages, Optional<String> loses) {
      * The counts of a machine.
      *
      * @param arm whether it is an arm64
+     * @param injects whether KVM injects each interrupt itself, and no hardware does
      * @param processes the process of each thread of the guests that are watched
+     * @param vcpus their vCPUs, by the thread that runs each
+     * @param names those of the threads that signalled irqfds
      */
-    record Counted(ProbeCounts counts, boolean arm, Map<Integer, Integer> processes) {
+    record Counted(
+            ProbeCounts counts,
+            boolean arm,
+            boolean injects,
+            Map<Integer, Integer> processes,
+            Map<Integer, VcpuId> vcpus,
+            Map<Integer, String> names) {
+        /** The threads that signalled an eventfd. */
+        String callers(int eventfd) {
+            String callers = counts.callers().stream()
+                    .filter(one -> one.eventfd() == eventfd)
+                    .map(Caller::thread)
+                    .distinct()
+                    .sorted()
+                    .map(this::caller)
+                    .collect(Collectors.joining(", "));
+            return callers.isEmpty() ? "the handler of an interrupt" : callers;
+        }
+
+        /** Workers of vhost have this name, as threads of the kernel and, since Linux 6.4, as threads of the VMM. */
+        private String caller(int thread) {
+            String name = names.getOrDefault(thread, "");
+            String who = name.startsWith("vhost-")
+                    ? "vhost"
+                    : processes.containsKey(thread)
+                            ? "the VMM"
+                            : name.startsWith("kworker/") ? "a worker of the kernel" : "another process";
+            return who + " (" + (name.isEmpty() ? "" : name + ", ") + "thread " + thread + ")";
+        }
+
         /** The VMs of irqfds. One of another guest is known by the thread that created it. */
         String vms(List<Irqfd> irqfds) {
             return irqfds.stream()
@@ -114,7 +149,7 @@ public record Stages(List<Stage> stages, Optional<String> loses) {
                     steps.add(
                             "eventfd",
                             one.signals(),
-                            "id " + one.eventfd() + ", signalled by threads",
+                            "id " + one.eventfd() + ", signalled by " + counted.callers(one.eventfd()),
                             Optional.empty());
                     return steps.irqfds(List.of(one), one.signals());
                 })
@@ -237,22 +272,40 @@ public record Stages(List<Stage> stages, Optional<String> loses) {
             return new Stages(stages, loses);
         }
 
-        /** A LAPIC merges messages of one vector. Hardware that virtualizes it injects by itself, which nothing counts. */
+        /**
+         * A LAPIC merges messages of one vector, which no event of KVM tells. Hardware that virtualizes it injects by itself,
+         * which nothing counts.
+         */
         private void taken(List<Message> messages, long sent, Optional<String> latency) {
             Set<Integer> vectors =
                     messages.stream().map(Message::vector).collect(Collectors.toCollection(TreeSet::new));
-            long taken = counted.counts().taken().stream()
+            List<Taken> all = counted.counts().taken().stream()
                     .filter(one -> counted.processes().containsKey(one.thread()) && vectors.contains(one.vector()))
-                    .mapToLong(ProbeCounts.Taken::count)
-                    .sum();
+                    .toList();
+            long taken = all.stream().mapToLong(Taken::count).sum();
             String vector = vectors.stream()
                     .map(one -> "vector 0x" + Integer.toHexString(one))
                     .collect(Collectors.joining(", "));
-            if (taken == 0) {
+            if (taken == 0 && counted.injects()) {
+                add("taken", 0, vector, Optional.empty());
+                loses("taken", sent, "that no vCPU took: it does not run, or has interrupts off");
+            } else if (taken == 0) {
                 stages.add(new Stage(
                         "taken", "not seen", vector + ": by hardware, or the vCPU did not run", Optional.empty()));
             } else {
-                add("taken", taken, vector + (taken < sent ? "; others were merged or are pending" : ""), latency);
+                String vcpus = all.stream()
+                        .flatMap(one -> Optional.ofNullable(counted.vcpus().get(one.thread())).stream())
+                        .distinct()
+                        .sorted(Comparator.comparingInt(VcpuId::number))
+                        .map(VcpuId::toString)
+                        .collect(Collectors.joining(", "));
+                add(
+                        "taken",
+                        taken,
+                        vector
+                                + (vcpus.isEmpty() ? "" : " by " + vcpus)
+                                + (taken < sent ? "; " + (sent - taken) + " were merged or are pending" : ""),
+                        latency);
             }
         }
 

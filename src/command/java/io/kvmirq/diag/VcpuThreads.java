@@ -80,6 +80,13 @@ final class VcpuThreads {
                         .collect(Collectors.toSet());
     }
 
+    /** Whether KVM injects each interrupt of this host's guests itself, because APIC virtualization is off. */
+    static boolean areInjected(HostFiles files) {
+        return List.of("kvm_intel/parameters/enable_apicv", "kvm_amd/parameters/avic").stream()
+                .flatMap(name -> files.text("sys/module/" + name).stream())
+                .anyMatch(value -> value.equals("N") || value.equals("0"));
+    }
+
     static Optional<ThreadStat> stat(HostFiles files, VmProcess guest, int tid) {
         return files.text("proc/" + guest.pid() + "/task/" + tid + "/stat").flatMap(ThreadStat::parse);
     }

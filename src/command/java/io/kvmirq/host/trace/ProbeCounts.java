@@ -14,6 +14,7 @@ import java.util.TreeMap;
  * @param handlers VFIO's handlers
  * @param irqfds the irqfds that were signalled
  * @param taken the vectors that KVM injected into vCPUs; hardware takes others by itself
+ * @param callers the threads that signalled irqfds, except in the handlers of interrupts
  * @param latencies times between two stages; none where the kernel does not measure them
  * @param missed events that a probe or a histogram missed: with one, each count is the least that can have been
  * @param missing a sentence for each probe that this kernel does not have, without a full stop
@@ -22,6 +23,7 @@ public record ProbeCounts(
         List<Handler> handlers,
         List<Irqfd> irqfds,
         List<Taken> taken,
+        List<Caller> callers,
         List<Latency> latencies,
         long missed,
         List<String> missing) {
@@ -70,6 +72,9 @@ public record ProbeCounts(
     /** A thread of a vCPU got a vector. */
     public record Taken(int thread, int vector, long count) {}
 
+    /** A thread signalled an eventfd that has an irqfd. */
+    public record Caller(int eventfd, int thread, long count) {}
+
     /** The stage at which a time ends. */
     public enum Stage {
         /** From VFIO's handler to the irqfd. */
@@ -97,6 +102,7 @@ public record ProbeCounts(
         handlers = List.copyOf(handlers);
         irqfds = List.copyOf(irqfds);
         taken = List.copyOf(taken);
+        callers = List.copyOf(callers);
         latencies = List.copyOf(latencies);
         missing = List.copyOf(missing);
     }

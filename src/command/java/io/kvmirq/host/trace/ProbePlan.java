@@ -44,6 +44,7 @@ record ProbePlan(String name, Fact<String> hostIrq, String wakeup, String delive
     static final String MESSAGES = "id,address,data";
 
     static final String RESULTS = "wait,id,ret";
+    static final String CALLERS = "id,common_pid";
     static final String CPU = "common_cpu";
     /** The kernel's own event where KVM injects a vector. */
     static final String INJECTED = "kvm/kvm_inj_virq";
@@ -54,9 +55,12 @@ record ProbePlan(String name, Fact<String> hostIrq, String wakeup, String delive
     /** EPOLLIN: the eventfd was signalled. It is also woken when it is closed. */
     static final String SIGNALLED = " if events & 1";
 
-    private static final String TRACEPOINTS = "use --live=tracepoints";
+    /** Handlers of interrupts and softirqs run in any thread. */
+    private static final String BY_THREADS = " && !(common_flags & 24)";
+
     static final String IN_HANDLERS = " && common_flags & 8";
 
+    private static final String TRACEPOINTS = "use --live=tracepoints";
 
     private static final int WAKEUP_PARAMETERS = 4;
 
@@ -187,6 +191,7 @@ record ProbePlan(String name, Fact<String> hostIrq, String wakeup, String delive
                         GROUP + "/" + name + DELIVERED,
                         "hist:keys=" + CPU + ":onmatch(" + GROUP + "." + name + WAKEUP + ").trace(" + name + SENT
                                 + ",$w,$i,ret)"),
+                new Trigger(woken, "hist:keys=" + CALLERS + SIGNALLED + BY_THREADS),
                 new Trigger(woken, "hist:keys=" + MESSAGES + SIGNALLED),
                 new Trigger(woken, "hist:keys=" + VMS + SIGNALLED),
                 new Trigger(woken, "hist:keys=" + ROUTES + SIGNALLED),

@@ -192,6 +192,10 @@ public final class Probes implements AutoCloseable {
                             .map(row -> new ProbeCounts.Taken(
                                     (int) row.key(ProbePlan.THREAD), (int) row.key(injected.vector()), row.count()))
                             .toList(),
+                    Histogram.of(irqfds, ProbePlan.CALLERS).stream()
+                            .map(row -> new ProbeCounts.Caller(
+                                    (int) row.key("id"), (int) row.key(ProbePlan.THREAD), row.count()))
+                            .toList(),
                     isTimed ? latencies.read(this::histograms) : List.of(),
                     missed,
                     missing));
