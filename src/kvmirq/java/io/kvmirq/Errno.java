@@ -137,6 +137,7 @@ public record Errno(int number) {
      * @return the number, 0 for success, or empty if the text is neither a known name nor a number from -4095 to 4095
      */
     public static OptionalInt numberOf(String text) {
+        Objects.requireNonNull(text, "text is null");
         Optional<Errno> named = of(text.toUpperCase(Locale.ROOT));
         if (named.isPresent()) {
             return OptionalInt.of(named.get().number);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq;
 
+import java.util.Objects;
+
 /**
  * A guest irq: an index into KVM's GSI routing table. A GSI is neither a vector nor a pin. The default table of an x86
  * VM with the full irqchip maps GSI 0–23 to the IOAPIC pins of the same number.
@@ -22,6 +24,7 @@ public record Gsi(int number) implements Comparable<Gsi> {
 
     @Override
     public int compareTo(Gsi other) {
+        Objects.requireNonNull(other, "other is null");
         return Integer.compare(number, other.number);
     }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq;
 
+import java.util.Objects;
 import java.util.OptionalLong;
 
 /**
@@ -29,6 +30,7 @@ public sealed interface IoAddress {
         private static final int WIDEST = 4;
 
         public Port {
+            Objects.requireNonNull(data, "data is null");
             if (port < 0 || port > 0xffff) {
                 throw new IllegalArgumentException("port " + port + " is out of range: expected 0-0xffff");
             }
@@ -52,6 +54,7 @@ public sealed interface IoAddress {
         private static final int WIDEST = 8;
 
         public Mmio {
+            Objects.requireNonNull(data, "data is null");
             requireLength(length, data, WIDEST);
         }
     }

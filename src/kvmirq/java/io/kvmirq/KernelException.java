@@ -26,7 +26,6 @@ public final class KernelException extends RuntimeException {
      */
     public KernelException(String call, String operands, Errno errno, String likelyCause) {
         super(sentence(call, operands, errno, likelyCause));
-        Objects.requireNonNull(call, "call is null");
         this.call = call;
         this.operands = operands;
         this.errno = errno.number();
@@ -34,6 +33,10 @@ public final class KernelException extends RuntimeException {
     }
 
     private static String sentence(String call, String operands, Errno errno, String likelyCause) {
+        Objects.requireNonNull(call, "call is null");
+        Objects.requireNonNull(operands, "operands is null");
+        Objects.requireNonNull(errno, "errno is null");
+        Objects.requireNonNull(likelyCause, "likelyCause is null");
         String text = operands.isEmpty() ? call + ": " + errno : call + " " + operands + ": " + errno;
         return likelyCause.isEmpty() ? text : text + " (" + likelyCause + ")";
     }

@@ -51,6 +51,7 @@ public record MsiMessage(long address, int data, OptionalInt deviceId) {
      *     vector below 16, which no LAPIC delivers
      */
     public static MsiMessage to(VcpuId vcpu, InterruptVector vector) {
+        Objects.requireNonNull(vector, "vector is null");
         MsiMessage message = new MsiMessage(x86Address(vcpu), vector.number());
         if (message.hasIllegalVector()) {
             throw new IllegalArgumentException(vector + " cannot be that of a message to " + vcpu
@@ -86,6 +87,7 @@ public record MsiMessage(long address, int data, OptionalInt deviceId) {
     }
 
     private static long x86Address(VcpuId vcpu) {
+        Objects.requireNonNull(vcpu, "vcpu is null");
         long id = vcpu.number();
         if (id == BROADCAST) {
             throw new IllegalArgumentException(

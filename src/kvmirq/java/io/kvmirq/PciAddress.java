@@ -2,6 +2,7 @@
 package io.kvmirq;
 
 import io.kvmirq.text.Foreign;
+import java.util.Objects;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
@@ -34,6 +35,7 @@ public record PciAddress(int domain, int bus, int device, int function) implemen
      * text.
      */
     public static PciAddress parse(String text) {
+        Objects.requireNonNull(text, "text is null");
         Matcher matcher = FORM.matcher(text);
         if (!matcher.matches()) {
             throw new IllegalArgumentException(
@@ -56,6 +58,7 @@ public record PciAddress(int domain, int bus, int device, int function) implemen
     /** Orders addresses by domain, bus, device and function. */
     @Override
     public int compareTo(PciAddress other) {
+        Objects.requireNonNull(other, "other is null");
         int byDomain = Integer.compare(domain, other.domain);
         return byDomain != 0 ? byDomain : Integer.compare(requesterId(), other.requesterId());
     }

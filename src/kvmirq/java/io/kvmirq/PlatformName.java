@@ -2,12 +2,14 @@
 package io.kvmirq;
 
 import io.kvmirq.text.Foreign;
+import java.util.Objects;
 
 /**
  * A platform device of the host, by its name in {@code /sys/bus/platform/devices}, such as {@code fff51000.ethernet}.
  */
 public record PlatformName(String name) implements DeviceName {
     public PlatformName {
+        Objects.requireNonNull(name, "name is null");
         if (name.isBlank() || name.equals(".") || name.equals("..") || name.matches("(?s).*[/\\s\0].*")) {
             throw new IllegalArgumentException("platform device " + Foreign.quoted(name)
                     + " is no name: expected an entry of /sys/bus/platform/devices, such as fff51000.ethernet");

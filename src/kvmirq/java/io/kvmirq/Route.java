@@ -36,11 +36,13 @@ public sealed interface Route {
     record Pin(Gsi gsi, Chip chip, int pin) implements Route {
         /** A route to the pin of the VGIC that raises this SPI. */
         public static Pin to(Gsi gsi, Spi spi) {
-            return new Pin(gsi, Chip.VGIC, spi.pin());
+            return new Pin(
+                    gsi, Chip.VGIC, Objects.requireNonNull(spi, "spi is null").pin());
         }
 
         public Pin {
             Objects.requireNonNull(gsi, "gsi is null");
+            Objects.requireNonNull(chip, "chip is null");
             if (pin < 0 || pin >= chip.pins) {
                 throw new IllegalArgumentException(
                         "pin " + pin + " of " + chip + " does not exist: expected 0-" + (chip.pins - 1));

@@ -92,6 +92,7 @@ public final class FakeExit {
 
     /** The guest ends a level-triggered interrupt of the VMM's IOAPIC (x86, split irqchip). */
     public static FakeExit ioapicEoi(InterruptVector vector) {
+        Objects.requireNonNull(vector, "vector is null");
         return new FakeExit(new ScriptedExit(
                 Kind.IOAPIC_EOI, 0, 0, List.of((long) vector.number()), "ioapicEoi(" + vector.number() + ")"));
     }

@@ -61,7 +61,8 @@ public final class FakeKernel {
 
     private FakeKernel(Profile profile, boolean virtualTime) {
         this.profile = profile;
-        this.host = new FakeHost(profile.build(), virtualTime);
+        this.host =
+                new FakeHost(Objects.requireNonNull(profile, "profile is null").build(), virtualTime);
         this.calls = new SystemCalls(host, this::open, this::hostFiles);
         this.time = host.time();
         this.vfio = new VfioHost(host);
@@ -334,6 +335,7 @@ public final class FakeKernel {
      * @param vcpu the id of the vCPUs
      */
     public Map<InterruptVector, Integer> received(VcpuId vcpu) {
+        Objects.requireNonNull(vcpu, "vcpu is null");
         int id = vcpu.number();
         Map<InterruptVector, Integer> received = new LinkedHashMap<>();
         time.locked(() -> host.ledger().received(id))

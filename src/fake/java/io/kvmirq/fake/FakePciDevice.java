@@ -18,6 +18,7 @@ import java.util.Arrays;
 import java.util.EnumSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.OptionalLong;
@@ -113,6 +114,7 @@ public final class FakePciDevice {
          * @throws IllegalArgumentException if the other device has no pin, or belongs to another kernel
          */
         public Builder onLineOf(FakePciDevice other) {
+            Objects.requireNonNull(other, "other is null");
             if (other.time != kernel.time()) {
                 throw new IllegalArgumentException("the two devices belong to two kernels: add both to one");
             }
@@ -182,6 +184,7 @@ public final class FakePciDevice {
          * @throws IllegalArgumentException if the capability is of another kind, or shorter than it says
          */
         public Builder capability(byte... bytes) {
+            Objects.requireNonNull(bytes, "bytes is null");
             boolean vendors = bytes.length > 2 && bytes[0] == VENDOR && bytes[2] == bytes.length;
             if (!vendors && (bytes.length < 2 || !HIDDEN.contains((int) bytes[0]))) {
                 throw new IllegalArgumentException("capability " + Arrays.toString(bytes) + ": expected id " + VENDOR
@@ -261,6 +264,7 @@ public final class FakePciDevice {
 
         /** Gives the device an expansion ROM, whose content begins with 55 aa. */
         public Builder rom(byte... content) {
+            Objects.requireNonNull(content, "content is null");
             if (content.length < 2 || content[0] != 0x55 || content[1] != (byte) 0xaa) {
                 throw new IllegalArgumentException("a ROM begins with the bytes 55 and aa");
             }

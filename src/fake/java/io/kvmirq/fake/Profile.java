@@ -7,6 +7,7 @@ import io.kvmirq.text.Foreign;
 import java.util.Arrays;
 import java.util.EnumSet;
 import java.util.List;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
 import java.util.function.Predicate;
@@ -129,6 +130,7 @@ public final class Profile {
      *     switches contradict the version or one another
      */
     public static Profile of(String text) {
+        Objects.requireNonNull(text, "text is null");
         List<String> parts = List.of(text.split(",", -1));
         Optional<Version> named = Arrays.stream(Version.values())
                 .filter(candidate -> candidate.label.equals(parts.get(0)))

@@ -123,6 +123,7 @@ public final class Faults {
     /** Every call fails. */
     public Faults failEvery(String call, Errno errno) {
         Objects.requireNonNull(call, "call is null");
+        Objects.requireNonNull(errno, "errno is null");
         requireCanFail(call);
         return add(call, EVERY, -errno.number(), Optional.empty());
     }
@@ -193,6 +194,7 @@ public final class Faults {
 
     /** Typed primitives and the raw door. */
     public KernelBackend over(KernelBackend backend) {
+        Objects.requireNonNull(backend, "backend is null");
         Libc door = over(backend.libc());
         return (KernelBackend) Proxy.newProxyInstance(
                 KernelBackend.class.getClassLoader(),

@@ -26,6 +26,7 @@ final class ForwardedChange {
 
     /** @throws IllegalArgumentException if one belongs to another forwarding, or is there twice */
     void requireOurs(List<? extends ForwardedIrq> which) {
+        Objects.requireNonNull(which, "which is null");
         Set<ForwardedIrq> seen = new HashSet<>();
         for (ForwardedIrq irq : which) {
             if (irq.forwarding() != forwarding) {

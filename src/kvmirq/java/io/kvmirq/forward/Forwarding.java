@@ -203,7 +203,8 @@ public final class Forwarding implements AutoCloseable {
      */
     public ForwardedIrq forward(MessageIrq irq, MsiMessage message) {
         Objects.requireNonNull(message, "message is null");
-        return forwardAll(irq.alone(), i -> message).get(0);
+        return forwardAll(Objects.requireNonNull(irq, "irq is null").alone(), i -> message)
+                .get(0);
     }
 
     /**
@@ -217,7 +218,12 @@ public final class Forwarding implements AutoCloseable {
         Objects.requireNonNull(gsi, "gsi is null");
         Objects.requireNonNull(message, "message is null");
         return forward(new Wiring.Batch(
-                        irq.alone(), i -> message, Optional.of(List.of(gsi)), Optional.empty(), false, false))
+                        Objects.requireNonNull(irq, "irq is null").alone(),
+                        i -> message,
+                        Optional.of(List.of(gsi)),
+                        Optional.empty(),
+                        false,
+                        false))
                 .get(0);
     }
 
@@ -279,7 +285,7 @@ public final class Forwarding implements AutoCloseable {
     public List<ForwardedIrq> takeOver(MessageIrqs which, List<EventFd> wired, IntFunction<MsiMessage> messages) {
         Objects.requireNonNull(which, "which is null");
         Objects.requireNonNull(messages, "messages is null");
-        if (wired.size() != which.size()) {
+        if (Objects.requireNonNull(wired, "wired is null").size() != which.size()) {
             throw new IllegalArgumentException(
                     wired.size() + " eventfds for " + which.size() + " vectors: expected one for each");
         }
@@ -369,7 +375,7 @@ public final class Forwarding implements AutoCloseable {
         ForwardedIrq line;
         synchronized (this) {
             requireOpen();
-            line = wiring.line(irq, gsi, takesOver, direct);
+            line = wiring.line(Objects.requireNonNull(irq, "irq is null"), gsi, takesOver, direct);
         }
         return started(List.of(line)).get(0);
     }

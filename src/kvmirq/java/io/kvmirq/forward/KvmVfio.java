@@ -42,6 +42,7 @@ public final class KvmVfio implements FileHolder, AutoCloseable {
      * @throws io.kvmirq.KernelException EBUSY when the VM has one: {@link #adopt} that; ENODEV on a kernel without it
      */
     public static KvmVfio create(Vm vm) {
+        Objects.requireNonNull(vm, "vm is null");
         try (Undo undo = new Undo()) {
             KvmVfio made =
                     new KvmVfio(undo.add(vm.createDevice(KvmDevice.Type.VFIO)).fd());
@@ -102,6 +103,7 @@ public final class KvmVfio implements FileHolder, AutoCloseable {
      */
     @Override
     public synchronized Hold hold(VfioFile file) {
+        Objects.requireNonNull(file, "file is null");
         synchronized (file) { // no device opens between the check and the adding
             if (file.isUsed()) {
                 throw new IllegalStateException(

@@ -11,6 +11,7 @@ import io.kvmirq.explain.Fact;
 import io.kvmirq.explain.KernelCall;
 import java.nio.ByteBuffer;
 import java.util.EnumSet;
+import java.util.Objects;
 import java.util.Set;
 import java.util.function.Function;
 import java.util.function.IntFunction;
@@ -39,6 +40,7 @@ public class Calls {
 
     /** Makes calls on handles of this kernel. */
     protected Calls(Kernel kernel) {
+        Objects.requireNonNull(kernel, "kernel is null");
         this.kernel = kernel;
     }
 

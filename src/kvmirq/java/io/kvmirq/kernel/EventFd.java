@@ -86,7 +86,11 @@ public final class EventFd implements AutoCloseable {
      * @throws io.kvmirq.KernelException EMFILE, ENFILE, ENOMEM
      */
     public static EventFd createSemaphore(Kernel kernel) {
-        return make(kernel, kernel.backend()::eventfdCreateSemaphore, "semaphore", EventFd::owned);
+        return make(
+                kernel,
+                Objects.requireNonNull(kernel, "kernel is null").backend()::eventfdCreateSemaphore,
+                "semaphore",
+                EventFd::owned);
     }
 
     /**
@@ -140,7 +144,8 @@ public final class EventFd implements AutoCloseable {
      */
     public static EventFd adopt(Kernel kernel, int number, Ownership ownership) {
         Objects.requireNonNull(ownership, "ownership is null");
-        return kernel.calls()
+        return Objects.requireNonNull(kernel, "kernel is null")
+                .calls()
                 .adopted(
                         KIND,
                         number,

@@ -66,7 +66,7 @@ public final class EventLoop implements AutoCloseable {
     private int next;
 
     private EventLoop(Kernel kernel, int completions) {
-        this.kernel = kernel;
+        this.kernel = Objects.requireNonNull(kernel, "kernel is null");
         RemoteFence fence = new RemoteFence(kernel.libc());
         try (Undo undo = new Undo()) {
             this.epoll = undo.add(new EpollSet(kernel));
@@ -188,6 +188,7 @@ public final class EventLoop implements AutoCloseable {
 
     private static void requireHandler(EventFd event, Object handler) {
         Objects.requireNonNull(handler, () -> "handler is null: give the code that takes the signals of " + event);
+        Objects.requireNonNull(event, "event is null");
     }
 
     private Registration add(EventFd event, LongFunction<Registration> numbered) {

@@ -440,7 +440,7 @@ public final class Mapping {
 
     /** Copies bytes of the mapping into what remains of a buffer, and moves its position to its limit; in no order. */
     public void get(long offset, ByteBuffer content) {
-        enter(offset, content.remaining());
+        enter(offset, Objects.requireNonNull(content, "content is null").remaining());
         try {
             parts.get(offset, content);
         } finally {

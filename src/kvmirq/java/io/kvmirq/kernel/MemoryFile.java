@@ -39,6 +39,7 @@ public final class MemoryFile implements AutoCloseable {
      */
     public static MemoryFile create(Kernel kernel, String name, long length) {
         Objects.requireNonNull(name, "name is null");
+        Objects.requireNonNull(kernel, "kernel is null");
         if (name.indexOf('\0') >= 0) {
             throw new IllegalArgumentException("the name " + Foreign.quoted(name)
                     + " of a memory file has a NUL, where the kernel would cut it: leave it out");
@@ -70,6 +71,7 @@ public final class MemoryFile implements AutoCloseable {
      */
     public static MemoryFile adopt(Kernel kernel, int number, long length, Ownership ownership) {
         Objects.requireNonNull(ownership, "ownership is null");
+        Objects.requireNonNull(kernel, "kernel is null");
         int seals = kernel.libc().fcntl(number, Memfd.F_GET_SEALS, 0);
         if (number >= 0 && seals < 0) {
             String expected = "a memfd, made by memfd_create(2)";

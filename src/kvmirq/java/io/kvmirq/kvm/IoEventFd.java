@@ -24,7 +24,7 @@ public final class IoEventFd implements AutoCloseable {
     IoEventFd(VmCalls calls, IoAddress address, EventFd event) {
         this.calls = calls;
         this.address = Objects.requireNonNull(address, "address is null");
-        this.event = event;
+        this.event = Objects.requireNonNull(event, "event is null");
         try (Undo undo = new Undo()) {
             this.vmLease = undo.add(calls.vm().lease());
             this.eventLease = undo.add(event.fd().lease());

@@ -86,6 +86,8 @@ public final class Irqfd implements AutoCloseable {
 
     /** All, or none. */
     static List<Irqfd> edges(Vm vm, List<EventFd> events, List<Gsi> gsis, boolean masked) {
+        Objects.requireNonNull(events, "events is null");
+        Objects.requireNonNull(gsis, "gsis is null");
         if (events.size() != gsis.size()) {
             throw new IllegalArgumentException(
                     events.size() + " eventfds cannot feed " + gsis.size() + " GSIs: give one GSI for each");
@@ -276,6 +278,7 @@ public final class Irqfd implements AutoCloseable {
      * the irqfds stay as long; no signal can come by then. Idempotent, never fails.
      */
     public static void closeAll(Collection<Irqfd> irqfds) {
+        Objects.requireNonNull(irqfds, "irqfds is null");
         @Nullable Irqfd kept = null;
         for (Irqfd one : irqfds) {
             if (one.isEndedByItsFile()) {

@@ -78,7 +78,10 @@ public final class RouteTable {
 
     /** Of an adopted VM. An empty list does not say that it has no routes. */
     static RouteTable adopted(VmCalls calls, List<Route> now, Gsi firstFree) {
-        RouteTable table = new RouteTable(calls, now, firstFree.number());
+        RouteTable table = new RouteTable(
+                calls,
+                now,
+                Objects.requireNonNull(firstFree, "firstFree is null").number());
         table.mayHaveOthers = now.isEmpty();
         return table;
     }
@@ -183,6 +186,7 @@ public final class RouteTable {
      * @throws io.kvmirq.KernelException EINVAL without in-kernel irqchip, or for an irqchip route on a split one
      */
     public <T> T change(Function<? super Edit, ? extends T> change) {
+        Objects.requireNonNull(change, "change is null");
         Edit edit = begin();
         try {
             while (true) {
@@ -344,6 +348,7 @@ public final class RouteTable {
 
     /** The routes of one GSI, as last committed. */
     public List<Route> of(Gsi gsi) {
+        Objects.requireNonNull(gsi, "gsi is null");
         return table.of(gsi.number());
     }
 
@@ -366,6 +371,7 @@ public final class RouteTable {
 
     /** How many {@link Irqfd}s of this VM are on {@code gsi}. */
     public int irqfds(Gsi gsi) {
+        Objects.requireNonNull(gsi, "gsi is null");
         return held.get(gsi.number());
     }
 
@@ -403,6 +409,7 @@ public final class RouteTable {
          * as in {@code Vm.assignIrqfd}, gets it too.
          */
         public Gsi add(MsiMessage message) {
+            Objects.requireNonNull(message, "message is null");
             requireOpen();
             Gsi gsi = free();
             requireRoom(1);
@@ -412,6 +419,7 @@ public final class RouteTable {
 
         /** Routes exactly this GSI, and replaces the routes that it had. */
         public Edit replace(Gsi gsi, MsiMessage message) {
+            Objects.requireNonNull(message, "message is null");
             requireOpen();
             remove(gsi);
             requireRoom(1);
@@ -446,6 +454,7 @@ public final class RouteTable {
 
         /** Removes all routes of {@code gsi}. Does nothing if it has none. */
         public Edit remove(Gsi gsi) {
+            Objects.requireNonNull(gsi, "gsi is null");
             requireOpen();
             if (copy.remove(gsi.number())) {
                 removes = true;

@@ -143,7 +143,7 @@ public final class Vcpu implements AutoCloseable {
      * @throws io.kvmirq.KernelException ENOEXEC before {@link #initialize}; ENOENT if the vCPU does not have it
      */
     public long armRegister(ArmRegister register) {
-        register.requireSmall();
+        Objects.requireNonNull(register, "register is null").requireSmall();
         return arm("registers by id").get(register).getLong(0);
     }
 
@@ -155,13 +155,15 @@ public final class Vcpu implements AutoCloseable {
      *     for a value that it cannot have
      */
     public void setArmRegister(ArmRegister register, long value) {
-        ByteBuffer encoded = register.encode(value);
+        ByteBuffer encoded =
+                Objects.requireNonNull(register, "register is null").encode(value);
         arm("registers by id").set(register, encoded);
     }
 
     /** A register of any size (arm64), in the order of bytes in memory. As {@link #armRegister} else. */
     public byte[] armRegisterBytes(ArmRegister register) {
-        byte[] bytes = new byte[register.size()];
+        byte[] bytes =
+                new byte[Objects.requireNonNull(register, "register is null").size()];
         arm("registers by id").get(register).get(0, bytes);
         return bytes;
     }
@@ -173,7 +175,8 @@ public final class Vcpu implements AutoCloseable {
      * @throws IllegalArgumentException if they are more or fewer
      */
     public void setArmRegisterBytes(ArmRegister register, byte[] bytes) {
-        ByteBuffer encoded = register.encode(bytes);
+        ByteBuffer encoded = Objects.requireNonNull(register, "register is null")
+                .encode(Objects.requireNonNull(bytes, "bytes is null"));
         arm("registers by id").set(register, encoded);
     }
 
@@ -266,7 +269,7 @@ public final class Vcpu implements AutoCloseable {
      */
     public X86Msrs msrs(X86Msrs wanted) {
         x86("MSRs");
-        return new MsrCalls(calls).get(wanted);
+        return new MsrCalls(calls).get(Objects.requireNonNull(wanted, "wanted is null"));
     }
 
     /**
@@ -277,7 +280,7 @@ public final class Vcpu implements AutoCloseable {
      */
     public void setMsrs(X86Msrs msrs) {
         x86("MSRs");
-        new MsrCalls(calls).set(msrs);
+        new MsrCalls(calls).set(Objects.requireNonNull(msrs, "msrs is null"));
     }
 
     /** The rate of the vCPU's time stamp counter in kHz (x86). */
@@ -404,7 +407,10 @@ public final class Vcpu implements AutoCloseable {
      */
     public void setState(VcpuState next) {
         run.requireItsThread();
-        ByteBuffer state = Buffers.allocate(Uapi.KvmMpState.SIZE).putInt(Uapi.KvmMpState.MP_STATE, next.number());
+        ByteBuffer state = Buffers.allocate(Uapi.KvmMpState.SIZE)
+                .putInt(
+                        Uapi.KvmMpState.MP_STATE,
+                        Objects.requireNonNull(next, "next is null").number());
         calls.ioctl(KernelCall.VCPU_STATE, Uapi.KVM_SET_MP_STATE, state);
     }
 
@@ -470,7 +476,8 @@ public final class Vcpu implements AutoCloseable {
 
     /** Whether {@code vector} waits in the LAPIC's interrupt request register (x86). */
     public boolean isRequested(InterruptVector vector) {
-        int word = Uapi.KvmLapicState.IRR + vector.number() / 32 * 16;
+        int word = Uapi.KvmLapicState.IRR
+                + Objects.requireNonNull(vector, "vector is null").number() / 32 * 16;
         return (x86("a LAPIC").lapicNow().get(word) >>> vector.number() % 32 & 1) == 1;
     }
 

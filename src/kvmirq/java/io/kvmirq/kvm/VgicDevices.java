@@ -4,6 +4,7 @@ package io.kvmirq.kvm;
 import io.kvmirq.explain.Fact;
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Ownership;
+import java.util.Objects;
 import java.util.function.Function;
 
 /** Makes and adopts the in-kernel devices of a VM, and remembers which VGIC it has. Thread-safe. */
@@ -19,7 +20,7 @@ final class VgicDevices {
     }
 
     KvmDevice create(KvmDevice.Type type) {
-        return switch (type) {
+        return switch (Objects.requireNonNull(type, "type is null")) {
             case VFIO -> create(type, fd -> new KvmDevice(calls, fd));
             case VGIC_V2 -> createV2();
             case VGIC_V3 -> createV3();

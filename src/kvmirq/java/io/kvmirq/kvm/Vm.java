@@ -381,7 +381,7 @@ public final class Vm implements AutoCloseable {
 
     /** Whether {@link #setLine} left this line high (x86). */
     public boolean isHigh(Gsi gsi) {
-        return calls.isHigh(gsi);
+        return calls.isHigh(Objects.requireNonNull(gsi, "gsi is null"));
     }
 
     /**
@@ -424,7 +424,7 @@ public final class Vm implements AutoCloseable {
 
     /** Whether {@link #createDevice} could make one here; makes none. */
     public boolean supports(KvmDevice.Type type) {
-        return calls.testDevice(type.number());
+        return calls.testDevice(Objects.requireNonNull(type, "type is null").number());
     }
 
     /** @throws io.kvmirq.KernelException ENODEV when this kernel has none; EBUSY when the VM has its one already */
@@ -443,6 +443,7 @@ public final class Vm implements AutoCloseable {
      * @throws IllegalStateException on a virtual thread
      */
     public Vcpu createVcpu(VcpuId id) {
+        Objects.requireNonNull(id, "id is null");
         return listeners.make(() -> Vcpu.create(calls, vgic, id));
     }
 

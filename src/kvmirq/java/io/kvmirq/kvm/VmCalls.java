@@ -313,7 +313,7 @@ final class VmCalls extends Calls {
     private static final int UNKNOWN_FLAGS = 2;
 
     MsiOutcome signal(MsiMessage message) {
-        requireReached(message);
+        requireReached(Objects.requireNonNull(message, "message is null"));
         boolean device = message.deviceId().isPresent();
         int raw = begin(vm);
         try {
@@ -362,6 +362,7 @@ final class VmCalls extends Calls {
 
     LineOutcome setLine(Gsi gsi, boolean high) {
         refuseOnArm64("a line with a GSI", "name the interrupt, with setSpi or setPpi");
+        Objects.requireNonNull(gsi, "gsi is null");
         int level = high ? 1 : 0;
         ByteBuffer status = scratch();
         int raw = begin(vm);

@@ -2,6 +2,7 @@
 package io.kvmirq.kvm;
 
 import io.kvmirq.uapi.Uapi;
+import java.util.Objects;
 
 /**
  * The events that an x86 vCPU is about to take: exceptions, injected interrupts, NMIs, SMIs. Interrupts that wait in
@@ -82,6 +83,7 @@ public final class X86Events extends X86Fields<X86Events.Name, X86Events> {
 
     @Override
     public X86Events set(Name name, long value) {
+        Objects.requireNonNull(name, "name is null");
         int flags = structure.getInt(Uapi.KvmVcpuEvents.FLAGS) | name.flag;
         structure.putInt(Uapi.KvmVcpuEvents.FLAGS, flags);
         return super.set(name, value);

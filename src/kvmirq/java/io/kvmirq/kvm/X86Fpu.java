@@ -2,6 +2,7 @@
 package io.kvmirq.kvm;
 
 import io.kvmirq.uapi.Uapi;
+import java.util.Objects;
 
 /**
  * The x87 and SSE registers of a vCPU of x86, without MXCSR, which only {@link X86Xsave} has: a copy, from {@link
@@ -59,6 +60,7 @@ public final class X86Fpu extends X86Fields<X86Fpu.Name, X86Fpu> {
 
     /** Changes this copy. */
     public X86Fpu setSt(int number, byte[] value) {
+        Objects.requireNonNull(value, "value is null");
         structure.put(st(number, value.length), value);
         return this;
     }
@@ -74,6 +76,7 @@ public final class X86Fpu extends X86Fields<X86Fpu.Name, X86Fpu> {
 
     /** Changes this copy. */
     public X86Fpu setXmm(int number, byte[] value) {
+        Objects.requireNonNull(value, "value is null");
         structure.put(xmm(number, value.length), value);
         return this;
     }

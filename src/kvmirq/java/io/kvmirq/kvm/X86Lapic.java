@@ -3,6 +3,7 @@ package io.kvmirq.kvm;
 
 import io.kvmirq.uapi.Uapi;
 import java.util.Arrays;
+import java.util.Objects;
 
 /**
  * The registers of a vCPU's in-kernel LAPIC (x86): a copy, from {@link Vcpu#lapic} to {@link Vcpu#setLapic}. Of no use to
@@ -89,6 +90,7 @@ public final class X86Lapic extends X86State {
 
     /** The value of a register. */
     public int get(Name name) {
+        Objects.requireNonNull(name, "name is null");
         return get(name.offset);
     }
 
@@ -99,6 +101,7 @@ public final class X86Lapic extends X86State {
 
     /** Changes this copy. */
     public X86Lapic set(Name name, int value) {
+        Objects.requireNonNull(name, "name is null");
         return set(name.offset, value);
     }
 

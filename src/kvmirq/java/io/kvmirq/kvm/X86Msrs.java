@@ -77,6 +77,7 @@ public final class X86Msrs {
 
     /** The value of a register. */
     public long get(X86Msr msr) {
+        Objects.requireNonNull(msr, "msr is null");
         return get(msr.number());
     }
 
@@ -92,6 +93,7 @@ public final class X86Msrs {
 
     /** Changes this copy. */
     public X86Msrs set(X86Msr msr, long value) {
+        Objects.requireNonNull(msr, "msr is null");
         return set(msr.number(), value);
     }
 

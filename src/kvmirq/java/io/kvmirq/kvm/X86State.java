@@ -3,6 +3,7 @@ package io.kvmirq.kvm;
 
 import io.kvmirq.backend.Buffers;
 import java.nio.ByteBuffer;
+import java.util.Objects;
 import java.util.Optional;
 
 /** A copy of a structure that the kernel keeps of a vCPU or of a VM (x86). */
@@ -20,6 +21,7 @@ abstract class X86State {
 
     /** @throws IllegalArgumentException for more or fewer bytes than it has */
     static <S extends X86State> S load(S made, byte[] bytes) {
+        Objects.requireNonNull(bytes, "bytes is null");
         if (bytes.length != made.structure.capacity()) {
             throw new IllegalArgumentException(bytes.length + " bytes for "
                     + made.getClass().getSimpleName() + ": expected " + made.structure.capacity() + ", as bytes() has");

@@ -2,6 +2,7 @@
 package io.kvmirq.kvm;
 
 import io.kvmirq.uapi.Uapi;
+import java.util.Objects;
 
 /**
  * The segment and control registers of a vCPU of x86: a copy, from {@link Vcpu#systemRegisters} to {@link
@@ -87,11 +88,14 @@ public final class X86SystemRegisters extends X86Fields<X86SystemRegisters.Name,
 
     /** A segment register. */
     public X86Segment segment(Segment name) {
+        Objects.requireNonNull(name, "name is null");
         return X86Segment.read(structure, name.offset);
     }
 
     /** Changes this copy. */
     public X86SystemRegisters setSegment(Segment name, X86Segment segment) {
+        Objects.requireNonNull(name, "name is null");
+        Objects.requireNonNull(segment, "segment is null");
         segment.write(structure, name.offset);
         return this;
     }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.kvm;
 
+import java.util.Objects;
+
 /**
  * The extended state of a vCPU of x86 (x87, SSE, AVX and more) as XSAVE lays it out, not compacted: a copy, from {@link
  * Vcpu#xsave} to {@link Vcpu#setXsave}. The size is the same for all vCPUs of a VM. Of no use to two threads at once.
@@ -20,6 +22,7 @@ public final class X86Xsave extends X86State {
 
     /** A copy of an area that was saved, such as on another host; IllegalArgumentException below 4096 bytes. */
     public static X86Xsave of(byte[] area) {
+        Objects.requireNonNull(area, "area is null");
         if (area.length < LEAST) {
             throw new IllegalArgumentException("an XSAVE area of " + area.length + " bytes: expected " + LEAST
                     + " or more, as Vcpu.xsave().bytes() has");

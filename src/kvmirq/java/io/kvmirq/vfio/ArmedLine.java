@@ -7,6 +7,7 @@ import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.undo.Undo;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
 
@@ -88,6 +89,7 @@ public final class ArmedLine extends ArmedIrq {
      * @throws IllegalArgumentException for the eventfd that the line signals
      */
     public void unmaskBy(EventFd event) {
+        Objects.requireNonNull(event, "event is null");
         actBy(UNMASK, event);
     }
 

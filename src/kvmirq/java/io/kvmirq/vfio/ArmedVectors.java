@@ -66,6 +66,7 @@ public final class ArmedVectors extends Armed {
 
     /** Gives consecutive vectors their eventfds in one call. Else as {@link #set(int, EventFd)}. */
     public void set(int first, List<EventFd> events) {
+        Objects.requireNonNull(events, "events is null");
         synchronized (irqs()) {
             require(first, events.size());
             change(first, List.copyOf(events).toArray(EventFd[]::new));
@@ -99,6 +100,7 @@ public final class ArmedVectors extends Armed {
      *     are armed again; the cause is a {@link VectorsExhaustedException} or {@link io.kvmirq.KernelException}
      */
     public void growLosingInterrupts(int first, List<EventFd> events) {
+        Objects.requireNonNull(events, "events is null");
         synchronized (irqs()) {
             info().requireVectors(first, events.size(), irqs());
             int total = first + events.size();
@@ -135,6 +137,7 @@ public final class ArmedVectors extends Armed {
 
     /** Signals the eventfd of vector {@code first} + i for each i whose element is true. */
     public void triggerIf(int first, boolean... which) {
+        Objects.requireNonNull(which, "which is null");
         synchronized (irqs()) {
             requireOpen();
             require(first, which.length);

@@ -6,6 +6,7 @@ import io.kvmirq.kernel.Mapping;
 import java.nio.ByteBuffer;
 import java.util.HashSet;
 import java.util.List;
+import java.util.Objects;
 import java.util.Set;
 
 /**
@@ -61,6 +62,7 @@ public abstract sealed class DmaSpace implements AutoCloseable permits VfioConta
     public abstract List<DmaRange> ranges();
 
     private static DmaMapping map(DmaSpace space, long iova, Mapping memory, boolean writable) {
+        Objects.requireNonNull(memory, "memory is null");
         synchronized (space.mappings) {
             DmaMapping made = new DmaMapping(space, iova, memory, writable);
             space.mappings.removeIf(made::overlaps); // the kernel refuses what overlaps: it has forgotten those

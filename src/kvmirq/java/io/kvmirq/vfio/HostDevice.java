@@ -9,6 +9,7 @@ import io.kvmirq.explain.Answer;
 import io.kvmirq.explain.KernelCall;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
 import java.util.function.Supplier;
@@ -44,6 +45,7 @@ final class HostDevice {
 
     /** As {@link VfioGroup#isDriver}. */
     static boolean isDriver(String driver) {
+        Objects.requireNonNull(driver, "driver is null");
         return driver.replace('_', '-').contains("vfio-");
     }
 

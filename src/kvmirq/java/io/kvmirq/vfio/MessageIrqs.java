@@ -65,6 +65,7 @@ public final class MessageIrqs extends AbstractList<MessageIrq> {
 
     /** As {@link #arm}, and leaves vectors silent that have no eventfd yet. */
     public ArmedVectors armSome(List<Optional<EventFd>> events) {
+        Objects.requireNonNull(events, "events is null");
         return arm(events.stream().map(event -> event.orElse(null)).toArray(EventFd[]::new));
     }
 

@@ -29,6 +29,7 @@ import io.kvmirq.uapi.UapiVfio.VfioIommuType1Info;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
 import java.util.function.Function;
@@ -53,6 +54,7 @@ final class VfioCalls extends Calls {
     }
 
     HostDevice device(DeviceName name) {
+        Objects.requireNonNull(name, "name is null");
         return new HostDevice(() -> libc().hostFiles(), name);
     }
 

@@ -128,7 +128,7 @@ public final class GuestIoapic implements Userspace.Injector {
     }
 
     private int requirePin(Gsi gsi) {
-        if (gsi.number() >= pins()) {
+        if (Objects.requireNonNull(gsi, "gsi is null").number() >= pins()) {
             throw new IllegalArgumentException(gsi + " is no pin of this IOAPIC, which has 0 to " + (pins() - 1));
         }
         return gsi.number();
@@ -302,7 +302,7 @@ public final class GuestIoapic implements Userspace.Injector {
      * sends it again.
      */
     public void endOfInterrupt(InterruptVector vector) {
-        int number = vector.number();
+        int number = Objects.requireNonNull(vector, "vector is null").number();
         IntPredicate of = pin -> registers.isLevelOf(pin, number);
         try {
             tellEnded(of);
@@ -355,7 +355,7 @@ public final class GuestIoapic implements Userspace.Injector {
      * @throws IllegalArgumentException if the state is that of an IOAPIC with another number of pins
      */
     public synchronized void restore(byte[] bytes) {
-        if (bytes.length != stateBytes()) {
+        if (Objects.requireNonNull(bytes, "bytes is null").length != stateBytes()) {
             throw new IllegalArgumentException(
                     bytes.length + " bytes are not the state of an IOAPIC of " + pins() + " pins");
         }

@@ -2,6 +2,7 @@
 package io.kvmirq.irqchip;
 
 import java.util.Arrays;
+import java.util.Objects;
 
 /**
  * As much of the two 8259A PICs as Linux asks for before it uses the IOAPIC: initialization, masks that keep their
@@ -83,6 +84,7 @@ public final class GuestPic {
 
     /** Takes over a state that {@link #state} returned; IllegalArgumentException for other bytes. */
     public void restore(byte[] state) {
+        Objects.requireNonNull(state, "state is null");
         if (state.length != STATE_BYTES
                 || state[4] < 0
                 || state[4] > MOST_WORDS

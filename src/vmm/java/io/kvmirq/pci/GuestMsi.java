@@ -9,6 +9,7 @@ import io.kvmirq.vfio.VfioDevice;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.BitSet;
+import java.util.Objects;
 import java.util.OptionalInt;
 
 /**
@@ -103,7 +104,7 @@ public final class GuestMsi extends GuestMessages {
     }
 
     private static int size(VfioDevice device, int messageControl) {
-        int most = device.info().irqs().stream()
+        int most = Objects.requireNonNull(device, "device is null").info().irqs().stream()
                 .filter(one -> one.kind() == IrqKind.MSI)
                 .mapToInt(IrqInfo::count)
                 .sum();

@@ -78,7 +78,7 @@ public final class GuestMsix extends GuestMessages {
     }
 
     private static int size(VfioDevice device) {
-        int size = device.info().irqs().stream()
+        int size = Objects.requireNonNull(device, "device is null").info().irqs().stream()
                 .filter(one -> one.kind() == IrqKind.MSIX)
                 .mapToInt(IrqInfo::count)
                 .sum();
@@ -257,7 +257,8 @@ public final class GuestMsix extends GuestMessages {
 
     @Override
     public void restore(byte[] bytes) {
-        if (bytes.length != stateBytes() || ((bytes[0] & 0xff | bytes[1] << Byte.SIZE) & SIZE_BITS) != size() - 1) {
+        if (Objects.requireNonNull(bytes, "bytes is null").length != stateBytes()
+                || ((bytes[0] & 0xff | bytes[1] << Byte.SIZE) & SIZE_BITS) != size() - 1) {
             throw new IllegalArgumentException(
                     bytes.length + " bytes are not the state of MSI-X with " + size() + " vectors");
         }

@@ -159,7 +159,8 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
      */
     public static Builder builder(PciHostBridge bridge, int slot, Vm vm, VfioDevice device, Forwarding forwarding) {
         Objects.requireNonNull(bridge, "bridge is null");
-        if (forwarding.device() != device || forwarding.vm() != vm) {
+        Objects.requireNonNull(device, "device is null");
+        if (Objects.requireNonNull(forwarding, "forwarding is null").device() != device || forwarding.vm() != vm) {
             throw new IllegalArgumentException(forwarding + " cannot be that of " + device.name() + " in " + vm
                     + ": make the Forwarding of this VM and this device");
         }

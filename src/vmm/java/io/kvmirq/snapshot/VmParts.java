@@ -94,6 +94,7 @@ public final class VmParts {
      */
     public VmParts vcpu(VcpuId id, Vcpu vcpu) {
         Objects.requireNonNull(id, "id is null");
+        Objects.requireNonNull(vcpu, "vcpu is null");
         if (!vcpu.isOf(vm.fd())) {
             throw ofAnother(vcpu);
         }
@@ -128,6 +129,7 @@ public final class VmParts {
      * @throws IllegalArgumentException if one of its eventfds has no name, or it is of another VM
      */
     public VmParts irqfd(Irqfd irqfd) {
+        Objects.requireNonNull(irqfd, "irqfd is null");
         if (!irqfd.isOf(vm)) {
             throw ofAnother(irqfd);
         }

@@ -76,6 +76,7 @@ public final class VmSnapshot {
     }
 
     private static VmSnapshot read(VmParts parts, boolean moving) {
+        Objects.requireNonNull(parts, "parts is null");
         parts.requireEveryVcpu();
         parts.vcpus().forEach((id, vcpu) -> take(new VcpuId(id), vcpu));
         parts.requireEveryIrqfd();
@@ -164,6 +165,7 @@ public final class VmSnapshot {
      * @throws io.kvmirq.KernelException for other values that the kernel does not take
      */
     public List<Irqfd> restore(VmParts parts) {
+        Objects.requireNonNull(parts, "parts is null");
         parts.requireEveryVcpu();
         parts.vcpus().forEach((id, vcpu) -> take(new VcpuId(id), vcpu));
         new Fit(vm, counts.keySet(), irqfds, devices).misfit(parts).ifPresent(reason -> {
