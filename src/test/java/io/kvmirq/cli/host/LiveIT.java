@@ -18,10 +18,15 @@ import io.kvmirq.kvm.Vm;
 import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.Program;
 import io.kvmirq.testing.RealKvm;
+import io.kvmirq.testing.TinyVmm;
 import java.io.BufferedReader;
 import java.io.IOException;
+import java.io.InputStream;
+import java.io.OutputStream;
 import java.nio.charset.StandardCharsets;
 import java.util.List;
+import java.util.concurrent.FutureTask;
+import java.util.concurrent.SynchronousQueue;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.junit.jupiter.api.BeforeEach;
@@ -89,6 +94,27 @@ class LiveIT {
         return process;
     }
 
+    private static Process watchingVcpus() throws IOException {
+        Cli withDebugfs = Cli.jvm()
+                .under(
+                        "env",
+                        "--default-signal=INT",
+                        "unshare",
+                        "-m",
+                        "sh",
+                        "-c",
+                        MOUNTED + "mount -t debugfs debugfs /sys/kernel/debug; exec \"$@\"",
+                        "sh");
+        return watching(withDebugfs, "600", "--vcpus", "--json");
+    }
+
+    private static String ended(Process process) throws Exception {
+        Program.signal("INT", process.pid());
+        String out = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+        process.waitFor();
+        return out;
+    }
+
     private static String endedBy(String signal, Process process, int exitCode) throws Exception {
         Program.signal(signal, process.pid());
         String out = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
@@ -153,16 +179,6 @@ class LiveIT {
     @RealKvm
     void runsOfAVcpuAreCountedAndItsPhaseIsSeen() throws Exception {
         int runs = 137;
-        Cli withDebugfs = Cli.jvm()
-                .under(
-                        "env",
-                        "--default-signal=INT",
-                        "unshare",
-                        "-m",
-                        "sh",
-                        "-c",
-                        MOUNTED + "mount -t debugfs debugfs /sys/kernel/debug; exec \"$@\"",
-                        "sh");
         try (Kernel kernel = Kernel.open();
                 Vm vm = Vm.create(kernel)) {
             vm.createIrqchip();
@@ -171,13 +187,11 @@ class LiveIT {
                 String out = "";
                 // A thread that moves to another CPU may be unknown, and is never seen in KVM_RUN.
                 for (int watched = 0; watched < MOST_WATCHED && !out.contains(IN_USER_SPACE); watched++) {
-                    Process process = watching(withDebugfs, "600", "--vcpus", "--json");
+                    Process process = watchingVcpus();
                     for (int i = 0; i < runs; i++) {
                         run(vcpu);
                     }
-                    Program.signal("INT", process.pid());
-                    out = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
-                    process.waitFor();
+                    out = ended(process);
                     assertThat(instances()).doesNotContain("kvmirq-" + process.pid() + "-");
                     assertThat(out)
                             .contains("\"notReadable\":[]", NONE_LOST)
@@ -187,6 +201,63 @@ class LiveIT {
                 assertThat(out).contains(IN_USER_SPACE);
             }
         }
+    }
+
+    /** A console where the first letter and the first end of a line wait: the vCPU that writes them is in user space. */
+    private static final class Gate extends OutputStream {
+        private final SynchronousQueue<Boolean> reached = new SynchronousQueue<>();
+        private final SynchronousQueue<Boolean> opened = new SynchronousQueue<>();
+        private String left = "h\n";
+
+        @Override
+        public void write(int letter) throws IOException {
+            if (!left.isEmpty() && letter == left.charAt(0)) {
+                left = left.substring(1);
+                try {
+                    reached.put(true);
+                    opened.take();
+                } catch (InterruptedException e) {
+                    throw new IOException(e);
+                }
+            }
+        }
+    }
+
+    /**
+     * The small guest of tiny-vmm leaves KVM_RUN for each letter, for two registers of its device, and three times for each
+     * interrupt. It halts at most once for each. The last entry may not come: the machine ends meanwhile.
+     */
+    @Test
+    @RealKvm(fullIrqchip = true)
+    void runsAndHaltsOfTinyVmmAreThoseOfItsDevices() throws Exception {
+        int interrupts = 1000;
+        String hello = "hello from 16 bits\n";
+        Gate gate = new Gate();
+        FutureTask<TinyVmm.Ended> vmm = new FutureTask<>(() -> TinyVmm.run(
+                gate, InputStream.nullInputStream(), "--vcpus", "1", "--interrupts", String.valueOf(interrupts)));
+        Thread thread = new Thread(vmm, "tiny-vmm");
+        thread.setDaemon(true);
+        thread.start();
+        gate.reached.take();
+        Process first = watchingVcpus();
+        gate.opened.put(true);
+        gate.reached.take();
+        assertThat(ended(first))
+                .contains("\"notReadable\":[]", NONE_LOST)
+                .contains("\"value\":\"KVM_RUN entered: " + (hello.length() - 1) + ", halts ended: 0\"")
+                .doesNotContain("\"running\"", "\"preempted\"", "\"blocked\"");
+        Process second = watchingVcpus();
+        gate.opened.put(true);
+        TinyVmm.Ended ended = vmm.get();
+        assertThat(ended.out()).startsWith(hello).contains("; " + interrupts + " interrupts sent, ", " 0 lost");
+        String out = ended(second);
+        assertThat(out).contains("\"notReadable\":[]", NONE_LOST);
+        Matcher counts = Pattern.compile("\"value\":\"KVM_RUN entered: (\\d+), halts ended: (\\d+)\"")
+                .matcher(out);
+        assertThat(counts.find()).as(out).isTrue();
+        int exits = 2 + 3 * interrupts;
+        assertThat(Integer.parseInt(counts.group(1))).as(out).isBetween(exits, exits + 1);
+        assertThat(Integer.parseInt(counts.group(2))).as(out).isLessThanOrEqualTo(interrupts + 1);
     }
 
     private static void run(Vcpu vcpu) {
