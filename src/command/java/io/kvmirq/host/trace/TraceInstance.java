@@ -23,6 +23,8 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.TreeMap;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
@@ -53,6 +55,7 @@ public final class TraceInstance implements Tracing {
     private static final String CPU = "cpu";
     private static final String UNREAD = "entries";
     private static final int MOST_COUNTS = 1 << 10;
+    private static final Pattern COUNT = Pattern.compile("(?m)^([a-z ]+): (\\d{1,18})$");
     private static final List<String> OVERWRITTEN = List.of("overrun");
     /** Events that came while others were written, and those that a full buffer refused. */
     private static final List<String> WITHIN = List.of("commit overrun", "dropped events");
@@ -77,12 +80,9 @@ public final class TraceInstance implements Tracing {
             ByteBuffer text = ByteBuffer.allocate(MOST_COUNTS);
             counts.read(text, 0);
             Map<String, Long> stats = new HashMap<>();
-            for (String line : new String(text.array(), 0, text.position(), StandardCharsets.UTF_8).split("\n")) {
-                int colon = line.indexOf(": ");
-                String value = line.substring(colon + 2);
-                if (colon > 0 && value.matches("\\d{1,18}")) {
-                    stats.put(line.substring(0, colon), Long.parseLong(value));
-                }
+            Matcher count = COUNT.matcher(new String(text.array(), 0, text.position(), StandardCharsets.UTF_8));
+            while (count.find()) {
+                stats.put(count.group(1), Long.parseLong(count.group(2)));
             }
             return stats;
         }
