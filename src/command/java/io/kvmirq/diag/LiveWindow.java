@@ -146,9 +146,12 @@ public final class LiveWindow extends Watch {
                 choose(own, KVM + GA_LOG, "");
             }
         }
-        choose(own, KVM + SET_IRQ, "");
-        for (String event : arm ? List.of(VGIC) : List.of(MESSAGE, ACCEPT, ACCEPT_POSTED)) {
-            choose(own, KVM + event, devices.isEmpty() ? "" : CONTEXT);
+        // Of threads that signal irqfds, the probes count all: a record for each signal would cost more than it shows.
+        if (!devices.isEmpty() || probes.isEmpty()) {
+            choose(own, KVM + SET_IRQ, "");
+            for (String event : arm ? List.of(VGIC) : List.of(MESSAGE, ACCEPT, ACCEPT_POSTED)) {
+                choose(own, KVM + event, devices.isEmpty() ? "" : CONTEXT);
+            }
         }
         start(own, new TraceReader.Sink() {
             @Override
