@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.contract;
+
+import static io.kvmirq.contract.LiveProbesContract.host;
+import static io.kvmirq.contract.LiveProbesContract.left;
+import static io.kvmirq.contract.LiveProbesContract.watch;
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import io.kvmirq.Gsi;
+import io.kvmirq.InterruptVector;
+import io.kvmirq.MsiMessage;
+import io.kvmirq.VcpuId;
+import io.kvmirq.cli.Cli;
+import io.kvmirq.cli.Main;
+import io.kvmirq.diag.Live;
+import io.kvmirq.diag.LiveHost;
+import io.kvmirq.diag.LiveWindow;
+import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kvm.Vm;
+import io.kvmirq.testing.Program;
+import io.kvmirq.undo.Undo;
+import java.io.BufferedReader;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.TimeUnit;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+
+/**
+ * Probes, instances and synthetic events of tracefs after many runs, after killed ones, and beside those of another run.
+ * {@code CYCLES=200 KILLS=50} of {@code scripts/lab/run} are the long numbers.
+ */
+@VfioContract
+class ProbesLeftContract extends VfioSuite {
+    private static final int CYCLES = Integer.getInteger("kvmirq.test.probes.cycles", 10);
+    private static final int KILLS = Math.min(50, Integer.getInteger("kvmirq.test.forward.kills", 1));
+    /** Probes, synthetic event and instances of one run, at least. */
+    private static final int ALL = 5;
+
+    private static final int SENT = 20;
+    private static final int LOOK_MILLIS = 20;
+
+    private final Undo made = new Undo();
+
+    @BeforeEach
+    void requireProbes() {
+        assumeTrue(world.fake().isEmpty(), "needs a real kernel: the fake has no tracefs");
+        assumeTrue(!world.isArm64(), "needs x86: LPIs pass other functions");
+        assumeTrue(Files.exists(Path.of("/sys/kernel/tracing/kprobe_events")), "needs kprobes: make lab has them");
+    }
+
+    @AfterEach
+    void nothingIsLeft() throws IOException {
+        made.close();
+        assertThat(left()).isEmpty();
+    }
+
+    private static long own() {
+        return ProcessHandle.current().pid();
+    }
+
+    /** The command as a process, which watches the guests of this one. */
+    private static Process watching() throws IOException {
+        List<String> command = new ArrayList<>(VfioKillContract.java());
+        command.addAll(List.of(
+                "-cp",
+                System.getProperty("java.class.path"),
+                Main.class.getName(),
+                "explain",
+                "--vm",
+                String.valueOf(own()),
+                "--live",
+                "600"));
+        return new ProcessBuilder(command).start();
+    }
+
+    /** For the page: the lines of tracefs. */
+    private static void show(String when) throws IOException {
+        System.out.println("tracefs " + when + ": " + left().size() + " lines");
+        left().forEach(one -> System.out.println("tracefs: " + one));
+    }
+
+    @Test
+    void nothingIsLeftAfterEachOfManyRuns() throws IOException {
+        for (int i = 0; i < CYCLES; i++) {
+            try (LiveWindow window = watch(List.of())) {
+                assertThat(left()).hasSizeGreaterThanOrEqualTo(ALL);
+                assertThat(window.end(host()).missing()).isEmpty();
+            }
+            assertThat(left()).as("after run %s", i).isEmpty();
+        }
+        System.out.println("nothing was left after each of " + CYCLES + " runs");
+    }
+
+    /** The first is killed while it watches, others while they begin: when tracefs has so many lines of theirs. */
+    @Test
+    void nextCommandRemovesTheProbesOfAKilledOne() throws Exception {
+        made.add(Vm.create(made.add(Kernel.over(vfio.kernel()))));
+        List<Integer> lines = new ArrayList<>();
+        for (int kill = 0; kill < KILLS; kill++) {
+            Process killed = watching();
+            try (BufferedReader said = killed.errorReader(StandardCharsets.UTF_8)) {
+                if (kill == 0) {
+                    assertThat(said.readLine()).contains("watching for 600 s");
+                    show("while it watches");
+                } else {
+                    while (left().size() < 1 + kill % ALL && killed.isAlive()) {
+                        TimeUnit.MILLISECONDS.sleep(LOOK_MILLIS);
+                    }
+                }
+                killed.destroyForcibly().waitFor();
+            }
+            String name = "kvmirq-" + killed.pid() + "-";
+            lines.add(left().size());
+            assertThat(left()).anyMatch(one -> one.replace('_', '-').contains(name));
+            if (kill == 0) {
+                show("after SIGKILL");
+                assertThat(Cli.run("doctor", "--check", "tracing").out())
+                        .contains("kvmirq_" + killed.pid() + "_", "kvmirq list --live 1");
+            }
+            assertThat(LiveHost.thisMachine().tidy()).anyMatch(one -> one.startsWith("removed the probes " + name));
+            assertThat(left()).as("after kill %s", kill).isEmpty();
+            if (kill == 0) {
+                show("after the next command");
+            }
+        }
+        System.out.println("killed " + KILLS + " times, with so many lines of tracefs left: " + lines);
+    }
+
+    /** The first command neither removes nor counts what is the second one's, and ends first. */
+    @Test
+    void twoRunsLeaveEachOthersProbes() throws Exception {
+        Kernel kernel = made.add(Kernel.over(vfio.kernel()));
+        Vm vm = made.add(Vm.create(kernel));
+        vm.createIrqchip();
+        made.add(vm.createVcpu(new VcpuId(0))).enableLapic();
+        EventFd event = made.add(EventFd.create(kernel));
+        Gsi gsi = vm.routes().add(MsiMessage.to(new VcpuId(0), new InterruptVector(0x31)));
+        made.add(vm.assignIrqfd(event, gsi));
+        Process second;
+        Live live;
+        List<String> both;
+        try (LiveWindow window = watch(List.of())) {
+            second = watching();
+            BufferedReader said = second.errorReader(StandardCharsets.UTF_8);
+            assertThat(said.readLine()).contains("watching for 600 s");
+            both = left();
+            assertThat(LiveHost.thisMachine().tidy()).isEmpty();
+            for (int i = 0; i < SENT; i++) {
+                event.signal();
+            }
+            live = window.end(host());
+        }
+        assertThat(live.missing()).isEmpty();
+        assertThat(live.stages()).singleElement().satisfies(stages -> assertThat(stages.stages())
+                .anyMatch(one -> one.label().equals("delivered") && one.count().equals(String.valueOf(SENT))));
+        assertThat(left())
+                .hasSizeGreaterThanOrEqualTo(ALL)
+                .hasSizeLessThan(both.size())
+                .allMatch(one -> one.replace('_', '-').contains("kvmirq-" + second.pid() + "-"));
+        Program.signal("INT", second.pid());
+        String printed = new String(second.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+        assertThat(printed).containsPattern("delivered +" + SENT + " ");
+        second.waitFor();
+    }
+}
