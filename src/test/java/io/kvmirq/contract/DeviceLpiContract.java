@@ -17,6 +17,7 @@ import io.kvmirq.kernel.Kernel;
 import io.kvmirq.mirror.Mirror;
 import io.kvmirq.mirror.Posting;
 import io.kvmirq.selftest.AnsweringVm;
+import io.kvmirq.testing.HostRows;
 import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.Numbers;
 import io.kvmirq.undo.Undo;
@@ -25,7 +26,6 @@ import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.Arrays;
 import java.util.List;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
@@ -103,28 +103,12 @@ class DeviceLpiContract {
         }
     }
 
-    /** The host's interrupts so far, in rows with this text. */
-    private static long counted(String text) {
-        try {
-            return Files.readAllLines(Path.of("/proc/interrupts")).stream()
-                    .filter(row -> row.contains(text))
-                    .mapToLong(row -> Arrays.stream(
-                                    row.replaceFirst("^.*?:", "").strip().split("\\s+", -1))
-                            .takeWhile(word -> word.matches("\\d+"))
-                            .mapToLong(Long::parseLong)
-                            .sum())
-                    .sum();
-        } catch (IOException e) {
-            throw new UncheckedIOException(e);
-        }
-    }
-
     private static long vectors() {
-        return counted("vfio-msix[");
+        return HostRows.counted("vfio-msix[");
     }
 
     private static long doorbells() {
-        return counted("GICv4-vpe");
+        return HostRows.counted("GICv4-vpe");
     }
 
     /** Sends one message, and waits for the guest. */
