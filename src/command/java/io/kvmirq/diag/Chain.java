@@ -47,6 +47,11 @@ public record Chain(
         return first(Link.State.DOUBTFUL);
     }
 
+    /** Whether nothing uses the interrupt, so that its way ends early and nothing fails. */
+    public boolean isIdle() {
+        return first(Link.State.IDLE).isPresent();
+    }
+
     private Optional<Link> first(Link.State state) {
         return links.stream().filter(link -> link.state() == state).findFirst();
     }
@@ -56,9 +61,9 @@ public record Chain(
      * interrupt and its VM is in the way. Empty if it is whole as far as it is seen.
      */
     public Optional<Hop> fails() {
-        return firstBroken()
-                .map(Link::hop)
-                .or(() -> ineligible().filter(claim -> !claim.never()).map(claim -> Hop.POSTING));
+        return firstBroken().map(Link::hop).or(() -> ineligible()
+                .filter(claim -> !claim.never() && !isIdle())
+                .map(claim -> Hop.POSTING));
     }
 
     /** Whether no VM on this host gets the interrupt posted: a fact, and nothing that fails. */
@@ -78,7 +83,7 @@ public record Chain(
                         link.state() == Link.State.NOT_SHOWN && link.value().isEmpty());
     }
 
-    /** The chain that fails first; else the first that is in doubt; else the first. */
+    /** The chain that fails first; else the first that is in doubt; else the first that is used; else the first. */
     public static Chain firstToFail(List<Chain> chains) {
         return chains.stream()
                 .filter(chain -> chain.fails().isPresent())
@@ -86,6 +91,7 @@ public record Chain(
                 .or(() -> chains.stream()
                         .filter(chain -> chain.firstDoubtful().isPresent())
                         .findFirst())
+                .or(() -> chains.stream().filter(chain -> !chain.isIdle()).findFirst())
                 .orElse(chains.get(0));
     }
 

@@ -216,6 +216,8 @@ final class ChainChanges {
         } else if (wasBroken) {
             add(now, "is no longer broken at its " + hop);
             return true;
+        } else if (other.state() == Link.State.IDLE && one.state() != Link.State.IDLE) {
+            add(now, "is not used any more: " + other.text());
         } else if (one.state() != other.state()) {
             add(
                     now,

@@ -122,7 +122,11 @@ public final class DeviceChains {
 
     private IrqKind kind() {
         boolean table = device.config().msixVectors() > 0 || !device.config().isComplete();
-        return armed.stream().findFirst().map(ArmedVector::kind).orElse(table ? IrqKind.MSIX : IrqKind.MSI);
+        return armed.stream()
+                .map(ArmedVector::kind)
+                .filter(one -> one != IrqKind.INTX)
+                .findFirst()
+                .orElse(table ? IrqKind.MSIX : IrqKind.MSI);
     }
 
     /** Those that are armed, and those whose host irq waits for that. */
@@ -214,11 +218,12 @@ public final class DeviceChains {
         if (interrupt.armed().isEmpty()) {
             if (refusals.isEmpty()) {
                 links.add(unarmedIrq(interrupt));
-                links.add(notArmed("VFIO has not armed "
+                String what = "VFIO has not armed "
                         + (interrupt.vector() == Interrupt.NOT_SHOWN
                                 ? "the vector of host irq "
                                         + interrupt.allocated().orElseThrow().number() + ", whose number is not shown"
-                                : interrupt.toString())));
+                                : interrupt.toString());
+                links.add(armed.isEmpty() ? notArmed(what) : unused(what, interrupt));
                 brokenVmm().ifPresent(links::add);
             } else {
                 links.add(refused());
@@ -339,6 +344,33 @@ public final class DeviceChains {
                         Hop.DEVICE_VECTOR,
                         what + ": no process is seen that has the device open, and " + ProcessLinks.hiddenFiles(hidden),
                         HostKvm.AS_ROOT);
+    }
+
+    /**
+     * A driver may enable a part of a device's vectors. The irq of one that never came has no row, or none with a count:
+     * {@code show_interrupts()} in kernel/irq/proc.c leaves out an irq without a handler and without a count.
+     */
+    private Link unused(String what, Interrupt interrupt) {
+        long came = interrupt
+                .allocated()
+                .flatMap(irq -> host.interrupts().flatMap(all -> all.row(irq.number())))
+                .map(HostInterrupts.Row::count)
+                .orElseGet(() -> count(interrupt).orElse(0));
+        if (came > 0 && brokenVmm().isEmpty()) {
+            return Link.broken(
+                    Hop.DEVICE_VECTOR,
+                    Evidence.observed(INTERRUPTS),
+                    what + ", though it came " + (came == 1 ? "once" : came + " times")
+                            + ": the VMM took its eventfd away, as of a vector that the guest disables",
+                    "let the guest's driver enable and unmask the interrupt");
+        }
+        return new Link(
+                Hop.DEVICE_VECTOR,
+                Link.State.IDLE,
+                Optional.of(Evidence.observed(INTERRUPTS)),
+                Optional.empty(),
+                what + ", and others of the device are armed: the guest masks it or does not use it",
+                List.of());
     }
 
     private List<String> remarks(Interrupt interrupt) {

@@ -35,6 +35,8 @@ public record Link(
         BROKEN("broken"),
         /** Files contradict each other, and prove nothing alone. */
         DOUBTFUL("doubtful"),
+        /** Nothing uses the interrupt, so none is expected. */
+        IDLE("not used"),
         /** Nothing that was read shows it, or a file that would show a flaw was not read. */
         NOT_SHOWN("not shown");
 

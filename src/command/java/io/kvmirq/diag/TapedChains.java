@@ -201,6 +201,21 @@ public final class TapedChains {
                     Hop.DEVICE_VECTOR, wholeTape(), "the VMM never armed " + interrupt + " with an eventfd", remedy);
         }
         Vector known = vector.get();
+        boolean used = device.vectors.entrySet().stream()
+                .filter(kind -> kind.getKey().compareTo(IrqKind.MSIX) <= 0)
+                .flatMap(kind -> kind.getValue().values().stream())
+                .anyMatch(one -> one.eventfd().isPresent());
+        if (!known.had() && used) {
+            return new Link(
+                    Hop.DEVICE_VECTOR,
+                    Link.State.IDLE,
+                    Optional.of(taped(known.at(), SET_IRQS)),
+                    Optional.empty(),
+                    interrupt
+                            + " never had an eventfd, and others of the device have one: the guest masks it or does not use"
+                            + " it",
+                    List.of());
+        }
         if (known.eventfd().isEmpty()) {
             return Link.broken(
                     Hop.DEVICE_VECTOR,

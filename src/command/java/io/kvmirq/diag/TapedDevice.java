@@ -25,8 +25,9 @@ final class TapedDevice {
      * @param eventfd empty if VFIO signals none
      * @param at the call that made it so
      * @param masked by VFIO_IRQ_SET_ACTION_MASK, at this call; 0 if it is not
+     * @param had whether it ever had an eventfd
      */
-    record Vector(Optional<String> eventfd, long at, long masked) {}
+    record Vector(Optional<String> eventfd, long at, long masked, boolean had) {}
 
     final String file;
     final String name;
@@ -69,7 +70,7 @@ final class TapedDevice {
             boolean mask = (flags & UapiVfio.VFIO_IRQ_SET_ACTION_MASK) != 0;
             if (none) {
                 known.replaceAll((number, old) -> number >= start && number - start < count
-                        ? new Vector(old.eventfd(), old.at(), mask ? call.number() : NEVER)
+                        ? new Vector(old.eventfd(), old.at(), mask ? call.number() : NEVER, old.had())
                         : old);
             }
             return false;
@@ -77,7 +78,7 @@ final class TapedDevice {
         boolean built = false;
         if (none && count == 0) {
             known.replaceAll((number, old) ->
-                    old.eventfd().isPresent() ? new Vector(Optional.empty(), call.number(), NEVER) : old);
+                    old.eventfd().isPresent() ? new Vector(Optional.empty(), call.number(), NEVER, true) : old);
         } else if ((flags & UapiVfio.VFIO_IRQ_SET_DATA_EVENTFD) != 0) {
             last = KINDS.get(index);
             for (int i = 0; i < count && VfioIrqSet.DATA + (i + 1) * Integer.BYTES <= in.limit(); i++) {
@@ -85,7 +86,11 @@ final class TapedDevice {
                 int number = in.getInt(at);
                 Optional<String> eventfd = Optional.ofNullable(call.names().get(String.valueOf(at)))
                         .or(() -> number < 0 ? Optional.empty() : Optional.of("descriptor " + number));
-                known.put((int) start + i, new Vector(eventfd, call.number(), NEVER));
+                boolean had = eventfd.isPresent()
+                        || Optional.ofNullable(known.get((int) start + i))
+                                .filter(Vector::had)
+                                .isPresent();
+                known.put((int) start + i, new Vector(eventfd, call.number(), NEVER, had));
                 built |= eventfd.isPresent();
             }
         }

@@ -79,8 +79,8 @@ class HostChangesTest {
                         "amd-avic",
                         interrupts(".*vfio-msix\\[2].*\n", ""),
                         "MSI-X 2" + web
-                                + "is broken at its device vector now: VFIO has not armed it: the guest masks it"
-                                + " or does not use it"),
+                                + "is not used any more: VFIO has not armed it, and others of the device are armed: the"
+                                + " guest masks it or does not use it"),
                 row(
                         "amd-avic",
                         host -> interrupts("(?m)^( *)2([789]):", "$14$2:")
@@ -116,7 +116,7 @@ class HostChangesTest {
                         "worker 105 of web may run on CPU 0-3 now, before on 4-7"),
                 row(
                         "vhost-kernel-threads",
-                        host -> host.put("proc/100/task/101/status", "Cpus_allowed_list:\t5\n"),
+                        host -> host.put("proc/100/task/101/status", "State:\tS (sleeping)\nCpus_allowed_list:\t5\n"),
                         "vCPU 0 of web may run on CPU 5 now, before on 2"),
                 row(
                         "vhost-kernel-threads",
@@ -150,7 +150,7 @@ class HostChangesTest {
 
     private static RecordedHost host(String name) throws IOException {
         RecordedHost host = GuestHosts.names().contains(name) ? GuestHosts.of(name) : RecordedHost.of(name);
-        return affinity(host, 0).put("proc/100/task/101/status", "Cpus_allowed_list:\t2\n");
+        return affinity(host, 0).put("proc/100/task/101/status", "State:\tS (sleeping)\nCpus_allowed_list:\t2\n");
     }
 
     @ParameterizedTest

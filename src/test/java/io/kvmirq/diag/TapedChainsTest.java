@@ -277,6 +277,32 @@ class TapedChainsTest {
         assertThat(chains(tape, "intel-posted").get(1).fails()).isEmpty();
     }
 
+    /** The first call, which armed both, is taken from the tape. */
+    @Test
+    void vectorThatNeverHadAnEventfdIsNotUsed() throws IOException {
+        Path tape = killed(vmm -> {
+            ArmedVectors armed = vmm.arm();
+            armed.unwire(0);
+            armed.set(1, vmm.events.get(1));
+            vmm.wireAll();
+        });
+        List<String> lines = Files.readAllLines(tape);
+        int armed = lines.indexOf(lines.stream()
+                .filter(line -> line.contains("SET_IRQS"))
+                .findFirst()
+                .orElseThrow());
+        lines.remove(armed);
+        for (int i = armed; i < lines.size(); i++) {
+            lines.set(i, lines.get(i).replaceFirst("\"seq\":\\d+", "\"seq\":" + i));
+        }
+        List<Chain> chains = chains(Files.write(tape, lines), "intel-posted");
+        assertThat(chains).extracting(Chain::interrupt).containsExactly("MSI-X 0", "MSI-X 1");
+        assertThat(chains).extracting(Chain::isIdle).containsExactly(true, false);
+        assertThat(chains)
+                .flatExtracting(chain -> chain.firstBroken().stream().toList())
+                .isEmpty();
+    }
+
     @Test
     void maskedLineIsTheFirstBrokenLink() throws IOException {
         Chain chain = first(killed(vmm -> {

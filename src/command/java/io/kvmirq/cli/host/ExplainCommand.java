@@ -78,7 +78,7 @@ public final class ExplainCommand implements Command {
                 .description(
                         "Prints the chain of a device's vector: device, host irq, device vector, VMM, eventfd, irqfd, GSI,"
                                 + " guest vector, vCPU. Each link is whole, broken, doubtful (what is seen contradicts itself and"
-                                + " proves nothing alone) or not shown, with the evidence: observed in a file,"
+                                + " proves nothing alone), not used or not shown, with the evidence: observed in a file,"
                                 + " taped, inferred (why), or predicted. Then it answers four questions that are independent:"
                                 + " eligible (host and VM may post), requested (KVM asked for it), form (the IOMMU's entry, or"
                                 + " the LPI on arm64), delivered (by hardware). For all vectors of a device, prints the chain"
@@ -452,7 +452,7 @@ public final class ExplainCommand implements Command {
             Optional<Live> live,
             ParseResult arguments,
             Terminal terminal) {
-        Json.print(terminal, "kvmirq.explain/2", json -> {
+        Json.print(terminal, "kvmirq.explain/3", json -> {
             json.text("kernel", host.kernel()).objects("chains", chains, ExplainJson::write);
             if (arguments.hasMatchedOption("--vm")) {
                 json.objects("sources", sources, ExplainJson::write);

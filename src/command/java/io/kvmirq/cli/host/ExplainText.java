@@ -56,6 +56,9 @@ final class ExplainText {
             return terminal.bold("nothing visible is broken; in doubt: "
                     + doubtful.get().label() + " (exit code " + doubtful.get().doubtCode() + " with --strict)");
         }
+        if (chain.isIdle()) {
+            return terminal.good("nothing visible is broken: the interrupt is not used");
+        }
         if (chain.isUnseen()) {
             return terminal.bold("no link of it is visible (exit code " + ExitCode.COULD_NOT_RUN + ")");
         }
@@ -166,12 +169,23 @@ final class ExplainText {
 
     /** The same end as the chain that is shown, or its own. */
     private static String end(Chain shown, Chain chain) {
-        if (chain.fails().equals(shown.fails()) && chain.whyNot().equals(shown.whyNot())) {
+        boolean same = chain.fails().equals(shown.fails())
+                && chain.whyNot().equals(shown.whyNot())
+                && (chain.fails().isPresent()
+                        || chain.isIdle() == shown.isIdle()
+                                && text(chain.firstDoubtful()).equals(text(shown.firstDoubtful())));
+        if (same) {
             return "the same";
         }
         return chain.fails()
                 .map(hop -> hop.label() + ": " + chain.whyNot().orElse(""))
-                .orElse("whole as far as it is seen");
+                .or(() -> chain.firstDoubtful()
+                        .map(link -> "in doubt: " + link.hop().label() + ": " + link.text()))
+                .orElse(chain.isIdle() ? "not used" : "whole as far as it is seen");
+    }
+
+    private static Optional<String> text(Optional<Link> link) {
+        return link.map(Link::text);
     }
 
     private static String observed(Optional<Evidence> evidence) {

@@ -169,26 +169,54 @@ class ExplainCommandTest {
         return out.lines().filter(line -> line.contains(" broken ")).findFirst().orElse("");
     }
 
-    /** Masked as VFIO does it when the guest masks: the irq stays, its handler is freed. */
+    /** As the kernel shows an irq that never came and has no handler: not at all. */
     @Test
-    void maskedVectorIsTheFirstBrokenLink() throws IOException {
-        RecordedHost host = pit();
+    void vectorThatWasNeverUsedBreaksNothing() throws IOException {
+        String unused = of(withoutHandler(pit(), ""), AMD).exited(17).out();
+        assertThat(unused).startsWith("0000:00:02.0  MSI-X 0").contains("  also MSI-X 2, host irq 29: not used\n");
+        assertThat(of(withoutHandler(pit(), ""), AMD, "2").exited(0).out())
+                .contains(
+                        "  device vector  not used   VFIO has not armed MSI-X 2, and others of the device are armed: the"
+                                + " guest masks it or does not use it [observed: /proc/interrupts]\n")
+                .endsWith("nothing visible is broken: the interrupt is not used\n");
+    }
+
+    /** A vector that has failed after others, and one that is not used before it. */
+    @Test
+    void unusedVectorHidesNoFault() throws IOException {
+        RecordedHost host =
+                withoutHandler(GuestHosts.of("amd-avic"), "").put("sys/kernel/debug/irq/irqs/31", "ddepth:   1\n");
+        assertThat(of(host, AMD).exited(10).out())
+                .startsWith("0000:00:02.0  MSI-X 4")
+                .endsWith("first broken link: host irq (exit code 10)\n");
+    }
+
+    /** The row of MSI-X 2 has the end {@code row}: no row if that is empty. */
+    private static RecordedHost withoutHandler(RecordedHost host, String row) {
         String without = host.tree()
                 .text("proc/interrupts")
                 .orElse("")
                 .lines()
-                .filter(line -> !line.contains("vfio-msix[2]"))
+                .map(line -> line.contains("vfio-msix[2]") ? row : line)
                 .collect(Collectors.joining("\n"));
-        host.put("proc/interrupts", without + "\n")
+        return host.put("proc/interrupts", without + "\n")
                 .put("sys/kernel/irq/29/chip_name", "IR-PCI-MSIX-0000:00:02.0\n")
                 .put("sys/kernel/irq/29/hwirq", "2\n");
+    }
+
+    /** The kernel shows an irq without a handler while it has a count. */
+    @Test
+    void vectorThatIsNoLongerArmedIsTheFirstBrokenLink() throws IOException {
+        RecordedHost host =
+                withoutHandler(pit(), "  29:          4          3  IR-PCI-MSIX-0000:00:02.0   2-edge      ");
         Cli.Ended printed = of(host, AMD).exited(11);
         assertThat(printed.out())
                 .startsWith("0000:00:02.0  MSI-X 2  → web (process 100)\n")
                 .contains("  host irq       whole      29: allocated, and no handler of VFIO"
                         + " [observed: /sys/kernel/irq/29/hwirq]\n")
-                .contains("  device vector  broken     VFIO has not armed MSI-X 2: the guest masks it or does"
-                        + " not use it [observed: /proc/interrupts]\n")
+                .contains(
+                        "  device vector  broken     VFIO has not armed MSI-X 2, though it came 7 times: the VMM took its"
+                                + " eventfd away, as of a vector that the guest disables [observed: /proc/interrupts]\n")
                 .contains("  also MSI-X 0 to MSI-X 1, host irq 27, 28: posting: AVIC is inhibited")
                 .endsWith("first broken link: device vector (exit code 11)\n");
         assertThat(of(host, AMD, "3").exitCode()).isEqualTo(17);

@@ -223,6 +223,15 @@ class PlantedFaultsTest {
                                 .lines()
                                 .filter(line -> !line.contains(words[2]))
                                 .collect(Collectors.joining("\n", "", "\n")));
+            case "bare" ->
+                host.put(
+                        path,
+                        new String(bytes, StandardCharsets.UTF_8)
+                                .lines()
+                                .map(line -> line.strip().startsWith(words[2]) || line.contains(words[2])
+                                        ? line.replaceFirst("vfio-\\S+", "")
+                                        : line)
+                                .collect(Collectors.joining("\n", "", "\n")));
             default -> count(host, words[1], words[2]);
         }
     }
