@@ -93,7 +93,7 @@ public final class DeviceChains {
         this.claims = new PostingClaims(host, device, holders.stream().findFirst(), options);
         this.ofProcess = new ProcessLinks(host, device, users, options, claims.forms(), armed.size());
         this.ofDevice = new DeviceLink(host, device, !holders.isEmpty() || !users.isEmpty() || !armed.isEmpty());
-        this.ofIrq = new HostIrqLink(host, device, armed, holders.stream().findFirst());
+        this.ofIrq = new HostIrqLink(host, device, holders.stream().findFirst());
         this.ofVmm = holders.stream().findFirst().map(process -> VmmLink.of(host, process));
         this.interrupts = interrupts();
         this.ofLine = IntxRemarks.ofMessages(host, device);

@@ -8,6 +8,7 @@ import io.kvmirq.host.HostFacts;
 import io.kvmirq.host.VmProcess;
 import io.kvmirq.host.VmProcess.VcpuFile;
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
@@ -49,6 +50,9 @@ final class VmmLink {
     private final VmProcess process;
     private final String path;
     private final Looks looks;
+    /** The control groups whose quota was looked at. */
+    private final Set<String> quotas = new HashSet<>();
+
     private boolean frozen;
 
     private VmmLink(HostFacts host, VmProcess process) {
@@ -102,10 +106,12 @@ final class VmmLink {
             }
         }
         Set<String> groups = new LinkedHashSet<>();
-        looks.text(path + "cgroup").ifPresent(groups::add);
         vcpus.keySet().forEach(thread -> files.text(path + "task/" + thread + "/cgroup")
                 .ifPresent(groups::add));
-        groups.forEach(this::cgroups);
+        Optional<String> first = looks.text(path + "cgroup");
+        boolean known = !groups.isEmpty();
+        groups.forEach(text -> cgroups(text, true));
+        first.filter(text -> !groups.contains(text)).ifPresent(text -> cgroups(text, !known));
         boolean whole = looks.text(path + "status").isPresent();
         int seen = 0;
         for (Map.Entry<Integer, String> thread : threads.entrySet()) {
@@ -197,12 +203,12 @@ final class VmmLink {
                                 .filter(at -> !at.isEmpty() && !at.equals("0"))
                                 .map(at -> " in " + at)
                                 .orElse("");
-                Remedy look = Remedy.look("cat /" + directory + "stack; dmesg | grep -i 'blocked for more'");
-                if (name.startsWith("process")) {
-                    looks.doubt(file, text, look);
-                } else {
-                    looks.broken(file, text + ": it takes no interrupt meanwhile", look);
-                }
+                // One look: a page that is read from a disk takes a moment.
+                looks.doubt(
+                        file,
+                        text + (name.startsWith("process") ? "" : ": it takes no interrupt meanwhile"),
+                        Remedy.look("look again: a moment is harmless; cat /" + directory
+                                + "stack; dmesg | grep -i 'blocked for more'"));
             }
             default -> {
                 if (traced) {
@@ -316,8 +322,13 @@ final class VmmLink {
 
     // Control groups
 
-    /** Lines of hierarchy, controllers and path. A name with a line end makes lines of another form, which are left out. */
-    private void cgroups(String text) {
+    /**
+     * Lines of hierarchy, controllers and path. A name with a line end makes lines of another form, which are left out.
+     *
+     * @param vcpus whether vCPUs may be in it: an interrupt needs them, and not the other threads, such as those of libvirt's
+     *     group {@code emulator}
+     */
+    private void cgroups(String text, boolean vcpus) {
         for (String line : text.split("\n", -1)) {
             String[] parts = line.split(":", 3);
             if (parts.length < 3 || !parts[0].matches("\\d{1,4}") || !parts[2].startsWith("/")) {
@@ -326,14 +337,14 @@ final class VmmLink {
             List<String> controllers = List.of(parts[1].split(","));
             if (parts[0].equals("0") && parts[1].isEmpty()) {
                 boolean unified = files.reading("sys/fs/cgroup/unified") != HostFiles.Reading.ABSENT;
-                group(unified ? "sys/fs/cgroup/unified" : "sys/fs/cgroup", parts[2], true, true);
+                group(unified ? "sys/fs/cgroup/unified" : "sys/fs/cgroup", parts[2], true, true, vcpus);
             } else if (controllers.contains("freezer") || controllers.contains("cpu")) {
-                group("sys/fs/cgroup/" + parts[1], parts[2], controllers.contains("freezer"), false);
+                group("sys/fs/cgroup/" + parts[1], parts[2], controllers.contains("freezer"), false, vcpus);
             }
         }
     }
 
-    private void group(String root, String group, boolean freezes, boolean second) {
+    private void group(String root, String group, boolean freezes, boolean second, boolean vcpus) {
         List<String> names = new ArrayList<>(List.of(group.substring(1).split("/")));
         if (names.contains("..")) {
             looks.unseen(
@@ -362,7 +373,9 @@ final class VmmLink {
                         own,
                         "echo " + (second ? "0" : "THAWED") + " > /" + directory + "/" + freeze);
             }
-            throttled(directory, own, second);
+            if (quotas.add(directory)) {
+                throttled(directory, own, second, vcpus);
+            }
         }
         boolean above =
                 files.text(directory + "/cgroup.events").orElse("").lines().anyMatch("frozen 1"::equals)
@@ -382,7 +395,7 @@ final class VmmLink {
         looks.broken(file, "the control group " + group + " is frozen: none of its threads runs", command(remedy));
     }
 
-    private void throttled(String directory, String group, boolean second) {
+    private void throttled(String directory, String group, boolean second, boolean vcpus) {
         String quota = files.text(directory + (second ? "/cpu.max" : "/cpu.cfs_quota_us"))
                 .orElse("max");
         if (!quota.matches("[1-9]\\d{0,17}( .*)?")) {
@@ -396,9 +409,10 @@ final class VmmLink {
             return;
         }
         String text = "the control group " + group + " has used its quota of CPU time up in " + throttled.getAsLong()
-                + " of " + periods.getAsLong() + " periods: its threads waited then";
+                + " of " + periods.getAsLong() + " periods: its threads waited then"
+                + (vcpus ? "" : "; no vCPU is in it");
         Remedy remedy = command("raise /" + directory + (second ? "/cpu.max" : "/cpu.cfs_quota_us"));
-        if (throttled.getAsLong() * 2 >= periods.getAsLong() && throttled.getAsLong() > 0) {
+        if (vcpus && throttled.getAsLong() * 2 >= periods.getAsLong() && throttled.getAsLong() > 0) {
             looks.broken(file, text, remedy);
         } else if (throttled.getAsLong() * 20 >= periods.getAsLong() && throttled.getAsLong() > 0) {
             looks.doubt(file, text, remedy);
