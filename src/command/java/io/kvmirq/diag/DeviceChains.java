@@ -91,7 +91,7 @@ public final class DeviceChains {
         this.holders = host.vms().of(device.address());
         Optional<VmmOptions> options = holders.stream().findFirst().map(VmmOptions::of);
         this.claims = new PostingClaims(host, device, holders.stream().findFirst(), options);
-        this.ofProcess = new ProcessLinks(host, device, users, options, claims.forms(), armed.size());
+        this.ofProcess = new ProcessLinks(host, device, users, options, claims.forms(), armed);
         this.ofDevice = new DeviceLink(host, device, !holders.isEmpty() || !users.isEmpty() || !armed.isEmpty());
         this.ofIrq = new HostIrqLink(host, device, holders.stream().findFirst());
         this.ofVmm = holders.stream().findFirst().map(process -> VmmLink.of(host, process));

@@ -37,12 +37,12 @@ final class ProcessLinks {
     private final List<String> users;
     private final Optional<VmmOptions> options;
     private final FormClaims forms;
-    private final int armed;
+    private final List<ArmedVector> armed;
     private @Nullable String used;
 
     /**
      * @param users the processes that have the device, with or without a VM
-     * @param armed how many vectors of the device are armed
+     * @param armed the vectors of the device that are armed, in their order
      */
     ProcessLinks(
             HostFacts host,
@@ -50,7 +50,7 @@ final class ProcessLinks {
             List<String> users,
             Optional<VmmOptions> options,
             FormClaims forms,
-            int armed) {
+            List<ArmedVector> armed) {
         this.host = host;
         this.device = device;
         this.users = users;
@@ -114,7 +114,7 @@ final class ProcessLinks {
                     "let the VMM keep the eventfd that it gives to VFIO and KVM"));
             return links;
         }
-        links.add(eventfd(process));
+        links.add(eventfd(process, interrupt));
         Optional<VmmOptions.Inhibit> noLapics = options.flatMap(VmmOptions::noLapics);
         Optional<String> userspace = options.flatMap(one -> one.noIrqfd(device.address(), interrupt.kind()));
         if (noLapics.isPresent()) {
@@ -135,7 +135,7 @@ final class ProcessLinks {
         }
         links.add(Link.notShown(Hop.IRQFD, "KVM shows no irqfds", BY_TAPE));
         links.add(Link.notShown(Hop.GSI, "KVM shows no routes", BY_TAPE));
-        Optional<GuestIts.Lpi> lpi = forms.vlpi(interrupt, armed);
+        Optional<GuestIts.Lpi> lpi = forms.vlpi(interrupt, armed.size());
         links.add(lpi.map(one -> Link.whole(
                         Hop.GUEST_VECTOR,
                         Evidence.inferred("VFIO gives the VM no other device, and guests give vector n event n"),
@@ -144,42 +144,34 @@ final class ProcessLinks {
                 .orElseGet(() -> Link.notShown(Hop.GUEST_VECTOR, "only the route names it", BY_TAPE)));
         links.add(neverRan(process)
                 .orElseGet(() -> vcpu(
-                        process, lpi.map(GuestIts.Lpi::target).orElseGet(() -> forms.commonTarget(armed)), interrupt)));
+                        process,
+                        lpi.map(GuestIts.Lpi::target).orElseGet(() -> forms.commonTarget(armed.size())),
+                        interrupt)));
         return links;
     }
 
     /** An eventfd in an epoll of the process is hardly that of an irqfd, but may be. */
-    private static Link eventfd(VmProcess process) {
+    private Link eventfd(VmProcess process, Interrupt interrupt) {
         List<EventfdFile> all = process.eventfds();
-        Optional<EventfdFile> full = all.stream()
-                .filter(one -> Long.compareUnsigned(one.count(), FULL) >= 0)
-                .findFirst();
-        Optional<EventfdFile> fills = full.or(() -> all.stream()
+        List<EventfdFile> unpolled = all.stream().filter(one -> !one.polled()).toList();
+        boolean some = !unpolled.isEmpty() && unpolled.size() < all.size();
+        List<EventfdFile> named = some ? unpolled : all;
+        Optional<EventfdFile> own = own(process, named, interrupt);
+        Optional<Link> flaw = all.stream()
                 .filter(one -> Long.compareUnsigned(one.count(), UNREAD) >= 0)
-                .findFirst());
-        if (fills.isPresent()) {
-            return new Link(
-                    Hop.EVENTFD,
-                    full.isPresent() ? Link.State.BROKEN : Link.State.DOUBTFUL,
-                    Optional.of(Evidence.observed(
-                            "/proc/" + process.pid() + "/fdinfo/" + fills.get().fd())),
-                    Optional.of(name(fills.get())),
-                    "descriptor " + fills.get().fd() + " of process " + process.pid() + " has count "
-                            + Long.toUnsignedString(fills.get().count()) + ": nothing reads it"
-                            + (full.isPresent() ? ", and it takes no more signals" : ""),
-                    List.of(Remedy.look(
-                            "let the VMM give it to KVM_IRQFD, or read it; to see whether it does: " + BY_TAPE)));
+                .filter(one -> own.map(one::equals).orElseGet(() -> mayBeOf(one, interrupt)))
+                .max((one, other) -> Long.compareUnsigned(one.count(), other.count()))
+                .map(one -> unread(process, one, own.isPresent()));
+        if (flaw.isPresent()) {
+            return flaw.get();
         }
-        if (all.size() == 1) {
+        if (all.size() == 1 && isCounted(process, all.get(0))) {
             return Link.whole(
                     Hop.EVENTFD,
                     Evidence.inferred("it is the only eventfd of process " + process.pid()),
                     name(all.get(0)),
                     "descriptor " + all.get(0).fd() + " of process " + process.pid());
         }
-        List<EventfdFile> unpolled = all.stream().filter(one -> !one.polled()).toList();
-        boolean some = !unpolled.isEmpty() && unpolled.size() < all.size();
-        List<EventfdFile> named = some ? unpolled : all;
         return Link.notShown(
                 Hop.EVENTFD,
                 "VFIO does not show which one it signals; process " + process.pid() + " has the descriptor"
@@ -193,6 +185,58 @@ final class ProcessLinks {
                                 ? ", all in its epolls"
                                 : some ? ", which are in none of its epolls" : ""),
                 BY_TAPE);
+    }
+
+    /** The kernel gives descriptors and ids in the order in which eventfds are made, and a VMM makes those of vectors in theirs. */
+    private Optional<EventfdFile> own(VmProcess process, List<EventfdFile> eventfds, Interrupt interrupt) {
+        if (eventfds.size() == 1) {
+            return Optional.of(eventfds.get(0));
+        }
+        List<Integer> ids =
+                eventfds.stream().flatMap(one -> one.id().stream().boxed()).toList();
+        boolean ordered =
+                ids.size() == armed.size() && ids.equals(ids.stream().sorted().toList());
+        int place = interrupt.armed().map(armed::indexOf).orElse(-1);
+        return ordered
+                        && place >= 0
+                        && eventfds.size() == armed.size()
+                        && process.devices().size() == 1
+                ? Optional.of(eventfds.get(place))
+                : Optional.empty();
+    }
+
+    /** A signal adds one, and comes from the handler of the host irq. The count of a full one was written. */
+    private static boolean mayBeOf(EventfdFile one, Interrupt interrupt) {
+        return Long.compareUnsigned(one.count(), FULL) >= 0
+                || interrupt
+                        .armed()
+                        .filter(vector -> vector.count() >= one.count())
+                        .isPresent();
+    }
+
+    private boolean isCounted(VmProcess process, EventfdFile one) {
+        return host.files()
+                .text("proc/" + process.pid() + "/fdinfo/" + one.fd())
+                .filter(text -> text.contains("eventfd-count:"))
+                .isPresent();
+    }
+
+    /** @param known whether it is that of the interrupt, and not of another */
+    private static Link unread(VmProcess process, EventfdFile one, boolean known) {
+        boolean full = Long.compareUnsigned(one.count(), FULL) >= 0;
+        return new Link(
+                Hop.EVENTFD,
+                full && known ? Link.State.BROKEN : Link.State.DOUBTFUL,
+                Optional.of(Evidence.observed("/proc/" + process.pid() + "/fdinfo/" + one.fd())),
+                Optional.of(name(one)),
+                "descriptor " + one.fd() + " of process " + process.pid() + " has count "
+                        + Long.toUnsignedString(one.count()) + ": nothing reads it"
+                        + (full ? ", and it takes no more signals" : "")
+                        + (known
+                                ? "; by the order of descriptors and ids it is that of the interrupt"
+                                : "; no file shows of which interrupt it is"),
+                List.of(Remedy.look(
+                        "let the VMM give it to KVM_IRQFD, or read it; to see whether it does: " + BY_TAPE)));
     }
 
     static String name(EventfdFile one) {
