@@ -45,6 +45,9 @@ final class DeviceLink {
     private static final int MSIX_ENABLE = 1 << 15;
     private static final int MSIX_MASKED = 1 << 14;
 
+    /** {@code pci_power_names} in drivers/pci/pci.c without {@code unknown}. */
+    private static final String STATES = "error|D[012]|D3hot|D3cold";
+
     private static final Pattern TOTAL = Pattern.compile("TOTAL_ERR_\\w+ (\\d{1,18})");
     private static final Remedy RESET = Remedy.of(
             Change.COMMAND,
@@ -142,7 +145,7 @@ final class DeviceLink {
     private boolean power(PciAddress of, PciCapabilities config) {
         String directory = DEVICES + of + "/";
         // That of a device that its driver has left, until the next one has it.
-        Optional<String> file = files.text(directory + "power_state").filter(state -> !state.equals("unknown"));
+        Optional<String> file = files.text(directory + "power_state").filter(state -> state.matches(STATES));
         String status = files.text(directory + "power/runtime_status").orElse("");
         boolean complete = config.isComplete() && !config.isGone();
         int at = complete ? config.capability(POWER) : 0;
@@ -234,7 +237,11 @@ final class DeviceLink {
         if (!device.isVirtual()) {
             int vendor = config.word(0);
             int number = config.word(2);
-            if (vendor != device.vendor() || number != device.device()) {
+            if (files.text(path() + "device")
+                    .filter(text -> text.matches("0x[0-9a-f]{1,4}"))
+                    .isEmpty()) {
+                looks.absent(path() + "device");
+            } else if (vendor != device.vendor() || number != device.device()) {
                 looks.doubt(
                         path() + "config",
                         String.format(

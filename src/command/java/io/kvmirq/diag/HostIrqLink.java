@@ -11,15 +11,11 @@ import io.kvmirq.host.PciDevice;
 import io.kvmirq.host.VmProcess;
 import io.kvmirq.host.VmProcess.VcpuFile;
 import io.kvmirq.vfio.IrqKind;
-import java.util.ArrayList;
 import java.util.BitSet;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.OptionalLong;
-import java.util.regex.Matcher;
-import java.util.regex.Pattern;
-import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
 /**
@@ -38,9 +34,7 @@ final class HostIrqLink {
     /** Interrupts a second, on average since the host booted. */
     private static final long STORM = 100_000;
 
-    private static final int MOST_CPUS = 1 << 16;
     private static final int MOST_VCPUS = 1024;
-    private static final Pattern RANGE = Pattern.compile("(\\d{1,5})(?:-(\\d{1,5}))?");
 
     private final HostFacts host;
     private final HostFiles files;
@@ -128,12 +122,16 @@ final class HostIrqLink {
 
     private void spurious(Looks looks, ArmedVector vector, String path) {
         String file = path + "spurious";
-        if (looks.text(file).isEmpty()) {
+        OptionalLong counted = files.number(file, "count ");
+        OptionalLong ignored = files.number(file, "unhandled ");
+        OptionalLong lately = files.number(file, "last_unhandled ");
+        if (counted.isEmpty() || ignored.isEmpty() || lately.isEmpty()) {
+            looks.absent(file);
             return;
         }
-        long count = files.number(file, "count ").orElse(0);
-        long unhandled = files.number(file, "unhandled ").orElse(0);
-        long last = files.number(file, "last_unhandled ").orElse(0);
+        long count = counted.getAsLong();
+        long unhandled = ignored.getAsLong();
+        long last = lately.getAsLong();
         if (unhandled > MOST_UNHANDLED) {
             looks.broken(file, nobodyCared(vector), enable(vector));
         } else if (unhandled >= MANY_UNHANDLED && unhandled * 2 > count) {
@@ -169,7 +167,7 @@ final class HostIrqLink {
 
     private void affinity(Looks looks, String path) {
         Optional<BitSet> asked = cpus(path + "smp_affinity_list");
-        Optional<BitSet> effective = cpus(path + "effective_affinity_list").filter(set -> !set.isEmpty());
+        Optional<BitSet> effective = cpus(path + "effective_affinity_list");
         Optional<BitSet> used = effective.or(() -> asked);
         String file = path + (effective.isPresent() ? "effective_affinity_list" : "smp_affinity_list");
         if (used.isEmpty()) {
@@ -180,16 +178,24 @@ final class HostIrqLink {
             looks.absent(CPUS + "online");
             return;
         }
+        if (effective.isEmpty()
+                && files.text(path + "effective_affinity_list")
+                        .filter(text -> !text.isEmpty())
+                        .isPresent()) {
+            looks.absent(path + "effective_affinity_list");
+        }
         if (!used.get().intersects(online.get())) {
             looks.broken(
-                    file, "it interrupts CPU " + name(used.get()) + ", which is offline", affine(path, online.get()));
+                    file,
+                    "it interrupts CPU " + CpuList.name(used.get()) + ", which is offline",
+                    affine(path, online.get()));
             return;
         }
         if (asked.isPresent() && effective.isPresent() && !asked.get().intersects(effective.get())) {
             looks.doubt(
                     file,
-                    "it interrupts CPU " + name(effective.get()) + ", and its affinity is " + name(asked.get())
-                            + ": the change waits for its next interrupt");
+                    "it interrupts CPU " + CpuList.name(effective.get()) + ", and its affinity is "
+                            + CpuList.name(asked.get()) + ": the change waits for its next interrupt");
         }
         BitSet quiet = new BitSet();
         String kept = "";
@@ -204,14 +210,14 @@ final class HostIrqLink {
             housekeeping.andNot(quiet);
             looks.doubt(
                     CPUS + kept,
-                    "it interrupts CPU " + name(effective.get()) + ", which is " + kept,
+                    "it interrupts CPU " + CpuList.name(effective.get()) + ", which is " + kept,
                     affine(path, housekeeping));
         }
         if (!pinned.isEmpty() && !pinned.intersects(used.get()) && !contains(quiet, pinned)) {
             looks.doubt(
                     file,
-                    "it interrupts CPU " + name(used.get()) + ", and all vCPUs are pinned to CPU " + name(pinned)
-                            + ": each interrupt wakes another CPU",
+                    "it interrupts CPU " + CpuList.name(used.get()) + ", and all vCPUs are pinned to CPU "
+                            + CpuList.name(pinned) + ": each interrupt wakes another CPU",
                     affine(path, pinned));
         }
         OptionalInt node = device.numaNode();
@@ -224,8 +230,8 @@ final class HostIrqLink {
                         .isPresent()) {
             looks.doubt(
                     file,
-                    "it interrupts CPU " + name(used.get()) + ", and the device is at node " + node.getAsInt()
-                            + ", CPU " + name(near.get()),
+                    "it interrupts CPU " + CpuList.name(used.get()) + ", and the device is at node " + node.getAsInt()
+                            + ", CPU " + CpuList.name(near.get()),
                     affine(path, near.get()));
         }
     }
@@ -233,7 +239,7 @@ final class HostIrqLink {
     private static Remedy affine(String path, BitSet cpus) {
         return Remedy.of(
                 Change.COMMAND,
-                "echo " + list(cpus) + " > /" + path + "smp_affinity_list",
+                "echo " + CpuList.list(cpus) + " > /" + path + "smp_affinity_list",
                 Takes.LIVE,
                 "irqbalance changes it back");
     }
@@ -245,7 +251,7 @@ final class HostIrqLink {
             Optional<BitSet> allowed = thread.isEmpty()
                     ? Optional.empty()
                     : KernelHelpers.allowed(files, "proc/" + process.pid() + "/task/" + thread.getAsInt())
-                            .map(HostIrqLink::parse);
+                            .flatMap(CpuList::parse);
             if (allowed.isEmpty() || online.isEmpty() || contains(allowed.get(), online.get())) {
                 return new BitSet();
             }
@@ -255,43 +261,13 @@ final class HostIrqLink {
     }
 
     private Optional<BitSet> cpus(String path) {
-        return files.text(path).map(HostIrqLink::parse);
-    }
-
-    /** Such as {@code 0-3,8}. */
-    private static BitSet parse(String list) {
-        BitSet cpus = new BitSet();
-        for (String part : list.strip().split(",")) {
-            Matcher range = RANGE.matcher(part.strip());
-            if (range.matches()) {
-                int first = Integer.parseInt(range.group(1));
-                int last = range.group(2) == null ? first : Integer.parseInt(range.group(2));
-                cpus.set(Math.min(first, MOST_CPUS), Math.min(Math.max(first, last), MOST_CPUS) + 1);
-            }
-        }
-        return cpus;
-    }
-
-    /** As {@link #parse} reads it. */
-    private static String list(BitSet cpus) {
-        List<String> parts = new ArrayList<>();
-        for (int first = cpus.nextSetBit(0); first >= 0; ) {
-            int end = cpus.nextClearBit(first);
-            parts.add(end - first == 1 ? "" + first : first + "-" + (end - 1));
-            first = cpus.nextSetBit(end);
-        }
-        return String.join(",", parts);
+        return files.text(path).flatMap(CpuList::parse);
     }
 
     private static boolean contains(BitSet all, BitSet some) {
         BitSet rest = (BitSet) some.clone();
         rest.andNot(all);
         return rest.isEmpty() && !some.isEmpty();
-    }
-
-    private static String name(BitSet cpus) {
-        return cpus.stream().limit(8).mapToObj(String::valueOf).collect(Collectors.joining(","))
-                + (cpus.cardinality() > 8 ? ",..." : "");
     }
 
     // Counts

@@ -8,6 +8,7 @@ import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
+import java.util.function.Predicate;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
@@ -49,12 +50,28 @@ final class Looks {
         return text;
     }
 
-    /** Notes a file that cannot be read, and why. */
+    /** The text of a file that would show a flaw; noted if it cannot be read, or has not the form of that file. */
+    Optional<String> text(String path, Predicate<String> form) {
+        Optional<String> text = files.text(path).filter(form);
+        if (text.isEmpty()) {
+            absent(path);
+        }
+        return text;
+    }
+
+    /** Notes a file that cannot be read or understood, and why. */
     void absent(String path) {
-        boolean denied = files.reading(path) == HostFiles.Reading.DENIED;
+        HostFiles.Reading reading = files.reading(path);
+        String why =
+                switch (reading) {
+                    case DENIED -> " may not be read by this user";
+                    case ABSENT -> " does not exist";
+                    case READABLE ->
+                        files.text(path).filter(String::isEmpty).isPresent() ? " is empty" : " has another form";
+                };
         unseen(
-                "/" + path + (denied ? " may not be read by this user" : " does not exist"),
-                denied ? HostKvm.AS_ROOT : "look on the host itself, or capture it again");
+                "/" + path + why,
+                reading == HostFiles.Reading.DENIED ? HostKvm.AS_ROOT : "look on the host itself, or capture it again");
     }
 
     /** Notes a thing that was not looked at. */

@@ -78,6 +78,11 @@ public record Remedy(Change change, String text, Takes takes, Optional<String> r
         return new Remedy(change, text, takes, risk.isEmpty() ? Optional.empty() : Optional.of(risk));
     }
 
+    /** A command that takes effect at once and has no known risk. */
+    static Remedy command(String text) {
+        return of(Change.COMMAND, text, Takes.LIVE, "");
+    }
+
     /** A way to see more. */
     static Remedy look(String text) {
         return of(Change.LOOK, text, Takes.NOTHING, "");

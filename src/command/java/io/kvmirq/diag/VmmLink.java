@@ -7,23 +7,20 @@ import io.kvmirq.diag.Remedy.Takes;
 import io.kvmirq.host.HostFacts;
 import io.kvmirq.host.VmProcess;
 import io.kvmirq.host.VmProcess.VcpuFile;
-import java.util.ArrayList;
-import java.util.HashSet;
+import java.util.BitSet;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
-import java.util.OptionalLong;
 import java.util.Set;
 
 /**
  * The link of the process that runs the VM: whether its threads may run at all. A thread may end while it is read. For one
  * use by one thread.
  *
- * <p>Source: {@code task_state_array} in fs/proc/array.c, {@code proc_pid_schedstat()} in fs/proc/base.c,
- * Documentation/admin-guide/cgroup-v2.rst and cgroup-v1.
+ * <p>Source: {@code task_state_array} in fs/proc/array.c, {@code proc_pid_schedstat()} in fs/proc/base.c.
  */
 final class VmmLink {
     /** The threads that are looked at beside those of vCPUs: a process may have ten thousand. */
@@ -35,8 +32,11 @@ final class VmmLink {
     private static final int CPU = 36;
 
     private static final int FLAGS = 6;
+    private static final int THREADS = 17;
     /** {@code PF_KTHREAD}. */
     private static final long KERNEL_THREAD = 0x20_0000;
+    /** {@code PF_EXITING}. */
+    private static final long EXITING = 4;
     /** Per cent of the time in which a thread could run. */
     private static final int MOST_WAITED = 33;
     /** Waits of a CPU that are too short to tell anything, in ns. */
@@ -50,10 +50,7 @@ final class VmmLink {
     private final VmProcess process;
     private final String path;
     private final Looks looks;
-    /** The control groups whose quota was looked at. */
-    private final Set<String> quotas = new HashSet<>();
-
-    private boolean frozen;
+    private final ControlGroups cgroups;
 
     private VmmLink(HostFacts host, VmProcess process) {
         this.host = host;
@@ -61,6 +58,7 @@ final class VmmLink {
         this.process = process;
         this.path = "proc/" + process.pid() + "/";
         this.looks = new Looks(files);
+        this.cgroups = new ControlGroups(files, looks);
     }
 
     /** Looks at a process that holds a VM. */
@@ -108,20 +106,28 @@ final class VmmLink {
         Set<String> groups = new LinkedHashSet<>();
         vcpus.keySet().forEach(thread -> files.text(path + "task/" + thread + "/cgroup")
                 .ifPresent(groups::add));
-        Optional<String> first = looks.text(path + "cgroup");
+        Optional<String> first =
+                looks.text(path + "cgroup", text -> text.lines().anyMatch(ControlGroups::isGroup));
         boolean known = !groups.isEmpty();
-        groups.forEach(text -> cgroups(text, true));
-        first.filter(text -> !groups.contains(text)).ifPresent(text -> cgroups(text, !known));
-        boolean whole = looks.text(path + "status").isPresent();
+        groups.forEach(text -> cgroups.of(text, true));
+        first.filter(text -> !groups.contains(text)).ifPresent(text -> cgroups.of(text, !known));
+        boolean whole = looks.text(path + "status", VmmLink::hasState).isPresent();
         int seen = 0;
         for (Map.Entry<Integer, String> thread : threads.entrySet()) {
             boolean isLeader = thread.getKey() == process.pid();
             String directory = isLeader ? path : path + "task/" + thread.getKey() + "/";
-            Optional<String> status = files.text(directory + "status");
+            Optional<String> status = files.text(directory + "status").filter(VmmLink::hasState);
             Integer vcpu = vcpus.get(thread.getKey());
             if (status.isPresent()) {
                 seen++;
                 state(thread.getValue(), directory, status.get(), isLeader || vcpu != null);
+                boolean needed = (isLeader || vcpu != null) && !looks.isBroken();
+                if (needed && isExiting(files.text(directory + "stat").orElse(""))) {
+                    looks.broken(
+                            directory + "stat",
+                            thread.getValue() + " is in exit (PF_EXITING) and has not ended",
+                            exit(String.valueOf(process.pid())));
+                }
             }
             if (vcpu != null && !isLeader) {
                 if (!all.isEmpty() && !all.contains(String.valueOf(thread.getKey()))) {
@@ -146,12 +152,56 @@ final class VmmLink {
         return looks.link(Hop.VMM, Evidence.observed("/proc/" + process.pid()), "process " + process.pid(), "");
     }
 
-    private static Remedy command(String text) {
-        return Remedy.of(Change.COMMAND, text, Takes.LIVE, "");
-    }
-
     private static Remedy restart() {
         return Remedy.of(Change.COMMAND, "restart the guest", Takes.VMM_RESTART, "the guest is interrupted");
+    }
+
+    /**
+     * Whether a stat is that of a thread in exit, whose memory and files go before it ends, or of a zombie whose other threads
+     * have not ended.
+     */
+    static boolean isExiting(String stat) {
+        String[] fields = fields(stat);
+        return fields.length > THREADS
+                && fields[FLAGS].matches("\\d{1,10}")
+                && (Long.parseLong(fields[FLAGS]) & (EXITING | KERNEL_THREAD)) == EXITING
+                && !fields[0].equals("X")
+                && (!fields[0].equals("Z") || !fields[THREADS].matches("[01]"));
+    }
+
+    /** Those behind the name, which may hold spaces. */
+    private static String[] fields(String stat) {
+        return stat.substring(stat.lastIndexOf(')') + 1).strip().split(" ");
+    }
+
+    /** The process that hangs in exit, if one does, and so has a device that no process shows any more. */
+    static Optional<Link> inExit(HostFacts host) {
+        for (String pid : host.files().list("proc")) {
+            String stat = pid.matches("\\d{1,9}")
+                    ? host.files().text("proc/" + pid + "/stat").orElse("")
+                    : "";
+            if (isExiting(stat)) {
+                return Optional.of(Link.broken(
+                        Hop.VMM,
+                        Evidence.observed("/proc/" + pid + "/stat"),
+                        "no process is seen that has the device open, and process " + pid + " "
+                                + stat.substring(stat.indexOf('('), stat.lastIndexOf(')') + 1)
+                                + (fields(stat)[0].equals("Z")
+                                        ? " is a zombie with threads that have not ended"
+                                        : " is in exit (PF_EXITING)")
+                                + ": it may have the device",
+                        List.of(exit(pid))));
+            }
+        }
+        return Optional.empty();
+    }
+
+    private static Remedy exit(String pid) {
+        return Remedy.look("cat /proc/" + pid + "/stack; dmesg | grep -i 'blocked for more'");
+    }
+
+    private static boolean hasState(String status) {
+        return !value(status, "State").isEmpty();
     }
 
     private static String value(String status, String name) {
@@ -175,10 +225,10 @@ final class VmmLink {
                                 .orElse("")
                 : "another process";
         String file = directory + "status";
-        switch (state.isEmpty() ? ' ' : state.charAt(0)) {
+        switch (state.charAt(0)) {
             case 'T' -> {
                 if (runs && !looks.isBroken()) {
-                    looks.broken(file, name + " is stopped by a signal", command("kill -CONT " + process.pid()));
+                    looks.broken(file, name + " is stopped by a signal", Remedy.command("kill -CONT " + process.pid()));
                 }
             }
             case 't' -> {
@@ -186,16 +236,23 @@ final class VmmLink {
                     looks.broken(
                             file,
                             name + " is stopped by a tracer, " + by,
-                            command("let the tracer go on or end it: " + by));
+                            Remedy.command("let the tracer go on or end it: " + by));
                 }
             }
             case 'Z', 'X', 'x' -> {
                 if (runs && !looks.isBroken()) {
-                    looks.broken(file, name + " has ended and is a zombie", restart());
+                    long others = host.threads(process.pid()).size() - 1L;
+                    looks.broken(
+                            file,
+                            name + " has ended and is a zombie"
+                                    + (name.startsWith("process") && others > 0
+                                            ? ": threads of it have not ended"
+                                            : ""),
+                            restart());
                 }
             }
             case 'D' -> {
-                if (frozen || looks.isBroken() || !runs) {
+                if (cgroups.isFrozen() || looks.isBroken() || !runs) {
                     return;
                 }
                 String text = name + " sleeps uninterruptibly"
@@ -215,7 +272,7 @@ final class VmmLink {
                     looks.doubt(
                             file,
                             "process " + process.pid() + " is traced by " + by + ", which slows it",
-                            command("end the tracer: " + by));
+                            Remedy.command("end the tracer: " + by));
                 }
             }
         }
@@ -232,7 +289,7 @@ final class VmmLink {
                     path + "task",
                     "the thread of each vCPU waits for another thread of the VMM, and none runs its vCPU: the guest may be"
                             + " paused",
-                    command("resume the guest (libvirt: virsh resume; QEMU: cont)"));
+                    Remedy.command("resume the guest (libvirt: virsh resume; QEMU: cont)"));
         }
     }
 
@@ -253,10 +310,12 @@ final class VmmLink {
     private void waits(String name, String directory, String status) {
         String allowed = value(status, "Cpus_allowed_list");
         // Not where the host has no other.
-        boolean pinned = allowed.matches("\\d{1,5}")
+        boolean one = allowed.matches("\\d{1,5}");
+        boolean pinned = one
                 && files.text("sys/devices/system/cpu/online")
                         .filter(online -> online.strip().equals(allowed))
                         .isEmpty();
+        boolean runnable = !one && value(status, "State").startsWith("R");
         String file = directory + "schedstat";
         Optional<String> text = files.text(file);
         if (text.isEmpty()) {
@@ -267,24 +326,47 @@ final class VmmLink {
         }
         String[] words = text.get().strip().split("\\s+");
         if (words.length < 2 || !words[0].matches("\\d{1,18}") || !words[1].matches("\\d{1,18}")) {
-            looks.unseen("/" + file + " has another form", "none");
+            looks.absent(file);
             return;
         }
         long ran = Long.parseLong(words[0]);
         long waited = Long.parseLong(words[1]);
         long share = ran + waited == 0 ? 0 : Math.round(100.0 * waited / (ran + waited));
-        if (!pinned || waited < SHORT || share < MOST_WAITED) {
+        if (!pinned && !runnable || waited < SHORT || share < MOST_WAITED) {
+            return;
+        }
+        if (runnable) {
+            starved(name, file, allowed, share);
             return;
         }
         String says = name + " may run on CPU " + allowed + " only, and waited for it " + share
                 + " % of the time in which it had something to do";
-        Remedy remedy = command("give it a CPU of its own: taskset -cp CPU "
+        Remedy remedy = Remedy.command("give it a CPU of its own: taskset -cp CPU "
                 + directory.replaceAll("\\D+", " ").strip().replaceAll(".* ", ""));
         Optional<String> other = running(allowed);
         if (other.isPresent()) {
             looks.broken(file, says + ": process " + other.get() + " runs there", remedy);
         } else {
             looks.doubt(file, says + " since it began", remedy);
+        }
+    }
+
+    /** Each CPU that it may run on is busy with another: what it waits for is seen, and not only that it waited. */
+    private void starved(String name, String file, String allowed, long share) {
+        Optional<BitSet> cpus = CpuList.parse(allowed);
+        CpuList.parse(files.text("sys/devices/system/cpu/online").orElse(""))
+                .ifPresent(online -> cpus.ifPresent(all -> all.and(online)));
+        if (cpus.filter(all -> !all.isEmpty()
+                        && all.stream()
+                                .allMatch(cpu -> running(String.valueOf(cpu)).isPresent()))
+                .isPresent()) {
+            looks.doubt(
+                    file,
+                    name + " is ready to run, and waited for a CPU " + share
+                            + " % of the time in which it had something to do: other processes run on each CPU that it may"
+                            + " use, " + allowed,
+                    Remedy.command(
+                            "give the guest CPUs of its own, or more of them: taskset -acp CPUS " + process.pid()));
         }
     }
 
@@ -295,7 +377,7 @@ final class VmmLink {
             String stat = pid.matches("\\d{1,9}") && !pid.equals(self) && !pid.equals(String.valueOf(process.pid()))
                     ? files.text("proc/" + pid + "/stat").orElse("")
                     : "";
-            String[] fields = stat.substring(stat.lastIndexOf(')') + 1).strip().split(" ");
+            String[] fields = fields(stat);
             // Threads of the kernel run for moments.
             if (fields.length > CPU
                     && fields[0].equals("R")
@@ -317,105 +399,6 @@ final class VmmLink {
                     "the process has " + open + " files open, and may have " + most.get()
                             + ": it gets no eventfd for another vector",
                     Remedy.of(Change.COMMAND, "prlimit --nofile=65536 --pid " + process.pid(), Takes.LIVE, ""));
-        }
-    }
-
-    // Control groups
-
-    /**
-     * Lines of hierarchy, controllers and path. A name with a line end makes lines of another form, which are left out.
-     *
-     * @param vcpus whether vCPUs may be in it: an interrupt needs them, and not the other threads, such as those of libvirt's
-     *     group {@code emulator}
-     */
-    private void cgroups(String text, boolean vcpus) {
-        for (String line : text.split("\n", -1)) {
-            String[] parts = line.split(":", 3);
-            if (parts.length < 3 || !parts[0].matches("\\d{1,4}") || !parts[2].startsWith("/")) {
-                continue;
-            }
-            List<String> controllers = List.of(parts[1].split(","));
-            if (parts[0].equals("0") && parts[1].isEmpty()) {
-                boolean unified = files.reading("sys/fs/cgroup/unified") != HostFiles.Reading.ABSENT;
-                group(unified ? "sys/fs/cgroup/unified" : "sys/fs/cgroup", parts[2], true, true, vcpus);
-            } else if (controllers.contains("freezer") || controllers.contains("cpu")) {
-                group("sys/fs/cgroup/" + parts[1], parts[2], controllers.contains("freezer"), false, vcpus);
-            }
-        }
-    }
-
-    private void group(String root, String group, boolean freezes, boolean second, boolean vcpus) {
-        List<String> names = new ArrayList<>(List.of(group.substring(1).split("/")));
-        if (names.contains("..")) {
-            looks.unseen(
-                    "the control group of the process, which is in another namespace",
-                    "look on the host, not in a container");
-            return;
-        }
-        String freeze = second ? "cgroup.freeze" : "freezer.state";
-        if (freezes && !group.equals("/")) {
-            looks.text(root + group + "/" + freeze);
-        }
-        String directory = root;
-        for (String name : names) {
-            if (name.isEmpty()) {
-                continue;
-            }
-            directory += "/" + name;
-            String own = directory.substring(root.length());
-            Optional<String> state = files.text(directory + "/" + freeze);
-            if (freezes
-                    && !frozen
-                    && state.filter(one -> one.equals("1") || one.startsWith("FR"))
-                            .isPresent()) {
-                frozen(
-                        directory + "/" + freeze,
-                        own,
-                        "echo " + (second ? "0" : "THAWED") + " > /" + directory + "/" + freeze);
-            }
-            if (quotas.add(directory)) {
-                throttled(directory, own, second, vcpus);
-            }
-        }
-        boolean above =
-                files.text(directory + "/cgroup.events").orElse("").lines().anyMatch("frozen 1"::equals)
-                        || files.text(directory + "/freezer.parent_freezing")
-                                .orElse("")
-                                .equals("1");
-        if (freezes && !frozen && above) {
-            frozen(
-                    directory + (second ? "/cgroup.events" : "/freezer.parent_freezing"),
-                    group,
-                    "thaw the group above it");
-        }
-    }
-
-    private void frozen(String file, String group, String remedy) {
-        frozen = true;
-        looks.broken(file, "the control group " + group + " is frozen: none of its threads runs", command(remedy));
-    }
-
-    private void throttled(String directory, String group, boolean second, boolean vcpus) {
-        String quota = files.text(directory + (second ? "/cpu.max" : "/cpu.cfs_quota_us"))
-                .orElse("max");
-        if (!quota.matches("[1-9]\\d{0,17}( .*)?")) {
-            return;
-        }
-        String file = directory + "/cpu.stat";
-        OptionalLong periods = files.number(file, "nr_periods ");
-        OptionalLong throttled = files.number(file, "nr_throttled ");
-        if (periods.isEmpty() || throttled.isEmpty()) {
-            looks.absent(file);
-            return;
-        }
-        String text = "the control group " + group + " has used its quota of CPU time up in " + throttled.getAsLong()
-                + " of " + periods.getAsLong() + " periods: its threads waited then"
-                + (vcpus ? "" : "; no vCPU is in it");
-        Remedy remedy = command("raise /" + directory + (second ? "/cpu.max" : "/cpu.cfs_quota_us"));
-        if (vcpus && throttled.getAsLong() * 2 >= periods.getAsLong() && throttled.getAsLong() > 0) {
-            looks.broken(file, text, remedy);
-        } else if (throttled.getAsLong() * 20 >= periods.getAsLong() && throttled.getAsLong() > 0) {
-            looks.doubt(file, text, remedy);
         }
     }
 }

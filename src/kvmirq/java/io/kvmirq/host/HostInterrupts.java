@@ -126,7 +126,6 @@ public final class HostInterrupts implements HostIrqs {
         byte[] piece = new byte[PIECE];
         int filled = 0;
         boolean inLongLine = false;
-        boolean hasRow = false;
         long total = 0;
         for (int read = in.read(piece); read >= 0; read = in.read(piece, filled, PIECE - filled)) {
             filled += read;
@@ -135,9 +134,6 @@ public final class HostInterrupts implements HostIrqs {
                 String text = "/proc/interrupts is longer than " + (LONGEST >> MEBI)
                         + " MiB, or grows while it is read: expected a copy of the kernel's file; copy it again";
                 throw new UncheckedIOException(text, new IOException(text));
-            }
-            for (int i = filled - read; !hasRow && i < filled; i++) {
-                hasRow = piece[i] == ':';
             }
             int end = filled;
             while (end > 0 && piece[end - 1] != '\n') {
@@ -154,10 +150,10 @@ public final class HostInterrupts implements HostIrqs {
                 System.arraycopy(piece, end, piece, 0, filled);
             }
         }
-        if (!hasRow) {
+        all.keep(Arrays.copyOf(piece, inLongLine ? 0 : filled));
+        if (all.chips.isEmpty() && all.named.isEmpty()) {
             throw new IOException("/proc/interrupts has no row");
         }
-        all.keep(Arrays.copyOf(piece, inLongLine ? 0 : filled));
         return all;
     }
 

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.diag;
+
+import io.kvmirq.backend.HostFiles;
+import java.util.ArrayList;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalLong;
+import java.util.Set;
+
+/**
+ * The looks at the control groups of a VMM's threads, and at those above: frozen, or out of CPU time. For one use by one
+ * thread.
+ *
+ * <p>Source: Documentation/admin-guide/cgroup-v2.rst and cgroup-v1 in Linux.
+ */
+final class ControlGroups {
+    private final HostFiles files;
+    private final Looks looks;
+    /** The groups whose quota was looked at. */
+    private final Set<String> quotas = new HashSet<>();
+
+    private boolean frozen;
+
+    ControlGroups(HostFiles files, Looks looks) {
+        this.files = files;
+        this.looks = looks;
+    }
+
+    boolean isFrozen() {
+        return frozen;
+    }
+
+    /**
+     * Lines of hierarchy, controllers and path. A name with a line end makes lines of another form, which are left out.
+     *
+     * @param vcpus whether vCPUs may be in it: an interrupt needs them, and not the other threads, such as those of libvirt's
+     *     group {@code emulator}
+     */
+    void of(String text, boolean vcpus) {
+        for (String line : text.split("\n", -1)) {
+            if (!isGroup(line)) {
+                continue;
+            }
+            String[] parts = line.split(":", 3);
+            List<String> controllers = List.of(parts[1].split(","));
+            if (parts[0].equals("0") && parts[1].isEmpty()) {
+                boolean unified = files.reading("sys/fs/cgroup/unified") != HostFiles.Reading.ABSENT;
+                group(unified ? "sys/fs/cgroup/unified" : "sys/fs/cgroup", parts[2], true, true, vcpus);
+            } else if (controllers.contains("freezer") || controllers.contains("cpu")) {
+                group("sys/fs/cgroup/" + parts[1], parts[2], controllers.contains("freezer"), false, vcpus);
+            }
+        }
+    }
+
+    static boolean isGroup(String line) {
+        return line.matches("\\d{1,4}:[^:]*:/.*");
+    }
+
+    private void group(String root, String group, boolean freezes, boolean second, boolean vcpus) {
+        List<String> names = new ArrayList<>(List.of(group.substring(1).split("/")));
+        if (names.contains("..")) {
+            looks.unseen(
+                    "the control group of the process, which is in another namespace",
+                    "look on the host, not in a container");
+            return;
+        }
+        String freeze = second ? "cgroup.freeze" : "freezer.state";
+        if (freezes && !group.equals("/")) {
+            looks.text(root + group + "/" + freeze, text -> text.matches(second ? "[01]" : "THAWED|FROZEN|FREEZING"));
+        }
+        String directory = root;
+        for (String name : names) {
+            if (name.isEmpty()) {
+                continue;
+            }
+            directory += "/" + name;
+            String own = directory.substring(root.length());
+            Optional<String> state = files.text(directory + "/" + freeze);
+            if (freezes
+                    && !frozen
+                    && state.filter(one -> one.equals("1") || one.startsWith("FR"))
+                            .isPresent()) {
+                frozen(
+                        directory + "/" + freeze,
+                        own,
+                        "echo " + (second ? "0" : "THAWED") + " > /" + directory + "/" + freeze);
+            }
+            if (quotas.add(directory)) {
+                throttled(directory, own, second, vcpus);
+            }
+        }
+        boolean above =
+                files.text(directory + "/cgroup.events").orElse("").lines().anyMatch("frozen 1"::equals)
+                        || files.text(directory + "/freezer.parent_freezing")
+                                .orElse("")
+                                .equals("1");
+        if (freezes && !frozen && above) {
+            frozen(
+                    directory + (second ? "/cgroup.events" : "/freezer.parent_freezing"),
+                    group,
+                    "thaw the group above it");
+        }
+    }
+
+    private void frozen(String file, String group, String remedy) {
+        frozen = true;
+        looks.broken(
+                file, "the control group " + group + " is frozen: none of its threads runs", Remedy.command(remedy));
+    }
+
+    private void throttled(String directory, String group, boolean second, boolean vcpus) {
+        String limit = directory + (second ? "/cpu.max" : "/cpu.cfs_quota_us");
+        String quota = files.text(limit).orElse("max");
+        if (!quota.matches("[1-9]\\d{0,17}( .*)?")) {
+            if (!quota.matches("max( \\d{1,18})?|-1")) {
+                looks.absent(limit);
+            }
+            return;
+        }
+        String file = directory + "/cpu.stat";
+        OptionalLong periods = files.number(file, "nr_periods ");
+        OptionalLong throttled = files.number(file, "nr_throttled ");
+        if (periods.isEmpty() || throttled.isEmpty()) {
+            looks.absent(file);
+            return;
+        }
+        String text = "the control group " + group + " has used its quota of CPU time up in " + throttled.getAsLong()
+                + " of " + periods.getAsLong() + " periods: its threads waited then"
+                + (vcpus ? "" : "; no vCPU is in it");
+        Remedy remedy = Remedy.command("raise /" + limit);
+        if (vcpus && throttled.getAsLong() * 2 >= periods.getAsLong() && throttled.getAsLong() > 0) {
+            looks.broken(file, text, remedy);
+        } else if (throttled.getAsLong() * 20 >= periods.getAsLong() && throttled.getAsLong() > 0) {
+            looks.doubt(file, text, remedy);
+        }
+    }
+}
