@@ -65,7 +65,7 @@ public record Capture(
     private static final Pattern KEPT_LINK =
             Pattern.compile("anon_inode:.{0,200}|/dev/kvm|/dev/iommu|/dev/(vfio/|vhost-).{0,200}");
     private static final Pattern KEPT_NODE = Pattern.compile("dev/(kvm|iommu|null|vfio(/.*)?)");
-    private static final Pattern DESCRIPTOR = Pattern.compile("(proc/\\d+/)fd/\\d+");
+    private static final Pattern DESCRIPTOR = Pattern.compile("(proc/\\d+/)(?:task/\\d+/)?fd/\\d+");
     private static final Pattern OWNER = Pattern.compile("([0-7]{1,4}) (\\d{1,9}) (\\d{1,9})");
     /** Of a list only the names that an analysis asks for. */
     private static final Pattern UNREAD = Pattern.compile(
@@ -190,14 +190,15 @@ public record Capture(
     }
 
     /**
-     * Whether a process is a VMM, its tracer, a helper of one, the handler of an irq, a kvmirq that watched, or runs: it may
-     * keep the CPU of a vCPU busy.
+     * Whether a process is a VMM, its tracer, a helper of one, the handler of an irq, a kvmirq that watched, one that is in
+     * exit, or runs: it may keep the CPU of a vCPU busy.
      */
     private static boolean isKept(String path, SortedSet<String> guests, SortedSet<String> names, byte[] stat) {
         String process = path.substring(0, path.length() - "stat".length());
         String watch = "/kvmirq-" + process.substring("proc/".length(), process.length() - 1) + "-";
         return guests.contains(process)
                 || RUNS.matcher(new String(stat, StandardCharsets.UTF_8)).find()
+                || VmmLink.isExiting(new String(stat, StandardCharsets.UTF_8))
                 || KernelHelpers.STAT
                         .matcher(new String(stat, StandardCharsets.UTF_8))
                         .find()

@@ -2,6 +2,7 @@
 package io.kvmirq.diag;
 
 import io.kvmirq.HostIrq;
+import io.kvmirq.PciAddress;
 import io.kvmirq.host.HostFacts;
 import io.kvmirq.host.HostInterrupts;
 import io.kvmirq.host.HostInterrupts.ArmedVector;
@@ -110,6 +111,43 @@ public final class DeviceChains {
                 : all.interrupts.stream().map(all::chain).toList();
     }
 
+    /** The chain of a device that sysfs has no longer, and of which VFIO has armed interrupts. Empty if there is none. */
+    public static Optional<Chain> gone(HostFacts host, PciAddress device) {
+        List<ArmedVector> armed =
+                host.interrupts().map(all -> all.armed(device)).orElse(List.of());
+        if (armed.isEmpty() || host.pci(device).isPresent()) {
+            return Optional.empty();
+        }
+        Link link = Link.broken(
+                Hop.DEVICE,
+                Evidence.observed(INTERRUPTS),
+                "sysfs has no device " + device + ", and VFIO has armed " + armed.size()
+                        + (armed.size() == 1 ? " interrupt" : " interrupts")
+                        + " of it: it was removed, or fell off the bus, while a process has it open",
+                "let the VMM close the device, then look for it again: echo 1 > /sys/bus/pci/rescan");
+        return Optional.of(new Chain(
+                device.toString(),
+                "all interrupts",
+                host.vms().of(device).stream().findFirst().map(DeviceChains::named),
+                List.of(link),
+                List.of(),
+                List.of()));
+    }
+
+    /** The devices of {@link #gone}, in order. */
+    public static List<PciAddress> gone(HostFacts host) {
+        return host.interrupts().map(HostInterrupts::armed).orElse(List.of()).stream()
+                .map(ArmedVector::address)
+                .distinct()
+                .filter(one -> host.pci(one).isEmpty())
+                .sorted()
+                .toList();
+    }
+
+    private static String named(VmProcess process) {
+        return process.name() + " (process " + process.pid() + ")";
+    }
+
     /** The chain of one vector of a device's messages, or of its INTx if it uses that; armed or not. */
     public static Chain of(HostFacts host, PciDevice device, int vector) {
         DeviceChains all = new DeviceChains(host, device);
@@ -209,12 +247,17 @@ public final class DeviceChains {
     }
 
     private Optional<String> guest() {
-        return holders.stream().findFirst().map(one -> one.name() + " (process " + one.pid() + ")");
+        return holders.stream().findFirst().map(DeviceChains::named);
     }
 
     private List<Link> links(Interrupt interrupt) {
         List<Link> links = new ArrayList<>();
         links.add(interrupt.armed().isEmpty() ? ofDevice.idle() : ofDevice.of(interrupt.kind(), interrupt.vector()));
+        if (interrupt.armed().isPresent() && !device.isBoundToVfio()) {
+            links.add(refused());
+            brokenVmm().ifPresent(links::add);
+            return links;
+        }
         if (interrupt.armed().isEmpty()) {
             if (refusals.isEmpty()) {
                 links.add(unarmedIrq(interrupt));
@@ -238,6 +281,13 @@ public final class DeviceChains {
                 interrupt.toString(),
                 "VFIO signals an eventfd when it comes"));
         ofVmm.ifPresent(links::add);
+        Optional<Link> exit = holders.isEmpty() && users.isEmpty() && host.vms().unreadable() == 0
+                ? VmmLink.inExit(host)
+                : Optional.empty();
+        if (exit.isPresent()) {
+            links.add(exit.get());
+            return links;
+        }
         links.addAll(holders.isEmpty() ? ofProcess.ofNone() : ofProcess.of(holders.get(0), interrupt));
         return links;
     }
@@ -376,7 +426,9 @@ public final class DeviceChains {
     private List<String> remarks(Interrupt interrupt) {
         List<String> remarks = new ArrayList<>();
         if (interrupt.armed().isPresent()) {
-            refusals.forEach(refusal -> remarks.add("VFIO has armed it, and yet " + refusal.text()));
+            refusals.stream()
+                    .filter(refusal -> device.isBoundToVfio())
+                    .forEach(refusal -> remarks.add("VFIO has armed it, and yet " + refusal.text()));
             if (interrupt.kind() == IrqKind.INTX) {
                 remarks.addAll(IntxRemarks.of(host, device, interrupt.armed().get()));
             } else {

@@ -50,6 +50,13 @@ final class PathsCheck {
                 }
             }
         }
+        for (PciAddress address : DeviceChains.gone(host)) {
+            devices++;
+            DeviceChains.gone(host, address).flatMap(Chain::firstBroken).ifPresent(link -> {
+                broken.add(address + ": " + link.hop().label() + ": " + link.text());
+                remedies.addAll(link.remedies());
+            });
+        }
         if (devices == 0 && host.vms().unreadable() > 0) {
             return Finding.of(
                             Check.PATHS,

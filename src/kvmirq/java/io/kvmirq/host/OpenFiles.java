@@ -37,12 +37,11 @@ record OpenFiles(
         int unreadable = 0;
         for (int pid : pids) {
             String fds = "proc/" + pid + "/fd";
-            SortedMap<Integer, String> own = new TreeMap<>();
-            for (String fd : tree.list(fds)) {
-                String target = isNumber(fd) ? tree.link(fds + "/" + fd).orElse("") : "";
-                if (!target.isEmpty()) {
-                    own.put(Integer.parseInt(fd), target);
-                }
+            SortedMap<Integer, String> own = read(tree, fds);
+            // Its first thread has ended before the others.
+            List<String> threads = own.isEmpty() ? tree.list("proc/" + pid + "/task") : List.of();
+            for (int i = 0; threads.size() > 1 && own.isEmpty() && i < threads.size(); i++) {
+                own = read(tree, "proc/" + pid + "/task/" + threads.get(i) + "/fd");
             }
             if (own.isEmpty() && tree.reading(fds) == HostFiles.Reading.DENIED) {
                 unreadable++;
@@ -59,6 +58,17 @@ record OpenFiles(
             }
         }
         return new OpenFiles(targets, ofVfio, unreadable);
+    }
+
+    private static SortedMap<Integer, String> read(HostFiles tree, String fds) {
+        SortedMap<Integer, String> own = new TreeMap<>();
+        for (String fd : tree.list(fds)) {
+            String target = isNumber(fd) ? tree.link(fds + "/" + fd).orElse("") : "";
+            if (!target.isEmpty()) {
+                own.put(Integer.parseInt(fd), target);
+            }
+        }
+        return own;
     }
 
     boolean hasVm() {

@@ -125,7 +125,7 @@ public record VmProcesses(List<VmProcess> all, int unreadable) {
                 }
             });
             Set<PciAddress> shown = shown();
-            Set<PciAddress> possible = shown.isEmpty() ? possible() : Set.of();
+            Set<PciAddress> possible = shown.isEmpty() ? possible(arguments) : Set.of();
             Set<PciAddress> devices = shown.isEmpty() ? likely(possible, arguments) : shown;
             return new VmProcess(
                     pid,
@@ -249,15 +249,16 @@ public record VmProcesses(List<VmProcess> all, int unreadable) {
             return polled;
         }
 
-        /** The devices of its groups that VFIO may give to a guest. */
-        private Set<PciAddress> possible() {
+        /** The devices of its groups that VFIO may give to a guest, or gave to it before another driver was bound. */
+        private Set<PciAddress> possible(List<String> arguments) {
             TreeSet<PciAddress> possible = new TreeSet<>();
             for (String target : targets.values()) {
                 Matcher group = GROUP.matcher(target);
                 if (group.matches()) {
                     tree.list("sys/kernel/iommu_groups/" + group.group(1) + "/devices").stream()
-                            .filter(this::isForGuests)
-                            .forEach(name -> address(name).ifPresent(possible::add));
+                            .forEach(name -> address(name)
+                                    .filter(one -> isForGuests(name) || armed.test(one) || isNamed(one, arguments))
+                                    .ifPresent(possible::add));
                 }
             }
             return possible;

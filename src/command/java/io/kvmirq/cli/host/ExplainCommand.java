@@ -351,6 +351,10 @@ public final class ExplainCommand implements Command {
 
     private static List<Chain> chains(HostFacts host, Question question) throws HostChoice.AbsentException {
         if (question.device().isPresent()) {
+            Optional<Chain> gone = DeviceChains.gone(host, question.device().get());
+            if (gone.isPresent()) {
+                return List.of(gone.get());
+            }
             PciDevice device = HostChoice.device(host, question.device().get());
             if (question.vector().isEmpty()) {
                 return DeviceChains.of(host, device);
@@ -363,7 +367,17 @@ public final class ExplainCommand implements Command {
         for (VmProcess process : HostChoice.guests(host, question.guest().orElse(""))) {
             for (PciAddress address : Stream.concat(process.devices().stream(), process.mayHave().stream())
                     .toList()) {
-                chains.addAll(DeviceChains.of(host, HostChoice.device(host, address)));
+                Optional<Chain> gone = DeviceChains.gone(host, address);
+                chains.addAll(
+                        gone.isPresent()
+                                ? List.of(gone.get())
+                                : DeviceChains.of(host, HostChoice.device(host, address)));
+            }
+            // No file of the process names a device that is gone: with one VM it is clear whose it is.
+            if (host.vms().all().size() == 1) {
+                DeviceChains.gone(host).stream()
+                        .filter(address -> !process.devices().contains(address))
+                        .forEach(address -> DeviceChains.gone(host, address).ifPresent(chains::add));
             }
         }
         return chains;

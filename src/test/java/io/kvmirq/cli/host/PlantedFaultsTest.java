@@ -159,12 +159,17 @@ class PlantedFaultsTest {
                                 .replace("{count}", "proc/interrupts {n}:")
                                 .replace("{others}", "proc/interrupts vfio-")
                                 .replace("{n}", String.valueOf(irq(tree)))
+                                .replace("{group}", group(host, tree))
                                 .replace("{scope}", "sys/fs/cgroup/machine.slice/machine-qemu-1-web.scope/")
                                 .replace("{kvm}", "sys/kernel/debug/kvm/100-5/")
                                 .replace("{vmm}", "proc/100/"));
             }
         }
         return host;
+    }
+
+    private static String group(RecordedHost host, String tree) {
+        return host.tree().linkName(DEVICES + device(tree) + "/iommu_group").orElse("none");
     }
 
     private static int irq(String tree) {
@@ -254,6 +259,7 @@ class PlantedFaultsTest {
     private static void analyse(HostFiles files, String device) {
         HostFacts facts = new HostFacts(files);
         facts.kernel();
+        DeviceChains.gone(facts, PciAddress.parse(device));
         facts.pci(PciAddress.parse(device)).ifPresent(one -> {
             VfioOutlook.of(facts, one);
             DeviceChains.of(facts, one);
