@@ -109,7 +109,7 @@ class LiveProbesContract extends VfioSuite {
                 true);
     }
 
-    private static List<String> printed(Stages stages) {
+    static List<String> printed(Stages stages) {
         List<String> lines = new ArrayList<>();
         stages.stages().forEach(one -> {
             lines.add(one.label() + " " + one.count() + " " + one.value());
@@ -129,7 +129,7 @@ class LiveProbesContract extends VfioSuite {
         return chain.link(hop).flatMap(Link::value).orElse("none");
     }
 
-    private static long handled(int vector) {
+    static long handled(int vector) {
         return handled("vfio-msix[" + vector + "]");
     }
 

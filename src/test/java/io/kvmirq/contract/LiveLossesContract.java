@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.contract;
+
+import static io.kvmirq.contract.LiveProbesContract.handled;
+import static io.kvmirq.contract.LiveProbesContract.host;
+import static io.kvmirq.contract.LiveProbesContract.printed;
+import static io.kvmirq.contract.LiveProbesContract.watch;
+import static io.kvmirq.contract.TestDevice.E1000E;
+import static io.kvmirq.contract.World.MSI_ADDRESS;
+import static io.kvmirq.contract.World.assertOk;
+import static io.kvmirq.contract.World.eventually;
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import io.kvmirq.PciAddress;
+import io.kvmirq.backend.Buffers;
+import io.kvmirq.contract.World.MsiRoute;
+import io.kvmirq.diag.DeviceChains;
+import io.kvmirq.diag.Live;
+import io.kvmirq.diag.LiveChains;
+import io.kvmirq.diag.LiveWindow;
+import io.kvmirq.host.HostFacts;
+import io.kvmirq.uapi.UapiVfio;
+import io.kvmirq.uapi.UapiVfio.VfioRegionInfo;
+import java.io.IOException;
+import java.io.RandomAccessFile;
+import java.nio.ByteBuffer;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+
+/** Losses at the vCPU and at the device, made on purpose and counted by probes: {@link LiveProbesContract} has the others. */
+@VfioContract
+class LiveLossesContract extends VfioSuite {
+    private static final int MSIX = UapiVfio.VFIO_PCI_MSIX_IRQ_INDEX;
+    private static final int SENT = 20;
+    private static final int GSI = 24;
+    private static final int UNHEARD = 0x61;
+    private static final int STOPPED = 0x62;
+    private static final int CAPABILITY = 0x11;
+    private static final int BAR_BITS = 7;
+    /** The high byte of the capability's message control. */
+    private static final int CONTROL_HIGH = 3;
+
+    private static final int FUNCTION_MASK = 0x40;
+
+    private int vm;
+
+    @BeforeEach
+    void requireProbes() {
+        assumeTrue(world.fake().isEmpty(), "needs a real kernel: the fake has no tracefs");
+        assumeTrue(!world.isArm64(), "needs x86: LPIs pass other functions");
+        assumeTrue(Files.exists(Path.of("/sys/kernel/tracing/kprobe_events")), "needs kprobes: make lab has them");
+        vm = world.fullVm();
+    }
+
+    @AfterEach
+    void nothingIsLeft() throws IOException {
+        assertThat(LiveProbesContract.left()).isEmpty();
+    }
+
+    private static void requireInjectionByKvm() throws IOException {
+        for (String parameter : List.of("kvm_intel/parameters/enable_apicv", "kvm_amd/parameters/avic")) {
+            Path file = Path.of("/sys/module", parameter);
+            assumeTrue(
+                    !Files.exists(file)
+                            || List.of("N", "0").contains(Files.readString(file).strip()),
+                    "needs a host without APIC virtualization: hardware injects where no probe is");
+        }
+    }
+
+    private static List<String> of(Live live, String vector) {
+        return live.stages().stream()
+                .map(LiveProbesContract::printed)
+                .filter(lines -> lines.stream().anyMatch(line -> line.endsWith(", data 0x" + vector)))
+                .findFirst()
+                .orElseThrow();
+    }
+
+    /** One vCPU runs and takes each message; later it runs no more. Another one never ran. */
+    @Test
+    void vcpusThatDoNotRunTakeNothing() throws IOException {
+        requireInjectionByKvm();
+        RealModeGuest guest = RealModeGuest.answering(world, vm);
+        world.vcpuWithLapic(vm, 1);
+        int[] events = vfio.events(3);
+        assertOk(world.setMsiRoutes(
+                vm,
+                new MsiRoute(GSI, MSI_ADDRESS, World.VECTOR, 0),
+                new MsiRoute(GSI + 1, MSI_ADDRESS | 1 << 12, UNHEARD, 0),
+                new MsiRoute(GSI + 2, MSI_ADDRESS, STOPPED, 0)));
+        for (int i = 0; i < events.length; i++) {
+            assertOk(kernel.irqfdAssign(vm, events[i], GSI + i));
+        }
+        Live live;
+        try (LiveWindow window = watch(List.of())) {
+            for (int i = 0; i < SENT; i++) {
+                assertOk(kernel.eventfdSignal(events[0], 1));
+                guest.answer();
+            }
+            for (int i = 0; i < SENT; i++) {
+                assertOk(kernel.eventfdSignal(events[1], 1));
+                assertOk(kernel.eventfdSignal(events[2], 1));
+            }
+            live = window.end(host());
+        }
+        assertThat(live.missing()).isEmpty();
+        assertThat(of(live, Integer.toHexString(World.VECTOR)))
+                .anyMatch(one -> one.startsWith("delivered " + SENT + " "))
+                .anyMatch(one -> one.startsWith("taken " + SENT + " vector 0x" + Integer.toHexString(World.VECTOR)))
+                .anyMatch(one -> one.startsWith("taken after the irqfd: median in ("))
+                .endsWith("loses nothing");
+        for (int vector : new int[] {UNHEARD, STOPPED}) {
+            assertThat(of(live, Integer.toHexString(vector)))
+                    .anyMatch(one -> one.startsWith("delivered " + SENT + " "))
+                    .endsWith(
+                            "taken 0 vector 0x" + Integer.toHexString(vector),
+                            "loses taken: " + SENT + " that no vCPU took: it does not run, or has interrupts off");
+        }
+    }
+
+    /** The eventfd of one vector is closed, so its irqfd ends. Then the device's mask holds another vector. */
+    @Test
+    void closedEventfdAndMaskedVectorAreNamed() throws IOException {
+        world.vcpuWithLapic(vm);
+        PciAddress nic = vfio.address(E1000E);
+        VfioDevice device = vfio.device(E1000E);
+        device.start();
+        int[] events = vfio.events(2);
+        assertOk(world.setMsiRoutes(
+                vm, new MsiRoute(GSI, MSI_ADDRESS, 0x41, 0), new MsiRoute(GSI + 1, MSI_ADDRESS, 0x42, 0)));
+        assertOk(device.arm(MSIX, 0, events));
+        for (int i = 0; i < events.length; i++) {
+            assertOk(kernel.irqfdAssign(vm, events[i], GSI + i));
+        }
+        closeFile(events[0]);
+        int capability = device.capabilities().get(CAPABILITY);
+        long pending = place(device, device.readConfig(capability + 8, Integer.BYTES));
+        Live live;
+        HostFacts after;
+        long closed;
+        long masked = handled(1);
+        try (LiveWindow window = watch(List.of(nic))) {
+            for (int i = 0; i < SENT; i++) {
+                long before = handled(0);
+                device.hardware.send(0);
+                eventually("the host handled vector 0", () -> handled(0) > before);
+            }
+            mask(nic, capability);
+            device.hardware.send(1);
+            eventually("the device keeps vector 1", () -> (device.readRegion(pending, Long.BYTES) & 2) != 0);
+            closed = handled(0);
+            after = host();
+            live = window.end(after);
+        }
+        assertThat(handled(1)).isEqualTo(masked);
+        assertThat(live.stages()).hasSize(1);
+        assertThat(printed(live.stages().get(0))).endsWith("loses irqfd: " + closed + " signals that no irqfd took");
+        assertThat(LiveChains.of(live, after)
+                        .of(DeviceChains.of(after, after.pci(nic).orElseThrow(), 1))
+                        .remarks())
+                .anyMatch(one -> one.startsWith(
+                        "it passed no stage: the device sent nothing, or the mask of its vector holds it"));
+    }
+
+    /** Sets the function mask behind the back of VFIO, which lets no user write the mask of a vector. */
+    private static void mask(PciAddress device, int capability) throws IOException {
+        try (RandomAccessFile config = new RandomAccessFile("/sys/bus/pci/devices/" + device + "/config", "rw")) {
+            config.seek(capability + CONTROL_HIGH);
+            int control = config.read();
+            config.seek(capability + CONTROL_HIGH);
+            config.write(control | FUNCTION_MASK);
+        }
+    }
+
+    /** The offset in the device's file of what a register of the capability names: a BAR, and a place in it. */
+    private static long place(VfioDevice device, long register) {
+        ByteBuffer info = Buffers.allocate(VfioRegionInfo.SIZE);
+        assertOk(device.region(VfioRegionInfo.SIZE, (int) register & BAR_BITS, info));
+        return info.getLong(VfioRegionInfo.OFFSET) + (register & ~(long) BAR_BITS);
+    }
+}
