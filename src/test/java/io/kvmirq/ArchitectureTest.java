@@ -80,7 +80,7 @@ class ArchitectureTest {
                 "vfio..       | uapi.. backend explain.. kernel..",
                 "mirror..     | arch.. backend",
                 "host..       | backend arch.. mirror vfio",
-                "host.trace   | host",
+                "host.trace   | backend host",
                 "diag..       | uapi.. arch.. backend host.. mirror recording.. vfio",
                 "forward..    | uapi.. arch.intx backend explain.. kernel.. kvm.. mirror.. vfio..",
                 "pci..        | kernel kvm.. forward.. mirror vfio..",

@@ -2,8 +2,8 @@
 package io.kvmirq.diag;
 
 import io.kvmirq.backend.HostFiles;
-import io.kvmirq.host.Btf;
 import io.kvmirq.host.Fact;
+import io.kvmirq.host.trace.Btf;
 import io.kvmirq.host.trace.Probes;
 import io.kvmirq.host.trace.TraceInstance;
 import io.kvmirq.host.trace.Tracing;

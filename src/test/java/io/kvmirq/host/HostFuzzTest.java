@@ -27,14 +27,6 @@ class HostFuzzTest {
         }
     }
 
-    /** Any BTF of a module, and its own types in the kernel's place. */
-    @FuzzTest(maxDuration = DURATION)
-    void btf(byte[] bytes) throws IOException {
-        Btf.parse(bytes).known().ifPresent(BtfTest::ask);
-        Btf kernel = Btf.parse(BtfTest.bytes("kernel.btf")).known().orElseThrow();
-        Btf.parse(kernel, bytes).known().ifPresent(BtfTest::ask);
-    }
-
     /** Any /proc/interrupts. */
     @FuzzTest(maxDuration = DURATION)
     void interrupts(byte[] bytes) {

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.host.trace;
 
-import io.kvmirq.host.Btf;
-import io.kvmirq.host.Btf.Kind;
 import io.kvmirq.host.Fact;
+import io.kvmirq.host.trace.Btf.Kind;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.host.trace;
 
-import io.kvmirq.host.Btf;
 import io.kvmirq.host.Fact;
 import io.kvmirq.host.TracingInstances;
 import java.io.IOException;

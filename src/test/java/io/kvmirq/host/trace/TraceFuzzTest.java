@@ -13,7 +13,7 @@ import java.util.HashMap;
 import java.util.Map;
 import org.junit.jupiter.api.BeforeAll;
 
-/** Formats and pages with any content: events, and no exception. */
+/** Formats, pages and BTF with any content: events, answers, and no exception. */
 class TraceFuzzTest {
     private static final String DURATION = "60s";
     private static final Map<Integer, EventFormat> FORMATS = new HashMap<>();
@@ -56,5 +56,13 @@ class TraceFuzzTest {
     @FuzzTest(maxDuration = DURATION)
     void trace(byte[] bytes) {
         read(RecordedTracing.PAGES, bytes, FORMATS);
+    }
+
+    /** Any BTF of a module, and its own types in the kernel's place. */
+    @FuzzTest(maxDuration = DURATION)
+    void btf(byte[] bytes) throws IOException {
+        Btf.parse(bytes).known().ifPresent(BtfTest::ask);
+        Btf kernel = Btf.parse(BtfTest.bytes("kernel.btf")).known().orElseThrow();
+        Btf.parse(kernel, bytes).known().ifPresent(BtfTest::ask);
     }
 }

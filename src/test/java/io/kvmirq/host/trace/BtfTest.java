@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-package io.kvmirq.host;
+package io.kvmirq.host.trace;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.kvmirq.backend.HostFiles;
-import io.kvmirq.host.Btf.Kind;
-import io.kvmirq.host.Btf.Member;
-import io.kvmirq.host.Btf.Parameter;
+import io.kvmirq.host.Fact;
+import io.kvmirq.host.trace.Btf.Kind;
+import io.kvmirq.host.trace.Btf.Member;
+import io.kvmirq.host.trace.Btf.Parameter;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.ByteBuffer;
