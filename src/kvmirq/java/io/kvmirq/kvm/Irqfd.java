@@ -255,11 +255,18 @@ public final class Irqfd implements AutoCloseable {
 
     /** @return the kernel's answer; 0 if it was not asked */
     private int leave() {
+        boolean lowered = false;
         if (state == State.ASSIGNED) {
-            vm.routes().live(gsi, -1);
             state = State.UNSURE;
+            lowered = vm.routes().live(gsi, -1) == 0
+                    && resample != null
+                    && calls().lower(vm.routes().of(gsi));
         }
-        return state == State.UNSURE ? calls().deassign(event, gsi) : 0;
+        int result = state == State.UNSURE ? calls().deassign(event, gsi) : 0;
+        if (result < 0 && lowered) {
+            calls().signal(Objects.requireNonNull(resample)); // the device asserts the line again
+        }
+        return result;
     }
 
     private void requireOpen() {

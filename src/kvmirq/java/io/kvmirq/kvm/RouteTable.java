@@ -169,9 +169,9 @@ public final class RouteTable {
         held.decrementAndGet(gsi.number());
     }
 
-    /** The kernel has one irqfd more on {@code gsi}, or one less. */
-    void live(Gsi gsi, int more) {
-        live.addAndGet(gsi.number(), more);
+    /** The kernel has one irqfd more on {@code gsi}, or one less. Returns how many it has. */
+    int live(Gsi gsi, int more) {
+        return live.addAndGet(gsi.number(), more);
     }
 
     /**

@@ -100,10 +100,14 @@ final class VgicCalls extends Calls {
 
     // Lines; allocates nothing when the kernel agrees
 
+    /** An SPI as KVM_IRQ_LINE names it. */
+    static int word(int spi) {
+        return UapiArm64.KVM_ARM_IRQ_TYPE_SPI << UapiArm64.KVM_ARM_IRQ_TYPE_SHIFT | spi;
+    }
+
     void setSpi(Spi spi, boolean high) {
         vm.requireArm64("an SPI");
-        int word = UapiArm64.KVM_ARM_IRQ_TYPE_SPI << UapiArm64.KVM_ARM_IRQ_TYPE_SHIFT | spi.number();
-        int result = setLine(word, high);
+        int result = setLine(word(spi.number()), high);
         if (result < 0) {
             throw failure(result, KernelCall.LINE, vm.known(), () -> operands(spi.toString(), high));
         }

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake;
+
+import static io.kvmirq.testing.Refusals.refused;
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.Errno;
+import io.kvmirq.Gsi;
+import io.kvmirq.Spi;
+import io.kvmirq.VcpuId;
+import io.kvmirq.arch.gic.model.DistributorRegister;
+import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kvm.Irqfd;
+import io.kvmirq.kvm.VgicV3;
+import io.kvmirq.kvm.Vm;
+import java.lang.reflect.InvocationHandler;
+import java.lang.reflect.InvocationTargetException;
+import java.lang.reflect.Proxy;
+import java.util.ArrayList;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+
+/**
+ * The line of a level irqfd on arm64 is low before its deassign begins: during that the kernel hears of no EOI, and a guest
+ * would take a high line again and again.
+ */
+class LoweredLineTest {
+    private static final Spi SPI = new Spi(42);
+    private static final Gsi GSI = new Gsi(SPI.pin());
+    private static final VcpuId FIRST = new VcpuId(0);
+
+    private final FakeKernel fake = new FakeKernel(Profile.of("6.12,arm64"));
+    /** Whether the line is high when a deassign begins. */
+    private final List<Boolean> highAtDeassign = new ArrayList<>();
+
+    private boolean refuses;
+    private final Kernel kernel = Kernel.over(looking(fake.backend()));
+    private final Vm vm = Vm.create(kernel);
+    private final VgicV3 vgic;
+
+    LoweredLineTest() {
+        vm.createVcpu(FIRST).initialize();
+        vgic = vm.createVgicV3();
+        vgic.setDistributor(0x800_0000L);
+        vgic.setRedistributors(0x80a_0000L);
+        vgic.init();
+        vgic.writeDistributor(DistributorRegister.GICD_ICFGR.offset() + SPI.number() / 16 * 4, 0); // level
+    }
+
+    private KernelBackend looking(KernelBackend backend) {
+        return (KernelBackend) Proxy.newProxyInstance(
+                getClass().getClassLoader(), new Class<?>[] {KernelBackend.class}, (proxy, method, arguments) -> {
+                    if (method.isDefault()) {
+                        return InvocationHandler.invokeDefault(proxy, method, arguments);
+                    }
+                    if (method.getName().equals("irqfdDeassign")) {
+                        highAtDeassign.add(isHigh());
+                        if (refuses) {
+                            return -Errno.EBADF.number();
+                        }
+                    }
+                    try {
+                        return method.invoke(backend, arguments);
+                    } catch (InvocationTargetException e) {
+                        throw e.getCause();
+                    }
+                });
+    }
+
+    private boolean isHigh() {
+        return (vgic.readLines(FIRST, 32) >>> SPI.number() - 32 & 1) == 1;
+    }
+
+    private Irqfd irqfd(EventFd event, EventFd resample) {
+        return vm.assignLevelIrqfd(event, resample, GSI);
+    }
+
+    @Test
+    void lineIsLowWhenTheDeassignOfAMaskBegins() {
+        EventFd event = EventFd.create(kernel);
+        EventFd resample = EventFd.create(kernel);
+        Irqfd irqfd = irqfd(event, resample);
+        event.signal();
+        assertThat(isHigh()).isTrue();
+        irqfd.mask();
+        assertThat(highAtDeassign).containsExactly(false);
+        assertThat(resample.drain()).as("the device is asked to signal again").isEqualTo(1);
+        event.signal();
+        irqfd.unmask();
+        assertThat(isHigh()).isTrue();
+        irqfd.close();
+        assertThat(highAtDeassign).containsExactly(false, false);
+    }
+
+    @Test
+    void deviceSignalsAgainWhereTheDeassignIsRefused() {
+        EventFd event = EventFd.create(kernel);
+        EventFd resample = EventFd.create(kernel);
+        Irqfd irqfd = irqfd(event, resample);
+        event.signal();
+        refuses = true;
+        refused(Errno.EBADF, irqfd::mask);
+        assertThat(resample.drain()).isEqualTo(1);
+        event.signal();
+        assertThat(isHigh()).isTrue();
+    }
+
+    @Test
+    void lineOfAnotherIrqfdStaysHigh() {
+        EventFd event = EventFd.create(kernel);
+        Irqfd irqfd = irqfd(event, EventFd.create(kernel));
+        irqfd(EventFd.create(kernel), EventFd.create(kernel));
+        event.signal();
+        irqfd.mask();
+        assertThat(highAtDeassign).containsExactly(true);
+        assertThat(isHigh()).as("the other one's, too").isTrue();
+    }
+
+    @Test
+    void closeAfterTheVmLowersTheLine() {
+        EventFd event = EventFd.create(kernel);
+        Irqfd irqfd = irqfd(event, EventFd.create(kernel));
+        event.signal();
+        vm.close();
+        irqfd.close();
+        assertThat(highAtDeassign).containsExactly(false);
+    }
+}
