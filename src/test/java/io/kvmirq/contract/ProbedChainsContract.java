@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.contract;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import io.kvmirq.PciAddress;
+import io.kvmirq.cli.Cli;
+import io.kvmirq.diag.Chain;
+import io.kvmirq.diag.DeviceChains;
+import io.kvmirq.diag.Hop;
+import io.kvmirq.diag.Live;
+import io.kvmirq.diag.LiveChains;
+import io.kvmirq.diag.LiveWindow;
+import io.kvmirq.diag.TapedChains;
+import io.kvmirq.host.HostFacts;
+import io.kvmirq.recording.tapes.TapeException;
+import io.kvmirq.testing.Machine;
+import io.kvmirq.testing.Program;
+import java.io.File;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.TimeUnit;
+import java.util.function.BooleanSupplier;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+
+/**
+ * The chain of a device by probes and by the tape of its VMM, link by link: each device under QEMU and under tiny-vmm, in
+ * a guest that makes it send. The run prints a table.
+ */
+@VfioContract
+class ProbedChainsContract extends VfioSuite {
+    private static final int SENT = 5;
+    private static final long LOOK_MILLIS = 200;
+    private static final List<Hop> HOPS =
+            List.of(Hop.HOST_IRQ, Hop.DEVICE_VECTOR, Hop.EVENTFD, Hop.IRQFD, Hop.GSI, Hop.GUEST_VECTOR, Hop.VCPU);
+
+    @TempDir
+    private Path temporary;
+
+    private Optional<ProcessHandle> vmm = Optional.empty();
+
+    @BeforeEach
+    void requireProbes() {
+        assumeTrue(world.fake().isEmpty(), "needs a real kernel: the fake has no tracefs");
+        assumeTrue(!world.isArm64(), "needs x86: the guest is of x86");
+        assumeTrue(Files.exists(Path.of("/sys/kernel/tracing/kprobe_events")), "needs kprobes: make lab has them");
+    }
+
+    /** A device that sends when MSI-X is disabled ends QEMU's machine: the VMM is stopped, and then the device reset. */
+    private void end(TestDevice.Place place) throws IOException, InterruptedException {
+        if (vmm.isPresent()) {
+            Program.signal("STOP", vmm.get().pid());
+            Path reset = Path.of("/sys/bus/pci/devices", place.address(), "reset");
+            if (Files.exists(reset)) {
+                Files.writeString(reset, "1");
+            }
+            vmm.get().destroyForcibly();
+            vmm.get().onExit().join();
+            vmm = Optional.empty();
+        }
+    }
+
+    @AfterEach
+    void nothingIsLeft() throws IOException {
+        assertThat(vmm).isEmpty();
+        assertThat(LiveProbesContract.left()).isEmpty();
+    }
+
+    /** Waits for the VMM. It gets the processor meanwhile: under emulation it is slow. */
+    private static void await(CompletableFuture<Cli.Ended> run, BooleanSupplier holds) throws InterruptedException {
+        while (!holds.getAsBoolean()) {
+            assertThat(run.isDone())
+                    .as(() -> "the VMM has ended: " + run.join())
+                    .isFalse();
+            TimeUnit.MILLISECONDS.sleep(LOOK_MILLIS);
+        }
+    }
+
+    private CompletableFuture<Cli.Ended> taped(Path tape, List<String> program) throws InterruptedException {
+        List<String> arguments = new ArrayList<>(List.of("tape", "-o", tape.toString(), "--"));
+        arguments.addAll(program);
+        CompletableFuture<Cli.Ended> ended =
+                CompletableFuture.supplyAsync(() -> Cli.run(arguments.toArray(String[]::new)));
+        await(ended, () -> {
+            vmm = ProcessHandle.current().children().findFirst();
+            return vmm.isPresent();
+        });
+        return ended;
+    }
+
+    @ParameterizedTest
+    @EnumSource(
+            value = TestDevice.class,
+            names = {"E1000E", "EDU", "NVME"})
+    void chainUnderQemuIsThatOfTheTape(TestDevice device) throws Exception {
+        TestDevice.Place place = vfio.place(device);
+        Path qemu = Path.of("vmm/x86_64").toAbsolutePath();
+        assumeTrue(Files.isDirectory(qemu), "needs QEMU in " + qemu + ": make lab runs this");
+        Path rom = Files.write(temporary.resolve("rom"), SendingGuest.firmware(device, SendingGuest.config(place), 2));
+        isThatOfTheTape(
+                "QEMU",
+                device,
+                place,
+                List.of(("env LD_LIBRARY_PATH=" + qemu + "/lib " + qemu + "/qemu-system-x86_64"
+                                + " -name guest=sending -accel kvm -cpu host -m 16 -nodefaults -display none"
+                                + " -machine q35,smm=off -bios " + rom + " -device vfio-pci,addr=2,host="
+                                + place.address())
+                        .split(" ")));
+    }
+
+    @ParameterizedTest
+    @EnumSource(
+            value = TestDevice.class,
+            names = {"E1000E", "EDU", "NVME"})
+    void chainUnderTinyVmmIsThatOfTheTape(TestDevice device) throws Exception {
+        TestDevice.Place place = vfio.place(device);
+        Path image = Files.write(temporary.resolve("image"), SendingGuest.image(device, SendingGuest.config(place), 1));
+        List<String> program = VfioKillContract.java();
+        program.addAll(List.of(
+                "-cp",
+                System.getProperty("java.class.path")
+                        + File.pathSeparator
+                        + Machine.root().resolve("target/examples"),
+                "tinyvmm.TinyVmm",
+                "--kernel",
+                image.toString(),
+                "--memory",
+                "16",
+                "--interrupts",
+                "0",
+                "--device",
+                place.address()));
+        isThatOfTheTape("tiny-vmm", device, place, program);
+    }
+
+    private void isThatOfTheTape(String name, TestDevice device, TestDevice.Place place, List<String> program)
+            throws Exception {
+        Path tape = temporary.resolve("vmm.tape");
+        CompletableFuture<Cli.Ended> run = taped(tape, program);
+        PciAddress address = PciAddress.parse(place.address());
+        long process;
+        Live live;
+        List<Chain> taped = new ArrayList<>();
+        List<Chain> probed = new ArrayList<>();
+        try {
+            await(device, place, run, new long[SendingGuest.vectors(device)]);
+            process = vmm.orElseThrow().pid();
+            HostFacts after;
+            try (LiveWindow window = LiveProbesContract.watch(List.of(address), process)) {
+                await(device, place, run, handled(device, place));
+                after = LiveProbesContract.host();
+                live = window.end(after);
+            }
+            LiveChains chains = LiveChains.of(live, after);
+            for (int vector = 0; vector < SendingGuest.vectors(device); vector++) {
+                probed.add(chains.of(DeviceChains.of(after, after.pci(address).orElseThrow(), vector)));
+                taped.add(taped(tape, after, address, vector, run));
+            }
+        } finally {
+            end(place);
+            run.join();
+        }
+        assertThat(live.missing()).isEmpty();
+        assertThat(differences(name, device, probed, taped)).isEmpty();
+        assertThat(probed).allSatisfy(chain -> {
+            assertThat(LiveProbesContract.value(chain, Hop.IRQFD)).isEqualTo("process " + process);
+            assertThat(chain.link(Hop.EVENTFD).orElseThrow().text()).endsWith(" of process " + process);
+        });
+    }
+
+    private static String handler(TestDevice device, TestDevice.Place place, int vector) {
+        return (device == TestDevice.EDU ? "vfio-msi[" : "vfio-msix[") + vector + "](" + place.address() + ")";
+    }
+
+    private static long[] handled(TestDevice device, TestDevice.Place place) {
+        long[] counts = new long[SendingGuest.vectors(device)];
+        for (int vector = 0; vector < counts.length; vector++) {
+            counts[vector] = LiveProbesContract.handled(handler(device, place, vector));
+        }
+        return counts;
+    }
+
+    /** Waits until the host has handled some more interrupts of each vector. */
+    private static void await(TestDevice device, TestDevice.Place place, CompletableFuture<Cli.Ended> run, long[] since)
+            throws InterruptedException {
+        for (int i = 0; i < since.length; i++) {
+            int vector = i;
+            await(run, () -> LiveProbesContract.handled(handler(device, place, vector)) >= since[vector] + SENT);
+        }
+    }
+
+    /** The tape is written meanwhile. */
+    private static Chain taped(
+            Path tape, HostFacts host, PciAddress device, int vector, CompletableFuture<Cli.Ended> run)
+            throws InterruptedException {
+        List<Chain> found = new ArrayList<>();
+        await(run, () -> {
+            found.clear();
+            try {
+                found.addAll(TapedChains.of(tape, host, Optional.empty())
+                        .chains(Optional.of(device.toString()), OptionalInt.of(vector)));
+            } catch (IOException | TapeException e) {
+                return false;
+            }
+            return found.size() == 1 && found.get(0).link(Hop.VCPU).isPresent();
+        });
+        return found.get(0);
+    }
+
+    /** Links that differ. An eventfd, and the VM of an irqfd, have one name by probes and one on the tape. */
+    private List<String> differences(String name, TestDevice device, List<Chain> probed, List<Chain> taped) {
+        List<String> differences = new ArrayList<>();
+        Map<String, String> names = new HashMap<>();
+        for (int vector = 0; vector < taped.size(); vector++) {
+            for (Hop hop : HOPS) {
+                String byProbes = LiveProbesContract.value(probed.get(vector), hop);
+                String byTape = LiveProbesContract.value(taped.get(vector), hop);
+                boolean named = hop == Hop.EVENTFD || hop == Hop.IRQFD;
+                boolean same = named
+                        ? names.merge(byProbes, byTape, (old, now) -> old).equals(byTape)
+                                && names.merge(byTape, byProbes, (old, now) -> old)
+                                        .equals(byProbes)
+                        : byProbes.equals(byTape);
+                String row = String.format(
+                        "probes and tape: %-8s %-9s %d  %-14s %-16s %-16s %s",
+                        name, device, vector, hop.label(), byProbes, byTape, same ? "same" : "DIFFERENT");
+                System.out.println(row);
+                if (!same || byProbes.equals("none") || byTape.equals("none")) {
+                    differences.add(row);
+                }
+            }
+        }
+        return differences;
+    }
+}
