@@ -5,7 +5,10 @@ import io.kvmirq.diag.Guests.Guest;
 import io.kvmirq.host.HostFacts;
 import io.kvmirq.host.ReadOnce;
 import java.time.Duration;
+import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.OptionalLong;
 import java.util.concurrent.TimeUnit;
@@ -64,14 +67,18 @@ public final class GuestRates extends Watch {
         before.all().forEach(one -> first.put(one.process().pid(), one));
         Map<Integer, Rate> rates = new HashMap<>();
         for (Guest now : after.all()) {
-            Guest then = first.get(now.process().pid());
+            Guest then = first.remove(now.process().pid());
             if (then != null) {
                 rates.put(
                         now.process().pid(),
                         new Rate(rate(then.exits(), now.exits(), nanos), rate(then.injected(), now.injected(), nanos)));
             }
         }
-        return new Seen(after, host, Duration.ofNanos(nanos), rates);
+        List<String> notes = new ArrayList<>(after.notes());
+        first.values().stream()
+                .sorted(Comparator.comparingInt(one -> one.process().pid()))
+                .forEach(one -> notes.add("guest " + one.title() + " has ended between the two looks"));
+        return new Seen(new Guests(after.all(), notes), host, Duration.ofNanos(nanos), rates);
     }
 
     private static OptionalLong rate(OptionalLong then, OptionalLong now, long nanos) {

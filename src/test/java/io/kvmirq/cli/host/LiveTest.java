@@ -405,6 +405,20 @@ class LiveTest {
                 .contains("- exits/s, injected/s: KVM's counters are not there at both looks: mount -t debugfs");
     }
 
+    @Test
+    void guestThatEndsBetweenTwoLooksIsNamed() throws IOException {
+        RecordedHost host = GuestHosts.of("vhost-kernel-threads");
+        assertThat(run(
+                                new Watched(host, traced("x86-6.1", "")).during(() -> host.remove("proc/100/")),
+                                "list",
+                                "--live",
+                                "10")
+                        .exited(0)
+                        .out())
+                .startsWith("no process that is seen holds a VM\n")
+                .contains("\n- guest web (process 100) has ended between the two looks\n");
+    }
+
     /** KVM asks for posting, and from then on the host irq is silent. */
     @Test
     void requestForPostingIsObserved() throws IOException {
