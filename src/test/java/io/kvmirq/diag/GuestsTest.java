@@ -7,12 +7,16 @@ import io.kvmirq.backend.HostFiles;
 import io.kvmirq.diag.Guests.Guest;
 import io.kvmirq.diag.Guests.Vcpus;
 import io.kvmirq.diag.Guests.Worker;
+import io.kvmirq.host.CountedFiles;
 import io.kvmirq.host.GuestHosts;
 import io.kvmirq.host.HostFacts;
 import io.kvmirq.host.RecordedHost;
 import java.io.IOException;
+import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
+import java.util.stream.Collectors;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -120,6 +124,29 @@ class GuestsTest {
         RecordedHost host =
                 kernelThreads().put("proc/100/task/101/comm", "qemu\n").put(THREAD + "comm", "qemu\n");
         assertThat(web(host).vcpus().notShown()).isEqualTo(2);
+    }
+
+    /** The names of all threads are read, to find vCPUs and workers. The rest is read of few. */
+    @Test
+    void processWithTenThousandThreadsIsReadOnce() throws IOException {
+        RecordedHost host = GuestHosts.of("vhost-tasks");
+        for (int thread = 10_000; thread < 20_000; thread++) {
+            String task = "proc/100/task/" + thread + "/";
+            host.put(task + "comm", "pool\n")
+                    .put(task + "stat", GuestHosts.stat(thread, "pool", 'S', USER, 0))
+                    .put(task + "status", "State:\tS (sleeping)\nTracerPid:\t0\n");
+        }
+        List<String> read = new ArrayList<>();
+        Capture.of(CountedFiles.of(host.tree(), read), Capture::analysis, true);
+        Map<String, Long> kinds = read.stream()
+                .filter(path -> path.startsWith("proc/100/task/"))
+                .collect(Collectors.groupingBy(
+                        path -> path.substring(path.lastIndexOf('/') + 1), Collectors.counting()));
+        assertThat(kinds.get("comm")).isBetween(10_000L, 10_010L);
+        assertThat(kinds.get("stat")).isLessThan(20);
+        assertThat(kinds.get("status")).isLessThan(100);
+        assertThat(read.size()).isLessThan(12_000);
+        assertThat(web(host).vcpus().all()).isEqualTo(2);
     }
 
     @Test

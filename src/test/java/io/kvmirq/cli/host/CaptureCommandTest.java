@@ -7,12 +7,11 @@ import io.kvmirq.backend.HostFiles;
 import io.kvmirq.cli.Cli;
 import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.diag.Capture;
+import io.kvmirq.host.CountedFiles;
 import io.kvmirq.host.GuestHosts;
 import io.kvmirq.host.RecordedHost;
 import java.io.IOException;
 import java.io.OutputStream;
-import java.lang.reflect.InvocationTargetException;
-import java.lang.reflect.Proxy;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -158,18 +157,7 @@ class CaptureCommandTest {
                 .put("dev/vfio/1", "")
                 .tree();
         List<String> read = new ArrayList<>();
-        HostFiles counting = (HostFiles) Proxy.newProxyInstance(
-                HostFiles.class.getClassLoader(), new Class<?>[] {HostFiles.class}, (self, method, arguments) -> {
-                    if (method.getName().equals("bytes") || method.getName().equals("open")) {
-                        read.add((String) arguments[0]);
-                    }
-                    try {
-                        return method.invoke(tree, arguments);
-                    } catch (InvocationTargetException e) {
-                        throw e.getCause();
-                    }
-                });
-        Capture.of(counting, Capture::analysis, true);
+        Capture.of(CountedFiles.of(tree, read), Capture::analysis, true);
         assertThat(read)
                 .contains("proc/100/comm", "proc/105/stat")
                 .noneMatch(path -> path.startsWith("dev/"))
