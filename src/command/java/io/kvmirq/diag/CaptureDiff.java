@@ -28,8 +28,8 @@ import org.jspecify.annotations.Nullable;
  */
 public record CaptureDiff(String path, List<String> gone, List<String> added, boolean before, boolean after) {
     /** Files that change while a host runs and none of its settings does: of threads, counters, this process. */
-    private static final Pattern VOLATILE =
-            Pattern.compile("/proc/\\d+/(fd|fdinfo|task|stat|status|schedstat).*|/proc/self/.*|/proc/irq/\\d+/spurious"
+    private static final Pattern VOLATILE = Pattern.compile(
+            "/proc/\\d+/(fd|fdinfo|task|stat|status|schedstat).*|/proc/(self/.*|uptime)|/proc/irq/\\d+/spurious"
                     + "|/sys/kernel/debug/(kvm|irq)/.*");
 
     /** Whether such a file changes by itself. */
