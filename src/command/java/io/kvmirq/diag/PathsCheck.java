@@ -41,10 +41,11 @@ final class PathsCheck {
                     boolean flaw = LINKS.contains(link.hop())
                             && (link.hop() != Hop.HOST_IRQ || link.value().isPresent());
                     if (flaw && link.state() == Link.State.BROKEN) {
-                        broken.add(address + ": " + link.hop().label() + ": " + link.text());
+                        broken.add(address + " is broken at its " + link.hop().label() + ": " + link.text());
                         remedies.addAll(link.remedies());
                     } else if (flaw && link.state() == Link.State.DOUBTFUL) {
-                        doubtful.add(address + ": " + link.hop().label() + ": " + link.text());
+                        doubtful.add(
+                                address + " is doubtful at its " + link.hop().label() + ": " + link.text());
                         remedies.addAll(link.remedies());
                     }
                 }
@@ -67,20 +68,20 @@ final class PathsCheck {
                     .withRoot(true);
         }
         if (devices == 0) {
-            return Finding.of(Check.PATHS, Status.PASS, "none", "no process is seen that has a device of VFIO open");
+            return Finding.of(Check.PATHS, Status.PASS, "none", "no process that is seen has a device of VFIO open");
         }
         Finding finding = broken.isEmpty() && doubtful.isEmpty()
                 ? Finding.of(
                         Check.PATHS,
                         Status.PASS,
                         "whole",
-                        "nothing that was seen keeps " + (devices == 1 ? "the device" : devices + " devices")
-                                + " of guests from sending, or a guest from taking it")
+                        (devices == 1 ? "1 device of a guest was" : devices + " devices of guests were")
+                                + " looked at, and no link that is seen is broken or doubtful")
                 : Finding.of(
                         Check.PATHS,
                         broken.isEmpty() ? Status.WARN : Status.FAIL,
                         broken.isEmpty() ? "doubtful" : "broken",
-                        shown(broken.isEmpty() ? doubtful : broken) + "; kvmirq explain BDF shows the whole way");
+                        shown(broken.isEmpty() ? doubtful : broken));
         for (Remedy remedy : remedies.stream().limit(SHOWN).toList()) {
             finding = finding.with(remedy);
         }
@@ -89,6 +90,8 @@ final class PathsCheck {
 
     private static String shown(Set<String> flaws) {
         List<String> first = flaws.stream().limit(SHOWN).toList();
-        return String.join("; ", first) + (flaws.size() > SHOWN ? "; and " + (flaws.size() - SHOWN) + " more" : "");
+        return String.join("; ", first)
+                + (flaws.size() > SHOWN ? "; and " + (flaws.size() - SHOWN) + " more" : "")
+                + "; 'kvmirq explain " + first.get(0).split(" ", 2)[0] + "' shows the chain";
     }
 }

@@ -411,18 +411,24 @@ class DoctorTest {
         Finding whole = finding(host, Check.PATHS);
         assertThat(whole.status()).isEqualTo(Status.PASS);
         assertThat(whole.reason()).isEqualTo("whole");
+        assertThat(whole.text())
+                .isEqualTo("1 device of a guest was looked at, and no link that is seen is broken or doubtful");
         host.put("sys/bus/pci/devices/0000:00:02.0/aer_dev_fatal", "TOTAL_ERR_FATAL 3\n");
         Finding doubtful = finding(host, Check.PATHS);
         assertThat(doubtful.status()).isEqualTo(Status.WARN);
-        assertThat(doubtful.text()).startsWith("0000:00:02.0: device: the device has reported 3 fatal errors (AER)");
+        assertThat(doubtful.text())
+                .startsWith("0000:00:02.0 is doubtful at its device: the device has reported 3 fatal errors (AER)");
         host.put("proc/100/status", "State:\tT (stopped)\n");
         Finding broken = finding(host, Check.PATHS);
         assertThat(broken.status()).isEqualTo(Status.FAIL);
         assertThat(broken.reason()).isEqualTo("broken");
-        assertThat(broken.text()).startsWith("0000:00:02.0: VMM: process 100 is stopped by a signal; ");
+        assertThat(broken.text())
+                .isEqualTo("0000:00:02.0 is broken at its VMM: process 100 is stopped by a signal;"
+                        + " 'kvmirq explain 0000:00:02.0' shows the chain");
         assertThat(broken.remedies()).extracting(Remedy::text).contains("kill -CONT 100");
         RecordedHost idle = GuestHosts.of("amd-avic").put("sys/kernel/debug/kvm/100-5/exits", "0\n");
-        assertThat(finding(idle, Check.PATHS).text()).startsWith("0000:00:02.0: vCPU: no vCPU of the VM has ever run");
+        assertThat(finding(idle, Check.PATHS).text())
+                .startsWith("0000:00:02.0 is broken at its vCPU: no vCPU of the VM has ever run");
     }
 
     @Test
