@@ -60,6 +60,7 @@ class DocsTest {
             "console",
             "console kvm",
             "console arm64",
+            "console lab",
             "console maven",
             "bash",
             "xml");

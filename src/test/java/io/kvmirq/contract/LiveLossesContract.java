@@ -62,7 +62,7 @@ class LiveLossesContract extends VfioSuite {
         assertThat(LiveProbesContract.left()).isEmpty();
     }
 
-    private static void requireInjectionByKvm() throws IOException {
+    static void requireInjectionByKvm() throws IOException {
         for (String parameter : List.of("kvm_intel/parameters/enable_apicv", "kvm_amd/parameters/avic")) {
             Path file = Path.of("/sys/module", parameter);
             assumeTrue(
