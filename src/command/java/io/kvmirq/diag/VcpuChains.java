@@ -59,7 +59,7 @@ public final class VcpuChains {
     }
 
     private static Vcpus of(String guest, List<Vcpus.One> vcpus) {
-        return new Vcpus(guest, Optional.empty(), vcpus, 0, 0, List.of(), List.of());
+        return new Vcpus(guest, Optional.empty(), vcpus, 0, Map.of(), List.of(), List.of());
     }
 
     private static Map<Integer, List<Vcpus.Irq>> irqs(List<Chain> chains) {

@@ -39,6 +39,7 @@ public final class VcpuEvents {
     static final String GA_LOG = LiveWindow.GA_LOG;
 
     private static final String INHIBITS = "inhibits";
+    private static final String OTHER_FORM = "this kernel records it in another form";
 
     /**
      * A VM, as files show it.
@@ -94,8 +95,10 @@ public final class VcpuEvents {
 
     private final Map<VcpuId, Tag> tags = new HashMap<>();
     private final Map<Integer, Update> updates = new TreeMap<>();
+    /** Events that are not told, by the reason. */
+    private final Map<String, Long> unassignable = new TreeMap<>();
+
     private boolean inhibitsKnown;
-    private long unassignable;
 
     /** The last {@code kvm_pi_irte_update} of a message: KVM asked for posting. */
     record Update(Producer producer, int gsi, VcpuId vcpu, int vector) {}
@@ -173,7 +176,7 @@ public final class VcpuEvents {
         OptionalLong vm = event.number("vmid");
         OptionalLong vcpu = event.number("vcpuid");
         if (vm.isEmpty() || vcpu.isEmpty()) {
-            unassignable++;
+            unassignable(GA_LOG, OTHER_FORM, 1);
             return;
         }
         logged.merge(new Tag((int) vm.getAsLong(), (int) vcpu.getAsLong()), 1L, Long::sum);
@@ -188,7 +191,12 @@ public final class VcpuEvents {
             if (known.isAlone() && vcpu.isPresent()) {
                 tags.put(vcpu.get(), tag);
             } else {
-                unassignable += count;
+                unassignable(
+                        GA_LOG,
+                        vcpu.isEmpty()
+                                ? "the guest has no vCPU of this number"
+                                : "the host has other VMs, and only KVM knows their numbers",
+                        count);
             }
         });
         logged.clear();
@@ -208,7 +216,8 @@ public final class VcpuEvents {
                 || gsi < 0
                 || gsi > Gsi.MAX
                 || set && (vcpu < 0 || vcpu > VcpuId.MAX || vector < 0 || vector > MOST_VECTOR)) {
-            unassignable++;
+            unassignable(
+                    UPDATE, producer == null && irq >= 0 ? "its host irq is of no device of the guest" : OTHER_FORM, 1);
             return;
         }
         EventFdId standIn = new EventFdId(irq);
@@ -228,14 +237,20 @@ public final class VcpuEvents {
     /** Any thread of the process may change it, and the event does not name its VM. */
     private void inhibit(TraceEvent event) {
         Optional<Set<InhibitReason>> reasons = reasons(event);
-        if (known.threads().contains(event.tid()) && reasons.isPresent()) {
-            inhibitsKnown = true;
-            events.add(new Event.Inhibited(reasons.get()));
-        } else {
-            unassignable++;
-            // Reasons that cannot be read replace those that are known.
-            inhibitsKnown &= !known.threads().contains(event.tid());
+        if (!known.threads().contains(event.tid())) {
+            unassignable(
+                    INHIBIT,
+                    known.threads().isEmpty()
+                            ? "the process has several VMs"
+                            : "its thread is of another process, or of the kernel",
+                    1);
+            return;
         }
+        // Reasons that cannot be read replace those that are known.
+        inhibitsKnown = reasons.isPresent();
+        reasons.ifPresentOrElse(
+                all -> events.add(new Event.Inhibited(all)),
+                () -> unassignable(INHIBIT, "this kernel does not name all its reasons", 1));
     }
 
     /** Empty if the kernel does not name them all. */
@@ -296,9 +311,13 @@ public final class VcpuEvents {
         }
     }
 
-    /** Events of KVM that concern some VM, and are not told: which VM, or which reasons, no field says. */
-    public long unassignable() {
-        return unassignable;
+    private void unassignable(String event, String why, long count) {
+        unassignable.merge(event + ": " + why, count, Long::sum);
+    }
+
+    /** Number of events of KVM that concern some VM and are not told, by their name and the reason. */
+    public Map<String, Long> unassignable() {
+        return new TreeMap<>(unassignable);
     }
 
     /** Whether all reasons are known that inhibit APIC virtualization in the VM. Only their changes are seen. */

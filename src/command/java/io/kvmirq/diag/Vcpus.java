@@ -5,8 +5,10 @@ import io.kvmirq.VcpuId;
 import io.kvmirq.host.Fact;
 import java.time.Duration;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.TreeMap;
 
 /**
  * The vCPUs of a guest: where each stands, the fields of the posting hardware that follow from that, and the interrupts that
@@ -16,7 +18,7 @@ import java.util.OptionalInt;
  * @param watched how long; empty if it was not watched
  * @param vcpus by their ids
  * @param lost how many events did not fit into the buffer
- * @param unassignable how many events of KVM no field assigns to this guest
+ * @param unassignable how many events of KVM no field assigns to this guest, by their name and the reason
  * @param missing what could not be watched, and what would show it
  * @param notes a sentence each
  */
@@ -25,11 +27,12 @@ public record Vcpus(
         Optional<Duration> watched,
         List<One> vcpus,
         long lost,
-        long unassignable,
+        Map<String, Long> unassignable,
         List<Fact.Unknown<?>> missing,
         List<String> notes) {
     public Vcpus {
         vcpus = List.copyOf(vcpus);
+        unassignable = new TreeMap<>(unassignable);
         missing = List.copyOf(missing);
         notes = List.copyOf(notes);
     }

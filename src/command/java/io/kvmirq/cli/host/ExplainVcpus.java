@@ -9,6 +9,7 @@ import io.kvmirq.diag.Vcpus;
 import io.kvmirq.host.Fact;
 import io.kvmirq.text.Foreign;
 import java.time.Duration;
+import java.util.Map;
 import java.util.Optional;
 
 /** Prints the vCPUs of a guest. Their texts hold names from files, so all is made printable. */
@@ -61,14 +62,19 @@ final class ExplainVcpus {
         if (vcpus.lost() > 0) {
             line("events that did not fit into the buffer: " + vcpus.lost());
         }
-        if (vcpus.unassignable() > 0) {
-            line("events of KVM that no field assigns to this guest: " + vcpus.unassignable());
+        if (!vcpus.unassignable().isEmpty()) {
+            line("events of KVM that no field assigns to this guest: " + sum(vcpus.unassignable()));
+            vcpus.unassignable().forEach((why, count) -> line("  " + count + " " + why));
         }
         for (Fact.Unknown<?> one : vcpus.missing()) {
             line("not readable: " + one.why());
             line("              shown by: " + one.remedy());
         }
         vcpus.notes().forEach(note -> line("note: " + note));
+    }
+
+    private static long sum(Map<String, Long> counts) {
+        return counts.values().stream().mapToLong(Long::longValue).sum();
     }
 
     private static String seconds(Duration time) {
@@ -97,7 +103,9 @@ final class ExplainVcpus {
                             write(irq, Optional.of(value.evidence()));
                         }))
                 .number("lost", vcpus.lost())
-                .number("unassignable", vcpus.unassignable())
+                .number("unassignable", sum(vcpus.unassignable()))
+                .objects("unassignableBy", vcpus.unassignable().entrySet(), (to, one) -> to.text("reason", one.getKey())
+                        .number("count", one.getValue()))
                 .objects("notReadable", vcpus.missing(), (to, one) -> to.text("text", one.why())
                         .text("do", one.remedy()))
                 .texts("notes", vcpus.notes())
