@@ -45,13 +45,16 @@ public final class ItsEvents {
     private final List<GuestMemory> memory;
 
     /**
-     * Of an ITS, whose tables are in {@code memory}: all memory of the guest.
+     * Of an ITS, whose tables are in {@code memory}: all memory of the guest. What is read-only for the guest is left out,
+     * because this clears entries where the guest says that they are.
      *
      * @throws IllegalArgumentException if the ITS has no address
      */
     public ItsEvents(Its its, List<GuestMemory> memory) {
         this.its = Objects.requireNonNull(its, "its is null");
-        this.memory = List.copyOf(Objects.requireNonNull(memory, "memory is null"));
+        this.memory = Objects.requireNonNull(memory, "memory is null").stream()
+                .filter(one -> !one.isReadOnly())
+                .toList();
         this.place = its.address()
                 .orElseThrow(() -> new IllegalArgumentException(
                         "the ITS has no address, so that no message reaches it: Its.setAddress comes first"));
@@ -119,7 +122,7 @@ public final class ItsEvents {
     /** The address of a device's entry; empty if the table has none for it. */
     private OptionalLong device(MsiMessage message) {
         long table = its.readRegister(DEVICES);
-        long id = message.deviceId().getAsInt();
+        long id = Integer.toUnsignedLong(message.deviceId().getAsInt());
         long first = (table & INDIRECT) == 0 ? id : id / ENTRIES;
         if ((table & VALID) == 0 || first >= size(table) / ENTRY) {
             return OptionalLong.empty();
@@ -168,7 +171,7 @@ public final class ItsEvents {
                 .findFirst()
                 .orElseThrow(() -> new IllegalArgumentException(
                         "the tables of the ITS have an entry at 0x" + Long.toHexString(address) + ", which is not in "
-                                + memory + ": give all memory of the guest"));
+                                + memory + ": give all memory of the guest that it may write"));
     }
 
     private long long64(long address) {

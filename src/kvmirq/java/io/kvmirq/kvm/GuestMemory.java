@@ -86,6 +86,11 @@ public final class GuestMemory implements AutoCloseable {
         return guestAddress;
     }
 
+    /** Whether a write of the guest exits to the VMM instead of reaching the memory. */
+    public boolean isReadOnly() {
+        return flags == Uapi.KVM_MEM_READONLY;
+    }
+
     /**
      * From now on KVM keeps a list of the pages that the guest writes: KVM_MEM_LOG_DIRTY_PAGES.
      *

@@ -14,10 +14,13 @@ import io.kvmirq.arch.gic.model.Its;
 import io.kvmirq.forward.ForwardedIrq;
 import io.kvmirq.forward.Forwarding;
 import io.kvmirq.forward.ItsEvents;
+import io.kvmirq.kernel.Mapping;
 import io.kvmirq.kvm.GuestMemory;
 import io.kvmirq.mirror.Posting;
 import io.kvmirq.recording.Faults;
 import io.kvmirq.vfio.VfioDevice;
+import java.nio.ByteBuffer;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import org.junit.jupiter.api.Test;
@@ -116,7 +119,27 @@ class ItsEventsTest {
         assertThatThrownBy(() -> tellMasked(List.of(world.service.memory())))
                 .isInstanceOf(IllegalArgumentException.class)
                 .hasMessageContaining("at 0x50000000, which is not in")
-                .hasMessageContaining("give all memory of the guest");
+                .hasMessageContaining("give all memory of the guest that it may write");
+    }
+
+    /** A guest may point its ITS at a ROM of the VMM. */
+    @Test
+    void memoryThatTheGuestMayNotWriteIsNotWrittenForIt() {
+        long first = 0x5000_0000L;
+        Mapping rom = Mapping.anonymous(world.vm.kernel(), 0x1_0000).mapping();
+        byte[] content = new byte[0x1_0000];
+        Arrays.fill(content, (byte) 0xa5);
+        rom.put(0, content);
+        GuestMemory readOnly = world.vm.addReadOnlyMemory(first, rom);
+        world.service.its().writeRegister(Its.CTLR, 0);
+        world.service.its().writeRegister(Its.BASER_DEVICES, Its.VALID | first);
+        world.service.its().writeRegister(Its.CTLR, Its.ENABLED);
+        assertThatThrownBy(() -> tellMasked(List.of(world.service.memory(), readOnly)))
+                .isInstanceOf(IllegalArgumentException.class)
+                .hasMessageContaining("at 0x50000080, which is not in");
+        ByteBuffer after = ByteBuffer.allocate(content.length);
+        rom.get(0, after);
+        assertThat(after.array()).isEqualTo(content);
     }
 
     private void tellMasked(List<GuestMemory> memory) {
