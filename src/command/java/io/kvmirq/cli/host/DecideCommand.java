@@ -18,8 +18,8 @@ import picocli.CommandLine.ParseResult;
 
 /** {@code kvmirq decide}: says whether KVM posts a message to a vCPU, and if not, why. Reads files only. */
 public final class DecideCommand implements Command {
-    private static final List<String> OF_X86 = List.of(
-            "--vcpus", "--apic", "--32-bit-ids", "--no-vector-hashing", "--inhibit", "--x2avic-ext", "--kernel");
+    private static final List<String> OF_X86 =
+            List.of("--vcpus", "--apic", "--32-bit-ids", "--inhibit", "--x2avic-ext", "--kernel");
 
     @Override
     public String name() {
@@ -62,8 +62,6 @@ public final class DecideCommand implements Command {
                 .description("The mode of the guest's LAPICs: flat, cluster or x2apic (default: flat for up to 8 vCPUs,"
                         + " else x2apic)."));
         usage.add(OptionSpec.builder("--32-bit-ids").description("The VMM has enabled KVM_X2APIC_API_USE_32BIT_IDS."));
-        usage.add(OptionSpec.builder("--no-vector-hashing")
-                .description("The module kvm was loaded with vector_hashing=N."));
         usage.add(
                 Command.option("--inhibit", "REASON", List.class)
                         .auxiliaryTypes(String.class)

@@ -82,7 +82,7 @@ record DecideQuestion(
                         .map(host ->
                                 arguments.hasMatchedOption("--x2avic-ext") ? host : host.without(Feature.X2AVIC_EXT))
                         .toList();
-        return of(arguments, hosts, Optional.empty(), !arguments.hasMatchedOption("--no-vector-hashing"));
+        return of(arguments, hosts, Optional.empty(), true);
     }
 
     /**
@@ -100,7 +100,7 @@ record DecideQuestion(
                 arguments,
                 List.of(posting.withKernel(kernel(arguments, posting.kernel()))),
                 Optional.of(PostingOutlook.of(host)),
-                hashing && !arguments.hasMatchedOption("--no-vector-hashing"));
+                hashing);
     }
 
     private static DecideQuestion of(
