@@ -74,11 +74,17 @@ final class KernelHelpers {
 
     /** The CPUs that a thread may run on, such as {@code 0-3,8}. Empty if they are not shown. */
     static Optional<String> allowed(HostFiles files, String directory) {
-        String name = "Cpus_allowed_list:";
-        return files.text(directory + "/status").stream()
-                .flatMap(String::lines)
-                .filter(line -> line.startsWith(name))
-                .map(line -> line.substring(name.length()).strip())
-                .findFirst();
+        return files.text(directory + "/status")
+                .map(status -> status(status, "Cpus_allowed_list"))
+                .filter(cpus -> !cpus.isEmpty());
+    }
+
+    /** A line of a {@code status} by its name; "" if it has none. */
+    static String status(String status, String name) {
+        return status.lines()
+                .filter(line -> line.startsWith(name + ":"))
+                .map(line -> line.substring(name.length() + 1).strip())
+                .findFirst()
+                .orElse("");
     }
 }

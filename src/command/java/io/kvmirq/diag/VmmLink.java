@@ -201,21 +201,13 @@ final class VmmLink {
     }
 
     private static boolean hasState(String status) {
-        return !value(status, "State").isEmpty();
-    }
-
-    private static String value(String status, String name) {
-        return status.lines()
-                .filter(line -> line.startsWith(name + ":"))
-                .map(line -> line.substring(name.length() + 1).strip())
-                .findFirst()
-                .orElse("");
+        return !KernelHelpers.status(status, "State").isEmpty();
     }
 
     /** @param runs whether the guest needs the thread: the first one, or that of a vCPU */
     private void state(String name, String directory, String status, boolean runs) {
-        String state = value(status, "State");
-        String tracer = value(status, "TracerPid");
+        String state = KernelHelpers.status(status, "State");
+        String tracer = KernelHelpers.status(status, "TracerPid");
         boolean traced = tracer.matches("[1-9]\\d{0,8}");
         String by = traced
                 ? "process " + tracer
@@ -308,14 +300,14 @@ final class VmmLink {
 
     /** A thread that may run on one CPU only waits while others have it. */
     private void waits(String name, String directory, String status) {
-        String allowed = value(status, "Cpus_allowed_list");
+        String allowed = KernelHelpers.status(status, "Cpus_allowed_list");
         // Not where the host has no other.
         boolean one = allowed.matches("\\d{1,5}");
         boolean pinned = one
                 && files.text("sys/devices/system/cpu/online")
                         .filter(online -> online.strip().equals(allowed))
                         .isEmpty();
-        boolean runnable = !one && value(status, "State").startsWith("R");
+        boolean runnable = !one && KernelHelpers.status(status, "State").startsWith("R");
         String file = directory + "schedstat";
         Optional<String> text = files.text(file);
         if (text.isEmpty()) {
