@@ -2,6 +2,7 @@
 package io.kvmirq.kvm;
 
 import io.kvmirq.MsiMessage;
+import io.kvmirq.arch.apic.IoapicEntry;
 import io.kvmirq.explain.Fact;
 import java.util.EnumSet;
 import java.util.Set;
@@ -12,7 +13,7 @@ import java.util.Set;
  */
 enum ChipPage {
     LAPICS("LAPICs", MsiMessage.X86_WINDOW),
-    IOAPIC("IOAPIC", 0xfec0_0000L);
+    IOAPIC("IOAPIC", IoapicEntry.REGISTERS);
 
     private static final long SIZE = 4096;
 
