@@ -12,7 +12,6 @@ import java.util.List;
 import java.util.Set;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
-import picocli.CommandLine.Model.PositionalParamSpec;
 import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.ParseResult;
 
@@ -67,11 +66,7 @@ public final class FaultWalkCommand implements Command {
         usage.add(Command.option("--limit", "SECONDS", Integer.class)
                 .description("Kill CMD after that time (default " + LIMIT_SECONDS + ")."));
         usage.add(Command.json());
-        usage.add(PositionalParamSpec.builder()
-                .paramLabel("CMD")
-                .type(List.class)
-                .auxiliaryTypes(String.class)
-                .arity("0..*")
+        usage.add(Command.parameters("0..*", "0..*", "CMD")
                 .description("The program to run and its arguments. Write -- before it."));
     }
 

@@ -285,7 +285,14 @@ public final class ExplainCommand implements Command {
             return ExitCode.COULD_NOT_RUN;
         }
         if (arguments.hasMatchedOption("--json")) {
-            write(host, chains, sources, live, arguments, terminal);
+            Json.print(terminal, "kvmirq.explain/3", json -> {
+                json.text("kernel", host.kernel()).objects("chains", chains, ExplainJson::write);
+                if (arguments.hasMatchedOption("--vm")) {
+                    json.objects("sources", sources, ExplainJson::write);
+                }
+                live.ifPresent(one -> LiveOption.write(json, one));
+                json.number("exitCode", exitCode(chains, sources, arguments));
+            });
         } else {
             if (chains.isEmpty()) {
                 terminal.out().println("the guest has no PCI device of VFIO");
@@ -457,22 +464,5 @@ public final class ExplainCommand implements Command {
                         .min(Comparator.naturalOrder())
                         .map(Hop::doubtCode))
                 .orElse(chains.stream().allMatch(Chain::isUnseen) ? ExitCode.COULD_NOT_RUN : ExitCode.OK);
-    }
-
-    private static void write(
-            HostFacts host,
-            List<Chain> chains,
-            List<Sources> sources,
-            Optional<Live> live,
-            ParseResult arguments,
-            Terminal terminal) {
-        Json.print(terminal, "kvmirq.explain/3", json -> {
-            json.text("kernel", host.kernel()).objects("chains", chains, ExplainJson::write);
-            if (arguments.hasMatchedOption("--vm")) {
-                json.objects("sources", sources, ExplainJson::write);
-            }
-            live.ifPresent(one -> LiveOption.write(json, one));
-            json.number("exitCode", exitCode(chains, sources, arguments));
-        });
     }
 }

@@ -12,7 +12,6 @@ import java.util.List;
 import java.util.Optional;
 import picocli.CommandLine;
 import picocli.CommandLine.Model.OptionSpec;
-import picocli.CommandLine.Model.PositionalParamSpec;
 import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.ParseResult;
 
@@ -90,11 +89,7 @@ public final class TapeCommand implements Command {
                         + " Beyond it the tape ends, and CMD runs on."));
         usage.add(Command.option("--show", "FILE", Path.class)
                 .description("Print the tape in FILE and run nothing. Exit code 1 when FILE is not a complete tape."));
-        usage.add(PositionalParamSpec.builder()
-                .paramLabel("CMD")
-                .type(List.class)
-                .auxiliaryTypes(String.class)
-                .arity("0..*")
+        usage.add(Command.parameters("0..*", "0..*", "CMD")
                 .description("The program to run and its arguments. Write -- before it."));
     }
 
