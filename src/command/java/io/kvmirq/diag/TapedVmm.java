@@ -33,7 +33,12 @@ import java.util.Set;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
-/** The interrupt path of a VMM as the calls on its tape made it, at one call of the tape. For one thread. */
+/**
+ * The interrupt path of a VMM as the calls on its tape made it, at one call of the tape. For one thread.
+ *
+ * <p>Not the fold of {@code io.kvmirq.mirror}, which holds one VM as it is now. A chain of a tape also names the call that
+ * made or ended each link, links that ended, and files of several VMs and processes. Both ask the same rules of posting.
+ */
 final class TapedVmm {
     private static final Set<Integer> VGICS = Set.of(
             UapiArm64.KVM_DEV_TYPE_ARM_VGIC_V2,
