@@ -152,6 +152,27 @@ class WatchedVcpusTest {
         }
     }
 
+    /** A look at a sample asks for a newer one. */
+    @Test
+    void logicalMessageFollowsAnIdThatMoves() {
+        try (ForwardWorld world = new ForwardWorld("vtd-posting");
+                Forwarding forwarding = Forwarding.of(world.vm, world.device)) {
+            world.second.setState(VcpuState.RUNNABLE);
+            ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), logical(0x2, 0x31));
+            for (int owner : new int[] {1, 0, 1}) {
+                giveLogicalId(world.first, owner == 0 ? 0x2 : 0x1);
+                giveLogicalId(world.second, owner == 1 ? 0x2 : 0x1);
+                assertThat(forwarding.mirror().now()).isNotNull();
+                world.fake.vcpu(0).exits(ioOut(0x3f8, 1, 'A'));
+                world.fake.vcpu(1).exits(ioOut(0x3f8, 1, 'A'));
+                world.first.run();
+                world.second.run();
+                assertThat(((Posting.Posted) irq.predicted()).what())
+                        .isEqualTo(new Posting.ToVcpu(new VcpuId(owner), ForwardWorld.vector(0x31)));
+            }
+        }
+    }
+
     /** KVM_GET_LAPIC at each exit would be a cost. */
     @Test
     void physicalMessagesAskForNoLapic() {
