@@ -15,11 +15,20 @@ final class DescriptorLimit {
 
     private DescriptorLimit() {}
 
+    /** Whether so many descriptors are more than the limit. */
+    static boolean isBelow(HostFiles files, int count) {
+        return limit(files).orElse(Long.MAX_VALUE) < count;
+    }
+
+    private static OptionalLong limit(HostFiles files) {
+        return files.number("proc/self/limits", "Max open files");
+    }
+
     /**
      * Why so many descriptors more could not be had. Reading /proc takes a descriptor: without one, the figures are missing.
      */
     static String why(HostFiles files, int missing) {
-        OptionalLong limit = files.number("proc/self/limits", "Max open files");
+        OptionalLong limit = limit(files);
         if (limit.isEmpty()) {
             return NONE_LEFT;
         }

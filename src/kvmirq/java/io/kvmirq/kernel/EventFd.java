@@ -41,6 +41,9 @@ public final class EventFd implements AutoCloseable {
     /** A write that fails once leaves no thread waiting; one that always fails is refused by a filter of calls. */
     private static final int WAKE_ATTEMPTS = 10;
 
+    /** More eventfds than this are not made one by one before the limit of descriptors is looked at. */
+    private static final int MANY = 1 << 16;
+
     private static final int EMFILE = -Errno.EMFILE.number();
     private static final int EAGAIN = -Errno.EAGAIN.number();
     private static final int EINTR = -Errno.EINTR.number();
@@ -103,6 +106,9 @@ public final class EventFd implements AutoCloseable {
         Objects.requireNonNull(kernel, "kernel is null");
         if (count < 0) {
             throw new IllegalArgumentException(count + " eventfds: expected 0 or more");
+        }
+        if (count > MANY && DescriptorLimit.isBelow(kernel.backend().libc().hostFiles(), count)) {
+            throw failed(kernel, EMFILE, 0, count);
         }
         return Fd.make(
                 kernel,

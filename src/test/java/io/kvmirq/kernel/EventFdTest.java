@@ -6,6 +6,8 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import io.kvmirq.Errno;
+import io.kvmirq.KernelException;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.choice.Backends;
@@ -60,6 +62,16 @@ class EventFdTest {
             event.signal(2);
             assertThat(event.drain()).isEqualTo(3);
         }
+    }
+
+    /** More than any process may have open: refused before objects for them are made. */
+    @Test
+    void moreThanTheLimitOfDescriptorsAreRefusedAtOnce() {
+        assertThatThrownBy(() -> EventFd.createAll(kernel, Integer.MAX_VALUE))
+                .isInstanceOfSatisfying(KernelException.class, refusal -> assertThat(refusal.errno())
+                        .isEqualTo(Errno.EMFILE))
+                .hasMessageContaining("1 of 2147483647")
+                .hasMessageContaining("RLIMIT_NOFILE");
     }
 
     @Test
