@@ -8,7 +8,6 @@ import java.time.Duration;
 import java.util.ArrayDeque;
 import java.util.Deque;
 import java.util.List;
-import java.util.Optional;
 
 /** A handler throws, and the loop goes on and calls it again. */
 class FailedHandler {
@@ -29,12 +28,10 @@ class FailedHandler {
     }
 
     /** Without this call the ring would be gone: only a new one calls the handler. */
-    private static void failed(Optional<Registration> registration, RuntimeException failure) {
+    private static void failed(Registration registration, RuntimeException failure) {
         System.out.println("failed: " + failure);
         BUFFERS.add("buffer 1");
-        registration.ifPresent(of -> {
-            of.pause();
-            of.resume(); // a doorbell's handler is called at resume
-        });
+        registration.pause();
+        registration.resume(); // a doorbell's handler is called at resume
     }
 }

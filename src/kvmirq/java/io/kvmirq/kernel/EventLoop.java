@@ -30,14 +30,14 @@ import org.jspecify.annotations.Nullable;
  * <p>{@link #register} reads the count of each eventfd and passes it to the handler. Use it for a VMM without in-kernel
  * interrupt controllers.
  *
- * <p>Handlers run one at a time, in the thread that is in {@link #run} or {@link #poll()}. They may call every method of
+ * <p>Handlers run one at a time, in the thread that is in {@link #run} or {@link #runOnce}. They may call every method of
  * the loop except these. If a handler throws, {@code run} and {@code poll} end with its exception: see {@link
  * #onFailure}. The handler stays registered, the count of that call is not passed again, and the next round begins with
  * the handlers that this one did not call.
  *
  * <p>An eventfd that feeds an irqfd is never seen here while the irqfd is assigned: KVM takes each signal first.
  *
- * <p>Thread-safe. {@link #run} and {@link #poll()} block, end on {@link Thread#interrupt}, whose status the thread keeps,
+ * <p>Thread-safe. {@link #run} and {@link #runOnce} block, end on {@link Thread#interrupt}, whose status the thread keeps,
  * and on virtual threads are refused unless the timeout is 0. Only one thread at a time may be in them. Waiting,
  * draining and calling a handler allocate nothing.
  */
@@ -136,17 +136,17 @@ public final class EventLoop implements AutoCloseable {
     @FunctionalInterface
     public interface FailureHandler {
         /**
-         * Called by the thread of the handler. What it throws ends {@link #run} or {@link #poll()}.
+         * Called by the thread of the handler. What it throws ends {@link #run} or {@link #runOnce}.
          *
-         * @param registration that of the handler; empty if the handler closed it
+         * @param registration that of the handler, also if the handler closed it
          * @param failure the exception of the handler
          */
-        void failed(Optional<Registration> registration, RuntimeException failure);
+        void failed(Registration registration, RuntimeException failure);
     }
 
     /**
      * Lets the loop go on when a handler throws an exception: {@code handler} gets it. Without this call, and for each
-     * {@link Error}, {@link #run} and {@link #poll()} end with what was thrown. A second call replaces the first.
+     * {@link Error}, {@link #run} and {@link #runOnce} end with what was thrown. A second call replaces the first.
      */
     public void onFailure(FailureHandler handler) {
         Objects.requireNonNull(handler, "handler is null: give the code that hears of failures");
@@ -230,7 +230,7 @@ public final class EventLoop implements AutoCloseable {
      * already.
      *
      * @throws RuntimeException of a handler, see {@link #onFailure}; the loop is not closed then
-     * @throws IllegalStateException on a virtual thread; if another thread is in {@code run} or {@link #poll()}; from a
+     * @throws IllegalStateException on a virtual thread; if another thread is in {@code run} or {@link #runOnce}; from a
      *     handler
      */
     public void run() {
@@ -255,12 +255,12 @@ public final class EventLoop implements AutoCloseable {
      * @throws RuntimeException as {@link #run}
      * @throws IllegalStateException as {@link #run}
      */
-    public int poll() {
+    public int runOnce() {
         return turn(-1);
     }
 
     /**
-     * As {@link #poll()}, for a limited time.
+     * As {@link #runOnce}, for a limited time.
      *
      * @param timeout waits at most this long; not at all when zero or negative, then also on a virtual thread
      * @return the number of handlers that were called; 0 also after the timeout
@@ -280,7 +280,7 @@ public final class EventLoop implements AutoCloseable {
 
     /** @param timeoutNanos negative: without a limit */
     private int turn(long timeoutNanos) {
-        if (!begin("EventLoop.poll", timeoutNanos)) {
+        if (!begin(timeoutNanos < 0 ? "EventLoop.runOnce" : "EventLoop.poll", timeoutNanos)) {
             throw new ClosedHandleException(toString());
         }
         try {
@@ -373,7 +373,7 @@ public final class EventLoop implements AutoCloseable {
                 if (hears == null) {
                     throw e;
                 }
-                hears.failed(handlers.registration(number), e);
+                hears.failed(handlers.failed(number), e);
             }
         }
     }
@@ -399,7 +399,7 @@ public final class EventLoop implements AutoCloseable {
     }
 
     /**
-     * Ends {@link #run}, {@link #poll()} and all registrations. When it returns, no handler is running or will run,
+     * Ends {@link #run}, {@link #runOnce} and all registrations. When it returns, no handler is running or will run,
      * unless called from a handler: that one is the last. Other signals stay in their eventfds. Never fails.
      */
     @Override

@@ -3,7 +3,7 @@ package io.kvmirq.kernel;
 
 import io.kvmirq.backend.Buffers;
 import java.nio.ByteBuffer;
-import java.util.Optional;
+import java.util.Objects;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.atomic.AtomicReference;
@@ -23,7 +23,7 @@ final class Handlers {
     private final Condition handled = lock.newCondition();
     final Slots<Registration> registrations = new Slots<>();
     final ReadySet set;
-    /** The thread in {@link EventLoop#run} or {@link EventLoop#poll()}. */
+    /** The thread in {@link EventLoop#run} or {@link EventLoop#runOnce}. */
     final AtomicReference<@Nullable Thread> dispatcher = new AtomicReference<>();
     /** Of the dispatcher: 8 bytes for a count. */
     final ByteBuffer count = Buffers.allocate(Long.BYTES);
@@ -37,6 +37,8 @@ final class Handlers {
     private final AtomicLong running = new AtomicLong(NONE);
     /** Threads that wait for a handler's end. They count up, then read {@link #running}; the dispatcher the reverse. */
     private final AtomicInteger waiting = new AtomicInteger();
+    /** The registration that the handler which runs has closed. Of the lock. */
+    private @Nullable Registration closedByItself;
     /** Between the write and the read of each side. */
     private final RemoteFence fence;
 
@@ -73,11 +75,22 @@ final class Handlers {
         }
     }
 
-    /** The registration with a number. Empty if it was closed. */
-    Optional<Registration> registration(long number) {
+    /** Forgets a registration whose handler is not running, or which its handler closes. Under the lock. */
+    void remove(Registration one) {
+        registrations.remove(one.number, one);
+        if (running.get() == one.number) {
+            closedByItself = one;
+        }
+    }
+
+    /** Of the dispatcher: the registration whose handler threw. */
+    Registration failed(long number) {
         lock.lock();
         try {
-            return Optional.ofNullable(registrations.owner(number)).filter(one -> one.number == number);
+            @Nullable Registration closed = closedByItself;
+            return closed != null && closed.number == number
+                    ? closed
+                    : Objects.requireNonNull(registrations.owner(number));
         } finally {
             lock.unlock();
         }

@@ -140,7 +140,7 @@ public abstract sealed class Registration implements AutoCloseable {
             }
             handlers.awaitEnd(number);
             if (handlers.registrations.owner(number) == this) {
-                handlers.registrations.remove(number, this);
+                handlers.remove(this);
                 event.fd().exit();
             }
         } finally {

@@ -191,7 +191,7 @@ class DeviceLpiContract {
             irq.moveTo(Mechanism.USERSPACE);
             assertThat(guest.taken(0, () -> {
                         hardware.send(0);
-                        while (loop.poll() == 0) {
+                        while (loop.runOnce() == 0) {
                             // An edge of another kind.
                         }
                     }))

@@ -80,7 +80,7 @@ final class DispatchBench {
                 }
                 long start = System.nanoTime();
                 for (int left = signalled; left > 0; ) {
-                    left -= loop.poll();
+                    left -= loop.runOnce();
                 }
                 spent += System.nanoTime() - start;
             }
