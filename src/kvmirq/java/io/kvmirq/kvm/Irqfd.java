@@ -258,9 +258,7 @@ public final class Irqfd implements AutoCloseable {
         boolean lowered = false;
         if (state == State.ASSIGNED) {
             state = State.UNSURE;
-            lowered = vm.routes().live(gsi, -1) == 0
-                    && resample != null
-                    && calls().lower(vm.routes().of(gsi));
+            lowered = vm.routes().live(gsi, -1) == 0 && resample != null && calls().lower(vm.routes(), gsi);
         }
         int result = state == State.UNSURE ? calls().deassign(event, gsi) : 0;
         if (result < 0 && lowered) {

@@ -12,9 +12,13 @@ import io.kvmirq.arch.gic.model.DistributorRegister;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kernel.Ownership;
 import io.kvmirq.kvm.Irqfd;
+import io.kvmirq.kvm.RoutesNow;
 import io.kvmirq.kvm.VgicV3;
 import io.kvmirq.kvm.Vm;
+import io.kvmirq.recording.Faults;
+import io.kvmirq.testing.Numbers;
 import java.lang.reflect.InvocationHandler;
 import java.lang.reflect.InvocationTargetException;
 import java.lang.reflect.Proxy;
@@ -116,6 +120,18 @@ class LoweredLineTest {
         irqfd.mask();
         assertThat(highAtDeassign).containsExactly(true);
         assertThat(isHigh()).as("the other one's, too").isTrue();
+    }
+
+    /** A filter of system calls may refuse to tell the architecture. */
+    @Test
+    void irqfdOfAnAdoptedVmClosesWhereTheKernelTellsNoFacts() {
+        Faults faults = new Faults();
+        Kernel filtered = Kernel.over(faults.over(fake.backend()));
+        Vm adopted = Vm.adopt(filtered, Numbers.of(vm.fd()), Ownership.BORROWED, RoutesNow.UNKNOWN);
+        Irqfd irqfd = adopted.assignLevelIrqfd(EventFd.create(filtered), EventFd.create(filtered), GSI);
+        faults.fail("KVM_CHECK_EXTENSION", 1, Errno.EPERM);
+        irqfd.close();
+        assertThat(filtered.openHandles()).noneMatch(handle -> handle.contains("irqfd"));
     }
 
     @Test
