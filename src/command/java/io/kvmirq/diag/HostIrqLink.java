@@ -10,14 +10,12 @@ import io.kvmirq.host.IntxLine;
 import io.kvmirq.host.PciDevice;
 import io.kvmirq.host.VmProcess;
 import io.kvmirq.host.VmProcess.VcpuFile;
-import io.kvmirq.host.trace.ThreadStat;
 import io.kvmirq.vfio.IrqKind;
 import java.util.BitSet;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.OptionalLong;
-import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
 
 /**
@@ -36,10 +34,6 @@ final class HostIrqLink {
     /** Interrupts a second, on average since the host booted. */
     private static final long STORM = 100_000;
 
-    /** In ms: {@code INITIAL_JIFFIES}, and a tick of {@code /proc/PID/stat}. */
-    private static final long BEFORE_BOOT = 300_000;
-
-    private static final long TICK = 10;
     private static final int MOST_VCPUS = 1024;
 
     private final HostFacts host;
@@ -49,13 +43,11 @@ final class HostIrqLink {
     private final BitSet pinned;
 
     private final Optional<BitSet> online;
-    private final Optional<VmProcess> vmm;
 
     HostIrqLink(HostFacts host, PciDevice device, Optional<VmProcess> vmm) {
         this.host = host;
         this.files = host.files();
         this.device = device;
-        this.vmm = vmm;
         this.online = cpus(CPUS + "online");
         this.pinned = vmm.map(this::pinned).orElseGet(BitSet::new);
     }
@@ -148,7 +140,7 @@ final class HostIrqLink {
                     "no handler took " + unhandled + " of its last " + count + " interrupts: after " + MOST_UNHANDLED
                             + " of 100000 the kernel disables it",
                     enable(vector));
-        } else if (count == 0 && unhandled == 0 && last > 0 && vector.count() >= MOST_UNHANDLED && !isYounger(last)) {
+        } else if (count == 0 && unhandled == 0 && last > 0 && vector.count() >= MOST_UNHANDLED) {
             // Both are reset when it is disabled. Linux 6.0 and newer also reset them when most were handled.
             Optional<PciDevice> asserts = Stream.concat(
                             Stream.of(device), IntxLine.of(host, device).neighbours().stream())
@@ -169,24 +161,6 @@ final class HostIrqLink {
                         Remedy.look("dmesg | grep 'nobody cared'"));
             }
         }
-    }
-
-    /**
-     * Whether the VMM began after the last interrupt that no handler took. Then its handler is new, and {@code __setup_irq()}
-     * has enabled the line for it.
-     *
-     * @param last in ms since {@code INITIAL_JIFFIES}, which are 5 minutes before the boot, modulo 2^32
-     */
-    private boolean isYounger(long last) {
-        Optional<ThreadStat> stat =
-                vmm.flatMap(one -> files.text("proc/" + one.pid() + "/stat")).flatMap(ThreadStat::parse);
-        OptionalLong uptime = uptime();
-        if (stat.isEmpty() || uptime.isEmpty()) {
-            return false;
-        }
-        long now = TimeUnit.SECONDS.toMillis(uptime.getAsLong());
-        long age = Math.floorMod(now - last - BEFORE_BOOT, 1L << Integer.SIZE);
-        return now - stat.get().began() * TICK < age;
     }
 
     // The CPU
@@ -299,22 +273,17 @@ final class HostIrqLink {
     // Counts
 
     private void counts(Looks looks, ArmedVector vector) {
-        OptionalLong uptime = uptime();
+        OptionalLong uptime = files.text("proc/uptime")
+                .map(text -> text.split("[. ]")[0])
+                .filter(text -> text.matches("[1-9]\\d{0,9}"))
+                .map(text -> OptionalLong.of(Long.parseLong(text)))
+                .orElse(OptionalLong.empty());
         if (uptime.isPresent() && vector.count() / uptime.getAsLong() >= STORM) {
             looks.doubt(
                     "proc/interrupts",
                     "it came " + vector.count() / uptime.getAsLong()
                             + " times a second since the host booted: a storm");
         }
-    }
-
-    /** In s. */
-    private OptionalLong uptime() {
-        return files.text("proc/uptime")
-                .map(text -> text.split("[. ]")[0])
-                .filter(text -> text.matches("[1-9]\\d{0,9}"))
-                .map(text -> OptionalLong.of(Long.parseLong(text)))
-                .orElse(OptionalLong.empty());
     }
 
     /** With threadirqs, or a kernel of PREEMPT_RT, the handler is a thread of the kernel. */
