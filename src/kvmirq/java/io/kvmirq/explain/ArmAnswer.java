@@ -44,6 +44,9 @@ public enum ArmAnswer implements Answer {
         "create all vCPUs before KVM_DEV_ARM_VGIC_CTRL_INIT", "arm.c kvm_arch_vcpu_precreate()").needs(ARM64)),
     ARM_VCPU_ID_TRUNCATED(behaviour(LAB, "on 6.1 the upper 32 bits of a vCPU id are ignored",
         "kvm_main.c kvm_vm_ioctl_create_vcpu()")),
+    ARM_VCPU_FEATURE_OF_HOST(refusal(SOURCE, VCPU_INIT, EINVAL, "a feature that this host lacks, such as SVE or a PMU, or"
+        + " one half of pointer authentication without the other", "KVM_CHECK_EXTENSION of KVM_CAP_ARM_SVE,"
+        + " KVM_CAP_ARM_PMU_V3 and KVM_CAP_ARM_PTRAUTH_ADDRESS", "arm.c kvm_vcpu_init_check_features()").needs(ARM64)),
     ARM_VCPU_TARGET(refusal(LAB, VCPU_INIT, EINVAL, "the target is not the one KVM_ARM_PREFERRED_TARGET gives",
         "kvm_vcpu_init.target", "arm.c kvm_vcpu_set_target()").needs(ARM64)),
     ARM_VCPU_FEATURE(refusal(LAB, VCPU_INIT, ENOENT, "a feature this kernel or host does not have",

@@ -78,7 +78,8 @@ public enum FileAnswer implements Answer {
 
     // The device node
     NO_SUCH_FILE(refusal(MEASURED, OPEN, ENOENT,
-        "no KVM here: load kvm_intel or kvm_amd, or enable virtualisation in firmware", LOAD, "fs/namei.c")),
+        "no KVM here: load kvm_intel or kvm_amd, or enable virtualisation in firmware; arm64 needs a start at EL2",
+        LOAD, "fs/namei.c")),
     OPEN_PERMISSION(refusal(UNTESTED, OPEN, EACCES,
         "this user may not open it: join the group that owns it, usually kvm",
         "ls -l the node, and id", "fs/namei.c may_open()")),
