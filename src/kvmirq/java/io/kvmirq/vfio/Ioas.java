@@ -61,7 +61,7 @@ public final class Ioas extends DmaSpace {
      * @throws IllegalArgumentException if /proc says that the descriptor is not open, or something else
      * @throws io.kvmirq.KernelException ENOTTY for another descriptor; ENOMEM. The descriptor stays open
      */
-    public static Ioas in(Kernel kernel, int iommufd, Ownership ownership) {
+    public static Ioas createIn(Kernel kernel, int iommufd, Ownership ownership) {
         VfioCalls calls = new VfioCalls(kernel);
         return calls.adoptIommufd(iommufd, ownership, file -> new Ioas(calls, file, ownership == Ownership.BORROWED));
     }

@@ -184,7 +184,7 @@ class OwnersTest {
                 }),
                 adopted(Ioas.class, CDEV, place -> {
                     int number = place.open("/dev/iommu");
-                    return () -> Ioas.in(place.kernel, number, Ownership.OWNED);
+                    return () -> Ioas.createIn(place.kernel, number, Ownership.OWNED);
                 }),
                 adopted(VfioDevice.class, "6.12", place -> {
                     VfioDevice device = place.undo.add(VfioDevice.open(place.kernel, DEVICE));

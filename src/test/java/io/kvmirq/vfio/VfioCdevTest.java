@@ -96,7 +96,7 @@ class VfioCdevTest {
         try (Ioas space = Ioas.create(kernel);
                 VfioCdev wrong = VfioCdev.adopt(kernel, TestDevice.FAKE, event, Ownership.OWNED)) {
             assertThatThrownBy(() -> wrong.openDevice(space)).hasMessageContaining("vfio device bind ");
-            assertThatThrownBy(() -> Ioas.in(kernel, event, Ownership.BORROWED))
+            assertThatThrownBy(() -> Ioas.createIn(kernel, event, Ownership.BORROWED))
                     .hasMessageContaining("ioas create iommufd (fd " + event + "): ENOTTY");
         }
         Fd.Lease group;
@@ -130,7 +130,7 @@ class VfioCdevTest {
                 Fd.Lease iommufd = others.file().lease();
                 Mapping.Owner memory = Mapping.anonymous(kernel, 0x1000);
                 VfioCdev file = VfioCdev.open(kernel, TestDevice.FAKE)) {
-            Ioas space = Ioas.in(kernel, iommufd.number(), Ownership.BORROWED);
+            Ioas space = Ioas.createIn(kernel, iommufd.number(), Ownership.BORROWED);
             DmaMapping mapping = space.map(0, memory.mapping());
             VfioDevice device = file.openDevice(space);
             faults.listen();
@@ -147,7 +147,7 @@ class VfioCdevTest {
     @Test
     void refusedIommufdStaysTheCallers() {
         int event = hardware.fake.backend().libc().eventfd(0, 0);
-        assertThatThrownBy(() -> Ioas.in(kernel, event, Ownership.OWNED)).hasMessageContaining("ENOTTY");
+        assertThatThrownBy(() -> Ioas.createIn(kernel, event, Ownership.OWNED)).hasMessageContaining("ENOTTY");
         assertThat(hardware.fake.backend().libc().close(event)).isZero();
     }
 

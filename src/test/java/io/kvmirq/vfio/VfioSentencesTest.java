@@ -258,7 +258,7 @@ class VfioSentencesTest {
                     .hasMessage(open + "a VFIO group, /dev/vfio/N");
             assertThatThrownBy(() -> VfioContainer.adopt(kernel, number, Ownership.BORROWED))
                     .hasMessage(open + "a VFIO container, /dev/vfio/vfio");
-            assertThatThrownBy(() -> Ioas.in(kernel, number, Ownership.BORROWED))
+            assertThatThrownBy(() -> Ioas.createIn(kernel, number, Ownership.BORROWED))
                     .hasMessage(open + "an iommufd, /dev/iommu");
             assertThat(event.drain()).as("still open").isZero();
         }
