@@ -246,6 +246,8 @@ public final class LiveWindow extends Watch {
         Duration cost = machine.cpu().minus(cpuBegun);
         Optional<ProbeCounts> counts = probes.flatMap(this::counts);
         Optional<Tracing.Lost> lost = stop(tracing);
+        // The host goes on counting while the probes are removed.
+        Map<String, Long> now = counters(after);
         readToEnd();
         close();
         if (lost.isEmpty()) {
@@ -256,7 +258,7 @@ public final class LiveWindow extends Watch {
         if (after.interrupts().isEmpty()) {
             missing.add(new Fact.Unknown<>(INTERRUPTS + " cannot be read", "run as root"));
         }
-        counters(after).forEach((name, count) -> {
+        now.forEach((name, count) -> {
             Long earlier = before.get(name);
             // A vector that was armed meanwhile began at 0, mostly.
             grown.put(name, count - (earlier == null || earlier > count ? 0 : earlier));
