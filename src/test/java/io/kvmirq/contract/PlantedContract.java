@@ -10,6 +10,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeFalse;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import com.sun.jna.NativeLibrary;
 import io.kvmirq.cli.Cli;
 import io.kvmirq.testing.Program;
 import java.io.IOException;
@@ -21,6 +22,8 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.util.List;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
 import java.util.concurrent.TimeUnit;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -37,6 +40,8 @@ class PlantedContract extends VfioSuite {
     private static final Path GROUP = Path.of("/sys/fs/cgroup/planted");
     private static final int MSIX_CONTROL = 0xa2;
     private static final int PMCSR = 0xcc;
+    private static final int PTRACE_SEIZE = 0x4206;
+    private static final int PTRACE_INTERRUPT = 0x4207;
     private static final int EDU_RAISE = 0x60;
     private static final int EDU_ACKNOWLEDGE = 0x64;
 
@@ -44,6 +49,7 @@ class PlantedContract extends VfioSuite {
     private Path temporary;
 
     private String nic = "";
+    private int captures;
 
     @BeforeEach
     void requireRealFiles() {
@@ -209,9 +215,50 @@ class PlantedContract extends VfioSuite {
     }
 
     private static void awaitState(long pid, String state) throws IOException, InterruptedException {
-        while (!Files.readString(Path.of("/proc/" + pid + "/status")).contains("State:\t" + state)) {
+        awaitStatus(pid, "State:\t" + state + ".*");
+    }
+
+    /** @param line a pattern */
+    private static void awaitStatus(long thread, String line) throws IOException, InterruptedException {
+        while (Files.readAllLines(Path.of("/proc/" + thread + "/status")).stream()
+                .noneMatch(one -> one.matches(line))) {
             TimeUnit.MILLISECONDS.sleep(20);
         }
+    }
+
+    /** A tracer lets the VMM run, and then stops the thread of a vCPU. */
+    @Test
+    void tracerOfTheVmmIsNamed() throws Exception {
+        long pid = qemu(false);
+        traced(pid, 39, "process " + pid + " is traced by process ", false);
+        long vcpu = vcpu(pid);
+        traced(vcpu, 19, "the thread of vcpu 0 (" + vcpu + ") is stopped by a tracer, process ", true);
+    }
+
+    /** The tracer is a thread of this test. When it ends, the kernel detaches it and lets the thread go on. */
+    private void traced(long thread, int code, String words, boolean stopped) throws IOException, InterruptedException {
+        ExecutorService tracer = Executors.newSingleThreadExecutor();
+        named(
+                nic,
+                VECTOR,
+                code,
+                words,
+                () -> {
+                    tracer.submit(() -> ptrace(PTRACE_SEIZE, thread));
+                    awaitStatus(thread, "TracerPid:\t[1-9]\\d*");
+                    if (stopped) {
+                        tracer.submit(() -> ptrace(PTRACE_INTERRUPT, thread));
+                        awaitState(thread, "t");
+                    }
+                },
+                () -> {
+                    tracer.shutdown();
+                    awaitStatus(thread, "TracerPid:\t0");
+                });
+    }
+
+    private static void ptrace(int request, long thread) {
+        NativeLibrary.getInstance("c").getFunction("ptrace").invokeLong(new Object[] {(long) request, thread, 0L, 0L});
     }
 
     @Test
@@ -223,7 +270,7 @@ class PlantedContract extends VfioSuite {
         named(nic, VECTOR, 30, "it interrupts CPU 1", () -> run("echo 1 > " + file), () -> run("echo 0 > " + file));
     }
 
-    /** Both spin on CPU 0, so either waits for half of the time. */
+    /** Both spin on CPU 0. The vCPU yields, so that it soon has waited for a third of the time since it began. */
     @Test
     void vcpuBesideABusyThreadIsNamed() throws Exception {
         assumeTrue(Runtime.getRuntime().availableProcessors() > 1, "needs two processors: LAB_PROCESSORS=2");
@@ -235,7 +282,8 @@ class PlantedContract extends VfioSuite {
                 19,
                 "may run on CPU 0 only, and waited for it",
                 () -> {
-                    run("taskset -p 1 " + vcpu + "; taskset 1 sh -c 'while :; do :; done' > /dev/null 2>&1 & echo $! > "
+                    run("taskset -p 1 " + vcpu + "; renice -n 19 -p " + vcpu
+                            + "; taskset 1 sh -c 'while :; do :; done' > /dev/null 2>&1 & echo $! > "
                             + temporary.resolve("busy"));
                     while (!flaw(explain(nic, VECTOR)).contains("runs there")) {
                         TimeUnit.MILLISECONDS.sleep(20);
@@ -277,7 +325,6 @@ class PlantedContract extends VfioSuite {
         device.start();
         assertOk(device.arm(INTX, 0, world.eventfd()));
         String edu = vfio.place(EDU).address();
-        String spurious = "/proc/irq/" + irq("vfio-intx(" + edu) + "/spurious";
         bits(other, 4, 2, true);
         bits(other, 4, 0x400, false);
         try (FileChannel bar = FileChannel.open(
@@ -299,6 +346,7 @@ class PlantedContract extends VfioSuite {
     @Test
     void unboundDeviceIsNamed() throws Exception {
         Path device = Path.of(DEVICES + nic);
+        Cli.Ended before = Cli.run("explain", nic);
         Files.writeString(device.resolve("driver/unbind"), nic);
         try {
             Cli.Ended planted = Cli.run("explain", nic).exited(10);
@@ -306,5 +354,61 @@ class PlantedContract extends VfioSuite {
         } finally {
             Files.writeString(Path.of("/sys/bus/pci/drivers/vfio-pci/bind"), nic);
         }
+        assertThat(flaw(Cli.run("explain", nic))).isEqualTo(flaw(before));
+    }
+
+    /** What changed between two captures of the host: that of before, and one of now. */
+    private Cli.Ended changed(String before) {
+        return Cli.run("capture", "--diff", before, capture("now"));
+    }
+
+    private String capture(String name) {
+        Path file = temporary.resolve(name + captures++ + ".zip");
+        Cli.run("capture", "-o", file.toString()).exited(0);
+        return file.toString();
+    }
+
+    @Test
+    void changesBetweenTwoCapturesAreWords() throws Exception {
+        long pid = qemu(false);
+        awaitState(vcpu(pid), "S");
+        String before = capture("before");
+        String nothing = "nothing changed, except counts of interrupts\n";
+        assertThat(changed(before).out()).isEqualTo(nothing);
+        stop(pid);
+        bits(4, 4, false);
+        assertThat(changed(before).exited(1).out())
+                .contains(
+                        "- guest guest-1 is stopped now: ",
+                        " of " + nic + " (guest-1) is broken at its device now: bus mastering",
+                        " of " + nic + " (guest-1) is broken at its VMM now: process " + pid
+                                + " is stopped by a signal");
+        bits(4, 4, true);
+        Program.signal("CONT", pid);
+        awaitState(pid, "S");
+        awaitState(vcpu(pid), "S");
+        assertThat(changed(before).out()).isEqualTo(nothing);
+        end();
+        Files.writeString(Path.of(DEVICES + nic + "/driver/unbind"), nic);
+        try {
+            assertThat(changed(before).exited(1).out())
+                    .contains(
+                            "- guest guest-1 (process " + pid + ") is gone\n",
+                            "- " + nic + " has no driver now, had vfio-pci\n");
+        } finally {
+            Files.writeString(Path.of("/sys/bus/pci/drivers/vfio-pci/bind"), nic);
+        }
+    }
+
+    @Test
+    void vectorThatMovedBetweenTwoCapturesIsNamedWithItsCpus() throws Exception {
+        assumeTrue(Runtime.getRuntime().availableProcessors() > 1, "needs two processors: LAB_PROCESSORS=2");
+        qemu(false);
+        String file = "/proc/irq/" + irq("vfio-msix[" + VECTOR + "](" + nic) + "/smp_affinity_list";
+        run("echo 0 > " + file);
+        String before = capture("before");
+        run("echo 1 > " + file);
+        assertThat(changed(before).exited(1).out())
+                .contains("- MSI-X " + VECTOR + " of " + nic + " (guest-1) moved from CPU 0 to CPU 1\n");
     }
 }
