@@ -8,10 +8,13 @@ import io.kvmirq.host.HostKvm;
 import io.kvmirq.host.PciDevice;
 import java.util.ArrayList;
 import java.util.EnumSet;
+import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.stream.Collectors;
 
 /**
  * The check of the devices that guests have: whether each can send, and whether its host irq and its VMM can take what it
@@ -35,26 +38,14 @@ final class PathsCheck {
                 continue;
             }
             devices++;
-            for (Chain chain : DeviceChains.of(host, device.get())) {
-                for (Link link : chain.links()) {
-                    // A refusal of VFIO is a finding of another check: its host irq has no value.
-                    boolean flaw = LINKS.contains(link.hop())
-                            && (link.hop() != Hop.HOST_IRQ || link.value().isPresent());
-                    if (flaw && link.state() == Link.State.BROKEN) {
-                        broken.add(address + " is broken at its " + link.hop().label() + ": " + link.text());
-                        remedies.addAll(link.remedies());
-                    } else if (flaw && link.state() == Link.State.DOUBTFUL) {
-                        doubtful.add(
-                                address + " is doubtful at its " + link.hop().label() + ": " + link.text());
-                        remedies.addAll(link.remedies());
-                    }
-                }
-            }
+            List<Chain> chains = DeviceChains.of(host, device.get());
+            add(address, chains, Link.State.BROKEN, broken, remedies);
+            add(address, chains, Link.State.DOUBTFUL, doubtful, remedies);
         }
         for (PciAddress address : DeviceChains.gone(host)) {
             devices++;
             DeviceChains.gone(host, address).flatMap(Chain::firstBroken).ifPresent(link -> {
-                broken.add(address + ": " + link.hop().label() + ": " + link.text());
+                broken.add(address + " is broken at its " + link.hop().label() + ": " + link.text());
                 remedies.addAll(link.remedies());
             });
         }
@@ -86,6 +77,34 @@ final class PathsCheck {
             finding = finding.with(remedy);
         }
         return finding.with("broken", new ArrayList<>(broken)).with("doubtful", new ArrayList<>(doubtful));
+    }
+
+    /** A flaw of some interrupts of a device is said with their names, and one of all without. */
+    private static void add(
+            PciAddress address, List<Chain> chains, Link.State state, Set<String> flaws, Set<Remedy> remedies) {
+        Map<String, List<String>> interrupts = new LinkedHashMap<>();
+        for (Chain chain : chains) {
+            for (Link link : chain.links()) {
+                // A refusal of VFIO is a finding of another check: its host irq has no value.
+                boolean flaw = LINKS.contains(link.hop())
+                        && (link.hop() != Hop.HOST_IRQ || link.value().isPresent());
+                if (flaw && link.state() == state) {
+                    interrupts
+                            .computeIfAbsent(
+                                    " is " + state.label() + " at its "
+                                            + link.hop().label() + ": " + link.text(),
+                                    first -> new ArrayList<>())
+                            .add(chain.interrupt());
+                    remedies.addAll(link.remedies());
+                }
+            }
+        }
+        interrupts.forEach((text, names) -> flaws.add(address
+                + (names.size() == chains.size()
+                        ? ""
+                        : " " + names.stream().limit(SHOWN).collect(Collectors.joining(", "))
+                                + (names.size() > SHOWN ? ", ..." : ""))
+                + text));
     }
 
     private static String shown(Set<String> flaws) {
