@@ -113,10 +113,12 @@ final class Looks {
                     Optional.of(Evidence.observed("/" + flaws.get(0).file())),
                     Optional.of(value),
                     flaws.stream().map(Flaw::text).distinct().collect(Collectors.joining("; ")),
-                    flaws.stream()
-                            .flatMap(flaw -> flaw.remedies().stream())
-                            .distinct()
-                            .toList());
+                    // A doubt beside a break may be its consequence.
+                    (broken.isEmpty() ? doubts : broken)
+                            .stream()
+                                    .flatMap(flaw -> flaw.remedies().stream())
+                                    .distinct()
+                                    .toList());
         }
         String all = Stream.concat(Stream.of(text), fine.stream())
                 .filter(part -> !part.isEmpty())

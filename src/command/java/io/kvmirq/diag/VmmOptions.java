@@ -55,7 +55,7 @@ record VmmOptions(boolean known, Optional<Inhibit> noLapics, List<Inhibit> inhib
             "start QEMU with hv-apicv in -cpu (libvirt: <avic state='on'/> in <hyperv>): it advises the guest not to use"
                     + " AutoEOI",
             Optional.of("if the guest uses AutoEOI"));
-    private static final String ENCRYPTED = "none: AVIC does not serve encrypted guests";
+    private static final String ENCRYPTED = "leave it so: AVIC does not serve encrypted guests";
     /** A word that was taken out of a capture. */
     private static final String HIDDEN = "-";
 
