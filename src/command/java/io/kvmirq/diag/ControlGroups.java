@@ -8,6 +8,8 @@ import java.util.List;
 import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.Set;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 
 /**
  * The looks at the control groups of a VMM's threads, and at those above: frozen, or out of CPU time. For one use by one
@@ -16,6 +18,11 @@ import java.util.Set;
  * <p>Source: Documentation/admin-guide/cgroup-v2.rst and cgroup-v1 in Linux.
  */
 final class ControlGroups {
+    /** Per cent. */
+    private static final int MOST_PRESSED = 33;
+
+    private static final Pattern FULL = Pattern.compile("(?m)^full avg10=(\\d{1,3})\\.");
+
     private final HostFiles files;
     private final Looks looks;
     /** The groups whose quota was looked at. */
@@ -89,6 +96,7 @@ final class ControlGroups {
             }
             if (quotas.add(directory)) {
                 throttled(directory, own, second, vcpus);
+                pressed(directory, own);
             }
         }
         boolean above =
@@ -108,6 +116,19 @@ final class ControlGroups {
         frozen = true;
         looks.broken(
                 file, "the control group " + group + " is frozen: none of its threads runs", Remedy.command(remedy));
+    }
+
+    /** The average of ten seconds, which is more than one look. */
+    private void pressed(String directory, String group) {
+        String file = directory + "/cpu.pressure";
+        Matcher full = FULL.matcher(files.text(file).orElse(""));
+        if (full.find() && Integer.parseInt(full.group(1)) >= MOST_PRESSED) {
+            looks.doubt(
+                    file,
+                    "all threads of the control group " + group + " that had something to do waited for a CPU, "
+                            + full.group(1) + " % of the last 10 seconds",
+                    Remedy.command("give the guest CPUs of its own, or raise /" + directory + "/cpu.weight"));
+        }
     }
 
     private void throttled(String directory, String group, boolean second, boolean vcpus) {

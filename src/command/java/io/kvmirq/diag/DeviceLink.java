@@ -32,6 +32,9 @@ final class DeviceLink {
     private static final int INTX_PENDING = 1 << 3;
     private static final int FIRST_BAR = 0x10;
     private static final int AFTER_BARS = 0x28;
+    /** The word has the bus above it, too. */
+    private static final int SECONDARY_BUS = 0x18;
+
     private static final int BRIDGE_CONTROL = 0x3e;
     private static final int SECONDARY_RESET = 1 << 6;
 
@@ -87,8 +90,11 @@ final class DeviceLink {
                         answers(physical, own);
                     }
                 });
-        errors("fatal");
-        errors("nonfatal");
+        errors(device.address(), "fatal");
+        errors(device.address(), "nonfatal");
+        if (held) {
+            above().forEach(bridge -> errors(bridge, "fatal"));
+        }
     }
 
     /** The link of an interrupt that VFIO has armed. */
@@ -281,6 +287,9 @@ final class DeviceLink {
 
     /** For all that an armed interrupt needs, whatever its kind. */
     private void registers(Looks own, PciCapabilities config) {
+        if (files.text(path() + "enable").filter("0"::equals).isPresent()) {
+            own.doubt(path() + "enable", "the host has disabled the device, though VFIO has armed it", RESET);
+        }
         if (!config.isReadable()) {
             return;
         }
@@ -289,7 +298,13 @@ final class DeviceLink {
             int low = config.word(bar);
             memory |= (low & 1) == 0 && (low | config.word(bar + 2)) != 0;
         }
-        // A virtual function decodes when its physical function says so.
+        // Of a virtual function they are 0, and it decodes when its physical function says so.
+        if (!memory && !device.isVirtual() && config.capability(MSIX) != 0) {
+            own.broken(
+                    path() + "config",
+                    "all BARs of the device are 0, as after a reset: nobody reaches its registers",
+                    RESET);
+        }
         if (memory && !device.isVirtual() && (config.word(COMMAND) & MEMORY) == 0) {
             own.broken(
                     path() + "config",
@@ -434,6 +449,15 @@ final class DeviceLink {
                     name(of) + " has memory decoding off: nobody reaches the device's registers",
                     command("setpci -s " + of + " COMMAND=2:2", Takes.LIVE));
         }
+        int bus = device.address().requesterId() >> 8;
+        int first = config.word(SECONDARY_BUS) >> 8;
+        int last = config.word(SECONDARY_BUS + 2) & 0xff;
+        if (first != 0 && (bus < first || bus > last)) {
+            looks.doubt(
+                    file,
+                    name(of) + " leads to the buses " + first + " to " + last + ", and the device is on bus " + bus,
+                    RESET);
+        }
         int at = config.capability(EXPRESS);
         boolean reports = at != 0 && (config.word(at + 0xc + 2) >> 4 & 1) != 0;
         if ((config.word(BRIDGE_CONTROL) & SECONDARY_RESET) != 0) {
@@ -444,14 +468,14 @@ final class DeviceLink {
     }
 
     /** Counted since the host booted: they prove nothing alone. */
-    private void errors(String kind) {
-        String file = path() + "aer_dev_" + kind;
+    private void errors(PciAddress of, String kind) {
+        String file = DEVICES + of + "/aer_dev_" + kind;
         files.text(file).stream().flatMap(String::lines).forEach(line -> {
             Matcher total = TOTAL.matcher(line.strip());
             if (total.matches() && Long.parseLong(total.group(1)) > 0) {
                 looks.doubt(
                         file,
-                        "the device has reported " + total.group(1) + " " + kind
+                        name(of) + " has reported " + total.group(1) + " " + kind
                                 + " errors (AER) since the host booted",
                         Remedy.look("dmesg | grep -i aer"));
             }

@@ -67,6 +67,13 @@ final class HostIrqLink {
         if (!posted) {
             affinity(looks, path);
         }
+        if (vector.kind() != IrqKind.INTX
+                && !device.messageIrqs().isEmpty()
+                && !device.messageIrqs().contains(vector.irq())) {
+            looks.doubt(
+                    "sys/bus/pci/devices/" + device.address() + "/msi_irqs",
+                    "VFIO has armed it, and it is none of the irqs of the device's messages");
+        }
         counts(looks, vector);
         thread(looks, vector);
         return looks.link(
@@ -98,10 +105,24 @@ final class HostIrqLink {
         if (text.contains("IRQS_PENDING") && vector.kind() != IrqKind.INTX && !disabled) {
             looks.doubt(file, "the device has sent it, and the kernel keeps it pending: its handler has not run");
         }
+        chip(looks, vector, file, text, disabled);
         if (text.contains("IRQD_AFFINITY_SET") && text.contains("IRQD_SETAFFINITY_PENDING")) {
             looks.doubt(file, "a change of its affinity waits for its next interrupt");
         }
         return disabled;
+    }
+
+    private static void chip(Looks looks, ArmedVector vector, String file, String text, boolean disabled) {
+        if (text.contains("IRQD_MANAGED_SHUTDOWN")) {
+            looks.broken(
+                    file,
+                    "the kernel has shut the irq down, since all CPUs of its affinity are offline",
+                    Remedy.command("set the CPUs online, or give the irq others"));
+        } else if (text.contains("IRQD_ACTIVATED") && !text.contains("IRQD_IRQ_STARTED") && !disabled) {
+            looks.doubt(file, "the kernel has not started the irq, though VFIO has armed it");
+        } else if (text.contains("IRQD_IRQ_MASKED") && vector.kind() != IrqKind.INTX && !disabled) {
+            looks.doubt(file, "the irq is masked at the interrupt controller, though VFIO has armed it");
+        }
     }
 
     private static String nobodyCared(ArmedVector vector) {

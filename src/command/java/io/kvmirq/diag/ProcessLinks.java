@@ -9,6 +9,7 @@ import io.kvmirq.host.HostKvm;
 import io.kvmirq.host.PciDevice;
 import io.kvmirq.host.VmProcess;
 import io.kvmirq.host.VmProcess.EventfdFile;
+import io.kvmirq.host.VmProcess.VcpuFile;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
@@ -27,6 +28,7 @@ final class ProcessLinks {
             "start the guest; look on the host, not in a container; a copy of a host needs"
                     + " proc/PID of its VMM, so capture as root while the guest runs";
     private static final int MOST_NAMED = 8;
+    private static final int MOST_VCPUS = 1024;
     /** ULLONG_MAX - 1, the most that write(2) reaches; {@code eventfd_signal()} adds one more, and then nothing. */
     private static final long FULL = -2L;
     /** Signals that no reader would leave. */
@@ -261,7 +263,14 @@ final class ProcessLinks {
     /** {@code exits} counts the ends of KVM_RUN's entries of all vCPUs. */
     private Optional<Link> neverRan(VmProcess process) {
         OptionalLong exits = count(process, "exits");
-        return exits.isPresent() && exits.getAsLong() == 0 && !process.vcpus().isEmpty()
+        if (process.vcpus().isEmpty()) {
+            return Optional.of(Link.broken(
+                    Hop.VCPU,
+                    Evidence.observed("/proc/" + process.pid() + "/fd"),
+                    "process " + process.pid() + " holds a VM without a vCPU",
+                    "let the VMM create the vCPUs, and keep their descriptors"));
+        }
+        return exits.isPresent() && exits.getAsLong() == 0
                 ? Optional.of(Link.broken(
                         Hop.VCPU,
                         Evidence.observed("/" + VmmLink.KVM + process.pid() + "-"
@@ -269,6 +278,25 @@ final class ProcessLinks {
                         "no vCPU of the VM has ever run: KVM counted no exit",
                         "start the guest (libvirt: virsh resume; QEMU: cont)"))
                 : Optional.empty();
+    }
+
+    /** {@code vcpu_get_pid()} in virt/kvm/kvm_main.c: 0 until the first KVM_RUN. Read of few vCPUs. */
+    private Optional<Link> neverEntered(VmProcess process) {
+        for (int vm : process.vms()) {
+            for (VcpuFile vcpu : process.vcpus().stream().limit(MOST_VCPUS).toList()) {
+                String file = VmmLink.KVM + process.pid() + "-" + vm + "/vcpu" + vcpu.id() + "/pid";
+                if (host.files().text(file).filter("0"::equals).isPresent()) {
+                    return Optional.of(new Link(
+                            Hop.VCPU,
+                            Link.State.DOUBTFUL,
+                            Optional.of(Evidence.observed("/" + file)),
+                            Optional.empty(),
+                            "no thread has ever run vcpu " + vcpu.id() + ": it takes no interrupt",
+                            List.of(Remedy.look("ask the VMM for its vCPUs (QEMU: info cpus)"))));
+                }
+            }
+        }
+        return Optional.empty();
     }
 
     /** Where KVM injects each interrupt itself, it counts them. */
@@ -293,7 +321,7 @@ final class ProcessLinks {
     }
 
     private Link vcpu(VmProcess process, OptionalInt target, Interrupt interrupt) {
-        Optional<Link> none = neverInjected(process, interrupt);
+        Optional<Link> none = neverEntered(process).or(() -> neverInjected(process, interrupt));
         if (none.isPresent()) {
             return none.get();
         }
