@@ -213,10 +213,18 @@ public final class Irqfd implements AutoCloseable {
             }
             state = State.MASKED;
         } else if (wasAssigned) {
-            vm.routes().live(gsi, 1);
+            enter();
             state = State.ASSIGNED;
         }
         return result;
+    }
+
+    private void enter() {
+        if (resample == null) {
+            vm.routes().live(gsi, 1);
+        } else {
+            calls().enterLine(vm.routes(), gsi);
+        }
     }
 
     /**
@@ -234,15 +242,18 @@ public final class Irqfd implements AutoCloseable {
                 mask();
             }
             if (state == State.MASKED) {
+                enter();
                 state = State.UNSURE;
                 try {
                     calls().assign(event, resample, gsi);
-                    vm.routes().live(gsi, 1);
                     state = State.ASSIGNED;
                 } catch (KernelException e) {
                     state = State.MASKED;
                     throw e;
                 } finally {
+                    if (state != State.ASSIGNED) {
+                        vm.routes().live(gsi, -1);
+                    }
                     if (state == State.UNSURE) {
                         tryMask();
                     }
@@ -258,7 +269,11 @@ public final class Irqfd implements AutoCloseable {
         boolean lowered = false;
         if (state == State.ASSIGNED) {
             state = State.UNSURE;
-            lowered = vm.routes().live(gsi, -1) == 0 && resample != null && calls().lower(vm.routes(), gsi);
+            if (resample == null) {
+                vm.routes().live(gsi, -1);
+            } else {
+                lowered = calls().leaveLine(vm.routes(), gsi);
+            }
         }
         int result = state == State.UNSURE ? calls().deassign(event, gsi) : 0;
         if (result < 0 && lowered) {
@@ -303,7 +318,8 @@ public final class Irqfd implements AutoCloseable {
     private boolean isEndedByItsFile() {
         lock.lock();
         try {
-            return state == State.ASSIGNED && calls().isLastHold(event);
+            // The line of a level irqfd is lowered before its deassign
+            return state == State.ASSIGNED && resample == null && calls().isLastHold(event);
         } finally {
             lock.unlock();
         }

@@ -16,11 +16,15 @@ import java.lang.invoke.VarHandle;
 import java.nio.ByteBuffer;
 import java.util.List;
 import java.util.Objects;
+import java.util.concurrent.locks.ReentrantLock;
 import org.jspecify.annotations.Nullable;
 
 /** The calls for irqfds of one VM. On held files: what was assigned can be deassigned whatever was closed meanwhile. */
 final class IrqfdCalls extends Calls {
     private final VmCalls vm;
+
+    /** From the count of a GSI's irqfds to what follows from it. */
+    private final ReentrantLock lines = new ReentrantLock();
 
     IrqfdCalls(VmCalls vm) {
         super(vm.vm().kernel());
@@ -179,20 +183,37 @@ final class IrqfdCalls extends Calls {
         return result;
     }
 
+    /** A GSI gets a level irqfd, which is assigned after this: no other one lowers the line that it raises. */
+    void enterLine(RouteTable table, Gsi gsi) {
+        lines.lock();
+        try {
+            table.live(gsi, 1);
+        } finally {
+            lines.unlock();
+        }
+    }
+
+    /** A GSI loses a level irqfd, which is deassigned after this. Returns whether its line was lowered. */
+    boolean leaveLine(RouteTable table, Gsi gsi) {
+        lines.lock();
+        try {
+            return table.live(gsi, -1) == 0 && lower(table, gsi);
+        } finally {
+            lines.unlock();
+        }
+    }
+
     /**
      * arm64: lowers the line of the last level irqfd of a GSI before its deassign. The kernel first forgets to hear of the
      * guest's EOI, then waits for readers (SRCU), and lowers the line at the end: meanwhile the guest takes a line that is high
-     * again and again, every 40 us in the lab. On x86 the irqfds have a level of their own, which no call lowers.
+     * again and again, every 40 us in the lab. On x86 the irqfds have a level of their own, which no call lowers. A VM of
+     * another program may have irqfds that are not counted here.
      */
-    boolean lower(RouteTable table, Gsi gsi) {
-        try {
-            List<Route> routes = vm.isArm64() ? table.of(gsi) : List.of();
-            return routes.size() == 1
-                    && routes.get(0) instanceof Route.Pin pin
-                    && backend().lineSet(number(vm.vm()), VgicCalls.word(Spi.FIRST + pin.pin()), 0) >= 0;
-        } catch (KernelException e) {
-            return false; // a filter refuses to tell the architecture: the deassign lowers the line
-        }
+    private boolean lower(RouteTable table, Gsi gsi) {
+        List<Route> routes = vm.has(Fact.OWN) && vm.isArm64() ? table.of(gsi) : List.of();
+        return routes.size() == 1
+                && routes.get(0) instanceof Route.Pin pin
+                && backend().lineSet(number(vm.vm()), VgicCalls.word(Spi.FIRST + pin.pin()), 0) >= 0;
     }
 
     KernelException refusedDeassign(int result, EventFd event, Gsi gsi) {

@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Errno;
 import io.kvmirq.Gsi;
+import io.kvmirq.Route;
 import io.kvmirq.Spi;
 import io.kvmirq.VcpuId;
 import io.kvmirq.arch.gic.model.DistributorRegister;
@@ -14,10 +15,8 @@ import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Ownership;
 import io.kvmirq.kvm.Irqfd;
-import io.kvmirq.kvm.RoutesNow;
 import io.kvmirq.kvm.VgicV3;
 import io.kvmirq.kvm.Vm;
-import io.kvmirq.recording.Faults;
 import io.kvmirq.testing.Numbers;
 import java.lang.reflect.InvocationHandler;
 import java.lang.reflect.InvocationTargetException;
@@ -39,6 +38,9 @@ class LoweredLineTest {
     /** Whether the line is high when a deassign begins. */
     private final List<Boolean> highAtDeassign = new ArrayList<>();
 
+    /** Runs before the next KVM_IRQ_LINE. */
+    private Runnable atLower = () -> {};
+
     private boolean refuses;
     private final Kernel kernel = Kernel.over(looking(fake.backend()));
     private final Vm vm = Vm.create(kernel);
@@ -58,6 +60,11 @@ class LoweredLineTest {
                 getClass().getClassLoader(), new Class<?>[] {KernelBackend.class}, (proxy, method, arguments) -> {
                     if (method.isDefault()) {
                         return InvocationHandler.invokeDefault(proxy, method, arguments);
+                    }
+                    if (method.getName().equals("lineSet")) {
+                        Runnable now = atLower;
+                        atLower = () -> {};
+                        now.run();
                     }
                     if (method.getName().equals("irqfdDeassign")) {
                         highAtDeassign.add(isHigh());
@@ -122,16 +129,52 @@ class LoweredLineTest {
         assertThat(isHigh()).as("the other one's, too").isTrue();
     }
 
-    /** A filter of system calls may refuse to tell the architecture. */
+    /** The program that made the VM may have an irqfd of its own on the line, which nobody counts. */
     @Test
-    void irqfdOfAnAdoptedVmClosesWhereTheKernelTellsNoFacts() {
-        Faults faults = new Faults();
-        Kernel filtered = Kernel.over(faults.over(fake.backend()));
-        Vm adopted = Vm.adopt(filtered, Numbers.of(vm.fd()), Ownership.BORROWED, RoutesNow.UNKNOWN);
-        Irqfd irqfd = adopted.assignLevelIrqfd(EventFd.create(filtered), EventFd.create(filtered), GSI);
-        faults.fail("KVM_CHECK_EXTENSION", 1, Errno.EPERM);
-        irqfd.close();
-        assertThat(filtered.openHandles()).noneMatch(handle -> handle.contains("irqfd"));
+    void lineOfAVmOfAnotherProgramIsLeftToTheKernel() {
+        EventFd theirs = EventFd.create(kernel);
+        irqfd(theirs, EventFd.create(kernel));
+        Vm adopted = Vm.adopt(
+                kernel, Numbers.of(vm.fd()), Ownership.BORROWED, List.of(new Route.Pin(GSI, Route.Chip.VGIC, 10)), GSI);
+        Irqfd irqfd = adopted.assignLevelIrqfd(EventFd.create(kernel), EventFd.create(kernel), GSI);
+        theirs.signal();
+        irqfd.mask();
+        assertThat(highAtDeassign).containsExactly(true);
+        assertThat(isHigh()).isTrue();
+    }
+
+    /** Another thread unmasks an irqfd of the line between the end of the last one and its call that lowers the line. */
+    @Test
+    void lineThatAnotherThreadRaisesMeanwhileStaysHigh() throws Exception {
+        EventFd event = EventFd.create(kernel);
+        Irqfd irqfd = irqfd(EventFd.create(kernel), EventFd.create(kernel));
+        Irqfd other = irqfd(event, EventFd.create(kernel));
+        other.mask();
+        event.signal();
+        Thread unmasks = new Thread(other::unmask);
+        atLower = () -> {
+            unmasks.start();
+            // It waits for the lock of the line, or it raised the line already and has ended.
+            while (unmasks.getState() != Thread.State.WAITING && unmasks.isAlive()) {
+                Thread.onSpinWait();
+            }
+        };
+        irqfd.mask();
+        unmasks.join();
+        assertThat(isHigh()).isTrue();
+    }
+
+    @Test
+    void closeOfManyLowersTheLine() {
+        EventFd event = EventFd.create(kernel);
+        Irqfd irqfd = irqfd(event, EventFd.create(kernel));
+        EventFd otherEvent = EventFd.create(kernel);
+        Irqfd last = vm.assignLevelIrqfd(otherEvent, EventFd.create(kernel), new Gsi(GSI.number() + 1));
+        event.signal();
+        event.close();
+        otherEvent.close();
+        Irqfd.closeAll(List.of(irqfd, last));
+        assertThat(highAtDeassign).as("neither ends with its file").containsExactly(false, false);
     }
 
     @Test
