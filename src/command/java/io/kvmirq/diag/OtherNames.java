@@ -11,7 +11,8 @@ import java.util.regex.Pattern;
 
 /**
  * Names that stand for those of guests, groups of processes, network interfaces and disks in a capture. A name is a hash of
- * the other one and of the machine's id, so it is the same in all captures of one host. A host without an id gets numbers.
+ * the other one and of the machine's id, so it is the same in all captures of one host. A host without an id gets numbers, as
+ * do those whose file says {@code uninitialized}: it is the same on all hosts made of one image, and no secret.
  *
  * <p>Source: machine-id(5), which asks for a hash with a word of the program, because the id is confidential.
  */
@@ -30,7 +31,8 @@ final class OtherNames {
     }
 
     static OtherNames of(HostFiles host) {
-        return new OtherNames(host.text(MACHINE).orElse(""));
+        return new OtherNames(
+                host.text(MACHINE).filter(id -> id.matches("[0-9a-f]{32}")).orElse(""));
     }
 
     /** Whether the name of a guest is a number: in another capture it may be that of another guest. */

@@ -51,7 +51,8 @@ public final class CaptureCommand implements Command {
                 .paramLabel("FILE")
                 .type(Path.class)
                 .description("Write the archive to FILE, which may not exist yet."));
-        usage.add(OptionSpec.builder("--unredacted").description("Leave names and addresses in it."));
+        usage.add(OptionSpec.builder("--unredacted")
+                .description("Leave names and addresses in it, and /etc/machine-id."));
         usage.add(OptionSpec.builder("--diff")
                 .description("Say what changed from A to B: two archives, or directories as of --root."));
         usage.add(OptionSpec.builder("--files").description("With --diff: also the lines of files that differ."));
