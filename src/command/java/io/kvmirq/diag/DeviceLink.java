@@ -42,6 +42,8 @@ final class DeviceLink {
     private static final int MSI = 5;
     private static final int EXPRESS = 0x10;
     private static final int MSIX = 0x11;
+    /** It has the addresses in place of the BARs. */
+    private static final int ENHANCED_ALLOCATION = 0x14;
 
     private static final int MSI_64_BITS = 1 << 7;
     private static final int MSI_MASKS = 1 << 8;
@@ -294,12 +296,17 @@ final class DeviceLink {
             return;
         }
         boolean memory = false;
+        boolean any = false;
         for (int bar = FIRST_BAR; bar < AFTER_BARS; bar += 4) {
             int low = config.word(bar);
+            any |= (low | config.word(bar + 2)) != 0;
             memory |= (low & 1) == 0 && (low | config.word(bar + 2)) != 0;
         }
         // Of a virtual function they are 0, and it decodes when its physical function says so.
-        if (!memory && !device.isVirtual() && config.capability(MSIX) != 0) {
+        if (!any
+                && !device.isVirtual()
+                && config.capability(MSIX) != 0
+                && config.capability(ENHANCED_ALLOCATION) == 0) {
             own.broken(
                     path() + "config",
                     "all BARs of the device are 0, as after a reset: nobody reaches its registers",
