@@ -96,7 +96,7 @@ final class ControlGroups {
             }
             if (quotas.add(directory)) {
                 throttled(directory, own, second, vcpus);
-                pressed(directory, own);
+                pressed(directory, own, vcpus);
             }
         }
         boolean above =
@@ -119,14 +119,14 @@ final class ControlGroups {
     }
 
     /** The average of ten seconds, which is more than one look. */
-    private void pressed(String directory, String group) {
+    private void pressed(String directory, String group, boolean vcpus) {
         String file = directory + "/cpu.pressure";
         Matcher full = FULL.matcher(files.text(file).orElse(""));
         if (full.find() && Integer.parseInt(full.group(1)) >= MOST_PRESSED) {
             looks.doubt(
                     file,
                     "all threads of the control group " + group + " that had something to do waited for a CPU, "
-                            + full.group(1) + " % of the last 10 seconds",
+                            + full.group(1) + " % of the last 10 seconds" + (vcpus ? "" : "; no vCPU is in it"),
                     Remedy.command("give the guest CPUs of its own, or raise /" + directory + "/cpu.weight"));
         }
     }

@@ -89,7 +89,10 @@ public final class DeviceChains {
                 .filter(refusal -> !OF_OPENING.contains(refusal.cause()))
                 .toList();
         this.users = host.users(device);
-        this.holders = host.vms().of(device.address());
+        // A helper may hold the VM, too; the vCPUs are in the VMM.
+        this.holders = host.vms().of(device.address()).stream()
+                .sorted(Comparator.comparing(one -> one.vcpus().isEmpty()))
+                .toList();
         Optional<VmmOptions> options = holders.stream().findFirst().map(VmmOptions::of);
         this.claims = new PostingClaims(host, device, holders.stream().findFirst(), options);
         this.ofProcess = new ProcessLinks(host, device, users, options, claims.forms(), armed);
@@ -111,11 +114,16 @@ public final class DeviceChains {
                 : all.interrupts.stream().map(all::chain).toList();
     }
 
-    /** The chain of a device that sysfs has no longer, and of which VFIO has armed interrupts. Empty if there is none. */
+    /**
+     * The chain of a device that sysfs has no longer, and of which VFIO has armed interrupts. Empty if there is none, or if
+     * sysfs lists no device at all, as in a copy of a host without its links.
+     */
     public static Optional<Chain> gone(HostFacts host, PciAddress device) {
         List<ArmedVector> armed =
                 host.interrupts().map(all -> all.armed(device)).orElse(List.of());
-        if (armed.isEmpty() || host.pci(device).isPresent()) {
+        if (armed.isEmpty()
+                || host.pci(device).isPresent()
+                || host.pciAddresses().isEmpty()) {
             return Optional.empty();
         }
         Link link = Link.broken(
@@ -139,7 +147,7 @@ public final class DeviceChains {
         return host.interrupts().map(HostInterrupts::armed).orElse(List.of()).stream()
                 .map(ArmedVector::address)
                 .distinct()
-                .filter(one -> host.pci(one).isEmpty())
+                .filter(one -> gone(host, one).isPresent())
                 .sorted()
                 .toList();
     }
@@ -284,11 +292,14 @@ public final class DeviceChains {
         Optional<Link> exit = holders.isEmpty() && users.isEmpty() && host.vms().unreadable() == 0
                 ? VmmLink.inExit(host)
                 : Optional.empty();
-        if (exit.isPresent()) {
-            links.add(exit.get());
+        exit.ifPresent(links::add);
+        if (exit.filter(link -> link.state() == Link.State.BROKEN).isPresent()) {
             return links;
         }
-        links.addAll(holders.isEmpty() ? ofProcess.ofNone() : ofProcess.of(holders.get(0), interrupt));
+        (holders.isEmpty() ? ofProcess.ofNone() : ofProcess.of(holders.get(0), interrupt))
+                .stream()
+                        .filter(link -> exit.isEmpty() || link.hop() != Hop.VMM)
+                        .forEach(links::add);
         return links;
     }
 
@@ -407,12 +418,14 @@ public final class DeviceChains {
                 .map(HostInterrupts.Row::count)
                 .orElseGet(() -> count(interrupt).orElse(0));
         if (came > 0 && brokenVmm().isEmpty()) {
-            return Link.broken(
+            return new Link(
                     Hop.DEVICE_VECTOR,
-                    Evidence.observed(INTERRUPTS),
+                    Link.State.DOUBTFUL,
+                    Optional.of(Evidence.observed(INTERRUPTS)),
+                    Optional.empty(),
                     what + ", though it came " + (came == 1 ? "once" : came + " times")
                             + ": the VMM took its eventfd away, as of a vector that the guest disables",
-                    "let the guest's driver enable and unmask the interrupt");
+                    List.of(Remedy.look("let the guest's driver enable and unmask the interrupt, if it needs it")));
         }
         return new Link(
                 Hop.DEVICE_VECTOR,

@@ -4,6 +4,7 @@ package io.kvmirq.diag;
 import io.kvmirq.PciAddress;
 import io.kvmirq.diag.Finding.Status;
 import io.kvmirq.host.HostFacts;
+import io.kvmirq.host.HostInterrupts;
 import io.kvmirq.host.HostKvm;
 import io.kvmirq.host.PciDevice;
 import java.util.ArrayList;
@@ -57,6 +58,19 @@ final class PathsCheck {
                             ProcessLinks.hiddenFiles(host.vms().unreadable()))
                     .with(Remedy.look(HostKvm.AS_ROOT))
                     .withRoot(true);
+        }
+        List<PciAddress> armed = host.interrupts().map(HostInterrupts::armed).orElse(List.of()).stream()
+                .map(HostInterrupts.ArmedVector::address)
+                .distinct()
+                .toList();
+        if (devices == 0 && !armed.isEmpty() && host.pciAddresses().isEmpty()) {
+            return Finding.of(
+                            Check.PATHS,
+                            Status.UNKNOWN,
+                            "not-shown",
+                            "VFIO has armed interrupts of " + armed.get(0)
+                                    + ", and /sys/bus/pci/devices lists no device: it was not copied, or is not mounted")
+                    .with(Remedy.look("look on the host itself, or capture it again"));
         }
         if (devices == 0) {
             return Finding.of(Check.PATHS, Status.PASS, "none", "no process that is seen has a device of VFIO open");

@@ -191,7 +191,7 @@ final class ProcessLinks {
 
     /** The kernel gives descriptors and ids in the order in which eventfds are made, and a VMM makes those of vectors in theirs. */
     private Optional<EventfdFile> own(VmProcess process, List<EventfdFile> eventfds, Interrupt interrupt) {
-        if (eventfds.size() == 1) {
+        if (eventfds.size() == 1 && armed.size() == 1) {
             return Optional.of(eventfds.get(0));
         }
         List<Integer> ids =
@@ -281,9 +281,14 @@ final class ProcessLinks {
     }
 
     /** {@code vcpu_get_pid()} in virt/kvm/kvm_main.c: 0 until the first KVM_RUN. Read of few vCPUs. */
-    private Optional<Link> neverEntered(VmProcess process) {
+    private Optional<Link> neverEntered(VmProcess process, OptionalInt target) {
+        // A VMM may park a vCPU without a thread until it is plugged.
+        List<VcpuFile> asked = process.vcpus().stream()
+                .filter(one -> one.thread().isPresent() && (target.isEmpty() || target.getAsInt() == one.id()))
+                .limit(MOST_VCPUS)
+                .toList();
         for (int vm : process.vms()) {
-            for (VcpuFile vcpu : process.vcpus().stream().limit(MOST_VCPUS).toList()) {
+            for (VcpuFile vcpu : asked) {
                 String file = VmmLink.KVM + process.pid() + "-" + vm + "/vcpu" + vcpu.id() + "/pid";
                 if (host.files().text(file).filter("0"::equals).isPresent()) {
                     return Optional.of(new Link(
@@ -321,7 +326,7 @@ final class ProcessLinks {
     }
 
     private Link vcpu(VmProcess process, OptionalInt target, Interrupt interrupt) {
-        Optional<Link> none = neverEntered(process).or(() -> neverInjected(process, interrupt));
+        Optional<Link> none = neverEntered(process, target).or(() -> neverInjected(process, interrupt));
         if (none.isPresent()) {
             return none.get();
         }

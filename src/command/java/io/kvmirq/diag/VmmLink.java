@@ -174,26 +174,37 @@ final class VmmLink {
         return stat.substring(stat.lastIndexOf(')') + 1).strip().split(" ");
     }
 
-    /** The process that hangs in exit, if one does, and so has a device that no process shows any more. */
+    /**
+     * The process that hangs in exit, if one does, and so has a device that no process shows any more. Any other process in
+     * exit is a doubt: it may end in a moment.
+     */
     static Optional<Link> inExit(HostFacts host) {
+        Optional<Link> doubt = Optional.empty();
         for (String pid : host.files().list("proc")) {
             String stat = pid.matches("\\d{1,9}")
                     ? host.files().text("proc/" + pid + "/stat").orElse("")
                     : "";
             if (isExiting(stat)) {
-                return Optional.of(Link.broken(
+                boolean hangs = fields(stat)[0].matches("[DZ]");
+                Link link = new Link(
                         Hop.VMM,
-                        Evidence.observed("/proc/" + pid + "/stat"),
+                        hangs ? Link.State.BROKEN : Link.State.DOUBTFUL,
+                        Optional.of(Evidence.observed("/proc/" + pid + "/stat")),
+                        Optional.empty(),
                         "no process is seen that has the device open, and process " + pid + " "
                                 + stat.substring(stat.indexOf('('), stat.lastIndexOf(')') + 1)
                                 + (fields(stat)[0].equals("Z")
                                         ? " is a zombie with threads that have not ended"
                                         : " is in exit (PF_EXITING)")
                                 + ": it may have the device",
-                        List.of(exit(pid))));
+                        List.of(exit(pid)));
+                if (hangs) {
+                    return Optional.of(link);
+                }
+                doubt = doubt.or(() -> Optional.of(link));
             }
         }
-        return Optional.empty();
+        return doubt;
     }
 
     private static Remedy exit(String pid) {
@@ -288,7 +299,12 @@ final class VmmLink {
     /** A vCPU without a thread, beside others that have one. */
     private void missing(Map<Integer, Integer> threads) {
         for (VcpuFile vcpu : process.vcpus()) {
-            if (!threads.isEmpty() && threads.size() < MOST_VCPUS && !threads.containsValue(vcpu.id())) {
+            // One that no thread has ever run may be parked until it is plugged.
+            boolean parked = process.vms().stream()
+                    .anyMatch(vm -> files.text(KVM + process.pid() + "-" + vm + "/vcpu" + vcpu.id() + "/pid")
+                            .filter("0"::equals)
+                            .isPresent());
+            if (!parked && !threads.isEmpty() && threads.size() < MOST_VCPUS && !threads.containsValue(vcpu.id())) {
                 looks.doubt(
                         path + "task",
                         "no thread is named after vcpu " + vcpu.id()

@@ -4,6 +4,7 @@ package io.kvmirq.diag;
 import static java.nio.charset.StandardCharsets.UTF_8;
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.kvmirq.PciAddress;
 import io.kvmirq.arch.apic.InhibitReason;
 import io.kvmirq.arch.apic.PostingHost;
 import io.kvmirq.arch.apic.PostingObstacle;
@@ -109,6 +110,22 @@ class DoctorTest {
         assertThat(finding.status()).as(finding.text()).isEqualTo(status);
         assertThat(finding.reason()).isEqualTo(reason);
         assertThat(finding.remedies()).isNotEmpty();
+    }
+
+    /** A copy of a host may lack sysfs, whose links some programs do not copy. */
+    @Test
+    void deviceIsNotGoneFromSysfsThatWasNotCopied() throws IOException {
+        RecordedHost host = GuestHosts.of("amd-avic");
+        String device = "sys/bus/pci/devices/0000:00:02.0";
+        Finding gone = finding(host.remove(device), Check.PATHS);
+        assertThat(gone.status()).isEqualTo(Status.FAIL);
+        Finding copied = finding(host.remove("sys/bus/pci/devices"), Check.PATHS);
+        assertThat(copied.status()).as(copied.text()).isEqualTo(Status.UNKNOWN);
+        assertThat(copied.reason()).isEqualTo("not-shown");
+        assertThat(copied.text())
+                .startsWith("VFIO has armed interrupts of 0000:00:02.0, and /sys/bus/pci/devices lists");
+        assertThat(DeviceChains.gone(new HostFacts(host.tree()), PciAddress.parse("0000:00:02.0")))
+                .isEmpty();
     }
 
     @Test
