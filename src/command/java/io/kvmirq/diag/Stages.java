@@ -70,6 +70,21 @@ public record Stages(List<Stage> stages, Optional<String> loses) {
             Map<Integer, Integer> processes,
             Map<Integer, VcpuId> vcpus,
             Map<Integer, String> names) {
+        /** Whether a vector that no vCPU took would be seen. */
+        boolean seesTaken() {
+            return injects && counts.isTakenCounted() && counts.missed() == 0;
+        }
+
+        /** How many eventfds of the guests have messages with a vector. */
+        long eventfdsOf(int vector) {
+            return counts.irqfds().stream()
+                    .filter(one -> processes.containsKey(one.creator())
+                            && one.messages().stream().anyMatch(message -> message.vector() == vector))
+                    .map(Irqfd::eventfd)
+                    .distinct()
+                    .count();
+        }
+
         /** The threads that signalled an eventfd. */
         String callers(int eventfd) {
             String callers = counts.callers().stream()
@@ -286,12 +301,18 @@ public record Stages(List<Stage> stages, Optional<String> loses) {
             String vector = vectors.stream()
                     .map(one -> "vector 0x" + Integer.toHexString(one))
                     .collect(Collectors.joining(", "));
-            if (taken == 0 && counted.injects()) {
+            if (taken == 0 && counted.seesTaken()) {
                 add("taken", 0, vector, Optional.empty());
                 loses("taken", sent, "that no vCPU took: it does not run, or has interrupts off");
             } else if (taken == 0) {
                 stages.add(new Stage(
-                        "taken", "not seen", vector + ": by hardware, or the vCPU did not run", Optional.empty()));
+                        "taken",
+                        "not seen",
+                        vector
+                                + (counted.injects()
+                                        ? ": KVM's injections were not all counted"
+                                        : ": by hardware, or the vCPU did not run"),
+                        Optional.empty()));
             } else {
                 String vcpus = all.stream()
                         .flatMap(one -> Optional.ofNullable(counted.vcpus().get(one.thread())).stream())
@@ -305,8 +326,22 @@ public record Stages(List<Stage> stages, Optional<String> loses) {
                         vector
                                 + (vcpus.isEmpty() ? "" : " by " + vcpus)
                                 + (taken < sent ? "; " + (sent - taken) + " were merged or are pending" : ""),
-                        latency);
+                        isOfOne(all) ? latency : Optional.empty());
             }
+        }
+
+        /** Whether each vector has one thread and one eventfd: the kernel keeps one time for a vector. */
+        private boolean isOfOne(List<Taken> all) {
+            return all.stream()
+                    .map(Taken::vector)
+                    .distinct()
+                    .allMatch(vector -> all.stream()
+                                            .filter(one -> one.vector() == vector)
+                                            .map(Taken::thread)
+                                            .distinct()
+                                            .count()
+                                    == 1
+                            && counted.eventfdsOf(vector) == 1);
         }
 
         /** The median is known by its power of two. */

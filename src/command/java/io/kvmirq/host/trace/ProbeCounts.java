@@ -14,6 +14,7 @@ import java.util.TreeMap;
  * @param handlers VFIO's handlers
  * @param irqfds the irqfds that were signalled
  * @param taken the vectors that KVM injected into vCPUs; hardware takes others by itself
+ * @param isTakenCounted whether the kernel has the tracepoint that counts them
  * @param callers the threads that signalled irqfds, except in the handlers of interrupts
  * @param latencies times between two stages; none where the kernel does not measure them
  * @param missed events that a probe or a histogram missed: with one, each count is the least that can have been
@@ -23,6 +24,7 @@ public record ProbeCounts(
         List<Handler> handlers,
         List<Irqfd> irqfds,
         List<Taken> taken,
+        boolean isTakenCounted,
         List<Caller> callers,
         List<Latency> latencies,
         long missed,

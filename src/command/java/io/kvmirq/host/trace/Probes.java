@@ -191,6 +191,7 @@ public final class Probes implements AutoCloseable {
                             .map(row -> new ProbeCounts.Taken(
                                     (int) row.key(ProbePlan.THREAD), (int) row.key(injected.vector()), row.count()))
                             .toList(),
+                    injected.isThere(),
                     Histogram.of(irqfds, ProbePlan.CALLERS).stream()
                             .map(row -> new ProbeCounts.Caller(
                                     (int) row.key("id"), (int) row.key(ProbePlan.THREAD), row.count()))

@@ -311,6 +311,26 @@ class LiveTest {
                 .contains(
                         "    taken                 0  vector 0x41\n",
                         "    first that loses: taken: 20 that no vCPU took: it does not run, or has interrupts off\n");
+        // Its row may be among the missed ones.
+        assertThat(explained(
+                        counted(20, 20, 20, 1)
+                                .text("kprobe_profile", "  kvmirq_4711_123456_4026531836_wakeup   14   2\n"),
+                        0))
+                .contains(
+                        "    taken          not seen  vector 0x41: KVM's injections were not all counted\n",
+                        "    first that loses: none\n");
+    }
+
+    /** The kernel keeps one time for a vector. */
+    @Test
+    void latencyOfAVectorOfTwoVcpusIsNotSaid() throws IOException {
+        FakeTracefs counted = counted(20, 20, 20, 1)
+                .counts("kvm_inj_virq", "common_pid,vector", new long[] {101, 0x41, 10}, new long[] {102, 0x41, 8})
+                .counts("_to_taken", "id,ns.log2", new long[] {9, 12, 18})
+                .counts("_to_taken", "id", new long[] {9, 18, 1_040_007});
+        assertThat(explained(counted, 0))
+                .contains("    taken                18  vector 0x41")
+                .doesNotContain("us, at most");
     }
 
     @Test
