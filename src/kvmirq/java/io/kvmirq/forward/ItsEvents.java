@@ -4,10 +4,13 @@ package io.kvmirq.forward;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.NotPromised;
 import io.kvmirq.VcpuId;
+import io.kvmirq.arch.gic.InterruptId;
 import io.kvmirq.kvm.GuestMemory;
 import io.kvmirq.kvm.Its;
 import io.kvmirq.mirror.Event;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Objects;
 import java.util.OptionalLong;
 import java.util.stream.Stream;
@@ -39,6 +42,8 @@ public final class ItsEvents {
     private static final long EVENTS = 0xfff_ffff_ffffL;
     private static final long EVENT_BITS = 0x1f;
     private static final long ID = 0xffff;
+    /** No vCPU has this id. */
+    private static final long NONE = 0xffff_ffffL;
 
     private final Its its;
     private final long place;
@@ -67,7 +72,8 @@ public final class ItsEvents {
      * @throws io.kvmirq.KernelException as {@link Its#saveTables}: EBUSY while a vCPU runs, EACCES while an LPI of the VM is
      *     a vLPI; the mirror is not told then
      * @throws IllegalStateException if an interrupt of the forwarding is not masked
-     * @throws IllegalArgumentException if an entry is not in the memory that was given
+     * @throws IllegalArgumentException if an entry is not in the memory that was given, or in memory that Java cannot reach,
+     *     such as a BAR. A guest can cause this: release its devices all the same
      */
     public void tell(Forwarding forwarding) {
         Objects.requireNonNull(forwarding, "forwarding is null");
@@ -86,11 +92,12 @@ public final class ItsEvents {
             its.saveTables();
             messages.forEach(one -> event(one).ifPresent(this::clear));
             its.saveTables();
+            Map<Long, Long> targets = targets();
             forwarding
                     .mirror()
                     .apply(Stream.concat(
                                     Stream.of(new Event.ItsAdded(place)),
-                                    messages.stream().map(this::told))
+                                    messages.stream().map(one -> told(one, targets)))
                             .toList());
         }
     }
@@ -100,15 +107,16 @@ public final class ItsEvents {
                 && message.equals(MsiMessage.toIts(place, message.deviceId().getAsInt(), message.data()));
     }
 
-    private Event told(MsiMessage message) {
+    /** The device's DMA may change the tables meanwhile, so that an entry may have any value. */
+    private Event told(MsiMessage message, Map<Long, Long> targets) {
         int device = message.deviceId().getAsInt();
         OptionalLong at = event(message);
         long entry = at.isEmpty() ? 0 : long64(at.getAsLong());
         int lpi = (int) (entry >>> 16);
-        OptionalLong vcpu = lpi == 0 ? OptionalLong.empty() : target(entry & ID);
-        return vcpu.isEmpty()
+        long vcpu = targets.getOrDefault(entry & ID, NONE);
+        return lpi < InterruptId.FIRST_LPI || vcpu > VcpuId.MAX
                 ? new Event.EventUnmapped(place, device, message.data())
-                : new Event.EventMapped(place, device, message.data(), lpi, new VcpuId((int) vcpu.getAsLong()));
+                : new Event.EventMapped(place, device, message.data(), lpi, new VcpuId((int) vcpu));
     }
 
     private static long address(long table) {
@@ -147,21 +155,19 @@ public final class ItsEvents {
                 : OptionalLong.of(((entry >>> 5 & EVENTS) << 8) + event * ENTRY);
     }
 
-    /** The vCPU of a collection; entries are in no order, and one that is not valid ends them. */
-    private OptionalLong target(long collection) {
+    /** The vCPU of each collection; entries are in no order, and one that is not valid ends them. */
+    private Map<Long, Long> targets() {
+        Map<Long, Long> targets = new HashMap<>();
         long table = its.readRegister(COLLECTIONS);
         long end = (table & VALID) == 0 ? 0 : size(table);
         for (long at = 0; at < end; at += ENTRY) {
             long entry = long64(address(table) + at);
-            long target = entry >>> 16 & 0xffff_ffffL;
             if ((entry & VALID) == 0) {
                 break;
             }
-            if ((entry & ID) == collection) {
-                return target <= ID ? OptionalLong.of(target) : OptionalLong.empty();
-            }
+            targets.putIfAbsent(entry & ID, entry >>> 16 & 0xffff_ffffL);
         }
-        return OptionalLong.empty();
+        return targets;
     }
 
     private GuestMemory at(long address) {
@@ -176,10 +182,20 @@ public final class ItsEvents {
 
     private long long64(long address) {
         GuestMemory one = at(address);
-        return one.mapping().getLong(address - one.guestAddress());
+        try {
+            return one.mapping().getLong(address - one.guestAddress());
+        } catch (UnsupportedOperationException e) {
+            throw new IllegalArgumentException(
+                    "the tables of the ITS have an entry at 0x" + Long.toHexString(address) + ", in " + one
+                            + ", which Java cannot reach: a guest has its tables in its own memory",
+                    e);
+        }
     }
 
     private void clear(long address) {
+        if (long64(address) == 0) {
+            return;
+        }
         GuestMemory one = at(address);
         one.mapping().put(address - one.guestAddress(), new byte[ENTRY]);
     }

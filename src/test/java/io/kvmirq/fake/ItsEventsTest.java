@@ -15,6 +15,7 @@ import io.kvmirq.forward.ForwardedIrq;
 import io.kvmirq.forward.Forwarding;
 import io.kvmirq.forward.ItsEvents;
 import io.kvmirq.kernel.Mapping;
+import io.kvmirq.kernel.MemoryFile;
 import io.kvmirq.kvm.GuestMemory;
 import io.kvmirq.mirror.Posting;
 import io.kvmirq.recording.Faults;
@@ -140,6 +141,23 @@ class ItsEventsTest {
         ByteBuffer after = ByteBuffer.allocate(content.length);
         rom.get(0, after);
         assertThat(after.array()).isEqualTo(content);
+    }
+
+    /** A guest may point its ITS at a BAR. */
+    @Test
+    void memoryThatJavaCannotReachIsASentence() {
+        long first = 0x5000_0000L;
+        MemoryFile file = MemoryFile.create(world.vm.kernel(), "bar", 0x1_0000);
+        GuestMemory bar = world.vm.addMemory(
+                first, Mapping.forGuest(file.fd(), 0, 0x1_0000).mapping());
+        world.service.its().writeRegister(Its.CTLR, 0);
+        world.service.its().writeRegister(Its.BASER_DEVICES, Its.VALID | first);
+        world.service.its().writeRegister(Its.CTLR, Its.ENABLED);
+        assertThatThrownBy(() -> tellMasked(List.of(world.service.memory(), bar)))
+                .isInstanceOf(IllegalArgumentException.class)
+                .hasMessageContaining("at 0x50000080, in guest memory")
+                .hasMessageContaining("which Java cannot reach");
+        assertThat(irq.isMasked()).isTrue();
     }
 
     private void tellMasked(List<GuestMemory> memory) {
