@@ -61,7 +61,10 @@ public record Capture(
     private static final int MOST_FILES = 1_000_000;
     private static final String FILES = "files/";
     private static final String HEAD = "kvmirq.capture";
-    private static final Pattern PATH = Pattern.compile("(?!.*(^|/)\\.{0,2}(/|$))[^\\p{Cntrl}\\\\]{1,4096}");
+    /** systemd writes a dash in the name of a guest's control group as {@code \x2d}. */
+    private static final Pattern PATH =
+            Pattern.compile("(?!.*(^|/)\\.{0,2}([/\\\\]|$))(?:[^\\p{Cntrl}\\\\]|\\\\x[0-9a-f]{2}){1,4096}");
+
     private static final Pattern KEPT_LINK =
             Pattern.compile("anon_inode:.{0,200}|/dev/kvm|/dev/iommu|/dev/(vfio/|vhost-).{0,200}");
     private static final Pattern KEPT_NODE = Pattern.compile("dev/(kvm|iommu|null|vfio(/.*)?)");

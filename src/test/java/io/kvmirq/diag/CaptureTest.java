@@ -446,6 +446,24 @@ class CaptureTest {
     }
 
     @Test
+    void controlGroupOfAGuestIsKeptUnderTheNameThatSystemdGivesIt() throws Exception {
+        String group = "machine.slice/machine-qemu\\x2d1\\x2dweb.scope";
+        RecordedHost host = RecordedHost.of("amd-6.12")
+                .put("proc/70/comm", "qemu-system-x86\n")
+                .put("proc/70/status", "State:\tS (sleeping)\n")
+                .put("proc/70/task/70/status", "State:\tS (sleeping)\n")
+                .put("proc/70/cgroup", "0::/" + group + "\n")
+                .put("proc/70/task/70/cgroup", "0::/" + group + "\n")
+                .put("sys/fs/cgroup/" + group + "/cgroup.freeze", "1\n")
+                .link("proc/70/fd/4", "anon_inode:kvm-vm")
+                .link("proc/70/fd/5", "anon_inode:kvm-vcpu:0");
+        assertThat(read(archive(Capture.of(host.tree(), Capture::analysis, false)))
+                        .files())
+                .containsKey("sys/fs/cgroup/" + group + "/cgroup.freeze");
+        assertThat(read(archive(capture(host))).files().keySet()).anyMatch(path -> path.endsWith("/cgroup.freeze"));
+    }
+
+    @Test
     void otherFilesAreNoCaptures() throws Exception {
         byte[] whole = archive(capture(RecordedHost.of("amd-6.1")));
         byte[] other = zip(Map.of("kvmirq.capture", "kvmirq.capture/9\n".getBytes(StandardCharsets.UTF_8)));
