@@ -136,7 +136,9 @@ public final class EventLoop implements AutoCloseable {
     @FunctionalInterface
     public interface FailureHandler {
         /**
-         * Called by the thread of the handler. What it throws ends {@link #run} or {@link #runOnce}.
+         * Called by the thread of the handler. What it throws ends {@link #run} or {@link #runOnce}, with {@code failure}
+         * as suppressed; but not a {@link ClosedHandleException} if the registration is closed: the handler, or another
+         * thread, may have closed it before this uses it.
          *
          * @param registration that of the handler, also if the handler closed it
          * @param failure the exception of the handler
@@ -373,7 +375,20 @@ public final class EventLoop implements AutoCloseable {
                 if (hears == null) {
                     throw e;
                 }
-                hears.failed(handlers.failed(number), e);
+                tell(hears, handlers.failed(number), e);
+            }
+        }
+    }
+
+    private static void tell(FailureHandler hears, Registration registration, RuntimeException failure) {
+        try {
+            hears.failed(registration, failure);
+        } catch (RuntimeException e) {
+            if (!(e instanceof ClosedHandleException) || !registration.isClosed()) {
+                if (e != failure) {
+                    e.addSuppressed(failure);
+                }
+                throw e;
             }
         }
     }

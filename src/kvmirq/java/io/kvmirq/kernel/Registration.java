@@ -48,6 +48,15 @@ public abstract sealed class Registration implements AutoCloseable {
         return state != 0;
     }
 
+    boolean isClosed() {
+        handlers.lock.lock();
+        try {
+            return state == CLOSED;
+        } finally {
+            handlers.lock.unlock();
+        }
+    }
+
     /** The eventfd whose signals the handler gets. */
     public EventFd event() {
         return event;

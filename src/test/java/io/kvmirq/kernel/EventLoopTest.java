@@ -447,6 +447,35 @@ class EventLoopTest {
         }
     }
 
+    /** A handler, or another thread, may close a registration before the hook uses it. */
+    @Test
+    void hookMayUseAClosedRegistrationAndKeepsTheFailureOfTheHandler() {
+        try (EventFd event = EventFd.create(fake);
+                EventFd other = EventFd.create(fake);
+                EventLoop loop = EventLoop.create(fake)) {
+            loop.onFailure((registration, failure) -> {
+                registration.pause();
+                registration.resume();
+                throw new IllegalStateException("the hook");
+            });
+            List<Registration> made = new ArrayList<>();
+            made.add(loop.registerDoorbell(event, () -> {
+                made.get(0).close();
+                throw new IllegalStateException("device gone");
+            }));
+            loop.register(other, count -> {
+                throw new IllegalArgumentException("rung");
+            });
+            event.signal();
+            assertThat(loop.pollNanos(0)).isEqualTo(1);
+            other.signal();
+            assertThatThrownBy(() -> loop.pollNanos(0))
+                    .hasMessage("the hook")
+                    .satisfies(e ->
+                            assertThat(e.getSuppressed()).singleElement().isInstanceOf(IllegalArgumentException.class));
+        }
+    }
+
     /** No hook hears of one: a loop that goes on without memory does half of its work. */
     @Test
     void errorEndsTheLoopWhateverHears() {
