@@ -260,7 +260,12 @@ final class DeviceLink {
         }
         int at = config.capability(EXPRESS);
         // An endpoint that is not integrated in the root complex.
-        if (held && at != 0 && (config.word(at + 2) >> 4 & 0xf) <= 1 && width(config, at + 0xc) > 0) {
+        // Link Status of a virtual function is reserved.
+        if (held
+                && !device.isVirtual()
+                && at != 0
+                && (config.word(at + 2) >> 4 & 0xf) <= 1
+                && width(config, at + 0xc) > 0) {
             boolean down = width(config, at + 0x12) == 0
                     || files.text(path() + "current_link_width")
                             .filter("0"::equals)
