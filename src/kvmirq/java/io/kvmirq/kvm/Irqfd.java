@@ -104,8 +104,10 @@ public final class Irqfd implements AutoCloseable {
                 IrqfdCalls.put(records, i, one.event, one.gsi);
             }
             if (!masked && made.length > 0) {
-                assign(vm, records, made);
-                vm.irqfds().warnOfNoRoute(vm.routes(), gsis);
+                IrqfdCalls calls = vm.irqfds();
+                RouteTable routes = vm.routes();
+                assign(calls, routes, records, made);
+                calls.warnOfNoRoute(routes, gsis);
             }
             VarHandle.storeStoreFence(); // a thread that finds one sees what was written without its lock
             undo.keep();
@@ -121,14 +123,13 @@ public final class Irqfd implements AutoCloseable {
         }
     }
 
-    private static void assign(Vm vm, ByteBuffer records, Irqfd... edges) {
-        IrqfdCalls calls = vm.irqfds();
+    private static void assign(IrqfdCalls calls, RouteTable routes, ByteBuffer records, Irqfd... edges) {
         for (Irqfd edge : edges) {
             edge.state = State.UNSURE;
         }
         int assigned = calls.assign(records, edges.length);
         for (int i = 0; i < assigned; i++) {
-            vm.routes().live(edges[i].gsi, 1);
+            routes.live(edges[i].gsi, 1);
         }
         for (int i = 0; i < edges.length; i++) {
             edges[i].state = i < assigned ? State.ASSIGNED : State.MASKED;
@@ -213,18 +214,10 @@ public final class Irqfd implements AutoCloseable {
             }
             state = State.MASKED;
         } else if (wasAssigned) {
-            enter();
+            vm.routes().live(gsi, 1);
             state = State.ASSIGNED;
         }
         return result;
-    }
-
-    private void enter() {
-        if (resample == null) {
-            vm.routes().live(gsi, 1);
-        } else {
-            calls().enterLine(vm.routes(), gsi);
-        }
     }
 
     /**
@@ -242,7 +235,11 @@ public final class Irqfd implements AutoCloseable {
                 mask();
             }
             if (state == State.MASKED) {
-                enter();
+                if (resample == null) {
+                    vm.routes().live(gsi, 1);
+                } else {
+                    calls().enterLine(vm.routes(), gsi);
+                }
                 state = State.UNSURE;
                 try {
                     calls().assign(event, resample, gsi);
@@ -318,8 +315,7 @@ public final class Irqfd implements AutoCloseable {
     private boolean isEndedByItsFile() {
         lock.lock();
         try {
-            // The line of a level irqfd is lowered before its deassign
-            return state == State.ASSIGNED && resample == null && calls().isLastHold(event);
+            return state == State.ASSIGNED && (resample == null || !calls().lowersLines()) && calls().isLastHold(event);
         } finally {
             lock.unlock();
         }

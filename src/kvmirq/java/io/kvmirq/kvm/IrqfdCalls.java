@@ -183,6 +183,14 @@ final class IrqfdCalls extends Calls {
         return result;
     }
 
+    /**
+     * Whether the line of a level irqfd is lowered before its deassign. On x86 the irqfds have a level of their own, which
+     * no call lowers. A VM of another program may have irqfds that are not counted here.
+     */
+    boolean lowersLines() {
+        return vm.has(Fact.OWN) && vm.isArm64();
+    }
+
     /** A GSI gets a level irqfd, which is assigned after this: no other one lowers the line that it raises. */
     void enterLine(RouteTable table, Gsi gsi) {
         lines.lock();
@@ -206,11 +214,10 @@ final class IrqfdCalls extends Calls {
     /**
      * arm64: lowers the line of the last level irqfd of a GSI before its deassign. The kernel first forgets to hear of the
      * guest's EOI, then waits for readers (SRCU), and lowers the line at the end: meanwhile the guest takes a line that is high
-     * again and again, every 40 us in the lab. On x86 the irqfds have a level of their own, which no call lowers. A VM of
-     * another program may have irqfds that are not counted here.
+     * again and again, every 40 us in the lab.
      */
     private boolean lower(RouteTable table, Gsi gsi) {
-        List<Route> routes = vm.has(Fact.OWN) && vm.isArm64() ? table.of(gsi) : List.of();
+        List<Route> routes = lowersLines() ? table.of(gsi) : List.of();
         return routes.size() == 1
                 && routes.get(0) instanceof Route.Pin pin
                 && backend().lineSet(number(vm.vm()), VgicCalls.word(Spi.FIRST + pin.pin()), 0) >= 0;
