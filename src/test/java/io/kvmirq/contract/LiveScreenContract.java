@@ -42,7 +42,8 @@ class LiveScreenContract extends VfioSuite {
         assertOk(kernel.irqfdAssign(vm, events[0], GSI));
         Process explain = Cli.jvm().start("explain", nic, "0", "--live", "5");
         // The machine has one processor, which explain needs, too.
-        while (!explain.waitFor(PAUSE_MILLIS, TimeUnit.MILLISECONDS)) {
+        while (explain.isAlive()) {
+            TimeUnit.MILLISECONDS.sleep(PAUSE_MILLIS);
             device.hardware.send(0);
             eventually("the vector is requested", () -> world.requested(guest.vcpu(), World.VECTOR));
             guest.answer();
