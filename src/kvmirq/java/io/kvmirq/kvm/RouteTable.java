@@ -476,8 +476,9 @@ public final class RouteTable {
 
         private void requireRoom(int more) {
             if (copy.size() + more > CAPACITY) {
-                throw new RoutesExhaustedException("the routing table of " + calls.vm() + " is full: " + copy.size()
-                        + " of " + CAPACITY + " entries are used; remove a route first");
+                throw new RoutesExhaustedException("the routing table of " + calls.vm() + " has " + CAPACITY
+                        + " entries at most, " + table.size() + " were used before this change, and it adds more than"
+                        + " are left; remove a route first");
             }
         }
 

@@ -7,6 +7,7 @@ import io.kvmirq.VcpuId;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.CurrentThread;
 import io.kvmirq.explain.KernelCall;
+import io.kvmirq.kernel.ClosedHandleException;
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiArm64;
@@ -86,10 +87,13 @@ public final class Vcpu implements AutoCloseable {
     /**
      * Gives the vCPU to the calling thread, which uses it from now on; another thread made it, or used it so far.
      *
-     * @throws IllegalStateException on a virtual thread, and while another thread runs it
+     * @throws IllegalStateException on a virtual thread, and while another thread runs it; after {@link #close}
      */
     public void moveHere() {
         CurrentThread.requirePlatform("Vcpu.moveHere");
+        if (calls.fd().isClosed()) {
+            throw new ClosedHandleException(toString());
+        }
         run.kicks().moveHere(this);
     }
 

@@ -53,6 +53,9 @@ final class VcpuRun {
     }
 
     private IllegalStateException ofAnotherThread() {
+        if (calls.fd().isClosed()) {
+            return new ClosedHandleException(calls.fd().toString());
+        }
         return new IllegalStateException(
                 calls.fd() + " belongs to thread '" + kick.thread().getName() + "' and was used by '"
                         + Thread.currentThread().getName() + "', which would block while the guest runs: use a vCPU on"

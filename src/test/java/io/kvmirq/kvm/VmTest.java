@@ -5,6 +5,7 @@ import static io.kvmirq.contract.World.eventually;
 import static io.kvmirq.testing.Refusals.refused;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.catchThrowable;
 
 import io.kvmirq.Errno;
 import io.kvmirq.Gsi;
@@ -23,6 +24,7 @@ import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.Numbers;
 import io.kvmirq.testing.RealKvm;
 import java.util.List;
+import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.atomic.AtomicReference;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
@@ -104,13 +106,29 @@ class VmTest {
         assertThat(routes.commits()).isEqualTo(1);
     }
 
+    /** The sentence about threads would send its reader in a circle. */
+    @Test
+    void closedVcpuSaysSoInEveryThread() throws Exception {
+        Vcpu vcpu = vm.createVcpu(new VcpuId(0));
+        vcpu.close();
+        List<Throwable> thrown = new CopyOnWriteArrayList<>();
+        Thread other = new Thread(() -> List.<Runnable>of(vcpu::run, vcpu::registers, vcpu::moveHere)
+                .forEach(use -> thrown.add(catchThrowable(use::run))));
+        other.start();
+        other.join();
+        assertThat(thrown).hasSize(3).allSatisfy(e -> assertThat(e)
+                .isInstanceOf(ClosedHandleException.class)
+                .hasMessageContaining("vcpu 0"));
+    }
+
     @Test
     void entriesOfTheDefaultTableCountToo() {
         vm.createIrqchip();
         int defaults = 40;
         assertThatThrownBy(() -> add(RouteTable.CAPACITY - defaults + 1))
                 .isInstanceOf(RoutesExhaustedException.class)
-                .hasMessageContaining("is full: 4096 of 4096 entries are used; remove a route first");
+                .hasMessageContaining(
+                        "has 4096 entries at most, 40 were used before this change, and it adds more than are left");
         assertThat(vm.routes().commits()).isZero();
         assertThat(vm.routes().routes()).hasSize(defaults);
     }
