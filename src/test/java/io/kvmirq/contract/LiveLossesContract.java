@@ -51,9 +51,7 @@ class LiveLossesContract extends VfioSuite {
 
     @BeforeEach
     void requireProbes() {
-        assumeTrue(world.fake().isEmpty(), "needs a real kernel: the fake has no tracefs");
-        assumeTrue(!world.isArm64(), "needs x86: LPIs pass other functions");
-        assumeTrue(Files.exists(Path.of("/sys/kernel/tracing/kprobe_events")), "needs kprobes: make lab has them");
+        LiveProbesContract.requireProbes(world);
         vm = world.fullVm();
     }
 

@@ -64,6 +64,10 @@ class LiveProbesContract extends VfioSuite {
 
     @BeforeEach
     void requireProbes() {
+        requireProbes(world);
+    }
+
+    static void requireProbes(World world) {
         assumeTrue(world.fake().isEmpty(), "needs a real kernel: the fake has no tracefs");
         assumeTrue(!world.isArm64(), "needs x86: LPIs pass other functions");
         assumeTrue(Files.exists(TRACEFS.resolve("kprobe_events")), "needs kprobes: make lab has them");
@@ -133,7 +137,7 @@ class LiveProbesContract extends VfioSuite {
         return handled("vfio-msix[" + vector + "]");
     }
 
-    /** How often the host handled the irqs of a name. */
+    /** The count of the irqs of a name that the host handled. */
     static long handled(String name) {
         try {
             return Files.readAllLines(Path.of("/proc/interrupts")).stream()
@@ -259,7 +263,7 @@ class LiveProbesContract extends VfioSuite {
         return records;
     }
 
-    /** How often probes were hit. */
+    /** The count of hits of probes. */
     private static long hits() throws IOException {
         return Files.readAllLines(TRACEFS.resolve("kprobe_profile")).stream()
                 .mapToLong(line -> Long.parseLong(line.strip().split(" +")[1]))

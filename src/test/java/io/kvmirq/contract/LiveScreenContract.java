@@ -6,7 +6,6 @@ import static io.kvmirq.contract.World.MSI_ADDRESS;
 import static io.kvmirq.contract.World.assertOk;
 import static io.kvmirq.contract.World.eventually;
 import static org.assertj.core.api.Assertions.assertThat;
-import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.kvmirq.cli.Cli;
 import io.kvmirq.contract.World.MsiRoute;
@@ -14,8 +13,6 @@ import io.kvmirq.testing.Page;
 import io.kvmirq.testing.Page.Block;
 import io.kvmirq.uapi.UapiVfio;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
-import java.nio.file.Path;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
 
@@ -27,9 +24,7 @@ class LiveScreenContract extends VfioSuite {
 
     @Test
     void commandPrintsWhatTheReadmeShows() throws Exception {
-        assumeTrue(world.fake().isEmpty(), "needs a real kernel: the fake has no tracefs");
-        assumeTrue(!world.isArm64(), "needs x86: LPIs pass other functions");
-        assumeTrue(Files.exists(Path.of("/sys/kernel/tracing/kprobe_events")), "needs kprobes: make lab has them");
+        LiveProbesContract.requireProbes(world);
         LiveLossesContract.requireInjectionByKvm();
         int vm = world.fullVm();
         RealModeGuest guest = RealModeGuest.answering(world, vm);

@@ -363,7 +363,7 @@ class PlantedContract extends VfioSuite {
         assertThat(flaw(Cli.run("explain", nic))).isEqualTo(flaw(before));
     }
 
-    /** What changed between two captures of the host: that of before, and one of now. */
+    /** The changes between two captures of the host: that of before, and one of now. */
     private Cli.Ended changed(String before) {
         return Cli.run("capture", "--diff", before, capture("now"));
     }

@@ -5,7 +5,6 @@ import static io.kvmirq.contract.LiveProbesContract.host;
 import static io.kvmirq.contract.LiveProbesContract.left;
 import static io.kvmirq.contract.LiveProbesContract.watch;
 import static org.assertj.core.api.Assertions.assertThat;
-import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.kvmirq.Gsi;
 import io.kvmirq.InterruptVector;
@@ -24,8 +23,6 @@ import io.kvmirq.undo.Undo;
 import java.io.BufferedReader;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
-import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
@@ -51,9 +48,7 @@ class ProbesLeftContract extends VfioSuite {
 
     @BeforeEach
     void requireProbes() {
-        assumeTrue(world.fake().isEmpty(), "needs a real kernel: the fake has no tracefs");
-        assumeTrue(!world.isArm64(), "needs x86: LPIs pass other functions");
-        assumeTrue(Files.exists(Path.of("/sys/kernel/tracing/kprobe_events")), "needs kprobes: make lab has them");
+        LiveProbesContract.requireProbes(world);
     }
 
     @AfterEach
