@@ -13,6 +13,8 @@ import io.kvmirq.fake.FakeIrte;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.FakeVcpu;
 import io.kvmirq.host.HostFacts;
+import io.kvmirq.kvm.X86SystemRegisters;
+import io.kvmirq.kvm.X86SystemRegisters.Name;
 import io.kvmirq.mirror.Event;
 import io.kvmirq.mirror.Mirror;
 import io.kvmirq.mirror.MirrorHost;
@@ -42,7 +44,9 @@ class MirrorPlay implements AutoCloseable {
     private final Map<VcpuId, Event> told = new HashMap<>();
     private final Set<Class<? extends PredictedIrte>> forms;
     private final Optional<TracedSchedule> trace;
+    private final boolean isIntel;
     private boolean timer;
+    private boolean moved;
     private long known;
 
     /** The vCPUs are told from the fake's state. */
@@ -59,6 +63,7 @@ class MirrorPlay implements AutoCloseable {
         this.world = new ForwardWorld(profile);
         this.random = new Random(seed);
         this.forms = forms;
+        this.isIntel = profile.contains("vtd");
         this.mirror = Mirror.of(host(world));
         mirror.apply(new Event.IrqchipCreated(Event.Irqchip.FULL));
         if (profile.contains("inhibited")) {
@@ -163,8 +168,14 @@ class MirrorPlay implements AutoCloseable {
         assertThat(toHost).as(posting.text()).isEqualTo(!(posting instanceof Posting.Posted));
     }
 
-    /** A timer begins or ends to inhibit AVIC. An entry follows when its vCPU next runs. */
+    /** A timer begins or ends to inhibit AVIC. An entry follows when its vCPU next runs. A moved LAPIC inhibits APICv. */
     private String inhibit() {
+        if (isIntel && timer) {
+            moved = true;
+            X86SystemRegisters registers = world.second.systemRegisters();
+            world.second.setSystemRegisters(registers.set(Name.APIC_BASE, registers.get(Name.APIC_BASE) ^ 0x1000));
+            return "move a LAPIC";
+        }
         if (!timer) {
             world.vm.createPit();
         } else {
@@ -226,6 +237,7 @@ class MirrorPlay implements AutoCloseable {
                 InterruptVector vector = real.guestVector().orElseThrow();
                 assertThat(posted.what())
                         .isEqualTo(new Posting.ToVcpu(real.vcpu().orElseThrow(), vector));
+                assertThat(posted.note().isPresent()).as(posted.text()).isEqualTo(moved);
             } else {
                 assertThat(real.form()).isEqualTo(FakeIrte.Form.REMAPPED);
             }

@@ -19,19 +19,16 @@ import io.kvmirq.arch.apic.IrteUpdate;
 import io.kvmirq.arch.apic.PostingHost;
 import io.kvmirq.arch.apic.PostingHost.Feature;
 import io.kvmirq.arch.apic.Vendor;
-import io.kvmirq.arch.apic.model.Destinations;
 import io.kvmirq.arch.vtd.posting.PiDescriptor;
 import io.kvmirq.fake.file.Build;
 import io.kvmirq.fake.file.FakeTime;
 import io.kvmirq.fake.file.Hardware;
 import io.kvmirq.fake.file.Ledger;
-import java.util.EnumSet;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
-import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
 /** A host with AVIC and an IOMMU in GA mode. */
@@ -134,61 +131,21 @@ final class AvicMachine extends PostingMachine {
         /** By entry: a VM of the model has a limited number of them. */
         private final Map<Integer, AvicIrqfd> irqfds = new HashMap<>();
 
-        private final Set<InhibitReason> inhibits = EnumSet.noneOf(InhibitReason.class);
-        /** The reasons of the ids of LAPICs. */
-        private final Set<InhibitReason> ofIds = EnumSet.noneOf(InhibitReason.class);
-
         Guest() {
-            super(AvicMachine.this);
+            super(AvicMachine.this, rules);
             nextPage += (long) VCPUS << PAGE_BITS;
             if (inhibited) {
-                inhibit(InhibitReason.HYPERV);
+                setInhibit(InhibitReason.HYPERV, true);
             }
         }
 
         @Override
-        public void setInhibits(Destinations<?> destinations) {
-            Set<InhibitReason> reasons = destinations.inhibits(rules);
-            ofIds.stream().filter(reason -> !reasons.contains(reason)).forEach(this::permit);
-            reasons.forEach(this::inhibit);
-            ofIds.clear();
-            ofIds.addAll(reasons);
-        }
-
-        @Override
-        public void setReinjecting(boolean on) {
+        void inhibited(InhibitReason reason, boolean on) {
             if (on) {
-                inhibit(InhibitReason.PIT_REINJ);
+                vm.inhibit(reason);
             } else {
-                permit(InhibitReason.PIT_REINJ);
+                vm.permit(reason);
             }
-        }
-
-        private void inhibit(InhibitReason reason) {
-            vm.inhibit(reason);
-            if (inhibits.add(reason)) {
-                trace(true, reason);
-            }
-        }
-
-        private void permit(InhibitReason reason) {
-            vm.permit(reason);
-            if (inhibits.remove(reason)) {
-                trace(false, reason);
-            }
-        }
-
-        /** Its number in {@code enum kvm_apicv_inhibit} since 6.17. */
-        private int bit(InhibitReason reason) {
-            return List.of(InhibitReason.values()).indexOf(reason);
-        }
-
-        private void trace(boolean set, InhibitReason reason) {
-            long mask = inhibits.stream().mapToLong(one -> 1L << bit(one)).sum();
-            tracepoints()
-                    .call(
-                            "kvm_apicv_inhibit_changed",
-                            Map.of("set", set ? 1L : 0, "reason", (long) bit(reason), "inhibits", mask));
         }
 
         /** The guest that inhibits AVIC has run. */

@@ -4,19 +4,30 @@ package io.kvmirq.fake.posting;
 import io.kvmirq.InterruptVector;
 import io.kvmirq.NotModelledException;
 import io.kvmirq.VcpuId;
+import io.kvmirq.arch.apic.InhibitReason;
 import io.kvmirq.arch.apic.IrteUpdate;
+import io.kvmirq.arch.apic.PostingHost;
 import io.kvmirq.arch.apic.model.Destinations;
 import java.util.ArrayList;
+import java.util.EnumSet;
 import java.util.List;
+import java.util.Map;
+import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
 /** The hardware of a VM. */
 public abstract class PostingGuest {
     private final PostingMachine host;
+    private final PostingHost rules;
     private final List<PostingVcpu> vcpus = new ArrayList<>();
+    /** The reasons that inhibit APIC virtualization. No trace has the first one begin. */
+    private final Set<InhibitReason> inhibits = EnumSet.of(InhibitReason.ABSENT);
+    /** Those of the ids of LAPICs. */
+    private Set<InhibitReason> ofIds = Set.of();
 
-    PostingGuest(PostingMachine host) {
+    PostingGuest(PostingMachine host, PostingHost rules) {
         this.host = host;
+        this.rules = rules;
     }
 
     final PostingMachine host() {
@@ -51,11 +62,32 @@ public abstract class PostingGuest {
 
     abstract PostingVcpu newVcpu(int index, VirtualLapic lapic);
 
-    /** The ids of the LAPICs changed. On Intel that changes no entry. */
-    public void setInhibits(Destinations<?> destinations) {}
+    /** The ids of the LAPICs changed. */
+    public final void setInhibits(Destinations<?> destinations) {
+        Set<InhibitReason> reasons = destinations.inhibits(rules);
+        ofIds.stream().filter(reason -> !reasons.contains(reason)).forEach(reason -> setInhibit(reason, false));
+        reasons.forEach(reason -> setInhibit(reason, true));
+        ofIds = reasons;
+    }
 
-    /** The PIT reinjects lost ticks, or no longer. Intel posts all the same. */
-    public void setReinjecting(boolean on) {}
+    /**
+     * A reason inhibits APIC virtualization from now on, or no longer. A vendor's module does nothing for a reason that
+     * it does not know ({@code __kvm_set_or_clear_apicv_inhibit}).
+     */
+    public final void setInhibit(InhibitReason reason, boolean on) {
+        if (reason.counts(rules.vendor()) && (on ? inhibits.add(reason) : inhibits.remove(reason))) {
+            inhibited(reason, on);
+            // Numbers of enum kvm_apicv_inhibit since 6.17.
+            long mask = inhibits.stream().mapToLong(one -> 1L << one.ordinal()).sum();
+            tracepoints()
+                    .call(
+                            "kvm_apicv_inhibit_changed",
+                            Map.of("set", on ? 1L : 0, "reason", (long) reason.ordinal(), "inhibits", mask));
+        }
+    }
+
+    /** Changes the hardware for {@link #setInhibit}. On Intel that changes no entry and no descriptor. */
+    void inhibited(InhibitReason reason, boolean on) {}
 
     /** A first irqfd has a producer; each ends with {@link #stopBypass} ({@code pi_start_bypass}). */
     public void startBypass() {}

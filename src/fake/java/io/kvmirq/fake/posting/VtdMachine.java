@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.posting;
 
+import io.kvmirq.arch.LinuxVersion;
 import io.kvmirq.arch.apic.ApicvKernel;
 import io.kvmirq.arch.apic.IrteUpdate;
 import io.kvmirq.arch.apic.PostedInterruptDescriptor;
+import io.kvmirq.arch.apic.PostingHost;
+import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.arch.vcpu.HostCpu;
 import io.kvmirq.arch.vtd.Irte;
 import io.kvmirq.arch.vtd.PostedIrte;
@@ -35,6 +38,7 @@ final class VtdMachine extends PostingMachine {
     private static final long SIZES = UnitCapabilities.ADDRESS_WIDTH.with(47) | UnitCapabilities.DOMAINS.with(6);
 
     private final ApicvKernel kernel;
+    private final PostingHost rules;
     private final boolean posts;
     private final UnitCapabilities capabilities;
     private final RemappingTable table;
@@ -43,6 +47,7 @@ final class VtdMachine extends PostingMachine {
     VtdMachine(Build build, FakeTime time, Ledger ledger) {
         super(build, time, ledger);
         this.kernel = build.isSince(6, 17) ? ApicvKernel.FROM_6_17 : ApicvKernel.UP_TO_6_16;
+        this.rules = PostingHost.of(Vendor.INTEL).withKernel(new LinuxVersion(build.major(), build.minor()));
         this.posts = build.hardware() == Hardware.VTD_POSTING;
         this.capabilities = capabilities(posts);
         this.table = new RemappingTable(
@@ -143,7 +148,7 @@ final class VtdMachine extends PostingMachine {
         private final PostedVm vm = new PostedVm(cpus(), VCPUS, true, kernel);
 
         Guest() {
-            super(VtdMachine.this);
+            super(VtdMachine.this, rules);
         }
 
         @Override

@@ -74,6 +74,11 @@ final class ApicBase {
 
     void set(long wanted) {
         value = wanted;
-        lapic.ifPresent(apic -> apic.setMode((wanted & ENABLED) != 0, (wanted & X2APIC) != 0));
+        lapic.ifPresent(apic -> {
+            apic.setMode((wanted & ENABLED) != 0, (wanted & X2APIC) != 0);
+            if ((wanted & ENABLED) != 0 && (wanted & -PAGE) != MsiMessage.X86_WINDOW) {
+                apic.baseMoved();
+            }
+        });
     }
 }

@@ -2,6 +2,7 @@
 package io.kvmirq.fake.x86;
 
 import io.kvmirq.arch.apic.DeliveryMode;
+import io.kvmirq.arch.apic.InhibitReason;
 import io.kvmirq.arch.apic.LapicPage;
 import io.kvmirq.arch.apic.model.ApicMessage;
 import io.kvmirq.arch.apic.model.LocalApic;
@@ -277,6 +278,11 @@ final class FakeLapic implements LocalApic, VirtualLapic {
         if (changed) {
             all.recalculateApicMap();
         }
+    }
+
+    /** Inhibits APIC virtualization as long as the VM lives ({@code __kvm_apic_set_base}). */
+    void baseMoved() {
+        vm.posting().ifPresent(posting -> posting.setInhibit(InhibitReason.APIC_BASE_MODIFIED, true));
     }
 
     @Override

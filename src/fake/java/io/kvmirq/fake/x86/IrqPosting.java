@@ -3,6 +3,7 @@ package io.kvmirq.fake.x86;
 
 import io.kvmirq.KernelException;
 import io.kvmirq.VcpuId;
+import io.kvmirq.arch.apic.InhibitReason;
 import io.kvmirq.arch.apic.model.ApicMessage;
 import io.kvmirq.arch.apic.model.PostedIrqfd;
 import io.kvmirq.arch.apic.model.PostingVm;
@@ -61,7 +62,12 @@ final class IrqPosting {
         if (vm.host().build().hardware().isAmd()) {
             vm.note(VmAnswer.PIT_REINJECTS);
         }
-        guest.setReinjecting(on);
+        setInhibit(InhibitReason.PIT_REINJ, on);
+    }
+
+    /** A reason inhibits APIC virtualization from now on, or no longer. */
+    void setInhibit(InhibitReason reason, boolean on) {
+        guest.setInhibit(reason, on);
     }
 
     /** @return false if the entry cannot be posted */

@@ -2,6 +2,7 @@
 package io.kvmirq.fake.x86;
 
 import io.kvmirq.arch.apic.CompatibilityMsi;
+import io.kvmirq.arch.apic.InhibitReason;
 import io.kvmirq.arch.apic.model.ApicMessage;
 import io.kvmirq.explain.Answer;
 import io.kvmirq.explain.InterruptAnswer;
@@ -93,6 +94,7 @@ final class X86Vm extends VmInterrupts {
 
     void createFullIrqchip() {
         irqchip = Irqchip.FULL;
+        permitPosting();
         setRoutes(DEFAULTS.routes());
     }
 
@@ -100,6 +102,11 @@ final class X86Vm extends VmInterrupts {
     void createSplitIrqchip(int pins) {
         irqchip = Irqchip.SPLIT;
         reservedPins = pins & 0xff;
+        permitPosting();
+    }
+
+    private void permitPosting() {
+        posting.ifPresent(one -> one.setInhibit(InhibitReason.ABSENT, false));
     }
 
     Optional<IrqPosting> posting() {
