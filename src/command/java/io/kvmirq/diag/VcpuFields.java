@@ -5,6 +5,8 @@ import io.kvmirq.VcpuId;
 import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.diag.Vcpus.Field;
 import io.kvmirq.host.trace.VcpuSchedule.Phase;
+import io.kvmirq.mirror.Posting;
+import io.kvmirq.mirror.PredictedIrq;
 import io.kvmirq.mirror.PredictedIrte;
 import io.kvmirq.mirror.PredictedPid;
 import io.kvmirq.mirror.Snapshot;
@@ -19,6 +21,7 @@ final class VcpuFields {
     static final String CPU = "CPU";
     private static final Evidence SEEN = Evidence.observed("tracepoints of its thread");
     private static final Evidence BY_PHASE = Evidence.predicted("from the phase, by the rules of KVM");
+    private static final Evidence BY_INHIBITS = Evidence.predicted("from what inhibits APICv, by the rules of KVM");
     private static final Evidence BY_HALT =
             Evidence.predicted("from the phase, by the rules of KVM, if the guest halted with interrupts enabled");
     private static final String NOT_RUNNING = "it runs on none, and may wake on another";
@@ -56,6 +59,7 @@ final class VcpuFields {
         counts.ifPresent(seen -> fields.add(Field.of("seen", seen, SEEN)));
         if (vendor.equals(Optional.of(Vendor.INTEL))) {
             descriptor(phase, apicIds, mirror.pid(vcpu), fields);
+            delivery(vcpu, mirror).ifPresent(fields::add);
         } else if (vendor.equals(Optional.of(Vendor.AMD))) {
             fields.add(isRun(vcpu, phase, mirror, inhibitsKnown));
             fields.add(gaTag(vcpu, tag));
@@ -105,6 +109,16 @@ final class VcpuFields {
                 .orElseGet(() -> Field.unknown("PID.NDST", pid.isPresent() ? NOT_RUNNING : why)));
         fields.add(Field.unknown("PID.ON", "hardware's: it changes with each interrupt"));
         fields.add(Field.unknown("PID.PIR", "hardware's: it changes with each interrupt"));
+    }
+
+    /** Where APICv is inhibited: entries and descriptor stay as they are. */
+    private static Optional<Field> delivery(VcpuId vcpu, Snapshot mirror) {
+        return mirror.byVcpu(vcpu).stream()
+                .map(PredictedIrq::posting)
+                .filter(Posting.Posted.class::isInstance)
+                .flatMap(posting -> ((Posting.Posted) posting).note().stream())
+                .findFirst()
+                .map(note -> Field.of("delivery", note, BY_INHIBITS));
     }
 
     private static Field isRun(VcpuId vcpu, Phase phase, Snapshot mirror, boolean inhibitsKnown) {

@@ -224,6 +224,34 @@ class ExplainVcpusTest {
                 .contains("  PID.SN    1  [predicted", "gsi 24, vector 0x41)  [observed: kvm_pi_irte_update]");
     }
 
+    /** Intel posts all the same, and software takes what was posted. Reasons of AMD alone say nothing. */
+    @ParameterizedTest
+    @CsvSource({
+        "1, 0x2 HYPERV, 'the guest uses AutoEOI of a SynIC'",
+        "9, 0x200 PIT_REINJ, ",
+    })
+    void inhibitOfIntelIsToldBesideItsInterrupts(int reason, String inhibits, @Nullable String why) throws IOException {
+        Traced host = new Traced(
+                intel(),
+                new Fact.Known<>(events(0, of("CPU 0/KVM-101", 1, "kvm_fpu: load"))),
+                new Fact.Known<>(events(
+                        0,
+                        updateOf(0),
+                        of(
+                                "CPU 1/KVM-102",
+                                0,
+                                "kvm_apicv_inhibit_changed: set reason=" + reason + ", inhibits=" + inhibits))));
+        String printed = live(host).exited(0).out();
+        assertThat(printed).contains("  PID.NV    0xf2");
+        assertThat(printed.lines().filter(line -> line.startsWith("  delivery")).toList())
+                .as(printed)
+                .isEqualTo(
+                        why == null
+                                ? List.of()
+                                : List.of("  delivery  software takes the vector to the guest at the next entry, since "
+                                        + why + "  [predicted: from what inhibits APICv, by the rules of KVM]"));
+    }
+
     @Test
     void guestThatSpinsIsFoundByItsGuestTime() throws IOException {
         RecordedHost files = intel().put("proc/100/task/101/stat", stat(101, 'R', 1, 5))
