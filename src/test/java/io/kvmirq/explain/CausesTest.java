@@ -153,6 +153,13 @@ class CausesTest {
     }
 
     @Test
+    void firstRunOnArm64NamesNoRegisterOfX86() {
+        Set<Fact> known = EnumSet.of(Fact.ARM64, Fact.VGIC, Fact.TYPED_CALL);
+        assertThat(Answers.sentence(KernelCall.VCPU_RUN, Errno.EINVAL, known))
+                .isEqualTo("addresses of the VGIC overlap");
+    }
+
+    @Test
     void whatIsKnownRulesCausesOut() {
         assertThat(Answers.of(KernelCall.IRQFD, Errno.EINVAL.number(), EnumSet.of(Fact.FULL_IRQCHIP)))
                 .noneMatch(cause -> cause.name().matches("IRQFD_(NEEDS|RESAMPLE).*"));
