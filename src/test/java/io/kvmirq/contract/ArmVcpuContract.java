@@ -111,7 +111,12 @@ class ArmVcpuContract extends ArmVms {
         vcpu.setArmRegisterBytes(ArmRegister.v(31), vector);
         assertThat(vcpu.armRegisterBytes(ArmRegister.v(31))).isEqualTo(vector);
         assertThat(vcpu.armRegisterBytes(ArmRegister.v(30))).containsOnly(0);
+        List<ArmRegister> system = List.of(ArmRegister.SP_EL1, ArmRegister.ELR_EL1, ArmRegister.SPSR_EL1);
+        List<Long> before = system.stream().map(vcpu::armRegister).toList();
         vcpu.initialize();
+        assertThat(system.stream().map(vcpu::armRegister).toList())
+                .as("after a reset")
+                .isEqualTo(before);
         assertThat(vcpu.armRegister(ArmRegister.x(7))).as("after a reset").isZero();
         assertThat(vcpu.armRegisterBytes(ArmRegister.v(31))).as("after a reset").containsOnly(0);
         assertThat(vcpu.armRegister(ArmRegister.PSTATE)).isEqualTo(RESET_STATE);

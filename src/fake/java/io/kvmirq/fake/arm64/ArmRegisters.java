@@ -83,9 +83,13 @@ final class ArmRegisters {
         return UapiArm64.KVM_REG_ARM64 | UapiArm64.KVM_REG_SIZE_U64 | UapiArm64.KVM_REG_ARM64_SYSREG | number;
     }
 
-    /** KVM_ARM_VCPU_INIT. */
+    /** KVM_ARM_VCPU_INIT. SP_EL1, ELR_EL1 and SPSR_EL1 are system registers without a reset. */
     void reset() {
-        core.put(0, new byte[KvmArmRegs.SIZE]).putLong(KvmArmRegs.PSTATE, RESET_STATE);
+        byte[] kept = new byte[KvmArmRegs.SPSR + Long.BYTES - KvmArmRegs.SP_EL1];
+        core.get(KvmArmRegs.SP_EL1, kept)
+                .put(0, new byte[KvmArmRegs.SIZE])
+                .putLong(KvmArmRegs.PSTATE, RESET_STATE)
+                .put(KvmArmRegs.SP_EL1, kept);
         system.clear();
     }
 
