@@ -59,11 +59,17 @@ final class Draft {
     }
 
     void step(List<Call> calls) {
-        List<Call> made =
-                calls.stream().filter(call -> call.operation().isSearched()).toList();
+        List<Call> made = calls.stream()
+                .filter(call -> call.operation().isSearched() && !isOfProcess(call))
+                .toList();
         if (!made.isEmpty()) {
             steps.add(new Step(made));
         }
+    }
+
+    /** KVM-VFIO takes the value for a descriptor, and low ones are open or not as the process wants. */
+    private boolean isOfProcess(Call call) {
+        return call.operation() == Operation.SET_VALUE && fds.open(Kind.DEVICE).contains(call.at(0));
     }
 
     /** Closes a descriptor and waits for all detaching. */
