@@ -24,6 +24,7 @@ import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -88,14 +89,29 @@ class Arm64Test {
                         .toList());
     }
 
-    /** Since 6.17 an eventfd belongs to one VM, and an ITS refuses a control attribute that it does not have. */
+    /**
+     * Since 6.16 a feature of nested vCPUs is known; since 6.17 an eventfd belongs to one VM, and an ITS refuses a control
+     * attribute that it does not have; since 7.1 a line asks first whether the VGIC is initialized.
+     */
     @ParameterizedTest
     @ValueSource(strings = {"6.18", "7.1"})
-    void laterProfilesDifferInTwoAnswers(String version) throws IOException {
+    void laterProfilesDifferInAFewAnswers(String version) throws IOException {
         List<String> recorded = recorded("6.12");
         List<String> performed = performed(new FakeKernel(Profile.of(version + ",arm64")), recorded);
         performed.removeAll(recorded);
-        assertThat(performed).containsExactly("irqfd B E 5 0 = EBUSY", "set I KVM_DEV_ARM_VGIC_GRP_CTRL 99 0 = ENXIO");
+        List<String> expected = new ArrayList<>(List.of(
+                "init 0 KVM_ARM_TARGET_GENERIC_V8 0x100 = EINVAL",
+                "irqfd B E 5 0 = EBUSY",
+                "set I KVM_DEV_ARM_VGIC_GRP_CTRL 99 0 = ENXIO"));
+        if (version.equals("7.1")) {
+            expected.addAll(
+                    2,
+                    List.of(
+                            "line A 0x0100001f 1 = EBUSY",
+                            "line A 0x0201001b 1 = EBUSY",
+                            "line A 0x02000020 1 = EBUSY"));
+        }
+        assertThat(performed).containsExactlyElementsOf(expected);
     }
 
     @Test
@@ -108,6 +124,36 @@ class Arm64Test {
                 .filter(line -> !line.startsWith("#"))
                 .map(line -> line.split(RESULT, 2)[0])
                 .toList();
+    }
+
+    private static List<String> results(String profile, String... rows) {
+        ArmRows kernel = new ArmRows(new FakeKernel(Profile.of(profile)));
+        return Stream.of(rows).map(row -> kernel.perform(row.split(" ", -1))).toList();
+    }
+
+    /** Kernels since 6.16 know the two features of a nested vCPU, which the lab's host lacks. */
+    @Test
+    void nestedVcpuIsRefusedAsAFeatureOfTheHost() {
+        String[] rows = {"vm A 0", "vcpu V A 0", "init V 5 0x80", "init V 5 0x100", "init V 5 0x200"};
+        assertThat(results("6.12,arm64", rows)).containsExactly("fd", "fd", "ENOENT", "ENOENT", "ENOENT");
+        assertThat(results("7.1,arm64", rows)).containsExactly("fd", "fd", "EINVAL", "EINVAL", "ENOENT");
+    }
+
+    /** Seen on 7.2. */
+    @Test
+    void lineOfNoVcpuInitializesAGicV2OfANewerKernel() {
+        String[] rows = {
+            "vm A 0", "device G A KVM_DEV_TYPE_ARM_VGIC_V2 0", "eventfd E 0", "line A 0x2000012 0", "irqfd A E 0 0"
+        };
+        assertThat(results("6.12,arm64,gicv2", rows)).containsExactly("fd", "fd", "fd", "EINVAL", "EAGAIN");
+        assertThat(results("7.1,arm64,gicv2", rows)).containsExactly("fd", "fd", "fd", "EINVAL", "0");
+    }
+
+    @Test
+    void newerKernelsHaveAnotherCapabilityToEnable() {
+        assertThat(results("6.12,arm64", "vm A 0", "enable A 245 0 0")).containsExactly("fd", "EINVAL");
+        assertThatThrownBy(() -> results("7.1,arm64", "vm A 0", "enable A 245 0 0"))
+                .hasMessageContaining("does not model enabling capability 245");
     }
 
     @Test

@@ -21,11 +21,14 @@ final class ArmLines {
     private final Host host;
     private final ArmVm vm;
     private final boolean byId;
+    /** A line of newer kernels initializes a GICv2 before its vCPU and number are looked at. */
+    private final boolean initializesFirst;
 
     ArmLines(ArmVm vm) {
         this.host = vm.host();
         this.vm = vm;
         this.byId = host.build().isSince(6, 12);
+        this.initializesFirst = host.build().isSince(7, 1);
     }
 
     int set(ByteBuffer line) {
@@ -54,6 +57,9 @@ final class ArmLines {
         FakeVgic vgic = vm.vgic().orElse(null);
         if (vgic == null) {
             return host.refuse(ArmAnswer.ARM_LINE_NEEDS_VGIC);
+        }
+        if (initializesFirst && !vgic.initializeByUse()) {
+            return host.refuse(ArmAnswer.ARM_LINE_BEFORE_INIT);
         }
         ArmVcpu vcpu = vcpu(which).orElse(null);
         if (vcpu == null || number < InterruptId.FIRST_PPI || number >= InterruptId.FIRST_SPI) {
@@ -85,6 +91,9 @@ final class ArmLines {
         FakeVgic vgic = vm.vgic().orElse(null);
         if (vgic == null) {
             return host.refuse(ArmAnswer.ARM_LINE_NEEDS_VGIC);
+        }
+        if (initializesFirst && !vgic.initializeByUse()) {
+            return host.refuse(ArmAnswer.ARM_LINE_BEFORE_INIT);
         }
         if (number < InterruptId.FIRST_SPI) {
             return host.refuse(ArmAnswer.ARM_LINE_NUMBER);

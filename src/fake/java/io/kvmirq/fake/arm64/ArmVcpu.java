@@ -14,6 +14,8 @@ import org.jspecify.annotations.Nullable;
 final class ArmVcpu {
     /** KVM_VCPU_MAX_FEATURES. */
     private static final int FEATURES = 7;
+    /** KVM_ARM_VCPU_HAS_EL2 and KVM_ARM_VCPU_HAS_EL2_E2H0, which newer kernels know and this host lacks. */
+    private static final int NESTED = 2;
 
     private static final int FEATURE_WORDS = 7;
     private static final int POWER_OFF = 1 << UapiArm64.KVM_ARM_VCPU_POWER_OFF;
@@ -97,9 +99,13 @@ final class ArmVcpu {
             return Optional.of(ArmAnswer.ARM_VCPU_TARGET);
         }
         int wanted = init.getInt(UapiArm64.KvmVcpuInit.FEATURES);
-        boolean unknown = wanted >>> FEATURES != 0;
+        boolean hasNested = vm.host().build().isSince(6, 16);
+        boolean unknown = wanted >>> (hasNested ? FEATURES + NESTED : FEATURES) != 0;
         for (int i = 1; i < FEATURE_WORDS; i++) {
             unknown |= init.getInt(UapiArm64.KvmVcpuInit.FEATURES + i * Integer.BYTES) != 0;
+        }
+        if (!unknown && wanted >>> FEATURES != 0) {
+            return Optional.of(ArmAnswer.ARM_VCPU_FEATURE_OF_HOST);
         }
         int known = wanted & (1 << FEATURES) - 1;
         if ((known & ~MODELLED) != 0) {

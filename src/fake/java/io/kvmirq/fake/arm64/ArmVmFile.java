@@ -26,6 +26,8 @@ public final class ArmVmFile extends VmFile {
     private static final int SMCCC = 0;
     /** Can be enabled: MANUAL_DIRTY_LOG_PROTECT2, NISV_TO_USER, HALT_POLL, rings, MTE, SYSTEM_SUSPEND, chunks. */
     private static final Set<Integer> CAPABILITIES = Set.of(168, 177, 182, 192, 205, 216, 223, 225, 228);
+    /** KVM_CAP_ARM_SEA_TO_USER, since 6.19. */
+    private static final int SEA_TO_USER = 245;
 
     private static final Requests<ArmVmFile> REQUESTS = VmFile.<ArmVmFile>requests(
                     ArmAnswer.ARM_VM_UNKNOWN_REQUEST, number -> ArmRequests.name(FileKind.VM, number))
@@ -84,7 +86,8 @@ public final class ArmVmFile extends VmFile {
 
     private int enable(ByteBuffer capability) {
         int number = capability.getInt(Uapi.KvmEnableCap.CAP);
-        if (CAPABILITIES.contains(number)) {
+        if (CAPABILITIES.contains(number)
+                || number == SEA_TO_USER && host.build().isSince(6, 19)) {
             throw new NotModelledException("enabling capability " + number);
         }
         boolean flags = capability.getInt(Uapi.KvmEnableCap.FLAGS) != 0;
