@@ -115,6 +115,8 @@ public enum VfioAnswer implements Answer {
     VFIO_DIRTY_RANGE(refusal(LAB, VFIO_DIRTY, EINVAL, "the range is empty, wraps or is not of whole pages, the page size"
         + " is not the smallest one, or the bitmap is too small", "iova, size, and the bitmap's pgsize and size",
         "vfio_iommu_type1.c verify_bitmap_size()")),
+    VFIO_DIRTY_WRAPS(refusal(LAB, VFIO_DIRTY, EOVERFLOW, "the range ends beyond 2^64",
+        "iova and size; before 6.18 this is EINVAL", "vfio_iommu_type1.c vfio_iommu_type1_dirty_pages()")),
     VFIO_DIRTY_STATE(refusal(LAB, VFIO_DIRTY, EINVAL, "dirty pages are not tracked, or the range begins or ends inside"
         + " a mapping", "FLAG_START comes first, and the range is of whole mappings",
         "vfio_iommu_type1.c vfio_iova_dirty_bitmap()")),
@@ -191,9 +193,9 @@ public enum VfioAnswer implements Answer {
     VFIO_FEATURE_OPERATION(refusal(LAB, VFIO_FEATURE, EINVAL,
         "the feature does not have this operation, neither GET nor SET is given, or argsz is too short for it",
         "PROBE with GET or SET, which asks for one operation", "include/linux/vfio.h vfio_check_feature()")),
-    VFIO_IOEVENTFD_RANGE(refusal(LAB, VFIO_IOEVENTFD, EINVAL, "argsz is below 28, flags are not one width, or the"
-        + " range is not in a BAR or is in the MSI-X table", "offset: that of a BAR from VFIO_DEVICE_GET_REGION_INFO,"
-        + " and one width", "vfio_pci_rdwr.c vfio_pci_ioeventfd()")),
+    VFIO_IOEVENTFD_RANGE(refusal(LAB, VFIO_IOEVENTFD, EINVAL, "argsz is below 28, flags are not one width, since"
+        + " 6.14 8 bytes are none, or the range is not in a BAR or is in the MSI-X table", "offset: that of a BAR from"
+        + " VFIO_DEVICE_GET_REGION_INFO, and one width", "vfio_pci_rdwr.c vfio_pci_ioeventfd()")),
     VFIO_IOEVENTFD_EXISTS(refusal(LAB, VFIO_IOEVENTFD, EEXIST, "an eventfd writes this value to this register already",
         "the same request with fd -1, which removes it", "vfio_pci_rdwr.c vfio_pci_ioeventfd()")),
     VFIO_IOEVENTFD_ABSENT(refusal(LAB, VFIO_IOEVENTFD, ENODEV, "fd is -1 and no eventfd writes this value to this"

@@ -92,6 +92,8 @@ public enum VgicAnswer implements Answer {
     VGIC_IDENTIFICATION(refusal(LAB, VGIC_REGISTER, EINVAL,
         "GICD_IIDR or GICD_TYPER2 is restored with a value of another VGIC", "what a read gives: only the revision,"
         + " bits 15:12 of GICD_IIDR, may differ, and is 2 or 3", "vgic-mmio-v3.c vgic_mmio_uaccess_write_v3_misc()").needs(ARM64)),
+    GICD_TYPER2_AFTER_INIT(refusal(LAB, VGIC_REGISTER, EBUSY, "since 6.17 GICD_TYPER2 gets another value before init only",
+        "that it is written before init", "vgic-mmio-v3.c vgic_mmio_uaccess_write_v3_misc()").needs(ARM64)),
     VGIC_NO_SYSTEM_REGISTER(refusal(SOURCE, VGIC_SYSTEM_REGISTER, ENOENT,
         "the CPU interface has no system register of that id",
         "bits 15:0 of attr: Op0, Op1, CRn, CRm, Op2", "vgic-sys-reg-v3.c vgic_v3_cpu_sysregs_uaccess()").needs(ARM64)),

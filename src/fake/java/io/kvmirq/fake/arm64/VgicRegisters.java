@@ -77,7 +77,10 @@ record VgicRegisters(FakeVgic vgic) {
             return identify(value);
         }
         if (register == DistributorRegister.GICD_TYPER2 && value != read(offset)) {
-            return Optional.of(VgicAnswer.VGIC_IDENTIFICATION);
+            return Optional.of(
+                    vgic.vm().host().build().isSince(6, 17)
+                            ? VgicAnswer.GICD_TYPER2_AFTER_INIT
+                            : VgicAnswer.VGIC_IDENTIFICATION);
         }
         write(register, 0, offset, value);
         return Optional.empty();

@@ -81,6 +81,9 @@ final class DirtyPages {
         long size = range.getLong(RANGE_LENGTH);
         long bytes = range.getLong(BITMAP_SIZE);
         long last = iova + size - 1;
+        if (mappings.checksWrapFirst() && size != 0 && DmaMappings.wraps(iova, size)) {
+            return host.refuse(VfioAnswer.VFIO_DIRTY_WRAPS);
+        }
         boolean wrong = Long.compareUnsigned(iova + size, iova) < 0
                 || range.getLong(PAGE_SIZE) != PAGE
                 || size == 0

@@ -207,11 +207,11 @@ final class DmaMappings {
         return Integer.compareUnsigned(structure.getInt(0), size) < 0;
     }
 
-    private static boolean wraps(long first, long size) {
+    static boolean wraps(long first, long size) {
         return Long.compareUnsigned(first + size - 1, first) < 0;
     }
 
-    private boolean checksWrapFirst() {
+    boolean checksWrapFirst() {
         return host.build().isSince(6, 18);
     }
 

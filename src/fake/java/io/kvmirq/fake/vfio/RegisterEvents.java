@@ -5,7 +5,6 @@ import io.kvmirq.explain.VfioAnswer;
 import io.kvmirq.fake.file.EventFile;
 import io.kvmirq.fake.file.FakeFile;
 import io.kvmirq.fake.file.Host;
-import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.uapi.UapiVfio.VfioDeviceIoeventfd;
 import java.nio.ByteBuffer;
 import java.util.HashMap;
@@ -38,7 +37,7 @@ final class RegisterEvents {
             boolean wrong = Integer.compareUnsigned(given.getInt(VfioDeviceIoeventfd.ARGSZ), LEAST) < 0
                     || Integer.bitCount(width) != 1
                     || width < 0
-                    || width > UapiVfio.VFIO_DEVICE_IOEVENTFD_64
+                    || width > (host.build().isSince(6, 14) ? Integer.BYTES : Long.BYTES)
                     || fd < -1
                     || !device.bars().isRegister(PciRequests.region(offset), PciRequests.at(offset), width);
             return wrong ? host.refuse(VfioAnswer.VFIO_IOEVENTFD_RANGE) : set(register(offset, width, given), fd);
