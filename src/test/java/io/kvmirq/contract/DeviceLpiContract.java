@@ -118,6 +118,15 @@ class DeviceLpiContract {
                 .isPositive();
     }
 
+    /** As {@link #arrives}. The e1000e may repeat an earlier message while the vector is the host's for a moment. */
+    private void arrivesAsBefore(int vector, int interrupt) {
+        long before = vectors();
+        arrives(vector, interrupt);
+        if (direct) {
+            assertThat(vectors()).as("the host took none").isEqualTo(before);
+        }
+    }
+
     private void row(String what, int sent, long vectorsBefore, long doorbellsBefore) {
         System.out.printf(
                 "device lpi: %-38s %6d sent, all taken; vfio-msix rows +%d, GICv4-vpe rows +%d%n",
@@ -167,14 +176,11 @@ class DeviceLpiContract {
             int vector = i % VECTORS;
             int other = VECTORS + i % OTHERS;
             irqs.get(vector).reroute(guest.message(other));
-            arrives(vector, other);
+            arrivesAsBefore(vector, other);
             irqs.get(vector).reroute(guest.message(vector));
-            arrives(vector, vector);
+            arrivesAsBefore(vector, vector);
         }
         row("rerouted and back", 2 * rounds, vectorsBefore, doorbellsBefore);
-        if (direct) {
-            assertThat(vectors()).as("rerouted ones are vLPIs again").isEqualTo(vectorsBefore);
-        }
     }
 
     @Test
@@ -197,11 +203,7 @@ class DeviceLpiContract {
                     }))
                     .isPositive();
             irq.moveTo(Mechanism.IRQFD);
-            long before = vectors();
-            arrives(0, 0);
-            if (direct) {
-                assertThat(vectors()).isEqualTo(before);
-            }
+            arrivesAsBefore(0, 0);
         }
     }
 }
