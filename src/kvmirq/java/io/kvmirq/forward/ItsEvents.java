@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.forward;
 
+import io.kvmirq.Errno;
+import io.kvmirq.KernelException;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.NotPromised;
 import io.kvmirq.VcpuId;
@@ -12,6 +14,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.stream.Stream;
 
@@ -69,13 +72,14 @@ public final class ItsEvents {
      * Reads the events of a forwarding's messages and tells its mirror: {@link ForwardedIrq#predicted} and {@link
      * ForwardedIrq#path()} name LPI and vCPU from the unmask on. A message to another ITS is left out.
      *
-     * @throws io.kvmirq.KernelException as {@link Its#saveTables}: EBUSY while a vCPU runs, EACCES while an LPI of the VM is
-     *     a vLPI; the mirror is not told then
+     * @return the reason, in a sentence, for which nothing can be told; the predictions stay as they were. A guest causes this
+     *     by tables that are not in its memory, or in memory that Java cannot reach, such as a BAR; so does a VMM that
+     *     does not give all memory
+     * @throws io.kvmirq.KernelException as {@link Its#saveTables}, EFAULT excepted: EBUSY while a vCPU runs, EACCES while an
+     *     LPI of the VM is a vLPI; the mirror is not told then
      * @throws IllegalStateException if an interrupt of the forwarding is not masked
-     * @throws IllegalArgumentException if an entry is not in the memory that was given, or in memory that Java cannot reach,
-     *     such as a BAR. A guest can cause this: release its devices all the same
      */
-    public void tell(Forwarding forwarding) {
+    public Optional<String> tell(Forwarding forwarding) {
         Objects.requireNonNull(forwarding, "forwarding is null");
         synchronized (forwarding.delivery()) {
             List<ForwardedIrq> irqs = forwarding.irqs();
@@ -88,18 +92,29 @@ public final class ItsEvents {
                     .flatMap(irq -> irq.message().stream())
                     .filter(this::takes)
                     .toList();
-            messages.forEach(one -> device(one).ifPresent(this::clear));
-            its.saveTables();
-            messages.forEach(one -> event(one).ifPresent(this::clear));
-            its.saveTables();
-            Map<Long, Long> targets = targets();
-            forwarding
-                    .mirror()
-                    .apply(Stream.concat(
-                                    Stream.of(new Event.ItsAdded(place)),
-                                    messages.stream().map(one -> told(one, targets)))
-                            .toList());
+            try {
+                forwarding.mirror().apply(read(messages));
+                return Optional.empty();
+            } catch (UnreadableException e) {
+                return Optional.of(e.getMessage());
+            } catch (KernelException e) {
+                if (e.errno().equals(Errno.EFAULT)) {
+                    return Optional.of(e.getMessage());
+                }
+                throw e;
+            }
         }
+    }
+
+    private List<Event> read(List<MsiMessage> messages) {
+        messages.forEach(one -> device(one).ifPresent(this::clear));
+        its.saveTables();
+        messages.forEach(one -> event(one).ifPresent(this::clear));
+        its.saveTables();
+        Map<Long, Long> targets = targets();
+        return Stream.concat(
+                        Stream.of(new Event.ItsAdded(place)), messages.stream().map(one -> told(one, targets)))
+                .toList();
     }
 
     private boolean takes(MsiMessage message) {
@@ -170,33 +185,41 @@ public final class ItsEvents {
         return targets;
     }
 
+    /** An entry that the guest's tables have, and that cannot be read or written. */
+    private static final class UnreadableException extends RuntimeException {
+        private static final long serialVersionUID = 1;
+
+        UnreadableException(long address, String why) {
+            super("the tables of the ITS have an entry at 0x" + Long.toHexString(address) + ", " + why);
+        }
+    }
+
     private GuestMemory at(long address) {
         return memory.stream()
                 .filter(one -> address - one.guestAddress() >= 0
                         && address - one.guestAddress() <= one.mapping().length() - ENTRY)
                 .findFirst()
-                .orElseThrow(() -> new IllegalArgumentException(
-                        "the tables of the ITS have an entry at 0x" + Long.toHexString(address) + ", which is not in "
-                                + memory + ": give all memory of the guest that it may write"));
+                .orElseThrow(() -> new UnreadableException(
+                        address, "which is not in " + memory + ": give all memory of the guest that it may write"));
     }
 
     private long long64(long address) {
-        GuestMemory one = at(address);
+        return long64(at(address), address);
+    }
+
+    private static long long64(GuestMemory one, long address) {
         try {
             return one.mapping().getLong(address - one.guestAddress());
         } catch (UnsupportedOperationException e) {
-            throw new IllegalArgumentException(
-                    "the tables of the ITS have an entry at 0x" + Long.toHexString(address) + ", in " + one
-                            + ", which Java cannot reach: a guest has its tables in its own memory",
-                    e);
+            throw new UnreadableException(
+                    address, "in " + one + ", which Java cannot reach: a guest has its tables in its own memory");
         }
     }
 
     private void clear(long address) {
-        if (long64(address) == 0) {
-            return;
-        }
         GuestMemory one = at(address);
-        one.mapping().put(address - one.guestAddress(), new byte[ENTRY]);
+        if (long64(one, address) != 0) {
+            one.mapping().put(address - one.guestAddress(), new byte[ENTRY]);
+        }
     }
 }
