@@ -12,8 +12,7 @@ import io.kvmirq.vfio.IrqKind;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
-import java.util.regex.Matcher;
-import java.util.regex.Pattern;
+import java.util.OptionalInt;
 
 /**
  * The link of the device itself: whether it has power, answers, and may send an interrupt, and whether the bridges above
@@ -22,7 +21,7 @@ import java.util.regex.Pattern;
  * <p>Source: PCI Local Bus Specification 3.0, 6.2 and 6.8; PCI Express Base Specification, 7.5; pci_regs.h.
  */
 final class DeviceLink {
-    private static final String DEVICES = "sys/bus/pci/devices/";
+    static final String DEVICES = "sys/bus/pci/devices/";
 
     private static final int COMMAND = 4;
     private static final int MEMORY = 1 << 1;
@@ -38,27 +37,24 @@ final class DeviceLink {
     private static final int BRIDGE_CONTROL = 0x3e;
     private static final int SECONDARY_RESET = 1 << 6;
 
-    private static final int POWER = 1;
     private static final int MSI = 5;
     private static final int EXPRESS = 0x10;
     private static final int MSIX = 0x11;
     /** It has the addresses in place of the BARs. */
     private static final int ENHANCED_ALLOCATION = 0x14;
 
+    /** Extended capabilities: Single Root I/O Virtualization, Downstream Port Containment. */
+    private static final int VIRTUALIZATION = 0x10;
+
+    private static final int CONTAINMENT = 0x1d;
+    private static final int VF_ENABLE = 1;
+    private static final int VF_MEMORY = 1 << 3;
+
     private static final int MSI_64_BITS = 1 << 7;
     private static final int MSI_MASKS = 1 << 8;
     private static final int MSIX_ENABLE = 1 << 15;
     private static final int MSIX_MASKED = 1 << 14;
 
-    /** {@code pci_power_names} in drivers/pci/pci.c without {@code unknown}. */
-    private static final String STATES = "error|D[012]|D3hot|D3cold";
-
-    private static final Pattern TOTAL = Pattern.compile("TOTAL_ERR_\\w+ (\\d{1,18})");
-    private static final Remedy RESET = Remedy.of(
-            Change.COMMAND,
-            "restart the guest, which resets the device; if that fails, remove and rescan it, or power the slot off and on",
-            Takes.VMM_RESTART,
-            "the guest loses the device meanwhile");
     private static final Remedy DRIVER = Remedy.of(
             Change.COMMAND,
             "unload and load the device's driver in the guest, which sets the bit again",
@@ -69,6 +65,7 @@ final class DeviceLink {
     private final PciDevice device;
     private final boolean held;
     private final Looks looks;
+    private final FunctionLooks functions;
 
     /**
      * @param held whether a process has the device open, or VFIO has armed an interrupt of it: one that nothing uses
@@ -79,23 +76,25 @@ final class DeviceLink {
         this.device = device;
         this.held = held;
         this.looks = new Looks(files);
+        this.functions = new FunctionLooks(files, device, held, looks);
+        // A device below a bridge that is down does not answer.
+        above().forEach(this::bridge);
         PciCapabilities config = device.config();
-        if (power(device.address(), config) && answers(device.address(), config)) {
+        if (functions.power(device.address(), config) && functions.answers(device.address(), config)) {
             device(config);
         }
-        above().forEach(this::bridge);
         files.linkName(DEVICES + device.address() + "/physfn")
                 .flatMap(DeviceLink::address)
                 .ifPresent(physical -> {
-                    PciCapabilities own = config(physical);
-                    if (power(physical, own)) {
-                        answers(physical, own);
+                    PciCapabilities own = functions.config(physical);
+                    if (functions.power(physical, own) && functions.answers(physical, own)) {
+                        virtualization(physical);
                     }
                 });
-        errors(device.address(), "fatal");
-        errors(device.address(), "nonfatal");
+        functions.errors(device.address(), "fatal");
+        functions.errors(device.address(), "nonfatal");
         if (held) {
-            above().forEach(bridge -> errors(bridge, "fatal"));
+            above().forEach(bridge -> functions.errors(bridge, "fatal"));
         }
     }
 
@@ -120,7 +119,8 @@ final class DeviceLink {
             own.broken(
                     path() + "msi_bus",
                     "msi_bus of the device is 0: the kernel gives it no MSI and no MSI-X",
-                    command("echo 1 > /" + path() + "msi_bus, then restart the guest", Takes.VMM_RESTART));
+                    FunctionLooks.command(
+                            "echo 1 > /" + path() + "msi_bus, then restart the guest", Takes.VMM_RESTART));
         }
         return link(own);
     }
@@ -135,108 +135,6 @@ final class DeviceLink {
 
     private String path() {
         return DEVICES + device.address() + "/";
-    }
-
-    private static Remedy command(String text, Takes takes) {
-        return Remedy.of(Change.COMMAND, text, takes, "");
-    }
-
-    private String name(PciAddress of) {
-        return of.equals(device.address())
-                ? "the device"
-                : (device.isVirtual() ? "the physical function " : "the bridge ") + of;
-    }
-
-    // Power, first: to read the configuration space of a device in D3cold wakes it.
-
-    /** False if the configuration space is not to be looked at. */
-    private boolean power(PciAddress of, PciCapabilities config) {
-        String directory = DEVICES + of + "/";
-        // That of a device that its driver has left, until the next one has it.
-        Optional<String> file = files.text(directory + "power_state").filter(state -> state.matches(STATES));
-        String status = files.text(directory + "power/runtime_status").orElse("");
-        boolean complete = config.isComplete() && !config.isGone();
-        int at = complete ? config.capability(POWER) : 0;
-        int register = at == 0 ? 0 : config.word(at + 4) & 3;
-        String state = register == 0 || file.filter("D3cold"::equals).isPresent()
-                ? file.orElse(complete ? "D0" : status.equals("suspended") ? "a sleep state" : "")
-                : register == 3 ? "D3hot" : "D" + register;
-        String from = register == 0 || file.filter(state::equals).isPresent()
-                ? file.isPresent() ? directory + "power_state" : directory + "power/runtime_status"
-                : directory + "config";
-        switch (state) {
-            case "D0" -> {
-                if (held && status.equals("suspended")) {
-                    looks.doubt(
-                            directory + "power/runtime_status",
-                            "runtime power management has suspended " + name(of) + ", which is in use");
-                } else if (status.equals("error")) {
-                    looks.doubt(
-                            directory + "power/runtime_status", "runtime power management of " + name(of) + " failed");
-                }
-            }
-            case "" -> looks.absent(directory + "power_state");
-            case "error" ->
-                looks.doubt(from, "the kernel does not know the power state of " + name(of) + ": " + state, RESET);
-            default -> {
-                if (held) {
-                    looks.broken(
-                            from,
-                            name(of) + " is in " + state + ": in it a device sends no interrupt",
-                            command(
-                                    (of.equals(device.address())
-                                                    ? "let the guest's driver wake the device (in a Linux guest: echo on"
-                                                            + " > its power/control), or the host: "
-                                                    : "")
-                                            + "echo on > /" + directory + "power/control",
-                                    Takes.LIVE));
-                } else {
-                    looks.fine(name(of) + " sleeps, as nothing uses it");
-                }
-            }
-        }
-        boolean cold = state.equals("D3cold") || state.equals("a sleep state");
-        if (cold && !held) {
-            looks.unseen("the configuration space, since to read it would wake " + name(of), "start the guest");
-        }
-        return !cold && !looks.isBroken();
-    }
-
-    /** False if nothing more can be seen. */
-    private boolean answers(PciAddress of, PciCapabilities config) {
-        String file = DEVICES + of + "/config";
-        if (config.isGone()) {
-            looks.broken(
-                    file,
-                    name(of) + " does not answer: its configuration space reads as ones, as of one that fell off the"
-                            + " bus, hangs, or has lost its power",
-                    RESET);
-            return false;
-        }
-        if (!config.isReadable()) {
-            looks.absent(file);
-            return false;
-        }
-        if (!config.isComplete()) {
-            looks.unseen(
-                    "the capabilities of " + name(of) + ", since this user reads only " + PciCapabilities.PUBLIC_BYTES
-                            + " bytes of its configuration space",
-                    "run as root");
-        } else if (of.equals(device.address())) {
-            looks.fine("answers");
-        }
-        return true;
-    }
-
-    private PciCapabilities config(PciAddress of) {
-        String directory = DEVICES + of + "/";
-        boolean cold =
-                files.text(directory + "power_state").filter("D3cold"::equals).isPresent();
-        return PciCapabilities.of(
-                cold
-                        ? new byte[0]
-                        : files.bytes(directory + "config", PciCapabilities.BYTES)
-                                .orElse(new byte[0]));
     }
 
     // The device
@@ -255,7 +153,7 @@ final class DeviceLink {
                         String.format(
                                 "the configuration space names %04x:%04x, and sysfs %04x:%04x: another device answers",
                                 vendor, number, device.vendor(), device.device()),
-                        RESET);
+                        FunctionLooks.RESET);
             }
         }
         int at = config.capability(EXPRESS);
@@ -271,7 +169,10 @@ final class DeviceLink {
                             .filter("0"::equals)
                             .isPresent();
             if (down) {
-                looks.broken(path() + "config", "the PCI Express link of the device is down: its width is 0", RESET);
+                looks.broken(
+                        path() + "config",
+                        "the PCI Express link of the device is down: its width is 0",
+                        FunctionLooks.RESET);
             }
         }
         if (device.isBoundToVfio()
@@ -282,7 +183,7 @@ final class DeviceLink {
                     path() + "driver_override",
                     "driver_override names " + device.override().get() + ", and "
                             + device.driver().orElse("no driver") + " is bound: the next probe binds another driver",
-                    command(
+                    FunctionLooks.command(
                             "echo " + device.driver().orElse("vfio-pci") + " > /" + path() + "driver_override",
                             Takes.LIVE));
         }
@@ -295,7 +196,10 @@ final class DeviceLink {
     /** For all that an armed interrupt needs, whatever its kind. */
     private void registers(Looks own, PciCapabilities config) {
         if (files.text(path() + "enable").filter("0"::equals).isPresent()) {
-            own.doubt(path() + "enable", "the host has disabled the device, though VFIO has armed it", RESET);
+            own.doubt(
+                    path() + "enable",
+                    "the host has disabled the device, though VFIO has armed it",
+                    FunctionLooks.RESET);
         }
         if (!config.isReadable()) {
             return;
@@ -315,7 +219,7 @@ final class DeviceLink {
             own.broken(
                     path() + "config",
                     "all BARs of the device are 0, as after a reset: nobody reaches its registers",
-                    RESET);
+                    FunctionLooks.RESET);
         }
         if (memory && !device.isVirtual() && (config.word(COMMAND) & MEMORY) == 0) {
             own.broken(
@@ -369,6 +273,20 @@ final class DeviceLink {
             own.doubt(path() + "config", "VFIO has armed MSI, and the device shows no such capability");
         } else if ((control & 1) == 0) {
             own.broken(path() + "config", "MSI of the device is off (Enable is 0), though VFIO has armed it", DRIVER);
+        } else if ((config.word(at + 4)
+                        | config.word(at + 6)
+                        | ((control & MSI_64_BITS) == 0 ? 0 : config.word(at + 8) | config.word(at + 10)))
+                == 0) {
+            own.broken(
+                    path() + "config",
+                    "the address of MSI is 0 in the device: it writes its messages to memory, and not to a CPU",
+                    DRIVER);
+        } else if (vector >= 1 << (control >> 4 & 7)) {
+            own.broken(
+                    path() + "config",
+                    "MSI of the device sends " + (1 << (control >> 4 & 7))
+                            + " vectors (Multiple Message Enable), and VFIO has armed MSI " + vector,
+                    DRIVER);
         } else if ((control & MSI_MASKS) != 0 && bit(config, masks, vector)) {
             own.broken(
                     path() + "config",
@@ -403,7 +321,7 @@ final class DeviceLink {
                         path() + "config",
                         "the pin of the device is masked (COMMAND.DisINTx is 1) while an interrupt waits"
                                 + " (STATUS.Interrupt is 1): VFIO waits for the guest's EOI, or another program masked it",
-                        command(
+                        FunctionLooks.command(
                                 "look again: the guest ends it in a moment; if it stays, let the guest's driver handle the"
                                         + " interrupt, or unload and load it",
                                 Takes.LIVE));
@@ -422,6 +340,32 @@ final class DeviceLink {
     }
 
     // Above it
+
+    /** Without it, a virtual function sends nothing. */
+    private void virtualization(PciAddress physical) {
+        String directory = DEVICES + physical + "/";
+        OptionalInt control = functions.extended(physical, VIRTUALIZATION, 8);
+        Remedy again = FunctionLooks.command(
+                "stop the guest, then: echo N > /" + directory + "sriov_numvfs", Takes.VMM_RESTART);
+        if (files.text(directory + "sriov_numvfs").filter("0"::equals).isPresent()) {
+            looks.broken(
+                    directory + "sriov_numvfs",
+                    functions.name(physical) + " has no virtual functions any more: sriov_numvfs is 0",
+                    again);
+        } else if (control.isPresent() && (control.getAsInt() & VF_ENABLE) == 0) {
+            looks.broken(
+                    directory + "config",
+                    functions.name(physical) + " has SR-IOV off (VF Enable is 0): its virtual functions do not answer",
+                    again);
+        } else if (control.isPresent() && (control.getAsInt() & VF_MEMORY) == 0) {
+            looks.broken(
+                    directory + "config",
+                    functions.name(physical)
+                            + " has memory decoding of its virtual functions off (VF MSE is 0): nobody reaches the"
+                            + " device's registers",
+                    again);
+        }
+    }
 
     /** The bridges, from the root, as the path of the device in sysfs names them. */
     private List<PciAddress> above() {
@@ -444,22 +388,32 @@ final class DeviceLink {
         if (!held) {
             return;
         }
-        PciCapabilities config = config(of);
+        PciCapabilities config = functions.config(of);
         String file = DEVICES + of + "/config";
-        if (!power(of, config) || !answers(of, config)) {
+        if ((functions.extended(of, CONTAINMENT, 8).orElse(0) & 1) != 0) {
+            looks.broken(
+                    file,
+                    functions.name(of)
+                            + " has triggered DPC: it took the link to the device down after an error that cannot be"
+                            + " corrected",
+                    Remedy.look("dmesg | grep -i -e dpc -e aer"),
+                    FunctionLooks.RESET);
+            return;
+        }
+        if (!functions.power(of, config) || !functions.answers(of, config)) {
             return;
         }
         int command = config.word(COMMAND);
         if ((command & MASTER) == 0) {
             looks.broken(
                     file,
-                    name(of) + " has bus mastering off: it passes no message of the device on",
-                    command("setpci -s " + of + " COMMAND=4:4", Takes.LIVE));
+                    functions.name(of) + " has bus mastering off: it passes no message of the device on",
+                    FunctionLooks.command("setpci -s " + of + " COMMAND=4:4", Takes.LIVE));
         } else if ((command & MEMORY) == 0) {
             looks.broken(
                     file,
-                    name(of) + " has memory decoding off: nobody reaches the device's registers",
-                    command("setpci -s " + of + " COMMAND=2:2", Takes.LIVE));
+                    functions.name(of) + " has memory decoding off: nobody reaches the device's registers",
+                    FunctionLooks.command("setpci -s " + of + " COMMAND=2:2", Takes.LIVE));
         }
         int bus = device.address().requesterId() >> 8;
         int first = config.word(SECONDARY_BUS) >> 8;
@@ -467,30 +421,16 @@ final class DeviceLink {
         if (first != 0 && (bus < first || bus > last)) {
             looks.doubt(
                     file,
-                    name(of) + " leads to the buses " + first + " to " + last + ", and the device is on bus " + bus,
-                    RESET);
+                    functions.name(of) + " leads to the buses " + first + " to " + last + ", and the device is on bus "
+                            + bus,
+                    FunctionLooks.RESET);
         }
         int at = config.capability(EXPRESS);
         boolean reports = at != 0 && (config.word(at + 0xc + 2) >> 4 & 1) != 0;
         if ((config.word(BRIDGE_CONTROL) & SECONDARY_RESET) != 0) {
-            looks.broken(file, name(of) + " holds the bus of the device in reset", RESET);
+            looks.broken(file, functions.name(of) + " holds the bus of the device in reset", FunctionLooks.RESET);
         } else if (reports && (config.word(at + 0x12) >> 13 & 1) == 0) {
-            looks.broken(file, "the link below " + name(of) + " is down", RESET);
+            looks.broken(file, "the link below " + functions.name(of) + " is down", FunctionLooks.RESET);
         }
-    }
-
-    /** Counted since the host booted: they prove nothing alone. */
-    private void errors(PciAddress of, String kind) {
-        String file = DEVICES + of + "/aer_dev_" + kind;
-        files.text(file).stream().flatMap(String::lines).forEach(line -> {
-            Matcher total = TOTAL.matcher(line.strip());
-            if (total.matches() && Long.parseLong(total.group(1)) > 0) {
-                looks.doubt(
-                        file,
-                        name(of) + " has reported " + total.group(1) + " " + kind
-                                + " errors (AER) since the host booted",
-                        Remedy.look("dmesg | grep -i aer"));
-            }
-        });
     }
 }

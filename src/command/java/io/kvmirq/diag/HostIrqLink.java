@@ -16,6 +16,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.OptionalLong;
+import java.util.regex.Pattern;
 import java.util.stream.Stream;
 
 /**
@@ -35,6 +36,8 @@ final class HostIrqLink {
     private static final long STORM = 100_000;
 
     private static final int MOST_VCPUS = 1024;
+    /** {@code msi_domain_debug_show()} in kernel/irq/msi.c. */
+    private static final Pattern NO_ADDRESS = Pattern.compile("address_hi: 0x0{8}\\s+address_lo: 0x0{8}");
 
     private final HostFacts host;
     private final HostFiles files;
@@ -88,6 +91,12 @@ final class HostIrqLink {
     private boolean debugfs(Looks looks, ArmedVector vector) {
         String file = "sys/kernel/debug/irq/irqs/" + vector.irq().number();
         String text = files.text(file).orElse("");
+        if (vector.kind() != IrqKind.INTX && NO_ADDRESS.matcher(text).find()) {
+            looks.broken(
+                    file,
+                    "the address of its message is 0: the device writes it to memory, and not to a CPU",
+                    enable(vector));
+        }
         if (text.contains("IRQS_SPURIOUS_DISABLED")) {
             looks.broken(file, nobodyCared(vector), enable(vector));
             return true;
@@ -326,7 +335,12 @@ final class HostIrqLink {
             int end = stat.lastIndexOf(')');
             if (stat.contains(name) && end + 2 < stat.length()) {
                 char state = stat.charAt(end + 2);
-                if ("TtZXD".indexOf(state) >= 0) {
+                if (state == 'D') {
+                    looks.doubt(
+                            "proc/" + pid + "/stat",
+                            "the thread of its handler (" + pid + ") sleeps uninterruptibly",
+                            Remedy.look("look again: a moment is harmless; cat /proc/" + pid + "/stack"));
+                } else if ("TtZX".indexOf(state) >= 0) {
                     looks.broken(
                             "proc/" + pid + "/stat",
                             "the thread of its handler (" + pid + ") does not run: its state is " + state,

@@ -116,8 +116,10 @@ class PlantedFaultsTest {
 
     /** MSI 0 of the device in place of MSI-X. */
     private static RecordedHost msi() throws IOException {
-        RecordedHost host =
-                apply(GuestHosts.of("amd-avic"), "msi", "{dev}config - 0xa2 0x8000; {dev}config + 0xd2 0x1");
+        RecordedHost host = apply(
+                GuestHosts.of("amd-avic"),
+                "msi",
+                "{dev}config - 0xa2 0x8000; {dev}config + 0xd2 0x1; {dev}config + 0xd6 0xfee0");
         String rows = host.tree().text(INTERRUPTS).orElse("");
         return host.put(
                 INTERRUPTS,
@@ -217,6 +219,11 @@ class PlantedFaultsTest {
             case "ones" -> {
                 Arrays.fill(bytes, (byte) -1);
                 host.putBytes(path, bytes);
+            }
+            case "grow" -> host.putBytes(path, Arrays.copyOf(bytes, Integer.parseInt(words[2])));
+            case "swap" -> {
+                String[] texts = words[2].split(" ");
+                host.put(path, new String(bytes, StandardCharsets.UTF_8).replace(texts[0], texts[1]));
             }
             case "cut" -> host.cut(path, Integer.parseInt(words[2]));
             case "remove" -> host.remove(path);
