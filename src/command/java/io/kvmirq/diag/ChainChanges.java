@@ -252,6 +252,9 @@ final class ChainChanges {
     }
 
     private void posted(Chain old, Chain now) {
+        if (old.isIdle() && now.isIdle()) {
+            return;
+        }
         if (now.posted().equals(old.posted())) {
             if (!why(now).equals(why(old))) {
                 add(now, "is not posted for another reason now" + why(now));

@@ -3,6 +3,7 @@ package io.kvmirq.diag;
 
 import io.kvmirq.backend.HostFiles;
 import java.util.ArrayList;
+import java.util.BitSet;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Optional;
@@ -22,6 +23,9 @@ final class ControlGroups {
     private static final int MOST_PRESSED = 33;
 
     private static final Pattern FULL = Pattern.compile("(?m)^full avg10=(\\d{1,3})\\.");
+
+    /** A thread whose group has used its quota up counts as one that waits ({@code PSI_CPU_FULL}). */
+    private static final Pattern QUIET = Pattern.compile("(?m)^some avg10=0\\.00 avg60=0\\.00 ");
 
     private final HostFiles files;
     private final Looks looks;
@@ -131,6 +135,21 @@ final class ControlGroups {
         }
     }
 
+    /** False of a quota of more than all CPUs, and where no thread waited lately: the counts are then of another time. */
+    private boolean binds(String directory, String quota, boolean second) {
+        String[] words = quota.split(" ");
+        String period = second && words.length > 1
+                ? words[1]
+                : files.text(directory + "/cpu.cfs_period_us").orElse("100000");
+        int cpus = CpuList.parse(files.text("sys/devices/system/cpu/online").orElse(""))
+                .map(BitSet::cardinality)
+                .orElse(Integer.MAX_VALUE);
+        boolean all = period.matches("[1-9]\\d{0,8}") && Long.parseLong(words[0]) / Long.parseLong(period) >= cpus;
+        return !all
+                && !QUIET.matcher(files.text(directory + "/cpu.pressure").orElse(""))
+                        .find();
+    }
+
     private void throttled(String directory, String group, boolean second, boolean vcpus) {
         String limit = directory + (second ? "/cpu.max" : "/cpu.cfs_quota_us");
         String quota = files.text(limit).orElse("max");
@@ -138,6 +157,9 @@ final class ControlGroups {
             if (!quota.matches("max( \\d{1,18})?|-1")) {
                 looks.absent(limit);
             }
+            return;
+        }
+        if (!binds(directory, quota, second)) {
             return;
         }
         String file = directory + "/cpu.stat";

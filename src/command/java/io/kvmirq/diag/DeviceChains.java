@@ -396,11 +396,13 @@ public final class DeviceChains {
         }
         int hidden = host.vms().unreadable();
         return hidden == 0
-                ? Link.broken(
+                ? new Link(
                         Hop.DEVICE_VECTOR,
-                        evidence,
+                        Link.State.IDLE,
+                        Optional.of(evidence),
+                        Optional.empty(),
                         what + ": no process has the device open",
-                        "start the guest with the device")
+                        List.of(Remedy.look("start the guest with the device")))
                 : Link.notShown(
                         Hop.DEVICE_VECTOR,
                         what + ": no process is seen that has the device open, and " + ProcessLinks.hiddenFiles(hidden),

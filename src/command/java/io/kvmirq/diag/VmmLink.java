@@ -15,6 +15,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.Set;
+import java.util.stream.Stream;
 
 /**
  * The link of the process that runs the VM: whether its threads may run at all. A thread may end while it is read. For one
@@ -32,6 +33,12 @@ final class VmmLink {
     private static final int CPU = 36;
 
     private static final int FLAGS = 6;
+    /** The times in user and kernel mode, in ticks of USER_HZ. */
+    private static final int TIME = 11;
+
+    /** A tick, in ns. */
+    private static final long TICK = 10_000_000;
+
     private static final int THREADS = 17;
     /** {@code PF_KTHREAD}. */
     private static final long KERNEL_THREAD = 0x20_0000;
@@ -113,16 +120,23 @@ final class VmmLink {
         first.filter(text -> !groups.contains(text)).ifPresent(text -> cgroups.of(text, !known));
         boolean whole = looks.text(path + "status", VmmLink::hasState).isPresent();
         int seen = 0;
+        Set<Integer> needed = new LinkedHashSet<>(vcpus.keySet());
+        needed.add(process.pid());
+        unlessAny(needed, "stat");
+        if (!vcpus.isEmpty()) {
+            unlessAny(vcpus.keySet(), "wchan");
+        }
         for (Map.Entry<Integer, String> thread : threads.entrySet()) {
             boolean isLeader = thread.getKey() == process.pid();
-            String directory = isLeader ? path : path + "task/" + thread.getKey() + "/";
+            String directory = directory(thread.getKey());
             Optional<String> status = files.text(directory + "status").filter(VmmLink::hasState);
             Integer vcpu = vcpus.get(thread.getKey());
             if (status.isPresent()) {
                 seen++;
                 state(thread.getValue(), directory, status.get(), isLeader || vcpu != null);
-                boolean needed = (isLeader || vcpu != null) && !looks.isBroken();
-                if (needed && isExiting(files.text(directory + "stat").orElse(""))) {
+                if (needed.contains(thread.getKey())
+                        && !looks.isBroken()
+                        && isExiting(files.text(directory + "stat").orElse(""))) {
                     looks.broken(
                             directory + "stat",
                             thread.getValue() + " is in exit (PF_EXITING) and has not ended",
@@ -131,7 +145,9 @@ final class VmmLink {
             }
             if (vcpu != null && !isLeader) {
                 if (!all.isEmpty() && !all.contains(String.valueOf(thread.getKey()))) {
-                    looks.broken(path + "task", thread.getValue() + " is gone: the vCPU runs no more", restart());
+                    gone(
+                            thread.getValue(),
+                            vcpu == 0 || vcpus.keySet().stream().noneMatch(one -> all.contains(String.valueOf(one))));
                 } else if (status.isEmpty()) {
                     looks.absent(directory + "status");
                 }
@@ -150,6 +166,29 @@ final class VmmLink {
                     + (seen == 1 ? " neither stopped nor traced" : " stopped or traced"));
         }
         return looks.link(Hop.VMM, Evidence.observed("/proc/" + process.pid()), "process " + process.pid(), "");
+    }
+
+    private String directory(int thread) {
+        return thread == process.pid() ? path : path + "task/" + thread + "/";
+    }
+
+    /** Notes a file that no thread of some shows; one thread may end while it is read. */
+    private void unlessAny(Set<Integer> threads, String file) {
+        if (threads.stream().noneMatch(one -> files.text(directory(one) + file).isPresent())) {
+            looks.absent(directory(threads.iterator().next()) + file);
+        }
+    }
+
+    /** A VMM keeps the descriptor of a vCPU that was unplugged, and ends its thread; the first vCPU stays. */
+    private void gone(String name, boolean needed) {
+        if (needed) {
+            looks.broken(path + "task", name + " is gone: the vCPU runs no more", restart());
+        } else {
+            looks.doubt(
+                    path + "task",
+                    name + " is gone: the vCPU runs no more, which is right only if it was unplugged",
+                    Remedy.look("ask the VMM for its vCPUs (QEMU: info cpus)"));
+        }
     }
 
     private static Remedy restart() {
@@ -339,6 +378,10 @@ final class VmmLink {
         }
         long ran = Long.parseLong(words[0]);
         long waited = Long.parseLong(words[1]);
+        if (ran == 0 && waited == 0 && KernelHelpers.status(status, "State").startsWith("R")) {
+            neverRan(name, file);
+            return;
+        }
         long share = ran + waited == 0 ? 0 : Math.round(100.0 * waited / (ran + waited));
         if (!pinned && !runnable || waited < SHORT || share < MOST_WAITED) {
             return;
@@ -351,11 +394,33 @@ final class VmmLink {
                 + " % of the time in which it had something to do";
         Remedy remedy = Remedy.command("give it a CPU of its own: taskset -cp CPU "
                 + directory.replaceAll("\\D+", " ").strip().replaceAll(".* ", ""));
-        Optional<String> other = running(allowed);
+        // A thread that sleeps does not wait now, and a process that just passes did not keep it waiting.
+        boolean ready = KernelHelpers.status(status, "State").startsWith("R");
+        Optional<String> other = ready ? running(allowed, waited / 2 / TICK) : Optional.empty();
         if (other.isPresent()) {
             looks.broken(file, says + ": process " + other.get() + " runs there", remedy);
         } else {
             looks.doubt(file, says + " since it began", remedy);
+        }
+    }
+
+    /** All times are 0 where the kernel does not take them ({@code sched_info_on()}). */
+    private void neverRan(String name, String file) {
+        boolean taken = Stream.concat(
+                        Stream.of(path),
+                        host.threads(process.pid()).stream()
+                                .limit(MOST_THREADS)
+                                .map(thread -> path + "task/" + thread + "/"))
+                .anyMatch(directory -> files.text(directory + "schedstat")
+                        .filter(text -> text.matches("[1-9]\\d* .*"))
+                        .isPresent());
+        if (taken) {
+            looks.doubt(
+                    file,
+                    name + " is ready to run, and has never had a CPU",
+                    Remedy.look("look again: a moment is harmless; then: taskset -cp, chrt -p of the thread"));
+        } else {
+            looks.unseen("/" + file + " has no times", "boot the host with delayacct");
         }
     }
 
@@ -366,7 +431,7 @@ final class VmmLink {
                 .ifPresent(online -> cpus.ifPresent(all -> all.and(online)));
         if (cpus.filter(all -> !all.isEmpty()
                         && all.stream()
-                                .allMatch(cpu -> running(String.valueOf(cpu)).isPresent()))
+                                .allMatch(cpu -> running(String.valueOf(cpu), 0).isPresent()))
                 .isPresent()) {
             looks.doubt(
                     file,
@@ -378,8 +443,12 @@ final class VmmLink {
         }
     }
 
-    /** Another process that runs on a CPU now, as its first thread shows: field 39 of its stat is the CPU. */
-    private Optional<String> running(String cpu) {
+    /**
+     * Another process that runs on a CPU now, as its first thread shows: field 39 of its stat is the CPU.
+     *
+     * @param ticks of CPU time that it has had at least
+     */
+    private Optional<String> running(String cpu, long ticks) {
         String self = files.link("proc/self").orElse("");
         for (String pid : files.list("proc")) {
             String stat = pid.matches("\\d{1,9}") && !pid.equals(self) && !pid.equals(String.valueOf(process.pid()))
@@ -391,11 +460,16 @@ final class VmmLink {
                     && fields[0].equals("R")
                     && fields[CPU].equals(cpu)
                     && fields[FLAGS].matches("\\d{1,10}")
-                    && (Long.parseLong(fields[FLAGS]) & KERNEL_THREAD) == 0) {
+                    && (Long.parseLong(fields[FLAGS]) & KERNEL_THREAD) == 0
+                    && ticks(fields[TIME]) + ticks(fields[TIME + 1]) >= ticks) {
                 return Optional.of(pid + " " + stat.substring(stat.indexOf('('), stat.lastIndexOf(')') + 1));
             }
         }
         return Optional.empty();
+    }
+
+    private static long ticks(String field) {
+        return field.matches("\\d{1,17}") ? Long.parseLong(field) : 0;
     }
 
     private void limits() {

@@ -370,6 +370,7 @@ class CaptureTest {
         Capture capture = capture(host);
         assertThat(capture.files().keySet().stream().filter(path -> path.matches("proc/\\d+/stat")))
                 .containsExactly(
+                        "proc/100/stat",
                         "proc/105/stat",
                         "proc/106/stat",
                         "proc/107/stat",

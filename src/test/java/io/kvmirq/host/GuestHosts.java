@@ -100,6 +100,8 @@ public final class GuestHosts {
                             "Name:\tqemu-system-x86\nState:\tS (sleeping)\nTgid:\t" + PID + "\nPid:\t" + thread
                                     + "\nTracerPid:\t0\nThreads:\t3\nCpus_allowed_list:\t0-1\n")
                     .put(own + "schedstat", "9000000000 120000000 4000\n")
+                    .put(own + "stat", stat(thread, "qemu-system-x86", 'S', USER, 0))
+                    .put(own + "wchan", thread == PID ? "do_sys_poll" : "kvm_vcpu_block")
                     .put(own + "cgroup", group);
         }
         String scope = "sys/fs/cgroup/machine.slice/machine-qemu-1-web.scope/";

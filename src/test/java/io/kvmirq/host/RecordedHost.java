@@ -107,7 +107,9 @@ public final class RecordedHost {
 
     /** Makes a file or directory one that exists and may not be read. Only {@link #tree} shows that. */
     public RecordedHost deny(String path) {
-        remove(path);
+        files.remove(path);
+        links.remove(path);
+        remove(path + "/");
         denied.add(path);
         return this;
     }

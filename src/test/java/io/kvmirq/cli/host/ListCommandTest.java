@@ -48,6 +48,15 @@ class ListCommandTest {
         assertThat(printed.out()).isEqualTo(Cli.golden(ListCommandTest.class, "list-" + host + ".txt"));
     }
 
+    @Test
+    void threadsThatNoFileShowsAreNotCounted() throws IOException {
+        RecordedHost host =
+                GuestHosts.of("gicv4").remove("proc/100/task/101/stat").remove("proc/100/task/102/stat");
+        assertThat(of(host).exited(0).out())
+                .contains("arm    100      2      -        -       -        5        5         -      -\n")
+                .contains("- running, halted, stopped: of 1 guest no file shows the threads of vCPUs: name them");
+    }
+
     /** The same hosts, a row for each guest. */
     @ParameterizedTest
     @ValueSource(strings = {"vhost-kernel-threads", "vhost-tasks", "gicv4", "plain-user", "group-not-viable"})

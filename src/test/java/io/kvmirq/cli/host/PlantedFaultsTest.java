@@ -25,6 +25,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Optional;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
@@ -33,6 +34,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** Faults that were planted in trees of hosts, one at a time, and trees in which there is none. */
 class PlantedFaultsTest {
@@ -325,6 +327,30 @@ class PlantedFaultsTest {
         assertThat(chain.link(Hop.VMM).map(Link::state)).contains(Link.State.WHOLE);
         assertThat(files.seen().files().keySet().stream().filter(path -> path.endsWith("/status")))
                 .hasSizeBetween(3, MOST_STATUS);
+    }
+
+    @Test
+    void deviceThatSleepsAndThatNothingUsesIsNotAccused() throws IOException {
+        RecordedHost host =
+                apply(host("unused"), "unused", "{dev}power_state = D3hot; {dev}power/runtime_status = suspended");
+        Said said = explain(host, "unused", true);
+        said.ended().exited(0);
+        assertThat(said.accused()).isEmpty();
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"stat", "status", "wchan"})
+    void threadsAreNotInOrderIfNoneShowsAFile(String file) throws IOException {
+        RecordedHost host = host("remapped");
+        for (String thread : List.of("", "task/101/", "task/102/")) {
+            host.remove("proc/100/" + thread + file);
+        }
+        HostFacts facts = new HostFacts(host.tree());
+        Optional<Link> vmm = DeviceChains.of(
+                        facts, facts.pci(PciAddress.parse(device("remapped"))).orElseThrow(), 0)
+                .link(Hop.VMM);
+        assertThat(vmm.map(Link::state)).contains(Link.State.NOT_SHOWN);
+        assertThat(vmm.orElseThrow().text()).contains(file + " does not exist");
     }
 
     /** Prints the table, of which the report speaks. */
