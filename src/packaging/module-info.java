@@ -7,10 +7,7 @@ module io.kvmirq.command {
     exports io.kvmirq;
 
     uses io.kvmirq.backend.BackendProvider;
-    uses io.kvmirq.mirror.MirrorHostProvider;
 
     provides io.kvmirq.backend.BackendProvider with
             io.kvmirq.fake.FakeProvider;
-    provides io.kvmirq.mirror.MirrorHostProvider with
-            io.kvmirq.host.HostForMirror;
 }

@@ -57,8 +57,4 @@ module io.kvmirq {
             io.kvmirq.command;
 
     uses io.kvmirq.backend.BackendProvider;
-    uses io.kvmirq.mirror.MirrorHostProvider;
-
-    provides io.kvmirq.mirror.MirrorHostProvider with
-            io.kvmirq.host.HostForMirror;
 }

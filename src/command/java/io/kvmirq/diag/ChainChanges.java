@@ -3,7 +3,7 @@ package io.kvmirq.diag;
 
 import io.kvmirq.diag.HostChanges.Change;
 import io.kvmirq.diag.HostChanges.Look;
-import io.kvmirq.host.PciDevice;
+import io.kvmirq.host.facts.PciDevice;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;

@@ -2,8 +2,8 @@
 package io.kvmirq.diag;
 
 import io.kvmirq.arch.apic.InhibitReason;
-import io.kvmirq.host.Fact;
-import io.kvmirq.host.HostKvm;
+import io.kvmirq.host.facts.Fact;
+import io.kvmirq.host.facts.HostKvm;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.LinkedHashMap;

@@ -4,12 +4,12 @@ package io.kvmirq.diag;
 import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.diag.Claim.Question;
 import io.kvmirq.diag.DeviceChains.Interrupt;
-import io.kvmirq.host.Fact;
-import io.kvmirq.host.HostFacts;
 import io.kvmirq.host.HostInterrupts.ArmedVector;
-import io.kvmirq.host.PciDevice;
-import io.kvmirq.host.RemappingEntries.Entry;
-import io.kvmirq.host.VmProcess;
+import io.kvmirq.host.facts.Fact;
+import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.host.facts.PciDevice;
+import io.kvmirq.host.facts.RemappingEntries.Entry;
+import io.kvmirq.host.facts.VmProcess;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
@@ -38,7 +38,7 @@ final class FormClaims {
                     .orElseGet(() -> Claim.unknown(
                             Question.FORM, "no VM is seen that has the device", "run as root while the VM runs"));
         }
-        Optional<Vendor> vendor = host.vendor();
+        Optional<Vendor> vendor = host.posting().vendor();
         if (vendor.isEmpty()) {
             return Claim.unknown(
                     Question.FORM,

@@ -4,7 +4,7 @@ package io.kvmirq.diag;
 import io.kvmirq.diag.Guests.Guest;
 import io.kvmirq.diag.HostChanges.Change;
 import io.kvmirq.diag.HostChanges.Look;
-import io.kvmirq.host.VmProcess.VcpuFile;
+import io.kvmirq.host.facts.VmProcess.VcpuFile;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;

@@ -3,9 +3,9 @@ package io.kvmirq.diag;
 
 import io.kvmirq.arch.gic.debugfs.ItsState;
 import io.kvmirq.arch.gic.debugfs.VgicState;
-import io.kvmirq.host.Fact;
-import io.kvmirq.host.HostFacts;
-import io.kvmirq.host.VmProcess;
+import io.kvmirq.host.facts.Fact;
+import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.host.facts.VmProcess;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.HashSet;

@@ -2,8 +2,8 @@
 package io.kvmirq.diag;
 
 import io.kvmirq.diag.Guests.Guest;
-import io.kvmirq.host.HostFacts;
-import io.kvmirq.host.ReadOnce;
+import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.host.facts.ReadOnce;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Comparator;

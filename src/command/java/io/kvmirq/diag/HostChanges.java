@@ -3,9 +3,9 @@ package io.kvmirq.diag;
 
 import io.kvmirq.PciAddress;
 import io.kvmirq.backend.HostFiles;
-import io.kvmirq.host.HostFacts;
-import io.kvmirq.host.PciDevice;
-import io.kvmirq.host.ReadOnce;
+import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.host.facts.PciDevice;
+import io.kvmirq.host.facts.ReadOnce;
 import java.util.ArrayList;
 import java.util.EnumSet;
 import java.util.HashSet;
@@ -67,11 +67,12 @@ public final class HostChanges {
         if (first.isArm() != second.isArm()) {
             return Optional.of("only one of them is an arm64 machine");
         }
-        if (first.vendor().isPresent()
-                && second.vendor().isPresent()
-                && !first.vendor().equals(second.vendor())) {
-            return Optional.of("their processors are of " + first.vendor().get() + " and "
-                    + second.vendor().get());
+        if (first.posting().vendor().isPresent()
+                && second.posting().vendor().isPresent()
+                && !first.posting().vendor().equals(second.posting().vendor())) {
+            return Optional.of(
+                    "their processors are of " + first.posting().vendor().get() + " and "
+                            + second.posting().vendor().get());
         }
         Set<String> all = Look.at(before).devices();
         Set<String> others = Look.at(after).devices();

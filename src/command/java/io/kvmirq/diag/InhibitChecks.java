@@ -8,11 +8,11 @@ import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.diag.Finding.Status;
 import io.kvmirq.diag.Remedy.Change;
 import io.kvmirq.diag.Remedy.Takes;
-import io.kvmirq.host.Fact;
-import io.kvmirq.host.HostFacts;
-import io.kvmirq.host.HostKvm;
-import io.kvmirq.host.VmProcess;
-import io.kvmirq.host.VmProcesses;
+import io.kvmirq.host.facts.Fact;
+import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.host.facts.HostKvm;
+import io.kvmirq.host.facts.VmProcess;
+import io.kvmirq.host.facts.VmProcesses;
 import java.util.ArrayList;
 import java.util.EnumSet;
 import java.util.List;
@@ -37,7 +37,7 @@ final class InhibitChecks {
     }
 
     Finding avicInhibits() {
-        Optional<PostingHost> posting = host.posting();
+        Optional<PostingHost> posting = host.posting().host();
         boolean other = host.isArm() || host.kvm().hasFlag("vmx");
         if (posting.isEmpty() && !other) {
             return Finding.unknown(

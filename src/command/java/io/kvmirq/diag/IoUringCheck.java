@@ -4,9 +4,9 @@ package io.kvmirq.diag;
 import io.kvmirq.diag.Finding.Status;
 import io.kvmirq.diag.Remedy.Change;
 import io.kvmirq.diag.Remedy.Takes;
-import io.kvmirq.host.Fact;
-import io.kvmirq.host.HostFacts;
-import io.kvmirq.host.HostIoUring;
+import io.kvmirq.host.facts.Fact;
+import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.host.facts.HostIoUring;
 import java.util.Optional;
 
 /** The check of io_uring, with which event loops may wait for doorbells. They wait with epoll where it is missing. */

@@ -5,10 +5,10 @@ import io.kvmirq.arch.apic.PostingObstacle;
 import io.kvmirq.diag.Finding.Status;
 import io.kvmirq.diag.Remedy.Change;
 import io.kvmirq.diag.Remedy.Takes;
-import io.kvmirq.host.Fact;
-import io.kvmirq.host.HostFacts;
-import io.kvmirq.host.HostKvm;
-import io.kvmirq.host.PostingOutlook;
+import io.kvmirq.host.facts.Fact;
+import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.host.facts.HostKvm;
+import io.kvmirq.host.facts.PostingOutlook;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
@@ -117,7 +117,8 @@ final class IommuChecks {
     private boolean isAmd() {
         return kvm.hasFlag("svm")
                 || kvm.vendorModules().contains("kvm_amd")
-                || host.posting().isPresent() && host.posting().get().vendor() == io.kvmirq.arch.apic.Vendor.AMD;
+                || host.posting().host().isPresent()
+                        && host.posting().host().get().vendor() == io.kvmirq.arch.apic.Vendor.AMD;
     }
 
     /** Those of the words that are on the command line. Values are lists, as in {@code intel_iommu=on,sm_on}. */
@@ -211,8 +212,8 @@ final class IommuChecks {
             return parameter(Finding.of(Check.POSTING, Status.PASS, "on", outlook.text()));
         }
         Optional<PostingObstacle> flaw = Optional.empty();
-        if (host.posting().isPresent()) {
-            flaw = host.posting().get().flaw();
+        if (host.posting().host().isPresent()) {
+            flaw = host.posting().host().get().flaw();
         }
         Finding finding = Finding.of(
                 Check.POSTING,
@@ -223,7 +224,10 @@ final class IommuChecks {
             return ofRemapping(parameter(finding), outlook);
         }
         return parameter(finding)
-                .with(flaw.isPresent() ? PostingRemedy.of(host, host.posting().get(), flaw.get()) : gicv4(outlook));
+                .with(
+                        flaw.isPresent()
+                                ? PostingRemedy.of(host, host.posting().host().get(), flaw.get())
+                                : gicv4(outlook));
     }
 
     private Finding ofRemapping(Finding finding, PostingOutlook outlook) {

@@ -2,7 +2,7 @@
 package io.kvmirq.diag;
 
 import io.kvmirq.backend.HostFiles;
-import io.kvmirq.host.VmProcess;
+import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.host.trace.ThreadStat;
 import java.util.ArrayList;
 import java.util.List;

@@ -5,10 +5,10 @@ import io.kvmirq.backend.HostFiles.Owner;
 import io.kvmirq.diag.Finding.Status;
 import io.kvmirq.diag.Remedy.Change;
 import io.kvmirq.diag.Remedy.Takes;
-import io.kvmirq.host.Fact;
-import io.kvmirq.host.HostFacts;
 import io.kvmirq.host.HostInterrupts;
-import io.kvmirq.host.HostKvm;
+import io.kvmirq.host.facts.Fact;
+import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.host.facts.HostKvm;
 import java.util.List;
 import java.util.Optional;
 

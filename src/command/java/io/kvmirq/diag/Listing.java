@@ -2,10 +2,10 @@
 package io.kvmirq.diag;
 
 import io.kvmirq.PciAddress;
-import io.kvmirq.host.HostFacts;
 import io.kvmirq.host.HostInterrupts.ArmedVector;
-import io.kvmirq.host.PciDevice;
-import io.kvmirq.host.VmProcess;
+import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.host.facts.PciDevice;
+import io.kvmirq.host.facts.VmProcess;
 import java.util.ArrayList;
 import java.util.LinkedHashSet;
 import java.util.List;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.diag;
 
-import io.kvmirq.host.Fact;
+import io.kvmirq.host.facts.Fact;
 import java.time.Duration;
 import java.util.List;
 import java.util.Map;

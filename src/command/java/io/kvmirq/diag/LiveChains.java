@@ -4,7 +4,7 @@ package io.kvmirq.diag;
 import io.kvmirq.arch.apic.PostingObstacle;
 import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.diag.Claim.Question;
-import io.kvmirq.host.HostFacts;
+import io.kvmirq.host.facts.HostFacts;
 import java.util.ArrayList;
 import java.util.EnumMap;
 import java.util.List;
@@ -62,7 +62,7 @@ public final class LiveChains {
                 .known()
                 .filter("Y"::equals)
                 .isPresent();
-        return new LiveChains(host, live, host.vendor(), inThreads, armed, byIpi);
+        return new LiveChains(host, live, host.posting().vendor(), inThreads, armed, byIpi);
     }
 
     /** A chain with what was seen of its host irq. The same if nothing was. */

@@ -2,7 +2,7 @@
 package io.kvmirq.diag;
 
 import io.kvmirq.backend.HostFiles;
-import io.kvmirq.host.Fact;
+import io.kvmirq.host.facts.Fact;
 import io.kvmirq.host.trace.Btf;
 import io.kvmirq.host.trace.Probes;
 import io.kvmirq.host.trace.TraceInstance;

@@ -2,7 +2,7 @@
 package io.kvmirq.diag;
 
 import io.kvmirq.backend.HostFiles;
-import io.kvmirq.host.HostKvm;
+import io.kvmirq.host.facts.HostKvm;
 import java.util.ArrayList;
 import java.util.LinkedHashSet;
 import java.util.List;

@@ -3,10 +3,10 @@ package io.kvmirq.diag;
 
 import io.kvmirq.PciAddress;
 import io.kvmirq.diag.Finding.Status;
-import io.kvmirq.host.HostFacts;
 import io.kvmirq.host.HostInterrupts;
-import io.kvmirq.host.HostKvm;
-import io.kvmirq.host.PciDevice;
+import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.host.facts.HostKvm;
+import io.kvmirq.host.facts.PciDevice;
 import java.util.ArrayList;
 import java.util.EnumSet;
 import java.util.LinkedHashMap;

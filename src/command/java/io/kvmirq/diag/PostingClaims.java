@@ -9,10 +9,10 @@ import io.kvmirq.diag.Claim.Question;
 import io.kvmirq.diag.DeviceChains.Interrupt;
 import io.kvmirq.diag.Remedy.Change;
 import io.kvmirq.diag.Remedy.Takes;
-import io.kvmirq.host.HostFacts;
-import io.kvmirq.host.PciDevice;
-import io.kvmirq.host.PostingOutlook;
-import io.kvmirq.host.VmProcess;
+import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.host.facts.PciDevice;
+import io.kvmirq.host.facts.PostingOutlook;
+import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.vfio.IrqKind;
 import java.util.List;
 import java.util.Optional;
@@ -40,7 +40,7 @@ final class PostingClaims {
         this.device = device;
         this.process = process;
         this.arm = host.isArm();
-        this.x86 = arm ? Optional.empty() : host.posting();
+        this.x86 = arm ? Optional.empty() : host.posting().host();
         this.options = options;
         this.forms = new FormClaims(host, device, process);
         this.ofHost = ofHost();
@@ -119,14 +119,14 @@ final class PostingClaims {
         }
         if (x86.isEmpty()) {
             return Claim.unknown(
-                    Question.ELIGIBLE, String.join("; ", host.unreadableOfPosting()), "make these files readable");
+                    Question.ELIGIBLE, String.join("; ", host.posting().unreadable()), "make these files readable");
         }
         Optional<PostingObstacle> flaw = x86.get().flaw();
         // As the doctor says it.
         return flaw.map(one -> Claim.not(
                                 Question.ELIGIBLE,
                                 Evidence.observed(files(one)),
-                                host.flawOfPosting().orElseThrow(),
+                                host.posting().flaw().orElseThrow(),
                                 new IommuChecks(host, host.kvm()).forPosting())
                         .byHost())
                 .orElseGet(() -> Claim.of(

@@ -6,8 +6,8 @@ import io.kvmirq.arch.apic.PostingObstacle;
 import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.diag.Remedy.Change;
 import io.kvmirq.diag.Remedy.Takes;
-import io.kvmirq.host.HostFacts;
-import io.kvmirq.host.HostKvm;
+import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.host.facts.HostKvm;
 
 /** The change of an x86 host that lets it post, for doctor and explain. */
 final class PostingRemedy {

@@ -2,9 +2,9 @@
 package io.kvmirq.diag;
 
 import io.kvmirq.arch.apic.PostingObstacle;
-import io.kvmirq.host.HostFacts;
-import io.kvmirq.host.VmProcess;
-import io.kvmirq.host.VmProcess.EventfdFile;
+import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.host.facts.VmProcess;
+import io.kvmirq.host.facts.VmProcess.EventfdFile;
 import io.kvmirq.host.trace.ProbeCounts.Irqfd;
 import io.kvmirq.host.trace.ProbeCounts.Message;
 import java.util.List;

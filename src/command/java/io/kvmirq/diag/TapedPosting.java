@@ -14,8 +14,8 @@ import io.kvmirq.arch.gic.VlpiKernel;
 import io.kvmirq.arch.gic.VlpiObstacle;
 import io.kvmirq.diag.Claim.Question;
 import io.kvmirq.diag.TapedVmm.Feed;
-import io.kvmirq.host.HostFacts;
-import io.kvmirq.host.PostingOutlook;
+import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.host.facts.PostingOutlook;
 import io.kvmirq.vfio.IrqKind;
 import java.util.List;
 import java.util.Objects;
@@ -87,7 +87,7 @@ final class TapedPosting {
         if (routes.size() != 1 || !(routes.get(0) instanceof Route.Msi message)) {
             return not(PostingObstacle.NOT_ONE_MESSAGE.text(), PostingObstacle.NOT_ONE_MESSAGE.remedy());
         }
-        if (host.vlpiKernel().equals(Optional.of(VlpiKernel.BY_HOST_IRQ))
+        if (host.posting().vlpiKernel().equals(Optional.of(VlpiKernel.BY_HOST_IRQ))
                 && vmm.isTakenBefore(feed, message.message())) {
             return not(VlpiObstacle.TAKEN.text(), VlpiObstacle.TAKEN.remedy());
         }
@@ -116,7 +116,7 @@ final class TapedPosting {
                 && CompatibilityMsi.LOGICAL.isSet(msi.message().address());
         Set<InhibitReason> inhibits = vm.pitReinjects ? Set.of(InhibitReason.PIT_REINJ) : Set.of();
         PostingVm posting = new PostingVm(vm.lapics, vm.apicIds32Bit, vm.destinations(), inhibits);
-        Optional<PostingHost> known = host.posting();
+        Optional<PostingHost> known = host.posting().host();
         // Without a host: of the one that hides nothing, for what the tape alone decides.
         PostingHost here = known.orElseGet(() -> PostingHost.of(Vendor.INTEL));
         PostingDecision decision = PostingDecision.of(here, posting, irq);
@@ -137,7 +137,7 @@ final class TapedPosting {
             return Claim.unknown(
                     Question.ELIGIBLE,
                     "the VM may, as far as its tape shows; of the host: "
-                            + String.join("; ", host.unreadableOfPosting()),
+                            + String.join("; ", host.posting().unreadable()),
                     "kvmirq explain --tape FILE --from CAPTURE, with a capture of the host");
         }
         if (needsLogical) {

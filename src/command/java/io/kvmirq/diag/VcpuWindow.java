@@ -4,10 +4,10 @@ package io.kvmirq.diag;
 import io.kvmirq.VcpuId;
 import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.backend.HostFiles;
-import io.kvmirq.host.Fact;
-import io.kvmirq.host.HostFacts;
-import io.kvmirq.host.HostForMirror;
-import io.kvmirq.host.VmProcess;
+import io.kvmirq.host.PostingFacts;
+import io.kvmirq.host.facts.Fact;
+import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.host.trace.ThreadStat;
 import io.kvmirq.host.trace.TraceEvent;
 import io.kvmirq.host.trace.TraceReader;
@@ -57,7 +57,7 @@ public final class VcpuWindow extends Watch {
         this.guest = guest;
         this.vcpus = guest.vms().size() == 1 ? VcpuThreads.vcpus(machine.files(), host, guest) : Map.of();
         this.events = new VcpuEvents(vcpus.keySet());
-        this.isAmd = host.vendor().equals(Optional.of(Vendor.AMD));
+        this.isAmd = host.posting().vendor().equals(Optional.of(Vendor.AMD));
         this.wasAlone = isAlone(host);
         this.threads = new HashSet<>(VcpuThreads.all(machine.files(), guest));
         this.producers = new HashMap<>(VcpuThreads.producers(host, guest));
@@ -162,7 +162,7 @@ public final class VcpuWindow extends Watch {
         threads.addAll(VcpuThreads.all(files, guest));
         producers.putAll(VcpuThreads.producers(after, guest));
         Map<Integer, Integer> apicIds = VcpuThreads.apicIds(files);
-        Mirror mirror = Mirror.of(new HostForMirror().of(files, after.isArm()));
+        Mirror mirror = Mirror.of(new PostingFacts(files).forMirror(after.isArm()));
         mirror.apply(new Event.IrqchipCreated(after.isArm() ? Event.Irqchip.VGIC : Event.Irqchip.FULL));
         vcpus.values().forEach(vcpu -> mirror.apply(new Event.VcpuAdded(vcpu)));
         boolean hasVm = after.vms().all().stream()
@@ -205,7 +205,7 @@ public final class VcpuWindow extends Watch {
                             vcpu,
                             phase,
                             counts(events.schedule(), tid),
-                            host.vendor(),
+                            host.posting().vendor(),
                             apicIds,
                             mirror,
                             events.inhibitsKnown(),

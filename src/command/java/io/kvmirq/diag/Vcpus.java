@@ -2,7 +2,7 @@
 package io.kvmirq.diag;
 
 import io.kvmirq.VcpuId;
-import io.kvmirq.host.Fact;
+import io.kvmirq.host.facts.Fact;
 import java.time.Duration;
 import java.util.List;
 import java.util.Map;

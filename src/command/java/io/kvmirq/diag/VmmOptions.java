@@ -3,7 +3,7 @@ package io.kvmirq.diag;
 
 import io.kvmirq.PciAddress;
 import io.kvmirq.arch.apic.InhibitReason;
-import io.kvmirq.host.VmProcess;
+import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.vfio.IrqKind;
 import java.util.ArrayList;
 import java.util.Comparator;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.diag;
 
-import io.kvmirq.host.Fact;
+import io.kvmirq.host.facts.Fact;
 import io.kvmirq.host.trace.EventFormat;
 import io.kvmirq.host.trace.PageFormat;
 import io.kvmirq.host.trace.ProbeCounts;

@@ -8,6 +8,7 @@ import io.kvmirq.NotPromised;
 import io.kvmirq.arch.intx.DirectEoiDecision;
 import io.kvmirq.arch.intx.DirectEoiPolicy;
 import io.kvmirq.arch.intx.NotDirect;
+import io.kvmirq.host.PostingFacts;
 import io.kvmirq.kernel.ClosedHandleException;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kvm.Vm;
@@ -16,7 +17,6 @@ import io.kvmirq.mirror.DeliveryPath;
 import io.kvmirq.mirror.Event;
 import io.kvmirq.mirror.Mirror;
 import io.kvmirq.mirror.MirrorHost;
-import io.kvmirq.mirror.MirrorHostProvider;
 import io.kvmirq.undo.Undo;
 import io.kvmirq.vfio.DeviceIrq;
 import io.kvmirq.vfio.IrqKind;
@@ -27,7 +27,6 @@ import io.kvmirq.vfio.VfioDevice;
 import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
-import java.util.ServiceLoader;
 import java.util.function.IntFunction;
 import java.util.stream.Collectors;
 
@@ -85,12 +84,7 @@ public final class Forwarding implements AutoCloseable {
     }
 
     private MirrorHost host() {
-        boolean arm64 = vm.isArm64();
-        return ServiceLoader.load(MirrorHostProvider.class, Forwarding.class.getClassLoader())
-                .findFirst()
-                .map(provider -> provider.of(new ForwardCalls(vm.kernel()).hostFiles(), arm64))
-                .orElseGet(() -> MirrorHost.unknown(
-                        "what this host can do was not told: give Forwarding.builder a" + " Mirror of the host"));
+        return new PostingFacts(new ForwardCalls(vm.kernel()).hostFiles()).forMirror(vm.isArm64());
     }
 
     /**
@@ -346,7 +340,7 @@ public final class Forwarding implements AutoCloseable {
      * a kernel that the caller names as having the ABI of 2014, and a platform on which it harms no other device.
      *
      * @param policy facts about the line that no call tells: its other handlers, whether it is shareable, and the
-     *     administrator's assertion. The policy of {@code io.kvmirq.host.IntxLine} has those that the host's files show. The interrupt and the VM, not the policy, decide the kind of the device,
+     *     administrator's assertion. The policy of {@code io.kvmirq.host.facts.IntxLine} has those that the host's files show. The interrupt and the VM, not the policy, decide the kind of the device,
      *     whether the interrupt is a level, and whether the architecture maps the EOI
      * @return a line whose {@link ForwardedIrq#directEoi} is the decision and lists what it breaks
      * @throws IllegalStateException if direct EOI is refused: the message says why

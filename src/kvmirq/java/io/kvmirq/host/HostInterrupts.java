@@ -410,7 +410,7 @@ public final class HostInterrupts implements HostIrqs {
     }
 
     /** The names of the handlers of an irq, in the order of the line. Empty also if there is no such line. */
-    List<String> handlers(HostIrq irq) {
+    public List<String> handlers(HostIrq irq) {
         return row(irq.number()).stream()
                 .flatMap(row -> Stream.of(row.handlers().strip().split(", ", MOST_HANDLERS)))
                 .filter(name -> !name.isEmpty())

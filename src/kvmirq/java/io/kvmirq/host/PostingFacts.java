@@ -2,216 +2,220 @@
 package io.kvmirq.host;
 
 import io.kvmirq.arch.LinuxVersion;
+import io.kvmirq.arch.amd.AvicKernel;
 import io.kvmirq.arch.apic.PostingHost;
-import io.kvmirq.arch.apic.PostingHost.Feature;
-import io.kvmirq.arch.apic.PostingObstacle;
 import io.kvmirq.arch.apic.Vendor;
-import io.kvmirq.arch.vtd.UnitCapabilities;
+import io.kvmirq.arch.gic.VlpiKernel;
 import io.kvmirq.backend.HostFiles;
-import java.util.ArrayList;
+import io.kvmirq.mirror.MirrorHost;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.UncheckedIOException;
+import java.util.Arrays;
 import java.util.List;
-import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
-import java.util.Set;
-import java.util.function.Function;
+import org.jspecify.annotations.Nullable;
 
 /**
- * Reads the facts that decide posting on an x86 host, from the places that {@link
- * io.kvmirq.arch.apic.PostingObstacle#seen} names. One thread reads them.
+ * The facts of a host that decide whether it posts interrupts: its processor, kernel, IOMMUs and interrupt controllers,
+ * as its files show them at one moment. Each is read when it is asked for, and once. Thread-safe.
  */
-final class PostingFacts {
-    private static final String HEX = "0123456789abcdef";
-    private static final int RADIX = 16;
-    /** How sysfs shows a parameter that is on or off. */
-    private static final Set<String> SWITCHES = Set.of("Y", "N", "1", "0");
-    /** Of amd-iommu/features: EFR.GASup and the bit of EFR.GAM for the virtual APIC mode. */
-    private static final long GUEST_APIC = 1L << 7 | 1L << 21;
-    /** EFR2.SNPAVICSup. */
-    private static final int SNP_AVIC_SHIFT = 5;
+public final class PostingFacts {
+    private static final String VERSION = "Linux version ";
+    private static final String GICV4_PARAMETER = "kvm_arm.vgic_v4_enable";
 
-    private static final long SNP_AVIC_MASK = 7;
+    /** Parsed once; empty if they cannot be read. */
+    private record Interrupts(Optional<HostInterrupts> all) {}
 
-    private final HostFacts facts;
+    private record Processor(Optional<Vendor> vendor, boolean isArm) {}
+
     private final HostFiles tree;
-    private final List<String> unreadable = new ArrayList<>();
-    /** The parts of the host that cannot post, such as {@code dmar1}. */
-    private final List<String> lacking = new ArrayList<>();
+    private volatile @Nullable Processor processor;
+    private volatile @Nullable Boolean arm;
+    private volatile @Nullable Interrupts interrupts;
+    private volatile @Nullable PostingReading reading;
 
-    private Optional<PostingHost> host = Optional.empty();
-
-    private PostingFacts(HostFacts facts, HostFiles tree) {
-        this.facts = facts;
+    /** Takes the files of a host. */
+    public PostingFacts(HostFiles tree) {
+        Objects.requireNonNull(tree, "tree is null");
         this.tree = tree;
     }
 
-    /** Reads them. */
-    static PostingFacts of(HostFacts facts, HostFiles tree) {
-        PostingFacts read = new PostingFacts(facts, tree);
-        read.host = read.read();
-        return read;
+    /** The facts for a mirror. {@link MirrorHost.Unknown} says which file could not be read. */
+    public MirrorHost forMirror(boolean arm64) {
+        if (arm64) {
+            return vlpiKernel()
+                    .map(version -> gicv4().map(gicv4 -> MirrorHost.arm64(gicv4, version))
+                            .orElseGet(() -> MirrorHost.arm64(version)))
+                    .orElseGet(() -> MirrorHost.unknown("the version of the kernel cannot be read"));
+        }
+        return host().map(posting -> avicKernel()
+                        .map(version -> MirrorHost.x86(posting, version))
+                        .orElseGet(() -> MirrorHost.x86(posting)))
+                .orElseGet(() -> MirrorHost.unknown(String.join("; ", unreadable())));
     }
 
-    /** The facts that could not be read, a sentence each. */
-    List<String> unreadable() {
-        return List.copyOf(unreadable);
+    /** The release of the kernel, such as {@code 6.1.0-56-amd64}. */
+    public Optional<String> kernel() {
+        Optional<String> release = tree.text("proc/sys/kernel/osrelease");
+        if (release.isPresent()) {
+            return release;
+        }
+        String version = tree.text("proc/version").orElse("");
+        int end = version.indexOf(' ', VERSION.length());
+        end = end < 0 ? version.length() : end;
+        return version.startsWith(VERSION) && end > VERSION.length()
+                ? Optional.of(version.substring(VERSION.length(), end))
+                : Optional.empty();
     }
 
-    /** The obstacle of the host, with the parts that are in the way. Empty if there is none, or it is not known. */
-    Optional<String> flaw() {
-        return host.flatMap(PostingHost::flaw)
-                .map(flaw -> flaw == PostingObstacle.UNIT_CANNOT_POST && !lacking.isEmpty()
-                        ? flaw.text() + ": " + String.join(", ", lacking)
-                        : flaw.text());
+    /** The version of the kernel. */
+    Optional<LinuxVersion> version() {
+        Optional<String> release = kernel();
+        return release.isPresent() ? LinuxVersion.of(release.get()) : Optional.empty();
     }
 
-    /** Empty if one of them could not be read. */
-    Optional<PostingHost> host() {
-        return host;
+    /** Whether the kernel is of a version or newer. Empty if its version is not known. */
+    public Optional<Boolean> isSince(int major, int minor) {
+        Optional<LinuxVersion> version = version();
+        return version.isPresent() ? Optional.of(version.get().isSince(major, minor)) : Optional.empty();
     }
 
-    private Optional<PostingHost> read() {
-        Optional<String> processor = tree.text("proc/cpuinfo");
-        Optional<Vendor> vendor = known(
-                processor.isPresent() ? vendor(processor.get()) : Optional.empty(),
-                "/proc/cpuinfo names no processor of Intel or AMD: only those post interrupts on x86");
-        Optional<String> line = known(tree.text("proc/cmdline"), "/proc/cmdline cannot be read");
-        Optional<HostInterrupts> interrupts = facts.interrupts();
-        Optional<Boolean> remapping = known(
-                interrupts.isPresent() ? Optional.of(interrupts.get().hasChip("IR-")) : Optional.empty(),
-                "/proc/interrupts cannot be read");
-        if (vendor.isEmpty() || line.isEmpty() || remapping.isEmpty()) {
+    /** The names of the IOMMUs: {@code dmar0} for VT-d, {@code ivhd0} for AMD, {@code smmu3.…} for ARM. */
+    public List<String> iommus() {
+        return tree.list("sys/class/iommu");
+    }
+
+    /**
+     * The host irqs. Empty if {@code /proc/interrupts} cannot be read, or has no row.
+     *
+     * @throws UncheckedIOException if it has no end
+     */
+    public Optional<HostInterrupts> interrupts() {
+        Interrupts before = interrupts;
+        if (before == null) {
+            before = new Interrupts(readInterrupts());
+            interrupts = before;
+        }
+        return before.all();
+    }
+
+    /** Piece by piece: of 1024 CPUs it has 46 MB. */
+    private Optional<HostInterrupts> readInterrupts() {
+        Optional<InputStream> file = tree.open("proc/interrupts");
+        if (file.isEmpty()) {
             return Optional.empty();
         }
-        String module = vendor.get() == Vendor.INTEL ? "kvm_intel" : "kvm_amd";
-        String parameter = vendor.get() == Vendor.INTEL ? "enable_apicv" : "avic";
-        Optional<Boolean> apic = parameter(module, parameter);
-        if (remapping.get()) {
-            known(
-                    apic,
-                    "/sys/module/" + module + "/parameters/" + parameter + " cannot be read: load the module "
-                            + module);
-        } else if (apic.isEmpty()) {
-            // Nothing is posted then, whatever the module says.
-            apic = Optional.of(false);
-        }
-        Optional<Boolean> devices = parameter(module, "enable_device_posted_irqs");
-        Optional<Boolean> units =
-                remapping.get() ? unitsPost(vendor.get(), processor.orElse(""), devices) : Optional.of(false);
-        if (apic.isEmpty() || units.isEmpty()) {
+        try (InputStream in = file.get()) {
+            return Optional.of(HostInterrupts.read(in));
+        } catch (IOException e) {
             return Optional.empty();
         }
-        Map<Feature, Boolean> has = Map.of(
-                Feature.REMAPPING, remapping.get(),
-                Feature.POSTING_UNITS, units.get(),
-                Feature.APIC_VIRTUALIZATION, apic.get(),
-                Feature.DEVICE_POSTED_IRQS, devices.orElse(true),
-                Feature.X2AVIC, vendor.get() == Vendor.INTEL || hasFlag(processor.orElse(""), "x2avic"),
-                // No file shows it: a host that lacks it has vCPU ids above 511 inhibited.
-                Feature.X2AVIC_EXT, true);
-        PostingHost host = PostingHost.of(vendor.get())
-                .withKernel(facts.version().orElse(LinuxVersion.NEWEST))
-                .withCommandLine(line.get());
-        for (Feature feature : Feature.values()) {
-            host = has.getOrDefault(feature, false) ? host : host.without(feature);
+    }
+
+    /** The vendor of an x86 processor that posts. Empty if {@code /proc/cpuinfo} names none. */
+    public Optional<Vendor> vendor() {
+        return processor().vendor();
+    }
+
+    /** Whether the host is an arm64 machine, judged by its processor or its interrupt controller. */
+    public boolean isArm() {
+        Boolean known = arm;
+        if (known == null) {
+            Optional<HostInterrupts> all = interrupts();
+            known = all.isPresent() && (all.get().hasChip("GIC") || all.get().hasChip("ITS"))
+                    || processor().isArm();
+            arm = known;
         }
-        return Optional.of(host);
+        return known;
     }
 
-    private <T> Optional<T> known(Optional<T> fact, String otherwise) {
-        if (fact.isEmpty()) {
-            unreadable.add(otherwise);
+    /** The file has an entry for each CPU. */
+    private Processor processor() {
+        Processor before = processor;
+        if (before == null) {
+            String text = tree.text("proc/cpuinfo").orElse("");
+            // c_show() in arch/arm64/kernel/cpuinfo.c
+            before = new Processor(PostingReading.vendor(text), text.contains("CPU implementer"));
+            processor = before;
         }
-        return fact;
+        return before;
     }
 
-    static Optional<Vendor> vendor(String processor) {
-        return switch (field(processor, "vendor_id").orElse("")) {
-            case "GenuineIntel" -> Optional.of(Vendor.INTEL);
-            case "AuthenticAMD", "HygonGenuine" -> Optional.of(Vendor.AMD);
-            default -> Optional.empty();
-        };
+    /** What decides posting on an x86 host. Empty if a fact cannot be read: {@link #unreadable} says which. */
+    public Optional<PostingHost> host() {
+        return reading().host();
     }
 
-    private static Optional<String> field(String processor, String name) {
-        for (String line : HostKvm.lines(processor)) {
-            int colon = line.indexOf(':');
-            if (colon >= 0 && line.substring(0, colon).strip().equals(name)) {
-                return Optional.of(line.substring(colon + 1).strip());
-            }
+    /**
+     * The obstacle of {@link #host}, as a sentence without a full stop that names the units which cannot post. Empty if
+     * there is none, or it is not known.
+     */
+    public Optional<String> flaw() {
+        return reading().flaw();
+    }
+
+    /** Why {@link #host} is empty, a sentence for each fact that cannot be read. Empty if all can be. */
+    public List<String> unreadable() {
+        return reading().host().isPresent() ? List.of() : reading().unreadable();
+    }
+
+    private PostingReading reading() {
+        PostingReading before = reading;
+        if (before == null) {
+            before = PostingReading.of(this, tree);
+            reading = before;
         }
-        return Optional.empty();
+        return before;
     }
 
-    private static boolean hasFlag(String processor, String flag) {
-        String flags = field(processor, "flags").orElse("").replace('\t', ' ');
-        return (" " + flags + " ").contains(" " + flag + " ");
+    /** The way in which KVM of this kernel version posts with AVIC. Empty if the version is not known. */
+    public Optional<AvicKernel> avicKernel() {
+        return isSince(6, 17).map(since -> since ? AvicKernel.FROM_6_17 : AvicKernel.UP_TO_6_16);
     }
 
-    private Optional<Boolean> parameter(String module, String name) {
-        String text = tree.text("sys/module/" + module + "/parameters/" + name).orElse("");
-        return SWITCHES.contains(text) ? Optional.of(text.equals("Y") || text.equals("1")) : Optional.empty();
+    /**
+     * The way in which KVM on arm64 finds the LPI of a host irq. Empty if the version is not known. A stable kernel may
+     * use the way of a later version.
+     */
+    public Optional<VlpiKernel> vlpiKernel() {
+        return isSince(6, 16).map(since -> since ? VlpiKernel.BY_HOST_IRQ : VlpiKernel.BY_ROUTE);
     }
 
-    /** The module answers for all units if it is new enough. Otherwise the units are asked. */
-    private Optional<Boolean> unitsPost(Vendor vendor, String processor, Optional<Boolean> devices) {
-        if (devices.orElse(false)) {
+    /**
+     * Whether KVM on arm64 uses GICv4. The doorbell of a vPE in {@code /proc/interrupts} proves it; such rows exist
+     * only while a VM does. KVM does not use GICv4 if kvm-arm.vgic_v4_enable is not set on the kernel's command line,
+     * or if no interrupt goes through a GICv3. Empty if the parameter is set and no VM shows a vPE: the hardware may
+     * have no GICv4.
+     */
+    public Optional<Boolean> gicv4() {
+        Optional<HostInterrupts> interrupts = interrupts();
+        if (interrupts.filter(all -> all.hasChip("GICv4")).isPresent()) {
             return Optional.of(true);
         }
-        if (vendor == Vendor.AMD) {
-            return units("ivhd", "amd-iommu/features", this::hasGuestApic);
-        }
-        if (!hasFlag(processor, "cx16")) {
-            lacking.add("the processor has no cx16");
-            return Optional.of(false);
-        }
-        Optional<Boolean> all =
-                units("dmar", "intel-iommu/cap", text -> hex(text).map(UnitCapabilities.POSTING::isSet));
-        lacking.replaceAll(name -> name + " has CAP.PI 0");
-        return all;
+        boolean none = interrupts.filter(all -> !all.hasChip("GICv3")).isPresent();
+        boolean asked =
+                tree.text("proc/cmdline").map(PostingFacts::asksForGicv4).orElse(true);
+        return none || !asked ? Optional.of(false) : Optional.empty();
     }
 
-    private Optional<Boolean> units(String prefix, String file, Function<String, Optional<Boolean>> has) {
-        List<String> names =
-                facts.iommus().stream().filter(name -> name.startsWith(prefix)).toList();
-        if (names.isEmpty()) {
-            return known(
-                    facts.iommus().isEmpty() ? Optional.empty() : Optional.of(false),
-                    "/sys/class/iommu is empty: the units are shown while DMA is remapped (intel_iommu=on)");
-        }
-        List<Boolean> answers = new ArrayList<>();
-        for (String name : names) {
-            String path = "sys/class/iommu/" + name + "/" + file;
-            Optional<Boolean> answer =
-                    known(tree.text(path).flatMap(has), "/" + path + " cannot be read, or its form is not known");
-            answer.ifPresent(answers::add);
-            if (!answer.orElse(true)) {
-                lacking.add(name);
-            }
-        }
-        return answers.contains(false)
-                ? Optional.of(false)
-                : answers.size() == names.size() ? Optional.of(true) : Optional.empty();
+    private static boolean asksForGicv4(String commandLine) {
+        return Arrays.stream(commandLine.split("\\s+"))
+                .map(word -> word.replace("\"", ""))
+                .filter(word -> word.indexOf('=') > 0 && isParameter(word, GICV4_PARAMETER))
+                .reduce((first, last) -> last)
+                .filter(word -> isTrue(word.substring(word.indexOf('=') + 1)))
+                .isPresent();
     }
 
-    private static Optional<Long> hex(String text) {
-        boolean good = !text.isEmpty() && text.length() <= RADIX;
-        for (int i = 0; good && i < text.length(); i++) {
-            good = HEX.indexOf(text.charAt(i)) >= 0;
-        }
-        return good ? Optional.of(Long.parseUnsignedLong(text, RADIX)) : Optional.empty();
+    /** A dash and an underline in the name of a parameter are the same ({@code parameq()} in kernel/params.c). */
+    private static boolean isParameter(String word, String name) {
+        return word.substring(0, word.indexOf('=')).replace('-', '_').equals(name);
     }
 
-    /** EFR and EFR2. Kernels before 6.7 print EFR2 first. */
-    private Optional<Boolean> hasGuestApic(String features) {
-        String[] parts = features.split(":", -1);
-        Optional<Boolean> inOrder = facts.isSince(6, 7);
-        if (parts.length != 2 || inOrder.isEmpty()) {
-            return Optional.empty();
-        }
-        Optional<Long> efr = hex(parts[inOrder.get() ? 0 : 1]);
-        Optional<Long> efr2 = hex(parts[inOrder.get() ? 1 : 0]);
-        boolean snp = parameter("kvm_amd", "sev_snp").orElse(false);
-        return efr.flatMap(first -> efr2.map(second ->
-                (first & GUEST_APIC) == GUEST_APIC && (!snp || (second >>> SNP_AVIC_SHIFT & SNP_AVIC_MASK) == 1)));
+    /** As {@code kstrtobool()} reads the first letters. */
+    private static boolean isTrue(String text) {
+        return !text.isEmpty() && "yYtT1".indexOf(text.charAt(0)) >= 0 || text.regionMatches(true, 0, "on", 0, 2);
     }
 }

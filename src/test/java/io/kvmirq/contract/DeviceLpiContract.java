@@ -11,7 +11,7 @@ import io.kvmirq.forward.Forwarding;
 import io.kvmirq.forward.KvmVfio;
 import io.kvmirq.forward.Mechanism;
 import io.kvmirq.forward.Userspace;
-import io.kvmirq.host.HostForMirror;
+import io.kvmirq.host.PostingFacts;
 import io.kvmirq.kernel.EventLoop;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.mirror.Mirror;
@@ -68,8 +68,7 @@ class DeviceLpiContract {
         PciAddress address = vfio.address(E1000E);
         kernel = made.add(Kernel.over(vfio.kernel()));
         guest = made.add(new AnsweringVm(
-                kernel,
-                () -> Mirror.of(new HostForMirror().of(vfio.kernel().libc().hostFiles(), true))));
+                kernel, () -> Mirror.of(new PostingFacts(vfio.kernel().libc().hostFiles()).forMirror(true))));
         device = made.add(VfioDevice.open(kernel, address, made.add(KvmVfio.create(guest.vm()))));
         hardware = vfio.hardwareOf(E1000E, Numbers.of(device.fd()));
         device.config().enableMemory();

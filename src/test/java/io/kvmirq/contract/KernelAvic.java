@@ -3,7 +3,7 @@ package io.kvmirq.contract;
 
 import io.kvmirq.VcpuId;
 import io.kvmirq.backend.HostFiles;
-import io.kvmirq.host.Fact;
+import io.kvmirq.host.facts.Fact;
 import io.kvmirq.host.trace.Btf;
 import java.io.IOException;
 import java.nio.file.Path;

@@ -16,7 +16,7 @@ import io.kvmirq.backend.choice.Backends;
 import io.kvmirq.forward.ForwardedIrq;
 import io.kvmirq.forward.Forwarding;
 import io.kvmirq.forward.KvmVfio;
-import io.kvmirq.host.HostFacts;
+import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kvm.GuestMemory;
 import io.kvmirq.kvm.Vcpu;
@@ -79,11 +79,14 @@ class PredictedEntriesContract {
         if (facts.iommus().stream().anyMatch(name -> name.startsWith("dmar"))) {
             return MirrorHost.x86(PostingHost.of(Vendor.INTEL).without(PostingHost.Feature.POSTING_UNITS));
         }
-        Optional<PostingHost> posting = kernel.isVapic() ? Optional.of(PostingHost.of(Vendor.AMD)) : facts.posting();
+        Optional<PostingHost> posting = kernel.isVapic()
+                ? Optional.of(PostingHost.of(Vendor.AMD))
+                : facts.posting().host();
         assertThat(posting)
-                .as("what the host says of posting: %s", facts.unreadableOfPosting())
+                .as("what the host says of posting: %s", facts.posting().unreadable())
                 .isPresent();
-        return facts.avicKernel()
+        return facts.posting()
+                .avicKernel()
                 .map(avic -> MirrorHost.x86(posting.get(), avic))
                 .orElseGet(() -> MirrorHost.x86(posting.get()));
     }

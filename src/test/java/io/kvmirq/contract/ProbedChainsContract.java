@@ -13,7 +13,7 @@ import io.kvmirq.diag.Live;
 import io.kvmirq.diag.LiveChains;
 import io.kvmirq.diag.LiveWindow;
 import io.kvmirq.diag.TapedChains;
-import io.kvmirq.host.HostFacts;
+import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.recording.tapes.TapeException;
 import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.Program;

@@ -17,7 +17,7 @@ import io.kvmirq.arch.apic.PostingHost;
 import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.backend.choice.Backends;
 import io.kvmirq.diag.VcpuEvents;
-import io.kvmirq.host.Fact;
+import io.kvmirq.host.facts.Fact;
 import io.kvmirq.host.trace.EventFormat;
 import io.kvmirq.host.trace.ThreadStat;
 import io.kvmirq.host.trace.TraceEvent;

@@ -8,10 +8,10 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.kvmirq.Errno;
-import io.kvmirq.host.HostFacts;
-import io.kvmirq.host.IntxLine;
-import io.kvmirq.host.IntxLine.Request;
-import io.kvmirq.host.PciDevice;
+import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.host.facts.IntxLine;
+import io.kvmirq.host.facts.IntxLine.Request;
+import io.kvmirq.host.facts.PciDevice;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;

@@ -9,12 +9,12 @@ import static io.kvmirq.contract.World.assertOk;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Errno;
-import io.kvmirq.host.Fact;
-import io.kvmirq.host.HostFacts;
 import io.kvmirq.host.HostInterrupts;
-import io.kvmirq.host.IntxLine;
-import io.kvmirq.host.PciDevice;
-import io.kvmirq.host.VfioOutlook;
+import io.kvmirq.host.facts.Fact;
+import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.host.facts.IntxLine;
+import io.kvmirq.host.facts.PciDevice;
+import io.kvmirq.host.facts.VfioOutlook;
 import io.kvmirq.vfio.IrqKind;
 import java.util.List;
 import java.util.stream.Collectors;

@@ -8,12 +8,12 @@ import static org.assertj.core.api.Assertions.catchThrowable;
 import io.kvmirq.PciAddress;
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.cli.Cli;
-import io.kvmirq.host.GuestHosts;
-import io.kvmirq.host.HostFacts;
-import io.kvmirq.host.PostingOutlook;
-import io.kvmirq.host.RecordedHost;
-import io.kvmirq.host.VfioOutlook;
-import io.kvmirq.host.VmProcess;
+import io.kvmirq.host.facts.GuestHosts;
+import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.host.facts.PostingOutlook;
+import io.kvmirq.host.facts.RecordedHost;
+import io.kvmirq.host.facts.VfioOutlook;
+import io.kvmirq.host.facts.VmProcess;
 import java.io.ByteArrayInputStream;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
@@ -66,7 +66,7 @@ class CaptureTest {
         HostFacts host = new HostFacts(tree);
         return host.kernel() + "\n" + host.iommus() + "\n" + PostingOutlook.of(host) + "\n"
                 + Doctor.examine(host, EnumSet.complementOf(EnumSet.of(Check.BACKENDS, Check.LIMITS))) + "\n"
-                + host.unreadableOfPosting() + "\n" + host.gicv4() + "\n"
+                + host.posting().unreadable() + "\n" + host.posting().gicv4() + "\n"
                 + host.pciAddresses().stream()
                         .flatMap(address -> host.pci(address).stream())
                         .map(device -> device.address() + " " + device.driver() + device.others() + device.messageIrqs()
@@ -185,8 +185,8 @@ class CaptureTest {
     void wordsOfTheKernelThatDecideAreKept(String words) throws Exception {
         RecordedHost host = RecordedHost.of("arm64-6.12").put("proc/cmdline", "quiet " + words + " secret=1\n");
         Capture capture = capture(host);
-        assertThat(new HostFacts(host.tree()).gicv4()).isEmpty();
-        assertThat(new HostFacts(capture.tree()).gicv4()).isEmpty();
+        assertThat(new HostFacts(host.tree()).posting().gicv4()).isEmpty();
+        assertThat(new HostFacts(capture.tree()).posting().gicv4()).isEmpty();
         assertThat(texts(capture)).doesNotContain("secret");
     }
 

@@ -4,8 +4,8 @@ package io.kvmirq.diag;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.backend.HostFiles;
-import io.kvmirq.host.GuestHosts;
-import io.kvmirq.host.RecordedHost;
+import io.kvmirq.host.facts.GuestHosts;
+import io.kvmirq.host.facts.RecordedHost;
 import java.io.IOException;
 import java.util.List;
 import java.util.function.UnaryOperator;

@@ -5,9 +5,9 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.PciAddress;
 import io.kvmirq.arch.intx.Breakage;
-import io.kvmirq.host.GuestHosts;
-import io.kvmirq.host.HostFacts;
-import io.kvmirq.host.RecordedHost;
+import io.kvmirq.host.facts.GuestHosts;
+import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.host.facts.RecordedHost;
 import java.io.IOException;
 import java.util.List;
 import org.junit.jupiter.api.Test;

@@ -5,9 +5,9 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.PciAddress;
 import io.kvmirq.backend.HostFiles;
-import io.kvmirq.host.Fact;
-import io.kvmirq.host.GuestHosts;
-import io.kvmirq.host.HostFacts;
+import io.kvmirq.host.facts.Fact;
+import io.kvmirq.host.facts.GuestHosts;
+import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.trace.RecordedTracing;
 import io.kvmirq.host.trace.Tracing;
 import java.io.IOException;

@@ -10,7 +10,7 @@ import io.kvmirq.VcpuId;
 import io.kvmirq.arch.gic.model.CpuInterfaceRegister;
 import io.kvmirq.arch.gic.model.RedistributorRegister;
 import io.kvmirq.explain.VgicAnswer;
-import io.kvmirq.host.HostFacts;
+import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.testing.GuestGic;
 import io.kvmirq.testing.GuestIts;
@@ -264,10 +264,11 @@ class GicV4Test {
     /** Rows of vPEs exist while a VM has them. */
     @Test
     void hostShowsWhetherKvmUsesGicV4() {
-        assertThat(new HostFacts(new Arm("gicv3").fake.hostFiles()).gicv4()).hasValue(false);
-        assertThat(new HostFacts(arm.fake.hostFiles()).gicv4()).hasValue(true);
+        assertThat(new HostFacts(new Arm("gicv3").fake.hostFiles()).posting().gicv4())
+                .hasValue(false);
+        assertThat(new HostFacts(arm.fake.hostFiles()).posting().gicv4()).hasValue(true);
         arm.fake.libc().close(Numbers.of(arm.vm.fd()));
-        assertThat(new HostFacts(arm.fake.hostFiles()).gicv4()).isEmpty();
+        assertThat(new HostFacts(arm.fake.hostFiles()).posting().gicv4()).isEmpty();
     }
 
     @Test

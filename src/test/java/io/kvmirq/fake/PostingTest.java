@@ -19,7 +19,7 @@ import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.Libc;
-import io.kvmirq.host.HostFacts;
+import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.testing.Numbers;
@@ -441,9 +441,9 @@ class PostingTest {
         PostingHost host = PostingHost.of(vendor)
                 .withKernel(facts.kernel().flatMap(LinuxVersion::of).orElseThrow())
                 .withCommandLine("BOOT_IMAGE=/boot/vmlinuz root=/dev/sda1" + line);
-        assertThat(facts.posting())
+        assertThat(facts.posting().host())
                 .hasValue(posts ? host : host.without(Feature.POSTING_UNITS).without(Feature.DEVICE_POSTED_IRQS));
-        assertThat(facts.unreadableOfPosting()).isEmpty();
+        assertThat(facts.posting().unreadable()).isEmpty();
     }
 
     @Test

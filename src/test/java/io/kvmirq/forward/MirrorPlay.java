@@ -12,7 +12,7 @@ import io.kvmirq.fake.FakeExit;
 import io.kvmirq.fake.FakeIrte;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.FakeVcpu;
-import io.kvmirq.host.HostFacts;
+import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.kvm.X86SystemRegisters;
 import io.kvmirq.kvm.X86SystemRegisters.Name;
 import io.kvmirq.mirror.Event;
@@ -78,8 +78,10 @@ class MirrorPlay implements AutoCloseable {
     /** The host, as a program reads it from the host's files. */
     private static MirrorHost host(ForwardWorld world) {
         HostFacts facts = new HostFacts(world.fake.hostFiles());
-        assertThat(facts.unreadableOfPosting()).isEmpty();
-        return MirrorHost.x86(facts.posting().orElseThrow(), facts.avicKernel().orElseThrow());
+        assertThat(facts.posting().unreadable()).isEmpty();
+        return MirrorHost.x86(
+                facts.posting().host().orElseThrow(),
+                facts.posting().avicKernel().orElseThrow());
     }
 
     private MsiMessage message() {

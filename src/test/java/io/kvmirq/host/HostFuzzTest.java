@@ -5,6 +5,9 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import com.code_intelligence.jazzer.junit.FuzzTest;
 import io.kvmirq.PciAddress;
+import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.host.facts.PciCapabilities;
+import io.kvmirq.host.facts.RecordedHost;
 import io.kvmirq.testing.CpuTime;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
@@ -52,10 +55,10 @@ class HostFuzzTest {
             HostFacts facts =
                     new HostFacts(RecordedHost.of("amd-6.12").put(path, text).tree());
             CpuTime.within(CpuTime.OF_AN_INPUT, () -> {
-                assertThat(facts.posting().isEmpty())
-                        .isNotEqualTo(facts.unreadableOfPosting().isEmpty());
-                facts.gicv4();
-                facts.avicKernel();
+                assertThat(facts.posting().host().isEmpty())
+                        .isNotEqualTo(facts.posting().unreadable().isEmpty());
+                facts.posting().gicv4();
+                facts.posting().avicKernel();
             });
         }
     }

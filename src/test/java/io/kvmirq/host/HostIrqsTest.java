@@ -7,6 +7,8 @@ import io.kvmirq.HostIrq;
 import io.kvmirq.PciAddress;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.Profile;
+import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.host.facts.RecordedHost;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.vfio.HostIrqs;
 import io.kvmirq.vfio.VfioDevice;

@@ -7,6 +7,8 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import io.kvmirq.PciAddress;
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.cli.Cli;
+import io.kvmirq.host.facts.Fact;
+import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.testing.CpuTime;
 import java.io.IOException;
 import java.io.InputStream;

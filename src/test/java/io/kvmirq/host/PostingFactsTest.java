@@ -18,6 +18,10 @@ import io.kvmirq.arch.apic.model.PostingIrq;
 import io.kvmirq.arch.apic.model.PostingVm;
 import io.kvmirq.arch.gic.VlpiKernel;
 import io.kvmirq.arch.gic.VlpiObstacle;
+import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.host.facts.PostingOutlook;
+import io.kvmirq.host.facts.RecordedHost;
+import io.kvmirq.host.facts.VfioOutlook;
 import java.io.IOException;
 import java.util.List;
 import java.util.Optional;
@@ -31,8 +35,8 @@ class PostingFactsTest {
     private static final String AMD_FEATURES = "sys/class/iommu/ivhd0/amd-iommu/features";
     private static final String INTERRUPTS = "           CPU0\n  24:   1   IR-PCI-MSIX-0000:3b:00.0   0-edge   nic\n";
 
-    private static HostFacts facts(RecordedHost host) {
-        return new HostFacts(host.tree());
+    private static PostingFacts facts(RecordedHost host) {
+        return new PostingFacts(host.tree());
     }
 
     private static RecordedHost intel() {
@@ -58,7 +62,7 @@ class PostingFactsTest {
     }
 
     private static Optional<PostingObstacle> flaw(RecordedHost host) {
-        PostingHost posting = facts(host).posting().orElseThrow();
+        PostingHost posting = facts(host).host().orElseThrow();
         PostingIrq irq = PostingIrq.of(
                 new Route.Msi(new io.kvmirq.Gsi(24), MsiMessage.to(new VcpuId(0), new InterruptVector(0x41))));
         PostingDecision decision = PostingDecision.of(posting, PostingVm.of(List.of(LapicIds.flat(0, 1)), false), irq);
@@ -69,17 +73,17 @@ class PostingFactsTest {
 
     @Test
     void hostsThatPost() {
-        assertThat(facts(intel()).posting())
+        assertThat(facts(intel()).host())
                 .contains(PostingHost.of(Vendor.INTEL)
                         .withKernel(new LinuxVersion(6, 12))
                         .withCommandLine("root=/dev/sda intel_iommu=on"));
-        assertThat(facts(intel()).unreadableOfPosting()).isEmpty();
+        assertThat(facts(intel()).unreadable()).isEmpty();
         assertThat(flaw(intel())).isEmpty();
         PostingHost posts =
                 PostingHost.of(Vendor.AMD).withKernel(new LinuxVersion(6, 18)).withCommandLine("root=/dev/sda");
-        assertThat(facts(amd()).posting()).contains(posts.without(PostingHost.Feature.X2AVIC));
+        assertThat(facts(amd()).host()).contains(posts.without(PostingHost.Feature.X2AVIC));
         assertThat(facts(amd().put("proc/cpuinfo", "vendor_id\t: AuthenticAMD\nflags\t\t: cx16 svm avic x2avic\n"))
-                        .posting())
+                        .host())
                 .contains(posts);
         assertThat(flaw(amd())).isEmpty();
     }
@@ -110,8 +114,8 @@ class PostingFactsTest {
     @Test
     void oneUnitOfManyThatCannotPostEndsPosting() {
         RecordedHost two = intel().link("sys/class/iommu/dmar1", "../../devices/virtual/iommu/dmar1");
-        assertThat(facts(two).posting()).isEmpty();
-        assertThat(facts(two).unreadableOfPosting()).singleElement().satisfies(text -> assertThat(text)
+        assertThat(facts(two).host()).isEmpty();
+        assertThat(facts(two).unreadable()).singleElement().satisfies(text -> assertThat(text)
                 .contains("/sys/class/iommu/dmar1/intel-iommu/cap cannot be read"));
         assertThat(flaw(two.put("sys/class/iommu/dmar1/intel-iommu/cap", "0\n")))
                 .contains(PostingObstacle.UNIT_CANNOT_POST);
@@ -134,9 +138,9 @@ class PostingFactsTest {
         "sys/class/iommu/dmar0/, /sys/class/iommu/dmar0/intel-iommu/cap cannot be read"
     })
     void whatCannotBeReadIsSaidAndNotGuessed(String gone, String sentence) {
-        HostFacts host = facts(intel().remove(gone));
-        assertThat(host.posting()).isEmpty();
-        assertThat(host.unreadableOfPosting()).singleElement().satisfies(text -> assertThat(text)
+        PostingFacts host = facts(intel().remove(gone));
+        assertThat(host.host()).isEmpty();
+        assertThat(host.unreadable()).singleElement().satisfies(text -> assertThat(text)
                 .contains(sentence));
     }
 
@@ -152,10 +156,11 @@ class PostingFactsTest {
                 .put("proc/interrupts", "           CPU0\n  24:   1   PCI-MSIX-0000:3b:00.0   0-edge   nic\n")
                 .put("proc/cpuinfo", "vendor_id\t: GenuineIntel\nflags\t\t: fpu cx16 vmx " + flag + "\n");
         assertThat(flaw(host)).contains(PostingObstacle.NO_REMAPPING);
-        assertThat(PostingOutlook.of(facts(host)))
+        assertThat(PostingOutlook.of(new HostFacts(host.tree())))
                 .isEqualTo(new PostingOutlook(
                         Optional.of(false), "the host does not remap interrupts", Optional.of(remedy)));
-        assertThat(PostingOutlook.of(facts(host.remove("proc/cpuinfo"))).posts())
+        assertThat(PostingOutlook.of(new HostFacts(host.remove("proc/cpuinfo").tree()))
+                        .posts())
                 .contains(false);
     }
 
@@ -172,7 +177,7 @@ class PostingFactsTest {
     @CsvSource({"amd-6.1", "amd-6.12", "amd-7.1", "intel-6.1"})
     void recordedHostsOfQemuPostNothing(String name) throws IOException {
         RecordedHost host = RecordedHost.of(name);
-        assertThat(facts(host).unreadableOfPosting()).isEmpty();
+        assertThat(facts(host).unreadable()).isEmpty();
         assertThat(flaw(host)).contains(PostingObstacle.NO_VIRTUAL_APIC);
         assertThat(facts(host).avicKernel())
                 .contains(name.equals("amd-7.1") ? AvicKernel.FROM_6_17 : AvicKernel.UP_TO_6_16);
@@ -202,7 +207,7 @@ class PostingFactsTest {
         assertThat(facts(intel()).gicv4()).contains(false);
         assertThat(facts(new RecordedHost()).gicv4()).isEmpty();
         assertThat(facts(arm("", "")).vlpiKernel()).contains(VlpiKernel.BY_ROUTE);
-        assertThat(facts(arm("", "")).posting()).isEmpty();
+        assertThat(facts(arm("", "")).host()).isEmpty();
     }
 
     /** As an Apple machine, whose interrupts go through no GIC. c_show() in arch/arm64/kernel/cpuinfo.c. */

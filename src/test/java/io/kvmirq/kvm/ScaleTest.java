@@ -9,7 +9,7 @@ import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.choice.Backends;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.Profile;
-import io.kvmirq.host.HostFacts;
+import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.recording.Faults;
 import io.kvmirq.testing.Allocations;

@@ -17,10 +17,10 @@ import io.kvmirq.cli.host.HostChoice;
 import io.kvmirq.cli.tapes.Taping;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.Profile;
-import io.kvmirq.host.HostFacts;
-import io.kvmirq.host.HostForMirror;
-import io.kvmirq.host.PostingOutlook;
-import io.kvmirq.host.VfioOutlook;
+import io.kvmirq.host.PostingFacts;
+import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.host.facts.PostingOutlook;
+import io.kvmirq.host.facts.VfioOutlook;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.KernelFacts;
 import io.kvmirq.mirror.Event;
@@ -107,8 +107,8 @@ public final class ForwardCommand implements Command {
         }
 
         Mirror mirror() {
-            Mirror mirror = Mirror.of(new HostForMirror()
-                    .of(files.get(), kernel.facts().architecture() == KernelFacts.Architecture.ARM64));
+            Mirror mirror = Mirror.of(new PostingFacts(files.get())
+                    .forMirror(kernel.facts().architecture() == KernelFacts.Architecture.ARM64));
             mirror.apply(new Event.Inhibited(inhibits));
             return mirror;
         }

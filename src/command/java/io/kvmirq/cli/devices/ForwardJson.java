@@ -6,7 +6,7 @@ import io.kvmirq.PciAddress;
 import io.kvmirq.cli.frame.Json;
 import io.kvmirq.cli.frame.KernelReport;
 import io.kvmirq.cli.frame.Terminal;
-import io.kvmirq.host.PostingOutlook;
+import io.kvmirq.host.facts.PostingOutlook;
 import io.kvmirq.mirror.Posting;
 import io.kvmirq.selftest.ForwardAnswer;
 import io.kvmirq.selftest.ForwardPlan;

@@ -5,9 +5,9 @@ import io.kvmirq.HostIrq;
 import io.kvmirq.cli.frame.Hex;
 import io.kvmirq.cli.frame.Json;
 import io.kvmirq.cli.frame.Terminal;
-import io.kvmirq.host.HostFacts;
-import io.kvmirq.host.PciDevice;
-import io.kvmirq.host.PostingOutlook;
+import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.host.facts.PciDevice;
+import io.kvmirq.host.facts.PostingOutlook;
 import java.util.List;
 import java.util.Locale;
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.cli.devices;
 
-import io.kvmirq.host.HostFacts;
 import io.kvmirq.host.HostInterrupts;
-import io.kvmirq.host.PciDevice;
-import io.kvmirq.host.VfioOutlook;
+import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.host.facts.PciDevice;
+import io.kvmirq.host.facts.VfioOutlook;
 import io.kvmirq.vfio.VfioGroup;
 import java.util.ArrayList;
 import java.util.EnumSet;

@@ -5,8 +5,8 @@ import io.kvmirq.arch.apic.PostingObstacle;
 import io.kvmirq.arch.gic.VlpiKernel;
 import io.kvmirq.arch.gic.VlpiObstacle;
 import io.kvmirq.cli.frame.Command;
-import io.kvmirq.host.HostFacts;
-import io.kvmirq.host.PostingOutlook;
+import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.host.facts.PostingOutlook;
 import java.util.Arrays;
 import java.util.Map;
 import java.util.Optional;
@@ -35,7 +35,7 @@ record ArmDecision(String kernel, Optional<Boolean> vlpi, String reason, String 
             throw new IllegalArgumentException("--without " + part + " is for hosts of x86 only");
         });
         String kernel = host.kernel().orElse("?");
-        Optional<Boolean> gicv4 = host.gicv4();
+        Optional<Boolean> gicv4 = host.posting().gicv4();
         if (gicv4.filter(used -> !used).isPresent()) {
             return not(kernel, VlpiObstacle.NO_GICV4);
         }
@@ -47,7 +47,10 @@ record ArmDecision(String kernel, Optional<Boolean> vlpi, String reason, String 
             PostingObstacle row = ofPath.get();
             return new ArmDecision(kernel, Optional.of(false), Command.label(row), row.text(), row.remedy());
         }
-        boolean taken = host.vlpiKernel().filter(VlpiKernel.BY_HOST_IRQ::equals).isPresent();
+        boolean taken = host.posting()
+                .vlpiKernel()
+                .filter(VlpiKernel.BY_HOST_IRQ::equals)
+                .isPresent();
         Optional<VlpiObstacle> ofIts = missing.stream()
                 .flatMap(part -> part.vlpi().stream())
                 .filter(row -> row != VlpiObstacle.TAKEN || taken)

@@ -8,7 +8,7 @@ import io.kvmirq.cli.frame.FileSentence;
 import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.diag.Capture;
 import io.kvmirq.diag.Guests;
-import io.kvmirq.host.HostFacts;
+import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.text.Foreign;
 import java.nio.file.Path;
 import java.util.ArrayList;

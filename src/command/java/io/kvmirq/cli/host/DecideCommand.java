@@ -9,7 +9,7 @@ import io.kvmirq.arch.apic.model.PostingDecision;
 import io.kvmirq.cli.frame.Command;
 import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.cli.frame.Terminal;
-import io.kvmirq.host.HostFacts;
+import io.kvmirq.host.facts.HostFacts;
 import java.util.List;
 import java.util.Optional;
 import java.util.stream.Stream;
@@ -112,11 +112,12 @@ public final class DecideCommand implements Command {
     }
 
     private static int ofX86(HostFacts host, ParseResult arguments, Terminal terminal) {
-        Optional<PostingHost> posting = host.posting();
+        Optional<PostingHost> posting = host.posting().host();
         if (posting.isEmpty()) {
             // A mistake in the other options is told first.
             DecideQuestion.ofVendors(arguments);
-            terminal.complain("the host does not show what decides: " + String.join("; ", host.unreadableOfPosting())
+            terminal.complain("the host does not show what decides: "
+                    + String.join("; ", host.posting().unreadable())
                     + ". --vendor decides for a host where everything is in order");
             return ExitCode.COULD_NOT_RUN;
         }

@@ -10,7 +10,7 @@ import io.kvmirq.diag.Check;
 import io.kvmirq.diag.Doctor;
 import io.kvmirq.diag.Finding;
 import io.kvmirq.diag.Finding.Status;
-import io.kvmirq.host.HostFacts;
+import io.kvmirq.host.facts.HostFacts;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.EnumSet;

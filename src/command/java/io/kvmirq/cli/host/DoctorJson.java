@@ -6,7 +6,7 @@ import io.kvmirq.cli.frame.Json;
 import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.diag.Finding;
 import io.kvmirq.diag.Remedy;
-import io.kvmirq.host.HostFacts;
+import io.kvmirq.host.facts.HostFacts;
 import java.util.ArrayList;
 import java.util.List;
 

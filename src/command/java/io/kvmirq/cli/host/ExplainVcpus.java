@@ -6,7 +6,7 @@ import io.kvmirq.cli.frame.Json;
 import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.diag.Evidence;
 import io.kvmirq.diag.Vcpus;
-import io.kvmirq.host.Fact;
+import io.kvmirq.host.facts.Fact;
 import io.kvmirq.text.Foreign;
 import java.time.Duration;
 import java.util.Map;

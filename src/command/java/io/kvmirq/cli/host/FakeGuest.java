@@ -13,7 +13,7 @@ import io.kvmirq.fake.FakeVcpu;
 import io.kvmirq.fake.Profile;
 import io.kvmirq.forward.Forwarding;
 import io.kvmirq.forward.KvmVfio;
-import io.kvmirq.host.Fact;
+import io.kvmirq.host.facts.Fact;
 import io.kvmirq.host.trace.Tracing;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kvm.Vcpu;

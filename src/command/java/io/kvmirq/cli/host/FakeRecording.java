@@ -2,7 +2,7 @@
 package io.kvmirq.cli.host;
 
 import io.kvmirq.fake.FakeTracing;
-import io.kvmirq.host.Fact;
+import io.kvmirq.host.facts.Fact;
 import io.kvmirq.host.trace.EventFormat;
 import io.kvmirq.host.trace.PageFormat;
 import io.kvmirq.host.trace.Tracing;

@@ -9,7 +9,7 @@ import io.kvmirq.diag.Guests;
 import io.kvmirq.diag.Guests.Guest;
 import io.kvmirq.diag.Guests.Vcpus;
 import io.kvmirq.diag.Guests.Worker;
-import io.kvmirq.host.HostFacts;
+import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.text.Foreign;
 import java.util.ArrayList;
 import java.util.List;

@@ -2,9 +2,9 @@
 package io.kvmirq.cli.host;
 
 import io.kvmirq.PciAddress;
-import io.kvmirq.host.HostFacts;
-import io.kvmirq.host.PciDevice;
-import io.kvmirq.host.VmProcess;
+import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.host.facts.PciDevice;
+import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.text.Foreign;
 import java.util.Comparator;
 import java.util.List;

@@ -2,7 +2,7 @@
 package io.kvmirq.host.trace;
 
 import io.kvmirq.backend.HostFiles;
-import io.kvmirq.host.Fact;
+import io.kvmirq.host.facts.Fact;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;

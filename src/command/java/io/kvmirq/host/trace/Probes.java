@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.host.trace;
 
-import io.kvmirq.host.Fact;
-import io.kvmirq.host.TracingInstances;
+import io.kvmirq.host.facts.Fact;
+import io.kvmirq.host.facts.TracingInstances;
 import java.io.IOException;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.host.trace;
 
-import io.kvmirq.host.Fact;
+import io.kvmirq.host.facts.Fact;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 

@@ -4,8 +4,8 @@ package io.kvmirq.cli.host;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.cli.Cli;
-import io.kvmirq.host.GuestHosts;
-import io.kvmirq.host.RecordedHost;
+import io.kvmirq.host.facts.GuestHosts;
+import io.kvmirq.host.facts.RecordedHost;
 import io.kvmirq.testing.Machine;
 import java.io.IOException;
 import java.nio.file.Files;

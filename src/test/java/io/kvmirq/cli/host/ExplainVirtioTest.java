@@ -5,8 +5,8 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.cli.Cli;
 import io.kvmirq.diag.Capture;
-import io.kvmirq.host.GuestHosts;
-import io.kvmirq.host.RecordedHost;
+import io.kvmirq.host.facts.GuestHosts;
+import io.kvmirq.host.facts.RecordedHost;
 import java.io.IOException;
 import java.io.OutputStream;
 import java.nio.file.Files;

@@ -5,7 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.kvmirq.backend.HostFiles;
-import io.kvmirq.host.Fact;
+import io.kvmirq.host.facts.Fact;
 import io.kvmirq.host.trace.Btf.Kind;
 import io.kvmirq.host.trace.Btf.Member;
 import io.kvmirq.host.trace.Btf.Parameter;

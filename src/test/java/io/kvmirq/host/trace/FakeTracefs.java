@@ -2,7 +2,7 @@
 package io.kvmirq.host.trace;
 
 import io.kvmirq.Errno;
-import io.kvmirq.host.Fact;
+import io.kvmirq.host.facts.Fact;
 import java.io.IOException;
 import java.util.ArrayList;
 import java.util.HashMap;

@@ -2,7 +2,7 @@
 package io.kvmirq.host.trace;
 
 import io.kvmirq.fake.posting.TracePages;
-import io.kvmirq.host.Fact;
+import io.kvmirq.host.facts.Fact;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.ByteBuffer;

@@ -3,8 +3,8 @@ package io.kvmirq.host.trace;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import io.kvmirq.host.Fact;
-import io.kvmirq.host.TracingInstances;
+import io.kvmirq.host.facts.Fact;
+import io.kvmirq.host.facts.TracingInstances;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;

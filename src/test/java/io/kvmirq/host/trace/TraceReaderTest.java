@@ -4,7 +4,7 @@ package io.kvmirq.host.trace;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.fake.posting.TracePages;
-import io.kvmirq.host.Fact;
+import io.kvmirq.host.facts.Fact;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;

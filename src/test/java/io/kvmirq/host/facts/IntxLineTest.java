@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-package io.kvmirq.host;
+package io.kvmirq.host.facts;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
@@ -7,7 +7,7 @@ import io.kvmirq.HostIrq;
 import io.kvmirq.PciAddress;
 import io.kvmirq.arch.intx.DirectEoiDecision;
 import io.kvmirq.arch.intx.NotDirect;
-import io.kvmirq.host.IntxLine.Request;
+import io.kvmirq.host.facts.IntxLine.Request;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-package io.kvmirq.host;
+package io.kvmirq.host.facts;
 
 import io.kvmirq.PciAddress;
 import io.kvmirq.backend.HostFiles;
-import io.kvmirq.host.VmProcess.EventfdFile;
-import io.kvmirq.host.VmProcess.VcpuFile;
+import io.kvmirq.host.facts.VmProcess.EventfdFile;
+import io.kvmirq.host.facts.VmProcess.VcpuFile;
 import io.kvmirq.vfio.VfioGroup;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-package io.kvmirq.host;
+package io.kvmirq.host.facts;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
@@ -57,6 +57,6 @@ class HostFactsTest {
         RecordedHost host = new RecordedHost()
                 .put("proc/interrupts", " 11:  5  GICv3  27 Level  arch_timer\n")
                 .put("proc/cmdline", "root=/dev/vda " + line + "\n");
-        assertThat(new HostFacts(host.tree()).gicv4()).isEqualTo(Optional.ofNullable(used));
+        assertThat(new HostFacts(host.tree()).posting().gicv4()).isEqualTo(Optional.ofNullable(used));
     }
 }

@@ -1,16 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-package io.kvmirq.host;
+package io.kvmirq.host.facts;
 
 import io.kvmirq.HostIrq;
 import io.kvmirq.PciAddress;
-import io.kvmirq.arch.LinuxVersion;
-import io.kvmirq.arch.amd.AvicKernel;
-import io.kvmirq.arch.apic.PostingHost;
-import io.kvmirq.arch.apic.Vendor;
-import io.kvmirq.arch.gic.VlpiKernel;
 import io.kvmirq.backend.HostFiles;
-import java.io.IOException;
-import java.io.InputStream;
+import io.kvmirq.host.HostInterrupts;
+import io.kvmirq.host.PostingFacts;
 import java.io.UncheckedIOException;
 import java.util.ArrayList;
 import java.util.Collections;
@@ -34,8 +29,6 @@ import org.jspecify.annotations.Nullable;
  */
 public final class HostFacts {
     private static final String DEBUGFS = "sys/kernel/debug/";
-    private static final String VERSION = "Linux version ";
-
     private static final String NOINTXMASK = "sys/module/vfio_pci/parameters/nointxmask";
     /** register_irq_proc() in kernel/irq/proc.c; each other name is a handler. */
     private static final Set<String> IRQ_FILES = Set.of(
@@ -47,28 +40,19 @@ public final class HostFacts {
             "smp_affinity_list",
             "spurious");
 
-    private static final String GICV4_PARAMETER = "kvm_arm.vgic_v4_enable";
-
-    /** Parsed once; empty if they cannot be read. */
-    private record Interrupts(Optional<HostInterrupts> all) {}
-
-    private record Processor(Optional<Vendor> vendor, boolean isArm) {}
-
     private final ReadOnce tree;
     private final PciFunctions pci;
     private final HostKvm kvm;
-    private volatile @Nullable Processor processor;
-    private volatile @Nullable Boolean arm;
+    private final PostingFacts posting;
     private volatile @Nullable RemappingEntries remapping;
-    private volatile @Nullable Interrupts interrupts;
     private volatile @Nullable OpenFiles descriptors;
     private volatile @Nullable VmProcesses vms;
-    private volatile @Nullable PostingFacts posting;
 
     /** Takes the files of a host. */
     public HostFacts(HostFiles tree) {
         Objects.requireNonNull(tree, "tree is null");
         this.tree = new ReadOnce(tree);
+        this.posting = new PostingFacts(this.tree);
         this.pci = new PciFunctions(this.tree);
         this.kvm = new HostKvm(this, this.tree);
     }
@@ -78,35 +62,19 @@ public final class HostFacts {
         return tree;
     }
 
-    /** The release of the kernel, such as {@code 6.1.0-56-amd64}. */
-    public Optional<String> kernel() {
-        Optional<String> release = tree.text("proc/sys/kernel/osrelease");
-        if (release.isPresent()) {
-            return release;
-        }
-        String version = tree.text("proc/version").orElse("");
-        int end = version.indexOf(' ', VERSION.length());
-        end = end < 0 ? version.length() : end;
-        return version.startsWith(VERSION) && end > VERSION.length()
-                ? Optional.of(version.substring(VERSION.length(), end))
-                : Optional.empty();
+    /** Whether the host posts interrupts, and what decides it. */
+    public PostingFacts posting() {
+        return posting;
     }
 
-    /** The version of the kernel. */
-    Optional<LinuxVersion> version() {
-        Optional<String> release = kernel();
-        return release.isPresent() ? LinuxVersion.of(release.get()) : Optional.empty();
+    /** The release of the kernel, such as {@code 6.1.0-56-amd64}. */
+    public Optional<String> kernel() {
+        return posting.kernel();
     }
 
     /** Whether the kernel is of a version or newer. Empty if its version is not known. */
     public Optional<Boolean> isSince(int major, int minor) {
-        Optional<LinuxVersion> version = version();
-        return version.isPresent() ? Optional.of(version.get().isSince(major, minor)) : Optional.empty();
-    }
-
-    /** The names of the IOMMUs: {@code dmar0} for VT-d, {@code ivhd0} for AMD, {@code smmu3.…} for ARM. */
-    public List<String> iommus() {
-        return tree.list("sys/class/iommu");
+        return posting.isSince(major, minor);
     }
 
     /**
@@ -115,85 +83,17 @@ public final class HostFacts {
      * @throws UncheckedIOException if it has no end
      */
     public Optional<HostInterrupts> interrupts() {
-        Interrupts before = interrupts;
-        if (before == null) {
-            before = new Interrupts(readInterrupts());
-            interrupts = before;
-        }
-        return before.all();
+        return posting.interrupts();
     }
 
-    /** Piece by piece: of 1024 CPUs it has 46 MB. */
-    private Optional<HostInterrupts> readInterrupts() {
-        Optional<InputStream> file = tree.open("proc/interrupts");
-        if (file.isEmpty()) {
-            return Optional.empty();
-        }
-        try (InputStream in = file.get()) {
-            return Optional.of(HostInterrupts.read(in));
-        } catch (IOException e) {
-            return Optional.empty();
-        }
-    }
-
-    /**
-     * The facts of an x86 host that decide posting. Empty if one of them cannot be read: {@link #unreadableOfPosting}
-     * says which.
-     */
-    public Optional<PostingHost> posting() {
-        return postingFacts().host();
-    }
-
-    /** The vendor of an x86 processor that posts. Empty if {@code /proc/cpuinfo} names none. */
-    public Optional<Vendor> vendor() {
-        return processor().vendor();
+    /** The names of the IOMMUs: {@code dmar0} for VT-d, {@code ivhd0} for AMD, {@code smmu3.…} for ARM. */
+    public List<String> iommus() {
+        return posting.iommus();
     }
 
     /** Whether the host is an arm64 machine, judged by its processor or its interrupt controller. */
     public boolean isArm() {
-        Boolean known = arm;
-        if (known == null) {
-            Optional<HostInterrupts> all = interrupts();
-            known = all.isPresent() && (all.get().hasChip("GIC") || all.get().hasChip("ITS"))
-                    || processor().isArm();
-            arm = known;
-        }
-        return known;
-    }
-
-    /** The file has an entry for each CPU. */
-    private Processor processor() {
-        Processor before = processor;
-        if (before == null) {
-            String text = tree.text("proc/cpuinfo").orElse("");
-            // c_show() in arch/arm64/kernel/cpuinfo.c
-            before = new Processor(PostingFacts.vendor(text), text.contains("CPU implementer"));
-            processor = before;
-        }
-        return before;
-    }
-
-    /**
-     * The obstacle of {@link #posting}, as a sentence without a full stop that names the units which cannot post. Empty if
-     * there is none, or it is not known.
-     */
-    public Optional<String> flawOfPosting() {
-        return postingFacts().flaw();
-    }
-
-    /** Why {@link #posting} is empty, a sentence for each fact that cannot be read. Empty if all can be. */
-    public List<String> unreadableOfPosting() {
-        PostingFacts facts = postingFacts();
-        return facts.host().isPresent() ? List.of() : facts.unreadable();
-    }
-
-    private PostingFacts postingFacts() {
-        PostingFacts before = posting;
-        if (before == null) {
-            before = PostingFacts.of(this, tree);
-            posting = before;
-        }
-        return before;
+        return posting.isArm();
     }
 
     /** KVM, as modules, parameters and its file show it. */
@@ -214,54 +114,6 @@ public final class HostFacts {
     /** Whether an x86 host is itself a VM. */
     boolean isVirtual() {
         return kvm().hasFlag("hypervisor");
-    }
-
-    /** The way in which KVM of this kernel version posts with AVIC. Empty if the version is not known. */
-    public Optional<AvicKernel> avicKernel() {
-        return isSince(6, 17).map(since -> since ? AvicKernel.FROM_6_17 : AvicKernel.UP_TO_6_16);
-    }
-
-    /**
-     * The way in which KVM on arm64 finds the LPI of a host irq. Empty if the version is not known. A stable kernel may
-     * use the way of a later version.
-     */
-    public Optional<VlpiKernel> vlpiKernel() {
-        return isSince(6, 16).map(since -> since ? VlpiKernel.BY_HOST_IRQ : VlpiKernel.BY_ROUTE);
-    }
-
-    /**
-     * Whether KVM on arm64 uses GICv4. The doorbell of a vPE in {@code /proc/interrupts} proves it; such rows exist
-     * only while a VM does. KVM does not use GICv4 if kvm-arm.vgic_v4_enable is not set on the kernel's command line,
-     * or if no interrupt goes through a GICv3. Empty if the parameter is set and no VM shows a vPE: the hardware may
-     * have no GICv4.
-     */
-    public Optional<Boolean> gicv4() {
-        Optional<HostInterrupts> interrupts = interrupts();
-        if (interrupts.filter(all -> all.hasChip("GICv4")).isPresent()) {
-            return Optional.of(true);
-        }
-        boolean none = interrupts.filter(all -> !all.hasChip("GICv3")).isPresent();
-        boolean asked = tree.text("proc/cmdline").map(HostFacts::asksForGicv4).orElse(true);
-        return none || !asked ? Optional.of(false) : Optional.empty();
-    }
-
-    /** As {@code kstrtobool()} reads the first letters. */
-    private static boolean isTrue(String text) {
-        return !text.isEmpty() && "yYtT1".indexOf(text.charAt(0)) >= 0 || text.regionMatches(true, 0, "on", 0, 2);
-    }
-
-    private static boolean asksForGicv4(String commandLine) {
-        return PciFunctions.words(Optional.of(commandLine)).stream()
-                .map(word -> word.replace("\"", ""))
-                .filter(word -> word.indexOf('=') > 0 && isParameter(word, GICV4_PARAMETER))
-                .reduce((first, last) -> last)
-                .filter(word -> isTrue(word.substring(word.indexOf('=') + 1)))
-                .isPresent();
-    }
-
-    /** A dash and an underline in the name of a parameter are the same ({@code parameq()} in kernel/params.c). */
-    private static boolean isParameter(String word, String name) {
-        return word.substring(0, word.indexOf('=')).replace('-', '_').equals(name);
     }
 
     /** The number of IOMMU groups. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-package io.kvmirq.host;
+package io.kvmirq.host.facts;
 
 import io.kvmirq.arch.apic.PostingHost;
 import io.kvmirq.arch.apic.PostingObstacle;
@@ -28,18 +28,18 @@ public record PostingOutlook(Optional<Boolean> posts, String text, Optional<Stri
     }
 
     private static PostingOutlook ofX86(HostFacts host) {
-        Optional<PostingHost> known = host.posting();
+        Optional<PostingHost> known = host.posting().host();
         if (host.interrupts().isPresent() && !host.interrupts().get().hasChip("IR-")) {
             return unremapped(host);
         }
         if (known.isEmpty()) {
-            return unknown(String.join("; ", host.unreadableOfPosting()), Optional.empty());
+            return unknown(String.join("; ", host.posting().unreadable()), Optional.empty());
         }
         Optional<PostingObstacle> flaw = known.get().flaw();
         return flaw.isPresent()
                 ? new PostingOutlook(
                         Optional.of(false),
-                        host.flawOfPosting().orElseThrow(),
+                        host.posting().flaw().orElseThrow(),
                         Optional.of(flaw.get().remedy()))
                 : new PostingOutlook(
                         Optional.of(true),
@@ -75,7 +75,7 @@ public record PostingOutlook(Optional<Boolean> posts, String text, Optional<Stri
 
     private static PostingOutlook ofArm(HostFacts host) {
         VlpiObstacle none = VlpiObstacle.NO_GICV4;
-        Optional<Boolean> used = host.gicv4();
+        Optional<Boolean> used = host.posting().gicv4();
         if (used.isEmpty()) {
             return unknown(
                     "kvm-arm.vgic_v4_enable is set, and only a running VM shows whether the host has a GICv4",

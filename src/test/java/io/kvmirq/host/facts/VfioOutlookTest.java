@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-package io.kvmirq.host;
+package io.kvmirq.host.facts;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.tuple;
@@ -7,6 +7,7 @@ import static org.assertj.core.api.Assertions.tuple;
 import io.kvmirq.HostIrq;
 import io.kvmirq.PciAddress;
 import io.kvmirq.backend.HostFiles;
+import io.kvmirq.host.HostInterrupts;
 import io.kvmirq.vfio.IrqKind;
 import java.util.List;
 import java.util.Optional;

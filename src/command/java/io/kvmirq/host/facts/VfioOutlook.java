@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-package io.kvmirq.host;
+package io.kvmirq.host.facts;
 
 import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.backend.HostFiles;
@@ -263,7 +263,7 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
     }
 
     private static String enableIommu(HostFacts host) {
-        boolean amd = host.vendor().equals(Optional.of(Vendor.AMD));
+        boolean amd = host.posting().vendor().equals(Optional.of(Vendor.AMD));
         return host.isVirtual()
                 ? EMULATE_IOMMU
                         + (amd

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-package io.kvmirq.host;
+package io.kvmirq.host.facts;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.PciAddress;
 import io.kvmirq.VcpuId;
 import io.kvmirq.backend.HostFiles;
-import io.kvmirq.host.VmProcess.EventfdFile;
-import io.kvmirq.host.VmProcess.VcpuFile;
+import io.kvmirq.host.facts.VmProcess.EventfdFile;
+import io.kvmirq.host.facts.VmProcess.VcpuFile;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kvm.Vcpu;

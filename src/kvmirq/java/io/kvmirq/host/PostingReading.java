@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.host;
+
+import io.kvmirq.arch.LinuxVersion;
+import io.kvmirq.arch.apic.PostingHost;
+import io.kvmirq.arch.apic.PostingHost.Feature;
+import io.kvmirq.arch.apic.PostingObstacle;
+import io.kvmirq.arch.apic.Vendor;
+import io.kvmirq.arch.vtd.UnitCapabilities;
+import io.kvmirq.backend.HostFiles;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import java.util.function.Function;
+
+/**
+ * Reads what decides posting on an x86 host, from the places that {@link
+ * io.kvmirq.arch.apic.PostingObstacle#seen} names. One thread reads them.
+ */
+final class PostingReading {
+    private static final String HEX = "0123456789abcdef";
+    private static final int RADIX = 16;
+    /** How sysfs shows a parameter that is on or off. */
+    private static final Set<String> SWITCHES = Set.of("Y", "N", "1", "0");
+    /** Of amd-iommu/features: EFR.GASup and the bit of EFR.GAM for the virtual APIC mode. */
+    private static final long GUEST_APIC = 1L << 7 | 1L << 21;
+    /** EFR2.SNPAVICSup. */
+    private static final int SNP_AVIC_SHIFT = 5;
+
+    private static final long SNP_AVIC_MASK = 7;
+
+    private final PostingFacts facts;
+    private final HostFiles tree;
+    private final List<String> unreadable = new ArrayList<>();
+    /** The parts of the host that cannot post, such as {@code dmar1}. */
+    private final List<String> lacking = new ArrayList<>();
+
+    private Optional<PostingHost> host = Optional.empty();
+
+    private PostingReading(PostingFacts facts, HostFiles tree) {
+        this.facts = facts;
+        this.tree = tree;
+    }
+
+    /** Reads them. */
+    static PostingReading of(PostingFacts facts, HostFiles tree) {
+        PostingReading read = new PostingReading(facts, tree);
+        read.host = read.read();
+        return read;
+    }
+
+    /** The facts that could not be read, a sentence each. */
+    List<String> unreadable() {
+        return List.copyOf(unreadable);
+    }
+
+    /** The obstacle of the host, with the parts that are in the way. Empty if there is none, or it is not known. */
+    Optional<String> flaw() {
+        return host.flatMap(PostingHost::flaw)
+                .map(flaw -> flaw == PostingObstacle.UNIT_CANNOT_POST && !lacking.isEmpty()
+                        ? flaw.text() + ": " + String.join(", ", lacking)
+                        : flaw.text());
+    }
+
+    /** Empty if one of them could not be read. */
+    Optional<PostingHost> host() {
+        return host;
+    }
+
+    private Optional<PostingHost> read() {
+        Optional<String> processor = tree.text("proc/cpuinfo");
+        Optional<Vendor> vendor = known(
+                processor.isPresent() ? vendor(processor.get()) : Optional.empty(),
+                "/proc/cpuinfo names no processor of Intel or AMD: only those post interrupts on x86");
+        Optional<String> line = known(tree.text("proc/cmdline"), "/proc/cmdline cannot be read");
+        Optional<HostInterrupts> interrupts = facts.interrupts();
+        Optional<Boolean> remapping = known(
+                interrupts.isPresent() ? Optional.of(interrupts.get().hasChip("IR-")) : Optional.empty(),
+                "/proc/interrupts cannot be read");
+        if (vendor.isEmpty() || line.isEmpty() || remapping.isEmpty()) {
+            return Optional.empty();
+        }
+        String module = vendor.get() == Vendor.INTEL ? "kvm_intel" : "kvm_amd";
+        String parameter = vendor.get() == Vendor.INTEL ? "enable_apicv" : "avic";
+        Optional<Boolean> apic = parameter(module, parameter);
+        if (remapping.get()) {
+            known(
+                    apic,
+                    "/sys/module/" + module + "/parameters/" + parameter + " cannot be read: load the module "
+                            + module);
+        } else if (apic.isEmpty()) {
+            // Nothing is posted then, whatever the module says.
+            apic = Optional.of(false);
+        }
+        Optional<Boolean> devices = parameter(module, "enable_device_posted_irqs");
+        Optional<Boolean> units =
+                remapping.get() ? unitsPost(vendor.get(), processor.orElse(""), devices) : Optional.of(false);
+        if (apic.isEmpty() || units.isEmpty()) {
+            return Optional.empty();
+        }
+        Map<Feature, Boolean> has = Map.of(
+                Feature.REMAPPING, remapping.get(),
+                Feature.POSTING_UNITS, units.get(),
+                Feature.APIC_VIRTUALIZATION, apic.get(),
+                Feature.DEVICE_POSTED_IRQS, devices.orElse(true),
+                Feature.X2AVIC, vendor.get() == Vendor.INTEL || hasFlag(processor.orElse(""), "x2avic"),
+                // No file shows it: a host that lacks it has vCPU ids above 511 inhibited.
+                Feature.X2AVIC_EXT, true);
+        PostingHost host = PostingHost.of(vendor.get())
+                .withKernel(facts.version().orElse(LinuxVersion.NEWEST))
+                .withCommandLine(line.get());
+        for (Feature feature : Feature.values()) {
+            host = has.getOrDefault(feature, false) ? host : host.without(feature);
+        }
+        return Optional.of(host);
+    }
+
+    private <T> Optional<T> known(Optional<T> fact, String otherwise) {
+        if (fact.isEmpty()) {
+            unreadable.add(otherwise);
+        }
+        return fact;
+    }
+
+    static Optional<Vendor> vendor(String processor) {
+        return switch (field(processor, "vendor_id").orElse("")) {
+            case "GenuineIntel" -> Optional.of(Vendor.INTEL);
+            case "AuthenticAMD", "HygonGenuine" -> Optional.of(Vendor.AMD);
+            default -> Optional.empty();
+        };
+    }
+
+    private static Optional<String> field(String processor, String name) {
+        for (String line : (Iterable<String>) processor.lines()::iterator) {
+            int colon = line.indexOf(':');
+            if (colon >= 0 && line.substring(0, colon).strip().equals(name)) {
+                return Optional.of(line.substring(colon + 1).strip());
+            }
+        }
+        return Optional.empty();
+    }
+
+    private static boolean hasFlag(String processor, String flag) {
+        String flags = field(processor, "flags").orElse("").replace('\t', ' ');
+        return (" " + flags + " ").contains(" " + flag + " ");
+    }
+
+    private Optional<Boolean> parameter(String module, String name) {
+        String text = tree.text("sys/module/" + module + "/parameters/" + name).orElse("");
+        return SWITCHES.contains(text) ? Optional.of(text.equals("Y") || text.equals("1")) : Optional.empty();
+    }
+
+    /** The module answers for all units if it is new enough. Otherwise the units are asked. */
+    private Optional<Boolean> unitsPost(Vendor vendor, String processor, Optional<Boolean> devices) {
+        if (devices.orElse(false)) {
+            return Optional.of(true);
+        }
+        if (vendor == Vendor.AMD) {
+            return units("ivhd", "amd-iommu/features", this::hasGuestApic);
+        }
+        if (!hasFlag(processor, "cx16")) {
+            lacking.add("the processor has no cx16");
+            return Optional.of(false);
+        }
+        Optional<Boolean> all =
+                units("dmar", "intel-iommu/cap", text -> hex(text).map(UnitCapabilities.POSTING::isSet));
+        lacking.replaceAll(name -> name + " has CAP.PI 0");
+        return all;
+    }
+
+    private Optional<Boolean> units(String prefix, String file, Function<String, Optional<Boolean>> has) {
+        List<String> names =
+                facts.iommus().stream().filter(name -> name.startsWith(prefix)).toList();
+        if (names.isEmpty()) {
+            return known(
+                    facts.iommus().isEmpty() ? Optional.empty() : Optional.of(false),
+                    "/sys/class/iommu is empty: the units are shown while DMA is remapped (intel_iommu=on)");
+        }
+        List<Boolean> answers = new ArrayList<>();
+        for (String name : names) {
+            String path = "sys/class/iommu/" + name + "/" + file;
+            Optional<Boolean> answer =
+                    known(tree.text(path).flatMap(has), "/" + path + " cannot be read, or its form is not known");
+            answer.ifPresent(answers::add);
+            if (!answer.orElse(true)) {
+                lacking.add(name);
+            }
+        }
+        return answers.contains(false)
+                ? Optional.of(false)
+                : answers.size() == names.size() ? Optional.of(true) : Optional.empty();
+    }
+
+    private static Optional<Long> hex(String text) {
+        boolean good = !text.isEmpty() && text.length() <= RADIX;
+        for (int i = 0; good && i < text.length(); i++) {
+            good = HEX.indexOf(text.charAt(i)) >= 0;
+        }
+        return good ? Optional.of(Long.parseUnsignedLong(text, RADIX)) : Optional.empty();
+    }
+
+    /** EFR and EFR2. Kernels before 6.7 print EFR2 first. */
+    private Optional<Boolean> hasGuestApic(String features) {
+        String[] parts = features.split(":", -1);
+        Optional<Boolean> inOrder = facts.isSince(6, 7);
+        if (parts.length != 2 || inOrder.isEmpty()) {
+            return Optional.empty();
+        }
+        Optional<Long> efr = hex(parts[inOrder.get() ? 0 : 1]);
+        Optional<Long> efr2 = hex(parts[inOrder.get() ? 1 : 0]);
+        boolean snp = parameter("kvm_amd", "sev_snp").orElse(false);
+        return efr.flatMap(first -> efr2.map(second ->
+                (first & GUEST_APIC) == GUEST_APIC && (!snp || (second >>> SNP_AVIC_SHIFT & SNP_AVIC_MASK) == 1)));
+    }
+}
