@@ -86,7 +86,7 @@ public final class VcpuEvents {
 
     private final Set<Integer> tids;
     private final VcpuSchedule schedule;
-    private final Map<Integer, Phase> told = new TreeMap<>();
+    private final Map<Integer, Phase> told = new HashMap<>();
     private final List<Event> events = new ArrayList<>();
     private final Deque<Stretch> stretches = new ArrayDeque<>(List.of(new Stretch(() -> {})));
     private Known known = new Known(Map.of(), Set.of(), Map.of(), Map.of(), false);
@@ -113,7 +113,7 @@ public final class VcpuEvents {
      */
     public VcpuEvents(Set<Integer> tids) {
         this.tids = Set.copyOf(tids);
-        this.schedule = new VcpuSchedule(tids);
+        this.schedule = new VcpuSchedule(tids, this::tell);
     }
 
     /** The next event: of a thread of the VM, or of KVM for any VM. */
@@ -122,19 +122,13 @@ public final class VcpuEvents {
             case INHIBIT -> stretches.add(new Stretch(() -> inhibit(event)));
             case UPDATE -> stretches.add(new Stretch(() -> update(event)));
             case GA_LOG -> logged(event);
-            default -> {
-                schedule.event(event);
-                tell(event.tid());
-                event.number(VcpuSchedule.PREVIOUS_TID).ifPresent(tid -> tell((int) tid));
-                event.number(VcpuSchedule.NEXT_TID).ifPresent(tid -> tell((int) tid));
-            }
+            default -> schedule.event(event);
         }
     }
 
     /** Events of the threads are missing at this place. */
     public void lost() {
         schedule.lost();
-        tids.forEach(this::tell);
     }
 
     /** Events of KVM for VMs are missing at this place. They may have undone those before. */
@@ -269,11 +263,9 @@ public final class VcpuEvents {
     }
 
     private void tell(int tid) {
-        if (tids.contains(tid)) {
-            Phase now = schedule.phase(tid);
-            if (!now.equals(told.put(tid, now))) {
-                stretches.getLast().add(tid, now);
-            }
+        Phase now = schedule.phase(tid);
+        if (!now.equals(told.put(tid, now))) {
+            stretches.getLast().add(tid, now);
         }
     }
 

@@ -21,7 +21,7 @@ import java.util.regex.Pattern;
  */
 public final class EventFormat {
     /** The type of the event, which all formats have at the same place. */
-    static final String TYPE = "common_type";
+    private static final String TYPE = "common_type";
 
     private static final int MOST_CHARACTERS = 1 << 16;
     private static final Pattern NAME = Pattern.compile("(?m)^name: (\\w{1,100})$");
@@ -42,12 +42,14 @@ public final class EventFormat {
     private final String name;
     private final int id;
     private final Map<String, Field> fields;
+    private final Field type;
     private final Map<String, List<Flag>> flags;
 
-    private EventFormat(String name, int id, Map<String, Field> fields, Map<String, List<Flag>> flags) {
+    private EventFormat(String name, int id, Map<String, Field> fields, Field type, Map<String, List<Flag>> flags) {
         this.name = name;
         this.id = id;
         this.fields = fields;
+        this.type = type;
         this.flags = flags;
     }
 
@@ -59,9 +61,8 @@ public final class EventFormat {
             return Optional.empty();
         }
         Map<String, Field> fields = fields(text);
-        return fields.containsKey(TYPE)
-                ? Optional.of(new EventFormat(name.group(1), Integer.parseInt(id.group(1)), fields, flags(text)))
-                : Optional.empty();
+        return Optional.ofNullable(fields.get(TYPE))
+                .map(type -> new EventFormat(name.group(1), Integer.parseInt(id.group(1)), fields, type, flags(text)));
     }
 
     /** The fields that a file with this text lists, by their names. */
@@ -125,7 +126,16 @@ public final class EventFormat {
      */
     OptionalLong number(ByteBuffer record, int at, int length, String name) {
         Field field = fields.get(name);
-        if (field == null || field.offset + field.size > length) {
+        return field == null ? OptionalLong.empty() : number(record, at, length, field);
+    }
+
+    /** The number that marks the event; -1 if it is too short. */
+    int type(ByteBuffer record, int at, int length) {
+        return (int) number(record, at, length, type).orElse(-1);
+    }
+
+    private static OptionalLong number(ByteBuffer record, int at, int length, Field field) {
+        if (field.offset + field.size > length) {
             return OptionalLong.empty();
         }
         int place = at + field.offset;

@@ -154,10 +154,7 @@ public final class PageFormat {
                 nanos += delta;
                 int begin = at + (type == 0 ? 2 * WORD : WORD);
                 int bytes = (int) (at + length - begin);
-                EventFormat format = any == null
-                        ? null
-                        : formats.get((int)
-                                any.number(page, begin, bytes, EventFormat.TYPE).orElse(-1));
+                EventFormat format = any == null ? null : formats.get(any.type(page, begin, bytes));
                 if (format != null) {
                     sink.event(new TraceEvent(format, cpu, nanos, page, begin, bytes));
                 }

@@ -15,6 +15,7 @@ import java.util.Optional;
 import java.util.PriorityQueue;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Reads several tracings with one clock as one story: the events of all CPUs by their times. A round reads each CPU once,
@@ -49,8 +50,8 @@ public final class TraceReader implements AutoCloseable {
         }
     }
 
-    /** An event, or a place where events are missing. */
-    private record Item(long nanos, Optional<TraceEvent> event) {}
+    /** An event; null for a place where events are missing. */
+    private record Item(long nanos, @Nullable TraceEvent event) {}
 
     /** The events of a CPU that are read and not delivered. */
     private final class Lane implements PageFormat.Sink {
@@ -64,15 +65,15 @@ public final class TraceReader implements AutoCloseable {
 
         @Override
         public void lost(long nanos) {
-            add(nanos, Optional.empty());
+            add(nanos, null);
         }
 
         @Override
         public void event(TraceEvent event) {
-            add(event.nanos(), Optional.of(event));
+            add(event.nanos(), event);
         }
 
-        private void add(long nanos, Optional<TraceEvent> event) {
+        private void add(long nanos, @Nullable TraceEvent event) {
             last = Math.max(last, nanos);
             newest = Math.max(newest, last);
             items.add(new Item(last, event));
@@ -157,7 +158,12 @@ public final class TraceReader implements AutoCloseable {
                     ? until
                     : Math.min(until, waiting.element().next());
             do {
-                lane.items.remove().event.ifPresentOrElse(lane.source.sink::event, lane.source.sink::lost);
+                TraceEvent event = lane.items.remove().event;
+                if (event == null) {
+                    lane.source.sink.lost();
+                } else {
+                    lane.source.sink.event(event);
+                }
             } while (!lane.items.isEmpty() && lane.next() <= next);
             if (!lane.items.isEmpty()) {
                 waiting.add(lane);

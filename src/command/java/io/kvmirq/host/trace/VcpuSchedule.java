@@ -6,6 +6,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.Set;
+import java.util.function.IntConsumer;
 
 /**
  * The schedule of threads that run vCPUs, from tracepoints. {@code kvm_fpu} brackets each {@code KVM_RUN}: "load" follows
@@ -25,9 +26,9 @@ public final class VcpuSchedule {
     public static final String EXIT = "kvm_exit";
 
     /** The threads that {@link #SWITCH} names. */
-    public static final String PREVIOUS_TID = "prev_pid";
+    private static final String PREVIOUS_TID = "prev_pid";
 
-    public static final String NEXT_TID = "next_pid";
+    private static final String NEXT_TID = "next_pid";
 
     private static final int VMX = 1;
     private static final int HLT_OF_VMX = 12;
@@ -131,14 +132,17 @@ public final class VcpuSchedule {
     }
 
     private final Map<Integer, Tracked> threads = new HashMap<>();
+    private final IntConsumer changed;
 
     /**
      * The vCPUs of threads whose phases are not known yet.
      *
      * @param tids the numbers of the threads
+     * @param changed takes the number of each thread that an event or a loss concerns
      */
-    public VcpuSchedule(Iterable<Integer> tids) {
+    public VcpuSchedule(Iterable<Integer> tids, IntConsumer changed) {
         tids.forEach(tid -> threads.put(tid, new Tracked()));
+        this.changed = changed;
     }
 
     /** The next event. Those of other threads change nothing. */
@@ -147,10 +151,16 @@ public final class VcpuSchedule {
             threadSwitch(event);
             return;
         }
-        Tracked thread = threads.get(event.tid());
+        int tid = event.tid();
+        Tracked thread = threads.get(tid);
         if (thread == null || event.hardIrq()) {
             return;
         }
+        read(event, thread);
+        changed.accept(tid);
+    }
+
+    private void read(TraceEvent event, Tracked thread) {
         switch (event.name()) {
             case FPU -> {
                 OptionalLong load = event.number(LOAD);
@@ -214,6 +224,7 @@ public final class VcpuSchedule {
             if (flags.contains("X") || flags.contains("Z")) {
                 previous.forget("its thread ended");
             }
+            changed.accept((int) from.getAsLong());
         }
         Tracked next = threads.get((int) to.getAsLong());
         if (next != null) {
@@ -222,6 +233,7 @@ public final class VcpuSchedule {
                 next.forget("its thread came to a CPU and was not seen to leave another");
             }
             next.on(event.cpu());
+            changed.accept((int) to.getAsLong());
         }
     }
 
@@ -231,9 +243,10 @@ public final class VcpuSchedule {
     }
 
     private void forget(String why) {
-        threads.values().forEach(thread -> {
+        threads.forEach((tid, thread) -> {
             thread.seen = true;
             thread.forget(why);
+            changed.accept(tid);
         });
     }
 

@@ -36,7 +36,7 @@ class TraceFuzzTest {
             public void event(TraceEvent event) {
                 events[0]++;
                 assertThat(formats)
-                        .containsKey((int) event.number(EventFormat.TYPE).orElseThrow());
+                        .containsKey((int) event.number("common_type").orElseThrow());
                 event.number("prev_state");
                 event.flags("prev_state");
             }

@@ -40,7 +40,7 @@ class VcpuScheduleTest {
     }
 
     private static VcpuSchedule schedule(int threads) {
-        return new VcpuSchedule(IntStream.range(TID, TID + threads).boxed().toList());
+        return new VcpuSchedule(IntStream.range(TID, TID + threads).boxed().toList(), tid -> {});
     }
 
     private static void read(VcpuSchedule schedule, String line) {
