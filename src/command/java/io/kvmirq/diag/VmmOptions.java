@@ -17,7 +17,7 @@ import java.util.Optional;
  * The settings of an x86 VM that follow from the command line of its VMM. What another process, a configuration file or
  * a monitor changed later is not seen. Immutable.
  *
- * <p>Source: hw/i386/pc.c, microvm.c and kvm/i8254.c of QEMU; x86/kvm.c of kvmtool; hypervisor/src/kvm of Cloud
+ * <p>Source: hw/i386/pc.c, microvm.c, kvm/i8254.c and {@code kvm_hyperv_expand_features()} of QEMU; x86/kvm.c of kvmtool; hypervisor/src/kvm of Cloud
  * Hypervisor.
  *
  * @param known whether the VMM is one whose settings are known
@@ -55,6 +55,17 @@ record VmmOptions(boolean known, Optional<Inhibit> noLapics, List<Inhibit> inhib
             "start QEMU with hv-apicv in -cpu (libvirt: <avic state='on'/> in <hyperv>): it advises the guest not to use"
                     + " AutoEOI",
             Optional.of("if the guest uses AutoEOI"));
+    private static final Inhibit PASSTHROUGH = new Inhibit(
+            InhibitReason.HYPERV,
+            "the command line has hv-passthrough, which offers a SynIC",
+            "name the enlightenments in -cpu, hv-apicv among them: it advises the guest not to use AutoEOI, as Linux 5.15"
+                    + " and newer do with hv-passthrough",
+            Optional.of("if the guest uses AutoEOI"));
+    private static final Inhibit DEBUGGER = new Inhibit(
+            InhibitReason.BLOCKIRQ,
+            "the command line has -s or -gdb",
+            "detach the debugger, or start QEMU without -s and -gdb",
+            Optional.of("if a debugger steps through the guest"));
     private static final String ENCRYPTED = "leave it so: AVIC does not serve encrypted guests";
     /** A word that was taken out of a capture. */
     private static final String HIDDEN = "-";
@@ -89,7 +100,7 @@ record VmmOptions(boolean known, Optional<Inhibit> noLapics, List<Inhibit> inhib
         Map<String, String> machine = new HashMap<>();
         boolean discards = arguments.contains("-no-kvm-pit-reinjection");
         boolean encrypted = false;
-        boolean autoEoi = false;
+        List<String> cpu = new ArrayList<>();
         List<String> devices = new ArrayList<>();
         for (int i = 0; i + 1 < arguments.size(); i++) {
             String value = arguments.get(i + 1);
@@ -109,13 +120,17 @@ record VmmOptions(boolean known, Optional<Inhibit> noLapics, List<Inhibit> inhib
                         }
                     }
                 }
-                case "-global" ->
-                    discards |= value.contains("kvm-pit")
-                            && value.contains("lost_tick_policy")
-                            && value.endsWith("=discard");
+                case "-global" -> {
+                    String[] global = global(value);
+                    if (global[0].equals("kvm-pit") && global[1].equals("lost_tick_policy")) {
+                        discards = global[2].equals("discard"); // the last one holds
+                    } else if (global[0].toLowerCase(Locale.ROOT).endsWith("cpu")) {
+                        cpu.add(global[1] + "=" + global[2]);
+                    }
+                }
                 case "-object" -> encrypted |= value.contains("sev-guest") || value.contains("sev-snp-guest");
                 case "-device" -> devices.add(value);
-                case "-cpu" -> autoEoi = offersAutoEoi(value);
+                case "-cpu" -> cpu.addAll(List.of(value.split(",")));
                 default -> {
                     // Other options do not change the irqchip.
                 }
@@ -134,17 +149,54 @@ record VmmOptions(boolean known, Optional<Inhibit> noLapics, List<Inhibit> inhib
         if (encrypted) {
             inhibits.add(new Inhibit(InhibitReason.SEV, "the command line has an object sev-guest", ENCRYPTED));
         }
-        if (autoEoi) {
-            inhibits.add(AUTO_EOI);
+        inhibits.addAll(hyperV(cpu));
+        List<String> words =
+                arguments.stream().map(word -> word.replaceFirst("^--", "-")).toList();
+        if (words.contains("-s") || words.contains("-gdb")) {
+            inhibits.add(DEBUGGER);
         }
         return new VmmOptions(
-                true, irqchip.equals("off") ? Optional.of(NO_LAPICS) : Optional.empty(), inhibits, devices);
+                !words.contains("-readconfig"),
+                irqchip.equals("off") ? Optional.of(NO_LAPICS) : Optional.empty(),
+                inhibits,
+                devices);
     }
 
-    /** hv-avic is an older name of hv-apicv. */
-    private static boolean offersAutoEoi(String cpu) {
-        List<String> words = List.of(cpu.replace('_', '-').replace("=on", "").split(","));
-        return words.contains("hv-synic") && !words.contains("hv-apicv") && !words.contains("hv-avic");
+    /** Driver, property and value, in either form that QEMU takes. */
+    private static String[] global(String value) {
+        if (value.startsWith("driver=") || value.contains(",driver=")) {
+            String[] parts = {"", "", ""};
+            for (String word : value.split(",")) {
+                int at = List.of("driver", "property", "value").indexOf(word.replaceFirst("=.*", ""));
+                if (at >= 0) {
+                    parts[at] = word.substring(word.indexOf('=') + 1);
+                }
+            }
+            return parts;
+        }
+        int dot = Math.max(0, value.indexOf('.'));
+        int equals = Math.max(dot, value.indexOf('=', dot));
+        return new String[] {
+            value.substring(0, dot),
+            value.substring(Math.min(dot + 1, equals), equals),
+            value.substring(Math.min(equals + 1, value.length()))
+        };
+    }
+
+    /** The last setting of a flag holds. hv-avic is an older name of hv-apicv. */
+    private static List<Inhibit> hyperV(List<String> cpu) {
+        Map<String, Boolean> flags = new HashMap<>();
+        for (String word : cpu) {
+            String flag = word.replace('_', '-').replaceFirst("^\\+", "");
+            String name = flag.replaceFirst("=.*", "");
+            flags.put(name.equals("hv-avic") ? "hv-apicv" : name, !flag.matches(".*=(off|no|n|false)"));
+        }
+        if (flags.getOrDefault("hv-passthrough", false)) {
+            return List.of(PASSTHROUGH);
+        }
+        return flags.getOrDefault("hv-synic", false) && !flags.getOrDefault("hv-apicv", false)
+                ? List.of(AUTO_EOI)
+                : List.of();
     }
 
     /**

@@ -372,6 +372,19 @@ class DoctorTest {
                 "ABSENT; qemu-system-x86_64 -machine q35,kernel-irqchip=off",
                 "HYPERV PIT_REINJ; qemu-system-x86_64 -cpu host,hv-synic,hv-stimer",
                 "PIT_REINJ; qemu-system-x86_64 -cpu host,hv-synic,hv-apicv",
+                "PIT_REINJ; qemu-system-x86_64 -global kvm-pit.lost_tick_policy=discard -global"
+                        + " kvm-pit.lost_tick_policy=delay",
+                "PIT_REINJ; qemu-system-x86_64 -no-kvm-pit-reinjection -global"
+                        + " driver=kvm-pit,property=lost_tick_policy,value=delay",
+                "; qemu-system-x86_64 -global value=discard,property=lost_tick_policy,driver=kvm-pit",
+                "HYPERV; qemu-system-x86_64 -machine q35,kernel-irqchip=split -cpu host,hv-passthrough",
+                "; qemu-system-x86_64 -machine q35,kernel-irqchip=split -cpu host,hv-passthrough=off",
+                "HYPERV; qemu-system-x86_64 -machine q35,kernel-irqchip=split -global host-x86_64-cpu.hv-synic=on",
+                "HYPERV; qemu-system-x86_64 -machine q35,kernel-irqchip=split -cpu host,hv-synic,hv-apicv,hv-apicv=off",
+                "HYPERV; qemu-system-x86_64 -machine q35,kernel-irqchip=split -cpu host,+hv_synic",
+                "BLOCKIRQ; qemu-system-x86_64 -machine q35,kernel-irqchip=split -s",
+                "BLOCKIRQ; qemu-system-x86_64 -machine q35,kernel-irqchip=split --gdb tcp::1234",
+                "; qemu-system-x86_64 -machine q35,kernel-irqchip=split -global . -global x. -global .=",
                 "SEV PIT_REINJ; qemu-system-x86_64 -object sev-guest,id=sev0",
                 "PIT_REINJ; lkvm run -d x",
                 "; cloud-hypervisor --cpus boot=1"
@@ -386,6 +399,14 @@ class DoctorTest {
         PostingHost posting = PostingHost.of(Vendor.AMD);
         assertThat(reasons(vmm(0, line.split(" ")), posting)).isEqualTo(expected);
         assertThat(reasons(vmm(4096, line.split(" ")), posting)).contains(InhibitReason.PHYSICAL_ID_TOO_BIG);
+    }
+
+    @Test
+    void settingsOfAConfigurationFileAreNotKnown() {
+        String line = "qemu-system-x86_64 -machine q35,kernel-irqchip=split ";
+        assertThat(VmmOptions.of(vmm(0, line.split(" "))).known()).isTrue();
+        assertThat(VmmOptions.of(vmm(0, (line + "-readconfig x").split(" "))).known())
+                .isFalse();
     }
 
     private static Set<InhibitReason> reasons(VmProcess vm, PostingHost posting) {
