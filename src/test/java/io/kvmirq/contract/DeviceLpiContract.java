@@ -1,26 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.contract;
 
-import static io.kvmirq.contract.TestDevice.E1000E;
 import static org.assertj.core.api.Assertions.assertThat;
-import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
-import io.kvmirq.PciAddress;
 import io.kvmirq.forward.ForwardedIrq;
 import io.kvmirq.forward.Forwarding;
-import io.kvmirq.forward.KvmVfio;
 import io.kvmirq.forward.Mechanism;
 import io.kvmirq.forward.Userspace;
 import io.kvmirq.host.PostingFacts;
 import io.kvmirq.kernel.EventLoop;
-import io.kvmirq.kernel.Kernel;
 import io.kvmirq.mirror.Mirror;
 import io.kvmirq.mirror.Posting;
 import io.kvmirq.selftest.AnsweringVm;
 import io.kvmirq.testing.HostRows;
-import io.kvmirq.testing.Machine;
-import io.kvmirq.testing.Numbers;
-import io.kvmirq.undo.Undo;
 import io.kvmirq.vfio.VfioDevice;
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -47,12 +39,9 @@ class DeviceLpiContract {
     private static final int OTHERS = 16;
 
     private final VfioWorld vfio;
-    private final Undo made = new Undo();
-    private Kernel kernel;
+    private LpiDevice nic;
     private AnsweringVm guest;
     private VfioDevice device;
-    private Hardware hardware;
-    private boolean direct;
     private boolean warned;
 
     @SuppressWarnings("NullAway.Init")
@@ -62,27 +51,19 @@ class DeviceLpiContract {
 
     @BeforeEach
     void setUp() {
-        assumeTrue(vfio.world.fake().isEmpty(), "needs a real kernel: the fake runs no guest of arm64");
-        direct = Machine.hasVlpis();
+        nic = new LpiDevice(vfio, "the fake runs no guest of arm64");
+        guest = nic.made.add(new AnsweringVm(
+                nic.kernel, () -> Mirror.of(new PostingFacts(vfio.kernel().libc().hostFiles()).forMirror(true))));
         warned = hasWarned();
-        PciAddress address = vfio.address(E1000E);
-        kernel = made.add(Kernel.over(vfio.kernel()));
-        guest = made.add(new AnsweringVm(
-                kernel, () -> Mirror.of(new PostingFacts(vfio.kernel().libc().hostFiles()).forMirror(true))));
-        device = made.add(VfioDevice.open(kernel, address, made.add(KvmVfio.create(guest.vm()))));
-        hardware = vfio.hardwareOf(E1000E, Numbers.of(device.fd()));
-        device.config().enableMemory();
-        device.config().enableBusMaster();
-        hardware.start();
+        device = nic.open(guest.vm());
     }
 
     @AfterEach
     void close() {
-        if (hardware != null && hardware.isCounting()) {
-            device.reset();
+        if (nic == null) {
+            return;
         }
-        made.close();
-        vfio.closeAll();
+        nic.close();
         if (warned) {
             System.out.println("device lpi: the kernel had warned before: whether it did here is not looked at");
         } else {
@@ -112,7 +93,7 @@ class DeviceLpiContract {
 
     /** Sends one message, and waits for the guest. */
     private void arrives(int vector, int interrupt) {
-        assertThat(guest.taken(interrupt, () -> hardware.send(vector)))
+        assertThat(guest.taken(interrupt, () -> nic.send(vector)))
                 .as("interrupt " + interrupt + " of the guest, by vector " + vector)
                 .isPositive();
     }
@@ -121,7 +102,7 @@ class DeviceLpiContract {
     private void arrivesAsBefore(int vector, int interrupt) {
         long before = vectors();
         arrives(vector, interrupt);
-        if (direct) {
+        if (nic.direct) {
             assertThat(vectors()).as("the host took none").isEqualTo(before);
         }
     }
@@ -134,7 +115,7 @@ class DeviceLpiContract {
 
     @Test
     void guestTakesEachMessageWhateverIsChangedMeanwhile() {
-        Forwarding forwarding = made.add(
+        Forwarding forwarding = nic.made.add(
                 Forwarding.builder(guest.vm(), device).mirror(guest.mirror()).build());
         List<ForwardedIrq> irqs = forwarding.forwardAll(device.msix(0, VECTORS), guest::message);
         for (int i = 0; i < OTHERS; i++) {
@@ -142,7 +123,7 @@ class DeviceLpiContract {
         }
         guest.start();
         assertThat(irqs).allSatisfy(irq -> assertThat(irq.predicted() instanceof Posting.Posted)
-                .isEqualTo(direct));
+                .isEqualTo(nic.direct));
         int fired = Math.min(10_000, Integer.getInteger("kvmirq.test.forward.fired", 10_000));
         long vectorsBefore = vectors();
         long doorbellsBefore = doorbells();
@@ -150,7 +131,7 @@ class DeviceLpiContract {
             arrives(i % VECTORS, i % VECTORS);
         }
         row("as forwarded", fired, vectorsBefore, doorbellsBefore);
-        if (direct) {
+        if (nic.direct) {
             assertThat(vectors()).as("the host took none").isEqualTo(vectorsBefore);
             assertThat(doorbells()).as("doorbells of a vCPU that blocked").isGreaterThan(doorbellsBefore);
         } else {
@@ -166,7 +147,7 @@ class DeviceLpiContract {
             ForwardedIrq irq = irqs.get(i % VECTORS);
             int vector = i % VECTORS;
             irq.mask();
-            hardware.send(vector);
+            nic.send(vector);
             assertThat(guest.taken(vector, irq::unmask)).as("sent while masked").isPositive();
         }
         row("masked, sent, unmasked", rounds, vectorsBefore, doorbellsBefore);
@@ -184,8 +165,8 @@ class DeviceLpiContract {
 
     @Test
     void guestTakesMessagesFromUserspaceAndAgainFromTheDevice() {
-        EventLoop loop = made.add(EventLoop.create(kernel));
-        Forwarding forwarding = made.add(Forwarding.builder(guest.vm(), device)
+        EventLoop loop = nic.made.add(EventLoop.create(nic.kernel));
+        Forwarding forwarding = nic.made.add(Forwarding.builder(guest.vm(), device)
                 .mirror(guest.mirror())
                 .userspace(Userspace.into(guest.vm(), loop))
                 .build());
@@ -195,7 +176,7 @@ class DeviceLpiContract {
         for (int i = 0; i < VECTORS; i++) {
             irq.moveTo(Mechanism.USERSPACE);
             assertThat(guest.taken(0, () -> {
-                        hardware.send(0);
+                        nic.send(0);
                         while (loop.runOnce() == 0) {
                             // An edge of another kind.
                         }

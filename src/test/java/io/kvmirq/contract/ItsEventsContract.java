@@ -1,29 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.contract;
 
-import static io.kvmirq.contract.TestDevice.E1000E;
 import static io.kvmirq.testing.Refusals.refused;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.kvmirq.Errno;
 import io.kvmirq.KernelException;
-import io.kvmirq.PciAddress;
 import io.kvmirq.VcpuId;
 import io.kvmirq.forward.ForwardedIrq;
 import io.kvmirq.forward.Forwarding;
 import io.kvmirq.forward.ItsEvents;
-import io.kvmirq.forward.KvmVfio;
-import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kvm.ArmRegister;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.mirror.Posting;
 import io.kvmirq.testing.GuestIts;
 import io.kvmirq.testing.HostRows;
-import io.kvmirq.testing.Machine;
-import io.kvmirq.testing.Numbers;
-import io.kvmirq.undo.Undo;
 import io.kvmirq.vfio.VfioDevice;
 import java.util.List;
 import java.util.concurrent.atomic.AtomicBoolean;
@@ -49,15 +42,11 @@ class ItsEventsContract {
     private static final byte[] IDLE = {0x7f, 0x20, 0x03, (byte) 0xd5, (byte) 0xff, (byte) 0xff, (byte) 0xff, 0x17};
 
     private final VfioWorld vfio;
-    private final Undo made = new Undo();
-    private Vm vm;
+    private LpiDevice nic;
     private Vcpu first;
     private GuestIts guest;
-    private VfioDevice device;
-    private Hardware hardware;
     private Forwarding forwarding;
     private List<ForwardedIrq> irqs;
-    private boolean direct;
 
     @SuppressWarnings("NullAway.Init")
     ItsEventsContract(VfioWorld vfio) {
@@ -66,21 +55,14 @@ class ItsEventsContract {
 
     @BeforeEach
     void setUp() {
-        assumeTrue(vfio.world.fake().isEmpty(), "needs a real kernel: ItsEventsTest asks the fake");
-        direct = Machine.hasVlpis();
-        PciAddress address = vfio.address(E1000E);
-        Kernel kernel = made.add(Kernel.over(vfio.kernel()));
-        vm = made.add(Vm.create(kernel));
-        first = made.add(vm.createVcpu(new VcpuId(0)));
+        nic = new LpiDevice(vfio, "ItsEventsTest asks the fake");
+        Vm vm = nic.made.add(Vm.create(nic.kernel));
+        first = nic.made.add(vm.createVcpu(new VcpuId(0)));
         first.initialize();
-        made.add(vm.createVcpu(new VcpuId(1))).initialize(Vcpu.Feature.POWER_OFF);
-        guest = new GuestIts(vm, 2, made);
-        device = made.add(VfioDevice.open(kernel, address, made.add(KvmVfio.create(vm))));
-        hardware = vfio.hardwareOf(E1000E, Numbers.of(device.fd()));
-        device.config().enableMemory();
-        device.config().enableBusMaster();
-        hardware.start();
-        forwarding = made.add(Forwarding.of(vm, device));
+        nic.made.add(vm.createVcpu(new VcpuId(1))).initialize(Vcpu.Feature.POWER_OFF);
+        guest = new GuestIts(vm, 2, nic.made);
+        VfioDevice device = nic.open(vm);
+        forwarding = nic.made.add(Forwarding.of(vm, device));
         guest.map(0);
         guest.map(1);
         irqs = forwarding.forwardAll(device.msix(0, VECTORS), GuestIts::message);
@@ -88,11 +70,9 @@ class ItsEventsContract {
 
     @AfterEach
     void close() {
-        if (hardware != null && hardware.isCounting()) {
-            device.reset();
+        if (nic != null) {
+            nic.close();
         }
-        made.close();
-        vfio.closeAll();
     }
 
     /** No vCPU runs. */
@@ -109,7 +89,7 @@ class ItsEventsContract {
 
     private void assertPredicted(int vector, int vcpu) {
         Posting predicted = irqs.get(vector).predicted();
-        if (direct) {
+        if (nic.direct) {
             assertThat(predicted).isInstanceOfSatisfying(Posting.Posted.class, posted -> assertThat(posted.what())
                     .isEqualTo(new Posting.ToLpi(GuestIts.lpi(vector), new VcpuId(vcpu))));
         } else {
@@ -121,7 +101,7 @@ class ItsEventsContract {
     private void send(int vector, boolean isTakenByHost) {
         String row = "vfio-msix[" + vector + "]";
         long before = HostRows.counted(row);
-        hardware.send(vector);
+        nic.send(vector);
         if (isTakenByHost) {
             World.eventually("the host counts it", () -> HostRows.counted(row) > before);
         } else {
@@ -134,21 +114,21 @@ class ItsEventsContract {
         read();
         assertPredicted(0, 0);
         assertPredicted(1, 1);
-        send(0, !direct);
-        send(1, !direct);
+        send(0, !nic.direct);
+        send(1, !nic.direct);
         guest.move(0, 1);
         assertPredicted(0, 0);
-        send(0, !direct); // a moved vLPI stays one
+        send(0, !nic.direct); // a moved vLPI stays one
         read();
         assertPredicted(0, 1);
-        send(0, !direct);
+        send(0, !nic.direct);
         guest.discard(0);
         guest.map(0);
         assertPredicted(0, 1);
         send(0, true); // no vLPI, and the prediction is stale
         read();
         assertPredicted(0, 0);
-        send(0, !direct); // a vLPI again
+        send(0, !nic.direct); // a vLPI again
         guest.discard(0);
         read();
         assertThat(irqs.get(0).predicted()).isInstanceOf(Posting.NotPosted.class);
@@ -157,7 +137,7 @@ class ItsEventsContract {
 
     @Test
     void tablesAreNotReadWhileAnLpiIsAVlpi() {
-        assumeTrue(direct, "needs a GICv4");
+        assumeTrue(nic.direct, "needs a GICv4");
         assertThat(refused(Errno.EACCES, () -> guest.its().saveTables())).contains("an LPI is a vLPI of GICv4.0");
         read();
         assertPredicted(0, 0);
