@@ -152,7 +152,7 @@ class NullsTest {
                 }
             }
         }
-        assertThat(counts[0]).as("parameters that are named").isGreaterThan(630);
+        assertThat(counts[0]).as("parameters that are named").isGreaterThan(590);
         Recorded.compare(LIST, List.copyOf(flaws), "so that it is named now", NullsTest.class);
     }
 }

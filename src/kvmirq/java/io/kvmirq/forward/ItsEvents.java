@@ -96,10 +96,10 @@ public final class ItsEvents {
                 forwarding.mirror().apply(read(messages));
                 return Optional.empty();
             } catch (UnreadableException e) {
-                return Optional.of(e.getMessage());
+                return Optional.of(String.valueOf(e.getMessage()));
             } catch (KernelException e) {
                 if (e.errno().equals(Errno.EFAULT)) {
-                    return Optional.of(e.getMessage());
+                    return Optional.of(String.valueOf(e.getMessage()));
                 }
                 throw e;
             }

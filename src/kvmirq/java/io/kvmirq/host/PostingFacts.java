@@ -143,7 +143,7 @@ public final class PostingFacts {
         return before;
     }
 
-    /** What decides posting on an x86 host. Empty if a fact cannot be read: {@link #unreadable} says which. */
+    /** The facts that decide posting on an x86 host. Empty if one cannot be read: {@link #unreadable} names it. */
     public Optional<PostingHost> host() {
         return reading().host();
     }

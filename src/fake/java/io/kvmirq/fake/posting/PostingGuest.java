@@ -77,13 +77,17 @@ public abstract class PostingGuest {
     public final void setInhibit(InhibitReason reason, boolean on) {
         if (reason.counts(rules.vendor()) && (on ? inhibits.add(reason) : inhibits.remove(reason))) {
             inhibited(reason, on);
-            // Numbers of enum kvm_apicv_inhibit since 6.17.
-            long mask = inhibits.stream().mapToLong(one -> 1L << one.ordinal()).sum();
+            long mask = inhibits.stream().mapToLong(one -> 1L << number(one)).sum();
             tracepoints()
                     .call(
                             "kvm_apicv_inhibit_changed",
-                            Map.of("set", on ? 1L : 0, "reason", (long) reason.ordinal(), "inhibits", mask));
+                            Map.of("set", on ? 1L : 0, "reason", number(reason), "inhibits", mask));
         }
+    }
+
+    @SuppressWarnings("EnumOrdinal") // A reason's ordinal is its number in enum kvm_apicv_inhibit since Linux 6.17.
+    private static long number(InhibitReason reason) {
+        return reason.ordinal();
     }
 
     /** Changes the hardware for {@link #setInhibit}. On Intel that changes no entry and no descriptor. */
