@@ -16,7 +16,7 @@
 #define EXPORT __attribute__((visibility("default")))
 #define ALIAS(name) EXPORT __attribute__((alias(#name)))
 
-/* tape.c: the functions behind ours. */
+/* tape_preload.c: the functions behind ours. */
 
 struct next {
 	__typeof__(&ioctl) ioctl;

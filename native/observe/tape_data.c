@@ -107,7 +107,7 @@ static void put_transfer(const struct transfer *transfer,
 }
 
 /* Bytes that a read has put into the program's memory. */
-static size_t taken(const struct transfer *transfer, ssize_t result)
+static size_t moved(const struct transfer *transfer, ssize_t result)
 {
 	if (transfer->function == EVENTFD_READ)
 		return result ? 0 : sizeof(eventfd_t);
@@ -131,7 +131,7 @@ void transfer_after(const struct transfer *transfer, struct kept *kept,
 		    const struct file *file, ssize_t result, int error)
 {
 	if (transfer->function < WRITE) {
-		kept_make(kept, taken(transfer, result));
+		kept_make(kept, moved(transfer, result));
 		keep(kept, transfer);
 	}
 	put_transfer(transfer, kept, file, result, error);

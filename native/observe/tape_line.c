@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "tape.h"
+#include "tape_line.h"
 
 #include <sys/mman.h>
 #include <sys/syscall.h>

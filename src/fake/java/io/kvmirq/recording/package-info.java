@@ -6,7 +6,7 @@
  *
  * <ul>
  *   <li>This one records. {@link io.kvmirq.recording.Recorder} writes the calls of a Java program that go through a
- *       {@code Libc}. {@code libkvmirqtape.so} ({@code native/observe/tape.c}), preloaded into any dynamically linked program,
+ *       {@code Libc}. {@code libkvmirqtape.so} ({@code native/observe/tape_preload.c}), preloaded into any dynamically linked program,
  *       appends what it sees: bytes, lengths and descriptor numbers. {@code kvmirqtrace} ({@code native/observe/trace.c})
  *       appends the same lines for a program that it stops by ptrace. {@link io.kvmirq.recording.Preload} tells both the
  *       lengths that they need and finishes what they wrote, which {@link io.kvmirq.recording.SlotFile} reads from the memory
