@@ -79,7 +79,7 @@ public record Capture(
     private static final Pattern TRACER = Pattern.compile("\\bTracerPid:\\s+([1-9]\\d{0,8})\\b");
     private static final Pattern RUNS = Pattern.compile("\\) R [^)]*$");
     /** Read of kernel threads, which have no descriptors. */
-    private static final Set<String> OF_HELPERS = Set.of("/stat", "/status");
+    private static final Set<String> OF_HELPERS = Set.of("/stat", "/status", "/wchan");
 
     public Capture {
         files = Collections.unmodifiableSortedMap(new TreeMap<>(files));

@@ -23,7 +23,7 @@ import java.util.stream.Collectors;
  *
  * @param guest by its name and its process
  * @param virtio whether files show that it has a device of virtio
- * @param vmm whether the VMM and its threads may run
+ * @param vmm whether the VMM, its threads and the workers of vhost may run
  */
 public record Sources(String guest, boolean virtio, Link vmm, List<Row> rows) {
     private static final Pattern VIRTIO =
@@ -48,6 +48,11 @@ public record Sources(String guest, boolean virtio, Link vmm, List<Row> rows) {
 
     public Sources {
         rows = List.copyOf(rows);
+    }
+
+    /** Whether the link of the VMM is broken or in doubt. */
+    public boolean isFlawed() {
+        return vmm.state() == Link.State.BROKEN || vmm.state() == Link.State.DOUBTFUL;
     }
 
     /** Those of some processes. */
@@ -96,7 +101,7 @@ public record Sources(String guest, boolean virtio, Link vmm, List<Row> rows) {
                         + " kvmirq explain --vm " + process.pid() + " --live 10"));
         boolean virtio =
                 rows.get(0).evidence().isPresent() || !guest.vhostFiles().isEmpty();
-        return new Sources(guest.title(), virtio, VmmLink.of(host, process), rows);
+        return new Sources(guest.title(), virtio, VmmLink.of(host, process, guest.workers()), rows);
     }
 
     private static Row devices(VmProcess process, String path) {

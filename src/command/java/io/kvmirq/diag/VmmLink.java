@@ -2,11 +2,13 @@
 package io.kvmirq.diag;
 
 import io.kvmirq.backend.HostFiles;
+import io.kvmirq.diag.Guests.Worker;
 import io.kvmirq.diag.Remedy.Change;
 import io.kvmirq.diag.Remedy.Takes;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.host.facts.VmProcess.VcpuFile;
+import io.kvmirq.host.trace.ThreadStat;
 import java.util.BitSet;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
@@ -70,7 +72,12 @@ final class VmmLink {
 
     /** Looks at a process that holds a VM. */
     static Link of(HostFacts host, VmProcess process) {
-        return new VmmLink(host, process).link();
+        return of(host, process, List.of());
+    }
+
+    /** Looks at a process that holds a VM, and at the workers that serve its queues of virtio. */
+    static Link of(HostFacts host, VmProcess process, List<Worker> workers) {
+        return new VmmLink(host, process).link(workers);
     }
 
     /**
@@ -91,7 +98,7 @@ final class VmmLink {
                         .findFirst();
     }
 
-    private Link link() {
+    private Link link(List<Worker> workers) {
         Map<Integer, String> threads = new LinkedHashMap<>();
         threads.put(process.pid(), "process " + process.pid());
         List<String> all = host.threads(process.pid());
@@ -160,6 +167,7 @@ final class VmmLink {
             missing(vcpus);
         }
         outside(vcpus);
+        workers.forEach(this::worker);
         limits();
         if (whole && seen > 0) {
             looks.fine((seen == 1 ? "its thread is" : seen + " of its threads were looked at, and none is")
@@ -297,17 +305,8 @@ final class VmmLink {
                 if (cgroups.isFrozen() || looks.isBroken() || !runs) {
                     return;
                 }
-                String text = name + " sleeps uninterruptibly"
-                        + files.text(directory + "wchan")
-                                .filter(at -> !at.isEmpty() && !at.equals("0"))
-                                .map(at -> " in " + at)
-                                .orElse("");
-                // One look: a page that is read from a disk takes a moment.
-                looks.doubt(
-                        file,
-                        text + (name.startsWith("process") ? "" : ": it takes no interrupt meanwhile"),
-                        Remedy.look("look again: a moment is harmless; cat /" + directory
-                                + "stack; dmesg | grep -i 'blocked for more'"));
+                uninterruptible(
+                        file, name, directory, name.startsWith("process") ? "" : ": it takes no interrupt meanwhile");
             }
             default -> {
                 if (traced) {
@@ -317,6 +316,42 @@ final class VmmLink {
                             Remedy.command("end the tracer: " + by));
                 }
             }
+        }
+    }
+
+    /** In one look: a page that is read from a disk takes a moment. */
+    private void uninterruptible(String file, String name, String directory, String result) {
+        looks.doubt(
+                file,
+                name + " sleeps uninterruptibly"
+                        + files.text(directory + "wchan")
+                                .filter(at -> !at.isEmpty() && !at.equals("0"))
+                                .map(at -> " in " + at)
+                                .orElse("")
+                        + result,
+                Remedy.look("look again: a moment is harmless; cat /" + directory
+                        + "stack; dmesg | grep -i 'blocked for more'"));
+    }
+
+    private void worker(Worker worker) {
+        String directory = worker.ofKernel() ? "proc/" + worker.tid() + "/" : directory(worker.tid());
+        String file = directory + "stat";
+        String name = "the worker " + worker.tid() + " of vhost";
+        char state = files.text(file)
+                .flatMap(ThreadStat::parse)
+                .map(ThreadStat::state)
+                .orElse('?');
+        if (state == '?') {
+            looks.absent(file);
+        } else if (state == 'D' && !cgroups.isFrozen() && !looks.isBroken()) {
+            uninterruptible(file, name, directory, ": it serves no queue of virtio meanwhile");
+        } else if ("TtZXx".indexOf(state) >= 0 && !looks.isBroken()) {
+            looks.broken(
+                    file,
+                    name + " does not run (its state is " + state + "): it serves no queue of virtio",
+                    state == 'T' && !worker.ofKernel()
+                            ? Remedy.command("kill -CONT " + process.pid())
+                            : Remedy.look("cat /" + directory + "stack"));
         }
     }
 

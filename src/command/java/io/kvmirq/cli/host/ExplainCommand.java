@@ -299,8 +299,7 @@ public final class ExplainCommand implements Command {
             } else {
                 new ExplainText(terminal).print(chains);
             }
-            sources.stream().filter(one -> chains.isEmpty() || one.virtio()).forEach(one -> new ExplainText(terminal)
-                    .print(one, chains.isEmpty()));
+            shown(chains, sources).forEach(one -> new ExplainText(terminal).print(one, chains.isEmpty()));
             live.ifPresent(one -> LiveOption.print(one, terminal));
         }
         if (picture != null && !chains.isEmpty()) {
@@ -443,26 +442,33 @@ public final class ExplainCommand implements Command {
                 + (count > 1 ? " to " + (count - 1) : "");
     }
 
-    /** A guest without a device of VFIO has no chain: the link of its VMM is all that can break. */
+    /** Of a guest with sources that are no devices of VFIO, the link of the VMM counts beside the chains. */
     private static int exitCode(List<Chain> chains, List<Sources> sources, ParseResult arguments) {
         boolean strict = arguments.hasMatchedOption("--strict");
-        if (chains.isEmpty()) {
-            List<Link.State> states =
-                    sources.stream().map(one -> one.vmm().state()).toList();
-            return states.contains(Link.State.BROKEN)
-                    ? Hop.VMM.exitCode()
-                    : strict && states.contains(Link.State.DOUBTFUL) ? Hop.VMM.doubtCode() : ExitCode.OK;
-        }
-        return chains.stream()
-                .flatMap(chain -> chain.fails().stream())
-                .min(Comparator.naturalOrder())
+        List<Link.State> states =
+                shown(chains, sources).map(one -> one.vmm().state()).toList();
+        Stream<Hop> fails = chains.stream().flatMap(chain -> chain.fails().stream());
+        Stream<Hop> doubts = chains.stream()
+                .filter(chain -> strict)
+                .flatMap(chain -> chain.firstDoubtful().stream())
+                .map(Link::hop);
+        return first(fails, states.contains(Link.State.BROKEN))
                 .map(Hop::exitCode)
-                .or(() -> chains.stream()
-                        .filter(chain -> strict)
-                        .flatMap(chain -> chain.firstDoubtful().stream())
-                        .map(Link::hop)
-                        .min(Comparator.naturalOrder())
+                .or(() -> first(doubts, strict && states.contains(Link.State.DOUBTFUL))
                         .map(Hop::doubtCode))
-                .orElse(chains.stream().allMatch(Chain::isUnseen) ? ExitCode.COULD_NOT_RUN : ExitCode.OK);
+                .orElse(
+                        !chains.isEmpty() && chains.stream().allMatch(Chain::isUnseen)
+                                ? ExitCode.COULD_NOT_RUN
+                                : ExitCode.OK);
+    }
+
+    private static Optional<Hop> first(Stream<Hop> ofChains, boolean vmm) {
+        return Stream.concat(ofChains, vmm ? Stream.of(Hop.VMM) : Stream.empty())
+                .min(Comparator.naturalOrder());
+    }
+
+    /** Those that are printed. */
+    private static Stream<Sources> shown(List<Chain> chains, List<Sources> sources) {
+        return sources.stream().filter(one -> chains.isEmpty() || one.virtio());
     }
 }

@@ -96,7 +96,7 @@ final class ExplainText {
     /** The sources of a guest's interrupts that are no devices of VFIO; {@code alone} if no chain has shown its VMM. */
     void print(Sources sources, boolean alone) {
         line(terminal.bold(printable(sources.guest() + "  other interrupts")));
-        if (alone) {
+        if (alone || sources.isFlawed()) {
             link(sources.vmm());
             remedies(
                     sources.vmm().state() == Link.State.NOT_SHOWN, sources.vmm().remedies());

@@ -11,6 +11,7 @@ import io.kvmirq.diag.Chain;
 import io.kvmirq.diag.DeviceChains;
 import io.kvmirq.diag.Hop;
 import io.kvmirq.diag.Link;
+import io.kvmirq.diag.Sources;
 import io.kvmirq.host.facts.GuestHosts;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.ReadOnce;
@@ -26,6 +27,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
@@ -44,6 +46,9 @@ class PlantedFaultsTest {
     private static final int MOST_STATUS = 67;
     /** The exit code of a link in doubt is this higher. */
     private static final int DOUBT = 20;
+
+    /** Trees whose guest is explained by its name, with all of its sources. */
+    private static final Set<String> OF_GUESTS = Set.of("virtio", "vhost-tasks");
 
     private static final String INTERRUPTS = "proc/interrupts";
     private static final String DEVICES = "sys/bus/pci/devices/";
@@ -106,6 +111,7 @@ class PlantedFaultsTest {
                                 + " sys/kernel/debug/kvm/100-5/vcpu0/pid = 101; sys/kernel/debug/kvm/100-5/vcpu1/pid = 102");
             case "msi" -> msi();
             case "behind" -> behind();
+            case "virtio", "vhost-tasks" -> GuestHosts.of(tree); // its workers: of Linux before 6.4, and since
             case "virtual" ->
                 apply(
                         GuestHosts.of("amd-avic"),
@@ -267,6 +273,7 @@ class PlantedFaultsTest {
     /** As {@link Capture#analysis} does, of one device. */
     private static void analyse(HostFiles files, String device) {
         HostFacts facts = new HostFacts(files);
+        Sources.of(files, facts, facts.vms().all());
         facts.kernel();
         DeviceChains.gone(facts, PciAddress.parse(device));
         facts.pci(PciAddress.parse(device)).ifPresent(one -> {
@@ -283,9 +290,10 @@ class PlantedFaultsTest {
             Capture.of(host.tree(), files -> analyse(files, device(tree)), false)
                     .write(out);
         }
-        List<String> words = List.of("explain", "--from", archive.toString(), device(tree), "--strict");
-        Cli.Ended ended = Cli.run(words.subList(0, strict ? 5 : 4).toArray(String[]::new));
-        return new Said(ended);
+        List<String> words = new ArrayList<>(List.of("explain", "--from", archive.toString()));
+        words.addAll(OF_GUESTS.contains(tree) ? List.of("--vm", "100") : List.of(device(tree)));
+        words.addAll(strict ? List.of("--strict") : List.of());
+        return new Said(Cli.run(words.toArray(String[]::new)));
     }
 
     @ParameterizedTest
