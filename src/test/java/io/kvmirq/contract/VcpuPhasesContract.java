@@ -86,21 +86,21 @@ class VcpuPhasesContract {
     private static final int SCHED_FIFO = 1;
     private static final String MASK_OF_CPU = "2";
     private static final String MASK_OF_OTHERS = "1";
-    private static final int START = 0x1000;
-    private static final int REACHED = 0x2000;
+    static final int START = 0x1000;
+    static final int REACHED = 0x2000;
     private static final VcpuId VCPU = new VcpuId(0);
     /** Since 6.12 a deadline server gives the CPU to other threads for 50 ms in each second. */
     private static final Path FAIR_SERVER = Path.of("/sys/kernel/debug/sched/fair_server/cpu" + CPU + "/runtime");
 
     private static final Path THROTTLE = Path.of("/proc/sys/kernel/sched_rt_runtime_us");
     /** {@code incb REACHED}, and then a jump to itself. */
-    private static final byte[] SPIN = HexFormat.of().parseHex("fe060020ebfe");
+    static final byte[] SPIN = HexFormat.of().parseHex("fe060020ebfe");
     /** The same with {@code sti; hlt} before a jump to these. */
     private static final byte[] HALT = HexFormat.of().parseHex("fe060020fbf4ebfc");
 
     private final Map<Integer, Integer> apicIds = new HashMap<>();
 
-    private static String command(String... words) throws IOException, InterruptedException {
+    static String command(String... words) throws IOException, InterruptedException {
         Process process = new ProcessBuilder(words).redirectErrorStream(true).start();
         String said = new String(process.getInputStream().readAllBytes());
         assertThat(process.waitFor()).as("%s: %s", List.of(words), said).isZero();
@@ -108,12 +108,12 @@ class VcpuPhasesContract {
     }
 
     /** The thread of a vCPU. It enters KVM_RUN once for each turn. */
-    private static final class Runner {
+    static final class Runner {
         private final Vcpu vcpu;
         private final SynchronousQueue<Boolean> turns = new SynchronousQueue<>();
         private final FutureTask<Boolean> all = new FutureTask<>(this::runs);
         private volatile boolean outside = true;
-        private volatile int tid;
+        volatile int tid;
 
         Runner(Vcpu vcpu) throws InterruptedException {
             this.vcpu = vcpu;
@@ -196,13 +196,7 @@ class VcpuPhasesContract {
                                 "taskset", MASK_OF_CPU, "sh", "-c", "read x; echo on; while :; do :; done")
                         .redirectErrorStream(true)
                         .start();
-                try (Memory priority = new Memory(Integer.BYTES)) {
-                    priority.setInt(0, 50);
-                    int result = NativeLibrary.getInstance("c")
-                            .getFunction("sched_setscheduler")
-                            .invokeInt(new Object[] {(int) hog.pid(), SCHED_FIFO, priority});
-                    assertThat(result).isZero();
-                }
+                runFirst((int) hog.pid());
                 hog.outputWriter().append('\n').flush();
                 // The program prints it with this priority, and has the CPU from then on.
                 assertThat(hog.inputReader().readLine()).isEqualTo("on");
@@ -210,6 +204,17 @@ class VcpuPhasesContract {
             }
         }
         return Optional.empty();
+    }
+
+    /** Gives a thread its CPU whenever it could run: SCHED_FIFO. */
+    static void runFirst(int tid) {
+        try (Memory priority = new Memory(Integer.BYTES)) {
+            priority.setInt(0, 50);
+            int result = NativeLibrary.getInstance("c")
+                    .getFunction("sched_setscheduler")
+                    .invokeInt(new Object[] {tid, SCHED_FIFO, priority});
+            assertThat(result).isZero();
+        }
     }
 
     private static Phase expected(Place place) {
@@ -332,36 +337,18 @@ class VcpuPhasesContract {
         return fact.known().orElseThrow(() -> new AssertionError(fact));
     }
 
-    private void readApicIds() throws IOException {
-        int cpu = -1;
-        for (String line : Files.readAllLines(Path.of("/proc/cpuinfo"))) {
-            String value = line.substring(line.indexOf(':') + 1).strip();
-            if (line.startsWith("processor")) {
-                cpu = Integer.parseInt(value);
-            } else if (line.startsWith("apicid")) {
-                apicIds.put(cpu, Integer.parseInt(value));
-            }
-        }
-    }
-
-    /** 6.12 refuses it as busy after a change of the deadline server. The machine then ends as it is. */
-    private static void restore(String throttle) {
-        try {
-            Files.writeString(THROTTLE, throttle.strip());
-        } catch (IOException e) {
-            System.out.println("lab-phases: " + THROTTLE + " stays: " + e.getMessage());
-        }
-    }
-
-    @Test
-    void phasesAgreeWithTheTableOfTheKernel() throws Exception {
+    /**
+     * Sets CPU 1 aside for vCPUs: this process stays on the other, and a thread of SCHED_FIFO keeps the CPU for itself. Skips
+     * where that may not be done.
+     *
+     * @return what {@link #restore} takes
+     */
+    static String setAside() throws IOException, InterruptedException {
         assumeTrue(
                 System.getProperty("kvmirq.test.run", "").startsWith("lab-"),
                 "changes affinities and a scheduler's limit of the whole machine: only in the lab");
-        readApicIds();
-        assumeTrue(apicIds.size() > CPU, "needs two processors of x86: LAB_PROCESSORS=2");
+        assumeTrue(apicIds().size() > CPU, "needs two processors of x86: LAB_PROCESSORS=2");
         Machine.assumeProgram("taskset");
-        Path tracefs = known(TraceInstance.mounted());
         String throttle = Files.readString(THROTTLE);
         Files.writeString(THROTTLE, "-1");
         if (Files.exists(FAIR_SERVER)) {
@@ -372,6 +359,37 @@ class VcpuPhasesContract {
                 "-ap",
                 MASK_OF_OTHERS,
                 String.valueOf(ProcessHandle.current().pid()));
+        return throttle;
+    }
+
+    private static Map<Integer, Integer> apicIds() throws IOException {
+        Map<Integer, Integer> apicIds = new HashMap<>();
+        int cpu = -1;
+        for (String line : Files.readAllLines(Path.of("/proc/cpuinfo"))) {
+            String value = line.substring(line.indexOf(':') + 1).strip();
+            if (line.startsWith("processor")) {
+                cpu = Integer.parseInt(value);
+            } else if (line.startsWith("apicid")) {
+                apicIds.put(cpu, Integer.parseInt(value));
+            }
+        }
+        return apicIds;
+    }
+
+    /** 6.12 refuses it as busy after a change of the deadline server. The machine then ends as it is. */
+    static void restore(String throttle) {
+        try {
+            Files.writeString(THROTTLE, throttle.strip());
+        } catch (IOException e) {
+            System.out.println("lab-phases: " + THROTTLE + " stays: " + e.getMessage());
+        }
+    }
+
+    @Test
+    void phasesAgreeWithTheTableOfTheKernel() throws Exception {
+        String throttle = setAside();
+        apicIds.putAll(apicIds());
+        Path tracefs = known(TraceInstance.mounted());
         Map<Place, Integer> agreeing = new HashMap<>();
         List<String> differing = new ArrayList<>();
         try (Kernel kernel = Kernel.open(Backends.AUTO);

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.contract;
+
+import static io.kvmirq.contract.TestDevice.E1000E;
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import io.kvmirq.InterruptVector;
+import io.kvmirq.MsiMessage;
+import io.kvmirq.PciAddress;
+import io.kvmirq.VcpuId;
+import io.kvmirq.backend.choice.Backends;
+import io.kvmirq.cli.Cli;
+import io.kvmirq.contract.VcpuPhasesContract.Runner;
+import io.kvmirq.forward.Forwarding;
+import io.kvmirq.forward.KvmVfio;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kvm.GuestMemory;
+import io.kvmirq.kvm.Vcpu;
+import io.kvmirq.kvm.Vm;
+import io.kvmirq.testing.Page;
+import io.kvmirq.testing.Page.Block;
+import io.kvmirq.testing.RealKvm;
+import io.kvmirq.vfio.VfioDevice;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Test;
+
+/**
+ * The vCPUs of a guest on AVIC, as the page of the command shows them: one runs, and one is preempted by it. In the lab, on
+ * two processors.
+ */
+@Tag("contract")
+@Tag(RealKvm.TAG)
+class VcpuScreenContract {
+    private static final Path INSTANCES = Path.of("/sys/kernel/tracing/instances");
+    private static final String SECOND = "\nvcpu 1 ";
+
+    /** Whether both instances of a command record, or neither. */
+    private static boolean records(Process command, String on) {
+        String[] names = INSTANCES.toFile().list((parent, name) -> name.startsWith("kvmirq-" + command.pid() + "-"));
+        return names.length == 2
+                && List.of(names).stream().allMatch(name -> {
+                    try {
+                        return Files.readString(INSTANCES.resolve(name).resolve("tracing_on"))
+                                .strip()
+                                .equals(on);
+                    } catch (IOException e) {
+                        return false;
+                    }
+                });
+    }
+
+    private static void enter(Runner runner, GuestMemory memory) throws InterruptedException {
+        memory.mapping().put(VcpuPhasesContract.REACHED, new byte[1]);
+        runner.enter();
+        runner.until(() -> memory.mapping().getByte(VcpuPhasesContract.REACHED) != 0);
+    }
+
+    @Test
+    void commandPrintsWhatThePageShows() throws Exception {
+        TestDevice.Place place = E1000E.onThisMachine().orElse(null);
+        assumeTrue(place != null, E1000E.isMissing());
+        String throttle = VcpuPhasesContract.setAside();
+        String out;
+        try (Kernel kernel = Kernel.open(Backends.AUTO);
+                Vm vm = Vm.create(kernel)) {
+            vm.createIrqchip();
+            try (GuestMemory memory = vm.addMemory(0, 0x10000);
+                    Vcpu first = vm.createVcpu(new VcpuId(0));
+                    Vcpu second = vm.createVcpu(new VcpuId(1));
+                    KvmVfio kvmVfio = KvmVfio.create(vm);
+                    VfioDevice device = VfioDevice.open(kernel, PciAddress.parse(place.address()), kvmVfio);
+                    Forwarding forwarding = Forwarding.of(vm, device)) {
+                assumeTrue(KernelAvic.ofThisMachine().isPresent(), "KVM has no AVIC here: LAB=avic");
+                memory.mapping().put(VcpuPhasesContract.START, VcpuPhasesContract.SPIN);
+                first.enableLapic();
+                second.enableLapic();
+                Runner running = new Runner(first);
+                Runner preempted = new Runner(second);
+                // Files show the thread of a vCPU when it has run.
+                for (Runner runner : List.of(running, preempted)) {
+                    enter(runner, memory);
+                    runner.leave();
+                }
+                Process explain = Cli.jvm()
+                        .start(
+                                "explain",
+                                "--vm",
+                                String.valueOf(ProcessHandle.current().pid()),
+                                "--vcpus",
+                                "--live",
+                                "10");
+                running.until(() -> !explain.isAlive() || records(explain, "1"));
+                forwarding.forwardAll(
+                        device.msix(0, 2), i -> MsiMessage.to(new VcpuId(i), new InterruptVector(0x41 + i)));
+                enter(preempted, memory);
+                VcpuPhasesContract.runFirst(running.tid);
+                enter(running, memory);
+                running.until(() -> !explain.isAlive() || records(explain, "0"));
+                running.end();
+                preempted.end();
+                out = new String(explain.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+                System.out.println(out);
+                assertThat(explain.waitFor())
+                        .as(new String(explain.getErrorStream().readAllBytes(), StandardCharsets.UTF_8))
+                        .isZero();
+                device.reset(); // QEMU's e1000e counts 128 us from its last message
+            }
+        } finally {
+            VcpuPhasesContract.restore(throttle);
+        }
+        Block shown = Page.of("src/docs/command.md").first("console lab");
+        assertThat(shown.command()).matches("kvmirq explain --vm \\d+ --vcpus --live 10");
+        for (boolean firstPart : new boolean[] {true, false}) {
+            Block.assertShownExceptNumbers(part(shown.output(), firstPart), part(out, firstPart));
+        }
+    }
+
+    private static String part(String text, boolean first) {
+        int second = text.indexOf(SECOND);
+        assertThat(second).as(text).isPositive();
+        return first ? text.substring(0, second) : text.substring(second + 1);
+    }
+}
