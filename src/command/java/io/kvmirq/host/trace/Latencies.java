@@ -17,7 +17,8 @@ import java.util.stream.Collectors;
  * Times between two probes, measured in the kernel: the first stores its time in a variable, the second subtracts it and
  * gives the difference to a synthetic event, whose histograms have its power of two and the longest. The clock is {@code
  * mono}, which all CPUs share and which setting the time does not move. The kernel forgets a variable when it is read, so a
- * time is used once. A signal in the handler of an interrupt is that of the last call of VFIO's handler on its CPU. Immutable.
+ * time is used once. A signal in the handler of an interrupt is that of the last call of VFIO's handler with its eventfd.
+ * Immutable.
  *
  * <p>Source: {@code resolve_var_refs()} and {@code hist_field_log2()} in kernel/trace/trace_events_hist.c;
  * Documentation/trace/histogram.rst.
@@ -70,10 +71,10 @@ final class Latencies {
             spans.add(new Span(
                     Stage.IRQFD,
                     ProbePlan.HOST_IRQ,
-                    ProbePlan.CPU,
+                    ProbePlan.EVENTFD,
                     "",
                     event(wakeup),
-                    ProbePlan.CPU,
+                    ProbePlan.EVENTFD,
                     signalled + ProbePlan.IN_HANDLERS));
         }
     }

@@ -45,6 +45,7 @@ record ProbePlan(String name, Fact<String> hostIrq, String wakeup, String delive
     static final String RESULTS = "wait,id,ret";
     static final String CALLERS = "id,common_pid";
     static final String CPU = "common_cpu";
+    static final String EVENTFD = "id";
     /** The kernel's own event where KVM injects a vector. */
     static final String INJECTED = "kvm/kvm_inj_virq";
 
