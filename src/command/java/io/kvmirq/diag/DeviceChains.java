@@ -96,7 +96,9 @@ public final class DeviceChains {
         Optional<VmmOptions> options = holders.stream().findFirst().map(VmmOptions::of);
         this.claims = new PostingClaims(host, device, holders.stream().findFirst(), options);
         this.ofProcess = new ProcessLinks(host, device, users, options, claims.forms(), armed);
-        this.ofDevice = new DeviceLink(host, device, !holders.isEmpty() || !users.isEmpty() || !armed.isEmpty());
+        // A VM with the group may use another device of it.
+        boolean open = !users.isEmpty() && host.vms().ofGroup(device.address()).isEmpty();
+        this.ofDevice = new DeviceLink(host, device, !holders.isEmpty() || open || !armed.isEmpty());
         this.ofIrq = new HostIrqLink(host, device, holders.stream().findFirst());
         this.ofVmm = holders.stream().findFirst().map(process -> VmmLink.of(host, process));
         this.interrupts = interrupts();
