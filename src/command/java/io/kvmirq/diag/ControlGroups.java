@@ -32,6 +32,7 @@ final class ControlGroups {
     /** The groups whose quota was looked at. */
     private final Set<String> quotas = new HashSet<>();
 
+    private List<String> ofVcpus = List.of();
     private boolean frozen;
 
     ControlGroups(HostFiles files, Looks looks) {
@@ -44,12 +45,24 @@ final class ControlGroups {
     }
 
     /**
+     * Looks at all of them.
+     *
+     * @param ofProcess the {@code cgroup} of the process
+     * @param vcpus that of the thread of each vCPU
+     */
+    void of(Optional<String> ofProcess, List<String> vcpus) {
+        ofVcpus = vcpus;
+        vcpus.stream().distinct().forEach(text -> of(text, true));
+        ofProcess.filter(text -> !vcpus.contains(text)).ifPresent(text -> of(text, vcpus.isEmpty()));
+    }
+
+    /**
      * Lines of hierarchy, controllers and path. A name with a line end makes lines of another form, which are left out.
      *
      * @param vcpus whether vCPUs may be in it: an interrupt needs them, and not the other threads, such as those of libvirt's
      *     group {@code emulator}
      */
-    void of(String text, boolean vcpus) {
+    private void of(String text, boolean vcpus) {
         for (String line : text.split("\n", -1)) {
             if (!isGroup(line)) {
                 continue;
@@ -135,19 +148,31 @@ final class ControlGroups {
         }
     }
 
-    /** False of a quota of more than all CPUs, and where no thread waited lately: the counts are then of another time. */
-    private boolean binds(String directory, String quota, boolean second) {
+    /** CPUs that a quota is worth, rounded down. */
+    private long cpus(String directory, String quota, boolean second) {
         String[] words = quota.split(" ");
         String period = second && words.length > 1
                 ? words[1]
                 : files.text(directory + "/cpu.cfs_period_us").orElse("100000");
-        int cpus = CpuList.parse(files.text("sys/devices/system/cpu/online").orElse(""))
+        return period.matches("[1-9]\\d{0,8}") ? Long.parseLong(words[0]) / Long.parseLong(period) : 0;
+    }
+
+    /** False of a quota of all CPUs, and where no thread waited lately: the counts are then of another time. */
+    private boolean binds(String directory, long cpus) {
+        int online = CpuList.parse(files.text("sys/devices/system/cpu/online").orElse(""))
                 .map(BitSet::cardinality)
                 .orElse(Integer.MAX_VALUE);
-        boolean all = period.matches("[1-9]\\d{0,8}") && Long.parseLong(words[0]) / Long.parseLong(period) >= cpus;
-        return !all
+        return cpus < online
                 && !QUIET.matcher(files.text(directory + "/cpu.pressure").orElse(""))
                         .find();
+    }
+
+    /** Whether the vCPUs in a group, or in one below it, fit into its quota: then only other threads can use it up. */
+    private boolean fits(String group, long cpus) {
+        long inside = ofVcpus.stream()
+                .filter(text -> text.lines().anyMatch(line -> (line + "/").contains(":" + group + "/")))
+                .count();
+        return inside > 0 && cpus >= inside;
     }
 
     private void throttled(String directory, String group, boolean second, boolean vcpus) {
@@ -159,7 +184,8 @@ final class ControlGroups {
             }
             return;
         }
-        if (!binds(directory, quota, second)) {
+        long cpus = cpus(directory, quota, second);
+        if (!binds(directory, cpus)) {
             return;
         }
         String file = directory + "/cpu.stat";
@@ -173,7 +199,10 @@ final class ControlGroups {
                 + " of " + periods.getAsLong() + " periods: its threads waited then"
                 + (vcpus ? "" : "; no vCPU is in it");
         Remedy remedy = Remedy.command("raise /" + limit);
-        if (vcpus && throttled.getAsLong() * 2 >= periods.getAsLong() && throttled.getAsLong() > 0) {
+        if (vcpus
+                && !fits(group, cpus)
+                && throttled.getAsLong() * 2 >= periods.getAsLong()
+                && throttled.getAsLong() > 0) {
             looks.broken(file, text, remedy);
         } else if (throttled.getAsLong() * 20 >= periods.getAsLong() && throttled.getAsLong() > 0) {
             looks.doubt(file, text, remedy);

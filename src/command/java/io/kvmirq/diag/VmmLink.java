@@ -117,21 +117,22 @@ final class VmmLink {
                 others += threads.putIfAbsent(Integer.parseInt(name), "thread " + name) == null ? 1 : 0;
             }
         }
-        Set<String> groups = new LinkedHashSet<>();
-        vcpus.keySet().forEach(thread -> files.text(path + "task/" + thread + "/cgroup")
-                .ifPresent(groups::add));
-        Optional<String> first =
+        Optional<String> group =
                 looks.text(path + "cgroup", text -> text.lines().anyMatch(ControlGroups::isGroup));
-        boolean known = !groups.isEmpty();
-        groups.forEach(text -> cgroups.of(text, true));
-        first.filter(text -> !groups.contains(text)).ifPresent(text -> cgroups.of(text, !known));
+        cgroups.of(
+                group,
+                vcpus.keySet().stream()
+                        .flatMap(thread -> files.text(path + "task/" + thread + "/cgroup").stream())
+                        .toList());
         boolean whole = looks.text(path + "status", VmmLink::hasState).isPresent();
         int seen = 0;
         Set<Integer> needed = new LinkedHashSet<>(vcpus.keySet());
         needed.add(process.pid());
-        unlessAny(needed, "stat");
-        if (!vcpus.isEmpty()) {
-            unlessAny(vcpus.keySet(), "wchan");
+        Optional<String> statless = Optional.empty();
+        if (!vcpus.isEmpty()
+                && vcpus.keySet().stream()
+                        .noneMatch(one -> files.text(directory(one) + "wchan").isPresent())) {
+            looks.absent(directory(vcpus.keySet().iterator().next()) + "wchan");
         }
         for (Map.Entry<Integer, String> thread : threads.entrySet()) {
             boolean isLeader = thread.getKey() == process.pid();
@@ -141,9 +142,13 @@ final class VmmLink {
             if (status.isPresent()) {
                 seen++;
                 state(thread.getValue(), directory, status.get(), isLeader || vcpu != null);
-                if (needed.contains(thread.getKey())
-                        && !looks.isBroken()
-                        && isExiting(files.text(directory + "stat").orElse(""))) {
+                String stat = files.text(directory + "stat")
+                        .filter(text -> fields(text).length > THREADS)
+                        .orElse("");
+                if (needed.contains(thread.getKey()) && stat.isEmpty()) {
+                    statless = statless.or(() -> Optional.of(directory + "stat"));
+                }
+                if (needed.contains(thread.getKey()) && !looks.isBroken() && isExiting(stat)) {
                     looks.broken(
                             directory + "stat",
                             thread.getValue() + " is in exit (PF_EXITING) and has not ended",
@@ -163,6 +168,7 @@ final class VmmLink {
                 waits(thread.getValue(), directory, status.get());
             }
         }
+        statless.ifPresent(looks::absent); // of all threads alike the first is enough
         if (!all.isEmpty()) {
             missing(vcpus);
         }
@@ -178,13 +184,6 @@ final class VmmLink {
 
     private String directory(int thread) {
         return thread == process.pid() ? path : path + "task/" + thread + "/";
-    }
-
-    /** Notes a file that no thread of some shows; one thread may end while it is read. */
-    private void unlessAny(Set<Integer> threads, String file) {
-        if (threads.stream().noneMatch(one -> files.text(directory(one) + file).isPresent())) {
-            looks.absent(directory(threads.iterator().next()) + file);
-        }
     }
 
     /** A VMM keeps the descriptor of a vCPU that was unplugged, and ends its thread; the first vCPU stays. */
