@@ -5,7 +5,6 @@ import io.kvmirq.Errno;
 import io.kvmirq.EventFdId;
 import io.kvmirq.KernelException;
 import io.kvmirq.backend.CurrentThread;
-import io.kvmirq.backend.HostFiles;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.explain.Fact;
 import io.kvmirq.explain.KernelCall;
@@ -124,9 +123,8 @@ public final class EventFd implements AutoCloseable {
         if (result != EMFILE) {
             return failed(kernel, result, which);
         }
-        HostFiles files = kernel.backend().libc().hostFiles();
-        return new KernelException(
-                KernelCall.EVENTFD_CREATE.label(), which, Errno.EMFILE, DescriptorLimit.why(files, count - made));
+        String why = DescriptorLimit.why(kernel.backend().libc().hostFiles(), count - made);
+        return new KernelException(KernelCall.EVENTFD_CREATE.label(), which, Errno.EMFILE, why);
     }
 
     private static EventFd owned(Fd fd) {

@@ -4,15 +4,14 @@ package io.kvmirq.kvm;
 import io.kvmirq.InterruptVector;
 import io.kvmirq.Ppi;
 import io.kvmirq.VcpuId;
-import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.CurrentThread;
 import io.kvmirq.explain.KernelCall;
 import io.kvmirq.kernel.ClosedHandleException;
 import io.kvmirq.kernel.Fd;
+import io.kvmirq.kvm.X86SystemRegisters.Segment;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiArm64;
 import io.kvmirq.undo.Undo;
-import java.nio.ByteBuffer;
 import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
@@ -159,9 +158,8 @@ public final class Vcpu implements AutoCloseable {
      *     for a value that it cannot have
      */
     public void setArmRegister(ArmRegister register, long value) {
-        ByteBuffer encoded =
-                Objects.requireNonNull(register, "register is null").encode(value);
-        arm("registers by id").set(register, encoded);
+        Objects.requireNonNull(register, "register is null");
+        arm("registers by id").set(register, register.encode(value));
     }
 
     /** A register of any size (arm64), in the order of bytes in memory. As {@link #armRegister} else. */
@@ -179,9 +177,9 @@ public final class Vcpu implements AutoCloseable {
      * @throws IllegalArgumentException if they are more or fewer
      */
     public void setArmRegisterBytes(ArmRegister register, byte[] bytes) {
-        ByteBuffer encoded = Objects.requireNonNull(register, "register is null")
-                .encode(Objects.requireNonNull(bytes, "bytes is null"));
-        arm("registers by id").set(register, encoded);
+        Objects.requireNonNull(register, "register is null");
+        Objects.requireNonNull(bytes, "bytes is null");
+        arm("registers by id").set(register, register.encode(bytes));
     }
 
     /** The interrupt that a timer raises (arm64). */
@@ -398,9 +396,7 @@ public final class Vcpu implements AutoCloseable {
     /** Whether the vCPU runs, halts or waits to be started. */
     public VcpuState state() {
         run.requireItsThread();
-        ByteBuffer state = Buffers.allocate(Uapi.KvmMpState.SIZE);
-        calls.ioctl(KernelCall.VCPU_STATE, Uapi.KVM_GET_MP_STATE, state);
-        return VcpuState.of(state.getInt(Uapi.KvmMpState.MP_STATE));
+        return calls.state();
     }
 
     /**
@@ -411,11 +407,7 @@ public final class Vcpu implements AutoCloseable {
      */
     public void setState(VcpuState next) {
         run.requireItsThread();
-        ByteBuffer state = Buffers.allocate(Uapi.KvmMpState.SIZE)
-                .putInt(
-                        Uapi.KvmMpState.MP_STATE,
-                        Objects.requireNonNull(next, "next is null").number());
-        calls.ioctl(KernelCall.VCPU_STATE, Uapi.KVM_SET_MP_STATE, state);
+        calls.setState(Objects.requireNonNull(next, "next is null"));
     }
 
     /**
@@ -425,9 +417,8 @@ public final class Vcpu implements AutoCloseable {
     public void startAt(int instruction, int stack) {
         X86Registers registers = X86Registers.inRealMode(instruction, stack);
         X86SystemRegisters system = systemRegisters();
-        X86Segment code = system.segment(X86SystemRegisters.Segment.CS);
-        setSystemRegisters(
-                system.setSegment(X86SystemRegisters.Segment.CS, new X86Segment(0, code.limit(), 0, code.access())));
+        X86Segment code = system.segment(Segment.CS);
+        setSystemRegisters(system.setSegment(Segment.CS, new X86Segment(0, code.limit(), 0, code.access())));
         setRegisters(registers);
     }
 

@@ -114,4 +114,15 @@ final class VcpuCalls extends Calls {
         run.close();
         close(fd);
     }
+
+    VcpuState state() {
+        ByteBuffer state = Buffers.allocate(Uapi.KvmMpState.SIZE);
+        ioctl(KernelCall.VCPU_STATE, Uapi.KVM_GET_MP_STATE, state);
+        return VcpuState.of(state.getInt(Uapi.KvmMpState.MP_STATE));
+    }
+
+    void setState(VcpuState next) {
+        ByteBuffer state = Buffers.allocate(Uapi.KvmMpState.SIZE).putInt(Uapi.KvmMpState.MP_STATE, next.number());
+        ioctl(KernelCall.VCPU_STATE, Uapi.KVM_SET_MP_STATE, state);
+    }
 }
