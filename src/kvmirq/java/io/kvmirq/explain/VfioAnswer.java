@@ -115,7 +115,7 @@ public enum VfioAnswer implements Answer {
     VFIO_DIRTY_RANGE(refusal(LAB, VFIO_DIRTY, EINVAL, "the range is empty, wraps or is not of whole pages, the page size"
         + " is not the smallest one, or the bitmap is too small", "iova, size, and the bitmap's pgsize and size",
         "vfio_iommu_type1.c verify_bitmap_size()")),
-    VFIO_DIRTY_WRAPS(refusal(LAB, VFIO_DIRTY, EOVERFLOW, "the range ends beyond 2^64",
+    VFIO_DIRTY_WRAPS(refusal(SOURCE, VFIO_DIRTY, EOVERFLOW, "the range ends beyond 2^64",
         "iova and size; before 6.18 this is EINVAL", "vfio_iommu_type1.c vfio_iommu_type1_dirty_pages()")),
     VFIO_DIRTY_STATE(refusal(LAB, VFIO_DIRTY, EINVAL, "dirty pages are not tracked, or the range begins or ends inside"
         + " a mapping", "FLAG_START comes first, and the range is of whole mappings",

@@ -92,7 +92,7 @@ public enum VgicAnswer implements Answer {
     VGIC_IDENTIFICATION(refusal(LAB, VGIC_REGISTER, EINVAL,
         "GICD_IIDR or GICD_TYPER2 is restored with a value of another VGIC", "what a read gives: only the revision,"
         + " bits 15:12 of GICD_IIDR, may differ, and is 2 or 3", "vgic-mmio-v3.c vgic_mmio_uaccess_write_v3_misc()").needs(ARM64)),
-    GICD_TYPER2_AFTER_INIT(refusal(LAB, VGIC_REGISTER, EBUSY, "since 6.17 GICD_TYPER2 gets another value before init only",
+    GICD_TYPER2_AFTER_INIT(refusal(SOURCE, VGIC_REGISTER, EBUSY, "since 6.17 GICD_TYPER2 gets another value before init only",
         "that it is written before init", "vgic-mmio-v3.c vgic_mmio_uaccess_write_v3_misc()").needs(ARM64)),
     VGIC_NO_SYSTEM_REGISTER(refusal(SOURCE, VGIC_SYSTEM_REGISTER, ENOENT,
         "the CPU interface has no system register of that id",
