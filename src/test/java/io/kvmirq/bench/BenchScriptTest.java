@@ -35,7 +35,7 @@ class BenchScriptTest {
         Ended ended = check("calls", "nonsense");
         assertThat(ended.code()).isEqualTo(2);
         assertThat(ended.said())
-                .matches("bench: there is no benchmark nonsense: there are attach calls .*view\n")
+                .matches("bench: there is no benchmark nonsense: there are attach calls .*watch\n")
                 .contains(" dispatch ", " recording ");
     }
 
