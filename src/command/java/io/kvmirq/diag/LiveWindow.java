@@ -293,7 +293,12 @@ public final class LiveWindow extends Watch {
         }
         Map<Integer, String> names = new HashMap<>();
         counts.callers().forEach(one -> names.computeIfAbsent(one.thread(), this::comm));
-        return new Stages.Counted(counts, arm, VcpuThreads.areInjected(machine.files()), processes, vcpus, names);
+        Set<Integer> shared = after.interrupts().map(HostInterrupts::armed).orElse(List.of()).stream()
+                .filter(one -> !one.sharers().isEmpty())
+                .map(one -> one.irq().number())
+                .collect(Collectors.toSet());
+        return new Stages.Counted(
+                counts, arm, VcpuThreads.areInjected(machine.files()), processes, vcpus, names, shared);
     }
 
     private Map<Integer, Live.Irq> events(

@@ -5,6 +5,7 @@ import io.kvmirq.arch.apic.PostingObstacle;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.host.facts.VmProcess.EventfdFile;
+import io.kvmirq.host.trace.ProbeCounts.Accepted;
 import io.kvmirq.host.trace.ProbeCounts.Irqfd;
 import io.kvmirq.host.trace.ProbeCounts.Message;
 import java.util.List;
@@ -15,9 +16,10 @@ import java.util.stream.Collectors;
 
 /** The links of a host irq that probes show: its eventfd, the irqfds of that, and what KVM did with the signals. */
 final class ProbedLinks {
-    private static final String HANDLER = "live, the probe of vfio_msihandler";
+    private static final String HANDLER = "live, the probe of VFIO's handler";
     private static final String WAKEUP = "live, the probe of irqfd_wakeup";
     private static final String RESULT = "live, the probe of kvm_arch_set_irq_inatomic";
+    private static final String RAISED = "live, the probe of kvm_set_irq in a worker";
 
     private final Stages.Counted counted;
     private final HostFacts host;
@@ -88,6 +90,22 @@ final class ProbedLinks {
                             .collect(Collectors.joining(", ")),
                     "the message: " + messages.stream().map(Message::toString).collect(Collectors.joining("; "))));
         }
+        List<Accepted> accepted = irqfds.stream()
+                .flatMap(one -> one.accepted().stream())
+                .distinct()
+                .toList();
+        boolean isRaised = Stages.raised(irqfds, result -> result > 0) > 0 && !accepted.isEmpty();
+        if (isRaised && messages.isEmpty()) {
+            put(Link.whole(
+                    Hop.GUEST_VECTOR,
+                    Evidence.observed(RAISED),
+                    accepted.stream()
+                            .map(one -> "0x" + Integer.toHexString(one.vector()))
+                            .distinct()
+                            .sorted()
+                            .collect(Collectors.joining(", ")),
+                    "the vector of the pin"));
+        }
         String refusals = Stages.refusals(irqfds, false);
         if (Stages.sent(irqfds, false) > 0 && !addressed.isEmpty()) {
             put(Link.whole(
@@ -95,6 +113,15 @@ final class ProbedLinks {
                     Evidence.observed(RESULT),
                     "vcpu " + addressed.stream().map(String::valueOf).collect(Collectors.joining(", ")),
                     "KVM gave it to the LAPIC"));
+        } else if (isRaised) {
+            put(Link.whole(
+                    Hop.VCPU,
+                    Evidence.observed(RAISED),
+                    "vcpu "
+                            + listed(accepted.stream()
+                                    .map(Accepted::vcpu)
+                                    .collect(Collectors.toCollection(TreeSet::new))),
+                    "a worker gave it to the LAPIC"));
         } else if (Stages.sent(irqfds, false) == 0 && !refusals.isEmpty()) {
             put(Link.broken(
                     Hop.VCPU,

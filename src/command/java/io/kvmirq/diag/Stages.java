@@ -31,7 +31,7 @@ import java.util.stream.Collectors;
  *
  * <p>Source: {@code kvm_arch_set_irq_inatomic()} and {@code kvm_irq_delivery_to_apic_fast()} in arch/x86/kvm, which return
  * the number of vCPUs, 0 or -1 if there is none whose LAPIC is on, and -EWOULDBLOCK to leave it to a worker. On arm64 0 is
- * success.
+ * success. {@code kvm_set_irq()} in virt/kvm/irqchip.c adds the results of the chips that took it.
  *
  * @param stages from the device to the vCPU
  * @param loses the first stage that loses, with how many and why
@@ -62,6 +62,7 @@ public record Stages(List<Stage> stages, Optional<String> loses) {
      * @param processes the process of each thread of the guests that are watched
      * @param vcpus their vCPUs, by the thread that runs each
      * @param names those of the threads that signalled irqfds
+     * @param shared the host irqs whose line has handlers of several devices
      */
     record Counted(
             ProbeCounts counts,
@@ -69,7 +70,8 @@ public record Stages(List<Stage> stages, Optional<String> loses) {
             boolean injects,
             Map<Integer, Integer> processes,
             Map<Integer, VcpuId> vcpus,
-            Map<Integer, String> names) {
+            Map<Integer, String> names,
+            Set<Integer> shared) {
         /** Whether a vector that no vCPU took would be seen. */
         boolean seesTaken() {
             return injects && counts.isTakenCounted() && counts.missed() == 0;
@@ -147,8 +149,13 @@ public record Stages(List<Stage> stages, Optional<String> loses) {
                 .sum();
         Steps steps = new Steps(counted);
         steps.add("host irq", handled, String.valueOf(irq), Optional.empty());
-        steps.add("eventfd", handled, "id " + listed(eventfds), Optional.empty());
-        return Optional.of(steps.irqfds(counted.irqfds(eventfds), handled));
+        boolean isShared = counted.shared().contains(irq);
+        steps.add(
+                "eventfd",
+                isShared ? "not seen" : steps.counted(handled),
+                "id " + listed(eventfds)
+                        + (isShared ? ": the line is shared, and other devices run the handler too" : ""));
+        return Optional.of(steps.irqfds(counted.irqfds(eventfds), isShared ? 0 : handled));
     }
 
     /** The stages of each irqfd of the guests whose eventfd is signalled by threads, and not by a counted handler. */
@@ -205,6 +212,15 @@ public record Stages(List<Stage> stages, Optional<String> loses) {
                 .sum();
     }
 
+    /** How many signals a worker raised with such a result of {@code kvm_set_irq()}. */
+    static long raised(List<Irqfd> irqfds, IntPredicate which) {
+        return irqfds.stream()
+                .flatMap(one -> one.raised().entrySet().stream())
+                .filter(one -> which.test(one.getKey()))
+                .mapToLong(Map.Entry::getValue)
+                .sum();
+    }
+
     /** Why KVM delivered nothing, with how many. Empty if it refused nothing. */
     static String refusals(List<Irqfd> irqfds, boolean arm) {
         Map<String, Long> reasons = new TreeMap<>();
@@ -242,7 +258,15 @@ public record Stages(List<Stage> stages, Optional<String> loses) {
         }
 
         void add(String label, long count, String value, Optional<String> latency) {
-            stages.add(new Stage(label, (counted.counts().missed() > 0 ? "at least " : "") + count, value, latency));
+            stages.add(new Stage(label, counted(count), value, latency));
+        }
+
+        void add(String label, String count, String value) {
+            stages.add(new Stage(label, count, value, Optional.empty()));
+        }
+
+        String counted(long count) {
+            return (counted.counts().missed() > 0 ? "at least " : "") + count;
         }
 
         private void loses(String stage, long count, String why) {
@@ -272,11 +296,7 @@ public record Stages(List<Stage> stages, Optional<String> loses) {
                         messages.stream().map(Message::toString).collect(Collectors.joining("; ")),
                         latency(ProbeCounts.Stage.DELIVERED, irqfds, "the irqfd"));
                 if (worker > 0) {
-                    add(
-                            "by a worker",
-                            worker,
-                            "a pin, or a message to many: the probes show no result",
-                            Optional.empty());
+                    byWorker(irqfds, worker, signals - routed);
                 }
                 long refused = results(irqfds, one -> !isSent(one, counted.arm()) && one != EWOULDBLOCK);
                 loses("delivered", refused, "that KVM refused, " + refusals(irqfds, counted.arm()));
@@ -285,6 +305,41 @@ public record Stages(List<Stage> stages, Optional<String> loses) {
                 }
             }
             return new Stages(stages, loses);
+        }
+
+        /**
+         * A pin that KVM does not raise at once may be raised later, so it is no loss. On arm64 the result of a worker does
+         * not tell whether the message was taken.
+         *
+         * @param unrouted how many signals of workers found no route
+         */
+        private void byWorker(List<Irqfd> irqfds, long worker, long unrouted) {
+            if (counted.arm()) {
+                add("by a worker", worker, "a pin, or a message: the result is not shown", Optional.empty());
+                return;
+            }
+            long raised = raised(irqfds, result -> result > 0);
+            long merged = raised(irqfds, result -> result == 0);
+            long refused = Math.max(0, raised(irqfds, result -> result < 0) - unrouted);
+            long left = worker - raised - merged - refused;
+            boolean pins = irqfds.stream().anyMatch(one -> one.routes().keySet().stream()
+                    .anyMatch(type -> type != 0 && type != Uapi.KVM_IRQ_ROUTING_MSI));
+            String value = (pins ? "a pin: " : "a message to many: ") + raised + " raised at a vCPU";
+            if (pins) {
+                value += part(merged, "merged, or the LAPIC is off")
+                        + part(refused, "not raised: the pin is masked, or its EOI is due");
+            }
+            add("by a worker", worker, value + part(left, "merged, or pending"), Optional.empty());
+            if (!pins) {
+                loses(
+                        "delivered",
+                        merged + refused,
+                        "that KVM refused in a worker, because no vCPU has the destination, or its LAPIC is off");
+            }
+        }
+
+        private static String part(long count, String what) {
+            return count > 0 ? ", " + count + " " + what : "";
         }
 
         /**

@@ -113,6 +113,7 @@ public interface Hardware {
         final int allocation = 0xe4;
         final int allVectors = 0x01f00000;
         final int firstVector = 20;
+        final int linkChange = 4;
         return new Hardware() {
             private boolean counting;
 
@@ -138,12 +139,13 @@ public interface Hardware {
 
             @Override
             public void request() {
-                throw new UnsupportedOperationException("INTx is tried with edu");
+                registers.write(maskSet, linkChange);
+                registers.write(causeSet, linkChange);
             }
 
             @Override
             public void serve() {
-                throw new UnsupportedOperationException("INTx is tried with edu");
+                registers.write(cause, -1);
             }
         };
     }

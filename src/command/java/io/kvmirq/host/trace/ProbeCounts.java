@@ -55,6 +55,8 @@ public record ProbeCounts(
      * @param routes how often its GSI had a route of each type ({@code KVM_IRQ_ROUTING_MSI}, and others); 0 is none
      * @param messages the messages of its routes
      * @param results how often {@code kvm_arch_set_irq_inatomic()} returned each number
+     * @param raised how often {@code kvm_set_irq()} returned each number to a worker
+     * @param accepted the vCPUs that got a vector by a worker; none on a kernel that does not tell
      */
     public record Irqfd(
             int eventfd,
@@ -63,13 +65,20 @@ public record ProbeCounts(
             long signals,
             Map<Integer, Long> routes,
             Set<Message> messages,
-            Map<Integer, Long> results) {
+            Map<Integer, Long> results,
+            Map<Integer, Long> raised,
+            Set<Accepted> accepted) {
         public Irqfd {
             routes = Map.copyOf(routes);
             messages = Set.copyOf(messages);
             results = Map.copyOf(results);
+            raised = Map.copyOf(raised);
+            accepted = Set.copyOf(accepted);
         }
     }
+
+    /** The LAPIC of a vCPU was given a vector. KVM looks afterwards whether it is on. */
+    public record Accepted(int vcpu, int vector) {}
 
     /** A thread of a vCPU got a vector. */
     public record Taken(int thread, int vector, long count) {}

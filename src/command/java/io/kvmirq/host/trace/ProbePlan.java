@@ -15,25 +15,42 @@ import java.util.Map;
  * <p>An irqfd is named by the address of its entry in the eventfd's wait queue and by the eventfd's id, because the kernel
  * uses the address of a removed one again. {@code irqfd_wakeup()} runs with interrupts
  * disabled and calls {@code kvm_arch_set_irq_inatomic()}, so the return of that function on the same CPU belongs to it.
+ * A worker raises the others in {@code irqfd_inject()}, where its thread calls {@code kvm_set_irq()} first.
  *
  * <p>Source: {@code irqfd_wakeup()} in virt/kvm/eventfd.c, {@code kvm_arch_set_irq_inatomic()} in arch/x86/kvm/irq_comm.c
- * and arch/arm64/kvm/vgic/vgic-irqfd.c, {@code vfio_msihandler()} in drivers/vfio/pci/vfio_pci_intrs.c, {@code struct
- * kvm_kernel_irqfd} in include/linux/kvm_irqfd.h; Documentation/trace/kprobetrace.rst and histogram.rst.
+ * and arch/arm64/kvm/vgic/vgic-irqfd.c, {@code vfio_msihandler()} and {@code vfio_intx_handler()} in
+ * drivers/vfio/pci/vfio_pci_intrs.c, {@code struct kvm_kernel_irqfd} in include/linux/kvm_irqfd.h; Documentation/trace/kprobetrace.rst and histogram.rst.
  *
  * @param name begins the names of all probes, such as {@code kvmirq_4711_123456_4026531836}
- * @param hostIrq the probe of VFIO's handler; not known on a host without it
+ * @param hostIrq the probe of VFIO's handler of messages; not known on a host without it
+ * @param intx a probe of the same name in its handler of INTx; not known on a kernel that keeps the eventfd elsewhere
  * @param wakeup the probe where an irqfd takes a signal
  * @param delivered the probe where KVM has delivered it, or not
+ * @param worker the probe where a worker begins to raise it
+ * @param raised the probe where KVM has raised it, or not
  */
-record ProbePlan(String name, Fact<String> hostIrq, String wakeup, String delivered) {
+record ProbePlan(
+        String name,
+        Fact<String> hostIrq,
+        Fact<String> intx,
+        String wakeup,
+        String delivered,
+        String worker,
+        String raised) {
     /** The group of our probes. */
     static final String GROUP = "kvmirq";
 
     static final String HOST_IRQ = "_host_irq";
     static final String WAKEUP = "_wakeup";
     static final String DELIVERED = "_delivered";
+    static final String WORKER = "_worker";
+    static final String RAISED = "_raised";
     /** The synthetic event: a delivery with the irqfd that asked for it. */
     static final String SENT = "_sent";
+    /** The synthetic event: the result of a worker, with its eventfd. */
+    static final String BY_WORKER = "_by_worker";
+    /** The synthetic event: a vCPU for which a worker had a vector, with the eventfd. */
+    static final String TO_VCPU = "_to_vcpu";
 
     static final String HANDLERS = "irq,id";
     static final String IRQFDS = "wait,id,gsi";
@@ -43,11 +60,16 @@ record ProbePlan(String name, Fact<String> hostIrq, String wakeup, String delive
     static final String MESSAGES = "id,address,data";
 
     static final String RESULTS = "wait,id,ret";
+    static final String RAISES = "id,ret";
+    static final String VCPUS = "id,vcpu,vec";
     static final String CALLERS = "id,common_pid";
     static final String CPU = "common_cpu";
     static final String EVENTFD = "id";
     /** The kernel's own event where KVM injects a vector. */
     static final String INJECTED = "kvm/kvm_inj_virq";
+
+    /** The kernel's own event where a LAPIC gets a vector, on x86. */
+    static final String ACCEPTED = "kvm/kvm_apic_accept_irq";
 
     static final String THREAD = "common_pid";
 
@@ -67,7 +89,7 @@ record ProbePlan(String name, Fact<String> hostIrq, String wakeup, String delive
     /** A trigger: its event as GROUP/NAME, and the line. */
     record Trigger(String event, String line) {}
 
-    /** Arguments of the probe of {@code irqfd_wakeup()}, whose first parameter is the irqfd's wait queue entry. */
+    /** Arguments of a probe whose first parameter is an entry of the irqfd: that of the wait queue, or the work. */
     private record Layout(Btf kvm, long entry) {
         Fact<String> at(String path, int bits) {
             return member(IRQFD, path, bits).map(offset -> String.format(Locale.ROOT, "%+d($arg1)", offset - entry));
@@ -110,14 +132,30 @@ record ProbePlan(String name, Fact<String> hostIrq, String wakeup, String delive
     static Fact<ProbePlan> of(String name, Fact<Btf> types, Fact<Btf> vfio) {
         return types.then(kvm -> hasParameters(kvm, "irqfd_wakeup", WAKEUP_PARAMETERS)
                 .then(yes -> hasParameters(kvm, "kvm_arch_set_irq_inatomic", 1))
+                .then(yes -> hasParameters(kvm, "irqfd_inject", 1))
+                .then(yes -> hasParameters(kvm, "kvm_set_irq", 1))
                 .then(yes -> kvm.member(Kind.STRUCT, IRQFD, "wait"))
                 .then(wait -> wakeup(name, new Layout(kvm, wait.offset())))
-                .map(wakeup -> new ProbePlan(
-                        name,
-                        hostIrq(name, vfio),
-                        wakeup,
-                        "r:" + GROUP + "/" + name + DELIVERED + " " + in(kvm, "kvm")
-                                + "kvm_arch_set_irq_inatomic ret=$retval:s32")));
+                .then(wakeup -> worker(name, kvm)
+                        .map(worker -> new ProbePlan(
+                                name,
+                                hostIrq(name, vfio),
+                                intx(name, vfio),
+                                wakeup,
+                                result(name + DELIVERED, kvm, "kvm_arch_set_irq_inatomic"),
+                                worker,
+                                result(name + RAISED, kvm, "kvm_set_irq")))));
+    }
+
+    private static String result(String event, Btf kvm, String function) {
+        return "r:" + GROUP + "/" + event + " " + in(kvm, "kvm") + function + " ret=$retval:s32";
+    }
+
+    private static Fact<String> worker(String name, Btf kvm) {
+        return kvm.member(Kind.STRUCT, IRQFD, "inject")
+                .then(inject -> new Layout(kvm, inject.offset()).behind("eventfd", "eventfd_ctx", "id"))
+                .map(id ->
+                        "p:" + GROUP + "/" + name + WORKER + " " + in(kvm, "kvm") + "irqfd_inject id=" + id + ":s32");
     }
 
     private static Fact<Boolean> hasParameters(Btf btf, String function, int fewest) {
@@ -156,20 +194,50 @@ record ProbePlan(String name, Fact<String> hostIrq, String wakeup, String delive
     private static Fact<String> hostIrq(String name, Fact<Btf> types) {
         return types.then(vfio -> hasParameters(vfio, "vfio_msihandler", 2)
                 .then(yes -> vfio.member(Kind.STRUCT, "eventfd_ctx", "id"))
-                .map(id -> "p:" + GROUP + "/" + name + HOST_IRQ + " " + in(vfio, "vfio_pci_core")
-                        + "vfio_msihandler irq=$arg1:s32 id=+" + id.offset() + "($arg2):s32"));
+                .map(id -> handler(name, vfio, "vfio_msihandler", "+" + id.offset() + "($arg2)")));
+    }
+
+    private static String handler(String name, Btf vfio, String function, String id) {
+        return "p:" + GROUP + "/" + name + HOST_IRQ + " " + in(vfio, "vfio_pci_core") + function + " irq=$arg1:s32 id="
+                + id + ":s32";
+    }
+
+    /** The second parameter of the handler is the context of INTx, or before it knew its device, the device. */
+    private static Fact<String> intx(String name, Fact<Btf> types) {
+        String context = "vfio_pci_irq_ctx";
+        return types.then(vfio -> hasParameters(vfio, "vfio_intx_handler", 2)
+                .then(yes -> vfio.member(Kind.STRUCT, context, "vdev").known().isPresent()
+                        ? new Fact.Known<>("$arg2")
+                        : pointer(vfio, "vfio_pci_core_device", "ctx").map(ctx -> "+" + ctx + "($arg2)"))
+                .then(at -> pointer(vfio, context, "trigger").map(trigger -> "+" + trigger + "(" + at + ")"))
+                .then(trigger -> vfio.member(Kind.STRUCT, "eventfd_ctx", "id")
+                        .map(id -> handler(name, vfio, "vfio_intx_handler", "+" + id.offset() + "(" + trigger + ")"))));
+    }
+
+    private static Fact<Long> pointer(Btf types, String type, String member) {
+        return types.member(Kind.STRUCT, type, member)
+                .then(one -> one.pointer()
+                        ? new Fact.Known<>(one.offset())
+                        : new Fact.Unknown<>("this kernel's " + type + "." + member + " is no pointer", TRACEPOINTS));
     }
 
     /** The probes, as {@code kprobe_events} takes them. */
     List<String> probes() {
-        return hostIrq.known()
-                .map(first -> List.of(first, wakeup, delivered))
-                .orElseGet(() -> List.of(wakeup, delivered));
+        List<String> probes = new ArrayList<>();
+        hostIrq.known().ifPresent(probes::add);
+        if (!probes.isEmpty()) {
+            intx.known().ifPresent(probes::add);
+        }
+        probes.addAll(List.of(wakeup, delivered, worker, raised));
+        return probes;
     }
 
-    /** The synthetic event, as {@code synthetic_events} takes it. */
-    String synthetic() {
-        return name + SENT + " u64 wait; s32 id; s32 ret";
+    /** The synthetic events, as {@code synthetic_events} takes them. */
+    List<String> synthetics() {
+        return List.of(
+                name + SENT + " u64 wait; s32 id; s32 ret",
+                name + BY_WORKER + " s32 id; s32 ret",
+                name + TO_VCPU + " s32 id; u32 vcpu; u8 vec");
     }
 
     /**
@@ -177,12 +245,22 @@ record ProbePlan(String name, Fact<String> hostIrq, String wakeup, String delive
      * earlier one counts.
      *
      * @param injected the fields of {@link #INJECTED}
+     * @param isAccepted whether the kernel has {@link #ACCEPTED}
      */
-    List<Trigger> triggers(Injected injected) {
+    List<Trigger> triggers(Injected injected, boolean isAccepted) {
         String woken = GROUP + "/" + name + WAKEUP;
+        String ofWorker = "hist:keys=" + THREAD + ":onmatch(" + GROUP + "." + name + WORKER + ").trace(" + name;
         List<Trigger> triggers = new ArrayList<>();
         if (injected.isThere()) {
             triggers.add(new Trigger(INJECTED, "hist:keys=" + injected.keys() + injected.condition()));
+        }
+        // The kernel forgets a variable when it is read.
+        triggers.add(new Trigger(GROUP + "/" + name + WORKER, "hist:keys=" + THREAD + ":r=id,v=id"));
+        triggers.add(new Trigger("synthetic/" + name + BY_WORKER, "hist:keys=" + RAISES));
+        triggers.add(new Trigger(GROUP + "/" + name + RAISED, ofWorker + BY_WORKER + ",$r,ret)"));
+        if (isAccepted) {
+            triggers.add(new Trigger("synthetic/" + name + TO_VCPU, "hist:keys=" + VCPUS));
+            triggers.add(new Trigger(ACCEPTED, ofWorker + TO_VCPU + ",$v,apicid,vec)"));
         }
         triggers.addAll(List.of(
                 new Trigger(woken, "hist:keys=" + CPU + ":w=wait,i=id" + SIGNALLED),

@@ -43,9 +43,11 @@ public final class Probes implements AutoCloseable {
         this.plan = plan;
         this.injected = Injected.of(files);
         this.latencies = new Latencies(plan, injected, threads);
-        plan.hostIrq()
-                .known()
-                .ifPresentOrElse(yes -> {}, () -> missing.add(((Fact.Unknown<String>) plan.hostIrq()).why()));
+        if (plan.hostIrq() instanceof Fact.Unknown<String> none) {
+            missing.add(none.why());
+        } else if (plan.intx() instanceof Fact.Unknown<String> none) {
+            missing.add("INTx is not counted: " + none.why());
+        }
     }
 
     /**
@@ -103,11 +105,13 @@ public final class Probes implements AutoCloseable {
                         () -> files.write(PROBES, probe))));
         String instance = instance(plan.name());
         steps.add(new Step("cannot make " + instance, () -> files.create(instance)));
-        steps.add(new Step("no synthetic event can be made", () -> files.write(SYNTHETIC, plan.synthetic())));
+        plan.synthetics()
+                .forEach(one ->
+                        steps.add(new Step("no synthetic event can be made", () -> files.write(SYNTHETIC, one))));
         if (!injected.isThere()) {
             missing.add("this kernel has no tracepoint kvm:kvm_inj_virq, which shows the vectors that a vCPU takes");
         }
-        plan.triggers(injected).forEach(one -> steps.add(step("the kernel does not count ", one)));
+        plan.triggers(injected, isAccepted()).forEach(one -> steps.add(step("the kernel does not count ", one)));
         Optional<String> refused = run(steps);
         if (refused.isPresent()) {
             return new Fact.Unknown<>(refused.get(), AS_ROOT);
@@ -120,6 +124,10 @@ public final class Probes implements AutoCloseable {
         latencies.triggers().forEach(one -> times.add(step("the kernel does not measure ", one)));
         run(times).ifPresentOrElse(why -> missing.add("latency is not measured: " + why), () -> isTimed = true);
         return new Fact.Known<>(this);
+    }
+
+    private boolean isAccepted() {
+        return isListed(files, "events/kvm", ProbePlan.ACCEPTED.substring("kvm/".length()));
     }
 
     private Step step(String what, ProbePlan.Trigger one) {
@@ -170,6 +178,8 @@ public final class Probes implements AutoCloseable {
             String irqfds = histograms(woken);
             String results = histograms("synthetic/" + plan.name() + ProbePlan.SENT);
             String cpus = histograms(ProbePlan.GROUP + "/" + plan.name() + ProbePlan.DELIVERED);
+            String raised = histograms("synthetic/" + plan.name() + ProbePlan.BY_WORKER);
+            String vcpus = isAccepted() ? histograms("synthetic/" + plan.name() + ProbePlan.TO_VCPU) : "";
             long untimed = isTimed ? latencies.dropped(this::histograms) : 0;
             if (untimed > 0) {
                 missing.add(
@@ -180,13 +190,14 @@ public final class Probes implements AutoCloseable {
                     + Histogram.dropped(irqfds, ProbePlan.IRQFDS, ProbePlan.VMS, ProbePlan.ROUTES, ProbePlan.MESSAGES)
                     + Histogram.dropped(results, ProbePlan.RESULTS)
                     + Histogram.dropped(cpus, ProbePlan.CPU)
+                    + Histogram.dropped(raised, ProbePlan.RAISES)
                     + Histogram.dropped(taken, injected.keys())
                     + missedByProbes();
             return new Fact.Known<>(new ProbeCounts(
                     Histogram.of(handlers, ProbePlan.HANDLERS).stream()
                             .map(row -> new ProbeCounts.Handler((int) row.key("irq"), (int) row.key("id"), row.count()))
                             .toList(),
-                    irqfds(irqfds, results),
+                    irqfds(irqfds, results, raised, vcpus),
                     Histogram.of(taken, injected.keys()).stream()
                             .map(row -> new ProbeCounts.Taken(
                                     (int) row.key(ProbePlan.THREAD), (int) row.key(injected.vector()), row.count()))
@@ -208,7 +219,7 @@ public final class Probes implements AutoCloseable {
         return files.read(file(plan.name(), event, "hist"));
     }
 
-    private static List<ProbeCounts.Irqfd> irqfds(String woken, String results) {
+    private static List<ProbeCounts.Irqfd> irqfds(String woken, String results, String raised, String vcpus) {
         return Histogram.of(woken, ProbePlan.IRQFDS).stream()
                 .map(row -> new ProbeCounts.Irqfd(
                         (int) row.key("id"),
@@ -224,12 +235,19 @@ public final class Probes implements AutoCloseable {
                                 .filter(message -> message.key("id") == row.key("id"))
                                 .map(message -> new ProbeCounts.Message(message.key("address"), message.key("data")))
                                 .collect(Collectors.toSet()),
-                        counts(results, ProbePlan.RESULTS, row, "ret")))
+                        counts(results, ProbePlan.RESULTS, row, "ret"),
+                        counts(raised, ProbePlan.RAISES, row, "ret"),
+                        Histogram.of(vcpus, ProbePlan.VCPUS).stream()
+                                .filter(vcpu -> vcpu.key("id") == row.key("id"))
+                                .map(vcpu -> new ProbeCounts.Accepted((int) vcpu.key("vcpu"), (int) vcpu.key("vec")))
+                                .collect(Collectors.toSet())))
                 .toList();
     }
 
-    private static boolean isSame(Histogram.Row one, Histogram.Row other) {
-        return one.key("wait") == other.key("wait") && one.key("id") == other.key("id");
+    /** Workers know the eventfd alone. */
+    private static boolean isSame(Histogram.Row one, Histogram.Row irqfd) {
+        return one.key("id") == irqfd.key("id")
+                && one.keys().getOrDefault("wait", irqfd.key("wait")) == irqfd.key("wait");
     }
 
     private static Map<Integer, Long> counts(String text, String keys, Histogram.Row irqfd, String key) {
@@ -295,7 +313,9 @@ public final class Probes implements AutoCloseable {
             synthetics.forEach(one -> events.add("synthetic/" + one));
             // The first ones have triggers that read variables of the later ones.
             events.add(ProbePlan.INJECTED);
-            for (String probe : List.of(ProbePlan.DELIVERED, ProbePlan.WAKEUP, ProbePlan.HOST_IRQ)) {
+            events.add(ProbePlan.ACCEPTED);
+            for (String probe : List.of(
+                    ProbePlan.RAISED, ProbePlan.WORKER, ProbePlan.DELIVERED, ProbePlan.WAKEUP, ProbePlan.HOST_IRQ)) {
                 events.add(ProbePlan.GROUP + "/" + name + probe);
             }
             for (String event : events) {

@@ -194,12 +194,17 @@ class LiveTest {
 
     private String apicVirtualization = "Y";
 
+    private String sharers = "";
+
     private String explained(FakeTracefs tracefs, int exitCode, String... more) throws IOException {
         RecordedHost host = GuestHosts.of("amd-avic")
                 .put("proc/100/task/100/comm", "web\n")
                 .put("proc/100/comm", "web\n")
                 .put("proc/108/comm", "vhost-100\n")
                 .put("sys/module/kvm_amd/parameters/avic", apicVirtualization + "\n");
+        host.put(
+                INTERRUPTS,
+                host.tree().text(INTERRUPTS).orElse("").replaceFirst("(?m)^( *27: .*)$", "$1" + sharers) + "\n");
         Watched watched = new Watched(host, traced("x86-7.2", ""))
                 .during(() -> count(host, "27", 20))
                 .with(tracefs.begin());
@@ -214,6 +219,7 @@ class LiveTest {
     void stagesAreCountedFromTheDeviceToTheVcpu() throws IOException {
         FakeTracefs whole =
                 counted(20, 20, 20, 1).counts("kvm_inj_virq", "common_pid,vector", new long[] {101, 0x41, 18});
+        whole.counts("_by_worker", "id,ret", new long[] {3, 1, 4}, new long[] {3, 0, 1}, new long[] {3, -1, 1});
         assertThat(explained(whole, 0))
                 .contains(
                         "  eventfd        whole      id 9: the handler signals it",
@@ -235,7 +241,7 @@ class LiveTest {
                             irqfd                 7  process 100
                             GSI                   7  gsi 5
                             delivered             0
-                            by a worker           7  a pin, or a message to many: the probes show no result
+                            by a worker           7  a pin: 4 raised at a vCPU, 1 merged, or the LAPIC is off, 1 not raised: the pin is masked, or its EOI is due, 1 merged, or pending
                             first that loses: none
                         """);
     }
@@ -259,6 +265,42 @@ class LiveTest {
         assertThat(explained(counted(20, 17, 17, 1), 0, "--json"))
                 .contains("{\"stage\":\"irqfd\",\"count\":\"17\",\"value\":\"process 100\",\"latency\":null}")
                 .contains("\"loses\":\"irqfd: 3 signals that no irqfd took\"");
+    }
+
+    @Test
+    void messageThatAWorkerCannotDeliverIsLost() throws IOException {
+        assertThat(explained(
+                        counted(20, 20, 20, -11)
+                                .counts("_by_worker", "id,ret", new long[] {9, 2, 12}, new long[] {9, -1, 8}),
+                        0))
+                .contains(
+                        "    by a worker          20  a message to many: 12 raised at a vCPU\n",
+                        "    first that loses: delivered: 8 that KVM refused in a worker, because no vCPU has the"
+                                + " destination, or its LAPIC is off\n");
+    }
+
+    /** A worker tries signals without a route, too. */
+    @Test
+    void signalWithoutARouteIsNoPinThatIsMasked() throws IOException {
+        assertThat(explained(
+                        counted(20, 20, 20, 1)
+                                .counts("_wakeup", "wait,id,type", new long[] {-8192, 3, 0, 2})
+                                .counts("_by_worker", "id,ret", new long[] {3, 1, 4}, new long[] {3, -1, 3}),
+                        0))
+                .contains(
+                        "    by a worker           5  a pin: 4 raised at a vCPU, 1 not raised: the pin is masked, or its EOI"
+                                + " is due\n    first that loses: GSI: 2 signals while the GSI had no route\n");
+    }
+
+    /** The handler of a line runs for each of its devices. */
+    @Test
+    void handlerOfASharedLineShowsNoLoss() throws IOException {
+        sharers = ", ahci[0000:00:1f.2]";
+        assertThat(explained(counted(20, 17, 17, 1), 0))
+                .contains(
+                        "    host irq             20  27\n",
+                        "    eventfd        not seen  id 9: the line is shared, and other devices run the handler too\n")
+                .doesNotContain("signals that no irqfd took");
     }
 
     /** The medians of 20 times, of which 9 are short, and the longest. */

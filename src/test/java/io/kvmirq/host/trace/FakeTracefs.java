@@ -45,7 +45,13 @@ public final class FakeTracefs implements TraceFiles {
             "events/kvm/kvm_inj_virq/format",
             "\tfield:unsigned int vector;\toffset:8;\tsize:4;\n" + "\tfield:bool reinjected;\toffset:13;\tsize:1;\n"));
 
-    final Set<String> functions = new TreeSet<>(Set.of("vfio_msihandler", "irqfd_wakeup", "kvm_arch_set_irq_inatomic"));
+    final Set<String> functions = new TreeSet<>(Set.of(
+            "vfio_msihandler",
+            "vfio_intx_handler",
+            "irqfd_wakeup",
+            "kvm_arch_set_irq_inatomic",
+            "irqfd_inject",
+            "kvm_set_irq"));
 
     private final Set<String> refused = new TreeSet<>();
     private int left = Integer.MAX_VALUE;
@@ -169,7 +175,9 @@ public final class FakeTracefs implements TraceFiles {
         Matcher probe = PROBE.matcher(line);
         require(probe.matches(), Errno.EINVAL);
         require(functions.contains(probe.group(2)), Errno.ENOENT);
-        require(probes.putIfAbsent(probe.group(1), line) == null, Errno.EEXIST);
+        // One name may have several functions.
+        String before = probes.putIfAbsent(probe.group(1), line);
+        require(before == null || !before.contains(probe.group(2) + " "), Errno.EEXIST);
     }
 
     private void synthetic(String line) throws IOException {
@@ -279,7 +287,7 @@ public final class FakeTracefs implements TraceFiles {
                                         probes.keySet().stream().map(FakeTracefs::name))
                                 .toList();
             case "events/synthetic" -> List.copyOf(synthetic);
-            case "events/kvm" -> List.of("kvm_inj_virq", "kvm_set_irq");
+            case "events/kvm" -> List.of("kvm_inj_virq", "kvm_set_irq", "kvm_apic_accept_irq");
             default -> List.of();
         };
     }

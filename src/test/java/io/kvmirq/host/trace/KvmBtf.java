@@ -16,6 +16,8 @@ public final class KvmBtf {
     private static final int LONG = 2;
     private static final int PTR_EVENTFD = 3;
     private static final int PTR_KVM = 4;
+    private static final int PTR_CONTEXT = 11;
+    private static final int CONTEXT = 12;
     private static final int HEADER = 24;
 
     private final StringBuilder strings = new StringBuilder("\0");
@@ -23,12 +25,27 @@ public final class KvmBtf {
     private final Map<String, Integer> offsets = new HashMap<>(Map.ofEntries(
             Map.entry("eventfd", 184),
             Map.entry("gsi", 116),
+            Map.entry("inject", 120),
+            Map.entry("ctx", 1040),
             Map.entry("irq_entry", 48),
             Map.entry("id", 44),
             Map.entry("wait", 8),
             Map.entry("userspace_pid", 40408)));
-    private final Map<String, Integer> functions =
-            new HashMap<>(Map.of("irqfd_wakeup", 4, "kvm_arch_set_irq_inatomic", 5, "vfio_msihandler", 2));
+    private final Map<String, Integer> functions = new HashMap<>(Map.of(
+            "irqfd_wakeup",
+            4,
+            "kvm_arch_set_irq_inatomic",
+            5,
+            "irqfd_inject",
+            1,
+            "kvm_set_irq",
+            5,
+            "vfio_msihandler",
+            2,
+            "vfio_intx_handler",
+            2));
+    private int context = PTR_CONTEXT;
+    private final Map<String, List<Integer>> contextMembers = new HashMap<>(Map.of("trigger", List.of(PTR_EVENTFD, 0)));
 
     /** Moves a member. */
     public KvmBtf at(String member, int offset) {
@@ -39,6 +56,20 @@ public final class KvmBtf {
     /** Leaves a function out, as a compiler does that inlined it. */
     public KvmBtf without(String function) {
         functions.remove(function);
+        return this;
+    }
+
+    /** The handler of INTx gets the context, as in Linux 6.12. */
+    public KvmBtf withDeviceOfContext() {
+        context = LONG;
+        contextMembers.put("vdev", List.of(PTR_KVM, 0));
+        contextMembers.put("trigger", List.of(PTR_EVENTFD, 8));
+        return this;
+    }
+
+    /** The contexts of a device are no array. */
+    public KvmBtf withoutArrayOfContexts() {
+        context = LONG;
         return this;
     }
 
@@ -66,9 +97,14 @@ public final class KvmBtf {
                         List.of(8, offsets.get("irq_entry")),
                         "gsi",
                         List.of(INT, offsets.get("gsi")),
+                        "inject",
+                        List.of(LONG, offsets.get("inject")),
                         "eventfd",
                         List.of(PTR_EVENTFD, offsets.get("eventfd"))));
-        int[] next = {11};
+        type("", 2, 0, CONTEXT);
+        struct("vfio_pci_irq_ctx", contextMembers);
+        struct("vfio_pci_core_device", Map.of("ctx", List.of(context, offsets.get("ctx"))));
+        int[] next = {14};
         functions.forEach((name, parameters) -> {
             types.putInt(0).putInt(13 << 24 | parameters).putInt(INT);
             for (int i = 0; i < parameters; i++) {

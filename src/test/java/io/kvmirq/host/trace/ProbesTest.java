@@ -66,6 +66,38 @@ class ProbesTest {
                 .contains(" id=+96(+184($arg1)):s32 ", "(-16($arg1)):s32 gsi=-12($arg1):s32 ");
     }
 
+    /** Linux 6.12 gives the context to the handler of INTx, older ones the device. */
+    @Test
+    void eventfdOfIntxIsFoundWhereTheKernelKeepsIt() {
+        assertThat(intx(new KvmBtf()).known().orElseThrow())
+                .endsWith(" vfio_pci_core:vfio_intx_handler irq=$arg1:s32 id=+44(+0(+1040($arg2))):s32");
+        assertThat(intx(new KvmBtf().withDeviceOfContext()).known().orElseThrow())
+                .endsWith(" id=+44(+8($arg2)):s32");
+        assertThat(why(intx(new KvmBtf().withoutArrayOfContexts())))
+                .isEqualTo("this kernel's vfio_pci_core_device.ctx is no pointer");
+        Probes probes = Probes.of(
+                        tracefs,
+                        OWN,
+                        new KvmBtf().types(),
+                        new KvmBtf().without("vfio_intx_handler").types(),
+                        Set.of(100))
+                .known()
+                .orElseThrow();
+        assertThat(probes.read().known().orElseThrow().missing())
+                .singleElement()
+                .asString()
+                .startsWith("INTx is not counted: ")
+                .contains("vfio_intx_handler");
+        probes.close();
+    }
+
+    private static Fact<String> intx(KvmBtf vfio) {
+        return ProbePlan.of(NAME, new KvmBtf().types(), vfio.types())
+                .known()
+                .orElseThrow()
+                .intx();
+    }
+
     @Test
     void nothingIsLeftAfterManyRuns() {
         for (int i = 0; i < 200; i++) {
@@ -92,7 +124,7 @@ class ProbesTest {
                         .as("killed at %s", kill)
                         .containsExactly("removed the probes " + OWN + ", which a killed kvmirq had left");
             }
-            assertThat(tracefs.probes).as("killed at %s", kill).hasSize(3);
+            assertThat(tracefs.probes).as("killed at %s", kill).hasSize(5);
             other.close();
             assertThat(tracefs.isEmpty()).as("killed at %s", kill).isTrue();
         }
@@ -155,7 +187,7 @@ class ProbesTest {
                         Set.of())
                 .known()
                 .orElseThrow();
-        assertThat(tracefs.probes).hasSize(2);
+        assertThat(tracefs.probes).hasSize(4);
         assertThat(probes.read().known().orElseThrow().missing())
                 .singleElement()
                 .asString()

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.contract;
+
+import static io.kvmirq.contract.LiveProbesContract.handled;
+import static io.kvmirq.contract.LiveProbesContract.host;
+import static io.kvmirq.contract.LiveProbesContract.printed;
+import static io.kvmirq.contract.LiveProbesContract.value;
+import static io.kvmirq.contract.LiveProbesContract.watch;
+import static io.kvmirq.contract.VfioDevice.INTX;
+import static io.kvmirq.contract.World.IOAPIC;
+import static io.kvmirq.contract.World.LEVEL;
+import static io.kvmirq.contract.World.MASKED;
+import static io.kvmirq.contract.World.assertOk;
+import static io.kvmirq.contract.World.eventually;
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.PciAddress;
+import io.kvmirq.contract.World.PinRoute;
+import io.kvmirq.diag.Chain;
+import io.kvmirq.diag.DeviceChains;
+import io.kvmirq.diag.Hop;
+import io.kvmirq.diag.Live;
+import io.kvmirq.diag.LiveChains;
+import io.kvmirq.diag.LiveWindow;
+import io.kvmirq.host.facts.HostFacts;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+
+/** INTx by probes: from VFIO's handler to the pin, which a worker raises. */
+@VfioContract
+class LineProbesContract extends VfioSuite {
+    private static final int SENT = 5;
+    private static final int PIN = 10;
+
+    private int vm;
+    private int event;
+    private int resample;
+
+    @BeforeEach
+    void requireProbes() {
+        LiveProbesContract.requireProbes(world);
+        vm = world.fullVm();
+        event = world.eventfd();
+        resample = world.eventfd();
+    }
+
+    @AfterEach
+    void nothingIsLeft() throws IOException {
+        assertThat(LiveProbesContract.left()).isEmpty();
+    }
+
+    private VfioDevice armed(TestDevice which) {
+        VfioDevice device = vfio.device(which);
+        device.start();
+        assertOk(device.arm(INTX, 0, event));
+        return device;
+    }
+
+    /** In QEMU's order: the irqfd, and then the eventfd that unmasks. */
+    private VfioDevice levelDevice(TestDevice which, long entry) {
+        assertOk(world.setPinRoutes(vm, new PinRoute(PIN, IOAPIC, PIN, 0)));
+        world.redirect(vm, PIN, entry | LEVEL | World.VECTOR);
+        VfioDevice device = armed(which);
+        assertOk(kernel.irqfdAssignLevel(vm, event, resample, PIN));
+        assertOk(device.unmaskBy(resample));
+        return device;
+    }
+
+    private static long handledBy(PciAddress device) {
+        return handled("vfio-intx(" + device + ")");
+    }
+
+    @ParameterizedTest
+    @EnumSource(
+            value = TestDevice.class,
+            names = {"E1000E", "EDU"})
+    void intxIsFollowedFromTheHandlerToTheVcpu(TestDevice which) throws IOException {
+        PciAddress address = vfio.address(which);
+        RealModeGuest guest = RealModeGuest.answering(world, vm);
+        VfioDevice device = levelDevice(which, 0);
+        Live live;
+        HostFacts after;
+        long before = handledBy(address);
+        long interrupts;
+        try (LiveWindow window = watch(List.of(address))) {
+            for (int i = 0; i < SENT; i++) {
+                device.hardware.request();
+                eventually("the pin is high", () -> world.ioapicLine(vm, PIN));
+                guest.runTo(RealModeGuest.IN_SERVICE);
+                device.hardware.serve();
+                guest.runTo(RealModeGuest.ENDED);
+                eventually("the pin is low", () -> !world.ioapicLine(vm, PIN));
+            }
+            interrupts = handledBy(address) - before;
+            after = host();
+            live = window.end(after);
+        }
+        assertThat(live.missing()).isEmpty();
+        assertThat(live.stages()).hasSize(1);
+        assertThat(interrupts).isGreaterThanOrEqualTo(SENT);
+        assertThat(printed(live.stages().get(0)))
+                .anyMatch(one -> one.startsWith("host irq " + interrupts + " "))
+                .anyMatch(one -> one.equals("GSI " + interrupts + " gsi " + PIN))
+                .anyMatch(one -> one.startsWith("irqfd after the handler: median in ("))
+                .contains("by a worker " + interrupts + " a pin: " + interrupts + " raised at a vCPU")
+                .endsWith("loses nothing");
+        Chain chain = LiveChains.of(live, after)
+                .of(DeviceChains.of(after, after.pci(address).orElseThrow(), 0));
+        String id = Files.readAllLines(Path.of("/proc/self/fdinfo/" + event)).stream()
+                .filter(line -> line.startsWith("eventfd-id:"))
+                .findFirst()
+                .orElseThrow()
+                .replaceFirst("\\D+", "");
+        assertThat(value(chain, Hop.EVENTFD)).isEqualTo("id " + id);
+        assertThat(value(chain, Hop.IRQFD))
+                .isEqualTo("process " + ProcessHandle.current().pid());
+        assertThat(value(chain, Hop.GSI)).isEqualTo("gsi " + PIN);
+        assertThat(value(chain, Hop.GUEST_VECTOR)).isEqualTo("0x" + Integer.toHexString(World.VECTOR));
+        assertThat(value(chain, Hop.VCPU)).isEqualTo("vcpu 0");
+        assertThat(chain.fails()).isEmpty();
+    }
+
+    @Test
+    void maskedPinIsNotRaisedAndNothingIsLost() {
+        world.vcpuWithLapic(vm);
+        VfioDevice device = levelDevice(TestDevice.EDU, MASKED);
+        Live live;
+        try (LiveWindow window = watch(List.of(vfio.address(TestDevice.EDU)))) {
+            device.hardware.request();
+            eventually("the pin is high", () -> world.ioapicLine(vm, PIN));
+            live = window.end(host());
+        }
+        device.hardware.serve();
+        assertThat(printed(live.stages().get(0)))
+                .contains("by a worker 1 a pin: 0 raised at a vCPU, 1 not raised: the pin is masked, or its EOI is due")
+                .endsWith("loses nothing");
+    }
+
+    @Test
+    void intxWithoutAnIrqfdIsLostThere() {
+        PciAddress address = vfio.address(TestDevice.EDU);
+        VfioDevice device = armed(TestDevice.EDU);
+        Live live;
+        try (LiveWindow window = watch(List.of(address))) {
+            device.hardware.request();
+            assertThat(vfio.await(event)).isEqualTo(1);
+            live = window.end(host());
+        }
+        device.hardware.serve();
+        assertThat(printed(live.stages().get(0))).endsWith("loses irqfd: 1 signals that no irqfd took");
+    }
+}
