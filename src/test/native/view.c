@@ -40,18 +40,23 @@ JNIEXPORT jlong JNICALL Java_io_kvmirq_kernel_ViewBench_queueInC(
 		atomic_store_explicit(&queue->avail_idx,
 				      (uint16_t)(done + BATCH),
 				      memory_order_release);
-		while (atomic_load_explicit(&queue->avail_idx,
-					    memory_order_acquire) !=
-		       (uint16_t)last) {
-			uint16_t head = queue->avail[last % SIZE] % SIZE;
-			uint32_t len = queue->desc[head].len;
+		for (;;) {
+			uint16_t available = atomic_load_explicit(
+				&queue->avail_idx, memory_order_acquire);
 
-			sum += queue->desc[head].addr + len;
-			queue->used[last % SIZE].id = head;
-			queue->used[last % SIZE].len = len;
-			atomic_store_explicit(&queue->used_idx,
-					      (uint16_t)++last,
-					      memory_order_release);
+			if (available == (uint16_t)last)
+				break;
+			while ((uint16_t)last != available) {
+				uint16_t head = queue->avail[last % SIZE] % SIZE;
+				uint32_t len = queue->desc[head].len;
+
+				sum += queue->desc[head].addr + len;
+				queue->used[last % SIZE].id = head;
+				queue->used[last % SIZE].len = len;
+				atomic_store_explicit(&queue->used_idx,
+						      (uint16_t)++last,
+						      memory_order_release);
+			}
 		}
 	}
 	return (jlong)sum;
