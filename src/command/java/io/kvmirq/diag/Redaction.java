@@ -46,9 +46,9 @@ final class Redaction {
     private static final String ADDRESS = "([0-9a-f]{4,8}:)?[0-9a-f]{2}:[0-9a-f]{2}\\.[0-7]";
     /** Parts of such values. A word that a user may choose, such as an id, is not among them. */
     private static final Pattern PART = Pattern.compile("(type=)?(q35|pc[-.0-9a-z]*|virt[-.0-9]*|microvm|isapc|none)"
-            + "|(accel|kernel[-_]irqchip|pit|pic|gic-version|its)=[-a-z0-9:]{0,12}|x-[-a-z]{1,40}=(on|off|true|false)"
+            + "|(accel|kernel[-_]irqchip|pit|pic|gic-version|its)=[-a-z0-9:]{0,12}|(vfio-pci\\.)?x-[-a-z]{1,40}=(on|off|true|false|yes|no|y|n)"
             + "|host=" + ADDRESS + "|sysfsdev=/sys/[-a-z0-9/:.]*/" + ADDRESS
-            + "|driver=[-a-z0-9_.]{1,40}|property=[-a-z_]{1,40}|value=(discard|delay|merge|slew|on|off)"
+            + "|driver=[-a-z0-9_.]{1,40}|property=[-a-z_]{1,40}|value=(discard|delay|merge|slew|on|off|true|false|yes|no|y|n)"
             + "|kvm-pit\\.lost_tick_policy=(discard|delay)|vfio-pci|(virtio|vhost-user|vhost-vsock)-[a-z-]{1,24}|kvm|host|max|sev-guest|sev-snp-guest|tdx-guest"
             + "|(X86CPU|cpu|[a-z0-9]{1,12}-(x86_64|i386)-cpu)\\.hv[-_][-a-z_]{1,40}=(on|off)"
             + "|[-+]?(hv[-_][-a-z_]{1,40}|avic|apic|x2apic)(=(on|off))?"

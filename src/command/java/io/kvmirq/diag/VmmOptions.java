@@ -12,6 +12,8 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 
 /**
  * The settings of an x86 VM that follow from the command line of its VMM. What another process, a configuration file or
@@ -23,8 +25,9 @@ import java.util.Optional;
  * @param known whether the VMM is one whose settings are known
  * @param noLapics why the VM has no LAPICs in the kernel; empty if it has, or if the VMM is not known
  * @param inhibits why else APIC virtualization is inhibited on AMD
+ * @param ofVfio globals of vfio-pci, and then all devices
  */
-record VmmOptions(boolean known, Optional<Inhibit> noLapics, List<Inhibit> inhibits, List<String> vfioDevices) {
+record VmmOptions(boolean known, Optional<Inhibit> noLapics, List<Inhibit> inhibits, List<String> ofVfio) {
     /**
      * A reason that inhibits APIC virtualization.
      *
@@ -70,6 +73,8 @@ record VmmOptions(boolean known, Optional<Inhibit> noLapics, List<Inhibit> inhib
     /** A word that was taken out of a capture. */
     private static final String HIDDEN = "-";
 
+    private static final String GLOBAL = "global ";
+
     private static final List<String> SPLIT_MACHINES = List.of("microvm", "pc-q35-4.0");
 
     /** Of a process that holds a VM. */
@@ -102,6 +107,7 @@ record VmmOptions(boolean known, Optional<Inhibit> noLapics, List<Inhibit> inhib
         boolean encrypted = false;
         List<String> cpu = new ArrayList<>();
         List<String> devices = new ArrayList<>();
+        List<String> globals = new ArrayList<>();
         for (int i = 0; i + 1 < arguments.size(); i++) {
             String value = arguments.get(i + 1);
             switch (arguments.get(i).replaceFirst("^--", "-")) {
@@ -126,6 +132,8 @@ record VmmOptions(boolean known, Optional<Inhibit> noLapics, List<Inhibit> inhib
                         discards = global[2].equals("discard"); // the last one holds
                     } else if (global[0].toLowerCase(Locale.ROOT).endsWith("cpu")) {
                         cpu.add(global[1] + "=" + global[2]);
+                    } else if (global[0].startsWith("vfio-pci")) {
+                        globals.add(GLOBAL + "vfio-pci," + global[1] + "=" + global[2]);
                     }
                 }
                 case "-object" -> encrypted |= value.contains("sev-guest") || value.contains("sev-snp-guest");
@@ -152,6 +160,7 @@ record VmmOptions(boolean known, Optional<Inhibit> noLapics, List<Inhibit> inhib
         inhibits.addAll(hyperV(cpu));
         List<String> words =
                 arguments.stream().map(word -> word.replaceFirst("^--", "-")).toList();
+        globals.addAll(devices); // what a device says overrides a global
         if (words.contains("-s") || words.contains("-gdb")) {
             inhibits.add(DEBUGGER);
         }
@@ -159,7 +168,7 @@ record VmmOptions(boolean known, Optional<Inhibit> noLapics, List<Inhibit> inhib
                 !words.contains("-readconfig"),
                 irqchip.equals("off") ? Optional.of(NO_LAPICS) : Optional.empty(),
                 inhibits,
-                devices);
+                globals);
     }
 
     /** Driver, property and value, in either form that QEMU takes. */
@@ -223,14 +232,18 @@ record VmmOptions(boolean known, Optional<Inhibit> noLapics, List<Inhibit> inhib
     /** Why the VMM makes no irqfd for the interrupts of a device. Empty if it does, or if nothing says so. */
     Optional<String> noIrqfd(PciAddress device, IrqKind kind) {
         String option = "x-no-kvm-" + kind.name().toLowerCase(Locale.ROOT);
+        Pattern value = Pattern.compile("\\b" + option + "\"?[=:]\"?(\\w+)");
         String address = device.toString();
         String brief = address.substring(address.indexOf(':') + 1);
-        return vfioDevices.stream()
-                .filter(one -> one.contains("vfio-pci") && (one.contains(address) || one.contains("=" + brief)))
-                .filter(one -> one.contains(option + "=on")
-                        || one.contains(option + "=true")
-                        || one.contains("\"" + option + "\":true"))
-                .findFirst()
-                .map(one -> "the command line has " + option + " for the device");
+        boolean none = false;
+        for (String one : ofVfio) {
+            Matcher set = value.matcher(one);
+            boolean applies = one.startsWith(GLOBAL)
+                    || one.contains("vfio-pci") && (one.contains(address) || one.contains("=" + brief));
+            while (applies && set.find()) {
+                none = set.group(1).matches("on|yes|true|y");
+            }
+        }
+        return none ? Optional.of("the command line has " + option + " for the device") : Optional.empty();
     }
 }

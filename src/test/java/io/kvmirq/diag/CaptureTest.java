@@ -122,6 +122,7 @@ class CaptureTest {
                 "qemu-system-x86_64 --global kvm-pit.lost_tick_policy=discard -no-kvm-pit-reinjection",
                 "qemu-system-x86_64 -device vfio-pci,sysfsdev=/sys/bus/pci/devices/0000:00:02.0,x-no-kvm-msix=on",
                 "qemu-system-x86_64 -device {\"driver\":\"vfio-pci\",\"host\":\"0000:00:02.0\",\"x-no-kvm-msix\":true}",
+                "qemu-system-x86_64 -global vfio-pci.x-no-kvm-msix=on -global driver=vfio-pci,property=x-no-kvm-msi,value=true",
                 "qemu-system-x86_64 -machine q35,pit=off -cpu host,hv-passthrough",
                 "qemu-system-x86_64 -machine q35,pit=off -global host-x86_64-cpu.hv-synic=on -s",
                 "qemu-system-x86_64 -machine q35,pit=off -readconfig secret",

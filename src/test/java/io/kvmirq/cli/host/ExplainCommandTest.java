@@ -252,6 +252,10 @@ class ExplainCommandTest {
             value = {
                 "-machine q35,kernel-irqchip=off             | the VM has no LAPICs in the kernel",
                 "-accel kvm,kernel_irqchip=off               | the VM has no LAPICs in the kernel",
+                "-global vfio-pci.x-no-kvm-msix=on -device vfio-pci,host=00:02.0 | no irqfd listens to the eventfd: the"
+                        + " VMM delivers the interrupt itself",
+                "-global driver=vfio-pci,property=x-no-kvm-msix,value=yes | no irqfd listens to the eventfd: the VMM"
+                        + " delivers the interrupt itself",
                 "-device vfio-pci,host=00:02.0,x-no-kvm-msix=on | no irqfd listens to the eventfd: the VMM delivers"
                         + " the interrupt itself",
                 "-device {\"driver\":\"vfio-pci\",\"host\":\"0000:00:02.0\",\"x-no-kvm-msix\":true} | no irqfd listens to"
@@ -262,6 +266,19 @@ class ExplainCommandTest {
         Cli.Ended printed = of(host, AMD, "0").exited(13);
         assertThat(failing(printed.out())).isEqualTo("  irqfd          broken     " + text);
         assertThat(printed.out()).contains("  eligible       no         " + text + "\n");
+    }
+
+    @ParameterizedTest
+    @ValueSource(
+            strings = {
+                "-device vfio-pci,host=00:02.0,x-no-kvm-msix=on,x-no-kvm-msix=off",
+                "-global vfio-pci.x-no-kvm-msix=on -device vfio-pci,host=00:02.0,x-no-kvm-msix=off",
+                "-global vfio-pci.x-no-kvm-msi=on -device vfio-pci,host=00:02.0",
+                "-device vfio-pci,host=00:03.0,x-no-kvm-msix=on -device vfio-pci,host=00:02.0"
+            })
+    void lastSettingOfTheDeviceDecides(String options) throws IOException {
+        RecordedHost host = GuestHosts.guest(pit(), "02", "/usr/bin/qemu-system-x86_64 " + options);
+        assertThat(of(host, AMD, "0").out()).contains("  irqfd          not shown  KVM shows no irqfds\n");
     }
 
     /** An irqfd may listen to an eventfd that is in an epoll too. */
