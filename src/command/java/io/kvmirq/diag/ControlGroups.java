@@ -137,14 +137,22 @@ final class ControlGroups {
 
     /** The average of ten seconds, which is more than one look. */
     private void pressed(String directory, String group, boolean vcpus) {
-        String file = directory + "/cpu.pressure";
-        Matcher full = FULL.matcher(files.text(file).orElse(""));
-        if (full.find() && Integer.parseInt(full.group(1)) >= MOST_PRESSED) {
-            looks.doubt(
-                    file,
-                    "all threads of the control group " + group + " that had something to do waited for a CPU, "
-                            + full.group(1) + " % of the last 10 seconds" + (vcpus ? "" : "; no vCPU is in it"),
-                    Remedy.command("give the guest CPUs of its own, or raise /" + directory + "/cpu.weight"));
+        for (String kind : List.of("cpu", "memory")) {
+            boolean cpu = kind.equals("cpu");
+            String file = directory + "/" + kind + ".pressure";
+            Matcher full = FULL.matcher(files.text(file).orElse(""));
+            if (full.find() && Integer.parseInt(full.group(1)) >= MOST_PRESSED) {
+                looks.doubt(
+                        file,
+                        "all threads of the control group " + group + " that had something to do waited for "
+                                + (cpu ? "a CPU, " : "memory, ") + full.group(1) + " % of the last 10 seconds"
+                                + (vcpus ? "" : "; no vCPU is in it"),
+                        Remedy.command(
+                                cpu
+                                        ? "give the guest CPUs of its own, or raise /" + directory + "/cpu.weight"
+                                        : "free memory of the host, or raise /" + directory
+                                                + "/memory.max and memory.high"));
+            }
         }
     }
 

@@ -34,6 +34,13 @@ final class DeviceLink {
     /** The word has the bus above it, too. */
     private static final int SECONDARY_BUS = 0x18;
 
+    /** The word has the pin above it. */
+    private static final int INTERRUPT_LINE = 0x3c;
+
+    /** Base and limit: what a bridge passes lies from the one to the other. */
+    private static final int MEMORY_WINDOW = 0x20;
+
+    private static final int PREFETCHED_WINDOW = 0x24;
     private static final int BRIDGE_CONTROL = 0x3e;
     private static final int SECONDARY_RESET = 1 << 6;
 
@@ -52,8 +59,14 @@ final class DeviceLink {
 
     private static final int MSI_64_BITS = 1 << 7;
     private static final int MSI_MASKS = 1 << 8;
+    private static final int MSIX_LAST = 0x7ff;
     private static final int MSIX_ENABLE = 1 << 15;
     private static final int MSIX_MASKED = 1 << 14;
+
+    /** The upper bits of an address on x86 at which CPUs take messages. */
+    private static final int X86_MESSAGES = 0xfee;
+
+    private static final String BOTH = "MSI and MSI-X of the device are both on: which of them it sends is not defined";
 
     private static final Remedy DRIVER = Remedy.of(
             Change.COMMAND,
@@ -64,6 +77,7 @@ final class DeviceLink {
     private final HostFiles files;
     private final PciDevice device;
     private final boolean held;
+    private final boolean arm;
     private final Looks looks;
     private final FunctionLooks functions;
 
@@ -75,6 +89,7 @@ final class DeviceLink {
         this.files = host.files();
         this.device = device;
         this.held = held;
+        this.arm = host.isArm();
         this.looks = new Looks(files);
         this.functions = new FunctionLooks(files, device, held, looks);
         // A device below a bridge that is down does not answer.
@@ -105,7 +120,7 @@ final class DeviceLink {
             switch (kind) {
                 case INTX -> pin(own, device.config());
                 case MSI -> msi(own, device.config(), vector);
-                case MSIX -> msix(own, device.config());
+                case MSIX -> msix(own, device.config(), vector);
                 case ERROR, REQUEST, PLATFORM -> {} // the device itself raises none of them
             }
         }
@@ -240,10 +255,11 @@ final class DeviceLink {
         }
     }
 
-    private void msix(Looks own, PciCapabilities config) {
+    private void msix(Looks own, PciCapabilities config, int vector) {
         message(own, config);
         int at = config.capability(MSIX);
         int control = config.word(at + 2);
+        int size = (control & MSIX_LAST) + 1;
         if (!config.isComplete()) {
             return;
         }
@@ -256,6 +272,14 @@ final class DeviceLink {
                     path() + "config",
                     "the function mask of MSI-X is set in the device: it holds all its vectors back",
                     DRIVER);
+        } else if (vector >= size) {
+            own.broken(
+                    path() + "config",
+                    "MSI-X of the device has " + size + (size == 1 ? " vector" : " vectors")
+                            + ", and VFIO has armed MSI-X " + vector + ": it is another device, or was changed",
+                    FunctionLooks.RESET);
+        } else if (isOn(config, MSI, 1)) {
+            own.doubt(path() + "config", BOTH, DRIVER);
         } else {
             own.fine("may send MSI-X; the mask of each vector, which is in a BAR, is not looked at");
         }
@@ -269,17 +293,19 @@ final class DeviceLink {
             return;
         }
         int masks = at + ((control & MSI_64_BITS) == 0 ? 0xc : 0x10);
+        int high = (control & MSI_64_BITS) == 0 ? 0 : config.word(at + 8) | config.word(at + 10) << 16;
         if (at == 0) {
             own.doubt(path() + "config", "VFIO has armed MSI, and the device shows no such capability");
         } else if ((control & 1) == 0) {
             own.broken(path() + "config", "MSI of the device is off (Enable is 0), though VFIO has armed it", DRIVER);
-        } else if ((config.word(at + 4)
-                        | config.word(at + 6)
-                        | ((control & MSI_64_BITS) == 0 ? 0 : config.word(at + 8) | config.word(at + 10)))
-                == 0) {
+        } else if (arm
+                ? (config.word(at + 4) | config.word(at + 6) | high) == 0
+                : config.word(at + 6) >> 4 != X86_MESSAGES || high != 0) {
             own.broken(
                     path() + "config",
-                    "the address of MSI is 0 in the device: it writes its messages to memory, and not to a CPU",
+                    String.format(
+                            "the address of MSI is 0x%x in the device: it writes its messages to memory, and not to a CPU",
+                            (long) high << 32 | (long) config.word(at + 6) << 16 | config.word(at + 4)),
                     DRIVER);
         } else if (vector >= 1 << (control >> 4 & 7)) {
             own.broken(
@@ -293,9 +319,16 @@ final class DeviceLink {
                     "MSI " + vector + " is masked in the device"
                             + (bit(config, masks + 4, vector) ? ", and one of it is pending" : ""),
                     DRIVER);
+        } else if (isOn(config, MSIX, MSIX_ENABLE)) {
+            own.doubt(path() + "config", BOTH, DRIVER);
         } else {
             own.fine("may send MSI" + ((control & MSI_MASKS) == 0 ? "" : ", vector " + vector + " is not masked"));
         }
+    }
+
+    private static boolean isOn(PciCapabilities config, int capability, int enable) {
+        int at = config.capability(capability);
+        return at != 0 && (config.word(at + 2) & enable) != 0;
     }
 
     private static boolean bit(PciCapabilities config, int at, int bit) {
@@ -308,9 +341,13 @@ final class DeviceLink {
             return;
         }
         boolean pending = (config.word(STATUS) & INTX_PENDING) != 0;
-        int x = config.capability(MSIX);
-        int m = config.capability(MSI);
-        if (x != 0 && (config.word(x + 2) & MSIX_ENABLE) != 0 || m != 0 && (config.word(m + 2) & 1) != 0) {
+        if (config.word(INTERRUPT_LINE) >> 8 == 0) {
+            own.doubt(
+                    path() + "config",
+                    "the device has no pin (Interrupt Pin is 0), and VFIO has armed it: another device answers",
+                    FunctionLooks.RESET);
+        }
+        if (isOn(config, MSIX, MSIX_ENABLE) || isOn(config, MSI, 1)) {
             own.broken(
                     path() + "config",
                     "the device sends messages (MSI or MSI-X is on), and VFIO has armed its pin",
@@ -425,12 +462,33 @@ final class DeviceLink {
                             + bus,
                     FunctionLooks.RESET);
         }
+        if (!passes(config, MEMORY_WINDOW) && !passes(config, PREFETCHED_WINDOW) && !device.isVirtual()) {
+            looks.doubt(
+                    file,
+                    functions.name(of) + " passes no memory (the limits of its windows are below their bases): nobody"
+                            + " reaches the device's registers",
+                    FunctionLooks.RESET);
+        }
         int at = config.capability(EXPRESS);
+        boolean slot = at != 0 && (config.word(at + 2) >> 8 & 1) != 0;
+        int slots = slot ? config.word(at + 0x14) : 0;
         boolean reports = at != 0 && (config.word(at + 0xc + 2) >> 4 & 1) != 0;
         if ((config.word(BRIDGE_CONTROL) & SECONDARY_RESET) != 0) {
             looks.broken(file, functions.name(of) + " holds the bus of the device in reset", FunctionLooks.RESET);
+        } else if ((slots & 1 << 1) != 0 && (config.word(at + 0x18) >> 10 & 1) != 0) {
+            looks.broken(
+                    file, "the slot below " + functions.name(of) + " has its power switched off", FunctionLooks.RESET);
+        } else if ((slots & 1 << 6) != 0 && (config.word(at + 0x1a) >> 6 & 1) == 0) {
+            looks.broken(
+                    file,
+                    "the slot below " + functions.name(of) + " is empty (Presence Detect State is 0)",
+                    FunctionLooks.RESET);
         } else if (reports && (config.word(at + 0x12) >> 13 & 1) == 0) {
             looks.broken(file, "the link below " + functions.name(of) + " is down", FunctionLooks.RESET);
         }
+    }
+
+    private static boolean passes(PciCapabilities config, int window) {
+        return config.word(window) >> 4 <= config.word(window + 2) >> 4;
     }
 }

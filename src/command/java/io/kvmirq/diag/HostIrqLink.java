@@ -16,6 +16,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.OptionalLong;
+import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
 
@@ -37,7 +38,8 @@ final class HostIrqLink {
 
     private static final int MOST_VCPUS = 1024;
     /** {@code msi_domain_debug_show()} in kernel/irq/msi.c. */
-    private static final Pattern NO_ADDRESS = Pattern.compile("address_hi: 0x0{8}\\s+address_lo: 0x0{8}");
+    private static final Pattern ADDRESS =
+            Pattern.compile("address_hi: 0x([0-9a-f]{8})\\s+address_lo: 0x([0-9a-f]{8})");
 
     private final HostFacts host;
     private final HostFiles files;
@@ -77,6 +79,13 @@ final class HostIrqLink {
                     "sys/bus/pci/devices/" + device.address() + "/msi_irqs",
                     "VFIO has armed it, and it is none of the irqs of the device's messages");
         }
+        if (vector.kind() == IrqKind.INTX
+                && device.irq() > 0
+                && device.irq() != vector.irq().number()) {
+            looks.doubt(
+                    "sys/bus/pci/devices/" + device.address() + "/irq",
+                    "VFIO has armed it for the pin, and sysfs names irq " + device.irq() + " of the device");
+        }
         counts(looks, vector);
         thread(looks, vector);
         return looks.link(
@@ -91,11 +100,17 @@ final class HostIrqLink {
     private boolean debugfs(Looks looks, ArmedVector vector) {
         String file = "sys/kernel/debug/irq/irqs/" + vector.irq().number();
         String text = files.text(file).orElse("");
-        if (vector.kind() != IrqKind.INTX && NO_ADDRESS.matcher(text).find()) {
-            looks.broken(
-                    file,
-                    "the address of its message is 0: the device writes it to memory, and not to a CPU",
-                    enable(vector));
+        Matcher address = ADDRESS.matcher(text);
+        if (vector.kind() != IrqKind.INTX && address.find()) {
+            long at = Long.parseUnsignedLong(address.group(1) + address.group(2), 16);
+            if (host.isArm() ? at == 0 : at >> 20 != 0xfee) {
+                looks.broken(
+                        file,
+                        String.format(
+                                "the address of its message is 0x%x: the device writes it to memory, and not to a CPU",
+                                at),
+                        enable(vector));
+            }
         }
         if (text.contains("IRQS_SPURIOUS_DISABLED")) {
             looks.broken(file, nobodyCared(vector), enable(vector));
