@@ -37,6 +37,7 @@ final class HostIrqLink {
     private static final long STORM = 100_000;
 
     private static final int MOST_VCPUS = 1024;
+    private static final String DEBUGFS = "sys/kernel/debug/irq/irqs/";
     /** {@code msi_domain_debug_show()} in kernel/irq/msi.c. */
     private static final Pattern ADDRESS =
             Pattern.compile("address_hi: 0x([0-9a-f]{8})\\s+address_lo: 0x([0-9a-f]{8})");
@@ -98,7 +99,7 @@ final class HostIrqLink {
 
     /** True if it shows that the irq is disabled. */
     private boolean debugfs(Looks looks, ArmedVector vector) {
-        String file = "sys/kernel/debug/irq/irqs/" + vector.irq().number();
+        String file = DEBUGFS + vector.irq().number();
         String text = files.text(file).orElse("");
         Matcher address = ADDRESS.matcher(text);
         if (vector.kind() != IrqKind.INTX && address.find()) {
@@ -185,8 +186,14 @@ final class HostIrqLink {
                     "no handler took " + unhandled + " of its last " + count + " interrupts: after " + MOST_UNHANDLED
                             + " of 100000 the kernel disables it",
                     enable(vector));
-        } else if (count == 0 && unhandled == 0 && last > 0 && vector.count() >= MOST_UNHANDLED) {
-            // Both are reset when it is disabled. Linux 6.0 and newer also reset them when most were handled.
+        } else if (count == 0
+                && unhandled == 0
+                && last > 0
+                && vector.count() >= MOST_UNHANDLED
+                && !files.text(DEBUGFS + vector.irq().number()).orElse("").contains("istate:")) {
+            // Both are reset when it is disabled, and when a driver requests it again. Linux 6.0 and newer also reset
+            // them
+            // when most were handled. The flags in debugfs decide, where they are shown.
             Optional<PciDevice> asserts = Stream.concat(
                             Stream.of(device), IntxLine.of(host, device).neighbours().stream())
                     .filter(one -> one.config().isIntxAsserted())
@@ -203,7 +210,9 @@ final class HostIrqLink {
                 looks.doubt(
                         file,
                         "interrupts of it were not handled, and its counts were reset: the kernel may have disabled it",
-                        Remedy.look("dmesg | grep 'nobody cared'"));
+                        Remedy.look(
+                                "look at its count in /proc/interrupts twice: while it grows, the kernel has not disabled"
+                                        + " it; dmesg | grep 'nobody cared'"));
             }
         }
     }
