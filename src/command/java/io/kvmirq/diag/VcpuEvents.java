@@ -3,10 +3,10 @@ package io.kvmirq.diag;
 
 import io.kvmirq.EventFdId;
 import io.kvmirq.Gsi;
-import io.kvmirq.InterruptVector;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.Route;
 import io.kvmirq.VcpuId;
+import io.kvmirq.arch.apic.CompatibilityMsi;
 import io.kvmirq.arch.apic.InhibitReason;
 import io.kvmirq.host.trace.ThreadStat;
 import io.kvmirq.host.trace.TraceEvent;
@@ -65,6 +65,9 @@ public final class VcpuEvents {
     }
 
     private static final int MOST_VECTOR = 255;
+    /** In 8 bits of a destination. */
+    private static final int BROADCAST = 255;
+
     /** Of the first steps of a vCPU, the second load counts; of the last, the pair. */
     private static final int MOST_STEPS = 6;
 
@@ -196,6 +199,13 @@ public final class VcpuEvents {
         logged.clear();
     }
 
+    /** KVM posts what the guest wrote, also a vector that no LAPIC delivers. */
+    private static MsiMessage message(int vcpu, int vector) {
+        long high = CompatibilityMsi.DESTINATION_HIGH.put(0, vcpu >>> Byte.SIZE);
+        long low = CompatibilityMsi.DESTINATION_LOW.put(high, vcpu & BROADCAST);
+        return new MsiMessage(CompatibilityMsi.BASE_ADDRESS.put(low, CompatibilityMsi.BASE), vector);
+    }
+
     /** Any thread may cause it; the host irq names the message. */
     private void update(TraceEvent event) {
         int irq = (int) event.number("host_irq").orElse(-1);
@@ -222,8 +232,12 @@ public final class VcpuEvents {
             return;
         }
         updates.put(irq, new Update(producer, gsi, new VcpuId(vcpu), vector));
-        events.add(Event.RoutesCommitted.of(
-                new Route.Msi(number, MsiMessage.to(new VcpuId(vcpu), new InterruptVector(vector)))));
+        if (vcpu >= BROADCAST) {
+            // KVM has resolved the destination: the VM has wide ids, and 255 is one of them.
+            events.add(new Event.ApicIdsWidened());
+            events.add(new Event.BroadcastQuirkDisabled());
+        }
+        events.add(Event.RoutesCommitted.of(new Route.Msi(number, message(vcpu, vector))));
         events.add(new Event.ConsumerAdded(standIn, number));
         events.add(new Event.ProducerAdded(standIn, producer));
     }

@@ -296,6 +296,28 @@ class ExplainVcpusTest {
         assertThat(live(host).exited(0).out()).contains("  " + shown, "  " + destination);
     }
 
+    /** With 8 bits, a message to vCPU 300 goes to vCPU 44, and one to vCPU 255 to all. A guest may write any vector. */
+    @ParameterizedTest
+    @CsvSource({"300, 0x41", "255, 0x41", "2, 0x5"})
+    void kvmMayPostAnyVectorToAnyVcpu(int vcpu, String vector) throws IOException {
+        RecordedHost files = intel().put("sys/kernel/debug/kvm/100-5/vcpu0/pid", "0\n")
+                .put("sys/kernel/debug/kvm/100-5/vcpu1/pid", "0\n")
+                .put("sys/kernel/debug/kvm/100-5/vcpu" + vcpu + "/pid", "101\n")
+                .put("sys/kernel/debug/kvm/100-5/vcpu44/pid", "102\n");
+        Traced host = new Traced(
+                files,
+                new Fact.Known<>(events(
+                        0,
+                        of("CPU 0/KVM-101", 1, "kvm_fpu: load"),
+                        of("CPU 1/KVM-102", 0, "kvm_fpu: load"),
+                        of("CPU 1/KVM-102", 0, out(102, "CPU 1/KVM", "R")))),
+                new Fact.Known<>(events(0, updateOf(vcpu).replace("0x41", vector))));
+        String printed = live(host).exited(0).out();
+        assertThat(printed.substring(printed.indexOf("vcpu " + vcpu + "  thread 101")))
+                .as(printed)
+                .contains("  phase     running", "  PID.NDST  2", "gsi 24, vector " + vector + ")");
+    }
+
     /** No tracepoint tells whether the guest had interrupts enabled, which decides whether KVM sets the wake-up vector. */
     @Test
     void descriptorOfASleeperHasACondition() throws IOException {
