@@ -5,7 +5,7 @@ import java.util.Objects;
 import java.util.OptionalLong;
 
 /**
- * The guest writes that signal an eventfd: an I/O port or a guest-physical address, a length, and optionally a value.
+ * Writes of the guest that signal an eventfd, by I/O port or guest-physical address, length, and optionally value.
  *
  * <p>Source: {@code struct kvm_ioeventfd} in linux/kvm.h, {@code ioeventfd_in_range()} in virt/kvm/eventfd.c.
  */

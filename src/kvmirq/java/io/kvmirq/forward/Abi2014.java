@@ -150,7 +150,7 @@ public final class Abi2014 {
     }
 
     /**
-     * Ends the forwarding of a line, also while its interrupt waits for the guest's EOI: the handler masks from then
+     * Ends the forwarding of a line, even while its interrupt waits for the guest's EOI: its handler masks it from then
      * on. Closing the {@link KvmVfio} ends all. Idempotent, never fails.
      */
     public void unforward(LineIrq irq) {

@@ -321,7 +321,7 @@ public final class Irqfd implements AutoCloseable {
         }
     }
 
-    /** Leaves the rest to {@link #close}. */
+    /** Lets go of the eventfd, which ends the irqfd. {@link #close} does the rest. */
     private void endByFile() {
         lock.lock();
         try {
@@ -336,7 +336,7 @@ public final class Irqfd implements AutoCloseable {
     }
 
     /**
-     * Deassigns: when it returns no further interrupt comes from this eventfd. Idempotent, and nothing is thrown.
+     * Deassigns the irqfd: after the call, no interrupt comes from this eventfd. Idempotent, and nothing is thrown.
      *
      * <p>Called from another process than the one that made the VM, the kernel returns EIO and the irqfd stays until
      * the VM or the eventfd is closed in every process. The GSI is free for other irqfds all the same.

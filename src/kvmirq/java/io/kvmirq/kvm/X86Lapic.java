@@ -16,7 +16,7 @@ public final class X86Lapic extends X86State {
 
     /** A register of 32 bits, or the first of an array of eight. */
     public enum Name {
-        /** APIC id, in bits 31:24; in x2APIC mode as {@code KVM_CAP_X2APIC_API} says. */
+        /** APIC id, in bits 31:24; in x2APIC mode {@code KVM_CAP_X2APIC_API} says in which bits. */
         ID(0x20),
         /** Version. */
         VERSION(0x30),

@@ -24,7 +24,7 @@ public final class Foreign {
         return printable(sentence, SENTENCE);
     }
 
-    /** All of a text; control and invisible characters, and line ends, become question marks. */
+    /** The whole text, with a question mark for each control character, invisible character and line end. */
     public static String printable(String text) {
         return printable(text, Integer.MAX_VALUE);
     }

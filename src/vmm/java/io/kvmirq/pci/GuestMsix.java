@@ -24,8 +24,8 @@ import java.util.OptionalInt;
  * opens for the first time, so that a guest that uses few of many vectors costs few descriptors. Entries that change
  * while their vectors are masked reach the kernel when these open, all by one KVM_SET_GSI_ROUTING; a write that changes
  * nothing makes no call. Disabling MSI-X keeps table and pending bits, {@link #reset} clears them. No program can read
- * whether a vLPI of a GICv4 was pending. So a vector that may be a vLPI and was open counts as pending after a mask and
- * after MSI-X was disabled: at worst its last message is delivered twice, and none is lost. While INTx or MSI of the
+ * whether a vLPI of a GICv4 was pending. So an open vector that may be a vLPI counts as pending after it is masked or
+ * MSI-X is disabled: at worst its last message is delivered twice, and none is lost. While INTx or MSI of the
  * device is forwarded, all vectors wait as if they were masked: {@link #settle} when that has ended.
  *
  * <p>No access of a guest throws for its value: one of the wrong size or place reads 0 and writes nothing. The kernel

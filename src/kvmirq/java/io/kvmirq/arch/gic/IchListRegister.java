@@ -36,7 +36,7 @@ public final class IchListRegister {
 
     private static final BitField HIGH = ListRegister.middle("rsvd_42_44", 42, 3, "pintid");
 
-    /** pINTID: the physical interrupt of a hardware interrupt, the bits around {@link #EOI}. */
+    /** pINTID: the physical interrupt of a hardware interrupt, in the bits below and above {@link #EOI}. */
     public static final BitField PHYSICAL_ID = new BitField(
             "pintid",
             32,

@@ -124,7 +124,7 @@ public final class AvicVm {
         changed(words.or(at(INHIBITS), bit(reason)) == 0);
     }
 
-    /** Takes a reason away. After the last one each vCPU turns AVIC on before it enters the guest again. */
+    /** Takes a reason away. When none is left, each vCPU turns AVIC on before it enters the guest again. */
     public void permit(InhibitReason reason) {
         changed(words.and(at(INHIBITS), ~bit(reason)) == bit(reason));
     }

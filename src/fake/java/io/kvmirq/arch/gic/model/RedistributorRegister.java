@@ -46,14 +46,14 @@ public enum RedistributorRegister {
         this.length = length;
     }
 
-    /** The register that has a 32-bit word; empty if unaligned or in a gap. */
+    /** The register that contains this 32-bit word; empty if it is unaligned or in a gap. */
     public static Optional<RedistributorRegister> at(int at) {
         return Arrays.stream(values())
                 .filter(one -> at % Integer.BYTES == 0 && at >= one.offset && at < one.offset + one.length)
                 .findFirst();
     }
 
-    /** The register of SGIs and PPIs that has a 32-bit word; empty if unaligned or none. */
+    /** The register of SGIs and PPIs that contains this 32-bit word; empty if it is unaligned or in none. */
     public static Optional<DistributorRegister> ofPrivate(int at) {
         return DistributorRegister.at(at - PRIVATE_FRAME, InterruptId.FIRST_SPI)
                 .filter(DistributorRegister::isPerInterrupt)

@@ -106,7 +106,7 @@ public class VfioIntx extends IntxState {
 
     /**
      * The last close: removes the unmask eventfd, then sets DisINTx, then disables the mode, as an unmask would clear
-     * DisINTx. The next user starts with the automatic mask; until {@link #open} masks do nothing.
+     * DisINTx. The next user of the device starts with the automatic mask. Until {@link #open}, masking does nothing.
      */
     public void close() {
         gate.take();

@@ -64,7 +64,7 @@ public final class Destinations<A extends LocalApic> {
 
     /**
      * The LAPIC that KVM posts a message to: the map has one LAPIC for it, or else one LAPIC alone says that it is
-     * meant. A message by priority to a logical destination is first reduced to one member ({@code
+     * meant. A lowest-priority message to a logical destination is first narrowed to one LAPIC ({@code
      * kvm_intr_is_single_vcpu}).
      *
      * @return empty if no LAPIC or several LAPICs are meant
