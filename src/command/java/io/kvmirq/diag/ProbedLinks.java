@@ -12,6 +12,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.SortedSet;
 import java.util.TreeSet;
+import java.util.function.Function;
 import java.util.stream.Collectors;
 
 /** The links of a host irq that probes show: its eventfd, the irqfds of that, and what KVM did with the signals. */
@@ -19,6 +20,7 @@ final class ProbedLinks {
     private static final String HANDLER = "live, the probe of VFIO's handler";
     private static final String WAKEUP = "live, the probe of irqfd_wakeup";
     private static final String RESULT = "live, the probe of kvm_arch_set_irq_inatomic";
+    private static final String QUEUED = "live, the probe of vgic_queue_irq_unlock";
     private static final String RAISED = "live, the probe of kvm_set_irq in a worker";
 
     private final Stages.Counted counted;
@@ -73,12 +75,31 @@ final class ProbedLinks {
             return;
         }
         put(Link.whole(Hop.GSI, Evidence.observed(WAKEUP), gsi, "the irqfd raises it"));
+        List<Accepted> accepted = irqfds.stream()
+                .flatMap(one -> one.accepted().stream())
+                .distinct()
+                .toList();
         if (!counted.arm()) {
-            delivery(irqfds, addressed);
+            delivery(irqfds, addressed, accepted);
+        } else if (!accepted.isEmpty()) {
+            put(Link.whole(
+                    Hop.GUEST_VECTOR,
+                    Evidence.observed(QUEUED),
+                    "interrupt " + listed(accepted, Accepted::vector),
+                    "the VM's GIC has it"));
+            put(Link.whole(
+                    Hop.VCPU,
+                    Evidence.observed(QUEUED),
+                    "vcpu " + listed(accepted, Accepted::vcpu),
+                    "the VM's GIC queued it there"));
         }
     }
 
-    private void delivery(List<Irqfd> irqfds, SortedSet<Long> addressed) {
+    private static String listed(List<Accepted> accepted, Function<Accepted, Integer> part) {
+        return listed(accepted.stream().map(part).collect(Collectors.toCollection(TreeSet::new)));
+    }
+
+    private void delivery(List<Irqfd> irqfds, SortedSet<Long> addressed, List<Accepted> accepted) {
         List<Message> messages = Stages.messages(irqfds);
         if (!messages.isEmpty()) {
             put(Link.whole(
@@ -90,10 +111,6 @@ final class ProbedLinks {
                             .collect(Collectors.joining(", ")),
                     "the message: " + messages.stream().map(Message::toString).collect(Collectors.joining("; "))));
         }
-        List<Accepted> accepted = irqfds.stream()
-                .flatMap(one -> one.accepted().stream())
-                .distinct()
-                .toList();
         boolean isRaised = Stages.raised(irqfds, result -> result > 0) > 0 && !accepted.isEmpty();
         if (isRaised && messages.isEmpty()) {
             put(Link.whole(
@@ -117,10 +134,7 @@ final class ProbedLinks {
             put(Link.whole(
                     Hop.VCPU,
                     Evidence.observed(RAISED),
-                    "vcpu "
-                            + listed(accepted.stream()
-                                    .map(Accepted::vcpu)
-                                    .collect(Collectors.toCollection(TreeSet::new))),
+                    "vcpu " + listed(accepted, Accepted::vcpu),
                     "a worker gave it to the LAPIC"));
         } else if (Stages.sent(irqfds, false) == 0 && !refusals.isEmpty()) {
             put(Link.broken(

@@ -56,7 +56,8 @@ public record ProbeCounts(
      * @param messages the messages of its routes
      * @param results how often {@code kvm_arch_set_irq_inatomic()} returned each number
      * @param raised how often {@code kvm_set_irq()} returned each number to a worker
-     * @param accepted the vCPUs that got a vector by a worker; none on a kernel that does not tell
+     * @param accepted the vCPUs that got a vector by a worker, and on arm64 by a handler, too; none on a kernel that does
+     *     not tell
      */
     public record Irqfd(
             int eventfd,
@@ -77,7 +78,10 @@ public record ProbeCounts(
         }
     }
 
-    /** The LAPIC of a vCPU was given a vector. KVM looks afterwards whether it is on. */
+    /**
+     * The LAPIC of a vCPU was given a vector: KVM looks afterwards whether it is on. On arm64 the VGIC queued an interrupt for
+     * the vCPU, whose number is the vector.
+     */
     public record Accepted(int vcpu, int vector) {}
 
     /** A thread of a vCPU got a vector. */

@@ -28,6 +28,7 @@ import java.util.Map;
  * @param delivered the probe where KVM has delivered it, or not
  * @param worker the probe where a worker begins to raise it
  * @param raised the probe where KVM has raised it, or not
+ * @param queued the probe where the VGIC of arm64 queues an interrupt for a vCPU; not known on x86
  */
 record ProbePlan(
         String name,
@@ -36,7 +37,8 @@ record ProbePlan(
         String wakeup,
         String delivered,
         String worker,
-        String raised) {
+        String raised,
+        Fact<String> queued) {
     /** The group of our probes. */
     static final String GROUP = "kvmirq";
 
@@ -45,6 +47,7 @@ record ProbePlan(
     static final String DELIVERED = "_delivered";
     static final String WORKER = "_worker";
     static final String RAISED = "_raised";
+    static final String QUEUED = "_queued";
     /** The synthetic event: a delivery with the irqfd that asked for it. */
     static final String SENT = "_sent";
     /** The synthetic event: the result of a worker, with its eventfd. */
@@ -81,6 +84,9 @@ record ProbePlan(
     private static final String BY_THREADS = " && !(common_flags & 24)";
 
     static final String IN_HANDLERS = " && common_flags & 8";
+
+    /** A vCPU has SGIs and PPIs of its own, such as those of its timer. */
+    private static final String SHARED = " if vec >= 32";
 
     private static final String TRACEPOINTS = "use --live=tracepoints";
 
@@ -144,7 +150,19 @@ record ProbePlan(
                                 wakeup,
                                 result(name + DELIVERED, kvm, "kvm_arch_set_irq_inatomic"),
                                 worker,
-                                result(name + RAISED, kvm, "kvm_set_irq")))));
+                                result(name + RAISED, kvm, "kvm_set_irq"),
+                                queued(name, kvm)))));
+    }
+
+    private static Fact<String> queued(String name, Btf kvm) {
+        Layout types = new Layout(kvm, 0);
+        return hasParameters(kvm, "vgic_queue_irq_unlock", 2)
+                .then(yes -> types.member("vgic_irq", "intid", Integer.SIZE))
+                .then(intid -> types.member("vgic_irq", "target_vcpu", Long.SIZE)
+                        .then(target -> types.member("kvm_vcpu", "vcpu_id", Integer.SIZE)
+                                .map(id -> "p:" + GROUP + "/" + name + QUEUED + " " + in(kvm, "kvm")
+                                        + "vgic_queue_irq_unlock vec=+" + intid + "($arg2):u32 vcpu=+" + id + "(+"
+                                        + target + "($arg2)):u32")));
     }
 
     private static String result(String event, Btf kvm, String function) {
@@ -229,6 +247,7 @@ record ProbePlan(
             intx.known().ifPresent(probes::add);
         }
         probes.addAll(List.of(wakeup, delivered, worker, raised));
+        queued.known().ifPresent(probes::add);
         return probes;
     }
 
@@ -237,7 +256,7 @@ record ProbePlan(
         return List.of(
                 name + SENT + " u64 wait; s32 id; s32 ret",
                 name + BY_WORKER + " s32 id; s32 ret",
-                name + TO_VCPU + " s32 id; u32 vcpu; u8 vec");
+                name + TO_VCPU + " s32 id; u32 vcpu; " + (queued.known().isPresent() ? "u32" : "u8") + " vec");
     }
 
     /**
@@ -258,12 +277,24 @@ record ProbePlan(
         triggers.add(new Trigger(GROUP + "/" + name + WORKER, "hist:keys=" + THREAD + ":r=id,v=id"));
         triggers.add(new Trigger("synthetic/" + name + BY_WORKER, "hist:keys=" + RAISES));
         triggers.add(new Trigger(GROUP + "/" + name + RAISED, ofWorker + BY_WORKER + ",$r,ret)"));
-        if (isAccepted) {
+        String event = queued.known().map(yes -> GROUP + "/" + name + QUEUED).orElse("");
+        if (isAccepted || !event.isEmpty()) {
             triggers.add(new Trigger("synthetic/" + name + TO_VCPU, "hist:keys=" + VCPUS));
+        }
+        if (isAccepted) {
             triggers.add(new Trigger(ACCEPTED, ofWorker + TO_VCPU + ",$v,apicid,vec)"));
         }
+        triggers.add(
+                new Trigger(woken, "hist:keys=" + CPU + ":w=wait,i=id" + (event.isEmpty() ? "" : ",q=id") + SIGNALLED));
+        if (!event.isEmpty()) {
+            triggers.add(new Trigger(event, ofWorker + TO_VCPU + ",$v,vcpu,vec)" + SHARED));
+            // The ITS knows it already, so that no worker is needed.
+            triggers.add(new Trigger(
+                    event,
+                    "hist:keys=" + CPU + ":onmatch(" + GROUP + "." + name + WAKEUP + ").trace(" + name + TO_VCPU
+                            + ",$q,vcpu,vec)" + SHARED + IN_HANDLERS));
+        }
         triggers.addAll(List.of(
-                new Trigger(woken, "hist:keys=" + CPU + ":w=wait,i=id" + SIGNALLED),
                 new Trigger("synthetic/" + name + SENT, "hist:keys=" + RESULTS),
                 new Trigger(
                         GROUP + "/" + name + DELIVERED,

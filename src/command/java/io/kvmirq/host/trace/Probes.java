@@ -179,7 +179,9 @@ public final class Probes implements AutoCloseable {
             String results = histograms("synthetic/" + plan.name() + ProbePlan.SENT);
             String cpus = histograms(ProbePlan.GROUP + "/" + plan.name() + ProbePlan.DELIVERED);
             String raised = histograms("synthetic/" + plan.name() + ProbePlan.BY_WORKER);
-            String vcpus = isAccepted() ? histograms("synthetic/" + plan.name() + ProbePlan.TO_VCPU) : "";
+            String vcpus = isAccepted() || plan.queued().known().isPresent()
+                    ? histograms("synthetic/" + plan.name() + ProbePlan.TO_VCPU)
+                    : "";
             long untimed = isTimed ? latencies.dropped(this::histograms) : 0;
             if (untimed > 0) {
                 missing.add(
@@ -315,7 +317,12 @@ public final class Probes implements AutoCloseable {
             events.add(ProbePlan.INJECTED);
             events.add(ProbePlan.ACCEPTED);
             for (String probe : List.of(
-                    ProbePlan.RAISED, ProbePlan.WORKER, ProbePlan.DELIVERED, ProbePlan.WAKEUP, ProbePlan.HOST_IRQ)) {
+                    ProbePlan.QUEUED,
+                    ProbePlan.RAISED,
+                    ProbePlan.WORKER,
+                    ProbePlan.DELIVERED,
+                    ProbePlan.WAKEUP,
+                    ProbePlan.HOST_IRQ)) {
                 events.add(ProbePlan.GROUP + "/" + name + probe);
             }
             for (String event : events) {

@@ -509,6 +509,29 @@ class LiveTest {
         assertGolden(run(watched, INTEL, "1", "--live", "10").exited(0), "explain-live-arm.txt");
     }
 
+    /** The VGIC names interrupt and vCPU. A worker may return an error for a message that the ITS took. */
+    @Test
+    void vcpuOfAnLpiIsThatOfTheVgicAndAWorkerShowsNoLoss() throws IOException {
+        FakeTracefs tracefs = new FakeTracefs()
+                .counts("_host_irq", "irq,id", new long[] {26, 9, 2})
+                .counts("_wakeup", "wait,id,gsi", new long[] {-4096, 9, 24, 2})
+                .counts("_wakeup", "wait,id,pid", new long[] {-4096, 9, 100, 2})
+                .counts("_wakeup", "wait,id,type", new long[] {-4096, 9, 2, 2})
+                .counts("_wakeup", "id,address,data", new long[] {9, 0x8090040, 1, 2})
+                .counts("_sent", "wait,id,ret", new long[] {-4096, 9, -11, 1}, new long[] {-4096, 9, 0, 1})
+                .counts("_by_worker", "id,ret", new long[] {9, -1, 1})
+                .counts("_to_vcpu", "id,vcpu,vec", new long[] {9, 0, 8193, 2});
+        Watched watched = new Watched(GuestHosts.of("gicv3"), traced("arm64-6.12", "")).with(tracefs.begin());
+        assertThat(run(watched, INTEL, "1", "--live", "10").exited(0).out())
+                .contains(
+                        "  guest vector   whole      interrupt 8193: the VM's GIC has it",
+                        "  vCPU           whole      vcpu 0: the VM's GIC queued it there [observed: live, the probe of"
+                                + " vgic_queue_irq_unlock]\n",
+                        "    delivered             1  address 0x8090040, data 0x1\n",
+                        "    by a worker           1  a pin, or a message: the result is not shown\n"
+                                + "    first that loses: none\n");
+    }
+
     @Test
     void tracefsThatCannotBeReadIsAFinding() throws IOException {
         Fact<Tracing> none = new Fact.Unknown<>(

@@ -51,6 +51,7 @@ public final class FakeTracefs implements TraceFiles {
             "irqfd_wakeup",
             "kvm_arch_set_irq_inatomic",
             "irqfd_inject",
+            "vgic_queue_irq_unlock",
             "kvm_set_irq"));
 
     private final Set<String> refused = new TreeSet<>();

@@ -73,6 +73,12 @@ public final class KvmBtf {
         return this;
     }
 
+    /** Has the VGIC of arm64. */
+    public KvmBtf withVgic() {
+        functions.put("vgic_queue_irq_unlock", 3);
+        return this;
+    }
+
     /** The types of a module. Those of its kernel are none. */
     public Fact<Btf> types() {
         type("int", INT, 0, 4);
@@ -104,7 +110,9 @@ public final class KvmBtf {
         type("", 2, 0, CONTEXT);
         struct("vfio_pci_irq_ctx", contextMembers);
         struct("vfio_pci_core_device", Map.of("ctx", List.of(context, offsets.get("ctx"))));
-        int[] next = {14};
+        struct("vgic_irq", Map.of("intid", List.of(INT, 56), "target_vcpu", List.of(PTR_KVM, 48)));
+        struct("kvm_vcpu", Map.of("vcpu_id", List.of(INT, 20)));
+        int[] next = {16};
         functions.forEach((name, parameters) -> {
             types.putInt(0).putInt(13 << 24 | parameters).putInt(INT);
             for (int i = 0; i < parameters; i++) {

@@ -91,6 +91,29 @@ class ProbesTest {
         probes.close();
     }
 
+    /** The ITS takes a message in the handler or in a worker. Interrupts that each vCPU has of its own are left out. */
+    @Test
+    void vcpuIsThatOfTheVgicOnArm() {
+        Probes probes = Probes.of(tracefs, OWN, new KvmBtf().withVgic().types(), new KvmBtf().types(), Set.of(100))
+                .known()
+                .orElseThrow();
+        assertThat(tracefs.written)
+                .contains(
+                        "kprobe_events p:kvmirq/" + NAME
+                                + "_queued kvm:vgic_queue_irq_unlock vec=+56($arg2):u32 vcpu=+20(+48($arg2)):u32",
+                        "synthetic_events " + NAME + "_to_vcpu s32 id; u32 vcpu; u32 vec")
+                .filteredOn(line -> line.contains(NAME + "_queued/trigger "))
+                .satisfiesExactly(
+                        worker -> assertThat(worker)
+                                .contains("(kvmirq." + NAME + "_worker)")
+                                .endsWith(" if vec >= 32"),
+                        handler -> assertThat(handler)
+                                .contains("(kvmirq." + NAME + "_wakeup)")
+                                .endsWith(" if vec >= 32 && common_flags & 8"));
+        probes.close();
+        assertThat(tracefs.isEmpty()).isTrue();
+    }
+
     private static Fact<String> intx(KvmBtf vfio) {
         return ProbePlan.of(NAME, new KvmBtf().types(), vfio.types())
                 .known()
