@@ -296,6 +296,7 @@ public final class Irqfd implements AutoCloseable {
      */
     public static void closeAll(Collection<Irqfd> irqfds) {
         Objects.requireNonNull(irqfds, "irqfds is null");
+        irqfds.forEach(one -> Objects.requireNonNull(one, "irqfds has a null: give irqfds"));
         @Nullable Irqfd kept = null;
         for (Irqfd one : irqfds) {
             if (one.isEndedByItsFile()) {

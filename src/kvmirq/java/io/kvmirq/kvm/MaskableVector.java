@@ -8,7 +8,10 @@ import io.kvmirq.kernel.ClosedHandleException;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.undo.Undo;
 import java.util.ArrayList;
+import java.util.Collection;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Objects;
 import java.util.concurrent.locks.ReentrantLock;
 
@@ -169,6 +172,31 @@ public final class MaskableVector implements AutoCloseable {
         } finally {
             lock.unlock();
         }
+    }
+
+    /**
+     * Closes many vectors, of one VM or of several, as {@link #close} does each. The routes of a VM change in one commit, and
+     * the irqfds end as in {@link Irqfd#closeAll}.
+     */
+    public static void closeAll(Collection<MaskableVector> vectors) {
+        Objects.requireNonNull(vectors, "vectors is null");
+        vectors.forEach(one -> Objects.requireNonNull(one, "vectors has a null: give vectors"));
+        Map<Vm, List<Gsi>> gsis = new LinkedHashMap<>();
+        for (MaskableVector one : vectors) {
+            one.lock.lock();
+            try {
+                one.closed = true;
+                if (one.routed) {
+                    gsis.computeIfAbsent(one.vm, same -> new ArrayList<>()).add(one.gsi());
+                    one.routed = false;
+                }
+            } finally {
+                one.lock.unlock();
+            }
+        }
+        vectors.forEach(one -> one.event().close());
+        Irqfd.closeAll(vectors.stream().map(one -> one.irqfd).toList());
+        gsis.forEach((vm, all) -> vm.routes().letGo(all));
     }
 
     @Override

@@ -19,6 +19,7 @@ import io.kvmirq.kvm.MaskableVector;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.recording.Faults;
 import io.kvmirq.testing.Warnings;
+import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
 import org.assertj.core.api.InstanceOfAssertFactories;
@@ -117,6 +118,31 @@ class MaskableVectorContract {
         assertThatThrownBy(closed::signal).isInstanceOf(ClosedHandleException.class);
         assertThatThrownBy(closed::mask).isInstanceOf(IllegalStateException.class);
         assertThatThrownBy(() -> closed.reroute(OTHER)).isInstanceOf(IllegalStateException.class);
+    }
+
+    @Test
+    void manyCloseInOneCommitOfEachVm() {
+        try (Vm other = Vm.adopt(kernel, world.fullVm(), Ownership.OWNED, List.of(), new Gsi(24))) {
+            List<MaskableVector> vectors =
+                    new ArrayList<>(MaskableVector.createAll(vm, Collections.nCopies(64, FIRST)));
+            vectors.addAll(MaskableVector.createAll(other, Collections.nCopies(3, FIRST)));
+            vectors.get(1).mask();
+            vectors.get(2).close();
+            long before = vm.routes().commits();
+            MaskableVector.closeAll(vectors);
+            MaskableVector.closeAll(vectors);
+            assertThat(vm.routes().commits()).isEqualTo(before + 1);
+            assertThat(other.routes().commits()).isEqualTo(2);
+            assertThat(vm.routes().routes()).isEmpty();
+            assertThat(other.routes().routes()).isEmpty();
+            assertThatThrownBy(vectors.get(0)::signal).isInstanceOf(ClosedHandleException.class);
+            assertThatThrownBy(() -> vectors.get(0).reroute(OTHER)).isInstanceOf(ClosedHandleException.class);
+            try (MaskableVector next = MaskableVector.create(vm, FIRST)) {
+                assertThat(next.gsi()).isEqualTo(new Gsi(24));
+            }
+        }
+        assertThatThrownBy(() -> MaskableVector.closeAll(Collections.singletonList(null)))
+                .hasMessage("vectors has a null: give vectors");
     }
 
     @Test
