@@ -26,7 +26,7 @@ import org.jspecify.annotations.Nullable;
  */
 public final class Mapping {
     private static final long NOT_MAPPED = -1;
-    private static final int LEAST_PAGE = 4096;
+    static final int LEAST_PAGE = 4096;
     private static final int[] KEPT = {Uapi.MADV_DONTFORK, Uapi.MADV_DONTDUMP};
 
     private final Kernel kernel;
@@ -127,6 +127,7 @@ public final class Mapping {
      * @throws io.kvmirq.KernelException ENOMEM
      */
     public static Owner anonymous(Kernel kernel, long length) {
+        Objects.requireNonNull(kernel, "kernel is null");
         requireRange("memory", 0, length);
         return new Owner(kernel, "memory", length, Uapi.MAP_PRIVATE | Uapi.MAP_ANONYMOUS, -1, 0, false);
     }
@@ -149,6 +150,7 @@ public final class Mapping {
      *     {@code fd} is not open for reading and writing; ENOMEM, also without free huge pages
      */
     public static Owner of(Fd fd, long offset, long length) {
+        Objects.requireNonNull(fd, "fd is null: give the descriptor of the memory");
         requireRange(fd, offset, length);
         int raw = fd.enter();
         try (Undo undo = new Undo()) {
@@ -169,7 +171,14 @@ public final class Mapping {
     private static boolean isSealed(Fd fd, int raw) {
         int seals = fd.kernel().libc().fcntl(raw, Memfd.F_GET_SEALS, 0);
         boolean sealed = seals >= 0 && (seals & Memfd.F_SEAL_SHRINK) != 0;
-        if (seals < 0 || !sealed && (seals & Memfd.F_SEAL_SEAL) != 0) {
+        if (!sealed && seals >= 0 && (seals & Memfd.F_SEAL_SEAL) != 0) {
+            throw new IllegalArgumentException(fd + " has F_SEAL_SEAL and not F_SEAL_SHRINK (its seals are 0x"
+                    + Integer.toHexString(seals)
+                    + "), so it may shrink, and an access beyond its end would be a SIGBUS:"
+                    + " seal it against shrinking before F_SEAL_SEAL; Mapping.forGuest maps a file that only the guest"
+                    + " uses");
+        }
+        if (seals < 0) {
             throw mayShrink(fd);
         }
         return sealed;

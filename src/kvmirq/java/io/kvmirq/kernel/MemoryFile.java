@@ -33,9 +33,9 @@ public final class MemoryFile implements AutoCloseable {
      * Zeroed memory, which takes pages when they are written.
      *
      * @param name for /proc/PID/maps, at most 249 bytes
-     * @param length bytes, a multiple of the page size; may be 2 GiB or more
-     * @throws io.kvmirq.KernelException EMFILE, ENFILE, ENOMEM; EINVAL for a name that is too long or a negative length;
-     *     EFBIG beyond RLIMIT_FSIZE. It is not executable, so that vm.memfd_noexec refuses nothing
+     * @param length bytes, at least one page and a multiple of 4096; may be 2 GiB or more
+     * @throws IllegalArgumentException for another length, or a name with a NUL
+     * @throws io.kvmirq.KernelException EMFILE, ENFILE, ENOMEM; EINVAL for a name that is too long; EFBIG beyond RLIMIT_FSIZE. It is not executable, so that vm.memfd_noexec refuses nothing
      */
     public static MemoryFile create(Kernel kernel, String name, long length) {
         Objects.requireNonNull(name, "name is null");
@@ -43,6 +43,10 @@ public final class MemoryFile implements AutoCloseable {
         if (name.indexOf('\0') >= 0) {
             throw new IllegalArgumentException("the name " + Foreign.quoted(name)
                     + " of a memory file has a NUL, where the kernel would cut it: leave it out");
+        }
+        if (length <= 0 || length % Mapping.LEAST_PAGE != 0) {
+            throw new IllegalArgumentException("the memory file " + Foreign.quoted(name) + " cannot have " + length
+                    + " bytes: give it pages, a multiple of " + Mapping.LEAST_PAGE + " above 0");
         }
         Calls calls = kernel.calls();
         Libc libc = kernel.libc();

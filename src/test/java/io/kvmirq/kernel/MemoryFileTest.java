@@ -217,9 +217,12 @@ class MemoryFileTest {
             assertThatThrownBy(() -> MemoryFile.create(kernel, "n".repeat(250), PAGE))
                     .isInstanceOf(KernelException.class)
                     .hasMessageContaining("EINVAL (the name has more than 249 bytes");
-            assertThatThrownBy(() -> MemoryFile.create(kernel, "ram", -PAGE))
-                    .isInstanceOf(KernelException.class)
-                    .hasMessageContaining(" length=-4096: EINVAL (the length is negative");
+            for (long length : new long[] {-PAGE, -1, 0, 100, PAGE + 1}) {
+                assertThatThrownBy(() -> MemoryFile.create(kernel, "ram", length))
+                        .isInstanceOf(IllegalArgumentException.class)
+                        .hasMessage("the memory file 'ram' cannot have " + length
+                                + " bytes: give it pages, a multiple of 4096 above 0");
+            }
             assertThat(kernel.openHandles()).isEmpty();
         }
     }
