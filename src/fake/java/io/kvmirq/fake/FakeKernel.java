@@ -284,6 +284,7 @@ public final class FakeKernel {
      * none.
      */
     public FakeArmVcpu armVcpu(int vm, VcpuId id) {
+        Objects.requireNonNull(id, "id is null");
         return time.locked(() -> {
             Optional<ArmGuest> guest =
                     host.file(vm) instanceof ArmVmFile file ? file.guest(id.number()) : Optional.empty();

@@ -171,7 +171,8 @@ public final class Vm implements AutoCloseable {
      * @throws IllegalStateException before {@link #use32BitApicIds} and {@link #disableBroadcastQuirk}
      */
     public MsiMessage x2apicMessage(VcpuId vcpu, InterruptVector vector) {
-        return x86.x2apicMessage(vcpu, vector);
+        Objects.requireNonNull(vcpu, "vcpu is null");
+        return x86.x2apicMessage(vcpu, Objects.requireNonNull(vector, "vector is null"));
     }
 
     /** Whether destination 255 is the broadcast in x2APIC mode, too: until {@link #disableBroadcastQuirk}. */
@@ -234,7 +235,7 @@ public final class Vm implements AutoCloseable {
 
     /** The state of an in-kernel PIC (x86), of master or slave; ENXIO without the full irqchip. */
     public X86Pic pic(Route.Chip chip) {
-        return x86.getPic(chip);
+        return x86.getPic(Objects.requireNonNull(chip, "chip is null"));
     }
 
     /** Puts back what {@link #pic} gave, changed or not. */

@@ -75,6 +75,7 @@ final class VmCalls extends Calls {
 
     /** @throws IllegalArgumentException if /proc says that the descriptor is not open, or something else */
     static <V> V adopt(Kernel kernel, int number, Ownership ownership, Function<VmCalls, V> owner) {
+        Objects.requireNonNull(ownership, "ownership is null");
         return new Creator(kernel).adoptVm(number, ownership, fd -> owner.apply(new VmCalls(kernel, fd, Set.of())));
     }
 

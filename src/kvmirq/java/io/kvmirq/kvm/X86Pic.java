@@ -4,6 +4,7 @@ package io.kvmirq.kvm;
 import io.kvmirq.Route;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.uapi.Uapi;
+import java.util.Objects;
 
 /**
  * A copy of an in-kernel PIC's state, from {@link Vm#pic} to {@link Vm#restore(X86Pic)}. Not thread-safe.
@@ -49,7 +50,7 @@ public final class X86Pic extends X86Fields<X86Pic.Name, X86Pic> {
 
     /** The state of {@link #bytes}, of master or slave; IllegalArgumentException for another length or chip. */
     public static X86Pic of(Route.Chip chip, byte[] bytes) {
-        return load(new X86Pic(chip), bytes);
+        return load(new X86Pic(Objects.requireNonNull(chip, "chip is null")), bytes);
     }
 
     /** The chip of this state: master or slave. */

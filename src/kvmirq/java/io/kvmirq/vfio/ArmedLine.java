@@ -105,6 +105,7 @@ public final class ArmedLine extends ArmedIrq {
      * @throws UnsupportedOperationException for INTx of a PCI device
      */
     public void maskBy(EventFd event) {
+        Objects.requireNonNull(event, "event is null");
         requireMaskableByEventFd();
         actBy(MASK, event);
     }

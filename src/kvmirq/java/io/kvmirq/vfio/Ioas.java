@@ -11,6 +11,7 @@ import io.kvmirq.uapi.UapiIommufd.IommuIoasUnmap;
 import io.kvmirq.undo.Undo;
 import java.nio.ByteBuffer;
 import java.util.List;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.function.Function;
 
@@ -62,6 +63,7 @@ public final class Ioas extends DmaSpace {
      * @throws io.kvmirq.KernelException ENOTTY for another descriptor; ENOMEM. The descriptor stays open
      */
     public static Ioas createIn(Kernel kernel, int iommufd, Ownership ownership) {
+        Objects.requireNonNull(ownership, "ownership is null");
         VfioCalls calls = new VfioCalls(kernel);
         return calls.adoptIommufd(iommufd, ownership, file -> new Ioas(calls, file, ownership == Ownership.BORROWED));
     }

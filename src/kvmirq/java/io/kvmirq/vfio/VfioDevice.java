@@ -149,6 +149,8 @@ public final class VfioDevice implements AutoCloseable {
      * @throws io.kvmirq.KernelException ENOTTY, EINVAL if the descriptor is not an opened VFIO device; it stays open
      */
     public static VfioDevice adopt(Kernel kernel, DeviceName name, int number, Ownership ownership) {
+        Objects.requireNonNull(name, "name is null");
+        Objects.requireNonNull(ownership, "ownership is null");
         VfioCalls files = new VfioCalls(kernel);
         String expected = "a VFIO device, from VFIO_GROUP_GET_DEVICE_FD or /dev/vfio/devices";
         return files.adoptDevice(name, number, ownership, expected, fd -> opened(fd, name, Access.ADOPTED));

@@ -114,6 +114,7 @@ public final class VfioGroup extends VfioFile {
      * @throws IllegalStateException if the group was opened here
      */
     public synchronized VfioDevice openDevice(DeviceName name) {
+        Objects.requireNonNull(name, "name is null");
         if (!adopted && !fd().isClosed()) {
             throw new IllegalStateException(this + " was opened here: name the container for its devices");
         }
@@ -132,7 +133,8 @@ public final class VfioGroup extends VfioFile {
 
     @Override
     public VfioDevice openDevice(DmaSpace space, DeviceName name) {
-        if (space instanceof VfioContainer of) {
+        Objects.requireNonNull(name, "name is null");
+        if (Objects.requireNonNull(space, "space is null") instanceof VfioContainer of) {
             return openDevice(name, of);
         }
         throw new IllegalArgumentException(this + " needs a container, and not " + space);

@@ -86,6 +86,7 @@ public final class GuestIoapic implements Userspace.Injector {
      * @throws UnsupportedOperationException on arm64
      */
     public GuestIoapic(Vm vm, int pins) {
+        Objects.requireNonNull(vm, "vm is null");
         if (pins < 1 || pins > MOST_PINS) {
             throw new IllegalArgumentException("an IOAPIC of " + pins + " pins: expected 1 to " + MOST_PINS);
         }

@@ -271,6 +271,7 @@ public final class GuestMsi extends GuestMessages {
 
     @Override
     public void restore(byte[] bytes) {
+        Objects.requireNonNull(bytes, "bytes is null");
         ByteBuffer state = ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN);
         int fixed = ~writable.getShort(CONTROL) & DATA_BITS;
         if (bytes.length != length() + Integer.BYTES

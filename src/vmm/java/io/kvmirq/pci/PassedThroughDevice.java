@@ -159,6 +159,7 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
      */
     public static Builder builder(PciHostBridge bridge, int slot, Vm vm, VfioDevice device, Forwarding forwarding) {
         Objects.requireNonNull(bridge, "bridge is null");
+        Objects.requireNonNull(vm, "vm is null");
         Objects.requireNonNull(device, "device is null");
         if (Objects.requireNonNull(forwarding, "forwarding is null").device() != device || forwarding.vm() != vm) {
             throw new IllegalArgumentException(forwarding + " cannot be that of " + device.name() + " in " + vm
