@@ -120,10 +120,14 @@ class VcpuPhasesContract {
             new Thread(all, "vcpu").start();
             until(() -> tid != 0);
             try {
-                command("taskset", "-p", MASK_OF_CPU, String.valueOf(tid));
+                pin();
             } catch (IOException e) {
                 throw new AssertionError(e);
             }
+        }
+
+        void pin() throws IOException, InterruptedException {
+            command("taskset", "-p", MASK_OF_CPU, String.valueOf(tid));
         }
 
         private Boolean runs() throws IOException, InterruptedException {
@@ -344,22 +348,27 @@ class VcpuPhasesContract {
      * @return what {@link #restore} takes
      */
     static String setAside() throws IOException, InterruptedException {
-        assumeTrue(
-                System.getProperty("kvmirq.test.run", "").startsWith("lab-"),
-                "changes affinities and a scheduler's limit of the whole machine: only in the lab");
-        assumeTrue(apicIds().size() > CPU, "needs two processors of x86: LAB_PROCESSORS=2");
-        Machine.assumeProgram("taskset");
+        leaveToVcpus();
         String throttle = Files.readString(THROTTLE);
         Files.writeString(THROTTLE, "-1");
         if (Files.exists(FAIR_SERVER)) {
             Files.writeString(FAIR_SERVER, "0");
         }
+        return throttle;
+    }
+
+    /** Leaves CPU 1 to vCPUs: this process stays on the other. Skips where that may not be done. */
+    static void leaveToVcpus() throws IOException, InterruptedException {
+        assumeTrue(
+                System.getProperty("kvmirq.test.run", "").startsWith("lab-"),
+                "changes affinities and a scheduler's limit of the whole machine: only in the lab");
+        assumeTrue(apicIds().size() > CPU, "needs two processors of x86: LAB_PROCESSORS=2");
+        Machine.assumeProgram("taskset");
         command(
                 "taskset",
                 "-ap",
                 MASK_OF_OTHERS,
                 String.valueOf(ProcessHandle.current().pid()));
-        return throttle;
     }
 
     private static Map<Integer, Integer> apicIds() throws IOException {

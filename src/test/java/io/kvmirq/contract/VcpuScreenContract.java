@@ -41,7 +41,7 @@ class VcpuScreenContract {
     private static final String SECOND = "\nvcpu 1 ";
 
     /** Whether both instances of a command record, or neither. */
-    private static boolean records(Process command, String on) {
+    static boolean records(Process command, String on) {
         String[] names = INSTANCES.toFile().list((parent, name) -> name.startsWith("kvmirq-" + command.pid() + "-"));
         return names.length == 2
                 && List.of(names).stream().allMatch(name -> {
@@ -55,7 +55,24 @@ class VcpuScreenContract {
                 });
     }
 
-    private static void enter(Runner runner, GuestMemory memory) throws InterruptedException {
+    /** Begins a watch of this process. Both instances record when it returns. */
+    static Process watch(Runner runner) throws IOException {
+        String pid = String.valueOf(ProcessHandle.current().pid());
+        Process explain = Cli.jvm().start("explain", "--vm", pid, "--vcpus", "--live", "10");
+        runner.until(() -> !explain.isAlive() || records(explain, "1"));
+        return explain;
+    }
+
+    static String outOf(Process explain) throws IOException, InterruptedException {
+        String out = new String(explain.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+        System.out.println(out);
+        assertThat(explain.waitFor())
+                .as(new String(explain.getErrorStream().readAllBytes(), StandardCharsets.UTF_8))
+                .isZero();
+        return out;
+    }
+
+    static void enter(Runner runner, GuestMemory memory) throws InterruptedException {
         memory.mapping().put(VcpuPhasesContract.REACHED, new byte[1]);
         runner.enter();
         runner.until(() -> memory.mapping().getByte(VcpuPhasesContract.REACHED) != 0);
@@ -87,15 +104,7 @@ class VcpuScreenContract {
                     enter(runner, memory);
                     runner.leave();
                 }
-                Process explain = Cli.jvm()
-                        .start(
-                                "explain",
-                                "--vm",
-                                String.valueOf(ProcessHandle.current().pid()),
-                                "--vcpus",
-                                "--live",
-                                "10");
-                running.until(() -> !explain.isAlive() || records(explain, "1"));
+                Process explain = watch(running);
                 forwarding.forwardAll(
                         device.msix(0, 2), i -> MsiMessage.to(new VcpuId(i), new InterruptVector(0x41 + i)));
                 enter(preempted, memory);
@@ -104,11 +113,7 @@ class VcpuScreenContract {
                 running.until(() -> !explain.isAlive() || records(explain, "0"));
                 running.end();
                 preempted.end();
-                out = new String(explain.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
-                System.out.println(out);
-                assertThat(explain.waitFor())
-                        .as(new String(explain.getErrorStream().readAllBytes(), StandardCharsets.UTF_8))
-                        .isZero();
+                out = outOf(explain);
                 device.reset(); // QEMU's e1000e counts 128 us from its last message
             }
         } finally {
