@@ -25,6 +25,7 @@ import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.Set;
 import java.util.TreeMap;
+import java.util.stream.Collectors;
 
 /**
  * The events of a mirror from the tracepoints that a VM's threads pass. It says nothing that the tracepoints do not: an
@@ -48,19 +49,20 @@ public final class VcpuEvents {
      * @param threads the numbers of all threads of its process; none if that has another VM
      * @param producers the messages of its devices, by host irq
      * @param apicIds the physical APIC ids of the host's CPUs, by the number of the CPU
-     * @param isAlone whether the host has no other VM
+     * @param elsewhere the numbers of the vCPUs of all other VMs of the host; empty if they are not known
      */
     public record Known(
             Map<Integer, VcpuId> vcpus,
             Set<Integer> threads,
             Map<Integer, Producer> producers,
             Map<Integer, Integer> apicIds,
-            boolean isAlone) {
+            Optional<Set<Integer>> elsewhere) {
         public Known {
             vcpus = Map.copyOf(vcpus);
             threads = Set.copyOf(threads);
             producers = Map.copyOf(producers);
             apicIds = Map.copyOf(apicIds);
+            elsewhere = elsewhere.map(Set::copyOf);
         }
     }
 
@@ -92,7 +94,7 @@ public final class VcpuEvents {
     private final Map<Integer, Phase> told = new HashMap<>();
     private final List<Event> events = new ArrayList<>();
     private final Deque<Stretch> stretches = new ArrayDeque<>(List.of(new Stretch(() -> {})));
-    private Known known = new Known(Map.of(), Set.of(), Map.of(), Map.of(), false);
+    private Known known = new Known(Map.of(), Set.of(), Map.of(), Map.of(), Optional.empty());
     /** Entries of the GA log that are not assigned: how many name the same VM and vCPU. */
     private final Map<Tag, Long> logged = new HashMap<>();
 
@@ -179,20 +181,25 @@ public final class VcpuEvents {
         logged.merge(new Tag((int) vm.getAsLong(), (int) vcpu.getAsLong()), 1L, Long::sum);
     }
 
-    /** Only KVM knows the number that it gave a VM: it is this VM's if the host has no other. */
+    /** Only KVM knows the number that it gave a VM: it is this VM's if no other has a vCPU that the log names with it. */
     private void assign() {
+        Set<Integer> own = known.vcpus().values().stream().map(VcpuId::number).collect(Collectors.toSet());
+        Set<Integer> vms = logged.keySet().stream()
+                .filter(tag -> own.contains(tag.vcpu)
+                        && known.elsewhere()
+                                .filter(all -> !all.contains(tag.vcpu))
+                                .isPresent())
+                .map(Tag::vm)
+                .collect(Collectors.toSet());
         logged.forEach((tag, count) -> {
-            Optional<VcpuId> vcpu = known.vcpus().values().stream()
-                    .filter(one -> one.number() == tag.vcpu)
-                    .findFirst();
-            if (known.isAlone() && vcpu.isPresent()) {
-                tags.put(vcpu.get(), tag);
+            if (own.contains(tag.vcpu) && vms.equals(Set.of(tag.vm))) {
+                tags.put(new VcpuId(tag.vcpu), tag);
             } else {
                 unassignable(
                         GA_LOG,
-                        vcpu.isEmpty()
-                                ? "the guest has no vCPU of this number"
-                                : "the host has other VMs, and only KVM knows their numbers",
+                        own.contains(tag.vcpu)
+                                ? "the host has other VMs, and only KVM knows their numbers"
+                                : "the guest has no vCPU of this number",
                         count);
             }
         });

@@ -70,6 +70,20 @@ final class VcpuThreads {
                 .toList();
     }
 
+    /** The numbers of the vCPUs of the host's other VMs. Empty if debugfs does not show the guest's own VM. */
+    static Optional<Set<Integer>> elsewhere(HostFiles files, HostFacts host, VmProcess guest) {
+        List<String> own = directories(files, host, guest);
+        return own.size() != 1
+                ? Optional.empty()
+                : Optional.of(host.debugfsNames("kvm").stream()
+                        .filter(name -> !own.contains(name))
+                        .flatMap(name -> host.debugfsNames("kvm/" + name).stream())
+                        .map(VCPU::matcher)
+                        .filter(Matcher::matches)
+                        .map(vcpu -> Integer.valueOf(vcpu.group(1)))
+                        .collect(Collectors.toSet()));
+    }
+
     /** All threads of the process, if it has one VM. */
     static Set<Integer> all(HostFiles files, VmProcess guest) {
         return guest.vms().size() != 1

@@ -46,7 +46,7 @@ public final class VcpuWindow extends Watch {
     private Optional<Tracing> ofVm = Optional.empty();
     private final VcpuEvents events;
     private final boolean isAmd;
-    private final boolean wasAlone;
+    private final Optional<Set<Integer>> elsewhere;
     private boolean records;
     private volatile boolean lostOfVm;
     private boolean wholeSchedule;
@@ -58,7 +58,7 @@ public final class VcpuWindow extends Watch {
         this.vcpus = guest.vms().size() == 1 ? VcpuThreads.vcpus(machine.files(), host, guest) : Map.of();
         this.events = new VcpuEvents(vcpus.keySet());
         this.isAmd = host.posting().vendor().equals(Optional.of(Vendor.AMD));
-        this.wasAlone = isAlone(host);
+        this.elsewhere = VcpuThreads.elsewhere(machine.files(), host, guest);
         this.threads = new HashSet<>(VcpuThreads.all(machine.files(), guest));
         this.producers = new HashMap<>(VcpuThreads.producers(host, guest));
         this.noSchedule = guest.vms().size() == 1
@@ -66,14 +66,6 @@ public final class VcpuWindow extends Watch {
                 : new Fact.Unknown<>(
                         "the process has " + guest.vms().size() + " VMs, whose vCPUs have the same numbers",
                         "a VMM with one VM in a process");
-    }
-
-    /** Whether the guest's VM is the only one of the host. */
-    private static boolean isAlone(HostFacts host) {
-        return host.debugfsNames("kvm").stream()
-                        .filter(name -> name.matches("\\d+-\\d+"))
-                        .count()
-                == 1;
     }
 
     /**
@@ -173,8 +165,14 @@ public final class VcpuWindow extends Watch {
                         records ? before.getOrDefault(tid, Optional.empty()) : Optional.empty(),
                         last.getOrDefault(tid, Optional.empty()),
                         hasVm));
-        mirror.apply(
-                events.taken(new VcpuEvents.Known(vcpus, threads, producers, apicIds, wasAlone && isAlone(after))));
+        // Other VMs may have come and gone.
+        Optional<Set<Integer>> others = elsewhere.flatMap(
+                before -> VcpuThreads.elsewhere(files, after, guest).map(now -> {
+                    Set<Integer> all = new HashSet<>(before);
+                    all.addAll(now);
+                    return all;
+                }));
+        mirror.apply(events.taken(new VcpuEvents.Known(vcpus, threads, producers, apicIds, others)));
         return new Vcpus(
                 guest.name() + " (process " + guest.pid() + ")",
                 Optional.of(watched),

@@ -265,7 +265,8 @@ class VcpuPhasesContract {
         List<Event> read(Map<Integer, Integer> apicIds) {
             seen.clear();
             assertThat(reader.end()).isEmpty();
-            return events.taken(new VcpuEvents.Known(Map.of(tid, VCPU), Set.of(tid), Map.of(), apicIds, false));
+            return events.taken(
+                    new VcpuEvents.Known(Map.of(tid, VCPU), Set.of(tid), Map.of(), apicIds, Optional.empty()));
         }
 
         @Override

@@ -16,6 +16,7 @@ import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 import java.util.function.Predicate;
 
@@ -38,7 +39,7 @@ final class TracedSchedule {
         fake.vcpus().forEach(vcpu -> vcpus.put(vcpu.thread(), vcpu.id()));
         Set<Integer> threads = new HashSet<>(vcpus.keySet());
         threads.add(PROCESS);
-        this.known = new VcpuEvents.Known(vcpus, threads, Map.of(), apicIds, false);
+        this.known = new VcpuEvents.Known(vcpus, threads, Map.of(), apicIds, Optional.empty());
         this.events = new VcpuEvents(vcpus.keySet());
         FakeTracing schedule = fake.tracing();
         schedule.only(vcpus.keySet());

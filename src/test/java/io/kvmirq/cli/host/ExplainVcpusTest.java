@@ -357,25 +357,43 @@ class ExplainVcpusTest {
     /** Only KVM knows the number of a VM. The GA log names one, which is this VM's if there is no other. */
     @ParameterizedTest
     @CsvSource({
-        "false, 1, 'GATag     VM 7, vCPU 1  [observed: kvm_avic_ga_log]', ",
-        "false, 5, 'GATag     unknown: vCPU 1 of a number', 3 kvm_avic_ga_log: the guest has no vCPU of this number",
-        "true, 1, 'GATag     unknown: vCPU 1 of a number', '3 kvm_avic_ga_log: the host has other VMs, and only KVM'",
+        "1, 'GATag     VM 7, vCPU 1  [observed: kvm_avic_ga_log]', ",
+        "5, 'GATag     unknown: vCPU 1 of a number', 3 kvm_avic_ga_log: the guest has no vCPU of this number",
     })
-    void tagOfTheGaLogIsOfTheOnlyVm(boolean other, int vcpu, String shown, @Nullable String unassignable)
-            throws IOException {
-        RecordedHost files = avic();
-        if (other) {
-            files.put("sys/kernel/debug/kvm/200-5/vcpu0/pid", "201\n");
-        }
+    void tagOfTheGaLogIsOfTheOnlyVm(int vcpu, String shown, @Nullable String unassignable) throws IOException {
         String[] entries = new String[3];
-        Arrays.fill(entries, of("irq/26-AMD-Vi-31", 0, "kvm_avic_ga_log: vmid=7, vcpuid=" + vcpu));
-        Traced host = new Traced(files, new Fact.Known<>(events(0)), new Fact.Known<>(events(0, entries)));
-        String printed = live(host).out();
+        Arrays.fill(entries, logged(7, vcpu));
+        String printed = live(new Traced(avic(), new Fact.Known<>(events(0)), new Fact.Known<>(events(0, entries))))
+                .out();
         assertThat(printed.substring(printed.indexOf("vcpu 1"))).contains("  " + shown);
         assertThat(printed.contains("events of KVM that no field assigns"))
                 .as(printed)
                 .isEqualTo(unassignable != null);
         assertThat(printed).contains(unassignable == null ? "" : "guest: 3\n  " + unassignable);
+    }
+
+    private static String logged(int vm, int vcpu) {
+        return of("irq/26-AMD-Vi-31", 0, "kvm_avic_ga_log: vmid=" + vm + ", vcpuid=" + vcpu);
+    }
+
+    /** Of two VMs, the one that has a vCPU which the log names, and the other has not. */
+    @ParameterizedTest
+    @CsvSource({"0, 2", "1, 2", "2, 2", "0 1, 4"})
+    void tagOfTheGaLogIsOfTheVmThatHasItsVcpus(String others, int unassignable) throws IOException {
+        RecordedHost files = avic();
+        for (String other : others.split(" ")) {
+            files.put("sys/kernel/debug/kvm/200-5/vcpu" + other + "/pid", "201\n");
+        }
+        int other = Integer.parseInt(others.substring(0, 1));
+        Fact<Tracing> log = new Fact.Known<>(events(0, logged(7, 0), logged(7, 1), logged(8, other), logged(8, other)));
+        String printed =
+                live(new Traced(files, new Fact.Known<>(events(0)), log)).out();
+        boolean known = unassignable == 2;
+        assertThat(printed.contains("GATag     VM 7, vCPU 0")).as(printed).isEqualTo(known);
+        assertThat(printed.contains("GATag     VM 7, vCPU 1")).as(printed).isEqualTo(known);
+        assertThat(printed)
+                .contains("no field assigns to this guest: " + unassignable + "\n  ")
+                .doesNotContain("VM 8");
     }
 
     /** An update that is not in the record may have ended the one that is. */
