@@ -102,7 +102,7 @@ final class GuestTarget extends ForwardTarget {
         long first = arrivalsOf(line, trigger);
         long second = first == 1 ? arrivalsOf(line, trigger) : 0;
         if (second == 1) {
-            require(!guest.seen(guest.board()::isLineHigh), "the line stayed high after the guest's EOI");
+            require(!guest.seen(guest.board()::isLineHigh), STAYED_HIGH);
         }
         return first == 1 ? second : first;
     }
