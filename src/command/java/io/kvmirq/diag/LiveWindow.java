@@ -8,6 +8,7 @@ import io.kvmirq.host.HostInterrupts;
 import io.kvmirq.host.HostInterrupts.ArmedVector;
 import io.kvmirq.host.facts.Fact;
 import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.host.facts.PciDevice;
 import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.host.trace.ProbeCounts;
 import io.kvmirq.host.trace.Probes;
@@ -81,6 +82,7 @@ public final class LiveWindow extends Watch {
     private final Optional<Probes> probes;
     private final boolean arm;
     private final Set<Integer> known;
+    private final List<PciAddress> bound;
     private final Set<Integer> threads = new HashSet<>();
     private final List<TraceEvent> traced = new ArrayList<>();
     private final Map<Integer, Boolean> workers = new HashMap<>();
@@ -97,6 +99,7 @@ public final class LiveWindow extends Watch {
         this.guests = List.copyOf(guests);
         this.arm = host.isArm();
         this.known = armed(host);
+        this.bound = devices.stream().filter(device -> isBound(host, device)).toList();
         this.tracing = open(machine.tracing());
         this.probes = byProbes ? machine.probes(tasks()).flatMap(this::count) : Optional.empty();
     }
@@ -178,6 +181,10 @@ public final class LiveWindow extends Watch {
         return irqs;
     }
 
+    private static boolean isBound(HostFacts host, PciAddress device) {
+        return host.pci(device).filter(PciDevice::isBoundToVfio).isPresent();
+    }
+
     private String filter() {
         String each = known.stream().map(irq -> "irq == " + irq).collect(Collectors.joining(" || "));
         if (each.length() < LONGEST_FILTER) {
@@ -254,6 +261,10 @@ public final class LiveWindow extends Watch {
             formats.clear();
         }
         threads.addAll(tasks());
+        bound.stream()
+                .filter(device -> !isBound(after, device))
+                .forEach(device ->
+                        notes.add(device + " is no longer bound to VFIO: it was given away while it was watched"));
         Map<String, Long> grown = new LinkedHashMap<>();
         if (after.interrupts().isEmpty()) {
             missing.add(new Fact.Unknown<>(INTERRUPTS + " cannot be read", "run as root"));

@@ -6,6 +6,7 @@ import static io.kvmirq.contract.LiveProbesContract.host;
 import static io.kvmirq.contract.LiveProbesContract.printed;
 import static io.kvmirq.contract.LiveProbesContract.watch;
 import static io.kvmirq.contract.TestDevice.E1000E;
+import static io.kvmirq.contract.TestDevice.EDU;
 import static io.kvmirq.contract.World.MSI_ADDRESS;
 import static io.kvmirq.contract.World.assertOk;
 import static io.kvmirq.contract.World.eventually;
@@ -20,6 +21,7 @@ import io.kvmirq.diag.Live;
 import io.kvmirq.diag.LiveChains;
 import io.kvmirq.diag.LiveWindow;
 import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.testing.Program;
 import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.uapi.UapiVfio.VfioRegionInfo;
 import java.io.IOException;
@@ -31,6 +33,8 @@ import java.util.List;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** Losses at the vCPU and at the device, made on purpose and counted by probes: {@link LiveProbesContract} has the others. */
 @VfioContract
@@ -38,6 +42,7 @@ class LiveLossesContract extends VfioSuite {
     private static final int MSIX = UapiVfio.VFIO_PCI_MSIX_IRQ_INDEX;
     private static final int SENT = 20;
     private static final int GSI = 24;
+    private static final Path MODULES = Path.of("/modules");
     private static final int UNHEARD = 0x61;
     private static final int STOPPED = 0x62;
     private static final int CAPABILITY = 0x11;
@@ -162,6 +167,69 @@ class LiveLossesContract extends VfioSuite {
                         .remarks())
                 .anyMatch(one -> one.startsWith(
                         "it passed no stage: the device sent nothing, or the mask of its vector holds it"));
+    }
+
+    /** Without the driver, and without its module, whose functions have probes. */
+    @ParameterizedTest
+    @ValueSource(booleans = {false, true})
+    void deviceThatIsUnboundWhileItIsWatchedKeepsItsCounts(boolean unloads) throws Exception {
+        assumeTrue(
+                !unloads || Files.isDirectory(MODULES),
+                "needs the modules of VFIO in " + MODULES + ": make lab has them");
+        world.vcpuWithLapic(vm);
+        PciAddress edu = vfio.address(EDU);
+        VfioDevice device = vfio.device(EDU);
+        device.start();
+        int event = world.eventfd();
+        assertOk(world.setMsiRoutes(vm, new MsiRoute(GSI, MSI_ADDRESS, 0x41, 0)));
+        assertOk(device.arm(UapiVfio.VFIO_PCI_MSI_IRQ_INDEX, 0, event));
+        assertOk(kernel.irqfdAssign(vm, event, GSI));
+        String row = "vfio-msi[0](" + edu + ")";
+        Live live;
+        try (LiveWindow window = watch(List.of(edu))) {
+            for (int i = 0; i < SENT; i++) {
+                long before = handled(row);
+                device.hardware.send(0);
+                eventually("the host handled it", () -> handled(row) > before);
+            }
+            closeFile(device.fd);
+            if (unloads) {
+                Program.output(List.of("busybox", "rmmod", "vfio_pci"));
+                Program.output(List.of("busybox", "rmmod", "vfio_pci_core"));
+            } else {
+                driver("unbind", edu);
+            }
+            try {
+                live = window.end(host());
+            } finally {
+                if (unloads) {
+                    load("vfio-pci-core.ko");
+                    load("vfio-pci.ko");
+                } else {
+                    driver("bind", edu);
+                }
+            }
+        }
+        assertThat(live.missing()).isEmpty();
+        assertThat(live.stages()).hasSize(1);
+        assertThat(printed(live.stages().get(0)))
+                .anyMatch(one -> one.startsWith("host irq " + SENT + " "))
+                .anyMatch(one -> one.startsWith("delivered " + SENT + " "));
+        assertThat(live.notes()).contains(edu + " is no longer bound to VFIO: it was given away while it was watched");
+    }
+
+    /** Its devices are bound by their driver_override. */
+    private static void load(String module) throws IOException, InterruptedException {
+        for (String file : MODULES.toFile().list()) {
+            if (file.endsWith("-" + module)) {
+                Program.output(
+                        List.of("busybox", "insmod", MODULES.resolve(file).toString()));
+            }
+        }
+    }
+
+    private static void driver(String file, PciAddress device) throws IOException {
+        Files.writeString(Path.of("/sys/bus/pci/drivers/vfio-pci", file), device.toString());
     }
 
     /** Sets the function mask behind the back of VFIO, which lets no user write the mask of a vector. */

@@ -32,6 +32,7 @@ import java.util.concurrent.TimeUnit;
 import java.util.function.BooleanSupplier;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
@@ -127,6 +128,53 @@ class ProbedChainsContract extends VfioSuite {
             names = {"E1000E", "EDU", "NVME"})
     void chainUnderTinyVmmIsThatOfTheTape(TestDevice device) throws Exception {
         TestDevice.Place place = vfio.place(device);
+        isThatOfTheTape("tiny-vmm", device, place, tinyVmm(device, place));
+    }
+
+    /** The handlers are counted until the VMM stops. */
+    @Test
+    void stoppedVmmIsNamedAndNothingIsLeft() throws Exception {
+        TestDevice device = TestDevice.EDU;
+        TestDevice.Place place = vfio.place(device);
+        PciAddress address = PciAddress.parse(place.address());
+        Process process = new ProcessBuilder(tinyVmm(device, place))
+                .redirectErrorStream(true)
+                .redirectOutput(ProcessBuilder.Redirect.DISCARD)
+                .start();
+        vmm = Optional.of(process.toHandle());
+        CompletableFuture<Cli.Ended> run = process.onExit().thenApply(end -> new Cli.Ended(end.exitValue(), "", ""));
+        try {
+            await(device, place, run, new long[1]);
+            Live live;
+            HostFacts after;
+            try (LiveWindow window = LiveProbesContract.watch(List.of(address), process.pid())) {
+                await(device, place, run, handled(device, place));
+                Program.signal("STOP", process.pid());
+                await(run, () -> status(process.pid()).contains("State:\tT"));
+                after = LiveProbesContract.host();
+                live = window.end(after);
+            }
+            assertThat(live.missing()).isEmpty();
+            assertThat(live.stages()).singleElement().satisfies(stages -> assertThat(LiveProbesContract.printed(stages))
+                    .anyMatch(line -> line.startsWith("host irq ")));
+            Chain chain = LiveChains.of(live, after)
+                    .of(DeviceChains.of(after, after.pci(address).orElseThrow(), 0));
+            assertThat(chain.fails()).contains(Hop.VMM);
+            assertThat(chain.link(Hop.VMM).orElseThrow().text()).contains(" is stopped by a signal");
+        } finally {
+            end(place);
+        }
+    }
+
+    private static String status(long process) {
+        try {
+            return Files.readString(Path.of("/proc", String.valueOf(process), "status"));
+        } catch (IOException e) {
+            return "";
+        }
+    }
+
+    private List<String> tinyVmm(TestDevice device, TestDevice.Place place) throws IOException {
         Path image = Files.write(temporary.resolve("image"), SendingGuest.image(device, SendingGuest.config(place), 1));
         List<String> program = VfioKillContract.java();
         program.addAll(List.of(
@@ -143,7 +191,7 @@ class ProbedChainsContract extends VfioSuite {
                 "0",
                 "--device",
                 place.address()));
-        isThatOfTheTape("tiny-vmm", device, place, program);
+        return program;
     }
 
     private void isThatOfTheTape(String name, TestDevice device, TestDevice.Place place, List<String> program)

@@ -533,6 +533,16 @@ class LiveTest {
     }
 
     @Test
+    void deviceThatIsUnboundMeanwhileIsNamed() throws IOException {
+        RecordedHost host = GuestHosts.of("amd-avic");
+        Watched watched = new Watched(host, traced("x86-7.2", ""))
+                .during(() -> host.remove("sys/bus/pci/devices/" + AMD + "/driver"));
+        Cli.Ended ended = run(watched, AMD, "0", "--live", "10");
+        assertThat(ended.out())
+                .contains("  note: " + AMD + " is no longer bound to VFIO: it was given away while it was watched\n");
+    }
+
+    @Test
     void tracefsThatCannotBeReadIsAFinding() throws IOException {
         Fact<Tracing> none = new Fact.Unknown<>(
                 "tracefs is not mounted at /sys/kernel/tracing", "mount -t tracefs none /sys/kernel/tracing");
