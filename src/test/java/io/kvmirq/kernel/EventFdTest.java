@@ -11,6 +11,10 @@ import io.kvmirq.KernelException;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.choice.Backends;
+import io.kvmirq.fake.FakeKernel;
+import io.kvmirq.fake.Profile;
+import io.kvmirq.kvm.RoutesNow;
+import io.kvmirq.kvm.Vm;
 import io.kvmirq.testing.Allocations;
 import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.RealKvm;
@@ -366,6 +370,22 @@ class EventFdTest {
             };
             startVirtualThread(work);
             done.get();
+        }
+    }
+
+    /** It has no /proc, so the first use tells it, as the kernel does. */
+    @Test
+    void fakeRefusesADescriptorThatIsNoEventfdAtItsFirstUse() {
+        try (Kernel fake = new FakeKernel(Profile.V6_12).open();
+                Vm vm = Vm.create(fake);
+                Fd.Lease number = vm.fd().lease()) {
+            EventFd closed = EventFd.adopt(fake, 999, Ownership.BORROWED);
+            EventFd other = EventFd.adopt(fake, number.number(), Ownership.BORROWED);
+            assertThatThrownBy(closed::signal).hasMessageContaining("EBADF (the descriptor is not open, or open for");
+            assertThatThrownBy(closed::drain).hasMessageContaining("EBADF (the descriptor is not open, or open for");
+            assertThatThrownBy(other::signal).hasMessageContaining("EINVAL (the descriptor is not an eventfd");
+            assertThatThrownBy(() -> Vm.adopt(fake, 999, Ownership.BORROWED, RoutesNow.NONE))
+                    .hasMessageContaining("EBADF (a descriptor is not open)");
         }
     }
 }
