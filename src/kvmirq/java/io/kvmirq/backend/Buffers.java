@@ -2,6 +2,7 @@
 package io.kvmirq.backend;
 
 import io.kvmirq.NotPromised;
+import io.kvmirq.text.Foreign;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiVfio;
 import java.nio.ByteBuffer;
@@ -28,6 +29,11 @@ public final class Buffers {
 
     /** {@code text} as a C string in UTF-8. */
     public static ByteBuffer cString(String text) {
+        int end = text.indexOf('\0');
+        if (end >= 0) {
+            throw new IllegalArgumentException("the text " + Foreign.quoted(text) + " has a NUL at " + end
+                    + ", where the kernel would cut it: leave it out");
+        }
         byte[] bytes = text.getBytes(StandardCharsets.UTF_8);
         ByteBuffer buffer = allocate(bytes.length + 1);
         return buffer.put(0, bytes);

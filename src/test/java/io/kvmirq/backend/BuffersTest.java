@@ -56,6 +56,8 @@ class BuffersTest {
         assertThat(Buffers.cStringIn(Buffers.cString("/dev/kvm")).limit()).isEqualTo(9);
         assertThatThrownBy(() -> Buffers.cStringIn(Buffers.allocate(1).put(0, (byte) 'x')))
                 .hasMessage("path of 1 bytes does not end in NUL");
+        assertThatThrownBy(() -> Buffers.cString("/dev\0/kvm"))
+                .hasMessage("the text '/dev?/kvm' has a NUL at 4, where the kernel would cut it: leave it out");
     }
 
     @Test
