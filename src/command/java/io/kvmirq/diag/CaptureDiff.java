@@ -96,11 +96,11 @@ public record CaptureDiff(String path, List<String> gone, List<String> added, bo
         return text.replace('\0', ' ').lines().toList();
     }
 
-    /** A line for each register of 32 bits, as {@code lspci -xxx} groups them. */
+    /** A line for each 32 bits, as {@code lspci -xxx} groups them. */
     private static List<String> registers(byte[] content) {
         List<String> lines = new ArrayList<>();
         for (int at = 0; at < content.length; at += Integer.BYTES) {
-            lines.add(String.format("register %02x: ", at)
+            lines.add(String.format("bytes from 0x%02x: ", at)
                     + HexFormat.ofDelimiter(" ").formatHex(content, at, Math.min(content.length, at + Integer.BYTES)));
         }
         return lines;

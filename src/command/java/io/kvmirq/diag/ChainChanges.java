@@ -221,9 +221,15 @@ final class ChainChanges {
         } else if (one.state() != other.state()) {
             add(
                     now,
-                    other.state() == Link.State.WHOLE
-                            ? "shows its " + hop + " now: " + other.value().orElse(other.text())
-                            : "shows its " + hop + " no longer: " + clause(other.text()));
+                    other.state() == Link.State.DOUBTFUL
+                            ? "is in doubt at its " + hop + " now: " + other.text()
+                            : one.state() == Link.State.DOUBTFUL
+                                    ? "is no longer in doubt at its " + hop
+                                    : other.state() == Link.State.WHOLE
+                                            ? "can be followed at its " + hop + " now: "
+                                                    + other.value().orElse(other.text())
+                                            : "cannot be followed at its " + hop + " any more: "
+                                                    + other.text().replaceFirst("^.*; (?=not looked at: )", ""));
         } else if (!one.value().equals(other.value()) && one.value().isPresent()) {
             if (other.hop() == Hop.HOST_IRQ) {
                 moved(now, one.value().get(), other.value().orElse(""));

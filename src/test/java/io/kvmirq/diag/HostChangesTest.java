@@ -109,7 +109,13 @@ class HostChangesTest {
                         "check paths is still PASS, for another reason now: ...",
                         "list notes now: 1 device has armed vectors and no guest that is seen, ...",
                         "MSI-X 0 to 4 of 0000:00:02.0 has left guest web (process 100)",
-                        "MSI-X 0 to 4 of 0000:00:02.0 shows its VMM no longer: ..."),
+                        "MSI-X 0 to 4 of 0000:00:02.0 cannot be followed at its VMM any more: no process is seen that ..."),
+                row(
+                        "amd-avic",
+                        host -> host.put("sys/bus/pci/devices/0000:00:02.0/aer_dev_fatal", "TOTAL_ERR_FATAL 3\n"),
+                        "check paths is WARN now, was PASS: ...",
+                        "MSI-X 0 to 4" + web
+                                + "is in doubt at its device now: the device has reported 3 fatal errors ..."),
                 row(
                         "vhost-kernel-threads",
                         host -> host.put(WORKER + "status", "Cpus_allowed_list:\t0-3\n"),

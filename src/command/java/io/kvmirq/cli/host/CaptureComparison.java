@@ -58,8 +58,15 @@ final class CaptureComparison {
         notes.forEach(note -> terminal.out().println(terminal.wrapped(note, 2)));
         changes.forEach(
                 change -> terminal.out().println(terminal.wrapped("- " + Foreign.printable(change.toString()), 2)));
+        if (!shown.isEmpty()) {
+            terminal.out()
+                    .println(terminal.wrapped(
+                            "files that differ; a line with - is of the first capture alone, a line with + of the second",
+                            2));
+        }
         for (CaptureDiff file : shown) {
-            String end = file.before() ? file.after() ? "" : " is gone" : " is new";
+            String end =
+                    file.before() ? file.after() ? "" : ": only in the first capture" : ": only in the second capture";
             terminal.out().println(terminal.bold(Terminal.printable(file.path()) + end));
             file.gone().forEach(line -> terminal.out().println("  - " + Terminal.printable(line)));
             file.added().forEach(line -> terminal.out().println("  + " + Terminal.printable(line)));

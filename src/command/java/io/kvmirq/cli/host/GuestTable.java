@@ -71,21 +71,23 @@ final class GuestTable {
                             "'kvmirq list --vm NAME' has the vectors of a guest, 'kvmirq explain --vm NAME' their way");
         }
         if (seen.isPresent() && !seen.get().hasAll()) {
-            terminal.out()
-                    .println("- exits/s, injected/s: KVM's counters are not there at both looks: mount -t debugfs none"
-                            + " /sys/kernel/debug, and look as root");
+            note("exits/s, injected/s: KVM's counters are not there at both looks: mount -t debugfs none"
+                    + " /sys/kernel/debug, and look as root");
         }
         long unseen = guests.all().stream()
                 .map(Guest::vcpus)
                 .filter(one -> one.all() > 0 && one.notShown() == one.all())
                 .count();
         if (unseen > 0) {
-            terminal.out()
-                    .println("- running, halted, stopped: of " + unseen + (unseen == 1 ? " guest" : " guests")
-                            + " no file shows the threads of vCPUs: name them (QEMU: -name NAME,debug-threads=on), and"
-                            + " look as root");
+            note("running, halted, stopped: of " + unseen + (unseen == 1 ? " guest" : " guests")
+                    + " no file shows the threads of vCPUs: name them (QEMU: -name NAME,debug-threads=on), and look as"
+                    + " root");
         }
-        guests.notes().forEach(note -> terminal.out().println(terminal.wrapped("- " + Foreign.printable(note), 2)));
+        guests.notes().forEach(this::note);
+    }
+
+    private void note(String text) {
+        terminal.out().println(terminal.wrapped("- " + Foreign.printable(text), 2));
     }
 
     private static List<String> cells(Guest guest, Optional<Rate> rate) {

@@ -53,7 +53,9 @@ class CaptureCommandTest {
                                 + "one file differs: --files shows its lines\n",
                         ""));
         assertThat(Cli.run("capture", "--diff", before, after, "--files").out())
-                .endsWith("CPU 1\n/proc/irq/30/effective_affinity_list\n  - 0\n  + 1\n");
+                .endsWith(
+                        "CPU 1\nfiles that differ; a line with - is of the first capture alone, a line with + of the second\n"
+                                + "/proc/irq/30/effective_affinity_list\n  - 0\n  + 1\n");
         assertThat(Cli.run("capture", "--diff", before, after, "--json")
                         .exited(1)
                         .out())
@@ -76,7 +78,7 @@ class CaptureCommandTest {
         assertThat(Cli.run("capture", "--diff", archives[0], archives[1], "--files")
                         .exited(1)
                         .out())
-                .containsPattern("/config\n  - register 04: .. .. .. ..\n  \\+ register 04: .. .. .. ..\n");
+                .containsPattern("/config\n  - bytes from 0x04: .. .. .. ..\n  \\+ bytes from 0x04: .. .. .. ..\n");
     }
 
     /** A copy by bash, unpacked, is compared too. */
