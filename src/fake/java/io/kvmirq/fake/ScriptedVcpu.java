@@ -7,6 +7,7 @@ import io.kvmirq.fake.file.Script;
 import io.kvmirq.fake.file.ScriptedExit;
 import java.util.EnumSet;
 import java.util.List;
+import java.util.Objects;
 import java.util.Set;
 import java.util.stream.Stream;
 
@@ -41,6 +42,7 @@ public final class ScriptedVcpu {
      * added, if no vCPU of the architecture has one of them.
      */
     public ScriptedVcpu exits(FakeExit... exits) {
+        Objects.requireNonNull(exits, "exits is null");
         List<ScriptedExit> more = Stream.of(exits).map(FakeExit::exit).toList();
         for (ScriptedExit exit : more) {
             if (arm64 && !OF_ARM64.contains(exit.kind())) {

@@ -118,6 +118,7 @@ public final class Cpuid {
 
     /** With this answer in place of the one to the same question, or in addition. */
     public Cpuid with(Leaf leaf) {
+        Objects.requireNonNull(leaf, "leaf is null");
         List<Leaf> changed = new ArrayList<>(leaves);
         changed.removeIf(old -> old.answers(leaf.function, leaf.index));
         changed.add(leaf);

@@ -220,6 +220,7 @@ public final class Vcpu implements AutoCloseable {
      * @throws io.kvmirq.KernelException E2BIG for more than 256 leaves; EINVAL after the first run, unless it is the same
      */
     public void setCpuid(Cpuid cpuid) {
+        Objects.requireNonNull(cpuid, "cpuid is null");
         x86("CPUID").setCpuid(cpuid);
         this.cpuid = cpuid;
     }
@@ -327,6 +328,7 @@ public final class Vcpu implements AutoCloseable {
      * @throws IllegalArgumentException if this VM has longer areas
      */
     public void setXsave(X86Xsave xsave) {
+        Objects.requireNonNull(xsave, "xsave is null");
         x86("XSAVE").setXsave(xsave);
     }
 
@@ -371,6 +373,7 @@ public final class Vcpu implements AutoCloseable {
      * @throws io.kvmirq.KernelException EINVAL if DR6 or DR7 has more than 32 bits
      */
     public void setDebugRegisters(X86DebugRegisters registers) {
+        Objects.requireNonNull(registers, "registers is null");
         x86("DR7").set(KernelCall.DEBUG_SET, Uapi.KVM_SET_DEBUGREGS, registers);
     }
 

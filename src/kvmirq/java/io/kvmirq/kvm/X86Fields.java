@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.kvm;
 
+import java.util.Objects;
 import java.util.function.ToIntFunction;
 
 /** A copy of a structure {@code S} with fields named by {@code N}. */
@@ -29,11 +30,13 @@ abstract class X86Fields<N extends Enum<N>, S extends X86Fields<N, S>> extends X
 
     /** The value of a field, zero-extended. */
     public long get(N name) {
+        Objects.requireNonNull(name, "name is null");
         return Fields.get(structure, offset(name), size(name));
     }
 
     /** Changes this copy; higher bits than the field has are dropped. */
     public S set(N name, long value) {
+        Objects.requireNonNull(name, "name is null");
         Fields.put(structure, offset(name), size(name), value);
         return self();
     }

@@ -37,6 +37,7 @@ abstract class X86State {
 
     /** The first field that differs from that of another copy, as text, such as {@code RIP 0x1000, not RIP 0x0}. */
     public Optional<String> difference(X86State other) {
+        Objects.requireNonNull(other, "other is null");
         int at = structure.mismatch(other.structure);
         if (at < 0) {
             return Optional.empty();

@@ -256,6 +256,9 @@ class X86StateTest {
         X86Registers registers = vcpu.registers().set(X86Registers.Name.RIP, 0x1234);
         vcpu.setRegisters(X86Registers.of(registers.bytes()));
         assertThat(vcpu.registers().difference(registers)).isEmpty();
+        assertThatThrownBy(() -> registers.difference(null)).hasMessage("other is null");
+        assertThatThrownBy(() -> registers.get(null)).hasMessage("name is null");
+        assertThatThrownBy(() -> registers.set(null, 1)).hasMessage("name is null");
         X86SystemRegisters system = vcpu.systemRegisters().set(X86SystemRegisters.Name.CR2, 0x5000);
         vcpu.setSystemRegisters(X86SystemRegisters.of(system.bytes()));
         assertThat(vcpu.systemRegisters().difference(system)).isEmpty();
