@@ -36,17 +36,17 @@ class LinuxDevicesTest {
     private static final Path KERNEL = Path.of("/guest/kernel");
     private static final Path INITRAMFS = Path.of("/guest/devices");
     private static final Path BOUND = Path.of("/sys/bus/pci/drivers/vfio-pci");
-    private static final boolean IS_ARM64 = Machine.arm64Flaw().isEmpty();
+    static final boolean IS_ARM64 = Machine.arm64Flaw().isEmpty();
     private static final int READS = Math.min(10_000, Integer.getInteger("kvmirq.test.forward.fired", 10_000));
     private static final int FEW = READS / 10;
     /** Rows of messages in the guest's /proc/interrupts; those of Linux 7.2 begin with ITS-PCI-MSIX. */
     private static final String MESSAGES = IS_ARM64 ? "ITS-(PCI-)?MSI" : "PCI-MSI";
 
-    private static final String NVME = "0x1b36:0x0010";
+    static final String NVME = "0x1b36:0x0010";
     private static final String E1000E = "0x8086:0x10d3";
 
     /** The address of a device that is bound to vfio-pci. */
-    private static String address(String ids) throws IOException {
+    static String address(String ids) throws IOException {
         assumeTrue(Files.exists(INITRAMFS), "needs a kernel that KVM can boot, and devices: make lab has them");
         assumeTrue(IS_ARM64 || Machine.irqchipFlaw().isEmpty(), "needs KVM's whole irqchip, of x86 or of arm64");
         try (var bound = Files.list(BOUND)) {
@@ -90,7 +90,7 @@ class LinuxDevicesTest {
         return Files.newOutputStream(kept, StandardOpenOption.CREATE, StandardOpenOption.APPEND);
     }
 
-    private static List<String> counts(String console) {
+    static List<String> counts(String console) {
         return Pattern.compile("guest: ([^:\\n]*:) (\\d+) interrupts")
                 .matcher(console)
                 .results()

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.contract;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import io.kvmirq.testing.RealKvm;
+import java.io.BufferedReader;
+import java.io.InputStreamReader;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import java.util.function.ToDoubleFunction;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import org.junit.jupiter.api.Test;
+
+/**
+ * The same Linux with the same nvme under QEMU and under tiny-vmm, in turn: the guest counts as many interrupts. The times are
+ * printed, and nothing is expected of them. The lab runs it only by name, as {@link LinuxDevicesTest}.
+ */
+@RealKvm
+class LinuxDevicesBesideQemuTest {
+    private static final int ROUNDS = 3;
+    private static final String APPEND = "panic=-1 quiet noxsave device=nvme reads=500 boot=1";
+    private static final Pattern INIT = Pattern.compile("guest: init after ([0-9.]+) s");
+
+    /** Seconds since the start of the VMM; those of the guest's own clock are from the start of its kernel. */
+    private record Boot(double toInit, double clockOfGuest, List<String> counts) {
+        double beforeKernel() {
+            return toInit - clockOfGuest;
+        }
+    }
+
+    private static Boot boot(List<String> command) throws Exception {
+        long since = System.nanoTime();
+        Process vmm = new ProcessBuilder(command).redirectErrorStream(true).start();
+        vmm.getOutputStream().close();
+        StringBuilder console = new StringBuilder();
+        double toInit = 0;
+        try (BufferedReader lines =
+                new BufferedReader(new InputStreamReader(vmm.getInputStream(), StandardCharsets.UTF_8))) {
+            for (String line = lines.readLine(); line != null; line = lines.readLine()) {
+                toInit = toInit == 0 && line.contains("guest: init") ? (System.nanoTime() - since) / 1e9 : toInit;
+                console.append(line).append('\n');
+            }
+        }
+        assertThat(vmm.waitFor()).as(console::toString).isZero();
+        Matcher init = INIT.matcher(console);
+        assertThat(init.find()).as(console::toString).isTrue();
+        return new Boot(toInit, Double.parseDouble(init.group(1)), LinuxDevicesTest.counts(console.toString()));
+    }
+
+    private static String median(List<Boot> boots, ToDoubleFunction<Boot> of) {
+        return String.format(
+                "%.1f",
+                boots.stream()
+                        .mapToDouble(of)
+                        .sorted()
+                        .skip(boots.size() / 2)
+                        .findFirst()
+                        .orElseThrow());
+    }
+
+    @Test
+    void guestCountsTheSameInterrupts() throws Exception {
+        Path qemu = Path.of("vmm/aarch64").toAbsolutePath();
+        assumeTrue(LinuxDevicesTest.IS_ARM64 && Files.isDirectory(qemu), "needs QEMU for arm64 in " + qemu);
+        String nvme = LinuxDevicesTest.address(LinuxDevicesTest.NVME);
+        List<String> tuned = new ArrayList<>(VfioKillContract.java());
+        List<String> tiny = List.of(("-cp|" + System.getProperty("java.class.path") + ":target/examples"
+                        + "|tinyvmm.TinyVmm|--kernel|/guest/kernel|--initramfs|/guest/devices|--interrupts|0|--device|"
+                        + nvme + "|--append|" + APPEND)
+                .split("\\|"));
+        List<String> plain = new ArrayList<>(tuned);
+        plain.removeIf(word -> word.startsWith("-XX:"));
+        tuned.addAll(tiny);
+        plain.addAll(tiny);
+        List<String> other = new ArrayList<>(List.of(
+                ("env LD_LIBRARY_PATH=" + qemu + "/lib " + qemu + "/qemu-system-aarch64 -accel kvm -cpu host -m 256"
+                                + " -smp 2 -nodefaults -no-user-config -display none -no-reboot -serial stdio"
+                                + " -machine virt,gic-version=3,highmem=off -kernel /guest/kernel -initrd /guest/devices"
+                                + " -device vfio-pci,host=" + nvme + " -append")
+                        .split(" ")));
+        other.add("console=ttyAMA0 " + APPEND);
+        Map<String, List<String>> commands =
+                new TreeMap<>(Map.of("QEMU", other, "tiny-vmm", tuned, "tiny-vmm, plain JVM", plain));
+        Map<String, List<Boot>> boots = new TreeMap<>();
+        for (int round = 0; round < ROUNDS; round++) {
+            for (Map.Entry<String, List<String>> one : commands.entrySet()) {
+                Boot boot = boot(one.getValue());
+                System.out.printf("beside: %s %s%n", one.getKey(), boot);
+                boots.computeIfAbsent(one.getKey(), name -> new ArrayList<>()).add(boot);
+            }
+        }
+        boots.forEach((name, all) -> System.out.printf(
+                "beside: %-20s median to init %s s, before its kernel %s s%n",
+                name, median(all, Boot::toInit), median(all, Boot::beforeKernel)));
+        List<String> expected = List.of("boot 1: 500", "moved: 50", "reset: 50");
+        assertThat(boots.values())
+                .allSatisfy(all -> assertThat(all).extracting(Boot::counts).containsOnly(expected));
+    }
+}
