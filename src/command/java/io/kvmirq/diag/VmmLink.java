@@ -142,17 +142,17 @@ final class VmmLink {
             if (status.isPresent()) {
                 seen++;
                 state(thread.getValue(), directory, status.get(), isLeader || vcpu != null);
-                String stat = files.text(directory + "stat")
-                        .filter(text -> fields(text).length > THREADS)
-                        .orElse("");
-                if (needed.contains(thread.getKey()) && stat.isEmpty()) {
-                    statless = statless.or(() -> Optional.of(directory + "stat"));
-                }
-                if (needed.contains(thread.getKey()) && !looks.isBroken() && isExiting(stat)) {
-                    looks.broken(
-                            directory + "stat",
-                            thread.getValue() + " is in exit (PF_EXITING) and has not ended",
-                            exit(String.valueOf(process.pid())));
+                if (needed.contains(thread.getKey())) {
+                    Optional<String> stat =
+                            files.text(directory + "stat").filter(text -> fields(text).length > THREADS);
+                    if (stat.isEmpty()) {
+                        statless = statless.or(() -> Optional.of(directory + "stat"));
+                    } else if (!looks.isBroken() && isExiting(stat.get())) {
+                        looks.broken(
+                                directory + "stat",
+                                thread.getValue() + " is in exit (PF_EXITING) and has not ended",
+                                exit(String.valueOf(process.pid())));
+                    }
                 }
             }
             if (vcpu != null && !isLeader) {
