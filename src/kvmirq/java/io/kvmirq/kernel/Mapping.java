@@ -345,8 +345,8 @@ public final class Mapping {
         }
         if (parts.isEmpty()) {
             throw new UnsupportedOperationException("the mapping of " + name + " is for the guest: an access from here"
-                    + " while the device's memory space is off would be a SIGBUS; use read and write of its region, which"
-                    + " answer EIO then");
+                    + " could be a SIGBUS, while a device's memory space is off or after a file shrank; use read and write"
+                    + " of the device's region, or Mapping.of of a memfd");
         }
     }
 
@@ -449,7 +449,12 @@ public final class Mapping {
 
     /** Copies bytes of the mapping into what remains of a buffer, and moves its position to its limit; in no order. */
     public void get(long offset, ByteBuffer content) {
-        enter(offset, Objects.requireNonNull(content, "content is null").remaining());
+        Objects.requireNonNull(content, "content is null");
+        if (content.isReadOnly()) {
+            throw new IllegalArgumentException("content is read-only, but bytes of the mapping of " + name
+                    + " are to be copied into it: give a buffer that can be written");
+        }
+        enter(offset, content.remaining());
         try {
             parts.get(offset, content);
         } finally {

@@ -50,6 +50,10 @@ class MappingTest {
                     .isInstanceOf(IndexOutOfBoundsException.class)
                     .hasMessage("offset -1, length 1" + beyond);
             assertThatThrownBy(() -> mapping.put(4095, new byte[2])).hasMessage("offset 4095, length 2" + beyond);
+            assertIllegalArgument(
+                    () -> mapping.get(0, ByteBuffer.allocate(8).asReadOnlyBuffer()),
+                    "content is read-only, but bytes of the mapping of memory are to be copied into it: give a buffer"
+                            + " that can be written");
             mapping.put(4095, new byte[] {7});
             assertThat(mapping.getByte(4095)).isEqualTo((byte) 7);
         }

@@ -190,7 +190,10 @@ class MemoryFileTest {
             if (on == Kernels.REAL) {
                 try (Mapping.Owner owner = Mapping.forGuest(file, 0, PAGE)) {
                     assertThatThrownBy(() -> owner.mapping().getInt(0))
-                            .isInstanceOf(UnsupportedOperationException.class);
+                            .isInstanceOf(UnsupportedOperationException.class)
+                            .hasMessageMatching("the mapping of file \\(fd \\d+\\) is for the guest: an access from"
+                                    + " here could be a SIGBUS, while a device's memory space is off or after a file"
+                                    + " shrank; use read and write of the device's region, or Mapping.of of a memfd");
                 }
             }
         } finally {
