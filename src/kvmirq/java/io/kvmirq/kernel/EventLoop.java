@@ -302,13 +302,18 @@ public final class EventLoop implements AutoCloseable {
         }
     }
 
+    /** @param runner null if it ended meanwhile */
+    private static String name(@Nullable Thread runner) {
+        return runner == null ? "another thread" : "thread '" + runner.getName() + "'";
+    }
+
     /** @return false if the loop is closed */
     private boolean begin(String call, long timeoutNanos) {
         if (timeoutNanos != 0) {
             CurrentThread.requirePlatform(call);
         }
         if (!handlers.dispatcher.compareAndSet(null, Thread.currentThread())) {
-            throw new IllegalStateException(call + ": " + this + " is run by " + handlers.dispatcher.get()
+            throw new IllegalStateException(call + ": " + this + " is run by " + name(handlers.dispatcher.get())
                     + " already, and handlers run in one thread at a time");
         }
         boolean open = uses.begin();

@@ -56,9 +56,11 @@ final class VcpuRun {
         if (calls.fd().isClosed()) {
             return new ClosedHandleException(calls.fd().toString());
         }
+        String user = Thread.currentThread().getName();
         return new IllegalStateException(
-                calls.fd() + " belongs to thread '" + kick.thread().getName() + "' and was used by '"
-                        + Thread.currentThread().getName() + "', which would block while the guest runs: use a vCPU on"
+                calls.fd() + " belongs to thread '" + kick.thread().getName() + "' and was used by "
+                        + (user.isEmpty() ? "a thread without a name" : "'" + user + "'")
+                        + ", which would block while the guest runs: use a vCPU on"
                         + " one thread, or move it with moveHere while no thread runs it");
     }
 

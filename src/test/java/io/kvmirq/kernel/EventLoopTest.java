@@ -601,7 +601,9 @@ class EventLoopTest {
             loop.pollNanos(0);
             assertThat(refused.get())
                     .isInstanceOf(IllegalStateException.class)
-                    .hasMessageContaining("handlers run in one thread at a time");
+                    .hasMessage("EventLoop.poll: " + loop + " is run by thread '"
+                            + Thread.currentThread().getName()
+                            + "' already, and handlers run in one thread at a time");
         }
     }
 

@@ -403,6 +403,11 @@ class VmTest {
             other.start();
             other.join();
             assertThat(refusal.get()).contains("belongs to thread").contains("was used by 'other'");
+            Thread nameless =
+                    new Thread(() -> refusal.set(catchThrowable(vcpu::run).getMessage()), "");
+            nameless.start();
+            nameless.join();
+            assertThat(refusal.get()).contains("was used by a thread without a name, which");
         }
     }
 
