@@ -140,19 +140,32 @@ final class Handles {
         }
     }
 
+    /** One warning for those that were made together. */
     private void reportForgotten(Entry entry) {
-        for (int place = 0; place < entry.numbers.length; place++) {
-            if (remove(entry, place)) {
-                reports.warn(
-                        entry.nameAndLine(place)
-                                + (entry.closed[place]
-                                        ? " was closed, but what leased it (an irqfd, ioeventfd or memory) was not: it"
-                                                + " stays open until the process ends"
-                                        : " was never closed and stays open until the process ends; close it, best"
-                                                + " with try-with-resources"),
-                        null);
+        for (boolean closed : new boolean[] {false, true}) {
+            int first = -1;
+            int count = 0;
+            for (int place = 0; place < entry.numbers.length; place++) {
+                if (entry.closed[place] == closed && remove(entry, place)) {
+                    first = first < 0 ? place : first;
+                    count++;
+                }
+            }
+            if (count > 0) {
+                reports.warn(entry.nameAndLine(first) + forgotten(closed, count), null);
             }
         }
+    }
+
+    private static String forgotten(boolean closed, int count) {
+        String were = count == 1 ? " was" : " and " + (count - 1) + " more that were made with it were";
+        String stay = count == 1 ? "stays" : "stay";
+        return closed
+                ? were + " closed, but what leased " + (count == 1 ? "it" : "them")
+                        + " (an irqfd, ioeventfd or memory) was not: " + (count == 1 ? "it " : "they ") + stay
+                        + " open until the process ends"
+                : were + " never closed and " + stay + " open until the process ends; close "
+                        + (count == 1 ? "it" : "them") + ", best with try-with-resources";
     }
 
     synchronized List<String> stillOpen() {

@@ -9,6 +9,7 @@ import io.kvmirq.testing.CpuTime;
 import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.Program;
 import io.kvmirq.testing.RealKvm;
+import io.kvmirq.testing.Warnings;
 import java.nio.file.Path;
 import java.text.MessageFormat;
 import java.time.Duration;
@@ -52,6 +53,23 @@ class HandlesTest {
         } finally {
             logger.removeHandler(handler);
             logger.setUseParentHandlers(true);
+        }
+    }
+
+    @Test
+    void manyThatWereMadeTogetherAreOneReport() {
+        try (Kernel kernel = new FakeKernel(Profile.V6_12).open()) {
+            EventFd.createAll(kernel, 200);
+            List<String> said = new ArrayList<>();
+            Duration limit = CpuTime.ofThread().plusSeconds(60);
+            while (said.isEmpty() && CpuTime.ofThread().compareTo(limit) < 0) {
+                System.gc();
+                said.addAll(Warnings.of(() -> EventFd.create(kernel).close()));
+            }
+            assertThat(said)
+                    .singleElement()
+                    .asString()
+                    .contains(" and 199 more that were made with it were never closed and stay open");
         }
     }
 
