@@ -11,6 +11,7 @@ import io.kvmirq.host.trace.ThreadStat;
 import io.kvmirq.mirror.Producer;
 import io.kvmirq.vfio.IrqKind;
 import java.util.HashMap;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -19,6 +20,7 @@ import java.util.TreeMap;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
+import java.util.stream.IntStream;
 
 /**
  * The threads of a guest's process, and the numbers by which tracepoints name its parts.
@@ -70,18 +72,39 @@ final class VcpuThreads {
                 .toList();
     }
 
-    /** The numbers of the vCPUs of the host's other VMs. Empty if debugfs does not show the guest's own VM. */
+    /**
+     * The numbers by which the GA log may name vCPUs of the host's other VMs: their ids, and since Linux 6.17 their
+     * indexes. Empty if debugfs does not show each VM, or if the guest's ids are no indexes.
+     */
     static Optional<Set<Integer>> elsewhere(HostFiles files, HostFacts host, VmProcess guest) {
         List<String> own = directories(files, host, guest);
-        return own.size() != 1
-                ? Optional.empty()
-                : Optional.of(host.debugfsNames("kvm").stream()
-                        .filter(name -> !own.contains(name))
-                        .flatMap(name -> host.debugfsNames("kvm/" + name).stream())
-                        .map(VCPU::matcher)
-                        .filter(Matcher::matches)
-                        .map(vcpu -> Integer.valueOf(vcpu.group(1)))
-                        .collect(Collectors.toSet()));
+        boolean indexes = host.isSince(6, 17).orElse(true);
+        if (own.size() != 1 || indexes && !ids(host, own.get(0)).equals(first(ids(host, own.get(0))))) {
+            return Optional.empty();
+        }
+        Set<Integer> numbers = new HashSet<>();
+        for (String name : host.debugfsNames("kvm")) {
+            if (name.matches("\\d+-\\d+") && !own.contains(name)) {
+                if (host.debugfsNames("kvm/" + name).isEmpty()) {
+                    return Optional.empty();
+                }
+                Set<Integer> ids = ids(host, name);
+                numbers.addAll(indexes ? first(ids) : ids);
+            }
+        }
+        return Optional.of(numbers);
+    }
+
+    private static Set<Integer> ids(HostFacts host, String vm) {
+        return host.debugfsNames("kvm/" + vm).stream()
+                .map(VCPU::matcher)
+                .filter(Matcher::matches)
+                .map(vcpu -> Integer.valueOf(vcpu.group(1)))
+                .collect(Collectors.toSet());
+    }
+
+    private static Set<Integer> first(Set<Integer> ids) {
+        return IntStream.range(0, ids.size()).boxed().collect(Collectors.toSet());
     }
 
     /** All threads of the process, if it has one VM. */

@@ -396,6 +396,27 @@ class ExplainVcpusTest {
                 .doesNotContain("VM 8");
     }
 
+    /** Since 6.17 the log has the index of a vCPU, and debugfs its id. */
+    @ParameterizedTest
+    @CsvSource({"6.16.0, 4, 8, 8", "6.17.0, 4, 8, ", "6.17.0, 4 5, 8, ", "6.16.0, , 8, "})
+    void tagOfTheGaLogIsOfNoVmThatMayNotBeTheGuests(
+            String release, @Nullable String others, int logged, @Nullable Integer shown) throws IOException {
+        RecordedHost files = avic().put("proc/sys/kernel/osrelease", release + "\n");
+        if (others == null) {
+            files.put("sys/kernel/debug/kvm/200-5", ""); // its directory cannot be read
+        } else {
+            for (String other : others.split(" ")) {
+                files.put("sys/kernel/debug/kvm/200-5/vcpu" + other + "/pid", "201\n");
+            }
+        }
+        Fact<Tracing> log = new Fact.Known<>(events(0, logged(logged, 0)));
+        String printed =
+                live(new Traced(files, new Fact.Known<>(events(0)), log)).out();
+        assertThat(printed.contains("GATag     VM " + logged + ", vCPU 0"))
+                .as(printed)
+                .isEqualTo(shown != null);
+    }
+
     /** An update that is not in the record may have ended the one that is. */
     @ParameterizedTest
     @CsvSource({"7, 0, true", "0, 7, true", "0, 0, false"})
