@@ -91,7 +91,7 @@ final class ProbedLinks {
                     Hop.VCPU,
                     Evidence.observed(QUEUED),
                     "vcpu " + listed(accepted, Accepted::vcpu),
-                    "the VM's GIC queued it there"));
+                    "its target in the VM's GIC, which keeps it pending while it is disabled"));
         }
     }
 

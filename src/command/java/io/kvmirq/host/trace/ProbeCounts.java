@@ -79,8 +79,8 @@ public record ProbeCounts(
     }
 
     /**
-     * The LAPIC of a vCPU was given a vector: KVM looks afterwards whether it is on. On arm64 the VGIC queued an interrupt for
-     * the vCPU, whose number is the vector.
+     * The LAPIC of a vCPU was given a vector: KVM looks afterwards whether it is on. On arm64 the VGIC has an interrupt, whose
+     * number is the vector, with the vCPU as its target: KVM looks afterwards whether it is enabled.
      */
     public record Accepted(int vcpu, int vector) {}
 

@@ -28,7 +28,7 @@ import java.util.Map;
  * @param delivered the probe where KVM has delivered it, or not
  * @param worker the probe where a worker begins to raise it
  * @param raised the probe where KVM has raised it, or not
- * @param queued the probe where the VGIC of arm64 queues an interrupt for a vCPU; not known on x86
+ * @param queued the probe where the VGIC of arm64 queues an interrupt for a vCPU, if it is enabled; not known on x86
  */
 record ProbePlan(
         String name,

@@ -525,8 +525,8 @@ class LiveTest {
         assertThat(run(watched, INTEL, "1", "--live", "10").exited(0).out())
                 .contains(
                         "  guest vector   whole      interrupt 8193: the VM's GIC has it",
-                        "  vCPU           whole      vcpu 0: the VM's GIC queued it there [observed: live, the probe of"
-                                + " vgic_queue_irq_unlock]\n",
+                        "  vCPU           whole      vcpu 0: its target in the VM's GIC, which keeps it pending while it is"
+                                + " disabled [observed: live, the probe of vgic_queue_irq_unlock]\n",
                         "    delivered             1  address 0x8090040, data 0x1\n",
                         "    by a worker           1  a pin, or a message: the result is not shown\n"
                                 + "    first that loses: none\n");
