@@ -191,9 +191,8 @@ final class HostIrqLink {
                 && last > 0
                 && vector.count() >= MOST_UNHANDLED
                 && !files.text(DEBUGFS + vector.irq().number()).orElse("").contains("istate:")) {
-            // Both are reset when it is disabled, and when a driver requests it again. Linux 6.0 and newer also reset
-            // them
-            // when most were handled. The flags in debugfs decide, where they are shown.
+            // Both are reset when it is disabled, and when a driver requests it again; since Linux 6.0 also when most
+            // were handled. The flags in debugfs decide, where they are shown.
             Optional<PciDevice> asserts = Stream.concat(
                             Stream.of(device), IntxLine.of(host, device).neighbours().stream())
                     .filter(one -> one.config().isIntxAsserted())
