@@ -41,6 +41,13 @@ final class DeviceLink {
     private static final int MEMORY_WINDOW = 0x20;
 
     private static final int PREFETCHED_WINDOW = 0x24;
+    /** The upper halves of the base and the limit of 64 bits. */
+    private static final int PREFETCHED_UPPER = 0x28;
+
+    /** The word has the programming interface above it. */
+    private static final int REVISION = 8;
+
+    private static final int SUBTRACTIVE = 1;
     private static final int BRIDGE_CONTROL = 0x3e;
     private static final int SECONDARY_RESET = 1 << 6;
 
@@ -462,7 +469,7 @@ final class DeviceLink {
                             + bus,
                     FunctionLooks.RESET);
         }
-        if (!passes(config, MEMORY_WINDOW) && !passes(config, PREFETCHED_WINDOW) && !device.isVirtual()) {
+        if (!passesMemory(config) && !device.isVirtual()) {
             looks.doubt(
                     file,
                     functions.name(of) + " passes no memory (the limits of its windows are below their bases): nobody"
@@ -473,22 +480,34 @@ final class DeviceLink {
         boolean slot = at != 0 && (config.word(at + 2) >> 8 & 1) != 0;
         int slots = slot ? config.word(at + 0x14) : 0;
         boolean reports = at != 0 && (config.word(at + 0xc + 2) >> 4 & 1) != 0;
+        boolean active = reports && (config.word(at + 0x12) >> 13 & 1) != 0;
         if ((config.word(BRIDGE_CONTROL) & SECONDARY_RESET) != 0) {
             looks.broken(file, functions.name(of) + " holds the bus of the device in reset", FunctionLooks.RESET);
         } else if ((slots & 1 << 1) != 0 && (config.word(at + 0x18) >> 10 & 1) != 0) {
             looks.broken(
                     file, "the slot below " + functions.name(of) + " has its power switched off", FunctionLooks.RESET);
-        } else if ((slots & 1 << 6) != 0 && (config.word(at + 0x1a) >> 6 & 1) == 0) {
+        } else if ((slots & 1 << 6) != 0 && (config.word(at + 0x1a) >> 6 & 1) == 0 && !active) {
+            // Some ports detect nothing while their link is up (pciehp_card_present_or_link_active()).
             looks.broken(
                     file,
                     "the slot below " + functions.name(of) + " is empty (Presence Detect State is 0)",
                     FunctionLooks.RESET);
-        } else if (reports && (config.word(at + 0x12) >> 13 & 1) == 0) {
+        } else if (reports && !active) {
             looks.broken(file, "the link below " + functions.name(of) + " is down", FunctionLooks.RESET);
         }
     }
 
-    private static boolean passes(PciCapabilities config, int window) {
-        return config.word(window) >> 4 <= config.word(window + 2) >> 4;
+    /** Whether a window is open. A bridge that decodes subtractively passes what no other function takes. */
+    private static boolean passesMemory(PciCapabilities config) {
+        return config.word(MEMORY_WINDOW) >> 4 <= config.word(MEMORY_WINDOW + 2) >> 4
+                || bound(config, PREFETCHED_WINDOW, PREFETCHED_UPPER)
+                        <= bound(config, PREFETCHED_WINDOW + 2, PREFETCHED_UPPER + 4)
+                || config.word(REVISION) >> 8 == SUBTRACTIVE;
+    }
+
+    private static long bound(PciCapabilities config, int lower, int upper) {
+        boolean wide = (config.word(lower) & 0xf) == 1;
+        long high = wide ? (long) config.word(upper + 2) << 16 | config.word(upper) : 0;
+        return high << 12 | config.word(lower) >> 4;
     }
 }
