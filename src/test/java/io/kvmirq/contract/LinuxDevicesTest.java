@@ -79,8 +79,25 @@ class LinuxDevicesTest {
             TinyVmm.Ended ended = TinyVmm.run(console, InputStream.nullInputStream(), arguments.toArray(String[]::new));
             assertThat(ended.out()).contains("the guest turned itself off; ").doesNotContain("left with");
             assertThat(ended.status()).isZero();
+            assertThat(left(address(ids))).as("left of the VM and the device").isEmpty();
             return ended.out();
         }
+    }
+
+    /** Files of KVM and VFIO that this process has open, and the host's rows of the device's interrupts. */
+    private static List<String> left(String device) throws IOException {
+        List<String> left = new ArrayList<>(Files.readAllLines(Path.of("/proc/interrupts")).stream()
+                .filter(row -> row.contains("vfio") && row.contains(device))
+                .toList());
+        try (var files = Files.list(Path.of("/proc/self/fd"))) {
+            for (Path file : files.filter(Files::isSymbolicLink).toList()) {
+                String name = Files.exists(file) ? Files.readSymbolicLink(file).toString() : "";
+                if (name.matches(".*(kvm-|vfio).*")) {
+                    left.add(name);
+                }
+            }
+        }
+        return left;
     }
 
     /** What scripts/lab/boot keeps as guest.log. */
