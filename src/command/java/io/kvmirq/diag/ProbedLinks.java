@@ -92,6 +92,10 @@ final class ProbedLinks {
                     Evidence.observed(QUEUED),
                     "vcpu " + listed(accepted, Accepted::vcpu),
                     "its target in the VM's GIC, which keeps it pending while it is disabled"));
+        } else {
+            links.putIfAbsent(
+                    Hop.VCPU,
+                    Link.notShown(Hop.VCPU, "no probe named the vCPU that the VM's GIC chose", DeviceChains.BY_TAPE));
         }
     }
 

@@ -111,6 +111,9 @@ public final class Probes implements AutoCloseable {
         if (!injected.isThere()) {
             missing.add("this kernel has no tracepoint kvm:kvm_inj_virq, which shows the vectors that a vCPU takes");
         }
+        if (!isAccepted() && plan.queued() instanceof Fact.Unknown<String> none) {
+            missing.add("the vCPU of an interrupt is not shown: " + none.why());
+        }
         plan.triggers(injected, isAccepted()).forEach(one -> steps.add(step("the kernel does not count ", one)));
         Optional<String> refused = run(steps);
         if (refused.isPresent()) {

@@ -54,6 +54,9 @@ public final class FakeTracefs implements TraceFiles {
             "vgic_queue_irq_unlock",
             "kvm_set_irq"));
 
+    /** The tracepoints of KVM. */
+    final Set<String> kvm = new TreeSet<>(Set.of("kvm_inj_virq", "kvm_set_irq", "kvm_apic_accept_irq"));
+
     private final Set<String> refused = new TreeSet<>();
     private int left = Integer.MAX_VALUE;
     private int refusedAt = Integer.MAX_VALUE;
@@ -288,7 +291,7 @@ public final class FakeTracefs implements TraceFiles {
                                         probes.keySet().stream().map(FakeTracefs::name))
                                 .toList();
             case "events/synthetic" -> List.copyOf(synthetic);
-            case "events/kvm" -> List.of("kvm_inj_virq", "kvm_set_irq", "kvm_apic_accept_irq");
+            case "events/kvm" -> List.copyOf(kvm);
             default -> List.of();
         };
     }

@@ -114,6 +114,19 @@ class ProbesTest {
         assertThat(tracefs.isEmpty()).isTrue();
     }
 
+    /** As in Debian's 7.2 of arm64. */
+    @Test
+    void kernelThatDoesNotNameTheVcpuIsSaid() {
+        tracefs.kvm.remove("kvm_apic_accept_irq");
+        Probes probes = begin(OWN);
+        assertThat(probes.read().known().orElseThrow().missing())
+                .singleElement()
+                .asString()
+                .startsWith("the vCPU of an interrupt is not shown: ")
+                .contains("vgic_queue_irq_unlock");
+        probes.close();
+    }
+
     private static Fact<String> intx(KvmBtf vfio) {
         return ProbePlan.of(NAME, new KvmBtf().types(), vfio.types())
                 .known()
