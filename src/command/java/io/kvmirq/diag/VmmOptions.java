@@ -105,7 +105,8 @@ record VmmOptions(boolean known, Optional<Inhibit> noLapics, List<Inhibit> inhib
         Map<String, String> machine = new HashMap<>();
         boolean discards = arguments.contains("-no-kvm-pit-reinjection");
         boolean encrypted = false;
-        List<String> cpu = new ArrayList<>();
+        List<String> cpu = List.of();
+        List<String> cpuGlobals = new ArrayList<>();
         List<String> devices = new ArrayList<>();
         List<String> globals = new ArrayList<>();
         for (int i = 0; i + 1 < arguments.size(); i++) {
@@ -131,14 +132,14 @@ record VmmOptions(boolean known, Optional<Inhibit> noLapics, List<Inhibit> inhib
                     if (global[0].equals("kvm-pit") && global[1].equals("lost_tick_policy")) {
                         discards = global[2].equals("discard"); // the last one holds
                     } else if (global[0].toLowerCase(Locale.ROOT).endsWith("cpu")) {
-                        cpu.add(global[1] + "=" + global[2]);
+                        cpuGlobals.add(global[1] + "=" + global[2]);
                     } else if (global[0].startsWith("vfio-pci")) {
                         globals.add(GLOBAL + "vfio-pci," + global[1] + "=" + global[2]);
                     }
                 }
                 case "-object" -> encrypted |= value.contains("sev-guest") || value.contains("sev-snp-guest");
                 case "-device" -> devices.add(value);
-                case "-cpu" -> cpu.addAll(List.of(value.split(",")));
+                case "-cpu" -> cpu = List.of(value.split(",")); // the last one holds
                 default -> {
                     // Other options do not change the irqchip.
                 }
@@ -157,7 +158,8 @@ record VmmOptions(boolean known, Optional<Inhibit> noLapics, List<Inhibit> inhib
         if (encrypted) {
             inhibits.add(new Inhibit(InhibitReason.SEV, "the command line has an object sev-guest", ENCRYPTED));
         }
-        inhibits.addAll(hyperV(cpu));
+        cpuGlobals.addAll(cpu); // what -cpu says overrides a global, wherever that stands
+        inhibits.addAll(hyperV(cpuGlobals));
         List<String> words =
                 arguments.stream().map(word -> word.replaceFirst("^--", "-")).toList();
         globals.addAll(devices); // what a device says overrides a global

@@ -381,6 +381,8 @@ class DoctorTest {
                 "; qemu-system-x86_64 -machine q35,kernel-irqchip=split -cpu host,hv-passthrough=off",
                 "HYPERV; qemu-system-x86_64 -machine q35,kernel-irqchip=split -global host-x86_64-cpu.hv-synic=on",
                 "HYPERV; qemu-system-x86_64 -machine q35,kernel-irqchip=split -cpu host,hv-synic,hv-apicv,hv-apicv=off",
+                "HYPERV; qemu-system-x86_64 -machine q35,kernel-irqchip=split -cpu host,hv-synic -global X86CPU.hv-synic=off",
+                "; qemu-system-x86_64 -machine q35,kernel-irqchip=split -cpu host,hv-synic -cpu host",
                 "HYPERV; qemu-system-x86_64 -machine q35,kernel-irqchip=split -cpu host,+hv_synic",
                 "BLOCKIRQ; qemu-system-x86_64 -machine q35,kernel-irqchip=split -s",
                 "BLOCKIRQ; qemu-system-x86_64 -machine q35,kernel-irqchip=split --gdb tcp::1234",
