@@ -340,8 +340,8 @@ public final class Forwarding implements AutoCloseable {
      * a kernel that the caller names as having the ABI of 2014, and a platform on which it harms no other device.
      *
      * @param policy facts about the line that no call tells: its other handlers, whether it is shareable, and the
-     *     administrator's assertion. The policy of {@code io.kvmirq.host.facts.IntxLine} has those that the host's files show. The interrupt and the VM, not the policy, decide the kind of the device,
-     *     whether the interrupt is a level, and whether the architecture maps the EOI
+     *     administrator's assertion. The interrupt and the VM, not the policy, decide the kind of the device, whether the
+     *     interrupt is a level, and whether the architecture maps the EOI
      * @return a line whose {@link ForwardedIrq#directEoi} is the decision and lists what it breaks
      * @throws IllegalStateException if direct EOI is refused: the message says why
      * @throws KernelException ENXIO on every kernel without that ABI; else as {@link #forward(LineIrq, Gsi)}

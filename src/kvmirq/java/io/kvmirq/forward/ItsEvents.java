@@ -72,9 +72,9 @@ public final class ItsEvents {
      * Reads the events of a forwarding's messages and tells its mirror: {@link ForwardedIrq#predicted} and {@link
      * ForwardedIrq#path()} name LPI and vCPU from the unmask on. A message to another ITS is left out.
      *
-     * @return the reason, in a sentence, for which nothing can be told; the predictions stay as they were. A guest causes this
-     *     by tables that are not in its memory, or in memory that Java cannot reach, such as a BAR; so does a VMM that
-     *     does not give all memory
+     * @return the reason, in a sentence, for which nothing can be told; the predictions stay as they were, and entries of
+     *     the tables may be cleared already. A guest causes this by tables that are not in its memory, or in memory that
+     *     Java cannot reach, such as a BAR; so does a VMM that does not give all memory
      * @throws io.kvmirq.KernelException as {@link Its#saveTables}, EFAULT excepted: EBUSY while a vCPU runs, EACCES while an
      *     LPI of the VM is a vLPI; the mirror is not told then
      * @throws IllegalStateException if an interrupt of the forwarding is not masked

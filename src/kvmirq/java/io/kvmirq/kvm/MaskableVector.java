@@ -176,7 +176,7 @@ public final class MaskableVector implements AutoCloseable {
 
     /**
      * Closes many vectors, of one VM or of several, as {@link #close} does each. The routes of a VM change in one commit, and
-     * the irqfds end as in {@link Irqfd#closeAll}.
+     * the irqfds end as in {@link Irqfd#closeAll}. A {@link #close} of one of them meanwhile returns at once.
      */
     public static void closeAll(Collection<MaskableVector> vectors) {
         Objects.requireNonNull(vectors, "vectors is null");
