@@ -139,7 +139,7 @@ final class ProbedLinks {
                     Hop.VCPU,
                     Evidence.observed(RAISED),
                     "vcpu " + listed(accepted, Accepted::vcpu),
-                    "a worker gave it to the LAPIC"));
+                    "a worker gave it to this LAPIC, and perhaps to others"));
         } else if (Stages.sent(irqfds, false) == 0 && !refusals.isEmpty()) {
             put(Link.broken(
                     Hop.VCPU,

@@ -324,7 +324,7 @@ public record Stages(List<Stage> stages, Optional<String> loses) {
             long left = worker - raised - merged - refused;
             boolean pins = irqfds.stream().anyMatch(one -> one.routes().keySet().stream()
                     .anyMatch(type -> type != 0 && type != Uapi.KVM_IRQ_ROUTING_MSI));
-            String value = (pins ? "a pin: " : "a message to many: ") + raised + " raised at a vCPU";
+            String value = (pins ? "a pin: " : "a message to many: ") + raised + " raised";
             if (pins) {
                 value += part(merged, "merged, or the LAPIC is off")
                         + part(refused, "not raised: the pin is masked, or its EOI is due");

@@ -109,7 +109,7 @@ class LineProbesContract extends VfioSuite {
                 .anyMatch(one -> one.startsWith("host irq " + interrupts + " "))
                 .anyMatch(one -> one.equals("GSI " + interrupts + " gsi " + PIN))
                 .anyMatch(one -> one.startsWith("irqfd after the handler: median in ("))
-                .contains("by a worker " + interrupts + " a pin: " + interrupts + " raised at a vCPU")
+                .contains("by a worker " + interrupts + " a pin: " + interrupts + " raised")
                 .endsWith("loses nothing");
         Chain chain = LiveChains.of(live, after)
                 .of(DeviceChains.of(after, after.pci(address).orElseThrow(), 0));
@@ -139,7 +139,7 @@ class LineProbesContract extends VfioSuite {
         }
         device.hardware.serve();
         assertThat(printed(live.stages().get(0)))
-                .contains("by a worker 1 a pin: 0 raised at a vCPU, 1 not raised: the pin is masked, or its EOI is due")
+                .contains("by a worker 1 a pin: 0 raised, 1 not raised: the pin is masked, or its EOI is due")
                 .endsWith("loses nothing");
     }
 

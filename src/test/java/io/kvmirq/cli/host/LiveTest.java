@@ -241,7 +241,7 @@ class LiveTest {
                             irqfd                 7  process 100
                             GSI                   7  gsi 5
                             delivered             0
-                            by a worker           7  a pin: 4 raised at a vCPU, 1 merged, or the LAPIC is off, 1 not raised: the pin is masked, or its EOI is due, 1 merged, or pending
+                            by a worker           7  a pin: 4 raised, 1 merged, or the LAPIC is off, 1 not raised: the pin is masked, or its EOI is due, 1 merged, or pending
                             first that loses: none
                         """);
     }
@@ -274,7 +274,7 @@ class LiveTest {
                                 .counts("_by_worker", "id,ret", new long[] {9, 2, 12}, new long[] {9, -1, 8}),
                         0))
                 .contains(
-                        "    by a worker          20  a message to many: 12 raised at a vCPU\n",
+                        "    by a worker          20  a message to many: 12 raised\n",
                         "    first that loses: delivered: 8 that KVM refused in a worker, because no vCPU has the"
                                 + " destination, or its LAPIC is off\n");
     }
@@ -287,9 +287,8 @@ class LiveTest {
                                 .counts("_wakeup", "wait,id,type", new long[] {-8192, 3, 0, 2})
                                 .counts("_by_worker", "id,ret", new long[] {3, 1, 4}, new long[] {3, -1, 3}),
                         0))
-                .contains(
-                        "    by a worker           5  a pin: 4 raised at a vCPU, 1 not raised: the pin is masked, or its EOI"
-                                + " is due\n    first that loses: GSI: 2 signals while the GSI had no route\n");
+                .contains("    by a worker           5  a pin: 4 raised, 1 not raised: the pin is masked, or its EOI"
+                        + " is due\n    first that loses: GSI: 2 signals while the GSI had no route\n");
     }
 
     /** The handler of a line runs for each of its devices. */
