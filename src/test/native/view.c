@@ -53,10 +53,10 @@ JNIEXPORT jlong JNICALL Java_io_kvmirq_kernel_ViewBench_queueInC(
 				sum += queue->desc[head].addr + len;
 				queue->used[last % SIZE].id = head;
 				queue->used[last % SIZE].len = len;
-				atomic_store_explicit(&queue->used_idx,
-						      (uint16_t)++last,
-						      memory_order_release);
+				last++;
 			}
+			atomic_store_explicit(&queue->used_idx, available,
+					      memory_order_release);
 		}
 	}
 	return (jlong)sum;
