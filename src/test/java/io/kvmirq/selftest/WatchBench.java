@@ -2,6 +2,7 @@
 package io.kvmirq.selftest;
 
 import io.kvmirq.IoAddress;
+import io.kvmirq.backend.Buffers;
 import io.kvmirq.bench.Bench;
 import io.kvmirq.bench.Goal;
 import io.kvmirq.bench.Rounds;
@@ -13,12 +14,16 @@ import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.host.trace.TraceInstance;
 import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kvm.IoEventFd;
 import io.kvmirq.kvm.Irqfd;
+import io.kvmirq.kvm.Vm;
+import io.kvmirq.uapi.Uapi;
 import java.io.IOException;
 import java.lang.management.ManagementFactory;
 import java.lang.management.ThreadMXBean;
+import java.nio.ByteBuffer;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
@@ -47,6 +52,8 @@ final class WatchBench {
     private static final String VCPU = "kvmirq-";
 
     private static final int COULD_NOT_RUN = 3;
+    /** linux/kvm.h; its argument is a time in nanoseconds. */
+    private static final int KVM_CAP_HALT_POLL = 182;
 
     private enum Op {
         TRIP("round trip through a guest that is watched / not watched", Goal.atMost(GOAL)),
@@ -87,11 +94,22 @@ final class WatchBench {
                 EventFd answer = EventFd.create(kernel);
                 Irqfd irqfd = guest.vm().assignIrqfd(interrupt, guest.route(INTERRUPT));
                 IoEventFd ioEventFd = guest.vm().assignIoEventFd(IoAddress.port(GuestCode.PORT_ANSWER, 1), answer)) {
+            stopPolling(kernel, guest.vm());
             guest.boot();
             guest.release();
             Device device = new Device(irqfd.event(), ioEventFd.event(), Patience.USUAL);
             new WatchBench(device, schedule(), bench.rounds(ROUNDS)).run(bench);
             guest.requireAlive();
+        }
+    }
+
+    /** So that each halt of the guest is a switch of its thread, as beside other guests that want the CPU. */
+    private static void stopPolling(Kernel kernel, Vm vm) {
+        ByteBuffer never = Buffers.allocate(Uapi.KvmEnableCap.SIZE).putInt(Uapi.KvmEnableCap.CAP, KVM_CAP_HALT_POLL);
+        try (Fd.Lease lease = vm.fd().lease()) {
+            if (kernel.libc().ioctl(lease.number(), Uapi.KVM_ENABLE_CAP, never) != 0) {
+                throw new IllegalStateException("KVM does not let the guest halt without polling");
+            }
         }
     }
 
