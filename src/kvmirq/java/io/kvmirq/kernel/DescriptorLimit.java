@@ -11,13 +11,16 @@ import java.util.OptionalLong;
  * is taken, so at the limit all below are in use.
  */
 final class DescriptorLimit {
+    /** fs/file.c sysctl_nr_open as the kernel starts; a process without /proc is not asked for its own. */
+    private static final long USUAL = 1024 * 1024;
+
     private static final String NONE_LEFT = "this process has no descriptor left: raise RLIMIT_NOFILE (ulimit -n)";
 
     private DescriptorLimit() {}
 
     /** Whether so many descriptors are more than the limit. */
     static boolean isBelow(HostFiles files, int count) {
-        return limit(files).orElse(Long.MAX_VALUE) < count;
+        return limit(files).orElse(USUAL) < count;
     }
 
     private static OptionalLong limit(HostFiles files) {
