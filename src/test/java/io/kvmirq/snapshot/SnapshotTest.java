@@ -137,7 +137,7 @@ class SnapshotTest {
                 "pit          | '00'              | 1 bytes for X86Pit: expected 112",
                 "hasLapics    | false             | expected a LAPIC of each vCPU if hasLapics is true",
                 "vcpus        | [{'id':4096}]     | state.vcpus[0].id of the snapshot is wrong: expected an integer, 0 to 4095",
-                "vcpus        | [{'id':1}]        | state.vcpus[0].state of the snapshot is wrong: expected that it is there",
+                "vcpus        | [{'id':1}]        | state.vcpus[0].state of the snapshot is missing; give the text",
             })
     void wrongValueIsNamed(String field, String json, String sentence) {
         Object value = Document.parse(json.replace('\'', '"'));

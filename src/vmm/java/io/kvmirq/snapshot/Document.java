@@ -48,7 +48,7 @@ final class Document {
                     .build())
             .build();
 
-    private static final String GIVE = "give the text that VmSnapshot.text made";
+    static final String GIVE = "give the text that VmSnapshot.text made";
 
     /** Of the parser. */
     private static final int LONGEST_REASON = 160;
@@ -141,7 +141,9 @@ final class Document {
             return read;
         } catch (JsonProcessingException e) {
             throw new SnapshotException(
-                    "not a snapshot: no JSON: " + Foreign.printable(e.getOriginalMessage(), LONGEST_REASON), e);
+                    "not a snapshot: the text is no JSON (" + Foreign.printable(e.getOriginalMessage(), LONGEST_REASON)
+                            + "); " + GIVE,
+                    e);
         } catch (IOException e) {
             throw new UncheckedIOException(e);
         }

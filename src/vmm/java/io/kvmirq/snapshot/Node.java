@@ -34,7 +34,9 @@ record Node(String path, Object value) {
     }
 
     Node at(String name) {
-        return find(name).orElseThrow(() -> new Node(inside(name), "").flaw("that it is there"));
+        return find(name)
+                .orElseThrow(
+                        () -> new SnapshotException(inside(name) + " of the snapshot is missing; " + Document.GIVE));
     }
 
     Optional<Node> find(String name) {
