@@ -21,6 +21,7 @@ import io.kvmirq.diag.Live;
 import io.kvmirq.diag.LiveChains;
 import io.kvmirq.diag.LiveWindow;
 import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.Program;
 import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.uapi.UapiVfio.VfioRegionInfo;
@@ -176,6 +177,9 @@ class LiveLossesContract extends VfioSuite {
         assumeTrue(
                 !unloads || Files.isDirectory(MODULES),
                 "needs the modules of VFIO in " + MODULES + ": make lab has them");
+        if (unloads) {
+            Machine.assumeProgram("busybox");
+        }
         world.vcpuWithLapic(vm);
         PciAddress edu = vfio.address(EDU);
         VfioDevice device = vfio.device(EDU);
