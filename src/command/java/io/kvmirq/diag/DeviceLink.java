@@ -70,9 +70,6 @@ final class DeviceLink {
     private static final int MSIX_ENABLE = 1 << 15;
     private static final int MSIX_MASKED = 1 << 14;
 
-    /** The upper bits of an address on x86 at which CPUs take messages. */
-    private static final int X86_MESSAGES = 0xfee;
-
     private static final String BOTH = "MSI and MSI-X of the device are both on: which of them it sends is not defined";
 
     private static final Remedy DRIVER = Remedy.of(
@@ -300,19 +297,18 @@ final class DeviceLink {
             return;
         }
         int masks = at + ((control & MSI_64_BITS) == 0 ? 0xc : 0x10);
-        int high = (control & MSI_64_BITS) == 0 ? 0 : config.word(at + 8) | config.word(at + 10) << 16;
+        long high = (control & MSI_64_BITS) == 0 ? 0 : config.word(at + 8) | config.word(at + 10) << 16;
+        long address = high << 32 | (long) config.word(at + 6) << 16 | config.word(at + 4);
         if (at == 0) {
             own.doubt(path() + "config", "VFIO has armed MSI, and the device shows no such capability");
         } else if ((control & 1) == 0) {
             own.broken(path() + "config", "MSI of the device is off (Enable is 0), though VFIO has armed it", DRIVER);
-        } else if (arm
-                ? (config.word(at + 4) | config.word(at + 6) | high) == 0
-                : config.word(at + 6) >> 4 != X86_MESSAGES || high != 0) {
+        } else if (!HostIrqLink.reachesCpu(arm, address)) {
             own.broken(
                     path() + "config",
                     String.format(
                             "the address of MSI is 0x%x in the device: it writes its messages to memory, and not to a CPU",
-                            (long) high << 32 | (long) config.word(at + 6) << 16 | config.word(at + 4)),
+                            address),
                     DRIVER);
         } else if (vector >= 1 << (control >> 4 & 7)) {
             own.broken(

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.diag;
 
+import io.kvmirq.arch.apic.CompatibilityMsi;
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.diag.Remedy.Change;
 import io.kvmirq.diag.Remedy.Takes;
@@ -97,6 +98,11 @@ final class HostIrqLink {
                         + " by the host");
     }
 
+    /** Whether a message to the address is an interrupt. On arm64 only 0 is known to be of no ITS. */
+    static boolean reachesCpu(boolean arm, long address) {
+        return arm ? address != 0 : address >> 20 == CompatibilityMsi.BASE;
+    }
+
     /** True if it shows that the irq is disabled. */
     private boolean debugfs(Looks looks, ArmedVector vector) {
         String file = DEBUGFS + vector.irq().number();
@@ -104,7 +110,7 @@ final class HostIrqLink {
         Matcher address = ADDRESS.matcher(text);
         if (vector.kind() != IrqKind.INTX && address.find()) {
             long at = Long.parseUnsignedLong(address.group(1) + address.group(2), 16);
-            if (host.isArm() ? at == 0 : at >> 20 != 0xfee) {
+            if (!reachesCpu(host.isArm(), at)) {
                 looks.broken(
                         file,
                         String.format(
