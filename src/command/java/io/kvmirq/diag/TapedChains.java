@@ -1,22 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.diag;
 
+import io.kvmirq.EventFdId;
+import io.kvmirq.Gsi;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.PciAddress;
 import io.kvmirq.Route;
 import io.kvmirq.Spi;
+import io.kvmirq.VcpuId;
 import io.kvmirq.arch.apic.CompatibilityMsi;
 import io.kvmirq.arch.apic.PostingObstacle;
 import io.kvmirq.arch.apic.model.ApicMessage;
+import io.kvmirq.arch.apic.model.Destinations;
 import io.kvmirq.arch.apic.model.LapicIds;
 import io.kvmirq.arch.gic.VlpiObstacle;
-import io.kvmirq.diag.TapedDevice.Vector;
-import io.kvmirq.diag.TapedMachine.Routed;
-import io.kvmirq.diag.TapedVmm.EndedFeed;
-import io.kvmirq.diag.TapedVmm.Feed;
+import io.kvmirq.diag.TapedLog.Step;
 import io.kvmirq.host.HostInterrupts.ArmedVector;
 import io.kvmirq.host.facts.HostFacts;
-import io.kvmirq.vfio.IrqKind;
+import io.kvmirq.mirror.Event;
+import io.kvmirq.mirror.Producer;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -24,19 +26,20 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
-import java.util.Set;
 import java.util.TreeMap;
 import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The chains of the devices of a VMM, from the tape of its calls: which eventfd a vector signals, which GSI that feeds,
- * and where its route goes are taped. What only the guest sets, such as a logical APIC id, is not. Immutable.
+ * The chains of a VMM's devices, from the tape of its calls. The tape shows the eventfd of a vector, the GSI of its irqfd
+ * and the route of that GSI; a mirror predicts posting. State that only the guest sets, such as a logical APIC id, is on no
+ * tape. Immutable.
  */
 public final class TapedChains {
-    private static final String SET_IRQS = "VFIO_DEVICE_SET_IRQS";
-    private static final String ROUTING = "KVM_SET_GSI_ROUTING";
     private static final String CDEVS = "/dev/vfio/devices/";
+    /** KVM_VGIC_V3_ITS_SIZE: any address in the frames of an ITS finds the ITS. */
+    private static final long ITS_SIZE = 0x20000;
+
     private static final String IN_GUEST = "/proc/interrupts in the guest";
 
     private final TapedVmm vmm;
@@ -72,11 +75,11 @@ public final class TapedChains {
         return vmm.devices().stream().map(this::name).distinct().toList();
     }
 
-    private String name(TapedDevice device) {
+    private String name(TapedVmm.Device device) {
         return cdev(device).map(PciAddress::toString).orElse(device.name);
     }
 
-    private Optional<PciAddress> cdev(TapedDevice device) {
+    private Optional<PciAddress> cdev(TapedVmm.Device device) {
         return device.name.startsWith(CDEVS)
                 ? Optional.ofNullable(host.cdevs().get(device.name.substring(CDEVS.length())))
                 : Optional.empty();
@@ -89,7 +92,7 @@ public final class TapedChains {
      * @param vector empty for all
      */
     public List<Chain> chains(Optional<String> device, OptionalInt vector) {
-        Map<String, TapedDevice> last = new TreeMap<>();
+        Map<String, TapedVmm.Device> last = new TreeMap<>();
         vmm.devices().forEach(one -> last.put(name(one), one));
         return last.values().stream()
                 .filter(one -> device.isEmpty() || device.get().equals(name(one)))
@@ -97,61 +100,75 @@ public final class TapedChains {
                 .toList();
     }
 
-    private List<Chain> chains(TapedDevice device, OptionalInt wanted) {
+    private List<Chain> chains(TapedVmm.Device device, OptionalInt wanted) {
+        List<Step> vectors = vmm.log.vectors(device);
+        List<Producer.Kind> used = vectors.stream()
+                .filter(step -> step.eventfd().isPresent())
+                .map(step -> vector(step).kind())
+                .toList();
         List<Chain> chains = new ArrayList<>();
-        device.vectors.forEach((kind, vectors) -> {
-            boolean armed =
-                    vectors.values().stream().anyMatch(one -> one.eventfd().isPresent());
-            if (armed || kind == device.last) {
-                vectors.forEach((number, one) -> {
-                    if (wanted.isEmpty() || wanted.getAsInt() == number) {
-                        chains.add(chain(device, kind, number, Optional.of(one)));
-                    }
-                });
+        for (Step step : vectors) {
+            Producer vector = vector(step);
+            boolean asked = wanted.isEmpty() || wanted.getAsInt() == vector.number();
+            if (asked && (used.contains(vector.kind()) || vector.kind() == device.last)) {
+                chains.add(chain(device, vector, Optional.of(step)));
             }
-        });
+        }
         if (chains.isEmpty()) {
-            chains.add(chain(device, device.last, wanted.orElse(0), Optional.empty()));
+            chains.add(chain(device, new Producer(device, device.last, wanted.orElse(0)), Optional.empty()));
         }
         return chains;
+    }
+
+    private static Producer vector(Step step) {
+        return step.event() instanceof Event.ProducerAdded added
+                ? added.producer()
+                : ((Event.ProducerRemoved) step.event()).producer();
     }
 
     private static Evidence taped(long call, String name) {
         return Evidence.taped("call " + call + ", " + name);
     }
 
+    private static Evidence taped(Step step) {
+        return taped(step.at(), step.call());
+    }
+
     private Evidence wholeTape() {
         return Evidence.taped("none of " + vmm.calls + " calls");
     }
 
-    private Chain chain(TapedDevice device, IrqKind kind, int number, Optional<Vector> vector) {
-        String interrupt = kind == IrqKind.INTX ? kind.label() : kind.label() + " " + number;
+    private Chain chain(TapedVmm.Device device, Producer vector, Optional<Step> step) {
+        String interrupt = vector.kind() == Producer.Kind.INTX
+                ? vector.kind().label()
+                : vector.kind().label() + " " + vector.number();
         List<Link> links = new ArrayList<>();
         List<String> remarks = new ArrayList<>();
-        links.add(hostIrq(device, kind, number));
-        links.add(deviceVector(device, interrupt, vector));
-        Optional<String> eventfd = vector.flatMap(Vector::eventfd);
-        Optional<Feed> feed = Optional.empty();
+        links.add(hostIrq(device, vector));
+        links.add(deviceVector(device, interrupt, step));
+        Optional<EventFdId> eventfd = step.flatMap(Step::eventfd);
+        Optional<Step> irqfd = Optional.empty();
         if (isWhole(links) && eventfd.isPresent()) {
             links.add(Link.whole(
                     Hop.EVENTFD,
-                    taped(vector.orElseThrow().at(), SET_IRQS),
-                    eventfd.get(),
+                    taped(step.orElseThrow()),
+                    vmm.log.file(eventfd.get()),
                     "VFIO signals it for " + interrupt));
-            feed = vmm.feeds(eventfd.get()).stream().findFirst();
-            links.add(irqfd(eventfd.get(), feed));
+            Optional<Step> last = vmm.log.irqfd(eventfd.get());
+            irqfd = last.filter(one -> one.eventfd().isPresent());
+            links.add(irqfd.map(TapedChains::irqfd).orElseGet(() -> noIrqfd(eventfd.get(), last)));
         }
-        if (feed.isPresent()) {
-            ofFeed(feed.get(), links, remarks);
+        if (irqfd.isPresent()) {
+            ofGsi(irqfd.get(), links, remarks);
         }
-        remarks(device, feed, remarks);
+        remarks(device, irqfd, remarks);
         return new Chain(
                 name(device),
                 interrupt,
                 Optional.of(vmm.program(device.pid)),
                 links,
-                feed.filter(whole -> isWhole(links))
-                        .map(whole -> new TapedPosting(vmm, host).claims(kind, whole))
+                irqfd.filter(whole -> isWhole(links))
+                        .map(whole -> new TapedPosting(vmm, host).claims(vector, whole))
                         .orElse(List.of()),
                 remarks);
     }
@@ -162,13 +179,14 @@ public final class TapedChains {
 
     // Links
 
-    private Link hostIrq(TapedDevice device, IrqKind kind, int number) {
+    private Link hostIrq(TapedVmm.Device device, Producer vector) {
         Optional<ArmedVector> now =
                 address(device)
                         .flatMap(address -> host.interrupts().map(all -> all.armed(address)))
                         .orElse(List.of())
                         .stream()
-                        .filter(one -> one.kind() == kind && one.vector() == number)
+                        .filter(one ->
+                                one.kind().label().equals(vector.kind().label()) && one.vector() == vector.number())
                         .findFirst();
         return now.map(one -> Link.whole(
                         Hop.HOST_IRQ,
@@ -179,7 +197,7 @@ public final class TapedChains {
                         Hop.HOST_IRQ, "no tape shows it", "kvmirq explain " + name(device) + " while the VMM runs"));
     }
 
-    private Optional<PciAddress> address(TapedDevice device) {
+    private Optional<PciAddress> address(TapedVmm.Device device) {
         try {
             return Optional.of(PciAddress.parse(name(device)));
         } catch (IllegalArgumentException e) {
@@ -187,29 +205,28 @@ public final class TapedChains {
         }
     }
 
-    private Link deviceVector(TapedDevice device, String interrupt, Optional<Vector> vector) {
+    private Link deviceVector(TapedVmm.Device device, String interrupt, Optional<Step> vector) {
         String remedy = "let the guest's driver enable and unmask the interrupt";
-        if (device.closed != 0) {
+        if (device.closed.isPresent()) {
             return Link.broken(
                     Hop.DEVICE_VECTOR,
-                    taped(device.closed, "close"),
+                    taped(device.closed.get(), "close"),
                     "the VMM closed the device",
-                    "add --at " + (device.closed - 1) + " to see it before that call");
+                    "add --at " + (device.closed.get() - 1) + " to see it before that call");
         }
         if (vector.isEmpty()) {
             return Link.broken(
                     Hop.DEVICE_VECTOR, wholeTape(), "the VMM never armed " + interrupt + " with an eventfd", remedy);
         }
-        Vector known = vector.get();
-        boolean used = device.vectors.entrySet().stream()
-                .filter(kind -> kind.getKey().compareTo(IrqKind.MSIX) <= 0)
-                .flatMap(kind -> kind.getValue().values().stream())
-                .anyMatch(one -> one.eventfd().isPresent());
-        if (!known.had() && used) {
+        Step known = vector.get();
+        boolean had = known.history().anyMatch(step -> step.eventfd().isPresent());
+        if (!had
+                && vmm.log.vectors(device).stream()
+                        .anyMatch(other -> other.eventfd().isPresent())) {
             return new Link(
                     Hop.DEVICE_VECTOR,
                     Link.State.IDLE,
-                    Optional.of(taped(known.at(), SET_IRQS)),
+                    Optional.of(taped(known)),
                     Optional.empty(),
                     interrupt
                             + " never had an eventfd, and others of the device have one: the guest masks it or does not use"
@@ -219,35 +236,41 @@ public final class TapedChains {
         if (known.eventfd().isEmpty()) {
             return Link.broken(
                     Hop.DEVICE_VECTOR,
-                    taped(known.at(), SET_IRQS),
+                    taped(known),
                     interrupt + " has no eventfd: the VMM took it away, as for a vector that the guest masks",
                     remedy);
         }
-        return known.masked() == 0
-                ? Link.whole(Hop.DEVICE_VECTOR, taped(known.at(), SET_IRQS), interrupt, "armed with an eventfd")
-                : Link.broken(
+        return known.eventfd()
+                .flatMap(vmm.log::mask)
+                .map(mask -> Link.broken(
                         Hop.DEVICE_VECTOR,
-                        taped(known.masked(), SET_IRQS),
+                        taped(mask),
                         interrupt + " is masked through VFIO",
-                        "unmask it: VFIO_IRQ_SET_ACTION_UNMASK");
+                        "unmask it: VFIO_IRQ_SET_ACTION_UNMASK"))
+                .orElseGet(() -> Link.whole(Hop.DEVICE_VECTOR, taped(known), interrupt, "armed with an eventfd"));
     }
 
-    private Link irqfd(String eventfd, Optional<Feed> feed) {
-        if (feed.isPresent()) {
-            return Link.whole(
+    private static Link irqfd(Step irqfd) {
+        return Link.whole(Hop.IRQFD, taped(irqfd), irqfd.vm(), "feeds " + irqfd.gsi());
+    }
+
+    private Link noIrqfd(EventFdId event, Optional<Step> ended) {
+        String eventfd = vmm.log.file(event);
+        @Nullable String beyond = vmm.unroutable.get(event);
+        if (beyond != null) {
+            return Link.broken(
                     Hop.IRQFD,
-                    taped(feed.get().at(), "KVM_IRQFD"),
-                    feed.get().vm(),
-                    "feeds gsi " + feed.get().gsi());
+                    Evidence.taped("KVM_IRQFD"),
+                    eventfd + " was assigned to gsi " + beyond + ", which no routing table has: each signal is lost",
+                    "use a GSI from 0 to " + Gsi.MAX);
         }
-        String userspace = vmm.lastRead(eventfd)
+        String userspace = vmm.lastRead(event)
                 .map(call -> ": the VMM reads " + eventfd + " itself (call " + call + ") and may inject the interrupt")
                 .orElse("");
-        Optional<EndedFeed> ended = vmm.endedFeed(eventfd);
         return ended.map(one -> Link.broken(
                         Hop.IRQFD,
-                        taped(one.at(), one.call()),
-                        "the irqfd of " + eventfd + " to gsi " + one.feed().gsi() + " is gone: "
+                        taped(one),
+                        "the irqfd of " + eventfd + " to " + one.gsi() + " is gone: "
                                 + (one.call().equals("KVM_IRQFD")
                                         ? "the VMM deassigned it" + userspace
                                         : "KVM drops it at the " + one.call()),
@@ -259,36 +282,39 @@ public final class TapedChains {
                         PostingObstacle.NO_CONSUMER.remedy()));
     }
 
-    private void ofFeed(Feed feed, List<Link> links, List<String> remarks) {
-        TapedMachine vm = vmm.vm(feed.vm());
-        @Nullable Routed routed = vm.routes.get(feed.gsi());
-        if (routed == null) {
-            links.add(unrouted(feed, vm));
+    private void ofGsi(Step irqfd, List<Link> links, List<String> remarks) {
+        Optional<Step> target = vmm.log.target(irqfd.vm(), irqfd.gsi());
+        Optional<Step> found = target.filter(step -> !step.routes().isEmpty());
+        if (found.isEmpty()) {
+            links.add(unrouted(irqfd, target));
             return;
         }
+        Step routed = found.get();
         String routes = routed.routes().stream().map(TapedChains::text).collect(Collectors.joining(", "));
-        links.add(Link.whole(Hop.GSI, taped(routed.at(), ROUTING), "gsi " + feed.gsi(), "routed to " + routes));
-        if (routed.since() > feed.at()) {
-            remarks.add("the irqfd was assigned at call " + feed.at() + " and gsi " + feed.gsi()
-                    + " was routed only at call " + routed.since()
+        links.add(Link.whole(Hop.GSI, taped(routed), irqfd.gsi().toString(), "routed to " + routes));
+        long since = routed.history()
+                .takeWhile(step -> !step.routes().isEmpty())
+                .reduce((later, earlier) -> earlier)
+                .orElse(routed)
+                .at();
+        if (since > irqfd.at()) {
+            remarks.add("the irqfd was assigned at call " + irqfd.at() + " and " + irqfd.gsi()
+                    + " was routed only at call " + since
                     + ": what the device signalled between is lost; set the route first");
         }
         if (routed.routes().get(0) instanceof Route.Msi msi) {
-            ofMessage(msi.message(), routed, vm, links);
+            ofMessage(msi.message(), routed, links);
         } else {
             ofPin((Route.Pin) routed.routes().get(0), routed, links);
         }
     }
 
-    private static void ofPin(Route.Pin pin, Routed routed, List<Link> links) {
+    private static void ofPin(Route.Pin pin, Step routed, List<Link> links) {
         String text = "only the entry of the pin names it, which the guest writes";
         if (pin.chip() == Route.Chip.VGIC) {
             text = "the guest chooses it: GICD_IROUTER, or GICD_ITARGETSR of a GICv2";
             links.add(Link.whole(
-                    Hop.GUEST_VECTOR,
-                    taped(routed.at(), ROUTING),
-                    "INTID " + (Spi.FIRST + pin.pin()),
-                    "SPI " + pin.pin()));
+                    Hop.GUEST_VECTOR, taped(routed), "INTID " + (Spi.FIRST + pin.pin()), "SPI " + pin.pin()));
         } else {
             links.add(Link.notShown(Hop.GUEST_VECTOR, text, IN_GUEST));
         }
@@ -301,45 +327,47 @@ public final class TapedChains {
                 : "pin " + ((Route.Pin) route).pin() + " of " + ((Route.Pin) route).chip();
     }
 
-    private static Link unrouted(Feed feed, TapedMachine vm) {
-        @Nullable Long removed = vm.unrouted.get(feed.gsi());
+    private static Link unrouted(Step irqfd, Optional<Step> removed) {
         String lost = ": each signal is lost";
-        return removed == null
-                ? Link.broken(
+        return removed.map(step -> Link.broken(
                         Hop.GSI,
-                        taped(feed.at(), "KVM_IRQFD, and no route before or after it"),
-                        "gsi " + feed.gsi() + " has an irqfd and never had a route" + lost,
-                        "set the route before the irqfd is assigned")
-                : Link.broken(
-                        Hop.GSI,
-                        taped(removed, ROUTING),
-                        "gsi " + feed.gsi() + " has an irqfd, and its route was removed" + lost,
-                        removed > feed.at()
+                        taped(step),
+                        irqfd.gsi() + " has an irqfd, and its route was removed" + lost,
+                        step.at() > irqfd.at()
                                 ? "keep the route while the irqfd is assigned; to mask, deassign the irqfd"
-                                : "set the route before the irqfd is assigned");
+                                : "set the route before the irqfd is assigned"))
+                .orElseGet(() -> Link.broken(
+                        Hop.GSI,
+                        taped(irqfd.at(), "KVM_IRQFD, and no route before or after it"),
+                        irqfd.gsi() + " has an irqfd and never had a route" + lost,
+                        "set the route before the irqfd is assigned"));
     }
 
-    private void ofMessage(MsiMessage message, Routed routed, TapedMachine vm, List<Link> links) {
+    private void ofMessage(MsiMessage message, Step routed, List<Link> links) {
         if (!vmm.x86) {
-            ofEvent(message, routed, vm, links);
+            ofEvent(message, routed, links);
             return;
         }
         ApicMessage apic = ApicMessage.of(new CompatibilityMsi(message.address(), message.data()));
-        Evidence evidence = taped(routed.at(), ROUTING);
+        Evidence evidence = taped(routed);
         String vector = "0x" + Integer.toHexString(apic.vector());
         links.add(Link.whole(
                 Hop.GUEST_VECTOR,
                 evidence,
                 apic.mode().hasVector() ? vector : apic.mode().toString(),
                 "delivery mode " + apic.mode()));
-        links.add(vcpu(apic, evidence, vm));
+        links.add(vcpu(apic, evidence, routed.vm()));
     }
 
     /** vgic_msi_to_its() drops a message without device id, and one to an address that is of no ITS. */
-    private static void ofEvent(MsiMessage message, Routed routed, TapedMachine vm, List<Link> links) {
-        Evidence evidence = taped(routed.at(), ROUTING);
+    private void ofEvent(MsiMessage message, Step routed, List<Link> links) {
+        Evidence evidence = taped(routed);
         VlpiObstacle obstacle = message.deviceId().isEmpty() ? VlpiObstacle.NO_DEVICE_ID : VlpiObstacle.NO_ITS;
-        if (message.deviceId().isEmpty() || !vm.hasIts(message.address())) {
+        boolean reached = vmm.log
+                .events(routed.vm(), Event.ItsAdded.class)
+                .map(its -> message.address() - its.its())
+                .anyMatch(offset -> offset >= 0 && offset < ITS_SIZE);
+        if (message.deviceId().isEmpty() || !reached) {
             links.add(Link.broken(
                     Hop.GUEST_VECTOR, evidence, obstacle.text() + ": each signal is lost", obstacle.remedy()));
             return;
@@ -351,26 +379,38 @@ public final class TapedChains {
         links.add(Link.notShown(Hop.VCPU, its, remedy));
     }
 
-    private static Link vcpu(ApicMessage message, Evidence evidence, TapedMachine vm) {
-        String destination = "destination 0x" + Integer.toHexString(message.destination(vm.apicIds32Bit));
-        if (vm.vcpus.size() == 1 && message.logical()) {
-            int only = vm.vcpus.first();
+    private Link vcpu(ApicMessage message, Evidence evidence, String vm) {
+        List<VcpuId> vcpus = vmm.log.vcpus(vm);
+        boolean wide = vmm.log.events(vm, Event.ApicIdsWidened.class).findAny().isPresent();
+        String destination = "destination 0x" + Integer.toHexString(message.destination(wide));
+        if (vcpus.size() == 1 && message.logical()) {
             return Link.whole(
-                    Hop.VCPU, Evidence.inferred("the VM has one vCPU"), "vcpu " + only, "logical " + destination);
+                    Hop.VCPU,
+                    Evidence.inferred("the VM has one vCPU"),
+                    vcpus.get(0).toString(),
+                    "logical " + destination);
         }
         if (message.logical()) {
             return Link.notShown(
                     Hop.VCPU,
-                    "logical " + destination + " means one of " + vm.vcpus.size()
+                    "logical " + destination + " means one of " + vcpus.size()
                             + " vCPUs, and the guest sets their logical ids",
                     "/proc/irq/N/effective_affinity in the guest");
         }
-        List<LapicIds> meant = vm.destinations().meant(message);
+        // As if in x2APIC mode: physical destinations do not depend on it, and the guest has set no logical id yet.
+        List<LapicIds> meant = new Destinations<>(
+                        vcpus.stream()
+                                .map(vcpu -> LapicIds.x2apic(vcpu.number()))
+                                .toList(),
+                        wide,
+                        true,
+                        true)
+                .meant(message);
         if (meant.isEmpty()) {
             return Link.broken(
                     Hop.VCPU,
                     evidence,
-                    "physical " + destination + " means none of the VM's " + vm.vcpus.size() + " vCPUs",
+                    "physical " + destination + " means none of the VM's " + vcpus.size() + " vCPUs",
                     "route to the APIC id of a vCPU");
         }
         return Link.whole(
@@ -382,16 +422,12 @@ public final class TapedChains {
 
     // Remarks
 
-    private void remarks(TapedDevice device, Optional<Feed> feed, List<String> remarks) {
-        if (feed.isPresent()) {
-            Set<String> files = vmm.vm(feed.get().vm()).vfioFiles;
-            if (!files.contains(device.file) && !files.contains(device.group)) {
-                remarks.add("the device's file is not in a KVM-VFIO device of "
-                        + feed.get().vm()
+    private void remarks(TapedVmm.Device device, Optional<Step> irqfd, List<String> remarks) {
+        irqfd.map(Step::vm)
+                .filter(vm -> !vmm.isKnownTo(vm, device))
+                .ifPresent(vm -> remarks.add("the device's file is not in a KVM-VFIO device of " + vm
                         + ": KVM does not know that the VM has a device, which posting does not need and non-coherent"
-                        + " DMA does");
-            }
-        }
+                        + " DMA does"));
         cdev(device)
                 .ifPresent(address ->
                         remarks.add("the VMM opened " + device.name + ", which is " + address + " on the host now"));

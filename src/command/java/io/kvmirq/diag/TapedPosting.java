@@ -1,29 +1,31 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.diag;
 
+import io.kvmirq.MsiMessage;
 import io.kvmirq.Route;
+import io.kvmirq.VcpuId;
 import io.kvmirq.arch.apic.CompatibilityMsi;
 import io.kvmirq.arch.apic.InhibitReason;
 import io.kvmirq.arch.apic.PostingHost;
 import io.kvmirq.arch.apic.PostingObstacle;
 import io.kvmirq.arch.apic.Vendor;
-import io.kvmirq.arch.apic.model.PostingDecision;
-import io.kvmirq.arch.apic.model.PostingIrq;
-import io.kvmirq.arch.apic.model.PostingVm;
 import io.kvmirq.arch.gic.VlpiKernel;
 import io.kvmirq.arch.gic.VlpiObstacle;
 import io.kvmirq.diag.Claim.Question;
-import io.kvmirq.diag.TapedVmm.Feed;
+import io.kvmirq.diag.TapedLog.Step;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.PostingOutlook;
-import io.kvmirq.vfio.IrqKind;
+import io.kvmirq.mirror.Event;
+import io.kvmirq.mirror.MirrorHost;
+import io.kvmirq.mirror.Posting;
+import io.kvmirq.mirror.Producer;
 import java.util.List;
-import java.util.Objects;
 import java.util.Optional;
-import java.util.Set;
 
-/** Whether an interrupt of a taped VMM is posted, from its tape and the facts of a host. Immutable. */
+/** Whether an interrupt of a taped VMM is posted: the mirror's prediction, on the facts of a host. Immutable. */
 final class TapedPosting {
+    private static final String CAPTURE = "kvmirq explain --tape FILE --from CAPTURE, with a capture of the host";
+
     private final TapedVmm vmm;
     private final HostFacts host;
 
@@ -33,8 +35,8 @@ final class TapedPosting {
     }
 
     /** Of a chain that is not broken; of a broken one, posting is not the question. */
-    List<Claim> claims(IrqKind kind, Feed feed) {
-        Claim eligible = vmm.x86 ? eligible(kind, feed) : ofArm(kind, feed);
+    List<Claim> claims(Producer vector, Step irqfd) {
+        Claim eligible = eligible(vector, irqfd);
         boolean cannot = eligible.holds().filter(holds -> !holds).isPresent();
         if (cannot) {
             Evidence rules = Evidence.predicted("only an interrupt that is eligible is posted");
@@ -56,101 +58,103 @@ final class TapedPosting {
                 Claim.unknown(Question.DELIVERED, "no tape shows delivery by hardware", running));
     }
 
-    private boolean isAlone(Feed feed) {
-        return vmm.signallers(feed.eventfd()) == 1 && vmm.feeds(feed.eventfd()).size() <= 1;
-    }
-
-    private List<Route> routes(Feed feed) {
-        return Objects.requireNonNull(vmm.vm(feed.vm()).routes.get(feed.gsi())).routes();
-    }
-
-    /** Of an event whose route is whole. Whether the guest has mapped it is on no tape. */
-    private Claim ofArm(IrqKind kind, Feed feed) {
-        List<Route> routes = routes(feed);
-        PostingOutlook outlook = PostingOutlook.of(host);
-        if (!host.isArm()) {
-            return Claim.unknown(
-                    Question.ELIGIBLE,
-                    "the tape is of arm64, and the host is not",
-                    "kvmirq explain --tape FILE --from CAPTURE, with a capture of the host");
+    private Claim eligible(Producer vector, Step irqfd) {
+        if (!vmm.x86 && !host.isArm()) {
+            return Claim.unknown(Question.ELIGIBLE, "the tape is of arm64, and the host is not", CAPTURE);
         }
-        if (outlook.posts().filter(posts -> !posts).isPresent()) {
-            return not(outlook.text(), outlook.remedy().orElse("none")).byHost();
-        }
-        if (kind == IrqKind.INTX) {
-            return not(PostingObstacle.NO_PRODUCER.text(), PostingObstacle.NO_PRODUCER.remedy())
-                    .byHost();
-        }
-        if (!isAlone(feed)) {
-            return not(PostingObstacle.EVENTFD_TAKEN.text(), PostingObstacle.EVENTFD_TAKEN.remedy());
-        }
-        if (routes.size() != 1 || !(routes.get(0) instanceof Route.Msi message)) {
-            return not(PostingObstacle.NOT_ONE_MESSAGE.text(), PostingObstacle.NOT_ONE_MESSAGE.remedy());
-        }
-        if (host.posting().vlpiKernel().equals(Optional.of(VlpiKernel.BY_HOST_IRQ))
-                && vmm.isTakenBefore(feed, message.message())) {
-            return not(VlpiObstacle.TAKEN.text(), VlpiObstacle.TAKEN.remedy());
-        }
-        return Claim.unknown(
-                Question.ELIGIBLE,
-                "host and VMM may, as far as the tape shows; whether the guest had mapped the event when the irqfd was"
-                        + " assigned is not on it",
-                "vgic-state of the VM in debugfs shows its vLPIs (H=1)");
-    }
-
-    private static Claim not(String text, String remedy) {
-        return Claim.not(
-                Question.ELIGIBLE,
-                Evidence.predicted("the kernel's rules, applied to the tape and the host"),
-                text,
-                remedy);
-    }
-
-    private Claim eligible(IrqKind kind, Feed feed) {
-        TapedMachine vm = vmm.vm(feed.vm());
-        List<Route> routes = routes(feed);
-        PostingIrq irq = new PostingIrq(kind != IrqKind.INTX, true, isAlone(feed), routes, true);
-        boolean needsLogical = routes.size() == 1
-                && routes.get(0) instanceof Route.Msi msi
-                && vm.vcpus.size() > 1
-                && CompatibilityMsi.LOGICAL.isSet(msi.message().address());
-        Set<InhibitReason> inhibits = vm.pitReinjects ? Set.of(InhibitReason.PIT_REINJ) : Set.of();
-        PostingVm posting = new PostingVm(vm.lapics, vm.apicIds32Bit, vm.destinations(), inhibits);
         Optional<PostingHost> known = host.posting().host();
         // Without a host: of the one that hides nothing, for what the tape alone decides.
-        PostingHost here = known.orElseGet(() -> PostingHost.of(Vendor.INTEL));
-        PostingDecision decision = PostingDecision.of(here, posting, irq);
-        if (decision instanceof PostingDecision.Unposted unposted
-                && !(needsLogical && unposted.reason() == PostingObstacle.NOT_ONE_VCPU)) {
-            Claim claim = Claim.not(
+        MirrorHost facts = vmm.x86 && known.isEmpty()
+                ? MirrorHost.x86(PostingHost.of(Vendor.INTEL))
+                : host.posting().forMirror(!vmm.x86);
+        Posting posting = predicted(vector, irqfd, facts);
+        if (posting instanceof Posting.NotPosted not) {
+            Claim claim = Claim.not(Question.ELIGIBLE, Evidence.predicted(rules(not)), not.reason(), not.remedy());
+            boolean byHost =
+                    PostingOutlook.of(host).posts().filter(posts -> !posts).isPresent()
+                            || !vector.kind().isMessage();
+            return byHost ? claim.byHost() : claim;
+        }
+        if (!vmm.x86) {
+            return Claim.unknown(
                     Question.ELIGIBLE,
-                    Evidence.predicted(
-                            unposted.reason() == PostingObstacle.INHIBITED
-                                    ? "the tape has KVM_CREATE_PIT2, and no KVM_REINJECT_CONTROL that ends it"
-                                    : "the kernel's rules, applied to the tape and the host"),
-                    unposted.reason().text()
-                            + (unposted.detail().equals(unposted.reason().text()) ? "" : ": " + unposted.detail()),
-                    unposted.reason().remedy());
-            return unposted.reason().isOfHost() || kind == IrqKind.INTX ? claim.byHost() : claim;
+                    "host and VMM may, as far as the tape shows; whether the guest had mapped the event when the irqfd was"
+                            + " assigned is not on it",
+                    "vgic-state of the VM in debugfs shows its vLPIs (H=1)");
         }
         if (known.isEmpty()) {
             return Claim.unknown(
                     Question.ELIGIBLE,
                     "the VM may, as far as its tape shows; of the host: "
                             + String.join("; ", host.posting().unreadable()),
-                    "kvmirq explain --tape FILE --from CAPTURE, with a capture of the host");
+                    CAPTURE);
         }
-        if (needsLogical) {
-            return Claim.unknown(
-                    Question.ELIGIBLE,
-                    "the host may; whether the message means one vCPU depends on logical ids, which the guest sets",
-                    "/proc/irq/N/effective_affinity in the guest");
+        return vcpu(irqfd, posting)
+                .map(vcpu -> Claim.of(
+                        Question.ELIGIBLE,
+                        true,
+                        Evidence.predicted(
+                                "the kernel's rules, applied to the tape and the host; a guest may still inhibit AVIC"),
+                        "host and VM may post to " + vcpu))
+                .orElseGet(() -> Claim.unknown(
+                        Question.ELIGIBLE,
+                        "the host may; whether the message means one vCPU depends on logical ids, which the guest sets",
+                        "/proc/irq/N/effective_affinity in the guest"));
+    }
+
+    private Posting predicted(Producer vector, Step irqfd, MirrorHost facts) {
+        if (irqfd.before()
+                .filter(other -> other.event() instanceof Event.ConsumerAdded)
+                .isPresent()) {
+            return row(PostingObstacle.EVENTFD_TAKEN.text(), PostingObstacle.EVENTFD_TAKEN.remedy());
         }
-        return Claim.of(
-                Question.ELIGIBLE,
-                true,
-                Evidence.predicted(
-                        "the kernel's rules, applied to the tape and the host; a guest may still inhibit AVIC"),
-                "host and VM may post to " + ((PostingDecision.Posted) decision).vcpu());
+        if (host.posting().vlpiKernel().equals(Optional.of(VlpiKernel.BY_HOST_IRQ)) && !vmm.x86 && isTaken(irqfd)) {
+            return row(VlpiObstacle.TAKEN.text(), VlpiObstacle.TAKEN.remedy());
+        }
+        return vmm.log.mirror(irqfd.vm(), facts).now().irqs().stream()
+                .filter(irq -> irq.producer().equals(Optional.of(vector)))
+                .findFirst()
+                .orElseThrow()
+                .posting();
+    }
+
+    private static Posting row(String text, String remedy) {
+        return new Posting.NotPosted(text, remedy);
+    }
+
+    private static String rules(Posting.NotPosted not) {
+        return not.reason().contains(InhibitReason.PIT_REINJ.cause())
+                ? "the tape has KVM_CREATE_PIT2, and no KVM_REINJECT_CONTROL that ends it"
+                : "the kernel's rules, applied to the tape and the host";
+    }
+
+    /** The one vCPU; a logical message to a VM with one vCPU means that one. */
+    private Optional<VcpuId> vcpu(Step irqfd, Posting posting) {
+        if (posting instanceof Posting.Posted posted) {
+            return posted.what() instanceof Posting.ToVcpu to ? Optional.of(to.vcpu()) : Optional.empty();
+        }
+        List<VcpuId> vcpus = vmm.log.vcpus(irqfd.vm());
+        return vcpus.size() == 1
+                        && message(irqfd)
+                                .filter(message -> CompatibilityMsi.LOGICAL.isSet(message.address()))
+                                .isPresent()
+                ? Optional.of(vcpus.get(0))
+                : Optional.empty();
+    }
+
+    private Optional<MsiMessage> message(Step irqfd) {
+        List<Route> routes =
+                vmm.log.target(irqfd.vm(), irqfd.gsi()).map(Step::routes).orElse(List.of());
+        return routes.size() == 1 && routes.get(0) instanceof Route.Msi msi
+                ? Optional.of(msi.message())
+                : Optional.empty();
+    }
+
+    /** Whether an earlier irqfd of the VM has the same message. */
+    private boolean isTaken(Step irqfd) {
+        return message(irqfd).isPresent()
+                && vmm.log.irqfds(irqfd.vm()).stream()
+                        .takeWhile(other -> other.at() < irqfd.at())
+                        .anyMatch(other -> message(other).equals(message(irqfd)));
     }
 }

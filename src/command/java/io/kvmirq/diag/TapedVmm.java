@@ -1,9 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.diag;
 
+import io.kvmirq.DeviceName;
+import io.kvmirq.EventFdId;
+import io.kvmirq.Gsi;
 import io.kvmirq.MsiMessage;
-import io.kvmirq.Route;
 import io.kvmirq.VcpuId;
+import io.kvmirq.arch.apic.InhibitReason;
+import io.kvmirq.diag.TapedLog.Step;
+import io.kvmirq.mirror.DeliveryPath;
+import io.kvmirq.mirror.Event;
+import io.kvmirq.mirror.Producer;
 import io.kvmirq.recording.tapes.TapeLine;
 import io.kvmirq.recording.tapes.TapeReader;
 import io.kvmirq.uapi.Uapi;
@@ -21,23 +28,19 @@ import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The interrupt path of a VMM as the calls on its tape made it, at one call of the tape. For one thread.
- *
- * <p>Not the fold of {@code io.kvmirq.mirror}, which holds one VM as it is now. A chain of a tape also names the call that
- * made or ended each link, links that ended, and files of several VMs and processes. Both ask the same rules of posting.
+ * The tape of a VMM, read up to one call: its processes, its devices, and the steps of its interrupt path as a {@link
+ * TapedLog}. For one thread.
  */
 final class TapedVmm {
     private static final Set<Integer> VGICS = Set.of(
@@ -46,25 +49,54 @@ final class TapedVmm {
             UapiArm64.KVM_DEV_TYPE_ARM_VGIC_ITS);
     private static final ByteBuffer NONE = ByteBuffer.allocate(0);
 
-    record Feed(String vm, String eventfd, int gsi, long at) {}
+    /** By index of VFIO. */
+    private static final List<Producer.Kind> KINDS =
+            List.of(Producer.Kind.INTX, Producer.Kind.MSI, Producer.Kind.MSI_X);
 
-    /** A feed that ended, by a call such as {@code KVM_IRQFD}. */
-    record EndedFeed(Feed feed, long at, String call) {}
+    /** A VFIO device: each file is one of its own. */
+    static final class Device implements DeviceName {
+        final String file;
+        final String name;
+        final int pid;
+        final String group;
+        /** The kind that got eventfds last. */
+        Producer.Kind last = Producer.Kind.MSI_X;
+        /** The call that closed the device. */
+        Optional<Long> closed = Optional.empty();
 
+        Device(String file, String name, int pid, String group) {
+            this.file = file;
+            this.name = name;
+            this.pid = pid;
+            this.group = group;
+        }
+
+        @Override
+        public String busName() {
+            return "pci";
+        }
+    }
+
+    /** A file that the VMM added to the KVM-VFIO device of a VM. */
+    private record Known(String vm, String file) {}
+
+    final TapedLog log = new TapedLog();
+    private final TapedRoutes routes = new TapedRoutes(log);
     private final Map<Integer, TapeLine.Header> programs = new HashMap<>();
     private Optional<TapeLine.Header> first = Optional.empty();
-    private final Map<String, TapedDevice> devices = new LinkedHashMap<>();
-    private final Map<String, TapedMachine> vms = new LinkedHashMap<>();
+    private final Map<String, Device> devices = new LinkedHashMap<>();
     /** By file of a KVM-VFIO device, VGIC or ITS, the VM's. */
     private final Map<String, String> kvmDevices = new HashMap<>();
 
     /** The files of VGICs that are no ITS. */
     private final Set<String> vgics = new HashSet<>();
 
+    private final Set<Known> vfioFiles = new HashSet<>();
     private final Map<String, Integer> descriptors = new HashMap<>();
     private final Map<String, Long> readEventfds = new HashMap<>();
-    private final List<Feed> feeds = new ArrayList<>();
-    private final Map<String, EndedFeed> ended = new HashMap<>();
+    /** By eventfd: a GSI that no routing table has, to which KVM_IRQFD assigned the eventfd. */
+    final Map<EventFdId, String> unroutable = new HashMap<>();
+
     private long lastBuilt;
     /** The number of the last call. */
     long calls;
@@ -85,7 +117,7 @@ final class TapedVmm {
     static TapedVmm of(Path tape, Optional<Long> call) throws IOException {
         TapedVmm whole = until(tape, call.orElse(Long.MAX_VALUE));
         boolean over =
-                !whole.devices.isEmpty() && whole.devices.values().stream().allMatch(one -> !one.isOpen());
+                !whole.devices.isEmpty() && whole.devices.values().stream().allMatch(one -> one.closed.isPresent());
         return call.isEmpty() && over ? until(tape, whole.lastBuilt) : whole;
     }
 
@@ -122,47 +154,18 @@ final class TapedVmm {
         return (name.isEmpty() ? "?" : name) + " (process " + pid + ")";
     }
 
-    List<TapedDevice> devices() {
+    List<Device> devices() {
         return List.copyOf(devices.values());
     }
 
-    TapedMachine vm(String file) {
-        return vms.computeIfAbsent(file, unknown -> new TapedMachine());
-    }
-
-    List<Feed> feeds(String eventfd) {
-        return feeds.stream().filter(one -> one.eventfd().equals(eventfd)).toList();
-    }
-
-    /** The GSI that an eventfd fed before, if a call ended it. */
-    Optional<EndedFeed> endedFeed(String eventfd) {
-        return Optional.ofNullable(ended.get(eventfd));
+    /** Whether a device's file, or its group's, is in a KVM-VFIO device of a VM. */
+    boolean isKnownTo(String vm, Device device) {
+        return vfioFiles.contains(new Known(vm, device.file)) || vfioFiles.contains(new Known(vm, device.group));
     }
 
     /** The last call that took the count of an eventfd. */
-    Optional<Long> lastRead(String eventfd) {
-        return Optional.ofNullable(readEventfds.get(eventfd));
-    }
-
-    /** Whether an earlier irqfd of the VM has the same message. */
-    boolean isTakenBefore(Feed feed, MsiMessage message) {
-        return feeds.stream()
-                .takeWhile(one -> !one.equals(feed))
-                .filter(one -> one.vm().equals(feed.vm()))
-                .map(one -> vm(one.vm()).routes.get(one.gsi()))
-                .filter(Objects::nonNull)
-                .anyMatch(routed -> routed.routes().size() == 1
-                        && routed.routes().get(0) instanceof Route.Msi other
-                        && other.message().equals(message));
-    }
-
-    /** How many vectors signal an eventfd. */
-    long signallers(String eventfd) {
-        return devices.values().stream()
-                .flatMap(device -> device.vectors.values().stream())
-                .flatMap(vectors -> vectors.values().stream())
-                .filter(vector -> vector.eventfd().equals(Optional.of(eventfd)))
-                .count();
+    Optional<Long> lastRead(EventFdId eventfd) {
+        return Optional.ofNullable(readEventfds.get(log.file(eventfd)));
     }
 
     private void see(TapeLine line) {
@@ -201,13 +204,10 @@ final class TapedVmm {
 
     private void made(TapeLine.Call call, String made) {
         FileKind kind = FileKind.ofName(made);
-        if (kind == FileKind.VM) {
-            vms.put(made, new TapedMachine());
-        } else if (kind == FileKind.VFIO_DEVICE) {
+        if (kind == FileKind.VFIO_DEVICE) {
             boolean byGroup = call.request() == UapiVfio.VFIO_GROUP_GET_DEVICE_FD;
             String name = byGroup ? text(call.in().orElse(NONE)) : call.path().orElse("");
-            devices.put(
-                    made, new TapedDevice(made, name.isEmpty() ? made : name, call.pid(), byGroup ? call.on() : ""));
+            devices.put(made, new Device(made, name.isEmpty() ? made : name, call.pid(), byGroup ? call.on() : ""));
         } else if (kind == FileKind.KVM_VFIO) {
             kvmDevices.put(made, call.on());
         } else if (kind == FileKind.KVM_DEVICE && call.in().orElse(NONE).limit() >= Integer.BYTES) {
@@ -219,7 +219,7 @@ final class TapedVmm {
                 vgics.addAll(type == UapiArm64.KVM_DEV_TYPE_ARM_VGIC_ITS ? List.of() : List.of(made));
             }
         } else if (kind == FileKind.VCPU && call.value() >= 0 && call.value() <= VcpuId.MAX) {
-            vm(call.on()).vcpus.add((int) call.value());
+            log.add(call, "KVM_CREATE_VCPU", call.on(), new Event.VcpuAdded(new VcpuId((int) call.value())));
         }
     }
 
@@ -237,26 +237,20 @@ final class TapedVmm {
         descriptors.remove(file);
         switch (FileKind.ofName(file)) {
             case VFIO_DEVICE -> {
-                @Nullable TapedDevice device = devices.get(file);
+                @Nullable Device device = devices.get(file);
                 if (device != null) {
-                    device.closed = call.number();
+                    device.closed = Optional.of(call.number());
                 }
             }
-            case EVENTFD -> {
-                feeds(file).forEach(feed -> end(feed, call, "close of the eventfd"));
-            }
-            case VM ->
-                feeds.stream()
-                        .filter(feed -> feed.vm().equals(file))
-                        .toList()
-                        .forEach(feed -> end(feed, call, "close of the VM"));
+            case EVENTFD -> log.irqfd(log.id(file)).ifPresent(irqfd -> end(irqfd, call, "close of the eventfd"));
+            case VM -> log.irqfds(file).forEach(irqfd -> end(irqfd, call, "close of the VM"));
             default -> {}
         }
     }
 
-    private void end(Feed feed, TapeLine.Call call, String by) {
-        feeds.remove(feed);
-        ended.put(feed.eventfd(), new EndedFeed(feed, call.number(), by));
+    private void end(Step irqfd, TapeLine.Call call, String by) {
+        irqfd.eventfd()
+                .ifPresent(event -> log.add(call, by, irqfd.vm(), new Event.ConsumerRemoved(event, irqfd.gsi())));
     }
 
     private void ioctl(TapeLine.Call call) {
@@ -268,75 +262,168 @@ final class TapedVmm {
         if (kind == FileKind.VM) {
             vmIoctl(call, in);
         } else if (kind == FileKind.VFIO_DEVICE && call.request() == UapiVfio.VFIO_DEVICE_SET_IRQS) {
-            @Nullable TapedDevice device = devices.get(call.on());
+            @Nullable Device device = devices.get(call.on());
             if (device != null && in.limit() >= VfioIrqSet.SIZE) {
-                built(device.setIrqs(call, in), call);
+                setIrqs(device, call, in);
             }
         } else if (call.request() == Uapi.KVM_SET_DEVICE_ATTR) {
             setAttribute(call, in);
         } else if (kind == FileKind.VCPU && call.request() == Uapi.KVM_RUN) {
-            built(true, call);
+            built(call);
         }
     }
 
     /** A vCPU may end its last run after the devices were closed: that belongs to the tear-down. */
-    private void built(boolean something, TapeLine.Call call) {
-        if (something && (devices.isEmpty() || devices.values().stream().anyMatch(TapedDevice::isOpen))) {
+    private void built(TapeLine.Call call) {
+        if (devices.isEmpty() || devices.values().stream().anyMatch(one -> one.closed.isEmpty())) {
             lastBuilt = call.number();
         }
     }
 
+    private void setIrqs(Device device, TapeLine.Call call, ByteBuffer in) {
+        int flags = in.getInt(VfioIrqSet.FLAGS);
+        int index = in.getInt(VfioIrqSet.INDEX);
+        long start = Integer.toUnsignedLong(in.getInt(VfioIrqSet.START));
+        long count = Integer.toUnsignedLong(in.getInt(VfioIrqSet.COUNT));
+        boolean none = (flags & UapiVfio.VFIO_IRQ_SET_DATA_NONE) != 0;
+        if (index < 0 || index >= KINDS.size() || start >= MsiMessage.MOST_VECTORS) {
+            return;
+        }
+        Producer.Kind kind = KINDS.get(index);
+        boolean trigger = (flags & UapiVfio.VFIO_IRQ_SET_ACTION_TRIGGER) != 0;
+        if (none && (!trigger || count == 0)) {
+            boolean mask = (flags & UapiVfio.VFIO_IRQ_SET_ACTION_MASK) != 0;
+            for (Step step : log.vectors(device)) {
+                if (step.event() instanceof Event.ProducerAdded added
+                        && added.producer().kind() == kind) {
+                    int number = added.producer().number();
+                    if (trigger) {
+                        disarm(call, added);
+                    } else if (number >= start && number - start < count) {
+                        deliver(call, added.event(), mask ? DeliveryPath.MASKED : DeliveryPath.KERNEL);
+                    }
+                }
+            }
+        } else if (trigger && (flags & UapiVfio.VFIO_IRQ_SET_DATA_EVENTFD) != 0) {
+            device.last = kind;
+            for (int i = 0; i < count && VfioIrqSet.DATA + (i + 1) * Integer.BYTES <= in.limit(); i++) {
+                Producer vector = new Producer(device, kind, (int) start + i);
+                int at = VfioIrqSet.DATA + i * Integer.BYTES;
+                int number = in.getInt(at);
+                arm(
+                        call,
+                        vector,
+                        Optional.ofNullable(call.names().get(String.valueOf(at)))
+                                .or(() -> number < 0 ? Optional.empty() : Optional.of("descriptor " + number)));
+            }
+        }
+    }
+
+    private void arm(TapeLine.Call call, Producer vector, Optional<String> eventfd) {
+        Optional<Step> before = log.vector(vector);
+        if (before.isPresent() && before.get().event() instanceof Event.ProducerAdded added) {
+            disarm(call, added);
+        } else if (eventfd.isEmpty() && before.isEmpty()) {
+            add(call, new Event.ProducerRemoved(TapedLog.NO_EVENTFD, vector));
+        }
+        if (eventfd.isPresent()) {
+            EventFdId event = log.id(eventfd.get());
+            add(call, new Event.ProducerAdded(event, vector));
+            if (log.mask(event).isPresent()) {
+                deliver(call, event, DeliveryPath.KERNEL);
+            }
+            built(call);
+        }
+    }
+
+    private void disarm(TapeLine.Call call, Event.ProducerAdded added) {
+        add(call, new Event.ProducerRemoved(added.event(), added.producer()));
+    }
+
+    private void deliver(TapeLine.Call call, EventFdId event, DeliveryPath path) {
+        add(call, new Event.DeliveryChanged(event, path));
+    }
+
+    private void add(TapeLine.Call call, Event ofDevice) {
+        log.add(call, "VFIO_DEVICE_SET_IRQS", "", ofDevice);
+    }
+
     private void vmIoctl(TapeLine.Call call, ByteBuffer in) {
-        TapedMachine vm = vm(call.on());
         if (call.request() == Uapi.KVM_CREATE_IRQCHIP && x86) {
-            vm.createIrqchip(call, Route.Chip.IOAPIC);
+            routes.createIrqchip(call);
         } else if (call.request() == Uapi.KVM_ENABLE_CAP && in.limit() >= KvmEnableCap.ARGS + Long.BYTES) {
-            vm.enable(in);
+            enable(call, in.getInt(KvmEnableCap.CAP), in.getLong(KvmEnableCap.ARGS));
         } else if (call.request() == Uapi.KVM_CREATE_PIT2) {
-            vm.pitReinjects = true;
+            reinject(call, true);
         } else if (call.request() == Uapi.KVM_REINJECT_CONTROL && in.limit() > 0) {
-            vm.pitReinjects = in.get(Uapi.KvmReinjectControl.PIT_REINJECT) != 0;
+            reinject(call, in.get(Uapi.KvmReinjectControl.PIT_REINJECT) != 0);
         } else if (call.request() == Uapi.KVM_SET_GSI_ROUTING && in.limit() >= KvmIrqRouting.SIZE) {
-            built(vm.setRoutes(call, in, x86), call);
+            if (routes.set(call, in, x86)) {
+                built(call);
+            }
         } else if (call.request() == Uapi.KVM_IRQFD && in.limit() >= KvmIrqfd.SIZE) {
             irqfd(call, in);
         }
     }
 
+    private void enable(TapeLine.Call call, int capability, long argument) {
+        if (capability == Uapi.KVM_CAP_SPLIT_IRQCHIP) {
+            log.add(call, "KVM_ENABLE_CAP", call.on(), new Event.IrqchipCreated(Event.Irqchip.SPLIT));
+        } else if (capability == Uapi.KVM_CAP_X2APIC_API) {
+            if ((argument & Uapi.KVM_X2APIC_API_USE_32BIT_IDS) != 0) {
+                log.add(call, "KVM_ENABLE_CAP", call.on(), new Event.ApicIdsWidened());
+            }
+            if ((argument & Uapi.KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK) != 0) {
+                log.add(call, "KVM_ENABLE_CAP", call.on(), new Event.BroadcastQuirkDisabled());
+            }
+        }
+    }
+
+    private void reinject(TapeLine.Call call, boolean reinjects) {
+        Set<InhibitReason> reasons = reinjects ? Set.of(InhibitReason.PIT_REINJ) : Set.of();
+        log.add(call, "KVM_REINJECT_CONTROL", call.on(), new Event.Inhibited(reasons));
+    }
+
     private void irqfd(TapeLine.Call call, ByteBuffer in) {
-        String eventfd = call.names().getOrDefault("" + KvmIrqfd.FD, "descriptor " + in.getInt(KvmIrqfd.FD));
-        int gsi = in.getInt(KvmIrqfd.GSI);
+        EventFdId event = log.id(call.names().getOrDefault("" + KvmIrqfd.FD, "descriptor " + in.getInt(KvmIrqfd.FD)));
+        int number = in.getInt(KvmIrqfd.GSI);
+        if (number < 0 || number > Gsi.MAX) {
+            unroutable.put(event, Integer.toUnsignedString(number));
+            return;
+        }
+        Gsi gsi = new Gsi(number);
         if ((in.getInt(KvmIrqfd.FLAGS) & Uapi.KVM_IRQFD_FLAG_DEASSIGN) != 0) {
-            feeds(eventfd).stream()
-                    .filter(feed -> feed.vm().equals(call.on()) && feed.gsi() == gsi)
-                    .forEach(feed -> end(feed, call, "KVM_IRQFD"));
+            log.irqfd(event)
+                    .filter(irqfd -> irqfd.vm().equals(call.on()) && irqfd.gsi().equals(gsi))
+                    .ifPresent(irqfd -> end(irqfd, call, "KVM_IRQFD"));
         } else {
-            feeds.add(new Feed(call.on(), eventfd, gsi, call.number()));
-            built(true, call);
+            log.add(call, "KVM_IRQFD", call.on(), new Event.ConsumerAdded(event, gsi));
+            built(call);
         }
     }
 
     private void setAttribute(TapeLine.Call call, ByteBuffer in) {
-        @Nullable String file = kvmDevices.get(call.on());
-        if (file == null || in.limit() < KvmDeviceAttr.SIZE) {
+        @Nullable String vm = kvmDevices.get(call.on());
+        if (vm == null || in.limit() < KvmDeviceAttr.SIZE) {
             return;
         }
-        TapedMachine vm = vm(file);
         int group = in.getInt(KvmDeviceAttr.GROUP);
         long attribute = in.getLong(KvmDeviceAttr.ATTR);
         if (FileKind.ofName(call.on()) == FileKind.KVM_VFIO) {
-            List<String> named = Stream.ofNullable(call.names().get("data")).toList();
+            List<Known> named = Stream.ofNullable(call.names().get("data"))
+                    .map(file -> new Known(vm, file))
+                    .toList();
             if (group == Uapi.KVM_DEV_VFIO_FILE && attribute == Uapi.KVM_DEV_VFIO_FILE_ADD) {
-                vm.vfioFiles.addAll(named);
+                vfioFiles.addAll(named);
             } else if (group == Uapi.KVM_DEV_VFIO_FILE && attribute == Uapi.KVM_DEV_VFIO_FILE_DEL) {
-                vm.vfioFiles.removeAll(named);
+                named.forEach(vfioFiles::remove);
             }
         } else if (group == UapiArm64.KVM_DEV_ARM_VGIC_GRP_CTRL
                 && attribute == UapiArm64.KVM_DEV_ARM_VGIC_CTRL_INIT
                 && vgics.contains(call.on())) {
-            vm.createIrqchip(call, Route.Chip.VGIC);
+            routes.initializeVgic(call, vm);
         } else {
-            vm.setVgic(call, group, attribute);
+            routes.setVgic(call, vm, group, attribute);
         }
     }
 }

@@ -403,14 +403,51 @@ class TapedChainsTest {
         assertThat(chains(tape, "amd-avic").get(0).fails()).isEmpty();
     }
 
+    /** irqbypass takes the first producer of an eventfd and refuses the second. */
     @Test
-    void sharedEventfdIsNotEligible() throws IOException {
+    void secondVectorOfAnEventfdIsNotEligible() throws IOException {
         Path tape = killed(vmm -> {
             vmm.arm();
             vmm.wire(0, vmm.route(0, 0x30));
         });
         Files.writeString(tape, Files.readString(tape).replace("\"24\":\"eventfd#2\"", "\"24\":\"eventfd#1\""));
+        List<Chain> chains = chains(tape, "intel-posted");
+        assertThat(chains.get(0).fails()).isEmpty();
+        assertThat(chains.get(1).whyNot()).contains("the eventfd has another producer or consumer");
+    }
+
+    @Test
+    void eventfdInTwoVmsIsNotEligible() throws IOException {
+        Path tape = killed(vmm -> {
+            vmm.arm();
+            vmm.wireAll();
+        });
+        with(tape, line -> false, irqfd("eventfd#1", 24).replace("vm#1", "vm#2"));
+        with(tape, line -> false, irqfd("eventfd#1", 24));
         assertThat(first(tape).whyNot()).contains("the eventfd has another producer or consumer");
+    }
+
+    @Test
+    void gsiThatNoTableHasIsTheFirstBrokenLink() throws IOException {
+        Path tape = with(killed(Vmm::arm), line -> false, irqfd("eventfd#1", 5000));
+        assertBroken(
+                first(tape),
+                Hop.IRQFD,
+                "eventfd#1 was assigned to gsi 5000, which no routing table has: each signal is lost");
+    }
+
+    /** Before Linux 6.17 KVM writes an entry once: an inhibit that ends does not bring posting back. */
+    @Test
+    void entryThatWasWrittenWhileThePitInhibitedStaysRemapped() throws IOException {
+        String pit = ioctl("vm#1", Uapi.KVM_CREATE_PIT2, "00".repeat(64), "{}");
+        Path tape = killed(vmm -> {
+            vmm.arm();
+            vmm.wireAll();
+        });
+        with(tape, line -> line.contains("SET_IRQS"), pit);
+        with(tape, line -> false, ioctl("vm#1", Uapi.KVM_REINJECT_CONTROL, "00".repeat(32), "{}"));
+        assertThat(chains(tape, "amd-avic").get(0).whyNot().orElse("posted"))
+                .contains("KVM wrote the entry while AVIC was inhibited");
     }
 
     @Test
