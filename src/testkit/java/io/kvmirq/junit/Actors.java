@@ -16,13 +16,13 @@ import org.jspecify.annotations.Nullable;
  * test adds them; the kit runs the steps when the method has returned.
  */
 public final class Actors {
-    /** Seeds name actors by letters. */
+    /** An order names each actor by a letter. */
     private static final int MOST = 26;
 
     /** The work that an actor does without a switch to another actor. */
     @FunctionalInterface
     public interface Step {
-        /** Does the work; what it throws fails the order. */
+        /** Does the work. The order fails if it throws. */
         void run() throws Exception;
     }
 
@@ -72,7 +72,7 @@ public final class Actors {
         this.mistake = mistake;
     }
 
-    /** Adds steps to the actor of this name, in this order; the failing order shows the name. */
+    /** Adds steps to the actor {@code name}, in this order. A failing order shows the name. */
     public void add(String name, Step... steps) {
         requireIncomplete();
         if (steps.length == 0) {
@@ -96,8 +96,8 @@ public final class Actors {
     }
 
     /**
-     * A step whose actor waits until {@code ready}, which changes nothing, holds. A switch meanwhile is no preemption.
-     * An order fails if all actors wait.
+     * A step whose actor waits until {@code ready} is true; {@code ready} must change nothing. A switch away from a
+     * waiting actor is no preemption. An order fails if all actors wait.
      */
     public static Step when(BooleanSupplier ready, Step step) {
         Objects.requireNonNull(ready, "ready is null");
@@ -111,7 +111,7 @@ public final class Actors {
         checks.add(check);
     }
 
-    /** Closes an object after each order, also after a failure; the last first. */
+    /** Closes {@code object} after each order, also after a failure. The object registered last is closed first. */
     public <T extends AutoCloseable> T closing(T object) {
         requireIncomplete();
         closing.push(object);
@@ -126,7 +126,7 @@ public final class Actors {
 
     // The kit's
 
-    /** The names, and how many steps each has. */
+    /** The actors: the name and the number of steps of each. */
     List<ActorsRun.Shape> shape() {
         complete = true;
         if (actors.isEmpty()) {
@@ -140,10 +140,7 @@ public final class Actors {
                 .toList();
     }
 
-    /**
-     * Runs the steps: first those of {@code order}, then those of the same actor while it can go on, then those of the
-     * first actor that can.
-     */
+    /** Runs the steps of {@code order}. Then the last actor goes on while it can, and then the first actor that can. */
     ActorsRun run(ActorsOrder order) {
         List<ActorsRun.Shape> shape = shape();
         List<ActorsRun.Turn> turns = new ArrayList<>();
@@ -211,7 +208,7 @@ public final class Actors {
                 : named.next() + " has to wait";
     }
 
-    /** Its stack ends in the test. */
+    /** Runs the step; returns its exception, or null. Frames of the kit are cut off the stack trace. */
     private static @Nullable Throwable thrownBy(Step step) {
         try {
             step.run();

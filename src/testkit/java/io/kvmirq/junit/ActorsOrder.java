@@ -8,7 +8,7 @@ import java.util.regex.MatchResult;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
-/** An order of steps: the number of the actor of each, from 0. */
+/** An order of steps: each element is the number of the actor that takes the step, from 0. */
 record ActorsOrder(List<Integer> actors) {
     private static final Pattern BLOCK = Pattern.compile("([A-Z])([1-9][0-9]{0,3})");
     private static final Pattern SEED = Pattern.compile("(?:" + BLOCK + ")+");
@@ -28,7 +28,7 @@ record ActorsOrder(List<Integer> actors) {
         actors = List.copyOf(actors);
     }
 
-    /** Reads what {@link #toString} writes. */
+    /** Parses the text form of {@link #toString}. */
     static Optional<ActorsOrder> parse(String seed) {
         if (!SEED.matcher(seed).matches()) {
             return Optional.empty();
@@ -43,14 +43,14 @@ record ActorsOrder(List<Integer> actors) {
         return Optional.of(new ActorsOrder(actors));
     }
 
-    /** The first steps, and another one. */
+    /** An order of the first {@code steps} steps of this one and then one step of {@code actor}. */
     ActorsOrder with(int steps, int actor) {
         List<Integer> longer = new ArrayList<>(actors.subList(0, steps));
         longer.add(actor);
         return new ActorsOrder(longer);
     }
 
-    /** {@code B1A2} for a step of actor 1 and two of actor 0. */
+    /** The text form: {@code B1A2} is one step of actor 1, then two of actor 0. */
     @Override
     public String toString() {
         StringBuilder seed = new StringBuilder();

@@ -19,10 +19,10 @@ record ActorsRun(
         }
     }
 
-    /** A step: the actors that could take it, and whether the actor before could not go on. */
+    /** A step, and the actors that were able to take it. {@code free}: the previous actor could not go on. */
     record Turn(int actor, List<Integer> able, boolean free) {}
 
-    /** Of a method that failed before any step. */
+    /** The run of a method that failed before its first step. */
     static ActorsRun notBegun(Throwable failure) {
         return new ActorsRun(List.of(), List.of(), List.of(), failure, "before its first step");
     }
@@ -59,7 +59,7 @@ record ActorsRun(
                 : thrown.toString();
     }
 
-    /** The same, with failures of the end of the order. */
+    /** Adds failures that came after the steps; {@code whenMore} says when. */
     ActorsRun andFailed(List<? extends Throwable> more, String whenMore) {
         if (more.isEmpty()) {
             return this;

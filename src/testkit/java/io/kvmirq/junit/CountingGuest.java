@@ -32,17 +32,17 @@ import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The guest of the kit's VM on real KVM: each vCPU runs {@link GuestCode} on a thread of its own, in a segment of its own
- * for data and stack. Thread-safe, except for its start and its end.
+ * The guest of the kit's VM on real KVM. Each vCPU runs {@link GuestCode} on its own thread, with its own segment for
+ * data and stack. Thread-safe, except {@link #start} and {@link #close}.
  */
 final class CountingGuest implements AutoCloseable {
-    /** Segments of real mode. */
+    /** The number of real-mode segments, one for each vCPU. */
     static final int MOST = 16;
 
     private static final int PARAGRAPH = 16;
     private static final int VECTORS = 256;
     private static final int FIRST_VECTOR = 16;
-    /** Of the lowest priority: the guest takes it after all that were requested before. */
+    /** A vector of the lowest priority: the guest takes all vectors that were requested before it first. */
     private static final InterruptVector FENCE = new InterruptVector(FIRST_VECTOR);
 
     private static final long PATIENCE_SECONDS = 10;
@@ -53,7 +53,7 @@ final class CountingGuest implements AutoCloseable {
     private final Seam seam;
     private final GuestMemory memory;
     private final List<OneVcpu> vcpus = new ArrayList<>();
-    /** By GSI, the last signal. Guarded by this, as {@link #unrouted}. */
+    /** The last signal of each GSI. Guarded by this, like {@link #unrouted}. */
     private final Map<Gsi, Signal> signals = new HashMap<>();
 
     private final List<String> unrouted = new ArrayList<>();
@@ -154,7 +154,7 @@ final class CountingGuest implements AutoCloseable {
         return vcpus.stream().flatMap(one -> Stream.ofNullable(one.death)).findFirst();
     }
 
-    /** Starts the vCPUs, and returns when the LAPIC of each is on. */
+    /** Starts the vCPUs. Returns when each has enabled its LAPIC. */
     void start() {
         vcpus.forEach(one -> one.thread.start());
         for (OneVcpu one : vcpus) {
@@ -181,8 +181,8 @@ final class CountingGuest implements AutoCloseable {
     }
 
     /**
-     * Counts of each vector that a vCPU took. Waits until it has taken all that were requested, and up to a second until it
-     * has taken {@code vector} {@code times} times.
+     * The number of times that a vCPU took each vector. Waits until it has taken all requested vectors, and up to a
+     * second until it has taken {@code vector} {@code times} times.
      */
     Map<InterruptVector, Integer> received(VcpuId id, InterruptVector vector, int times) {
         OneVcpu one = vcpu(id);
@@ -200,7 +200,7 @@ final class CountingGuest implements AutoCloseable {
         return received;
     }
 
-    /** Waits until a vCPU has taken all that was requested. One fence at a time: two may be one interrupt. */
+    /** Waits until a vCPU has taken all requested vectors. Sends one fence at a time, because the IRR merges two. */
     private void settle(OneVcpu one) {
         synchronized (one) {
             seam.aside(() -> {
@@ -213,7 +213,7 @@ final class CountingGuest implements AutoCloseable {
         }
     }
 
-    /** An eventfd of an irqfd is about to be signalled. */
+    /** Notes that the test is about to signal the eventfd of an irqfd of {@code gsi}. */
     synchronized void signalled(Gsi gsi, List<Route> routes) {
         if (routes.isEmpty()) {
             unrouted.add("GSI " + gsi.number() + " was raised and has no route");
@@ -230,7 +230,7 @@ final class CountingGuest implements AutoCloseable {
         }
     }
 
-    /** The signals of GSIs without a route, and the last of each GSI that its vCPU did not take. */
+    /** Signals of GSIs without a route, and the last signal of each GSI whose vCPU then did not take the vector. */
     synchronized List<String> lost() {
         vcpus.forEach(this::settle);
         List<String> lost = new ArrayList<>(unrouted);
@@ -255,7 +255,7 @@ final class CountingGuest implements AutoCloseable {
         return true;
     }
 
-    /** Ends the vCPUs and gives the memory back. */
+    /** Ends the vCPUs and frees the guest's memory. */
     @Override
     public void close() {
         stopping = true;

@@ -11,11 +11,11 @@ import org.junit.jupiter.api.parallel.Execution;
 import org.junit.jupiter.api.parallel.ExecutionMode;
 
 /**
- * Beside {@link KvmTest}: the test runs once without a fault, then once for each call of the kernel that it made, which
- * fails. Such a run may end with a {@code KernelException} of this error, or go on. It passes if nothing else fails and
- * nothing is left open. They run one after the other. A run in which nothing calls the kernel for 10 s (JUnit's
- * configuration parameter {@code kvmirq.silence.seconds}) is interrupted and fails. Each failure names the call that
- * was made to fail; calls that cannot fail, such as {@code gettid}, are left out.
+ * Lets each kernel call of a {@link KvmTest} fail in turn. The test runs once without a fault, then once for each call
+ * that it made, and in that run this call fails. Such a run may end with a {@code KernelException} of this error, or go
+ * on. It passes if nothing else fails and nothing is left open. The runs follow one another. If no kernel call is made
+ * for 10 s (JUnit's configuration parameter {@code kvmirq.silence.seconds}), the run is interrupted and fails. Each
+ * failure names the call that was made to fail. Calls that cannot fail, such as {@code gettid}, are skipped.
  */
 @Documented
 @Retention(RetentionPolicy.RUNTIME)

@@ -10,8 +10,8 @@ import java.lang.annotation.Target;
 import org.junit.jupiter.api.extension.ExtendWith;
 
 /**
- * A call of the test fails, before it reaches the kernel. Calls that the kit makes for itself neither fail nor count. The
- * test fails if the call never comes.
+ * Makes a call of the test fail before it reaches the kernel. Calls that the kit makes for itself neither fail nor
+ * count. The test fails if it never makes the call.
  */
 @Documented
 @Retention(RetentionPolicy.RUNTIME)
@@ -20,21 +20,21 @@ import org.junit.jupiter.api.extension.ExtendWith;
 @ExtendWith(FaultExtension.class)
 @SuppressWarnings("exports") // JUnit is optional
 public @interface Fault {
-    /** The call: a request such as {@code KVM_IRQFD}, or another name that {@code Faults} knows. */
+    /** The name of the call: a request such as {@code KVM_IRQFD}, or another name that {@code Faults} accepts. */
     String call();
 
-    /** The number of the call among these: the first is 1. */
+    /** The number of the call among the calls with this name, from 1. */
     int nth() default 1;
 
     /** The name of the error, such as {@code EBUSY}. */
     String errno();
 
-    /** Several of them. */
+    /** The container of repeated {@link Fault} annotations. */
     @Documented
     @Retention(RetentionPolicy.RUNTIME)
     @Target({ElementType.METHOD, ElementType.TYPE})
     @interface All {
-        /** The faults. */
+        /** The repeated annotations. */
         Fault[] value();
     }
 }

@@ -9,7 +9,7 @@ import org.junit.jupiter.api.extension.BeforeEachCallback;
 import org.junit.jupiter.api.extension.ExtensionContext;
 import org.junit.platform.commons.support.AnnotationSupport;
 
-/** Refuses a method with a fault that nothing makes. {@link Fault} and {@link EveryCallInTurn} bring it. */
+/** Rejects {@link Fault} and {@link EveryCallInTurn}, which register it, on a method without {@link KvmTest}. */
 final class FaultExtension implements BeforeEachCallback {
     @Override
     public void beforeEach(ExtensionContext context) {

@@ -25,16 +25,16 @@ import org.junit.jupiter.api.extension.ExtendWith;
  * }</pre>
  *
  * <p>An order fails if a step throws, if the code that runs {@link Actors#after} the steps throws, or if it leaves
- * something open that a {@link KvmTest} must close. The failure reports the failing order with the fewest preemptions;
- * among several, the one that fails after the fewest steps. It names the {@link #order} that replays it. The report
+ * something open that a {@link KvmTest} must close. The failure reports the failing order with the fewest preemptions,
+ * and among equals the one that fails after the fewest steps. It names the {@link #order} that replays it. The report
  * entry {@code orders} counts the orders that ran.
  *
- * <p>Besides {@link Actors} the method takes the parameters of {@link KvmTest}; its class may set profiles and vCPUs by
- * that annotation. All orders share the object of the test class and the objects that {@code @BeforeEach} made. Make
- * objects that an order changes in the method.
+ * <p>The method may have the parameters of {@link KvmTest} too. That annotation on its class sets default profiles and
+ * vCPUs. All orders share the instance of the test class and the objects that {@code @BeforeEach} made. If an order
+ * changes an object, make that object in the method.
  *
- * <p>A step is never divided, and a lock that is held from one step to the next excludes nothing, because all steps run
- * on one thread. Use {@link Actors#when} for an actor that waits.
+ * <p>A step is atomic: no other actor runs during it. A lock held from one step to the next excludes no other actor,
+ * because all steps run on one thread. Use {@link Actors#when} for an actor that waits.
  */
 @Documented
 @Retention(RetentionPolicy.RUNTIME)
@@ -46,19 +46,19 @@ public @interface Interleavings {
     /** The largest number of preemptions in an order. */
     int preemptions() default 2;
 
-    /** The test fails at once, and says how many orders there are, if there are more. */
+    /** The largest number of orders. If there are more, the test fails at once and reports how many there are. */
     int limit() default 10_000;
 
-    /** The profiles of the fake kernel, as those of {@link KvmTest#profiles}. Each has its own run of all orders. */
+    /** The profiles of the fake kernel, as in {@link KvmTest#profiles}. All orders run on each profile. */
     String[] profiles() default {};
 
     /** The number of vCPUs of the kit's VM. */
     int vcpus() default 1;
 
     /**
-     * The one order to run, as a failure names it, such as {@code B1A2B1}: a step of the second actor, two of the
-     * first, and one of the second. Steps that the order does not name run afterwards, those of the last actor first.
-     * The system property {@code kvmirq.order} does the same for one method, without a change of its source.
+     * The only order to run, in the form that a failure reports: {@code B1A2B1} is a step of the second actor, two of
+     * the first, and one of the second. The remaining steps run afterwards, those of the last actor first. The system
+     * property {@code kvmirq.order} sets the order of one method without a change of its source.
      */
     String order() default "";
 }

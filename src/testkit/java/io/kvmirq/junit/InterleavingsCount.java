@@ -7,7 +7,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 
-/** How many orders there are. */
+/** Counts the orders of a test without running them. */
 final class InterleavingsCount {
     private final List<Integer> steps;
     private final int most;
@@ -22,19 +22,19 @@ final class InterleavingsCount {
     }
 
     /**
-     * The orders of actors with so many steps, none of which waits, that have at most {@code preemptions}.
+     * The number of orders with at most {@code preemptions}; {@code steps} are those of each actor, and none waits.
      *
-     * <p>An order is a sequence of blocks, each of one actor and none beside another of the same actor. All blocks but
-     * the last of each actor end with a preemption. An actor of {@code a} steps has {@code C(a - 1, b - 1)} ways to
-     * have {@code b} blocks. To keep its blocks apart, inclusion and exclusion joins them to {@code j} groups in {@code
-     * C(b - 1, j - 1)} ways; groups of all actors are arranged freely.
+     * <p>An order is a sequence of blocks of steps, and adjacent blocks belong to different actors. Each block ends
+     * with a preemption, except the last of its actor. An actor of {@code a} steps has {@code C(a - 1, b - 1)} ways to
+     * have {@code b} blocks. Inclusion-exclusion subtracts arrangements with adjacent blocks of one actor: {@code b}
+     * blocks form {@code j} groups in {@code C(b - 1, j - 1)} ways, and the groups of all actors may be in any order.
      */
     static BigInteger orders(List<Integer> steps, int preemptions) {
         return new InterleavingsCount(steps, preemptions).orders();
     }
 
     private BigInteger orders() {
-        // By groups and preemptions of the actors so far
+        // Indexed by the number of groups, then of preemptions, of the actors handled so far
         BigInteger[][] ways = zeros();
         ways[0][0] = BigInteger.ONE;
         for (int count : steps) {
@@ -51,7 +51,7 @@ final class InterleavingsCount {
         return Arrays.stream(ways).flatMap(Arrays::stream).reduce(BigInteger.ZERO, BigInteger::add);
     }
 
-    /** Adds an actor to those that have so many ways. */
+    /** Adds an actor with {@code steps} steps to earlier actors that have {@code ways} orders. */
     private void add(BigInteger ways, int before, int used, int steps, BigInteger[][] next) {
         for (int blocks = 1; blocks <= steps && used + blocks - 1 <= most; blocks++) {
             BigInteger cut = ways.multiply(choose(steps - 1, blocks - 1));

@@ -21,8 +21,8 @@ import org.opentest4j.AssertionFailedError;
 import org.opentest4j.TestAbortedException;
 
 /**
- * All orders of a method on one profile. JUnit runs the method once, with the first order; it runs for the others from
- * here, with new parameters.
+ * All orders of a method on one profile. JUnit runs the method for the first order. This class runs it for each other
+ * order, with new parameters.
  */
 final class InterleavingsRun implements TestTemplateInvocationContext, ParameterResolver, InvocationInterceptor {
     private static final Namespace NAMESPACE = Namespace.create(InterleavingsRun.class);
@@ -154,7 +154,7 @@ final class InterleavingsRun implements TestTemplateInvocationContext, Parameter
         return ran.andFailed(closing, "when it closes").andFailed(left, "when it has ended");
     }
 
-    /** Ends an order that is not judged. */
+    /** Closes the objects of an order without checking what it left open. */
     private void end() {
         if (fresh != null) {
             fresh.actors().close();

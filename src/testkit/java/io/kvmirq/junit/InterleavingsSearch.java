@@ -11,14 +11,14 @@ import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Runs every order once, those with fewer preemptions first, up to the first number of preemptions with which an order
- * fails. A run tells which other actors could have taken each step, and so which orders are left.
+ * Runs every order once, those with fewer preemptions first. If an order fails, orders with more preemptions do not
+ * run. A run records which other actors could have taken each step, and so which orders remain.
  */
 final class InterleavingsSearch {
     private static final String UNSTABLE = "The test depends on more than the order: make in the method what an order"
             + " changes, and use no fields, threads, time or random numbers";
 
-    /** The result: how many orders ran, and the failing one; the text is empty if all passed. */
+    /** The result: the number of orders that ran, and the failing order. {@code text} is empty if all passed. */
     record Found(int orders, Optional<ActorsRun> failing, String text) {}
 
     private final Function<ActorsOrder, ActorsRun> program;
@@ -94,7 +94,7 @@ final class InterleavingsSearch {
         return ran;
     }
 
-    /** The orders that leave the one that ran at a step that it did not name. */
+    /** Queues each order that differs from this run first at a step after the {@code named} ones. */
     private static void addOthers(ActorsRun ran, int named, Deque<ActorsOrder> left, Deque<ActorsOrder> next) {
         ActorsOrder order = ran.order();
         for (int i = named; i < ran.turns().size(); i++) {
@@ -144,7 +144,7 @@ final class InterleavingsSearch {
         }
     }
 
-    /** Whether the failure is of the order: it must come again, and where none was before, none must come. */
+    /** Runs a failing order and a passing one again. The text is empty if both do the same again. */
     private String doubt(ActorsRun failing) {
         ActorsRun again;
         try {

@@ -11,7 +11,7 @@ import java.util.Optional;
 import org.junit.jupiter.api.extension.ExtensionContext;
 import org.junit.platform.commons.support.AnnotationSupport;
 
-/** The checked annotations of a test with {@link Interleavings}; {@code order} is empty for all. */
+/** The checked annotations of a test with {@link Interleavings}. An empty {@code order} means all orders. */
 record InterleavingsSettings(
         Method test,
         String name,
@@ -76,7 +76,7 @@ record InterleavingsSettings(
         return profiles;
     }
 
-    /** The property names a method before the order, or is for all methods. */
+    /** The order of the system property, for one method if its name precedes a colon, or else of the annotation. */
     private static Optional<ActorsOrder> order(
             ExtensionContext context, Method test, String name, String ofAnnotation) {
         String seed = context.getConfigurationParameter(PROPERTY)
@@ -95,7 +95,7 @@ record InterleavingsSettings(
         return new Mistake(Optional.of(test), sentence);
     }
 
-    /** The annotation that runs an order again, to be pasted. */
+    /** The property and the annotation that run an order again, as text to copy. */
     String replay(ActorsOrder of) {
         return "to replay it: -D" + PROPERTY + "=" + name + ":" + of + " or @Interleavings(order = \"" + of + "\")";
     }

@@ -16,8 +16,8 @@ import org.opentest4j.AssertionFailedError;
  * assertThat(host).lostNothing().commits(1).calls("VFIO_DEVICE_SET_IRQS", 1);
  * }</pre>
  *
- * <p>Counts are those since the test began. If threads of the test use the kernel, and on real KVM, an assertion waits up
- * to a second for interrupts that have not come.
+ * <p>Counts start at 0 when the test begins. On real KVM, or if threads of the test use the kernel, an assertion waits
+ * up to a second for missing interrupts.
  */
 public final class KvmAssertions {
     private static final long ARRIVAL_NANOS = 1_000_000_000;
@@ -50,7 +50,7 @@ public final class KvmAssertions {
         return new Times(1);
     }
 
-    /** Exactly so often. */
+    /** Exactly {@code count} times. */
     public static Times exactly(int count) {
         return new Times(count);
     }
@@ -65,7 +65,7 @@ public final class KvmAssertions {
         return new OfVcpu(vcpu);
     }
 
-    /** Assertions about all that the test did. */
+    /** Starts assertions about the calls and interrupts of the whole test. */
     public static OfHost assertThat(KvmHost host) {
         return new OfHost(host);
     }
@@ -78,7 +78,7 @@ public final class KvmAssertions {
             this.vcpu = vcpu;
         }
 
-        /** It got the vector so often; see {@link KvmVcpu#received}. */
+        /** Asserts how often the vCPU received the vector; see {@link KvmVcpu#received}. */
         public OfVcpu received(InterruptVector vector, Times times) {
             Map<InterruptVector, Integer> received = vcpu.received(vector, times.count());
             long end = System.nanoTime() + ARRIVAL_NANOS;
@@ -109,7 +109,7 @@ public final class KvmAssertions {
         }
     }
 
-    /** Assertions about all that the test did. */
+    /** Starts assertions about the calls and interrupts of the whole test. */
     public static final class OfHost {
         private final KvmHost host;
 
@@ -117,7 +117,7 @@ public final class KvmAssertions {
             this.host = host;
         }
 
-        /** Each interrupt reached a vCPU or is held somewhere; see {@link KvmHost#lost}. */
+        /** Asserts that each interrupt reached a vCPU or still waits somewhere; see {@link KvmHost#lost}. */
         public OfHost lostNothing() {
             List<String> lost = host.lost();
             if (!lost.isEmpty()) {
@@ -126,12 +126,12 @@ public final class KvmAssertions {
             return this;
         }
 
-        /** The test replaced the routes of its VMs so often. */
+        /** Asserts how often the test replaced GSI routes, over all VMs. */
         public OfHost commits(int count) {
             return calls("KVM_SET_GSI_ROUTING", count);
         }
 
-        /** The test made a call so often, such as {@code VFIO_DEVICE_SET_IRQS}; see {@link KvmHost#calls}. */
+        /** Asserts how often the test made a call such as {@code VFIO_DEVICE_SET_IRQS}; see {@link KvmHost#calls}. */
         public OfHost calls(String call, int count) {
             int made = host.calls(call);
             if (made != count) {

@@ -19,7 +19,7 @@ import org.junit.jupiter.api.extension.TestTemplateInvocationContext;
 import org.junit.jupiter.api.extension.TestTemplateInvocationContextProvider;
 import org.junit.platform.commons.support.AnnotationSupport;
 
-/** Runs the methods with {@link KvmTest}, which brings it. It keeps nothing; each run has its own objects. */
+/** Runs the methods with {@link KvmTest}, which registers it. It has no state; each run has its own objects. */
 final class KvmExtension implements TestTemplateInvocationContextProvider, ParameterResolver {
     @Override
     public boolean supportsTestTemplate(ExtensionContext context) {
@@ -46,7 +46,7 @@ final class KvmExtension implements TestTemplateInvocationContextProvider, Param
         return targets;
     }
 
-    /** The runs of a method, of which each call fails in turn. A run is asked for when the one before has ended. */
+    /** The runs of a method whose calls fail in turn. JUnit fetches the next run when the previous one has ended. */
     private static final class Walk implements Iterator<TestTemplateInvocationContext> {
         private final Settings settings;
         private final Target target;
@@ -81,7 +81,7 @@ final class KvmExtension implements TestTemplateInvocationContextProvider, Param
         }
     }
 
-    // A method of the class that is no @KvmTest
+    // A method without @KvmTest in the same class
 
     @Override
     public boolean supportsParameter(ParameterContext parameter, ExtensionContext context) {

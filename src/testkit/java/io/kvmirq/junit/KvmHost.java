@@ -35,8 +35,8 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * The kernel of one test, fake or real, and the kit's objects on it. The kit makes each object when the test first asks
- * for it. The kit closes all of it after the test. Thread-safe, except that the vCPUs belong to the thread that asked
- * first.
+ * for it. It closes them after the test. Thread-safe, except that the vCPUs belong to the first thread that asks for
+ * one.
  */
 public final class KvmHost {
     private static final int IOAPIC_PINS = 24;
@@ -51,7 +51,7 @@ public final class KvmHost {
         static final Plan DEFAULT = new Plan(1, false);
     }
 
-    /** A thing that the kit closes. */
+    /** An object that the kit closes. */
     private record Owned(String name, AutoCloseable handle, Optional<Fd> file) {}
 
     private final Optional<FakeKernel> fake;
@@ -59,7 +59,7 @@ public final class KvmHost {
     private final Plan plan;
     private final Seam seam;
     private final Kernel kernel;
-    /** By the number of the eventfd: the GSIs of {@link #interrupt}. */
+    /** The GSIs of {@link #interrupt}, keyed by the number of the eventfd. */
     private final Map<Integer, Gsi> ownIrqfds = new ConcurrentHashMap<>();
 
     // Guarded by this
@@ -91,7 +91,7 @@ public final class KvmHost {
         return kernel;
     }
 
-    /** Whether it is the KVM of this machine. */
+    /** Whether the kernel is the real KVM of this machine. */
     public boolean isReal() {
         return fake.isEmpty();
     }
@@ -102,14 +102,14 @@ public final class KvmHost {
                 new IllegalStateException("this test runs on real KVM, which has no FakeKernel: ask isReal() first"));
     }
 
-    /** The faults of the test's calls. Rules that are made here are the test's own. */
+    /** The faults of the test's calls. The test may add rules; they do not affect calls of the kit. */
     public Faults faults() {
         return faults;
     }
 
     /**
-     * A VM with an irqchip, full where the kernel has it, and its vCPUs, with their LAPICs on. On real KVM each vCPU runs
-     * a guest that counts interrupts. On arm64 the VM has vCPUs and no VGIC.
+     * A VM with an irqchip and vCPUs whose LAPICs are enabled. The irqchip is full if the kernel supports that, else
+     * split. On real KVM each vCPU runs a guest that counts interrupts. On arm64 the VM has vCPUs and no VGIC.
      */
     public synchronized Vm vm() {
         if (vm == null) {
@@ -183,8 +183,8 @@ public final class KvmHost {
     }
 
     /**
-     * A new eventfd that raises a vector of a vCPU of {@link #vm}: an irqfd and a route of its own, which are neither the
-     * test's to close nor counted.
+     * A new eventfd that raises a vector of a vCPU of {@link #vm}. It has its own irqfd and route, which the kit closes
+     * and does not count.
      *
      * @param vcpu the id of the vCPU
      * @throws IllegalArgumentException if the VM has no such vCPU
@@ -203,12 +203,12 @@ public final class KvmHost {
         });
     }
 
-    /** The interrupts of the vCPUs with this id: of all VMs on the fake kernel, of {@link #vm} on real KVM. */
+    /** The vCPUs with this id, for assertions: on the fake kernel those of all VMs, on real KVM that of {@link #vm}. */
     public KvmVcpu vcpu(int id) {
         return new KvmVcpu(this, new VcpuId(id));
     }
 
-    /** The vCPU that the test runs itself. */
+    /** The handle of a vCPU that the test runs itself. */
     synchronized Vcpu handle(int id) {
         vm();
         if (guest != null) {
@@ -224,8 +224,8 @@ public final class KvmHost {
     }
 
     /**
-     * A PCI device of the fake host at 0000:03:00.0, for VFIO: PCI Express, with a reset, INTx, 32 vectors of MSI and 64 of
-     * MSI-X. {@link FakeKernel#pciDevice} adds others.
+     * A PCI Express device of the fake host at 0000:03:00.0, bound to vfio-pci, with a reset, INTx, 32 MSI vectors and
+     * 64 MSI-X vectors. {@link FakeKernel#pciDevice} adds others.
      *
      * @throws IllegalStateException if the test runs on real KVM
      */
@@ -242,7 +242,7 @@ public final class KvmHost {
         return device;
     }
 
-    /** The {@link #device} opened through VFIO, as a bus master. KVM-VFIO of {@link #vm} has its file. */
+    /** The {@link #device}, opened through VFIO as bus master, and added to the KVM-VFIO device of {@link #vm}. */
     public synchronized VfioDevice vfio() {
         if (vfio == null) {
             FakePciDevice of = device();
@@ -277,10 +277,9 @@ public final class KvmHost {
     }
 
     /**
-     * The lost interrupts: they reached no vCPU, and nothing still holds them. One sentence for each. On the fake
-     * kernel these are {@link FakeKernel#lost}. Real KVM does not show every lost interrupt. There the list has signals
-     * of irqfds of {@link #vm} whose GSI had no route, and the last signal of each GSI if the guest did not take its
-     * vector afterwards.
+     * The interrupts that reached no vCPU and wait nowhere, one sentence each. On the fake kernel these are {@link
+     * FakeKernel#lost}. Real KVM does not show every lost interrupt. There the list has signals of irqfds of {@link
+     * #vm} whose GSI had no route, and the last signal of each GSI if the guest did not take its vector afterwards.
      *
      * @throws IllegalStateException on real KVM, if the kit's guest does not run
      */
@@ -300,7 +299,7 @@ public final class KvmHost {
         return guest;
     }
 
-    /** Ends blocking calls on objects that the kit gave. */
+    /** Ends blocking calls on the kit's objects. */
     void kickAll() {
         List<Vcpu> all;
         synchronized (this) {
@@ -321,7 +320,7 @@ public final class KvmHost {
             return List.of();
         }
         ended = true;
-        boolean interrupted = Thread.interrupted(); // by the test: what the kit waits for is given its time
+        boolean interrupted = Thread.interrupted(); // set by the test; cleared so that the kit's waits do not end early
         try {
             return closeAll();
         } finally {
@@ -411,7 +410,7 @@ public final class KvmHost {
         }
     }
 
-    /** A handle of the kit that is open still has another user: one that is named already, or else a leak by itself. */
+    /** Reports leaked handles. An open handle of the kit has another user, which {@code said} may name already. */
     private void sayHandles(List<String> said) {
         boolean explained = !said.isEmpty();
         List<String> open = kernel.openHandles();

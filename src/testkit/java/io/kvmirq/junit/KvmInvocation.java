@@ -64,7 +64,7 @@ final class KvmInvocation
     private static final long SILENCE_MILLIS = 10_000;
     private static final String SILENCE = "kvmirq.silence.seconds";
 
-    /** The call that fails, numbered from 1. */
+    /** The call that fails in this run, numbered from 1. */
     record Turn(int number, String call) {}
 
     private final Settings settings;
@@ -96,7 +96,7 @@ final class KvmInvocation
         return GIVEN.containsKey(type) || type == Vcpu.class;
     }
 
-    /** The calls of a run that has passed; none of one that has not. */
+    /** The calls of the run; empty if the run failed. */
     List<String> callsOfPassed() {
         if (callsOfPassed == null) {
             throw new Mistake(
@@ -168,7 +168,7 @@ final class KvmInvocation
         if (host == null) {
             KvmHost opened = target.open(faults, settings.plan());
             host = opened;
-            // If JUnit never comes to afterEach.
+            // Closes the objects if JUnit never calls afterEach.
             context.getStore(NAMESPACE).put(this, (AutoCloseable) opened::end);
         }
         return host;
@@ -176,7 +176,7 @@ final class KvmInvocation
 
     // The run
 
-    /** A test that takes nothing of the kit fails too where it requires KVM. */
+    /** Opens the kernel, so that a test without parameters of the kit fails too if it requires KVM. */
     @Override
     public void beforeEach(ExtensionContext context) {
         host(context);
@@ -209,7 +209,7 @@ final class KvmInvocation
         proceedUnlessEnded(invocation);
     }
 
-    /** Without its set-up the rest of the test would fail for another reason. */
+    /** Skips the rest of a test whose set-up a fault has ended: it would fail for another reason. */
     private void proceedUnlessEnded(Invocation<Void> invocation) throws Throwable {
         if (setUpEnded) {
             invocation.skip();
@@ -249,7 +249,7 @@ final class KvmInvocation
         rethrow(thrown);
     }
 
-    /** The failure of the call whose turn it is may end the test. */
+    /** Accepts an exception with the errno of the failing call: it may end the test. */
     private void rethrow(Throwable thrown) throws Throwable {
         for (Throwable cause = thrown; turn.isPresent() && !silenced && cause != null; cause = cause.getCause()) {
             if (cause instanceof KernelException failure && failure.errno().equals(errno())) {
@@ -259,7 +259,7 @@ final class KvmInvocation
         throw turn.isEmpty() || thrown instanceof TestAbortedException ? thrown : named(thrown);
     }
 
-    /** The failure with the call that was made to fail; what was expected stays readable for tools. */
+    /** Adds the failed call to a failure. Tools can still read the expected and the actual value. */
     private Throwable named(Throwable thrown) {
         String text = inTurn() + (thrown instanceof AssertionError ? thrown.getMessage() : thrown);
         AssertionFailedError named = thrown instanceof AssertionFailedError failed && failed.isExpectedDefined()
@@ -272,7 +272,7 @@ final class KvmInvocation
     @Override
     public void afterEach(ExtensionContext context) {
         if (host == null) {
-            callsOfPassed = List.of(); // beforeEach has said why
+            callsOfPassed = List.of(); // beforeEach has thrown the reason
             return;
         }
         boolean failed = context.getExecutionException().isPresent();
@@ -294,7 +294,7 @@ final class KvmInvocation
         }
     }
 
-    /** Maven's console has a run's number and not its name. */
+    /** The run's name, because Maven's console prints only its number. */
     private String inTurn() {
         return turn.isPresent() ? getDisplayName(0) + " " : "";
     }

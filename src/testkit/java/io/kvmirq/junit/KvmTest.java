@@ -11,8 +11,8 @@ import org.junit.jupiter.api.TestTemplate;
 import org.junit.jupiter.api.extension.ExtendWith;
 
 /**
- * A test on a kernel: on the fake kernel once for each profile, on real KVM, or on both. It takes parameters of these
- * types, as do the constructor, {@code @BeforeEach} and {@code @AfterEach} methods of its class:
+ * Runs a test once for each profile of the fake kernel, on real KVM, or on both. The method may have parameters of
+ * these types, and so may the constructor, {@code @BeforeEach} and {@code @AfterEach} methods of its class:
  *
  * <table>
  * <caption>Parameters</caption>
@@ -28,13 +28,12 @@ import org.junit.jupiter.api.extension.ExtendWith;
  * <tr><td>{@code VfioDevice}</td><td>this device, opened through VFIO; not on real KVM</td></tr>
  * </table>
  *
- * <p>The kit closes every object that it gave to the test. Then the test fails if it left a descriptor, an irqfd, an
- * ioeventfd, a route in the kit's VM, a thread that used the kernel, or another thread that is no daemon. Tests may run
- * in parallel: each has a kernel of its own.
+ * <p>After the test, the kit closes every object that it made. Then the test fails if it left a descriptor, an irqfd,
+ * an ioeventfd, a route in the kit's VM, a thread that used the kernel, or a non-daemon thread. Tests may run in
+ * parallel: each has its own kernel.
  *
- * <p>On a class the annotation sets defaults for the class's methods that also have the annotation, and for methods of
- * nested classes that do not have it. A method takes the class's value for each element that it does not set, or sets
- * to the default.
+ * <p>On a class, the annotation sets defaults for annotated methods of the class, and of nested classes without the
+ * annotation. A method uses the class's value for each element that it omits, or sets to the default.
  */
 @Documented
 @Inherited

@@ -5,7 +5,7 @@ import io.kvmirq.InterruptVector;
 import io.kvmirq.VcpuId;
 import java.util.Map;
 
-/** A vCPU of the host of a test, for {@link KvmAssertions}. Get it from {@link KvmHost#vcpu}. */
+/** A vCPU of a {@link KvmHost}, for {@link KvmAssertions}. Get it from {@link KvmHost#vcpu}. */
 public final class KvmVcpu {
     private final KvmHost host;
     private final VcpuId id;
@@ -21,9 +21,9 @@ public final class KvmVcpu {
     }
 
     /**
-     * The number of times that it got a vector since the test began. On the fake kernel every delivery counts, whether
-     * the vCPU runs or not. On real KVM it is the number of times that the kit's guest took the vector: two requests
-     * that came before the guest took the first count once.
+     * The number of times that the vCPU received a vector since the test began. On the fake kernel every delivery
+     * counts, whether the vCPU runs or not. On real KVM the kit's guest counts the vectors that it takes, so a second
+     * request counts only if the guest had taken the first.
      *
      * @throws IllegalStateException on real KVM, if the kit's guest does not run on the vCPU
      */
@@ -31,7 +31,7 @@ public final class KvmVcpu {
         return received(vector, 0).getOrDefault(vector, 0);
     }
 
-    /** All vectors; on real KVM it waits for so many of one first. */
+    /** The counts of all vectors. On real KVM it first waits for {@code times} of {@code vector}, up to a second. */
     Map<InterruptVector, Integer> received(InterruptVector vector, int times) {
         if (host.isReal()) {
             return host.guest().received(id, vector, times);

@@ -5,7 +5,7 @@ import java.lang.reflect.Method;
 import java.util.Optional;
 import org.junit.jupiter.api.extension.ExtensionConfigurationException;
 
-/** A test was written in a way that the kit cannot run. Its stack names the test and nothing of the kit. */
+/** The kit cannot run a test as it is written. The stack trace shows the test and no frame of the kit. */
 final class Mistake extends ExtensionConfigurationException {
     private static final long serialVersionUID = 1;
 

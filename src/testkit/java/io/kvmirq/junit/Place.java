@@ -14,14 +14,14 @@ import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
-/** The line of a test that is running. */
+/** Finds the line of a running test. */
 final class Place {
     private static final StackWalker WALKER = StackWalker.getInstance(StackWalker.Option.RETAIN_CLASS_REFERENCE);
     private static final String LAUNCHER = "org.junit.";
     private static final List<String> OF_OTHERS =
             List.of("java.", "jdk.", "sun.", "com.sun.", LAUNCHER, "org.mockito.");
     private static final String ASSERTIONS = Pattern.quote(KvmAssertions.class.getName()) + "(\\$.*)?";
-    /** A type of each artifact that a test may call; a project may have no {@code kvmirq-vmm}. */
+    /** The artifacts that a test may call, found by one type of each. A project may lack {@code kvmirq-vmm}. */
     private static final Set<ProtectionDomain> OURS = Stream.of(
                     Kernel.class.getName(),
                     FakeKernel.class.getName(),
@@ -30,7 +30,7 @@ final class Place {
             .flatMap(Place::domain)
             .collect(Collectors.toUnmodifiableSet());
 
-    /** The stack frames of a test, from the launcher of the tests to the system call. */
+    /** The most stack frames between the test launcher and the system call. */
     private static final int DEEPEST = 200;
 
     private Place() {}
@@ -44,14 +44,14 @@ final class Place {
         }
     }
 
-    /** The line that uses this library, and the test's behind it if that is another file: {@code MyVmm.java:33}. */
+    /** The line that calls this library, such as {@code MyVmm.java:33}, and the test's line if in another file. */
     static String here() {
         return WALKER.walk(Place::of);
     }
 
     private static String of(Stream<StackFrame> stack) {
         List<StackFrame> users = new ArrayList<>();
-        // Behind the test is the launcher, and behind that perhaps another test that launched it.
+        // The launcher's frames end the search: another test may have started the launcher.
         stack.limit(DEEPEST)
                 .takeWhile(frame -> users.isEmpty() || !frame.getClassName().startsWith(LAUNCHER))
                 .filter(Place::isOfUser)
@@ -65,7 +65,7 @@ final class Place {
         return file(maker).equals(file(test)) ? line : line + ", from " + line(test);
     }
 
-    /** The line of the user that another thread is at; empty if its stack has none. */
+    /** The line of user code that another thread executes; empty if its stack has none. */
     static Optional<String> of(Thread thread) {
         return Arrays.stream(thread.getStackTrace())
                 .filter(frame -> isOfUser(frame, thread.getContextClassLoader()))
@@ -81,7 +81,7 @@ final class Place {
         try {
             return !OURS.contains(Class.forName(name, false, loader).getProtectionDomain());
         } catch (ClassNotFoundException | LinkageError e) {
-            return true; // of a class loader of the user
+            return true; // loaded by a class loader of the user
         }
     }
 
@@ -100,7 +100,7 @@ final class Place {
         return file(frame) + ":" + frame.getLineNumber();
     }
 
-    /** An error that a test made, and not the kit: its stack begins in the test. */
+    /** Sets the stack trace of an error of the test: it begins in the test, without frames of the kit. */
     static <T extends Throwable> T ofTest(T error) {
         error.setStackTrace(Stream.of(error.getStackTrace())
                 .dropWhile(frame -> frame.getClassName().matches(ASSERTIONS))

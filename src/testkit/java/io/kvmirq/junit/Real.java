@@ -3,10 +3,10 @@ package io.kvmirq.junit;
 
 /** Whether a {@link KvmTest} runs on the KVM of this machine. */
 public enum Real {
-    /** It does not. */
+    /** It never runs on KVM. */
     NEVER,
-    /** It does, and is reported as disabled, with the reason, where KVM cannot be used. */
+    /** It runs on KVM. If KVM cannot be used, it is reported as disabled, with the reason. */
     IF_PRESENT,
-    /** It does, and fails with the reason where KVM cannot be used. */
+    /** It runs on KVM. If KVM cannot be used, it fails with the reason. */
     REQUIRED
 }

@@ -28,46 +28,46 @@ import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.extension.InvocationInterceptor.Invocation;
 
 /**
- * Stands between a kernel and its binding. Calls of the test go through the faults, and leave a trace: the irqfds and
- * routes they made, and their threads. Calls that the kit makes for itself do neither. Thread-safe.
+ * A proxy between a kernel and its binding. Calls of the test pass the faults. Their irqfds, routes and threads are
+ * recorded. Calls of the kit bypass the faults and are not recorded. Thread-safe.
  */
 final class Seam {
-    /** A doorbell that KVM has: an ioeventfd with the operands of its call. */
+    /** An ioeventfd that is assigned in KVM, with the operands of its call. */
     private record Doorbell(int vm, int event, List<Object> operands) {
-        /** The address is a port or guest memory. */
+        /** An I/O port or a guest-physical address. */
         String address() {
             return "0x" + Long.toHexString((Long) operands.get(0));
         }
     }
 
-    /** An irqfd that KVM has. */
+    /** An irqfd that is assigned in KVM. */
     private record Irqfd(int vm, int event, int gsi) {}
 
-    /** A class loader like its parent. */
+    /** A class loader that marks the threads of the test; it loads classes by its parent. */
     private static final class Mark extends ClassLoader {
         Mark(ClassLoader parent) {
             super(parent);
         }
     }
 
-    /** Threads that may start while all are listed. */
+    /** Room for threads that start while all threads are listed. */
     private static final int MORE_THREADS = 16;
 
     private final KernelBackend backend;
     private final Set<ClassLoader> marks = ConcurrentHashMap.newKeySet();
     private final ThreadLocal<Boolean> ofKit = ThreadLocal.withInitial(() -> false);
-    /** Threads with a smaller id are older than this. */
+    /** Threads with a smaller id were made before this proxy. */
     private final long firstThread = new Thread().getId();
-    /** The threads that the test started and that called the kernel, each with the line of its first call. */
+    /** Threads of the test that called the kernel, each with the line of its first call. */
     private final Map<Thread, String> threads = new ConcurrentHashMap<>();
 
-    /** Is told the number of an eventfd before the test signals it. */
+    /** Called with the number of an eventfd before the test signals it. */
     private volatile @Nullable IntConsumer onSignal;
 
     // Guarded by this
     private final Map<Irqfd, String> irqfds = new LinkedHashMap<>();
     private final Map<Doorbell, String> doorbells = new LinkedHashMap<>();
-    /** By VM and GSI: the line that routed it. */
+    /** The line that first routed a GSI, keyed by VM, then GSI. */
     private final Map<Integer, Map<Integer, String>> routes = new HashMap<>();
 
     Seam(KernelBackend plain, Faults faults) {
@@ -78,7 +78,7 @@ final class Seam {
                 new Class<?>[] {KernelBackend.class},
                 (proxy, method, arguments) -> {
                     if (method.isDefault()) {
-                        return InvocationHandler.invokeDefault(proxy, method, arguments); // by calls that are noted
+                        return InvocationHandler.invokeDefault(proxy, method, arguments); // whose calls are recorded
                     }
                     return method.getName().equals("libc") ? door : call(proxy, plain, faulty, method, arguments);
                 });
@@ -95,7 +95,7 @@ final class Seam {
         return backend;
     }
 
-    /** Runs a part of the kit, whose calls neither fail nor count. */
+    /** Runs code of the kit. Its calls neither fail nor count. */
     <T> T aside(Supplier<T> part) {
         boolean before = ofKit.get();
         ofKit.set(true);
@@ -131,7 +131,7 @@ final class Seam {
             threads.put(thread, Place.here());
         }
         if (method.getName().equals("fdClose") && arguments != null) {
-            closed(number(arguments[0])); // before the number may be another file's
+            closed(number(arguments[0])); // forget the number before another file gets it
         }
         @Nullable IntConsumer listener = onSignal;
         if (listener != null && arguments != null && method.getName().equals("eventfdSignal")) {
@@ -222,7 +222,7 @@ final class Seam {
         onSignal = listener;
     }
 
-    /** The GSI of a VM that an eventfd raises, by an irqfd of the test. */
+    /** The GSI that an irqfd of the test raises for this eventfd in this VM. */
     synchronized OptionalInt gsi(int vm, int event) {
         return irqfds.keySet().stream()
                 .filter(irqfd -> irqfd.vm() == vm && irqfd.event() == event)
@@ -230,7 +230,7 @@ final class Seam {
                 .findFirst();
     }
 
-    /** The irqfds and ioeventfds that the test assigned and that KVM still has. */
+    /** The irqfds and ioeventfds of the test that are still assigned. */
     synchronized List<String> assigned() {
         List<String> left = new ArrayList<>();
         irqfds.forEach((irqfd, line) ->
@@ -240,12 +240,12 @@ final class Seam {
         return left;
     }
 
-    /** The GSIs that had a route after the test's last change of a VM's routes, each with the line that routed it first. */
+    /** GSIs that are routed since the test last changed a VM's routes, each with the line that first routed it. */
     synchronized Map<Integer, String> routed(int vm) {
         return Map.copyOf(routes.getOrDefault(vm, Map.of()));
     }
 
-    /** Whether this thread makes calls of the kit now. */
+    /** Whether this thread executes code of the kit now. */
     boolean isOfKit() {
         return ofKit.get();
     }
@@ -255,7 +255,7 @@ final class Seam {
         return !threads.isEmpty();
     }
 
-    /** Runs a part of the test. Threads that it makes inherit a class loader, by which they are known. */
+    /** Runs code of the test. The threads that it starts inherit a class loader that identifies them. */
     void watch(Invocation<Void> part) throws Throwable {
         Thread thread = Thread.currentThread();
         ClassLoader before = thread.getContextClassLoader();
@@ -271,7 +271,7 @@ final class Seam {
         }
     }
 
-    /** The threads of the test that are no daemons and never called the kernel. */
+    /** Non-daemon threads of the test that never called the kernel. */
     private List<Thread> otherThreads() {
         ThreadGroup all = Thread.currentThread().getThreadGroup();
         Thread[] found = new Thread[all.activeCount() + MORE_THREADS];
@@ -283,8 +283,8 @@ final class Seam {
     }
 
     /**
-     * The threads that the test started and that still run after {@code patienceMillis}: those that called the kernel, and
-     * others that are no daemons.
+     * Threads of the test that still run after {@code patienceMillis}: all that called the kernel, and other non-daemon
+     * threads.
      */
     List<String> threads(long patienceMillis) {
         long end = System.nanoTime() + patienceMillis * 1_000_000;

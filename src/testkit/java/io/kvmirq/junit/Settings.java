@@ -36,7 +36,7 @@ record Settings(
     static final String DEFAULT_PROFILE = Profile.V6_12.label();
     private static final Set<Class<?>> ONLY_FAKE = Set.of(FakeKernel.class, FakePciDevice.class, VfioDevice.class);
 
-    /** A {@link Fault} whose names are known. */
+    /** A {@link Fault} with valid names. */
     record Failing(String call, int nth, Errno errno) {
         void addTo(Faults faults) {
             faults.fail(call, nth, errno);
@@ -69,14 +69,14 @@ record Settings(
                         .map(every -> errno(test, every.errno(), "@EveryCallInTurn")));
     }
 
-    /** Of the class, or of the nearest one around a nested class. */
+    /** The annotation of a class, or of the nearest enclosing class that has one. */
     static Optional<KvmTest> ofClass(Class<?> type) {
         Optional<KvmTest> found = AnnotationSupport.findAnnotation(type, KvmTest.class);
         boolean nested = type.isMemberClass() && !Modifier.isStatic(type.getModifiers());
         return found.isEmpty() && nested ? ofClass(type.getEnclosingClass()) : found;
     }
 
-    /** Another annotation would run the method too, without what the kit gives. */
+    /** Rejects a second test annotation: it would run the method once more, without the kit's parameters. */
     static void requireAlone(Method test, Class<? extends Annotation> annotation) {
         Stream.of(test.getAnnotations())
                 .map(Annotation::annotationType)

@@ -7,8 +7,8 @@ import java.util.concurrent.TimeUnit;
 import java.util.function.IntSupplier;
 
 /**
- * Ends a run of a test in which nothing calls the kernel any more, as after a wake-up that was made to fail. It interrupts
- * the thread of the test. A run may last as long as it makes calls.
+ * Interrupts the thread of a test when the run has made no kernel call for a time, for example because a wake-up was
+ * made to fail. A run may last as long as it makes calls.
  */
 final class Silence implements AutoCloseable {
     private final Thread test = Thread.currentThread();
@@ -20,7 +20,7 @@ final class Silence implements AutoCloseable {
     /** Guarded by this. */
     private Optional<String> found = Optional.empty();
 
-    /** {@code millis} without one of the run's {@code calls} end it; {@code kick} ends what an interrupt does not. */
+    /** Ends the run if {@code calls} stays the same for {@code millis}; {@code kick} ends uninterruptible calls. */
     Silence(String name, long millis, IntSupplier calls, Runnable kick) {
         this.name = name;
         this.millis = millis;
@@ -57,7 +57,7 @@ final class Silence implements AutoCloseable {
         warnIfDeaf();
     }
 
-    /** A call of the kernel may go on after an interrupt of Java. */
+    /** Warns if the run goes on, because a Java interrupt does not end every kernel call. */
     private void warnIfDeaf() {
         try {
             if (!over.await(millis, TimeUnit.MILLISECONDS)) {
@@ -69,7 +69,7 @@ final class Silence implements AutoCloseable {
         }
     }
 
-    /** The sentence about a run that was interrupted. */
+    /** The message about the interrupted run; empty if it was not interrupted. */
     synchronized Optional<String> found() {
         return found;
     }

@@ -8,7 +8,7 @@ import java.util.Optional;
 
 /** A kernel on which a test runs. */
 sealed interface Target {
-    /** For the report. */
+    /** The name in the test report. */
     String name();
 
     KvmHost open(Faults faults, KvmHost.Plan plan);
@@ -18,7 +18,7 @@ sealed interface Target {
         return Optional.empty();
     }
 
-    /** A fake kernel with the profile of a name. */
+    /** A fake kernel with a named profile. */
     record Fake(String label, Profile profile) implements Target {
         @Override
         public String name() {
