@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * A kernel for tests, in Java: KVM and VFIO with the interrupt hardware of a host, and tapes of what a VMM asked one.
+ * A kernel for tests, in Java: KVM, VFIO and the interrupt hardware of a host. Also tapes of a VMM's kernel calls.
  *
  * <p>Read first: {@link io.kvmirq.fake}, then {@link io.kvmirq.recording}.
  */
@@ -15,7 +15,7 @@ module io.kvmirq.fake {
     exports io.kvmirq.recording;
     exports io.kvmirq.recording.replay;
     exports io.kvmirq.recording.tapes;
-    // Of no promise to users: our other modules use them.
+    // No compatibility promise: for our other modules only.
     exports io.kvmirq.arch.gic.model to
             io.kvmirq.command;
     exports io.kvmirq.guest to

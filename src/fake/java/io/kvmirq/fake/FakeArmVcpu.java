@@ -9,9 +9,9 @@ import java.util.Set;
 import java.util.function.IntPredicate;
 
 /**
- * A vCPU of a fake kernel on arm64. It runs no guest code: a test calls the methods in place of the guest's accesses to
- * its interrupt controller. Thread-safe. The thread and the vPE of the vCPU are modelled on a host with GICv4: the
- * methods about them throw IllegalStateException on any other.
+ * A vCPU of a fake kernel on arm64. It runs no guest code: a test calls methods that access the interrupt controller as
+ * a guest does. Thread-safe. The vCPU's thread and vPE exist only on a host with GICv4; on other hosts their methods
+ * throw IllegalStateException.
  */
 public final class FakeArmVcpu {
     private final FakeTime time;
@@ -23,33 +23,32 @@ public final class FakeArmVcpu {
     }
 
     /**
-     * The guest reads IAR. It takes the pending interrupt with the highest priority; the interrupts that the guest has
-     * active mask none. As on a real kernel, it takes none until the interrupt and the distributor are enabled. An
-     * interrupt becomes pending before that, but Linux queues it for the guest only at its next signal or write: enable
-     * the distributor first.
+     * The guest reads IAR: it takes the pending interrupt with the highest priority. Active interrupts mask no others.
+     * As on a real kernel, the interrupt and the distributor must be enabled. An interrupt can become pending earlier,
+     * but then Linux queues it for the guest only at the next signal or write: enable the distributor first.
      *
-     * <p>With a GICv3 the guest takes interrupts of group 1, an LPI after another one of its priority. The distributor
-     * is enabled by GICD_CTLR.EnableGrp1 ({@code VgicV3.writeDistributor(0, 2)}, the first thing that a guest's driver
-     * does). LPIs also need GICR_CTLR.EnableLPIs; a vLPI, which hardware delivers, needs neither. The vCPU's CPU
-     * interface must be enabled too, which a driver does by instructions and a test by {@code
-     * VgicV3.writeSystemRegister}: ICC_IGRPEN1_EL1 is 1, and the interrupt's priority is below ICC_PMR_EL1.
+     * <p>With a GICv3 the guest takes interrupts of group 1. At equal priority an LPI comes after other interrupts. The
+     * distributor is enabled by GICD_CTLR.EnableGrp1 ({@code VgicV3.writeDistributor(0, 2)}, the first thing that a
+     * guest's driver does). LPIs also need GICR_CTLR.EnableLPIs. A vLPI needs neither, because hardware delivers it.
+     * The CPU interface must have ICC_IGRPEN1_EL1 = 1 and an ICC_PMR_EL1 above the interrupt's priority. A driver sets
+     * them by instructions, a test by {@code VgicV3.writeSystemRegister}.
      *
      * <p>With a GICv2 the distributor is enabled by bit 0 of GICD_CTLR. The guest takes interrupts of group 0 if bit 0
-     * of GICC_CTLR is 1, and of group 1 if bit 1 is 1. Bits 7:3 of their priority are below GICC_PMR, 0–0x1f as a VMM
-     * writes it. A test writes both registers by {@code VgicV2.writeCpuInterface}. An interrupt of group 1 also needs
-     * bit 2 of GICC_CTLR, AckCtl: without it the answer is 1022, and the interrupt stays pending.
+     * of GICC_CTLR is 1, and of group 1 if bit 1 is 1. Bits 7:3 of the priority must be below GICC_PMR, which a VMM
+     * writes as 0–0x1f. A test writes both registers by {@code VgicV2.writeCpuInterface}. An interrupt of group 1 also
+     * needs bit 2 of GICC_CTLR, AckCtl: without it the method returns 1022, and the interrupt stays pending.
      *
-     * @return its INTID, and of an SGI with a GICv2 the source vCPU in bits 12:10; 1023 if there is none to take
+     * @return the INTID, for an SGI of a GICv2 with the source vCPU in bits 12:10; 1023 if there is none to take
      */
     public int acknowledge() {
         return time.changing(guest::acknowledge);
     }
 
     /**
-     * The guest writes EOIR (an LPI needs none): it ends an interrupt that it took. The end of a level-triggered SPI
-     * signals the resamplefds of its GSI. The end of one with HW set deactivates the interrupt of the host.
+     * The guest writes EOIR: it ends an interrupt that it took. An LPI needs no EOI. The EOI of a level-triggered SPI
+     * signals the resamplefds of its GSI. The EOI of an interrupt with HW set deactivates the host interrupt.
      *
-     * @param answer the value that {@link #acknowledge} returned; for an SGI of a GICv2 it includes the source
+     * @param answer the value that {@link #acknowledge} returned, for an SGI of a GICv2 with its source
      * @return whether the interrupt was active
      */
     public boolean end(int answer) {
@@ -57,15 +56,15 @@ public final class FakeArmVcpu {
     }
 
     /**
-     * The guest sends SGI 0 to 15: it writes ICC_SGI1R_EL1, or with a GICv2 GICD_SGIR. A target that the VM does not
-     * have gets none. IllegalArgumentException for another number.
+     * The guest sends SGI 0 to 15 by a write to ICC_SGI1R_EL1, or to GICD_SGIR of a GICv2. Targets that the VM lacks
+     * are ignored. IllegalArgumentException if {@code sgi} is not 0 to 15.
      */
     public void sendSgi(int sgi, VcpuId... targets) {
         Set<VcpuId> all = Set.of(targets);
         send(sgi, id -> all.contains(new VcpuId(id)));
     }
 
-    /** As {@link #sendSgi}, to all vCPUs but this one. */
+    /** Sends an SGI as {@link #sendSgi} does, to all other vCPUs. */
     public void sendSgiToOthers(int sgi) {
         send(sgi, id -> id != guest.id());
     }
@@ -76,31 +75,31 @@ public final class FakeArmVcpu {
 
     // vLPIs
 
-    /** The host interrupt that an LPI is a vLPI of, as HW in {@code vgic-its-state}; empty if KVM delivers it. */
+    /** The host interrupt of an LPI mapped to a vLPI, as HW in {@code vgic-its-state}; empty if not mapped. */
     public OptionalInt hostIrq(int lpi) {
         return time.changing(() -> guest.hostIrq(lpi));
     }
 
-    /** Whether an LPI is pending: at KVM, or for a vLPI in the table of the vPE. */
+    /** Whether an LPI is pending in KVM or, if it is a vLPI, in the pending table of the vPE. */
     public boolean isPending(int lpi) {
         return time.changing(() -> guest.isPending(lpi));
     }
 
     /**
-     * The thread comes to a CPU of its own: the vCPU blocks no more, its vPE is resident. IllegalStateException if the
+     * Loads the thread on a CPU: the vCPU stops blocking and its vPE becomes resident. IllegalStateException if the
      * thread sleeps.
      */
     public void load() {
         time.changing(guest::load);
     }
 
-    /** The host takes the CPU away: the vPE is not resident, no doorbell rings. IllegalStateException without a CPU. */
+    /** The host preempts the thread: the vPE leaves its CPU, no doorbell rings. IllegalStateException without a CPU. */
     public void preempt() {
         time.changing(guest::preempt);
     }
 
     /**
-     * The guest waits for an interrupt. The vPE is not resident, and a vLPI rings its doorbell, which ends the sleep.
+     * The guest waits for an interrupt. The vPE is not resident. A vLPI rings the vPE's doorbell, which ends the sleep.
      *
      * @return whether the thread sleeps; false if an interrupt is pending
      * @throws IllegalStateException if the thread has no CPU
@@ -114,14 +113,14 @@ public final class FakeArmVcpu {
         return time.changing(guest::isAsleep);
     }
 
-    /** Whether the vPE is resident: hardware delivers vLPIs to the guest without KVM. */
+    /** Whether the vPE is resident, so that hardware delivers vLPIs to the guest without KVM. */
     public boolean isResident() {
         return time.changing(guest::isResident);
     }
 
     // Interrupts
 
-    /** The list register that holds an SPI, in the format of {@code gic.lr}; 0 if none does. */
+    /** The list register that holds an SPI, in the format {@code gic.lr} of {@code decode}; 0 if none does. */
     public long listRegister(int id) {
         return time.changing(() -> guest.listRegister(id));
     }

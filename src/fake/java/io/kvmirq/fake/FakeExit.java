@@ -12,12 +12,12 @@ import java.util.Objects;
 import java.util.stream.Collectors;
 
 /**
- * An exit for a vCPU of a fake kernel to play, see {@link ScriptedVcpu#exits}. Names and data are those of {@code
+ * An exit that a vCPU of a fake kernel plays; see {@link ScriptedVcpu#exits}. Names and data are as in {@code
  * io.kvmirq.kvm.VcpuExit}.
  */
 public final class FakeExit {
     private static final int LAST_PORT = 0xffff;
-    /** The page of struct kvm_run that has the data of ports. */
+    /** The size of the page after struct kvm_run, which has the data of port accesses. */
     private static final int IO_BYTES = 4096;
 
     private static final int LARGEST_PORT_ACCESS = 4;
@@ -35,8 +35,8 @@ public final class FakeExit {
     // Accesses
 
     /**
-     * The guest writes to a port 0 to 65535 (x86), 1, 2 or 4 bytes; a string instruction several times. No exit if an
-     * ioeventfd takes the write.
+     * The guest writes 1, 2 or 4 bytes to port 0 to 65535 (x86), several times for a string instruction. There is no
+     * exit if an ioeventfd matches the write.
      */
     public static FakeExit ioOut(int port, int size, long... data) {
         Objects.requireNonNull(data, "data is null");
@@ -50,12 +50,12 @@ public final class FakeExit {
                 Kind.IO_OUT, port, size, Arrays.stream(data).boxed().toList(), text));
     }
 
-    /** The guest reads 1, 2 or 4 bytes of a port 0 to 65535 (x86). */
+    /** The guest reads 1, 2 or 4 bytes from port 0 to 65535 (x86). */
     public static FakeExit ioIn(int port, int size) {
         return ioIn(port, size, 1);
     }
 
-    /** As {@link #ioIn(int, int)}, several times by a string instruction: at most 4096 bytes in all. */
+    /** A string instruction of the guest reads 1, 2 or 4 bytes {@code count} times, at most 4096 in all. */
     public static FakeExit ioIn(int port, int size, int count) {
         String text = "ioIn(" + hex(port) + ", " + size + (count == 1 ? "" : ", " + count) + ")";
         requirePort(text, port, size, count);
@@ -63,8 +63,8 @@ public final class FakeExit {
     }
 
     /**
-     * The guest writes 1, 2, 4 or 8 bytes to a physical address that is not memory. No exit if an ioeventfd takes the
-     * write.
+     * The guest writes 1, 2, 4 or 8 bytes to a physical address outside memory. There is no exit if an ioeventfd
+     * matches.
      */
     public static FakeExit mmioWrite(long address, int size, long data) {
         String text = "mmioWrite(" + hex(address) + ", " + size + ", " + hex(data) + ")";
@@ -73,7 +73,7 @@ public final class FakeExit {
         return new FakeExit(new ScriptedExit(Kind.MMIO_WRITE, address, size, List.of(data), text));
     }
 
-    /** The guest reads 1, 2, 4 or 8 bytes of a physical address that is not memory. */
+    /** The guest reads 1, 2, 4 or 8 bytes at a physical address outside memory. */
     public static FakeExit mmioRead(long address, int size) {
         String text = "mmioRead(" + hex(address) + ", " + size + ")";
         requireSize(text, size, Long.BYTES);
@@ -83,14 +83,14 @@ public final class FakeExit {
     // The others
 
     /**
-     * The guest halts with interrupts on (x86). Without an in-kernel LAPIC this is an exit. With one it stays in {@code
-     * KVM_RUN} until an interrupt comes, which it takes and ends; its LAPIC is on then.
+     * The guest halts with interrupts enabled (x86). Without an in-kernel LAPIC this is an exit. With one, the guest
+     * enables the LAPIC and stays in {@code KVM_RUN} until it has taken an interrupt and ended it.
      */
     public static FakeExit hlt() {
         return new FakeExit(new ScriptedExit(Kind.HLT, 0, 0, List.of(), "hlt()"));
     }
 
-    /** The guest ends a level-triggered interrupt of the VMM's IOAPIC (x86, split irqchip). */
+    /** The guest writes the EOI of a level-triggered interrupt of the VMM's IOAPIC (x86, split irqchip). */
     public static FakeExit ioapicEoi(InterruptVector vector) {
         Objects.requireNonNull(vector, "vector is null");
         return new FakeExit(new ScriptedExit(
@@ -102,24 +102,24 @@ public final class FakeExit {
         return other(Uapi.KVM_EXIT_SHUTDOWN, 0, "shutdown()");
     }
 
-    /** The processor refuses to enter the guest, for a reason as its vendor's manual numbers it. */
+    /** The processor refuses to enter the guest. {@code reason} is the number in the vendor's manual. */
     public static FakeExit failEntry(long reason) {
         return other(Uapi.KVM_EXIT_FAIL_ENTRY, reason, "failEntry(" + hex(reason) + ")");
     }
 
-    /** KVM cannot go on: {@code KVM_INTERNAL_ERROR_*}, 1 for an instruction that KVM cannot emulate. */
+    /** KVM reports an internal error, {@code KVM_INTERNAL_ERROR_*}: 1 for an instruction that it cannot emulate. */
     public static FakeExit internalError(int suberror) {
         return other(Uapi.KVM_EXIT_INTERNAL_ERROR, Integer.toUnsignedLong(suberror), "internalError(" + suberror + ")");
     }
 
     /**
-     * The guest asks to be turned off or reset, such as by PSCI: {@code KVM_SYSTEM_EVENT_*}, 1 for off, 2 for reset.
+     * The guest requests power-off or reset, for example by PSCI: {@code KVM_SYSTEM_EVENT_*}, 1 for off, 2 for reset.
      */
     public static FakeExit systemEvent(int type) {
         return other(Uapi.KVM_EXIT_SYSTEM_EVENT, Integer.toUnsignedLong(type), "systemEvent(" + type + ")");
     }
 
-    /** An exit {@code KVM_EXIT_*} without a name here, and without data. */
+    /** An exit {@code KVM_EXIT_*} that has no method here, without data. */
     public static FakeExit unknown(int number) {
         return other(number, 0, "unknown(" + number + ")");
     }

@@ -83,7 +83,7 @@ record FakeHost(
         return install(file, 0);
     }
 
-    /** Gives a file the lowest free descriptor from {@code lowest}. */
+    /** Installs a file at the lowest free descriptor that is not below {@code lowest}. */
     int install(FakeFile file, int lowest) {
         int fd = files.install(file, lowest);
         if (fd < 0) {

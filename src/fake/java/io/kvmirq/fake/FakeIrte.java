@@ -8,11 +8,11 @@ import java.util.Objects;
 import java.util.Optional;
 
 /**
- * The entry of the host's remapping unit for a message of a device.
+ * The interrupt remapping table entry (IRTE) of the host for a message of a device.
  *
  * @param vcpu the vCPU that the entry posts to
- * @param guestVector the vector in the guest, if the entry posts
- * @param words the entry as {@code kvmirq decode} takes it; empty if there is none, or if the profile names no hardware
+ * @param guestVector the guest's vector, if the entry posts
+ * @param words the entry as input of {@code kvmirq decode}; empty without an entry, or without hardware in the profile
  */
 @NotPromised
 public record FakeIrte(Form form, Optional<VcpuId> vcpu, Optional<InterruptVector> guestVector, String words) {
@@ -25,9 +25,9 @@ public record FakeIrte(Form form, Optional<VcpuId> vcpu, Optional<InterruptVecto
 
     /** The form of an entry. */
     public enum Form {
-        /** The vector has no interrupt of the host. */
+        /** The device's vector has no host interrupt. */
         NONE,
-        /** The host is interrupted, and VFIO signals the eventfd. */
+        /** The message interrupts the host, and VFIO signals the eventfd. */
         REMAPPED,
         /** The message goes to a vCPU. */
         POSTED

@@ -38,10 +38,10 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * A kernel with KVM for one process, in Java: descriptors, memory, {@code /dev/kvm} and its VMs. Thread-safe. It runs
- * one call at a time, in the order of arrival; a waiting call lets other calls run.
+ * one call at a time, in the order of arrival. Other calls run while a call waits.
  *
- * <p>A method that takes a tape throws {@link io.kvmirq.recording.tapes.TapeException} if the file is not a tape, and an
- * IOException, or an UncheckedIOException of it, if the file cannot be read.
+ * <p>A method with a tape parameter throws {@link io.kvmirq.recording.tapes.TapeException} if the file is not a tape,
+ * and an IOException or UncheckedIOException if the file cannot be read.
  */
 public final class FakeKernel {
     private static final int STANDARD_FILES = 3;
@@ -80,7 +80,7 @@ public final class FakeKernel {
 
     /**
      * The files in which the host shows its kernel, its devices and its interrupt hardware: {@code proc/version},
-     * {@code sys/bus/pci/devices}, {@code sys/class/iommu}. They are as the host was when this was called.
+     * {@code sys/bus/pci/devices}, {@code sys/class/iommu}. They show the host at the time of this call.
      */
     @NotPromised
     public HostFiles hostFiles() {
@@ -92,34 +92,34 @@ public final class FakeKernel {
         });
     }
 
-    /** Makes a kernel with a virtual clock: only {@link #pass} advances it and ends the timeout of a poll. */
+    /** Makes a kernel with a virtual clock. Only {@link #pass} advances it, and with it the timeouts. */
     public static FakeKernel inVirtualTime(Profile profile) {
         return new FakeKernel(profile, true);
     }
 
-    /** The system calls of the process, by descriptor. */
+    /** The system calls of the process; files are identified by descriptor. */
     Libc libc() {
         return calls;
     }
 
-    /** This kernel for what a VMM opens on one. Opens no device. Each call gives another {@link Kernel} over the same files. */
+    /** A new {@link Kernel} through which a VMM uses this fake. All share its files. Opens no device. */
     public Kernel open() {
         return Kernel.over(backend());
     }
 
-    /** The calls of this kernel, for {@link Kernel#over} with faults or a recorder between. */
+    /** The backend of this kernel, for {@link Kernel#over} with faults or a recorder in between. */
     public KernelBackend backend() {
         return LibcBackend.over(calls, Backends.FAKE, profile.label());
     }
 
     /**
-     * Makes a kernel and replays the calls on a tape, so a test can begin after a start-up that was recorded once.
-     * Close the recorder before the recorded program closes its objects: then the tape leaves them open. A guest that
-     * was running at the end of the tape is running.
+     * Makes a kernel and replays a tape on it, so that a test can begin after a start-up that was recorded once. Close
+     * the recorder before the recorded program closes its objects: then they are open after the replay. A guest that
+     * ran at the end of the tape runs.
      *
      * @param tape of {@code io.kvmirq.recording.Recorder}, {@code kvmirq selftest --record} or {@code kvmirq tape -o}
-     * @throws IllegalArgumentException naming the first call that this kernel answers differently, or does not model; if the
-     *     tape has no end, since its recorder was not closed
+     * @throws IllegalArgumentException if a call has another result here or is not modelled (the message names the
+     * first), or if the tape has no end because its recorder was not closed
      */
     public static FakeKernel from(Path tape, Profile profile) {
         FakeKernel kernel = new FakeKernel(profile);
@@ -132,7 +132,7 @@ public final class FakeKernel {
         return kernel;
     }
 
-    /** Like {@link #from(Path, Profile)}, with {@link #profileOf}. */
+    /** Replays a tape like {@link #from(Path, Profile)}, on the profile of {@link #profileOf}. */
     public static FakeKernel from(Path tape) {
         try {
             return from(tape, profileOf(tape));
@@ -142,11 +142,11 @@ public final class FakeKernel {
     }
 
     /**
-     * The profile on which a tape can be replayed, from its first line. A tape of a fake kernel names its profile. For
-     * a tape of a real kernel it is the newest version that is not newer than the kernel, or 6.1 for an older kernel,
-     * with {@code arm64} if the kernel is one, with {@code gicv2} if the tape's calls create a GICv2 or find 8 vCPUs at
-     * most, and create no GICv3, and with {@code pvm} if a 6.18 has no more than 1024 vCPUs, or less than Debian builds
-     * in. A file without such a line has 6.12.
+     * The profile on which a tape can be replayed, from its header. A tape of a fake kernel names its profile. For a
+     * real kernel it is the newest version up to that kernel's, or 6.1 for an older kernel. {@code arm64} is added for
+     * an arm64 kernel. {@code gicv2} is added if the tape creates a GICv2 or reports at most 8 vCPUs, and creates no
+     * GICv3. {@code pvm} is added for a 6.18 whose first reported build limit is that of kvm_pvm. Without a header it
+     * is 6.12.
      *
      * @throws IllegalArgumentException if a fake kernel recorded the tape and its profile is unknown here
      */
@@ -156,8 +156,8 @@ public final class FakeKernel {
     }
 
     /**
-     * The descriptor of a file that the tape left open, by its name on the tape, such as {@code vm#1}. Another name is
-     * an IllegalArgumentException, whose message lists the names.
+     * The descriptor of a file that the tape left open. {@code name} is the file's name on the tape, such as {@code
+     * vm#1}. An unknown name throws IllegalArgumentException; the message lists the names.
      */
     public int descriptor(String name) {
         Objects.requireNonNull(name, "name is null");
@@ -170,16 +170,14 @@ public final class FakeKernel {
 
     // Conditions outside the calls
 
-    /**
-     * Advances the virtual clock; calls whose timeout is over return. IllegalStateException with the machine's clock.
-     */
+    /** Advances the virtual clock; calls that time out return. IllegalStateException with the machine's clock. */
     public void pass(Duration passed) {
         time.changing(() -> time.pass(passed));
     }
 
     /**
-     * Makes all later calls come from another process; false returns to the first process. Both processes have all
-     * descriptors, as after fork or SCM_RIGHTS. Each gets EIO from VMs, vCPUs and devices that the other created.
+     * Makes all later calls come from another process; false returns to the first process. Both have all descriptors,
+     * as after fork or SCM_RIGHTS. Calls on VMs, vCPUs and devices of the other process fail with EIO.
      */
     public void callAsForeignProcess(boolean on) {
         time.changing(() -> host.files().setForeign(on));
@@ -194,8 +192,8 @@ public final class FakeKernel {
     }
 
     /**
-     * Sets RLIMIT_MEMLOCK: mappings for DMA that pin more bytes together fail with ENOMEM. Until then the process has
-     * CAP_IPC_LOCK. Mappings that exist stay.
+     * Sets RLIMIT_MEMLOCK: a DMA mapping fails with ENOMEM if all mappings together would pin more bytes. Without this
+     * call the process has CAP_IPC_LOCK. Existing mappings stay.
      */
     public void limitLockedMemory(long bytes) {
         if (bytes < 0) {
@@ -205,15 +203,15 @@ public final class FakeKernel {
     }
 
     /**
-     * Suspends the kernel's workers until {@link #runWorkers}. An irqfd whose eventfd was closed stays, and an
-     * interrupt through a pin is not injected. A call that waits for the workers (a deassign, the end of the VM) does
-     * their work. The workers of a real kernel may be as late.
+     * Suspends the kernel's workers until {@link #runWorkers}. Meanwhile an irqfd stays after its eventfd is closed,
+     * and no interrupt is injected through a pin. A call that waits for the workers (a deassign, the release of the VM)
+     * does their work. The workers of a real kernel may be delayed as long.
      */
     public void holdWorkers() {
         time.changing(() -> host.work().hold());
     }
 
-    /** Runs all suspended work. Later work is done immediately. */
+    /** Does all suspended work and ends the suspension of workers. */
     public void runWorkers() {
         time.changing(host.work()::run);
     }
@@ -221,8 +219,7 @@ public final class FakeKernel {
     // Devices
 
     /**
-     * Starts to add a PCI device to the host, which then has /dev/vfio/vfio and /dev/vfio/GROUP. A host without a PCI
-     * device has neither.
+     * Starts to add a PCI device to the host. The host gets /dev/vfio/vfio and /dev/vfio/GROUP with its first device.
      *
      * @param address such as {@code 0000:00:02.0}
      * @param group the number of its IOMMU group
@@ -237,8 +234,8 @@ public final class FakeKernel {
     }
 
     /**
-     * Adds the PCI devices that a tape's program opened through VFIO. The tape tells how many interrupts they have at
-     * least.
+     * Adds the PCI devices that the recorded program opened through VFIO. Each gets at least the vectors that the tape
+     * shows.
      *
      * @throws IllegalArgumentException if this kernel has such a device already
      */
@@ -259,8 +256,8 @@ public final class FakeKernel {
     }
 
     /**
-     * Sets how many interrupt vectors MSI and MSI-X may still allocate on the host. If there are too few, a real kernel
-     * enables nothing and says how many there are.
+     * Sets how many interrupt vectors MSI and MSI-X may still allocate on the host. If there are too few, VFIO enables
+     * none and returns the number available, as on a real kernel.
      */
     public void limitVectors(int free) {
         if (free < 0) {
@@ -270,18 +267,18 @@ public final class FakeKernel {
     }
 
     /**
-     * Sets the module parameter {@code nointxmask} of vfio-pci. With it VFIO masks INTx at the interrupt controller,
-     * also of devices that have DisINTx, and each device needs its line for itself. It is off unless set.
+     * Sets the module parameter {@code nointxmask} of vfio-pci. If on, VFIO masks INTx at the interrupt controller even
+     * if the device has DisINTx, and no two devices can share a line. The default is off.
      *
-     * @throws IllegalStateException if this kernel has a PCI device at vfio-pci already
+     * @throws IllegalStateException if a PCI device is bound to vfio-pci already
      */
     public void setNointxmask(boolean on) {
         time.changing(() -> vfio.setNointxmask(on));
     }
 
     /**
-     * A vCPU of an arm64 VM, by the VM's descriptor, whose VGIC is initialized; IllegalArgumentException if there is
-     * none.
+     * A vCPU of the arm64 VM with descriptor {@code vm}. IllegalArgumentException without the vCPU or an initialized
+     * VGIC.
      */
     public FakeArmVcpu armVcpu(int vm, VcpuId id) {
         Objects.requireNonNull(id, "id is null");
@@ -296,8 +293,8 @@ public final class FakeKernel {
     }
 
     /**
-     * A vCPU that plays exits, so that a test of a VMM needs no code of a guest. From the first call on, the vCPUs with
-     * this id play and run no code, whichever VM has them and also if it makes them later; they share the exits.
+     * A vCPU that plays exits, so that a test of a VMM needs no guest code. After the first call, all present and
+     * future vCPUs with this id, in any VM, play exits and run no code. They share the exits.
      *
      * @param id as in KVM_CREATE_VCPU
      */
@@ -307,8 +304,8 @@ public final class FakeKernel {
     }
 
     /**
-     * The vCPUs that have a LAPIC in the kernel, in the order of their creation, if the profile names the interrupt
-     * hardware of an x86 host, such as {@code vtd-posting}. Empty in other profiles.
+     * The vCPUs with an in-kernel LAPIC, in the order of creation. Empty unless the profile names the interrupt
+     * hardware of an x86 host, such as {@code vtd-posting}.
      */
     public List<FakeVcpu> vcpus() {
         return time.locked(() -> host.hardware() instanceof PostingMachine machine
@@ -317,8 +314,8 @@ public final class FakeKernel {
     }
 
     /**
-     * A buffer for the tracepoints that the threads of vCPUs and calls pass, without events yet. Profiles without {@link
-     * #vcpus} pass none, because they model no processors.
+     * A new, empty trace buffer for the tracepoints that threads of vCPUs and calls pass. Profiles without {@link
+     * #vcpus} have no tracepoints, because they model no processors.
      */
     public FakeTracing tracing() {
         return new FakeTracing(
@@ -329,9 +326,9 @@ public final class FakeKernel {
     }
 
     /**
-     * Deliveries per vector to the vCPUs with this id, over all VMs. Each message that a LAPIC accepted or hardware
-     * posted counts once, even if the vector was already requested and the guest takes both as one interrupt. Empty on
-     * arm64, which has no vectors.
+     * The number of deliveries of each vector to the vCPUs with this id, over all VMs. Each message that a LAPIC
+     * accepted or hardware posted counts once, even if the vector was already requested. Empty on arm64, which has no
+     * vectors.
      *
      * @param vcpu the id of the vCPUs
      */
@@ -345,13 +342,15 @@ public final class FakeKernel {
     }
 
     /**
-     * The interrupts that reached no vCPU and that nothing holds, in a sentence each: of a GSI without a route, of a
-     * message for no LAPIC, of a device that could not send. The sentence of a message names its source, its last place
-     * and the call by which it was lost. At most 64 of messages, and 64 of others. {@link #messages} counts the messages.
+     * The interrupts that reached no vCPU and wait nowhere, one sentence each. Causes are a GSI without a route, a
+     * message that no LAPIC accepts, and a device that could not send. The sentence of a message names its source, its
+     * last place and the call that lost it. Lists up to 64 messages and 64 other interrupts. {@link #messages} counts
+     * all messages.
      *
-     * <p>Also the messages that the program has read from the eventfd of an irqfd and neither sent nor signalled again,
-     * although the eventfd of their vector has an irqfd now. They still wait in the program: ask at rest. While there is no
-     * irqfd, the program may keep a message for a guest that masks its vector, and only {@link FakeMessages#waiting} has it.
+     * <p>A message also counts as lost if the program read it from an eventfd that has an irqfd now, and neither sent
+     * nor signalled it again. It still waits in the program, so call this when the program is at rest. Without an
+     * irqfd, the program may keep a message while the guest masks its vector: then only {@link FakeMessages#waiting}
+     * has it.
      */
     public List<String> lost() {
         return time.locked(() -> host.ledger().lost());
@@ -362,7 +361,7 @@ public final class FakeKernel {
         return new FakeMessages(time, host.ledger());
     }
 
-    /** The open descriptors of the process, without standard input, output and error, each with its kind of file. */
+    /** The kind of file of each open descriptor, without standard input, output and error. */
     public Map<Integer, String> openDescriptors() {
         return time.locked(() -> host.files().open(STANDARD_FILES));
     }
@@ -375,12 +374,12 @@ public final class FakeKernel {
         return vfio;
     }
 
-    /** The number of calls that wait for a change. */
+    /** The number of calls that block now. */
     public int waiting() {
         return time.locked(() -> time.waiting());
     }
 
-    /** The rules that determined the answers so far, by name, as {@code kvmirq errno} shows them. */
+    /** The names of the rules that determined the results so far, as {@code kvmirq errno} shows them. */
     public Set<String> rulesUsed() {
         return time.locked(() -> host.rules().used().stream().map(Answer::name).collect(Collectors.toSet()));
     }

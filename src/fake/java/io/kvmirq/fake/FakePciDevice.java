@@ -26,12 +26,11 @@ import java.util.TreeMap;
 import java.util.stream.IntStream;
 
 /**
- * A PCI device of a fake kernel's host, for a user through VFIO. The methods play the part of the hardware.
- * Thread-safe.
+ * A PCI device of a fake kernel's host, which programs use through VFIO. The methods act as its hardware. Thread-safe.
  *
  * <p>Its configuration space is the one that vfio-pci shows: sizes of BARs, virtual bits, resets and power. Its BARs
- * keep the values written to them. That includes the MSI-X table, which a user reads as ones. A device with MSI-X has a
- * BAR for the table unless it is placed by {@link Builder#msixTable}.
+ * keep the values written to them, also in the MSI-X table, which a user reads as ones. The MSI-X table has its own BAR
+ * unless {@link Builder#msixTable} places it.
  */
 public final class FakePciDevice {
     private static final int LAST_BAR = 5;
@@ -41,7 +40,7 @@ public final class FakePciDevice {
     private static final int MOST_PORTS = 256;
     private static final int SMALLEST_ROM = 2048;
     private static final int VENDOR = 9;
-    /** Slot identification, CompactPCI, hot plug, debug port, subsystem id, AGP 8x, secure device, and later ones. */
+    /** Slot identification, CompactPCI, hot plug, debug port, subsystem id, AGP 8x, secure device, and newer ids. */
     private static final List<Integer> HIDDEN = List.of(4, 6, 0xa, 0xb, 0xc, 0xd, 0xe, 0xf, 0x14);
 
     private static final int PCI_TESTDEV = 0x0005_1b36;
@@ -54,7 +53,7 @@ public final class FakePciDevice {
         this.device = device;
     }
 
-    /** Describes a device. By default it has no interrupts and no reset, and is not PCI Express. */
+    /** Builds a device. By default it has no interrupts and no reset, and is not PCI Express. */
     public static final class Builder {
         private final FakeKernel kernel;
         private final PciAddress address;
@@ -80,7 +79,7 @@ public final class FakePciDevice {
             this.group = group;
         }
 
-        /** Sets vendor id and device id, 16 bits each; QEMU's pci-testdev 1b36:0005 unless set. */
+        /** Sets vendor id and device id, 16 bits each. The default is 1b36:0005, QEMU's pci-testdev. */
         public Builder ids(int vendor, int device) {
             ids = vendor & 0xffff | device << 16;
             return this;
@@ -96,20 +95,20 @@ public final class FakePciDevice {
             return this;
         }
 
-        /** Gives the device an interrupt pin and no DisINTx, as before PCI 2.3: it needs its line for itself. */
+        /** Gives the device an interrupt pin without DisINTx, as before PCI 2.3. It cannot share its line. */
         public Builder intxWithoutDisIntx() {
             traits.remove(Trait.DIS_INTX);
             return intx();
         }
 
-        /** Gives the device an interrupt pin, and a driver of the host the same interrupt line. */
+        /** Gives the device an interrupt pin, on a line that a driver of the host also uses. */
         public Builder onSharedLine() {
             return with(Trait.SHARES_LINE).intx();
         }
 
         /**
          * Connects the device's interrupt pin to the line of another device, which may belong to the same VM or to
-         * another VM. Without this call the device has its own line. At most 64 devices and drivers share a line.
+         * another VM. Without this call the device has its own line. A line connects at most 64 devices and drivers.
          *
          * @throws IllegalArgumentException if the other device has no pin, or belongs to another kernel
          */
@@ -149,12 +148,12 @@ public final class FakePciDevice {
             return this;
         }
 
-        /** Makes the device a PCI Express device, which reports errors. */
+        /** Makes the device a PCI Express device, which has an error interrupt. */
         public Builder express() {
             return with(Trait.EXPRESS);
         }
 
-        /** Gives the device a function reset: of PCI Express, else by the capability of Advanced Features. */
+        /** Gives the device a function-level reset, by PCI Express or else by the Advanced Features capability. */
         public Builder resettable() {
             return with(Trait.RESETS);
         }
@@ -176,11 +175,11 @@ public final class FakePciDevice {
         }
 
         /**
-         * Adds a capability to the device: a vendor capability (id 9), or one that vfio-pci hides. The third byte of a
-         * vendor capability is its length; its other bytes keep the values written to them. All capabilities together
-         * have at most 64 bytes.
+         * Adds a capability: a vendor capability (id 9), or one that vfio-pci hides. The third byte of a vendor
+         * capability is its length; its other bytes keep the values written to them. All capabilities together have at
+         * most 64 bytes.
          *
-         * @param bytes from the id on; the second one, which says where the next capability is, does not matter
+         * @param bytes from the id on; the second byte, the pointer to the next capability, is ignored
          * @throws IllegalArgumentException if the capability is of another kind, or shorter than it says
          */
         public Builder capability(byte... bytes) {
@@ -195,15 +194,14 @@ public final class FakePciDevice {
         }
 
         /**
-         * Sets the reset value of a 16-bit register in the configuration space, and the bits that the device lets be
-         * written. Without this call the register is that of a plain device. vfio-pci decides which bits a user reads
-         * and writes.
+         * Sets the reset value and the writable bits of a 16-bit register in the configuration space. Other registers
+         * are those of a plain device. vfio-pci decides which bits a user can read and write.
          *
          * @param capability the id of a capability that the device has; 0 for the header; 0x100 is added to the id of an
-         *     extended one
-         * @param at an even number of bytes from the start of the capability, behind its id and what leads to the next
-         *     one: 2 to 254, of an extended one 4 to 254, of the header 0 to 62
-         * @throws IllegalArgumentException if the number is none of these
+         * extended one
+         * @param at the even byte offset in the capability, after its id and next pointer: 2 to 254, in an extended
+         * capability 4 to 254, in the header 0 to 62
+         * @throws IllegalArgumentException if {@code at} is odd or out of range
          */
         public Builder register(int capability, int at, int value, int writable) {
             int first = capability == 0 ? 0 : capability < PciFunction.EXTENDED ? Short.BYTES : Integer.BYTES;
@@ -216,28 +214,22 @@ public final class FakePciDevice {
             return this;
         }
 
-        /**
-         * Gives the device BAR 0 to 5 of registers that keep values and can be mapped: a power of two of bytes, 4096 or
-         * more.
-         */
+        /** Adds BAR 0 to 5 of mappable registers that keep values; its size is a power of two, at least 4096 bytes. */
         public Builder bar(int number, int bytes) {
             return bar(number, new PciBar(PciBar.Kind.MEMORY, bytes), LAST_BAR, PAGE, Integer.MAX_VALUE);
         }
 
-        /**
-         * As {@link #bar}, prefetchable and with an address of 64 bits, which takes the number of the next BAR too: 0
-         * to 4.
-         */
+        /** Adds a prefetchable 64-bit {@link #bar}, which occupies BAR {@code number} (0 to 4) and the next one. */
         public Builder bar64(int number, int bytes) {
             return bar(number, new PciBar(PciBar.Kind.MEMORY_64, bytes), LAST_BAR - 1, PAGE, Integer.MAX_VALUE);
         }
 
-        /** As {@link #bar64}, not prefetchable. */
+        /** Adds a {@link #bar64} that is not prefetchable. */
         public Builder registers64(int number, int bytes) {
             return bar(number, new PciBar(PciBar.Kind.REGISTERS_64, bytes), LAST_BAR - 1, PAGE, Integer.MAX_VALUE);
         }
 
-        /** Gives the device BAR 0 to 5 of I/O ports that keep values: a power of two of bytes, 4 to 256. */
+        /** Adds BAR 0 to 5 of I/O ports that keep values; its size is a power of two, 4 to 256 bytes. */
         public Builder ioBar(int number, int bytes) {
             return bar(number, new PciBar(PciBar.Kind.PORTS, bytes), LAST_BAR, Integer.BYTES, MOST_PORTS);
         }
@@ -262,7 +254,7 @@ public final class FakePciDevice {
             return below != null && below.kind().isWide();
         }
 
-        /** Gives the device an expansion ROM, whose content begins with 55 aa. */
+        /** Gives the device an expansion ROM; its content must begin with 55 aa. */
         public Builder rom(byte... content) {
             Objects.requireNonNull(content, "content is null");
             if (content.length < 2 || content[0] != 0x55 || content[1] != (byte) 0xaa) {
@@ -274,7 +266,7 @@ public final class FakePciDevice {
             return this;
         }
 
-        /** Places the table of MSI-X in a BAR of memory, at a multiple of 8. */
+        /** Places the MSI-X table in a memory BAR, at a byte offset that is a multiple of 8. */
         public Builder msixTable(int bar, int offset) {
             checkOffset(offset);
             tableBar = OptionalInt.of(bar);
@@ -282,7 +274,7 @@ public final class FakePciDevice {
             return this;
         }
 
-        /** Places the pending bits of MSI-X, which by default are behind the table. Else as {@link #msixTable}. */
+        /** Places the pending bits of MSI-X like {@link #msixTable}. By default they follow the table. */
         public Builder msixPending(int bar, int offset) {
             checkOffset(offset);
             pendingBar = OptionalInt.of(bar);
@@ -296,7 +288,7 @@ public final class FakePciDevice {
             }
         }
 
-        /** Without a place the table gets the last free BAR for itself. */
+        /** Places the MSI-X table; by default it gets the last free BAR to itself. */
         private Optional<PciFunction.Msix> places() {
             if (msix == 0) {
                 return Optional.empty();
@@ -344,8 +336,8 @@ public final class FakePciDevice {
         }
 
         /**
-         * Adds the device, bound to a driver of the host: VFIO cannot use its group. IllegalArgumentException if a
-         * device has the address already.
+         * Adds the device, bound to a driver of the host, so that VFIO cannot use its group. IllegalArgumentException
+         * if a device has the address already.
          */
         public void addToHost() {
             FakeTime time = kernel.time();
@@ -353,16 +345,16 @@ public final class FakePciDevice {
         }
     }
 
-    /** Its address, by which VFIO opens it. */
+    /** The address by which VFIO opens the device. */
     public PciAddress address() {
         return device.address();
     }
 
     /**
-     * The device sends the message of a vector of MSI or MSI-X, whichever is enabled. It sends nothing unless it is bus
-     * master.
+     * The device sends the message of a vector of MSI or MSI-X, whichever is enabled. Without bus mastering it sends
+     * nothing.
      *
-     * @return whether an eventfd was signalled: not if the message was posted to a vCPU, see {@link #irte}
+     * @return whether an eventfd was signalled; false if the message was posted to a vCPU, see {@link #irte}
      * @throws IllegalArgumentException if the device has no such vector
      */
     public boolean sendMessage(int vector) {
@@ -370,8 +362,7 @@ public final class FakePciDevice {
     }
 
     /**
-     * The entry of the host's remapping unit for a vector of MSI or MSI-X, as it is now. Without hardware in the
-     * profile every entry is remapped.
+     * The present IRTE of the host for a vector of MSI or MSI-X. Without hardware in the profile its form is REMAPPED.
      *
      * @throws IllegalArgumentException if the device has no such vector
      */
@@ -389,37 +380,37 @@ public final class FakePciDevice {
         });
     }
 
-    /** The device requests service by its pin, until {@link #serve}; IllegalStateException without a pin. */
+    /** The device asserts its interrupt pin until {@link #serve}; IllegalStateException without a pin. */
     public void requestService() {
         time.changing(device::request);
     }
 
-    /** The driver in the guest serves the device, which stops requesting service. */
+    /** The guest's driver serves the device, which deasserts its pin. */
     public void serve() {
         time.changing(device::serve);
     }
 
-    /** Four bytes of a BAR, as the device sees them; IndexOutOfBoundsException outside of it. */
+    /** The 32-bit register at an offset in a BAR, as the device sees it; IndexOutOfBoundsException outside the BAR. */
     public int register(int bar, int at) {
         return time.locked(() -> device.bars().register(bar, at));
     }
 
-    /** The device itself changes {@link #register}. A reset of the device leaves it at that, and others at 0. */
+    /** The device sets {@link #register}. A reset restores this value, and sets other registers to 0. */
     public void setRegister(int bar, int at, int value) {
         time.changing(() -> device.bars().preset(bar, at, value));
     }
 
-    /** The device reports an error that it cannot correct. Returns whether an eventfd was signalled. */
+    /** The device reports an uncorrectable error. Returns whether an eventfd was signalled. */
     public boolean reportError() {
         return time.changing(device::fail);
     }
 
     /**
-     * The host removes the device: it asks the user to release the device, and removes it as soon as no file of it is
+     * The host removes the device: it requests the device from its user, and removes it as soon as no file of it is
      * open. Until then everything works as before, and more files can be opened. Source: {@code
      * vfio_unregister_group_dev()}.
      *
-     * @return whether the device is gone
+     * @return whether the device is removed now
      */
     public boolean remove() {
         return time.changing(device::remove);
@@ -427,8 +418,8 @@ public final class FakePciDevice {
 
     /**
      * Simulates another thread of the host that takes or releases the device's lock, as for a write to the device's
-     * {@code reset} file in sysfs. While the lock is taken, a reset by the user fails with EAGAIN. {@link #remove}
-     * holds the lock until the device is gone.
+     * {@code reset} file in sysfs. While the lock is held, a reset by the user fails with EAGAIN. {@link #remove} holds
+     * the lock until the device is removed.
      */
     public void lockByHost(boolean locked) {
         time.locked(() -> {
@@ -437,7 +428,7 @@ public final class FakePciDevice {
         });
     }
 
-    /** The host asks the user to release the device. Returns whether an eventfd was signalled. */
+    /** The host requests the device back from its user. Returns whether an eventfd was signalled. */
     public boolean askBack() {
         return time.changing(device::askBack);
     }

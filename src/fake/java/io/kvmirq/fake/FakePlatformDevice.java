@@ -7,9 +7,9 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * A platform device of a fake kernel's host, for a user through VFIO: one interrupt for each index, and no registers.
- * The methods play the part of the hardware. Thread-safe. A method throws IllegalArgumentException if the index has no
- * interrupt of that kind.
+ * A platform device of a fake kernel's host, which programs use through VFIO. It has one interrupt for each index, and
+ * no registers. The methods act as its hardware. Thread-safe. A method throws IllegalArgumentException if the index has
+ * no interrupt of that kind.
  */
 public final class FakePlatformDevice {
     private final FakeTime time;
@@ -20,7 +20,7 @@ public final class FakePlatformDevice {
         this.device = device;
     }
 
-    /** Describes a device. By default it has no interrupts and no reset. */
+    /** Builds a device. By default it has no interrupts and no reset. */
     public static final class Builder {
         private final FakeKernel kernel;
         private final String name;
@@ -63,12 +63,12 @@ public final class FakePlatformDevice {
         }
     }
 
-    /** The device raises the line of a level-triggered interrupt, until {@link #serve}. */
+    /** The device asserts the line of a level-triggered interrupt until {@link #serve}. */
     public void requestService(int index) {
         time.changing(() -> device.request(index));
     }
 
-    /** The driver in the guest serves the device, which lowers the line. */
+    /** The guest's driver serves the device, which deasserts the line. */
     public void serve(int index) {
         time.changing(() -> device.serve(index));
     }
@@ -79,8 +79,8 @@ public final class FakePlatformDevice {
     }
 
     /**
-     * The host removes the device ({@code vfio_unregister_group_dev()}) when no file of it is open. Returns whether it
-     * is gone.
+     * The host removes the device once no file of it is open ({@code vfio_unregister_group_dev()}). Returns whether it
+     * is removed now.
      */
     public boolean remove() {
         return time.changing(device::remove);

@@ -18,8 +18,8 @@ import java.util.Set;
 import java.util.TreeMap;
 
 /**
- * A buffer of the fake kernel's tracepoints, as an instance of tracefs is one: chosen events, of chosen threads, as many as
- * fit. Get it from {@link FakeKernel#tracing}. Thread-safe.
+ * A trace buffer of the fake kernel, like an instance of tracefs: it records chosen events of chosen threads. Get it
+ * from {@link FakeKernel#tracing}. Thread-safe.
  */
 public final class FakeTracing implements AutoCloseable {
     /** The id of the process whose threads the vCPUs are. */
@@ -70,7 +70,7 @@ public final class FakeTracing implements AutoCloseable {
         return TracePages.HEADER_EVENT;
     }
 
-    /** Records what these threads pass, and nothing else ({@code set_event_pid}). None: all threads. */
+    /** Records events of these threads only ({@code set_event_pid}). An empty set means all threads. */
     public void only(Set<Integer> threads) {
         Objects.requireNonNull(threads, "threads is null");
         time.changing(() -> {
@@ -78,7 +78,7 @@ public final class FakeTracing implements AutoCloseable {
         });
     }
 
-    /** Sets how many events of a CPU fit. A newer one then replaces the oldest. */
+    /** Sets the buffer's size in events of each CPU. In a full buffer, a new event replaces the oldest. */
     public void limit(int events) {
         time.changing(() -> {
             most = events;
@@ -104,8 +104,8 @@ public final class FakeTracing implements AutoCloseable {
     }
 
     /**
-     * Takes the events since the last call out of the buffer: the pages of {@code per_cpu/cpuN/trace_pipe_raw} by the
-     * number of the CPU, in the byte order of this machine. A page tells if events before it are lost.
+     * Removes the events from the buffer. Returns pages as in {@code per_cpu/cpuN/trace_pipe_raw}, keyed by CPU number,
+     * in the byte order of this machine. A page has a flag if events before it were lost.
      */
     public Map<Integer, List<ByteBuffer>> read() {
         return time.locked(() -> {
@@ -127,7 +127,7 @@ public final class FakeTracing implements AutoCloseable {
         return pages.pages();
     }
 
-    /** Number of events that did not fit, since the last call of this. */
+    /** The number of events that were replaced since the last call of this method. */
     public long lost() {
         return time.locked(() -> {
             long count = lost;

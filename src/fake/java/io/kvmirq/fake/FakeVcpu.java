@@ -14,18 +14,18 @@ import java.util.function.IntSupplier;
 import java.util.function.Supplier;
 
 /**
- * A vCPU of a fake kernel whose profile names the interrupt hardware of an x86 host. A test moves it between the states
- * in which {@code KVM_RUN} and the host's scheduler place a vCPU, and observes the effect of a device's posted
- * interrupt. Get it from {@link FakeKernel#vcpus}. The host has 4 processors; one runs one vCPU at a time. Loading a
- * vCPU preempts the one that is loaded. Thread-safe.
+ * A vCPU of a fake kernel whose profile names the interrupt hardware of an x86 host. A test moves it through the states
+ * that {@code KVM_RUN} and the host's scheduler cause, and observes the effect of a device's posted interrupt. Get it
+ * from {@link FakeKernel#vcpus}. The host has 4 processors; each runs one vCPU at a time. Loading a vCPU preempts the
+ * one that is loaded. Thread-safe.
  *
- * <p>The methods that move it throw IllegalStateException while a thread is in {@code KVM_RUN}, which moves it itself.
- * {@link #acknowledge}, {@link #end} and {@link #takeInterrupt} also throw it while the vCPU is not in the guest.
+ * <p>The methods that move it throw IllegalStateException while a thread is in {@code KVM_RUN}, because that call moves
+ * it. {@link #acknowledge}, {@link #end} and {@link #takeInterrupt} also throw it while the vCPU is not in the guest.
  */
 public final class FakeVcpu {
     /** The state of a vCPU: off its CPU, on a CPU, or in the guest. */
     public enum State {
-        /** On no processor, and it could run: after a preemption or {@code KVM_RUN}, or before the first. */
+        /** On no processor, but not blocked: after a preemption or {@code KVM_RUN}, or before the first load. */
         PREEMPTED,
         /** On a processor, outside the guest. */
         LOADED,
@@ -62,17 +62,17 @@ public final class FakeVcpu {
 
     // Moves
 
-    /** It comes to processor 0–3, awake and outside the guest; IllegalArgumentException for another one. */
+    /** Loads the vCPU on processor 0–3, awake and outside the guest; IllegalArgumentException for another processor. */
     public void load(int cpu) {
         moved(() -> vcpu.load(cpu));
     }
 
-    /** It enters the guest, on the processor that it is on, or else on one that the scheduler chooses. */
+    /** Enters the guest, on the present processor or else on one that the scheduler chooses. */
     public void enterGuest() {
         moved(vcpu::enterGuest);
     }
 
-    /** The host takes its processor away. A sleeper is woken first. */
+    /** The host preempts the vCPU. A sleeping vCPU is woken and loaded first. */
     public void preempt() {
         moved(() -> {
             vcpu.load();
@@ -80,19 +80,19 @@ public final class FakeVcpu {
         });
     }
 
-    /** Its guest halts with interrupts on, until an interrupt wakes it. Returns whether it sleeps. */
+    /** The guest halts with interrupts enabled, until an interrupt wakes it. Returns whether the vCPU sleeps. */
     public boolean block() {
         return moved(() -> vcpu.block(true));
     }
 
-    /** Its guest, with interrupts on, takes its next vector, if any, which is in service until {@link #end}. */
+    /** The guest takes its next vector, if any, with interrupts enabled; it is in service until {@link #end}. */
     public Optional<InterruptVector> acknowledge() {
         return served(vcpu::acknowledge);
     }
 
     /**
-     * Its guest writes the EOI register: it ends the highest vector that is in service, if there is one. The end of a
-     * level-triggered pin of the IOAPIC signals the resamplefds of its GSI.
+     * The guest writes the EOI register, which ends the highest vector in service, if any. The EOI of a level-triggered
+     * IOAPIC pin signals the resamplefds of its GSI.
      */
     public void end() {
         served(() -> {
@@ -101,7 +101,7 @@ public final class FakeVcpu {
         });
     }
 
-    /** Its guest, with interrupts on, takes its next vector, if any, and ends it. */
+    /** The guest takes its next vector, if any, with interrupts enabled, and ends it. */
     public Optional<InterruptVector> takeInterrupt() {
         return served(() -> {
             int vector = vcpu.acknowledge();
@@ -129,7 +129,7 @@ public final class FakeVcpu {
         return vcpu.id();
     }
 
-    /** The number of its thread in the traces of {@link FakeKernel#tracing}. */
+    /** The thread id of the vCPU in the traces of {@link FakeKernel#tracing}. */
     public int thread() {
         return vcpu.tid();
     }
@@ -144,12 +144,12 @@ public final class FakeVcpu {
         });
     }
 
-    /** The number of the processor that it is on, or was on last; empty before the first. */
+    /** The number of its present or last processor; empty before the first load. */
     public OptionalInt cpu() {
         return time.locked(vcpu::cpu);
     }
 
-    /** Whether a vector is requested: in the IRR of its LAPIC, or posted and not there yet. */
+    /** Whether a vector is requested: set in the LAPIC's IRR, or posted and not yet moved to IRR. */
     public boolean isRequested(InterruptVector vector) {
         return time.locked(() -> vcpu.isRequested(vector.number()));
     }
@@ -160,14 +160,14 @@ public final class FakeVcpu {
         return time.locked(vcpu::descriptor);
     }
 
-    /** The processor on whose wake-up list it sleeps. Empty if it is on none, and on AMD. */
+    /** The processor whose wake-up list has the sleeping vCPU. Empty if none has, and on AMD. */
     public OptionalInt wakeupList() {
         return time.locked(vcpu::wakeupList);
     }
 
     /**
-     * Its entry of AVIC's table of physical APIC ids, with IsRunning, as KVM has it: kind {@code avic.physical} of
-     * {@code kvmirq decode}. Empty on Intel.
+     * Its entry in AVIC's physical APIC ID table, with IsRunning as KVM keeps it: kind {@code avic.physical} of {@code
+     * kvmirq decode}. Empty on Intel.
      */
     public Optional<Long> physicalEntry() {
         return time.locked(vcpu::physicalEntry);
@@ -178,7 +178,7 @@ public final class FakeVcpu {
         return time.locked(vcpu::listed);
     }
 
-    /** The broken rules of posting, in words. The list is always empty, unless the fake has a bug. */
+    /** The rules of posting that are broken, one sentence each. The list is empty unless the fake has a bug. */
     public List<String> brokenRules() {
         return time.locked(vcpu::brokenRules);
     }

@@ -9,9 +9,9 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 
-/** Anonymous memory of mmap. */
+/** Allocates anonymous memory for mmap. */
 final class FreshMemory {
-    /** From here on memory is a private mapping of an empty file, whose pages are made when they are written. */
+    /** From this size on, memory is a private mapping of an empty file: pages are allocated when they are written. */
     private static final int LARGE = 1 << 20;
 
     private FreshMemory() {}
@@ -27,7 +27,7 @@ final class FreshMemory {
                 return channel.map(MapMode.PRIVATE, 0, bytes);
             }
         } catch (IOException e) {
-            // Without a directory for temporary files all of it is allocated now.
+            // Without a temporary directory, all memory is allocated now.
             return ByteBuffer.allocateDirect(bytes);
         }
     }

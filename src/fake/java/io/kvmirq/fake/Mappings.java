@@ -14,13 +14,13 @@ import java.nio.ByteOrder;
 /** mmap, munmap and madvise of the fake kernel. Callers hold its lock. */
 final class Mappings {
     private static final long PAGE = 4096;
-    /** The last page of a process is not mapped. */
+    /** The start of a process's last page, which cannot be mapped. */
     static final long LAST_ADDRESS = (1L << 47) - PAGE;
-    /** MAP_SHARED, MAP_PRIVATE and two more bits. */
+    /** The mask of the mapping type: MAP_SHARED, MAP_PRIVATE and two more bits. */
     private static final int MAP_TYPE = 0xf;
-    /** MAP_SHARED_VALIDATE, of files. */
+    /** MAP_SHARED_VALIDATE, for files only. */
     private static final int SHARED_VALIDATE = 3;
-    /** MAP_DROPPABLE, of memory, since 6.11. */
+    /** MAP_DROPPABLE, for anonymous memory only, since 6.11. */
     private static final int DROPPABLE = 8;
 
     private static final long LARGEST_MEMORY = 1L << 40;
@@ -40,7 +40,7 @@ final class Mappings {
         return host.refuse(rule);
     }
 
-    /** In the order of {@code ksys_mmap_pgoff()} and {@code do_mmap()}. */
+    /** Checks in the order of {@code ksys_mmap_pgoff()} and {@code do_mmap()}. */
     long map(long length, int protection, int flags, int fd, long offset) {
         FakeFile file = (flags & Uapi.MAP_ANONYMOUS) != 0 ? null : files.get(fd);
         if (offset % PAGE != 0) {
@@ -100,7 +100,7 @@ final class Mappings {
         return 0;
     }
 
-    /** MAP_FIXED over whole mappings. */
+    /** Maps zeros over mapped pages by MAP_FIXED. */
     long replace(long address, long length, long protection, long flags) {
         if (protection != (Uapi.PROT_READ | Uapi.PROT_WRITE)
                 || flags != SystemCall.MAP_ZEROS
@@ -112,7 +112,7 @@ final class Mappings {
         return address;
     }
 
-    /** Child processes and core dumps, which this kernel does not have. */
+    /** Accepts advice about child processes and core dumps, which this kernel does not have. */
     int advise(long address, long length, long advice) {
         boolean modelled = advice == Uapi.MADV_DONTFORK || advice == Uapi.MADV_DONTDUMP;
         if (!modelled || address % PAGE != 0 || !memory.has(address, length, 0)) {

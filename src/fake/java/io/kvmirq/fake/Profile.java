@@ -20,13 +20,13 @@ import org.jspecify.annotations.Nullable;
 /**
  * The kernel that a fake imitates: a version, and switches for its configuration, its patches and the hardware of its
  * host. The text form is the version and the switches, separated by commas: {@code 6.18,split}. A switch of hardware
- * stands alone, too: {@code vtd-posting} means 6.18, {@code gicv4} means 6.18,arm64,gicv4 and {@code historic} means
+ * needs no version: {@code vtd-posting} means 6.18, {@code gicv4} means 6.18,arm64,gicv4 and {@code historic} means
  * 6.1,arm64,historic.
  *
- * <p>Source: 6.18,pvm was measured. The others are as built by Debian, seen on its 6.1, 6.12 and, for 7.1, its 7.2 ({@code
- * make lab}); git history of virt/kvm/eventfd.c (2cdd64cbf990) and arch/x86/kvm. On arm64, Debian's 6.1.192 and
- * 6.12.117 were seen; later versions answer like 6.12, with the differences that were read in their source. The GICv3
- * of the lab runs no GICv2. Its GICv2 was seen on Debian's 6.1, 6.12 and 7.2.
+ * <p>Source: 6.18,pvm was measured. The others follow Debian's builds 6.1 and 6.12, and for 7.1 Debian's 7.2, measured
+ * in {@code make lab}; git history of virt/kvm/eventfd.c (2cdd64cbf990) and arch/x86/kvm. On arm64, Debian's 6.1.192
+ * and 6.12.117 were measured; later versions behave like 6.12, with the differences found in their source. The lab's
+ * GICv3 cannot run a GICv2. GICv2 was measured on Debian's 6.1, 6.12 and 7.2.
  */
 public final class Profile {
     private static final int HOST_WIDE_MINOR = 17;
@@ -54,37 +54,37 @@ public final class Profile {
         }
     }
 
-    /** Differences among kernels of one version. */
+    /** A difference among kernels of one version. */
     private enum Switch {
-        /** Built without CONFIG_KVM_IOAPIC: the kernel has LAPICs only; the VMM emulates PIC and IOAPIC. */
+        /** Built without CONFIG_KVM_IOAPIC: KVM emulates LAPICs only, and the VMM emulates PIC and IOAPIC. */
         SPLIT("split"),
         /** One eventfd feeds one GSI of the host: the behaviour since 6.17, backported. */
         IRQFD_HOST("irqfd-host"),
         /** One eventfd may feed a GSI of each VM: the behaviour before 6.17, restored by a revert. */
         IRQFD_VM("irqfd-vm"),
-        /** With kvm_pvm, without System Management Mode and Hyper-V, for 1024 vCPUs: the 6.18 that was measured. */
+        /** The measured 6.18: with kvm_pvm, at most 1024 vCPUs, without System Management Mode and Hyper-V. */
         PVM("pvm"),
-        /** arm64, on a host with a GICv3 that runs no GICv2, unless gicv2 or gicv4 says otherwise. */
+        /** arm64, on a host with a GICv3 that cannot run a GICv2; gicv2 or gicv4 replaces it. */
         ARM64("arm64"),
-        /** Built with CONFIG_IOMMUFD and CONFIG_VFIO_DEVICE_CDEV: has /dev/iommu and /dev/vfio/devices. */
+        /** Built with CONFIG_IOMMUFD and CONFIG_VFIO_DEVICE_CDEV, so with /dev/iommu and /dev/vfio/devices. */
         CDEV("cdev"),
-        /** With an IOMMU of Intel that remaps and cannot post. */
+        /** With an Intel IOMMU that remaps interrupts and cannot post them. */
         VTD("vtd", Hardware.VTD),
-        /** With an IOMMU of Intel that posts. */
+        /** With an Intel IOMMU that posts interrupts. */
         VTD_POSTING("vtd-posting", Hardware.VTD_POSTING),
-        /** With an IOMMU of AMD that remaps and cannot post: the one of the lab. */
+        /** With an AMD IOMMU that remaps interrupts and cannot post them, as in the lab. */
         AMD_VI("amd-vi", Hardware.AMD_VI),
-        /** With an IOMMU of AMD that posts. */
+        /** With an AMD IOMMU that posts interrupts. */
         AMD_AVIC("amd-avic", Hardware.AMD_AVIC),
-        /** The same, while something inhibits AVIC in every VM. */
+        /** Like amd-avic, but with AVIC inhibited in every VM. */
         AVIC_INHIBITED("avic-inhibited", Hardware.AVIC_INHIBITED),
-        /** arm64 with a GICv2, whose VMs have a GICv2. */
+        /** arm64 on a host with a GICv2, so that VMs have a GICv2. */
         GICV2("gicv2", Hardware.GICV2),
-        /** arm64 with a GICv3, as every arm64 without gicv2 and gicv4. */
+        /** arm64 on a host with a GICv3: the default of arm64. */
         GICV3("gicv3", Hardware.GICV3),
-        /** arm64 with a GICv4. */
+        /** arm64 on a host with a GICv4. */
         GICV4("gicv4", Hardware.GICV4),
-        /** With the patches of 2014 that forward the interrupts of VFIO devices. On x86 they do nothing. */
+        /** With the patches of 2014 that forward interrupts of VFIO devices. They have no effect on x86. */
         HISTORIC("historic");
 
         private final String label;
@@ -95,7 +95,7 @@ public final class Profile {
             this.hardware = Arrays.stream(hardware).findFirst();
         }
 
-        /** Whether it needs no version. */
+        /** Whether the switch may be used without a version. */
         private boolean standsAlone() {
             return hardware.isPresent() || this == HISTORIC;
         }
@@ -109,7 +109,7 @@ public final class Profile {
     public static final Profile V6_1 = of("6.1");
     /** Linux 6.12 of Debian 13. */
     public static final Profile V6_12 = of("6.12");
-    /** Linux 6.18 as Debian would build it. The contract suite was measured on {@code 6.18,pvm}. */
+    /** Linux 6.18 as Debian would build it. The contract suite ran on a real {@code 6.18,pvm} instead. */
     public static final Profile V6_18 = of("6.18");
 
     /** Linux 7.1. */
@@ -164,7 +164,7 @@ public final class Profile {
      * The newest version that is not newer than a kernel, or the oldest version.
      *
      * @param release of the kernel, such as {@code 6.12.48-amd64}
-     * @param architecture as uname has it
+     * @param architecture as uname prints it
      */
     static Profile nearest(String release, String architecture) {
         Matcher number = RELEASE.matcher(release);
@@ -200,13 +200,13 @@ public final class Profile {
                 .collect(Collectors.joining(", "));
     }
 
-    /** How a profile is written, for messages and help. */
+    /** The syntax of a profile, for messages and help. */
     public static String expected() {
         return String.join(", ", labels()) + ", and after a comma " + labels(one -> !one.standsAlone())
                 + "; with or without a version " + labels(Switch::standsAlone);
     }
 
-    /** The profiles that one name names: the versions, and the switches that need none. */
+    /** The profiles that a single name selects: versions, and switches that need no version. */
     public static List<String> names() {
         return Stream.concat(
                         labels().stream(),

@@ -16,7 +16,7 @@ import org.jspecify.annotations.Nullable;
 /** The rules that a fake kernel has applied. Only a rule's first use allocates. The caller holds the kernel's lock. */
 final class Rulebook {
     private final Set<Answer> used = new HashSet<>();
-    /** Some of {@link #used}, each at its hash: most calls note rules that were noted before. */
+    /** A cache of {@link #used} by identity hash, because most calls apply rules that are in use already. */
     private final @Nullable Answer[] noted = new Answer[1024];
 
     private final Map<Answer, List<Refusal>> refused = new LinkedHashMap<>();

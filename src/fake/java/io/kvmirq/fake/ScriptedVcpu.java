@@ -12,13 +12,12 @@ import java.util.Set;
 import java.util.stream.Stream;
 
 /**
- * A vCPU of a fake kernel that plays exits instead of a guest's code. Get it from {@link FakeKernel#vcpu}. Everything
- * else is as for a vCPU that runs code: {@code KVM_RUN} returns with each exit in {@code struct kvm_run}, an
- * application processor waits for INIT and SIPI, a kick ends the run, and registers keep what the VMM gave them.
- * Thread-safe.
+ * A vCPU of a fake kernel that plays exits and runs no guest code. Get it from {@link FakeKernel#vcpu}. Otherwise it
+ * behaves like a vCPU that runs code: {@code KVM_RUN} returns with each exit in {@code struct kvm_run}, an application
+ * processor waits for INIT and SIPI, a kick ends the run, and registers keep the VMM's values. Thread-safe.
  *
- * <p>When it has played all exits, the guest halts with interrupts off: it stays in {@code KVM_RUN} until it gets more
- * exits or the run is ended; on x86 without an in-kernel LAPIC, each {@code KVM_RUN} returns with HLT. It takes the
+ * <p>After the last exit the guest halts with interrupts disabled. It stays in {@code KVM_RUN} until exits are added or
+ * a kick ends the run. On x86 without an in-kernel LAPIC, each {@code KVM_RUN} returns with HLT. The guest takes
  * interrupts of the in-kernel PICs once it has written the vector of the master.
  */
 public final class ScriptedVcpu {
@@ -38,8 +37,8 @@ public final class ScriptedVcpu {
     }
 
     /**
-     * Adds exits; a guest that halted after the last of the earlier ones runs on. IllegalArgumentException, and none is
-     * added, if no vCPU of the architecture has one of them.
+     * Adds exits. A guest that halted after the previous exits continues. IllegalArgumentException if vCPUs of this
+     * architecture cannot have one of the exits; then none is added.
      */
     public ScriptedVcpu exits(FakeExit... exits) {
         Objects.requireNonNull(exits, "exits is null");
@@ -55,19 +54,19 @@ public final class ScriptedVcpu {
     }
 
     /**
-     * The VMM's answers to reads, in the order of the exits, zero-extended. An answer is here when the vCPU has been
-     * run again. A string instruction has one for each access.
+     * The values that the VMM returned for reads, in the order of the exits, zero-extended. A value is listed once the
+     * vCPU has run again. A string instruction has a value for each access.
      */
     public List<Long> answers() {
         return time.locked(script::answers);
     }
 
-    /** The vectors of the interrupts that it took, in this order; 2 is an NMI. */
+    /** The vectors of the interrupts that the guest took, in this order; 2 is an NMI. */
     public List<Integer> interrupts() {
         return time.locked(script::interrupts);
     }
 
-    /** The number of exits that it has not played. */
+    /** The number of exits that are not played yet. */
     public int left() {
         return time.locked(script::left);
     }

@@ -18,17 +18,17 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 
-/** Replays a tape on a new kernel. A class of its own: only its users load the JSON reader. */
+/** Replays a tape on a new kernel. It is a separate class, so that other programs do not load the JSON reader. */
 final class StartUp {
     private static final int VCPUS_OF_GICV2 = 8;
     private static final Profile PVM = Profile.of("6.18,pvm");
-    /** Capabilities that depend on the build of a kernel: the two kernels of 6.18 differ. */
+    /** Capabilities that differ between builds of 6.18. */
     private static final List<Integer> BUILT =
             List.of(Uapi.KVM_CAP_MAX_VCPUS, Uapi.KVM_CAP_MAX_VCPU_ID, Uapi.KVM_CAP_HYPERV_SYNIC);
 
     private StartUp() {}
 
-    /** The profile of the kernel that answered on the tape. */
+    /** The profile of the kernel on which the tape was recorded. */
     static Profile profile(Path tape) throws IOException {
         try (TapeReader reader = TapeReader.of(new BufferedInputStream(Files.newInputStream(tape)))) {
             Optional<TapeLine> first = reader.next();
@@ -38,7 +38,7 @@ final class StartUp {
         }
     }
 
-    /** @param rest behind the header */
+    /** @param rest the lines after the header */
     private static Profile profile(TapeLine.Header header, TapeReader rest) throws IOException {
         if (!header.backend().equals(Backends.FAKE)) {
             Profile nearest = Profile.nearest(header.kernel(), header.architecture());
@@ -54,7 +54,7 @@ final class StartUp {
         }
     }
 
-    /** Whether the calls show a host of arm64 with a GICv2. A host whose GICv3 runs a GICv2 also gives a VM a GICv3. */
+    /** Whether the calls show an arm64 host with a GICv2. A host whose GICv3 can run a GICv2 also offers a GICv3. */
     private static boolean isOfGicV2(TapeReader calls) throws IOException {
         boolean found = false;
         for (Optional<TapeLine> line = calls.next(); line.isPresent(); line = calls.next()) {
@@ -71,7 +71,7 @@ final class StartUp {
         return found;
     }
 
-    /** Whether a capability is as the kernel with kvm_pvm has it, and no other. */
+    /** Whether the tape's first capability of {@link #BUILT} has the value of the kernel with kvm_pvm. */
     private static boolean isOfPvm(TapeReader calls) throws IOException {
         Libc pvm = new FakeKernel(PVM).libc();
         int kvm = pvm.open(pvm.addressOf(Buffers.cString("/dev/kvm")), Uapi.O_RDWR, 0);
@@ -85,7 +85,7 @@ final class StartUp {
         return false;
     }
 
-    /** Whether a device of that type was made, or could be made. */
+    /** Whether the call created a device of that type, or tested that it can be created. */
     private static boolean isMade(TapeLine.Call call, int type) {
         return call.request() == Uapi.KVM_CREATE_DEVICE
                 && call.result() == 0

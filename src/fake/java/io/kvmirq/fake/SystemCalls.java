@@ -32,21 +32,21 @@ import java.util.function.ToLongFunction;
 
 /**
  * The fake kernel's system calls. A call holds the lock of {@link FakeTime} until it returns, and releases it while it
- * waits. A call on a descriptor goes to its {@link FakeFile}. The result is a negative errno for a refusal. A call that
- * is not modelled throws {@link NotModelledException}.
+ * waits. A call on a descriptor is handled by its {@link FakeFile}. A refused call returns a negative errno. A call
+ * that is not modelled throws {@link NotModelledException}.
  */
 final class SystemCalls implements Libc {
     private static final int LONGEST_PATH = 4096;
     private static final long LAST_ADDRESS = Mappings.LAST_ADDRESS;
     private static final int OTHER_STATUS = Uapi.O_APPEND | Uapi.FASYNC | Uapi.O_NOATIME;
 
-    /** O_LARGEFILE is known too. */
+    /** The flags that {@link #open} models, besides O_LARGEFILE. */
     private static final int OPEN_FLAGS = Uapi.O_ACCMODE | Uapi.O_NOCTTY | Uapi.O_NONBLOCK | Uapi.O_CLOEXEC;
 
     /**
-     * Requests that fs/ioctl.c answers before the file does, ascending: FIGETBSZ, FIOQSIZE, FICLONE,
-     * FS_IOC_SETFLAGS, FS_IOC_FSSETXATTR, FICLONERANGE, FS_IOC_GETFSUUID, FS_IOC_GETFSSYSFSPATH, FIFREEZE,
-     * FITHAW, FIDEDUPERANGE and FS_IOC_FIEMAP.
+     * Requests that fs/ioctl.c handles before the file, ascending; they are not modelled: FIGETBSZ, FIOQSIZE, FICLONE,
+     * FS_IOC_SETFLAGS, FS_IOC_FSSETXATTR, FICLONERANGE, FS_IOC_GETFSUUID, FS_IOC_GETFSSYSFSPATH, FIFREEZE, FITHAW,
+     * FIDEDUPERANGE and FS_IOC_FIEMAP.
      */
     private static final long[] OF_ANY_FILE = {
         0x2L,
@@ -73,7 +73,7 @@ final class SystemCalls implements Libc {
     private final FileTable files;
     private final Mappings mappings;
 
-    /** {@code nodes} opens a device node: its descriptor, or a negative errno. */
+    /** {@code nodes} opens a device node and returns its descriptor, or a negative errno. */
     SystemCalls(FakeHost host, ToIntFunction<String> nodes, Supplier<HostFiles> shown) {
         this.host = host;
         this.nodes = nodes;
@@ -100,7 +100,7 @@ final class SystemCalls implements Libc {
         }
     }
 
-    /** Records the rule that refused the call. */
+    /** Records the refused call with its rule. */
     private void refused(String call, long request, int fd) {
         FakeFile file = files.get(fd);
         rules.failed(call, request, file == null ? List.of() : file.facts());
@@ -131,7 +131,7 @@ final class SystemCalls implements Libc {
         return (int) call(call, 0, -1, action::getAsInt);
     }
 
-    /** A call on a descriptor, which has to be open. */
+    /** Runs a call on a descriptor; EBADF if it is not open. */
     private long call(String call, long request, int fd, ToLongFunction<FakeFile> action) {
         return call(call, request, fd, () -> {
             FakeFile file = files.get(fd);
@@ -213,7 +213,7 @@ final class SystemCalls implements Libc {
         });
     }
 
-    /** F_SETFL ignores the access and the flags of open(2). */
+    /** Sets status flags by F_SETFL, which ignores the access mode and the flags of open(2). */
     private int setStatusFlags(FakeFile file, int flags) {
         if ((flags & OpenFlag.DIRECT.on(host.build())) != 0) {
             return refuse(FileAnswer.NO_DIRECT);
@@ -235,7 +235,7 @@ final class SystemCalls implements Libc {
         });
     }
 
-    /** {@code vfs_read()}. */
+    /** The checks of {@code vfs_read()}. */
     private int refusesToRead(FakeFile file, long to, long length, long offset) {
         if (!file.may(FakeFile.READ)) {
             return refuse(FileAnswer.NOT_FOR_READING);
@@ -246,7 +246,7 @@ final class SystemCalls implements Libc {
         return refusesPlace(to, length, offset);
     }
 
-    /** {@code vfs_write()}. */
+    /** The checks of {@code vfs_write()}. */
     private int refusesToWrite(FakeFile file, long from, long length, long offset) {
         if (!file.may(FakeFile.WRITE)) {
             return refuse(FileAnswer.NOT_FOR_WRITING);
@@ -257,7 +257,7 @@ final class SystemCalls implements Libc {
         return refusesPlace(from, length, offset);
     }
 
-    /** Signals pass here, so that nothing is allocated. */
+    /** Allocates nothing, because signals of eventfds use this call. */
     @Override
     public long write(int fd, long from, long length) {
         time.enter();
@@ -280,7 +280,7 @@ final class SystemCalls implements Libc {
         }
     }
 
-    /** {@code access_ok()}, that the memory has addresses of a process, and {@code rw_verify_area()}. */
+    /** The checks of {@code access_ok()}, that the memory is in user space, and of {@code rw_verify_area()}. */
     private int refusesPlace(long address, long length, long offset) {
         if (length < 0 || address < 0 || address > LAST_ADDRESS - length) {
             return refuse(FileAnswer.FAULT);
@@ -304,7 +304,7 @@ final class SystemCalls implements Libc {
         });
     }
 
-    /** The kernel looks at the offset before the descriptor. */
+    /** Checks the offset before the descriptor, as the kernel does. */
     private long at(String call, int fd, long offset, int mode, ToLongFunction<FakeFile> action) {
         return offset < 0
                 ? call(call, 0, fd, () -> refuse(FileAnswer.NEGATIVE_OFFSET))
@@ -350,7 +350,7 @@ final class SystemCalls implements Libc {
     public int ioctl(int fd, long request, long argument) {
         return (int) call("ioctl", request, fd, file -> {
             int result = ioctlLocked(file, request, argument);
-            // The ioctl may have raised an interrupt for a halted vCPU.
+            // Wake halted vCPUs: the ioctl may have raised an interrupt.
             time.changed();
             return result;
         });

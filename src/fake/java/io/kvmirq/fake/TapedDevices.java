@@ -23,15 +23,15 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.jspecify.annotations.Nullable;
 
-/** The PCI devices that a program on a tape opened through VFIO, as far as the tape tells what they are. */
+/** The PCI devices that a recorded program opened through VFIO, as far as the tape describes them. */
 final class TapedDevices {
     private static final Pattern GROUP = Pattern.compile("/dev/vfio/([0-9]{1,9})");
-    /** Of each index. */
+    /** The largest number of interrupts of each VFIO index. */
     private static final int[] MOST = {1, 32, MsiMessage.MOST_VECTORS, 1, 1};
 
     private static final int MOST_DEVICES = 256;
 
-    /** One device: how many interrupts each index has at least. */
+    /** A device, and the smallest number of interrupts of each index. */
     private static final class Device {
         private final PciAddress address;
         private final int group;
@@ -99,7 +99,7 @@ final class TapedDevices {
         }
     }
 
-    /** A device that is no PCI device is left out. */
+    /** Notes a device that the program opened, if it is a PCI device. */
     private void open(TapeLine.Call call, String name) {
         PciAddress address;
         try {

@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * A kernel in Java: the same calls, errnos, order of checks and lifetimes as the real one.
+ * A kernel in Java with the calls, errnos, order of checks and lifetimes of the real one.
  *
- * <p>{@link io.kvmirq.fake.FakeKernel} has a {@link io.kvmirq.backend.Libc}, {@code SystemCalls}: it sees file descriptors,
- * request numbers and bytes, as the kernel does, so all code above it is the code that runs on real KVM. {@code
- * FakeKernel} maps paths to files; {@code SystemCalls} finds the file of a descriptor and calls it.
+ * <p>{@link io.kvmirq.fake.FakeKernel} has a {@link io.kvmirq.backend.Libc}, {@code SystemCalls}. It receives file
+ * descriptors, request numbers and bytes, as the kernel does, so all code above it is the code that runs on real KVM.
+ * {@code FakeKernel} maps paths to files; {@code SystemCalls} finds the file of a descriptor and calls it.
  *
- * <p>Each decision is an {@link io.kvmirq.explain.Answer}, with errno, grade and source. An optional one that a method
- * returns is the rule that refuses; empty for none. The areas are packages; each uses only the packages listed before
- * it: {@code file} (descriptors, memory, time, eventfds, and {@code Host}, the interface of a file to its kernel),
- * {@code posting} (processors, remapping units and vCPUs of x86 hosts that post), {@code kvm} (the requests common to
- * all architectures), {@code x86} (chips, vCPUs, and real-mode instructions) and {@code arm64} (VGIC and ITS; it runs
- * no code of a guest). A vCPU of each can play exits of a test instead ({@link io.kvmirq.fake.ScriptedVcpu}). {@code
- * x86} and {@code arm64} do not use each other. {@code vfio} (devices, their groups, containers and iommufds) uses
- * {@code file} only, and {@code kvm} does not use {@code posting}. Each kind of open file is a {@code FakeFile} and
- * has a table of the requests it answers.
+ * <p>Each decision is an {@link io.kvmirq.explain.Answer}, with errno, grade and source. If a method returns an
+ * optional one, it is the rule that refuses the call, or empty. The areas are packages; each uses only the packages
+ * listed before it: {@code file} (descriptors, memory, time, eventfds, and {@code Host}, the interface of a file to its
+ * kernel), {@code posting} (processors, remapping units and vCPUs of x86 hosts that post), {@code kvm} (the requests
+ * common to all architectures), {@code x86} (chips, vCPUs, and real-mode instructions) and {@code arm64} (VGIC and ITS;
+ * it runs no code of a guest). A vCPU of either architecture can play exits of a test instead ({@link
+ * io.kvmirq.fake.ScriptedVcpu}). {@code x86} and {@code arm64} do not use each other. {@code vfio} (devices, their
+ * groups, containers and iommufds) uses {@code file} only, and {@code kvm} does not use {@code posting}. Each kind of
+ * open file is a {@code FakeFile} with a table of the requests that it handles.
  *
  * <p>The fake has one lock, and no thread and no clock of its own. The real kernel does some work asynchronously
  * (detaching an irqfd when its eventfd is closed, injecting through a worker). Here that work is done when the call
@@ -22,11 +22,11 @@
  * io.kvmirq.NotModelledException} with its name; the fake never guesses.
  *
  * <p>Each message of a device, and each signal of an eventfd, is counted by the {@code Ledger} of {@code file} from its
- * source to the vCPU that takes it. The model that moves a message tells the ledger. After each call the ledger compares
- * its places with the state of the models: a message that a model forgot is lost by that call, and its source and last
- * place are known. {@link io.kvmirq.fake.FakeMessages} shows the counts.
+ * source to the vCPU that takes it. The model that moves a message notifies the ledger. After each call the ledger
+ * compares its places with the state of the models. If a model forgot a message, the ledger reports it as lost by that
+ * call, with its source and last place. {@link io.kvmirq.fake.FakeMessages} shows the counts.
  *
- * <p>The contract suite runs on the fake and on the real kernel. Where they differ, the fake is wrong.
+ * <p>The contract suite runs on the fake and on the real kernel. If they differ, the fake is wrong.
  */
 @NullMarked
 package io.kvmirq.fake;

@@ -6,8 +6,8 @@ import io.kvmirq.kernel.Mapping;
 import java.util.HexFormat;
 
 /**
- * The code of the guest of arm64. {@code scripts/guest arm64} assembles it from {@code src/fake/guest/arm64.S}, with the
- * listing {@code arm64.lst} beside it. A test compares all three.
+ * The code of the arm64 guest. {@code scripts/guest arm64} assembles it from {@code src/fake/guest/arm64.S} and writes
+ * the listing {@code arm64.lst} beside it. A test compares all three.
  */
 public final class ArmGuestCode {
     private static final String FAULT = "035238d5e30a00b9feffff17";
@@ -21,35 +21,35 @@ public final class ArmGuestCode {
                     + "e21f80d2024618d5a2fa7fd382cc18d5220080d2e2cc18d507000014e21f8052820600b9a25a175342000032820200b9"
                     + "9f3f03d5df3f03d5ff0600b9ff4203d57f2003d5ffffff17";
 
-    /** The machine code in hexadecimal; it belongs {@link #VECTORS} bytes behind {@link #MEMORY}. */
+    /** The machine code in hexadecimal, to be loaded {@link #VECTORS} bytes after {@link #MEMORY}. */
     public static final String HEX = FAULT + "0".repeat(0x100 - FAULT.length()) + IRQ + SET_UP;
 
-    /** The guest-physical address of its memory. */
+    /** The guest-physical address of the guest's memory. */
     public static final long MEMORY = 0x4000_0000;
-    /** Bytes of memory that it needs. */
+    /** The size of the guest's memory in bytes. */
     public static final int SIZE = 0x1_0000;
-    /** Its first instruction. */
+    /** The address of the first instruction. */
     public static final long START = MEMORY + 0x300;
-    /** Where it writes the INTID of each interrupt that it has ended; 4 bytes. */
+    /** The address to which the guest writes the INTID of each interrupt that it has ended; 4 bytes. */
     public static final long ANSWER = 0xa00_0000;
-    /** Where it writes once when it is set up; 4 bytes. */
+    /** The address to which the guest writes once when it is set up; 4 bytes. */
     public static final long READY = ANSWER + 4;
-    /** Where it writes ESR_EL1 of an exception; 4 bytes. */
+    /** The address to which the guest writes ESR_EL1 of an exception; 4 bytes. */
     public static final long FAULTED = ANSWER + 8;
 
-    /** The vector of exceptions in EL1, the first that is used. */
+    /** The offset of the first exception vector in use, of exceptions in EL1. */
     private static final int VECTORS = 0x200;
 
     private static final int COUNTS = 0x1000;
     private static final int TABLE = 0x4000;
-    /** Blocks of 1 GiB at level 1, accessed. */
+    /** Level 1 block descriptors of 1 GiB, with the access flag. */
     private static final long DEVICES = 1L << 54 | 1L << 53 | 1 << 10 | 1 << 2 | 1;
 
     private static final long CACHED = 1 << 10 | 3 << 8 | 1;
 
     private ArmGuestCode() {}
 
-    /** Writes code and translation table. {@code memory} is that at {@link #MEMORY}. */
+    /** Writes code and translation table to {@code memory}, which is mapped at {@link #MEMORY}. */
     public static void load(Mapping memory) {
         memory.put(VECTORS, HexFormat.of().parseHex(HEX));
         putLong(memory, TABLE, DEVICES);
@@ -61,7 +61,7 @@ public final class ArmGuestCode {
         memory.putInt(at + Integer.BYTES, (int) (value >>> Integer.SIZE));
     }
 
-    /** The number of times that it has ended an interrupt: an SPI, PPI or SGI below 1024, or an LPI. */
+    /** The number of times that the guest has ended an interrupt: an SPI, PPI or SGI below 1024, or an LPI. */
     public static int handled(Mapping memory, int interrupt) {
         int slot = interrupt < InterruptId.FIRST_LPI ? interrupt : interrupt - InterruptId.FIRST_LPI + 1024;
         return memory.getInt(COUNTS + (long) slot * Integer.BYTES);

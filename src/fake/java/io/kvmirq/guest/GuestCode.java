@@ -6,11 +6,11 @@ import io.kvmirq.kernel.Mapping;
 import java.util.HexFormat;
 
 /**
- * The guest's code. {@code scripts/guest} assembles it from {@code src/fake/guest/guest.S} and writes the listing
- * {@code guest.lst} beside it. A test compares all three.
+ * The code of the x86 guest. {@code scripts/guest} assembles it from {@code src/fake/guest/guest.S} and writes the
+ * listing {@code guest.lst} beside it. A test compares all three.
  */
 public final class GuestCode {
-    /** The machine code in hexadecimal; it belongs at {@link #START}. */
+    /** The machine code in hexadecimal, to be loaded at {@link #START}. */
     public static final String HEX = "66b91b0000000f32660d000c00000f30" // x2APIC on
             + "66b90f08000066b8ff0100006631d20f30e682" // LAPIC enabled, ready
             + "fbf4ebfd" // sti; idle: hlt; jmp idle
@@ -44,7 +44,7 @@ public final class GuestCode {
         memory.putInt((long) number * Integer.BYTES, number << 16 | (HANDLER - number * 16));
     }
 
-    /** As {@link #handled(Mapping, InterruptVector)}, of a vCPU whose data segment begins at that many {@link #MEMORY}. */
+    /** The interrupts that a vCPU handled. Its data starts at {@code segment} * {@link #MEMORY}. */
     public static int handled(Mapping memory, int segment, InterruptVector vector) {
         return memory.getInt(COUNTS + (long) segment * MEMORY + (long) vector.number() * Integer.BYTES);
     }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/** The code of a small guest of x86, {@code src/fake/guest/guest.S}, which counts its interrupts and answers them. */
+/** The code of small guests that count their interrupts and report them, from {@code src/fake/guest}. */
 @NullMarked
 package io.kvmirq.guest;
 
