@@ -7,6 +7,7 @@ import io.kvmirq.backend.HostFiles.Owner;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.PostingOutlook;
 import io.kvmirq.host.facts.ReadOnce;
+import io.kvmirq.host.facts.ThreadStat;
 import io.kvmirq.host.facts.VfioOutlook;
 import io.kvmirq.text.Foreign;
 import java.io.EOFException;
@@ -201,7 +202,9 @@ public record Capture(
         String watch = "/kvmirq-" + process.substring("proc/".length(), process.length() - 1) + "-";
         return guests.contains(process)
                 || RUNS.matcher(new String(stat, StandardCharsets.UTF_8)).find()
-                || VmmLink.isExiting(new String(stat, StandardCharsets.UTF_8))
+                || ThreadStat.parse(new String(stat, StandardCharsets.UTF_8))
+                        .filter(ThreadStat::isExiting)
+                        .isPresent()
                 || KernelHelpers.STAT
                         .matcher(new String(stat, StandardCharsets.UTF_8))
                         .find()

@@ -9,6 +9,7 @@ import io.kvmirq.host.HostInterrupts.ArmedVector;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.IntxLine;
 import io.kvmirq.host.facts.PciDevice;
+import io.kvmirq.host.facts.ThreadStat;
 import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.host.facts.VmProcess.VcpuFile;
 import io.kvmirq.vfio.IrqKind;
@@ -356,22 +357,21 @@ final class HostIrqLink {
         if (!threads) {
             return;
         }
-        String name = "(irq/" + vector.irq().number() + "-";
+        String name = "irq/" + vector.irq().number() + "-";
         for (String pid : files.list("proc")) {
-            String stat = pid.matches("\\d{1,9}")
-                    ? files.text("proc/" + pid + "/stat").orElse("")
-                    : "";
-            int end = stat.lastIndexOf(')');
-            if (stat.contains(name) && end + 2 < stat.length()) {
-                char state = stat.charAt(end + 2);
+            String file = "proc/" + pid + "/stat";
+            Optional<ThreadStat> stat =
+                    pid.matches("\\d{1,9}") ? files.text(file).flatMap(ThreadStat::parse) : Optional.empty();
+            if (stat.filter(one -> one.name().startsWith(name)).isPresent()) {
+                char state = stat.get().state();
                 if (state == 'D') {
                     looks.doubt(
-                            "proc/" + pid + "/stat",
+                            file,
                             "the thread of its handler (" + pid + ") sleeps uninterruptibly",
                             Remedy.look("look again: a moment is harmless; cat /proc/" + pid + "/stack"));
                 } else if ("TtZX".indexOf(state) >= 0) {
                     looks.broken(
-                            "proc/" + pid + "/stat",
+                            file,
                             "the thread of its handler (" + pid + ") does not run: its state is " + state,
                             Remedy.look("cat /proc/" + pid + "/stack"));
                 }

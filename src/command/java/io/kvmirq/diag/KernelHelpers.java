@@ -2,8 +2,8 @@
 package io.kvmirq.diag;
 
 import io.kvmirq.backend.HostFiles;
+import io.kvmirq.host.facts.ThreadStat;
 import io.kvmirq.host.facts.VmProcess;
-import io.kvmirq.host.trace.ThreadStat;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;

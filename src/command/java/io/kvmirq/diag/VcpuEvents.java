@@ -8,7 +8,7 @@ import io.kvmirq.Route;
 import io.kvmirq.VcpuId;
 import io.kvmirq.arch.apic.CompatibilityMsi;
 import io.kvmirq.arch.apic.InhibitReason;
-import io.kvmirq.host.trace.ThreadStat;
+import io.kvmirq.host.facts.ThreadStat;
 import io.kvmirq.host.trace.TraceEvent;
 import io.kvmirq.host.trace.VcpuSchedule;
 import io.kvmirq.host.trace.VcpuSchedule.Phase;

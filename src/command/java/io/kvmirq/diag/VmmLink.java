@@ -6,10 +6,9 @@ import io.kvmirq.diag.Guests.Worker;
 import io.kvmirq.diag.Remedy.Change;
 import io.kvmirq.diag.Remedy.Takes;
 import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.host.facts.ThreadStat;
 import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.host.facts.VmProcess.VcpuFile;
-import io.kvmirq.host.trace.ThreadStat;
-import java.util.BitSet;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
@@ -17,7 +16,6 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.Set;
-import java.util.stream.Stream;
 
 /**
  * The link of the process that runs the VM: whether its threads may run at all. A thread may end while it is read. For one
@@ -27,30 +25,10 @@ import java.util.stream.Stream;
  */
 final class VmmLink {
     /** The threads that are looked at beside those of vCPUs: a process may have ten thousand. */
-    private static final int MOST_THREADS = 64;
+    static final int MOST_THREADS = 64;
 
     private static final int MOST_VCPUS = 1024;
     private static final int MOST_DIGITS = 9;
-    /** The place of the last CPU in a stat, behind the name. */
-    private static final int CPU = 36;
-
-    private static final int FLAGS = 6;
-    /** The times in user and kernel mode, in ticks of USER_HZ. */
-    private static final int TIME = 11;
-
-    /** A tick, in ns. */
-    private static final long TICK = 10_000_000;
-
-    private static final int THREADS = 17;
-    /** {@code PF_KTHREAD}. */
-    private static final long KERNEL_THREAD = 0x20_0000;
-    /** {@code PF_EXITING}. */
-    private static final long EXITING = 4;
-    /** Per cent of the time in which a thread could run. */
-    private static final int MOST_WAITED = 33;
-    /** Waits of a CPU that are too short to tell anything, in ns. */
-    private static final long SHORT = 100_000_000;
-
     /** The directories of VMs in debugfs. */
     static final String KVM = "sys/kernel/debug/kvm/";
 
@@ -60,6 +38,7 @@ final class VmmLink {
     private final String path;
     private final Looks looks;
     private final ControlGroups cgroups;
+    private final CpuWaits waits;
 
     private VmmLink(HostFacts host, VmProcess process) {
         this.host = host;
@@ -68,6 +47,7 @@ final class VmmLink {
         this.path = "proc/" + process.pid() + "/";
         this.looks = new Looks(files);
         this.cgroups = new ControlGroups(files, looks);
+        this.waits = new CpuWaits(host, process, looks);
     }
 
     /** Looks at a process that holds a VM. */
@@ -143,11 +123,10 @@ final class VmmLink {
                 seen++;
                 state(thread.getValue(), directory, status.get(), isLeader || vcpu != null);
                 if (needed.contains(thread.getKey())) {
-                    Optional<String> stat =
-                            files.text(directory + "stat").filter(text -> fields(text).length > THREADS);
+                    Optional<ThreadStat> stat = files.text(directory + "stat").flatMap(ThreadStat::parse);
                     if (stat.isEmpty()) {
                         statless = statless.or(() -> Optional.of(directory + "stat"));
-                    } else if (!looks.isBroken() && isExiting(stat.get())) {
+                    } else if (!looks.isBroken() && stat.get().isExiting()) {
                         looks.broken(
                                 directory + "stat",
                                 thread.getValue() + " is in exit (PF_EXITING) and has not ended",
@@ -165,7 +144,7 @@ final class VmmLink {
                 }
             }
             if (vcpu != null && status.isPresent()) {
-                waits(thread.getValue(), directory, status.get());
+                waits.look(thread.getValue(), directory, status.get());
             }
         }
         statless.ifPresent(looks::absent); // of all threads alike the first is enough
@@ -203,43 +182,28 @@ final class VmmLink {
     }
 
     /**
-     * Whether a stat is that of a thread in exit, whose memory and files go before it ends, or of a zombie whose other threads
-     * have not ended.
-     */
-    static boolean isExiting(String stat) {
-        String[] fields = fields(stat);
-        return fields.length > THREADS
-                && fields[FLAGS].matches("\\d{1,10}")
-                && (Long.parseLong(fields[FLAGS]) & (EXITING | KERNEL_THREAD)) == EXITING
-                && !fields[0].equals("X")
-                && (!fields[0].equals("Z") || !fields[THREADS].matches("[01]"));
-    }
-
-    /** Those behind the name, which may hold spaces. */
-    private static String[] fields(String stat) {
-        return stat.substring(stat.lastIndexOf(')') + 1).strip().split(" ");
-    }
-
-    /**
      * The process that hangs in exit, if one does, and so has a device that no process shows any more. Any other process in
      * exit is a doubt: it may end in a moment.
      */
     static Optional<Link> inExit(HostFacts host) {
         Optional<Link> doubt = Optional.empty();
         for (String pid : host.files().list("proc")) {
-            String stat = pid.matches("\\d{1,9}")
-                    ? host.files().text("proc/" + pid + "/stat").orElse("")
-                    : "";
-            if (isExiting(stat)) {
-                boolean hangs = fields(stat)[0].matches("[DZ]");
+            Optional<ThreadStat> exiting = pid.matches("\\d{1,9}")
+                    ? host.files()
+                            .text("proc/" + pid + "/stat")
+                            .flatMap(ThreadStat::parse)
+                            .filter(ThreadStat::isExiting)
+                    : Optional.empty();
+            if (exiting.isPresent()) {
+                ThreadStat stat = exiting.get();
+                boolean hangs = stat.state() == 'D' || stat.state() == 'Z';
                 Link link = new Link(
                         Hop.VMM,
                         hangs ? Link.State.BROKEN : Link.State.DOUBTFUL,
                         Optional.of(Evidence.observed("/proc/" + pid + "/stat")),
                         Optional.empty(),
-                        "no process is seen that has the device open, and process " + pid + " "
-                                + stat.substring(stat.indexOf('('), stat.lastIndexOf(')') + 1)
-                                + (fields(stat)[0].equals("Z")
+                        "no process is seen that has the device open, and process " + pid + " (" + stat.name() + ")"
+                                + (stat.state() == 'Z'
                                         ? " is a zombie with threads that have not ended"
                                         : " is in exit (PF_EXITING)")
                                 + ": it may have the device",
@@ -269,8 +233,8 @@ final class VmmLink {
         String by = traced
                 ? "process " + tracer
                         + files.text("proc/" + tracer + "/stat")
-                                .filter(stat -> stat.matches("(?s)\\d+ \\(.*\\).*"))
-                                .map(stat -> " " + stat.substring(stat.indexOf('('), stat.lastIndexOf(')') + 1))
+                                .flatMap(ThreadStat::parse)
+                                .map(stat -> " (" + stat.name() + ")")
                                 .orElse("")
                 : "another process";
         String file = directory + "status";
@@ -385,125 +349,6 @@ final class VmmLink {
                         Remedy.look("ask the VMM for its vCPUs (QEMU: info cpus)"));
             }
         }
-    }
-
-    /** A thread that may run on one CPU only waits while others have it. */
-    private void waits(String name, String directory, String status) {
-        String allowed = KernelHelpers.status(status, "Cpus_allowed_list");
-        // Not where the host has no other.
-        boolean one = allowed.matches("\\d{1,5}");
-        boolean pinned = one
-                && files.text("sys/devices/system/cpu/online")
-                        .filter(online -> online.strip().equals(allowed))
-                        .isEmpty();
-        boolean runnable = !one && KernelHelpers.status(status, "State").startsWith("R");
-        String file = directory + "schedstat";
-        Optional<String> text = files.text(file);
-        if (text.isEmpty()) {
-            if (pinned) {
-                looks.absent(file);
-            }
-            return;
-        }
-        String[] words = text.get().strip().split("\\s+");
-        if (words.length < 2 || !words[0].matches("\\d{1,18}") || !words[1].matches("\\d{1,18}")) {
-            looks.absent(file);
-            return;
-        }
-        long ran = Long.parseLong(words[0]);
-        long waited = Long.parseLong(words[1]);
-        if (ran == 0 && waited == 0 && KernelHelpers.status(status, "State").startsWith("R")) {
-            neverRan(name, file);
-            return;
-        }
-        long share = ran + waited == 0 ? 0 : Math.round(100.0 * waited / (ran + waited));
-        if (!pinned && !runnable || waited < SHORT || share < MOST_WAITED) {
-            return;
-        }
-        if (runnable) {
-            starved(name, file, allowed, share);
-            return;
-        }
-        String says = name + " may run on CPU " + allowed + " only, and waited for it " + share
-                + " % of the time in which it had something to do";
-        Remedy remedy = Remedy.command("give it a CPU of its own: taskset -cp CPU "
-                + directory.replaceAll("\\D+", " ").strip().replaceAll(".* ", ""));
-        // A thread that sleeps does not wait now, and a process that just passes did not keep it waiting.
-        boolean ready = KernelHelpers.status(status, "State").startsWith("R");
-        Optional<String> other = ready ? running(allowed, waited / 2 / TICK) : Optional.empty();
-        if (other.isPresent()) {
-            looks.broken(file, says + ": process " + other.get() + " runs there", remedy);
-        } else {
-            looks.doubt(file, says + " since it began", remedy);
-        }
-    }
-
-    /** All times are 0 where the kernel does not take them ({@code sched_info_on()}). */
-    private void neverRan(String name, String file) {
-        boolean taken = Stream.concat(
-                        Stream.of(path),
-                        host.threads(process.pid()).stream()
-                                .limit(MOST_THREADS)
-                                .map(thread -> path + "task/" + thread + "/"))
-                .anyMatch(directory -> files.text(directory + "schedstat")
-                        .filter(text -> text.matches("[1-9]\\d* .*"))
-                        .isPresent());
-        if (taken) {
-            looks.doubt(
-                    file,
-                    name + " is ready to run, and has never had a CPU",
-                    Remedy.look("look again: a moment is harmless; then: taskset -cp, chrt -p of the thread"));
-        } else {
-            looks.unseen("/" + file + " has no times", "boot the host with delayacct");
-        }
-    }
-
-    /** Each CPU that it may run on is busy with another: what it waits for is seen, and not only that it waited. */
-    private void starved(String name, String file, String allowed, long share) {
-        Optional<BitSet> cpus = CpuList.parse(allowed);
-        CpuList.parse(files.text("sys/devices/system/cpu/online").orElse(""))
-                .ifPresent(online -> cpus.ifPresent(all -> all.and(online)));
-        if (cpus.filter(all -> !all.isEmpty()
-                        && all.stream()
-                                .allMatch(cpu -> running(String.valueOf(cpu), 0).isPresent()))
-                .isPresent()) {
-            looks.doubt(
-                    file,
-                    name + " is ready to run, and waited for a CPU " + share
-                            + " % of the time in which it had something to do: other processes run on each CPU that it may"
-                            + " use, " + allowed,
-                    Remedy.command(
-                            "give the guest CPUs of its own, or more of them: taskset -acp CPUS " + process.pid()));
-        }
-    }
-
-    /**
-     * Another process that runs on a CPU now, as its first thread shows: field 39 of its stat is the CPU.
-     *
-     * @param ticks of CPU time that it has had at least
-     */
-    private Optional<String> running(String cpu, long ticks) {
-        String self = files.link("proc/self").orElse("");
-        for (String pid : files.list("proc")) {
-            String stat = pid.matches("\\d{1,9}") && !pid.equals(self) && !pid.equals(String.valueOf(process.pid()))
-                    ? files.text("proc/" + pid + "/stat").orElse("")
-                    : "";
-            String[] fields = fields(stat);
-            // Threads of the kernel run for moments.
-            if (fields.length > CPU
-                    && fields[0].equals("R")
-                    && fields[CPU].equals(cpu)
-                    && fields[FLAGS].matches("\\d{1,10}")
-                    && (Long.parseLong(fields[FLAGS]) & KERNEL_THREAD) == 0
-                    && ticks(fields[TIME]) + ticks(fields[TIME + 1]) >= ticks) {
-                return Optional.of(pid + " " + stat.substring(stat.indexOf('('), stat.lastIndexOf(')') + 1));
-            }
-        }
-        return Optional.empty();
-    }
-
-    private static long ticks(String field) {
-        return field.matches("\\d{1,17}") ? Long.parseLong(field) : 0;
     }
 
     private void limits() {

@@ -192,7 +192,9 @@ class DoctorTest {
     void tracingThatAKilledRunLeftIsNamed() throws IOException {
         RecordedHost host = intel().link("proc/self/ns/pid", "pid:[4026531836]")
                 // do_task_stat() in fs/proc/array.c: the 22nd number is the start.
-                .put("proc/77/stat", "77 (ja) va) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 500 20\n");
+                .put(
+                        "proc/77/stat",
+                        "77 (ja) va) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 500 20" + " 0".repeat(30) + "\n");
         String instances = "sys/kernel/tracing/instances/";
         for (String name : List.of("kvmirq-77-500-4026531836", "kvmirq-88-500-4026530000", "acme", "kvmirq-x")) {
             host.put(instances + name + "/tracing_on", "1\n");

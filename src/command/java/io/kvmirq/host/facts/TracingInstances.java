@@ -31,8 +31,6 @@ public final class TracingInstances {
     }
 
     /** In /proc/PID/stat, counted from the end of the name, which may hold anything. */
-    private static final int START_TIME = 20;
-
     private TracingInstances() {}
 
     /** Whether a name is that of an instance of kvmirq. */
@@ -101,8 +99,7 @@ public final class TracingInstances {
 
     /** When a process began, in ticks since the boot. */
     private static Optional<String> startTime(String stat) {
-        String[] words = stat.substring(stat.lastIndexOf(')') + 1).split(" ");
-        return words.length > START_TIME ? Optional.of(words[START_TIME]) : Optional.empty();
+        return ThreadStat.parse(stat).map(ThreadStat::began).map(String::valueOf);
     }
 
     private static Optional<String> namespace(HostFiles tree) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.host.trace;
 
+import io.kvmirq.host.facts.ThreadStat;
 import java.util.HashMap;
 import java.util.Map;
 import java.util.Optional;

@@ -40,6 +40,9 @@ import org.junit.jupiter.params.provider.ValueSource;
 
 /** Faults that were planted in trees of hosts, one at a time, and trees in which there is none. */
 class PlantedFaultsTest {
+    /** Fields of a stat behind the name. */
+    private static final int STAT_FIELDS = 50;
+
     private static final int FEWEST_MECHANISMS = 40;
     private static final int FEWEST_HARMLESS = 20;
     /** Of the process, two vCPUs and 64 others. */
@@ -206,6 +209,12 @@ class PlantedFaultsTest {
         host.put(INTERRUPTS, String.join("\n", lines) + "\n");
     }
 
+    /** The rows of the table give a stat up to the field that they are about: the rest is 0, as the kernel writes all. */
+    private static String whole(String path, String text) {
+        int given = text.substring(text.lastIndexOf(')') + 1).strip().split(" ").length;
+        return path.matches("proc/.*\\d/stat") && text.contains(")") ? text + " 0".repeat(STAT_FIELDS - given) : text;
+    }
+
     private static void one(RecordedHost host, String change) {
         String[] words = change.strip().split(" ", 3);
         String path = words[0];
@@ -222,7 +231,8 @@ class PlantedFaultsTest {
             return;
         }
         switch (words[1]) {
-            case "=" -> host.put(path, words[2].replace("\\n", "\n").replace("\\t", "\t") + "\n");
+            case "=" ->
+                host.put(path, whole(path, words[2]).replace("\\n", "\n").replace("\\t", "\t") + "\n");
             case "->" -> host.link(path, words[2]);
             case "ones" -> {
                 Arrays.fill(bytes, (byte) -1);

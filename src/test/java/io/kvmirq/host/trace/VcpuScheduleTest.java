@@ -3,6 +3,7 @@ package io.kvmirq.host.trace;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.kvmirq.host.facts.ThreadStat;
 import io.kvmirq.host.trace.VcpuSchedule.Phase;
 import java.io.IOException;
 import java.util.ArrayList;

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.diag;
+
+import io.kvmirq.backend.HostFiles;
+import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.host.facts.ThreadStat;
+import io.kvmirq.host.facts.VmProcess;
+import java.util.BitSet;
+import java.util.Optional;
+import java.util.stream.Stream;
+
+/**
+ * How long the threads of vCPUs wait for CPUs that others use. For one use by one thread.
+ *
+ * <p>Source: {@code proc_pid_schedstat()} in fs/proc/base.c.
+ */
+final class CpuWaits {
+    /** A tick, in ns. */
+    private static final long TICK = 10_000_000;
+    /** Per cent of the time in which a thread could run. */
+    private static final int MOST_WAITED = 33;
+    /** Waits of a CPU that are too short to tell anything, in ns. */
+    private static final long SHORT = 100_000_000;
+
+    private final HostFacts host;
+    private final HostFiles files;
+    private final VmProcess process;
+    private final Looks looks;
+
+    CpuWaits(HostFacts host, VmProcess process, Looks looks) {
+        this.host = host;
+        this.files = host.files();
+        this.process = process;
+        this.looks = looks;
+    }
+
+    /** A thread that may run on one CPU only waits while others have it. */
+    void look(String name, String directory, String status) {
+        String allowed = KernelHelpers.status(status, "Cpus_allowed_list");
+        // Not where the host has no other.
+        boolean one = allowed.matches("\\d{1,5}");
+        boolean pinned = one
+                && files.text("sys/devices/system/cpu/online")
+                        .filter(online -> online.strip().equals(allowed))
+                        .isEmpty();
+        boolean runnable = !one && KernelHelpers.status(status, "State").startsWith("R");
+        String file = directory + "schedstat";
+        Optional<String> text = files.text(file);
+        if (text.isEmpty()) {
+            if (pinned) {
+                looks.absent(file);
+            }
+            return;
+        }
+        String[] words = text.get().strip().split("\\s+");
+        if (words.length < 2 || !words[0].matches("\\d{1,18}") || !words[1].matches("\\d{1,18}")) {
+            looks.absent(file);
+            return;
+        }
+        long ran = Long.parseLong(words[0]);
+        long waited = Long.parseLong(words[1]);
+        if (ran == 0 && waited == 0 && KernelHelpers.status(status, "State").startsWith("R")) {
+            neverRan(name, file);
+            return;
+        }
+        long share = ran + waited == 0 ? 0 : Math.round(100.0 * waited / (ran + waited));
+        if (!pinned && !runnable || waited < SHORT || share < MOST_WAITED) {
+            return;
+        }
+        if (runnable) {
+            starved(name, file, allowed, share);
+            return;
+        }
+        String says = name + " may run on CPU " + allowed + " only, and waited for it " + share
+                + " % of the time in which it had something to do";
+        Remedy remedy = Remedy.command("give it a CPU of its own: taskset -cp CPU "
+                + directory.replaceAll("\\D+", " ").strip().replaceAll(".* ", ""));
+        // A thread that sleeps does not wait now, and a process that just passes did not keep it waiting.
+        boolean ready = KernelHelpers.status(status, "State").startsWith("R");
+        Optional<String> other = ready ? running(Integer.parseInt(allowed), waited / 2 / TICK) : Optional.empty();
+        if (other.isPresent()) {
+            looks.broken(file, says + ": process " + other.get() + " runs there", remedy);
+        } else {
+            looks.doubt(file, says + " since it began", remedy);
+        }
+    }
+
+    /** All times are 0 where the kernel does not take them ({@code sched_info_on()}). */
+    private void neverRan(String name, String file) {
+        boolean taken = Stream.concat(
+                        Stream.of("proc/" + process.pid() + "/"),
+                        host.threads(process.pid()).stream()
+                                .limit(VmmLink.MOST_THREADS)
+                                .map(thread -> "proc/" + process.pid() + "/task/" + thread + "/"))
+                .anyMatch(directory -> files.text(directory + "schedstat")
+                        .filter(text -> text.matches("[1-9]\\d* .*"))
+                        .isPresent());
+        if (taken) {
+            looks.doubt(
+                    file,
+                    name + " is ready to run, and has never had a CPU",
+                    Remedy.look("look again: a moment is harmless; then: taskset -cp, chrt -p of the thread"));
+        } else {
+            looks.unseen("/" + file + " has no times", "boot the host with delayacct");
+        }
+    }
+
+    /** Each CPU that it may run on is busy with another: what it waits for is seen, and not only that it waited. */
+    private void starved(String name, String file, String allowed, long share) {
+        Optional<BitSet> cpus = CpuList.parse(allowed);
+        CpuList.parse(files.text("sys/devices/system/cpu/online").orElse(""))
+                .ifPresent(online -> cpus.ifPresent(all -> all.and(online)));
+        if (cpus.filter(all -> !all.isEmpty()
+                        && all.stream().allMatch(cpu -> running(cpu, 0).isPresent()))
+                .isPresent()) {
+            looks.doubt(
+                    file,
+                    name + " is ready to run, and waited for a CPU " + share
+                            + " % of the time in which it had something to do: other processes run on each CPU that it may"
+                            + " use, " + allowed,
+                    Remedy.command(
+                            "give the guest CPUs of its own, or more of them: taskset -acp CPUS " + process.pid()));
+        }
+    }
+
+    /**
+     * Another process that runs on a CPU now, as its first thread shows.
+     *
+     * @param ticks of CPU time that it has had at least
+     */
+    private Optional<String> running(int cpu, long ticks) {
+        String self = files.link("proc/self").orElse("");
+        String own = String.valueOf(process.pid());
+        for (String pid : files.list("proc")) {
+            Optional<ThreadStat> stat = pid.matches("\\d{1,9}") && !pid.equals(self) && !pid.equals(own)
+                    ? files.text("proc/" + pid + "/stat").flatMap(ThreadStat::parse)
+                    : Optional.empty();
+            // Threads of the kernel run for moments.
+            if (stat.filter(one -> one.isRunnable() && one.cpu() == cpu && !one.isOfKernel() && one.ticks() >= ticks)
+                    .isPresent()) {
+                return Optional.of(pid + " (" + stat.get().name() + ")");
+            }
+        }
+        return Optional.empty();
+    }
+}

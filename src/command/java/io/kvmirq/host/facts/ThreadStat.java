@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.host.facts;
+
+import java.util.Objects;
+import java.util.Optional;
+
+/**
+ * A process or thread, as {@code /proc/PID/stat} or {@code /proc/PID/task/TID/stat} shows it. Immutable.
+ *
+ * <p>Source: {@code do_task_stat()} in fs/proc/array.c.
+ *
+ * @param name its name, which it may have given itself
+ * @param state such as R or S
+ * @param flags {@code PF_*} of include/linux/sched.h
+ * @param ticks the time that it ran in user and kernel mode, in ticks of USER_HZ
+ * @param threads the number of threads of its process
+ * @param began when it began, in ticks since the boot: with its number that names a thread
+ * @param cpu the CPU that it is on, or was on last
+ * @param guestTicks the time that it ran a guest, in ticks
+ */
+public record ThreadStat(
+        String name, char state, long flags, long ticks, long threads, long began, int cpu, long guestTicks) {
+    private static final long PF_EXITING = 4;
+    private static final long PF_KTHREAD = 0x200000;
+    private static final long PF_USER_WORKER = 0x4000;
+
+    /** Counted from the end of the name, which may hold anything. */
+    private static final int STATE = 1;
+
+    private static final int FLAGS = 7;
+    private static final int USER_TIME = 12;
+    private static final int KERNEL_TIME = 13;
+    private static final int THREADS = 18;
+    private static final int BEGAN = 20;
+    private static final int CPU = 37;
+    private static final int GUEST = 41;
+    private static final String NUMBERS = "(\\d{1,17} )*";
+
+    /** Reads the text of the file. Empty if it has another form. */
+    public static Optional<ThreadStat> parse(String text) {
+        Objects.requireNonNull(text, "text is null");
+        int end = text.lastIndexOf(')');
+        int begin = text.indexOf('(') + 1;
+        String[] words = text.substring(end + 1).split(" ");
+        if (words.length <= GUEST || begin < 1 || begin > end || words[STATE].length() != 1) {
+            return Optional.empty();
+        }
+        String numbers = "";
+        for (int at : new int[] {FLAGS, USER_TIME, KERNEL_TIME, THREADS, BEGAN, CPU, GUEST}) {
+            numbers += words[at].strip() + " ";
+        }
+        return numbers.matches(NUMBERS) && words[CPU].length() <= 9
+                ? Optional.of(new ThreadStat(
+                        text.substring(begin, end),
+                        words[STATE].charAt(0),
+                        Long.parseLong(words[FLAGS]),
+                        Long.parseLong(words[USER_TIME]) + Long.parseLong(words[KERNEL_TIME]),
+                        Long.parseLong(words[THREADS]),
+                        Long.parseLong(words[BEGAN]),
+                        Integer.parseInt(words[CPU]),
+                        Long.parseLong(words[GUEST].strip())))
+                : Optional.empty();
+    }
+
+    public boolean isRunnable() {
+        return state == 'R';
+    }
+
+    /** Whether it is a thread of the kernel, which has no program. */
+    public boolean isOfKernel() {
+        return (flags & PF_KTHREAD) != 0;
+    }
+
+    /** Whether the kernel started it in a process, as it starts the workers of vhost since Linux 6.4. */
+    public boolean isWorker() {
+        return (flags & PF_USER_WORKER) != 0;
+    }
+
+    /**
+     * Whether it is in exit and has not ended, as its memory and files go first; or is a zombie whose other threads have not
+     * ended.
+     */
+    public boolean isExiting() {
+        return (flags & PF_EXITING) != 0 && !isOfKernel() && state != 'X' && (state != 'Z' || threads > 1);
+    }
+}
