@@ -6,7 +6,7 @@ import io.kvmirq.uapi.UapiTable;
 import io.kvmirq.uapi.UapiTable.FileKind;
 import org.jspecify.annotations.Nullable;
 
-/** A line for a call, with names for what its numbers mean. For whoever holds the writer's lock. */
+/** Writes the line of a call, with names in place of descriptors. The caller holds the writer's lock. */
 record CallLines(TapeWriter writer, RecordedFiles files, int pid) {
     void begin(Capture capture, String call, String on) {
         writer.begin(pid, capture.tid, call, on);
@@ -20,7 +20,7 @@ record CallLines(TapeWriter writer, RecordedFiles files, int pid) {
         writer.end(result < 0 ? -1 : result, result < 0 && result >= -4095 ? Errno.ofResult(result) : null);
     }
 
-    /** @param type of the descriptor that the result is; {@link FileKind#NONE} when it is none */
+    /** @param type the kind of file if {@code result} is a new descriptor, else {@link FileKind#NONE} */
     void end(long result, FileKind type) {
         if (result < 0 || type == FileKind.NONE) {
             end(result);
@@ -34,7 +34,7 @@ record CallLines(TapeWriter writer, RecordedFiles files, int pid) {
         writer.end(0, null);
     }
 
-    /** @param struct that was read, if it is known */
+    /** @param struct the layout of the argument, if it is known */
     void structures(Capture capture, UapiTable.@Nullable Struct struct) {
         if (capture.inLength >= 0) {
             writer.bytes(TapeWriter.IN, capture.in, capture.inLength);

@@ -8,9 +8,9 @@ import io.kvmirq.uapi.UapiTable.Request;
 import java.nio.ByteBuffer;
 import org.jspecify.annotations.Nullable;
 
-/** The bytes of one call while it is made. Each thread has one object. */
+/** The bytes of a call in progress. Each thread has one object, which it reuses. */
 final class Capture {
-    /** Of what is read or written, as with counts of eventfds. */
+    /** The most bytes of a read or write that are captured. */
     static final int MOST_DATA = 4096;
 
     private static final int MOST_TEXT = 64;
@@ -25,14 +25,14 @@ final class Capture {
     @Nullable
     String path;
 
-    /** Of an ioctl: the kind of its file before the call, and the request there. */
+    /** The kind of an ioctl's file before the call, and the request for this kind. */
     FileKind kind = FileKind.NONE;
 
     @Nullable
     Request known;
 
     boolean cut;
-    /** Bytes of each that count; -1 for none. */
+    /** The number of valid bytes in each buffer; -1 if the call has none. */
     int inLength;
 
     int outLength;
@@ -77,7 +77,7 @@ final class Capture {
         load(from, length, wanted);
     }
 
-    /** @param wanted how much of {@code length} */
+    /** @param wanted the number of bytes to copy, at most {@code length} */
     void load(@Nullable Object from, long length, int wanted) {
         if (in.capacity() < wanted) {
             in = Buffers.allocate(wanted);
@@ -89,7 +89,7 @@ final class Capture {
         }
     }
 
-    /** Text that the kernel will read, with its NUL. */
+    /** Copies a string that the kernel will read, with its NUL. */
     void loadText(@Nullable Object from) {
         for (int i = 0; i < MOST_TEXT; i++) {
             boolean readable =

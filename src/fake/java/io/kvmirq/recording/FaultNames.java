@@ -24,7 +24,7 @@ import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
-/** The names of calls in a rule of {@link Faults}. */
+/** The names of calls that a rule of {@link Faults} may use. */
 final class FaultNames {
     static final String ANY = "any";
 
@@ -33,9 +33,9 @@ final class FaultNames {
             .map(SystemCall::kernelName)
             .collect(Collectors.toUnmodifiableSet());
 
-    /** Made when a rule or a count asks first. */
+    /** Tables that are built when a rule or a count is first checked. */
     private static final class Tables {
-        /** The kernel calls of each typed primitive, found by calling each once without a kernel. */
+        /** The kernel calls of each typed primitive, found by calling the primitive once on a stub. */
         static final Map<String, Set<String>> KERNELS = kernels();
 
         static final Set<String> ALL = Stream.of(
@@ -94,7 +94,7 @@ final class FaultNames {
         return type == boolean.class ? (Object) false : type == ByteBuffer.class ? Buffers.allocate(1 << 12) : null;
     }
 
-    /** A function by its name, an ioctl by its request. */
+    /** The name of a call: the request of an ioctl, else the function. */
     static String ofCall(String function, @Nullable Object @Nullable [] arguments) {
         if (arguments != null && function.equals("syscall") && arguments[0] instanceof SystemCall call) {
             return call.kernelName();
@@ -106,7 +106,7 @@ final class FaultNames {
         return known == null ? "ioctl " + Names.hex(request) : known.name();
     }
 
-    /** Whether a call of it has a result that can be a failure. A batch is so many calls of its primitive. */
+    /** Whether the method returns a result or an errno. A batch counts as several calls of its primitive. */
     static boolean answers(Method method) {
         Class<?> type = method.getReturnType();
         return (type == int.class || type == long.class)
@@ -115,7 +115,7 @@ final class FaultNames {
                 && !method.getName().equals("hashCode");
     }
 
-    /** The kernel's names for a typed primitive. */
+    /** The names of the kernel calls that a typed primitive makes. */
     static Set<String> ofKernel(String primitive) {
         return Tables.KERNELS.getOrDefault(primitive, Set.of());
     }

@@ -16,13 +16,13 @@ import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Makes chosen calls fail, on the fake as on a real kernel, by one proxy around a {@link Libc} or a backend.
- * Thread-safe.
+ * Makes chosen calls fail, on the fake or a real kernel, by a proxy around a {@link Libc} or a backend. Thread-safe.
  *
- * <p>A call is named by its function ({@code eventfd}, {@code mmap}), an ioctl also by its request ({@code KVM_IRQFD}),
- * a typed primitive by its method ({@code irqfdAssign}) or as the kernel's; {@link #ANY} names all that can fail. Calls are counted
- * by each name from 1, since the rule about it was made. A call made to fail does not reach the kernel, except
- * tear-down ({@code close}, {@code munmap}, {@code mapZeros}): Linux closes also where it says EINTR.
+ * <p>A rule names a call by its function ({@code eventfd}, {@code mmap}), an ioctl also by its request ({@code
+ * KVM_IRQFD}), and a typed primitive by its method ({@code irqfdAssign}) or its kernel call. {@link #ANY} names all
+ * calls that can fail. A rule counts the calls with its name from 1, starting when the rule is made. A call made to
+ * fail does not reach the kernel, except tear-down ({@code close}, {@code munmap}, {@code mapZeros}): Linux closes a
+ * file even if close returns EINTR.
  *
  * <pre>{@code
  * Faults faults = new Faults().fail("KVM_CREATE_VCPU", 2, Errno.ENOMEM).failEvery("ppoll", Errno.EINTR);
@@ -32,7 +32,7 @@ import org.jspecify.annotations.Nullable;
  * }</pre>
  */
 public final class Faults {
-    /** Names every call that answers with a result. */
+    /** Names every call that returns a result or an error. */
     public static final String ANY = FaultNames.ANY;
 
     private static final int EVERY = 0;
@@ -42,13 +42,13 @@ public final class Faults {
     private final List<Call> calls = new ArrayList<>();
     private boolean listening;
 
-    /** A call of a function of the binding, which the kernel knows by a name. */
+    /** A call of a function of the binding, and the name of its kernel call. */
     private record Call(String function, String name) {
         boolean canFail() {
             return FaultNames.canFail(name);
         }
 
-        /** Whether a rule of this name is about it. */
+        /** Whether a rule with this name applies to the call. */
         boolean isNamed(String rule) {
             return rule.equals(ANY) && canFail()
                     || rule.equals(function)
@@ -57,7 +57,7 @@ public final class Faults {
         }
     }
 
-    /** A rule about the nth call of a name, or about each. */
+    /** A rule about the nth call with a name, or about every call with it. */
     private static final class Fault {
         private final String call;
         private final int nth;
@@ -109,10 +109,10 @@ public final class Faults {
     }
 
     /**
-     * The nth call fails.
+     * Makes the nth call fail.
      *
-     * @throws IllegalArgumentException here and below, listing near ones, for a name that no call has, and for a call
-     *     that cannot fail, such as {@code getpid}
+     * @throws IllegalArgumentException here and below, if no call has the name (the message lists similar names), or if
+     * the call cannot fail, such as {@code getpid}
      */
     public Faults fail(String call, int nth, Errno errno) {
         Objects.requireNonNull(call, "call is null");
@@ -128,40 +128,38 @@ public final class Faults {
         return add(call, EVERY, -errno.number(), Optional.empty());
     }
 
-    /** The nth call answers {@code count}, as of a read or write that moved less than was asked; it moved nothing. */
+    /** Makes the nth call return {@code count}, like a short read or write. It transfers nothing. */
     public Faults shorten(String call, int nth, int count) {
         return add(call, requireNth(nth), count, Optional.empty());
     }
 
-    /** The nth call is late: {@code before} ends first, which may wait for another thread. */
+    /** Delays the nth call until {@code before} has returned, which may wait for another thread. */
     public Faults delay(String call, int nth, Runnable before) {
         return add(call, requireNth(nth), 0, Optional.of(before));
     }
 
-    /**
-     * The rules no call has matched until now, such as {@code KVM_IRQFD 2}: there was no second, or none came this way.
-     */
+    /** The rules that no call has matched yet: {@code KVM_IRQFD 2} if there was no second call through a proxy. */
     public synchronized List<String> unused() {
         return rules.stream().filter(rule -> !rule.used).map(Fault::toString).toList();
     }
 
-    /** Takes back all rules. */
+    /** Removes all rules. */
     public synchronized void clear() {
         rules.clear();
     }
 
-    /** From now on calls are noted for {@link #calls}. */
+    /** Starts to record calls for {@link #calls}. */
     public synchronized void listen() {
         calls.clear();
         listening = true;
     }
 
-    /** The calls since {@link #listen} that {@link #ANY} names, ioctls by their request. */
+    /** The names of the calls since {@link #listen} that {@link #ANY} names; an ioctl is named by its request. */
     public synchronized List<String> calls() {
         return calls.stream().filter(Call::canFail).map(Call::name).toList();
     }
 
-    /** The calls with this name since {@link #listen}, failed ones included; a wrong name as {@link #fail}. */
+    /** The number of calls with this name since {@link #listen}, failed ones included. Throws like {@link #fail}. */
     public synchronized int count(String call) {
         Objects.requireNonNull(call, "call is null");
         FaultNames.require(call);
@@ -175,7 +173,7 @@ public final class Faults {
         }
         Optional<Fault> found = Optional.empty();
         for (Fault rule : rules) {
-            // Each counts for itself, also when another one has answered.
+            // Every rule counts the call, even if another rule has failed it.
             if (rule.applies(call) && found.isEmpty()) {
                 found = Optional.of(rule);
             }
@@ -183,7 +181,7 @@ public final class Faults {
         return found;
     }
 
-    /** Makes the raw system calls of {@code libc} fail as told. */
+    /** A proxy of {@code libc} whose system calls fail by the rules. */
     public Libc over(Libc libc) {
         Objects.requireNonNull(libc, "libc is null");
         return (Libc) Proxy.newProxyInstance(
@@ -192,7 +190,7 @@ public final class Faults {
                 (proxy, method, arguments) -> call(proxy, libc, method, arguments));
     }
 
-    /** Typed primitives and the raw door. */
+    /** A proxy of {@code backend} whose typed primitives and raw system calls fail by the rules. */
     public KernelBackend over(KernelBackend backend) {
         Objects.requireNonNull(backend, "backend is null");
         Libc door = over(backend.libc());
@@ -201,7 +199,7 @@ public final class Faults {
                 new Class<?>[] {KernelBackend.class},
                 (proxy, method, arguments) -> {
                     if (method.isDefault()) {
-                        return InvocationHandler.invokeDefault(proxy, method, arguments); // by calls that may fail
+                        return InvocationHandler.invokeDefault(proxy, method, arguments); // calls may fail
                     }
                     return method.getName().equals("libc") ? door : call(proxy, backend, method, arguments);
                 });

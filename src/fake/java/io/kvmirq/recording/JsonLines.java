@@ -12,13 +12,13 @@ import java.util.Arrays;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Lines of JSON by hand, in a buffer that grows to the longest line: for a field nothing is allocated. Whole lines are
- * written on, never parts of one. For one thread at a time.
+ * Writes JSON lines without a library, into a buffer that grows to the longest line. A field allocates nothing. The
+ * stream gets whole lines only. For one thread at a time.
  */
 abstract class JsonLines implements Closeable {
     private static final String DIGITS = "0123456789abcdef";
     private static final int ROOM = 1 << 16;
-    /** Of any long, with its sign. */
+    /** The most characters of a long, with its sign. */
     private static final int MOST_DIGITS = 20;
 
     private static final VarHandle SHORTS =
@@ -42,7 +42,7 @@ abstract class JsonLines implements Closeable {
     private final OutputStream out;
     private byte[] room = new byte[ROOM];
     private int at;
-    /** Where the last whole line ends. */
+    /** The end of the last complete line in the buffer. */
     private int whole;
     /** Whether the next field is the first of its object. */
     private boolean first;
@@ -53,12 +53,12 @@ abstract class JsonLines implements Closeable {
         this.out = out;
     }
 
-    /** A key as the methods here take it. */
+    /** The form in which the methods of this class expect a key. */
     static String keyOf(String name) {
         return ",\"" + name + "\":";
     }
 
-    /** @param key of {@link #keyOf}, here and below */
+    /** @param key the text of {@link #keyOf}, here and below */
     void key(String key) {
         raw(key, first ? 1 : 0);
         first = false;
@@ -126,7 +126,7 @@ abstract class JsonLines implements Closeable {
         }
     }
 
-    /** The first {@code length} bytes, in hex. */
+    /** Writes the first {@code length} bytes in hex. */
     void bytes(String key, ByteBuffer bytes, int length) {
         key(key);
         put('"');
@@ -145,7 +145,7 @@ abstract class JsonLines implements Closeable {
         put('"');
     }
 
-    /** The eight hexadecimal digits of four bytes, all at once: each digit in a byte, those of the low byte first. */
+    /** The eight hexadecimal digits of an int, one in each byte of the result, those of the low byte first. */
     private static long hex(int bytes) {
         long spread = Integer.toUnsignedLong(bytes);
         spread = (spread | spread << 16) & 0x0000_ffff_0000_ffffL;
@@ -190,7 +190,7 @@ abstract class JsonLines implements Closeable {
             return;
         }
         room[at++] = '-';
-        // The most negative number has no positive one: its last digit is apart.
+        // Writes the last digit separately, because the smallest long has no positive counterpart.
         if (value < -9) {
             positive(-(value / 10));
         }
@@ -212,7 +212,7 @@ abstract class JsonLines implements Closeable {
             SHORTS.set(room, to, PAIRS[(int) (rest - 100 * tens)]);
             rest = tens;
         }
-        // Half as slow as with a long.
+        // An int division takes half the time of a long division.
         int small = (int) rest;
         while (to - start >= 2) {
             int tens = small / 100;
@@ -227,19 +227,19 @@ abstract class JsonLines implements Closeable {
 
     /** @param value at least 1 */
     private static int digits(long value) {
-        // log10(2) is 1233 / 4096, nearly.
+        // log10(2) is about 1233 / 4096.
         int below = (Long.SIZE - Long.numberOfLeadingZeros(value)) * 1233 >>> 12;
         return value < POWERS[below] ? below : below + 1;
     }
 
     // The part of this line that was written, to be written again
 
-    /** Where the next byte of the line goes. */
+    /** The offset of the next byte in the line. */
     int mark() {
         return at - whole;
     }
 
-    /** The bytes since a mark of this line. */
+    /** The bytes of this line since a {@link #mark}. */
     byte[] since(int mark) {
         return Arrays.copyOfRange(room, whole + mark, at);
     }
@@ -251,12 +251,12 @@ abstract class JsonLines implements Closeable {
         first = false;
     }
 
-    /** @param ascii text of this program */
+    /** @param ascii trusted ASCII text without characters to escape */
     void raw(String ascii) {
         raw(ascii, 0);
     }
 
-    @SuppressWarnings("deprecation") // getBytes() of one byte a character, which allocates nothing
+    @SuppressWarnings("deprecation") // the getBytes() that copies one byte for each character, and allocates nothing
     private void raw(String ascii, int from) {
         int length = ascii.length() - from;
         need(length);
@@ -293,7 +293,7 @@ abstract class JsonLines implements Closeable {
                 out.write(room, 0, whole);
             }
         } catch (IOException e) {
-            // The program goes on; its tape does not.
+            // The recorded program continues; only its tape ends.
             failure = e;
         }
         at -= whole;
@@ -301,7 +301,7 @@ abstract class JsonLines implements Closeable {
         whole = 0;
     }
 
-    /** Writes the lines so far; IOException if any could not be written, also earlier. */
+    /** Writes the lines so far. IOException if a line of this or an earlier flush could not be written. */
     public void flush() throws IOException {
         drain();
         if (failure != null) {

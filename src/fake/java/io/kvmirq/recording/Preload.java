@@ -25,15 +25,14 @@ import java.util.TreeMap;
 import java.util.stream.Stream;
 
 /**
- * Records another program through {@code libkvmirqtape.so} or {@code kvmirqtrace}: makes their settings, and turns the
- * lines that they append into a tape that can be kept. They append the bytes that they see, including addresses of the
- * program.
+ * Records another program through {@code libkvmirqtape.so} or {@code kvmirqtrace}. It makes their settings, and turns
+ * their lines into a tape. These lines hold the bytes as seen, including addresses of the program.
  */
 @NotPromised
 public final class Preload {
     private Preload() {}
 
-    /** The environment of the program, or of the tracer. {@code limit}: bytes of unread calls of a tape in memory. */
+    /** The environment of the program or the tracer. {@code limit}: most bytes of unread calls of a tape in memory. */
     public static Map<String, String> environment(Path tape, long limit) {
         return Map.of(
                 "KVMIRQ_TAPE",
@@ -44,7 +43,7 @@ public final class Preload {
                 lengths());
     }
 
-    /** The lengths of arguments that the number of a request does not give to {@code native/observe/tape_argument.c}. */
+    /** Argument lengths that {@code native/observe/tape_argument.c} cannot take from the request number. */
     static String lengths() {
         Map<Long, String> words = new TreeMap<>();
         Stream.of(UapiTable.REQUESTS, UapiTable.ARM64).flatMap(List::stream).forEach(request -> word(request)
@@ -85,13 +84,13 @@ public final class Preload {
     /** The lines that the library appends. */
     @FunctionalInterface
     public interface Raw {
-        /** @param beforeWaiting to be called when the stream waits for more: writes the lines before */
+        /** @param beforeWaiting flushes the tape; the stream must call it before it waits for more lines */
         InputStream open(Runnable beforeWaiting) throws IOException;
     }
 
     /**
-     * Writes a tape from the appended lines, and closes {@code to}: names descriptors, removes addresses, adds the end.
-     * Returns the number of calls. TapeException for a line that is cut or not a tape's; those before it stay.
+     * Writes a tape from the appended lines: names descriptors, removes addresses and adds the end line. Closes {@code
+     * to}. Returns the number of calls. TapeException if a line is cut or malformed; earlier lines are written.
      */
     public static long finish(Raw raw, OutputStream to) throws IOException {
         Objects.requireNonNull(raw, "raw is null");
@@ -114,16 +113,16 @@ public final class Preload {
         return calls;
     }
 
-    /** A failure is told by the writer's end. */
+    /** Flushes the writer; {@link TapeWriter#close} throws an error again. */
     private static void flush(TapeWriter writer) {
         try {
             writer.flush();
         } catch (IOException e) {
-            // The writer drops lines from now on, and its close() throws this again.
+            // From now on the writer drops lines; its close() throws this error again.
         }
     }
 
-    /** The ids of other processes that have a file open, or the file of a link in /proc; root sees all users'. */
+    /** The ids of other processes that have a file open, or the target of a /proc link; of all users for root. */
     public static List<Long> writers(Path file) {
         Objects.requireNonNull(file, "file is null");
         Path shown = Files.isSymbolicLink(file) ? target(file) : file;
@@ -150,7 +149,7 @@ public final class Preload {
             }
             return false;
         } catch (IOException e) {
-            // It has ended, or is another user's.
+            // The process has ended, or belongs to another user.
             return false;
         }
     }

@@ -14,19 +14,19 @@ import java.util.function.Predicate;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The memory at addresses that calls pass. A wrong address is no crash: known buffers are read directly, and
- * other memory through {@code /proc/self/mem}, which fails where the kernel would. Thread-safe.
+ * Reads memory at the addresses of call arguments. A wrong address does not crash the JVM: known buffers are read
+ * directly, and other memory through {@code /proc/self/mem}, which fails where the kernel would. Thread-safe.
  */
 final class ProcessMemory {
     private static final int NONE = -1;
     private static final int FIRST_PURGE = 64;
 
-    /** Memory that was asked for the address of, or mapped. */
+    /** A buffer whose address was taken, or a mapping. */
     private static final class Region {
         final long base;
         final long length;
         final WeakReference<ByteBuffer> buffer;
-        /** A mapping stays until it is unmapped. */
+        /** Keeps the view of a mapping alive until munmap. */
         final @Nullable ByteBuffer mapped;
 
         final String name;
@@ -46,7 +46,7 @@ final class ProcessMemory {
 
     private final Libc libc;
     private final boolean real;
-    /** By address; replaced as a whole. */
+    /** Sorted by address. Writers replace the array. */
     private volatile Region[] regions = {};
 
     private int purgeAt = FIRST_PURGE;
@@ -57,7 +57,7 @@ final class ProcessMemory {
         this.real = libc.isReal();
     }
 
-    /** The address of a buffer was asked for. */
+    /** Adds a buffer whose address was taken. */
     @SuppressWarnings("ReferenceEquality") // the same memory, not the same bytes
     void known(long address, ByteBuffer buffer) {
         @Nullable Region found = find(address);
@@ -75,7 +75,7 @@ final class ProcessMemory {
 
     private synchronized void add(Region added) {
         Region[] now = regions;
-        // A region at this address was recorded before: it is gone, and the collector has not said so.
+        // An earlier region at this address is freed, though its weak reference is not cleared yet.
         now = without(now, region -> region.overlaps(added.base, added.length));
         if (now.length >= purgeAt) {
             now = without(now, region -> region.mapped == null && region.buffer.get() == null);
@@ -95,13 +95,13 @@ final class ProcessMemory {
         return Arrays.stream(from).filter(gone.negate()).toArray(Region[]::new);
     }
 
-    /** @return the name of the mapping that holds an address; empty for none that is known */
+    /** @return the name of the mapping that contains an address; empty if no mapping is known */
     String mappingAt(long address) {
         @Nullable Region found = find(address);
         return found == null ? "" : found.name;
     }
 
-    /** @return the names of all mappings that some of this was of, which are gone */
+    /** @return the names of the mappings that this range overlaps; they are removed */
     synchronized List<String> unmapped(long address, long length) {
         List<String> gone = Arrays.stream(regions)
                 .filter(region -> region.overlaps(address, length) && !region.name.isEmpty())
@@ -126,19 +126,19 @@ final class ProcessMemory {
         return high >= 0 && address < now[high].base + now[high].length ? now[high] : null;
     }
 
-    /** The mapping that holds an address, and where in it; empty for none that is known. */
+    /** The mapping that contains an address, and the offset in it; empty if no mapping is known. */
     String placeOf(long address) {
         @Nullable Region found = find(address);
         return found == null || found.name.isEmpty() ? "" : found.name + "+" + Names.hex(address - found.base);
     }
 
-    /** Where a mapping begins; 0 when it is gone. */
+    /** The start address of a mapping; 0 if it is unmapped. */
     long address(String name) {
         @Nullable Region found = mapping(name);
         return found == null ? 0 : found.base;
     }
 
-    /** Bytes of a mapping; 0 when it is gone. */
+    /** The length of a mapping in bytes; 0 if it is unmapped. */
     int length(String name) {
         @Nullable Region found = mapping(name);
         return found == null ? 0 : (int) found.length;
@@ -153,10 +153,10 @@ final class ProcessMemory {
         return null;
     }
 
-    /** @return whether there were so many bytes; allocates nothing where memory is known */
+    /** @return whether {@code length} bytes could be read; allocates nothing for known memory */
     boolean copy(long address, int length, ByteBuffer to) {
         @Nullable Region found = find(address);
-        // A mapping may have been unmapped past us.
+        // A mapping is not read directly: the program may have unmapped it without this class.
         if (found != null && found.name.isEmpty() && address - found.base + length <= found.length) {
             @Nullable ByteBuffer memory = found.buffer.get();
             if (memory != null && memory.capacity() >= address - found.base + length) {
@@ -166,7 +166,7 @@ final class ProcessMemory {
         return copyUnknown(address, length, to);
     }
 
-    /** Whatever its limit is now: the call was given an address. */
+    /** Copies regardless of the buffer's limit, because the call used an address. */
     private static boolean copy(ByteBuffer from, int at, int length, ByteBuffer to) {
         if (from.limit() >= at + length) {
             to.put(0, from, at, length);
@@ -176,7 +176,7 @@ final class ProcessMemory {
         return true;
     }
 
-    /** Fails where nothing is mapped, whatever was there. */
+    /** Copies by a call that fails if nothing is mapped now, even for known memory. */
     boolean copyUnknown(long address, int length, ByteBuffer to) {
         if (real) {
             try {
@@ -189,7 +189,7 @@ final class ProcessMemory {
             to.put(0, libc.view(address, length), 0, length);
             return true;
         } catch (IllegalArgumentException e) {
-            // Nothing is mapped there, as the call itself will find.
+            // Nothing is mapped there; the recorded call will fail too.
             return false;
         }
     }

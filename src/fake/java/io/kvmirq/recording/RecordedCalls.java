@@ -17,7 +17,7 @@ import java.util.Set;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
-/** Turns each call of a {@link Libc} into a line: before it what the kernel will read, after it what it wrote. */
+/** Turns each call of a {@link Libc} into a line, with the kernel's input before and output after the call. */
 final class RecordedCalls {
     private static final int MOST_POLLED = 64;
     private static final int EPOLL_EVENT = 12;
@@ -53,12 +53,12 @@ final class RecordedCalls {
         return memory;
     }
 
-    /** Held from before a call until its line is written, except during a call that may block. */
+    /** The lock that is held from before a call until its line is written, except during a call that may block. */
     Object order() {
         return writer;
     }
 
-    /** A vCPU's calls wait while it runs. */
+    /** Whether the call may block. Any call on a vCPU blocks while the vCPU runs. */
     boolean mayWait(String name, @Nullable Object[] arguments) {
         return switch (name) {
             case "ioctl" -> closed || files.type((int) Capture.number(arguments[0])) == FileKind.VCPU;
@@ -67,7 +67,7 @@ final class RecordedCalls {
         };
     }
 
-    /** Whether a write would wait for a read. For whoever holds the lock, so that no other write comes between. */
+    /** Whether a write would block until a read. The caller holds the lock, so that no other write intervenes. */
     boolean mustWait(String name, @Nullable Object[] arguments) {
         if (!name.equals("write") || closed) {
             return false;
@@ -87,7 +87,7 @@ final class RecordedCalls {
         boolean known =
                 transferLength(arguments) >= Long.BYTES && captures.get().copy(arguments[1], Long.BYTES, added);
         if (!known) {
-            // The kernel refuses it.
+            // The kernel will refuse the write.
             return true;
         }
         try (Stream<String> lines = Files.lines(Path.of("/proc/self/fdinfo/" + fd))) {
@@ -185,7 +185,7 @@ final class RecordedCalls {
 
     private void line(Capture capture, @Nullable Object[] arguments, long result) {
         if (capture.call.equals("munmap") && capture.on.isEmpty()) {
-            return; // the addresses of zeros, given back when the garbage collector finds them
+            return; // releases the zeros that replaced a mapping, after its views were garbage collected
         }
         switch (capture.call) {
             case "ioctl" -> ioctls.line(capture, arguments, result);
@@ -259,7 +259,7 @@ final class RecordedCalls {
         lines.end(result);
     }
 
-    /** read, write, pread, pwrite. */
+    /** Writes the line of read, write, pread or pwrite. */
     private void transfer(Capture capture, @Nullable Object[] arguments, long result) {
         lines.begin(capture, capture.call, (int) Capture.number(arguments[0]));
         boolean placed = capture.call.startsWith("p");
@@ -324,7 +324,7 @@ final class RecordedCalls {
         lines.end(result);
     }
 
-    /** A time that is too long for a number is the largest one: C programs wait for ever by it. */
+    /** Converts to nanoseconds. Overflow is the largest long: C programs wait for ever by such a time. */
     private static long nanos(long seconds, long nanos) {
         try {
             return Math.addExact(Math.multiplyExact(seconds, 1_000_000_000L), nanos);

@@ -11,26 +11,23 @@ import java.util.Map;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
-/**
- * The files behind the descriptors of this process, while it is recorded. For one thread at a time; lookups allocate
- * nothing.
- */
+/** The files behind the descriptors of the recorded process. For one thread at a time; lookups allocate nothing. */
 final class RecordedFiles {
     private static final int MOST = 1 << 20;
 
     private final boolean real;
-    /** Replaced as a whole: also read without the lock. */
+    /** Writers replace the array, because it is also read without the lock. */
     private volatile @Nullable String[] names = new @Nullable String[64];
 
     private volatile @Nullable FileKind[] types = new @Nullable FileKind[64];
     private final Map<FileKind, Integer> last = new EnumMap<>(FileKind.class);
 
-    /** @param real whether {@code /proc} knows the descriptors */
+    /** @param real whether {@code /proc/self/fd} lists the descriptors */
     RecordedFiles(boolean real) {
         this.real = real;
     }
 
-    /** A name for what has no descriptor. */
+    /** A new name for an object without a descriptor. */
     String next(FileKind type) {
         return type.label() + "#" + last.merge(type, 1, Integer::sum);
     }
@@ -60,7 +57,7 @@ final class RecordedFiles {
         }
     }
 
-    /** @return the name of both */
+    /** @return the name of the file, which both descriptors have */
     @Nullable
     String duplicated(int from, int to) {
         @Nullable String name = find(from);
@@ -68,7 +65,7 @@ final class RecordedFiles {
         return name;
     }
 
-    /** The name of an open file; null for what no call made or named. */
+    /** The name of an open file; null if no recorded call opened or used it. */
     @Nullable
     String find(int fd) {
         return fd >= 0 && fd < names.length ? names[fd] : null;

@@ -11,11 +11,11 @@ import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Finds what a program writes into the memory of its guests: it compares the memory with a copy when a vCPU begins to
- * run. It reads by system calls, which fail without a crash if a mapping is gone. For one thread at a time.
+ * Finds a program's writes to the memory of its guests: when a vCPU begins to run, it compares the memory with a copy.
+ * It reads by system calls, which fail without a crash if a mapping is gone. For one thread at a time.
  */
 final class RecordedGuestMemory {
-    /** The number of bytes of all guests together that are recorded; a larger memory is not. */
+    /** The most bytes of guest memory that are recorded, over all guests. */
     private static final int MOST = 1 << 20;
 
     private static final int MOST_AT_ONCE = 256;
@@ -23,7 +23,7 @@ final class RecordedGuestMemory {
     private record Shadow(long address, ByteBuffer now, ByteBuffer seen) {}
 
     interface Change {
-        /** @param length 0 if the contents of the mapping are unknown from now on */
+        /** @param length 0 if the contents of the mapping are unknown from now on, else the bytes that changed */
         void at(String mapping, int offset, ByteBuffer bytes, int length);
     }
 
@@ -37,7 +37,7 @@ final class RecordedGuestMemory {
         this.memory = memory;
     }
 
-    /** A guest was given a mapping that was zero when it was made; @return whether it will be recorded. */
+    /** Adds a mapping to a guest, with zeros as its content so far; @return whether it will be recorded. */
     boolean add(String mapping) {
         if (shadows.containsKey(mapping)) {
             return true;
@@ -56,15 +56,13 @@ final class RecordedGuestMemory {
         size -= removed == null ? 0 : removed.seen.capacity();
     }
 
-    /**
-     * A vCPU begins to run. With a second vCPU the recorder cannot tell which one wrote, and marks all memory unknown.
-     */
+    /** A vCPU begins to run. With a second vCPU the writer of a byte is not known, so all memory is marked unknown. */
     void begins(String vcpu) {
         vcpus.add(vcpu);
         unknown |= vcpus.size() > 1;
     }
 
-    /** Tells what the program wrote since the last time, or since the guest last ran. */
+    /** Reports the program's writes since the last call, or since the guest last ran. */
     void changes(Change to) {
         for (Map.Entry<String, Shadow> entry : List.copyOf(shadows.entrySet())) {
             Shadow shadow = entry.getValue();
@@ -101,9 +99,9 @@ final class RecordedGuestMemory {
         }
     }
 
-    /** A guest ran: what is there now, it wrote itself. */
+    /** A guest ran: the present content counts as written by the guest. */
     void ran() {
-        // Where that fails, it does so again when one begins to run.
+        // A failed copy is ignored here: it fails again in changes(), which marks the mapping unknown.
         shadows.values().forEach(shadow -> memory.copyUnknown(shadow.address, shadow.seen.capacity(), shadow.seen));
     }
 }

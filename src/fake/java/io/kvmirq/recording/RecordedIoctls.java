@@ -13,13 +13,13 @@ import java.util.HashMap;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
-/** The lines of ioctls, and of what programs write into guests. */
+/** Writes the lines of ioctls, and of a program's writes to guest memory. */
 final class RecordedIoctls implements Masking.Holder {
     private final CallLines lines;
     private final ProcessMemory memory;
     private final RecordedGuestMemory guests;
     private final Masking masking = new Masking(this);
-    /** The memory that each vCPU shares with its VMM. */
+    /** The mapped kvm_run structure of each vCPU. */
     private final Map<String, Run> runs = new HashMap<>();
 
     private record Run(String mapping, long address) {}
@@ -82,7 +82,7 @@ final class RecordedIoctls implements Masking.Holder {
         return arguments[1] instanceof Long number ? UapiTable.find(number, kind) : null;
     }
 
-    /** Memory of guests, then that it begins: it may block until other calls have been made. */
+    /** Writes changed guest memory and the line that KVM_RUN begins. KVM_RUN may block until other calls are made. */
     private void beginRun(Capture capture, int fd) {
         String on = lines.files().subject(fd);
         guests.begins(on);
@@ -97,7 +97,7 @@ final class RecordedIoctls implements Masking.Holder {
         lines.writer().endLine();
     }
 
-    /** Writes the lines of guest memory that the program changed: a vCPU or an ITS is about to read it. */
+    /** Writes the guest memory that the program changed, before a vCPU or an ITS reads it. */
     private void writeMemory(Capture capture) {
         guests.changes((mapping, offset, bytes, length) -> {
             lines.begin(capture, "memory", mapping);
@@ -115,7 +115,7 @@ final class RecordedIoctls implements Masking.Holder {
         long request = request(arguments);
         lines.begin(capture, "ioctl", fd(arguments));
         FileKind kind = lines.files().type(fd(arguments));
-        // The file may have its name, and so its kind, only now.
+        // The call itself may have named the file, so its kind may be known only now.
         @Nullable Request known = kind == capture.kind ? capture.known : known(arguments, kind);
         long value = Arguments.value(request, known, Capture.number(arguments[2]));
         lines.writer().arguments(request, known == null ? "" : known.name(), value, 0);

@@ -18,14 +18,13 @@ import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Writes a tape of every call that goes through a {@link Libc}, by one proxy around it. If a line cannot be written,
- * the call is made all the same, and {@link #close} throws.
+ * Writes a tape of every call through a {@link Libc}, by a proxy around it. If a line cannot be written, the call is
+ * still made, and {@link #close} throws.
  *
- * <p>Thread-safe. Calls that do not block are made one at a time, so their lines are in the order in which the kernel
- * saw them. The line of a call that may wait (a poll, a read, a call on a vCPU) stands where the call ended; KVM_RUN
- * also has a line where it began. A write is one of these calls if it would overflow the count of an eventfd without
- * O_NONBLOCK, or if it goes to a file that was opened before the recording. A blocked write and the read that unblocks
- * it may be recorded in either order.
+ * <p>Thread-safe. Calls that cannot block are made one at a time, so their lines have the order of the kernel calls. A
+ * call that may block (a poll, a read, a call on a vCPU) has its line where the call ended; KVM_RUN also has a line
+ * where it began. A write may block if it would overflow the count of an eventfd without O_NONBLOCK, or if its file was
+ * opened before the recording. A blocked write and the read that unblocks it may be recorded in either order.
  *
  * <pre>{@code
  * try (Recorder recorder = Recorder.of(backend, Files.newOutputStream(file));
@@ -66,8 +65,8 @@ public final class Recorder implements Closeable {
     }
 
     /**
-     * Of any binding. Its typed calls are then encoded by {@link LibcBackend} and go through its raw door, where they
-     * are seen: the same bytes, as the tapes of all bindings are held to be.
+     * Records any binding. {@link LibcBackend} encodes the typed calls, so that they pass the recorded {@link Libc}.
+     * The bytes are the same, because tests compare the tapes of all bindings.
      *
      * @param out closed with the recorder
      */
@@ -76,12 +75,12 @@ public final class Recorder implements Closeable {
         return new Recorder(backend.libc(), backend.name(), backend.description(), out);
     }
 
-    /** The system calls that are recorded. */
+    /** The recording proxy of the system calls. */
     public Libc libc() {
         return recorded;
     }
 
-    /** The backend whose calls are recorded. */
+    /** A backend whose calls are recorded. */
     public KernelBackend backend() {
         return backend;
     }
@@ -91,7 +90,7 @@ public final class Recorder implements Closeable {
             return Faults.invoke(libc, method, arguments);
         }
         if (arguments[0] == SystemCall.IO_URING_SETUP) {
-            return (long) -Errno.ENOSYS.number(); // waits in a ring would be missing on the tape: epoll is used instead
+            return (long) -Errno.ENOSYS.number(); // the tape would miss waits in a ring: epoll is used instead
         }
         switch (method.getName()) {
             case "view", "equals", "syscall", "ioUringEnter" -> {

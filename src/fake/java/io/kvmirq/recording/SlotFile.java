@@ -15,11 +15,11 @@ import java.util.function.BooleanSupplier;
 import java.util.function.LongConsumer;
 
 /**
- * The lines that {@code libkvmirqtape.so} writes into shared memory, as a stream: the reader of {@code
- * native/observe/tape_map.c}. The file has a head and then slots. A slot is a word and a line, padded to 8 bytes; the
- * word is the length of the line, with the highest bit set until the line is whole, or 0 until its writer began. The
- * stream waits for such a slot while processes write, and leaves it out after they ended. If lines are missing, because
- * a limit was reached or the file was cut, the stream ends in the middle of a line. For one thread.
+ * A stream of the lines that {@code libkvmirqtape.so} writes into shared memory; the writer is {@code
+ * native/observe/tape_map.c}. The file has a head and then slots. A slot is a word and a line, padded to 8 bytes. The
+ * word is 0 until the writer begins, then the length of the line, with the highest bit set until the line is complete.
+ * The stream waits for an incomplete slot while processes write, then skips it. If lines are missing, because a limit
+ * was reached or the file was cut, the stream ends in the middle of a line. For one thread.
  */
 @NotPromised
 public final class SlotFile extends InputStream {
@@ -28,13 +28,13 @@ public final class SlotFile extends InputStream {
     private static final int FULL_AT = 24;
     private static final int WORD = Long.BYTES;
     private static final int ROOM = 1 << 16;
-    /** How much is read before the owner of the file is told. */
+    /** The bytes that are read before the owner of the file is notified. */
     private static final int RELEASED = 1 << 18;
-    /** More than a line can have. */
+    /** An upper bound of the length of a line. */
     private static final int LONGEST = 1 << 24;
-    /** The end of a stream that lacks lines. */
+    /** Half a line, which ends a stream that lacks lines. */
     private static final byte[] CUT = {'{'};
-    /** Looks at a slot before its writer is taken for dead: exec(3) ends a program's other threads anywhere. */
+    /** Checks of a slot before its writer counts as dead: exec(3) can end a program's other threads at any point. */
     private static final int PATIENCE = 100;
 
     private final FileChannel file;
@@ -46,14 +46,14 @@ public final class SlotFile extends InputStream {
 
     private long partAt;
     private long at = HEAD;
-    /** As the owner of the file was told. */
+    /** The offset of which the owner of the file was last notified. */
     private long told = HEAD;
     /** The rest of the current line. */
     private ByteBuffer line = bytes(0);
 
     private boolean ended;
     private boolean complete;
-    /** Whether a line was left out that may have been written later. */
+    /** Whether a line was skipped whose writer may have completed it later. */
     private boolean missing;
 
     private int looks;
@@ -61,8 +61,8 @@ public final class SlotFile extends InputStream {
     private long zeros;
 
     /**
-     * {@code read}: told where the next slot begins, so that memory before it can go, which no writer may release.
-     * {@code written}: waits a moment, and says whether no process writes. {@code beforeWaiting}: called before it.
+     * {@code read} gets the offset of the next slot: the owner may release the memory before it. {@code written} waits
+     * a moment, then returns whether all writers have ended. {@code beforeWaiting} runs before it.
      */
     public SlotFile(Path path, LongConsumer read, BooleanSupplier written, Runnable beforeWaiting) throws IOException {
         this.file = FileChannel.open(path, StandardOpenOption.READ);
@@ -76,7 +76,7 @@ public final class SlotFile extends InputStream {
         return ByteBuffer.allocate(size).order(ByteOrder.nativeOrder());
     }
 
-    /** Makes an empty file ready for the library. */
+    /** Writes the head for the library into an empty file. */
     public static void prepare(OutputStream empty) throws IOException {
         byte[] head = new byte[HEAD];
         ByteBuffer.wrap(head).order(ByteOrder.nativeOrder()).put(MAGIC).putLong(HEAD);
@@ -109,7 +109,7 @@ public final class SlotFile extends InputStream {
         return count;
     }
 
-    /** Reads once more after the processes have ended. */
+    /** Waits for more lines. After the writers have ended, the stream reads once more before its end. */
     private void waitForMore() throws IOException {
         if (ended) {
             complete = true;
@@ -121,7 +121,7 @@ public final class SlotFile extends InputStream {
         part.limit(0);
     }
 
-    /** @return whether there was a slot, also one to be left out */
+    /** @return whether a slot was read or skipped */
     private boolean nextLine() throws IOException {
         if (!has(WORD)) {
             looks = 0;
@@ -134,7 +134,7 @@ public final class SlotFile extends InputStream {
             return false;
         }
         boolean whole = word > 0;
-        // The size of a slot without a word is not known: what follows can be read when no process writes any more.
+        // A slot without a word has no known size, so later slots can be read only after the writers have ended.
         if (!whole && !ended && (word == 0 || looks < PATIENCE)) {
             looks++;
             return false;
@@ -142,7 +142,7 @@ public final class SlotFile extends InputStream {
         missing |= !whole && !ended;
         zeros = word == 0 ? zeros + WORD : 0;
         if (zeros > LONGEST) {
-            // A program may write any end into the head, and make a file as long.
+            // The head is not trusted: a program may write any end into it, and make the file as long.
             missing = true;
             return false;
         }
@@ -163,12 +163,12 @@ public final class SlotFile extends InputStream {
         return true;
     }
 
-    /** Makes bytes from {@code at} on part of {@code part}. */
+    /** Loads {@code size} bytes from {@code at} on into {@code part}; false if the file has fewer. */
     private boolean has(int size) throws IOException {
         if (at + size <= partAt + part.limit()) {
             return true;
         }
-        // The line before may still lie in the old part.
+        // Allocate a new part, because the previous line may still be in the old one.
         part = bytes(Math.max(ROOM, size));
         partAt = at;
         long most = Math.max(0, Math.min(part.capacity(), end() - at));
@@ -178,7 +178,7 @@ public final class SlotFile extends InputStream {
         return size <= part.limit();
     }
 
-    /** Up to where slots were taken and may be looked at. */
+    /** The end of the slots that writers have taken and that the file contains. */
     private long end() throws IOException {
         readHead();
         return Math.min(head.getLong(MAGIC.length), file.size());
@@ -197,7 +197,7 @@ public final class SlotFile extends InputStream {
         }
     }
 
-    /** As far as the file goes. */
+    /** Reads from an offset until the buffer is full or the file ends. */
     private void fill(ByteBuffer to, long from) throws IOException {
         int count;
         do {

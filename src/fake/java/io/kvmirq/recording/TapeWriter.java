@@ -22,9 +22,8 @@ import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Writes the lines of a tape as JSON, without Jackson. The methods that the recorder calls allocate only when the
- * buffer grows, and for a file, thread or request whose text is not cached. For one thread at a time; the recorder
- * holds a lock.
+ * Writes the lines of a tape as JSON, without Jackson. The recorder's methods allocate only if the buffer grows, or if
+ * the text of a file, thread or request is not cached. For one thread at a time; the recorder holds a lock.
  */
 @NotPromised
 public final class TapeWriter extends JsonLines {
@@ -48,18 +47,18 @@ public final class TapeWriter extends JsonLines {
     private static final String ENTRIES = keyOf("entries");
     private static final String RESULT = keyOf("result");
     private static final String ERRNO = keyOf("errno");
-    /** A power of two. */
+    /** The size of a cache, a power of two. */
     private static final int KEPT = 256;
 
     private long calls;
     private boolean closed;
-    /** The place of each name on the line: an offset in {@code in}, or IN_DATA or IN_VALUE of {@link Masking}. */
+    /** The place of each name in the line: an offset in {@code in}, or IN_DATA or IN_VALUE of {@link Masking}. */
     private final int[] namedAt = new int[Arguments.MOST_FDS];
 
     private final String[] nameOf = new String[Arguments.MOST_FDS];
     private int named;
 
-    /** The text of what many lines say of their process, thread, call and file. */
+    /** The cached start of a line: process, thread, call and file. */
     private static final class Opening {
         private final int pid;
         private final int tid;
@@ -80,7 +79,7 @@ public final class TapeWriter extends JsonLines {
         }
     }
 
-    /** The text of the name and the number of a request. */
+    /** The cached text of a request's name and number. */
     private static final class Head {
         private final long request;
         private final String name;
@@ -93,7 +92,7 @@ public final class TapeWriter extends JsonLines {
         }
     }
 
-    /** The fields of a structure that are written once, with their keys. */
+    /** The fields of a structure that occur once, with their JSON keys. */
     private static final class Layout {
         private final List<Field> fields = new ArrayList<>();
         private final List<String> keys = new ArrayList<>();
@@ -121,7 +120,7 @@ public final class TapeWriter extends JsonLines {
     }
 
     /**
-     * Writes one line and numbers calls from 1. After an I/O error it drops lines; {@link #flush} and {@link #close}
+     * Writes a line. Numbers calls from 1. After an I/O error, lines are dropped; {@link #flush} and {@link #close}
      * throw the first error.
      */
     public void write(TapeLine line) {
@@ -166,7 +165,7 @@ public final class TapeWriter extends JsonLines {
         lineEnd();
     }
 
-    /** Writes the end line with the number of calls, unless it is written; flushes and closes the stream. */
+    /** Writes the end line with the number of calls, unless it is written already. Flushes and closes the stream. */
     @Override
     public void close() throws IOException {
         if (!closed) {
@@ -202,7 +201,7 @@ public final class TapeWriter extends JsonLines {
         openings[kept] = new Opening(pid, tid, call, on, since(mark));
     }
 
-    /** @param name of the request, for people */
+    /** @param name the name of the request, which readers ignore */
     void arguments(long request, String name, long value, long flags) {
         if (request != 0) {
             head(request, name);
@@ -274,7 +273,7 @@ public final class TapeWriter extends JsonLines {
         lineEnd();
     }
 
-    /** Writes a structure by the names of its fields. {@link TapeReader} ignores it and takes the bytes. */
+    /** Writes a structure by its field names, for people. {@link TapeReader} ignores it and reads the bytes. */
     void fields(Struct struct, ByteBuffer bytes, int length) {
         if (length < struct.size() || struct.fields().isEmpty()) {
             return;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.recording.replay;
 
-/** A call of a tape needs something that the tape does not hold; the message names it. */
+/** A call on a tape needs data that the tape lacks; the message names the data. */
 final class CannotReplayException extends RuntimeException {
     private static final long serialVersionUID = 1;
 

@@ -23,42 +23,39 @@ import java.util.concurrent.TimeoutException;
 
 /**
  * Makes the calls of a tape again, on any {@link Libc}, and compares the answers: results and errnos, counts of
- * eventfds, ready descriptors, the status of a line, exit reasons of guests. Answers that depend on the processor
- * (CPUID, registers, the state of chips) are not compared. Neither are capabilities that have nothing to do with
- * interrupts.
+ * eventfds, ready descriptors, the status of a line, exit reasons of guests. It does not compare answers that depend on
+ * the processor (CPUID, registers, the state of chips), nor capabilities unrelated to interrupts.
  *
- * <p>Each call is counted once: as answered as on the tape; as passed over, when the kernel does not model it or the
- * tape lacks what it needs; or as unknown, when its answer depends on a guest that ran only on the tape, or on the
- * order of calls that overlapped in time. {@link #remarks} names these calls. The first answer that differs ends the
- * replay.
+ * <p>Each call counts once, in one of three groups. Its answer equals that on the tape. Or it is passed over, because
+ * the kernel does not model it or the tape lacks data for it. Or its answer is unknown, because it depends on a guest
+ * that ran only on the tape, or on the order of overlapping calls. {@link #remarks} names the calls of the last two
+ * groups. The first different answer ends the replay.
  *
- * <p>Calls are made one after another in the order of the tape, whatever thread they came from; but a guest whose
- * memory is on the tape runs on a thread of its own from where its KVM_RUN began to where it ended. The replay waits up
- * to {@value Runs#PATIENCE_SECONDS} s for each event that the tape shows. While a guest runs, reads of state that the
- * guest may change are not compared. A KVM_RUN without the guest's memory is not made: it ends as recorded, and the
- * state that the program reads afterwards is taken from the tape.
+ * <p>The replay makes all calls one by one in the order of the tape, on one thread. Only a guest whose memory is on the
+ * tape runs on its own thread, from the begin line of its KVM_RUN to the end line. The replay waits up to {@value
+ * Runs#PATIENCE_SECONDS} s for each event that the tape shows. While a guest runs, reads of state that the guest may
+ * change are not compared. A KVM_RUN without the guest's memory is not made. It ends as recorded, and later reads of
+ * guest state return the data of the tape.
  *
- * <p>The lines of two threads' calls may be in the reverse order of their effects. If nothing else on the tape shows
- * which call came first, the replay also tries the reverse order.
+ * <p>The lines of two threads may be in the reverse order of the calls' effects. If the tape does not show which call
+ * came first, the replay also tries the reverse order.
  *
- * <p>For one thread, once.
+ * <p>For one thread and one tape.
  */
 public final class Replay implements Closeable {
-    /**
-     * The end of a replay.
-     */
+    /** The outcome of a replay. */
     public sealed interface Outcome {
-        /** Calls that answered as on the tape. */
+        /** The number of calls with the same answer as on the tape. */
         long calls();
     }
 
-    /** Every call answered as on the tape. */
+    /** Every compared answer was the same as on the tape. */
     public record Same(long calls) implements Outcome {}
 
     /**
-     * A call answered otherwise: the first one, and none after it was made.
+     * A call had another answer. It is the last call that was made.
      *
-     * @param call as the tape has it, answer included
+     * @param call the recorded call as text, with its answer
      * @param open files by name
      */
     public record Diverged(long calls, long number, String call, String expected, String got, List<String> open)
@@ -80,7 +77,7 @@ public final class Replay implements Closeable {
         }
     }
 
-    /** A call could not be made again, or not on this kernel. */
+    /** A call could not be made again, or cannot be made on this kernel. */
     public record Stopped(long calls, long number, String call, String reason) implements Outcome {
         public Stopped {
             Objects.requireNonNull(call, "call is null");
@@ -126,9 +123,9 @@ public final class Replay implements Closeable {
     }
 
     /**
-     * Replays a whole tape, or nothing: it is read twice.
+     * Replays a tape. It checks the whole tape before the first call, so it reads the file twice.
      *
-     * @throws TapeException if the input is not a tape of this machine's architecture, before any call is made
+     * @throws TapeException if the file is no tape of this machine's architecture; no call is made
      * @throws IOException if the file cannot be read, or not twice
      */
     public Outcome run(Path tape) throws IOException {
@@ -203,14 +200,13 @@ public final class Replay implements Closeable {
     }
 
     /**
-     * The number of answers that depend on a guest that ran only on the tape, on another process, or on the order of
-     * calls.
+     * The number of answers that depend on a guest that ran only on the tape, another process, or the order of calls.
      */
     public long unknown() {
         return unknown.all();
     }
 
-    /** Further sentences about the replayed tape, for every outcome. */
+    /** Sentences about calls of the tape that were not compared, whatever the outcome. */
     public List<String> remarks() {
         List<String> remarks = new ArrayList<>();
         passed.remark().ifPresent(remarks::add);
@@ -222,7 +218,7 @@ public final class Replay implements Closeable {
         return remarks;
     }
 
-    /** Whether the tape that was replayed has its end. If not, calls after its last line may be missing. */
+    /** Whether the tape has its end line. If not, later calls may be missing. */
     public boolean isWhole() {
         return ended;
     }
@@ -251,7 +247,7 @@ public final class Replay implements Closeable {
             return Optional.of(diverged(call, got));
         } catch (UnsupportedOperationException e) {
             if (ReplayGuests.isRun(call)) {
-                // The fake has no such instruction, or none of the processor's modes but real mode.
+                // The fake does not model this instruction, or a processor mode other than real mode.
                 guests.ran(call.on());
                 unknown.add(call);
                 return Optional.empty();
@@ -268,7 +264,7 @@ public final class Replay implements Closeable {
         }
     }
 
-    /** Whether a KVM_RUN is not made here, because the guest's memory or its beginning is not on the tape. */
+    /** Whether a KVM_RUN is not replayed, because the tape lacks the guest's memory or the beginning of the call. */
     private boolean isOfTape(TapeLine.Call call) {
         if (!call.begins()) {
             boolean taken = guests.end(call.on()) || !runs.isRunning(call.on());
@@ -300,7 +296,7 @@ public final class Replay implements Closeable {
         return Optional.empty();
     }
 
-    /** After another answer than that of the tape. */
+    /** Handles an answer that differs from the tape. */
     private Optional<Outcome> otherwise(TapeLine.Call call, ReplayedCalls.Answer answer, ReplayWindow window)
             throws TimeoutException {
         String got = answers.got(call, answer);
@@ -332,7 +328,7 @@ public final class Replay implements Closeable {
         return files.descriptors();
     }
 
-    /** Closes the files that the calls left open. Guests that run are left to the end of the process. */
+    /** Closes the files that the calls left open. A guest that still runs ends with the process. */
     @Override
     public void close() {
         files.closeAll(runs.any());

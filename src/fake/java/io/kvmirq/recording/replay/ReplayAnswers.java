@@ -55,7 +55,7 @@ final class ReplayAnswers {
         return written.isEmpty() ? String.valueOf(result) : result + " (" + written + ")";
     }
 
-    /** The bytes that the kernel wrote and that must be the same; empty if none must. */
+    /** The bytes written by the kernel that must equal those on the tape; empty if none must. */
     private static String written(TapeLine.Call call, Optional<ByteBuffer> out) {
         if (out.isEmpty()) {
             return "";

@@ -10,7 +10,7 @@ import java.util.Optional;
 import java.util.TreeMap;
 import java.util.stream.Collectors;
 
-/** Counts the calls of a tape whose answers were not compared, by request. */
+/** Counts calls whose answers were not compared, for each request. */
 final class ReplayCounts {
     private final String title;
     private final Map<String, Long> counts = new TreeMap<>();

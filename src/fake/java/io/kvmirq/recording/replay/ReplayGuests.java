@@ -14,36 +14,36 @@ import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The guests of a tape that run on the tape only: a KVM_RUN without the guest's memory ends as recorded. From then on
- * the replay does not know what the guest changed: its registers, its interrupt controllers, and the eventfds that it
- * signals or that its interrupts reach.
+ * The guests that run only on the tape, because it lacks their memory: KVM_RUN ends as recorded. Afterwards the replay
+ * does not know the state that the guest changed: registers, interrupt controllers, and eventfds that the guest signals
+ * or its interrupts reach.
  */
 final class ReplayGuests {
-    /** Threads that are remembered: a tape may come from an untrusted source. */
+    /** The most threads in {@code lastOfThread}, because a tape may come from an untrusted source. */
     private static final int MOST_THREADS = 1 << 16;
 
-    /** By vCPU. */
+    /** The VM of each vCPU, by name. */
     private final Map<String, String> vms = new HashMap<>();
 
     private final Set<String> ran = new HashSet<>();
-    /** The vCPUs that run on the tape at this line. */
+    /** The vCPUs that run only on the tape at the current line. */
     private final Set<String> running = new HashSet<>();
-    /** Eventfds that a VM or a device has. */
+    /** Eventfds that an ioctl has given to a VM or a device. */
     private final Set<String> wired = new HashSet<>();
 
-    /** The number of the line from which a vCPU may run, though its KVM_RUN has no line yet: it is written at the end. */
+    /** The first line at which a vCPU may run. A KVM_RUN without a begin line has its only line at its end. */
     private final Map<String, Long> mayRun = new HashMap<>();
 
     private final Map<Long, Long> lastOfThread = new HashMap<>();
 
-    /** Whether a process read or wrote an eventfd that it had inherited: which one, the tape does not say. */
+    /** Whether a process read or wrote an inherited eventfd. The tape does not show which eventfd that is. */
     private boolean inheritedEventFd;
 
     /** Reads a line of the tape before the replay. */
     void foresee(TapeLine.Call call) {
         long thread = (long) call.pid() << Integer.SIZE | call.tid();
         if (isRun(call)) {
-            // One that begins on the tape runs here, or is told of by begin.
+            // A KVM_RUN with a begin line is replayed, or reported by begin().
             mayRun.putIfAbsent(call.on(), call.begins() ? Long.MAX_VALUE : lastOfThread.getOrDefault(thread, 0L));
         }
         if (lastOfThread.size() == MOST_THREADS) {
@@ -56,7 +56,7 @@ final class ReplayGuests {
         return call.call().equals("ioctl") && call.request() == Uapi.KVM_RUN;
     }
 
-    /** After a call that answered as on the tape, or was passed over. */
+    /** Notes a call that had the answer of the tape, or was passed over. */
     void note(TapeLine.Call call) {
         boolean made = call.made().isPresent();
         if (made && call.request() == Uapi.KVM_CREATE_VCPU) {
@@ -69,18 +69,18 @@ final class ReplayGuests {
         }
     }
 
-    /** After a call that was passed over because no call of the tape opened its file: a process has inherited it. */
+    /** Notes a call that was passed over because a process inherited its file. */
     void inherited(TapeLine.Call call) {
         inheritedEventFd |= (call.isRead() || call.isWrite()) && FileKind.ofName(call.on()) == FileKind.EVENTFD;
     }
 
-    /** A KVM_RUN begins whose guest does not run here. */
+    /** Begins a KVM_RUN that is not replayed. */
     void begin(String vcpu) {
         running.add(vcpu);
         ran(vcpu);
     }
 
-    /** Whether the KVM_RUN that ends ran on the tape only. */
+    /** Ends a KVM_RUN; returns whether it ran only on the tape. */
     boolean end(String vcpu) {
         return running.remove(vcpu);
     }
@@ -103,7 +103,7 @@ final class ReplayGuests {
         return !ran.isEmpty() || vms.keySet().stream().anyMatch(vcpu -> mayRun.getOrDefault(vcpu, line + 1) <= line);
     }
 
-    /** Whether the call asks for state that a guest has changed since. The replay does not know the answer's bytes. */
+    /** Whether the call reads state that a guest may have changed, so that the replay cannot compare the bytes. */
     boolean asksChanged(TapeLine.Call call) {
         @Nullable Request request = Arguments.of(call.request(), call.on());
         return call.call().equals("ioctl")
@@ -116,7 +116,7 @@ final class ReplayGuests {
                         : ran.contains(call.on()) && ReplayPassed.hasTrait(call, Trait.OF_GUEST));
     }
 
-    /** Whether what a guest, or another process, did may be why the kernel answered otherwise. */
+    /** Whether a guest or another process may have caused the kernel's different answer. */
     boolean mayChange(TapeLine.Call call) {
         if (call.isRead() || call.isWrite()) {
             return inheritedEventFd && FileKind.ofName(call.on()) == FileKind.EVENTFD

@@ -10,16 +10,16 @@ import java.util.concurrent.TimeoutException;
 import java.util.function.BiConsumer;
 
 /**
- * Calls of different threads that overlapped in time: their lines may be in the other order than their effects. A call
- * that answers otherwise is made again after those that may have returned before it.
+ * Handles calls of different threads that overlapped in time: their effects may be in the reverse order of their lines.
+ * A call with another answer is made again after the later calls that may have returned before it.
  */
 final class ReplayOrder {
     private final ReplayedCalls calls;
     private final ReplayAnswers answers;
-    /** Told of a call that is made before its line, and whether it answered as on the tape. */
+    /** Receives a call that is made before its line, and whether its answer equals that on the tape. */
     private final BiConsumer<TapeLine.Call, Boolean> made;
 
-    /** Calls that were made before their line, by number. */
+    /** The calls that were made before their line, keyed by number. */
     private final Map<Long, TapeLine.Call> early = new HashMap<>();
 
     ReplayOrder(ReplayedCalls calls, ReplayAnswers answers, BiConsumer<TapeLine.Call, Boolean> made) {
@@ -28,7 +28,7 @@ final class ReplayOrder {
         this.made = made;
     }
 
-    /** Whether the call was made before its line; asked once. */
+    /** Whether the call was made before its line. Removes the call. */
     boolean wasMade(TapeLine.Call call) {
         return early.remove(call.number()) != null;
     }
@@ -50,7 +50,7 @@ final class ReplayOrder {
         return window.overlappingBefore(call).stream().anyMatch(other -> ReplayWindow.share(call, other));
     }
 
-    /** Before a call that waited on the tape: makes what it waited for, where that may have returned before it. */
+    /** Prepares a call that waited on the tape: makes overlapping calls until it can return. */
     void prepare(TapeLine.Call call, ReplayWindow window) throws TimeoutException {
         if (calls.transfers().isReady(call)) {
             return;
@@ -69,7 +69,7 @@ final class ReplayOrder {
         made.accept(other, same);
     }
 
-    /** Whether the call answers as on the tape in another order, after it answered {@code answer}. */
+    /** Whether another order of calls explains the tape's answer, after the call returned {@code answer} here. */
     boolean fits(TapeLine.Call call, ReplayedCalls.Answer answer, ReplayWindow window) throws TimeoutException {
         if (call.isRead()) {
             return readsSame(call, answer, window);
@@ -95,7 +95,7 @@ final class ReplayOrder {
         return answer.result() == (call.call().equals("eventfd_read") ? 0 : Long.BYTES);
     }
 
-    /** An eventfd's count is the sum of its writes: reads too many put back what is of a later write. */
+    /** Accepts a read that returned more than on the tape: the surplus belongs to a later write and is written back. */
     private boolean readsSame(TapeLine.Call call, ReplayedCalls.Answer answer, ReplayWindow window)
             throws TimeoutException {
         boolean empty = call.errno().filter(Errno.EAGAIN::equals).isPresent();

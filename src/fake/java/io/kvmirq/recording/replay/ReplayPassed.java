@@ -17,9 +17,9 @@ import java.util.Optional;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
-/** Calls of a tape that cannot be made again, or whose answer says nothing. */
+/** Finds calls that cannot be made again, or whose answer cannot be compared. */
 final class ReplayPassed {
-    /** The number of processors, the limits that a kernel was built with, and the size of the processor's state. */
+    /** The number of processors, the limits of the kernel's build, and the size of the processor's state. */
     private static final Set<Long> CAPABILITIES_OF_MACHINE = Set.of(
             (long) Uapi.KVM_CAP_NR_VCPUS,
             (long) Uapi.KVM_CAP_MAX_VCPUS,
@@ -27,15 +27,15 @@ final class ReplayPassed {
             (long) Uapi.KVM_CAP_XSAVE2,
             (long) Uapi.KVM_CAP_VM_TYPES);
 
-    /** Of the recorded process. Without them the call would do something that it did not do on the tape. */
+    /** Errnos of resource limits of the recorded process. Without the limit, the call would succeed. */
     private static final Set<Errno> LIMITS = Set.of(Errno.ENOMEM, Errno.EMFILE, Errno.ENFILE);
 
-    /** Rights of the recorded process; EIO is for a process that did not create the VM. */
+    /** Errnos of missing rights of the recorded process; EIO: it did not create the VM. */
     private static final Set<Errno> OF_MACHINE = Set.of(Errno.EPERM, Errno.EACCES, Errno.EIO);
 
     private ReplayPassed() {}
 
-    /** Whether it cannot be made: what it points to, or the signal or limit that ended it, is not on the tape. */
+    /** Whether the tape lacks a part of the call: the target of a pointer, or the signal or limit that ended it. */
     static boolean points(TapeLine.Call call) {
         if (isInterrupted(call) || call.errno().filter(LIMITS::contains).isPresent()) {
             return true;
@@ -82,18 +82,18 @@ final class ReplayPassed {
         return head > 0 && in.limit() == head && Arguments.length(call.request(), request, in) > head;
     }
 
-    /** A signal came, which the tape does not have, and the call did nothing. */
+    /** Whether a signal ended the call before it did anything. Signals are not on the tape. */
     private static boolean isInterrupted(TapeLine.Call call) {
         return call.errno().filter(Errno.EINTR::equals).isPresent() && !ReplayGuests.isRun(call);
     }
 
-    /** Whether it opens a file that has nothing to do with KVM, VFIO or iommufd. */
+    /** Whether the call opens a file that does not belong to KVM, VFIO or iommufd. */
     static boolean isOtherFile(TapeLine.Call call) {
         return call.call().startsWith("open")
                 && call.path().map(FileKind::ofLink).orElse(FileKind.NONE) == FileKind.NONE;
     }
 
-    /** Whether another answer says nothing: it is about the machine, or about what the tape does not hold. */
+    /** Whether a different answer is accepted, because it depends on the machine, or on data that the tape lacks. */
     static boolean isSilent(TapeLine.Call call) {
         if (call.errno().filter(OF_MACHINE::contains).isPresent() || isReadOfStatistics(call)) {
             return true;
@@ -120,7 +120,7 @@ final class ReplayPassed {
         return FileKind.ofName(call.on()) == FileKind.STATS && !call.call().equals("close");
     }
 
-    /** The legal bits of CR4 and EFER depend on the processor. */
+    /** Whether the call sets CR4 or EFER, whose legal bits depend on the processor. */
     private static boolean isOfAnotherMode(TapeLine.Call call) {
         boolean segments = call.request() == Uapi.KVM_SET_SREGS || call.request() == Uapi.KVM_SET_SREGS2;
         return segments
@@ -130,7 +130,7 @@ final class ReplayPassed {
                         .isPresent();
     }
 
-    /** An address of the program, which may be what was invalid, is 0 on a tape. */
+    /** Whether EINVAL may be due to an address of the program, which is 0 on the tape. */
     private static boolean hasHiddenAddress(TapeLine.Call call) {
         return call.errno().filter(Errno.EINVAL::equals).isPresent()
                 && Optional.ofNullable(Arguments.of(call.request(), call.on()))
@@ -142,7 +142,7 @@ final class ReplayPassed {
                         .isPresent();
     }
 
-    /** A number of which the tape does not say what file it was: another thread may have closed or made it just then. */
+    /** Whether the call has a descriptor without a name: another thread may have opened or closed it at that time. */
     private static boolean namesStranger(TapeLine.Call call) {
         if (call.errno().isEmpty() || call.in().isEmpty() || call.cut()) {
             return false;
@@ -154,7 +154,7 @@ final class ReplayPassed {
                 .anyMatch(at -> in.getInt(at) >= 0 && !call.names().containsKey(String.valueOf(at)));
     }
 
-    /** A program asks how long a list is by asking for too few. The answer is of the processor. */
+    /** Whether the call passes a short list to learn the full length, which depends on the processor. */
     private static boolean asksLength(TapeLine.Call call) {
         return call.call().equals("ioctl")
                 && Arguments.isKvm(call.request())

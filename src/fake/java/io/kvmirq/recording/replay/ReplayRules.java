@@ -17,11 +17,11 @@ import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The rules that a whole tape must obey before a call of it is replayed. It may come from an untrusted source. Each
- * line of it once, in order: memory is bounded. For one thread.
+ * Checks the rules that a whole tape must obey before its first call is replayed, because it may come from an untrusted
+ * source. Gets each line once, in order, and uses bounded memory. For one thread.
  */
 final class ReplayRules {
-    /** Guests that run at a time, each on a thread. */
+    /** The most guests that run at a time, each on its own thread. */
     static final int MOST_RUNNING = 1024;
 
     private final TapeReader reader;
@@ -35,7 +35,7 @@ final class ReplayRules {
         this.reader = reader;
     }
 
-    /** @throws TapeException for a line that is not replayed, nor any other of its tape */
+    /** @throws TapeException if the line breaks a rule; then no line of the tape is replayed */
     void require(TapeLine line) {
         if (line instanceof TapeLine.Header header) {
             begun = true;
@@ -67,7 +67,7 @@ final class ReplayRules {
         ByteBuffer in = call.in().get();
         int head = Arguments.headLength(call.request(), known);
         long wanted = in.limit() < head ? head : Arguments.length(call.request(), known, in);
-        // libkvmirqtape.so records elements of routing tables only.
+        // libkvmirqtape.so records the elements of routing tables, and of other lists only the head.
         boolean headAlone = head > 0 && in.limit() == head && call.request() != Uapi.KVM_SET_GSI_ROUTING;
         if (in.limit() != wanted && !headAlone || wanted > Arguments.MOST) {
             throw reader.flaw(
@@ -136,7 +136,7 @@ final class ReplayRules {
         open.merge(made.get(), 1, Integer::sum);
     }
 
-    /** Whether such a call, made again, answers with such a file. */
+    /** Whether the call, made again, opens a file of the kind in {@code made}. */
     private static boolean isMaker(TapeLine.Call call, String made) {
         FileKind type = FileKind.ofName(made);
         FileKind expected =
@@ -149,7 +149,7 @@ final class ReplayRules {
                     case "fcntl", "dup", "dup2", "dup3" -> made.equals(call.on()) ? type : FileKind.NONE;
                     default -> FileKind.NONE;
                 };
-        // The path of a file that is not replayed is told with the reason, by the call.
+        // Accept an unknown path here: the replay of the call reports it with the reason.
         boolean unknownPath = call.call().startsWith("open") && expected == FileKind.NONE;
         return unknownPath || expected != FileKind.NONE && expected == type;
     }

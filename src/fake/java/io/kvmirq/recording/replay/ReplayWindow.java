@@ -15,15 +15,15 @@ import java.util.Optional;
 import java.util.Set;
 
 /**
- * The lines of a tape in their order, and those near the current one. A line is written when its call has returned. Two
- * calls of different threads overlap in time unless a line shows that one returned before the other began; then the
- * order of their two lines says nothing.
+ * The lines of a tape in order, with a window around the current line. A line is written after its call has returned.
+ * Two calls of different threads overlap unless a line shows that one returned before the other began. The order of the
+ * lines of overlapping calls is not significant.
  */
 final class ReplayWindow {
-    /** Lines on each side. A thread may lose its processor between a call and its line for a time slice. */
+    /** Lines on each side. A thread may be preempted for a time slice between its call and its line. */
     private static final int LINES = 4096;
 
-    /** Lines that are held however long they are, and bytes beyond which no more are. */
+    /** Lines that are always held, and the bytes above which no more lines are held. */
     private static final int FEWEST = 128;
 
     private static final long MOST_BYTES = 8 << 20;
@@ -79,7 +79,7 @@ final class ReplayWindow {
         return call.pid() == other.pid() && call.tid() == other.tid();
     }
 
-    /** The calls of other threads that may have returned before this one, though their lines come later. */
+    /** Calls of other threads that may have returned before this call, though their lines are later. */
     List<TapeLine.Call> overlappingAfter(TapeLine.Call call) {
         List<TapeLine.Call> overlapping = new ArrayList<>();
         Set<Integer> threads = new HashSet<>();
@@ -91,7 +91,7 @@ final class ReplayWindow {
         return overlapping;
     }
 
-    /** The calls of other threads that may have begun after this one, though their lines come earlier; latest first. */
+    /** Calls of other threads that may have begun after this call, though their lines are earlier; latest first. */
     List<TapeLine.Call> overlappingBefore(TapeLine.Call call) {
         List<TapeLine.Call> overlapping = new ArrayList<>();
         for (Iterator<TapeLine.Call> earlier = done.iterator(); earlier.hasNext(); ) {
@@ -104,7 +104,7 @@ final class ReplayWindow {
         return overlapping;
     }
 
-    /** Whether both calls name one file. */
+    /** Whether both calls use the same file. */
     static boolean share(TapeLine.Call call, TapeLine.Call other) {
         Set<String> files = files(call);
         return files(other).stream().anyMatch(files::contains);

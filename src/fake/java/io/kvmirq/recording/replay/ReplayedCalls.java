@@ -24,15 +24,15 @@ import java.util.concurrent.TimeoutException;
 import java.util.regex.Pattern;
 import org.jspecify.annotations.Nullable;
 
-/** Makes the calls of a tape again, on what stands for the files they were made on. For one thread. */
+/** Makes the calls of a tape again, on the replay's files in place of the recorded ones. For one thread. */
 final class ReplayedCalls {
-    /** The answer of a call, as on a line of a tape; {@code out} is valid until the next call. */
+    /** The answer of a call, in the form of a tape line; {@code out} is valid until the next call. */
     record Answer(long result, ByteBuffer out) {}
 
     private static final int OPEN_FLAGS = Uapi.O_RDWR | Uapi.O_NONBLOCK | Uapi.O_CLOEXEC;
-    /** A valid address without memory behind it, for guest memory that the tape does not hold. */
+    /** A valid address without memory, for guest memory that is not on the tape. */
     private static final long NOBODYS = 0x10000;
-    /** Whole names: what only begins so may lead anywhere. */
+    /** Matches whole names, because a path with such a prefix may lead anywhere. */
     private static final Pattern DEVICES =
             Pattern.compile("/dev/kvm|/dev/iommu|/dev/vfio/(vfio|[0-9]{1,10}|devices/vfio[0-9]{1,10})");
 
@@ -62,12 +62,12 @@ final class ReplayedCalls {
         return memoryUnknown;
     }
 
-    /** Whether the tape holds what the call needs, and the files are here. */
+    /** Whether the tape has all data that the call needs, and its files are open here. */
     boolean isPossible(TapeLine.Call call) {
         return !ReplayPassed.points(call) && !files.lacks(call);
     }
 
-    /** Sets the state that the program read, as the tape has it: a guest that did not run here has changed it. */
+    /** Sets the state that the program read from the tape, because a guest that did not run here has changed it. */
     void take(TapeLine.Call call) {
         @Nullable Request request = Arguments.of(call.request(), call.on());
         if (request == null || request.setBy() == 0 || call.out().isEmpty() || call.cut()) {
@@ -78,16 +78,16 @@ final class ReplayedCalls {
         try {
             libc.ioctl(files.subject(call.on()), request.setBy(), address);
         } catch (UnsupportedOperationException e) {
-            // The state stays unknown: the kernel does not model it.
+            // The state stays as it is: the kernel does not model it.
         }
     }
 
-    /** Reads and writes, and what is waited for: a guest that does not run here makes nothing happen. */
+    /** The replay of reads, writes and waits. */
     ReplayedTransfers transfers() {
         return transfers;
     }
 
-    /** @throws TimeoutException when a guest does not leave */
+    /** @throws TimeoutException if a guest does not leave KVM_RUN */
     Answer make(TapeLine.Call call) throws TimeoutException {
         try {
             long result = result(call);
@@ -187,7 +187,7 @@ final class ReplayedCalls {
         files.requireRoom(call.value());
         int fd = call.on().isEmpty() ? -1 : files.subject(call.on());
         boolean fails = call.errno().isPresent();
-        // libkvmirqtape.so records no protection, nor what is done with the memory.
+        // libkvmirqtape.so records no protection, and no accesses to the memory.
         boolean bare = !fails && call.made().isEmpty() && call.request() == 0;
         int protection = bare ? PROTECTION : (int) call.request();
         int flags = bare ? Uapi.MAP_SHARED : (int) call.flags() & MAP_FLAGS;
@@ -250,7 +250,7 @@ final class ReplayedCalls {
         return libc.ioctl(fd, call.request(), at);
     }
 
-    /** Whether the structure holds an address of its own, which is the bad one then. */
+    /** Whether the structure has an address field. On EFAULT that address is the bad one. */
     private static boolean inner(@Nullable Request known) {
         return known != null
                 && known.argument()
@@ -279,7 +279,7 @@ final class ReplayedCalls {
         }
     }
 
-    /** The value of an attribute: as recorded, or zeros. */
+    /** The address of the value of an attribute, as recorded or zeros. */
     private long data(TapeLine.Call call) {
         argument.putLong(DATA_AT, 0);
         call.data().ifPresent(bytes -> argument.put(DATA_AT, bytes, 0, Math.min(bytes.limit(), MOST_DATA)));

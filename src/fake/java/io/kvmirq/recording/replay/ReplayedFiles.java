@@ -18,12 +18,12 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.TreeMap;
 
-/** The open files of a replay, by their names on the tape. For one thread. */
+/** The open files of a replay, keyed by their names on the tape. For one thread. */
 final class ReplayedFiles {
-    /** A number that no file has: beyond what a process may open. */
+    /** A descriptor number above the limit of a process, so that no file has it. */
     static final int NO_FD = 1 << 20;
 
-    /** Bytes mapped at once; a tape may come from an untrusted source. */
+    /** The most bytes mapped at a time, because a tape may come from an untrusted source. */
     private static final long MOST_MAPPED = 1L << 28;
 
     private static final int MOST_MAPPINGS = 4096;
@@ -38,10 +38,10 @@ final class ReplayedFiles {
     private final Libc libc;
     private final Map<String, Deque<Integer>> open = new HashMap<>();
     private final Map<String, Mapping> mappings = new HashMap<>();
-    /** By vCPU. */
+    /** The mapped kvm_run structures, keyed by vCPU. */
     private final Map<String, ByteBuffer> runs = new HashMap<>();
 
-    /** Of a VM now or before: what else came to be at their addresses would be its memory too. */
+    /** Mappings that are or were guest memory. They stay mapped: a VM would also use a new mapping at their address. */
     private final Set<String> given = new HashSet<>();
 
     private final Set<String> absent = new HashSet<>();
@@ -69,7 +69,7 @@ final class ReplayedFiles {
         return descriptors;
     }
 
-    /** The descriptor of a call. A number that was not open is not open here. */
+    /** The descriptor of a file; {@link #NO_FD} for a number that was not open on the tape. */
     int subject(String name) {
         return name.startsWith("closed(fd ") ? NO_FD : find(name).orElseThrow(() -> foreign(name));
     }
@@ -78,7 +78,7 @@ final class ReplayedFiles {
         return new LackingException("the call that opened " + name);
     }
 
-    /** A file that was not made here: the calls on it are passed over. */
+    /** Notes a file that was not opened here, so that the calls on it are passed over. */
     void absent(String name) {
         absent.add(name);
     }
@@ -89,7 +89,7 @@ final class ReplayedFiles {
         }
     }
 
-    /** Whether the call is made on a file, or names one, that was not made here. */
+    /** Whether the call uses a file that was not opened here. */
     boolean lacks(TapeLine.Call call) {
         return !absent.isEmpty()
                 && (absent.contains(call.on()) || call.names().values().stream().anyMatch(this::isAbsent));
@@ -100,7 +100,7 @@ final class ReplayedFiles {
         return absent.contains(plus < 0 ? place : place.substring(0, plus));
     }
 
-    /** A number in a structure that no call on the tape opened: some other file, or none. */
+    /** A descriptor for a number that no call on the tape opened: an unrelated file, or a closed number. */
     int unnamed(int number, TapeLine.Call call) {
         boolean none = number < 0
                 || call.errno().filter(errno -> errno.equals(Errno.EBADF)).isPresent();
@@ -116,7 +116,7 @@ final class ReplayedFiles {
         return stranger;
     }
 
-    /** One of the descriptors of a file goes. */
+    /** Forgets the newest descriptor of a file. */
     void closed(String name) {
         Deque<Integer> numbers = open.get(name);
         if (numbers != null) {
@@ -170,7 +170,7 @@ final class ReplayedFiles {
         return libc.munmap(mapping.address, mapping.length);
     }
 
-    /** The address of memory for a VM, at a place such as {@code memory#1+0x1000}. */
+    /** The address of guest memory at a place such as {@code memory#1+0x1000}. */
     long address(String place, long size) {
         int plus = place.indexOf('+');
         String name = plus < 0 ? place : place.substring(0, plus);
@@ -188,7 +188,7 @@ final class ReplayedFiles {
         return Optional.ofNullable(runs.get(vcpu));
     }
 
-    /** The names of what is open, those with several descriptors with how many. */
+    /** The names of the open files, with the number of descriptors if there are several. */
     List<String> names() {
         List<String> names = new ArrayList<>();
         Map<String, Deque<Integer>> sorted =
@@ -199,7 +199,7 @@ final class ReplayedFiles {
         return names;
     }
 
-    /** @param running whether a guest still runs, with its memory */
+    /** @param running whether a guest still runs; then its memory stays mapped */
     void closeAll(boolean running) {
         open.values().forEach(numbers -> numbers.forEach(libc::close));
         open.clear();

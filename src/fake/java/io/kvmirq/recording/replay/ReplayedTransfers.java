@@ -13,17 +13,17 @@ import java.util.Optional;
 import java.util.concurrent.TimeUnit;
 
 /**
- * Reads and writes of eventfds, made again. A call that would wait for ever is not made: what the tape saw happen is
- * waited for, for a time. For one thread.
+ * Replays reads and writes of eventfds. It polls for readiness with a time limit first, so that no call blocks for
+ * ever. For one thread.
  */
 final class ReplayedTransfers {
     static final int MOST_DATA = 4096;
     static final int DATA_AT = Arguments.MOST;
     static final int TIMEOUT_AT = DATA_AT + MOST_DATA;
-    /** Bytes of the buffer that arguments are made in. */
+    /** The size of the argument buffer in bytes. */
     static final int ROOM = TIMEOUT_AT + Uapi.Timespec.SIZE;
 
-    /** No program has memory on the first pages. */
+    /** A bad address: the first pages of a process are never mapped. */
     static final long BAD = 0x1000;
 
     private static final long PATIENCE = TimeUnit.SECONDS.toNanos(Runs.PATIENCE_SECONDS);
@@ -32,10 +32,10 @@ final class ReplayedTransfers {
     private final ReplayedFiles files;
     private final ByteBuffer argument;
     private final long address;
-    /** How long is waited for what the tape saw happen. */
+    /** The time in nanoseconds to wait for an event that the tape shows. */
     private long patience = PATIENCE;
 
-    /** @param argument {@link #ROOM} bytes */
+    /** @param argument a buffer of {@link #ROOM} bytes */
     ReplayedTransfers(Libc libc, ReplayedFiles files, ByteBuffer argument) {
         this.libc = libc;
         this.files = files;
@@ -55,14 +55,14 @@ final class ReplayedTransfers {
         return FileKind.ofName(call.on()) == FileKind.EVENTFD;
     }
 
-    /** Whether a call that returned something on the tape would do so now. */
+    /** Whether a call that returned data on the tape would return some now. */
     boolean isReady(TapeLine.Call call) {
         boolean waited = call.isRead() && isOfEventfd(call) && call.errno().isEmpty();
         return !waited
                 || files.find(call.on()).filter(fd -> !is(fd, Uapi.POLLIN, 0)).isEmpty();
     }
 
-    /** The count of an eventfd, which is 0 afterwards; 0 for none. */
+    /** Reads the count of an eventfd, which resets it; 0 if the file is not open. */
     long readNow(TapeLine.Call call) {
         int fd = files.subject(call.on());
         return is(fd, Uapi.POLLIN, 0) && libc.read(fd, address, Long.BYTES) == Long.BYTES ? argument.getLong(0) : 0;
@@ -73,7 +73,7 @@ final class ReplayedTransfers {
         libc.write(files.subject(call.on()), address, Long.BYTES);
     }
 
-    /** Whether an eventfd is ready: a worker of the kernel or a guest may signal it later. No call blocks for ever. */
+    /** Waits up to {@code nanos} until an eventfd is ready: a kernel worker or a guest may signal it late. */
     private boolean is(int fd, int event, long nanos) {
         argument.putInt(Uapi.Pollfd.FD, fd)
                 .putShort(Uapi.Pollfd.EVENTS, (short) event)
@@ -94,7 +94,7 @@ final class ReplayedTransfers {
         return (int) call.value();
     }
 
-    /** Bytes of the tape, or an address that is wrong as it was. */
+    /** The address of the tape's bytes in the argument buffer, or a bad address if the recorded one was bad. */
     long load(Optional<ByteBuffer> bytes, TapeLine.Call call) {
         if (call.cut()) {
             throw new LackingException("the rest of an argument");
@@ -106,12 +106,12 @@ final class ReplayedTransfers {
         return isBad(call) ? BAD : bytes.isPresent() ? address : 0;
     }
 
-    /** Whether the kernel could not read or write at an address of the program. */
+    /** Whether the recorded call failed because of a bad address. */
     static boolean isBad(TapeLine.Call call) {
         return call.errno().filter(Errno.EFAULT::equals).isPresent();
     }
 
-    /** @return as the function of the C library: {@code eventfd_read} and {@code eventfd_write} give 0 for all 8 bytes */
+    /** @return the result of the C function: {@code eventfd_read} and {@code eventfd_write} return 0 on success */
     long make(TapeLine.Call call) {
         int fd = files.subject(call.on());
         if (call.isWrite() && fd != ReplayedFiles.NO_FD && !isOfEventfd(call)) {
@@ -141,7 +141,7 @@ final class ReplayedTransfers {
 
     private long read(TapeLine.Call call, int fd) {
         if (isBad(call) && call.value() < Long.BYTES) {
-            return readNoWait(call, fd); // the list of buffers itself was not to be read
+            return readNoWait(call, fd); // the list of buffers itself was unreadable
         }
         boolean waits = isOfEventfd(call);
         boolean ready = !waits || is(fd, Uapi.POLLIN, call.errno().isEmpty() ? patience : 0);
@@ -162,7 +162,7 @@ final class ReplayedTransfers {
         return libc.preadv2(fd, isBad(call) ? BAD : address + DATA_AT, 1, -1, Uapi.RWF_NOWAIT);
     }
 
-    /** @param at where the bytes begin in those of the tape */
+    /** @param at the offset of the first byte in the tape's bytes */
     private long write(TapeLine.Call call, int fd, int at, int length) {
         boolean room = is(fd, Epoll.EPOLLOUT, call.errno().isEmpty() ? patience : 0);
         return room || length != Long.BYTES || fd == ReplayedFiles.NO_FD
@@ -170,7 +170,7 @@ final class ReplayedTransfers {
                 : -Errno.EAGAIN.number();
     }
 
-    /** An eventfd takes the buffers of writev one after another, 8 bytes of each. */
+    /** Replays writev: an eventfd consumes the buffers one by one, 8 bytes of each. */
     private long writePieces(TapeLine.Call call, int fd) {
         int length = isBad(call) ? Long.BYTES : length(call);
         if (call.errno().filter(Errno.EINVAL::equals).isPresent() && length > Long.BYTES) {

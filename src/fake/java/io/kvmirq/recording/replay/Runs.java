@@ -10,11 +10,9 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 
-/**
- * Guests that run while other calls are replayed: each KVM_RUN on a thread of its own, from its beginning to its end.
- */
+/** Guests that run while other calls are replayed, each KVM_RUN on its own thread from begin line to end line. */
 final class Runs {
-    /** Generous: a run that takes longer does not end as it did. */
+    /** A generous limit: a run that takes longer will not end as recorded. */
     static final long PATIENCE_SECONDS = 10;
 
     private final Libc libc;

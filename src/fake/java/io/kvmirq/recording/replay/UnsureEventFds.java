@@ -7,9 +7,9 @@ import java.util.HashSet;
 import java.util.Set;
 
 /**
- * Eventfds whose users may be others here than on the tape. Calls that overlapped in time gave them to GSIs or took them
- * away, and the replay chose an order that explains one answer and may not explain the next. An eventfd is sure again
- * when it is closed: its users go with it.
+ * Eventfds whose users may differ from those on the tape. Overlapping calls assigned or deassigned them, and the replay
+ * chose an order that explains one answer but perhaps not the next. Closing such an eventfd removes its users and the
+ * doubt.
  */
 final class UnsureEventFds {
     private final Set<String> names = new HashSet<>();
@@ -18,7 +18,7 @@ final class UnsureEventFds {
         return call.call().equals("ioctl");
     }
 
-    /** After a call whose order is not known. */
+    /** Adds the eventfds of a call whose order is not known. */
     void add(TapeLine.Call call) {
         if (isWiring(call)) {
             call.names().values().stream()
@@ -27,7 +27,7 @@ final class UnsureEventFds {
         }
     }
 
-    /** Whether a call gives such an eventfd to a user, or takes it away. */
+    /** Whether a call assigns or deassigns such an eventfd. */
     boolean has(TapeLine.Call call) {
         return isWiring(call) && call.names().values().stream().anyMatch(names::contains);
     }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/** The calls of a tape, made again. */
+/** Replays the calls of a tape. Start at {@link io.kvmirq.recording.replay.Replay}. */
 @NotPromised
 @NullMarked
 package io.kvmirq.recording.replay;

@@ -8,7 +8,7 @@ import java.util.Map;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
-/** The open file that a descriptor number means at this point of a tape. */
+/** Maps a descriptor number to the file that is open behind it at the current line of a tape. */
 final class Identities {
     private record Identity(FileKind type, int ordinal) {
         @Override
@@ -17,7 +17,7 @@ final class Identities {
         }
     }
 
-    /** By process and number. */
+    /** Open files, keyed by process and descriptor number. */
     private final Map<Integer, Map<Integer, Identity>> open = new HashMap<>();
 
     private final Map<FileKind, Integer> last = new EnumMap<>(FileKind.class);
@@ -29,7 +29,7 @@ final class Identities {
         return identity.toString();
     }
 
-    /** {@code to} is the same file as {@code from}; what {@code to} was is closed. */
+    /** Makes {@code to} the same file as {@code from}, and closes the previous file of {@code to}. */
     void duplicated(int pid, int from, int to) {
         @Nullable Identity identity = get(pid, from);
         if (identity == null) {
@@ -39,12 +39,12 @@ final class Identities {
         }
     }
 
-    /** The file behind a number, if a call made or named it. */
+    /** The name of the file behind a number, if an earlier call opened or used it. */
     Optional<String> of(int pid, int fd) {
         return Optional.ofNullable(get(pid, fd)).map(Identity::toString);
     }
 
-    /** The file that a call was made on, of which the tape knows the link; absent when it was not open. */
+    /** The name of a call's file. {@code link} is its link in /proc; empty if the number was not open. */
     String of(int pid, int fd, Optional<String> link) {
         FileKind type = link.map(FileKind::ofLink).orElse(FileKind.NONE);
         if (type == FileKind.NONE) {
@@ -54,7 +54,7 @@ final class Identities {
         return identity != null && identity.type() == type ? identity.toString() : created(pid, fd, type);
     }
 
-    /** Another program, or another process by the same number: what it has open is not what was. */
+    /** Forgets the files of a process, because another program or process now has its id. */
     void forgotten(int pid) {
         @Nullable Map<Integer, Identity> gone = open.remove(pid);
         descriptors -= gone == null ? 0 : gone.size();

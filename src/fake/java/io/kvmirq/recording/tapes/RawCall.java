@@ -16,8 +16,8 @@ import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A call as {@code libkvmirqtape.so} appends it: with numbers for files. The fields are those of {@link TapeLine.Call},
- * and {@code file} is what {@code fd} was open on, or what was opened.
+ * A call as {@code libkvmirqtape.so} appends it, with descriptor numbers. The fields are those of {@link
+ * TapeLine.Call}, and {@code file} is the file behind {@code fd}, or the opened file.
  */
 record RawCall(
         int pid,
@@ -35,7 +35,7 @@ record RawCall(
         long result,
         Optional<Errno> errno) {
 
-    /** With names for its numbers, in the order of the tape. */
+    /** Converts a call: replaces descriptor numbers by names. Calls must come in the order of the tape. */
     static TapeLine.Call named(RawCall raw, long number, Identities files) {
         return new Naming(raw, files).call(number);
     }
@@ -167,7 +167,7 @@ record RawCall(
             return files.created(raw.pid, fd, kind);
         }
 
-        /** A tape of another program has no mappings. */
+        /** Returns no name, because a tape of another program has no mappings. */
         @Override
         public String guestMemory(long address) {
             return "";

@@ -18,7 +18,7 @@ import java.util.StringJoiner;
 import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
-/** The structure an ioctl points to, in words, each with a space before it. */
+/** The structure of an ioctl as text: words, each with a leading space. */
 record StructText(int routeLimit) {
     private static final int MAX_RAW = 32;
     private static final Field CHIP = field("kvm_irqchip", Uapi.KvmIrqchip.CHIP_ID);
@@ -32,7 +32,7 @@ record StructText(int routeLimit) {
                 .orElseThrow();
     }
 
-    /** @param bytes of {@code call}, before or after it */
+    /** @param bytes the structure before or after {@code call} */
     String of(Struct struct, TapeLine.Call call, ByteBuffer bytes) {
         boolean sized = struct.field(Role.LENGTH).isPresent();
         if (bytes.limit() < struct.size() && !(sized && bytes.limit() > Integer.BYTES)) {
@@ -47,7 +47,7 @@ record StructText(int routeLimit) {
         };
     }
 
-    /** A structure we have no table of. */
+    /** The text of a structure of unknown layout. */
     static String raw(ByteBuffer bytes) {
         byte[] head = new byte[Math.min(bytes.limit(), MAX_RAW)];
         bytes.get(0, head);
@@ -65,7 +65,7 @@ record StructText(int routeLimit) {
 
     // Messages and routes
 
-    /** @param low where the address begins; its high half and the data follow */
+    /** @param low the offset of the address's low half; the high half and the data follow */
     private static String message(ByteBuffer bytes, int low, int flagsAt, int device) {
         long address = (long) bytes.getInt(low + 4) << 32 | unsigned(bytes, low);
         long flags = unsigned(bytes, flagsAt);
@@ -74,7 +74,7 @@ record StructText(int routeLimit) {
                 + Names.flags(flags, MESSAGE_FLAGS) + devid;
     }
 
-    /** Messages first, because the many pins are seldom of interest. */
+    /** Lists routes of messages first, because the many routes of pins are seldom of interest. */
     private String routes(ByteBuffer bytes) {
         long claimed = unsigned(bytes, Uapi.KvmIrqRouting.NR);
         int held = (bytes.limit() - Uapi.KvmIrqRouting.SIZE) / Uapi.KvmIrqRoutingEntry.SIZE;
@@ -117,7 +117,7 @@ record StructText(int routeLimit) {
         return gsi + "type " + type;
     }
 
-    /** Of a KVM-VFIO device, the file or the interrupt it is told of; of another one the value. */
+    /** The text of an attribute: for a KVM-VFIO device the file or interrupt, for another device the value. */
     private static String attribute(TapeLine.Call call, ByteBuffer bytes) {
         int group = bytes.getInt(Uapi.KvmDeviceAttr.GROUP);
         long attribute = bytes.getLong(Uapi.KvmDeviceAttr.ATTR);
@@ -149,7 +149,7 @@ record StructText(int routeLimit) {
 
     // By the table
 
-    /** Descriptors first, then by offset, then what holds under a condition; what the kernel writes last. */
+    /** Fields as text: descriptors, then others by offset, then conditional ones, then the kernel's output. */
     private static String fields(Struct struct, TapeLine.Call call, ByteBuffer bytes) {
         StringBuilder text = new StringBuilder();
         struct.fields().stream()
@@ -199,7 +199,7 @@ record StructText(int routeLimit) {
         };
     }
 
-    /** An array of 64 bits each, without the zeros at its end. */
+    /** An array of 64-bit words, without trailing zeros. */
     private static String words(ByteBuffer bytes, int at, int size) {
         int used = size / Long.BYTES;
         while (used > 1 && bytes.getLong(at + (used - 1) * Long.BYTES) == 0) {

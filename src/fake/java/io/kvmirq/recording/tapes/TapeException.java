@@ -3,7 +3,7 @@ package io.kvmirq.recording.tapes;
 
 import io.kvmirq.text.Foreign;
 
-/** The input is not a tape, or not a whole one. The message names line and field. */
+/** The input is not a tape, or it is cut. The message names line and field. */
 public final class TapeException extends RuntimeException {
     private static final long serialVersionUID = 1;
 
@@ -23,7 +23,7 @@ public final class TapeException extends RuntimeException {
         this.cut = cut;
     }
 
-    /** Whether the tape ends within its last line, as by a full disk. The lines before it are whole. */
+    /** Whether the tape ends within its last line, for example because a disk was full. Earlier lines are complete. */
     public boolean isCut() {
         return cut;
     }

@@ -22,7 +22,7 @@ import java.util.Optional;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
-/** The known fields of one line of a tape at a time. For one thread. */
+/** Reads the known fields of a tape, one line at a time. For one thread. */
 final class TapeFields implements Closeable {
     private static final Set<String> KNOWN = Set.of(
             "seq",
@@ -51,7 +51,7 @@ final class TapeFields implements Closeable {
             "header.kernel",
             "header.program",
             "header.backend");
-    /** In hex, the largest routing table the kernel takes, and something to spare. */
+    /** The most characters of a field: the largest routing table of the kernel in hex, with room to spare. */
     private static final int MAX_TEXT = 1 << 19;
 
     private static final JsonFactory JSON = JsonFactory.builder()
@@ -66,7 +66,7 @@ final class TapeFields implements Closeable {
     private final JsonParser parser;
     private long line;
 
-    /** Scalars of the current line by field; those of the header under {@code header.}. */
+    /** The scalars of the current line, keyed by field name; those of a header have the prefix {@code header.}. */
     private final Map<String, Object> fields = new HashMap<>();
 
     private final Map<String, String> names = new HashMap<>();
@@ -80,7 +80,7 @@ final class TapeFields implements Closeable {
         parser.close();
     }
 
-    /** Reads a line; false at the end. TapeException for text that is no JSON, or longer than a tape's lines. */
+    /** Reads a line; false at the end. TapeException if the text is no JSON, or longer than a tape's line can be. */
     boolean next() throws IOException {
         line++;
         try {
@@ -104,7 +104,7 @@ final class TapeFields implements Closeable {
         }
     }
 
-    /** A flaw in the line read last. */
+    /** An exception about the current line. */
     TapeException flaw(String what) {
         return new TapeException(line, what);
     }
@@ -114,7 +114,7 @@ final class TapeFields implements Closeable {
         return name == null ? "" : ", in field " + name;
     }
 
-    /** The file that the descriptor was open on. Absent for a descriptor that was not open. */
+    /** The file behind the descriptor; empty if the descriptor was not open. */
     Optional<String> file() {
         return Optional.ofNullable(fields.get("file")).map(String::valueOf);
     }
@@ -127,14 +127,14 @@ final class TapeFields implements Closeable {
         return Boolean.TRUE.equals(fields.get(name));
     }
 
-    /** The names of numbers in the bytes of the line. */
+    /** The names of descriptors and addresses in the bytes of the line. */
     Map<String, String> names() {
         return Map.copyOf(names);
     }
 
     private void readObject(String prefix) throws IOException {
         while (parser.nextToken() == JsonToken.FIELD_NAME) {
-            // The parser has one object for each name, and its hash.
+            // The parser returns one String for each name, with a cached hash.
             String name = prefix.isEmpty() ? parser.currentName() : prefix + parser.currentName();
             JsonToken token = parser.nextToken();
             if (token == JsonToken.START_OBJECT && name.equals("header")) {
@@ -175,7 +175,7 @@ final class TapeFields implements Closeable {
     }
 
     private Long number(String name) throws IOException {
-        // An eventfd's count of 64 bits is in bytes, never here: a long holds every number of a tape.
+        // A long holds every number of a tape: 64-bit counts of eventfds are in the bytes.
         if (parser.getNumberType() == JsonParser.NumberType.BIG_INTEGER) {
             throw flaw("field " + name + " is no number of 64 bits: " + parser.getText());
         }
@@ -192,7 +192,7 @@ final class TapeFields implements Closeable {
         return fields.containsKey(name) ? Optional.of(text(name)) : Optional.empty();
     }
 
-    /** @param orNone whether it may also name a number that is none of our files */
+    /** @param orNone whether the text may also be a number that is no recorded file */
     Optional<String> named(String name, boolean orNone) {
         Optional<String> text = optionalText(name);
         if (text.isPresent()
@@ -203,7 +203,7 @@ final class TapeFields implements Closeable {
         return text;
     }
 
-    /** Kind and ordinal, such as {@code vm#1}; perhaps a place in it, such as {@code memory#1+0x1000}. */
+    /** Whether the text is a name such as {@code vm#1}, or perhaps a place such as {@code memory#1+0x1000}. */
     private static boolean isName(String text, boolean orPlace) {
         int ordinal = text.indexOf('#') + 1;
         int plus = orPlace ? text.indexOf("+0x") : -1;

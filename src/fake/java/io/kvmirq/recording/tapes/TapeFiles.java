@@ -12,15 +12,15 @@ import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.util.Objects;
 
-/** Files that hold tapes. */
+/** Creates the files of tapes. */
 public final class TapeFiles {
     private TapeFiles() {}
 
     /**
-     * A new file for its owner alone: a tape may hold the memory of guests. An earlier regular file of this user is
-     * removed. Nothing else is touched, and a symbolic link is not followed. An interrupted thread can write.
+     * A new file that only its owner can read, because a tape may hold guest memory. An earlier regular file of this
+     * user is removed; nothing else is, and a symbolic link is not followed. An interrupted thread can still write.
      *
-     * @throws IOException if something else is there, such as a link, a FIFO, a device or a file of another user
+     * @throws IOException if the path is a link, a FIFO, a device, a file of another user or the like
      */
     public static OutputStream replace(Path tape) throws IOException {
         Objects.requireNonNull(tape, "tape is null");
@@ -28,7 +28,7 @@ public final class TapeFiles {
             requireMine(tape);
             Files.delete(tape);
         }
-        // Fails if another user makes something there now.
+        // Fails if another user creates a file there in between.
         Files.createFile(tape, PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rw-------")));
         return Files.newOutputStream(tape, StandardOpenOption.WRITE, LinkOption.NOFOLLOW_LINKS);
     }

@@ -12,7 +12,7 @@ import java.util.Set;
 /** One line of a tape. */
 public sealed interface TapeLine {
     /**
-     * A program was started, or replaced itself by another.
+     * A program was started, or replaced by another one.
      *
      * @param architecture as uname has it
      * @param program the path of its file
@@ -28,27 +28,27 @@ public sealed interface TapeLine {
     }
 
     /**
-     * A call. Buffers are in native order and read-only; descriptors and addresses in them that have a name are zero.
+     * A call. Its buffers are in native order and read-only. Descriptors and addresses with a name are 0 in them.
      *
      * @param number from 1, in the order of the tape
-     * @param call the function's name; {@code memory} for bytes that the program wrote into a mapping since the last
-     *     run
-     * @param on the file or mapping it was called on, such as {@code vm#1}; {@code closed(fd 99)} for none that is
-     *     known; empty where calls have none
+     * @param call the function's name; {@code memory} for bytes that the program wrote to guest memory since the last
+     * run
+     * @param on the file or mapping of the call, such as {@code vm#1}; {@code closed(fd 99)} for an unknown number;
+     * empty for functions without a file
      * @param path of the opened file, if it is known
-     * @param request of an ioctl or fcntl, else 0
-     * @param value the argument that is no pointer, else 0
-     * @param flags of the call, not those in a structure; of pread, pwrite, preadv and pwritev the offset
-     * @param in the structure before the call; absent when there is none or it could not be read
-     * @param out the structure after the call, when the kernel changed it
+     * @param request the request of an ioctl or fcntl, else 0
+     * @param value the argument if it is no pointer, else 0
+     * @param flags the flags argument; for pread, pwrite, preadv and pwritev the offset
+     * @param in the structure before the call; empty without one, or if it was unreadable
+     * @param out the structure after the call, if the kernel changed it
      * @param data the bytes to which a pointer in the structure pointed
-     * @param names the file or mapping that a descriptor or address means, by its offset in {@code in}, or by {@code
-     *     data} or {@code value} for one there
-     * @param begins whether the call only begins here: it blocks, and another line is its end
-     * @param made the file or mapping that came of it; the result is then 0
-     * @param cut whether {@code in} and {@code out} are only the beginning of what the kernel saw
-     * @param result of the C function
-     * @param errno when the result is -1
+     * @param names the file or mapping of each descriptor or address, keyed by its offset in {@code in}, or by {@code
+     * data} or {@code value}
+     * @param begins whether the call only begins here; a later line is its end
+     * @param made the new file or mapping; the result is then 0
+     * @param cut whether {@code in} and {@code out} are incomplete
+     * @param result the result of the C function
+     * @param errno the error if the result is -1
      */
     record Call(
             long number,
@@ -96,7 +96,7 @@ public sealed interface TapeLine {
             return WRITES.contains(call);
         }
 
-        /** Whether the function waits for files of a list, which is {@code in}, to be ready. */
+        /** Whether the function waits until a file of the list in {@code in} is ready. */
         public boolean isPoll() {
             return call.equals("poll") || call.equals("ppoll");
         }

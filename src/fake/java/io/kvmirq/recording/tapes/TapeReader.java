@@ -11,12 +11,11 @@ import java.util.Optional;
 import java.util.Set;
 
 /**
- * Reads a tape line by line; memory grows neither with its length nor with that of a line. Fields it does not know are
- * passed over. A call that {@code libkvmirqtape.so} appended gets names for its descriptors, and its addresses become
- * 0. For one thread.
+ * Reads a tape line by line, in bounded memory. It ignores unknown fields. In a call that {@code libkvmirqtape.so}
+ * appended, it replaces descriptors by names, and addresses by 0. For one thread.
  *
- * <p>If several processes append to one tape and the line of one is cut, as by a full disk or RLIMIT_FSIZE, {@link
- * #next} fails at that line and the later lines of the others cannot be read.
+ * <p>Several processes may append to one tape. If a line is cut, for example by a full disk or RLIMIT_FSIZE, {@link
+ * #next} fails there, and later lines of all processes cannot be read.
  */
 public final class TapeReader implements Closeable {
     private static final Set<String> CALLS = Set.of(
@@ -50,10 +49,10 @@ public final class TapeReader implements Closeable {
             "epoll_wait",
             "memory");
 
-    /** The order of bytes of this machine, as the header has it. */
+    /** The byte order of this machine, as in the header. */
     public static final String ORDER = ByteOrder.nativeOrder() == ByteOrder.LITTLE_ENDIAN ? "little" : "big";
 
-    /** Descriptors open at a time. */
+    /** The most descriptors that are open at a time. */
     public static final int MOST_OPEN = 1 << 16;
 
     private final TapeFields fields;
@@ -78,7 +77,7 @@ public final class TapeReader implements Closeable {
     }
 
     /**
-     * The next line, or nothing at the end.
+     * The next line; empty at the end.
      *
      * @throws TapeException if the text is not a line of a tape
      * @throws IOException if the source cannot be read
@@ -110,12 +109,12 @@ public final class TapeReader implements Closeable {
         return Optional.of(call);
     }
 
-    /** Whether nothing was cut, as far as it can be told: only tapes of a {@code Recorder} say where they end. */
+    /** Whether the end line was read; always true for lines of {@code libkvmirqtape.so}, which have no end line. */
     public boolean ended() {
         return ended || endless;
     }
 
-    /** A flaw in the line that {@link #next} gave last. */
+    /** An exception about the last line of {@link #next}. */
     public TapeException flaw(String what) {
         return fields.flaw(what);
     }
@@ -126,7 +125,7 @@ public final class TapeReader implements Closeable {
         }
         int pid = fields.integer("header.pid");
         files.forgotten(pid);
-        endless |= !fields.has("header.backend"); // as libkvmirqtape.so writes it
+        endless |= !fields.has("header.backend"); // libkvmirqtape.so writes no backend
         return new TapeLine.Header(
                 pid,
                 fields.text("header.arch"),

@@ -19,10 +19,10 @@ import java.util.StringJoiner;
  * thread.
  */
 public final class TapeText {
-    /** Routes of one table that are listed. */
+    /** The most routes of one table that are listed. */
     public static final int ROUTE_LIMIT = 16;
 
-    /** Bytes of a transfer that are shown. */
+    /** The most bytes of a transfer that are shown. */
     private static final int FEW_BYTES = 16;
 
     private final StructText structs;
@@ -33,12 +33,12 @@ public final class TapeText {
         this(ROUTE_LIMIT);
     }
 
-    /** @param routeLimit how many entries of one routing table to list */
+    /** @param routeLimit the most entries of one routing table to list */
     public TapeText(int routeLimit) {
         this.structs = new StructText(routeLimit);
     }
 
-    /** One line without its end; for all processes but the first that called, it begins with the process. */
+    /** The text of a line, without a line end. Lines of later processes than the first begin with the process id. */
     public String render(TapeLine line) {
         Objects.requireNonNull(line, "line is null");
         return Foreign.printable(text(line));
@@ -105,7 +105,7 @@ public final class TapeText {
         };
     }
 
-    /** Shows the count that was added to an eventfd or taken from it, else a few bytes. */
+    /** Shows the count that an eventfd's read returned or its write added, or else a few bytes. */
     private static String data(TapeLine.Call call) {
         boolean placed = call.call().startsWith("p") && !call.call().endsWith("2");
         String verb = call.on() + " " + call.call() + (placed ? " at " + Names.hex(call.flags()) : "");
@@ -217,7 +217,7 @@ public final class TapeText {
         }
         if (call.request() == Uapi.KVM_IRQ_LINE_STATUS && call.result() >= 0) {
             return result(call)
-                    // Bytes that the kernel left as they were are on the tape once.
+                    // Without out bytes the kernel changed nothing: use the in bytes.
                     + call.out()
                             .or(call::in)
                             .filter(bytes -> bytes.limit() >= Uapi.KvmIrqLevel.SIZE)

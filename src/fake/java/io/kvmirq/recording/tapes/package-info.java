@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/** Tapes, line by line: read, and shown as sentences. {@link io.kvmirq.recording} has the format. */
+/** Reads tapes line by line and prints them as text. {@link io.kvmirq.recording} describes the format. */
 @NotPromised
 @NullMarked
 package io.kvmirq.recording.tapes;
