@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.diag;
 
-import io.kvmirq.PciAddress;
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.diag.Remedy.Change;
 import io.kvmirq.diag.Remedy.Takes;
@@ -9,10 +8,6 @@ import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.PciCapabilities;
 import io.kvmirq.host.facts.PciDevice;
 import io.kvmirq.vfio.IrqKind;
-import java.util.ArrayList;
-import java.util.List;
-import java.util.Optional;
-import java.util.OptionalInt;
 
 /**
  * The link of the device itself: whether it has power, answers, and may send an interrupt, and whether the bridges above
@@ -23,46 +18,22 @@ import java.util.OptionalInt;
 final class DeviceLink {
     static final String DEVICES = "sys/bus/pci/devices/";
 
-    private static final int COMMAND = 4;
-    private static final int MEMORY = 1 << 1;
-    private static final int MASTER = 1 << 2;
+    static final int COMMAND = 4;
+    static final int MEMORY = 1 << 1;
+    static final int MASTER = 1 << 2;
     private static final int DIS_INTX = 1 << 10;
     private static final int STATUS = 6;
     private static final int INTX_PENDING = 1 << 3;
     private static final int FIRST_BAR = 0x10;
     private static final int AFTER_BARS = 0x28;
-    /** The word has the bus above it, too. */
-    private static final int SECONDARY_BUS = 0x18;
-
     /** The word has the pin above it. */
     private static final int INTERRUPT_LINE = 0x3c;
 
-    /** Base and limit: what a bridge passes lies from the one to the other. */
-    private static final int MEMORY_WINDOW = 0x20;
-
-    private static final int PREFETCHED_WINDOW = 0x24;
-    /** The upper halves of the base and the limit of 64 bits. */
-    private static final int PREFETCHED_UPPER = 0x28;
-
-    /** The word has the programming interface above it. */
-    private static final int REVISION = 8;
-
-    private static final int SUBTRACTIVE = 1;
-    private static final int BRIDGE_CONTROL = 0x3e;
-    private static final int SECONDARY_RESET = 1 << 6;
-
     private static final int MSI = 5;
-    private static final int EXPRESS = 0x10;
+    static final int EXPRESS = 0x10;
     private static final int MSIX = 0x11;
     /** It has the addresses in place of the BARs. */
     private static final int ENHANCED_ALLOCATION = 0x14;
-
-    /** Extended capabilities: Single Root I/O Virtualization, Downstream Port Containment. */
-    private static final int VIRTUALIZATION = 0x10;
-
-    private static final int CONTAINMENT = 0x1d;
-    private static final int VF_ENABLE = 1;
-    private static final int VF_MEMORY = 1 << 3;
 
     private static final int MSI_64_BITS = 1 << 7;
     private static final int MSI_MASKS = 1 << 8;
@@ -97,23 +68,19 @@ final class DeviceLink {
         this.looks = new Looks(files);
         this.functions = new FunctionLooks(files, device, held, looks);
         // A device below a bridge that is down does not answer.
-        above().forEach(this::bridge);
+        BridgeLooks bridges = new BridgeLooks(files, device, looks, functions);
+        if (held) {
+            bridges.above();
+        }
         PciCapabilities config = device.config();
         if (functions.power(device.address(), config) && functions.answers(device.address(), config)) {
             device(config);
         }
-        files.linkName(DEVICES + device.address() + "/physfn")
-                .flatMap(DeviceLink::address)
-                .ifPresent(physical -> {
-                    PciCapabilities own = functions.config(physical);
-                    if (functions.power(physical, own) && functions.answers(physical, own)) {
-                        virtualization(physical);
-                    }
-                });
+        bridges.physicalFunction();
         functions.errors(device.address(), "fatal");
         functions.errors(device.address(), "nonfatal");
         if (held) {
-            above().forEach(bridge -> functions.errors(bridge, "fatal"));
+            bridges.errors();
         }
     }
 
@@ -377,133 +344,5 @@ final class DeviceLink {
         if ((config.word(COMMAND) & MASTER) == 0) {
             own.doubt(path() + "config", "bus mastering of the device is off: it reads and writes no memory", DRIVER);
         }
-    }
-
-    // Above it
-
-    /** Without it, a virtual function sends nothing. */
-    private void virtualization(PciAddress physical) {
-        String directory = DEVICES + physical + "/";
-        OptionalInt control = functions.extended(physical, VIRTUALIZATION, 8);
-        Remedy again = FunctionLooks.command(
-                "stop the guest, then: echo N > /" + directory + "sriov_numvfs", Takes.VMM_RESTART);
-        if (files.text(directory + "sriov_numvfs").filter("0"::equals).isPresent()) {
-            looks.broken(
-                    directory + "sriov_numvfs",
-                    functions.name(physical) + " has no virtual functions any more: sriov_numvfs is 0",
-                    again);
-        } else if (control.isPresent() && (control.getAsInt() & VF_ENABLE) == 0) {
-            looks.broken(
-                    directory + "config",
-                    functions.name(physical) + " has SR-IOV off (VF Enable is 0): its virtual functions do not answer",
-                    again);
-        } else if (control.isPresent() && (control.getAsInt() & VF_MEMORY) == 0) {
-            looks.broken(
-                    directory + "config",
-                    functions.name(physical)
-                            + " has memory decoding of its virtual functions off (VF MSE is 0): nobody reaches the"
-                            + " device's registers",
-                    again);
-        }
-    }
-
-    /** The bridges, from the root, as the path of the device in sysfs names them. */
-    private List<PciAddress> above() {
-        List<PciAddress> above = new ArrayList<>();
-        for (String part : files.link(DEVICES + device.address()).orElse("").split("/")) {
-            address(part).filter(one -> !one.equals(device.address())).ifPresent(above::add);
-        }
-        return above;
-    }
-
-    private static Optional<PciAddress> address(String name) {
-        try {
-            return Optional.of(PciAddress.parse(name));
-        } catch (IllegalArgumentException e) {
-            return Optional.empty();
-        }
-    }
-
-    private void bridge(PciAddress of) {
-        if (!held) {
-            return;
-        }
-        PciCapabilities config = functions.config(of);
-        String file = DEVICES + of + "/config";
-        if ((functions.extended(of, CONTAINMENT, 8).orElse(0) & 1) != 0) {
-            looks.broken(
-                    file,
-                    functions.name(of)
-                            + " has triggered DPC: it took the link to the device down after an error that cannot be"
-                            + " corrected",
-                    Remedy.look("dmesg | grep -i -e dpc -e aer"),
-                    FunctionLooks.RESET);
-            return;
-        }
-        if (!functions.power(of, config) || !functions.answers(of, config)) {
-            return;
-        }
-        int command = config.word(COMMAND);
-        if ((command & MASTER) == 0) {
-            looks.broken(
-                    file,
-                    functions.name(of) + " has bus mastering off: it passes no message of the device on",
-                    FunctionLooks.command("setpci -s " + of + " COMMAND=4:4", Takes.LIVE));
-        } else if ((command & MEMORY) == 0) {
-            looks.broken(
-                    file,
-                    functions.name(of) + " has memory decoding off: nobody reaches the device's registers",
-                    FunctionLooks.command("setpci -s " + of + " COMMAND=2:2", Takes.LIVE));
-        }
-        int bus = device.address().requesterId() >> 8;
-        int first = config.word(SECONDARY_BUS) >> 8;
-        int last = config.word(SECONDARY_BUS + 2) & 0xff;
-        if (first != 0 && (bus < first || bus > last)) {
-            looks.doubt(
-                    file,
-                    functions.name(of) + " leads to the buses " + first + " to " + last + ", and the device is on bus "
-                            + bus,
-                    FunctionLooks.RESET);
-        }
-        if (!passesMemory(config) && !device.isVirtual()) {
-            looks.doubt(
-                    file,
-                    functions.name(of) + " passes no memory (the limits of its windows are below their bases): nobody"
-                            + " reaches the device's registers",
-                    FunctionLooks.RESET);
-        }
-        int at = config.capability(EXPRESS);
-        boolean slot = at != 0 && (config.word(at + 2) >> 8 & 1) != 0;
-        int slots = slot ? config.word(at + 0x14) : 0;
-        boolean reports = at != 0 && (config.word(at + 0xc + 2) >> 4 & 1) != 0;
-        boolean active = reports && (config.word(at + 0x12) >> 13 & 1) != 0;
-        if ((config.word(BRIDGE_CONTROL) & SECONDARY_RESET) != 0) {
-            looks.broken(file, functions.name(of) + " holds the bus of the device in reset", FunctionLooks.RESET);
-        } else if ((slots & 1 << 1) != 0 && (config.word(at + 0x18) >> 10 & 1) != 0) {
-            looks.broken(
-                    file, "the slot below " + functions.name(of) + " has its power switched off", FunctionLooks.RESET);
-        } else if ((slots & 1 << 6) != 0 && (config.word(at + 0x1a) >> 6 & 1) == 0 && !active) {
-            // Some ports detect nothing while their link is up (pciehp_card_present_or_link_active()).
-            looks.broken(
-                    file,
-                    "the slot below " + functions.name(of) + " is empty (Presence Detect State is 0)",
-                    FunctionLooks.RESET);
-        } else if (reports && !active) {
-            looks.broken(file, "the link below " + functions.name(of) + " is down", FunctionLooks.RESET);
-        }
-    }
-
-    /** Whether a window is open. A bridge that decodes subtractively passes what no other function takes. */
-    private static boolean passesMemory(PciCapabilities config) {
-        return config.word(MEMORY_WINDOW) >> 4 <= config.word(MEMORY_WINDOW + 2) >> 4
-                || bound(config, PREFETCHED_WINDOW, PREFETCHED_UPPER)
-                        <= bound(config, PREFETCHED_WINDOW + 2, PREFETCHED_UPPER + 4)
-                || config.word(REVISION) >> 8 == SUBTRACTIVE;
-    }
-
-    private static long bound(PciCapabilities config, int lower, int upper) {
-        boolean wide = (config.word(lower) & 0xf) == 1;
-        long high = wide ? (long) config.word(upper + 2) << 16 | config.word(upper) : 0;
-        return high << 12 | config.word(lower) >> 4;
     }
 }
