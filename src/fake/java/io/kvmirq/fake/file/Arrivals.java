@@ -10,7 +10,7 @@ final class Arrivals {
     private static final int VECTORS = 256;
     private static final int[] NONE = {};
 
-    /** By vCPU id: by vector, how often a LAPIC accepted it or hardware posted it; none for a vCPU that got nothing. */
+    /** Deliveries by vCPU id and vector: a LAPIC accepted it or hardware posted it. Empty for a vCPU without any. */
     private int[][] counts = {};
 
     void add(int vcpu, int vector) {
@@ -29,7 +29,7 @@ final class Arrivals {
         counts[vcpu] = new int[VECTORS];
     }
 
-    /** By vector; only those that were delivered. */
+    /** The counts of the vectors that were delivered to a vCPU. */
     Map<Integer, Integer> of(int vcpu) {
         Map<Integer, Integer> received = new TreeMap<>();
         int[] ofVcpu = vcpu < counts.length ? counts[vcpu] : NONE;

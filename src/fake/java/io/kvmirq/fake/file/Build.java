@@ -4,15 +4,13 @@ package io.kvmirq.fake.file;
 /**
  * The modelled kernel: its version, configuration and patches.
  *
- * @param arm64 whether it is for arm64; else for x86-64
- * @param fullIrqchip whether KVM_CREATE_IRQCHIP is built in
- * @param cdev whether iommufd and the files of VFIO devices are built in
+ * @param arm64 whether the kernel is for arm64; otherwise for x86-64
+ * @param fullIrqchip whether KVM_CREATE_IRQCHIP is supported
+ * @param cdev whether iommufd and VFIO device files are built in
  * @param irqfdHostWide whether an eventfd that feeds a GSI of one VM is busy for all other VMs (since 6.17)
- * @param historic whether it has the patches of 2014 with {@code KVM_DEV_VFIO_DEVICE}, and that of 2017 for INTx; none
- *     was merged
- * @param pvm whether it runs guests by kvm_pvm, and was built without SMM and Hyper-V, for 1024 vCPUs; else as Debian
- *     builds it
- * @param hardware of the host
+ * @param historic whether it has the unmerged patches of 2014 ({@code KVM_DEV_VFIO_DEVICE}) and of 2017 (INTx)
+ * @param pvm whether it has kvm_pvm and at most 1024 vCPUs, without SMM and Hyper-V; otherwise as Debian builds it
+ * @param hardware the interrupt hardware of the host
  */
 public record Build(
         int major,
@@ -28,12 +26,12 @@ public record Build(
         return major > sinceMajor || major == sinceMajor && minor >= sinceMinor;
     }
 
-    /** Whether vCPUs on x86 have System Management Mode. Debian builds it in; the kvm_pvm has none. */
+    /** Whether vCPUs on x86 have System Management Mode. Debian builds it in; the kernel with kvm_pvm lacks it. */
     public boolean hasManagementMode() {
         return !pvm;
     }
 
-    /** Whether a VM of the default type can use memory of KVM_CREATE_GUEST_MEMFD. */
+    /** Whether KVM_CREATE_GUEST_MEMFD works for VMs of the default type. */
     public boolean hasGuestMemfd() {
         return isSince(6, 18);
     }

@@ -5,16 +5,16 @@ import io.kvmirq.explain.IrqfdAnswer;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The irqbypass of an eventfd: its producer, a vector of MSI or MSI-X that VFIO has enabled with the eventfd, and its
- * consumer, an irqfd. They are connected while both are there. Source: virt/lib/irqbypass.c, which logs a failure and
- * reports none.
+ * The irqbypass of an eventfd. Its producer is an MSI or MSI-X vector that VFIO has enabled with the eventfd; its
+ * consumer is an irqfd. They are connected while both are registered. Source: virt/lib/irqbypass.c, which only logs a
+ * failure.
  */
 public final class Bypass {
     public interface Consumer {
-        /** A producer is there. False if the two do not connect: the one that came second is not registered. */
+        /** Connects a producer. False if that fails; then the later one of the two is not registered. */
         boolean connect(Producer producer);
 
-        /** The producer or the consumer goes away. */
+        /** Disconnects, because the producer or the consumer is removed. */
         void disconnect(Producer producer);
     }
 

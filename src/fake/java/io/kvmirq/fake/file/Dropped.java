@@ -8,34 +8,34 @@ import java.util.function.Supplier;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
-/** The messages that reached no vCPU and wait nowhere, a sentence each, and the call that is under way. */
+/** The lost and ended messages, one sentence each, and the current call. */
 final class Dropped {
-    /** More are only counted: a test that loses so many has seen enough. */
+    /** The most sentences that are kept; more messages are only counted. */
     private static final int MOST = 64;
 
-    /** In place of the number of an ioctl: no call is under way, or a write(2). */
+    /** Values in place of an ioctl's request number: no current call, or a write(2). */
     private static final long NONE = -1;
 
     private static final long WRITE = -2;
 
     private final List<String> lost = new ArrayList<>();
-    /** Interrupts that are no messages, or that were not sent. */
+    /** Lost interrupts that are no messages, or that were never sent. */
     private final List<String> others = new ArrayList<>();
 
     private final List<String> ended = new ArrayList<>();
     private Supplier<String> caller = () -> "";
-    /** Of a call that is no write(2): each signal is one, and stores no reference here. */
+    /** The current call, unless it is a write(2): a signal stores no reference here. */
     private String call = "";
 
     private long request = NONE;
     private int descriptor;
-    /** Of the first call since the last audit that had none; -1 for none. */
+    /** The descriptor of the first write since the last audit; -1 if there was none. */
     private int unaudited = -1;
 
     private long lostCount;
     private long endedCount;
 
-    /** @param text of the caller, at the end of each sentence */
+    /** @param text supplies the caller's text for the end of each sentence */
     void setCaller(Supplier<String> text) {
         caller = text;
     }
@@ -64,13 +64,13 @@ final class Dropped {
         return descriptor;
     }
 
-    /** An audited call ends. */
+    /** Ends a call that an audit has checked. */
     void end() {
         request = NONE;
         unaudited = -1;
     }
 
-    /** A write(2) ends. */
+    /** Ends a write(2), which no audit checks. */
     void endUnaudited() {
         request = NONE;
         if (unaudited < 0) {
@@ -78,24 +78,24 @@ final class Dropped {
         }
     }
 
-    /** Since when a message may have vanished that an audit misses, if it is not since this call. */
+    /** The text about an earlier write(2) that may have lost the message; empty if there was none. */
     String unauditedText() {
         return unaudited < 0 ? "" : ", in this call or since the write of descriptor " + unaudited + " before it";
     }
 
-    /** A message that waited in a slot. Returns the sentence about it, empty if there are too many. */
+    /** Adds a message that waited in a slot. Returns its sentence; empty if there are too many. */
     String add(boolean isEnded, String why, MessageSource source, MessagePlace place, int slot) {
         String sentence = hasRoom(isEnded) ? sentence(why, source, place.name(slot)) : "";
         count(isEnded, sentence);
         return sentence;
     }
 
-    /** A message that was on its way. */
+    /** Adds a lost message that was in the hand. */
     void lose(String what, String why, MessageSource source, Hand hand) {
         count(false, hasRoom(false) ? sentence(what + why, source, hand.lastPlace()) : "");
     }
 
-    /** A message that was nowhere. */
+    /** Adds an ended message that was in no place. */
     void end(String why, MessageSource source) {
         count(true, hasRoom(true) ? sentence(why, source, "hardware, which dropped it") : "");
     }
@@ -115,7 +115,7 @@ final class Dropped {
         return why + "; source " + source + ", last place " + place + ", " + callText() + callerText();
     }
 
-    /** A lost message is there again, with the sentence about it, which may be empty. */
+    /** Removes a lost message that was found again, and its sentence, which may be empty. */
     void found(String sentence) {
         lostCount--;
         lost.remove(sentence);
@@ -129,19 +129,19 @@ final class Dropped {
         return endedCount;
     }
 
-    /** Whether one more is kept. */
+    /** Whether one more sentence can be kept. */
     boolean hasRoom(boolean isEnded) {
         return (isEnded ? ended : lost).size() < MOST;
     }
 
-    /** An interrupt that is no message, or that was not sent. */
+    /** Adds a lost interrupt that is no message, or that was never sent. */
     void add(String what, int number, String why) {
         if (others.size() < MOST) {
             others.add(what + " " + number + " " + why + callerText());
         }
     }
 
-    /** A text that is not known stops no call. */
+    /** The caller's text. An exception of its supplier must not fail the call. */
     private String callerText() {
         try {
             return caller.get();

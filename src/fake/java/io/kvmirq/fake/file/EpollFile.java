@@ -38,7 +38,7 @@ public final class EpollFile extends FakeFile {
     private final List<Entry> entries = new ArrayList<>();
     /** Entries that may be ready, in the order in which a wait checks them. */
     private final List<Entry> ready = new ArrayList<>();
-    /** Calls that wait for an entry. */
+    /** The number of calls that wait for an entry. */
     private int waiting;
 
     public EpollFile(Host host) {
@@ -231,7 +231,7 @@ public final class EpollFile extends FakeFile {
         return Optional.empty();
     }
 
-    /** The call holds a reference to the set, so that a concurrent close does not release it. */
+    /** Waits. The call holds a reference to the set, so that a concurrent close does not release it. */
     private int await(long events, int most, int timeoutMillis) {
         long nanos = timeoutMillis < 0 ? Long.MAX_VALUE : TimeUnit.MILLISECONDS.toNanos(timeoutMillis);
         opened();
@@ -308,7 +308,7 @@ public final class EpollFile extends FakeFile {
         return 0;
     }
 
-    /** Linux 6.9 added the two requests, and changed the errno of all others. */
+    /** Handles the two requests that Linux 6.9 added. 6.9 also changed the errno of all others. */
     @Override
     public int ioctl(long request, long argument) {
         if (!host.build().isSince(6, 9)) {

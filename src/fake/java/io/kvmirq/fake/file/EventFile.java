@@ -17,17 +17,17 @@ public final class EventFile extends FakeFile implements MessageSource {
 
     private final boolean semaphore;
     private long count;
-    /** Priority waiters: the first consumes every signal before other waiters and readers. Since 6.17, one at most. */
+    /** Priority waiters, since 6.17 at most one. The first consumes every signal before other waiters. */
     private final List<EventWaiter> irqfds = new ArrayList<>(1);
 
     private final Bypass bypass;
     private final List<EventReader> readers = new ArrayList<>(0);
     private final Ledger ledger;
-    /** The messages that the count stands for; made for the first one. */
+    /** The messages in the count; created for the first message. */
     private @Nullable MessagePlace counted;
 
     private boolean hadIrqfd;
-    /** As a source of messages. */
+    /** The ledger's id of this eventfd as a source of messages. */
     private int source = Ledger.UNKNOWN;
 
     public EventFile(Host host, long count, boolean semaphore, boolean blocking) {
@@ -80,7 +80,7 @@ public final class EventFile extends FakeFile implements MessageSource {
         return Long.compareUnsigned(FULL - count, add) > 0;
     }
 
-    /** A program, or a guest through an ioeventfd, signals: the first place that its message comes to. */
+    /** A program, or a guest through an ioeventfd, signals: the eventfd is the message's first place. */
     public void signalFirst(long add) {
         if (add != 0) {
             ledger.signal(source(), this);
@@ -118,7 +118,7 @@ public final class EventFile extends FakeFile implements MessageSource {
                 if (count == 0 && counted != null) {
                     ledger.pick(counted, 0);
                 }
-                ledger.becomeLevel(); // a reader may signal another eventfd, with messages of its own
+                ledger.becomeLevel(); // a reader may signal another eventfd, whose messages are separate
                 for (int i = 0; i < readers.size(); i++) {
                     host.work().read(readers.get(i));
                 }
@@ -129,7 +129,7 @@ public final class EventFile extends FakeFile implements MessageSource {
         host.time().changed();
     }
 
-    /** The messages in the hand of the ledger wait in the count. Nothing reads that of an eventfd that is closed. */
+    /** Puts the messages in the ledger's hand into the count, unless the eventfd is closed and no one can read it. */
     private void waits() {
         if (count != 0 && !isReleased()) {
             ledger.put(counted(), 0);
@@ -162,7 +162,7 @@ public final class EventFile extends FakeFile implements MessageSource {
         return !irqfds.isEmpty();
     }
 
-    /** Whether it ever had an irqfd: its messages are for a guest. */
+    /** Whether the eventfd ever had an irqfd, so that its messages are for a guest. */
     boolean hadIrqfd() {
         return hadIrqfd;
     }
@@ -172,7 +172,7 @@ public final class EventFile extends FakeFile implements MessageSource {
         return "eventfd " + descriptor();
     }
 
-    /** @return the amount taken from the count: all of it, or 1 with EFD_SEMAPHORE */
+    /** @return the value subtracted from the count: all of it, or 1 with EFD_SEMAPHORE */
     private long take() {
         if (semaphore) {
             host.note(FileAnswer.EVENTFD_SEMAPHORE);
@@ -299,7 +299,7 @@ public final class EventFile extends FakeFile implements MessageSource {
         }
     }
 
-    /** The messages of a count that was taken, and that no one got. */
+    /** Discards the messages of a count that was read without a receiver. */
     private void discard(String why) {
         if (count == 0 && counted != null) {
             ledger.discard(counted, 0, why);

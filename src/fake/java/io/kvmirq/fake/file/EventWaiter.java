@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.file;
 
-/** A priority waiter of an eventfd: an irqfd. */
+/** A priority waiter of an eventfd, which an irqfd is. */
 public interface EventWaiter {
-    /** The eventfd was signalled; the signal has been taken from the count. */
+    /** The eventfd was signalled, and the signal was subtracted from the count. */
     void raise();
 
-    /** The waiter was added to an eventfd that had been signalled before. */
+    /** The waiter was added to an eventfd that was signalled already. */
     void raiseLate();
 
     /** A worker injects the interrupt. */

@@ -14,7 +14,7 @@ import java.util.Optional;
 
 /** An open file. The caller of each method holds the kernel's lock. */
 public abstract class FakeFile {
-    /** Bits of the mode, as in {@code struct file}: what open(2) granted, and which operations the file has. */
+    /** Bits of {@code f_mode} in {@code struct file}: access that open(2) granted, and operations that the file has. */
     public static final int READ = 1;
 
     public static final int WRITE = 1 << 1;
@@ -27,14 +27,14 @@ public abstract class FakeFile {
     private final boolean foreign;
     private final List<Watcher> watchers = new ArrayList<>(0);
     private int descriptors;
-    /** The descriptor that it got last; -1 before the first. */
+    /** The newest descriptor of the file; -1 before the first. */
     private int descriptor = -1;
 
     private int mode;
     /** The flags that F_GETFL shows. */
     private int status;
 
-    /** A file with an ioctl operation and none to read or write, of no name. */
+    /** An anonymous file that has ioctls and cannot be read or written. */
     protected FakeFile(Host host) {
         this(host, READ | WRITE);
     }
@@ -51,13 +51,13 @@ public abstract class FakeFile {
         descriptors++;
     }
 
-    /** It has a descriptor more. */
+    /** Adds a descriptor. */
     final void installed(int fd) {
         descriptor = fd;
         opened();
     }
 
-    /** The descriptor that it got last, for sentences; -1 for none. */
+    /** The newest descriptor of the file, for messages; -1 for none. */
     protected final int descriptor() {
         return descriptor;
     }
@@ -81,7 +81,7 @@ public abstract class FakeFile {
         return foreign;
     }
 
-    /** The file was opened by open(2): its two lowest flags are the access, and offsets are accepted. */
+    /** Sets the mode after open(2): the two lowest flags are the access mode, and pread and pwrite are allowed. */
     public final void openedByName(int flags) {
         int access = flags & Uapi.O_ACCMODE;
         mode = mode & ~(READ | WRITE) | PREAD | PWRITE;
@@ -99,7 +99,7 @@ public abstract class FakeFile {
         return false;
     }
 
-    /** The facts of the file's VM, as labels of {@code io.kvmirq.explain.Fact}; allocates nothing. */
+    /** Facts about the file's VM, as labels of {@code io.kvmirq.explain.Fact}. Allocates nothing. */
     public List<String> facts() {
         return List.of();
     }
@@ -109,27 +109,27 @@ public abstract class FakeFile {
         return false;
     }
 
-    /** The device of VFIO that is open through the file; empty for any other file. */
+    /** The VFIO device that is open through the file; empty for any other file. */
     public Optional<VfioLines> device() {
         return Optional.empty();
     }
 
-    /** Answers ioctl(2); {@code argument} is a value or an address. */
+    /** Handles ioctl(2); {@code argument} is a value or an address. */
     public int ioctl(long request, long argument) {
         return host.refuse(FileAnswer.UNKNOWN_IOCTL_OF_FILE);
     }
 
-    /** The rule that refuses to map a file that has no memory. */
+    /** The rule that refuses mmap of a file without memory. */
     public Answer refusesMapping() {
         return FileAnswer.MAP_NOT_A_VCPU;
     }
 
-    /** The memory behind an mmap of whole pages; empty if {@link #refusesMapping} says why. {@code copies}: private. */
+    /** The memory behind an mmap of whole pages; empty if {@link #refusesMapping}. {@code copies}: MAP_PRIVATE. */
     public Optional<ByteBuffer> shared(long offset, int length, boolean copies) {
         return Optional.empty();
     }
 
-    /** A part of the memory of a file, as {@link #shared} answers. */
+    /** A part of a file's memory, as a result of {@link #shared}. */
     protected static Optional<ByteBuffer> part(ByteBuffer memory, long offset, int length) {
         if (offset < 0 || offset > memory.capacity() - length) {
             throw new NotModelledException("a mapping that ends beyond its file");
@@ -146,12 +146,12 @@ public abstract class FakeFile {
         return (status & Uapi.O_NONBLOCK) == 0;
     }
 
-    /** Called in the mode CAN_READ. */
+    /** Handles read(2); called only in the mode CAN_READ. */
     public long read(long to, long length) {
         throw new IllegalStateException("a file of CAN_READ reads");
     }
 
-    /** Called in the mode CAN_WRITE. */
+    /** Handles write(2); called only in the mode CAN_WRITE. */
     public long write(long from, long length) {
         throw new IllegalStateException("a file of CAN_WRITE writes");
     }
@@ -172,7 +172,7 @@ public abstract class FakeFile {
 
     /** An epoll entry. It is called when the file may have become ready. */
     interface Watcher {
-        /** Whether the watcher takes the events {@code by} from the exclusive watchers that come later. */
+        /** Whether the watcher consumes the events {@code by}, so that later exclusive watchers are not called. */
         boolean woken(int by);
 
         boolean isExclusive();
@@ -194,7 +194,7 @@ public abstract class FakeFile {
         return !watchers.isEmpty();
     }
 
-    /** Calls the watchers up to one that takes the events; allocates nothing. */
+    /** Calls the watchers up to the first one that consumes the events. Allocates nothing. */
     final void wake(int by) {
         for (int i = 0; i < watchers.size(); i++) {
             if (watchers.get(i).woken(by)) {

@@ -34,13 +34,13 @@ public final class FakeTime implements AutoCloseable {
     /** An action that waits for its time. */
     public record Timer(long at, Runnable action) {}
 
-    /** @param ledger it hears of the end of each change, and of calls that wait */
+    /** @param ledger gets the end of each change, and the calls that wait */
     public FakeTime(boolean virtual, Ledger ledger) {
         this.virtual = virtual;
         this.ledger = ledger;
     }
 
-    /** Takes the lock, until {@link #close}. If a timer that is due fails, so does this, and the lock is free. */
+    /** Takes the lock until {@link #close}, and runs due timers. If a timer throws, the lock is released again. */
     public void enter() {
         lock.lock();
         boolean entered = timers.isEmpty();
@@ -84,7 +84,7 @@ public final class FakeTime implements AutoCloseable {
         });
     }
 
-    /** As {@link #changing(Supplier)}, without a result. */
+    /** Runs an action like {@link #changing(Supplier)}, without a result. */
     public void changing(Runnable action) {
         changing(() -> {
             action.run();
@@ -97,7 +97,7 @@ public final class FakeTime implements AutoCloseable {
         return virtual ? virtualNanos : System.nanoTime();
     }
 
-    /** The time of day in nanoseconds since 1970: virtual time begins there. */
+    /** The time of day in nanoseconds since 1970. Virtual time begins at 0, in 1970. */
     public long ofDay() {
         if (virtual) {
             return virtualNanos;
@@ -106,7 +106,7 @@ public final class FakeTime implements AutoCloseable {
         return now.getEpochSecond() * SECOND_NANOS + now.getNano();
     }
 
-    /** The length of a {@code struct timespec}, as long as a wait can be; -1 if it is no time. */
+    /** The nanoseconds of a {@code struct timespec}, at most the longest possible wait; -1 if it is invalid. */
     public static long nanos(ByteBuffer timespec) {
         long seconds = timespec.getLong(Uapi.Timespec.TV_SEC);
         long part = timespec.getLong(Uapi.Timespec.TV_NSEC);
@@ -130,10 +130,7 @@ public final class FakeTime implements AutoCloseable {
         changed();
     }
 
-    /**
-     * Runs an action with the lock when the time is over: in {@link #pass}, or inside another call, so it must not
-     * throw.
-     */
+    /** Runs an action with the lock after a delay: in {@link #pass}, or inside another call, so it must not throw. */
     public Timer after(Duration delay, Runnable action) {
         Timer timer = new Timer(now() + delay.toNanos(), action);
         timers.add(timer);
@@ -141,12 +138,12 @@ public final class FakeTime implements AutoCloseable {
         return timer;
     }
 
-    /** Forgets what {@link #after} returned, if its action has not run. */
+    /** Cancels a timer of {@link #after} whose action has not run. */
     public void cancel(Timer timer) {
         timers.remove(timer);
     }
 
-    /** Asks for the time only where it matters: that costs as much as half of a call. */
+    /** Runs due timers. Reads the clock only if there is a timer, because that takes half as long as a call. */
     private void runTimers() {
         while (!timers.isEmpty()) {
             Timer next = due(now());
@@ -157,7 +154,7 @@ public final class FakeTime implements AutoCloseable {
         }
     }
 
-    /** The first timer at or before a time. An action may take the lock again: none is due then. */
+    /** The first timer that is due; null while an action of a timer runs, because it may take the lock again. */
     private @Nullable Timer due(long time) {
         Timer next = timers.peek();
         return lock.getHoldCount() == 1 && next != null && next.at() <= time ? next : null;
@@ -169,7 +166,7 @@ public final class FakeTime implements AutoCloseable {
         changed();
     }
 
-    /** How many actions wait for their time. */
+    /** The number of pending timers. */
     public int timers() {
         return timers.size();
     }
@@ -191,8 +188,7 @@ public final class FakeTime implements AutoCloseable {
     }
 
     /**
-     * Waits for a change without the lock; {@link Long#MAX_VALUE} is no limit. {@link Thread#interrupt} does not end
-     * it.
+     * Releases the lock until a change; {@link Long#MAX_VALUE} is no limit. {@link Thread#interrupt} does not end it.
      */
     @SuppressWarnings("WaitNotInLoop") // every caller checks its condition in a loop
     private void awaitChange(long nanos) {
@@ -221,7 +217,7 @@ public final class FakeTime implements AutoCloseable {
         ledger.resume(call, request, descriptor);
     }
 
-    /** Repeats an attempt after each change until its result, returned at last, is not 0 or the time is over. */
+    /** Repeats an attempt after each change until its result is not 0 or the time is over. Returns the last result. */
     public int await(long nanos, IntSupplier attempt) {
         long start = now();
         while (true) {
@@ -234,7 +230,7 @@ public final class FakeTime implements AutoCloseable {
         }
     }
 
-    /** Lets waiting threads take the lock once, and timers run; a long loop calls it. */
+    /** Lets waiting threads take the lock once, and runs timers. For long loops. */
     public void letOthersIn() {
         String call = ledger.call();
         long request = ledger.request();

@@ -24,7 +24,7 @@ public final class FileTable {
         return limit;
     }
 
-    /** As /proc shows it, where a limit was set. */
+    /** The limit as /proc shows it; empty if none was set. */
     public OptionalInt shownLimit() {
         return limit == PLENTY ? OptionalInt.empty() : OptionalInt.of(limit);
     }
@@ -38,7 +38,7 @@ public final class FileTable {
         return fd >= 0 && fd < files.length ? files[fd] : null;
     }
 
-    /** Whether calls come from the other process, which has the same descriptors. */
+    /** Whether calls come from the other process, which shares the descriptors. */
     public boolean isForeign() {
         return foreign;
     }
@@ -76,7 +76,7 @@ public final class FileTable {
         return fd;
     }
 
-    /** @return the file that was open; null for none */
+    /** @return the file that was open; null if the descriptor was closed */
     @Nullable
     public FakeFile remove(int fd) {
         FakeFile file = get(fd);

@@ -3,13 +3,13 @@ package io.kvmirq.fake.file;
 
 import org.jspecify.annotations.Nullable;
 
-/** The messages that are on their way, and the counts of those that were. */
+/** The messages on their way between two places, and the counts of messages so far. */
 final class Hand extends Sources {
     private static final int SOURCE = -1;
 
-    /** Places to which the messages have come. */
+    /** The number of places that the messages have reached. */
     private int came;
-    /** Their last place, unless the slot is {@link #SOURCE}. */
+    /** The last place of the messages, unless the slot is {@link #SOURCE}. */
     private @Nullable MessagePlace from;
 
     private int fromSlot = SOURCE;
@@ -24,7 +24,7 @@ final class Hand extends Sources {
         return sends || size != 0;
     }
 
-    /** Whether the messages are those that the program sends, or has sent. */
+    /** Whether the messages are sent by the program. */
     boolean sends() {
         return sends;
     }
@@ -56,25 +56,25 @@ final class Hand extends Sources {
         put(source);
     }
 
-    /** The only message comes to a place where its source has another one. */
+    /** Merges the only message into one of its source at the same place. */
     void comesToAnother() {
         came = 1;
         merged++;
     }
 
-    /** A message was not sent after all. */
+    /** Subtracts a message that was not sent. */
     void unsend() {
         sent--;
     }
 
-    /** Two messages of one source are one. */
+    /** Adds a message; a second one of the same source is merged. */
     void put(int source) {
         if (!add(source)) {
             merged++;
         }
     }
 
-    /** The messages come to a place. From the second one on, that is a copy of each. */
+    /** Notes that the messages reached a place. From the second place on, each is a copy that counts as sent. */
     void comes() {
         if (came > 0) {
             sent += size();

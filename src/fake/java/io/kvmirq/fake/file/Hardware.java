@@ -3,30 +3,30 @@ package io.kvmirq.fake.file;
 
 /** The interrupt hardware of the modelled host. */
 public enum Hardware {
-    /** x86 with a unit that remaps, of no vendor: nothing is posted. */
+    /** x86 with a remapping unit of no vendor, which cannot post. */
     REMAPPING,
     /** Intel with VT-d and APICv. The units cannot post. */
     VTD,
     /** Intel with VT-d and APICv. The units post. */
     VTD_POSTING,
-    /** AMD with an IOMMU that remaps, without AVIC: nothing is posted. */
+    /** AMD without AVIC. The IOMMU remaps and cannot post. */
     AMD_VI,
     /** AMD with AVIC and an IOMMU in GA mode. */
     AMD_AVIC,
-    /** As {@link #AMD_AVIC}, with AVIC inhibited in every VM. */
+    /** Like {@link #AMD_AVIC}, with AVIC inhibited in every VM. */
     AVIC_INHIBITED,
     /** arm64 with a GICv2: its VMs have a GICv2, 8 vCPUs and no ITS. */
     GICV2,
-    /** arm64 with a GICv3: no vLPIs. */
+    /** arm64 with a GICv3, without vLPIs. */
     GICV3,
-    /** arm64 with a GICv4: vLPIs. */
+    /** arm64 with a GICv4, with vLPIs. */
     GICV4;
 
     public boolean isAmd() {
         return this == AMD_VI || this == AMD_AVIC || this == AVIC_INHIBITED;
     }
 
-    /** Whether a host of x86-64 has it; else one of arm64. */
+    /** Whether this is hardware of x86-64; otherwise it is of arm64. */
     public boolean isX86() {
         return this != GICV2 && this != GICV3 && this != GICV4;
     }

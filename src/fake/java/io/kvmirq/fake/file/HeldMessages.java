@@ -5,13 +5,13 @@ import java.util.Arrays;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The messages of devices that the program has read from eventfds, in the order of the reads. The program sends them on
- * by KVM_SIGNAL_MSI, or signals them again. A source is here once.
+ * The messages of devices that the program has read from eventfds, in the order of the reads. The program sends them by
+ * KVM_SIGNAL_MSI, or signals them again. A source has at most one message here.
  */
 final class HeldMessages {
     private final MessagePlace place = new MessagePlace(slot -> true, slot -> "the program, which read its eventfd");
     private int[] ids = {};
-    /** By index: the eventfd, the thread and the number of the read. */
+    /** The eventfd, the thread and the number of the read, by index. */
     private @Nullable EventFile[] events = {};
 
     private long[] threads = {};
@@ -73,7 +73,7 @@ final class HeldMessages {
         events[count] = null;
     }
 
-    /** The id by its place in the order of reads. */
+    /** The source id at an index in the order of reads. */
     int id(int index) {
         return ids[index];
     }
@@ -91,7 +91,7 @@ final class HeldMessages {
         return reads[index];
     }
 
-    /** The last read of this thread; of another one if this thread has read nothing that is here. */
+    /** The number of this thread's last read that is held, or else of another thread's. */
     long lastRead() {
         long thread = Thread.currentThread().getId();
         for (int i = count - 1; i >= 0; i--) {

@@ -8,7 +8,7 @@ import java.util.Map;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
-/** The interface of a file to its kernel. The caller of each method holds the kernel's lock. */
+/** The interface through which a file uses its kernel. The caller of each method holds the kernel's lock. */
 public interface Host {
     Build build();
 
@@ -32,7 +32,7 @@ public interface Host {
     /** @return the result of a call that {@code rule} refuses */
     int refuse(Answer rule);
 
-    /** @return the result of a call that {@code rule} refuses; 0 for no rule */
+    /** @return the result of a call that {@code rule} refuses; 0 if it is empty */
     default int refuse(Optional<Answer> rule) {
         return rule.isPresent() ? refuse(rule.get()) : 0;
     }
@@ -47,12 +47,12 @@ public interface Host {
 
     boolean isForeign();
 
-    /** Copies to the caller's memory, as far as it can be written. Returns 0 or -EFAULT. */
+    /** Copies to the caller's memory, up to the first unwritable byte. Returns 0 or -EFAULT. */
     default int copyOut(long address, ByteBuffer from, int length) {
         return memory().copyOut(address, from, length) ? 0 : refuse(FileAnswer.FAULT);
     }
 
-    /** Puts a number into the caller's memory, all of it or nothing. Returns 0 or -EFAULT. */
+    /** Writes a number to the caller's memory, all bytes or none. Returns 0 or -EFAULT. */
     default int put(long address, ByteBuffer from, int length) {
         return memory().put(address, from, length) ? 0 : refuse(FileAnswer.FAULT);
     }
@@ -61,7 +61,7 @@ public interface Host {
         int apply(ByteBuffer structure);
     }
 
-    /** Copies a structure in before any check of it. Returns -EFAULT or the result of {@code call}. */
+    /** Copies a structure in before it is checked. Returns -EFAULT or the result of {@code call}. */
     default int copied(long address, int size, OnStructure call) {
         ByteBuffer structure = memory().copyIn(address, size);
         return structure == null ? refuse(FileAnswer.FAULT) : call.apply(structure);

@@ -2,22 +2,22 @@
 package io.kvmirq.fake.file;
 
 /**
- * An interrupt of the host that a device of VFIO has, and the two modes of its handler. KVM-VFIO finds it by VFIO's
- * numbers; KVM and its architecture see nothing else of VFIO.
+ * A VFIO device's host interrupt: its handler either masks the line or leaves EOI to the guest. KVM-VFIO finds it by
+ * VFIO's index and subindex. KVM sees nothing else of VFIO.
  */
 public interface HostLine {
-    /** Its INTID at the host's GIC, an SPI. */
+    /** The INTID at the host's GIC, an SPI. */
     int physicalId();
 
-    /** Whether VFIO signals an eventfd for it. */
+    /** Whether VFIO has an eventfd for the interrupt. */
     boolean isSignalled();
 
-    /** From now on the handler only signals: the guest's EOI ends the interrupt. */
+    /** Makes the handler only signal, so that the guest's EOI ends the interrupt. */
     void forward();
 
-    /** The handler masks before it signals from now on. A pending EOI is ended, and a high line interrupts again. */
+    /** Makes the handler mask before it signals. Ends a pending EOI; an asserted line interrupts again. */
     void unforward();
 
-    /** The guest's EOI ends the interrupt. */
+    /** Ends the interrupt at the guest's EOI. */
     void deactivate();
 }

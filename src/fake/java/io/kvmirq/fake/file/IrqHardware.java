@@ -3,24 +3,24 @@ package io.kvmirq.fake.file;
 
 import java.util.Map;
 
-/** The host's hardware that takes the messages of devices. The caller of each method holds the kernel's lock. */
+/** The host hardware that receives messages of devices. The caller of each method holds the kernel's lock. */
 public interface IrqHardware {
     /** Hardware that interrupts the host for every message. */
     IrqHardware TO_HOST = requester -> () -> true;
 
-    /** The way of one interrupt through the hardware, such as an entry of a remapping table. */
+    /** The route of one interrupt through the hardware, such as an entry of a remapping table. */
     interface Entry {
-        /** The device sends its message. True if the host is interrupted, false if a guest has the interrupt. */
+        /** The device sends its message. True if it interrupts the host, false if it is posted to a guest. */
         boolean request();
 
-        /** The driver of the device gives the interrupt back. */
+        /** The device's driver frees the interrupt. */
         default void free() {}
     }
 
-    /** A driver allocates an interrupt of a device with a 16-bit requester id: an entry that interrupts the host. */
+    /** Allocates an interrupt for a device with a 16-bit requester id. Its entry interrupts the host. */
     Entry allocate(int requester);
 
-    /** The files in which the host shows the hardware, by path; empty if no vendor made it. */
+    /** The sysfs files about the hardware, keyed by path; empty for hardware of no vendor. */
     default Map<String, String> files() {
         return Map.of();
     }

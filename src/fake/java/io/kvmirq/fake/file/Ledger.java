@@ -8,16 +8,16 @@ import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Counts each message from its source to the vCPU that takes it, so that none disappears unseen. A message that waits is
- * in a {@link MessagePlace}. A message on its way is in the hand of the ledger: {@link #send} and {@link #pick} put it
- * there, {@link #put} and {@link #arrive} say where it came, and {@link #settle} ends its way. Two messages of one source
- * in one place are one: the second is merged. The hand is empty between calls.
+ * Counts each message from its source to the vCPU that takes it, so that every loss is noticed. A waiting message is in
+ * a {@link MessagePlace}. A message on its way is in the hand of the ledger: {@link #send} and {@link #pick} put it
+ * there, {@link #put} and {@link #arrive} report where it came, and {@link #settle} empties the hand. A second message
+ * of one source in one place is merged. The hand is empty between calls.
  *
- * <p>After each step: sent = taken + merged + waiting + ended + lost. A message is ended if the program asked for that
- * end, else it is lost. {@link #audit} compares the places with the state of the fake. A message whose place has lost it
- * without a word is lost by the call that made the last step.
+ * <p>After each step: sent = taken + merged + waiting + ended + lost. A message is ended if the program dropped it,
+ * otherwise it is lost. {@link #audit} compares the places with the state of the fake. If a model forgot a message, the
+ * last call counts as the one that lost it.
  *
- * <p>No message has an object. The sources that go are folded into one. The caller holds the kernel's lock.
+ * <p>Messages are not objects. Removed sources share one id. The caller holds the kernel's lock.
  */
 public final class Ledger {
     /** A source that is not registered. */
@@ -37,7 +37,7 @@ public final class Ledger {
         return waiting.register(source);
     }
 
-    /** A source is gone. Its messages that still wait are of no name from now on. */
+    /** Removes a source. Its waiting messages lose its name. */
     public void forget(int id) {
         hand.countMerged(waiting.forget(id));
         program.forget(id);
@@ -61,7 +61,7 @@ public final class Ledger {
         hand.setFrom(place, slot);
     }
 
-    /** The messages in the hand come to a slot. Messages for several vCPUs are copied. */
+    /** Puts the messages in the hand into a slot. Messages for several vCPUs are copied. */
     public void put(MessagePlace place, int slot) {
         if (hand.isEmpty()) {
             return;
@@ -74,7 +74,7 @@ public final class Ledger {
         }
     }
 
-    /** As {@link #put}, if source and slot hold one message each, the usual case; else false, and nothing was done. */
+    /** Does {@link #put} fast if hand and slot have one message each, the usual case; otherwise returns false. */
     public boolean putToAnother(MessagePlace place, int slot) {
         int only = hand.only();
         boolean meets = only >= 0 && place.onlyAt(slot) == only && !hand.hasCome();
@@ -84,7 +84,7 @@ public final class Ledger {
         return meets;
     }
 
-    /** The messages in the hand come to their end: to a line, a reader or a vCPU. */
+    /** Counts the messages in the hand as taken, by a line, a reader or a vCPU. */
     public void arrive() {
         if (!hand.isEmpty()) {
             hand.comes();
@@ -92,7 +92,7 @@ public final class Ledger {
         }
     }
 
-    /** The messages in the hand become a level of a line, which is not counted. */
+    /** Counts the messages in the hand as taken by a line, whose level is not counted. */
     public void becomeLevel() {
         if (!hand.isEmpty()) {
             arrive();
@@ -100,7 +100,7 @@ public final class Ledger {
         }
     }
 
-    /** The way ends. Messages that came nowhere are lost. */
+    /** Empties the hand. Messages that reached no place are lost. */
     public void settle(String why) {
         if (!hand.isEmpty()) {
             if (!hand.hasCome()) {
@@ -116,7 +116,7 @@ public final class Ledger {
         }
     }
 
-    /** The way ends at a GSI that led nowhere. Also of a line, which has no message. */
+    /** Empties the hand at a GSI without a route. Also for a line, which has no message. */
     public void settleAt(int gsi, String why) {
         if (hand.isEmpty()) {
             dropped.add("GSI", gsi, why);
@@ -137,7 +137,7 @@ public final class Ledger {
         }
     }
 
-    /** The program asked for the end of the messages of a slot. */
+    /** Ends the messages of a slot, because the program dropped them. */
     public void end(MessagePlace place, int slot, String why) {
         remove(place, slot, why, true, true, null);
     }
@@ -148,17 +148,17 @@ public final class Ledger {
         }
     }
 
-    /** The messages of a slot go. A message is ended if the program has ended its source, else it is lost. */
+    /** Removes the messages of a slot: as ended if the program has ended their source, otherwise as lost. */
     public void discard(MessagePlace place, int slot, String why) {
         remove(place, slot, why, false, true, null);
     }
 
-    /** As {@link #discard}. A message that is lost is there again if the program signals an eventfd for it. */
+    /** Does {@link #discard}, but a lost message is found again if the program signals its eventfd. */
     public void discardUnlessSignalled(MessagePlace place, int slot, String why, MessageSource event) {
         remove(place, slot, why, false, true, event);
     }
 
-    /** The messages of a slot go, and no one asked for that. */
+    /** Removes the messages of a slot as lost. */
     public void lose(MessagePlace place, int slot, String why) {
         remove(place, slot, why, false, false, null);
     }
@@ -176,7 +176,7 @@ public final class Ledger {
         }
         for (int id = there.next(0); id >= 0; id = there.next(id + 1)) {
             MessageSource source = waiting.source(id);
-            // No one ends the program as a source: what it may signal again is not at its end.
+            // The program as a source never ends, so a message that it may signal again is not ended.
             boolean maySignal = event != null && id == WaitingMessages.PROGRAM;
             boolean isEnd = asked || endsWithSource && source.isEnded() && !maySignal;
             String sentence = dropped.add(isEnd, why, source, place, slot);
@@ -189,38 +189,38 @@ public final class Ledger {
 
     // The program
 
-    /** The program reads the eventfd of a place. The messages of devices are with it then, its own signals at their end. */
+    /** The program reads the eventfd of a place. It then holds the messages of devices; its own signals are taken. */
     public void read(MessagePlace place, EventFile event) {
         pick(place, 0);
         program.read(event);
     }
 
     /**
-     * The program signals an eventfd (its id is {@code source}): with messages that it read from it, those of its
-     * vectors, or a message of its own.
+     * The program signals an eventfd, whose id is {@code source}. It sends messages that it read from it, messages of
+     * its vectors, or a new one.
      */
     public void signal(int source, MessageSource event) {
         program.signal(source, event);
     }
 
-    /** The program sends the messages that it has read last, or a new one. {@link #sentByProgram} ends that. */
+    /** The program sends the messages of its last read, or a new one, until {@link #sentByProgram}. */
     public void sendByProgram() {
         program.send();
     }
 
-    /** The program learned the outcome. It still has, or has not sent, a message that no vCPU accepted. */
+    /** Ends {@link #sendByProgram}. A message that no vCPU accepted stays with the program, or counts as not sent. */
     public void sentByProgram() {
         program.sent();
     }
 
-    /** The program asked for the end of a source's messages. It has no reason to send on those that it has read. */
+    /** The program ended a source, so the messages that it has read from it are ended. */
     public void endRead(int source, String why) {
         program.end(source, why);
     }
 
     // Calls
 
-    /** A system call begins; {@code request} is the number of an ioctl or 0, and {@code fd} may be -1. */
+    /** Begins a system call; {@code request} is the number of an ioctl or 0, and {@code fd} may be -1. */
     public void begin(String call, long request, int fd) {
         if (hand.isBusy()) {
             threw();
@@ -235,12 +235,12 @@ public final class Ledger {
         dropped.beginWrite(fd);
     }
 
-    /** A call or a timer threw an exception. */
+    /** Empties the hand after a call or a timer has thrown an exception. */
     public void threw() {
         settleRest(THREW);
     }
 
-    /** The program still has the message that it was about to send. */
+    /** Empties the hand. A message that the program was about to send stays with it. */
     private void settleRest(String why) {
         if (hand.sends()) {
             program.sent();
@@ -249,7 +249,7 @@ public final class Ledger {
         }
     }
 
-    /** A call that only signals ends: {@link #end} without its audit. */
+    /** Ends a call that only signals: {@link #end} without the audit. */
     public void endSignal() {
         if (hand.isBusy()) {
             settleRest("it came nowhere");
@@ -257,7 +257,7 @@ public final class Ledger {
         dropped.endUnaudited();
     }
 
-    /** A call or another step ends. */
+    /** Ends a call or another step. */
     public void end() {
         audit();
         if (hand.isBusy()) {
@@ -278,7 +278,7 @@ public final class Ledger {
         }
     }
 
-    /** The call that is under way. It may wait while others are made, and has its name again by {@link #resume}. */
+    /** The name of the current call. A call that waited while others ran restores it by {@link #resume}. */
     String call() {
         return dropped.call();
     }
@@ -297,7 +297,7 @@ public final class Ledger {
 
     // Results
 
-    /** @param text of the caller, at the end of each sentence about a message that is lost or ended */
+    /** @param text supplies the caller's text for the end of each sentence about a lost or ended message */
     public void setCaller(Supplier<String> text) {
         dropped.setCaller(text);
     }
@@ -310,33 +310,33 @@ public final class Ledger {
                 hand.sent(), hand.taken(), hand.merged(), waiting.count(), dropped.endedCount(), dropped.lostCount());
     }
 
-    /** A sentence for each message that waits; {@code open}: only those that nothing stops, none at rest. */
+    /** A sentence for each waiting message; {@code open}: only for messages that nothing delays. */
     public List<String> waiting(boolean open) {
         return waiting.texts(open);
     }
 
-    /** An interrupt of a line, or one that was not sent, reached no vCPU. Allocates nothing once there are many. */
+    /** Adds a lost interrupt of a line, or one that was never sent. Allocates nothing once there are many. */
     public void lost(String what, int number, String why) {
         dropped.add(what, number, why);
     }
 
-    /** Also the messages that wait in the program and that it has no reason to have. */
+    /** The lost messages, also those that the program keeps though it should have sent them. */
     public List<String> lost() {
         return Stream.concat(dropped.lost().stream(), program.forgotten().stream())
                 .toList();
     }
 
-    /** The messages whose end the program asked for. */
+    /** The messages that the program dropped. */
     public List<String> ended() {
         return dropped.ended();
     }
 
-    /** A LAPIC accepted a vector, or hardware posted it. */
+    /** Counts a vector that a LAPIC accepted or hardware posted. */
     public void delivered(int vcpu, int vector) {
         arrivals.add(vcpu, vector);
     }
 
-    /** By vector: how often a vCPU got it. */
+    /** The number of deliveries to a vCPU, keyed by vector. */
     public Map<Integer, Integer> received(int vcpu) {
         return arrivals.of(vcpu);
     }

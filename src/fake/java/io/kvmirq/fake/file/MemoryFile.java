@@ -8,18 +8,18 @@ import java.nio.ByteBuffer;
 import java.util.Optional;
 import java.util.function.IntFunction;
 
-/** A memfd, that is mapped after it got its size, and not written by calls; source: mm/memfd.c, mm/shmem.c. */
+/** A memfd. It must get its size before mmap, and cannot be written by calls. Source: mm/memfd.c, mm/shmem.c. */
 public final class MemoryFile extends FakeFile {
     private static final int LONGEST_NAME = 249;
     private static final int ALL_SEALS = 0x1f;
     private static final int ALL_FLAGS = 0x7;
-    /** A call may read less than was asked. */
+    /** The most bytes of a read; a call may read less than requested. */
     private static final int MOST_READ = 1 << 20;
 
     private final IntFunction<ByteBuffer> allocator;
     private long size;
     private int seals;
-    /** Made when it is mapped first. */
+    /** The memory, allocated at the first mmap. */
     private Optional<ByteBuffer> memory = Optional.empty();
 
     private MemoryFile(Host host, IntFunction<ByteBuffer> allocator, int seals) {
@@ -51,7 +51,7 @@ public final class MemoryFile extends FakeFile {
                 new MemoryFile(host, allocator, (flags & Memfd.MFD_NOEXEC_SEAL) != 0 ? Memfd.F_SEAL_EXEC : seals));
     }
 
-    /** ftruncate(2) of any file. */
+    /** Handles ftruncate(2) of any file. */
     public static int truncate(Host host, int fd, long length) {
         FakeFile file = host.file(fd);
         if (length < 0) {
@@ -76,7 +76,7 @@ public final class MemoryFile extends FakeFile {
         return 0;
     }
 
-    /** F_ADD_SEALS and F_GET_SEALS of any file. */
+    /** Handles F_ADD_SEALS and F_GET_SEALS of any file. */
     public static int seals(Host host, FakeFile file, int command, int more) {
         if (!(file instanceof MemoryFile one)) {
             return host.refuse(FileAnswer.SEALS_KIND);

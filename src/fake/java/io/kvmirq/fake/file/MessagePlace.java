@@ -8,8 +8,8 @@ import java.util.function.IntPredicate;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A part of the fake where messages wait, such as the IRR of a LAPIC: slots, each with the sources of its messages. The
- * slot of an IRR is a vector. {@link Ledger} compares the slots with the state of the part.
+ * A part of the fake where messages wait, such as the IRR of a LAPIC. It has slots, each with the sources of its
+ * messages; the slot of an IRR is a vector. {@link Ledger} compares the slots with the state of the part.
  */
 public final class MessagePlace {
     private static final @Nullable Sources[] NONE = {};
@@ -19,15 +19,15 @@ public final class MessagePlace {
     private final IntFunction<String> name;
     private final BitSet filled = new BitSet(0);
     private @Nullable Sources[] slots = NONE;
-    /** Where the ledger has this place among those that are not empty; -1 while it is empty. */
+    /** The index of this place in the ledger's list of occupied places; -1 while it is empty. */
     private int index = -1;
 
-    /** @param holds whether the state has a message in a slot */
+    /** @param holds whether the part's state has a message in a slot */
     public MessagePlace(IntPredicate holds, IntFunction<String> name) {
         this(holds, slot -> false, name);
     }
 
-    /** {@code holds}: the state has a message in a slot. {@code open}: nothing stops it, so none waits at rest. */
+    /** {@code holds}: the part's state has a message in a slot. {@code open}: nothing delays a message of the slot. */
     public MessagePlace(IntPredicate holds, IntPredicate open, IntFunction<String> name) {
         this.holds = holds;
         this.open = open;
@@ -58,7 +58,7 @@ public final class MessagePlace {
         return filled.isEmpty();
     }
 
-    /** The next slot with messages; -1 for none. */
+    /** The first slot with messages from {@code from} on; -1 for none. */
     public int next(int from) {
         return filled.nextSetBit(from);
     }
@@ -82,7 +82,7 @@ public final class MessagePlace {
         return there == null || there.isEmpty() ? null : there;
     }
 
-    /** The source of the only message in a slot; {@link Sources#NONE} if there is none or several. */
+    /** The source of the only message in a slot; {@link Sources#NONE} if the slot has none or several. */
     int onlyAt(int slot) {
         Sources there = slot < slots.length ? slots[slot] : null;
         return there == null ? Sources.NONE : there.only();

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.file;
 
-/** A vector of a device, or an eventfd that a program or an ioeventfd signals. Its text names it in sentences. */
+/** A vector of a device, or an eventfd that a program or an ioeventfd signals. Its toString is used in messages. */
 public interface MessageSource {
-    /** Whether the program under test has ended it: its vector has no eventfd, its eventfd no descriptor. */
+    /** Whether the program has ended the source: the vector has no eventfd, or the eventfd no descriptor. */
     boolean isEnded();
 
     boolean signals(MessageSource event);

@@ -5,9 +5,9 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * Messages that hardware dropped with the pending bit of a vLPI. No program can read that bit. A message is lost, until the
- * program signals its eventfd again in case the bit was set. A source is here once; the program, which sends any
- * message, once for each eventfd.
+ * Messages that hardware dropped with the pending bit of a vLPI. No program can read that bit. Such a message is lost
+ * until the program signals its eventfd again in case the bit was set. A source has one entry; the program as a source
+ * has one for each eventfd.
  */
 final class OwedMessages {
     private record Owed(int source, MessageSource event, String sentence) {}
@@ -27,18 +27,18 @@ final class OwedMessages {
         return owed.isEmpty();
     }
 
-    /** A message is lost. The sentence about it may be empty. */
+    /** Adds a lost message. Its sentence may be empty. */
     void add(int source, MessageSource event, String sentence) {
         owed.removeIf(one -> one.source == source && (source != WaitingMessages.PROGRAM || one.event == event));
         owed.add(new Owed(source, event, sentence));
     }
 
-    /** The last message of a source stays lost. */
+    /** Removes the entry of a source, whose last message stays lost. */
     void forget(int source) {
         owed.removeIf(one -> one.source == source);
     }
 
-    /** The program ended the source, whose last message is not lost then. */
+    /** Changes the last message of a source from lost to ended, because the program ended the source. */
     void end(int source, String why) {
         for (int i = owed.size() - 1; i >= 0; i--) {
             Owed one = owed.get(i);
@@ -50,7 +50,7 @@ final class OwedMessages {
         }
     }
 
-    /** The program signals an eventfd: its messages are in the hand. Returns whether there are any. */
+    /** Puts the messages of an eventfd that the program signals into the hand. Returns whether there are any. */
     boolean signal(MessageSource event) {
         boolean any = false;
         for (int i = owed.size() - 1; i >= 0; i--) {

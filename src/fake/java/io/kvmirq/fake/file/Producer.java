@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.file;
 
-/**
- * An interrupt of the host that a device raises by a message. At an eventfd it is the producer of irqbypass.
- */
+/** A host interrupt that a device raises by a message. It is the irqbypass producer of an eventfd. */
 public final class Producer {
     private final int number;
     private final IrqHardware.Entry entry;
     private long count;
 
-    /** @param number of the host irq */
+    /** @param number the number of the host irq */
     public Producer(int number, IrqHardware.Entry entry) {
         this.number = number;
         this.entry = entry;
@@ -23,7 +21,7 @@ public final class Producer {
         return entry;
     }
 
-    /** Interrupts of the host so far. */
+    /** The number of host interrupts so far. */
     public long count() {
         return count;
     }

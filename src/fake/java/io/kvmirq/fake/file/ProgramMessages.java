@@ -4,7 +4,7 @@ package io.kvmirq.fake.file;
 import java.util.ArrayList;
 import java.util.List;
 
-/** The messages that the program reads, signals again, and sends by KVM_SIGNAL_MSI. */
+/** Messages that the program reads from eventfds, signals again, or sends by KVM_SIGNAL_MSI. */
 final class ProgramMessages {
     private final Hand hand;
     private final WaitingMessages waiting;
@@ -19,7 +19,7 @@ final class ProgramMessages {
         this.dropped = dropped;
     }
 
-    /** As {@link Ledger#endRead}. */
+    /** Implements {@link Ledger#endRead}. */
     void end(int id, String why) {
         if (held.has(id)) {
             dropped.add(true, why, waiting.source(id), held.place(), 0);
@@ -33,7 +33,7 @@ final class ProgramMessages {
         owed.forget(id);
     }
 
-    /** The messages that the program has no reason to have: a sentence each. */
+    /** Messages that the program should have sent, one sentence each: their eventfd has an irqfd. */
     List<String> forgotten() {
         List<String> forgotten = new ArrayList<>();
         for (int i = 0; i < held.count(); i++) {
@@ -48,7 +48,7 @@ final class ProgramMessages {
         return forgotten;
     }
 
-    /** The program has the messages in the hand, which it read from an eventfd. Its own signals have arrived. */
+    /** Gives the messages in the hand to the program, which read them from an eventfd. Its own signals are taken. */
     void read(EventFile event) {
         held.beginRead();
         for (int id = hand.next(0); id >= 0; id = hand.next(id + 1)) {

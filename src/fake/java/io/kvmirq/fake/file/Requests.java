@@ -14,8 +14,8 @@ import java.util.function.LongFunction;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The requests that one kind of file answers, by number. A request's number holds the size of its structure. The table
- * is complete before the first answer. A lookup allocates nothing.
+ * The ioctl requests that one kind of file handles, keyed by number. A request's number contains the size of its
+ * structure. The table is complete before the first call. A lookup allocates nothing.
  *
  * @param <F> the kind of file
  */
@@ -25,17 +25,17 @@ public final class Requests<F extends FakeFile> {
 
     private static final int SIZE_MASK = 0x3fff;
 
-    /** Answers a request whose argument is a value, or an address that the answer reads itself. */
+    /** Handles a request whose argument is a value, or an address that the handler reads itself. */
     public interface OnValue<F> {
         int answer(F file, long argument);
     }
 
-    /** Answers a request whose argument is the address of a structure. */
+    /** Handles a request whose argument is the address of a structure. */
     public interface OnStructure<F> {
         int answer(F file, ByteBuffer structure);
     }
 
-    /** Answers a request whose structure is a header; {@code address} is the caller's address of it. */
+    /** Handles a request whose structure is a header; {@code address} is its address. */
     public interface OnHeader<F> {
         int answer(F file, ByteBuffer header, long address);
     }
@@ -46,7 +46,7 @@ public final class Requests<F extends FakeFile> {
     private long[] numbers = {};
 
     /**
-     * An empty table. {@code unknown} refuses numbers that are not in it. {@code notModelled} names requests of real
+     * An empty table. {@code unknown} refuses numbers outside the table. {@code notModelled} names requests of real
      * kernels that the fake lacks; null for others.
      */
     public Requests(Answer unknown, LongFunction<@Nullable String> notModelled) {
@@ -60,7 +60,7 @@ public final class Requests<F extends FakeFile> {
         return known != null && known.kind() == kind ? known.name() : null;
     }
 
-    /** Adds a request whose argument is a value, or an address that {@code answer} reads itself. */
+    /** Adds a request with a value, or with an address that {@code answer} reads itself. */
     public Requests<F> value(long request, OnValue<F> answer) {
         int at = -Arrays.binarySearch(numbers, request) - 1;
         long[] more = Arrays.copyOf(numbers, numbers.length + 1);
@@ -84,7 +84,7 @@ public final class Requests<F extends FakeFile> {
         });
     }
 
-    /** Adds a request that reads a structure and, when it answers 0, writes it back. */
+    /** Adds a request that reads a structure and writes it back if its result is 0. */
     public Requests<F> inOut(long request, OnStructure<F> answer) {
         return inHeader(request, (file, structure, address) -> {
             int result = answer.answer(file, structure);
@@ -92,7 +92,7 @@ public final class Requests<F extends FakeFile> {
         });
     }
 
-    /** Adds a request that fills a structure of zeros and, when it answers 0, writes it. */
+    /** Adds a request that fills a zeroed structure and writes it if its result is 0. */
     public Requests<F> out(long request, OnStructure<F> answer) {
         return value(request, (file, address) -> {
             ByteBuffer structure = ByteBuffer.allocate(size(request)).order(ByteOrder.nativeOrder());
@@ -110,7 +110,7 @@ public final class Requests<F extends FakeFile> {
         return at < 0 ? refuse(file, request) : answers.get(at).answer(file, argument);
     }
 
-    /** Refuses a request that this table does not hold, or that this kernel does not know yet. */
+    /** Refuses a request that this table lacks, or that this kernel version does not have yet. */
     public int refuse(F file, long request) {
         String name = notModelled.apply(request);
         if (name != null) {

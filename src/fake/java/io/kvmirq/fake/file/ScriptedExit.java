@@ -4,12 +4,12 @@ package io.kvmirq.fake.file;
 import java.util.List;
 
 /**
- * An exit that a test gives a vCPU to play.
+ * An exit that a vCPU plays for a test.
  *
- * @param place the port, the address, or of {@link Kind#OTHER} the number of the exit
- * @param size the bytes of an access
- * @param data what is written, one for each access; a zero for each access that reads; a vector; what else is told
- * @param text as the test wrote it
+ * @param place the port or the address; for {@link Kind#OTHER} the number of the exit
+ * @param size the size of an access in bytes
+ * @param data the value of each write, or 0 for each read; else a vector or other data of the exit
+ * @param text the test's call that made the exit
  */
 public record ScriptedExit(Kind kind, long place, int size, List<Long> data, String text) {
     public enum Kind {

@@ -3,14 +3,14 @@ package io.kvmirq.fake.file;
 
 import java.util.BitSet;
 
-/** A set of the ids of sources. One source, as in most sets, needs no bits. */
+/** A set of source ids. A single id, the usual case, is stored without the BitSet. */
 class Sources {
     static final int NONE = -1;
 
     int size;
-    /** The source of a set of one; else {@link #NONE}. */
+    /** The id if the set has one element; otherwise {@link #NONE}. */
     private int only = NONE;
-    /** The sources of a larger set; else empty. */
+    /** The ids if the set has several elements; otherwise empty. */
     private final BitSet many = new BitSet(0);
 
     final boolean isEmpty() {
@@ -21,7 +21,7 @@ class Sources {
         return size;
     }
 
-    /** The source of a set of one; else {@link #NONE}. */
+    /** The id if the set has one element; otherwise {@link #NONE}. */
     final int only() {
         return only;
     }
@@ -64,7 +64,7 @@ class Sources {
         return true;
     }
 
-    /** The first source from an id on; {@link #NONE} if there is none. */
+    /** The smallest id that is at least {@code from}; {@link #NONE} if there is none. */
     final int next(int from) {
         if (size == 1) {
             return only >= from ? only : NONE;

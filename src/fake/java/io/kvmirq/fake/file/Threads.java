@@ -12,13 +12,13 @@ import java.util.WeakHashMap;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The threads of the calling process, and the signals that one thread sends to another. A signal has to be blocked where
- * it is sent to, or be one that ends the KVM_RUN of its vCPU: the fake runs no handler, and ends no process. Source:
+ * The threads of the calling process, and the signals that one thread sends to another. A signal must be blocked by its
+ * target thread, or end the KVM_RUN of that thread: the fake runs no handlers, and ends no process. Source:
  * kernel/signal.c. The caller holds the kernel's lock.
  */
 public final class Threads {
     private static final int PROCESS = 1000;
-    /** SIGKILL and SIGSTOP, which no thread blocks. */
+    /** SIGKILL and SIGSTOP, which cannot be blocked. */
     private static final long NEVER_BLOCKED = Signals.set(9) | Signals.set(19);
 
     private final Map<Thread, Own> threads = new WeakHashMap<>();
@@ -37,7 +37,7 @@ public final class Threads {
             this.number = number;
         }
 
-        /** The lowest that is pending of a set; 0 for none. */
+        /** The lowest pending signal of a set; 0 for none. */
         int next(long set) {
             for (int signal = 1; signal <= Signals.LAST; signal++) {
                 if (pending[signal] != 0 && (set & Signals.set(signal)) != 0) {
@@ -48,7 +48,7 @@ public final class Threads {
         }
     }
 
-    /** Of a thread that no other one can signal and that blocks nothing: it made no such call so far. */
+    /** The state of a thread that has made none of these calls: it blocks nothing and gets no signals. */
     private final Own nothing = new Own(0);
 
     private Own known() {
@@ -161,7 +161,7 @@ public final class Threads {
 
     // KVM_RUN
 
-    /** This thread enters KVM_RUN with the mask of KVM_SET_SIGNAL_MASK; null without one. */
+    /** Enters KVM_RUN with the mask of KVM_SET_SIGNAL_MASK; null if none was set. */
     public void beginRun(@Nullable Long blocked) {
         Own own = known();
         if (own != nothing) {
@@ -173,7 +173,7 @@ public final class Threads {
         known().blockedInRun = null;
     }
 
-    /** Whether a signal ends the KVM_RUN that this thread is in. */
+    /** Whether a signal ends the current KVM_RUN of this thread. */
     public boolean endsRun() {
         Own own = known();
         return own.blockedInRun != null && own.next(~own.blockedInRun) != 0;

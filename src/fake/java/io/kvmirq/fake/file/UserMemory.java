@@ -11,8 +11,8 @@ import java.util.function.IntFunction;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The address space of the calling process. A buffer gets an address at the first {@link #addressOf}, mapped memory at
- * {@link #map}. All other addresses are unmapped. Memory that can be written can be read. Lookups allocate nothing.
+ * The address space of the calling process. A buffer gets its address at the first {@link #addressOf}, a mapping at
+ * {@link #map}. All other addresses are unmapped. Writable memory is also readable. Lookups allocate nothing.
  */
 public final class UserMemory {
     private static final long FIRST = 0x7000_0000_0000L;
@@ -28,14 +28,14 @@ public final class UserMemory {
     private int lastFound = -1;
     private long[] bases = new long[CAPACITY];
     private @Nullable Region[] regions = new Region[CAPACITY];
-    /** Finds a buffer by its identity: the place of its region and 1, from the hash on up to a 0. */
+    /** A hash table by buffer identity, with linear probing up to a 0. An entry is the region's index plus 1. */
     private int[] places = new int[2 * CAPACITY];
 
-    /** A caller's buffer, referenced weakly, or a mapping, referenced strongly, or made when it is first used. */
+    /** A caller's buffer, referenced weakly, or a mapping, referenced strongly or allocated at its first use. */
     private static final class Region extends WeakReference<@Nullable ByteBuffer> {
         private final int hash;
         private final int bytes;
-        /** PROT_READ and PROT_WRITE, or 0. */
+        /** The access: PROT_READ, PROT_WRITE, both or 0. */
         private final int access;
 
         private final @Nullable ByteBuffer kept;
@@ -50,7 +50,7 @@ public final class UserMemory {
             this.allocator = null;
         }
 
-        /** Memory of zeros, or none without an allocator. */
+        /** A mapping of zeros; without an allocator it has no memory. */
         Region(int bytes, int access, @Nullable IntFunction<ByteBuffer> allocator) {
             super(null);
             this.hash = 0;
@@ -90,7 +90,7 @@ public final class UserMemory {
     }
 
     /**
-     * Maps whole pages as buffers side by side, each made at its first use. {@link #at} finds no bytes of two of them.
+     * Maps whole pages as adjacent buffers, each allocated at its first use. {@link #at} returns no range across two.
      */
     public long map(long length, int protection, IntFunction<ByteBuffer> allocator) {
         long first = next;
@@ -117,7 +117,7 @@ public final class UserMemory {
         return base;
     }
 
-    /** The memory of a region in native order; null for no region, or one that was collected or lacks the access. */
+    /** The memory of a region in native order; null without a region, or if it was collected or lacks the access. */
     private @Nullable ByteBuffer memory(int at, int access) {
         if (at < 0 || (regions[at].access & access) != access) {
             return null;
@@ -143,7 +143,7 @@ public final class UserMemory {
         places[i] = place;
     }
 
-    /** Forgets collected buffers; doubles the room where more than half are left. */
+    /** Removes collected buffers. Doubles the capacity if more than half remain. */
     private void purge() {
         int left = 0;
         for (int i = 0; i < count; i++) {
@@ -189,19 +189,19 @@ public final class UserMemory {
         }
     }
 
-    /** All {@code length} bytes at {@code address}, in native order; null if none or not readable. */
+    /** The {@code length} bytes at {@code address}, in native order; null if any is unmapped or unreadable. */
     @Nullable
     public ByteBuffer at(long address, long length) {
         return at(address, length, Uapi.PROT_READ);
     }
 
-    /** The same of memory that can be written. */
+    /** The bytes as in {@link #at(long, long)}, if they are writable. */
     @Nullable
     public ByteBuffer writableAt(long address, long length) {
         return at(address, length, Uapi.PROT_WRITE);
     }
 
-    /** @param access that it must have; 0 for none */
+    /** @param access the required access; 0 for none */
     @Nullable
     public ByteBuffer at(long address, long length, int access) {
         int found = find(address);
@@ -215,12 +215,12 @@ public final class UserMemory {
         return (int) (address - bases[find(address)]);
     }
 
-    /** As {@link #offset}, in the buffer that {@link #at} has just returned for this address. */
+    /** The same as {@link #offset}, faster, if {@link #at} has just returned the buffer for this address. */
     int offsetInFound(long address) {
         return (int) (address - bases[lastFound]);
     }
 
-    /** The last region that begins at or before an address; -1 for none. Calls ask for the same one again. */
+    /** The last region that begins at or before an address; -1 for none. The last result is tried first. */
     private int find(long address) {
         int last = lastFound;
         if (last >= 0 && bases[last] <= address && (last + 1 == count || address < bases[last + 1])) {
@@ -242,7 +242,7 @@ public final class UserMemory {
         return length >= 0 && done >= length;
     }
 
-    /** The bytes from {@code address} to the end of its region; 0 or less for an address in none that may be accessed. */
+    /** The bytes from {@code address} to the end of its region; 0 or less if no region has it with this access. */
     private long left(long address, int access) {
         int found = find(address);
         return found >= 0 && regions[found].allows(access) ? bases[found] + regions[found].bytes - address : 0;
@@ -267,7 +267,7 @@ public final class UserMemory {
         return to;
     }
 
-    /** A copy of a NUL-terminated text; null for EFAULT. NotModelledException from {@code longest} bytes on. */
+    /** A copy of a NUL-terminated string; null for EFAULT. NotModelledException from {@code longest} bytes on. */
     @Nullable
     public String text(long address, int longest) {
         StringBuilder text = new StringBuilder();
@@ -308,7 +308,7 @@ public final class UserMemory {
         return true;
     }
 
-    /** {@code put_user()}: as {@link #copyOut}, and writes all or nothing. */
+    /** {@code put_user()}: writes all bytes or none; false for EFAULT. */
     public boolean put(long address, ByteBuffer from, int length) {
         return has(address, length, Uapi.PROT_WRITE) && copyOut(address, from, length);
     }

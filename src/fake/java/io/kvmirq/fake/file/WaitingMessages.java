@@ -6,22 +6,22 @@ import java.util.Arrays;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 
-/** The sources of messages by id, and the places where messages wait. */
+/** The sources of messages, with their ids, and the places where messages wait. */
 final class WaitingMessages {
-    /** The sources that went while messages of theirs waited. */
+    /** The id of all sources that were removed while they had waiting messages. */
     static final int GONE = 0;
 
-    /** The program, which sends a message by itself. */
+    /** The id of the program, for messages that it sends itself. */
     static final int PROGRAM = 1;
 
     private @Nullable MessageSource[] sources = {new Named("a source that is gone"), new Named("KVM_SIGNAL_MSI")};
-    /** By source: how many slots have it. */
+    /** The number of slots that have a source, by source id. */
     private int[] waiting = new int[2];
 
     private int firstFree = 2;
     private final List<MessagePlace> occupied = new ArrayList<>();
 
-    /** A source that never goes. */
+    /** A source that is never removed. */
     private record Named(String name) implements MessageSource {
         @Override
         public boolean isEnded() {
@@ -135,12 +135,12 @@ final class WaitingMessages {
         }
     }
 
-    /** The places that have messages. One may be emptied by a loop from the last to the first. */
+    /** The places that have messages. A loop from the last to the first may empty them. */
     List<MessagePlace> occupied() {
         return occupied;
     }
 
-    /** Counted one by one. */
+    /** The number of waiting messages, counted one by one. */
     long count() {
         long count = 0;
         for (MessagePlace place : occupied) {
@@ -151,7 +151,7 @@ final class WaitingMessages {
         return count;
     }
 
-    /** A sentence each; of {@code open} only those that nothing stops. */
+    /** A sentence for each message; {@code open}: only for messages that nothing delays. */
     List<String> texts(boolean open) {
         List<String> texts = new ArrayList<>();
         for (MessagePlace place : occupied) {

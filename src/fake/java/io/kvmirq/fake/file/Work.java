@@ -10,18 +10,18 @@ import java.util.Objects;
 import java.util.Set;
 
 /**
- * The work of KVM's workers: injecting interrupts that are not a single message, and removing irqfds whose eventfd was
- * released. Work is done immediately, or held back so that a test sees the state before it. Also the work of VFIO's
+ * The work of KVM's workers: they inject interrupts that are not a single message, and remove irqfds whose eventfd was
+ * released. Work is done immediately, or held back so that a test sees the state before it. Also VFIO's work for unmask
  * eventfds. Source: virt/kvm/eventfd.c, {@code irqfd_inject()} and {@code irqfd_cleanup_wq}; drivers/vfio/virqfd.c.
  */
 public final class Work {
     private final Set<EventWaiter> injections = new LinkedHashSet<>();
     private final Set<EventWaiter> shutDowns = new LinkedHashSet<>();
     private boolean held;
-    /** The messages of the injections that are held back. */
+    /** The messages of held-back injections. */
     private final Map<EventWaiter, MessagePlace> messages = new HashMap<>();
 
-    /** Signals that eventfds in a ring may give each other before the rest waits for the timer. */
+    /** Rounds of signals among eventfds that signal each other, before a timer does the rest. */
     private static final int ROUNDS = 16;
 
     private static final Duration PAUSE = Duration.ofMillis(1);
@@ -29,7 +29,7 @@ public final class Work {
     private final FakeTime time;
     private final Ledger ledger;
     private final Set<EventReader> signalled = new LinkedHashSet<>();
-    /** How many operations of devices are under way, one within the other. */
+    /** The depth of nested device operations. */
     private int operations;
 
     public Work(FakeTime time, Ledger ledger) {
@@ -79,14 +79,14 @@ public final class Work {
         return new MessagePlace(slot -> injections.contains(irqfd), slot -> !held, slot -> "a worker of KVM");
     }
 
-    /** An operation of a device begins: eventfds that it signals are read when it ends. */
+    /** Begins a device operation. Eventfds that it signals are read when it ends. */
     public void begin() {
         operations++;
     }
 
     /**
-     * Ends {@link #begin}. The reader may signal its eventfd again, as INTx whose trigger unmasks it: Linux queues work
-     * for ever, and here a timer does the rest.
+     * Ends {@link #begin}. A reader may signal its own eventfd again, for example INTx whose trigger also unmasks it.
+     * Linux then queues work for ever; here a timer does the rest.
      */
     public void end() {
         try {
@@ -108,7 +108,7 @@ public final class Work {
         return readers;
     }
 
-    /** Lets a reader read its eventfd: now, or when the operation that signalled it ends. */
+    /** Lets a reader read its eventfd now, or when the current device operation ends. */
     void read(EventReader reader) {
         signalled.add(reader);
         if (operations == 0) {

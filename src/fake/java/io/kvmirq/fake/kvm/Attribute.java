@@ -4,7 +4,7 @@ package io.kvmirq.fake.kvm;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 
-/** An attribute of the system, a VM, a vCPU or a device; {@code address} is that of the caller's value. */
+/** An attribute of the system, a VM, a vCPU or a device; {@code address} points to the caller's value. */
 public record Attribute(int group, long number, long address) {
     /** @param structure {@code struct kvm_device_attr} */
     public static Attribute of(ByteBuffer structure) {

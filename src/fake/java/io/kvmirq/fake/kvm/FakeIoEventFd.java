@@ -4,7 +4,7 @@ package io.kvmirq.fake.kvm;
 import io.kvmirq.fake.file.EventFile;
 import io.kvmirq.uapi.Uapi;
 
-/** Guest writes that signal an eventfd: of {@code length} (0 for any), with any data if {@code wildcard}. */
+/** Guest writes that signal an eventfd: {@code length} bytes (0 for any), with any data if {@code wildcard}. */
 public record FakeIoEventFd(EventFile event, Bus bus, long address, int length, boolean wildcard, long data) {
     /** The bus of the write. CHANNEL is for s390 (virtio-ccw); x86 never writes to it. */
     public enum Bus {
@@ -26,7 +26,7 @@ public record FakeIoEventFd(EventFile event, Bus bus, long address, int length, 
         return bus == to && address == written && (length == 0 || length == bytes) && (wildcard || data == value);
     }
 
-    /** Whether some write matches both. */
+    /** Whether a write can match both ioeventfds. */
     boolean collides(FakeIoEventFd other) {
         return bus == other.bus
                 && address == other.address

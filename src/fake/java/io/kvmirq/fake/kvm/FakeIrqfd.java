@@ -19,7 +19,7 @@ public final class FakeIrqfd implements EventWaiter, Signal, Bypass.Consumer {
     private final int gsi;
     private final Optional<EventFile> resample;
     private Optional<Producer> producer = Optional.empty();
-    /** The message of its GSI, as {@code irqfd_update()} keeps it. */
+    /** The message of the GSI, as {@code irqfd_update()} caches it. */
     private @Nullable Object message;
 
     FakeIrqfd(VmInterrupts vm, EventFile event, int gsi, Optional<EventFile> resample) {
@@ -38,7 +38,7 @@ public final class FakeIrqfd implements EventWaiter, Signal, Bypass.Consumer {
         return message;
     }
 
-    /** @return whether that changes it */
+    /** @return whether the route changed */
     boolean route(@Nullable Object to) {
         boolean changes = !Objects.equals(message, to);
         message = to;
@@ -101,7 +101,7 @@ public final class FakeIrqfd implements EventWaiter, Signal, Bypass.Consumer {
         }
     }
 
-    /** Called at the guest's EOI, after the line was lowered: signals the resamplefd. */
+    /** Signals the resamplefd at the guest's EOI, after the line was deasserted. */
     @Override
     public void signal() {
         resample.ifPresent(notified -> notified.signal(1));

@@ -19,12 +19,12 @@ public final class FakeRoutes {
     public static final int MAX_GSI = 4096;
     static final int MAX_ROUTES = 4096;
 
-    /** A pseudo chip for synthetic interrupts of Hyper-V, which the fake drops. */
+    /** A pseudo chip for Hyper-V's synthetic interrupts, which the fake drops. */
     public static final int SINT = -1;
 
     private static final Target[] NOWHERE = {};
 
-    /** The target of a route; no message for a pin. */
+    /** The target of a route: a message, or a pin of a chip. */
     public record Target(@Nullable Object message, int chip, int pin) {
         public static Target pin(int chip, int pin) {
             return new Target(null, chip, pin);
@@ -37,19 +37,19 @@ public final class FakeRoutes {
     }
 
     private Target[][] targets = {};
-    /** By chip and pin: the last GSI routed there, which receives the EOI notification; -1 for none. */
+    /** The last GSI routed to each chip and pin, which gets the EOI notification; -1 for none. */
     private int[][] gsiOfPin = {};
 
     public FakeRoutes() {}
 
-    /** A copy, to be added to. */
+    /** A modifiable copy. */
     private FakeRoutes(FakeRoutes from) {
         targets = from.targets.clone();
         gsiOfPin = from.gsiOfPin.clone();
         Arrays.setAll(gsiOfPin, chip -> gsiOfPin[chip].clone());
     }
 
-    /** Routes to pins with which most tables begin, so that their entries are read once. Immutable once it is in use. */
+    /** Routes to pins at the start of most tables, parsed only once. Immutable once it is in use. */
     public static final class Pins {
         private static final Pins NONE = new Pins(0);
 
@@ -88,15 +88,15 @@ public final class FakeRoutes {
             return Optional.empty();
         }
 
-        /** The message of a route; no device id if the entry gives none. */
+        /** The message of a route; {@code device} is empty if the entry has no device id. */
         Object message(long address, int data, OptionalInt device);
 
-        /** Routes that are allowed, if most tables begin with them. */
+        /** Valid routes with which most tables begin. */
         default Pins known() {
             return Pins.NONE;
         }
 
-        /** Whether the kernel supports routes to synthetic interrupts of Hyper-V. */
+        /** Whether the kernel supports routes to Hyper-V's synthetic interrupts. */
         default boolean hasSynthetic() {
             return false;
         }
@@ -187,7 +187,7 @@ public final class FakeRoutes {
         return (long) high << Integer.SIZE | Integer.toUnsignedLong(low);
     }
 
-    /** Adds a route to a table that is not in use; false if it conflicts with another of its GSI. */
+    /** Adds a route to a table that is not in use; false if it conflicts with another route of the GSI. */
     public boolean add(int gsi, Target target) {
         if (gsi >= targets.length) {
             int length = targets.length;

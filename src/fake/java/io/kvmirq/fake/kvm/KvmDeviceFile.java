@@ -35,7 +35,7 @@ public abstract class KvmDeviceFile extends FakeFile {
         return true;
     }
 
-    /** A device without KVM_GET_DEVICE_ATTR refuses it before it reads the structure. */
+    /** Refuses KVM_GET_DEVICE_ATTR before reading the structure if the device does not implement it. */
     @Override
     public final int ioctl(long request, long argument) {
         if (!readable && request == Uapi.KVM_GET_DEVICE_ATTR) {
@@ -56,7 +56,7 @@ public abstract class KvmDeviceFile extends FakeFile {
 
     protected abstract int set(Attribute attribute);
 
-    /** KVM_GET_DEVICE_ATTR of a readable device. */
+    /** Handles KVM_GET_DEVICE_ATTR of a readable device. */
     protected int get(Attribute attribute) {
         return host.refuse(InterruptAnswer.DEVICE_NO_GETTER);
     }

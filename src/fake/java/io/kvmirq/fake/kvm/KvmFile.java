@@ -39,7 +39,7 @@ public abstract class KvmFile extends FakeFile {
     /** Creates a VM of a type and its descriptor, or refuses the type. */
     protected abstract int createVmOf(long type);
 
-    /** The kernel reserves the descriptor before it checks the type. */
+    /** Checks for a free descriptor before the type, as the kernel does. */
     private int createVm(long type) {
         return host.isFull() ? host.refuse(FileAnswer.FD_TABLE_FULL) : createVmOf(type);
     }

@@ -16,18 +16,17 @@ import java.util.Map;
 import java.util.Optional;
 
 /**
- * The KVM-VFIO device of a VM. It holds the files that were added, and with the patches of 2014 the devices of
- * forwarded interrupts. Source: virt/kvm/vfio.c; "[PATCH v3 7/8] KVM: kvm-vfio: generic forwarding control", with the
- * remarks of its review.
+ * The KVM-VFIO device of a VM. It references added files, and with the patches of 2014 devices of forwarded interrupts.
+ * Source: virt/kvm/vfio.c; "[PATCH v3 7/8] KVM: kvm-vfio: generic forwarding control", with the remarks of its review.
  */
 final class KvmVfioFile extends KvmDeviceFile {
-    /** An interrupt by VFIO's numbers: which one is forwarded, to whatever GSI. */
+    /** A forwarded interrupt, identified by VFIO's index and subindex, not by its GSI. */
     private record Irq(VfioLines device, int index, int subindex) {}
 
     private final VmInterrupts vm;
     private final Runnable gone;
     private final List<FakeFile> files = new ArrayList<>();
-    /** With the GSI of each. */
+    /** The GSI of each forwarded interrupt. */
     private final Map<Irq, Integer> forwarded = new LinkedHashMap<>();
 
     /** @param gone called when the last descriptor is closed */
@@ -127,7 +126,7 @@ final class KvmVfioFile extends KvmDeviceFile {
         return 0;
     }
 
-    /** From here on VFIO's numbers are gone: the architecture gets the VM, the interrupt of the host and the GSI. */
+    /** Forwards an interrupt. The architecture gets the VM, the host interrupt and the GSI, but not VFIO's index. */
     private Optional<Answer> forwardLine(Irq irq, int gsi) {
         Optional<HostLine> line = irq.device().line(irq.index(), irq.subindex());
         if (line.isEmpty()) {
@@ -144,7 +143,7 @@ final class KvmVfioFile extends KvmDeviceFile {
         return 0;
     }
 
-    /** Cannot fail, whatever the state of the interrupt is. */
+    /** Ends a forwarding. Cannot fail in any state of the interrupt. */
     private void end(Irq irq) {
         host.note(InterruptAnswer.UNFORWARD_LIVE);
         Integer gsi = forwarded.remove(irq);

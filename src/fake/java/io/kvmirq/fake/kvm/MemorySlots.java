@@ -24,12 +24,12 @@ public final class MemorySlots {
     private static final long PAGE = 4096;
     /** KVM_DIRTY_RING_MAX_ENTRIES of 16 bytes. */
     private static final long LARGEST_RING = 1L << 20;
-    /** TASK_SIZE_MAX with page tables of five levels, and with four: every process has addresses up to there. */
+    /** TASK_SIZE_MAX with five-level page tables, and with four-level ones, which every process can use. */
     private static final long USER_END = (1L << 56) - PAGE;
 
     private static final long COMMON_USER_END = (1L << 47) - PAGE;
 
-    /** Maps {@code size} bytes at guest physical address {@code guest} to address {@code user} of the caller. */
+    /** A mapping of {@code size} bytes from guest-physical address {@code guest} to user address {@code user}. */
     record Slot(long guest, long size, long user, int flags) {
         long end() {
             return guest + size;
@@ -53,7 +53,7 @@ public final class MemorySlots {
         }
     }
 
-    /** An architecture's number of slots in each address space, of address spaces, and of guest address bits. */
+    /** Limits of an architecture: slots of an address space, address spaces, and bits of a guest address. */
     public record Limits(int slots, int spaces, int addressBits, Answer beyond) {}
 
     private static final NavigableMap<Long, Integer> EMPTY = Collections.emptyNavigableMap();
@@ -61,11 +61,11 @@ public final class MemorySlots {
     private final Host host;
     private final Limits limits;
     private final Map<Integer, Slot> slots = new HashMap<>();
-    /** The ids of each address space by guest physical address: slots of one do not overlap. */
+    /** The slot ids of each address space, sorted by guest address. Slots of one space do not overlap. */
     private final Map<Integer, NavigableMap<Long, Integer>> spaces = new HashMap<>();
-    /** A bit for each page; of the slots that are logged. */
+    /** The dirty log of each logged slot, one bit for a page. */
     private final Map<Integer, BitSet> logs = new HashMap<>();
-    /** Whether each vCPU has a ring in their place. */
+    /** Whether vCPUs have dirty rings in place of logs. */
     private boolean rings;
 
     public MemorySlots(Host host, Limits limits) {
@@ -78,7 +78,7 @@ public final class MemorySlots {
         return set(region, Uapi.KVM_MEM_LOG_DIRTY_PAGES | Uapi.KVM_MEM_READONLY, NONE);
     }
 
-    /** KVM_SET_USER_MEMORY_REGION2: a slot of a guest_memfd is neither logged nor read-only. */
+    /** KVM_SET_USER_MEMORY_REGION2. A slot of a guest_memfd can be neither logged nor read-only. */
     public int set2(ByteBuffer region) {
         boolean ofFile = (region.getInt(Uapi.KvmUserspaceMemoryRegion.FLAGS) & Uapi.KVM_MEM_GUEST_MEMFD) != 0;
         if (!ofFile || !host.build().hasGuestMemfd()) {
@@ -167,7 +167,7 @@ public final class MemorySlots {
         }
     }
 
-    /** Whether another slot has some of the addresses: the last one that begins before their end, if any. */
+    /** Whether another slot overlaps. Only the last slot that begins before the new slot's end can overlap. */
     private boolean overlaps(int id, Slot next) {
         NavigableMap<Long, Integer> ids = ids(id);
         Map.@Nullable Entry<Long, Integer> last = ids.lowerEntry(next.end());
@@ -182,7 +182,7 @@ public final class MemorySlots {
         return space(id) >= limits.spaces || (id & 0xffff) >= limits.slots;
     }
 
-    /** KVM_GET_DIRTY_LOG: the log is empty afterwards, also where it cannot be written. */
+    /** KVM_GET_DIRTY_LOG. Clears the log, even if it cannot be copied to the caller. */
     int takeLog(ByteBuffer request) {
         if (rings) {
             return host.refuse(VmAnswer.DIRTY_LOG_RINGS);
@@ -247,7 +247,7 @@ public final class MemorySlots {
         return slot(guest).map(slot -> slot.getValue().user + guest - slot.getValue().guest);
     }
 
-    /** Whether a write of the guest changes memory there. */
+    /** Whether a guest write to an address changes memory. */
     public boolean isWritable(long guest) {
         Optional<Map.Entry<Integer, Slot>> slot = slot(guest);
         if (slot.isPresent() && slot.get().getValue().isReadOnly()) {
@@ -256,7 +256,7 @@ public final class MemorySlots {
         return slot.isPresent() && !slot.get().getValue().isReadOnly();
     }
 
-    /** The guest, or KVM, writes bytes of one slot. */
+    /** Logs a write by the guest or KVM to bytes of one slot. */
     public void written(long guest, int length) {
         slot(guest).ifPresent(slot -> {
             BitSet log = logs.get(slot.getKey());

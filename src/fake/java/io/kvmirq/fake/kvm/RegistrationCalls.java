@@ -29,7 +29,7 @@ final class RegistrationCalls {
 
     // Routes
 
-    /** @param argument the caller's address of the header, which the entries follow */
+    /** @param argument the user address of the header; the entries follow it */
     int setRouting(ByteBuffer header, long argument) {
         Optional<Answer> none = vm.refusesRoutes();
         if (none.isPresent()) {
@@ -113,7 +113,7 @@ final class RegistrationCalls {
         return file instanceof EventFile ? 0 : host.refuse(eventfd);
     }
 
-    /** The eventfd of a descriptor that has been checked. */
+    /** The eventfd of a checked descriptor. */
     private EventFile eventfd(int fd) {
         return (EventFile) Objects.requireNonNull(host.file(fd));
     }

@@ -8,11 +8,11 @@ import io.kvmirq.fake.file.ScriptedExit;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 
-/** {@code struct kvm_run} of a vCPU, in which KVM_RUN leaves why the guest exits. Source: linux/kvm.h. */
+/** {@code struct kvm_run} of a vCPU, to which KVM_RUN writes the exit reason. Source: linux/kvm.h. */
 public final class RunPage {
-    /** The offset of the data of ports: the second page of a vCPU's shared memory. */
+    /** The offset of port data: the second page of a vCPU's shared memory. */
     private static final int IO_DATA = 4096;
-    /** The offset of what is told of exits that are no access. */
+    /** The offset of the data of exits other than accesses. */
     private static final int TOLD = Uapi.KvmRun.FAIL_ENTRY_REASON;
 
     private final Host host;
@@ -23,12 +23,12 @@ public final class RunPage {
         this.page = page;
     }
 
-    /** The result of a run that may begin or go on: 0, or a negative errno if {@code immediate_exit} ends it. */
+    /** 0 if the guest may be entered, or a negative errno if {@code immediate_exit} is set. */
     public int refusesToEnter() {
         return page.get(Uapi.KvmRun.IMMEDIATE_EXIT) == 0 ? 0 : host.refuse(VmAnswer.VCPU_IMMEDIATE_EXIT);
     }
 
-    /** The result of a run that a signal ends: a negative errno; 0 if none does. */
+    /** A negative errno if a signal ends the run; otherwise 0. */
     public int signalled() {
         if (!host.threads().endsRun()) {
             return 0;
@@ -46,13 +46,13 @@ public final class RunPage {
         page.put(Uapi.KvmRun.EOI_VECTOR, (byte) vector);
     }
 
-    /** An exit whose data are one number: a shutdown, a failed entry, an internal error, a system event or another. */
+    /** Writes an exit with a single number: a shutdown, failed entry, internal error, system event or other. */
     public void exit(ScriptedExit other) {
         exit((int) other.place());
         page.putLong(TOLD, other.data(0)).putLong(TOLD + Long.BYTES, 0);
     }
 
-    /** @param direction {@code KVM_EXIT_IO_OUT}, or 0: then the data that the VMM may overwrite are 0 */
+    /** @param direction {@code KVM_EXIT_IO_OUT}, or 0 for a read, which clears the data for the VMM */
     public void exitForPort(int direction, int port, int size, int count) {
         exit(Uapi.KVM_EXIT_IO);
         page.put(Uapi.KvmRun.IO_DIRECTION, (byte) direction)
@@ -79,7 +79,7 @@ public final class RunPage {
         return port ? IO_DATA + access * size : Uapi.KvmRun.MMIO_DATA;
     }
 
-    /** After {@link #exitForPort} or {@link #exitForMemory} of a write: what the guest wrote. */
+    /** Sets the value that the guest wrote, after {@link #exitForPort} or {@link #exitForMemory}. */
     public void put(int access, int size, long value) {
         int at = at(access, size);
         for (int i = 0; i < size; i++) {
@@ -87,7 +87,7 @@ public final class RunPage {
         }
     }
 
-    /** After one of a read: what the VMM answered. */
+    /** The value that the VMM returned for a read, after {@link #exitForPort} or {@link #exitForMemory}. */
     public long answer(int access, int size) {
         int at = at(access, size);
         long value = 0;

@@ -5,13 +5,13 @@ import io.kvmirq.fake.file.Script;
 import io.kvmirq.fake.file.ScriptedExit;
 import org.jspecify.annotations.Nullable;
 
-/** A vCPU that plays the exits of a test: the part that all architectures have in common. */
+/** The architecture-independent part of a vCPU that plays exits of a test. */
 public final class ScriptPlayer {
     private final Script script;
     private final VmInterrupts vm;
     private final MemorySlots slots;
     private final RunPage page;
-    /** The exit whose answer is awaited. */
+    /** The read exit that waits for the VMM's value. */
     private @Nullable ScriptedExit read;
 
     public ScriptPlayer(Script script, VmInterrupts vm, MemorySlots slots, RunPage page) {
@@ -25,7 +25,7 @@ public final class ScriptPlayer {
         return read != null;
     }
 
-    /** KVM_RUN takes the answer of the VMM. */
+    /** Takes the VMM's value at the next KVM_RUN. */
     public void completeRead() {
         if (read != null) {
             for (int i = 0; i < read.count(); i++) {
@@ -35,12 +35,12 @@ public final class ScriptPlayer {
         }
     }
 
-    /** After the exit of a read. */
+    /** Notes the exit of a read, whose value comes with the next KVM_RUN. */
     public void awaitAnswer(ScriptedExit exit) {
         read = exit;
     }
 
-    /** Plays an exit that every architecture has. Returns whether the guest exits to the VMM. */
+    /** Plays an exit that is common to all architectures. Returns whether the guest exits to the VMM. */
     public boolean plays(ScriptedExit exit) {
         boolean write = exit.kind() == ScriptedExit.Kind.MMIO_WRITE;
         if (exit.kind() == ScriptedExit.Kind.OTHER) {

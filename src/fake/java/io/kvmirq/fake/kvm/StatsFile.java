@@ -10,8 +10,8 @@ import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
 
 /**
- * The self-describing statistics file of a VM or vCPU. The fake counts nothing: the file has a header and a name, and
- * no descriptors. Source: virt/kvm/binary_stats.c.
+ * The self-describing statistics file of a VM or vCPU. The fake has no statistics: the file has a header and a name,
+ * and no descriptors. Source: virt/kvm/binary_stats.c.
  */
 public final class StatsFile extends FakeFile {
     private static final int NAME_SIZE = 48;

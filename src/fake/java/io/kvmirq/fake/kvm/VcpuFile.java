@@ -18,10 +18,10 @@ public abstract class VcpuFile extends FakeFile {
 
     protected final RunPage page;
 
-    /** The signal mask of a thread that runs this vCPU; null for the mask that it has anyway. */
+    /** The signal mask of KVM_RUN; null if the thread's own mask applies. */
     protected @Nullable Long signals;
 
-    /** @param runSize the bytes that the vCPU shares by mmap */
+    /** @param runSize the size of the vCPU's mmap area in bytes */
     protected VcpuFile(Host host, int runSize) {
         super(host);
         this.shared = ByteBuffer.allocateDirect(runSize).order(ByteOrder.nativeOrder());

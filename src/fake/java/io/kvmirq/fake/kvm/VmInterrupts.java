@@ -27,7 +27,7 @@ public abstract class VmInterrupts implements FakeRoutes.Entries {
     private final Host host;
     private final Set<FakeIrqfd> irqfds = new LinkedHashSet<>();
     private final List<FakeIoEventFd> ioEventFds = new ArrayList<>();
-    /** By GSI; only those that have an irqfd. */
+    /** The resamplers, keyed by GSI. Each has an irqfd. */
     private final Map<Integer, Resampler> resamplers = new HashMap<>();
 
     private FakeRoutes routes = new FakeRoutes();
@@ -55,20 +55,20 @@ public abstract class VmInterrupts implements FakeRoutes.Entries {
 
     protected abstract void drive(int gsi, int source, boolean level);
 
-    /** Raises the target of an irqfd without a worker, if it can, and lowers nothing. Returns whether it did. */
+    /** Raises an irqfd's target without a worker, if possible. It deasserts nothing. Returns whether it raised it. */
     protected abstract boolean driveAtOnce(FakeIrqfd irqfd);
 
-    /** Whether the architecture forwards interrupts for KVM-VFIO of 2014. Else KVM-VFIO answers 0 and does nothing. */
+    /** Whether the architecture forwards interrupts by the ABI of 2014; otherwise KVM-VFIO only returns 0. */
     protected boolean forwards() {
         return false;
     }
 
-    /** Maps an interrupt of the host to a GSI: the guest's EOI ends it from now on. */
+    /** Maps a host interrupt to a GSI. From now on the guest's EOI ends it. */
     protected Optional<Answer> forward(HostLine line, int gsi) {
         return Optional.empty();
     }
 
-    /** Ends {@link #forward}, also while the interrupt is active. */
+    /** Ends {@link #forward}, even while the interrupt is active. */
     protected void unforward(HostLine line, int gsi) {}
 
     protected void routesChanged() {}
@@ -76,7 +76,7 @@ public abstract class VmInterrupts implements FakeRoutes.Entries {
     /** Called when a GSI gets its first resampling irqfd or loses its last. */
     protected void resamplersChanged() {}
 
-    /** Whether its irqfds take interrupts of devices directly ({@code kvm_arch_has_irq_bypass()}). */
+    /** Whether irqfds can receive device interrupts directly ({@code kvm_arch_has_irq_bypass()}). */
     protected boolean hasBypass() {
         return false;
     }
@@ -86,10 +86,10 @@ public abstract class VmInterrupts implements FakeRoutes.Entries {
         return true;
     }
 
-    /** The route of an irqfd that is connected has changed ({@code kvm_arch_update_irqfd_routing()}). */
+    /** The route of a connected irqfd has changed ({@code kvm_arch_update_irqfd_routing()}). */
     protected void rerouted(FakeIrqfd irqfd, Producer producer) {}
 
-    /** The connection ends ({@code kvm_arch_irq_bypass_del_producer()}). */
+    /** The producer of an irqfd is disconnected ({@code kvm_arch_irq_bypass_del_producer()}). */
     protected void disconnected(FakeIrqfd irqfd, Producer producer) {}
 
     /** The last descriptor of the VM was closed. */
@@ -130,7 +130,7 @@ public abstract class VmInterrupts implements FakeRoutes.Entries {
         }
     }
 
-    /** Adds an irqfd to the resampler of its GSI, if it is a resampling one. */
+    /** Adds an irqfd with a resamplefd to the resampler of its GSI. */
     final void joinResampler(FakeIrqfd irqfd) {
         if (irqfd.resample().isPresent()) {
             if (!isResampledGsi(irqfd.gsi())) {
@@ -140,7 +140,7 @@ public abstract class VmInterrupts implements FakeRoutes.Entries {
         }
     }
 
-    /** The last irqfd that leaves a resampler lowers the line, also if it is the first and was refused as busy. */
+    /** Removes an irqfd from its resampler. The last one deasserts the line, even if it was refused as busy. */
     final void leaveResampler(FakeIrqfd irqfd) {
         if (irqfd.resample().isPresent() && resampler(irqfd.gsi()).remove(irqfd)) {
             note(IrqfdAnswer.RESAMPLE_LAST_LOWERS);
@@ -179,7 +179,7 @@ public abstract class VmInterrupts implements FakeRoutes.Entries {
         return ioEventFds;
     }
 
-    /** A guest writes: signals the ioeventfd that matches; false if there is none. */
+    /** Signals the ioeventfd that matches a guest's write; false if there is none. */
     public final boolean signals(FakeIoEventFd.Bus bus, long address, int length, long data) {
         FakeIoEventFd taker = find(bus, address, length, data);
         if (taker != null) {
@@ -208,7 +208,7 @@ public abstract class VmInterrupts implements FakeRoutes.Entries {
         return closed;
     }
 
-    /** Called at the close of the VM's last descriptor: removes all irqfds, even if vCPUs are still open. */
+    /** Removes all irqfds at the close of the VM's last descriptor, even if vCPUs are still open. */
     final void close() {
         if (!irqfds.isEmpty()) {
             note(IrqfdAnswer.IRQFD_GONE_WITH_VM);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/** The part of KVM in the fake kernel that is common to all architectures: virt/kvm. Not for users. */
+/** The architecture-independent part of KVM in the fake kernel, as in virt/kvm. Not for users. */
 @NullMarked
 package io.kvmirq.fake.kvm;
 

@@ -46,7 +46,7 @@ final class AvicMachine extends PostingMachine {
 
     private final boolean inhibited;
     private final PostingHost rules;
-    /** Whether sysfs shows EFR before EFR2. */
+    /** Whether sysfs lists EFR before EFR2. */
     private final boolean inOrder;
 
     private final AvicHost avic;
@@ -128,7 +128,7 @@ final class AvicMachine extends PostingMachine {
 
     private final class Guest extends PostingGuest {
         private final AvicVm vm = new AvicVm(avic, VCPUS, ENTRIES, nextPage);
-        /** By entry: a VM of the model has a limited number of them. */
+        /** The irqfds, keyed by entry. The model limits their number for a VM. */
         private final Map<Integer, AvicIrqfd> irqfds = new HashMap<>();
 
         Guest() {
@@ -148,7 +148,7 @@ final class AvicMachine extends PostingMachine {
             }
         }
 
-        /** The guest that inhibits AVIC has run. */
+        /** Adds a vCPU. A guest that inhibits AVIC counts as having run. */
         @Override
         PostingVcpu newVcpu(int index, VirtualLapic lapic) {
             Vcpu vcpu = new Vcpu(vm, vm.vcpu(index), lapic);
@@ -185,7 +185,7 @@ final class AvicMachine extends PostingMachine {
             this.vcpu = vcpu;
         }
 
-        /** The unit writes into the page. */
+        /** Does nothing: the IOMMU writes to the backing page itself. */
         @Override
         void sync() {}
 
@@ -199,7 +199,7 @@ final class AvicMachine extends PostingMachine {
             return vcpu.isRequested(vector) || vcpu.isInService(vector);
         }
 
-        /** Each VMRUN looks at the IRR of the page. */
+        /** Returns false: each VMRUN evaluates the IRR of the backing page. */
         @Override
         boolean isStuck(int vector) {
             return false;

@@ -15,14 +15,14 @@ import java.util.Map;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
-/** The hardware of a VM. */
+/** The interrupt hardware of a VM. */
 public abstract class PostingGuest {
     private final PostingMachine host;
     private final PostingHost rules;
     private final List<PostingVcpu> vcpus = new ArrayList<>();
-    /** The reasons that inhibit APIC virtualization. No trace has the first one begin. */
+    /** The reasons that inhibit APIC virtualization. The first one is set initially, without a trace event. */
     private final Set<InhibitReason> inhibits = EnumSet.of(InhibitReason.ABSENT);
-    /** Those of the ids of LAPICs. */
+    /** The inhibit reasons that are due to LAPIC ids. */
     private Set<InhibitReason> ofIds = Set.of();
 
     PostingGuest(PostingMachine host, PostingHost rules) {
@@ -34,7 +34,7 @@ public abstract class PostingGuest {
         return host;
     }
 
-    /** Whether KVM posts interrupts of devices ({@code kvm_arch_has_irq_bypass()}). */
+    /** Whether KVM posts device interrupts ({@code kvm_arch_has_irq_bypass()}). */
     public final boolean posts() {
         return host.posts();
     }
@@ -50,7 +50,7 @@ public abstract class PostingGuest {
         return vcpu;
     }
 
-    /** The vCPU that was added last could not be created. */
+    /** Removes the newest vCPU, because its creation failed. */
     public final void remove(PostingVcpu vcpu) {
         vcpus.remove(vcpu);
         host.remove(vcpu);
@@ -62,7 +62,7 @@ public abstract class PostingGuest {
 
     abstract PostingVcpu newVcpu(int index, VirtualLapic lapic);
 
-    /** The ids of the LAPICs changed. */
+    /** Updates the inhibit reasons after LAPIC ids have changed. */
     public final void setInhibits(Destinations<?> destinations) {
         Set<InhibitReason> reasons = destinations.inhibits(rules);
         ofIds.stream().filter(reason -> !reasons.contains(reason)).forEach(reason -> setInhibit(reason, false));
@@ -71,8 +71,8 @@ public abstract class PostingGuest {
     }
 
     /**
-     * A reason inhibits APIC virtualization from now on, or no longer. A vendor's module does nothing for a reason that
-     * it does not know ({@code __kvm_set_or_clear_apicv_inhibit}).
+     * Sets or clears a reason that inhibits APIC virtualization. A vendor's module ignores reasons that it does not
+     * support ({@code __kvm_set_or_clear_apicv_inhibit}).
      */
     public final void setInhibit(InhibitReason reason, boolean on) {
         if (reason.counts(rules.vendor()) && (on ? inhibits.add(reason) : inhibits.remove(reason))) {
@@ -90,16 +90,16 @@ public abstract class PostingGuest {
         return reason.ordinal();
     }
 
-    /** Changes the hardware for {@link #setInhibit}. On Intel that changes no entry and no descriptor. */
+    /** Changes the hardware for {@link #setInhibit}. On Intel no entry and no descriptor changes. */
     void inhibited(InhibitReason reason, boolean on) {}
 
-    /** A first irqfd has a producer; each ends with {@link #stopBypass} ({@code pi_start_bypass}). */
+    /** An irqfd got a producer ({@code pi_start_bypass}). Each call is ended by {@link #stopBypass}. */
     public void startBypass() {}
 
     /** Ends one {@link #startBypass}. */
     public void stopBypass() {}
 
-    /** The part of an irqfd that changes an entry. */
+    /** The update of a remapping entry for an irqfd. */
     public final IrteUpdate update(UnitEntry entry) {
         IrteUpdate byIndex = updateByIndex(entry);
         return new IrteUpdate() {
@@ -140,7 +140,7 @@ public abstract class PostingGuest {
     /** The address at which hardware posts to a vCPU. */
     abstract long address(int index);
 
-    /** The last descriptor of the VM is closed; nothing is posted to it. */
+    /** Ends posting to the VM, because its last descriptor is closed. */
     public final void close() {
         vcpus.forEach(PostingVcpu::closeVm);
         destroy();

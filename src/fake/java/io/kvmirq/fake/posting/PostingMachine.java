@@ -16,15 +16,15 @@ import java.util.Map;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
-/** A host of a vendor: 4 processors and one unit. The caller of each method holds the kernel's lock. */
+/** A host with 4 processors and one remapping unit. The caller of each method holds the kernel's lock. */
 public abstract class PostingMachine implements IrqHardware {
-    /** The entries of the unit's table. */
+    /** The number of entries of the remapping table. */
     static final int ENTRIES = 4096;
 
     /** The most vCPUs of a VM, a limit of the fake. */
     static final int VCPUS = 256;
 
-    /** Other numbers than those of the processors. */
+    /** The APIC ids of the processors, which differ from the CPU numbers. */
     private static final long[] APIC_IDS = {0, 2, 4, 6};
 
     /** The vector of a device's interrupt on processor 0 of the host. */
@@ -38,7 +38,7 @@ public abstract class PostingMachine implements IrqHardware {
     private final List<PostingGuest> guests = new ArrayList<>();
     private final List<PostingVcpu> vcpus = new ArrayList<>();
     private final Tracepoints tracepoints;
-    /** By processor: the vCPU that was loaded there last. */
+    /** The vCPU that was last loaded on each processor. */
     private final @Nullable PostingVcpu[] loaded = new PostingVcpu[APIC_IDS.length];
 
     PostingMachine(Build build, FakeTime time, Ledger ledger) {
@@ -82,7 +82,7 @@ public abstract class PostingMachine implements IrqHardware {
         return Optional.empty();
     }
 
-    /** The files of processors and of KVM's {@code module}, as root reads them; {@code apic} is its parameter. */
+    /** The files of processors and of KVM's {@code module}, as root reads them; {@code apic} is a module parameter. */
     final Map<String, String> files(String vendor, String flags, String commandLine, String module, String apic) {
         Map<String, String> files = new HashMap<>();
         files.put("proc/cmdline", "BOOT_IMAGE=/boot/vmlinuz root=/dev/sda1 " + commandLine);
@@ -118,14 +118,14 @@ public abstract class PostingMachine implements IrqHardware {
         return time;
     }
 
-    /** Hardware has brought the message of an entry to its vCPU. */
+    /** Notes that hardware posted the message of an entry to its vCPU. */
     final void posted(UnitEntry.View entry) {
         if (entry.vcpu().isPresent() && entry.vector().isPresent()) {
             entry.vcpu().get().posted(entry.vector().get().number());
         }
     }
 
-    /** All vCPUs that have LAPICs in the kernel, in the order of their creation. */
+    /** All vCPUs with in-kernel LAPICs, in the order of creation. */
     public final List<PostingVcpu> vcpus() {
         return List.copyOf(vcpus);
     }
@@ -152,7 +152,7 @@ public abstract class PostingMachine implements IrqHardware {
         entries.clear(index);
     }
 
-    /** The processors take their interrupts until none is on its way. */
+    /** Lets the processors take host interrupts until none is pending. */
     final void settle() {
         boolean settled = false;
         while (!settled) {
@@ -177,7 +177,7 @@ public abstract class PostingMachine implements IrqHardware {
         loaded[cpu] = vcpu;
     }
 
-    /** A processor for a vCPU: the preferred one if no other vCPU is there; else an idle one, if there is one. */
+    /** A processor for a vCPU: the preferred one unless another vCPU is loaded there, otherwise an idle one if any. */
     final int idle(int preferred) {
         for (int i = 0; i < loaded.length; i++) {
             int cpu = (preferred + i) % loaded.length;

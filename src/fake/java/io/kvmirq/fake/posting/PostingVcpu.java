@@ -16,18 +16,18 @@ import java.util.function.BooleanSupplier;
 import java.util.function.Consumer;
 import java.util.function.IntPredicate;
 
-/** A vCPU on its way through the processors. {@code KVM_RUN}, or a test, moves it. */
+/** A vCPU and its processor. {@code KVM_RUN} or a test moves it. */
 public abstract class PostingVcpu {
     private static final String NOT_REQUESTED = "its vCPU took the request and no LAPIC has it";
 
     private final PostingMachine host;
     private final int index;
     private final VcpuThread thread;
-    /** Moves the vectors that the model has in its IRR, and on AMD in its ISR. */
+    /** Moves vectors from the model's IRR, and on AMD its ISR, to the LAPIC. */
     private final Consumer<SharedWords> take;
 
     private final VirtualLapic lapic;
-    /** The messages that hardware has posted, until they are in IRR of the LAPIC. */
+    /** The posted messages that are not in the LAPIC's IRR yet. */
     private final MessagePlace posted;
 
     private final TracedThread traced;
@@ -52,10 +52,10 @@ public abstract class PostingVcpu {
 
     // The vendor's part
 
-    /** KVM looks for requests that are not in the IRR. */
+    /** Moves posted requests to the IRR, as KVM does. */
     abstract void sync();
 
-    /** KVM_SET_LAPIC replaces the IRR: requests are void, except {@code kept}. */
+    /** Discards all requests except {@code kept}, because KVM_SET_LAPIC replaces the IRR. */
     public final void discard(IntPredicate kept) {
         forget();
         for (int vector = posted.next(0); vector >= 0; vector = posted.next(vector + 1)) {
@@ -74,30 +74,30 @@ public abstract class PostingVcpu {
     /** Whether the hardware has a request that is not in the LAPIC's IRR. */
     abstract boolean isPosted(int vector);
 
-    /** Whether no later step of the vCPU, of KVM or of hardware takes a posted request, as the state is at rest. */
+    /** Whether a posted request would stay for ever: no later step of the vCPU, KVM or hardware would take it. */
     abstract boolean isStuck(int vector);
 
-    /** The descriptor, on Intel. */
+    /** The posted-interrupt descriptor; empty on AMD. */
     public Optional<PostedInterruptDescriptor> descriptor() {
         return Optional.empty();
     }
 
-    /** The processor on whose wake-up list it is, on Intel. */
+    /** The processor whose wake-up list has the vCPU; empty if none has, and on AMD. */
     public OptionalInt wakeupList() {
         return OptionalInt.empty();
     }
 
-    /** The entry of the table of physical APIC ids, on AMD, as KVM has it. */
+    /** The entry of AVIC's physical APIC ID table, as KVM keeps it; empty on Intel. */
     public Optional<Long> physicalEntry() {
         return Optional.empty();
     }
 
-    /** How many irqfds are on its list, on AMD. */
+    /** The number of irqfds on the vCPU's list; empty on Intel. */
     public OptionalInt listed() {
         return OptionalInt.empty();
     }
 
-    /** The rules of the model that are broken: none, unless the fake is wrong. */
+    /** The broken rules of the model; empty unless the fake has a bug. */
     public abstract List<String> brokenRules();
 
     // Views
@@ -122,7 +122,7 @@ public abstract class PostingVcpu {
         return thread.isAsleep();
     }
 
-    /** Whether it sleeps in KVM with interrupts on: a request that its LAPIC would deliver has to wake it. */
+    /** Whether the vCPU sleeps in KVM with interrupts enabled, so that a deliverable request must wake it. */
     public final boolean isWaitingForInterrupts() {
         return thread.isAsleep() && interruptible;
     }
@@ -171,7 +171,7 @@ public abstract class PostingVcpu {
         host.settle();
     }
 
-    /** As {@link #load}, on a processor that the scheduler chooses, if it is on none. */
+    /** Loads the vCPU on a processor that the scheduler chooses, unless it is loaded. */
     public final void load() {
         if (!thread.isLoaded()) {
             load(somewhere());
@@ -182,7 +182,7 @@ public abstract class PostingVcpu {
         return host.idle(cpu().orElse(index % host.cpus().cpus().size()));
     }
 
-    /** It is in the guest, and the guest has seen its requests. */
+    /** Enters the guest, which then sees all requests. */
     public final void enterGuest() {
         if (!thread.isInGuestMode()) {
             exit();
@@ -202,7 +202,7 @@ public abstract class PostingVcpu {
         }
     }
 
-    /** A sleeper sleeps on. */
+    /** Preempts the vCPU if it is loaded. A sleeping vCPU sleeps on. */
     public final void preempt() {
         if (thread.isLoaded()) {
             exit();
@@ -212,7 +212,7 @@ public abstract class PostingVcpu {
         }
     }
 
-    /** The thread returns to user space. */
+    /** Returns to user space. */
     private void leave() {
         if (thread.isLoaded()) {
             exit();
@@ -222,7 +222,7 @@ public abstract class PostingVcpu {
         }
     }
 
-    /** @param interruptsOn whether the guest has interrupts on */
+    /** @param interruptsOn whether the guest has interrupts enabled */
     public final boolean block(boolean interruptsOn) {
         exit();
         load();
@@ -242,7 +242,7 @@ public abstract class PostingVcpu {
         return sleeps && thread.isAsleep();
     }
 
-    /** In KVM_RUN: its guest halts until it is woken, or {@code signalled} ends the run. */
+    /** Halts the guest in KVM_RUN until it is woken, or {@code signalled} ends the run. */
     public final void halt(boolean interruptsOn, BooleanSupplier signalled) {
         boolean asleep = block(interruptsOn);
         while (asleep && !signalled.getAsBoolean()) {
@@ -251,12 +251,12 @@ public abstract class PostingVcpu {
         }
     }
 
-    /** Software has a request for it. */
+    /** Wakes the vCPU for a request of software. */
     public final void wake() {
         thread.wake();
     }
 
-    /** KVM_RUN begins, or ends. */
+    /** Notes that KVM_RUN begins or ends. */
     public final void setInRun(boolean on) {
         inRun = on;
         if (!on) {
@@ -264,7 +264,7 @@ public abstract class PostingVcpu {
         }
     }
 
-    /** KVM looks at the LAPIC in a call of the vCPU, which loads it ({@code vcpu_load()}). */
+    /** Loads the vCPU for a call that reads its LAPIC ({@code vcpu_load()}). */
     public final void look() {
         boolean loads = !thread.isLoaded() && !thread.isAsleep();
         if (loads) {
@@ -277,7 +277,7 @@ public abstract class PostingVcpu {
         }
     }
 
-    /** Hardware has posted the message that is in the hand of the ledger. */
+    /** Notes that hardware posted the message in the ledger's hand. */
     final void posted(int vector) {
         host.ledger().delivered(lapic.vcpuId(), vector);
         host.ledger().put(posted, vector);
@@ -306,12 +306,12 @@ public abstract class PostingVcpu {
         lapic.endOfInterrupt();
     }
 
-    /** The VM is closed: nothing is posted to it. */
+    /** Ends posting to the vCPU, because the VM is closed. */
     final void closeVm() {
         host.ledger().endAll(posted, "its VM was closed");
     }
 
-    /** The last descriptor of the vCPU is closed. */
+    /** Removes the vCPU after its last descriptor is closed. */
     public final void close() {
         preempt();
         host.remove(this);

@@ -11,7 +11,7 @@ import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
 /**
- * The form of an event of the fake's tracepoints, with the fields and the order of Linux 6.18. Immutable.
+ * The format of a tracepoint's event, with the fields and their order in Linux 6.18. Immutable.
  *
  * <p>Source: include/trace/events/sched.h, include/trace/events/kvm.h and arch/x86/kvm/trace.h.
  */
@@ -44,7 +44,7 @@ public final class TraceForm {
         length += Math.floorMod(-length, Integer.BYTES);
     }
 
-    /** The forms by name. {@code namesInhibits}: the kernel names the reasons that inhibit APIC virtualization. */
+    /** The formats by name. {@code namesInhibits}: the kernel prints names of APICv inhibit reasons. */
     static Map<String, TraceForm> all(boolean namesInhibits) {
         String reasons = Stream.of(InhibitReason.values())
                 .map(one -> "{ ((((1UL))) << (APICV_INHIBIT_REASON_" + one + ")), \"" + one + "\" }")

@@ -47,12 +47,12 @@ public final class TracePages {
     private long last;
     private boolean missed;
 
-    /** Events are missing before the next one, which begins a page. */
+    /** Notes that events were lost before the next one, which begins a new page. */
     public void miss() {
         missed = true;
     }
 
-    /** Adds an event of at most some hundred bytes. */
+    /** Adds an event of at most a few hundred bytes. */
     public void add(long nanos, byte[] event) {
         int words = (event.length + Integer.BYTES - 1) / Integer.BYTES;
         ByteBuffer page = missed || pages.isEmpty() ? newPage(nanos) : pages.get(pages.size() - 1);

@@ -5,12 +5,12 @@ import java.util.List;
 import java.util.Map;
 
 /**
- * The thread of a vCPU as tracepoints show it. {@code kvm_fpu} brackets {@code KVM_RUN}. The thread sleeps while it is
- * outside of it.
+ * The thread of a vCPU as tracepoints show it. {@code kvm_fpu} marks the begin and the end of {@code KVM_RUN}. Outside
+ * of it the thread sleeps.
  */
 final class TracedThread {
     private static final String SWITCH = "sched_switch";
-    /** Of {@code kvm_exit}, on Intel and on AMD. */
+    /** The fields of {@code kvm_exit} for HLT, on Intel and on AMD. */
     private static final Map<String, Long> HLT_OF_VMX = Map.of("isa", 1L, "exit_reason", 12L);
 
     private static final Map<String, Long> HLT_OF_SVM = Map.of("isa", 2L, "exit_reason", 120L);
@@ -21,7 +21,7 @@ final class TracedThread {
     private final Tracepoints to;
     private final boolean isIntel;
     private final int tid;
-    /** Negative: none. */
+    /** The processor; negative for none. */
     private int cpu = -1;
 
     private boolean inRun;
@@ -42,7 +42,7 @@ final class TracedThread {
         to.pass(0, here, SWITCH, List.of(0, tid), fields(0, RUNNABLE, tid));
     }
 
-    /** It is in {@code KVM_RUN}; a vCPU that has slept is awake. */
+    /** Enters {@code KVM_RUN}, and wakes the thread if it sleeps. */
     void runs() {
         if (!inRun) {
             inRun = true;
@@ -56,7 +56,7 @@ final class TracedThread {
         pass("kvm_exit", isIntel ? HLT_OF_VMX : HLT_OF_SVM);
     }
 
-    /** The halt is over. */
+    /** Ends the halt. */
     void awake() {
         if (halted) {
             halted = false;
@@ -64,7 +64,7 @@ final class TracedThread {
         }
     }
 
-    /** {@code KVM_RUN} returns. */
+    /** Returns from {@code KVM_RUN}. */
     void leaves() {
         halted = false;
         if (inRun) {
@@ -75,7 +75,7 @@ final class TracedThread {
         sleeps();
     }
 
-    /** The host takes its processor away. */
+    /** The host preempts the thread. */
     void isPreempted() {
         goes(RUNNABLE);
     }

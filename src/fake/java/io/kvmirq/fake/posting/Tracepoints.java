@@ -6,23 +6,23 @@ import java.util.List;
 import java.util.Map;
 
 /**
- * The tracepoints of a host. The process is the one that calls this kernel; each vCPU has a thread of its own, whichever
- * thread of the JVM moves it. The clock counts events. The caller of each method holds the kernel's lock.
+ * The tracepoints of a host. The process is the one that calls this kernel. Each vCPU has its own thread id, whatever
+ * JVM thread moves it. The clock counts events. The caller of each method holds the kernel's lock.
  */
 public final class Tracepoints {
-    /** The process, and its first thread. */
+    /** The id of the process and of its first thread. */
     public static final int PROCESS = 4711;
 
     private static final int UNIT = 31;
     private static final int NANOS = 1_000;
 
     /**
-     * A thread passes a tracepoint. It concerns this thread, and for {@code sched_switch} the other one too. Fields that
+     * An event of a thread that passed a tracepoint; {@code sched_switch} also concerns the other thread. Fields that
      * are not listed are 0.
      */
     public record Passed(String name, int cpu, int tid, long nanos, List<Integer> threads, Map<String, Long> fields) {}
 
-    /** Takes events. */
+    /** Receives events. */
     public interface Buffer {
         void event(Passed event);
     }
@@ -32,17 +32,17 @@ public final class Tracepoints {
     private int threads;
     private long clock = NANOS;
 
-    /** {@code namesInhibits}: the kernel names the reasons that inhibit APIC virtualization. */
+    /** {@code namesInhibits}: the kernel prints names of APICv inhibit reasons. */
     Tracepoints(boolean namesInhibits) {
         this.forms = TraceForm.all(namesInhibits);
     }
 
-    /** The forms of all events, by their names. */
+    /** The formats of all events, by name. */
     public Map<String, TraceForm> forms() {
         return forms;
     }
 
-    /** Adds a buffer that takes all events from now on. */
+    /** Adds a buffer that receives all later events. */
     public void add(Buffer buffer) {
         buffers.add(buffer);
     }
@@ -57,12 +57,12 @@ public final class Tracepoints {
         return PROCESS + threads;
     }
 
-    /** An event of the thread that makes a call of the VM, on processor 0. */
+    /** Passes an event of the thread that makes a VM call, on processor 0. */
     public void call(String name, Map<String, Long> fields) {
         pass(PROCESS, 0, name, List.of(PROCESS), fields);
     }
 
-    /** An event of the thread that handles the interrupts of the IOMMU, on processor 0. */
+    /** Passes an event of the IOMMU's interrupt thread, on processor 0. */
     void ofUnit(String name, Map<String, Long> fields) {
         pass(UNIT, 0, name, List.of(UNIT), fields);
     }

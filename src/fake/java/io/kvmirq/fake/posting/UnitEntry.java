@@ -8,7 +8,7 @@ import org.jspecify.annotations.Nullable;
 
 /** An entry of the remapping table of a host that posts. */
 public abstract class UnitEntry implements IrqHardware.Entry {
-    /** As {@code FakeIrte} shows it. */
+    /** The data of {@code FakeIrte}. */
     public record View(boolean posted, Optional<PostingVcpu> vcpu, Optional<InterruptVector> vector) {}
 
     private final PostingMachine host;
@@ -25,7 +25,7 @@ public abstract class UnitEntry implements IrqHardware.Entry {
 
     public abstract View view();
 
-    /** The entry in words, for {@code FakeIrte}. */
+    /** The text of the entry for {@code FakeIrte}. */
     public abstract String words();
 
     @Override
@@ -38,7 +38,7 @@ public abstract class UnitEntry implements IrqHardware.Entry {
         return posted == null;
     }
 
-    /** The unit handles the device's message. @return the entry that posted it; null if it was not posted */
+    /** Sends the device's message through the unit. @return the entry that posted it; null if it was not posted */
     abstract @Nullable View send();
 
     abstract void clear();

@@ -34,7 +34,7 @@ import org.jspecify.annotations.Nullable;
 final class VtdMachine extends PostingMachine {
     private static final int VERIFY_BY_ID = 1;
     private static final String DMAR = "sys/class/iommu/dmar0/intel-iommu/";
-    /** Guest addresses of 48 bits and 65536 domains. */
+    /** The CAP fields for guest addresses of 48 bits and 65536 domains. */
     private static final long SIZES = UnitCapabilities.ADDRESS_WIDTH.with(47) | UnitCapabilities.DOMAINS.with(6);
 
     private final ApicvKernel kernel;
@@ -138,7 +138,7 @@ final class VtdMachine extends PostingMachine {
         };
     }
 
-    /** Whether a request stays in PIR: a vCPU syncs only if ON is set, and sets ON itself only when it clears SN. */
+    /** Whether a request stays in PIR: a vCPU syncs only if ON is set, and sets ON only when it clears SN. */
     static boolean isStuck(PiDescriptor pid, int vector, boolean loaded, boolean inGuest) {
         return pid.isRequested(vector)
                 && (inGuest || !pid.isOn() && !pid.isSuppressed() || loaded && pid.isSuppressed());
@@ -208,7 +208,7 @@ final class VtdMachine extends PostingMachine {
             return vcpu.isInIrr(vector) || vcpu.descriptor().isRequested(vector);
         }
 
-        /** In the guest the processor looks at RVI, not at the IRR. */
+        /** Whether a request is stuck. In the guest the processor evaluates RVI, not the IRR. */
         @Override
         boolean isStuck(int vector) {
             boolean inGuest = isInGuest();
