@@ -7,8 +7,8 @@ import io.kvmirq.cli.devices.ForwardCommand;
 import io.kvmirq.cli.devices.VfioCommand;
 import io.kvmirq.cli.faults.FaultCommand;
 import io.kvmirq.cli.faults.FaultWalkCommand;
-import io.kvmirq.cli.frame.Command;
 import io.kvmirq.cli.frame.Commands;
+import io.kvmirq.cli.frame.Commands.Named;
 import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.cli.frame.Stdout;
 import io.kvmirq.cli.frame.Terminal;
@@ -78,23 +78,62 @@ public final class Main {
     }
 
     /** All commands but help and completion. */
-    static List<Command> commands() {
+    static List<Named> commands() {
         return List.of(
-                new SelftestCommand(),
-                new DoctorCommand(),
-                new BackendsCommand(),
-                new TapeCommand(),
-                new ReplayCommand(),
-                new FaultCommand(),
-                new FaultWalkCommand(),
-                new ErrnoCommand(),
-                new CaptureCommand(),
-                new DecodeCommand(),
-                new EncodeCommand(),
-                new DecideCommand(),
-                new ListCommand(),
-                new ExplainCommand(),
-                new VfioCommand(),
-                new ForwardCommand());
+                new Named(
+                        "selftest",
+                        "Prove this machine's interrupt path with a throw-away guest.",
+                        new SelftestCommand()),
+                new Named(
+                        DoctorCommand.NAME,
+                        "Check a host's interrupt path, from /dev/kvm to posting, and say what to change.",
+                        new DoctorCommand()),
+                new Named(
+                        "backends",
+                        "Show which bindings to the kernel work here, and why others do not.",
+                        new BackendsCommand()),
+                new Named("tape", "Record the KVM, VFIO, iommufd and eventfd calls of a program.", new TapeCommand()),
+                new Named(
+                        "replay",
+                        "Repeat the calls of a tape, and show the first whose answer differs.",
+                        new ReplayCommand()),
+                new Named(
+                        "fault",
+                        "Run a program, and let chosen KVM, VFIO or iommufd calls of it fail.",
+                        new FaultCommand()),
+                new Named(
+                        "fault-walk",
+                        "Run a program once for each of its calls and each errno, and list the faults that it survives.",
+                        new FaultWalkCommand()),
+                new Named("errno", "Explain the meaning of an errno of a KVM or VFIO call.", new ErrnoCommand()),
+                new Named(
+                        "capture",
+                        "Save the files of this host that an analysis reads in one archive, without names and addresses.",
+                        new CaptureCommand()),
+                new Named(
+                        "decode",
+                        "Print the fields of an IRTE, a posted-interrupt descriptor, an MSI or another structure.",
+                        new DecodeCommand()),
+                new Named(
+                        "encode",
+                        "Make the words of an IRTE, a posted-interrupt descriptor, an MSI or another structure.",
+                        new EncodeCommand()),
+                new Named("decide", "Say whether KVM posts an MSI to a vCPU, and if not, why.", new DecideCommand()),
+                new Named(
+                        "list",
+                        "List the guests of this host, or the interrupts of their devices and whether they are posted.",
+                        new ListCommand()),
+                new Named(
+                        "explain",
+                        "Explain the way of a device's interrupts into a guest, and why they are not posted.",
+                        new ExplainCommand()),
+                new Named(
+                        "vfio",
+                        "Show whether VFIO can use a PCI device, its interrupts, and how to bind it.",
+                        new VfioCommand()),
+                new Named(
+                        "forward",
+                        "Prove that a PCI device's interrupts reach a throw-away guest.",
+                        new ForwardCommand()));
     }
 }

@@ -5,7 +5,7 @@ import static io.kvmirq.contract.World.eventually;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
-import io.kvmirq.cli.frame.Command;
+import io.kvmirq.cli.frame.Commands;
 import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.Program;
 import java.io.IOException;
@@ -49,7 +49,7 @@ class CrashIT {
     void eachCommandIsKilled() {
         assertThat(CrashSearch.ROWS.stream().map(row -> row.get(0)).distinct())
                 .containsExactlyInAnyOrderElementsOf(
-                        Main.commands().stream().map(Command::name).toList());
+                        Main.commands().stream().map(Commands.Named::name).toList());
     }
 
     /** Such a row searches nothing. */

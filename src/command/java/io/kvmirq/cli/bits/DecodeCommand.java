@@ -19,16 +19,6 @@ public final class DecodeCommand implements Command {
     private static final String JSON = "--json";
 
     @Override
-    public String name() {
-        return "decode";
-    }
-
-    @Override
-    public String summary() {
-        return "Print the fields of an IRTE, a posted-interrupt descriptor, an MSI or another structure.";
-    }
-
-    @Override
     public void describe(Usage usage) {
         List<String> footer = new ArrayList<>(List.of("", "Kinds:"));
         footer.addAll(Formats.lines(Formats.ALL));

@@ -18,23 +18,11 @@ import picocli.CommandLine.ParseResult;
 /** {@code kvmirq encode}: prints the words of a hardware structure from named values. Asks no kernel. */
 public final class EncodeCommand implements Command {
     @Override
-    public String name() {
-        return "encode";
-    }
-
-    @Override
-    public String summary() {
-        return "Make the words of an IRTE, a posted-interrupt descriptor, an MSI or another structure.";
-    }
-
-    @Override
     public void describe(Usage usage) {
         List<String> footer = new ArrayList<>(List.of("", "Kinds:"));
         footer.addAll(Formats.lines(Formats.ENCODABLE));
         footer.addAll(List.of("", "Example: kvmirq encode gatag vm_id=1 vcpu_idx=3"));
-        usage.spec()
-                .usageMessage()
-                .description(
+        usage.description(
                         "Prints the words of a structure from the values of its fields, lowest address first. Then"
                                 + " prints each violation of the manual. Exit code 1 if there is one. Values are hex, with"
                                 + " or without 0x. kvmirq decode shows the fields of a kind. Fields named derived_... are"

@@ -56,20 +56,8 @@ public final class ForwardCommand implements Command {
     private static final Pattern VECTORS = Pattern.compile("(\\d{1,4})(?:-(\\d{1,4}))?");
 
     @Override
-    public String name() {
-        return "forward";
-    }
-
-    @Override
-    public String summary() {
-        return "Prove that a PCI device's interrupts reach a throw-away guest.";
-    }
-
-    @Override
     public void describe(Usage usage) {
-        usage.spec()
-                .usageMessage()
-                .description("Forwards the interrupts of a PCI device that is bound to vfio-pci into a throw-away VM,"
+        usage.description("Forwards the interrupts of a PCI device that is bound to vfio-pci into a throw-away VM,"
                         + " triggers each once, and prints the way it took: eventfd, GSI, the guest's vector,"
                         + " whether the guest answered, and by which mechanism. The kernel triggers them"
                         + " (loopback): the device raises none and may not access memory. Opening the device"

@@ -17,20 +17,8 @@ import picocli.CommandLine.ParseResult;
 /** {@code kvmirq vfio}: shows a PCI device as VFIO will see it. Opens no device and writes nothing. */
 public final class VfioCommand implements Command {
     @Override
-    public String name() {
-        return "vfio";
-    }
-
-    @Override
-    public String summary() {
-        return "Show whether VFIO can use a PCI device, its interrupts, and how to bind it.";
-    }
-
-    @Override
     public void describe(Usage usage) {
-        usage.spec()
-                .usageMessage()
-                .description("Reads sysfs and /proc and prints the driver of the device, its IOMMU group, what the host"
+        usage.description("Reads sysfs and /proc and prints the driver of the device, its IOMMU group, what the host"
                         + " uses it for, the interrupts that VFIO will report, whether hardware posts them here,"
                         + " why VFIO would refuse the device, and the commands that bind it to vfio-pci and give"
                         + " it back. Opens no device, because opening a VFIO device resets"

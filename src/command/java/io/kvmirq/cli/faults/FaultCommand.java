@@ -26,16 +26,6 @@ public final class FaultCommand implements Command {
                     + " matter.");
 
     @Override
-    public String name() {
-        return "fault";
-    }
-
-    @Override
-    public String summary() {
-        return "Run a program, and let chosen KVM, VFIO or iommufd calls of it fail.";
-    }
-
-    @Override
     public void describe(Usage usage) {
         List<String> lines = new ArrayList<>(List.of(
                 "Runs CMD. Each " + FaultRule.FORM + " makes the Nth call of an ioctl fail with an errno, without @N"
@@ -47,7 +37,7 @@ public final class FaultCommand implements Command {
                         + " never came, and 3 when CMD could not be started.",
                 ""));
         lines.addAll(LIMITS);
-        usage.spec().usageMessage().description(lines.toArray(String[]::new));
+        usage.description(lines.toArray(String[]::new));
         usage.spec().parser().stopAtPositional(true);
         usage.add(Command.parameters("0..*", "0..*", "FAULT... -- CMD")
                 .description("Faults such as KVM_CREATE_VM=EINTR@1, then the program to run and its arguments."));

@@ -24,16 +24,6 @@ public final class FaultWalkCommand implements Command {
     private static final int MAX_SECONDS = 3600;
 
     @Override
-    public String name() {
-        return "fault-walk";
-    }
-
-    @Override
-    public String summary() {
-        return "Run a program once for each of its calls and each errno, and list the faults that it survives.";
-    }
-
-    @Override
     public void describe(Usage usage) {
         List<String> lines = new ArrayList<>(List.of(
                 "Runs CMD without a fault to see its ioctls of KVM, VFIO and iommufd. Then runs it once for each of them and"
@@ -51,7 +41,7 @@ public final class FaultWalkCommand implements Command {
                         + " such call.",
                 ""));
         lines.addAll(FaultCommand.LIMITS);
-        usage.spec().usageMessage().description(lines.toArray(String[]::new));
+        usage.description(lines.toArray(String[]::new));
         usage.spec().parser().stopAtPositional(true);
         usage.add(Command.option("--errno", "ERRNO", List.class)
                 .auxiliaryTypes(String.class)

@@ -7,15 +7,16 @@ import java.util.Locale;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Model.OptionSpec;
 import picocli.CommandLine.Model.PositionalParamSpec;
+import picocli.CommandLine.Model.UsageMessageSpec;
 import picocli.CommandLine.ParseResult;
 
 public interface Command {
-    String name();
-
-    String summary();
-
     /** The options, parameters and long help of a command. */
     record Usage(CommandSpec spec) {
+        public UsageMessageSpec description(String... paragraphs) {
+            return spec.usageMessage().description(paragraphs);
+        }
+
         public void add(OptionSpec.Builder option) {
             spec.addOption(option.build());
         }

@@ -28,7 +28,10 @@ import picocli.CommandLine.TypeConversionException;
 import picocli.CommandLine.UnmatchedArgumentException;
 
 /** Parses the command line, runs the named command and reports usage errors. */
-public record Commands(List<Command> commands) {
+public record Commands(List<Named> commands) {
+    /** A command, with its line in the list of all. */
+    public record Named(String name, String summary, Command command) {}
+
     private static final String COMPLETION = "generate-completion";
     private static final String HELP = "help";
 
@@ -66,13 +69,7 @@ public record Commands(List<Command> commands) {
         } catch (ParameterException e) {
             terminal.complain(usageError(e));
             return ExitCode.USAGE;
-        } catch (UnreadableInputException e) {
-            terminal.complain(String.valueOf(e.getMessage()));
-            return ExitCode.COULD_NOT_RUN;
-        } catch (BackendUnavailableException | KernelException e) {
-            terminal.complain(e.getMessage());
-            return ExitCode.COULD_NOT_RUN;
-        } catch (UncheckedIOException e) {
+        } catch (UnreadableInputException | BackendUnavailableException | KernelException | UncheckedIOException e) {
             terminal.complain(String.valueOf(e.getMessage()));
             return ExitCode.COULD_NOT_RUN;
         } catch (RuntimeException | Error e) {
@@ -112,16 +109,17 @@ public record Commands(List<Command> commands) {
                 .filter(command -> command.name().equals(name))
                 .findFirst()
                 .orElseThrow()
+                .command()
                 .run(named, terminal);
     }
 
     private CommandLine all() {
-        return new CommandLine(root(command -> true));
+        return new CommandLine(root(name -> true));
     }
 
     private int writeFiles(Path directory, Terminal terminal) {
         Map<String, String> summaries = new HashMap<>();
-        CommandLine undescribed = new CommandLine(root(command -> false));
+        CommandLine undescribed = new CommandLine(root(name -> false));
         summaries.put(undescribed.getCommandName(), summary(undescribed));
         undescribed.getSubcommands().forEach((name, command) -> summaries.put(name, summary(command)));
         try {
@@ -156,11 +154,11 @@ public record Commands(List<Command> commands) {
     private CommandLine commandLine(String[] arguments) {
         List<String> words = Arrays.asList(arguments);
         // Arguments may belong to the CMD of tape: @file is not expanded here.
-        return new CommandLine(root(command -> words.contains(command.name()))).setExpandAtFiles(false);
+        return new CommandLine(root(words::contains)).setExpandAtFiles(false);
     }
 
     /** Builds options only for the commands that are {@code wanted}: building all slows every start. */
-    private CommandSpec root(Predicate<Command> wanted) {
+    private CommandSpec root(Predicate<String> wanted) {
         CommandSpec root = CommandSpec.create().name("kvmirq");
         root.usageMessage()
                 .description("See and wire the interrupts of KVM guests.")
@@ -174,12 +172,12 @@ public record Commands(List<Command> commands) {
                 .description("Print version, ABI, Java and kernel, and exit.")
                 .build());
         root.version(Version.line());
-        for (Command command : commands) {
+        for (Named command : commands) {
             CommandSpec spec = CommandSpec.create().name(command.name());
             spec.usageMessage().description(command.summary());
-            if (wanted.test(command)) {
+            if (wanted.test(command.name())) {
                 spec.addOption(help());
-                command.describe(new Command.Usage(spec));
+                command.command().describe(new Command.Usage(spec));
             }
             root.addSubcommand(command.name(), spec);
         }
@@ -187,7 +185,7 @@ public record Commands(List<Command> commands) {
         help.usageMessage().description("Print the help of a command.");
         help.addOption(help());
         help.addPositional(Command.parameter("0", "0..1", "COMMAND")
-                .completionCandidates(commands.stream().map(Command::name).toList())
+                .completionCandidates(commands.stream().map(Named::name).toList())
                 .description("The command. Without it, the help of kvmirq is printed.")
                 .build());
         root.addSubcommand(HELP, help);

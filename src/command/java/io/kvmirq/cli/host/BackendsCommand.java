@@ -12,21 +12,9 @@ import picocli.CommandLine.ParseResult;
 /** {@code kvmirq backends}: shows which bindings to the kernel work here, and why the others do not. */
 public final class BackendsCommand implements Command {
     @Override
-    public String name() {
-        return "backends";
-    }
-
-    @Override
-    public String summary() {
-        return "Show which bindings to the kernel work here, and why others do not.";
-    }
-
-    @Override
     public void describe(Usage usage) {
-        usage.spec()
-                .usageMessage()
-                .description("Tries every binding and prints where it was loaded from, or why it cannot be used. 'auto'"
-                        + " takes the first binding that works. Exit code 1 when none works.");
+        usage.description("Tries every binding and prints where it was loaded from, or why it cannot be used. 'auto'"
+                + " takes the first binding that works. Exit code 1 when none works.");
         usage.add(Command.json());
     }
 

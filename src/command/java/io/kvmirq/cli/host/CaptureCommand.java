@@ -20,20 +20,8 @@ import picocli.CommandLine.ParseResult;
 /** {@code kvmirq capture}: keeps what the other commands read of a host, to be analysed on another machine. */
 public final class CaptureCommand implements Command {
     @Override
-    public String name() {
-        return "capture";
-    }
-
-    @Override
-    public String summary() {
-        return "Save the files of this host that an analysis reads in one archive, without names and addresses.";
-    }
-
-    @Override
     public void describe(Usage usage) {
-        usage.spec()
-                .usageMessage()
-                .description("Lists the files of this host that kvmirq reads to say where interrupts go. With -o, also"
+        usage.description("Lists the files of this host that kvmirq reads to say where interrupts go. With -o, also"
                         + " writes them into a zip archive, which only its owner may read; other commands take it"
                         + " with --from. Names of hosts and guests, network addresses, places of file systems and unknown"
                         + " words of command lines are taken out. Guests, groups of processes, network interfaces and"

@@ -22,27 +22,14 @@ public final class DecideCommand implements Command {
             List.of("--vcpus", "--apic", "--32-bit-ids", "--inhibit", "--x2avic-ext", "--kernel");
 
     @Override
-    public String name() {
-        return "decide";
-    }
-
-    @Override
-    public String summary() {
-        return "Say whether KVM posts an MSI to a vCPU, and if not, why.";
-    }
-
-    @Override
     public void describe(Usage usage) {
-        usage.spec()
-                .usageMessage()
-                .description(
-                        "Takes the message that a guest wrote into its MSI or MSI-X table, and decides as KVM does on"
-                                + " this host: the destination vCPUs, whether the IOMMU posts to one of them, and"
-                                + " the remapping entry that the message gets. Reads sysfs and /proc, and opens"
-                                + " neither KVM nor a device. With --vendor it reads nothing, and decides for a host"
-                                + " on which nothing prevents posting."
-                                + " Exit code 1 when the message is not posted, 3 when the host does not show what"
-                                + " decides. On arm64 it says whether the event becomes a vLPI.")
+        usage.description("Takes the message that a guest wrote into its MSI or MSI-X table, and decides as KVM does on"
+                        + " this host: the destination vCPUs, whether the IOMMU posts to one of them, and"
+                        + " the remapping entry that the message gets. Reads sysfs and /proc, and opens"
+                        + " neither KVM nor a device. With --vendor it reads nothing, and decides for a host"
+                        + " on which nothing prevents posting."
+                        + " Exit code 1 when the message is not posted, 3 when the host does not show what"
+                        + " decides. On arm64 it says whether the event becomes a vLPI.")
                 .footer(
                         "",
                         "DIR has the files that 'kvmirq help vfio' names.",

@@ -38,21 +38,9 @@ public final class DoctorCommand implements Command {
     private record Options(boolean quiet, boolean strict, boolean json, List<String> checks) {}
 
     @Override
-    public String name() {
-        return NAME;
-    }
-
-    @Override
-    public String summary() {
-        return "Check a host's interrupt path, from /dev/kvm to posting, and say what to change.";
-    }
-
-    @Override
     public void describe(Usage usage) {
         List<String> ids = ids(EnumSet.allOf(Check.class));
-        usage.spec()
-                .usageMessage()
-                .description("Prints one line for each check: PASS, WARN (it works, but worse than it could, or with a"
+        usage.description("Prints one line for each check: PASS, WARN (it works, but worse than it could, or with a"
                         + " risk), FAIL (it does not work) or UNKNOWN (no file shows it), and below it the change to"
                         + " make, when it takes effect, and its risk. Reads sysfs, /proc and debugfs, starts no VM,"
                         + " opens"

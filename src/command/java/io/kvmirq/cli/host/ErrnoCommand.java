@@ -23,20 +23,8 @@ import picocli.CommandLine.ParseResult;
 /** {@code kvmirq errno}: explains the errno of a call and says what to check next. Asks no kernel. */
 public final class ErrnoCommand implements Command {
     @Override
-    public String name() {
-        return "errno";
-    }
-
-    @Override
-    public String summary() {
-        return "Explain the meaning of an errno of a KVM or VFIO call.";
-    }
-
-    @Override
     public void describe(Usage usage) {
-        usage.spec()
-                .usageMessage()
-                .description(
+        usage.description(
                         "Prints why the kernel answers CALL with ERRNO, likeliest cause first, and what to check next."
                                 + " ERRNO is a name or a number; 0 asks about an unexpected success. Give the"
                                 + " conditions that you know: they rule out causes. Asks no kernel. Exit code 1 when"

@@ -9,6 +9,7 @@ import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.cli.frame.FileSentence;
 import io.kvmirq.cli.frame.Json;
 import io.kvmirq.cli.frame.Terminal;
+import io.kvmirq.cli.frame.UnreadableInputException;
 import io.kvmirq.diag.Chain;
 import io.kvmirq.diag.ChainSvg;
 import io.kvmirq.diag.DeviceChains;
@@ -62,20 +63,8 @@ public final class ExplainCommand implements Command {
     }
 
     @Override
-    public String name() {
-        return "explain";
-    }
-
-    @Override
-    public String summary() {
-        return "Explain the way of a device's interrupts into a guest, and why they are not posted.";
-    }
-
-    @Override
     public void describe(Usage usage) {
-        usage.spec()
-                .usageMessage()
-                .description(
+        usage.description(
                         "Prints the chain of a device's vector: device, host irq, device vector, VMM, eventfd, irqfd, GSI,"
                                 + " guest vector, vCPU. Each link is whole, broken, doubtful (what is seen contradicts itself and"
                                 + " proves nothing alone), not used or not shown, with the evidence: observed in a file,"
@@ -159,25 +148,18 @@ public final class ExplainCommand implements Command {
             return ExitCode.USAGE;
         }
         HostFacts host = new HostFacts(tree);
-        try {
-            if (question.vcpus()) {
-                return vcpus(live, tree, host, question, arguments, terminal);
-            }
-            if (live.isPresent()) {
-                return watched(live.get(), host, question, arguments, terminal);
-            }
-            List<Chain> chains =
-                    question.tape().isPresent() ? taped(host, question, arguments) : chains(host, question);
-            return answer(host, chains, sources(tree, host, question), Optional.empty(), arguments, terminal);
-        } catch (HostChoice.AbsentException e) {
-            terminal.complain(e.getMessage());
-            return ExitCode.COULD_NOT_RUN;
+        if (question.vcpus()) {
+            return vcpus(live, tree, host, question, arguments, terminal);
         }
+        if (live.isPresent()) {
+            return watched(live.get(), host, question, arguments, terminal);
+        }
+        List<Chain> chains = question.tape().isPresent() ? taped(host, question, arguments) : chains(host, question);
+        return answer(host, chains, sources(tree, host, question), Optional.empty(), arguments, terminal);
     }
 
     /** Those of a guest that is named. */
-    private static List<Sources> sources(HostFiles tree, HostFacts host, Question question)
-            throws HostChoice.AbsentException {
+    private static List<Sources> sources(HostFiles tree, HostFacts host, Question question) {
         return question.guest().isEmpty()
                 ? List.of()
                 : Sources.of(
@@ -194,9 +176,6 @@ public final class ExplainCommand implements Command {
             }
         } catch (InterruptedException e) {
             throw new IllegalStateException("nobody interrupts a command", e);
-        } catch (HostChoice.AbsentException e) {
-            terminal.complain(e.getMessage());
-            return ExitCode.COULD_NOT_RUN;
         }
     }
 
@@ -206,8 +185,7 @@ public final class ExplainCommand implements Command {
             HostFacts host,
             Question question,
             ParseResult arguments,
-            Terminal terminal)
-            throws HostChoice.AbsentException {
+            Terminal terminal) {
         ExplainVcpus printer = new ExplainVcpus(terminal);
         boolean json = arguments.hasMatchedOption("--json");
         if (question.tape().isPresent()) {
@@ -227,11 +205,11 @@ public final class ExplainCommand implements Command {
         return printer.print(VcpuChains.ofGuest(tree, host, guest, chains), json);
     }
 
-    private static VmProcess guest(HostFacts host, Question question) throws HostChoice.AbsentException {
+    private static VmProcess guest(HostFacts host, Question question) {
         String name = question.guest().orElse("");
         List<VmProcess> guests = HostChoice.guests(host, name);
         if (guests.size() > 1) {
-            throw new HostChoice.AbsentException("several guests are named " + Foreign.quoted(name)
+            throw new UnreadableInputException("several guests are named " + Foreign.quoted(name)
                     + ": name one by its process, "
                     + guests.stream().map(one -> String.valueOf(one.pid())).collect(Collectors.joining(" or ")));
         }
@@ -240,8 +218,7 @@ public final class ExplainCommand implements Command {
 
     /** Reports a missing device before the watch begins. */
     private static int watched(
-            LiveOption live, HostFacts host, Question question, ParseResult arguments, Terminal terminal)
-            throws HostChoice.AbsentException {
+            LiveOption live, HostFacts host, Question question, ParseResult arguments, Terminal terminal) {
         List<VmProcess> guests = question.guest().isPresent()
                 ? HostChoice.guests(host, question.guest().get())
                 : host.vms().of(question.device().orElseThrow());
@@ -258,7 +235,7 @@ public final class ExplainCommand implements Command {
             List<Chain> chains = List.of();
             try {
                 chains = devices.isEmpty() ? chains : chains(seen.host(), question);
-            } catch (HostChoice.AbsentException e) {
+            } catch (UnreadableInputException e) {
                 terminal.complain(e.getMessage() + ": it was there when the watch began");
             }
             LiveChains with = LiveChains.of(seen.live(), seen.host());
@@ -355,7 +332,7 @@ public final class ExplainCommand implements Command {
         return Integer.parseInt(typed);
     }
 
-    private static List<Chain> chains(HostFacts host, Question question) throws HostChoice.AbsentException {
+    private static List<Chain> chains(HostFacts host, Question question) {
         if (question.device().isPresent()) {
             Optional<Chain> gone = DeviceChains.gone(host, question.device().get());
             if (gone.isPresent()) {
@@ -389,26 +366,25 @@ public final class ExplainCommand implements Command {
         return chains;
     }
 
-    private static List<Chain> taped(HostFacts host, Question question, ParseResult arguments)
-            throws HostChoice.AbsentException {
+    private static List<Chain> taped(HostFacts host, Question question, ParseResult arguments) {
         Path file = question.tape().orElseThrow();
         Optional<Long> call = Optional.ofNullable(arguments.matchedOptionValue("--at", null));
         TapedChains taped;
         try {
             taped = TapedChains.of(file, host, call);
         } catch (TapeException e) {
-            throw new HostChoice.AbsentException(FileSentence.shown(file) + ": " + e.getMessage());
+            throw new UnreadableInputException(FileSentence.shown(file) + ": " + e.getMessage(), e);
         } catch (IOException e) {
-            throw new HostChoice.AbsentException(FileSentence.cannotRead(file, e));
+            throw new UnreadableInputException(FileSentence.cannotRead(file, e), e);
         }
         if (call.isPresent() && (call.get() < 1 || call.get() > taped.lastCall())) {
-            throw new HostChoice.AbsentException(
+            throw new UnreadableInputException(
                     FileSentence.shown(file) + " has no call " + call.get() + ": expected 1 to " + taped.lastCall());
         }
         List<Chain> chains = taped.chains(question.device().map(PciAddress::toString), question.vector());
         if (chains.isEmpty()) {
             List<String> devices = taped.devices();
-            throw new HostChoice.AbsentException(FileSentence.shown(file) + " has no device of VFIO"
+            throw new UnreadableInputException(FileSentence.shown(file) + " has no device of VFIO"
                     + (devices.isEmpty()
                             ? ": the VMM opened none"
                                     + call.map(at -> " until call " + at).orElse("")
@@ -418,7 +394,7 @@ public final class ExplainCommand implements Command {
         return chains;
     }
 
-    private static void checkVector(HostFacts host, PciDevice device, int vector) throws HostChoice.AbsentException {
+    private static void checkVector(HostFacts host, PciDevice device, int vector) {
         List<VfioOutlook.Irqs> messages = VfioOutlook.of(host, device).irqs().stream()
                 .filter(irqs -> irqs.kind().index() <= VfioOutlook.Kind.MSIX.index())
                 .toList();
@@ -428,7 +404,7 @@ public final class ExplainCommand implements Command {
                     .filter(irqs -> irqs.count().orElse(0) > 0)
                     .map(irqs -> range(irqs.kind(), irqs.count().orElse(0)))
                     .collect(Collectors.joining(", "));
-            throw new HostChoice.AbsentException(device.address() + " has no vector " + vector + ": "
+            throw new UnreadableInputException(device.address() + " has no vector " + vector + ": "
                     + (all.isEmpty() ? "it has no interrupt" : "expected " + all));
         }
     }

@@ -2,6 +2,7 @@
 package io.kvmirq.cli.host;
 
 import io.kvmirq.PciAddress;
+import io.kvmirq.cli.frame.UnreadableInputException;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.PciDevice;
 import io.kvmirq.host.facts.VmProcess;
@@ -26,15 +27,6 @@ public final class HostChoice {
 
     private HostChoice() {}
 
-    /** The host has no such thing: the command looks at nothing. */
-    static final class AbsentException extends Exception {
-        private static final long serialVersionUID = 1;
-
-        AbsentException(String message) {
-            super(message);
-        }
-    }
-
     /** @throws IllegalArgumentException if it is not an address */
     public static PciAddress address(String typed) {
         try {
@@ -48,7 +40,7 @@ public final class HostChoice {
     }
 
     /** The device at an address. The sentence of a refusal has the closest ones. */
-    static PciDevice device(HostFacts host, PciAddress address) throws AbsentException {
+    static PciDevice device(HostFacts host, PciAddress address) {
         Optional<PciDevice> device = host.pci(address);
         if (device.isPresent()) {
             return device.get();
@@ -60,7 +52,7 @@ public final class HostChoice {
                 .limit(SUGGESTED)
                 .toList();
         String names = closest.stream().map(PciAddress::toString).collect(Collectors.joining(", "));
-        throw new AbsentException("there is no PCI device " + address
+        throw new UnreadableInputException("there is no PCI device " + address
                 + (closest.isEmpty()
                         ? ""
                         : "; on its bus the closest " + (closest.size() == 1 ? "is " : "are ") + names)
@@ -71,12 +63,12 @@ public final class HostChoice {
         return (long) address.domain() * FUNCTIONS + address.requesterId();
     }
 
-    static AbsentException withoutDevice(String guest) {
-        return new AbsentException("guest " + Foreign.quoted(guest) + " has no PCI device of VFIO:"
+    static UnreadableInputException withoutDevice(String guest) {
+        return new UnreadableInputException("guest " + Foreign.quoted(guest) + " has no PCI device of VFIO:"
                 + " 'kvmirq explain --vm NAME' has its other interrupts");
     }
 
-    static List<VmProcess> guests(HostFacts host, String nameOrPid) throws AbsentException {
+    static List<VmProcess> guests(HostFacts host, String nameOrPid) {
         List<VmProcess> found = host.vms().all().stream()
                 .filter(one -> one.name().equals(nameOrPid)
                         || String.valueOf(one.pid()).equals(nameOrPid))
@@ -88,7 +80,7 @@ public final class HostChoice {
         String known = host.vms().all().stream()
                 .map(one -> Foreign.quoted(one.name()) + " (process " + one.pid() + ")")
                 .collect(Collectors.joining(", "));
-        throw new AbsentException("no guest " + Foreign.quoted(nameOrPid) + " is seen: "
+        throw new UnreadableInputException("no guest " + Foreign.quoted(nameOrPid) + " is seen: "
                 + (known.isEmpty() ? "no process holds a VM" : "name one of " + known + ", or its process")
                 + (hidden == 0 ? "" : "; " + hidden + " processes do not show their files: run as root"));
     }

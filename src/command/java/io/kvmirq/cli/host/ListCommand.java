@@ -51,20 +51,8 @@ public final class ListCommand implements Command {
     }
 
     @Override
-    public String name() {
-        return "list";
-    }
-
-    @Override
-    public String summary() {
-        return "List the guests of this host, or the interrupts of their devices and whether they are posted.";
-    }
-
-    @Override
     public void describe(Usage usage) {
-        usage.spec()
-                .usageMessage()
-                .description(
+        usage.description(
                         "Prints a row for each process that holds a VM: guest, process, vCPUs (running; halted in KVM;"
                                 + " stopped, traced or outside of KVM_RUN), and the sources of its interrupts: vectors that VFIO has"
                                 + " armed, eventfds, workers of vhost and the CPUs they are on. With --live, two looks give exits"
@@ -109,22 +97,17 @@ public final class ListCommand implements Command {
         boolean vectors = Stream.of("--vm", "--device", "--all").anyMatch(arguments::hasMatchedOption);
         Predicate<PciAddress> wanted = address -> true;
         List<VmProcess> guests = List.of();
-        try {
-            if (device.isPresent()) {
-                wanted = HostChoice.device(host, device.get()).address()::equals;
+        if (device.isPresent()) {
+            wanted = HostChoice.device(host, device.get()).address()::equals;
+        }
+        if (arguments.hasMatchedOption("--vm")) {
+            guests = HostChoice.guests(host, arguments.matchedOptionValue("--vm", ""));
+            if (!arguments.hasMatchedOption("--live")
+                    && guests.stream().allMatch(one -> one.devices().isEmpty())) {
+                throw HostChoice.withoutDevice(guests.get(0).name());
             }
-            if (arguments.hasMatchedOption("--vm")) {
-                guests = HostChoice.guests(host, arguments.matchedOptionValue("--vm", ""));
-                if (!arguments.hasMatchedOption("--live")
-                        && guests.stream().allMatch(one -> one.devices().isEmpty())) {
-                    throw HostChoice.withoutDevice(guests.get(0).name());
-                }
-                wanted = wanted.and(
-                        guests.stream().flatMap(one -> one.devices().stream()).collect(Collectors.toSet())::contains);
-            }
-        } catch (HostChoice.AbsentException e) {
-            terminal.complain(e.getMessage());
-            return ExitCode.COULD_NOT_RUN;
+            wanted = wanted.and(
+                    guests.stream().flatMap(one -> one.devices().stream()).collect(Collectors.toSet())::contains);
         }
         if (host.interrupts().isEmpty()) {
             terminal.complain("/proc/interrupts cannot be read, or is empty, as in a copy by tar: copy it with cat");

@@ -39,26 +39,13 @@ public final class SelftestCommand implements Command {
     private static final int MAX_COUNT = 10_000_000;
 
     @Override
-    public String name() {
-        return "selftest";
-    }
-
-    @Override
-    public String summary() {
-        return "Prove this machine's interrupt path with a throw-away guest.";
-    }
-
-    @Override
     public void describe(Usage usage) {
-        usage.spec()
-                .usageMessage()
-                .description(
-                        "Starts a throw-away VM with one vCPU for each scenario, raises interrupts as a device does,"
-                                + " and prints the answers of the kernel and the guest. Needs access to /dev/kvm, but not"
-                                + " root. A fake kernel runs no guest of arm64: its interrupts are seen pending."
-                                + " --backend fake runs the same on a fake kernel and marks every line FAKE; the fake is"
-                                + " never used unless you ask for it. Exit code 1 when a scenario fails or all are"
-                                + " skipped, 3 when KVM cannot be used.")
+        usage.description("Starts a throw-away VM with one vCPU for each scenario, raises interrupts as a device does,"
+                        + " and prints the answers of the kernel and the guest. Needs access to /dev/kvm, but not"
+                        + " root. A fake kernel runs no guest of arm64: its interrupts are seen pending."
+                        + " --backend fake runs the same on a fake kernel and marks every line FAKE; the fake is"
+                        + " never used unless you ask for it. Exit code 1 when a scenario fails or all are"
+                        + " skipped, 3 when KVM cannot be used.")
                 .footer(scenarios());
         usage.add(Command.option("--count", "N", Integer.class)
                 .converters(count())

@@ -25,45 +25,33 @@ public final class ReplayCommand implements Command {
     private final Backends backends = Backends.ofThisMachine();
 
     @Override
-    public String name() {
-        return "replay";
-    }
-
-    @Override
-    public String summary() {
-        return "Repeat the calls of a tape, and show the first whose answer differs.";
-    }
-
-    @Override
     public void describe(Usage usage) {
-        usage.spec()
-                .usageMessage()
-                .description(
-                        "Repeats the calls on the tape in FILE, in their order, on a fake kernel, or with --backend on"
-                                + " this machine's kernel. It compares results, errnos, counts of eventfds, ready"
-                                + " descriptors and exit reasons of vCPUs. It does not compare answers that depend"
-                                + " on the processor: CPUID, registers, the state of interrupt chips. The fake has"
-                                + " the PCI"
-                                + " devices that the tape opened through VFIO; devices of this machine are never opened.",
-                        "",
-                        "Each call is counted once: as answered as on the tape; as passed over, when the kernel does"
-                                + " not model it or the tape lacks data that it needs; or as unknown, when its"
-                                + " answer depends on a guest whose memory is not on the tape, or on the order of"
-                                + " calls that overlapped in time. Such a guest does not run: KVM_RUN ends as"
-                                + " recorded, and the"
-                                + " state that the program reads is taken from the tape.",
-                        "",
-                        "Exit code 1 when an answer differs: the call is printed with the expected answer and the open"
-                                + " files. Exit code 1 also when the tape has no end, for example because the"
-                                + " recorder was killed: the calls on it are replayed. Exit code 3 when FILE is no"
-                                + " tape of this"
-                                + " architecture or has a broken line (nothing is replayed then), or when a call must not be repeated: it would open a device of this"
-                                + " machine, or needs more memory than a replay maps.",
-                        "",
-                        "With a --backend other than fake, the calls of the tape are made on this machine's kernel with"
-                                + " your rights: use it only for tapes that you trust.",
-                        "",
-                        "FILE is from 'kvmirq selftest --record', 'kvmirq tape -o', or io.kvmirq.recording.Recorder.");
+        usage.description(
+                "Repeats the calls on the tape in FILE, in their order, on a fake kernel, or with --backend on"
+                        + " this machine's kernel. It compares results, errnos, counts of eventfds, ready"
+                        + " descriptors and exit reasons of vCPUs. It does not compare answers that depend"
+                        + " on the processor: CPUID, registers, the state of interrupt chips. The fake has"
+                        + " the PCI"
+                        + " devices that the tape opened through VFIO; devices of this machine are never opened.",
+                "",
+                "Each call is counted once: as answered as on the tape; as passed over, when the kernel does"
+                        + " not model it or the tape lacks data that it needs; or as unknown, when its"
+                        + " answer depends on a guest whose memory is not on the tape, or on the order of"
+                        + " calls that overlapped in time. Such a guest does not run: KVM_RUN ends as"
+                        + " recorded, and the"
+                        + " state that the program reads is taken from the tape.",
+                "",
+                "Exit code 1 when an answer differs: the call is printed with the expected answer and the open"
+                        + " files. Exit code 1 also when the tape has no end, for example because the"
+                        + " recorder was killed: the calls on it are replayed. Exit code 3 when FILE is no"
+                        + " tape of this"
+                        + " architecture or has a broken line (nothing is replayed then), or when a call must not be repeated: it would open a device of this"
+                        + " machine, or needs more memory than a replay maps.",
+                "",
+                "With a --backend other than fake, the calls of the tape are made on this machine's kernel with"
+                        + " your rights: use it only for tapes that you trust.",
+                "",
+                "FILE is from 'kvmirq selftest --record', 'kvmirq tape -o', or io.kvmirq.recording.Recorder.");
         usage.add(KernelChoice.backendOption(backends)
                 .defaultValue(Backends.FAKE)
                 .description("Binding to the kernel: " + String.join(", ", backends.names())

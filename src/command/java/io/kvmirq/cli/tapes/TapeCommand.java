@@ -32,40 +32,28 @@ public final class TapeCommand implements Command {
     static final String PTRACE_COST = PTRACE_MICROS + " to " + PTRACE_MOST_MICROS + " microseconds";
 
     @Override
-    public String name() {
-        return "tape";
-    }
-
-    @Override
-    public String summary() {
-        return "Record the KVM, VFIO, iommufd and eventfd calls of a program.";
-    }
-
-    @Override
     public void describe(Usage usage) {
-        usage.spec()
-                .usageMessage()
-                .description(
-                        "Runs CMD and prints its calls as they are made, one line each, mixed with the output of CMD."
-                                + " A descriptor is shown as the file it is open on, such as vm#1 or eventfd#3. The"
-                                + " exit code is that of CMD, or 3 when CMD could not be started. On SIGTERM, CMD is"
-                                + " stopped and its last calls are printed. Root is needed only if CMD needs it.",
-                        "",
-                        "The tape holds the arguments of the calls, with zeros for known pointers. It holds no guest"
-                                + " memory; a tape of selftest --record does.",
-                        "",
-                        "Not recorded without --ptrace: raw system calls, statically linked programs (Go), programs of"
-                                + " a user who cannot read the recorder, and most calls in a chroot without /proc."
-                                + " Never recorded: select, epoll_wait, close_range. A seccomp allow-list may kill CMD"
-                                + " for a system call of the recorder. A signal handler of CMD needs 8 KB of stack."
-                                + " Not recorded either: processes that cannot open /proc/PID/fd of this command, since"
-                                + " they dropped capabilities or are in another PID or user namespace, unless they are"
-                                + " forks of one that could.",
-                        "",
-                        "Calls wait in memory until they are printed or written, up to --limit. Without --ptrace this"
-                                + " memory is charged to the cgroup of CMD: where memory.max is small, give a lower --limit. When"
-                                + " this command is"
-                                + " killed without --ptrace, CMD runs on and is recorded no more.");
+        usage.description(
+                "Runs CMD and prints its calls as they are made, one line each, mixed with the output of CMD."
+                        + " A descriptor is shown as the file it is open on, such as vm#1 or eventfd#3. The"
+                        + " exit code is that of CMD, or 3 when CMD could not be started. On SIGTERM, CMD is"
+                        + " stopped and its last calls are printed. Root is needed only if CMD needs it.",
+                "",
+                "The tape holds the arguments of the calls, with zeros for known pointers. It holds no guest"
+                        + " memory; a tape of selftest --record does.",
+                "",
+                "Not recorded without --ptrace: raw system calls, statically linked programs (Go), programs of"
+                        + " a user who cannot read the recorder, and most calls in a chroot without /proc."
+                        + " Never recorded: select, epoll_wait, close_range. A seccomp allow-list may kill CMD"
+                        + " for a system call of the recorder. A signal handler of CMD needs 8 KB of stack."
+                        + " Not recorded either: processes that cannot open /proc/PID/fd of this command, since"
+                        + " they dropped capabilities or are in another PID or user namespace, unless they are"
+                        + " forks of one that could.",
+                "",
+                "Calls wait in memory until they are printed or written, up to --limit. Without --ptrace this"
+                        + " memory is charged to the cgroup of CMD: where memory.max is small, give a lower --limit. When"
+                        + " this command is"
+                        + " killed without --ptrace, CMD runs on and is recorded no more.");
         usage.spec().parser().stopAtPositional(true);
         usage.add(OptionSpec.builder("-o", "--output")
                 .paramLabel("FILE")

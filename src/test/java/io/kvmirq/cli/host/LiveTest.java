@@ -145,7 +145,9 @@ class LiveTest {
         boolean list = arguments.length > 0 && arguments[0].equals("list");
         List<String> all = new ArrayList<>(list ? List.of() : List.of("explain"));
         all.addAll(List.of(arguments));
-        int code = new Commands(List.of(new ExplainCommand(host), new ListCommand(host)))
+        int code = new Commands(List.of(
+                        new Commands.Named("explain", "", new ExplainCommand(host)),
+                        new Commands.Named("list", "", new ListCommand(host))))
                 .run(all.toArray(String[]::new), terminal);
         return new Cli.Ended(code, out.toString(StandardCharsets.UTF_8), err.toString(StandardCharsets.UTF_8));
     }
