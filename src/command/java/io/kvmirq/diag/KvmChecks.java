@@ -5,7 +5,6 @@ import io.kvmirq.backend.HostFiles.Owner;
 import io.kvmirq.diag.Finding.Status;
 import io.kvmirq.diag.Remedy.Change;
 import io.kvmirq.diag.Remedy.Takes;
-import io.kvmirq.host.HostInterrupts;
 import io.kvmirq.host.facts.Fact;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.HostKvm;
@@ -239,9 +238,5 @@ final class KvmChecks {
             }
         }
         return Optional.empty();
-    }
-
-    static boolean hasChip(Optional<HostInterrupts> interrupts, String prefix) {
-        return interrupts.isPresent() && interrupts.get().hasChip(prefix);
     }
 }

@@ -41,15 +41,6 @@ final class Looks {
         return copy;
     }
 
-    /** The text of a file that would show a flaw; noted if it cannot be read. */
-    Optional<String> text(String path) {
-        Optional<String> text = files.text(path);
-        if (text.isEmpty()) {
-            absent(path);
-        }
-        return text;
-    }
-
     /** The text of a file that would show a flaw; noted if it cannot be read, or has not the form of that file. */
     Optional<String> text(String path, Predicate<String> form) {
         Optional<String> text = files.text(path).filter(form);

@@ -31,15 +31,6 @@ record ActorsRun(
         return new ActorsOrder(turns.stream().map(Turn::actor).toList());
     }
 
-    int preemptions() {
-        int count = 0;
-        for (int i = 1; i < turns.size(); i++) {
-            boolean switches = turns.get(i).actor() != turns.get(i - 1).actor();
-            count += switches && !turns.get(i).free() ? 1 : 0;
-        }
-        return count;
-    }
-
     boolean failed() {
         return failure != null;
     }

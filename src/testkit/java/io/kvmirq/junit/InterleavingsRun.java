@@ -83,7 +83,7 @@ final class InterleavingsRun implements TestTemplateInvocationContext, Parameter
         if (fresh == null) {
             Faults faults = new Faults();
             settings.faults().forEach(fault -> fault.addTo(faults));
-            fresh = new Fresh(KvmHosts.open(profile, faults, settings.plan()), faults, new Actors(settings::mistake));
+            fresh = new Fresh(KvmHost.onFake(profile, faults, settings.plan()), faults, new Actors(settings::mistake));
         }
         return fresh;
     }

@@ -11,6 +11,7 @@ import io.kvmirq.VcpuId;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.FakePciDevice;
+import io.kvmirq.fake.Profile;
 import io.kvmirq.forward.KvmVfio;
 import io.kvmirq.kernel.ClosedHandleException;
 import io.kvmirq.kernel.EventFd;
@@ -80,6 +81,12 @@ public final class KvmHost {
         kernel.traceHandles(this::line);
         fake.ifPresent(traced -> traced.messages().traceCallers(this::line));
         faults.listen();
+    }
+
+    /** A host on a fresh fake kernel. The caller ends it. */
+    static KvmHost onFake(Profile profile, Faults faults, Plan plan) {
+        FakeKernel fake = new FakeKernel(profile);
+        return new KvmHost(Optional.of(fake), fake.backend(), faults, plan);
     }
 
     private String line() {

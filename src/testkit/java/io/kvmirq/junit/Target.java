@@ -27,7 +27,7 @@ sealed interface Target {
 
         @Override
         public KvmHost open(Faults faults, KvmHost.Plan plan) {
-            return KvmHosts.open(profile, faults, plan);
+            return KvmHost.onFake(profile, faults, plan);
         }
     }
 
@@ -45,7 +45,7 @@ sealed interface Target {
         @Override
         public KvmHost open(Faults faults, KvmHost.Plan plan) {
             KernelBackend backend = kvm.backend().orElseThrow(() -> new Mistake(Optional.empty(), kvm.reason()));
-            return KvmHosts.open(backend, faults, plan);
+            return new KvmHost(Optional.empty(), backend, faults, plan);
         }
     }
 }

@@ -30,10 +30,6 @@ public abstract class PostingGuest {
         this.rules = rules;
     }
 
-    final PostingMachine host() {
-        return host;
-    }
-
     /** Whether KVM posts device interrupts ({@code kvm_arch_has_irq_bypass()}). */
     public final boolean posts() {
         return host.posts();

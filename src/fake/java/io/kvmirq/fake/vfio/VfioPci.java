@@ -66,10 +66,6 @@ public final class VfioPci extends VfioDevice {
         return function.address();
     }
 
-    IntxDevice device() {
-        return device;
-    }
-
     VfioIntx intx() {
         return intx;
     }

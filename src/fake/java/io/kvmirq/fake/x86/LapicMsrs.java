@@ -25,11 +25,6 @@ final class LapicMsrs {
         this.lapic = lapic;
     }
 
-    /** The MSR of a register. */
-    static int number(int at) {
-        return FIRST + at / LapicPage.STRIDE;
-    }
-
     static boolean covers(int number) {
         return number >= FIRST && number < FIRST + COUNT;
     }
