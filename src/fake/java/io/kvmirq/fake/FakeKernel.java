@@ -119,7 +119,7 @@ public final class FakeKernel {
      *
      * @param tape of {@code io.kvmirq.recording.Recorder}, {@code kvmirq selftest --record} or {@code kvmirq tape -o}
      * @throws IllegalArgumentException if a call has another result here or is not modelled (the message names the
-     * first), or if the tape has no end because its recorder was not closed
+     *     first), or if the tape has no end because its recorder was not closed
      */
     public static FakeKernel from(Path tape, Profile profile) {
         FakeKernel kernel = new FakeKernel(profile);
@@ -223,7 +223,7 @@ public final class FakeKernel {
      *
      * @param address such as {@code 0000:00:02.0}
      * @param group the number of its IOMMU group
-     * @throws IllegalArgumentException if {@code address} is not the address of a PCI function, or {@code group} is negative
+     * @throws IllegalArgumentException if {@code address} is no address of a PCI function, or {@code group} is negative
      */
     public FakePciDevice.Builder pciDevice(String address, int group) {
         Objects.requireNonNull(address, "address is null");

@@ -27,12 +27,12 @@ public final class FakeMessages {
      * Numbers of messages since the kernel was made.
      *
      * @param taken a vCPU acknowledged it, it became a level of a line, the program read its own signal, or
-     * KVM_SET_LAPIC cleared a request that KVM_GET_LAPIC had shown
+     *     KVM_SET_LAPIC cleared a request that KVM_GET_LAPIC had shown
      * @param merged another message of its source was in the same place
      * @param waiting it waits now
      * @param ended the program dropped it: it closed the eventfd of a disabled vector, reset the device, a LAPIC or an
-     * ITS, or closed the VM. Or an arm64 guest did: it cleared the LPI, discarded its event, or enabled LPIs with
-     * another pending table
+     *     ITS, or closed the VM. Or an arm64 guest did: it cleared the LPI, discarded its event, or enabled LPIs with
+     *     another pending table
      * @param lost it reached no vCPU, was not dropped, and waits nowhere
      */
     public record Counts(long sent, long taken, long merged, long waiting, long ended, long lost) {}
@@ -52,7 +52,7 @@ public final class FakeMessages {
      * Adds the line of the caller to each later sentence about a lost or ended message.
      *
      * @param line supplies the line that makes the call, or that lets the device send. It runs in that thread, under
-     * the lock of the kernel, and must not call a kernel. If it throws, the sentence names the exception.
+     *     the lock of the kernel, and must not call a kernel. If it throws, the sentence names the exception.
      */
     public void traceCallers(Supplier<String> line) {
         time.locked(() -> {

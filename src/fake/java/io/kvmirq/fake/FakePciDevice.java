@@ -133,7 +133,7 @@ public final class FakePciDevice {
             return this;
         }
 
-        /** Gives the device MSI with 1, 2, 4, 8, 16 or 32 vectors, each of which can be masked in configuration space. */
+        /** Gives the device MSI with 1, 2, 4, 8, 16 or 32 vectors, which can be masked in configuration space. */
         public Builder maskableMsi(int vectors) {
             return with(Trait.MSI_MASKS).msi(vectors);
         }
@@ -197,10 +197,10 @@ public final class FakePciDevice {
          * Sets the reset value and the writable bits of a 16-bit register in the configuration space. Other registers
          * are those of a plain device. vfio-pci decides which bits a user can read and write.
          *
-         * @param capability the id of a capability that the device has; 0 for the header; 0x100 is added to the id of an
-         * extended one
+         * @param capability the id of a capability that the device has; 0 for the header; 0x100 is added to the id of
+         *     an extended one
          * @param at the even byte offset in the capability, after its id and next pointer: 2 to 254, in an extended
-         * capability 4 to 254, in the header 0 to 62
+         *     capability 4 to 254, in the header 0 to 62
          * @throws IllegalArgumentException if {@code at} is odd or out of range
          */
         public Builder register(int capability, int at, int value, int writable) {

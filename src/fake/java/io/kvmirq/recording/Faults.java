@@ -112,7 +112,7 @@ public final class Faults {
      * Makes the nth call fail.
      *
      * @throws IllegalArgumentException here and below, if no call has the name (the message lists similar names), or if
-     * the call cannot fail, such as {@code getpid}
+     *     the call cannot fail, such as {@code getpid}
      */
     public Faults fail(String call, int nth, Errno errno) {
         Objects.requireNonNull(call, "call is null");

@@ -14,12 +14,12 @@ import java.util.Optional;
 import java.util.TreeMap;
 import java.util.function.LongPredicate;
 
-/** An IOAS: what the devices attached to it may access; source: drivers/iommu/iommufd/io_pagetable.c. */
+/** An IOAS: the memory that its attached devices may access. Source: drivers/iommu/iommufd/io_pagetable.c. */
 final class AddressSpace extends IommuObject {
     private static final long PAGE_MASK = 4095;
     private static final long LONGEST = -1 - PAGE_MASK - 1;
 
-    /** A mapping up to {@code last}, with the access that its memory must have. */
+    /** A mapping up to {@code last}, and the access that it requires of its memory. */
     private record Area(long first, long last, long vaddr, int access) {
         long bytes() {
             return last - first + 1;
@@ -32,12 +32,12 @@ final class AddressSpace extends IommuObject {
 
     private final Host host;
     private final LongPredicate mayPin;
-    /** By their first address. No two overlap. */
+    /** The mappings, keyed by first address. They do not overlap. */
     private final NavigableMap<Long, Area> areas = new TreeMap<>(Long::compareUnsigned);
 
     private final List<PageTable> tables = new ArrayList<>();
 
-    /** @param mayPin whether an IOMMU driver may pin so many bytes more */
+    /** @param mayPin whether an IOMMU driver may pin this many more bytes */
     AddressSpace(Host host, LongPredicate mayPin) {
         this.host = host;
         this.mayPin = mayPin;
@@ -57,12 +57,12 @@ final class AddressSpace extends IommuObject {
         unuse();
     }
 
-    /** Whether an IOMMU has the mappings: then they are of whole pages, and their memory exists. */
+    /** Whether an IOMMU has the mappings. Then they consist of whole pages of existing memory. */
     private boolean isInUse() {
         return tables.stream().anyMatch(PageTable::isUsed);
     }
 
-    /** The refusal of the first device that is to be attached. */
+    /** The rule that refuses to attach the first device; empty for none. */
     Optional<Answer> refusesDevice() {
         boolean unfit = areas.values().stream()
                 .anyMatch(area -> DmaMappings.isReserved(host, area.first, area.last)
@@ -76,12 +76,12 @@ final class AddressSpace extends IommuObject {
         return mayPin.test(bytes()) ? Optional.empty() : Optional.of(VfioAnswer.DMA_MAP_LOCKED);
     }
 
-    /** The memory of its mappings in bytes, which is pinned while an IOMMU has them. */
+    /** The size of all mappings in bytes. An IOMMU that has the mappings pins this memory. */
     long bytes() {
         return areas.values().stream().mapToLong(Area::bytes).sum();
     }
 
-    /** Maps memory that needs {@code access} once an IOMMU has it. Returns 0 or a negative errno. */
+    /** Maps memory, which must allow {@code access} as soon as an IOMMU uses it. Returns 0 or a negative errno. */
     int map(long iova, long vaddr, long length, int access) {
         Optional<Answer> refused = refuses(iova, vaddr, length);
         if (refused.isPresent()) {
@@ -129,14 +129,14 @@ final class AddressSpace extends IommuObject {
         return Optional.ofNullable(areas.floorEntry(iova)).map(Map.Entry::getValue);
     }
 
-    /** The bytes that an unmap freed, also if the rest was refused. */
+    /** The bytes that were unmapped, even if the rest was refused. */
     record Unmapped(long bytes, Optional<Answer> refused) {}
 
     Unmapped unmapAll() {
         return unmapRange(0, -1);
     }
 
-    /** Removes the mappings of a range, in their order until one that is not all in the range. */
+    /** Removes the mappings in a range, in order, up to one that is only partly in the range. */
     Unmapped unmap(long iova, long length) {
         long last = iova + length - 1;
         if (length == 0) {
@@ -161,7 +161,7 @@ final class AddressSpace extends IommuObject {
         return new Unmapped(bytes, Optional.empty());
     }
 
-    /** The free ranges as first and last address: before a device is attached, all addresses. */
+    /** The usable ranges as first and last addresses. Without a device these are all addresses. */
     long[] ranges() {
         return tables.isEmpty() ? new long[] {0, -1} : DmaMappings.ranges(host);
     }

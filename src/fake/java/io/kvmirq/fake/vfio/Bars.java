@@ -11,7 +11,7 @@ import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The BARs of a device: memory that keeps what is written, with the MSI-X table and the pending bits in it. Source:
+ * The BARs of a device: memory that keeps the values written to it, with the MSI-X table and pending bits. Source:
  * {@code vfio_pci_bar_rw()} in vfio_pci_rdwr.c, {@code vfio_pci_core_mmap()} in vfio_pci_core.c.
  */
 public final class Bars {
@@ -20,9 +20,9 @@ public final class Bars {
     private final PciFunction function;
     /** Null without MSI-X. */
     private final @Nullable Msix msix;
-    /** Of the BARs that were accessed. */
+    /** The memory of the BARs that were accessed, by number. */
     private final Map<Integer, ByteBuffer> memory = new TreeMap<>();
-    /** The registers that the device itself set, by place. A reset brings them back. */
+    /** The registers that the device itself set, by BAR and offset. A reset restores them. */
     private final Map<Integer, Map<Integer, Integer>> presets = new TreeMap<>();
 
     Bars(PciFunction function) {
@@ -45,7 +45,7 @@ public final class Bars {
         return of;
     }
 
-    /** The content after a reset. */
+    /** Fills a BAR with its content after a reset. */
     private void fill(int bar, ByteBuffer of) {
         if (bar == PciFunction.ROM) {
             of.put(0, function.rom(), 0, function.rom().limit());
@@ -60,7 +60,7 @@ public final class Bars {
         }
     }
 
-    /** Four bytes of a BAR; IndexOutOfBoundsException if there is no such register. */
+    /** The 32-bit register at an offset of a BAR; IndexOutOfBoundsException if there is none. */
     public int register(int bar, int at) {
         ByteBuffer of = memory(bar);
         requireRegister(of, bar, at);
@@ -74,7 +74,7 @@ public final class Bars {
         }
     }
 
-    /** The device itself sets a register: now, and after each reset. */
+    /** The device sets a register, now and after each reset. */
     public void preset(int bar, int at, int value) {
         ByteBuffer of = memory(bar);
         requireRegister(of, bar, at);
@@ -82,7 +82,7 @@ public final class Bars {
         presets.computeIfAbsent(bar, number -> new TreeMap<>()).put(at, value);
     }
 
-    /** In bytes; 0 if the device has no such BAR. */
+    /** The size in bytes; 0 if the device has no such BAR. */
     int size(int bar) {
         PciBar of = function.bars().get(bar);
         return of == null ? 0 : of.bytes();
@@ -105,14 +105,14 @@ public final class Bars {
         return size(bar) != 0 && bar < PciFunction.ROM && !isPorts(bar);
     }
 
-    /** A mapping of a part of a BAR; empty beyond its end. */
+    /** The memory behind an mmap of a part of a BAR; empty beyond its end. */
     Optional<ByteBuffer> mapped(int bar, long at, int length) {
         return !isMappable(bar) || at > size(bar) - length
                 ? Optional.empty()
                 : Optional.of(memory(bar).slice((int) at, length));
     }
 
-    /** Whether VFIO keeps an access from a byte: of the MSI-X table, and beyond the content of the ROM. */
+    /** Whether VFIO hides a byte: in the MSI-X table, or beyond the content of the ROM. */
     boolean isExcluded(int bar, int at) {
         if (bar == PciFunction.ROM) {
             return at >= function.rom().limit();
@@ -121,7 +121,7 @@ public final class Bars {
         return table != null && at >= table.tableAt() && at < table.tableAt() + table.tableSize();
     }
 
-    /** Whether an eventfd may write to a register: inside of a BAR, and not in the MSI-X table. */
+    /** Whether an eventfd may write to a register, because it is in a BAR and outside the MSI-X table. */
     boolean isRegister(int bar, long at, int width) {
         if (bar >= PciFunction.ROM || at > size(bar) - width) {
             return false;
@@ -133,7 +133,7 @@ public final class Bars {
         return memory(bar).get(at);
     }
 
-    /** The pending bits of MSI-X are read-only. */
+    /** Writes a byte, except to the pending bits of MSI-X, which are read-only. */
     void write(int bar, int at, byte value) {
         boolean pending = msix != null
                 && msix.pendingBar() == bar
@@ -144,7 +144,7 @@ public final class Bars {
         }
     }
 
-    /** A reset of the device: the registers are as the device set them, or 0, and all vectors are masked. */
+    /** Resets all registers to the device's own values or 0, and masks all vectors. */
     void reset() {
         memory.forEach((bar, of) -> {
             for (int at = 0; at < of.capacity(); at += Integer.BYTES) {
@@ -156,7 +156,7 @@ public final class Bars {
 
     // MSI-X
 
-    /** The mask bit of a vector, in the table. Nothing without MSI-X. */
+    /** Sets the mask bit of a vector in the MSI-X table. Does nothing without MSI-X. */
     void setMasked(int vector, boolean masked) {
         if (msix != null) {
             memory(msix.tableBar()).put(msix.controlAt(vector), masked ? MASKED : 0);

@@ -10,7 +10,7 @@ final class BoundDevice extends IommuObject {
     private final VfioDevice device;
     private @Nullable PageTable table;
 
-    /** The driver of the device uses it until it is released. */
+    /** Creates the object, which the device's driver uses until the device is released. */
     BoundDevice(IommuFile iommufd, VfioDevice device) {
         this.iommufd = iommufd;
         this.device = device;

@@ -7,16 +7,16 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.Map;
 
-/** The bits of a capability that VFIO keeps virtual, and those that users write: {@code struct perm_bits}. */
+/** The bits of a capability that VFIO virtualizes, and those that users can write: {@code struct perm_bits}. */
 record ConfigRules(Access access, ByteBuffer virtual, ByteBuffer writable) {
     enum Access {
-        /** By the bits. */
+        /** The bits decide. */
         BITS,
-        /** Reads reach the device, except for the header of the capability. Writes do nothing. */
+        /** Reads reach the device, except those of the capability's header. Writes are ignored. */
         READ_ONLY,
-        /** Reads as READ_ONLY. Writes reach the device. */
+        /** Reads are as for READ_ONLY. Writes reach the device. */
         VENDOR,
-        /** The device itself, since no capability has the byte. */
+        /** Reads and writes reach the device, because the byte is in no capability. */
         RAW
     }
 
@@ -70,12 +70,12 @@ record ConfigRules(Access access, ByteBuffer virtual, ByteBuffer writable) {
         return ByteBuffer.allocate(LONGEST).order(ByteOrder.LITTLE_ENDIAN);
     }
 
-    /** Of bytes that no capability has. */
+    /** The rules of bytes outside all capabilities. */
     static ConfigRules raw() {
         return RAW_BYTES;
     }
 
-    /** Of the first 64 bytes. */
+    /** The rules of the first 64 bytes. */
     static ConfigRules ofHeader() {
         return HEADER;
     }
@@ -145,7 +145,7 @@ record ConfigRules(Access access, ByteBuffer virtual, ByteBuffer writable) {
         return new ConfigRules(Access.BITS).one(NEXT, BYTE, 0).one(FEATURES_CONTROL, FEATURES_FLR, FEATURES_FLR);
     }
 
-    /** With addresses of 64 bits. */
+    /** The rules of MSI with 64-bit addresses. */
     private static ConfigRules msi(boolean masks) {
         ConfigRules rules = new ConfigRules(Access.BITS)
                 .one(NEXT, BYTE, 0)

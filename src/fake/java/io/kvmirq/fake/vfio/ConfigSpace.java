@@ -13,7 +13,7 @@ import java.util.Arrays;
 import java.util.Map;
 
 /**
- * The configuration space that VFIO shows while a device is open: each bit is the device's, or is virtual. The caller
+ * The configuration space that VFIO shows for an open device. Each bit is read from the device, or virtual. The caller
  * of each method holds the kernel's lock. Source: drivers/vfio/pci/vfio_pci_config.c.
  */
 final class ConfigSpace {
@@ -26,7 +26,7 @@ final class ConfigSpace {
     private static final int MSI_COUNT = 0x70;
     private static final int MSI_COUNT_SHIFT = 4;
 
-    /** The header of the configuration space, in the map of capabilities. */
+    /** The value for the configuration space's header in {@code map}. */
     private static final byte HEADER = 0;
 
     private static final byte NONE = -1;
@@ -36,11 +36,11 @@ final class ConfigSpace {
     private final ByteBuffer virtual;
     /** The id of the capability of each byte. */
     private final byte[] map;
-    /** Whether a BAR was written, and not read since. */
+    /** Whether a BAR was written since BARs were last read. */
     private boolean barsWritten;
 
     private boolean disIntx;
-    /** The logarithm of the number of MSI vectors that were enabled last, by this user or one before. */
+    /** The logarithm of the number of MSI vectors that were last enabled, by this or an earlier user. */
     private int msiMost;
 
     ConfigSpace(VfioPci device, PciRegisters hardware) {
@@ -73,7 +73,7 @@ final class ConfigSpace {
         }
     }
 
-    /** A capability that VFIO does not know is not in the list. */
+    /** Builds the map. VFIO leaves unknown capabilities out of the list. */
     private void claimCapabilities() {
         int pointer = FIRST_CAPABILITY;
         for (int at = hardware.read(pointer); at != 0; ) {
@@ -91,7 +91,7 @@ final class ConfigSpace {
             virtual.put(STATUS, (byte) (virtual.get(STATUS) & ~HAS_CAPABILITIES));
         }
         if (has(POWER_AT, POWER_ID)) {
-            // No PME is supported, enabled or signalled.
+            // PME is shown as not supported, not enabled and not signalled.
             int flags = POWER_AT + FLAGS + 1;
             virtual.put(flags, (byte) (virtual.get(flags) & 7)).put(POWER_AT + POWER_CONTROL + 1, (byte) 0);
         }
@@ -106,19 +106,19 @@ final class ConfigSpace {
         return PciImage.length(hardware.read(at), masks, hardware.read(at + FLAGS));
     }
 
-    /** VFIO enabled MSI for this many vectors. */
+    /** Notes that VFIO enabled MSI with this many vectors. */
     void setMsi(int vectors) {
         msiMost = Integer.SIZE - Integer.numberOfLeadingZeros(vectors - 1);
     }
 
-    /** Whether accesses of the device's memory reach it. */
+    /** Whether the device's memory can be accessed. */
     boolean isMemoryOn() {
         return (virtual.get(COMMAND) & MEMORY) != 0 && !hardware.isAsleep();
     }
 
     // Accesses
 
-    /** @return whether the bytes are outside of the space */
+    /** @return whether some of the bytes are outside the space */
     boolean isOutside(long at, long length) {
         return length > size() - at;
     }
@@ -137,7 +137,7 @@ final class ConfigSpace {
         return length;
     }
 
-    /** Writes from the caller's memory, which is not read for bytes that cannot be written. Else as {@link #read}. */
+    /** Writes from the caller's memory, but does not read it for read-only bytes. Returns as {@link #read} does. */
     long write(Host host, long from, int length, int to) {
         for (int done = 0; done < length; ) {
             int count = part(to + done, length - done);
@@ -153,7 +153,7 @@ final class ConfigSpace {
         return length;
     }
 
-    /** The bytes that are accessed at once: aligned, and of one capability. */
+    /** The number of bytes that one access covers: aligned, and in one capability. */
     private int part(int at, int length) {
         int same = 1;
         while ((at + same) % WORD != 0 && map[at + same] == map[at]) {
@@ -180,7 +180,7 @@ final class ConfigSpace {
         return (virtual.getShort(MSI_AT + FLAGS) & MSI_MASK_BITS) != 0;
     }
 
-    /** Where the capability of a byte begins. */
+    /** The start of the capability that contains a byte. */
     private int start(int at) {
         int from = at;
         int base = at >= SIZE ? SIZE : HEADER_END;
@@ -237,7 +237,7 @@ final class ConfigSpace {
         return ofHardware(at, count) & ~kept | get(virtual, at, count) & kept;
     }
 
-    /** The bits of a capability's header that VFIO keeps: the next capability may be hidden. */
+    /** The virtual bits of a capability's header, because VFIO may hide the next capability. */
     private static int ofList(int at, int offset, int count) {
         if (at >= SIZE) {
             return offset < WORD ? -1 : 0;
@@ -301,7 +301,7 @@ final class ConfigSpace {
         barsWritten |= at >= BAR_0;
     }
 
-    /** The bit that asks for a function reset is always read as 0. */
+    /** Resets the function if the reset bit was written. The bit always reads as 0. */
     private void resetIf(int at, int bit, boolean resets) {
         if ((virtual.get(at) & bit) != 0) {
             virtual.put(at, (byte) (virtual.get(at) & ~bit));
@@ -326,7 +326,7 @@ final class ConfigSpace {
         device.vectors().unmasked();
     }
 
-    /** The virtual BARs are as those of hardware are read: bits below the size are not written. */
+    /** Clears the bits of virtual BARs below the size, which hardware does not store. */
     private void fixBars() {
         if (!barsWritten) {
             return;

@@ -10,7 +10,7 @@ import io.kvmirq.uapi.UapiVfio;
 import java.util.function.LongPredicate;
 import org.jspecify.annotations.Nullable;
 
-/** /dev/vfio/vfio with the type 1 driver; groups keep it after its close. Source: drivers/vfio/container.c. */
+/** /dev/vfio/vfio with the type 1 IOMMU driver. Groups keep it open. Source: drivers/vfio/container.c. */
 final class ContainerFile extends FakeFile {
     /** VFIO_TYPE1_NESTING_IOMMU, VFIO_UNMAP_ALL and VFIO_UPDATE_VADDR of vfio.h. */
     private static final int NESTING = 6;
@@ -35,13 +35,13 @@ final class ContainerFile extends FakeFile {
 
     private @Nullable DmaMappings dma;
 
-    /** @param mayPin whether an IOMMU driver may pin so many bytes more */
+    /** @param mayPin whether an IOMMU driver may pin this many more bytes */
     ContainerFile(Host host, LongPredicate mayPin) {
         super(host);
         this.mayPin = mayPin;
     }
 
-    /** The memory of its mappings in bytes. */
+    /** The size of all mappings in bytes. */
     long pinned() {
         return dma == null ? 0 : dma.bytes();
     }
@@ -73,7 +73,7 @@ final class ContainerFile extends FakeFile {
         return dma;
     }
 
-    /** The last group takes the IOMMU driver and its mappings with it. */
+    /** A group is detached. With the last group, the IOMMU driver and its mappings are removed. */
     void leave() {
         groups--;
         if (groups == 0) {
@@ -92,7 +92,7 @@ final class ContainerFile extends FakeFile {
         return known ? 1 : 0;
     }
 
-    /** {@code enforce_cache_coherency()} of AMD's driver; VT-d needs snoop control, which the modelled unit lacks. */
+    /** {@code enforce_cache_coherency()}: AMD's driver can; VT-d needs snoop control, which the modelled unit lacks. */
     private boolean isCoherent() {
         return host.build().hardware().isAmd();
     }

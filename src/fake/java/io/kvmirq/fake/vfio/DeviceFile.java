@@ -18,11 +18,11 @@ import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A file of a device: its group opened it, or it is the device's own (cdev) and answers from BIND_IOMMUFD on. Source:
+ * A file of a device. Its group opened it, or it is the device's own (cdev) and works after BIND_IOMMUFD. Source:
  * drivers/vfio/vfio_main.c, device_cdev.c.
  */
 final class DeviceFile extends FakeFile {
-    /** The structures before 6.15 and 6.17: without what PASIDs and tokens added. */
+    /** The sizes of the structures before 6.15 added PASIDs and 6.17 added tokens. */
     private static final int BIND_LEAST = 16;
 
     private static final int ATTACH_LEAST = 12;
@@ -30,7 +30,7 @@ final class DeviceFile extends FakeFile {
     private static final int TOKEN_SIZE = 16;
 
     private final VfioDevice device;
-    /** Null for the device's own file. */
+    /** The group that opened the file; null for the device's own file. */
     private final @Nullable GroupFile group;
 
     /** Whether the device is open through this file. */
@@ -79,7 +79,7 @@ final class DeviceFile extends FakeFile {
                 : device.ioctl(this, request, argument);
     }
 
-    /** Since 6.6 KVM accepts a device, also one that its group opened or that is not bound yet. */
+    /** Since 6.6 KVM accepts a device file, even if its group opened it or it is not bound yet. */
     @Override
     public boolean isVfio() {
         return host.build().isSince(6, 6);
@@ -90,7 +90,7 @@ final class DeviceFile extends FakeFile {
         return granted ? Optional.of(device) : Optional.empty();
     }
 
-    /** From the start of the first region on. */
+    /** Reads at the file position, which starts in the first region. */
     @Override
     public long read(long to, long length) {
         return moved(pread(to, length, position));
@@ -147,7 +147,7 @@ final class DeviceFile extends FakeFile {
         device.unhold();
     }
 
-    /** Whether the device is open through its own file: it then resets its bus by iommufd. */
+    /** Whether the device is open through its own file. Then hot reset uses iommufd. */
     boolean isCdev() {
         return group == null;
     }
@@ -223,7 +223,7 @@ final class DeviceFile extends FakeFile {
         return host.build().isSince(6, 15);
     }
 
-    /** The refusal of argsz and flags, which are alike in ATTACH and DETACH; else 0. */
+    /** Checks argsz and flags, in the same way for ATTACH and DETACH. Returns a negative errno or 0. */
     private int refusesArguments(ByteBuffer given, int least, int whole, String name) {
         long argsz = Integer.toUnsignedLong(given.getInt(VfioDeviceAttachIommufdPt.ARGSZ));
         int flags = given.getInt(VfioDeviceAttachIommufdPt.FLAGS);

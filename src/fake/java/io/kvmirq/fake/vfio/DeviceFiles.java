@@ -11,12 +11,12 @@ import java.util.Locale;
 import java.util.Map;
 
 /**
- * The files in which a host shows its kernel and its PCI devices.
+ * The files of /proc and /sys that show a host's kernel and PCI devices.
  *
  * <p>Source: Documentation/ABI/testing/sysfs-bus-pci in Linux.
  */
 public final class DeviceFiles {
-    /** The number of the driver of device files, which a real kernel chooses. */
+    /** The major number of VFIO device files, which a real kernel allocates. */
     private static final int MAJOR = 253;
 
     private static final String INTERRUPTS = "proc/interrupts";
@@ -30,8 +30,8 @@ public final class DeviceFiles {
     private final StringBuilder limits = new StringBuilder();
 
     /**
-     * A host without PCI devices, with a remapping IOMMU and vfio-pci. {@code hardware}: the files of IOMMU and
-     * processors, and rows of /proc/interrupts; empty for an IOMMU that shows only its name.
+     * A host without PCI devices, with a remapping IOMMU and vfio-pci. {@code hardware}: files of IOMMU and processors,
+     * and rows of /proc/interrupts; empty if only the IOMMU's name is known.
      */
     public DeviceFiles(Build build, Map<String, String> hardware) {
         text("proc/version", "Linux version " + build.major() + "." + build.minor() + ".0-fake");
@@ -61,12 +61,12 @@ public final class DeviceFiles {
         return links;
     }
 
-    /** A parameter of the module vfio-pci. */
+    /** Adds a parameter of the module vfio-pci. */
     void addParameter(String name, boolean on) {
         text("sys/module/vfio_pci/parameters/" + name, on ? "Y" : "N");
     }
 
-    /** Of descriptors. */
+    /** Adds the limit of open descriptors. */
     public void addFileLimit(int limit) {
         addLimit("Max open files", limit, "files");
     }
@@ -75,7 +75,7 @@ public final class DeviceFiles {
         limits.append(String.format("%-25s %-20s %-20s %s\n", name, limit, limit, unit));
     }
 
-    /** The limit of locked memory of the process, without CAP_IPC_LOCK, and what is locked. */
+    /** Adds the limit of locked memory of a process without CAP_IPC_LOCK, and the locked bytes. */
     void addLockLimit(long limit, long locked) {
         addLimit("Max locked memory", limit, "bytes");
         text("proc/self/status", "VmLck:\t" + locked / 1024 + " kB\nVmPin:\t" + locked / 1024 + " kB\nCapEff:\t0");
@@ -94,7 +94,7 @@ public final class DeviceFiles {
         files.put(path + "config", config);
     }
 
-    /** An interrupt line of PCI devices, if it has handlers. */
+    /** Adds an interrupt line of PCI devices, if it has handlers. */
     void addLine(PciLine line, List<String> handlers) {
         if (!handlers.isEmpty()) {
             String chip = arm64 ? gic + "  " + line.physicalId() + " Level" : "IR-IO-APIC  " + line.irq() + "-fasteoi";
@@ -103,7 +103,7 @@ public final class DeviceFiles {
         }
     }
 
-    /** An interrupt with {@code mode} {@code msi} or {@code msix}; {@code handled}: VFIO has a handler for it. */
+    /** Adds an interrupt with {@code mode} {@code msi} or {@code msix}; {@code handled}: VFIO has a handler. */
     void addIrq(String device, String mode, int vector, Producer irq, boolean handled) {
         text(DEVICES + device + "/msi_irqs/" + irq.number(), mode);
         String chip = (arm64 ? "ITS-PCI-" : "IR-PCI-") + mode.toUpperCase(Locale.ROOT) + "-" + device;
@@ -111,13 +111,13 @@ public final class DeviceFiles {
         interrupts.append(handled ? String.format("  vfio-%s[%d](%s)\n", mode, vector, device) : "\n");
     }
 
-    /** Of a kernel where a device has a file of its own. */
+    /** Adds a device's own file (cdev). */
     void addCdev(VfioDevice device) {
         String path = "sys/bus/" + device.bus() + "/devices/" + device.name() + "/vfio-dev/vfio" + device.index();
         text(path + "/dev", MAJOR + ":" + device.index());
     }
 
-    /** A device, the driver that is bound to it, and its group. */
+    /** Adds a device, its bound driver and its group. */
     void addMember(VfioGroup group, String bus, String name, String driver) {
         String device = "sys/bus/" + bus + "/devices/" + name;
         links.put(device + "/iommu_group", "../../../kernel/iommu_groups/" + group.number());

@@ -12,8 +12,8 @@ import java.util.HashMap;
 import java.util.Map;
 
 /**
- * VFIO_IOMMU_DIRTY_PAGES. Every page of a mapping counts as dirty, as the memory of a PCI device is pinned. From the
- * second bitmap on, pages behind a mapping count, too: Linux shifts the bitmap of a mapping in place, and clears only a
+ * VFIO_IOMMU_DIRTY_PAGES. Every page of a mapping counts as dirty, because a PCI device's memory is pinned. From the
+ * second bitmap on, pages after a mapping also count: Linux shifts the bitmap of a mapping in place, and clears only a
  * part of it. Source: {@code update_user_bitmap()}, {@code vfio_iova_dirty_bitmap()} in
  * drivers/vfio/vfio_iommu_type1.c.
  */
@@ -36,7 +36,7 @@ final class DirtyPages {
 
     private final Host host;
     private final DmaMappings mappings;
-    /** The bitmaps of mappings that were asked for, by first address. */
+    /** The bitmaps of mappings that were read, keyed by first address. */
     private final Map<Long, long[]> bitmaps = new HashMap<>();
 
     private boolean tracked;
@@ -71,7 +71,7 @@ final class DirtyPages {
         });
     }
 
-    /** A mapping is gone. */
+    /** Removes the bitmap of a mapping. */
     void forget(long first) {
         bitmaps.remove(first);
     }
@@ -108,7 +108,7 @@ final class DirtyPages {
         return 0;
     }
 
-    /** Of bits for so many pages, in words of 64. */
+    /** The bytes of a bitmap with a bit for each page, in 64-bit words. */
     private static long bytesOf(long pages) {
         return (pages + Long.SIZE - 1) / Long.SIZE * Long.BYTES;
     }
@@ -124,7 +124,7 @@ final class DirtyPages {
         }
     }
 
-    /** As {@code __bitmap_shift_left()}. */
+    /** Does what {@code __bitmap_shift_left()} does. */
     private static void shift(long[] bits, int by, int words) {
         for (int word = words - 1; word >= 0; word--) {
             long lower = word > 0 ? bits[word - 1] >>> Long.SIZE - by : 0;
@@ -132,7 +132,7 @@ final class DirtyPages {
         }
     }
 
-    /** Writes the bitmap of a mapping into that of the caller, whose first word is kept. */
+    /** Copies the bitmap of a mapping into the caller's bitmap, and keeps the bits already in its first word. */
     private int copyOut(long bitmap, long firstPage, long[] bits, int pages) {
         long to = bitmap + firstPage / Long.SIZE * Long.BYTES;
         int by = (int) (firstPage % Long.SIZE);

@@ -30,20 +30,20 @@ final class DmaMappings {
     private static final long PAGE_MASK = 4095;
     /** The module parameter dma_entry_limit. */
     private static final int MOST = 65535;
-    /** The addresses of messages, 1 MiB that no mapping may contain: of x86, and IOMMU_RESV_SW_MSI of the SMMUs. */
+    /** The start of the MSI window, 1 MiB that mappings must not use: on x86, and IOMMU_RESV_SW_MSI of SMMUs. */
     private static final long ARM_MESSAGES = 0x8000000L;
 
     private static final long MESSAGES_SIZE = 1L << 20;
-    /** Where an IOMMU of AMD has HyperTransport ({@code HT_RANGE_START} in amd_iommu_types.h), to 2^40. */
+    /** The start of AMD's reserved HyperTransport range ({@code HT_RANGE_START} in amd_iommu_types.h), up to 2^40. */
     private static final long TRANSPORT = 0xfd_0000_0000L;
 
     private static final long TRANSPORT_END = 1L << 40;
     /** Every IOMMU translates addresses below this one. */
     private static final long COMMON_END = 1L << 39;
 
-    /** Of VT-d with large pages. */
+    /** The page sizes of VT-d with large pages. */
     private static final long PAGE_SIZES = 1 << 12 | 1 << 21 | 1 << 30;
-    /** AMD_IOMMU_PGSIZES: all but 512 GiB, of 64 bits in 6.1 and of 52 in 6.12. */
+    /** AMD_IOMMU_PGSIZES: all sizes except 512 GiB; of 64 bits in 6.1 and of 52 bits in 6.12. */
     private static final long AMD_PAGE_SIZES = -(1L << 12) & ~(1L << 39);
 
     private static final long AMD_WIDTH = (1L << 52) - 1;
@@ -71,15 +71,15 @@ final class DmaMappings {
 
     private final Host host;
     private final LongPredicate mayPin;
-    /** VFIO_TYPE1v2_IOMMU: no mapping is split. */
+    /** Whether the driver is VFIO_TYPE1v2_IOMMU, which splits no mapping. */
     private final boolean v2;
 
     private final DirtyPages dirty;
 
-    /** By their first address. No two overlap. */
+    /** The mappings, keyed by first address. They do not overlap. */
     private final NavigableMap<Long, Mapping> mappings = new TreeMap<>(Long::compareUnsigned);
 
-    /** @param mayPin whether an IOMMU driver may pin so many bytes more */
+    /** @param mayPin whether an IOMMU driver may pin this many more bytes */
     DmaMappings(Host host, LongPredicate mayPin, boolean v2) {
         this.host = host;
         this.mayPin = mayPin;
@@ -91,7 +91,7 @@ final class DmaMappings {
         return dirty;
     }
 
-    /** The first address that the IOMMU keeps for messages. */
+    /** The first address of the IOMMU's MSI window. */
     private static long messages(Host host) {
         return host.build().arm64() ? ARM_MESSAGES : MsiMessage.X86_WINDOW;
     }
@@ -100,7 +100,7 @@ final class DmaMappings {
         return messages(host) + MESSAGES_SIZE - 1;
     }
 
-    /** An IOMMU of AMD translates all 64 bits; since 6.15 what its page tables do, which differs. */
+    /** Whether the IOMMU translates all 64 bits. AMD's does; since 6.15 its width depends on the page tables. */
     private static boolean translatesAll(Host host) {
         return host.build().hardware().isAmd() && !host.build().isSince(6, 15);
     }
@@ -112,7 +112,7 @@ final class DmaMappings {
         }
     }
 
-    /** Whether the IOMMU keeps a part of a range for itself. */
+    /** Whether a part of a range is reserved by the IOMMU. */
     static boolean isReserved(Host host, long first, long last) {
         Mapping range = new Mapping(first, last);
         return range.overlaps(messages(host), messagesLast(host))
@@ -152,7 +152,7 @@ final class DmaMappings {
                 : host.build().isSince(6, 12) ? AMD_PAGE_SIZES & AMD_WIDTH : AMD_PAGE_SIZES;
     }
 
-    /** Each is 8-aligned since 6.6, {@code vfio_info_cap_add()}. The limit is the end of the last one. */
+    /** The chain of capabilities, 8-aligned since 6.6 ({@code vfio_info_cap_add()}). The buffer's limit is its end. */
     private ByteBuffer capabilities(ByteBuffer info) {
         int align = host.build().isSince(6, 6) ? Long.BYTES - 1 : 0;
         int migration = VfioIommuType1Info.SIZE;
@@ -198,7 +198,7 @@ final class DmaMappings {
         return refused.isPresent() ? host.refuse(refused) : map(iova, vaddr, size, access(flags));
     }
 
-    /** The access that a mapping's memory must have: a device reads it, and with the flag writes it. */
+    /** The access that a mapping requires of its memory: read, and with the WRITE flag also write. */
     static int access(int flags) {
         return (flags & UapiVfio.VFIO_DMA_MAP_FLAG_WRITE) == 0 ? Uapi.PROT_READ : Uapi.PROT_WRITE;
     }
@@ -310,7 +310,7 @@ final class DmaMappings {
                         .isPresent();
     }
 
-    /** @return the number of bytes that were unmapped; of type 1 also beyond the range, and nothing from a middle */
+    /** @return the unmapped bytes; type 1 unmaps whole mappings, beyond the range too, but none from its middle */
     private long remove(long iova, long last) {
         List<Mapping> inOrder = mappings.values().stream()
                 .filter(mapping -> mapping.overlaps(iova, last))

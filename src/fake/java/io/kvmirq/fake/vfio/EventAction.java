@@ -5,7 +5,7 @@ import io.kvmirq.fake.file.EventFile;
 import io.kvmirq.fake.file.EventReader;
 import org.jspecify.annotations.Nullable;
 
-/** An eventfd whose signals each run an action, until its last close. Source: drivers/vfio/virqfd.c. */
+/** An eventfd that runs an action at each signal, until its last close. Source: drivers/vfio/virqfd.c. */
 final class EventAction implements EventReader {
     private final Runnable action;
     private @Nullable EventFile event;
@@ -14,7 +14,7 @@ final class EventAction implements EventReader {
         this.action = action;
     }
 
-    /** @return whether it was set; false if there is one already */
+    /** @return whether the eventfd was set; false if there is one already */
     boolean set(EventFile next) {
         if (event != null) {
             return false;

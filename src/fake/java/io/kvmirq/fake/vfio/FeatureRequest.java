@@ -8,11 +8,11 @@ import io.kvmirq.uapi.UapiVfio.VfioDeviceFeature;
 import java.nio.ByteBuffer;
 import java.util.function.ToIntFunction;
 
-/** A checked VFIO_DEVICE_FEATURE, with the address of the feature's structure and the caller's room for it. */
+/** A checked VFIO_DEVICE_FEATURE: {@code address} and {@code room} are those of the feature's structure. */
 record FeatureRequest(Host host, int flags, long address, long room) {
     private static final int OPERATIONS = UapiVfio.VFIO_DEVICE_FEATURE_GET | UapiVfio.VFIO_DEVICE_FEATURE_SET;
 
-    /** Reads and checks a structure. Returns a negative errno, or the answer of the device. */
+    /** Reads and checks a structure. Returns a negative errno, or the result of {@code device}. */
     static int answer(Host host, long address, ToIntFunction<FeatureRequest> device) {
         return host.copied(address, VfioDeviceFeature.SIZE, given -> {
             long argsz = Integer.toUnsignedLong(given.getInt(VfioDeviceFeature.ARGSZ));
@@ -37,7 +37,7 @@ record FeatureRequest(Host host, int flags, long address, long room) {
         return host.refuse(VfioAnswer.VFIO_FEATURE_UNKNOWN);
     }
 
-    /** A feature that can only be set, as in {@code vfio_check_feature()}. */
+    /** Handles a feature that can only be set, as in {@code vfio_check_feature()}. */
     int settable(int size, ToIntFunction<ByteBuffer> set) {
         int operations = flags & OPERATIONS;
         if ((operations & UapiVfio.VFIO_DEVICE_FEATURE_GET) != 0) {

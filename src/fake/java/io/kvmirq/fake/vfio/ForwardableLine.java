@@ -8,7 +8,7 @@ import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.file.HostLine;
 import org.jspecify.annotations.Nullable;
 
-/** INTx of a PCI device or a platform device's interrupt, as KVM-VFIO of the historic profile forwards it. */
+/** A line that KVM-VFIO of the historic profile can forward: INTx of a PCI device, or a platform device's interrupt. */
 final class ForwardableLine implements HostLine {
     private final Host host;
     private final int physicalId;

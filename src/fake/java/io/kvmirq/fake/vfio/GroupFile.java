@@ -12,7 +12,7 @@ import io.kvmirq.uapi.UapiVfio.VfioGroupStatus;
 import java.nio.ByteBuffer;
 import java.util.Optional;
 
-/** /dev/vfio/N, which one file at a time has open; source: drivers/vfio/group.c. */
+/** /dev/vfio/N, which can be open once at a time. Source: drivers/vfio/group.c. */
 final class GroupFile extends FakeFile {
     private static final int LONGEST_NAME = 4096;
 

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.vfio;
 
-/** The addresses of BARs, as firmware gives them. They are not given twice before the end of each range. */
+/** Allocates addresses of BARs, as firmware does. A range is reused only after its end is reached. */
 final class HostAddresses {
     private static final long FIRST_PORT = 0x1000;
     private static final long LAST_PORT = 0x1_0000;
     private static final long FIRST = 0xe000_0000L;
-    /** Below it are the IOAPICs and LAPICs. */
+    /** The end of BARs below 4 GiB; the IOAPICs and LAPICs are above it. */
     private static final long LAST = 0xfec0_0000L;
 
     private static final long END = 1L << 32;
@@ -41,7 +41,7 @@ final class HostAddresses {
     }
 
     private static long within(long at, int bytes, long first, long last) {
-        // The first one that fits; the largest of 32 bits begin below the range.
+        // Wraps around to the first address that fits; the largest 32-bit BARs begin below the range.
         return at + bytes > last ? Math.min(aligned(first, bytes), END - bytes) : at;
     }
 }

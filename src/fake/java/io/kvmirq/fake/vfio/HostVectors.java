@@ -5,10 +5,10 @@ import io.kvmirq.fake.file.IrqHardware;
 import io.kvmirq.fake.file.Producer;
 import java.util.BitSet;
 
-/** The vectors of the host's CPUs that MSI and MSI-X may still allocate, and the numbers of their host irqs. */
+/** The CPU vectors that MSI and MSI-X can still allocate on the host, and the numbers of their host irqs. */
 final class HostVectors {
     private static final int FIRST_LINE = 16;
-    /** The first number of a message of a device. */
+    /** The first host irq number of a device's message. */
     private static final int FIRST = 32;
 
     private final BitSet numbers = new BitSet();

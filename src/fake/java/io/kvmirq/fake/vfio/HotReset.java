@@ -16,7 +16,7 @@ import java.util.Optional;
 import java.util.function.Predicate;
 
 /**
- * The reset of a PCI bus. A device on a root bus has none, as no bridge resets it. Source: {@code
+ * The reset of a PCI bus. A device on a root bus has none, because no bridge can reset it. Source: {@code
  * vfio_pci_ioctl_pci_hot_reset()} in drivers/vfio/pci/vfio_pci_core.c.
  */
 record HotReset(Host host, VfioPci device, PciHost vfio) {
@@ -66,7 +66,7 @@ record HotReset(Host host, VfioPci device, PciHost vfio) {
         });
     }
 
-    /** The number of a device in the iommufd of the caller's device; or whether that iommufd owns its group. */
+    /** The device's id in the iommufd of the caller's device, or whether that iommufd owns its group. */
     private int id(PciFunction function) {
         BoundDevice own = device.bound();
         Optional<VfioPci> other = vfio.boundAmong(List.of(function)).stream().findFirst();

@@ -15,14 +15,14 @@ import java.util.function.LongPredicate;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
-/** /dev/iommu, an iommufd: address spaces, bound devices. Source: drivers/iommu/iommufd/main.c, device.c. */
+/** /dev/iommu, an iommufd, with address spaces and bound devices. Source: drivers/iommu/iommufd/main.c, device.c. */
 final class IommuFile extends FakeFile {
     private final LongPredicate mayPin;
     private final NavigableMap<Integer, IommuObject> objects = new TreeMap<>();
-    /** The address space of requests that were made for containers. */
+    /** The address space that requests of the container ABI use. */
     private @Nullable AddressSpace compatible;
 
-    /** @param mayPin whether an IOMMU driver may pin so many bytes more */
+    /** @param mayPin whether an IOMMU driver may pin this many more bytes */
     IommuFile(Host host, LongPredicate mayPin) {
         super(host);
         this.mayPin = mayPin;
@@ -43,7 +43,7 @@ final class IommuFile extends FakeFile {
         return new AddressSpace(host, mayPin);
     }
 
-    /** Adds an object. Returns the lowest free number from 1. */
+    /** Adds an object. Returns its id, the lowest free one from 1. */
     int add(IommuObject object) {
         int id = 1;
         while (objects.containsKey(id)) {
@@ -95,7 +95,7 @@ final class IommuFile extends FakeFile {
         compatible = space;
     }
 
-    /** A group takes this file for its container. */
+    /** Prepares for a group that uses this file as its container. */
     void createCompatible() {
         if (compatible == null) {
             compatible = newSpace();
@@ -116,7 +116,7 @@ final class IommuFile extends FakeFile {
                 .filter(bound -> bound.device().group() == group);
     }
 
-    /** The refusal of a device that is to be bound: a driver of the host, or another iommufd, owns its group. */
+    /** The rule that refuses to bind a device: a host driver or another iommufd owns its group. */
     Optional<Answer> refuses(VfioDevice device) {
         return device.group().isViable() && device.group().mayOwn(this)
                 ? Optional.empty()
@@ -166,7 +166,7 @@ final class IommuFile extends FakeFile {
         return result;
     }
 
-    /** Devices of one group have one page table. A device that has one already moves its group. */
+    /** Whether a device may be attached. Devices of a group share a page table; an attached device moves its group. */
     private boolean mayAttach(BoundDevice bound, PageTable table) {
         return bound.table() != null
                 || devices(bound.device().group())
@@ -199,7 +199,7 @@ final class IommuFile extends FakeFile {
         move(bound, null);
     }
 
-    /** A page table without a device is destroyed. */
+    /** Moves a device to another page table. A page table without devices is destroyed. */
     private void move(BoundDevice bound, @Nullable PageTable to) {
         PageTable from = bound.table();
         if (to != null) {

@@ -5,7 +5,7 @@ package io.kvmirq.fake.vfio;
 abstract class IommuObject {
     private int users;
 
-    /** Another object uses this one. Until it no longer does, this one is not destroyed. */
+    /** Adds a user: the object cannot be destroyed until {@link #unuse}. */
     final void use() {
         users++;
     }

@@ -25,11 +25,11 @@ import java.util.Optional;
 import java.util.function.ToIntFunction;
 import org.jspecify.annotations.Nullable;
 
-/** The requests of an iommufd, and those of containers; source: drivers/iommu/iommufd/main.c, ioas.c, vfio_compat.c. */
+/** Requests of iommufd, and those of containers. Source: drivers/iommu/iommufd/main.c, ioas.c, vfio_compat.c. */
 final class IommuRequests {
     private static final int NUMBER_MASK = 0xff;
     private static final int FIRST = (int) UapiIommufd.IOMMU_DESTROY & NUMBER_MASK;
-    /** IOMMU_FAULT_QUEUE_ALLOC of 6.12, and IOMMU_HW_QUEUE_ALLOC. */
+    /** The last requests: IOMMU_FAULT_QUEUE_ALLOC in 6.12, later IOMMU_HW_QUEUE_ALLOC. */
     private static final int LAST_OF_6_12 = (int) UapiIommufd.IOMMU_FAULT_QUEUE_ALLOC & NUMBER_MASK;
 
     private static final int LAST = (int) UapiIommufd.IOMMU_HW_QUEUE_ALLOC & NUMBER_MASK;
@@ -80,12 +80,12 @@ final class IommuRequests {
         return known == null ? null : known.name();
     }
 
-    /** Answers a request; {@code address} is the caller's address of its structure. */
+    /** Handles a request; {@code address} is the user address of its structure. */
     private interface Command {
         int answer(IommuFile file, ByteBuffer structure, long address);
     }
 
-    /** A request whose structure begins with its size, of which all but the known part must be 0. */
+    /** A request whose structure begins with its size. Bytes after the known part must be 0. */
     private static Requests.OnValue<IommuFile> command(int size, Command command) {
         return (file, address) -> sized(
                 file.host(),
@@ -96,7 +96,7 @@ final class IommuRequests {
                 structure -> command.answer(file, structure, address));
     }
 
-    /** {@code copy_struct_from_user()}: {@code tooShort} refuses less than {@code least}; what is left out is 0. */
+    /** {@code copy_struct_from_user()}: {@code tooShort} refuses less than {@code least}; missing bytes are 0. */
     static int sized(Host host, long address, int least, int size, Answer tooShort, Host.OnStructure call) {
         return host.copied(address, Integer.BYTES, first -> {
             long given = Integer.toUnsignedLong(first.getInt(0));
@@ -145,7 +145,7 @@ final class IommuRequests {
         return space.isEmpty() ? file.host().refuse(IommufdAnswer.IOMMUFD_NO_OBJECT) : call.applyAsInt(space.get());
     }
 
-    /** Those that fit, and how many there are. */
+    /** Writes the ranges that fit, and the number of all ranges. */
     private static int ranges(IommuFile file, ByteBuffer ranges, long address) {
         Host host = file.host();
         if (ranges.getInt(MAP_RESERVED) != 0) {

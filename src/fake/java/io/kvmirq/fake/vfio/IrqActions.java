@@ -96,13 +96,13 @@ record IrqActions(Host host, VfioPci device) {
         return 0;
     }
 
-    /** DisINTx was cleared before the line was requested: the device may assert it now, for the handler that has it. */
+    /** Refuses a busy line. DisINTx is already clear, so the device may assert the line for its other handler now. */
     private int refuseLine() {
         device.settle();
         return host.refuse(VfioIrqAnswer.VFIO_IRQS_SHARED);
     }
 
-    /** INTx is or becomes enabled, and its interrupts go nowhere. */
+    /** Enables INTx without an eventfd, or keeps it so. Its interrupts are not delivered. */
     private int triggerNothing(boolean on) {
         host.note(VfioIrqAnswer.VFIO_INTX_WITHOUT_TRIGGER);
         if (!on && !device.intx().enable(() -> {})) {

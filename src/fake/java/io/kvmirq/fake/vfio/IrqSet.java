@@ -13,7 +13,7 @@ import java.util.Optional;
 import java.util.function.IntUnaryOperator;
 import java.util.function.ToIntFunction;
 
-/** A checked {@code struct vfio_irq_set}; {@code data} has a byte or descriptor for each interrupt, or nothing. */
+/** A checked {@code struct vfio_irq_set}; {@code data} has a byte or descriptor for each interrupt, or is empty. */
 record IrqSet(int index, int start, int count, int flags, ByteBuffer data) {
     private static final long MAX_U32 = 0xffff_ffffL;
 
@@ -102,7 +102,7 @@ record IrqSet(int index, int start, int count, int flags, ByteBuffer data) {
         return data.getInt(i * Integer.BYTES);
     }
 
-    /** Whether interrupt {@code start + i} is meant: by VFIO_IRQ_SET_DATA_NONE, or a byte that is not 0. */
+    /** Whether interrupt {@code start + i} is selected: by VFIO_IRQ_SET_DATA_NONE or a nonzero byte. */
     boolean isChosen(int i) {
         return isNone() || data.get(i) != 0;
     }

@@ -9,7 +9,7 @@ import io.kvmirq.fake.file.Host;
 import java.nio.ByteBuffer;
 
 /**
- * The low power that a user asked for: between two accesses the host lets the device sleep. Source: {@code
+ * The low-power state that a user requested: the host suspends the device between accesses. Source: {@code
  * vfio_pci_core_pm_entry()} in vfio_pci_core.c.
  */
 final class LowPower {
@@ -35,7 +35,7 @@ final class LowPower {
         return 0;
     }
 
-    /** @throws NotModelledException if nothing is wrong: the host suspends the device some time later */
+    /** @throws NotModelledException if the request is valid: the host would suspend the device later */
     int enterWithWakeup(ByteBuffer wakeup) {
         int fd = wakeup.getInt(0);
         if (fd < 0) {

@@ -27,13 +27,13 @@ final class MessageVectors {
     private final int msiVectors;
     private final int msixVectors;
     private final @Nullable EventFile[] triggers;
-    /** Of the vectors that have an interrupt of the host. */
+    /** The host interrupts of the vectors that have one. */
     private final NavigableMap<Integer, Producer> irqs = new TreeMap<>();
-    /** The vectors with a pending bit: messages of masked vectors. */
+    /** The vectors whose pending bit is set, because they sent a message while masked. */
     private final BitSet pending = new BitSet();
     /** The messages of {@link #pending}. */
     private final MessagePlace messages;
-    /** The vectors of MSI and of MSI-X as sources of messages, from the first message on. */
+    /** The ledger ids of MSI and MSI-X vectors, registered at their first message. */
     private final int[] msi;
 
     private final int[] msix;
@@ -54,7 +54,7 @@ final class MessageVectors {
         Arrays.fill(msix, Ledger.UNKNOWN);
     }
 
-    /** The vectors of MSI or of MSI-X, whichever are more. */
+    /** The larger one of the numbers of MSI and MSI-X vectors. */
     int count() {
         return triggers.length;
     }
@@ -63,7 +63,7 @@ final class MessageVectors {
         return isOn() && triggers[vector] != null && !isMasked(device.mode(), vector);
     }
 
-    /** A vector of the enabled mode sends a message, into the hand of the ledger. */
+    /** Puts the message of a vector of the enabled mode into the hand of the ledger. */
     private void sends(InterruptMode mode, int vector) {
         int[] sources = mode == InterruptMode.MSI ? msi : msix;
         if (sources[vector] == Ledger.UNKNOWN) {
@@ -82,14 +82,14 @@ final class MessageVectors {
         return mode == InterruptMode.MSI || mode == InterruptMode.MSIX;
     }
 
-    /** Whether a vector is allocated when it gets its eventfd. The ITS of a host allocates all vectors at once. */
+    /** Whether a vector's host irq is allocated with its eventfd. A host's ITS allocates all vectors at once. */
     static boolean isDynamic(Host host, InterruptMode mode) {
         return mode == InterruptMode.MSIX
                 && host.build().isSince(6, 5)
                 && !host.build().arm64();
     }
 
-    /** Sets eventfds, and enables the mode. Returns 0, a negative errno, or the number of vectors if too few. */
+    /** Sets eventfds and enables the mode. Returns 0, a negative errno, or the vectors available if too few. */
     int set(InterruptMode mode, IrqSet set) {
         if (isOn()) {
             return setBlock(set);
@@ -154,7 +154,7 @@ final class MessageVectors {
         return 0;
     }
 
-    /** The old eventfd is gone before the new one is looked at. */
+    /** Sets a vector's eventfd. The old one is removed before the new one is checked. */
     private int set(int vector, int fd) {
         detach(vector);
         if (fd < 0) {
@@ -196,7 +196,7 @@ final class MessageVectors {
                         host.hardware().allocate(device.function().address().requesterId())));
     }
 
-    /** The host's interrupt is freed before its eventfd is put. */
+    /** Removes a vector's eventfd, after its host interrupt is freed. */
     private void detach(int vector) {
         EventFile event = triggers[vector];
         if (event != null) {
@@ -206,7 +206,7 @@ final class MessageVectors {
         }
     }
 
-    /** @return whether the host's handler ran, which signals the eventfd */
+    /** @return whether the host's handler ran and signalled the eventfd */
     private boolean raise(int vector, EventFile event) {
         boolean ofHost = irq(vector).raise();
         if (ofHost) {
@@ -223,7 +223,7 @@ final class MessageVectors {
         raise(vector, event);
     }
 
-    /** Disables MSI or MSI-X, if it is on. */
+    /** Disables MSI or MSI-X if it is enabled. */
     void disable() {
         if (isOn()) {
             irqs.keySet().forEach(this::detach);
@@ -254,7 +254,7 @@ final class MessageVectors {
         return 0;
     }
 
-    /** A vector without an eventfd is masked, if it can be. */
+    /** The device sends a vector's message. A vector without an eventfd is masked if it has a mask bit. */
     boolean send(int vector) {
         InterruptMode mode = device.mode();
         if (mode == InterruptMode.MSI && !device.registers().isMsiEnabled()) {
@@ -275,7 +275,7 @@ final class MessageVectors {
         return raise(vector, event);
     }
 
-    /** The mask bit of a vector of the enabled mode, which has it or not. */
+    /** Whether a vector of the enabled mode has a mask bit that is set. */
     private boolean isMasked(InterruptMode mode, int vector) {
         return switch (mode) {
             case MSI -> vector < msiVectors && device.registers().isMsiMasked(vector);
@@ -301,7 +301,7 @@ final class MessageVectors {
         }
     }
 
-    /** The user wrote the mask bits of MSI. */
+    /** Sends pending messages after the user has written MSI's mask bits. */
     void unmasked() {
         for (int vector = pending.nextSetBit(0); vector >= 0; vector = pending.nextSetBit(vector + 1)) {
             EventFile event = triggers[vector];
@@ -316,7 +316,7 @@ final class MessageVectors {
         irqs.forEach((vector, irq) -> files.addIrq(device.name(), mode, vector, irq, triggers[vector] != null));
     }
 
-    /** The messages of the device end, except those in eventfds, at workers and at vCPUs. */
+    /** Ends the device's messages, except those in eventfds, workers and vCPUs. */
     private void end(String why) {
         ledger.endAll(messages, why);
         for (int[] sources : List.of(msi, msix)) {
@@ -328,7 +328,7 @@ final class MessageVectors {
         }
     }
 
-    /** The device was reset. The kernel restores what it had written to the table. */
+    /** Resets the vectors with the device. The kernel restores its own writes to the table. */
     void reset() {
         pending.clear();
         end("the device was reset");
@@ -338,7 +338,7 @@ final class MessageVectors {
         }
     }
 
-    /** The device is no more: its vectors send no message again. */
+    /** Unregisters the vectors of a removed device. */
     void removed() {
         end("the device was removed");
         for (int[] sources : List.of(msi, msix)) {

@@ -1,24 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.vfio;
 
-/** A BAR: a power of two of bytes, and the host's address, 0 until the device is added. */
+/** A BAR: its size, a power of two in bytes, and its host address, which is 0 until the device is added. */
 public record PciBar(Kind kind, int bytes, long address) {
     public enum Kind {
         /** Registers below 4 GiB. */
         MEMORY(0),
-        /** Registers anywhere, prefetchable. It takes the next BAR too, for the upper half of its address. */
+        /** Prefetchable registers with a 64-bit address. It occupies the next BAR too. */
         MEMORY_64(0xc),
-        /** The same, not prefetchable. */
+        /** Registers with a 64-bit address, not prefetchable. It occupies the next BAR too. */
         REGISTERS_64(4),
         /** I/O ports. */
         PORTS(1),
-        /** The expansion ROM: memory that is read only. The lowest bit of its register enables it. */
+        /** The expansion ROM, read-only memory. The lowest bit of its register enables it. */
         ROM(0);
 
         /** The low bits of the register. */
         final int flags;
 
-        /** Whether it takes the next BAR too. */
+        /** Whether the BAR occupies the next one too. */
         public boolean isWide() {
             return this == MEMORY_64 || this == REGISTERS_64;
         }
@@ -36,7 +36,7 @@ public record PciBar(Kind kind, int bytes, long address) {
         return new PciBar(kind, bytes, place);
     }
 
-    /** The register after {@code written} was written to it, of which the size leaves some bits. */
+    /** The value of the register after a write: the bits above the size are kept. */
     int register(int written) {
         int enable = kind == Kind.ROM ? 1 : 0;
         return written & (-bytes | enable) | kind.flags;

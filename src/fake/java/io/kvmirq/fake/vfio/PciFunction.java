@@ -16,10 +16,10 @@ import java.util.TreeMap;
  * @param group the number of its IOMMU group
  * @param ids the vendor and the device id, in the lower and the upper half
  * @param msi the number of MSI vectors; 0 without the capability
- * @param bars by number; {@link #ROM} is the expansion ROM
+ * @param bars the BARs by number; {@link #ROM} is the expansion ROM
  * @param rom the content of its expansion ROM; empty without one
- * @param others capabilities that no trait stands for, by their bytes
- * @param serial its serial number, an extended capability
+ * @param others the bytes of capabilities that have no trait
+ * @param serial the serial number, an extended capability
  * @param registers registers of the configuration space that differ from those of a plain device
  */
 public record PciFunction(
@@ -39,29 +39,29 @@ public record PciFunction(
     public enum Trait {
         /** An interrupt pin. */
         INTX,
-        /** DisINTx: the device can mask INTx itself, as since PCI 2.3. */
+        /** DisINTx, by which the device can mask INTx itself, since PCI 2.3. */
         DIS_INTX,
-        /** A driver of the host has the same interrupt line. */
+        /** A host driver uses the same interrupt line. */
         SHARES_LINE,
         /** A mask bit and a pending bit for each vector of MSI. */
         MSI_MASKS,
         EXPRESS,
         /** The capability of power management. */
         POWER,
-        /** Function level reset: of PCI Express, or of Advanced Features. */
+        /** Function-level reset, of PCI Express or of Advanced Features. */
         RESETS,
         /** Advanced error reporting of PCI Express. */
         ADVANCED_ERRORS
     }
 
-    /** MSI-X of a device: where its table and its pending bits are in their BARs, in bytes. */
+    /** MSI-X of a device, with the BARs and byte offsets of its table and pending bits. */
     public record Msix(int vectors, int tableBar, int tableAt, int pendingBar, int pendingAt) {
-        /** Bytes of an entry of the table. */
+        /** The size of a table entry in bytes. */
         static final int ENTRY = 16;
 
         private static final int VECTOR_CONTROL = 12;
 
-        /** The place of the Vector Control word of an entry, from the start of the table's BAR. */
+        /** The offset of an entry's Vector Control word in the table's BAR. */
         int controlAt(int vector) {
             return tableAt + vector * ENTRY + VECTOR_CONTROL;
         }
@@ -76,15 +76,15 @@ public record PciFunction(
     }
 
     /**
-     * A 16-bit register: the id of its capability (0 for the header, {@link #EXTENDED} added for an extended one), its
-     * offset there, its reset value and the writable bits.
+     * A 16-bit register: capability id (0 for the header, {@link #EXTENDED} added for an extended one), offset in the
+     * capability, reset value and writable bits.
      */
     public record Register(int capability, int at, int value, int writable) {}
 
     /** Added to the id of an extended capability. */
     public static final int EXTENDED = 0x100;
 
-    /** The number of the expansion ROM, as of its region. */
+    /** The number of the expansion ROM, equal to its VFIO region index. */
     public static final int ROM = 6;
     /** The most bytes of {@link #others}. */
     private static final int ROOM = 0x40;
@@ -138,7 +138,7 @@ public record PciFunction(
         return msix.map(Msix::vectors).orElse(0);
     }
 
-    /** Whether it has BARs of I/O ports, or of memory. */
+    /** Whether the device has BARs of I/O ports, or else of memory. */
     boolean hasBars(boolean ports) {
         return bars.values().stream().anyMatch(bar -> (bar.kind() == PciBar.Kind.PORTS) == ports);
     }

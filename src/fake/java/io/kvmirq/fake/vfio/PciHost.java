@@ -3,19 +3,19 @@ package io.kvmirq.fake.vfio;
 
 import java.util.List;
 
-/** The parameters of vfio-pci on a host, and the host's other PCI devices, as a device of vfio-pci needs them. */
+/** The parameters of vfio-pci and the other PCI devices of a host, for a device that is bound to vfio-pci. */
 interface PciHost {
-    /** The lowest free number of a device's own file. */
+    /** The lowest free number for a device's own file. */
     int freeIndex();
 
-    /** The parameter nointxmask of the module. */
+    /** The module parameter nointxmask. */
     boolean isNointxmask();
 
     HostVectors vectors();
 
-    /** The PCI devices on the bus of one, itself included. */
+    /** All PCI devices on the bus of {@code one}, including it. */
     List<PciFunction> onBusOf(PciFunction one);
 
-    /** Those of some PCI devices that vfio-pci is bound to. */
+    /** The devices among {@code functions} that are bound to vfio-pci. */
     List<VfioPci> boundAmong(List<PciFunction> functions);
 }

@@ -8,8 +8,8 @@ import java.util.Arrays;
 import java.util.BitSet;
 
 /**
- * The configuration space of a device after a reset, and which of its bits can be written. Bytes of no capability keep
- * what is written to them. Source: PCI 3.0 chapter 6, PCI Express 3.0 chapter 7.
+ * The configuration space of a device after a reset, and its writable bits. Bytes outside capabilities keep written
+ * values. Source: PCI 3.0 chapter 6, PCI Express 3.0 chapter 7.
  */
 final class PciImage {
     static final int SIZE = 256;
@@ -46,7 +46,7 @@ final class PciImage {
     static final int DEVICE_CAPABILITIES = 4;
     static final int FUNCTION_RESET = 1 << 28;
     static final int DEVICE_CONTROL = 8;
-    /** Reports of errors, relaxed ordering, phantom functions, no snoop. */
+    /** The writable bits: error reports, relaxed ordering, phantom functions, no snoop. */
     private static final int DEVICE_CONTROL_WRITABLE = 0x0a1f;
 
     static final int MSI_AT = 0x80;
@@ -55,7 +55,7 @@ final class PciImage {
     private static final int MSI_MASKED_LENGTH = 24;
     private static final int MSI_64_BIT = 1 << 7;
     static final int MSI_MASK_BITS = 1 << 8;
-    /** Enable, and Multiple Message Enable. */
+    /** The writable bits: Enable and Multiple Message Enable. */
     private static final int MSI_WRITABLE = 0x71;
 
     static final int MSI_MASKS = 0x10;
@@ -88,7 +88,7 @@ final class PciImage {
     private static final int SERIAL_ID = 3;
     private static final int SERIAL_LENGTH = 12;
     private static final int SERIAL_VERSION = 1 << 16;
-    /** Behind the errors. */
+    /** The offset of the serial number capability, after error reporting. */
     private static final int SERIAL_AT = SIZE + 0x40;
 
     static final int ERROR_MASK = 8;
@@ -99,7 +99,7 @@ final class PciImage {
     private static final int FATAL_ERRORS = 0x0046_2030;
     private static final int CORRECTED_ERRORS = 0xf1c1;
     private static final int MASKED_ERRORS = 0xe000;
-    /** ECRC can be generated and checked; the bits that enable it. */
+    /** The bits that report ECRC generation and check, and the bits that enable them. */
     private static final int ECRC = 0xa0;
 
     private static final int ECRC_ENABLE = 0x140;
@@ -127,7 +127,7 @@ final class PciImage {
         });
     }
 
-    /** Where a capability begins. */
+    /** The offset of a capability. */
     int start(int capability) {
         if (capability == 0) {
             return 0;
@@ -170,7 +170,7 @@ final class PciImage {
         return writable.get(at);
     }
 
-    /** The bytes that the kernel restores after a reset; {@code pci_restore_state()}. */
+    /** The bytes that the kernel restores after a reset ({@code pci_restore_state()}). */
     BitSet kept() {
         return kept;
     }
@@ -267,7 +267,7 @@ final class PciImage {
         values.putInt(at, SERIAL_VERSION | SERIAL_ID).putLong(at + Integer.BYTES, number);
     }
 
-    /** The bytes that a function reset sets. The device keeps what is written where no capability is. */
+    /** The bytes that a function reset sets. Bytes outside capabilities keep their values. */
     BitSet reset() {
         BitSet reset = new BitSet();
         reset.set(0, values.capacity());

@@ -8,7 +8,7 @@ import io.kvmirq.fake.file.Host;
 import java.time.Duration;
 
 /**
- * An interrupt line of the host that PCI devices and drivers of the host share. The caller of each method holds the
+ * An interrupt line of the host, which PCI devices and host drivers may share. The caller of each method holds the
  * kernel's lock.
  */
 final class PciLine {
@@ -46,12 +46,12 @@ final class PciLine {
         return drivers;
     }
 
-    /** Interrupts of the line that a CPU has taken. */
+    /** The number of interrupts of the line that CPUs have taken. */
     long count() {
         return count;
     }
 
-    /** A driver of the host, whose device never interrupts, shares the line; IllegalStateException if it is taken. */
+    /** Adds a host driver whose device never interrupts; IllegalStateException if the line cannot be shared. */
     void addDriver() {
         if (!physical.request(physical.add(() -> PhysicalLine.Taken.NONE), true, true)) {
             throw new IllegalStateException("a device has interrupt line " + irq
@@ -60,7 +60,7 @@ final class PciLine {
         drivers++;
     }
 
-    /** The CPUs take the interrupts of the line until it is quiet, or disabled since no handler claims them. */
+    /** Lets CPUs take the line's interrupts until it is deasserted, or disabled because no handler claims them. */
     void settle() {
         host.work().begin();
         try {
@@ -76,7 +76,7 @@ final class PciLine {
         }
     }
 
-    /** The timer of lines that are disabled since no handler claims their interrupts ({@code poll_spurious_irqs}). */
+    /** The timer of lines disabled because no handler claims their interrupts ({@code poll_spurious_irqs}). */
     private void poll() {
         polled = false;
         host.work().begin();

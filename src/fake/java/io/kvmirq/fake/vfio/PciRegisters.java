@@ -11,8 +11,8 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 
 /**
- * The configuration space of a device as its hardware has it. The caller of each method holds the kernel's lock.
- * Source: PCI 3.0 chapter 6, PCI Express 3.0 chapter 7.
+ * The configuration space in the hardware of a device. The caller of each method holds the kernel's lock. Source: PCI
+ * 3.0 chapter 6, PCI Express 3.0 chapter 7.
  */
 final class PciRegisters {
     /** DisINTx, in the upper byte of COMMAND. */
@@ -25,7 +25,7 @@ final class PciRegisters {
     private static final int POWER_STATE = 3;
     private static final int D3HOT = 3;
 
-    /** The bytes with bits that the interrupt hardware of the device drives. */
+    /** The bytes with bits that the device's interrupt hardware sets. */
     private static final int[] DRIVEN = {COMMAND + 1, STATUS, MSIX_AT + FLAGS + 1};
 
     private final PciFunction function;
@@ -33,7 +33,7 @@ final class PciRegisters {
     private final VfioIntx intx;
     private final PciImage image;
     private final ByteBuffer now;
-    /** As it was when the device was opened. */
+    /** The configuration space when the device was opened. */
     private byte[] opened;
 
     PciRegisters(PciFunction function, IntxDevice device, VfioIntx intx) {
@@ -83,15 +83,15 @@ final class PciRegisters {
         opened = now.array().clone();
     }
 
-    /** The device gets back its state of when it was opened. Then it sleeps, if it can. */
+    /** Restores the state that was saved at open. Then the device sleeps, if it can. */
     void close() {
         image.kept().stream().forEach(at -> now.put(at, opened[at]));
         setPower(D3HOT);
     }
 
     /**
-     * A function reset: the kernel restores a part, QEMU's devices keep the bytes of no capability. Without one, {@code
-     * pci_pm_reset()} leaves the configuration space as it is.
+     * A function reset. The kernel restores a part; bytes outside capabilities stay, as in QEMU's devices. Without such
+     * a reset, {@code pci_pm_reset()} changes nothing in the configuration space.
      */
     void reset() {
         if (function.express() && (now.getInt(image.start(EXPRESS_ID) + DEVICE_CAPABILITIES) & FUNCTION_RESET) == 0) {
@@ -107,7 +107,7 @@ final class PciRegisters {
         return (now.getShort(COMMAND) & MASTER) != 0;
     }
 
-    /** Whether the device answers at its I/O ports, or at its memory. */
+    /** Whether the device decodes accesses to its I/O ports or its memory. */
     boolean answers(int space) {
         return (now.getShort(COMMAND) & space) != 0 && !isAsleep();
     }
@@ -117,7 +117,7 @@ final class PciRegisters {
         return function.has(Trait.POWER) && (now.get(POWER_AT + POWER_CONTROL) & POWER_STATE) == D3HOT;
     }
 
-    /** {@code pci_set_power_state()} to D0 or D3hot; a device has no other state. To wake it the kernel writes 0. */
+    /** {@code pci_set_power_state()} to D0 or D3hot, the only modelled states. The kernel writes 0 for D0. */
     void setPower(int state) {
         int at = POWER_AT + POWER_CONTROL;
         if (state == 0 && isAsleep()) {
@@ -160,7 +160,7 @@ final class PciRegisters {
         }
     }
 
-    /** Nothing without mask bits. */
+    /** Sets or clears a vector's bit; does nothing without mask bits. */
     private void setBit(int at, int vector, boolean on) {
         if (function.has(Trait.MSI_MASKS)) {
             int bit = 1 << vector;

@@ -17,14 +17,14 @@ import java.nio.ByteBuffer;
 import java.util.Optional;
 import java.util.stream.IntStream;
 
-/** The answers of vfio-pci to requests on a device; source: drivers/vfio/pci/vfio_pci_core.c. */
+/** The requests of vfio-pci on a device. Source: drivers/vfio/pci/vfio_pci_core.c. */
 final class PciRequests {
     /** The size of struct vfio_device_info before 6.6. */
     private static final int INFO_BEFORE = 20;
 
     private static final int REGION_SHIFT = 40;
 
-    /** Read where no device answers. */
+    /** The byte that is read where no device decodes the access. */
     private static final byte NOTHING = -1;
 
     private final Host host;
@@ -91,7 +91,7 @@ final class PciRequests {
         return readWrite | (mappable ? UapiVfio.VFIO_REGION_INFO_FLAG_MMAP : 0);
     }
 
-    /** The whole BAR can be mapped, with the MSI-X table; {@code msix_mmappable_cap()}. */
+    /** Adds the capability that the whole BAR can be mapped, with the MSI-X table ({@code msix_mmappable_cap()}). */
     private int addCapability(long address, ByteBuffer info) {
         int whole = VfioRegionInfo.SIZE + VfioInfoCapHeader.SIZE;
         info.putInt(VfioRegionInfo.FLAGS, info.getInt(VfioRegionInfo.FLAGS) | UapiVfio.VFIO_REGION_INFO_FLAG_CAPS);
@@ -206,14 +206,14 @@ final class PciRequests {
                 : writeBar(from, length, region(offset), (int) at(offset));
     }
 
-    /** Whether an access of these bytes is refused: of memory, while the device does not answer there. */
+    /** Whether an access is refused, because it is to memory that the device does not decode now. */
     private boolean isOff(int bar, int at, int length) {
         return !device.isEnabled(bar)
                 && IntStream.range(at, at + length)
                         .anyMatch(one -> !device.bars().isExcluded(bar, one));
     }
 
-    /** Reads to the end of the BAR at most. */
+    /** Reads at most to the end of the BAR. */
     private long readBar(long to, long length, int bar, int at) {
         int count = (int) Math.min(length, device.bars().size(bar) - at);
         boolean answers = device.answers(bar);

@@ -11,7 +11,7 @@ import io.kvmirq.fake.file.Host;
 import io.kvmirq.uapi.UapiVfio;
 
 /**
- * One interrupt of a platform device, which has a line of its own: a level, which its handler masks, or an edge.
+ * One interrupt of a platform device, with its own line: level-triggered, masked by its handler, or edge-triggered.
  * Source: {@code struct vfio_platform_irq} in drivers/vfio/platform/vfio_platform_irq.c.
  */
 final class PlatformIrq {
@@ -23,7 +23,7 @@ final class PlatformIrq {
     private final ForwardableLine forwardable;
     private final EventAction mask = new EventAction(this::mask);
     private final EventAction unmask = new EventAction(this::unmask);
-    /** An edge that came while there was no trigger. */
+    /** Whether an edge came while there was no trigger. */
     private boolean latched;
 
     PlatformIrq(Host host, boolean level, int physicalId) {
@@ -56,7 +56,7 @@ final class PlatformIrq {
         return unmask;
     }
 
-    /** The device was opened: the line has its handler, and is disabled until there is a trigger. */
+    /** Prepares the line as the device is opened: it has its handler, and is disabled until it has a trigger. */
     void enable() {
         if (!intx.enable(() -> {})) {
             throw new IllegalStateException("the line of a platform device is its own");

@@ -10,7 +10,7 @@ import java.nio.ByteBuffer;
 import java.util.HashMap;
 import java.util.Map;
 
-/** Eventfds whose signals write to registers of a device; source: {@code vfio_pci_ioeventfd()} in vfio_pci_rdwr.c. */
+/** Eventfds whose signal writes to a device register. Source: {@code vfio_pci_ioeventfd()} in vfio_pci_rdwr.c. */
 final class RegisterEvents {
     /** VFIO_PCI_IOEVENTFD_MAX. */
     private static final int MOST = 1000;
@@ -28,7 +28,7 @@ final class RegisterEvents {
         this.device = device;
     }
 
-    /** Answers VFIO_DEVICE_IOEVENTFD. */
+    /** Handles VFIO_DEVICE_IOEVENTFD. */
     int answer(long address) {
         return host.copied(address, LEAST, given -> {
             int width = given.getInt(VfioDeviceIoeventfd.FLAGS);

@@ -7,7 +7,7 @@ import io.kvmirq.fake.file.EventFile;
 import io.kvmirq.fake.file.EventReader;
 import org.jspecify.annotations.Nullable;
 
-/** The eventfd that unmasks INTx: a resamplefd, usually. Source: drivers/vfio/virqfd.c. */
+/** The eventfd that unmasks INTx, usually a resamplefd. Source: drivers/vfio/virqfd.c. */
 final class UnmaskEvent implements EventReader {
     private final VfioIntx intx;
     private final PciLine pin;
@@ -19,7 +19,7 @@ final class UnmaskEvent implements EventReader {
         this.pin = pin;
     }
 
-    /** @return whether it was set; false if there is one already */
+    /** @return whether the eventfd was set; false if there is one already */
     boolean set(EventFile next) {
         LineEvent signalled = new LineEvent();
         if (!intx.setUnmaskEvent(signalled)) {

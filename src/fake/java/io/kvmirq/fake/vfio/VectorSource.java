@@ -8,9 +8,9 @@ import org.jspecify.annotations.Nullable;
 
 /** A vector of MSI or MSI-X as a source of messages. */
 record VectorSource(String device, InterruptMode mode, int vector, Triggers triggers) implements MessageSource {
-    /** The eventfds of the vectors that are enabled. */
+    /** The eventfds of enabled vectors. */
     interface Triggers {
-        /** Null if the vector has none, or the mode is not enabled. */
+        /** The eventfd of a vector; null if it has none, or the mode is not enabled. */
         @Nullable
         EventFile of(InterruptMode mode, int vector);
     }

@@ -13,8 +13,8 @@ import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A device that a bus driver of VFIO is bound to. All its open files share its state. The caller of each method holds
- * the kernel's lock. Source: drivers/vfio/vfio_main.c.
+ * A device bound to a bus driver of VFIO. All its open files share its state. The caller of each method holds the
+ * kernel's lock. Source: drivers/vfio/vfio_main.c.
  */
 public abstract class VfioDevice implements VfioLines {
     /** The end of num_irqs: the least argsz of VFIO_DEVICE_GET_INFO. */
@@ -26,7 +26,7 @@ public abstract class VfioDevice implements VfioLines {
     private final int index;
     private @Nullable BoundDevice bound;
     private int files;
-    /** All open files, also those that are not bound yet, and forwarded interrupts. */
+    /** The number of open files, bound or not, and of forwarded interrupts. */
     private int held;
 
     private boolean removing;
@@ -59,13 +59,13 @@ public abstract class VfioDevice implements VfioLines {
         return bound;
     }
 
-    /** A file of the device was opened, or made to be bound later, or KVM-VFIO forwards an interrupt. */
+    /** Takes a reference for an open file, or for an interrupt that KVM-VFIO forwards. */
     @Override
     public final void hold() {
         held++;
     }
 
-    /** A file of the device was released: the last one lets the host remove the device. */
+    /** Drops a reference. After the last one the host may remove the device. */
     @Override
     public final void unhold() {
         held--;
@@ -94,12 +94,12 @@ public abstract class VfioDevice implements VfioLines {
 
     void removed() {}
 
-    /** Another thread of the host takes or releases the device's lock. */
+    /** Makes another host thread take or release the device's lock. */
     public final void setLocked(boolean on) {
         locked = on;
     }
 
-    /** Whether device_trylock() fails: the host's removal keeps the lock until it ends. */
+    /** Whether device_trylock() fails. The host's removal holds the lock until it ends. */
     final boolean isLocked() {
         return locked || removing;
     }
@@ -165,10 +165,10 @@ public abstract class VfioDevice implements VfioLines {
     /** The last file of the device was released. */
     abstract void disable();
 
-    /** Answers a request that the bus driver handles. */
+    /** Handles a request of the bus driver. */
     abstract int ioctl(DeviceFile file, long request, long argument);
 
-    /** Answers VFIO_DEVICE_FEATURE of a feature that the bus driver may have. */
+    /** Handles VFIO_DEVICE_FEATURE for features of the bus driver. */
     abstract int feature(FeatureRequest request);
 
     /** The region behind an mmap offset; empty if it cannot be mapped. */
@@ -176,7 +176,7 @@ public abstract class VfioDevice implements VfioLines {
         return Optional.empty();
     }
 
-    /** Whether reads and writes at the position of a file move it. */
+    /** Whether read(2) and write(2) advance the file position. */
     boolean movesPosition() {
         return false;
     }
@@ -187,7 +187,7 @@ public abstract class VfioDevice implements VfioLines {
     /** Writes one of the device's regions. Returns the number of bytes or a negative errno. */
     abstract long write(long from, long length, long offset);
 
-    /** Answers VFIO_DEVICE_GET_INFO; {@code size} is the most that this bus driver writes. */
+    /** Handles VFIO_DEVICE_GET_INFO; {@code size} is the most that this bus driver writes. */
     final int info(long address, int size, int flags, int regions, int irqs) {
         return host.copied(address, INFO_LEAST, given -> {
             long argsz = Integer.toUnsignedLong(given.getInt(VfioDeviceInfo.ARGSZ));
@@ -204,7 +204,7 @@ public abstract class VfioDevice implements VfioLines {
         });
     }
 
-    /** Whether the bus driver attaches PASIDs. */
+    /** Whether the bus driver can attach PASIDs. */
     abstract boolean hasPasid();
 
     abstract boolean resets();

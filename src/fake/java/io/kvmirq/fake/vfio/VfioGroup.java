@@ -12,18 +12,18 @@ final class VfioGroup {
     private final List<VfioDevice> devices = new ArrayList<>();
     private final List<PciFunction> ofHost = new ArrayList<>();
     private @Nullable ContainerFile container;
-    /** An iommufd in the place of a container. */
+    /** The iommufd that the group uses as its container; null for none. */
     private @Nullable IommuFile iommufd;
-    /** The iommufd that devices of the group are bound to. */
+    /** The iommufd to which devices of the group are bound; null for none. */
     private @Nullable IommuFile owner;
-    /** How many devices are bound to {@link #owner}. */
+    /** The number of devices that are bound to {@link #owner}. */
     private int bound;
-    /** How many devices are bound through their own files. */
+    /** The number of devices that are bound through their own files. */
     private int cdevs;
 
     private boolean removed;
     private boolean open;
-    /** Open files of its devices. */
+    /** The number of open files of the group's devices. */
     private int users;
 
     VfioGroup(int number) {
@@ -34,17 +34,17 @@ final class VfioGroup {
         return number;
     }
 
-    /** The devices that a bus driver of VFIO is bound to. */
+    /** The devices that are bound to a bus driver of VFIO. */
     List<VfioDevice> devices() {
         return devices;
     }
 
-    /** The devices that a driver of the host is bound to. */
+    /** The devices that are bound to a host driver. */
     List<PciFunction> ofHost() {
         return ofHost;
     }
 
-    /** The host removed a device. With the last one the group loses its container. */
+    /** Removes a device. With the last device the group loses its container. */
     void remove(VfioDevice device) {
         devices.remove(device);
         removed = true;
@@ -57,7 +57,7 @@ final class VfioGroup {
         return devices.stream().filter(device -> device.name().equals(name)).findFirst();
     }
 
-    /** Whether all its devices were removed, and no driver of the host has one. */
+    /** Whether all devices were removed, and no host driver has one. */
     boolean isGone() {
         return removed && devices.isEmpty() && ofHost.isEmpty();
     }
@@ -99,7 +99,7 @@ final class VfioGroup {
         return Optional.ofNullable(iommufd);
     }
 
-    /** The group holds an iommufd in the place of a container. */
+    /** Makes the group use an iommufd as its container. */
     void attach(IommuFile to) {
         to.opened();
         iommufd = to;

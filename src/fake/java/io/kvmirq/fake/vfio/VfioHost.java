@@ -16,12 +16,12 @@ import java.util.OptionalLong;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
 
-/** The devices of a host, and the files of VFIO. Without a device there is no such file. */
+/** The devices of a host, and the files of VFIO, which exist only with a device. */
 public final class VfioHost implements PciHost {
     private static final String DIRECTORY = "/dev/vfio/";
     private static final long PAGE = 4096;
     private static final int FIRST_LINE = 32;
-    /** The host irq of the devices that drivers of the host have. */
+    /** The host irq of devices that are bound to host drivers. */
     private static final int IRQ_OF_HOST = 11;
 
     private final Host host;
@@ -31,14 +31,14 @@ public final class VfioHost implements PciHost {
     private int nextLine = FIRST_LINE;
 
     private boolean nointxmask;
-    /** RLIMIT_MEMLOCK in bytes; without a limit the process has CAP_IPC_LOCK. */
+    /** RLIMIT_MEMLOCK in bytes; empty if the process has CAP_IPC_LOCK. */
     private OptionalLong lockLimit = OptionalLong.empty();
 
     public VfioHost(Host host) {
         this.host = host;
     }
 
-    /** Adds a device at vfio-pci, on the interrupt line of its {@code neighbour} or on one of its own. */
+    /** Adds a device bound to vfio-pci, on the interrupt line of its {@code neighbour} or on its own line. */
     public VfioPci add(PciFunction function, Optional<VfioPci> neighbour) {
         checkNew(function.address());
         PciLine line = neighbour.map(VfioPci::line).orElseGet(() -> newLine(function.intx()));
@@ -48,13 +48,13 @@ public final class VfioHost implements PciHost {
         return device;
     }
 
-    /** A line without a pin has no numbers. */
+    /** A new line. Without an interrupt pin it gets no host irq number. */
     private PciLine newLine(boolean pin) {
         LineController controller = host.build().arm64() ? LineController.GIC : LineController.IOAPIC;
         return pin ? new PciLine(host, controller, vectors.line(), nextLine++) : new PciLine(host, controller, 0, 0);
     }
 
-    /** Adds a device that a driver of the host is bound to. Its group is not viable. */
+    /** Adds a device bound to a host driver. Its group is not viable. */
     public void addToHost(PciFunction function) {
         checkNew(function.address());
         group(function.group()).ofHost().add(function.placed(addresses));
@@ -74,7 +74,7 @@ public final class VfioHost implements PciHost {
         return devices().filter(VfioPci.class::isInstance).map(VfioPci.class::cast);
     }
 
-    /** All PCI devices, also those of the host's drivers, by address. */
+    /** All PCI devices in the order of addresses, those of host drivers included. */
     private Stream<PciFunction> functions() {
         return Stream.concat(pci().map(VfioPci::function), groups.stream().flatMap(group -> group.ofHost().stream()))
                 .sorted(Comparator.comparing(PciFunction::address));
@@ -98,7 +98,7 @@ public final class VfioHost implements PciHost {
         return vectors;
     }
 
-    /** Adds a device that vfio-platform is bound to. */
+    /** Adds a device bound to vfio-platform. */
     public VfioPlatform add(String name, int group, List<Boolean> levels, boolean resets) {
         if (devices().anyMatch(device -> device.name().equals(name))) {
             throw new IllegalArgumentException("a device has the name " + name + " already: use another one");
@@ -109,7 +109,7 @@ public final class VfioHost implements PciHost {
         return device;
     }
 
-    /** Files that are open hold a group whose devices were removed; it never gets another device. */
+    /** The group with a number. Open files may still hold an older group without devices, which gets no new ones. */
     private VfioGroup group(int number) {
         groups.removeIf(VfioGroup::isGone);
         for (VfioGroup group : groups) {
@@ -130,12 +130,12 @@ public final class VfioHost implements PciHost {
         lockLimit = OptionalLong.of(bytes);
     }
 
-    /** Whether an IOMMU driver may pin more memory; {@code lock_acct} of vfio_pin_pages_remote() is of whole pages. */
+    /** Whether an IOMMU driver may pin more memory. {@code lock_acct} of vfio_pin_pages_remote() counts whole pages. */
     private boolean mayPin(long bytes) {
         return lockLimit.isEmpty() || bytes <= (lockLimit.getAsLong() & -PAGE) - pinned();
     }
 
-    /** The memory that devices can access, in containers, and in spaces that an IOMMU has. */
+    /** The pinned bytes: mappings of containers, and of address spaces that an IOMMU uses. */
     private long pinned() {
         long inContainers = groups.stream()
                 .map(VfioGroup::container)
@@ -168,7 +168,7 @@ public final class VfioHost implements PciHost {
         return nointxmask;
     }
 
-    /** Adds the files of all devices, and the links that name their groups and drivers. */
+    /** Adds the files of all devices, and the links to their groups and drivers. */
     public void show(DeviceFiles files) {
         files.addParameter("nointxmask", nointxmask);
         lockLimit.ifPresent(limit -> files.addLockLimit(limit, pinned()));
@@ -236,7 +236,7 @@ public final class VfioHost implements PciHost {
         return host.refuse(FileAnswer.NO_SUCH_FILE);
     }
 
-    /** The descriptor comes first, as in {@code do_sys_openat2()}. */
+    /** Opens a group. Checks for a free descriptor first, as {@code do_sys_openat2()} does. */
     private int open(VfioGroup group) {
         if (host.isFull()) {
             return host.refuse(FileAnswer.FD_TABLE_FULL);

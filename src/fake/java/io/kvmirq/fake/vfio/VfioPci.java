@@ -17,7 +17,7 @@ import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A PCI device that vfio-pci is bound to. The caller of each method holds the kernel's lock. Source:
+ * A PCI device bound to vfio-pci. The caller of each method holds the kernel's lock. Source:
  * drivers/vfio/pci/vfio_pci_core.c.
  */
 public final class VfioPci extends VfioDevice {
@@ -34,7 +34,7 @@ public final class VfioPci extends VfioDevice {
     private final PciRequests requests;
     private final RegisterEvents registerEvents;
     private final LowPower lowPower;
-    /** The eventfds of the error and the request interrupt. */
+    /** The eventfds of the error interrupt and the request interrupt. */
     private final @Nullable EventFile[] single = new EventFile[UapiVfio.VFIO_PCI_NUM_IRQS];
 
     VfioPci(Host host, PciFunction function, VfioGroup group, PciHost vfio, PciLine line) {
@@ -107,12 +107,12 @@ public final class VfioPci extends VfioDevice {
         return registerEvents;
     }
 
-    /** Whether VFIO lets an access to a BAR through: memory is not accessed while it is off. */
+    /** Whether VFIO allows an access to a BAR. It refuses memory that is disabled. */
     boolean isEnabled(int bar) {
         return bars.isPorts(bar) || config.isMemoryOn();
     }
 
-    /** Whether hardware answers; I/O ports of a device whose I/O space is off are nobody's. */
+    /** Whether the device decodes accesses to a BAR. It ignores I/O ports while its I/O space is disabled. */
     boolean answers(int bar) {
         return registers.answers(bars.isPorts(bar) ? PciImage.PORTS : PciImage.MEMORY);
     }
@@ -143,7 +143,7 @@ public final class VfioPci extends VfioDevice {
 
     // The life of the device
 
-    /** Resets the device and clears DisINTx. The device answers, and is no bus master. */
+    /** Enables the device: resets it, clears DisINTx, and enables its BARs. Bus mastering stays off. */
     @Override
     void enable() {
         registers.open();
@@ -155,7 +155,7 @@ public final class VfioPci extends VfioDevice {
     }
 
     /**
-     * Disables interrupts and restores the configuration: DisINTx is clear. PCI Express devices sleep in D3hot then.
+     * Disables interrupts and restores the configuration, with DisINTx clear. PCI Express devices then sleep in D3hot.
      */
     @Override
     void disable() {
@@ -186,7 +186,7 @@ public final class VfioPci extends VfioDevice {
         vectors.removed();
     }
 
-    /** A function reset: the device forgets what it requested. The kernel restores its configuration. */
+    /** A function reset: the device deasserts its pin, and the kernel restores the configuration. */
     void reset() {
         device.serve();
         registers.reset();
@@ -264,7 +264,7 @@ public final class VfioPci extends VfioDevice {
         return false;
     }
 
-    /** The way of a vector's messages through the host's hardware; empty if it has no interrupt of the host. */
+    /** The remapping entry of a vector; empty if the vector has no host interrupt. */
     public Optional<IrqHardware.Entry> entry(int vector) {
         checkVector(vector);
         return vectors.entry(vector);

@@ -15,8 +15,8 @@ import java.util.Optional;
 import java.util.function.IntSupplier;
 
 /**
- * A platform device that vfio-platform is bound to: one interrupt for each index, and no regions. The caller of each
- * method holds the kernel's lock. Source: drivers/vfio/platform/vfio_platform_common.c, vfio_platform_irq.c.
+ * A platform device bound to vfio-platform, with one interrupt for each index and no regions. The caller of each method
+ * holds the kernel's lock. Source: drivers/vfio/platform/vfio_platform_common.c, vfio_platform_irq.c.
  */
 public final class VfioPlatform extends VfioDevice {
     private static final int INFO_SIZE = VfioDeviceInfo.NUM_IRQS + Integer.BYTES;
@@ -31,7 +31,7 @@ public final class VfioPlatform extends VfioDevice {
             .value(UapiVfio.VFIO_DEVICE_SET_IRQS, (file, address) -> setIrqs(address))
             .value(UapiVfio.VFIO_DEVICE_RESET, (file, none) -> reset());
 
-    /** {@code levels}: by index, whether the interrupt is a level. {@code physicalIds}: the host's next free SPI. */
+    /** {@code levels}: whether the interrupt of each index is a level. {@code physicalIds}: allocates a host SPI. */
     VfioPlatform(
             Host host,
             String name,
@@ -85,7 +85,7 @@ public final class VfioPlatform extends VfioDevice {
         irqs.forEach(PlatformIrq::disable);
     }
 
-    /** vfio-platform has no way to ask its user. */
+    /** Returns false: vfio-platform has no request interrupt. */
     @Override
     public boolean askBack() {
         return false;
@@ -141,7 +141,7 @@ public final class VfioPlatform extends VfioDevice {
         return 0;
     }
 
-    /** The range is checked against the number of indexes: the interrupt of an index is checked by its action. */
+    /** Handles SET_IRQS. Checks the range against the number of indexes; the action checks the interrupt. */
     private int setIrqs(long address) {
         return IrqSet.read(host, irqs.size(), index -> irqs.size(), address, this::apply);
     }
@@ -183,7 +183,7 @@ public final class VfioPlatform extends VfioDevice {
         return 0;
     }
 
-    /** The old eventfd is gone before the new one is looked at. */
+    /** Sets a trigger. The old eventfd is removed before the new one is checked. */
     private int trigger(PlatformIrq irq, IrqSet set) {
         if (set.count() == 0 && set.isNone()) {
             irq.unwire();

@@ -32,9 +32,9 @@ public sealed interface TapeLine {
      *
      * @param number from 1, in the order of the tape
      * @param call the function's name; {@code memory} for bytes that the program wrote to guest memory since the last
-     * run
+     *     run
      * @param on the file or mapping of the call, such as {@code vm#1}; {@code closed(fd 99)} for an unknown number;
-     * empty for functions without a file
+     *     empty for functions without a file
      * @param path of the opened file, if it is known
      * @param request the request of an ioctl or fcntl, else 0
      * @param value the argument if it is no pointer, else 0
@@ -43,7 +43,7 @@ public sealed interface TapeLine {
      * @param out the structure after the call, if the kernel changed it
      * @param data the bytes to which a pointer in the structure pointed
      * @param names the file or mapping of each descriptor or address, keyed by its offset in {@code in}, or by {@code
-     * data} or {@code value}
+     *     data} or {@code value}
      * @param begins whether the call only begins here; a later line is its end
      * @param made the new file or mapping; the result is then 0
      * @param cut whether {@code in} and {@code out} are incomplete
