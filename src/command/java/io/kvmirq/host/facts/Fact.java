@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.host.facts;
 
-import java.util.Objects;
 import java.util.Optional;
 import java.util.function.Function;
 
@@ -12,11 +11,7 @@ import java.util.function.Function;
  */
 public sealed interface Fact<T> {
     /** The files show it. */
-    record Known<T>(T value) implements Fact<T> {
-        public Known {
-            Objects.requireNonNull(value, "value is null");
-        }
-    }
+    record Known<T>(T value) implements Fact<T> {}
 
     /**
      * No file shows it.
@@ -25,12 +20,7 @@ public sealed interface Fact<T> {
      * @param remedy what would make it readable, such as {@code "run as root"}
      * @param <T> the type of the value
      */
-    record Unknown<T>(String why, String remedy) implements Fact<T> {
-        public Unknown {
-            Objects.requireNonNull(why, "why is null");
-            Objects.requireNonNull(remedy, "remedy is null");
-        }
-    }
+    record Unknown<T>(String why, String remedy) implements Fact<T> {}
 
     /** The value. Empty if it is not known. */
     default Optional<T> known() {

@@ -13,7 +13,6 @@ import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Objects;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.Set;
@@ -50,7 +49,6 @@ public final class HostFacts {
 
     /** Takes the files of a host. */
     public HostFacts(HostFiles tree) {
-        Objects.requireNonNull(tree, "tree is null");
         this.tree = new ReadOnce(tree);
         this.posting = new PostingFacts(this.tree);
         this.pci = new PciFunctions(this.tree);
@@ -172,7 +170,6 @@ public final class HostFacts {
 
     /** The access of this process to a file in {@code /dev/vfio}. Empty if the tree has no {@code /dev}. */
     public Optional<HostFiles.Access> access(String vfioFile) {
-        Objects.requireNonNull(vfioFile, "vfioFile is null");
         return tree.list("dev").isEmpty() ? Optional.empty() : Optional.of(tree.access("dev/vfio/" + vfioFile));
     }
 
@@ -253,8 +250,6 @@ public final class HostFacts {
      * @param needs what makes the file exist, if debugfs is there and the file is not
      */
     public Fact<String> debugfs(String path, String needs) {
-        Objects.requireNonNull(path, "path is null");
-        Objects.requireNonNull(needs, "needs is null");
         Optional<String> text = tree.text(DEBUGFS + path);
         if (text.isPresent()) {
             return new Fact.Known<>(text.get());
@@ -275,7 +270,6 @@ public final class HostFacts {
 
     /** The names in a directory of debugfs. Empty if it cannot be read. */
     public List<String> debugfsNames(String path) {
-        Objects.requireNonNull(path, "path is null");
         return tree.list(DEBUGFS + path);
     }
 
@@ -286,7 +280,6 @@ public final class HostFacts {
 
     /** The host's own uses of a device: file systems on it and networks that are up, one sentence for each. */
     public List<String> uses(PciAddress device) {
-        Objects.requireNonNull(device, "device is null");
         return new DeviceUses(tree, device).all();
     }
 
@@ -302,13 +295,11 @@ public final class HostFacts {
 
     /** A PCI function. Empty if the host has none with this address. */
     public Optional<PciDevice> pci(PciAddress address) {
-        Objects.requireNonNull(address, "address is null");
         return pci.of(address);
     }
 
     /** The vector of a device that has a host irq. Empty if sysfs does not show it. */
     public OptionalInt vector(HostIrq irq, PciAddress device) {
-        Objects.requireNonNull(device, "device is null");
         return pci.vector(irq, device);
     }
 

@@ -7,7 +7,6 @@ import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Objects;
 import java.util.Optional;
 import java.util.zip.GZIPInputStream;
 import org.jspecify.annotations.Nullable;
@@ -37,13 +36,7 @@ public final class HostKvm {
     private volatile @Nullable String flags;
 
     /** {@code /dev/kvm}: this process's access, its mode and owner (empty in a copy of a tree), its group's name. */
-    public record DeviceFile(HostFiles.Access access, Optional<HostFiles.Owner> owner, Optional<String> group) {
-        public DeviceFile {
-            Objects.requireNonNull(access, "access is null");
-            Objects.requireNonNull(owner, "owner is null");
-            Objects.requireNonNull(group, "group is null");
-        }
-    }
+    public record DeviceFile(HostFiles.Access access, Optional<HostFiles.Owner> owner, Optional<String> group) {}
 
     /** The remedy for a file of /proc that is not there. */
     static String absent(String path) {
@@ -90,8 +83,6 @@ public final class HostKvm {
 
     /** A parameter of a module as sysfs prints it, such as {@code Y}. */
     public Fact<String> parameter(String module, String name) {
-        Objects.requireNonNull(module, "module is null");
-        Objects.requireNonNull(name, "name is null");
         String path = MODULES + "/" + module + "/parameters/" + name;
         Optional<String> text = tree.text(path);
         if (text.isPresent()) {
@@ -139,7 +130,6 @@ public final class HostKvm {
 
     /** Whether the first processor has a flag in {@code /proc/cpuinfo}, such as {@code vmx}. */
     public boolean hasFlag(String flag) {
-        Objects.requireNonNull(flag, "flag is null");
         return flags().contains(" " + flag + " ");
     }
 
@@ -163,7 +153,6 @@ public final class HostKvm {
 
     /** Whether a module can be unloaded: a part of the kernel is not in the list. Empty if that is not shown. */
     public Optional<Boolean> isModule(String name) {
-        Objects.requireNonNull(name, "name is null");
         Optional<String> modules = tree.text("proc/modules");
         return modules.isPresent() ? Optional.of(("\n" + modules.get()).contains("\n" + name + " ")) : Optional.empty();
     }
@@ -212,7 +201,6 @@ public final class HostKvm {
 
     /** Whether an option such as {@code VFIO_PCI} is built in or a module, by the kernel's configuration. */
     public Fact<Boolean> isBuilt(String option) {
-        Objects.requireNonNull(option, "option is null");
         String boot = "boot/config-" + facts.kernel().orElse("");
         String known = configuration;
         if (known == null) {

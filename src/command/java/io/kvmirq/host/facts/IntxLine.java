@@ -7,7 +7,6 @@ import io.kvmirq.arch.intx.DirectEoiPolicy;
 import io.kvmirq.host.HostInterrupts.ArmedVector;
 import io.kvmirq.vfio.IrqKind;
 import java.util.List;
-import java.util.Objects;
 import java.util.Optional;
 
 /**
@@ -37,11 +36,7 @@ public record IntxLine(
         Fact<String> disIntx) {
     /** Copies the list of neighbours. */
     public IntxLine {
-        Objects.requireNonNull(irq, "irq is null");
-        Objects.requireNonNull(handlers, "handlers is null");
-        neighbours = List.copyOf(Objects.requireNonNull(neighbours, "neighbours is null"));
-        Objects.requireNonNull(nointxmask, "nointxmask is null");
-        Objects.requireNonNull(disIntx, "disIntx is null");
+        neighbours = List.copyOf(neighbours);
     }
 
     /** The way in which VFIO requests a line. */
@@ -53,12 +48,7 @@ public record IntxLine(
     }
 
     /** The way in which VFIO requests the line; {@code why} is the files and their content, as a clause. */
-    public record Requested(Request request, String why) {
-        public Requested {
-            Objects.requireNonNull(request, "request is null");
-            Objects.requireNonNull(why, "why is null");
-        }
-    }
+    public record Requested(Request request, String why) {}
 
     /** Reads the line of a function from the files of its host. */
     public static IntxLine of(HostFacts host, PciDevice device) {

@@ -5,7 +5,6 @@ import io.kvmirq.HostIrq;
 import io.kvmirq.PciAddress;
 import io.kvmirq.vfio.VfioGroup;
 import java.util.List;
-import java.util.Objects;
 import java.util.Optional;
 import java.util.OptionalInt;
 
@@ -39,26 +38,8 @@ public record PciDevice(
         boolean isVirtual,
         List<String> resets,
         OptionalInt numaNode) {
-    public PciDevice {
-        Objects.requireNonNull(address, "address is null");
-        Objects.requireNonNull(driver, "driver is null");
-        Objects.requireNonNull(override, "override is null");
-        Objects.requireNonNull(group, "group is null");
-        Objects.requireNonNull(others, "others is null");
-        Objects.requireNonNull(cdev, "cdev is null");
-        Objects.requireNonNull(config, "config is null");
-        Objects.requireNonNull(messageIrqs, "messageIrqs is null");
-        Objects.requireNonNull(resets, "resets is null");
-        Objects.requireNonNull(numaNode, "numaNode is null");
-    }
-
     /** Another device of an IOMMU group, by its name in sysfs, with the driver that is bound to it. */
     public record Member(String name, Optional<String> driver) {
-        public Member {
-            Objects.requireNonNull(name, "name is null");
-            Objects.requireNonNull(driver, "driver is null");
-        }
-
         /** Whether VFIO cannot use the group while this driver is bound: see {@link VfioGroup#isBlockedBy}. */
         public boolean blocks() {
             return driver.filter(VfioGroup::isBlockedBy).isPresent();

@@ -5,7 +5,6 @@ import io.kvmirq.arch.apic.PostingHost;
 import io.kvmirq.arch.apic.PostingObstacle;
 import io.kvmirq.arch.gic.VlpiObstacle;
 import java.util.List;
-import java.util.Objects;
 import java.util.Optional;
 
 /**
@@ -16,12 +15,6 @@ import java.util.Optional;
  * @param remedy what to do about it; empty if it posts, or if nothing helps
  */
 public record PostingOutlook(Optional<Boolean> posts, String text, Optional<String> remedy) {
-    public PostingOutlook {
-        Objects.requireNonNull(posts, "posts is null");
-        Objects.requireNonNull(text, "text is null");
-        Objects.requireNonNull(remedy, "remedy is null");
-    }
-
     /** The answer of a host's files. */
     public static PostingOutlook of(HostFacts host) {
         return host.isArm() ? ofArm(host) : ofX86(host);

@@ -6,7 +6,6 @@ import java.io.InputStream;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
-import java.util.Objects;
 import java.util.Optional;
 import java.util.SortedMap;
 import java.util.SortedSet;
@@ -50,15 +49,7 @@ public final class ReadOnce implements HostFiles {
             SortedMap<String, String> links,
             SortedSet<String> names,
             SortedSet<String> denied,
-            SortedMap<String, Owner> owners) {
-        public Seen {
-            Objects.requireNonNull(files, "files is null");
-            Objects.requireNonNull(links, "links is null");
-            Objects.requireNonNull(names, "names is null");
-            Objects.requireNonNull(denied, "denied is null");
-            Objects.requireNonNull(owners, "owners is null");
-        }
-    }
+            SortedMap<String, Owner> owners) {}
 
     private final HostFiles tree;
     private final Map<String, Optional<Content>> contents = new ConcurrentHashMap<>();
@@ -70,13 +61,11 @@ public final class ReadOnce implements HostFiles {
 
     /** Looks at the files below. */
     public ReadOnce(HostFiles tree) {
-        Objects.requireNonNull(tree, "tree is null");
         this.tree = tree;
     }
 
     @Override
     public Optional<byte[]> bytes(String path, int most) {
-        Objects.requireNonNull(path, "path is null");
         Optional<Content> before = contents.get(path);
         if (before != null && before.isEmpty()) {
             return Optional.empty();
@@ -112,35 +101,30 @@ public final class ReadOnce implements HostFiles {
 
     @Override
     public Optional<String> link(String path) {
-        Objects.requireNonNull(path, "path is null");
         Optional<String> known = links.get(path);
         return known == null ? kept(links, path, tree.link(path)) : known;
     }
 
     @Override
     public List<String> list(String path) {
-        Objects.requireNonNull(path, "path is null");
         List<String> known = lists.get(path);
         return known == null ? kept(lists, path, tree.list(path)) : known;
     }
 
     @Override
     public Access access(String path) {
-        Objects.requireNonNull(path, "path is null");
         Access known = accesses.get(path);
         return known == null ? kept(accesses, path, tree.access(path)) : known;
     }
 
     @Override
     public Optional<Owner> owner(String path) {
-        Objects.requireNonNull(path, "path is null");
         Optional<Owner> known = owners.get(path);
         return known == null ? kept(owners, path, tree.owner(path)) : known;
     }
 
     @Override
     public Reading reading(String path) {
-        Objects.requireNonNull(path, "path is null");
         Reading known = readings.get(path);
         return known == null ? kept(readings, path, tree.reading(path)) : known;
     }

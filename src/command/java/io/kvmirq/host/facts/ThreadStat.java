@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.host.facts;
 
-import java.util.Objects;
 import java.util.Optional;
 
 /**
@@ -38,7 +37,6 @@ public record ThreadStat(
 
     /** Reads the text of the file. Empty if it has another form. */
     public static Optional<ThreadStat> parse(String text) {
-        Objects.requireNonNull(text, "text is null");
         int end = text.lastIndexOf(')');
         int begin = text.indexOf('(') + 1;
         String[] words = text.substring(end + 1).split(" ");

@@ -5,7 +5,6 @@ import io.kvmirq.backend.HostFiles;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Objects;
 import java.util.Optional;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -35,7 +34,6 @@ public final class TracingInstances {
 
     /** Whether a name is that of an instance of kvmirq. */
     public static boolean isOurs(String name) {
-        Objects.requireNonNull(name, "name is null");
         return Patterns.NAME.matcher(name).matches();
     }
 
@@ -61,7 +59,6 @@ public final class TracingInstances {
 
     /** Whether the process of an instance of this machine is gone. */
     public static boolean isLeft(String name) {
-        Objects.requireNonNull(name, "name is null");
         return isLeft(here(), name);
     }
 
@@ -71,7 +68,6 @@ public final class TracingInstances {
 
     /** No, if the process is of another namespace, whose processes are not seen. */
     private static boolean isLeft(HostFiles tree, String name) {
-        Objects.requireNonNull(name, "name is null");
         Matcher parts = Patterns.NAME.matcher(name);
         if (!parts.matches() || !namespace(tree).equals(Optional.of(parts.group(3)))) {
             return false;

@@ -6,7 +6,6 @@ import io.kvmirq.backend.HostFiles;
 import java.util.ArrayList;
 import java.util.EnumSet;
 import java.util.List;
-import java.util.Objects;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.Set;
@@ -72,13 +71,7 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
     }
 
     /** The interrupts of an index; no count if the configuration space could not be read. */
-    public record Irqs(Kind kind, OptionalInt count, Set<Flag> flags) {
-        public Irqs {
-            Objects.requireNonNull(kind, "kind is null");
-            Objects.requireNonNull(count, "count is null");
-            Objects.requireNonNull(flags, "flags is null");
-        }
-    }
+    public record Irqs(Kind kind, OptionalInt count, Set<Flag> flags) {}
 
     /** Why VFIO refuses a device. */
     public enum Obstacle {
@@ -105,13 +98,7 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
     }
 
     /** A refusal: its cause, a sentence with the names it is about, and a remedy. */
-    public record Refusal(Obstacle cause, String text, String remedy) {
-        public Refusal {
-            Objects.requireNonNull(cause, "cause is null");
-            Objects.requireNonNull(text, "text is null");
-            Objects.requireNonNull(remedy, "remedy is null");
-        }
-    }
+    public record Refusal(Obstacle cause, String text, String remedy) {}
 
     /** The other way of a remedy, by a file of sysfs: the module is loaded already, and modprobe would ignore the option. */
     private static final String ALLOW_UNSAFE = ", or, if all guests are trusted, echo 1 >"
@@ -125,8 +112,6 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
             + " q35,kernel-irqchip=split -device ";
 
     public VfioOutlook {
-        Objects.requireNonNull(irqs, "irqs is null");
-        Objects.requireNonNull(refusals, "refusals is null");
         irqs = List.copyOf(irqs);
         refusals = List.copyOf(refusals);
     }

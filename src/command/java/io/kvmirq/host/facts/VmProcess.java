@@ -3,7 +3,6 @@ package io.kvmirq.host.facts;
 
 import io.kvmirq.PciAddress;
 import java.util.List;
-import java.util.Objects;
 import java.util.Optional;
 import java.util.OptionalInt;
 
@@ -41,11 +40,7 @@ public record VmProcess(
      * A vCPU: its number in the VM, its descriptor, and its thread, where the VMM names it after the vCPU: QEMU ({@code
      * CPU n/KVM}), Cloud Hypervisor, crosvm, Firecracker and kvmtool.
      */
-    public record VcpuFile(int id, int fd, OptionalInt thread) {
-        public VcpuFile {
-            Objects.requireNonNull(thread, "thread is null");
-        }
-    }
+    public record VcpuFile(int id, int fd, OptionalInt thread) {}
 
     /**
      * An eventfd.
@@ -55,22 +50,9 @@ public record VmProcess(
      * @param count its counter, unsigned. One that an irqfd drains is 0 since Linux 5.11
      * @param polled whether an epoll of the process waits for it
      */
-    public record EventfdFile(int fd, OptionalInt id, long count, boolean polled) {
-        public EventfdFile {
-            Objects.requireNonNull(id, "id is null");
-        }
-    }
+    public record EventfdFile(int fd, OptionalInt id, long count, boolean polled) {}
 
     public VmProcess {
-        Objects.requireNonNull(command, "command is null");
-        Objects.requireNonNull(guest, "guest is null");
-        Objects.requireNonNull(arguments, "arguments is null");
-        Objects.requireNonNull(vms, "vms is null");
-        Objects.requireNonNull(vcpus, "vcpus is null");
-        Objects.requireNonNull(kvmDevices, "kvmDevices is null");
-        Objects.requireNonNull(eventfds, "eventfds is null");
-        Objects.requireNonNull(devices, "devices is null");
-        Objects.requireNonNull(mayHave, "mayHave is null");
         arguments = List.copyOf(arguments);
         vms = List.copyOf(vms);
         vcpus = List.copyOf(vcpus);

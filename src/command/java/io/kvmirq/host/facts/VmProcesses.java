@@ -13,7 +13,6 @@ import java.util.HashSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
-import java.util.Objects;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.Set;
@@ -30,7 +29,6 @@ import java.util.regex.Pattern;
  */
 public record VmProcesses(List<VmProcess> all, int unreadable) {
     public VmProcesses {
-        Objects.requireNonNull(all, "all is null");
         all = List.copyOf(all);
     }
 
@@ -52,13 +50,11 @@ public record VmProcesses(List<VmProcess> all, int unreadable) {
 
     /** The processes that have a device open through VFIO and hold a VM. */
     public List<VmProcess> of(PciAddress device) {
-        Objects.requireNonNull(device, "device is null");
         return all.stream().filter(one -> one.devices().contains(device)).toList();
     }
 
     /** The processes that hold a VM and the IOMMU group of a device, and do not show whether they have it open. */
     public List<VmProcess> ofGroup(PciAddress device) {
-        Objects.requireNonNull(device, "device is null");
         return all.stream().filter(one -> one.mayHave().contains(device)).toList();
     }
 
