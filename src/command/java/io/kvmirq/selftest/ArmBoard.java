@@ -114,6 +114,12 @@ final class ArmBoard implements Board {
     }
 
     @Override
+    public Words words() {
+        String answerPlace = "0x" + Long.toHexString(ArmGuestCode.ANSWER);
+        return new Words(answerPlace, hasIts ? "LPI" : "SPI", LINE + ", level", "line high", "line low, not active");
+    }
+
+    @Override
     public Vm vm() {
         return vm;
     }
@@ -181,11 +187,6 @@ final class ArmBoard implements Board {
     }
 
     @Override
-    public String answerPlace() {
-        return "0x" + Long.toHexString(ArmGuestCode.ANSWER);
-    }
-
-    @Override
     public void handle(int interrupt) {}
 
     @Override
@@ -195,12 +196,7 @@ final class ArmBoard implements Board {
 
     @Override
     public String name(int interrupt) {
-        return (interrupt == line() ? "SPI" : kind()) + " " + number(interrupt);
-    }
-
-    @Override
-    public String kind() {
-        return hasIts ? "LPI" : "SPI";
+        return (interrupt == line() ? "SPI" : words().kind()) + " " + number(interrupt);
     }
 
     @Override
@@ -258,18 +254,8 @@ final class ArmBoard implements Board {
     }
 
     @Override
-    public String linePlace() {
-        return LINE + ", level";
-    }
-
-    @Override
     public boolean isLineSeen() {
         return isLineHigh();
-    }
-
-    @Override
-    public String lineSeen() {
-        return "line high";
     }
 
     @Override
@@ -280,11 +266,6 @@ final class ArmBoard implements Board {
     @Override
     public boolean isLineInService() {
         return new PendingState(vgic).isActive(LINE);
-    }
-
-    @Override
-    public String lineAtRest() {
-        return "line low, not active";
     }
 
     @Override

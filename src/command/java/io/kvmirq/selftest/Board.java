@@ -23,6 +23,19 @@ interface Board extends AutoCloseable {
     /** The vCPU of each. */
     VcpuId VCPU = new VcpuId(0);
 
+    /**
+     * The words for the steps of a test.
+     *
+     * @param answerPlace the place of the answers
+     * @param kind of its interrupts, such as {@code vector}
+     * @param linePlace the end of the line's route
+     * @param lineSeen the state of the controller while {@link #isLineSeen}
+     * @param lineAtRest the state of the controller after the last end
+     */
+    record Words(String answerPlace, String kind, String linePlace, String lineSeen, String lineAtRest) {}
+
+    Words words();
+
     Vm vm();
 
     /** The vCPU at the first instruction of the guest. For the thread that runs it. The caller closes it. */
@@ -55,9 +68,6 @@ interface Board extends AutoCloseable {
     /** Where it writes after it ended this one. */
     IoAddress answer(int interrupt);
 
-    /** The place of the answers, in words. */
-    String answerPlace();
-
     /** Installs the handler, where each interrupt needs one of its own. */
     void handle(int interrupt);
 
@@ -66,9 +76,6 @@ interface Board extends AutoCloseable {
 
     /** Such as {@code vector 0x31}. */
     String name(int interrupt);
-
-    /** Such as {@code vector}. */
-    String kind();
 
     /** Its number in digits, as the architecture writes them. */
     String number(int interrupt);
@@ -102,23 +109,14 @@ interface Board extends AutoCloseable {
      */
     Gsi openLine();
 
-    /** The end of the line's route, in words. */
-    String linePlace();
-
     /** Whether the line reached a processor that has interrupts off. */
     boolean isLineSeen();
-
-    /** The state of the controller then, in words. */
-    String lineSeen();
 
     /** Whether the line is high. While it can be read. */
     boolean isLineHigh();
 
     /** Whether the line's interrupt was taken and has not ended. While it can be read. */
     boolean isLineInService();
-
-    /** The state of the controller after the last end, in words. */
-    String lineAtRest();
 
     @Override
     void close();

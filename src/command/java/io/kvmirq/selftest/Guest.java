@@ -127,7 +127,7 @@ final class Guest implements AutoCloseable {
             if (!board.isReady(exit)) {
                 death = new SelftestFailedException(
                         board.isAnswer(exit)
-                                ? "the guest wrote to " + board.answerPlace()
+                                ? "the guest wrote to " + board.words().answerPlace()
                                         + ", which has no ioeventfd: was it closed too early?"
                                 : board.strangeExit(exit));
                 return;

@@ -46,10 +46,6 @@ public enum Scenario {
         this.wayWithoutGuest = wayWithoutGuest;
     }
 
-    public String way() {
-        return way;
-    }
-
     public String way(Irqchip irqchip) {
         return switch (irqchip) {
             case FULL, SPLIT -> way;

@@ -37,7 +37,7 @@ record Scenarios(Kernel kernel, Irqchip irqchip, int count, Journal journal, Pat
                 Irqfd irqfd = guest.vm().assignIrqfd(interrupt, gsi);
                 IoEventFd ioEventFd = guest.vm().assignIoEventFd(guest.board().answer(), answer)) {
             journal.step(irqfd.toString(), "assigned");
-            journal.step("ioeventfd " + board.answerPlace() + " → " + ioEventFd.event(), "assigned");
+            journal.step("ioeventfd " + board.words().answerPlace() + " → " + ioEventFd.event(), "assigned");
             boot(guest);
             guest.release();
             flow(new Device(interrupt, answer, patience));
@@ -67,14 +67,14 @@ record Scenarios(Kernel kernel, Irqchip irqchip, int count, Journal journal, Pat
         Vm vm = guest.vm();
         Board board = guest.board();
         Gsi gsi = board.openLine();
-        journal.step("route " + gsi + " → " + board.linePlace(), "ok");
+        journal.step("route " + gsi + " → " + board.words().linePlace(), "ok");
         try (EventFd interrupt = EventFd.create(kernel);
                 EventFd resample = EventFd.create(kernel);
                 EventFd answer = EventFd.create(kernel);
                 Irqfd irqfd = vm.assignLevelIrqfd(interrupt, resample, gsi);
                 IoEventFd ioEventFd = vm.assignIoEventFd(board.answer(), answer)) {
             journal.step(irqfd.toString(), "assigned");
-            journal.step("ioeventfd " + board.answerPlace() + " → " + ioEventFd.event(), "assigned");
+            journal.step("ioeventfd " + board.words().answerPlace() + " → " + ioEventFd.event(), "assigned");
             boot(guest);
             Device device = new Device(interrupt, answer, patience);
             device.raise();
@@ -86,7 +86,7 @@ record Scenarios(Kernel kernel, Irqchip irqchip, int count, Journal journal, Pat
             counted(device);
             require(!guest.seen(board::isLineHigh), "the line stayed high after the last EOI");
             require(!guest.seen(board::isLineInService), "the interrupt stayed in service after the last EOI");
-            journal.step("stop asserting", board.lineAtRest());
+            journal.step("stop asserting", board.words().lineAtRest());
             requireHandled(guest, board.line(), count);
         }
     }
@@ -95,7 +95,7 @@ record Scenarios(Kernel kernel, Irqchip irqchip, int count, Journal journal, Pat
         require(patience.eventually(board::isLineSeen), "no processor got the interrupt");
         require(board.isLineHigh(), "the line is not high before the guest's EOI");
         require(resample.drain() == 0, "the resamplefd was signalled before the guest's EOI");
-        journal.step("assert while the guest has interrupts off", board.lineSeen() + ", resamplefd silent");
+        journal.step("assert while the guest has interrupts off", board.words().lineSeen() + ", resamplefd silent");
     }
 
     /** The device keeps its line high: each EOI signals the resamplefd, and the device raises the interrupt again. */
@@ -128,8 +128,8 @@ record Scenarios(Kernel kernel, Irqchip irqchip, int count, Journal journal, Pat
                     .mapToObj(interrupt -> board.add(edit, interrupt))
                     .toList());
             journal.step(
-                    "route " + gsis.get(0) + "-" + gsis.get(MANY - 1).number() + " → " + board.kind() + "s "
-                            + board.number(FIRST_OF_MANY) + "-" + board.number(last),
+                    "route " + gsis.get(0) + "-" + gsis.get(MANY - 1).number() + " → "
+                            + board.words().kind() + "s " + board.number(FIRST_OF_MANY) + "-" + board.number(last),
                     guest.vm().routes().commits() + " commit");
             for (int i = 0; i < MANY; i++) {
                 guest.handle(FIRST_OF_MANY + i);
@@ -139,7 +139,7 @@ record Scenarios(Kernel kernel, Irqchip irqchip, int count, Journal journal, Pat
                 undo.add(guest.vm().assignIoEventFd(board.answer(FIRST_OF_MANY + i), answer));
                 devices.add(new Device(interrupt, answer, patience));
             }
-            journal.step("64 irqfds, 64 ioeventfds on " + board.answerPlace() + " by value", "assigned");
+            journal.step("64 irqfds, 64 ioeventfds on " + board.words().answerPlace() + " by value", "assigned");
             boot(guest);
             devices.forEach(Device::raise);
             guest.release();
@@ -223,7 +223,7 @@ record Scenarios(Kernel kernel, Irqchip irqchip, int count, Journal journal, Pat
             int first = guest.handled(ONE);
             int second = guest.handled(OTHER);
             journal.step(
-                    "count by " + board.kind(),
+                    "count by " + board.words().kind(),
                     first + " on " + board.number(ONE) + ", " + second + " on " + board.number(OTHER));
             require(
                     first + second == device.sent(),

@@ -43,6 +43,12 @@ final class X86Board implements Board {
     }
 
     @Override
+    public Words words() {
+        String linePlace = "IOAPIC pin " + PIN.pin() + ", level, " + name(LINE);
+        return new Words("port 0x80", "vector", linePlace, "line high, Remote IRR set", "line low, Remote IRR clear");
+    }
+
+    @Override
     public Vm vm() {
         return vm;
     }
@@ -109,11 +115,6 @@ final class X86Board implements Board {
     }
 
     @Override
-    public String answerPlace() {
-        return "port 0x80";
-    }
-
-    @Override
     public void handle(int interrupt) {
         GuestCode.handle(memory.mapping(), vector(interrupt));
     }
@@ -126,11 +127,6 @@ final class X86Board implements Board {
     @Override
     public String name(int interrupt) {
         return vector(interrupt).toString();
-    }
-
-    @Override
-    public String kind() {
-        return "vector";
     }
 
     @Override
@@ -182,18 +178,8 @@ final class X86Board implements Board {
     }
 
     @Override
-    public String linePlace() {
-        return "IOAPIC pin " + PIN.pin() + ", level, " + name(LINE);
-    }
-
-    @Override
     public boolean isLineSeen() {
         return isLineInService();
-    }
-
-    @Override
-    public String lineSeen() {
-        return "line high, Remote IRR set";
     }
 
     @Override
@@ -204,11 +190,6 @@ final class X86Board implements Board {
     @Override
     public boolean isLineInService() {
         return vm.ioapic().isRemoteIrrSet(PIN);
-    }
-
-    @Override
-    public String lineAtRest() {
-        return "line low, Remote IRR clear";
     }
 
     @Override
