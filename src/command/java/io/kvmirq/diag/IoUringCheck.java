@@ -72,7 +72,7 @@ final class IoUringCheck {
             return Finding.of(Check.IO_URING, Status.WARN, "not-built", "this kernel is built without io_uring" + EPOLL)
                     .with(Remedy.of(Change.KERNEL, "build it with CONFIG_IO_URING=y", Takes.REBOOT, NEW_KERNEL));
         }
-        if (isTooOld()) {
+        if (!host.isSince(6, 1).orElse(true)) {
             return tooOld();
         }
         boolean hasSysctl = host.isSince(6, 6).orElse(true);
@@ -90,10 +90,6 @@ final class IoUringCheck {
                             remedy));
         }
         return available();
-    }
-
-    private boolean isTooOld() {
-        return !host.isSince(6, 1).orElse(true);
     }
 
     private static Finding tooOld() {

@@ -92,17 +92,15 @@ public record Listing(List<Row> rows, List<String> notes) {
             Optional<VmProcess> holder = host.vms().of(address).stream().findFirst();
             for (Chain fromFiles : DeviceChains.of(host, device.get())) {
                 Chain chain = live.isPresent() ? live.get().of(fromFiles) : fromFiles;
-                if (chain.link(Hop.DEVICE_VECTOR).filter(Listing::isWhole).isPresent()) {
+                if (chain.link(Hop.DEVICE_VECTOR)
+                        .filter(link -> link.state() == Link.State.WHOLE)
+                        .isPresent()) {
                     rows.add(row(address, chain, holder));
                     notes.addAll(notes(chain, holder.isPresent()));
                 }
             }
         }
         return new Listing(rows, List.copyOf(notes));
-    }
-
-    private static boolean isWhole(Link link) {
-        return link.state() == Link.State.WHOLE;
     }
 
     private static Row row(PciAddress address, Chain chain, Optional<VmProcess> holder) {

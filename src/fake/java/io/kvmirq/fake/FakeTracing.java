@@ -16,6 +16,7 @@ import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
 import java.util.TreeMap;
+import java.util.function.Consumer;
 
 /**
  * A trace buffer of the fake kernel, like an instance of tracefs: it records chosen events of chosen threads. Get it
@@ -35,7 +36,7 @@ public final class FakeTracing implements AutoCloseable {
     private final Optional<Tracepoints> host;
     private final Set<String> chosen = new HashSet<>();
     private final Map<Integer, Cpu> cpus = new TreeMap<>();
-    private final Tracepoints.Buffer buffer = this::event;
+    private final Consumer<Tracepoints.Passed> buffer = this::event;
     private Set<Integer> only = Set.of();
     private int most = Integer.MAX_VALUE;
     private long lost;

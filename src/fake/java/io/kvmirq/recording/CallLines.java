@@ -20,6 +20,12 @@ record CallLines(TapeWriter writer, RecordedFiles files, int pid) {
         writer.end(result < 0 ? -1 : result, result < 0 && result >= -4095 ? Errno.ofResult(result) : null);
     }
 
+    /** Writes the structures of a call without a description, then its result. */
+    void end(Capture capture, long result) {
+        structures(capture, null);
+        end(result);
+    }
+
     /** @param type the kind of file if {@code result} is a new descriptor, else {@link FileKind#NONE} */
     void end(long result, FileKind type) {
         if (result < 0 || type == FileKind.NONE) {

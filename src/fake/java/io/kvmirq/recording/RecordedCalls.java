@@ -228,8 +228,7 @@ final class RecordedCalls {
                 lines.begin(capture, "epoll_wait", (int) Capture.number(arguments[0]));
                 writer.arguments(0, "", Capture.number(arguments[3]), Capture.number(arguments[2]));
                 capture.store(arguments[1], result * EPOLL_EVENT);
-                lines.structures(capture, null);
-                lines.end(result);
+                lines.end(capture, result);
             }
             case "preadv2" -> readVector(capture, arguments, result);
             default -> transfer(capture, arguments, result);
@@ -244,8 +243,7 @@ final class RecordedCalls {
             writer.name(Masking.IN_VALUE, name);
         }
         writer.arguments(Capture.number(arguments[1]), "", name == null ? fd : 0, 0);
-        lines.structures(capture, null);
-        lines.end(result);
+        lines.end(capture, result);
     }
 
     private void readVector(Capture capture, @Nullable Object[] arguments, long result) {
@@ -255,8 +253,7 @@ final class RecordedCalls {
         if (known) {
             capture.store(capture.in.getLong(Uapi.Iovec.IOV_BASE), result);
         }
-        lines.structures(capture, null);
-        lines.end(result);
+        lines.end(capture, result);
     }
 
     /** Writes the line of read, write, pread or pwrite. */
@@ -268,8 +265,7 @@ final class RecordedCalls {
         if (capture.call.endsWith("read")) {
             capture.store(arguments[1], result);
         }
-        lines.structures(capture, null);
-        lines.end(result);
+        lines.end(capture, result);
     }
 
     private void duplicate(Capture capture, @Nullable Object[] arguments, long result) {
@@ -320,8 +316,7 @@ final class RecordedCalls {
             capture.storeChanged(arguments[0]);
         }
         ioctls.maskPoll(capture);
-        lines.structures(capture, null);
-        lines.end(result);
+        lines.end(capture, result);
     }
 
     /** Converts to nanoseconds. Overflow is the largest long: C programs wait for ever by such a time. */

@@ -1,25 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.cli.faults;
 
+import java.util.Locale;
+
 /** The effect of a fault on a program, and the first line of its stderr that it writes only then. */
 record Outcome(Kind kind, Ended ended, String said) {
     /** From the best to the worst. */
     enum Kind {
-        NOT_MADE("not made"),
-        GOES_ON("goes on"),
-        ENDS("ends"),
-        HANGS("hangs"),
-        ABORTS("aborts");
-
-        private final String text;
-
-        Kind(String text) {
-            this.text = text;
-        }
+        NOT_MADE,
+        GOES_ON,
+        ENDS,
+        HANGS,
+        ABORTS;
 
         @Override
         public String toString() {
-            return text;
+            return name().toLowerCase(Locale.ROOT).replace('_', ' ');
         }
 
         boolean isBad() {

@@ -148,7 +148,7 @@ public final class EpollFile extends FakeFile {
             return host.refuse(FileAnswer.EPOLL_EXCLUSIVE);
         }
         if (operation == Epoll.EPOLL_CTL_ADD && file instanceof EpollFile nested) {
-            if (nested.holds(this)) {
+            if (nested.entries.stream().anyMatch(entry -> entry.file == this)) {
                 return host.refuse(FileAnswer.EPOLL_LOOP);
             }
             if (isWatched() || nested.entries.stream().anyMatch(entry -> entry.file instanceof EpollFile)) {
@@ -183,10 +183,6 @@ public final class EpollFile extends FakeFile {
                 && (operation == Epoll.EPOLL_CTL_MOD
                         || operation == Epoll.EPOLL_CTL_ADD
                                 && (file instanceof EpollFile || (events & ~WITH_EXCLUSIVE) != 0));
-    }
-
-    private boolean holds(EpollFile other) {
-        return entries.stream().anyMatch(entry -> entry.file == other);
     }
 
     private int add(Entry entry, ByteBuffer event) {

@@ -6,6 +6,7 @@ import io.kvmirq.explain.FileAnswer;
 import java.nio.ByteBuffer;
 import java.util.Map;
 import java.util.Optional;
+import java.util.function.ToIntFunction;
 import org.jspecify.annotations.Nullable;
 
 /** The interface through which a file uses its kernel. The caller of each method holds the kernel's lock. */
@@ -57,13 +58,9 @@ public interface Host {
         return memory().put(address, from, length) ? 0 : refuse(FileAnswer.FAULT);
     }
 
-    interface OnStructure {
-        int apply(ByteBuffer structure);
-    }
-
     /** Copies a structure in before it is checked. Returns -EFAULT or the result of {@code call}. */
-    default int copied(long address, int size, OnStructure call) {
+    default int copied(long address, int size, ToIntFunction<ByteBuffer> call) {
         ByteBuffer structure = memory().copyIn(address, size);
-        return structure == null ? refuse(FileAnswer.FAULT) : call.apply(structure);
+        return structure == null ? refuse(FileAnswer.FAULT) : call.applyAsInt(structure);
     }
 }

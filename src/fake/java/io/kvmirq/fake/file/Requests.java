@@ -11,6 +11,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.function.LongFunction;
+import java.util.function.ToIntBiFunction;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -28,11 +29,6 @@ public final class Requests<F extends FakeFile> {
     /** Handles a request whose argument is a value, or an address that the handler reads itself. */
     public interface OnValue<F> {
         int answer(F file, long argument);
-    }
-
-    /** Handles a request whose argument is the address of a structure. */
-    public interface OnStructure<F> {
-        int answer(F file, ByteBuffer structure);
     }
 
     /** Handles a request whose structure is a header; {@code address} is its address. */
@@ -72,8 +68,8 @@ public final class Requests<F extends FakeFile> {
     }
 
     /** Adds a request that reads a structure. */
-    public Requests<F> in(long request, OnStructure<F> answer) {
-        return inHeader(request, (file, structure, address) -> answer.answer(file, structure));
+    public Requests<F> in(long request, ToIntBiFunction<F, ByteBuffer> answer) {
+        return inHeader(request, (file, structure, address) -> answer.applyAsInt(file, structure));
     }
 
     /** Adds a request that reads a structure and the data after it. */
@@ -85,18 +81,18 @@ public final class Requests<F extends FakeFile> {
     }
 
     /** Adds a request that reads a structure and writes it back if its result is 0. */
-    public Requests<F> inOut(long request, OnStructure<F> answer) {
+    public Requests<F> inOut(long request, ToIntBiFunction<F, ByteBuffer> answer) {
         return inHeader(request, (file, structure, address) -> {
-            int result = answer.answer(file, structure);
+            int result = answer.applyAsInt(file, structure);
             return result == 0 ? file.host.copyOut(address, structure, size(request)) : result;
         });
     }
 
     /** Adds a request that fills a zeroed structure and writes it if its result is 0. */
-    public Requests<F> out(long request, OnStructure<F> answer) {
+    public Requests<F> out(long request, ToIntBiFunction<F, ByteBuffer> answer) {
         return value(request, (file, address) -> {
             ByteBuffer structure = ByteBuffer.allocate(size(request)).order(ByteOrder.nativeOrder());
-            int result = answer.answer(file, structure);
+            int result = answer.applyAsInt(file, structure);
             return result == 0 ? file.host.copyOut(address, structure, size(request)) : result;
         });
     }

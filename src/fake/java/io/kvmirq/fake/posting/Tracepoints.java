@@ -4,6 +4,7 @@ package io.kvmirq.fake.posting;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.function.Consumer;
 
 /**
  * The tracepoints of a host. The process is the one that calls this kernel. Each vCPU has its own thread id, whatever
@@ -22,13 +23,8 @@ public final class Tracepoints {
      */
     public record Passed(String name, int cpu, int tid, long nanos, List<Integer> threads, Map<String, Long> fields) {}
 
-    /** Receives events. */
-    public interface Buffer {
-        void event(Passed event);
-    }
-
     private final Map<String, TraceForm> forms;
-    private final List<Buffer> buffers = new ArrayList<>();
+    private final List<Consumer<Passed>> buffers = new ArrayList<>();
     private int threads;
     private long clock = NANOS;
 
@@ -43,12 +39,12 @@ public final class Tracepoints {
     }
 
     /** Adds a buffer that receives all later events. */
-    public void add(Buffer buffer) {
+    public void add(Consumer<Passed> buffer) {
         buffers.add(buffer);
     }
 
     /** Ends {@link #add}. */
-    public void remove(Buffer buffer) {
+    public void remove(Consumer<Passed> buffer) {
         buffers.remove(buffer);
     }
 
@@ -71,7 +67,7 @@ public final class Tracepoints {
         if (!buffers.isEmpty()) {
             clock += NANOS;
             Passed event = new Passed(name, cpu, tid, clock, concerned, fields);
-            buffers.forEach(buffer -> buffer.event(event));
+            buffers.forEach(buffer -> buffer.accept(event));
         }
     }
 }

@@ -90,15 +90,11 @@ final class ConfigSpace {
         if (pointer == FIRST_CAPABILITY) {
             virtual.put(STATUS, (byte) (virtual.get(STATUS) & ~HAS_CAPABILITIES));
         }
-        if (has(POWER_AT, POWER_ID)) {
+        if (map[POWER_AT] == POWER_ID) {
             // PME is shown as not supported, not enabled and not signalled.
             int flags = POWER_AT + FLAGS + 1;
             virtual.put(flags, (byte) (virtual.get(flags) & 7)).put(POWER_AT + POWER_CONTROL + 1, (byte) 0);
         }
-    }
-
-    private boolean has(int at, int id) {
-        return map[at] == id;
     }
 
     private int length(int at) {

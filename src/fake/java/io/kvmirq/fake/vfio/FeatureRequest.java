@@ -49,6 +49,6 @@ record FeatureRequest(Host host, int flags, long address, long room) {
         if (operations == 0 || room < size) {
             return host.refuse(VfioAnswer.VFIO_FEATURE_OPERATION);
         }
-        return host.copied(address, size, set::applyAsInt);
+        return host.copied(address, size, set);
     }
 }

@@ -80,13 +80,8 @@ final class IommuRequests {
         return known == null ? null : known.name();
     }
 
-    /** Handles a request; {@code address} is the user address of its structure. */
-    private interface Command {
-        int answer(IommuFile file, ByteBuffer structure, long address);
-    }
-
     /** A request whose structure begins with its size. Bytes after the known part must be 0. */
-    private static Requests.OnValue<IommuFile> command(int size, Command command) {
+    private static Requests.OnValue<IommuFile> command(int size, Requests.OnHeader<IommuFile> command) {
         return (file, address) -> sized(
                 file.host(),
                 address,
@@ -97,7 +92,7 @@ final class IommuRequests {
     }
 
     /** {@code copy_struct_from_user()}: {@code tooShort} refuses less than {@code least}; missing bytes are 0. */
-    static int sized(Host host, long address, int least, int size, Answer tooShort, Host.OnStructure call) {
+    static int sized(Host host, long address, int least, int size, Answer tooShort, ToIntFunction<ByteBuffer> call) {
         return host.copied(address, Integer.BYTES, first -> {
             long given = Integer.toUnsignedLong(first.getInt(0));
             if (given < least) {
@@ -119,7 +114,7 @@ final class IommuRequests {
             return host.copied(
                     address,
                     known,
-                    structure -> call.apply(
+                    structure -> call.applyAsInt(
                             ByteBuffer.allocate(size).order(structure.order()).put(0, structure, 0, known)));
         });
     }

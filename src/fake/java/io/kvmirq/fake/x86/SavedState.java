@@ -36,7 +36,7 @@ final class SavedState {
         if (Integer.compareUnsigned(count, Msrs.TOO_MANY) >= 0) {
             return host.refuse(VmAnswer.MSRS_MANY);
         }
-        return host.copied(address + Uapi.KvmMsrs.SIZE, count * Uapi.KvmMsrEntry.SIZE, answer::applyAsInt);
+        return host.copied(address + Uapi.KvmMsrs.SIZE, count * Uapi.KvmMsrEntry.SIZE, answer);
     }
 
     int getFpu(ByteBuffer to) {

@@ -38,7 +38,9 @@ final class X86VcpuFile extends VcpuFile {
             .value(Uapi.KVM_RUN, X86VcpuFile::run)
             .value(Uapi.KVM_SET_SIGNAL_MASK, (vcpu, set) -> vcpu.setSignals(set))
             .value(Uapi.KVM_NMI, (vcpu, argument) -> vcpu.cpu.requestNmi())
-            .value(Uapi.KVM_GET_STATS_FD, X86VcpuFile::openStats)
+            .value(
+                    Uapi.KVM_GET_STATS_FD,
+                    (vcpu, argument) -> vcpu.host.install(new StatsFile(vcpu.host, "/vcpu-" + vcpu.id)))
             .in(
                     Uapi.KVM_INTERRUPT,
                     (vcpu, interrupt) ->
@@ -216,10 +218,6 @@ final class X86VcpuFile extends VcpuFile {
         hardware().ifPresent(PostingVcpu::close);
         lapic.ifPresent(apic -> apic.timer().cancel());
         vm.dropHolder();
-    }
-
-    private int openStats(long argument) {
-        return host.install(new StatsFile(host, "/vcpu-" + id));
     }
 
     private int getRegisters(ByteBuffer registers) {

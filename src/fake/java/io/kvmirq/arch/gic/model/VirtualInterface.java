@@ -252,11 +252,7 @@ public class VirtualInterface {
 
     /** Queues what is pending. The lock is held. */
     boolean queueAll() {
-        return queueAll(VirtualInterface::nothing);
-    }
-
-    private static int nothing(int first) {
-        return 0;
+        return queueAll(first -> 0);
     }
 
     /** @return whether every interrupt found a list register, or waits for the end of an active hardware interrupt */

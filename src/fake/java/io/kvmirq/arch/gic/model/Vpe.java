@@ -131,7 +131,7 @@ public final class Vpe implements VcpuHooks {
         }
         words.unlock(at(LOCK));
         if (rings) {
-            sendDoorbell();
+            thread.last().orElse(host.cpu(0)).interrupt(doorbell);
         }
     }
 
@@ -147,10 +147,6 @@ public final class Vpe implements VcpuHooks {
         if (vlpi < 0 || vlpi >= vlpis) {
             throw new IllegalArgumentException("vLPI " + vlpi + " does not exist: expected 0-" + (vlpis - 1));
         }
-    }
-
-    private void sendDoorbell() {
-        thread.last().orElse(host.cpu(0)).interrupt(doorbell);
     }
 
     public boolean isPending(int vlpi) {

@@ -133,7 +133,7 @@ public final class RealModeCode implements GuestCode {
             if (!isReading() && !accesses.isAtOut()) {
                 events.setShadow(shadow);
             }
-            return halts ? Outcome.HALTS : left(exits);
+            return halts ? Outcome.HALTS : exits ? Outcome.EXITS : Outcome.GOES_ON;
         } catch (DataMemory.Unanswered e) {
             registers.setIp(operands.start());
             return Outcome.EXITS;
@@ -141,10 +141,6 @@ public final class RealModeCode implements GuestCode {
             registers.setIp(operands.start());
             throw e;
         }
-    }
-
-    private static Outcome left(boolean exits) {
-        return exits ? Outcome.EXITS : Outcome.GOES_ON;
     }
 
     /** Fetches the prefixes and the opcode. */
