@@ -24,12 +24,6 @@ public record Chain(
         List<Link> links,
         List<Claim> claims,
         List<String> remarks) {
-    public Chain {
-        links = List.copyOf(links);
-        claims = List.copyOf(claims);
-        remarks = List.copyOf(remarks);
-    }
-
     public Optional<Link> link(Hop hop) {
         return links.stream().filter(link -> link.hop() == hop).findFirst();
     }

@@ -21,10 +21,6 @@ public record Claim(
         String text,
         List<Remedy> remedies,
         boolean never) {
-    public Claim {
-        remedies = List.copyOf(remedies);
-    }
-
     /** The texts of the remedies, in one. */
     public Optional<String> remedy() {
         return Remedy.text(remedies);

@@ -54,12 +54,6 @@ public record Guests(List<Guest> all, List<String> notes) {
             List<String> helpers,
             OptionalLong exits,
             OptionalLong injected) {
-        public Guest {
-            vhostFiles = List.copyOf(vhostFiles);
-            workers = List.copyOf(workers);
-            helpers = List.copyOf(helpers);
-        }
-
         /** By its name and its process. */
         public String title() {
             return process.name() + " (process " + process.pid() + ")";
@@ -88,11 +82,6 @@ public record Guests(List<Guest> all, List<String> notes) {
      * @param ofKernel whether it is a kernel thread, as before Linux 6.4, and no thread of the VMM
      */
     public record Worker(int tid, int cpu, Optional<String> allowed, boolean ofKernel) {}
-
-    public Guests {
-        all = List.copyOf(all);
-        notes = List.copyOf(notes);
-    }
 
     /** Reads the files of a host. */
     public static Guests of(HostFiles files, HostFacts host) {

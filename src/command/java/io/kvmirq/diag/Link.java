@@ -18,10 +18,6 @@ import java.util.Optional;
  */
 public record Link(
         Hop hop, State state, Optional<Evidence> evidence, Optional<String> value, String text, List<Remedy> remedies) {
-    public Link {
-        remedies = List.copyOf(remedies);
-    }
-
     /** The texts of the remedies, in one. */
     public Optional<String> remedy() {
         return Remedy.text(remedies);

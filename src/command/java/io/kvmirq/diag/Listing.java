@@ -48,11 +48,6 @@ public record Listing(List<Row> rows, List<String> notes) {
             Optional<Evidence.Kind> postedEvidence,
             Optional<String> why) {}
 
-    public Listing {
-        rows = List.copyOf(rows);
-        notes = List.copyOf(notes);
-    }
-
     /**
      * The vectors of some devices.
      *

@@ -46,10 +46,6 @@ public record Sources(String guest, boolean virtio, Link vmm, List<Row> rows) {
         }
     }
 
-    public Sources {
-        rows = List.copyOf(rows);
-    }
-
     /** Whether the link of the VMM is broken or in doubt. */
     public boolean isFlawed() {
         return vmm.state() == Link.State.BROKEN || vmm.state() == Link.State.DOUBTFUL;

@@ -34,11 +34,6 @@ public record IntxLine(
         List<PciDevice> neighbours,
         Fact<Boolean> nointxmask,
         Fact<String> disIntx) {
-    /** Copies the list of neighbours. */
-    public IntxLine {
-        neighbours = List.copyOf(neighbours);
-    }
-
     /** The way in which VFIO requests a line. */
     public enum Request {
         /** Others may have handlers on the line: {@code IRQF_SHARED}. */

@@ -111,11 +111,6 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
     private static final String EMULATE_IOMMU = "this host is a VM: let its hypervisor give it an IOMMU (QEMU: -machine"
             + " q35,kernel-irqchip=split -device ";
 
-    public VfioOutlook {
-        irqs = List.copyOf(irqs);
-        refusals = List.copyOf(refusals);
-    }
-
     /** How VFIO on {@code host} will answer for {@code device}. */
     public static VfioOutlook of(HostFacts host, PciDevice device) {
         return new VfioOutlook(irqs(host, device), refusals(host, device));

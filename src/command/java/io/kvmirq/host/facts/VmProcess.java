@@ -52,16 +52,6 @@ public record VmProcess(
      */
     public record EventfdFile(int fd, OptionalInt id, long count, boolean polled) {}
 
-    public VmProcess {
-        arguments = List.copyOf(arguments);
-        vms = List.copyOf(vms);
-        vcpus = List.copyOf(vcpus);
-        kvmDevices = List.copyOf(kvmDevices);
-        eventfds = List.copyOf(eventfds);
-        devices = List.copyOf(devices);
-        mayHave = List.copyOf(mayHave);
-    }
-
     /** The name of the guest, or of the process. */
     public String name() {
         return guest.orElse(command);

@@ -28,10 +28,6 @@ import java.util.regex.Pattern;
  * @param unreadable how many processes do not show their descriptors to this user
  */
 public record VmProcesses(List<VmProcess> all, int unreadable) {
-    public VmProcesses {
-        all = List.copyOf(all);
-    }
-
     /** {@code cdevs}: the PCI device of each file in {@code /dev/vfio/devices}. {@code armed}: VFIO has armed it. */
     static VmProcesses of(HostFiles tree, OpenFiles open, Map<String, PciAddress> cdevs, Predicate<PciAddress> armed) {
         List<VmProcess> all = new ArrayList<>();

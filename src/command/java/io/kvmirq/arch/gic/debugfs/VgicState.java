@@ -127,10 +127,6 @@ public record VgicState(String model, boolean enabled, int spis, OptionalInt lpi
         VSGI
     }
 
-    public VgicState {
-        interrupts = List.copyOf(interrupts);
-    }
-
     public int count(Kind kind) {
         return (int) interrupts.stream()
                 .filter(interrupt -> interrupt.kind() == kind)
