@@ -11,8 +11,8 @@ import io.kvmirq.uapi.UapiArm64;
 import java.util.Map;
 
 /**
- * KVM_CHECK_EXTENSION on arm64, as seen in the lab on 6.1 and 6.12. A capability that is not listed returns 0. Source:
- * {@code kvm_vm_ioctl_check_extension()} in arch/arm64/kvm/arm.c.
+ * KVM_CHECK_EXTENSION on arm64, as measured in the lab on 6.1 and 6.12. Unlisted capabilities return 0. Source: {@code
+ * kvm_vm_ioctl_check_extension()} in arch/arm64/kvm/arm.c.
  */
 final class ArmCapabilities {
     /** KVM_USER_MEM_SLOTS. */

@@ -15,17 +15,17 @@ import java.util.TreeMap;
 import java.util.function.IntPredicate;
 
 /**
- * The guest of a vCPU, whose part a test plays: no code runs. Each step is an entry and an exit:
- * the list registers are filled, and what the guest did not take is pending in the distributor afterwards. An SPI that
- * is mapped to an interrupt of the host has HW set. Source: {@code vgic_v3_populate_lr()} and
- * {@code vgic_v3_fold_lr_state()} in arch/arm64/kvm/vgic/vgic-v3.c.
+ * The guest of a vCPU. It runs no code; a test makes its accesses. Each step is an entry and an exit: entry fills the
+ * list registers, and exit makes interrupts that the guest did not take pending in the distributor again. An SPI that
+ * is mapped to a host interrupt has HW set. Source: {@code vgic_v3_populate_lr()} and {@code vgic_v3_fold_lr_state()}
+ * in arch/arm64/kvm/vgic/vgic-v3.c.
  */
 public final class ArmGuest {
     private static final int REGISTERS = VgicDelivery.LIST_REGISTERS;
     private static final int PRIORITY_SHIFT = 3;
-    /** The answer of IAR if the interrupt with the highest priority is of group 1 and not to be taken by IAR. */
+    /** The value of IAR if the highest-priority interrupt is of group 1 and IAR may not take it. */
     private static final int OF_GROUP1 = 1022;
-    /** The answer of IAR if there is nothing to take. */
+    /** The value of IAR if there is no interrupt to take. */
     private static final int SPURIOUS = 1023;
 
     private final ArmVm vm;
@@ -35,7 +35,7 @@ public final class ArmGuest {
     private final Distributor distributor;
     private final VirtualInterface registers;
 
-    /** @param vcpu its index in the VM, whose VGIC is initialized */
+    /** @param vcpu the index of the vCPU in the VM; the VGIC is initialized */
     ArmGuest(ArmVm vm, FakeVgic vgic, int vcpu) {
         this.vm = vm;
         this.vgic = vgic;
@@ -46,8 +46,9 @@ public final class ArmGuest {
     }
 
     /**
-     * Takes the pending interrupt of group 1 with the highest priority, an LPI last; 1023 if none passes. A GICv2 takes
-     * those of each group in GICC_CTLR, adds an SGI's source in bits 12:10, and answers 1022 for group 1 with AckCtl 0.
+     * Takes the pending interrupt of group 1 with the highest priority, LPIs last; returns 1023 if there is none. A
+     * GICv2 takes groups enabled in GICC_CTLR, adds an SGI's source in bits 12:10, and returns 1022 for group 1 if
+     * AckCtl is 0.
      */
     public int acknowledge() {
         vm.note(vgic.isGicV2() ? VgicAnswer.GICV2_MASK : VgicAnswer.VGIC_MASK);
@@ -83,19 +84,19 @@ public final class ArmGuest {
         return answer(word);
     }
 
-    /** The value of GICC_IAR: the source of an SGI is part of it. */
+    /** The value of GICC_IAR, which includes the source of an SGI. */
     private static int answer(long word) {
         long source = ListRegister.HW.isSet(word) ? 0 : ListRegister.SOURCE.of(word);
         return (int) (ListRegister.VIRTUAL_ID.of(word) | source << ListRegister.VIRTUAL_ID.width());
     }
 
-    /** The interrupt of the host is active, so that no other one comes. */
+    /** Clears line and latch of a mapped SPI: while its host interrupt is active, no other one comes. */
     private void lower(int id) {
         distributor.lower(vcpu, id);
         distributor.clear(InterruptState.LATCH, vcpu, id & -Distributor.WORD, 1 << id % Distributor.WORD);
     }
 
-    /** Takes an LPI of a higher priority than what a list register holds, -1 for none. */
+    /** Takes an LPI whose priority is higher than that of list register {@code best} (-1 for none). */
     private int takeLpi(int best) {
         if (vgic.isGicV2()) {
             return SPURIOUS;
@@ -113,7 +114,7 @@ public final class ArmGuest {
     }
 
     /**
-     * ICC_SGI1R_EL1 or GICD_SGIR, to vCPUs by id. Source: {@code vgic_v3_dispatch_sgi()}, {@code
+     * Writes ICC_SGI1R_EL1 or GICD_SGIR, with targets by vCPU id. Source: {@code vgic_v3_dispatch_sgi()}, {@code
      * vgic_mmio_write_sgir()}.
      */
     public void sendSgi(int sgi, IntPredicate targets) {
@@ -237,7 +238,10 @@ public final class ArmGuest {
         pending().values().forEach(this::load);
     }
 
-    /** Linux sorts by priority before it fills the list registers. Source: {@code vgic_sort_ap_list()}. */
+    /**
+     * The pending interrupts, sorted by priority for the list registers as in Linux. Source: {@code
+     * vgic_sort_ap_list()}.
+     */
     private SortedMap<Integer, int[]> pending() {
         int words = distributor.interrupts() / Distributor.WORD;
         SortedMap<Integer, int[]> byPriority = new TreeMap<>();
@@ -251,7 +255,7 @@ public final class ArmGuest {
         return byPriority;
     }
 
-    /** The list registers take interrupts, a bit each. */
+    /** Loads interrupts into the list registers; {@code words} has a bit for each. */
     private void load(int[] words) {
         vm.mapped().forEach((id, line) -> {
             if ((words[id / Distributor.WORD] >>> id % Distributor.WORD & 1) != 0) {
@@ -261,7 +265,7 @@ public final class ArmGuest {
         registers.syncToCpu(first -> ~words[first / Distributor.WORD]);
     }
 
-    /** The list registers keep what is active. What is pending goes back to the distributor, an edge with its latch. */
+    /** Keeps active interrupts in list registers. Pending ones return to the distributor, an edge as a latch. */
     private void exit() {
         for (int i = 0; i < REGISTERS; i++) {
             long word = registers.listRegister(i);
@@ -285,7 +289,7 @@ public final class ArmGuest {
         vm.lpis().prune(vcpu);
     }
 
-    /** A VMM may have made an interrupt active since the last exit. */
+    /** Loads interrupts that a VMM has made active since the last exit. */
     private void loadActive() {
         vgic.delivery().active(vcpu).stream().filter(id -> !isLoaded(id)).forEach(id -> {
             int free = Long.numberOfTrailingZeros(registers.empty());
@@ -296,7 +300,7 @@ public final class ArmGuest {
         });
     }
 
-    /** Of a list register, without state. */
+    /** The list register of an interrupt, without state. */
     private long word(int id) {
         return ListRegister.VIRTUAL_ID.with(id)
                 | ListRegister.GROUP1.with(distributor.is(InterruptState.GROUP1, vcpu, id) ? 1 : 0)

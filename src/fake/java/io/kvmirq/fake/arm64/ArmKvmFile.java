@@ -31,7 +31,7 @@ public final class ArmKvmFile extends KvmFile {
         return ArmCapabilities.check(host, capability);
     }
 
-    /** The VM type is the size of the guest's physical addresses in bits; 0 is the default. */
+    /** Creates a VM. Its type is the bit size of guest-physical addresses; 0 is the default. */
     @Override
     protected int createVmOf(long type) {
         long bits = type == 0 ? DEFAULT_ADDRESS_BITS : type;

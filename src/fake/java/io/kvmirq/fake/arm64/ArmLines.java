@@ -21,7 +21,7 @@ final class ArmLines {
     private final Host host;
     private final ArmVm vm;
     private final boolean byId;
-    /** A line of newer kernels initializes a GICv2 before its vCPU and number are looked at. */
+    /** Whether the call initializes a GICv2 before it checks vCPU and number, as newer kernels do. */
     private final boolean initializesFirst;
 
     ArmLines(ArmVm vm) {
@@ -68,7 +68,7 @@ final class ArmLines {
         if (!vgic.initializeByUse()) {
             return host.refuse(ArmAnswer.ARM_LINE_BEFORE_INIT);
         }
-        // 6.1 takes the id of this vCPU as an index and looks up a vCPU once more.
+        // 6.1 uses the id of this vCPU as an index, and looks up a vCPU again.
         ArmVcpu meant = vcpu(byId ? which : vcpu.id()).orElse(null);
         if (meant == null) {
             return host.refuse(ArmAnswer.ARM_LINE_VCPU_TWICE);

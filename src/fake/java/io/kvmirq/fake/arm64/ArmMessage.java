@@ -3,5 +3,5 @@ package io.kvmirq.fake.arm64;
 
 import java.util.OptionalInt;
 
-/** A message to an ITS: the address, the event id, and the device id if the VMM gave one. */
+/** A message to an ITS: address, event id, and device id unless the VMM omits it. */
 record ArmMessage(long doorbell, int event, OptionalInt device) {}

@@ -6,9 +6,9 @@ import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.kvm.MemorySlots;
 import java.nio.ByteBuffer;
 
-/** The guest's memory as KVM reads it for an ITS; source: {@code kvm_read_guest()} in virt/kvm/kvm_main.c. */
+/** The guest memory that KVM reads for an ITS. Source: {@code kvm_read_guest()} in virt/kvm/kvm_main.c. */
 record ArmRam(Host host, MemorySlots slots) implements GuestRam {
-    /** Byte by byte, because a structure may lie across two slots. */
+    /** Reads byte by byte, because a structure may span two slots. */
     @Override
     public boolean read(long address, ByteBuffer to) {
         for (int i = 0; i < to.remaining(); i++) {

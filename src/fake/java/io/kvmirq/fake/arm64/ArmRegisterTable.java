@@ -14,8 +14,8 @@ import java.util.Map;
 import java.util.Optional;
 
 /**
- * The registers that a kernel lists for a vCPU without optional features, with their values after a reset, as the lab's
- * kernels have them on QEMU's processor max. The files have a line for each, in the kernel's order: id and value.
+ * The registers that a kernel lists for a vCPU without optional features, with their reset values, measured in the lab
+ * on QEMU's processor max. A file has a line with id and value for each register, in the kernel's order.
  */
 final class ArmRegisterTable {
     private static final int HEX = 16;
@@ -27,7 +27,7 @@ final class ArmRegisterTable {
 
     private ArmRegisterTable() {}
 
-    /** That of the nearest kernel. */
+    /** The table of the kernel that is nearest to a build. */
     static ArmRegisterTable of(Build build) {
         if (build.isSince(7, 1)) {
             return V7_2;

@@ -24,27 +24,27 @@ final class ArmRegisters {
     private static final long SIZE_MASK = 0x00f0_0000_0000_0000L;
     private static final long ARCHITECTURE = 0xff00_0000_0000_0000L;
     private static final int WORD = Integer.BYTES;
-    /** EL1h, all interrupts masked. */
+    /** PSTATE after a reset: EL1h with all interrupts masked. */
     private static final long RESET_STATE = 0x3c5;
 
     private static final int MODE = 0x1f;
-    /** EL0t, EL1t, EL1h. */
+    /** The valid modes: EL0t, EL1t, EL1h. */
     private static final Set<Integer> MODES = Set.of(0, 4, 5);
-    /** EL0 of 32 bits. */
+    /** The mode of 32-bit EL0. */
     private static final int USER_32 = 0x10;
 
     private static final long MPIDR = id(0xc005);
-    /** Where ID_AA64PFR0_EL1 and ID_PFR1_EL1 say that a GIC has system registers. */
+    /** The fields of ID_AA64PFR0_EL1 and ID_PFR1_EL1 that report system registers of a GIC. */
     private static final Map<Long, Long> GIC_REGISTERS = Map.of(id(0xc020), 0xfL << 24, id(0xc009), 0xfL << 28);
 
     /** CNTVCT and CNTPCT of EL0. */
     private static final Set<Long> COUNTERS = Set.of(id(0xdf1a), id(0xdf01));
-    /** They count at 62.5 MHz. */
+    /** Nanoseconds of a counter's tick, at 62.5 MHz. */
     private static final int TICK = 16;
 
     /**
-     * Those that are memory to KVM: SCTLR, ACTLR, CPACR, TTBR0, TTBR1, TCR, AFSR0, AFSR1, ESR, FAR, PAR, MAIR, AMAIR,
-     * VBAR, CONTEXTIDR, TPIDR and CNTKCTL of EL1, TPIDR and TPIDRRO of EL0.
+     * The registers that KVM only stores: SCTLR, ACTLR, CPACR, TTBR0, TTBR1, TCR, AFSR0, AFSR1, ESR, FAR, PAR, MAIR,
+     * AMAIR, VBAR, CONTEXTIDR, TPIDR and CNTKCTL of EL1, TPIDR and TPIDRRO of EL0.
      */
     private static final Set<Long> KEPT = Set.of(
             id(0xc080),
@@ -83,7 +83,7 @@ final class ArmRegisters {
         return UapiArm64.KVM_REG_ARM64 | UapiArm64.KVM_REG_SIZE_U64 | UapiArm64.KVM_REG_ARM64_SYSREG | number;
     }
 
-    /** KVM_ARM_VCPU_INIT. SP_EL1, ELR_EL1 and SPSR_EL1 are system registers without a reset. */
+    /** Resets by KVM_ARM_VCPU_INIT, except SP_EL1, ELR_EL1 and SPSR_EL1, which have no reset value. */
     void reset() {
         byte[] kept = new byte[KvmArmRegs.SPSR + Long.BYTES - KvmArmRegs.SP_EL1];
         core.get(KvmArmRegs.SP_EL1, kept)
@@ -106,7 +106,7 @@ final class ArmRegisters {
         return ((int) id & UapiArm64.KVM_REG_ARM_COPROC_MASK) == UapiArm64.KVM_REG_ARM_CORE;
     }
 
-    /** Whether it is the id of a system register of 64 bits, which the vCPU may lack. */
+    /** Whether an id is that of a 64-bit system register. The vCPU may lack the register. */
     static boolean isSystem(long id) {
         return (id & ~0xffffL) == id(0);
     }
@@ -115,7 +115,7 @@ final class ArmRegisters {
         return (id & ~(ARCHITECTURE | SIZE_MASK | UapiArm64.KVM_REG_ARM_CORE)) * WORD;
     }
 
-    /** The size of the core register that begins there; 0 for none. */
+    /** The size of the core register at an offset; 0 for none. */
     private static int coreSize(long offset) {
         if (offset < KvmArmRegs.SPSR + 5 * Long.BYTES) {
             return offset % Long.BYTES == 0 ? Long.BYTES : 0;
@@ -147,7 +147,7 @@ final class ArmRegisters {
         return Optional.of(ArmAnswer.ARM_REGISTER_NONE);
     }
 
-    /** The value of a register that is not refused. */
+    /** The value of a register that {@link #refuses} accepts. */
     ByteBuffer get(long id) {
         ByteBuffer value = ByteBuffer.allocate(size(id)).order(ByteOrder.nativeOrder());
         if (isCore(id)) {

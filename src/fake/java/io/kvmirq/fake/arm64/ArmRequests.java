@@ -8,7 +8,7 @@ import io.kvmirq.uapi.UapiTable.FileKind;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
-/** Requests that arm64 implements and the fake does not, by kind of file; source: arch/arm64/kvm/arm.c. */
+/** Requests of arm64 kernels that the fake does not model, by kind of file. Source: arch/arm64/kvm/arm.c. */
 final class ArmRequests {
     private static final Set<Long> OF_VM = Set.of(
             Uapi.KVM_CLEAR_DIRTY_LOG,
@@ -28,7 +28,7 @@ final class ArmRequests {
 
     private ArmRequests() {}
 
-    /** The name of such a request; null for any other number. */
+    /** The name of a request that is not modelled; null for any other number. */
     static @Nullable String name(FileKind kind, long number) {
         UapiTable.Request request = UapiTable.find(number, kind);
         return request != null && (kind == FileKind.VM ? OF_VM : OF_VCPU).contains(number) ? request.name() : null;

@@ -14,14 +14,14 @@ import org.jspecify.annotations.Nullable;
 final class ArmVcpu {
     /** KVM_VCPU_MAX_FEATURES. */
     private static final int FEATURES = 7;
-    /** KVM_ARM_VCPU_HAS_EL2 and KVM_ARM_VCPU_HAS_EL2_E2H0, which newer kernels know and this host lacks. */
+    /** KVM_ARM_VCPU_HAS_EL2 and KVM_ARM_VCPU_HAS_EL2_E2H0: newer kernels have them, and this host lacks them. */
     private static final int NESTED = 2;
 
     private static final int FEATURE_WORDS = 7;
     private static final int POWER_OFF = 1 << UapiArm64.KVM_ARM_VCPU_POWER_OFF;
     private static final int MODELLED = POWER_OFF | 1 << UapiArm64.KVM_ARM_VCPU_PSCI_0_2;
 
-    /** MPIDR_EL1 but for the affinity. */
+    /** MPIDR_EL1 without the affinity. */
     private static final long MPIDR_FIXED = 0x8000_0000L;
 
     private final ArmVm vm;
@@ -31,7 +31,7 @@ final class ArmVcpu {
     private int state = Uapi.KVM_MP_STATE_RUNNABLE;
     private boolean hasRun;
     private final ArmRegisters registers;
-    /** The interrupts of the virtual timer and the physical one. */
+    /** The interrupts of the virtual timer and the physical timer. */
     private final int[] timers;
 
     private @Nullable ArmGuest guest;
@@ -72,7 +72,7 @@ final class ArmVcpu {
         return id;
     }
 
-    /** The guest, which a test plays. The VGIC is initialized. */
+    /** The guest of the vCPU, for a test. The VGIC is initialized. */
     ArmGuest guest(FakeVgic vgic) {
         if (guest == null) {
             guest = new ArmGuest(vm, vgic, vm.vcpus().indexOf(this));

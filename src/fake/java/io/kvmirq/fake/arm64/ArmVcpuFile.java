@@ -59,7 +59,7 @@ final class ArmVcpuFile extends VcpuFile {
         this.vcpu = vcpu;
     }
 
-    /** One ioctl at a time. */
+    /** Runs one ioctl at a time. */
     @Override
     public int ioctl(long request, long argument) {
         while (running) {
@@ -71,7 +71,7 @@ final class ArmVcpuFile extends VcpuFile {
 
     // KVM_RUN
 
-    /** In the order of {@code kvm_arch_vcpu_ioctl_run()}. */
+    /** Checks in the order of {@code kvm_arch_vcpu_ioctl_run()}. */
     private int run(long argument) {
         if (argument != 0) {
             return host.refuse(VmAnswer.VCPU_RUN_ARGUMENT);
@@ -127,7 +127,7 @@ final class ArmVcpuFile extends VcpuFile {
         }
     }
 
-    /** PSCI turns off the machine, or resets it: {@code kvm_prepare_system_event()} in arch/arm64/kvm/psci.c. */
+    /** Stops all vCPUs at a PSCI power-off or reset: {@code kvm_prepare_system_event()} in arch/arm64/kvm/psci.c. */
     private void stopAll(ScriptedExit exit) {
         boolean event = exit.kind() == ScriptedExit.Kind.OTHER && exit.place() == Uapi.KVM_EXIT_SYSTEM_EVENT;
         if (event && (exit.data(0) == SHUTDOWN || exit.data(0) == RESET)) {
@@ -152,7 +152,7 @@ final class ArmVcpuFile extends VcpuFile {
         };
     }
 
-    /** KVM_ARM_VCPU_FINALIZE: the vCPU has no SVE. */
+    /** Refuses KVM_ARM_VCPU_FINALIZE, because the vCPU has no SVE. */
     private int finish(long address) {
         return vcpu.isInitialized()
                 ? host.copied(address, Integer.BYTES, feature -> host.refuse(ArmAnswer.ARM_FINALIZE_FEATURE))
@@ -203,7 +203,7 @@ final class ArmVcpuFile extends VcpuFile {
                 : host.copyOut(address, vcpu.registers().get(id), ArmRegisters.size(id));
     }
 
-    /** The value of a system register is read before the register is looked for: {@code kvm_sys_reg_set_user()}. */
+    /** Copies a system register's value in before it finds the register: {@code kvm_sys_reg_set_user()}. */
     private int setRegister(long id, long address) {
         Optional<Answer> refused = vcpu.registers().refuses(id);
         if (refused.isPresent() && !ArmRegisters.isSystem(id)) {

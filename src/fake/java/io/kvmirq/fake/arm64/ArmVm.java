@@ -39,16 +39,16 @@ final class ArmVm extends VmInterrupts {
     private final Vlpis vlpis;
     private final List<ArmVcpu> vcpus = new ArrayList<>();
     private final List<FakeIts> itss = new ArrayList<>();
-    /** The interrupts of the host that are mapped to SPIs of the guest. */
+    /** The host interrupts that are mapped to SPIs, by SPI. */
     private final Map<Integer, HostLine> mapped = new TreeMap<>();
 
-    /** The interrupts of the virtual timer and the physical one, of vCPUs to come. */
+    /** The interrupts of the virtual and the physical timer for future vCPUs. */
     private final int[] timers = {27, 30};
 
     private Optional<FakeVgic> vgic = Optional.empty();
     private Optional<Integer> features = Optional.empty();
 
-    /** @param addressBits size of the guest's physical addresses */
+    /** @param addressBits the bits of a guest-physical address */
     ArmVm(Host host, int addressBits) {
         super(host);
         this.addressBits = addressBits;
@@ -62,7 +62,7 @@ final class ArmVm extends VmInterrupts {
         }
     }
 
-    /** Before 6.7 the target of a collection is the index of a vCPU, since then its id. */
+    /** The vCPU of a collection's target: its index before 6.7, since then its id. */
     private OptionalInt vcpuOfTarget(int target) {
         note(VgicAnswer.ITS_TARGET);
         if (!host().build().isSince(6, 7)) {
@@ -89,7 +89,7 @@ final class ArmVm extends VmInterrupts {
         return messages;
     }
 
-    /** Also of interrupts that were injected while the VM was closed. */
+    /** Ends all messages, also of interrupts that were injected while the VM was closed. */
     @Override
     protected void closed() {
         messages.close();
@@ -113,7 +113,7 @@ final class ArmVm extends VmInterrupts {
         return timers;
     }
 
-    /** Of all vCPUs; since 6.4 also of those to come. */
+    /** Sets the timer interrupt of all vCPUs; since 6.4 also of future ones. */
     void setTimer(int timer, int interrupt) {
         vcpus.forEach(vcpu -> vcpu.timers()[timer] = interrupt);
         if (host().build().isSince(6, 4)) {
@@ -147,7 +147,7 @@ final class ArmVm extends VmInterrupts {
         return service;
     }
 
-    /** Whether an ITS was ever created. Like a VGIC, an ITS stays when its last descriptor is closed. */
+    /** Whether an ITS was created. Like a VGIC, it stays after its last descriptor is closed. */
     boolean hasIts() {
         return !itss.isEmpty();
     }
@@ -166,19 +166,19 @@ final class ArmVm extends VmInterrupts {
         return vlpis;
     }
 
-    /** @return whether the message of a device is a vLPI, which is pending now */
+    /** @return whether the message of a device became a pending vLPI */
     boolean receive(int hostIrq) {
         return !isClosed() && lpis.receive(hostIrq);
     }
 
-    /** Rings of the doorbell of each vPE. vPEs exist while the VM has an ITS and an initialized VGIC. */
+    /** The number of rings of each vPE's doorbell. vPEs exist while the VM has an ITS and an initialized VGIC. */
     int[] doorbells() {
         boolean has =
                 !isClosed() && hasIts() && vgic.filter(FakeVgic::isInitialized).isPresent();
         return has ? vlpis.doorbells() : new int[0];
     }
 
-    /** Also without GICv4. */
+    /** Returns true, also on hosts without GICv4. */
     @Override
     protected boolean hasBypass() {
         return true;
@@ -213,7 +213,7 @@ final class ArmVm extends VmInterrupts {
         return true;
     }
 
-    /** The GSI is a pin of the VGIC: routes came to arm64 later. */
+    /** Forwards an interrupt. The GSI is a pin of the VGIC, because arm64 had no routes in 2014. */
     @Override
     protected Optional<Answer> forward(HostLine line, int gsi) {
         int spi = gsi + InterruptId.FIRST_SPI;
@@ -241,14 +241,14 @@ final class ArmVm extends VmInterrupts {
         return Optional.ofNullable(mapped.get(spi));
     }
 
-    /** The mapped interrupt of the host that has this INTID there. */
+    /** The mapped host interrupt with an INTID of the host's GIC. */
     Optional<HostLine> mappedFrom(int physicalId) {
         return mapped.values().stream()
                 .filter(line -> line.physicalId() == physicalId)
                 .findFirst();
     }
 
-    /** The guest ended a level-triggered SPI: signals the resamplefds of its GSI. */
+    /** Signals the resamplefds of a level-triggered SPI's GSI, because the guest ended the SPI. */
     void acknowledged(int pin) {
         int gsi = routes().gsiOfPin(0, pin);
         if (gsi >= 0 && isResampledGsi(gsi)) {
@@ -334,7 +334,7 @@ final class ArmVm extends VmInterrupts {
         vgic.ifPresent(one -> one.inject(0, number, level));
     }
 
-    /** An SPI is injected without a worker: its line is raised and not lowered. */
+    /** Injects an SPI without a worker: asserts its line and does not deassert it. */
     @Override
     protected boolean driveAtOnce(FakeIrqfd irqfd) {
         FakeRoutes.Target[] targets = routes().of(irqfd.gsi());

@@ -24,7 +24,7 @@ import java.util.Set;
 public final class ArmVmFile extends VmFile {
     /** KVM_ARM_VM_SMCCC_CTRL. */
     private static final int SMCCC = 0;
-    /** Can be enabled: MANUAL_DIRTY_LOG_PROTECT2, NISV_TO_USER, HALT_POLL, rings, MTE, SYSTEM_SUSPEND, chunks. */
+    /** Enabled on VMs: MANUAL_DIRTY_LOG_PROTECT2, NISV_TO_USER, HALT_POLL, rings, MTE, SYSTEM_SUSPEND, chunks. */
     private static final Set<Integer> CAPABILITIES = Set.of(168, 177, 182, 192, 205, 216, 223, 225, 228);
     /** KVM_CAP_ARM_SEA_TO_USER, since 6.19. */
     private static final int SEA_TO_USER = 245;
@@ -56,7 +56,7 @@ public final class ArmVmFile extends VmFile {
         return REQUESTS.answer(this, request, argument);
     }
 
-    /** The guest of a vCPU, which a test plays; empty without such a vCPU, or before the VGIC is initialized. */
+    /** The guest of a vCPU, for a test; empty without such a vCPU or an initialized VGIC. */
     public Optional<ArmGuest> guest(int id) {
         return vm.vgic().filter(FakeVgic::isInitialized).flatMap(vgic -> vm.vcpu(id)
                 .map(vcpu -> vcpu.guest(vgic)));
@@ -134,7 +134,7 @@ public final class ArmVmFile extends VmFile {
         return fd;
     }
 
-    /** Makes a GICv2 without a descriptor. */
+    /** Creates a GICv2 without a descriptor. */
     private int createIrqchip() {
         if (!ArmCapabilities.isGicV2(host)) {
             return host.refuse(ArmAnswer.ARM_NO_GICV2);
@@ -146,7 +146,7 @@ public final class ArmVmFile extends VmFile {
         return 0;
     }
 
-    /** Pending interrupts end with the VM, and not with the vLPIs, which go before. */
+    /** Ends pending messages with the VM, before vLPIs are removed. */
     @Override
     protected void released() {
         vm.messages().close();
@@ -158,7 +158,7 @@ public final class ArmVmFile extends VmFile {
     private int setLineForStatus(ByteBuffer line) {
         int refused = lines.set(line);
         if (refused == 0) {
-            // The kernel writes no status; it copies the unchanged structure back.
+            // The kernel writes no status: it copies the unchanged structure back.
             host.note(ArmAnswer.ARM_LINE_NO_STATUS);
         }
         return refused;

@@ -8,10 +8,10 @@ import io.kvmirq.arch.gic.model.RegisterFields;
 import java.util.OptionalLong;
 
 /**
- * The CPU interface of a vCPU: its system registers as the VMM saves and restores them, and the interrupts that they
- * mask. KVM keeps in ICH_VMCR what the guest controls. The host is that of the lab: 5 bits of priority, INTIDs of 24
- * bits. Active priorities are kept and mask nothing. Source: arch/arm64/kvm/vgic-sys-reg-v3.c; {@code vgic_v3_enable()}
- * in vgic-v3.c.
+ * The CPU interface of a vCPU: system registers that the VMM saves and restores, and the interrupts that they mask. KVM
+ * keeps the guest's control fields in ICH_VMCR. As in the lab, the host has 5 priority bits and 24-bit INTIDs. Active
+ * priorities are stored and mask nothing. Source: arch/arm64/kvm/vgic-sys-reg-v3.c; {@code vgic_v3_enable()} in
+ * vgic-v3.c.
  */
 final class CpuInterface {
     private static final int PRIORITIES = 0xf8;
@@ -19,7 +19,7 @@ final class CpuInterface {
     private static final long OF_HOST = RegisterFields.ICC_CTLR_LEVEL3.mask();
     private static final long COMPARED = RegisterFields.ICC_CTLR_SERRORS.mask() | RegisterFields.ICC_CTLR_LEVEL3.mask();
 
-    /** Without the fields that ICH_VMCR has. */
+    /** ICC_CTLR_EL1 without the fields that are in ICH_VMCR. */
     private long type = OF_HOST
             | RegisterFields.ICC_CTLR_PRIORITY_BITS.with(Integer.bitCount(PRIORITIES) - 1)
             | RegisterFields.ICC_CTLR_ID_BITS.with(1);
@@ -30,13 +30,13 @@ final class CpuInterface {
     private int active0;
     private int active1;
 
-    /** Whether group 1 is enabled and the mask lets a priority, 0–255, pass. */
+    /** Whether group 1 is enabled and a priority, 0–255, is not masked. */
     boolean passes(int priority) {
         return MachineControl.GROUP1.isSet(control)
                 && (priority & PRIORITIES) < (MachineControl.ICH_MASK.of(control) & PRIORITIES);
     }
 
-    /** Reads a register; empty for one that the host does not have. */
+    /** Reads a register; empty if the host lacks it. */
     OptionalLong read(CpuInterfaceRegister register) {
         return switch (register) {
             case ICC_PMR_EL1 -> field(MachineControl.ICH_MASK);
@@ -68,7 +68,7 @@ final class CpuInterface {
         return MachineControl.COMMON.isSet(control);
     }
 
-    /** Writes a register. @return whether the host has the register and can have the value */
+    /** Writes a register. @return whether the host has the register and supports the value */
     boolean write(CpuInterfaceRegister register, long value) {
         return switch (register) {
             case ICC_PMR_EL1 -> put(MachineControl.ICH_MASK, value);
@@ -100,7 +100,7 @@ final class CpuInterface {
         return true;
     }
 
-    /** Takes a field of ICC_CTLR_EL1 that cannot rise, also if a later field of the same value is refused. */
+    /** Stores a field of ICC_CTLR_EL1 that cannot increase, even if a later field of the value is refused. */
     private boolean lower(BitField field, long value) {
         boolean fits = field.of(value) <= field.of(type);
         if (fits) {

@@ -5,7 +5,7 @@ import io.kvmirq.arch.gic.model.Its;
 import io.kvmirq.explain.Answer;
 import java.util.Optional;
 
-/** An in-kernel ITS at its address; source: arch/arm64/kvm/vgic/vgic-its.c. */
+/** An in-kernel ITS and its address. Source: arch/arm64/kvm/vgic/vgic-its.c. */
 final class FakeIts {
     private final ArmVm vm;
     private final Its service;
@@ -33,7 +33,7 @@ final class FakeIts {
         return hasPlace() && Long.compareUnsigned(address - base, Its.SIZE) < 0;
     }
 
-    /** @return the rule that refuses this base address; empty for none. Two ITSs may have the same one. */
+    /** @return the rule that refuses a base address; empty for none. Two ITSs may have the same address */
     Optional<Answer> place(long to) {
         Optional<Answer> refused = VgicPlaces.check(vm, base, to, Its.SIZE);
         if (refused.isEmpty()) {

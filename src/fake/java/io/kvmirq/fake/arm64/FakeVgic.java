@@ -15,15 +15,15 @@ import java.util.List;
 import java.util.Optional;
 
 /**
- * An in-kernel GICv3 or GICv2, as the VMM sees it. No guest runs, so a pending interrupt stays pending. Source:
- * arch/arm64/kvm/vgic/vgic-init.c, {@code kvm_vgic_inject_irq()} in vgic.c.
+ * An in-kernel GICv3 or GICv2 with the interface for a VMM. No guest code runs, so pending interrupts stay pending.
+ * Source: arch/arm64/kvm/vgic/vgic-init.c, {@code kvm_vgic_inject_irq()} in vgic.c.
  */
 final class FakeVgic {
     private static final int DEFAULT_SHARED = 256 - InterruptId.FIRST_SPI;
     private static final int FEWEST = InterruptId.FIRST_SPI + 32;
-    /** VGIC_MAX_RESERVED; the count must be a multiple of 32, so the largest is 992. */
+    /** VGIC_MAX_RESERVED. The number of interrupts is a multiple of 32, so at most 992. */
     private static final int MOST = 1023;
-    /** A list register has bits 7:3 of a priority. */
+    /** A list register stores bits 7:3 of a priority. */
     private static final int PRIORITY_SHIFT = 3;
 
     private final ArmVm vm;
@@ -33,9 +33,9 @@ final class FakeVgic {
     private int revision = RegisterFields.IIDR_LATEST;
     private Optional<Distributor> distributor = Optional.empty();
     private Optional<VgicDelivery> delivery = Optional.empty();
-    /** By vCPU, once the VGIC is initialized. */
+    /** The CPU interfaces by vCPU index, once the VGIC is initialized. */
     private List<CpuInterface> interfaces = List.of();
-    /** Of a GICv2, by the index of the vCPU. */
+    /** The CPU interfaces of a GICv2, by vCPU index. */
     private final List<GicV2CpuInterface> gicV2Interfaces = new ArrayList<>();
 
     FakeVgic(ArmVm vm, boolean gicv2) {
@@ -84,7 +84,7 @@ final class FakeVgic {
         return Optional.empty();
     }
 
-    /** {@code vgic_lazy_init()}: a line or a register initializes a GICv2. Returns whether it is initialized now. */
+    /** {@code vgic_lazy_init()}: initializes a GICv2 at the use of a line or register; false if uninitialized. */
     boolean initializeByUse() {
         if (gicv2 && !isInitialized()) {
             vm.note(VgicAnswer.GICV2_INITIALIZED_BY_USE);
@@ -107,8 +107,7 @@ final class FakeVgic {
             routes.add(gsi, FakeRoutes.Target.pin(0, gsi));
         }
         vm.setRoutes(routes);
-        // Without a vCPU nobody can reach an interrupt; the model wants one.
-        // Any of 8 bits may be written as the source of an SGI.
+        // The model needs at least one vCPU. A VMM may write any of 8 bits as the source of an SGI.
         Distributor made = gicv2
                 ? Distributor.gicv2(VcpuId.MOST_OF_GICV2, shared, vcpu -> {})
                 : Distributor.gicv3(Math.max(1, vm.vcpus().size()), shared, vcpu -> {});
@@ -131,7 +130,7 @@ final class FakeVgic {
         return distributor.orElseThrow();
     }
 
-    /** Whether and where interrupts reach guests. The VGIC is initialized. */
+    /** The delivery of interrupts to guests. The VGIC is initialized. */
     VgicDelivery delivery() {
         return delivery.orElseThrow();
     }
@@ -145,7 +144,7 @@ final class FakeVgic {
         return gicV2Interfaces.get(vcpu);
     }
 
-    /** Whether the CPU interface of a vCPU shows what a list register holds. The VGIC is initialized. */
+    /** Whether a vCPU's CPU interface does not mask the interrupt in a list register. The VGIC is initialized. */
     boolean passes(int vcpu, long register) {
         int priority = (int) ListRegister.PRIORITY.of(register) << PRIORITY_SHIFT;
         return gicv2
@@ -153,12 +152,12 @@ final class FakeVgic {
                 : ListRegister.GROUP1.isSet(register) && interfaces.get(vcpu).passes(priority);
     }
 
-    /** Whether IAR answers an interrupt that passes. */
+    /** Whether IAR returns an interrupt that is not masked. */
     boolean acknowledges(int vcpu, long register) {
         return !gicv2 || gicV2Interfaces.get(vcpu).acknowledges(register);
     }
 
-    /** Only a change of a level and a rising edge count: {@code vgic_validate_injection()}. */
+    /** Injects a change of a level or a rising edge; ignores others, as {@code vgic_validate_injection()}. */
     void inject(int vcpu, int number, boolean up) {
         boolean level = distributor().is(InterruptState.LEVEL, vcpu, number);
         boolean counts = level ? up != distributor().is(InterruptState.LINE, vcpu, number) : up;

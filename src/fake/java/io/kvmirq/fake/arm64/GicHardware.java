@@ -7,7 +7,7 @@ import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
-/** The ITS of an arm64 host. With GICv4, a device's message is a vLPI or an interrupt of the host. */
+/** The ITS of an arm64 host. With GICv4, a device's message becomes a vLPI or a host interrupt. */
 public final class GicHardware implements IrqHardware {
     /** The first host irq of a vPE. */
     private static final int FIRST_VPE = 512;
@@ -49,7 +49,7 @@ public final class GicHardware implements IrqHardware {
         private @Nullable ArmVm vm;
         private int hostIrq;
 
-        /** KVM may have made a vLPI of the event; the VM tells. */
+        /** Sets the VM that decides whether KVM has mapped the event to a vLPI. */
         void mapTo(ArmVm to, int number) {
             vm = to;
             hostIrq = number;

@@ -8,8 +8,8 @@ import io.kvmirq.arch.gic.MachineControl;
 import io.kvmirq.explain.VgicAnswer;
 
 /**
- * The registers of a vCPU's CPU interface of a GICv2, as the VMM saves and restores them. Linux keeps them in the form
- * of GICH_VMCR. Source: {@code vgic_v2_cpu_registers} in arch/arm64/kvm/vgic/vgic-mmio-v2.c; ARM IHI 0048, "GICV_CTLR",
+ * The GICv2 CPU interface of a vCPU: the registers that a VMM saves and restores. Linux stores them in the format of
+ * GICH_VMCR. Source: {@code vgic_v2_cpu_registers} in arch/arm64/kvm/vgic/vgic-mmio-v2.c; ARM IHI 0048, "GICV_CTLR",
  * "GICV_IAR".
  */
 final class GicV2CpuInterface {
@@ -20,7 +20,7 @@ final class GicV2CpuInterface {
     private static final int ACTIVE_PRIORITIES = 0xd0;
     private static final int ACTIVE_PRIORITIES_END = 0xe0;
     private static final int IDENTIFICATION = 0xfc;
-    /** KVM, made by Arm, of a GICv2. */
+    /** GICC_IIDR: KVM's product id, implementer Arm, GICv2. */
     private static final int IDENTITY = 0x04b2_043b;
     /** GICC_DIR. */
     private static final int DEACTIVATE = 0x1000;
@@ -36,13 +36,13 @@ final class GicV2CpuInterface {
         this.vm = vm;
     }
 
-    /** Whether the group of an interrupt in a list register is enabled, and its priority is not masked. */
+    /** Whether the interrupt in a list register has an enabled group and an unmasked priority. */
     boolean passes(long register) {
         BitField group = ListRegister.GROUP1.isSet(register) ? MachineControl.GROUP1 : MachineControl.GROUP0;
         return group.isSet(control) && ListRegister.PRIORITY.of(register) < priorityMask;
     }
 
-    /** Whether GICC_IAR answers the interrupt in a list register, and takes it. */
+    /** Whether a read of GICC_IAR returns and takes the interrupt in a list register. */
     boolean acknowledges(long register) {
         return !ListRegister.GROUP1.isSet(register) || MachineControl.ACK_CONTROL.isSet(control);
     }
@@ -59,7 +59,7 @@ final class GicV2CpuInterface {
         };
     }
 
-    /** Missing registers read as 0, as do the active priorities that a GICv2 does not have. */
+    /** Reads a register. Missing registers read as 0, and so do active priorities that a GICv2 lacks. */
     int read(int offset) {
         return switch (offset) {
             case CONTROL -> control;
@@ -72,7 +72,7 @@ final class GicV2CpuInterface {
         };
     }
 
-    /** Writes to missing and to read-only registers are ignored. */
+    /** Writes a register; ignores missing and read-only ones. */
     void write(int offset, int value) {
         vm.note(VgicAnswer.GICV2_CPU_INTERFACE);
         switch (offset) {

@@ -62,7 +62,7 @@ final class GicV2File extends VgicDeviceFile {
             return put(attribute, vgic.places().distributor(), Long.BYTES);
         }
         if (attribute.number() == UapiArm64.KVM_VGIC_V3_ADDR_TYPE_REDIST_REGION) {
-            // The index is read before the kind of VGIC is looked at: kvm_vgic_addr().
+            // The index is copied in before the kind of VGIC is checked: kvm_vgic_addr().
             return host.copied(attribute.address(), Long.BYTES, index -> host.refuse(VgicAnswer.VGIC_ATTRIBUTE));
         }
         return attribute.number() == UapiArm64.KVM_VGIC_V2_ADDR_TYPE_CPU
@@ -89,7 +89,7 @@ final class GicV2File extends VgicDeviceFile {
                 : host.refuse(VgicAnswer.VGIC_ATTRIBUTE);
     }
 
-    /** The kernel looks up the vCPU first, then copies the value in, then initializes the GICv2. */
+    /** Accesses a register. As in the kernel: finds the vCPU, then copies the value in, then initializes the GICv2. */
     private int register(Attribute attribute, boolean get) {
         ArmVcpu vcpu = vcpu(attribute).orElse(null);
         if (vcpu == null) {

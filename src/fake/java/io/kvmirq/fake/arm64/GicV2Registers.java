@@ -11,8 +11,8 @@ import io.kvmirq.explain.VgicAnswer;
 import java.util.Optional;
 
 /**
- * The distributor's registers of a GICv2 as the VMM saves and restores them. What it has in common with a GICv3 is in
- * {@link VgicRegisters}. Source: {@code vgic_v2_dist_registers} in arch/arm64/kvm/vgic/vgic-mmio-v2.c, vgic-mmio.c.
+ * The registers of a GICv2's distributor that a VMM saves and restores. {@link VgicRegisters} has the part in common
+ * with a GICv3. Source: {@code vgic_v2_dist_registers} in arch/arm64/kvm/vgic/vgic-mmio-v2.c, vgic-mmio.c.
  */
 final class GicV2Registers {
     /** GICD_SGIR. */
@@ -28,9 +28,9 @@ final class GicV2Registers {
 
     private final FakeVgic vgic;
     private final VgicRegisters common;
-    /** Of SPIs: a bit for each vCPU, by its index. */
+    /** The targets of SPIs, with a bit for each vCPU index. */
     private final byte[] targets = new byte[InterruptId.FIRST_SPECIAL + Integer.BYTES];
-    /** A VMM that has written GICD_IIDR knows of groups. */
+    /** Whether groups can be written: the VMM has written GICD_IIDR. */
     private boolean groupsWritable;
 
     GicV2Registers(FakeVgic vgic) {
@@ -54,7 +54,7 @@ final class GicV2Registers {
         return offset >= CLEAR_SOURCES && offset < END && offset % Integer.BYTES == 0;
     }
 
-    /** @param vcpu its index. Missing registers read as 0 */
+    /** @param vcpu the index of the vCPU. Missing registers read as 0 */
     int read(int vcpu, int offset) {
         if (isOfSources(offset)) {
             int first = offset % DistributorRegister.GICD_STATUSR.offset();
@@ -163,7 +163,7 @@ final class GicV2Registers {
         }
     }
 
-    /** The vCPU whose register is written sends. A target is a vCPU by index, a source is one by id. */
+    /** Sends an SGI from the vCPU whose register is written. A target is a vCPU index, a source is a vCPU id. */
     private void send(int from, int value) {
         int others = (1 << vgic.vm().vcpus().size()) - 1;
         int self = 1 << vgic.vm().vcpus().get(from).id();
@@ -191,7 +191,7 @@ final class GicV2Registers {
                         : vcpu);
     }
 
-    /** Without a target an SPI goes to the first vCPU, with several to the lowest. */
+    /** Sets targets. An SPI without a target goes to the first vCPU, one with several to the lowest. */
     private void setTargets(int first, int word) {
         if (InterruptId.isPrivate(first)) {
             return;

@@ -8,7 +8,7 @@ import io.kvmirq.fake.file.Ledger;
 import io.kvmirq.fake.file.MessagePlace;
 import java.util.OptionalInt;
 
-/** The messages of devices and eventfds that are pending LPIs of a VM, of KVM or as vLPIs of a vPE. */
+/** The messages of devices and eventfds that wait as pending LPIs, in KVM or as vLPIs of a vPE. */
 final class LpiMessages implements Lpis.Listener {
     private final ArmVm vm;
     private final Ledger ledger;
@@ -51,7 +51,7 @@ final class LpiMessages implements Lpis.Listener {
         ledger.take(place, slot(lpi));
     }
 
-    /** An LPI may be no vLPI any more, and not be pending then. No program can read the pending bit of a vLPI. */
+    /** Checks LPIs that are no longer vLPIs: their pending bit may be lost. No program can read that of a vLPI. */
     void vlpiEnded(EventFile event) {
         for (int slot = place.next(0); slot >= 0; slot = place.next(slot + 1)) {
             if (!vm.lpis().isPending(lpi(slot))) {

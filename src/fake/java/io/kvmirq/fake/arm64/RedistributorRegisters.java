@@ -10,11 +10,11 @@ import io.kvmirq.explain.VgicAnswer;
 import java.util.Optional;
 
 /**
- * The registers of a vCPU's redistributor as the VMM saves and restores them, in words of 32 bits. Source: {@code
+ * The registers of a vCPU's redistributor that a VMM saves and restores, in 32-bit words. Source: {@code
  * vgic_v3_rd_registers} in arch/arm64/kvm/vgic/vgic-mmio-v3.c.
  */
 record RedistributorRegisters(FakeVgic vgic, VgicRegisters distributor) {
-    /** Whether KVM_HAS_DEVICE_ATTR finds it: not GICR_STATUSR, which {@code vgic_find_mmio_region()} misses. */
+    /** Whether KVM_HAS_DEVICE_ATTR accepts an offset. {@code vgic_find_mmio_region()} misses GICR_STATUSR. */
     static boolean exists(int offset) {
         return RedistributorRegister.at(offset)
                         .filter(register -> register != RedistributorRegister.GICR_STATUSR)
@@ -22,7 +22,7 @@ record RedistributorRegisters(FakeVgic vgic, VgicRegisters distributor) {
                 || RedistributorRegister.ofPrivate(offset).isPresent();
     }
 
-    /** Missing registers read as 0. */
+    /** Reads a register; missing registers read as 0. */
     int read(int vcpu, int offset) {
         Optional<DistributorRegister> ofPrivate = RedistributorRegister.ofPrivate(offset);
         if (ofPrivate.isPresent()) {
@@ -66,7 +66,7 @@ record RedistributorRegisters(FakeVgic vgic, VgicRegisters distributor) {
         return value & ~(0xffff_ffffL << shift) | Integer.toUnsignedLong(half) << shift;
     }
 
-    /** Writes to missing and to read-only registers are ignored. */
+    /** Writes a register; ignores missing and read-only ones. */
     void write(int vcpu, int offset, int value) {
         Optional<DistributorRegister> ofPrivate = RedistributorRegister.ofPrivate(offset);
         if (ofPrivate.isPresent()) {

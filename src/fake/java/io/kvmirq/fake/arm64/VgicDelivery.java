@@ -15,14 +15,13 @@ import java.util.function.LongPredicate;
 import java.util.stream.IntStream;
 
 /**
- * Decides with the state in the {@link Distributor} whether a vCPU gets an interrupt of a GICv3: whether the
- * distributor is enabled, the affinity that an SPI is routed to, and what the guest has active.
+ * Decides, with the state in the {@link Distributor}, whether a vCPU gets an interrupt of a GICv3. It has the enable
+ * bit of the distributor, the affinity routes of SPIs, and the active interrupts.
  *
- * <p>Linux keeps a list of interrupts for each vCPU. An interrupt joins the list of the vCPU that it goes to when it is
- * signalled or written, and is only in one. Whatever is written afterwards, it stays there until the vCPU leaves its
- * guest: then it stays if it still goes to this vCPU, moves to the list of the vCPU that it goes to by now, or leaves.
- * Source: {@code vgic_target_oracle()}, {@code vgic_queue_irq_unlock()} and {@code vgic_prune_ap_list()} in
- * arch/arm64/kvm/vgic/vgic.c.
+ * <p>Linux keeps a list of interrupts for each vCPU. When an interrupt is signalled or written, it joins the list of
+ * its target vCPU; it is in one list at most. Later writes do not move it before the vCPU exits from the guest. Then it
+ * stays, moves to the list of its present target, or leaves the lists. Source: {@code vgic_target_oracle()}, {@code
+ * vgic_queue_irq_unlock()} and {@code vgic_prune_ap_list()} in arch/arm64/kvm/vgic/vgic.c.
  */
 final class VgicDelivery {
     static final int LIST_REGISTERS = 16;
@@ -33,13 +32,13 @@ final class VgicDelivery {
     private final ArmVm vm;
     private final Distributor distributor;
     private final int[] affinities;
-    /** SPIs that are routed to an affinity that no vCPU has. */
+    /** SPIs that are routed to an affinity without a vCPU. */
     private final BitSet nowhere = new BitSet();
-    /** By vCPU: the interrupts in its list. */
+    /** The list of interrupts of each vCPU. */
     private final List<BitSet> lists = new ArrayList<>();
-    /** By vCPU, SPIs in the first: the interrupts that a guest has taken and not ended. */
+    /** The active interrupts of each vCPU; those of SPIs are in the first set. */
     private final List<BitSet> active = new ArrayList<>();
-    /** By vCPU: between an exit and the next entry its list registers hold nothing but active interrupts. */
+    /** The list registers of each vCPU. Between exit and entry they hold only active interrupts. */
     private final List<VirtualInterface> registers = new ArrayList<>();
 
     private boolean enabled;
@@ -60,19 +59,19 @@ final class VgicDelivery {
         return enabled;
     }
 
-    /** A VMM writes GICD_CTLR, which queues nothing. */
+    /** Writes GICD_CTLR for a VMM, which queues no interrupts. */
     void enable(boolean enable) {
         enabled = enable;
     }
 
     // Routes of SPIs
 
-    /** GICD_IROUTER of an SPI, as it was written. */
+    /** The written value of an SPI's GICD_IROUTER. */
     int affinity(int spi) {
         return affinities[spi];
     }
 
-    /** Writes GICD_IROUTER of an SPI, which queues nothing: it goes to the vCPU that has this affinity now, or to none. */
+    /** Writes an SPI's GICD_IROUTER, which queues nothing. The target is the vCPU that has this affinity now. */
     void route(int spi, int affinity) {
         affinities[spi] = affinity & AFFINITY;
         int vcpu = vm.vcpus().stream()
@@ -93,7 +92,7 @@ final class VgicDelivery {
         return (pending >>> id % Distributor.WORD & 1) != 0 && distributor.is(InterruptState.ENABLED, vcpu, id);
     }
 
-    /** The vCPU that an interrupt goes to: an active one stays where it is. */
+    /** The target vCPU of an interrupt. An active interrupt keeps its vCPU. */
     private int goal(int vcpu, int id) {
         boolean isActive = isActive(vcpu, id);
         int holder = isActive ? holder(vcpu, id) : NO_VCPU;
@@ -106,13 +105,13 @@ final class VgicDelivery {
         return nowhere.get(id) ? NO_VCPU : distributor.target(id);
     }
 
-    /** The vCPU with an interrupt in its list. */
+    /** The vCPU whose list has an interrupt. */
     private int holder(int vcpu, int id) {
         IntStream all = InterruptId.isPrivate(id) ? IntStream.of(vcpu) : IntStream.range(0, lists.size());
         return all.filter(one -> lists.get(one).get(id)).findFirst().orElse(NO_VCPU);
     }
 
-    /** An interrupt was signalled or written. */
+    /** Queues an interrupt that was signalled or written. */
     void queue(int vcpu, int id) {
         int goal = goal(vcpu, id);
         if (holder(vcpu, id) != NO_VCPU) {
@@ -131,7 +130,7 @@ final class VgicDelivery {
         }
     }
 
-    /** The same for the ones among 32 interrupts. */
+    /** Queues those of 32 interrupts whose bit is set. */
     void queue(int vcpu, int first, int bits) {
         for (int rest = bits; rest != 0; rest &= rest - 1) {
             int id = first + Integer.numberOfTrailingZeros(rest);
@@ -141,7 +140,7 @@ final class VgicDelivery {
         }
     }
 
-    /** A vCPU leaves its guest. */
+    /** Updates the list of a vCPU at an exit from the guest. */
     void prune(int vcpu) {
         int[] all = lists.get(vcpu).stream().toArray();
         for (int id : all) {
@@ -155,7 +154,7 @@ final class VgicDelivery {
         }
     }
 
-    /** The pending interrupts, a bit for each of 32, that reach the vCPU when it enters its guest. */
+    /** The pending ones of 32 interrupts that the vCPU gets at entry, one bit each. */
     int pending(int vcpu, int first) {
         int bits = distributor.pending(vcpu, first);
         for (int rest = bits; rest != 0; rest &= rest - 1) {
@@ -179,7 +178,7 @@ final class VgicDelivery {
         return ofBank(vcpu, id).get(id);
     }
 
-    /** A guest takes or ends an interrupt. */
+    /** Sets the active state of an interrupt that a guest takes or ends. */
     void putActive(int vcpu, int id, boolean to) {
         ofBank(vcpu, id).set(id, to);
     }
@@ -201,7 +200,7 @@ final class VgicDelivery {
         return word;
     }
 
-    /** A VMM writes ISACTIVER or ICACTIVER. Linux ignores it for an interrupt that is mapped to one of the host. */
+    /** Writes ISACTIVER or ICACTIVER for a VMM. Linux ignores interrupts that are mapped to host interrupts. */
     void setActive(int vcpu, int first, int bits, boolean to) {
         for (int rest = bits; rest != 0; rest &= rest - 1) {
             int id = first + Integer.numberOfTrailingZeros(rest);
@@ -217,7 +216,7 @@ final class VgicDelivery {
         }
     }
 
-    /** The list register that has the interrupt is empty from then on. */
+    /** Empties the list register that has the interrupt. */
     private void giveUp(int vcpu, int id) {
         if (vcpu != NO_VCPU) {
             activeRegister(vcpu, word -> ListRegister.VIRTUAL_ID.of(word) == id)
@@ -225,7 +224,7 @@ final class VgicDelivery {
         }
     }
 
-    /** The number of the list register that has an active interrupt of this kind. */
+    /** The number of a list register whose active interrupt satisfies a condition. */
     OptionalInt activeRegister(int vcpu, LongPredicate which) {
         VirtualInterface of = registers.get(vcpu);
         return IntStream.range(0, LIST_REGISTERS)

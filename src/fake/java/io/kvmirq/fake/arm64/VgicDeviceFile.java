@@ -16,7 +16,7 @@ abstract class VgicDeviceFile extends KvmDeviceFile {
         this.vgic = vgic;
     }
 
-    /** The number of interrupts, and init. */
+    /** Handles the attributes for the number of interrupts and for init. */
     final int common(Attribute attribute, boolean get) {
         if (attribute.group() == UapiArm64.KVM_DEV_ARM_VGIC_GRP_NR_IRQS) {
             return get ? put(attribute, vgic.interrupts(), Integer.BYTES) : setInterrupts(attribute);

@@ -102,7 +102,7 @@ final class VgicFile extends VgicDeviceFile {
 
     // Addresses
 
-    /** The kernel copies the value in before it checks the attribute. */
+    /** Sets an address. Copies the value in before the attribute is checked, as the kernel does. */
     private int setPlace(Attribute attribute) {
         ByteBuffer to = host.memory().copyIn(attribute.address(), Long.BYTES);
         if (to == null) {
@@ -158,7 +158,7 @@ final class VgicFile extends VgicDeviceFile {
         return (attribute.number() & OFFSET) >>> UapiArm64.KVM_DEV_ARM_VGIC_LINE_LEVEL_INFO_SHIFT == 0;
     }
 
-    /** The index of the vCPU, which is any for a register of the distributor. */
+    /** The index of the vCPU; any index for a distributor register. */
     private OptionalInt vcpu(Attribute attribute) {
         int affinity = (int) (attribute.number() >>> Integer.SIZE);
         List<ArmVcpu> vcpus = vgic.vm().vcpus();
@@ -168,7 +168,7 @@ final class VgicFile extends VgicDeviceFile {
                 .findFirst();
     }
 
-    /** The kernel looks up the vCPU first, then copies the value in, that of a system register last. */
+    /** Accesses a register. As in the kernel: finds the vCPU, then copies the value in, for system registers last. */
     private int register(Attribute attribute, boolean get) {
         OptionalInt vcpu = vcpu(attribute);
         if (vcpu.isEmpty()) {
@@ -224,7 +224,7 @@ final class VgicFile extends VgicDeviceFile {
         return of.write(register.get(), next.getLong(0)) ? 0 : host.refuse(VgicAnswer.VGIC_SYSTEM_REGISTER_VALUE);
     }
 
-    /** Since 6.17 the identification registers of the distributor are accessible before init. */
+    /** Refuses an access before init. Since 6.17 the distributor's identification registers are accessible then. */
     private void refuseEarly(Attribute attribute) {
         long offset = attribute.number() & OFFSET;
         if (attribute.group() == UapiArm64.KVM_DEV_ARM_VGIC_GRP_DIST_REGS

@@ -34,13 +34,13 @@ final class VgicPlaces {
 
     private final ArmVm vm;
     private final List<Region> regions = new ArrayList<>();
-    /** How many redistributors of each region belong to a vCPU. */
+    /** The number of redistributors in use in each region. */
     private final List<Integer> taken = new ArrayList<>();
 
     private final Map<ArmVcpu, Slot> slots = new HashMap<>();
 
     private long distributor = NOWHERE;
-    /** Of a GICv2. */
+    /** The address of a GICv2's CPU interface. */
     private long cpuInterface = NOWHERE;
 
     VgicPlaces(ArmVm vm) {
@@ -76,7 +76,7 @@ final class VgicPlaces {
         return beyond ? Optional.of(VgicAnswer.VGIC_PLACE_BEYOND) : Optional.empty();
     }
 
-    /** @param page the size of the distributor: {@link #PAGE}, or {@link #PAGE_OF_GICV2} of a GICv2 */
+    /** @param page the size of the distributor: {@link #PAGE}, or {@link #PAGE_OF_GICV2} for a GICv2 */
     Optional<Answer> setDistributor(long to, long page) {
         Optional<Answer> refused = check(vm, distributor, to, page, page);
         if (refused.isEmpty()) {
@@ -85,7 +85,7 @@ final class VgicPlaces {
         return refused;
     }
 
-    /** An overlap with the distributor is found when a vCPU runs. */
+    /** Sets the CPU interface's address. An overlap with the distributor is only found when a vCPU runs. */
     Optional<Answer> setCpuInterface(long to) {
         Optional<Answer> refused = check(vm, cpuInterface, to, CPU_INTERFACE_SIZE, PAGE_OF_GICV2);
         if (refused.isEmpty()) {
@@ -130,7 +130,7 @@ final class VgicPlaces {
         return index == last.index + 1 ? Optional.empty() : Optional.of(VgicAnswer.VGIC_REGION_INDEX);
     }
 
-    /** Gives each vCPU without a redistributor one. If that fails, the region added last is removed. */
+    /** Assigns a redistributor to each vCPU without one. On failure, removes the newest region. */
     private Optional<Answer> takeAll() {
         for (ArmVcpu vcpu : vm.vcpus()) {
             Optional<Answer> refused = take(vcpu);
@@ -144,8 +144,8 @@ final class VgicPlaces {
     }
 
     /**
-     * {@code vgic_register_redist_iodev()}: gives a vCPU a free redistributor, or none for now. A single region grows
-     * with the number of vCPUs, so the places are checked again.
+     * {@code vgic_register_redist_iodev()}: assigns a free redistributor to a vCPU, if there is one. A single region
+     * grows with the number of vCPUs, so addresses are checked again.
      */
     Optional<Answer> take(ArmVcpu vcpu) {
         for (int i = 0; i < regions.size() && !slots.containsKey(vcpu); i++) {

@@ -12,7 +12,7 @@ import java.util.Optional;
 import java.util.function.IntUnaryOperator;
 
 /**
- * The distributor's registers as the VMM saves and restores them. A guest sees some of them differently. Source: {@code
+ * The distributor's registers that a VMM saves and restores. A guest reads some of them differently. Source: {@code
  * vgic_v3_dist_registers} in arch/arm64/kvm/vgic/vgic-mmio-v3.c, vgic-mmio.c; GIC architecture, 12.9.
  */
 record VgicRegisters(FakeVgic vgic) {
@@ -42,7 +42,7 @@ record VgicRegisters(FakeVgic vgic) {
         return read(register, 0, offset);
     }
 
-    /** @param offset within the register, as the distributor has it */
+    /** @param offset the byte offset in the register, as in the distributor */
     int read(DistributorRegister register, int vcpu, int offset) {
         return switch (register) {
             case GICD_CTLR ->
@@ -67,7 +67,7 @@ record VgicRegisters(FakeVgic vgic) {
         };
     }
 
-    /** Writes to missing registers and to those of private interrupts are ignored. */
+    /** Writes a register. Ignores missing registers and those of private interrupts. */
     Optional<Answer> write(int offset, int value) {
         DistributorRegister register = at(offset).orElse(null);
         if (register == null || isPrivate(register, offset)) {
@@ -195,7 +195,9 @@ record VgicRegisters(FakeVgic vgic) {
         return word;
     }
 
-    /** SGIs are edge-triggered and PPIs level-triggered for ever. Source: {@code vgic_mmio_write_config()}. */
+    /**
+     * Sets edge or level, which is fixed for SGIs (edge) and PPIs (level). Source: {@code vgic_mmio_write_config()}.
+     */
     private void setEdges(int first, int word) {
         if (first < InterruptId.FIRST_SPI) {
             return;
@@ -217,7 +219,7 @@ record VgicRegisters(FakeVgic vgic) {
                 : 0;
     }
 
-    /** Stores the line of an edge-triggered interrupt too: it counts if the interrupt becomes level-triggered. */
+    /** Stores lines. That of an edge-triggered interrupt counts once the interrupt becomes level-triggered. */
     void setLines(int vcpu, int first, int up) {
         if (first < vgic.interrupts()) {
             replace(InterruptState.LINE, vcpu, first, up);

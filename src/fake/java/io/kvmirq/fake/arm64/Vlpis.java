@@ -27,9 +27,8 @@ import java.util.stream.IntStream;
 import java.util.stream.LongStream;
 
 /**
- * The LPIs of a VM that hardware delivers, and the vPEs of its vCPUs: the consumers of irqbypass on arm64. Each vCPU
- * has a CPU of the host to itself. Source: {@code kvm_arch_irq_bypass_add_producer()} in arch/arm64/kvm/arm.c,
- * arch/arm64/kvm/vgic/vgic-v4.c.
+ * The vLPIs of a VM and the vPEs of its vCPUs, which are the consumers of irqbypass on arm64. Each vCPU has its own
+ * host CPU. Source: {@code kvm_arch_irq_bypass_add_producer()} in arch/arm64/kvm/arm.c, arch/arm64/kvm/vgic/vgic-v4.c.
  */
 final class Vlpis {
     private static final int VLPIS = (1 << 16) - InterruptId.FIRST_LPI;
@@ -40,7 +39,7 @@ final class Vlpis {
     private final boolean gicv4;
     private final VlpiKernel kernel;
     private final Map<FakeIrqfd, VlpiMapping> mappings = new HashMap<>();
-    /** Made at the first use, when the VM has all its vCPUs. */
+    /** Created at the first use, when the VM has all its vCPUs. */
     private List<Vpe> vpes = List.of();
 
     private Optional<Host> cpus = Optional.empty();
@@ -71,14 +70,14 @@ final class Vlpis {
         return vpes;
     }
 
-    /** The vPE of a vCPU, after the CPUs have taken the doorbells that rang; empty without GICv4. */
+    /** The vPE of a vCPU, after CPUs have taken pending doorbells; empty without GICv4. */
     Optional<Vpe> vpe(int vcpu) {
         List<Vpe> all = vpes();
         settle();
         return gicv4 ? Optional.of(all.get(vcpu)) : Optional.empty();
     }
 
-    /** Whether an LPI is a vLPI that is pending and enabled while its vCPU sleeps. */
+    /** Whether an LPI is a pending, enabled vLPI of a sleeping vCPU. */
     boolean isSleptOn(int lpi) {
         OptionalInt vcpu = lpis.vcpu(lpi);
         return lpis.hostIrq(lpi).isPresent()
@@ -88,7 +87,7 @@ final class Vlpis {
                 && vpe(vcpu.getAsInt()).filter(vpe -> vpe.thread().isAsleep()).isPresent();
     }
 
-    /** Rings of the doorbell of each vPE; empty without GICv4. */
+    /** The number of rings of each vPE's doorbell; empty without GICv4. */
     int[] doorbells() {
         vpes();
         settle();
@@ -107,7 +106,7 @@ final class Vlpis {
 
     // Connections
 
-    /** @return whether the irqfd and the interrupt of the device are connected, which says nothing of a vLPI */
+    /** @return whether the irqfd and the device's interrupt are connected, with or without a vLPI */
     boolean connect(FakeIrqfd irqfd, Producer producer, Route route) {
         VlpiMapping mapping = new VlpiMapping(kernel, gicv4, lpis, vpes(), producer.number());
         Optional<VlpiObstacle> refused = mapping.register(route);

@@ -39,12 +39,12 @@ final class ApicBase {
         return (value & ENABLED) != 0;
     }
 
-    /** Whether an address is in the page of a LAPIC in the kernel. */
+    /** Whether an address is in the page of the in-kernel LAPIC. */
     boolean covers(long address) {
         return lapic.isPresent() && (address ^ value) < PAGE && (address ^ value) >= 0;
     }
 
-    /** A guest writes to that page; NotModelledException unless it ends an interrupt. */
+    /** A guest's write to the LAPIC page; NotModelledException unless it is an EOI. */
     void write(long address, int size) {
         boolean inPage = (value & (ENABLED | X2APIC)) == ENABLED;
         if (!inPage || size != Integer.BYTES || address % PAGE != LapicPage.EOI_AT) {
@@ -53,7 +53,7 @@ final class ApicBase {
         lapic.orElseThrow().endOfInterrupt();
     }
 
-    /** The rule that refuses a value; empty for none. Since 6.13 the value that is there is not checked. */
+    /** The rule that refuses a value; empty for none. Since 6.13 a write of the present value is not checked. */
     Optional<Answer> refuses(long wanted, GuestCpuid cpuid, Build build) {
         int bits = cpuid.addressBits();
         boolean x2apic = (wanted & X2APIC) != 0;
@@ -64,7 +64,7 @@ final class ApicBase {
         return invalid && !unchecked ? Optional.of(VmAnswer.SREGS_APIC_BASE) : Optional.empty();
     }
 
-    /** Whether a guest may write it: x2APIC mode begins in xAPIC mode, and ends with the LAPIC off. */
+    /** Whether a guest may write a value: x2APIC mode is entered from xAPIC mode, and left by disabling the LAPIC. */
     boolean isTransition(long wanted) {
         long modes = ENABLED | X2APIC;
         return (value & modes) == modes

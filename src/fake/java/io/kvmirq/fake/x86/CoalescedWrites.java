@@ -17,11 +17,11 @@ import java.util.List;
 import java.util.function.ToIntFunction;
 
 /**
- * The zones of a VM whose writes do not exit, and the ring that holds them until the VMM reads it. Source:
+ * The coalesced MMIO zones of a VM, whose writes do not exit, and the ring that holds the writes for the VMM. Source:
  * virt/kvm/coalesced_mmio.c.
  *
- * <p>A kernel has one page for the ring, and each vCPU's mapping shows it. Here each vCPU has a copy of the page. What
- * the VMM changes in one copy is taken into the others at the guest's next write to a zone.
+ * <p>A real kernel maps one page with the ring into each vCPU's area. Here each vCPU has a copy of the page. At the
+ * guest's next write to a zone, the VMM's changes to one copy are copied to the others.
  */
 final class CoalescedWrites {
     private static final int PAGE = 4096;
@@ -32,7 +32,7 @@ final class CoalescedWrites {
     /** NR_IOBUS_DEVS. */
     private static final int BUS_DEVICES = 1000;
 
-    /** A part of a bus whose writes wait in the ring. */
+    /** A range of a bus whose writes go to the ring. */
     private record Zone(boolean port, long address, long length) {
         boolean holds(long start, int size) {
             boolean wraps = Long.compareUnsigned(start + size, start) < 0;
@@ -47,7 +47,7 @@ final class CoalescedWrites {
     private final ToIntFunction<Boolean> devices;
     private final Host host;
     private final List<Zone> zones = new ArrayList<>(0);
-    /** One of each vCPU. */
+    /** The ring's copy in each vCPU's mmap area. */
     private final List<ByteBuffer> copies = new ArrayList<>(1);
 
     private int first;
@@ -60,7 +60,7 @@ final class CoalescedWrites {
         this.host = vm.host();
     }
 
-    /** @param shared what a new vCPU shares with the VMM */
+    /** @param shared the mmap area of a new vCPU */
     void addVcpu(ByteBuffer shared) {
         ByteBuffer copy = shared.slice(RING_AT, PAGE).order(ByteOrder.nativeOrder());
         if (!copies.isEmpty()) {
@@ -116,8 +116,8 @@ final class CoalescedWrites {
     // The ring
 
     /**
-     * Whether the ring takes a write that no chip takes; a full one does not. NotModelledException if an ioeventfd
-     * could.
+     * Puts a write into the ring; false if no zone matches or the ring is full. NotModelledException if an ioeventfd
+     * could match.
      */
     boolean take(boolean port, long address, int size, long value) {
         if (zones.isEmpty() || !holds(port, address, size)) {
@@ -146,7 +146,7 @@ final class CoalescedWrites {
         return true;
     }
 
-    /** Before 6.12 a ring whose first entry is not below its last is full earlier: 2^32 is no multiple of its entries. */
+    /** Whether the ring is full. Before 6.12, a ring that wraps is full earlier: 2^32 is no multiple of its size. */
     private boolean isFull() {
         if (Integer.compareUnsigned(last, ENTRIES) >= 0) {
             return true;
@@ -158,7 +158,7 @@ final class CoalescedWrites {
         return Integer.remainderUnsigned(first - last - 1, ENTRIES) == 0;
     }
 
-    /** Takes what the VMM wrote into one copy, and puts it into the others. */
+    /** Copies the VMM's changes of one copy to the others. */
     private void refresh() {
         int nextFirst = first;
         int nextLast = last;

@@ -9,8 +9,8 @@ import io.kvmirq.fake.x86.cpu.GuestBus;
 import io.kvmirq.uapi.Uapi;
 
 /**
- * Guest accesses to ports and MMIO: an ioeventfd that matches a write is signalled, a zone of coalesced writes
- * keeps it, all others exit to the VMM. Source: {@code kernel_pio()} and {@code vcpu_mmio_write()} in arch/x86/kvm/x86.c.
+ * Guest accesses to ports and MMIO. A write signals a matching ioeventfd or goes to a coalesced zone. All other
+ * accesses exit to the VMM. Source: {@code kernel_pio()} and {@code vcpu_mmio_write()} in arch/x86/kvm/x86.c.
  */
 final class CpuBus implements GuestBus {
     private static final long IOAPIC_LENGTH = 0x100;
@@ -51,7 +51,7 @@ final class CpuBus implements GuestBus {
         return vm.pitTimer().channels();
     }
 
-    /** Whether the port is of the kernel's PICs or timer. */
+    /** Whether the port belongs to the in-kernel PICs or PIT. */
     @Override
     public boolean isServed(int port, int size) {
         return isOfPic(port, size) || timer().has(port, size);

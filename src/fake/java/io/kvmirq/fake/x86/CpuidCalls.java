@@ -59,7 +59,7 @@ final class CpuidCalls {
         if (copied != 0) {
             return copied;
         }
-        boolean counted = host.build().isSince(6, 5); // before, the number is that of the caller
+        boolean counted = host.build().isSince(6, 5); // otherwise the caller's number stays
         int told = counted ? count : header.getInt(Uapi.KvmCpuid2.NENT);
         return host.copyOut(address, header.putInt(Uapi.KvmCpuid2.NENT, told), Uapi.KvmCpuid2.SIZE);
     }

@@ -9,7 +9,7 @@ import java.util.BitSet;
  */
 final class EoiExitBitmap {
     private final BitSet vectors = new BitSet();
-    /** The highest vector that is pending in this LAPIC although its pin now addresses another one; -1 for none. */
+    /** The highest vector that is pending in this LAPIC while its pin now addresses another LAPIC; -1 for none. */
     private int stale = -1;
 
     private boolean scanWanted;

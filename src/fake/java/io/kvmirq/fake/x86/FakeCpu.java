@@ -31,10 +31,10 @@ final class FakeCpu {
 
     private static final int INTERRUPT_BITMAP = APIC_BASE_AT + Long.BYTES;
 
-    /** The instructions after which a kvm_pvm, which emulates real mode, looks for events. */
+    /** The instructions between two event checks of kvm_pvm, which emulates real mode. */
     private static final int UNSEEN_OF_PVM = 1000;
 
-    /** TPR class. */
+    /** The mask of a task priority class. */
     private static final long PRIORITIES = 0xf;
 
     private final X86Vm vm;
@@ -47,19 +47,19 @@ final class FakeCpu {
     private final CpuBus bus;
     private final GeneralRegisters registers = new GeneralRegisters();
     private final SystemRegisters system = new SystemRegisters();
-    /** CR8 of a vCPU without LAPIC. */
+    /** CR8 of a vCPU without an in-kernel LAPIC. */
     private long priority;
 
     private final ApicBase base;
     private GuestCpuid cpuid = GuestCpuid.unset();
 
-    /** The LAPIC's, or those of a vCPU without one. */
+    /** The events of the LAPIC, or of a vCPU without one. */
     private final VcpuEvents events;
 
     private final PendingEvents pending;
 
     private boolean halted;
-    /** Whether the guest has left with HLT, though it does not wait: what would end the wait comes next. */
+    /** Whether the guest exited with HLT although an event is pending, so that it does not wait. */
     private boolean atHalt;
 
     private boolean entered;
@@ -98,7 +98,7 @@ final class FakeCpu {
         return lapic.isPresent() ? lapic.get().taskPriority() : priority;
     }
 
-    /** {@code kvm_set_cr8()}: whether it is a priority. */
+    /** {@code kvm_set_cr8()}; false if the value is no priority. */
     private boolean setPriority(long wanted) {
         boolean valid = (wanted & ~PRIORITIES) == 0;
         if (valid) {
@@ -119,7 +119,7 @@ final class FakeCpu {
         return base;
     }
 
-    /** WRMSR of MSR 0x1b. */
+    /** WRMSR to MSR 0x1b. */
     private void writeBase(long wanted) {
         if (base.refuses(wanted, cpuid, host.build()).isPresent() || !base.isTransition(wanted)) {
             throw new NotModelledException(
@@ -147,7 +147,7 @@ final class FakeCpu {
         return refused;
     }
 
-    /** KVM_SET_SREGS of values that are not refused. */
+    /** KVM_SET_SREGS with values that {@link #refusesSegments} accepts. */
     void setSegments(ByteBuffer next) {
         system.load(next);
         base.set(next.getLong(APIC_BASE_AT));
@@ -171,7 +171,7 @@ final class FakeCpu {
         instructions.reset();
     }
 
-    /** A start-up message: the vCPU begins at the page that the vector names. */
+    /** A start-up message (SIPI). The vCPU begins at page {@code vector}. */
     void startUp(int vector) {
         system.select(SystemRegisters.CODE, vector << Byte.SIZE);
         registers.setIp(0);
@@ -207,7 +207,7 @@ final class FakeCpu {
         return pending;
     }
 
-    /** Whether the guest has run: an exit before its first instruction does not count. */
+    /** Whether the guest has executed an instruction. */
     boolean hasEntered() {
         return entered;
     }
@@ -220,7 +220,7 @@ final class FakeCpu {
         halted = on;
     }
 
-    /** The end of every KVM_RUN. */
+    /** Saves state at the end of every KVM_RUN. */
     void leave() {
         host.note(VmAnswer.RUN_SAVES);
         shared.putLong(Uapi.KvmRun.CR8, priority())
@@ -229,7 +229,7 @@ final class FakeCpu {
                 .put(Uapi.KvmRun.READY_FOR_INTERRUPT_INJECTION, (byte) (pending.isReady(code) ? 1 : 0));
     }
 
-    /** Whether the guest exits because it would take an interrupt of the VMM. */
+    /** Whether the guest exits because it can take an interrupt of the VMM (interrupt window). */
     private boolean exitsForWindow() {
         boolean exits = shared.get(Uapi.KvmRun.REQUEST_INTERRUPT_WINDOW) != 0
                 && vm.irqchip() != X86Vm.Irqchip.FULL
@@ -241,17 +241,17 @@ final class FakeCpu {
         return exits;
     }
 
-    /** Whether an event waits that ends a wait, though the vCPU may not take it. */
+    /** Whether an event is pending that ends a halt, even if the vCPU cannot take it. */
     boolean wakes() {
         return events.hasSmi() || pending.wakes(code);
     }
 
-    /** A wait that a signal ends: the window comes before it. */
+    /** Whether a run that a signal ends exits for the interrupt window instead. */
     boolean leavesByWindow() {
         return host.threads().endsRun() && exitsForWindow();
     }
 
-    /** A halt that an event or a signal ends: the window comes before either. */
+    /** Whether a halt that an event or a signal ends exits for the interrupt window instead. */
     private boolean wakesToWindow() {
         boolean woken = halted && pending.wakes(code);
         boolean exits = halted && (woken || host.threads().endsRun()) && exitsForWindow();
@@ -259,12 +259,12 @@ final class FakeCpu {
         return exits;
     }
 
-    /** Whether an instruction waits for the VMM's answer to its read. */
+    /** Whether an instruction waits for the VMM's value of its read. */
     boolean isReading() {
         return instructions.isReading();
     }
 
-    /** The instructions in memory, unless a test lets the vCPU play. */
+    /** Chooses the instructions in memory, or the exits of a test's script. */
     private void chooseCode() {
         Script script = host.scripts().get(id);
         if (script != null && code == instructions) {
@@ -273,7 +273,7 @@ final class FakeCpu {
         }
     }
 
-    /** {@code complete_userspace_io()}: whether the guest exits again, with the rest of an access. */
+    /** {@code complete_userspace_io()}; returns whether the guest exits again for the rest of an access. */
     boolean completesAccess() {
         instructions.completeOut();
         return code.isReading() && code.completeRead() || code.exitsAgain();
@@ -313,7 +313,7 @@ final class FakeCpu {
                 hardware.enterGuest();
             }
             pending.takeTimer();
-            // After an exit the kernel looks for a window before it injects anything: vcpu_run().
+            // After an exit the kernel checks for the window before it injects: vcpu_run().
             if (wakesToWindow() || begun && !halted && exitsForWindow()) {
                 return 0;
             }

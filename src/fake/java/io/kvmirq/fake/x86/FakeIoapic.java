@@ -18,7 +18,7 @@ final class FakeIoapic {
 
     /** Base address, register selector and id, which are only saved and restored. */
     private static final int HEADER = 16;
-    /** Saved and restored, too. */
+    /** The padding, which is also saved and restored. */
     private static final int PADDING = Uapi.KvmIoapicState.IRR + Integer.BYTES;
     /** The pin of the real-time clock. The IOAPIC tracks the EOIs of its ticks. */
     private static final int CLOCK = 8;
@@ -36,12 +36,12 @@ final class FakeIoapic {
     private final byte[] header = new byte[HEADER];
     private int padding;
     private int irr;
-    /** A bit for each pin whose edge has been delivered; KVM_GET_IRQCHIP does not show its IRR bit. */
+    /** A bit for each pin whose edge was delivered. KVM_GET_IRQCHIP hides its IRR bit. */
     private int delivered;
 
-    /** For each pin, how many EOIs in a row found it high: {@code irq_eoi}. */
+    /** For each pin, the number of successive EOIs at which it was high ({@code irq_eoi}). */
     private final int[] ends = new int[PINS];
-    /** Whether the delayed interrupt of a pin waits for the timer: {@code eoi_inject}. */
+    /** Whether a delayed interrupt waits for the timer ({@code eoi_inject}). */
     private boolean delays;
 
     /** The LAPICs that have not sent the EOI of the last clock tick, with its vector. */
@@ -64,7 +64,7 @@ final class FakeIoapic {
 
     /** @return the kernel's result: 1 or the number of LAPICs that accepted it, 0 coalesced, -1 masked */
     int set(int pin, int source, boolean level, boolean wanted) {
-        // A source passes active or inactive, so the polarity bit is ignored.
+        // Levels mean active or inactive, so the polarity bit is ignored.
         return drive(pin, sources.set(pin, source, level), wanted);
     }
 
@@ -143,7 +143,7 @@ final class FakeIoapic {
         }
     }
 
-    /** Handles a forwarded EOI. The clock's tick is pending until all LAPICs that accepted it sent their EOI. */
+    /** Handles a forwarded EOI. The clock's tick is pending until all LAPICs that accepted it have sent EOI. */
     void endOfInterrupt(FakeLapic lapic, int vector, boolean level) {
         if (clockTakers.remove(lapic, vector)) {
             clockPending--;
@@ -165,7 +165,7 @@ final class FakeIoapic {
         }
     }
 
-    /** The pin was high at its EOI. A guest that never serves its device makes slow progress all the same. */
+    /** Handles a pin that is high at its EOI. Delays it after many such EOIs, so that the guest makes progress. */
     private void serviceAgain(int pin) {
         ends[pin]++;
         if (ends[pin] < STORM) {

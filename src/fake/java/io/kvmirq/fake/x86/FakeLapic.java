@@ -28,15 +28,15 @@ final class FakeLapic implements LocalApic, VirtualLapic {
     /** The bit position of an xAPIC id in the registers ID and LDR. */
     private static final int XAPIC_ID = LapicPage.XAPIC_ID.low();
 
-    /** ICR2, the upper half of ICR in a register of its own. */
+    /** The offset of ICR2, the upper half of ICR as a separate register. */
     private static final int SECOND_COMMAND_AT = LapicPage.ICR_AT + LapicPage.STRIDE;
-    /** The upper half of ICR where it has 64 bits. */
+    /** The offset of the upper half of a 64-bit ICR. */
     private static final int UPPER_COMMAND_AT = LapicPage.ICR_AT + Integer.BYTES;
 
     private static final int SPURIOUS = 0xff;
     /** The trigger mode of an entry of the local vector table. */
     private static final int LEVEL = 1 << 15;
-    /** ISR, TMR and IRR. */
+    /** The number of 32-bit registers of ISR, TMR and IRR. */
     private static final int VECTOR_REGISTERS = 24;
 
     private static final List<Integer> CLEARED = List.of(
@@ -56,7 +56,7 @@ final class FakeLapic implements LocalApic, VirtualLapic {
     private final VectorSet levels = new VectorSet(registers, LapicPage.TMR_AT);
     private final EoiExitBitmap eoiExitBitmap = new EoiExitBitmap();
     private final VcpuEvents events;
-    /** The hardware's part of the vCPU; null on a host whose hardware does nothing. */
+    /** The hardware state of the vCPU; null on a host without posting hardware. */
     private @Nullable PostingVcpu hardware;
 
     private final Ledger ledger;
@@ -67,7 +67,7 @@ final class FakeLapic implements LocalApic, VirtualLapic {
     /** The enable bit of IA32_APIC_BASE. */
     private boolean present = true;
 
-    /** The kernel's cache of ISR: how many bits are set, and the highest vector (-1 if it must be looked up). */
+    /** The kernel's cache of ISR: the number of set bits, and the highest vector (-1 if not cached). */
     private int inService;
 
     private int latestInService = -1;
@@ -84,7 +84,7 @@ final class FakeLapic implements LocalApic, VirtualLapic {
         reset();
     }
 
-    /** The reset at power-on and by INIT. The id stays, and what is no register. */
+    /** Resets at power-on and by INIT. Keeps the id, and state outside registers. */
     private void reset() {
         messages.reset();
         for (int at : CLEARED) {
@@ -93,7 +93,7 @@ final class FakeLapic implements LocalApic, VirtualLapic {
         for (int i = 0; i < VECTOR_REGISTERS; i++) {
             registers.putInt(LapicPage.ISR_AT + i * LapicPage.STRIDE, 0);
         }
-        if (x2apic) { // LDR is made of the id
+        if (x2apic) { // LDR is derived from the id
             registers.putInt(UPPER_COMMAND_AT, 0);
         } else {
             registers.putInt(LapicPage.LDR_AT, 0).putInt(SECOND_COMMAND_AT, 0);
@@ -140,7 +140,7 @@ final class FakeLapic implements LocalApic, VirtualLapic {
         return present && vector >= 0 && (vector & 0xf0) > registers.getInt(LapicPage.PPR_AT);
     }
 
-    /** Whether the vCPU sleeps in KVM although this request can be delivered. */
+    /** Whether this request must wake the vCPU, which sleeps in KVM. */
     private boolean hasToWake(int vector) {
         return hardware != null
                 && hardware.isWaitingForInterrupts()
@@ -148,7 +148,7 @@ final class FakeLapic implements LocalApic, VirtualLapic {
                 && (vector & 0xf0) > registers.getInt(LapicPage.PPR_AT);
     }
 
-    /** A wanted scan kicks the vCPU, so that it is done before the guest takes anything. */
+    /** Does a wanted scan before the guest takes an interrupt, because the scan request kicks the vCPU. */
     @Override
     public int acknowledge() {
         scanIfWanted();
@@ -160,7 +160,7 @@ final class FakeLapic implements LocalApic, VirtualLapic {
         latestInService = -1;
     }
 
-    /** Whether the x2APIC id differs from the vCPU's, which 32-bit APIC ids forbid. Possible only before 6.12. */
+    /** Whether the x2APIC id differs from the vCPU id, which 32-bit APIC ids forbid. Only possible before 6.12. */
     boolean hasOtherId() {
         return x2apic && all.has32BitIds() && registers.getInt(LapicPage.ID_AT) != vcpuId;
     }
@@ -180,7 +180,7 @@ final class FakeLapic implements LocalApic, VirtualLapic {
         }
     }
 
-    /** Whether ICR has 64 bits in one place: in x2APIC mode, except on AMD, whose processors split it. */
+    /** Whether ICR is one 64-bit register: in x2APIC mode, except on AMD processors, which split it. */
     private boolean hasWideCommand() {
         boolean split = vm.host().build().hardware().isAmd();
         if (x2apic) {
@@ -189,7 +189,7 @@ final class FakeLapic implements LocalApic, VirtualLapic {
         return x2apic && !split;
     }
 
-    /** KVM_SET_LAPIC; without APICv the kernel computes the processor priority before it updates its cache of ISR. */
+    /** KVM_SET_LAPIC. Without APICv the kernel computes PPR before it updates its cache of ISR. */
     int restore(ByteBuffer state) {
         vm.note(ChipAnswer.LAPIC_RESTORED);
         if (x2apic && all.has32BitIds() && state.getInt(LapicPage.ID_AT) != vcpuId) {
@@ -216,7 +216,7 @@ final class FakeLapic implements LocalApic, VirtualLapic {
         return 0;
     }
 
-    /** Since 6.12 the id is always the vCPU's. 6.1 takes the saved id, of 8 bits unless APIC ids have 32. */
+    /** Restores the id: since 6.12 the vCPU id; on 6.1 the saved id, of 8 bits unless APIC ids have 32. */
     private void restoreX2apicIds(int saved) {
         if (vm.host().build().isSince(6, 12)) {
             putX2apicIds(vcpuId);
@@ -246,7 +246,7 @@ final class FakeLapic implements LocalApic, VirtualLapic {
         updatePriority();
     }
 
-    /** With the split irqchip the version register depends on the guest's CPUID. Without leaf 1 it stays. */
+    /** Sets the version register, which depends on the CPUID with the split irqchip. Without leaf 1 it stays. */
     void identify(GuestCpuid cpuid) {
         x2apicOffered = cpuid.hasX2apic();
         if (cpuid.hasFeatures()) {
@@ -261,7 +261,7 @@ final class FakeLapic implements LocalApic, VirtualLapic {
                 LapicPage.VERSION_AT, directed ? KVM_VERSION | (int) LapicPage.DIRECTED_EOI.mask() : KVM_VERSION);
     }
 
-    /** The mode in IA32_APIC_BASE. A LAPIC that is switched on, or leaves x2APIC mode, has the id of its vCPU. */
+    /** Sets the mode of IA32_APIC_BASE. A LAPIC that is enabled, or leaves x2APIC mode, gets the id of its vCPU. */
     void setMode(boolean on, boolean x2apicOn) {
         if (!on) {
             vm.note(ChipAnswer.LAPIC_OFF);
@@ -280,7 +280,7 @@ final class FakeLapic implements LocalApic, VirtualLapic {
         }
     }
 
-    /** Inhibits APIC virtualization as long as the VM lives ({@code __kvm_apic_set_base}). */
+    /** Inhibits APIC virtualization for the life of the VM ({@code __kvm_apic_set_base}). */
     void baseMoved() {
         vm.posting().ifPresent(posting -> posting.setInhibit(InhibitReason.APIC_BASE_MODIFIED, true));
     }
@@ -314,7 +314,7 @@ final class FakeLapic implements LocalApic, VirtualLapic {
                 || !LapicPage.LVT_MASKED.isSet(input) && LapicPage.LVT_MODE.of(input) == DeliveryMode.EXTINT.number();
     }
 
-    /** {@code apic_lvt_nmi_mode()}: for the NMI watchdog of a guest. */
+    /** {@code apic_lvt_nmi_mode()}, for a guest's NMI watchdog. */
     boolean hasNmiOfWatchdog() {
         int input = registers.getInt(LapicPage.LINT0_AT);
         return !LapicPage.LVT_MASKED.isSet(input) && LapicPage.LVT_MODE.of(input) == DeliveryMode.NMI.number();
@@ -324,7 +324,7 @@ final class FakeLapic implements LocalApic, VirtualLapic {
         deliverLocal(registers.getInt(LapicPage.LINT0_AT));
     }
 
-    /** {@code kvm_apic_local_deliver()}, of an entry of the local vector table. */
+    /** {@code kvm_apic_local_deliver()}: delivers an entry of the local vector table. */
     void deliverLocal(int entry) {
         if (present && !LapicPage.LVT_MASKED.isSet(entry)) {
             DeliveryMode of = DeliveryMode.of((int) LapicPage.LVT_MODE.of(entry));
@@ -353,13 +353,13 @@ final class FakeLapic implements LocalApic, VirtualLapic {
         return vcpuId;
     }
 
-    /** In x2APIC mode the vCPU's, whatever the register: {@code kvm_x2apic_id()}. */
+    /** The APIC id. In x2APIC mode it is the vCPU id, whatever the register: {@code kvm_x2apic_id()}. */
     @Override
     public int id() {
         return x2apic ? vcpuId : registers.getInt(LapicPage.ID_AT) >>> XAPIC_ID;
     }
 
-    /** As it is, while {@link #save} may move its value. */
+    /** The raw ID register; {@link #save} may return its value in another position. */
     int idRegister() {
         return registers.getInt(LapicPage.ID_AT);
     }
@@ -390,7 +390,7 @@ final class FakeLapic implements LocalApic, VirtualLapic {
                 return false;
             }
             case SMI -> {
-                // A kernel without System Management Mode drops it.
+                // A kernel without System Management Mode drops an SMI.
                 if (!vm.host().build().hasManagementMode()) {
                     return false;
                 }

@@ -35,7 +35,7 @@ final class FakePic {
 
     private final FakePics both;
     private final X86Vm vm;
-    /** KVM_IRQCHIP_PIC_MASTER, KVM_IRQCHIP_PIC_SLAVE. */
+    /** KVM_IRQCHIP_PIC_MASTER or KVM_IRQCHIP_PIC_SLAVE. */
     private final int number;
 
     private final byte[] state = new byte[SIZE];
@@ -115,12 +115,12 @@ final class FakePic {
         return (state[VECTOR] & BYTE) + pin;
     }
 
-    /** Whether a guest has given it vectors. */
+    /** Whether a guest has set the PIC's vectors. */
     boolean isProgrammed() {
         return isOn(VECTOR);
     }
 
-    /** The processor takes the interrupt of a pin. */
+    /** The processor acknowledges the interrupt of a pin. */
     void acknowledge(int pin) {
         put(ISR, pin, true);
         if (!get(ELCR, pin)) {
@@ -164,7 +164,7 @@ final class FakePic {
         }
     }
 
-    /** ICW1. Edges that wait are lost, and their acknowledgement is told. */
+    /** ICW1. Drops pending edges, and reports them as acknowledged. */
     private void initialize(boolean fourWords) {
         put(FOUR_WORDS, fourWords);
         int edges = state[IRR] & ~state[ELCR];
@@ -246,7 +246,7 @@ final class FakePic {
         return state[data ? IMR : isOn(READS_ISR) ? ISR : IRR] & BYTE;
     }
 
-    /** The pin that is served without an interrupt, with bit 7; 7 for none. */
+    /** Poll mode: the pin that is served without an interrupt, with bit 7 set; 7 for none. */
     private int poll() {
         int pin = highest();
         if (pin == NONE) {
@@ -268,7 +268,7 @@ final class FakePic {
         return pin;
     }
 
-    /** Its cascade pin is neither requested nor in service. */
+    /** Clears request and service of a pin, for the cascade pin. */
     void forget(int pin) {
         put(ISR, pin, false);
         put(IRR, pin, false);

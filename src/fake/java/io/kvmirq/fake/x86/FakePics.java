@@ -12,10 +12,10 @@ final class FakePics {
 
     private static final int MASTER_PORT = 0x20;
     private static final int SLAVE_PORT = 0xa0;
-    /** ELCR: edge or level, for each pin. */
+    /** The port of ELCR, which selects edge or level for each pin. */
     private static final int TRIGGER_PORT = 0x4d0;
 
-    /** The pin of an interrupt whose request is gone. */
+    /** The pin of a spurious interrupt, whose request was withdrawn. */
     private static final int SPURIOUS = 7;
 
     private final X86Vm vm;
@@ -33,14 +33,14 @@ final class FakePics {
         return chip == MASTER ? master : slave;
     }
 
-    /** A line changes. */
+    /** Sets a line. */
     int set(int chip, int pin, int source, boolean level) {
         int result = get(chip).set(pin, source, level);
         update();
         return result;
     }
 
-    /** Pulses the cascade pin of the master if the slave has a request, and asks for a processor if the master has. */
+    /** Pulses the master's cascade pin if the slave has a request. Raises the output if the master has one. */
     void update() {
         if (slave.highest() != FakePic.NONE) {
             vm.note(ChipAnswer.PIC_CASCADE);
@@ -54,7 +54,7 @@ final class FakePics {
         }
     }
 
-    /** Whether they ask for a processor. */
+    /** Whether the output to the processors is raised. */
     boolean output() {
         return output;
     }
@@ -63,7 +63,7 @@ final class FakePics {
         return master.isProgrammed();
     }
 
-    /** The processor takes the interrupt: its vector. */
+    /** The processor acknowledges the interrupt; returns its vector. */
     int acknowledge() {
         vm.note(ChipAnswer.PIC_TAKEN);
         output = false;
@@ -83,7 +83,7 @@ final class FakePics {
         return vector;
     }
 
-    /** Ends what is in service, as a guest would that ends one interrupt at a time. */
+    /** Ends the interrupts in service by nonspecific EOIs, for a guest with one interrupt at a time. */
     void endAll() {
         int nonspecific = 0x20;
         slave.writeCommand(nonspecific);
@@ -96,7 +96,7 @@ final class FakePics {
 
     // Ports
 
-    /** Whether an access reaches them. One of two bytes does, and does nothing. */
+    /** Whether the PICs handle an access. They accept 2-byte accesses and ignore them. */
     static boolean has(int port, int size) {
         int first = port & ~1;
         boolean known = first == MASTER_PORT || first == SLAVE_PORT || first == TRIGGER_PORT;

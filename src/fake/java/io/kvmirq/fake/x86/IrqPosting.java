@@ -21,7 +21,7 @@ import java.util.Objects;
 import java.util.Optional;
 
 /**
- * Posting in a VM: its irqfds that are connected to interrupts of devices. Source: {@code
+ * The posting of a VM, for irqfds that are connected to device interrupts. Source: {@code
  * kvm_arch_irq_bypass_add_producer()} and {@code kvm_pi_update_irte()} in arch/x86/kvm/irq.c of Linux 7.1, for all
  * versions.
  */
@@ -52,12 +52,12 @@ final class IrqPosting {
         }
     }
 
-    /** The ids of the LAPICs may inhibit APIC virtualization from now on, or no longer. */
+    /** Updates the inhibits of APIC virtualization that are due to LAPIC ids. */
     void setDestinations(PostingVm settings) {
         guest.setInhibits(settings.destinations());
     }
 
-    /** The PIT waits for the end of its interrupts, or no longer: {@code kvm_pit_set_reinject()}. */
+    /** Updates the inhibit that a reinjecting PIT causes: {@code kvm_pit_set_reinject()}. */
     void setReinjecting(boolean on) {
         if (vm.host().build().hardware().isAmd()) {
             vm.note(VmAnswer.PIT_REINJECTS);
@@ -65,7 +65,7 @@ final class IrqPosting {
         setInhibit(InhibitReason.PIT_REINJ, on);
     }
 
-    /** A reason inhibits APIC virtualization from now on, or no longer. */
+    /** Sets or clears a reason that inhibits APIC virtualization. */
     void setInhibit(InhibitReason reason, boolean on) {
         guest.setInhibit(reason, on);
     }
@@ -82,7 +82,7 @@ final class IrqPosting {
         return done;
     }
 
-    /** @return false if the entry cannot be posted; it is remapped then */
+    /** @return false if the entry cannot be posted, and is remapped */
     boolean update(FakeIrqfd irqfd, Optional<ApicMessage> route) {
         Posted found = Objects.requireNonNull(irqfds.get(irqfd));
         PostedIrqfd posted = found.entry();

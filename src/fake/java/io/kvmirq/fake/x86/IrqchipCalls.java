@@ -15,7 +15,7 @@ import java.util.Set;
  * kvm_arch_vm_ioctl()} in arch/x86/kvm/x86.c.
  */
 final class IrqchipCalls {
-    /** The capabilities that an x86 VM can enable, except those that are modelled; measured on 6.18. */
+    /** Capabilities that a real x86 VM can enable and the fake does not model; measured on 6.18. */
     private static final Set<Integer> ENABLED_ELSEWHERE = Set.of(116, 143, 159, 168, 182, 188, 193, 201, 204, 213, 220);
 
     /** 2^32-1 cycles, each divided by 128, stay below 2^64 ns. */
@@ -32,7 +32,7 @@ final class IrqchipCalls {
         this.vcpus = vcpus;
     }
 
-    /** The bits of KVM_CAP_X2APIC_API that suit this VM's irqchip; the kernel may know fewer. */
+    /** The bits of KVM_CAP_X2APIC_API for this VM's irqchip; the kernel version may support fewer. */
     int x2apicBits() {
         return vm.irqchip() == X86Vm.Irqchip.SPLIT ? -1 : ~Uapi.KVM_X2APIC_ENABLE_SUPPRESS_EOI_BROADCAST;
     }
@@ -77,7 +77,7 @@ final class IrqchipCalls {
         return host.refuse(VmAnswer.CAP_UNKNOWN);
     }
 
-    /** The limit may be chosen once, before the first vCPU. */
+    /** Sets the limit of vCPU ids, once and before the first vCPU. */
     private int limitIds(long ids) {
         if (Long.compareUnsigned(ids, X86Capabilities.vcpuIds(host.build())) > 0) {
             return host.refuse(VmAnswer.MAX_VCPU_ID_VALUE);

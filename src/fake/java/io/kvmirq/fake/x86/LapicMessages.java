@@ -7,17 +7,17 @@ import io.kvmirq.fake.file.MessagePlace;
 import java.util.Arrays;
 import java.util.function.IntPredicate;
 
-/** The messages of devices and eventfds that are requests in the IRR of a LAPIC. */
+/** The messages of devices and eventfds that wait as requests in the IRR of a LAPIC. */
 final class LapicMessages {
     private static final int WORDS = 8;
 
     private final Ledger ledger;
     private final VectorSet requested;
     private final MessagePlace place;
-    /** The requests that the program knows: from KVM_GET_LAPIC, or of KVM_SET_LAPIC. */
+    /** The requests that the program has read by KVM_GET_LAPIC or set by KVM_SET_LAPIC. */
     private final int[] shown = new int[WORDS];
 
-    /** @param wakes whether a request has to wake the vCPU, which sleeps */
+    /** @param wakes whether a request must wake the sleeping vCPU */
     LapicMessages(Ledger ledger, VectorSet requested, int vcpuId, IntPredicate wakes) {
         this.ledger = ledger;
         this.requested = requested;
@@ -25,7 +25,7 @@ final class LapicMessages {
                 requested::has, wakes, vector -> "IRR of vcpu " + vcpuId + ", " + new InterruptVector(vector));
     }
 
-    /** The message that is on its way is a request now. */
+    /** The message in the ledger's hand becomes a request. */
     void request(int vector) {
         if (!ledger.putToAnother(place, vector)) {
             if (!place.has(vector)) {
@@ -35,7 +35,7 @@ final class LapicMessages {
         }
     }
 
-    /** The message that is on its way is an NMI, an INIT, a start-up or an SMI, and no request. */
+    /** The message in the ledger's hand arrives as an NMI, INIT, start-up or SMI. */
     void arrive() {
         ledger.arrive();
     }
@@ -49,12 +49,12 @@ final class LapicMessages {
         shown[vector / Integer.SIZE] &= ~(1 << vector % Integer.SIZE);
     }
 
-    /** The program sees the requests. */
+    /** Notes that the program has read the requests. */
     void show() {
         requested.copyTo(shown);
     }
 
-    /** KVM_SET_LAPIC: the program took what KVM_GET_LAPIC returned. Requests that came after it are overwritten. */
+    /** KVM_SET_LAPIC: requests that KVM_GET_LAPIC had returned count as taken, later ones as lost. */
     void replaced() {
         for (int vector = place.next(0); vector >= 0; vector = place.next(vector + 1)) {
             boolean known = (shown[vector / Integer.SIZE] >>> vector % Integer.SIZE & 1) != 0;
@@ -73,7 +73,7 @@ final class LapicMessages {
         Arrays.fill(shown, 0);
     }
 
-    /** The VM and all its vCPUs are closed. */
+    /** Ends the messages after the VM and all its vCPUs are closed. */
     void close() {
         ledger.endAll(place, "its VM was closed");
     }

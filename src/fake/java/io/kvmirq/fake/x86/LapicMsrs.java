@@ -29,7 +29,7 @@ final class LapicMsrs {
         return number >= FIRST && number < FIRST + COUNT;
     }
 
-    /** Whether it can be read: EOI and self IPI are written only, and x2APIC mode has no ICR2 and no DFR. */
+    /** Whether an MSR can be read. EOI and self IPI are write-only; x2APIC mode has no ICR2 and no DFR. */
     boolean has(int number) {
         int at = (number - FIRST) * LapicPage.STRIDE;
         boolean single = at == LapicPage.ID_AT
@@ -48,7 +48,7 @@ final class LapicMsrs {
         return lapic.map(FakeLapic::isX2apic).orElse(false) && (single || isVectors || isEntry);
     }
 
-    /** MSR 0x6e0, which every vCPU has. */
+    /** MSR 0x6e0 (IA32_TSC_DEADLINE), which every vCPU has. */
     long deadline() {
         return lapic.map(of -> of.timer().deadline()).orElse(0L);
     }
@@ -57,7 +57,7 @@ final class LapicMsrs {
         lapic.ifPresent(of -> of.timer().writeDeadline(value));
     }
 
-    /** @param number one that it {@link #has} */
+    /** @param number an MSR that {@link #has} accepts */
     long get(int number) {
         FakeLapic of = lapic.orElseThrow();
         if (of.hardware() != null) {

@@ -18,13 +18,13 @@ final class LapicTimer {
     private static final int ONE_SHOT = 0;
     private static final int PERIODIC = 1 << 17;
     private static final int DEADLINE = 2 << 17;
-    /** Fields of the timer's entry that a guest writes, beside the mode: vector, delivery status and mask. */
+    /** Writable fields of the timer's LVT entry, besides the mode: vector, delivery status and mask. */
     private static final int ENTRY = 0x110ff;
 
     private static final int DIVIDER = 0xb;
     /** The module parameter min_timer_period_us. */
     private static final long LEAST_PERIOD = 200_000;
-    /** Longer periods never end. */
+    /** The longest period that ends; a longer one never does. */
     private static final long LONGEST = Long.MAX_VALUE / 4;
 
     private final X86Vm vm;
@@ -36,15 +36,15 @@ final class LapicTimer {
     private int offered;
 
     private int mode;
-    /** Nanoseconds; 0 while the timer is off. */
+    /** The period in nanoseconds; 0 while the timer is off. */
     private long period;
 
     private long end;
-    /** In the mode of the TSC deadline; 0 for none. */
+    /** The TSC deadline; 0 for none. */
     private long deadline;
-    /** The timer that waits for the end; null if none does. */
+    /** The timer event at the end of the period; null for none. */
     private FakeTime.@Nullable Timer armed;
-    /** The end has come, and the vCPU has not taken it. A periodic timer goes on when it does. */
+    /** Whether the timer has expired and the vCPU has not taken that. Then a periodic timer continues. */
     private boolean pending;
 
     LapicTimer(X86Vm vm, FakeLapic lapic, ByteBuffer registers) {
@@ -70,7 +70,7 @@ final class LapicTimer {
         period = 0;
     }
 
-    /** Nobody can see its end any more, or another one takes its place. */
+    /** Cancels the timer event. */
     void cancel() {
         if (armed != null) {
             time.cancel(armed);
@@ -79,7 +79,7 @@ final class LapicTimer {
         pending = false;
     }
 
-    /** After KVM_SET_LAPIC: it counts from the current count that was set. */
+    /** Restarts after KVM_SET_LAPIC, from the current count that was set. */
     void restart() {
         cancel();
         updateMode();
@@ -128,7 +128,7 @@ final class LapicTimer {
         lapic.wake();
     }
 
-    /** The vCPU that runs takes the interrupt; several ends of a periodic timer are one. */
+    /** Delivers the interrupt to the running vCPU, once for several expiries of a periodic timer. */
     void deliver() {
         if (pending) {
             deliver(registers.getInt(LapicPage.LVT_AT));
@@ -165,7 +165,7 @@ final class LapicTimer {
         }
     }
 
-    /** MSR 0x6e0, also by the VMM; another mode ignores it. */
+    /** A write of MSR 0x6e0, also by the VMM. Other timer modes ignore it. */
     void writeDeadline(long value) {
         if (lapic.isPresent() && mode == DEADLINE) {
             vm.note(ChipAnswer.LAPIC_DEADLINE);
@@ -187,7 +187,7 @@ final class LapicTimer {
         registers.putInt(LapicPage.DIVIDER_AT, value & DIVIDER);
     }
 
-    /** A change to the mode of the TSC deadline, or from it, ends the timer. */
+    /** Sets the mode. A change to or from TSC-deadline mode stops the timer. */
     private void updateMode() {
         int next = registers.getInt(LapicPage.LVT_AT) & offered;
         if ((next == DEADLINE) != (mode == DEADLINE)) {

@@ -24,7 +24,7 @@ final class Lapics {
     private Optional<ApicMap<FakeLapic>> map = Optional.empty();
 
     private boolean ids32Bit;
-    /** Whether destination 0xff is a broadcast in x2APIC mode too. */
+    /** Whether destination 0xff is a broadcast also in x2APIC mode. */
     private boolean broadcastQuirk = true;
 
     /** The VMM's choice for Suppress EOI-broadcast (directed EOI); empty if it made none. */
@@ -34,7 +34,7 @@ final class Lapics {
         this.vm = vm;
     }
 
-    /** A new vCPU is not on the map until the map is recalculated. */
+    /** Adds a LAPIC. It is not in the APIC map until the map is recalculated. */
     FakeLapic add(int vcpuId) {
         recalculateApicMap();
         FakeLapic lapic = new FakeLapic(vm, this, vcpuId);
@@ -88,8 +88,8 @@ final class Lapics {
     }
 
     /**
-     * Looks the destination up in the APIC map, or compares every LAPIC: for a broadcast, or without a map. Returns how
-     * many accepted it, -1 if all were compared and none was addressed.
+     * Finds the destination in the APIC map, or compares every LAPIC for a broadcast or without a map. Returns the
+     * number of LAPICs that accepted it, or -1 if all were compared and none was addressed.
      */
     int deliver(ApicMessage interrupt, Consumer<FakeLapic> taker) {
         int taken = deliverByMap(interrupt, taker);
@@ -97,8 +97,8 @@ final class Lapics {
     }
 
     /**
-     * Delivers if the map alone decides, as an irqfd without a worker needs. Returns how many accepted it, or {@link
-     * #UNDECIDED}.
+     * Delivers if the map alone decides, for an irqfd without a worker. Returns the number of LAPICs that accepted it,
+     * or {@link #UNDECIDED}.
      */
     int deliverByMap(ApicMessage interrupt, Consumer<FakeLapic> taker) {
         int destination = interrupt.destination(ids32Bit);
@@ -114,7 +114,7 @@ final class Lapics {
         return lapic != null && lapic.accept(interrupt, interrupt.mode(), taker) ? 1 : 0;
     }
 
-    /** Whether the map holds no logical destinations: before 6.3 also if no LAPIC has a logical id. */
+    /** Whether the map has no logical destinations. Before 6.3 that is also so if no LAPIC has a logical id. */
     private boolean isLeftOpen(ApicMap<FakeLapic> looked) {
         if (looked.logical() == ApicMap.Logical.NOBODY && !vm.host().build().isSince(6, 3)) {
             vm.note(InterruptAnswer.MSI_LOGICAL_NOBODY_BEFORE);
@@ -159,7 +159,7 @@ final class Lapics {
         return taken;
     }
 
-    /** The vector selects one of the addressed LAPICs that are enabled. */
+    /** Delivers to one of the addressed, enabled LAPICs, which the vector selects. */
     private int deliverToOne(ApicMessage interrupt, int destination, DeliveryMode mode, Consumer<FakeLapic> taker) {
         List<FakeLapic> listening = lapics.stream()
                 .filter(lapic -> lapic.isFor(destination, interrupt.logical(), broadcastQuirk))
@@ -180,7 +180,7 @@ final class Lapics {
         return lapics.stream().anyMatch(FakeLapic::takesInterruptOfPic);
     }
 
-    /** The first vCPU that takes the interrupts of the PICs looks whether there is one. */
+    /** Wakes the first vCPU that takes interrupts of the PICs. */
     void wakeForPic() {
         for (FakeLapic lapic : lapics) {
             if (lapic.takesInterruptOfPic()) {
@@ -190,7 +190,7 @@ final class Lapics {
         }
     }
 
-    /** A tick of the PIT: if one vCPU takes it as an NMI, each LAPIC takes it as its LINT0 says. */
+    /** Delivers a tick of the PIT to each LAPIC by its LINT0, if any vCPU takes it as an NMI. */
     void pulseWatchdog() {
         if (lapics.stream().anyMatch(FakeLapic::hasNmiOfWatchdog)) {
             lapics.forEach(FakeLapic::pulseLint0);
@@ -207,7 +207,7 @@ final class Lapics {
         wantScan();
     }
 
-    /** Each vCPU recomputes its EOI exit bitmap before it runs on. */
+    /** Makes each vCPU recompute its EOI exit bitmap before it runs on. */
     void wantScan() {
         for (FakeLapic lapic : lapics) {
             lapic.eoiExitBitmap().wantScan();

@@ -24,11 +24,11 @@ final class MachineChecks {
     private static final int CONTROL = 0x17b;
     private static final int CONTROL2 = 0x280;
     private static final int BANKS = 0x400;
-    /** Control, status, address and more of each bank. */
+    /** The registers of each bank: control, status, address and misc. */
     private static final int REGISTERS = 4;
 
     private static final long ALL = -1;
-    /** Linux and Windows leave these bits of a bank's control 0. */
+    /** The bits of a bank's control that may be 0: Linux and Windows clear them. */
     private static final long MAY_BE_CLEAR = 1 << 10 | 1;
 
     private static final long VALID = 1L << 63;
@@ -44,7 +44,7 @@ final class MachineChecks {
         return (int) cap & 0xff;
     }
 
-    /** The rule that refuses it; empty for none. */
+    /** The rule that refuses KVM_X86_SETUP_MCE; empty for none. */
     Optional<Answer> setUp(long wanted) {
         int wantedBanks = (int) wanted & 0xff;
         if (wantedBanks == 0 || wantedBanks > MOST_BANKS) {
@@ -63,7 +63,7 @@ final class MachineChecks {
         return Optional.empty();
     }
 
-    /** KVM_X86_SET_MCE of a corrected error. */
+    /** KVM_X86_SET_MCE with a corrected error; the rule that refuses it, or empty. */
     Optional<Answer> set(ByteBuffer mce) {
         int bank = mce.get(Uapi.KvmX86Mce.BANK) & 0xff;
         long next = mce.getLong(Uapi.KvmX86Mce.STATUS);
@@ -92,7 +92,7 @@ final class MachineChecks {
                 || msr >= CONTROL2 && msr < CONTROL2 + count();
     }
 
-    /** Whether KVM has the register for other vCPUs, with more banks. */
+    /** Whether KVM has the register for a vCPU with more banks. */
     static boolean isBeyond(int msr) {
         return msr >= BANKS && msr < BANKS + MOST_BANKS * REGISTERS || msr >= CONTROL2 && msr < CONTROL2 + MOST_BANKS;
     }
@@ -106,7 +106,7 @@ final class MachineChecks {
         };
     }
 
-    /** Whether the register takes the value, from a VMM. */
+    /** Whether a VMM can write the value to the register. */
     boolean takes(int msr, long value) {
         if (msr == CAP) {
             return false;

@@ -27,7 +27,7 @@ final class ModelRegisters implements GuestMsrs {
     private final ApicBase base;
     private final LongConsumer writeBase;
 
-    /** @param writeBase WRMSR of the base of the LAPIC */
+    /** @param writeBase handles WRMSR of the LAPIC's base */
     ModelRegisters(Optional<FakeLapic> lapic, ApicBase base, LongConsumer writeBase) {
         this.lapic = lapic;
         this.base = base;

@@ -19,11 +19,11 @@ import java.util.stream.IntStream;
 import java.util.stream.Stream;
 
 /**
- * The model specific registers of a vCPU that VMMs set up: they are kept, and no guest of the fake sees them. Source: {@code
- * kvm_set_msr_common()} and {@code __kvm_set_msr()} in arch/x86/kvm/x86.c.
+ * The model specific registers of a vCPU that VMMs set up. They are stored; guests of the fake cannot read them.
+ * Source: {@code kvm_set_msr_common()} and {@code __kvm_set_msr()} in arch/x86/kvm/x86.c.
  */
 final class Msrs {
-    /** MAX_IO_MSRS; one fewer is the most. */
+    /** MAX_IO_MSRS. A call may have one fewer. */
     static final int TOO_MANY = 256;
 
     private static final int ARCH_CAPABILITIES = 0x10a;
@@ -51,7 +51,7 @@ final class Msrs {
             .map(X86Msr::number)
             .toList();
 
-    /** MSRs that describe the processor, and their values here: that of a processor without errata. */
+    /** MSRs that describe the processor, with the values of one without errata. */
     static final Map<Integer, Long> FEATURES = new TreeMap<>(Map.of(
             X86Msr.UCODE_REV.number(),
             1L << 32,
@@ -85,7 +85,7 @@ final class Msrs {
             Set.of(0x250, 0x258, 0x259, 0x268, 0x269, 0x26a, 0x26b, 0x26c, 0x26d, 0x26e, 0x26f);
     private static final long BASE_RESERVED = 0xf00;
     private static final long MASK_RESERVED = 0x7ff;
-    /** The address bits of a processor whose CPUID does not say how many it has. */
+    /** The address bits of a processor whose CPUID does not report them. */
     private static final int ADDRESS_BITS = 36;
 
     /** No PEBS and no BTS: {@code kvm_vcpu_reset()}. */
@@ -93,12 +93,12 @@ final class Msrs {
 
     private static final long INITIAL_PAT = 0x0007_0406_0007_0406L;
     private static final long MTRR_BITS = 0xcff;
-    /** Memory types 0, 1, 4, 5, 6; of the PAT also 7. */
+    /** The valid memory types: 0, 1, 4, 5, 6, and in the PAT also 7. */
     private static final int MTRR_TYPES = 0b111_0011;
 
     private static final int PAT_TYPES = 0b1111_0011;
     private static final int BYTE = 0xff;
-    /** The bits of an address above the sign bit, where pages have four levels. */
+    /** The address bits above the sign bit, with four-level page tables. */
     private static final int CANONICAL = Long.SIZE - 48;
 
     private final Map<Integer, Long> values = new HashMap<>();
@@ -123,7 +123,7 @@ final class Msrs {
         values.put(X86Msr.MTRR_DEF_TYPE.number(), 0L);
     }
 
-    /** Whether the vCPU has it; NotModelledException for one that real kernels may have. */
+    /** Whether the vCPU has an MSR; NotModelledException for one that real kernels may have. */
     private boolean has(int number) {
         if (values.containsKey(number) || checks.has(number) || number == APIC_BASE) {
             return true;
@@ -162,7 +162,7 @@ final class Msrs {
                 || number >>> 12 == 0x40000;
     }
 
-    /** How many of the entries were read, to the first unknown one. */
+    /** Reads entries up to the first unknown MSR; returns their number. */
     int get(Host host, ByteBuffer entries) {
         int count = entries.capacity() / Uapi.KvmMsrEntry.SIZE;
         for (int i = 0; i < count; i++) {
@@ -181,9 +181,9 @@ final class Msrs {
     }
 
     /**
-     * How many of the entries describe the processor, to the first that does not.
+     * Reads entries up to the first MSR that does not describe the processor; returns their number.
      *
-     * @throws NotModelledException for one that does on some processors
+     * @throws NotModelledException for an MSR that does on some processors
      */
     static int getFeatures(Host host, ByteBuffer entries) {
         int count = entries.capacity() / Uapi.KvmMsrEntry.SIZE;
@@ -205,7 +205,7 @@ final class Msrs {
         return count;
     }
 
-    /** Writes up to the first refused entry; returns how many. NotModelledException before any is written. */
+    /** Writes entries up to the first refused one; returns their number. NotModelledException before any is written. */
     int set(Host host, ByteBuffer entries) {
         int count = entries.capacity() / Uapi.KvmMsrEntry.SIZE;
         int done = 0;

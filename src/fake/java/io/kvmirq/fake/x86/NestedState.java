@@ -13,7 +13,7 @@ import java.nio.ByteOrder;
 import java.util.function.Supplier;
 
 /**
- * The nested state of a vCPU that runs no nested guest: a header. Source: {@code kvm_arch_vcpu_ioctl()} in
+ * The nested state of a vCPU without a nested guest, which is only a header. Source: {@code kvm_arch_vcpu_ioctl()} in
  * arch/x86/kvm/x86.c, {@code vmx_set_nested_state()} in vmx/nested.c, {@code svm_set_nested_state()} in svm/nested.c.
  */
 final class NestedState {
@@ -37,7 +37,7 @@ final class NestedState {
     private static final int TIMER_FLAG = 1;
     private static final int NO_ADDRESS = -1;
 
-    /** Bytes of a VMCB, of a VMCS and its shadow. */
+    /** The size of a VMCB, of a VMCS and of its shadow in bytes. */
     private static final int PAGE = 4096;
 
     private final Host host;
@@ -70,7 +70,7 @@ final class NestedState {
         }
     }
 
-    /** KVM_GET_NESTED_STATE: whether there is any is decided before the size is read. */
+    /** KVM_GET_NESTED_STATE. Checks for nested support before it reads the size. */
     int get(long address) {
         if (host.build().pvm()) {
             return host.refuse(SetupAnswer.NESTED_NONE);
@@ -116,12 +116,12 @@ final class NestedState {
         return valid ? 0 : host.refuse(SetupAnswer.NESTED_INVALID);
     }
 
-    /** Without EFER.SVME. */
+    /** Whether SVM state is valid without EFER.SVME. */
     private static boolean isValidSvm(ByteBuffer state, int flags) {
         return state.getShort(KvmNestedState.FORMAT) == FORMAT_SVM && flags == INTERRUPT_FLAG;
     }
 
-    /** Without VMX in the CPUID, or outside of its operation. */
+    /** Whether VMX state is valid without VMX in the CPUID, or outside VMX operation. */
     private boolean isValidVmx(ByteBuffer state, int flags) {
         if (state.getShort(KvmNestedState.FORMAT) != FORMAT_VMX) {
             return false;

@@ -21,7 +21,7 @@ final class PendingEvents {
     private final X86Vm vm;
     private final Optional<FakeLapic> lapic;
     private final VcpuEvents events;
-    /** The vector of KVM_INTERRUPT, from a PIC in user space beside LAPICs in the kernel. */
+    /** The vector of KVM_INTERRUPT, which a user-space PIC sends beside in-kernel LAPICs. */
     private int external = NONE;
 
     PendingEvents(X86Vm vm, Optional<FakeLapic> lapic, VcpuEvents events) {
@@ -30,7 +30,7 @@ final class PendingEvents {
         this.events = events;
     }
 
-    /** KVM_INTERRUPT: the rule that refuses it, empty for none. */
+    /** KVM_INTERRUPT; the rule that refuses it, or empty. */
     Optional<Answer> interrupt(int vector) {
         if (vector < 0 || vector > LAST_VECTOR) {
             return Optional.of(VmAnswer.VCPU_INTERRUPT_VECTOR);
@@ -50,7 +50,7 @@ final class PendingEvents {
         return Optional.empty();
     }
 
-    /** Whether an interrupt of a PIC would be taken, as {@code kvm_run} tells it to a VMM. */
+    /** The flag of {@code kvm_run} that the guest would take an interrupt of a PIC. */
     boolean isReady(GuestCode code) {
         return vm.irqchip() == X86Vm.Irqchip.FULL || isOpen(code);
     }
@@ -63,7 +63,7 @@ final class PendingEvents {
                 && !events.isInjected();
     }
 
-    /** {@code kvm_vcpu_has_events()}, of a vCPU that halts: an interrupt that is injected is none of them. */
+    /** {@code kvm_vcpu_has_events()} of a halted vCPU. An injected interrupt does not count. */
     boolean wakes(GuestCode code) {
         return events.hasNmi()
                 || takesInterrupts(code)
@@ -79,7 +79,7 @@ final class PendingEvents {
         return code.interruptFlag() && !events.isShadowed();
     }
 
-    /** @return whether the guest has taken one */
+    /** @return whether the guest has taken an event */
     boolean deliverTo(GuestCode code) {
         if (events.isReset()) {
             throw new NotModelledException("INIT of a vCPU that runs");
@@ -104,7 +104,7 @@ final class PendingEvents {
         return lapic.isPresent() && deliverTo(code, lapic.get());
     }
 
-    /** With an NMI that waits, the guest leaves at once for it; a kvm_pvm emulates the guest's instructions first. */
+    /** Enters an interrupt before a pending NMI. Except on kvm_pvm, the guest then exits at once for the NMI. */
     private boolean enterBeforeNmi(GuestCode code, int vector) {
         enter(code, vector, false);
         if (!vm.host().build().pvm()) {
@@ -121,7 +121,7 @@ final class PendingEvents {
         return enter(code, NMI_VECTOR, false);
     }
 
-    /** The end of the LAPIC's timer becomes a request, before the vCPU looks at anything else. */
+    /** Turns the expiry of the LAPIC's timer into a request, before other events are checked. */
     void takeTimer() {
         if (lapic.isPresent()) {
             lapic.get().timer().deliver();

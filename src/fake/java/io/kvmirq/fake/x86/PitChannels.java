@@ -10,9 +10,8 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 
 /**
- * The three channels of a VM's timer (PIT) as guests program them by the ports 0x40 to 0x43, and by that of the speaker.
- * Source: {@code pit_ioport_write()}, {@code pit_ioport_read()} and {@code speaker_ioport_read()} in
- * arch/x86/kvm/i8254.c.
+ * The three channels of a VM's timer (PIT). Guests program them by ports 0x40 to 0x43 and the speaker's port. Source:
+ * {@code pit_ioport_write()}, {@code pit_ioport_read()} and {@code speaker_ioport_read()} in arch/x86/kvm/i8254.c.
  */
 final class PitChannels {
     private static final int FIRST_PORT = 0x40;
@@ -21,7 +20,7 @@ final class PitChannels {
 
     private static final int CHANNELS = 3;
     private static final int SPEAKER_CHANNEL = 2;
-    /** The mode before the guest programs a channel: it does not tick. */
+    /** The mode of a channel before the guest programs it, in which it does not tick. */
     private static final int NO_MODE = 0xff;
 
     private static final int ONE_SHOT = 1;
@@ -30,7 +29,7 @@ final class PitChannels {
     private static final int SOFTWARE_STROBE = 4;
     private static final int HARDWARE_STROBE = 5;
 
-    /** How a channel is accessed: its high byte, or both, of which the high one comes next. Else its low byte. */
+    /** The access state of a channel: high byte, or both with the high byte next; any other value is the low byte. */
     private static final int HIGH = 2;
 
     private static final int BOTH = 3;
@@ -45,7 +44,7 @@ final class PitChannels {
     private static final int BYTE = 0xff;
     private static final long FREQUENCY = 1_193_182;
     private static final long SECOND_NANOS = 1_000_000_000;
-    /** The refresh clock that the speaker's port shows, in powers of two nanoseconds. */
+    /** The period of the refresh clock in the speaker's port, as a power of two in nanoseconds. */
     private static final int REFRESH = 14;
 
     private final X86Vm vm;
@@ -59,7 +58,7 @@ final class PitChannels {
         this.time = vm.host().time();
     }
 
-    /** The timer is made. */
+    /** Resets the channels as the timer is created. */
     void reset() {
         for (int channel = 0; channel < CHANNELS; channel++) {
             put(channel, KvmPitChannelState.MODE, NO_MODE);
@@ -72,7 +71,7 @@ final class PitChannels {
         to.put(0, state, 0, state.capacity());
     }
 
-    /** KVM_SET_PIT2. A timer that an HPET replaces goes on as it is. */
+    /** KVM_SET_PIT2. A timer that an HPET replaces continues unchanged. */
     void restore(ByteBuffer from) {
         boolean replaced = (from.getInt(KvmPitState2.FLAGS) & ~flags() & REPLACED) != 0;
         state.put(0, from, 0, KvmPitState2.FLAGS + Integer.BYTES);
@@ -107,7 +106,7 @@ final class PitChannels {
         return state.getInt(at(channel) + KvmPitChannelState.COUNT);
     }
 
-    /** The time of channel 0 is kept by its timer. */
+    /** Loads a count. The timer of channel 0 keeps its time. */
     private void load(int channel, int from) {
         state.putInt(at(channel) + KvmPitChannelState.COUNT, from == 0 ? WHOLE_COUNT : from);
         if (channel > 0) {
@@ -124,7 +123,7 @@ final class PitChannels {
 
     // Progress of a count
 
-    /** Cycles since it was loaded. */
+    /** The cycles since a channel's count was loaded. */
     private long elapsed(int channel) {
         long nanos = channel == 0
                 ? timer.elapsed()
@@ -157,13 +156,13 @@ final class PitChannels {
 
     // Ports
 
-    /** Whether an access reaches them. */
+    /** Whether the timer handles an access. */
     boolean has(int port, int size) {
         boolean isChannel = port >= FIRST_PORT && port + size <= COMMAND_PORT + 1;
         return vm.hasPit() && (isChannel || vm.hasSpeaker() && port == SPEAKER_PORT);
     }
 
-    /** Of a wide access the lowest byte counts. */
+    /** Writes to a port. Only the lowest byte of a wide access counts. */
     void write(int port, int wide) {
         vm.note(ChipAnswer.PIT_PORTS);
         int value = wide & BYTE;
@@ -248,7 +247,7 @@ final class PitChannels {
         put(SPEAKER_CHANNEL, KvmPitChannelState.GATE, value & 1);
     }
 
-    /** @param before what the register had, which the port of commands leaves there */
+    /** @param before the guest's register, which a read of the command port leaves unchanged */
     int read(int port, int before) {
         if (port == COMMAND_PORT && vm.host().build().pvm()) {
             throw new NotModelledException("a guest of a kvm_pvm that reads its timer's port of commands");

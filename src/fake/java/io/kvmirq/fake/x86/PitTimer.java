@@ -7,12 +7,12 @@ import java.time.Duration;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Channel 0 of a VM's timer (PIT), which pulses GSI 0. A tick that reinjects waits until the guest has ended the one
- * before. Source: {@code pit_timer_fn()}, {@code pit_do_work()} and {@code kvm_pit_ack_irq()} in arch/x86/kvm/i8254.c.
+ * Channel 0 of a VM's timer (PIT), which pulses GSI 0. A reinjected tick waits for the end of the previous one. Source:
+ * {@code pit_timer_fn()}, {@code pit_do_work()} and {@code kvm_pit_ack_irq()} in arch/x86/kvm/i8254.c.
  */
 final class PitTimer {
     static final int GSI = 0;
-    /** The source that drives the pins of its GSI: KVM_PIT_IRQ_SOURCE_ID. */
+    /** KVM_PIT_IRQ_SOURCE_ID, the source that drives the pins of the GSI. */
     private static final int SOURCE = 2;
 
     private static final long FREQUENCY = 1_193_182;
@@ -24,7 +24,7 @@ final class PitTimer {
     private final PitChannels channels;
     private final FakeTime time;
     private boolean reinjects;
-    /** Ticks that the guest has not ended. */
+    /** The ticks that the guest has not ended. */
     private long pending;
     /** Whether the guest has ended the last tick. */
     private boolean ended = true;
@@ -50,7 +50,7 @@ final class PitTimer {
         return channels;
     }
 
-    /** KVM_REINJECT_CONTROL: whether ticks that a guest misses are made up for. */
+    /** KVM_REINJECT_CONTROL: sets whether missed ticks are injected later. */
     void setReinjecting(boolean on) {
         if (on != reinjects) {
             forget();
@@ -64,7 +64,7 @@ final class PitTimer {
         return reinjects && gsi == GSI;
     }
 
-    /** The guest unmasks its pin, or loads a count. */
+    /** Forgets missed ticks, because the guest unmasked the pin or loaded a count. */
     void forget() {
         pending = 0;
         ended = true;
@@ -77,7 +77,7 @@ final class PitTimer {
         armed = null;
     }
 
-    /** A count is loaded, which is not 0. */
+    /** Starts the timer with a count that is not 0. */
     void start(int count, boolean again) {
         stop();
         forget();
@@ -88,7 +88,7 @@ final class PitTimer {
         arm();
     }
 
-    /** The nanoseconds since its period began; those of a timer that was stopped go on. */
+    /** The nanoseconds since the period began. They also grow while the timer is stopped. */
     long elapsed() {
         return period == 0 ? 0 : period - (end - time.now());
     }
@@ -120,7 +120,7 @@ final class PitTimer {
         vm.lapics().pulseWatchdog();
     }
 
-    /** The guest ends an interrupt of its GSI. */
+    /** The guest ended an interrupt of the timer's GSI. */
     void acknowledge() {
         ended = true;
         pending = Math.max(pending - 1, 0);

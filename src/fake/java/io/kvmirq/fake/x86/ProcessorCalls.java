@@ -8,7 +8,7 @@ import io.kvmirq.fake.kvm.MemorySlots;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 
-/** The requests of a vCPU by which a VMM sets up what its processor reports; source: {@code kvm_arch_vcpu_ioctl()}. */
+/** The vCPU requests that set up machine checks, TPR reporting and the like. Source: {@code kvm_arch_vcpu_ioctl()}. */
 final class ProcessorCalls {
     private final Host host;
     private final MemorySlots memory;
@@ -29,7 +29,7 @@ final class ProcessorCalls {
         return checks;
     }
 
-    /** Before a run. */
+    /** Checks the settings before a run. */
     void checkModelled() {
         if (vapic != 0 || reportsTpr) {
             throw new NotModelledException("a guest whose TPR accesses are told or kept in its memory");
@@ -52,7 +52,7 @@ final class ProcessorCalls {
         return host.refuse(checks.set(check));
     }
 
-    /** The LAPIC is looked at before the argument is read. */
+    /** KVM_SET_VAPIC_ADDR. Checks for a LAPIC before it reads the argument. */
     int setVapic(long argument) {
         return hasLapic
                 ? host.copied(argument, Long.BYTES, wanted -> setVapicTo(wanted.getLong(0)))

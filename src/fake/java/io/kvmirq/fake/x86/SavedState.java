@@ -8,7 +8,7 @@ import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.util.function.ToIntFunction;
 
-/** The requests of a vCPU that save and restore its MSRs, FPU, XSAVE area and XCRs; no guest of the fake sees them. */
+/** The vCPU requests that save and restore MSRs, FPU, XSAVE area and XCRs, which guests of the fake do not use. */
 final class SavedState {
     private final Host host;
     private final Msrs msrs;
@@ -64,7 +64,7 @@ final class SavedState {
         return 0;
     }
 
-    /** @param offered the bits of XCR0 that the CPUID has */
+    /** @param offered the XCR0 bits of the CPUID */
     int setXcrs(ByteBuffer from, long offered) {
         return host.refuse(extended.loadXcrs(from, offered));
     }

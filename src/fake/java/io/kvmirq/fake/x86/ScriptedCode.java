@@ -12,7 +12,7 @@ import io.kvmirq.fake.x86.cpu.VcpuEvents;
 import io.kvmirq.uapi.Uapi;
 import java.util.Optional;
 
-/** A guest without code: the exits that a test gave its vCPU, and at their end a halt with interrupts off. */
+/** A guest without code: it plays the exits of a test, and then halts with interrupts disabled. */
 final class ScriptedCode implements GuestCode {
     private static final int NMI = 2;
     private static final int LAPIC_ON = 0x1ff;
@@ -25,7 +25,7 @@ final class ScriptedCode implements GuestCode {
     private final Optional<FakeLapic> lapic;
     private final CpuBus bus;
     private final RunPage page;
-    /** In HLT of the script, which an interrupt ends. */
+    /** Whether the guest is in a scripted HLT, which an interrupt ends. */
     private boolean waits;
     /** Whether every exit was played. */
     private boolean ended;
@@ -126,7 +126,7 @@ final class ScriptedCode implements GuestCode {
         return Outcome.HALTS;
     }
 
-    /** It ends at once what it takes. */
+    /** Takes an interrupt and ends it at once. */
     @Override
     public void enter(int vector, boolean ofLapic) {
         waits = false;
@@ -145,7 +145,7 @@ final class ScriptedCode implements GuestCode {
         return waits;
     }
 
-    /** A script that has not written the vectors of its PICs has masked them. */
+    /** Whether the guest takes interrupts of the PICs: not before the script has written their vectors. */
     @Override
     public boolean takesInterruptOfPic() {
         return vm.pics().isProgrammed();

@@ -5,16 +5,16 @@ import io.kvmirq.explain.SetupAnswer;
 import io.kvmirq.fake.file.Host;
 
 /**
- * The offset of the TSCs of a VM, on a host whose TSC is stable. A VMM that restores a guest writes the TSC of each vCPU
- * at another time. The kernel takes values that nearly agree for one. Source: {@code kvm_synchronize_tsc()} and {@code
- * kvm_arch_tsc_set_attr()} in arch/x86/kvm/x86.c.
+ * The common offset of a VM's TSCs, on a host with a stable TSC. A VMM that restores a guest writes the TSC of each
+ * vCPU at a different time. The kernel treats nearly equal values as equal. Source: {@code kvm_synchronize_tsc()} and
+ * {@code kvm_arch_tsc_set_attr()} in arch/x86/kvm/x86.c.
  */
 final class SharedTsc {
     private static final long MILLION = 1_000_000;
 
     private final Host host;
     private long offset;
-    /** The rate of the vCPU that was written last; 0 before the first vCPU. */
+    /** The rate of the vCPU whose TSC was written last; 0 before the first vCPU. */
     private int rate;
     /** The value that was written last, even if it was 0. */
     private long written;
@@ -26,12 +26,12 @@ final class SharedTsc {
         this.host = host;
     }
 
-    /** The offset of a new vCPU, by which the first one of a VM begins at 0. */
+    /** The offset of a new vCPU. The TSC of a VM's first vCPU begins at 0. */
     long begin(int ofVcpu) {
         return synchronize(0, true, ofVcpu);
     }
 
-    /** The offset of a vCPU to whose TSC the VMM writes. */
+    /** The offset of a vCPU after the VMM has written its TSC. */
     long write(long value, int ofVcpu) {
         boolean first = !writtenByVmm;
         writtenByVmm = true;
@@ -45,7 +45,7 @@ final class SharedTsc {
         return synchronize(value, joins, ofVcpu);
     }
 
-    /** Within a second of what the last value has become. */
+    /** Whether a value is within a second of the last written value plus the time since then. */
     private boolean isNear(long value, int ofVcpu) {
         long kilohertz = Integer.toUnsignedLong(ofVcpu);
         long passed = host.time().now() - writtenAt;

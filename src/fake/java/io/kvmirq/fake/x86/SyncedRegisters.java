@@ -13,8 +13,8 @@ import java.util.Optional;
 import java.util.function.Consumer;
 
 /**
- * The registers that KVM_RUN takes from {@code kvm_run}, and leaves there (KVM_CAP_SYNC_REGS); source: {@code
- * sync_regs()} and {@code store_regs()} in arch/x86/kvm/x86.c.
+ * The registers that KVM_RUN copies from and to {@code kvm_run} (KVM_CAP_SYNC_REGS). Source: {@code sync_regs()} and
+ * {@code store_regs()} in arch/x86/kvm/x86.c.
  */
 final class SyncedRegisters {
     private static final long GENERAL = 1;
@@ -44,7 +44,7 @@ final class SyncedRegisters {
         return shared.getLong(Uapi.KvmRun.KVM_DIRTY_REGS);
     }
 
-    /** The mask has 32 bits on 6.12: {@code kvm_sync_valid_fields()}. */
+    /** The invalid bits. On 6.12 only 32 bits are checked: {@code kvm_sync_valid_fields()}. */
     private long unknown() {
         boolean half = host.build().isSince(6, 12) && !host.build().isSince(6, 18);
         return half ? ~KNOWN & LOW_HALF : ~KNOWN;
@@ -71,7 +71,7 @@ final class SyncedRegisters {
         }
     }
 
-    /** Takes the changed ones, general registers first. Returns 0 or a negative errno. */
+    /** Copies changed registers in, general registers first. Returns 0 or a negative errno. */
     int take(Consumer<ByteBuffer> setSegments) {
         if (((wanted() | changed()) & unknown()) != 0) {
             return host.refuse(VmAnswer.RUN_SYNC_REGS);
@@ -91,7 +91,7 @@ final class SyncedRegisters {
         return host.refuse(refused);
     }
 
-    /** Leaves those that the VMM asks for. */
+    /** Copies the requested registers out. */
     void leave() {
         if ((wanted() & GENERAL) != 0) {
             host.note(VmAnswer.RUN_SYNCED);

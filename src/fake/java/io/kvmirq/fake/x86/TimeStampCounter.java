@@ -7,7 +7,7 @@ import io.kvmirq.fake.file.FakeTime;
 import io.kvmirq.fake.file.Host;
 
 /**
- * The TSC of a vCPU: that of the host and an offset. Guests of a kvm_pvm read the host's, whatever the VMM writes.
+ * The TSC of a vCPU: the host's TSC plus an offset. On kvm_pvm guests read the host's TSC, whatever the VMM writes.
  * Source: {@code kvm_read_l1_tsc()} in arch/x86/kvm/x86.c, {@code start_sw_tscdeadline()} in lapic.c.
  */
 final class TimeStampCounter {
@@ -28,7 +28,7 @@ final class TimeStampCounter {
         this.rate = new TscRate(settings.tscRate());
     }
 
-    /** The vCPU exists now. */
+    /** Begins to count as the vCPU is created. */
     void begin() {
         if (!ofHost) {
             offset = shared.begin(rate.get());
@@ -64,14 +64,14 @@ final class TimeStampCounter {
         }
     }
 
-    /** @throws NotModelledException for another rate than that of the host */
+    /** @throws NotModelledException if the rate is not the host's */
     void checkModelled() {
         if (rate.get() != TscRate.OF_HOST) {
             throw new NotModelledException("a deadline of a TSC whose rate is not the host's");
         }
     }
 
-    /** The nanoseconds to a value, as the kernel multiplies them, modulo 2^64; 0 for one that has passed. */
+    /** The nanoseconds to a value, with the kernel's multiplication modulo 2^64; 0 if it has passed. */
     long nanosUntil(long value) {
         long now = read();
         return Long.compareUnsigned(value, now) > 0

@@ -17,7 +17,7 @@ final class TimerCalls {
 
     private final X86Vm vm;
     private final Host host;
-    /** The clock less the time of the host. */
+    /** The difference between the VM's clock and the host's time. */
     private long clockOffset;
 
     TimerCalls(X86Vm vm) {
@@ -51,7 +51,7 @@ final class TimerCalls {
         return 0;
     }
 
-    /** No flags: on a host whose clock is not the TSC the kernel tells neither the TSC nor the time of day. */
+    /** KVM_GET_CLOCK without flags: a host clock other than the TSC has neither TSC nor time of day. */
     int getClock(ByteBuffer to) {
         to.putLong(KvmClockData.CLOCK, host.time().now() + clockOffset);
         return 0;
@@ -70,7 +70,7 @@ final class TimerCalls {
         return 0;
     }
 
-    /** The nanoseconds since a time of day; 0 for one that is still to come. */
+    /** The nanoseconds since a time of day; 0 if it is in the future. */
     private long since(long ofDay) {
         host.note(VmAnswer.CLOCK_OF_DAY);
         long now = host.time().ofDay();

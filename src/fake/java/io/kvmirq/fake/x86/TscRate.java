@@ -10,7 +10,7 @@ import java.util.Optional;
 final class TscRate {
     /** In kHz, as all rates here. */
     static final int OF_HOST = 2_000_000;
-    /** The host's, less the 250 parts per million that differ between measurements. */
+    /** The host's rate minus a tolerance of 250 parts per million. */
     private static final int LEAST = OF_HOST - OF_HOST / 4000;
 
     private static final long NANOS_OF_KHZ = 1_000_000;
@@ -29,7 +29,7 @@ final class TscRate {
         return rate;
     }
 
-    /** The rule that refuses the rate; empty for none. It is kept all the same. */
+    /** Sets the rate; the rule that refuses it, or empty. A refused rate is stored too. */
     Optional<Answer> set(int wanted) {
         rate = wanted == 0 ? OF_HOST : wanted;
         return Integer.compareUnsigned(rate, LEAST) < 0 ? Optional.of(SetupAnswer.TSC_SLOWER) : Optional.empty();

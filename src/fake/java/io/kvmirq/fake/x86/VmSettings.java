@@ -8,7 +8,7 @@ import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 
 /**
- * Settings of a VM beside its memory and interrupts, checked and kept as by the kernel. Source: {@code
+ * Settings of a VM besides memory and interrupts, checked and stored as in the kernel. Source: {@code
  * kvm_arch_vm_ioctl()} in arch/x86/kvm/x86.c.
  */
 final class VmSettings {
@@ -23,7 +23,7 @@ final class VmSettings {
 
     private final Host host;
     private boolean filtered;
-    /** The TSC of vCPUs to come. */
+    /** The TSC rate of future vCPUs. */
     private int tscRate = TscRate.OF_HOST;
 
     private final SharedTsc tsc;
@@ -35,14 +35,14 @@ final class VmSettings {
         this.tsc = new SharedTsc(host);
     }
 
-    /** Before a run. */
+    /** Checks the settings before a run. */
     void checkModelled() {
         if (filtered) {
             throw new NotModelledException("a guest whose MSRs are filtered");
         }
     }
 
-    /** Nanoseconds of a cycle of the APIC bus, which the timers of the LAPICs count. */
+    /** The nanoseconds of an APIC bus cycle, the unit of LAPIC timers. */
     long busCycle() {
         return busCycle;
     }
@@ -61,7 +61,7 @@ final class VmSettings {
         return tsc;
     }
 
-    /** Of vCPUs to come. */
+    /** The TSC rate of future vCPUs, in kHz. */
     int tscRate() {
         return tscRate;
     }

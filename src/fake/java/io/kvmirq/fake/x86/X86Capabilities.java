@@ -9,7 +9,7 @@ import java.util.HashMap;
 import java.util.Map;
 import java.util.Set;
 
-/** KVM_CHECK_EXTENSION, measured on 6.18 with kvm_pvm; differences of other kernels were seen there. Others return 0. */
+/** KVM_CHECK_EXTENSION, measured on 6.18 with kvm_pvm and on the other kernels. Others return 0. */
 final class X86Capabilities {
     /** KVM_CAP_X86_APIC_BUS_CYCLES_NS. */
     static final int APIC_BUS_CYCLE = 237;
@@ -53,17 +53,17 @@ final class X86Capabilities {
         return maxVcpus(build) * IDS_PER_VCPU;
     }
 
-    /** Debian's kernels since 6.12 allow 4096 vCPUs; the kvm_pvm has the limit of kernels before 6.7. */
+    /** The most vCPUs: 4096 on Debian's kernels since 6.12; the kernel with kvm_pvm has the limit from before 6.7. */
     static int maxVcpus(Build build) {
         return !build.pvm() && build.isSince(6, 12) ? 4096 : 1024;
     }
 
-    /** Two with System Management Mode. */
+    /** The number of address spaces, two with System Management Mode. */
     static int addressSpaces(Build build) {
         return build.hasManagementMode() ? 2 : 1;
     }
 
-    /** The bits of KVM_CAP_X2APIC_API this kernel knows. */
+    /** The bits of KVM_CAP_X2APIC_API that this kernel supports. */
     static int x2apicBits(Build build) {
         return build.isSince(6, 18) ? 0xf : 3;
     }

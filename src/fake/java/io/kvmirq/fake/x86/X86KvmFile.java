@@ -60,7 +60,7 @@ public final class X86KvmFile extends KvmFile {
         return type == 0 ? host.install(new X86VmFile(host)) : host.refuse(VmAnswer.KVM_VM_TYPE);
     }
 
-    /** The XCR0 bits allowed to guests; with kvm_amd since 6.10 also what it may encrypt of a guest's state. */
+    /** Handles attributes: XCR0 bits of guests, and with kvm_amd since 6.10 features of encrypted guests. */
     private int hasAttribute(ByteBuffer structure) {
         Attribute attribute = Attribute.of(structure);
         boolean encrypts = host.build().hardware().isAmd() && host.build().isSince(6, 10);
@@ -79,7 +79,7 @@ public final class X86KvmFile extends KvmFile {
         return refused < 0 ? refused : host.put(Attribute.of(structure).address(), value, Long.BYTES);
     }
 
-    /** KVM_GET_SUPPORTED_CPUID returns one leaf with the x2APIC bit. The fake's CPU uses no other. */
+    /** KVM_GET_SUPPORTED_CPUID returns one leaf with the x2APIC bit, the only one that the fake's CPU uses. */
     private int supportedCpuid(ByteBuffer header, long address) {
         if (header.getInt(Uapi.KvmCpuid2.NENT) == 0) {
             return host.refuse(VmAnswer.KVM_CPUID_ROOM);

@@ -24,7 +24,7 @@ import java.util.Set;
 
 /** A vCPU's descriptor on x86; source: {@code kvm_arch_vcpu_ioctl()} in arch/x86/kvm/x86.c. */
 final class X86VcpuFile extends VcpuFile {
-    /** Bytes that a vCPU shares with the VMM. */
+    /** The size of a vCPU's mmap area in bytes. */
     static final int RUN_SIZE = 12288;
 
     /** Capabilities of Hyper-V and paravirtualization that some kernels can enable on a vCPU. */
@@ -125,7 +125,7 @@ final class X86VcpuFile extends VcpuFile {
         vm.coalesced().addVcpu(shared);
     }
 
-    /** It exists, and its TSC counts. */
+    /** Begins to count the TSC as the vCPU is created. */
     void begin() {
         tsc.begin();
     }
@@ -135,7 +135,7 @@ final class X86VcpuFile extends VcpuFile {
         return irqchip.facts(true);
     }
 
-    /** One ioctl at a time: others wait until KVM_RUN returns, also while the guest is halted. */
+    /** Runs one ioctl at a time. Others wait until KVM_RUN returns, even while the guest is halted. */
     @Override
     public int ioctl(long request, long argument) {
         if ((request >>> TYPE_SHIFT & 0xff) != Uapi.KVMIO) {
@@ -178,7 +178,7 @@ final class X86VcpuFile extends VcpuFile {
         }
     }
 
-    /** An application processor waits for INIT, and the VMM has to call again; then for a start-up message, and runs. */
+    /** Waits as an application processor: for INIT, with a new call of the VMM, then for a start-up message. */
     private int awaitStart() {
         if (state != Uapi.KVM_MP_STATE_UNINITIALIZED && cpu.completesAccess()) {
             return 0;
@@ -248,7 +248,7 @@ final class X86VcpuFile extends VcpuFile {
         return 0;
     }
 
-    /** KVM_SET_SREGS2: without a bitmap of interrupts. */
+    /** KVM_SET_SREGS2, which has no interrupt bitmap. */
     private int setSegments2(ByteBuffer from) {
         long flags = from.getLong(Uapi.KvmSregs2.FLAGS);
         if ((flags & ~Uapi.KVM_SREGS2_FLAGS_PDPTRS_VALID) != 0 || flags != 0 && !SystemRegisters.isPae(from)) {
@@ -271,7 +271,7 @@ final class X86VcpuFile extends VcpuFile {
         return host.refuse(SetupAnswer.SMI_NONE);
     }
 
-    /** A boot vCPU that is sent to the start of a reset is runnable again. */
+    /** Loads segments. A boot vCPU that is set to its reset state becomes runnable. */
     private void loadSegments(ByteBuffer segments) {
         cpu.setSegments(segments);
         if (cpu.base().isBoot() && cpu.isAtReset()) {
@@ -324,7 +324,7 @@ final class X86VcpuFile extends VcpuFile {
         }
     }
 
-    /** {@code kvm_set_mp_state()}, but for HALTED. */
+    /** {@code kvm_set_mp_state()}, except for HALTED. */
     private void enter(int next) {
         state = next;
         if (next == Uapi.KVM_MP_STATE_RUNNABLE && host.build().isSince(6, 15)) {

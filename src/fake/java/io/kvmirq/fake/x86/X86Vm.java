@@ -23,7 +23,7 @@ import org.jspecify.annotations.Nullable;
 /** The interrupt state of an x86 VM: its interrupt controllers; source: virt/kvm/irqchip.c, arch/x86/kvm/irq.c. */
 final class X86Vm extends VmInterrupts {
     private static final int IOAPIC = 2;
-    /** Devices of the PICs on the bus of ports. */
+    /** The number of PIC devices on the port bus. */
     private static final int PIC_PORTS = 3;
     /** The default routes of the full irqchip: GSIs 0 to 23 go to the IOAPIC, 0 to 15 to the PICs too. */
     private static final FakeRoutes.Pins DEFAULTS = defaultRoutes();
@@ -45,7 +45,7 @@ final class X86Vm extends VmInterrupts {
             this.withVcpus = List.of(label, "vcpus");
         }
 
-        /** The facts of a VM with this irqchip, as labels of {@code io.kvmirq.explain.Fact}. */
+        /** Facts about a VM with this irqchip, as labels of {@code io.kvmirq.explain.Fact}. */
         List<String> facts(boolean vcpus) {
             return vcpus ? withVcpus : alone;
         }
@@ -59,11 +59,11 @@ final class X86Vm extends VmInterrupts {
     private final VmSettings settings = new VmSettings(host());
     private final CoalescedWrites coalesced = new CoalescedWrites(this, this::busDevices);
     private final PitTimer pitTimer = new PitTimer(this);
-    /** Empty on a host that posts nothing and has no model of its hardware. */
+    /** The posting of the VM; empty on a host without posting hardware. */
     private final Optional<IrqPosting> posting;
 
     private Irqchip irqchip = Irqchip.NONE;
-    /** The files of the VM and of its vCPUs that are open. */
+    /** The number of open files of the VM and its vCPUs. */
     private int holders = 1;
 
     private int reservedPins;
@@ -98,7 +98,7 @@ final class X86Vm extends VmInterrupts {
         setRoutes(DEFAULTS.routes());
     }
 
-    /** @param pins how many GSIs, from 0, are reserved for the VMM's IOAPIC; the kernel keeps 8 bits */
+    /** @param pins the number of GSIs from 0 that are reserved for the VMM's IOAPIC; the kernel stores 8 bits */
     void createSplitIrqchip(int pins) {
         irqchip = Irqchip.SPLIT;
         reservedPins = pins & 0xff;
@@ -133,7 +133,7 @@ final class X86Vm extends VmInterrupts {
         return pitTimer;
     }
 
-    /** Whether the timer also serves the port of the speaker. */
+    /** Whether the PIT also handles the speaker's port. */
     boolean hasSpeaker() {
         return speaker;
     }
@@ -153,7 +153,7 @@ final class X86Vm extends VmInterrupts {
         return bootVcpu;
     }
 
-    /** The ids that its vCPUs may have: as was chosen, else as the first vCPU finds them; 0 for not yet. */
+    /** The limit of vCPU ids: set by the VMM, or else by the first vCPU; 0 if not set yet. */
     int vcpuIds() {
         return vcpuIds;
     }
@@ -202,7 +202,7 @@ final class X86Vm extends VmInterrupts {
         return ApicMessage.of(new CompatibilityMsi(address, data));
     }
 
-    /** Debian builds the Hyper-V interfaces in; the kvm_pvm has none. */
+    /** Whether there are Hyper-V interfaces. Debian builds them in; the kernel with kvm_pvm lacks them. */
     @Override
     public boolean hasSynthetic() {
         return !host().build().pvm();
@@ -272,7 +272,7 @@ final class X86Vm extends VmInterrupts {
         dropHolder();
     }
 
-    /** A vCPU holds its VM until its file is released. */
+    /** Adds a reference of a vCPU's file to its VM. */
     void addHolder() {
         holders++;
     }
@@ -286,7 +286,7 @@ final class X86Vm extends VmInterrupts {
         }
     }
 
-    /** Devices of the kernel on the bus of ports, or of memory. */
+    /** The number of in-kernel devices on the port bus or the memory bus. */
     private int busDevices(boolean ports) {
         int ofTimer = (pit ? 1 : 0) + (speaker ? 1 : 0);
         boolean full = irqchip == Irqchip.FULL;
@@ -316,8 +316,8 @@ final class X86Vm extends VmInterrupts {
     }
 
     /**
-     * A GSI that is one message is driven without a worker if the APIC map decides. A compiler inlines at most 15
-     * nested calls, so the way is short.
+     * Drives a GSI of one message without a worker if the APIC map decides. The call chain is short, because the JIT
+     * inlines at most 15 nested calls.
      */
     @Override
     protected boolean driveAtOnce(FakeIrqfd irqfd) {
@@ -427,12 +427,12 @@ final class X86Vm extends VmInterrupts {
         return gsi >= 0 && isResampledGsi(gsi);
     }
 
-    /** The EOI of an IOAPIC pin. */
+    /** Handles the EOI of an IOAPIC pin. */
     void acknowledged(int pin) {
         acknowledged(IOAPIC, pin);
     }
 
-    /** The EOI of a pin: lowers the resampling line of its GSI and signals the resamplefds. */
+    /** Handles the EOI of a pin: deasserts the resampling line of its GSI and signals the resamplefds. */
     void acknowledged(int chip, int pin) {
         if (isResampled(chip, pin)) {
             note(IrqfdAnswer.RESAMPLE_ON_EOI);

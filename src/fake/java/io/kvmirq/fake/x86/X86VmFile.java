@@ -64,7 +64,7 @@ final class X86VmFile extends VmFile {
                     .remove(zone))
             .in(Uapi.KVM_X86_SET_MSR_FILTER, (vm, filter) -> vm.vm.settings().setFilter(filter));
 
-    /** Requests that a kernel without CONFIG_KVM_IOAPIC does not know. */
+    /** Requests that a kernel without CONFIG_KVM_IOAPIC lacks. */
     private static final Set<Long> OF_FULL_IRQCHIP = Set.of(
             Uapi.KVM_CREATE_IRQCHIP,
             Uapi.KVM_GET_IRQCHIP,
@@ -110,7 +110,7 @@ final class X86VmFile extends VmFile {
                 : REQUESTS.answer(this, request, argument);
     }
 
-    /** A ring is common to all architectures: its flags are not looked at. */
+    /** Enables a capability. Dirty rings are common to all architectures, so their flags are not checked. */
     private int enable(ByteBuffer capability) {
         return switch (capability.getInt(Uapi.KvmEnableCap.CAP)) {
             case Uapi.KVM_CAP_DIRTY_LOG_RING, Uapi.KVM_CAP_DIRTY_LOG_RING_ACQ_REL ->
@@ -119,7 +119,7 @@ final class X86VmFile extends VmFile {
         };
     }
 
-    /** The number of the request tells no size. */
+    /** KVM_REINJECT_CONTROL, whose request number contains no size. */
     private int reinject(long address) {
         return host.copied(address, Uapi.KvmReinjectControl.SIZE, control -> timers.reinject(control));
     }
@@ -133,7 +133,7 @@ final class X86VmFile extends VmFile {
         return Long.compareUnsigned(address, LAST_TSS_ADDRESS) > 0 ? host.refuse(VmAnswer.VM_TSS_ADDRESS) : 0;
     }
 
-    /** The vCPUs are looked at before the argument is read. */
+    /** KVM_SET_IDENTITY_MAP_ADDR. Checks for vCPUs before it reads the argument. */
     private int setIdentityMap(long address) {
         return vcpus.isEmpty()
                 ? host.copied(address, Long.BYTES, guestAddress -> 0)

@@ -13,7 +13,7 @@ import io.kvmirq.fake.file.Host;
 /** IN, OUT and the string instructions in real mode. */
 final class Accesses {
     private static final long NOWHERE = -1;
-    /** Firmware relies on it (KVM_X86_QUIRK_OUT_7E_INC_RIP). */
+    /** The port whose OUT increments RIP before the exit; firmware relies on it (KVM_X86_QUIRK_OUT_7E_INC_RIP). */
     private static final int PASSED_AT_ONCE = 0x7e;
 
     private final Host host;
@@ -24,12 +24,12 @@ final class Accesses {
     private final Operands operands;
     /** The size of a read that waits for the VMM's answer, in bytes; 0 for none. */
     private int reads;
-    /** The register that gets it. */
+    /** The register that gets the value of that read. */
     private int into;
-    /** The instruction after that read, or after an OUT: RIP is at it until the answer is there, or until the next run. */
+    /** The address of the next instruction, for RIP after the read is complete or at the run after an OUT. */
     private int next;
 
-    /** Where an OUT is that has exited; {@link #NOWHERE} for none. */
+    /** The address of an OUT that has exited; {@link #NOWHERE} for none. */
     private long out = NOWHERE;
 
     Accesses(
@@ -63,7 +63,7 @@ final class Accesses {
         reads = 0;
     }
 
-    /** @return whether RIP is past an OUT that has exited now; it stays if the VMM has set another one */
+    /** @return whether RIP was moved past an OUT that has exited; it stays if the VMM has changed RIP */
     boolean completeOut() {
         boolean passes = out != NOWHERE && out == place();
         out = NOWHERE;
@@ -87,7 +87,7 @@ final class Accesses {
         };
     }
 
-    /** OUTS, MOVS, STOS and LODS; with REP one of them a step. */
+    /** Executes OUTS, MOVS, STOS or LODS; with REP one iteration a step. */
     boolean string(int opcode, int size) {
         if (operands.repeats() && registers.get(ECX, Short.BYTES) == 0) {
             return false;
@@ -137,7 +137,7 @@ final class Accesses {
         return true;
     }
 
-    /** RIP is past the instruction at its exit where KVM emulates it; else at the next run: {@code kvm_fast_pio_out()}. */
+    /** Executes OUT. RIP moves at the exit if KVM emulates it, else at the next run: {@code kvm_fast_pio_out()}. */
     boolean out(int port, int size) {
         boolean exits = bus.writePort(port, size, registers.get(EAX, size));
         if (exits) {
@@ -151,7 +151,7 @@ final class Accesses {
         return exits;
     }
 
-    /** Whether an OUT has exited that RIP is at. */
+    /** Whether RIP is at an OUT that has exited. */
     boolean isAtOut() {
         return out != NOWHERE;
     }

@@ -2,9 +2,8 @@
 package io.kvmirq.fake.x86.cpu;
 
 /**
- * Arithmetic on operands of 1, 2 or 4 bytes, and the status flags that it leaves. Flags that the manual leaves
- * undefined are 0, but OF of a shift by more than one, which is that of its last bit. Source: Intel SDM vol. 2, "ADD",
- * "AND", "SHL" and the others.
+ * Arithmetic on operands of 1, 2 or 4 bytes, and the status flags that it leaves. Undefined flags are 0, except OF of a
+ * shift by more than one, which is set by the last bit. Source: Intel SDM vol. 2, "ADD", "AND", "SHL" and the others.
  */
 final class Arithmetic {
     static final int CARRY = 1;
@@ -14,7 +13,7 @@ final class Arithmetic {
     static final int SIGN = 1 << 7;
     static final int OVERFLOW = 1 << 11;
 
-    /** Their numbers in instructions. */
+    /** The numbers of operations in opcodes. */
     static final int ADD = 0;
 
     static final int SUB = 5;
@@ -24,7 +23,7 @@ final class Arithmetic {
     private static final int SBB = 3;
     private static final int AND = 4;
     private static final int XOR = 6;
-    /** And of shifts. */
+    /** The numbers of shifts in opcodes. */
     private static final int SHR = 5;
 
     private static final int SAR = 7;
@@ -58,7 +57,7 @@ final class Arithmetic {
         return (int) (result & mask(size));
     }
 
-    /** @return the result, also of CMP */
+    /** @return the result; for CMP the difference */
     int compute(int operation, int first, int second, int size) {
         long a = first & mask(size);
         long b = second & mask(size);
@@ -91,7 +90,7 @@ final class Arithmetic {
         return leave(difference, size, difference < 0, ((a ^ b ^ difference) & ADJUST) != 0, overflow);
     }
 
-    /** INC and DEC, which leave CF. */
+    /** INC and DEC, which keep CF. */
     int step(int value, int by, int size) {
         int carry = registers.flags() & CARRY;
         int result = by > 0 ? compute(ADD, value, 1, size) : compute(SUB, value, 1, size);

@@ -6,17 +6,16 @@ import io.kvmirq.uapi.Uapi;
 
 /**
  * The bits of CR4 that a vCPU may have. Source: {@code __cr4_reserved_bits()} in arch/x86/kvm/x86.h. Before
- * KVM_SET_CPUID2, and with kvm_pvm always, only the host decides; that of a stock kernel has all of them here, but no
- * VMX on AMD.
+ * KVM_SET_CPUID2, and with kvm_pvm always, only the host decides. The modelled host has all of them, except VMX on AMD.
  */
 final class ControlBits {
     private static final int FEATURES = 1;
     private static final int EXTENDED_FEATURES = 7;
 
-    /** VME to OSXMMEXCPT: every processor has them. */
+    /** VME to OSXMMEXCPT, which every processor has. */
     private static final long ALWAYS = 0x7ff;
 
-    /** Bits that depend on a bit of the CPUID. */
+    /** A bit that depends on a CPUID bit. */
     private enum Bit {
         UMIP(11, EXTENDED_FEATURES, Uapi.KvmCpuidEntry2.ECX, 2),
         LA57(12, EXTENDED_FEATURES, Uapi.KvmCpuidEntry2.ECX, 16),
@@ -40,7 +39,7 @@ final class ControlBits {
             this.feature = feature;
         }
 
-        /** A kvm_pvm offers no guest five levels of pages, VMX or PCIDs. */
+        /** Whether the host offers the bit. kvm_pvm offers no five-level pages, VMX or PCIDs. */
         boolean isOfHost(Build build) {
             boolean none = build.pvm() && (this == LA57 || this == VMXE || this == PCIDE);
             return !none && !(this == VMXE && build.hardware().isAmd());

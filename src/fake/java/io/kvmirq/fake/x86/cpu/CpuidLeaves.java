@@ -5,7 +5,7 @@ import io.kvmirq.uapi.Uapi.KvmCpuidEntry2;
 import java.nio.ByteBuffer;
 
 /**
- * Changes of the kernel to the CPUID leaves of a VMM, each {@code struct kvm_cpuid_entry2}. Source: {@code
+ * The kernel's changes to CPUID leaves that a VMM set, each a {@code struct kvm_cpuid_entry2}. Source: {@code
  * kvm_update_cpuid_runtime()} and {@code kvm_cpuid_check_equal()} in arch/x86/kvm/cpuid.c; {@link #withMachine} was
  * measured.
  */
@@ -24,7 +24,7 @@ public final class CpuidLeaves {
     /** The size of an XSAVE area for x87 and SSE. */
     private static final int AREA = 576;
 
-    /** Leaf 1 of a processor without AVX, as a kvm_pvm gives it to guests. */
+    /** Leaf 1 of a processor without AVX, as guests of kvm_pvm read it. */
     private static final int MACHINE_ECX = 0x46d8_0203;
 
     private static final int MACHINE_EDX = 0x178b_fbff;
@@ -54,7 +54,7 @@ public final class CpuidLeaves {
                 .put(0, leaves, 0, leaves.capacity());
     }
 
-    /** The leaves with the bits that follow from the vCPU's state. */
+    /** The leaves, with the bits that depend on the vCPU's state. */
     public static ByteBuffer current(ByteBuffer leaves, SystemRegisters system, boolean lapicOn) {
         ByteBuffer next = copy(leaves, 0);
         int features = find(next, FEATURES, 0);
@@ -81,7 +81,7 @@ public final class CpuidLeaves {
         leaves.putInt(at, leaves.getInt(at) & ~(1 << bit) | (on ? 1 : 0) << bit);
     }
 
-    /** The padding does not count. */
+    /** Whether two lists of leaves are equal, apart from padding. */
     public static boolean areEqual(ByteBuffer one, ByteBuffer other) {
         boolean equal = one.capacity() == other.capacity();
         for (int at = 0; equal && at < one.capacity(); at += KvmCpuidEntry2.SIZE) {
@@ -91,7 +91,7 @@ public final class CpuidLeaves {
         return equal;
     }
 
-    /** On kvm_pvm guests see the machine's features, offered or not: here none of leaf 7, XCR0 for x87 and SSE. */
+    /** The leaves that guests of kvm_pvm read: machine features, none of leaf 7, XCR0 with x87 and SSE. */
     public static ByteBuffer withMachine(ByteBuffer leaves) {
         int features = find(leaves, FEATURES, 0);
         boolean hasXsave = false;
@@ -118,9 +118,7 @@ public final class CpuidLeaves {
         return next;
     }
 
-    /**
-     * An entry whose index does not count becomes 0: the kernel looks for index 0xffffffff then, which no machine has.
-     */
+    /** Sets XSAVE sizes; 0 for an entry without significant index, as the kernel finds no index 0xffffffff. */
     private static void putXsave(ByteBuffer leaves, int at) {
         int index = isIndexed(leaves, at) ? leaves.getInt(at + KvmCpuidEntry2.INDEX) : -1;
         int xcr0 = (int) ExtendedState.SUPPORTED;

@@ -4,7 +4,7 @@ package io.kvmirq.fake.x86.cpu;
 import static io.kvmirq.fake.x86.cpu.GeneralRegisters.EAX;
 import static io.kvmirq.fake.x86.cpu.GeneralRegisters.ECX;
 
-/** The instructions in real mode that move and compute: of registers, memory and numbers. */
+/** The real-mode instructions that move data and compute, with register, memory and immediate operands. */
 final class DataInstructions {
     private static final int SHL = 4;
     private static final int SHR = 5;
@@ -24,7 +24,7 @@ final class DataInstructions {
         return opcode < 0x40 && (opcode & 7) < 6;
     }
 
-    /** Whether an opcode of one byte is one of these. */
+    /** Whether a one-byte opcode belongs to these instructions. */
     static boolean has(int opcode) {
         return isComputation(opcode)
                 || switch (opcode >> 4) {

@@ -8,13 +8,13 @@ import java.util.Deque;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The operands of a guest in memory. An access to two pages has two parts. A part that is not memory is for an ioeventfd,
- * a ring, or the VMM: the guest exits with one after the other. An instruction that awaits the VMM's answer has no effect
- * yet. It begins anew when the answer is complete, and reads it then. Source: {@code emulator_read_write()} and {@code
- * complete_emulated_mmio()} in arch/x86/kvm/x86.c.
+ * The memory operands of a guest. An access to two pages has two parts. A part outside memory goes to an ioeventfd, a
+ * ring, or the VMM; the guest exits for one part at a time. An instruction that waits for the VMM's value has no effect
+ * yet. When the value is complete, the instruction is restarted and reads it. Source: {@code emulator_read_write()} and
+ * {@code complete_emulated_mmio()} in arch/x86/kvm/x86.c.
  */
 final class DataMemory {
-    /** Ends an instruction that awaits the VMM's answer; {@link #isReading} is true. */
+    /** Aborts an instruction that waits for the VMM's value; {@link #isReading} is true. */
     static final class Unanswered extends RuntimeException {
         private static final long serialVersionUID = 1;
 
@@ -23,18 +23,18 @@ final class DataMemory {
         }
     }
 
-    /** @param from the part's first byte in the operand */
+    /** @param from the offset of the part in the operand */
     private record Part(long address, int size, int from, int value) {}
 
     private final Host host;
     private final RealModeMemory memory;
     private final GuestBus bus;
-    /** Parts of one read or write that the VMM has not seen. */
+    /** The parts of a read or write for which the guest has not exited yet. */
     private final Deque<Part> left = new ArrayDeque<>();
 
-    /** The part of a read that the VMM answers. */
+    /** The part of a read for which the guest has exited. */
     private @Nullable Part asked;
-    /** Known properties of the operand. */
+    /** The known bytes of the operand, and whether all are known. */
     private int value;
 
     private boolean answered;
@@ -53,7 +53,7 @@ final class DataMemory {
 
     // Reads
 
-    /** At most one read an instruction, of 1, 2 or 4 bytes, zero-extended; Unanswered if the guest exits with it. */
+    /** Reads 1, 2 or 4 bytes, zero-extended, at most once an instruction. Unanswered if the guest exits for it. */
     int read(long address, int size) {
         if (answered) {
             return value;
@@ -81,7 +81,7 @@ final class DataMemory {
         }
     }
 
-    /** Whether a part of a read is left; the guest exits with it. */
+    /** Exits for the next part of a read; false if none is left. */
     private boolean asks() {
         asked = left.poll();
         if (asked != null) {
@@ -90,12 +90,12 @@ final class DataMemory {
         return asked != null;
     }
 
-    /** Whether a read waits for the VMM's answer. */
+    /** Whether a read waits for the VMM's value. */
     boolean isReading() {
         return asked != null;
     }
 
-    /** Takes the VMM's answer, while {@link #isReading}. False if the guest exits again for the rest. */
+    /** Takes the VMM's value, while {@link #isReading}. False if the guest exits again for the rest. */
     boolean complete() {
         Part part = asked;
         if (part != null) {
@@ -124,7 +124,7 @@ final class DataMemory {
         }
     }
 
-    /** The end of an instruction: whether the guest exits with a part that it has written. */
+    /** Ends an instruction; returns whether the guest exits for a part of a write. */
     boolean exits() {
         answered = false;
         Part next = left.poll();

@@ -23,7 +23,7 @@ public final class DebugRegisters {
         reset();
     }
 
-    /** Also INIT. */
+    /** Resets the registers, also at INIT. */
     public void reset() {
         values.put(0, new byte[Uapi.KvmDebugregs.DR6]);
         values.putLong(Uapi.KvmDebugregs.DR6, DR6_INITIAL).putLong(Uapi.KvmDebugregs.DR7, DR7_INITIAL);
@@ -46,7 +46,7 @@ public final class DebugRegisters {
         return Optional.empty();
     }
 
-    /** Before a run. */
+    /** Checks the registers before a run. */
     public void checkModelled() {
         if ((values.getLong(Uapi.KvmDebugregs.DR7) & ENABLED) != 0) {
             throw new NotModelledException("a guest with breakpoints");

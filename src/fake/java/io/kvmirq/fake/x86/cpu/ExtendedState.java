@@ -9,8 +9,8 @@ import java.nio.ByteOrder;
 import java.util.Optional;
 
 /**
- * The x87 and SSE registers of a vCPU, and XCR0; this host has no other extended state. No guest of the fake uses them.
- * Source: {@code fpu_copy_uabi_to_guest_fpstate()} in arch/x86/kernel/fpu/core.c, {@code copy_uabi_to_xstate()} in
+ * The x87 and SSE registers of a vCPU, and XCR0. This host has no other extended state. Guests of the fake do not use
+ * it. Source: {@code fpu_copy_uabi_to_guest_fpstate()} in arch/x86/kernel/fpu/core.c, {@code copy_uabi_to_xstate()} in
  * xstate.c, {@code kvm_arch_vcpu_ioctl_set_fpu()} and {@code __kvm_set_xcr()} in arch/x86/kvm/x86.c.
  */
 public final class ExtendedState {
@@ -24,7 +24,7 @@ public final class ExtendedState {
     private static final int STACK = 32;
     private static final int VECTORS = 160;
     private static final int VECTORS_END = 416;
-    /** The host's XCR0, which decides the area. */
+    /** The offset of the host's XCR0, which determines the layout of the area. */
     private static final int HOST_FEATURES = 464;
 
     private static final int FEATURES = LEGACY;
@@ -35,10 +35,10 @@ public final class ExtendedState {
     private static final int MXCSR_MASK = 0xffff;
     private static final int XCRS = 16;
 
-    /** As FXSAVE lays it out. */
+    /** The registers in the layout of FXSAVE. */
     private final ByteBuffer area = initial();
 
-    /** XSTATE_BV: the parts that are not in their initial state. */
+    /** XSTATE_BV, the parts that are not in their initial state. */
     private long features;
 
     private long xcr0 = X87;

@@ -8,7 +8,7 @@ import java.util.Arrays;
 
 /** {@code struct kvm_regs}. A guest in real mode uses the low halves of the first eight, and RIP below 64 KiB. */
 public final class GeneralRegisters {
-    /** The numbers in instructions of the registers of {@code struct kvm_regs}, in its order. */
+    /** The register numbers in opcodes, in the order of {@code struct kvm_regs}. */
     private static final int[] ORDER = {0, 3, 1, 2, 6, 7, 4, 5, 8, 9, 10, 11, 12, 13, 14, 15};
 
     static final int EAX = 0;
@@ -22,14 +22,14 @@ public final class GeneralRegisters {
     static final int DIRECTION_FLAG = 1 << 10;
     /** CF, PF, AF, ZF, SF, OF. */
     static final int STATUS_FLAGS = 0x8d5;
-    /** Always set. */
+    /** The flag bit that is always set. */
     static final int FIXED_FLAG = 2;
 
-    /** These, TF, IOPL, NT, RF, AC and ID. VM is for virtual 8086 mode alone. */
+    /** The settable flags: status flags, TF, IOPL, NT, RF, AC and ID. VM is for virtual 8086 mode only. */
     private static final int SETTABLE_FLAGS = 0x25_7fd7;
 
     private static final int MODELLED_FLAGS = STATUS_FLAGS | DIRECTION_FLAG | INTERRUPT_FLAG | FIXED_FLAG;
-    /** The signature of a processor whose CPUID has not been set. */
+    /** The signature of a processor before KVM_SET_CPUID2. */
     static final int SIGNATURE = 0x600;
 
     public static final int RESET_IP = 0xfff0;
@@ -43,7 +43,7 @@ public final class GeneralRegisters {
         reset(SIGNATURE);
     }
 
-    /** @param signature EAX of the leaf 1 of the CPUID */
+    /** @param signature EAX of CPUID leaf 1 */
     public void reset(int signature) {
         Arrays.fill(values, 0);
         values[EDX] = Integer.toUnsignedLong(signature);
@@ -59,7 +59,7 @@ public final class GeneralRegisters {
         values[register] = values[register] & ~LOW_HALF | value & LOW_HALF;
     }
 
-    /** An operand of an instruction: 1, 2 or 4 bytes. Of one byte, 4 to 7 are the second bytes of the first four. */
+    /** A register operand of 1, 2 or 4 bytes. As 1-byte operands, registers 4 to 7 are AH, CH, DH and BH. */
     int get(int register, int size) {
         if (size == 1) {
             return get(register & 3) >>> (register & 4) * 2 & 0xff;
@@ -96,7 +96,7 @@ public final class GeneralRegisters {
         return (flags & INTERRUPT_FLAG) != 0;
     }
 
-    /** @throws NotModelledException for a flag of another mode than real mode */
+    /** @throws NotModelledException for a flag that real mode does not have */
     public static int checked(long flags) {
         long next = flags | FIXED_FLAG;
         if ((next & ~MODELLED_FLAGS) != 0) {
@@ -105,12 +105,12 @@ public final class GeneralRegisters {
         return (int) next;
     }
 
-    /** Before a run. */
+    /** Checks the flags before a run. */
     public void checkModelled() {
         checked(flags);
     }
 
-    /** Flags of any mode are kept; NotModelledException before anything has changed. */
+    /** Loads the registers, with flags of any mode. NotModelledException before any change. */
     public void load(ByteBuffer from) {
         long next = from.getLong(Uapi.KvmRegs.RFLAGS) | FIXED_FLAG;
         flags = (next & ~SETTABLE_FLAGS) == 0 ? (int) next : checked(next);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.x86.cpu;
 
-/** The accesses of a guest to ports, and to addresses that are not memory. */
+/** The accesses of a guest to ports, and to addresses outside memory. */
 public interface GuestBus {
     /** Returns whether the guest exits to the VMM. */
     boolean writePort(int port, int size, long value);
@@ -9,16 +9,16 @@ public interface GuestBus {
     /** Whether the kernel serves a port, so that there is no exit. */
     boolean isServed(int port, int size);
 
-    /** Reads a port that {@link #isServed}; {@code before} is the register where the kernel writes nothing. */
+    /** Reads a port that {@link #isServed}; returns {@code before}, the register, where the kernel writes nothing. */
     int readServed(int port, int size, int before);
 
     /** The guest exits to the VMM. */
     void readPort(int port, int size, int count);
 
-    /** After {@link #readPort} or {@link #readMemory}: the VMM's answer. */
+    /** The VMM's value after an exit of {@link #readPort} or {@link #readMemory}. */
     long answer(int size);
 
-    /** Whether the kernel has taken a write. Else it is one for {@link #writeMemory}. */
+    /** Whether the kernel handled a write. Otherwise call {@link #writeMemory}. */
     boolean takes(long address, int size, long value);
 
     /** The guest exits to the VMM. */

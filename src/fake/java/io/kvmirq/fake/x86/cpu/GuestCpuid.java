@@ -5,7 +5,7 @@ import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.util.Set;
 
-/** The CPUID leaves of a vCPU, as far as the fake uses them; source: arch/x86/kvm/cpuid.c. Immutable. */
+/** The CPUID leaves of a vCPU that the fake uses. Source: arch/x86/kvm/cpuid.c. Immutable. */
 public final class GuestCpuid {
     private static final int FEATURES = CpuidLeaves.FEATURES;
     /** Leaf 1, ECX bit 21. */
@@ -15,9 +15,9 @@ public final class GuestCpuid {
     private static final int EXTENDED = 0x8000_0000;
     private static final int ADDRESS_SIZES = 0x8000_0008;
     private static final int DEADLINE_TIMER = 1 << 24;
-    /** Sizes of a linear address in bits, by four levels of pages and by five. */
+    /** The valid sizes of a linear address in bits: not reported, four-level and five-level page tables. */
     private static final Set<Integer> LINEAR_BITS = Set.of(0, 48, 57);
-    /** Without the leaf of address sizes. */
+    /** The physical address bits without the leaf of address sizes. */
     private static final int LEAST_ADDRESS_BITS = 36;
 
     private static final int BYTE = 0xff;
@@ -35,7 +35,7 @@ public final class GuestCpuid {
         this.unset = unset;
     }
 
-    /** That of a vCPU before KVM_SET_CPUID2. */
+    /** The CPUID of a vCPU before KVM_SET_CPUID2. */
     public static GuestCpuid unset() {
         return new GuestCpuid(ByteBuffer.allocate(0), true);
     }
@@ -44,12 +44,12 @@ public final class GuestCpuid {
         return unset;
     }
 
-    /** @param register its place in {@code struct kvm_cpuid_entry2} */
+    /** @param register the offset of the register in {@code struct kvm_cpuid_entry2} */
     boolean has(int leaf, int register, int bit) {
         return (register(leaf, register) >>> bit & 1) != 0;
     }
 
-    /** {@code struct kvm_cpuid_entry2}, which nobody changes. */
+    /** The leaves as {@code struct kvm_cpuid_entry2}, not to be modified. */
     public ByteBuffer leaves() {
         return leaves;
     }
@@ -63,7 +63,7 @@ public final class GuestCpuid {
         return at < 0 ? 0 : leaves.getInt(at + register);
     }
 
-    /** Whether it has leaf 1, of signature and features. */
+    /** Whether there is leaf 1, with signature and features. */
     public boolean hasFeatures() {
         return find(FEATURES) >= 0;
     }
@@ -84,7 +84,7 @@ public final class GuestCpuid {
         return hasFeatures() ? register(FEATURES, Uapi.KvmCpuidEntry2.EAX) : GeneralRegisters.SIGNATURE;
     }
 
-    /** The bits of XCR0 that it offers. */
+    /** The XCR0 bits that the CPUID offers. */
     public long xcr0() {
         return Integer.toUnsignedLong(register(CpuidLeaves.XSAVE, Uapi.KvmCpuidEntry2.EAX))
                 | (long) register(CpuidLeaves.XSAVE, Uapi.KvmCpuidEntry2.EDX) << Integer.SIZE;
@@ -97,7 +97,7 @@ public final class GuestCpuid {
         return told ? register(ADDRESS_SIZES, Uapi.KvmCpuidEntry2.EAX) & BYTE : LEAST_ADDRESS_BITS;
     }
 
-    /** Whether a linear address has a size that the kernel knows, or none: {@code kvm_check_cpuid()}. */
+    /** Whether the size of a linear address is valid or not reported: {@code kvm_check_cpuid()}. */
     public boolean hasKnownAddresses() {
         return LINEAR_BITS.contains(register(ADDRESS_SIZES, Uapi.KvmCpuidEntry2.EAX) >>> Byte.SIZE & BYTE);
     }

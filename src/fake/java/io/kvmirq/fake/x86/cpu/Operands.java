@@ -8,21 +8,21 @@ import static io.kvmirq.fake.x86.cpu.GeneralRegisters.ESP;
 import io.kvmirq.NotModelledException;
 
 /**
- * The bytes of an instruction in real mode and what they name: registers, memory and the stack. Addresses have 16 bits.
+ * The bytes of a real-mode instruction and its operands: registers, memory and the stack. Addresses have 16 bits.
  * Source: Intel SDM vol. 2, "16-bit addressing forms with the ModR/M byte".
  */
 final class Operands {
-    /** The bytes of an instruction that a message shows. */
+    /** The number of instruction bytes in an error message. */
     private static final int SHOWN = 8;
 
-    /** Of all instructions. */
+    /** The names of all modelled instructions. */
     private static final String KNOWN =
             "adc, add, and, call, clc, cld, cli, cmp, dec, hlt, in, inc, int, iret, jcc, jcxz, jmp,"
                     + " lea, lgdt, lidt, lods, loop, mov, movs, movzx, neg, nop, not, or, out, outs, pop, push,"
                     + " rdmsr, ret, sar, sbb, shl, shr, stc, std, sti, stos, sub, test, wrmsr, xchg and xor, with"
                     + " operands of 8, 16 and 32 bits and addresses of 16";
 
-    /** Segments of {@link SystemRegisters}, by their numbers in instructions. */
+    /** Segments of {@link SystemRegisters}, by their numbers in opcodes. */
     private static final int[] SEGMENTS = {
         SystemRegisters.EXTRA, SystemRegisters.CODE, SystemRegisters.STACK, SystemRegisters.DATA, 3, 4
     };
@@ -35,7 +35,7 @@ final class Operands {
     private final RealModeMemory memory;
     private final DataMemory data;
     private int start;
-    /** The bytes of an operand, but of one that is a byte: 2 or 4. */
+    /** The size of an operand that is not a byte: 2 or 4 bytes. */
     private int wide;
     /** The segment of a prefix; -1 for none. */
     private int override;
@@ -85,7 +85,7 @@ final class Operands {
         override = SEGMENTS[number];
     }
 
-    /** Of an instruction that no guest of the fake knows: its address and first bytes. */
+    /** The exception for an instruction that is not modelled, with its address and first bytes. */
     NotModelledException unknown() {
         long address = system.address(SystemRegisters.CODE, start);
         StringBuilder bytes = new StringBuilder();
@@ -159,7 +159,7 @@ final class Operands {
         };
     }
 
-    /** An operand in memory, by its offset in the instruction. */
+    /** Fetches the offset of a memory operand. */
     void fetchAddress() {
         modrm = 0;
         segment = SystemRegisters.DATA;
@@ -170,12 +170,12 @@ final class Operands {
         return modrm >>> 6 == 3;
     }
 
-    /** The register operand, or the number of the operation. */
+    /** The reg field of ModRM: the register operand, or the number of the operation. */
     int field() {
         return modrm >>> 3 & 7;
     }
 
-    /** The segment in the register operand; -1 for none. */
+    /** The segment in the reg field; -1 for none. */
     int segmentField() {
         return field() < SEGMENTS.length ? SEGMENTS[field()] : -1;
     }

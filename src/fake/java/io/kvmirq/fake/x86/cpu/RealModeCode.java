@@ -11,12 +11,12 @@ import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.kvm.MemorySlots;
 
 /**
- * The instructions of a guest in real mode. Any other throws {@link NotModelledException} with those it knows. Opcodes:
- * Intel SDM vol. 2, appendix A.
+ * Executes the instructions of a guest in real mode. Others throw {@link NotModelledException}, which lists the
+ * modelled ones. Opcodes: Intel SDM vol. 2, appendix A.
  */
 public final class RealModeCode implements GuestCode {
     private static final int REGISTERS = 8;
-    /** The flags that PUSHF stores always; POPF and IRET load them. */
+    /** The mask of flags that PUSHF stores, and that POPF and IRET load. */
     private static final int FLAGS = 0xffff;
 
     /** Whether KVM executes the instructions in software, as kvm_pvm does. */
@@ -32,7 +32,7 @@ public final class RealModeCode implements GuestCode {
     private final GuestMsrs msrs;
     private final Accesses accesses;
     private final DataInstructions data;
-    /** The shadow that the instruction begins: the next one comes before any interrupt. */
+    /** The interrupt shadow that the instruction begins: the next instruction runs before any interrupt. */
     private int shadow;
 
     public RealModeCode(
@@ -97,7 +97,7 @@ public final class RealModeCode implements GuestCode {
         return false;
     }
 
-    /** A new run. */
+    /** Completes an OUT at the start of a run. */
     public void completeOut() {
         if (accesses.completeOut()) {
             events.setShadow(VcpuEvents.NO_SHADOW);
@@ -159,7 +159,7 @@ public final class RealModeCode implements GuestCode {
         }
     }
 
-    /** 1 for an opcode whose lowest bit is 0. */
+    /** The operand size: 1 if the opcode's lowest bit is 0. */
     private int size(int opcode) {
         return (opcode & 1) == 0 ? 1 : operands.wide();
     }
@@ -419,7 +419,7 @@ public final class RealModeCode implements GuestCode {
         }
     }
 
-    /** Whether it begins a shadow: in a row of its kind only the first does ({@code toggle_interruptibility()}). */
+    /** Whether an instruction begins a shadow; only the first in a row does ({@code toggle_interruptibility()}). */
     private boolean beginsShadow(int kind) {
         return emulated ? (events.shadow() & kind) == 0 : !events.isShadowed();
     }

@@ -55,7 +55,7 @@ final class RealModeMemory {
         return host.memory().offset(slots.user(address).orElseThrow());
     }
 
-    /** How many of the bytes are in the page of the first. */
+    /** The number of bytes that are in the page of the first byte. */
     static int inPage(long address, int size) {
         return (int) Math.min(size, PAGE - address % PAGE);
     }

@@ -12,8 +12,8 @@ import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The segment and control registers of a vCPU, as {@code struct kvm_sregs} without CR8, the base of the LAPIC and the
- * pending interrupt. Those of any mode are kept; guests run in real mode alone. Source: {@code kvm_is_valid_sregs()} in arch/x86/kvm/x86.c.
+ * The segment and control registers of a vCPU: {@code struct kvm_sregs} without CR8, LAPIC base and pending interrupt.
+ * Any mode is stored; guests run in real mode. Source: {@code kvm_is_valid_sregs()} in arch/x86/kvm/x86.c.
  */
 public final class SystemRegisters {
     public static final int CODE = 0;
@@ -44,7 +44,7 @@ public final class SystemRegisters {
     private static final long CACHE_OFF = 1 << 30;
     private static final long NOT_WRITE_THROUGH = 1 << 29;
     private static final long EXTENSION_TYPE = 1 << 4;
-    /** MP, EM, TS, NE, WP, AM: nothing that a guest of the fake does depends on them. */
+    /** MP, EM, TS, NE, WP, AM, which do not affect guests of the fake. */
     private static final long HARMLESS = 0xe | 1 << 5 | 1 << 16 | 1 << 18;
 
     private static final long LONG_MODE = 1 << 8;
@@ -53,12 +53,12 @@ public final class SystemRegisters {
     private static final long OSXSAVE = 1 << 18;
     private static final long PROTECTION_KEYS = 1 << 22;
     private static final long PHYSICAL_ADDRESS_EXTENSION = 1 << 5;
-    /** The lowest two bytes; the rest is padding, which is not kept. */
+    /** The mask of a table limit, two bytes; the padding is not stored. */
     private static final long TABLE_LIMIT = 0xffff;
 
     private static final int REAL_MODE_TABLE = 0x3ff;
 
-    /** Why no guest runs with them; null if one does. */
+    /** The field with which no guest runs; null if guests run. */
     private @Nullable String unmodelled;
 
     private final ByteBuffer values = ByteBuffer.allocate(Uapi.KvmSregs.SIZE).order(ByteOrder.nativeOrder());
@@ -68,7 +68,7 @@ public final class SystemRegisters {
         values.putLong(CR0, CACHE_OFF | NOT_WRITE_THROUGH | EXTENSION_TYPE);
     }
 
-    /** INIT: the bits of the caches stay. */
+    /** Resets at INIT, except the cache bits. */
     public void reset() {
         unmodelled = null;
         long caches = values.getLong(CR0) & (CACHE_OFF | NOT_WRITE_THROUGH);
@@ -92,7 +92,7 @@ public final class SystemRegisters {
         to.put(0, values, 0, END);
     }
 
-    /** The rule that refuses registers which contradict each other, the CPUID or the processor; empty for none. */
+    /** The rule that refuses registers that contradict one another, the CPUID or the processor; empty for none. */
     public static Optional<Answer> refuses(ByteBuffer next, GuestCpuid cpuid, Build build) {
         long cr0 = next.getLong(CR0);
         long efer = next.getLong(EFER);
@@ -125,7 +125,7 @@ public final class SystemRegisters {
                 && (next.getLong(EFER) & LONG_MODE_ACTIVE) == 0;
     }
 
-    /** Before a run. */
+    /** Checks the registers before a run. */
     public void checkModelled() {
         if (unmodelled != null) {
             throw new NotModelledException(unmodelled);
@@ -226,7 +226,7 @@ public final class SystemRegisters {
         return values.getLong(IDT) + vector * 4L & 0xffff_ffffL;
     }
 
-    /** Whether a processor would begin here after a reset. */
+    /** Whether CS and RIP are at the reset vector. */
     public boolean isAtReset() {
         return selector(CODE) == 0xf000
                 && values.getLong(Uapi.KvmSregs.CS_BASE) == 0xffff0000L

@@ -19,8 +19,8 @@ import java.util.Optional;
 import java.util.Set;
 
 /**
- * The pending NMI, INIT and start-up (SIPI) events of a vCPU, until it processes them, and what a VMM has set by
- * KVM_SET_VCPU_EVENTS; source: {@code process_nmi()} and {@code kvm_vcpu_ioctl_x86_set_vcpu_events()} in x86.c, {@code
+ * The pending NMI, INIT and start-up (SIPI) events of a vCPU, and the state that a VMM set by KVM_SET_VCPU_EVENTS.
+ * Source: {@code process_nmi()} and {@code kvm_vcpu_ioctl_x86_set_vcpu_events()} in x86.c, {@code
  * kvm_apic_accept_events()} in lapic.c.
  */
 public final class VcpuEvents {
@@ -35,32 +35,32 @@ public final class VcpuEvents {
     private static final int KNOWN =
             KEPT | KVM_VCPUEVENT_VALID_SIPI_VECTOR | KVM_VCPUEVENT_VALID_PAYLOAD | KVM_VCPUEVENT_VALID_TRIPLE_FAULT;
     private static final int VECTOR = 0xff;
-    /** {@code smm} and {@code pending}, of the four bytes from {@code smi} on. */
+    /** The mask of {@code smm} and {@code pending} in the four bytes from {@code smi} on. */
     private static final int SMI = 0xffff;
 
-    /** As {@link #SMI}, and {@code smm_inside_nmi}. */
+    /** The mask {@link #SMI} with {@code smm_inside_nmi}. */
     private static final int SMI_STATE = 0xff_ffff;
 
     private final Host host;
     private int nmisSent;
     private int nmisPending;
-    /** KVM_REQ_NMI, which stays until the vCPU runs, also if the NMI is masked by then. */
+    /** KVM_REQ_NMI, which stays until the vCPU runs, even if the NMI is masked then. */
     private boolean nmiRequested;
 
     private boolean inNmi;
     private boolean init;
     private boolean startup;
-    /** Of the last start-up message. */
+    /** The vector of the last start-up message. */
     private int startupVector;
 
-    /** KVM_REQ_SMI: an SMI that the vCPU has not seen. */
+    /** KVM_REQ_SMI, an SMI that the vCPU has not processed. */
     private boolean managementRequested;
-    /** An SMI that waits: no guest of the fake takes it. */
+    /** A pending SMI, which no guest of the fake takes. */
     private boolean management;
-    /** Delivery mode 3, of paravirtual spinlocks: HLT would not wait. */
+    /** Whether delivery mode 3 of paravirtual spinlocks released the vCPU, so that HLT does not wait. */
     private boolean released;
 
-    /** Exception, interrupt and shadow: the first bytes of {@code struct kvm_vcpu_events}. */
+    /** The first bytes of {@code struct kvm_vcpu_events}: exception, interrupt and shadow. */
     private final ByteBuffer injected =
             ByteBuffer.allocate(KvmVcpuEvents.NMI_INJECTED).order(ByteOrder.nativeOrder());
 
@@ -79,7 +79,7 @@ public final class VcpuEvents {
         this.host = host;
     }
 
-    /** The next instruction comes before an interrupt or NMI. */
+    /** Sets the shadow: the next instruction runs before any interrupt or NMI. */
     public void setShadow(int shadow) {
         injected.put(KvmVcpuEvents.INTERRUPT_SHADOW, (byte) shadow);
     }
@@ -94,26 +94,26 @@ public final class VcpuEvents {
 
     // Settings of the VMM
 
-    /** An interrupt that the vCPU takes before it runs on, whatever its flags. */
+    /** Injects an interrupt, which the vCPU takes before it runs on, whatever its flags. */
     public void inject(int vector) {
         injected.put(KvmVcpuEvents.INTERRUPT_INJECTED, (byte) 1)
                 .put(KvmVcpuEvents.INTERRUPT_NR, (byte) vector)
                 .put(KvmVcpuEvents.INTERRUPT_SOFT, (byte) 0);
     }
 
-    /** The vCPU takes an interrupt. Its vector stays to be told: {@code kvm_queue_interrupt()}. */
+    /** Notes that the vCPU took an interrupt. Its vector stays readable: {@code kvm_queue_interrupt()}. */
     public void took(int vector) {
         inject(vector);
         injected.put(KvmVcpuEvents.INTERRUPT_INJECTED, (byte) 0);
     }
 
-    /** The vector of an interrupt that is being delivered, and that no instruction made; -1 for none. */
+    /** The vector of a hardware interrupt that is being delivered; -1 for none. */
     public int injected() {
         boolean hard = isSet(KvmVcpuEvents.INTERRUPT_INJECTED) && !isSet(KvmVcpuEvents.INTERRUPT_SOFT);
         return hard ? injected.get(KvmVcpuEvents.INTERRUPT_NR) & VECTOR : -1;
     }
 
-    /** As {@link #injected}, taken. */
+    /** Takes the interrupt of {@link #injected}; -1 for none. */
     public int takeInjected() {
         int vector = injected();
         if (vector >= 0) {
@@ -122,7 +122,7 @@ public final class VcpuEvents {
         return vector;
     }
 
-    /** Whether an event waits that the vCPU takes whatever its flags. */
+    /** Whether there is an injected event, which the vCPU takes whatever its flags. */
     public boolean isInjected() {
         return isSet(KvmVcpuEvents.INTERRUPT_INJECTED) || nmiInjected || isException();
     }
@@ -135,7 +135,7 @@ public final class VcpuEvents {
         return isSet(KvmVcpuEvents.EXCEPTION_INJECTED) || isSet(KvmVcpuEvents.EXCEPTION_PENDING);
     }
 
-    /** Before a run; a {@code halted} vCPU waits for an interrupt and would not take these. */
+    /** Checks the events before a run. A {@code halted} vCPU would not take them. */
     public void checkModelled(boolean halted) {
         boolean interrupt = isSet(KvmVcpuEvents.INTERRUPT_INJECTED);
         boolean taken = isSet(KvmVcpuEvents.EXCEPTION_INJECTED) || nmiInjected;
@@ -151,7 +151,7 @@ public final class VcpuEvents {
         }
     }
 
-    /** The vector of the exception or NMI that the VMM injected, taken; -1 for none. */
+    /** Takes the exception or NMI that the VMM injected; returns its vector, -1 for none. */
     public int takeException() {
         if (isSet(KvmVcpuEvents.EXCEPTION_INJECTED)) {
             injected.put(KvmVcpuEvents.EXCEPTION_INJECTED, (byte) 0);
@@ -207,8 +207,8 @@ public final class VcpuEvents {
     }
 
     /**
-     * KVM_SET_VCPU_EVENTS: the rule that refuses it, if any; parts before the last two refusals stay.
-     * NotModelledException before anything has changed.
+     * KVM_SET_VCPU_EVENTS; the rule that refuses it, or empty. Fields set before one of the last two refusals stay.
+     * NotModelledException before any change.
      */
     public Optional<Answer> load(ReportedEvents reported, ByteBuffer from, boolean hasLapic, boolean awaitsStartup) {
         int given = from.getInt(KvmVcpuEvents.FLAGS);
@@ -284,17 +284,17 @@ public final class VcpuEvents {
         managementRequested = true;
     }
 
-    /** Whether an SMI waits, which comes before INIT. */
+    /** Whether an SMI is pending, which has precedence over INIT. */
     public boolean hasManagement() {
         return management;
     }
 
-    /** Whether one waits, or was requested. */
+    /** Whether an SMI is pending or requested. */
     public boolean hasSmi() {
         return managementRequested || management;
     }
 
-    /** Whether a guest that runs would see more than its interrupts. */
+    /** Whether there is an event that running guests of the fake cannot take. */
     public boolean isSpecial() {
         return hasSmi() || released;
     }
@@ -323,7 +323,7 @@ public final class VcpuEvents {
         startup = true;
     }
 
-    /** KVM_SET_MP_STATE sends one by the vector of the last message. */
+    /** Sends a start-up for KVM_SET_MP_STATE, with the vector of the last message. */
     public void sendStartup() {
         startup = true;
     }
@@ -343,19 +343,19 @@ public final class VcpuEvents {
         return true;
     }
 
-    /** Whether a wait ends by {@link #takeNmi}, or by the request alone. */
+    /** Whether an NMI ends a halt, by {@link #takeNmi} or by the request alone. */
     public boolean hasNmi() {
         return nmiRequested || nmisPending + nmisSent > 0 && !inNmi && !isShadowed();
     }
 
-    /** The vCPU runs. */
+    /** Takes the NMI request, because the vCPU runs. */
     public boolean takeNmiRequest() {
         boolean taken = nmiRequested;
         nmiRequested = false;
         return taken;
     }
 
-    /** Every IRET unblocks NMIs, whatever it returns from. */
+    /** Unblocks NMIs, as every IRET does. */
     public void endOfNmi() {
         inNmi = false;
     }
@@ -365,8 +365,8 @@ public final class VcpuEvents {
     }
 
     /**
-     * INIT discards pending NMIs and what was injected, not its numbers. {@code blocks}: NMIs stay blocked (kvm_amd,
-     * 6.4).
+     * Takes INIT. It discards pending NMIs and injected events, but not their vectors. {@code blocks}: NMIs stay
+     * blocked (kvm_amd, 6.4).
      */
     public boolean takeInit(boolean blocks) {
         boolean taken = init;
