@@ -8,6 +8,7 @@ import io.kvmirq.arch.apic.InhibitReason;
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.backend.choice.Backends;
 import io.kvmirq.cli.frame.Command;
+import io.kvmirq.cli.frame.Commands;
 import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.cli.frame.KernelChoice;
 import io.kvmirq.cli.frame.KernelReport;
@@ -109,24 +110,19 @@ public final class ForwardCommand implements Command {
 
     @Override
     public int run(ParseResult arguments, Terminal terminal) {
-        PciAddress address;
-        ForwardSelftest.Choice choice;
-        Target target;
         Optional<String> profile = Optional.ofNullable(arguments.matchedOptionValue("--fake", null));
-        try {
-            address = HostChoice.address(Command.words(arguments).get(0));
-            choice = choice(
-                    Optional.ofNullable(arguments.matchedOptionValue("--kind", null)),
-                    Optional.ofNullable(arguments.matchedOptionValue("--vectors", null)));
-            if (!arguments.hasMatchedOption("--selftest")) {
-                return plan(profile, address, choice, arguments.hasMatchedOption("--json"), terminal);
-            }
-            target = target(profile);
-        } catch (IllegalArgumentException e) {
-            terminal.complain(e.getMessage() + ". See kvmirq forward --help");
-            return ExitCode.USAGE;
-        }
         boolean json = arguments.hasMatchedOption("--json");
+        PciAddress address = Commands.read(
+                arguments, () -> HostChoice.address(Command.words(arguments).get(0)));
+        ForwardSelftest.Choice choice = Commands.read(
+                arguments,
+                () -> choice(
+                        Optional.ofNullable(arguments.matchedOptionValue("--kind", null)),
+                        Optional.ofNullable(arguments.matchedOptionValue("--vectors", null))));
+        if (!arguments.hasMatchedOption("--selftest")) {
+            return Commands.read(arguments, () -> plan(profile, address, choice, json, terminal));
+        }
+        Target target = Commands.read(arguments, () -> target(profile));
         String failure;
         try (target) {
             Optional<String> refusal = refusal(target.host(), profile, address, choice);

@@ -4,6 +4,7 @@ package io.kvmirq.cli.devices;
 import io.kvmirq.PciAddress;
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.cli.frame.Command;
+import io.kvmirq.cli.frame.Commands;
 import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.cli.host.HostChoice;
@@ -41,16 +42,9 @@ public final class VfioCommand implements Command {
 
     @Override
     public int run(ParseResult arguments, Terminal terminal) {
-        List<String> words = Command.words(arguments);
-        Optional<PciAddress> address;
-        HostFiles tree;
-        try {
-            address = words.stream().findFirst().map(HostChoice::address);
-            tree = HostSource.of(arguments);
-        } catch (IllegalArgumentException e) {
-            terminal.complain(e.getMessage() + ". See kvmirq vfio --help");
-            return ExitCode.USAGE;
-        }
+        Optional<PciAddress> address = Commands.read(
+                arguments, () -> Command.words(arguments).stream().findFirst().map(HostChoice::address));
+        HostFiles tree = Commands.read(arguments, () -> HostSource.of(arguments));
         HostFacts host = new HostFacts(tree);
         boolean json = arguments.hasMatchedOption("--json");
         if (address.isEmpty()) {

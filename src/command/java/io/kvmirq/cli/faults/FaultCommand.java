@@ -2,6 +2,7 @@
 package io.kvmirq.cli.faults;
 
 import io.kvmirq.cli.frame.Command;
+import io.kvmirq.cli.frame.Commands;
 import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.cli.frame.Terminal;
 import java.util.ArrayList;
@@ -52,12 +53,9 @@ public final class FaultCommand implements Command {
                     arguments.commandSpec().commandLine(),
                     "Give faults, --, and a program: " + FaultRule.FORM + " -- CMD");
         }
-        List<FaultRule> rules;
-        try {
-            rules = words.subList(0, end).stream().map(FaultRule::of).toList();
-        } catch (IllegalArgumentException e) {
-            throw new ParameterException(arguments.commandSpec().commandLine(), String.valueOf(e.getMessage()), e);
-        }
+        List<FaultRule> rules = Commands.read(
+                arguments,
+                () -> words.subList(0, end).stream().map(FaultRule::of).toList());
         List<String> command = words.subList(end + 1, words.size());
         try (FaultedProgram program = new FaultedProgram(command)) {
             return tell(program.run(rules), rules, command.get(0), terminal);

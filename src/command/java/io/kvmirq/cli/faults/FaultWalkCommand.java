@@ -3,6 +3,7 @@ package io.kvmirq.cli.faults;
 
 import io.kvmirq.Errno;
 import io.kvmirq.cli.frame.Command;
+import io.kvmirq.cli.frame.Commands;
 import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.cli.frame.Json;
 import io.kvmirq.cli.frame.Terminal;
@@ -68,12 +69,7 @@ public final class FaultWalkCommand implements Command {
         if (command.isEmpty()) {
             throw new ParameterException(arguments.commandSpec().commandLine(), "Give a program: -- CMD");
         }
-        Question question;
-        try {
-            question = question(arguments);
-        } catch (IllegalArgumentException e) {
-            throw new ParameterException(arguments.commandSpec().commandLine(), String.valueOf(e.getMessage()), e);
-        }
+        Question question = Commands.read(arguments, () -> question(arguments));
         try (FaultedProgram program = new FaultedProgram(command)) {
             return walk(new Walk(program, question.limit()), question, arguments.hasMatchedOption("--json"), terminal);
         }

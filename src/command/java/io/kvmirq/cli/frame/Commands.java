@@ -17,6 +17,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.function.Predicate;
+import java.util.function.Supplier;
 import java.util.stream.Collectors;
 import picocli.AutoComplete;
 import picocli.CommandLine;
@@ -49,6 +50,15 @@ public record Commands(List<Named> commands) {
 
     /** Smallest width at which options and descriptions fit side by side. */
     private static final int LEAST_COLUMNS = 55;
+
+    /** Reads arguments. An IllegalArgumentException of {@code read} is a usage error. */
+    public static <T> T read(ParseResult arguments, Supplier<T> read) {
+        try {
+            return read.get();
+        } catch (IllegalArgumentException e) {
+            throw new ParameterException(arguments.commandSpec().commandLine(), String.valueOf(e.getMessage()), e);
+        }
+    }
 
     public int run(String[] given, Terminal terminal) {
         CommandLine.tracer().setLevel(CommandLine.TraceLevel.OFF); // it warns on stderr, of words as they were typed

@@ -3,6 +3,7 @@ package io.kvmirq.cli.host;
 
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.cli.frame.Command;
+import io.kvmirq.cli.frame.Commands;
 import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.cli.frame.FileSentence;
 import io.kvmirq.cli.frame.Terminal;
@@ -51,7 +52,7 @@ public final class CaptureCommand implements Command {
 
     @Override
     public int run(ParseResult arguments, Terminal terminal) {
-        try {
+        return Commands.read(arguments, () -> {
             List<String> archives = Command.words(arguments);
             boolean diff = arguments.hasMatchedOption("--diff");
             if (archives.size() != (diff ? 2 : 0)) {
@@ -78,10 +79,7 @@ public final class CaptureCommand implements Command {
             Capture capture = Capture.of(
                     HostSource.withoutPci(arguments), Capture::analysis, !arguments.hasMatchedOption("--unredacted"));
             return keep(capture, output, terminal);
-        } catch (IllegalArgumentException e) {
-            terminal.complain(e.getMessage() + ". See kvmirq capture --help");
-            return ExitCode.USAGE;
-        }
+        });
     }
 
     private static int keep(Capture capture, Optional<Path> output, Terminal terminal) {

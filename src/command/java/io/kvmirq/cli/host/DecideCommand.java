@@ -7,6 +7,7 @@ import io.kvmirq.arch.apic.PostingHost;
 import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.arch.apic.model.PostingDecision;
 import io.kvmirq.cli.frame.Command;
+import io.kvmirq.cli.frame.Commands;
 import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.host.facts.HostFacts;
@@ -73,7 +74,7 @@ public final class DecideCommand implements Command {
 
     @Override
     public int run(ParseResult arguments, Terminal terminal) {
-        try {
+        return Commands.read(arguments, () -> {
             if (arguments.hasMatchedOption("--reasons")) {
                 if (arguments.matchedOptions().size() > 1) {
                     throw new IllegalArgumentException(
@@ -92,10 +93,7 @@ public final class DecideCommand implements Command {
             }
             HostFacts host = new HostFacts(HostSource.withoutPci(arguments));
             return host.isArm() ? ofArm(host, arguments, terminal) : ofX86(host, arguments, terminal);
-        } catch (IllegalArgumentException e) {
-            terminal.complain(e.getMessage() + ". See kvmirq decide --help");
-            return ExitCode.USAGE;
-        }
+        });
     }
 
     private static int ofX86(HostFacts host, ParseResult arguments, Terminal terminal) {

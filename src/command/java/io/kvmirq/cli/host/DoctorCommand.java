@@ -3,6 +3,7 @@ package io.kvmirq.cli.host;
 
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.cli.frame.Command;
+import io.kvmirq.cli.frame.Commands;
 import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.cli.frame.KernelChoice;
 import io.kvmirq.cli.frame.Terminal;
@@ -83,13 +84,7 @@ public final class DoctorCommand implements Command {
                 arguments.hasMatchedOption("--strict"),
                 arguments.hasMatchedOption("--json"),
                 arguments.matchedOptionValue("--check", List.of()));
-        HostFiles tree;
-        try {
-            tree = HostSource.withoutPci(arguments);
-        } catch (IllegalArgumentException e) {
-            terminal.complain(e.getMessage() + ". See kvmirq doctor --help");
-            return ExitCode.USAGE;
-        }
+        HostFiles tree = Commands.read(arguments, () -> HostSource.withoutPci(arguments));
         return run(options, tree, HostSource.isHere(arguments), terminal);
     }
 

@@ -3,6 +3,7 @@ package io.kvmirq.cli.host;
 
 import io.kvmirq.Errno;
 import io.kvmirq.cli.frame.Command;
+import io.kvmirq.cli.frame.Commands;
 import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.cli.frame.Json;
 import io.kvmirq.cli.frame.Terminal;
@@ -72,14 +73,7 @@ public final class ErrnoCommand implements Command {
 
     @Override
     public int run(ParseResult arguments, Terminal terminal) {
-        List<String> words = Command.words(arguments);
-        Question question;
-        try {
-            question = question(words);
-        } catch (IllegalArgumentException e) {
-            terminal.complain(e.getMessage() + ". See kvmirq errno --help");
-            return ExitCode.USAGE;
-        }
+        Question question = Commands.read(arguments, () -> question(Command.words(arguments)));
         List<Answer> causes = Answers.of(question.call(), question.errno(), question.known());
         if (arguments.hasMatchedOption("--json")) {
             write(question, causes, terminal);

@@ -5,6 +5,7 @@ import io.kvmirq.MsiMessage;
 import io.kvmirq.PciAddress;
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.cli.frame.Command;
+import io.kvmirq.cli.frame.Commands;
 import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.cli.frame.FileSentence;
 import io.kvmirq.cli.frame.Json;
@@ -132,20 +133,14 @@ public final class ExplainCommand implements Command {
 
     @Override
     public int run(ParseResult arguments, Terminal terminal) {
-        Question question;
-        HostFiles tree;
-        Optional<LiveOption> live;
-        try {
-            question = question(arguments);
-            live = LiveOption.isGiven(arguments) ? Optional.of(LiveOption.of(arguments, machine)) : Optional.empty();
-            if (question.vcpus() && question.tape().isEmpty() && arguments.hasMatchedOption("--fake")) {
-                HostSource.of(arguments);
-                return fakeVcpus(question, arguments, terminal);
-            }
-            tree = live.isPresent() ? live.get().files() : HostSource.of(arguments);
-        } catch (IllegalArgumentException e) {
-            terminal.complain(e.getMessage() + ". See kvmirq explain --help");
-            return ExitCode.USAGE;
+        Question question = Commands.read(arguments, () -> question(arguments));
+        Optional<LiveOption> live = LiveOption.isGiven(arguments)
+                ? Optional.of(Commands.read(arguments, () -> LiveOption.of(arguments, machine)))
+                : Optional.empty();
+        HostFiles tree =
+                live.isPresent() ? live.get().files() : Commands.read(arguments, () -> HostSource.of(arguments));
+        if (question.vcpus() && question.tape().isEmpty() && arguments.hasMatchedOption("--fake")) {
+            return Commands.read(arguments, () -> fakeVcpus(question, arguments, terminal));
         }
         HostFacts host = new HostFacts(tree);
         if (question.vcpus()) {

@@ -4,6 +4,7 @@ package io.kvmirq.cli.host;
 import io.kvmirq.PciAddress;
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.cli.frame.Command;
+import io.kvmirq.cli.frame.Commands;
 import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.cli.frame.Json;
 import io.kvmirq.cli.frame.Terminal;
@@ -78,20 +79,15 @@ public final class ListCommand implements Command {
 
     @Override
     public int run(ParseResult arguments, Terminal terminal) {
-        Optional<PciAddress> device;
-        HostFiles tree;
-        Optional<LiveOption> live;
-        try {
-            device = Optional.ofNullable(arguments.<String>matchedOptionValue("--device", null))
-                    .map(HostChoice::address);
-            live = LiveOption.isGiven(arguments)
-                    ? Optional.of(LiveOption.of(arguments, machine).byTracepoints())
-                    : Optional.empty();
-            tree = live.isPresent() ? live.get().files() : HostSource.of(arguments);
-        } catch (IllegalArgumentException e) {
-            terminal.complain(e.getMessage() + ". See kvmirq list --help");
-            return ExitCode.USAGE;
-        }
+        Optional<PciAddress> device = Commands.read(
+                arguments, () -> Optional.ofNullable(arguments.<String>matchedOptionValue("--device", null))
+                        .map(HostChoice::address));
+        Optional<LiveOption> live = LiveOption.isGiven(arguments)
+                ? Optional.of(Commands.read(
+                        arguments, () -> LiveOption.of(arguments, machine).byTracepoints()))
+                : Optional.empty();
+        HostFiles tree =
+                live.isPresent() ? live.get().files() : Commands.read(arguments, () -> HostSource.of(arguments));
         ReadOnce files = new ReadOnce(tree);
         HostFacts host = new HostFacts(files);
         boolean vectors = Stream.of("--vm", "--device", "--all").anyMatch(arguments::hasMatchedOption);
