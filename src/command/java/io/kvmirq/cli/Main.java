@@ -26,7 +26,7 @@ import io.kvmirq.cli.tapes.TapeCommand;
 import java.util.List;
 import java.util.Optional;
 
-/** Entry point. Answers {@code --version}, and mostly {@code doctor}, without loading the parser. */
+/** Entry point. Runs {@code --version}, and most {@code doctor} command lines, without loading the parser. */
 public final class Main {
     private Main() {}
 
@@ -34,7 +34,7 @@ public final class Main {
         try {
             runProcess(arguments);
         } catch (NoClassDefFoundError e) {
-            // Without a descriptor Java finds no class, and does not say why.
+            // Without a free descriptor Java cannot load a class, and its exception does not name this cause.
             System.err.println("kvmirq: could not run: Java cannot load a class (" + e.getMessage()
                     + "): raise RLIMIT_NOFILE (ulimit -n) if it is low, else install kvmirq again");
             System.exit(ExitCode.COULD_NOT_RUN);
@@ -86,21 +86,19 @@ public final class Main {
                         new SelftestCommand()),
                 new Named(
                         DoctorCommand.NAME,
-                        "Check a host's interrupt path, from /dev/kvm to posting, and say what to change.",
+                        "Check a host's interrupt path, from /dev/kvm to posting, and print remedies.",
                         new DoctorCommand()),
                 new Named(
                         "backends",
-                        "Show which bindings to the kernel work here, and why others do not.",
+                        "List the bindings to the kernel that work here, and why the others do not.",
                         new BackendsCommand()),
                 new Named("tape", "Record the KVM, VFIO, iommufd and eventfd calls of a program.", new TapeCommand()),
                 new Named(
                         "replay",
-                        "Repeat the calls of a tape, and show the first whose answer differs.",
+                        "Repeat the calls of a tape, and show the first call whose result differs.",
                         new ReplayCommand()),
                 new Named(
-                        "fault",
-                        "Run a program, and let chosen KVM, VFIO or iommufd calls of it fail.",
-                        new FaultCommand()),
+                        "fault", "Run a program, and make chosen KVM, VFIO or iommufd calls fail.", new FaultCommand()),
                 new Named(
                         "fault-walk",
                         "Run a program once for each of its calls and each errno, and list the faults that it survives.",
@@ -108,7 +106,7 @@ public final class Main {
                 new Named("errno", "Explain the meaning of an errno of a KVM or VFIO call.", new ErrnoCommand()),
                 new Named(
                         "capture",
-                        "Save the files of this host that an analysis reads in one archive, without names and addresses.",
+                        "Save the files that kvmirq reads on this host in one archive, without names and addresses.",
                         new CaptureCommand()),
                 new Named(
                         "decode",
@@ -116,7 +114,7 @@ public final class Main {
                         new DecodeCommand()),
                 new Named(
                         "encode",
-                        "Make the words of an IRTE, a posted-interrupt descriptor, an MSI or another structure.",
+                        "Print the words of an IRTE, a posted-interrupt descriptor, an MSI or another structure.",
                         new EncodeCommand()),
                 new Named("decide", "Say whether KVM posts an MSI to a vCPU, and if not, why.", new DecideCommand()),
                 new Named(
@@ -125,7 +123,7 @@ public final class Main {
                         new ListCommand()),
                 new Named(
                         "explain",
-                        "Explain the way of a device's interrupts into a guest, and why they are not posted.",
+                        "Explain how a device's interrupts reach a guest, and why they are not posted.",
                         new ExplainCommand()),
                 new Named(
                         "vfio",

@@ -12,22 +12,22 @@ import java.util.OptionalInt;
 import java.util.stream.Stream;
 
 /**
- * The functions that a device depends on: the bridges above it, and the physical function of a virtual one. For one use by
- * one thread.
+ * Checks of the functions that a device depends on: the bridges above it, and the physical function of a virtual one.
+ * For one use by one thread.
  *
  * <p>Source: PCI-to-PCI Bridge Architecture Specification 1.2, 3.2; PCI Express Base Specification, 7.5; pci_regs.h.
  */
 final class BridgeLooks {
     private static final String DEVICES = DeviceLink.DEVICES;
 
-    /** The word has the bus above it, too. */
+    /** The word also has the bus above it. */
     private static final int SECONDARY_BUS = 0x18;
 
-    /** Base and limit: what a bridge passes lies from the one to the other. */
+    /** Base and limit of the addresses that a bridge passes on. */
     private static final int MEMORY_WINDOW = 0x20;
 
     private static final int PREFETCHED_WINDOW = 0x24;
-    /** The upper halves of the base and the limit of 64 bits. */
+    /** The upper halves of the 64-bit base and limit. */
     private static final int PREFETCHED_UPPER = 0x28;
 
     /** The word has the programming interface above it. */
@@ -56,7 +56,7 @@ final class BridgeLooks {
         this.functions = functions;
     }
 
-    /** Without it, a virtual function sends nothing. */
+    /** While SR-IOV is off, a virtual function sends nothing. */
     private void virtualization(PciAddress physical) {
         String directory = DEVICES + physical + "/";
         OptionalInt control = functions.extended(physical, VIRTUALIZATION, 8);
@@ -82,17 +82,17 @@ final class BridgeLooks {
         }
     }
 
-    /** Looks at the bridges above the device. */
+    /** Checks the bridges above the device. */
     void above() {
         bridges().forEach(this::bridge);
     }
 
-    /** Looks for fatal errors that the bridges counted. */
+    /** Checks the bridges' counts of fatal errors. */
     void errors() {
         bridges().forEach(bridge -> functions.errors(bridge, "fatal"));
     }
 
-    /** From the root, as the path of the device in sysfs names them. */
+    /** The bridges from the root down, as the path of the device in sysfs names them. */
     private List<PciAddress> bridges() {
         return Stream.of(files.link(DEVICES + device.address()).orElse("").split("/"))
                 .flatMap(part -> address(part).stream())
@@ -100,7 +100,7 @@ final class BridgeLooks {
                 .toList();
     }
 
-    /** Looks at the physical function of a virtual one. */
+    /** Checks the physical function of a virtual one. */
     void physicalFunction() {
         files.linkName(DEVICES + device.address() + "/physfn")
                 .flatMap(BridgeLooks::address)
@@ -186,7 +186,7 @@ final class BridgeLooks {
         }
     }
 
-    /** Whether a window is open. A bridge that decodes subtractively passes what no other function takes. */
+    /** Whether a window is open. A bridge with subtractive decoding passes accesses that no other function claims. */
     private static boolean passesMemory(PciCapabilities config) {
         return config.word(MEMORY_WINDOW) >> 4 <= config.word(MEMORY_WINDOW + 2) >> 4
                 || bound(config, PREFETCHED_WINDOW, PREFETCHED_UPPER)

@@ -36,15 +36,15 @@ import java.util.zip.ZipInputStream;
 import java.util.zip.ZipOutputStream;
 
 /**
- * The files of a host that an analysis reads, to be analysed elsewhere. An archive is a zip file: {@code kvmirq.capture}
- * says its form, {@code links}, {@code denied} and {@code owners} have a line for each, and {@code files/} has the rest with their paths.
- * Immutable.
+ * The files of a host that an analysis reads, for analysis on another machine. An archive is a zip file: {@code
+ * kvmirq.capture} names its form, {@code links}, {@code denied} and {@code owners} have a line for each, and {@code
+ * files/} has the rest with their paths. Immutable.
  *
- * @param redacted whether names and addresses were taken out
+ * @param redacted whether names and addresses were removed
  * @param files the content of each file, by its path
  * @param links the target of each symbolic link, by its path
  * @param denied the files and directories that could not be read
- * @param owners who may use a file, by its path; only of files for which it decides
+ * @param owners mode and owner of a file, by its path; only of files where they matter
  */
 public record Capture(
         boolean redacted,
@@ -71,7 +71,7 @@ public record Capture(
     private static final Pattern KEPT_NODE = Pattern.compile("dev/(kvm|iommu|null|vfio(/.*)?)");
     private static final Pattern DESCRIPTOR = Pattern.compile("(proc/\\d+/)(?:task/\\d+/)?fd/\\d+");
     private static final Pattern OWNER = Pattern.compile("([0-7]{1,4}) (\\d{1,9}) (\\d{1,9})");
-    /** Of a list only the names that an analysis asks for. */
+    /** The names in listings that no analysis reads. */
     private static final Pattern UNREAD = Pattern.compile(
             "proc/(?!modules$|\\d)[^/]*|sys/kernel/tracing/instances/(?!kvmirq-)[^/]*|sys/module/(?!kvm|vfio|iommufd$|[^/]*_vfio)[^/]*");
 
@@ -79,7 +79,7 @@ public record Capture(
     private static final Pattern STAT = Pattern.compile("proc/\\d+/stat");
     private static final Pattern TRACER = Pattern.compile("\\bTracerPid:\\s+([1-9]\\d{0,8})\\b");
     private static final Pattern RUNS = Pattern.compile("\\) R [^)]*$");
-    /** Read of kernel threads, which have no descriptors. */
+    /** Files that are read of kernel threads, which have no descriptors. */
     private static final Set<String> OF_HELPERS = Set.of("/stat", "/status", "/wchan");
 
     public Capture {
@@ -90,7 +90,8 @@ public record Capture(
     }
 
     /**
-     * Runs an analysis and keeps what it read. Of processes, only those that hold a VM or a file of VFIO are kept.
+     * Runs an analysis and keeps the files that it read. Of processes, only those that hold a VM or a file of VFIO are
+     * kept.
      *
      * @param redact whether to take out names and addresses
      */
@@ -105,7 +106,7 @@ public record Capture(
                 guests.add(descriptor.group(1));
             }
         });
-        // That they cannot be read is a finding of an analysis.
+        // Processes with unreadable descriptors are kept, because an analysis reports them.
         seen.denied().forEach(path -> {
             if (path.endsWith("/fd")) {
                 guests.add(path.substring(0, path.length() - "fd".length()));
@@ -129,7 +130,7 @@ public record Capture(
             }
         });
         guests.addAll(tracers(files));
-        // Most of them were read for their names alone.
+        // Most processes were read only for their names.
         files.entrySet()
                 .removeIf(file -> STAT.matcher(file.getKey()).matches()
                         && !isKept(file.getKey(), guests, seen.names(), file.getValue()));
@@ -194,8 +195,8 @@ public record Capture(
     }
 
     /**
-     * Whether a process is a VMM, its tracer, a helper of one, the handler of an irq, a kvmirq that watched, one that is in
-     * exit, or runs: it may keep the CPU of a vCPU busy.
+     * Whether a process is kept: a VMM, its tracer or helper, the handler of an irq, a kvmirq that watched, a process
+     * in exit, or a running process, which may keep the CPU of a vCPU busy.
      */
     private static boolean isKept(String path, SortedSet<String> guests, SortedSet<String> names, byte[] stat) {
         String process = path.substring(0, path.length() - "stat".length());
@@ -251,7 +252,10 @@ public record Capture(
         return Integer.toOctalString(owner.mode()) + " " + owner.user() + " " + owner.group();
     }
 
-    /** Of all entries but the head: a zip file that is cut between two entries reads like a whole one. */
+    /**
+     * A checksum of all entries except the head, because a zip file that is cut between two entries reads like a
+     * complete one.
+     */
     private static String sum(SortedMap<String, byte[]> entries) {
         CRC32 sum = new CRC32();
         entries.forEach((name, content) -> {
@@ -274,8 +278,8 @@ public record Capture(
     }
 
     /**
-     * Reads an archive. It may come from anybody: nothing is unpacked to a disk, and it is refused when it holds more than
-     * {@link #MOST_BYTES}, or a path that leads elsewhere.
+     * Reads an archive. The archive is not trusted: no file is unpacked to a disk, and an archive is refused if it has
+     * more than {@link #MOST_BYTES}, or a path that leads elsewhere.
      *
      * @throws IllegalArgumentException if it is no capture; the message says why
      */

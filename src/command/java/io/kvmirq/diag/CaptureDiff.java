@@ -27,7 +27,7 @@ import org.jspecify.annotations.Nullable;
  * @param after whether the second has it
  */
 public record CaptureDiff(String path, List<String> gone, List<String> added, boolean before, boolean after) {
-    /** Files that change while a host runs and none of its settings does: of threads, counters, this process. */
+    /** Files that change while a host runs, without a change of settings: of threads, counters, this process. */
     private static final Pattern VOLATILE = Pattern.compile(
             "/proc/\\d+/(fd|fdinfo|task|stat|status|schedstat).*|/proc/(self/.*|uptime)|/proc/irq/\\d+/spurious"
                     + "|/sys/kernel/debug/(kvm|irq)/.*");

@@ -6,8 +6,8 @@ import java.util.List;
 import java.util.Optional;
 
 /**
- * The way of one interrupt of a device into a guest, with the evidence for each link, and what is known of its posting.
- * Immutable. Texts may hold names from files: whoever prints them makes them printable.
+ * The path of one interrupt of a device into a guest, with the evidence for each link, and the claims about its
+ * posting. Immutable. Texts may contain names from files: a printer must make them printable.
  *
  * @param device the device, such as {@code 0000:3b:00.0}
  * @param interrupt the interrupt, such as {@code MSI-X 3} or {@code INTx}; {@code all interrupts} if the device has none
@@ -41,7 +41,7 @@ public record Chain(
         return first(Link.State.DOUBTFUL);
     }
 
-    /** Whether nothing uses the interrupt, so that its way ends early and nothing fails. */
+    /** Whether the interrupt is not used, so that its path ends early without a failure. */
     public boolean isIdle() {
         return first(Link.State.IDLE).isPresent();
     }
@@ -51,8 +51,8 @@ public record Chain(
     }
 
     /**
-     * Where the chain first fails: at its first broken link, or else at {@link Hop#POSTING} if this host could post the
-     * interrupt and its VM is in the way. Empty if it is whole as far as it is seen.
+     * Where the chain first breaks: its first broken link, or else {@link Hop#POSTING} if this host could post the
+     * interrupt but its VM prevents it. Empty if no visible link is broken.
      */
     public Optional<Hop> fails() {
         return firstBroken().map(Link::hop).or(() -> ineligible()
@@ -60,7 +60,7 @@ public record Chain(
                 .map(claim -> Hop.POSTING));
     }
 
-    /** Whether no VM on this host gets the interrupt posted: a fact, and nothing that fails. */
+    /** Whether this host can post the interrupt to no VM, which is not a failure. */
     public boolean isNeverPosted() {
         return firstBroken().isEmpty() && ineligible().filter(Claim::never).isPresent();
     }
@@ -69,7 +69,7 @@ public record Chain(
         return claim(Claim.Question.ELIGIBLE).filter(claim -> !claim.holds().orElse(true));
     }
 
-    /** Whether no link is visible, except the device itself, which leads nowhere alone. */
+    /** Whether no link is visible except that of the device itself. */
     public boolean isUnseen() {
         return links.stream()
                 .filter(link -> link.hop() != Hop.DEVICE)
@@ -90,8 +90,8 @@ public record Chain(
     }
 
     /**
-     * Whether hardware posts the interrupt: as its entry is, or no if a link is broken or it is not eligible. Empty if
-     * nothing shows it.
+     * Whether hardware posts the interrupt: the form of its entry, or false if a link is broken or it is not eligible.
+     * Empty if nothing shows it.
      */
     public Optional<Boolean> posted() {
         boolean cannot = firstBroken().isPresent() || ineligible().isPresent();
@@ -100,7 +100,7 @@ public record Chain(
                 .or(() -> cannot ? Optional.of(false) : Optional.empty());
     }
 
-    /** How {@link #posted} is known. Empty if it is not. */
+    /** The evidence for {@link #posted}. Empty if that is empty. */
     public Optional<Evidence> postedEvidence() {
         Optional<Claim> form =
                 claim(Claim.Question.FORM).filter(claim -> claim.holds().isPresent());
@@ -111,7 +111,7 @@ public record Chain(
                         : ineligible().flatMap(Claim::evidence);
     }
 
-    /** Why it is not posted, if it is not: one sentence without a full stop. */
+    /** The reason why it is not posted, if it is not: one sentence without a full stop. */
     public Optional<String> whyNot() {
         if (posted().orElse(true)) {
             return Optional.empty();

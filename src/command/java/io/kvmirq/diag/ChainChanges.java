@@ -15,7 +15,7 @@ import java.util.stream.Collectors;
 /** The changes of the chains of one device between two looks. Interrupts that changed alike are one change. */
 final class ChainChanges {
     private static final int MOST_NAMED = 8;
-    /** The CPUs that a host irq goes to, and those that it may go to, where the chip shows no others. */
+    /** The CPUs to which a host irq goes, or else those to which it may go. */
     private static final List<String> AFFINITIES = List.of("effective_affinity_list", "smp_affinity_list");
 
     private static final String IRQ = "\\d{1,9}";
@@ -25,7 +25,7 @@ final class ChainChanges {
     private final Look before;
     private final Look after;
     private final String device;
-    /** The interrupts, by what changed of them. */
+    /** The interrupts, by their change. */
     private final Map<String, List<String>> alike = new LinkedHashMap<>();
 
     private final List<String> irqs = new ArrayList<>();
@@ -70,7 +70,7 @@ final class ChainChanges {
         return changes;
     }
 
-    /** The chain of the same host irq, where only one of the two chains shows its vector. */
+    /** The chain of the same host irq, if only one of the two chains shows its vector. */
     private static Optional<Chain> ofIrq(Chain chain, List<Chain> all) {
         Optional<String> irq = chain.link(Hop.HOST_IRQ).flatMap(Link::value);
         return all.stream()
@@ -202,7 +202,7 @@ final class ChainChanges {
         return text.split("; ", 2)[0];
     }
 
-    /** Whether a break was added or mended. */
+    /** Whether a link broke or was repaired. */
     private boolean compare(Chain now, Link one, Link other) {
         String hop = other.hop().label();
         boolean wasBroken = one.state() == Link.State.BROKEN;
@@ -252,7 +252,7 @@ final class ChainChanges {
         }
     }
 
-    /** Texts may have counts. */
+    /** Replaces numbers, because texts may have counts. */
     private static String steady(String text) {
         return text.replaceAll("\\d+", "#");
     }
@@ -288,7 +288,7 @@ final class ChainChanges {
         }
     }
 
-    /** Reads what is compared, for a capture. */
+    /** Reads the compared files, for a capture. */
     static void read(Look look, Chain chain) {
         AFFINITIES.forEach(list -> cpu(look, chain, list));
     }

@@ -31,7 +31,7 @@ public final class ChainSvg {
     private static final String BAD = "#cf222e";
     private static final String UNKNOWN = "#57606a";
     private static final String DARK = "#1f2328";
-    /** Characters that XML has not, and halves of surrogate pairs. */
+    /** Characters that XML does not allow, and halves of surrogate pairs. */
     private static final Pattern NO_XML = Pattern.compile("[\\p{Cn}\\p{Cs}]");
 
     private final StringBuilder svg = new StringBuilder();
@@ -53,7 +53,7 @@ public final class ChainSvg {
         line("<title>" + xml(title) + "</title>");
         line("<rect width=\"" + WIDTH + "\" height=\"" + height + "\" fill=\"#ffffff\"/>");
         text(MARGIN, MARGIN + LINE - 3, "start", 15, DARK, "bold", cut(title, TITLE));
-        // Boxes are those of the way itself: a tape shows no more.
+        // Only links that a tape can show have a box.
         List<Hop> hops = List.copyOf(EnumSet.complementOf(EnumSet.of(Hop.DEVICE, Hop.VMM, Hop.POSTING)));
         for (int i = 0; i < hops.size(); i++) {
             box(MARGIN + i * (BOX + GAP), hops.get(i), chain.link(hops.get(i)), i > 0);

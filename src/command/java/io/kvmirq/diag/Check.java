@@ -16,7 +16,7 @@ public enum Check {
     LIMITS("limits", true),
     IO_URING("io-uring", false),
     TRACING("tracing", true),
-    /** A step of its own: it loads native code. */
+    /** A separate step, because it loads native code. */
     BACKENDS("backends", false);
 
     private final String id;
@@ -32,12 +32,12 @@ public enum Check {
         return id;
     }
 
-    /** Whether root sees more in it than other users: processes of others, debugfs. */
+    /** Whether root gets more from it than other users, from other processes or debugfs. */
     public boolean showsRootMore() {
         return root;
     }
 
-    /** Whether it runs only if it is asked for by name. */
+    /** Whether it runs only if the command line names it. */
     public boolean isStepOfItsOwn() {
         return this == BACKENDS;
     }

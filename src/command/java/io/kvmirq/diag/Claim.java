@@ -30,7 +30,7 @@ public record Claim(
     public enum Question {
         /** Host and VM may post: no obstacle is known. */
         ELIGIBLE,
-        /** KVM asked the IOMMU or the ITS for it. */
+        /** KVM requested posting from the IOMMU or the ITS. */
         REQUESTED,
         /** The entry of the IOMMU, or of the guest's ITS, has the posted form now. */
         FORM,
@@ -42,27 +42,27 @@ public record Claim(
         }
     }
 
-    /** It is so, or it is not. */
+    /** The claim holds, or not. */
     public static Claim of(Question question, boolean holds, Evidence evidence, String text) {
         return new Claim(question, Optional.of(holds), Optional.of(evidence), text, List.of(), false);
     }
 
-    /** It is not so, and something can be done. */
+    /** The claim does not hold, and a remedy exists. */
     public static Claim not(Question question, Evidence evidence, String text, String remedy) {
         return not(question, evidence, text, List.of(Remedy.look(remedy)));
     }
 
-    /** It is not so, and something can be done that takes and risks something. */
+    /** The claim does not hold, and a remedy exists, with its effect and risk. */
     public static Claim not(Question question, Evidence evidence, String text, List<Remedy> remedies) {
         return new Claim(question, Optional.of(false), Optional.of(evidence), text, remedies, false);
     }
 
-    /** The same, where no VM on this host could make it hold. */
+    /** The claim does not hold, and no VM on this host could make it hold. */
     public Claim byHost() {
         return new Claim(question, holds, evidence, text, remedies, true);
     }
 
-    /** Nothing shows it; {@code remedy} would. */
+    /** No file shows whether the claim holds; {@code remedy} would show it. */
     public static Claim unknown(Question question, String text, String remedy) {
         return new Claim(question, Optional.empty(), Optional.empty(), text, List.of(Remedy.look(remedy)), false);
     }

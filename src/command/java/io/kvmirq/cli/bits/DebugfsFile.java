@@ -16,14 +16,14 @@ final class DebugfsFile {
     static final String ITS = "vgic-its-state";
     static final List<String> KINDS = List.of(VGIC, ITS);
 
-    /** More than a file of 512 vCPUs and 65536 LPIs. */
+    /** More bytes than a file of 512 vCPUs and 65536 LPIs has. */
     private static final int MOST_BYTES = 16 << 20;
 
     private DebugfsFile() {}
 
     /**
-     * Prints what a file says. A file that cannot be read, is not of its kind, or lacks SPIs prints one sentence to
-     * stderr.
+     * Prints the content of a file. A file that cannot be read, is not of its kind, or lacks SPIs prints one sentence
+     * to stderr.
      *
      * @param words the kind and the file, which may be {@code -} for standard input
      * @throws IllegalArgumentException unless there are two words

@@ -8,7 +8,7 @@ import io.kvmirq.cli.frame.Json;
 import io.kvmirq.cli.frame.Terminal;
 import java.util.Locale;
 
-/** Prints a debugfs file of a VGIC or an ITS as one JSON document, with all interrupts. What does not exist is null. */
+/** Prints a debugfs file of a VGIC or an ITS as one JSON document, with all interrupts. Absent values are null. */
 final class DebugfsJson {
     private DebugfsJson() {}
 

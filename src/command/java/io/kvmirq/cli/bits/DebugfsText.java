@@ -13,7 +13,7 @@ import java.util.List;
 import java.util.OptionalInt;
 import java.util.stream.Collectors;
 
-/** Prints what a debugfs file of a VGIC or an ITS says: what is not idle, and what GICv4 delivers. */
+/** Prints the interrupts in a debugfs file of a VGIC or an ITS that are not idle, or that GICv4 delivers. */
 record DebugfsText(Terminal terminal) {
     void print(VgicState state) {
         String spis = state.spis() == 0 ? "" : ": " + state.spis() + " SPIs";

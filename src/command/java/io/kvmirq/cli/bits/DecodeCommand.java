@@ -13,7 +13,7 @@ import java.util.List;
 import picocli.CommandLine.Model.OptionSpec;
 import picocli.CommandLine.ParseResult;
 
-/** {@code kvmirq decode}: prints the fields of a hardware structure. Asks no kernel. */
+/** {@code kvmirq decode}: prints the fields of a hardware structure, without a call to KVM. */
 public final class DecodeCommand implements Command {
     private static final String HIGH_FIRST = "--high-first";
     private static final String JSON = "--json";
@@ -41,14 +41,15 @@ public final class DecodeCommand implements Command {
                 .description(
                         "Prints each field of a structure with bit range, name in the manual, name in the kernel,"
                                 + " value and meaning. Then prints each violation of the manual. Exit code 1 if there"
-                                + " is one. Words are hex, with or without 0x, lowest address first. Asks no kernel.",
+                                + " is a violation. Words are hex, with or without 0x, lowest address first. Makes no"
+                                + " call to KVM.",
                         "",
-                        "A kind that is a file of debugfs takes the FILE instead of words; - is standard input. On an"
-                                + " arm64 host the file is " + FileSentence.DEBUGFS
-                                + "/kvm/TID-FD/vgic-state while the"
-                                + " VM runs, and vgic-its-state@BASE from Linux 6.16 on. TID is the thread that created"
-                                + " the VM: in Java it is not the process. Root may read the file. While the kernel"
-                                + " prints it, the kernel holds a lock that the VM's set-up also takes.",
+                        "For a kind that is a file of debugfs, name the FILE instead of words; - is standard input."
+                                + " On an arm64 host the file is " + FileSentence.DEBUGFS
+                                + "/kvm/TID-FD/vgic-state while the VM runs, and vgic-its-state@BASE from Linux 6.16"
+                                + " on. TID is the thread that created the VM; in a Java VMM its number differs from"
+                                + " the process id. Only root may read the file. While the kernel prints the file, it"
+                                + " holds a lock that the VM's set-up also takes.",
                         "",
                         "With --batch, reads lines of JSON such as {\"kind\":\"gatag\",\"words\":[\"0x00001001\"]}"
                                 + " from FILE or standard input and writes each line with its fields, violations and"
@@ -62,7 +63,8 @@ public final class DecodeCommand implements Command {
         usage.add(OptionSpec.builder(HIGH_FIRST)
                 .description("Take the words highest address first, as ir_translation_struct prints them."));
         usage.add(OptionSpec.builder(JSON)
-                .description("Print one JSON document: of words as a line of --batch, of a file with all interrupts."));
+                .description(
+                        "Print one JSON document: for words as a line of --batch, for a file with all interrupts."));
         usage.add(BatchFile.option());
     }
 

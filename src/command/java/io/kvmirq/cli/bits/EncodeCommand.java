@@ -15,7 +15,7 @@ import java.util.Map;
 import java.util.stream.Collectors;
 import picocli.CommandLine.ParseResult;
 
-/** {@code kvmirq encode}: prints the words of a hardware structure from named values. Asks no kernel. */
+/** {@code kvmirq encode}: prints the words of a hardware structure from named values, without a call to KVM. */
 public final class EncodeCommand implements Command {
     @Override
     public void describe(Usage usage) {
@@ -24,16 +24,17 @@ public final class EncodeCommand implements Command {
         footer.addAll(List.of("", "Example: kvmirq encode gatag vm_id=1 vcpu_idx=3"));
         usage.description(
                         "Prints the words of a structure from the values of its fields, lowest address first. Then"
-                                + " prints each violation of the manual. Exit code 1 if there is one. Values are hex, with"
-                                + " or without 0x. kvmirq decode shows the fields of a kind. Fields named derived_... are"
-                                + " computed from other fields and ignored here. Fields that another field excludes, as"
-                                + " hw=1 excludes eoi in a list register, are refused. To check the result, run kvmirq"
-                                + " decode KIND $(kvmirq encode KIND ...). Asks no kernel.",
+                                + " prints each violation of the manual. Exit code 1 if there is a violation. Values"
+                                + " are hex, with or without 0x. kvmirq decode shows the fields of a kind. Fields"
+                                + " named derived_... are computed from other fields and ignored here. Fields that"
+                                + " another field excludes, as hw=1 excludes eoi in a list register, are refused. To"
+                                + " check the result, run kvmirq decode KIND $(kvmirq encode KIND ...). Makes no call"
+                                + " to KVM.",
                         "",
                         "With --batch, reads lines of JSON such as"
-                                + " {\"kind\":\"gatag\",\"fields\":{\"vm_id\":\"0x1\",\"vcpu_idx\":\"0x1\"}} from FILE or"
-                                + " standard input and writes each line with its words, violations and remarks. Violations"
-                                + " do not change the exit code then. The first bad line stops the command.")
+                                + " {\"kind\":\"gatag\",\"fields\":{\"vm_id\":\"0x1\",\"vcpu_idx\":\"0x1\"}} from FILE"
+                                + " or standard input and writes each line with its words, violations and remarks."
+                                + " Violations do not change the exit code then. The first bad line stops the command.")
                 .footer(footer.toArray(String[]::new));
         usage.add(Formats.parameter(Formats.ENCODABLE, List.of()));
         usage.add(Command.parameters("1..*", "0..*", "FIELD=HEX").description("The fields of the structure."));
@@ -66,7 +67,7 @@ public final class EncodeCommand implements Command {
                 throw new IllegalArgumentException(
                         Foreign.quoted(word) + " is not a field: expected FIELD=HEX, such as vm_id=1");
             }
-            // Error sentences show the name. Valid names stay as they are.
+            // Makes a name printable for error sentences. Valid names do not change.
             String name = Foreign.printable(word.substring(0, equals), word.length());
             long value = Hex.parse(word.substring(equals + 1), "field '" + name + "' of " + format.kind(), Long.SIZE);
             if (values.put(name, value) != null) {

@@ -27,8 +27,8 @@ import java.util.Optional;
 
 /**
  * Converts structures as lines of JSON, one object a line with {@code kind}, {@code words}, {@code fields}, {@code
- * leftOut}, {@code violations} and {@code remarks}. A field that encode may leave out and that has its usual value is
- * only named, in {@code leftOut}. Keeps one line at a time, so memory does not grow with the input. For one thread.
+ * leftOut}, {@code violations} and {@code remarks}. {@code leftOut} names fields with their usual value, which encode
+ * may omit. Keeps one line at a time, so memory does not grow with the input. For one thread.
  */
 final class FormatLines {
     /** The member of a line to convert. The others, except {@code kind}, are ignored. */
@@ -113,7 +113,7 @@ final class FormatLines {
     // Reading
 
     private Line read(LineReader line) throws IOException {
-        // Text: from bytes, the parser would guess the encoding, and a wrong guess changes the error.
+        // The parser gets text, because it would guess the encoding of bytes, and a wrong guess changes the error.
         try (JsonParser json = factory.createParser(line.text())) {
             if (json.nextToken() != JsonToken.START_OBJECT) {
                 throw new IllegalArgumentException("expected an object such as {\"kind\":\"pid\",\"" + direction.source
@@ -167,7 +167,7 @@ final class FormatLines {
         Map<String, String> fields = new LinkedHashMap<>();
         for (String name = json.nextFieldName(); name != null; name = json.nextFieldName()) {
             json.nextToken();
-            // Error sentences show the name. Valid names stay as they are.
+            // Makes a name printable for error sentences. Valid names do not change.
             String shown = Foreign.printable(name, LONGEST_NAME);
             fields.put(shown, text(json, "field '" + shown + "'", "a hex string"));
             notTooMany(fields.size(), "fields");

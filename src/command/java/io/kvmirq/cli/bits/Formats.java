@@ -115,7 +115,7 @@ final class Formats {
                         .toList();
     }
 
-    /** Parses words in the order of the structure; IllegalArgumentException unless as many, in hex, of its width. */
+    /** Parses hex words in the order of the structure; IllegalArgumentException if their number or width is wrong. */
     static long[] words(Format format, List<String> texts) {
         if (texts.size() != format.wordCount()) {
             throw new IllegalArgumentException(format.kind() + " is " + format.wordsText() + ": got " + texts.size());
@@ -127,7 +127,7 @@ final class Formats {
         return words;
     }
 
-    /** The first parameter: a kind, or a file with {@code --batch}; {@code files} are kinds that are no formats. */
+    /** The first parameter: a kind, or a file with {@code --batch}; {@code files} are the kinds of debugfs files. */
     static PositionalParamSpec.Builder parameter(List<Format> formats, List<String> files) {
         return Command.parameter("0", "0..1", "KIND")
                 .hideParamSyntax(true)

@@ -18,11 +18,14 @@ final class InputFile {
 
     @FunctionalInterface
     interface Use {
-        /** @throws IllegalArgumentException if the input is not as expected */
+        /** @throws IllegalArgumentException if the input is malformed */
         void of(InputStream in) throws IOException;
     }
 
-    /** Reads one file, or standard input for none; IllegalArgumentException for more, and as {@code use} throws. */
+    /**
+     * Reads one file, or standard input if none is named. IllegalArgumentException for several files, and from {@code
+     * use}.
+     */
     static int read(List<String> files, Terminal terminal, Use use) {
         if (files.size() > 1) {
             throw new IllegalArgumentException("argument " + Foreign.quoted(files.get(1))

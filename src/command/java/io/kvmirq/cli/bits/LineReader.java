@@ -26,8 +26,8 @@ final class LineReader {
     }
 
     /**
-     * Reads the next line, which needs no newline at the end; false there. {@code before} runs before each read that
-     * may block. IllegalArgumentException if the line is too long.
+     * Reads the next line; the last one needs no newline. Returns false at the end of the input. {@code before} runs
+     * before each read that may block. IllegalArgumentException if the line is too long.
      */
     boolean next(Runnable before) throws IOException {
         length = 0;

@@ -59,36 +59,36 @@ public final class ForwardCommand implements Command {
     @Override
     public void describe(Usage usage) {
         usage.description("Forwards the interrupts of a PCI device that is bound to vfio-pci into a throw-away VM,"
-                        + " triggers each once, and prints the way it took: eventfd, GSI, the guest's vector,"
-                        + " whether the guest answered, and by which mechanism. The kernel triggers them"
-                        + " (loopback): the device raises none and may not access memory. Opening the device"
-                        + " resets it. It is refused, and not opened, when its driver is not vfio-pci, when"
-                        + " drivers of the host use its IOMMU group, or when a program has it open. At the end,"
-                        + " also after Ctrl-C, all is given back; the device stays bound to vfio-pci. Needs"
-                        + " /dev/kvm and the device's file in /dev/vfio. A fake kernel runs no guest of arm64: its interrupts"
-                        + " are seen pending in the VGIC. Exit code 1 when an interrupt was lost or something is left,"
-                        + " 3 when the test could not run.")
+                        + " triggers each once, and prints its path: eventfd, GSI, the guest's vector, whether the"
+                        + " guest answered, and the mechanism. The kernel triggers the interrupts (loopback): the"
+                        + " device sends none and may not access memory. Opening the device resets it. The command"
+                        + " refuses the device, and does not open it, when its driver is not vfio-pci, when drivers of"
+                        + " the host use its IOMMU group, or when a program has it open. At the end, also after Ctrl-C,"
+                        + " everything is closed; the device stays bound to vfio-pci. Needs /dev/kvm and the device's"
+                        + " file in /dev/vfio. A fake kernel runs no arm64 guest: the test looks for pending interrupts"
+                        + " in the VGIC. Exit code 1 when an interrupt was lost or an object is left, 3 when the test"
+                        + " could not run.")
                 .footer("", "Example: kvmirq forward 0000:3b:00.0 --selftest");
         usage.add(Command.parameter("0", "1", "BDF")
                 .required(true)
                 .description("The address of the device, as lspci prints it."));
         usage.add(OptionSpec.builder("--selftest")
-                .description("Run the test. Without it the command prints the plan of the test, and touches nothing."));
+                .description("Run the test. Without this option the command only prints the plan of the test."));
         usage.add(Command.option("--kind", "KIND", String.class)
                 .completionCandidates(Command.labels(KINDS.toArray()))
                 .description("The kind of interrupts: msix, msi or intx (default: the first of these that the device"
                         + " has)."));
         usage.add(Command.option("--vectors", "N[-M]", String.class)
                 .description("Test only vector N, or vectors N to M (default: all). They are forwarded 192 at a time,"
-                        + " which is how many vectors the guest has for devices."));
+                        + " because the guest has 192 vectors for devices."));
         usage.add(Command.option("--fake", "PROFILE", String.class)
                 .completionCandidates(Profile.names())
-                .description("Run it on a fake kernel and its device 0000:3b:00.0 instead: " + Profile.expected()
+                .description("Run the test on a fake kernel and its device 0000:3b:00.0 instead: " + Profile.expected()
                         + ". Each line is marked FAKE."));
         usage.add(Command.json());
     }
 
-    /** The kernel, and the files of its host; those of a fake are as they were when they were taken. */
+    /** The kernel, and the files of its host; for a fake, a snapshot of its files. */
     private record Target(Kernel kernel, Supplier<HostFiles> files, Set<InhibitReason> inhibits)
             implements AutoCloseable {
         HostFacts host() {
@@ -177,13 +177,13 @@ public final class ForwardCommand implements Command {
             return new Target(Kernel.open(), () -> HostFiles.of(Path.of("/")), Set.of());
         }
         FakeKernel fake = FakeDevices.kernel(profile.get());
-        // A host tells the inhibits of AVIC by the tracepoint kvm_apicv_inhibit_changed alone.
+        // A host shows the reasons that inhibit AVIC only by the tracepoint kvm_apicv_inhibit_changed.
         Set<InhibitReason> inhibits =
                 profile.get().contains("avic-inhibited") ? EnumSet.of(InhibitReason.HYPERV) : Set.of();
         return new Target(fake.open(), fake::hostFiles, inhibits);
     }
 
-    /** Says what the self-test would do, from the host's files alone. */
+    /** Prints the plan of the self-test, from the host's files. */
     private static int plan(
             Optional<String> profile,
             PciAddress address,
@@ -217,12 +217,12 @@ public final class ForwardCommand implements Command {
                 choice.count().map(OptionalInt::of).orElse(inDevice));
     }
 
-    /** The device is not opened to know that. Empty if it is not there. */
+    /** The device is not opened for this. Empty if it does not exist. */
     private static Optional<VfioOutlook> outlook(HostFacts host, PciAddress address) {
         return host.pci(address).map(device -> VfioOutlook.of(host, device));
     }
 
-    /** Why the device cannot be tested now. */
+    /** The reason why the device cannot be tested now. */
     private static Optional<String> refusal(
             HostFacts host, Optional<String> profile, PciAddress address, ForwardSelftest.Choice choice) {
         Optional<VfioOutlook> device = outlook(host, address);
@@ -245,7 +245,7 @@ public final class ForwardCommand implements Command {
                 .isPresent();
     }
 
-    /** The chosen interrupts that the device lacks, as far as this user may know before it is opened. */
+    /** The chosen interrupts that the device lacks, as far as files show before it is opened. */
     private static Optional<String> missing(VfioOutlook outlook, ForwardSelftest.Choice choice) {
         Optional<IrqKind> kind = kind(outlook, choice);
         if (kind.isEmpty()) {

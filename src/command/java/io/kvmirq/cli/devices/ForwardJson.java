@@ -43,7 +43,7 @@ final class ForwardJson {
         });
     }
 
-    /** The steps of a test, or the reason that would refuse it. */
+    /** The steps of a test, or the reason why it would be refused. */
     static void plan(
             boolean fake,
             PciAddress device,
@@ -65,7 +65,7 @@ final class ForwardJson {
         return irqs.map(part).orElse(OptionalInt.empty());
     }
 
-    /** The document of a test that could not run: what only a test knows is null. */
+    /** The document of a test that could not run: values that only a test can find are null. */
     static void refused(KernelReport kernel, PciAddress device, String failure, Terminal terminal) {
         Json.print(terminal, SCHEMA, json -> {
             kernel.write(json);

@@ -85,7 +85,7 @@ final class ForwardText implements ForwardSelftest.Journal {
                 + KernelReport.padded(answer.mechanism().label(), 8) + "  " + posting(answer.predicted()));
     }
 
-    /** In a word or two; {@link #end} gives the reason, once for all vectors that have it. */
+    /** The prediction in a word or two; {@link #end} prints the reason once for all vectors with it. */
     static String posting(Posting predicted) {
         if (predicted instanceof Posting.Posted) {
             return "posted";
@@ -133,7 +133,7 @@ final class ForwardText implements ForwardSelftest.Journal {
         return terminal.bad(answer.arrived() == 0 ? "NOT " + how : how + " " + answer.arrived() + " times, expected 1");
     }
 
-    /** @param left what is left, by handle or by irq */
+    /** @param left handles or irqs that are left */
     void end(ForwardResult result, List<String> left) {
         reasons(result.answers());
         result.failure().ifPresent(failure -> kernel.line(terminal.bad("FAIL") + "  " + failure));

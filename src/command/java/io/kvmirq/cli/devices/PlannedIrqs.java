@@ -5,8 +5,8 @@ import io.kvmirq.vfio.IrqKind;
 import java.util.OptionalInt;
 
 /**
- * The interrupts that a self-test would forward; {@code inDevice} is empty if this user may not know, {@code count} for
- * all of an unknown number.
+ * The interrupts that a self-test would forward; {@code inDevice} is empty if this user may not read the number, {@code
+ * count} for all of an unknown number.
  */
 record PlannedIrqs(IrqKind kind, OptionalInt inDevice, int first, OptionalInt count) {
     @Override

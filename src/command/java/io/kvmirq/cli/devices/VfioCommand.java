@@ -19,12 +19,12 @@ import picocli.CommandLine.ParseResult;
 public final class VfioCommand implements Command {
     @Override
     public void describe(Usage usage) {
-        usage.description("Reads sysfs and /proc and prints the driver of the device, its IOMMU group, what the host"
-                        + " uses it for, the interrupts that VFIO will report, whether hardware posts them here,"
-                        + " why VFIO would refuse the device, and the commands that bind it to vfio-pci and give"
-                        + " it back. Opens no device, because opening a VFIO device resets"
-                        + " it, and writes nothing. Without BDF, lists the devices. The counts of MSI and MSI-X"
-                        + " need root. Exit code 1 when VFIO would refuse the device.")
+        usage.description("Reads sysfs and /proc and prints the driver of the device, its IOMMU group, its use by the"
+                        + " host, the interrupts that VFIO will report, whether hardware posts them here, the"
+                        + " reasons why VFIO would refuse the device, and the commands that bind it to"
+                        + " vfio-pci and back to its driver. Opens no device, because opening a VFIO device"
+                        + " resets it, and writes nothing. Without BDF, lists the devices. The counts of MSI"
+                        + " and MSI-X need root. Exit code 1 when VFIO would refuse the device.")
                 .footer(
                         "",
                         "DIR has the files with their paths: sys/bus/pci/devices/*/{vendor,device,",

@@ -11,7 +11,7 @@ import io.kvmirq.host.facts.PostingOutlook;
 import java.util.List;
 import java.util.Locale;
 
-/** Prints what {@code kvmirq vfio} shows, as one JSON document. What the host does not show is null. */
+/** Prints the output of {@code kvmirq vfio} as one JSON document. Values that the host does not show are null. */
 final class VfioJson {
     private VfioJson() {}
 

@@ -16,7 +16,7 @@ import java.util.Locale;
 import java.util.OptionalInt;
 import java.util.stream.Collectors;
 
-/** Prints what {@code kvmirq vfio} shows, as text. Names come from files, so they are made printable. */
+/** Prints the output of {@code kvmirq vfio} as text. Names come from files, so they are made printable. */
 final class VfioText {
     private VfioText() {}
 

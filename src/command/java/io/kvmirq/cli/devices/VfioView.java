@@ -13,7 +13,7 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.regex.Pattern;
 
-/** A device as {@code kvmirq vfio} shows it: VFIO's answers, and the host's uses for it. */
+/** A device as {@code kvmirq vfio} shows it: VFIO's interrupts or refusals, and the host's uses of the device. */
 record VfioView(PciDevice device, VfioOutlook outlook, List<HostInterrupts.ArmedVector> armed, List<String> uses) {
     private static final Set<VfioOutlook.Obstacle> IN_VAIN =
             EnumSet.of(VfioOutlook.Obstacle.BRIDGE, VfioOutlook.Obstacle.NO_IOMMU, VfioOutlook.Obstacle.NO_GROUP);
@@ -33,8 +33,8 @@ record VfioView(PciDevice device, VfioOutlook outlook, List<HostInterrupts.Armed
     }
 
     /**
-     * The commands that bind it to vfio-pci. None where its probe would fail and leave the device without a driver.
-     * They hold no text from files, so a shell may run them.
+     * The commands that bind it to vfio-pci. Empty if the probe would fail and leave the device without a driver. They
+     * contain no text from files, so a shell may run them.
      */
     List<String> bind(HostFacts host) {
         List<String> commands = new ArrayList<>();

@@ -28,12 +28,12 @@ record Ended(boolean bySignal, int code, boolean late, List<Count> counts, List<
             Map.entry(31, "SIGSYS"));
 
     /**
-     * The calls of a rule: all, those that it answered, those after any rule's first answer, and its place among the
-     * first ones; 0 if none came.
+     * The calls of a rule: all, the failed ones, those after the first failure of any rule, and its place in the order
+     * of first calls; 0 if none came.
      */
     record Count(long seen, long used, long after, long first) {}
 
-    /** As a shell reports it. */
+    /** The exit code as a shell reports it: 128 + the number of a signal. */
     int exitCode() {
         return bySignal ? SIGNALLED + code : code;
     }

@@ -10,32 +10,31 @@ import java.util.List;
 import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.ParseResult;
 
-/** {@code kvmirq fault}: runs a program and lets chosen calls of it fail. */
+/** {@code kvmirq fault}: runs a program and makes chosen calls fail. */
 public final class FaultCommand implements Command {
     static final List<String> LIMITS = List.of(
-            "The calls go to the real kernel through seccomp user notification (Linux 5.5), so the program needs neither"
-                    + " changes nor libraries of ours: static programs work. Calls are counted over all threads, and"
-                    + " over all processes that CMD starts: these inherit the filter. All of them are killed when this"
-                    + " command is.",
+            "The calls go to the real kernel through seccomp user notification (Linux 5.5), so the program needs no"
+                    + " change and no library: static programs work. Calls are counted over all threads of CMD and"
+                    + " all processes that it starts, because they inherit the filter. When this command is killed,"
+                    + " all of them are killed.",
             "",
             "Limits: only ioctls can fail, not operations of io_uring nor calls of 32-bit programs. Two ioctls may"
                     + " have the same number, as on a VFIO container and a VFIO device; a fault of one then also"
-                    + " hits the other. CMD gains no rights from"
-                    + " set-user-id programs (no_new_privs). It does not start where a seccomp listener watches this"
-                    + " process already, as in some containers, and it cannot install a listener itself. Its own seccomp"
-                    + " filter works, and wins where it refuses a call. Memory of CMD is not read, so yama does not"
-                    + " matter.");
+                    + " makes the other fail. Set-user-id programs give CMD no other rights (no_new_privs). CMD"
+                    + " cannot start if this process already has a seccomp listener, as in some containers, and CMD"
+                    + " cannot install a listener. A seccomp filter of CMD works, and has precedence if it refuses a"
+                    + " call. Memory of CMD is not read, so yama has no effect.");
 
     @Override
     public void describe(Usage usage) {
         List<String> lines = new ArrayList<>(List.of(
-                "Runs CMD. Each " + FaultRule.FORM + " makes the Nth call of an ioctl fail with an errno, without @N"
-                        + " every call: kvmirq fault KVM_SET_GSI_ROUTING=EINVAL@2 -- qemu-system-x86_64 -accel kvm ..."
-                        + " A call that fails does not reach the kernel. At the end stderr says of each fault how many"
-                        + " calls failed.",
+                "Runs CMD. Each " + FaultRule.FORM + " makes the Nth call of an ioctl fail with an errno; without @N"
+                        + " every call fails. Example: kvmirq fault KVM_SET_GSI_ROUTING=EINVAL@2 --"
+                        + " qemu-system-x86_64 -accel kvm ... A call that fails does not reach the kernel. At the end"
+                        + " stderr has the number of failed calls for each fault.",
                 "",
-                "The exit code is that of CMD, 128 and its number when a signal ended CMD, 1 instead of 0 when a fault"
-                        + " never came, and 3 when CMD could not be started.",
+                "The exit code is that of CMD, or 128 + N if signal N ended CMD. It is 1 instead of 0 if CMD never"
+                        + " made a chosen call, and 3 if CMD could not be started.",
                 ""));
         lines.addAll(LIMITS);
         usage.description(lines.toArray(String[]::new));

@@ -22,7 +22,7 @@ record FaultRule(String call, long request, Optional<Errno> errno, int nth) {
         return new FaultRule(call, request, Optional.of(errno), nth);
     }
 
-    /** @throws IllegalArgumentException saying what is wrong with it */
+    /** @throws IllegalArgumentException if the text is not a rule; the message names the mistake */
     static FaultRule of(String text) {
         Matcher parts = TEXT.matcher(text);
         if (!parts.matches()) {
@@ -36,7 +36,7 @@ record FaultRule(String call, long request, Optional<Errno> errno, int nth) {
         return failing(parts.group(1), Requests.number(parts.group(1)), errno(parts.group(2)), nth);
     }
 
-    /** @throws IllegalArgumentException if it is no errno */
+    /** @throws IllegalArgumentException if the text is not an errno */
     static Errno errno(String word) {
         OptionalInt number = Errno.numberOf(word);
         if (number.isEmpty() || number.getAsInt() == 0) {
@@ -46,7 +46,7 @@ record FaultRule(String call, long request, Optional<Errno> errno, int nth) {
         return new Errno(number.getAsInt());
     }
 
-    /** As the launcher reads it. */
+    /** The rule in the form that the launcher reads. */
     String row() {
         return request + ":" + errno.map(Errno::number).orElse(0) + ":" + nth;
     }

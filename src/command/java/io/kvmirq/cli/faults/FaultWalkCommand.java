@@ -16,7 +16,7 @@ import java.util.stream.Stream;
 import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.ParseResult;
 
-/** {@code kvmirq fault-walk}: tells which failing calls a program survives. */
+/** {@code kvmirq fault-walk}: lists the failing calls that a program survives. */
 public final class FaultWalkCommand implements Command {
     private static final List<String> ERRNOS = List.of("EINTR", "EINVAL", "ENOMEM");
     private static final int FIRST = 1;
@@ -27,19 +27,18 @@ public final class FaultWalkCommand implements Command {
     @Override
     public void describe(Usage usage) {
         List<String> lines = new ArrayList<>(List.of(
-                "Runs CMD without a fault to see its ioctls of KVM, VFIO and iommufd. Then runs it once for each of them and"
-                        + " each errno, and lets the first such call fail. CMD has no input, and its output is dropped."
-                        + " If CMD aborts or hangs, the walk shows the first line of its stderr that a run without a"
-                        + " fault does not write.",
+                "Runs CMD without a fault to list its ioctls of KVM, VFIO and iommufd. Then runs CMD once for each"
+                        + " ioctl and each errno, and makes the first such call fail. CMD has no input, and its"
+                        + " output is dropped. If CMD aborts or hangs, the walk shows the first line of its stderr"
+                        + " that a run without a fault does not write.",
                 "",
-                "goes on: CMD ends as without a fault. ends N: it ends with another exit code. aborts: a signal ends it."
-                        + " hangs: it has not ended at the limit. Best give a CMD that ends by itself, such as a VMM whose"
-                        + " guest powers off. For a CMD that always runs until the limit, 'goes on' means that a"
-                        + " vCPU ran after the fault, and 'hangs' that no vCPU did. not made: this run did not make"
-                        + " the call.",
+                "goes on: CMD ends as without a fault. ends N: CMD ends with another exit code. aborts: a signal ends"
+                        + " CMD. hangs: CMD has not ended at the limit. not made: this run did not make the call. Use"
+                        + " a CMD that ends by itself, such as a VMM whose guest powers off. If CMD always runs until"
+                        + " the limit, 'goes on' means that a vCPU ran after the fault, and 'hangs' that no vCPU ran.",
                 "",
-                "Exit code 1 when CMD aborts or hangs, and 3 when it cannot be started, aborts without a fault, or makes no"
-                        + " such call.",
+                "Exit code 1 when CMD aborts or hangs, and 3 when it cannot be started, aborts without a fault, or"
+                        + " makes no such call.",
                 ""));
         lines.addAll(FaultCommand.LIMITS);
         usage.description(lines.toArray(String[]::new));
@@ -51,11 +50,11 @@ public final class FaultWalkCommand implements Command {
         usage.add(Command.option("--call", "CALL", List.class)
                 .auxiliaryTypes(String.class)
                 .splitRegex(",")
-                .description("Let only these calls fail, separated by commas."));
+                .description("Make only these calls fail, separated by commas."));
         usage.add(Command.option("--nth", "N", Integer.class)
-                .description("Let the Nth call of each ioctl fail (default " + FIRST + ")."));
+                .description("Make the Nth call of each ioctl fail (default " + FIRST + ")."));
         usage.add(Command.option("--limit", "SECONDS", Integer.class)
-                .description("Kill CMD after that time (default " + LIMIT_SECONDS + ")."));
+                .description("Kill CMD after this time (default " + LIMIT_SECONDS + ")."));
         usage.add(Command.json());
         usage.add(Command.parameters("0..*", "0..*", "CMD")
                 .description("The program to run and its arguments. Write -- before it."));

@@ -19,7 +19,7 @@ import java.util.Optional;
 import java.util.function.Consumer;
 
 /**
- * A program that runs under the launcher, which answers its calls by rules. A signal that ends this command ends the
+ * A program that runs under the launcher, which makes its calls fail by rules. A signal that ends this command ends the
  * program first. For one thread.
  */
 final class FaultedProgram implements AutoCloseable {
@@ -50,7 +50,7 @@ final class FaultedProgram implements AutoCloseable {
         return run(rules, Duration.ZERO, ProcessBuilder::inheritIO);
     }
 
-    /** Runs it without input and output. Its processes that have not ended at the limit are killed. */
+    /** Runs it without input and output. Processes that run longer than the limit are killed. */
     Ended runSilently(List<FaultRule> rules, Duration limit) {
         return run(rules, limit, builder -> builder.redirectInput(
                         Path.of("/dev/null").toFile())
@@ -82,7 +82,7 @@ final class FaultedProgram implements AutoCloseable {
         return words;
     }
 
-    /** Reads its stderr to the end. An inherited one is empty here. */
+    /** Reads its stderr to the end. An inherited stderr reads as empty. */
     private static List<String> lines(Process process) {
         List<String> first = new ArrayList<>();
         try (BufferedReader text =

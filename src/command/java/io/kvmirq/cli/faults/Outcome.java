@@ -3,7 +3,7 @@ package io.kvmirq.cli.faults;
 
 import java.util.Locale;
 
-/** The effect of a fault on a program, and the first line of its stderr that it writes only then. */
+/** The effect of a fault on a program, and the first line of stderr that it writes only with the fault. */
 record Outcome(Kind kind, Ended ended, String said) {
     /** From the best to the worst. */
     enum Kind {
@@ -28,7 +28,7 @@ record Outcome(Kind kind, Ended ended, String said) {
      * makes progress after the fault.
      *
      * @param rule the number of the rule that fails a call
-     * @param progress how many calls after the fault show that it works
+     * @param progress the number of calls after the fault that show progress
      */
     static Outcome of(Ended faulted, int rule, long progress, Ended unfaulted) {
         String said = faulted.said().stream()

@@ -23,7 +23,7 @@ final class Requests {
         return Stream.concat(UapiTable.REQUESTS.stream(), arm64 ? UapiTable.ARM64.stream() : Stream.empty());
     }
 
-    /** @throws IllegalArgumentException listing near ones, for a name that no ioctl has */
+    /** @throws IllegalArgumentException if no ioctl has the name; the message lists similar names */
     static long number(String name) {
         @Nullable Long number = NUMBERS.get(name);
         if (number == null) {

@@ -19,7 +19,7 @@ final class Walk {
     private final List<Call> calls;
     private final List<FaultRule> counting;
 
-    /** A call that the program makes so many times without a fault. */
+    /** A call of the program, and its count in a run without a fault. */
     record Call(String name, long request, long times, long first) {}
 
     /** @param outcomes one for each errno, in their order */
@@ -52,7 +52,7 @@ final class Walk {
         return unfaulted;
     }
 
-    /** In the order in which each was made first. */
+    /** The calls, in the order of their first occurrence. */
     List<Call> calls() {
         return calls;
     }
@@ -70,7 +70,7 @@ final class Walk {
         return Outcome.of(faulted, counting.size(), progress(faulted), unfaulted);
     }
 
-    /** Runs of vCPUs after the fault; of a program without these, all its calls. */
+    /** Calls of KVM_RUN after the fault; for a program without them, all its calls. */
     private long progress(Ended faulted) {
         OptionalInt run = IntStream.range(0, calls.size())
                 .filter(i -> calls.get(i).request() == Uapi.KVM_RUN)

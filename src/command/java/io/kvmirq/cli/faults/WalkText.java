@@ -10,7 +10,9 @@ import java.util.List;
 import java.util.Set;
 import java.util.stream.Collectors;
 
-/** Prints a walk as a table: a line for each call when it has all its outcomes, then what the program said. */
+/**
+ * Prints a walk as a table: a line for each call when it has all its outcomes, then the error messages of the program.
+ */
 final class WalkText {
     private static final int CALLS = 6;
     private static final int OUTCOME = 15;

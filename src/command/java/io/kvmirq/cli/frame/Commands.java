@@ -61,7 +61,7 @@ public record Commands(List<Named> commands) {
     }
 
     public int run(String[] given, Terminal terminal) {
-        CommandLine.tracer().setLevel(CommandLine.TraceLevel.OFF); // it warns on stderr, of words as they were typed
+        CommandLine.tracer().setLevel(CommandLine.TraceLevel.OFF); // picocli warns on stderr, with the words as typed
         String[] arguments = withHelpAsOption(given);
         CommandLine line = commandLine(arguments)
                 .registerConverter(Path.class, Commands::path)
@@ -92,7 +92,7 @@ public record Commands(List<Named> commands) {
         }
     }
 
-    /** With {@code --help} the parser does not refuse what it does not know. */
+    /** With {@code --help} the parser does not refuse unknown words. */
     private static void requireMatched(ParseResult parsed) {
         if (parsed.hasSubcommand()) {
             requireMatched(parsed.subcommand());
@@ -217,7 +217,7 @@ public record Commands(List<Named> commands) {
                 .build();
     }
 
-    /** The parser blames all words after an option that it does not know. */
+    /** The parser's error lists all words after an unknown option. */
     private static String message(ParameterException e) {
         List<String> options = e instanceof UnmatchedArgumentException unmatched
                 ? unmatched.getUnmatched().stream()

@@ -11,7 +11,7 @@ import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.Optional;
 
-/** One sentence: why a file cannot be read or written, and what to do next. */
+/** Error sentences: the reason why a file cannot be read or written, and the next step. */
 public final class FileSentence {
     public static final String DEBUGFS = "/sys/kernel/debug";
 

@@ -18,10 +18,10 @@ final class InstalledFiles {
     static void write(Path directory, CommandLine command, Map<String, String> summaries) throws IOException {
         Map<String, String> files = new LinkedHashMap<>();
         ManPages.of(command, summaries).forEach((name, page) -> files.put("share/man/man1/" + name, page));
-        // Shells read the completion and do not run it: its first line, which names a shell, goes.
+        // Removes the first line, which names a shell: shells read the completion and do not run it.
         String completion = AutoComplete.bash(command.getCommandName(), command).replaceFirst("^#!.*\n", "");
         files.put("share/bash-completion/completions/kvmirq", completion);
-        // Zsh loads the file at the first completion. The last line makes that completion.
+        // Zsh loads the file at the first completion. The last line performs that completion.
         files.put(
                 "share/zsh/site-functions/_kvmirq",
                 "#compdef kvmirq\n" + completion + "\neval \"${_comps[kvmirq]}\"\n");

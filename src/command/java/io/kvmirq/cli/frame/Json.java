@@ -23,7 +23,7 @@ public final class Json {
         void write() throws IOException;
     }
 
-    /** DEL is ASCII, and JSON does not ask to escape it. */
+    /** DEL is ASCII, but JSON does not require an escape for it. */
     private static final class EscapesOfDelete extends CharacterEscapes {
         private static final long serialVersionUID = 1;
         private static final int DELETE = 0x7f;

@@ -37,12 +37,14 @@ public final class KernelChoice {
                 .completionCandidates(Profile.names());
     }
 
-    /** A value of an option that is not one of those that are known. */
+    /** The error for an unknown value of an option. */
     public static String notOneOf(String text, List<String> known) {
         return Foreign.quoted(text) + " is not one of " + String.join(", ", known);
     }
 
-    /** Why the environment's backend is refused; empty for a real one. {@code option} alone chooses the fake. */
+    /**
+     * The reason why the environment's backend is refused; empty for a real one. Only {@code option} selects the fake.
+     */
     public static Optional<String> refused(Backends backends, String option) {
         String backend = Backends.selection();
         List<String> real = new ArrayList<>(backends.names());

@@ -9,7 +9,7 @@ public record KernelReport(Kernel kernel, Terminal terminal) {
         terminal.out().println(kernel.isReal() ? text : "FAKE " + text);
     }
 
-    /** Text with spaces to a width, counted in characters as a terminal shows them. */
+    /** Text padded with spaces to a width, in characters as a terminal shows them. */
     public static String padded(String text, int width) {
         return text + " ".repeat(Math.max(0, width - text.codePointCount(0, text.length())));
     }

@@ -13,7 +13,7 @@ import java.util.Optional;
 
 /**
  * One start of a program by an executable of ours, a launcher (launch.c). The launcher gets a report in memory and the
- * number of this process, and ends with it. The report says why the program was not started. For one thread.
+ * number of this process, and ends with it. The report has the reason if the program was not started. For one thread.
  */
 public final class Launch implements AutoCloseable {
     private final Path launcher;
@@ -42,7 +42,7 @@ public final class Launch implements AutoCloseable {
         return builder;
     }
 
-    /** A step of the launcher that failed, as it names steps, and an errno, which may be 0. */
+    /** The name of the launcher's step that failed, and an errno, which may be 0. */
     public record Failed(String step, int error) {
         /** @param words of a line of the report that begins with "failed" */
         public static Failed of(String[] words) {
@@ -75,7 +75,7 @@ public final class Launch implements AutoCloseable {
         try {
             lines.close();
         } catch (IOException e) {
-            // Nothing is written through it.
+            // The report is only read here.
         }
         report.close();
     }

@@ -183,7 +183,7 @@ final class ManPages {
         roff.append('\n');
     }
 
-    /** Writes an escaped line. Roff takes a line with a control character at its start as a request. */
+    /** Writes an escaped line. Roff treats a line with a control character at its start as a request. */
     private void text(String line) {
         roff.append(line.startsWith(".") || line.startsWith("'") ? "\\&" : "")
                 .append(line)

@@ -13,14 +13,14 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.stream.Stream;
 
-/** A program that a command runs for its user. */
+/** A program that the user names and a command runs. */
 public final class OtherProgram {
     private static final String LC_ALL = "LC_ALL";
 
     /** Set by the launcher if it changed the locale of this JVM: the earlier LC_ALL, or empty. */
     private static final String LOCALE = "kvmirq.lc_all";
 
-    /** Java takes four for pipes, and its other threads open files for a moment. */
+    /** Java needs four descriptors for pipes, and its other threads open files for a moment. */
     private static final int DESCRIPTORS = 6;
 
     private OtherProgram() {}
@@ -64,11 +64,11 @@ public final class OtherProgram {
     }
 
     /**
-     * Starts the program of {@code builder}. Where pipe(2) fails, ProcessBuilder closes the descriptors whose numbers lie
-     * in memory that it did not set ({@code childenv} in ProcessImpl_md.c of JDK 17 to 25), such as that of Java's own
+     * Starts the program of {@code builder}. If pipe(2) fails, ProcessBuilder closes descriptors whose numbers it reads
+     * from uninitialized memory ({@code childenv} in ProcessImpl_md.c of JDK 17 to 25), such as that of Java's own
      * classes: the next class is then read as garbage, and the JVM may end by SIGSEGV.
      *
-     * @throws IOException with one sentence; Java's own may have many lines
+     * @throws IOException with one sentence, while Java's own message may have many lines
      */
     public static Process start(ProcessBuilder builder) throws IOException {
         try (Undo undo = new Undo()) {

@@ -53,7 +53,7 @@ public final class RunningProgram implements AutoCloseable {
         try {
             Runtime.getRuntime().removeShutdownHook(hook);
         } catch (IllegalStateException e) {
-            // The hook is running, and ends now: the program has ended.
+            // The hook is running, and ends now, because the program has ended.
         }
     }
 

@@ -30,7 +30,7 @@ public final class Stdout extends OutputStream {
         }
     }
 
-    /** Why output was lost. A pipe closed by its reader, such as head, does not count. */
+    /** The cause of lost output. A pipe closed by its reader, such as head, does not count. */
     public Optional<String> lost() {
         String message = failure == null ? READER_LEFT : String.valueOf(failure.getMessage());
         return message.contains(READER_LEFT) ? Optional.empty() : Optional.of(message);

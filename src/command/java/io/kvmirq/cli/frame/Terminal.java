@@ -62,7 +62,7 @@ public record Terminal(
         err.println("kvmirq: " + printable(String.valueOf(sentence)));
     }
 
-    /** Text without what a terminal takes for a command: control characters become question marks, except line ends. */
+    /** Text that is safe for a terminal: control characters except line ends become question marks. */
     public static String printable(String text) {
         return text.lines().map(line -> Foreign.printable(line)).collect(Collectors.joining("\n"));
     }
@@ -103,7 +103,7 @@ public record Terminal(
         return text.toString();
     }
 
-    /** In columns: all but what {@link #styled} adds. */
+    /** The width in columns, without the characters that {@link #styled} adds. */
     private static int width(String text) {
         int width = 0;
         boolean style = false;

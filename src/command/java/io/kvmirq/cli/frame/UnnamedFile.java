@@ -41,7 +41,7 @@ public final class UnnamedFile implements AutoCloseable {
         return new UnnamedFile(libc, descriptor);
     }
 
-    /** From now on no process shortens it, and none removes this seal. */
+    /** Seals the file: no process can shrink it or remove the seal. */
     public void keepLength() {
         int result = libc.fcntl(descriptor, Memfd.F_ADD_SEALS, Memfd.F_SEAL_SHRINK | Memfd.F_SEAL_SEAL);
         requireDone(result, "fcntl F_ADD_SEALS");
@@ -59,7 +59,7 @@ public final class UnnamedFile implements AutoCloseable {
         }
     }
 
-    /** Frees the memory of bytes that are not needed any more, if the kernel can. They read as zeros then. */
+    /** Frees the memory of a range, if the kernel can. The range then reads as zeros. */
     public void release(long from, long to) {
         int mode = Memfd.FALLOC_FL_PUNCH_HOLE | Memfd.FALLOC_FL_KEEP_SIZE;
         libc.syscall(SystemCall.FALLOCATE, descriptor, mode, from, to - from);

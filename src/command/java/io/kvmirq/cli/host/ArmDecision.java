@@ -13,7 +13,7 @@ import java.util.Optional;
 import java.util.Set;
 
 /**
- * Whether KVM on arm64 makes a vLPI of a message of a device.
+ * Whether KVM on arm64 maps a device's message to a vLPI.
  *
  * @param kernel the host's
  * @param vlpi empty if the host does not show it
@@ -22,14 +22,14 @@ import java.util.Set;
  * @param remedy what to do; empty if it is a vLPI
  */
 record ArmDecision(String kernel, Optional<Boolean> vlpi, String reason, String text, String remedy) {
-    /** The obstacles that come before the ITS, and of both architectures, in their order. */
+    /** The obstacles before the ITS, and those of both architectures, in the order of KVM's checks. */
     private static final Map<MissingPart, PostingObstacle> OF_PATH = Map.of(
             MissingPart.PRODUCER, PostingObstacle.NO_PRODUCER,
             MissingPart.CONSUMER, PostingObstacle.NO_CONSUMER,
             MissingPart.OWN_EVENTFD, PostingObstacle.EVENTFD_TAKEN,
             MissingPart.ROUTE, PostingObstacle.NOT_ONE_MESSAGE);
 
-    /** @throws IllegalArgumentException if a part is missing that arm64 does not have */
+    /** @throws IllegalArgumentException if {@code --without} names a part that arm64 does not have */
     static ArmDecision of(HostFacts host, Set<MissingPart> missing) {
         missing.stream().filter(MissingPart::isOfX86).findFirst().ifPresent(part -> {
             throw new IllegalArgumentException("--without " + part + " is for hosts of x86 only");

@@ -9,12 +9,12 @@ import io.kvmirq.cli.frame.Terminal;
 import java.util.List;
 import picocli.CommandLine.ParseResult;
 
-/** {@code kvmirq backends}: shows which bindings to the kernel work here, and why the others do not. */
+/** {@code kvmirq backends}: lists the bindings to the kernel that work here, and the reasons why the others do not. */
 public final class BackendsCommand implements Command {
     @Override
     public void describe(Usage usage) {
-        usage.description("Tries every binding and prints where it was loaded from, or why it cannot be used. 'auto'"
-                + " takes the first binding that works. Exit code 1 when none works.");
+        usage.description("Tries every binding and prints the file from which it was loaded, or why it cannot be"
+                + " used. 'auto' uses the first binding that works. Exit code 1 when none works.");
         usage.add(Command.json());
     }
 

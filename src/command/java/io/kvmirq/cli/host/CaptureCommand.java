@@ -18,20 +18,20 @@ import java.util.Optional;
 import picocli.CommandLine.Model.OptionSpec;
 import picocli.CommandLine.ParseResult;
 
-/** {@code kvmirq capture}: keeps what the other commands read of a host, to be analysed on another machine. */
+/** {@code kvmirq capture}: saves the files that the other commands read on a host, for analysis on another machine. */
 public final class CaptureCommand implements Command {
     @Override
     public void describe(Usage usage) {
-        usage.description("Lists the files of this host that kvmirq reads to say where interrupts go. With -o, also"
-                        + " writes them into a zip archive, which only its owner may read; other commands take it"
-                        + " with --from. Names of hosts and guests, network addresses, places of file systems and unknown"
-                        + " words of command lines are taken out. Guests, groups of processes, network interfaces and"
-                        + " disks get other names, which are made of the name and /etc/machine-id, and so are the same in"
-                        + " all archives of a host; without that file they get numbers."
-                        + " Reads only files that the other commands read, too; as root it can read more of them."
-                        + " It opens no device and starts no VM."
-                        + " With --diff, says what changed of a host between two archives, in the words of doctor, list"
-                        + " and explain; counts are left out. Exit code 1 if something changed.")
+        usage.description("Lists the files of this host that kvmirq reads. With -o, also writes them into a zip archive"
+                        + " that only its owner may read; other commands read it with --from. Names of hosts"
+                        + " and guests, network addresses, paths and unknown words of command lines are"
+                        + " removed. Guests, groups of processes, network interfaces and disks get other"
+                        + " names, a hash of the name and /etc/machine-id, so these are the same in all"
+                        + " archives of a host; without /etc/machine-id they get numbers. It reads only files"
+                        + " that other commands read too; root can read more of them. It opens no device and"
+                        + " starts no VM. With --diff, prints the changes of a host between two archives, in"
+                        + " the words of doctor, list and explain, without counts. Exit code 1 if something"
+                        + " changed.")
                 .footer(
                         "",
                         "Example: kvmirq capture -o host.zip; kvmirq vfio --from host.zip",
@@ -41,9 +41,9 @@ public final class CaptureCommand implements Command {
                 .type(Path.class)
                 .description("Write the archive to FILE, which may not exist yet."));
         usage.add(OptionSpec.builder("--unredacted")
-                .description("Leave names and addresses in it, and /etc/machine-id."));
+                .description("Keep names, addresses and /etc/machine-id in the archive."));
         usage.add(OptionSpec.builder("--diff")
-                .description("Say what changed from A to B: two archives, or directories as of --root."));
+                .description("Print the changes from A to B: two archives, or directories as for --root."));
         usage.add(OptionSpec.builder("--files").description("With --diff: also the lines of files that differ."));
         usage.add(Command.parameters("0", "0..2", "ARCHIVE").description("The two archives of --diff."));
         HostSource.describe(usage);
@@ -104,7 +104,7 @@ public final class CaptureCommand implements Command {
         return ExitCode.OK;
     }
 
-    /** The processes whose files are kept, and the threads that the kernel runs for them. */
+    /** Prints the processes whose files are saved, and the kernel threads that work for them. */
     private static void guests(Capture capture, Terminal terminal) {
         HostFiles tree = capture.tree();
         Guests guests = Guests.of(tree, new HostFacts(tree));

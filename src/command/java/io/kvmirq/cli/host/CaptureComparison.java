@@ -24,7 +24,7 @@ final class CaptureComparison {
     /**
      * Reads both.
      *
-     * @throws io.kvmirq.cli.frame.UnreadableInputException if one is no capture
+     * @throws io.kvmirq.cli.frame.UnreadableInputException if one is not a capture
      */
     CaptureComparison(Path before, Path after) {
         Capture first = HostSource.capture(before);

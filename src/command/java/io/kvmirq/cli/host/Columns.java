@@ -6,7 +6,7 @@ import java.util.List;
 
 /** Prints tables. */
 final class Columns {
-    /** A column is not wider, except the last. */
+    /** The maximal width of a column, except the last. */
     static final int WIDEST = 24;
 
     private Columns() {}

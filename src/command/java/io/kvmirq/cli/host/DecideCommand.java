@@ -17,20 +17,19 @@ import java.util.stream.Stream;
 import picocli.CommandLine.Model.OptionSpec;
 import picocli.CommandLine.ParseResult;
 
-/** {@code kvmirq decide}: says whether KVM posts a message to a vCPU, and if not, why. Reads files only. */
+/** {@code kvmirq decide}: decides whether KVM posts a message to a vCPU, and if not, why. Reads only files. */
 public final class DecideCommand implements Command {
     private static final List<String> OF_X86 =
             List.of("--vcpus", "--apic", "--32-bit-ids", "--inhibit", "--x2avic-ext", "--kernel");
 
     @Override
     public void describe(Usage usage) {
-        usage.description("Takes the message that a guest wrote into its MSI or MSI-X table, and decides as KVM does on"
-                        + " this host: the destination vCPUs, whether the IOMMU posts to one of them, and"
-                        + " the remapping entry that the message gets. Reads sysfs and /proc, and opens"
-                        + " neither KVM nor a device. With --vendor it reads nothing, and decides for a host"
-                        + " on which nothing prevents posting."
-                        + " Exit code 1 when the message is not posted, 3 when the host does not show what"
-                        + " decides. On arm64 it says whether the event becomes a vLPI.")
+        usage.description("Decides as KVM does on this host about the message that a guest wrote into its MSI or"
+                        + " MSI-X table. Prints the destination vCPUs, whether the IOMMU posts to one of them, and the"
+                        + " remapping entry of the message. Reads sysfs and /proc, and opens neither KVM nor a device."
+                        + " With --vendor it reads no files, and decides for a host without obstacles to posting. Exit"
+                        + " code 1 when the message is not posted, 3 when the host's files do not show the facts. On"
+                        + " arm64 it says whether KVM maps the event to a vLPI.")
                 .footer(
                         "",
                         "DIR has the files that 'kvmirq help vfio' names.",
@@ -41,10 +40,10 @@ public final class DecideCommand implements Command {
                 .completionCandidates(
                         Stream.concat(Command.labels(Vendor.values()).stream(), Stream.of(DecideQuestion.BOTH))
                                 .toList())
-                .description("Decide for a host of intel or amd on which nothing prevents posting, or for both."
-                        + " Reads no files."));
+                .description("Decide for a host of intel or amd without obstacles to posting, or for both. Reads no"
+                        + " files."));
         usage.add(Command.option("--vcpus", "N", Integer.class)
-                .description("The number of vCPUs of the VM, 1-4096; 1 if it is not given."));
+                .description("The number of vCPUs of the VM, 1-4096 (default: 1)."));
         usage.add(Command.option("--apic", "MODE", String.class)
                 .completionCandidates(Command.labels(DecideQuestion.Mode.values()))
                 .description("The mode of the guest's LAPICs: flat, cluster or x2apic (default: flat for up to 8 vCPUs,"
@@ -62,7 +61,7 @@ public final class DecideCommand implements Command {
                 .description("A part of the path is missing: " + String.join(", ", Command.labels(MissingPart.values()))
                         + "."));
         usage.add(OptionSpec.builder("--x2avic-ext")
-                .description("AMD: the processor has X2AVIC_EXT, so that vCPU ids above 511 are served."));
+                .description("AMD: the processor has X2AVIC_EXT, so AVIC works for vCPU ids above 511."));
         usage.add(Command.option("--kernel", "VERSION", String.class)
                 .description("The version of Linux, 6.1 or newer, such as 6.12; without it that of the host, or "
                         + LinuxVersion.NEWEST + " with --vendor."));
@@ -99,7 +98,7 @@ public final class DecideCommand implements Command {
     private static int ofX86(HostFacts host, ParseResult arguments, Terminal terminal) {
         Optional<PostingHost> posting = host.posting().host();
         if (posting.isEmpty()) {
-            // A mistake in the other options is told first.
+            // A mistake in the other options is reported first.
             DecideQuestion.ofVendors(arguments);
             terminal.complain("the host does not show what decides: "
                     + String.join("; ", host.posting().unreadable())

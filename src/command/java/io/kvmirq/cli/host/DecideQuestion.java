@@ -37,7 +37,7 @@ import picocli.CommandLine.ParseResult;
  * A message, the VM that it goes to, and the x86 hosts that decide about it.
  *
  * @param outlook of the only host, if it was read from files
- * @param counted whether the user said how many vCPUs there are
+ * @param counted whether the user gave the number of vCPUs
  */
 record DecideQuestion(
         MsiMessage message,
@@ -69,7 +69,7 @@ record DecideQuestion(
         }
     }
 
-    /** Of hosts where everything is in order. */
+    /** A question for hosts without obstacles to posting. */
     static DecideQuestion ofVendors(ParseResult arguments) {
         String vendor = arguments.matchedOptionValue("--vendor", BOTH);
         LinuxVersion kernel = kernel(arguments, LinuxVersion.NEWEST);
@@ -86,7 +86,7 @@ record DecideQuestion(
     }
 
     /**
-     * Of a host that was read.
+     * A question for a host whose files were read.
      *
      * @param posting its {@link HostFacts#posting}
      */
@@ -200,7 +200,7 @@ record DecideQuestion(
                         "--kernel is " + Foreign.quoted(text) + ": expected 6.1 or newer, such as 6.12"));
     }
 
-    /** The answer of each host. */
+    /** The decision of each host. */
     List<PostingDecision> decide() {
         return hosts.stream().map(host -> PostingDecision.of(host, vm, irq)).toList();
     }
@@ -209,7 +209,7 @@ record DecideQuestion(
         return ApicMessage.of(format());
     }
 
-    /** The bits of the message. KVM accepts more than a device or a LAPIC does. */
+    /** The message in compatibility format. KVM accepts more bits than a device or a LAPIC does. */
     CompatibilityMsi format() {
         return new CompatibilityMsi(message.address(), message.data());
     }
@@ -218,7 +218,7 @@ record DecideQuestion(
         return decoded().destination(vm.apicIds32Bit());
     }
 
-    /** The vCPUs that the message means. */
+    /** The destination vCPUs of the message. */
     List<Integer> meant() {
         return vm.destinations().meant(decoded()).stream()
                 .map(LocalApic::vcpuId)

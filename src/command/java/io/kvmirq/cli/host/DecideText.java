@@ -88,7 +88,7 @@ final class DecideText {
                 : meant.stream().map(vcpu -> "vcpu " + vcpu).collect(Collectors.joining(", "));
     }
 
-    /** The entry of a vCPU that does not run, with an example of an address and without the device's source id. */
+    /** The IRTE for a vCPU that does not run, with an example address and without the device's source id. */
     static String entry(Vendor vendor, PostingDecision.Posted posted) {
         int vcpu = posted.vcpu().number();
         int vector = posted.vector().number();

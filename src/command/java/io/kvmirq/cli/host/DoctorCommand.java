@@ -21,8 +21,8 @@ import java.util.Set;
 import picocli.CommandLine.ParseResult;
 
 /**
- * {@code kvmirq doctor}: checks the interrupt path of a host and says what to change. An administrator types it often, so
- * {@link #withoutParser} answers the usual command lines without the parser, whose loading takes longer than the checks.
+ * {@code kvmirq doctor}: checks the interrupt path of a host and prints remedies. Administrators run it often, so
+ * {@link #withoutParser} runs the usual command lines without the parser, whose loading takes longer than the checks.
  * For the same reason this path has no lambda and no regular expression of its own.
  */
 public final class DoctorCommand implements Command {
@@ -34,7 +34,7 @@ public final class DoctorCommand implements Command {
      * @param quiet only findings that are not PASS
      * @param strict a warning counts as something to change
      * @param json as JSON
-     * @param checks those that are asked for. Empty for all that read files only
+     * @param checks the checks on the command line. Empty for all that only read files
      */
     private record Options(boolean quiet, boolean strict, boolean json, List<String> checks) {}
 
@@ -88,7 +88,7 @@ public final class DoctorCommand implements Command {
         return run(options, tree, HostSource.isHere(arguments), terminal);
     }
 
-    /** Runs a command line of this host that has no other options. Empty if the parser has to read it. */
+    /** Runs a command line for this host that has only these options. Empty if the parser must read it. */
     public static Optional<Integer> withoutParser(String[] arguments, Terminal terminal) {
         boolean quiet = false;
         boolean strict = false;

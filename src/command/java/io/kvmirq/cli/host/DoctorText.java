@@ -20,7 +20,7 @@ final class DoctorText {
     /**
      * Prints a line for each finding, and its remedies below.
      *
-     * @param quiet only what is not PASS
+     * @param quiet only findings that are not PASS
      * @param all whether these are the checks that run without being named
      */
     static void print(List<Finding> findings, boolean quiet, boolean all, Terminal terminal) {
@@ -59,7 +59,7 @@ final class DoctorText {
         return remedy.change() != Change.LOOK && remedy.change() != Change.SEE;
     }
 
-    /** Several steps are numbered if all of them are needed; of alternatives, one of them is. */
+    /** Steps are numbered if all of them are needed, but not if they are alternatives. */
     private static void append(Finding finding, StringBuilder text, Terminal terminal) {
         int steps = 0;
         for (Remedy remedy : finding.remedies()) {

@@ -21,15 +21,14 @@ import java.util.Set;
 import java.util.stream.Collectors;
 import picocli.CommandLine.ParseResult;
 
-/** {@code kvmirq errno}: explains the errno of a call and says what to check next. Asks no kernel. */
+/** {@code kvmirq errno}: explains the errno of a call and what to check next, without a call to KVM. */
 public final class ErrnoCommand implements Command {
     @Override
     public void describe(Usage usage) {
-        usage.description(
-                        "Prints why the kernel answers CALL with ERRNO, likeliest cause first, and what to check next."
-                                + " ERRNO is a name or a number; 0 asks about an unexpected success. Give the"
-                                + " conditions that you know: they rule out causes. Asks no kernel. Exit code 1 when"
-                                + " no cause is known.")
+        usage.description("Prints the causes for which CALL fails with ERRNO, likeliest first, and the things to check"
+                        + " next. ERRNO is a name or a number; 0 is an unexpected success. Add the conditions"
+                        + " that you know: they rule out causes. Makes no call to KVM. Exit code 1 when no"
+                        + " cause is known.")
                 .footer(footer());
         usage.add(Command.parameter("0", "0..1", "CALL")
                 .hideParamSyntax(true)

@@ -46,14 +46,14 @@ import picocli.CommandLine.Model.OptionSpec;
 import picocli.CommandLine.ParseResult;
 
 /**
- * {@code kvmirq explain}: the way of a device's interrupt into a guest, and why it is not posted. Reads files only, unless
- * {@code --live} is given.
+ * {@code kvmirq explain}: explains how a device's interrupt reaches a guest, and why it is not posted. Only {@code
+ * --live} writes to the host.
  */
 public final class ExplainCommand implements Command {
     /** Null for this machine: other commands start faster without its classes. */
     private final @Nullable LiveHost machine;
 
-    /** Watches this machine, if it is asked to watch. */
+    /** Watches this machine, if {@code --live} is given. */
     public ExplainCommand() {
         this(null);
     }
@@ -65,37 +65,36 @@ public final class ExplainCommand implements Command {
 
     @Override
     public void describe(Usage usage) {
-        usage.description(
-                        "Prints the chain of a device's vector: device, host irq, device vector, VMM, eventfd, irqfd, GSI,"
-                                + " guest vector, vCPU. Each link is whole, broken, doubtful (what is seen contradicts itself and"
-                                + " proves nothing alone), not used or not shown, with the evidence: observed in a file,"
-                                + " taped, inferred (why), or predicted. Then it answers four questions that are independent:"
-                                + " eligible (host and VM may post), requested (KVM asked for it), form (the IOMMU's entry, or"
-                                + " the LPI on arm64), delivered (by hardware). For all vectors of a device, prints the chain"
-                                + " that fails first and where the others fail. Reads sysfs, /proc and debugfs, and writes"
-                                + " nothing without --live. Run it as root.")
+        usage.description("Prints the chain of a device's vector: device, host irq, device vector, VMM, eventfd, irqfd,"
+                        + " GSI, guest vector, vCPU. Each link is whole, broken, doubtful (its evidence is"
+                        + " contradictory or proves nothing alone), not used or not shown, with the evidence:"
+                        + " observed in a file, taped, inferred (with the reason), or predicted. Then it"
+                        + " answers four independent questions about posting: eligible (host and VM can"
+                        + " post), requested (KVM requested it), form (of the IOMMU's entry, or of the LPI on"
+                        + " arm64), delivered (by hardware). For all vectors of a device, prints the chain"
+                        + " that breaks first, and the broken links of the others. Reads sysfs, /proc and"
+                        + " debugfs, and writes nothing without --live. Run it as root.")
                 .footer(footer());
         usage.add(Command.parameter("0", "0..1", "BDF").description("The address of the device, as lspci prints it."));
         usage.add(Command.parameter("1", "0..1", "VECTOR")
-                .description("The number of a vector of MSI or MSI-X; all vectors without it."));
+                .description("The number of a vector of MSI or MSI-X (default: all vectors)."));
         usage.add(Command.option("--vm", "NAME|PID", String.class)
                 .description("All devices of a guest, by its name or its process, in place of BDF."));
         usage.add(Command.option("--tape", "FILE", Path.class)
-                .description("Explain a VMM that ran under 'kvmirq tape -o FILE': the tape has its eventfds, irqfds and"
-                        + " routes. BDF may be left out then."));
+                .description("Explain a VMM that ran under 'kvmirq tape -o FILE': the tape has its eventfds, irqfds"
+                        + " and routes. BDF may then be omitted."));
         usage.add(Command.option("--at", "CALL", Long.class)
-                .description("With --tape: the state after that call of the tape, instead of its end, or where its"
-                        + " tear-down begins."));
+                .description("With --tape: show the state after call N of the tape, instead of the state at its end"
+                        + " or before its tear-down."));
         usage.add(Command.option("--svg", "FILE", Path.class)
                 .description("Also draw the chain that is printed in full into FILE, which may not exist yet."));
-        usage.add(
-                OptionSpec.builder("--vcpus")
-                        .description(
-                                "With --vm or --tape: the vCPUs of the guest in place of its devices. Of each its phase, its"
-                                        + " CPU, the fields of posting that follow from these, and the interrupts that follow it, each with"
-                                        + " its source. --live shows the phases; --fake watches a guest of its own, named web."));
+        usage.add(OptionSpec.builder("--vcpus")
+                .description("With --vm or --tape: print the vCPUs of the guest instead of its devices. Each has"
+                        + " its phase, its CPU, the fields of the posting hardware that follow from"
+                        + " these, and the interrupts posted to it, each with its source. The phases"
+                        + " need --live; --fake watches a guest of the fake kernel, named web."));
         usage.add(OptionSpec.builder("--strict")
-                .description("Let a link in doubt decide the exit code, if nothing is broken."));
+                .description("If no link is broken, a link in doubt decides the exit code."));
         LiveOption.describe(usage);
         HostSource.describe(usage);
         usage.add(Command.json());
@@ -153,7 +152,7 @@ public final class ExplainCommand implements Command {
         return answer(host, chains, sources(tree, host, question), Optional.empty(), arguments, terminal);
     }
 
-    /** Those of a guest that is named. */
+    /** The chains of the guest on the command line. */
     private static List<Sources> sources(HostFiles tree, HostFacts host, Question question) {
         return question.guest().isEmpty()
                 ? List.of()
@@ -244,7 +243,7 @@ public final class ExplainCommand implements Command {
         });
     }
 
-    /** @param chains none only if a guest without devices was watched */
+    /** @param chains empty only if a guest without devices was watched */
     private static int answer(
             HostFacts host,
             List<Chain> chains,
@@ -351,7 +350,7 @@ public final class ExplainCommand implements Command {
                                 ? List.of(gone.get())
                                 : DeviceChains.of(host, HostChoice.device(host, address)));
             }
-            // No file of the process names a device that is gone: with one VM it is clear whose it is.
+            // No file of a process names a removed device; if the host has one VM, the device belongs to it.
             if (host.vms().all().size() == 1) {
                 DeviceChains.gone(host).stream()
                         .filter(address -> !process.devices().contains(address))
@@ -413,7 +412,7 @@ public final class ExplainCommand implements Command {
                 + (count > 1 ? " to " + (count - 1) : "");
     }
 
-    /** Of a guest with sources that are no devices of VFIO, the link of the VMM counts beside the chains. */
+    /** If a guest has sources other than VFIO devices, the link of the VMM counts like the chains. */
     private static int exitCode(List<Chain> chains, List<Sources> sources, ParseResult arguments) {
         boolean strict = arguments.hasMatchedOption("--strict");
         List<Link.State> states =
@@ -438,7 +437,7 @@ public final class ExplainCommand implements Command {
                 .min(Comparator.naturalOrder());
     }
 
-    /** Those that are printed. */
+    /** The interrupts that are printed. */
     private static Stream<Sources> shown(List<Chain> chains, List<Sources> sources) {
         return sources.stream().filter(one -> chains.isEmpty() || one.virtio());
     }

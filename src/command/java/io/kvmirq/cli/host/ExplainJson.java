@@ -12,11 +12,11 @@ import io.kvmirq.diag.Sources;
 import java.util.List;
 import java.util.Optional;
 
-/** Chains, and the other interrupts of a guest, as JSON. */
+/** Prints chains and the other interrupts of a guest as JSON. */
 final class ExplainJson {
     private ExplainJson() {}
 
-    /** The interrupts of a guest that are of no device of VFIO. */
+    /** The interrupts of a guest that do not come from a VFIO device. */
     static void write(Json json, Sources sources) {
         json.text("guest", sources.guest())
                 .flag("virtio", sources.virtio())

@@ -17,7 +17,7 @@ import java.util.Optional;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
-/** Prints chains as text. Their texts hold names from files, so all is made printable. */
+/** Prints chains as text. Their texts contain names from files, so all text is made printable. */
 final class ExplainText {
     private static final String FORM = "  %-14s %-10s ";
     private static final String BELOW = " ".repeat(28);
@@ -29,7 +29,10 @@ final class ExplainText {
         this.terminal = terminal;
     }
 
-    /** One chain whole: that which fails first, or the first. Of the others of its device, where they fail. */
+    /**
+     * Prints one chain in full: the one that breaks first, or else the first. For the others of its device, prints
+     * where they break.
+     */
     void print(List<Chain> chains) {
         Chain shown = Chain.firstToFail(chains);
         one(shown);
@@ -40,12 +43,12 @@ final class ExplainText {
                 .orElseGet(() -> seen(shown)));
     }
 
-    /** How many links were seen: a chain of which nothing is seen is not whole. */
+    /** The number of visible links: a chain without a visible link is not whole. */
     private String seen(Chain chain) {
         long whole = chain.links().stream()
                 .filter(link -> link.state() == Link.State.WHOLE)
                 .count();
-        // Without posting; a tape shows neither the device nor the state of its VMM.
+        // Posting is not counted; a tape shows neither the device nor the state of its VMM.
         long all = Hop.values().length
                 - 1
                 - Stream.of(Hop.DEVICE, Hop.VMM)
@@ -75,7 +78,7 @@ final class ExplainText {
         for (int i = 0; i < links.size(); i++) {
             Link link = links.get(i);
             link(link);
-            // Links that the same would show stand together.
+            // Groups links that the same tool would show.
             boolean again = i + 1 < links.size()
                     && link.state() == Link.State.NOT_SHOWN
                     && links.get(i + 1).remedies().equals(link.remedies());
@@ -93,7 +96,9 @@ final class ExplainText {
         chain.remarks().forEach(remark -> line("  note: " + printable(remark), NOTE));
     }
 
-    /** The sources of a guest's interrupts that are no devices of VFIO; {@code alone} if no chain has shown its VMM. */
+    /**
+     * Prints the sources of a guest's interrupts other than VFIO devices; {@code alone} if no chain has shown its VMM.
+     */
     void print(Sources sources, boolean alone) {
         line(terminal.bold(printable(sources.guest() + "  other interrupts")));
         if (alone || sources.isFlawed()) {
@@ -126,7 +131,7 @@ final class ExplainText {
                 + remedy.cost()));
     }
 
-    /** Vectors in a row with the same end are one line. */
+    /** Prints consecutive vectors with the same end as one line. */
     private void others(Chain shown, List<Chain> chains) {
         List<Chain> run = new ArrayList<>();
         String endOfRun = "";
@@ -194,7 +199,7 @@ final class ExplainText {
                 .orElse("");
     }
 
-    /** A reason is as long as a sentence: it stands on a line of its own. */
+    /** A reason is as long as a sentence, so it has a line of its own. */
     private void reasoned(Optional<Evidence> evidence) {
         evidence.filter(ExplainText::isReasoned).ifPresent(one -> line(BELOW + printable(one.toString())));
     }
@@ -207,7 +212,7 @@ final class ExplainText {
         line(text, text.startsWith(BELOW) ? BELOW.length() + 2 : BELOW.length());
     }
 
-    /** @param indent of what does not fit on the terminal */
+    /** @param indent of continuation lines */
     private void line(String text, int indent) {
         terminal.out().println(terminal.wrapped(text, indent));
     }

@@ -12,7 +12,7 @@ import java.time.Duration;
 import java.util.Map;
 import java.util.Optional;
 
-/** Prints the vCPUs of a guest. Their texts hold names from files, so all is made printable. */
+/** Prints the vCPUs of a guest. Their texts contain names from files, so all text is made printable. */
 final class ExplainVcpus {
     private static final String FOLLOWS = "  follows   ";
 
@@ -22,7 +22,7 @@ final class ExplainVcpus {
         this.terminal = terminal;
     }
 
-    /** Returns the exit code: nothing could be read if a watch shows no phase. */
+    /** Returns the exit code: {@code COULD_NOT_RUN} if a watch shows no phase. */
     int print(Vcpus vcpus, boolean json) {
         if (json) {
             Json.print(terminal, "kvmirq.vcpus/1", document -> write(document, vcpus));

@@ -30,8 +30,8 @@ import java.util.Set;
 import java.util.concurrent.CountDownLatch;
 
 /**
- * A guest on a fake kernel, as an example, with the name web. It has two vCPUs. While it is watched, it enables two vectors
- * of its device, its first vCPU runs, and the host takes the CPU away from the second.
+ * An example guest on a fake kernel, named web. It has two vCPUs. While it is watched, it enables two vectors of its
+ * device, its first vCPU runs, and the host takes the CPU away from the second.
  */
 final class FakeGuest implements LiveHost, AutoCloseable {
     private static final PciAddress DEVICE = PciAddress.parse("0000:3b:00.0");
@@ -136,8 +136,8 @@ final class FakeGuest implements LiveHost, AutoCloseable {
     }
 
     /**
-     * The timer shows what inhibits AVIC: only a change is seen. After it, up to 6.16, an entry follows its vCPU from the
-     * second load on.
+     * The timer changes the reasons that inhibit AVIC, because only a change is traced. Afterwards, up to 6.16, an
+     * entry follows its vCPU from the second load on.
      */
     @Override
     public void await(CountDownLatch early, int seconds) {

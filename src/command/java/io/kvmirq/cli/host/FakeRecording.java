@@ -12,12 +12,12 @@ import java.util.Optional;
 public final class FakeRecording implements Tracing {
     private final FakeTracing buffer;
 
-    /** @param buffer which it ends */
+    /** @param buffer the buffer, which this object ends */
     public FakeRecording(FakeTracing buffer) {
         this.buffer = buffer;
     }
 
-    /** The fake knows no filters, and passes only the halts of {@code kvm_exit}. */
+    /** The fake has no filters, and emits {@code kvm_exit} only for halts. */
     @Override
     public Fact<EventFormat> choose(String event, String filter) {
         Optional<EventFormat> format = buffer.choose(event).flatMap(EventFormat::parse);
@@ -35,7 +35,7 @@ public final class FakeRecording implements Tracing {
                 PageFormat.parse(buffer.headerPage(), buffer.headerEvent()).orElseThrow());
     }
 
-    /** The fake's guest does all at once, and its buffer has room. */
+    /** The fake's guest takes all its steps at once, and the buffer has room for them. */
     @Override
     public boolean read(Pages pages) {
         buffer.read().forEach((cpu, all) -> all.forEach(page -> pages.page(cpu, page)));

@@ -19,22 +19,22 @@ import java.util.List;
 import java.util.stream.Collectors;
 import picocli.CommandLine.ParseResult;
 
-/** The host that a command looks at: this one, a copy of another's files, or that of a fake kernel. */
+/** The host that a command examines: this one, a copy of another's files, or the host of a fake kernel. */
 public final class HostSource {
-    /** Where a header of tar has its magic number. */
+    /** The offset of the magic number in a tar header. */
     private static final int TAR = 257;
 
     private static final List<String> OPTIONS = List.of("--fake", "--root", "--from");
 
     private HostSource() {}
 
-    /** Adds the options that choose it. */
+    /** Adds the options that select the host. */
     public static void describe(Command.Usage usage) {
         usage.add(Command.option("--fake", "PROFILE", String.class)
                 .completionCandidates(Profile.names())
-                .description("Look at the files of a fake kernel instead: " + Profile.expected() + "."));
+                .description("Read the files of a fake kernel instead: " + Profile.expected() + "."));
         usage.add(Command.option("--root", "DIR", Path.class)
-                .description("Read a copy of another machine's files instead. DIR has them under their paths:"
+                .description("Read a copy of another machine's files instead. DIR has the files under their paths:"
                         + " 'kvmirq help vfio', 'help doctor' and 'help explain' list them."));
         usage.add(Command.option("--from", "FILE", Path.class)
                 .description("Read an archive that kvmirq capture wrote on another machine instead."));
@@ -45,7 +45,7 @@ public final class HostSource {
         return OPTIONS.stream().noneMatch(arguments::hasMatchedOption);
     }
 
-    /** The options that chose the host, as they were typed, each after a space. To be named in a remedy. */
+    /** The options that selected the host, as typed, each after a space, for remedies. */
     public static String options(ParseResult arguments) {
         return OPTIONS.stream()
                 .filter(arguments::hasMatchedOption)
@@ -74,7 +74,7 @@ public final class HostSource {
         return of(arguments, List.of("proc", "sys"));
     }
 
-    /** @param needed the directories of which a host has one at least */
+    /** @param needed directories of which a host has at least one */
     private static HostFiles of(ParseResult arguments, List<String> needed) {
         List<String> chosen =
                 OPTIONS.stream().filter(arguments::hasMatchedOption).toList();
@@ -109,7 +109,7 @@ public final class HostSource {
         return HostFiles.of(directory);
     }
 
-    /** Whether a directory on the way to another may not be searched. */
+    /** Whether this user may not search a directory on the path. */
     private static boolean isDenied(Path directory) {
         try {
             Files.readAttributes(directory, BasicFileAttributes.class);
@@ -122,7 +122,7 @@ public final class HostSource {
     }
 
     /**
-     * The capture in a file, or of a copy of a host in a directory.
+     * Reads the capture in a file, or makes one from a copy of a host in a directory.
      *
      * @throws UnreadableInputException if it cannot be read, or is none
      */

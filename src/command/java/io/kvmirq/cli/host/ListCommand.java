@@ -31,8 +31,8 @@ import picocli.CommandLine.Model.OptionSpec;
 import picocli.CommandLine.ParseResult;
 
 /**
- * {@code kvmirq list}: the guests of a host, or where the vectors of each device of a guest go. Reads files only, unless
- * {@code --live} is given.
+ * {@code kvmirq list}: lists the guests of a host, or the vectors of their devices. Only {@code --live} writes to the
+ * host.
  */
 public final class ListCommand implements Command {
     private static final List<String> COLUMNS =
@@ -41,7 +41,7 @@ public final class ListCommand implements Command {
     /** Null for this machine: other commands start faster without its classes. */
     private final @Nullable LiveHost machine;
 
-    /** Watches this machine, if it is asked to watch. */
+    /** Watches this machine, if {@code --live} is given. */
     public ListCommand() {
         this(null);
     }
@@ -53,17 +53,17 @@ public final class ListCommand implements Command {
 
     @Override
     public void describe(Usage usage) {
-        usage.description(
-                        "Prints a row for each process that holds a VM: guest, process, vCPUs (running; halted in KVM;"
-                                + " stopped, traced or outside of KVM_RUN), and the sources of its interrupts: vectors that VFIO has"
-                                + " armed, eventfds, workers of vhost and the CPUs they are on. With --live, two looks give exits"
-                                + " and injected interrupts per second. With --vm, --device or --all, prints a row for each vector"
-                                + " of each PCI device that VFIO has armed: host irq, device,"
-                                + " vector, guest, vCPU, GSI, guest vector, whether hardware posts it, and why not."
-                                + " '-' stands for a value that no file shows; a line below says how to see it. '?' follows"
-                                + " an inferred value. Reads sysfs, /proc and debugfs, and writes nothing without --live."
-                                + " Only root sees the guests of others. Exit code 3 when the host has no such device or guest, or"
-                                + " /proc/interrupts cannot be read.")
+        usage.description("Prints a row for each process that holds a VM: guest, process, vCPUs (running; halted in"
+                        + " KVM; stopped, traced or outside of KVM_RUN), and the sources of its interrupts:"
+                        + " vectors that VFIO has armed, eventfds, and workers of vhost with their CPUs. With"
+                        + " --live, also exits and injected interrupts per second. With --vm, --device or"
+                        + " --all, prints a row for each vector of each PCI device that VFIO has armed: host"
+                        + " irq, device, vector, guest, vCPU, GSI, guest vector, whether hardware posts it,"
+                        + " and why not. '-' marks a value that no file shows; a line below names what would"
+                        + " show it. '?' follows an inferred value. Reads sysfs, /proc and debugfs, and"
+                        + " writes nothing without --live. Only root sees the guests of other users. Exit"
+                        + " code 3 when the host has no such device or guest, or /proc/interrupts cannot be"
+                        + " read.")
                 .footer(Stream.concat(
                                 HostChoice.FILES.stream(),
                                 Stream.of("", "Example: kvmirq list", "         kvmirq list --vm web"))

@@ -26,13 +26,13 @@ import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.ParseResult;
 
-/** The option {@code --live}: watches this machine for a while before a command answers. */
+/** The option {@code --live}: watches this machine for a while before a command prints. */
 final class LiveOption {
     private static final String NAME = "--live";
     private static final int LONGEST = 3600;
     private static final int BY_DEFAULT = 10;
     private static final String TRACEPOINTS = "tracepoints";
-    /** For a command to print after Ctrl-C; then its process ends. */
+    /** The limit for printing after Ctrl-C, before the process ends. */
     private static final int SECONDS_TO_PRINT = 20;
 
     private static final int PER_MILLE_OF_PERCENT = 10;
@@ -67,7 +67,7 @@ final class LiveOption {
      * Reads it.
      *
      * @param machine null for this one
-     * @throws IllegalArgumentException if it is wrong, or does not go with another option
+     * @throws IllegalArgumentException if the value is wrong, or excludes another option
      */
     static LiveOption of(ParseResult arguments, @Nullable LiveHost machine) {
         String typed = arguments.matchedOptionValue(NAME, "");
@@ -87,7 +87,7 @@ final class LiveOption {
         return new LiveOption(machine == null ? LiveHost.thisMachine() : machine, seconds, byProbes);
     }
 
-    /** The same without probes, for a command that prints none of their counts. */
+    /** As {@link #of}, without probes, for a command that does not print their counts. */
     LiveOption byTracepoints() {
         return new LiveOption(machine, seconds, false);
     }
@@ -102,12 +102,12 @@ final class LiveOption {
     }
 
     /**
-     * Watches, and then lets the command answer. A signal that ends this process ends the watch first, and waits for the
-     * answer.
+     * Watches, and then lets the command print. A signal that ends this process first ends the watch, and waits for the
+     * command.
      *
      * @param devices whose interrupts are asked for
      * @param guests whose events are told apart
-     * @param answer what the command does with what was seen; returns its exit code
+     * @param answer prints the result of the watch; returns the exit code
      */
     int run(
             HostFacts host,
@@ -125,7 +125,7 @@ final class LiveOption {
      * As {@link #run(HostFacts, List, List, Terminal, Function)}, for any watch.
      *
      * @param begin begins it
-     * @param end ends it and answers; returns the exit code
+     * @param end ends it and prints; returns the exit code
      */
     <W extends Watch> int run(Terminal terminal, Supplier<W> begin, ToIntFunction<W> end) {
         CountDownLatch answered = new CountDownLatch(1);

@@ -6,7 +6,7 @@ import java.util.Locale;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
-/** A part of the path of an interrupt that {@code kvmirq decide --without} leaves out. */
+/** A part of an interrupt's path that {@code kvmirq decide --without} removes. */
 enum MissingPart {
     /** x86: an irqchip in the kernel. */
     LAPICS,
@@ -14,7 +14,7 @@ enum MissingPart {
     PRODUCER,
     /** An irqfd that listens to the eventfd. */
     CONSUMER,
-    /** An eventfd that no other producer or consumer has. */
+    /** An eventfd without another producer or consumer. */
     OWN_EVENTFD,
     /** The one route of the GSI. */
     ROUTE,
@@ -26,7 +26,7 @@ enum MissingPart {
     ITS(VlpiObstacle.NO_ITS),
     /** arm64: the guest's mapping of the event. */
     MAPPING(VlpiObstacle.UNMAPPED),
-    /** arm64: an LPI that is of no other host interrupt. */
+    /** arm64: an LPI that no other host interrupt uses. */
     OWN_LPI(VlpiObstacle.TAKEN);
 
     private final @Nullable VlpiObstacle vlpi;
@@ -39,7 +39,7 @@ enum MissingPart {
         this.vlpi = vlpi;
     }
 
-    /** The obstacle that the lack makes on arm64 only. */
+    /** The obstacle on arm64 if the part is missing. */
     Optional<VlpiObstacle> vlpi() {
         return Optional.ofNullable(vlpi);
     }
@@ -48,7 +48,7 @@ enum MissingPart {
         return this == LAPICS || this == VFIO_DOMAIN;
     }
 
-    /** As typed: {@code own-eventfd}. */
+    /** The name on the command line, such as {@code own-eventfd}. */
     @Override
     public String toString() {
         return name().toLowerCase(Locale.ROOT).replace('_', '-');

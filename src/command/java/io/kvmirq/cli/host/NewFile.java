@@ -17,7 +17,7 @@ import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.Optional;
 
-/** A file for its owner alone that a command writes, and that was not there before. */
+/** A new file that a command writes, readable only by its owner. */
 final class NewFile {
     interface Content {
         void write(OutputStream out) throws IOException;
@@ -28,7 +28,9 @@ final class NewFile {
 
     private NewFile() {}
 
-    /** @return whether it cannot be made, after a complaint: before a command prints what it would write */
+    /**
+     * @return whether the file cannot be made, after an error message. Called before a command prints its other output
+     */
     static boolean isRefused(Path file, Terminal terminal) {
         if (Files.exists(file, LinkOption.NOFOLLOW_LINKS)) {
             complain(file, terminal);
@@ -49,10 +51,10 @@ final class NewFile {
     }
 
     /**
-     * Writes beside the file and then gives it its name, so that the file is whole when it is there. A killed command leaves the other
-     * one, which the next command that writes there removes.
+     * Writes a temporary file beside it and then links that to its name, so the file is complete when it exists. A
+     * killed command leaves the temporary file, which the next command that writes there removes.
      *
-     * @return false, after a complaint, if it exists or cannot be written
+     * @return false, after an error message, if it exists or cannot be written
      */
     static boolean write(Path file, Terminal terminal, Content content) {
         Path directory = Optional.ofNullable(file.toAbsolutePath().getParent()).orElse(file);
@@ -77,7 +79,7 @@ final class NewFile {
     }
 
     /**
-     * The lock says that the writer has not ended: it is held until the file has its name.
+     * The lock shows that the writer has not ended: it is held until the file has its name.
      *
      * @return false if another command took the temporary file for an abandoned one before it was locked
      */
@@ -95,7 +97,7 @@ final class NewFile {
         }
     }
 
-    /** A link overwrites no file, where a rename would. */
+    /** A link overwrites no file, unlike a rename. */
     private static void link(Path temporary, Path file) throws IOException {
         try {
             Files.createLink(file, temporary);

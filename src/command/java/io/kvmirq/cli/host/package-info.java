@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * The commands about the host: {@code backends} and {@code errno} (which bindings work here, and what an error means), and
- * {@code list} and {@code explain} (where the interrupts of devices go).
+ * The commands about the host: {@code backends} (the bindings that work here), {@code errno} (the causes of an errno),
+ * {@code list} and {@code explain} (the path of device interrupts).
  */
 @NullMarked
 package io.kvmirq.cli.host;

@@ -47,7 +47,7 @@ final class ProgressJournal implements Journal {
 
     /** Called before each print: stdout and stderr may be the same terminal. */
     private void erase() {
-        // No method reference: it would load the class, and the library with it.
+        // A method reference would load the class, and the library with it.
         if (line.isPresent()) {
             line.get().close();
         }

@@ -40,12 +40,12 @@ public final class SelftestCommand implements Command {
 
     @Override
     public void describe(Usage usage) {
-        usage.description("Starts a throw-away VM with one vCPU for each scenario, raises interrupts as a device does,"
-                        + " and prints the answers of the kernel and the guest. Needs access to /dev/kvm, but not"
-                        + " root. A fake kernel runs no guest of arm64: its interrupts are seen pending."
-                        + " --backend fake runs the same on a fake kernel and marks every line FAKE; the fake is"
-                        + " never used unless you ask for it. Exit code 1 when a scenario fails or all are"
-                        + " skipped, 3 when KVM cannot be used.")
+        usage.description("Starts a throw-away VM with one vCPU for each scenario, raises interrupts as a device"
+                        + " does, and prints the results of the kernel and the guest. Needs access to /dev/kvm, but not"
+                        + " root. --backend fake runs the same on a fake kernel and marks every line FAKE; the fake is"
+                        + " used only if you select it. A fake kernel runs no arm64 guest: the test looks for pending"
+                        + " interrupts in the VGIC. Exit code 1 when a scenario fails or all are skipped, 3 when KVM"
+                        + " cannot be used.")
                 .footer(scenarios());
         usage.add(Command.option("--count", "N", Integer.class)
                 .converters(count())
@@ -73,8 +73,8 @@ public final class SelftestCommand implements Command {
         usage.add(Command.option("--record", "FILE", Path.class)
                 .description(
                         "Write a tape of all kernel calls and of all writes to guest memory to FILE. An earlier file"
-                                + " of yours is replaced by one for you alone. Print it with kvmirq tape --show, repeat it"
-                                + " with kvmirq replay."));
+                                + " of yours is replaced by one that only you may read. Print the tape with kvmirq"
+                                + " tape --show, repeat it with kvmirq replay."));
         usage.add(Command.json());
     }
 
@@ -180,10 +180,10 @@ public final class SelftestCommand implements Command {
 
     private static int run(Target target, Taping taping, ParseResult arguments, Terminal terminal) {
         Kernel kernel = target.kernel();
-        // Creates the first VM, which fails if KVM cannot use the CPU. That is not the failure of a scenario.
+        // Creates the first VM. A failure means that KVM cannot use the CPU, so no scenario has failed.
         Irqchip usual = Irqchip.ofKernel(kernel);
         Irqchip asked = arguments.matchedOptionValue("--irqchip", usual);
-        // Where no guest of arm64 runs, its VGIC is looked at.
+        // If no arm64 guest can run, the scenarios check the VGIC's pending state.
         Irqchip irqchip = asked == Irqchip.VGIC && usual == Irqchip.PENDING ? usual : asked;
         if (irqchip.isVgic() != usual.isVgic()) {
             terminal.complain("--irqchip " + irqchip.label() + " is for "

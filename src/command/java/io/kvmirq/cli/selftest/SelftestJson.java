@@ -23,7 +23,7 @@ final class SelftestJson {
             kernel.write(json);
             json.text("irqchip", (irqchip.isVgic() ? Irqchip.VGIC : irqchip).label());
             if (!irqchip.runsGuest()) {
-                // Answers were seen in the pending state.
+                // Without a guest, interrupts were counted in the pending state.
                 json.flag("guestRan", false);
             }
             fake.ifPresent(one -> json.texts(

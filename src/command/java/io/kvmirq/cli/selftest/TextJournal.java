@@ -81,7 +81,7 @@ final class TextJournal implements Journal {
         fake.ifPresent(kernel -> report.line(rulesUsed(Answers.rules(kernel.rulesUsed()))));
     }
 
-    /** The rules used, by grade: they tell how much a pass on the fake proves. */
+    /** The number of used rules by grade, which shows how much a pass on the fake proves. */
     private static String rulesUsed(Set<Answer> rules) {
         List<String> inferred = rules.stream()
                 .filter(rule -> rule.grade() == Grade.INFERRED)

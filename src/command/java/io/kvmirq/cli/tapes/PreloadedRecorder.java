@@ -8,7 +8,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
 
-/** {@code libkvmirqtape.so} is loaded into the program. */
+/** Records by {@code libkvmirqtape.so}, which is preloaded into the program. */
 final class PreloadedRecorder implements ProgramRecorder {
     private static final String PRELOAD = "LD_PRELOAD";
 
@@ -34,7 +34,7 @@ final class PreloadedRecorder implements ProgramRecorder {
 
     @Override
     public void requireStarted(String program) {
-        // The program is the process itself: starting it failed, or not.
+        // The program is the started process itself, so a failed start is an exception of ProcessBuilder.
     }
 
     @Override

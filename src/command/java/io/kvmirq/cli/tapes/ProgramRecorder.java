@@ -6,7 +6,7 @@ import java.io.IOException;
 import java.nio.file.Path;
 import java.util.List;
 
-/** A way to make another program append its calls to a file. For one program. */
+/** Makes another program append its calls to a file. For one program. */
 interface ProgramRecorder extends AutoCloseable {
     /**
      * @param tape to which its calls are appended
@@ -15,16 +15,16 @@ interface ProgramRecorder extends AutoCloseable {
     ProcessBuilder builder(List<String> command, Path tape, long limit) throws IOException;
 
     /**
-     * To be asked when the process has ended that was started.
+     * Checks the start of the program after the started process has ended.
      *
      * @throws UnreadableInputException when the program was not started in it
      */
     void requireStarted(String program);
 
-    /** Why a program has not even written that it began. */
+    /** The reason why a program did not write its first line. */
     String whyNothing(String program);
 
-    /** Why a program that wrote that it began has made no call. */
+    /** The reason why a program that wrote its first line has made no recorded call. */
     String whyNoCall(String program);
 
     @Override

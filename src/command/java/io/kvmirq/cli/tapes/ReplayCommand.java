@@ -20,33 +20,31 @@ import java.util.Optional;
 import picocli.CommandLine.Model.PositionalParamSpec;
 import picocli.CommandLine.ParseResult;
 
-/** {@code kvmirq replay}: repeats the calls of a tape and prints the first call whose answer differs. */
+/** {@code kvmirq replay}: repeats the calls of a tape and prints the first call whose result differs. */
 public final class ReplayCommand implements Command {
     private final Backends backends = Backends.ofThisMachine();
 
     @Override
     public void describe(Usage usage) {
         usage.description(
-                "Repeats the calls on the tape in FILE, in their order, on a fake kernel, or with --backend on"
-                        + " this machine's kernel. It compares results, errnos, counts of eventfds, ready"
-                        + " descriptors and exit reasons of vCPUs. It does not compare answers that depend"
-                        + " on the processor: CPUID, registers, the state of interrupt chips. The fake has"
-                        + " the PCI"
-                        + " devices that the tape opened through VFIO; devices of this machine are never opened.",
+                "Repeats the calls on the tape in FILE, in their order, on a fake kernel, or with --backend on this"
+                        + " machine's kernel. It compares results, errnos, counts of eventfds, ready descriptors and"
+                        + " exit reasons of vCPUs. It does not compare results that depend on the processor: CPUID,"
+                        + " registers, the state of interrupt chips. The fake has the PCI devices that the recorded"
+                        + " program opened through VFIO; a replay never opens devices of this machine.",
                 "",
-                "Each call is counted once: as answered as on the tape; as passed over, when the kernel does"
-                        + " not model it or the tape lacks data that it needs; or as unknown, when its"
-                        + " answer depends on a guest whose memory is not on the tape, or on the order of"
-                        + " calls that overlapped in time. Such a guest does not run: KVM_RUN ends as"
-                        + " recorded, and the"
-                        + " state that the program reads is taken from the tape.",
+                "Each call is counted once: as same, when it returned the same as on the tape; as passed over, when"
+                        + " the kernel does not model it or the tape lacks data that it needs; or as unknown, when"
+                        + " its result depends on a guest whose memory is not on the tape, or on the order of calls"
+                        + " that overlapped in time. Such a guest does not run: KVM_RUN returns the recorded exit,"
+                        + " and the state that the program reads is taken from the tape.",
                 "",
-                "Exit code 1 when an answer differs: the call is printed with the expected answer and the open"
-                        + " files. Exit code 1 also when the tape has no end, for example because the"
-                        + " recorder was killed: the calls on it are replayed. Exit code 3 when FILE is no"
-                        + " tape of this"
-                        + " architecture or has a broken line (nothing is replayed then), or when a call must not be repeated: it would open a device of this"
-                        + " machine, or needs more memory than a replay maps.",
+                "Exit code 1 when a result differs: the call is printed with the recorded result and the open files."
+                        + " Exit code 1 also when the tape has no end, for example because the recorder was killed:"
+                        + " its calls are replayed all the same. Exit code 3 when FILE is not a tape of this"
+                        + " architecture or has a broken line (then no call is made), or when a call must not be"
+                        + " repeated, because it would open a device of this machine or needs more memory than a"
+                        + " replay maps.",
                 "",
                 "With a --backend other than fake, the calls of the tape are made on this machine's kernel with"
                         + " your rights: use it only for tapes that you trust.",

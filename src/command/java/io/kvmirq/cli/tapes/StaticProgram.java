@@ -7,7 +7,7 @@ import java.nio.ByteOrder;
 import java.nio.channels.FileChannel;
 import java.nio.file.Path;
 
-/** Tells programs into which the recorder cannot be loaded. Source: elf(5). */
+/** Detects programs into which the recorder cannot be loaded. Source: elf(5). */
 final class StaticProgram {
     private static final int MAGIC = 0x464c457f;
     private static final int CLASS_AT = 4;
@@ -43,7 +43,7 @@ final class StaticProgram {
             }
             return count > 0;
         } catch (IOException | IllegalArgumentException e) {
-            // A program that may be run and not read, or no ELF file.
+            // A program that this user may run but not read, or that is not an ELF file.
             return false;
         }
     }

@@ -20,11 +20,11 @@ public final class TapeCommand implements Command {
     /** Measured for an ioctl, tracer and program on one processor. */
     private static final int PTRACE_MICROS = 20;
 
-    /** On two processors, which wake each other. */
+    /** Measured for an ioctl, tracer and program on two processors. */
     public static final int PTRACE_MOST_MICROS = 350;
 
     private static final int LIMIT_MEBIBYTES = 256;
-    /** Some windows of the recorder, which has one for each thread. */
+    /** Room for some windows of the recorder, which has one for each thread. */
     private static final int LEAST_MEBIBYTES = 4;
 
     private static final int MEBIBYTE = 20;
@@ -34,47 +34,45 @@ public final class TapeCommand implements Command {
     @Override
     public void describe(Usage usage) {
         usage.description(
-                "Runs CMD and prints its calls as they are made, one line each, mixed with the output of CMD."
-                        + " A descriptor is shown as the file it is open on, such as vm#1 or eventfd#3. The"
-                        + " exit code is that of CMD, or 3 when CMD could not be started. On SIGTERM, CMD is"
-                        + " stopped and its last calls are printed. Root is needed only if CMD needs it.",
+                "Runs CMD and prints its calls as they are made, one line each, mixed with the output of CMD. A"
+                        + " descriptor is printed as the name of its file, such as vm#1 or eventfd#3. The exit code"
+                        + " is that of CMD, or 3 when CMD could not be started. On SIGTERM, CMD is stopped and its"
+                        + " last calls are printed. Root is needed only if CMD needs it.",
                 "",
-                "The tape holds the arguments of the calls, with zeros for known pointers. It holds no guest"
-                        + " memory; a tape of selftest --record does.",
+                "The tape holds the arguments of the calls, with zeros for known pointers. It holds no guest memory,"
+                        + " unlike a tape of selftest --record.",
                 "",
-                "Not recorded without --ptrace: raw system calls, statically linked programs (Go), programs of"
-                        + " a user who cannot read the recorder, and most calls in a chroot without /proc."
-                        + " Never recorded: select, epoll_wait, close_range. A seccomp allow-list may kill CMD"
-                        + " for a system call of the recorder. A signal handler of CMD needs 8 KB of stack."
-                        + " Not recorded either: processes that cannot open /proc/PID/fd of this command, since"
-                        + " they dropped capabilities or are in another PID or user namespace, unless they are"
-                        + " forks of one that could.",
+                "Not recorded without --ptrace: raw system calls, statically linked programs (Go), programs of a user"
+                        + " who cannot read the recorder, and most calls in a chroot without /proc. Never recorded:"
+                        + " select, epoll_wait, close_range. A seccomp allow-list may kill CMD for a system call of"
+                        + " the recorder. A signal handler of CMD needs 8 KB of stack. Processes are not recorded"
+                        + " either if they cannot open /proc/PID/fd of this command, because they dropped"
+                        + " capabilities or are in another PID or user namespace; forks of a recorded process are"
+                        + " recorded.",
                 "",
-                "Calls wait in memory until they are printed or written, up to --limit. Without --ptrace this"
-                        + " memory is charged to the cgroup of CMD: where memory.max is small, give a lower --limit. When"
-                        + " this command is"
-                        + " killed without --ptrace, CMD runs on and is recorded no more.");
+                "Calls stay in memory until they are printed or written, up to --limit. Without --ptrace this memory"
+                        + " is charged to the cgroup of CMD: if memory.max is small, set a lower --limit. When this"
+                        + " command is killed without --ptrace, CMD runs on and is no longer recorded.");
         usage.spec().parser().stopAtPositional(true);
         usage.add(OptionSpec.builder("-o", "--output")
                 .paramLabel("FILE")
                 .type(Path.class)
                 .description("Write the tape to FILE as lines of JSON while CMD runs, and print nothing. An earlier"
-                        + " file of yours is replaced by one for you alone. --show and kvmirq replay read FILE."
-                        + " Processes that CMD leaves running are recorded too: the command ends when they end,"
+                        + " file of yours is replaced by one that only you may read. --show and kvmirq replay read"
+                        + " FILE. Processes that CMD leaves running are recorded too: the command ends when they end,"
                         + " or at Ctrl-C."));
         usage.add(OptionSpec.builder("--ptrace")
                 .description("Record by ptrace, also a statically linked program. Each recorded call takes about "
-                        + PTRACE_COST + " longer: threads may meet in another order. Not recorded: readv, writev and"
-                        + " their like, openat2, reads and writes of more than 512 bytes, pread and pwrite of more than"
-                        + " 8, calls of 32-bit programs, and calls that a seccomp filter of CMD refuses. A child that"
-                        + " CMD makes with CLONE_UNTRACED gets ENOSYS for the calls of a tape. An ignored signal ends a"
-                        + " wait of CMD with EINTR. CMD gains no rights from set-user-id programs, and cannot be"
-                        + " debugged. The command ends when all processes of CMD have, and kills them when it is"
-                        + " killed."));
+                        + PTRACE_COST + " longer, so threads may run in another order. Not recorded: readv, writev"
+                        + " and similar calls, openat2, reads and writes of more than 512 bytes, pread and pwrite of"
+                        + " more than 8, calls of 32-bit programs, and calls that a seccomp filter of CMD refuses. In"
+                        + " a child that CMD makes with CLONE_UNTRACED, calls that a tape would record fail with"
+                        + " ENOSYS. An ignored signal ends a wait of CMD with EINTR. Set-user-id programs give CMD no"
+                        + " other rights, and no debugger can attach. The command ends when all processes of CMD have"
+                        + " ended, and kills them when it is killed."));
         usage.add(Command.option("--limit", "MIB", String.class)
                 .description("Memory for calls that wait to be printed or written, in MiB: " + LIMIT_MEBIBYTES
-                        + " without this option."
-                        + " Beyond it the tape ends, and CMD runs on."));
+                        + " without this option. When the limit is reached the tape ends, and CMD runs on."));
         usage.add(Command.option("--show", "FILE", Path.class)
                 .description("Print the tape in FILE and run nothing. Exit code 1 when FILE is not a complete tape."));
         usage.add(Command.parameters("0..*", "0..*", "CMD")

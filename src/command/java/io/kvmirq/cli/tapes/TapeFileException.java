@@ -3,7 +3,7 @@ package io.kvmirq.cli.tapes;
 
 import java.io.IOException;
 
-/** A file cannot be read or written. Its content is not judged. */
+/** A tape file cannot be read or written. The cause is not its content. */
 final class TapeFileException extends RuntimeException {
     private static final long serialVersionUID = 1;
 

@@ -22,11 +22,11 @@ final class TapePrinter {
         InputStream open() throws IOException;
     }
 
-    /** How many lines are printed before it is asked again whether anything reads them. */
+    /** The number of lines between two checks whether stdout is still open. */
     private static final int UNASKED_LINES = 1 << 10;
 
     private final PrintStream terminal;
-    /** Buffers; the stream of the terminal flushes every line. */
+    /** A buffered stream, because the terminal's stream flushes every line. */
     private final PrintWriter out;
 
     private long lines;
@@ -37,14 +37,15 @@ final class TapePrinter {
         this.out = new PrintWriter(terminal.out(), false, StandardCharsets.UTF_8);
     }
 
-    /** As {@link #print}, of a whole file. Ends when stdout is closed, as by head. */
+    /** As {@link #print}, for a whole file. Ends when stdout is closed, as by head. */
     boolean show(Path file) {
         return print(file, () -> Files.newInputStream(file), true);
     }
 
     /**
      * @return whether the tape is complete, as {@link TapeReader#ended} tells
-     * @throws io.kvmirq.recording.tapes.TapeException after the lines before the one that is no line of a tape
+     * @throws io.kvmirq.recording.tapes.TapeException at the first line that is not one of a tape; earlier lines are
+     *     printed
      */
     boolean print(Path file, Opening opening) {
         return print(file, opening, false);
@@ -77,7 +78,7 @@ final class TapePrinter {
         return lines;
     }
 
-    /** The number of calls among them; the others say which programs were started. */
+    /** The number of calls among the lines; the other lines name started programs. */
     long calls() {
         return calls;
     }

@@ -25,10 +25,10 @@ import java.util.concurrent.locks.LockSupport;
  * the program first and waits until its calls are printed. For one thread.
  */
 final class TapedProgram implements AutoCloseable {
-    /** Limit for its calls to be printed after it was stopped. */
+    /** The time limit for printing its calls after it was stopped. */
     private static final long PRINTING_SECONDS = 10;
 
-    /** Limit for a tape to be written to its file, which must keep all calls. */
+    /** The time limit for writing a tape to its file, which must contain all calls. */
     private static final long WRITING_SECONDS = 60;
 
     private static final long LOOK_MILLIS = 20;
@@ -39,9 +39,9 @@ final class TapedProgram implements AutoCloseable {
     private final Terminal terminal;
     private final ProgramRecorder recorder;
     private final RunningProgram running;
-    /** Opened when all calls are printed or written. */
+    /** The latch that opens when all calls are printed or written. */
     private final CountDownLatch shown = new CountDownLatch(1);
-    /** To which the tape is written; empty if it is printed. */
+    /** The file to which the tape is written; empty if the tape is printed. */
     private volatile Optional<Path> file = Optional.empty();
 
     private boolean toldOfOthers;
@@ -81,8 +81,8 @@ final class TapedProgram implements AutoCloseable {
     }
 
     /**
-     * Runs the program and writes its tape meanwhile. What the recorder appends has addresses of the program in it: it
-     * is no tape to be kept.
+     * Runs the program and writes its tape meanwhile. The recorder's lines contain addresses of the program, so they
+     * are rewritten for the tape.
      *
      * @param memory to which the recorder appends
      */
@@ -184,7 +184,7 @@ final class TapedProgram implements AutoCloseable {
         return code;
     }
 
-    /** JDKs word an errno in two ways. */
+    /** JDKs use two texts for an errno. */
     private static String why(IOException e) {
         String message = String.valueOf(e.getMessage());
         if (message.contains("error=2,") || message.contains("error: 2 ")) {

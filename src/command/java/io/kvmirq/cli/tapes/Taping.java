@@ -13,7 +13,7 @@ import java.util.Optional;
 
 /**
  * Records the kernel calls of a self-test if {@code --record} is given. The file is replaced after the kernel was
- * opened, so a kernel that cannot be opened costs no earlier tape. A shutdown hook completes the tape.
+ * opened, so a kernel that cannot be opened does not destroy an earlier tape. A shutdown hook completes the tape.
  */
 public final class Taping implements AutoCloseable {
     private final Optional<Path> tape;
@@ -46,7 +46,7 @@ public final class Taping implements AutoCloseable {
     /** Replaces the file. To be called after the kernel was opened. */
     public void begin() throws IOException {
         if (tape.isPresent()) {
-            // Without the lock: the hook must not wait for a file that does not open.
+            // Runs without the lock, because the hook must not wait for a file that does not open.
             OutputStream file = TapeFiles.replace(tape.get());
             synchronized (this) {
                 out.begin(file);

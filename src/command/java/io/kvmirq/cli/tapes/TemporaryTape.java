@@ -14,7 +14,7 @@ import java.nio.file.Path;
  * recorder takes no more memory, so a killed command ends the recording.
  */
 public final class TemporaryTape implements AutoCloseable {
-    /** Of all architectures. The recorder's mappings begin at multiples of it. */
+    /** The largest page size of all architectures. The recorder's mappings begin at multiples of it. */
     private static final long LARGEST_PAGE = 65536;
 
     private final UnnamedFile memory;
@@ -40,7 +40,7 @@ public final class TemporaryTape implements AutoCloseable {
     }
 
     /**
-     * Frees the memory of slots that were read, except that of the head.
+     * Frees the memory of the slots that were read, except the head.
      *
      * @param read where the next slot begins
      */

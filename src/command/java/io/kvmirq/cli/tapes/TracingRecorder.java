@@ -14,14 +14,14 @@ import org.jspecify.annotations.Nullable;
 
 /** {@code kvmirqtrace} starts the program and stops it at its calls, by ptrace. */
 final class TracingRecorder implements ProgramRecorder {
-    /** An exit code is this and the number of a signal, if that ended the process. */
+    /** The exit code of a process that a signal ended is this plus the number of the signal. */
     private static final int SIGNALLED = 128;
 
     private final Path tracer = NativeLibrary.tracerOfThisMachine().file();
     private @Nullable Launch launch;
 
     /**
-     * Tries it with a process of the tracer's own, before a program runs and an earlier tape is replaced.
+     * Tests ptrace with a process of the tracer's own, before a program runs and an earlier tape is replaced.
      *
      * @throws UnreadableInputException when it is refused
      */

@@ -54,7 +54,7 @@ public record ItsState(List<Device> devices) {
     /**
      * Reads the text of the file. The file of an ITS without mapped events is empty.
      *
-     * @throws IllegalArgumentException if a line is none of the file's, names what it cannot, or a device has no event;
+     * @throws IllegalArgumentException if a line has an unknown form or an impossible value, or a device has no event;
      *     the sentence names the line
      */
     public static ItsState parse(String text) {
@@ -118,7 +118,9 @@ public record ItsState(List<Device> devices) {
         return number == NO_TARGET ? OptionalLong.empty() : OptionalLong.of(number);
     }
 
-    /** Gives the last device its translations. The kernel prints its head together with the first of them. */
+    /**
+     * Adds the translations to the last device. The kernel prints a device's head together with its first translation.
+     */
     private static void end(Place head, List<Device> devices, List<Translation> translations) {
         if (!devices.isEmpty()) {
             if (translations.isEmpty()) {

@@ -3,7 +3,7 @@ package io.kvmirq.arch.gic.debugfs;
 
 import io.kvmirq.text.Foreign;
 
-/** A line of a debugfs file, numbered from 1, for the sentence about what is wrong with it. */
+/** A line of a debugfs file, numbered from 1, for error sentences. */
 record Place(String file, int line, String text) {
     private static final int SHOWN = 60;
 
@@ -20,7 +20,7 @@ record Place(String file, int line, String text) {
         }
     }
 
-    /** A number of 32 bits without a sign. */
+    /** An unsigned 32-bit number. */
     long unsigned(String digits, int radix) {
         try {
             return Integer.toUnsignedLong(Integer.parseUnsignedInt(digits, radix));

@@ -40,9 +40,9 @@ public record VgicState(String model, boolean enabled, int spis, OptionalInt lpi
     public enum Kind {
         /** INTID 0–15, sent by a vCPU. */
         SGI(0, InterruptId.FIRST_PPI - 1),
-        /** INTID 16–31, of a device of one vCPU, such as its timer. */
+        /** INTID 16–31, raised by a device of one vCPU, such as its timer. */
         PPI(InterruptId.FIRST_PPI, InterruptId.FIRST_SPI - 1),
-        /** INTID 32–1019, of any device. */
+        /** INTID 32–1019, raised by any device. */
         SPI(InterruptId.FIRST_SPI, InterruptId.FIRST_SPECIAL - 1),
         /** INTID from 8192, sent by message through an ITS. */
         LPI(InterruptId.FIRST_LPI, Integer.MAX_VALUE);
@@ -63,12 +63,12 @@ public record VgicState(String model, boolean enabled, int spis, OptionalInt lpi
     /**
      * One interrupt.
      *
-     * @param owner the vCPU that has this SGI or PPI, as the table's head names it; empty for SPIs and LPIs
+     * @param owner the vCPU of this SGI or PPI, as the table's head names it; empty for SPIs and LPIs
      * @param target the vCPU that it is routed to; empty if there is none. Since Linux 6.7 vCPUs are given by index,
      *     before by id.
-     * @param pendingLatch whether an edge, a message or the guest made it pending. Of an SGI that hardware delivers,
+     * @param pendingLatch whether an edge, a message or the guest made it pending. For an SGI that hardware delivers,
      *     the hardware's pending bit.
-     * @param active whether the guest has acknowledged it and not ended it
+     * @param active whether the guest has acknowledged it but not ended it
      * @param hardware whether hardware delivers it or ends it: see {@link #delivery}
      * @param level whether it is level-triggered; otherwise edge-triggered
      * @param group 0 or 1
@@ -141,7 +141,7 @@ public record VgicState(String model, boolean enabled, int spis, OptionalInt lpi
         return enabled || lpis.orElse(0) > 0 || !interrupts.isEmpty();
     }
 
-    /** Whether the file has all SPIs that its head announces. Else it is cut off, or the VGIC is not initialized. */
+    /** Whether the file has all SPIs that its head announces. If not, it is cut off, or the VGIC is not initialized. */
     public boolean hasAllSpis() {
         return interrupts.stream()
                         .filter(one -> one.kind() == Kind.SPI && one.id() < InterruptId.FIRST_SPI + spis)
@@ -166,8 +166,8 @@ public record VgicState(String model, boolean enabled, int spis, OptionalInt lpi
     /**
      * Reads the text of the file.
      *
-     * @throws IllegalArgumentException if a line is none of the file's, a number in it is out of range, or a line of
-     *     the distributor is missing or comes twice; the sentence names the line
+     * @throws IllegalArgumentException if a line has an unknown form, a number in it is out of range, or a line of the
+     *     distributor is missing or comes twice; the sentence names the line
      */
     public static VgicState parse(String text) {
         Map<String, String> settings = new HashMap<>();
@@ -241,7 +241,7 @@ public record VgicState(String model, boolean enabled, int spis, OptionalInt lpi
         return enabled == 1;
     }
 
-    /** Not negative: the pattern of a line takes no sign. */
+    /** Not negative, because the pattern of a line accepts no sign. */
     private static int number(Map<String, String> settings, String name) {
         String value = setting(settings, name);
         try {
