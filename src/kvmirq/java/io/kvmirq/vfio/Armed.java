@@ -13,8 +13,8 @@ import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Interrupts of one kind that a device may raise, each with its eventfd, which it holds open. Closing disarms all of
- * them; so does closing the device. Thread-safe.
+ * Armed interrupts of one kind of a device. Each keeps its eventfd open. Closing this object, or the device, disarms
+ * all of them. Thread-safe.
  *
  * <p>When the kernel refuses a change, it detaches eventfds of armed interrupts. The change then attaches them again,
  * and throws {@link VectorsDisturbedException}.
@@ -26,7 +26,7 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
     private final int index;
     private final @Nullable Fd[] files;
     private boolean closed;
-    /** A change lost all of them; nobody closed this. */
+    /** A failed change disarmed all interrupts, although {@link #close} was not called. */
     private boolean lost;
 
     Armed(Interrupts irqs, int index) {
@@ -66,7 +66,7 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
         return info().kind();
     }
 
-    /** Whether they are armed no more. */
+    /** Whether the interrupts are disarmed. */
     public final boolean isClosed() {
         synchronized (irqs) {
             return closed;
@@ -99,7 +99,7 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
         return held;
     }
 
-    /** KVM bypasses one interrupt for each eventfd, and only logs that it refuses another one. */
+    /** KVM bypasses one interrupt for each eventfd. It refuses a second one with a log message, and no error. */
     private void requireDistinct(int first, int[] next) {
         int[] sorted = next.clone();
         Arrays.sort(sorted);
@@ -168,7 +168,7 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
         }
     }
 
-    /** Gives interrupts of an armed index other eventfds, null for none. The caller holds the lock. */
+    /** Replaces the eventfds of interrupts of an armed index; null means no eventfd. The caller holds the lock. */
     final void change(int first, @Nullable EventFd... events) {
         requireOpen();
         try (Undo undo = new Undo()) {
@@ -183,8 +183,8 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
     }
 
     /**
-     * Enables the index with {@code total} vectors instead of {@code before}. After a refusal it gets its former ones
-     * back. The caller holds the lock.
+     * Enables the index with {@code total} vectors instead of {@code before}. If the kernel refuses, enables the former
+     * vectors again. The caller holds the lock.
      */
     final void replaceAll(int first, EventFd[] events, int total, int before) {
         requireOpen();
@@ -202,7 +202,9 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
         }
     }
 
-    /** Undoes what a refused call did to a range: all at once, or if that fails one by one. */
+    /**
+     * Attaches the former eventfds of a range again after a refused call: in one call, or if that fails, one by one.
+     */
     private RuntimeException rearmed(int first, int count, RuntimeException cause) {
         List<Integer> interrupted = set(first, count);
         if (interrupted.isEmpty() || info().kind().isNotice()) {
@@ -217,13 +219,13 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
             }
         }
         for (int i : lost) {
-            irqs.trigger(index, i, DeviceCalls.NO_EVENTFD); // a line may still have its former one
+            irqs.trigger(index, i, DeviceCalls.NO_EVENTFD); // a line may still have its former eventfd
             store(i, new Fd[1]);
         }
         return disturbed(cause, interrupted, lost);
     }
 
-    /** Undoes a refused {@link #replaceAll}; if the kernel refuses that too, all are disarmed. */
+    /** Enables the former vectors after a refused {@link #replaceAll}. If the kernel refuses that too, disarms all. */
     private RuntimeException enabledAgain(int count, RuntimeException cause) {
         List<Integer> interrupted = set(0, count);
         if (irqs.trigger(index, 0, numbers(0, count)) == 0) {
@@ -246,7 +248,7 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
         return new VectorsDisturbedException(cause, what, interrupted, lost);
     }
 
-    /** Those of a range that have an eventfd. */
+    /** The interrupts of a range that have an eventfd. */
     private List<Integer> set(int first, int count) {
         return IntStream.range(first, first + count)
                 .filter(this::hasEvent)
@@ -258,13 +260,13 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
         return files[number] != null;
     }
 
-    /** Disarms all of them: no signal comes later. Idempotent, never fails. */
+    /** Disarms all interrupts: none signals its eventfd after this call. Idempotent, never fails. */
     @Override
     public final void close() {
         end(() -> irqs.disable(index));
     }
 
-    /** Takes back the eventfds given here; the rest stays the other program's. Never fails. */
+    /** Detaches the eventfds that this object attached, and leaves those of another program. Never fails. */
     final void leave() {
         end(() -> {
             for (int i = 0; i < files.length; i++) {
@@ -293,7 +295,7 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
         }
     }
 
-    /** Takes from the kernel what outlives the disabling of the index. */
+    /** Removes kernel state that disabling the index does not remove, such as a mask or an unmask eventfd. */
     void disarming() {}
 
     @Override

@@ -17,10 +17,10 @@ public sealed class ArmedIrq extends Armed permits ArmedLine {
     }
 
     /**
-     * Gives it another eventfd. A line keeps its mask, except after {@link #unwire}: then it is unmasked, because an
-     * interrupt may have masked it and signalled nothing.
+     * Replaces the eventfd. A line keeps its mask, except after {@link #unwire}: then it is unmasked, because an
+     * interrupt without an eventfd may have masked it.
      *
-     * @throws VectorsDisturbedException if the kernel refuses; it has its former eventfd again
+     * @throws VectorsDisturbedException if the kernel refuses; the interrupt has its former eventfd again
      */
     public final void set(EventFd event) {
         Objects.requireNonNull(event, "event is null");
@@ -43,9 +43,9 @@ public sealed class ArmedIrq extends Armed permits ArmedLine {
     }
 
     /**
-     * Detaches its eventfd; {@link #set} attaches another one. Until then calls that could signal it are refused:
-     * kernels before the fixes of CVE-2024-26812 and CVE-2024-26813 use the eventfd that is not there. Eventfds that
-     * mask and unmask a line wait until then.
+     * Detaches the eventfd; {@link #set} attaches another one. Until then {@link #trigger} and unmasking are refused:
+     * kernels before the fixes of CVE-2024-26812 and CVE-2024-26813 dereference the missing eventfd. Meanwhile
+     * the eventfds that mask and unmask a line have no effect.
      */
     public final void unwire() {
         synchronized (irqs()) {
@@ -61,17 +61,17 @@ public sealed class ArmedIrq extends Armed permits ArmedLine {
         }
     }
 
-    /** Refuses an eventfd that acts on this interrupt. */
+    /** Refuses an eventfd that masks or unmasks this interrupt. */
     void requireApart(EventFd event) {}
 
-    /** While it has no eventfd, no other one may act on it. */
+    /** Detaches the eventfds that mask and unmask the interrupt while it has no eventfd to signal. */
     void suspend() {}
 
     void resume() {}
 
     /**
-     * Signals its eventfd as the device would, also that of a masked PCI line. The interrupt of a platform device runs
-     * its handler: a level-triggered one is masked, and signals only if it was not.
+     * Signals the eventfd as the device would, even if it belongs to a masked PCI line. For a platform device the
+     * kernel runs the interrupt's handler: it masks a level-triggered interrupt, and signals only if it was unmasked.
      *
      * @throws IllegalStateException after {@link #unwire}
      */
@@ -82,7 +82,7 @@ public sealed class ArmedIrq extends Armed permits ArmedLine {
         }
     }
 
-    /** {@link #trigger} for true; nothing for false. */
+    /** Calls {@link #trigger} if {@code on} is true. */
     public final void triggerIf(boolean on) {
         synchronized (irqs()) {
             requireEvent();

@@ -12,9 +12,9 @@ import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
 
 /**
- * INTx or an interrupt of a platform device, enabled. A level-triggered line masks itself with each signal; after the
- * guest has served the device, unmask it, by a call or by an eventfd such as the resample eventfd of an irqfd. A device
- * that still asserts its line then signals again. Thread-safe.
+ * An armed INTx, or an armed interrupt of a platform device. The kernel masks a level-triggered line whenever it
+ * signals. Unmask the line after the guest has served the device, by a call or by an eventfd such as the resample
+ * eventfd of an irqfd. If the device still asserts the line, the line then signals again. Thread-safe.
  */
 public final class ArmedLine extends ArmedIrq {
     private static final int MASK = UapiVfio.VFIO_IRQ_SET_ACTION_MASK;
@@ -47,13 +47,13 @@ public final class ArmedLine extends ArmedIrq {
         }
     }
 
-    /** Holds the line back. Masking twice is masking once. */
+    /** Masks the line: it signals no more. Idempotent. */
     public void mask() {
         requireMaskable();
         act(MASK);
     }
 
-    /** {@link #mask} for true; nothing for false. */
+    /** Calls {@link #mask} if {@code on} is true. */
     public void maskIf(boolean on) {
         requireMaskable();
         act(MASK, on);
@@ -68,7 +68,7 @@ public final class ArmedLine extends ArmedIrq {
         }
     }
 
-    /** {@link #unmask} for true; nothing for false. */
+    /** Calls {@link #unmask} if {@code on} is true. */
     public void unmaskIf(boolean on) {
         requireMaskable();
         synchronized (irqs()) {
@@ -78,9 +78,9 @@ public final class ArmedLine extends ArmedIrq {
     }
 
     /**
-     * Makes the kernel unmask the line at each signal of {@code event}, and at once if {@code event} was signalled
-     * before. This eventfd replaces the former one; a signal of the former one during the change still counts. The
-     * eventfd is leased: if its last file were closed, the line would stay masked for ever.
+     * Makes the kernel unmask the line whenever {@code event} is signalled, and at once if it has a count already.
+     * {@code event} replaces the former unmask eventfd; a signal of the former one during the change is not lost. The
+     * eventfd is leased: without an open file of it, the line would stay masked for ever.
      *
      * @throws io.kvmirq.KernelException EBUSY when another program set an unmask eventfd; EINVAL if an adopted eventfd
      *     is another kind of file. The former eventfd stays
@@ -99,7 +99,7 @@ public final class ArmedLine extends ArmedIrq {
     }
 
     /**
-     * Masks the line with each signal of {@code event}, in the kernel. Only platform devices can.
+     * Makes the kernel mask the line whenever {@code event} is signalled. Only for platform devices.
      *
      * @throws io.kvmirq.KernelException as {@link #unmaskBy}
      * @throws UnsupportedOperationException for INTx of a PCI device
@@ -123,7 +123,7 @@ public final class ArmedLine extends ArmedIrq {
         }
     }
 
-    /** The kernel takes a second eventfd only when the first is gone. */
+    /** The kernel accepts a second eventfd only after the first one is removed. */
     private void actBy(int action, EventFd event) {
         requireMaskable();
         synchronized (irqs()) {

@@ -7,18 +7,20 @@ import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /**
- * MSI or MSI-X of a device, enabled. A vector without an eventfd is silent: an MSI-X message waits in the device, an
- * MSI is lost. Vectors are numbered as in the device's table. Thread-safe.
+ * The armed vectors of MSI or MSI-X of a device. A vector without an eventfd signals nothing: its MSI-X message stays
+ * pending in the device, its MSI is lost. Vectors are numbered as in the device's table. Thread-safe.
  *
  * <p>Source: {@code vfio_msi_set_block()} in drivers/vfio/pci/vfio_pci_intrs.c.
  */
 public final class ArmedVectors extends Armed {
-    /** How many vectors the host allocated, from 0; more only where they can be added. */
+    /**
+     * The number of vectors that the host allocated, counted from vector 0. It grows only where vectors can be added.
+     */
     private int enabled;
 
     /**
-     * Ends this and takes only those eventfds that were given here. MSI or MSI-X stays enabled, for a program that had
-     * enabled it before: use this in place of {@link #close} for a device that was adopted. Idempotent, never fails.
+     * Detaches only the eventfds that this object attached. MSI or MSI-X stays enabled for another program that enabled
+     * it before. Use this in place of {@link #close} for an adopted device. Idempotent, never fails.
      */
     public void closeLeavingOthers() {
         leave();
@@ -52,7 +54,8 @@ public final class ArmedVectors extends Armed {
     }
 
     /**
-     * Gives a vector another eventfd, or its first one. A message that waits in the MSI-X table is signalled at once.
+     * Attaches an eventfd to a vector and replaces the former one. A message that is pending in the MSI-X table is
+     * signalled at once.
      *
      * @throws io.kvmirq.KernelException ENOSPC, ENOMEM for a vector that was not enabled before
      * @throws VectorsDisturbedException for the same reasons, if the vector had an eventfd before
@@ -64,7 +67,7 @@ public final class ArmedVectors extends Armed {
         set(vector, List.of(event));
     }
 
-    /** Gives consecutive vectors their eventfds in one call. Else as {@link #set(int, EventFd)}. */
+    /** Attaches eventfds to consecutive vectors in one call. Otherwise like {@link #set(int, EventFd)}. */
     public void set(int first, List<EventFd> events) {
         Objects.requireNonNull(events, "events is null");
         synchronized (irqs()) {
@@ -75,7 +78,7 @@ public final class ArmedVectors extends Armed {
     }
 
     /**
-     * Takes the eventfd from a vector, which stays enabled.
+     * Detaches the eventfd of a vector. The vector stays enabled.
      *
      * @throws io.kvmirq.KernelException if the kernel refuses; the vector then keeps its eventfd
      */
@@ -83,7 +86,7 @@ public final class ArmedVectors extends Armed {
         unwire(vector, 1);
     }
 
-    /** Takes the eventfds from consecutive vectors in one call. Else as {@link #unwire(int)}. */
+    /** Detaches the eventfds of consecutive vectors in one call. Otherwise like {@link #unwire(int)}. */
     public void unwire(int first, int count) {
         synchronized (irqs()) {
             require(first, count);
@@ -92,9 +95,10 @@ public final class ArmedVectors extends Armed {
     }
 
     /**
-     * Gives consecutive vectors their eventfds, for kernels that cannot add vectors to enabled ones ({@link
-     * IrqInfo#noResize}). It disables all vectors and enables them again with the new ones. Interrupts that the device
-     * raises in between may be lost, on every vector. On a kernel that can add vectors this is {@link #set(int, List)}.
+     * Attaches eventfds to consecutive vectors on a kernel that cannot add vectors to enabled ones ({@link
+     * IrqInfo#noResize}). It disables all vectors, and enables them again together with the new ones. Interrupts of any
+     * vector that the device raises in between may be lost. On a kernel that can add vectors this calls {@link
+     * #set(int, List)}.
      *
      * @throws VectorsDisturbedException when the host has too few vectors, or the kernel refuses: the former vectors
      *     are armed again; the cause is a {@link VectorsExhaustedException} or {@link io.kvmirq.KernelException}

@@ -15,14 +15,14 @@ import java.util.OptionalInt;
 import java.util.OptionalLong;
 
 /**
- * The answers of a container's IOMMU driver at the time of the call. A component is empty if the kernel does not report
- * it.
+ * Ranges and limits of a container's IOMMU driver, read at the time of the call. A component is empty if the kernel
+ * does not report it.
  *
  * @param pageSizes bit n is set if pages of 2^n bytes can be mapped
- * @param ranges in rising order, without reserved addresses, such as those of messages; all addresses on a kernel
- *     before 5.4
+ * @param ranges the DMA addresses that can be mapped, in rising order, without reserved ones such as the MSI window;
+ *     all addresses on a kernel before 5.4
  * @param mappingsLeft the number of mappings that the container still accepts
- * @param dirtyPageSizes the sizes of pages whose writes by devices can be logged, as {@code pageSizes}
+ * @param dirtyPageSizes page sizes for which the IOMMU can log writes of devices, as bits like {@code pageSizes}
  */
 public record ContainerInfo(
         long pageSizes, List<DmaRange> ranges, OptionalInt mappingsLeft, OptionalLong dirtyPageSizes) {
@@ -35,7 +35,7 @@ public record ContainerInfo(
         ranges = List.copyOf(ranges);
     }
 
-    /** @param info struct vfio_iommu_type1_info with its capabilities, of which each begins after the one before */
+    /** @param info struct vfio_iommu_type1_info and its capabilities, in rising order of their offsets */
     static ContainerInfo of(ByteBuffer info) {
         List<DmaRange> ranges = new ArrayList<>();
         OptionalInt left = OptionalInt.empty();
@@ -55,7 +55,7 @@ public record ContainerInfo(
                     dirty = OptionalLong.of(info.getLong(at + VfioIommuType1InfoCapMigration.PGSIZE_BITMAP));
                 case UapiVfio.VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL ->
                     left = OptionalInt.of(info.getInt(at + VfioIommuType1InfoDmaAvail.AVAIL));
-                default -> {} // of a newer kernel
+                default -> {} // a capability of a newer kernel
             }
             next = info.getInt(at + VfioInfoCapHeader.NEXT);
         }

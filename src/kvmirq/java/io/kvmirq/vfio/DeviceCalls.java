@@ -35,7 +35,7 @@ final class DeviceCalls extends Calls {
     private static final int EINVAL = -Errno.EINVAL.number();
     private static final int EAGAIN = -Errno.EAGAIN.number();
     private static final int LONGEST_PAUSE_MILLIS = 128;
-    /** The end of num_irqs: the rest came later. */
+    /** The size of struct vfio_device_info up to {@code num_irqs}: later kernels added the other fields. */
     private static final int INFO_SIZE = 16;
 
     private static final int DEVICES_OF_BUS = 256;
@@ -55,7 +55,7 @@ final class DeviceCalls extends Calls {
         return held(event.fd());
     }
 
-    /** Ends {@link #hold}. Does nothing for none. */
+    /** Ends {@link #hold}. Does nothing for null. */
     void letGo(@Nullable Fd event) {
         if (event != null) {
             release(event);
@@ -67,12 +67,12 @@ final class DeviceCalls extends Calls {
         return event == null ? NO_EVENTFD : number(event);
     }
 
-    /** Whether a held eventfd has a count, which stays; also if that cannot be told. */
+    /** Whether the count of a held eventfd is above 0, or unknown. Does not change the count. */
     boolean isSignalled(Fd event) {
         return backend().fdWait(number(event), -1, 0) != 0;
     }
 
-    /** Runs code of the user at the device's end, which goes on whatever that throws. */
+    /** Runs a user's callback while the device closes. An exception of the callback does not stop the closing. */
     void tellOfEnd(String what, Runnable told) {
         tell(what + " of " + device, told);
     }
@@ -89,7 +89,9 @@ final class DeviceCalls extends Calls {
                 device.toString());
     }
 
-    /** With its capabilities: the kernel says how long they are, and is asked again. */
+    /**
+     * struct vfio_region_info with its capabilities. The first call returns their length, the second one reads them.
+     */
     ByteBuffer regionInfo(int index) {
         ByteBuffer info = regionInfo(index, VfioRegionInfo.SIZE);
         int size = info.getInt(VfioRegionInfo.ARGSZ);
@@ -128,7 +130,7 @@ final class DeviceCalls extends Calls {
         }
     }
 
-    /** An index that this device lacks, such as the error interrupt of conventional PCI, has no interrupts. */
+    /** For an index that this device lacks, such as the error interrupt of conventional PCI, returns a count of 0. */
     private IrqInfo irqInfo(IrqKind kind, int index, ByteBuffer info) {
         info.putLong(0, 0);
         int result = on(device, raw -> backend().vfioIrqInfo(raw, index, info));
@@ -138,7 +140,7 @@ final class DeviceCalls extends Calls {
         return new IrqInfo(kind, info.getInt(KernelBackend.VFIO_IRQ_COUNT), info.getInt(KernelBackend.VFIO_IRQ_FLAGS));
     }
 
-    /** @return 0, {@code -errno}, or the number of vectors available: then nothing was enabled */
+    /** @return 0, {@code -errno}, or a positive number of available vectors, with which the kernel enabled nothing */
     int setIrqs(int flags, int index, int start, int count, ByteBuffer set) {
         return on(device, raw -> backend().vfioIrqsSet(raw, flags, index, start, count, set));
     }
@@ -161,7 +163,7 @@ final class DeviceCalls extends Calls {
         return failure(result, KernelCall.SET_IRQS, facts(irq.kind()), () -> device + " " + range + action);
     }
 
-    /** Why an interrupt is busy when it is armed, or gets an eventfd that masks or unmasks it. */
+    /** The cause of an EBUSY, when an interrupt is armed or gets an eventfd that masks or unmasks it. */
     static Answer busy(IrqKind kind, boolean arming) {
         if (kind == IrqKind.PLATFORM) {
             return arming ? VfioIrqAnswer.PLATFORM_SHARED : VfioIrqAnswer.VFIO_PLATFORM_EVENTFD;
@@ -182,7 +184,7 @@ final class DeviceCalls extends Calls {
         check(unlocked(() -> on(device, backend()::vfioReset)), KernelCall.VFIO_RESET, Set.of(), device::toString);
     }
 
-    /** Repeats a reset while another thread of the host has the device's lock, with pauses of 1, 2, 4 ... 128 ms. */
+    /** Repeats a reset while another thread of the host holds the device's lock. The pauses are 1, 2, 4 ... 128 ms. */
     private static int unlocked(IntSupplier reset) {
         int result = reset.getAsInt();
         for (int pause = 1; result == EAGAIN && pause <= LONGEST_PAUSE_MILLIS; pause *= 2) {
@@ -192,7 +194,7 @@ final class DeviceCalls extends Calls {
         return result;
     }
 
-    /** How many devices a reset of the bus or slot resets. */
+    /** The number of devices that a reset of the bus or slot affects. */
     int hotResetAffects() {
         int size = VfioPciHotResetInfo.SIZE + DEVICES_OF_BUS * VfioPciDependentDevice.SIZE;
         return ask(
@@ -203,7 +205,7 @@ final class DeviceCalls extends Calls {
                 .getInt(VfioPciHotResetInfo.COUNT);
     }
 
-    /** @param group of a device that was opened through one */
+    /** @param group the group through which the device was opened, if any */
     void hotReset(Optional<Fd> group) {
         int groups = group.isPresent() ? 1 : 0;
         int size = VfioPciHotReset.SIZE + groups * Integer.BYTES;
@@ -219,7 +221,7 @@ final class DeviceCalls extends Calls {
         }
     }
 
-    /** Reads 1, 2, 4 or 8 bytes in one access; of 8 bytes Linux before 6.11 makes two. */
+    /** Reads 1, 2, 4 or 8 bytes in one access. Linux before 6.11 reads 8 bytes in two accesses. */
     long read(long offset, int width) {
         ByteBuffer value = scratch();
         try {

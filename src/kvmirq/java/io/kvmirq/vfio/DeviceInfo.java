@@ -7,7 +7,7 @@ import java.util.Objects;
 /**
  * VFIO's description of a device.
  *
- * @param bus of the driver that serves it
+ * @param bus the bus of the VFIO driver that serves the device
  * @param resettable whether {@link VfioDevice#reset} works
  * @param regions the number of its regions; some have size 0
  * @param irqs its interrupts, by VFIO's index
@@ -19,7 +19,7 @@ public record DeviceInfo(Bus bus, boolean resettable, int regions, List<IrqInfo>
         PCI,
         /** vfio-platform and vfio-amba: each index is one interrupt. */
         PLATFORM,
-        /** Any other one. */
+        /** Any other bus. */
         OTHER
     }
 

@@ -25,31 +25,33 @@ public abstract sealed class DeviceIrq permits MessageIrq, LineIrq, NoticeIrq {
         return device;
     }
 
-    /** Its kind, and the properties that all interrupts of this kind of the device share. */
+    /** Its kind, and the properties of all interrupts of this kind of the device. */
     public final IrqInfo info() {
         return info;
     }
 
-    /** Its number among those of its kind: the vector of MSI and MSI-X, the interrupt of a platform device, else 0. */
+    /**
+     * Its number among interrupts of its kind: the vector of MSI and MSI-X, the interrupt of a platform device, else 0.
+     */
     public final int number() {
         return number;
     }
 
     /**
-     * The interrupts that were armed through this device's handle and prevent this one from being armed. They are of
-     * the same kind, or one is INTx, MSI or MSI-X and this one is another of the three.
+     * The interrupts, armed through this device's handle, that prevent this one from being armed. They are of the same
+     * kind; or they are INTx, MSI or MSI-X and this one is another of these three.
      */
     public final Optional<Armed> inTheWay() {
         return device.interrupts().inTheWay(index);
     }
 
     /**
-     * The interrupt kind of the device that is enabled now (INTx, MSI or MSI-X), also by another process. Changes
+     * The kind of interrupts (INTx, MSI or MSI-X) that this or another process has enabled on the device. Changes
      * nothing. No kernel reports which interrupts of the kind have eventfds.
      *
      * @return empty if none is enabled. Always empty for a platform device and for an error or request interrupt,
      *     because the kernel does not report these
-     * @throws io.kvmirq.KernelException as the kernel refuses the question
+     * @throws io.kvmirq.KernelException if the kernel refuses VFIO_DEVICE_SET_IRQS
      */
     public final Optional<IrqKind> enabledKind() {
         return info.kind().excludesOthers() ? device.interrupts().enabledKind(index) : Optional.empty();

@@ -31,12 +31,15 @@ public final class DeviceNotResetException extends IllegalStateException {
                                 && refused.errno().equals(Errno.EAGAIN));
     }
 
-    /** Whether the device reads and writes no memory now: it is no bus master. */
+    /** Whether bus mastering of the device is off, so that it cannot read or write memory. */
     public boolean isStopped() {
         return stopped;
     }
 
-    /** Whether the device has a reset, which the kernel refuses only now: reset it before it is a bus master again. */
+    /**
+     * Whether the device has a reset that the kernel refused only this time. Reset it before you make it a bus master
+     * again.
+     */
     public boolean isResettable() {
         return resettable;
     }

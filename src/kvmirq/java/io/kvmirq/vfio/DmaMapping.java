@@ -6,7 +6,9 @@ import io.kvmirq.kernel.Mapping;
 import io.kvmirq.undo.Undo;
 import java.nio.ByteBuffer;
 
-/** Memory that devices may use. It leases its {@link DmaSpace} and the memory, which stays mapped. Thread-safe. */
+/**
+ * A DMA mapping: memory that devices may use. It leases its {@link DmaSpace} and keeps the memory mapped. Thread-safe.
+ */
 public final class DmaMapping implements AutoCloseable {
     private final DmaSpace space;
     private final long iova;
@@ -44,8 +46,8 @@ public final class DmaMapping implements AutoCloseable {
     }
 
     /**
-     * Takes the memory from the devices: a later access by one of them is refused. Nothing is taken if the kernel has
-     * forgotten this and a part of the range is mapped again. Idempotent, never fails.
+     * Ends the mapping: the IOMMU refuses later accesses of devices to it. If the kernel has dropped this mapping and a
+     * part of its range is mapped again, the new mapping stays. Idempotent, never fails.
      */
     @Override
     public void close() {

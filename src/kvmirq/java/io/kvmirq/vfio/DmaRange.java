@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.vfio;
 
-/** Addresses, unsigned, that devices can use for DMA; {@code last} is the last one. */
+/** A range of unsigned addresses that devices can use for DMA, from {@code first} to {@code last} inclusive. */
 public record DmaRange(long first, long last) {
-    /** Whether all of some addresses are in the range. */
+    /** Whether the range contains all addresses {@code from} to {@code to}. */
     public boolean contains(long from, long to) {
         return Long.compareUnsigned(first, from) <= 0
                 && Long.compareUnsigned(from, to) <= 0

@@ -16,7 +16,9 @@ import java.util.Set;
 public abstract sealed class DmaSpace implements AutoCloseable permits VfioContainer, Ioas {
     private final VfioCalls calls;
     private final Fd fd;
-    /** Those that the kernel has, as far as is known: a container forgets them with its last group. Also the lock. */
+    /**
+     * Mappings that the kernel may have: a container drops them when its last group leaves. This set is also the lock.
+     */
     private final Set<DmaMapping> mappings = new HashSet<>();
 
     private int devices;
@@ -37,7 +39,7 @@ public abstract sealed class DmaSpace implements AutoCloseable permits VfioConta
     }
 
     /**
-     * Lets devices read and write memory. The kernel pins its pages.
+     * Maps memory so that devices can read and write it. The kernel pins its pages.
      *
      * @param iova the address that devices use, a multiple of the page size
      * @throws io.kvmirq.KernelException EEXIST when a part of the range is mapped; EINVAL misaligned, in a range that
@@ -47,17 +49,17 @@ public abstract sealed class DmaSpace implements AutoCloseable permits VfioConta
         return map(this, iova, memory, true);
     }
 
-    /** Lets devices read memory; a device's write is refused by the IOMMU. Else as {@link #map}. */
+    /** Maps memory so that devices can read it; the IOMMU refuses their writes. Otherwise like {@link #map}. */
     public final DmaMapping mapReadOnly(long iova, Mapping memory) {
         return map(this, iova, memory, false);
     }
 
     /**
-     * The addresses that {@link #map} accepts, in rising order. Addresses that the IOMMU reserves, as for messages, or
-     * does not translate are left out. A device that is attached later may take some away.
+     * The addresses that {@link #map} accepts, in rising order. Addresses that the IOMMU reserves (such as the MSI
+     * window) or does not translate are left out. The list may shrink when a device is attached later.
      *
-     * @throws io.kvmirq.KernelException EINVAL for a container without a device; ENOTTY for an iommufd in its place before
-     *     its first device
+     * @throws io.kvmirq.KernelException EINVAL for a container without a device; ENOTTY if an iommufd serves as the
+     *     container and has no device yet
      */
     public abstract List<DmaRange> ranges();
 
@@ -65,7 +67,7 @@ public abstract sealed class DmaSpace implements AutoCloseable permits VfioConta
         Objects.requireNonNull(memory, "memory is null");
         synchronized (space.mappings) {
             DmaMapping made = new DmaMapping(space, iova, memory, writable);
-            space.mappings.removeIf(made::overlaps); // the kernel refuses what overlaps: it has forgotten those
+            space.mappings.removeIf(made::overlaps); // the kernel refuses overlaps, so it has dropped these
             space.mappings.add(made);
             return made;
         }
@@ -81,7 +83,7 @@ public abstract sealed class DmaSpace implements AutoCloseable permits VfioConta
         }
     }
 
-    /** A device is in the space, until {@link #unuse}. */
+    /** Counts a device that uses the space, until {@link #unuse}. */
     final void use() {
         synchronized (mappings) {
             devices++;
@@ -102,7 +104,7 @@ public abstract sealed class DmaSpace implements AutoCloseable permits VfioConta
         }
     }
 
-    /** Takes from the kernel what does not go with the file. */
+    /** Removes from the kernel the objects that closing the file does not remove. */
     void forget() {}
 
     abstract void map(Fd.Lease lease, long iova, Mapping memory, boolean writable);
@@ -114,7 +116,7 @@ public abstract sealed class DmaSpace implements AutoCloseable permits VfioConta
     abstract void unmap(Fd.Lease lease, ByteBuffer unmapping, long iova, long length);
 
     /**
-     * Refuses new mappings. Devices in it keep it, and mappings keep it until they are closed. Idempotent, never fails.
+     * Refuses new mappings. The space exists until all its devices and mappings are closed. Idempotent, never fails.
      */
     @Override
     public final void close() {

@@ -16,16 +16,16 @@ import java.util.function.Supplier;
 import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 
-/** A device in sysfs: its files of VFIO, and the reasons why VFIO cannot open it. */
+/** A device in sysfs: its VFIO files, and the reasons why VFIO cannot open it. */
 final class HostDevice {
-    /** Besides those of VFIO. */
+    /** Drivers, besides those of VFIO, that leave DMA of their devices to the user. */
     private static final Set<String> LEAVE_DMA_TO_THE_USER = Set.of("pci-stub", "pcieport");
 
     private static final String GROUPS = "sys/kernel/iommu_groups/";
 
     private final Supplier<HostFiles> host;
     private final DeviceName name;
-    /** Null until they are needed: no question is asked for the text of an error that does not occur. */
+    /** Null until the text of an error needs them. */
     private @Nullable HostFiles files;
 
     HostDevice(Supplier<HostFiles> host, DeviceName name) {
@@ -89,7 +89,9 @@ final class HostDevice {
         return "/" + directory() + " has no such device: it was removed, or is another machine's";
     }
 
-    /** The device's own file, as in {@code /dev/vfio/devices}; empty where the kernel has none, or no VFIO driver. */
+    /**
+     * The device's own file, as in {@code /dev/vfio/devices}; empty if the kernel has none, or no VFIO driver is bound.
+     */
     Optional<String> deviceFile() {
         return files().list(path() + "/vfio-dev").stream()
                 .filter(file -> file.startsWith("vfio"))
@@ -98,7 +100,7 @@ final class HostDevice {
 
     // Facts from sysfs for the text of an error; absent facts are left out. Never throws.
 
-    /** Why a file of the device is absent. */
+    /** The reason why a file of the device is absent. */
     Optional<String> notThere(String file) {
         return notBound().or(() -> driver().map(driver -> {
             Optional<String> without =
@@ -118,7 +120,7 @@ final class HostDevice {
         return files().linkName(path() + "/driver");
     }
 
-    /** Why VFIO cannot open the device, if no driver of VFIO is bound to it. */
+    /** The reason why VFIO cannot open the device: no VFIO driver is bound to it. Empty if one is. */
     Optional<String> notBound() {
         Optional<String> driver = driver();
         if (driver.filter(HostDevice::isDriver).isPresent()
@@ -133,7 +135,10 @@ final class HostDevice {
                 .orElse("no driver is bound to " + name + ": " + wanted + " first"));
     }
 
-    /** Why the kernel gives the group to no user; {@code unseen} if no host driver has a device of it. */
+    /**
+     * The reason why no user can open a device of the group; {@code unseen} if no host driver is bound to one of its
+     * devices.
+     */
     Optional<String> notPermitted(Answer... unseen) {
         return groupIfAny().flatMap(group -> notPermitted(group, unseen));
     }

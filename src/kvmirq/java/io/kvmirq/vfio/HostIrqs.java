@@ -6,6 +6,9 @@ import java.util.Optional;
 
 /** Finds the host irq that serves an interrupt of a device. */
 public interface HostIrqs {
-    /** The host irq of an armed interrupt; empty if the bus driver does not show it, or it is not armed. */
+    /**
+     * The host irq of an armed interrupt. Empty if the interrupt is not armed, or the bus driver does not show its host
+     * irq.
+     */
     Optional<HostIrq> of(DeviceIrq irq);
 }

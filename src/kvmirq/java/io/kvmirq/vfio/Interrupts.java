@@ -13,15 +13,18 @@ import java.util.Optional;
 import java.util.TreeMap;
 import java.util.stream.IntStream;
 
-/** The armed interrupts of a device. Its monitor is the lock of all of them. */
+/** The armed interrupts of a device. The monitor of this object locks them all. */
 final class Interrupts {
     private final DeviceCalls calls;
     private final DeviceInfo info;
     private final Map<Integer, Armed> armed = new TreeMap<>();
-    /** For calls with one value or none. */
+    /** Argument of calls with at most one value. */
     private final ByteBuffer small = Buffers.allocate(KernelBackend.VFIO_IRQS_HEADER_SIZE + Integer.BYTES);
 
-    /** For the eventfds of any range of an armed index, so that disarming does not allocate. */
+    /**
+     * Argument of calls with a value for each interrupt of an index. It exists before disarming, which must not
+     * allocate.
+     */
     private ByteBuffer many = small;
 
     private boolean closed;
@@ -44,7 +47,10 @@ final class Interrupts {
         return info.irqs().get(index);
     }
 
-    /** Refuses what the kernel would refuse: a second arming, and a second one of INTx, MSI and MSI-X. */
+    /**
+     * Refuses an arming that the kernel would refuse: a second one of the index, or of another kind of INTx, MSI and
+     * MSI-X.
+     */
     synchronized void begin(int index, Armed arming) {
         if (closed) {
             throw new ClosedHandleException(calls.device().toString());
@@ -82,7 +88,7 @@ final class Interrupts {
         return changes;
     }
 
-    /** Disarms all; nothing can be armed any more. */
+    /** Disarms all interrupts. Later armings are refused. */
     synchronized void close() {
         closed = true;
         List.copyOf(armed.values()).forEach(Armed::close);
@@ -92,9 +98,9 @@ final class Interrupts {
         return calls;
     }
 
-    // Calls. The result is as that of DeviceCalls.setIrqs, and each one counts
+    // Calls. Each has the result of DeviceCalls.setIrqs, and is counted by changes()
 
-    /** Gives interrupts of an index from {@code start} their eventfds. */
+    /** Attaches eventfds to the interrupts of an index, from interrupt {@code start}. */
     synchronized int trigger(int index, int start, int... numbers) {
         for (int i = 0; i < numbers.length; i++) {
             many.putInt(KernelBackend.VFIO_IRQS_HEADER_SIZE + i * Integer.BYTES, numbers[i]);
@@ -108,7 +114,7 @@ final class Interrupts {
         return calls.setIrqs(flags, index, start, count, set);
     }
 
-    /** Acts on the interrupts that {@code which} chooses. */
+    /** Masks, unmasks or triggers the interrupts whose element in {@code which} is true. */
     synchronized int act(int action, int index, int start, boolean... which) {
         ByteBuffer set = Buffers.allocate(KernelBackend.VFIO_IRQS_HEADER_SIZE + which.length);
         for (int i = 0; i < which.length; i++) {
@@ -117,18 +123,18 @@ final class Interrupts {
         return setIrqs(action | UapiVfio.VFIO_IRQ_SET_DATA_BOOL, index, start, which.length, set);
     }
 
-    /** Acts on {@code count} interrupts; TRIGGER on none disables the index. */
+    /** Masks, unmasks or triggers {@code count} interrupts. TRIGGER with a count of 0 disables the index. */
     synchronized int act(int action, int index, int start, int count) {
         return setIrqs(action | UapiVfio.VFIO_IRQ_SET_DATA_NONE, index, start, count, small);
     }
 
-    /** Lets an eventfd act on a line, or none with {@link DeviceCalls#NO_EVENTFD}. */
+    /** Attaches the eventfd that masks or unmasks a line; {@link DeviceCalls#NO_EVENTFD} detaches it. */
     synchronized int actBy(int action, int index, int number) {
         small.putInt(KernelBackend.VFIO_IRQS_HEADER_SIZE, number);
         return setIrqs(action | UapiVfio.VFIO_IRQ_SET_DATA_EVENTFD, index, 0, 1, small);
     }
 
-    /** The kind that the kernel has enabled, by whatever program. {@code likely} is the index asked first. */
+    /** The kind of interrupts that any program has enabled. {@code likely} is the index to probe first. */
     synchronized Optional<IrqKind> enabledKind(int likely) {
         return IntStream.concat(
                         IntStream.of(likely),
@@ -140,7 +146,7 @@ final class Interrupts {
                 .findFirst();
     }
 
-    /** Whether an index is enabled, by whatever program: an empty trigger gives EINVAL if it is not. */
+    /** Whether any program has enabled an index. If not, a TRIGGER of no interrupts fails with EINVAL. */
     private boolean isEnabled(int index) {
         small.put(KernelBackend.VFIO_IRQS_HEADER_SIZE, (byte) 0);
         int action = UapiVfio.VFIO_IRQ_SET_ACTION_TRIGGER;

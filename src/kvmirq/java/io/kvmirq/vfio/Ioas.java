@@ -24,7 +24,7 @@ public final class Ioas extends DmaSpace {
     private static final String NODE = "/dev/iommu";
 
     private final int number;
-    /** An iommufd that stays open, so that the space must be removed from it. */
+    /** A borrowed iommufd: it stays open, so the space must be removed from it. */
     private final Optional<Fd.Lease> kept;
     /** For {@link #forget}, which must not allocate. */
     private final ByteBuffer destroying;
@@ -59,7 +59,7 @@ public final class Ioas extends DmaSpace {
      * object, its mappings and its devices are closed.
      *
      * @param iommufd the descriptor of {@code /dev/iommu}
-     * @throws IllegalArgumentException if /proc says that the descriptor is not open, or something else
+     * @throws IllegalArgumentException if /proc shows that the descriptor is not open, or of another file
      * @throws io.kvmirq.KernelException ENOTTY for another descriptor; ENOMEM. The descriptor stays open
      */
     public static Ioas createIn(Kernel kernel, int iommufd, Ownership ownership) {

@@ -4,23 +4,23 @@ package io.kvmirq.vfio;
 import io.kvmirq.uapi.UapiVfio;
 import java.util.Objects;
 
-/** VFIO's description of an index: how many interrupts (0 if the device has none), and VFIO_IRQ_INFO_* as bits. */
+/** VFIO's description of an index: the number of interrupts (0 if the device has none), and VFIO_IRQ_INFO_* as bits. */
 public record IrqInfo(IrqKind kind, int count, int flags) {
     public IrqInfo {
         Objects.requireNonNull(kind, "kind is null");
     }
 
-    /** Whether they can signal eventfds. */
+    /** Whether the interrupts can signal eventfds. */
     public boolean eventfd() {
         return (flags & UapiVfio.VFIO_IRQ_INFO_EVENTFD) != 0;
     }
 
-    /** Whether they can be masked. */
+    /** Whether the interrupts can be masked. */
     public boolean maskable() {
         return (flags & UapiVfio.VFIO_IRQ_INFO_MASKABLE) != 0;
     }
 
-    /** Whether each one masks itself until it is unmasked. */
+    /** Whether the kernel masks each interrupt when it signals, until it is unmasked. */
     public boolean automasked() {
         return (flags & UapiVfio.VFIO_IRQ_INFO_AUTOMASKED) != 0;
     }

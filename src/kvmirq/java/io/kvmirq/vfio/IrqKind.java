@@ -5,9 +5,9 @@ package io.kvmirq.vfio;
 public enum IrqKind {
     /** The interrupt pin of a PCI device; level-triggered. */
     INTX("INTx"),
-    /** Messages, without a table. */
+    /** Message-signalled interrupts, without a table. */
     MSI("MSI"),
-    /** Messages, in a table with a mask bit each. */
+    /** Message-signalled interrupts, in a table with a mask bit for each vector. */
     MSIX("MSI-X"),
     /** The device reports an error that it cannot correct; PCI Express. */
     ERROR("error"),
@@ -22,17 +22,17 @@ public enum IrqKind {
         this.label = label;
     }
 
-    /** As messages name it. */
+    /** The name of the kind in messages. */
     public String label() {
         return label;
     }
 
-    /** Whether the bus driver raises it, and not the device. */
+    /** Whether the bus driver raises this interrupt, and not the device. */
     boolean isNotice() {
         return this == ERROR || this == REQUEST;
     }
 
-    /** Whether a device uses only one kind of these at a time. */
+    /** Whether it is INTx, MSI or MSI-X: a device uses only one of these at a time. */
     boolean excludesOthers() {
         return this == INTX || this == MSI || this == MSIX;
     }

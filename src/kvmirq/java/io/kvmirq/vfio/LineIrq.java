@@ -4,7 +4,9 @@ package io.kvmirq.vfio;
 import io.kvmirq.kernel.EventFd;
 import java.util.Objects;
 
-/** A line: INTx of a PCI device, or an interrupt of a platform device, which is level-triggered if it masks itself. */
+/**
+ * INTx of a PCI device, or an interrupt of a platform device, which is level-triggered if {@link IrqInfo#automasked}.
+ */
 public final class LineIrq extends DeviceIrq {
     LineIrq(VfioDevice device, int index) {
         super(device, device.info().irqs().get(index), index, 0);
@@ -14,8 +16,8 @@ public final class LineIrq extends DeviceIrq {
      * Enables the line and makes it signal an eventfd. A level-triggered line is masked after each signal until it is
      * unmasked.
      *
-     * @throws io.kvmirq.KernelException EBUSY when another handler has the line, and one of the two needs it for
-     *     itself; EINVAL when another program armed the device; ENODEV without a usable line
+     * @throws io.kvmirq.KernelException EBUSY when the line has another handler, and one of the two handlers does not
+     *     share it; EINVAL when another program armed the device; ENODEV without a usable line
      * @throws IllegalStateException while MSI or MSI-X of the device is armed, or the line
      */
     public ArmedLine arm(EventFd event) {

@@ -6,7 +6,7 @@ import java.util.Optional;
 import java.util.OptionalLong;
 
 /**
- * The limit of locked memory of this process (RLIMIT_MEMLOCK), which memory of DMA counts for.
+ * The limit of locked memory of this process (RLIMIT_MEMLOCK). Memory mapped for DMA counts towards it.
  *
  * <p>Source: fs/proc/base.c proc_pid_limits(), fs/proc/task_mmu.c task_mem().
  */
@@ -15,7 +15,10 @@ final class LockLimit {
 
     private LockLimit() {}
 
-    /** Why so much memory could not be pinned, by VmLck (containers) or VmPin (iommufd); empty without figures. */
+    /**
+     * The reason why the kernel could not pin so much memory. {@code counter} is VmLck (containers) or VmPin (iommufd).
+     * Empty if /proc shows no figures.
+     */
     static Optional<String> why(HostFiles files, String counter, long bytes) {
         OptionalLong limit = files.number("proc/self/limits", "Max locked memory");
         OptionalLong locked = files.number("proc/self/status", counter + ":");

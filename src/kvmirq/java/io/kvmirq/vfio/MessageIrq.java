@@ -7,7 +7,7 @@ public final class MessageIrq extends DeviceIrq {
         super(device, info, index, vector);
     }
 
-    /** This vector alone, for what takes many. */
+    /** This vector as a list of one, for methods of several vectors. */
     public MessageIrqs alone() {
         return new MessageIrqs(device(), info(), index(), number(), 1);
     }

@@ -39,17 +39,18 @@ public final class MessageIrqs extends AbstractList<MessageIrq> {
     }
 
     /**
-     * Enables MSI or MSI-X and makes each vector signal an eventfd, in one call. Lower vectors without an eventfd can
-     * get one later. The host allocates all vectors up to the last one here, also where vectors can be added: to
-     * allocate few, arm vector 0 alone, by {@link #armSome} if it needs no eventfd, and then call {@link
-     * ArmedVectors#set(int, List)}.
+     * Enables MSI or MSI-X and makes each vector signal an eventfd, in one call. Lower vectors can get an eventfd
+     * later. The host allocates all vectors from 0 to the last one here, even if vectors can be added. To allocate few,
+     * arm vector 0 alone (with {@link #armSome} if it needs no eventfd), and then call {@link ArmedVectors#set(int,
+     * List)}.
      *
      * @param events a different one for each vector
      * @throws VectorsExhaustedException when the host has fewer vectors; nothing is enabled
      * @throws io.kvmirq.KernelException ENOSPC, ENOMEM; EINVAL when another program armed the device
-     * @throws VectorsDisturbedException instead if the device was adopted: what another program armed is not known
-     * @throws IllegalArgumentException for one eventfd twice: KVM bypasses one interrupt for each
-     * @throws IllegalStateException while another kind of the device's INTx, MSI and MSI-X is armed, or this one
+     * @throws VectorsDisturbedException in place of these if the device was adopted, because the library does not know
+     *     which vectors another program armed
+     * @throws IllegalArgumentException if an eventfd occurs twice: KVM bypasses one interrupt for each eventfd
+     * @throws IllegalStateException while INTx, MSI or MSI-X of the device is armed
      */
     public ArmedVectors arm(List<EventFd> events) {
         Objects.requireNonNull(events, "events is null");
@@ -63,7 +64,7 @@ public final class MessageIrqs extends AbstractList<MessageIrq> {
         return arm(each);
     }
 
-    /** As {@link #arm}, and leaves vectors silent that have no eventfd yet. */
+    /** Like {@link #arm}, but vectors whose element is empty get no eventfd and signal nothing. */
     public ArmedVectors armSome(List<Optional<EventFd>> events) {
         Objects.requireNonNull(events, "events is null");
         return arm(events.stream().map(event -> event.orElse(null)).toArray(EventFd[]::new));

@@ -3,15 +3,15 @@ package io.kvmirq.vfio;
 
 import io.kvmirq.kernel.EventFd;
 
-/** An interrupt that the bus driver raises, not the device: it reports an error, or asks for the device back. */
+/** An interrupt that the bus driver raises, not the device, to report an error or to request the device back. */
 public final class NoticeIrq extends DeviceIrq {
     NoticeIrq(VfioDevice device, int index) {
         super(device, device.info().irqs().get(index), index, 0);
     }
 
     /**
-     * Makes it signal an eventfd. KernelException EINVAL for an adopted one of another kind, IllegalStateException
-     * while it is armed.
+     * Makes the interrupt signal an eventfd. Throws KernelException EINVAL if an adopted eventfd is another kind of
+     * file, IllegalStateException while the interrupt is armed.
      */
     public ArmedIrq arm(EventFd event) {
         return ArmedIrq.arm(device().interrupts(), index(), event);

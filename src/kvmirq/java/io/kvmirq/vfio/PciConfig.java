@@ -2,8 +2,9 @@
 package io.kvmirq.vfio;
 
 /**
- * The configuration space of a PCI device, as vfio-pci shows it to a user: some bits are virtual. Values are unsigned.
- * Thread-safe, except that {@link #enableBusMaster}, {@link #disableBusMaster} and {@link #enableMemory} read and write in two accesses.
+ * The configuration space of a PCI device as vfio-pci shows it: vfio-pci emulates some bits. Values are unsigned.
+ * Thread-safe, except that {@link #enableBusMaster}, {@link #disableBusMaster} and {@link #enableMemory} read and write
+ * in two accesses.
  */
 public final class PciConfig {
     private static final int COMMAND = 4;
@@ -16,7 +17,7 @@ public final class PciConfig {
         this.region = region;
     }
 
-    /** The size in bytes: 256, or 4096 of PCI Express. */
+    /** The size in bytes: 256, or 4096 for PCI Express. */
     public long size() {
         return region.size();
     }
@@ -51,12 +52,12 @@ public final class PciConfig {
         region.put(at, Integer.BYTES, value);
     }
 
-    /** Lets the device write: without it a device sends no messages, and reads and writes no memory. */
+    /** Enables bus mastering, without which a device sends no messages, and neither reads nor writes memory. */
     public void enableBusMaster() {
         putShort(COMMAND, getShort(COMMAND) | BUS_MASTER);
     }
 
-    /** Ends {@link #enableBusMaster}; IllegalStateException if the device is a bus master after that, too. */
+    /** Disables bus mastering. Throws IllegalStateException if the device is still a bus master afterwards. */
     public void disableBusMaster() {
         putShort(COMMAND, getShort(COMMAND) & ~BUS_MASTER);
         int command = getShort(COMMAND);
@@ -66,7 +67,10 @@ public final class PciConfig {
         }
     }
 
-    /** Lets the device answer in its memory regions. vfio-pci does so when it opens a device, and a reset keeps it. */
+    /**
+     * Makes the device respond to accesses of its memory regions. vfio-pci enables this when it opens a device, and
+     * keeps it in a reset.
+     */
     public void enableMemory() {
         putShort(COMMAND, getShort(COMMAND) | MEMORY);
     }

@@ -12,7 +12,8 @@ import java.util.List;
 
 /**
  * A region of a device, such as a BAR or the configuration space. Each access is one pread(2) or pwrite(2) of the
- * register's size, so the driver in the kernel makes one access to the device. {@link #map} gives a guest the registers themselves. Thread-safe.
+ * register's size, so the kernel's driver makes one access to the device. {@link #map} maps the registers for a guest.
+ * Thread-safe.
  */
 public final class Region {
     private final DeviceCalls calls;
@@ -22,7 +23,7 @@ public final class Region {
     private final long offset;
     private final List<Area> areas;
 
-    /** A part of a region: bytes from its start, and a length in bytes. */
+    /** A part of a region: the offset from the start of the region and the length, in bytes. */
     public record Area(long at, long length) {}
 
     /** @param info struct vfio_region_info, with its capabilities */
@@ -52,7 +53,7 @@ public final class Region {
         return List.of(new Area(0, info.getLong(VfioRegionInfo.LENGTH)));
     }
 
-    /** @param from the capability that names the next one; 0 for the header */
+    /** @param from offset of the capability that holds the offset of the next one; 0 for the header */
     private static int next(ByteBuffer info, int from, int next) {
         if (next != 0 && (next <= from || next > info.capacity() - VfioInfoCapHeader.SIZE)) {
             throw malformed(info, from, next + " as the next one: expected 0, or more than " + from + " within");
@@ -100,14 +101,14 @@ public final class Region {
      * Reads a register of 32 bits.
      *
      * @param at bytes from the start of the region, a multiple of 4
-     * @throws io.kvmirq.KernelException EIO while memory or I/O space of the device is off
+     * @throws io.kvmirq.KernelException EIO while memory or I/O space of the device is disabled
      * @throws IndexOutOfBoundsException outside of the region
      */
     public int getInt(long at) {
         return (int) get(at, Integer.BYTES);
     }
 
-    /** Writes a register of 32 bits. Else as {@link #getInt}. */
+    /** Writes a register of 32 bits. Otherwise like {@link #getInt}. */
     public void putInt(long at, int value) {
         put(at, Integer.BYTES, value);
     }
@@ -123,14 +124,14 @@ public final class Region {
         return get(at, size);
     }
 
-    /** Writes a register of 1, 2, 4 or 8 bytes. Else as {@link #read}. */
+    /** Writes a register of 1, 2, 4 or 8 bytes. Otherwise like {@link #read}. */
     public void write(long at, int size, long value) {
         put(at, size, value);
     }
 
     /**
-     * The parts of the region that {@link #map} can map: the whole region, or the parts that the driver names, such as
-     * all pages except one of emulated registers. Empty if the region cannot be mapped.
+     * The parts of the region that {@link #map} can map: the whole region, or the parts that the driver lists, for
+     * example all pages except one of emulated registers. Empty if the region cannot be mapped.
      */
     public List<Area> mappable() {
         return areas;
@@ -142,14 +143,14 @@ public final class Region {
     }
 
     /**
-     * Maps a part of the region, for {@code Vm.addMemory}: then the guest's accesses reach the device without an exit.
-     * Leave out the pages of the MSI-X table, which the VMM emulates. The mapping outlives the handle of the device. It
-     * is for the guest alone: this process uses {@link #read} and {@link #write}, which answer EIO while the device's memory
-     * space is off, and its accesses to the mapping throw UnsupportedOperationException.
+     * Maps a part of the region for {@code Vm.addMemory}, so that the guest accesses the device without an exit. Leave
+     * out the pages of the MSI-X table, which the VMM emulates. The mapping outlives the handle of the device. Only the
+     * guest can use it: accesses of this process to it throw UnsupportedOperationException. This process uses {@link
+     * #read} and {@link #write}, which fail with EIO while the device's memory space is disabled.
      *
      * @param at bytes from the start of the region, a multiple of the page size
      * @param length bytes, a multiple of the page size
-     * @throws io.kvmirq.KernelException EINVAL if it cannot be mapped; ENOMEM
+     * @throws io.kvmirq.KernelException EINVAL if the part cannot be mapped; ENOMEM
      * @throws IndexOutOfBoundsException outside of the region
      */
     public Mapping.Owner map(long at, long length) {

@@ -6,8 +6,9 @@ import java.util.List;
 /**
  * A change of armed interrupts failed, and other armed interrupts had no eventfd for a moment, because the kernel
  * detaches eventfds before it fails. The former eventfds were attached again, as far as the kernel allowed it. An
- * interrupt raised in that moment may be lost. MSI-X keeps it in its table, unless all vectors were disabled in order
- * to add some. Since Linux 6.9 INTx keeps its eventfd; this exception does not know that. The cause is the failure.
+ * interrupt raised in that moment may be lost. An MSI-X interrupt stays pending in the device's table, unless all
+ * vectors were disabled to add some. Since Linux 6.9 INTx keeps its eventfd, but this exception is thrown all the same.
+ * The cause is the failure.
  */
 public final class VectorsDisturbedException extends IllegalStateException {
     private static final long serialVersionUID = 1;
@@ -26,8 +27,8 @@ public final class VectorsDisturbedException extends IllegalStateException {
     }
 
     /**
-     * The interrupts that had no eventfd for a moment, by number. Empty if all were detached before, or if the device
-     * was adopted and this arming was the first: what another program had armed is not known.
+     * The interrupts that had no eventfd for a moment, by number. Empty if all were detached before. Empty also for the
+     * first arming of an adopted device, because the library does not know which interrupts another program armed.
      */
     public List<Integer> interrupted() {
         return interrupted;

@@ -2,7 +2,7 @@
 package io.kvmirq.vfio;
 
 /**
- * The host has fewer interrupt vectors than requested. Nothing was enabled. VFIO says this with a positive result,
+ * The host has fewer interrupt vectors than requested. Nothing was enabled. VFIO reports this as a positive result,
  * which looks like success.
  */
 public final class VectorsExhaustedException extends IllegalStateException {
@@ -17,7 +17,7 @@ public final class VectorsExhaustedException extends IllegalStateException {
         this.available = available;
     }
 
-    /** The number of vectors that the host would give, counted from vector 0, not from the first requested vector. */
+    /** The number of vectors that the host can allocate, counted from vector 0, not from the first requested vector. */
     public int available() {
         return available;
     }

@@ -37,14 +37,14 @@ import java.util.function.Supplier;
 
 /** Opens VFIO's files and makes the calls on groups, containers and address spaces. Thread-safe. */
 final class VfioCalls extends Calls {
-    /** VFIO_DEVICE_BIND_IOMMUFD before 6.17, which newer kernels take too. */
+    /** The argument size of VFIO_DEVICE_BIND_IOMMUFD before 6.17, which newer kernels also accept. */
     private static final int BIND_SIZE = 16;
-    /** VFIO_DEVICE_ATTACH_IOMMUFD_PT before 6.15, which newer kernels take too. */
+    /** The argument size of VFIO_DEVICE_ATTACH_IOMMUFD_PT before 6.15, which newer kernels also accept. */
     private static final int ATTACH_SIZE = 12;
 
     private static final int EINVAL = -Errno.EINVAL.number();
     private static final int EMSGSIZE = -Errno.EMSGSIZE.number();
-    /** struct iommu_iova_range: the first address and the last. */
+    /** The size of struct iommu_iova_range: the first and the last address. */
     private static final int RANGE = 16;
 
     private static final int FEW_RANGES = 16;
@@ -58,7 +58,7 @@ final class VfioCalls extends Calls {
         return new HostDevice(() -> libc().hostFiles(), name);
     }
 
-    /** @param why better known than from the errno */
+    /** @param why the cause, if it is known better than from the errno */
     private KernelException failure(int result, KernelCall call, String operands, Supplier<Optional<String>> why) {
         return why.get()
                 .map(cause -> new KernelException(call.label(), operands, Errno.ofResult(result), cause))
@@ -71,7 +71,7 @@ final class VfioCalls extends Calls {
 
     // Files
 
-    /** @param device whose file it is, if it is a device's */
+    /** @param device the device that the file belongs to, if any */
     <T> T open(KernelCall call, String kind, String path, Optional<HostDevice> device, Function<Fd, T> owner) {
         ByteBuffer text = Buffers.cString(path);
         return made(
@@ -98,7 +98,7 @@ final class VfioCalls extends Calls {
                 "vfio group", number, ownership, owner, "a VFIO group, /dev/vfio/N", FileKind.VFIO_GROUP.label());
     }
 
-    /** The kernel takes an iommufd for a container, too. */
+    /** Adopts a container, or an iommufd, which the kernel accepts as a container. */
     <T> T adoptContainer(int number, Ownership ownership, Function<Fd, T> owner) {
         String expected = "a VFIO container, /dev/vfio/vfio";
         return adopted(
@@ -142,7 +142,7 @@ final class VfioCalls extends Calls {
         on(group, raw -> libc().ioctl(raw, UapiVfio.VFIO_GROUP_UNSET_CONTAINER, 0));
     }
 
-    /** @param maybeSet whether EINVAL says no more than that the container has its type */
+    /** @param maybeSet whether EINVAL may only mean that the container has its type already */
     void setIommu(Fd container, boolean maybeSet) {
         int result = on(container, raw -> libc().ioctl(raw, UapiVfio.VFIO_SET_IOMMU, UapiVfio.VFIO_TYPE1v2_IOMMU));
         if (result != EINVAL || !maybeSet) {
@@ -150,7 +150,10 @@ final class VfioCalls extends Calls {
         }
     }
 
-    /** With its capabilities: the kernel says how long they are, and is asked again. */
+    /**
+     * struct vfio_iommu_type1_info with its capabilities. The first call returns their length, the second one reads
+     * them.
+     */
     ByteBuffer iommuInfo(Fd container) {
         int size = VfioIommuType1Info.SIZE;
         while (true) {
@@ -244,7 +247,7 @@ final class VfioCalls extends Calls {
         }
     }
 
-    /** @param destroying the {@link #destroying} of it from now on */
+    /** @param destroying gets the number of the new space, as an argument of {@link #destroySpace} */
     int createSpace(Fd iommufd, ByteBuffer destroying) {
         ByteBuffer space =
                 Buffers.allocate(IommuIoasAlloc.SIZE).putInt(IommuIoasAlloc.LENGTH_OF_ARGUMENT, IommuIoasAlloc.SIZE);
@@ -267,7 +270,7 @@ final class VfioCalls extends Calls {
         libc().ioctl(number(iommufd), UapiIommufd.IOMMU_DESTROY, destroy);
     }
 
-    // DMA: on leases, so that what was mapped can be unmapped whatever has been closed meanwhile
+    // DMA. A lease keeps the file open, so that memory can be unmapped after the file's owner is closed
 
     void mapInContainer(Fd.Lease container, long iova, Mapping memory, boolean writable) {
         ByteBuffer map = Buffers.allocate(VfioIommuType1DmaMap.SIZE)

@@ -17,8 +17,8 @@ import java.util.Optional;
 import java.util.Set;
 
 /**
- * A device's own file, {@code /dev/vfio/devices/vfioN}, before it is bound to an iommufd. Kernels have it since 6.6
- * with CONFIG_VFIO_DEVICE_CDEV; Debian's do not. Thread-safe.
+ * A device's own file, {@code /dev/vfio/devices/vfioN}, before it is bound to an iommufd. It exists since Linux 6.6
+ * with CONFIG_VFIO_DEVICE_CDEV, which Debian's kernels do not set. Thread-safe.
  *
  * <p>Source: drivers/vfio/device_cdev.c.
  */
@@ -34,10 +34,10 @@ public final class VfioCdev extends VfioFile {
     }
 
     /**
-     * Opens the device file of a device. sysfs tells which one it is.
+     * Opens the device file of a device, which it finds in sysfs.
      *
-     * @throws KernelException ENOENT when the device is not bound to a VFIO driver, or the kernel has no such files;
-     *     EACCES; ENODEV when it was removed
+     * @throws KernelException ENOENT when the device is not bound to a VFIO driver, or the kernel has no device files;
+     *     EACCES; ENODEV when the device was removed
      */
     public static VfioCdev open(Kernel kernel, DeviceName name) {
         VfioCalls calls = new VfioCalls(kernel);
@@ -66,7 +66,7 @@ public final class VfioCdev extends VfioFile {
      *
      * @param number the descriptor of {@code /dev/vfio/devices/vfioN}
      * @param name of the device, for messages
-     * @throws IllegalArgumentException if /proc says that the descriptor is not open, or something else
+     * @throws IllegalArgumentException if /proc shows that the descriptor is not open, or of another file
      */
     public static VfioCdev adopt(Kernel kernel, DeviceName name, int number, Ownership ownership) {
         Objects.requireNonNull(name, "name is null");
@@ -86,8 +86,8 @@ public final class VfioCdev extends VfioFile {
     }
 
     /**
-     * Binds the file to the iommufd and attaches the device to the address space. From then on the file is the
-     * device's: {@link VfioDevice#close} closes it. After a failure close this: a file cannot be bound twice.
+     * Binds the file to the iommufd and attaches the device to the address space. From then on {@link VfioDevice#close}
+     * closes the file. After a failure close this object, because a file cannot be bound twice.
      *
      * @throws KernelException EPERM when drivers of the host have other devices of the group, which the message names;
      *     EBUSY when the group is open; EINVAL when the file is bound already
@@ -126,7 +126,10 @@ public final class VfioCdev extends VfioFile {
         throw new IllegalArgumentException(this + " needs an address space of an iommufd, and not " + space);
     }
 
-    /** Closes the file, unless a device was opened: then that closes it. Idempotent, never fails. */
+    /**
+     * Closes the file, unless a device was opened through it: then closing the device closes the file. Idempotent,
+     * never fails.
+     */
     @Override
     public synchronized void close() {
         if (!opened) {

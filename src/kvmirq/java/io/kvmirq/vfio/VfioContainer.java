@@ -18,12 +18,12 @@ import java.util.function.Supplier;
 
 /**
  * A container of groups, {@code /dev/vfio/vfio}, with the IOMMU driver of type 1, version 2. It can map memory once it
- * has a group, and forgets its mappings with its last one. Thread-safe.
+ * has a group, and drops its mappings when its last group leaves. Thread-safe.
  *
  * <p>Source: drivers/vfio/container.c, vfio_iommu_type1.c.
  */
 public final class VfioContainer extends DmaSpace {
-    /** Whether the container may have its IOMMU type already; then the kernel answers EINVAL to setting it again. */
+    /** Whether the container may have its IOMMU type already. If so, setting it again fails with EINVAL. */
     private boolean maybeSet;
 
     private VfioContainer(VfioCalls calls, Fd fd, boolean adopted) {
@@ -46,7 +46,7 @@ public final class VfioContainer extends DmaSpace {
      * A container that was opened elsewhere, with or without groups.
      *
      * @param number the descriptor of {@code /dev/vfio/vfio}
-     * @throws IllegalArgumentException if /proc says that it is not open, or something else
+     * @throws IllegalArgumentException if /proc shows that the descriptor is not open, or of another file
      */
     public static VfioContainer adopt(Kernel kernel, int number, Ownership ownership) {
         Objects.requireNonNull(ownership, "ownership is null");
@@ -54,7 +54,7 @@ public final class VfioContainer extends DmaSpace {
         return calls.adoptContainer(number, ownership, fd -> new VfioContainer(calls, fd, true));
     }
 
-    /** Takes a group in, and sets the IOMMU type with the first one; a failure leaves the group outside. */
+    /** Adds a group, and sets the IOMMU type with the first one. After a failure the group is not in the container. */
     synchronized void attach(Fd group, Supplier<Optional<String>> whyNotPermitted) {
         try (Undo undo = new Undo()) {
             undo.step(() -> calls().setContainer(group, file(), whyNotPermitted), () -> calls().unsetContainer(group));
@@ -65,7 +65,7 @@ public final class VfioContainer extends DmaSpace {
     }
 
     /**
-     * Asks the IOMMU driver for its ranges and limits.
+     * Reads ranges and limits of the IOMMU driver.
      *
      * @throws io.kvmirq.KernelException EINVAL without a device
      */
@@ -74,8 +74,8 @@ public final class VfioContainer extends DmaSpace {
     }
 
     /**
-     * Whether the IOMMU forces DMA of all devices to be coherent with the caches. If not, KVM must know of the devices,
-     * so that the guest's cache flushes take effect. False without a device.
+     * Whether the IOMMU forces DMA of all devices to be coherent with the caches. If not, KVM must be given the
+     * devices' files, so that the guest's cache flushes take effect. False without a device.
      */
     public boolean isCoherent() {
         return calls().hasExtension(file(), UapiVfio.VFIO_DMA_CC_IOMMU);

@@ -19,7 +19,7 @@ import java.util.Optional;
 import java.util.concurrent.CopyOnWriteArrayList;
 
 /**
- * A device of the host in the hands of this process. Thread-safe.
+ * A device of the host that this process controls through VFIO. Thread-safe.
  *
  * <pre>{@code
  * try (Kernel kernel = Kernel.open();
@@ -31,13 +31,13 @@ import java.util.concurrent.CopyOnWriteArrayList;
  * <p>Source: drivers/vfio/vfio_main.c, Documentation/driver-api/vfio.rst.
  */
 public final class VfioDevice implements AutoCloseable {
-    /** The way in which a device was opened. */
+    /** The ways to open a device. */
     public enum Access {
         /** Through its IOMMU group and a container. */
         GROUP,
         /** Through its own file and an iommufd. */
         CDEV,
-        /** By another program, which handed over the descriptor. */
+        /** Opened elsewhere; the library was given the descriptor. */
         ADOPTED
     }
 
@@ -68,10 +68,10 @@ public final class VfioDevice implements AutoCloseable {
 
     /**
      * Opens a device with a DMA space of its own: through its device file and an iommufd where the host has one, else
-     * through its group and a container; {@link #access} says which. KVM does not learn of the device: its interrupts
-     * work; mediated devices and non-coherent DMA need {@link #open(Kernel, DeviceName, FileHolder)}.
+     * through its group and a container; {@link #access} returns which. KVM is not given the device's file: its
+     * interrupts work, but mediated devices and non-coherent DMA need {@link #open(Kernel, DeviceName, FileHolder)}.
      *
-     * <p>A group is open once in the whole host: open its devices through one {@link VfioFile}, by {@link
+     * <p>The kernel opens a group only once at a time: open all its devices through one {@link VfioFile}, by {@link
      * VfioFile#openDevice}.
      *
      * @throws io.kvmirq.KernelException ENODEV, ENOENT, EPERM, EBUSY, EACCES as {@link VfioGroup} and {@link VfioCdev};
@@ -82,8 +82,8 @@ public final class VfioDevice implements AutoCloseable {
     }
 
     /**
-     * Opens a device after giving its file to KVM, in the order that the kernel needs; closing takes the file from KVM
-     * before it closes it. Else as {@link #open(Kernel, DeviceName)}.
+     * Gives the device's file to KVM and then opens the device, as the kernel requires. {@link #close} removes the file
+     * from KVM before it closes it. Otherwise like {@link #open(Kernel, DeviceName)}.
      *
      * @param holder KVM's {@code KvmVfio}
      */
@@ -112,7 +112,7 @@ public final class VfioDevice implements AutoCloseable {
         group = Optional.of(file);
     }
 
-    /** Has something done after the device was closed. Only before the device is given to the user. */
+    /** Adds a step that runs after the device was closed. Only before the device is given to the user. */
     void onClose(AutoCloseable step) {
         parts.add(step);
     }
@@ -138,14 +138,14 @@ public final class VfioDevice implements AutoCloseable {
     }
 
     /**
-     * A device that was opened elsewhere. The kernel has one set of interrupts for a device, whichever descriptor armed
-     * them, and does not tell which ones have eventfds. So arming here replaces eventfds of another program, and
-     * closing the armed interrupts disables the whole index for that program, too. A refused arming may detach eventfds
-     * of that program; it then throws {@link VectorsDisturbedException}.
+     * A device that was opened elsewhere. All descriptors of a device share its interrupts, and the kernel does not
+     * report which interrupts have eventfds. So arming replaces eventfds that another program attached, and closing the
+     * armed interrupts disables the whole index for that program, too. A refused arming may detach eventfds of that
+     * program; it then throws {@link VectorsDisturbedException}.
      *
      * @param number the descriptor of the device
      * @param name for messages
-     * @throws IllegalArgumentException if /proc says that the descriptor is not open, or something else
+     * @throws IllegalArgumentException if /proc shows that the descriptor is not open, or of another file
      * @throws io.kvmirq.KernelException ENOTTY, EINVAL if the descriptor is not an opened VFIO device; it stays open
      */
     public static VfioDevice adopt(Kernel kernel, DeviceName name, int number, Ownership ownership) {
@@ -164,7 +164,7 @@ public final class VfioDevice implements AutoCloseable {
         int count = Math.max(0, info.getInt(VfioDeviceInfo.NUM_IRQS));
         List<IrqInfo> irqs = calls.irqInfos(
                 pci
-                        ? PCI_INDEXES.subList(0, Math.min(count, PCI_INDEXES.size())) // more are of a newer kernel
+                        ? PCI_INDEXES.subList(0, Math.min(count, PCI_INDEXES.size())) // a newer kernel may have more
                         : Collections.nCopies(count, IrqKind.PLATFORM));
         return new DeviceInfo(
                 pci ? DeviceInfo.Bus.PCI : platform ? DeviceInfo.Bus.PLATFORM : DeviceInfo.Bus.OTHER,
@@ -183,7 +183,7 @@ public final class VfioDevice implements AutoCloseable {
         return access;
     }
 
-    /** VFIO's description of it, asked when it was opened. */
+    /** VFIO's description of the device, read when the device was opened. */
     public DeviceInfo info() {
         return info;
     }
@@ -194,7 +194,7 @@ public final class VfioDevice implements AutoCloseable {
     }
 
     /**
-     * The space for DMA that was opened with the device.
+     * The DMA space that was created together with the device.
      *
      * @throws IllegalStateException if the caller made the space, or the device was adopted
      */
@@ -222,22 +222,21 @@ public final class VfioDevice implements AutoCloseable {
 
     /**
      * Resets the device alone. Its configuration stays, and armed interrupts stay armed. While another thread of the
-     * host locks the device, this tries for a quarter of a second.
+     * host locks the device, retries for a quarter of a second.
      *
-     * @throws io.kvmirq.KernelException EINVAL if it has no such reset; EAGAIN if it is still locked, as from the host's
-     *     request to give it back until it is closed
+     * @throws io.kvmirq.KernelException EINVAL if the device has no such reset; EAGAIN if it is still locked. After the
+     *     host requested the device back, it stays locked until it is closed
      */
     public void reset() {
         calls.reset();
     }
 
     /**
-     * Resets the device with its bus or slot, if no other device is on it: for a device that {@link #reset} cannot
-     * reset. Its configuration stays, and armed interrupts stay armed. While the device is locked, this tries as {@link
-     * #reset}.
+     * Resets the bus or slot of a device that {@link #reset} cannot reset, if no other device is on it. Its
+     * configuration stays, and armed interrupts stay armed. While the device is locked, retries like {@link #reset}.
      *
      * @throws io.kvmirq.KernelException ENODEV on a root bus, which no bridge resets; EAGAIN as {@link #reset}
-     * @throws IllegalStateException if it would reset other devices, too; if the device was adopted
+     * @throws IllegalStateException if the reset would affect other devices, or the device was adopted
      */
     public void hotReset() {
         if (access == Access.ADOPTED) {
@@ -253,10 +252,10 @@ public final class VfioDevice implements AutoCloseable {
     }
 
     /**
-     * Resets the device as far as the kernel allows: alone, else with its bus. If the device cannot be reset, its bus
-     * mastering is turned off: its next user decides when it may read and write memory again.
+     * Resets the device alone, or with its bus if the kernel refuses that. If both fail, disables bus mastering: the
+     * device's next user decides when it may read and write memory again.
      *
-     * @throws DeviceNotResetException says whether the device is stopped at least
+     * @throws DeviceNotResetException if the device was not reset; it says whether bus mastering is off at least
      * @throws UnsupportedOperationException if it is not a PCI device
      */
     public void resetOrStop() {
@@ -268,7 +267,7 @@ public final class VfioDevice implements AutoCloseable {
                 way.run();
                 return;
             } catch (ClosedHandleException e) {
-                throw e; // closing the device has stopped it
+                throw e; // closing the device has disabled its bus mastering
             } catch (KernelException | IllegalStateException e) {
                 refusals.add(e);
             }
@@ -347,7 +346,7 @@ public final class VfioDevice implements AutoCloseable {
      * An interrupt of a platform device.
      *
      * @param number from 0, in the order of the device's description
-     * @throws IllegalArgumentException if the device has no such one
+     * @throws IllegalArgumentException if the device has no interrupt of this number
      */
     public LineIrq platformIrq(int number) {
         if (info.bus() == DeviceInfo.Bus.PCI
@@ -362,16 +361,19 @@ public final class VfioDevice implements AutoCloseable {
     }
 
     /**
-     * Errors that the device cannot correct.
+     * The interrupt that reports errors which the device cannot correct.
      *
-     * @throws IllegalArgumentException if the device does not report them, as without PCI Express
+     * @throws IllegalArgumentException if the device reports no errors, such as a device without PCI Express
      */
     public NoticeIrq err() {
         info(UapiVfio.VFIO_PCI_ERR_IRQ_INDEX, IrqKind.ERROR).requireVectors(0, 1, this);
         return new NoticeIrq(this, UapiVfio.VFIO_PCI_ERR_IRQ_INDEX);
     }
 
-    /** The host asks for the device back: stop using it and close it. Until then the host's administrator waits. */
+    /**
+     * The interrupt by which the host requests the device back. Close the device then: the host's administrator waits
+     * for it.
+     */
     public NoticeIrq req() {
         info(UapiVfio.VFIO_PCI_REQ_IRQ_INDEX, IrqKind.REQUEST).requireVectors(0, 1, this);
         return new NoticeIrq(this, UapiVfio.VFIO_PCI_REQ_IRQ_INDEX);
@@ -385,8 +387,8 @@ public final class VfioDevice implements AutoCloseable {
     }
 
     /**
-     * Disarms all interrupts, takes the device's file from KVM if {@link #open} gave it, and closes the device and the
-     * files that were opened with it. Idempotent, never fails.
+     * Disarms all interrupts, removes the device's file from KVM if {@link #open} added it, and closes the device and
+     * the files that were opened with it. Idempotent, never fails.
      */
     @Override
     public void close() {

@@ -9,8 +9,8 @@ import io.kvmirq.kernel.Kernel;
 import io.kvmirq.undo.Undo;
 
 /**
- * The file through which a device is opened: its IOMMU group, or its own device file. It exists apart from the {@link
- * VfioDevice} because KVM must have it first, see {@link FileHolder}. Thread-safe.
+ * The file through which a device is opened: its IOMMU group, or its own device file. It is separate from {@link
+ * VfioDevice} because KVM must be given the file before the device is opened, see {@link FileHolder}. Thread-safe.
  */
 public abstract sealed class VfioFile implements AutoCloseable permits VfioGroup, VfioCdev {
     private final VfioCalls calls;
@@ -23,11 +23,11 @@ public abstract sealed class VfioFile implements AutoCloseable permits VfioGroup
     }
 
     /**
-     * Opens the file of a device: its device file where the host has one, else its group. A host may show the device
-     * file in sysfs and keep its node or {@code /dev/iommu} from this user: that is the group, too.
+     * Opens the file of a device: its device file where the host has one, else its group. Opens the group also if sysfs
+     * shows a device file, but this user has no access to it or to {@code /dev/iommu}.
      *
-     * @throws KernelException as {@link VfioGroup#open(Kernel, DeviceName)} and {@link VfioCdev#open}. If both were
-     *     tried, it is of the group, and the one of the device file is suppressed
+     * @throws KernelException as {@link VfioGroup#open(Kernel, DeviceName)} and {@link VfioCdev#open}. If both fail,
+     *     the exception is the group's, and the device file's is suppressed in it
      */
     public static VfioFile open(Kernel kernel, DeviceName name) {
         VfioCalls calls = new VfioCalls(kernel);
@@ -67,8 +67,8 @@ public abstract sealed class VfioFile implements AutoCloseable permits VfioGroup
     }
 
     /**
-     * Whether a device is open through this file: then it is too late to give the file to KVM. The monitor of this
-     * object is held while a device opens, so the answer stays true for a caller that holds it.
+     * Whether a device is open through this file; if so, KVM cannot use the file for it. A device opens under the
+     * monitor of this object, so the result stays valid while the caller holds it.
      */
     public final synchronized boolean isUsed() {
         return devices > 0;
@@ -83,21 +83,21 @@ public abstract sealed class VfioFile implements AutoCloseable permits VfioGroup
     }
 
     /**
-     * New DMA addresses of the kind that goes with this file: a container for a group, an address space of an iommufd
-     * for a device file.
+     * Creates a DMA space for devices of this file: a container for a group, an address space of an iommufd for a
+     * device file.
      *
      * @throws KernelException as {@link VfioContainer#create} and {@link Ioas#create}
      */
     public abstract DmaSpace createSpace();
 
     /**
-     * Opens a device of this file. Several devices of a group may be opened, in one space.
+     * Opens a device of this file. Several devices of a group may be opened in one space.
      *
-     * @param space as {@link #createSpace} gives it
-     * @param name of the device; a device file has one only
+     * @param space of the type that {@link #createSpace} returns
+     * @param name name of the device; a device file belongs to one device
      * @throws KernelException as {@link VfioGroup#openDevice(DeviceName, VfioContainer)} and {@link
      *     VfioCdev#openDevice(Ioas)}
-     * @throws IllegalArgumentException for a space of the other kind, or another device than that of the device file
+     * @throws IllegalArgumentException if the space is of the other type, or the device file belongs to another device
      */
     public abstract VfioDevice openDevice(DmaSpace space, DeviceName name);
 

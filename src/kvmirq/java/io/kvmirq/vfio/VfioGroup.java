@@ -13,8 +13,9 @@ import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
- * An IOMMU group of the host, {@code /dev/vfio/N}. A group is open once in the whole host, so several devices of one
- * group are opened through one object. Its devices keep the group; it may be closed before them. Thread-safe.
+ * An IOMMU group of the host, {@code /dev/vfio/N}. The kernel opens a group only once at a time, so several devices of
+ * one group are opened through one object. Devices keep their group open in the kernel, so this object may be closed
+ * before them. Thread-safe.
  *
  * <p>Source: drivers/vfio/group.c.
  */
@@ -27,14 +28,14 @@ public final class VfioGroup extends VfioFile {
         this.adopted = adopted;
     }
 
-    /** Whether a driver is VFIO's: vfio-pci, vfio-platform, or a variant such as mlx5_vfio_pci. */
+    /** Whether a driver is a VFIO driver: vfio-pci, vfio-platform, or a variant such as mlx5_vfio_pci. */
     public static boolean isDriver(String driver) {
         return HostDevice.isDriver(driver);
     }
 
     /**
-     * Whether the kernel gives a group to no user while this driver is bound to one of its devices. Drivers that leave
-     * DMA to the user do not block: those of VFIO, pci-stub and pcieport.
+     * Whether users cannot open a group while this driver is bound to one of its devices. Drivers that leave DMA to the
+     * user do not block the group: VFIO drivers, pci-stub and pcieport.
      *
      * <p>Source: {@code driver_managed_dma} in {@code struct pci_driver} since Linux 5.19.
      */
@@ -43,7 +44,7 @@ public final class VfioGroup extends VfioFile {
     }
 
     /**
-     * Opens the group of a device. sysfs tells which one it is.
+     * Opens the group of a device, which it finds in sysfs.
      *
      * @throws io.kvmirq.KernelException ENODEV without such a device or without an IOMMU; ENOENT when the device is not
      *     bound to a VFIO driver; EACCES, EPERM; EBUSY when the group is open elsewhere
@@ -67,7 +68,7 @@ public final class VfioGroup extends VfioFile {
      * A group that was opened elsewhere, in this process or another one.
      *
      * @param number the descriptor of {@code /dev/vfio/N}
-     * @throws IllegalArgumentException if /proc says that it is not open, or something else
+     * @throws IllegalArgumentException if /proc shows that the descriptor is not open, or of another file
      */
     public static VfioGroup adopt(Kernel kernel, int number, Ownership ownership) {
         Objects.requireNonNull(ownership, "ownership is null");
@@ -81,7 +82,7 @@ public final class VfioGroup extends VfioFile {
     }
 
     /**
-     * Opens a device of the group. The first one puts the group into the container, where it stays.
+     * Opens a device of the group. The first device opened adds the group to the container, where it stays.
      *
      * @throws io.kvmirq.KernelException ENODEV when the device is not in the group or not bound to a VFIO driver; EPERM
      *     when drivers of the host have other devices of the group, which the message names
@@ -108,9 +109,10 @@ public final class VfioGroup extends VfioFile {
     }
 
     /**
-     * Opens a device of an adopted group that its owner put into a container.
+     * Opens a device of an adopted group, which its owner has added to a container.
      *
-     * @throws io.kvmirq.KernelException ENODEV as above; EINVAL when the group is in no container
+     * @throws io.kvmirq.KernelException ENODEV as for {@link #openDevice(DeviceName, VfioContainer)}; EINVAL when the
+     *     group is in no container
      * @throws IllegalStateException if the group was opened here
      */
     public synchronized VfioDevice openDevice(DeviceName name) {
