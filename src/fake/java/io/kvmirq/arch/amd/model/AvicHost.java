@@ -13,13 +13,13 @@ import java.util.function.LongConsumer;
 import org.jspecify.annotations.Nullable;
 
 /**
- * KVM with AVIC on a host: the VMs by their ids, the notifier of the GA log, and the doorbell.
+ * KVM with AVIC on a host: the VMs by id, the GA log notifier, and the doorbell.
  *
- * <p>Make VMs before other threads use the host. After that it is safe for use by any number of threads. Source: {@code
+ * <p>Make VMs before other threads use the host. Afterwards any number of threads may use it. Source: {@code
  * avic_vm_init} and {@code avic_ga_log_notifier} of Linux 7.1.
  */
 public final class AvicHost {
-    /** The pending bit that stands for the doorbell, which has no vector. No interrupt has the vector 0. */
+    /** The pending bit for the doorbell, which has no vector. No interrupt has vector 0. */
     static final int DOORBELL = 0;
 
     private final Host host;
@@ -47,7 +47,7 @@ public final class AvicHost {
         host.handle(DOORBELL, this::rung);
     }
 
-    /** {@code observer} takes the GATag of each entry of the GA log that the notifier reads. */
+    /** {@code observer} receives the GATag of each GA log entry that the notifier reads. */
     public void observeLog(LongConsumer observer) {
         logged = observer;
     }
@@ -64,7 +64,7 @@ public final class AvicHost {
         return ipiv;
     }
 
-    /** The id of a new VM. Ids start at 1, wrap, and skip those in use; IllegalStateException if all are. */
+    /** The id of a new VM. Ids start at 1, wrap around, and skip used ids; IllegalStateException if all are used. */
     synchronized int add(AvicVm vm) {
         vms.stream().filter(vm::overlaps).findFirst().ifPresent(other -> {
             throw new IllegalArgumentException(
@@ -103,13 +103,13 @@ public final class AvicHost {
         return vm == null || index >= vm.vcpus() ? Optional.empty() : Optional.of(vm.vcpu(index));
     }
 
-    /** The notifier of the GA log: wakes the vCPU that the GATag names, if there is one. Its page has the vector. */
+    /** The notifier of the GA log: wakes the vCPU that the GATag names, if any. The vector is in its backing page. */
     void wake(long gaTag) {
         logged.accept(gaTag);
         vcpu(gaTag).ifPresent(vcpu -> vcpu.thread().wake());
     }
 
-    /** Does not allocate. */
+    /** The vCPU with a backing page, or null. Does not allocate. */
     @Nullable
     AvicVcpu withPage(long address) {
         List<AvicVm> all = vms;
@@ -122,7 +122,7 @@ public final class AvicHost {
         return null;
     }
 
-    /** The CPU looks again at the IRR of the guest that it runs. Without a guest the doorbell does nothing. */
+    /** The doorbell: the CPU evaluates the IRR of its running guest again. Without a guest it does nothing. */
     private void rung(HostCpu cpu) {
         List<AvicVm> all = vms;
         for (int i = 0; i < all.size(); i++) {

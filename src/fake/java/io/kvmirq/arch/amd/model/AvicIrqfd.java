@@ -16,12 +16,12 @@ import java.util.OptionalInt;
 import java.util.stream.IntStream;
 
 /**
- * An irqfd whose producer is the interrupt of a device: KVM posts it to a vCPU, or not. It is on the list of one vCPU
- * at most. Each change is under the VM's lock of irqfds, so that one mediator changes the entry.
+ * An irqfd whose producer is a device interrupt, which KVM may post to a vCPU. The irqfd is on the list of one vCPU at
+ * most. The VM's irqfds lock serializes all changes of the entry.
  *
- * <p>Linux 6.17 to 7.1 takes the irqfd off the list of the previous vCPU before it writes the entry. If that vCPU blocks
- * in between, the entry still says that it runs, and the doorbell of a request wakes no vCPU. So its source says; no
- * kernel was seen to do it. Here the previous vCPU is kicked after the write, so that it looks at its IRR again.
+ * <p>Linux 6.17 to 7.1 takes the irqfd off the list of the previous vCPU before it writes the entry. If that vCPU
+ * blocks in between, the entry still says that it runs, and the doorbell of a request wakes no vCPU. The source shows
+ * this; no kernel was seen to do it. Here the previous vCPU is kicked after the write and evaluates its IRR again.
  *
  * <p>Safe for use by any number of threads. Source: {@code avic_pi_update_irte} and {@code kvm_pi_update_irte} of Linux
  * 7.1, {@code svm_ir_list_add} of Linux 6.12.
@@ -70,9 +70,9 @@ public class AvicIrqfd implements IrteUpdate {
     }
 
     /**
-     * Posts the interrupt to a vCPU of this VM from now on. While AVIC is inhibited the entry stays remapped. Throws
-     * KernelException EINVAL if the domain is not UNMANAGED or the unit has no guest mode; from 6.17 the irqfd is then
-     * posted to no vCPU, and before it stays on its list.
+     * Posts the interrupt to a vCPU of this VM. While AVIC is inhibited the entry stays remapped. Throws
+     * KernelException EINVAL if the domain is not UNMANAGED or the unit has no guest mode. Since 6.17 the irqfd is then
+     * posted to no vCPU; before, it stays on its list.
      */
     public void post(AvicVcpu vcpu, InterruptVector vector) {
         if (vcpu.vm() != vm) {
@@ -128,7 +128,7 @@ public class AvicIrqfd implements IrteUpdate {
         words.unlock(vm.at(AvicVm.IRQFDS_LOCK));
     }
 
-    /** From 6.17, under the new vCPU's lock; Linux asks before it takes the lock. Returns whether it is linked. */
+    /** Since 6.17, under the new vCPU's lock; Linux checks before it takes the lock. Returns whether it is linked. */
     boolean moveThenWrite(AvicVcpu vcpu, int vector, boolean fits) {
         unlink();
         vcpu.list().lock();
@@ -166,7 +166,7 @@ public class AvicIrqfd implements IrteUpdate {
         return AvicTables.IS_RUNNING.isSet(shadow) ? AvicTables.HOST_ID.of(shadow) : GaUnit.NO_CPU;
     }
 
-    /** The lock of the list is held. */
+    /** Adds the irqfd to the list of a vCPU. The list's lock is held. */
     void link(AvicVcpu vcpu) {
         vcpu.list().add(number);
     }
@@ -181,7 +181,7 @@ public class AvicIrqfd implements IrteUpdate {
         }
     }
 
-    /** A request of before may be in the IRR of a vCPU that no unit notifies any more. */
+    /** Kicks the previous vCPU: its IRR may have an earlier request that no unit notifies any more. */
     void kick(int previous) {
         if (previous != NONE) {
             vm.vcpu(previous).thread().kick();

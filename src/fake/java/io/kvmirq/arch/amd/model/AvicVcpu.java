@@ -19,8 +19,8 @@ import java.util.Optional;
 
 /**
  * A vCPU with AVIC: its thread, the IRR and ISR of its backing page, its entry of the physical table, and the irqfds
- * that are posted to it. At each step of its {@link #thread} the vCPU changes its entry and the remapping entries
- * together. A vector is 0–255.
+ * that are posted to it. When its {@link #thread} is loaded, preempted, blocks or wakes, the vCPU changes its entry and
+ * the remapping entries together. A vector is 0–255.
  *
  * <p>Safe for use by one thread of its own and any number of others.
  */
@@ -31,9 +31,9 @@ public final class AvicVcpu {
     static final int ISR = IRR + VECTOR_WORDS;
     /** KVM's copy of the entry, with GALogIntr: {@code avic_physical_id_entry}. */
     static final int SHADOW = ISR + VECTOR_WORDS;
-    /** The entry of the hardware's table. */
+    /** The entry of the hardware's physical APIC ID table. */
     static final int TABLE = SHADOW + 1;
-    /** Whether AVIC is off for this vCPU. */
+    /** Whether AVIC is disabled for this vCPU. */
     static final int INACTIVE = TABLE + 1;
 
     static final int THREAD = INACTIVE + 1;
@@ -56,7 +56,7 @@ public final class AvicVcpu {
         this.base = base;
         this.list = list;
         this.alwaysLogs = vm.avic().kernel() == AvicKernel.UP_TO_6_16;
-        // The fields check the address.
+        // BACKING_PAGE checks the address.
         long entry = AvicTables.PHYSICAL_VALID.mask() | AvicTables.BACKING_PAGE.with(page >>> 12);
         words.set(at(SHADOW), entry);
         words.set(at(TABLE), entry);
@@ -71,7 +71,7 @@ public final class AvicVcpu {
         return base + word;
     }
 
-    /** The entries of its units that are posted to it: the irqfds on its list. */
+    /** The remapping entries that are posted to this vCPU: those of the irqfds on its list. */
     public List<Integer> entries() {
         List<Integer> entries = new ArrayList<>();
         for (int i = list.next(0); i >= 0; i = list.next(i + 1)) {
@@ -113,7 +113,7 @@ public final class AvicVcpu {
         return words.get(at(SHADOW));
     }
 
-    /** Whether AVIC is on for this vCPU. The vCPU follows the VM before it enters the guest. */
+    /** Whether AVIC is enabled for this vCPU. The vCPU adopts the VM's state before it enters the guest. */
     public boolean isActive() {
         return words.get(at(INACTIVE)) == 0;
     }
@@ -122,7 +122,7 @@ public final class AvicVcpu {
         return alwaysLogs;
     }
 
-    /** A unit, or KVM, sets a vector in the IRR. This is one locked access. Does not allocate. */
+    /** Sets a vector in the IRR for a unit or KVM, by one locked access. Does not allocate. */
     void request(int vector) {
         words.or(at(IRR + vector / Long.SIZE), 1L << vector);
     }
@@ -155,7 +155,7 @@ public final class AvicVcpu {
         }
     }
 
-    /** As {@link #takeInterrupts()}; another LAPIC serves the vectors, four words of {@code taken} from {@code at}. */
+    /** Moves the IRR to four words of {@code taken} from {@code at}, for another LAPIC that serves the vectors. */
     public void takeInterrupts(SharedWords taken, int at) {
         takeInterrupts();
         move(ISR, taken, at);
@@ -167,7 +167,7 @@ public final class AvicVcpu {
         return (words.get(at(ISR + vector / Long.SIZE)) >>> vector & 1) != 0;
     }
 
-    /** EOI ends the highest vector in service; IllegalStateException for another one, or outside of the guest. */
+    /** EOI of the highest vector in service; IllegalStateException for another vector, or outside the guest. */
     public void end(int vector) {
         checkVector(vector);
         if (!thread.isGuest()) {
@@ -215,7 +215,7 @@ public final class AvicVcpu {
         }
     }
 
-    /** {@code __avic_vcpu_load}. The lock lets an update of an irqfd see the new entry, or link first. */
+    /** {@code __avic_vcpu_load}. The lock lets an irqfd's update see the new entry, or link first. */
     private void run(HostCpu here, boolean activates) {
         list.lock();
         long entry = IS_RUNNING.put(GA_LOG_INTR.put(HOST_ID.put(shadowEntry(), here.id()), 0), 1);
@@ -224,7 +224,7 @@ public final class AvicVcpu {
         for (int i = list.next(0); i >= 0; i = list.next(i + 1)) {
             AvicIrqfd irqfd = vm.irqfd(i);
             if (activates) {
-                // Up to 6.16 nothing says that the vCPU runs: amd_iommu_activate_guest_mode has no CPU.
+                // Up to 6.16 the entry does not show that the vCPU runs: amd_iommu_activate_guest_mode has no CPU.
                 irqfd.unit().activate(irqfd.entry(), alwaysLogs ? GaUnit.NO_CPU : here.id(), alwaysLogs);
             } else {
                 irqfd.unit().update(irqfd.entry(), here.id(), alwaysLogs);
@@ -278,13 +278,13 @@ public final class AvicVcpu {
             }
         }
 
-        /** VMRUN looks at the IRR. A sender sets it before it reads the mode or IsRun. */
+        /** VMRUN evaluates the IRR. A sender sets the IRR before it reads the mode or IsRun. */
         @Override
         public void entered(HostCpu here) {
             takeInterrupts();
         }
 
-        /** {@code avic_vcpu_put}. A vCPU that blocks is stopped already. */
+        /** {@code avic_vcpu_put}. For a blocking vCPU, IsRun is clear already. */
         @Override
         public void preempted(HostCpu here) {
             if (isActive()) {
@@ -292,7 +292,7 @@ public final class AvicVcpu {
             }
         }
 
-        /** {@code avic_vcpu_blocking}. IsRun is clear before the last look at the IRR. */
+        /** {@code avic_vcpu_blocking}. Clears IsRun before the last read of the IRR. */
         @Override
         public void blocking(HostCpu here) {
             if (isActive()) {

@@ -11,18 +11,17 @@ import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A VM with AVIC: its vCPUs, the irqfds that may be posted, and the reasons that inhibit AVIC.
+ * A VM with AVIC: its vCPUs, its irqfds that can be posted, and the reasons that inhibit AVIC.
  *
- * <p>Make irqfds before other threads use the VM. After that it is safe for use by any number of threads. A spinlock
- * makes others wait. Nested guests and the delivery of IPIs are not modelled. Source: {@code arch/x86/kvm/svm/avic.c}
- * of Linux 7.1.
+ * <p>Make irqfds before other threads use the VM. Afterwards any number of threads may use it; they wait for its
+ * spinlocks. Nested guests and IPI delivery are not modelled. Source: {@code arch/x86/kvm/svm/avic.c} of Linux 7.1.
  */
 public final class AvicVm {
     private static final int PAGE = 4096;
 
-    /** The reasons that inhibit AVIC, a bit each. */
+    /** The word of reasons that inhibit AVIC, a bit each. */
     static final int INHIBITS = 0;
-    /** {@code kvm->irqfds.lock}: one update at a time. */
+    /** {@code kvm->irqfds.lock}, which serializes updates. */
     static final int IRQFDS_LOCK = 1;
     /** For each irqfd: {@code irq_bypass_vcpu}, the index of the vCPU + 1, or 0. */
     static final int BYPASSES = 2;
@@ -41,9 +40,9 @@ public final class AvicVm {
     }
 
     /**
-     * No vCPU is loaded, no irqfd is posted. {@code vcpus} is 1–4096; {@code firstPage} is the backing page of vCPU 0,
-     * at a 4096-byte boundary, and the pages of the others follow. Throws IllegalArgumentException for a number out of
-     * range and for a page of another VM.
+     * A VM without loaded vCPUs and posted irqfds. {@code vcpus} is 1–4096; {@code firstPage} is the backing page of
+     * vCPU 0, at a 4096-byte boundary, and the pages of the others follow. Throws IllegalArgumentException for a number
+     * out of range, and for a page of another VM.
      */
     public AvicVm(AvicHost avic, int vcpus, int irqfds, long firstPage) {
         this(avic, SharedWords.of(new long[words(vcpus, irqfds)]), 0, vcpus, irqfds, firstPage, SharedSet::new);
@@ -101,7 +100,7 @@ public final class AvicVm {
         return vcpus[index];
     }
 
-    /** A new irqfd of {@code entry} of the unit's table, not posted yet; IllegalStateException if all are made. */
+    /** A new irqfd for {@code entry} of the unit's table, not posted yet; IllegalStateException if all are in use. */
     public AvicIrqfd irqfd(GaUnit unit, int entry) {
         unit.checked(entry);
         return add(new AvicIrqfd(this, made, unit, entry));
@@ -119,12 +118,12 @@ public final class AvicVm {
         return irqfds[number];
     }
 
-    /** Adds a reason against AVIC. Each vCPU turns AVIC off before it enters the guest again. */
+    /** Adds a reason that inhibits AVIC. Each vCPU disables AVIC before it next enters the guest. */
     public void inhibit(InhibitReason reason) {
         changed(words.or(at(INHIBITS), bit(reason)) == 0);
     }
 
-    /** Takes a reason away. When none is left, each vCPU turns AVIC on before it enters the guest again. */
+    /** Removes a reason. When none is left, each vCPU enables AVIC before it next enters the guest. */
     public void permit(InhibitReason reason) {
         changed(words.and(at(INHIBITS), ~bit(reason)) == bit(reason));
     }
@@ -147,7 +146,7 @@ public final class AvicVm {
         return words.get(at(INHIBITS)) != 0;
     }
 
-    /** Only memory of this VM is a backing page. */
+    /** The vCPU with a backing page, or null. */
     @Nullable
     AvicVcpu withPage(long address) {
         long index = (address - firstPage) / PAGE;
@@ -167,7 +166,7 @@ public final class AvicVm {
         }
     }
 
-    /** Gives the id back. No irqfd of the VM is posted any more ({@code avic_vm_destroy}). */
+    /** Frees the id. No irqfd of the VM may be posted any more ({@code avic_vm_destroy}). */
     public void destroy() {
         avic.remove(this);
     }
@@ -176,13 +175,13 @@ public final class AvicVm {
      * The broken rules L1 to L6. All rules hold while no call is under way.
      *
      * <ul>
-     *   <li>L1: an irqfd is on one list at most.
-     *   <li>L2: an irqfd is on the list of the vCPU that it is posted to, and on no other.
-     *   <li>L3: the entry of an irqfd that is on no list is remapped.
-     *   <li>L4: an entry in guest mode has IsRun and, if that is set, the Destination of its vCPU. Up to 6.16 IsRun
-     *       stays clear after an inhibit ends, until the vCPU is loaded again.
-     *   <li>L5, from 6.17: GALogIntr is set only while the vCPU blocks.
-     *   <li>L6: AVIC is off for a vCPU in guest mode if the VM is inhibited, and else on.
+     * <li>L1: an irqfd is on one list at most.
+     * <li>L2: an irqfd is on the list of the vCPU that it is posted to, and on no other.
+     * <li>L3: the entry of an irqfd that is on no list is remapped.
+     * <li>L4: an entry in guest mode has IsRun and, if that is set, the Destination of its vCPU. Up to 6.16 IsRun
+     * stays clear after an inhibit ends, until the vCPU is loaded again.
+     * <li>L5, from 6.17: GALogIntr is set only while the vCPU blocks.
+     * <li>L6: AVIC is disabled for a vCPU in guest mode if the VM is inhibited, otherwise enabled.
      * </ul>
      */
     public List<String> brokenRules() {

@@ -5,7 +5,7 @@ import io.kvmirq.arch.SharedWords;
 import io.kvmirq.arch.amd.GaLog;
 
 /**
- * The GA log of a unit, a ring. The unit appends at the tail, the kernel takes at the head. Source: {@code
+ * The GA log of a unit, a ring buffer. The unit appends at the tail, the kernel reads at the head. Source: {@code
  * iommu_poll_ga_log} and {@code amd_iommu_int_thread_galog} of Linux 7.1.
  */
 class GaLogRing {
@@ -14,9 +14,9 @@ class GaLogRing {
     static final int STATUS = 2;
     static final int ENTRIES = 3;
 
-    /** The status register: an entry was appended, or dropped, since the kernel cleared the bit. */
+    /** Status bit: an entry was appended or dropped since the kernel cleared the bit. */
     static final long INTERRUPT = 1;
-    /** The status register: the log was full. The unit appends nothing until the kernel restarts the log. */
+    /** Status bit: the log was full. The unit appends nothing until the kernel restarts the log. */
     static final long OVERFLOW = 2;
 
     private static final int NOT_RUNNING = 1;
@@ -66,7 +66,7 @@ class GaLogRing {
         return room;
     }
 
-    /** The kernel handles the interrupt. It clears the bit, then takes entries: a later entry interrupts anew. */
+    /** The kernel's handler. It clears the status bit before it reads entries, so a later entry interrupts again. */
     void handle() {
         while ((clearInterrupt() & INTERRUPT) != 0) {
             poll();

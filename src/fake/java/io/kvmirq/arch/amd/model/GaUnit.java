@@ -21,14 +21,13 @@ import io.kvmirq.arch.amd.GaLog;
  * An AMD IOMMU: a table of remapping entries of 128 bits, the unit's cached copies of them, and the GA log. The unit
  * handles requests, and Linux changes entries.
  *
- * <p>A spinlock for each entry stands for the accesses of 128 bits: cmpxchg16b of Linux, and the reads of the unit.
- * Destination, IsRun and GATag are not cached, so that a change of these needs no invalidation. Linux relies on the
- * same for GALogIntr. All else may be used from the cache until the entry is invalidated. An invalidation waits for the
- * request under way.
+ * <p>A spinlock for each entry models 128-bit accesses: cmpxchg16b of Linux, and reads of the unit. Destination, IsRun
+ * and GATag are not cached, so a change of them needs no invalidation. Linux relies on that for GALogIntr too. Other
+ * fields may be used from the cache until the entry is invalidated. An invalidation waits for the current request.
  *
- * <p>Set entries before other threads use the unit. After that it is safe for use by any number of threads. A request
- * does not allocate. Source: {@code drivers/iommu/amd/iommu.c} of Linux 7.1; AMD I/O Virtualization Technology
- * specification, Guest Virtual APIC.
+ * <p>Set entries before other threads use the unit. Afterwards any number of threads may use it. A request does not
+ * allocate. Source: {@code drivers/iommu/amd/iommu.c} of Linux 7.1; AMD I/O Virtualization Technology specification,
+ * Guest Virtual APIC.
  */
 public class GaUnit {
     /** For {@link #update}: the vCPU does not run. */
@@ -40,18 +39,18 @@ public class GaUnit {
     static final int TABLE = 1;
 
     // The words of an entry.
-    /** The lock that stands for accesses of 128 bits. */
+    /** The lock that models 128-bit accesses. */
     static final int ATOMIC = 0;
 
     static final int LOW = 1;
     static final int HIGH = 2;
     static final int CACHED_LOW = 3;
     static final int CACHED_HIGH = 4;
-    /** The remapped form, which Linux keeps. */
+    /** The remapped form of the entry, of which Linux keeps a copy. */
     static final int HOST_LOW = 5;
 
     static final int HOST_HIGH = 6;
-    /** The form in guest mode of a vCPU that does not run, which Linux keeps. */
+    /** The guest mode form for a vCPU that does not run, of which Linux keeps a copy. */
     static final int GUEST_LOW = 7;
 
     static final int GUEST_HIGH = 8;
@@ -65,7 +64,7 @@ public class GaUnit {
     private static final int PAGE_BITS = 12;
 
     public enum Outcome {
-        /** The entry is not valid, or its page is none. */
+        /** The entry is not valid, or its page is not a backing page. */
         BLOCKED,
         /** The unit sent the host's interrupt. KVM then delivers by software. */
         REMAPPED,
@@ -75,16 +74,16 @@ public class GaUnit {
         LOGGED,
         /** The vector is in the IRR, and the GA log was full: no vCPU is woken. */
         OVERFLOW,
-        /** The vector is in the IRR. The vCPU does not run and will see it. */
+        /** The vector is in the IRR. The vCPU does not run, and finds it before it enters the guest. */
         SILENT
     }
 
     /**
      * The sizes and the features of a unit.
      *
-     * @param logEntries of the GA log, 2 or more; Linux uses 512. One of them stays free
-     * @param logVector of the GA log's interrupt, sent to CPU 0
-     * @param vapic whether guest mode is on: GAM of the control register
+     * @param logEntries the size of the GA log, 2 or more; Linux uses 512. One entry stays free
+     * @param logVector the vector of the GA log's interrupt, sent to CPU 0
+     * @param vapic whether guest mode is enabled: GAM of the control register
      * @param caches whether the unit caches entries: IRTCacheDis is clear
      */
     public record Setup(int entries, int logEntries, int logVector, boolean vapic, boolean caches) {}
@@ -95,7 +94,7 @@ public class GaUnit {
     private final Setup setup;
     private final GaLogRing log;
 
-    /** A unit in words of its own. No entry is valid. */
+    /** A unit with its own words and no valid entry. */
     public GaUnit(AvicHost avic, Setup setup) {
         this(avic, SharedWords.of(new long[words(setup)]), 0, setup, GaLogRing::new);
     }
@@ -155,7 +154,7 @@ public class GaUnit {
     }
 
     /**
-     * Puts an entry into use, in remapped form. {@code unmanaged}: whether the domain is UNMANAGED, as VFIO makes it.
+     * Makes an entry valid, in remapped form. {@code unmanaged}: whether the domain is UNMANAGED, as VFIO makes it.
      * Throws IllegalArgumentException if there is no such entry, or it is in guest mode.
      */
     public void set(int entry, long low, long high, int requester, boolean unmanaged) {
@@ -236,7 +235,7 @@ public class GaUnit {
         unlock(entry);
     }
 
-    /** Valid is kept. */
+    /** Writes the guest mode form. Valid stays. */
     private void writeGuest(int entry, long cpu, boolean logs) {
         long low = VALID.put(get(entry, GUEST_LOW), VALID.of(get(entry, LOW)));
         write(entry, low, get(entry, GUEST_HIGH), cpu, logs);
@@ -253,7 +252,9 @@ public class GaUnit {
         }
     }
 
-    /** Valid is kept. NoFault and RqEOI are lost: Linux writes the fields of its {@code irq_cfg} only. */
+    /**
+     * Writes the remapped form. Valid stays. NoFault and RqEOI are lost: Linux writes fields of {@code irq_cfg} only.
+     */
     private void writeHost(int entry) {
         long low = get(entry, LOW);
         if (GUEST_MODE.isSet(low)) {
@@ -263,7 +264,7 @@ public class GaUnit {
         }
     }
 
-    /** Waits for the request under way. */
+    /** Invalidates cached entries. Waits for the current request. */
     private void invalidate(int entry) {
         if (setup.caches()) {
             words.lock(request());
@@ -292,7 +293,7 @@ public class GaUnit {
         return outcome;
     }
 
-    /** An entry that is not valid is not cached. */
+    /** Fetches an entry into the cache, if it is valid. */
     private void fetch(int entry) {
         if (!setup.caches() || !VALID.isSet(get(entry, CACHED_LOW))) {
             lock(entry);
@@ -304,13 +305,13 @@ public class GaUnit {
         }
     }
 
-    /** The vCPU clears IsRun before it looks at its IRR a last time. So the unit sets the IRR before it reads IsRun. */
+    /** Sets the IRR before IsRun is read. Partner: the vCPU clears IsRun before its last read of the IRR. */
     Outcome post(int entry, AvicVcpu vcpu, int vector, long cached) {
         vcpu.request(vector);
         return notify(entry, cached);
     }
 
-    /** @param cached bits 63:0 as the unit has them in its cache */
+    /** @param cached bits 63:0 of the entry in the unit's cache */
     Outcome notify(int entry, long cached) {
         lock(entry);
         long low = get(entry, LOW);
@@ -326,7 +327,7 @@ public class GaUnit {
         return log.append(GA_TAG.of(low), (int) get(entry, REQUESTER)) ? Outcome.LOGGED : Outcome.OVERFLOW;
     }
 
-    /** Whether GALogIntr is set: it is read with IsRun. */
+    /** Whether GALogIntr is set, which is read together with IsRun. */
     boolean logs(long cached, long now) {
         return GA_LOG_INTR.isSet(now);
     }

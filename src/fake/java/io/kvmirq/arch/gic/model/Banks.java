@@ -13,18 +13,18 @@ final class Banks {
     private static final long SGIS = (1 << InterruptId.FIRST_PPI) - 1;
 
     // Words of a bank after those of InterruptState
-    /** Level-triggered interrupts in a list register: their end is still to come. */
+    /** Level-triggered interrupts that are in a list register and not ended yet. */
     private static final int QUEUED = 6;
 
     private static final int PRIORITY = 7;
     private static final int PRIORITIES_PER_WORD = Long.BYTES;
-    /** Of SPIs: the vCPU. */
+    /** The target vCPU of SPIs. */
     private static final int TARGET = PRIORITY + Distributor.WORD / PRIORITIES_PER_WORD;
 
     private static final int TARGETS_PER_WORD = Long.SIZE / Short.SIZE;
-    /** Of SPIs: the vCPU with a list register that holds the interrupt, plus 1; 0 if none does. */
+    /** For SPIs: 1 + the vCPU whose list register holds the interrupt; 0 for none. */
     private static final int HOLDER = TARGET + Distributor.WORD / TARGETS_PER_WORD;
-    /** Of private interrupts: for each SGI a byte with a bit for each source. */
+    /** For private interrupts: a byte for each SGI, with a bit for each source. */
     private static final int SOURCES = TARGET;
 
     private static final int BANK = HOLDER + Distributor.WORD / TARGETS_PER_WORD;
@@ -79,7 +79,7 @@ final class Banks {
         return base + (InterruptId.isPrivate(id) ? vcpu : vcpus + id / Distributor.WORD - 1) * BANK;
     }
 
-    /** 32 interrupts from a multiple of 32, or from the one before {@code id}. */
+    /** The bits of the 32 interrupts that include {@code id}. */
     long word(InterruptState what, int vcpu, int id) {
         return words.get(bank(vcpu, id) + what.word());
     }
@@ -101,7 +101,7 @@ final class Banks {
         words.set(word, to ? words.get(word) | bit : words.get(word) & ~bit);
     }
 
-    /** Pending interrupts of 32. Nothing else reads a line: an edge-triggered interrupt has none. */
+    /** The pending ones of 32 interrupts. Only level-triggered interrupts are pending by their line. */
     long pending(int vcpu, int id) {
         int bank = bank(vcpu, id);
         return words.get(bank + InterruptState.LATCH.word())
@@ -138,7 +138,7 @@ final class Banks {
         return field(bank(0, id) + HOLDER, id, Short.SIZE) - 1;
     }
 
-    /** Does nothing for a private interrupt. */
+    /** Sets the holder of an SPI. Does nothing for a private interrupt. */
     void setHolder(int id, int vcpu) {
         if (!InterruptId.isPrivate(id)) {
             setField(bank(0, id) + HOLDER, id, Short.SIZE, vcpu + 1);
@@ -153,7 +153,7 @@ final class Banks {
         return field(bank(vcpu, sgi) + SOURCES, sgi, Byte.SIZE);
     }
 
-    /** An SGI is latched while it has a source. */
+    /** Sets the sources of an SGI, which is latched while it has one. */
     void setSources(int vcpu, int sgi, int sources) {
         setField(bank(vcpu, sgi) + SOURCES, sgi, Byte.SIZE, sources);
         put(InterruptState.LATCH, vcpu, sgi, sources != 0);

@@ -4,8 +4,8 @@ package io.kvmirq.arch.gic.model;
 import io.kvmirq.arch.BitField;
 
 /**
- * Memory attributes that KVM does not emulate, and changes in the registers that hold the address of a table.
- * Source: {@code vgic_sanitise_shareability()} and its neighbours in arch/arm64/kvm/vgic/vgic-mmio-v3.c.
+ * Replaces memory attributes that KVM does not emulate in registers with a table's address. Source: {@code
+ * vgic_sanitise_shareability()} and its neighbours in arch/arm64/kvm/vgic/vgic-mmio-v3.c.
  */
 final class Baser {
     private static final int OUTER_SHAREABLE = 2;
@@ -13,7 +13,7 @@ final class Baser {
     private static final int NOT_CACHED = 1;
     private static final int READ_ALLOCATE_WRITE_BACK = 3;
 
-    /** Where a register has its attributes. */
+    /** The positions of the attributes in a register. */
     enum Attributes {
         /** GICR_PROPBASER and GICR_PENDBASER. */
         OF_REDISTRIBUTOR(7, 56),

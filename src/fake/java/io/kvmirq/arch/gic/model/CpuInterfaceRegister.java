@@ -6,9 +6,9 @@ import java.util.Arrays;
 import java.util.Optional;
 
 /**
- * The system registers of a GICv3's CPU interface that a VMM saves and restores. A field that {@link
- * MachineControl#ICH} has too is that field, moved to bit 0 of its register, except in {@link #ICC_CTLR_EL1}. Of the
- * active priorities of a group, R0 has all with 5 bits of priority; with 6 bits there is R1 too, with 7 also R2 and R3.
+ * The system registers of a GICv3's CPU interface that a VMM saves and restores. A field that is also in {@link
+ * MachineControl#ICH} is at bit 0 of its register, except in {@link #ICC_CTLR_EL1}. With 5 priority bits, R0 has all
+ * active priorities of a group; 6 bits need R1 too, 7 bits also R2 and R3.
  *
  * <p>Source: ARM IHI 0069, "AArch64 System register descriptions"; {@code gic_v3_icc_reg_descs} in
  * arch/arm64/kvm/vgic-sys-reg-v3.c.
@@ -28,7 +28,7 @@ public enum CpuInterfaceRegister {
     ICC_AP1R3_EL1(12, 9, 3),
     /** The binary point of group 1. */
     ICC_BPR1_EL1(12, 12, 3),
-    /** Control, and what the CPU interface supports. */
+    /** Control, and the features of the CPU interface. */
     ICC_CTLR_EL1(12, 12, 4),
     /** Whether the CPU interface has system registers. */
     ICC_SRE_EL1(12, 12, 5),

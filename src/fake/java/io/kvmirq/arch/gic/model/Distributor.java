@@ -12,10 +12,10 @@ import java.util.function.IntConsumer;
  * {@code first} id is a multiple of 32. A method throws IllegalArgumentException if there is no such vCPU or interrupt,
  * if the interrupt is not of the kind that the method takes, or if another number is out of range.
  *
- * <p>If an interrupt becomes deliverable to a vCPU, the distributor sets the flag of the vCPU and calls the {@code
- * kick} it was made with, after it gave the lock back. The distributor as a whole is enabled.
+ * <p>If an interrupt becomes deliverable to a vCPU, the distributor sets the vCPU's flag, releases the lock and calls
+ * {@code kick}. The distributor is always enabled.
  *
- * <p>Safe for use by any number of threads. A spinlock makes others wait. No method allocates. Source: {@code
+ * <p>Safe for use by any number of threads, which wait for a spinlock. No method allocates. Source: {@code
  * virt/kvm/arm/vgic.c} of 2013, arch/arm64/kvm/vgic of Linux 7.1.
  */
 public class Distributor {
@@ -26,7 +26,7 @@ public class Distributor {
     private static final int SGIS = (1 << InterruptId.FIRST_PPI) - 1;
 
     static final int LOCK = 0;
-    /** One word for each vCPU: whether an interrupt may be deliverable to it ({@code irq_pending_on_cpu}). */
+    /** A word for each vCPU, set if an interrupt may be deliverable to it ({@code irq_pending_on_cpu}). */
     static final int FLAGS = 1;
 
     private final SharedWords words;
@@ -58,15 +58,15 @@ public class Distributor {
     }
 
     /**
-     * A GICv2 for 1–8 vCPUs and 0–988 SPIs. Its SGIs have sources: those of two vCPUs are two interrupts. {@code kick}
-     * takes the index of a vCPU to which an interrupt became deliverable.
+     * A GICv2 for 1–8 vCPUs and 0–988 SPIs. SGIs of two source vCPUs are two interrupts. {@code kick} gets the index of
+     * a vCPU to which an interrupt became deliverable.
      */
     public static Distributor gicv2(int vcpus, int shared, IntConsumer kick) {
         checkSize(vcpus, shared, true);
         return new Distributor(SharedWords.of(new long[words(vcpus, shared)]), 0, vcpus, shared, true, kick);
     }
 
-    /** As {@link #gicv2}, for 1–512 vCPUs. An SGI has no source. */
+    /** A GICv3 for 1–512 vCPUs and 0–988 SPIs. Its SGIs have no source. */
     public static Distributor gicv3(int vcpus, int shared, IntConsumer kick) {
         checkSize(vcpus, shared, false);
         return new Distributor(SharedWords.of(new long[words(vcpus, shared)]), 0, vcpus, shared, false, kick);
@@ -84,7 +84,7 @@ public class Distributor {
         return vcpus;
     }
 
-    /** The number of interrupts that a vCPU can get: the ids are below it. */
+    /** The number of interrupts that a vCPU can get; ids are smaller. */
     public int interrupts() {
         return banks.interrupts();
     }
@@ -93,7 +93,7 @@ public class Distributor {
         return hasSources;
     }
 
-    /** Reads 32 interrupts, a bit each, the first in bit 0. */
+    /** Reads a state of 32 interrupts, a bit each, the first in bit 0. */
     public int word(InterruptState what, int vcpu, int first) {
         checkFirst(vcpu, first);
         lock();
@@ -120,14 +120,14 @@ public class Distributor {
     }
 
     /**
-     * Sets the {@code bits} of up to 32 interrupts, one at a time. Ignored are interrupts that do not exist, LEVEL of
-     * SGIs, and LATCH of a GICv2's SGIs (use {@link #send}). ACTIVE cannot be written.
+     * Sets a state of up to 32 interrupts, one at a time. Ignores missing interrupts, LEVEL of SGIs, and LATCH of a
+     * GICv2's SGIs (use {@link #send}). ACTIVE cannot be written.
      */
     public void set(InterruptState what, int vcpu, int first, int bits) {
         change(what, vcpu, first, bits, true);
     }
 
-    /** Clears bits of up to 32 interrupts, one interrupt at a time. The same bits are ignored as by {@link #set}. */
+    /** Clears a state of up to 32 interrupts, one at a time. Ignores the same bits as {@link #set}. */
     public void clear(InterruptState what, int vcpu, int first, int bits) {
         change(what, vcpu, first, bits, false);
     }
@@ -152,7 +152,7 @@ public class Distributor {
         }
     }
 
-    /** Priorities are 0–255, the lowest first. */
+    /** Sets a priority, 0–255; lower values are served first. */
     public void setPriority(int vcpu, int id, int priority) {
         banks.check(vcpu, id);
         if (priority < 0 || priority > 0xff) {
@@ -172,7 +172,7 @@ public class Distributor {
         return priority;
     }
 
-    /** Routes an SPI; at first all go to vCPU 0. A queued SPI stays with its vCPU ({@code vgic_target_oracle()}). */
+    /** Routes an SPI, initially to vCPU 0. A queued SPI stays with its vCPU ({@code vgic_target_oracle()}). */
     public void setTarget(int id, int vcpu) {
         checkShared(id);
         banks.checkVcpu(vcpu);
@@ -207,7 +207,7 @@ public class Distributor {
         }
     }
 
-    /** The line of a PPI or SPI rises: an edge is latched at each call, a level is pending while the line is high. */
+    /** Raises the line of a PPI or SPI. Each call latches an edge; a level is pending while the line is high. */
     public void raise(int vcpu, int id) {
         checkLine(vcpu, id);
         lock();
@@ -217,7 +217,7 @@ public class Distributor {
         kick(wanting);
     }
 
-    /** The line of a PPI or SPI falls. It does nothing to an edge-triggered interrupt. */
+    /** Lowers the line of a PPI or SPI. Does nothing to an edge-triggered interrupt. */
     public void lower(int vcpu, int id) {
         checkLine(vcpu, id);
         lock();
@@ -234,7 +234,7 @@ public class Distributor {
         }
     }
 
-    /** A vCPU sends an SGI. A second one of a source that is not queued merges. A GICv3 does not keep the source. */
+    /** A vCPU sends an SGI. It merges with an unqueued one of the same source. A GICv3 does not store the source. */
     public void send(int from, int to, int sgi) {
         banks.checkVcpu(from);
         checkSgi(to, sgi);
@@ -258,7 +258,7 @@ public class Distributor {
         return sources;
     }
 
-    /** A VMM restores the sources of a GICv2's SGI, a bit for each vCPU. It is pending while it has one. */
+    /** Restores the sources of a GICv2's SGI, a bit for each vCPU. The SGI is pending while it has a source. */
     public void setSources(int vcpu, int sgi, int sources) {
         checkSgi(vcpu, sgi);
         lock();
@@ -294,12 +294,12 @@ public class Distributor {
         return banks.is(InterruptState.LEVEL, vcpu, id);
     }
 
-    /** A list register took a source of an SGI. The SGI is pending until the last source is queued. */
+    /** Notes that a list register holds a source of an SGI, which is pending until its last source is queued. */
     void queuedSource(int vcpu, int sgi, int source) {
         banks.setSources(vcpu, sgi, banks.sources(vcpu, sgi) & ~(1 << source));
     }
 
-    /** A list register took the interrupt. A level is not queued again until its end, and keeps its latch. */
+    /** Notes that a list register holds the interrupt. A level is not queued again until its end, and stays latched. */
     void queued(int vcpu, int id) {
         boolean level = isLevel(vcpu, id);
         if (!level) {
@@ -308,7 +308,7 @@ public class Distributor {
         banks.putQueued(vcpu, id, level);
     }
 
-    /** An interrupt ended, with the latch of a level. @return the vCPU to which it is deliverable again, or -1 */
+    /** An interrupt ended; its latch as a level is cleared. @return the vCPU to which it is deliverable again, or -1 */
     int ended(int vcpu, int id) {
         if (isLevel(vcpu, id)) {
             banks.put(InterruptState.LATCH, vcpu, id, false);
@@ -316,13 +316,13 @@ public class Distributor {
         return released(vcpu, id);
     }
 
-    /** A list register gave an interrupt up. @return the vCPU to which it is deliverable again, or -1 */
+    /** Notes that a list register dropped an interrupt. @return the vCPU to which it is deliverable again, or -1 */
     int released(int vcpu, int id) {
         banks.putQueued(vcpu, id, false);
         return offer(vcpu, id);
     }
 
-    /** Flags the vCPU that an interrupt is deliverable to. @return the vCPU, or -1 */
+    /** Sets the flag of the vCPU to which an interrupt is deliverable. @return the vCPU, or -1 */
     private int offer(int vcpu, int id) {
         if ((banks.wanting(vcpu, id) >>> id % WORD & 1) == 0) {
             return NONE;

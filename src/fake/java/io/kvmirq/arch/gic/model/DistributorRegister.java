@@ -5,9 +5,9 @@ import java.util.Arrays;
 import java.util.Optional;
 
 /**
- * The registers of a GICv3 distributor: where each stands, and how many bits it has of each interrupt. A GICv2 has the
- * same up to GICD_ICFGR, except GICD_STATUSR. A 1 written to a register IS... sets the bit of its interrupt, to IC...
- * clears it. An offset is in bytes from the start of the distributor.
+ * The registers of a GICv3 distributor, with their offsets and the bits of each interrupt. A GICv2 has the same up to
+ * GICD_ICFGR, except GICD_STATUSR. Writing 1 to a register IS... sets the bit of the interrupt; to IC... it clears the
+ * bit. An offset is in bytes from the start of the distributor.
  *
  * <p>Source: ARM IHI 0069, "The GIC Distributor register map"; {@code vgic_v3_dist_registers} in
  * arch/arm64/kvm/vgic/vgic-mmio-v3.c.
@@ -29,7 +29,7 @@ public enum DistributorRegister {
     GICD_IPRIORITYR(0x400, 8),
     /** Target CPUs of a GICv2. */
     GICD_ITARGETSR(0x800, 8),
-    /** Edge or level: the upper of two bits is set for edge. */
+    /** Edge or level, two bits each; the upper bit is set for edge. */
     GICD_ICFGR(0xc00, 2),
     GICD_IGRPMODR(0xd00, 1),
     /** Target CPU of a GICv3, by affinity. */

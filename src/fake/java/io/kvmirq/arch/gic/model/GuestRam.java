@@ -3,14 +3,12 @@ package io.kvmirq.arch.gic.model;
 
 import java.nio.ByteBuffer;
 
-/** The guest memory in which an ITS finds its commands and the tables of its guest. */
+/** The guest memory with the commands and tables of an ITS. */
 public interface GuestRam {
-    /**
-     * Fills {@code to} from a guest physical address. False if not all of it is memory; {@code to} is undefined then.
-     */
+    /** Fills {@code to} from a guest-physical address. False if a part is not memory; then {@code to} is undefined. */
     boolean read(long address, ByteBuffer to);
 
-    /** Writes to a guest physical address. False if not all of it is memory that the guest may write. */
+    /** Writes to a guest-physical address. False if a part is not writable memory. */
     boolean write(long address, ByteBuffer from);
 
     boolean isVisible(long address);

@@ -10,14 +10,13 @@ import java.util.OptionalInt;
 import java.util.OptionalLong;
 
 /**
- * An interrupt translation service (ITS) as KVM emulates it. It has registers, and takes commands from a ring in guest
- * memory. A message names its device by a device id and the interrupt by an event id; the ITS makes an LPI of it. Not
- * thread-safe.
+ * An interrupt translation service (ITS) as KVM emulates it. It has registers, and reads commands from a ring in guest
+ * memory. A message has a device id and an event id, which the ITS translates to an LPI. Not thread-safe.
  *
  * <p>Source: GIC architecture specification, "The ITS"; arch/arm64/kvm/vgic/vgic-its.c.
  */
 public final class Its {
-    /** The ITS has 64 KiB of control registers, then the page with the register that messages are written to. */
+    /** The size in bytes: 64 KiB of control registers, then 64 KiB with the register to which messages are written. */
     public static final long SIZE = 0x2_0000;
 
     /** GITS_CTLR, 32 bits. */
@@ -50,7 +49,7 @@ public final class Its {
     /** GITS_CTLR.Enabled. */
     public static final int ENABLED = 1;
 
-    /** GITS_CTLR.Quiescent: no command waits. */
+    /** GITS_CTLR.Quiescent: no commands are pending. */
     private static final long QUIESCENT = 1L << 31;
 
     private static final long RING_ADDRESS = 0xf_ffff_ffff_f000L;
@@ -58,10 +57,10 @@ public final class Its {
     private static final long OFFSET = 0xf_ffe0;
     private static final int PAGE_SHIFT = 12;
 
-    /** Physical LPIs; entries of 8 bytes; 16 bits of event id and of device id. */
+    /** The fixed GITS_TYPER fields: physical LPIs, 8-byte entries, 16 bits of event id and of device id. */
     private static final long KIND =
             1 | (ItsTable.ENTRY - 1) << 4 | (ItsTable.ID_BITS - 1) << 8 | (ItsTable.ID_BITS - 1) << 13;
-    /** KVM, made by Arm; version 0 of the tables. */
+    /** GITS_IIDR: KVM's product id, implementer Arm, version 0 of the tables. */
     private static final long MAKER = 0x4b00_043bL;
 
     private final Lpis lpis;
@@ -73,7 +72,7 @@ public final class Its {
     private long devices = ItsTable.initial(ItsTable.TYPE_DEVICE);
     private long collections = ItsTable.initial(ItsTable.TYPE_COLLECTION);
 
-    /** An ITS that is disabled. KVM then forgets GICR_PROPBASER: a VMM restores that register afterwards. */
+    /** A new, disabled ITS. KVM then resets GICR_PROPBASER, so a VMM must restore that register later. */
     public Its(Lpis lpis) {
         this.lpis = lpis;
         this.tables = new ItsTables(lpis);
@@ -82,7 +81,7 @@ public final class Its {
 
     // Registers
 
-    /** Reads a register; those up to 0x138 of other tables read as 0. */
+    /** Reads a register. GITS_BASER of unused tables, up to 0x138, read as 0. */
     public long read(int offset) {
         return switch (offset) {
             case CTLR -> (next == last ? QUIESCENT : 0) | (enabled ? ENABLED : 0);
@@ -97,9 +96,9 @@ public final class Its {
         };
     }
 
-    /** Why a write is refused. A guest's write is never refused; these are for a VMM that restores an ITS. */
+    /** A reason to refuse a write of a VMM that restores an ITS. A guest's write is never refused. */
     public enum Refusal {
-        /** GITS_IIDR names a version of the tables that KVM does not have: EINVAL. */
+        /** GITS_IIDR has a table version that KVM does not support: EINVAL. */
         VERSION,
         /** GITS_CREADR cannot change while the ITS is enabled: EBUSY. */
         ENABLED,
@@ -107,7 +106,7 @@ public final class Its {
         BEYOND_RING
     }
 
-    /** A VMM writes GITS_CWRITER or another register; waiting commands are handled. Returns the refusal, if any. */
+    /** Writes a register for a VMM, and handles pending commands. Returns the refusal, if any. */
     public Optional<Refusal> write(int offset, long value) {
         switch (offset) {
             case CTLR -> control((value & ENABLED) != 0);
@@ -181,7 +180,7 @@ public final class Its {
         }
     }
 
-    /** KVM_DEV_ARM_ITS_CTRL_RESET: the ITS is disabled, and its tables and its ring are empty. */
+    /** KVM_DEV_ARM_ITS_CTRL_RESET: disables the ITS, and empties its tables and its ring. */
     public void reset() {
         enabled = false;
         devices &= ~VALID;
@@ -195,13 +194,13 @@ public final class Its {
 
     // Saving
 
-    /** Why the tables in guest memory cannot be written or read. */
+    /** A reason why the tables in guest memory cannot be written or read. */
     public enum TableFault {
         /** A table is not in memory: EFAULT. */
         NO_MEMORY,
-        /** An entry contradicts another, or names what does not exist: EINVAL. */
+        /** An entry contradicts another, or refers to a missing object: EINVAL. */
         CONTRADICTION,
-        /** A collection is there already: EEXIST. */
+        /** A collection exists already: EEXIST. */
         EXISTS,
         /** An LPI is a vLPI of GICv4.0, whose state KVM cannot read: EACCES. */
         VLPI,
@@ -214,24 +213,24 @@ public final class Its {
         return new ItsImage(this, tables, lpis).save();
     }
 
-    /** KVM_DEV_ARM_ITS_RESTORE_TABLES, after the registers. After a fault, what the faulty table maps is unmapped. */
+    /** KVM_DEV_ARM_ITS_RESTORE_TABLES, after the registers. A fault unmaps all mappings of the faulty table. */
     public Optional<TableFault> restore() {
         return new ItsImage(this, tables, lpis).restore();
     }
 
     // Messages
 
-    /** The fate of a message. */
+    /** The outcome of a message. */
     public enum Outcome {
         /** The LPI is pending. */
         PENDING,
         /** The event is not mapped: the guest has blocked the message. */
         UNMAPPED,
-        /** The ITS, or LPIs at the vCPU, are not enabled: EBUSY. */
+        /** The ITS, or the vCPU's LPIs, are disabled: EBUSY. */
         DISABLED
     }
 
-    /** A device writes its event id. */
+    /** Handles a message of a device. */
     public Outcome message(int device, int event) {
         OptionalInt lpi = enabled ? tables.lpi(device, event) : OptionalInt.empty();
         if (lpi.isEmpty()) {
@@ -244,7 +243,7 @@ public final class Its {
         return Outcome.PENDING;
     }
 
-    /** Whether the vCPU of the event's collection has LPIs enabled, also if the LPI went elsewhere (MOVALL). */
+    /** Whether the vCPU of the event's collection has enabled LPIs, even if MOVALL moved the LPI to another vCPU. */
     private boolean takesMessages(int device, int event) {
         OptionalInt vcpu = tables.vcpu(device, event);
         return vcpu.isPresent() && lpis.isEnabled(vcpu.getAsInt());
@@ -281,7 +280,7 @@ public final class Its {
         return (int) field.of(words[field.word()]);
     }
 
-    /** The ITS does not tell the guest of a command that it refuses. */
+    /** Handles a command. Refused commands are not reported to the guest. */
     private void handle(ItsCommand command, long[] words) {
         int device = get(words, ItsCommand.DEVICE);
         int event = get(words, ItsCommand.EVENT);

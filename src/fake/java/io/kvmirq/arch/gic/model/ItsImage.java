@@ -13,9 +13,9 @@ import java.util.OptionalInt;
 import java.util.OptionalLong;
 
 /**
- * The tables of an ITS in guest memory, in version 0 of the form that KVM gives them. Each entry has 8 bytes, lowest
- * byte first. An entry names the distance to the next one. Source: "ITS Table ABI REV0" in
- * Documentation/virt/kvm/devices/arm-vgic-its.rst; {@code vgic_its_save_tables_v0()} in vgic-its.c.
+ * The tables of an ITS in guest memory, in KVM's format version 0. Each entry has 8 bytes, little-endian, and holds the
+ * distance to the next one. Source: "ITS Table ABI REV0" in Documentation/virt/kvm/devices/arm-vgic-its.rst; {@code
+ * vgic_its_save_tables_v0()} in vgic-its.c.
  */
 final class ItsImage {
     private static final BitField VALID = new BitField("valid", 63, 1);
@@ -86,7 +86,7 @@ final class ItsImage {
         return Optional.empty();
     }
 
-    /** How far the next id is, as far as the field goes; 0 after the last. */
+    /** The distance to the next id, limited to the field's maximum; 0 after the last. */
     private static long distance(List<Integer> ids, int i, BitField in) {
         return i + 1 == ids.size() ? 0 : Math.min(ids.get(i + 1) - ids.get(i), in.max());
     }
@@ -113,7 +113,7 @@ final class ItsImage {
         return Optional.empty();
     }
 
-    /** Collections stand one after the other. An entry that is not valid ends them, if there is room. */
+    /** Saves the collections one after the other. An invalid entry ends them, if there is room. */
     private Optional<TableFault> saveCollections() {
         long table = service.read(Its.BASER_COLLECTIONS);
         if (!VALID.isSet(table)) {
@@ -218,7 +218,7 @@ final class ItsImage {
         return Optional.empty();
     }
 
-    /** @param over whether a fault or an entry without a next one ended it */
+    /** @param over whether a fault or the last entry ended the scan */
     private record Scan(boolean over, Optional<TableFault> fault) {
         private static Scan failed(TableFault fault) {
             return new Scan(true, Optional.of(fault));

@@ -12,7 +12,7 @@ public enum ItsRegister {
     GITS_CBASER(Its.CBASER, 8),
     GITS_CWRITER(Its.CWRITER, 8),
     GITS_CREADR(Its.CREADR, 8),
-    /** Eight tables, of which KVM has two. */
+    /** The registers of eight tables, of which KVM implements two. */
     GITS_BASER(Its.BASER_DEVICES, 64),
     GITS_IDREGS(0xffd0, 48);
 
@@ -31,7 +31,7 @@ public enum ItsRegister {
                 .findFirst();
     }
 
-    /** The bytes of an access at an offset: 4 or 8. In a gap they are those of the registers around it. */
+    /** The size of an access at an offset, 4 or 8 bytes; in a gap, that of the surrounding registers. */
     public static int width(long at) {
         boolean narrow =
                 Long.compareUnsigned(at, GITS_TYPER.offset) < 0 || Long.compareUnsigned(at, GITS_IDREGS.offset) >= 0;

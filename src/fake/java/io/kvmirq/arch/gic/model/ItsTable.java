@@ -6,12 +6,12 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.OptionalLong;
 
-/** A table in guest memory, as a GITS_BASER names it. Source: {@code vgic_its_check_id()} in vgic-its.c. */
+/** A table in guest memory, described by a GITS_BASER. Source: {@code vgic_its_check_id()} in vgic-its.c. */
 final class ItsTable {
-    /** The size of an entry in bytes, of each table. */
+    /** The size of a table entry in bytes. */
     static final int ENTRY = 8;
 
-    /** KVM gives an ITS 16 bits of device id and of event id, and 16 of collection id. */
+    /** The bits of a device id, event id and collection id in KVM. */
     static final int ID_BITS = 16;
 
     /** The size of a page of a table in bytes, and of a table of the second level. */
@@ -39,12 +39,12 @@ final class ItsTable {
 
     private ItsTable() {}
 
-    /** Inner shareable; the table is not valid. */
+    /** The initial value: inner shareable, not valid. */
     static long initial(long type) {
         return sanitised(1 << 10, type);
     }
 
-    /** The value that KVM keeps for one written to GITS_BASER. */
+    /** The value that KVM stores for a write to GITS_BASER. */
     static long sanitised(long value, long type) {
         long kept = value & ~READ_ONLY & ~(type == TYPE_COLLECTION ? INDIRECT : 0);
         long typed = TYPE.put(ENTRY_SIZE.put(kept, ENTRY - 1L), type);
@@ -62,7 +62,7 @@ final class ItsTable {
         int entries = PAGE / ENTRY;
         ByteBuffer pointer = ByteBuffer.allocate(Long.BYTES).order(ByteOrder.LITTLE_ENDIAN);
         long first = address(table) + (long) (id / entries) * Long.BYTES;
-        // One page of the first level has places for all ids.
+        // One page of the first level covers all ids.
         if (!ram.read(first, pointer)) {
             return OptionalLong.empty();
         }

@@ -14,15 +14,15 @@ import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The translations of an ITS: device id and event id of a message to LPI and vCPU. A command that is refused changes
- * nothing, and the guest is not told. Not thread-safe.
+ * The translations of an ITS, from device id and event id of a message to LPI and vCPU. A refused command changes
+ * nothing and is not reported to the guest. Not thread-safe.
  *
  * <p>Source: {@code vgic_its_cmd_handle_*()} in arch/arm64/kvm/vgic/vgic-its.c.
  */
 final class ItsTables {
     static final int NO_COLLECTION = -1;
 
-    /** An event that is mapped. The LPI has no target if the collection is not mapped to a vCPU. */
+    /** A mapped event. Its LPI has no target if the collection is not mapped to a vCPU. */
     record Event(int lpi, int collection) {}
 
     /** A mapped device. {@code table} is the guest address that its events are saved to. */
@@ -33,9 +33,9 @@ final class ItsTables {
     }
 
     private final Lpis lpis;
-    /** By id. A restore over a device that is mapped adds a second one, which is found when the first is gone. */
+    /** By id. Restoring a mapped device adds a second one, which is found after the first is removed. */
     private final Map<Integer, List<Device>> devices = new TreeMap<>();
-    /** The target of each collection as MAPC gave it; empty if an event names the collection and no MAPC did. */
+    /** The target of each collection, set by MAPC; empty if an event refers to the collection before MAPC. */
     private final Map<Integer, OptionalInt> collections = new LinkedHashMap<>();
 
     ItsTables(Lpis lpis) {
@@ -88,7 +88,7 @@ final class ItsTables {
         addDevice(device, eventBits, table);
     }
 
-    /** Adds a device, behind one that has the id already. */
+    /** Adds a device, after existing ones with the same id. */
     Device addDevice(int device, int eventBits, long table) {
         Device added = new Device(eventBits, table, new TreeMap<>());
         devices.computeIfAbsent(device, none -> new ArrayList<>()).add(added);
@@ -113,7 +113,7 @@ final class ItsTables {
         return collections.containsKey(collection);
     }
 
-    /** MAPC. The LPIs of the collection go to the vCPU that the target names. */
+    /** MAPC. Routes the LPIs of the collection to the target vCPU. */
     void mapCollection(int collection, int target) {
         collections.put(collection, OptionalInt.of(target));
         int vcpu = lpis.index(target).orElseThrow();
@@ -126,7 +126,7 @@ final class ItsTables {
         }
     }
 
-    /** A collection that no vCPU has, as a saved table may have one. */
+    /** Adds a collection without a vCPU, which a saved table may contain. */
     void nameCollection(int collection) {
         collections.putIfAbsent(collection, OptionalInt.empty());
     }
@@ -148,7 +148,7 @@ final class ItsTables {
         new TreeMap<>(collections).keySet().forEach(this::unmapCollection);
     }
 
-    /** Whether a device may have an event of this id: it is in range, and its place in the table is memory. */
+    /** Whether an event id is in range for a device and its table entry is in memory. */
     boolean takesEvent(int device, int event) {
         Device mapped = find(device);
         return mapped != null && takesEvent(mapped, event);
@@ -159,7 +159,7 @@ final class ItsTables {
                 && lpis.ram().isVisible(mapped.place(event));
     }
 
-    /** MAPTI of an event that {@link #takesEvent}. A mapped event keeps its LPI. @return whether it is mapped now */
+    /** MAPTI of an event of {@link #takesEvent}. A mapped event keeps its LPI. @return whether it is mapped now */
     boolean mapEvent(int device, int event, int lpi, int collection) {
         return mapEvent(Objects.requireNonNull(find(device)), event, lpi, collection);
     }
@@ -191,7 +191,7 @@ final class ItsTables {
         }
     }
 
-    /** DISCARD: an event whose collection has a vCPU is no more, nor is its entry in the saved table. */
+    /** DISCARD: removes an event whose collection has a vCPU, and its entry in the saved table. */
     void discardEvent(int device, int event) {
         OptionalInt lpi = lpi(device, event);
         Device mapped = find(device);

@@ -10,7 +10,7 @@ final class Lpi {
     boolean enabled;
     int priority;
     boolean pending;
-    /** The vCPU in whose list Linux has it, and so keeps it; of a vLPI until that vCPU leaves its guest. */
+    /** The vCPU whose list has the LPI and so keeps it; a vLPI stays there until the vCPU exits from the guest. */
     OptionalInt list = OptionalInt.empty();
     /** Present for a vLPI. */
     Optional<Vlpi> vlpi = Optional.empty();
@@ -36,7 +36,7 @@ final class Lpi {
         vlpi = Optional.empty();
     }
 
-    /** KVM can look at a vLPI from GICv4.1 on. */
+    /** Whether the LPI is pending as KVM sees it. KVM can read a vLPI since GICv4.1. */
     boolean isPendingForKvm(int id) {
         return vlpi.isPresent() && !vlpi.get().isReadable() ? pending : isPending(id);
     }

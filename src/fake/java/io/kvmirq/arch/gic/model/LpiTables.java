@@ -8,8 +8,8 @@ import java.util.List;
 import java.util.OptionalInt;
 
 /**
- * The registers of a VM's redistributors that LPIs need, and the tables in guest memory that they point to. Source: IHI
- * 0069, "GICR_PROPBASER", "GICR_PENDBASER"; arch/arm64/kvm/vgic/vgic-mmio-v3.c.
+ * The redistributor registers for LPIs, and the tables in guest memory to which they point. Source: IHI 0069,
+ * "GICR_PROPBASER", "GICR_PENDBASER"; arch/arm64/kvm/vgic/vgic-mmio-v3.c.
  */
 final class LpiTables {
     /** GICR_PENDBASER.PTZ: the pending table is zero, so it is not read. */
@@ -20,10 +20,10 @@ final class LpiTables {
     private static final long PROPERTY_RESERVED = 0xf8f0_0000_0000_0060L;
     private static final long PENDING_RESERVED = 0xb8f0_0000_0000_f07fL;
 
-    /** GICR_PENDBASER at first, and GICR_PROPBASER once there is an ITS: inner shareable, write-back. */
+    /** The initial value of GICR_PENDBASER, and of GICR_PROPBASER once there is an ITS: inner shareable, write-back. */
     private static final long INITIAL = Baser.sanitised(1 << 10, Baser.Attributes.OF_REDISTRIBUTOR);
 
-    /** Of one vCPU. */
+    /** The LPI registers of a vCPU's redistributor. */
     private static final class Redistributor {
         private boolean enabled;
         private long pendingBase = INITIAL;
@@ -85,7 +85,7 @@ final class LpiTables {
         return read((propertyBase & ADDRESS) + id - InterruptId.FIRST_LPI);
     }
 
-    /** Whether the pending table of a vCPU is to be read when its LPIs are enabled. */
+    /** Whether the pending table of a vCPU must be read when its LPIs are enabled. */
     boolean mayHavePending(int vcpu) {
         return (redistributor(vcpu).pendingBase & PENDING_TABLE_ZERO) == 0;
     }
@@ -96,7 +96,7 @@ final class LpiTables {
         return bits.isPresent() ? OptionalInt.of(bits.getAsInt() >> id % Byte.SIZE & 1) : bits;
     }
 
-    /** @return whether there is memory */
+    /** @return whether the table is in memory */
     boolean setPending(int id, int vcpu, boolean to) {
         OptionalInt bits = read(pendingAddress(id, vcpu));
         if (bits.isEmpty()) {

@@ -13,9 +13,8 @@ import java.util.function.IntPredicate;
 import java.util.function.Predicate;
 
 /**
- * The LPIs of a VM, and those registers of its redistributors that LPIs need. An LPI exists while an event of an ITS is
- * mapped to it, or a vCPU has it in its list of pending interrupts. It is edge-triggered and has no line. Not
- * thread-safe.
+ * The LPIs of a VM, and the redistributor registers for LPIs. An LPI exists while an ITS event is mapped to it, or
+ * while it is in a vCPU's list of pending interrupts. It is edge-triggered and has no line. Not thread-safe.
  *
  * <p>Source: arch/arm64/kvm/vgic/vgic-its.c, vgic-mmio-v3.c, {@code vgic_v3_save_pending_tables()} in vgic-v3.c.
  */
@@ -36,22 +35,22 @@ public final class Lpis {
     private final LpiTables tables;
     private final Map<Integer, Lpi> lpis = new TreeMap<>();
 
-    /** Hears of messages. */
+    /** Listens to messages. */
     public interface Listener {
         /** A message has made an LPI pending. */
         void arrived(int lpi);
 
-        /** The guest or the VMM has ended the pending state of an LPI, or the LPI itself. */
+        /** The guest or the VMM has ended an LPI or its pending state. */
         void ended(int lpi, String how);
     }
 
     /**
-     * No LPIs.
+     * Creates a VM's state without LPIs.
      *
-     * @param vcpus gives the index of the vCPU that a collection's target names, empty if there is none. Before Linux
-     *     6.7 the target is the index, since then it is the vCPU's id.
-     * @param delivers whether the distributor is enabled. An LPI that becomes pending while it is not waits for its
-     *     next message, INV or INVALL, or until its vCPU enables LPIs again
+     * @param vcpus maps a collection's target to a vCPU index, empty if there is none. Before Linux 6.7 the target is
+     *     the index, since then the vCPU id.
+     * @param delivers whether the distributor is enabled. An LPI that becomes pending while it is disabled waits for
+     *     its next message, INV or INVALL, or until its vCPU enables LPIs again
      */
     public Lpis(IntFunction<OptionalInt> vcpus, GuestRam ram, BooleanSupplier delivers, Listener listener) {
         this.vcpus = vcpus;
@@ -61,7 +60,7 @@ public final class Lpis {
         this.listener = listener;
     }
 
-    /** An ITS is created: GICR_PROPBASER is as at first. */
+    /** Notes that an ITS is created, which resets GICR_PROPBASER. */
     void addIts() {
         tables.reset();
     }
@@ -77,14 +76,14 @@ public final class Lpis {
 
     // Registers of a redistributor
 
-    /** GICR_CTLR.EnableLPIs of a vCPU: its LPIs can become pending. */
+    /** GICR_CTLR.EnableLPIs of a vCPU: whether its LPIs can become pending. */
     public boolean isEnabled(int vcpu) {
         return tables.isEnabled(vcpu);
     }
 
     /**
-     * Writes GICR_CTLR.EnableLPIs. 1 reads the pending table. At 0, LPIs stay pending and reach no guest, and messages
-     * are dropped, but vLPIs are delivered.
+     * Writes GICR_CTLR.EnableLPIs. Setting it reads the pending table. While it is 0, pending LPIs are not delivered,
+     * and messages are dropped; vLPIs are still delivered.
      */
     public void enable(int vcpu, boolean enable) {
         if (enable && !isEnabled(vcpu) && tables.mayHavePending(vcpu)) {
@@ -107,15 +106,15 @@ public final class Lpis {
     }
 
     /**
-     * A vCPU leaves its guest: what is pending and enabled goes to the list of the vCPU that it is for, the rest leaves
-     * the list ({@code vgic_prune_ap_list()}). While the distributor is disabled, all leave.
+     * Updates the list of a vCPU at an exit from the guest: a pending, enabled LPI moves to the list of its target
+     * vCPU, others leave the list ({@code vgic_prune_ap_list()}). While the distributor is disabled, all leave.
      */
     public void prune(int vcpu) {
         leave(lpi -> isIn(lpi, vcpu) && !(lpi.pending && lpi.enabled && delivers.getAsBoolean()));
         lpis.values().stream().filter(lpi -> isIn(lpi, vcpu)).forEach(lpi -> lpi.list = lpi.vcpu);
     }
 
-    /** LPIs leave the lists of their vCPUs. One that no event is mapped to is no more. */
+    /** Removes LPIs from the lists of vCPUs, and LPIs without a mapped event altogether. */
     private void leave(Predicate<Lpi> which) {
         lpis.values().stream().filter(which).forEach(lpi -> lpi.list = NONE);
         lpis.entrySet().removeIf(entry -> isGone(entry.getKey(), entry.getValue()));
@@ -154,7 +153,7 @@ public final class Lpis {
         return tables.pendingBase(vcpu);
     }
 
-    /** GICR_PENDBASER of a vCPU as it was written, with the bit that reads as 0: half of it is replaced in this. */
+    /** GICR_PENDBASER of a vCPU as written, with the bit that reads as 0, for writes to one half. */
     public long writtenPendingBase(int vcpu) {
         return tables.writtenPendingBase(vcpu);
     }
@@ -175,8 +174,8 @@ public final class Lpis {
     }
 
     /**
-     * Maps an event to an LPI, which takes its state from the guest's tables unless a vCPU has it in its list. Returns
-     * false, and makes no LPI, if the tables cannot be read.
+     * Maps an event to an LPI. Its state is read from the guest's tables unless a vCPU's list has it. Returns false,
+     * and makes no LPI, if the tables cannot be read.
      */
     boolean add(int id, OptionalInt vcpu) {
         Lpi known = lpis.get(id);
@@ -195,7 +194,7 @@ public final class Lpis {
         return true;
     }
 
-    /** An event is no longer mapped to the LPI. It stays pending if it is in the list of a vCPU. */
+    /** Removes a mapping of an event to the LPI, which stays pending if a vCPU's list has it. */
     void remove(int id) {
         Lpi lpi = lpis.get(id);
         if (lpi != null && --lpi.references == 0) {
@@ -241,7 +240,7 @@ public final class Lpis {
         }
     }
 
-    /** INVALL: the same for all LPIs of a vCPU. */
+    /** INVALL: reads priorities and enable bits of all LPIs of a vCPU again. */
     void invalidateAll(int vcpu) {
         lpis.forEach((id, lpi) -> {
             if (isFor(lpi, vcpu)) {
@@ -257,7 +256,7 @@ public final class Lpis {
         }
     }
 
-    /** MOVALL: all LPIs of one vCPU go to another. */
+    /** MOVALL: moves all LPIs of one vCPU to another. */
     void targetAll(int from, int to) {
         lpis.forEach((id, lpi) -> {
             if (isFor(lpi, from)) {
@@ -292,7 +291,7 @@ public final class Lpis {
 
     // vLPIs
 
-    /** The LPI becomes a vLPI. If it is pending, its vPE has it pending from then on. It has a target. */
+    /** Maps the LPI, which has a target, to a vLPI. Its pending state moves to the vPE. */
     void makeVlpi(int id, Vlpi vlpi) {
         Lpi lpi = lpis.get(id);
         if (lpi != null) {
@@ -314,7 +313,7 @@ public final class Lpis {
         }
     }
 
-    /** The host interrupt that an LPI is a vLPI of; empty if KVM delivers it. */
+    /** The host interrupt of an LPI that is mapped to a vLPI; empty if KVM delivers the LPI. */
     public OptionalInt hostIrq(int id) {
         return Optional.ofNullable(lpis.get(id))
                 .flatMap(lpi -> lpi.vlpi)
@@ -322,7 +321,7 @@ public final class Lpis {
                 .orElse(NONE);
     }
 
-    /** The LPI that is a vLPI of a host interrupt; empty if there is none. */
+    /** The LPI whose vLPI a host interrupt raises; empty if there is none. */
     OptionalInt vlpiOf(int hostIrq) {
         return lpis.keySet().stream()
                 .mapToInt(id -> id)
@@ -330,7 +329,7 @@ public final class Lpis {
                 .findFirst();
     }
 
-    /** The host's ITS takes a device's message: true if it makes a vLPI pending, else the host is interrupted. */
+    /** Handles a device's message in the host's ITS. True if a vLPI becomes pending; else the host is interrupted. */
     public boolean receive(int hostIrq) {
         OptionalInt lpi = vlpiOf(hostIrq);
         lpi.ifPresent(this::receiveMessage);
@@ -365,7 +364,7 @@ public final class Lpis {
 
     // For people and for the VMM
 
-    /** The vCPU that an LPI is for; empty if the LPI does not exist or has no target. */
+    /** The target vCPU of an LPI; empty if the LPI does not exist or has no target. */
     public OptionalInt vcpu(int id) {
         return Optional.ofNullable(lpis.get(id)).map(lpi -> lpi.vcpu).orElse(NONE);
     }
@@ -388,7 +387,7 @@ public final class Lpis {
         return lpi == null ? 0 : lpi.priority;
     }
 
-    /** Writes the pending bits of all LPIs to the guest's tables; false if these are not memory. */
+    /** Writes the pending bits of all LPIs to the guest's tables; false if the tables are not in memory. */
     public boolean savePending() {
         for (Map.Entry<Integer, Lpi> entry : lpis.entrySet()) {
             Lpi lpi = entry.getValue();

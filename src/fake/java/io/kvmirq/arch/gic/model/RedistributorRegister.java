@@ -17,7 +17,7 @@ public enum RedistributorRegister {
     /** Control: bit 0 enables LPIs. */
     GICR_CTLR(0x0, 4),
     GICR_IIDR(0x4, 4),
-    /** The type, 64 bits: the vCPU, and what it supports. */
+    /** The type, 64 bits: the vCPU and its features. */
     GICR_TYPER(0x8, 8),
     GICR_STATUSR(0x10, 4),
     GICR_WAKER(0x14, 4),
@@ -29,10 +29,10 @@ public enum RedistributorRegister {
     GICR_INVLPIR(0xa0, 8),
     /** 64 bits: invalidates the properties of all LPIs. */
     GICR_INVALLR(0xb0, 8),
-    /** Whether an invalidation is under way. */
+    /** Whether an invalidation is in progress. */
     GICR_SYNCR(0xc0, 4),
     GICR_IDREGS(0xffd0, 48),
-    /** In the frame of SGIs and PPIs: accesses that are not secure. */
+    /** In the frame of SGIs and PPIs: non-secure access control. */
     GICR_NSACR(0x1_0e00, 4);
 
     /** The offset of the frame with the registers of SGIs and PPIs. */

@@ -6,14 +6,14 @@ import io.kvmirq.arch.gic.MachineControl;
 
 /**
  * The fields of the GICv3 registers that control and describe a distributor, its redistributors and CPU interfaces,
- * with the values that KVM gives to the fixed ones.
+ * with KVM's values of fixed fields.
  *
  * <p>Source: ARM IHI 0069, "GICD_CTLR", "GICD_TYPER", "GICD_IIDR", "GICD_PIDR2", "GICR_CTLR", "GICR_TYPER",
  * "ICC_CTLR_EL1", "ICC_SRE_EL1"; {@code vgic_mmio_read_v3_misc()} and {@code vgic_mmio_read_v3r_typer()} in
  * arch/arm64/kvm/vgic/vgic-mmio-v3.c.
  */
 public final class RegisterFields {
-    /** GICD_CTLR.EnableGrp1, of one security state: the distributor passes interrupts of group 1 on. */
+    /** GICD_CTLR.EnableGrp1, with one security state: the distributor forwards interrupts of group 1. */
     public static final BitField CTLR_ENABLE_GROUP1 = new BitField("enablegrp1", 1, 1);
     /** GICD_CTLR.ARE: affinity routing. KVM reads 1. */
     public static final BitField CTLR_AFFINITY_ROUTING = new BitField("are", 4, 1);
@@ -29,9 +29,9 @@ public final class RegisterFields {
     /** GICD_TYPER.IDbits: the number of INTID bits, minus 1. */
     public static final BitField TYPER_ID_BITS = new BitField("idbits", 19, 5);
 
-    /** GICD_IIDR and GICR_IIDR, without revision: KVM, made by Arm. */
+    /** GICD_IIDR and GICR_IIDR without the revision: KVM's product id, implementer Arm. */
     public static final int IIDR_MAKER = 0x4b00_043b;
-    /** GICD_IIDR.Revision: what a VMM saves and restores, a version of KVM's own. */
+    /** GICD_IIDR.Revision, KVM's own version of the state, which a VMM saves and restores. */
     public static final BitField IIDR_REVISION = new BitField("revision", 12, 4);
     /** The revision since Linux 5.19. */
     public static final int IIDR_LATEST = 3;

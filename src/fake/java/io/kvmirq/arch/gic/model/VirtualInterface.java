@@ -22,18 +22,19 @@ import java.util.Optional;
 import java.util.function.IntUnaryOperator;
 
 /**
- * The virtual CPU interface of a vCPU, a GICv2's: list registers, GICH_HCR and the registers that follow from them. KVM
- * fills the list registers before the guest runs and reads them back after it exits, both under the distributor's lock
- * with interrupts off. So no maintenance interrupt comes between the decision that all is queued and the clear flag.
+ * The GICv2 virtual CPU interface of a vCPU: list registers, GICH_HCR and the registers derived from them. KVM fills
+ * the list registers before the guest runs and reads them back after it exits, both under the distributor's lock with
+ * interrupts off. So no maintenance interrupt can come between the decision that all interrupts are queued and the
+ * clearing of the flag.
  *
  * <p>An interrupt is in one list register at most, an SGI in one for each source. SGIs come first, then PPIs, then
- * SPIs. What finds no free register stays pending, and UIE is set: an underflow interrupt ends the guest's run when at
- * most one register is in use. A level-triggered interrupt has EOI set: its end raises a maintenance interrupt, which
- * looks at the line again. An interrupt in a list register reaches the guest also if it is disabled or routed elsewhere
- * meanwhile, or if its line falls.
+ * SPIs. An interrupt without a free register stays pending, and UIE is set: an underflow interrupt makes the guest exit
+ * when at most one register is in use. A level-triggered interrupt has EOI set, so that its end raises a maintenance
+ * interrupt, which samples the line again. An interrupt in a list register reaches the guest even if it is then
+ * disabled or routed elsewhere, or if its line falls.
  *
- * <p>For use by the vCPU's CPU; readers may be any thread. {@link #setListRegister} and {@link #setMachineControl}
- * allocate, no other method does. Source: {@code __kvm_vgic_sync_to_cpu} and others of "[PATCH v4 07/13] ARM: KVM: VGIC
+ * <p>Only the vCPU's CPU calls the methods, except those that only read. Only {@link #setListRegister} and {@link
+ * #setMachineControl} allocate. Source: {@code __kvm_vgic_sync_to_cpu} and others of "[PATCH v4 07/13] ARM: KVM: VGIC
  * virtual CPU interface management", December 2012, with the remarks of its review.
  */
 public class VirtualInterface {
@@ -44,7 +45,7 @@ public class VirtualInterface {
 
     static final int CONTROL = 0;
     static final int MACHINE = 1;
-    /** The list registers that hold an interrupt, or wait for the maintenance interrupt of its end: {@code lr_used}. */
+    /** The list registers that hold an interrupt, or wait for its end's maintenance interrupt: {@code lr_used}. */
     static final int USED = 2;
 
     /** GICH_APR. */
@@ -70,7 +71,7 @@ public class VirtualInterface {
                 at(MACHINE), MachineControl.GROUP0.mask() | MachineControl.GROUP1.mask() | MachineControl.MASK.mask());
     }
 
-    /** An interface in words of its own, for a vCPU without a thread. */
+    /** An interface with its own words, for a vCPU without a thread. */
     public static VirtualInterface of(Distributor gic, int vcpu, int registers) {
         gic.banks().checkVcpu(vcpu);
         return new VirtualInterface(gic, vcpu, registers, SharedWords.of(new long[words(registers)]), 0);
@@ -147,7 +148,7 @@ public class VirtualInterface {
         return holder == NONE || holder == vcpu ? Optional.empty() : Optional.of("a list register of vCPU " + holder);
     }
 
-    /** @return the vCPU to which the level is deliverable again that the register held until now, or -1 */
+    /** @return the vCPU to which the level in the replaced register is deliverable again, or -1 */
     private int replace(int number, long word) {
         boolean held = (words.get(at(USED)) >>> number & 1) != 0;
         int before = (int) VIRTUAL_ID.of(words.get(at(REGISTERS + number)));
@@ -176,7 +177,7 @@ public class VirtualInterface {
         return words.get(at(MACHINE));
     }
 
-    /** Writes GICH_VMCR; at first both groups are on. IllegalArgumentException for words that the manual forbids. */
+    /** Writes GICH_VMCR, initially with both groups on. IllegalArgumentException for words that the manual forbids. */
     public void setMachineControl(long word) {
         List<Violation> violations = MachineControl.GICH.violations(MachineControl.GICH.bits(word));
         if (!violations.isEmpty()) {
@@ -218,13 +219,13 @@ public class VirtualInterface {
         return empty;
     }
 
-    /** MISR, of the causes EOI and U: why the interface raises its maintenance interrupt. 0 if it does not. */
+    /** MISR with the bits EOI and U, the causes of the maintenance interrupt; 0 if there is none. */
     public long status() {
         boolean underflows = HypervisorControl.UNDERFLOW.isSet(control()) && inUse() <= 1;
         return (ended() == 0 ? 0 : Maintenance.END.mask()) | (underflows ? Maintenance.UNDERFLOW.mask() : 0);
     }
 
-    /** @return how many list registers hold a pending or active interrupt */
+    /** @return the number of list registers with a pending or active interrupt */
     private int inUse() {
         int count = 0;
         for (int i = 0; i < registers; i++) {
@@ -241,8 +242,8 @@ public class VirtualInterface {
     }
 
     /**
-     * Fills the list registers before an entry, interrupts off. {@code withheld} maps a first id to bits that stay in
-     * the distributor; the distributor's lock is held.
+     * Fills the list registers before an entry. Interrupts are off. {@code withheld} maps a first id to the bits of
+     * interrupts that stay in the distributor; it is called under the distributor's lock.
      */
     public void syncToCpu(IntUnaryOperator withheld) {
         gic.lock();
@@ -250,7 +251,7 @@ public class VirtualInterface {
         gic.unlock();
     }
 
-    /** Queues what is pending. The lock is held. */
+    /** Queues the pending interrupts. The lock is held. */
     boolean queueAll() {
         return queueAll(first -> 0);
     }
@@ -278,7 +279,7 @@ public class VirtualInterface {
         return all;
     }
 
-    /** SGIs of two sources are two interrupts. One is pending until its last source is queued. */
+    /** Queues each source of an SGI as an interrupt of its own. The SGI is pending until the last one is queued. */
     boolean queueSources(int sgi) {
         boolean all = true;
         for (int sources = gic.banks().sources(vcpu, sgi); sources != 0; sources &= sources - 1) {
@@ -306,7 +307,7 @@ public class VirtualInterface {
         return queued;
     }
 
-    /** Whether a list register has it as an active hardware interrupt: the distributor keeps it and offers it again. */
+    /** Whether a list register holds it as an active hardware interrupt, so that it stays in the distributor. */
     private boolean awaitsEnd(int id, int source) {
         int number = find(id, source);
         long word = number == NONE ? 0 : words.get(at(REGISTERS + number));
@@ -314,7 +315,7 @@ public class VirtualInterface {
     }
 
     /**
-     * @return whether a list register takes it: the one that holds the same interrupt of the same source, or a free one
+     * @return whether the interrupt is in a list register: the one with the same interrupt and source, or a free one
      */
     boolean queue(int id, int source) {
         int number = find(id, source);
@@ -335,7 +336,7 @@ public class VirtualInterface {
         return true;
     }
 
-    /** The end of a level-triggered interrupt raises a maintenance interrupt. */
+    /** Sets EOI for a level-triggered interrupt, whose end then raises a maintenance interrupt. */
     long withEnd(int id, long word) {
         return gic.isLevel(vcpu, id) && !HW.isSet(word) ? word | EOI.mask() : word;
     }
@@ -370,7 +371,7 @@ public class VirtualInterface {
         words.set(at(USED), used ? before | bit : before & ~bit);
     }
 
-    /** Sets UIE if something found no list register, else clears the vCPU's flag. The lock is held. */
+    /** Sets UIE if an interrupt found no list register, else clears the vCPU's flag. The lock is held. */
     void settle(boolean all) {
         long control = HypervisorControl.UNDERFLOW.put(control(), all ? 0 : 1);
         words.set(at(CONTROL), control);
@@ -379,9 +380,7 @@ public class VirtualInterface {
         }
     }
 
-    /**
-     * Reads the list registers back after an exit, interrupts off. An ended level without EOI is pending while high.
-     */
+    /** Reads list registers back after an exit, interrupts off. An ended level without EOI is pending while high. */
     public void syncFromCpu() {
         gic.lock();
         putActive(false);
@@ -400,7 +399,7 @@ public class VirtualInterface {
         gic.unlock();
     }
 
-    /** An interrupt in two list registers, of two sources, is active if it is in one. */
+    /** Sets active states. An SGI in two list registers, of two sources, is active if it is active in one. */
     private void putActive(boolean to) {
         for (long rest = words.get(at(USED)); rest != 0; rest &= rest - 1) {
             long word = words.get(at(REGISTERS + Long.numberOfTrailingZeros(rest)));
@@ -410,7 +409,7 @@ public class VirtualInterface {
         }
     }
 
-    /** Gives the lock back for the time of a kick. This vCPU is on this CPU and queues before it enters. */
+    /** Kicks another vCPU, without the lock. This vCPU needs no kick: it queues before it enters. */
     private void kickOther(int wanting) {
         if (wanting != NONE && wanting != vcpu) {
             gic.unlock();
@@ -420,8 +419,8 @@ public class VirtualInterface {
     }
 
     /**
-     * Handles the maintenance interrupt outside the guest, interrupts off: an ended level that is still high becomes
-     * pending, and the vCPU that it is routed to by now is kicked.
+     * Handles the maintenance interrupt outside the guest, interrupts off. An ended level that is still high becomes
+     * pending, and its present target vCPU is kicked.
      */
     public void maintain() {
         gic.lock();

@@ -4,7 +4,7 @@ package io.kvmirq.arch.gic.model;
 import io.kvmirq.arch.gic.InterruptId;
 import java.util.List;
 
-/** An LPI that is a vLPI of the device's {@code hostIrq}; its pending bit is in a vPE's table. */
+/** The vLPI of an LPI, raised by the device's {@code hostIrq}. Its pending bit is in a vPE's table. */
 record Vlpi(int hostIrq, List<Vpe> vpes) {
     private static int vlpi(int id) {
         return id - InterruptId.FIRST_LPI;
@@ -27,13 +27,13 @@ record Vlpi(int hostIrq, List<Vpe> vpes) {
         return vpes.stream().allMatch(vpe -> vpe.version() == Vpe.Version.V4_1);
     }
 
-    /** The vPE keeps nothing of the vLPI. */
+    /** Clears the vLPI's state in the vPE. */
     void unmap(int vcpu, int id) {
         setPending(vcpu, id, false);
         setEnabled(vcpu, id, false);
     }
 
-    /** VMOVI: the pending bit and the property go along. */
+    /** VMOVI: moves the pending bit and the property too. */
     void move(int id, int from, int to, boolean enabled) {
         if (from == to) {
             return;

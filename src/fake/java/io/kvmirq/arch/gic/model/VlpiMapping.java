@@ -8,26 +8,26 @@ import java.util.Optional;
 import java.util.OptionalInt;
 
 /**
- * An irqfd whose eventfd a device's MSI also signals, on a host with GICv4: whether the guest's LPI is a vLPI, which
- * hardware delivers. Not thread-safe: KVM holds its locks for all of this. An irqfd that is registered twice, or
- * changed while it is not registered, is an IllegalStateException.
+ * Decides for an irqfd, whose eventfd a device's MSI also signals, whether the guest's LPI is mapped to a vLPI of
+ * GICv4. Not thread-safe: KVM holds its locks for all of this. IllegalStateException if an irqfd is registered twice,
+ * or changed while it is not registered.
  *
  * <p>Source: {@code kvm_vgic_v4_set_forwarding()} and {@code kvm_vgic_v4_unset_forwarding()} in
  * arch/arm64/kvm/vgic/vgic-v4.c; {@code kvm_arch_irqfd_route_changed()} and {@code kvm_arch_update_irqfd_routing()} in
  * arch/arm64/kvm/arm.c.
  */
 public final class VlpiMapping {
-    /** The state that a step leaves behind. */
+    /** The state after a step. */
     public enum Outcome {
-        /** Nothing. */
+        /** No inconsistency. */
         CLEAN,
-        /** The LPI of an old route is still this host interrupt's vLPI. The kernel warns when the guest discards it. */
+        /** The LPI of an old route is still mapped to this vLPI. The kernel warns when the guest discards it. */
         LEFT_BEHIND,
-        /** The kernel warns: the LPI of the present route is no vLPI of this host interrupt. */
+        /** The kernel warns that the LPI of the present route is not mapped to this host interrupt's vLPI. */
         WARNS
     }
 
-    /** A message's route: no ITS if none is at its doorbell, no device if the VMM gave none. */
+    /** A message's route. {@code its} is empty if none is at the doorbell, {@code device} if the VMM set none. */
     public record Route(Optional<Its> its, OptionalInt device, int event) {}
 
     private static final Route NOWHERE = new Route(Optional.empty(), OptionalInt.empty(), 0);
@@ -39,7 +39,7 @@ public final class VlpiMapping {
     private final int hostIrq;
     private Optional<Route> route = Optional.empty();
 
-    /** Not mapped yet. {@code gicv4}: whether KVM uses it. {@code vpes} are by vCPU index; LPI 8192 is vLPI 0. */
+    /** A new mapping. {@code gicv4}: whether KVM uses GICv4. {@code vpes} are by vCPU index; LPI 8192 is vLPI 0. */
     public VlpiMapping(VlpiKernel kernel, boolean gicv4, Lpis lpis, List<Vpe> vpes, int hostIrq) {
         this.kernel = kernel;
         this.gicv4 = gicv4;
@@ -48,7 +48,7 @@ public final class VlpiMapping {
         this.hostIrq = hostIrq;
     }
 
-    /** The irqfd is registered and meets the device's interrupt. Returns why the LPI is no vLPI, if it is none. */
+    /** Registers the irqfd with the device's interrupt. Returns the reason if the LPI is not mapped to a vLPI. */
     public Optional<VlpiObstacle> register(Route to) {
         if (route.isPresent()) {
             throw new IllegalStateException(
@@ -86,7 +86,7 @@ public final class VlpiMapping {
                 : OptionalInt.empty();
     }
 
-    /** The route changes, which makes no new vLPI: for that the irqfd or the device's eventfd is registered again. */
+    /** Changes the route, which maps no new vLPI: for that, register the irqfd or the device's eventfd again. */
     public Outcome changeRoute(Route to) {
         Route from = registered();
         if (from.equals(to)) {
@@ -99,7 +99,7 @@ public final class VlpiMapping {
         return leftBehind();
     }
 
-    /** The irqfd is unregistered: the LPI of its present route is no vLPI from then on. */
+    /** Unregisters the irqfd, and unmaps the vLPI of the present route's LPI. */
     public Outcome unregister() {
         Route from = registered();
         boolean warns = false;
@@ -108,7 +108,7 @@ public final class VlpiMapping {
         } else {
             OptionalInt lpi = gicv4 ? lpi(from) : OptionalInt.empty();
             warns = lpi.isPresent() && !isVlpi();
-            // It does not matter whose vLPI it is.
+            // Ends the vLPI even if it is another host interrupt's.
             lpi.ifPresent(lpis::endVlpi);
         }
         route = Optional.empty();
@@ -128,7 +128,7 @@ public final class VlpiMapping {
                 "host interrupt " + hostIrq + " is not registered: register its irqfd first"));
     }
 
-    /** Whether the LPI of the present route is a vLPI of this host interrupt. */
+    /** Whether the LPI of the present route is mapped to this host interrupt's vLPI. */
     public boolean isVlpi() {
         Route now = route.orElse(NOWHERE);
         OptionalInt lpi = now.its().isPresent() && now.device().isPresent()

@@ -9,10 +9,9 @@ import io.kvmirq.arch.vcpu.VcpuThread;
 import java.util.Optional;
 
 /**
- * A vCPU as GICv4 knows it (vPE): its table of pending vLPIs, whether a redistributor has it resident, and its
- * doorbell. A resident vPE takes vLPIs without KVM. Otherwise they stay in the table; if the vCPU blocks, the doorbell,
- * an interrupt of the host, wakes it. Safe for use by any number of threads. A vLPI is a number below the
- * constructor's.
+ * The state of a vCPU in GICv4 (vPE): its table of pending vLPIs, its residency in a redistributor, and its doorbell. A
+ * resident vPE takes vLPIs without KVM. Otherwise they stay in the table, and the doorbell, a host interrupt, wakes a
+ * blocking vCPU. Safe for use by any number of threads. A vLPI is a number below the constructor's.
  *
  * <p>Source: arch/arm64/kvm/vgic/vgic-v4.c; {@code its_make_vpe_resident()} and {@code its_make_vpe_non_resident()} in
  * drivers/irqchip/irq-gic-v4.c; {@code its_vpe_deschedule()} and {@code its_vpe_4_1_deschedule()} in irq-gic-v3-its.c.
@@ -25,16 +24,16 @@ public final class Vpe implements VcpuHooks {
          * vgic_v4_load()}), so the model does not keep it.
          */
         V4_0,
-        /** The redistributor sends a doorbell only if it was asked to, and once. */
+        /** The redistributor sends a doorbell once, and only on request. */
         V4_1
     }
 
-    /** Held by hardware for each of its steps, and by KVM for {@link #PENDING_LAST}. */
+    /** The lock that hardware holds for each step, and KVM for {@link #PENDING_LAST}. */
     private static final int LOCK = 0;
 
     private static final int RESIDENT = 1;
     private static final int DOORBELL = 2;
-    /** Whether KVM knows of a pending vLPI; the vCPU then does not sleep. */
+    /** Whether KVM has noticed a pending vLPI, so that the vCPU does not sleep. */
     private static final int PENDING_LAST = 3;
 
     /** A bit for each pending vLPI, then as many words with a bit for each enabled one. */
@@ -48,7 +47,7 @@ public final class Vpe implements VcpuHooks {
     private final int doorbell;
     private final Host host;
 
-    /** Not resident, nothing pending. It has vLPIs from 0 on, and a doorbell of its own, a host vector of 0–255. */
+    /** A vPE that is not resident, without pending vLPIs. {@code doorbell} is its own host vector, 0–255. */
     public Vpe(Host host, int index, Version version, int vlpis, int doorbell) {
         this(host, index, version, vlpis, doorbell, SharedWords.of(new long[words(vlpis)]), 0);
     }
@@ -104,12 +103,12 @@ public final class Vpe implements VcpuHooks {
 
     // Hardware
 
-    /** A vLPI becomes pending, or not. A doorbell rings if it is enabled and the vPE is not resident and wants one. */
+    /** Sets a vLPI's pending bit. An enabled vLPI rings the doorbell of a vPE that is not resident and wants it. */
     public void setPending(int vlpi, boolean pending) {
         change(vlpi, pendingWord(vlpi), pending);
     }
 
-    /** A vLPI is enabled or disabled, as its property says. One that is pending rings as if it became pending now. */
+    /** Enables or disables a vLPI by its property. Enabling a pending vLPI rings as if it became pending now. */
     public void setEnabled(int vlpi, boolean enabled) {
         change(vlpi, enabledWord(vlpi), enabled);
     }
@@ -181,7 +180,7 @@ public final class Vpe implements VcpuHooks {
         words.unlock(at(LOCK));
     }
 
-    /** @param blocks whether the vCPU blocks, so that it wants a doorbell */
+    /** @param blocks whether the vCPU blocks and wants a doorbell */
     private void makeNonResident(boolean blocks) {
         if (!isResident()) {
             return;
@@ -189,12 +188,12 @@ public final class Vpe implements VcpuHooks {
         words.lock(at(LOCK));
         put(RESIDENT, false);
         put(DOORBELL, blocks && (version == Version.V4_0 || !hasPending()));
-        // GICv4.1 does not look if the vCPU comes back anyway.
+        // With GICv4.1, KVM assumes a pending vLPI unless the vCPU blocks.
         put(PENDING_LAST, hasPending() || version == Version.V4_1 && !blocks);
         words.unlock(at(LOCK));
     }
 
-    /** A vCPU that blocks stays non-resident until {@link #unblocked}. */
+    /** Makes the vPE resident, except that of a blocking vCPU, which waits for {@link #unblocked}. */
     @Override
     public void load(HostCpu here, Optional<HostCpu> last) {
         if (!thread.isBlocking()) {
