@@ -13,8 +13,8 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 /**
- * The looks at the control groups of a VMM's threads, and at those above: frozen, or out of CPU time. For one use by one
- * thread.
+ * Checks of the control groups of a VMM's threads and the groups above: whether they are frozen or out of CPU time. For
+ * one use by one thread.
  *
  * <p>Source: Documentation/admin-guide/cgroup-v2.rst and cgroup-v1 in Linux.
  */
@@ -24,12 +24,12 @@ final class ControlGroups {
 
     private static final Pattern FULL = Pattern.compile("(?m)^full avg10=(\\d{1,3})\\.");
 
-    /** A thread whose group has used its quota up counts as one that waits ({@code PSI_CPU_FULL}). */
+    /** A thread whose group has used up its quota counts as waiting ({@code PSI_CPU_FULL}). */
     private static final Pattern QUIET = Pattern.compile("(?m)^some avg10=0\\.00 avg60=0\\.00 ");
 
     private final HostFiles files;
     private final Looks looks;
-    /** The groups whose quota was looked at. */
+    /** The groups whose quota was checked. */
     private final Set<String> quotas = new HashSet<>();
 
     private List<String> ofVcpus = List.of();
@@ -59,7 +59,7 @@ final class ControlGroups {
     /**
      * Lines of hierarchy, controllers and path. A name with a line end makes lines of another form, which are left out.
      *
-     * @param vcpus whether vCPUs may be in it: an interrupt needs them, and not the other threads, such as those of libvirt's
+     * @param vcpus whether vCPUs may be in it: an interrupt needs only them, not threads such as those of libvirt's
      *     group {@code emulator}
      */
     private void of(String text, boolean vcpus) {
@@ -165,7 +165,7 @@ final class ControlGroups {
         return period.matches("[1-9]\\d{0,8}") ? Long.parseLong(words[0]) / Long.parseLong(period) : 0;
     }
 
-    /** False of a quota of all CPUs, and where no thread waited lately: the counts are then of another time. */
+    /** False for a quota of all CPUs, and if no thread waited lately, because the counts are then outdated. */
     private boolean binds(String directory, long cpus) {
         int online = CpuList.parse(files.text("sys/devices/system/cpu/online").orElse(""))
                 .map(BitSet::cardinality)

@@ -16,7 +16,7 @@ final class CpuList {
 
     private CpuList() {}
 
-    /** Such as {@code 0-3,8}. Empty if it names no CPU, or has another form. */
+    /** Parses a list such as {@code 0-3,8}. Empty if it names no CPU, or has another form. */
     static Optional<BitSet> parse(String list) {
         BitSet cpus = new BitSet();
         for (String part : list.strip().split(",")) {
@@ -31,7 +31,7 @@ final class CpuList {
         return Optional.of(cpus);
     }
 
-    /** As {@link #parse} reads it. */
+    /** The list in the form that {@link #parse} reads. */
     static String list(BitSet cpus) {
         List<String> parts = new ArrayList<>();
         for (int first = cpus.nextSetBit(0); first >= 0; ) {

@@ -10,16 +10,16 @@ import java.util.Optional;
 import java.util.stream.Stream;
 
 /**
- * How long the threads of vCPUs wait for CPUs that others use. For one use by one thread.
+ * Checks whether the threads of vCPUs wait for CPUs that other threads use. For one use by one thread.
  *
  * <p>Source: {@code proc_pid_schedstat()} in fs/proc/base.c.
  */
 final class CpuWaits {
     /** A tick, in ns. */
     private static final long TICK = 10_000_000;
-    /** Per cent of the time in which a thread could run. */
+    /** The limit of a thread's wait, in percent of the time in which it was ready to run. */
     private static final int MOST_WAITED = 33;
-    /** Waits of a CPU that are too short to tell anything, in ns. */
+    /** Waits for a CPU below this time are ignored, in ns. */
     private static final long SHORT = 100_000_000;
 
     private final HostFacts host;
@@ -34,10 +34,10 @@ final class CpuWaits {
         this.looks = looks;
     }
 
-    /** A thread that may run on one CPU only waits while others have it. */
+    /** A thread that may run on only one CPU waits while other threads run on it. */
     void look(String name, String directory, String status) {
         String allowed = KernelHelpers.status(status, "Cpus_allowed_list");
-        // Not where the host has no other.
+        // Skipped on a host with one CPU.
         boolean one = allowed.matches("\\d{1,5}");
         boolean pinned = one
                 && files.text("sys/devices/system/cpu/online")
@@ -75,7 +75,7 @@ final class CpuWaits {
                 + " % of the time in which it had something to do";
         Remedy remedy = Remedy.command("give it a CPU of its own: taskset -cp CPU "
                 + directory.replaceAll("\\D+", " ").strip().replaceAll(".* ", ""));
-        // A thread that sleeps does not wait now, and a process that just passes did not keep it waiting.
+        // A sleeping thread does not wait now, and a short-lived process did not keep it waiting.
         boolean ready = KernelHelpers.status(status, "State").startsWith("R");
         Optional<String> other = ready ? running(Integer.parseInt(allowed), waited / 2 / TICK) : Optional.empty();
         if (other.isPresent()) {
@@ -85,7 +85,7 @@ final class CpuWaits {
         }
     }
 
-    /** All times are 0 where the kernel does not take them ({@code sched_info_on()}). */
+    /** All times are 0 if the kernel does not measure them ({@code sched_info_on()}). */
     private void neverRan(String name, String file) {
         boolean taken = Stream.concat(
                         Stream.of("proc/" + process.pid() + "/"),
@@ -105,7 +105,7 @@ final class CpuWaits {
         }
     }
 
-    /** Each CPU that it may run on is busy with another: what it waits for is seen, and not only that it waited. */
+    /** Another process runs on each CPU of its affinity: this shows the cause of the wait. */
     private void starved(String name, String file, String allowed, long share) {
         Optional<BitSet> cpus = CpuList.parse(allowed);
         CpuList.parse(files.text("sys/devices/system/cpu/online").orElse(""))
@@ -126,7 +126,7 @@ final class CpuWaits {
     /**
      * Another process that runs on a CPU now, as its first thread shows.
      *
-     * @param ticks of CPU time that it has had at least
+     * @param ticks the least CPU time of the process
      */
     private Optional<String> running(int cpu, long ticks) {
         String self = files.link("proc/self").orElse("");
@@ -135,7 +135,7 @@ final class CpuWaits {
             Optional<ThreadStat> stat = pid.matches("\\d{1,9}") && !pid.equals(self) && !pid.equals(own)
                     ? files.text("proc/" + pid + "/stat").flatMap(ThreadStat::parse)
                     : Optional.empty();
-            // Threads of the kernel run for moments.
+            // Kernel threads run only for moments.
             if (stat.filter(one -> one.isRunnable() && one.cpu() == cpu && !one.isOfKernel() && one.ticks() >= ticks)
                     .isPresent()) {
                 return Optional.of(pid + " (" + stat.get().name() + ")");

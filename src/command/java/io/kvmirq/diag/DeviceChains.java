@@ -25,26 +25,26 @@ import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 
 /**
- * The chains of a device's interrupts, from the files of the host alone. Host irq, vector and process are observed. VFIO
- * and KVM show neither which eventfd a vector signals, nor irqfds, nor routes: those links are inferred where a process
- * leaves one possibility, and are not shown otherwise. For one use by one thread.
+ * The chains of a device's interrupts, from the files of the host. Host irq, vector and process are observed. VFIO and
+ * KVM show neither which eventfd a vector signals, nor irqfds, nor routes: those links are inferred if only one
+ * possibility is left, and otherwise not shown. For one use by one thread.
  */
 public final class DeviceChains {
-    /** The way to see the links that no file shows. */
+    /** The remedy that shows the links that no file shows. */
     static final String BY_TAPE = "kvmirq tape -o FILE -- VMM ..., then kvmirq explain --tape FILE";
 
     private static final String INTERRUPTS = "/proc/interrupts";
     private static final int MOST_NAMED = 8;
-    /** Of these VFIO tells who opens the device; a process that has it open was not refused. */
+    /** VFIO reports these refusals when the device is opened, so a process that has it open was not refused. */
     private static final Set<VfioOutlook.Obstacle> OF_OPENING =
             EnumSet.of(VfioOutlook.Obstacle.IN_USE, VfioOutlook.Obstacle.NO_FILE, VfioOutlook.Obstacle.NO_PERMISSION);
 
     /**
      * An interrupt of a device.
      *
-     * @param vector its number; {@link #NOT_SHOWN} of one that is not armed and that only its host irq identifies
+     * @param vector its number; {@link #NOT_SHOWN} if it is not armed and only its host irq is known
      * @param armed empty if VFIO has not armed it
-     * @param allocated the host irq of one that is not armed, if it is known
+     * @param allocated the host irq of an unarmed interrupt, if it is known
      */
     record Interrupt(IrqKind kind, int vector, Optional<ArmedVector> armed, Optional<HostIrq> allocated) {
         private static final int NOT_SHOWN = -1;
@@ -89,7 +89,7 @@ public final class DeviceChains {
                 .filter(refusal -> !OF_OPENING.contains(refusal.cause()))
                 .toList();
         this.users = host.users(device);
-        // A helper may hold the VM, too; the vCPUs are in the VMM.
+        // A helper process may also hold the VM; the vCPUs are in the VMM.
         this.holders = host.vms().of(device.address()).stream()
                 .sorted(Comparator.comparing(one -> one.vcpus().isEmpty()))
                 .toList();
@@ -106,7 +106,7 @@ public final class DeviceChains {
     }
 
     /**
-     * The chains of all interrupts of a device that VFIO has armed, and of those whose host irq is allocated and not
+     * The chains of all interrupts of a device that VFIO has armed, and of those with an allocated host irq that is not
      * armed, in the order of the vectors. One chain without an interrupt if there are none.
      */
     public static List<Chain> of(HostFacts host, PciDevice device) {
@@ -117,8 +117,8 @@ public final class DeviceChains {
     }
 
     /**
-     * The chain of a device that sysfs has no longer, and of which VFIO has armed interrupts. Empty if there is none, or if
-     * sysfs lists no device at all, as in a copy of a host without its links.
+     * The chain of a removed device that sysfs no longer has, but whose interrupts VFIO has armed. Empty if there is
+     * none, or if sysfs lists no device at all, as in a copy of a host without its links.
      */
     public static Optional<Chain> gone(HostFacts host, PciAddress device) {
         List<ArmedVector> armed =
@@ -177,7 +177,7 @@ public final class DeviceChains {
                 .orElse(table ? IrqKind.MSIX : IrqKind.MSI);
     }
 
-    /** Those that are armed, and those whose host irq waits for that. */
+    /** The armed interrupts, and those with an allocated host irq. */
     private List<Interrupt> interrupts() {
         List<Interrupt> all = new ArrayList<>();
         armed.forEach(one -> all.add(new Interrupt(one.kind(), one.vector(), Optional.of(one), Optional.empty())));
@@ -195,12 +195,12 @@ public final class DeviceChains {
                     .filter(vector -> !used.contains(vector))
                     .forEach(vector -> all.add(new Interrupt(kind(), vector, Optional.empty(), Optional.empty())));
         }
-        // Those without a number are last.
+        // Interrupts without a number are last.
         all.sort(Comparator.comparing(one -> one.vector() & Integer.MAX_VALUE));
         return all;
     }
 
-    /** Where VFIO may arm any set of vectors, the place of an irq says nothing of its vector. */
+    /** If VFIO may arm any set of vectors, the position of an irq does not show its vector. */
     private boolean isAllocatedOneByOne() {
         return kind() == IrqKind.MSIX
                 && VfioOutlook.of(host, device).irqs().stream()
@@ -239,7 +239,7 @@ public final class DeviceChains {
                 remarks(interrupt));
     }
 
-    /** Interrupts that the host handled, whichever driver has armed them. */
+    /** The number of interrupts that the host handled, for any driver. */
     private OptionalLong count(Interrupt interrupt) {
         Optional<Long> count = interrupt.armed().map(ArmedVector::count).or(() -> host.interrupts()
                 .flatMap(all -> device.messageIrqs().isEmpty() && interrupt.vector() == 0 && device.irq() > 0
@@ -309,7 +309,7 @@ public final class DeviceChains {
         VfioOutlook.Refusal first = refusals.get(0);
         boolean used = !device.isBoundToVfio() && device.driver().isPresent();
         List<String> uses = used ? host.uses(device.address()) : List.of();
-        // A refusal for want of the driver says that itself.
+        // A refusal because of a missing driver is reported elsewhere.
         String ofHost = !used || device.group().isPresent() && uses.isEmpty()
                 ? ""
                 : "the host's driver " + device.driver().get() + " has it"
@@ -412,8 +412,8 @@ public final class DeviceChains {
     }
 
     /**
-     * A driver may enable a part of a device's vectors. The irq of one that never came has no row, or none with a count:
-     * {@code show_interrupts()} in kernel/irq/proc.c leaves out an irq without a handler and without a count.
+     * A driver may enable only some of a device's vectors. The irq of a vector that was never raised has no row with a
+     * count: {@code show_interrupts()} in kernel/irq/proc.c leaves out an irq without a handler and without a count.
      */
     private Link unused(String what, Interrupt interrupt) {
         long came = interrupt

@@ -10,8 +10,9 @@ import io.kvmirq.host.facts.PciDevice;
 import io.kvmirq.vfio.IrqKind;
 
 /**
- * The link of the device itself: whether it has power, answers, and may send an interrupt, and whether the bridges above
- * it pass that on. The masks in the MSI-X table are in a BAR, which is never opened. For one use by one thread.
+ * The link of the device itself: whether it has power, responds, and may send an interrupt, and whether the bridges
+ * above it pass the interrupt on. The masks in the MSI-X table are in a BAR, which is never opened. For one use by one
+ * thread.
  *
  * <p>Source: PCI Local Bus Specification 3.0, 6.2 and 6.8; PCI Express Base Specification, 7.5; pci_regs.h.
  */
@@ -26,13 +27,13 @@ final class DeviceLink {
     private static final int INTX_PENDING = 1 << 3;
     private static final int FIRST_BAR = 0x10;
     private static final int AFTER_BARS = 0x28;
-    /** The word has the pin above it. */
+    /** The word also has the pin above it. */
     private static final int INTERRUPT_LINE = 0x3c;
 
     private static final int MSI = 5;
     static final int EXPRESS = 0x10;
     private static final int MSIX = 0x11;
-    /** It has the addresses in place of the BARs. */
+    /** A bridge has the addresses in place of the BARs. */
     private static final int ENHANCED_ALLOCATION = 0x14;
 
     private static final int MSI_64_BITS = 1 << 7;
@@ -57,8 +58,8 @@ final class DeviceLink {
     private final FunctionLooks functions;
 
     /**
-     * @param held whether a process has the device open, or VFIO has armed an interrupt of it: one that nothing uses
-     *     may sleep
+     * @param held whether a process has the device open, or VFIO has armed an interrupt of it; an unused device may
+     *     sleep
      */
     DeviceLink(HostFacts host, PciDevice device, boolean held) {
         this.files = host.files();
@@ -67,7 +68,7 @@ final class DeviceLink {
         this.arm = host.isArm();
         this.looks = new Looks(files);
         this.functions = new FunctionLooks(files, device, held, looks);
-        // A device below a bridge that is down does not answer.
+        // A device below a bridge that is down does not respond.
         BridgeLooks bridges = new BridgeLooks(files, device, looks, functions);
         if (held) {
             bridges.above();
@@ -92,7 +93,7 @@ final class DeviceLink {
                 case INTX -> pin(own, device.config());
                 case MSI -> msi(own, device.config(), vector);
                 case MSIX -> msix(own, device.config(), vector);
-                case ERROR, REQUEST, PLATFORM -> {} // the device itself raises none of them
+                case ERROR, REQUEST, PLATFORM -> {} // the device itself does not raise these
             }
         }
         return link(own);
@@ -179,7 +180,7 @@ final class DeviceLink {
         return config.word(at) >> 4 & 0x3f;
     }
 
-    /** For all that an armed interrupt needs, whatever its kind. */
+    /** Checks the needs of an armed interrupt of any kind. */
     private void registers(Looks own, PciCapabilities config) {
         if (files.text(path() + "enable").filter("0"::equals).isPresent()) {
             own.doubt(
@@ -197,7 +198,7 @@ final class DeviceLink {
             any |= (low | config.word(bar + 2)) != 0;
             memory |= (low & 1) == 0 && (low | config.word(bar + 2)) != 0;
         }
-        // Of a virtual function they are 0, and it decodes when its physical function says so.
+        // The BARs of a virtual function are 0, and its physical function enables its decoding.
         if (!any
                 && !device.isVirtual()
                 && config.capability(MSIX) != 0

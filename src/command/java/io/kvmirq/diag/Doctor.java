@@ -11,7 +11,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Set;
 
-/** The checks of a host's interrupt path, by its files. Starts no VM, opens no device and writes nothing. */
+/** The checks of a host's interrupt path, from its files. Starts no VM, opens no device and writes nothing. */
 public final class Doctor {
     private Doctor() {}
 
@@ -50,7 +50,7 @@ public final class Doctor {
         };
     }
 
-    /** Its events go on to cost time, and its buffer memory. */
+    /** A left instance still records events, and its buffer takes memory. */
     private static Finding tracing(HostFacts host) {
         Fact<List<String>> left = host.leftTracing();
         if (left instanceof Fact.Unknown<List<String>> unknown) {

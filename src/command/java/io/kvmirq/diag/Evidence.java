@@ -4,7 +4,7 @@ package io.kvmirq.diag;
 import java.util.Locale;
 
 /**
- * How something is known. Immutable.
+ * The evidence for a fact. Immutable.
  *
  * @param kind the kind of evidence
  * @param from the file, the call on a tape, or the reasoning: a clause without a full stop. It may hold names from files
@@ -18,7 +18,7 @@ public record Evidence(Kind kind, String from) {
         TAPED,
         /** It follows from what files show, if the process does what such processes do. */
         INFERRED,
-        /** The rules of hardware and kernel say so; nothing shows it. */
+        /** It follows from the rules of hardware and kernel; no file shows it. */
         PREDICTED;
 
         public String label() {

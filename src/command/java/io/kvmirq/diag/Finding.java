@@ -18,10 +18,10 @@ import java.util.Map;
  * @param status the verdict
  * @param reason a stable name of the verdict's cause, such as {@code no-iommu}
  * @param text one sentence without a full stop. May hold names from files
- * @param facts what was seen, by stable names: text, a number, a flag, or a list of texts
+ * @param facts the observed values, by stable names: text, a number, a flag, or a list of texts
  * @param remedies what to change, or how to see more
- * @param needsRoot whether root would see more than was seen now
- * @param oneIsEnough whether one of the remedies does; otherwise all are needed, in their order
+ * @param needsRoot whether root would see more
+ * @param oneIsEnough whether one of the remedies is enough; otherwise all are needed, in their order
  */
 public record Finding(
         Check check,
@@ -34,7 +34,7 @@ public record Finding(
         boolean oneIsEnough) {
     /** The verdict of a check. */
     public enum Status {
-        /** All well, or it does not apply here. */
+        /** No problem was found, or the check does not apply here. */
         PASS,
         /** It works, but worse than it could, or with a risk. */
         WARN,

@@ -15,7 +15,7 @@ import java.util.Optional;
 import java.util.OptionalInt;
 
 /**
- * The form that the entries of a device's interrupts have now: those of the IOMMU on x86, those of the guest's ITS on arm64.
+ * The current form of the entries of a device's interrupts: entries of the IOMMU on x86, of the guest's ITS on arm64.
  * For one use by one thread.
  */
 final class FormClaims {
@@ -72,7 +72,7 @@ final class FormClaims {
                         : "watch the tracepoint kvm_pi_irte_update, which names the host irq of each entry");
     }
 
-    /** The vectors of all devices of the VM that are armed: its vLPIs may be those of any. */
+    /** The armed vectors of all devices of the VM, because a vLPI may belong to any of them. */
     private int armed() {
         return process.stream()
                 .flatMap(one -> one.devices().stream())
@@ -111,7 +111,7 @@ final class FormClaims {
                 .findFirst();
     }
 
-    /** The vCPU that all vLPIs of the device go to. Empty if they have several, or if others may be among them. */
+    /** The target vCPU of all vLPIs of the device. Empty if they have several, or if others may be among them. */
     OptionalInt commonTarget(int armed) {
         List<OptionalInt> targets =
                 own(armed).stream().map(GuestIts.Lpi::target).distinct().toList();

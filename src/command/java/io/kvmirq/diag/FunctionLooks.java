@@ -13,8 +13,8 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 /**
- * The looks at any PCI function on the way of an interrupt: the device, a bridge above it, or its physical function. For
- * one use by one thread.
+ * The checks of any PCI function on the path of an interrupt: the device, a bridge above it, or its physical function.
+ * For one use by one thread.
  *
  * <p>Source: PCI Express Base Specification, 7.5; pci_regs.h.
  */
@@ -40,7 +40,7 @@ final class FunctionLooks {
     private final boolean held;
     private final Looks looks;
 
-    /** @param held whether the device is in use: one that nothing uses may sleep */
+    /** @param held whether the device is in use; an unused device may sleep */
     FunctionLooks(HostFiles files, PciDevice device, boolean held, Looks looks) {
         this.files = files;
         this.device = device;
@@ -58,9 +58,9 @@ final class FunctionLooks {
                 : (device.isVirtual() ? "the physical function " : "the bridge ") + of;
     }
 
-    // Power, first: to read the configuration space of a device in D3cold wakes it.
+    // Checks the power first, because reading the configuration space of a device in D3cold wakes it.
 
-    /** False if the configuration space is not to be looked at. */
+    /** False if the configuration space must not be read. */
     boolean power(PciAddress of, PciCapabilities config) {
         String directory = DEVICES + of + "/";
         // That of a device that its driver has left, until the next one has it.
@@ -113,7 +113,7 @@ final class FunctionLooks {
         return !cold && !looks.isBroken();
     }
 
-    /** False if nothing more can be seen. */
+    /** False if no further check is possible. */
     boolean answers(PciAddress of, PciCapabilities config) {
         String file = DEVICES + of + "/config";
         if (config.isGone()) {
@@ -168,7 +168,7 @@ final class FunctionLooks {
         return OptionalInt.empty();
     }
 
-    /** Counted since the host booted: they prove nothing alone. */
+    /** The counts begin at the boot of the host, so they prove nothing alone. */
     void errors(PciAddress of, String kind) {
         String file = DEVICES + of + "/aer_dev_" + kind;
         files.text(file).stream().flatMap(String::lines).forEach(line -> {

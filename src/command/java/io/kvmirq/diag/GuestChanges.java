@@ -13,7 +13,7 @@ import java.util.TreeMap;
 import java.util.function.Function;
 import java.util.stream.Collectors;
 
-/** The changes of guests between two looks: which run, and which threads work for them and where. */
+/** The changes of guests between two looks: running guests, the threads that work for them, and their CPUs. */
 final class GuestChanges {
     private final Look before;
     private final Look after;
@@ -117,7 +117,7 @@ final class GuestChanges {
                 .collect(Collectors.groupingBy(one -> one.split(" ", 2)[0], TreeMap::new, Collectors.counting()));
     }
 
-    /** The CPUs that each may run on. The CPU that it is on changes all the time. */
+    /** The affinity of each thread. Its current CPU changes all the time. */
     private void moved(String name, Map<String, String> old, Map<String, String> now) {
         old.forEach((thread, cpus) -> Optional.ofNullable(now.get(thread))
                 .filter(others -> !others.equals(cpus))
@@ -143,7 +143,7 @@ final class GuestChanges {
         return allowed;
     }
 
-    /** Reads what is compared, for a capture. */
+    /** Reads the compared files, for a capture. */
     static void read(Look look) {
         look.guests().all().forEach(guest -> vcpus(look, guest));
     }

@@ -15,8 +15,8 @@ import java.util.OptionalInt;
 import java.util.Set;
 
 /**
- * The LPIs of a VM of arm64, as debugfs shows them. Which device has which LPI is not shown: the ITS of the guest knows a
- * device by an id of the guest.
+ * The LPIs of a VM of arm64, as debugfs shows them. Debugfs does not show the device of an LPI: the guest's ITS
+ * identifies a device by an id of the guest.
  *
  * @param vlpis those that GICv4 delivers
  * @param software how many LPIs KVM delivers

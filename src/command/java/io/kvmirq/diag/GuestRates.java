@@ -13,7 +13,7 @@ import java.util.Map;
 import java.util.OptionalLong;
 import java.util.concurrent.TimeUnit;
 
-/** Two looks at the guests of a machine, and how fast their counters grew between them. */
+/** The rates of the guests' counters between two looks at a machine. */
 public final class GuestRates extends Watch {
     private final Guests before;
     private final long begin;
@@ -48,7 +48,7 @@ public final class GuestRates extends Watch {
         this.begin = machine.nanos();
     }
 
-    /** Looks for the first time. */
+    /** Takes the first look. */
     public static GuestRates of(LiveHost machine) {
         return new GuestRates(machine);
     }

@@ -21,13 +21,13 @@ import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 
 /**
- * The VMs of a host, and where the interrupts of each come from. Immutable. Texts may hold names from files.
+ * The VMs of a host, and the sources of their interrupts. Immutable. Texts may contain names from files.
  *
  * <p>Source: {@code kvm_create_vm_debugfs()} and {@code kvm_vcpu_block()} in virt/kvm/kvm_main.c; {@code blocking} in
  * include/linux/kvm_types.h, since Linux 5.15; {@code proc_pid_wchan()} in fs/proc/base.c.
  *
  * @param all in the order of their processes
- * @param notes what is unusual, or what would show more; a sentence each
+ * @param notes unusual facts, and remedies that would show more; a sentence each
  */
 public record Guests(List<Guest> all, List<String> notes) {
     private static final String AS_MAKER = "\\d{1,9}-\\d{1,9}";
@@ -61,14 +61,14 @@ public record Guests(List<Guest> all, List<String> notes) {
     }
 
     /**
-     * The vCPUs of a guest, counted. Those that are left are not shown.
+     * The counts of a guest's vCPUs by state. No file shows the state of the rest.
      *
      * @param running those whose threads can run
      * @param halted those that wait in KVM for an interrupt
      * @param stopped those whose threads are stopped or traced, or wait outside of KVM_RUN
      */
     public record Vcpus(int all, int running, int halted, int stopped) {
-        /** How many no file shows. */
+        /** The number of vCPUs that no file shows. */
         public int notShown() {
             return Math.max(0, all - running - halted - stopped);
         }
@@ -79,7 +79,7 @@ public record Guests(List<Guest> all, List<String> notes) {
      *
      * @param cpu the CPU that it is on, or was on last
      * @param allowed the CPUs that it may run on, such as {@code 0-3}; empty if they are not shown
-     * @param ofKernel whether it is a kernel thread, as before Linux 6.4, and no thread of the VMM
+     * @param ofKernel whether it is a kernel thread, as before Linux 6.4, and not a thread of the VMM
      */
     public record Worker(int tid, int cpu, Optional<String> allowed, boolean ofKernel) {}
 
@@ -174,7 +174,10 @@ public record Guests(List<Guest> all, List<String> notes) {
                     sum(directories, "irq_injections"));
         }
 
-        /** Takes the kernel threads that are named after a thread of the process, and adds its own threads. */
+        /**
+         * Collects the kernel threads that are named after a thread of the process, and the process's own worker
+         * threads.
+         */
         private List<Named> helpersOf(VmProcess process) {
             List<Named> found = new ArrayList<>();
             if (!kernelThreads.isEmpty()) {

@@ -3,7 +3,7 @@ package io.kvmirq.diag;
 
 /** The steps of a device's interrupt on its way into a guest, in the order in which a chain shows them. */
 public enum Hop {
-    /** The device itself: whether it has power, answers, and may send. */
+    /** The device itself: whether it has power, responds, and may send interrupts. */
     DEVICE("device", 18),
     /** The Linux irq of the host, in {@code /proc/interrupts}. */
     HOST_IRQ("host irq", 10),
@@ -36,12 +36,12 @@ public enum Hop {
         return label;
     }
 
-    /** The exit code of a command that finds the chain first broken here. */
+    /** The exit code if this is the first broken link of a chain. */
     public int exitCode() {
         return exitCode;
     }
 
-    /** The exit code of a strict command that finds nothing broken, and the first doubt here. */
+    /** The exit code with {@code --strict} if no link is broken and this is the first one in doubt. */
     public int doubtCode() {
         return exitCode + 20;
     }

@@ -19,7 +19,7 @@ import java.util.TreeSet;
  * chains of their interrupts. Counts are left out, because they always change. For one use by one thread.
  */
 public final class HostChanges {
-    /** A subject and what changed of it, which make one sentence without a full stop. Both may hold names from files. */
+    /** A subject and its change, which form one sentence without a full stop. Both may contain names from files. */
     public record Change(String subject, String text) {
         @Override
         public String toString() {
@@ -58,8 +58,8 @@ public final class HostChanges {
     }
 
     /**
-     * Why two trees are hardly of one host: a clause without a full stop. Empty if they may be. Trees of two hosts of one
-     * model look the same.
+     * The reason why two trees seem to be of two hosts: a clause without a full stop. Empty if they may be of one host.
+     * Trees of two hosts of one model look the same.
      */
     public static Optional<String> ofTwoHosts(HostFiles before, HostFiles after) {
         HostFacts first = new HostFacts(before);

@@ -23,7 +23,7 @@ import java.util.regex.Pattern;
 import java.util.stream.Stream;
 
 /**
- * The link of a host irq that VFIO has armed: whether the kernel has disabled it, and the CPU that it interrupts. For one
+ * The link of a host irq that VFIO has armed: whether the kernel has disabled it, and which CPU it interrupts. For one
  * use by one thread.
  *
  * <p>Source: {@code note_interrupt()} in kernel/irq/spurious.c, {@code irq_spurious_proc_show()} in kernel/irq/proc.c,
@@ -31,9 +31,9 @@ import java.util.stream.Stream;
  */
 final class HostIrqLink {
     private static final String CPUS = "sys/devices/system/cpu/";
-    /** Of 100 000 interrupts; with more that no handler takes, {@code note_interrupt()} disables the line. */
+    /** The limit of unhandled interrupts of 100 000, above which {@code note_interrupt()} disables the line. */
     private static final long MOST_UNHANDLED = 99_900;
-    /** Below, a few stray interrupts of a shared line. */
+    /** A smaller number means a few stray interrupts of a shared line. */
     private static final long MANY_UNHANDLED = 1_000;
     /** Interrupts a second, on average since the host booted. */
     private static final long STORM = 100_000;
@@ -63,7 +63,7 @@ final class HostIrqLink {
     /**
      * The link of one of its interrupts.
      *
-     * @param posted whether its entry is posted: then the CPU of the host irq does not matter
+     * @param posted whether its entry is posted; then the CPU of the host irq is not checked
      */
     Link of(ArmedVector vector, boolean posted) {
         Looks looks = new Looks(files);
@@ -99,7 +99,7 @@ final class HostIrqLink {
                         + " by the host");
     }
 
-    /** Whether a message to the address is an interrupt. On arm64 only 0 is known to be of no ITS. */
+    /** Whether a message to the address is an interrupt. On arm64 only 0 is certainly not the address of an ITS. */
     static boolean reachesCpu(boolean arm, long address) {
         return arm ? address != 0 : address >> 20 == CompatibilityMsi.BASE;
     }
@@ -264,7 +264,7 @@ final class HostIrqLink {
             quiet.or(cpus);
             kept = kept.isEmpty() && effective.isPresent() && contains(cpus, effective.get()) ? kind : kept;
         }
-        // An irq that was put on the CPU of a pinned vCPU, and irqs kept away from isolated vCPUs, are both meant.
+        // Administrators use both: an irq on the CPU of a pinned vCPU, and irqs kept away from isolated vCPUs.
         if (!kept.isEmpty() && !contains(pinned, effective.get())) {
             BitSet housekeeping = (BitSet) online.get().clone();
             housekeeping.andNot(quiet);

@@ -20,7 +20,7 @@ import java.util.stream.Collectors;
 
 /**
  * Remarks about the INTx line of a device: its other users, how VFIO requests it, whether direct EOI would be allowed,
- * and the three conflicts of an exclusive line. A conflict names the devices of this host that it is about.
+ * and the three conflicts of an exclusive line. A conflict names its devices of this host.
  */
 final class IntxRemarks {
     private static final List<Breakage> CONFLICTS =
@@ -36,7 +36,7 @@ final class IntxRemarks {
         this.line = IntxLine.of(host, device);
     }
 
-    /** Of a device whose INTx is armed. */
+    /** The remarks for a device whose INTx is armed. */
     static List<String> of(HostFacts host, PciDevice device, ArmedVector armed) {
         IntxRemarks remarks = new IntxRemarks(host, device);
         List<String> all = new ArrayList<>();
@@ -52,7 +52,7 @@ final class IntxRemarks {
         return all;
     }
 
-    /** Of a device whose guest uses messages: on an exclusive line its way back to INTx may be closed. */
+    /** The remarks for a device whose guest uses messages: on an exclusive line, a return to INTx may fail. */
     static List<String> ofMessages(HostFacts host, PciDevice device) {
         // On most hosts the other devices of the line need not be read.
         if (!host.nointxmask().known().orElse(false)) {

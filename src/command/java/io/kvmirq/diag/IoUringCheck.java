@@ -9,7 +9,7 @@ import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.HostIoUring;
 import java.util.Optional;
 
-/** The check of io_uring, with which event loops may wait for doorbells. They wait with epoll where it is missing. */
+/** The check of io_uring, by which event loops may wait for doorbells. Without it they use epoll. */
 final class IoUringCheck {
     private static final String EPOLL = "; event loops wait with epoll, which takes longer";
     private static final String NEW_KERNEL = "all that a new kernel may change";

@@ -51,7 +51,7 @@ final class IommuChecks {
         return enabling(finding, ENDS_IOMMU);
     }
 
-    /** The remedies that switch the IOMMU on, as far as the host shows it. */
+    /** Adds the remedies that enable the IOMMU. */
     private Finding enabling(Finding finding, List<String> words) {
         Finding with = host.isArm() ? finding : inKernel(finding, isAmd());
         for (String word : given(words)) {
@@ -79,7 +79,7 @@ final class IommuChecks {
         return with;
     }
 
-    /** Certain to be missing, as nothing else is of use before. */
+    /** Adds the kernel options that are certainly missing, without which other remedies are useless. */
     private Finding inKernel(Finding finding, boolean amd) {
         StringBuilder options = new StringBuilder();
         for (String option : List.of(amd ? "AMD_IOMMU" : "INTEL_IOMMU", "IRQ_REMAP")) {
@@ -121,7 +121,7 @@ final class IommuChecks {
                         && host.posting().host().get().vendor() == io.kvmirq.arch.apic.Vendor.AMD;
     }
 
-    /** Those of the words that are on the command line. Values are lists, as in {@code intel_iommu=on,sm_on}. */
+    /** The words that are on the kernel's command line. Values are lists, as in {@code intel_iommu=on,sm_on}. */
     private List<String> given(List<String> words) {
         List<String> given = new ArrayList<>();
         for (String word : kvm.commandLine().known().orElse(List.of())) {
@@ -237,7 +237,7 @@ final class IommuChecks {
         return host.iommus().isEmpty() ? finding.with(asForIommu()) : remappingOnly(finding);
     }
 
-    /** The remedies that make the host post, without another check to see. */
+    /** The remedies that make the host post. */
     List<Remedy> forPosting() {
         List<Remedy> remedies = posting().remedies();
         return remedies.contains(asForIommu()) ? iommu().remedies() : remedies;
@@ -247,7 +247,7 @@ final class IommuChecks {
         return Remedy.of(Change.KERNEL_PARAMETER, outlook.remedy().orElse(""), Takes.REBOOT, "");
     }
 
-    /** The one file that answers for all since Linux 6.16. */
+    /** Adds the module parameter that enables posting, since Linux 6.16. */
     private Finding parameter(Finding finding) {
         Finding with = finding;
         for (String module : kvm.vendorModules()) {

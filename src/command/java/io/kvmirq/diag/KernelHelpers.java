@@ -12,7 +12,7 @@ import java.util.regex.Pattern;
 
 /**
  * Threads that the kernel runs for a VM: workers of vhost, and those of KVM. The kernel names them after the thread that
- * asked for them. Any thread may take such a name, so {@link ThreadStat#flags} decide whose thread it is.
+ * asked for them. Any thread may set such a name, so {@link ThreadStat#flags} decide whether it is a kernel thread.
  *
  * <p>Source: {@code vhost_worker_create()} in drivers/vhost/vhost.c, where the worker is a kernel thread before Linux 6.4 and
  * a thread of the VMM since; {@code kvm_create_pit()} in arch/x86/kvm/i8254.c; {@code kvm_mmu_post_init_vm()} in
@@ -38,7 +38,7 @@ final class KernelHelpers {
 
     private KernelHelpers() {}
 
-    /** Processes without descriptors that have such a name: threads of the kernel, and others that are named so. */
+    /** Processes without descriptors that have such a name: kernel threads, and other threads with such a name. */
     static List<Named> ofHost(HostFiles files) {
         List<Named> named = new ArrayList<>();
         for (String pid : files.list("proc")) {
@@ -72,7 +72,7 @@ final class KernelHelpers {
                 : Optional.empty();
     }
 
-    /** The CPUs that a thread may run on, such as {@code 0-3,8}. Empty if they are not shown. */
+    /** The affinity of a thread, such as {@code 0-3,8}. Empty if it is not shown. */
     static Optional<String> allowed(HostFiles files, String directory) {
         return files.text(directory + "/status")
                 .map(status -> status(status, "Cpus_allowed_list"))

@@ -14,15 +14,15 @@ import java.util.List;
 import java.util.Optional;
 
 /**
- * The check of limits: of the VMMs that run, or else of this process, which a VMM inherits if it is started from here; and
- * of the host.
+ * The check of the limits of the running VMMs, or else of this process, which a VMM started from here inherits; and of
+ * the host.
  */
 final class LimitChecks {
     /** {@code KVM_MAX_IRQ_ROUTES}. */
     private static final long ROUTES = 4096;
-    /** A VMM with a few devices of 64 vectors needs some hundreds. */
+    /** A VMM with a few devices of 64 vectors needs several hundred descriptors. */
     private static final long FEW_FILES = 1024;
-    /** The limit that systemd gives to a process that asks for none: too little to pin any guest. */
+    /** The default limit of systemd, which is too small to pin a guest. */
     private static final long USUAL_BYTES = 8 << 20;
     /** A device with a vector for each queue may take more. */
     private static final long FEW_VECTORS = 16;
@@ -43,7 +43,7 @@ final class LimitChecks {
      * The limits of a process.
      *
      * @param locked the bytes that it may lock; unlimited also for a privileged process
-     * @param isShown whether the limit of memory is known; no limit is assumed if not
+     * @param isShown whether the limit of memory is known; if not, no limit is assumed
      */
     private record Limits(long files, long locked, boolean isShown) {
         /** Empty if they are not shown. */

@@ -5,15 +5,15 @@ import java.util.List;
 import java.util.Optional;
 
 /**
- * One link of a {@link Chain}. Immutable. Texts may hold names from files: whoever prints them makes them printable.
+ * One link of a {@link Chain}. Immutable. Texts may contain names from files: a printer must make them printable.
  *
  * @param hop its place in the chain
  * @param state whether interrupts pass it
- * @param evidence how that is known; empty if it is not shown
- * @param value what is there, in a word or two, such as {@code 27}, {@code MSI-X 3} or {@code gsi 24}; empty if it is
- *     not shown
+ * @param evidence the evidence for the state; empty if it is not shown
+ * @param value the value in a word or two, such as {@code 27}, {@code MSI-X 3} or {@code gsi 24}; empty if it is not
+ *     shown
  * @param text one sentence without a full stop
- * @param remedies what mends a broken or doubtful link, or what would show one that is not shown. Empty for a whole
+ * @param remedies remedies for a broken or doubtful link, or tools that show one that is not shown. Empty for a whole
  *     link
  */
 public record Link(
@@ -25,15 +25,15 @@ public record Link(
 
     /** Whether interrupts pass a link. */
     public enum State {
-        /** As far as it is seen, they do. */
+        /** Interrupts pass the link, as far as files show it. */
         WHOLE("whole"),
         /** They do not. */
         BROKEN("broken"),
-        /** Files contradict each other, and prove nothing alone. */
+        /** Evidence is contradictory, and proves nothing alone. */
         DOUBTFUL("doubtful"),
-        /** Nothing uses the interrupt, so none is expected. */
+        /** The interrupt is not used, so none is expected. */
         IDLE("not used"),
-        /** Nothing that was read shows it, or a file that would show a flaw was not read. */
+        /** No read file shows it, or a file that would show a flaw was not read. */
         NOT_SHOWN("not shown");
 
         private final String label;
@@ -57,7 +57,7 @@ public record Link(
         return broken(hop, evidence, text, List.of(Remedy.look(remedy)));
     }
 
-    /** A link that interrupts do not pass, and what that takes and risks which mends it. */
+    /** A link that interrupts do not pass, with the effect and the risk of its remedy. */
     public static Link broken(Hop hop, Evidence evidence, String text, List<Remedy> remedies) {
         return new Link(hop, State.BROKEN, Optional.of(evidence), Optional.empty(), text, remedies);
     }

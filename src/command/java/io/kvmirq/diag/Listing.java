@@ -19,7 +19,7 @@ import java.util.stream.Stream;
  * The vectors of VFIO devices that are armed, a row each. Immutable. Texts may hold names from files.
  *
  * @param rows in the order of devices and vectors
- * @param notes what would show the cells that are empty, a line each
+ * @param notes tools that would show the empty cells, a line each
  */
 public record Listing(List<Row> rows, List<String> notes) {
     /**
@@ -29,10 +29,10 @@ public record Listing(List<Row> rows, List<String> notes) {
      * @param interrupt the vector, such as {@code MSI-X 3}, or {@code INTx}
      * @param guest the name of the guest, or of its process
      * @param pid the process of the guest
-     * @param vcpuEvidence how the vCPU is known; empty if it is not
+     * @param vcpuEvidence the evidence for the vCPU; empty if it is not known
      * @param posted empty if it is not known
-     * @param postedEvidence how it is known; empty if it is not
-     * @param why why it is not posted
+     * @param postedEvidence the evidence for it; empty if it is not known
+     * @param why the reason why it is not posted
      */
     public record Row(
             String hostIrq,

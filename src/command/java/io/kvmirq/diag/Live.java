@@ -11,18 +11,18 @@ import java.util.SortedSet;
 import java.util.stream.Stream;
 
 /**
- * The changes on a host while it was watched. Immutable. Texts may hold names from files.
+ * The changes on a host during a watch. Immutable. Texts may contain names from files.
  *
- * @param watched how long
- * @param cost the time that this process ran meanwhile, on all CPUs
- * @param around the time that it ran to begin, and to read what was recorded
+ * @param watched the length of the watch
+ * @param cost the CPU time of this process during the watch
+ * @param around its CPU time to begin the watch and to read the record
  * @param counters how much each counter grew
  * @param events how often each tracepoint was passed, as far as it was recorded
- * @param irqs what is seen of each host irq
- * @param missing what could not be watched, and what would show it
+ * @param irqs the observations of each host irq
+ * @param missing facts that could not be watched, and tools that would show them
  * @param lost how many events did not fit into the buffer
  * @param notes a sentence each
- * @param counted what the probes counted. Empty if there were none
+ * @param counted the counts of the probes. Empty without probes
  */
 public record Live(
         Duration watched,
@@ -45,11 +45,11 @@ public record Live(
      * @param count how often it was passed
      * @param inHandlers how often in the handler of a host irq that was asked for
      * @param ofGuest how often by a thread of the guest's process
-     * @param ofWorkers how often by a worker of the kernel, which does not tell for whom
+     * @param ofWorkers how often by a kernel worker, which may work for any VM
      */
     public record Seen(String event, long count, long inHandlers, long ofGuest, long ofWorkers) {}
 
-    /** The last {@code kvm_pi_irte_update} of a host irq: KVM asks for posting, or takes that back. */
+    /** The last {@code kvm_pi_irte_update} of a host irq: KVM requests posting, or withdraws the request. */
     record Update(boolean set, OptionalLong vcpu, OptionalLong gsi, OptionalLong vector) {}
 
     /**
@@ -57,11 +57,12 @@ public record Live(
      *
      * @param counted how often the host handled it, by its counter. Empty if it has none
      * @param handled how many of its handlers were recorded
-     * @param bracketed whether the ends of its handlers were recorded too, so that what is in them is certain
+     * @param bracketed whether the ends of its handlers were recorded too, so that the events inside them are certain
      * @param messages the messages that KVM decoded in its handlers, as the kernel prints them
      * @param vectors the guest vectors in these messages
-     * @param addressed the vCPUs that KVM found for them: the tracepoint comes before it looks whether the LAPIC is on
-     * @param accepted the vCPUs of which these were given to the virtual APIC
+     * @param addressed the vCPUs that KVM found for them: the tracepoint comes before KVM checks whether the LAPIC is
+     *     on
+     * @param accepted the vCPUs whose virtual APIC got one of these vectors
      * @param gsis the GSIs that KVM raised in its handlers
      * @param workerGsi the one GSI that workers of the kernel raised after its handlers, on the same CPU, and after no other's
      * @param update the last request for posting
@@ -99,7 +100,7 @@ public record Live(
         return events.stream().anyMatch(one -> one.event().equals(event));
     }
 
-    /** How much a counter grew, if it is there. */
+    /** The growth of a counter, if it exists. */
     OptionalLong grew(String counter) {
         return counters.stream()
                 .filter(one -> one.name().equals(counter))

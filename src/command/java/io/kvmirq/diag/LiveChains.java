@@ -15,8 +15,8 @@ import java.util.SortedSet;
 import java.util.stream.Collectors;
 
 /**
- * The chains of a host with what was seen while it was watched. What KVM does in the handler of a host irq is observed:
- * VFIO signals the eventfd there, and an irqfd takes the signal at once. Immutable.
+ * The chains of a host with the observations of a watch. Actions of KVM in the handler of a host irq are observed: VFIO
+ * signals the eventfd there, and an irqfd takes the signal at once. Immutable.
  */
 public final class LiveChains {
     private static final String IN_KERNEL = "in the handler of host irq ";
@@ -48,7 +48,7 @@ public final class LiveChains {
         this.wakesByIpi = wakesByIpi;
     }
 
-    /** Takes what was seen of a host. */
+    /** Takes the observations of a host. */
     public static LiveChains of(Live live, HostFacts host) {
         boolean inThreads = host.kvm()
                         .commandLine()
@@ -65,7 +65,7 @@ public final class LiveChains {
         return new LiveChains(host, live, host.posting().vendor(), inThreads, armed, byIpi);
     }
 
-    /** A chain with what was seen of its host irq. The same if nothing was. */
+    /** A chain with the observations of its host irq. The same chain if there are none. */
     public Chain of(Chain chain) {
         Optional<Integer> number = chain.link(Hop.HOST_IRQ)
                 .filter(link -> chain.link(Hop.DEVICE_VECTOR)
@@ -167,7 +167,7 @@ public final class LiveChains {
         }
     }
 
-    /** Whether KVM certainly took nothing of what was handled. */
+    /** Whether KVM certainly took none of the handled interrupts. */
     private boolean misses(Live.Irq irq) {
         return irq.handled() > 0
                 && irq.bracketed()
@@ -334,7 +334,10 @@ public final class LiveChains {
                 : before;
     }
 
-    /** A silent host irq shows nothing. With a posted entry, and wakeups that only it can have made, hardware delivered. */
+    /**
+     * A silent host irq alone proves nothing. With a posted entry, and wakeups that only it can have caused, hardware
+     * delivered the interrupt.
+     */
     private Claim delivered(Claim before, Chain chain, Live.Irq irq) {
         long counted = irq.counted().orElse(0);
         if (counted > 0) {

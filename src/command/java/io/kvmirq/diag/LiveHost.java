@@ -18,10 +18,10 @@ import java.util.stream.Stream;
 
 /** A host that can be watched for a while: its files, its tracepoints and its clock. */
 public interface LiveHost {
-    /** Its files, as they are when they are read. */
+    /** Its files, read at each access. */
     HostFiles files();
 
-    /** Removes what killed runs left, a sentence for each. */
+    /** Removes instances and probes of killed runs; returns a sentence for each. */
     List<String> tidy();
 
     /** Begins to use its tracepoints. */
@@ -43,7 +43,7 @@ public interface LiveHost {
     /** A clock, in nanoseconds. */
     long nanos();
 
-    /** The time that all threads of this process have run until now. */
+    /** The CPU time of all threads of this process until now. */
     Duration cpu();
 
     /** Waits until {@code early} is zero, but no longer than some seconds. */

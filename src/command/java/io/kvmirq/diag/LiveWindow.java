@@ -136,7 +136,7 @@ public final class LiveWindow extends Watch {
             return;
         }
         Tracing own = tracing.get();
-        // Irqs that come later are recorded by their name; the ends of their handlers have none.
+        // Irqs that appear later are recorded by their name; the event of a handler's end has no name.
         boolean all = !known.isEmpty();
         String irqs = filter();
         if (!devices.isEmpty()) {
@@ -253,7 +253,7 @@ public final class LiveWindow extends Watch {
         Duration cost = machine.cpu().minus(cpuBegun);
         Optional<ProbeCounts> counts = probes.flatMap(this::counts);
         Optional<Tracing.Lost> lost = stop(tracing);
-        // The host goes on counting while the probes are removed.
+        // The host continues to count while the probes are removed.
         Map<String, Long> now = counters(after);
         readToEnd();
         close();
@@ -433,7 +433,7 @@ public final class LiveWindow extends Watch {
                 event.number("set").orElse(0) != 0, event.number("vcpu_id"), event.number("gsi"), event.number("gvec"));
     }
 
-    /** If it was always the same, and follows no other irq. */
+    /** The GSI, if it was always the same and followed no other irq. */
     private static OptionalLong workerGsi(Gathered one, Map<Integer, Gathered> all) {
         boolean alone = one.workerGsis.size() == 1
                 && all.values().stream()

@@ -13,8 +13,8 @@ import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
 /**
- * The findings of the looks at one link. A link is whole only if each file that would show a flaw was read. For use by one
- * thread.
+ * The findings of the checks of one link. A link is whole only if each file that would show a flaw was read. For use by
+ * one thread.
  */
 final class Looks {
     private record Flaw(String file, String text, List<Remedy> remedies) {}
@@ -30,7 +30,7 @@ final class Looks {
         this.files = files;
     }
 
-    /** The same looks, for another interrupt to add its own. */
+    /** A copy of these findings, to which another interrupt adds its own. */
     Looks copy() {
         Looks copy = new Looks(files);
         copy.fine.addAll(fine);
@@ -41,7 +41,7 @@ final class Looks {
         return copy;
     }
 
-    /** The text of a file that would show a flaw; noted if it cannot be read, or has not the form of that file. */
+    /** The text of a file that would show a flaw; noted if it cannot be read or is malformed. */
     Optional<String> text(String path, Predicate<String> form) {
         Optional<String> text = files.text(path).filter(form);
         if (text.isEmpty()) {
@@ -65,13 +65,13 @@ final class Looks {
                 reading == HostFiles.Reading.DENIED ? HostKvm.AS_ROOT : "look on the host itself, or capture it again");
     }
 
-    /** Notes a thing that was not looked at. */
+    /** Notes a check that was not made. */
     void unseen(String why, String remedy) {
         unseen.add(why);
         shownBy.add(remedy);
     }
 
-    /** Notes a thing that is in order: a clause. */
+    /** Notes a fact without a flaw: a clause. */
     void fine(String text) {
         fine.add(text);
     }
@@ -81,7 +81,7 @@ final class Looks {
         broken.add(new Flaw(file, text, List.of(remedies)));
     }
 
-    /** Notes a contradiction that proves nothing alone. */
+    /** Notes a doubt: evidence that proves nothing alone. */
     void doubt(String file, String text, Remedy... remedies) {
         doubts.add(new Flaw(file, text, List.of(remedies)));
     }
@@ -104,7 +104,7 @@ final class Looks {
                     Optional.of(Evidence.observed("/" + flaws.get(0).file())),
                     Optional.of(value),
                     flaws.stream().map(Flaw::text).distinct().collect(Collectors.joining("; ")),
-                    // A doubt beside a break may be its consequence.
+                    // A doubt may be a consequence of a break.
                     (broken.isEmpty() ? doubts : broken)
                             .stream()
                                     .flatMap(flaw -> flaw.remedies().stream())

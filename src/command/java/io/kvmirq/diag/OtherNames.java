@@ -10,9 +10,10 @@ import java.util.Map;
 import java.util.regex.Pattern;
 
 /**
- * Names that stand for those of guests, groups of processes, network interfaces and disks in a capture. A name is a hash of
- * the other one and of the machine's id, so it is the same in all captures of one host. A host without an id gets numbers, as
- * do those whose file says {@code uninitialized}: it is the same on all hosts made of one image, and no secret.
+ * Replacements for the names of guests, groups of processes, network interfaces and disks in a capture. A replacement
+ * is a hash of the name and of the machine's id, so it is the same in all captures of one host. A host without an id
+ * gets numbers, as does one whose file says {@code uninitialized}, because that text is the same on all hosts of one
+ * image and not secret.
  *
  * <p>Source: machine-id(5), which asks for a hash with a word of the program, because the id is confidential.
  */
@@ -35,7 +36,7 @@ final class OtherNames {
                 host.text(MACHINE).filter(id -> id.matches("[0-9a-f]{32}")).orElse(""));
     }
 
-    /** Whether the name of a guest is a number: in another capture it may be that of another guest. */
+    /** Whether the name of a guest is a number, which may be another guest's in another capture. */
     static boolean isNumbered(String guest) {
         return NUMBERED.matcher(guest).matches();
     }

@@ -18,8 +18,8 @@ import java.util.Set;
 import java.util.stream.Collectors;
 
 /**
- * The check of the devices that guests have: whether each can send, and whether its host irq and its VMM can take what it
- * sends, as {@code explain} says it of each vector.
+ * The check of the devices that guests have: whether each can send interrupts, and whether its host irq and its VMM can
+ * take them, as {@code explain} shows for each vector.
  */
 final class PathsCheck {
     private static final int SHOWN = 4;
@@ -93,13 +93,13 @@ final class PathsCheck {
         return finding.with("broken", new ArrayList<>(broken)).with("doubtful", new ArrayList<>(doubtful));
     }
 
-    /** A flaw of some interrupts of a device is said with their names, and one of all without. */
+    /** A flaw of some interrupts of a device is printed with their names, a flaw of all without. */
     private static void add(
             PciAddress address, List<Chain> chains, Link.State state, Set<String> flaws, Set<Remedy> remedies) {
         Map<String, List<String>> interrupts = new LinkedHashMap<>();
         for (Chain chain : chains) {
             for (Link link : chain.links()) {
-                // A refusal of VFIO is a finding of another check: its host irq has no value.
+                // Another check reports a refusal of VFIO, whose host irq has no value.
                 boolean flaw = LINKS.contains(link.hop())
                         && (link.hop() != Hop.HOST_IRQ || link.value().isPresent());
                 if (flaw && link.state() == state) {

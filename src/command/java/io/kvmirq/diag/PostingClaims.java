@@ -20,7 +20,7 @@ import java.util.OptionalLong;
 import java.util.function.Predicate;
 import java.util.stream.Collectors;
 
-/** The four answers about posting of a device's interrupts. For one use by one thread. */
+/** The four claims about posting of a device's interrupts. For one use by one thread. */
 final class PostingClaims {
     private static final String DELTA =
             "compare both counts over a while: if the guest's /proc/interrupts grows and the host irq does not,"
@@ -81,7 +81,7 @@ final class PostingClaims {
                 eligible, requested(eligible, interrupt), form, delivered(count, goesThroughHost, isPosted && isSeen));
     }
 
-    /** An inference about a VMM gives way to an entry that is seen: a monitor may have changed the VM. */
+    /** A visible entry overrides an inference about the VMM, because a monitor may have changed the VM. */
     private static Claim despite(Claim expected, Claim form) {
         return expected.evidence()
                 .filter(one -> one.kind() == Evidence.Kind.INFERRED)
@@ -101,7 +101,7 @@ final class PostingClaims {
 
     // Eligible
 
-    /** Of host and hardware, before any VM. */
+    /** The claim about host and hardware, independent of a VM. */
     private Claim ofHost() {
         if (arm) {
             PostingOutlook outlook = PostingOutlook.of(host);
@@ -151,7 +151,7 @@ final class PostingClaims {
         return Claim.not(Question.ELIGIBLE, evidence, obstacle.text(), List.of(ofVm(obstacle)));
     }
 
-    /** The remedy of an obstacle of a VM: the VMM is started in another way. */
+    /** The remedy of an obstacle of a VM: another command line of the VMM. */
     static Remedy ofVm(PostingObstacle obstacle) {
         return obstacle == PostingObstacle.NO_PRODUCER
                 ? Remedy.look(obstacle.remedy())
@@ -217,7 +217,7 @@ final class PostingClaims {
         return ofAvic(holder, vmm);
     }
 
-    /** The reasons that inhibit AVIC in a VM of a host that cannot post: they would be in the way next. */
+    /** The reasons that inhibit AVIC in a VM of a host that cannot post: they would prevent posting next. */
     Optional<String> behindTheHost() {
         List<VmmOptions.Inhibit> inhibits =
                 x86.filter(one -> one.vendor() == Vendor.AMD && one.flaw().isPresent())

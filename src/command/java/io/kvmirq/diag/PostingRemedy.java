@@ -9,11 +9,11 @@ import io.kvmirq.diag.Remedy.Takes;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.HostKvm;
 
-/** The change of an x86 host that lets it post, for doctor and explain. */
+/** The change that enables posting on an x86 host, for doctor and explain. */
 final class PostingRemedy {
     private PostingRemedy() {}
 
-    /** @param flaw why {@code posting} cannot post */
+    /** @param flaw the reason why {@code posting} cannot post */
     static Remedy of(HostFacts host, PostingHost posting, PostingObstacle flaw) {
         return switch (flaw) {
             case NO_REMAPPING -> Remedy.of(Change.FIRMWARE, flaw.remedy(), Takes.REBOOT, "");
@@ -32,7 +32,7 @@ final class PostingRemedy {
         };
     }
 
-    /** The parameter is N too where the processor cannot. */
+    /** The parameter is also N if the processor cannot post. */
     private static Remedy virtualization(HostFacts host, PostingHost posting) {
         boolean intel = posting.vendor() == Vendor.INTEL;
         if (host.kvm().virtualizesApic().filter(can -> !can).isPresent()) {

@@ -15,7 +15,9 @@ import java.util.TreeSet;
 import java.util.function.Function;
 import java.util.stream.Collectors;
 
-/** The links of a host irq that probes show: its eventfd, the irqfds of that, and what KVM did with the signals. */
+/**
+ * The links of a host irq that probes show: its eventfd, the irqfds of the eventfd, and KVM's results for the signals.
+ */
 final class ProbedLinks {
     private static final String HANDLER = "live, the probe of VFIO's handler";
     private static final String WAKEUP = "live, the probe of irqfd_wakeup";

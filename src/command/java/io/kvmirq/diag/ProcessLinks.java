@@ -20,7 +20,7 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * The links of a chain that are in a process: from the eventfd to the vCPU. VFIO and KVM show none of them, so they are
- * inferred where the process leaves one possibility. For one use by one thread.
+ * inferred if only one possibility is left. For one use by one thread.
  */
 final class ProcessLinks {
     private static final String BY_TAPE = DeviceChains.BY_TAPE;
@@ -29,9 +29,9 @@ final class ProcessLinks {
                     + " proc/PID of its VMM, so capture as root while the guest runs";
     private static final int MOST_NAMED = 8;
     private static final int MOST_VCPUS = 1024;
-    /** ULLONG_MAX - 1, the most that write(2) reaches; {@code eventfd_signal()} adds one more, and then nothing. */
+    /** ULLONG_MAX - 1, the largest count that write(2) can set; {@code eventfd_signal()} can add only one more. */
     private static final long FULL = -2L;
-    /** Signals that no reader would leave. */
+    /** More signals than a working reader leaves. */
     private static final long UNREAD = 1_000;
 
     private final HostFacts host;
@@ -61,7 +61,7 @@ final class ProcessLinks {
         this.armed = armed;
     }
 
-    /** Why the rest of the chain is not shown, if processes without a VM have the device. */
+    /** The reason why the rest of the chain is not shown, if processes without a VM have the device. */
     String usedWithoutVm() {
         String known = used;
         if (known == null) {
@@ -152,7 +152,7 @@ final class ProcessLinks {
         return links;
     }
 
-    /** An eventfd in an epoll of the process is hardly that of an irqfd, but may be. */
+    /** An eventfd in an epoll of the process rarely belongs to an irqfd. */
     private Link eventfd(VmProcess process, Interrupt interrupt) {
         List<EventfdFile> all = process.eventfds();
         List<EventfdFile> unpolled = all.stream().filter(one -> !one.polled()).toList();
@@ -207,7 +207,7 @@ final class ProcessLinks {
                 : Optional.empty();
     }
 
-    /** A signal adds one, and comes from the handler of the host irq. The count of a full one was written. */
+    /** Each handler of the host irq adds one signal, so only write(2) makes an eventfd full. */
     private static boolean mayBeOf(EventfdFile one, Interrupt interrupt) {
         return Long.compareUnsigned(one.count(), FULL) >= 0
                 || interrupt
@@ -223,7 +223,7 @@ final class ProcessLinks {
                 .isPresent();
     }
 
-    /** @param known whether it is that of the interrupt, and not of another */
+    /** @param known whether it certainly belongs to this interrupt */
     private static Link unread(VmProcess process, EventfdFile one, boolean known) {
         boolean full = Long.compareUnsigned(one.count(), FULL) >= 0;
         return new Link(
@@ -260,7 +260,7 @@ final class ProcessLinks {
         return OptionalLong.of(sum);
     }
 
-    /** {@code exits} counts the ends of KVM_RUN's entries of all vCPUs. */
+    /** {@code exits} counts the guest exits of all vCPUs. */
     private Optional<Link> neverRan(VmProcess process) {
         OptionalLong exits = count(process, "exits");
         if (process.vcpus().isEmpty()) {
@@ -304,7 +304,7 @@ final class ProcessLinks {
         return Optional.empty();
     }
 
-    /** Where KVM injects each interrupt itself, it counts them. */
+    /** KVM counts interrupts if it injects each one itself. */
     private Optional<Link> neverInjected(VmProcess process, Interrupt interrupt) {
         OptionalLong injections = count(process, "irq_injections");
         long came = interrupt.armed().map(ArmedVector::count).orElse(0L);
