@@ -9,24 +9,24 @@ import java.util.Map;
 
 /**
  * A register of a vCPU of arm64, for {@link Vcpu#armRegister} and {@link Vcpu#setArmRegister}. {@link
- * Vcpu#armRegisters} lists those that a vCPU has.
+ * Vcpu#armRegisters} lists the registers of a vCPU.
  *
  * <p>Source: {@code KVM_REG_ARM64} in Documentation/virt/kvm/api.rst, "KVM_SET_ONE_REG".
  *
- * @param id as the kernel has it: architecture, size, kind and number
+ * @param id the kernel's id: architecture, size, kind and number
  */
 public record ArmRegister(long id) {
     /** The stack pointer of EL0. */
     public static final ArmRegister SP = core(KvmArmRegs.SP);
     /** The program counter: the address of the guest's next instruction. */
     public static final ArmRegister PC = core(KvmArmRegs.PC);
-    /** Mode, masks and condition flags; 0x3c5 after a reset: EL1h with all interrupts masked. */
+    /** Mode, masks and condition flags. After a reset it is 0x3c5: EL1h with all interrupts masked. */
     public static final ArmRegister PSTATE = core(KvmArmRegs.PSTATE);
     /** The stack pointer of EL1. */
     public static final ArmRegister SP_EL1 = core(KvmArmRegs.SP_EL1);
     /** The return address of an exception taken to EL1. */
     public static final ArmRegister ELR_EL1 = core(KvmArmRegs.ELR_EL1);
-    /** The PSTATE that an exception of EL1 returns to. */
+    /** The PSTATE that ERET in EL1 restores. */
     public static final ArmRegister SPSR_EL1 = core(KvmArmRegs.SPSR);
     /** Status of floating point; 32 bits. */
     public static final ArmRegister FPSR = core32(KvmArmRegs.FPSR);
@@ -34,17 +34,17 @@ public record ArmRegister(long id) {
     public static final ArmRegister FPCR = core32(KvmArmRegs.FPCR);
     /** The affinity of the vCPU: Aff0 in bits 7:0, Aff1 15:8, Aff2 23:16, Aff3 39:32. */
     public static final ArmRegister MPIDR_EL1 = system(3, 0, 0, 0, 5);
-    /** Control of EL1: bit 0 turns the MMU on. */
+    /** System control register of EL1; bit 0 turns the MMU on. */
     public static final ArmRegister SCTLR_EL1 = system(3, 0, 1, 0, 0);
     /** The traps of floating-point and SVE instructions. */
     public static final ArmRegister CPACR_EL1 = system(3, 0, 1, 0, 2);
-    /** The page table of the lower addresses. */
+    /** The page table for the lower virtual addresses. */
     public static final ArmRegister TTBR0_EL1 = system(3, 0, 2, 0, 0);
-    /** The page table of the upper addresses. */
+    /** The page table for the upper virtual addresses. */
     public static final ArmRegister TTBR1_EL1 = system(3, 0, 2, 0, 1);
-    /** Control of the translation. */
+    /** Translation control register. */
     public static final ArmRegister TCR_EL1 = system(3, 0, 2, 0, 2);
-    /** The types of memory. */
+    /** Memory attributes, by index. */
     public static final ArmRegister MAIR_EL1 = system(3, 0, 10, 2, 0);
     /** The table of exception vectors. */
     public static final ArmRegister VBAR_EL1 = system(3, 0, 12, 0, 0);
@@ -73,7 +73,7 @@ public record ArmRegister(long id) {
     private static final int SIZE_MASK = 0xf;
     private static final int NUMBER = 0xffff;
 
-    /** Fields of a system register's id: the bit of each, and how many values it has. */
+    /** The fields of a system register's id, each with its lowest bit and its number of values. */
     private enum Field {
         OP0(UapiArm64.KVM_REG_ARM64_SYSREG_OP0_SHIFT, 4),
         OP1(UapiArm64.KVM_REG_ARM64_SYSREG_OP1_SHIFT, 8),
@@ -122,7 +122,7 @@ public record ArmRegister(long id) {
         return core(KvmArmRegs.REGS + number * Long.BYTES);
     }
 
-    /** A register of floating point, 128 bits, V0 to V31. A vCPU with SVE has Z registers in its place. */
+    /** A 128-bit floating-point register, V0 to V31. A vCPU with SVE has Z registers instead. */
     public static ArmRegister v(int number) {
         if (number < 0 || number > LAST_V) {
             throw new IllegalArgumentException("V" + number + " is no register: expected V0 to V" + LAST_V);
@@ -130,7 +130,7 @@ public record ArmRegister(long id) {
         return core(KvmArmRegs.VREGS + number * VECTOR_BYTES, UapiArm64.KVM_REG_SIZE_U128);
     }
 
-    /** A system register by the numbers of its MRS instruction: op0 0–3, op1 0–7, CRn 0–15, CRm 0–15, op2 0–7. */
+    /** A system register, by the operands of its MRS instruction: op0 0–3, op1 0–7, CRn 0–15, CRm 0–15, op2 0–7. */
     public static ArmRegister system(int op0, int op1, int crn, int crm, int op2) {
         return new ArmRegister(UapiArm64.KVM_REG_ARM64
                 | UapiArm64.KVM_REG_SIZE_U64
@@ -142,12 +142,12 @@ public record ArmRegister(long id) {
                 | Field.OP2.in(op2));
     }
 
-    /** Its size in bytes: 4, 8 or 16, or more of SVE. */
+    /** The register's size in bytes: 4, 8 or 16, and more for SVE registers. */
     public int size() {
         return 1 << (id >>> UapiArm64.KVM_REG_SIZE_SHIFT & SIZE_MASK);
     }
 
-    /** Its name; of one without a name here, the numbers of its instruction, or the id. */
+    /** The register's name. A register without a name here prints its MRS operands or its id. */
     @Override
     public String toString() {
         String name = NAMES.get(this);
@@ -176,7 +176,7 @@ public record ArmRegister(long id) {
         }
     }
 
-    /** A value as the kernel takes it; refuses one that does not fit, as a signed or an unsigned number. */
+    /** Encodes a value for the kernel. The value must fit the register as a signed or an unsigned number. */
     ByteBuffer encode(long value) {
         requireSmall();
         int unused = Long.SIZE - size() * Byte.SIZE;

@@ -3,11 +3,11 @@ package io.kvmirq.kvm;
 
 import io.kvmirq.uapi.UapiArm64;
 
-/** A timer of a vCPU of arm64; source: {@code KVM_ARM_VCPU_TIMER_CTRL} in asm/kvm.h. */
+/** A timer of an arm64 vCPU. Source: {@code KVM_ARM_VCPU_TIMER_CTRL} in asm/kvm.h. */
 public enum ArmTimer {
-    /** The one that guests use; it raises PPI 27 unless set otherwise. */
+    /** The virtual timer, which guests use. It raises PPI 27 unless another PPI is set. */
     VIRTUAL(UapiArm64.KVM_ARM_VCPU_TIMER_IRQ_VTIMER),
-    /** PPI 30 unless set otherwise. */
+    /** The physical timer. It raises PPI 30 unless another PPI is set. */
     PHYSICAL(UapiArm64.KVM_ARM_VCPU_TIMER_IRQ_PTIMER);
 
     private final int attribute;

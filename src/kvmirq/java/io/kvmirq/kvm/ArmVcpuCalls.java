@@ -15,7 +15,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.function.Supplier;
 
-/** KVM's calls on one vCPU of arm64. Source: {@code kvm_arch_vcpu_ioctl()} in arch/arm64/kvm/arm.c, guest.c. */
+/** The KVM calls on one arm64 vCPU. Source: {@code kvm_arch_vcpu_ioctl()} in arch/arm64/kvm/arm.c, guest.c. */
 final class ArmVcpuCalls extends Calls {
     private static final int E2BIG = -Errno.E2BIG.number();
 
@@ -28,7 +28,7 @@ final class ArmVcpuCalls extends Calls {
         this.fd = fd;
     }
 
-    /** A request whose structure has the address of a value at its end. */
+    /** Makes a request whose structure ends with the address of a value. */
     private void ioctl(
             KernelCall call, long request, ByteBuffer structure, ByteBuffer value, Supplier<String> operands) {
         int at = structure.capacity() - Long.BYTES;

@@ -8,7 +8,7 @@ import java.util.EnumSet;
 import java.util.Set;
 
 /**
- * A page of guest-physical addresses at which an in-kernel irqchip of x86 answers. KVM accepts memory there, and the
+ * A guest-physical page that holds registers of an in-kernel irqchip (x86). KVM accepts memory at this page, and the
  * processor decides whether the guest reaches the memory or the irqchip.
  */
 enum ChipPage {
@@ -25,7 +25,7 @@ enum ChipPage {
         this.address = address;
     }
 
-    /** The pages of the irqchip that {@code calls} know of. */
+    /** The register pages of the VM's irqchip. */
     static Set<ChipPage> of(VmCalls calls) {
         if (calls.has(Fact.FULL_IRQCHIP)) {
             return EnumSet.allOf(ChipPage.class);
@@ -33,7 +33,7 @@ enum ChipPage {
         return calls.has(Fact.SPLIT_IRQCHIP) ? EnumSet.of(LAPICS) : EnumSet.noneOf(ChipPage.class);
     }
 
-    /** @throws IllegalArgumentException if memory of {@code vm} would be over this page */
+    /** @throws IllegalArgumentException if memory of {@code vm} would overlap this page */
     void requireFree(Object vm, long guestAddress, long length) {
         if (Long.compareUnsigned(address - guestAddress, length) < 0
                 || Long.compareUnsigned(guestAddress - address, SIZE) < 0) {

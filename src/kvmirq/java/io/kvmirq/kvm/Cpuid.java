@@ -11,12 +11,12 @@ import java.util.Objects;
 import java.util.Optional;
 
 /**
- * The answers of an x86 vCPU to the CPUID instruction. Immutable.
+ * The CPUID leaves of an x86 vCPU: the results of its CPUID instruction. Immutable.
  *
  * <p>Source: {@code struct kvm_cpuid2} in asm/kvm.h; Intel SDM vol. 2, CPUID.
  */
 public final class Cpuid {
-    /** KVM refuses more. */
+    /** KVM refuses a longer list with E2BIG. */
     private static final int MOST_LEAVES = 256;
 
     private static final int FEATURES = 1;
@@ -34,15 +34,15 @@ public final class Cpuid {
     private final List<Leaf> leaves;
 
     /**
-     * The answer to one question.
+     * A CPUID leaf: the results of the CPUID instruction for one function and index.
      *
-     * @param function EAX of the question
-     * @param index ECX of the question, if bit 0 of {@code flags} is set
-     * @param flags bit 0: the answer depends on {@code index}
-     * @param eax the answer, as the next three
+     * @param function EAX before the instruction
+     * @param index ECX before the instruction, if bit 0 of {@code flags} is set
+     * @param flags bit 0: the results depend on {@code index}
+     * @param eax EAX after the instruction, as the other registers
      */
     public record Leaf(int function, int index, int flags, int eax, int ebx, int ecx, int edx) {
-        /** The answer depends on the index. */
+        /** The bit of {@link #flags} that is set if the results depend on the index. */
         public static final int INDEXED = 1;
 
         private boolean answers(int wanted, int wantedIndex) {
@@ -55,7 +55,7 @@ public final class Cpuid {
     }
 
     /**
-     * All that KVM can give a guest on this host, x2APIC included.
+     * All CPUID leaves that KVM supports on this host, x2APIC included.
      *
      * @throws io.kvmirq.KernelException opening the KVM device: ENOENT, EACCES
      * @throws UnsupportedOperationException if the kernel is not x86
@@ -65,7 +65,7 @@ public final class Cpuid {
         return read(new HostCpuCalls(kernel).supported(MOST_LEAVES));
     }
 
-    /** Makes the answers from these leaves, such as the {@link #leaves} of another host. */
+    /** A CPUID of these leaves, such as the {@link #leaves} of another host. */
     public static Cpuid of(List<Leaf> leaves) {
         Objects.requireNonNull(leaves, "leaves is null");
         return new Cpuid(leaves);
@@ -106,17 +106,17 @@ public final class Cpuid {
         return structure;
     }
 
-    /** All answers. */
+    /** All leaves. */
     public List<Leaf> leaves() {
         return leaves;
     }
 
-    /** The answer to a question. If it is empty, the guest reads zeros. */
+    /** The leaf of a function and an index. If it is absent, the guest reads zeros. */
     public Optional<Leaf> leaf(int function, int index) {
         return leaves.stream().filter(leaf -> leaf.answers(function, index)).findFirst();
     }
 
-    /** With this answer in place of the one to the same question, or in addition. */
+    /** A copy with this leaf, which replaces the leaf of the same function and index. */
     public Cpuid with(Leaf leaf) {
         Objects.requireNonNull(leaf, "leaf is null");
         List<Leaf> changed = new ArrayList<>(leaves);
@@ -125,16 +125,16 @@ public final class Cpuid {
         return new Cpuid(changed);
     }
 
-    /** Without the answers of a function. */
+    /** A copy without the leaves of a function. */
     public Cpuid without(int function) {
         return new Cpuid(
                 leaves.stream().filter(leaf -> leaf.function != function).toList());
     }
 
     /**
-     * With the two bits of leaf 1 that KVM leaves to the VMM: that the guest runs under a hypervisor, without which Linux
-     * does not look for KVM, and that the LAPIC's timer takes deadlines of the TSC, which needs LAPICs in the kernel and
-     * {@code KVM_CAP_TSC_DEADLINE_TIMER}.
+     * A copy with the two bits of leaf 1 that KVM leaves to the VMM. Linux looks for KVM only if the hypervisor bit is
+     * set. The bit for the LAPIC timer's TSC-deadline mode needs in-kernel LAPICs and {@code
+     * KVM_CAP_TSC_DEADLINE_TIMER}.
      *
      * @throws IllegalStateException without leaf 1
      */
@@ -145,9 +145,9 @@ public final class Cpuid {
     }
 
     /**
-     * A copy for one vCPU of a package in which each vCPU is a core. Sets its APIC id and the number of cores.
+     * A copy for one vCPU, with its APIC id and the number of cores. All vCPUs are cores of one package.
      *
-     * @param apicId of the vCPU, which is its id
+     * @param apicId the vCPU's APIC id, which equals its id
      * @param vcpus at least 1
      * @throws IllegalArgumentException for a negative id, or no vCPUs
      */

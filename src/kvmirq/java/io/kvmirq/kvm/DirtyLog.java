@@ -8,7 +8,7 @@ import java.nio.ByteBuffer;
 /**
  * The pages of guest memory that the guest, or KVM itself, wrote since the last {@link #take}. Writes of this process
  * through a {@link io.kvmirq.kernel.Mapping} and writes of devices are not logged. A page that the guest only read may
- * be logged.
+ * be logged, too.
  *
  * <pre>{@code
  * try (DirtyLog log = memory.logDirtyPages()) {
@@ -24,18 +24,18 @@ import java.nio.ByteBuffer;
  * <p>Source: virt/kvm/kvm_main.c kvm_get_dirty_log_protect().
  */
 public final class DirtyLog implements AutoCloseable {
-    /** Bytes of a page. */
+    /** The size of a page in bytes. */
     public static final int PAGE = 4096;
 
     private final GuestMemory memory;
     private final long pages;
     private final ByteBuffer request;
-    /** A bit for each page, in whole longs. */
+    /** One bit for each page, rounded up to whole longs. */
     private final ByteBuffer bitmap;
-    /** For {@link #close}, which must not allocate. */
+    /** Allocated in advance for {@link #close}, which must not allocate. */
     private final ByteBuffer unlogged;
 
-    /** @param unlogged the slot without a log */
+    /** @param unlogged the request that turns logging off for the slot */
     DirtyLog(GuestMemory memory, int slot, long length, ByteBuffer unlogged) {
         this.memory = memory;
         this.pages = length / PAGE;
@@ -44,7 +44,7 @@ public final class DirtyLog implements AutoCloseable {
         this.request = Buffers.allocate(Uapi.KvmDirtyLog.SIZE).putInt(Uapi.KvmDirtyLog.SLOT, slot);
     }
 
-    /** Takes the list from the kernel, which begins an empty one; IllegalStateException after log or memory closed. */
+    /** Reads the kernel's log and clears it there. IllegalStateException after this log or the memory was closed. */
     public synchronized void take() {
         memory.take(this, request, bitmap);
     }
@@ -58,14 +58,14 @@ public final class DirtyLog implements AutoCloseable {
         return count;
     }
 
-    /** Whether {@link #take} found the page of this byte of the mapping. */
+    /** Whether the last {@link #take} found the page that holds this byte of the mapping. */
     public synchronized boolean isDirty(long offset) {
         long page = page(offset);
         return (word(page) >>> page & 1) != 0;
     }
 
     /**
-     * The first page that {@link #take} found, at or after the page of this byte, as an offset in the mapping; -1 for
+     * The mapping's offset of the first page that {@link #take} found, from the page of this byte on; -1 if there is
      * none.
      */
     public synchronized long next(long from) {
@@ -92,7 +92,7 @@ public final class DirtyLog implements AutoCloseable {
         return bitmap.getLong((int) (page / Long.SIZE * Long.BYTES));
     }
 
-    /** The kernel keeps no list any more. Idempotent, never fails. */
+    /** Ends the kernel's log. Idempotent, never fails. */
     @Override
     public void close() {
         memory.end(this, unlogged);

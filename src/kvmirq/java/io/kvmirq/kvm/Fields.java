@@ -3,7 +3,7 @@ package io.kvmirq.kvm;
 
 import java.nio.ByteBuffer;
 
-/** Fields of a structure of the kernel, whose sizes differ. */
+/** Reads and writes fields of different sizes in kernel structures. */
 final class Fields {
     private Fields() {}
 
@@ -33,7 +33,7 @@ final class Fields {
         return bytes;
     }
 
-    /** The offset of a register in an array of {@code count}, each of {@code size} bytes. */
+    /** The offset of register {@code number} in an array of {@code count} registers of {@code size} bytes. */
     static int index(String name, int number, int count, int length, int size) {
         if (number < 0 || number >= count) {
             throw new IndexOutOfBoundsException(name + number + ": expected 0 to " + (count - 1));

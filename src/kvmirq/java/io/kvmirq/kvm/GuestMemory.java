@@ -11,8 +11,8 @@ import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Memory of the guest, shared with this process: a memory slot of the VM. It leases the VM and the memory: the memory
- * stays mapped for as long as the guest has it, even if VM and mapping are closed. Thread-safe.
+ * A memory slot of the VM: guest memory that this process shares. It leases the VM and the mapping, so the memory stays
+ * mapped until the slot is removed, even if both are closed before. Thread-safe.
  */
 public final class GuestMemory implements AutoCloseable {
     private final VmCalls calls;
@@ -20,14 +20,14 @@ public final class GuestMemory implements AutoCloseable {
     private final int slot;
     private final long guestAddress;
     private final Mapping mapping;
-    /** {@code KVM_MEM_*} without logging. */
+    /** The slot's {@code KVM_MEM_*} flags, without KVM_MEM_LOG_DIRTY_PAGES. */
     private final int flags;
 
     private final Fd.Lease vmLease;
     private final Mapping.Lease pages;
-    /** Of memory that was mapped for this slot; null for that of a caller. */
+    /** The owner of memory that was mapped for this slot; null if the caller passed a mapping. */
     private final Mapping.@Nullable Owner own;
-    /** For {@link #close}, which must not allocate. */
+    /** Allocated in advance for {@link #close}, which must not allocate. */
     private final ByteBuffer removal;
 
     private @Nullable DirtyLog log;
@@ -76,12 +76,15 @@ public final class GuestMemory implements AutoCloseable {
         return new GuestMemory(calls, slots, guestAddress, mapping, null, readOnly);
     }
 
-    /** By offset from the memory's start, until {@link #close}; that of a caller until its owner closes it. */
+    /**
+     * The mapping of this memory; offset 0 is {@link #guestAddress}. It is usable until {@link #close}, or until its
+     * owner closes it if the caller passed it.
+     */
     public Mapping mapping() {
         return mapping;
     }
 
-    /** The guest-physical address where it begins. */
+    /** The guest-physical address of the memory's first byte. */
     public long guestAddress() {
         return guestAddress;
     }
@@ -92,7 +95,7 @@ public final class GuestMemory implements AutoCloseable {
     }
 
     /**
-     * From now on KVM keeps a list of the pages that the guest writes: KVM_MEM_LOG_DIRTY_PAGES.
+     * Makes KVM log the pages that the guest writes (KVM_MEM_LOG_DIRTY_PAGES).
      *
      * @throws io.kvmirq.KernelException ENOMEM
      * @throws IllegalStateException while another log of this memory is open; after {@link #close}
@@ -116,7 +119,7 @@ public final class GuestMemory implements AutoCloseable {
         calls.getDirtyLog(vmLease, slot, request, bitmap);
     }
 
-    /** Never fails: at worst the kernel goes on with its list, which nobody asks for. */
+    /** Ends a log. Never fails: if the kernel refuses, it keeps a log that is not read. */
     synchronized void end(DirtyLog ended, ByteBuffer unlogged) {
         if (log == ended && !closed) {
             calls.changeMemory(vmLease, unlogged, pages);
@@ -135,7 +138,7 @@ public final class GuestMemory implements AutoCloseable {
     }
 
     /**
-     * Removes the memory slot, then lets go of the memory. If the kernel keeps the slot, the memory stays mapped until
+     * Removes the memory slot and then releases the memory. If the kernel keeps the slot, the memory stays mapped until
      * the process ends, because the guest could still write to it, and the slot is not used again. Idempotent, never
      * fails.
      */

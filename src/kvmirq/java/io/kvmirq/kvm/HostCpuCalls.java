@@ -20,7 +20,7 @@ final class HostCpuCalls extends Calls {
         super(kernel);
     }
 
-    /** @param most for how many leaves to make room */
+    /** @param most the number of leaves to allocate */
     ByteBuffer supported(int most) {
         Fd device = device("no CPUID");
         ByteBuffer cpuid = Buffers.allocate(Uapi.KvmCpuid2.SIZE + most * Uapi.KvmCpuidEntry2.SIZE)
@@ -30,7 +30,7 @@ final class HostCpuCalls extends Calls {
         return cpuid;
     }
 
-    /** The kernel says how many there are when they do not fit. */
+    /** The indices of the MSRs to save. A first call with too short a buffer returns their number (E2BIG). */
     ByteBuffer msrs() {
         Fd device = device("no MSR");
         int room = 0;

@@ -8,8 +8,8 @@ import io.kvmirq.undo.Undo;
 import java.util.Objects;
 
 /**
- * Guest writes that signal an eventfd. It leases the VM and the eventfd, whose closing would not end it (unlike an
- * irqfd). Thread-safe.
+ * An ioeventfd: guest writes to its address signal an eventfd. It leases the VM and the eventfd. Unlike an irqfd, it
+ * does not end when the eventfd is closed. Thread-safe.
  *
  * <p>Source: {@code kvm_assign_ioeventfd_idx()} in virt/kvm/eventfd.c.
  */
@@ -38,12 +38,12 @@ public final class IoEventFd implements AutoCloseable {
         return event;
     }
 
-    /** The writes that signal it. */
+    /** The guest writes that signal the eventfd. */
     public IoAddress address() {
         return address;
     }
 
-    /** From here on such a write leaves the guest with an exit again. Idempotent, never fails. */
+    /** Removes the ioeventfd: a write to its address exits to the VMM again. Idempotent, never fails. */
     @Override
     public synchronized void close() {
         if (closed) {

@@ -19,7 +19,7 @@ public final class IoapicState extends X86State {
         super(KernelBackend.IRQCHIP_STATE_SIZE);
     }
 
-    /** The state of {@link #bytes}, such as of another host; IllegalArgumentException for another length. */
+    /** A state from its {@link #bytes}, such as a saved one; IllegalArgumentException for another length. */
     public static IoapicState of(byte[] bytes) {
         return load(new IoapicState(), bytes);
     }
@@ -40,7 +40,7 @@ public final class IoapicState extends X86State {
         return Uapi.KvmIoapicState.REDIRTBL + pin.pin() * Long.BYTES;
     }
 
-    /** Programs a pin as an unmasked, level-triggered, active-high interrupt of APIC id 0. */
+    /** Programs a pin as an unmasked, level-triggered, active-high interrupt to APIC id 0. */
     public IoapicState levelPin(Route.Pin pin, InterruptVector vector) {
         structure.putLong(entry(pin), LEVEL | vector.number());
         return this;
@@ -51,7 +51,7 @@ public final class IoapicState extends X86State {
         return entry(pin) >= 0 && (structure.getInt(Uapi.KvmIoapicState.IRR) >>> pin.pin() & 1) == 1;
     }
 
-    /** Whether a LAPIC has taken a level interrupt of this pin and not yet ended it. */
+    /** Whether a LAPIC accepted a level interrupt of this pin and the EOI is still missing. */
     public boolean isRemoteIrrSet(Route.Pin pin) {
         return (structure.getLong(entry(pin)) & REMOTE_IRR) != 0;
     }

@@ -4,8 +4,8 @@ package io.kvmirq.kvm;
 import io.kvmirq.uapi.Uapi;
 
 /**
- * The debug registers of a vCPU of x86: a copy, from {@link Vcpu#debugRegisters} to {@link Vcpu#setDebugRegisters}. Of no
- * use to two threads at once.
+ * The debug registers of a vCPU of x86: a copy, from {@link Vcpu#debugRegisters} to {@link Vcpu#setDebugRegisters}. Not
+ * thread-safe.
  *
  * <p>Source: {@code struct kvm_debugregs} in asm/kvm.h.
  */

@@ -6,7 +6,7 @@ import java.util.Objects;
 
 /**
  * The x87 and SSE registers of a vCPU of x86, without MXCSR, which only {@link X86Xsave} has: a copy, from {@link
- * Vcpu#fpu} to {@link Vcpu#setFpu}. Of no use to two threads at once.
+ * Vcpu#fpu} to {@link Vcpu#setFpu}. Not thread-safe.
  *
  * <p>Source: {@code struct kvm_fpu} in asm/kvm.h.
  */

@@ -6,8 +6,8 @@ import java.util.Arrays;
 import java.util.Objects;
 
 /**
- * The registers of a vCPU's in-kernel LAPIC (x86): a copy, from {@link Vcpu#lapic} to {@link Vcpu#setLapic}. Of no use to
- * two threads at once.
+ * The registers of a vCPU's in-kernel LAPIC (x86): a copy, from {@link Vcpu#lapic} to {@link Vcpu#setLapic}. Not
+ * thread-safe.
  *
  * <p>Source: Intel SDM vol. 3, "Local APIC register address map".
  */

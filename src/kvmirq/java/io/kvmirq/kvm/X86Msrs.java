@@ -14,7 +14,7 @@ import java.util.stream.Collectors;
 
 /**
  * Model specific registers of a vCPU of x86, in the order in which they were added: a copy, from {@link Vcpu#msrs} to
- * {@link Vcpu#setMsrs}. Of no use to two threads at once.
+ * {@link Vcpu#setMsrs}. Not thread-safe.
  *
  * <p>Source: {@code struct kvm_msrs} in asm/kvm.h.
  */

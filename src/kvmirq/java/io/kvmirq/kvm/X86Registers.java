@@ -4,8 +4,8 @@ package io.kvmirq.kvm;
 import io.kvmirq.uapi.Uapi;
 
 /**
- * The general registers of a vCPU of x86: a copy, from {@link Vcpu#registers} to {@link Vcpu#setRegisters}. Of no use to
- * two threads at once.
+ * The general registers of a vCPU of x86: a copy, from {@link Vcpu#registers} to {@link Vcpu#setRegisters}. Not
+ * thread-safe.
  *
  * <p>Source: {@code struct kvm_regs} in asm/kvm.h.
  */

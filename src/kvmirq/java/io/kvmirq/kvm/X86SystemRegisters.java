@@ -6,7 +6,7 @@ import java.util.Objects;
 
 /**
  * The segment and control registers of a vCPU of x86: a copy, from {@link Vcpu#systemRegisters} to {@link
- * Vcpu#setSystemRegisters}. Of no use to two threads at once.
+ * Vcpu#setSystemRegisters}. Not thread-safe.
  *
  * <p>Source: {@code struct kvm_sregs} in asm/kvm.h.
  */

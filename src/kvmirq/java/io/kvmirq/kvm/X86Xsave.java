@@ -5,7 +5,7 @@ import java.util.Objects;
 
 /**
  * The extended state of a vCPU of x86 (x87, SSE, AVX and more) as XSAVE lays it out, not compacted: a copy, from {@link
- * Vcpu#xsave} to {@link Vcpu#setXsave}. The size is the same for all vCPUs of a VM. Of no use to two threads at once.
+ * Vcpu#xsave} to {@link Vcpu#setXsave}. The size is the same for all vCPUs of a VM. Not thread-safe.
  *
  * <p>Source: {@code struct kvm_xsave} in asm/kvm.h; Intel SDM vol. 1, "XSAVE area".
  */
