@@ -24,20 +24,19 @@ import java.util.zip.GZIPInputStream;
 import java.util.zip.GZIPOutputStream;
 
 /**
- * Takes out of a capture the names of a machine, its owner and its guests. Words are kept when an analysis knows them, or
- * when they are fixed names of the kernel; all others become {@value #GONE}, or another name if they have to stay apart. So
- * a word that nobody thought of is taken out. A name gives the same other name in all captures of one host, so that two can
- * be compared.
+ * Removes the names of a machine, its owner and its guests from a capture. Words that an analysis reads and fixed names
+ * of the kernel are kept; all others become {@value #GONE}, or another name if they must stay distinct. So an
+ * unexpected word is removed. A name has the same replacement in all captures of one host, so that two can be compared.
  */
 final class Redaction {
     private static final String GONE = "-";
 
-    /** The parameters of the kernel that decide how interrupts travel. They may be quoted. */
+    /** The kernel parameters that affect the path of interrupts. They may be quoted. */
     private static final Pattern KERNEL =
             Pattern.compile("\"?((intel_iommu|amd_iommu|amd_iommu_intr|iommu|iommu\\.[a-z_]+|intremap|kvm[-_.a-z0-9]*"
                     + "|vfio[-_.a-z0-9]*|pci)=\"?[-A-Za-z0-9_,.:]*|nointremap|nox2apic|noapic|nolapic)\"?");
 
-    /** The options of a VMM that decide how interrupts travel; each of these has a value in the next word. */
+    /** The options of a VMM that affect the path of interrupts; each has a value in the next word. */
     private static final Set<String> OPTIONS =
             Set.of("-machine", "-M", "-accel", "-global", "-object", "-device", "-cpu", "-smp");
 
@@ -81,7 +80,7 @@ final class Redaction {
 
     /** Hardware number and trigger in a row of an irq, before its handlers. */
     private static final Pattern BEFORE_HANDLERS = Pattern.compile("\\s*\\d*(-\\S+|\\s+(Level|Edge)(?=\\s|$))?\\s*");
-    /** Handlers that the kernel names; those of networks have the name of an interface. */
+    /** Handlers that the kernel names; handlers of networks have the name of an interface. */
     private static final Pattern HANDLER =
             Pattern.compile("vfio-[a-z]{2,8}(\\[\\d+])?\\([0-9a-f:.]+\\)|timer|arch_timer"
                     + "|rtc\\d*|acpi|i8042|cascade|dmar\\d+|AMD-Vi\\d*(-[A-Za-z]+)?|PCIe (PME|hotplug)|pciehp|aerdrv|pcieport"
@@ -130,7 +129,7 @@ final class Redaction {
         return new Capture(true, files, links, denied, whole.owners());
     }
 
-    /** Names the interfaces, and the disks that a user named. */
+    /** Replaces the names of interfaces, and of disks that a user named. */
     private void name(Capture whole) {
         NavigableSet<String> networks = new TreeSet<>();
         NavigableSet<String> blocks = new TreeSet<>();
@@ -241,7 +240,7 @@ final class Redaction {
         return text.lines().map(change).collect(Collectors.joining("\n", "", "\n"));
     }
 
-    /** Up to the first word that is not one of a distribution. */
+    /** Keeps the text up to the first word that is not one of a distribution. */
     private static String release(String release) {
         Matcher known = RELEASE.matcher(release);
         return known.lookingAt() ? known.group() : GONE;
@@ -254,7 +253,7 @@ final class Redaction {
                 .collect(Collectors.joining());
     }
 
-    /** A damaged file stays empty: an analysis makes nothing of it. */
+    /** A damaged file stays empty, because an analysis cannot read it. */
     private static byte[] packed(byte[] content) {
         ByteArrayOutputStream packed = new ByteArrayOutputStream();
         try (GZIPInputStream in = new GZIPInputStream(new ByteArrayInputStream(content))) {
@@ -358,7 +357,7 @@ final class Redaction {
         return GONE;
     }
 
-    /** The numbers of the device, the type and a plain source stay; of the places only the root. */
+    /** The device numbers, the type and a plain source stay; of the mount points only the root. */
     private String mount(String line) {
         String[] words = line.split(" ");
         int dash = List.of(words).indexOf("-");
@@ -382,7 +381,7 @@ final class Redaction {
         return words.length < 2 || words[0].equals("Filename") ? line : device(words[0]) + " " + words[1];
     }
 
-    /** Groups that a distribution makes, without their members. */
+    /** Keeps groups that a distribution makes, without their members. */
     private static Optional<String> group(String line) {
         String[] words = line.split(":", -1);
         return words.length > 2 && GROUPS.contains(words[0])
@@ -390,7 +389,7 @@ final class Redaction {
                 : Optional.empty();
     }
 
-    /** The interface, and whether it has the default route. */
+    /** Keeps the interface, and whether it has the default route. */
     private String route(String line) {
         String[] words = line.split("\\s+");
         return words.length < 2

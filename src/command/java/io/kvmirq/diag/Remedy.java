@@ -6,15 +6,15 @@ import java.util.Optional;
 import java.util.stream.Collectors;
 
 /**
- * A thing to change, or to look at. Immutable.
+ * A change to make, or a fact to check. Immutable.
  *
- * @param change the kind of thing
+ * @param change the kind of change
  * @param text exactly what to do, without a full stop
  * @param takes when it takes effect
- * @param risk what may go wrong. Empty if nothing may
+ * @param risk the risk of the change. Empty if it has none
  */
 public record Remedy(Change change, String text, Takes takes, Optional<String> risk) {
-    /** A kind of thing to change. */
+    /** The kinds of changes. */
     public enum Change {
         KERNEL_PARAMETER("kernel parameter"),
         KERNEL("kernel"),
@@ -22,11 +22,11 @@ public record Remedy(Change change, String text, Takes takes, Optional<String> r
         FIRMWARE("firmware"),
         VMM_FLAG("VMM flag"),
         COMMAND("command"),
-        /** The remedies of the check that is named. */
+        /** The remedies of another check, which the text names. */
         SEE("see"),
-        /** Nothing on this hardware. */
+        /** No change is possible on this hardware. */
         HARDWARE("hardware"),
-        /** Nothing is changed: a way to see more. */
+        /** No change: a tool that shows more. */
         LOOK("to see it");
 
         private final String label;
@@ -47,7 +47,7 @@ public record Remedy(Change change, String text, Takes takes, Optional<String> r
         MODULE_RELOAD("module reload"),
         VMM_RESTART("restart of the VMM"),
         REBOOT("reboot"),
-        /** To see a thing, nothing is restarted. */
+        /** At once: a tool that shows more needs no restart. */
         NOTHING("");
 
         private final String label;
@@ -69,7 +69,7 @@ public record Remedy(Change change, String text, Takes takes, Optional<String> r
                 : Optional.of(remedies.stream().map(Remedy::text).collect(Collectors.joining("; ")));
     }
 
-    /** When it takes effect, and its risk, in brackets after a space. Empty if nothing is changed. */
+    /** When the change takes effect, and its risk, in brackets after a space. Empty if the remedy changes nothing. */
     public String cost() {
         return takes == Takes.NOTHING ? "" : " (" + takes.label() + "; risk: " + risk.orElse("none known") + ")";
     }
@@ -83,7 +83,7 @@ public record Remedy(Change change, String text, Takes takes, Optional<String> r
         return of(Change.COMMAND, text, Takes.LIVE, "");
     }
 
-    /** A way to see more. */
+    /** A tool that shows more. */
     static Remedy look(String text) {
         return of(Change.LOOK, text, Takes.NOTHING, "");
     }

@@ -18,8 +18,8 @@ import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 
 /**
- * The sources of a guest's interrupts that are no devices of VFIO: virtio, served by vhost or by the VMM. Files show which
- * threads serve it, and no file shows a queue. Immutable. Texts may hold names from files.
+ * The sources of a guest's interrupts other than VFIO devices: virtio, served by vhost or by the VMM. Files show the
+ * threads that serve it, but no queue. Immutable. Texts may contain names from files.
  *
  * @param guest by its name and its process
  * @param virtio whether files show that it has a device of virtio
@@ -32,9 +32,9 @@ public record Sources(String guest, boolean virtio, Link vmm, List<Row> rows) {
     /**
      * One fact of them.
      *
-     * @param evidence where it is seen; empty if nothing shows it
-     * @param text a clause without a full stop; of a fact that is not shown, why
-     * @param remedy what would show it; empty for a fact that is seen
+     * @param evidence the evidence for it; empty if nothing shows it
+     * @param text a clause without a full stop; for a fact that is not shown, the reason
+     * @param remedy a tool that would show it; empty for a known fact
      */
     public record Row(String name, Optional<Evidence> evidence, String text, Optional<String> remedy) {
         static Row seen(String name, String file, String text) {
@@ -51,7 +51,7 @@ public record Sources(String guest, boolean virtio, Link vmm, List<Row> rows) {
         return vmm.state() == Link.State.BROKEN || vmm.state() == Link.State.DOUBTFUL;
     }
 
-    /** Those of some processes. */
+    /** The sources of the guests of some processes. */
     public static List<Sources> of(HostFiles files, HostFacts host, List<VmProcess> processes) {
         return Guests.of(files, host).all().stream()
                 .filter(one -> processes.contains(one.process()))

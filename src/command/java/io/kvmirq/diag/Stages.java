@@ -26,15 +26,16 @@ import java.util.function.IntPredicate;
 import java.util.stream.Collectors;
 
 /**
- * The stages that interrupts pass, each with its count. Probes begin at the vCPU and are read from the device on: a later
- * stage may count more than an earlier one, and counts less only where interrupts are lost or merged. Immutable.
+ * The stages that interrupts pass, each with its count. Counting begins at the vCPU, and counts are read from the
+ * device on: a later stage may count more than an earlier one, and counts less only if interrupts are lost or merged.
+ * Immutable.
  *
  * <p>Source: {@code kvm_arch_set_irq_inatomic()} and {@code kvm_irq_delivery_to_apic_fast()} in arch/x86/kvm, which return
  * the number of vCPUs, 0 or -1 if there is none whose LAPIC is on, and -EWOULDBLOCK to leave it to a worker. On arm64 0 is
  * success. {@code kvm_set_irq()} in virt/kvm/irqchip.c adds the results of the chips that took it.
  *
  * @param stages from the device to the vCPU
- * @param loses the first stage that loses, with how many and why
+ * @param loses the first stage that loses interrupts, with their number and the reason
  */
 public record Stages(List<Stage> stages, Optional<String> loses) {
     /**
@@ -72,12 +73,12 @@ public record Stages(List<Stage> stages, Optional<String> loses) {
             Map<Integer, VcpuId> vcpus,
             Map<Integer, String> names,
             Set<Integer> shared) {
-        /** Whether a vector that no vCPU took would be seen. */
+        /** Whether a count of 0 proves that no vCPU took the vector. */
         boolean seesTaken() {
             return injects && counts.isTakenCounted() && counts.missed() == 0;
         }
 
-        /** How many eventfds of the guests have messages with a vector. */
+        /** The number of eventfds of the guests that have messages with a vector. */
         long eventfdsOf(int vector) {
             return counts.irqfds().stream()
                     .filter(one -> processes.containsKey(one.creator())
@@ -110,7 +111,7 @@ public record Stages(List<Stage> stages, Optional<String> loses) {
             return who + " (" + (name.isEmpty() ? "" : name + ", ") + "thread " + thread + ")";
         }
 
-        /** The VMs of irqfds. One of another guest is known by the thread that created it. */
+        /** The VMs of irqfds. The VM of another guest is named by the thread that created it. */
         String vms(List<Irqfd> irqfds) {
             return irqfds.stream()
                     .map(Irqfd::creator)
@@ -178,7 +179,7 @@ public record Stages(List<Stage> stages, Optional<String> loses) {
                 .toList();
     }
 
-    /** How many signals found a route. */
+    /** The number of signals that found a route. */
     static long routed(List<Irqfd> irqfds) {
         return irqfds.stream()
                 .mapToLong(one -> one.signals() - one.routes().getOrDefault(0, 0L))
@@ -195,7 +196,7 @@ public record Stages(List<Stage> stages, Optional<String> loses) {
                 .toList();
     }
 
-    /** How many signals KVM delivered at once. */
+    /** The number of signals that KVM delivered without a worker. */
     static long sent(List<Irqfd> irqfds, boolean arm) {
         return results(irqfds, result -> isSent(result, arm));
     }
@@ -212,7 +213,7 @@ public record Stages(List<Stage> stages, Optional<String> loses) {
                 .sum();
     }
 
-    /** How many signals a worker raised with such a result of {@code kvm_set_irq()}. */
+    /** The number of signals that a worker raised with such a result of {@code kvm_set_irq()}. */
     static long raised(List<Irqfd> irqfds, IntPredicate which) {
         return irqfds.stream()
                 .flatMap(one -> one.raised().entrySet().stream())
@@ -221,7 +222,7 @@ public record Stages(List<Stage> stages, Optional<String> loses) {
                 .sum();
     }
 
-    /** Why KVM delivered nothing, with how many. Empty if it refused nothing. */
+    /** The number of signals that KVM refused, with the reason. Empty if there are none. */
     static String refusals(List<Irqfd> irqfds, boolean arm) {
         Map<String, Long> reasons = new TreeMap<>();
         for (Irqfd one : irqfds) {
@@ -308,8 +309,8 @@ public record Stages(List<Stage> stages, Optional<String> loses) {
         }
 
         /**
-         * A pin that KVM does not raise at once may be raised later, so it is no loss. On arm64 the result of a worker does
-         * not tell whether the message was taken.
+         * A pin that KVM does not raise at once may be raised later, so it is no loss. On arm64 the result of a worker
+         * does not show whether the message was delivered.
          *
          * @param unrouted how many signals of workers found no route
          */
@@ -343,8 +344,8 @@ public record Stages(List<Stage> stages, Optional<String> loses) {
         }
 
         /**
-         * A LAPIC merges messages of one vector, which no event of KVM tells. Hardware that virtualizes it injects by itself,
-         * which nothing counts.
+         * A LAPIC merges messages of one vector without an event of KVM. APIC virtualization injects without KVM, so no
+         * event counts it.
          */
         private void taken(List<Message> messages, long sent, Optional<String> latency) {
             Set<Integer> vectors =
@@ -385,7 +386,7 @@ public record Stages(List<Stage> stages, Optional<String> loses) {
             }
         }
 
-        /** Whether each vector has one thread and one eventfd: the kernel keeps one time for a vector. */
+        /** Whether each vector has only one thread and one eventfd, because the kernel keeps one time for a vector. */
         private boolean isOfOne(List<Taken> all) {
             return all.stream()
                     .map(Taken::vector)
@@ -399,7 +400,7 @@ public record Stages(List<Stage> stages, Optional<String> loses) {
                             && counted.eventfdsOf(vector) == 1);
         }
 
-        /** The median is known by its power of two. */
+        /** The interval of the median, between two powers of two. */
         private Optional<String> latency(ProbeCounts.Stage stage, List<Irqfd> irqfds, String since) {
             Set<Integer> eventfds = irqfds.stream().map(Irqfd::eventfd).collect(Collectors.toSet());
             TreeMap<Integer, Long> powers = new TreeMap<>();

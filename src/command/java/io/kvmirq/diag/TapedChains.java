@@ -32,8 +32,8 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * The chains of a VMM's devices, from the tape of its calls. The tape shows the eventfd of a vector, the GSI of its irqfd
- * and the route of that GSI; a mirror predicts posting. State that only the guest sets, such as a logical APIC id, is on no
- * tape. Immutable.
+ * and the route of that GSI; a mirror predicts posting. A tape does not have state that only the guest sets, such as a
+ * logical APIC id. Immutable.
  */
 public final class TapedChains {
     private static final String CDEVS = "/dev/vfio/devices/";
@@ -53,7 +53,7 @@ public final class TapedChains {
     /**
      * Reads a tape.
      *
-     * @param host what the tape does not show: whether the host can post, and its irqs
+     * @param host facts that the tape does not have: whether the host can post, and its irqs
      * @param call the number of the last call that counts. Without one, the last of the tape; if the tape closes all its
      *     devices, the last that made a link or ran a vCPU
      * @throws io.kvmirq.recording.tapes.TapeException if the file is not a tape
@@ -62,7 +62,7 @@ public final class TapedChains {
         return new TapedChains(TapedVmm.of(tape, call), host);
     }
 
-    /** The number of the last call on the tape, also if an earlier one was the last that counts. */
+    /** The number of the last call on the tape, even if an earlier one was the last that counts. */
     public long lastCall() {
         return vmm.lastOnTape;
     }

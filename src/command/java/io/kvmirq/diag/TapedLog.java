@@ -26,7 +26,7 @@ import org.jspecify.annotations.Nullable;
  * posting. The log names the call that made or ended a link, also of links that ended. For one thread.
  */
 final class TapedLog {
-    /** The id of no eventfd. */
+    /** An id that no eventfd has. */
     static final EventFdId NO_EVENTFD = new EventFdId(0);
 
     /**
@@ -66,7 +66,7 @@ final class TapedLog {
     private record Mask(EventFdId event) {}
 
     private final List<Step> steps = new ArrayList<>();
-    /** By irqfd ({@link EventFdId}), vector ({@link Producer}), {@link Target} or {@link Mask}. */
+    /** The last step of each irqfd ({@link EventFdId}), vector ({@link Producer}), {@link Target} or {@link Mask}. */
     private final Map<Object, Step> last = new HashMap<>();
 
     private final List<String> eventfds = new ArrayList<>();

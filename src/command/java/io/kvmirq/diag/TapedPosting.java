@@ -22,7 +22,7 @@ import io.kvmirq.mirror.Producer;
 import java.util.List;
 import java.util.Optional;
 
-/** Whether an interrupt of a taped VMM is posted: the mirror's prediction, on the facts of a host. Immutable. */
+/** The mirror's prediction whether an interrupt of a taped VMM is posted on a host. Immutable. */
 final class TapedPosting {
     private static final String CAPTURE = "kvmirq explain --tape FILE --from CAPTURE, with a capture of the host";
 
@@ -34,7 +34,7 @@ final class TapedPosting {
         this.host = host;
     }
 
-    /** Of a chain that is not broken; of a broken one, posting is not the question. */
+    /** The prediction for a chain that is not broken; a broken chain has none. */
     List<Claim> claims(Producer vector, Step irqfd) {
         Claim eligible = eligible(vector, irqfd);
         boolean cannot = eligible.holds().filter(holds -> !holds).isPresent();
@@ -63,7 +63,7 @@ final class TapedPosting {
             return Claim.unknown(Question.ELIGIBLE, "the tape is of arm64, and the host is not", CAPTURE);
         }
         Optional<PostingHost> known = host.posting().host();
-        // Without a host: of the one that hides nothing, for what the tape alone decides.
+        // A host without obstacles, for decisions that depend only on the tape.
         MirrorHost facts = vmm.x86 && known.isEmpty()
                 ? MirrorHost.x86(PostingHost.of(Vendor.INTEL))
                 : host.posting().forMirror(!vmm.x86);

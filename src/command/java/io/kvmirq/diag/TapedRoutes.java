@@ -25,14 +25,14 @@ final class TapedRoutes {
     /** GSIs that have a route from KVM_CREATE_IRQCHIP on: the pins of the I/O APIC. */
     private static final int PINS = 24;
 
-    /** The interrupts of a VGIC whose VMM sets no number, VGIC_NR_IRQS_LEGACY, and those that are no SPIs. */
+    /** The default number of a VGIC's interrupts, VGIC_NR_IRQS_LEGACY, and the number of private ones. */
     private static final int USUAL_INTIDS = 256;
 
     private static final int PRIVATE_INTIDS = 32;
     private static final int MOST_INTIDS = 1024;
 
     private final TapedLog log;
-    /** By VM: the number of INTIDs of its VGIC. */
+    /** The number of INTIDs of each VM's VGIC. */
     private final Map<String, Integer> intids = new HashMap<>();
 
     private final Map<String, Map<Gsi, List<Route>>> tables = new HashMap<>();

@@ -53,13 +53,13 @@ final class TapedVmm {
     private static final List<Producer.Kind> KINDS =
             List.of(Producer.Kind.INTX, Producer.Kind.MSI, Producer.Kind.MSI_X);
 
-    /** A VFIO device: each file is one of its own. */
+    /** A VFIO device; each open file counts as a device. */
     static final class Device implements DeviceName {
         final String file;
         final String name;
         final int pid;
         final String group;
-        /** The kind that got eventfds last. */
+        /** The interrupt kind that was armed last. */
         Producer.Kind last = Producer.Kind.MSI_X;
         /** The call that closed the device. */
         Optional<Long> closed = Optional.empty();
@@ -88,13 +88,13 @@ final class TapedVmm {
     /** By file of a KVM-VFIO device, VGIC or ITS, the VM's. */
     private final Map<String, String> kvmDevices = new HashMap<>();
 
-    /** The files of VGICs that are no ITS. */
+    /** The files of VGICs, without ITSs. */
     private final Set<String> vgics = new HashSet<>();
 
     private final Set<Known> vfioFiles = new HashSet<>();
     private final Map<String, Integer> descriptors = new HashMap<>();
     private final Map<String, Long> readEventfds = new HashMap<>();
-    /** By eventfd: a GSI that no routing table has, to which KVM_IRQFD assigned the eventfd. */
+    /** GSIs outside of every routing table, by the eventfd that KVM_IRQFD assigned to them. */
     final Map<EventFdId, String> unroutable = new HashMap<>();
 
     private long lastBuilt;
@@ -110,7 +110,8 @@ final class TapedVmm {
     private TapedVmm() {}
 
     /**
-     * The path at a call; without one, at the end, or where its tear-down begins if the tape closes all its devices.
+     * The state after a call; without a call, at the end of the tape, or before its tear-down if the tape closes all
+     * devices.
      *
      * @throws io.kvmirq.recording.tapes.TapeException if the file is not a tape
      */
@@ -130,7 +131,7 @@ final class TapedVmm {
                 line = reader.next();
             }
             vmm.lastOnTape = vmm.calls;
-            // A rest that is no tape is told, too.
+            // Reads to the end, because a corrupt rest must be reported too.
             while (line.isPresent()) {
                 if (line.get() instanceof TapeLine.Call call) {
                     vmm.lastOnTape = call.number();
@@ -213,7 +214,7 @@ final class TapedVmm {
         } else if (kind == FileKind.KVM_DEVICE && call.in().orElse(NONE).limit() >= Integer.BYTES) {
             int type = call.in().orElse(NONE).getInt(0);
             if (VGICS.contains(type)) {
-                // Of a fake kernel of arm64 the header names the machine that it ran on.
+                // For a fake arm64 kernel, the header names the machine on which it ran.
                 x86 = false;
                 kvmDevices.put(made, call.on());
                 vgics.addAll(type == UapiArm64.KVM_DEV_TYPE_ARM_VGIC_ITS ? List.of() : List.of(made));
@@ -273,7 +274,7 @@ final class TapedVmm {
         }
     }
 
-    /** A vCPU may end its last run after the devices were closed: that belongs to the tear-down. */
+    /** A vCPU may end its last run after the devices were closed; this run belongs to the tear-down. */
     private void built(TapeLine.Call call) {
         if (devices.isEmpty() || devices.values().stream().anyMatch(one -> one.closed.isEmpty())) {
             lastBuilt = call.number();

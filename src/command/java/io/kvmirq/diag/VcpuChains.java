@@ -16,7 +16,10 @@ import java.util.TreeMap;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
-/** The vCPUs of a guest that is not watched: no file has their schedule. The chains name the interrupts that follow them. */
+/**
+ * The vCPUs of a guest that is not watched: no file shows their schedule. The chains name the interrupts posted to
+ * them.
+ */
 public final class VcpuChains {
     private static final Pattern VCPU = Pattern.compile("vcpu (\\d{1,4})");
     private static final String ON_A_TAPE = "a tape has the calls of a VMM and not its schedule";
@@ -24,7 +27,7 @@ public final class VcpuChains {
 
     private VcpuChains() {}
 
-    /** The vCPUs of a tape that its interrupts name. */
+    /** The vCPUs that are destinations of interrupts on a tape. */
     public static Vcpus ofTape(String tape, List<Chain> chains) {
         Map<Integer, List<Vcpus.Irq>> irqs = irqs(chains);
         List<Vcpus.One> vcpus = new ArrayList<>();

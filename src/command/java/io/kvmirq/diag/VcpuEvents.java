@@ -28,8 +28,8 @@ import java.util.TreeMap;
 import java.util.stream.Collectors;
 
 /**
- * The events of a mirror from the tracepoints that a VM's threads pass. It says nothing that the tracepoints do not: an
- * event that is missing makes a vCPU {@link Event.VcpuUnseen}. For one thread.
+ * The mirror's events, derived from the tracepoints of a VM's threads. It infers nothing beyond the tracepoints: a
+ * missing event makes a vCPU {@link Event.VcpuUnseen}. For one thread.
  *
  * <p>Source: {@code kvm_apicv_inhibit_changed} in arch/x86/kvm/trace.h, which names the reasons since Linux 6.11. Their
  * numbers differ between versions.
@@ -67,19 +67,19 @@ public final class VcpuEvents {
     }
 
     private static final int MOST_VECTOR = 255;
-    /** In 8 bits of a destination. */
+    /** The broadcast id in an 8-bit destination. */
     private static final int BROADCAST = 255;
 
     /** Of the first steps of a vCPU, the second load counts; of the last, the pair. */
     private static final int MOST_STEPS = 6;
 
-    /** Phases of vCPUs in their order, after a change of KVM. */
+    /** The phases of vCPUs in order, after a change by KVM. */
     private record Stretch(Runnable change, Map<Integer, List<Phase>> steps) {
         Stretch(Runnable change) {
             this(change, new TreeMap<>());
         }
 
-        /** A vCPU that takes more steps than the mirror has to know loses one in the middle. */
+        /** If a vCPU takes more steps than the mirror needs, one in the middle is dropped. */
         void add(int tid, Phase phase) {
             List<Phase> all = steps.computeIfAbsent(tid, one -> new ArrayList<>());
             if (all.size() == MOST_STEPS) {
@@ -95,17 +95,17 @@ public final class VcpuEvents {
     private final List<Event> events = new ArrayList<>();
     private final Deque<Stretch> stretches = new ArrayDeque<>(List.of(new Stretch(() -> {})));
     private Known known = new Known(Map.of(), Set.of(), Map.of(), Map.of(), Optional.empty());
-    /** Entries of the GA log that are not assigned: how many name the same VM and vCPU. */
+    /** The counts of GA log entries that are not assigned to a VM, by VM and vCPU number. */
     private final Map<Tag, Long> logged = new HashMap<>();
 
     private final Map<VcpuId, Tag> tags = new HashMap<>();
     private final Map<Integer, Update> updates = new TreeMap<>();
-    /** Events that are not told, by the reason. */
+    /** The number of unassigned events, by reason. */
     private final Map<String, Long> unassignable = new TreeMap<>();
 
     private boolean inhibitsKnown;
 
-    /** The last {@code kvm_pi_irte_update} of a message: KVM asked for posting. */
+    /** The last {@code kvm_pi_irte_update} of a message: KVM requested posting. */
     record Update(Producer producer, int gsi, VcpuId vcpu, int vector) {}
 
     /** The two parts of a GATag, as {@code kvm_avic_ga_log} names them. */
@@ -136,7 +136,7 @@ public final class VcpuEvents {
         schedule.lost();
     }
 
-    /** Events of KVM for VMs are missing at this place. They may have undone those before. */
+    /** Events of KVM for VMs are missing at this place. They may have reverted earlier ones. */
     public void lostOfVm() {
         stretches.add(new Stretch(() -> {
             inhibitsKnown = false;
@@ -147,7 +147,7 @@ public final class VcpuEvents {
     }
 
     /**
-     * The events of the mirror since the last call. A vCPU that took many steps is told with the first and the last.
+     * The mirror's events since the last call. Of many steps of a vCPU, only the first and the last are returned.
      *
      * @param vm as files show it now
      */
@@ -181,7 +181,10 @@ public final class VcpuEvents {
         logged.merge(new Tag((int) vm.getAsLong(), (int) vcpu.getAsLong()), 1L, Long::sum);
     }
 
-    /** Only KVM knows the number that it gave a VM: it is this VM's if no other has a vCPU that the log names with it. */
+    /**
+     * KVM does not show the number of a VM. The number in the log is this VM's if no other VM has the vCPU in the
+     * entry.
+     */
     private void assign() {
         Set<Integer> own = known.vcpus().values().stream().map(VcpuId::number).collect(Collectors.toSet());
         Set<Integer> vms = logged.keySet().stream()
@@ -206,14 +209,14 @@ public final class VcpuEvents {
         logged.clear();
     }
 
-    /** KVM posts what the guest wrote, also a vector that no LAPIC delivers. */
+    /** KVM posts any vector that the guest wrote, even one that no LAPIC delivers. */
     private static MsiMessage message(int vcpu, int vector) {
         long high = CompatibilityMsi.DESTINATION_HIGH.put(0, vcpu >>> Byte.SIZE);
         long low = CompatibilityMsi.DESTINATION_LOW.put(high, vcpu & BROADCAST);
         return new MsiMessage(CompatibilityMsi.BASE_ADDRESS.put(low, CompatibilityMsi.BASE), vector);
     }
 
-    /** Any thread may cause it; the host irq names the message. */
+    /** Any thread may cause the event; the host irq identifies the message. */
     private void update(TraceEvent event) {
         int irq = (int) event.number("host_irq").orElse(-1);
         Producer producer = known.producers().get(irq);
@@ -240,7 +243,7 @@ public final class VcpuEvents {
         }
         updates.put(irq, new Update(producer, gsi, new VcpuId(vcpu), vector));
         if (vcpu >= BROADCAST) {
-            // KVM has resolved the destination: the VM has wide ids, and 255 is one of them.
+            // KVM has resolved the destination, so the VM has 32-bit ids, and 255 is a vCPU.
             events.add(new Event.ApicIdsWidened());
             events.add(new Event.BroadcastQuirkDisabled());
         }
@@ -249,7 +252,7 @@ public final class VcpuEvents {
         events.add(new Event.ProducerAdded(standIn, producer));
     }
 
-    /** Any thread of the process may change it, and the event does not name its VM. */
+    /** Any thread of the process may cause the change, and the event does not name its VM. */
     private void inhibit(TraceEvent event) {
         Optional<Set<InhibitReason>> reasons = reasons(event);
         if (!known.threads().contains(event.tid())) {
@@ -305,10 +308,10 @@ public final class VcpuEvents {
     }
 
     /**
-     * A thread at the end of the watch. If it passed nothing and nothing is missing, it is as {@link VcpuSchedule#quiet}
-     * says.
+     * A thread at the end of the watch. If it passed no tracepoint and no event is missing, {@link VcpuSchedule#quiet}
+     * has its phase.
      *
-     * @param before empty if it was not seen, or events were not recorded
+     * @param before empty if it did not exist, or events were not recorded
      * @param hasVm whether its process still has the VM
      */
     public void ended(int tid, Optional<ThreadStat> before, Optional<ThreadStat> after, boolean hasVm) {
@@ -328,12 +331,12 @@ public final class VcpuEvents {
         unassignable.merge(event + ": " + why, count, Long::sum);
     }
 
-    /** Number of events of KVM that concern some VM and are not told, by their name and the reason. */
+    /** The number of KVM's events that are assigned to no VM, by their name and the reason. */
     public Map<String, Long> unassignable() {
         return new TreeMap<>(unassignable);
     }
 
-    /** Whether all reasons are known that inhibit APIC virtualization in the VM. Only their changes are seen. */
+    /** Whether all reasons that inhibit APIC virtualization in the VM are known. Only their changes are traced. */
     public boolean inhibitsKnown() {
         return inhibitsKnown;
     }
@@ -343,7 +346,7 @@ public final class VcpuEvents {
         return Optional.ofNullable(tags.get(vcpu));
     }
 
-    /** The messages that KVM asked to post, by host irq. */
+    /** The messages for which KVM requested posting, by host irq. */
     Map<Integer, Update> updates() {
         return new TreeMap<>(updates);
     }

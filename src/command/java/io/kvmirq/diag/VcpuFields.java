@@ -39,9 +39,9 @@ final class VcpuFields {
     /**
      * Of a vCPU that was watched.
      *
-     * @param counts what its thread was seen to do
-     * @param mirror told of all that was seen
-     * @param inhibitsKnown whether all reasons are known that inhibit AVIC
+     * @param counts the observed steps of its thread
+     * @param mirror the mirror, with all observed events
+     * @param inhibitsKnown whether all reasons that inhibit AVIC are known
      * @param tag its GATag, if the GA log had it
      */
     static List<Field> of(
@@ -98,7 +98,7 @@ final class VcpuFields {
         String why = phase instanceof Phase.Running running && !apicIds.containsKey(running.cpu())
                 ? "no file shows the APIC id of CPU " + running.cpu()
                 : phase instanceof Phase.Unknown ? "its phase is not known" : NONE_POSTED;
-        // With interrupts disabled, the descriptor is as in user space. No tracepoint tells of that.
+        // While interrupts are disabled, the descriptor is as in user space. No tracepoint shows this.
         Evidence evidence = phase instanceof Phase.Blocked ? BY_HALT : BY_PHASE;
         fields.add(pid.map(one -> Field.of("PID.NV", "0x" + Integer.toHexString(one.nv()), evidence))
                 .orElseGet(() -> Field.unknown("PID.NV", why)));
@@ -111,7 +111,7 @@ final class VcpuFields {
         fields.add(Field.unknown("PID.PIR", "hardware's: it changes with each interrupt"));
     }
 
-    /** Where APICv is inhibited: entries and descriptor stay as they are. */
+    /** If APICv is inhibited: entries and descriptor do not change. */
     private static Optional<Field> delivery(VcpuId vcpu, Snapshot mirror) {
         return mirror.byVcpu(vcpu).stream()
                 .map(PredictedIrq::posting)

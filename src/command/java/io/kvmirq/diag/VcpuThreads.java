@@ -74,7 +74,7 @@ final class VcpuThreads {
 
     /**
      * The numbers by which the GA log may name vCPUs of the host's other VMs: their ids, and since Linux 6.17 their
-     * indexes. Empty if debugfs does not show each VM, or if the guest's ids are no indexes.
+     * indexes. Empty if debugfs does not show each VM, or if the guest's ids differ from its indexes.
      */
     static Optional<Set<Integer>> elsewhere(HostFiles files, HostFacts host, VmProcess guest) {
         List<String> own = directories(files, host, guest);
@@ -142,7 +142,7 @@ final class VcpuThreads {
                 device, vector.kind() == IrqKind.MSI ? Producer.Kind.MSI : Producer.Kind.MSI_X, vector.vector());
     }
 
-    /** The physical APIC ids of the CPUs that are on. */
+    /** The physical APIC ids of the online CPUs. */
     static Map<Integer, Integer> apicIds(HostFiles files) {
         Map<Integer, Integer> ids = new HashMap<>();
         int cpu = -1;

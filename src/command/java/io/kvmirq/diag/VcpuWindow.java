@@ -29,8 +29,9 @@ import java.util.Set;
 import java.util.TreeMap;
 
 /**
- * The vCPUs of a guest are watched from {@link #of} to {@link #end}. One instance records what their threads pass, another
- * what KVM does for any VM: threads of the IOMMU, workers and other threads of the VMM cause that. Both have one clock.
+ * The vCPUs of a guest are watched from {@link #of} to {@link #end}. One instance records the tracepoints of their
+ * threads. Another records KVM's events for any VM, which threads of the IOMMU, workers and other threads of the VMM
+ * cause. Both have one clock.
  */
 public final class VcpuWindow extends Watch {
     private static final String NO_THREAD =
@@ -132,10 +133,10 @@ public final class VcpuWindow extends Watch {
      */
     public Vcpus end(HostFacts after) {
         Duration watched = Duration.ofNanos(machine.nanos() - begin);
-        // A thread that changes after this passes a tracepoint.
+        // Later changes of a thread pass a tracepoint.
         Map<Integer, Optional<ThreadStat>> last = new HashMap<>();
         vcpus.keySet().forEach(tid -> last.put(tid, VcpuThreads.stat(machine.files(), guest, tid)));
-        // The schedule ends first: what KVM does for the VM is known for all of it.
+        // The schedule ends first, so KVM's events for the VM cover all of it.
         Optional<Tracing.Lost> switches = stop(schedule);
         Optional<Tracing.Lost> changes = stop(ofVm);
         readToEnd();

@@ -11,15 +11,15 @@ import java.util.OptionalInt;
 import java.util.TreeMap;
 
 /**
- * The vCPUs of a guest: where each stands, the fields of the posting hardware that follow from that, and the interrupts that
- * follow it. Immutable. Texts may hold names from files.
+ * The vCPUs of a guest: the phase of each, the fields of the posting hardware that follow from it, and the interrupts
+ * posted to it. Immutable. Texts may contain names from files.
  *
  * @param guest by name and number of its process, or the tape
- * @param watched how long; empty if it was not watched
+ * @param watched the length of the watch; empty if there was none
  * @param vcpus by their ids
  * @param lost how many events did not fit into the buffer
- * @param unassignable how many events of KVM no field assigns to this guest, by their name and the reason
- * @param missing what could not be watched, and what would show it
+ * @param unassignable the number of KVM's events that no field assigns to this guest, by their name and the reason
+ * @param missing facts that could not be watched, and tools that would show them
  * @param notes a sentence each
  */
 public record Vcpus(
@@ -41,7 +41,7 @@ public record Vcpus(
      * A vCPU.
      *
      * @param thread the number of the thread that runs it
-     * @param irqs the interrupts that follow it
+     * @param irqs the interrupts posted to it
      */
     public record One(VcpuId id, OptionalInt thread, List<Field> fields, List<Irq> irqs) {
         public One {
@@ -67,7 +67,7 @@ public record Vcpus(
         }
     }
 
-    /** An interrupt that follows a vCPU, such as {@code 0000:3b:00.0 MSI-X 3 (gsi 24, vector 0x41)}. */
+    /** An interrupt posted to a vCPU, such as {@code 0000:3b:00.0 MSI-X 3 (gsi 24, vector 0x41)}. */
     public record Irq(String text, Evidence evidence) {}
 
     /** Whether the phase of a vCPU is known. */

@@ -44,7 +44,7 @@ final class VfioChecks {
                 if (refusal.cause() == Obstacle.NO_PERMISSION) {
                     closed.add(address.toString());
                     files.add(refusal.text());
-                    // A device that a guest uses is well.
+                    // A device that a guest uses is not a problem.
                 } else if (refusal.cause() != Obstacle.IN_USE) {
                     refusals.add(refusal);
                     counted = true;
@@ -122,7 +122,7 @@ final class VfioChecks {
         return finding;
     }
 
-    /** The remedies of a refusal; on a host that does not remap, one of them is enough. */
+    /** Adds the remedies of a refusal; on a host that does not remap interrupts, one of them is enough. */
     static List<Remedy> remedies(Refusal refusal) {
         return switch (refusal.cause()) {
             case NO_IOMMU -> List.of(Remedy.of(Change.SEE, "iommu", Takes.NOTHING, ""));

@@ -24,7 +24,7 @@ import java.util.Set;
  * <p>Source: {@code task_state_array} in fs/proc/array.c, {@code proc_pid_schedstat()} in fs/proc/base.c.
  */
 final class VmmLink {
-    /** The threads that are looked at beside those of vCPUs: a process may have ten thousand. */
+    /** The limit of checked threads beside those of vCPUs, because a process may have ten thousand. */
     static final int MOST_THREADS = 64;
 
     private static final int MOST_VCPUS = 1024;
@@ -50,20 +50,17 @@ final class VmmLink {
         this.waits = new CpuWaits(host, process, looks);
     }
 
-    /** Looks at a process that holds a VM. */
+    /** Checks a process that holds a VM. */
     static Link of(HostFacts host, VmProcess process) {
         return of(host, process, List.of());
     }
 
-    /** Looks at a process that holds a VM, and at the workers that serve its queues of virtio. */
+    /** Checks a process that holds a VM, and the workers that serve its virtio queues. */
     static Link of(HostFacts host, VmProcess process, List<Worker> workers) {
         return new VmmLink(host, process).link(workers);
     }
 
-    /**
-     * The thread that runs a vCPU: the one that is named so, or the one that KVM shows in debugfs. Empty if neither shows
-     * it.
-     */
+    /** The thread that runs a vCPU, by its name or from KVM's debugfs. Empty if neither shows it. */
     static OptionalInt thread(HostFacts host, VmProcess process, VcpuFile vcpu) {
         return vcpu.thread().isPresent()
                 ? vcpu.thread()
@@ -147,7 +144,7 @@ final class VmmLink {
                 waits.look(thread.getValue(), directory, status.get());
             }
         }
-        statless.ifPresent(looks::absent); // of all threads alike the first is enough
+        statless.ifPresent(looks::absent); // the first of equal threads is enough
         if (!all.isEmpty()) {
             missing(vcpus);
         }
@@ -182,8 +179,8 @@ final class VmmLink {
     }
 
     /**
-     * The process that hangs in exit, if one does, and so has a device that no process shows any more. Any other process in
-     * exit is a doubt: it may end in a moment.
+     * The process that hangs in exit and so still has a device that no process shows. Any other process in exit is a
+     * doubt, because it may end in a moment.
      */
     static Optional<Link> inExit(HostFacts host) {
         Optional<Link> doubt = Optional.empty();
@@ -282,7 +279,7 @@ final class VmmLink {
         }
     }
 
-    /** In one look: a page that is read from a disk takes a moment. */
+    /** One look proves nothing, because reading a page from a disk takes a moment. */
     private void uninterruptible(String file, String name, String directory, String result) {
         looks.doubt(
                 file,
@@ -318,7 +315,10 @@ final class VmmLink {
         }
     }
 
-    /** The thread of a vCPU that sleeps in KVM is in kvm_vcpu_block() or its kin; that of a paused guest is not. */
+    /**
+     * The thread of a vCPU that sleeps in KVM is in a function such as kvm_vcpu_block(), the thread of a paused guest
+     * is not.
+     */
     private void outside(Map<Integer, Integer> threads) {
         boolean all = !threads.isEmpty()
                 && threads.keySet().stream().allMatch(thread -> files.text(path + "task/" + thread + "/wchan")
@@ -333,10 +333,10 @@ final class VmmLink {
         }
     }
 
-    /** A vCPU without a thread, beside others that have one. */
+    /** A vCPU without a thread, if other vCPUs have one. */
     private void missing(Map<Integer, Integer> threads) {
         for (VcpuFile vcpu : process.vcpus()) {
-            // One that no thread has ever run may be parked until it is plugged.
+            // A vCPU that no thread has ever run may be parked until it is plugged.
             boolean parked = process.vms().stream()
                     .anyMatch(vm -> files.text(KVM + process.pid() + "-" + vm + "/vcpu" + vcpu.id() + "/pid")
                             .filter("0"::equals)

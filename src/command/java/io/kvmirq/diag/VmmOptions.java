@@ -16,24 +16,24 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 /**
- * The settings of an x86 VM that follow from the command line of its VMM. What another process, a configuration file or
- * a monitor changed later is not seen. Immutable.
+ * The settings of an x86 VM that follow from the command line of its VMM. Changes by another process, a configuration
+ * file or a monitor are not visible. Immutable.
  *
  * <p>Source: hw/i386/pc.c, microvm.c, kvm/i8254.c and {@code kvm_hyperv_expand_features()} of QEMU; x86/kvm.c of kvmtool; hypervisor/src/kvm of Cloud
  * Hypervisor.
  *
- * @param known whether the VMM is one whose settings are known
- * @param noLapics why the VM has no LAPICs in the kernel; empty if it has, or if the VMM is not known
- * @param inhibits why else APIC virtualization is inhibited on AMD
- * @param ofVfio globals of vfio-pci, and then all devices
+ * @param known whether the VMM's options are known
+ * @param noLapics the reason why the VM has no LAPICs in the kernel; empty if it has, or if the VMM is not known
+ * @param inhibits other reasons that inhibit APIC virtualization on AMD
+ * @param ofVfio the globals of vfio-pci, followed by all devices
  */
 record VmmOptions(boolean known, Optional<Inhibit> noLapics, List<Inhibit> inhibits, List<String> ofVfio) {
     /**
      * A reason that inhibits APIC virtualization.
      *
-     * @param why what on the command line makes it
-     * @param remedy what to change there
-     * @param condition what the guest has to do for it, a clause that begins with "if". Empty if nothing
+     * @param why the cause on the command line
+     * @param remedy the change of the command line
+     * @param condition the necessary action of the guest, a clause that begins with "if". Empty if none is necessary
      */
     record Inhibit(InhibitReason reason, String why, String remedy, Optional<String> condition) {
         Inhibit(InhibitReason reason, String why, String remedy) {
@@ -70,14 +70,14 @@ record VmmOptions(boolean known, Optional<Inhibit> noLapics, List<Inhibit> inhib
             "detach the debugger, or start QEMU without -s and -gdb",
             Optional.of("if a debugger steps through the guest"));
     private static final String ENCRYPTED = "leave it so: AVIC does not serve encrypted guests";
-    /** A word that was taken out of a capture. */
+    /** A word that was removed from a capture. */
     private static final String HIDDEN = "-";
 
     private static final String GLOBAL = "global ";
 
     private static final List<String> SPLIT_MACHINES = List.of("microvm", "pc-q35-4.0");
 
-    /** Of a process that holds a VM. */
+    /** The settings of the VM of a process. */
     static VmmOptions of(VmProcess process) {
         String program = process.arguments().isEmpty()
                 ? process.command()
@@ -117,12 +117,12 @@ record VmmOptions(boolean known, Optional<Inhibit> noLapics, List<Inhibit> inhib
                     for (int at = 0; at < words.length; at++) {
                         String word = words[at];
                         int equals = word.indexOf('=');
-                        // QEMU takes kernel_irqchip for kernel-irqchip.
+                        // QEMU accepts kernel_irqchip for kernel-irqchip.
                         String key = word.substring(0, Math.max(equals, 0)).replace('_', '-');
                         if (equals > 0 && !key.equals("type")) {
                             machine.put(key, word.substring(equals + 1).toLowerCase(Locale.ROOT));
                         } else if (!arguments.get(i).endsWith("accel") && (at == 0 || equals > 0)) {
-                            // Of the words without a key only the first is the type. A capture may hide it.
+                            // Only the first word without a key is the type. A capture may hide it.
                             type = word.equals(HIDDEN) ? "" : word.substring(equals + 1);
                         }
                     }
@@ -158,11 +158,11 @@ record VmmOptions(boolean known, Optional<Inhibit> noLapics, List<Inhibit> inhib
         if (encrypted) {
             inhibits.add(new Inhibit(InhibitReason.SEV, "the command line has an object sev-guest", ENCRYPTED));
         }
-        cpuGlobals.addAll(cpu); // what -cpu says overrides a global, wherever that stands
+        cpuGlobals.addAll(cpu); // -cpu overrides a global in any position
         inhibits.addAll(hyperV(cpuGlobals));
         List<String> words =
                 arguments.stream().map(word -> word.replaceFirst("^--", "-")).toList();
-        globals.addAll(devices); // what a device says overrides a global
+        globals.addAll(devices); // a device's property overrides a global
         if (words.contains("-s") || words.contains("-gdb")) {
             inhibits.add(DEBUGGER);
         }
@@ -173,7 +173,7 @@ record VmmOptions(boolean known, Optional<Inhibit> noLapics, List<Inhibit> inhib
                 globals);
     }
 
-    /** Driver, property and value, in either form that QEMU takes. */
+    /** Driver, property and value, in either form that QEMU accepts. */
     private static String[] global(String value) {
         if (value.startsWith("driver=") || value.contains(",driver=")) {
             String[] parts = {"", "", ""};
@@ -231,7 +231,10 @@ record VmmOptions(boolean known, Optional<Inhibit> noLapics, List<Inhibit> inhib
         return all;
     }
 
-    /** Why the VMM makes no irqfd for the interrupts of a device. Empty if it does, or if nothing says so. */
+    /**
+     * The reason why the VMM makes no irqfd for the interrupts of a device. Empty if it makes them, or if this is
+     * unknown.
+     */
     Optional<String> noIrqfd(PciAddress device, IrqKind kind) {
         String option = "x-no-kvm-" + kind.name().toLowerCase(Locale.ROOT);
         Pattern value = Pattern.compile("\\b" + option + "\"?[=:]\"?(\\w+)");

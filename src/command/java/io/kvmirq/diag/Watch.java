@@ -38,7 +38,7 @@ public abstract class Watch implements AutoCloseable {
         this.notes = new ArrayList<>(machine.tidy());
     }
 
-    /** Waits until the time is over, or {@link #endEarly} is called. */
+    /** Waits for the length of the watch, or until {@link #endEarly} is called. */
     public final void await(int seconds) throws InterruptedException {
         machine.await(early, seconds);
     }
