@@ -11,29 +11,31 @@ import java.util.Optional;
 import java.util.function.Consumer;
 
 /**
- * The CPUs of a host, and the handlers of the interrupts they take. Any number of VMs share a host. Add handlers and
- * vCPUs before other threads use the host; after that it is safe for use by any number of threads. A vector is 0–255.
+ * The CPUs of a host, and the handlers of the interrupts that they take. Any number of VMs may share a host. Add
+ * handlers and vCPUs before other threads use the host; afterwards any number of threads may use it. A vector is 0–255.
  */
 public final class Host {
     static final int VECTORS = 256;
 
     private final List<HostCpu> cpus = new ArrayList<>();
-    /** The ids, sorted for the search, and the number of the CPU of each. */
+    /** The CPU ids, sorted for binary search, and the CPU number of each. */
     private final long[] ids;
 
     private final int[] numbers;
 
-    /** By vector. */
+    /** The handlers of each vector. */
     private final List<List<Consumer<HostCpu>>> handlers = new ArrayList<>(Collections.nCopies(VECTORS, List.of()));
 
     private int threads;
 
-    /** CPUs with these {@link HostCpu#id}s, in words of its own. IllegalArgumentException without or for equal ids. */
+    /**
+     * A host of CPUs with these {@link HostCpu#id}s, in its own words. IllegalArgumentException for equal ids or none.
+     */
     public Host(long... ids) {
         this(SharedWords.of(new long[words(ids.length)]), 0, ids);
     }
 
-    /** As {@link #Host(long...)}, in {@link #words} of {@code words} from {@code base} on. */
+    /** A host as by {@link #Host(long...)}, in {@link #words} of {@code words} from {@code base} on. */
     public Host(SharedWords words, int base, long... ids) {
         if (ids.length == 0) {
             throw new IllegalArgumentException("a host without CPUs cannot be: expected the id of 1 CPU or more");
@@ -58,7 +60,7 @@ public final class Host {
         return cpus * HostCpu.WORDS;
     }
 
-    /** All CPUs, by number. */
+    /** All CPUs, in the order of their numbers. */
     public List<HostCpu> cpus() {
         return List.copyOf(cpus);
     }
@@ -72,13 +74,13 @@ public final class Host {
         return cpus.get(number);
     }
 
-    /** The CPU that interrupt hardware knows by this id. */
+    /** The CPU with an id of the interrupt hardware. */
     public Optional<HostCpu> withId(long id) {
         int found = Arrays.binarySearch(ids, id);
         return found < 0 ? Optional.empty() : Optional.of(cpus.get(numbers[found]));
     }
 
-    /** Sends an interrupt to the CPU with this id; it is lost if there is none. Does not allocate. */
+    /** Sends an interrupt to the CPU with this id; without such a CPU the interrupt is lost. Does not allocate. */
     public void interrupt(long id, int vector) {
         int found = Arrays.binarySearch(ids, id);
         if (found >= 0) {
@@ -87,8 +89,8 @@ public final class Host {
     }
 
     /**
-     * Adds a handler, run with interrupts off on the CPU that takes the vector; all of a vector run.
-     * IllegalArgumentException for a vector out of range.
+     * Adds a handler. A CPU that takes the vector runs all its handlers with interrupts off. IllegalArgumentException
+     * for a vector out of range.
      */
     public void handle(int vector, Consumer<HostCpu> handler) {
         Objects.requireNonNull(handler, "handler is null");
@@ -100,7 +102,7 @@ public final class Host {
         handlers.set(vector, all);
     }
 
-    /** Calls a handler of a vector no longer. Does nothing if it was not given. */
+    /** Removes a handler of a vector. Does nothing if it was not added. */
     public void forget(int vector, Consumer<HostCpu> handler) {
         Objects.requireNonNull(handler, "handler is null");
         List<Consumer<HostCpu>> all = new ArrayList<>(handlers.get(vector));
@@ -112,7 +114,7 @@ public final class Host {
         return vector >= 0 && vector < VECTORS && !handlers.get(vector).isEmpty();
     }
 
-    /** Uses no iterator, so that it does not allocate. */
+    /** Takes the highest pending vector. Allocates nothing, because it uses no iterator. */
     void take(HostCpu cpu) {
         for (int vector = VECTORS - 1; vector >= 0; vector--) {
             if (handles(vector) && cpu.take(vector)) {

@@ -4,11 +4,11 @@ package io.kvmirq.arch.vcpu;
 import io.kvmirq.arch.SharedWords;
 
 /**
- * A CPU of a {@link Host}: the interrupts on their way to it, whether it accepts them, and the vCPU whose guest it
- * runs. Safe for use by any number of threads.
+ * A CPU of a {@link Host}: its pending interrupts, whether interrupts are enabled, and the vCPU whose guest it runs.
+ * Safe for use by any number of threads.
  */
 public final class HostCpu {
-    /** Vectors on their way, four words, one bit each. */
+    /** The pending vectors, four words with a bit each. */
     public static final int PENDING = 0;
 
     /** The lock that disables interrupts. */
@@ -38,7 +38,7 @@ public final class HostCpu {
         return number;
     }
 
-    /** The id that interrupt hardware knows the CPU by: on x86 its APIC id. */
+    /** The CPU's id in interrupt hardware: on x86 its APIC id. */
     public long id() {
         return id;
     }
@@ -48,7 +48,7 @@ public final class HostCpu {
         return base + word;
     }
 
-    /** Sends an interrupt; a second one before the CPU takes it merges. Without a handler it does nothing. */
+    /** Sends an interrupt, which merges with a pending one of the same vector. Without a handler it does nothing. */
     public void interrupt(int vector) {
         if (host.handles(vector)) {
             words.or(pending(vector), 1L << vector);
@@ -59,7 +59,7 @@ public final class HostCpu {
         return at(PENDING + vector / Long.SIZE);
     }
 
-    /** Whether an interrupt is on its way. */
+    /** Whether an interrupt is pending. */
     public boolean isInterrupted() {
         int end = at(INTERRUPTS_OFF);
         for (int word = at(PENDING); word < end; word++) {
@@ -77,7 +77,7 @@ public final class HostCpu {
         interruptsOn();
     }
 
-    /** @return whether the vector was on its way */
+    /** @return whether the vector was pending */
     boolean take(int vector) {
         return (words.and(pending(vector), ~(1L << vector)) >>> vector & 1) != 0;
     }
@@ -96,7 +96,7 @@ public final class HostCpu {
         words.set(at(GUEST), thread);
     }
 
-    /** The guest of this thread runs no more. Another guest is left alone. Interrupts are off. */
+    /** Notes that the guest of this thread does not run here any more. Interrupts are off. */
     void runsNoMore(int thread) {
         if (runsGuestOf(thread)) {
             words.set(at(GUEST), 0);

@@ -21,7 +21,7 @@ public interface VcpuHooks {
     default void prepare(HostCpu here) {}
 
     /**
-     * Guest mode is announced, a full barrier is behind, interrupts are off. A refused entry ends in {@link #exited}.
+     * Guest mode is announced, followed by a full barrier. Interrupts are off. A refused entry ends in {@link #exited}.
      */
     default void entering(HostCpu here) {}
 
@@ -32,18 +32,17 @@ public interface VcpuHooks {
     default void exited(HostCpu here) {}
 
     /**
-     * The thread is taken off its CPU and could run. Interrupts are on. This may come between {@link #blocking} and
-     * {@link #asleep}, and between a {@link #load} after sleep and {@link #unblocked}: see {@link
-     * VcpuThread#isBlocking}.
+     * The thread is preempted. Interrupts are on. This may come between {@link #blocking} and {@link #asleep}, and
+     * between a {@link #load} after sleep and {@link #unblocked}: see {@link VcpuThread#isBlocking}.
      */
     default void preempted(HostCpu here) {}
 
-    /** {@code KVM_RUN} returns, interrupts on. Like a preemption unless overridden. */
+    /** {@code KVM_RUN} returns, with interrupts on. By default this is like a preemption. */
     default void left(HostCpu here) {
         preempted(here);
     }
 
-    /** The vCPU is about to block, interrupts on. {@link #unblocked} always follows. AVIC clears IsRun here. */
+    /** The vCPU is about to block, with interrupts on. {@link #unblocked} always follows. AVIC clears IsRun here. */
     default void blocking(HostCpu here) {}
 
     /** Whether an interrupt would end the sleep. The thread has announced sleep, and a full barrier is behind it. */
@@ -54,6 +53,6 @@ public interface VcpuHooks {
     /** The vCPU did not sleep, or was woken and loaded. Interrupts are on. AVIC sets IsRun here. */
     default void unblocked(HostCpu here) {}
 
-    /** The thread leaves its CPU to sleep, interrupts off. {@code interruptible}: an interrupt ends the sleep. */
+    /** The thread leaves its CPU to sleep, with interrupts off. {@code interruptible}: an interrupt ends the sleep. */
     default void asleep(HostCpu here, boolean interruptible) {}
 }

@@ -19,10 +19,10 @@ import java.util.Optional;
  * while it does not; all except load if the thread is not loaded.
  */
 public final class VcpuThread {
-    /** Outside the guest, in the guest, or told to exit by a kick. */
+    /** The mode: outside the guest, in the guest, or told to exit by a kick. */
     public static final int MODE = 0;
 
-    /** The CPU that the thread is on or was on last, -1 before the first load. */
+    /** The present or last CPU of the thread, -1 before the first load. */
     public static final int CPU = 1;
 
     /** Whether the thread sleeps. */
@@ -52,7 +52,7 @@ public final class VcpuThread {
     private final VcpuHooks hooks;
     private final int number;
 
-    /** Not loaded. {@code index} is for error sentences; {@link #WORDS} words from {@code base} are all 0. */
+    /** A thread that is not loaded. {@code index} is for messages; {@link #WORDS} words from {@code base} must be 0. */
     public VcpuThread(Host host, int index, SharedWords words, int base, VcpuHooks hooks) {
         Objects.requireNonNull(hooks, "hooks is null");
         this.host = host;
@@ -75,8 +75,8 @@ public final class VcpuThread {
     }
 
     /**
-     * Comes to a CPU by number, and still blocks if it did. IllegalArgumentException if there is no such CPU,
-     * IllegalStateException if it sleeps or is loaded elsewhere.
+     * Loads the thread on a CPU by number. A blocking vCPU still blocks. IllegalArgumentException if there is no such
+     * CPU, IllegalStateException if the thread sleeps or is loaded elsewhere.
      */
     public void load(int cpu) {
         HostCpu here = host.cpu(cpu);
@@ -130,9 +130,9 @@ public final class VcpuThread {
     }
 
     /**
-     * The guest exits for something that its thread does at once, and runs on (the fast path of {@code
-     * vcpu_enter_guest}). The mode stays guest mode, and interrupts stay off. The thread calls {@link
-     * VcpuHooks#entering} and not {@link VcpuHooks#prepare}. If a request or a kick is pending then, the guest exits.
+     * The guest exits for work that its thread does at once, and runs on (the fast path of {@code vcpu_enter_guest}).
+     * The mode stays guest mode, and interrupts stay off. The thread calls {@link VcpuHooks#entering} and not {@link
+     * VcpuHooks#prepare}. If a request or a kick is pending then, the guest exits.
      *
      * @param fastPath the work of the thread between exit and entry
      * @return whether the guest runs on; otherwise it has exited
@@ -166,27 +166,27 @@ public final class VcpuThread {
         cpu.interruptsOn();
     }
 
-    /** The host takes the CPU away from the thread, which does not sleep. The thread comes back by {@link #load}. */
+    /** The host preempts the thread, which does not sleep. {@link #load} brings it back. */
     public void preempt() {
         HostCpu cpu = hereOutsideGuest();
         words.set(at(LOADED), 0);
         hooks.preempted(cpu);
     }
 
-    /** {@code KVM_RUN} returns to user space. The thread comes back by {@link #load}. */
+    /** {@code KVM_RUN} returns to user space. {@link #load} brings the thread back. */
     public void leave() {
         HostCpu cpu = hereNotBlocking();
         words.set(at(LOADED), 0);
         hooks.left(cpu);
     }
 
-    /** The guest halts: {@link #startBlock} and {@link #sleep}, whose result it returns. */
+    /** The guest halts: calls {@link #startBlock} and {@link #sleep}, and returns the result of {@link #sleep}. */
     public boolean block(boolean interruptible) {
         startBlock();
         return sleep(interruptible);
     }
 
-    /** The vCPU blocks from now on, and the thread is still on its CPU. */
+    /** Begins to block. The thread is still on its CPU. */
     public void startBlock() {
         HostCpu cpu = hereNotBlocking();
         hooks.blocking(cpu);
@@ -194,8 +194,8 @@ public final class VcpuThread {
     }
 
     /**
-     * The thread of a vCPU that blocks goes to sleep. If it stays awake, the vCPU blocks no more. The thread may call
-     * this again after a wake and a load. The thread announces sleep before it calls {@link VcpuHooks#hasInterrupt}.
+     * Puts the thread of a blocking vCPU to sleep. If the thread stays awake, the vCPU stops blocking. The thread may
+     * call this again after a wake and a load. It announces sleep before it calls {@link VcpuHooks#hasInterrupt}.
      *
      * @param interruptible whether the guest has interrupts enabled, so that an interrupt would end the sleep
      * @return whether the thread sleeps now, until {@link #isAsleep} is false; otherwise it has an interrupt or was
@@ -222,7 +222,7 @@ public final class VcpuThread {
         return asleep;
     }
 
-    /** The vCPU blocks no more. The thread calls this when it is loaded after its sleep. */
+    /** Stops blocking. The thread calls this when it is loaded after its sleep. */
     public void unblock() {
         HostCpu cpu = hereBlocking();
         words.set(at(BLOCKING), 0);
@@ -257,7 +257,7 @@ public final class VcpuThread {
         return words.replace(at(MODE), IN_GUEST_MODE, EXITING_GUEST_MODE);
     }
 
-    /** Sends an interrupt to its last CPU; IllegalStateException before the first load. Does not allocate. */
+    /** Sends an interrupt to the thread's last CPU; IllegalStateException before the first load. Does not allocate. */
     public void interrupt(int vector) {
         int cpu = (int) words.get(at(CPU));
         if (cpu == NONE) {
@@ -266,7 +266,7 @@ public final class VcpuThread {
         host.cpu(cpu).interrupt(vector);
     }
 
-    /** Whether guest mode is announced and no kick came since. */
+    /** Whether guest mode is announced and no kick has followed. */
     public boolean isInGuestMode() {
         return words.get(at(MODE)) == IN_GUEST_MODE;
     }
@@ -281,12 +281,12 @@ public final class VcpuThread {
         return words.get(at(BLOCKING)) != 0;
     }
 
-    /** Whether this guest runs on the CPU, also if a kick told it to exit. Does not allocate. */
+    /** Whether this guest runs on the CPU, even if a kick told it to exit. Does not allocate. */
     public boolean isGuestOf(HostCpu cpu) {
         return cpu.runsGuestOf(number);
     }
 
-    /** Whether this guest runs, also if a kick told it to exit. Does not allocate. */
+    /** Whether this guest runs, even if a kick told it to exit. Does not allocate. */
     public boolean isGuest() {
         int cpu = (int) words.get(at(CPU));
         return cpu != NONE && isGuestOf(host.cpu(cpu));
@@ -297,7 +297,7 @@ public final class VcpuThread {
         return words.get(at(LOADED)) != 0;
     }
 
-    /** The CPU that the thread is on or was on last. Empty before the first load. */
+    /** The present or last CPU of the thread. Empty before the first load. */
     public Optional<HostCpu> last() {
         int cpu = (int) words.get(at(CPU));
         return cpu == NONE ? Optional.empty() : Optional.of(host.cpu(cpu));

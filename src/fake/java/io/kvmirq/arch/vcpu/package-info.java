@@ -2,21 +2,21 @@
 /**
  * The thread of a vCPU on the CPUs of a host, for any interrupt hardware.
  *
- * <p>A {@link io.kvmirq.arch.vcpu.Host} has CPUs, each with a number and the id that interrupt hardware knows it by. A
- * CPU takes interrupts of any vector; handlers say what each does. A {@link io.kvmirq.arch.vcpu.VcpuThread} is loaded
- * on a CPU, enters and exits the guest, is preempted, blocks, is woken and kicked. At each of these the thread calls
- * its {@link io.kvmirq.arch.vcpu.VcpuHooks}: there posting, AVIC or a VGIC does its part.
+ * <p>A {@link io.kvmirq.arch.vcpu.Host} has CPUs, each with a number and an id for interrupt hardware. A CPU takes
+ * interrupts of any vector and runs their handlers. A {@link io.kvmirq.arch.vcpu.VcpuThread} is loaded on a CPU, enters
+ * and exits the guest, is preempted, blocks, is woken and kicked. At each of these steps the thread calls its {@link
+ * io.kvmirq.arch.vcpu.VcpuHooks}, which posting, AVIC or a VGIC implement.
  *
- * <p>Two barriers belong to the thread. It announces guest mode, then a full barrier, then calls {@code entering} and
- * reads the request word: a sender makes its request and then reads the mode, so that the sender sees guest mode or the
- * thread sees the request. It announces sleep with a full barrier and then calls {@code hasInterrupt}: a sender makes
- * its request and then wakes.
+ * <p>The thread has two barriers. It announces guest mode, executes a full barrier, calls {@code entering} and reads
+ * the request word. A sender makes its request and then reads the mode, so the sender sees guest mode or the thread
+ * sees the request. The thread announces sleep with a full barrier and then calls {@code hasInterrupt}. A sender makes
+ * its request and then wakes the thread.
  *
  * <p>The thread clears the request word and then calls {@code prepare}. A sender makes its change and then sets the
  * word. So {@code prepare} sees the change, or the word is set after it was cleared and the entry is refused.
  *
  * <p>All state is in {@link io.kvmirq.arch.SharedWords}, so that tests can play any order of accesses. Safe for use by
- * any number of threads, except that only its own thread calls the methods of a vCPU that need a CPU.
+ * any number of threads, except that a vCPU's methods that need a CPU are called only by its own thread.
  *
  * <p>Source: {@code vcpu_enter_guest}, {@code kvm_vcpu_block} and {@code kvm_vcpu_kick} of Linux 7.1.
  */

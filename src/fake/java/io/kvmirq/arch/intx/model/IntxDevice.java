@@ -6,15 +6,15 @@ import java.util.concurrent.atomic.AtomicBoolean;
 
 /**
  * A device that asserts a {@link PhysicalLine} while it requests service, COMMAND.DisINTx is clear, and neither MSI nor
- * MSI-X is enabled. Each change is one access, except where a method says so. Safe for use by any number of threads.
+ * MSI-X is enabled. Each change is one access, unless a method says otherwise. Safe for use by any number of threads.
  */
 public final class IntxDevice {
     public enum Kind {
-        /** PCI 2.3 and later: has STATUS.INTx and COMMAND.DisINTx. */
+        /** A device of PCI 2.3 and later, with STATUS.INTx and COMMAND.DisINTx. */
         PCI_2_3,
-        /** PCI before 2.3: has neither. Its interrupt can be masked at the interrupt controller only. */
+        /** A device before PCI 2.3, with neither. Its interrupt can only be masked at the interrupt controller. */
         PCI,
-        /** A platform device: has neither. Its line is usually its own. */
+        /** A platform device, with neither. It usually has its own line. */
         PLATFORM
     }
 
@@ -22,7 +22,7 @@ public final class IntxDevice {
 
     private static final long INTX = 1;
     private static final long DIS_INTX = 2;
-    /** Whether MSI or MSI-X is enabled: the device does not assert its pin then. */
+    /** Whether MSI or MSI-X is enabled, so that the device does not assert its pin. */
     private static final long MESSAGES = 4;
 
     private final PhysicalLine line;
@@ -32,7 +32,7 @@ public final class IntxDevice {
     private final AtomicBoolean claimed = new AtomicBoolean();
 
     /**
-     * Requests nothing. Connect all devices first. IllegalArgumentException if a platform device would share a line.
+     * An idle device. Connect all devices before use. IllegalArgumentException if a platform device would share a line.
      */
     public IntxDevice(PhysicalLine line, Kind kind) {
         this(line, kind, SharedWords.of(new long[WORDS]), 0);
@@ -46,7 +46,7 @@ public final class IntxDevice {
         line.connect(this);
     }
 
-    /** Notes that VFIO has the device. */
+    /** Notes that VFIO uses the device; IllegalStateException if it does already. */
     void claim() {
         if (!claimed.compareAndSet(false, true)) {
             throw new IllegalStateException("the device has a VfioIntx already: use that one");
@@ -102,7 +102,7 @@ public final class IntxDevice {
         }
     }
 
-    /** {@code pci_check_and_mask_intx}: sets DisINTx if the device requests service, and says whether it does. */
+    /** {@code pci_check_and_mask_intx}: sets DisINTx if the device requests service; returns whether it does. */
     boolean checkAndMask() {
         boolean requesting = isRequesting();
         if (requesting) {
@@ -111,7 +111,7 @@ public final class IntxDevice {
         return requesting;
     }
 
-    /** {@code pci_check_and_unmask_intx}: clears DisINTx if the device requests no service, and says whether. */
+    /** {@code pci_check_and_unmask_intx}: clears DisINTx and returns true if the device requests no service. */
     boolean checkAndUnmask() {
         boolean requesting = isRequesting();
         if (!requesting) {
@@ -125,7 +125,7 @@ public final class IntxDevice {
         words.or(at, MESSAGES | disIntx());
     }
 
-    /** Disables MSI or MSI-X. Clears DisINTx, whoever set it. */
+    /** Disables MSI or MSI-X. Clears DisINTx, even if a user or the guest set it. */
     void disableMessages() {
         words.and(at, ~(MESSAGES | disIntx()));
     }

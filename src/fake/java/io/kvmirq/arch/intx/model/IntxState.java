@@ -4,25 +4,25 @@ package io.kvmirq.arch.intx.model;
 import io.kvmirq.arch.SharedWords;
 import org.jspecify.annotations.Nullable;
 
-/** The words of VFIO's state of a device, and what they say. Safe for use by any number of threads. */
+/** VFIO's state of a device, in shared words. Safe for use by any number of threads. */
 abstract class IntxState {
-    /** {@code igate}: held by all that a user or the guest's configuration writes do. Taken before LOCK. */
+    /** {@code igate}: held by all calls of a user and by configuration writes of the guest. Taken before LOCK. */
     static final int GATE = 0;
     /** {@code irqlock}: held by the handlers and by an unmask. With a handler or an unmask eventfd it guards MASKED. */
     static final int LOCK = 1;
 
     static final int MASKED = 2;
-    /** {@code virq_disabled}: DisINTx as the guest sees it. Written under both locks. */
+    /** {@code virq_disabled}, the guest's virtual DisINTx. Written under both locks. */
     static final int VIRTUAL_DISINTX = 3;
-    /** Changed under GATE, while there is no handler and no unmask eventfd. */
+    /** The mode. Changed under GATE, while there is no handler and no unmask eventfd. */
     static final int MODE = 4;
-    /** Whether the handler is that of direct EOI. */
+    /** Whether the direct EOI handler is chosen. */
     static final int DIRECT = 5;
-    /** The number of the trigger that is signalled, from 1; 0 is none. */
+    /** The number of the current trigger, from 1; 0 for none. */
     static final int TRIGGER = 6;
     /** Whether there is an unmask eventfd. */
     static final int UNMASK = 7;
-    /** Whether the device was closed and not used again. */
+    /** Whether the device was closed and is not in use again. */
     static final int CLOSED = 8;
 
     static final int WORDS = 9;
@@ -36,7 +36,7 @@ abstract class IntxState {
     final WordLock gate;
     final WordLock lock;
     private final boolean atDevice;
-    /** A new trigger takes the place that is not signalled. Written under GATE, while no thread signals that place. */
+    /** The triggers. A new one goes to an unused place, under GATE, while no thread signals that place. */
     private final @Nullable Signal[] triggers = new Signal[3];
 
     volatile @Nullable Signal mapped;
@@ -58,7 +58,7 @@ abstract class IntxState {
         return base + word;
     }
 
-    /** Whether the device is masked by DisINTx, and shares its line. Otherwise it needs the line for itself. */
+    /** Whether the device is masked by DisINTx, so that it can share its line. */
     public boolean masksAtDevice() {
         return atDevice;
     }
@@ -84,7 +84,7 @@ abstract class IntxState {
         return words.get(at(CLOSED)) != 0;
     }
 
-    /** The next user opens a closed device: DisINTx is clear, and masks act again. Enabling a mode opens it too. */
+    /** Opens a closed device: DisINTx is clear, and masking works again. Enabling a mode opens it too. */
     public void open() {
         gate.take();
         try (gate) {
@@ -106,7 +106,7 @@ abstract class IntxState {
         return device.kind() == IntxDevice.Kind.PLATFORM;
     }
 
-    @SuppressWarnings("EnumOrdinal") // A mode's ordinal is the value of the word.
+    @SuppressWarnings("EnumOrdinal") // Sets the mode; the word holds its ordinal.
     void setMode(InterruptMode mode) {
         words.set(at(MODE), mode.ordinal());
     }
@@ -139,7 +139,7 @@ abstract class IntxState {
         }
     }
 
-    /** Disables MSI or MSI-X. DisINTx is clear afterwards, also if a user or the guest set it: so does Linux. */
+    /** Disables MSI or MSI-X. DisINTx is clear afterwards, even if a user or the guest set it, as in Linux. */
     public void disableMessages() {
         gate.take();
         try (gate) {
@@ -158,7 +158,7 @@ abstract class IntxState {
         }
     }
 
-    /** Replaces the trigger. The mask stays as it is. The old trigger is signalled no more when this returns. */
+    /** Replaces the trigger and keeps the mask. After the return, the old trigger is not signalled any more. */
     public void trigger(Signal eventfd) {
         gate.take();
         try (gate) {
@@ -179,7 +179,7 @@ abstract class IntxState {
             check(InterruptMode.INTX);
             if (hasTrigger() && isPlatform()) {
                 line.disable();
-                // A handler that runs signals the old trigger: the device is masked, and no other signal comes.
+                // A running handler still signals the old trigger: it has masked the device, so no other signal comes.
                 awaitSignals();
             }
             words.set(at(TRIGGER), 0);
@@ -187,13 +187,13 @@ abstract class IntxState {
         }
     }
 
-    /** Waits for the handler and the unmask eventfd: both may have read the old trigger. */
+    /** Waits for the handler and the unmask eventfd, because both may have read the old trigger. */
     void awaitSignals() {
         line.awaitHandlers();
         awaitUnmask();
     }
 
-    /** The next signals go to this trigger. */
+    /** Makes this trigger the current one. */
     void setTrigger(Signal eventfd) {
         int next = words.get(at(TRIGGER)) == 1 ? 2 : 1;
         triggers[next] = eventfd;
@@ -218,7 +218,7 @@ abstract class IntxState {
         }
     }
 
-    /** Removes the eventfd that unmasks, if there is one. An unmask that runs ends before. */
+    /** Removes the eventfd that unmasks, if any. Waits for a running unmask. */
     public void clearUnmaskEvent() {
         gate.take();
         try (gate) {
@@ -226,7 +226,7 @@ abstract class IntxState {
         }
     }
 
-    /** An unmask that runs by the eventfd ends before. */
+    /** Waits for an unmask by the eventfd that runs. */
     void awaitUnmask() {
         LineEvent event = unmaskEvent;
         if (event != null && words.get(at(UNMASK)) != 0) {

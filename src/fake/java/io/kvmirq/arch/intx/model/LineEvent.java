@@ -5,17 +5,17 @@ import io.kvmirq.arch.SharedWords;
 import org.jspecify.annotations.Nullable;
 
 /**
- * An eventfd that one listener may have, such as the unmask eventfd of VFIO. Signals without a listener are kept, as
+ * An eventfd with at most one listener, such as the unmask eventfd of VFIO. Without a listener, signals are kept as
  * one. A listener runs under a lock: it must not signal the same eventfd or change its listener. Safe for use by any
  * number of threads.
  */
 public final class LineEvent implements Signal {
-    /** Whether a signal waits for a listener. */
+    /** Whether a signal is kept for a listener. */
     static final int SIGNALLED = 0;
     /** Whether there is a listener. */
     static final int LISTENED = 1;
 
-    /** Taken while the listener runs: {@code virqfd_disable} flushes. Guards LISTENED. */
+    /** The lock that is held while the listener runs, so that {@code virqfd_disable} can flush. Guards LISTENED. */
     static final int PASSING = 2;
 
     static final int WORDS = 3;
@@ -60,7 +60,7 @@ public final class LineEvent implements Signal {
         return words.get(at(SIGNALLED)) != 0;
     }
 
-    /** Sets the listener. A signal that waits is passed to it at once. */
+    /** Sets the listener, and passes a kept signal to it at once. */
     void listen(Signal next) {
         words.lock(at(PASSING));
         listener = next;
@@ -75,7 +75,7 @@ public final class LineEvent implements Signal {
         words.unlock(at(PASSING));
     }
 
-    /** From now on signals are kept. A listener that runs ends before. */
+    /** Removes the listener after it has returned. Later signals are kept. */
     void unlisten() {
         words.lock(at(PASSING));
         words.set(at(LISTENED), 0);

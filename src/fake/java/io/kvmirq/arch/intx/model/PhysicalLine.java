@@ -7,29 +7,28 @@ import java.util.concurrent.CopyOnWriteArrayList;
 
 /**
  * A level-triggered line of the host's interrupt controller: the devices that assert it, the handlers that share it,
- * its disable depth and its active state. Connect devices and add handlers before other threads use the line. After
- * that it is safe for use by any number of threads. A method throws IllegalArgumentException for a handler that does
- * not exist.
+ * its disable depth and its active state. Connect devices and add handlers before other threads use the line.
+ * Afterwards any number of threads may use it. A method throws IllegalArgumentException for a missing handler.
  *
- * <p>A disabled line is masked at once, as vfio-pci asks for without DisINTx ({@code IRQ_DISABLE_UNLAZY}). Linux masks
- * the lines of platform devices lazily, at their next interrupt.
+ * <p>A disabled line is masked at once, which vfio-pci requests for devices without DisINTx ({@code
+ * IRQ_DISABLE_UNLAZY}). Linux masks lines of platform devices lazily, at their next interrupt.
  *
  * <p>Source: kernel/irq/manage.c, kernel/irq/spurious.c of Linux 7.1.
  */
 public final class PhysicalLine {
     /** {@code desc->lock}: guards all words below. */
     static final int LOCK = 0;
-    /** Taken while handlers run: {@code IRQD_IRQ_INPROGRESS}. */
+    /** The lock that is held while handlers run: {@code IRQD_IRQ_INPROGRESS}. */
     static final int RUNNING = 1;
     /** Whether the controller holds the interrupt active. */
     static final int ACTIVE = 2;
-    /** The handlers that left the active interrupt to the guest's EOI, a bit each. While they run: all that run. */
+    /** The handlers that left the active interrupt to the guest's EOI, a bit each; all while handlers run. */
     static final int DIRECT = 3;
     /** Depth of nested disables. */
     static final int DEPTH = 4;
     /** The handlers that requested the line, a bit each. */
     static final int REQUESTED = 5;
-    /** Whether the one that requested it does not share it. */
+    /** Whether a handler requested the line without sharing it. */
     static final int EXCLUSIVE = 6;
 
     static final int INTERRUPTS = 7;
@@ -40,7 +39,7 @@ public final class PhysicalLine {
     static final int WORDS = 10;
 
     public enum Taken {
-        /** The interrupt is of another device: {@code IRQ_NONE}. */
+        /** Another device interrupted: {@code IRQ_NONE}. */
         NONE,
         HANDLED,
         /** The guest was signalled, and its EOI deactivates the interrupt: direct EOI. */
@@ -56,7 +55,7 @@ public final class PhysicalLine {
         Taken handle();
     }
 
-    /** In the place of a handler that was removed. */
+    /** Replaces a removed handler. */
     private static final Handler REMOVED = () -> Taken.NONE;
 
     private static final int PERIOD = 100_000;
@@ -105,7 +104,7 @@ public final class PhysicalLine {
         devices.add(device);
     }
 
-    /** The device is gone: it asserts the line no more. */
+    /** Disconnects a removed device from the line. */
     void disconnect(IntxDevice device) {
         devices.remove(device);
     }
@@ -124,9 +123,7 @@ public final class PhysicalLine {
         return handlers.size() - 1;
     }
 
-    /**
-     * Frees a number for the next handler; no other thread may use the line. IllegalStateException if it has the line.
-     */
+    /** Removes a handler and frees its number; no other thread may use the line. IllegalStateException if it has it. */
     public void remove(int handler) {
         if ((words.get(at(REQUESTED)) & bit(handler)) != 0) {
             throw new IllegalStateException("handler " + handler + " has the line: free it first");
@@ -135,13 +132,13 @@ public final class PhysicalLine {
     }
 
     /**
-     * Requests the line for a handler ({@code request_irq}). A shared request enables a line again that was disabled
+     * Requests the line for a handler ({@code request_irq}). A shared request re-enables a line that was disabled
      * because no handler claimed its interrupts.
      *
      * @param shared whether the handler shares the line ({@code IRQF_SHARED})
      * @param enabled whether the line is enabled, if this is its first handler; otherwise it stays disabled until
      *     {@link #enable} ({@code IRQF_NO_AUTOEN})
-     * @return whether the line is granted; false is EBUSY: another handler has the line, and one of the two does not
+     * @return whether the handler got the line; false is EBUSY: another handler has it, and one of the two does not
      *     share it
      * @throws IllegalStateException if the line has no device, or the handler has the line already
      */
@@ -192,7 +189,7 @@ public final class PhysicalLine {
         return 1L << handler;
     }
 
-    /** Disables the line once more, and does not wait for a running handler ({@code disable_irq_nosync}). */
+    /** Increments the disable depth, without waiting for a running handler ({@code disable_irq_nosync}). */
     public void disable() {
         words.lock(at(LOCK));
         words.set(at(DEPTH), words.get(at(DEPTH)) + 1);
@@ -200,7 +197,7 @@ public final class PhysicalLine {
     }
 
     /**
-     * {@code enable_irq}, once for each {@link #disable}; then an asserted line interrupts again. IllegalStateException
+     * {@code enable_irq}, once for each {@link #disable}. An asserted line then interrupts again. IllegalStateException
      * if it is enabled.
      */
     public void enable() {
@@ -215,7 +212,7 @@ public final class PhysicalLine {
         }
     }
 
-    /** Deactivates the interrupt, if the handler left it to the guest's EOI, which this is. Others wait no more. */
+    /** The guest's EOI: deactivates the interrupt if the handler left it to the EOI, also for other handlers. */
     void deactivate(int handler) {
         words.lock(at(LOCK));
         if ((words.get(at(DIRECT)) >>> handler & 1) != 0) {
@@ -224,7 +221,7 @@ public final class PhysicalLine {
         words.unlock(at(LOCK));
     }
 
-    /** No EOI of the handler's guest comes. Deactivates the interrupt if only this handler left it to the EOI. */
+    /** Cancels the EOI of the handler's guest. Deactivates the interrupt if only this handler left it to the EOI. */
     void end(int handler) {
         words.lock(at(LOCK));
         long direct = words.get(at(DIRECT));
@@ -279,7 +276,7 @@ public final class PhysicalLine {
     }
 
     /**
-     * A CPU takes the interrupt and runs all handlers, after another CPU's. It is deactivated afterwards unless the
+     * A CPU takes the interrupt and runs all handlers, one CPU at a time. Then it deactivates the interrupt unless the
      * guest's EOI does that. Does not allocate. Returns whether there was an interrupt.
      */
     public boolean take() {
@@ -302,11 +299,10 @@ public final class PhysicalLine {
 
     /**
      * Runs the handlers of a shared line that was disabled because no handler claimed its interrupts. A timer of Linux
-     * does so each tenth of a second ({@code poll_spurious_irqs}), until a handler is added: a device on the line is
-     * served at most ten times a second. What a handler returns is not counted, and keeps no interrupt active. Does not
-     * allocate.
+     * does so every 100 ms ({@code poll_spurious_irqs}), until a handler is added, so a device on the line is served at
+     * most ten times a second. A handler's result is not counted, and leaves no interrupt active. Does not allocate.
      *
-     * @return whether the handlers ran: the line is stuck, and shared
+     * @return whether the handlers ran, because the line is stuck and shared
      */
     public boolean poll() {
         running.take();
@@ -335,7 +331,7 @@ public final class PhysicalLine {
             }
         } finally {
             words.lock(at(LOCK));
-            // The guest's EOI may have deactivated it already.
+            // The guest's EOI may have deactivated the interrupt already.
             setDirect(words.get(at(DIRECT)) & direct);
             if (counts) {
                 account(handled);
@@ -344,7 +340,7 @@ public final class PhysicalLine {
         }
     }
 
-    /** {@code note_interrupt}: 99 900 of 100 000 may be unhandled. Linux also forgets those that are 0.1 s apart. */
+    /** {@code note_interrupt}: up to 99 900 of 100 000 may be unhandled. Linux ignores those that are 0.1 s apart. */
     private void account(boolean handled) {
         long unhandled = words.get(at(UNHANDLED)) + (handled ? 0 : 1);
         if (unhandled == 0) {

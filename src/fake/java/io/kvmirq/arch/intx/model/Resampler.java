@@ -11,7 +11,7 @@ import java.util.List;
  * of threads. Source: {@code irqfd_resampler_ack} and {@code irqfd_resampler_shutdown} of Linux 7.1.
  */
 public final class Resampler {
-    /** The GSI, as the resampling source drives it. It is driven under a lock of the resampler. */
+    /** The GSI that the resampling source drives, under a lock of the resampler. */
     @FunctionalInterface
     public interface Line {
         /** Drives the resampling source of the GSI. It must not add or remove an irqfd. */
@@ -37,7 +37,7 @@ public final class Resampler {
         resamplefds = more;
     }
 
-    /** Removes a resamplefd after a running {@link #acknowledge}; the last lowers the source. True if none is left. */
+    /** Removes a resamplefd after a running {@link #acknowledge}; lowers the source, and is true, if none is left. */
     public synchronized boolean remove(Signal resamplefd) {
         List<Signal> left = new ArrayList<>(List.of(resamplefds));
         left.remove(resamplefd);
@@ -48,14 +48,14 @@ public final class Resampler {
         return isEmpty();
     }
 
-    /** One of the irqfds was signalled: raises the source. Does not allocate. */
+    /** Raises the source, because an irqfd was signalled. Does not allocate. */
     public void raise() {
         line.drive(true);
     }
 
     /**
-     * The guest's EOI lowers the source, then signals each resamplefd: a device that still asserts raises it anew.
-     * {@link #add} and {@link #remove} wait for a running call, as by {@code synchronize_srcu}. Does not allocate.
+     * The guest's EOI: lowers the source, then signals each resamplefd; a device that still asserts raises it again.
+     * {@link #add} and {@link #remove} wait for a running call, like {@code synchronize_srcu}. Does not allocate.
      */
     public synchronized void acknowledge() {
         Signal[] all = resamplefds;

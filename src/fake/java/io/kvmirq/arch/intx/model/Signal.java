@@ -2,8 +2,8 @@
 package io.kvmirq.arch.intx.model;
 
 /**
- * Receives signals, as an eventfd does. It may be called under locks of the caller: it must not throw, wait, or call a
- * method of the object that signals.
+ * Receives signals, as an eventfd does. The caller may hold locks, so it must not throw, wait, or call a method of the
+ * signalling object.
  */
 @FunctionalInterface
 public interface Signal {

@@ -5,26 +5,25 @@ import io.kvmirq.arch.SharedWords;
 import io.kvmirq.arch.intx.model.PhysicalLine.Taken;
 
 /**
- * VFIO's state of a device's INTx, or of the level-triggered interrupt of a platform device, and its two handlers. One
- * bool says whether the device is masked: a user and the automatic mask set it alike. A method throws
- * IllegalStateException if the device is not in the mode that it changes.
+ * VFIO's state of a device's INTx, or of the level-triggered interrupt of a platform device, and its two handlers. A
+ * single flag for "masked" is set by users and by the automatic mask. A method throws IllegalStateException if the
+ * device is not in the mode that the method changes.
  *
  * <p>Rules that differ from the sources:
  *
  * <ul>
- *   <li>A device that is masked at the controller is disabled once, also if its handler is late. vfio-pci disables
- *       again, and the line then stays disabled.
- *   <li>The handler is chosen under the lock that runs it, and direct EOI leaves no interrupt active that the guest is
- *       not signalled. No released kernel has direct EOI for VFIO.
- *   <li>The guest's DisINTx is written under both locks. {@code vfio_basic_config_write} writes it outside of them.
- *   <li>The close sets DisINTx before the handler is freed, and leaves it set. Linux frees the handler first, sets
- *       DisINTx while it resets the device, and clears it then: a device that cannot be reset asserts its line without
- *       a handler.
- *   <li>A loopback of a platform device masks also with direct EOI.
+ * <li>A device that is masked at the controller is disabled once, even if its handler is late. vfio-pci disables it
+ * twice, so that the line stays disabled.
+ * <li>The handler is chosen under the lock that runs it, and direct EOI leaves an interrupt active only if the guest is
+ * signalled. No released kernel has direct EOI for VFIO.
+ * <li>The guest's DisINTx is written under both locks. {@code vfio_basic_config_write} writes it without them.
+ * <li>The close sets DisINTx before the handler is freed, and leaves it set. Linux frees the handler first, sets
+ * DisINTx only during the reset, and then clears it: a device that cannot be reset asserts its line without a handler.
+ * <li>A loopback of a platform device masks even with direct EOI.
  * </ul>
  *
- * <p>Safe for use by any number of threads: an outer lock is held by all that a user does, as {@code igate} of VFIO.
- * The handler and the unmask eventfd do not take it. Source: drivers/vfio/pci/vfio_pci_intrs.c and
+ * <p>Safe for use by any number of threads. Calls of a user hold an outer lock, like {@code igate} of VFIO. The handler
+ * and the unmask eventfd do not take it. Source: drivers/vfio/pci/vfio_pci_intrs.c and
  * drivers/vfio/platform/vfio_platform_irq.c of Linux 7.1.
  */
 public class VfioIntx extends IntxState {
@@ -37,8 +36,9 @@ public class VfioIntx extends IntxState {
     }
 
     /**
-     * Interrupts in no way. {@code nointxmask} of vfio-pci: mask at the controller, DisINTx or not. The handler stays
-     * the device's until {@link #remove}. IllegalStateException if the line has 64 handlers, or the device one.
+     * A device without an enabled mode. {@code nointxmask} of vfio-pci: masks at the controller, even with DisINTx. The
+     * handler stays reserved until {@link #remove}. IllegalStateException if the line has 64 handlers, or the device
+     * has one.
      */
     public static VfioIntx of(IntxDevice device, boolean nointxmask) {
         return new VfioIntx(device, nointxmask, SharedWords.of(new long[WORDS]), 0);
@@ -49,7 +49,7 @@ public class VfioIntx extends IntxState {
         return enable(eventfd, masksAtDevice());
     }
 
-    /** As {@link #enable}; no other handler may have the line. */
+    /** Enables INTx like {@link #enable}, if no other handler has the line. */
     public boolean enableExclusive(Signal eventfd) {
         return enable(eventfd, false);
     }
@@ -76,8 +76,8 @@ public class VfioIntx extends IntxState {
     }
 
     /**
-     * Disables INTx after a running handler. An interrupt that waits for EOI is deactivated unless another device on
-     * the line waits, too. The choice between direct EOI and the automatic mask stays.
+     * Disables INTx after a running handler. Deactivates an interrupt that waits for EOI, unless another device on the
+     * line waits too. Keeps the choice between direct EOI and the automatic mask.
      */
     public void disable() {
         gate.take();
@@ -94,19 +94,19 @@ public class VfioIntx extends IntxState {
         endDirect();
     }
 
-    /** Deactivates an interrupt that waits for the EOI of this guest, and of no other: none may come any more. */
+    /** Deactivates an interrupt that waits only for this guest's EOI, which may never come. */
     public void endDirect() {
         line.end(handler);
     }
 
-    /** The guest's EOI of an interrupt with direct EOI. Does nothing after {@link #endDirect}. */
+    /** The guest's EOI with direct EOI. Does nothing after {@link #endDirect}. */
     public void deactivate() {
         line.deactivate(handler);
     }
 
     /**
-     * The last close: removes the unmask eventfd, then sets DisINTx, then disables the mode, as an unmask would clear
-     * DisINTx. The next user of the device starts with the automatic mask. Until {@link #open}, masking does nothing.
+     * The last close: removes the unmask eventfd, as an unmask would clear DisINTx, then sets DisINTx and disables the
+     * mode. The next user of the device starts with the automatic mask. Until {@link #open}, masking does nothing.
      */
     public void close() {
         gate.take();
@@ -128,14 +128,14 @@ public class VfioIntx extends IntxState {
         words.set(at(CLOSED), 1);
     }
 
-    /** Removes the device from the host and its line; no other thread may use it. IllegalStateException in any mode. */
+    /** Removes the device from the host and its line; no other thread may use it. IllegalStateException in a mode. */
     public void remove() {
         check(InterruptMode.NONE);
         line.remove(handler);
         line.disconnect(device);
     }
 
-    /** Sets the eventfd that unmasks at each signal, also an earlier one. False is EBUSY: there is one already. */
+    /** Sets the eventfd that unmasks at each signal, also at a kept one. False is EBUSY: there is one already. */
     public boolean setUnmaskEvent(LineEvent event) {
         gate.take();
         try (gate) {
@@ -151,8 +151,8 @@ public class VfioIntx extends IntxState {
     }
 
     /**
-     * Chooses direct EOI from now on: {@code eventfd} is signalled instead of the trigger, and its guest interrupt is
-     * mapped to the physical one. IllegalStateException if the line is of an IOAPIC.
+     * Chooses direct EOI: {@code eventfd} is signalled instead of the trigger, and its guest interrupt is mapped to the
+     * physical one. IllegalStateException for an IOAPIC line.
      */
     public void chooseDirect(Signal eventfd) {
         if (line.controller() != LineController.GIC) {
@@ -165,7 +165,7 @@ public class VfioIntx extends IntxState {
         words.unlock(at(LOCK));
     }
 
-    /** Chooses the handler that masks from now on. The eventfd of direct EOI is signalled no more when this returns. */
+    /** Chooses the masking handler. After the return, the eventfd of direct EOI is not signalled any more. */
     public void chooseAutoMask() {
         words.lock(at(LOCK));
         words.set(at(DIRECT), 0);
@@ -177,7 +177,7 @@ public class VfioIntx extends IntxState {
         lock.take();
         try (lock) {
             if (isDirect() && !isMasked() && reaches()) {
-                // Under the lock: the guest is signalled, also if it writes DisINTx next.
+                // Signals under the lock, before the guest can write DisINTx.
                 signalMapped();
                 taken = Taken.DIRECT;
             } else {
@@ -190,7 +190,7 @@ public class VfioIntx extends IntxState {
         return taken;
     }
 
-    /** @return whether the interrupt is of this device */
+    /** @return whether this device interrupted */
     boolean maskForGuest() {
         boolean masked = isMasked();
         if (!masked && (!masksAtDevice() || device.checkAndMask())) {
@@ -203,7 +203,7 @@ public class VfioIntx extends IntxState {
         return !masksAtDevice() && !isPlatform();
     }
 
-    /** Signals the trigger as an interrupt does. A platform device is masked first; a masked one is not signalled. */
+    /** Signals the trigger like an interrupt. Masks a platform device first; does not signal a masked one. */
     public void loopback() {
         gate.take();
         try (gate) {
@@ -221,7 +221,7 @@ public class VfioIntx extends IntxState {
         }
     }
 
-    /** Masks the device. In another mode DisINTx follows; a platform device starts masked. Does not allocate. */
+    /** Masks the device. In another mode it sets DisINTx; a platform device then starts masked. Does not allocate. */
     public void mask() {
         gate.take();
         try (gate) {
@@ -303,7 +303,7 @@ public class VfioIntx extends IntxState {
     }
 
     /**
-     * The guest writes DisINTx, which VFIO emulates: set, it stops signals and unmasks; clear, it unmasks.
+     * The guest writes DisINTx, which VFIO emulates: setting it stops signals and unmasks; clearing it unmasks.
      * IllegalStateException for a platform device.
      */
     public void writeDisIntx(boolean disabled) {

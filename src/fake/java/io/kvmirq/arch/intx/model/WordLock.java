@@ -3,7 +3,7 @@ package io.kvmirq.arch.intx.model;
 
 import io.kvmirq.arch.SharedWords;
 
-/** A spinlock in a shared word. The end of a try statement releases it. */
+/** A spinlock in a shared word, which the end of a try statement releases. */
 record WordLock(SharedWords words, int word) implements AutoCloseable {
     void take() {
         words.lock(word);

@@ -1,30 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * Level-triggered interrupts of devices that VFIO gives to a guest: the line, the handler, and the guest's EOI. Not
- * exported: the model changes with any version.
+ * A model of level-triggered interrupts of devices that VFIO assigns to a guest: line, handler and EOI. Not exported:
+ * the model changes with any version.
  *
  * <p>An {@link io.kvmirq.arch.intx.model.IntxDevice} asserts a {@link io.kvmirq.arch.intx.model.PhysicalLine}, which
  * any number of devices and up to 64 handlers share. A handler of {@link io.kvmirq.arch.intx.model.VfioIntx} signals
- * the guest. The pin of the guest's interrupt controller and the vCPU that the searches of make races play are in the
- * tests.
+ * the guest. The guest's pin and vCPU for the searches of make races are in the tests.
  *
- * <p>The line stays asserted until the guest has served the device. So something has to keep the host quiet until then.
- * There are two ways:
+ * <p>The line stays asserted until the guest has served the device. There are two ways to prevent further host
+ * interrupts until then:
  *
  * <ul>
- *   <li>Auto-mask: the handler masks the device or the line. The guest's EOI signals the resamplefd, and VFIO unmasks.
- *       If the device still asserts the line then, VFIO keeps it masked and signals the guest again.
- *   <li>Direct EOI: the handler only signals. The physical interrupt stays active, and the guest's EOI deactivates it.
- *       This needs a controller that ends an interrupt in two steps, as a GIC does. No device on the line interrupts
- *       the host until the guest's EOI. {@link io.kvmirq.arch.intx.DirectEoiDecision} says when this is allowed.
+ * <li>Auto-mask: the handler masks the device or the line. The guest's EOI signals the resamplefd, and VFIO unmasks.
+ * If the device still asserts the line then, VFIO keeps it masked and signals the guest again.
+ * <li>Direct EOI: the handler only signals. The physical interrupt stays active, and the guest's EOI deactivates it.
+ * This needs a controller that ends an interrupt in two steps, as a GIC does. No device on the line interrupts
+ * the host until the guest's EOI. {@link io.kvmirq.arch.intx.DirectEoiDecision} says when this is allowed.
  * </ul>
  *
- * <p>Three orders keep interrupts. A handler masks before it signals. The guest's EOI lowers the resampling source
- * before the resamplefd is signalled: a device that asserts again raises the source anew. An EOI opens the pin after
- * both, and looks at the sources then.
+ * <p>Three orders prevent lost interrupts. A handler masks before it signals. The guest's EOI lowers the resampling
+ * source before it signals the resamplefd, so that a device that asserts again raises the source again. After both, the
+ * EOI opens the pin, and then reads the sources.
  *
- * <p>The fake kernel's x86 delivery is a model of its own: it shares {@link io.kvmirq.arch.intx.model.PinSources} and
- * {@link io.kvmirq.arch.intx.model.Resampler} only. The remote IRR of its IOAPIC is in the fake.
+ * <p>The fake kernel has its own model of x86 delivery, with the remote IRR of the IOAPIC. It shares only {@link
+ * io.kvmirq.arch.intx.model.PinSources} and {@link io.kvmirq.arch.intx.model.Resampler}.
  *
  * <p>The state is in {@link io.kvmirq.arch.SharedWords}, so that tests can play any order of accesses. All classes are
  * safe for use by any number of threads after set-up.

@@ -2,7 +2,7 @@
 package io.kvmirq.arch.vtd.posting;
 
 /**
- * The reason why a unit blocked a request. The fault record holds its number.
+ * A reason why a unit blocked a request. The fault record has its number.
  *
  * <p>Source: VT-d specification, "Interrupt Translation Faults". Not verified: that FPD suppresses 0x27 and 0x28 too.
  */
@@ -30,7 +30,7 @@ public enum FaultReason {
         return number;
     }
 
-    /** Whether FPD of the entry suppresses the record: only if the unit has read the entry. */
+    /** Whether FPD of the entry can suppress the record. It can only if the unit has read the entry. */
     boolean isOfEntry() {
         return switch (this) {
             case NOT_PRESENT, RESERVED_IN_ENTRY, WRONG_SOURCE, DESCRIPTOR_UNREADABLE, RESERVED_IN_DESCRIPTOR -> true;

@@ -12,8 +12,8 @@ import io.kvmirq.arch.apic.Apic;
 import io.kvmirq.arch.apic.PostedInterruptDescriptor;
 
 /**
- * A live posted-interrupt descriptor. Senders set PIR and ON; the vCPU's thread and the CPU clear them; none takes a
- * lock. Every change of a bit is one locked read-modify-write, also if the bit has the value already. A sender that
+ * A live posted-interrupt descriptor. Senders set PIR and ON; the vCPU's thread and the CPU clear them, all without a
+ * lock. Every change of a bit is one locked read-modify-write, even if the bit has the value already. A sender that
  * only tests the bit would not be ordered against the receiver: the receiver could take the bit and read the sender's
  * data before that data is visible. A vector is 0–255.
  *
@@ -56,10 +56,9 @@ public class PiDescriptor {
     }
 
     /**
-     * A unit handles one request through a posted IRTE. It sets the vector's PIR bit. It sets ON unless a notification
-     * is outstanding or suppressed. A unit does both in one access of 64 bytes; here they are two accesses, PIR first.
-     * The partner is the read of PIR in {@link #load} and {@link #resume}: they see this PIR bit, or this method sees
-     * SN clear.
+     * Posts a request of a unit through a posted IRTE. Sets the vector's PIR bit, then ON unless a notification is
+     * outstanding or suppressed. A real unit does both in one 64-byte access. The partner is the read of PIR in {@link
+     * #load} and {@link #resume}: they see this PIR bit, or this method sees SN clear.
      *
      * @param urgent URG of the IRTE: the request notifies although SN is set
      * @return 0 if no notification is due; otherwise the control word, whose NV and NDST name vector and destination
@@ -79,8 +78,8 @@ public class PiDescriptor {
     }
 
     /**
-     * Software requests a vector. It sets the PIR bit, then ON. Both are full barriers. The caller reads the vCPU's
-     * mode after ON; the partner is the barrier between the mode and {@link #sync}.
+     * Posts a request of software. Sets the PIR bit, then ON. Both are full barriers. The caller reads the vCPU's mode
+     * after ON; the partner is the barrier between the mode and {@link #sync}.
      *
      * @return whether this call set ON; then the caller notifies or wakes the vCPU
      */
@@ -89,7 +88,7 @@ public class PiDescriptor {
     }
 
     /**
-     * Clears ON and takes the requests to the IRR, if ON is set ({@code vmx_sync_pir_to_irr}). It clears ON before it
+     * Clears ON and moves the requests to the IRR, if ON is set ({@code vmx_sync_pir_to_irr}). It clears ON before it
      * reads PIR. A sender writes PIR first, so a request that this call misses sets ON again.
      *
      * @param irr holds the IRR in four words from {@code at}
@@ -101,7 +100,7 @@ public class PiDescriptor {
         return ON.isSet(seen) && take(seen, irr, at);
     }
 
-    /** As {@link #sync}, by a CPU in guest mode that takes NV: even if ON was clear. */
+    /** Does {@link #sync} for a CPU in guest mode that takes NV, even if ON is clear. */
     public boolean acknowledge(SharedWords irr, int at) {
         return take(words.get(control), irr, at);
     }
@@ -112,7 +111,7 @@ public class PiDescriptor {
         return harvest(irr, at);
     }
 
-    /** Moves PIR to the IRR. A word that is zero costs no locked access, as in the kernel. */
+    /** Moves PIR to the IRR. A zero word costs no locked access, as in the kernel. */
     boolean harvest(SharedWords irr, int at) {
         boolean any = false;
         for (int i = 0; i < PIR_WORDS; i++) {
@@ -146,9 +145,9 @@ public class PiDescriptor {
     }
 
     /**
-     * The vCPU comes to a CPU: NDST and NV direct notifications there, and SN is cleared. While SN was set, units
-     * posted without ON, so this call then sets ON if PIR is not empty. The clearing of SN is the full barrier before
-     * PIR is read. Its partner is the unit's access: the unit sees SN clear and sets ON, or it has set PIR before.
+     * Loads the vCPU on a CPU: directs notifications there by NDST and NV, and clears SN. While SN was set, units
+     * posted without ON, so this call sets ON if PIR is not empty. The clearing of SN is the full barrier before PIR is
+     * read. Its partner is the unit's access: the unit sees SN clear and sets ON, or it has set PIR before.
      *
      * @param ndst the CPU's APIC id in the form of NDST, see {@link PostedInterruptDescriptor#destinationX2apic}
      * @throws IllegalArgumentException if it does not fit 32 bits
@@ -158,7 +157,7 @@ public class PiDescriptor {
         restoreOn();
     }
 
-    /** As {@link #load} to the last CPU, without a sleep since. Does nothing if SN is clear. */
+    /** Does {@link #load} to the last CPU, if the vCPU has not slept since. Does nothing if SN is clear. */
     public void resume() {
         if (clearSuppress()) {
             restoreOn();
@@ -191,17 +190,17 @@ public class PiDescriptor {
         }
     }
 
-    /** The vCPU leaves its CPU and could run: sets SN, so that units post and do not notify. */
+    /** Preempts the vCPU: sets SN, so that units post and do not notify. */
     public void put() {
         words.or(control, SN.mask());
     }
 
     /**
-     * The vCPU leaves its CPU to sleep: NV becomes the wake-up vector 0xf1. Until {@link #load} the vCPU must be on the
-     * wake-up list of that CPU.
+     * Puts the vCPU to sleep: NV becomes the wake-up vector 0xf1. Until {@link #load} the vCPU must be on the wake-up
+     * list of its CPU.
      *
-     * @return whether ON was set before. Then its notification had the old vector and wakes no vCPU, so the caller
-     *     sends 0xf1 to its own CPU
+     * @return whether ON was set before. Then the notification had the old vector and wakes no vCPU, so the caller must
+     *     send 0xf1 to its own CPU
      */
     public boolean block() {
         while (true) {
@@ -212,7 +211,7 @@ public class PiDescriptor {
         }
     }
 
-    /** LAPIC state was loaded: clears ON and PIR ({@code pi_apicv_pre_state_restore}). */
+    /** Clears ON and PIR, because LAPIC state was loaded ({@code pi_apicv_pre_state_restore}). */
     public void discard() {
         clearOn(words.get(control));
         for (int i = 0; i < PIR_WORDS; i++) {
@@ -220,7 +219,7 @@ public class PiDescriptor {
         }
     }
 
-    /** The state of a new vCPU: NV is 0xf2, SN is set, the rest is 0. No other call may run at the same time. */
+    /** Sets the state of a new vCPU: NV is 0xf2, SN is set, the rest is 0. No other call may run at the same time. */
     public void reset() {
         for (int i = 0; i < WORDS; i++) {
             words.swap(base + i, 0);
@@ -278,7 +277,7 @@ public class PiDescriptor {
         return !ON.isSet(words.or(control, ON.mask()));
     }
 
-    /** @param seen the control word as it was read before */
+    /** @param seen an earlier value of the control word */
     void clearOn(long seen) {
         long old = seen;
         while (!words.replace(control, old, old & ~ON.mask())) {

@@ -14,8 +14,8 @@ import java.util.Optional;
 
 /**
  * A vCPU whose interrupts can be posted: its thread, its descriptor and its IRR. Senders call {@link #deliver} and
- * {@link #post} at any time. At each step of its {@link #thread} the vCPU changes its descriptor and the wake-up lists
- * together. A vector is 0–255.
+ * {@link #post} at any time. When its {@link #thread} is loaded, preempted or put to sleep, the vCPU changes its
+ * descriptor and the wake-up lists together. A vector is 0–255.
  *
  * <p>Safe for use by one thread of its own and any number of senders.
  */
@@ -50,7 +50,7 @@ public final class PostedVcpu {
         return index;
     }
 
-    /** The live descriptor. The thread changes it by its own steps. */
+    /** The live descriptor, which the steps of the thread change. */
     public PiDescriptor descriptor() {
         return pid;
     }
@@ -68,13 +68,13 @@ public final class PostedVcpu {
 
     /** The result of a request from software. */
     public enum Delivery {
-        /** The vector was requested before, or a notification is on its way. */
+        /** The vector was requested already, or a notification is outstanding. */
         PENDING,
         /** The CPU of the vCPU was notified. */
         NOTIFIED,
-        /** The vCPU's own thread asked for it. It syncs before its guest runs on. */
+        /** The vCPU's own thread made the request, and syncs before its guest runs on. */
         OWN,
-        /** The vCPU was outside guest mode and is awake now. It looks before it enters. */
+        /** The vCPU was outside guest mode and was woken. It syncs before it enters the guest. */
         WOKEN
     }
 
@@ -92,8 +92,8 @@ public final class PostedVcpu {
     }
 
     /**
-     * As for an IPI of the guest to itself: sends no notification; {@link VcpuThread#reenter} or the next {@link
-     * VcpuThread#enter} syncs ({@code kvm_vcpu_trigger_posted_interrupt}).
+     * Requests a vector for an IPI of the guest to itself. Sends no notification: {@link VcpuThread#reenter} or the
+     * next {@link VcpuThread#enter} syncs ({@code kvm_vcpu_trigger_posted_interrupt}).
      */
     public Delivery deliverFromItself(int vector) {
         return pid.deliver(vector) ? Delivery.OWN : Delivery.PENDING;
@@ -109,7 +109,7 @@ public final class PostedVcpu {
         return notification != 0;
     }
 
-    /** Takes the requests to the IRR if ON is set, also outside guest mode. Returns whether one was taken. */
+    /** Moves the requests to the IRR if ON is set, also outside guest mode. Returns whether one was moved. */
     public boolean sync() {
         return pid.sync(words, irr);
     }
@@ -141,14 +141,14 @@ public final class PostedVcpu {
     }
 
     /**
-     * RVI, the vector that the CPU takes next in the guest; 0 if it sees none. It is set from the IRR on the way into
-     * the guest and when a notification is taken. Between them {@link #sync} leaves it as it is.
+     * RVI, the vector that the CPU takes next in the guest; 0 for none. It is set from the IRR at entry and when a
+     * notification is taken. {@link #sync} alone does not change it.
      */
     public int rvi() {
         return (int) words.get(rvi);
     }
 
-    /** LAPIC state is loaded, with four words of IRR, while the vCPU does not run. Requests are void. */
+    /** Loads LAPIC state, with four words of IRR, while the vCPU does not run. Discards requests. */
     public void restore(long[] state) {
         if (state.length != PiDescriptor.PIR_WORDS) {
             throw new IllegalArgumentException("an IRR of " + state.length + " words is none: expected 4");
@@ -165,7 +165,7 @@ public final class PostedVcpu {
         return (words.get(irr + vector / Long.SIZE) & 1L << vector) != 0;
     }
 
-    /** The broken rules, none while no call is under way. R3 and R4 are orders that leave no state behind. */
+    /** The broken rules; none if no call is running. R3 and R4 are orders, which cannot be checked by state. */
     public List<String> brokenRules() {
         List<String> broken = new ArrayList<>();
         if (thread.isLoaded() && pid.hasRequests() && !pid.isOn()) {
@@ -205,7 +205,7 @@ public final class PostedVcpu {
 
         /**
          * A sender sets ON before it reads the mode: it sees guest mode and notifies, or its request is taken here. RVI
-         * is set also if nothing is taken: an earlier sync may have filled the IRR.
+         * is set even if nothing is taken, because an earlier sync may have filled the IRR.
          */
         @Override
         public void entering(HostCpu here) {
@@ -233,8 +233,8 @@ public final class PostedVcpu {
         }
 
         /**
-         * {@code vmx_vcpu_pi_put} of a sleeper. The handler of the wake-up vector takes the lock of the list, and
-         * interrupts are off: it finds the vCPU on the list whether NV or the list changes first.
+         * {@code vmx_vcpu_pi_put} of a sleeping vCPU. The handler of the wake-up vector takes the list's lock, and
+         * interrupts are off here, so it finds the vCPU whether NV or the list changes first.
          */
         @Override
         public void asleep(HostCpu here, boolean interruptible) {

@@ -16,13 +16,13 @@ import java.util.function.Consumer;
  * A VM with APICv on a host: its vCPUs, the bypasses of its devices, and the wake-up lists of the CPUs. The VM handles
  * the vectors 0xf2 and 0xf1 on its host.
  *
- * <p>A device's message reaches a vCPU through {@code io.kvmirq.arch.vtd.posting.RemappingUnit}, to which {@link #descriptorAt}
- * shows the descriptors. With IPI virtualization a vCPU sleeps on a list also without a bypass, and the CPU of the
- * sender posts as a unit does: call {@link #startBypass} once for such a VM, and {@link PostedVcpu#post} for each IPI.
- * Not verified: that the CPU of a sender heeds SN and ON exactly as a unit does.
+ * <p>A device's message reaches a vCPU through {@code io.kvmirq.arch.vtd.posting.RemappingUnit}, which finds
+ * descriptors by {@link #descriptorAt}. With IPI virtualization a vCPU sleeps on a list even without a bypass, and the
+ * sender's CPU posts like a unit: call {@link #startBypass} once for such a VM, and {@link PostedVcpu#post} for each
+ * IPI. Not verified: that a sender's CPU treats SN and ON exactly like a unit.
  *
- * <p>Safe for use by any number of threads. A CPU with interrupts off makes others wait, spinning. Source: {@code
- * posted_intr.c} and {@code vcpu_enter_guest} of Linux 7.1; the package's description lists the omissions.
+ * <p>Safe for use by any number of threads. While a CPU has interrupts off, other threads that need it spin. Source:
+ * {@code posted_intr.c} and {@code vcpu_enter_guest} of Linux 7.1; the package's description lists the omissions.
  */
 public final class PostedVm {
     private final Host host;
@@ -32,21 +32,21 @@ public final class PostedVm {
     private final int bypasses;
     private final List<WakeupList> lists = new ArrayList<>();
     private final PostedVcpu[] vcpus;
-    /** The vCPUs from this index on were never asked for, so none of them runs, sleeps or has an address. */
+    /** The index after the last vCPU that was requested. Later ones do not run or sleep, and have no known address. */
     private volatile int taken;
 
     private final Consumer<HostCpu> notified = this::notified;
     private final Consumer<HostCpu> wakeUp = this::wakeUp;
 
     /**
-     * No vCPU is loaded, no vector requested. NDST holds an x2APIC id, or an xAPIC id in bits 15:8.
+     * A VM without loaded vCPUs or requests. NDST holds an x2APIC id, or an xAPIC id in bits 15:8.
      * IllegalArgumentException without a vCPU, or if a CPU's id does not fit NDST.
      */
     public PostedVm(Host host, int vcpus, boolean x2apic) {
         this(host, vcpus, x2apic, ApicvKernel.FROM_6_17);
     }
 
-    /** As {@link #PostedVm(Host, int, boolean)}, of a kernel that may be older. */
+    /** A VM like {@link #PostedVm(Host, int, boolean)}, on a kernel of choice. */
     public PostedVm(Host host, int vcpus, boolean x2apic, ApicvKernel kernel) {
         this(
                 host,
@@ -125,8 +125,8 @@ public final class PostedVm {
     }
 
     /**
-     * A device's interrupt may be posted to the VM from now on. The first bypass wakes all vCPUs: a vCPU that sleeps
-     * and is on no list looks again, and then sleeps on a list ({@code vmx_pi_start_bypass}).
+     * Begins to allow posting of a device's interrupt. The first bypass wakes all vCPUs, so that a vCPU that sleeps on
+     * no list checks again, and then sleeps on a list ({@code vmx_pi_start_bypass}).
      */
     public void startBypass() {
         if (addBypass(1) == 0) {
@@ -141,7 +141,7 @@ public final class PostedVm {
         addBypass(-1);
     }
 
-    /** @return how many there were */
+    /** @return the previous number */
     long addBypass(long difference) {
         while (true) {
             long old = words.get(bypasses);
@@ -158,7 +158,7 @@ public final class PostedVm {
         return words.get(bypasses) > 0;
     }
 
-    /** The index of the number of bypasses. */
+    /** The index of the word with the number of bypasses. */
     int bypasses() {
         return bypasses;
     }
@@ -174,7 +174,7 @@ public final class PostedVm {
         host.interrupt(x2apic ? ndst : ndst >>> 8, vector);
     }
 
-    /** Vector 0xf2 moves the requests of the guest that runs into its IRR. Without such a guest it does nothing. */
+    /** Handles vector 0xf2: moves the requests of the running guest to its IRR; without one it does nothing. */
     private void notified(HostCpu cpu) {
         for (int i = 0; i < taken; i++) {
             if (vcpus[i].thread().isGuestOf(cpu)) {
@@ -184,7 +184,7 @@ public final class PostedVm {
         }
     }
 
-    /** {@code pi_wakeup_handler}: wakes the listed vCPUs with ON set, and leaves ON and list to the next load. */
+    /** {@code pi_wakeup_handler}: wakes listed vCPUs with ON set. The next load clears ON and the list entry. */
     private void wakeUp(HostCpu cpu) {
         WakeupList list = list(cpu);
         list.lock();
@@ -196,7 +196,7 @@ public final class PostedVm {
         list.unlock();
     }
 
-    /** The VM is gone: it handles no vector of its host any more. Nothing is posted to it, and no vCPU of it sleeps. */
+    /** Removes the VM's handlers from the host. Nothing may be posted to it, and none of its vCPUs may sleep. */
     public void destroy() {
         host.forget(Apic.NOTIFICATION, notified);
         host.forget(Apic.WAKEUP, wakeUp);

@@ -15,12 +15,12 @@ import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The interrupt-remapping table of a unit: the unit handles requests, and Linux changes entries. Linux also keeps the
+ * The interrupt-remapping table of a unit, which handles requests while Linux changes entries. Linux also stores the
  * remapped form of each entry. A change of host affinity changes that form even while the entry posts.
  *
  * <p>The unit caches each present entry that it uses, and uses the copy until the index is invalidated. Linux
- * invalidates the index after each write. The observer sees the write, then the invalidation. Linux clears a block of
- * entries with one invalidation; here each entry has its own. A real unit may also forget a copy earlier.
+ * invalidates the index after each write. The observer is notified of the write, then of the invalidation. Linux clears
+ * a block of entries with one invalidation; here each entry has its own. A real unit may also drop a copy earlier.
  *
  * <p>For use by one thread at a time: Java cannot write an entry with one access. Source: VT-d specification 5.1 and
  * 5.2; {@code modify_irte}, {@code intel_ir_set_vcpu_affinity} and {@code intel_ir_reconfigure_irte} of Linux 7.1.
@@ -32,7 +32,7 @@ public final class RemappingTable {
     /** The bits of DST and of NDST that hold an xAPIC id. */
     private static final long XAPIC_ID = 0xff00;
 
-    /** Is told of every change of the table. */
+    /** Receives every change of the table. */
     public interface Observer {
         /**
          * An entry was written.
@@ -44,13 +44,13 @@ public final class RemappingTable {
          */
         void written(int index, long low, long high, boolean atOnce);
 
-        /** The unit forgets its cached copy of an entry. */
+        /** The unit dropped its cached copy of an entry. */
         void invalidated(int index);
     }
 
     /** Finds descriptors in memory. */
     public interface Descriptors {
-        /** The descriptor at a physical address. Empty if none can be read. */
+        /** The descriptor at a physical address; empty if there is none. */
         Optional<PiDescriptor> at(long address);
     }
 
@@ -58,11 +58,11 @@ public final class RemappingTable {
 
     private final SharedWords memory;
     private final int first;
-    /** The unit's copy of each entry. P is 0 where it has none. */
+    /** The unit's copy of each entry; P is 0 if it has none. */
     private final SharedWords cache;
 
     private final int firstCached;
-    /** By index: an entry that a request used, for the next one that finds the same words. */
+    /** The last decoded entry of each index, for the next request that reads the same words. */
     private final @Nullable Known[] known;
 
     private final RemappedIrte[] remapped;
@@ -74,11 +74,11 @@ public final class RemappingTable {
     /**
      * A table in memory.
      *
-     * @param memory two words for each entry, low word first; a power of two entries, 2–65536. The unit also sees what
-     *     the caller writes there, see {@link #invalidate}
+     * @param memory two words for each entry, low word first; a power of two entries, 2–65536. The unit also reads the
+     *     caller's writes to it, see {@link #invalidate}
      * @param unit the capabilities. Without PI, IM is a reserved bit
      * @param extended EIME: destinations are x2APIC ids, not xAPIC ids in bits 15:8
-     * @param observer is told of every change
+     * @param observer receives every change
      * @throws IllegalArgumentException if the table has no such size, or is extended and the unit has no EIM
      */
     public RemappingTable(long[] memory, UnitCapabilities unit, boolean extended, Observer observer) {
@@ -139,7 +139,7 @@ public final class RemappingTable {
         return first + WORDS_OF_ENTRY * index;
     }
 
-    /** An entry, and what follows from its words alone: the fault of each request, if any. */
+    /** A decoded entry, with the results that depend on its words alone. */
     private record Known(long low, long high, Irte entry, Source source, Optional<FaultReason> fault) {}
 
     private Known known(int index, long low, long high) {
@@ -152,7 +152,7 @@ public final class RemappingTable {
         return last;
     }
 
-    /** The entry that the unit uses: its copy, or what is in memory now. */
+    /** The entry that the unit uses: its copy, or the present entry in memory. */
     private Known used(int index) {
         int at = firstCached + WORDS_OF_ENTRY * index;
         long low = cache.get(at);
@@ -167,22 +167,20 @@ public final class RemappingTable {
         return known(index, low, high);
     }
 
-    /** The unit forgets its copy of an entry. Each change here ends with this; who writes into memory calls it. */
+    /** Drops the unit's copy of an entry, as each change here does. Call it after your own writes to the memory. */
     public void invalidate(int index) {
         checkIndex(index);
         cache.setPair(firstCached + WORDS_OF_ENTRY * index, 0, 0);
         observer.invalidated(index);
     }
 
-    /**
-     * Whether {@link #post} was the last change by Linux. Writes of the caller into the table's memory do not count.
-     */
+    /** Whether {@link #post} was the last change by Linux. The caller's own writes to the memory do not count. */
     public boolean isPostedToVcpu(int index) {
         checkIndex(index);
         return postedToVcpu[index];
     }
 
-    /** Puts an entry into use, remapped; IllegalArgumentException without such an entry, or if IM says posted. */
+    /** Puts an entry into use, in remapped form; IllegalArgumentException without such an entry, or if IM is set. */
     public void set(int index, RemappedIrte entry) {
         checkIndex(index);
         if (Irte.POSTED.isSet(entry.low())) {
@@ -195,8 +193,8 @@ public final class RemappingTable {
     }
 
     /**
-     * The host irq's affinity changes to a vector and DST. The entry itself changes only if it does not post, so that
-     * affinity never ends posting.
+     * Changes the host irq's affinity to a vector and DST. The entry in memory changes only if it does not post, so
+     * that affinity never ends posting.
      */
     public void move(int index, InterruptVector vector, long destination) {
         remapped[index] = remapped(index).moved(vector, destination);
@@ -206,7 +204,7 @@ public final class RemappingTable {
     }
 
     /**
-     * Makes the entry post, to its first vCPU or to another.
+     * Makes the entry post to a vCPU, also if it posts to another one.
      *
      * @param descriptorAddress physical, at a 64-byte boundary
      * @throws IllegalStateException if the entry is not in use, or the unit cannot post. Linux then has {@code
@@ -271,8 +269,8 @@ public final class RemappingTable {
     }
 
     /**
-     * The unit handles a device's message. It blocks compatibility format, as Linux configures it. It sets PIR and ON,
-     * and says which notification is due; {@link RemappingUnit} also sends it.
+     * Handles a device's message. Blocks compatibility format, as Linux configures the unit. Sets PIR and ON and
+     * returns the notification that is due; {@link RemappingUnit} also sends it.
      *
      * @param requester the device's requester id, 16 bits
      */

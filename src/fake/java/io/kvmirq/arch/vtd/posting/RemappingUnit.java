@@ -8,11 +8,11 @@ import io.kvmirq.arch.vtd.RemappableMsi;
 import io.kvmirq.arch.vtd.RemappedIrte;
 
 /**
- * A unit on a host: it handles the message of a device and interrupts the CPU that the entry or the descriptor names.
- * The chain is device, unit, descriptor, CPU, vCPU: {@link #request} does the first three steps, {@link
+ * A unit on a host. It handles a device's message and interrupts the CPU that the entry or the descriptor names. The
+ * chain is device, unit, descriptor, CPU, vCPU: {@link #request} does the first three steps, {@link
  * HostCpu#takeInterrupt} the fourth, and the handlers of {@link io.kvmirq.arch.vtd.posting.PostedVm} the last.
  *
- * <p>A destination is a physical id; all ones are all CPUs. Logical destinations are not modelled: such an entry
+ * <p>A destination is a physical id, or all ones for all CPUs. Logical destinations are not modelled; such an entry
  * interrupts no CPU. For use by one thread at a time.
  */
 public final class RemappingUnit {
@@ -30,7 +30,7 @@ public final class RemappingUnit {
         this.descriptors = descriptors;
     }
 
-    /** Handles the message of a requester (16 bits), and sends the interrupt that follows. */
+    /** Handles the message of a requester (16 bits), and sends the resulting interrupt. */
     public RemappingOutcome request(RemappableMsi message, int requester) {
         RemappingOutcome outcome = table.request(message, requester, descriptors);
         if (outcome instanceof RemappingOutcome.Posted posted) {

@@ -1,22 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * A model of posting through VT-d: an IOMMU with its table, and what Linux does to entries, descriptors and vCPUs.
+ * A model of posting through VT-d: an IOMMU with its table, and Linux's changes of entries, descriptors and vCPUs.
  *
- * <p>A sender sets the bit of the vector in PIR and then sets ON in the {@link io.kvmirq.arch.vtd.posting.PiDescriptor}.
- * The sender that changes ON from 0 to 1 has to notify the vCPU. A receiver clears ON and then takes PIR. So each
- * request is taken, or ON is set after it. SN is the exception: while SN is set, a unit sets PIR without ON. The vCPU
- * that clears SN sets ON for the requests that it finds.
+ * <p>A sender sets the bit of the vector in PIR and then sets ON in the {@link
+ * io.kvmirq.arch.vtd.posting.PiDescriptor}. The sender that changes ON from 0 to 1 must notify the vCPU. A receiver
+ * clears ON and then moves PIR to the IRR. So each request is moved, or ON is set again. SN is the exception: while SN
+ * is set, a unit sets PIR without ON. The vCPU that clears SN sets ON for the requests that it finds.
  *
  * <p>The model leaves out parts of Linux 7.1:
  *
  * <ul>
- *   <li>Nested guests: their notification vector and their descriptors.
- *   <li>A LAPIC without APICv. There {@code KVM_REQ_EVENT} makes the vCPU inject from the IRR; here RVI is always in
- *       use.
- *   <li>Priorities and EOI: the guest takes its whole IRR at once.
- *   <li>The IPI of a kick. It has no vector here: the guest exits when its thread calls {@code exit}.
- *   <li>Before Linux 6.17, a vCPU that is preempted while it blocks: it is on a wake-up list with SN set.
- *   <li>Halt polling and other reasons for a wake: a woken vCPU looks again and may sleep again.
+ * <li>Nested guests: their notification vector and their descriptors.
+ * <li>A LAPIC without APICv. There {@code KVM_REQ_EVENT} makes the vCPU inject from the IRR; here RVI is always in
+ * use.
+ * <li>Priorities and EOI: the guest takes its whole IRR at once.
+ * <li>The IPI of a kick. It has no vector here: the guest exits when its thread calls {@code exit}.
+ * <li>Before Linux 6.17, a vCPU that is preempted while it blocks: it is on a wake-up list with SN set.
+ * <li>Halt polling and other reasons for a wake: a woken vCPU looks again and may sleep again.
  * </ul>
  *
  * <p>A vCPU in user space takes its requests when {@code KVM_RUN} loads it. A re-entry on the fast path is {@link
