@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.kvmirq.testing.RealKvm;
+import io.kvmirq.testing.TinyVmm;
 import java.io.BufferedReader;
 import java.io.InputStreamReader;
 import java.nio.charset.StandardCharsets;
@@ -18,10 +19,11 @@ import java.util.function.ToDoubleFunction;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 
 /**
- * The same Linux with the same nvme under QEMU and under tiny-vmm, in turn: the guest counts as many interrupts. The times are
- * printed, and nothing is expected of them. The lab runs it only by name, as {@link LinuxDevicesTest}.
+ * The same Linux with the same nvme under QEMU and under scripts/tiny-vmm, in turn: the guest counts as many interrupts. The
+ * times are printed, and nothing is expected of them. The lab runs it only by name, as {@link LinuxDevicesTest}.
  */
 @RealKvm
 class LinuxDevicesBesideQemuTest {
@@ -66,20 +68,16 @@ class LinuxDevicesBesideQemuTest {
                         .orElseThrow());
     }
 
+    /** The first run of the script makes the archive of its classes, so it is no round. */
     @Test
-    void guestCountsTheSameInterrupts() throws Exception {
+    void guestCountsTheSameInterrupts(@TempDir Path tree) throws Exception {
         Path qemu = Path.of("vmm/aarch64").toAbsolutePath();
         assumeTrue(LinuxDevicesTest.IS_ARM64 && Files.isDirectory(qemu), "needs QEMU for arm64 in " + qemu);
         String nvme = LinuxDevicesTest.address(LinuxDevicesTest.NVME);
-        List<String> tuned = new ArrayList<>(VfioKillContract.java());
-        List<String> tiny = List.of(("-cp|" + System.getProperty("java.class.path") + ":target/examples"
-                        + "|tinyvmm.TinyVmm|--kernel|/guest/kernel|--initramfs|/guest/devices|--interrupts|0|--device|"
-                        + nvme + "|--append|" + APPEND)
+        List<String> tiny = List.of(("sh|" + TinyVmm.built(tree)
+                        + "|--kernel|/guest/kernel|--initramfs|/guest/devices|--interrupts|0|--device|" + nvme
+                        + "|--append|" + APPEND)
                 .split("\\|"));
-        List<String> plain = new ArrayList<>(tuned);
-        plain.removeIf(word -> word.startsWith("-XX:"));
-        tuned.addAll(tiny);
-        plain.addAll(tiny);
         List<String> other = new ArrayList<>(List.of(
                 ("env LD_LIBRARY_PATH=" + qemu + "/lib " + qemu + "/qemu-system-aarch64 -accel kvm -cpu host -m 256"
                                 + " -smp 2 -nodefaults -no-user-config -display none -no-reboot -serial stdio"
@@ -87,8 +85,8 @@ class LinuxDevicesBesideQemuTest {
                                 + " -device vfio-pci,host=" + nvme + " -append")
                         .split(" ")));
         other.add("console=ttyAMA0 " + APPEND);
-        Map<String, List<String>> commands =
-                new TreeMap<>(Map.of("QEMU", other, "tiny-vmm", tuned, "tiny-vmm, plain JVM", plain));
+        System.out.printf("beside: tiny-vmm, first run %s%n", boot(tiny));
+        Map<String, List<String>> commands = new TreeMap<>(Map.of("QEMU", other, "tiny-vmm", tiny));
         Map<String, List<Boot>> boots = new TreeMap<>();
         for (int round = 0; round < ROUNDS; round++) {
             for (Map.Entry<String, List<String>> one : commands.entrySet()) {
