@@ -97,7 +97,7 @@ public record Errno(int number) {
             Map.entry(98, "EADDRINUSE"),
             Map.entry(110, "ETIMEDOUT"));
 
-    /** Second names of the same numbers. Messages use the first. */
+    /** Second names of numbers that have a name above. Messages use the first name. */
     private static final Map<String, String> ALIASES =
             Map.of("EWOULDBLOCK", "EAGAIN", "ENOTSUP", "EOPNOTSUPP", "EDEADLOCK", "EDEADLK");
 

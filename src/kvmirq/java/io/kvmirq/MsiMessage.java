@@ -12,8 +12,8 @@ import java.util.OptionalInt;
  * @param address 64 bits; on x86 bits [31:20] are 0xFEE and [19:12] the destination's low 8 bits, and with
  *     {@code KVM_X2APIC_API_USE_32BIT_IDS} bits [63:40] its high 24 bits
  * @param data 32 bits; on x86 [7:0] vector, [10:8] delivery mode, [15] trigger; to an ITS the event id
- * @param deviceId 32 bits: how the ITS of an ARM guest knows the device, for a PCI device its requester id
- *     (bus, device, function). An ITS refuses a message without one; empty on x86
+ * @param deviceId 32 bits: the id of the device for the ITS of an ARM guest; for a PCI device its requester id (bus,
+ * device, function). An ITS refuses a message without one; empty on x86
  */
 public record MsiMessage(long address, int data, OptionalInt deviceId) {
     public MsiMessage {
@@ -28,7 +28,7 @@ public record MsiMessage(long address, int data, OptionalInt deviceId) {
 
     private static final int BROADCAST = 0xff;
     private static final int DELIVERY_NMI = 4 << 8;
-    /** Bits of the delivery mode that fixed and lowest priority do not have. */
+    /** The bits of the delivery mode that are 0 in fixed and lowest priority. */
     private static final int MODES_WITHOUT_VECTOR = 6 << 8;
 
     private static final int FIRST_LEGAL_VECTOR = 16;
@@ -71,8 +71,8 @@ public record MsiMessage(long address, int data, OptionalInt deviceId) {
     }
 
     /**
-     * Makes a message to an ARM ITS: it writes {@code eventId} to the register GITS_TRANSLATER. The guest's
-     * commands to the ITS give the event of the device an interrupt (LPI) and a vCPU.
+     * Makes a message to an ARM ITS: it writes {@code eventId} to the register GITS_TRANSLATER. The guest's ITS
+     * commands map the device's event to an interrupt (LPI) and a vCPU.
      *
      * @param address the guest physical address of the ITS, a multiple of 64 KiB below 2^52
      * @throws IllegalArgumentException for another address
@@ -98,8 +98,8 @@ public record MsiMessage(long address, int data, OptionalInt deviceId) {
     }
 
     /**
-     * Whether a LAPIC reports an error instead of delivering it (x86): its delivery mode is fixed or lowest priority, and
-     * its vector is below 16. A guest may write such a message to the table of a device.
+     * Whether a LAPIC reports an error instead of delivering this message (x86): the delivery mode is fixed or lowest
+     * priority, and the vector is below 16. A guest may write such a message to the MSI-X table of a device.
      */
     public boolean hasIllegalVector() {
         return (data & MODES_WITHOUT_VECTOR) == 0 && (data & 0xff) < FIRST_LEGAL_VECTOR;

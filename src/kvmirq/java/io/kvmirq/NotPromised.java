@@ -8,8 +8,8 @@ import java.lang.annotation.RetentionPolicy;
 import java.lang.annotation.Target;
 
 /**
- * Marks what programs can reach and what may still change or go in any release: a package, a type or a member. "What is
- * promised" in {@code src/docs/library.md} lists the packages whose other types are promised, and by which rules.
+ * Marks a public package, type or member that may still change or disappear in any release. "What is promised" in
+ * {@code src/docs/library.md} lists the packages whose other types are promised, and by which rules.
  */
 @Documented
 @Retention(RetentionPolicy.RUNTIME)

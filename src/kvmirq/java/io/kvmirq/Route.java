@@ -15,8 +15,8 @@ public sealed interface Route {
     Gsi gsi();
 
     /**
-     * A route by message: to a LAPIC, past PIC and IOAPIC, or on arm64 to an ITS. A message to an ITS without a device
-     * id, or to one that the guest has not enabled, is lost at each signal, and the kernel tells no one.
+     * A route to a message: to a LAPIC, without PIC or IOAPIC, or on arm64 to an ITS. If the ITS is not enabled by the
+     * guest, or the message has no device id, each signal is lost, and the kernel reports no error.
      *
      * @param message the address and data that KVM delivers
      */
@@ -28,8 +28,8 @@ public sealed interface Route {
     }
 
     /**
-     * A route to a pin of an interrupt controller in the kernel: of x86's full irqchip, or of the VGIC. Pin p of the
-     * VGIC raises SPI p + 32; a signal to a pin beyond the VGIC's SPIs is lost.
+     * A route to a pin of an in-kernel interrupt controller: PIC or IOAPIC on x86, the VGIC on arm64. Pin p of the VGIC
+     * raises SPI p + 32; a signal to a pin beyond the VGIC's SPIs is lost.
      *
      * @param pin 0–7 on a PIC, 0–23 on the IOAPIC, 0–987 on the VGIC
      */

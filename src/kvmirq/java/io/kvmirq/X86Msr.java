@@ -5,9 +5,9 @@ import java.util.Arrays;
 import java.util.Optional;
 
 /**
- * A model specific register (MSR) of x86, by its name; MSRs without a name here go by number.
+ * A model specific register (MSR) of x86, by name. Use the number for an MSR without a name here.
  *
- * <p>Source: Intel SDM vol. 4; AMD APM vol. 2, appendix A; for those of KVM, asm/kvm_para.h.
+ * <p>Source: Intel SDM vol. 4; AMD APM vol. 2, appendix A; for the MSRs of KVM, asm/kvm_para.h.
  */
 public enum X86Msr {
     /** Time stamp counter. */

@@ -37,7 +37,7 @@ public final class EventFd implements AutoCloseable {
     private static final String KIND = "eventfd";
     private static final int NO_WAKE = -1;
     private static final String FED = "fed";
-    /** A write that fails once leaves no thread waiting; one that always fails is refused by a filter of calls. */
+    /** A single failed write leaves no thread waiting. A write that always fails is refused by a system call filter. */
     private static final int WAKE_ATTEMPTS = 10;
 
     /** More eventfds than this are not made one by one before the limit of descriptors is looked at. */
@@ -73,7 +73,7 @@ public final class EventFd implements AutoCloseable {
     }
 
     /**
-     * A counter at 0; {@link #drain} takes all of it.
+     * Creates an eventfd with count 0. {@link #drain} takes the whole count.
      *
      * @throws io.kvmirq.KernelException EMFILE, ENFILE, ENOMEM
      */
@@ -83,7 +83,7 @@ public final class EventFd implements AutoCloseable {
     }
 
     /**
-     * An eventfd with count 0. Each {@link #drain} takes 1 from its count (a semaphore).
+     * Creates a semaphore: an eventfd with count 0. Each {@link #drain} takes 1 from the count.
      *
      * @throws io.kvmirq.KernelException EMFILE, ENFILE, ENOMEM
      */
@@ -96,7 +96,7 @@ public final class EventFd implements AutoCloseable {
     }
 
     /**
-     * As {@link #create}, so many: all, or none.
+     * Creates a number of eventfds as {@link #create} does: all, or none.
      *
      * @throws IllegalArgumentException if the count is negative
      * @throws io.kvmirq.KernelException EMFILE, ENFILE, ENOMEM
@@ -140,7 +140,7 @@ public final class EventFd implements AutoCloseable {
     }
 
     /**
-     * An eventfd made elsewhere. Its O_NONBLOCK flag belongs to the file, which others share: it is not changed.
+     * Adopts an eventfd made elsewhere. O_NONBLOCK is a flag of the shared file, so it is not changed.
      *
      * @param number an open eventfd of this process
      * @throws IllegalArgumentException if {@code number} is negative, or if /proc says that it is not open, or is open
@@ -168,8 +168,8 @@ public final class EventFd implements AutoCloseable {
     }
 
     /**
-     * The identity of this eventfd in this process. It is not reused, and it is not the kernel's number. An eventfd
-     * that is adopted twice has two.
+     * The identity of this eventfd in this process. An identity is never reused, and it is not the kernel's eventfd-id.
+     * An eventfd that is adopted twice has two identities.
      */
     public EventFdId id() {
         return new EventFdId(id);
@@ -189,7 +189,7 @@ public final class EventFd implements AutoCloseable {
         }
     }
 
-    /** One event loop more waits for signals, or one less. */
+    /** Counts an event loop that begins or ends to wait for signals. */
     void feedsLoop(boolean on) {
         LOOPS.addAndGet(this, on ? 1 : -1);
         VarHandle.fullFence();
@@ -215,7 +215,7 @@ public final class EventFd implements AutoCloseable {
     }
 
     /**
-     * Adds 1.
+     * Adds 1 to the count.
      *
      * @throws io.kvmirq.KernelException EAGAIN when the count is 2^64 - 2 (an adopted eventfd without O_NONBLOCK
      *     blocks)
@@ -226,7 +226,7 @@ public final class EventFd implements AutoCloseable {
     }
 
     /**
-     * Adds {@code count}. An irqfd still injects one interrupt.
+     * Adds {@code count} to the count. An irqfd injects one interrupt all the same.
      *
      * @param count unsigned, at most 2^64 - 2
      * @throws io.kvmirq.KernelException EAGAIN when the sum would pass 2^64 - 2; EINVAL for a count of 2^64 - 1
@@ -252,7 +252,7 @@ public final class EventFd implements AutoCloseable {
     }
 
     /**
-     * Takes the signals since the last time, without waiting.
+     * Takes the whole count, or 1 of a semaphore, without waiting.
      *
      * @return the count, unsigned; 0 when nothing was signalled
      * @throws io.kvmirq.KernelException EINVAL if an adopted descriptor is not an eventfd
@@ -291,9 +291,9 @@ public final class EventFd implements AutoCloseable {
     }
 
     /**
-     * Waits until there is something to drain, without a limit of time.
+     * Waits without a timeout until the count is not 0.
      *
-     * @return whether there is; false if the thread was interrupted, whose status it keeps
+     * @return whether the count is not 0; false if the thread was interrupted, whose interrupt status it keeps
      * @throws io.kvmirq.KernelException EMFILE, ENFILE, ENOMEM: the first call that has to wait makes a second eventfd,
      *     by which {@link #close} and interrupts end the wait. An interrupt uses it up: where other threads wait too,
      *     the next of them makes another
@@ -308,7 +308,7 @@ public final class EventFd implements AutoCloseable {
      * As {@link #await()}, for a limited time.
      *
      * @param timeout at most this long; not at all when zero or negative
-     * @return whether there is; false when the time is over
+     * @return whether the count is not 0; false after the timeout
      * @throws IllegalStateException on a virtual thread, if it may have to wait
      */
     public boolean await(Duration timeout) {
@@ -456,8 +456,8 @@ public final class EventFd implements AutoCloseable {
     }
 
     /**
-     * Ends every {@link #await} and refuses new calls; the descriptor goes with the last lease on it, such as an
-     * irqfd's. Idempotent, never fails.
+     * Ends every {@link #await} and refuses new calls. The end of the last lease, such as an irqfd's, closes the
+     * descriptor. Idempotent, never fails.
      */
     @Override
     public void close() {

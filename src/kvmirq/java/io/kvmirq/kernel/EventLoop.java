@@ -112,7 +112,7 @@ public final class EventLoop implements AutoCloseable {
         return new EventLoop(kernel, completions);
     }
 
-    /** Whether doorbells are waited for with io_uring. Once false it stays false. */
+    /** Whether the loop waits for doorbells with io_uring. Once false, it stays false. */
     public boolean usesIoUring() {
         return set instanceof UringSet ring && ring.refused().isEmpty();
     }
@@ -132,13 +132,13 @@ public final class EventLoop implements AutoCloseable {
         void signalled(long count);
     }
 
-    /** Hears of handlers that threw. */
+    /** A listener for handlers that throw. */
     @FunctionalInterface
     public interface FailureHandler {
         /**
-         * Called by the thread of the handler. What it throws ends {@link #run} or {@link #runOnce}, with {@code failure}
-         * as suppressed; but not a {@link ClosedHandleException} if the registration is closed: the handler, or another
-         * thread, may have closed it before this uses it.
+         * Called by the thread of the handler. An exception that it throws ends {@link #run} or {@link #runOnce}, with
+         * {@code failure} as suppressed; but not a {@link ClosedHandleException} if the registration is closed: the
+         * handler, or another thread, may have closed it before this uses it.
          *
          * @param registration that of the handler, also if the handler closed it
          * @param failure the exception of the handler
@@ -147,8 +147,8 @@ public final class EventLoop implements AutoCloseable {
     }
 
     /**
-     * Lets the loop go on when a handler throws an exception: {@code handler} gets it. Without this call, and for each
-     * {@link Error}, {@link #run} and {@link #runOnce} end with what was thrown. A second call replaces the first.
+     * Passes exceptions of handlers to {@code handler}, and the loop continues. Without this call, and for each {@link
+     * Error}, {@link #run} and {@link #runOnce} throw the exception. A second call replaces the first.
      */
     public void onFailure(FailureHandler handler) {
         Objects.requireNonNull(handler, "handler is null: give the code that hears of failures");
@@ -169,7 +169,7 @@ public final class EventLoop implements AutoCloseable {
         return add(event, number -> new Registration.Counted(handlers, number, event, handler, false));
     }
 
-    /** As {@link #register}, paused: the handler gets nothing before {@link Registration#resume}. */
+    /** As {@link #register}, but paused: the handler is not called before {@link Registration#resume}. */
     public Registration registerPaused(EventFd event, Handler handler) {
         requireHandler(event, handler);
         return add(event, number -> new Registration.Counted(handlers, number, event, handler, true));
@@ -177,7 +177,7 @@ public final class EventLoop implements AutoCloseable {
 
     /**
      * Calls {@code handler} after {@code event} was signalled, and once now if its count is not 0. The count stays in
-     * the eventfd. The handler may drain it before it looks for work; a drain after that may take a ring away. The
+     * the eventfd. The handler may drain the eventfd before it looks for work; a later drain may lose a ring. The
      * registration leases the eventfd, as that of {@link #register}.
      *
      * @throws KernelException as {@link #register}
@@ -214,8 +214,8 @@ public final class EventLoop implements AutoCloseable {
     }
 
     /**
-     * To be leased by a VMM that waits in an epoll set of its own: readable while a registered eventfd is signalled,
-     * and {@link #pollNanos} with timeout 0 handles it.
+     * A descriptor that is readable while a registered eventfd is signalled. A VMM may lease it for its own epoll set,
+     * and then calls {@link #pollNanos} with timeout 0.
      *
      * @throws IllegalStateException for a loop of {@link #withIoUring}
      */
@@ -249,8 +249,8 @@ public final class EventLoop implements AutoCloseable {
 
     /**
      * Waits until an eventfd is signalled, and calls the handlers of all signalled eventfds. This is one round, for a
-     * VMM with a loop of its own. A round ends after 256 handlers, and with io_uring earlier if the kernel gives fewer
-     * at once; the next round calls the others.
+     * VMM with a loop of its own. A round ends after 256 handlers, or earlier with io_uring if the kernel returns fewer
+     * events at once. The next round calls the handlers that are left.
      *
      * @return the number of handlers that were called; 0 if {@link #close} or an interrupt ended the wait
      * @throws ClosedHandleException if the loop was closed before
@@ -419,8 +419,8 @@ public final class EventLoop implements AutoCloseable {
     }
 
     /**
-     * Ends {@link #run}, {@link #runOnce} and all registrations. When it returns, no handler is running or will run,
-     * unless called from a handler: that one is the last. Other signals stay in their eventfds. Never fails.
+     * Ends {@link #run}, {@link #runOnce} and all registrations. After it returns, no handler is running or will run.
+     * Called from a handler, that handler is the last. Unhandled signals stay in their eventfds. Never fails.
      */
     @Override
     public void close() {

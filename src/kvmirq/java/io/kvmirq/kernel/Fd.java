@@ -24,7 +24,7 @@ public final class Fd extends UseCount {
     private final int place;
     // Set before other code has the handle
     private int number = Handles.NO_NUMBER;
-    /** Whether the number was known outside of the library. The file may then have other descriptors. */
+    /** Whether other code knew the number before. The file may then have other descriptors. */
     private volatile boolean shared;
 
     /** Handles that are made together; the last of them that is collected takes it along. */
@@ -80,7 +80,7 @@ public final class Fd extends UseCount {
     }
 
     /**
-     * As {@link #make}, so many by one call: all, or none.
+     * Makes many descriptors by one call, as {@link #make} does: all, or none.
      *
      * @param call takes direct memory with an int for each and writes the numbers, up to the first negative one
      * @param failed of {@code -errno} and how many there were before it. They are closed again: where descriptors ran out,
@@ -137,7 +137,7 @@ public final class Fd extends UseCount {
     }
 
     /**
-     * Takes over a descriptor made elsewhere.
+     * Adopts a descriptor that other code made.
      *
      * @param kind for messages: {@code vm}, {@code eventfd}, ...
      * @throws IllegalArgumentException if {@code number} is negative
@@ -208,7 +208,10 @@ public final class Fd extends UseCount {
         }
     }
 
-    /** A use until the lease is closed, even if the handle is closed earlier; ClosedHandleException after that. */
+    /**
+     * Leases the descriptor: it stays open until the lease is closed, even if the handle is closed earlier.
+     * ClosedHandleException after {@link #close}.
+     */
     public Lease lease() {
         Lease lease = new Lease(this); // before it is counted, which no failure may leave behind
         enter();
@@ -221,7 +224,7 @@ public final class Fd extends UseCount {
         return isLast() && !shared;
     }
 
-    /** See {@link Fd#lease}. Closing twice is closing once. */
+    /** A use of the descriptor, see {@link Fd#lease}. A second close does nothing. */
     public static final class Lease implements AutoCloseable {
         private final UseCount once = new UseCount();
         private final Fd fd;
@@ -231,7 +234,7 @@ public final class Fd extends UseCount {
         }
 
         /**
-         * The number, for code that takes numbers. Once the lease is closed the kernel may reuse it for another file.
+         * The descriptor's number. After the lease is closed, the kernel may reuse the number for another file.
          *
          * @throws ClosedHandleException after {@link #close}
          */

@@ -25,8 +25,7 @@ import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A kernel, reached through one binding by everything that is made from it. The KVM device is opened with the first VM.
- * Thread-safe.
+ * A kernel behind one binding, which all objects made from it use. The first VM opens the KVM device. Thread-safe.
  *
  * <pre>{@code
  * try (Kernel kernel = Kernel.open();
@@ -50,16 +49,16 @@ public final class Kernel implements AutoCloseable {
     private final Reports reports = new Reports(logger);
     private final Handles handles = new Handles(reports);
     private final Calls calls = new Calls(this);
-    /** For the count of an eventfd. */
+    /** A buffer for the count of an eventfd. */
     private final ThreadLocal<ByteBuffer> scratch = ThreadLocal.withInitial(() -> Buffers.allocate(Long.BYTES));
 
     private final Pool<ByteBuffer> scratchOfVirtualThreads = new Pool<>(() -> Buffers.allocate(Long.BYTES));
 
-    /** 0 before it is asked for. Two threads may both choose; the choice is the same. */
+    /** 0 before its first use. If two threads choose at once, they choose the same signal. */
     private volatile int kickSignal;
 
     private @Nullable Fd device;
-    /** Two threads may both ask; they get the same answer. */
+    /** If two threads query KVM at once, they get the same facts. */
     private volatile @Nullable KernelFacts facts;
 
     private boolean closed;
@@ -72,8 +71,8 @@ public final class Kernel implements AutoCloseable {
 
     /**
      * The kernel through the binding that {@value Backends#PROPERTY} or else {@value Backends#ENVIRONMENT} names, or
-     * through the first binding that works. These select the fake kernel only where the module {@code io.kvmirq.testkit}
-     * is, and it logs a WARNING. Opens no device.
+     * through the first binding that works. They select the fake kernel only if the module {@code io.kvmirq.testkit} is
+     * present, which logs a WARNING. Opens no device.
      *
      * @throws io.kvmirq.backend.BackendUnavailableException when no binding works, with the cause for each, or when the
      *     fake kernel is selected without that module
@@ -84,7 +83,7 @@ public final class Kernel implements AutoCloseable {
     }
 
     /**
-     * The kernel through the binding of that name, or {@value Backends#AUTO}. Opens no device.
+     * The kernel through the named binding, or {@value Backends#AUTO}. Opens no device.
      *
      * @throws io.kvmirq.backend.BackendUnavailableException as {@link #open()}
      */
@@ -184,14 +183,14 @@ public final class Kernel implements AutoCloseable {
         return isReal() ? "real kernel through " + backendName() : "fake kernel " + backendDescription();
     }
 
-    /** An unstubbed mock answers null. */
+    /** A mock without a stub returns null. */
     private static String text(@Nullable String given) {
         return given == null ? "" : given;
     }
 
     /**
-     * The facts of this kernel. The first call opens the KVM device, if it is not open, and asks it. It asks nothing
-     * if a VM of this kernel was asked before.
+     * The facts of this kernel. The first call opens the KVM device if necessary and queries it, unless a VM of this
+     * kernel was queried before.
      *
      * @throws io.kvmirq.KernelException as {@link #device}; EPERM when a system call filter refuses KVM_CHECK_EXTENSION
      */
@@ -200,7 +199,7 @@ public final class Kernel implements AutoCloseable {
         return known == null ? facts(device()) : known;
     }
 
-    /** As {@link #facts()}. The first call asks {@code file}, the KVM device or a VM: both give the same answer. */
+    /** As {@link #facts()}. The first call queries {@code file}, the KVM device or a VM: both return the same facts. */
     KernelFacts facts(Fd file) {
         @Nullable KernelFacts known = facts;
         if (known == null) {
@@ -236,7 +235,10 @@ public final class Kernel implements AutoCloseable {
                 () -> "capability=" + number);
     }
 
-    /** The facts that explain a failed call. Makes no call, because the failed call may be the one that asks. */
+    /**
+     * The facts that explain a failed call. Makes no system call, because the failed call may be the query of the
+     * facts.
+     */
     Set<Fact> knownFacts() {
         Set<Fact> all = EnumSet.copyOf(TYPED);
         if (isReal()) {
@@ -253,8 +255,8 @@ public final class Kernel implements AutoCloseable {
     }
 
     /**
-     * The system calls of this kernel's binding, for requests that have no method yet: with a constant of {@link
-     * io.kvmirq.uapi} and the number that a lease of a handle gives, such as of {@code Vcpu.fd()}. The library does not
+     * The system calls of this kernel's binding, for requests that have no method yet. Pass a constant of {@link
+     * io.kvmirq.uapi} and the descriptor number of a lease, such as one of {@code Vcpu.fd()}. The library does not
      * check such a call, and does not see its effect on a VM or device.
      *
      * @throws IllegalStateException if the backend is a mock that was not told of them
@@ -286,7 +288,7 @@ public final class Kernel implements AutoCloseable {
         }
     }
 
-    /** The line of the program that is running now, for the end of a warning; empty unless it is traced. */
+    /** The program's current line, for the end of a warning; empty unless lines are traced. */
     String here() {
         return handles.here();
     }
@@ -305,7 +307,9 @@ public final class Kernel implements AutoCloseable {
         }
     }
 
-    /** The open handles that were made from this kernel, the KVM device included. A test sees that none is left. */
+    /**
+     * The open handles that were made from this kernel, the KVM device included. A test can check that none is left.
+     */
     public List<String> openHandles() {
         return handles.stillOpen();
     }
@@ -323,8 +327,8 @@ public final class Kernel implements AutoCloseable {
     }
 
     /**
-     * Refuses new calls on the KVM device. Handles made from it stay open until their owners close them. Those that
-     * were forgotten are reported.
+     * Refuses new calls on the KVM device. Handles made from it stay open until their owners close them. Forgotten
+     * handles are reported.
      */
     @Override
     public void close() {

@@ -5,11 +5,12 @@ import java.util.Objects;
 import java.util.OptionalInt;
 
 /**
- * The facts of a kernel: architecture and guest address size. A fake kernel answers for the machine that it imitates.
+ * The facts of a kernel: architecture and guest address size. A fake kernel has the facts of the machine that it
+ * imitates.
  *
  * @param architecture of the guests that this KVM runs
- * @param guestAddressBits the largest size of a guest's physical addresses in bits, on arm64
- *     ({@code KVM_CAP_ARM_VM_IPA_SIZE}); empty on x86, where KVM has no capability that tells it
+ * @param guestAddressBits the largest size of a guest's physical addresses in bits, on arm64 ({@code
+ *     KVM_CAP_ARM_VM_IPA_SIZE}); empty on x86, where no capability of KVM reports it
  */
 public record KernelFacts(Architecture architecture, OptionalInt guestAddressBits) {
     public KernelFacts {
@@ -21,7 +22,7 @@ public record KernelFacts(Architecture architecture, OptionalInt guestAddressBit
     public enum Architecture {
         X86_64("x86_64"),
         ARM64("arm64"),
-        /** KVM has neither x86's split irqchip nor arm64's sizes of guest addresses. */
+        /** An architecture without x86's split irqchip and without arm64's guest address sizes. */
         OTHER("an unknown architecture");
 
         private final String label;

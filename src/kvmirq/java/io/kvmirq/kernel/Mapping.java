@@ -16,11 +16,11 @@ import java.util.function.LongConsumer;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Memory mapped from the kernel. Single accesses are by offset, and refused with {@link ClosedHandleException} after it
- * was closed. Each takes some nanoseconds to keep the memory mapped: code that accesses it often, such as a virtqueue,
- * takes a {@link #view}. Only the {@link Owner} unmaps it. Offsets outside of it are refused with {@link
- * IndexOutOfBoundsException}. Thread-safe; {@code int} accesses are volatile, since a guest or the kernel is on the other
- * side.
+ * Memory mapped from the kernel. Single accesses are by offset, and throw {@link ClosedHandleException} after the
+ * mapping was closed. Each access spends some nanoseconds to keep the memory mapped: use a {@link #view} for frequent
+ * accesses, such as those of a virtqueue. Only the {@link Owner} unmaps it. An offset outside of the mapping throws
+ * {@link IndexOutOfBoundsException}. Thread-safe; {@code int} accesses are volatile, because a guest or the kernel
+ * accesses the same memory.
  *
  * <p>The memory is not in child processes (MADV_DONTFORK) and not in core dumps (MADV_DONTDUMP).
  */
@@ -67,8 +67,9 @@ public final class Mapping {
     }
 
     /**
-     * Keeps memory that a guest, a device or the kernel writes out of child processes and core dumps. In a child the first
-     * write to a page would give one of the two processes another page, and a dump would hold the guest's secrets.
+     * Keeps memory that a guest, a device or the kernel writes out of child processes and core dumps. After a fork, the
+     * first write to a page would leave one of the two processes with a private copy, and a core dump would hold the
+     * guest's secrets.
      *
      * @throws io.kvmirq.KernelException if a filter of system calls refuses it
      */
@@ -93,8 +94,8 @@ public final class Mapping {
     }
 
     /**
-     * The right to unmap a {@link Mapping}. It stays with the object that knows when the guest has let go of the
-     * memory; users of that object get the mapping alone. Thread-safe.
+     * The right to unmap a {@link Mapping}. The object that knows when the guest no longer has the memory keeps this
+     * right; users of that object get the mapping only. Thread-safe.
      */
     public static final class Owner implements AutoCloseable {
         private final Mapping mapping;
@@ -110,8 +111,8 @@ public final class Mapping {
         }
 
         /**
-         * Refuses later accesses. Unmaps when none is in flight and no {@link Lease} is left, so never while a guest or a
-         * device has the memory. Idempotent.
+         * Refuses later accesses. Unmaps the memory when no access is in flight and no {@link Lease} is left, so never
+         * while a guest or a device has the memory. Idempotent.
          */
         @Override
         public void close() {
@@ -138,9 +139,9 @@ public final class Mapping {
     }
 
     /**
-     * The memory that {@code fd} shares with this process: that of a {@link MemoryFile}, also one that was adopted, and of
-     * huge pages. It stays when {@code fd} is closed. The file is sealed against shrinking (F_SEAL_SHRINK), because an access
-     * beyond its end would be a SIGBUS.
+     * Maps the memory of {@code fd}, a {@link MemoryFile} made here or adopted, also of huge pages. The mapping stays
+     * when {@code fd} is closed. The file is sealed against shrinking (F_SEAL_SHRINK), because an access beyond its end
+     * would be a SIGBUS.
      *
      * @param offset of the file, a multiple of the page size, or of the huge page size
      * @throws IllegalArgumentException if the file takes no seal, such as a file of a directory, or ends before
@@ -213,8 +214,8 @@ public final class Mapping {
     }
 
     /**
-     * The memory of a device, or of a file that may shrink, for a guest alone. This process cannot reach it: an access
-     * while the device's memory space is off ends by SIGBUS, and a guest can turn it off at any time.
+     * Maps the memory of a device, or of a file that may shrink, only for a guest. This process cannot access it: while
+     * the device's memory space is off, an access raises SIGBUS, and a guest can turn it off at any time.
      *
      * @param offset of the file, a multiple of the page size
      * @throws io.kvmirq.KernelException the errno depends on the kind of the file
@@ -244,7 +245,7 @@ public final class Mapping {
     }
 
     /**
-     * A use of the mapping. Until the lease is closed the memory stays mapped, even if its owner is closed.
+     * Leases the mapping: the memory stays mapped until the lease is closed, even if its owner is closed before.
      *
      * @throws ClosedHandleException after the owner closed it
      */
@@ -254,7 +255,7 @@ public final class Mapping {
         return lease;
     }
 
-    /** See {@link Mapping#lease}. Closing twice is closing once. Thread-safe. */
+    /** A use of the mapping, see {@link Mapping#lease}. A second close does nothing. Thread-safe. */
     public static final class Lease implements AutoCloseable {
         private final UseCount once = new UseCount();
         private final Mapping mapping;
@@ -278,7 +279,7 @@ public final class Mapping {
             return mapping.address;
         }
 
-        /** Ends never: for memory that a guest still has, which stays mapped until the process ends. */
+        /** Keeps the lease for ever: memory that a guest still has stays mapped until the process ends. */
         public void abandon() {
             if (once.end()) {
                 mapping.entry.released(0);
@@ -287,10 +288,10 @@ public final class Mapping {
     }
 
     /**
-     * A part of the memory as a buffer, little-endian, for fast access from any thread. Where a guest or a device is on the
-     * other side use a {@code VarHandle}: {@code MethodHandles.byteBufferViewVarHandle(short[].class, LITTLE_ENDIAN)} has
-     * {@code getAcquire} and {@code setRelease} for the indices of a virtqueue, that of {@code int[]} and of {@code long[]}
-     * also {@code compareAndSet}.
+     * A part of the memory as a little-endian buffer, for fast access from any thread. For memory that a guest or a
+     * device accesses too, use a {@code VarHandle}: {@code MethodHandles.byteBufferViewVarHandle(short[].class,
+     * LITTLE_ENDIAN)} has {@code getAcquire} and {@code setRelease} for the indices of a virtqueue, that of {@code
+     * int[]} and of {@code long[]} also {@code compareAndSet}.
      *
      * <p>After the mapping was unmapped the buffer shows zeros, and writes to it reach neither guest nor file: the pages are freed at once (in a
      * process with mlockall(MCL_FUTURE) zeros take their place, and if RLIMIT_MEMLOCK forbids those, the pages stay and a
@@ -430,13 +431,16 @@ public final class Mapping {
         return entered;
     }
 
-    /** Copies bytes into the mapping; no order among them is promised. */
+    /** Copies bytes into the mapping, in no particular order. */
     public void put(long offset, byte[] content) {
         Objects.requireNonNull(content, "content is null");
         put(offset, ByteBuffer.wrap(content));
     }
 
-    /** Copies what remains of a buffer into the mapping, and moves its position to its limit; in no promised order. */
+    /**
+     * Copies the remaining bytes of a buffer into the mapping, in no particular order, and moves the buffer's position
+     * to its limit.
+     */
     public void put(long offset, ByteBuffer content) {
         Objects.requireNonNull(content, "content is null");
         enter(offset, content.remaining());
@@ -447,7 +451,10 @@ public final class Mapping {
         }
     }
 
-    /** Copies bytes of the mapping into what remains of a buffer, and moves its position to its limit; in no order. */
+    /**
+     * Copies bytes of the mapping into the remaining part of a buffer, in no particular order, and moves the buffer's
+     * position to its limit.
+     */
     public void get(long offset, ByteBuffer content) {
         Objects.requireNonNull(content, "content is null");
         if (content.isReadOnly()) {

@@ -12,9 +12,9 @@ import java.util.Objects;
 import java.util.Set;
 
 /**
- * Memory with a descriptor: memfd_create(2). Whoever gets the descriptor maps the same memory, such as a device that
- * runs in another process (vhost-user). Its size is sealed, so that none of them can take memory from under the others.
- * It is gone with its last descriptor and mapping. Thread-safe.
+ * Memory with a descriptor: memfd_create(2). A process that receives the descriptor can map the same memory, such as a
+ * device in another process (vhost-user). The size is sealed, so that no process can shrink the file while others use
+ * it. The last descriptor or mapping that is closed frees the memory. Thread-safe.
  *
  * <p>Source: mm/memfd.c, mm/shmem.c.
  */
@@ -30,7 +30,7 @@ public final class MemoryFile implements AutoCloseable {
     }
 
     /**
-     * Zeroed memory, which takes pages when they are written.
+     * Creates zeroed memory. A page is allocated when it is first written.
      *
      * @param name for /proc/PID/maps, at most 249 bytes
      * @param length bytes, at least one page and a multiple of 4096; may be 2 GiB or more
@@ -88,7 +88,7 @@ public final class MemoryFile implements AutoCloseable {
         return Fd.adopt(kernel, "memory file", number, ownership, fd -> new MemoryFile(fd, length));
     }
 
-    /** To be leased; a lease gives the number to share. */
+    /** The memory's descriptor. A lease of it returns the number to share. */
     public Fd fd() {
         return fd;
     }
@@ -99,7 +99,7 @@ public final class MemoryFile implements AutoCloseable {
     }
 
     /**
-     * Maps all of it here. The mapping stays when this handle is closed.
+     * Maps all of the memory in this process. The mapping stays when this handle is closed.
      *
      * @throws IllegalArgumentException as {@link Mapping#of(Fd, long)}
      * @throws io.kvmirq.KernelException ENOMEM

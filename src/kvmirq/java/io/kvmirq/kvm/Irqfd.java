@@ -31,18 +31,18 @@ public final class Irqfd implements AutoCloseable {
 
     private enum State {
         ASSIGNED,
-        /** An Error interrupted the assign or deassign, and the kernel may have it: a deassign is harmless. */
+        /** An Error interrupted the assign or deassign, so the kernel may have the irqfd; a deassign is harmless. */
         UNSURE,
         MASKED,
-        /** With its eventfd; the kernel may not have finished. */
+        /** The irqfd ended with its eventfd; the kernel may not have finished. */
         ENDED,
         CLOSED
     }
 
-    /** Held during calls of the kernel, so no monitor: that would hold the carrier of a virtual thread. */
+    /** Held during system calls. A monitor would pin the carrier of a virtual thread. */
     private final ReentrantLock lock = new ReentrantLock();
 
-    /** Before {@link #begin} it is closed: it holds nothing. */
+    /** Closed before {@link #begin}, because the irqfd holds nothing yet. */
     private State state = State.CLOSED;
 
     private Irqfd(Vm vm, EventFd event, @Nullable EventFd resample, Gsi gsi) {
@@ -157,7 +157,7 @@ public final class Irqfd implements AutoCloseable {
         return event;
     }
 
-    /** The eventfd that tells the end of a level interrupt; empty for an edge. */
+    /** The eventfd that is signalled at the guest's EOI of a level interrupt; empty for an edge-triggered irqfd. */
     public Optional<EventFd> resample() {
         return Optional.ofNullable(resample);
     }
@@ -172,7 +172,7 @@ public final class Irqfd implements AutoCloseable {
         }
     }
 
-    /** Whether it is an irqfd of this VM. */
+    /** Whether this irqfd belongs to {@code other}. */
     public boolean isOf(Vm other) {
         Objects.requireNonNull(other, "other is null");
         return vm == other;
@@ -184,11 +184,12 @@ public final class Irqfd implements AutoCloseable {
     }
 
     /**
-     * Holds interrupts back: signals stay in the eventfd. A level interrupt that is asserted is taken off the line and
-     * its resample eventfd signalled, so that a device still asserting it signals again. Masking twice is masking once.
+     * Holds interrupts back: signals stay in the eventfd. If the line of a level interrupt is high, it is lowered and
+     * the resample eventfd is signalled, so that a device that still asserts its interrupt signals again. A second mask
+     * changes nothing.
      *
      * @throws KernelException EIO from another process than the one that made the VM; EBADF if other code closed the
-     *     descriptor of the eventfd. It is not masked then, and the next mask tries again
+     *     descriptor of the eventfd. The irqfd is then not masked, and the next mask tries again
      * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}
      */
     public void mask() {

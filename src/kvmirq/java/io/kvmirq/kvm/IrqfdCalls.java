@@ -19,11 +19,13 @@ import java.util.Objects;
 import java.util.concurrent.locks.ReentrantLock;
 import org.jspecify.annotations.Nullable;
 
-/** The calls for irqfds of one VM. On held files: what was assigned can be deassigned whatever was closed meanwhile. */
+/**
+ * The calls for irqfds of one VM. They use held files, so an irqfd can be deassigned even if its handles were closed.
+ */
 final class IrqfdCalls extends Calls {
     private final VmCalls vm;
 
-    /** From the count of a GSI's irqfds to what follows from it. */
+    /** Makes the count of a GSI's irqfds and the lowering of its line one step. */
     private final ReentrantLock lines = new ReentrantLock();
 
     IrqfdCalls(VmCalls vm) {
@@ -57,7 +59,7 @@ final class IrqfdCalls extends Calls {
         }
     }
 
-    /** Whether the eventfd's file goes when it is let go, and the irqfd with it. */
+    /** Whether releasing this hold closes the eventfd's file, which also ends the irqfd. */
     boolean isLastHold(EventFd event) {
         return holdsLastFile(event.fd());
     }
@@ -150,7 +152,10 @@ final class IrqfdCalls extends Calls {
         records.putInt(at + KernelBackend.IRQFD_GSI, gsi.number());
     }
 
-    /** Returns how many were assigned before a refusal. For those {@link #feeds} follows, then a full fence. */
+    /**
+     * Returns the number of irqfds assigned before a refusal. The caller calls {@link #feeds} for each, then a full
+     * fence.
+     */
     int assign(ByteBuffer records, int count) {
         return backend().irqfdsAssign(number(vm.vm()), records, count);
     }
@@ -169,9 +174,9 @@ final class IrqfdCalls extends Calls {
     }
 
     /**
-     * When it returns, no interrupt of this irqfd is in flight, and the kernel has finished every irqfd of the host
-     * whose eventfd was closed before: the kernel accepts any open eventfd. Called from another process than the one
-     * that made the VM the kernel returns EIO, and the irqfd stays.
+     * Deassigns an irqfd. After the call no interrupt of it is in flight, and the kernel has finished every irqfd of
+     * the host whose eventfd was closed before. The kernel accepts any open eventfd. In a process that did not make the
+     * VM, the kernel returns EIO and the irqfd stays.
      *
      * @return less than 0 if the irqfd may still be there, for {@link #refusedDeassign}
      */
@@ -184,14 +189,14 @@ final class IrqfdCalls extends Calls {
     }
 
     /**
-     * Whether the line of a level irqfd is lowered before its deassign. On x86 the irqfds have a level of their own, which
-     * no call lowers. A VM of another program may have irqfds that are not counted here.
+     * Whether the line of a level irqfd is lowered before its deassign. On x86 irqfds drive a pin as a source of their
+     * own, which no call lowers. An adopted VM may have irqfds that are not counted here.
      */
     boolean lowersLines() {
         return vm.has(Fact.OWN) && vm.isArm64();
     }
 
-    /** A GSI gets a level irqfd, which is assigned after this: no other one lowers the line that it raises. */
+    /** Counts a level irqfd of the GSI before its assign, so that no other irqfd lowers the line that it raises. */
     void enterLine(RouteTable table, Gsi gsi) {
         lines.lock();
         try {
@@ -201,7 +206,7 @@ final class IrqfdCalls extends Calls {
         }
     }
 
-    /** A GSI loses a level irqfd, which is deassigned after this. Returns whether its line was lowered. */
+    /** Takes a level irqfd of the GSI from the count before its deassign. Returns whether the line was lowered. */
     boolean leaveLine(RouteTable table, Gsi gsi) {
         lines.lock();
         try {
@@ -212,9 +217,9 @@ final class IrqfdCalls extends Calls {
     }
 
     /**
-     * arm64: lowers the line of the last level irqfd of a GSI before its deassign. The kernel first forgets to hear of the
-     * guest's EOI, then waits for readers (SRCU), and lowers the line at the end: meanwhile the guest takes a line that is high
-     * again and again, every 40 us in the lab.
+     * arm64: lowers the line of the last level irqfd of a GSI before its deassign. The kernel first removes its EOI
+     * notifier, then waits for readers (SRCU), and lowers the line at the end. Until then the guest takes the interrupt
+     * of a high line again and again, every 40 us in the lab.
      */
     private boolean lower(RouteTable table, Gsi gsi) {
         List<Route> routes = lowersLines() ? table.of(gsi) : List.of();

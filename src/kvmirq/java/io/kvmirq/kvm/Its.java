@@ -7,9 +7,9 @@ import io.kvmirq.uapi.UapiArm64;
 import java.util.OptionalLong;
 
 /**
- * An interrupt translation service (ITS) of an arm64 VM with a {@link VgicV3}: it takes a device's messages, see {@code
- * MsiMessage.toIts}, once the guest has enabled it. It lives as long as the VM: {@link #close} closes its descriptor
- * only. Thread-safe.
+ * An interrupt translation service (ITS) of an arm64 VM with a {@link VgicV3}. Once the guest has enabled it, it
+ * accepts messages of devices, see {@code MsiMessage.toIts}. It lives as long as the VM: {@link #close} closes its
+ * descriptor only. Thread-safe.
  *
  * <p>Source: Documentation/virt/kvm/devices/arm-vgic-its.rst.
  */
@@ -27,7 +27,7 @@ public final class Its extends KvmDevice {
     }
 
     /**
-     * Sets where the guest sees the ITS, which occupies 128 KiB.
+     * Sets the guest physical address of the ITS, which occupies 128 KiB.
      *
      * @param address guest physical, a multiple of 64 KiB
      * @throws io.kvmirq.KernelException EEXIST when it is set; E2BIG beyond the VM's addresses
@@ -43,7 +43,7 @@ public final class Its extends KvmDevice {
     }
 
     /**
-     * Where the guest sees the ITS, a guest physical address; empty until it is set.
+     * The guest physical address of the ITS; empty until it is set.
      *
      * @throws io.kvmirq.KernelException EIO from another process than the one that created the VM
      */
@@ -71,8 +71,8 @@ public final class Its extends KvmDevice {
     }
 
     /**
-     * Restores the tables from guest memory. Set the registers before. After EEXIST no event is mapped, but the kernel
-     * may still deliver events from its cache of earlier deliveries.
+     * Restores the tables from guest memory. Write the registers before. After an EEXIST no event is mapped, but the
+     * kernel may still deliver events that its translation cache holds.
      *
      * @throws io.kvmirq.KernelException EBUSY while a vCPU runs; EEXIST when the ITS has collections already, see
      *     {@link #reset}; EINVAL for tables that contradict themselves; EFAULT as {@link #saveTables}

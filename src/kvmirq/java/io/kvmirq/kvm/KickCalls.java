@@ -17,10 +17,10 @@ import java.util.concurrent.atomic.AtomicReference;
 import java.util.concurrent.locks.LockSupport;
 
 /**
- * Ends KVM_RUN from another thread, without a signal handler. The thread of the vCPU blocks one signal, and only KVM_RUN
- * lets it in: {@code kvm_sigset_activate()} in virt/kvm/kvm_main.c. A kick sends the signal to a run that has begun; KVM_RUN also
- * ends by one that is pending when it begins. For the next run it sets {@code immediate_exit}. At most one signal is on its
- * way, and the run that it ends takes it before it returns. Thread-safe.
+ * Ends KVM_RUN from another thread, without a signal handler. The vCPU's thread blocks one signal, which only KVM_RUN
+ * unblocks: {@code kvm_sigset_activate()} in virt/kvm/kvm_main.c. A kick sends the signal to a run that has begun; a
+ * pending signal also ends a KVM_RUN that begins. For the next run, a kick sets {@code immediate_exit}. At most one
+ * signal is in flight, and the run that it ends consumes it before it returns. Thread-safe.
  */
 final class KickCalls extends Calls {
     private static final int EAGAIN = -Errno.EAGAIN.number();
@@ -36,21 +36,21 @@ final class KickCalls extends Calls {
         MOVING,
         /** In KVM_RUN, or about to enter it. */
         RUNNING,
-        /** So too, and another thread is sending the signal. */
+        /** In KVM_RUN, and another thread is sending the signal. */
         SENDING,
-        /** So too, and the signal is sent. */
+        /** In KVM_RUN, and the signal is sent. */
         SENT,
-        /** Its run has ended, and it looks why. */
+        /** The run has ended, and its thread reads the exit. */
         LEAVING
     }
 
-    /** The set of the signal, and a timeout of no time. */
+    /** The signal's set, and a timeout of 0. */
     private final ByteBuffer set = Buffers.allocate(TIMEOUT_AT + Uapi.Timespec.SIZE);
 
     private final AtomicReference<State> state = new AtomicReference<>(State.OUT);
-    /** The thread that may run it. Changes while {@link State#MOVING}. */
+    /** The thread that may run the vCPU. It changes only in {@link State#MOVING}. */
     private volatile Thread thread = Thread.currentThread();
-    /** Of that thread, 0 before its first run. */
+    /** The Linux id of {@link #thread}; 0 before its first run. */
     private volatile long number;
 
     private final WatchedVcpu watched;
@@ -104,7 +104,7 @@ final class KickCalls extends Calls {
         return number != 0;
     }
 
-    /** Blocks the signal in this thread for good. Returns KVM_SET_SIGNAL_MASK's argument, which lets it in. */
+    /** Blocks the signal in this thread for good. Returns the argument of KVM_SET_SIGNAL_MASK that unblocks it. */
     ByteBuffer block() {
         signal = kickSignal();
         setAddress = libc().addressOf(set.putLong(0, Signals.set(signal)));
@@ -125,7 +125,7 @@ final class KickCalls extends Calls {
                 .putLong(Uapi.KvmSignalMask.SIZE, before.getLong(0) & ~set.getLong(0));
     }
 
-    /** The vCPU lets the signal in. */
+    /** KVM_RUN unblocks the signal from now on. */
     void ready() {
         process = libc().syscall(SystemCall.GETPID, 0, 0, 0, 0);
         long caller = libc().syscall(SystemCall.GETTID, 0, 0, 0, 0);
@@ -136,7 +136,7 @@ final class KickCalls extends Calls {
     }
 
     /**
-     * This thread has left KVM_RUN: takes a signal that was sent to end it, and says whether one was. {@link #left}
+     * This thread has left KVM_RUN. Consumes the signal of a kick, and returns whether there was one. {@link #left}
      * must follow.
      */
     boolean end() {
@@ -171,8 +171,8 @@ final class KickCalls extends Calls {
     // Any thread
 
     /**
-     * Sends the signal if the thread is in KVM_RUN, or about to enter it. Where the user has too many signals pending, it
-     * tries again until the run has ended otherwise.
+     * Sends the signal if the thread is in KVM_RUN, or about to enter it. If the user has too many pending signals, it
+     * retries until the run has ended.
      *
      * @return whether this signal or another one ends the run; if not, the next run must see {@code immediate_exit}
      */

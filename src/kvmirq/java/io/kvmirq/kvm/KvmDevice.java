@@ -34,7 +34,7 @@ public sealed class KvmDevice implements AutoCloseable permits Vgic, Its {
             return number;
         }
 
-        /** Facts of a refusal to create one. */
+        /** The facts that explain a refusal to create this device. */
         Set<Fact> facts() {
             return switch (this) {
                 case VFIO -> Set.of(Fact.KVM_VFIO);

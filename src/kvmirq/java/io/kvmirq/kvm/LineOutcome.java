@@ -2,13 +2,13 @@
 package io.kvmirq.kvm;
 
 /**
- * The outcome of a change of a line; the sum over the routes of its GSI. Source: {@code kvm_set_irq()} in
+ * The outcome of setting a line, summed over the routes of its GSI. Source: {@code kvm_set_irq()} in
  * virt/kvm/irqchip.c.
  */
 public sealed interface LineOutcome {
-    /** Every listener masked it, or there is no route. The kernel's status -1. */
+    /** Every chip masked the interrupt, or the GSI has no route. The kernel's status is -1. */
     LineOutcome IGNORED = new Ignored();
-    /** It was pending already. The kernel's status 0. */
+    /** The interrupt was pending already. The kernel's status is 0. */
     LineOutcome COALESCED = new Coalesced();
 
     /** @param count the sum of the results of all chips and LAPICs that accepted it, at least 1 */
@@ -17,10 +17,10 @@ public sealed interface LineOutcome {
         private static final Accepted TWO = new Accepted(2);
     }
 
-    /** The GSI has no route, or no chip took it because it is masked. */
+    /** The GSI has no route, or every chip masked the interrupt. */
     record Ignored() implements LineOutcome {}
 
-    /** The interrupt was already pending and merged with it. */
+    /** The interrupt merged with one that was already pending. */
     record Coalesced() implements LineOutcome {}
 
     /** Reads the status of {@code KVM_IRQ_LINE_STATUS}: -1 ignored, 0 coalesced, else a count. */

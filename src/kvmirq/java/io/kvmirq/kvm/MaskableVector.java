@@ -32,7 +32,7 @@ import java.util.concurrent.locks.ReentrantLock;
 public final class MaskableVector implements AutoCloseable {
     private final Vm vm;
     private final Irqfd irqfd;
-    /** Held during calls of the kernel, so no monitor: that would hold the carrier of a virtual thread. */
+    /** Held during system calls. A monitor would pin the carrier of a virtual thread. */
     private final ReentrantLock lock = new ReentrantLock();
 
     private volatile MsiMessage message;
@@ -82,8 +82,8 @@ public final class MaskableVector implements AutoCloseable {
     }
 
     /**
-     * The eventfd that raises the interrupt, to be lent to another thread, process or device. Do not close it: this object
-     * does, and could not be signalled before.
+     * The eventfd that raises the interrupt, to be lent to another thread, process or device. Do not close it: {@link
+     * #close} closes it, and {@link #signal} needs it until then.
      */
     public EventFd event() {
         return irqfd.event();
@@ -94,7 +94,7 @@ public final class MaskableVector implements AutoCloseable {
         return irqfd.gsi();
     }
 
-    /** The message that an interrupt is now. */
+    /** The message that the next interrupt sends. */
     public MsiMessage message() {
         return message;
     }
@@ -105,7 +105,7 @@ public final class MaskableVector implements AutoCloseable {
     }
 
     /**
-     * Raises the interrupt, or lets it wait while this is masked: several that wait are one.
+     * Raises the interrupt. While this vector is masked, the interrupt waits, and several signals become one.
      *
      * @throws ClosedHandleException after {@link #close}
      */
@@ -114,7 +114,7 @@ public final class MaskableVector implements AutoCloseable {
     }
 
     /**
-     * Holds interrupts back until {@link #unmask}. Masking twice is masking once.
+     * Holds interrupts back until {@link #unmask}. A second mask changes nothing.
      *
      * @throws KernelException as {@link Irqfd#mask}
      * @throws ClosedHandleException after {@link #close}
@@ -134,10 +134,10 @@ public final class MaskableVector implements AutoCloseable {
     }
 
     /**
-     * Makes later interrupts this message, also one that waits for {@link #unmask}. None is lost. Without a difference
-     * the kernel is not asked.
+     * Makes later interrupts send this message, also one that waits for {@link #unmask}. No interrupt is lost. An equal
+     * message makes no system call.
      *
-     * @throws KernelException as {@link RouteTable#change}; the message is the one before then
+     * @throws KernelException as {@link RouteTable#change}; the message then stays as it was
      * @throws ClosedHandleException after {@link #close}
      */
     public void reroute(MsiMessage to) {
@@ -155,8 +155,8 @@ public final class MaskableVector implements AutoCloseable {
     }
 
     /**
-     * Ends the irqfd, closes the eventfd and removes the route. Close it after a {@link RouteTable#change} of this VM, not
-     * within: there it leaves the route, and warns. Idempotent, nothing is thrown.
+     * Ends the irqfd, closes the eventfd and removes the route. Do not call it within a {@link RouteTable#change} of
+     * this VM: it would leave the route and log a warning. Idempotent, never fails.
      */
     @Override
     public void close() {
@@ -175,8 +175,9 @@ public final class MaskableVector implements AutoCloseable {
     }
 
     /**
-     * Closes many vectors, of one VM or of several, as {@link #close} does each. The routes of a VM change in one commit, and
-     * the irqfds end as in {@link Irqfd#closeAll}. A {@link #close} of one of them meanwhile returns at once.
+     * Closes many vectors, of one VM or of several, as {@link #close} does each. The routes of a VM change in one
+     * commit, and the irqfds end as in {@link Irqfd#closeAll}. A concurrent {@link #close} of one of them returns at
+     * once.
      */
     public static void closeAll(Collection<MaskableVector> vectors) {
         Objects.requireNonNull(vectors, "vectors is null");

@@ -24,7 +24,7 @@ final class MemorySlots {
         this.count = calls.memorySlots();
     }
 
-    /** A slot, given back by {@code undo}; MemorySlotsExhaustedException when none is free. */
+    /** Takes a slot, which {@code undo} gives back; MemorySlotsExhaustedException if none is free. */
     synchronized int take(Undo undo) {
         int slot = count == 0 ? -1 : taken.previousClearBit(count - 1);
         if (slot < 0) {

@@ -11,21 +11,24 @@ public sealed interface MsiOutcome {
     /** No destination matched. */
     MsiOutcome NO_DESTINATION_MATCHED = new NoDestinationMatched();
 
-    /** LAPICs of {@code vcpus}, at least 1, took it, also if the vector was pending: KVM reports no coalescing here. */
+    /**
+     * The LAPICs of {@code vcpus} vCPUs, at least 1, accepted it. A vector that was pending counts too: KVM reports no
+     * coalescing here.
+     */
     record Delivered(int vcpus) implements MsiOutcome {
         private static final Delivered TO_ONE = new Delivered(1);
     }
 
-    /** No vCPU took it: none has that APIC id, or its LAPIC is disabled by software. */
+    /** No vCPU accepted it: no vCPU has that APIC id, or its LAPIC is disabled by software. */
     record NotAccepted() implements MsiOutcome {}
 
     /**
-     * KVM said EPERM, its -1 for no destination: the VM has no vCPU yet, or a broadcast or hashed destination matched
+     * KVM returned -1 (EPERM) for no destination: the VM has no vCPU yet, or a broadcast or hashed destination matched
      * none. The EPERM of a system call filter is a {@link io.kvmirq.KernelException}.
      */
     record NoDestinationMatched() implements MsiOutcome {}
 
-    /** To one vCPU, by far the most frequent, without allocating. */
+    /** The outcome for a number of vCPUs. The frequent case of one vCPU allocates nothing. */
     static MsiOutcome delivered(int vcpus) {
         return vcpus == 1 ? Delivered.TO_ONE : new Delivered(vcpus);
     }

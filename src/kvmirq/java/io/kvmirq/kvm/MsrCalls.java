@@ -6,7 +6,10 @@ import io.kvmirq.explain.KernelCall;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 
-/** KVM_GET_MSRS and KVM_SET_MSRS, which end at the first register that they refuse; source: {@code __msr_io()} in x86.c. */
+/**
+ * KVM_GET_MSRS and KVM_SET_MSRS, which stop at the first register that KVM refuses. Source: {@code __msr_io()} in
+ * x86.c.
+ */
 final class MsrCalls {
     /** More is E2BIG. */
     private static final int MOST = 255;

@@ -7,14 +7,17 @@ import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
 import java.nio.ByteBuffer;
 
-/** Routes as the records a binding takes; its memory is used again for the next table. Not thread-safe. */
+/** Routes, encoded as the records that a binding reads. The memory is reused for the next table. Not thread-safe. */
 final class RouteRecords {
     private static final int FIRST_CAPACITY = 64;
 
     private ByteBuffer records = Buffers.allocate(FIRST_CAPACITY * KernelBackend.ROUTE_SIZE);
     private int count;
 
-    /** Makes room for {@code routes}, and keeps the records of the GSIs below {@code first}: GSIs ascend. */
+    /**
+     * Makes room for {@code routes}, and keeps the records of GSIs below {@code first}. Records are in the order of
+     * GSIs.
+     */
     void begin(int routes, int first) {
         int bytes = routes * KernelBackend.ROUTE_SIZE;
         if (bytes > records.capacity()) {

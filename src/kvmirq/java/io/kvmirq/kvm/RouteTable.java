@@ -20,13 +20,13 @@ import java.util.function.Supplier;
 import java.util.stream.IntStream;
 
 /**
- * A VM's GSI routes. The kernel replaces the whole table in each call, and a call costs more the more routes there are.
- * Make changes that belong together in one {@link #change}: it makes one call, or none if nothing differs, and fails as
- * a whole. Routes that another program set on an adopted VM are unknown here, and the next change removes them.
+ * A VM's GSI routes. Each call replaces the kernel's whole table, and its cost grows with the number of routes. Make
+ * related changes in one {@link #change}: it makes one call, or none if nothing differs, and fails as a whole. Routes
+ * that another program set on an adopted VM are unknown here, and the next change removes them.
  *
- * <p>{@link #add} takes the lowest GSI that has no route and no {@link Irqfd}, and is not the GSI of a pin.
- * Thread-safe. Changes are committed one at a time, under a lock that is held during KVM_SET_GSI_ROUTING, and not while a
- * function given to {@link #change} runs. Whoever reads the table does not wait for it.
+ * <p>{@link #add} takes the lowest GSI that has no route and no {@link Irqfd}, and no pin of a VMM's IOAPIC.
+ * Thread-safe. Changes are committed one at a time, under a lock that is held during KVM_SET_GSI_ROUTING, and not while
+ * a function given to {@link #change} runs. Readers of the table do not wait for the lock.
  *
  * <p>Source: {@code kvm_set_irq_routing()} in virt/kvm/irqchip.c.
  */
@@ -39,21 +39,21 @@ public final class RouteTable {
 
     private final VmCalls calls;
     private final ReentrantLock lock = new ReentrantLock();
-    /** As last committed; replaced as a whole and not changed. Written under the lock. */
+    /** The table as last committed. It is immutable, and replaced under the lock. */
     private volatile Routes table = new Routes();
 
     // Guarded by the lock
     private final RouteRecords records = new RouteRecords();
-    /** The table that {@link #records} holds, for the next one that differs in a few GSIs. */
+    /** The table that {@link #records} encodes. The next table encodes only from the first GSI that differs. */
     private Routes encoded = NONE;
 
-    /** By GSI: how many irqfds are on it. */
+    /** By GSI: the number of its irqfds. */
     private final AtomicIntegerArray held = new AtomicIntegerArray(Gsi.MAX + 1);
 
-    /** By GSI: how many of these the kernel has now. */
+    /** By GSI: the number of its irqfds that the kernel has now. */
     private final AtomicIntegerArray live = new AtomicIntegerArray(Gsi.MAX + 1);
 
-    /** Of an adopted VM: whether it may have routes that are not here, and whether those are to stay. */
+    /** Whether an adopted VM may have routes that this table does not list. */
     private volatile boolean mayHaveOthers;
 
     private volatile boolean othersStay;
@@ -104,7 +104,9 @@ public final class RouteTable {
         }
     }
 
-    /** Creates the irqchip, which gives the kernel's routes. The first free GSI follows the last of them. */
+    /**
+     * Creates the irqchip, which sets the kernel's default routes. The first free GSI follows the last default route.
+     */
     void becomeDefaults(Supplier<List<Route.Pin>> createIrqchip) {
         lock.lock();
         try {
@@ -127,8 +129,8 @@ public final class RouteTable {
 
     /**
      * The routes that {@link Vm#createIrqchip} makes: GSI 0–15 → PIC and IOAPIC, 16–23 → IOAPIC, each to the pin of its
-     * number. To put them back, or to name them to {@link Vm#adopt(io.kvmirq.kernel.Kernel, int,
-     * io.kvmirq.kernel.Ownership, List, Gsi)} beside others. Source: {@code default_routing} in arch/x86/kvm/irq.c.
+     * number. Use them to restore the defaults, or in the list of {@link Vm#adopt(io.kvmirq.kernel.Kernel, int,
+     * io.kvmirq.kernel.Ownership, List, Gsi)}. Source: {@code default_routing} in arch/x86/kvm/irq.c.
      */
     public static List<Route.Pin> defaultsOfX86() {
         List<Route.Pin> routes = new ArrayList<>();
@@ -143,7 +145,7 @@ public final class RouteTable {
         return routes;
     }
 
-    /** Creates a split irqchip and empties the table. {@link #add} leaves the GSIs below {@code pins} out. */
+    /** Creates a split irqchip and empties the table. {@link #add} skips the GSIs below {@code pins}. */
     void leaveToPins(int pins, Runnable createIrqchip) {
         lock.lock();
         try {
@@ -155,12 +157,15 @@ public final class RouteTable {
         }
     }
 
-    /** Whether all routes are known here: of an adopted VM only if its routes were named ({@link RoutesNow}). */
+    /**
+     * Whether this table has all routes of the VM. For an adopted VM it does only if the VMM named them ({@link
+     * RoutesNow}).
+     */
     public boolean isKnown() {
         return !othersStay;
     }
 
-    /** An irqfd is on {@code gsi}: it is not allocated until {@link #release}. */
+    /** Counts an irqfd on {@code gsi}, which is not allocated until {@link #release}. */
     void hold(Gsi gsi) {
         held.incrementAndGet(gsi.number());
     }
@@ -169,7 +174,7 @@ public final class RouteTable {
         held.decrementAndGet(gsi.number());
     }
 
-    /** The kernel has one irqfd more on {@code gsi}, or one less. Returns how many it has. */
+    /** Adds {@code more} to the number of irqfds that the kernel has on {@code gsi}, and returns the number. */
     int live(Gsi gsi, int more) {
         return live.addAndGet(gsi.number(), more);
     }
@@ -296,7 +301,7 @@ public final class RouteTable {
         edit(edit -> edit.remove(gsi));
     }
 
-    /** As {@link #remove}, where it is meant that signals of an irqfd on this GSI are lost: it warns of nothing. */
+    /** As {@link #remove}, without the warning that signals of an irqfd on this GSI are lost. */
     public void removeLosingInterrupts(Gsi gsi) {
         edit(edit -> {
             boolean before = edit.removes;
@@ -304,7 +309,7 @@ public final class RouteTable {
         });
     }
 
-    /** For tear-down, which never fails: removes the routes of GSIs that have no irqfd any more. */
+    /** Removes the routes of GSIs that have no irqfd any more. For tear-down: never fails. */
     void letGo(List<Gsi> gsis) {
         try {
             edit(edit -> gsis.forEach(edit::remove));
@@ -325,7 +330,7 @@ public final class RouteTable {
     }
 
     /**
-     * Refuses more messages than can be routed now, before anything is begun.
+     * Checks that this many messages can be routed now, before a set-up begins.
      *
      * @throws RoutesExhaustedException if the table has too few free GSIs or entries left
      */
@@ -352,7 +357,7 @@ public final class RouteTable {
         return table.of(gsi.number());
     }
 
-    /** Those of these GSIs that have no route. */
+    /** The GSIs among {@code gsis} that have no route. */
     List<Gsi> unrouted(List<Gsi> gsis) {
         Routes now = table;
         List<Gsi> unrouted = new ArrayList<>();
@@ -369,7 +374,7 @@ public final class RouteTable {
         return irqfds(gsi) > 0;
     }
 
-    /** How many {@link Irqfd}s of this VM are on {@code gsi}. */
+    /** The number of {@link Irqfd}s of this VM on {@code gsi}. */
     public int irqfds(Gsi gsi) {
         Objects.requireNonNull(gsi, "gsi is null");
         return held.get(gsi.number());

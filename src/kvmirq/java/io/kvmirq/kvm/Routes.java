@@ -19,10 +19,10 @@ final class Routes {
     /** More than every GSI. */
     static final int ALL = Gsi.MAX + 1;
 
-    /** By GSI; beyond the end there are none. */
+    /** The message of each GSI. GSIs beyond the end have none. */
     private @Nullable MsiMessage[] messages = new MsiMessage[0];
 
-    /** By GSI, up to the last that has one. */
+    /** The pins of each GSI, up to the last GSI that has one. */
     private final List<@Nullable List<Route>> pins;
 
     private int size;

@@ -40,7 +40,7 @@ public final class Vcpu implements AutoCloseable {
         PSCI_0_2(UapiArm64.KVM_ARM_VCPU_PSCI_0_2),
         /** EL1 is AArch32. */
         EL1_32BIT(UapiArm64.KVM_ARM_VCPU_EL1_32BIT),
-        /** A PMU; {@link Vcpu#createPmu} gives it its interrupt. */
+        /** A PMU; {@link Vcpu#createPmu} sets its interrupt. */
         PMU_V3(UapiArm64.KVM_ARM_VCPU_PMU_V3),
         /** Scalable vectors; {@link Vcpu#finalizeSve} must follow. */
         SVE(UapiArm64.KVM_ARM_VCPU_SVE),
@@ -84,7 +84,7 @@ public final class Vcpu implements AutoCloseable {
     }
 
     /**
-     * Gives the vCPU to the calling thread, which uses it from now on; another thread made it, or used it so far.
+     * Moves the vCPU from the thread that made or last took it to the calling thread.
      *
      * @throws IllegalStateException on a virtual thread, and while another thread runs it; after {@link #close}
      */
@@ -162,7 +162,7 @@ public final class Vcpu implements AutoCloseable {
         arm("registers by id").set(register, register.encode(value));
     }
 
-    /** A register of any size (arm64), in the order of bytes in memory. As {@link #armRegister} else. */
+    /** The bytes of a register of any size (arm64), as in memory. Otherwise as {@link #armRegister}. */
     public byte[] armRegisterBytes(ArmRegister register) {
         byte[] bytes =
                 new byte[Objects.requireNonNull(register, "register is null").size()];
@@ -171,7 +171,7 @@ public final class Vcpu implements AutoCloseable {
     }
 
     /**
-     * Sets a register of any size (arm64). As {@link #setArmRegister} else.
+     * Sets a register of any size (arm64). Otherwise as {@link #setArmRegister}.
      *
      * @param bytes as many as the register has
      * @throws IllegalArgumentException if they are more or fewer
@@ -188,7 +188,7 @@ public final class Vcpu implements AutoCloseable {
     }
 
     /**
-     * Chooses the interrupt that a timer raises (arm64), of all vCPUs.
+     * Sets the interrupt that a timer raises (arm64), for all vCPUs of the VM.
      *
      * @throws io.kvmirq.KernelException EINVAL if the VM has no VGIC; EBUSY when a vCPU has run
      */
@@ -197,7 +197,7 @@ public final class Vcpu implements AutoCloseable {
     }
 
     /**
-     * Gives the PMU its interrupt and makes it ready (arm64), after {@link Vgic#init}.
+     * Sets the PMU's interrupt and initialises the PMU (arm64). Call it after {@link Vgic#init}.
      *
      * @param interrupt the same of each vCPU; usually PPI 23
      * @throws io.kvmirq.KernelException ENODEV if the vCPU was initialised without {@link Feature#PMU_V3}, or the VGIC
@@ -214,8 +214,7 @@ public final class Vcpu implements AutoCloseable {
     }
 
     /**
-     * Shows the guest this CPUID (x86). KVM takes leaves and features that the host does not have, and the guest fails
-     * when it uses them.
+     * Sets the CPUID that the guest sees (x86). KVM accepts features that the host lacks; a guest that uses one fails.
      *
      * @throws io.kvmirq.KernelException E2BIG for more than 256 leaves; EINVAL after the first run, unless it is the same
      */
@@ -230,7 +229,7 @@ public final class Vcpu implements AutoCloseable {
         return Optional.ofNullable(cpuid);
     }
 
-    /** Shows the guest the CPUID the kernel supports, x2APIC included (x86). */
+    /** Sets the CPUID leaves that KVM supports on this host, x2APIC included (x86). */
     public void useHostCpuid() {
         x86("CPUID");
         setCpuid(Cpuid.ofHost(calls.fd().kernel()));
@@ -267,7 +266,7 @@ public final class Vcpu implements AutoCloseable {
     /**
      * Reads model specific registers (x86).
      *
-     * @param wanted those to read; their values do not count, and it stays as it is
+     * @param wanted the MSRs to read; their values are ignored, and the object does not change
      * @throws MsrRefusedException for one that KVM or the vCPU's CPUID lacks
      */
     public X86Msrs msrs(X86Msrs wanted) {
@@ -308,8 +307,8 @@ public final class Vcpu implements AutoCloseable {
     }
 
     /**
-     * Gives the vCPU these x87 and SSE registers (x86). They are in use only as far as {@link X86Xsave#features} says: a
-     * vCPU begins with all in their initial state, and {@link #setXsave} sets all.
+     * Gives the vCPU these x87 and SSE registers (x86). {@link X86Xsave#features} decides which of them are in use: in
+     * a new vCPU all are in their initial state. {@link #setXsave} sets features and registers.
      */
     public void setFpu(X86Fpu fpu) {
         Objects.requireNonNull(fpu, "fpu is null");
@@ -332,7 +331,7 @@ public final class Vcpu implements AutoCloseable {
         x86("XSAVE").setXsave(xsave);
     }
 
-    /** XCR0, the state that the guest has turned on: bit 0 x87, bit 1 SSE, bit 2 AVX (x86). KVM has no other XCR. */
+    /** XCR0, the extended state that the guest enabled: bit 0 x87, bit 1 SSE, bit 2 AVX (x86). KVM has no other XCR. */
     public long xcr0() {
         return x86("XCR0").xcr0();
     }
@@ -346,13 +345,13 @@ public final class Vcpu implements AutoCloseable {
         x86("XCR0").setXcr0(value);
     }
 
-    /** A copy of the exceptions, interrupts and NMIs on their way (x86). */
+    /** A copy of the pending exceptions, injected interrupts and NMIs (x86). */
     public X86Events events() {
         return x86("events").get(KernelCall.EVENTS_GET, Uapi.KVM_GET_VCPU_EVENTS, new X86Events());
     }
 
     /**
-     * Puts these exceptions, interrupts and NMIs on their way (x86).
+     * Sets the pending exceptions, injected interrupts and NMIs (x86).
      *
      * @throws io.kvmirq.KernelException EINVAL for a vector that no exception has, and where the kernel has no System
      *     Management Mode
@@ -414,8 +413,8 @@ public final class Vcpu implements AutoCloseable {
     }
 
     /**
-     * Makes the guest begin in real mode, code segment at 0, interrupts off (x86). Both addresses are 0–0xffff;
-     * IllegalArgumentException beyond.
+     * Makes the guest begin in real mode, with code segment 0 and interrupts disabled (x86). IllegalArgumentException
+     * if an address is not in 0–0xffff.
      */
     public void startAt(int instruction, int stack) {
         X86Registers registers = X86Registers.inRealMode(instruction, stack);
@@ -444,8 +443,8 @@ public final class Vcpu implements AutoCloseable {
     }
 
     /**
-     * Whether its last run ended within an instruction, such as an access to a port: the next run completes it, so that
-     * registers do not tell the guest's state now.
+     * Whether the last run ended within an instruction, such as a port access. The next run completes the instruction;
+     * before that, registers do not show the guest's state.
      */
     public boolean isWithinInstruction() {
         run.requireItsThread();
@@ -453,10 +452,10 @@ public final class Vcpu implements AutoCloseable {
     }
 
     /**
-     * Ends the run that another thread is in, also one whose guest halts; if none is, the next one. That run returns {@link
-     * VcpuExit.Reason#INTR}, or another exit if that came first, and then the next one returns INTR. Several kicks may end
-     * one run. Of a closed vCPU it does nothing. Any thread may call it. It allocates nothing and never fails. It
-     * waits only while the process may have no more signals pending (RLIMIT_SIGPENDING).
+     * Ends the current run, even if its guest halts. If no run is in progress, it ends the next one. That run returns
+     * {@link VcpuExit.Reason#INTR}, or another exit that came first; then the next run returns INTR. Several kicks may
+     * end one run. On a closed vCPU it does nothing. Any thread may call it. It allocates nothing and never fails. It
+     * waits only while the user's pending signals have reached RLIMIT_SIGPENDING.
      */
     public void kick() {
         run.kick();
@@ -484,12 +483,15 @@ public final class Vcpu implements AutoCloseable {
         return run.watched();
     }
 
-    /** The descriptor, to be leased for calls that have no method here. */
+    /** The vCPU's descriptor. Lease it for ioctls that have no method here. */
     public Fd fd() {
         return calls.fd();
     }
 
-    /** Ends a {@link #run} in flight, as {@link #kick}, and takes effect when it has returned. Idempotent, never fails. */
+    /**
+     * Ends a {@link #run} as {@link #kick} does, and closes the vCPU when the run has returned. Idempotent, never
+     * fails.
+     */
     @Override
     public void close() {
         calls.close();

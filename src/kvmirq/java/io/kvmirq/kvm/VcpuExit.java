@@ -8,11 +8,12 @@ import java.util.BitSet;
 import java.util.List;
 
 /**
- * Why a guest left {@link Vcpu#run}, with the data of that exit. A vCPU has one such object, which its next run changes.
- * A method about another kind of exit throws {@link IllegalStateException}. For the thread that runs the vCPU.
+ * Why a guest left {@link Vcpu#run}, with the data of that exit. A vCPU has one such object, and its next run changes
+ * it. A method for another kind of exit throws {@link IllegalStateException}. Use it only in the thread that runs the
+ * vCPU.
  *
- * <p>A guest that reads a port or an address waits for an answer, which the next run gives it. Without {@link #answer} it
- * reads all ones, as from a bus on which no device answers.
+ * <p>If the guest reads a port or an address, {@link #answer} sets the value, and the next run delivers it. Without an
+ * answer the guest reads all ones, as from an empty bus.
  *
  * <p>Source: {@code struct kvm_run} in linux/kvm.h.
  */
@@ -41,9 +42,9 @@ public final class VcpuExit {
     public enum Reason {
         /** The guest read or wrote a port that no in-kernel device serves. */
         IO(Uapi.KVM_EXIT_IO),
-        /** It read or wrote an address that is neither memory nor an in-kernel device. */
+        /** The guest read or wrote an address that is neither memory nor an in-kernel device. */
         MMIO(Uapi.KVM_EXIT_MMIO),
-        /** It halted, without in-kernel LAPIC; with one, HLT stays in the kernel. */
+        /** The guest halted, in a VM without in-kernel LAPIC. With one, the kernel handles HLT. */
         HLT(Uapi.KVM_EXIT_HLT),
         /** Triple fault. */
         SHUTDOWN(Uapi.KVM_EXIT_SHUTDOWN),
@@ -55,7 +56,7 @@ public final class VcpuExit {
         INTERNAL_ERROR(Uapi.KVM_EXIT_INTERNAL_ERROR),
         /** The guest asked to be turned off or reset (PSCI on arm64). */
         SYSTEM_EVENT(Uapi.KVM_EXIT_SYSTEM_EVENT),
-        /** It ended a level-triggered interrupt of the VMM's IOAPIC (split irqchip). */
+        /** The guest ended a level-triggered interrupt of the VMM's IOAPIC (split irqchip). */
         IOAPIC_EOI(Uapi.KVM_EXIT_IOAPIC_EOI),
         /** Any other: dispatch by {@link VcpuExit#number}. */
         OTHER(Uapi.KVM_EXIT_UNKNOWN);
@@ -81,7 +82,7 @@ public final class VcpuExit {
         this.page = page;
     }
 
-    /** Where a run leaves its exit, before {@link #become}. */
+    /** The words into which a run copies its exit, before {@link #become}. */
     long[] head() {
         return head;
     }
@@ -190,12 +191,15 @@ public final class VcpuExit {
         return isIo() ? intAt(Uapi.KvmRun.IO_COUNT) : 1;
     }
 
-    /** The value that the guest wrote, or the answer so far; zero-extended. Of several accesses, the first. */
+    /**
+     * The value that the guest wrote, or the answer that was set, zero-extended. If there are several accesses, that of
+     * the first.
+     */
     public long data() {
         return data(0);
     }
 
-    /** As {@link #data()}, of access 0 to {@link #count} − 1. */
+    /** As {@link #data()}, for one access, 0 to {@link #count} − 1. */
     public long data(int access) {
         int at = at(access);
         int size = size();
@@ -228,7 +232,7 @@ public final class VcpuExit {
     }
 
     /**
-     * Sets the value that the guest reads, from its low bytes. Of several accesses, this answers the first.
+     * Sets the value that the guest reads; its low bytes count. If there are several accesses, it answers the first.
      *
      * @throws IllegalStateException if the guest wrote, or the access was answered
      */
@@ -236,7 +240,7 @@ public final class VcpuExit {
         answer(0, value);
     }
 
-    /** As {@link #answer(long)}, to access 0 to {@link #count} − 1. */
+    /** As {@link #answer(long)}, for one access, 0 to {@link #count} − 1. */
     public void answer(int access, long value) {
         if (isWrite()) {
             throw new IllegalStateException(this + " was a write, which has no answer: run the vCPU again");

@@ -9,8 +9,8 @@ import java.time.Instant;
 import java.util.Optional;
 
 /**
- * The runs of a vCPU: its thread, the kicks that end a run, and what a run tells. {@link #kick} may come from any thread,
- * all else from the vCPU's.
+ * The runs of a vCPU: its thread, the kicks that end a run, and the exit of a run. Any thread may call {@link #kick};
+ * only the vCPU's thread may call the other methods.
  */
 final class VcpuRun {
     private static final int NO_EXIT = -1;
@@ -82,7 +82,7 @@ final class VcpuRun {
         return exit;
     }
 
-    /** Another thread may take the vCPU only when all of this is done. */
+    /** Ends a run. Another thread may take the vCPU only afterwards. */
     private void leave(int reason) {
         try {
             boolean kicked = kick.end();

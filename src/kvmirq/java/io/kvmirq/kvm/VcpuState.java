@@ -3,23 +3,25 @@ package io.kvmirq.kvm;
 
 import io.kvmirq.uapi.Uapi;
 
-/** Whether a vCPU runs; source: {@code KVM_MP_STATE_*} in linux/kvm.h. */
+/** The run state of a vCPU. Source: {@code KVM_MP_STATE_*} in linux/kvm.h. */
 public enum VcpuState {
     /** It runs. */
     RUNNABLE(Uapi.KVM_MP_STATE_RUNNABLE),
     /** An application processor (x86) waits for INIT. */
     UNINITIALIZED(Uapi.KVM_MP_STATE_UNINITIALIZED),
-    /** It has got INIT, and waits for its start-up message (x86). */
+    /** The vCPU has received INIT and waits for its start-up message (x86). */
     INIT_RECEIVED(Uapi.KVM_MP_STATE_INIT_RECEIVED),
     /** It waits in HLT for an interrupt (x86). */
     HALTED(Uapi.KVM_MP_STATE_HALTED),
-    /** It has got a start-up message (x86); KVM takes this and reports the state that follows. */
+    /**
+     * The vCPU has received a start-up message (x86). KVM accepts this state, and reports the state that follows it.
+     */
     SIPI_RECEIVED(Uapi.KVM_MP_STATE_SIPI_RECEIVED),
     /** It is off, until PSCI turns it on (arm64). */
     STOPPED(Uapi.KVM_MP_STATE_STOPPED),
-    /** It waits in a reset that it asked for (x86, SEV-ES). */
+    /** The vCPU waits in a reset that its guest requested (x86, SEV-ES). */
     AP_RESET_HOLD(Uapi.KVM_MP_STATE_AP_RESET_HOLD),
-    /** It waits for an interrupt that the VMM sees first (arm64). */
+    /** The vCPU waits for an interrupt, and KVM exits to the VMM before it resumes the vCPU (arm64). */
     SUSPENDED(Uapi.KVM_MP_STATE_SUSPENDED);
 
     private final int number;

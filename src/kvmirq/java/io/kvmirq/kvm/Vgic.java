@@ -35,13 +35,13 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
 
     private final VgicCalls calls;
     private final RouteTable routes;
-    /** Bytes that the distributor occupies; its address is a multiple. */
+    /** The size of the distributor in bytes. Its address is a multiple of it. */
     private final int size;
     /** KVM_VGIC_V*_ADDR_TYPE_DIST. */
     private final int distributorType;
 
     private boolean initialized;
-    /** 0 until it is asked after init. */
+    /** The number of interrupts; 0 until it is read after init. */
     private volatile int interrupts;
 
     /** @param initialized whether a VMM initialises the VGIC, so that the routes are those that the VMM named */
@@ -64,8 +64,8 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
     }
 
     /**
-     * Sets where the guest sees the distributor. An overlap with other parts of the VGIC is not refused here, but by a
-     * later {@link VgicV3#setRedistributors}, {@link Vm#createVcpu} or {@link Vcpu#run}, with EINVAL.
+     * Sets the distributor's guest physical address. An overlap with other parts of the VGIC is not refused here, but
+     * by a later {@link VgicV3#setRedistributors}, {@link Vm#createVcpu} or {@link Vcpu#run}, with EINVAL.
      *
      * @param address guest physical, a multiple of 64 KiB (GICv3) or 4 KiB (GICv2)
      * @throws io.kvmirq.KernelException EEXIST when it is set; E2BIG beyond the VM's addresses
@@ -76,7 +76,7 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
     }
 
     /**
-     * Where the guest sees the distributor, a guest physical address; empty until it is set.
+     * The distributor's guest physical address; empty until it is set.
      *
      * @throws io.kvmirq.KernelException EIO from another process than the one that created the VM
      */
@@ -111,8 +111,9 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
     }
 
     /**
-     * Makes the VGIC ready, with 256 interrupts if no other number was set. From now on the VM takes irqfds and lines,
-     * no further vCPU, and GSI n has its default route: pin n, which raises SPI n + 32. A second call changes nothing.
+     * Makes the VGIC ready, with 256 interrupts if no other number was set. From now on the VM accepts irqfds and lines
+     * and refuses further vCPUs. GSI n has its default route: pin n, which raises SPI n + 32. A second call changes
+     * nothing.
      *
      * @throws io.kvmirq.KernelException EBUSY while another thread creates a vCPU; ENOMEM
      */
@@ -175,7 +176,9 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
         }
     }
 
-    /** Reads the bits of an SPI. The VGIC that answers is initialised: its number of interrupts no longer changes. */
+    /**
+     * Reads the register bits of an SPI. The VGIC is initialised then, so its number of interrupts no longer changes.
+     */
     final int readRegister(Spi spi, int group, int offset) {
         int word = readRegister(group, offset);
         if (interrupts == 0) {

@@ -43,9 +43,9 @@ final class VgicCalls extends Calls {
     }
 
     /**
-     * The kernel initialises a GICv2 by itself in calls that need one, and then sets the default routes, unseen from
-     * here. A GICv3 it leaves alone. Source: {@code vgic_lazy_init()}; {@code vgic_v2_attr_regs_access()}; {@code
-     * vgic_v2_map_resources()}.
+     * The kernel initialises a GICv2 by itself in calls that need it, and then sets default routes that {@link
+     * RouteTable} does not have. It never initialises a GICv3 by itself. Source: {@code vgic_lazy_init()}; {@code
+     * vgic_v2_attr_regs_access()}; {@code vgic_v2_map_resources()}.
      *
      * @throws IllegalStateException if the kernel would initialise the GICv2
      */

@@ -11,8 +11,8 @@ import java.util.OptionalLong;
  * A GICv2 for up to 8 vCPUs, on a host whose GIC can run one.
  *
  * <p>Call {@link #init} before lines, registers and the first {@link Vcpu#run}. Otherwise the kernel initialises a
- * GICv2 by itself and sets the default routes, which {@link Vm#routes} would not know. Lines, registers and runs are
- * refused before.
+ * GICv2 by itself and sets the default routes, which {@link Vm#routes} would not know. Before {@link #init}, lines,
+ * registers and runs are refused.
  *
  * <p>A host with a GICv2 gives its VMs a GICv2, 8 vCPUs and no ITS. Many hosts with a GICv3 run no GICv2: creating one
  * fails with ENODEV there. The fake has one in profiles with {@code gicv2}.
@@ -33,7 +33,7 @@ public final class VgicV2 extends Vgic {
     }
 
     /**
-     * Sets where the guest sees its CPU interface, which occupies 8 KiB.
+     * Sets the guest physical address of the CPU interface, which occupies 8 KiB.
      *
      * @param address guest physical, a multiple of 4 KiB
      * @throws io.kvmirq.KernelException as {@link #setDistributor}
@@ -44,7 +44,7 @@ public final class VgicV2 extends Vgic {
     }
 
     /**
-     * Where the guest sees its CPU interface, a guest physical address; empty until it is set.
+     * The guest physical address of the CPU interface; empty until it is set.
      *
      * @throws io.kvmirq.KernelException EIO from another process than the one that created the VM
      */
@@ -72,7 +72,7 @@ public final class VgicV2 extends Vgic {
     }
 
     /**
-     * Writes a register of the distributor as one vCPU has it. GICD_IGROUPR keeps its value only after GICD_IIDR was
+     * Writes a register of the distributor as one vCPU sees it. GICD_IGROUPR keeps its value only after GICD_IIDR was
      * written, with the value that was read or an older revision. GICD_SGIR sends an SGI of that vCPU. Restore
      * GICD_ISPENDR before GICD_CPENDSGIR and GICD_SPENDSGIR: an SGI that GICD_ISPENDR makes pending has the vCPU itself
      * as a source.

@@ -16,8 +16,8 @@ import java.util.List;
  * A GICv3: one distributor, one redistributor for each vCPU. Message-signalled interrupts need an {@link Its} beside
  * it.
  *
- * <p>The pending state of an edge is its latch, that of a level is its line or its latch. The kernel tells the two
- * apart: {@link #isLatched} and {@link #isHigh}.
+ * <p>An edge-triggered interrupt is pending while its latch is set, a level-triggered one while its line is high or its
+ * latch is set. The kernel keeps line and latch apart: {@link #isLatched} and {@link #isHigh}.
  *
  * <p>Source: Documentation/virt/kvm/devices/arm-vgic-v3.rst.
  */
@@ -48,7 +48,8 @@ public final class VgicV3 extends Vgic {
 
     /**
      * Places the redistributors of all vCPUs one after the other. Call either this or {@link #addRedistributors}: the
-     * kernel refuses this after a region was added, but it accepts regions after this, which no vCPU then uses.
+     * kernel refuses this after a region was added, but it accepts a region after this call, and no vCPU uses that
+     * region.
      *
      * @param address guest physical, a multiple of 64 KiB
      * @throws io.kvmirq.KernelException EEXIST when they are placed; E2BIG beyond the VM's addresses; EINVAL when they
@@ -60,7 +61,7 @@ public final class VgicV3 extends Vgic {
     }
 
     /**
-     * Adds a region of redistributors, for as many vCPUs.
+     * Adds a region of redistributors for {@code count} vCPUs.
      *
      * @param index 0 for the first region, then 1 and so on
      * @param address guest physical, a multiple of 64 KiB
@@ -134,8 +135,8 @@ public final class VgicV3 extends Vgic {
     // Registers
 
     /**
-     * Reads a register of a vCPU's redistributor. A vCPU is found by its affinity, which follows from its id unless the
-     * VMM has changed MPIDR_EL1.
+     * Reads a register of a vCPU's redistributor. The kernel finds a vCPU by its affinity, which derives from its id
+     * unless the VMM changed MPIDR_EL1.
      *
      * @param offset bytes, a multiple of 4, below {@value #REDISTRIBUTOR_SIZE}. An offset without a register reads 0
      * @throws io.kvmirq.KernelException EBUSY before {@link #init} or while a vCPU runs; EINVAL for a vCPU that does
@@ -232,7 +233,7 @@ public final class VgicV3 extends Vgic {
     }
 
     /**
-     * Whether the SPI's latch is set: an edge came that the guest has not taken.
+     * Whether the SPI's latch is set: the guest has not yet taken an edge that was raised.
      *
      * @throws io.kvmirq.KernelException as {@link #readDistributor}
      * @throws IllegalArgumentException for an SPI beyond {@link #interrupts}
@@ -274,7 +275,7 @@ public final class VgicV3 extends Vgic {
     }
 
     /**
-     * Reads the lines of 32 interrupts, as a VMM does to save them. Those of edge-triggered interrupts read as low.
+     * Reads the lines of 32 interrupts, as a VMM does to save them. Lines of edge-triggered interrupts read as low.
      *
      * @param vcpu whose PPIs are read; SPIs are the same for each vCPU
      * @param first the first interrupt, a multiple of 32: 0 for the PPIs in bits 16–31, 32–992 for SPIs
@@ -287,8 +288,8 @@ public final class VgicV3 extends Vgic {
     }
 
     /**
-     * Sets the lines of 32 interrupts, as a VMM does to restore them. A high line of an edge-triggered interrupt
-     * latches nothing, and counts once the interrupt is level-triggered.
+     * Sets the lines of 32 interrupts, as a VMM does to restore them. A high line of an edge-triggered interrupt sets
+     * no latch. It takes effect once the interrupt is level-triggered.
      *
      * @param vcpu as for {@link #readLines}
      * @param first as for {@link #readLines}
@@ -308,7 +309,7 @@ public final class VgicV3 extends Vgic {
         return VgicCalls.affinity(vcpu) | first;
     }
 
-    /** The first interrupt of those whose lines the kernel gives together. */
+    /** The first interrupt of the block whose lines the kernel reads together. */
     private static int first(int interrupt) {
         return interrupt - interrupt % PER_WORD;
     }

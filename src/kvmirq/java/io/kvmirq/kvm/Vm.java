@@ -20,12 +20,12 @@ import java.util.Objects;
 import java.util.OptionalInt;
 
 /**
- * A virtual machine: made here, or made elsewhere and adopted. Thread-safe. A method for x86 or for arm64 alone says so,
- * and throws {@link UnsupportedOperationException} on the other architecture. An errno named at a method is that of the
- * {@link io.kvmirq.KernelException} it throws.
+ * A virtual machine, created here or adopted from a VMM. Thread-safe. A method marked x86 or arm64 throws {@link
+ * UnsupportedOperationException} on the other architecture. An errno at a method is the errno of the {@link
+ * io.kvmirq.KernelException} that it throws.
  *
  * <p>Irqfds, ioeventfds and memory that are registered with a VM lease it: {@link #close} takes effect when the last of
- * them is closed. A vCPU does not.
+ * them is closed. A vCPU does not lease its VM.
  */
 public final class Vm implements AutoCloseable {
     private final VmCalls calls;
@@ -49,8 +49,8 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * A new VM without irqchip, memory or vCPUs. On arm64 its guest has 40 bits of physical addresses, or the fewer
-     * that the host has.
+     * A new VM without irqchip, memory or vCPUs. On arm64 its guest has 40 bits of physical addresses, or fewer if the
+     * host has fewer.
      *
      * @throws io.kvmirq.KernelException EMFILE, ENFILE, ENOMEM; EBUSY when another hypervisor has the CPU; as {@link
      *     Kernel#device}, which the first VM opens
@@ -59,15 +59,15 @@ public final class Vm implements AutoCloseable {
         return VmCalls.create(kernel, OptionalInt.empty(), calls -> new Vm(calls, RouteTable.empty(calls)));
     }
 
-    /** As {@link #create(Kernel)}, on arm64: a guest address has 32 bits to those of {@link Kernel#facts}. */
+    /** As {@link #create(Kernel)} on arm64, with guest physical addresses of 32 bits to {@link Kernel#facts}' limit. */
     public static Vm create(Kernel kernel, int guestAddressBits) {
         OptionalInt bits = OptionalInt.of(guestAddressBits);
         return VmCalls.create(kernel, bits, calls -> new Vm(calls, RouteTable.empty(calls)));
     }
 
     /**
-     * A VM that a VMM in this process made; KVM answers EIO to any other process. No access to {@code /dev/kvm} is
-     * needed: the VM itself is asked, once, for the architecture.
+     * Adopts a VM that a VMM in this process made; in any other process KVM returns EIO. It needs no access to {@code
+     * /dev/kvm}, because one call on the VM determines the architecture.
      *
      * @param number the VM's descriptor
      * @param routesNow all GSI routes of the VM. KVM has no call that reads them, and each change replaces all of them:
@@ -99,12 +99,12 @@ public final class Vm implements AutoCloseable {
         return calls.vm().kernel();
     }
 
-    /** Whether it is a VM of arm64, with a VGIC in place of LAPICs. An adopted VM is asked once. */
+    /** Whether this is an arm64 VM, with a VGIC instead of LAPICs. For an adopted VM the first call queries KVM. */
     public boolean isArm64() {
         return calls.isArm64();
     }
 
-    /** To be leased; a lease gives the number to share with a VMM. */
+    /** The VM's descriptor. A lease of it returns the number to share with a VMM. */
     public Fd fd() {
         return calls.vm();
     }
@@ -117,7 +117,8 @@ public final class Vm implements AutoCloseable {
     // Chips
 
     /**
-     * PIC, IOAPIC and LAPICs in the kernel (x86), with the default routes GSI 0–15 → PIC and IOAPIC, 16–23 → IOAPIC.
+     * Creates in-kernel PIC, IOAPIC and LAPICs (x86), with the default routes GSI 0–15 → PIC and IOAPIC, 16–23 →
+     * IOAPIC.
      *
      * @throws io.kvmirq.KernelException EEXIST with any irqchip present; ENOTTY on a kernel without one; EINVAL with
      *     vCPUs
@@ -128,9 +129,9 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * LAPICs in the kernel (x86), PIC and IOAPIC left to the VMM, no routes.
+     * Creates in-kernel LAPICs (x86) and no routes. The VMM emulates PIC and IOAPIC.
      *
-     * @param pins of the VMM's IOAPIC, 0–4096; the GSIs below are left to it
+     * @param pins the number of pins of the VMM's IOAPIC, 0–4096; GSIs below it belong to that IOAPIC
      * @throws io.kvmirq.KernelException EINVAL with more pins; EEXIST with any irqchip or vCPU present
      * @throws IllegalArgumentException if memory is over the page of the LAPICs
      */
@@ -139,8 +140,8 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * Makes vCPUs with ids above 255 reachable by messages (x86). Without it the kernel ignores the high bits of a
-     * destination, and delivers to the vCPU that the low 8 name. EINVAL on a kernel without it.
+     * Makes vCPUs with ids above 255 reachable by messages (x86). Without this call, the kernel ignores the high bits
+     * of a destination and delivers to the vCPU of its low 8 bits. EINVAL on a kernel without it.
      */
     public void use32BitApicIds() {
         calls.use32BitApicIds();
@@ -148,17 +149,17 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * Makes {@link Vcpu#events} tell exceptions that wait apart from those that are being delivered, with their
-     * payloads, and triple faults that wait (x86). EINVAL on a kernel without it.
+     * Makes {@link Vcpu#events} distinguish pending exceptions, with their payloads, from those being delivered, and
+     * report pending triple faults (x86). EINVAL on a kernel without it.
      */
     public void reportWaitingFaults() {
         x86.reportWaitingFaults();
     }
 
     /**
-     * Lets a message name vCPU 255 of a guest in x2APIC mode (x86), where the kernel else takes 255 as the broadcast,
-     * beside 0xffffffff. In xAPIC mode 255 stays the broadcast. EINVAL on a kernel without it. Source: {@code
-     * kvm_apic_mda()} in arch/x86/kvm/lapic.c.
+     * Makes destination 255 the vCPU 255 of a guest in x2APIC mode (x86). Otherwise the kernel treats 255 as the
+     * broadcast there, as 0xffffffff. In xAPIC mode 255 stays the broadcast. EINVAL on a kernel without it. Source:
+     * {@code kvm_apic_mda()} in arch/x86/kvm/lapic.c.
      */
     public void disableBroadcastQuirk() {
         calls.disableBroadcastQuirk();
@@ -175,7 +176,7 @@ public final class Vm implements AutoCloseable {
         return x86.x2apicMessage(vcpu, Objects.requireNonNull(vector, "vector is null"));
     }
 
-    /** Whether destination 255 is the broadcast in x2APIC mode, too: until {@link #disableBroadcastQuirk}. */
+    /** Whether destination 255 is the broadcast in x2APIC mode, too. It is until {@link #disableBroadcastQuirk}. */
     public boolean hasBroadcastQuirk() {
         return calls.hasBroadcastQuirk();
     }
@@ -186,25 +187,26 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * A timer (i8254) in the kernel (x86), at the ports 0x40–0x43, which raises GSI 0; also with vCPUs present. The
-     * speaker's port 0x61 is left to the VMM. On AMD a VM with it gets no posted interrupts until {@link
-     * #setPitReinjection} is off. In this order: ENOTTY on a kernel without irqchip; EEXIST with a timer; since 6.12
+     * Creates an in-kernel timer (i8254, x86) at ports 0x40–0x43, which raises GSI 0. vCPUs may exist already. The VMM
+     * emulates the speaker's port 0x61. On AMD a VM with it gets no posted interrupts until {@link #setPitReinjection}
+     * is off. Errors, in the order of the checks: ENOTTY on a kernel without irqchip; EEXIST with a timer; since 6.12
      * ENOENT without the full irqchip; ENOMEM. Source: KVM_CREATE_PIT2 in arch/x86/kvm/x86.c.
      */
     public void createPit() {
         x86.createPit(false);
     }
 
-    /** As {@link #createPit}; KVM also serves port 0x61, by which guests measure their TSC. It makes no sound. */
+    /** As {@link #createPit}, but KVM also emulates port 0x61, which guests use to measure their TSC. It is silent. */
     public void createPitWithSpeaker() {
         x86.createPit(true);
     }
 
     /**
-     * Gives KVM three pages (x86) that the guest must not know, before the first run. Intel's processors without
-     * unrestricted guest run real mode by a task state segment there; others do not use them. EINVAL if they do not end
-     * below 4 GiB; on such a processor also EINVAL for a misaligned address, and EEXIST when they overlap memory. Source:
-     * {@code kvm_vm_ioctl_set_tss_addr()} in arch/x86/kvm/x86.c, {@code vmx_set_tss_addr()} in vmx.c.
+     * Reserves three pages for KVM (x86), before the first run; the guest must not use them. On Intel processors
+     * without unrestricted guest, KVM keeps a task state segment there for real mode; other processors do not use them.
+     * EINVAL if they do not end below 4 GiB; on such a processor also EINVAL for a misaligned address, and EEXIST when
+     * they overlap memory. Source: {@code kvm_vm_ioctl_set_tss_addr()} in arch/x86/kvm/x86.c, {@code
+     * vmx_set_tss_addr()} in vmx.c.
      *
      * @param guestAddress the guest-physical address of the first page, such as 0xfffbd000: a multiple of 4096
      */
@@ -213,9 +215,9 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * Gives KVM one page (x86) that the guest must not know, for a page table of Intel's processors without
-     * unrestricted guest while paging is off; others do not use it. EINVAL with vCPUs present. Source:
-     * KVM_SET_IDENTITY_MAP_ADDR in arch/x86/kvm/x86.c, {@code vmx_set_identity_map_addr()} in vmx.c.
+     * Reserves one page for KVM (x86); the guest must not use it. On Intel processors without unrestricted guest, KVM
+     * keeps a page table there for a guest with paging off; other processors do not use it. EINVAL with vCPUs present.
+     * Source: KVM_SET_IDENTITY_MAP_ADDR in arch/x86/kvm/x86.c, {@code vmx_set_identity_map_addr()} in vmx.c.
      *
      * @param guestAddress a multiple of 4096, checked when the first vCPU is made; 0 is the default, 0xfffbc000
      */
@@ -228,7 +230,7 @@ public final class Vm implements AutoCloseable {
         return x86.getIoapic();
     }
 
-    /** Puts back what {@link #ioapic} gave, changed or not. */
+    /** Restores a state from {@link #ioapic}, changed or not. */
     public void restore(IoapicState state) {
         x86.setIoapic(state);
     }
@@ -238,14 +240,14 @@ public final class Vm implements AutoCloseable {
         return x86.getPic(Objects.requireNonNull(chip, "chip is null"));
     }
 
-    /** Puts back what {@link #pic} gave, changed or not. */
+    /** Restores a state from {@link #pic}, changed or not. */
     public void restore(X86Pic state) {
         x86.setPic(state);
     }
 
     /**
-     * Whether the in-kernel timer (x86) makes up for ticks that the guest did not take in time: on at first. On AMD the
-     * kernel then counts the guest's EOIs, and posts no interrupts. ENXIO without a timer, see {@link #createPit}.
+     * Sets whether the in-kernel timer (x86) injects missed ticks later; on by default. While it is on, KVM on AMD
+     * counts the guest's EOIs and posts no interrupts. ENXIO without a timer, see {@link #createPit}.
      */
     public void setPitReinjection(boolean on) {
         x86.reinjectPit(on);
@@ -256,60 +258,60 @@ public final class Vm implements AutoCloseable {
         return x86.getPit();
     }
 
-    /** Puts back what {@link #pit} gave, changed or not. Its channels count from their whole counts. */
+    /** Restores a state from {@link #pit}, changed or not. Each channel starts again from its whole count. */
     public void restore(X86Pit state) {
         x86.setPit(state);
     }
 
-    /** The paravirtual clock of the guest (kvmclock, x86) in nanoseconds; it begins at 0 with the VM. */
+    /** The guest's paravirtual clock (kvmclock, x86) in nanoseconds. It starts at 0 with the VM. */
     public long clock() {
         return x86.getClock();
     }
 
-    /** Makes the paravirtual clock go on from here, as after a pause of the VM. */
+    /** Sets the guest's paravirtual clock, such as after a pause of the VM. */
     public void setClock(long nanos) {
         x86.setClock(nanos);
     }
 
     /**
-     * A GICv2 (arm64). Call {@link Vgic#init} before a vCPU runs. ENODEV on a host whose GIC runs none; EEXIST with a
-     * VGIC present, even if its handle is closed; EBUSY when a vCPU has run, or another thread creates or uses one;
-     * E2BIG with more than 8 vCPUs on a host with a GICv3; a host with a GICv2 allows only 8.
+     * Creates a GICv2 (arm64). Call {@link Vgic#init} before a vCPU runs. ENODEV on a host whose GIC runs none; EEXIST
+     * with a VGIC present, even if its handle is closed; EBUSY when a vCPU has run, or another thread creates or uses
+     * one; E2BIG with more than 8 vCPUs on a host with a GICv3; a host with a GICv2 allows only 8.
      */
     public VgicV2 createVgicV2() {
         return devices.createV2();
     }
 
     /**
-     * A GICv3 (arm64), not ready before {@link Vgic#init}. ENODEV on a host with a GICv2; else as {@link
-     * #createVgicV2}.
+     * Creates a GICv3 (arm64), which is not ready before {@link Vgic#init}. ENODEV on a host with a GICv2; else as
+     * {@link #createVgicV2}.
      */
     public VgicV3 createVgicV3() {
         return devices.createV3();
     }
 
     /**
-     * An ITS (arm64), which takes messages of devices; a VM may have several. Create it before GICR_PROPBASER is
-     * restored, which creating an ITS resets. ENODEV on a host with a GICv2.
+     * Creates an ITS (arm64), which accepts messages of devices; a VM may have several. Create it before you restore
+     * GICR_PROPBASER, because the creation resets that register. ENODEV on a host with a GICv2.
      */
     public Its createIts() {
         return devices.createIts();
     }
 
     /**
-     * A GICv2 that a VMM made for this adopted VM (arm64), by its descriptor, and initialises: {@link Vgic#init}
-     * through this handle leaves {@link #routes} as they are.
+     * Adopts a GICv2 that a VMM made for this adopted VM (arm64). The VMM initialises it: {@link Vgic#init} of this
+     * handle does not change {@link #routes}.
      */
     public VgicV2 adoptVgicV2(int number, Ownership ownership) {
         return devices.adoptV2(number, ownership);
     }
 
-    /** A GICv3, as {@link #adoptVgicV2}. */
+    /** Adopts a GICv3, as {@link #adoptVgicV2}. */
     public VgicV3 adoptVgicV3(int number, Ownership ownership) {
         return devices.adoptV3(number, ownership);
     }
 
-    /** An ITS, as {@link #adoptVgicV2}. It has no part in the routes. */
+    /** Adopts an ITS, as {@link #adoptVgicV2}. It does not change routes. */
     public Its adoptIts(int number, Ownership ownership) {
         return devices.adoptIts(number, ownership);
     }
@@ -317,8 +319,8 @@ public final class Vm implements AutoCloseable {
     // Interrupts
 
     /**
-     * Makes each signal of {@code event} raise {@code gsi} once, edge-triggered, in the kernel, and one now if it was
-     * signalled before. Route {@code gsi} first: without a route signals are lost for ever.
+     * Makes each signal of {@code event} raise {@code gsi} once, edge-triggered, in the kernel. If {@code event} was
+     * signalled before, it raises {@code gsi} now. Route {@code gsi} first: without a route signals are lost for ever.
      *
      * @throws io.kvmirq.KernelException EINVAL without in-kernel irqchip; EAGAIN before an ARM VGIC is initialised;
      *     EBUSY when {@code event} feeds a GSI already; since 6.17 also when it feeds a GSI of another VM
@@ -327,17 +329,17 @@ public final class Vm implements AutoCloseable {
         return Irqfd.make(this, event, null, gsi, false);
     }
 
-    /** As {@link #assignIrqfd}, each eventfd with its GSI: all, or none. {@link Irqfd#closeAll} ends many. */
+    /** As {@link #assignIrqfd} for each eventfd and its GSI: assigns all, or none. {@link Irqfd#closeAll} ends many. */
     public List<Irqfd> assignIrqfds(List<EventFd> events, List<Gsi> gsis) {
         return Irqfd.edges(this, events, gsis, false);
     }
 
-    /** As {@link #assignIrqfd}, masked: signals stay in the eventfd, unknown to KVM, until {@link Irqfd#unmask}. */
+    /** As {@link #assignIrqfd}, but masked: signals stay in the eventfd, unseen by KVM, until {@link Irqfd#unmask}. */
     public Irqfd maskedIrqfd(EventFd event, Gsi gsi) {
         return Irqfd.make(this, event, null, gsi, true);
     }
 
-    /** As {@link #maskedIrqfd}, for each eventfd and the GSI at its place: all, or none. */
+    /** As {@link #maskedIrqfd} for each eventfd and its GSI: makes all, or none. */
     public List<Irqfd> maskedIrqfds(List<EventFd> events, List<Gsi> gsis) {
         return Irqfd.edges(this, events, gsis, true);
     }
@@ -348,8 +350,8 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * Makes a signal of {@code event} hold {@code gsi} high until the guest's EOI, which lowers it and signals
-     * {@code resample}. A device still asserting its line then signals {@code event} again.
+     * Makes a signal of {@code event} hold {@code gsi} high. The guest's EOI lowers it and signals {@code resample}. A
+     * device still asserting its line then signals {@code event} again.
      *
      * @throws io.kvmirq.KernelException EINVAL without the full in-kernel irqchip; else as {@link #assignIrqfd}
      * @throws IllegalArgumentException if both are one eventfd, which would raise itself for ever
@@ -386,9 +388,9 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * Drives the line of an SPI from user space (arm64); GSI routes have no part in it. An edge-triggered SPI latches a
-     * rise, a level-triggered one is pending while its line is high. The last value counts, from whichever source.
-     * Allocates nothing. ENXIO without VGIC; EBUSY before {@link Vgic#init}; EINVAL beyond the VGIC's SPIs.
+     * Drives the line of an SPI from user space (arm64), without a GSI route. A rising line latches an edge-triggered
+     * SPI; a level-triggered SPI is pending while its line is high. All sources share one line, and the last value
+     * counts. Allocates nothing. ENXIO without VGIC; EBUSY before {@link Vgic#init}; EINVAL beyond the VGIC's SPIs.
      *
      * @throws IllegalStateException before the {@link Vgic#init} of a GICv2 that was created here
      */
@@ -397,17 +399,18 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * Drives the line of one vCPU's PPI (arm64), as {@link #setSpi}; EINVAL without that vCPU. Kernels of 6.1 take the
-     * vCPU's id for its place in the order of creation: number vCPUs 0, 1, 2 and so on there.
+     * Drives the line of one vCPU's PPI (arm64), as {@link #setSpi}; EINVAL without that vCPU. Linux 6.1 reads the
+     * vCPU's id as its place in the order of creation: create vCPUs 0, 1, 2 and so on in that order.
      */
     public void setPpi(VcpuId vcpu, Ppi ppi, boolean high) {
         vgic.setPpi(vcpu, ppi, high);
     }
 
     /**
-     * Signals {@code event} when the guest writes to {@code address}, without leaving the kernel: a doorbell, heard by
-     * {@link io.kvmirq.kernel.EventLoop#registerDoorbell}. EINVAL for a range that wraps; EEXIST when another ioeventfd
-     * takes writes of the same address, length and data; ENOSPC when the VM's bus is full.
+     * Makes the kernel signal {@code event} when the guest writes to {@code address}, without an exit to the VMM: a
+     * doorbell. {@link io.kvmirq.kernel.EventLoop#registerDoorbell} calls a handler for it. EINVAL for a range that
+     * wraps; EEXIST when another ioeventfd takes writes of the same address, length and data; ENOSPC when the VM's bus
+     * is full.
      */
     public IoEventFd assignIoEventFd(IoAddress address, EventFd event) {
         return new IoEventFd(calls, address, event);
@@ -436,7 +439,7 @@ public final class Vm implements AutoCloseable {
     // vCPUs and memory
 
     /**
-     * A vCPU of the calling thread, the only one that may use it until another takes it by {@link Vcpu#moveHere}.
+     * Creates a vCPU. Only the calling thread may use it, until another thread takes it by {@link Vcpu#moveHere}.
      *
      * @throws io.kvmirq.KernelException EINVAL for an id beyond the limit (on arm64 511, with a GICv2 7), or when
      *     addresses of the VGIC overlap or end beyond the VM's; EEXIST for an id that exists; EBUSY after {@link
@@ -455,7 +458,8 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * Zeroed memory at a guest-physical address; both are in bytes, multiples of 4096, else EINVAL. EEXIST over other memory.
+     * Adds zeroed memory to the guest. Address and length are in bytes, multiples of 4096, or the kernel returns
+     * EINVAL. EEXIST if it overlaps other memory.
      *
      * @throws MemorySlotsExhaustedException when all memory slots of the VM are used
      * @throws IllegalArgumentException if {@code length} is not positive; on x86 also over the page of the in-kernel
@@ -466,9 +470,9 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * As {@link #addMemory(long, long)}, of memory that is mapped already, such as a {@link
+     * As {@link #addMemory(long, long)}, with memory that is mapped already, such as a {@link
      * io.kvmirq.kernel.MemoryFile} or a region of a device. Closing the mapping does not unmap it while the guest has
-     * the memory. A closed one is refused with {@link io.kvmirq.kernel.ClosedHandleException}.
+     * the memory. A closed mapping is refused with {@link io.kvmirq.kernel.ClosedHandleException}.
      */
     public GuestMemory addMemory(long guestAddress, Mapping memory) {
         return GuestMemory.of(calls, slots, guestAddress, memory, false);
@@ -482,12 +486,12 @@ public final class Vm implements AutoCloseable {
         return GuestMemory.of(calls, slots, guestAddress, memory, true);
     }
 
-    /** Whether {@link #assignLevelIrqfd} exists here; it also needs the full irqchip. */
+    /** Whether this kernel supports {@link #assignLevelIrqfd}, which also needs the full irqchip. */
     public boolean supportsResample() {
         return calls.supportsResample();
     }
 
-    /** Refuses new calls; the last lease lets the VM go. A borrowed VM stays open. Idempotent, never fails. */
+    /** Refuses new calls, and closes the VM with its last lease. A borrowed VM stays open. Idempotent, never fails. */
     @Override
     public void close() {
         calls.closeVm();

@@ -5,12 +5,12 @@ import io.kvmirq.NotPromised;
 import io.kvmirq.VcpuId;
 
 /**
- * Is told of a VM's vCPUs. It is called in the thread that changes the VM, with no lock held, and may be told twice. An
- * exception of it is logged, and the change stands.
+ * A listener for a VM's vCPUs. The thread that changes the VM calls it without a lock, and may report an event twice.
+ * An exception that it throws is logged, and the change remains.
  */
 @NotPromised
 public interface VmListener {
-    /** A vCPU exists. A VM keeps it as long as the VM lives, also after {@link Vcpu#close}. */
+    /** A vCPU was added. The VM keeps it until the VM ends, even after {@link Vcpu#close}. */
     void vcpuAdded(VcpuId vcpu);
 
     /** The phase of a vCPU that {@link Vm#createVcpu} made can be read from now on. Follows {@link #vcpuAdded}. */

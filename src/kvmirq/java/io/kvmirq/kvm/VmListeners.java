@@ -25,14 +25,14 @@ public final class VmListeners {
         this.calls = calls;
     }
 
-    /** The VMM of an adopted VM may have made other vCPUs, so that none is told. */
+    /** Whether listeners hear of vCPUs. They do not in an adopted VM, whose VMM may have made others. */
     private boolean knowsVcpus() {
         return calls.has(Fact.OWN);
     }
 
     /**
-     * Adds a listener, which is told of each vCPU that exists or comes; of none of an adopted VM, whose vCPUs other code
-     * may make and run.
+     * Adds a listener for each vCPU, existing and later. It hears of no vCPU of an adopted VM, because other code may
+     * make and run those.
      */
     public void add(VmListener listener) {
         Objects.requireNonNull(listener, "listener is null");
@@ -54,7 +54,7 @@ public final class VmListeners {
         listeners.remove(listener);
     }
 
-    /** Makes a vCPU; listeners are told of it, those to come too. */
+    /** Makes a vCPU and reports it to listeners, also to those added later. */
     Vcpu make(Supplier<Vcpu> call) {
         Vcpu vcpu;
         try (Undo undo = new Undo()) {

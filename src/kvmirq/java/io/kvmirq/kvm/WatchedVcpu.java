@@ -10,16 +10,16 @@ import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicLong;
 
 /**
- * The part of a {@link Vcpu} that other threads may read while its thread runs it: whether the thread is in KVM_RUN, and
- * the ids of the LAPIC, if they ask. Only {@link Vcpu#run} counts as KVM_RUN, not one by {@link Vcpu#fd}. KVM loads the
- * vCPU for each other call on it, too, such as {@link Vcpu#registers}: that is not shown. Thread-safe; the methods neither
- * wait nor allocate.
+ * The part of a {@link Vcpu} that other threads may read while its thread runs it: whether the thread is in KVM_RUN
+ * and, on request, the ids of the LAPIC. Only {@link Vcpu#run} counts as KVM_RUN, not an ioctl on {@link Vcpu#fd}. KVM
+ * loads the vCPU for each other call on it, too, such as {@link Vcpu#registers}: that is not shown. Thread-safe; the
+ * methods neither wait nor allocate.
  */
 @NotPromised
 public final class WatchedVcpu {
     /** Bits 1:0 of a phase's number, in KVM_RUN. The bits above count the runs. */
     private static final long IN_RUN = 1;
-    /** Outside, and no run has completed, or the last one failed. */
+    /** Outside of KVM_RUN, and no run has completed or the last run failed. */
     private static final long NOT_RUN = 2;
     /** Outside, and KVM_RUN has returned. */
     private static final long HAS_RUN = 0;
@@ -61,8 +61,8 @@ public final class WatchedVcpu {
     }
 
     /**
-     * The number of the phase now. It changes before KVM_RUN loads the vCPU, and after KVM_RUN has returned. No number
-     * comes twice.
+     * The number of the current phase. It changes before KVM_RUN loads the vCPU, and after KVM_RUN has returned. No
+     * number is reused.
      */
     public long phase() {
         return phase.getOpaque();
@@ -79,8 +79,8 @@ public final class WatchedVcpu {
     }
 
     /**
-     * Asks for the registers of the LAPIC. The vCPU's thread reads them once, at the next return from {@link Vcpu#run}: by
-     * KVM_GET_LAPIC, which takes a microsecond or so. Without a LAPIC in the kernel there are none.
+     * Asks for the registers of the LAPIC. The vCPU's thread reads them once, at the next return from {@link Vcpu#run}:
+     * by KVM_GET_LAPIC, which takes a microsecond or so. Without an in-kernel LAPIC, {@link #lapic} stays empty.
      */
     public void askForLapic() {
         if (!isAsked()) {
@@ -88,7 +88,7 @@ public final class WatchedVcpu {
         }
     }
 
-    /** The registers that were read last; the same object until they are read again. */
+    /** The LAPIC registers that were read last; the same object until the next read. */
     public Optional<Lapic> lapic() {
         return lapic;
     }

@@ -14,8 +14,8 @@ import java.nio.ByteBuffer;
 import java.util.EnumSet;
 
 /**
- * KVM's calls on the chips of an x86 VM, its timer and its clock. On arm64 they would do something else, and throw {@link
- * UnsupportedOperationException}. Thread-safe.
+ * KVM's calls on the chips of an x86 VM, its timer and its clock. On arm64 the requests mean something else, so the
+ * methods throw {@link UnsupportedOperationException}. Thread-safe.
  */
 final class X86ChipCalls extends Calls {
     private static final String TIMER = "a timer of the PC";

@@ -12,7 +12,7 @@ import java.util.Objects;
  * <p>Source: {@code struct kvm_vcpu_events} in asm/kvm.h; Documentation/virt/kvm/api.rst, KVM_GET_VCPU_EVENTS.
  */
 public final class X86Events extends X86Fields<X86Events.Name, X86Events> {
-    /** A field; those without a size given here are 0 or 1. */
+    /** A field. Its value is 0 or 1 unless its comment gives a size. */
     public enum Name {
         /** An exception is being delivered. */
         EXCEPTION_INJECTED(Uapi.KvmVcpuEvents.EXCEPTION_INJECTED, Byte.BYTES),
@@ -26,17 +26,17 @@ public final class X86Events extends X86Fields<X86Events.Name, X86Events> {
         INTERRUPT_INJECTED(Uapi.KvmVcpuEvents.INTERRUPT_INJECTED, Byte.BYTES),
         /** Its vector, 8 bits. */
         INTERRUPT_VECTOR(Uapi.KvmVcpuEvents.INTERRUPT_NR, Byte.BYTES),
-        /** An instruction made it. KVM takes this and does not report it. */
+        /** An instruction raised the interrupt. KVM accepts this field and never reports it. */
         INTERRUPT_SOFT(Uapi.KvmVcpuEvents.INTERRUPT_SOFT, Byte.BYTES),
         /** Interrupts wait for one instruction: bit 0 after MOV SS, bit 1 after STI. */
         SHADOW(Uapi.KvmVcpuEvents.INTERRUPT_SHADOW, Byte.BYTES, Uapi.KVM_VCPUEVENT_VALID_SHADOW),
         /** An NMI is being delivered. */
         NMI_INJECTED(Uapi.KvmVcpuEvents.NMI_INJECTED, Byte.BYTES),
-        /** NMIs that wait, up to 2; before 6.4, whether any does. */
+        /** The number of pending NMIs, up to 2; before 6.4, 1 if any is pending. */
         NMI_PENDING(Uapi.KvmVcpuEvents.NMI_PENDING, Byte.BYTES, Uapi.KVM_VCPUEVENT_VALID_NMI_PENDING),
         /** The guest handles an NMI. */
         NMI_MASKED(Uapi.KvmVcpuEvents.NMI_MASKED, Byte.BYTES),
-        /** Of a start-up message (SIPI), 32 bits. KVM takes this and never reports it. */
+        /** The vector of a start-up message (SIPI), 32 bits. KVM accepts this field and never reports it. */
         SIPI_VECTOR(Uapi.KvmVcpuEvents.SIPI_VECTOR, Integer.BYTES, Uapi.KVM_VCPUEVENT_VALID_SIPI_VECTOR),
         /** The vCPU is in System Management Mode. */
         SMM(Uapi.KvmVcpuEvents.SMI_SMM, Byte.BYTES, Uapi.KVM_VCPUEVENT_VALID_SMM),
@@ -53,7 +53,7 @@ public final class X86Events extends X86Fields<X86Events.Name, X86Events> {
         EXCEPTION_PENDING(Uapi.KvmVcpuEvents.EXCEPTION_PENDING, Byte.BYTES, Uapi.KVM_VCPUEVENT_VALID_PAYLOAD),
         /** The exception that waits has a payload. */
         EXCEPTION_HAS_PAYLOAD(Uapi.KvmVcpuEvents.EXCEPTION_HAS_PAYLOAD, Byte.BYTES, Uapi.KVM_VCPUEVENT_VALID_PAYLOAD),
-        /** The payload, 64 bits: CR2 of a page fault, or what DR6 gets. */
+        /** The payload, 64 bits: CR2 for a page fault, bits of DR6 for a debug exception. */
         EXCEPTION_PAYLOAD(Uapi.KvmVcpuEvents.EXCEPTION_PAYLOAD, Long.BYTES, Uapi.KVM_VCPUEVENT_VALID_PAYLOAD);
 
         private final int offset;

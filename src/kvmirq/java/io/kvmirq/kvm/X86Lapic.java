@@ -16,7 +16,7 @@ public final class X86Lapic extends X86State {
 
     /** A register of 32 bits, or the first of an array of eight. */
     public enum Name {
-        /** APIC id, in bits 31:24; in x2APIC mode {@code KVM_CAP_X2APIC_API} says in which bits. */
+        /** APIC id, in bits 31:24; in x2APIC mode its bits depend on {@code KVM_CAP_X2APIC_API}. */
         ID(0x20),
         /** Version. */
         VERSION(0x30),
@@ -30,7 +30,7 @@ public final class X86Lapic extends X86State {
         DFR(0xe0),
         /** Spurious vector; bit 8 enables the LAPIC. */
         SVR(0xf0),
-        /** In service: vectors 0–31, the others follow at steps of 16. */
+        /** In-service bits of vectors 0–31; those of each 32 further vectors follow 16 bytes later. */
         ISR(0x100),
         /** Trigger mode, as {@link #ISR}. */
         TMR(0x180),
@@ -54,11 +54,11 @@ public final class X86Lapic extends X86State {
         LVT_LINT1(0x360),
         /** Entry of errors. */
         LVT_ERROR(0x370),
-        /** Where the timer begins. */
+        /** Initial count of the timer. */
         TIMER_INITIAL(0x380),
-        /** Where the timer is. */
+        /** Current count of the timer. */
         TIMER_CURRENT(0x390),
-        /** How the timer's clock is divided. */
+        /** Divide configuration of the timer. */
         TIMER_DIVIDE(0x3e0);
 
         private final int offset;

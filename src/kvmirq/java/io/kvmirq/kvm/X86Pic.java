@@ -12,7 +12,7 @@ import java.util.Objects;
  * <p>Source: {@code struct kvm_pic_state} in asm/kvm.h; 8259A datasheet.
  */
 public final class X86Pic extends X86Fields<X86Pic.Name, X86Pic> {
-    /** A register of 8 bits; those without a meaning given here have a bit for each pin. */
+    /** An 8-bit register. It has one bit for each pin unless its comment says otherwise. */
     public enum Name {
         /** Levels that were seen last. */
         LAST_IRR(Uapi.KvmPicState.LAST_IRR),
@@ -26,7 +26,7 @@ public final class X86Pic extends X86Fields<X86Pic.Name, X86Pic> {
         PRIORITY_ADD(Uapi.KvmPicState.PRIORITY_ADD),
         /** The vector of pin 0. */
         VECTOR(Uapi.KvmPicState.IRQ_BASE),
-        /** How far the guest's set-up is: 0 for done. */
+        /** The guest's progress in programming the PIC; 0 if it is done. */
         INIT_STATE(Uapi.KvmPicState.INIT_STATE),
         /** Level-triggered. */
         ELCR(Uapi.KvmPicState.ELCR);

@@ -17,7 +17,7 @@ public final class X86Pit extends X86Fields<X86Pit.Name, X86Pit> {
         MODE_0(0, Uapi.KvmPitChannelState.MODE, Byte.BYTES),
         /** Whether channel 0 counts. */
         GATE_0(0, Uapi.KvmPitChannelState.GATE, Byte.BYTES),
-        /** When channel 0 began to count, of the host's clock; {@link Vm#restore(X86Pit)} takes now. */
+        /** The host's time when channel 0 began to count; {@link Vm#restore(X86Pit)} sets the current time instead. */
         LOADED_0(0, Uapi.KvmPitChannelState.COUNT_LOAD_TIME, Long.BYTES),
         /** Whole count of channel 1, 1 to 65536. */
         COUNT_1(1, Uapi.KvmPitChannelState.COUNT, Integer.BYTES),
@@ -25,7 +25,7 @@ public final class X86Pit extends X86Fields<X86Pit.Name, X86Pit> {
         MODE_1(1, Uapi.KvmPitChannelState.MODE, Byte.BYTES),
         /** Whether channel 1 counts. */
         GATE_1(1, Uapi.KvmPitChannelState.GATE, Byte.BYTES),
-        /** When channel 1 began to count, of the host's clock; {@link Vm#restore(X86Pit)} takes now. */
+        /** The host's time when channel 1 began to count; {@link Vm#restore(X86Pit)} sets the current time instead. */
         LOADED_1(1, Uapi.KvmPitChannelState.COUNT_LOAD_TIME, Long.BYTES),
         /** Whole count of channel 2, 1 to 65536. */
         COUNT_2(2, Uapi.KvmPitChannelState.COUNT, Integer.BYTES),
@@ -33,7 +33,7 @@ public final class X86Pit extends X86Fields<X86Pit.Name, X86Pit> {
         MODE_2(2, Uapi.KvmPitChannelState.MODE, Byte.BYTES),
         /** Whether channel 2 counts. */
         GATE_2(2, Uapi.KvmPitChannelState.GATE, Byte.BYTES),
-        /** When channel 2 began to count, of the host's clock; {@link Vm#restore(X86Pit)} takes now. */
+        /** The host's time when channel 2 began to count; {@link Vm#restore(X86Pit)} sets the current time instead. */
         LOADED_2(2, Uapi.KvmPitChannelState.COUNT_LOAD_TIME, Long.BYTES);
 
         private final int offset;

@@ -10,7 +10,7 @@ import java.util.Objects;
  * <p>Source: {@code struct kvm_xsave} in asm/kvm.h; Intel SDM vol. 1, "XSAVE area".
  */
 public final class X86Xsave extends X86State {
-    /** Bytes of most areas; those with AMX are longer. */
+    /** The size of most areas in bytes; areas with AMX are longer. */
     static final int LEAST = 4096;
 
     private static final int MXCSR = 24;
@@ -56,7 +56,7 @@ public final class X86Xsave extends X86State {
         return this;
     }
 
-    /** Eight bytes of the area, at an offset as leaf 0xd of the host's CPUID has it. */
+    /** Eight bytes of the area. Leaf 0xd of the host's CPUID gives the offset of each part. */
     public long getLong(int offset) {
         return structure.getLong(offset);
     }

@@ -2,8 +2,8 @@
 package io.kvmirq.text;
 
 /**
- * Text from outside: arguments, names of files and devices, tapes, snapshots, messages of other libraries. It may hold
- * what a terminal takes for a command, or what hides other text, and be of any length.
+ * Text from outside: arguments, names of files and devices, tapes, snapshots, messages of other libraries. It may have
+ * any length, and contain terminal commands or characters that hide other text.
  */
 public final class Foreign {
     /** A word that somebody typed. */
@@ -29,7 +29,9 @@ public final class Foreign {
         return printable(text, Integer.MAX_VALUE);
     }
 
-    /** The first {@code longest} characters; control and invisible characters become question marks. */
+    /**
+     * The first {@code longest} characters, with a question mark for each control character and invisible character.
+     */
     public static String printable(String text, int longest) {
         // No stream: it would be the only one at many a start of the command.
         StringBuilder shown = new StringBuilder();

@@ -10,8 +10,8 @@ import org.jspecify.annotations.Nullable;
  * Undoes a set-up of many steps in one visible place: closes the added steps, last first, unless {@link #keep} is
  * called. Not thread-safe.
  *
- * <p>A set-up that begins has the stack to be undone: where too little is left, {@code new Undo()} throws
- * StackOverflowError and nothing was made.
+ * <p>{@code new Undo()} checks that enough stack is left to undo the set-up. If not, it throws StackOverflowError
+ * before anything is made.
  */
 public final class Undo implements AutoCloseable {
     /** Frames of {@link #room} that the stack must have room for: 5.5 KiB, 2 KiB once compiled well. */
@@ -65,7 +65,7 @@ public final class Undo implements AutoCloseable {
     }
 
     /**
-     * Takes a step. Both are objects before it is taken, so that no failure leaves it taken.
+     * Runs a step. Both objects exist before it runs, so that a failure cannot leave the step without its undo.
      *
      * @param back undoes the step, and never fails
      */
@@ -84,14 +84,14 @@ public final class Undo implements AutoCloseable {
         }
     }
 
-    /** The set-up succeeded: nothing is undone. */
+    /** Ends a set-up that succeeded: {@link #close} undoes nothing. */
     public void keep() {
         added.clear();
     }
 
     /**
-     * Takes every step. One that throws does not keep the others from being taken; closing again takes it again. Needs
-     * no memory.
+     * Undoes every step. If a step throws, the others are still undone, and the next close tries it again. Needs no
+     * memory.
      */
     @Override
     public void close() {
