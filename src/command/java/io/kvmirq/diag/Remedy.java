@@ -47,7 +47,7 @@ public record Remedy(Change change, String text, Takes takes, Optional<String> r
         MODULE_RELOAD("module reload"),
         VMM_RESTART("restart of the VMM"),
         REBOOT("reboot"),
-        /** At once: a tool that shows more needs no restart. */
+        /** Nothing takes effect, because the remedy only shows more. */
         NOTHING("");
 
         private final String label;

@@ -13,8 +13,8 @@ import io.kvmirq.mirror.Event;
 import java.util.List;
 
 /**
- * The machine of a {@link Guest}: its VM with memory and code, and all that the architecture decides. Its interrupts
- * have numbers from 0 to {@link #INTERRUPTS} - 1, each with a handler and a count.
+ * The machine of a {@link Guest}: its VM with memory and code, and all parts that depend on the architecture. Its
+ * interrupts have numbers from 0 to {@link #INTERRUPTS} - 1, each with a handler and a count.
  */
 interface Board extends AutoCloseable {
     /** Those from 0x30 to 0xef of x86: no exception and no spurious interrupt uses them. */
@@ -62,10 +62,10 @@ interface Board extends AutoCloseable {
     /** Why a guest leaves that should not, if not for an answer, in words. */
     String strangeExit(VcpuExit exit);
 
-    /** Where it writes after each interrupt that it ended. */
+    /** The address to which the guest writes after each interrupt that it ended. */
     IoAddress answer();
 
-    /** Where it writes after it ended this one. */
+    /** The address to which the guest writes after it ended this interrupt. */
     IoAddress answer(int interrupt);
 
     /** Installs the handler, where each interrupt needs one of its own. */

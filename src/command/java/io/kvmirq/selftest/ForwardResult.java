@@ -5,10 +5,10 @@ import java.util.List;
 import java.util.Optional;
 
 /**
- * How the self-test of a device's interrupts ended.
+ * The result of the self-test of a device's interrupts.
  *
  * @param answers the vectors that were triggered, in order
- * @param failure why it ended early; empty if it did not
+ * @param failure the reason why it ended early; empty if it did not
  * @param left handles that are still open after the end
  */
 public record ForwardResult(

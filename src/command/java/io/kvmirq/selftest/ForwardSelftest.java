@@ -29,17 +29,17 @@ import java.util.function.IntFunction;
 import java.util.function.Supplier;
 
 /**
- * Forwards interrupts of a device into a throw-away VM, triggers each by VFIO's loopback, and gives all back. The
+ * Forwards interrupts of a device into a throw-away VM, triggers each by VFIO's loopback, and closes everything. The
  * device itself raises none, and no memory of this machine is mapped for it. One thread calls {@link #run}, once. Any
  * thread may call {@link #stop}, for example a shutdown hook.
  */
 public final class ForwardSelftest {
-    /** Why a host cannot run it. */
+    /** The reason why a host cannot run it. */
     public static final String NO_GICV3 =
             "this host gives a VM no GICv3, and a GICv2 has no ITS, which takes the messages of devices; the test needs"
                     + " a host with a GICv3, for INTx too";
 
-    /** Hears of each step as it happens, on the thread that runs the test. */
+    /** Receives each step as it happens, on the thread that runs the test. */
     public interface Journal {
         /** The device is open, and interrupts will be forwarded. */
         default void begin(ForwardPlan plan) {}
@@ -61,7 +61,7 @@ public final class ForwardSelftest {
     }
 
     private static final List<IrqKind> BEST_FIRST = List.of(IrqKind.MSIX, IrqKind.MSI, IrqKind.INTX);
-    /** After as many the rest is not tried: each takes its whole time. */
+    /** After this many failures the rest is skipped, because each failure takes the whole time limit. */
     private static final int MOST_LOST = 4;
 
     private static final String STOPPED = "the self-test was stopped";

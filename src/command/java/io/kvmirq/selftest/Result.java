@@ -4,7 +4,7 @@ package io.kvmirq.selftest;
 import java.util.Optional;
 
 /**
- * How a scenario ended.
+ * The result of a scenario.
  *
  * @param sent the number of interrupts that should arrive
  * @param answered how many of them the guest handled; without a guest, how many were pending in the LAPIC

@@ -5,7 +5,7 @@ import io.kvmirq.KernelException;
 import io.kvmirq.explain.ProcessLimit;
 import java.util.Optional;
 
-/** Tells a fault of this machine's interrupt path from a self-test that could not run. */
+/** Distinguishes a fault of this machine's interrupt path from a self-test that could not run. */
 final class Verdict {
     private Verdict() {}
 

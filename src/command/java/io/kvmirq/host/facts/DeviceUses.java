@@ -14,7 +14,7 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 /**
- * The uses that the host itself has for a PCI device, and loses when another driver is bound to it.
+ * The host's own uses of a PCI device, which end when another driver is bound to it.
  *
  * <p>Source: {@code /proc/self/mountinfo}, {@code /proc/swaps}, {@code /proc/net/route}, {@code /sys/dev/block} and {@code /sys/class/net} in
  * proc(5) and sysfs(5).
@@ -26,7 +26,7 @@ final class DeviceUses {
     private static final String DEFAULT_ROUTE = "00000000";
 
     private final HostFiles tree;
-    /** As it stands in the path of all that is behind the device. */
+    /** The device's name, as in the sysfs path of all that is behind it. */
     private final String place;
 
     DeviceUses(HostFiles tree, PciAddress device) {
@@ -66,7 +66,7 @@ final class DeviceUses {
             return;
         }
         String source = words[dash + 2];
-        // A file system of several devices has a number of its own.
+        // A file system on several devices has a number of its own.
         String block = words[2].startsWith("0:") && source.startsWith("/dev/")
                 ? CLASS + source.substring(source.lastIndexOf('/') + 1)
                 : BLOCK + words[2];
@@ -84,8 +84,8 @@ final class DeviceUses {
     }
 
     /**
-     * A device of device-mapper or md is behind those that it is made of, a partition behind its disk, and a name space
-     * of an NVMe subsystem with several paths behind the controllers.
+     * A device of device-mapper or md is behind its component devices, a partition behind its disk, and a name space of
+     * an NVMe subsystem with several paths behind the controllers.
      */
     private boolean isBehind(String first) {
         Set<String> seen = new HashSet<>(Set.of(first));

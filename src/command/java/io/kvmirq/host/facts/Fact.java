@@ -5,7 +5,7 @@ import java.util.Optional;
 import java.util.function.Function;
 
 /**
- * A fact of a host, or why it cannot be read. Immutable.
+ * A fact of a host, or the reason why it cannot be read. Immutable.
  *
  * @param <T> the type of its value
  */
@@ -17,7 +17,7 @@ public sealed interface Fact<T> {
      * No file shows it.
      *
      * @param why one sentence without a full stop, such as {@code "/proc/cmdline cannot be read"}
-     * @param remedy what would make it readable, such as {@code "run as root"}
+     * @param remedy the step that makes it readable, such as {@code "run as root"}
      * @param <T> the type of the value
      */
     record Unknown<T>(String why, String remedy) implements Fact<T> {}
@@ -32,7 +32,7 @@ public sealed interface Fact<T> {
         return then(next.andThen(Known::new));
     }
 
-    /** The fact that another one decides, if this one is known. */
+    /** The fact that is derived from this one, if this one is known. */
     default <R> Fact<R> then(Function<? super T, ? extends Fact<R>> next) {
         if (this instanceof Known<T> fact) {
             return next.apply(fact.value());

@@ -22,7 +22,7 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * The facts of a host's kernel, IOMMUs, PCI devices and VMs, as its files show them at one moment: each file is read
- * once, and an object does for one command. Thread-safe.
+ * once. Use one object for each command. Thread-safe.
  *
  * <p>Source: Documentation/ABI/testing/sysfs-bus-pci, sysfs-kernel-iommu_groups and sysfs-class-iommu in Linux.
  */
@@ -60,7 +60,7 @@ public final class HostFacts {
         return tree;
     }
 
-    /** Whether the host posts interrupts, and what decides it. */
+    /** Whether the host posts interrupts, and the facts that decide it. */
     public PostingFacts posting() {
         return posting;
     }
@@ -94,7 +94,7 @@ public final class HostFacts {
         return posting.isArm();
     }
 
-    /** KVM, as modules, parameters and its file show it. */
+    /** The facts of KVM: modules, parameters and {@code /dev/kvm}. */
     public HostKvm kvm() {
         return kvm;
     }
@@ -225,7 +225,7 @@ public final class HostFacts {
         VmProcesses before = vms;
         if (before == null) {
             OpenFiles open = descriptors();
-            // Most hosts that are looked at for the first time have none, and its reader takes long to load.
+            // Most hosts have none, and the reader's class takes long to load.
             before = open.hasVm() ? readVms(open) : new VmProcesses(List.of(), open.unreadable());
             vms = before;
         }
@@ -247,7 +247,7 @@ public final class HostFacts {
      * The text of a file of debugfs, which only root reads.
      *
      * @param path below its mount point, such as {@code iommu/intel/ir_translation_struct}
-     * @param needs what makes the file exist, if debugfs is there and the file is not
+     * @param needs the condition under which debugfs has the file
      */
     public Fact<String> debugfs(String path, String needs) {
         Optional<String> text = tree.text(DEBUGFS + path);

@@ -47,7 +47,7 @@ public final class HostIoUring {
         return !group.isEmpty() && mine.contains(" " + group + " ");
     }
 
-    /** Whether a filter of system calls is installed. No file shows what it forbids. */
+    /** Whether a filter of system calls is installed. No file shows the forbidden calls. */
     public boolean isFiltered() {
         return status("Seccomp:").equals(FILTERED);
     }

@@ -22,7 +22,7 @@ public final class HostKvm {
     /** The remedy for a file that only root may read. */
     public static final String AS_ROOT = "run as root";
 
-    /** The most that is read of the kernel's configuration, in bytes. */
+    /** The limit for reading the kernel's configuration, in bytes. */
     public static final int MOST_UNPACKED = 1 << 22;
     /** A file for options of the modules of KVM. */
     public static final String OPTIONS = "/etc/modprobe.d/kvm.conf";
@@ -38,7 +38,7 @@ public final class HostKvm {
     /** {@code /dev/kvm}: this process's access, its mode and owner (empty in a copy of a tree), its group's name. */
     public record DeviceFile(HostFiles.Access access, Optional<HostFiles.Owner> owner, Optional<String> group) {}
 
-    /** The remedy for a file of /proc that is not there. */
+    /** The remedy for a missing file of /proc. */
     static String absent(String path) {
         return "mount /proc; a copy of a host needs its " + path;
     }
@@ -48,7 +48,7 @@ public final class HostKvm {
         this.tree = tree;
     }
 
-    /** Whether the module kvm is there, loaded or built in. */
+    /** Whether the module kvm is loaded or built in. */
     public boolean isLoaded() {
         return tree.list(MODULES).contains("kvm");
     }
@@ -151,7 +151,7 @@ public final class HostKvm {
         return Optional.of(line.contains(" apicv ") || line.contains(" posted_intr "));
     }
 
-    /** Whether a module can be unloaded: a part of the kernel is not in the list. Empty if that is not shown. */
+    /** Whether a module can be unloaded; a built-in module is not in the list. Empty if the list is not shown. */
     public Optional<Boolean> isModule(String name) {
         Optional<String> modules = tree.text("proc/modules");
         return modules.isPresent() ? Optional.of(("\n" + modules.get()).contains("\n" + name + " ")) : Optional.empty();
@@ -221,7 +221,7 @@ public final class HostKvm {
                         : "look for CONFIG_" + option + " in the" + " configuration of the kernel");
     }
 
-    /** A small file may unpack to a long one, and a damaged one is read up to its damage. */
+    /** A small file may unpack to a long one. A damaged file is read up to the damage. */
     private static String unpacked(byte[] packed) {
         try (GZIPInputStream in = new GZIPInputStream(new ByteArrayInputStream(packed))) {
             return new String(in.readNBytes(MOST_UNPACKED), StandardCharsets.ISO_8859_1);

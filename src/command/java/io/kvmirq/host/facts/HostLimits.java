@@ -34,7 +34,7 @@ public final class HostLimits {
         this.process = process;
     }
 
-    /** The limits that another process has. A service or libvirt gives a VMM other ones than a shell has. */
+    /** The limits of another process. A service or libvirt sets other limits for a VMM than a shell has. */
     public HostLimits of(VmProcess other) {
         return new HostLimits(tree, "proc/" + other.pid() + "/");
     }
@@ -90,7 +90,7 @@ public final class HostLimits {
     }
 
     /**
-     * The fewest vectors that a CPU has left for devices on x86. The debugfs file has a table below a line that begins
+     * The least number of free device vectors of a CPU on x86. The debugfs file has a table below a line that begins
      * {@code | CPU | avl}.
      */
     public Fact<Long> vectorsLeft() {

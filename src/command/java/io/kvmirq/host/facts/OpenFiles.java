@@ -11,10 +11,10 @@ import java.util.TreeMap;
 import java.util.TreeSet;
 
 /**
- * The files that processes have open, read once per command. A process may end while it is read: what was read until then
- * is kept.
+ * The files that processes have open, read once per command. A process may end while it is read: the files read until
+ * then are kept.
  *
- * @param targets the targets of the descriptors of each process, by process and descriptor; none of a process whose
+ * @param targets the targets of the descriptors of each process, by process and descriptor; without processes whose
  *     descriptors may not be read
  * @param ofVfio the processes that have a file below {@code /dev/vfio} open, by that file
  * @param unreadable how many processes do not show their descriptors to this user
@@ -80,7 +80,7 @@ record OpenFiles(
         return false;
     }
 
-    /** The processes that have the file of a device, or that of its group. */
+    /** The processes that have the file of a device or of its group open. */
     TreeSet<Integer> holders(PciDevice device) {
         TreeSet<Integer> holders = new TreeSet<>();
         if (device.group().isPresent()) {

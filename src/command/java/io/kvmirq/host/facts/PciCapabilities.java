@@ -48,14 +48,14 @@ public final class PciCapabilities {
         return bytes.length >= BYTES && !isGone();
     }
 
-    /** Whether the header could be read, and the device answered. */
+    /** Whether the header could be read, and the device responded. */
     public boolean isReadable() {
         return bytes.length >= PUBLIC_BYTES && !isGone();
     }
 
     /**
-     * Whether the device does not answer: the header reads as ones. Of a virtual function only vendor and device do (PCI
-     * Express Base Specification, 9.3.4.1).
+     * Whether the device does not respond: the header reads as ones; for a virtual function only vendor and device id
+     * do (PCI Express Base Specification, 9.3.4.1).
      */
     public boolean isGone() {
         int ones = 0;
@@ -122,7 +122,7 @@ public final class PciCapabilities {
         return at(offset) | at(offset + 1) << Byte.SIZE;
     }
 
-    /** A byte that is not there reads as 0. */
+    /** A byte beyond the end reads as 0. */
     private int at(int offset) {
         return offset < bytes.length ? bytes[offset] & 0xff : 0;
     }

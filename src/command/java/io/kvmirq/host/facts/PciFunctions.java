@@ -45,7 +45,7 @@ final class PciFunctions {
     }
 
     private static boolean isVfio(Optional<String> driver) {
-        // Most are not, and the class of groups is not needed then.
+        // Most functions are not bound to VFIO, so the class of groups is not loaded.
         return driver.isPresent() && driver.get().contains("vfio") && VfioGroup.isDriver(driver.get());
     }
 
@@ -86,7 +86,7 @@ final class PciFunctions {
                 hex(path + "device").orElse(0),
                 hex(path + "class").orElse(0),
                 tree.linkName(path + "driver"),
-                // The kernel prints a null pointer so.
+                // The kernel's text for a null pointer.
                 tree.text(path + "driver_override").filter(text -> !text.isEmpty() && !text.equals("(null)")),
                 group,
                 group.isEmpty() ? List.of() : others(group.getAsInt(), address),
@@ -106,7 +106,10 @@ final class PciFunctions {
                 number(tree.text(path + "numa_node"))));
     }
 
-    /** Not read in D3cold: that would wake the device ({@code pci_config_pm_runtime_get()} in drivers/pci/pci.c). */
+    /**
+     * Not read in D3cold, because a read would wake the device ({@code pci_config_pm_runtime_get()} in
+     * drivers/pci/pci.c).
+     */
     private PciCapabilities config(String path) {
         Optional<String> power = tree.text(path + "power_state").or(() -> tree.text(path + "power/runtime_status"));
         boolean sleeps = power.filter(state -> state.equals("D3cold") || state.equals("suspended"))

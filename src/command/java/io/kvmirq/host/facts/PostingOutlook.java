@@ -12,10 +12,10 @@ import java.util.Optional;
  *
  * @param posts empty if it cannot be known
  * @param text why, one sentence without a full stop
- * @param remedy what to do about it; empty if it posts, or if nothing helps
+ * @param remedy the remedy; empty if the host posts, or if there is none
  */
 public record PostingOutlook(Optional<Boolean> posts, String text, Optional<String> remedy) {
-    /** The answer of a host's files. */
+    /** The outlook from a host's files. */
     public static PostingOutlook of(HostFacts host) {
         return host.isArm() ? ofArm(host) : ofX86(host);
     }
@@ -84,7 +84,7 @@ public record PostingOutlook(Optional<Boolean> posts, String text, Optional<Stri
         return new PostingOutlook(Optional.empty(), text, remedy);
     }
 
-    /** The answer in one line. */
+    /** The outlook in one line. */
     @Override
     public String toString() {
         return posts.map(yes -> yes ? "on" : "off").orElse("not known") + ": " + text

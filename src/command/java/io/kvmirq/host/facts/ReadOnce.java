@@ -22,9 +22,9 @@ import org.jspecify.annotations.Nullable;
 public final class ReadOnce implements HostFiles {
     private static final int LARGE = 1 << 20;
 
-    /** The first bytes of a file, of which {@code most} were asked for. */
+    /** The first bytes of a file, at most {@code most}. */
     private static final class Content {
-        /** Null if they were too many to be kept. */
+        /** Null if the file is too large to be kept. */
         final byte @Nullable [] bytes;
 
         final int most;
@@ -42,7 +42,7 @@ public final class ReadOnce implements HostFiles {
      * @param links the target of each symbolic link
      * @param names files and directories that were only seen as names in a listing
      * @param denied files and directories that may not be read
-     * @param owners who may use a file
+     * @param owners mode and owner of files
      */
     public record Seen(
             SortedMap<String, byte[]> files,
@@ -129,7 +129,7 @@ public final class ReadOnce implements HostFiles {
         return known == null ? kept(readings, path, tree.reading(path)) : known;
     }
 
-    /** The files that were read until now. Files that were not kept are read again. */
+    /** The files read until now. Files that were not kept are read again. */
     public Seen seen() {
         Seen seen = new Seen(new TreeMap<>(), new TreeMap<>(), new TreeSet<>(), new TreeSet<>(), new TreeMap<>());
         contents.forEach((path, content) -> content.flatMap(

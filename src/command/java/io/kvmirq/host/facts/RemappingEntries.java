@@ -18,8 +18,8 @@ import java.util.regex.Pattern;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The entries of interrupt remapping, as debugfs shows them. Nothing is written, so the file of AMD is of use only while
- * it shows the device in question.
+ * The entries of interrupt remapping, as debugfs shows them. No file is written, so AMD's file helps only if it already
+ * shows the device.
  *
  * <p>Source: {@code ir_translation_struct_show()} in drivers/iommu/intel/debugfs.c, {@code set_msi_sid()} in
  * irq_remapping.c; {@code dump_128_irte()} in drivers/iommu/amd/debugfs.c; {@code irq_debug_show_data()} in
@@ -58,7 +58,7 @@ public final class RemappingEntries {
         this.host = host;
     }
 
-    /** The entries that may be an interrupt's: one if the kernel shows which, else all of its device. */
+    /** The entries that may belong to an interrupt: one if the kernel shows its index, else all of its device. */
     public Fact<List<Entry>> of(Vendor vendor, PciAddress device, Optional<HostIrq> irq) {
         return vendor == Vendor.INTEL ? ofIntel(device, irq) : ofAmd(device);
     }
@@ -95,7 +95,7 @@ public final class RemappingEntries {
         return found.known().filter(List::isEmpty).isPresent() ? new Fact.Unknown<>(why, remedy) : found;
     }
 
-    /** By unit and source, by source in any unit, and by unit and index. */
+    /** The entries by unit and source, by source in any unit, and by unit and index. */
     private static Map<Key, List<Entry>> intel(String text) {
         Map<Key, List<Entry>> entries = new HashMap<>();
         String unit = NO_UNIT;

@@ -23,7 +23,7 @@ public record ThreadStat(
     private static final long PF_KTHREAD = 0x200000;
     private static final long PF_USER_WORKER = 0x4000;
 
-    /** Counted from the end of the name, which may hold anything. */
+    /** Fields are counted from the end of the name, which may contain any character. */
     private static final int STATE = 1;
 
     private static final int FLAGS = 7;
@@ -64,7 +64,7 @@ public record ThreadStat(
         return state == 'R';
     }
 
-    /** Whether it is a thread of the kernel, which has no program. */
+    /** Whether it is a kernel thread, which has no program. */
     public boolean isOfKernel() {
         return (flags & PF_KTHREAD) != 0;
     }
@@ -74,10 +74,7 @@ public record ThreadStat(
         return (flags & PF_USER_WORKER) != 0;
     }
 
-    /**
-     * Whether it is in exit and has not ended, as its memory and files go first; or is a zombie whose other threads have not
-     * ended.
-     */
+    /** Whether it is in exit but has not ended, or is a zombie whose other threads have not ended. */
     public boolean isExiting() {
         return (flags & PF_EXITING) != 0 && !isOfKernel() && state != 'X' && (state != 'Z' || threads > 1);
     }

@@ -10,10 +10,10 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 /**
- * The tracing instances that kvmirq makes in tracefs. The name of one holds the number of its process, when that began, and
- * the namespace that numbers processes: {@code kvmirq-4711-123456-4026531836}. A second one of a process, which records
- * the threads of vCPUs, ends with {@code -vcpus}, and that of its probes with {@code -probes}. The probes have underscores in
- * place of dashes. So an instance or a probe that a killed process left is known, and none that is in use.
+ * The tracing instances that kvmirq makes in tracefs. A name contains the process id, the start time of the process,
+ * and its PID namespace: {@code kvmirq-4711-123456-4026531836}. A second one of a process, which records the threads of
+ * vCPUs, ends with {@code -vcpus}, and that of its probes with {@code -probes}. The probes have underscores in place of
+ * dashes. So instances and probes of killed processes can be distinguished from those in use.
  *
  * <p>Source: {@code do_task_stat()} in fs/proc/array.c, {@code ns_get_name()} in fs/nsfs.c.
  */
@@ -29,7 +29,7 @@ public final class TracingInstances {
         static final Pattern NAMESPACE = Pattern.compile("pid:\\[([1-9]\\d{0,19})]");
     }
 
-    /** In /proc/PID/stat, counted from the end of the name, which may hold anything. */
+    /** The field in /proc/PID/stat, counted from the end of the name, which may contain any character. */
     private TracingInstances() {}
 
     /** Whether a name is that of an instance of kvmirq. */
@@ -66,7 +66,7 @@ public final class TracingInstances {
         return HostFiles.of(Path.of("/"));
     }
 
-    /** No, if the process is of another namespace, whose processes are not seen. */
+    /** False for a process of another namespace, whose processes are not visible. */
     private static boolean isLeft(HostFiles tree, String name) {
         Matcher parts = Patterns.NAME.matcher(name);
         if (!parts.matches() || !namespace(tree).equals(Optional.of(parts.group(3)))) {
@@ -93,7 +93,7 @@ public final class TracingInstances {
                         .map(namespace -> PREFIX + stat.substring(0, end) + "-" + start + "-" + namespace));
     }
 
-    /** When a process began, in ticks since the boot. */
+    /** The start time of a process, in ticks since the boot. */
     private static Optional<String> startTime(String stat) {
         return ThreadStat.parse(stat).map(ThreadStat::began).map(String::valueOf);
     }

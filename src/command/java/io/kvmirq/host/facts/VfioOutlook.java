@@ -13,13 +13,13 @@ import java.util.function.IntSupplier;
 import java.util.stream.Collectors;
 
 /**
- * How VFIO will answer for a PCI function, derived from the facts of its host. No device is opened.
+ * The predicted results of VFIO's calls for a PCI function, derived from the facts of its host. No device is opened.
  *
  * <p>Source: {@code vfio_pci_get_irq_count()} and {@code vfio_pci_ioctl_get_irq_info()} in
  * drivers/vfio/pci/vfio_pci_core.c, {@code vfio_config_init()} in vfio_pci_config.c.
  *
  * @param irqs the interrupts that VFIO_DEVICE_GET_IRQ_INFO will report, by index
- * @param refusals why VFIO will refuse the device now, in the order of the calls. Empty if it will take it
+ * @param refusals the reasons why VFIO would refuse the device now, in the order of the calls. Empty if it would not
  */
 public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
     /** The kinds of interrupts of a PCI device. */
@@ -49,7 +49,7 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
 
     /** The flags that VFIO reports of an index. */
     public enum Flag {
-        /** An eventfd may be its trigger. */
+        /** The interrupt may have an eventfd as its trigger. */
         EVENTFD(1),
         /** It may be masked. */
         MASKABLE(2),
@@ -73,7 +73,7 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
     /** The interrupts of an index; no count if the configuration space could not be read. */
     public record Irqs(Kind kind, OptionalInt count, Set<Flag> flags) {}
 
-    /** Why VFIO refuses a device. */
+    /** The reasons why VFIO refuses a device. */
     public enum Obstacle {
         /** The function is a bridge. */
         BRIDGE,
@@ -97,10 +97,12 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
         IN_USE
     }
 
-    /** A refusal: its cause, a sentence with the names it is about, and a remedy. */
+    /** A refusal: its cause, a sentence with the names of devices and drivers, and a remedy. */
     public record Refusal(Obstacle cause, String text, String remedy) {}
 
-    /** The other way of a remedy, by a file of sysfs: the module is loaded already, and modprobe would ignore the option. */
+    /**
+     * The alternative remedy, by a file of sysfs: the module is already loaded, so modprobe would ignore the option.
+     */
     private static final String ALLOW_UNSAFE = ", or, if all guests are trusted, echo 1 >"
             + " /sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts";
 
@@ -111,7 +113,7 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
     private static final String EMULATE_IOMMU = "this host is a VM: let its hypervisor give it an IOMMU (QEMU: -machine"
             + " q35,kernel-irqchip=split -device ";
 
-    /** How VFIO on {@code host} will answer for {@code device}. */
+    /** Predicts VFIO's results on {@code host} for {@code device}. */
     public static VfioOutlook of(HostFacts host, PciDevice device) {
         return new VfioOutlook(irqs(host, device), refusals(host, device));
     }
@@ -122,7 +124,7 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
         PciCapabilities config = device.config();
         OptionalInt msix = ifComplete(config, config::msixVectors);
         // Since 6.5, and on x86 only: the ITS of Linux 6.12 still allocates all vectors at once.
-        // pci_msix_can_alloc_dyn() says no without the capability.
+        // pci_msix_can_alloc_dyn() returns false without the capability.
         boolean grows = host.isSince(6, 5).orElse(false) && !host.isArm() && msix.orElse(1) != 0;
         return List.of(
                 new Irqs(Kind.INTX, intx(host, device), EnumSet.of(Flag.EVENTFD, Flag.MASKABLE, Flag.AUTOMASKED)),
@@ -136,7 +138,7 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
         return new Irqs(kind, count, EnumSet.of(Flag.EVENTFD, Flag.NORESIZE));
     }
 
-    /** Without PCI Express VFIO does not describe the index: it answers EINVAL. */
+    /** Without PCI Express VFIO does not describe the index, and returns EINVAL. */
     private static Irqs errors(OptionalInt count) {
         return count.orElse(1) == 0 ? new Irqs(Kind.ERR, count, Set.of()) : fixed(Kind.ERR, count);
     }
@@ -180,7 +182,7 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
             return refusals;
         }
         if (device.group().isEmpty()) {
-            // Nothing else is of use before.
+            // Other remedies are useless before this one.
             return List.of(noGroup(host, device));
         }
         if (!host.hasVfioPci() && !device.isBoundToVfio()) {
@@ -261,7 +263,7 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
                         "use a device behind the IOMMU " + host.iommus().get(0));
     }
 
-    /** Either of its files is enough: that of the group, or its own. */
+    /** Either file is enough: the file of the group, or the device's own. */
     private static Optional<Refusal> file(HostFacts host, PciDevice device) {
         int group = device.group().orElse(0);
         boolean opens = device.cdev()

@@ -23,7 +23,7 @@ import org.jspecify.annotations.Nullable;
  * <p>Source: include/uapi/linux/btf.h, {@code btf_parse_hdr()} and {@code btf_check_all_metas()} in kernel/bpf/btf.c.
  */
 public final class Btf {
-    /** The kinds that a name may have to say of itself: two types may share one name, such as AMD's and Intel's irte. */
+    /** The kinds of types; two types may share one name, such as AMD's and Intel's irte. */
     public enum Kind {
         /** A {@code struct}. */
         STRUCT(4),
@@ -81,7 +81,7 @@ public final class Btf {
     private static final int MAGIC = 0xeb9f;
     private static final int HEADER = 24;
     private static final int TYPE = 12;
-    /** Types of a kernel nest less deeply. */
+    /** The limit of nested types; a kernel has fewer. */
     private static final int DEEPEST = 64;
     /** Members that one search looks at; {@code task_struct}, with all that it holds, has fewer than a thousand. */
     private static final int MOST_MEMBERS = 4096;
@@ -111,7 +111,7 @@ public final class Btf {
     private final long firstString;
     private final int strings;
     private final int stringsEnd;
-    /** Where each type begins. The first is that of {@link #firstId}. */
+    /** The offset of each type. The first one has the id {@link #firstId}. */
     private final int[] types;
 
     private Btf(@Nullable Btf base, ByteBuffer bytes) {
@@ -270,7 +270,7 @@ public final class Btf {
         Optional<T> of(int id);
     }
 
-    /** The answer on which all types of a kind and name that have one agree. */
+    /** The result, if all types of a kind and name that have one agree. */
     private <T> Fact<T> one(Kind kind, String name, String what, Answer<T> answer) {
         Set<T> answers = new HashSet<>();
         String type = (kind.name().toLowerCase(Locale.ROOT) + " " + name).replace("func ", "function ");
@@ -468,7 +468,7 @@ public final class Btf {
         return Integer.toUnsignedLong(bytes.getInt(offset));
     }
 
-    /** The content is no BTF of this machine. */
+    /** The content is not BTF of this machine. */
     private static final class Damaged extends RuntimeException {
         private static final long serialVersionUID = 1;
 

@@ -11,7 +11,7 @@ import java.util.regex.Pattern;
 import java.util.stream.Stream;
 
 /**
- * The histograms of {@code hist} triggers: how often an event was passed with each combination of their keys.
+ * The histograms of {@code hist} triggers: the number of hits of an event for each combination of their keys.
  *
  * <p>Source: {@code hist_trigger_show()} in kernel/trace/trace_events_hist.c.
  */
@@ -62,7 +62,7 @@ final class Histogram {
         return histogram.contains("# trigger info: hist:keys=" + keys + ":");
     }
 
-    /** Events that found no free row, of the triggers with these keys. */
+    /** The number of events without a free row, for the triggers with these keys. */
     static long dropped(String text, String... keys) {
         return Stream.of(text.split(EACH))
                 .filter(one -> Stream.of(keys).anyMatch(each -> isOf(each, one)))

@@ -15,16 +15,16 @@ import java.util.stream.Collectors;
 
 /**
  * Times between two probes, measured in the kernel: the first stores its time in a variable, the second subtracts it and
- * gives the difference to a synthetic event, whose histograms have its power of two and the longest. The clock is {@code
- * mono}, which all CPUs share and which setting the time does not move. The kernel forgets a variable when it is read, so a
- * time is used once. A signal in the handler of an interrupt is that of the last call of VFIO's handler with its eventfd.
- * Immutable.
+ * gives the difference to a synthetic event, whose histograms have its power of two and the longest. The clock is
+ * {@code mono}, which is the same on all CPUs and does not change when the time of day is set. The kernel clears a
+ * variable when it is read, so a time is used once. A signal in the handler of an interrupt is that of the last call of
+ * VFIO's handler with its eventfd. Immutable.
  *
  * <p>Source: {@code resolve_var_refs()} and {@code hist_field_log2()} in kernel/trace/trace_events_hist.c;
  * Documentation/trace/histogram.rst.
  */
 final class Latencies {
-    /** The kernel takes a trigger of a page at most. */
+    /** The kernel accepts a trigger of at most one page. */
     private static final int MOST_THREADS = 100;
 
     private static final String TO = "_to_";
@@ -126,7 +126,7 @@ final class Latencies {
         String histograms(String event) throws IOException;
     }
 
-    /** Times that a full histogram left out. */
+    /** The number of times that a full histogram dropped. */
     long dropped(Reader reader) throws IOException {
         long dropped = 0;
         for (Span span : spans) {

@@ -112,7 +112,7 @@ public final class PageFormat {
         return data.offset + data.size;
     }
 
-    /** Bytes of events that a page has room for. */
+    /** The number of bytes for events in a page. */
     int room() {
         return data.size;
     }
@@ -166,7 +166,7 @@ public final class PageFormat {
         }
     }
 
-    /** The high bits of a time, in the word behind the first. */
+    /** The high bits of a time, in the second word. */
     private long later(ByteBuffer page, int at) {
         return (page.getInt(at + WORD) & 0xffff_ffffL) << entry.deltaBits;
     }

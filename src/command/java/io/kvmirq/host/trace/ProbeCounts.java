@@ -9,15 +9,15 @@ import java.util.SortedMap;
 import java.util.TreeMap;
 
 /**
- * Counts of what passed the probes. Immutable.
+ * The counts of the probes. Immutable.
  *
  * @param handlers VFIO's handlers
  * @param irqfds the irqfds that were signalled
- * @param taken the vectors that KVM injected into vCPUs; hardware takes others by itself
+ * @param taken the vectors that KVM injected into vCPUs; hardware injects others without KVM
  * @param isTakenCounted whether the kernel has the tracepoint that counts them
  * @param callers the threads that signalled irqfds, except in the handlers of interrupts
  * @param latencies times between two stages; none where the kernel does not measure them
- * @param missed events that a probe or a histogram missed: with one, each count is the least that can have been
+ * @param missed events that a probe or a histogram missed; if not 0, each count is a minimum
  * @param missing a sentence for each probe that this kernel does not have, without a full stop
  */
 public record ProbeCounts(
@@ -79,8 +79,8 @@ public record ProbeCounts(
     }
 
     /**
-     * The LAPIC of a vCPU was given a vector: KVM looks afterwards whether it is on. On arm64 the VGIC has an interrupt, whose
-     * number is the vector, with the vCPU as its target: KVM looks afterwards whether it is enabled.
+     * A LAPIC of a vCPU got a vector, before KVM checks whether the LAPIC is on. On arm64 the VGIC got an interrupt,
+     * whose number is the vector, with the vCPU as its target, before KVM checks whether the interrupt is enabled.
      */
     public record Accepted(int vcpu, int vector) {}
 

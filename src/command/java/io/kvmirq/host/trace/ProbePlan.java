@@ -48,7 +48,7 @@ record ProbePlan(
     static final String WORKER = "_worker";
     static final String RAISED = "_raised";
     static final String QUEUED = "_queued";
-    /** The synthetic event: a delivery with the irqfd that asked for it. */
+    /** The synthetic event: a delivery and its irqfd. */
     static final String SENT = "_sent";
     /** The synthetic event: the result of a worker, with its eventfd. */
     static final String BY_WORKER = "_by_worker";
@@ -273,7 +273,7 @@ record ProbePlan(
         if (injected.isThere()) {
             triggers.add(new Trigger(INJECTED, "hist:keys=" + injected.keys() + injected.condition()));
         }
-        // The kernel forgets a variable when it is read.
+        // The kernel clears a variable when it is read.
         triggers.add(new Trigger(GROUP + "/" + name + WORKER, "hist:keys=" + THREAD + ":r=id,v=id"));
         triggers.add(new Trigger("synthetic/" + name + BY_WORKER, "hist:keys=" + RAISES));
         triggers.add(new Trigger(GROUP + "/" + name + RAISED, ofWorker + BY_WORKER + ",$r,ret)"));
@@ -288,7 +288,7 @@ record ProbePlan(
                 new Trigger(woken, "hist:keys=" + CPU + ":w=wait,i=id" + (event.isEmpty() ? "" : ",q=id") + SIGNALLED));
         if (!event.isEmpty()) {
             triggers.add(new Trigger(event, ofWorker + TO_VCPU + ",$v,vcpu,vec)" + SHARED));
-            // The ITS knows it already, so that no worker is needed.
+            // KVM has cached the ITS translation, so no worker is needed.
             triggers.add(new Trigger(
                     event,
                     "hist:keys=" + CPU + ":onmatch(" + GROUP + "." + name + WAKEUP + ").trace(" + name + TO_VCPU

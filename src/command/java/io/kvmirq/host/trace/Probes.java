@@ -16,10 +16,10 @@ import java.util.function.Predicate;
 import java.util.stream.Collectors;
 
 /**
- * The probes of this process, and the histograms in which the kernel counts what passes them. Probes and synthetic events
- * are global in tracefs and begin with the name of this process. Histograms belong to an instance of its own, so the tracing
- * of others does not change, and no record is written for an interrupt. {@link #close} removes all; {@link #removeLeft} what
- * a killed process left. For one thread; {@link #close} may come from any.
+ * The probes of this process, and the histograms in which the kernel counts their hits. Probes and synthetic events are
+ * global in tracefs and begin with the name of this process. Histograms belong to an instance of its own, so the
+ * tracing of others does not change, and no record is written for an interrupt. {@link #close} removes all; {@link
+ * #removeLeft} removes those of a killed process. For one thread; {@link #close} may come from any.
  *
  * <p>Order: probes, instance, synthetic events, triggers. They are removed in reverse, because the kernel keeps a probe or an
  * event while a trigger uses it.
@@ -249,7 +249,7 @@ public final class Probes implements AutoCloseable {
                 .toList();
     }
 
-    /** Workers know the eventfd alone. */
+    /** Workers have only the eventfd. */
     private static boolean isSame(Histogram.Row one, Histogram.Row irqfd) {
         return one.key("id") == irqfd.key("id")
                 && one.keys().getOrDefault("wait", irqfd.key("wait")) == irqfd.key("wait");

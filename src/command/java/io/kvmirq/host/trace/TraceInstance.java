@@ -66,7 +66,7 @@ public final class TraceInstance implements Tracing {
     private static final Map<String, String> OPTIONS =
             Map.of("overwrite", "1", "pause-on-trace", "0", "stacktrace", "0", "userstacktrace", "0");
 
-    /** Times of CPUs can be compared, which those of the default clock cannot on every machine. */
+    /** With this clock the times of CPUs are comparable; with the default clock they are not on every machine. */
     private static final String CLOCK = "mono";
 
     /** The record of a CPU: its pages, and the counts of its events. */
@@ -352,7 +352,7 @@ public final class TraceInstance implements Tracing {
         }
     }
 
-    /** The kernel takes a setting in one write. */
+    /** The kernel accepts a setting only in one write. */
     private void write(String file, String setting) throws IOException {
         Files.write(
                 directory.resolve(file), (setting + "\n").getBytes(StandardCharsets.UTF_8), StandardOpenOption.WRITE);

@@ -18,10 +18,10 @@ import java.util.concurrent.TimeUnit;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Reads several tracings with one clock as one story: the events of all CPUs by their times. A round reads each CPU once,
- * one after another, so it delivers the events that are not later than the last one of the round before: of these, all are
- * read. Rounds come as fast as the buffers fill. Not thread-safe, except for {@link #close}: after {@link #start} a thread
- * of its own calls the sinks, until {@link #end}.
+ * Merges several tracings with one clock: the events of all CPUs in the order of their times. A round reads each CPU
+ * once, one after another, so it delivers the events that are not later than the last one of the round before: of
+ * these, all are read. Rounds come as fast as the buffers fill. Not thread-safe, except for {@link #close}: after
+ * {@link #start} a thread of its own calls the sinks, until {@link #end}.
  */
 public final class TraceReader implements AutoCloseable {
     /** Takes events in the order of their times. */
@@ -146,7 +146,7 @@ public final class TraceReader implements AutoCloseable {
         source.form.read(page, cpu, source.formats, source.lanes.computeIfAbsent(cpu, one -> new Lane(source)));
     }
 
-    /** Delivers what is not later than a time. */
+    /** Delivers the events up to a time. */
     private void deliver(long until) {
         PriorityQueue<Lane> waiting = new PriorityQueue<>(Comparator.comparingLong(Lane::next));
         sources.forEach(source -> source.lanes.values().stream()
