@@ -21,23 +21,24 @@ import org.jspecify.annotations.Nullable;
  * of the group KVM_DEV_VFIO_DEVICE. The handler of a forwarded line only signals, and the guest's EOI ends the
  * interrupt of the host. Thread-safe.
  *
- * <p>No header has the numbers and the layout; they are inferred. Another series of 2025 proposes the same numbers for
- * another purpose (TDI_BIND), so {@link #probe} cannot tell that a kernel has this ABI. Use it only on a kernel that
- * you patched yourself: {@link #named} is that statement.
+ * <p>No header defines the numbers and the layout; they are inferred. A series of 2025 proposes the same numbers for
+ * another purpose (TDI_BIND), so {@link #probe} cannot prove that a kernel has this ABI. Use it only on a kernel that
+ * you patched yourself, and state that by {@link #named}.
  *
  * <p>Call {@link #forward} before the line is armed, and {@link #unforward} at any time. On an architecture without
- * forwarding the kernel answers 0 and changes nothing, and no call tells the difference. A test with the device does:
- * serve it and let it interrupt again, without an unmask. A forwarded line signals again, and any other stays masked.
+ * forwarding the kernel returns 0 and changes nothing, and no call shows the difference. A test with the device shows
+ * it: serve the device and let it interrupt again, without an unmask. A forwarded line signals again; a line that is
+ * not forwarded stays masked.
  *
  * <p>Source: "[PATCH v3 7/8] KVM: kvm-vfio: generic forwarding control", December 2014, and its review.
  */
 @NotPromised
 public final class Abi2014 {
-    /** A kernel's answer to a question for the group. */
+    /** Whether a kernel has the group KVM_DEV_VFIO_DEVICE. */
     public enum Probe {
-        /** ENXIO, as of every merged kernel. */
+        /** The kernel returns ENXIO, as every released kernel does. */
         ABSENT("the kernel does not have KVM_DEV_VFIO_DEVICE: use an irqfd on the eventfd of the interrupt"),
-        /** It has attributes 1 and 2 of group 2. */
+        /** The kernel has attributes 1 and 2 of group 2. */
         AMBIGUOUS("the kernel has attributes 1 and 2 of group 2, which may be FORWARD_IRQ and UNFORWARD_IRQ of 2014 or"
                 + " TDI_BIND and TDI_UNBIND of 2025: name the ABI of 2014 only if you know which patches the"
                 + " kernel has");
@@ -48,7 +49,7 @@ public final class Abi2014 {
             this.text = text;
         }
 
-        /** The meaning, in one sentence. */
+        /** The meaning of this result, in one sentence. */
         public String text() {
             return text;
         }
@@ -59,7 +60,7 @@ public final class Abi2014 {
     private final Set<Hold> holds;
     private final Map<LineIrq, Forwarded> forwarded = new HashMap<>();
 
-    /** @param holds the holds that end when {@code kvmVfio} closes */
+    /** @param holds the holds that {@code kvmVfio} ends when it closes */
     Abi2014(KvmVfio kvmVfio, ForwardCalls calls, Set<Hold> holds) {
         this.kvmVfio = kvmVfio;
         this.calls = calls;
@@ -67,20 +68,22 @@ public final class Abi2014 {
     }
 
     /**
-     * Asks the kernel for the group. Changes nothing.
+     * Checks whether the kernel has the group. Changes nothing.
      *
-     * @throws io.kvmirq.KernelException EIO in another process than the one that made the VM
+     * @throws io.kvmirq.KernelException EIO if another process created the VM
      */
     public static Probe probe(KvmVfio kvmVfio) {
         return kvmVfio.abi2014().calls.hasForwarding(kvmVfio.fd()) ? Probe.AMBIGUOUS : Probe.ABSENT;
     }
 
-    /** States that the kernel has the patches of 2014. This overrides the answer of {@link #probe}. Makes no call. */
+    /** States that the kernel has the patches of 2014, whatever {@link #probe} returns. Makes no call. */
     public static Abi2014 named(KvmVfio kvmVfio) {
         return kvmVfio.abi2014();
     }
 
-    /** A forwarded line. Its attribute is made with it, so that ending it needs no memory. */
+    /**
+     * A forwarded line. It holds the attribute that ends the forwarding, so that {@link #close} allocates no memory.
+     */
     private final class Forwarded implements Hold {
         private final LineIrq irq;
         private final Fd.Lease group;
@@ -108,7 +111,7 @@ public final class Abi2014 {
             group.close();
         }
 
-        /** The kernel's answer does not matter: EINVAL says that nothing is forwarded. */
+        /** Ignores the kernel's result: EINVAL means that the line was not forwarded. */
         @Override
         public void close() {
             synchronized (kvmVfio) {
@@ -130,11 +133,11 @@ public final class Abi2014 {
     }
 
     /**
-     * Forwards a line to a GSI. The device's file stays open until {@link #unforward}, also if the device is closed
+     * Forwards a line to a GSI. The device's file stays open until {@link #unforward}, even if the device is closed
      * before. The line still needs an eventfd and an irqfd on the GSI.
      *
-     * @throws io.kvmirq.KernelException EINVAL if the line is forwarded already, or the device has no line that can be;
-     *     EBUSY if the line has its eventfd already; ENXIO on every kernel without the patches
+     * @throws io.kvmirq.KernelException EINVAL if the line is forwarded already, or cannot be forwarded; EBUSY if the
+     *     line is armed already; ENXIO on every kernel without the patches
      */
     public void forward(LineIrq irq, Gsi gsi) {
         synchronized (kvmVfio) {
@@ -151,7 +154,7 @@ public final class Abi2014 {
 
     /**
      * Ends the forwarding of a line, even while its interrupt waits for the guest's EOI: its handler masks it from then
-     * on. Closing the {@link KvmVfio} ends all. Idempotent, never fails.
+     * on. Closing the {@link KvmVfio} ends all forwardings. Idempotent, never fails.
      */
     public void unforward(LineIrq irq) {
         synchronized (kvmVfio) {

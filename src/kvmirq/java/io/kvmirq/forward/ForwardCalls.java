@@ -24,14 +24,15 @@ import java.util.Set;
 import java.util.function.Function;
 
 /**
- * The calls on KVM-VFIO devices. On leases, so that what was added can be removed whatever has been closed meanwhile.
+ * The calls on KVM-VFIO devices. A lease keeps each file open, so that attributes can be removed after its owner is
+ * closed.
  */
 final class ForwardCalls extends Calls {
     ForwardCalls(Kernel kernel) {
         super(kernel);
     }
 
-    /** The files of the kernel's host, this machine or a fake. */
+    /** The files of the host of this kernel: of this machine, or of a fake. */
     HostFiles hostFiles() {
         return libc().hostFiles();
     }
@@ -50,7 +51,7 @@ final class ForwardCalls extends Calls {
         defects.forEach(this::warn);
     }
 
-    /** Runs the injector of a line that ends, which it does whatever the injector throws. */
+    /** Runs the injector of a line that is being closed. An exception of the injector does not stop the closing. */
     void tellInjector(Runnable told) {
         tell("the injector of a line that ends", told);
     }
@@ -73,7 +74,7 @@ final class ForwardCalls extends Calls {
 
     // KVM_DEV_VFIO_DEVICE, which no merged kernel has
 
-    /** Whether the kernel says that it has FORWARD_IRQ and UNFORWARD_IRQ. Sets nothing. */
+    /** Whether KVM_HAS_DEVICE_ATTR finds FORWARD_IRQ and UNFORWARD_IRQ. Sets nothing. */
     boolean hasForwarding(Fd kvmVfio) {
         return has(kvmVfio, Uapi.KVM_DEV_VFIO_DEVICE_FORWARD_IRQ)
                 && has(kvmVfio, Uapi.KVM_DEV_VFIO_DEVICE_UNFORWARD_IRQ);
@@ -92,7 +93,10 @@ final class ForwardCalls extends Calls {
         return true;
     }
 
-    /** The argument of both attributes. Only here VFIO's index is made: a line is the only interrupt of its index. */
+    /**
+     * The argument of both attributes. Only this method computes VFIO's index: a line is the only interrupt of its
+     * index.
+     */
     ByteBuffer forwarded(Fd.Lease device, LineIrq irq, Gsi gsi) {
         int index = irq.info().kind() == IrqKind.PLATFORM ? irq.number() : UapiVfio.VFIO_PCI_INTX_IRQ_INDEX;
         return Buffers.allocate(KvmArchForwardedIrq.SIZE)

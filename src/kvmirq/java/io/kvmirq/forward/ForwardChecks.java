@@ -17,9 +17,9 @@ import io.kvmirq.vfio.VfioDevice;
 import java.util.List;
 import java.util.Optional;
 
-/** The checks that come before the first change. */
+/** The checks of a forwarding before its first change. */
 record ForwardChecks(Vm vm, VfioDevice device, Triggers triggers) {
-    /** @throws IllegalArgumentException if the interrupt is of another device handle */
+    /** @throws IllegalArgumentException if the interrupt belongs to another device handle */
     void requireOpen(DeviceIrq irq) {
         if (irq.device() != device) {
             throw new IllegalArgumentException(irq + " is of another device handle than this forwarding, which is of "
@@ -34,9 +34,11 @@ record ForwardChecks(Vm vm, VfioDevice device, Triggers triggers) {
     }
 
     /**
-     * @param wired whether vectors are forwarded that another program wired: then the kernel need not be asked again
+     * @param wired whether vectors that another program wired are forwarded already, so that the kernel need not be
+     *     probed again
      * @return whether another program has this kind of interrupts enabled
-     * @throws KernelException EBUSY if it has a trigger that is not ours, and is not to be taken over or cannot be
+     * @throws KernelException EBUSY if the interrupt has a foreign trigger that the caller does not take over, or
+     *     cannot
      */
     boolean isEnabledElsewhere(DeviceIrq irq, boolean takesOver, boolean wired) {
         IrqKind kind = irq.info().kind();
@@ -79,7 +81,7 @@ record ForwardChecks(Vm vm, VfioDevice device, Triggers triggers) {
     }
 
     /**
-     * @return whether all routes are there already
+     * @return whether all GSIs have these routes already
      * @throws IllegalArgumentException if a GSI is in use
      */
     boolean areRouted(List<Gsi> gsis, List<MsiMessage> messages) {
@@ -97,7 +99,7 @@ record ForwardChecks(Vm vm, VfioDevice device, Triggers triggers) {
         return there;
     }
 
-    /** Whether the VM has an irqchip: without one KVM refuses every irqfd, also one on a GSI that nothing uses. */
+    /** Whether the VM accepts irqfds. Without an irqchip KVM refuses every irqfd, even one on an unused GSI. */
     boolean takesIrqfds() {
         try (EventFd scratch = EventFd.create(vm.kernel());
                 Irqfd irqfd = vm.maskedIrqfd(scratch, new Gsi(Gsi.MAX))) {
@@ -108,7 +110,10 @@ record ForwardChecks(Vm vm, VfioDevice device, Triggers triggers) {
         }
     }
 
-    /** Whether signals on a GSI without a route are lost; of routes that only another program knows nothing is said. */
+    /**
+     * Whether signals on a GSI without a route are lost. False if another program owns the routes, which are unknown
+     * here.
+     */
     private boolean needsRoutes() {
         return !vm.isArm64() && vm.routes().isKnown();
     }
@@ -121,7 +126,7 @@ record ForwardChecks(Vm vm, VfioDevice device, Triggers triggers) {
         }
     }
 
-    /** @throws IllegalArgumentException if no EOI of the guest would be seen on the GSI */
+    /** @throws IllegalArgumentException if KVM would not see the guest's EOI on the GSI */
     void requirePin(Gsi gsi, DeviceIrq irq) {
         requireRoute(gsi, irq);
         if (needsRoutes() && vm.routes().of(gsi).stream().noneMatch(Route.Pin.class::isInstance)) {

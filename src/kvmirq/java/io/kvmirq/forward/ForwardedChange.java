@@ -16,7 +16,9 @@ import java.util.function.IntFunction;
 import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
-/** Changes interrupts of one forwarding: several at once, so that the kernel is called as seldom as it can be, or by a move. */
+/**
+ * Changes interrupts of one forwarding: masks and reroutes several with as few kernel calls as possible, or moves one.
+ */
 final class ForwardedChange {
     private final Forwarding forwarding;
 
@@ -24,7 +26,7 @@ final class ForwardedChange {
         this.forwarding = forwarding;
     }
 
-    /** @throws IllegalArgumentException if one belongs to another forwarding, or is there twice */
+    /** @throws IllegalArgumentException if an interrupt belongs to another forwarding, or occurs twice */
     void requireOurs(List<? extends ForwardedIrq> which) {
         Objects.requireNonNull(which, "which is null");
         Set<ForwardedIrq> seen = new HashSet<>();
@@ -93,7 +95,7 @@ final class ForwardedChange {
 
     // Routes
 
-    /** The message of one of the vectors of a call. */
+    /** The caller's message for vector {@code i} of a call. */
     static MsiMessage message(IntFunction<MsiMessage> messages, int i) {
         MsiMessage message = messages.apply(i);
         if (message == null) {
@@ -103,8 +105,9 @@ final class ForwardedChange {
     }
 
     /**
-     * On x86 the routes change under the irqfds. On arm64 a changed route ends a vLPI, and only a new registration of
-     * the irqfd makes one: it is deassigned meanwhile, and signals wait in the eventfd.
+     * Changes the routes of interrupts. On x86 their irqfds stay assigned. On arm64 a changed route ends a vLPI, and
+     * only a new assignment of the irqfd creates one: so irqfds are deassigned during the change, and signals stay in
+     * their eventfds.
      *
      * @param messages called without a lock
      */
@@ -156,7 +159,7 @@ final class ForwardedChange {
         }
         for (ForwardedMessage irq : irqs) {
             RelayedIrq relay = irq.relay();
-            if (relay != null && !irq.isMasked()) { // the wait of a masked one is that of its mask
+            if (relay != null && !irq.isMasked()) { // a masked interrupt waits in its mask
                 relays.add(relay);
             }
         }
@@ -164,7 +167,7 @@ final class ForwardedChange {
 
     // Moves
 
-    /** Moves an interrupt into this process, if it is not there. */
+    /** Moves an interrupt into this process, if the kernel injects it. */
     void moveToUserspace(ForwardedIrq irq) {
         synchronized (forwarding.delivery()) {
             irq.requireOpen();
@@ -198,7 +201,7 @@ final class ForwardedChange {
         }
     }
 
-    /** Moves an interrupt into the kernel, if it is not there. */
+    /** Moves an interrupt into the kernel, if this process injects it. */
     void moveToKernel(ForwardedIrq irq) {
         try (Pause pause = pausedRelay(irq)) {
             if (pause == null) {
@@ -254,7 +257,7 @@ final class ForwardedChange {
         }
     }
 
-    /** Pauses of several interrupts. All end; the first failure of an end is thrown after that. */
+    /** Pauses of several interrupts. Closing ends them all, and then throws the first failure. */
     private static final class Pauses implements AutoCloseable {
         private final List<Pause> begun;
 

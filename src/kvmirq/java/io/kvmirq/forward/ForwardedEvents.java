@@ -17,7 +17,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 
-/** The events that tell a mirror of a forwarded interrupt. */
+/** The mirror events of a forwarded interrupt. */
 final class ForwardedEvents {
     private ForwardedEvents() {}
 
@@ -29,7 +29,7 @@ final class ForwardedEvents {
         return new Event.ConsumerRemoved(event, gsi);
     }
 
-    /** How it reaches the guest from now on, and whether its irqfd is assigned. */
+    /** The events of a new delivery path, and of the irqfd's assignment or deassignment. */
     static List<Event> delivery(EventFdId event, Optional<Gsi> gsi, Optional<EventFd> notified, DeliveryPath now) {
         List<Event> events = new ArrayList<>();
         events.add(new Event.DeliveryChanged(event, now));
@@ -38,14 +38,14 @@ final class ForwardedEvents {
         return events;
     }
 
-    /** The route of a message; none for a line. */
+    /** The event of a message's route; none for a line. */
     static List<Event> routed(Optional<Gsi> gsi, Optional<MsiMessage> message) {
         List<Event> events = new ArrayList<>();
         message.ifPresent(to -> gsi.ifPresent(on -> events.add(Event.RoutesCommitted.of(new Route.Msi(on, to)))));
         return events;
     }
 
-    /** Messages that irqfds take, all or none of them masked. */
+    /** The event of new messages with irqfds: all are masked, or none is. */
     static Event begun(MessageIrqs which, List<Irqfd> irqfds, List<MsiMessage> messages, boolean masked) {
         MessageIrq first = which.get(0);
         EventFdId[] events = new EventFdId[irqfds.size()];

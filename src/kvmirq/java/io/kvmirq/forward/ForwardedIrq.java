@@ -27,22 +27,22 @@ import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A device's interrupt that is forwarded to a guest. Closing it ends the forwarding and leaves nothing in the kernel.
- * Device, VM and this object may be closed in any order. Thread-safe.
+ * A device's interrupt that is forwarded to a guest. Closing it ends the forwarding and removes its objects from the
+ * kernel. Device, VM and this object may be closed in any order. Thread-safe.
  */
 public abstract sealed class ForwardedIrq implements AutoCloseable permits ForwardedMessage, ForwardedLine {
     private final Forwarding forwarding;
-    // Both are read without a lock: an injector or a guest's EOI may look while another thread waits for it
+    // Both are read without a lock: an injector or EOI handler may read them while a thread with the lock waits for it
     private volatile @Nullable GuestHalf half;
     private volatile Phase phase = Phase.OPEN;
-    /** Whether the mirror was told of a message that is held back. */
+    /** Whether the mirror was sent an event for a pending message that is held back. */
     private boolean toldHeld;
 
     ForwardedIrq(Forwarding forwarding) {
         this.forwarding = forwarding;
     }
 
-    /** The guest's half of a new interrupt; a relay is held until {@link #start}. */
+    /** Sets the guest's half of a new interrupt. A relay is held until {@link #start}. */
     final void begin(GuestHalf first, boolean masked) {
         half = first;
         if (masked) {
@@ -54,7 +54,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         }
     }
 
-    /** The last step of forwarding: a relay injects from now on. */
+    /** Starts a relay, as the last step of forwarding. */
     final void start() {
         if (!isRelayed()) {
             return; // a relay that comes later is started by the move that made it
@@ -71,7 +71,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         return forwarding;
     }
 
-    /** Guards what changes of all interrupts of the device, so that a batch changes them at once. */
+    /** The lock of the phases of all interrupts of the device, so that a batch changes them together. */
     final Object lock() {
         return forwarding.delivery();
     }
@@ -80,7 +80,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         return Objects.requireNonNull(half, "neither irqfd nor relay");
     }
 
-    /** Another irqfd or relay has taken the eventfd. */
+    /** Replaces the guest's half after another irqfd or relay has got the eventfd. */
     final void replace(GuestHalf other) {
         half = other;
     }
@@ -106,15 +106,15 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     public abstract DeviceIrq irq();
 
     /**
-     * The eventfd that the device's interrupt signals. It is lent: who reads it takes interrupts from the guest, who
-     * signals it raises one.
+     * The eventfd that the device's interrupt signals. It stays open until {@link #close}. A read of it takes
+     * interrupts away from the guest; a write to it raises one.
      */
     public abstract EventFd event();
 
-    /** The GSI; empty for a message that this process injects and that never was in the kernel. */
+    /** The GSI; empty for a message that this process injects and the kernel never injected. */
     public abstract Optional<Gsi> gsi();
 
-    /** The mechanism that delivers the interrupt now; while it is masked, the one that did before. */
+    /** The mechanism that delivers the interrupt, or delivered it before it was masked. */
     public final Mechanism mechanism() {
         return isRelayed() ? Mechanism.USERSPACE : inKernel();
     }
@@ -126,15 +126,15 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         return predicted() instanceof Posting.NotPosted;
     }
 
-    /** The decision that allowed direct EOI; empty without direct EOI, also after {@link #moveTo} ended it. */
+    /** The decision that allowed direct EOI; empty without direct EOI, or after {@link #moveTo} ended it. */
     @NotPromised
     public Optional<DirectEoiDecision> directEoi() {
         return Optional.empty();
     }
 
     /**
-     * Predicts whether hardware delivers the interrupt to the guest, from its set-up and the known facts of the host;
-     * if not, the answer says why. It is predicted, not observed. While the interrupt is masked, nothing posts it.
+     * Predicts, from the set-up and the known facts of the host, whether hardware delivers the interrupt to the guest,
+     * and if not, why. It is predicted, not observed. A masked interrupt is not posted.
      */
     public final Posting predicted() {
         return forwarding
@@ -145,14 +145,17 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     }
 
     /**
-     * The way of the interrupt now, without its host irq: eventfd, GSI, guest vector and vCPU, the entry field by field,
-     * and the vCPU's descriptor. Each fact says whether it was set up, is predicted or is not known.
+     * The current path of the interrupt, without its host irq: eventfd, GSI, guest vector, vCPU, the fields of the
+     * remapping entry, and the vCPU's descriptor. Each fact states whether it was set up, is predicted or is unknown.
      */
     public final ForwardedPath path() {
         return path(new PathField.Unknown<>("no HostIrqs was given"));
     }
 
-    /** As {@link #path()}, with the host irq as {@link io.kvmirq.host.HostInterrupts}, for one, finds it. */
+    /**
+     * The current path as in {@link #path()}, with the host irq that {@code host} finds, such as {@link
+     * io.kvmirq.host.HostInterrupts}.
+     */
     public final ForwardedPath path(HostIrqs host) {
         Objects.requireNonNull(host, "host is null");
         return path(host.of(irq())
@@ -180,7 +183,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         forwarding.mirror().apply(events);
     }
 
-    /** Enters a phase and tells the mirror. */
+    /** Enters a phase and sends it to the mirror. */
     final void become(Phase next) {
         phase = next;
         tellDelivery();
@@ -196,7 +199,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         tell(List.of(new Event.Held(ForwardedEvents.producer(irq()), message)));
     }
 
-    /** Nothing is held back any more. The lock is held. */
+    /** Tells the mirror that no message is held back any more. The lock is held. */
     final void tellReleased() {
         if (toldHeld) {
             toldHeld = false;
@@ -214,21 +217,22 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
 
     // Masks
 
-    /** Whether {@link #mask} holds it back. */
+    /** Whether the interrupt is masked by {@link #mask}. */
     public final boolean isMasked() {
         return phase instanceof Phase.Masked;
     }
 
     /**
-     * Holds interrupts back from the guest, until {@link #unmask}. None is lost: a message stays in the eventfd, where
-     * many become one, and a line stays asserted by the device. No program can read whether a vLPI of a GICv4 was
-     * pending, so the guest may get one extra interrupt on an arm64 host that may deliver it so. The route stays. After
+     * Holds interrupts back from the guest until {@link #unmask}. None is lost: messages stay in the eventfd, which
+     * merges them into one, and a line stays asserted by the device. No program can read whether a GICv4 vLPI was
+     * pending, so the guest may get one extra interrupt on an arm64 host that may use vLPIs. The route stays. After
      * this returns, no new interrupt is requested; the guest may still take an earlier one.
      *
-     * <p>Where this process injects, this waits for an injection under way, as {@link #moveTo}, {@link #close} and the
-     * {@link #reroute} of an unmasked interrupt do. Do not hold a lock that the injector needs: see {@link #beginMask}.
+     * <p>If this process injects, the call waits until a running injection has ended. {@link #moveTo}, {@link #close}
+     * and the {@link #reroute} of an unmasked interrupt wait likewise. Do not hold a lock that the injector needs: see
+     * {@link #beginMask}.
      *
-     * @throws KernelException as {@link Irqfd#mask}; it arrives as before
+     * @throws KernelException as {@link Irqfd#mask}; the interrupt arrives as before
      * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}
      */
     public final void mask() {
@@ -239,9 +243,10 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     }
 
     /**
-     * As {@link #mask}, without waiting for an injection of this process that is under way: for a caller with a lock
-     * that the injector needs, who may {@link #reroute} and {@link #unmask} then. That interrupt may still reach the
-     * guest, by the old message; no other does. {@link #mask}, {@link #moveTo} and {@link #close} wait: without the lock.
+     * Masks like {@link #mask}, but does not wait for a running injection of this process. A caller may hold a lock
+     * that the injector needs, and may {@link #reroute} and {@link #unmask} with it. The running injection may still
+     * reach the guest, by the old message; no later one does. Call {@link #mask}, {@link #moveTo} and {@link #close}
+     * without that lock: they wait.
      */
     public final void beginMask() {
         RelayedIrq relay = masked();
@@ -267,9 +272,9 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     }
 
     /**
-     * Whether it is masked and an interrupt waits for {@link #unmask}: the pending bit of MSI-X. After {@link #close},
-     * whether one waited when the device had been disarmed. On arm64 it may say so of an interrupt that the guest took
-     * already, as {@link #mask} says: at most once for each mask, reroute or close of an interrupt that was not masked.
+     * Whether a masked interrupt is pending until {@link #unmask}, like the pending bit of MSI-X. After {@link #close}:
+     * whether one was pending when the device was disarmed. On arm64 it may be true for an interrupt that the guest
+     * took already, at most once for each mask, reroute or close of an unmasked interrupt, see {@link #mask}.
      *
      * @throws IllegalStateException on a virtual thread
      */
@@ -279,7 +284,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         }
     }
 
-    /** Takes what waits in our eventfd, between the end of the device's half and that of the eventfd. */
+    /** Reads the pending signals of our eventfd, after the device's half has ended and before the eventfd closes. */
     final void keepPending() {
         synchronized (lock()) {
             Phase.Ended ended = ended();
@@ -292,28 +297,30 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         }
     }
 
-    /** At the end of a message whose eventfd is its owner's: the owner gets the signals that wait in it. */
+    /** Leaves pending signals in an eventfd that another program owns, when the forwarding of its message ends. */
     final void leaveToOwner() {
         synchronized (lock()) {
             tellReleased();
         }
     }
 
-    /** The end of a vLPI drops its pending bit, which nobody can read before: it is signalled again. */
+    /**
+     * Signals the eventfd after a vLPI ended, because that drops the vLPI's pending bit, which cannot be read before.
+     */
     final void holdBack(Phase.Masked masked) {
         masked.owesSignal = mayBeVlpi();
         try {
             assigned().mask();
         } catch (KernelException e) {
-            masked.owesSignal = false; // the vLPI goes on, if it is one
+            masked.owesSignal = false; // a vLPI continues
             throw e;
         }
         signalAgain(masked);
     }
 
     /**
-     * The first step of the end of a message that may be a vLPI: the device's half, too, would end it with its pending
-     * bit. Does nothing for another, whose irqfd ends with its file. Never fails.
+     * Ends a possible vLPI before the device's half ends, which would drop the vLPI's pending bit. Does nothing for any
+     * other interrupt, whose irqfd ends with its eventfd. Never fails.
      */
     final void holdBackAtEnd() {
         synchronized (lock()) {
@@ -335,13 +342,13 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         }
     }
 
-    /** Whether hardware may deliver it as a vLPI: nobody who knows says that it does not. */
+    /** Whether hardware may deliver it as a vLPI: true unless a known fact rules it out. */
     boolean mayBeVlpi() {
         return false;
     }
 
     /**
-     * Ends {@link #mask}. An interrupt that was held back is delivered at once.
+     * Unmasks the interrupt. A pending interrupt is delivered at once.
      *
      * @throws KernelException EBUSY if another program assigned the eventfd to another irqfd during the mask, EIO and
      *     EBADF as {@link Irqfd#mask}; the interrupt stays masked
@@ -356,7 +363,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         }
     }
 
-    /** Lets the interrupt through again. The lock is held. */
+    /** Ends the mask of the interrupt. The lock is held. */
     final void resume(Phase.Masked masked) {
         RelayedIrq relay = relay();
         if (relay != null) {
@@ -371,11 +378,11 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     }
 
     /**
-     * Sends the interrupt to another vector or vCPU from now on. None is lost: it arrives by the old message or by the
-     * new one. The same message again makes no call.
+     * Sends the interrupt to another vector or vCPU. None is lost: each arrives by the old message or by the new one.
+     * If the message is unchanged, no kernel call is made.
      *
      * @throws UnsupportedOperationException for a line, which has a pin: change the routes of its GSI
-     * @throws KernelException EINVAL if KVM refuses the message; it arrives as before
+     * @throws KernelException EINVAL if KVM refuses the message; the interrupt arrives as before
      * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}
      */
     public final void reroute(MsiMessage message) {
@@ -386,12 +393,12 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     /** @throws UnsupportedOperationException for a line, which has no message */
     abstract ForwardedMessage rerouted();
 
-    // Moves: the eventfd stays, and the next taker of the eventfd gets what waits in it
+    // Moves: the eventfd stays, and its next reader gets the pending signals
 
     /**
-     * Changes how the interrupt reaches the guest: from the kernel into this process, or back. None is lost: signals
-     * that were not delivered stay in the eventfd, and the new mechanism delivers them. A masked interrupt stays
-     * masked. A move to the current mechanism does nothing.
+     * Moves the injection of the interrupt from the kernel into this process, or back. None is lost: undelivered
+     * signals stay in the eventfd, and the new mechanism delivers them. A masked interrupt stays masked. A move to the
+     * current mechanism does nothing.
      *
      * @param to {@link Mechanism#USERSPACE}, or the mechanism in the kernel: {@link Mechanism#IRQFD} for a message or
      *     an edge, {@link Mechanism#RESAMPLE} for another line; UnsupportedOperationException for any other
@@ -400,24 +407,24 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
      */
     public abstract void moveTo(Mechanism to);
 
-    /** A relay of this process for the eventfd, held. */
+    /** A new relay of this process for the eventfd. It is held. */
     abstract RelayedIrq relayed(Userspace userspace);
 
-    /** An irqfd for an interrupt that began in this process, masked. */
+    /** A new masked irqfd, for an interrupt that this process has injected from the start. */
     abstract Irqfd maskedIrqfd();
 
-    /** The device's half of a move to this process, while the irqfd is masked. */
+    /** Changes the device's half for a move into this process, while the irqfd is masked. */
     void leaveKernel(Undo undo) {}
 
-    /** The device's half of a move into the kernel, while the relay is masked. */
+    /** Changes the device's half for a move into the kernel, while the relay is masked. */
     void enterKernel() {}
 
-    /** After a move, or an attempt: the device signals again if it still asserts its interrupt. */
+    /** Called after a move or a failed one: the device signals again if it still asserts its interrupt. */
     void moved() {}
 
     /**
-     * The guest ended a level-triggered line that this process injects: the line goes low, and a device that still
-     * asserts its own interrupts again. In the kernel KVM sees it, and this does nothing.
+     * Reports the guest's EOI of a level-triggered line that this process injects. The line goes low; if the device
+     * still asserts its line, it interrupts again. Does nothing while the kernel injects, because KVM sees the EOI.
      *
      * @throws UnsupportedOperationException for a message
      * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}
@@ -425,8 +432,8 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     public abstract void endOfInterrupt();
 
     /**
-     * Signals the eventfd as the device would, by VFIO's loopback, to test the way to the guest; the device itself does
-     * nothing. If another program wired the eventfd to the device, this signals the eventfd without VFIO.
+     * Signals the eventfd as the device would, by VFIO's loopback, to test the path to the guest. The device itself
+     * does nothing. If another program wired the eventfd to the device, signals the eventfd without VFIO.
      *
      * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}
      */
@@ -475,7 +482,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         ended().tornDown = true;
     }
 
-    /** Ends the relay, without a lock. Never fails. */
+    /** Closes the relay. Called without a lock. Never fails. */
     final void closeRelay() {
         RelayedIrq relay = relay();
         if (relay != null) {
@@ -484,8 +491,8 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     }
 
     /**
-     * Ends the forwarding of this interrupt. After it returns the guest gets no interrupt of it, not even one that was
-     * held back. Idempotent, never fails.
+     * Ends the forwarding of this interrupt. After it returns, the guest gets no further interrupt, not even one that
+     * was held back. Idempotent, never fails.
      */
     @Override
     public final void close() {

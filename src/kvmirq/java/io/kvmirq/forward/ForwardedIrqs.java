@@ -12,15 +12,15 @@ import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The forwarded interrupts of a device, by number, all of one kind. Changes need the {@link Forwarding}'s lock, {@link
- * #all} none.
+ * The forwarded interrupts of a device, by number, all of one kind. Changes need the {@link Forwarding}'s lock; {@link
+ * #all} needs none.
  */
 final class ForwardedIrqs<T> {
     private record Table<T>(@Nullable IrqKind kind, AtomicReferenceArray<@Nullable T> byNumber) {}
 
     private volatile Table<T> now = new Table<>(null, new AtomicReferenceArray<>(0));
 
-    /** In the order of their numbers. */
+    /** All interrupts in the order of their numbers. */
     List<T> all() {
         AtomicReferenceArray<@Nullable T> byNumber = now.byNumber;
         return IntStream.range(0, byNumber.length())
@@ -60,7 +60,7 @@ final class ForwardedIrqs<T> {
         }
     }
 
-    /** Whether this interrupt or one of those that follow it is forwarded. */
+    /** Whether any of {@code count} interrupts, from {@code first} on, is forwarded. */
     boolean hasAny(DeviceIrq first, int count) {
         if (isOfOurKind(first)) {
             for (int i = 0; i < count; i++) {

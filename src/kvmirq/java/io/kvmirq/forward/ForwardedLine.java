@@ -17,24 +17,24 @@ import io.kvmirq.vfio.LineIrq;
 import java.util.Optional;
 
 /**
- * A line: INTx of a PCI device, or an interrupt of a platform device. Each signal masks a level-triggered line until
- * the guest's EOI.
+ * A forwarded line: INTx of a PCI device, or an interrupt of a platform device. Each signal masks a level-triggered
+ * line until the guest's EOI.
  */
 final class ForwardedLine extends ForwardedIrq {
     private final Vm vm;
     private final LineIrq irq;
     private final Gsi gsi;
     private final EventFd event;
-    /** The eventfd that the guest's EOI signals; empty for an edge. */
+    /** The eventfd that the guest's EOI signals; empty for an edge-triggered line. */
     private final Optional<EventFd> resample;
-    /** Of a line with direct EOI. */
+    /** The ABI and decision of direct EOI; empty without direct EOI. */
     private volatile Optional<DirectEoi> direct;
 
     private final ArmedLine armed;
-    /** Whether the user armed the line, and closes it. */
+    /** Whether the user armed the line, and must close it. */
     private final boolean ofUser;
 
-    /** {@code takesOver}: another one may have the line enabled. {@code direct} is set before the line is armed. */
+    /** {@code takesOver}: another program may have enabled the line. {@code direct} is set before the line is armed. */
     ForwardedLine(
             Forwarding forwarding,
             ForwardChecks checks,
@@ -183,7 +183,7 @@ final class ForwardedLine extends ForwardedIrq {
         }
     }
 
-    /** Whether it is there now; ends direct EOI if that is the way. */
+    /** Whether the interrupt is delivered by {@code to} now. Ends direct EOI if that is enough for the move. */
     private boolean isThere(Mechanism to) {
         synchronized (lock()) {
             requireOpen();
@@ -221,7 +221,7 @@ final class ForwardedLine extends ForwardedIrq {
         }
     }
 
-    /** The handler of a live line changes: from then on it masks, and the guest's EOI unmasks. */
+    /** Changes the handler of a live line: from now on it masks the line, and the guest's EOI unmasks it. */
     private void endDirectEoi() {
         Abi2014 abi = direct.orElseThrow().abi();
         Irqfd before = assigned();
@@ -253,7 +253,7 @@ final class ForwardedLine extends ForwardedIrq {
 
     // The end
 
-    /** All but the relay. The device first: then no signal comes that would wait for an EOI. */
+    /** Ends all parts except the relay. The device is first, so that no later signal waits for an EOI. */
     void tearDown() {
         synchronized (lock()) {
             if (ofUser) {

@@ -16,14 +16,16 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * A vector of MSI or MSI-X: VFIO signals an eventfd, whose irqfd raises a GSI, whose route is a message. A VM may have
- * thousands of these objects: what another object knows is no field here. Threads find it through the list of its
- * forwarding, which publishes it.
+ * thousands of these objects, so values of other objects are not repeated in fields. The list of its forwarding
+ * publishes this object to other threads.
  */
 final class ForwardedMessage extends ForwardedIrq {
     private final IrqKind kind;
     private final int number;
     private volatile MsiMessage message;
-    /** The message of the caller's route, which the GSI has again at the end; null if the route goes with this. */
+    /**
+     * The message of the caller's route, which is restored when the forwarding ends; null if the route is removed then.
+     */
     private final @Nullable MsiMessage callers;
 
     /** {@code first} is the batch's first vector. {@code isRouted}: the caller routed the GSI to the message before. */
@@ -89,7 +91,7 @@ final class ForwardedMessage extends ForwardedIrq {
         return this;
     }
 
-    /** The route is this message now. The lock is held. */
+    /** Stores the new message of the route. The lock is held. */
     void become(MsiMessage to) {
         message = to;
         if (relay() instanceof RelayedEdge edge) {
@@ -137,12 +139,12 @@ final class ForwardedMessage extends ForwardedIrq {
 
     // The end
 
-    /** The GSI, if its route goes with this. */
+    /** The GSI, if its route is removed when the forwarding ends. */
     Optional<Gsi> ownRoute() {
         return callers == null ? gsi() : Optional.empty();
     }
 
-    /** Gives the caller's GSI the caller's message again. Never fails. */
+    /** Restores the caller's message in the route of the caller's GSI. Never fails. */
     void restoreRoute() {
         synchronized (lock()) {
             MsiMessage before = callers;

@@ -20,25 +20,25 @@ import java.util.Objects;
 import java.util.Optional;
 
 /**
- * The way of a forwarded interrupt at one moment: host irq → device → guest irq. Each fact has its source: a file of the
- * host shows it, this process set it up, the mirror predicts it, or it is unknown for a reason. Immutable.
+ * The path of a forwarded interrupt at one moment: host irq → device → guest irq. Each fact has its source: a file of
+ * the host, the set-up by this process, the mirror's prediction, or the reason why it is unknown. Immutable.
  *
  * @param hostIrq the Linux interrupt that serves the device's vector
  * @param device the device and its vector, or its line
  * @param event the eventfd that joins the two ends
  * @param gsi the guest's end
  * @param vector the guest's vector (x86)
- * @param vcpu the vCPU whose list has the interrupt
- * @param mechanism how it reaches the guest
- * @param masked whether the forwarding holds it back
- * @param posting whether hardware delivers it
+ * @param vcpu the vCPU whose list contains the interrupt
+ * @param mechanism the mechanism that delivers the interrupt
+ * @param masked whether the interrupt is masked
+ * @param posting whether hardware delivers the interrupt
  * @param entry the form of the remapping entry; empty if none is predicted
  * @param entryFields the fields of the entry, each predicted or unknown
  * @param stage the place of the vCPU in its schedule
  * @param vcpuFields the fields of the vCPU's posted-interrupt descriptor, or of its AVIC entry: {@link
  *     Snapshot#vcpuFields}
- * @param sampled when the guest's LAPICs were read that decide about the message: the oldest of them. Empty unless the
- *     message has a logical destination, and all are known
+ * @param sampled the oldest time at which a LAPIC that decides about the message was read. Empty unless the message has
+ *     a logical destination, and all these LAPICs are known
  */
 public record ForwardedPath(
         PathField<HostIrq> hostIrq,
@@ -80,7 +80,7 @@ public record ForwardedPath(
         vcpuFields = List.copyOf(vcpuFields);
     }
 
-    /** The set-up of an interrupt, from which its path follows. */
+    /** The set-up of an interrupt, from which its path is computed. */
     record Ends(
             Producer device,
             EventFdId event,
@@ -139,7 +139,7 @@ public record ForwardedPath(
         return value.<PathField<T>>map(PathField.Predicted::new).orElseGet(() -> new PathField.Unknown<>(otherwise));
     }
 
-    /** A line for each fact, for people. */
+    /** One line of text for each fact. */
     @Override
     public String toString() {
         StringBuilder text = new StringBuilder();

@@ -31,7 +31,7 @@ import java.util.function.IntFunction;
 import java.util.stream.Collectors;
 
 /**
- * Interrupts of one device in one guest. Thread-safe.
+ * Forwards interrupts of one device to one guest. Thread-safe.
  *
  * <pre>{@code
  * try (VfioDevice nic = VfioDevice.open(kernel, PciAddress.parse("0000:3b:00.0"), kvmVfio);
@@ -41,9 +41,10 @@ import java.util.stream.Collectors;
  * }
  * }</pre>
  *
- * <p>A batch makes one call of KVM_SET_GSI_ROUTING and one of VFIO_DEVICE_SET_IRQS, and none if nothing changes. The
- * order loses no interrupt: routes, irqfds, and the device last; back in reverse. A batch that fails leaves everything
- * as it was, except triggers that it took over. Closing never fails, whichever handles were closed before.
+ * <p>A batch makes one call of KVM_SET_GSI_ROUTING and one of VFIO_DEVICE_SET_IRQS, and none if nothing changes. No
+ * interrupt is lost, because routes are set up first, then irqfds, and the device last; tear-down is in reverse order.
+ * A failed batch changes nothing, except triggers that it took over. Closing never fails, whichever handles were closed
+ * before.
  *
  * <p>Locks: one guards set-up and tear-down, another guards how each interrupt is delivered. The second is taken after
  * the first.
@@ -88,22 +89,22 @@ public final class Forwarding implements AutoCloseable {
     }
 
     /**
-     * Forwards interrupts of this device to this VM; none yet.
+     * A forwarding of this device to this VM, without interrupts yet.
      *
-     * @throws IllegalArgumentException if they belong to two {@code Kernel}s
+     * @throws IllegalArgumentException if VM and device belong to two {@code Kernel}s
      */
     public static Forwarding of(Vm vm, VfioDevice device) {
         return builder(vm, device).build();
     }
 
-    /** As {@link #of}, with more said. */
+    /** A forwarding with options. */
     public static Builder builder(Vm vm, VfioDevice device) {
         Objects.requireNonNull(device, "device is null");
         Objects.requireNonNull(vm, "vm is null");
         return new Builder(vm, device);
     }
 
-    /** The parts of a forwarding. */
+    /** The options of a forwarding. */
     public static final class Builder {
         private final Vm vm;
         private final VfioDevice device;
@@ -117,9 +118,9 @@ public final class Forwarding implements AutoCloseable {
         }
 
         /**
-         * Tells this mirror of each step and of the VM's vCPUs, and predicts by it. All devices of a VM share one.
-         * Without this call the forwarding makes its own mirror, which reads facts from the host's files. The vCPUs of
-         * an adopted VM are not all known: send their events to the mirror.
+         * Sends each step and the events of the VM's vCPUs to this mirror, and predicts from it. All devices of a VM
+         * share one mirror. Without this call the forwarding makes its own mirror, with facts from the host's files.
+         * For an adopted VM, send the events of vCPUs that the library does not know to the mirror.
          */
         public Builder mirror(Mirror told) {
             Objects.requireNonNull(told, "told is null");
@@ -128,10 +129,10 @@ public final class Forwarding implements AutoCloseable {
         }
 
         /**
-         * Lets this process inject the interrupts that no irqfd can take: all interrupts of an x86 VM without an
-         * in-kernel irqchip, lines of a VM with a split irqchip, and interrupts that {@link ForwardedIrq#moveTo} moves
-         * here. A line may interrupt before {@link Forwarding#forward} returns. If the guest's EOI comes before that
-         * too, the injector must remember it.
+         * Lets this process inject the interrupts for which KVM accepts no irqfd: all interrupts of an x86 VM without
+         * an in-kernel irqchip, lines of a VM with a split irqchip, and interrupts that {@link ForwardedIrq#moveTo}
+         * moves here. A line may interrupt before {@link Forwarding#forward} returns. If the guest's EOI also comes
+         * before that, the injector must remember the EOI.
          */
         public Builder userspace(Userspace relay) {
             Objects.requireNonNull(relay, "relay is null");
@@ -145,7 +146,7 @@ public final class Forwarding implements AutoCloseable {
         }
     }
 
-    /** @throws IllegalStateException if this was not given one */
+    /** @throws IllegalStateException if the builder was given no {@link Userspace} */
     Userspace userspace(DeviceIrq irq) {
         return userspace.orElseThrow(() -> new IllegalStateException(irq
                 + " cannot be relayed by this process: give Forwarding.builder(vm, device).userspace an event loop"));
@@ -155,7 +156,10 @@ public final class Forwarding implements AutoCloseable {
         return userspace;
     }
 
-    /** The lock that guards how each interrupt is delivered. A thread takes it after this object's own lock. */
+    /**
+     * The lock that guards how each interrupt is delivered. A thread that needs this object's own lock takes that one
+     * first.
+     */
     Object delivery() {
         return delivery;
     }
@@ -164,7 +168,7 @@ public final class Forwarding implements AutoCloseable {
         return change;
     }
 
-    /** The VM that the interrupts go to. */
+    /** The VM that gets the interrupts. */
     public Vm vm() {
         return vm;
     }
@@ -174,12 +178,14 @@ public final class Forwarding implements AutoCloseable {
         return device;
     }
 
-    /** The predicted state of all that this was told to predict. */
+    /** The mirror that predicts how these interrupts are delivered. */
     public Mirror mirror() {
         return mirror;
     }
 
-    /** Defects of the set-up with which interrupts still work, a sentence each. They are logged as WARNING, too. */
+    /**
+     * Defects of the set-up with which interrupts still work, one sentence for each. They are also logged as WARNING.
+     */
     public List<String> warnings() {
         if (device.isHeld() || device.access() == VfioDevice.Access.ADOPTED) {
             return List.of();
@@ -202,8 +208,8 @@ public final class Forwarding implements AutoCloseable {
     }
 
     /**
-     * Forwards one vector to a GSI that the caller chose. A route of this GSI that is this message already is used and
-     * stays the caller's.
+     * Forwards one vector to a GSI that the caller chose. If the GSI is routed to this message already, this route is
+     * used, and stays when the forwarding ends.
      *
      * @throws IllegalArgumentException if the GSI has another route or an irqfd
      * @throws RuntimeException as {@link #forwardAll}
@@ -225,17 +231,17 @@ public final class Forwarding implements AutoCloseable {
      * Forwards vectors, each to a new GSI: one call of KVM_SET_GSI_ROUTING, one of VFIO_DEVICE_SET_IRQS.
      *
      * <p>Some kernels cannot add vectors to enabled ones ({@link io.kvmirq.vfio.IrqInfo#noResize}: Linux before 6.5,
-     * MSI, an arm64 ITS). There the first call enables all vectors of MSI-X. If the host has too few vectors for that,
-     * and for MSI, a later call disables the enabled vectors and enables more. It then signals each vector that was
-     * enabled before once, because interrupts raised while vectors were disabled are lost.
+     * MSI, an arm64 ITS). There the first call enables all vectors of MSI-X. For MSI, or if the host has too few
+     * vectors, a later call disables the enabled vectors and enables more. It then signals each formerly enabled vector
+     * once, because interrupts raised while vectors were disabled are lost.
      *
-     * @param messages by place in {@code which}, from 0; called before anything is checked, without a lock
-     * @throws KernelException EINVAL if a vector is forwarded already; EBUSY if the device has a trigger that is not
-     *     ours: {@link #takeOver}; EMFILE if there are too few descriptors; EINVAL without an in-kernel irqchip; other
-     *     refusals of the kernel
+     * @param messages the message for each index in {@code which}, from 0; called before all checks, without a lock
+     * @throws KernelException EINVAL if a vector is forwarded already; EBUSY if another program or the user armed the
+     *     device: use {@link #takeOver}; EMFILE if there are too few descriptors; EINVAL without an in-kernel irqchip;
+     *     other refusals of the kernel
      * @throws io.kvmirq.kvm.RoutesExhaustedException if the VM has too few GSIs or routes left
-     * @throws io.kvmirq.vfio.VectorsExhaustedException if the host has too few vectors; it says how many there are
-     * @throws io.kvmirq.vfio.VectorsDisturbedException instead if other vectors were disabled for a moment
+     * @throws io.kvmirq.vfio.VectorsExhaustedException if the host has too few vectors; it has the number available
+     * @throws io.kvmirq.vfio.VectorsDisturbedException in place of these if other vectors were disabled for a moment
      * @throws IllegalStateException if vectors cannot be added to those that another {@code Forwarding} enabled; after
      *     {@link #close}
      */
@@ -247,7 +253,7 @@ public final class Forwarding implements AutoCloseable {
 
     /**
      * Forwards vectors as masked: their signals wait in the eventfds until {@link ForwardedIrq#unmask}. A guest's MSI-X
-     * table starts masked, too. KVM learns of an irqfd at its first unmask. Otherwise as {@link #forwardAll}.
+     * table starts masked, too. An irqfd is assigned to KVM at its first unmask. Otherwise like {@link #forwardAll}.
      */
     public List<ForwardedIrq> forwardMasked(MessageIrqs which, IntFunction<MsiMessage> messages) {
         Objects.requireNonNull(which, "which is null");
@@ -256,11 +262,11 @@ public final class Forwarding implements AutoCloseable {
     }
 
     /**
-     * Forwards vectors although another program, or the device's user, has given them triggers: one call replaces those
-     * triggers, and they are not restored later. MSI-X keeps messages during the replacement; MSI may lose one. Signals
-     * in the former eventfds stay there. Close what you armed after the forwarding: its end disables all vectors. If
-     * the eventfds are known, {@link #takeOver(MessageIrqs, List, IntFunction)} loses nothing. Else as {@link
-     * #forwardAll}.
+     * Forwards vectors although another program, or the device's user, has armed them: one call replaces their
+     * eventfds, which are not restored later. During the replacement MSI-X messages stay pending; MSI may lose one.
+     * Signals in the former eventfds stay there. Close your armed vectors only after the forwarding, because it
+     * disables all vectors. If the eventfds are known, {@link #takeOver(MessageIrqs, List, IntFunction)} loses nothing.
+     * Otherwise like {@link #forwardAll}.
      */
     public List<ForwardedIrq> takeOver(MessageIrqs which, IntFunction<MsiMessage> messages) {
         Objects.requireNonNull(which, "which is null");
@@ -269,12 +275,12 @@ public final class Forwarding implements AutoCloseable {
     }
 
     /**
-     * Forwards vectors of a device that is wired already, by the eventfds that they signal now. VFIO is not called: no
-     * signal is lost, and signals that wait in the eventfds are delivered. When the forwarding ends, the triggers stay;
-     * their owner ends them; an interrupt that may have been pending as a vLPI is signalled there. Else as {@link
-     * #forwardAll}.
+     * Forwards vectors that signal eventfds already, by these eventfds. VFIO is not called: no signal is lost, and
+     * pending signals of the eventfds are delivered. When the forwarding ends, the vectors stay armed, and their owner
+     * disarms them. An interrupt that may have been pending as a vLPI is then signalled to its eventfd. Otherwise like
+     * {@link #forwardAll}.
      *
-     * @param wired the eventfd of each vector. That it is the right one no kernel can tell
+     * @param wired the eventfd of each vector. The kernel cannot check that it is the right one
      */
     public List<ForwardedIrq> takeOver(MessageIrqs which, List<EventFd> wired, IntFunction<MsiMessage> messages) {
         Objects.requireNonNull(which, "which is null");
@@ -299,7 +305,9 @@ public final class Forwarding implements AutoCloseable {
         return started(forwarded);
     }
 
-    /** Lets relays inject, without a lock: if one does not start, the injections of the others must end. */
+    /**
+     * Starts relays. Called without a lock: if one start fails, the running injections of the other relays must end.
+     */
     private List<ForwardedIrq> started(List<ForwardedIrq> forwarded) {
         boolean all = false;
         try {
@@ -314,11 +322,11 @@ public final class Forwarding implements AutoCloseable {
     }
 
     /**
-     * Forwards a line to the pin that a GSI's routes name. The line masks itself with each interrupt, and the guest's
-     * EOI unmasks it; an edge of a platform device just arrives.
+     * Forwards a line to the pin of a GSI's routes. Each interrupt masks a level-triggered line, and the guest's EOI
+     * unmasks it; an edge-triggered line of a platform device is not masked.
      *
-     * @throws KernelException EINVAL if it is forwarded already, and without the full irqchip in the kernel; EBUSY if
-     *     the line has a trigger that is not ours, or the host's line must be exclusive and is not
+     * @throws KernelException EINVAL if it is forwarded already, or without the full in-kernel irqchip; EBUSY if
+     *     another program or the user armed the line, or the host's line must be exclusive and is shared
      * @throws IllegalStateException while messages of the device are forwarded; after {@link #close}
      */
     public ForwardedIrq forward(LineIrq irq, Gsi gsi) {
@@ -327,24 +335,24 @@ public final class Forwarding implements AutoCloseable {
     }
 
     /**
-     * Forwards a line although another program, or the device's user, has given it a trigger: that is replaced, as is
-     * the eventfd that unmasks it, and not given back. Nothing is lost: the line stays asserted. Else as {@link
-     * #forward(LineIrq, Gsi)}.
+     * Forwards a line although another program, or the device's user, has armed it: its eventfd and its unmask eventfd
+     * are replaced, and not restored later. No interrupt is lost, because the line stays asserted. Otherwise like
+     * {@link #forward(LineIrq, Gsi)}.
      */
     public ForwardedIrq takeOver(LineIrq irq, Gsi gsi) {
         return forward(irq, gsi, true, Optional.empty());
     }
 
     /**
-     * Forwards a line with direct EOI: the guest's EOI ends the interrupt of the host, which does not mask it. It needs
-     * a kernel that the caller names as having the ABI of 2014, and a platform on which it harms no other device.
+     * Forwards a line with direct EOI: the guest's EOI ends the host's interrupt, and the host does not mask the line.
+     * It needs a kernel for which the caller states the ABI of 2014, and a platform on which it harms no other device.
      *
-     * @param policy facts about the line that no call tells: its other handlers, whether it is shareable, and the
-     *     administrator's assertion. The interrupt and the VM, not the policy, decide the kind of the device, whether the
-     *     interrupt is a level, and whether the architecture maps the EOI
-     * @return a line whose {@link ForwardedIrq#directEoi} is the decision and lists what it breaks
-     * @throws IllegalStateException if direct EOI is refused: the message says why
-     * @throws KernelException ENXIO on every kernel without that ABI; else as {@link #forward(LineIrq, Gsi)}
+     * @param policy facts about the line that no call returns: its other handlers, whether it is shareable, and the
+     *     administrator's assertion. The interrupt and the VM, not the policy, decide the kind of the device, whether
+     *     the interrupt is a level, and whether the architecture maps the EOI
+     * @return a line whose {@link ForwardedIrq#directEoi} is the decision, with a list of what direct EOI breaks
+     * @throws IllegalStateException if direct EOI is refused; the message states the reason
+     * @throws KernelException ENXIO on every kernel without that ABI; otherwise as {@link #forward(LineIrq, Gsi)}
      */
     @NotPromised
     public ForwardedIrq forwardDirect(LineIrq irq, Gsi gsi, Abi2014 abi, DirectEoiPolicy policy) {
@@ -383,10 +391,10 @@ public final class Forwarding implements AutoCloseable {
     // Change
 
     /**
-     * Masks several interrupts, as {@link ForwardedIrq#mask} each.
+     * Masks several interrupts, each like {@link ForwardedIrq#mask}.
      *
      * @param which of this forwarding, each once
-     * @throws KernelException as {@link ForwardedIrq#mask}; then none is masked that was not
+     * @throws KernelException as {@link ForwardedIrq#mask}; then no further interrupt is masked
      * @throws io.kvmirq.kernel.ClosedHandleException if one is closed; likewise
      */
     public void mask(List<? extends ForwardedIrq> which) {
@@ -394,7 +402,8 @@ public final class Forwarding implements AutoCloseable {
     }
 
     /**
-     * Unmasks several interrupts, as {@link ForwardedIrq#unmask} each. If one stays masked, all do that were.
+     * Unmasks several interrupts, each like {@link ForwardedIrq#unmask}. If one stays masked, all masked ones stay
+     * masked.
      *
      * @param which of this forwarding, each once
      * @throws KernelException as {@link ForwardedIrq#unmask}
@@ -405,13 +414,13 @@ public final class Forwarding implements AutoCloseable {
     }
 
     /**
-     * Sends vectors elsewhere, as {@link ForwardedIrq#reroute} each, by one call of KVM_SET_GSI_ROUTING; by none if
-     * nothing changes.
+     * Reroutes several vectors, each like {@link ForwardedIrq#reroute}, by one call of KVM_SET_GSI_ROUTING, or without
+     * a call if nothing changes.
      *
      * @param which of this forwarding, each once
-     * @param messages by place in {@code which}, from 0; called before anything is changed, without a lock
+     * @param messages the message for each index in {@code which}, from 0; called before any change, without a lock
      * @throws UnsupportedOperationException if one is a line
-     * @throws KernelException EINVAL if KVM refuses a message; all arrive as before
+     * @throws KernelException EINVAL if KVM refuses a message; all interrupts arrive as before
      * @throws io.kvmirq.kernel.ClosedHandleException if one is closed; then none is changed
      */
     public void reroute(List<? extends ForwardedIrq> which, IntFunction<MsiMessage> messages) {
@@ -426,7 +435,7 @@ public final class Forwarding implements AutoCloseable {
         return wiring.irqs();
     }
 
-    /** VFIO has ended all interrupts of the device. */
+    /** Called after VFIO has disarmed all interrupts of the closed device. */
     private void deviceClosed() {
         mirror.apply(irqs().stream()
                 .map(irq -> new Event.DeliveryChanged(irq.event().id(), DeliveryPath.CLOSED))
@@ -436,8 +445,8 @@ public final class Forwarding implements AutoCloseable {
     // End
 
     /**
-     * Ends several interrupts, as {@link ForwardedIrq#close} each: by one call of KVM_SET_GSI_ROUTING, and one of
-     * VFIO_DEVICE_SET_IRQS for those whose numbers follow each other. Idempotent, never fails.
+     * Ends several interrupts, each like {@link ForwardedIrq#close}, by one call of KVM_SET_GSI_ROUTING, and one of
+     * VFIO_DEVICE_SET_IRQS for each range of consecutive numbers. Idempotent, never fails.
      *
      * @param which of this forwarding
      */
@@ -447,8 +456,8 @@ public final class Forwarding implements AutoCloseable {
     }
 
     /**
-     * Ends interrupts: the device first, the route last. Relays end without the lock, because an injector may wait for a
-     * thread that waits for the lock; until then the interrupts are not forwarded anew.
+     * Ends interrupts: the device first, the route last. Relays end without the lock, because an injector may wait for
+     * a thread that waits for the lock. Until they have ended, the interrupts cannot be forwarded again.
      */
     void unforward(List<? extends ForwardedIrq> ended) {
         synchronized (this) {

@@ -5,9 +5,9 @@ import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.mirror.DeliveryPath;
 import org.jspecify.annotations.Nullable;
 
-/** The guest's half of a forwarded interrupt: the taker of its eventfd. */
+/** The guest's half of a forwarded interrupt: the irqfd or relay that reads its eventfd. */
 sealed interface GuestHalf {
-    /** The irqfd, also one that is masked because a relay took over; null if there never was one. */
+    /** The irqfd, which is masked while a relay injects; null if there never was one. */
     @Nullable
     Irqfd irqfd();
 
@@ -15,7 +15,7 @@ sealed interface GuestHalf {
     @Nullable
     RelayedIrq relay();
 
-    /** The way to the guest while the interrupt is not masked. */
+    /** The delivery path while the interrupt is not masked. */
     DeliveryPath path();
 
     /** KVM injects. */
@@ -42,7 +42,7 @@ sealed interface GuestHalf {
         }
     }
 
-    /** This process injects. An interrupt that moved here keeps its irqfd, masked, and with it its GSI. */
+    /** This process injects. An interrupt that moved here keeps its masked irqfd and its GSI. */
     final class Relayed implements GuestHalf {
         private final RelayedIrq relay;
         private volatile @Nullable Irqfd irqfd;
@@ -57,7 +57,7 @@ sealed interface GuestHalf {
             return irqfd;
         }
 
-        /** The irqfd, masked, for a move into the kernel. */
+        /** Keeps a masked irqfd for a move into the kernel. */
         void keep(Irqfd made) {
             irqfd = made;
         }

@@ -34,7 +34,7 @@ record GuestSide(ForwardChecks checks, Optional<Userspace> userspace) {
         }
     }
 
-    /** The guest's halves of a batch: irqfds, or relays. The other list is empty. */
+    /** The guest's halves of a batch: either irqfds or relays; the other list is empty. */
     record Halves(List<Irqfd> irqfds, List<RelayedEdge> relays) {
         GuestHalf half(int i) {
             return irqfds.isEmpty()
@@ -44,11 +44,12 @@ record GuestSide(ForwardChecks checks, Optional<Userspace> userspace) {
     }
 
     /**
-     * In the kernel if it can, else in this process if it was told how: one commit of routes, then an irqfd each.
+     * Creates the guest's halves: routes in one commit and then an irqfd each, or relays if KVM refuses irqfds and
+     * there is a {@link Userspace}.
      *
-     * @param gsis of the caller's choice; empty to allocate them
-     * @param routes whether the GSIs get their routes here
-     * @param masked whether KVM hears of the irqfds when they are unmasked
+     * @param gsis the GSIs chosen by the caller; empty to allocate them
+     * @param routes whether this method routes the GSIs
+     * @param masked whether the irqfds are assigned only when they are unmasked
      */
     Halves halves(
             List<EventFd> events,
@@ -94,7 +95,7 @@ record GuestSide(ForwardChecks checks, Optional<Userspace> userspace) {
         });
     }
 
-    /** Takes the routes away, in one commit. Never fails. */
+    /** Removes the routes, in one commit. Never fails. */
     void unroute(List<Gsi> gsis) {
         if (!gsis.isEmpty() && !vm().fd().isClosed()) {
             TearDown.quietly(() -> vm().routes().change(edit -> {

@@ -19,15 +19,16 @@ import java.util.OptionalLong;
 import java.util.stream.Stream;
 
 /**
- * arm64: the LPI and the vCPU that a guest gives each message, read from the tables of its ITS. Nothing tells a VMM of them,
- * because the kernel takes the commands of the guest's ITS. Nothing reads them but {@link #tell}: a MOVI, DISCARD or MAPTI
- * of the guest makes a prediction stale until the next call.
+ * Reads the LPI and the vCPU of each message from the tables of an arm64 guest's ITS. KVM executes the commands of the
+ * guest's ITS, so the VMM does not see them. The tables are read only by {@link #tell}: a MOVI, DISCARD or MAPTI of the
+ * guest makes a prediction stale until the next call.
  *
- * <p>No vCPU runs meanwhile, and all interrupts of all devices of the VM are masked: KVM decides about a vLPI at the
- * unmask, and a GICv4.0 cannot tell the tables while it has one. So a VMM stops its vCPUs, holds its devices, calls {@link
- * #tell} for each, releases the devices, and lets the vCPUs run. For one thread.
+ * <p>During {@link #tell} no vCPU may run, and all interrupts of all devices of the VM must be masked: KVM decides
+ * about a vLPI at the unmask, and with GICv4.0 it cannot save the tables while a vLPI exists. So a VMM stops its vCPUs,
+ * holds its devices, calls {@link #tell} for each, releases the devices, and runs the vCPUs again. For one thread.
  *
- * <p>KVM before November 2024 leaves the entry of a device or an event that has gone, so it is cleared before KVM writes.
+ * <p>KVM before November 2024 does not clear the entry of a removed device or event, so {@link #tell} clears entries
+ * before KVM writes the tables.
  *
  * <p>Source: "ITS Table ABI REV0" in Documentation/virt/kvm/devices/arm-vgic-its.rst.
  */
@@ -53,8 +54,8 @@ public final class ItsEvents {
     private final List<GuestMemory> memory;
 
     /**
-     * Of an ITS, whose tables are in {@code memory}: all memory of the guest. What is read-only for the guest is left out,
-     * because this clears entries where the guest says that they are.
+     * Creates a reader of an ITS. {@code memory} is all memory of the guest. Read-only memory is left out, because
+     * {@link #tell} clears entries at addresses that the guest chose.
      *
      * @throws IllegalArgumentException if the ITS has no address
      */
@@ -69,14 +70,14 @@ public final class ItsEvents {
     }
 
     /**
-     * Reads the events of a forwarding's messages and tells its mirror: {@link ForwardedIrq#predicted} and {@link
-     * ForwardedIrq#path()} name LPI and vCPU from the unmask on. A message to another ITS is left out.
+     * Reads the ITS events of a forwarding's messages and sends them to its mirror: after the unmask, {@link
+     * ForwardedIrq#predicted} and {@link ForwardedIrq#path()} name LPI and vCPU. Messages to another ITS are left out.
      *
-     * @return the reason, in a sentence, for which nothing can be told; the predictions stay as they were, and entries of
-     *     the tables may be cleared already. A guest causes this by tables that are not in its memory, or in memory that
-     *     Java cannot reach, such as a BAR; so does a VMM that does not give all memory
-     * @throws io.kvmirq.KernelException as {@link Its#saveTables}, EFAULT excepted: EBUSY while a vCPU runs, EACCES while an
-     *     LPI of the VM is a vLPI; the mirror is not told then
+     * @return the reason, in a sentence, if the tables cannot be read; empty on success. The predictions then stay as
+     *     they were, and some table entries may be cleared. It happens if the tables are not in guest memory, or in
+     *     memory that Java cannot access, such as a BAR; or if the VMM did not pass all memory
+     * @throws io.kvmirq.KernelException as {@link Its#saveTables}, EFAULT excepted: EBUSY while a vCPU runs, EACCES
+     *     while an LPI of the VM is a vLPI; the mirror is not told then
      * @throws IllegalStateException if an interrupt of the forwarding is not masked
      */
     public Optional<String> tell(Forwarding forwarding) {
@@ -122,7 +123,10 @@ public final class ItsEvents {
                 && message.equals(MsiMessage.toIts(place, message.deviceId().getAsInt(), message.data()));
     }
 
-    /** The device's DMA may change the tables meanwhile, so that an entry may have any value. */
+    /**
+     * Creates the event of a message. The device's DMA may change the tables at any time, so an entry may have any
+     * value.
+     */
     private Event told(MsiMessage message, Map<Long, Long> targets) {
         int device = message.deviceId().getAsInt();
         OptionalLong at = event(message);
@@ -160,7 +164,7 @@ public final class ItsEvents {
                 : OptionalLong.of((second & (ADDRESS | 0xfL << 48)) + id % ENTRIES * ENTRY);
     }
 
-    /** The address of an event's entry; empty if the device is not mapped, or for fewer events. */
+    /** The address of an event's entry; empty if the device is not mapped, or is mapped for fewer events. */
     private OptionalLong event(MsiMessage message) {
         OptionalLong at = device(message);
         long entry = at.isEmpty() ? 0 : long64(at.getAsLong());
@@ -170,7 +174,7 @@ public final class ItsEvents {
                 : OptionalLong.of(((entry >>> 5 & EVENTS) << 8) + event * ENTRY);
     }
 
-    /** The vCPU of each collection; entries are in no order, and one that is not valid ends them. */
+    /** The vCPU of each collection. Table entries have no order, and the first invalid one ends the table. */
     private Map<Long, Long> targets() {
         Map<Long, Long> targets = new HashMap<>();
         long table = its.readRegister(COLLECTIONS);
@@ -185,7 +189,7 @@ public final class ItsEvents {
         return targets;
     }
 
-    /** An entry that the guest's tables have, and that cannot be read or written. */
+    /** Thrown for an address of a table entry at which guest memory cannot be read or written. */
     private static final class UnreadableException extends RuntimeException {
         private static final long serialVersionUID = 1;
 

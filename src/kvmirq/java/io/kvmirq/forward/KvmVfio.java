@@ -15,9 +15,9 @@ import java.util.Objects;
 import java.util.Set;
 
 /**
- * The KVM-VFIO device of a VM: it tells KVM which files of VFIO the guest uses, and VFIO which VM opens a device. A VM
- * has one. Interrupts reach a guest without it; devices whose driver needs the VM, and coherency of DMA, do not work
- * without it. Thread-safe.
+ * The KVM-VFIO device of a VM, of which a VM has one. Through it KVM gets the VFIO files that the guest uses, and VFIO
+ * gets the VM that a device belongs to. Interrupts reach a guest without it. Drivers that need the VM, and coherency of
+ * DMA, do not work without it. Thread-safe.
  *
  * <p>Add a file before its device is opened, and remove it before the file is closed: the kernel finds it by its
  * descriptor. {@code VfioDevice.open(kernel, name, kvmVfio)} keeps both orders.
@@ -27,7 +27,7 @@ import java.util.Set;
 public final class KvmVfio implements FileHolder, AutoCloseable {
     private final ForwardCalls calls;
     private final Fd fd;
-    /** Files that were added and interrupts that were forwarded: they end when this closes. */
+    /** Added files and forwarded interrupts, which end when this device closes. */
     private final Set<Hold> holds = new LinkedHashSet<>();
 
     private final Abi2014 abi2014;
@@ -39,7 +39,8 @@ public final class KvmVfio implements FileHolder, AutoCloseable {
     }
 
     /**
-     * @throws io.kvmirq.KernelException EBUSY when the VM has one: {@link #adopt} that; ENODEV on a kernel without it
+     * @throws io.kvmirq.KernelException EBUSY when the VM has one already: {@link #adopt} that one; ENODEV if the
+     *     kernel has no KVM-VFIO devices
      */
     public static KvmVfio create(Vm vm) {
         Objects.requireNonNull(vm, "vm is null");
@@ -51,7 +52,10 @@ public final class KvmVfio implements FileHolder, AutoCloseable {
         }
     }
 
-    /** One that a VMM created, by its descriptor; IllegalArgumentException if it is no open KVM device. */
+    /**
+     * A KVM-VFIO device that a VMM created, by its descriptor. Throws IllegalArgumentException if it is no open KVM
+     * device.
+     */
     public static KvmVfio adopt(Kernel kernel, int number, Ownership ownership) {
         Objects.requireNonNull(ownership, "ownership is null");
         return new ForwardCalls(kernel).adopt(number, ownership, KvmVfio::new);
@@ -97,9 +101,9 @@ public final class KvmVfio implements FileHolder, AutoCloseable {
     /**
      * Adds the file of a group or a device.
      *
-     * @throws io.kvmirq.KernelException EEXIST when the file was added already; EINVAL if it is no file of VFIO, or a
-     *     device file before 6.6
-     * @throws IllegalStateException while a device is open through the file: it would not learn of the VM
+     * @throws io.kvmirq.KernelException EEXIST when the file was added already; EINVAL if it is no VFIO file, or a
+     *     device file on a kernel before 6.6
+     * @throws IllegalStateException while a device is open through the file, because its driver would not get the VM
      */
     @Override
     public synchronized Hold hold(VfioFile file) {
@@ -116,7 +120,7 @@ public final class KvmVfio implements FileHolder, AutoCloseable {
         }
     }
 
-    /** Ends the forwarding of {@link Abi2014}, removes all files and closes the device. Idempotent, never fails. */
+    /** Ends all forwardings of {@link Abi2014}, removes all files and closes the device. Idempotent, never fails. */
     @Override
     public synchronized void close() {
         List.copyOf(holds).forEach(Hold::close);

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.forward;
 
-/** The ways in which a device's interrupt reaches the guest, best first. */
+/** The mechanisms that deliver a device's interrupt to the guest, best first. */
 public enum Mechanism {
     /**
-     * VFIO signals the eventfd of an irqfd, and KVM injects. If hardware can post the interrupt, it does, and the host
-     * takes no part. Whether it does, no kernel tells; {@link ForwardedIrq#predicted} says what must be.
+     * VFIO signals the eventfd of an irqfd, and KVM injects. Hardware that can post the interrupt delivers it without
+     * the host. No kernel reports whether it does; {@link ForwardedIrq#predicted} predicts it.
      */
     IRQFD("irqfd"),
     /**
@@ -13,11 +13,9 @@ public enum Mechanism {
      * irqchip in the kernel, or a VGIC.
      */
     RESAMPLE("resample"),
-    /** A thread of this process takes the eventfd and injects: for a VMM without irqchip in the kernel. */
+    /** A thread of this process reads the eventfd and injects: for a VMM without an in-kernel irqchip. */
     USERSPACE("userspace"),
-    /**
-     * The guest's EOI ends the interrupt of the host. Only the ABI of 2014 can, which no released kernel has.
-     */
+    /** The guest's EOI ends the host's interrupt. It needs the ABI of 2014, which no released kernel has. */
     DIRECT_EOI("direct EOI");
 
     private final String label;
@@ -26,7 +24,7 @@ public enum Mechanism {
         this.label = label;
     }
 
-    /** As messages name it. */
+    /** The name of the mechanism in messages. */
     public String label() {
         return label;
     }

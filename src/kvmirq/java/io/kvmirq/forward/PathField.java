@@ -13,7 +13,7 @@ public sealed interface PathField<T> {
     /** The value, whatever its source; empty if it is unknown. */
     Optional<T> value();
 
-    /** A file of the host shows it. */
+    /** A fact that a file of the host shows. */
     record Observed<T>(T seen) implements PathField<T> {
         public Observed {
             Objects.requireNonNull(seen, "seen is null");
@@ -30,7 +30,7 @@ public sealed interface PathField<T> {
         }
     }
 
-    /** This process set it up. */
+    /** A fact that this process set up. */
     record SetUp<T>(T made) implements PathField<T> {
         public SetUp {
             Objects.requireNonNull(made, "made is null");
@@ -47,7 +47,7 @@ public sealed interface PathField<T> {
         }
     }
 
-    /** It follows from the set-up by the rules of kernel and hardware. */
+    /** A fact that follows from the set-up by the rules of kernel and hardware. */
     record Predicted<T>(T expected) implements PathField<T> {
         public Predicted {
             Objects.requireNonNull(expected, "expected is null");
@@ -64,7 +64,7 @@ public sealed interface PathField<T> {
         }
     }
 
-    /** Nobody told it; {@code reason} is a few words. */
+    /** An unknown fact; {@code reason} is a few words. */
     record Unknown<T>(String reason) implements PathField<T> {
         public Unknown {
             Objects.requireNonNull(reason, "reason is null");

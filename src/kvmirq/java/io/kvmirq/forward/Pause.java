@@ -7,8 +7,8 @@ import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Interrupts are held back during a change, which may throw anything: the end of the pause lets them through again.
- * If that fails, the interrupt is masked: none is lost, and an unmask tries again.
+ * Holds an interrupt back during a change, which may throw. {@link #close} lets it through again. If that fails, the
+ * interrupt stays masked: none is lost, and an unmask retries.
  */
 final class Pause implements AutoCloseable {
     private final ForwardedIrq irq;
@@ -32,7 +32,7 @@ final class Pause implements AutoCloseable {
         }
     }
 
-    /** The relay that is held; null for an irqfd. */
+    /** The held relay; null for an irqfd. */
     @Nullable
     RelayedIrq held() {
         return held;
@@ -45,13 +45,13 @@ final class Pause implements AutoCloseable {
         } else {
             Irqfd left = irq.irqfd();
             if (left != null) {
-                left.mask(); // if the undoing of a move was refused
+                left.mask(); // if undoing a move was refused
             }
             held.hold();
         }
     }
 
-    /** The change succeeded, and the returned phase of a mask takes the interrupts. */
+    /** Keeps the interrupt held back after a successful change: the returned mask replaces this pause. */
     Phase.Masked keep() {
         ends = false;
         return masked;

@@ -17,9 +17,9 @@ sealed interface Phase permits Phase.Open, Phase.Held {
         boolean owesSignal;
     }
 
-    /** Until an unmask, or the end of a pause. */
+    /** Masked until an unmask, or until a pause ends. */
     final class Masked extends Held {
-        /** Whether the mirror may have been told of a message when a former forwarding of the interrupt ended. */
+        /** Whether the mirror may hold a pending message from the end of a former forwarding of the interrupt. */
         final boolean mayBeHeldBefore;
 
         Masked(boolean mayBeHeldBefore) {
@@ -27,13 +27,16 @@ sealed interface Phase permits Phase.Open, Phase.Held {
         }
     }
 
-    /** New work is refused; the tear-down may have to be finished. */
+    /** Closed: new calls are refused, and the tear-down may be unfinished. */
     final class Ended extends Held {
-        /** Whether signals may wait in the eventfd: no irqfd takes them at once, or hardware did. */
+        /**
+         * Whether signals may be pending in the eventfd: no irqfd read them at once, or hardware delivered the
+         * interrupt.
+         */
         boolean mayKeep;
-        /** Whether signals waited in the eventfd when the device had been disarmed. */
+        /** Whether signals were pending in the eventfd when the device was disarmed. */
         boolean kept;
-        /** Whether nothing but the relay is left. The lock of the {@link Forwarding} guards this. */
+        /** Whether all parts except the relay are torn down. The lock of the {@link Forwarding} guards this. */
         boolean tornDown;
 
         Ended(Phase before, boolean mayKeep) {

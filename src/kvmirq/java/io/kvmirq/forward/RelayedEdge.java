@@ -5,7 +5,7 @@ import io.kvmirq.Gsi;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.kernel.EventFd;
 
-/** A message, or an edge of a line: all signals since the last time are one interrupt, as of an irqfd. */
+/** Relays a message or an edge-triggered line. As with an irqfd, all signals since the last read are one interrupt. */
 final class RelayedEdge extends RelayedIrq {
     private final Userspace.Injector injector;
     private volatile Runnable injection;
@@ -33,7 +33,7 @@ final class RelayedEdge extends RelayedIrq {
         injection.run();
     }
 
-    /** Injects another message from now on; the former one no more after {@link #settle}. */
+    /** Changes the message. The former one may still be injected until {@link #settle} returns. */
     void reroute(MsiMessage message) {
         injection = () -> injector.message(message);
     }

@@ -5,14 +5,14 @@ import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Registration;
 
 /**
- * An eventfd whose signals are injected by this process. It leases the eventfd. No lock is held while the injector runs:
- * {@link #hold} and {@link #release} need one of the caller's, and neither inject nor wait; {@link #settle} and {@link
- * #close} do both, and are called without.
+ * Injects the signals of an eventfd from this process. It leases the eventfd. No lock is held while the injector runs:
+ * {@link #hold} and {@link #release} need a lock of the caller, and neither inject nor wait. {@link #settle} and {@link
+ * #close} inject and wait, and are called without a lock.
  */
 abstract sealed class RelayedIrq implements AutoCloseable permits RelayedEdge, RelayedLine {
     private final EventFd event;
     private final Registration registration;
-    /** Reasons to hold signals back: at first that nobody released it. */
+    /** The number of holds. A new relay has one, until its first {@link #release}. */
     private int holds = 1;
 
     RelayedIrq(Userspace userspace, EventFd event) {
@@ -26,10 +26,10 @@ abstract sealed class RelayedIrq implements AutoCloseable permits RelayedEdge, R
 
     abstract void signalled();
 
-    /** Signals are let through again now. */
+    /** Called when the last hold ends. */
     void resuming() {}
 
-    /** Leaves signals in the eventfd from now on, until a {@link #release} for each hold, also for one that throws. */
+    /** Leaves signals in the eventfd until each hold has its {@link #release}. A hold that throws also needs one. */
     final void hold() {
         holds++;
         if (holds == 1) {
@@ -37,7 +37,7 @@ abstract sealed class RelayedIrq implements AutoCloseable permits RelayedEdge, R
         }
     }
 
-    /** Ends a {@link #hold}; signals that came meanwhile are injected once. If it throws, the hold stays. */
+    /** Ends a {@link #hold}. Signals that came during the hold become one interrupt. If it throws, the hold stays. */
     final void release() {
         if (holds == 1) {
             resuming();
@@ -46,22 +46,23 @@ abstract sealed class RelayedIrq implements AutoCloseable permits RelayedEdge, R
         holds = Math.max(0, holds - 1);
     }
 
-    /** After {@link #hold}: as {@link #settle}, without waiting for an injection under way in another thread. */
+    /** After {@link #hold}: like {@link #settle}, but does not wait for a running injection of another thread. */
     void beginSettle() {}
 
-    /** After {@link #hold}: when it returns nothing more is injected. */
+    /** After {@link #hold}: waits for running injections. When it returns, no more signal is injected. */
     void settle() {
         registration.awaitHandler();
     }
 
-    /** After {@link #settle}, with the hold: another relay may take the eventfd. No handler runs then. Never fails. */
+    /**
+     * After {@link #settle}, during the hold: stops reading the eventfd, so that an irqfd or another relay can read it.
+     * Never fails.
+     */
     final void leave() {
         registration.close();
     }
 
-    /**
-     * Signals from then on stay in the eventfd. When it returns nothing more is injected. Idempotent, never fails.
-     */
+    /** Leaves later signals in the eventfd. When it returns, no more signal is injected. Idempotent, never fails. */
     @Override
     public void close() {
         registration.close();

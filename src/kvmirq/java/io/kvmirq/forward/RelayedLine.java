@@ -9,12 +9,12 @@ import java.util.concurrent.locks.ReentrantLock;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A level-triggered line: a signal raises it, and VFIO masked the device's line with the signal. The guest's EOI lowers
- * it and unmasks the device, which signals again if it still asserts its line.
+ * Relays a level-triggered line. A signal raises the guest's line; VFIO masked the device's line when it signalled. The
+ * guest's EOI lowers the guest's line and unmasks the device, which signals again if it still asserts its line.
  *
  * <p>A signal and an EOI may come at once, in two threads, and the injector may take locks that the thread of the EOI
- * holds. So no lock is held while the injector runs: each thread leaves what happened, and the first one acts for all,
- * an end before a signal.
+ * holds. So no lock is held while the injector runs: each thread records its event, and the first thread acts for all,
+ * on an EOI before a signal.
  */
 final class RelayedLine extends RelayedIrq {
     private static final int MOST_FAILURES = 3;
@@ -22,7 +22,7 @@ final class RelayedLine extends RelayedIrq {
     private static final int ENDED = 2;
     private static final int MASKED = 4;
     private static final int STOPPED = 8;
-    /** A thread is acting: it also does what others leave. */
+    /** A thread is acting, and also handles the events that other threads record. */
     private static final int BUSY = 16;
 
     private final Userspace.Injector injector;
@@ -33,7 +33,7 @@ final class RelayedLine extends RelayedIrq {
     private final ReentrantLock lock = new ReentrantLock();
     private final Condition idle = lock.newCondition();
     private volatile @Nullable Thread acting;
-    // Of the thread that is acting
+    // Fields of the acting thread
     private boolean asserted;
     /** Whether the injector failed to lower an asserted line: it may be high or low. */
     private boolean lowers;
@@ -42,7 +42,7 @@ final class RelayedLine extends RelayedIrq {
     /** Whether an Error interrupted the last unmask of the device. */
     private volatile boolean owesUnmask;
 
-    /** @param unmaskDevice lets the device's line signal again, at once if the device asserts it */
+    /** @param unmaskDevice unmasks the device's line, which signals at once if the device asserts it */
     RelayedLine(Userspace userspace, EventFd event, Gsi gsi, Runnable unmaskDevice) {
         super(userspace, event);
         this.calls = new ForwardCalls(event.fd().kernel());
@@ -56,12 +56,12 @@ final class RelayedLine extends RelayedIrq {
         happened(SIGNALLED);
     }
 
-    /** The guest's EOI lowers a high line and unmasks the device, or leaves that to a thread in the injector. */
+    /** Handles the guest's EOI: lowers a high line and unmasks the device, or leaves both to the acting thread. */
     void endOfInterrupt() {
         happened(ENDED);
     }
 
-    /** An asserted line is lowered; a device that still asserts its own signals again, into the eventfd. */
+    /** Lowers an asserted line. A device that still asserts its line signals the eventfd again. */
     @Override
     void beginSettle() {
         happened(MASKED);
@@ -82,7 +82,7 @@ final class RelayedLine extends RelayedIrq {
         awaitInjection();
     }
 
-    /** Waits for the thread that is acting; not at all in that thread, whose injection is the last one. */
+    /** Waits for the acting thread. Called by that thread itself, returns at once: its injection is the last one. */
     private void awaitInjection() {
         lock.lock();
         try {
@@ -175,7 +175,10 @@ final class RelayedLine extends RelayedIrq {
         }
     }
 
-    /** If the injector fails, the device is asked to signal again, a few times: nobody would end this interrupt. */
+    /**
+     * Raises the line. If the injector fails, unmasks the device so that it signals again, a few times, because the
+     * guest will send no EOI.
+     */
     private void raise() {
         asserted = true;
         lowers = false;
@@ -184,7 +187,7 @@ final class RelayedLine extends RelayedIrq {
             failures = 0;
         } catch (RuntimeException | Error e) {
             asserted = false;
-            owesUnmask = true; // by a later end of interrupt, if not now
+            owesUnmask = true; // a later EOI unmasks, if this one does not
             if (failures++ < MOST_FAILURES) {
                 unmaskDevice();
             }

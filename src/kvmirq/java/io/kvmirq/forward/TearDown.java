@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.forward;
 
-/** Steps of tearing down: a refusal does not end it. An Error does, and it is then done again from its beginning. */
+/**
+ * Runs steps of a tear-down. A refusal does not stop it. An Error does; the tear-down is then repeated from its first
+ * step.
+ */
 final class TearDown {
     private TearDown() {}
 
@@ -9,7 +12,7 @@ final class TearDown {
         try {
             step.run();
         } catch (RuntimeException e) {
-            // Its object is gone already, or goes with its file.
+            // The object of this step is gone already, or ends when its file closes.
         }
     }
 }

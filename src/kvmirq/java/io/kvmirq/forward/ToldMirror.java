@@ -7,7 +7,7 @@ import io.kvmirq.kvm.WatchedVcpu;
 import io.kvmirq.mirror.Event;
 import io.kvmirq.mirror.Mirror;
 
-/** Tells a mirror of a VM's vCPUs. */
+/** Sends the events of a VM's vCPUs to a mirror. */
 record ToldMirror(Mirror mirror) implements VmListener {
     @Override
     public void vcpuAdded(VcpuId vcpu) {

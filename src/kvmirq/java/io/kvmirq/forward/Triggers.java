@@ -19,16 +19,16 @@ import java.util.Set;
 import java.util.WeakHashMap;
 import org.jspecify.annotations.Nullable;
 
-/** The device's half of forwarded messages: which eventfd each vector triggers. Its {@link Forwarding} has the lock. */
+/** The device's half of forwarded messages: the eventfd of each vector. The {@link Forwarding}'s lock guards it. */
 final class Triggers {
 
     /** The owner of each enabled vector. */
     private enum Owner {
-        /** Forwarding enabled them, and disables them with the last one. */
+        /** The forwarding enabled the vectors, and disables them when its last one ends. */
         US,
-        /** Another program enabled them through its descriptor of the device. */
+        /** Another program enabled the vectors through its descriptor of the device. */
         OTHER_PROGRAM,
-        /** They were armed through the handle of our device by its user, who closes what he armed. */
+        /** The user armed the vectors through our device's handle, and must close them. */
         USER
     }
 
@@ -38,19 +38,22 @@ final class Triggers {
 
     private Owner owner = Owner.US;
     private @Nullable ArmedVectors armed;
-    /** The numbers of the vectors that trigger our eventfds. Made with room for all, so that no arming fails after it. */
+    /**
+     * The numbers of the vectors that trigger our eventfds. It has room for all, so that no update after an arming
+     * allocates.
+     */
     private final BitSet wired = new BitSet(MsiMessage.MOST_VECTORS);
 
     boolean isOurs(Armed other) {
         return armed == other;
     }
 
-    /** Whether some forwarding enabled it. */
+    /** Whether a forwarding of this process enabled these interrupts. */
     static boolean isForwarded(Armed other) {
         return FORWARDED.contains(other);
     }
 
-    /** Its user closed what he had armed: then nothing of ours is left of it. */
+    /** The armed vectors; null if there are none, or their user has closed them. */
     private @Nullable ArmedVectors stillArmed() {
         ArmedVectors now = armed;
         if (now != null && now.isClosed()) {
@@ -66,13 +69,14 @@ final class Triggers {
         wired.clear();
     }
 
-    /** Whether the kernel adds none of these to the vectors that are enabled: it enables all of them anew. */
+    /** Whether a vector is not enabled, and the kernel cannot add it without disabling all enabled vectors first. */
     private static boolean isBeyond(ArmedVectors now, MessageIrq last) {
         return last.info().noResize() && last.number() >= now.enabled();
     }
 
     /**
-     * Throws IllegalStateException if the kernel adds no vectors to those of another one, before anything is touched.
+     * Throws IllegalStateException, before any change, if the kernel cannot add vectors to those that another owner
+     * enabled.
      */
     void requireRoom(MessageIrqs irqs) {
         ArmedVectors now = stillArmed();
@@ -84,7 +88,7 @@ final class Triggers {
         }
     }
 
-    /** Makes vectors trigger eventfds, in one call. After a failure {@link #disarm} takes what it did back. */
+    /** Attaches eventfds to vectors, in one call. After a failure, {@link #disarm} undoes it. */
     void arm(MessageIrqs irqs, List<EventFd> events, boolean enabledElsewhere) {
         int first = irqs.get(0).number();
         ArmedVectors now = armed;
@@ -109,8 +113,9 @@ final class Triggers {
     }
 
     /**
-     * Enables vectors. Where the kernel adds none later, it enables all of MSI-X at once, or those alone if the host has
-     * too few. A device with MSI would use each vector that is enabled, so that no more are than were asked for.
+     * Enables vectors. Where the kernel cannot add vectors later, enables all of MSI-X at once, or only the requested
+     * ones if the host has too few. Enables no more than the requested vectors of MSI, because the device would use
+     * each enabled one.
      */
     private static ArmedVectors enabled(MessageIrqs irqs, List<EventFd> events) {
         MessageIrq first = irqs.get(0);
@@ -140,8 +145,8 @@ final class Triggers {
     }
 
     /**
-     * These vectors trigger nothing any more: by one call if they are all, else one for those that are consecutive. A
-     * vector whose user closed it does not count. Never fails; after an Error, calling it again does the rest.
+     * Detaches the eventfds of vectors: by one call if these are all, else by one call for each consecutive range.
+     * Skips vectors that their user closed. Never fails; after an Error, another call does the rest.
      */
     void disarm(Iterable<MessageIrq> irqs) {
         ArmedVectors now = stillArmed();

@@ -9,10 +9,10 @@ import io.kvmirq.kvm.Vm;
 import java.util.Objects;
 
 /**
- * The relay of interrupts by this process, where no irqfd can take them. A VMM gives it to {@link Forwarding}: a loop
- * that takes the eventfds of the device, and the way into the guest. The VMM runs the loop in a thread of its own.
+ * The means to inject interrupts from this process, where KVM accepts no irqfd: an event loop for the device's
+ * eventfds, and the VMM's injector. A VMM passes it to {@link Forwarding}, and runs the loop in a thread of its own.
  *
- * @param loop takes the signals; only while the VMM runs it, interrupts arrive
+ * @param loop reads the eventfds; interrupts arrive only while the VMM runs it
  * @param injector raises the signalled interrupts in the guest
  */
 public record Userspace(EventLoop loop, Injector injector) {
@@ -22,33 +22,34 @@ public record Userspace(EventLoop loop, Injector injector) {
     }
 
     /**
-     * The guest's interrupt controllers, as far as they take interrupts of devices. Called in the thread of the loop,
-     * lines also in the thread that ends, masks, moves or closes an interrupt, and with no lock of this library held:
-     * it may take locks of the VMM, and look at forwarded interrupts and change them. An exception that it throws in
-     * the loop is logged, and that message is lost. A line's injection is retried a few times.
+     * Injects into the guest's interrupt controllers. It is called in the loop's thread; for lines also in the thread
+     * that calls endOfInterrupt, mask, moveTo or close. No lock of this library is held: it may take locks of the VMM,
+     * and read and change forwarded interrupts. If it throws in the loop, the exception is logged and that message is
+     * lost. A line's injection is retried a few times.
      *
-     * <p>When {@code mask}, {@code reroute}, {@code moveTo} or {@code close} of an interrupt returns, or {@code close}
-     * of its {@link Forwarding} or of the {@link EventLoop}, its injection has ended. These methods wait for an
-     * injection that runs in another thread; called by the injector itself, they make its injection the last one. Call
-     * them without a lock that the injector takes. With such a lock call {@link ForwardedIrq#beginMask}, which does not
+     * <p>An interrupt's injection has ended when its {@code mask}, {@code reroute}, {@code moveTo} or {@code close}
+     * returns, or {@code close} of its {@link Forwarding} or of the {@link EventLoop}. These methods wait for an
+     * injection in another thread; called by the injector itself, they make its injection the last one. Call them
+     * without a lock that the injector takes. With such a lock call {@link ForwardedIrq#beginMask}, which does not
      * wait, nor does a {@code reroute} after it. Two injectors that mask each other's line wait for each other.
      */
     public interface Injector {
-        /** Delivers a message, edge-triggered, as a device's write of it does. */
+        /** Delivers an edge-triggered message, like the device's memory write. */
         void message(MsiMessage message);
 
         /** Drives a line of an IOAPIC, a PIC or a GIC; an edge is a line that goes high and low. */
         void line(Gsi gsi, boolean high);
     }
 
-    /** For a VMM with interrupt controllers of its own, or with its own IOAPIC beside the LAPICs of KVM. */
+    /** A relay for a VMM that emulates its interrupt controllers, or only its IOAPIC beside KVM's LAPICs. */
     public static Userspace of(EventLoop loop, Injector injector) {
         return new Userspace(loop, injector);
     }
 
     /**
-     * Into the controllers that KVM has for {@code vm}: messages need its LAPICs (on arm64 an ITS), lines the full
-     * irqchip; on arm64 line n is SPI n + 32. Interrupts that the guest does not accept are dropped, as by hardware.
+     * A relay into KVM's in-kernel controllers of {@code vm}. Messages need its LAPICs (on arm64 an ITS), lines need
+     * the full irqchip. On arm64 line n is SPI n + 32. As in hardware, interrupts that the guest does not accept are
+     * dropped.
      */
     public static Userspace into(Vm vm, EventLoop loop) {
         Objects.requireNonNull(loop, "loop is null");

@@ -21,8 +21,7 @@ import java.util.function.IntFunction;
 import java.util.stream.Stream;
 
 /**
- * The steps that set up and tear down the interrupts of a {@link Forwarding}, whose lock guards it; {@link #irqs} needs
- * none.
+ * Sets up and tears down the interrupts of a {@link Forwarding}, whose lock guards all methods except {@link #irqs}.
  */
 final class Wiring {
     private final Forwarding owner;
@@ -30,7 +29,7 @@ final class Wiring {
     private final ForwardChecks checks;
     private final GuestSide guest;
     private final ForwardedIrqs<ForwardedIrq> irqs = new ForwardedIrqs<>();
-    /** The numbers of the vectors whose eventfds their owner wired. */
+    /** The numbers of the vectors that another owner wired to their eventfds. */
     private final BitSet wired = new BitSet();
 
     Wiring(Forwarding owner) {
@@ -53,7 +52,10 @@ final class Wiring {
             boolean takesOver,
             boolean masked) {}
 
-    /** Forwards a batch of vectors: routes, irqfds, and the device last. {@code messages} are by place. */
+    /**
+     * Forwards a batch of vectors: first routes, then irqfds, and the device last. {@code messages} has one element for
+     * each vector.
+     */
     List<ForwardedIrq> vectors(Batch batch, List<MsiMessage> messages) {
         MessageIrqs which = batch.which;
         int count = which.size();
@@ -120,7 +122,7 @@ final class Wiring {
         irqs.requireNew(irq);
     }
 
-    /** After the end of the interrupt, and of its relay. Idempotent. */
+    /** Removes an interrupt from the list after it and its relay have ended. Idempotent. */
     void forget(ForwardedIrq irq) {
         if (irqs.of(irq.irq()) == irq) {
             wired.clear(irq.irq().number());
@@ -128,7 +130,10 @@ final class Wiring {
         }
     }
 
-    /** All but the relays, again from the first step after an Error. The routes last: a free GSI may be given out. */
+    /**
+     * Ends all parts except the relays; after an Error, the next call starts at the first step again. Routes are last,
+     * because a freed GSI may be allocated at once.
+     */
     void tearDown(List<? extends ForwardedIrq> ended) {
         List<ForwardedMessage> messages = new ArrayList<>();
         for (ForwardedIrq irq : ended) {
@@ -144,7 +149,7 @@ final class Wiring {
         triggers.disarm(ours.stream().map(ForwardedMessage::irq).toList());
         ours.forEach(one -> TearDown.quietly(one::keepPending));
         messages.stream().filter(one -> wired.get(one.irq().number())).forEach(ForwardedMessage::leaveToOwner);
-        ours.forEach(one -> one.event().close()); // the end of its file ends an irqfd, and costs less
+        ours.forEach(one -> one.event().close()); // closing its eventfd ends an irqfd, and costs less
         Irqfd.closeAll(
                 messages.stream().flatMap(one -> Stream.ofNullable(one.irqfd())).toList());
         messages.forEach(ForwardedMessage::restoreRoute);

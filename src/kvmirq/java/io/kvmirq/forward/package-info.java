@@ -1,23 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * Interrupts of the host's devices in a guest: what joins {@link io.kvmirq.vfio} and {@link io.kvmirq.kvm}. No other
- * package sees both.
+ * Forwards interrupts of the host's devices to a guest: joins {@link io.kvmirq.vfio} and {@link io.kvmirq.kvm}. Of the
+ * packages below {@code io.kvmirq.pci}, only this one uses both.
  *
- * <p>{@link io.kvmirq.forward.Forwarding} joins the interrupts of one device and one VM, by the best {@link
- * io.kvmirq.forward.Mechanism}, and gives a {@link io.kvmirq.forward.ForwardedIrq} for each, whose state says whether
- * an irqfd or a relay delivers it, and whether it is masked. Each change of the state is told to the mirror. {@code
- * Triggers} is the device's half of messages, {@code ForwardedMessage} and {@code ForwardedLine} join the halves.
- * {@link io.kvmirq.forward.KvmVfio} tells KVM which files of VFIO the guest uses. {@link io.kvmirq.forward.Abi2014} is
- * the forwarding proposed in 2014.
+ * <p>{@link io.kvmirq.forward.Forwarding} forwards the interrupts of one device to one VM by the best {@link
+ * io.kvmirq.forward.Mechanism}, and returns a {@link io.kvmirq.forward.ForwardedIrq} for each. Its state records
+ * whether an irqfd or a relay delivers the interrupt, and whether it is masked. Each change of the state is sent to the
+ * mirror. {@code Triggers} is the device's half of messages; {@code ForwardedMessage} and {@code ForwardedLine} join
+ * both halves. {@link io.kvmirq.forward.KvmVfio} gives KVM the VFIO files that the guest uses. {@link
+ * io.kvmirq.forward.Abi2014} is the forwarding proposed in 2014.
  *
- * <p>Rules. An interrupt that is forwarded already is EINVAL; a trigger that is not ours is EBUSY, until it is taken
- * over. Forwarding may fail, and then nothing has changed; its end cannot fail, in whatever order handles are closed.
- * Signals are never without an eventfd, an eventfd never without an irqfd or a reader, and an irqfd never without a
- * route: routes come first and go last. VFIO's index and subindex do not leave this package: to the right there are the
- * VM, an eventfd and a GSI.
+ * <p>Rules. Forwarding an interrupt twice fails with EINVAL. A trigger of another program fails with EBUSY, unless it
+ * is taken over. A failed forwarding changes nothing. Ending a forwarding cannot fail, in whatever order handles are
+ * closed. No signal is without an eventfd, no eventfd without an irqfd or a reader, and no irqfd without a route:
+ * routes are set up first and removed last. VFIO's index and subindex do not leave this package: KVM's side has only
+ * the VM, an eventfd and a GSI.
  *
- * <p>Where no irqfd can take an interrupt, {@link io.kvmirq.forward.Userspace} names the loop and the injector that
- * relay it: {@code RelayedEdge} a message or an edge, {@code RelayedLine} a line until the guest's EOI.
+ * <p>Where KVM accepts no irqfd for an interrupt, the loop and the injector of {@link io.kvmirq.forward.Userspace}
+ * relay it: {@code RelayedEdge} relays a message or an edge, {@code RelayedLine} a line until the guest's EOI.
  *
  * <p>{@code ForwardCalls} makes the calls on the KVM-VFIO device.
  */

@@ -14,7 +14,7 @@ import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The prediction for an interrupt on arm64. KVM decides once, when the two ends meet: {@link
+ * Predicts an interrupt on arm64. KVM decides about a vLPI once, when producer and consumer meet: {@link
  * io.kvmirq.arch.gic.model.VlpiMapping}.
  */
 final class ArmRules {
@@ -30,7 +30,7 @@ final class ArmRules {
 
     private ArmRules() {}
 
-    /** Why KVM makes no vLPI of a message when its two ends meet. Empty if it makes one. */
+    /** The reason why KVM creates no vLPI for a message when producer and consumer meet. Empty if it creates one. */
     static Optional<Posting> obstacle(MirrorHost.Arm64 host, ArmVm vm, List<Route> routes) {
         if (!host.gicv4().orElse(true)) {
             return Optional.of(refused(VlpiObstacle.NO_GICV4));
@@ -71,7 +71,10 @@ final class ArmRules {
                         : ends.obstacle().get();
     }
 
-    /** Before 6.16 KVM does not connect an irqfd whose event has no LPI: what comes later does not concern it. */
+    /**
+     * Whether KVM connects the two ends. Before 6.16 it does not connect an irqfd whose event has no LPI, and ignores
+     * later changes of the event.
+     */
     static boolean isConnected(MirrorHost.Arm64 host, Ends ends) {
         return ends.isPaired()
                 && !(host.kernel() == VlpiKernel.BY_ROUTE && ends.obstacle().equals(Optional.of(UNMAPPED)));
@@ -105,7 +108,7 @@ final class ArmRules {
         return new Verdict(posting, Optional.empty(), Optional.empty(), listed, aim);
     }
 
-    /** Only old kernels let another host interrupt take an LPI. */
+    /** The prediction for an interrupt whose LPI another host interrupt has got. Only old kernels allow that. */
     private static Posting lost(ArmVm vm, @Nullable Mapping mapping) {
         return mapping != null && vm.owner(mapping.lpi()) != null ? refused(VlpiObstacle.TAKEN) : LOST;
     }

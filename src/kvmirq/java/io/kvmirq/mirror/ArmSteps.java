@@ -7,15 +7,14 @@ import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The steps of arm64 that change which LPIs are vLPIs. KVM makes a vLPI when the two ends of an interrupt meet, only
- * then.
+ * The steps of arm64 that change which LPIs are vLPIs. KVM creates a vLPI only when the two ends of an interrupt meet.
  */
 record ArmSteps(State state, MirrorHost.Arm64 host) {
     private ArmVm.@Nullable Mapping mapping(Ends ends) {
         return state.arm.mapping(ArmVm.message(state.routes(ends)));
     }
 
-    /** The routes of an irqfd are about to change. An old kernel leaves the LPI of the old route a vLPI. */
+    /** Called before the routes of an irqfd change. On an old kernel the LPI of the old route stays a vLPI. */
     Ends reroute(Ends ends) {
         if (!ArmRules.isConnected(host, ends)) {
             return ends;
@@ -26,7 +25,7 @@ record ArmSteps(State state, MirrorHost.Arm64 host) {
         return ends.obstructed(Optional.of(ArmRules.LOST));
     }
 
-    /** The LPI of a guest's event changes. */
+    /** Changes the LPI of a guest's event. */
     void map(long its, long key, ArmVm.Mapping now) {
         long doorbell = ArmVm.doorbell(its);
         EventFdId owner = state.arm.owner(doorbell, key);
@@ -41,7 +40,7 @@ record ArmSteps(State state, MirrorHost.Arm64 host) {
         }
     }
 
-    /** The ends of an interrupt meet or part, or the irqfd is another one. */
+    /** Handles that the ends of an interrupt meet or part, or that the irqfd is replaced. */
     Ends meet(Ends before, Ends now) {
         boolean same = before.consumer().equals(now.consumer());
         if (ArmRules.isConnected(host, before) && !(now.isPaired() && same)) {
@@ -56,7 +55,10 @@ record ArmSteps(State state, MirrorHost.Arm64 host) {
         return before.isPaired() && same ? now : now.obstructed(join(now));
     }
 
-    /** Before 6.16 KVM ends the vLPI of the present route, whose ever it is, and no other. */
+    /**
+     * Ends a vLPI when the ends part. Before 6.16 KVM ends the vLPI of the current route, even if it belongs to another
+     * host interrupt.
+     */
     private void part(Ends ends) {
         if (host.kernel() == VlpiKernel.BY_HOST_IRQ) {
             state.arm.endHostIrq(ends.event());

@@ -10,15 +10,15 @@ import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
-/** The mappings that a guest's ITSs hold, as far as events said, and which LPIs are vLPIs. Under the mirror's lock. */
+/** The known mappings of a guest's ITSs, and which LPIs are vLPIs. The mirror's lock guards it. */
 final class ArmVm {
-    /** By doorbell address, then by {@link #key}. */
+    /** Mappings by the ITS's doorbell address, then by {@link #key}. */
     private final Map<Long, Map<Long, Mapping>> itses = new HashMap<>();
-    /** By LPI: the eventfd whose host interrupt KVM takes it for a vLPI of. */
+    /** By LPI: the eventfd of the host interrupt for which KVM made this LPI a vLPI. */
     private final Map<Integer, EventFdId> vlpis = new HashMap<>();
     /**
-     * By eventfd: where hardware sends the message of its host interrupt. Before Linux 6.16 a change of the route
-     * leaves it as it was.
+     * By eventfd: the mapping to which hardware sends the message of its host interrupt. Before Linux 6.16 a change of
+     * the route does not change it.
      */
     private final Map<EventFdId, Mapping> sent = new HashMap<>();
 
@@ -50,7 +50,7 @@ final class ArmVm {
         return mappings == null ? null : mappings.get(key);
     }
 
-    /** The mapping of a message; null if no event told it. */
+    /** The mapping of a message; null if no event contained it. */
     @Nullable
     Mapping mapping(@Nullable MsiMessage message) {
         return message == null || message.deviceId().isEmpty()
@@ -58,20 +58,20 @@ final class ArmVm {
                 : mapping(message.address(), key(message.deviceId().getAsInt(), message.data()));
     }
 
-    /** The eventfd whose host interrupt this LPI is a vLPI of; null if it is none. */
+    /** The eventfd of the host interrupt that is delivered as this LPI; null if the LPI is no vLPI. */
     @Nullable
     EventFdId owner(int lpi) {
         return vlpis.get(lpi);
     }
 
-    /** The eventfd whose host interrupt the LPI of a guest's event is a vLPI of; null if it is none. */
+    /** The eventfd of the host interrupt that is delivered as the LPI of a guest's event; null if that is no vLPI. */
     @Nullable
     EventFdId owner(long doorbell, long key) {
         Mapping mapping = mapping(doorbell, key);
         return mapping == null ? null : owner(mapping.lpi());
     }
 
-    /** The target to which hardware sends the message of a host interrupt; null if to no vLPI. */
+    /** The mapping to which hardware sends the message of a host interrupt; null if it is sent to no vLPI. */
     @Nullable
     Mapping sent(EventFdId event) {
         return sent.get(event);
@@ -81,7 +81,7 @@ final class ArmVm {
         itses.putIfAbsent(doorbell, new HashMap<>());
     }
 
-    /** The guest's event has this LPI now. A vLPI that it had before ends, unless only the vCPU differs. */
+    /** Maps a guest's event to an LPI. Its former vLPI ends, unless only the vCPU differs. */
     void map(long doorbell, long key, Mapping now) {
         Mapping before =
                 itses.computeIfAbsent(doorbell, absent -> new HashMap<>()).put(key, now);
@@ -104,7 +104,7 @@ final class ArmVm {
         sent.put(event, mapping);
     }
 
-    /** Nothing is sent to the LPI any more. */
+    /** Ends a vLPI: hardware sends no message to this LPI. */
     void endVlpi(int lpi) {
         EventFdId owner = vlpis.remove(lpi);
         Mapping target = owner == null ? null : sent(owner);

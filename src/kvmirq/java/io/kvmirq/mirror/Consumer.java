@@ -6,7 +6,10 @@ import io.kvmirq.Gsi;
 import java.util.Objects;
 import java.util.Optional;
 
-/** The guest's end: an irqfd that raises a GSI. The guest's EOI signals {@code resample}, if it is level-triggered. */
+/**
+ * The guest's end of an interrupt: an irqfd that raises a GSI. If it is level-triggered, the guest's EOI signals {@code
+ * resample}.
+ */
 public record Consumer(Gsi gsi, Optional<EventFdId> resample) {
     public Consumer {
         Objects.requireNonNull(gsi, "gsi is null");

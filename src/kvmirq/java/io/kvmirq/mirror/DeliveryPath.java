@@ -3,12 +3,12 @@ package io.kvmirq.mirror;
 
 /** The path by which a forwarding delivers a device's interrupt. */
 public enum DeliveryPath {
-    /** By an irqfd: the only delivery that hardware can take over. */
+    /** An irqfd delivers the interrupt. Only this path can be replaced by hardware. */
     KERNEL,
-    /** Not at all, until it is unmasked. */
+    /** The interrupt is masked: it is delivered after the unmask. */
     MASKED,
-    /** A program takes the eventfd and injects the interrupt. */
+    /** A program reads the eventfd and injects the interrupt. */
     USERSPACE,
-    /** Never again: the device's file is closed. */
+    /** The device's file is closed: the interrupt is never delivered again. */
     CLOSED
 }

@@ -10,14 +10,14 @@ import java.util.Optional;
  * The ends of interrupts that meet at one eventfd.
  *
  * @param producer the message that irqbypass knows
- * @param others lines, and messages that irqbypass refused, in the order in which they came
+ * @param others lines, and messages that irqbypass refused, in the order of their events
  * @param direct whether the line has direct EOI
- * @param delivery of the interrupt
- * @param obstacle what an earlier step left behind that keeps the interrupt from being posted. arm64: why KVM made no
- *     vLPI
+ * @param delivery the delivery path of the interrupt
+ * @param obstacle the reason, from an earlier step, why the interrupt is not posted. arm64: the reason why KVM created
+ *     no vLPI
  * @param irq the prediction; empty while nothing is predicted yet
- * @param rest a prediction for each of the others that {@code irq} is not about
- * @param aim of the verdict
+ * @param rest the predictions for {@code others}, except for the interrupt of {@code irq}
+ * @param aim the destination that the verdict depends on, see {@link Verdict}
  */
 record Ends(
         EventFdId event,
@@ -66,7 +66,7 @@ record Ends(
         return with(producer, List.copyOf(more), consumer, direct);
     }
 
-    /** A line that is gone has no direct EOI. */
+    /** These ends without a producer. A removed line has no direct EOI. */
     Ends without(Producer removed) {
         if (producer.filter(removed::equals).isPresent()) {
             return with(Optional.empty(), others, consumer, direct);

@@ -22,8 +22,8 @@ import java.util.stream.Stream;
  * A step of the control plane that succeeded. Immutable. An event that changes nothing is ignored, so tear-down may
  * report steps twice.
  *
- * <p>A mask that takes the irqfd away and keeps the route is {@link ConsumerRemoved} with {@link DeliveryChanged}; the
- * unmask is {@link ConsumerAdded} with another one.
+ * <p>A mask that deassigns the irqfd and keeps the route is {@link ConsumerRemoved} with {@link DeliveryChanged}; the
+ * unmask is {@link ConsumerAdded} with {@link DeliveryChanged}.
  */
 @NotPromised
 public sealed interface Event {
@@ -44,12 +44,12 @@ public sealed interface Event {
         }
     }
 
-    /** x86: the VM uses 32-bit APIC ids from now on (KVM_X2APIC_API_USE_32BIT_IDS). */
+    /** x86: the VM now uses 32-bit APIC ids (KVM_X2APIC_API_USE_32BIT_IDS). */
     record ApicIdsWidened() implements Event {}
 
     /**
-     * x86: destination 255 is no broadcast in x2APIC mode from now on (KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK). It names
-     * vCPU 255, if there is one: the guest is taken to be in x2APIC mode then.
+     * x86: destination 255 is no longer a broadcast in x2APIC mode (KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK), but vCPU
+     * 255. If that vCPU exists, the mirror assumes that the guest is in x2APIC mode.
      */
     record BroadcastQuirkDisabled() implements Event {}
 
@@ -70,8 +70,8 @@ public sealed interface Event {
     /**
      * The routing table changed.
      *
-     * @param changed the GSIs whose routes changed, each with all routes that it has now. No routes: the GSI has none
-     *     any more. GSIs that keep their routes may be left out, so that the fold costs what changed
+     * @param changed the GSIs whose routes changed, each with all its current routes; an empty list if it has none.
+     *     Leave out GSIs whose routes did not change: each one costs time
      */
     record RoutesCommitted(Map<Gsi, List<Route>> changed) implements Event {
         /** Copies the map. */
@@ -80,13 +80,13 @@ public sealed interface Event {
                     .collect(Collectors.toUnmodifiableMap(Map.Entry::getKey, entry -> List.copyOf(entry.getValue())));
         }
 
-        /** The GSIs of these routes changed; these are all routes that those GSIs have now. */
+        /** A change of the GSIs of these routes, which are all current routes of those GSIs. */
         public static RoutesCommitted of(Route... routes) {
             Objects.requireNonNull(routes, "routes is null");
             return new RoutesCommitted(Stream.of(routes).collect(Collectors.groupingBy(Route::gsi)));
         }
 
-        /** A GSI has no route any more. */
+        /** A change that removes all routes of a GSI. */
         public static RoutesCommitted without(Gsi gsi) {
             Objects.requireNonNull(gsi, "gsi is null");
             return new RoutesCommitted(Map.of(gsi, List.of()));
@@ -94,8 +94,8 @@ public sealed interface Event {
     }
 
     /**
-     * An irqfd listens to an eventfd. A second irqfd of the VM on the same eventfd replaces the first in the mirror:
-     * the kernel refuses it while the first exists.
+     * An irqfd was assigned to an eventfd. A second irqfd of the VM on this eventfd replaces the first one in the
+     * mirror, because the kernel refuses it while the first one exists.
      *
      * @param resample the eventfd that the guest's EOI signals, for a level-triggered interrupt
      */
@@ -106,19 +106,19 @@ public sealed interface Event {
             Objects.requireNonNull(resample, "resample is null");
         }
 
-        /** An irqfd of an edge. */
+        /** An edge-triggered irqfd. */
         public ConsumerAdded(EventFdId event, Gsi gsi) {
             this(event, gsi, Optional.empty());
         }
     }
 
     /**
-     * Consecutive messages of a device are forwarded, each by an eventfd of its own to a GSI of its own: for each the
-     * same as {@link RoutesCommitted}, {@link ProducerAdded} and, if it is not masked, {@link ConsumerAdded} and {@link
+     * Consecutive messages of a device are forwarded, each with its own eventfd and GSI. For each message it replaces
+     * {@link RoutesCommitted}, {@link ProducerAdded} and, if it is not masked, {@link ConsumerAdded} and {@link
      * Released}.
      *
-     * @param first the number of the first
-     * @param messages by place, as {@code events} and {@code gsis}
+     * @param first the number of the first message
+     * @param messages one element for each message, as in {@code events} and {@code gsis}
      */
     record MessagesForwarded(
             DeviceName device,
@@ -141,7 +141,7 @@ public sealed interface Event {
             messages = List.copyOf(messages);
         }
 
-        /** The steps of one. */
+        /** The events of one message. */
         List<Event> of(int i) {
             EventFdId event = events.get(i);
             Gsi gsi = gsis.get(i);
@@ -154,7 +154,7 @@ public sealed interface Event {
         }
     }
 
-    /** An irqfd is gone. */
+    /** An irqfd was deassigned. */
     record ConsumerRemoved(EventFdId event, Gsi gsi) implements Event {
         public ConsumerRemoved {
             Objects.requireNonNull(event, "event is null");
@@ -164,7 +164,8 @@ public sealed interface Event {
 
     /**
      * VFIO signals an eventfd for an interrupt of a device. The first message on an eventfd is its producer. The kernel
-     * refuses another message on the same eventfd for bypass, also after the first is gone, until it is added again.
+     * refuses bypass for a second message on this eventfd, until that message is added again after the first one was
+     * removed.
      */
     record ProducerAdded(EventFdId event, Producer producer) implements Event {
         public ProducerAdded {
@@ -174,8 +175,8 @@ public sealed interface Event {
     }
 
     /**
-     * VFIO no longer signals an eventfd for an interrupt of a device. An interrupt that gets another eventfd is removed
-     * and added.
+     * VFIO no longer signals an eventfd for an interrupt of a device. For an interrupt that gets another eventfd,
+     * report this event and then {@link ProducerAdded}.
      */
     record ProducerRemoved(EventFdId event, Producer producer) implements Event {
         public ProducerRemoved {
@@ -185,8 +186,8 @@ public sealed interface Event {
     }
 
     /**
-     * The delivery of a device's interrupt changed, from {@link DeliveryPath#KERNEL} at first. Nothing follows {@link
-     * DeliveryPath#CLOSED}. {@code event} is the eventfd that VFIO signals.
+     * The delivery of a device's interrupt changed. It starts as {@link DeliveryPath#KERNEL}, and {@link
+     * DeliveryPath#CLOSED} is final. {@code event} is the eventfd that VFIO signals.
      */
     record DeliveryChanged(EventFdId event, DeliveryPath delivery) implements Event {
         public DeliveryChanged {
@@ -195,7 +196,7 @@ public sealed interface Event {
         }
     }
 
-    /** A device entered or left a domain of VFIO; at first it is in one. {@code unmanaged} counts on AMD only. */
+    /** A device entered or left an IOMMU domain of VFIO (type UNMANAGED). It starts in one. Only AMD depends on it. */
     record DomainChanged(DeviceName device, boolean unmanaged) implements Event {
         public DomainChanged {
             Objects.requireNonNull(device, "device is null");
@@ -203,7 +204,7 @@ public sealed interface Event {
     }
 
     /**
-     * x86: all reasons that inhibit APIC virtualization now. On AMD the mirror predicts the state after each vCPU's
+     * x86: all current reasons that inhibit APIC virtualization. On AMD the mirror predicts the state after each vCPU's
      * next entry.
      */
     record Inhibited(Set<InhibitReason> reasons) implements Event {
@@ -214,8 +215,8 @@ public sealed interface Event {
     }
 
     /**
-     * This process runs a vCPU, and the mirror reads its phase from now on. Its schedule may come from other events, too:
-     * what they say holds until the phase changes. It does not say that the vCPU exists: see {@link VcpuAdded}.
+     * This process runs a vCPU, and from now on the mirror reads its phase. Other events may also report its schedule;
+     * they are valid until the phase changes. Report {@link VcpuAdded} separately.
      */
     record VcpuWatched(VcpuId vcpu, VcpuPhase phase) implements Event {
         public VcpuWatched {
@@ -225,8 +226,8 @@ public sealed interface Event {
     }
 
     /**
-     * The thread of a vCPU is in KVM_RUN: the vCPU is loaded, preempted or asleep. The mirror does not predict the fields
-     * that follow its schedule until an event says which.
+     * The thread of a vCPU is in KVM_RUN: the vCPU is loaded, preempted or asleep. Until another event reports which,
+     * the mirror does not predict the fields that follow its schedule.
      */
     record VcpuEntered(VcpuId vcpu) implements Event {
         public VcpuEntered {
@@ -235,8 +236,8 @@ public sealed interface Event {
     }
 
     /**
-     * The thread of a vCPU is in user space, and it is not known how KVM stopped the vCPU. PID.SN, PID.NV and PID.NDST are
-     * not predicted.
+     * The thread of a vCPU is in user space, but it is unknown how KVM stopped the vCPU. PID.SN, PID.NV and PID.NDST
+     * are not predicted.
      */
     record VcpuOutside(VcpuId vcpu) implements Event {
         public VcpuOutside {
@@ -245,8 +246,9 @@ public sealed interface Event {
     }
 
     /**
-     * A vCPU is loaded on a CPU of the host. Without this event, the next three and {@link VcpuWatched} the mirror does
-     * not predict the fields that follow the vCPU's schedule: IsRun, Destination, PID.SN, PID.NV and PID.NDST.
+     * A vCPU is loaded on a CPU of the host. Without this event, {@link VcpuPreempted}, {@link VcpuLeft}, {@link
+     * VcpuBlocked} and {@link VcpuWatched} the mirror does not predict the fields that follow the vCPU's schedule:
+     * IsRun, Destination, PID.SN, PID.NV and PID.NDST.
      *
      * @param cpu the physical APIC id of the CPU, {@code apicid} in {@code /proc/cpuinfo}
      */
@@ -257,8 +259,8 @@ public sealed interface Event {
     }
 
     /**
-     * The host took the CPU away from a vCPU. It does not change a vCPU that sleeps: one that is woken is as it was
-     * until it is loaded.
+     * The host preempted a vCPU. The event does not change a sleeping vCPU: after a wake-up its fields stay until it is
+     * loaded.
      */
     record VcpuPreempted(VcpuId vcpu) implements Event {
         public VcpuPreempted {
@@ -274,8 +276,8 @@ public sealed interface Event {
     }
 
     /**
-     * A vCPU sleeps until an interrupt wakes it. On Intel, the prediction holds if its guest has interrupts enabled; KVM
-     * keeps the descriptor of another sleeper as {@link VcpuLeft} says.
+     * A vCPU sleeps until an interrupt wakes it. On Intel, the prediction is valid if the guest has interrupts enabled.
+     * If not, KVM leaves the descriptor as after {@link VcpuLeft}.
      */
     record VcpuBlocked(VcpuId vcpu) implements Event {
         public VcpuBlocked {
@@ -284,8 +286,8 @@ public sealed interface Event {
     }
 
     /**
-     * The schedule of a vCPU is not known from now on, since its observer missed a step. The fields that follow it are not
-     * predicted until one of the four events before.
+     * The schedule of a vCPU is unknown from now on, because its observer missed a step. The fields that follow it are
+     * not predicted until the next {@link VcpuLoaded}, {@link VcpuPreempted}, {@link VcpuLeft} or {@link VcpuBlocked}.
      */
     record VcpuUnseen(VcpuId vcpu) implements Event {
         public VcpuUnseen {
@@ -294,9 +296,9 @@ public sealed interface Event {
     }
 
     /**
-     * x86: the ids that the guest has given the LAPIC of a vCPU. A logical message is predicted when they are known of all
-     * vCPUs. The mirror takes them from the vCPUs that it watches; a VMM that runs its vCPUs in another way reads
-     * KVM_GET_LAPIC and the {@code apic_base} of {@code struct kvm_run}.
+     * x86: the ids that the guest wrote to a vCPU's LAPIC. A logical message is predicted when the ids of all vCPUs are
+     * known. The mirror samples the vCPUs that it watches; a VMM that runs its vCPUs in another way reads KVM_GET_LAPIC
+     * and the {@code apic_base} of {@code struct kvm_run}.
      */
     record LapicSampled(VcpuId vcpu, LapicSample sample) implements Event {
         public LapicSampled {
@@ -325,10 +327,10 @@ public sealed interface Event {
     record EventUnmapped(long its, int device, int event) implements Event {}
 
     /**
-     * A message of a device is held back from the guest. Its interrupt was ended with a message that waited, or was masked,
-     * rerouted, moved or ended while it may have been a pending vLPI; or the pending bit of a guest has it, which {@code
-     * GuestMsix} and {@code GuestMsi} keep and restore. A message that comes to an interrupt that is masked already has no
-     * event, because the device signals the eventfd itself.
+     * A message of a device is held back from the guest. Either its forwarding ended while it was pending; or its
+     * interrupt was masked, rerouted, moved or ended while it may have been a pending vLPI; or it is pending in a
+     * guest's pending bit, which {@code GuestMsix} and {@code GuestMsi} keep and restore. A message that arrives while
+     * its interrupt is masked has no event, because the device signals the eventfd directly.
      */
     record Held(Producer producer, HeldMessage message) implements Event {
         public Held {
@@ -338,8 +340,8 @@ public sealed interface Event {
     }
 
     /**
-     * The message that was held back goes on to the guest, or to the owner of the eventfd. Or it is no more, because the
-     * device was reset, or its interrupt was forwarded anew and lets messages through.
+     * A message is no longer held back. It went to the guest or to the owner of the eventfd, or was dropped by a reset
+     * of the device, or its interrupt was forwarded again without a mask.
      */
     record Released(Producer producer) implements Event {
         public Released {
@@ -347,7 +349,7 @@ public sealed interface Event {
         }
     }
 
-    /** The line of a device has direct EOI from now on. */
+    /** The line of a device now has direct EOI. */
     record LineForwarded(EventFdId event) implements Event {
         public LineForwarded {
             Objects.requireNonNull(event, "event is null");

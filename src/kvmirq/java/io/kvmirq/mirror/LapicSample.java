@@ -10,15 +10,15 @@ import java.time.Instant;
 import java.util.Objects;
 
 /**
- * The ids that a guest has given a LAPIC, as its registers were at one moment. Immutable.
+ * The ids in a LAPIC's registers at one moment, as the guest has set them. Immutable.
  *
- * @param mode as IA32_APIC_BASE says
+ * @param mode the mode in IA32_APIC_BASE
  * @param id the APIC id: 0–255, in x2APIC mode up to {@link VcpuId#MAX}
  * @param enabled whether the guest has switched the LAPIC on (SVR bit 8)
- * @param logicalId the register LDR: in xAPIC mode the logical id is in bits 31:24. In x2APIC mode it does not count,
- *     because the logical id follows from the APIC id
- * @param logicalFormat the register DFR: all ones for the flat model. It counts in xAPIC mode
- * @param taken when the registers were read
+ * @param logicalId the register LDR: in xAPIC mode the logical id is in bits 31:24. Unused in x2APIC mode, where the
+ *     APIC id decides the logical id
+ * @param logicalFormat the register DFR: all ones for the flat model. Used in xAPIC mode only
+ * @param taken the time at which the registers were read
  */
 @NotPromised
 public record LapicSample(Mode mode, int id, boolean enabled, int logicalId, int logicalFormat, Instant taken) {
@@ -46,7 +46,7 @@ public record LapicSample(Mode mode, int id, boolean enabled, int logicalId, int
     private static final BitField X2APIC = new BitField("x2apic", 10, 1);
 
     /**
-     * Decodes registers as KVM shows them. In x2APIC mode KVM gives a LAPIC the id of its vCPU.
+     * Decodes registers as KVM returns them. In x2APIC mode the APIC id is the id of the vCPU.
      *
      * @param apicBase IA32_APIC_BASE, from {@code struct kvm_run} or KVM_GET_SREGS
      * @param id the register ID of KVM_GET_LAPIC
@@ -68,7 +68,7 @@ public record LapicSample(Mode mode, int id, boolean enabled, int logicalId, int
                 taken);
     }
 
-    /** Whether another sample has the same ids, whenever it was taken. */
+    /** Whether another sample has the same ids. Ignores the times. */
     boolean agrees(LapicSample other) {
         return new LapicSample(mode, id, enabled, logicalId, logicalFormat, other.taken).equals(other);
     }

@@ -16,21 +16,21 @@ import java.util.Set;
 import java.util.TreeSet;
 
 /**
- * The LAPICs of the vCPUs. The set-up decides the APIC ids, so that physical messages need no sample. The guest chooses
- * logical ids: samples decide logical messages, when all LAPICs were sampled.
+ * The LAPICs of the vCPUs. APIC ids follow from the set-up, so physical messages are predicted without a sample. The
+ * guest chooses logical ids, so logical messages are predicted when all LAPICs were sampled.
  */
 final class Lapics {
-    /** xAPIC ids end below the broadcast. A vCPU with a higher number needs x2APIC mode to be reached. */
+    /** The highest xAPIC id, below the broadcast. A vCPU with a higher id can be addressed in x2APIC mode only. */
     private static final int LAST_XAPIC_ID = 0xfe;
-    /** Its APIC id is the broadcast of xAPIC mode. */
+    /** The vCPU whose APIC id is the broadcast id of xAPIC mode. */
     private static final VcpuId NAMED_AS_BROADCAST = new VcpuId(ApicMessage.BROADCAST);
 
     private final Set<VcpuId> vcpus = new TreeSet<>(Comparator.comparingInt(VcpuId::number));
     private final Map<VcpuId, LapicSample> samples = new HashMap<>();
-    /** Whether destination 255 is the broadcast in x2APIC mode, too. */
+    /** Whether destination 255 is also the broadcast in x2APIC mode. */
     private boolean quirk = true;
 
-    /** A LAPIC as it was sampled. In x2APIC mode the logical id follows from the APIC id. */
+    /** A sampled LAPIC. In x2APIC mode the logical id follows from the APIC id. */
     private record Sampled(int vcpuId, LapicSample sample) implements LocalApic {
         @Override
         public int id() {
@@ -63,12 +63,12 @@ final class Lapics {
         }
     }
 
-    /** @return whether it is new */
+    /** @return whether the vCPU is new */
     boolean add(VcpuId vcpu) {
         return vcpus.add(vcpu);
     }
 
-    /** @return whether it was there */
+    /** @return whether the vCPU was known */
     boolean remove(VcpuId vcpu) {
         samples.remove(vcpu);
         return vcpus.remove(vcpu);
@@ -82,14 +82,14 @@ final class Lapics {
         return quirk;
     }
 
-    /** @return whether it was on */
+    /** @return whether the quirk was enabled */
     boolean endQuirk() {
         boolean before = quirk;
         quirk = false;
         return before;
     }
 
-    /** @return whether the ids are others than before */
+    /** @return whether the ids changed */
     boolean put(VcpuId vcpu, LapicSample sample) {
         LapicSample before = samples.put(vcpu, sample);
         return before == null || !before.agrees(sample);
@@ -99,7 +99,7 @@ final class Lapics {
         return samples.keySet().containsAll(vcpus);
     }
 
-    /** As the set-up decides them. */
+    /** Destinations by the ids of the set-up. */
     Destinations<LocalApic> setUp(boolean apicIds32Bit) {
         boolean x2apic = !quirk && vcpus.contains(NAMED_AS_BROADCAST);
         return new Destinations<>(
@@ -112,7 +112,7 @@ final class Lapics {
                 : LapicIds.flat(vcpu.number(), 0);
     }
 
-    /** As they were sampled, all of them. */
+    /** Destinations by the sampled ids of all LAPICs. */
     Destinations<LocalApic> sampled(boolean apicIds32Bit) {
         return new Destinations<>(
                 vcpus.stream()
@@ -127,7 +127,7 @@ final class Lapics {
         return Map.copyOf(samples);
     }
 
-    /** When the oldest of all ids was read; empty if a LAPIC was not. */
+    /** The time of the oldest sample; empty unless all LAPICs were sampled. */
     Optional<Instant> taken() {
         return isSampled()
                 ? samples.values().stream().map(LapicSample::taken).min(Comparator.naturalOrder())

@@ -12,26 +12,26 @@ import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The predicted state of the device interrupts of one VM: see the package. Thread-safe. An event costs a place in a
- * list until the next look, which folds all that have come: a VMM that never looks pays for no prediction. Without an
- * event since the last look, and with the same phases of the vCPUs that it watches, {@link #now} and {@link #irq} take no
- * lock and do not allocate.
+ * The predicted state of the device interrupts of one VM: see the package. Thread-safe. Events are stored in a list
+ * until the next call of {@link #now} or {@link #irq}, which folds them all: a VMM that never calls these pays for no
+ * prediction. If no event came since the last call, and no watched vCPU changed its phase, {@link #now} and {@link
+ * #irq} take no lock and do not allocate.
  */
 public final class Mirror {
-    /** More lists of events than this do not wait for a look. */
+    /** The number of stored lists of events from which they are folded without a call of {@link #now}. */
     private static final int MOST_WAITING = 256;
 
     private final State state;
     private final Watches watches = new Watches();
-    /** Whether the rules of the host know how vCPUs are scheduled. */
+    /** Whether predictions for this host depend on the schedule of vCPUs. */
     private final boolean followsVcpus;
-    /** The rest of each list of events that is not in the state yet. Guarded by this. */
+    /** Events that are not folded into the state yet, by list. Guarded by this. */
     private final Deque<Iterator<Event>> waiting = new ArrayDeque<>();
-    /** Whether the state has all events. */
+    /** Whether all events are folded into the state. */
     private volatile boolean current = true;
-    /** Whether the VM has a logical message, so that a look asks for the ids of LAPICs. */
+    /** Whether the VM has a logical message, so that LAPICs must be sampled. */
     private volatile boolean asks;
-    /** Null from an event to the next look. */
+    /** The current snapshot; null from an event until the next {@link #now}. */
     private volatile @Nullable Snapshot now;
 
     private Mirror(MirrorHost host) {
@@ -57,7 +57,7 @@ public final class Mirror {
     @NotPromised
     public synchronized void apply(List<? extends Event> events) {
         Objects.requireNonNull(events, "events is null");
-        followVcpus(); // a vCPU that left before these steps found the state before them
+        followVcpus(); // a vCPU that left KVM_RUN before these steps did so in the state before them
         add(List.copyOf(events));
         if (followsVcpus) {
             List<Event> phases = watches.meet(events);
@@ -76,7 +76,10 @@ public final class Mirror {
         now = null;
     }
 
-    /** The state becomes old before the phases are read: {@link #now} looks at them in the other order. */
+    /**
+     * Folds phase changes of watched vCPUs. Marks the state as old before it reads the phases: {@link #now} reads both
+     * in the opposite order.
+     */
     private void followVcpus() {
         if (!watches.isCurrent()) {
             current = false;
@@ -85,7 +88,7 @@ public final class Mirror {
         }
     }
 
-    /** An event that throws is left out, and the next look goes on behind it. */
+    /** Folds the stored events. An event that throws is skipped; the next call continues after it. */
     private synchronized void fold() {
         for (Iterator<Event> next = waiting.peek(); next != null; next = waiting.peek()) {
             while (next.hasNext()) {
@@ -98,8 +101,8 @@ public final class Mirror {
     }
 
     /**
-     * The state now. It does not change when more events come. The first look after an event, or after a phase of a
-     * watched vCPU, copies a reference for each interrupt.
+     * A snapshot of the current state. Later events do not change it. The first call after an event, or after a watched
+     * vCPU changed its phase, copies one reference for each interrupt.
      */
     public Snapshot now() {
         Snapshot known = watches.isCurrent() ? now : null;
@@ -108,7 +111,7 @@ public final class Mirror {
         return found;
     }
 
-    /** The next look finds what was asked for. */
+    /** Requests LAPIC samples; a later call finds them. */
     private void ask() {
         if (asks) {
             watches.askForLapics();
@@ -129,7 +132,9 @@ public final class Mirror {
         fold();
     }
 
-    /** The interrupt of an eventfd now, as {@link Snapshot#of}. It may show a part of a list of events. */
+    /**
+     * The current prediction for an eventfd, as {@link Snapshot#of}. It may contain only a part of a list of events.
+     */
     public Optional<PredictedIrq> irq(EventFdId event) {
         Objects.requireNonNull(event, "event is null");
         if (!watches.isCurrent() || !current) {

@@ -8,7 +8,7 @@ import io.kvmirq.arch.gic.VlpiKernel;
 import java.util.Objects;
 import java.util.Optional;
 
-/** The known facts of the host that a mirror predicts for. Immutable. */
+/** The known facts of a mirror's host. Immutable. */
 @NotPromised
 public sealed interface MirrorHost {
     /** An x86 host. */
@@ -42,7 +42,10 @@ public sealed interface MirrorHost {
         return new Unknown(reason);
     }
 
-    /** An x86 host: what decides its posting and, on AMD if known, its kernel; GALogIntr is unknown without it. */
+    /**
+     * An x86 host: the facts that decide posting, and on AMD the kernel if it is known; without it GALogIntr is
+     * unknown.
+     */
     record X86(PostingHost host, Optional<AvicKernel> avic) implements MirrorHost {
         public X86 {
             Objects.requireNonNull(host, "host is null");

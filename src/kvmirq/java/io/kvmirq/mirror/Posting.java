@@ -10,7 +10,7 @@ import java.util.Optional;
 
 /** Whether hardware delivers an interrupt to the guest without the host's software. Immutable. */
 public sealed interface Posting {
-    /** One sentence without a full stop, for people. */
+    /** The text for people: one sentence without a full stop. */
     String text();
 
     /** Hardware delivers the interrupt to {@code what}; {@code note} is a limit of this, in one sentence. */
@@ -29,9 +29,9 @@ public sealed interface Posting {
     /**
      * Software delivers the interrupt.
      *
-     * @param reason that the interrupt is no message; otherwise the first reason that holds, from {@link PostingObstacle} or
-     *     {@link VlpiObstacle}, and what of this interrupt makes it hold
-     * @param remedy what to do about it
+     * @param reason that the interrupt is no message; otherwise the first obstacle that applies, from {@link
+     *     PostingObstacle} or {@link VlpiObstacle}, with the fact of this interrupt that causes it
+     * @param remedy the advice how to get it posted
      */
     record NotPosted(String reason, String remedy) implements Posting {
         public NotPosted {
@@ -45,7 +45,7 @@ public sealed interface Posting {
         }
     }
 
-    /** The VMM cannot know, for lack of this fact. */
+    /** It is unknown, because the VMM lacks a fact. */
     record Unknown(String reason) implements Posting {
         public Unknown {
             Objects.requireNonNull(reason, "reason is null");

@@ -8,7 +8,7 @@ public sealed interface PredictedField {
     /** The name of the field. */
     String name();
 
-    /** The value, unsigned, follows from what the mirror was told. */
+    /** The field has a predicted, unsigned value. */
     record Known(String name, long value) implements PredictedField {
         public Known {
             Objects.requireNonNull(name, "name is null");
@@ -20,7 +20,7 @@ public sealed interface PredictedField {
         }
     }
 
-    /** The mirror does not predict the field, for a reason in a few words. */
+    /** The mirror does not predict the field; {@code reason} is a few words. */
     record Unknown(String name, String reason) implements PredictedField {
         public Unknown {
             Objects.requireNonNull(name, "name is null");

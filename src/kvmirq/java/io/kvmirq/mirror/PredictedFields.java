@@ -13,7 +13,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 
-/** Makes fields of predictions, and says why a field is not predicted. */
+/** Creates predicted fields, each with a value or the reason why it is not predicted. */
 final class PredictedFields {
     private static final String SCHEDULE = "it follows the schedule of the vCPU, which is not known now";
     private static final String LOG =
@@ -22,7 +22,7 @@ final class PredictedFields {
     private static final String NDST_STOPPED = "the vCPU does not run, and the field keeps an old value";
     private static final String ADDRESS = "an address in the host's memory";
 
-    /** By the field's name. */
+    /** The reason why a field is not predicted, by its name. */
     private static final Map<String, String> REASONS = Map.ofEntries(
             Map.entry(PostedIrte.ADDRESS_LOW.name(), ADDRESS),
             Map.entry(PostedIrte.ADDRESS_HIGH.name(), ADDRESS),
@@ -33,7 +33,7 @@ final class PredictedFields {
 
     private PredictedFields() {}
 
-    /** The fields of an entry of one or two words of 64 bits, without reserved bits. */
+    /** The fields of an entry of one or two 64-bit words, without reserved bits. */
     static List<PredictedField> of(Format format, long[] mask, long[] bits, boolean stopped) {
         List<PredictedField> fields = new ArrayList<>();
         for (Field field : format.fields()) {
@@ -58,7 +58,7 @@ final class PredictedFields {
         return REASONS.getOrDefault(field, "the host chooses it");
     }
 
-    /** A posted-interrupt descriptor. */
+    /** The fields of a posted-interrupt descriptor. */
     static List<PredictedField> of(Optional<PredictedPid> pid, String unknown) {
         return List.of(
                 new PredictedField.Unknown("pir", HARDWARE),
@@ -72,7 +72,7 @@ final class PredictedFields {
                         pid.isPresent() ? NDST_STOPPED : unknown));
     }
 
-    /** KVM's copy of an entry of AVIC's table of physical APIC ids. */
+    /** The fields of KVM's copy of an entry of AVIC's table of physical APIC ids. */
     static List<PredictedField> of(PredictedIrte.AmdGuest entry) {
         boolean stopped = entry.isRun().filter(runs -> !runs).isPresent();
         Optional<Long> cpu = entry.destination().isPresent()

@@ -14,17 +14,17 @@ import java.util.Optional;
  * The prediction for one interrupt. Immutable.
  *
  * @param event the eventfd that joins the two ends
- * @param producer the device's end; empty if no event named one
- * @param consumer the guest's end; empty if no irqfd listens
+ * @param producer the device's end; empty if no event added one
+ * @param consumer the guest's end; empty if no irqfd is assigned
  * @param routes the routes of the irqfd's GSI
  * @param posting whether hardware delivers the interrupt
- * @param vcpu the vCPU whose list has the interrupt: hardware posts to it, or would if AVIC were not inhibited. An
+ * @param vcpu the vCPU whose list contains the interrupt: hardware posts to it, or would if AVIC were not inhibited. An
  *     interrupt is on one list at most
- * @param irte the remapping entry of the device's message; empty for a line, without remapping, and on a host that is
- *     not known
- * @param listRegister arm64: the list register; empty if hardware delivers the interrupt, or the INTID is not known
- * @param handler what VFIO does when the line interrupts; empty for messages, and for a platform interrupt without a
- *     resample eventfd, which may be an edge
+ * @param irte the remapping entry of the device's message; empty for a line, without interrupt remapping, and on an
+ *     unknown host
+ * @param listRegister arm64: the list register; empty if hardware delivers the interrupt, or the INTID is unknown
+ * @param handler VFIO's handler of the line; empty for messages, and for a platform interrupt without a resample
+ *     eventfd, which may be edge-triggered
  */
 public record PredictedIrq(
         EventFdId event,

@@ -16,19 +16,19 @@ import java.util.Optional;
 import java.util.OptionalInt;
 
 /**
- * The predicted form of a remapping entry, and those of its bits that a VMM can know. The other bits are the host's:
- * its vector and destination in a remapped entry, the address of a descriptor or a backing page, the id of the VM in a
- * GATag, the source. Immutable.
+ * The predicted form of a remapping entry, and the bits of it that a VMM can know. The host chooses the other bits:
+ * vector and destination of a remapped entry, the address of a descriptor or backing page, the VM id in a GATag, the
+ * source id. Immutable.
  */
 @NotPromised
 public sealed interface PredictedIrte {
-    /** Bits 63:0 that are known. */
+    /** The mask of the known bits in bits 63:0. */
     long lowMask();
 
     /** The values of the known bits 63:0. The others are 0. */
     long low();
 
-    /** Bits 127:64 that are known: none, unless a form says more. */
+    /** The mask of the known bits in bits 127:64: none by default. */
     default long highMask() {
         return 0;
     }
@@ -51,7 +51,10 @@ public sealed interface PredictedIrte {
         return format().title();
     }
 
-    /** The fields of {@link #format} in its order, without reserved bits: predicted, or not and why. */
+    /**
+     * The fields of {@link #format} in its order, without reserved bits, each with its predicted value or the reason
+     * why it has none.
+     */
     default List<PredictedField> fields() {
         boolean stopped = this instanceof AmdGuest guest
                 && guest.isRun().filter(runs -> !runs).isPresent();
@@ -99,7 +102,9 @@ public sealed interface PredictedIrte {
         }
     }
 
-    /** AMD: a CPU of the host gets the interrupt. {@code bits} is 32 or 128; empty if the host does not say. */
+    /**
+     * AMD: a CPU of the host gets the interrupt. {@code bits}, the size of the entry, is 32 or 128; empty if unknown.
+     */
     record AmdRemapped(OptionalInt bits) implements PredictedIrte {
         public AmdRemapped {
             Objects.requireNonNull(bits, "bits is null");
@@ -112,7 +117,7 @@ public sealed interface PredictedIrte {
                     : LegacyIrte.FORMAT;
         }
 
-        /** Bit 7 is reserved, and 0, in an entry of 32 bits. */
+        /** In a 32-bit entry, bit 7 is reserved and 0. */
         @Override
         public long lowMask() {
             return LegacyIrte.VALID.mask() | GaIrte.GUEST_MODE.mask();
@@ -127,11 +132,11 @@ public sealed interface PredictedIrte {
     /**
      * AMD: the entry is in guest mode.
      *
-     * @param vcpu the vCPU whose list has the entry
-     * @param isRun whether the vCPU runs; empty if no event said
-     * @param gaLogIntr whether a request for a vCPU that does not run writes to the GA log; empty if not known
-     * @param destination the physical APIC id of the CPU that runs the vCPU. Empty if it does not run: the field then
-     *     keeps an old value
+     * @param vcpu the vCPU whose list contains the entry
+     * @param isRun whether the vCPU runs; empty if no event reported it
+     * @param gaLogIntr whether a request for a vCPU that does not run writes to the GA log; empty if unknown
+     * @param destination the physical APIC id of the CPU that runs the vCPU. Empty if the vCPU does not run: the field
+     *     then keeps an old value
      */
     record AmdGuest(
             VcpuId vcpu,

@@ -4,8 +4,8 @@ package io.kvmirq.mirror;
 import java.util.Objects;
 
 /**
- * The list register of an interrupt that KVM delivers on arm64: an SPI, 32–1019, or an LPI, and what its EOI does
- * outside.
+ * The list register of an interrupt that KVM delivers on arm64: its INTID (SPI 32–1019, or an LPI), and the effect of
+ * its EOI.
  */
 public record PredictedListRegister(int intid, Eoi eoi) {
     public PredictedListRegister {
@@ -16,9 +16,9 @@ public record PredictedListRegister(int intid, Eoi eoi) {
     public enum Eoi {
         /** None. */
         NONE,
-        /** LR.HW: it ends a physical interrupt. */
+        /** LR.HW: the EOI deactivates a physical interrupt. */
         PHYSICAL,
-        /** LR.EOI: it raises a maintenance interrupt. */
+        /** LR.EOI: the EOI raises a maintenance interrupt. */
         MAINTENANCE
     }
 }

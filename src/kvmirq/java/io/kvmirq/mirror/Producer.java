@@ -5,7 +5,7 @@ import io.kvmirq.DeviceName;
 import java.util.Objects;
 
 /**
- * The device's end of an interrupt: a vector, or a line, whose trigger is an eventfd.
+ * The device's end of an interrupt: a vector or a line that signals an eventfd.
  *
  * @param number the vector of MSI or MSI-X, the number of a platform interrupt, 0 for INTx
  */
@@ -32,12 +32,12 @@ public record Producer(DeviceName device, Kind kind, int number) {
             this.label = label;
         }
 
-        /** The name that the specifications use. */
+        /** The name in the specifications. */
         public String label() {
             return label;
         }
 
-        /** Whether VFIO offers such an interrupt to irqbypass. It does so for messages only. */
+        /** Whether it is a message: VFIO registers only messages with irqbypass. */
         public boolean isMessage() {
             return this == MSI || this == MSI_X;
         }

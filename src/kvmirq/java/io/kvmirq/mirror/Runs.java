@@ -8,10 +8,10 @@ import java.util.OptionalInt;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
-/** The steps of the vCPUs' schedules, as far as events said. */
+/** The last known schedule step of each vCPU. */
 final class Runs {
     private final Map<VcpuId, VcpuRun> runs = new HashMap<>();
-    /** vCPUs whose entries do not follow them yet after an inhibit, each with the CPU that it is loaded on. */
+    /** vCPUs whose entries KVM does not update yet after an inhibit, each with the CPU on which it is loaded. */
     private final Map<VcpuId, OptionalInt> following = new HashMap<>();
 
     @Nullable
@@ -23,7 +23,10 @@ final class Runs {
         return new HashMap<>(runs);
     }
 
-    /** A step; true if the vCPU's state changes. A woken sleeper changes nothing before it is loaded. */
+    /**
+     * Records a schedule step; true if the vCPU's state changes. A sleeping vCPU changes its state only when it is
+     * loaded.
+     */
     boolean put(VcpuId vcpu, VcpuRun run) {
         VcpuRun before = runs.get(vcpu);
         if (before != null
@@ -39,8 +42,9 @@ final class Runs {
     }
 
     /**
-     * Whether KVM updates the IRTEs of a vCPU at this step. After an inhibit the next load does not count, as the entry that turns
-     * AVIC on may come behind it. An observer may tell of it twice, as after a HLT without a sleep. A later load counts.
+     * Whether KVM updates the IRTEs of a vCPU at this step. After an inhibit it may not do so at the next load, because
+     * the vCPU's entry that turns AVIC on may come later. An observer may report this load twice, for example after a
+     * HLT without a sleep. From the following load on KVM updates them.
      */
     private boolean follows(VcpuId vcpu, VcpuRun run) {
         OptionalInt before = following.get(vcpu);
@@ -57,7 +61,7 @@ final class Runs {
         return now.isEmpty();
     }
 
-    /** @return whether a step was known */
+    /** @return whether a step of the vCPU was known */
     boolean forget(VcpuId vcpu) {
         return runs.remove(vcpu) != null;
     }
@@ -67,14 +71,14 @@ final class Runs {
         following.remove(vcpu);
     }
 
-    /** An inhibit ends: the entries do not say that their vCPUs run, until those are loaded again. */
+    /** Called when an inhibit ends: IsRun of the entries stays 0 until their vCPUs are loaded again. */
     void endInhibit(Set<VcpuId> vcpus) {
         following.clear();
         vcpus.forEach(vcpu -> following.put(vcpu, OptionalInt.empty()));
         runs.clear();
     }
 
-    /** The last interrupt that hardware posts is gone: KVM leaves the descriptors as they are, whatever the vCPUs do. */
+    /** Called when hardware posts no more interrupts: KVM no longer updates the descriptors, whatever the vCPUs do. */
     void endPosting() {
         runs.replaceAll((vcpu, run) -> run.withoutPosting());
     }

@@ -19,7 +19,7 @@ import java.util.stream.Stream;
 public final class Snapshot {
     private final Map<EventFdId, Ends> ends;
     private final Map<VcpuId, VcpuRun> runs;
-    /** The version of KVM's rules of descriptors; empty if it keeps none up to date. */
+    /** The kernel version whose rules for descriptors apply; empty if KVM updates no descriptors. */
     private final Optional<ApicvKernel> descriptors;
 
     private final Map<Producer, HeldMessage> held;
@@ -41,8 +41,8 @@ public final class Snapshot {
     }
 
     /**
-     * The interrupt of an eventfd. If several interrupts of devices share the eventfd, it is the one that irqbypass
-     * knows, or else the first. Does not allocate.
+     * The interrupt of an eventfd. If several device interrupts share the eventfd, returns the one that is registered
+     * with irqbypass, else the first one. Does not allocate.
      */
     public Optional<PredictedIrq> of(EventFdId event) {
         Ends found = ends.get(event);
@@ -50,8 +50,8 @@ public final class Snapshot {
     }
 
     /**
-     * All interrupts, in the order of their eventfds' numbers, unsigned. An eventfd that several interrupts of devices
-     * share comes once for each of them.
+     * All interrupts, in the order of their eventfds' numbers, unsigned. An eventfd that several device interrupts
+     * share occurs once for each of them.
      */
     public List<PredictedIrq> irqs() {
         return sorted().flatMap(one -> Stream.concat(one.irq().stream(), one.rest().stream()))
@@ -75,9 +75,9 @@ public final class Snapshot {
     }
 
     /**
-     * Whether a message of a device's interrupt is held back from the guest: see {@link Event.Held}. It may be so after
-     * the interrupt's forwarding has ended, until the interrupt is forwarded anew and is not masked. {@code GuestMsix} and
-     * {@code GuestMsi} also end it when the device is reset.
+     * Whether a message of a device's interrupt is held back from the guest, see {@link Event.Held}. It may be held
+     * even after the interrupt's forwarding has ended, until the interrupt is forwarded again and is not masked. {@code
+     * GuestMsix} and {@code GuestMsi} also drop it when the device is reset.
      */
     @NotPromised
     public Optional<HeldMessage> held(Producer producer) {
@@ -95,8 +95,8 @@ public final class Snapshot {
     }
 
     /**
-     * The ids of a vCPU's LAPIC, by which logical messages are predicted, and when they were read. Empty if they were
-     * not: a mirror asks for them while the VM has a logical message.
+     * The sampled ids of a vCPU's LAPIC, from which logical messages are predicted. Empty if the LAPIC was not sampled:
+     * a mirror samples it only while the VM has a logical message.
      */
     @NotPromised
     public Optional<LapicSample> lapic(VcpuId vcpu) {
@@ -104,17 +104,17 @@ public final class Snapshot {
         return Optional.ofNullable(lapics.get(vcpu));
     }
 
-    /** The place of a vCPU in its schedule; empty if no event said. */
+    /** The place of a vCPU in its schedule; empty if no event reported it. */
     public Optional<VcpuStage> stage(VcpuId vcpu) {
         Objects.requireNonNull(vcpu, "vcpu is null");
         return Optional.ofNullable(runs.get(vcpu)).map(VcpuRun::stage);
     }
 
     /**
-     * The descriptor of a vCPU on an Intel host. Empty on other hosts, if no event said how the vCPU is scheduled, while it
-     * is in KVM_RUN and no event says more, while no interrupt of the VM is posted, and if none was when the vCPU stopped
-     * or at some moment since: KVM may then leave the descriptor as it was. A vCPU that sleeps while its guest has
-     * disabled interrupts is as one in user space.
+     * The descriptor of a vCPU on an Intel host. Empty on other hosts; if the schedule of the vCPU is unknown; while
+     * the vCPU is in KVM_RUN without further events; and while no interrupt of the VM is posted, or if none was when
+     * the vCPU stopped or at some time since, because KVM may then not update the descriptor. For a vCPU that sleeps
+     * while its guest has disabled interrupts, the fields are those of a vCPU in user space.
      */
     public Optional<PredictedPid> pid(VcpuId vcpu) {
         VcpuRun run = runs.get(vcpu);
@@ -130,10 +130,10 @@ public final class Snapshot {
     }
 
     /**
-     * The fields of what tells hardware where a vCPU runs, each predicted, or not and why: of the posted-interrupt
-     * descriptor on Intel; on AMD of KVM's copy of the entry in AVIC's table of physical APIC ids. The hardware's table
-     * never shows that a vCPU runs if the module parameter {@code enable_ipiv} is off. Empty if no interrupt is posted to
-     * the vCPU.
+     * The fields from which hardware knows where a vCPU runs, each with its predicted value or the reason why it has
+     * none. On Intel they are those of the posted-interrupt descriptor, on AMD those of KVM's copy of the entry in
+     * AVIC's table of physical APIC ids. If the module parameter {@code enable_ipiv} is off, IsRun in the hardware's
+     * table is always 0. Empty if no interrupt is posted to the vCPU.
      */
     public List<PredictedField> vcpuFields(VcpuId vcpu) {
         Objects.requireNonNull(vcpu, "vcpu is null");
@@ -159,7 +159,7 @@ public final class Snapshot {
                 : "KVM may have had nothing to post when the vCPU stopped, and then leaves the descriptor as it was";
     }
 
-    /** When the oldest of the LAPICs' ids was read; empty unless those of all vCPUs were. */
+    /** The time of the oldest LAPIC sample; empty unless the LAPICs of all vCPUs were sampled. */
     public Optional<Instant> lapicsTaken() {
         return lapicsTaken;
     }

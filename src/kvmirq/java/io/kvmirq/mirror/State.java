@@ -27,33 +27,30 @@ import java.util.function.UnaryOperator;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
-/**
- * Everything that a mirror knows and predicts. It changes with each event, under the mirror's lock; {@link #at} needs
- * none.
- */
+/** The facts and predictions of a mirror. Events change it under the mirror's lock; {@link #at} needs no lock. */
 final class State {
     private final MirrorHost host;
     private final Map<EventFdId, Ends> ends = new ConcurrentHashMap<>();
     final Runs runs = new Runs();
     private final Map<Gsi, Target> targets = new HashMap<>();
-    /** By {@link Verdict#aim}: the eventfds. */
+    /** Eventfds by the {@link Verdict#aim} of their verdict. */
     private final Map<Long, Set<EventFdId>> aimed = new HashMap<>();
-    /** Number of interrupts that are on the list of a vCPU. */
+    /** The number of interrupts that are on a vCPU's list. */
     private int listed;
 
     final Lapics lapics = new Lapics();
     private PostingVm vm = new PostingVm(false, false, lapics.setUp(false), Set.of());
-    /** Null until a logical message asks for it. */
+    /** Null until a logical message needs it. */
     private @Nullable Destinations<LocalApic> bySamples;
 
     final ArmVm arm = new ArmVm();
-    /** Devices that are in no domain of type UNMANAGED. */
+    /** Devices that are in no IOMMU domain of type UNMANAGED. */
     private final Set<DeviceName> outside = new HashSet<>();
 
     /** The messages that are held back. */
     private final Map<Producer, HeldMessage> held = new HashMap<>();
 
-    /** A GSI: its routes, and the eventfds whose irqfd raises it. */
+    /** The routes of a GSI, and the eventfds whose irqfds raise it. */
     private record Target(List<Route> routes, List<EventFdId> listeners) {
         static final Target NONE = new Target(List.of(), List.of());
 
@@ -179,7 +176,7 @@ final class State {
         return new PostingVm(vm.lapicsInKernel(), apicIds32Bit, lapics.setUp(apicIds32Bit), vm.inhibits());
     }
 
-    /** The VM as a message meets it. A logical message is decided only when all LAPICs were sampled. */
+    /** The VM's facts that decide about a message. A logical message is decided only when all LAPICs were sampled. */
     PostingVm vm(boolean logical) {
         if (!logical || !lapics.isSampled()) {
             return vm;
@@ -189,12 +186,15 @@ final class State {
         return new PostingVm(vm.lapicsInKernel(), vm.apicIds32Bit(), known, vm.inhibits());
     }
 
-    /** Whether a message has a logical destination, which the ids of LAPICs decide. */
+    /** Whether the VM has a message with a logical destination, which needs the ids of LAPICs. */
     boolean hasLogicalMessage() {
         return aimed.containsKey(Verdict.LOGICAL);
     }
 
-    /** Up to 6.16 the entries do not say that their vCPUs run, until those are loaded again. */
+    /**
+     * Changes the inhibit reasons. Up to Linux 6.16, after an inhibit IsRun of the entries stays 0 until their vCPUs
+     * are loaded again.
+     */
     private void inhibit(Set<InhibitReason> reasons) {
         if (writesOnce() && reasons.isEmpty() && !vm.inhibits().isEmpty()) {
             runs.endInhibit(lapics.vcpus());
@@ -209,7 +209,7 @@ final class State {
                 && x86.avic().equals(Optional.of(AvicKernel.UP_TO_6_16));
     }
 
-    /** KVM writes the entry. On arm64 the obstacle is another one, and stays. */
+    /** The ends after KVM has written the entry. On arm64 the obstacle has another meaning, and stays. */
     private Ends written(Ends one) {
         return host instanceof MirrorHost.Arm64
                 ? one
@@ -219,7 +219,7 @@ final class State {
                                 : Optional.empty());
     }
 
-    /** Something that decides of all interrupts. */
+    /** Changes a fact of the VM on which all predictions depend. */
     private void become(PostingVm changed) {
         if (!changed.equals(vm)) {
             vm = changed;
@@ -227,7 +227,9 @@ final class State {
         }
     }
 
-    /** @param all whether the first vCPU came, or the last one went: then no destination was known, or is */
+    /**
+     * @param all whether the first vCPU was added or the last one removed, which changes whether destinations are known
+     */
     private void vcpus(VcpuId one, boolean all) {
         vm = withDestinations(vm.apicIds32Bit());
         if (all) {
@@ -274,7 +276,7 @@ final class State {
         }
     }
 
-    /** On AMD the entries on the vCPU's list follow it. */
+    /** Records a schedule step of a vCPU. On AMD KVM updates the entries on the vCPU's list. */
     private void run(VcpuId vcpu, VcpuRun run) {
         if (runs.put(vcpu, run)) {
             follow(vcpu);
@@ -341,7 +343,7 @@ final class State {
         }
     }
 
-    /** The eventfds whose verdict names this destination, as they are now. */
+    /** A copy of the eventfds whose verdict has this destination. */
     List<EventFdId> aimedAt(long aim) {
         return List.copyOf(aimed.getOrDefault(aim, Set.of()));
     }
@@ -404,7 +406,7 @@ final class State {
                 .orElse(verdict);
     }
 
-    /** Concerns any host: VFIO offers messages only. */
+    /** The prediction for a line, on any host: VFIO registers only messages with irqbypass. */
     private static Posting line(Producer.Kind kind) {
         return kind == Producer.Kind.INTX
                 ? new Posting.NotPosted(
@@ -435,7 +437,7 @@ final class State {
         return Verdict.of(new Posting.Unknown(((MirrorHost.Unknown) host).reason()));
     }
 
-    /** Moves the eventfd from its old places in the indexes to the new ones, and replaces what is known of it. */
+    /** Replaces the stored ends of an eventfd, and moves the eventfd to its new places in the indexes. */
     private void publish(Ends met) {
         int posted = listed;
         withdraw(met.event());

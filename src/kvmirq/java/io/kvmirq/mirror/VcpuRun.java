@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.mirror;
 
-/** A vCPU's place in its schedule, and whether KVM keeps its posted-interrupt descriptor up to date there. */
+/** A vCPU's place in its schedule, and whether KVM has updated its posted-interrupt descriptor for it. */
 record VcpuRun(VcpuStage stage, boolean descriptor) {
-    /** Nothing is posted to the VM any more. KVM keeps only the descriptor of a loaded vCPU up to date then. */
+    /** The place after posting to the VM has ended. KVM then updates only the descriptor of a loaded vCPU. */
     VcpuRun withoutPosting() {
         return stage instanceof VcpuStage.Loaded ? this : new VcpuRun(stage, false);
     }

@@ -3,7 +3,7 @@ package io.kvmirq.mirror;
 
 /** The place of a vCPU in its schedule. Immutable. */
 public sealed interface VcpuStage {
-    /** It is loaded on a CPU of the host, by its physical APIC id. */
+    /** The vCPU is loaded on a CPU of the host; {@code cpu} is its physical APIC id. */
     record Loaded(int cpu) implements VcpuStage {
         @Override
         public String toString() {
@@ -11,7 +11,7 @@ public sealed interface VcpuStage {
         }
     }
 
-    /** The host took the CPU away. */
+    /** The host preempted the vCPU. */
     record Preempted() implements VcpuStage {
         @Override
         public String toString() {
@@ -19,7 +19,7 @@ public sealed interface VcpuStage {
         }
     }
 
-    /** Its thread is in user space. */
+    /** The vCPU's thread is in user space. */
     record Left() implements VcpuStage {
         @Override
         public String toString() {
@@ -27,7 +27,7 @@ public sealed interface VcpuStage {
         }
     }
 
-    /** It sleeps until an interrupt wakes it. */
+    /** The vCPU sleeps until an interrupt wakes it. */
     record Blocked() implements VcpuStage {
         @Override
         public String toString() {
@@ -35,7 +35,7 @@ public sealed interface VcpuStage {
         }
     }
 
-    /** Its thread is in KVM_RUN: loaded, preempted or blocked, and it is not known which. */
+    /** The vCPU's thread is in KVM_RUN. It is unknown whether the vCPU is loaded, preempted or blocked. */
     record InRun() implements VcpuStage {
         @Override
         public String toString() {

@@ -5,8 +5,8 @@ import io.kvmirq.VcpuId;
 import java.util.Optional;
 
 /**
- * The prediction of a host's rules for one interrupt. An event that concerns {@code aim}, the message's address,
- * changes it.
+ * The prediction of a host's rules for one interrupt. It may change with events about the destination {@code aim}, the
+ * message's address.
  */
 record Verdict(
         Posting posting,
@@ -14,9 +14,11 @@ record Verdict(
         Optional<PredictedIrte> irte,
         Optional<PredictedListRegister> listRegister,
         long aim) {
-    /** The message names several vCPUs, or there is none: every change of the vCPUs may change the verdict. */
+    /** The message addresses several vCPUs, or there is no vCPU: every change of the vCPUs may change the verdict. */
     static final long ANY = -1;
-    /** The message has a logical destination: as {@link #ANY}, and so may the ids that the guest gives LAPICs. */
+    /**
+     * The message has a logical destination: changes of vCPUs, and of the ids in their LAPICs, may change the verdict.
+     */
     static final long LOGICAL = -2;
 
     Verdict with(Posting other) {

@@ -11,9 +11,9 @@ final class Watches {
     private static final class Watch {
         private final VcpuId vcpu;
         private final VcpuPhase phase;
-        /** The number of the phase that the mirror was told last. */
+        /** The number of the phase that the mirror last got. */
         private volatile long told;
-        /** The sample of the LAPIC that the mirror was told last. */
+        /** The LAPIC sample that the mirror last got. */
         private volatile Optional<LapicSample> lapic = Optional.empty();
 
         Watch(Event.VcpuWatched watched) {
@@ -51,7 +51,7 @@ final class Watches {
         return true;
     }
 
-    /** The changes since the last call. The caller marks the mirror's state as old before. */
+    /** The changes since the last call. The caller must mark the mirror's state as old first. */
     List<Event> changes() {
         List<Event> events = new ArrayList<>();
         for (Watch watch : all) {
@@ -69,7 +69,7 @@ final class Watches {
         return events;
     }
 
-    /** Asks each vCPU for its LAPIC. Does not allocate. */
+    /** Requests a LAPIC sample from each vCPU. Does not allocate. */
     void askForLapics() {
         List<Watch> watches = all;
         for (int i = 0; i < watches.size(); i++) {
@@ -77,7 +77,7 @@ final class Watches {
         }
     }
 
-    /** @return the phases of the vCPUs that this watches since these events */
+    /** @return the phases of the vCPUs that are watched because of these events */
     List<Event> meet(List<? extends Event> events) {
         List<Watch> before = all;
         for (Event event : events) {

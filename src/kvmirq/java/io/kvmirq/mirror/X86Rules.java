@@ -25,9 +25,9 @@ import java.util.Set;
 import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 
-/** The prediction for an interrupt on x86. */
+/** Predicts an interrupt on x86. */
 final class X86Rules {
-    /** A vCPU that stands for the one that is meant, where only its number is missing. */
+    /** A placeholder vCPU, for a message whose vCPU is unknown. */
     private static final PostingVm STAND_IN = PostingVm.of(List.of(LapicIds.flat(0, 0)), false);
 
     /** {@link AvicKernel#UP_TO_6_16}. */
@@ -102,7 +102,7 @@ final class X86Rules {
         return new PostingVm(vm.lapicsInKernel(), vm.apicIds32Bit(), STAND_IN.destinations(), inhibits);
     }
 
-    /** The same interrupt, to the vCPU of {@link #STAND_IN}. */
+    /** The same interrupt, addressed to the vCPU of {@link #STAND_IN}. */
     private static PostingIrq named(PostingIrq irq) {
         Route.Msi route = (Route.Msi) irq.routes().get(0);
         long address = CompatibilityMsi.LOGICAL.put(
@@ -165,7 +165,7 @@ final class X86Rules {
                 cpu);
     }
 
-    /** Of a vCPU that does not block, or may. */
+    /** Whether entries of a vCPU have GALogIntr set; {@code known}: whether the vCPU is known not to block. */
     private static Optional<Boolean> logs(Optional<AvicKernel> kernel, boolean known) {
         return kernel.filter(kvm -> kvm == AvicKernel.UP_TO_6_16 || known).map(kvm -> kvm == AvicKernel.UP_TO_6_16);
     }

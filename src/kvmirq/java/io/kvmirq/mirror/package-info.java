@@ -2,28 +2,29 @@
 /**
  * Predictions for a VM's device interrupts, from the steps that set them up.
  *
- * <p>A {@link io.kvmirq.mirror.Mirror} takes one {@link io.kvmirq.mirror.Event} for each step of the control plane: a
+ * <p>A {@link io.kvmirq.mirror.Mirror} gets one {@link io.kvmirq.mirror.Event} for each step of the control plane: a
  * vCPU was added, routes were committed, an irqfd was assigned, a vector of a device got an eventfd. It folds each
  * event into an {@link io.kvmirq.mirror.Snapshot}, which is immutable. An eventfd joins the two ends of an interrupt,
  * as in the kernel's irqbypass: the {@link io.kvmirq.mirror.Producer} is a vector of a device, the {@link
  * io.kvmirq.mirror.Consumer} is an irqfd. For each eventfd the snapshot has a {@link io.kvmirq.mirror.PredictedIrq}.
  *
- * <p>A forwarding also tells of a message that it holds back from the guest, or gives to it again, and whether it can know
- * that there is one: {@link io.kvmirq.mirror.Snapshot#held}. No signal of a device is an event.
+ * <p>A forwarding also reports a message that it holds back from the guest or releases, and whether that message is
+ * known to exist: {@link io.kvmirq.mirror.Snapshot#held}. Signals of a device are no events.
  *
- * <p>A prediction is no observation, and it has types of its own. The mirror reads no file, calls no kernel and never
- * asks a model for its state. It decides by the rules of {@link io.kvmirq.arch}, for the hardware that its {@link
- * io.kvmirq.mirror.MirrorHost} describes. A prediction leaves out facts that a VMM cannot know: the address of a
+ * <p>Predictions have types of their own, separate from those of observations. The mirror reads no file, calls no
+ * kernel and reads no state of a model. It decides by the rules of {@link io.kvmirq.arch}, for the hardware that its
+ * {@link io.kvmirq.mirror.MirrorHost} describes. A prediction leaves out facts that a VMM cannot know: the address of a
  * descriptor, the id that KVM gave the VM.
  *
- * <p>A vCPU's schedule decides some fields: IsRun and Destination of an entry, PID.SN, PID.NV and PID.NDST. A tracer tells
- * it by events. For a vCPU that this process runs, the mirror reads a {@link io.kvmirq.mirror.VcpuPhase}, at each look and
- * before it takes an event: the fields are unknown in KVM_RUN, and known after a return from it. The logical ids that a
- * guest gives its LAPICs are known from a {@link io.kvmirq.mirror.LapicSample}, which may be old: {@link
- * io.kvmirq.mirror.Snapshot#lapic} says when it was taken.
+ * <p>A vCPU's schedule decides some fields: IsRun and Destination of an entry, PID.SN, PID.NV and PID.NDST. A tracer
+ * reports it by events. For a vCPU that this process runs, the mirror reads a {@link io.kvmirq.mirror.VcpuPhase} at
+ * each query and before each event: the fields are unknown in KVM_RUN, and known after a return from it. The logical
+ * ids that a guest gives its LAPICs are known from a {@link io.kvmirq.mirror.LapicSample}, which may be old: {@link
+ * io.kvmirq.mirror.LapicSample#taken} is its time.
  *
- * <p>An event costs what it changes: predictions that stay are shared with the snapshot before. The first look at the
- * state after an event copies a reference for each interrupt. A look at one interrupt copies nothing.
+ * <p>The cost of an event is proportional to the predictions that it changes; the others are shared with the former
+ * snapshot. The first {@link io.kvmirq.mirror.Mirror#now} after an event copies one reference for each interrupt.
+ * {@link io.kvmirq.mirror.Mirror#irq} copies nothing.
  */
 @NullMarked
 package io.kvmirq.mirror;

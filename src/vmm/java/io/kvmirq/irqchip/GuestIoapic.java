@@ -22,24 +22,24 @@ import java.util.function.IntPredicate;
 import java.util.stream.IntStream;
 
 /**
- * The IOAPIC of a guest with a split irqchip. GSI n is pin n. Its VMM traps accesses to {@link #ADDRESS} and hands them
- * to {@link #read} and {@link #write}; it answers KVM_EXIT_IOAPIC_EOI by {@link #endOfInterrupt}. Thread-safe.
+ * The IOAPIC of a guest with a split irqchip. GSI n is pin n. The VMM passes the guest's accesses at {@link #ADDRESS}
+ * to {@link #read} and {@link #write}, and calls {@link #endOfInterrupt} on KVM_EXIT_IOAPIC_EOI. Thread-safe.
  *
- * <p>An edge is a line that becomes high; while its pin is masked it is lost. A level interrupts while its line is high,
- * the pin is not masked and no EOI is awaited (Remote IRR). A pin's message goes to the LAPICs by KVM_SIGNAL_MSI. Before
- * a level-triggered pin sends a message for the first time, its GSI is routed to the message: by the routes of these
- * GSIs KVM knows which EOIs to tell. The polarity is kept and means nothing: a high line is an asserted one. Destinations
- * have 8 bits.
+ * <p>An edge-triggered pin interrupts when its line becomes high; an edge on a masked pin is lost. A level-triggered
+ * pin interrupts while its line is high, the pin is not masked and no EOI is awaited (Remote IRR). KVM_SIGNAL_MSI sends
+ * a pin's message to the LAPICs. Before a level-triggered pin sends a message for the first time, its GSI is routed to
+ * this message, because KVM finds in these routes which EOIs it must report. The polarity bit is stored and has no
+ * effect: a high line is asserted. Destinations have 8 bits.
  *
- * <p>Several devices may share a pin, which is high while one of their lines is: give each forwarding, and each emulated
- * device, a {@link #source} of its own. This object is a source, too. A device behind {@link
- * io.kvmirq.forward.Forwarding} masked its line with the interrupt: {@link #addEndListener} unmasks it.
+ * <p>Several devices may share a pin, which is high while any of their lines is high: give each forwarding, and each
+ * emulated device, its own {@link #source}. This object is also a source. VFIO masks the line of a forwarded device
+ * when it interrupts: use {@link #addEndListener} to unmask it.
  *
- * <p>Locks: one, for the registers and lines. It is held during calls of the kernel, not during end listeners.
+ * <p>Locks: one lock guards registers and lines. It is held during calls of the kernel, not during end listeners.
  *
- * <p>Source: 82093AA datasheet, with the EOI register of version 0x20. KVM's IOAPIC in arch/x86/kvm/ioapic.c does the
- * same for the same accesses, except that its version is 0x11 and that it ignores writes of the EOI register, which a
- * guest then does not use; {@code kvm_scan_ioapic_routes()} in arch/x86/kvm/irq.c reads the routes.
+ * <p>Source: 82093AA datasheet, with the EOI register of version 0x20. KVM's IOAPIC in arch/x86/kvm/ioapic.c behaves
+ * the same, except that its version is 0x11 and that it ignores writes of the EOI register, which guests do not use
+ * with this version; {@code kvm_scan_ioapic_routes()} in arch/x86/kvm/irq.c reads the routes.
  */
 public final class GuestIoapic implements Userspace.Injector {
     /** The guest-physical address of the registers. */
@@ -47,7 +47,7 @@ public final class GuestIoapic implements Userspace.Injector {
     /** The size of the registers' address range in bytes. */
     public static final int BYTES = 0x100;
 
-    /** As many pins as the 82093AA has. */
+    /** The number of pins of an 82093AA. */
     public static final int PINS = 24;
 
     private static final int MOST_PINS = 120;
@@ -56,7 +56,7 @@ public final class GuestIoapic implements Userspace.Injector {
 
     private final Vm vm;
     private final IoapicRegisters registers;
-    /** For each pin, how many sources drive it high. */
+    /** For each pin, the number of sources that drive it high. */
     private final int[] drivers;
 
     private final List<List<Runnable>> ended;
@@ -78,10 +78,10 @@ public final class GuestIoapic implements Userspace.Injector {
     }
 
     /**
-     * An IOAPIC as after a reset: all pins are masked.
+     * Creates an IOAPIC in the state after a reset: all pins are masked.
      *
-     * @param vm with a split irqchip of as many pins ({@link Vm#createSplitIrqchip})
-     * @param pins 1 to 120; 24 as a rule
+     * @param vm with a split irqchip of the same number of pins ({@link Vm#createSplitIrqchip})
+     * @param pins 1 to 120; usually 24
      * @throws IllegalArgumentException for another number of pins, and for a VM with the full irqchip
      * @throws UnsupportedOperationException on arm64
      */
@@ -103,7 +103,7 @@ public final class GuestIoapic implements Userspace.Injector {
                 .toList();
     }
 
-    /** KVM refuses to read an IOAPIC that it does not have. */
+    /** Whether KVM has an IOAPIC: if not, it refuses to read one. */
     private static boolean hasIoapic(Vm vm) {
         try {
             vm.ioapic();
@@ -116,7 +116,7 @@ public final class GuestIoapic implements Userspace.Injector {
         }
     }
 
-    /** The number of its pins. */
+    /** The number of pins. */
     public int pins() {
         return registers.pins();
     }
@@ -142,16 +142,19 @@ public final class GuestIoapic implements Userspace.Injector {
 
     // Registers
 
-    /** The guest reads the low bytes of a register, at an offset from {@link #ADDRESS}; 0 without a register. */
+    /**
+     * Handles the guest's read of the low bytes of a register, at an offset from {@link #ADDRESS}. Returns 0 if there
+     * is no register.
+     */
     public synchronized int read(long at, int size) {
         return low(size, registers.read(at));
     }
 
     /**
-     * The guest writes.
+     * Handles the guest's write of a register.
      *
      * @param at the offset from {@link #ADDRESS}
-     * @param size in bytes; bytes of a register that are not written become 0
+     * @param size in bytes; bytes of the register that are not written become 0
      * @throws io.kvmirq.KernelException if KVM refuses the route of a level-triggered pin; the register is written
      */
     public void write(long at, int size, int value) {
@@ -177,10 +180,10 @@ public final class GuestIoapic implements Userspace.Injector {
     }
 
     /**
-     * Writes the selected register. A guest that serves a device under a mask of its pin may have ended the interrupt
-     * long before: then the line may be high only because nobody was asked since.
+     * Writes the selected register. A guest may have served a device while the pin was masked: then the line may be
+     * high only because its source was not asked since.
      *
-     * @return the pin that is unmasked, if those that drive it high have to be asked first; else less than 0
+     * @return the pin that this write unmasks, if its end listeners must run first; else less than 0
      */
     private synchronized int writeRegister(int value) {
         int pin = registers.selectedPin();
@@ -211,12 +214,12 @@ public final class GuestIoapic implements Userspace.Injector {
 
     // Lines
 
-    /** Lines of their own: the pin is high while one source drives it high. */
+    /** A new source of lines. A pin is high while any source drives it high. */
     public Userspace.Injector source() {
         return new Source();
     }
 
-    /** Delivers a message, which passes by the IOAPIC. */
+    /** Delivers a message to the LAPICs directly, as a device's message bypasses the IOAPIC. */
     @Override
     public void message(MsiMessage message) {
         ours.message(message);
@@ -278,12 +281,12 @@ public final class GuestIoapic implements Userspace.Injector {
     // The end of an interrupt
 
     /**
-     * Runs a step whenever a level-triggered interrupt of a pin ends, before its line is looked at: {@link
+     * Adds a step that runs at each EOI of a level-triggered pin, before the line is sampled, such as {@link
      * io.kvmirq.forward.ForwardedIrq#endOfInterrupt}, which lowers the line and unmasks the device. It also runs when
-     * the guest unmasks the pin of a high line.
+     * the guest unmasks a pin whose line is high.
      *
-     * @param step called with no lock held, in the thread of the access or the EOI. If it throws, the access or the EOI
-     *     throws the exception after all other work is done
+     * @param step called with no lock held, in the thread that handles the access or the EOI. If it throws, the
+     *     exception is rethrown there after all other work is done
      */
     public synchronized void addEndListener(Gsi pin, Runnable step) {
         Objects.requireNonNull(pin, "pin is null");
@@ -299,8 +302,8 @@ public final class GuestIoapic implements Userspace.Injector {
     }
 
     /**
-     * A LAPIC ended the interrupt of this vector: KVM_EXIT_IOAPIC_EOI. A level-triggered pin whose line is still high
-     * sends it again.
+     * Handles KVM_EXIT_IOAPIC_EOI: a LAPIC sent an EOI of this vector. A level-triggered pin whose line is still high
+     * sends its message again.
      */
     public void endOfInterrupt(InterruptVector vector) {
         int number = Objects.requireNonNull(vector, "vector is null").number();
@@ -327,7 +330,7 @@ public final class GuestIoapic implements Userspace.Injector {
         Steps.all(steps);
     }
 
-    /** The guest was reset: all pins are masked, no EOI is awaited. Lines stay as they are. */
+    /** Resets the IOAPIC with the guest: all pins are masked, no EOI is awaited. Lines stay as they are. */
     public synchronized void reset() {
         registers.reset();
     }
@@ -340,7 +343,8 @@ public final class GuestIoapic implements Userspace.Injector {
 
     /**
      * The registers, and the lines of this object's own source, for {@link #restore}. After a restore the other sources
-     * drive their lines again: emulated devices before the guest runs, forwardings when the device asserts its line.
+     * must drive their lines again: emulated devices before the guest runs. Forwardings do so when the device asserts
+     * its line.
      */
     public synchronized byte[] state() {
         ByteBuffer state = ByteBuffer.allocate(stateBytes()).order(ByteOrder.LITTLE_ENDIAN);
@@ -350,8 +354,8 @@ public final class GuestIoapic implements Userspace.Injector {
     }
 
     /**
-     * Takes over a state that {@link #state} returned. It sends no message before {@link #settle}. The routes of its
-     * pins are the VM's.
+     * Restores a state that {@link #state} returned. No message is sent before {@link #settle}. The routes of the pins
+     * are part of the VM's state.
      *
      * @throws IllegalArgumentException if the state is that of an IOAPIC with another number of pins
      */
@@ -369,7 +373,7 @@ public final class GuestIoapic implements Userspace.Injector {
         }
     }
 
-    /** Each level-triggered pin whose line is high sends its message, unless it is masked or awaits an EOI. */
+    /** Sends the message of each level-triggered pin whose line is high, unless it is masked or awaits an EOI. */
     public synchronized void settle() {
         for (int pin = 0; pin < pins(); pin++) {
             serviceLevel(pin);

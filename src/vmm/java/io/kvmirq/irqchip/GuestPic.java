@@ -5,8 +5,8 @@ import java.util.Arrays;
 import java.util.Objects;
 
 /**
- * As much of the two 8259A PICs as Linux asks for before it uses the IOAPIC: initialization, masks that keep their
- * value, and the registers of edge and level. It interrupts nobody. Not thread-safe.
+ * The part of the two 8259A PICs that Linux uses before the IOAPIC: initialization, mask registers, and the edge/level
+ * registers. It never interrupts. Not thread-safe.
  *
  * <p>Source: 8259A datasheet; {@code probe_8259A()} and {@code init_8259A()} in arch/x86/kernel/i8259.c.
  */
@@ -17,14 +17,14 @@ public final class GuestPic {
     private static final int WITH_FOURTH = 1;
     private static final int SINGLE = 1 << 1;
     private static final int BYTE = 0xff;
-    /** Of an initialization, after the first. */
+    /** The most words of an initialization after ICW1. */
     private static final int MOST_WORDS = 3;
 
     private static final int STATE_BYTES = 6;
 
     private final int[] masks = new int[COMMANDS.length];
     private final int[] levels = new int[COMMANDS.length];
-    /** How many words of an initialization follow at the port of the masks. */
+    /** For each PIC, the number of initialization words still expected at the mask port. */
     private final int[] awaited = new int[COMMANDS.length];
 
     /** Whether a port belongs to the PICs: 0x20, 0x21, 0xa0, 0xa1, 0x4d0 and 0x4d1. */
@@ -48,13 +48,13 @@ public final class GuestPic {
         return port;
     }
 
-    /** The guest reads a byte; IllegalArgumentException if {@link #isPort} says no. */
+    /** Handles the guest's read of a byte. Throws IllegalArgumentException unless {@link #isPort}. */
     public int read(int port) {
         int chip = chip(require(port));
         return isLevels(port) ? levels[chip] : (port & 1) == 1 ? masks[chip] : 0;
     }
 
-    /** The guest writes a byte; IllegalArgumentException if {@link #isPort} says no. */
+    /** Handles the guest's write of a byte. Throws IllegalArgumentException unless {@link #isPort}. */
     public void write(int port, int value) {
         int chip = chip(require(port));
         if (isLevels(port)) {
@@ -71,7 +71,7 @@ public final class GuestPic {
         }
     }
 
-    /** All of it, for {@link #restore}. */
+    /** The state of both PICs, for {@link #restore}. */
     public byte[] state() {
         byte[] state = new byte[STATE_BYTES];
         for (int chip = 0; chip < COMMANDS.length; chip++) {
@@ -82,7 +82,7 @@ public final class GuestPic {
         return state;
     }
 
-    /** Takes over a state that {@link #state} returned; IllegalArgumentException for other bytes. */
+    /** Restores a state that {@link #state} returned; IllegalArgumentException for other bytes. */
     public void restore(byte[] state) {
         Objects.requireNonNull(state, "state is null");
         if (state.length != STATE_BYTES

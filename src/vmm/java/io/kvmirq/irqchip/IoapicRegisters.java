@@ -7,7 +7,7 @@ import io.kvmirq.arch.apic.IoapicEntry;
 import java.nio.ByteBuffer;
 import java.util.Arrays;
 
-/** The registers of an IOAPIC, and what they say. Not thread-safe. */
+/** The registers of an IOAPIC. Not thread-safe. */
 final class IoapicRegisters {
     static final int SELECT = 0x00;
     static final int WINDOW = 0x10;
@@ -25,7 +25,7 @@ final class IoapicRegisters {
     private static final int DESTINATION_SHIFT = 12;
     private static final int LOGICAL = 1 << 2;
     private static final int MODE_SHIFT = 8;
-    /** Level-triggered, and asserted. */
+    /** The bits of a message's data for a level-triggered, asserted interrupt. */
     private static final int LEVEL_DATA = 1 << 15 | 1 << 14;
 
     private final long[] entries;
@@ -102,7 +102,9 @@ final class IoapicRegisters {
         entries[pin] = possible(now & ~READ_ONLY | before & READ_ONLY);
     }
 
-    /** An edge awaits no EOI: so Linux ends an interrupt of an IOAPIC without EOI register. */
+    /**
+     * Clears Remote IRR of an edge-triggered entry. Linux ends an interrupt that way if the IOAPIC has no EOI register.
+     */
     private static long possible(long entry) {
         return IoapicEntry.LEVEL.isSet(entry) ? entry : entry & ~IoapicEntry.REMOTE_IRR.mask();
     }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * Interrupt controllers of an x86 guest whose LAPICs alone are in KVM (split irqchip).
+ * Interrupt controllers of an x86 guest with a split irqchip: only its LAPICs are in KVM.
  *
- * <p>{@link io.kvmirq.irqchip.GuestIoapic} is the IOAPIC, {@link io.kvmirq.irqchip.GuestPic} as much of the two PICs as
- * Linux asks for when it boots. The VMM hands each access of the guest to them, and each EOI that KVM tells of. The
- * IOAPIC is an {@link io.kvmirq.forward.Userspace.Injector}: lines of passed-through devices arrive by it.
+ * <p>{@link io.kvmirq.irqchip.GuestIoapic} is the IOAPIC, {@link io.kvmirq.irqchip.GuestPic} the part of the two PICs
+ * that Linux uses when it boots. The VMM passes to them each access of the guest, and each EOI that KVM reports. The
+ * IOAPIC is an {@link io.kvmirq.forward.Userspace.Injector}, so it gets the lines of passed-through devices.
  */
 @NullMarked
 package io.kvmirq.irqchip;

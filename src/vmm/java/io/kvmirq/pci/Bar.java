@@ -10,8 +10,8 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * A BAR of a device, and what of it the guest has as memory: all that can be mapped, except the pages of the MSI-X table
- * and of the PBA. Not thread-safe.
+ * A BAR of a device. The guest accesses its mappable pages as memory, except those of the MSI-X table and the PBA. Not
+ * thread-safe.
  */
 final class Bar implements AutoCloseable {
     private static final int PORTS = 1;
@@ -29,7 +29,7 @@ final class Bar implements AutoCloseable {
     private final Undo mappings = new Undo();
     private final List<GuestMemory> slots = new ArrayList<>();
 
-    /** @param flags the low bits of the register, which say what kind of BAR it is */
+    /** @param flags the low bits of the register, which hold the kind of BAR */
     Bar(Vm vm, int index, Region region, int flags) {
         this.vm = vm;
         this.index = index;
@@ -37,7 +37,7 @@ final class Bar implements AutoCloseable {
         this.flags = (flags & PORTS) != 0 ? flags & 3 : flags & 0xf;
     }
 
-    /** Maps what can be mapped into this process, except for what the VMM emulates. */
+    /** Maps the mappable parts into this process, except those that the VMM emulates. */
     void map(List<Region.Area> trapped) {
         for (Region.Area area : isPorts() ? List.<Region.Area>of() : region.mappable()) {
             long end = area.at() + area.length() & -PAGE;
@@ -81,17 +81,17 @@ final class Bar implements AutoCloseable {
         return address & -size() | flags;
     }
 
-    /** The bits of the register that the guest can write: the others say the size. */
+    /** The bits of the register that the guest can write. The other bits encode the size. */
     long writable() {
         return is64() ? -size() : -size() & LOW;
     }
 
-    /** The address that a value of the register means. */
+    /** The address in a value of the register. */
     long address(long register) {
         return register & writable();
     }
 
-    /** Gives the guest what is mapped, at this address of the BAR. */
+    /** Adds the mapped parts to guest memory, with the BAR at this address. */
     void show(long address) {
         try (Undo undo = new Undo()) {
             undo.add(this::hide);
@@ -102,13 +102,13 @@ final class Bar implements AutoCloseable {
         }
     }
 
-    /** Takes it from the guest: each access reaches the VMM, or nothing. */
+    /** Removes the mapped parts from guest memory: each access exits to the VMM. */
     void hide() {
         slots.forEach(GuestMemory::close);
         slots.clear();
     }
 
-    /** The largest access of the device at an offset. */
+    /** The size of the largest naturally aligned access at an offset. */
     private static int step(long at, int size) {
         int step = Long.BYTES;
         while (step > size || at % step != 0) {
@@ -117,7 +117,7 @@ final class Bar implements AutoCloseable {
         return step;
     }
 
-    /** Reads the device: in one access, if size and alignment allow. */
+    /** Reads the device, in one access if size and alignment allow it. */
     long read(long at, int size) {
         long value = 0;
         int step;

@@ -4,23 +4,23 @@ package io.kvmirq.pci;
 import io.kvmirq.Gsi;
 import java.util.List;
 
-/** The state of a device as its guest sees it, which can be saved: of its messages, or of all that is passed through. */
+/** The savable state of a device as its guest sees it: of its messages only, or of the whole passed-through device. */
 public sealed interface DeviceState permits GuestMessages, PassedThroughDevice {
     /**
-     * Masks all interrupts until {@link #release}, whatever the guest writes. Interrupts that the device sends in this
-     * time stay pending. Their state can then be read consistently. A second call does nothing.
+     * Masks all interrupts until {@link #release}, whatever the guest writes. Interrupts that the device sends
+     * meanwhile stay pending, so their state can be read consistently. A second call does nothing.
      *
      * @throws io.kvmirq.KernelException as {@link io.kvmirq.forward.ForwardedIrq#mask}; no interrupt is held then
      */
     void hold();
 
     /**
-     * Ends {@link #hold}: the registers decide again which interrupts are masked, and each pending interrupt is
-     * delivered once.
+     * Ends {@link #hold}: the registers decide again which interrupts are masked. Each pending interrupt is delivered
+     * once.
      */
     void release();
 
-    /** Whether {@link #hold} was called last. */
+    /** Whether interrupts are held by {@link #hold}. */
     boolean isHeld();
 
     /** The GSIs that vectors have now. */
@@ -30,20 +30,19 @@ public sealed interface DeviceState permits GuestMessages, PassedThroughDevice {
     int forwardedTo(Gsi gsi);
 
     /**
-     * The registers and the pending bits, for {@link #restore}. Pending bits that the device alone has are not among
-     * them.
+     * The registers and the pending bits, for {@link #restore}. Pending bits that only the device has are left out.
      *
      * @throws IllegalStateException on a virtual thread
      */
     byte[] state();
 
     /**
-     * Takes over a state that {@link #state} returned, in one batch. Pending vectors are delivered when they are open.
+     * Restores a state that {@link #state} returned, in one batch. Pending vectors are delivered when they are open.
      *
      * @throws IllegalArgumentException if the state is of another kind, or has another number of vectors
      */
     void restore(byte[] bytes);
 
-    /** The device was reset: nothing is enabled, and nothing is pending. */
+    /** Resets this state with the device: no interrupt is enabled, and none is pending. */
     void reset();
 }

@@ -7,12 +7,15 @@ import java.util.Set;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.function.Consumer;
 
-/** Warnings of a device for its VMM, each kind once until the next reset. The lock of the device guards all but {@link #tell}. */
+/**
+ * Warnings of a device for its VMM, each kind once until the next reset. The lock of the device guards all methods
+ * except {@link #tell}.
+ */
 final class DeviceWarnings {
     private final String device;
     private final Consumer<String> receiver;
     private final Set<String> kinds = new HashSet<>();
-    /** Sentences for the time when the lock is released. */
+    /** Sentences to report after the lock is released. */
     private final Queue<String> sentences = new ConcurrentLinkedQueue<>();
 
     DeviceWarnings(String device, Consumer<String> receiver) {
@@ -30,7 +33,7 @@ final class DeviceWarnings {
         }
     }
 
-    /** Takes a step, and adds a warning if it fails. */
+    /** Runs a step, and adds a warning if it throws. */
     void attempt(String what, Runnable step) {
         try {
             step.run();
@@ -39,12 +42,12 @@ final class DeviceWarnings {
         }
     }
 
-    /** Each kind may be said again. */
+    /** Allows each kind of warning again. */
     void reset() {
         kinds.clear();
     }
 
-    /** Tells the receiver. The lock of the device is not held. */
+    /** Passes the warnings to the receiver. The lock of the device is not held. */
     void tell() {
         for (String sentence = sentences.poll(); sentence != null; sentence = sentences.poll()) {
             receiver.accept(sentence);

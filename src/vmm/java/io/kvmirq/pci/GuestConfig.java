@@ -16,8 +16,8 @@ import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The configuration space that a guest sees. Each byte is passed, which means that the device answers, or kept here with
- * some bits that the guest can write, or hidden, which means 0. {@link #HEADER} and {@link #PASSED_CAPABILITIES} say which.
+ * The configuration space that a guest sees. A byte is passed (the device handles it), kept (stored here, with some
+ * bits that the guest can write), or hidden (reads 0), as listed in {@link #HEADER} and {@link #PASSED_CAPABILITIES}.
  * Not thread-safe.
  *
  * <p>Source: PCI Local Bus Specification 3.0, chapter 6; PCI Express Base Specification 6.0, 7.5.
@@ -26,10 +26,10 @@ final class GuestConfig {
     static final int SIZE = 256;
     static final int BARS = 6;
 
-    /** Bytes of {@link #save}. */
+    /** The number of bytes that {@link #save} writes. */
     static final int STATE_BYTES = SIZE + 2 * Integer.BYTES;
 
-    // Of COMMAND
+    // Bits of the COMMAND register
     static final int PORTS = 1;
     static final int MEMORY = 1 << 1;
     private static final int MASTER = 1 << 2;
@@ -38,19 +38,19 @@ final class GuestConfig {
     static final int COMMAND = 4;
     private static final int STATUS = 6;
     private static final int HAS_CAPABILITIES = 1 << 4;
-    /** With the revision in the low byte. */
+    /** The offset of the class code, which has the revision in its low byte. */
     private static final int CLASS = 8;
 
     static final int BAR_0 = 0x10;
     private static final int SUBSYSTEM = 0x2c;
     private static final int FIRST_CAPABILITY = 0x34;
-    /** Of a capability. */
+    /** The lowest offset of a capability. */
     private static final int FIRST_PLACE = 0x40;
 
     private static final int LINE = 0x3c;
     private static final int PIN = 0x3d;
 
-    /** Where a part of MSI-X is. */
+    /** The place of the MSI-X table or PBA: a BAR and an area of it. */
     record Place(int bar, Region.Area area) {
         boolean has(Bar other, long at) {
             return other.index() == bar && at >= area.at() && at < area.at() + area.length();
@@ -63,7 +63,7 @@ final class GuestConfig {
         HIDDEN
     }
 
-    /** @param writable bits of the first four bytes that the guest writes here */
+    /** @param writable bits of the first four bytes that the guest can write here */
     private record Row(String name, int at, int length, Kind kind, int writable) {
         Row(String name, int at, int length, Kind kind) {
             this(name, at, length, kind, 0);
@@ -93,7 +93,10 @@ final class GuestConfig {
     private static final int MSIX = 0x11;
     private static final int ADVANCED = 0x13;
 
-    /** By id, with the length, which the vendor's own says itself. MSI and MSI-X are kept, all others are hidden. */
+    /**
+     * Passed capabilities by id, with their length; 0 for the vendor-specific one, which contains its length. MSI and
+     * MSI-X are kept, all others are hidden.
+     */
     private static final Map<Integer, Integer> PASSED_CAPABILITIES = Map.of(
             POWER, 8, // power management
             0x03, 8, // vital product data
@@ -126,12 +129,12 @@ final class GuestConfig {
     private int msiAt;
     private @Nullable GuestMsi msi;
     private int powerState;
-    /** Whether the device may be a bus master, if the guest wants it. */
+    /** Whether the device may be a bus master when the guest enables it. */
     private boolean mayMaster = true;
 
     /**
-     * {@code line}: firmware's interrupt line, negative without a pin. {@code messages} makes MSI of the device's
-     * Message Control; empty without MSI.
+     * {@code line} is the Interrupt Line register as firmware sets it, negative without a pin. {@code messages} creates
+     * the guest's MSI from the device's Message Control; empty without MSI.
      */
     GuestConfig(PciConfig device, List<Bar> bars, int line, boolean hasMsix, Optional<IntFunction<GuestMsi>> messages) {
         this.device = device;
@@ -158,7 +161,7 @@ final class GuestConfig {
         }
     }
 
-    /** Where the device's capabilities are. A list that does not end is followed as far as it fits. */
+    /** The offsets of the device's capabilities. An endless list is cut at the most capabilities that fit. */
     private List<Integer> capabilities() {
         List<Integer> found = new ArrayList<>();
         int at = (device.getShort(STATUS) & HAS_CAPABILITIES) == 0 ? 0 : device.getByte(FIRST_CAPABILITY) & ~3;
@@ -169,7 +172,7 @@ final class GuestConfig {
         return found;
     }
 
-    /** Links those that the guest gets. None reaches into the next one, whatever its length should be. */
+    /** Links the capabilities that the guest sees. Each is cut where the next one begins. */
     private void addCapabilities(boolean hasMsix, Optional<IntFunction<GuestMsi>> messages) {
         int link = FIRST_CAPABILITY;
         List<Integer> places = capabilities();
@@ -214,7 +217,7 @@ final class GuestConfig {
             default -> {}
         }
         add(new Row("a capability that is passed", at + 2, length - 2, Kind.PASSED));
-        if (id == EXPRESS) { // no port leads to it
+        if (id == EXPRESS) { // the guest sees no port above it
             add(new Row("the kind of its port", at + EXPRESS_TYPE, 2, Kind.KEPT));
             int type = device.getShort(at + EXPRESS_TYPE) & ~0xf0 | INTEGRATED << 4;
             image.putShort(at + EXPRESS_TYPE, (short) type);
@@ -227,17 +230,17 @@ final class GuestConfig {
         return image.getShort(COMMAND);
     }
 
-    /** Whether a write has bus mastering on. */
+    /** Whether a write leaves bus mastering enabled. */
     boolean willMaster(int at, int size, int value) {
         return (byteOf(COMMAND, at, size, value) & MASTER) != 0;
     }
 
-    /** From now on the device is a bus master while the guest wants it, or never. */
+    /** Sets whether the device becomes a bus master when the guest enables it, or never. */
     void letMaster(boolean allowed) {
         mayMaster = allowed;
     }
 
-    /** Whether the guest lets the device answer accesses of this kind. */
+    /** Whether the guest has enabled decoding of this kind of BAR. */
     boolean decodes(Bar bar) {
         return powerState == 0 && (command() & (bar.isPorts() ? PORTS : MEMORY)) != 0;
     }
@@ -257,12 +260,12 @@ final class GuestConfig {
         }
     }
 
-    /** MSI, as far as this is here. */
+    /** The guest's MSI; empty without MSI. */
     Optional<GuestMsi> msi() {
         return Optional.ofNullable(msi);
     }
 
-    /** Whether an access touches MSI, without its id. */
+    /** Whether an access touches the MSI capability beyond its id. */
     boolean isMsi(int at, int size) {
         return msi != null && at < msiAt + msi.length() && at + size > msiAt + 2;
     }
@@ -271,7 +274,7 @@ final class GuestConfig {
         return (byteOf(msiAt + 2, at, size, value) & 1) != 0;
     }
 
-    /** The guest writes MSI. The other bytes of the access are not MSI's. */
+    /** Passes the bytes of a guest's write that belong to the MSI capability. */
     void writeMsi(int at, int size, int value) {
         Objects.requireNonNull(msi).write(at - msiAt, size, value);
     }
@@ -290,7 +293,7 @@ final class GuestConfig {
         return place(8, ((messageControl() & 0x7ff) >>> 6) + 1 << 3);
     }
 
-    /** Those parts of a BAR that the VMM emulates. */
+    /** The parts of a BAR that the VMM emulates. */
     List<Region.Area> trapped(Bar bar) {
         return Stream.of(table(), pending())
                 .filter(one -> one.isPresent() && one.get().bar() == bar.index())
@@ -357,18 +360,18 @@ final class GuestConfig {
         return value & bits(size);
     }
 
-    /** Whether a write resets the function. Such a write does nothing else. */
+    /** Whether a write resets the function. Its other bits are ignored. */
     boolean resets(int at, int size, int value) {
         return hasReset && (byteOf(express + EXPRESS_CONTROL, at, size, value) & EXPRESS_RESET) != 0
                 || advanced != 0 && (byteOf(advanced + ADVANCED_CONTROL, at, size, value) & 1) != 0;
     }
 
-    /** The byte that a write has for an offset; 0 if none. */
+    /** The byte of a write at an offset; 0 if the write does not contain it. */
     private static int byteOf(int offset, int at, int size, int value) {
         return offset >= at && offset < at + size ? value >>> Byte.SIZE * (offset - at) & 0xff : 0;
     }
 
-    /** The first half of a write: what is kept here. */
+    /** Does the first half of a write: stores the kept bits. */
     void keep(int at, int size, int value) {
         for (int i = at; i < at + size; i++) {
             int bits = writable[i];
@@ -377,7 +380,7 @@ final class GuestConfig {
         }
     }
 
-    /** The second half of a write: what reaches the device. */
+    /** Does the second half of a write: passes the device's bits. */
     void pass(int at, int size, int value) {
         if (isPassed(at, size)) {
             writeDevice(at, size, value);
@@ -385,7 +388,7 @@ final class GuestConfig {
             int half = size / 2;
             pass(at, half, value & bits(half));
             int upper = value >>> Byte.SIZE * half & bits(half);
-            if (at + half != STATUS || upper != 0) { // whose bits a 1 clears
+            if (at + half != STATUS || upper != 0) { // writing a 1 clears a STATUS bit
                 pass(at + half, half, upper);
             }
         } else if (at == COMMAND) {
@@ -397,7 +400,7 @@ final class GuestConfig {
         device.putShort(COMMAND, command() & (PORTS | MEMORY | (mayMaster ? MASTER : 0)));
     }
 
-    /** The registers are as after a reset. The device does no DMA any more. */
+    /** Sets the registers to their reset values, and disables DMA of the device. */
     void reset() {
         image.put(0, fresh);
         powerState = 0;
@@ -409,7 +412,7 @@ final class GuestConfig {
 
     // Save and restore
 
-    /** Two devices with the same text have the same registers here. */
+    /** A text that is equal for two devices with the same layout of registers. */
     String identity(List<Bar> bars) {
         StringBuilder text = new StringBuilder(String.format(
                 "%04x:%04x of class %06x, revision %02x, subsystem %04x:%04x, INT pin %d",
@@ -430,7 +433,7 @@ final class GuestConfig {
         return text.toString();
     }
 
-    /** Registers that a guest wrote and that are kept here, the power state, and Device Control of PCI Express. */
+    /** Saves the kept registers that the guest wrote, the power state, and Device Control of PCI Express. */
     void save(ByteBuffer to) {
         to.put(image.array())
                 .putInt(powerState)
@@ -440,7 +443,7 @@ final class GuestConfig {
                                 : device.getShort(express + EXPRESS_CONTROL - 1) & ~(EXPRESS_RESET << Byte.SIZE));
     }
 
-    /** Becomes what {@link #save} gave; the device hears of it. */
+    /** Restores the output of {@link #save}, also in the device. */
     void restore(ByteBuffer from) {
         for (int i = 0; i < SIZE; i++) {
             byte saved = from.get();

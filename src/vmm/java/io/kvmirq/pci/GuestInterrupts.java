@@ -13,8 +13,7 @@ import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
- * INTx, MSI and MSI-X of a passed-through device: at most one of them is forwarded. For whoever holds the lock of the
- * device.
+ * INTx, MSI and MSI-X of a passed-through device, of which at most one is forwarded. The lock of the device guards it.
  */
 final class GuestInterrupts {
     private static final int ENABLE = 1 << 15;
@@ -25,7 +24,7 @@ final class GuestInterrupts {
     private final List<Bar> bars;
     private final GuestConfig config;
     private final @Nullable GuestMsix msix;
-    /** Takes a step, and makes a sentence of what it throws. */
+    /** Runs a step, and turns its exception into a warning. */
     private final BiConsumer<String, Runnable> attempts;
 
     private @Nullable ForwardedIrq line;
@@ -66,7 +65,10 @@ final class GuestInterrupts {
         return lines + messages().mapToInt(kind -> kind.forwardedTo(one)).sum();
     }
 
-    /** After a write to the configuration space. INTx ends first; of MSI and MSI-X the later waits for the other's end. */
+    /**
+     * Called after a write to the configuration space. INTx ends first. If MSI and MSI-X are both enabled, the second
+     * one waits until the first ends.
+     */
     void written(int at, int size, int value) {
         if (msix != null && config.isMessageControl(at, size)) {
             if ((config.messageControl() & ENABLE) != 0) {
@@ -88,14 +90,17 @@ final class GuestInterrupts {
         settleLine();
     }
 
-    /** The guest reads what MSI-X made of it. */
+    /** Updates Message Control of MSI-X in the guest's configuration space. */
     void showMessageControl() {
         if (msix != null) {
             config.setMessageControl(msix.messageControl());
         }
     }
 
-    /** A line that is to be forwarded while interrupts are held is so when they are released: the device asserts it. */
+    /**
+     * Forwards or ends INTx as the registers require. While interrupts are held, forwarding waits for the release: the
+     * device keeps its line asserted.
+     */
     private void settleLine() {
         boolean messages = msix != null && msix.isEnabled()
                 || config.msi().filter(GuestMsi::isEnabled).isPresent();
@@ -119,7 +124,7 @@ final class GuestInterrupts {
 
     // Steps of the host
 
-    /** If the kernel refuses it, all are as they were before the hold. */
+    /** Holds all interrupts. If the kernel refuses one, all are as before the call. */
     void hold() {
         held = true;
         boolean done = false;
@@ -161,7 +166,7 @@ final class GuestInterrupts {
         return held;
     }
 
-    /** Ends all; {@link #showMessageControl} follows when the device is reset. */
+    /** Ends all interrupts. The caller must call {@link #showMessageControl} after it has reset the device. */
     void reset() {
         if (msix != null) {
             attempt("MSI-X: ", msix::reset);
@@ -176,7 +181,7 @@ final class GuestInterrupts {
         return messages().map(GuestMessages::state).toList();
     }
 
-    /** Reads what {@link #states} gave, each with its length before it. */
+    /** Restores the output of {@link #states}, in which each state follows its length. */
     void restore(ByteBuffer state) {
         messages().forEach(one -> {
             byte[] part = new byte[Math.max(0, Math.min(state.getInt(), state.remaining()))];

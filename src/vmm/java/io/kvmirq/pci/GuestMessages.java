@@ -5,7 +5,7 @@ import io.kvmirq.Gsi;
 import java.util.List;
 import java.util.Objects;
 
-/** MSI or MSI-X of a device as its guest sees it, as far as both are alike: their state can be saved. */
+/** The common part of MSI and MSI-X of a device as its guest sees it. Its state can be saved. */
 public abstract sealed class GuestMessages implements DeviceState permits GuestMsi, GuestMsix {
     final GuestVectors vectors;
 
@@ -38,9 +38,9 @@ public abstract sealed class GuestMessages implements DeviceState permits GuestM
     }
 
     /**
-     * Makes the kernel's state match the registers, by as few calls as possible; by no call if it matches already. A
-     * VMM calls it after an access that threw, when it removed the cause, and when another kind of the device's
-     * interrupts has ended.
+     * Makes the kernel's state match the registers, with as few calls as possible, and without a call if it matches
+     * already. A VMM calls it after it removed the cause of an exception that an access threw, and when another kind of
+     * the device's interrupts has ended.
      */
     public abstract void settle();
 

@@ -17,22 +17,22 @@ import java.util.OptionalInt;
  * object; their effect has reached the kernel when the call returns. While this object is in use, it alone changes the
  * MSI vectors of the {@code Forwarding}.
  *
- * <p>Multiple Message Enable says how many vectors the guest enables. They are forwarded with one call when the guest
- * sets MSI Enable, because Linux adds none to a device's MSI later. Their messages are those of the guest's address and
- * data, with the vector's number in the low bits of the data. A vector is open while MSI is enabled and the vector is
- * not masked. A message that the device sends for a masked vector sets its pending bit, and is delivered when the
- * vector opens. A mask is held in this process: {@code messageControl} may have Per-Vector Masking Capable where the
- * device has not.
+ * <p>Multiple Message Enable is the number of vectors that the guest enables. They are forwarded with one call when the
+ * guest sets MSI Enable, because Linux cannot add MSI vectors later. Their messages are those of the guest's address
+ * and data, with the vector's number in the low bits of the data. A vector is open while MSI is enabled and the vector
+ * is not masked. A message that the device sends for a masked vector sets its pending bit, and is delivered when the
+ * vector opens. This process implements the masks: {@code messageControl} may have Per-Vector Masking Capable even if
+ * the device has not.
  *
  * <p>Disabling MSI keeps masks and pending bits, {@link #reset} clears them. A guest that changes Multiple Message
  * Enable while MSI is enabled gets each vector once, because the device is silent for a moment. While INTx or MSI-X of
  * the device is forwarded, all vectors wait as if they were masked: {@link #settle} when that has ended.
  *
- * <p>No access of a guest throws for its value. The kernel may refuse the effect of a write: the write then throws a
- * {@link io.kvmirq.KernelException} or an exception of {@link Forwarding#forwardAll}. It is a {@link
+ * <p>A guest's access never throws because of its value. If the kernel refuses the effect of a write, the write throws
+ * a {@link io.kvmirq.KernelException} or an exception of {@link Forwarding#forwardAll}. It is a {@link
  * io.kvmirq.vfio.VectorsExhaustedException} if the host has fewer vectors than the guest enables; a guest that must run
- * on such a host needs a lower Multiple Message Capable. The registers then have the write, the vectors concerned wait
- * as if they were masked, and the next write, or {@link #settle}, tries again.
+ * on such a host needs a lower Multiple Message Capable. The registers keep the written value, the affected vectors
+ * wait as if masked, and the next write, or {@link #settle}, retries.
  *
  * <p>Not thread-safe: make one access of a device at a time. Call this without a lock that an injector of the
  * forwarding takes.
@@ -44,7 +44,7 @@ public final class GuestMsi extends GuestMessages {
     private static final int CONTROL = 2;
     private static final int ADDRESS = 4;
     private static final int UPPER_ADDRESS = 8;
-    /** From the data, which stands behind the address. */
+    /** The distance from the data register to the mask bits. */
     private static final int MASKS = 4;
 
     private static final int PENDING = 8;
@@ -54,7 +54,7 @@ public final class GuestMsi extends GuestMessages {
     private static final int ENABLE = 1;
     private static final int CAPABLE_SHIFT = 1;
     private static final int ENABLE_SHIFT = 4;
-    /** A power of 2: 0 to 5. */
+    /** The mask of a 3-bit logarithm, 0 to 5, of a number of vectors. */
     private static final int LOG = 7;
 
     private static final int MOST = 5;
@@ -64,7 +64,7 @@ public final class GuestMsi extends GuestMessages {
     private static final int DATA_BITS = 0xffff;
 
     private final OptionalInt deviceId;
-    /** The logarithm of how many vectors. */
+    /** The logarithm of the number of vectors. */
     private final int capable;
 
     private final boolean wide;
@@ -75,12 +75,12 @@ public final class GuestMsi extends GuestMessages {
     private final ByteBuffer writable;
 
     /**
-     * MSI of the device that {@code forwarding} forwards, as after a reset of the device.
+     * Creates MSI of the device that {@code forwarding} forwards, in the state after a reset.
      *
      * @param deviceId the device's id in the guest's ITS, 32 bits: its requester id for PCI; empty on x86
-     * @param messageControl 16 bits, as the device has it: of them Multiple Message Capable, 64-bit Address Capable and
-     *     Per-Vector Masking Capable are used
-     * @throws IllegalArgumentException if the device has no MSI, or fewer vectors than {@code messageControl} says
+     * @param messageControl the device's Message Control, 16 bits, of which Multiple Message Capable, 64-bit Address
+     *     Capable and Per-Vector Masking Capable are used
+     * @throws IllegalArgumentException if the device has no MSI, or fewer vectors than in {@code messageControl}
      */
     public GuestMsi(Forwarding forwarding, VfioDevice device, OptionalInt deviceId, int messageControl) {
         super(new GuestVectors(forwarding, device, IrqKind.MSI, size(device, messageControl)));
@@ -150,7 +150,7 @@ public final class GuestMsi extends GuestMessages {
         return (registers.getShort(CONTROL) & ENABLE) != 0;
     }
 
-    /** How many vectors the guest has, if it enables them. */
+    /** The number of vectors in Multiple Message Enable. */
     private int count() {
         return 1 << log();
     }
@@ -166,11 +166,11 @@ public final class GuestMsi extends GuestMessages {
     }
 
     /**
-     * The guest reads config space.
+     * Handles the guest's read of config space.
      *
-     * @param at the offset from the capability's begin in bytes. Bytes 0 and 1, its id and the next pointer, are not
-     *     here: they are 0, as those behind the capability
-     * @param size 1, 2 or 4 bytes; everything else is 0
+     * @param at the offset in bytes from the start of the capability. Bytes 0 and 1 (id and next pointer) and bytes
+     *     after the capability read 0
+     * @param size 1, 2 or 4 bytes; other sizes read 0
      * @throws IllegalStateException on a virtual thread, for pending bits
      */
     public int read(int at, int size) {
@@ -196,12 +196,12 @@ public final class GuestMsi extends GuestMessages {
     }
 
     /**
-     * The guest writes config space. Registers that are written with one access change at once. A message that changes
-     * while its vector is open is used at once, also if the guest has not written the rest of it.
+     * Handles the guest's write of config space. Registers written with one access change together. A message that
+     * changes while its vector is open is used at once, even if the guest has written only a part of it.
      *
-     * @param at the offset from the capability's begin in bytes. Bytes 0 and 1, its id and the next pointer, are not
-     *     written, nor are bytes behind the capability
-     * @param size 1, 2 or 4 bytes; everything else does nothing
+     * @param at the offset in bytes from the start of the capability. Bytes 0 and 1 (id and next pointer) and bytes
+     *     after the capability are not written
+     * @param size 1, 2 or 4 bytes; a write of another size has no effect
      */
     public void write(int at, int size, int value) {
         if (!isSize(size)) {
@@ -237,9 +237,9 @@ public final class GuestMsi extends GuestMessages {
     }
 
     /**
-     * Makes the kernel's state match the registers, by as few calls as possible; by no call if it matches already. A
-     * VMM calls it after an access that threw, when it removed the cause, and when INTx or MSI-X of the device has
-     * ended.
+     * Makes the kernel's state match the registers, with as few calls as possible, and without a call if it matches
+     * already. A VMM calls it after it removed the cause of an exception that an access threw, and when INTx or MSI-X
+     * of the device has ended.
      */
     @Override
     public void settle() {
@@ -255,7 +255,10 @@ public final class GuestMsi extends GuestMessages {
 
     // Save and restore
 
-    /** The capability, and 32 pending bits also where the guest cannot read them. Else as {@link GuestMessages#state}. */
+    /**
+     * The capability, and 32 pending bits even if the guest cannot read them. Otherwise like {@link
+     * GuestMessages#state}.
+     */
     @Override
     public byte[] state() {
         int pending = 0;
@@ -288,8 +291,8 @@ public final class GuestMsi extends GuestMessages {
     }
 
     /**
-     * The device was reset, by a Function Level Reset, by its bus or with the guest: MSI is disabled, no vector is
-     * masked, no message is pending. Reset the device itself, too, after this ({@link VfioDevice#reset}).
+     * Resets MSI, for a Function Level Reset or a reset of the bus or the guest: MSI is disabled, no vector is masked,
+     * no message is pending. Reset the device itself afterwards ({@link VfioDevice#reset}).
      */
     @Override
     public void reset() {

@@ -18,20 +18,21 @@ import java.util.OptionalInt;
  * guest's accesses to these three and passes them to this object; their effect has reached the kernel when the call
  * returns. While this object is in use, it alone changes the MSI-X vectors of the {@code Forwarding}.
  *
- * <p>A vector is open while MSI-X is enabled, the function is not masked and the vector is not. A message for a vector
- * that is not open waits: it sets the pending bit, and is delivered when the vector opens. If a vector has not been
- * open since MSI-X was enabled, only the device has its pending bit, in its own PBA. A vector is forwarded when it
- * opens for the first time, so that a guest that uses few of many vectors costs few descriptors. Entries that change
- * while their vectors are masked reach the kernel when these open, all by one KVM_SET_GSI_ROUTING; a write that changes
- * nothing makes no call. Disabling MSI-X keeps table and pending bits, {@link #reset} clears them. No program can read
- * whether a vLPI of a GICv4 was pending. So an open vector that may be a vLPI counts as pending after it is masked or
- * MSI-X is disabled: at worst its last message is delivered twice, and none is lost. While INTx or MSI of the
- * device is forwarded, all vectors wait as if they were masked: {@link #settle} when that has ended.
+ * <p>A vector is open while MSI-X is enabled and neither the function nor the vector is masked. A message for a vector
+ * that is not open sets the pending bit, and is delivered when the vector opens. If a vector has not been open since
+ * MSI-X was enabled, its pending bit is only in the device's own PBA. A vector is forwarded when it opens for the first
+ * time, so a guest that uses few of many vectors costs few descriptors. Entries that change while their vectors are
+ * masked reach the kernel when the vectors open, all by one KVM_SET_GSI_ROUTING; a write without a change makes no
+ * call. Disabling MSI-X keeps table and pending bits, {@link #reset} clears them. No program can read whether a vLPI of
+ * a GICv4 was pending. So an open vector that may be a vLPI counts as pending after it is masked or MSI-X is disabled:
+ * at worst its last message is delivered twice, and none is lost. While INTx or MSI of the device is forwarded, all
+ * vectors wait as if they were masked: {@link #settle} when that has ended.
  *
- * <p>No access of a guest throws for its value: one of the wrong size or place reads 0 and writes nothing. The kernel
- * may refuse the effect of a write: the write then throws a {@link io.kvmirq.KernelException} or an exception of {@link
- * Forwarding#forwardAll}. The registers then have the write, the vectors concerned wait as if they were masked, and the
- * next write, or {@link #settle}, tries again. A vector whose mask the kernel refuses stays open until then.
+ * <p>A guest's access never throws because of its value: an access with a wrong size or offset reads 0 and writes
+ * nothing. If the kernel refuses the effect of a write, the write throws a {@link io.kvmirq.KernelException} or an
+ * exception of {@link Forwarding#forwardAll}. The registers keep the written value, the affected vectors wait as if
+ * masked, and the next write, or {@link #settle}, retries. A vector whose mask the kernel refuses stays open until
+ * then.
  *
  * <p>Not thread-safe: make one access of a device at a time. Call this without a lock that an injector of the
  * forwarding takes.
@@ -64,7 +65,7 @@ public final class GuestMsix extends GuestMessages {
     private boolean functionMasked;
 
     /**
-     * MSI-X of the device that {@code forwarding} forwards, as after a reset of the device.
+     * Creates MSI-X of the device that {@code forwarding} forwards, in the state after a reset.
      *
      * @param deviceId the device's id in the guest's ITS, 32 bits: its requester id for PCI; empty on x86
      * @throws IllegalArgumentException if the device has no MSI-X
@@ -97,7 +98,7 @@ public final class GuestMsix extends GuestMessages {
     }
 
     /**
-     * The guest writes Message Control. All bits but Function Mask and MSI-X Enable are read-only.
+     * Handles the guest's write of Message Control. All bits except Function Mask and MSI-X Enable are read-only.
      *
      * @param value 16 bits
      */
@@ -149,10 +150,10 @@ public final class GuestMsix extends GuestMessages {
     }
 
     /**
-     * The guest reads the table.
+     * Handles the guest's read of the table.
      *
-     * @param at the offset from the table's begin in bytes
-     * @param size in bytes; 4 and 8 at a multiple of it read, everything else is 0
+     * @param at the offset in bytes from the start of the table
+     * @param size 4 or 8 bytes, at a multiple of the size; any other read returns 0
      */
     public long readTable(long at, int size) {
         if (!isEntry(at, size)) {
@@ -163,11 +164,11 @@ public final class GuestMsix extends GuestMessages {
     }
 
     /**
-     * The guest writes the table. An entry that changes while its vector is open is used at once, also if the guest has
-     * not written the rest of it: software has to mask the vector first.
+     * Handles the guest's write of the table. An entry that changes while its vector is open is used at once, even if
+     * the guest has written only a part of it: software must mask the vector first.
      *
-     * @param at the offset from the table's begin in bytes
-     * @param size in bytes; 4 and 8 at a multiple of it write, everything else does nothing
+     * @param at the offset in bytes from the start of the table
+     * @param size 4 or 8 bytes, at a multiple of the size; any other write has no effect
      */
     public void writeTable(long at, int size, long value) {
         if (!isEntry(at, size)) {
@@ -183,10 +184,10 @@ public final class GuestMsix extends GuestMessages {
     // The pending bits
 
     /**
-     * The guest reads the PBA, which is read-only.
+     * Handles the guest's read of the PBA, which is read-only.
      *
-     * @param at the offset from the PBA's begin in bytes
-     * @param size in bytes; 4 and 8 at a multiple of it read, everything else is 0
+     * @param at the offset in bytes from the start of the PBA
+     * @param size 4 or 8 bytes, at a multiple of the size; any other read returns 0
      * @throws IllegalStateException on a virtual thread
      */
     public long readPending(long at, int size) {
@@ -219,8 +220,9 @@ public final class GuestMsix extends GuestMessages {
     }
 
     /**
-     * Makes the kernel's state match the registers, by as few calls as possible; by no call if it matches already. A
-     * VMM calls it after an access that threw, when it removed the cause, and when INTx or MSI of the device has ended.
+     * Makes the kernel's state match the registers, with as few calls as possible, and without a call if it matches
+     * already. A VMM calls it after it removed the cause of an exception that an access threw, and when INTx or MSI of
+     * the device has ended.
      */
     @Override
     public void settle() {
@@ -241,7 +243,7 @@ public final class GuestMsix extends GuestMessages {
         return Long.BYTES + size() * ENTRY_BYTES + (size() + Long.SIZE - 1) / Long.SIZE * Long.BYTES;
     }
 
-    /** Message Control, the table and the pending bits. Else as {@link GuestMessages#state}. */
+    /** Message Control, the table and the pending bits. Otherwise like {@link GuestMessages#state}. */
     @Override
     public byte[] state() {
         ByteBuffer state = ByteBuffer.allocate(stateBytes()).order(ByteOrder.LITTLE_ENDIAN);
@@ -277,8 +279,8 @@ public final class GuestMsix extends GuestMessages {
     }
 
     /**
-     * The device was reset, by a Function Level Reset, by its bus or with the guest: MSI-X is disabled, all vectors are
-     * masked, no message is pending. Reset the device itself, too, after this ({@link VfioDevice#reset}).
+     * Resets MSI-X, for a Function Level Reset or a reset of the bus or the guest: MSI-X is disabled, all vectors are
+     * masked, no message is pending. Reset the device itself afterwards ({@link VfioDevice#reset}).
      */
     @Override
     public void reset() {

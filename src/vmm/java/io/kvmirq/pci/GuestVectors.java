@@ -20,8 +20,8 @@ import java.util.function.IntFunction;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The vectors of a guest's MSI or MSI-X, and which of them are forwarded: a vector is from the first time it is open to
- * {@link #end}, and the first from the beginning. Not thread-safe.
+ * The vectors of a guest's MSI or MSI-X, and which of them are forwarded. A vector is forwarded from the first time
+ * that it is open until {@link #end}; the first vector from the first {@link #become} on. Not thread-safe.
  */
 final class GuestVectors {
     private final Forwarding forwarding;
@@ -29,13 +29,13 @@ final class GuestVectors {
     private final IrqKind kind;
     private final @Nullable ForwardedIrq[] irqs;
     private final BitSet forwarded = new BitSet();
-    /** Those that are forwarded and not masked. */
+    /** Vectors that are forwarded and not masked. */
     private final BitSet open = new BitSet();
-    /** Those that were pending when forwarding ended. */
+    /** Vectors that were pending when forwarding ended. */
     private final BitSet kept = new BitSet();
-    /** Vectors of which the mirror was told by Held, and not by Released since. */
+    /** Vectors that the mirror has as held: it got Held, and no Released after it. */
     private final BitSet told = new BitSet();
-    /** Whether the host lets none be open. */
+    /** Whether the host holds all vectors, so that none is open. */
     private boolean held;
 
     GuestVectors(Forwarding forwarding, VfioDevice device, IrqKind kind, int count) {
@@ -63,13 +63,14 @@ final class GuestVectors {
     }
 
     /**
-     * Masks vectors first, then forwards, reroutes and unmasks those that are to be open. What fails leaves those
-     * masked that are not open yet, and is done by the next call. While another kind of the device's interrupts is
-     * forwarded, nothing is done; while the host holds all, none becomes open.
+     * Masks vectors first, then forwards, reroutes and unmasks those that must be open. After a failure, vectors that
+     * are not open yet stay masked, and the next call retries. Does nothing while another kind of the device's
+     * interrupts is forwarded; opens no vector while the host holds all.
      *
-     * @param registers those that are to be open
-     * @param least how many are forwarded in any case, at least 1: the device has to keep the messages of its vectors
-     * @param messages by vector; asked of those in {@code registers} and of the first {@code least}
+     * @param registers the vectors that must be open
+     * @param least the number of vectors that are always forwarded, at least 1, so that the device keeps pending
+     *     messages
+     * @param messages the message of a vector; called for those in {@code registers} and for the first {@code least}
      */
     void become(BitSet registers, int least, IntFunction<MsiMessage> messages) {
         if (forwarded.isEmpty() && isOfAnotherKind()) {
@@ -88,7 +89,7 @@ final class GuestVectors {
         reroute(wanted, messages);
         BitSet opened = (BitSet) wanted.clone();
         opened.andNot(open);
-        // Before the unmask: with what the device has sent meanwhile it is one interrupt, as one pending bit is
+        // Before the unmask: with messages that the device sent meanwhile it is one interrupt, like one pending bit
         BitSet owed = (BitSet) opened.clone();
         owed.and(kept);
         owed.stream().forEach(vector -> {
@@ -161,7 +162,7 @@ final class GuestVectors {
         return which.stream().mapToObj(this::irq).toList();
     }
 
-    /** Ends what is forwarded, which tells the mirror of what is pending, and keeps that. */
+    /** Ends the forwarding of all vectors, and keeps their pending bits here and in the mirror. */
     void end() {
         forwarding.close(irqs(forwarded));
         forwarded.stream().forEach(vector -> {
@@ -173,7 +174,7 @@ final class GuestVectors {
         open.clear();
     }
 
-    /** The first vectors are pending, since the device may have been silent. */
+    /** Marks the first vectors as pending, because the device may have lost messages. */
     void owe(int count) {
         for (int vector = 0; vector < count; vector++) {
             keep(vector, HeldMessage.POSSIBLE);
@@ -185,7 +186,7 @@ final class GuestVectors {
         tellHeld(vector, message);
     }
 
-    /** Masks all, until {@link #release} and the next {@link #become}. If it throws, none is held. */
+    /** Masks all vectors until {@link #release} and the next {@link #become}. If it throws, no vector is held. */
     void hold() {
         if (!open.isEmpty()) {
             forwarding.mask(irqs(open));
@@ -209,14 +210,14 @@ final class GuestVectors {
                 .toList();
     }
 
-    /** These are pending: none beyond {@link #count}. */
+    /** Marks vectors as pending, and ignores those beyond {@link #count}. */
     void keep(BitSet pending) {
         Objects.checkFromToIndex(0, pending.length(), count());
         HeldMessage message = forwarding.vm().isArm64() ? HeldMessage.POSSIBLE : HeldMessage.KNOWN;
         pending.stream().forEach(vector -> keep(vector, message));
     }
 
-    /** No message is pending any more. */
+    /** Clears all pending bits. */
     void forget() {
         kept.clear();
         tellReleased((BitSet) told.clone());

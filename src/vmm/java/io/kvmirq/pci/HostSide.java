@@ -17,7 +17,7 @@ import java.util.Optional;
 /** The host's side of a passed-through device: its DMA, its notices and its resets. The device's lock guards it. */
 final class HostSide {
     private final VfioDevice device;
-    /** The kernel refused to reset the device: it is no bus master until it is reset. */
+    /** Whether the kernel refused to reset the device, so that it must not be a bus master before its next reset. */
     private boolean stale;
 
     HostSide(VfioDevice device) {
@@ -28,7 +28,7 @@ final class HostSide {
         return device.info().irqs().stream().anyMatch(one -> one.kind() == kind && one.count() > 0);
     }
 
-    /** @param space empty for the one that was opened with the device */
+    /** @param space empty for the DMA space that was created with the device */
     void share(List<GuestMemory> memory, Optional<DmaSpace> space, Undo undo) {
         if (!memory.isEmpty()) {
             DmaSpace used = space.orElseGet(device::dma);
@@ -47,7 +47,7 @@ final class HostSide {
         }
     }
 
-    /** Errors of the device, and requests of the host to give it back. */
+    /** Listens for errors of the device, and for requests of the host to give it back. */
     void listen(EventLoop loop, Runnable failed, Runnable askedBack, Undo undo) {
         if (has(IrqKind.ERROR)) {
             listen(loop, device.err(), failed, undo);
@@ -67,7 +67,7 @@ final class HostSide {
         return stale;
     }
 
-    /** Registers that a former guest wrote must not become DMA of the next guest. */
+    /** Resets the device, so that registers written by a former guest cause no DMA in the next one. */
     void reset(GuestConfig config) {
         try {
             device.resetOrStop();

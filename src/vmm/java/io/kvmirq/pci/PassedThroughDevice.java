@@ -38,20 +38,22 @@ import org.jspecify.annotations.Nullable;
  *                 .build()) { ... }
  * }</pre>
  *
- * <p>The guest reaches the device's registers without an exit, except for the pages of the MSI-X table and of the PBA:
- * {@link GuestMsix} has these two, and an access beside them is made on the device. {@link GuestMsi} is its MSI. At most one
- * of INTx, MSI and MSI-X is forwarded; INTx while the guest lets the device answer and has not disabled it.
+ * <p>The guest accesses the device's registers without an exit, except in the pages of the MSI-X table and the PBA.
+ * {@link GuestMsix} emulates these two; other accesses to their pages are passed to the device. {@link GuestMsi} is the
+ * guest's MSI. At most one of INTx, MSI and MSI-X is forwarded. INTx is forwarded while the guest has enabled decoding
+ * and not disabled INTx.
  *
- * <p>A reset of the function by the guest is VFIO_DEVICE_RESET: interrupts end first, then BARs and DMA, and the
- * registers are as new. So is {@link #reset}, after which the BARs are where firmware would place them.
+ * <p>A function reset by the guest is a VFIO_DEVICE_RESET: interrupts end first, then BARs and DMA, and the registers
+ * get their reset values. {@link #reset} does the same and then sets the BARs to the addresses that firmware would
+ * choose.
  *
- * <p>No access of the guest throws. An access that the device or the kernel refuses reads all ones or writes nothing.
- * The same holds while the device is being removed and after {@link #close}. {@link Notices#warned} reports each kind
- * of refusal once until the next reset. A BAR that the guest moves onto memory or onto another BAR keeps the address
- * that was written, and is not reached. Each write to the configuration space tries again.
+ * <p>A guest's access never throws. If the device or the kernel refuses an access, it reads all ones or writes nothing;
+ * likewise while the device is being removed and after {@link #close}. {@link Notices#warned} reports each kind of
+ * refusal once until the next reset. A BAR that the guest moves onto memory or another BAR keeps the written address,
+ * but the guest cannot access it. Each write to the configuration space retries.
  *
- * <p>Thread-safe. Except for {@link #endOfInterrupt}, call nothing here from an injector of the forwarding, nor with a lock
- * that it takes.
+ * <p>Thread-safe. An injector of the forwarding may call only {@link #endOfInterrupt}. Call no other method with a lock
+ * that the injector takes.
  */
 public final class PassedThroughDevice implements DeviceState, AutoCloseable {
     private final PciHostBridge bridge;
@@ -61,7 +63,7 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
     private final Optional<Gsi> gsi;
     private final Notices notices;
     private final List<Bar> bars = new ArrayList<>();
-    /** Where firmware would place the BARs. */
+    /** The addresses that firmware would give the BARs. */
     private final Map<Bar, Long> homes = new HashMap<>();
 
     private final GuestConfig config;
@@ -73,19 +75,25 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
     private boolean closed;
     private final Undo parts = new Undo();
 
-    /** Tells a VMM of its device. Called without a lock. */
+    /** Receives events of a device. Called without a lock. */
     public interface Notices {
-        /** Something of the guest had no effect, or the kernel refused a call. The sentence begins with the device. */
+        /**
+         * An access of the guest had no effect, or the kernel refused a call. The sentence begins with the device's
+         * name.
+         */
         default void warned(String sentence) {}
 
-        /** The device reports an error that it cannot correct: stop the guest, or reset the device. In the loop. */
+        /**
+         * The device reported an error that it cannot correct: stop the guest, or reset the device. Called in the
+         * loop's thread.
+         */
         default void failed() {}
 
-        /** The host asks for the device: close this and the device. In the loop. */
+        /** The host requests the device back: close this object and the device. Called in the loop's thread. */
         default void askedBack() {}
     }
 
-    /** The parts of a passed-through device. */
+    /** The options of a passed-through device. */
     public static final class Builder {
         private final PciHostBridge bridge;
         private final int slot;
@@ -106,7 +114,10 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
             this.forwarding = forwarding;
         }
 
-        /** Gives the device an interrupt pin, if the host's has one: INTA#, at this pin of the IOAPIC or SPI. */
+        /**
+         * Gives the guest's device the interrupt pin INTA#, connected to this IOAPIC pin or SPI, if the host's device
+         * has a pin.
+         */
         public Builder intx(Gsi pin) {
             gsi = Optional.of(Objects.requireNonNull(pin, "pin is null"));
             return this;
@@ -118,7 +129,7 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
             return this;
         }
 
-        /** The space for {@link #memory}; by default the one that was opened with the device. */
+        /** Sets the DMA space for {@link #memory}; by default the space that was created with the device. */
         public Builder space(DmaSpace used) {
             space = Optional.of(Objects.requireNonNull(used, "used is null"));
             return this;
@@ -139,9 +150,9 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
         /**
          * Passes the device to the guest, after a reset if the device can be reset.
          *
-         * @throws IllegalArgumentException if the slot is taken; if the bus has no room for a BAR; if memory is in the hole
-         *     or not in {@link DmaSpace#ranges}
-         * @throws UnsupportedOperationException if the device is not of PCI
+         * @throws IllegalArgumentException if the slot is taken; if the bus has no room for a BAR; if memory is in the
+         *     hole or not in {@link DmaSpace#ranges}
+         * @throws UnsupportedOperationException if the device is not a PCI device
          * @throws io.kvmirq.KernelException ENOMEM if RLIMIT_MEMLOCK is too low for the memory; other refusals of the
          *     kernel
          */
@@ -185,7 +196,7 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
                 device.reset();
             }
             addBars(told.vm, space, undo);
-            // Its requester id, of bus 0 and function 0, is how the guest's ITS knows it.
+            // The guest's ITS identifies the device by its requester id, of bus 0 and function 0.
             OptionalInt id = told.vm.isArm64() ? OptionalInt.of(slot << 3) : OptionalInt.empty();
             this.msix = host.has(IrqKind.MSIX) ? new GuestMsix(forwarding, device, id) : null;
             this.config = new GuestConfig(
@@ -204,7 +215,7 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
             undo.add(this::stop);
             begin();
             told.loop.ifPresent(loop -> host.listen(loop, notices::failed, notices::askedBack, undo));
-            bridge.attach(this, slot); // when it is whole: the guest may look for it at once
+            bridge.attach(this, slot); // last, because the guest may access it at once
             undo.moveTo(parts);
         }
     }
@@ -220,7 +231,7 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
         }
     }
 
-    /** The registers are as firmware leaves them. */
+    /** Sets the registers as firmware leaves them. */
     private void begin() {
         homes.forEach(config::setBar);
         interrupts.showMessageControl();
@@ -260,7 +271,9 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
         warnings.tell();
     }
 
-    /** BARs go before the device hears of it, and come after that. */
+    /**
+     * Handles a write to the configuration space. BARs are hidden before the device gets the write, and shown after it.
+     */
     private void change(int at, int size, int value) {
         if (host.isStale() && config.willMaster(at, size, value)) {
             warnings.attempt("it is not reset: ", () -> host.reset(config));
@@ -316,7 +329,7 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
         warnings.tell();
     }
 
-    /** The guest reads where a BAR is. */
+    /** Handles the guest's read of a BAR. */
     long read(Bar bar, long at, int size) {
         long value = -1;
         synchronized (this) {
@@ -328,7 +341,7 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
         return value;
     }
 
-    /** The guest writes where a BAR is. */
+    /** Handles the guest's write of a BAR. */
     void write(Bar bar, long at, int size, long value) {
         synchronized (this) {
             if (!closed) {
@@ -343,9 +356,9 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
     }
 
     /**
-     * The guest ended the interrupt of the pin, where this process has the IOAPIC: a device that still asserts its line
-     * interrupts again. It is for {@link io.kvmirq.irqchip.GuestIoapic#addEndListener}, and takes no lock. With the IOAPIC
-     * of KVM, and while INTx is not forwarded, this does nothing.
+     * Handles the guest's EOI of the pin, if this process emulates the IOAPIC: a device that still asserts its line
+     * interrupts again. Pass it to {@link io.kvmirq.irqchip.GuestIoapic#addEndListener}; it takes no lock. With KVM's
+     * IOAPIC, or while INTx is not forwarded, it does nothing.
      */
     public void endOfInterrupt() {
         for (ForwardedIrq irq : forwarding.irqs()) {
@@ -362,8 +375,8 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
     // Save and restore
 
     /**
-     * All of the device that its guest sees and that does not change: ids, BARs with their sizes, capabilities and their
-     * places, the pin. A state fits a device with the same text.
+     * A text of all constant properties that the guest sees: ids, sizes of BARs, places of capabilities, the pin. A
+     * state can be restored into a device with the same text.
      */
     public synchronized String identity() {
         return config.identity(bars) + gsi.map(pin -> " at " + pin).orElse("");
@@ -403,8 +416,8 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
      * Resets the device and restores its configuration space from a state that {@link #state} returned: BARs, DMA,
      * interrupts. A device whose reset the kernel refuses does no DMA, as after {@link #reset}.
      *
-     * @throws IllegalArgumentException if the state is that of another kind of device, or if a BAR has an address that
-     *     the guest cannot reach here; the device is then as after {@link #reset}
+     * @throws IllegalArgumentException if the state belongs to another kind of device, or a BAR has an address that is
+     *     not free here; the device is then as after {@link #reset}
      * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}
      */
     @Override
@@ -444,7 +457,7 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
 
     // Reset and end
 
-    /** Interrupts, BARs, DMA, and the device last. */
+    /** Ends interrupts, BARs and DMA, and resets the device last. */
     private void resetFunction() {
         interrupts.reset();
         shown.hideAll();
@@ -454,11 +467,11 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
     }
 
     /**
-     * The guest was reset: the device is as new, and its BARs are where firmware would place them. A device without a
-     * reset of its own is reset by its bus, if it is alone there. Else it keeps what its registers hold, and does no DMA
-     * until the guest makes it a bus master. While the kernel refuses a reset that the device has, {@link
-     * Notices#warned} says so, and the device is no bus master whatever the guest writes; each write of the guest that makes
-     * it one tries the reset again.
+     * Resets the device with the guest, and sets its BARs to the addresses that firmware would choose. A device without
+     * its own reset is reset with its bus, if it is alone there. Else its registers keep their values, and it does no
+     * DMA until the guest makes it a bus master. If the kernel refuses a reset that the device has, {@link
+     * Notices#warned} reports it, and bus mastering stays off; each write of the guest that enables bus mastering
+     * retries the reset.
      */
     @Override
     public void reset() {
@@ -478,8 +491,8 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
     }
 
     /**
-     * Takes the device from the guest: interrupts, BARs, DMA, and the memory last. Then the guest reads all ones. The
-     * device and its forwarding are closed after this, or before, as at its removal. Idempotent, never fails.
+     * Removes the device from the guest: interrupts, BARs, DMA, and the memory last. The guest then reads all ones. The
+     * device and its forwarding may be closed before or after this. Idempotent, never fails.
      */
     @Override
     public void close() {
@@ -489,7 +502,7 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
             }
             closed = true;
         }
-        parts.close(); // without the lock, which code that a registration waits for may need
+        parts.close(); // without the lock, which a handler may need for whose end a registration waits
         warnings.tell();
     }
 

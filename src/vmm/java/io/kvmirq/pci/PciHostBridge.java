@@ -11,10 +11,10 @@ import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
- * PCI bus 0 of a guest: devices by slot. Slot 0 is the bridge itself. A guest of x86 finds them by configuration mechanism
- * 1, at ports 0xcf8 and 0xcfc. That needs no ACPI: Linux takes it with {@code pci=conf1}. A guest of arm64 finds them by
- * ECAM: the configuration spaces of the bus are memory, 4 KiB for each function. As firmware does, the bridge gives each
- * BAR an address: of memory in the hole, of ports from 0xc000 on. The guest may move them.
+ * PCI bus 0 of a guest: devices by slot. Slot 0 is the bridge itself. An x86 guest finds them by configuration
+ * mechanism 1, at ports 0xcf8 and 0xcfc. That needs no ACPI: Linux uses it with {@code pci=conf1}. An arm64 guest finds
+ * them by ECAM: the configuration spaces of the bus are memory-mapped, 4 KiB for each function. Like firmware, the
+ * bridge assigns each BAR an address: memory BARs in the hole, port BARs from 0xc000 on. The guest may move them.
  *
  * <pre>{@code
  * PciHostBridge bus = new PciHostBridge(0xc0000000L, 0x3ec00000L);
@@ -23,13 +23,13 @@ import org.jspecify.annotations.Nullable;
  * if (!bus.handle(exit)) { ... }
  * }</pre>
  *
- * <p>No memory of the guest may lie in the hole, and E820 must not name it. A BAR outside of it, or one that overlaps
- * another, is not reached. Each write to its device's configuration space tries again.
+ * <p>Guest memory must not overlap the hole, and E820 must not list it. The guest cannot access a BAR that is outside
+ * of the hole or overlaps another one. Each write to its device's configuration space retries.
  *
  * <p>Thread-safe. Sources: PCI Local Bus Specification 3.0, 3.2.2.3.2; PCI Express Base Specification 6.0, 7.2.2.
  */
 public final class PciHostBridge {
-    /** Devices of a bus, the bridge included. */
+    /** The number of slots of a bus, including the bridge's. */
     public static final int SLOTS = 32;
 
     /** The size of the ECAM of bus 0 in bytes. */
@@ -44,13 +44,13 @@ public final class PciHostBridge {
     private static final long LAST = 0xffff_ffffL;
     private static final long NO_ECAM = -ECAM_BYTES;
     private static final int SLOT_SHIFT = 15;
-    /** Of the registers of a function, and of its place in the ECAM. The library shows none of the extended ones. */
+    /** The bytes of a function's configuration space that the guest sees. Extended registers are not shown. */
     private static final int REGISTERS = 256;
 
     private static final int EXTENDED_REGISTERS = 4096;
     private static final int FUNCTIONS = 7 << 12;
 
-    // Of 00:00.0
+    // Registers of the bridge, 00:00.0
     private static final int IDS = 0x0008_1b36;
     private static final int CLASS_AT = 8;
     private static final int HOST_BRIDGE = 0x0600_0000;
@@ -59,9 +59,9 @@ public final class PciHostBridge {
     private final long holeEnd;
     private final long ecam;
     private final @Nullable PassedThroughDevice[] slots = new PassedThroughDevice[SLOTS];
-    /** BARs that the guest reaches. */
+    /** BARs that the guest can access. */
     private final List<Place> places = new ArrayList<>();
-    /** Where firmware would place all BARs. */
+    /** The addresses that firmware would give the BARs. */
     private final List<Place> homes = new ArrayList<>();
 
     private int address;
@@ -77,7 +77,7 @@ public final class PciHostBridge {
      *
      * @param slot 1 to 31
      * @param pin 0 is INTA#
-     * @param gsi the pin of the IOAPIC, or on arm64 the SPI's, level-triggered
+     * @param gsi the IOAPIC pin, or on arm64 the GSI of the SPI; level-triggered
      */
     public record Line(int slot, int pin, Gsi gsi) {
         public Line {
@@ -86,7 +86,7 @@ public final class PciHostBridge {
     }
 
     /**
-     * A bus of x86 without devices.
+     * An x86 bus without devices.
      *
      * @param hole guest-physical, a multiple of 4096, below 4 GiB
      * @param length bytes, a multiple of 4096
@@ -115,7 +115,7 @@ public final class PciHostBridge {
         this.ecam = ecam;
     }
 
-    // Devices, which have locks of their own: they are called without this one
+    // Devices, which have their own locks: they are called without this object's lock
 
     synchronized void requireFree(int slot) {
         if (slot < 1 || slot >= SLOTS || slots[slot] != null) {
@@ -128,7 +128,7 @@ public final class PciHostBridge {
         slots[slot] = device;
     }
 
-    /** Chooses an address for a BAR that no other BAR got. */
+    /** Assigns a BAR an address that no other BAR has. */
     synchronized long home(PassedThroughDevice device, Bar bar) {
         long end = bar.isPorts() ? PORTS_END : holeEnd;
         long at = (bar.isPorts() ? FIRST_PORT : hole) + bar.size() - 1 & -bar.size();
@@ -143,7 +143,7 @@ public final class PciHostBridge {
         return at;
     }
 
-    /** @throws IllegalArgumentException if memory is in the hole, or where the ECAM is */
+    /** @throws IllegalArgumentException if memory overlaps the hole or the ECAM */
     void requireOutside(GuestMemory memory) {
         requireOutside(memory, "the hole for BARs", hole, holeEnd);
         if (ecam != NO_ECAM) {
@@ -165,7 +165,7 @@ public final class PciHostBridge {
                 .findFirst();
     }
 
-    /** Lets the guest reach a BAR. Returns why not, or nothing. */
+    /** Makes a BAR accessible to the guest. Returns the reason if that is impossible, else empty. */
     synchronized Optional<String> place(PassedThroughDevice device, Bar bar, long at) {
         long first = bar.isPorts() ? 0 : hole;
         long end = bar.isPorts() ? PORTS_END : holeEnd;
@@ -219,7 +219,7 @@ public final class PciHostBridge {
         return devices().stream().flatMap(device -> device.line().stream()).toList();
     }
 
-    /** The guest was reset: resets all devices, as {@link PassedThroughDevice#reset} each. */
+    /** Resets all devices with the guest, each by {@link PassedThroughDevice#reset}. */
     public void reset() {
         synchronized (this) {
             address = 0;
@@ -230,9 +230,9 @@ public final class PciHostBridge {
     // The guest's accesses
 
     /**
-     * Answers an access of the guest to the bus.
+     * Handles an access of the guest to the bus.
      *
-     * @return false if it was something else: then nothing was done
+     * @return false if the exit is not an access to the bus; then nothing was done
      */
     public boolean handle(VcpuExit exit) {
         boolean ports = exit.reason() == VcpuExit.Reason.IO;
@@ -309,7 +309,7 @@ public final class PciHostBridge {
         }
     }
 
-    /** The slot that the guest chose; less than 0 for none. */
+    /** The slot in the guest's CONFIG_ADDRESS; less than 0 for none. */
     private synchronized int chosen(int at, int size) {
         boolean isAligned = size <= Integer.BYTES && at % size == 0;
         boolean isOnBus = (address & 0xff0700) == 0; // bus 0, function 0
@@ -348,7 +348,7 @@ public final class PciHostBridge {
         return "PCI bus 0 with devices " + devices();
     }
 
-    /** Where the BARs of a device are shown. */
+    /** The bus as a device uses it to place its BARs. */
     ShownBars.Bus placesOf(PassedThroughDevice device) {
         return new ShownBars.Bus() {
             @Override

@@ -7,11 +7,11 @@ import java.util.Map;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
-/** The BARs of a device that its guest reaches, and the registers behind them. The lock of the device guards it. */
+/** The BARs of a device that its guest can access, and their registers. The lock of the device guards it. */
 final class ShownBars {
     /** The addresses of the bus. */
     interface Bus {
-        /** Takes an address for a BAR. Returns the owner that has it already, if there is one. */
+        /** Reserves an address for a BAR. Returns the owner if the address is taken. */
         Optional<String> place(Bar bar, long address);
 
         void unplace(Bar bar);
@@ -22,7 +22,7 @@ final class ShownBars {
     private final GuestConfig config;
     private final @Nullable GuestMsix msix;
     private final DeviceWarnings warnings;
-    /** By BAR, the address of its first register. */
+    /** The address of each shown BAR. */
     private final Map<Bar, Long> shown = new HashMap<>();
 
     ShownBars(Bus bus, List<Bar> bars, GuestConfig config, @Nullable GuestMsix msix, DeviceWarnings warnings) {
@@ -33,7 +33,7 @@ final class ShownBars {
         this.warnings = warnings;
     }
 
-    /** Hides the BARs that the guest has moved or switched off. */
+    /** Hides the BARs that the guest has moved or disabled. */
     void hideMoved() {
         for (Bar bar : bars) {
             Long now = shown.get(bar);
@@ -53,7 +53,7 @@ final class ShownBars {
         shown.remove(bar);
     }
 
-    /** Shows each BAR that the guest has switched on, where its address is free. */
+    /** Shows each BAR that the guest has enabled, if its address is free. */
     void show() {
         bars.forEach(this::show);
     }
@@ -79,7 +79,7 @@ final class ShownBars {
         }
     }
 
-    /** The BARs that the guest reaches, a bit each. */
+    /** The shown BARs, one bit each. */
     int mask() {
         return shown.keySet().stream().mapToInt(bar -> 1 << bar.index()).sum();
     }
@@ -97,7 +97,7 @@ final class ShownBars {
         return place.isPresent() && place.get().has(bar, at);
     }
 
-    /** An access at an address of the guest; all ones where the BAR is not. */
+    /** Reads at a guest-physical address; all ones if the BAR is not shown there. */
     long read(Bar bar, long at, int size) {
         if (has(bar, at, size)) {
             try {
@@ -114,7 +114,7 @@ final class ShownBars {
             return msix.readTable(at - config.table().orElseThrow().area().at(), size);
         }
         if (msix != null && isIn(config.pending(), bar, at)) {
-            long device = bar.read(at, size); // it has the bits of vectors that were never open
+            long device = bar.read(at, size); // the device has the pending bits of vectors that were never open
             return device
                     | msix.readPending(
                             at - config.pending().orElseThrow().area().at(), size);
@@ -122,7 +122,7 @@ final class ShownBars {
         return bar.read(at, size);
     }
 
-    /** An access at an address of the guest; it has no effect where the BAR is not. */
+    /** Writes at a guest-physical address. Has no effect if the BAR is not shown there. */
     void write(Bar bar, long at, int size, long value) {
         if (has(bar, at, size)) {
             try {

@@ -1,20 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * A PCI device as the guest that it was passed to sees it: what a VMM emulates of it.
+ * A passed-through PCI device as its guest sees it, and the parts of it that a VMM emulates.
  *
- * <p>{@link io.kvmirq.pci.PassedThroughDevice} is the whole: a device on the guest's {@link io.kvmirq.pci.PciHostBridge},
- * to which a VMM hands the guest's accesses to ports and to memory that is not there. A VMM that has a bus of its own
- * takes {@link io.kvmirq.pci.GuestMsix}, the guest's MSI-X, and {@link io.kvmirq.pci.GuestMsi}, its MSI: they are handed
- * each access of the guest, and change the device's {@link io.kvmirq.forward.Forwarding} in batches.
+ * <p>{@link io.kvmirq.pci.PassedThroughDevice} is a whole device on the guest's {@link io.kvmirq.pci.PciHostBridge}, to
+ * which a VMM passes the guest's accesses to ports and to unmapped memory. A VMM with its own bus uses {@link
+ * io.kvmirq.pci.GuestMsix}, the guest's MSI-X, and {@link io.kvmirq.pci.GuestMsi}, the guest's MSI: it passes them each
+ * access of the guest, and they change the device's {@link io.kvmirq.forward.Forwarding} in batches.
  *
- * <p>Theory of operation. Between guest and device stand four things. Configuration space is emulated, except for registers
- * that only the device can answer. BARs are memory of the guest, page by page, without the pages in which the MSI-X table
- * and the PBA lie. Interrupts are forwarded as the guest enables them, one kind at a time. The guest's memory is mapped
- * for DMA at the guest's addresses.
+ * <p>Theory of operation. Four mechanisms connect guest and device. Configuration space is emulated, except for
+ * registers that only the device has. BARs are guest memory, except the pages of the MSI-X table and the PBA.
+ * Interrupts are forwarded as the guest enables them, one kind at a time. The guest's memory is mapped for DMA at the
+ * guest's addresses.
  *
- * <p>Order. When the guest stops decoding, the memory slots go before the device is told, and come after it: an access to a
- * mapped register while the device does not decode would end KVM_RUN with EFAULT. A reset ends interrupts, then BARs, then
- * bus mastering, and resets the device last; the end of a device unmaps its DMA after that.
+ * <p>Order. When the guest disables decoding, the memory slots are removed before the device gets the write; when it
+ * enables decoding, they are added after it. An access to a mapped register while the device does not decode would end
+ * KVM_RUN with EFAULT. A reset ends interrupts, then BARs, then bus mastering, and resets the device last. Closing a
+ * device then unmaps its DMA.
  */
 @NullMarked
 package io.kvmirq.pci;
