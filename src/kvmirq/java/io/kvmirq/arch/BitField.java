@@ -5,9 +5,9 @@ import java.util.List;
 import java.util.Objects;
 
 /**
- * A run of bits in a structure. Bit n of the structure is bit n mod 64 of its 64-bit word n / 64, least significant bit
- * first. A field lies in one word. Values are unsigned. In a static final field it is as fast as a shift and a mask. A
- * parameter {@code word} is the word of index {@link #word()}.
+ * A run of bits in a structure. Bit n of the structure is bit n mod 64 of its 64-bit word n / 64, where bit 0 is the
+ * least significant one. A field lies in one word. Values are unsigned. An object in a static final field is as fast as
+ * a shift and a mask. A parameter {@code word} is the structure's word of index {@link #word()}.
  *
  * @param name the name in the kernel's definition
  * @param low the number of the lowest bit in the structure
@@ -23,7 +23,7 @@ public record BitField(String name, int low, int width, Description description)
         }
     }
 
-    /** A run of bits for accessors alone: it has no label and no meaning. */
+    /** A run of bits without label and meaning, for use as an accessor only. */
     public BitField(String name, int low, int width) {
         this(name, low, width, Description.NONE);
     }
@@ -35,7 +35,7 @@ public record BitField(String name, int low, int width, Description description)
         return new BitField(name, low, 1, description);
     }
 
-    /** A field of one bit of which 0 means {@code clear} and 1 means {@code set}. */
+    /** A one-bit field whose value 0 means {@code clear} and 1 means {@code set}. */
     public static BitField flag(String name, int low, String label, String clear, String set) {
         Objects.requireNonNull(name, "name is null");
         Objects.requireNonNull(label, "label is null");
@@ -95,7 +95,7 @@ public record BitField(String name, int low, int width, Description description)
         return (word & mask()) != 0;
     }
 
-    /** A word that holds {@code value} here and 0 elsewhere; IllegalArgumentException if it does not fit. */
+    /** A word with {@code value} in this field and 0 elsewhere; IllegalArgumentException if it does not fit. */
     public long with(long value) {
         if ((value & ~(-1L >>> (Long.SIZE - width))) != 0) {
             throw doesNotFit(value);

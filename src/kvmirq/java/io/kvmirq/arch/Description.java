@@ -10,15 +10,15 @@ import java.util.function.LongUnaryOperator;
 import java.util.stream.Stream;
 
 /**
- * The label, the meaning and the rules of a field. A description is made by {@link #saying}, {@link #oneOf} or
- * {@link #always}; every other method returns a changed copy. Immutable.
+ * The label, the meaning and the rules of a field. A description is made by {@link #saying}, {@link #oneOf} or {@link
+ * #always}; every other method returns a changed copy. Immutable.
  *
  * @param label the short name in the manual, such as FPD
  * @param meaning the meaning of a value, for people
  * @param role how the field is written and read as a named value
  * @param ordinary the value of a {@link Field.Role#DEFAULTED} field that is not given
  * @param isReserved whether the manual requires the value 0
- * @param shift the number of low address bits that the structure does not keep; they are 0 in the value
+ * @param shift the number of low address bits that the structure does not store; they are 0 in the value
  * @param computed computes the value from the bits of the field
  * @param checks the rules by which the manual forbids values of this field
  */
@@ -91,7 +91,7 @@ public record Description(
         return inRole(Field.Role.DERIVED);
     }
 
-    /** The field is printed for people only. */
+    /** The field is printed for people, and is not a named value. */
     public Description shown() {
         return inRole(Field.Role.SHOWN);
     }
@@ -100,12 +100,12 @@ public record Description(
         return new Description(label, meaning, other, ordinary, isReserved, shift, computed, checks);
     }
 
-    /** The field is an address. The structure does not keep its low {@code bits} bits, which are 0. */
+    /** The field is an address. The structure does not store its low {@code bits} bits, which are 0. */
     public Description shifted(int bits) {
         return new Description(label, meaning, role, ordinary, isReserved, bits, computed, checks);
     }
 
-    /** The value is computed from the bits. A structure cannot be made from such a field. */
+    /** The value is computed from the bits. A structure cannot be encoded from such a field. */
     public Description computed(LongUnaryOperator value) {
         Objects.requireNonNull(value, "value is null");
         return new Description(label, meaning, role, ordinary, isReserved, shift, value, checks);
@@ -115,7 +115,7 @@ public record Description(
         return computed != PLAIN;
     }
 
-    /** Adds a check, which may look at other fields. */
+    /** Adds a check, which may read other fields. */
     public Description checked(Check check) {
         Objects.requireNonNull(check, "check is null");
         return new Description(

@@ -9,13 +9,13 @@ import java.util.List;
  * is the whole structure, as returned by {@link Format#bits}.
  */
 public sealed interface Field permits BitField, SplitField {
-    /** How a field takes part when a structure is written as named values and made from them. */
+    /** The role of a field when a structure is decoded to named values or encoded from them. */
     enum Role {
-        /** Always written. Needed to make the structure. */
+        /** Always decoded, and required to encode. */
         NAMED,
         /** Optional: omitted when it equals its default. */
         DEFAULTED,
-        /** Follows from other fields. Written, and not needed to make the structure. */
+        /** Follows from other fields. Decoded, and not required to encode. */
         DERIVED,
         /** Printed for people only. */
         SHOWN
@@ -35,7 +35,7 @@ public sealed interface Field permits BitField, SplitField {
         return parts().stream().mapToInt(BitField::width).sum();
     }
 
-    /** Whether the bits of the structure follow from the value of this field. */
+    /** Whether the value of this field is stored in the structure's bits, and not computed from them. */
     default boolean isStored() {
         return (description().role() == Role.NAMED || description().role() == Role.DEFAULTED)
                 && !description().isComputed();

@@ -13,18 +13,18 @@ import java.util.function.Predicate;
 import java.util.stream.Collectors;
 
 /**
- * A structure of the hardware: its kind, its words, and its fields in the order of printing. Encode reverses decode for
- * any bits, reserved bits included.
+ * The format of a hardware structure: its kind, its words, and its fields in printing order. Encoding reverses decoding
+ * for any bits, reserved bits included.
  *
- * <p>A structure has two shapes. Its <em>words</em> have 32 or 64 bits each, as tools print them, lowest address first.
- * Its <em>bits</em> are the same in 64-bit words, in which a {@link BitField} has its place. Three 32-bit words occupy
- * two 64-bit words; the rest is 0. Immutable.
+ * <p>A structure has two representations. Its <em>words</em> have 32 or 64 bits each, as tools print them, lowest
+ * address first. Its <em>bits</em> are the same content in 64-bit words, in which a {@link BitField} has its position.
+ * Three 32-bit words occupy two 64-bit words; the rest is 0. Immutable.
  */
 public final class Format {
     /** A sentence printed if {@code when} holds. */
     record Remark(Predicate<long[]> when, String text) {}
 
-    /** A field is there only if {@code selector} has this value. */
+    /** The condition of an optional field: it exists only if {@code selector} has this value. */
     record Selection(BitField selector, long value) {
         boolean selects(long[] bits) {
             return selector.of(bits[selector.word()]) == value;
@@ -48,7 +48,7 @@ public final class Format {
     private final String fault;
     private final boolean decodeOnly;
     private final long[] reserved;
-    /** The fields of which a value may be forbidden. */
+    /** The fields that can have a forbidden value. */
     private final List<Field> checked;
 
     Format(FormatBuilder builder) {
@@ -72,7 +72,7 @@ public final class Format {
                 .toList();
     }
 
-    /** The bits that belong to a field from which the structure is made. */
+    /** The bits of all fields from which the structure is encoded. */
     private long[] storedBits() {
         return bitsOf(Field::isStored);
     }
@@ -100,7 +100,7 @@ public final class Format {
         return new FormatBuilder(kind, title, wordBits, wordCount);
     }
 
-    /** The name by which a user asks for this format. */
+    /** The name of this format in commands. */
     public String kind() {
         return kind;
     }
@@ -126,7 +126,8 @@ public final class Format {
     }
 
     /**
-     * The fields that these bits have, in the order of printing: another field may decide which of two names is meant.
+     * The fields that exist in these bits, in printing order. The value of one field may decide which of two other
+     * fields has the same bits.
      */
     public List<Field> fieldsOf(long... bits) {
         Objects.requireNonNull(bits, "bits is null");
@@ -145,7 +146,7 @@ public final class Format {
         return Optional.ofNullable(places.get(name)).map(fields::get);
     }
 
-    /** Whether the fields leave bits out, so that the structure cannot be made from them. */
+    /** Whether the fields do not cover all bits, so that the structure cannot be encoded from them. */
     public boolean isDecodeOnly() {
         return decodeOnly;
     }
@@ -237,7 +238,7 @@ public final class Format {
     }
 
     /**
-     * The rules of the manual that the bits break: reserved fields first, then the checks of each field. Empty if
+     * The rules of the manual that the bits violate: reserved fields first, then the checks of each field. Empty if
      * hardware does not read the structure.
      */
     public List<Violation> violations(long... bits) {
@@ -276,7 +277,7 @@ public final class Format {
         return false;
     }
 
-    /** Sentences about bits that the manual allows and that a person should look at. */
+    /** Sentences about bits that the manual allows but that deserve attention. */
     public List<String> remarks(long... bits) {
         Objects.requireNonNull(bits, "bits is null");
         return remarks.stream()
@@ -286,13 +287,13 @@ public final class Format {
     }
 
     /**
-     * Makes a structure from named values.
+     * Encodes a structure from named values.
      *
-     * @param values by field name. A field that follows from others may be left out; it is ignored if its name begins
-     *     with {@code derived_}. Otherwise fields whose bits it shows may be left out instead. Fields that another
-     *     field excludes are refused
+     * @param values the value of each field by name. A derived field may be left out; it is ignored if its name begins
+     *     with {@code derived_}. If another derived field is given, fields whose bits it contains may be left out.
+     *     Fields that another field excludes are refused
      * @return the bits
-     * @throws IllegalArgumentException if a field is unknown or missing, does not fit or contradicts another
+     * @throws IllegalArgumentException if a field is unknown or missing, does not fit, or contradicts another field
      */
     public long[] encode(Map<String, Long> values) {
         requireEncodable();
@@ -354,19 +355,19 @@ public final class Format {
         return bits;
     }
 
-    /** Whether the field shows bits of other fields as they are. */
+    /** Whether the field shows the unchanged bits of other fields. */
     private static boolean isView(Field field) {
         return field.description().role() == Field.Role.DERIVED
                 && !field.description().isComputed()
                 && !field.name().startsWith(IGNORED);
     }
 
-    /** Whether the field must be given where it is there: it has no ordinary value and no other name. */
+    /** Whether the field, if it exists, must be given: it has no default value and no other name. */
     private boolean isNeeded(Field field) {
         return field.description().role() == Field.Role.NAMED || isView(field) && selections.containsKey(field.name());
     }
 
-    /** Whether the values decide if the field is there: its selector is given, or has an ordinary value. */
+    /** Whether the values decide if the field exists: its selector is given, or has a default value. */
     private boolean isSelectorKnown(Field field, boolean[] given) {
         int place = Objects.requireNonNull(places.get(
                 Objects.requireNonNull(selections.get(field.name())).selector().name()));
@@ -405,7 +406,7 @@ public final class Format {
         }
     }
 
-    /** The fields that are needed, then those that may be given. */
+    /** The names of the required fields, then those of the optional fields. */
     private String names() {
         String needed = conditional(this::isNeeded);
         String optional = conditional(field -> !isNeeded(field)

@@ -43,8 +43,8 @@ public final class FormatBuilder {
     }
 
     /**
-     * Adds fields that are there only while the one-bit {@code selector} has a value, 0 or 1. Other fields have the
-     * same bits with its other value.
+     * Adds fields that exist only while the one-bit {@code selector} has this value, 0 or 1. With its other value,
+     * other fields have the same bits.
      */
     public FormatBuilder fieldsIf(BitField selector, int value, Field... more) {
         Objects.requireNonNull(selector, "selector is null");
@@ -70,7 +70,9 @@ public final class FormatBuilder {
         return this;
     }
 
-    /** Hardware reads the structure only if {@code when} holds. Otherwise nothing in it is a violation. */
+    /**
+     * Declares that hardware reads the structure only if {@code when} holds. Otherwise the structure has no violations.
+     */
     public FormatBuilder looked(Predicate<long[]> when) {
         Objects.requireNonNull(when, "when is null");
         looked = when;

@@ -4,7 +4,7 @@ package io.kvmirq.arch;
 import java.util.Objects;
 import java.util.Optional;
 
-/** A version of Linux. A stable kernel may have what only a later version brought. */
+/** A version of Linux. A stable kernel may contain changes that were first released in a later version. */
 public record LinuxVersion(int major, int minor) {
     /** The latest version whose source was read. */
     public static final LinuxVersion NEWEST = new LinuxVersion(7, 1);
@@ -15,7 +15,7 @@ public record LinuxVersion(int major, int minor) {
     /** The version of a release such as {@code 6.1.0-56-amd64}. Empty if the text is not a version. */
     public static Optional<LinuxVersion> of(String release) {
         Objects.requireNonNull(release, "release is null");
-        // By hand: a regular expression takes longer to load than all else that some commands do.
+        // No regular expression: loading its classes takes longer than the rest of some commands.
         int dot = digits(release, 0);
         if (dot == 0 || dot == release.length() || release.charAt(dot) != '.') {
             return Optional.empty();
@@ -27,7 +27,7 @@ public record LinuxVersion(int major, int minor) {
                 : Optional.empty();
     }
 
-    /** The end of the digits that begin at a place; of the first four, if there are more. */
+    /** The end of the digits from {@code from} on, but at most four. */
     private static int digits(String text, int from) {
         int at = from;
         while (at < text.length() && at < from + MOST_DIGITS && text.charAt(at) >= '0' && text.charAt(at) <= '9') {

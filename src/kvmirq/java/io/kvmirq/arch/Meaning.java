@@ -12,19 +12,19 @@ public interface Meaning {
     /** The meaning of one value in a few words; empty if it needs none. */
     String of(long value, long[] bits);
 
-    /** The same words for every value. */
+    /** A meaning with the same text for every value. */
     static Meaning always(String text) {
         Objects.requireNonNull(text, "text is null");
         return (value, bits) -> text;
     }
 
-    /** Value n means {@code texts[n]}; larger values are reserved. */
+    /** A meaning in which value n is {@code texts[n]}; larger values are reserved. */
     static Meaning oneOf(String... texts) {
         Objects.requireNonNull(texts, "texts is null");
         return (value, bits) -> Long.compareUnsigned(value, texts.length) < 0 ? texts[(int) value] : "reserved";
     }
 
-    /** A PCI requester id of 16 bits as bus:device.function. */
+    /** Formats a 16-bit PCI requester id as bus:device.function. */
     static String requester(long id) {
         return String.format("%02x:%02x.%x", id >>> 8 & 0xff, id >>> 3 & 0x1f, id & 7);
     }

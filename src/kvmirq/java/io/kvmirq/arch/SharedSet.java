@@ -3,12 +3,14 @@ package io.kvmirq.arch;
 
 import java.util.Objects;
 
-/** A set of small numbers in shared words, under a spinlock: the vCPUs or the irqfds of a VM on a list of KVM. */
+/**
+ * A set of small numbers in shared words, guarded by a spinlock. It models a list of KVM, of vCPUs or irqfds of a VM.
+ */
 public class SharedSet {
-    /** The word of the lock. */
+    /** The index of the lock's word. */
     public static final int LOCK = 0;
 
-    /** A bit for each number from here. */
+    /** The index of the first word of bits, one bit for each number. */
     public static final int BITS = 1;
 
     private final SharedWords words;
@@ -28,7 +30,7 @@ public class SharedSet {
         return BITS + (size + Long.SIZE - 1) / Long.SIZE;
     }
 
-    /** The index of one of its words among the shared ones. */
+    /** The index in the shared words of one of the set's words. */
     public int at(int word) {
         return base + word;
     }

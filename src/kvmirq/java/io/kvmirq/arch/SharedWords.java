@@ -8,14 +8,14 @@ import java.util.Objects;
 /**
  * 64-bit words that threads, or a process and a device, share without a lock. All threads see all accesses in program
  * order, except that {@link #set} is a release store. {@link #or}, {@link #and} and {@link #swap} return the old value;
- * they and {@link #replace} are one locked read-modify-write, also if they change nothing. A word that does not exist
- * is an IndexOutOfBoundsException. No method allocates.
+ * they and {@link #replace} are one locked read-modify-write, even if they change nothing. An index out of range throws
+ * IndexOutOfBoundsException. No method allocates.
  *
- * <p>Safe for use by any number of threads. Models in any package work on such words; a test extends this class to play
- * the accesses in any order.
+ * <p>Safe for use by any number of threads. Models in any package work on such words. A test extends this class to run
+ * the accesses of several actors in any order.
  */
 public abstract class SharedWords {
-    /** For words of another kind, such as those of a test. */
+    /** Creates words of another implementation, such as a test's. */
     protected SharedWords() {}
 
     /** The words of an array. */
@@ -30,7 +30,9 @@ public abstract class SharedWords {
     /** Reads a word. */
     public abstract long get(int word);
 
-    /** Writes a word. Release store: later reads may be reordered before it, unless a fence is between. */
+    /**
+     * Writes a word. Release store: later reads may be reordered before it, unless a {@link #fence} is between them.
+     */
     public abstract void set(int word, long value);
 
     /** Sets the bits of {@code bits}. */
@@ -59,14 +61,14 @@ public abstract class SharedWords {
         VarHandle.fullFence();
     }
 
-    /** Waits, spinning, until a word is 0 and makes it 1. */
+    /** Takes a spinlock: waits until the word is 0, and sets it to 1. */
     public void lock(int word) {
         while (!replace(word, 0, 1)) {
             Thread.onSpinWait();
         }
     }
 
-    /** Makes a word 0 that {@link #lock} made 1. */
+    /** Releases a spinlock: sets the word to 0. */
     public void unlock(int word) {
         set(word, 0);
     }

@@ -5,7 +5,7 @@ import java.util.List;
 import java.util.Objects;
 
 /**
- * A number in two runs of bits, in one word or in two. In a static final field it is as fast as two shifts.
+ * A number in two runs of bits, in one word or in two. An object in a static final field is as fast as two shifts.
  *
  * @param name the name in the kernel's definition
  * @param lower the low bits of the number

@@ -4,8 +4,8 @@ package io.kvmirq.arch;
 import java.util.List;
 
 /**
- * The words of one structure; any bits are accepted. {@code toString} is the kind and the words, for {@code kvmirq
- * decode}.
+ * The words of one structure; any bits are accepted. {@code toString} returns the kind and the words, as {@code kvmirq
+ * decode} accepts them.
  */
 public interface Structure {
     /** The description of the structure. */

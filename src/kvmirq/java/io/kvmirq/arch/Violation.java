@@ -4,8 +4,8 @@ package io.kvmirq.arch;
 import java.util.Objects;
 
 /**
- * A rule of the manual that bits break: the value and the expectation. It is listed and not thrown, because a machine
- * may hold any value.
+ * A violated rule of the manual: the value, and the expected one. It is listed and not thrown, because a machine may
+ * hold any value.
  */
 public record Violation(String name, String text) {
     public Violation {

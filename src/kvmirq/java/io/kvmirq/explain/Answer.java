@@ -33,12 +33,12 @@ public interface Answer {
         return row().check();
     }
 
-    /** File and function of the kernel that answers so. */
+    /** File and function of the kernel that contain the check. */
     default String source() {
         return row().source();
     }
 
-    /** The conditions without which it is not the cause, in words; all must hold. */
+    /** The conditions that must all hold for this cause, in words. */
     default List<String> conditions() {
         return row().conditions();
     }

@@ -12,7 +12,7 @@ import java.util.Set;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
-/** Looks answers up in the table: all of them, or the causes of one. Nothing here asks the kernel anything. */
+/** Looks up rows in the table: all of them, or the causes of one refusal. Makes no kernel call. */
 public final class Answers {
     private static final int MOST_IN_A_SENTENCE = 3;
 
@@ -36,7 +36,7 @@ public final class Answers {
                 .flatMap(Arrays::stream);
     }
 
-    /** The rules of the fake kernel: the rows by which it answers. */
+    /** The rows that the fake kernel implements. */
     public static Stream<Answer> rules() {
         return all().filter(answer -> answer.grade() != Grade.UNTESTED);
     }
@@ -62,7 +62,7 @@ public final class Answers {
                 .toList();
     }
 
-    /** The place of the first call that has the answer. */
+    /** The index of the first call that has this answer. */
     private static int nearest(List<KernelCall> calls, Answer answer) {
         int place = 0;
         while (!answer.row().calls().contains(calls.get(place))) {
@@ -80,7 +80,7 @@ public final class Answers {
         return facts;
     }
 
-    /** As a clause for a message: the certain cause alone, else the first few; empty if none is known. */
+    /** The causes as a clause for a message: the certain one alone, else the first few; empty if none is known. */
     public static String sentence(KernelCall call, Errno errno, Set<Fact> known) {
         List<Answer> causes = of(call, errno.number(), known);
         List<Answer> own = causes.stream()

@@ -7,7 +7,7 @@ import java.util.Locale;
 import java.util.Optional;
 import java.util.Set;
 
-/** A condition that may be known of the state in which a call failed. Two of one kind exclude each other. */
+/** A known condition of the state in which a call failed. Two conditions of one kind exclude each other. */
 public enum Fact {
     NO_IRQCHIP("none", Kind.IRQCHIP, "the VM has no in-kernel irqchip"),
     SPLIT_IRQCHIP("split", Kind.IRQCHIP, "the VM has the split irqchip"),
@@ -76,7 +76,7 @@ public enum Fact {
         return text;
     }
 
-    /** Whether both cannot be so. */
+    /** Whether both conditions cannot hold together. */
     public boolean excludes(Fact other) {
         return this != other && kind == other.kind;
     }
@@ -95,7 +95,7 @@ public enum Fact {
             int minor = numbers.length > 1 ? Integer.parseInt(numbers[1]) : 0;
             facts.add(major > 6 || major == 6 && minor >= 17 ? NEW : OLD);
         } catch (NumberFormatException e) {
-            // An unknown form of release tells nothing.
+            // An unknown form of release adds no facts.
         }
         switch (architecture) {
             case "amd64", "x86_64" -> facts.add(X86);

@@ -3,17 +3,17 @@ package io.kvmirq.explain;
 
 import java.util.Locale;
 
-/** How an {@link Answer} is known, the strongest evidence first. */
+/** The evidence for an {@link Answer}, strongest first. */
 public enum Grade {
     /** The contract suite checks the answer on 6.18 with kvm_pvm, and on x86-64. */
     MEASURED("6.18,pvm"),
-    /** A stock kernel of that version, in a virtual machine, was seen to answer so. */
+    /** The answer was observed on a stock kernel of that version in a virtual machine. */
     LAB("Debian's kernels in QEMU"),
     /** The answer was read in the kernel's source or in the commit that introduced it. */
     SOURCE(""),
-    /** The answer is derived from others or from hearsay. A test that depends on it proves less. */
+    /** The answer is derived from others or from hearsay. A test that depends on it is weaker evidence. */
     INFERRED(""),
-    /** The row only explains: the fake kernel never answers by it, so that no test compares it with a real kernel. */
+    /** The row only explains. The fake kernel does not implement it, so no test compares it with a real kernel. */
     UNTESTED("");
 
     private final String kernel;
@@ -22,7 +22,9 @@ public enum Grade {
         this.kernel = kernel;
     }
 
-    /** The kernel whose answer was seen, unless the answer's text names another one; empty if none was asked. */
+    /**
+     * The kernel on which the answer was observed, unless the answer's text names another one; empty if there is none.
+     */
     public String kernel() {
         return kernel;
     }

@@ -9,7 +9,7 @@ import java.util.Optional;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
-/** A request to the kernel: its name in kvmirq's messages, which users type too, and the kernel's own names. */
+/** A request to the kernel: its name in kvmirq's messages and commands, and the kernel's own names. */
 public enum KernelCall {
     OPEN("open"),
     EVENTFD_CREATE("eventfd create", "eventfd2"),
@@ -174,7 +174,7 @@ public enum KernelCall {
     VFIO_FEATURE("vfio feature", "VFIO_DEVICE_FEATURE"),
     VFIO_IOEVENTFD("vfio ioeventfd", "VFIO_DEVICE_IOEVENTFD");
 
-    /** Attributes that are calls of their own here. */
+    /** Device attributes that are separate calls here. */
     private static final List<KernelCall> ATTRIBUTES = Stream.concat(
                     EnumSet.range(VGIC_ADDRESS, VCPU_PMU).stream(), Stream.of(KVM_VFIO_FORWARD))
             .toList();
@@ -189,7 +189,7 @@ public enum KernelCall {
         this(label, null, otherNames);
     }
 
-    /** @param kind the call whose causes are also this one's */
+    /** @param kind the call whose causes also apply to this one */
     KernelCall(String label, @Nullable KernelCall kind, String... otherNames) {
         this.label = label;
         this.kind = kind;
@@ -200,7 +200,7 @@ public enum KernelCall {
         return label;
     }
 
-    /** By any of its names, whatever its case, and with spaces, hyphens or underscores. */
+    /** The call with this name: any of its names, in any case, with spaces, hyphens or underscores. */
     public static Optional<KernelCall> of(String name) {
         String wanted = plain(name);
         return Arrays.stream(values())
@@ -214,12 +214,15 @@ public enum KernelCall {
         return name.toLowerCase(Locale.ROOT).replace('-', ' ').replace('_', ' ');
     }
 
-    /** The call whose causes are also this one's: {@code IRQFD} for {@code IRQFD_LEVEL}; itself for most. */
+    /**
+     * The call whose causes also apply to this one, such as {@code IRQFD} for {@code IRQFD_LEVEL}. Most calls return
+     * themselves.
+     */
     KernelCall kind() {
         return kind == null ? this : kind;
     }
 
-    /** Calls that go by the same name of the kernel's: what they are refused for may be meant, too. */
+    /** Calls with the same kernel name. A user who looks up this name may mean their refusals, too. */
     List<KernelCall> alsoMeant() {
         return switch (this) {
             case EVENTFD_READ -> List.of(VFIO_READ);

@@ -9,18 +9,18 @@ import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Tells a limit of this process from a failure: too few descriptors, threads or bytes. It says nothing about the kernel's
- * interrupt path.
+ * Recognises an exception that a limit of this process caused: too few descriptors, threads or bytes. Such an exception
+ * is no fault of the kernel's interrupt path.
  */
 public final class ProcessLimit {
     private static final Set<Errno> LIMITS = Set.of(Errno.EMFILE, Errno.ENFILE, Errno.ENOMEM);
     private static final int MEBI = 20;
-    /** The longest chain of causes that is searched: a chain may be a circle. */
+    /** The most causes that are searched, because a chain of causes may be a circle. */
     private static final int DEEPEST = 20;
 
     private ProcessLimit() {}
 
-    /** The limit behind an exception or one of its causes: one sentence without a full stop, with what to do. */
+    /** The limit that caused an exception or one of its causes, and the remedy: one sentence without a full stop. */
     public static Optional<String> behind(Throwable thrown) {
         @Nullable Throwable cause = thrown;
         for (int i = 0; i < DEEPEST && cause != null; i++) {

@@ -12,13 +12,13 @@ import java.util.stream.Stream;
  * The cells of an {@link Answer}.
  *
  * @param grade the evidence
- * @param calls the calls that are answered so; empty for a behaviour, and for a row that is {@link #like} another one
- * @param errno its number; 0 for an answer that is no refusal
+ * @param calls the calls with this answer; empty for a behaviour, and for a row that is {@link #like} another one
+ * @param errno the number of the errno; 0 for an answer that is no refusal
  * @param text the cause or the behaviour, one clause that begins in lower case
  * @param check the next thing to look at or to do, one clause; empty for a behaviour
  * @param source file and function of the kernel
- * @param needs conditions without which it is not the cause; of two that exclude each other, one must hold
- * @param certain whether it is the cause as soon as all needed conditions are known to hold
+ * @param needs conditions that must hold for this cause; of two that exclude each other, only one must hold
+ * @param certain whether it is certainly the cause if all needed conditions are known to hold
  * @param excluding conditions that rule it out
  * @param others rows of the same refusal, which explain it in other calls or states
  */
@@ -48,7 +48,7 @@ public record Row(
         return new Row(grade, List.of(), 0, text, "", source);
     }
 
-    /** Another check of the kernel that refuses for the cause of that row, with its own evidence. */
+    /** Another check of the kernel with the same cause as {@code row}, with its own evidence. */
     static Row like(Grade grade, Row row) {
         return new Row(grade, List.of(), row.errno, row.text, row.check, row.source).or(row);
     }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.explain;
 
-/** Sentences of several answers, and those too long for a row. */
+/** Clauses that several answers share, or that are too long for a row. */
 final class Text {
     static final String FDS = "look at /proc/PID/fd of the process";
     static final String KINDS =

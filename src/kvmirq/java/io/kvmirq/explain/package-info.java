@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * The table of answers: how the kernel answers, why, how that is known, and what to look at next. Exceptions, the
+ * The table of answers: the kernel's result, its cause, the evidence, and the next thing to check. Exceptions, the
  * command {@code kvmirq errno}, the fake kernel and the grades in the summary of a test run all read this table. Each
  * refusal of the kernel is one row of it.
  *
@@ -18,24 +18,24 @@
  *   <li>{@code like(GRADE, ROW.row)}: another check of the kernel that refuses for the cause of that row, with its own
  *       evidence;
  *   <li>{@code .or(ROW.row)}: the other row explains the same refusal in another call or state;
- *   <li>{@code behaviour(GRADE, "text", "source")}: a decision of the kernel that refuses nothing. An older version's
- *       other decision is a row of its own, whose name ends in {@code _BEFORE}.
+ *   <li>{@code behaviour(GRADE, "text", "source")}: a decision of the kernel that refuses nothing. The different
+ *       decision of an older version is a separate row, whose name ends in {@code _BEFORE}.
  * </ul>
  *
- * <p>The {@link io.kvmirq.explain.Grade} is the evidence. MEASURED means on 6.18 with kvm_pvm, and for KVM on x86-64, unless the
- * row names another kernel. LAB means Debian's kernels in QEMU: on arm64 these are 6.1 and 6.12 with a GICv3, so that a
- * change is dated between the two, and 6.1, 6.12 and 7.2 with a GICv2. SOURCE means Linux 7.1, or the commit that
- * changed the answer. The rows with evidence are the rules of the fake kernel; UNTESTED rows only explain.
+ * <p>The {@link io.kvmirq.explain.Grade} is the evidence. MEASURED means measured on 6.18 with kvm_pvm, and for KVM on
+ * x86-64, unless the row names another kernel. LAB means Debian's kernels in QEMU: on arm64 these are 6.1 and 6.12 with
+ * a GICv3, and 6.1, 6.12 and 7.2 with a GICv2; so a change on a GICv3 is dated between 6.1 and 6.12. SOURCE means Linux
+ * 7.1, or the commit that changed the answer. The fake kernel implements all rows except UNTESTED ones, which only
+ * explain.
  *
- * <p>To add a refusal: add the row to the enum of its area, before the less likely causes of the same errno; let the
- * fake refuse by it; provoke it in the contract suite. A test checks that the errno of each refused call leads to its
- * row.
+ * <p>To add a refusal: add the row to the enum of its area, before the less likely causes of the same errno; return it
+ * from the fake; provoke it in a contract suite. A test checks that the errno of each refused call leads to its row.
  *
- * <p>A {@link io.kvmirq.explain.Fact} is a known condition of the state. {@code needs} lists facts without which a
- * cause is impossible; of two facts that exclude each other one is enough. {@code certainWhen} lists such facts, and
- * the cause is certain once they are known: an error message then names it alone. {@code unless} lists facts that rule
- * a cause out. {@link io.kvmirq.explain.Answers} filters and ranks the causes: certain ones first, then by the number
- * of needed facts that are known, then in the order of the tables.
+ * <p>A {@link io.kvmirq.explain.Fact} is a known condition of the state. {@code needs} lists facts that must hold for a
+ * cause; of two facts that exclude each other, one is enough. {@code certainWhen} lists facts that must hold, and that
+ * make the cause certain once they are known: an error message then names only this cause. {@code unless} lists facts
+ * that rule a cause out. {@link io.kvmirq.explain.Answers} filters and ranks the causes: certain ones first, then by
+ * the number of needed facts that are known, then in the order of the tables.
  */
 @NullMarked
 package io.kvmirq.explain;

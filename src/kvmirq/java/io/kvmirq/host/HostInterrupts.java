@@ -41,24 +41,27 @@ public final class HostInterrupts implements HostIrqs {
     private static final byte[] VFIO = {'v', 'f', 'i', 'o', '-'};
     private static final int ID_SHIFT = 11;
     private static final int DOMAIN_SHIFT = 27;
-    /** Room for some lines of the largest machines. */
+    /** The size of a piece: some lines of the largest machines. */
     private static final int PIECE = 1 << 20;
-    /** Eleven times the text of 4096 irqs on 1024 CPUs. A file of a copy may be sparse, or grow while it is read. */
+    /**
+     * The longest accepted text: eleven times that of 4096 irqs on 1024 CPUs. A copied file may be sparse, or grow
+     * while it is read.
+     */
     static final long LONGEST = 1L << 29;
 
     private static final int MEBI = 20;
-    /** A line with more handlers is none of the kernel. */
+    /** The most handlers of a line: a line with more does not come from the kernel. */
     private static final int MOST_HANDLERS = 256;
 
     /**
-     * An irq with a handler of VFIO: the vector has an eventfd.
+     * An irq with a VFIO handler, which means that its vector has an eventfd.
      *
      * @param address the device
      * @param kind INTx, MSI or MSI-X
      * @param vector the vector of MSI or MSI-X; 0 for INTx
      * @param chip the interrupt controller
-     * @param count how often the host handled it, on all CPUs
-     * @param sharers the handlers of other drivers on the line, as they are named
+     * @param count the number of times that the host handled the irq, on all CPUs
+     * @param sharers the names of other drivers' handlers on the line
      */
     public record ArmedVector(
             HostIrq irq, PciAddress address, IrqKind kind, int vector, String chip, long count, List<String> sharers) {
@@ -81,7 +84,7 @@ public final class HostInterrupts implements HostIrqs {
         }
     }
 
-    /** Hardware number and trigger, then the handlers. Loaded with the first device that is asked for. */
+    /** The pattern of hardware number and trigger, before the handlers. Loaded when the first device is looked up. */
     private static final class Hardware {
         static final Pattern ROW = Pattern.compile("\\s*(\\d{1,18})(?:-\\S+|\\s+(?:Level|Edge)(?=\\s|$))?\\s*(.*)");
     }
@@ -96,19 +99,19 @@ public final class HostInterrupts implements HostIrqs {
     private final List<Row> rows = new ArrayList<>();
     private final List<byte[]> kept = new ArrayList<>();
     private long length;
-    /** Read when the first irq of another driver than VFIO is asked for. */
+    /** All rows; read when the first irq of a driver other than VFIO is looked up. */
     private volatile @Nullable List<Row> all;
 
     private final Map<String, Long> named = new HashMap<>();
-    /** Of the counts of a line, as the first line says; negative before that. */
+    /** The width of the counts in a line, computed from the first line; negative before. */
     private int width = -1;
 
-    /** Reads the text of {@code /proc/interrupts}. Lines of another form are ignored. */
+    /** Parses the text of {@code /proc/interrupts}. Lines of an unknown form are ignored. */
     public HostInterrupts(String text) {
         this(text.getBytes(StandardCharsets.UTF_8));
     }
 
-    /** As it was read; on big hosts it is too long for a second copy of it. */
+    /** Parses the bytes as they were read, because on big hosts the text is too long for a second copy. */
     HostInterrupts(byte[] text) {
         keep(text);
     }
@@ -119,7 +122,7 @@ public final class HostInterrupts implements HostIrqs {
      * Reads pieces of whole lines. A line that is longer than a piece does not come from the kernel, and is left out.
      *
      * @throws UncheckedIOException if there are more than {@link #LONGEST} bytes
-     * @throws IOException also if there is no row, as in a copy by tar, for which files of /proc have 0 bytes
+     * @throws IOException also if there is no row, as in a copy made by tar, which copies 0 bytes of files in /proc
      */
     static HostInterrupts read(InputStream in) throws IOException {
         HostInterrupts all = new HostInterrupts();
@@ -157,7 +160,7 @@ public final class HostInterrupts implements HostIrqs {
         return all;
     }
 
-    /** Counts of other drivers are read when they are asked for, except those of a text that is too long to be kept. */
+    /** Keeps the text to read the counts of other drivers later, unless it is too long: then reads them at once. */
     private void keep(byte[] text) {
         boolean keeps = length + text.length <= HostFiles.LONGEST_TEXT;
         if (keeps) {
@@ -186,7 +189,7 @@ public final class HostInterrupts implements HostIrqs {
         }
     }
 
-    /** The words of the first line, one for each CPU. */
+    /** The number of words in the first line, one for each CPU. */
     private static int cpus(byte[] text) {
         int cpus = 0;
         for (int i = 1; i < text.length && text[i] != '\n'; i++) {
@@ -197,8 +200,7 @@ public final class HostInterrupts implements HostIrqs {
 
     /**
      * The end of the counts of an irq that has a number, if they are in the columns of the kernel: {@code "%10u "} for
-     * each CPU; else the begin of the line. Most irqs of a big host are of no interest, and their counts need not be
-     * read.
+     * each CPU; else the begin of the line. So the counts of irqs that no caller needs are skipped.
      */
     private static int afterCounts(byte[] text, int begin, int width) {
         int at = spaces(text, begin, text.length);
@@ -209,7 +211,7 @@ public final class HostInterrupts implements HostIrqs {
         if (at == begin || !isDigit(text[at - 1]) || counts + width > text.length || text[at] != ':') {
             return begin;
         }
-        // Millions of them: a call for each would take longer than all else.
+        // There are millions of bytes: one method call for each would dominate the time.
         for (int space = counts + COUNT_WIDTH - 1; space < counts + width; space += COUNT_WIDTH) {
             byte digit = text[space - 1];
             if (text[space] != ' ' || digit < '0' || digit > '9') {
@@ -219,7 +221,7 @@ public final class HostInterrupts implements HostIrqs {
         return width == 0 ? begin : counts + width;
     }
 
-    /** Takes the chip of an irq without a handler of VFIO. False if the line has to be read whole. */
+    /** Reads the chip of an irq without a VFIO handler. Returns false if the whole line must be parsed. */
     private boolean readChip(byte[] text, int counted, int end) {
         int word = spaces(text, counted, end);
         if (word == end || isDigit(text[word])) {
@@ -242,8 +244,8 @@ public final class HostInterrupts implements HostIrqs {
     }
 
     /**
-     * Number or name, colon, a count for each CPU, chip, the rest. By hand and in one pass: there may be thousands of
-     * CPUs, and a regular expression recurses for each.
+     * Parses a line: number or name, colon, a count for each CPU, chip, the rest. No regular expression: it would
+     * recurse for each of perhaps thousands of CPUs.
      */
     private void readLine(byte[] line, int begin, int end) {
         int first = spaces(line, begin, end);
@@ -329,7 +331,10 @@ public final class HostInterrupts implements HostIrqs {
         }
     }
 
-    /** Handlers of one line are separated by commas; the first follows the trigger, such as {@code 22-fasteoi}. */
+    /**
+     * The handlers of a line, which are separated by commas. The first one follows the trigger, such as {@code
+     * 22-fasteoi}.
+     */
     private static List<String> handlers(String rest) {
         String[] handlers = rest.strip().split(", ", MOST_HANDLERS + 1);
         handlers[0] = handlers[0].substring(Math.max(handlers[0].lastIndexOf(' '), handlers[0].lastIndexOf('\t')) + 1);
@@ -346,7 +351,7 @@ public final class HostInterrupts implements HostIrqs {
         return others;
     }
 
-    /** The irqs that VFIO has armed, in the order of the irqs. */
+    /** The irqs that VFIO has armed, in the order of their numbers. */
     public List<ArmedVector> armed() {
         return List.copyOf(armed);
     }
@@ -368,8 +373,9 @@ public final class HostInterrupts implements HostIrqs {
     }
 
     /**
-     * The irq of a message of a device, whichever driver handles it. Since Linux 6.2 the chip names the device and the
-     * hardware number is that of the vector; before, {@code pci_msi_domain_calc_hwirq()} makes it from both.
+     * The irq of a device's message, of any driver. Since Linux 6.2 the chip contains the device's name, and the
+     * hardware number is the vector. Before, {@code pci_msi_domain_calc_hwirq()} computes the hardware number from
+     * both.
      */
     public Optional<Row> message(PciAddress address, int vector) {
         long old = (long) address.domain() << DOMAIN_SHIFT | (long) address.requesterId() << ID_SHIFT | vector;
@@ -397,7 +403,7 @@ public final class HostInterrupts implements HostIrqs {
         return before;
     }
 
-    /** The irq of this number, such as that of a device's pin. */
+    /** The irq with this number, such as the irq of a device's pin. */
     public Optional<Row> row(long number) {
         for (Row row : rows()) {
             if (row.irq().number() == number) {
@@ -417,7 +423,9 @@ public final class HostInterrupts implements HostIrqs {
                 .toList();
     }
 
-    /** As it was when the text was read; empty for interrupts of platform devices, errors and requests. */
+    /**
+     * The host irq at the time when the text was read. Empty for interrupts of platform devices, errors and requests.
+     */
     @Override
     public Optional<HostIrq> of(DeviceIrq irq) {
         Objects.requireNonNull(irq, "irq is null");
@@ -434,7 +442,10 @@ public final class HostInterrupts implements HostIrqs {
         return new TreeSet<>(chips);
     }
 
-    /** Whether an interrupt controller has a name that begins so. {@code IR-} is that of interrupt remapping on x86. */
+    /**
+     * Whether the name of an interrupt controller begins with {@code prefix}. {@code IR-} means interrupt remapping on
+     * x86.
+     */
     public boolean hasChip(String prefix) {
         Objects.requireNonNull(prefix, "prefix is null");
         for (String chip : chips) {

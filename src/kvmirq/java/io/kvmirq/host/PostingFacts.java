@@ -19,13 +19,13 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * The facts of a host that decide whether it posts interrupts: its processor, kernel, IOMMUs and interrupt controllers,
- * as its files show them at one moment. Each is read when it is asked for, and once. Thread-safe.
+ * as its files show them at one moment. Each fact is read once, at its first use. Thread-safe.
  */
 public final class PostingFacts {
     private static final String VERSION = "Linux version ";
     private static final String GICV4_PARAMETER = "kvm_arm.vgic_v4_enable";
 
-    /** Parsed once; empty if they cannot be read. */
+    /** The irqs, parsed once; empty if they cannot be read. */
     private record Interrupts(Optional<HostInterrupts> all) {}
 
     private record Processor(Optional<Vendor> vendor, boolean isArm) {}
@@ -36,13 +36,13 @@ public final class PostingFacts {
     private volatile @Nullable Interrupts interrupts;
     private volatile @Nullable PostingReading reading;
 
-    /** Takes the files of a host. */
+    /** Creates facts that read the files of a host. */
     public PostingFacts(HostFiles tree) {
         Objects.requireNonNull(tree, "tree is null");
         this.tree = tree;
     }
 
-    /** The facts for a mirror. {@link MirrorHost.Unknown} says which file could not be read. */
+    /** The facts for a mirror. {@link MirrorHost.Unknown} names the file that could not be read. */
     public MirrorHost forMirror(boolean arm64) {
         if (arm64) {
             return vlpiKernel()
@@ -90,7 +90,7 @@ public final class PostingFacts {
     /**
      * The host irqs. Empty if {@code /proc/interrupts} cannot be read, or has no row.
      *
-     * @throws UncheckedIOException if it has no end
+     * @throws UncheckedIOException if the file is endless
      */
     public Optional<HostInterrupts> interrupts() {
         Interrupts before = interrupts;
@@ -101,7 +101,7 @@ public final class PostingFacts {
         return before.all();
     }
 
-    /** Piece by piece: of 1024 CPUs it has 46 MB. */
+    /** Reads the file in pieces: with 1024 CPUs it has 46 MB. */
     private Optional<HostInterrupts> readInterrupts() {
         Optional<InputStream> file = tree.open("proc/interrupts");
         if (file.isEmpty()) {
@@ -114,7 +114,7 @@ public final class PostingFacts {
         }
     }
 
-    /** The vendor of an x86 processor that posts. Empty if {@code /proc/cpuinfo} names none. */
+    /** The vendor of the x86 processor. Empty if {@code /proc/cpuinfo} has neither Intel nor AMD. */
     public Optional<Vendor> vendor() {
         return processor().vendor();
     }
@@ -131,7 +131,7 @@ public final class PostingFacts {
         return known;
     }
 
-    /** The file has an entry for each CPU. */
+    /** Reads {@code /proc/cpuinfo}, once, because it has an entry for each CPU. */
     private Processor processor() {
         Processor before = processor;
         if (before == null) {
@@ -156,7 +156,9 @@ public final class PostingFacts {
         return reading().flaw();
     }
 
-    /** Why {@link #host} is empty, a sentence for each fact that cannot be read. Empty if all can be. */
+    /**
+     * The reasons why {@link #host} is empty, one sentence for each fact that cannot be read. Empty if all can be read.
+     */
     public List<String> unreadable() {
         return reading().host().isPresent() ? List.of() : reading().unreadable();
     }
@@ -170,7 +172,7 @@ public final class PostingFacts {
         return before;
     }
 
-    /** The way in which KVM of this kernel version posts with AVIC. Empty if the version is not known. */
+    /** The way in which KVM of this kernel version posts with AVIC. Empty if the version is unknown. */
     public Optional<AvicKernel> avicKernel() {
         return isSince(6, 17).map(since -> since ? AvicKernel.FROM_6_17 : AvicKernel.UP_TO_6_16);
     }
@@ -209,12 +211,15 @@ public final class PostingFacts {
                 .isPresent();
     }
 
-    /** A dash and an underline in the name of a parameter are the same ({@code parameq()} in kernel/params.c). */
+    /**
+     * Whether a word is this parameter: dashes and underscores are equal in names ({@code parameq()} in
+     * kernel/params.c).
+     */
     private static boolean isParameter(String word, String name) {
         return word.substring(0, word.indexOf('=')).replace('-', '_').equals(name);
     }
 
-    /** As {@code kstrtobool()} reads the first letters. */
+    /** Whether a text is true, by its first letters as in {@code kstrtobool()}. */
     private static boolean isTrue(String text) {
         return !text.isEmpty() && "yYtT1".indexOf(text.charAt(0)) >= 0 || text.regionMatches(true, 0, "on", 0, 2);
     }

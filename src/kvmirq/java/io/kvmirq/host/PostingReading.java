@@ -16,15 +16,15 @@ import java.util.Set;
 import java.util.function.Function;
 
 /**
- * Reads what decides posting on an x86 host, from the places that {@link
- * io.kvmirq.arch.apic.PostingObstacle#seen} names. One thread reads them.
+ * Reads the facts that decide posting on an x86 host, from the files in {@link
+ * io.kvmirq.arch.apic.PostingObstacle#seen}. For one thread.
  */
 final class PostingReading {
     private static final String HEX = "0123456789abcdef";
     private static final int RADIX = 16;
-    /** How sysfs shows a parameter that is on or off. */
+    /** The values of a boolean module parameter in sysfs. */
     private static final Set<String> SWITCHES = Set.of("Y", "N", "1", "0");
-    /** Of amd-iommu/features: EFR.GASup and the bit of EFR.GAM for the virtual APIC mode. */
+    /** Bits of amd-iommu/features: EFR.GASup, and the bit of EFR.GAM for the virtual APIC mode. */
     private static final long GUEST_APIC = 1L << 7 | 1L << 21;
     /** EFR2.SNPAVICSup. */
     private static final int SNP_AVIC_SHIFT = 5;
@@ -44,19 +44,21 @@ final class PostingReading {
         this.tree = tree;
     }
 
-    /** Reads them. */
+    /** Reads the facts. */
     static PostingReading of(PostingFacts facts, HostFiles tree) {
         PostingReading read = new PostingReading(facts, tree);
         read.host = read.read();
         return read;
     }
 
-    /** The facts that could not be read, a sentence each. */
+    /** The facts that could not be read, one sentence for each. */
     List<String> unreadable() {
         return List.copyOf(unreadable);
     }
 
-    /** The obstacle of the host, with the parts that are in the way. Empty if there is none, or it is not known. */
+    /**
+     * The obstacle of the host, with the names of the parts that cause it. Empty if there is none, or it is unknown.
+     */
     Optional<String> flaw() {
         return host.flatMap(PostingHost::flaw)
                 .map(flaw -> flaw == PostingObstacle.UNIT_CANNOT_POST && !lacking.isEmpty()
@@ -64,7 +66,7 @@ final class PostingReading {
                         : flaw.text());
     }
 
-    /** Empty if one of them could not be read. */
+    /** The facts; empty if any of them could not be read. */
     Optional<PostingHost> host() {
         return host;
     }
@@ -91,7 +93,7 @@ final class PostingReading {
                     "/sys/module/" + module + "/parameters/" + parameter + " cannot be read: load the module "
                             + module);
         } else if (apic.isEmpty()) {
-            // Nothing is posted then, whatever the module says.
+            // Without it nothing is posted, whatever the module parameter is.
             apic = Optional.of(false);
         }
         Optional<Boolean> devices = parameter(module, "enable_device_posted_irqs");
@@ -106,7 +108,7 @@ final class PostingReading {
                 Feature.APIC_VIRTUALIZATION, apic.get(),
                 Feature.DEVICE_POSTED_IRQS, devices.orElse(true),
                 Feature.X2AVIC, vendor.get() == Vendor.INTEL || hasFlag(processor.orElse(""), "x2avic"),
-                // No file shows it: a host that lacks it has vCPU ids above 511 inhibited.
+                // No file shows this feature. A host without it inhibits AVIC for vCPU ids above 511.
                 Feature.X2AVIC_EXT, true);
         PostingHost host = PostingHost.of(vendor.get())
                 .withKernel(facts.version().orElse(LinuxVersion.NEWEST))
@@ -152,7 +154,10 @@ final class PostingReading {
         return SWITCHES.contains(text) ? Optional.of(text.equals("Y") || text.equals("1")) : Optional.empty();
     }
 
-    /** The module answers for all units if it is new enough. Otherwise the units are asked. */
+    /**
+     * Whether all units can post: a new kernel's module parameter shows it for all, otherwise the registers of each
+     * unit.
+     */
     private Optional<Boolean> unitsPost(Vendor vendor, String processor, Optional<Boolean> devices) {
         if (devices.orElse(false)) {
             return Optional.of(true);
@@ -201,7 +206,7 @@ final class PostingReading {
         return good ? Optional.of(Long.parseUnsignedLong(text, RADIX)) : Optional.empty();
     }
 
-    /** EFR and EFR2. Kernels before 6.7 print EFR2 first. */
+    /** Checks EFR and EFR2. Kernels before 6.7 print EFR2 first. */
     private Optional<Boolean> hasGuestApic(String features) {
         String[] parts = features.split(":", -1);
         Optional<Boolean> inOrder = facts.isSince(6, 7);

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * Facts of a host that its files show and that a path of an interrupt needs: {@link io.kvmirq.host.HostInterrupts} reads
- * {@code /proc/interrupts}, and {@link io.kvmirq.host.PostingFacts} whether the host posts.
+ * Facts from a host's files about the path of an interrupt: {@link io.kvmirq.host.HostInterrupts} reads {@code
+ * /proc/interrupts}, and {@link io.kvmirq.host.PostingFacts} reads whether the host posts.
  *
- * <p>A {@link io.kvmirq.backend.HostFiles} gives the files: those of this machine, a copy that came from another
- * machine, or files in memory. A fact that a file does not show is absent; it is never guessed. The command reads more
- * of a host, in a package of its own.
+ * <p>A {@link io.kvmirq.backend.HostFiles} reads the files: of this machine, of a copy from another machine, or in
+ * memory. A fact that no file shows is absent; it is never guessed. The command reads more facts of a host, in another
+ * package.
  */
 @NotPromised
 @NullMarked

@@ -12,23 +12,23 @@ import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The argument of an ioctl: how long it is, and where in it descriptors and addresses are. For a request of the {@link
- * UapiTable} as that says; for another by its number. Allocates nothing.
+ * The argument of an ioctl: its length, and the offsets of descriptors and addresses in it. For a request in the {@link
+ * UapiTable} they come from the table, for another one from its number. Allocates nothing.
  */
 public final class Arguments {
-    /** Bytes of an argument that are recorded at most: the largest routing table the kernel takes. */
+    /** The most bytes of an argument that are recorded: the largest routing table that the kernel accepts. */
     public static final int MOST = Uapi.KvmIrqRouting.SIZE + 4096 * Uapi.KvmIrqRoutingEntry.SIZE;
 
-    /** Bytes of {@code struct kvm_run} that say how a run ended. */
+    /** The number of bytes of {@code struct kvm_run} that describe the exit. */
     public static final int RUN_EXIT = Uapi.KvmRun.IO_DATA_OFFSET + Long.BYTES;
 
-    /** Of a structure that says its own length. */
+    /** The most bytes of a structure that contains its own length. */
     public static final int MOST_SIZED = 16384;
 
-    /** Descriptors in one argument that are named at most. */
+    /** The most descriptors in one argument that are named. */
     public static final int MOST_FDS = 256;
 
-    /** No page of a program begins below. */
+    /** The largest argument that cannot be an address: no page of a program is below. */
     private static final int MOST_VALUE = 0xffff;
 
     private static final int MOST_TEXT = 64;
@@ -43,7 +43,7 @@ public final class Arguments {
         return (request >>> 8 & 0xff) == UapiVfio.VFIO_TYPE;
     }
 
-    /** A request of the table on a file of this name, such as {@code vm#1}. */
+    /** The request of the table on a file with this name, such as {@code vm#1}. */
     public static @Nullable Request of(long request, String on) {
         return UapiTable.find(request, FileKind.ofName(on));
     }
@@ -56,7 +56,7 @@ public final class Arguments {
         return known == null ? isKvm(request) && size(request, null) == 0 : known.isValue();
     }
 
-    /** The argument where it is a number, else 0. A large number of a request that is not known may be an address. */
+    /** The argument if it is a number, else 0. A large argument of an unknown request may be an address. */
     public static long value(long request, @Nullable Request known, long argument) {
         boolean address = !isValue(request, known) || known == null && (argument < 0 || argument > MOST_VALUE);
         return address ? 0 : argument;
@@ -74,7 +74,7 @@ public final class Arguments {
         return encoded != 0 || struct == null ? encoded : struct.size();
     }
 
-    /** The bytes at the argument's start that hold its length; 0 where the request fixes it. */
+    /** The number of bytes at the argument's start that contain its length; 0 if the request number fixes it. */
     public static int headLength(long request, @Nullable Request known) {
         @Nullable Struct struct = struct(known);
         if (struct == null) {
@@ -132,7 +132,10 @@ public final class Arguments {
         return when.at() < 0 || when.at() + Integer.BYTES <= length && when.holds(bytes.getInt(when.at()));
     }
 
-    /** Writes the offsets of the fields with a role to {@code to}, room for {@value #MOST_FDS}; returns how many. */
+    /**
+     * Writes the offsets of the fields with a role to {@code to}, which has room for {@value #MOST_FDS}; returns their
+     * number.
+     */
     public static int places(@Nullable Request known, Role role, ByteBuffer bytes, int length, int[] to) {
         return places(known, role, bytes, length, to, 0);
     }
@@ -157,7 +160,7 @@ public final class Arguments {
         return count;
     }
 
-    /** The offsets of addresses, 8 bytes each; of an unknown kind of file, those of every request with the number. */
+    /** The offsets of addresses of 8 bytes; for an unknown kind of file, those of every request with this number. */
     static int addresses(@Nullable Request known, Long request, FileKind kind, ByteBuffer bytes, int length, int[] to) {
         if (known == null || known.kind() == kind) {
             return places(known, Role.ADDRESS, bytes, length, to);
@@ -170,13 +173,13 @@ public final class Arguments {
         return count;
     }
 
-    /** The address of a guest's memory; null where none is. */
+    /** The field with the address of guest memory; null if there is none. */
     public static @Nullable Field guestMemory(@Nullable Request known) {
         @Nullable Field address = address(known);
         return address != null && address.target().guest() ? address : null;
     }
 
-    /** The number of bytes that a tape holds of the value behind an attribute's address. */
+    /** The number of bytes behind an attribute's address that a tape holds. */
     public static int valueLength(@Nullable Request known, ByteBuffer bytes, int length) {
         return known != null && known.number() == Uapi.KVM_SET_DEVICE_ATTR && length >= Uapi.KvmDeviceAttr.SIZE
                 ? valueLength(known.kind(), bytes.getInt(Uapi.KvmDeviceAttr.GROUP))
@@ -225,7 +228,7 @@ public final class Arguments {
         return made != null && made.offset() + made.size() <= length && holds(made.when(), bytes, length) ? made : null;
     }
 
-    /** The kind of file that a successful call answers with; {@link FileKind#NONE} when it makes none. */
+    /** The kind of the file descriptor that a successful call returns; {@link FileKind#NONE} if it returns none. */
     public static FileKind makes(@Nullable Request known) {
         return known == null ? FileKind.NONE : known.makes();
     }

@@ -8,17 +8,17 @@ import java.lang.annotation.RetentionPolicy;
 
 /**
  * Annotations of the constants of {@link Uapi} and its companions, for {@link UapiTable}. A call uses the constant,
- * which the compiler inlines; nothing on a call's way reads these.
+ * which the compiler inlines; no call reads the annotations.
  */
 final class Fact {
     private Fact() {}
 
-    /** An ioctl. Its argument is the structure given; else memory of the size in the number, or a value. */
+    /** An ioctl. Its argument is the given structure, else memory of the size in the request number, or a value. */
     @Retention(RetentionPolicy.RUNTIME)
     @interface Ioctl {
         FileKind[] on() default {};
 
-        /** The same, where nothing else is to be said. */
+        /** The kinds of files, if no other element is given. */
         FileKind[] value() default {};
 
         Class<?> argument() default Void.class;
@@ -26,22 +26,22 @@ final class Fact {
         /** The kind of file whose descriptor is the result. */
         FileKind makes() default FileKind.NONE;
 
-        /** The argument is a value, one of the constants that begin so. */
+        /** The argument is a value: a constant whose name begins with this. */
         String values() default "";
 
-        /** Encoded as if the kernel wrote the argument, but it reads it. */
+        /** Whether the kernel reads the argument although the number is encoded as a write by the kernel. */
         boolean reads() default false;
 
-        /** Changes how interrupts go: without it, what follows on a tape is another story. */
+        /** Whether the request changes the routing of interrupts, so that a replay cannot skip it. */
         boolean interrupts() default false;
 
-        /** The argument holds another address, in bytes that are not described. */
+        /** Whether the argument contains another address, in bytes that are not described. */
         boolean leadsOn() default false;
 
-        /** For a replay: why another kernel may answer otherwise. */
+        /** For a replay: the reasons why another kernel may return another result. */
         Trait[] traits() default {};
 
-        /** The request that sets what this one gets: state that a replay takes from a tape. */
+        /** The request that sets the state that this one reads. A replay sets this state from the tape. */
         long setBy() default 0;
 
         boolean arm64() default false;
@@ -60,13 +60,13 @@ final class Fact {
     @Retention(RetentionPolicy.RUNTIME)
     @interface U64 {}
 
-    /** An array of so many bytes. */
+    /** An array of this number of bytes. */
     @Retention(RetentionPolicy.RUNTIME)
     @interface Bytes {
         int value();
     }
 
-    /** The field as C names it, where that is not the constant's name in lower case. */
+    /** The field's name in C, if it is not the constant's name in lower case. */
     @Retention(RetentionPolicy.RUNTIME)
     @interface Path {
         String value();
@@ -89,46 +89,46 @@ final class Fact {
     @Retention(RetentionPolicy.RUNTIME)
     @interface Gsi {}
 
-    /** Bits, each a constant that begins so. */
+    /** Flags: each bit is a constant whose name begins with this. */
     @Retention(RetentionPolicy.RUNTIME)
     @interface Flags {
         String value() default "";
     }
 
-    /** A number, one of the constants that begin so. */
+    /** A number: a constant whose name begins with this. */
     @Retention(RetentionPolicy.RUNTIME)
     @interface OneOf {
         String value();
 
-        /** Shown by its whole name. */
+        /** Whether the whole name is shown. */
         boolean whole() default false;
     }
 
     /** An address of the process. On a tape it is 0. */
     @Retention(RetentionPolicy.RUNTIME)
     @interface Address {
-        /** The offset of the field that says how many bytes it points to, or -1. */
+        /** The offset of the field with the number of bytes behind the address, or -1. */
         int lengthAt() default -1;
 
-        /** How many bytes it points to at most, where a tape holds them. */
+        /** The most bytes behind the address, if a tape holds them. */
         int bytes() default 0;
 
-        /** It points to memory of a guest, which a tape names. */
+        /** Whether it points to guest memory, which a tape names. */
         boolean guest() default false;
     }
 
-    /** Bytes of the whole argument, as its caller says. */
+    /** The length of the whole argument in bytes, as the caller sets it. */
     @Retention(RetentionPolicy.RUNTIME)
     @interface Length {}
 
-    /** A structure of VFIO. */
+    /** A VFIO structure, which begins with {@code argsz}. */
     interface Argsz {
         @U32
         @Length
         int ARGSZ = 0;
     }
 
-    /** A structure of iommufd. */
+    /** An iommufd structure, which begins with {@code size}. */
     interface SizeFirst {
         @U32
         @Length
@@ -136,53 +136,55 @@ final class Fact {
         int LENGTH_OF_ARGUMENT = 0;
     }
 
-    /** How many elements follow the structure. */
+    /** The number of elements that follow the structure. */
     @Retention(RetentionPolicy.RUNTIME)
     @interface Count {
-        /** Of one, in bytes. */
+        /** The size of one element in bytes. */
         int bytes() default 0;
 
-        /** One of them, where it is described. */
+        /** The structure of one element, if it is described. */
         Class<?> of() default Void.class;
     }
 
-    /** The field holds under a condition: a bit of the structure's flags is set, or another field has a value. */
+    /** The field is valid under a condition: a bit of the structure's flags is set, or another field has a value. */
     @Retention(RetentionPolicy.RUNTIME)
     @interface When {
         /** The bit, or the value. */
         int value();
 
-        /** The offset of the field asked, of 4 bytes; -1 for the structure's flags. */
+        /** The offset of the 4-byte field in the condition; -1 for the structure's flags. */
         int at() default -1;
 
-        /** The bits of that field that count; 0 for those of {@code value}. */
+        /** The bits of that field that are compared; 0 for those of {@code value}. */
         int mask() default 0;
 
-        /** The bits are not set. */
+        /** Whether the condition is reversed. */
         boolean not() default false;
     }
 
-    /** The field comes again, to the end of the argument. */
+    /** The field is repeated up to the end of the argument. */
     @Retention(RetentionPolicy.RUNTIME)
     @interface Each {
         int value();
     }
 
-    /** A capability that has nothing to do with interrupts, though it is named here: a replay does not compare it. */
+    /** A capability without relation to interrupts: a replay does not compare it. */
     @Retention(RetentionPolicy.RUNTIME)
     @interface Aside {}
 
-    /** No bit of the flags that begin as it does, nor a value: a mask, or the number of a feature. */
+    /**
+     * A constant that is no flag and no value, although its name begins like one: a mask, or the number of a feature.
+     */
     @Retention(RetentionPolicy.RUNTIME)
     @interface NotAFlag {}
 
-    /** No header and no kernel has the number or the layout: it was derived from this source. */
+    /** No header and no kernel has the number or the layout: both were derived from this source. */
     @Retention(RetentionPolicy.RUNTIME)
     @interface Inferred {
         String value();
     }
 
-    /** The argument points to memory that has no structure's name in C. */
+    /** The argument points to memory without a structure name in C. */
     @Retention(RetentionPolicy.RUNTIME)
     @interface NoStruct {}
 

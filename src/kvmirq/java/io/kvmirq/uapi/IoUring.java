@@ -34,7 +34,7 @@ public final class IoUring {
         int CQES = 20;
     }
 
-    /** In the flags of the submission queue: completions wait in the kernel for room. */
+    /** In the flags of the submission queue: completions wait in the kernel for room in the completion queue. */
     public static final int IORING_SQ_CQ_OVERFLOW = 1 << 1;
 
     /** The mmap offset of both queues. The entries of the submission queue are at {@link #IORING_OFF_SQES}. */
@@ -74,7 +74,7 @@ public final class IoUring {
     public static final byte IOSQE_CQE_SKIP_SUCCESS = 1 << 6;
     public static final byte IORING_OP_POLL_ADD = 6;
     public static final byte IORING_OP_ASYNC_CANCEL = 14;
-    /** In {@code len} of a poll: it completes each time. */
+    /** In {@code len} of a poll: the request completes each time that the file is ready. */
     public static final int IORING_POLL_ADD_MULTI = 1;
 
     public static final int IORING_ASYNC_CANCEL_ALL = 1;

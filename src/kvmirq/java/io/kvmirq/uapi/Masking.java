@@ -9,28 +9,31 @@ import java.nio.ByteBuffer;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Names the descriptors in the bytes of a call, and makes them and all addresses 0, so that equal calls give equal
+ * Names the descriptors in the bytes of a call, and sets them and all addresses to 0, so that equal calls have equal
  * bytes. Both recorders of tapes use it. A buffer of length -1 is absent. Allocates nothing. For one thread at a time.
  */
 public final class Masking {
-    /** The place of a name that belongs to the bytes of {@code data}. */
+    /** The {@code place} of a name for the bytes of {@code data}. */
     public static final int IN_DATA = -1;
 
-    /** The place of a name that belongs to the argument {@code value}. */
+    /** The {@code place} of a name for the argument {@code value}. */
     public static final int IN_VALUE = -2;
 
     /** The files and the memory of the process that makes the call. */
     public interface Holder {
-        /** The name of an open file; null for a file that no call made or named. */
+        /** The name of an open file; null for a file that no recorded call made or named. */
         @Nullable
         String file(int fd);
 
         String made(int fd, FileKind kind);
 
-        /** The mapping at an address that becomes a guest's memory, and the offset in it; empty if none is known. */
+        /**
+         * The name of the mapping that becomes guest memory at an address, and the offset in it; empty if none is
+         * known.
+         */
         String guestMemory(long address);
 
-        /** Takes the name of the descriptor or address at an offset of {@code in}, or at {@link #IN_DATA}. */
+        /** Receives the name of the descriptor or address at an offset of {@code in}, or at {@link #IN_DATA}. */
         void named(int place, String name);
     }
 
@@ -62,8 +65,8 @@ public final class Masking {
     /**
      * The argument of an ioctl.
      *
-     * @param known what {@link UapiTable#find} gives for the request on this kind of file
-     * @param on the kind of file that the call was made on
+     * @param known the result of {@link UapiTable#find} for the request on this kind of file
+     * @param on the kind of file on which the call was made
      * @param data the bytes that an address in the structure points to
      * @return the name of the file that the call made; empty for none
      */
@@ -90,7 +93,7 @@ public final class Masking {
     }
 
     private String made(@Nullable Request known, long result) {
-        // Bytes that the kernel left as they were are on the tape once.
+        // Bytes that the kernel did not change are on the tape once.
         ByteBuffer after = outLength < 0 ? in : out;
         @Nullable Field field = Arguments.made(known, after, outLength < 0 ? inLength : outLength, result);
         if (field != null) {

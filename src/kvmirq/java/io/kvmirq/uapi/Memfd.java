@@ -22,7 +22,7 @@ public final class Memfd {
     /** Since 6.3. */
     public static final int F_SEAL_EXEC = 0x20;
 
-    /** A lock of an open file, which ends with the last descriptor of that. Its argument is a struct flock. */
+    /** Locks an open file until its last descriptor is closed. The argument is a struct flock. */
     public static final int F_OFD_SETLK = 37;
 
     /** The size of {@code struct flock}; zeros after its 16-bit type lock the whole file. */

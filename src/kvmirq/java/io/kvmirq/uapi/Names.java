@@ -10,19 +10,19 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.StringJoiner;
 
-/** Numbers of the kernel as people read them. */
+/** Names for numbers of the kernel. */
 public final class Names {
-    /** Of eventfd and dup3. */
+    /** The flags of eventfd and dup3. */
     public static final Map<Integer, String> EVENTFD =
             Map.of(Uapi.EFD_SEMAPHORE, "SEMAPHORE", Uapi.O_NONBLOCK, "NONBLOCK", Uapi.O_CLOEXEC, "CLOEXEC");
 
     private static final int NEAR = 3;
-    /** More than any name has. */
+    /** The most letters of a name that are compared; every known name is shorter. */
     private static final int LONGEST = 64;
 
     private Names() {}
 
-    /** The three of {@code known} that look most like {@code name}, whatever their case. */
+    /** The three names of {@code known} that are most similar to {@code name}, ignoring case. */
     public static List<String> nearest(String name, Collection<String> known) {
         String looked = name.substring(0, Math.min(name.length(), LONGEST));
         return known.stream()
@@ -31,7 +31,7 @@ public final class Names {
                 .toList();
     }
 
-    /** How many letters to put in, take out or change, whatever their case. */
+    /** The edit distance: letters to insert, delete or replace, ignoring case. */
     private static int distance(String one, String other) {
         String from = one.toLowerCase(Locale.ROOT);
         String to = other.toLowerCase(Locale.ROOT);

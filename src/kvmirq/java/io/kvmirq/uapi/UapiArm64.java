@@ -49,7 +49,7 @@ public final class UapiArm64 {
     public static final long KVM_ARM_MTE_COPY_TAGS = READ | size(48) | KVMIO | 0xb4;
     @Ioctl(on = VCPU, arm64 = true) public static final long KVM_ARM_VCPU_FINALIZE = WRITE | size(4) | KVMIO | 0xc2;
     @Ioctl(on = VCPU, arm64 = true) public static final long KVM_SET_GUEST_DEBUG = WRITE | size(520) | KVMIO | 0x9b;
-    /** The number is that of KVM_GET_ONE_REG, on a VM. */
+    /** The same number as KVM_GET_ONE_REG, on a VM. */
     @Ioctl(on = VM, argument = KvmArmDeviceAddr.class, arm64 = true)
     public static final long KVM_ARM_SET_DEVICE_ADDR = WRITE | size(16) | KVMIO | 0xab;
     /** Not in the headers of 6.1. */
@@ -147,11 +147,11 @@ public final class UapiArm64 {
     public static final int KVM_DEV_ARM_VGIC_SAVE_PENDING_TABLES = 3;
     public static final int KVM_DEV_ARM_ITS_CTRL_RESET = 4;
 
-    /** The vCPU in an attribute of a GICv2's register. */
+    /** The position of the vCPU in the attribute of a GICv2 register. */
     public static final int KVM_DEV_ARM_VGIC_CPUID_SHIFT = 32;
-    /** The redistributors of a region, in the word of KVM_VGIC_V3_ADDR_TYPE_REDIST_REGION. */
+    /** The position of the number of redistributors of a region, in the word of KVM_VGIC_V3_ADDR_TYPE_REDIST_REGION. */
     public static final int KVM_VGIC_V3_RDIST_COUNT_SHIFT = 52;
-    /** The first field of a system register's id; the others follow it below. */
+    /** The position of Op0 in a system register's id; the other fields are in lower bits. */
     public static final int KVM_REG_ARM64_SYSREG_OP0_SHIFT = 14;
     public static final int KVM_REG_ARM64_SYSREG_OP1_SHIFT = 11;
     public static final int KVM_REG_ARM64_SYSREG_CRN_SHIFT = 7;

@@ -20,7 +20,7 @@ import io.kvmirq.uapi.Fact.When;
 
 /**
  * {@link Uapi} of include/uapi/linux/iommufd.h. Objects of an iommufd (address spaces, page tables, virtual IOMMUs)
- * have numbers of its own, which are no descriptors.
+ * have ids of this iommufd, which are no descriptors.
  */
 public final class UapiIommufd {
     private UapiIommufd() {}

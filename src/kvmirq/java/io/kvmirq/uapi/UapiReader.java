@@ -23,7 +23,7 @@ import java.util.Set;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
-/** Reads what stands beside the constants, once. */
+/** Reads the annotations of the constants, once. */
 final class UapiReader {
     private static final List<Class<?>> HEADERS =
             List.of(Uapi.class, UapiVfio.class, UapiIommufd.class, UapiArm64.class);
@@ -69,12 +69,12 @@ final class UapiReader {
         }
     }
 
-    /** Numbers by the names of the constants that begin so, without that beginning. */
+    /** Names by number, of the constants that begin with {@code prefix}, without that prefix. */
     Map<Integer, String> names(String prefix) {
         return names(prefix, false);
     }
 
-    /** @param whole with that beginning, and without capabilities that have nothing to do with interrupts */
+    /** @param whole with the prefix, and without capabilities that have no relation to interrupts */
     Map<Integer, String> names(String prefix, boolean whole) {
         Map<Integer, String> names = new LinkedHashMap<>();
         if (!prefix.isEmpty()) {
@@ -101,7 +101,7 @@ final class UapiReader {
                         .forEach(kind -> requests.add(request(kind, constant, ioctl)));
             }
         });
-        // On a file that is not known, a number is the request of the first kind it is for.
+        // On an unknown kind of file, a number is the request of the first kind of file that has it.
         requests.sort(Comparator.comparing(request -> request.kind() == FileKind.IOMMUFD));
         return requests;
     }

@@ -22,13 +22,13 @@ import org.jspecify.annotations.Nullable;
 public final class UapiTable {
     private UapiTable() {}
 
-    /** Why another kernel, or the same without a guest that ran, may answer a request otherwise. */
+    /** The reasons why another kernel, or the same kernel before the guest ran, may return another result. */
     public enum Trait {
-        /** The argument is a list that the kernel fills: it reads its length only. */
+        /** The argument is a list that the kernel fills; the kernel reads only its length. */
         FILLED,
-        /** Each processor takes or gives it in its way. */
+        /** The accepted or returned values depend on the processor. */
         OF_PROCESSOR,
-        /** A request of a VM whose answer depends on what its guest did. */
+        /** The result depends on actions of the guest. */
         OF_GUEST
     }
 
@@ -64,7 +64,7 @@ public final class UapiTable {
             this.links = String.join(" ", links);
         }
 
-        /** As the name of such a file begins on a tape, before {@code #1}. */
+        /** The name of such files on a tape, before {@code #1}. */
         public String label() {
             return label;
         }
@@ -132,11 +132,11 @@ public final class UapiTable {
     /**
      * A field.
      *
-     * @param path as C names it within the structure, such as {@code u.msi.data}
+     * @param path the name in C within the structure, such as {@code u.msi.data}
      * @param each the distance in bytes to the next copy of this field, up to the end of the argument; 0 without copies
      * @param element the size in bytes of one counted element; 0 if the field counts nothing
      * @param makes the kind of file of the new descriptor in this field; NONE for other fields
-     * @param names of its bits or values
+     * @param names the names of its bits or values
      */
     public record Field(
             String path,
@@ -247,7 +247,7 @@ public final class UapiTable {
                 .orElseThrow(() -> new IllegalArgumentException("no structure is called " + Foreign.quoted(tag)));
     }
 
-    /** Whether a number is a KVM_CAP_ constant of this table. A replay compares the answers for these. */
+    /** Whether a number is a KVM_CAP_ constant of this table. A replay compares the results for these. */
     public static boolean isCapability(long number) {
         return number == (int) number && CAPABILITIES.containsKey((int) number);
     }

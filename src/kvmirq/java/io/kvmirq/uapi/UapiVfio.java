@@ -21,8 +21,8 @@ import io.kvmirq.uapi.Fact.U8;
 import io.kvmirq.uapi.Fact.When;
 
 /**
- * {@link Uapi} of include/uapi/linux/vfio.h: containers, groups, devices and their interrupts. The same number is
- * another request on another kind of file.
+ * {@link Uapi} of include/uapi/linux/vfio.h: containers, groups, devices and their interrupts. The same number is a
+ * different request on a different kind of file.
  */
 public final class UapiVfio {
     private UapiVfio() {}

@@ -3,11 +3,11 @@
  * The kernel's interface: requests, structures, fields and constants of KVM, VFIO, iommufd and eventfd, each in one
  * place.
  *
- * <p>Exported for calls that have no method yet: a constant from here, {@link io.kvmirq.backend.Libc}, and the descriptor
- * of {@code Vm.fd()} or {@code Vcpu.fd()}. This package is outside the compatibility promise: anything in it may change
- * with any version. Values do not, since the kernel never changes them. A constant has the kernel's name and is documented
- * by the kernel's header that its class or group names, so it has no comment of its own, and {@code DocumentedTest} leaves
- * this package out.
+ * <p>It is exported for calls that have no method yet: use a constant of this package, {@link io.kvmirq.backend.Libc},
+ * and the descriptor of {@code Vm.fd()} or {@code Vcpu.fd()}. This package is outside the compatibility promise: its
+ * classes may change with any version. Values do not change, because the kernel never changes them. A constant has the
+ * kernel's name and is documented by the kernel's header that its class or group names, so it has no comment of its
+ * own, and {@code DocumentedTest} leaves this package out.
  *
  * <p>{@link io.kvmirq.uapi.Uapi}, {@link io.kvmirq.uapi.UapiVfio}, {@link io.kvmirq.uapi.UapiIommufd} and {@link
  * io.kvmirq.uapi.UapiArm64} hold compile-time constants, which a call uses and the compiler inlines. Annotations beside

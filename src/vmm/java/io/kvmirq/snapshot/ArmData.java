@@ -20,12 +20,12 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.TreeMap;
 
-/** A VM of arm64 with a GICv3; vCPUs are by id. */
+/** The state of an arm64 VM with a GICv3, with vCPUs by id. */
 record ArmData(VgicWords.State vgic, List<Route> routes, Map<Integer, Cpu> vcpus) implements MachineData {
-    /** Counters of the timers. Their numbers and those of the compare values are exchanged in the kernel's interface. */
+    /** Counters of the timers. In the kernel's interface their numbers and those of the compare values are swapped. */
     private static final Set<ArmRegister> COUNTERS =
             Set.of(ArmRegister.system(3, 3, 14, 3, 2), ArmRegister.system(3, 3, 14, 0, 1));
-    /** Their bit 2 says that the time is over. */
+    /** The control registers of the timers, whose bit 2 is set when the timer has expired. */
     private static final Set<ArmRegister> TIMERS =
             Set.of(ArmRegister.system(3, 3, 14, 3, 1), ArmRegister.system(3, 3, 14, 2, 1));
 
@@ -55,7 +55,7 @@ record ArmData(VgicWords.State vgic, List<Route> routes, Map<Integer, Cpu> vcpus
             return new Cpu(state, timers, registers);
         }
 
-        /** Those that have their value stay: some can be written once, or not at all. */
+        /** Writes registers whose value differs. Some registers can be written only once, or not at all. */
         void write(Vcpu vcpu) {
             Iterator<Ppi> saved = timers.iterator();
             for (ArmTimer timer : saved.hasNext() ? ArmTimer.values() : new ArmTimer[0]) {
@@ -145,7 +145,7 @@ record ArmData(VgicWords.State vgic, List<Route> routes, Map<Integer, Cpu> vcpus
         return new ArmData(words.read(), RouteData.read(parts), vcpus);
     }
 
-    /** Why it does not fit; empty if nothing is known against it. */
+    /** The reason why the state does not fit the VM; empty if none is known. */
     Optional<String> misfit(VmParts parts) {
         if (parts.vgic().isEmpty()) {
             return Optional.of("it has a GICv3 (VmParts.vgic), and this VM has none");

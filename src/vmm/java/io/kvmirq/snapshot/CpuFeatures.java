@@ -6,11 +6,12 @@ import java.util.List;
 import java.util.Optional;
 
 /**
- * Whether a host has the features that a guest was shown: KVM takes a CPUID with others, and the guest fails when it uses
- * them. Source: Intel SDM vol. 2, CPUID; AMD APM vol. 3, appendix E; Documentation/virt/kvm/x86/cpuid.rst.
+ * Checks whether a host has the CPUID features of a guest. KVM accepts a CPUID with missing features, and the guest
+ * fails when it uses them. Source: Intel SDM vol. 2, CPUID; AMD APM vol. 3, appendix E;
+ * Documentation/virt/kvm/x86/cpuid.rst.
  */
 final class CpuFeatures {
-    /** A register of a leaf of which each bit is a feature, except some. */
+    /** A register of a CPUID leaf in which each bit is a feature, except the bits in {@code except}. */
     private record Features(int function, int index, Register register, int except) {
         Features(int function, int index, Register register) {
             this(function, index, register, 0);
@@ -35,14 +36,14 @@ final class CpuFeatures {
         EDX
     }
 
-    /** KVM has it with LAPICs in the kernel, and kernels before 6.17 do not list it. */
+    /** KVM supports it with in-kernel LAPICs, but does not list it before Linux 6.17. */
     private static final int TSC_DEADLINE = 1 << 24;
-    /** They follow CR4. */
+    /** OSXSAVE and OSPKE, which follow CR4. */
     private static final int OSXSAVE = 1 << 27;
 
     private static final int OSPKE = 1 << 4;
     private static final int HYPERVISOR = 1 << 31;
-    /** One processor of several, and one LAPIC: of the VM's topology. */
+    /** Bits that depend on the VM's topology and LAPIC, not on the host. */
     private static final int APIC = 1 << 9;
 
     private static final int THREADS = 1 << 28;

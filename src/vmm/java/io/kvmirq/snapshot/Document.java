@@ -31,10 +31,10 @@ final class Document {
     private static final String FAMILY = "kvmirq.snapshot/";
     private static final int VERSION = 1;
 
-    /** In hex, the largest area of XSAVE with something to spare, or the largest table of MSI-X. */
+    /** The longest text: the largest XSAVE area in hex with a margin, or the largest MSI-X table. */
     private static final int MAX_TEXT = 1 << 17;
 
-    /** Of 4096 vCPUs. */
+    /** The longest document, of 4096 vCPUs. */
     private static final long MAX_DOCUMENT = 1L << 28;
 
     private static final JsonFactory JSON = JsonFactory.builder()
@@ -50,7 +50,7 @@ final class Document {
 
     static final String GIVE = "give the text that VmSnapshot.text made";
 
-    /** Of the parser. */
+    /** The longest quoted message of the parser. */
     private static final int LONGEST_REASON = 160;
 
     private Document() {}
@@ -63,7 +63,7 @@ final class Document {
         return text(document) + "\n";
     }
 
-    /** @throws SnapshotException for anything but what {@link #write} gives */
+    /** @throws SnapshotException for any text that {@link #write} cannot produce */
     static Node read(String text) {
         Node document = new Node("", parse(text));
         String schema = document.at("schema").text();

@@ -16,7 +16,7 @@ import java.util.Set;
 import java.util.function.Supplier;
 import java.util.stream.Stream;
 
-/** Properties that a snapshot demands of a VM and its host; nothing is changed by asking. */
+/** Checks whether a VM and its host have the properties that a snapshot needs. Changes nothing. */
 record Fit(MachineData machine, Set<String> events, List<IrqfdData> irqfds, Map<String, DeviceData> devices) {
     static VmParts.Device device(VmParts parts, String name) {
         return Objects.requireNonNull(parts.devices().get(name));
@@ -26,7 +26,7 @@ record Fit(MachineData machine, Set<String> events, List<IrqfdData> irqfds, Map<
         return fits ? Optional.empty() : Optional.of(reason);
     }
 
-    /** Why it does not fit; empty if nothing is known against it. */
+    /** The reason why the snapshot does not fit; empty if none is known. */
     Optional<String> misfit(VmParts parts) {
         String here = parts.vm().isArm64() ? MachineData.ARM : MachineData.X86;
         return Stream.<Supplier<Optional<String>>>of(

@@ -17,7 +17,7 @@ record GuestChips(Optional<String> ioapic, Optional<String> pic) {
     private static final int ISR = 0x100;
     private static final int IRR = 0x200;
     private static final int REGISTER = 16;
-    /** Delivery modes from here on have no EOI. */
+    /** The first delivery mode without EOI; higher ones have none either. */
     private static final int SMI = 2;
 
     static GuestChips read(VmParts parts) {
@@ -26,7 +26,7 @@ record GuestChips(Optional<String> ioapic, Optional<String> pic) {
                 parts.pic().map(GuestPic::state).map(Node::bytes));
     }
 
-    /** Whether the VM has the same chips, as far as their sizes tell. */
+    /** Whether the VM has the same chips, judged by the sizes of their states. */
     boolean fits(VmParts parts) {
         Function<String, Integer> size = String::length;
         GuestChips here = read(parts);
@@ -39,8 +39,8 @@ record GuestChips(Optional<String> ioapic, Optional<String> pic) {
     }
 
     /**
-     * Lines interrupt from now on. A vCPU that is kicked between an EOI and the exit that tells of it loses the exit with
-     * its VM: an interrupt that a pin awaits the EOI of, and no LAPIC has, ends here.
+     * Lets lines interrupt. A vCPU may be kicked between an EOI and the KVM_EXIT_IOAPIC_EOI that reports it, and the
+     * exit is lost with the old VM. So a pin that awaits an EOI ends here if no LAPIC has its interrupt.
      */
     static void settle(GuestIoapic ioapic, List<X86Lapic> lapics) {
         for (int pin = 0; pin < ioapic.pins(); pin++) {

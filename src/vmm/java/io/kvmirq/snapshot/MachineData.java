@@ -34,23 +34,23 @@ sealed interface MachineData permits VmData, ArmData {
         return this instanceof ArmData ? ARM : X86;
     }
 
-    /** By id. */
+    /** The vCPUs by id. */
     Map<Integer, ?> vcpus();
 
     List<Route> routes();
 
     void writeVcpus(VmParts parts);
 
-    /** Interrupt controllers, when routes are there. */
+    /** Restores interrupt controllers, after the routes. */
     void writeChips(VmParts parts);
 
     /** Fields that differ from the saved state, clocks excepted. */
     Optional<String> differenceOf(VmParts parts);
 
-    /** Parts that change during the comparison. */
+    /** Starts parts that would change during the comparison. */
     default void start(VmParts parts) {}
 
-    /** When the devices are there. */
+    /** Called after the devices are restored. */
     default void settle(VmParts parts) {}
 
     Map<String, Object> tree();

@@ -91,7 +91,7 @@ record Node(String path, Object value) {
         return (int) number(least, most);
     }
 
-    /** 64 bits. */
+    /** The value as a 64-bit number. */
     long word() {
         String text = text();
         try {
@@ -129,7 +129,7 @@ record Node(String path, Object value) {
                         () -> flaw("one of " + List.of(type.getEnumConstants()) + ", got " + Foreign.quoted(text)));
     }
 
-    /** The object made of this value. Its maker refuses wrong values by an IllegalArgumentException. */
+    /** The object that {@code make} creates from this value. An IllegalArgumentException means a wrong value. */
     <T> T made(Supplier<T> make) {
         try {
             return make.get();

@@ -19,7 +19,7 @@ final class RouteData {
 
     private RouteData() {}
 
-    /** Without those of devices, which make their own. */
+    /** Reads the routes, except those of devices, which create their own. */
     static List<Route> read(VmParts parts) {
         Set<Gsi> ofDevices = new HashSet<>();
         parts.devices()
@@ -30,7 +30,7 @@ final class RouteData {
                 .toList();
     }
 
-    /** In one commit. Routes of GSIs that have an irqfd stay. */
+    /** Writes the routes in one commit. Routes of GSIs that have an irqfd stay. */
     static void write(Vm vm, List<Route> routes) {
         RouteTable table = vm.routes();
         table.change(edit -> {

@@ -6,7 +6,7 @@ import io.kvmirq.text.Foreign;
 /** A snapshot cannot be read, does not fit a VM, or the restored VM differs from it. The message may quote the snapshot. */
 public final class SnapshotException extends RuntimeException {
     private static final long serialVersionUID = 1;
-    /** Room for the ids of two devices, with their BARs and capabilities. */
+    /** The longest message: it has room for the ids of two devices, with their BARs and capabilities. */
     private static final int LONGEST = 2500;
 
     SnapshotException(String message) {

@@ -21,7 +21,7 @@ import java.util.Set;
 import java.util.function.Function;
 import java.util.stream.Stream;
 
-/** The state of a vCPU; no CPUID if the VMM has set none, no LAPIC without one in the kernel. */
+/** The state of a vCPU, without CPUID if the VMM has set none, and without LAPIC if the kernel has none. */
 record VcpuData(
         VcpuState state,
         Optional<Cpuid> cpuid,
@@ -34,23 +34,23 @@ record VcpuData(
         X86Msrs msrs,
         X86DebugRegisters debug,
         X86Events events) {
-    /** MSRs that count time: the TSC, and of Hyper-V VP_RUNTIME and TIME_REF_COUNT, which KVM derives from its clock. */
+    /** MSRs that count time: the TSC, and Hyper-V's VP_RUNTIME and TIME_REF_COUNT, which KVM derives from its clock. */
     private static final Set<Integer> GOING_ON = Set.of(X86Msr.TSC.number(), 0x4000_0010, 0x4000_0020);
 
-    /** A Leaf has as many numbers. */
+    /** The number of values in a CPUID leaf. */
     private static final int LEAF = 7;
 
     private static final int MOST_LEAVES = 256;
     private static final int MOST_MSRS = 4096;
     private static final int VECTOR = 0xff;
-    /** Of a LAPIC: requested vectors, 32 in each register. */
+    /** The offset of the LAPIC's IRR: requested vectors, 32 in each register. */
     private static final int IRR = 0x200;
 
     private static final int REGISTER = 16;
 
     /**
-     * Reads a vCPU of this thread. Its state comes first, because asking for it lets a waiting INIT or SIPI in; events
-     * come last, because reading the others may change them.
+     * Reads a vCPU of this thread. The MP state is read first, because reading it makes KVM process a pending INIT or
+     * SIPI. Events are read last, because reading other state may change them.
      */
     static VcpuData read(Vcpu vcpu, VcpuState state, boolean hasLapic, X86Msrs which) {
         X86SystemRegisters system = vcpu.systemRegisters();
@@ -66,8 +66,9 @@ record VcpuData(
     }
 
     /**
-     * Makes a vCPU of this thread the same. CPUID decides what the others may have. System registers have the LAPIC's
-     * mode. MSRs follow the LAPIC: TSC_DEADLINE is ignored unless the LAPIC's timer has that mode.
+     * Restores a vCPU of this thread. CPUID is first, because it decides which other values are allowed. System
+     * registers are before the LAPIC, because they hold its mode. MSRs are after the LAPIC, because TSC_DEADLINE is
+     * ignored unless the LAPIC's timer is in that mode.
      */
     void write(Vcpu vcpu) {
         cpuid.ifPresent(vcpu::setCpuid);
@@ -87,7 +88,7 @@ record VcpuData(
 
     // Demands on the host
 
-    /** The sentence for what this host does not have; empty if it can take all. */
+    /** The reason why this host cannot restore the vCPU, as a sentence; empty if it can. */
     Optional<String> misfit(Vcpu vcpu, Cpuid host, X86Msrs known) {
         for (int number : msrs.numbers()) {
             if (!known.numbers().contains(number)) {
@@ -131,7 +132,10 @@ record VcpuData(
                 was -> withoutTime(now, was).difference(withoutTime(was, was)).map("LAPIC "::concat)));
     }
 
-    /** A timer goes on, and may have raised its vector. PPR follows from TPR and ISR before the guest reads it. */
+    /**
+     * Removes values that change with time: the timer runs on, and may have raised its vector. PPR follows from TPR and
+     * ISR before the guest reads it.
+     */
     private static X86Lapic withoutTime(X86Lapic lapic, X86Lapic saved) {
         int vector = saved.get(X86Lapic.Name.LVT_TIMER) & VECTOR;
         int word = IRR + vector / Integer.SIZE * REGISTER;
@@ -153,7 +157,7 @@ record VcpuData(
                 .findFirst();
     }
 
-    /** A deadline that is over: the LAPIC has its interrupt. */
+    /** Whether the TSC deadline has expired, so that the LAPIC has its interrupt. */
     private boolean hasFired(int number, VcpuData saved) {
         return number == X86Msr.TSC_DEADLINE.number()
                 && msrs.get(number) == 0

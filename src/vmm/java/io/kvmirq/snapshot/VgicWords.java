@@ -15,8 +15,8 @@ import java.util.function.LongSupplier;
 import java.util.stream.IntStream;
 
 /**
- * The registers of a GICv3 and of its ITSs, in the order in which they are restored: what decides how another register is
- * taken comes before it. The ITSs' tables are in guest memory.
+ * The registers of a GICv3 and of its ITSs, in the order of restoring: a register that changes the meaning of another
+ * one is restored first. The ITSs' tables are in guest memory.
  *
  * <p>Source: Documentation/virt/kvm/devices/arm-vgic-v3.rst and arm-vgic-its.rst, "ITS Restore Sequence".
  */
@@ -28,7 +28,7 @@ final class VgicWords {
     private static final int ACTIVE = 0x300;
     private static final int PRIORITY = 0x400;
     private static final int CONFIGURATION = 0xc00;
-    /** From a register whose ones set bits to the one whose ones clear them. */
+    /** The distance from a set register to its clear register, such as ISENABLER to ICENABLER. */
     private static final int CLEAR = 0x80;
 
     private static final int STEP = 32;
@@ -42,7 +42,7 @@ final class VgicWords {
     private static final int SGIS = 0x1_0000;
 
     private static final int ICC_CTLR = VgicV3.systemRegister(3, 0, 12, 12, 4);
-    /** Of ICC_CTLR_EL1: how many bits a priority has, less 1. */
+    /** The position in ICC_CTLR_EL1 of the number of priority bits, minus 1. */
     private static final int PRIORITY_BITS = 8;
 
     private static final int MOST_BITS = 7;
@@ -112,7 +112,10 @@ final class VgicWords {
         return address.isPresent() ? "0x" + Long.toHexString(address.getAsLong()) : "no address";
     }
 
-    /** A register that has its value stays: a write of what it was at first may change it. */
+    /**
+     * Adds a register. A restore does not write it if it has its value already, because a write of its initial value
+     * may change it.
+     */
     private void add(String name, LongSupplier read, LongConsumer write) {
         words.add(new Word(name, read, value -> {
             if (read.getAsLong() != value) {
@@ -146,7 +149,7 @@ final class VgicWords {
         }
     }
 
-    /** 32 SPIs. Lines come before latches, and both before what is active. */
+    /** Adds 32 interrupts. Line levels are before pending latches, and both before the active state. */
     private void interrupts(int first, VcpuId any) {
         int word = first / Byte.SIZE;
         distributor(GROUP + word);
@@ -183,7 +186,7 @@ final class VgicWords {
                 });
     }
 
-    /** The tables of LPIs come before GICR_CTLR enables LPIs. */
+    /** Adds a redistributor. The tables of LPIs are set before GICR_CTLR enables LPIs. */
     private void redistributor(VcpuId vcpu) {
         for (int table : LPI_TABLES) {
             redistributor(vcpu, table);
@@ -206,7 +209,7 @@ final class VgicWords {
         List<Integer> registers =
                 new ArrayList<>(IntStream.of(INTERFACE).boxed().toList());
         int bits = (int) (vgic.readSystemRegister(vcpu, ICC_CTLR) >>> PRIORITY_BITS & MOST_BITS) + 1;
-        int count = bits <= 5 ? 1 : 1 << bits - 5; // of active priorities
+        int count = bits <= 5 ? 1 : 1 << bits - 5; // the number of active-priority registers
         for (int i = 0; i < count; i++) {
             registers.add(VgicV3.systemRegister(3, 0, 12, 8, 4 | i));
             registers.add(VgicV3.systemRegister(3, 0, 12, 9, i));
@@ -223,7 +226,7 @@ final class VgicWords {
         add(at("GITS", offset), () -> its.readRegister(offset), value -> its.writeRegister(offset, value));
     }
 
-    /** The ITS is enabled last: it would execute its queue, and take no tables. */
+    /** Adds an ITS. It is enabled last: an enabled ITS would execute its queue, and refuses tables. */
     private void unit(Its its) {
         unit(its, ITS_IIDR);
         for (int offset : QUEUE) {

@@ -26,8 +26,8 @@ import java.util.function.Supplier;
 import java.util.stream.Stream;
 
 /**
- * A VM without eventfds and devices: chips of the full or the split irqchip, lines that the VMM holds high, vCPUs by
- * id.
+ * The state of an x86 VM without eventfds and devices: chips of the full or split irqchip, lines that the VMM holds
+ * high, vCPUs by id.
  */
 record VmData(
         boolean has32BitApicIds,
@@ -103,7 +103,7 @@ record VmData(
 
     // Restoring
 
-    /** The clock first: an MSR that starts the guest's clock reads it. */
+    /** Writes the clock before the vCPUs, because an MSR that starts the guest's clock reads it. */
     @Override
     public void writeVcpus(VmParts parts) {
         parts.vm().setClock(clock);
@@ -114,20 +114,23 @@ record VmData(
         return Objects.requireNonNull(parts.vcpus().get(id));
     }
 
-    /** Lines before chips: what a rise raises is replaced by the state of the chips, and the level stays. */
+    /**
+     * Writes lines before chips: the state of the chips replaces the interrupts that a rising line raises, and the
+     * level stays.
+     */
     @Override
     public void writeChips(VmParts parts) {
         Vm vm = parts.vm();
         lines.forEach(gsi -> vm.setLine(gsi, true));
         chips.ifPresent(some -> {
-            vm.restore(some.slave); // before the master: each restored PIC asks for what the slave requests
+            vm.restore(some.slave); // before the master: restoring a PIC samples the slave's output
             vm.restore(some.master);
             vm.restore(some.ioapic);
         });
         guestChips.write(parts);
     }
 
-    /** The timer goes on. */
+    /** Starts the timer. */
     @Override
     public void start(VmParts parts) {
         pit.ifPresent(parts.vm()::restore);
@@ -219,7 +222,7 @@ record VmData(
         List<Route> routes = RouteData.all(node.at("routes"), false);
         return new VmData(
                 node.at("has32BitApicIds").flag(),
-                // A snapshot of an older version does not tell: it has the quirk, as nearly all VMs.
+                // A snapshot of an older version lacks this field: the quirk is enabled, as in nearly all VMs.
                 node.find("hasBroadcastQuirk").map(Node::flag).orElse(true),
                 hasLapics,
                 node.find("chips")

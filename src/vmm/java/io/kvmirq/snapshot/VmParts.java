@@ -32,7 +32,7 @@ import java.util.function.Supplier;
  * saved part. For one thread.
  */
 public final class VmParts {
-    /** A part of a device, and the text that a device of a snapshot has, too. */
+    /** The state of a device, and its identity, which must be equal in the snapshot. */
     record Device(Supplier<String> identity, DeviceState state) {}
 
     private final Vm vm;
@@ -46,7 +46,7 @@ public final class VmParts {
     private final List<Its> units = new ArrayList<>();
     private final Set<Gsi> leftOut = new HashSet<>();
 
-    /** The VM itself: its irqchip, timer, routes, lines and clock. */
+    /** Creates the parts with the VM itself: its irqchip, timer, routes, lines and clock. */
     public VmParts(Vm vm) {
         Objects.requireNonNull(vm, "vm is null");
         this.vm = vm;
@@ -59,8 +59,8 @@ public final class VmParts {
     }
 
     /**
-     * The IOAPIC of a VM with a split irqchip. Lines that have a {@link GuestIoapic#source} of their own are driven anew
-     * before a restore.
+     * Adds the IOAPIC of a VM with a split irqchip. Before a restore, the VMM drives the lines with their own {@link
+     * GuestIoapic#source} again.
      */
     public VmParts ioapic(GuestIoapic ofVmm) {
         Objects.requireNonNull(ofVmm, "ofVmm is null");
@@ -68,29 +68,33 @@ public final class VmParts {
         return this;
     }
 
-    /** The PICs of a VM with a split irqchip. */
+    /** Adds the PICs of a VM with a split irqchip. */
     public VmParts pic(GuestPic ofVmm) {
         Objects.requireNonNull(ofVmm, "ofVmm is null");
         pic = Optional.of(ofVmm);
         return this;
     }
 
-    /** The GICv3 of a VM of arm64. */
+    /** Adds the GICv3 of an arm64 VM. */
     public VmParts vgic(VgicV3 ofVm) {
         vgic = Optional.of(ofVm);
         return this;
     }
 
-    /** An ITS of a VM of arm64, in the same order in both VMs. Its tables are in the guest's memory: save that after. */
+    /**
+     * Adds an ITS of an arm64 VM, in the same order in both VMs. Its tables are in guest memory: save that memory
+     * afterwards.
+     */
     public VmParts its(Its ofVm) {
         units.add(ofVm);
         return this;
     }
 
     /**
-     * A vCPU. Name all of them.
+     * Adds a vCPU. Add all vCPUs of the VM.
      *
-     * @throws IllegalArgumentException if the id was given before, or is not that of the vCPU, or the vCPU is of another VM
+     * @throws IllegalArgumentException if the id was given before, or is not the vCPU's id, or the vCPU belongs to
+     *     another VM
      */
     public VmParts vcpu(VcpuId id, Vcpu vcpu) {
         Objects.requireNonNull(id, "id is null");
@@ -106,7 +110,7 @@ public final class VmParts {
     }
 
     /**
-     * Adds an eventfd whose count is part of the VM's state: the eventfd of an irqfd, of a device's line that waits for
+     * Adds an eventfd whose count is part of the VM's state: the eventfd of an irqfd, of a device's line that awaits
      * its EOI, or of a doorbell.
      *
      * @throws IllegalArgumentException if the name was given before, or the eventfd is of another {@code Kernel}
@@ -123,10 +127,10 @@ public final class VmParts {
     }
 
     /**
-     * Adds an irqfd to save; a restore makes it. Name its eventfds first. Add all irqfds except those of devices that
-     * are parts, or {@link #leaveOut} the others.
+     * Adds an irqfd to save; a restore assigns it. Add its eventfds first. Add all irqfds except those of added
+     * devices, or {@link #leaveOut} the others.
      *
-     * @throws IllegalArgumentException if one of its eventfds has no name, or it is of another VM
+     * @throws IllegalArgumentException if one of its eventfds has no name, or the irqfd belongs to another VM
      */
     public VmParts irqfd(Irqfd irqfd) {
         Objects.requireNonNull(irqfd, "irqfd is null");
@@ -140,9 +144,9 @@ public final class VmParts {
     }
 
     /**
-     * Names a GSI that has irqfds which are not parts. The snapshot leaves them out, and the VMM makes them again after
-     * a restore: the irqfds of a {@link io.kvmirq.forward.Forwarding} whose device was not added as a part, and those
-     * of a device in another process. Signals that wait in the eventfds of these irqfds are not in the snapshot.
+     * Leaves out the irqfds of a GSI. They are not in the snapshot, and the VMM assigns them again after a restore: the
+     * irqfds of a {@link io.kvmirq.forward.Forwarding} whose device was not added as a part, and those of a device in
+     * another process. Pending signals of their eventfds are not in the snapshot.
      */
     public VmParts leaveOut(Gsi gsi) {
         Objects.requireNonNull(gsi, "gsi is null");
@@ -151,7 +155,7 @@ public final class VmParts {
     }
 
     /**
-     * A device whose MSI or MSI-X is emulated. One with both has two names.
+     * Adds the MSI or MSI-X of a device. A device with both has two names.
      *
      * @throws IllegalArgumentException if the name was given before
      */
@@ -163,7 +167,7 @@ public final class VmParts {
         return this;
     }
 
-    /** Vendor and device id, as config space begins. */
+    /** Vendor and device id: the first four bytes of config space. */
     private static String ids(VfioDevice device) {
         int ids = device.config().getInt(0);
         return String.format("%04x:%04x", ids & 0xffff, ids >>> Short.SIZE);
@@ -196,7 +200,10 @@ public final class VmParts {
                         event + " has no name: name it with VmParts.event before its irqfd"));
     }
 
-    /** Throws IllegalArgumentException if a vCPU of an adopted VM is not here: only those made here are known. */
+    /**
+     * Throws IllegalArgumentException if a vCPU of the VM was not added. Of an adopted VM only vCPUs created here are
+     * known.
+     */
     void requireEveryVcpu() {
         List<VcpuId> made = new ArrayList<>();
         VmListener listener = new VmListener() {
@@ -208,7 +215,7 @@ public final class VmParts {
             @Override
             public void apicIdsWidened() {}
         };
-        vm.listeners().add(listener); // which tells of those that exist
+        vm.listeners().add(listener); // which reports the existing vCPUs
         vm.listeners().remove(listener);
         for (VcpuId id : made) {
             if (!vcpus.containsKey(id.number())) {
@@ -220,9 +227,11 @@ public final class VmParts {
     }
 
     /**
-     * To be called while no vCPU runs, as a guest moves the vectors of its devices.
+     * Checks that all irqfds were added. Call it while no vCPU runs, because a running guest moves the vectors of its
+     * devices.
      *
-     * @throws IllegalArgumentException if an irqfd of the VM is not here, and not that of a device or left out
+     * @throws IllegalArgumentException if an irqfd of the VM was neither added nor left out, and belongs to no added
+     *     device
      */
     void requireEveryIrqfd() {
         for (int number = 0; number <= Gsi.MAX; number++) {
@@ -266,7 +275,7 @@ public final class VmParts {
         return units;
     }
 
-    /** By id. */
+    /** The vCPUs by id. */
     Map<Integer, Vcpu> vcpus() {
         return vcpus;
     }

@@ -26,15 +26,15 @@ import java.util.Set;
  * space of each {@link io.kvmirq.pci.PassedThroughDevice}. The VMM saves guest memory itself. The registers of a host
  * device are not saved, because no program can read them. Immutable.
  *
- * <p>On arm64 the VM has a GICv3. Tables of ITSs and of LPIs are in guest memory: save that after the snapshot, and have it
- * in place before a restore. A pending SError is not in a snapshot, and a vCPU with a PMU is refused.
+ * <p>On arm64 the VM has a GICv3. Tables of ITSs and of LPIs are in guest memory: save that memory after the snapshot,
+ * and load it before a restore. A pending SError is not in a snapshot, and a vCPU with a PMU is refused.
  *
- * <p>A VM is paused when no vCPU runs and no thread changes its routes, lines and devices. A kick ends a run; if that
- * run returns an access of the guest, answer it and run again until {@code INTR}, or the access would be lost. Eventfds
- * may be signalled during this time.
+ * <p>A VM is paused when no vCPU runs and no thread changes its routes, lines and devices. A kick ends a run. If that
+ * run returns an access of the guest, complete it and run again until {@code INTR}, or the access is lost. Eventfds may
+ * be signalled while the VM is paused.
  *
- * <p>A snapshot is made and restored by one platform thread. The vCPUs belong to it from then on: a thread that runs one
- * takes it by {@link Vcpu#moveHere}.
+ * <p>One platform thread makes or restores a snapshot. It then owns the vCPUs: another thread that runs one calls
+ * {@link Vcpu#moveHere} first.
  */
 public final class VmSnapshot {
     private final MachineData vm;
@@ -53,7 +53,7 @@ public final class VmSnapshot {
     // Making
 
     /**
-     * Saves a VM that may run on: it is left as it was.
+     * Saves a VM without changing it, so that it may run on.
      *
      * @throws IllegalArgumentException if a vCPU or an irqfd of the VM is not among the parts
      * @throws IllegalStateException if a vCPU runs, or left within an instruction
@@ -64,8 +64,8 @@ public final class VmSnapshot {
     }
 
     /**
-     * Saves a VM that ends here and goes on elsewhere. Its irqfds and its MSI-X stay masked, and pending counts are
-     * taken out of its eventfds. Later signals stay in the eventfds and are not in the snapshot.
+     * Saves a VM that will continue elsewhere. Its irqfds and MSI-X stay masked, and pending counts are moved from its
+     * eventfds to the snapshot. Later signals stay in the eventfds and are not in the snapshot.
      *
      * @throws IllegalArgumentException as {@link #of}
      * @throws IllegalStateException as {@link #of}
@@ -114,7 +114,9 @@ public final class VmSnapshot {
         }
     }
 
-    /** Parts that stand still while they are read. All of it goes on, also where the kernel refuses a part. */
+    /**
+     * Holds the interrupts of all parts while they are read. Closing releases them all, even if the kernel refuses one.
+     */
     private static final class Held implements AutoCloseable {
         private final Deque<Runnable> back = new ArrayDeque<>();
 
@@ -136,7 +138,7 @@ public final class VmSnapshot {
         }
     }
 
-    /** A semaphore gives 1 at a time. */
+    /** Reads the whole count of an eventfd. A semaphore returns 1 for each read. */
     private static long drain(EventFd event) {
         long sum = 0;
         long count;
@@ -150,19 +152,20 @@ public final class VmSnapshot {
     // Restoring
 
     /**
-     * Restores this state into another VM. That VM has the same irqchip, the same number of vCPUs with the same ids, of
-     * which none has run, eventfds and devices with the same names, and the guest's memory. The restore makes the
-     * irqfds. At the end it reads everything back and compares.
+     * Restores this state into another VM. That VM must have the same irqchip, vCPUs with the same ids that have never
+     * run, eventfds and devices with the same names, and the guest's memory. The restore assigns the irqfds. At the end
+     * it reads the state back and compares it.
      *
-     * <p>A snapshot that does not fit is refused before anything is changed. If the kernel refuses a value of a vCPU,
-     * or the VM differs afterwards, eventfds, irqfds, routes and devices are as before, and the VM is to be closed.
+     * <p>A snapshot that does not fit is refused before any change. If the kernel refuses a value of a vCPU, or the VM
+     * differs afterwards, eventfds, irqfds, routes and devices are as before, but the VM must be closed.
      *
      * @return the irqfds, in the order in which they were saved
      * @throws IllegalArgumentException if a vCPU of the VM is not among the parts
-     * @throws SnapshotException if the snapshot does not fit this VM or this host, or if the restored VM differs from it
-     * @throws IllegalStateException if a vCPU runs, or left within an instruction; {@link io.kvmirq.kvm.MsrRefusedException}
-     *     for a value that an MSR does not take
-     * @throws io.kvmirq.KernelException for other values that the kernel does not take
+     * @throws SnapshotException if the snapshot does not fit this VM or this host, or if the restored VM differs from
+     *     it
+     * @throws IllegalStateException if a vCPU runs, or left within an instruction; {@link
+     *     io.kvmirq.kvm.MsrRefusedException} for a value that an MSR does not accept
+     * @throws io.kvmirq.KernelException for other values that the kernel does not accept
      */
     public List<Irqfd> restore(VmParts parts) {
         Objects.requireNonNull(parts, "parts is null");
@@ -190,7 +193,7 @@ public final class VmSnapshot {
             }
             devices.forEach((name, saved) -> {
                 VmParts.Device device = Fit.device(parts, name);
-                undo.add(device.state()::reset); // also of a part that was done
+                undo.add(device.state()::reset); // also undoes a partial restore
                 try {
                     device.state().restore(saved.bytes());
                 } catch (IllegalArgumentException e) {

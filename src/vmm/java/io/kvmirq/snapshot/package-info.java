@@ -2,14 +2,15 @@
 /**
  * The state of a paused VM as one document, and a VM made from it.
  *
- * <p>{@link io.kvmirq.snapshot.VmParts} names what belongs to a VM. {@link io.kvmirq.snapshot.VmSnapshot#of} reads it,
- * {@link io.kvmirq.snapshot.VmSnapshot#restore} makes another VM's parts the same and reads them back. A pending interrupt
- * is in one place at a time: in the count of an eventfd, in an interrupt controller, in a LAPIC, or on its way into a
- * vCPU. Irqfds are masked first, so that it stays in its place while the places are read one after the other: a mask
- * waits for what is on its way from an eventfd to the controllers. A restore fills the places in reverse: vCPUs,
- * controllers, eventfds.
+ * <p>{@link io.kvmirq.snapshot.VmParts} lists the parts of a VM by name. {@link io.kvmirq.snapshot.VmSnapshot#of} reads
+ * them, {@link io.kvmirq.snapshot.VmSnapshot#restore} writes them into another VM and reads them back. A pending
+ * interrupt is in one place at a time: in the count of an eventfd, in an interrupt controller, in a LAPIC, or in a
+ * vCPU's event state. Irqfds are masked first, so that no interrupt moves while the places are read one after the
+ * other: a mask waits until signals under way from an eventfd have reached the controllers. A restore fills the places
+ * in reverse: vCPUs, controllers, eventfds.
  *
- * <p>Guest memory, emulated devices of a VMM, the registers of the host's devices and nested guests are not in a snapshot.
+ * <p>Guest memory, emulated devices of a VMM, the registers of the host's devices and nested guests are not in a
+ * snapshot.
  */
 @NullMarked
 package io.kvmirq.snapshot;

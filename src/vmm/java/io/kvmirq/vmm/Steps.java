@@ -23,7 +23,7 @@ public final class Steps {
                 }
                 failure = e;
             } catch (Error e) {
-                error = error == null ? e : error; // adding to it may need the memory that is not there
+                error = error == null ? e : error; // addSuppressed may need memory that is not available
             }
         }
         if (error != null) {

@@ -6,7 +6,7 @@ import static io.kvmirq.arch.Description.always;
 import io.kvmirq.arch.BitField;
 import io.kvmirq.arch.Format;
 
-/** The entries of the tables in which AVIC finds vCPUs: by physical APIC id and by logical APIC id. */
+/** The entries of the two tables by which AVIC finds a vCPU: by physical and by logical APIC id. */
 public final class AvicTables {
     /** Physical: the APIC id of the host CPU. */
     public static final BitField HOST_ID = new BitField("host_physical_id", 0, 12, always("HostPhysicalId", "APIC id"));

@@ -15,7 +15,7 @@ import io.kvmirq.arch.Format;
 import io.kvmirq.arch.FormatBuilder;
 import io.kvmirq.arch.SplitField;
 
-/** A remapping entry of 128 bits, remapped or in guest mode: {@code struct irte_ga}. */
+/** A 128-bit remapping entry, in remapped form or in guest mode: {@code struct irte_ga}. */
 public final class GaIrte {
     private static final int PAGE_BITS = 12;
 
@@ -44,7 +44,7 @@ public final class GaIrte {
                             "VM " + GaTag.VM.of(value) + ", vCPU " + GaTag.VCPU.of(value) + " on Linux 7.1; VM "
                                     + GaTag.VM_6_1.of(value) + ", vCPU " + GaTag.VCPU_6_1.of(value) + " on 6.1"));
 
-    /** The vector, of the guest in guest mode. */
+    /** The vector: in guest mode the guest's, otherwise the host's. */
     public static final BitField VECTOR = new BitField("vector", 64, 8, always("Vector", "guest vector"));
 
     /** Bits 51:12 of the address of the vCPU's backing page. */

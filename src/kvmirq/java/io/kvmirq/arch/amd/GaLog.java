@@ -8,7 +8,7 @@ import io.kvmirq.arch.BitField;
 import io.kvmirq.arch.Format;
 import io.kvmirq.arch.Meaning;
 
-/** The GA log, in which the IOMMU names vCPUs that have an interrupt and do not run: entries and base register. */
+/** Entries and base register of the GA log, in which the IOMMU reports requests for vCPUs that do not run. */
 public final class GaLog {
     /** Entry: the GATag of the remapping entry, see {@link GaTag}. */
     public static final BitField TAG = new BitField("ga_tag", 0, 32, always("GATag", ""));

@@ -6,9 +6,7 @@ import static io.kvmirq.arch.Description.always;
 import io.kvmirq.arch.BitField;
 import io.kvmirq.arch.Format;
 
-/**
- * A GATag: {@code AVIC_GATAG}. The version decides the bits for VM and vCPU: 20 and 12 in Linux 7.1, 23 and 9 in 6.1.
- */
+/** A GATag: {@code AVIC_GATAG}. VM and vCPU have 20 and 12 bits in Linux 7.1, 23 and 9 bits in 6.1. */
 public final class GaTag {
     /** The id of the VM. */
     public static final BitField VM = new BitField("vm_id", 12, 20, always("", "VM"));

@@ -7,7 +7,7 @@ import static io.kvmirq.arch.Description.oneOf;
 import io.kvmirq.arch.BitField;
 import io.kvmirq.arch.Format;
 
-/** A remapping entry of 32 bits: {@code union irte}. Its first fields are also those of {@link GaIrte}. */
+/** A 32-bit remapping entry: {@code union irte}. {@link GaIrte} has the same first fields. */
 public final class LegacyIrte {
     /** The entry is in use. */
     public static final BitField VALID = BitField.flag("valid", 0, "RemapEn", "not in use", "in use");

@@ -2,8 +2,8 @@
 /**
  * The structures of AMD's IOMMU and of AVIC.
  *
- * <p>A class of a structure holds its fields, which are also the accessors over the words, and its {@link
- * io.kvmirq.arch.Format}. Such a class has constants only.
+ * <p>The class of a structure has only constants: the fields, which also read and write the words, and the {@link
+ * io.kvmirq.arch.Format}.
  *
  * <p>Source: drivers/iommu/amd/amd_iommu_types.h and arch/x86/include/asm/svm.h; reserved bits from the AMD I/O
  * Virtualization Technology specification.

@@ -4,19 +4,19 @@ package io.kvmirq.arch.apic;
 import io.kvmirq.arch.LinuxVersion;
 
 /**
- * How KVM keeps the posted-interrupt descriptor of a vCPU that leaves its CPU: {@code vmx_vcpu_pi_put()} of Linux 6.12
- * and 7.1.
+ * Kernel versions by the way in which KVM updates the posted-interrupt descriptor of a vCPU that leaves its CPU: {@code
+ * vmx_vcpu_pi_put()} of Linux 6.12 and 7.1.
  */
 public enum ApicvKernel {
     /**
-     * SN is set only when the vCPU is preempted. A unit still notifies the last CPU of a vCPU that is in user space, or
-     * that sleeps with interrupts off.
+     * SN is set only when the vCPU is preempted. A remapping unit still notifies the last CPU of a vCPU that is in user
+     * space, or that sleeps with interrupts disabled.
      */
     UP_TO_6_16,
     /** SN is set whenever the vCPU leaves its CPU, unless it sleeps on a wake-up list. */
     FROM_6_17;
 
-    /** The way of a version. */
+    /** The constant of a Linux version. */
     public static ApicvKernel of(LinuxVersion version) {
         return version.isSince(6, 17) ? FROM_6_17 : UP_TO_6_16;
     }

@@ -12,8 +12,8 @@ import io.kvmirq.arch.Structure;
 import java.util.Objects;
 
 /**
- * An MSI in compatibility format. A device writes it if interrupts are not remapped, and a guest's route holds it.
- * Three words of 32 bits: low address, high address, data.
+ * An MSI in compatibility format. Devices write it if interrupts are not remapped, and a guest's routes contain it. It
+ * has three 32-bit words: low address, high address, data.
  *
  * <p>Source: Intel SDM vol. 3, "Message Signalled Interrupts"; {@code struct x86_msi_addr_lo} and its neighbours in
  * arch/x86/include/asm/msi.h; {@code kvm_msi_to_lapic_irq} in arch/x86/kvm/irq.c.
@@ -32,7 +32,7 @@ public record CompatibilityMsi(long address, int data) implements Structure {
     /** Destination mode: the destination is a logical id. */
     public static final BitField LOGICAL = BitField.flag("dest_mode_logical", 2, "DM", "physical", "logical");
 
-    /** Redirection hint: one CPU of the destination takes the interrupt. */
+    /** Redirection hint: one CPU of the destination gets the interrupt. */
     public static final BitField HINT =
             BitField.flag("redirect_hint", 3, "RH", "all of the destination", "one of the destination");
 
@@ -62,7 +62,7 @@ public record CompatibilityMsi(long address, int data) implements Structure {
     /** Destination bits 31:8. Only a hypervisor reads them. */
     public static final BitField DESTINATION_HIGH = new BitField("dest_8_31", 40, 24);
 
-    /** The destination where 32-bit APIC ids are enabled. Both parts are in the address. */
+    /** The 32-bit destination, if 32-bit APIC ids are enabled. Both parts are in the address. */
     public static final SplitField DESTINATION = new SplitField(
             "dest32",
             DESTINATION_LOW,
@@ -99,7 +99,7 @@ public record CompatibilityMsi(long address, int data) implements Structure {
             .build();
 
     /**
-     * The bit that tells the formats of a message apart; {@code otherwise} is the meaning of another value than {@code
+     * The bit that distinguishes the formats of a message; {@code otherwise} is its meaning if the value is not {@code
      * expected}.
      */
     public static BitField format(int expected, String otherwise) {
@@ -120,7 +120,9 @@ public record CompatibilityMsi(long address, int data) implements Structure {
         return new long[] {address, Integer.toUnsignedLong(data)};
     }
 
-    /** The destination where 32-bit APIC ids are enabled, unsigned. Its low 8 bits are the destination elsewhere. */
+    /**
+     * The 32-bit destination, unsigned. If 32-bit APIC ids are not enabled, only its low 8 bits are the destination.
+     */
     public long destination() {
         return DESTINATION.of(address, address);
     }

@@ -7,15 +7,15 @@ import java.util.Objects;
 import java.util.Optional;
 
 /**
- * The delivery mode of an interrupt, 3 bits. It says how the destination takes the interrupt.
+ * The delivery mode of an interrupt, 3 bits.
  *
  * <p>Source: Intel SDM vol. 3, "Message Data Register Format"; VT-d specification, Interrupt Remapping Table Entry;
  * {@code enum apic_delivery_modes} in arch/x86/include/asm/apicdef.h.
  */
 public enum DeliveryMode {
-    /** All LAPICs of the destination take the vector. */
+    /** All LAPICs of the destination get the vector. */
     FIXED(0, "fixed"),
-    /** One LAPIC of the destination takes the vector. */
+    /** One LAPIC of the destination gets the vector. */
     LOWEST_PRIORITY(1, "lowest priority"),
     /** System management interrupt. */
     SMI(2, "SMI"),
@@ -27,10 +27,12 @@ public enum DeliveryMode {
     INIT(5, "INIT"),
     /** No meaning in a message or an entry; in an ICR it is the start-up IPI. */
     RESERVED_6(6, "reserved"),
-    /** The CPU asks an external controller for the vector. */
+    /** The CPU reads the vector from an external controller. */
     EXTINT(7, "ExtINT");
 
-    /** A LAPIC reports an error for a smaller vector: Intel SDM vol. 3, "Valid Interrupt Vectors". */
+    /**
+     * The lowest valid vector. For a lower one a LAPIC reports an error: Intel SDM vol. 3, "Valid Interrupt Vectors".
+     */
     private static final int LOWEST_VECTOR = 0x10;
 
     private static final DeliveryMode[] ALL = values();
@@ -69,7 +71,7 @@ public enum DeliveryMode {
                 .forbidding(value -> of((int) value).isReserved(), value -> "delivery mode " + value + " is reserved");
     }
 
-    /** Adds that a LAPIC refuses vectors below 0x10, where {@code mode} carries a vector. */
+    /** Adds the check that a vector is at least 0x10 if {@code mode} carries a vector: a LAPIC refuses lower ones. */
     public static Description deliverable(Description vector, BitField mode) {
         Objects.requireNonNull(mode, "mode is null");
         return vector.checked((value, bits) -> {

@@ -35,7 +35,7 @@ public enum InhibitReason {
             false,
             "the guest moved a LAPIC away from 0xfee00000",
             "let the guest leave the LAPIC there, and make a new VM"),
-    /** Of one vCPU, never of a VM. */
+    /** A reason of one vCPU, never of a VM. */
     NESTED(false, true, "the vCPU runs a nested guest", "none: it ends with the nested guest"),
     IRQWIN(
             false,
@@ -73,13 +73,13 @@ public enum InhibitReason {
         this.remedy = remedy;
     }
 
-    /** Whether the vendor's KVM module knows the reason. AMD's knows all. */
+    /** Whether the vendor's KVM module has the reason. AMD's has all. */
     public boolean counts(Vendor vendor) {
         Objects.requireNonNull(vendor, "vendor is null");
         return vendor == Vendor.AMD || intel;
     }
 
-    /** The first kernel that knows the reason; 6.1 stands for older ones too. */
+    /** The first kernel with the reason; 6.1 also for older ones. */
     public LinuxVersion since() {
         return switch (this) {
             case PHYSICAL_ID_ALIASED, LOGICAL_ID_ALIASED -> new LinuxVersion(6, 3);
@@ -88,12 +88,12 @@ public enum InhibitReason {
         };
     }
 
-    /** Whether the reason can end while the VM lives. */
+    /** Whether the reason can end before the VM is closed. */
     public boolean clears() {
         return clears;
     }
 
-    /** The event that makes the reason. */
+    /** The event that causes the reason. */
     public String cause() {
         return cause;
     }

@@ -8,8 +8,8 @@ import io.kvmirq.arch.Format;
 import io.kvmirq.arch.SplitField;
 
 /**
- * The fields of a redirection entry of the IOAPIC, 64 bits, in both forms: compatibility form, and remappable form,
- * which names an entry of the remapping table.
+ * The fields of a 64-bit redirection entry of the IOAPIC, in compatibility form, and in remappable form, which refers
+ * to an entry of the remapping table.
  *
  * <p>Source: 82093AA datasheet, "IOREDTBL"; VT-d specification, "I/OxAPIC Programming"; {@code union
  * kvm_ioapic_redirect_entry} in arch/x86/kvm/ioapic.h; {@code struct IO_APIC_route_entry} in
@@ -22,7 +22,7 @@ public final class IoapicEntry {
     /** Delivery mode. Remappable form: 0. */
     public static final BitField MODE = new BitField("delivery_mode", 8, 3, DeliveryMode.description());
 
-    /** Vector. Remappable form: the vector that an EOI names. */
+    /** Vector. Remappable form: the vector of the EOI. */
     public static final BitField VECTOR =
             new BitField("vector", 0, 8, DeliveryMode.deliverable(always("INTVEC", "vector"), MODE));
 

@@ -7,8 +7,8 @@ import io.kvmirq.KernelException;
 import io.kvmirq.VcpuId;
 
 /**
- * A vendor's part of posting one host irq: {@code pi_update_irte}, with {@code irq_set_vcpu_affinity} behind it. VT-d
- * only writes the entry. AMD also moves the irqfd to the list of the vCPU.
+ * The vendor-specific part of posting one host irq: {@code pi_update_irte}, which calls {@code irq_set_vcpu_affinity}.
+ * VT-d only writes the entry. AMD also moves the irqfd to the list of the vCPU.
  */
 public interface IrteUpdate {
     /**
@@ -20,7 +20,7 @@ public interface IrteUpdate {
     /** Remaps the host irq again. Does nothing if it is not posted. */
     void unpost();
 
-    /** A host irq that no remapping unit remaps: none of its irqchips implements {@code irq_set_vcpu_affinity}. */
+    /** The update of a host irq that is not remapped: none of its irqchips implements {@code irq_set_vcpu_affinity}. */
     static IrteUpdate notRemapped(int hostIrq) {
         return new IrteUpdate() {
             @Override

@@ -112,10 +112,10 @@ public final class LapicPage {
     /** Local vector table: the source sends nothing. */
     public static final BitField LVT_MASKED = BitField.flag("masked", 16, "M", "not masked", "masked");
 
-    /** The number of registers, of which {@code KVM_GET_LAPIC} returns the first 64. */
+    /** The number of registers that {@code KVM_GET_LAPIC} returns, the first 64. */
     private static final int REGISTERS = 64;
 
-    /** The registers that a format names, by offset. Vectors and the local vector table are elsewhere. */
+    /** Registers with named fields, by offset, without ISR, TMR, IRR and the local vector table. */
     private static final Map<Integer, List<BitField>> NAMED = Map.ofEntries(
             register(ID_AT, new BitField("id", 0, 32, always("ID", "xAPIC id in 31:24, or x2APIC id"))),
             register(
@@ -186,7 +186,7 @@ public final class LapicPage {
     private static BitField reserved(int offset, int at, int low, int end) {
         String name = "rsvd_0x" + Integer.toHexString(offset) + (low == 0 ? "" : "_" + low);
         int width = end - low;
-        // A DFR has ones where it has no field.
+        // Bits of a DFR outside of its field are 1.
         return offset == DFR_AT
                 ? new BitField("dfr_low", at + low, width, always("R", "ones")).ordinarily(0)
                 : BitField.reserved(name, at + low, width).ordinarily(0);

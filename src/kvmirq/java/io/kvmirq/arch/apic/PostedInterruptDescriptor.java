@@ -12,8 +12,8 @@ import io.kvmirq.arch.Structure;
 
 /**
  * The words of a posted-interrupt descriptor (PID): 64 bytes at a 64-byte boundary, one for each vCPU. An IOMMU or
- * another CPU leaves vectors for a guest in it. This record is a copy of the words; {@code PiDescriptor} is the live
- * memory.
+ * another CPU stores requested vectors of a guest in it. This record is a copy of the words; {@code PiDescriptor}
+ * models the live memory.
  *
  * <p>Source: VT-d specification, Posted Interrupt Descriptor, and Intel SDM vol. 3, Posted-Interrupt Processing; {@code
  * struct pi_desc} in arch/x86/include/asm/posted_intr.h.
@@ -30,7 +30,7 @@ import io.kvmirq.arch.Structure;
 public record PostedInterruptDescriptor(
         long pir0, long pir1, long pir2, long pir3, long control, long reserved320, long reserved384, long reserved448)
         implements Structure {
-    /** The length in bytes, and the boundary. */
+    /** The length in bytes, which is also the alignment. */
     public static final int BYTES = 64;
 
     /** The number of low bits of a descriptor's address that are 0. */
@@ -43,7 +43,7 @@ public record PostedInterruptDescriptor(
     public static final BitField ON =
             BitField.flag("on", 256, "ON", "no notification outstanding", "notification outstanding");
 
-    /** Suppress notification, bit 257. An urgent request notifies all the same. */
+    /** Suppress notification, bit 257. An urgent request is notified even so. */
     public static final BitField SN = BitField.flag("sn", 257, "SN", "notifications sent", "notifications suppressed");
 
     /** Notification vector, bits 279:272. */
@@ -54,7 +54,7 @@ public record PostedInterruptDescriptor(
     public static final BitField NDST =
             new BitField("ndst", 288, 32, Description.saying("NDST", (value, bits) -> destination(value)));
 
-    /** The place of an 8-bit APIC id in NDST. */
+    /** The position of an 8-bit APIC id in NDST. */
     private static final BitField XAPIC_ID = new BitField("xapic id", 8, 8);
 
     /** Kind {@code pid}. */
@@ -91,7 +91,7 @@ public record PostedInterruptDescriptor(
         return BitField.reserved("rsvd" + number, 320 + Integer.SIZE * number, Integer.SIZE);
     }
 
-    /** The vectors of Linux: arch/x86/include/asm/irq_vectors.h. */
+    /** The name of a Linux notification vector: arch/x86/include/asm/irq_vectors.h. */
     private static String notification(int vector) {
         return switch (vector) {
             case 0xf2 -> "notification vector, in Linux of a vCPU that runs or is preempted";
@@ -125,7 +125,7 @@ public record PostedInterruptDescriptor(
         return apicId;
     }
 
-    /** NDST for a CPU in xAPIC mode. IllegalArgumentException unless the id is 0–254: 255 names all CPUs. */
+    /** NDST for a CPU in xAPIC mode. IllegalArgumentException unless the id is 0–254: 255 is the broadcast. */
     public static long destinationXapic(long apicId) {
         if (apicId == XAPIC_ID.max()) {
             throw new IllegalArgumentException(
@@ -134,7 +134,7 @@ public record PostedInterruptDescriptor(
         return XAPIC_ID.with(apicId);
     }
 
-    /** @throws IllegalArgumentException if no descriptor can be at the address: its low 6 bits are not 0 */
+    /** @throws IllegalArgumentException unless the low 6 bits of the address are 0 */
     public static void checkAddress(long address) {
         if (address % BYTES != 0) {
             throw new IllegalArgumentException("descriptor address 0x" + Long.toHexString(address)
@@ -152,7 +152,7 @@ public record PostedInterruptDescriptor(
         return new long[] {pir0, pir1, pir2, pir3, control, reserved320, reserved384, reserved448};
     }
 
-    /** Whether PIR holds the vector. */
+    /** Whether the vector's bit in PIR is set. */
     public boolean isRequested(InterruptVector vector) {
         return (bits()[vector.number() / Long.SIZE] >>> vector.number() & 1) != 0;
     }

@@ -11,14 +11,14 @@ import java.util.Set;
 import java.util.StringTokenizer;
 
 /**
- * The features of a host that decide about posting. {@code kernel} decides the inhibits; {@code commandLine} may switch
- * features off.
+ * The features of a host that decide about posting. The inhibit reasons depend on {@code kernel}; {@code commandLine}
+ * may disable features.
  */
 public record PostingHost(Vendor vendor, LinuxVersion kernel, String commandLine, Set<Feature> features) {
     private static final int AVIC_MAX_PHYSICAL_ID = 0xfe;
     private static final int X2AVIC_MAX_PHYSICAL_ID = 0x1ff;
 
-    /** Each is needed, except the last two. */
+    /** Features for posting. All are needed, except the last two. */
     public enum Feature {
         /** The host remaps interrupts. */
         REMAPPING,
@@ -29,7 +29,7 @@ public record PostingHost(Vendor vendor, LinuxVersion kernel, String commandLine
         POSTING_UNITS,
         /** The module parameter enable_apicv of kvm_intel, or avic of kvm_amd. */
         APIC_VIRTUALIZATION,
-        /** The module parameter enable_device_posted_irqs; before Linux 6.16 every host has the feature. */
+        /** The module parameter enable_device_posted_irqs. Before Linux 6.16 every host has this feature. */
         DEVICE_POSTED_IRQS,
         /** AMD: the table of AVIC holds vCPU ids above 254, up to 511. */
         X2AVIC,
@@ -45,7 +45,7 @@ public record PostingHost(Vendor vendor, LinuxVersion kernel, String commandLine
         features = Set.copyOf(features);
     }
 
-    /** A host of the newest kernel on which everything is switched on. */
+    /** A host with the newest kernel and all features. */
     public static PostingHost of(Vendor vendor) {
         Objects.requireNonNull(vendor, "vendor is null");
         return new PostingHost(vendor, LinuxVersion.NEWEST, "", EnumSet.allOf(Feature.class));
@@ -71,7 +71,7 @@ public record PostingHost(Vendor vendor, LinuxVersion kernel, String commandLine
         return new PostingHost(vendor, kernel, commandLine, fewer);
     }
 
-    /** The highest id of a vCPU that AVIC serves ({@code avic_init_backing_page}). */
+    /** The highest vCPU id that AVIC supports ({@code avic_init_backing_page}). */
     public int highestAvicId() {
         if (!features.contains(Feature.X2AVIC)) {
             return AVIC_MAX_PHYSICAL_ID;
@@ -79,7 +79,7 @@ public record PostingHost(Vendor vendor, LinuxVersion kernel, String commandLine
         return features.contains(Feature.X2AVIC_EXT) && kernel.isSince(6, 18) ? VcpuId.MAX : X2AVIC_MAX_PHYSICAL_ID;
     }
 
-    /** The first reason against posting, before any VM is looked at. */
+    /** The first obstacle to posting that is independent of the VM. */
     public Optional<PostingObstacle> flaw() {
         boolean remapping = features.contains(Feature.REMAPPING);
         boolean unitsPost = features.contains(Feature.POSTING_UNITS);
@@ -87,7 +87,7 @@ public record PostingHost(Vendor vendor, LinuxVersion kernel, String commandLine
         boolean noPosting = false;
         boolean legacy = false;
         // The kernel applies the words in order (setup_irqremap).
-        // No regular expression: a short command spends its time on loading classes.
+        // No regular expression: a short command spends most of its time loading classes.
         for (StringTokenizer words = new StringTokenizer(commandLine); words.hasMoreTokens(); ) {
             String word = words.nextToken();
             legacy = word.startsWith("amd_iommu_intr=") ? word.endsWith("=legacy") : legacy;

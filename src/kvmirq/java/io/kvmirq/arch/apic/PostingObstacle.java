@@ -2,8 +2,8 @@
 package io.kvmirq.arch.apic;
 
 /**
- * Why an interrupt is not posted, in the order of {@code kvm_pi_update_irte()} and its callers in Linux 7.1: the first
- * that holds.
+ * The reasons why an interrupt is not posted, in the order in which {@code kvm_pi_update_irte()} and its callers in
+ * Linux 7.1 check them.
  */
 public enum PostingObstacle {
     NO_REMAPPING(
@@ -33,7 +33,7 @@ public enum PostingObstacle {
             "vmx hardware_setup() or avic_want_avic_enabled(), when the module is loaded",
             "/sys/module/kvm_intel/parameters/enable_apicv or /sys/module/kvm_amd/parameters/avic",
             "load the module with enable_apicv=1, or avic=1 (and npt=1)"),
-    /** The parameter exists since Linux 6.16. */
+    /** The module parameter exists since Linux 6.16. */
     DEVICES_NOT_POSTED(
             "KVM posts no interrupts of devices",
             "kvm_x86_vendor_init(), when the module is loaded",
@@ -105,17 +105,17 @@ public enum PostingObstacle {
         this.remedy = remedy;
     }
 
-    /** The obstacle. */
+    /** The obstacle, as a clause. */
     public String text() {
         return text;
     }
 
-    /** The function of the kernel that decides it. */
+    /** The kernel function that checks for the obstacle. */
     public String decidedBy() {
         return decidedBy;
     }
 
-    /** Where root can see it. */
+    /** The place where root can see the obstacle. */
     public String seen() {
         return seen;
     }
@@ -125,7 +125,7 @@ public enum PostingObstacle {
         return remedy;
     }
 
-    /** Whether the host is in the way, whatever its VMs do. */
+    /** Whether the host is the obstacle, independent of its VMs. */
     public boolean isOfHost() {
         return compareTo(NO_LAPIC_IN_KERNEL) < 0;
     }

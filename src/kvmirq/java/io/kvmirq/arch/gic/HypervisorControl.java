@@ -7,8 +7,8 @@ import io.kvmirq.arch.BitField;
 import io.kvmirq.arch.Format;
 
 /**
- * The fields of the register that turns a virtual CPU interface on and enables its maintenance interrupts: GICH_HCR and
- * ICH_HCR. The bits of {@link Maintenance#STATUS} stand in the same order.
+ * The fields of the register that enables a virtual CPU interface and its maintenance interrupts: GICH_HCR and ICH_HCR.
+ * The bits of {@link Maintenance#STATUS} have the same order.
  *
  * <p>Source: ARM IHI 0048, "GICH_HCR"; ARM IHI 0069, "ICH_HCR_EL2".
  */
@@ -17,28 +17,28 @@ public final class HypervisorControl {
     public static final BitField ENABLED =
             BitField.flag("en", 0, "En", "no interrupt reaches the guest", "interrupts reach the guest");
 
-    /** UIE: a maintenance interrupt while at most one list register holds an interrupt. */
+    /** UIE: enables a maintenance interrupt while at most one list register holds an interrupt. */
     public static final BitField UNDERFLOW = enable("uie", 1, "UIE", "at most one list register holds an interrupt");
 
-    /** LRENPIE: a maintenance interrupt while EOICount is not 0. */
+    /** LRENPIE: enables a maintenance interrupt while EOICount is not 0. */
     public static final BitField NOT_PRESENT = enable("lrenpie", 2, "LRENPIE", "EOICount is not 0");
 
-    /** NPIE: a maintenance interrupt while no list register is pending. */
+    /** NPIE: enables a maintenance interrupt while no list register is pending. */
     public static final BitField NO_PENDING = enable("npie", 3, "NPIE", "no list register is pending");
 
-    /** VGrp0EIE: a maintenance interrupt while the guest has group 0 enabled. */
+    /** VGrp0EIE: enables a maintenance interrupt while the guest has group 0 enabled. */
     public static final BitField GROUP0_ON = enable("vgrp0eie", 4, "VGrp0EIE", "the guest enables group 0");
 
-    /** VGrp0DIE: a maintenance interrupt while the guest has group 0 disabled. */
+    /** VGrp0DIE: enables a maintenance interrupt while the guest has group 0 disabled. */
     public static final BitField GROUP0_OFF = enable("vgrp0die", 5, "VGrp0DIE", "the guest disables group 0");
 
-    /** VGrp1EIE: a maintenance interrupt while the guest has group 1 enabled. */
+    /** VGrp1EIE: enables a maintenance interrupt while the guest has group 1 enabled. */
     public static final BitField GROUP1_ON = enable("vgrp1eie", 6, "VGrp1EIE", "the guest enables group 1");
 
-    /** VGrp1DIE: a maintenance interrupt while the guest has group 1 disabled. */
+    /** VGrp1DIE: enables a maintenance interrupt while the guest has group 1 disabled. */
     public static final BitField GROUP1_OFF = enable("vgrp1die", 7, "VGrp1DIE", "the guest disables group 1");
 
-    /** EOICount: ends by the guest of interrupts that were in no list register. */
+    /** EOICount: the number of the guest's EOIs of interrupts that are in no list register. */
     public static final BitField END_COUNT = new BitField(
             "eoicount",
             27,

@@ -15,7 +15,7 @@ public final class IchListRegister {
     private static final long SOURCE_OF_SGI = 7 << 10 | 0xf;
     private static final int FEWEST_PRIORITY_BITS = 5;
 
-    /** HW: a hardware interrupt. Its end by the guest deactivates the physical interrupt. */
+    /** HW: a hardware interrupt. The guest's EOI deactivates the physical interrupt. */
     public static final BitField HW = BitField.bit("hw", 61, ListRegister.HW.description());
 
     /** vINTID: the interrupt that the guest sees. For a guest with a GICv2, bits 12:10 are the source of an SGI. */
@@ -31,7 +31,7 @@ public final class IchListRegister {
 
     private static final BitField LOW = ListRegister.middle("rsvd_32_40", 32, 9, "pintid");
 
-    /** EOI: the end of this software interrupt raises a maintenance interrupt. */
+    /** EOI: the guest's EOI of this software interrupt raises a maintenance interrupt. */
     public static final BitField EOI = BitField.bit("eoi", 41, ListRegister.EOI.description());
 
     private static final BitField HIGH = ListRegister.middle("rsvd_42_44", 42, 3, "pintid");
@@ -43,11 +43,11 @@ public final class IchListRegister {
             13,
             ListRegister.physical("pINTID", "special or reserved", "16-1019, 1056-1119 or 4096-5119"));
 
-    /** Priority, the lowest value first. */
+    /** Priority: the lowest value is the highest priority. */
     public static final BitField PRIORITY = new BitField(
             "priority", 48, 8, saying("Priority", (value, bits) -> "priority 0x" + Long.toHexString(value)));
 
-    /** NMI: a non-maskable interrupt, with FEAT_GICv3_NMI; reserved without. */
+    /** NMI: a non-maskable interrupt; reserved without FEAT_GICv3_NMI. */
     public static final BitField NMI = BitField.flag("nmi", 59, "NMI", "maskable", "non-maskable, with FEAT_GICv3_NMI")
             .ordinarily(0);
 

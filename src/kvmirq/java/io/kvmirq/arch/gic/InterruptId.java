@@ -6,7 +6,7 @@ import io.kvmirq.Spi;
 
 /** The numbers of interrupts (INTIDs) and their ranges. Source: GIC architecture specification, "INTIDs". */
 public final class InterruptId {
-    /** The first PPI. All below are SGIs. */
+    /** The first PPI. All lower ids are SGIs. */
     public static final int FIRST_PPI = Ppi.FIRST;
 
     /** The first SPI. SGIs and PPIs, below it, are private to each CPU. */
@@ -35,7 +35,7 @@ public final class InterruptId {
         return Long.compareUnsigned(id, FIRST_SPI) < 0;
     }
 
-    /** Whether the id is a special or a reserved one. */
+    /** Whether the id is special or reserved. */
     public static boolean isNone(long id) {
         return Long.compareUnsigned(id, FIRST_SPECIAL) >= 0
                 && Long.compareUnsigned(id, FIRST_LPI) < 0

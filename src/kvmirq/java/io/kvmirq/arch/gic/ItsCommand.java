@@ -8,7 +8,7 @@ import java.util.Arrays;
 import java.util.Optional;
 
 /**
- * The commands of an ITS that Linux sends and KVM knows. A command has 4 words of 64 bits. Source: GIC architecture
+ * The ITS commands that Linux sends and KVM implements. A command has four 64-bit words. Source: GIC architecture
  * specification, "ITS commands"; {@code GITS_CMD_*} in include/linux/irqchip/arm-gic-v3.h.
  */
 public enum ItsCommand {
@@ -28,9 +28,9 @@ public enum ItsCommand {
     MAPTI(0x0a),
     /** Maps an event to the LPI of its own number. */
     MAPI(0x0b),
-    /** Reads priority and enable bit of an event's LPI again. */
+    /** Rereads priority and enable bit of an event's LPI. */
     INV(0x0c),
-    /** Reads them again for all LPIs of a collection's vCPU. */
+    /** Rereads priority and enable bit of all LPIs of a collection's vCPU. */
     INVALL(0x0d),
     /** Moves all LPIs of one vCPU to another. */
     MOVALL(0x0e),
@@ -61,13 +61,13 @@ public enum ItsCommand {
     /** MAPD: bits 51:8 of the address of the device's table of events. */
     public static final BitField EVENT_TABLE = new BitField("itt_addr", 136, 44);
 
-    /** MAPC, MOVALL: the vCPU, before Linux 6.7 by index, since then by id. */
+    /** MAPC, MOVALL: the vCPU, by index before Linux 6.7, by id since. */
     public static final BitField TARGET = new BitField("rdbase", 144, 32);
 
-    /** MAPD, MAPC: maps; otherwise unmaps. */
+    /** MAPD, MAPC: 1 maps, 0 unmaps. */
     public static final BitField VALID = new BitField("valid", 191, 1);
 
-    /** MOVALL: the vCPU that the LPIs go to. */
+    /** MOVALL: the vCPU that gets the LPIs. */
     public static final BitField SECOND_TARGET = new BitField("rdbase2", 208, 32);
 
     private final int number;
@@ -81,7 +81,7 @@ public enum ItsCommand {
         return number;
     }
 
-    /** A command as the guest writes it into its ring: its words one after the other, lowest byte first. */
+    /** A command as the guest writes it into the command queue: its words in order, each lowest byte first. */
     public static byte[] bytes(long... words) {
         ByteBuffer bytes = ByteBuffer.allocate(words.length * Long.BYTES).order(ByteOrder.LITTLE_ENDIAN);
         bytes.asLongBuffer().put(words);
@@ -90,7 +90,10 @@ public enum ItsCommand {
 
     // The words of a command
 
-    /** MAPD: the device may send events of {@code eventBits} bits. A save of the ITS keeps them in {@code table}. */
+    /**
+     * MAPD: the device may send events of {@code eventBits} bits. Saving the ITS stores its event mappings in {@code
+     * table}.
+     */
     public static long[] mapDevice(int device, int eventBits, long table) {
         return MAPD.with(DEVICE, device)
                 .and(EVENT_BITS, eventBits - 1)
@@ -99,17 +102,17 @@ public enum ItsCommand {
                 .words;
     }
 
-    /** MAPC: the LPIs of a collection go to a vCPU, by index before Linux 6.7, since then by id. */
+    /** MAPC: maps a collection to a vCPU, by index before Linux 6.7, by id since. */
     public static long[] mapCollection(int collection, int vcpu) {
         return MAPC.with(COLLECTION, collection).and(TARGET, vcpu).and(VALID, 1).words;
     }
 
-    /** MAPTI: an event of a device is an LPI of a collection. */
+    /** MAPTI: maps an event of a device to an LPI of a collection. */
     public static long[] mapEvent(int device, int event, int lpi, int collection) {
         return MAPTI.with(DEVICE, device).and(EVENT, event).and(LPI, lpi).and(COLLECTION, collection).words;
     }
 
-    /** A command that only names an event: INT, CLEAR, INV or DISCARD. */
+    /** A command whose only argument is an event: INT, CLEAR, INV or DISCARD. */
     public long[] ofEvent(int device, int event) {
         return with(DEVICE, device).and(EVENT, event).words;
     }
@@ -127,7 +130,7 @@ public enum ItsCommand {
         }
     }
 
-    /** The command in these {@value #SIZE} bytes, as 4 words; empty if KVM does not know it. */
+    /** The command in these four words ({@value #SIZE} bytes); empty if KVM does not implement it. */
     public static Optional<ItsCommand> of(long[] words) {
         int number = (int) NUMBER.of(words[NUMBER.word()]);
         return Arrays.stream(values())

@@ -11,15 +11,15 @@ import io.kvmirq.arch.Format;
 import java.util.Optional;
 
 /**
- * The fields of a list register of a GICv2, GICH_LR: an interrupt that the virtual CPU interface shows to a guest.
+ * The fields of a GICv2 list register, GICH_LR, which holds an interrupt for a guest.
  *
- * <p>HW decides what bits 19:10 are: the physical interrupt, or the source of an SGI and the EOI request. {@link
- * #FORMAT} shows and takes only the fields that HW selects.
+ * <p>HW decides the meaning of bits 19:10: the physical interrupt, or the source of an SGI and the EOI request. {@link
+ * #FORMAT} decodes and encodes only the fields that HW selects.
  *
  * <p>Source: ARM IHI 0048, "GICH_LRn".
  */
 public final class ListRegister {
-    /** HW: a hardware interrupt. Its end by the guest deactivates the physical interrupt. */
+    /** HW: a hardware interrupt. The guest's EOI deactivates the physical interrupt. */
     public static final BitField HW = BitField.flag(
             "hw",
             31,
@@ -51,18 +51,20 @@ public final class ListRegister {
 
     private static final BitField MIDDLE = middle("rsvd_13_18", 13, 6, "physicalid");
 
-    /** EOI: the end of this software interrupt raises a maintenance interrupt. */
+    /** EOI: the guest's EOI of this software interrupt raises a maintenance interrupt. */
     public static final BitField EOI = BitField.bit(
             "eoi",
             19,
             oneOf("EOI", "no maintenance interrupt", "end raises a maintenance interrupt")
                     .ordinarily(0));
 
-    /** PhysicalID: the physical interrupt of a hardware interrupt, the bits of {@link #SOURCE} to {@link #EOI}. */
+    /**
+     * PhysicalID: the physical interrupt of a hardware interrupt. It has the bits of {@link #SOURCE} to {@link #EOI}.
+     */
     public static final BitField PHYSICAL_ID =
             new BitField("physicalid", 10, 10, physical("PhysicalID", "special", "16-1019"));
 
-    /** Priority bits 7:3, the lowest value first. */
+    /** Priority bits 7:3: the lowest value is the highest priority. */
     public static final BitField PRIORITY = new BitField(
             "priority", 23, 5, saying("Priority", (value, bits) -> "priority 0x" + Long.toHexString(value << 3)));
 
@@ -131,12 +133,14 @@ public final class ListRegister {
         return InterruptId.isSgi(VIRTUAL_ID.of(bits[0]));
     }
 
-    /** Whether EISR shows the register: the guest has ended a software interrupt with {@link #EOI}. */
+    /**
+     * Whether the register's bit in EISR is set: the guest has sent the EOI of a software interrupt with {@link #EOI}.
+     */
     public static boolean isSpent(long word) {
         return !STATE.isSet(word) && EOI.isSet(word) && !HW.isSet(word);
     }
 
-    /** Whether ELRSR shows the register: no interrupt in it, and none that waits for maintenance of its end. */
+    /** Whether the register's bit in ELRSR is set: it holds no interrupt, and no EOI that awaits maintenance. */
     public static boolean isEmpty(long word) {
         return !STATE.isSet(word) && (HW.isSet(word) || !EOI.isSet(word));
     }

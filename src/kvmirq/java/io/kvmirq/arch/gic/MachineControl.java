@@ -8,8 +8,8 @@ import io.kvmirq.arch.Description;
 import io.kvmirq.arch.Format;
 
 /**
- * The fields of the register in which the hypervisor sees the guest's control of its virtual CPU interface: GICH_VMCR
- * and ICH_VMCR.
+ * The fields of the register by which the hypervisor accesses the guest's settings of its virtual CPU interface:
+ * GICH_VMCR and ICH_VMCR.
  *
  * <p>Source: ARM IHI 0048, "GICH_VMCR"; ARM IHI 0069, "ICH_VMCR_EL2".
  */
@@ -19,7 +19,7 @@ public final class MachineControl {
     /** The enable of group 1. */
     public static final BitField GROUP1 = group("vmgrp1en", 1, "VMGrp1En", "group 1");
 
-    /** AckCtl: a read of IAR takes group 1 too. */
+    /** AckCtl: a read of IAR also acknowledges group 1 interrupts. */
     public static final BitField ACK_CONTROL = BitField.flag(
             "vmackctl", 2, "VMAckCtl", "a read of IAR takes group 0 only", "a read of IAR takes both groups");
 
@@ -31,11 +31,11 @@ public final class MachineControl {
 
     private static final BitField LOW_RESERVED =
             BitField.reserved("rsvd_5_8", 5, 4).ordinarily(0);
-    /** EOImode: an end drops the priority only. */
+    /** EOImode: an EOI only drops the priority. */
     public static final BitField END_MODE = BitField.flag(
             "vem", 9, "VEM", "an end drops the priority and deactivates", "an end drops the priority only");
 
-    /** The bits of a GICv2's GICC_CTLR, which GICH_VMCR has at the same positions. */
+    /** The bits of a GICv2's GICC_CTLR that GICH_VMCR has at the same positions. */
     public static final long CPU_CONTROL =
             GROUP0.mask() | GROUP1.mask() | ACK_CONTROL.mask() | FIQ.mask() | COMMON.mask() | END_MODE.mask();
 
@@ -87,7 +87,7 @@ public final class MachineControl {
         return BitField.flag(name, bit, label, group + " disabled", group + " enabled");
     }
 
-    /** A field of GICH_VMCR as ICH_VMCR calls it. */
+    /** A field of GICH_VMCR with its name in ICH_VMCR. */
     private static BitField renamed(BitField field, String name, String label) {
         return BitField.bit(name, field.low(), saying(label, field.description().meaning()));
     }

@@ -20,7 +20,7 @@ public final class VgicType {
     private static final Description LIST_REGISTERS =
             saying("ListRegs", (value, bits) -> value + 1 + (value == 0 ? " list register" : " list registers"));
 
-    /** PRIbits: priority bits minus 1. */
+    /** PRIbits: the number of priority bits, minus 1. */
     private static final BitField PRIORITY = new BitField(
             "pribits",
             29,
@@ -28,7 +28,7 @@ public final class VgicType {
             saying("PRIbits", (value, bits) -> value + 1 + " priority bits")
                     .forbidding(value -> value + 1 < FEWEST_BITS, value -> value + 1 + " priority bits: expected 5-8"));
 
-    /** PREbits: preemption bits minus 1. */
+    /** PREbits: the number of preemption bits, minus 1. */
     private static final BitField PREEMPTION = new BitField(
             "prebits",
             26,

@@ -1,13 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.gic;
 
-/** How KVM finds the LPI of a host interrupt. Fixes were carried over to stable kernels, so a version is a hint. */
+/**
+ * Kernel versions by the way in which KVM finds the LPI of a host interrupt. Stable kernels may have the fixes, so the
+ * version is only a hint.
+ */
 public enum VlpiKernel {
     /**
-     * Before 6.16: by the route, as the ITS translates it now. A change of the route does nothing to the LPI of the old
-     * one, which stays a vLPI, and a later step warns.
+     * Before 6.16: by the route and its current ITS translation. If the route changes, the old route's LPI stays a
+     * vLPI, and a later step makes the kernel warn.
      */
     BY_ROUTE,
-    /** Since 6.16: by the host interrupt. A change of the route ends its vLPI; the new route makes none by itself. */
+    /**
+     * Since 6.16: by the host interrupt. A change of the route ends its vLPI, and creates no vLPI for the new route.
+     */
     BY_HOST_IRQ
 }

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.gic;
 
-/** The reasons for which KVM delivers an irqfd's LPI itself, in the kernel's order. The VMM is not told. */
+/**
+ * The reasons for which KVM delivers an irqfd's LPI in software, in the order of its checks. KVM does not report them.
+ */
 public enum VlpiObstacle {
     NO_GICV4(
             "the host has no GICv4, or kvm-arm.vgic_v4_enable is not set",
@@ -11,7 +13,7 @@ public enum VlpiObstacle {
     UNMAPPED(
             "the guest has not mapped the event yet, or its ITS or LPIs are disabled",
             "register the irqfd again later"),
-    /** Since 6.16. Before, the later registration takes the LPI over. */
+    /** Since 6.16. On older kernels the later registration gets the LPI. */
     TAKEN("the LPI is a vLPI of another host interrupt", "let the guest map each event to an LPI of its own");
 
     private final String text;

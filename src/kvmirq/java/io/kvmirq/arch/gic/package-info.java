@@ -5,10 +5,10 @@
  * <p>Formats: {@link io.kvmirq.arch.gic.ListRegister} (GICH_LR), {@link io.kvmirq.arch.gic.IchListRegister} (ICH_LR),
  * {@link io.kvmirq.arch.gic.HypervisorControl}, {@link io.kvmirq.arch.gic.MachineControl}, {@link
  * io.kvmirq.arch.gic.Maintenance} and {@link io.kvmirq.arch.gic.VgicType}. {@link io.kvmirq.arch.gic.ItsCommand}
- * encodes what a guest writes to its ITS.
+ * encodes the commands that a guest writes to its ITS.
  *
- * <p>On a host with GICv4, debugfs shows which LPIs are vLPIs: the command reads it, in {@code
- * io.kvmirq.arch.gic.debugfs}.
+ * <p>On a host with GICv4, debugfs shows which LPIs are vLPIs. {@code io.kvmirq.arch.gic.debugfs}, a package of the
+ * command, reads it.
  *
  * <p>Sources: GIC architecture specification, versions 2 and 3; arch/arm64/kvm/vgic of Linux.
  */

@@ -2,8 +2,8 @@
 package io.kvmirq.arch.intx;
 
 /**
- * Conflicts of direct EOI that the automatic mask does not have: {@link #OTHERS_WAIT} on a line that others share,
- * {@link #VM_GONE} always, the others on a PCI line that is requested exclusively.
+ * Conflicts of direct EOI that do not occur with the automatic mask. {@link #OTHERS_WAIT} occurs on a shared line,
+ * {@link #VM_GONE} on any line, the others on a PCI line that is requested exclusively.
  */
 public enum Breakage {
     OTHERS_WAIT("other devices on the line wait until this guest ends its interrupt, for ever if its vCPU is stopped"),
@@ -18,7 +18,7 @@ public enum Breakage {
         this.text = text;
     }
 
-    /** One sentence. */
+    /** The conflict in one sentence. */
     public String text() {
         return text;
     }

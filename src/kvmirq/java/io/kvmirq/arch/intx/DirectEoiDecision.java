@@ -6,7 +6,10 @@ import java.util.Objects;
 
 /** Whether an interrupt may have direct EOI, and if not, why. {@link DirectEoiPolicy#decide} makes it. */
 public sealed interface DirectEoiDecision {
-    /** No other device waits for this guest's EOI. {@code breaks}: costs for other users of the line, and others. */
+    /**
+     * Direct EOI is allowed: no other device waits for this guest's EOI. {@code breaks} lists the conflicts that it
+     * causes.
+     */
     record Allowed(List<Breakage> breaks) implements DirectEoiDecision {
         public Allowed {
             Objects.requireNonNull(breaks, "breaks is null");
@@ -21,8 +24,8 @@ public sealed interface DirectEoiDecision {
     }
 
     /**
-     * Allowed since the administrator asserts that no other device on the line matters. {@code breaks} is the breakage
-     * if the assertion is wrong, and every other one.
+     * Allowed because the administrator asserts that no other device on the line matters. {@code breaks} also lists the
+     * conflicts that occur if the assertion is wrong.
      */
     record AllowedByAssertion(List<NotDirect> outweighed, List<Breakage> breaks) implements DirectEoiDecision {
         public AllowedByAssertion {

@@ -17,7 +17,7 @@ import java.util.stream.Stream;
  * DirectEoiPolicy.shared(1).assertSafe().decide();
  * }</pre>
  *
- * @param otherHandlers how many other handlers have the line
+ * @param otherHandlers the number of other handlers of the line
  */
 public record DirectEoiPolicy(Set<Trait> traits, int otherHandlers) {
     /** A trait of the interrupt. */
@@ -44,7 +44,7 @@ public record DirectEoiPolicy(Set<Trait> traits, int otherHandlers) {
     }
 
     /**
-     * INTx of a PCI device that has its line for itself: its handler is the only one, and the line is not requested as
+     * INTx of a PCI device with an exclusive line: its handler is the only one, and the line is not requested as
      * shareable, as with {@code nointxmask=1} of vfio-pci. The guest's EOI deactivates the physical interrupt.
      */
     public static DirectEoiPolicy exclusive() {
@@ -52,7 +52,7 @@ public record DirectEoiPolicy(Set<Trait> traits, int otherHandlers) {
     }
 
     /**
-     * INTx of a PCI device whose line is shareable, as vfio-pci requests it with DisINTx, beside so many other
+     * INTx of a PCI device whose line is shareable, as vfio-pci requests it with DisINTx, and has this number of other
      * handlers. The guest's EOI deactivates it. IllegalArgumentException for a negative number.
      */
     public static DirectEoiPolicy shared(int otherHandlers) {
@@ -69,29 +69,29 @@ public record DirectEoiPolicy(Set<Trait> traits, int otherHandlers) {
         return new DirectEoiPolicy(changed, otherHandlers);
     }
 
-    /** The same, and the administrator asserts that the platform is safe. */
+    /** A copy with the administrator's assertion that the platform is safe. */
     public DirectEoiPolicy assertSafe() {
         return with(Trait.ASSERTED_SAFE, true);
     }
 
-    /** The same, with or without a controller whose EOI deactivates the physical interrupt. */
+    /** A copy with or without a controller whose EOI deactivates the physical interrupt. */
     public DirectEoiPolicy withDeactivatingEoi(boolean deactivates) {
         return with(Trait.EOI_DEACTIVATES, deactivates);
     }
 
-    /** The same for INTx of a PCI device, which is a level. */
+    /** A copy for INTx of a PCI device, which is level-triggered. */
     public DirectEoiPolicy ofPciDevice() {
         return with(Trait.PLATFORM_DEVICE, false).with(Trait.LEVEL, true);
     }
 
-    /** The same for an interrupt of a platform device, which vfio-platform never requests as shareable. */
+    /** A copy for an interrupt of a platform device, which vfio-platform never requests as shareable. */
     public DirectEoiPolicy ofPlatformDevice(boolean isLevel) {
         return with(Trait.PLATFORM_DEVICE, true).with(Trait.LEVEL, isLevel).with(Trait.SHAREABLE, false);
     }
 
     /**
-     * Decides. An assertion outweighs {@link NotDirect#SHARED} and {@link NotDirect#SHAREABLE}, no reason of the
-     * hardware, and not {@link NotDirect#REFUSED}, since Linux refuses the request.
+     * Decides about direct EOI. An assertion outweighs {@link NotDirect#SHARED} and {@link NotDirect#SHAREABLE}, but no
+     * reason of the hardware, nor {@link NotDirect#REFUSED}, where Linux refuses the request.
      */
     public DirectEoiDecision decide() {
         List<NotDirect> reasons = Stream.of(NotDirect.values())

@@ -28,7 +28,7 @@ public sealed interface Irte extends Structure permits RemappedIrte, PostedIrte 
     /** The fault that hardware reports for reserved bits that are not 0. */
     String RESERVED_FAULT = "fault reason 0x24";
 
-    /** P, bit 0: the entry is in use. Otherwise hardware reads nothing else in it. */
+    /** P, bit 0: the entry is in use. If it is 0, hardware ignores the other fields. */
     BitField PRESENT = BitField.flag("present", 0, "P", "not present", "present");
 
     /** FPD, bit 1: faults of this entry are not recorded. */
@@ -41,10 +41,10 @@ public sealed interface Irte extends Structure permits RemappedIrte, PostedIrte 
     BitField POSTED =
             BitField.bit("pst", 15, oneOf("IM", "remapped", "posted").expecting(1, "the entry is of remapped form"));
 
-    /** V or VV, bits 23:16: the vector, of a guest if the entry posts. */
+    /** V or VV, bits 23:16: the vector; a guest's vector if the entry posts. */
     BitField VECTOR = new BitField("vector", 16, 8, always("VV", "guest vector"));
 
-    /** SID, bits 79:64: a requester id, or the first and the last bus. */
+    /** SID, bits 79:64: a requester id, or the first and last bus number. */
     BitField SOURCE_ID = new BitField("sid", 64, 16, Description.saying("SID", Source::idText));
 
     /** SQ, bits 81:80: the low bits of the requester id that are not compared. */
@@ -54,7 +54,7 @@ public sealed interface Irte extends Structure permits RemappedIrte, PostedIrte 
             2,
             oneOf("SQ", "compare all of SID", "ignore SID bit 2", "ignore SID bits 2:1", "ignore SID bits 2:0"));
 
-    /** SVT, bits 83:82: how the requester is verified. */
+    /** SVT, bits 83:82: the kind of check of the requester. */
     BitField SOURCE_VALIDATION = new BitField(
             "svt",
             82,
@@ -62,14 +62,14 @@ public sealed interface Irte extends Structure permits RemappedIrte, PostedIrte 
             oneOf("SVT", "source not verified", "verify by SID and SQ", "verify by bus range")
                     .forbidding(value -> value == Source.VALIDATION_RESERVED, value -> "SVT 3 is reserved"));
 
-    /** The entry in the form that IM says. Any bits are accepted. */
+    /** Decodes an entry in the form that IM selects. Any bits are accepted. */
     static Irte decode(long low, long high) {
         return POSTED.isSet(low) ? new PostedIrte(low, high) : new RemappedIrte(low, high);
     }
 
     /**
-     * The address of a posted entry's descriptor, low 6 bits 0: for scans, a shift less than {@link
-     * PostedIrte#ADDRESS}.
+     * The address of a posted entry's descriptor, with 0 in the low 6 bits. It costs one shift less than {@link
+     * PostedIrte#ADDRESS}, for scans.
      */
     static long descriptorAddress(long low, long high) {
         return high & PostedIrte.ADDRESS_HIGH.mask()
@@ -92,7 +92,7 @@ public sealed interface Irte extends Structure permits RemappedIrte, PostedIrte 
         return field.isSet(field.word() == 0 ? low() : high());
     }
 
-    /** The vector, of a guest if the entry posts. */
+    /** The vector; a guest's vector if the entry posts. */
     default InterruptVector vector() {
         return new InterruptVector((int) VECTOR.of(low()));
     }

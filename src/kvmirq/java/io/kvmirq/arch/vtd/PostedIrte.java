@@ -9,13 +9,13 @@ import io.kvmirq.arch.SplitField;
 import io.kvmirq.arch.apic.PostedInterruptDescriptor;
 
 /**
- * A remapping entry that posts a device's request to a descriptor and does not interrupt the host. Bits 63:0 are low.
+ * A remapping entry that posts a device's request to a descriptor. {@code low} is bits 63:0, {@code high} bits 127:64.
  *
  * <p>Source: VT-d specification, Interrupt Remapping Table Entry for Posted Interrupts; the {@code p_} fields of {@code
  * struct irte} in include/linux/dmar.h.
  */
 public record PostedIrte(long low, long high) implements Irte {
-    /** URG, bit 14: a request notifies also if the descriptor suppresses notifications. */
+    /** URG, bit 14: a request sends a notification even if the descriptor suppresses notifications. */
     public static final BitField URGENT =
             BitField.flag("urgent", 14, "URG", "heeds SN", "urgent: notifies whatever SN is");
 

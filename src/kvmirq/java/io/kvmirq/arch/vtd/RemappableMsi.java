@@ -12,8 +12,8 @@ import io.kvmirq.arch.apic.CompatibilityMsi;
 import java.util.Optional;
 
 /**
- * An MSI in remappable format. It names an entry of the remapping table instead of a CPU and a vector. Two words of 32
- * bits: address, data.
+ * An MSI in remappable format. It refers to an entry of the remapping table instead of a CPU and a vector. It has two
+ * 32-bit words: address and data.
  *
  * <p>Source: VT-d specification, Interrupt Requests in Remappable Format; {@code struct x86_msi_addr_lo} in
  * arch/x86/include/asm/msi.h; {@code fill_msi_msg} in drivers/iommu/intel/irq_remapping.c.
@@ -36,7 +36,7 @@ public record RemappableMsi(int address, int data) implements Structure {
     public static final BitField SUBHANDLE =
             new BitField("subhandle", 32, 16, always("SUBHANDLE", "added to the handle if SHV is 1"));
 
-    /** Data bits 31:16, reserved if SHV is 1. Without SHV a unit does not read the data. */
+    /** Data bits 31:16, reserved if SHV is 1. If SHV is 0, a unit ignores the data. */
     public static final BitField RESERVED_48 = new BitField(
             "rsvd_48_63",
             48,
@@ -56,8 +56,8 @@ public record RemappableMsi(int address, int data) implements Structure {
             .build();
 
     /**
-     * The message of interrupt {@code subhandle} of a block whose first entry is {@code handle}, as Linux writes it;
-     * IllegalArgumentException for more than 16 bits.
+     * The message that Linux writes for interrupt {@code subhandle} of a block of entries that starts at {@code
+     * handle}; IllegalArgumentException for more than 16 bits.
      */
     public static RemappableMsi to(int handle, int subhandle) {
         long[] bits = {CompatibilityMsi.BASE_ADDRESS.with(CompatibilityMsi.BASE) | SHV.with(1) | REMAPPABLE.with(1)};
@@ -85,7 +85,7 @@ public record RemappableMsi(int address, int data) implements Structure {
         return (long) data << Integer.SIZE | Integer.toUnsignedLong(address);
     }
 
-    /** The table entry that the message names, 0–131070. No table has an entry above 65535. */
+    /** The index of the message's table entry, 0–131070. No table has an entry above 65535. */
     public int index() {
         long word = word();
         int handle = (int) HANDLE.of(word, word);

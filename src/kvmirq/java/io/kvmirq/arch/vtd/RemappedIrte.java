@@ -24,7 +24,7 @@ public record RemappedIrte(long low, long high) implements Irte {
     /** DM, bit 2: the destination is a logical id. */
     public static final BitField LOGICAL = BitField.flag("dst_mode", 2, "DM", "physical", "logical");
 
-    /** RH, bit 3: one CPU of the destination takes the interrupt. */
+    /** RH, bit 3: one CPU of the destination gets the interrupt. */
     public static final BitField HINT =
             BitField.flag("redir_hint", 3, "RH", "all of the destination", "one of the destination");
 
@@ -50,7 +50,7 @@ public record RemappedIrte(long low, long high) implements Irte {
                             ? Optional.of("IM, bit 15, is 1: the entry is of posted form")
                             : Optional.empty()));
 
-    /** DST, bits 63:32: an x2APIC id, or an xAPIC id in bits 15:8. In logical mode, a set of such. */
+    /** DST, bits 63:32: an x2APIC id, or an xAPIC id in bits 15:8. In logical mode it is a set of ids. */
     public static final BitField DESTINATION = new BitField(
             "dest_id",
             32,
@@ -106,8 +106,8 @@ public record RemappedIrte(long low, long high) implements Irte {
     }
 
     /**
-     * As one that posts to a descriptor. It keeps P, FPD, AVAIL and the source ({@code intel_ir_set_vcpu_affinity}).
-     * IllegalArgumentException if the address is not at a 64-byte boundary.
+     * This entry changed to post to a descriptor. It keeps P, FPD, AVAIL and the source ({@code
+     * intel_ir_set_vcpu_affinity}). IllegalArgumentException if the address is not at a 64-byte boundary.
      */
     public PostedIrte posted(long descriptorAddress, InterruptVector guestVector) {
         PostedInterruptDescriptor.checkAddress(descriptorAddress);
@@ -116,7 +116,10 @@ public record RemappedIrte(long low, long high) implements Irte {
                 high & KEPT_HIGH | PostedIrte.highWord(descriptorAddress, 0, 0, 0));
     }
 
-    /** With another vector and DST, as the host irq's affinity moves; IllegalArgumentException above 32 bits. */
+    /**
+     * This entry with another vector and DST, for a changed affinity of the host irq; IllegalArgumentException above 32
+     * bits.
+     */
     public RemappedIrte moved(InterruptVector toVector, long toDestination) {
         return new RemappedIrte(DESTINATION.put(VECTOR.put(low, toVector.number()), toDestination), high);
     }

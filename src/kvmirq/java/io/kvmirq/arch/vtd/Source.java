@@ -18,7 +18,7 @@ public record Source(int id, int qualifier, int validation) {
     private static final int VALIDATION_BY_ID = 1;
     private static final int VALIDATION_BY_BUS = 2;
 
-    /** SVT 3, by which hardware blocks each request. */
+    /** SVT 3, with which hardware blocks every request. */
     public static final int VALIDATION_RESERVED = 3;
 
     /** The bits of an id that are not compared, by SQ. */

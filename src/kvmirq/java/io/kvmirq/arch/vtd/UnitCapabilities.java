@@ -33,7 +33,7 @@ public record UnitCapabilities(long cap, long ecap) implements Structure {
                             value -> value == domains(RESERVED_DOMAINS),
                             value -> "ND 7 is reserved, and is taken for 2^18"));
 
-    /** The unit belongs to an emulating hypervisor, and caches entries that are not present. */
+    /** Caching mode: the unit is emulated by a hypervisor, and may cache entries that are not present. */
     public static final BitField CACHING =
             BitField.flag("cm", 7, "CM", "what is not present is not cached", "caching mode: an emulated unit");
 
@@ -60,7 +60,7 @@ public record UnitCapabilities(long cap, long ecap) implements Structure {
             saying("NFR", (value, bits) -> "fault recording registers: " + value)
                     .computed(field -> field + 1));
 
-    /** An entry may post. Linux posts only if every unit of the host can. */
+    /** The unit supports posted entries. Linux posts only if every unit of the host does. */
     public static final BitField POSTING = BitField.flag("pi", 59, "PI", "no posted interrupts", "posted interrupts");
 
     /** Hardware flushes its interrupt cache when software sets a new table. */

@@ -7,7 +7,7 @@ import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
- * KVM's map from destinations to LAPICs. It shows the LAPICs as they were when the map was made. Immutable.
+ * KVM's map from destinations to LAPICs. It has the state of the LAPICs from the time when it was built. Immutable.
  *
  * <p>Source: {@code struct kvm_apic_map}, {@code kvm_recalculate_apic_map()} and {@code kvm_apic_map_get_dest_lapic()}
  * in arch/x86/kvm/lapic.c.
@@ -17,7 +17,7 @@ import org.jspecify.annotations.Nullable;
 public final class ApicMap<A extends LocalApic> {
     private static final int CLUSTER = 16;
 
-    /** How the enabled LAPICs that have a logical id understand logical destinations. */
+    /** The common format of logical destinations of the enabled LAPICs that have a logical id. */
     public enum Logical {
         /** No LAPIC has a logical id. */
         NOBODY,
@@ -27,7 +27,7 @@ public final class ApicMap<A extends LocalApic> {
         CLUSTERS,
         /** x2APIC, a cluster and a set of sixteen. */
         X2APIC,
-        /** The LAPICs disagree, or an id is not one bit of one LAPIC. The map holds no logical destinations then. */
+        /** The LAPICs differ, or an id is not one bit of one LAPIC. The map then has no logical destinations. */
         AMBIGUOUS
     }
 
@@ -43,10 +43,10 @@ public final class ApicMap<A extends LocalApic> {
     /**
      * Makes the map.
      *
-     * @param before63 as Linux before 6.3: the first of two LAPICs with one physical id keeps it, the last of two with
-     *     one logical id has it, and a logical id counts by its lowest bit; a LAPIC in x2APIC mode is also found by the
-     *     physical id that its logical id stands for
-     * @return empty if two LAPICs have one id, without 32-bit ids and since Linux 6.3
+     * @param before63 whether to build it as Linux before 6.3 does: of two LAPICs with the same physical id the first
+     *     one has it, of two with the same logical id the last one; only the lowest bit of a logical id is used; a
+     *     LAPIC in x2APIC mode also has the physical id that its logical id implies
+     * @return empty if two LAPICs have the same id, without 32-bit ids and since Linux 6.3
      */
     public static <A extends LocalApic> Optional<ApicMap<A>> of(
             List<A> lapics, boolean apicIds32Bit, boolean before63) {
@@ -168,7 +168,10 @@ public final class ApicMap<A extends LocalApic> {
                 };
     }
 
-    /** The bit of {@code bits} (not 0) that a vector selects, even one of no LAPIC ({@code kvm_vector_to_index}). */
+    /**
+     * The bit of {@code bits} (not 0) that a vector selects, even if no LAPIC has this bit ({@code
+     * kvm_vector_to_index}).
+     */
     public static int byVector(int bits, int vector) {
         int left = bits;
         for (int skipped = vector % Integer.bitCount(bits); skipped > 0; skipped--) {

@@ -10,9 +10,10 @@ import io.kvmirq.arch.apic.IoapicEntry;
  *
  * <p>Source: {@code struct kvm_lapic_irq}, {@code kvm_msi_to_lapic_irq()} in arch/x86/kvm/irq.c.
  *
- * @param destination32 the destination where APIC ids have 32 bits; its low 8 bits are the destination elsewhere
- * @param reserved whether a message has bits where 32-bit APIC ids have none
- * @param redirectionHint whether one LAPIC of a logical destination takes the interrupt, whatever the mode
+ * @param destination32 the 32-bit destination; if the VM does not use 32-bit APIC ids, only its low 8 bits are the
+ *     destination
+ * @param reserved whether the message sets address bits that must be 0 with 32-bit APIC ids
+ * @param redirectionHint whether only one LAPIC of a logical destination gets the interrupt, whatever the mode
  * @param vector 0–255
  * @param level whether the interrupt is level-triggered
  */
@@ -53,7 +54,7 @@ public record ApicMessage(
                 IoapicEntry.LEVEL.isSet(entry));
     }
 
-    /** The destination: 32 bits where the VM uses 32-bit APIC ids, else the low 8. */
+    /** The destination: 32 bits if the VM uses 32-bit APIC ids, else the low 8 bits. */
     public int destination(boolean apicIds32Bit) {
         return apicIds32Bit ? destination32 : destination32 & BROADCAST;
     }
@@ -63,7 +64,7 @@ public record ApicMessage(
         return apicIds32Bit && reserved;
     }
 
-    /** Whether one of several LAPICs takes the interrupt ({@code kvm_lowest_prio_delivery}). */
+    /** Whether only one of several LAPICs gets the interrupt ({@code kvm_lowest_prio_delivery}). */
     public boolean isLowestPriority() {
         return redirectionHint || mode == DeliveryMode.LOWEST_PRIORITY;
     }

@@ -10,7 +10,8 @@ import java.util.Optional;
 import java.util.Set;
 
 /**
- * The LAPICs of a VM as the destinations of messages. It shows the LAPICs as they were when it was made. Immutable.
+ * Finds the LAPICs of a message's destination. It has the state of the LAPICs from the time when it was built.
+ * Immutable.
  *
  * @param <A> the LAPICs
  */
@@ -23,11 +24,11 @@ public final class Destinations<A extends LocalApic> {
     private final Optional<ApicMap<A>> mapBefore63;
 
     /**
-     * Looks at the LAPICs.
+     * Reads ids and modes of the LAPICs.
      *
      * @param lapics in the order of the vCPUs' indices
      * @param apicIds32Bit whether the VM uses 32-bit APIC ids (KVM_X2APIC_API_USE_32BIT_IDS)
-     * @param quirk whether 0xff means every LAPIC in x2APIC mode too; KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK ends this
+     * @param quirk whether 0xff is also the broadcast in x2APIC mode, until KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK
      * @param vectorHashing the module parameter kvm.vector_hashing, which is on by default
      */
     public Destinations(List<A> lapics, boolean apicIds32Bit, boolean quirk, boolean vectorHashing) {
@@ -39,7 +40,10 @@ public final class Destinations<A extends LocalApic> {
         this.mapBefore63 = ApicMap.of(this.lapics, apicIds32Bit, true);
     }
 
-    /** Why the LAPICs' ids inhibit it ({@code kvm_recalculate_apic_map}, {@code avic_init_backing_page}). */
+    /**
+     * The reasons for which the LAPICs' ids inhibit APIC virtualization ({@code kvm_recalculate_apic_map}, {@code
+     * avic_init_backing_page}).
+     */
     public Set<InhibitReason> inhibits(PostingHost host) {
         Set<InhibitReason> reasons = EnumSet.noneOf(InhibitReason.class);
         boolean knows = host.kernel().isSince(6, 3);
@@ -63,17 +67,17 @@ public final class Destinations<A extends LocalApic> {
     }
 
     /**
-     * The LAPIC that KVM posts a message to: the map has one LAPIC for it, or else one LAPIC alone says that it is
-     * meant. A lowest-priority message to a logical destination is first narrowed to one LAPIC ({@code
+     * The LAPIC to which KVM posts a message: the only one in the map, or without a map entry the only one that matches
+     * the destination. A lowest-priority message to a logical destination is first narrowed to one LAPIC ({@code
      * kvm_intr_is_single_vcpu}).
      *
-     * @return empty if no LAPIC or several LAPICs are meant
+     * @return empty if no LAPIC or several LAPICs match
      */
     public Optional<A> single(ApicMessage message) {
         return single(message, LinuxVersion.NEWEST);
     }
 
-    /** As {@link #single(ApicMessage)}, on a kernel that may be older. */
+    /** Like {@link #single(ApicMessage)}, for any kernel version. */
     public Optional<A> single(ApicMessage message, LinuxVersion kernel) {
         Optional<A> looked = (kernel.isSince(6, 3) ? map : mapBefore63).flatMap(known -> byMap(message, known));
         if (looked.isPresent()) {
@@ -114,7 +118,7 @@ public final class Destinations<A extends LocalApic> {
         return lowest;
     }
 
-    /** All LAPICs that say, asked alone, that a message means them. */
+    /** All LAPICs that match the destination of a message, each checked by itself ({@link LocalApic#isFor}). */
     public List<A> meant(ApicMessage message) {
         int destination = message.destination(apicIds32Bit);
         return lapics.stream()

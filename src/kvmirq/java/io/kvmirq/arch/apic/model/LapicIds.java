@@ -11,7 +11,7 @@ import io.kvmirq.arch.apic.LapicPage;
  * @param isX2apic whether the LAPIC is in x2APIC mode
  * @param logicalId the register LDR
  * @param logicalFormat the register DFR
- * @param arbitrationPriority how often the LAPIC was taken by priority
+ * @param arbitrationPriority the number of lowest-priority messages that the LAPIC got
  */
 public record LapicIds(int vcpuId, int id, boolean isX2apic, int logicalId, int logicalFormat, int arbitrationPriority)
         implements LocalApic {

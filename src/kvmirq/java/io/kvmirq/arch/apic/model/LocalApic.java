@@ -15,10 +15,10 @@ public interface LocalApic {
     /** The APIC id: 8 bits in xAPIC mode, 32 bits in x2APIC mode. */
     int id();
 
-    /** Whether software has switched the LAPIC on (SVR bit 8). */
+    /** Whether software has enabled the LAPIC (SVR bit 8). */
     boolean enabled();
 
-    /** Whether IA32_APIC_BASE has switched the LAPIC on (bit 11). A message finds no other one. */
+    /** Whether the LAPIC is enabled in IA32_APIC_BASE (bit 11). Messages reach no other LAPIC. */
     default boolean isPresent() {
         return true;
     }
@@ -31,12 +31,18 @@ public interface LocalApic {
     /** The register DFR, see {@link LapicPage#DFR_FLAT} and {@link LapicPage#DFR_CLUSTER}. For xAPIC mode only. */
     int logicalFormat();
 
-    /** Messages that went to this LAPIC by priority; it counts only without vector hashing ({@code apic_arb_prio}). */
+    /**
+     * The number of lowest-priority messages that this LAPIC got, counted only without vector hashing ({@code
+     * apic_arb_prio}).
+     */
     default int arbitrationPriority() {
         return 0;
     }
 
-    /** Whether a destination means this LAPIC, asked alone, with the quirk as in {@link Destinations}. */
+    /**
+     * Whether a destination matches this LAPIC, independent of other LAPICs. {@code quirk} is that of {@link
+     * Destinations}.
+     */
     default boolean isFor(int destination, boolean logical, boolean quirk) {
         boolean everybody = isX2apic()
                 ? destination == ApicMessage.X2APIC_BROADCAST || quirk && destination == ApicMessage.BROADCAST

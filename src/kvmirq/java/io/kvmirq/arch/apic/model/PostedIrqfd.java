@@ -8,8 +8,8 @@ import io.kvmirq.arch.apic.IrteUpdate;
 import java.util.Optional;
 
 /**
- * An irqfd that has a producer, when its route changes: {@code kvm_pi_update_irte} of Linux 7.1, for
- * both vendors. {@link PostingDecision} says why an interrupt is not posted.
+ * An irqfd with a producer, and the update of its IRTE when its route changes: {@code kvm_pi_update_irte} of Linux 7.1,
+ * for both vendors. {@link PostingDecision} has the reason why an interrupt is not posted.
  *
  * <p>For use by one thread at a time: {@code kvm->irqfds.lock} of Linux.
  */
@@ -27,14 +27,15 @@ public final class PostedIrqfd {
     }
 
     /**
-     * Posts the irqfd to the vCPU that its route means, or to none if it means no single one. Does nothing from none to
-     * none. Throws KernelException as {@link IrteUpdate#post}; it is then posted to no vCPU.
+     * Posts the irqfd to the vCPU of its route's destination, or to none if that is not a single vCPU. Does nothing if
+     * the irqfd was posted to none and still is. Throws KernelException as {@link IrteUpdate#post}; it is then posted
+     * to no vCPU.
      */
     public void update(PostingVm vm, PostingIrq irq) {
         update(vm, irq.message().map(msi -> ApicMessage.of(new CompatibilityMsi(msi.address(), msi.data()))));
     }
 
-    /** As {@link #update(PostingVm, PostingIrq)}; no route if it is no message. */
+    /** Like {@link #update(PostingVm, PostingIrq)}. {@code route} is empty if it is no message. */
     public void update(PostingVm vm, Optional<ApicMessage> route) {
         Optional<ApicMessage> message = route.filter(
                 found -> !found.isInvalid(vm.apicIds32Bit()) && found.mode().hasVector());
@@ -50,7 +51,7 @@ public final class PostedIrqfd {
         }
     }
 
-    /** The producer or the irqfd goes away. Does nothing if the irqfd is posted to none. */
+    /** Ends posting when the producer or the irqfd is removed. Does nothing if the irqfd is posted to none. */
     public void unpost() {
         if (vcpu.isPresent()) {
             vcpu = Optional.empty();

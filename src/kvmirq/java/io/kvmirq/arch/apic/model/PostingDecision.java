@@ -18,20 +18,22 @@ import java.util.stream.Collectors;
 /**
  * Whether KVM posts an interrupt of a device to a vCPU, and if not, why.
  *
- * <p>Source: {@code kvm_pi_update_irte()} in arch/x86/kvm/irq.c, Linux 7.1, and what comes before it.
+ * <p>Source: {@code kvm_pi_update_irte()} in arch/x86/kvm/irq.c, Linux 7.1, and its callers.
  */
 public sealed interface PostingDecision {
     /**
      * The hardware posts the interrupt.
      *
-     * @param inhibits Intel only: why APIC virtualization is inhibited. The entry stays posted, and software takes the
-     *     vector to the guest at the next entry
+     * @param inhibits Intel only: the reasons for which APIC virtualization is inhibited. The entry stays posted, and
+     *     software injects the vector at the next VM entry
      */
     record Posted(VcpuId vcpu, InterruptVector vector, Set<InhibitReason> inhibits) implements PostingDecision {}
 
-    /** Software delivers the interrupt: the first reason that holds, its cause in this interrupt, and a remedy. */
+    /**
+     * Software delivers the interrupt. The record has the first obstacle, its cause in this interrupt, and a remedy.
+     */
     record Unposted(PostingObstacle reason, String detail, String remedy) implements PostingDecision {
-        /** With the remedy of the reason. */
+        /** Uses the remedy of the obstacle. */
         public Unposted(PostingObstacle reason, String detail) {
             this(reason, detail, reason.remedy());
         }

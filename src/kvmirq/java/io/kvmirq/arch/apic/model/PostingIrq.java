@@ -7,13 +7,14 @@ import java.util.List;
 import java.util.Optional;
 
 /**
- * The way of a device's interrupt to a GSI, as far as it is known.
+ * The known facts of the path from a device's interrupt to a GSI.
  *
- * @param producer whether a driver offers the interrupt: a vector of MSI or MSI-X that VFIO or vhost-vDPA has enabled
- * @param consumer whether an irqfd listens to its eventfd
- * @param alone whether no other producer or consumer has the eventfd
+ * @param producer whether a driver registers the interrupt as a producer: a vector of MSI or MSI-X that VFIO or
+ *     vhost-vDPA has enabled
+ * @param consumer whether an irqfd is assigned to its eventfd
+ * @param alone whether no other producer or consumer uses the eventfd
  * @param routes the routing entries of the GSI
- * @param unmanagedDomain whether the device is in a domain of VFIO; it counts on AMD only
+ * @param unmanagedDomain whether the device is in a VFIO domain (UNMANAGED); only AMD depends on it
  */
 public record PostingIrq(
         boolean producer, boolean consumer, boolean alone, List<Route> routes, boolean unmanagedDomain) {
@@ -21,7 +22,7 @@ public record PostingIrq(
         routes = List.copyOf(routes);
     }
 
-    /** A vector that VFIO has enabled, with an irqfd, on a GSI with these routes. */
+    /** A vector that VFIO has enabled, with an irqfd on a GSI that has these routes. */
     public static PostingIrq of(Route... routes) {
         return new PostingIrq(true, true, true, List.of(routes), true);
     }

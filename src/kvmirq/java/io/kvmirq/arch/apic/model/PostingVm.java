@@ -11,7 +11,7 @@ import java.util.Set;
  *
  * @param lapicsInKernel whether the VM has an irqchip in the kernel, full or split
  * @param apicIds32Bit whether the VM uses 32-bit APIC ids (KVM_X2APIC_API_USE_32BIT_IDS)
- * @param inhibits why APIC virtualization is inhibited now, of the VM and of the vCPU meant together
+ * @param inhibits the current reasons that inhibit APIC virtualization, of the VM and of the destination vCPU together
  */
 public record PostingVm(
         boolean lapicsInKernel,
@@ -22,7 +22,10 @@ public record PostingVm(
         inhibits = inhibits.isEmpty() ? Set.of() : Set.copyOf(EnumSet.copyOf(inhibits));
     }
 
-    /** As Linux and KVM begin: nothing inhibited, with vector hashing and the broadcast quirk. LAPICs are by index. */
+    /**
+     * A VM with the defaults of Linux and KVM: nothing inhibited, with vector hashing and the broadcast quirk. LAPICs
+     * are in the order of vCPU indices.
+     */
     public static PostingVm of(List<? extends LocalApic> lapics, boolean apicIds32Bit) {
         return new PostingVm(
                 true, apicIds32Bit, new Destinations<>(List.copyOf(lapics), apicIds32Bit, true, true), Set.of());
