@@ -54,6 +54,8 @@ record ProbePlan(
     static final String BY_WORKER = "_by_worker";
     /** The synthetic event: a vCPU for which a worker had a vector, with the eventfd. */
     static final String TO_VCPU = "_to_vcpu";
+    /** The synthetic event: a worker that is done had no vector for a vCPU, as of a masked pin. Nothing counts it. */
+    static final String SPENT = "_spent";
 
     static final String HANDLERS = "irq,id";
     static final String IRQFDS = "wait,id,gsi";
@@ -256,7 +258,8 @@ record ProbePlan(
         return List.of(
                 name + SENT + " u64 wait; s32 id; s32 ret",
                 name + BY_WORKER + " s32 id; s32 ret",
-                name + TO_VCPU + " s32 id; u32 vcpu; " + (queued.known().isPresent() ? "u32" : "u8") + " vec");
+                name + TO_VCPU + " s32 id; u32 vcpu; " + (queued.known().isPresent() ? "u32" : "u8") + " vec",
+                name + SPENT + " s32 id");
     }
 
     /**
@@ -277,6 +280,8 @@ record ProbePlan(
         triggers.add(new Trigger(GROUP + "/" + name + WORKER, "hist:keys=" + THREAD + ":r=id,v=id"));
         triggers.add(new Trigger("synthetic/" + name + BY_WORKER, "hist:keys=" + RAISES));
         triggers.add(new Trigger(GROUP + "/" + name + RAISED, ofWorker + BY_WORKER + ",$r,ret)"));
+        // Otherwise a vector that the thread has later, for another reason, would be joined with this eventfd.
+        triggers.add(new Trigger(GROUP + "/" + name + RAISED, ofWorker + SPENT + ",$v)"));
         String event = queued.known().map(yes -> GROUP + "/" + name + QUEUED).orElse("");
         if (isAccepted || !event.isEmpty()) {
             triggers.add(new Trigger("synthetic/" + name + TO_VCPU, "hist:keys=" + VCPUS));

@@ -11,6 +11,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Set;
+import java.util.stream.Collectors;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -89,6 +90,25 @@ class ProbesTest {
                 .startsWith("INTx is not counted: ")
                 .contains("vfio_intx_handler");
         probes.close();
+    }
+
+    /** Otherwise a later vector of the same thread is joined with the eventfd of a pin that was masked. */
+    @Test
+    void variablesOfAWorkerAreReadWhenItIsDone() {
+        begin(OWN).close();
+        String worker = line(NAME + "_worker/trigger hist");
+        String read = tracefs.written.stream()
+                .filter(line -> line.contains(NAME + "_raised/trigger hist"))
+                .collect(Collectors.joining(" "));
+        assertThat(worker).contains(":r=id,v=id");
+        assertThat(read).contains(",$r,", ",$v)");
+    }
+
+    private String line(String part) {
+        return tracefs.written.stream()
+                .filter(line -> line.contains(part))
+                .findFirst()
+                .orElseThrow();
     }
 
     /** The ITS takes a message in the handler or in a worker. Interrupts that each vCPU has of its own are left out. */
