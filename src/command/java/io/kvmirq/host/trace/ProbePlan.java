@@ -214,12 +214,13 @@ record ProbePlan(
     private static Fact<String> hostIrq(String name, Fact<Btf> types) {
         return types.then(vfio -> hasParameters(vfio, "vfio_msihandler", 2)
                 .then(yes -> vfio.member(Kind.STRUCT, "eventfd_ctx", "id"))
-                .map(id -> handler(name, vfio, "vfio_msihandler", "+" + id.offset() + "($arg2)")));
+                .map(id -> handler(name, vfio, "vfio_msihandler", "$arg2", id)));
     }
 
-    private static String handler(String name, Btf vfio, String function, String id) {
-        return "p:" + GROUP + "/" + name + HOST_IRQ + " " + in(vfio, "vfio_pci_core") + function + " irq=$arg1:s32 id="
-                + id + ":s32";
+    /** The handler of INTx may find no eventfd: then there is no id to read, and the trigger leaves it out. */
+    private static String handler(String name, Btf vfio, String function, String eventfd, Btf.Member id) {
+        return "p:" + GROUP + "/" + name + HOST_IRQ + " " + in(vfio, "vfio_pci_core") + function
+                + " irq=$arg1:s32 eventfd=" + eventfd + ":u64 id=+" + id.offset() + "(" + eventfd + "):s32";
     }
 
     /** The second parameter of the handler is the context of INTx, or before it knew its device, the device. */
@@ -231,7 +232,7 @@ record ProbePlan(
                         : pointer(vfio, "vfio_pci_core_device", "ctx").map(ctx -> "+" + ctx + "($arg2)"))
                 .then(at -> pointer(vfio, context, "trigger").map(trigger -> "+" + trigger + "(" + at + ")"))
                 .then(trigger -> vfio.member(Kind.STRUCT, "eventfd_ctx", "id")
-                        .map(id -> handler(name, vfio, "vfio_intx_handler", "+" + id.offset() + "(" + trigger + ")"))));
+                        .map(id -> handler(name, vfio, "vfio_intx_handler", trigger, id))));
     }
 
     private static Fact<Long> pointer(Btf types, String type, String member) {
@@ -311,7 +312,8 @@ record ProbePlan(
                 new Trigger(woken, "hist:keys=" + ROUTES + SIGNALLED),
                 new Trigger(woken, "hist:keys=" + IRQFDS + SIGNALLED)));
         hostIrq.known()
-                .ifPresent(probe -> triggers.add(new Trigger(GROUP + "/" + name + HOST_IRQ, "hist:keys=" + HANDLERS)));
+                .ifPresent(probe -> triggers.add(
+                        new Trigger(GROUP + "/" + name + HOST_IRQ, "hist:keys=" + HANDLERS + " if eventfd != 0")));
         return triggers;
     }
 }

@@ -71,7 +71,8 @@ class ProbesTest {
     @Test
     void eventfdOfIntxIsFoundWhereTheKernelKeepsIt() {
         assertThat(intx(new KvmBtf()).known().orElseThrow())
-                .endsWith(" vfio_pci_core:vfio_intx_handler irq=$arg1:s32 id=+44(+0(+1040($arg2))):s32");
+                .endsWith(
+                        " vfio_pci_core:vfio_intx_handler irq=$arg1:s32 eventfd=+0(+1040($arg2)):u64 id=+44(+0(+1040($arg2))):s32");
         assertThat(intx(new KvmBtf().withDeviceOfContext()).known().orElseThrow())
                 .endsWith(" id=+44(+8($arg2)):s32");
         assertThat(why(intx(new KvmBtf().withoutArrayOfContexts())))
