@@ -4,7 +4,6 @@ package io.kvmirq.kernel;
 import io.kvmirq.backend.Libc;
 import io.kvmirq.backend.SystemCall;
 import io.kvmirq.explain.KernelCall;
-import io.kvmirq.uapi.Memfd;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.undo.Undo;
 import java.lang.ref.Reference;
@@ -155,56 +154,17 @@ public final class Mapping {
         requireRange(fd, offset, length);
         int raw = fd.enter();
         try (Undo undo = new Undo()) {
-            boolean sealed = isSealed(fd, raw);
-            requireLength(fd, raw, offset + length);
+            boolean sealed = FileSeals.isSealed(fd, raw);
+            FileSeals.requireLength(fd, raw, offset + length);
             Owner owner = undo.add(new Owner(fd.kernel(), fd.toString(), length, Uapi.MAP_SHARED, raw, offset, false));
             if (!sealed) { // only now: what was refused is as it was
-                seal(fd, raw);
-                requireLength(fd, raw, offset + length);
+                FileSeals.seal(fd, raw);
+                FileSeals.requireLength(fd, raw, offset + length);
             }
             undo.keep();
             return owner;
         } finally {
             fd.exit();
-        }
-    }
-
-    private static boolean isSealed(Fd fd, int raw) {
-        int seals = fd.kernel().libc().fcntl(raw, Memfd.F_GET_SEALS, 0);
-        boolean sealed = seals >= 0 && (seals & Memfd.F_SEAL_SHRINK) != 0;
-        if (!sealed && seals >= 0 && (seals & Memfd.F_SEAL_SEAL) != 0) {
-            throw new IllegalArgumentException(fd + " has F_SEAL_SEAL and not F_SEAL_SHRINK (its seals are 0x"
-                    + Integer.toHexString(seals)
-                    + "), so it may shrink, and an access beyond its end would be a SIGBUS:"
-                    + " seal it against shrinking before F_SEAL_SEAL; Mapping.forGuest maps a file that only the guest"
-                    + " uses");
-        }
-        if (seals < 0) {
-            throw mayShrink(fd);
-        }
-        return sealed;
-    }
-
-    private static void seal(Fd fd, int raw) {
-        if (fd.kernel().libc().fcntl(raw, Memfd.F_ADD_SEALS, Memfd.F_SEAL_SHRINK) < 0) {
-            throw mayShrink(fd);
-        }
-    }
-
-    private static IllegalArgumentException mayShrink(Fd fd) {
-        return new IllegalArgumentException(fd + " may shrink, and an access beyond its end would be a SIGBUS:"
-                + " expected a memfd with MFD_ALLOW_SEALING; Mapping.forGuest maps a file that only the guest uses");
-    }
-
-    private static void requireLength(Fd fd, int raw, long length) {
-        ByteBuffer last = fd.kernel().scratch();
-        try {
-            if (fd.kernel().libc().pread(raw, last, length - 1) == 0) {
-                throw new IllegalArgumentException(fd + " ends before byte " + length
-                        + ", and an access beyond its end would be a SIGBUS: set its size first (ftruncate)");
-            }
-        } finally {
-            fd.kernel().done(last);
         }
     }
 

@@ -488,10 +488,7 @@ public final class Vcpu implements AutoCloseable {
         return calls.fd();
     }
 
-    /**
-     * Ends a {@link #run} as {@link #kick} does, and closes the vCPU when the run has returned. Idempotent, never
-     * fails.
-     */
+    /** Ends a {@link #run} as {@link #kick} does, and closes the vCPU after the run. Idempotent, never fails. */
     @Override
     public void close() {
         calls.close();

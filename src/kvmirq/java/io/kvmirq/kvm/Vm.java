@@ -117,8 +117,7 @@ public final class Vm implements AutoCloseable {
     // Chips
 
     /**
-     * Creates in-kernel PIC, IOAPIC and LAPICs (x86), with the default routes GSI 0–15 → PIC and IOAPIC, 16–23 →
-     * IOAPIC.
+     * Creates PIC, IOAPIC and LAPICs in KVM (x86), with routes GSI 0–15 → PIC and IOAPIC, 16–23 → IOAPIC.
      *
      * @throws io.kvmirq.KernelException EEXIST with any irqchip present; ENOTTY on a kernel without one; EINVAL with
      *     vCPUs
@@ -205,8 +204,7 @@ public final class Vm implements AutoCloseable {
      * Reserves three pages for KVM (x86), before the first run; the guest must not use them. On Intel processors
      * without unrestricted guest, KVM keeps a task state segment there for real mode; other processors do not use them.
      * EINVAL if they do not end below 4 GiB; on such a processor also EINVAL for a misaligned address, and EEXIST when
-     * they overlap memory. Source: {@code kvm_vm_ioctl_set_tss_addr()} in arch/x86/kvm/x86.c, {@code
-     * vmx_set_tss_addr()} in vmx.c.
+     * they overlap memory. Source: {@code kvm_vm_ioctl_set_tss_addr()} in x86.c, {@code vmx_set_tss_addr()} in vmx.c.
      *
      * @param guestAddress the guest-physical address of the first page, such as 0xfffbd000: a multiple of 4096
      */
