@@ -76,8 +76,8 @@ final class BridgeLooks {
             looks.broken(
                     directory + "config",
                     functions.name(physical)
-                            + " has memory decoding of its virtual functions off (VF MSE is 0): nobody reaches the"
-                            + " device's registers",
+                            + " has memory decoding of its virtual functions off (VF MSE is 0): the device\'s"
+                            + " registers cannot be accessed",
                     again);
         }
     }
@@ -145,7 +145,7 @@ final class BridgeLooks {
         } else if ((command & DeviceLink.MEMORY) == 0) {
             looks.broken(
                     file,
-                    functions.name(of) + " has memory decoding off: nobody reaches the device's registers",
+                    functions.name(of) + " has memory decoding off: the device's registers cannot be accessed",
                     FunctionLooks.command("setpci -s " + of + " COMMAND=2:2", Takes.LIVE));
         }
         int bus = device.address().requesterId() >> 8;
@@ -161,8 +161,8 @@ final class BridgeLooks {
         if (!passesMemory(config) && !device.isVirtual()) {
             looks.doubt(
                     file,
-                    functions.name(of) + " passes no memory (the limits of its windows are below their bases): nobody"
-                            + " reaches the device's registers",
+                    functions.name(of) + " passes no memory (the limits of its windows are below their bases): the"
+                            + " device\'s registers cannot be accessed",
                     FunctionLooks.RESET);
         }
         int at = config.capability(DeviceLink.EXPRESS);

@@ -205,13 +205,13 @@ final class DeviceLink {
                 && config.capability(ENHANCED_ALLOCATION) == 0) {
             own.broken(
                     path() + "config",
-                    "all BARs of the device are 0, as after a reset: nobody reaches its registers",
+                    "all BARs of the device are 0, as after a reset: its registers cannot be accessed",
                     FunctionLooks.RESET);
         }
         if (memory && !device.isVirtual() && (config.word(COMMAND) & MEMORY) == 0) {
             own.broken(
                     path() + "config",
-                    "memory decoding of the device is off (COMMAND.Memory is 0): nobody reaches its registers",
+                    "memory decoding of the device is off (COMMAND.Memory is 0): its registers cannot be accessed",
                     DRIVER);
         }
     }

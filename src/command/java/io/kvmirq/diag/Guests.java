@@ -249,7 +249,7 @@ public record Guests(List<Guest> all, List<String> notes) {
                 if (!made.contains(directory)) {
                     String maker = directory.substring(0, directory.indexOf('-'));
                     notes.add("VM " + directory + " of debugfs is an orphan: thread " + maker
-                            + ", which made it, holds it no more, and the VM lives until its last file is closed");
+                            + ", which made it, no longer has it open, and the VM lives until its last file is closed");
                 }
             }
             for (Named one : kernelThreads) {

@@ -232,7 +232,7 @@ public final class LiveChains {
                             Hop.GUEST_VECTOR,
                             live(LiveWindow.UPDATE),
                             "0x" + Long.toHexString(requested.getAsLong()),
-                            "KVM asked that it is posted"));
+                            "KVM requested posting"));
         }
     }
 
@@ -260,8 +260,7 @@ public final class LiveChains {
                     Hop.VCPU,
                     Link.notShown(
                             Hop.VCPU,
-                            "KVM asked that it is posted to vcpu " + requested.getAsLong()
-                                    + ", and no delivery was seen",
+                            "KVM requested posting to vcpu " + requested.getAsLong() + ", and no delivery was seen",
                             DeviceChains.BY_TAPE));
         }
     }
@@ -292,7 +291,7 @@ public final class LiveChains {
                     Question.REQUESTED,
                     update.set(),
                     live(LiveWindow.UPDATE),
-                    update.set() ? "KVM asked for posting" : "KVM took its request for posting back");
+                    update.set() ? "KVM requested posting" : "KVM withdrew its posting request");
         }
         return before.holds().isPresent() || !live.saw(LiveWindow.UPDATE)
                 ? before
@@ -312,7 +311,7 @@ public final class LiveChains {
             return Claim.of(
                     Question.FORM,
                     false,
-                    Evidence.inferred("live, KVM took its request for posting back"),
+                    Evidence.inferred("live, KVM withdrew its posting request"),
                     "the entry has the remapped form");
         }
         if (update.isPresent()) {
@@ -320,7 +319,7 @@ public final class LiveChains {
                     ? Claim.of(
                             Question.FORM,
                             true,
-                            Evidence.inferred("live, KVM asked for posting; with VT-d nothing inhibits that"),
+                            Evidence.inferred("live, KVM requested posting; with VT-d nothing inhibits that"),
                             "the entry has the posted form")
                     : before;
         }

@@ -211,7 +211,7 @@ final class PostingClaims {
             return Claim.of(
                     Question.ELIGIBLE,
                     true,
-                    Evidence.predicted("no setting of the host is against it"),
+                    Evidence.predicted("no setting of the host prevents it"),
                     ofHost.text() + ", and no obstacle of the VM is seen");
         }
         return ofAvic(holder, vmm);

@@ -107,8 +107,8 @@ final class VcpuFields {
         fields.add(pid.filter(one -> one.cpu().isPresent())
                 .map(one -> predicted("PID.NDST", String.valueOf(one.cpu().getAsInt())))
                 .orElseGet(() -> Field.unknown("PID.NDST", pid.isPresent() ? NOT_RUNNING : why)));
-        fields.add(Field.unknown("PID.ON", "hardware's: it changes with each interrupt"));
-        fields.add(Field.unknown("PID.PIR", "hardware's: it changes with each interrupt"));
+        fields.add(Field.unknown("PID.ON", "hardware changes it with each interrupt"));
+        fields.add(Field.unknown("PID.PIR", "hardware changes it with each interrupt"));
     }
 
     /** If APICv is inhibited: entries and descriptor do not change. */

@@ -106,7 +106,7 @@ class GuestsTest {
     void vmWithoutItsMakerIsAnOrphan() throws IOException {
         assertThat(of(GuestHosts.of("vhost-tasks")).notes())
                 .contains(
-                        "VM 77-9 of debugfs is an orphan: thread 77, which made it, holds it no more, and the VM lives"
+                        "VM 77-9 of debugfs is an orphan: thread 77, which made it, no longer has it open, and the VM lives"
                                 + " until its last file is closed");
         RecordedHost host = kernelThreads().put("proc/300/comm", "helper\n").link("proc/300/fd/9", "anon_inode:kvm-vm");
         assertThat(of(host).notes())

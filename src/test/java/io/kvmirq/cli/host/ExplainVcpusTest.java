@@ -190,7 +190,7 @@ class ExplainVcpusTest {
                 .startsWith("{\"schema\":\"kvmirq.vcpus/1\",\"guest\":\"web (process 4711)\",\"milliseconds\":1000,")
                 .contains(
                         "{\"field\":\"PID.NDST\",\"value\":\"2\",\"evidence\":\"predicted\",",
-                        "{\"field\":\"PID.PIR\",\"value\":null,\"evidence\":null,\"from\":null,\"unknown\":\"hardware's")
+                        "{\"field\":\"PID.PIR\",\"value\":null,\"evidence\":null,\"from\":null,\"unknown\":\"hardware changes")
                 .endsWith("\"exitCode\":0}\n");
     }
 
