@@ -13,7 +13,7 @@ import java.util.OptionalInt;
  *     {@code KVM_X2APIC_API_USE_32BIT_IDS} bits [63:40] its high 24 bits
  * @param data 32 bits; on x86 [7:0] vector, [10:8] delivery mode, [15] trigger; to an ITS the event id
  * @param deviceId 32 bits: the id of the device for the ITS of an ARM guest; for a PCI device its requester id (bus,
- * device, function). An ITS refuses a message without one; empty on x86
+ *     device, function). An ITS refuses a message without one; empty on x86
  */
 public record MsiMessage(long address, int data, OptionalInt deviceId) {
     public MsiMessage {

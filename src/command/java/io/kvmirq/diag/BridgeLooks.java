@@ -76,7 +76,7 @@ final class BridgeLooks {
             looks.broken(
                     directory + "config",
                     functions.name(physical)
-                            + " has memory decoding of its virtual functions off (VF MSE is 0): the device\'s"
+                            + " has memory decoding of its virtual functions off (VF MSE is 0): the device's"
                             + " registers cannot be accessed",
                     again);
         }
@@ -162,7 +162,7 @@ final class BridgeLooks {
             looks.doubt(
                     file,
                     functions.name(of) + " passes no memory (the limits of its windows are below their bases): the"
-                            + " device\'s registers cannot be accessed",
+                            + " device's registers cannot be accessed",
                     FunctionLooks.RESET);
         }
         int at = config.capability(DeviceLink.EXPRESS);

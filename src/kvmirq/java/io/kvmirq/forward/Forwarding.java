@@ -264,7 +264,7 @@ public final class Forwarding implements AutoCloseable {
     /**
      * Forwards vectors although another program, or the device's user, has armed them: one call replaces their
      * eventfds, which are not restored later. During the replacement MSI-X messages stay pending; MSI may lose one.
-     * Signals in the former eventfds stay there. Close your armed vectors only after the forwarding, because it
+     * Signals in the former eventfds stay there. Close your armed vectors only after the forwarding, because their close
      * disables all vectors. If the eventfds are known, {@link #takeOver(MessageIrqs, List, IntFunction)} loses nothing.
      * Otherwise like {@link #forwardAll}.
      */
@@ -394,7 +394,7 @@ public final class Forwarding implements AutoCloseable {
      * Masks several interrupts, each like {@link ForwardedIrq#mask}.
      *
      * @param which of this forwarding, each once
-     * @throws KernelException as {@link ForwardedIrq#mask}; then no further interrupt is masked
+     * @throws KernelException as {@link ForwardedIrq#mask}; then none is masked that was not before
      * @throws io.kvmirq.kernel.ClosedHandleException if one is closed; likewise
      */
     public void mask(List<? extends ForwardedIrq> which) {

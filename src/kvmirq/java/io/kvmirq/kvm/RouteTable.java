@@ -24,7 +24,7 @@ import java.util.stream.IntStream;
  * related changes in one {@link #change}: it makes one call, or none if nothing differs, and fails as a whole. Routes
  * that another program set on an adopted VM are unknown here, and the next change removes them.
  *
- * <p>{@link #add} takes the lowest GSI that has no route and no {@link Irqfd}, and no pin of a VMM's IOAPIC.
+ * <p>{@link #add} takes the lowest GSI that has no route and no {@link Irqfd}, and is not the GSI of a pin.
  * Thread-safe. Changes are committed one at a time, under a lock that is held during KVM_SET_GSI_ROUTING, and not while
  * a function given to {@link #change} runs. Readers of the table do not wait for the lock.
  *
@@ -56,6 +56,7 @@ public final class RouteTable {
     /** Whether an adopted VM may have routes that this table does not list. */
     private volatile boolean mayHaveOthers;
 
+    /** Whether those routes must stay, so that {@link #change} is refused. */
     private volatile boolean othersStay;
     /** Written before {@link #table}, and read after it. */
     private volatile int firstFree;

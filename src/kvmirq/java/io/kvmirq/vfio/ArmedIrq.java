@@ -44,8 +44,8 @@ public sealed class ArmedIrq extends Armed permits ArmedLine {
 
     /**
      * Detaches the eventfd; {@link #set} attaches another one. Until then {@link #trigger} and unmasking are refused:
-     * kernels before the fixes of CVE-2024-26812 and CVE-2024-26813 dereference the missing eventfd. Meanwhile
-     * the eventfds that mask and unmask a line have no effect.
+     * kernels before the fixes of CVE-2024-26812 and CVE-2024-26813 dereference the missing eventfd. Signals
+     * of the eventfds that mask and unmask a line wait until then.
      */
     public final void unwire() {
         synchronized (irqs()) {

@@ -24,7 +24,7 @@ public final class CaptureCommand implements Command {
     public void describe(Usage usage) {
         usage.description("Lists the files of this host that kvmirq reads. With -o, also writes them into a zip archive"
                         + " that only its owner may read; other commands read it with --from. Names of hosts"
-                        + " and guests, network addresses, paths and unknown words of command lines are"
+                        + " and guests, network addresses, mount points and unknown words of command lines are"
                         + " removed. Guests, groups of processes, network interfaces and disks get other"
                         + " names, a hash of the name and /etc/machine-id, so these are the same in all"
                         + " archives of a host; without /etc/machine-id they get numbers. It reads only files"
