@@ -18,6 +18,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.function.Predicate;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
@@ -65,8 +66,10 @@ final class TapedLog {
 
     private record Mask(EventFdId event) {}
 
+    private record Irqfd(String vm, EventFdId event) {}
+
     private final List<Step> steps = new ArrayList<>();
-    /** The last step of each irqfd ({@link EventFdId}), vector ({@link Producer}), {@link Target} or {@link Mask}. */
+    /** The last step of each {@link Irqfd}, vector ({@link Producer}), {@link Target} or {@link Mask}. */
     private final Map<Object, Step> last = new HashMap<>();
 
     private final List<String> eventfds = new ArrayList<>();
@@ -95,9 +98,9 @@ final class TapedLog {
 
     private static @Nullable Object subject(String vm, Event event) {
         if (event instanceof Event.ConsumerAdded added) {
-            return added.event();
+            return new Irqfd(vm, added.event());
         } else if (event instanceof Event.ConsumerRemoved removed) {
-            return removed.event();
+            return new Irqfd(vm, removed.event());
         } else if (event instanceof Event.ProducerAdded added) {
             return added.producer();
         } else if (event instanceof Event.ProducerRemoved removed) {
@@ -110,16 +113,27 @@ final class TapedLog {
                 : null;
     }
 
-    /** The last step about the irqfd of an eventfd: {@code ConsumerAdded} while it is assigned. */
+    /** The first irqfd of an eventfd that is assigned; without one, the step that ended an irqfd last. */
     Optional<Step> irqfd(EventFdId event) {
-        return Optional.ofNullable(last.get(event));
+        return irqfds(event).stream().findFirst().or(() -> last.values().stream()
+                .filter(step -> step.event() instanceof Event.ConsumerRemoved removed
+                        && removed.event().equals(event))
+                .max(Comparator.comparingLong(Step::at)));
+    }
+
+    /** The irqfds of an eventfd that are assigned, one for each VM, in the order of their calls. */
+    List<Step> irqfds(EventFdId event) {
+        return irqfds(step -> step.eventfd().equals(Optional.of(event)));
     }
 
     /** The irqfds of a VM that are assigned, in the order of their calls. */
     List<Step> irqfds(String vm) {
+        return irqfds(step -> step.vm().equals(vm));
+    }
+
+    private List<Step> irqfds(Predicate<Step> wanted) {
         return last.values().stream()
-                .filter(step ->
-                        step.event() instanceof Event.ConsumerAdded && step.vm().equals(vm))
+                .filter(step -> step.event() instanceof Event.ConsumerAdded && wanted.test(step))
                 .sorted(Comparator.comparingLong(Step::at))
                 .toList();
     }

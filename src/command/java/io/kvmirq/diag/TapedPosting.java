@@ -15,7 +15,6 @@ import io.kvmirq.diag.Claim.Question;
 import io.kvmirq.diag.TapedLog.Step;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.PostingOutlook;
-import io.kvmirq.mirror.Event;
 import io.kvmirq.mirror.MirrorHost;
 import io.kvmirq.mirror.Posting;
 import io.kvmirq.mirror.Producer;
@@ -103,9 +102,7 @@ final class TapedPosting {
     }
 
     private Posting predicted(Producer vector, Step irqfd, MirrorHost facts) {
-        if (irqfd.before()
-                .filter(other -> other.event() instanceof Event.ConsumerAdded)
-                .isPresent()) {
+        if (irqfd.eventfd().filter(event -> vmm.log.irqfds(event).size() > 1).isPresent()) {
             return row(PostingObstacle.EVENTFD_TAKEN.text(), PostingObstacle.EVENTFD_TAKEN.remedy());
         }
         if (host.posting().vlpiKernel().equals(Optional.of(VlpiKernel.BY_HOST_IRQ)) && !vmm.x86 && isTaken(irqfd)) {

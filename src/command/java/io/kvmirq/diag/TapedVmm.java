@@ -47,6 +47,7 @@ final class TapedVmm {
             UapiArm64.KVM_DEV_TYPE_ARM_VGIC_V2,
             UapiArm64.KVM_DEV_TYPE_ARM_VGIC_V3,
             UapiArm64.KVM_DEV_TYPE_ARM_VGIC_ITS);
+    private static final String SET_IRQS = "VFIO_DEVICE_SET_IRQS";
     private static final ByteBuffer NONE = ByteBuffer.allocate(0);
 
     /** By index of VFIO. */
@@ -241,9 +242,10 @@ final class TapedVmm {
                 @Nullable Device device = devices.get(file);
                 if (device != null) {
                     device.closed = Optional.of(call.number());
+                    log.vectors(device).forEach(vector -> disarm(call, "close", vector));
                 }
             }
-            case EVENTFD -> log.irqfd(log.id(file)).ifPresent(irqfd -> end(irqfd, call, "close of the eventfd"));
+            case EVENTFD -> log.irqfds(log.id(file)).forEach(irqfd -> end(irqfd, call, "close of the eventfd"));
             case VM -> log.irqfds(file).forEach(irqfd -> end(irqfd, call, "close of the VM"));
             default -> {}
         }
@@ -299,7 +301,7 @@ final class TapedVmm {
                         && added.producer().kind() == kind) {
                     int number = added.producer().number();
                     if (trigger) {
-                        disarm(call, added);
+                        disarm(call, SET_IRQS, step);
                     } else if (number >= start && number - start < count) {
                         deliver(call, added.event(), mask ? DeliveryPath.MASKED : DeliveryPath.KERNEL);
                     }
@@ -322,9 +324,8 @@ final class TapedVmm {
 
     private void arm(TapeLine.Call call, Producer vector, Optional<String> eventfd) {
         Optional<Step> before = log.vector(vector);
-        if (before.isPresent() && before.get().event() instanceof Event.ProducerAdded added) {
-            disarm(call, added);
-        } else if (eventfd.isEmpty() && before.isEmpty()) {
+        before.ifPresent(step -> disarm(call, SET_IRQS, step));
+        if (eventfd.isEmpty() && before.isEmpty()) {
             add(call, new Event.ProducerRemoved(TapedLog.NO_EVENTFD, vector));
         }
         if (eventfd.isPresent()) {
@@ -337,8 +338,11 @@ final class TapedVmm {
         }
     }
 
-    private void disarm(TapeLine.Call call, Event.ProducerAdded added) {
-        add(call, new Event.ProducerRemoved(added.event(), added.producer()));
+    /** @param vector the last step of the vector */
+    private void disarm(TapeLine.Call call, String name, Step vector) {
+        if (vector.event() instanceof Event.ProducerAdded added) {
+            log.add(call, name, "", new Event.ProducerRemoved(added.event(), added.producer()));
+        }
     }
 
     private void deliver(TapeLine.Call call, EventFdId event, DeliveryPath path) {
@@ -346,7 +350,7 @@ final class TapedVmm {
     }
 
     private void add(TapeLine.Call call, Event ofDevice) {
-        log.add(call, "VFIO_DEVICE_SET_IRQS", "", ofDevice);
+        log.add(call, SET_IRQS, "", ofDevice);
     }
 
     private void vmIoctl(TapeLine.Call call, ByteBuffer in) {
@@ -388,15 +392,21 @@ final class TapedVmm {
     private void irqfd(TapeLine.Call call, ByteBuffer in) {
         EventFdId event = log.id(call.names().getOrDefault("" + KvmIrqfd.FD, "descriptor " + in.getInt(KvmIrqfd.FD)));
         int number = in.getInt(KvmIrqfd.GSI);
+        boolean ends = (in.getInt(KvmIrqfd.FLAGS) & Uapi.KVM_IRQFD_FLAG_DEASSIGN) != 0;
         if (number < 0 || number > Gsi.MAX) {
-            unroutable.put(event, Integer.toUnsignedString(number));
+            String gsi = Integer.toUnsignedString(number);
+            if (!ends) {
+                unroutable.put(event, gsi);
+            } else {
+                unroutable.remove(event, gsi);
+            }
             return;
         }
         Gsi gsi = new Gsi(number);
-        if ((in.getInt(KvmIrqfd.FLAGS) & Uapi.KVM_IRQFD_FLAG_DEASSIGN) != 0) {
-            log.irqfd(event)
+        if (ends) {
+            log.irqfds(event).stream()
                     .filter(irqfd -> irqfd.vm().equals(call.on()) && irqfd.gsi().equals(gsi))
-                    .ifPresent(irqfd -> end(irqfd, call, "KVM_IRQFD"));
+                    .forEach(irqfd -> end(irqfd, call, "KVM_IRQFD"));
         } else {
             log.add(call, "KVM_IRQFD", call.on(), new Event.ConsumerAdded(event, gsi));
             built(call);

@@ -423,8 +423,33 @@ class TapedChainsTest {
             vmm.wireAll();
         });
         with(tape, line -> false, irqfd("eventfd#1", 24).replace("vm#1", "vm#2"));
-        with(tape, line -> false, irqfd("eventfd#1", 24));
         assertThat(first(tape).whyNot()).contains("the eventfd has another producer or consumer");
+        with(tape, line -> false, deassign("eventfd#1", 24).replace("vm#1", "vm#2"));
+        assertThat(first(tape).fails()).isEmpty();
+    }
+
+    private static String deassign(String eventfd, int gsi) {
+        return irqfd(eventfd, gsi).replace(hex(gsi) + "00000000", hex(gsi) + hex(Uapi.KVM_IRQFD_FLAG_DEASSIGN));
+    }
+
+    /** VFIO unregisters the producers of a device that is closed. */
+    @Test
+    void vectorOfAClosedDeviceDoesNotTakeTheEventfd() throws IOException {
+        Path tape = killed(vmm -> {
+            vmm.arm();
+            vmm.wireAll();
+        });
+        String text = Files.readString(tape);
+        List<String> again = text.lines()
+                .filter(line ->
+                        line.contains("\"made\":\"vfio-device#1\"") || line.contains("\"on\":\"vfio-device#1\""))
+                .map(line -> line.substring(line.indexOf("\"call\":")).replace("vfio-device#1", "vfio-device#2"))
+                .toList();
+        List<String> calls = new ArrayList<>(List.of("\"call\":\"close\",\"on\":\"vfio-device#1\",\"result\":0}"));
+        calls.addAll(again);
+        with(tape, line -> false, calls.toArray(String[]::new));
+        assertThat(first(tape).fails()).isEmpty();
+        assertThat(first(tape).whyNot()).isEmpty();
     }
 
     @Test
@@ -434,6 +459,8 @@ class TapedChainsTest {
                 first(tape),
                 Hop.IRQFD,
                 "eventfd#1 was assigned to gsi 5000, which no routing table has: each signal is lost");
+        with(tape, line -> false, deassign("eventfd#1", 5000));
+        assertBroken(first(tape), Hop.IRQFD, "no irqfd listens to eventfd#1");
     }
 
     /** Before Linux 6.17 KVM writes an entry once: an inhibit that ends does not bring posting back. */
