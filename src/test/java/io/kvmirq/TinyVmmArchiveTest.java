@@ -24,6 +24,7 @@ class TinyVmmArchiveTest {
     private Path tree;
 
     private Path script;
+    private Path java = Path.of(System.getProperty("java.home"), "bin/java");
 
     @BeforeEach
     void buildAndRunOnce() throws Exception {
@@ -42,10 +43,7 @@ class TinyVmmArchiveTest {
     private boolean takesFromArchive() throws Exception {
         Path log = tree.resolve("loaded");
         ProcessBuilder run = new ProcessBuilder("sh", script.toString(), "--backend", "fake", "--interrupts", "10");
-        run.environment()
-                .put(
-                        "JAVA",
-                        Path.of(System.getProperty("java.home"), "bin/java").toString());
+        run.environment().put("JAVA", java.toString());
         run.environment().put("JDK_JAVA_OPTIONS", "-Xlog:class+load:file=" + log);
         Process vmm = run.redirectError(ProcessBuilder.Redirect.DISCARD).start();
         assertThat(new String(vmm.getInputStream().readAllBytes()))
@@ -65,6 +63,16 @@ class TinyVmmArchiveTest {
 
     @Test
     void secondRunTakesItsClassesFromTheArchive() throws Exception {
+        assertThat(takesFromArchive()).isTrue();
+    }
+
+    @Test
+    void pathOfJavaMayHaveBlanks() throws Exception {
+        Path other = Files.createDirectory(tree.resolve("a b")).resolve("java");
+        Files.writeString(other, "#!/bin/sh\nexec " + java + " \"$@\"\n");
+        permit(other, "rwx------");
+        java = other;
+        assertThat(takesFromArchive()).isFalse();
         assertThat(takesFromArchive()).isTrue();
     }
 
