@@ -7,7 +7,7 @@ import java.util.Objects;
 /**
  * A run of bits in a structure. Bit n of the structure is bit n mod 64 of its 64-bit word n / 64, where bit 0 is the
  * least significant one. A field lies in one word. Values are unsigned. An object in a static final field is as fast as
- * a shift and a mask. A parameter {@code word} is the structure's word of index {@link #word()}.
+ * a shift and a mask. A parameter {@code word} is the value of the 64-bit word that holds the field.
  *
  * @param name the name in the kernel's definition
  * @param low the number of the lowest bit in the structure

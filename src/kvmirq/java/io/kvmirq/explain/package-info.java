@@ -29,7 +29,7 @@
  * explain.
  *
  * <p>To add a refusal: add the row to the enum of its area, before the less likely causes of the same errno; return it
- * from the fake; provoke it in a contract suite. A test checks that the errno of each refused call leads to its row.
+ * from the fake; provoke it in a contract suite. A test checks that each refused call finds its row by its errno.
  *
  * <p>A {@link io.kvmirq.explain.Fact} is a known condition of the state. {@code needs} lists facts that must hold for a
  * cause; of two facts that exclude each other, one is enough. {@code certainWhen} lists facts that must hold, and that

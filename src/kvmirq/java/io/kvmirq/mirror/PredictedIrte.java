@@ -25,7 +25,7 @@ public sealed interface PredictedIrte {
     /** The mask of the known bits in bits 63:0. */
     long lowMask();
 
-    /** The values of the known bits 63:0. The others are 0. */
+    /** The values of the known bits 63:0. Unknown bits are 0. */
     long low();
 
     /** The mask of the known bits in bits 127:64: none by default. */
@@ -33,12 +33,12 @@ public sealed interface PredictedIrte {
         return 0;
     }
 
-    /** The values of the known bits 127:64. The others are 0. */
+    /** The values of the known bits 127:64. Unknown bits are 0. */
     default long high() {
         return 0;
     }
 
-    /** Whether an entry's known bits are as predicted; the high word of a 32-bit entry is 0. Does not allocate. */
+    /** Whether an entry has the predicted values in its known bits. A 32-bit entry has high word 0. Does not allocate. */
     default boolean agrees(long observedLow, long observedHigh) {
         return (observedLow & lowMask()) == low() && (observedHigh & highMask()) == high();
     }

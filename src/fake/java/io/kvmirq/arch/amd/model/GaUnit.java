@@ -21,7 +21,7 @@ import io.kvmirq.arch.amd.GaLog;
  * An AMD IOMMU: a table of remapping entries of 128 bits, the unit's cached copies of them, and the GA log. The unit
  * handles requests, and Linux changes entries.
  *
- * <p>A spinlock for each entry models 128-bit accesses: cmpxchg16b of Linux, and reads of the unit. Destination, IsRun
+ * <p>Each entry has a spinlock, which makes 128-bit accesses atomic: cmpxchg16b of Linux, and reads by the IOMMU. Destination, IsRun
  * and GATag are not cached, so a change of them needs no invalidation. Linux relies on that for GALogIntr too. Other
  * fields may be used from the cache until the entry is invalidated. An invalidation waits for the current request.
  *

@@ -299,7 +299,7 @@ public class Distributor {
         banks.setSources(vcpu, sgi, banks.sources(vcpu, sgi) & ~(1 << source));
     }
 
-    /** Notes that a list register holds the interrupt. A level is not queued again until its end, and stays latched. */
+    /** Notes that a list register holds the interrupt. A level-triggered one stays latched until its EOI. */
     void queued(int vcpu, int id) {
         boolean level = isLevel(vcpu, id);
         if (!level) {
@@ -308,7 +308,7 @@ public class Distributor {
         banks.putQueued(vcpu, id, level);
     }
 
-    /** An interrupt ended; its latch as a level is cleared. @return the vCPU to which it is deliverable again, or -1 */
+    /** Clears the latch of an interrupt that ended. @return the vCPU to which it is deliverable again, or -1 */
     int ended(int vcpu, int id) {
         if (isLevel(vcpu, id)) {
             banks.put(InterruptState.LATCH, vcpu, id, false);

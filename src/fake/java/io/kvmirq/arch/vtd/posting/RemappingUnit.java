@@ -8,9 +8,9 @@ import io.kvmirq.arch.vtd.RemappableMsi;
 import io.kvmirq.arch.vtd.RemappedIrte;
 
 /**
- * A unit on a host. It handles a device's message and interrupts the CPU that the entry or the descriptor names. The
- * chain is device, unit, descriptor, CPU, vCPU: {@link #request} does the first three steps, {@link
- * HostCpu#takeInterrupt} the fourth, and the handlers of {@link io.kvmirq.arch.vtd.posting.PostedVm} the last.
+ * A unit on a host. {@link #request} takes a device's message to the entry, the descriptor and the CPU. {@link
+ * HostCpu#takeInterrupt} takes the interrupt on that CPU, and the handlers of {@link
+ * io.kvmirq.arch.vtd.posting.PostedVm} bring it to the vCPU.
  *
  * <p>A destination is a physical id, or all ones for all CPUs. Logical destinations are not modelled; such an entry
  * interrupts no CPU. For use by one thread at a time.
