@@ -154,17 +154,27 @@ public final class Mapping {
         requireRange(fd, offset, length);
         int raw = fd.enter();
         try (Undo undo = new Undo()) {
-            boolean sealed = FileSeals.isSealed(fd, raw);
-            FileSeals.requireLength(fd, raw, offset + length);
+            FileSeals file = new FileSeals(fd.kernel().libc(), fd.toString(), raw);
+            boolean sealed = file.isSealed();
+            requireLength(fd, file, offset + length);
             Owner owner = undo.add(new Owner(fd.kernel(), fd.toString(), length, Uapi.MAP_SHARED, raw, offset, false));
             if (!sealed) { // only now: what was refused is as it was
-                FileSeals.seal(fd, raw);
-                FileSeals.requireLength(fd, raw, offset + length);
+                file.seal();
+                requireLength(fd, file, offset + length);
             }
             undo.keep();
             return owner;
         } finally {
             fd.exit();
+        }
+    }
+
+    private static void requireLength(Fd fd, FileSeals file, long length) {
+        ByteBuffer scratch = fd.kernel().scratch();
+        try {
+            file.requireLength(length, scratch);
+        } finally {
+            fd.kernel().done(scratch);
         }
     }
 
