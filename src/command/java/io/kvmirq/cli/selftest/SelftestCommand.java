@@ -50,8 +50,8 @@ public final class SelftestCommand implements Command {
         usage.add(Command.option("--count", "N", Integer.class)
                 .converters(count())
                 .defaultValue(String.valueOf(DEFAULT_COUNT))
-                .description(
-                        "Round trips of edge, level and reroute, 1-" + MAX_COUNT + " (default ${DEFAULT-VALUE})."));
+                .description("Interrupts of each scenario except guestless, 1-" + MAX_COUNT
+                        + " (default ${DEFAULT-VALUE})."));
         usage.add(Command.option("--scenario", "SCENARIO", List.class)
                 .auxiliaryTypes(Scenario.class)
                 .converters(oneOf(Scenario.values()))
