@@ -331,9 +331,7 @@ final class TapedVmm {
         if (eventfd.isPresent()) {
             EventFdId event = log.id(eventfd.get());
             add(call, new Event.ProducerAdded(event, vector));
-            if (log.mask(event).isPresent()) {
-                deliver(call, event, DeliveryPath.KERNEL);
-            }
+            deliver(call, event, DeliveryPath.KERNEL);
             built(call);
         }
     }
@@ -345,7 +343,11 @@ final class TapedVmm {
         }
     }
 
+    /** QEMU unmasks INTx at each EOI: a mask that stays is no step. */
     private void deliver(TapeLine.Call call, EventFdId event, DeliveryPath path) {
+        if (log.mask(event).isPresent() == (path == DeliveryPath.MASKED)) {
+            return;
+        }
         add(call, new Event.DeliveryChanged(event, path));
     }
 
