@@ -219,8 +219,7 @@ public final class TapedChains {
                     Hop.DEVICE_VECTOR, wholeTape(), "the VMM never armed " + interrupt + " with an eventfd", remedy);
         }
         Step known = vector.get();
-        boolean had = known.history().anyMatch(step -> step.eventfd().isPresent());
-        if (!had
+        if (!known.had()
                 && vmm.log.vectors(device).stream()
                         .anyMatch(other -> other.eventfd().isPresent())) {
             return new Link(
@@ -256,12 +255,13 @@ public final class TapedChains {
 
     private Link noIrqfd(EventFdId event, Optional<Step> ended) {
         String eventfd = vmm.log.file(event);
-        @Nullable String beyond = vmm.unroutable.get(event);
+        TapedVmm.@Nullable Unroutable beyond = vmm.unroutable.get(event);
         if (beyond != null) {
             return Link.broken(
                     Hop.IRQFD,
-                    Evidence.taped("KVM_IRQFD"),
-                    eventfd + " was assigned to gsi " + beyond + ", which no routing table has: each signal is lost",
+                    taped(beyond.at(), "KVM_IRQFD"),
+                    eventfd + " was assigned to gsi " + beyond.gsi()
+                            + ", which no routing table has: each signal is lost",
                     "use a GSI from 0 to " + Gsi.MAX);
         }
         String userspace = vmm.lastRead(event)
@@ -292,14 +292,9 @@ public final class TapedChains {
         Step routed = found.get();
         String routes = routed.routes().stream().map(TapedChains::text).collect(Collectors.joining(", "));
         links.add(Link.whole(Hop.GSI, taped(routed), irqfd.gsi().toString(), "routed to " + routes));
-        long since = routed.history()
-                .takeWhile(step -> !step.routes().isEmpty())
-                .reduce((later, earlier) -> earlier)
-                .orElse(routed)
-                .at();
-        if (since > irqfd.at()) {
+        if (routed.since() > irqfd.at()) {
             remarks.add("the irqfd was assigned at call " + irqfd.at() + " and " + irqfd.gsi()
-                    + " was routed only at call " + since
+                    + " was routed only at call " + routed.since()
                     + ": what the device signalled between is lost; set the route first");
         }
         if (routed.routes().get(0) instanceof Route.Msi msi) {

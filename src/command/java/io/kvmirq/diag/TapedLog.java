@@ -33,22 +33,17 @@ final class TapedLog {
     /**
      * A step.
      *
+     * @param since the call since which its subject has had an irqfd, an eventfd or routes; {@code at} if it had none before
      * @param call the request or function, such as {@code KVM_IRQFD}
      * @param vm the file of the VM; empty for a step of a device, which concerns every VM
-     * @param before the previous step about the same irqfd, vector, route or mask
+     * @param had whether its subject has had an irqfd, an eventfd or routes, now or before
      */
-    record Step(long at, String call, String vm, Event event, Optional<Step> before) {
+    record Step(long at, long since, String call, String vm, Event event, boolean had) {
         /** The eventfd that the vector of a device signals after this step, or that the irqfd listens to. */
         Optional<EventFdId> eventfd() {
             return event instanceof Event.ProducerAdded added
                     ? Optional.of(added.event())
                     : event instanceof Event.ConsumerAdded irqfd ? Optional.of(irqfd.event()) : Optional.empty();
-        }
-
-        /** The steps about the same subject, from this one back. */
-        Stream<Step> history() {
-            return Stream.iterate(Optional.of(this), Optional::isPresent, step -> step.flatMap(Step::before))
-                    .map(Optional::orElseThrow);
         }
 
         /** The routes of the GSI after a step that set them. */
@@ -89,11 +84,20 @@ final class TapedLog {
     void add(TapeLine.Call call, String name, String vm, Event event) {
         @Nullable Object subject = subject(vm, event);
         Optional<Step> before = subject == null ? Optional.empty() : Optional.ofNullable(last.get(subject));
-        Step step = new Step(call.number(), name, vm, event, before);
+        Optional<Step> standing = before.filter(step -> stands(step.event()) && stands(event));
+        long since = standing.map(Step::since).orElse(call.number());
+        boolean had = stands(event) || before.filter(Step::had).isPresent();
+        Step step = new Step(call.number(), since, name, vm, event, had);
         steps.add(step);
         if (subject != null) {
             last.put(subject, step);
         }
+    }
+
+    private static boolean stands(Event event) {
+        return event instanceof Event.RoutesCommitted committed
+                ? committed.changed().values().stream().noneMatch(List::isEmpty)
+                : event instanceof Event.ConsumerAdded || event instanceof Event.ProducerAdded;
     }
 
     private static @Nullable Object subject(String vm, Event event) {

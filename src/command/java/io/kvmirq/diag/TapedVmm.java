@@ -81,6 +81,9 @@ final class TapedVmm {
     /** A file that the VMM added to the KVM-VFIO device of a VM. */
     private record Known(String vm, String file) {}
 
+    /** KVM_IRQFD with a GSI that KVM takes, and that no routing table can have. */
+    record Unroutable(long at, String gsi) {}
+
     final TapedLog log = new TapedLog();
     private final TapedRoutes routes = new TapedRoutes(log);
     private final Map<Integer, TapeLine.Header> programs = new HashMap<>();
@@ -95,8 +98,8 @@ final class TapedVmm {
     private final Set<Known> vfioFiles = new HashSet<>();
     private final Map<String, Integer> descriptors = new HashMap<>();
     private final Map<String, Long> readEventfds = new HashMap<>();
-    /** GSIs outside of every routing table, by the eventfd that KVM_IRQFD assigned to them. */
-    final Map<EventFdId, String> unroutable = new HashMap<>();
+    /** By eventfd: an irqfd on a GSI outside of every routing table. */
+    final Map<EventFdId, Unroutable> unroutable = new HashMap<>();
 
     private long lastBuilt;
     /** The number of the last call. */
@@ -245,7 +248,10 @@ final class TapedVmm {
                     log.vectors(device).forEach(vector -> disarm(call, "close", vector));
                 }
             }
-            case EVENTFD -> log.irqfds(log.id(file)).forEach(irqfd -> end(irqfd, call, "close of the eventfd"));
+            case EVENTFD -> {
+                unroutable.remove(log.id(file));
+                log.irqfds(log.id(file)).forEach(irqfd -> end(irqfd, call, "close of the eventfd"));
+            }
             case VM -> log.irqfds(file).forEach(irqfd -> end(irqfd, call, "close of the VM"));
             default -> {}
         }
@@ -398,9 +404,10 @@ final class TapedVmm {
         if (number < 0 || number > Gsi.MAX) {
             String gsi = Integer.toUnsignedString(number);
             if (!ends) {
-                unroutable.put(event, gsi);
+                unroutable.put(event, new Unroutable(call.number(), gsi));
+                built(call);
             } else {
-                unroutable.remove(event, gsi);
+                unroutable.computeIfPresent(event, (id, one) -> one.gsi().equals(gsi) ? null : one);
             }
             return;
         }

@@ -461,6 +461,8 @@ class TapedChainsTest {
                 "eventfd#1 was assigned to gsi 5000, which no routing table has: each signal is lost");
         with(tape, line -> false, deassign("eventfd#1", 5000));
         assertBroken(first(tape), Hop.IRQFD, "no irqfd listens to eventfd#1");
+        with(tape, line -> false, irqfd("eventfd#1", 5000), "\"call\":\"close\",\"on\":\"eventfd#1\",\"result\":0}");
+        assertBroken(first(tape), Hop.IRQFD, "no irqfd listens to eventfd#1");
     }
 
     /** Before Linux 6.17 KVM writes an entry once: an inhibit that ends does not bring posting back. */
