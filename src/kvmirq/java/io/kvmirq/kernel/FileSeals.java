@@ -11,7 +11,17 @@ import java.nio.ByteBuffer;
  *
  * <p>Source: {@code F_ADD_SEALS} in fcntl(2).
  */
-record FileSeals(Libc libc, String name, int raw) {
+final class FileSeals {
+    private final Libc libc;
+    private final String name;
+    private final int raw;
+
+    FileSeals(Libc libc, String name, int raw) {
+        this.libc = libc;
+        this.name = name;
+        this.raw = raw;
+    }
+
     /** Whether the file cannot shrink. Refuses a file that takes no such seal. */
     boolean isSealed() {
         int seals = libc.fcntl(raw, Memfd.F_GET_SEALS, 0);
