@@ -65,8 +65,9 @@ class CrashIT {
 
     @Test
     void fileOfAKilledCommandIsSeen() throws Exception {
-        Path script =
-                Files.writeString(temporary.resolve("leaves"), "echo > \"$TMPDIR/kvmirq-$$.tmp\"; read -r < <(:)");
+        Path script = Files.writeString(
+                temporary.resolve("leaves"),
+                "echo > \"$TMPDIR/kvmirq-$$.tmp\"; for ((i = 0; i < 20000; i++)); do :; done");
         try (CrashSearch search = new CrashSearch(List.of("bash", script.toString()), 0)) {
             assertThat(search.kill(KILLS, List.of())).isNotEmpty().allMatch(file -> file.startsWith("tmp/"));
         }
