@@ -2,6 +2,7 @@
 package io.kvmirq.host.facts;
 
 import java.util.Optional;
+import java.util.stream.IntStream;
 
 /**
  * A process or thread, as {@code /proc/PID/stat} or {@code /proc/PID/task/TID/stat} shows it. Immutable.
@@ -33,21 +34,19 @@ public record ThreadStat(
     private static final int BEGAN = 20;
     private static final int CPU = 37;
     private static final int GUEST = 41;
-    private static final String NUMBERS = "(\\d{1,17} )*";
+    private static final String NUMBER = "\\d{1,17}";
 
     /** Reads the text of the file. Empty if it has another form. */
     public static Optional<ThreadStat> parse(String text) {
         int end = text.lastIndexOf(')');
         int begin = text.indexOf('(') + 1;
-        String[] words = text.substring(end + 1).split(" ");
+        String[] words = text.substring(end + 1).stripTrailing().split(" ");
         if (words.length <= GUEST || begin < 1 || begin > end || words[STATE].length() != 1) {
             return Optional.empty();
         }
-        String numbers = "";
-        for (int at : new int[] {FLAGS, USER_TIME, KERNEL_TIME, THREADS, BEGAN, CPU, GUEST}) {
-            numbers += words[at].strip() + " ";
-        }
-        return numbers.matches(NUMBERS) && words[CPU].length() <= 9
+        boolean numbers = IntStream.of(FLAGS, USER_TIME, KERNEL_TIME, THREADS, BEGAN, GUEST)
+                .allMatch(at -> words[at].matches(NUMBER));
+        return numbers && words[CPU].matches("\\d{1,9}")
                 ? Optional.of(new ThreadStat(
                         text.substring(begin, end),
                         words[STATE].charAt(0),
@@ -56,7 +55,7 @@ public record ThreadStat(
                         Long.parseLong(words[THREADS]),
                         Long.parseLong(words[BEGAN]),
                         Integer.parseInt(words[CPU]),
-                        Long.parseLong(words[GUEST].strip())))
+                        Long.parseLong(words[GUEST])))
                 : Optional.empty();
     }
 

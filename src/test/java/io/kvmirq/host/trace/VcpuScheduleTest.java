@@ -198,6 +198,14 @@ class VcpuScheduleTest {
         assertThat(word(quiet(before, stat("R", 100, 2, 80)))).as("it moved").isEqualTo("unknown");
         assertThat(ThreadStat.parse("1 (a) b) R 1")).isEmpty();
         assertThat(ThreadStat.parse("")).isEmpty();
+        String text =
+                "1 (a) R 1 1 1 0 -1 4 0 0 0 0 10 20 0 0 20 0 5 0 100 3133440 359 1 1 1 0 0 0 0 0 0 0 0 0 0 17 3 0 0 0 50";
+        assertThat(ThreadStat.parse(text + "\n").map(ThreadStat::guestTicks))
+                .as("the last field")
+                .contains(50L);
+        assertThat(ThreadStat.parse(text.replace(" 100 ", " 100\t ")))
+                .as("a tab in a field")
+                .isEmpty();
     }
 
     /** A guest that spins and shares its CPU passes sched_switch alone. */
