@@ -33,7 +33,7 @@ import org.jspecify.annotations.Nullable;
 /**
  * The chains of a VMM's devices, from the tape of its calls. The tape shows the eventfd of a vector, the GSI of its irqfd
  * and the route of that GSI; a mirror predicts posting. A tape does not have state that only the guest sets, such as a
- * logical APIC id. Immutable.
+ * logical APIC id. For one thread.
  */
 public final class TapedChains {
     private static final String CDEVS = "/dev/vfio/devices/";
@@ -44,10 +44,12 @@ public final class TapedChains {
 
     private final TapedVmm vmm;
     private final HostFacts host;
+    private final TapedPosting posting;
 
     private TapedChains(TapedVmm vmm, HostFacts host) {
         this.vmm = vmm;
         this.host = host;
+        this.posting = new TapedPosting(vmm, host);
     }
 
     /**
@@ -168,7 +170,7 @@ public final class TapedChains {
                 Optional.of(vmm.program(device.pid)),
                 links,
                 irqfd.filter(whole -> isWhole(links))
-                        .map(whole -> new TapedPosting(vmm, host).claims(vector, whole))
+                        .map(whole -> posting.claims(vector, whole))
                         .orElse(List.of()),
                 remarks);
     }

@@ -125,6 +125,12 @@ final class TapedLog {
                 .max(Comparator.comparingLong(Step::at)));
     }
 
+    /** The irqfd of an eventfd and a VM, if it is assigned to a GSI. */
+    Optional<Step> irqfd(String vm, EventFdId event, Gsi gsi) {
+        return Optional.ofNullable(last.get(new Irqfd(vm, event)))
+                .filter(step -> stands(step.event()) && step.gsi().equals(gsi));
+    }
+
     /** The irqfds of an eventfd that are assigned, one for each VM, in the order of their calls. */
     List<Step> irqfds(EventFdId event) {
         return irqfds(step -> step.eventfd().equals(Optional.of(event)));

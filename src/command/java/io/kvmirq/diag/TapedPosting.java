@@ -17,16 +17,21 @@ import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.PostingOutlook;
 import io.kvmirq.mirror.MirrorHost;
 import io.kvmirq.mirror.Posting;
+import io.kvmirq.mirror.PredictedIrq;
 import io.kvmirq.mirror.Producer;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 
-/** The mirror's prediction whether an interrupt of a taped VMM is posted on a host. Immutable. */
+/** The mirror's prediction whether an interrupt of a taped VMM is posted on a host. For one thread. */
 final class TapedPosting {
     private static final String CAPTURE = "kvmirq explain --tape FILE --from CAPTURE, with a capture of the host";
 
     private final TapedVmm vmm;
     private final HostFacts host;
+    /** The predictions for each VM: a mirror folds the whole tape. */
+    private final Map<String, List<PredictedIrq>> predictions = new HashMap<>();
 
     TapedPosting(TapedVmm vmm, HostFacts host) {
         this.vmm = vmm;
@@ -61,12 +66,7 @@ final class TapedPosting {
         if (!vmm.x86 && !host.isArm()) {
             return Claim.unknown(Question.ELIGIBLE, "the tape is of arm64, and the host is not", CAPTURE);
         }
-        Optional<PostingHost> known = host.posting().host();
-        // A host without obstacles, for decisions that depend only on the tape.
-        MirrorHost facts = vmm.x86 && known.isEmpty()
-                ? MirrorHost.x86(PostingHost.of(Vendor.INTEL))
-                : host.posting().forMirror(!vmm.x86);
-        Posting posting = predicted(vector, irqfd, facts);
+        Posting posting = predicted(vector, irqfd);
         if (posting instanceof Posting.NotPosted not) {
             Claim claim = Claim.not(Question.ELIGIBLE, Evidence.predicted(rules(not)), not.reason(), not.remedy());
             boolean byHost =
@@ -81,7 +81,7 @@ final class TapedPosting {
                             + " assigned is not on it",
                     "vgic-state of the VM in debugfs shows its vLPIs (H=1)");
         }
-        if (known.isEmpty()) {
+        if (host.posting().host().isEmpty()) {
             return Claim.unknown(
                     Question.ELIGIBLE,
                     "the VM may, as far as its tape shows; of the host: "
@@ -101,18 +101,26 @@ final class TapedPosting {
                         "/proc/irq/N/effective_affinity in the guest"));
     }
 
-    private Posting predicted(Producer vector, Step irqfd, MirrorHost facts) {
+    private Posting predicted(Producer vector, Step irqfd) {
         if (irqfd.eventfd().filter(event -> vmm.log.irqfds(event).size() > 1).isPresent()) {
             return row(PostingObstacle.EVENTFD_TAKEN.text(), PostingObstacle.EVENTFD_TAKEN.remedy());
         }
         if (host.posting().vlpiKernel().equals(Optional.of(VlpiKernel.BY_HOST_IRQ)) && !vmm.x86 && isTaken(irqfd)) {
             return row(VlpiObstacle.TAKEN.text(), VlpiObstacle.TAKEN.remedy());
         }
-        return vmm.log.mirror(irqfd.vm(), facts).now().irqs().stream()
+        return predictions.computeIfAbsent(irqfd.vm(), this::predictions).stream()
                 .filter(irq -> irq.producer().equals(Optional.of(vector)))
                 .findFirst()
                 .orElseThrow()
                 .posting();
+    }
+
+    /** Without facts of a host: those of a host without obstacles, for decisions that depend only on the tape. */
+    private List<PredictedIrq> predictions(String vm) {
+        MirrorHost facts = vmm.x86 && host.posting().host().isEmpty()
+                ? MirrorHost.x86(PostingHost.of(Vendor.INTEL))
+                : host.posting().forMirror(!vmm.x86);
+        return vmm.log.mirror(vm, facts).now().irqs();
     }
 
     private static Posting row(String text, String remedy) {

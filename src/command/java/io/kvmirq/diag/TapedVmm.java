@@ -413,9 +413,7 @@ final class TapedVmm {
         }
         Gsi gsi = new Gsi(number);
         if (ends) {
-            log.irqfds(event).stream()
-                    .filter(irqfd -> irqfd.vm().equals(call.on()) && irqfd.gsi().equals(gsi))
-                    .forEach(irqfd -> end(irqfd, call, "KVM_IRQFD"));
+            log.irqfd(call.on(), event, gsi).ifPresent(irqfd -> end(irqfd, call, "KVM_IRQFD"));
         } else {
             log.add(call, "KVM_IRQFD", call.on(), new Event.ConsumerAdded(event, gsi));
             built(call);
