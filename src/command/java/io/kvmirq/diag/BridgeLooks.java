@@ -48,12 +48,19 @@ final class BridgeLooks {
     private final PciDevice device;
     private final Looks looks;
     private final FunctionLooks functions;
+    /** From the root down, as the path of the device in sysfs names them. */
+    private final List<PciAddress> bridges;
 
     BridgeLooks(HostFiles files, PciDevice device, Looks looks, FunctionLooks functions) {
         this.files = files;
         this.device = device;
         this.looks = looks;
         this.functions = functions;
+        this.bridges = Stream.of(
+                        files.link(DEVICES + device.address()).orElse("").split("/"))
+                .flatMap(part -> address(part).stream())
+                .filter(one -> !one.equals(device.address()))
+                .toList();
     }
 
     /** While SR-IOV is off, a virtual function sends nothing. */
@@ -84,20 +91,12 @@ final class BridgeLooks {
 
     /** Checks the bridges above the device. */
     void above() {
-        bridges().forEach(this::bridge);
+        bridges.forEach(this::bridge);
     }
 
     /** Checks the bridges' counts of fatal errors. */
     void errors() {
-        bridges().forEach(bridge -> functions.errors(bridge, "fatal"));
-    }
-
-    /** The bridges from the root down, as the path of the device in sysfs names them. */
-    private List<PciAddress> bridges() {
-        return Stream.of(files.link(DEVICES + device.address()).orElse("").split("/"))
-                .flatMap(part -> address(part).stream())
-                .filter(one -> !one.equals(device.address()))
-                .toList();
+        bridges.forEach(bridge -> functions.errors(bridge, "fatal"));
     }
 
     /** Checks the physical function of a virtual one. */

@@ -43,7 +43,8 @@ final class CpuWaits {
                 && files.text("sys/devices/system/cpu/online")
                         .filter(online -> online.strip().equals(allowed))
                         .isEmpty();
-        boolean runnable = !one && KernelHelpers.status(status, "State").startsWith("R");
+        boolean ready = KernelHelpers.status(status, "State").startsWith("R");
+        boolean runnable = !one && ready;
         String file = directory + "schedstat";
         Optional<String> text = files.text(file);
         if (text.isEmpty()) {
@@ -59,7 +60,7 @@ final class CpuWaits {
         }
         long ran = Long.parseLong(words[0]);
         long waited = Long.parseLong(words[1]);
-        if (ran == 0 && waited == 0 && KernelHelpers.status(status, "State").startsWith("R")) {
+        if (ran == 0 && waited == 0 && ready) {
             neverRan(name, file);
             return;
         }
@@ -76,7 +77,6 @@ final class CpuWaits {
         Remedy remedy = Remedy.command("give it a CPU of its own: taskset -cp CPU "
                 + directory.replaceAll("\\D+", " ").strip().replaceAll(".* ", ""));
         // A sleeping thread does not wait now, and a short-lived process did not keep it waiting.
-        boolean ready = KernelHelpers.status(status, "State").startsWith("R");
         Optional<String> other = ready ? running(Integer.parseInt(allowed), waited / 2 / TICK) : Optional.empty();
         if (other.isPresent()) {
             looks.broken(file, says + ": process " + other.get() + " runs there", remedy);
