@@ -321,7 +321,7 @@ public final class DeviceChains {
                 first.cause() == VfioOutlook.Obstacle.NO_IOMMU
                         ? new IommuChecks(host, host.kvm()).iommu().remedies()
                         : first.cause() == VfioOutlook.Obstacle.NO_REMAPPING
-                                ? List.of(Remedy.of(Remedy.Change.FIRMWARE, first.remedy(), Remedy.Takes.REBOOT, ""))
+                                ? List.of(Remedy.of(Remedy.Change.FIRMWARE, first.remedy()))
                                 : VfioChecks.remedies(first));
     }
 

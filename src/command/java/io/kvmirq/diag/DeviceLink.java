@@ -47,7 +47,6 @@ final class DeviceLink {
     private static final Remedy DRIVER = Remedy.of(
             Change.COMMAND,
             "unload and load the device's driver in the guest, which sets the bit again",
-            Takes.LIVE,
             "the guest loses the device meanwhile");
 
     private final HostFiles files;

@@ -2,8 +2,6 @@
 package io.kvmirq.diag;
 
 import io.kvmirq.diag.Finding.Status;
-import io.kvmirq.diag.Remedy.Change;
-import io.kvmirq.diag.Remedy.Takes;
 import io.kvmirq.host.facts.Fact;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.HostKvm;
@@ -58,23 +56,19 @@ public final class Doctor {
         }
         List<String> directories = left.known().orElse(List.of());
         if (directories.isEmpty()) {
-            return Finding.of(Check.TRACING, Status.PASS, "none", "no killed kvmirq has left a tracing instance");
+            return Finding.pass(Check.TRACING, "none", "no killed kvmirq has left a tracing instance");
         }
         boolean probes = directories.stream().anyMatch(one -> one.startsWith("/sys/kernel/tracing/events/"));
-        return Finding.of(
+        return Finding.warn(
                         Check.TRACING,
-                        Status.WARN,
                         "left",
                         "killed runs of kvmirq --live have left tracing instances or probes, which take memory and slow"
                                 + " the events that they record: " + String.join(", ", directories))
                 .with("left", directories)
-                .with(Remedy.of(
-                        Change.COMMAND,
+                .with(Remedy.command(
                         probes
                                 ? "kvmirq list --live 1, which removes them in the order that the kernel needs"
-                                : "rmdir " + String.join(" ", directories) + ", as the next --live does",
-                        Takes.LIVE,
-                        ""));
+                                : "rmdir " + String.join(" ", directories) + ", as the next --live does"));
     }
 
     /**
@@ -98,11 +92,8 @@ public final class Doctor {
             finding = finding.with(Remedy.look(one));
         }
         return usable.isEmpty()
-                ? finding.with(Remedy.of(
-                        Change.COMMAND,
-                        "name a directory that is not mounted noexec: JAVA_TOOL_OPTIONS=-Dkvmirq.cache=DIR",
-                        Takes.LIVE,
-                        ""))
+                ? finding.with(Remedy.command(
+                        "name a directory that is not mounted noexec: JAVA_TOOL_OPTIONS=-Dkvmirq.cache=DIR"))
                 : finding;
     }
 

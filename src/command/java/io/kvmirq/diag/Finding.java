@@ -53,11 +53,28 @@ public record Finding(
         return new Finding(check, status, reason, text, Map.of(), List.of(), false, false);
     }
 
+    static Finding pass(Check check, String reason, String text) {
+        return of(check, Status.PASS, reason, text);
+    }
+
+    static Finding warn(Check check, String reason, String text) {
+        return of(check, Status.WARN, reason, text);
+    }
+
+    static Finding fail(Check check, String reason, String text) {
+        return of(check, Status.FAIL, reason, text);
+    }
+
     /** A check whose fact cannot be read. */
     static Finding unknown(Check check, String reason, Fact.Unknown<?> fact) {
-        return of(check, Status.UNKNOWN, reason, fact.why())
-                .with(Remedy.look(fact.remedy()))
-                .withRoot(fact.remedy().equals(HostKvm.AS_ROOT));
+        return unknown(check, reason, fact.why(), fact.remedy());
+    }
+
+    /** A check whose fact nothing shows; {@code remedy} would show it. */
+    static Finding unknown(Check check, String reason, String why, String remedy) {
+        return of(check, Status.UNKNOWN, reason, why)
+                .with(Remedy.look(remedy))
+                .withRoot(remedy.equals(HostKvm.AS_ROOT));
     }
 
     Finding with(Remedy remedy) {

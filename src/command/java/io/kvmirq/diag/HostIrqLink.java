@@ -300,7 +300,6 @@ final class HostIrqLink {
         return Remedy.of(
                 Change.COMMAND,
                 "echo " + CpuList.list(cpus) + " > /" + path + "smp_affinity_list",
-                Takes.LIVE,
                 "irqbalance changes it back");
     }
 

@@ -8,7 +8,6 @@ import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.diag.Finding.Status;
 import io.kvmirq.diag.Remedy.Change;
 import io.kvmirq.diag.Remedy.Takes;
-import io.kvmirq.host.facts.Fact;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.HostKvm;
 import io.kvmirq.host.facts.VmProcess;
@@ -43,12 +42,12 @@ final class InhibitChecks {
             return Finding.unknown(
                     Check.AVIC_INHIBITS,
                     "posting-not-known",
-                    new Fact.Unknown<>("whether KVM uses AVIC is not known", "as for the check posting"));
+                    "whether KVM uses AVIC is not known",
+                    "as for the check posting");
         }
         if (posting.isEmpty() || posting.get().vendor() != Vendor.AMD) {
-            return Finding.of(
+            return Finding.pass(
                     Check.AVIC_INHIBITS,
-                    Status.PASS,
                     "not-amd",
                     "does not apply: only KVM on AMD takes a posted entry back when a VM inhibits APIC virtualization");
         }
@@ -60,9 +59,8 @@ final class InhibitChecks {
                         "later",
                         "posting is off on this host, see posting; once it is on, this is next: " + later.text());
             }
-            return Finding.of(
+            return Finding.pass(
                     Check.AVIC_INHIBITS,
-                    Status.PASS,
                     "not-posted-anyway",
                     "does not apply: posting is off on this host for another reason, see posting");
         }
@@ -102,9 +100,8 @@ final class InhibitChecks {
             }
         }
         if (!remedies.isEmpty()) {
-            Finding finding = Finding.of(
+            Finding finding = Finding.warn(
                             Check.AVIC_INHIBITS,
-                            Status.WARN,
                             inhibited.isEmpty() ? "may-be-inhibited" : "inhibited",
                             "by their VMMs' command lines, AVIC "
                                     + (inhibited.isEmpty() ? "" : "is inhibited in " + String.join("; ", inhibited))
@@ -117,7 +114,7 @@ final class InhibitChecks {
             return finding.with(Remedy.look(TRACEPOINT));
         }
         if (vms.all().isEmpty() && vms.unreadable() == 0) {
-            return Finding.of(Check.AVIC_INHIBITS, Status.PASS, "no-vm", "no VM runs: nothing inhibits AVIC");
+            return Finding.pass(Check.AVIC_INHIBITS, "no-vm", "no VM runs: nothing inhibits AVIC");
         }
         return Finding.of(
                         Check.AVIC_INHIBITS,

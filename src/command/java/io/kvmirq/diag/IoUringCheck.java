@@ -3,7 +3,6 @@ package io.kvmirq.diag;
 
 import io.kvmirq.diag.Finding.Status;
 import io.kvmirq.diag.Remedy.Change;
-import io.kvmirq.diag.Remedy.Takes;
 import io.kvmirq.host.facts.Fact;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.HostIoUring;
@@ -12,7 +11,6 @@ import java.util.Optional;
 /** The check of io_uring, by which event loops may wait for doorbells. Without it they use epoll. */
 final class IoUringCheck {
     private static final String EPOLL = "; event loops wait with epoll, which takes longer";
-    private static final String NEW_KERNEL = "all that a new kernel may change";
 
     private final HostFacts host;
     private final HostIoUring ring;
@@ -30,10 +28,9 @@ final class IoUringCheck {
             return Finding.unknown(
                     Check.IO_URING,
                     "filtered",
-                    new Fact.Unknown<>(
-                            "this process has a filter of system calls (Seccomp in /proc/self/status), which may forbid"
-                                    + " io_uring",
-                            "EventLoop.refusedIoUring() of a program that runs there says it"));
+                    "this process has a filter of system calls (Seccomp in /proc/self/status), which may forbid"
+                            + " io_uring",
+                    "EventLoop.refusedIoUring() of a program that runs there says it");
         }
         return finding;
     }
@@ -41,9 +38,8 @@ final class IoUringCheck {
     private Finding allowed(String disabled) {
         boolean forAll = disabled.equals("2");
         if (forAll || disabled.equals("1") && !ring.isPrivileged()) {
-            Finding finding = Finding.of(
+            Finding finding = Finding.warn(
                     Check.IO_URING,
-                    Status.WARN,
                     forAll ? "forbidden" : "forbidden-to-user",
                     "kernel.io_uring_disabled is " + disabled + ": "
                             + (forAll
@@ -54,12 +50,10 @@ final class IoUringCheck {
                     ? finding.with(Remedy.of(
                             Change.COMMAND,
                             "sysctl kernel.io_uring_disabled=1 lets root use it",
-                            Takes.LIVE,
                             "more of the kernel is reachable for root's programs"))
                     : finding.with(Remedy.of(
                             Change.COMMAND,
                             "sysctl kernel.io_uring_group=GID, of a group that the VMM's user has",
-                            Takes.LIVE,
                             "more of the kernel is reachable for programs of the group"));
         }
         return available();
@@ -69,8 +63,8 @@ final class IoUringCheck {
     private Finding withoutSysctl() {
         Fact<Boolean> built = host.kvm().isBuilt("IO_URING");
         if (!built.known().orElse(true)) {
-            return Finding.of(Check.IO_URING, Status.WARN, "not-built", "this kernel is built without io_uring" + EPOLL)
-                    .with(Remedy.of(Change.KERNEL, "build it with CONFIG_IO_URING=y", Takes.REBOOT, NEW_KERNEL));
+            return Finding.warn(Check.IO_URING, "not-built", "this kernel is built without io_uring" + EPOLL)
+                    .with(Remedy.of(Change.KERNEL, "build it with CONFIG_IO_URING=y"));
         }
         if (!host.isSince(6, 1).orElse(true)) {
             return tooOld();
@@ -83,25 +77,21 @@ final class IoUringCheck {
             return Finding.unknown(
                     Check.IO_URING,
                     "not-shown",
-                    new Fact.Unknown<>(
-                            hasSysctl
-                                    ? "/proc/sys/kernel/io_uring_disabled does not exist; the kernel may have no io_uring"
-                                    : "the kernel may be built without io_uring",
-                            remedy));
+                    hasSysctl
+                            ? "/proc/sys/kernel/io_uring_disabled does not exist; the kernel may have no io_uring"
+                            : "the kernel may be built without io_uring",
+                    remedy);
         }
         return available();
     }
 
     private static Finding tooOld() {
-        return Finding.of(
-                        Check.IO_URING,
-                        Status.WARN,
-                        "too-old",
-                        "the io_uring of this kernel is too old: it needs Linux 6.1" + EPOLL)
-                .with(Remedy.of(Change.KERNEL, "boot Linux 6.1 or newer", Takes.REBOOT, NEW_KERNEL));
+        return Finding.warn(
+                        Check.IO_URING, "too-old", "the io_uring of this kernel is too old: it needs Linux 6.1" + EPOLL)
+                .with(Remedy.of(Change.KERNEL, "boot Linux 6.1 or newer"));
     }
 
     private static Finding available() {
-        return Finding.of(Check.IO_URING, Status.PASS, "available", "event loops may wait with io_uring");
+        return Finding.pass(Check.IO_URING, "available", "event loops may wait with io_uring");
     }
 }

@@ -4,8 +4,6 @@ package io.kvmirq.diag;
 import io.kvmirq.arch.apic.PostingObstacle;
 import io.kvmirq.diag.Finding.Status;
 import io.kvmirq.diag.Remedy.Change;
-import io.kvmirq.diag.Remedy.Takes;
-import io.kvmirq.host.facts.Fact;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.HostKvm;
 import io.kvmirq.host.facts.PostingOutlook;
@@ -31,18 +29,16 @@ final class IommuChecks {
         List<String> units = host.iommus();
         int groups = host.groups();
         if (!units.isEmpty() && groups > 0) {
-            return Finding.of(
+            return Finding.pass(
                             Check.IOMMU,
-                            Status.PASS,
                             "in-use",
                             String.join(", ", units) + (units.size() == 1 ? " translates" : " translate")
                                     + " the DMA of devices, in " + groups + (groups == 1 ? " group" : " groups"))
                     .with("units", units)
                     .with("groups", (long) groups);
         }
-        Finding finding = Finding.of(
+        Finding finding = Finding.fail(
                         Check.IOMMU,
-                        Status.FAIL,
                         units.isEmpty() ? "no-iommu" : "no-groups",
                         (units.isEmpty() ? "no IOMMU is in use" : "no device is in an IOMMU group")
                                 + ": VFIO can give no device to a guest")
@@ -55,25 +51,22 @@ final class IommuChecks {
     private Finding enabling(Finding finding, List<String> words) {
         Finding with = host.isArm() ? finding : inKernel(finding, isAmd());
         for (String word : given(words)) {
-            with = with.with(Remedy.of(
-                    Change.KERNEL_PARAMETER, "remove " + word, Takes.REBOOT, "drivers that set up DMA wrongly fail"));
+            with = with.with(
+                    Remedy.of(Change.KERNEL_PARAMETER, "remove " + word, "drivers that set up DMA wrongly fail"));
         }
         if (host.isArm()) {
-            return with.with(Remedy.of(
-                    Change.FIRMWARE, "describe the SMMU to the kernel (IORT, or the device tree)", Takes.REBOOT, ""));
+            return with.with(Remedy.of(Change.FIRMWARE, "describe the SMMU to the kernel (IORT, or the device tree)"));
         }
         boolean amd = isAmd();
         if (kvm.hasFlag("hypervisor")) {
             with = with.with(guestIommu(amd));
         } else if (given(words).isEmpty()) {
-            with = with.with(
-                    Remedy.of(Change.FIRMWARE, amd ? "enable AMD-Vi (IOMMU)" : "enable VT-d", Takes.REBOOT, ""));
+            with = with.with(Remedy.of(Change.FIRMWARE, amd ? "enable AMD-Vi (IOMMU)" : "enable VT-d"));
         }
         if (!amd && given(List.of("intel_iommu=on")).isEmpty()) {
             with = with.with(Remedy.of(
                     Change.KERNEL_PARAMETER,
                     "add intel_iommu=on iommu=pt to the kernel's command line",
-                    Takes.REBOOT,
                     "devices whose DMA the firmware describes wrongly fail"));
         }
         return with;
@@ -90,13 +83,7 @@ final class IommuChecks {
                         .append("=y");
             }
         }
-        return options.length() == 0
-                ? finding
-                : finding.with(Remedy.of(
-                        Change.KERNEL,
-                        "use a kernel with " + options,
-                        Takes.REBOOT,
-                        "all that a new kernel may change"));
+        return options.length() == 0 ? finding : finding.with(Remedy.of(Change.KERNEL, "use a kernel with " + options));
     }
 
     private static Remedy guestIommu(boolean amd) {
@@ -105,13 +92,12 @@ final class IommuChecks {
                 "give this guest an IOMMU (QEMU: -machine q35,kernel-irqchip=split -device "
                         + (amd ? "amd-iommu" : "intel-iommu") + ",intremap=on"
                         + (amd ? ",xtsup=on" : ",caching-mode=on") + ")",
-                Takes.VMM_RESTART,
                 "DMA of its devices becomes slower");
     }
 
     /** Without an IOMMU, remapping and posting have the remedies of that check. */
     private static Remedy asForIommu() {
-        return Remedy.of(Change.SEE, "iommu", Takes.NOTHING, "");
+        return Remedy.of(Change.SEE, "iommu");
     }
 
     private boolean isAmd() {
@@ -144,8 +130,8 @@ final class IommuChecks {
         List<String> words = given(ENDS_REMAPPING);
         Finding with = finding;
         for (String word : words) {
-            with = with.with(Remedy.of(
-                    Change.KERNEL_PARAMETER, "remove " + word, Takes.REBOOT, "drivers that set up DMA wrongly fail"));
+            with = with.with(
+                    Remedy.of(Change.KERNEL_PARAMETER, "remove " + word, "drivers that set up DMA wrongly fail"));
         }
         if (kvm.hasFlag("hypervisor")) {
             return with.with(guestIommu(isAmd()));
@@ -154,9 +140,7 @@ final class IommuChecks {
                 ? with.with(Remedy.of(
                         Change.FIRMWARE,
                         "do as the kernel's log says why (dmesg | grep -e DMAR-IR: -e AMD-Vi:); often the firmware"
-                                + " opts out of x2APIC, or has no IOAPIC in its tables",
-                        Takes.REBOOT,
-                        ""))
+                                + " opts out of x2APIC, or has no IOAPIC in its tables"))
                 : with;
     }
 
@@ -165,26 +149,20 @@ final class IommuChecks {
             return Finding.unknown(
                     Check.REMAPPING,
                     "not-shown",
-                    new Fact.Unknown<>(
-                            "/proc/interrupts cannot be read",
-                            "run as root, or mount /proc; a copy of a host needs its proc/interrupts, which tar copies empty"));
+                    "/proc/interrupts cannot be read",
+                    "run as root, or mount /proc; a copy of a host needs its proc/interrupts, which tar copies empty");
         }
         if (host.isArm()) {
             return host.interrupts().get().hasChip("ITS")
-                    ? Finding.of(
-                            Check.REMAPPING,
-                            Status.PASS,
-                            "its",
-                            "the ITS tells the messages of devices apart by device id")
+                    ? Finding.pass(Check.REMAPPING, "its", "the ITS tells the messages of devices apart by device id")
                     : Finding.unknown(
                             Check.REMAPPING,
                             "no-its",
-                            new Fact.Unknown<>(
-                                    "no interrupt goes through an ITS, which tells the messages of devices apart",
-                                    "bind a device with MSI to its driver, or look for ITS in the kernel's log"));
+                            "no interrupt goes through an ITS, which tells the messages of devices apart",
+                            "bind a device with MSI to its driver, or look for ITS in the kernel's log");
         }
         if (host.interrupts().get().hasChip("IR-")) {
-            return Finding.of(Check.REMAPPING, Status.PASS, "on", "the IOMMU remaps interrupts (chips IR-*)");
+            return Finding.pass(Check.REMAPPING, "on", "the IOMMU remaps interrupts (chips IR-*)");
         }
         boolean unsafe = host.allowsUnsafeInterrupts();
         Finding finding = Finding.of(
@@ -204,20 +182,18 @@ final class IommuChecks {
             return Finding.unknown(
                     Check.POSTING,
                     "not-known",
-                    new Fact.Unknown<>(
-                            "whether hardware posts interrupts is not known: " + outlook.text(),
-                            outlook.remedy().orElse("make these files readable")));
+                    "whether hardware posts interrupts is not known: " + outlook.text(),
+                    outlook.remedy().orElse("make these files readable"));
         }
         if (outlook.posts().get()) {
-            return parameter(Finding.of(Check.POSTING, Status.PASS, "on", outlook.text()));
+            return parameter(Finding.pass(Check.POSTING, "on", outlook.text()));
         }
         Optional<PostingObstacle> flaw = Optional.empty();
         if (host.posting().host().isPresent()) {
             flaw = host.posting().host().get().flaw();
         }
-        Finding finding = Finding.of(
+        Finding finding = Finding.warn(
                 Check.POSTING,
-                Status.WARN,
                 flaw.isPresent() ? Finding.id(flaw.get()) : "no-gicv4",
                 outlook.text() + "; KVM delivers interrupts of devices itself");
         if (flaw.isPresent() && flaw.get() == PostingObstacle.NO_REMAPPING) {
@@ -232,7 +208,7 @@ final class IommuChecks {
 
     private Finding ofRemapping(Finding finding, PostingOutlook outlook) {
         if (kvm.hasFlag("hypervisor")) {
-            return finding.with(Remedy.of(Change.HARDWARE, outlook.remedy().orElse(""), Takes.NOTHING, ""));
+            return finding.with(Remedy.of(Change.HARDWARE, outlook.remedy().orElse("")));
         }
         return host.iommus().isEmpty() ? finding.with(asForIommu()) : remappingOnly(finding);
     }
@@ -244,7 +220,7 @@ final class IommuChecks {
     }
 
     private static Remedy gicv4(PostingOutlook outlook) {
-        return Remedy.of(Change.KERNEL_PARAMETER, outlook.remedy().orElse(""), Takes.REBOOT, "");
+        return Remedy.of(Change.KERNEL_PARAMETER, outlook.remedy().orElse(""));
     }
 
     /** Adds the module parameter that enables posting, since Linux 6.16. */

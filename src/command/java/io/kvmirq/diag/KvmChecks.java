@@ -2,9 +2,7 @@
 package io.kvmirq.diag;
 
 import io.kvmirq.backend.HostFiles.Owner;
-import io.kvmirq.diag.Finding.Status;
 import io.kvmirq.diag.Remedy.Change;
-import io.kvmirq.diag.Remedy.Takes;
 import io.kvmirq.host.facts.Fact;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.HostKvm;
@@ -33,11 +31,8 @@ final class KvmChecks {
                 case ABSENT -> noFile();
                 case DENIED -> denied(file);
                 case ALLOWED ->
-                    Finding.of(
-                            Check.KVM,
-                            Status.PASS,
-                            "usable",
-                            "this user may open /dev/kvm" + owner(file, " (", ")") + by(modules));
+                    Finding.pass(
+                            Check.KVM, "usable", "this user may open /dev/kvm" + owner(file, " (", ")") + by(modules));
             };
             finding =
                     file.owner().isPresent() ? with(finding, file, file.owner().get()) : finding;
@@ -47,7 +42,8 @@ final class KvmChecks {
             finding = Finding.unknown(
                     Check.KVM,
                     "file-not-shown",
-                    new Fact.Unknown<>("/dev/kvm is not shown: " + unknown.why() + by(modules), unknown.remedy()));
+                    "/dev/kvm is not shown: " + unknown.why() + by(modules),
+                    unknown.remedy());
         }
         return finding.with("modules", modules);
     }
@@ -78,9 +74,8 @@ final class KvmChecks {
     }
 
     private static Finding denied(HostKvm.DeviceFile file) {
-        Finding finding = Finding.of(
+        Finding finding = Finding.fail(
                         Check.KVM,
-                        Status.FAIL,
                         "no-permission",
                         "/dev/kvm is there, and this user may not open it" + owner(file, " (", ")"))
                 .withRoot(true);
@@ -92,54 +87,42 @@ final class KvmChecks {
                 ? finding.with(Remedy.of(
                         Change.COMMAND,
                         "usermod -aG " + file.group().orElse("kvm") + " USER, and let the user log in again",
-                        Takes.LIVE,
                         risk))
                 : finding.with(Remedy.of(
                         Change.COMMAND,
                         "chgrp kvm /dev/kvm && chmod 660 /dev/kvm && usermod -aG kvm USER; a udev rule keeps it:"
                                 + " KERNEL==\"kvm\", GROUP=\"kvm\", MODE=\"0660\"",
-                        Takes.LIVE,
                         risk));
     }
 
     private Finding noFile() {
         if (kvm.isLoaded()) {
-            return Finding.of(
-                            Check.KVM, Status.FAIL, "no-file", "KVM is in the kernel, and /dev/kvm does not exist here")
-                    .with(Remedy.of(
-                            Change.COMMAND,
-                            "in a container, pass /dev/kvm to it; otherwise load the module of the processor",
-                            Takes.LIVE,
-                            ""));
+            return Finding.fail(Check.KVM, "no-file", "KVM is in the kernel, and /dev/kvm does not exist here")
+                    .with(Remedy.command(
+                            "in a container, pass /dev/kvm to it; otherwise load the module of the processor"));
         }
         boolean intel = kvm.hasFlag("vmx");
         if (intel || kvm.hasFlag("svm")) {
             String module = intel ? "kvm_intel" : "kvm_amd";
-            return Finding.of(Check.KVM, Status.FAIL, "no-module", "KVM is not loaded")
-                    .with(Remedy.of(Change.COMMAND, "modprobe " + module, Takes.LIVE, ""));
+            return Finding.fail(Check.KVM, "no-module", "KVM is not loaded").with(Remedy.command("modprobe " + module));
         }
-        Finding finding = Finding.of(
-                Check.KVM,
-                Status.FAIL,
-                "no-virtualization",
-                "KVM is not loaded, and the processor shows neither vmx nor svm");
+        Finding finding = Finding.fail(
+                Check.KVM, "no-virtualization", "KVM is not loaded, and the processor shows neither vmx nor svm");
         return kvm.hasFlag("hypervisor")
                 ? finding.with(Remedy.of(
                         Change.VMM_FLAG,
                         "on the machine below, load its module of KVM with nested=1, and start this guest with vmx or"
                                 + " svm (QEMU: -cpu host)",
-                        Takes.VMM_RESTART,
                         "a nested host cannot always be migrated"))
-                : finding.with(Remedy.of(Change.FIRMWARE, "enable VT-x, or SVM on AMD", Takes.REBOOT, ""));
+                : finding.with(Remedy.of(Change.FIRMWARE, "enable VT-x, or SVM on AMD"));
     }
 
     Finding irqchip() {
         if (host.isArm()) {
             boolean v3 =
                     host.interrupts().isPresent() && host.interrupts().get().hasChip("GICv3");
-            return Finding.of(
+            return Finding.pass(
                             Check.IRQCHIP,
-                            Status.PASS,
                             v3 ? "vgic-v3" : "vgic-v2",
                             v3
                                     ? "KVM emulates a VGICv3 with ITS; a VGICv2 only if the GICv3 has its interface"
@@ -149,36 +132,24 @@ final class KvmChecks {
         Fact<Boolean> full = kvm.hasFullIrqchip();
         if (full instanceof Fact.Known<Boolean> known) {
             return known.value()
-                    ? Finding.of(
-                                    Check.IRQCHIP,
-                                    Status.PASS,
-                                    "full-and-split",
-                                    "this kernel offers the full and the split irqchip")
+                    ? Finding.pass(Check.IRQCHIP, "full-and-split", "this kernel offers the full and the split irqchip")
                             .with("modes", List.of("full", "split", "userspace"))
-                    : Finding.of(
+                    : Finding.warn(
                                     Check.IRQCHIP,
-                                    Status.WARN,
                                     "split-only",
                                     "this kernel emulates no I/O APIC, PIC and PIT: VMMs have only the split irqchip, and"
                                             + " INTx of devices is delivered by the VMM")
                             .with("modes", List.of("split", "userspace"))
-                            .with(Remedy.of(
-                                    Change.VMM_FLAG, "QEMU: -machine kernel-irqchip=split", Takes.VMM_RESTART, ""))
-                            .with(Remedy.of(
-                                    Change.KERNEL,
-                                    "build it with CONFIG_KVM_IOAPIC=y",
-                                    Takes.REBOOT,
-                                    "all that a new kernel may change"))
+                            .with(Remedy.of(Change.VMM_FLAG, "QEMU: -machine kernel-irqchip=split"))
+                            .with(Remedy.of(Change.KERNEL, "build it with CONFIG_KVM_IOAPIC=y"))
                             .withAlternatives();
         }
         Fact.Unknown<Boolean> unknown = (Fact.Unknown<Boolean>) full;
         return Finding.unknown(
                         Check.IRQCHIP,
                         "full-not-shown",
-                        new Fact.Unknown<>(
-                                "this kernel offers the split irqchip; whether the full one is not known: "
-                                        + unknown.why(),
-                                unknown.remedy()))
+                        "this kernel offers the split irqchip; whether the full one is not known: " + unknown.why(),
+                        unknown.remedy())
                 .with(Remedy.look("kvmirq selftest --scenario edge --irqchip full"))
                 .with("modes", List.of("split", "userspace"));
     }
@@ -189,14 +160,13 @@ final class KvmChecks {
             return Finding.unknown(
                     Check.NESTED,
                     "not-shown",
-                    new Fact.Unknown<>(
-                            "whether this host is a guest is not known: " + unknown.why(), unknown.remedy()));
+                    "whether this host is a guest is not known: " + unknown.why(),
+                    unknown.remedy());
         }
         Optional<String> allows = allowsNested();
         if (!guest.known().orElse(false)) {
-            return Finding.of(
+            return Finding.pass(
                             Check.NESTED,
-                            Status.PASS,
                             "bare-metal",
                             "this host is no guest (the processor has no flag hypervisor)" + allowed(allows))
                     .with("guest", false);
@@ -206,20 +176,15 @@ final class KvmChecks {
         String by = loaded && !hardware
                 ? "; its KVM (" + String.join(", ", kvm.vendorModules()) + ") runs guests without VMX or SVM"
                 : "";
-        return Finding.of(
+        return Finding.warn(
                         Check.NESTED,
-                        Status.WARN,
                         loaded && !hardware ? "guest-without-hardware" : "guest",
                         "this host is a guest itself (flag hypervisor)" + by
                                 + "; its IOMMU, if any, is emulated, and latencies are those of the host below"
                                 + allowed(allows))
                 .with("guest", true)
                 .with("hardware", hardware)
-                .with(Remedy.of(
-                        Change.HARDWARE,
-                        "measure, and give devices to guests, on a machine that is no guest",
-                        Takes.NOTHING,
-                        ""));
+                .with(Remedy.of(Change.HARDWARE, "measure, and give devices to guests, on a machine that is no guest"));
     }
 
     private static String allowed(Optional<String> nested) {

@@ -148,11 +148,8 @@ final class LimitChecks {
         }
         finding = finding.with("vectorsLeft", left);
         return fewVectors
-                ? finding.with(Remedy.of(
-                        Change.COMMAND,
-                        "spread irqs over more CPUs (smp_affinity, irqbalance), or give devices fewer queues",
-                        Takes.LIVE,
-                        ""))
+                ? finding.with(Remedy.command(
+                        "spread irqs over more CPUs (smp_affinity, irqbalance), or give devices fewer queues"))
                 : finding;
     }
 

@@ -73,12 +73,11 @@ final class PathsCheck {
                     .with(Remedy.look("look on the host itself, or capture it again"));
         }
         if (devices == 0) {
-            return Finding.of(Check.PATHS, Status.PASS, "none", "no process that is seen has a device of VFIO open");
+            return Finding.pass(Check.PATHS, "none", "no process that is seen has a device of VFIO open");
         }
         Finding finding = broken.isEmpty() && doubtful.isEmpty()
-                ? Finding.of(
+                ? Finding.pass(
                         Check.PATHS,
-                        Status.PASS,
                         "whole",
                         (devices == 1 ? "1 device of a guest was" : devices + " devices of guests were")
                                 + " looked at, and no link that is seen is broken or doubtful")

@@ -8,7 +8,6 @@ import io.kvmirq.arch.gic.VlpiObstacle;
 import io.kvmirq.diag.Claim.Question;
 import io.kvmirq.diag.DeviceChains.Interrupt;
 import io.kvmirq.diag.Remedy.Change;
-import io.kvmirq.diag.Remedy.Takes;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.PciDevice;
 import io.kvmirq.host.facts.PostingOutlook;
@@ -155,7 +154,7 @@ final class PostingClaims {
     static Remedy ofVm(PostingObstacle obstacle) {
         return obstacle == PostingObstacle.NO_PRODUCER
                 ? Remedy.look(obstacle.remedy())
-                : Remedy.of(Change.VMM_FLAG, obstacle.remedy(), Takes.VMM_RESTART, "");
+                : Remedy.of(Change.VMM_FLAG, obstacle.remedy());
     }
 
     private Claim eligible(Interrupt interrupt) {
@@ -186,10 +185,7 @@ final class PostingClaims {
                         Evidence.observed("/proc/" + process.pid() + "/fd has no kvm-arm-vgic-its"),
                         none.text(),
                         List.of(Remedy.of(
-                                Change.VMM_FLAG,
-                                "give the VM an ITS (QEMU: -machine virt,gic-version=3,its=on)",
-                                Takes.VMM_RESTART,
-                                "")));
+                                Change.VMM_FLAG, "give the VM an ITS (QEMU: -machine virt,gic-version=3,its=on)")));
     }
 
     private Claim ofLapics(VmProcess holder, Interrupt interrupt) {

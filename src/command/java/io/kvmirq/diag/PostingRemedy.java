@@ -16,19 +16,16 @@ final class PostingRemedy {
     /** @param flaw the reason why {@code posting} cannot post */
     static Remedy of(HostFacts host, PostingHost posting, PostingObstacle flaw) {
         return switch (flaw) {
-            case NO_REMAPPING -> Remedy.of(Change.FIRMWARE, flaw.remedy(), Takes.REBOOT, "");
-            case SWITCHED_OFF -> Remedy.of(Change.KERNEL_PARAMETER, flaw.remedy(), Takes.REBOOT, "");
+            case NO_REMAPPING -> Remedy.of(Change.FIRMWARE, flaw.remedy());
+            case SWITCHED_OFF -> Remedy.of(Change.KERNEL_PARAMETER, flaw.remedy());
             case NO_VIRTUAL_APIC ->
                 posting.commandLine().contains("amd_iommu_intr=legacy")
                         ? Remedy.of(
-                                Change.KERNEL_PARAMETER,
-                                "remove amd_iommu_intr=legacy from the kernel's command line",
-                                Takes.REBOOT,
-                                "")
-                        : Remedy.of(Change.HARDWARE, "none on this hardware", Takes.NOTHING, "");
+                                Change.KERNEL_PARAMETER, "remove amd_iommu_intr=legacy from the kernel's command line")
+                        : Remedy.of(Change.HARDWARE, "none on this hardware");
             case NO_APIC_VIRTUALIZATION -> virtualization(host, posting);
             case DEVICES_NOT_POSTED -> reload(host, posting, "enable_device_posted_irqs=1");
-            default -> Remedy.of(Change.HARDWARE, flaw.remedy(), Takes.NOTHING, "");
+            default -> Remedy.of(Change.HARDWARE, flaw.remedy());
         };
     }
 
@@ -39,9 +36,7 @@ final class PostingRemedy {
             return Remedy.of(
                     Change.HARDWARE,
                     "none here: the processor does not virtualize the APIC"
-                            + (intel ? "" : "; some that do not show it do with kvm_amd.force_avic=1"),
-                    Takes.NOTHING,
-                    "");
+                            + (intel ? "" : "; some that do not show it do with kvm_amd.force_avic=1"));
         }
         return reload(host, posting, intel ? "enable_apicv=1" : "avic=1 npt=1");
     }
@@ -49,11 +44,7 @@ final class PostingRemedy {
     private static Remedy reload(HostFacts host, PostingHost posting, String options) {
         String module = posting.vendor() == Vendor.INTEL ? "kvm_intel" : "kvm_amd";
         if (!host.kvm().isModule(module).orElse(true)) {
-            return Remedy.of(
-                    Change.KERNEL_PARAMETER,
-                    "add " + module + "." + options.replace(" ", " " + module + "."),
-                    Takes.REBOOT,
-                    "");
+            return Remedy.of(Change.KERNEL_PARAMETER, "add " + module + "." + options.replace(" ", " " + module + "."));
         }
         return Remedy.of(
                 Change.MODULE_OPTION,

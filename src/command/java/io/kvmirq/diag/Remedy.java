@@ -16,23 +16,25 @@ import java.util.stream.Collectors;
 public record Remedy(Change change, String text, Takes takes, Optional<String> risk) {
     /** The kinds of changes. */
     public enum Change {
-        KERNEL_PARAMETER("kernel parameter"),
-        KERNEL("kernel"),
-        MODULE_OPTION("module option"),
-        FIRMWARE("firmware"),
-        VMM_FLAG("VMM flag"),
-        COMMAND("command"),
+        KERNEL_PARAMETER("kernel parameter", Takes.REBOOT),
+        KERNEL("kernel", Takes.REBOOT),
+        MODULE_OPTION("module option", Takes.LIVE),
+        FIRMWARE("firmware", Takes.REBOOT),
+        VMM_FLAG("VMM flag", Takes.VMM_RESTART),
+        COMMAND("command", Takes.LIVE),
         /** The remedies of another check, which the text names. */
-        SEE("see"),
+        SEE("see", Takes.NOTHING),
         /** No change is possible on this hardware. */
-        HARDWARE("hardware"),
+        HARDWARE("hardware", Takes.NOTHING),
         /** No change: a tool that shows more. */
-        LOOK("to see it");
+        LOOK("to see it", Takes.NOTHING);
 
         private final String label;
+        private final Takes usual;
 
-        Change(String label) {
+        Change(String label, Takes usual) {
             this.label = label;
+            this.usual = usual;
         }
 
         /** The kind in words. */
@@ -78,13 +80,23 @@ public record Remedy(Change change, String text, Takes takes, Optional<String> r
         return new Remedy(change, text, takes, risk.isEmpty() ? Optional.empty() : Optional.of(risk));
     }
 
+    /** A change that takes effect when its kind usually does. A risk is known only of a new kernel. */
+    static Remedy of(Change change, String text) {
+        return of(change, text, change == Change.KERNEL ? "all that a new kernel may change" : "");
+    }
+
+    /** A change that takes effect when its kind usually does. */
+    static Remedy of(Change change, String text, String risk) {
+        return of(change, text, change.usual, risk);
+    }
+
     /** A command that takes effect at once and has no known risk. */
     static Remedy command(String text) {
-        return of(Change.COMMAND, text, Takes.LIVE, "");
+        return of(Change.COMMAND, text);
     }
 
     /** A tool that shows more. */
     static Remedy look(String text) {
-        return of(Change.LOOK, text, Takes.NOTHING, "");
+        return of(Change.LOOK, text);
     }
 }

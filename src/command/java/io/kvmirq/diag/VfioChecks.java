@@ -2,9 +2,7 @@
 package io.kvmirq.diag;
 
 import io.kvmirq.PciAddress;
-import io.kvmirq.diag.Finding.Status;
 import io.kvmirq.diag.Remedy.Change;
-import io.kvmirq.diag.Remedy.Takes;
 import io.kvmirq.host.facts.Fact;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.HostKvm;
@@ -58,21 +56,18 @@ final class VfioChecks {
         if (!refused.isEmpty()) {
             finding = refused(refused, refusals);
         } else if (!closed.isEmpty()) {
-            finding = Finding.of(
+            finding = Finding.warn(
                             Check.VFIO,
-                            Status.WARN,
                             "no-permission",
                             files.get(0) + ", so a VMM that this user starts cannot have " + some(closed)
                                     + "; VMMs of other users are not affected")
                     .with(Remedy.look(HostKvm.AS_ROOT))
                     .withRoot(true);
         } else if (!bound.isEmpty()) {
-            finding = Finding.of(
-                    Check.VFIO, Status.PASS, "usable", "VFIO takes all devices that are bound to it: " + some(bound));
+            finding = Finding.pass(Check.VFIO, "usable", "VFIO takes all devices that are bound to it: " + some(bound));
         } else if (host.hasVfioPci() && !modules.isEmpty()) {
-            finding = Finding.of(
+            finding = Finding.pass(
                     Check.VFIO,
-                    Status.PASS,
                     "nothing-bound",
                     "vfio-pci is loaded; no device is bound to it, so there is nothing to refuse");
         } else {
@@ -83,27 +78,19 @@ final class VfioChecks {
 
     private Finding notLoaded() {
         if (!kvm.isBuilt("VFIO_PCI").known().orElse(true)) {
-            return Finding.of(Check.VFIO, Status.FAIL, "not-built", "this kernel is built without vfio-pci")
-                    .with(Remedy.of(
-                            Change.KERNEL,
-                            "use a kernel with CONFIG_VFIO_PCI=y or =m",
-                            Takes.REBOOT,
-                            "all that a new kernel may change"));
+            return Finding.fail(Check.VFIO, "not-built", "this kernel is built without vfio-pci")
+                    .with(Remedy.of(Change.KERNEL, "use a kernel with CONFIG_VFIO_PCI=y or =m"));
         }
-        Finding finding = Finding.of(Check.VFIO, Status.WARN, "not-loaded", "the module vfio-pci is not loaded");
+        Finding finding = Finding.warn(Check.VFIO, "not-loaded", "the module vfio-pci is not loaded");
         return kvm.loadsModules()
-                ? finding.with(Remedy.of(Change.COMMAND, "modprobe vfio-pci", Takes.LIVE, ""))
-                : finding.with(Remedy.of(
-                        Change.KERNEL,
-                        "this one loads no modules: use a kernel with CONFIG_VFIO_PCI=y",
-                        Takes.REBOOT,
-                        "all that a new kernel may change"));
+                ? finding.with(Remedy.command("modprobe vfio-pci"))
+                : finding.with(
+                        Remedy.of(Change.KERNEL, "this one loads no modules: use a kernel with CONFIG_VFIO_PCI=y"));
     }
 
     private static Finding refused(List<String> devices, List<Refusal> refusals) {
-        Finding finding = Finding.of(
+        Finding finding = Finding.fail(
                 Check.VFIO,
-                Status.FAIL,
                 refusals.get(0)
                         .cause()
                         .name()
@@ -125,21 +112,19 @@ final class VfioChecks {
     /** Adds the remedies of a refusal; on a host that does not remap interrupts, one of them is enough. */
     static List<Remedy> remedies(Refusal refusal) {
         return switch (refusal.cause()) {
-            case NO_IOMMU -> List.of(Remedy.of(Change.SEE, "iommu", Takes.NOTHING, ""));
-            case NO_GROUP -> List.of(Remedy.of(Change.HARDWARE, refusal.remedy(), Takes.NOTHING, ""));
+            case NO_IOMMU -> List.of(Remedy.of(Change.SEE, "iommu"));
+            case NO_GROUP -> List.of(Remedy.of(Change.HARDWARE, refusal.remedy()));
             case NO_REMAPPING ->
                 List.of(
-                        Remedy.of(Change.SEE, "remapping", Takes.NOTHING, ""),
+                        Remedy.of(Change.SEE, "remapping"),
                         Remedy.of(
                                 Change.COMMAND,
                                 "or, if all guests are trusted, echo 1 >"
                                         + " /sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts",
-                                Takes.LIVE,
                                 "a guest with a device can send any interrupt to the host"));
             case GROUP_NOT_VIABLE ->
-                List.of(Remedy.of(
-                        Change.COMMAND, refusal.remedy(), Takes.LIVE, "the host loses the devices of the group"));
-            default -> List.of(Remedy.of(Change.COMMAND, refusal.remedy(), Takes.LIVE, ""));
+                List.of(Remedy.of(Change.COMMAND, refusal.remedy(), "the host loses the devices of the group"));
+            default -> List.of(Remedy.command(refusal.remedy()));
         };
     }
 
@@ -166,9 +151,8 @@ final class VfioChecks {
                 .known()
                 .orElse("")
                 .equals("Y")) {
-            return Finding.of(
+            return Finding.warn(
                             Check.UNSAFE_INTERRUPTS,
-                            Status.WARN,
                             "noiommu",
                             "VFIO takes devices without any IOMMU: a program with a device can read and write all"
                                     + " memory")
@@ -177,16 +161,14 @@ final class VfioChecks {
                             Change.MODULE_OPTION,
                             "echo N > /sys/module/vfio/parameters/enable_unsafe_noiommu_mode, and remove the option"
                                     + " from /etc/modprobe.d and the kernel's command line",
-                            Takes.LIVE,
                             "devices without an IOMMU cannot be opened then"));
         }
         if (allowing.isEmpty() && denied.isPresent()) {
             return Finding.unknown(Check.UNSAFE_INTERRUPTS, "not-shown", denied.get());
         }
         if (allowing.isEmpty()) {
-            return Finding.of(
+            return Finding.pass(
                     Check.UNSAFE_INTERRUPTS,
-                    Status.PASS,
                     "not-allowed",
                     kvm.vfioModules().isEmpty() && !host.hasVfioPci()
                             ? "does not apply: VFIO is not loaded"
@@ -196,9 +178,8 @@ final class VfioChecks {
         for (String module : allowing) {
             commands.append("echo N > /sys/module/").append(module).append("/parameters/allow_unsafe_interrupts, ");
         }
-        return Finding.of(
+        return Finding.warn(
                         Check.UNSAFE_INTERRUPTS,
-                        Status.WARN,
                         "allowed",
                         String.join(" and ", allowing) + " allows unsafe interrupts: without remapping, a guest with a"
                                 + " device can send any interrupt to the host")
@@ -206,7 +187,6 @@ final class VfioChecks {
                 .with(Remedy.of(
                         Change.MODULE_OPTION,
                         commands + "and remove the option from /etc/modprobe.d and the kernel's command line",
-                        Takes.LIVE,
                         "VFIO refuses devices then if interrupts are not remapped"));
     }
 }

@@ -359,7 +359,7 @@ final class VmmLink {
                     path + "limits",
                     "the process has " + open + " files open, and may have " + most.get()
                             + ": it gets no eventfd for another vector",
-                    Remedy.of(Change.COMMAND, "prlimit --nofile=65536 --pid " + process.pid(), Takes.LIVE, ""));
+                    Remedy.command("prlimit --nofile=65536 --pid " + process.pid()));
         }
     }
 }

@@ -136,7 +136,8 @@ class DoctorTest {
         assertThat(unloaded.remedies())
                 .containsExactly(new Remedy(Change.COMMAND, "modprobe kvm_intel", Takes.LIVE, Optional.empty()));
         host.put("proc/cpuinfo", "vendor_id : GenuineIntel\nflags : cx16\n");
-        assertThat(finding(host, Check.KVM).remedies().get(0).change()).isEqualTo(Change.FIRMWARE);
+        assertThat(finding(host, Check.KVM).remedies().get(0))
+                .isEqualTo(Remedy.of(Change.FIRMWARE, "enable VT-x, or SVM on AMD", Takes.REBOOT, ""));
         host.put("proc/cpuinfo", "vendor_id : GenuineIntel\nflags : cx16 hypervisor\n");
         assertThat(finding(host, Check.KVM).remedies().get(0).change()).isEqualTo(Change.VMM_FLAG);
     }
