@@ -39,7 +39,7 @@ class CirclesTest {
             Map.entry("fake.x86.cpu", 4),
             Map.entry("forward", 7),
             Map.entry("host", 2),
-            Map.entry("host.facts", 5),
+            Map.entry("host.facts", 4),
             Map.entry("junit", 11),
             Map.entry("kernel", 5),
             Map.entry("kvm", 2),

@@ -7,7 +7,6 @@ import io.kvmirq.diag.Remedy.Takes;
 import io.kvmirq.host.facts.PciCapabilities;
 import io.kvmirq.host.facts.PciDevice;
 import java.util.List;
-import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.stream.Stream;
 
@@ -58,7 +57,7 @@ final class BridgeLooks {
         this.functions = functions;
         this.bridges = Stream.of(
                         files.link(DEVICES + device.address()).orElse("").split("/"))
-                .flatMap(part -> address(part).stream())
+                .flatMap(part -> PciDevice.addressOf(part).stream())
                 .filter(one -> !one.equals(device.address()))
                 .toList();
     }
@@ -102,21 +101,13 @@ final class BridgeLooks {
     /** Checks the physical function of a virtual one. */
     void physicalFunction() {
         files.linkName(DEVICES + device.address() + "/physfn")
-                .flatMap(BridgeLooks::address)
+                .flatMap(PciDevice::addressOf)
                 .ifPresent(physical -> {
                     PciCapabilities config = functions.config(physical);
                     if (functions.power(physical, config) && functions.answers(physical, config)) {
                         virtualization(physical);
                     }
                 });
-    }
-
-    private static Optional<PciAddress> address(String name) {
-        try {
-            return Optional.of(PciAddress.parse(name));
-        } catch (IllegalArgumentException e) {
-            return Optional.empty();
-        }
     }
 
     private void bridge(PciAddress of) {

@@ -36,14 +36,14 @@ final class CpuWaits {
 
     /** A thread that may run on only one CPU waits while other threads run on it. */
     void look(String name, String directory, String status) {
-        String allowed = KernelHelpers.status(status, "Cpus_allowed_list");
+        String allowed = ThreadStat.line(status, "Cpus_allowed_list");
         // Skipped on a host with one CPU.
         boolean one = allowed.matches("\\d{1,5}");
         boolean pinned = one
                 && files.text("sys/devices/system/cpu/online")
                         .filter(online -> online.strip().equals(allowed))
                         .isEmpty();
-        boolean ready = KernelHelpers.status(status, "State").startsWith("R");
+        boolean ready = ThreadStat.line(status, "State").startsWith("R");
         boolean runnable = !one && ready;
         String file = directory + "schedstat";
         Optional<String> text = files.text(file);

@@ -140,23 +140,20 @@ final class FunctionLooks {
     }
 
     PciCapabilities config(PciAddress of) {
+        return PciCapabilities.of(bytes(of, PciCapabilities.BYTES));
+    }
+
+    /** Reads nothing in D3cold. */
+    private byte[] bytes(PciAddress of, int most) {
         String directory = DEVICES + of + "/";
         boolean cold =
                 files.text(directory + "power_state").filter("D3cold"::equals).isPresent();
-        return PciCapabilities.of(
-                cold
-                        ? new byte[0]
-                        : files.bytes(directory + "config", PciCapabilities.BYTES)
-                                .orElse(new byte[0]));
+        return cold ? new byte[0] : files.bytes(directory + "config", most).orElse(new byte[0]);
     }
 
     /** A register of 16 bits of an extended capability. Empty if the function does not show the capability. */
     OptionalInt extended(PciAddress of, int id, int offset) {
-        String directory = DEVICES + of + "/";
-        byte[] bytes =
-                files.text(directory + "power_state").filter("D3cold"::equals).isPresent()
-                        ? new byte[0]
-                        : files.bytes(directory + "config", EXTENDED_BYTES).orElse(new byte[0]);
+        byte[] bytes = bytes(of, EXTENDED_BYTES);
         PciCapabilities config = PciCapabilities.of(bytes);
         int at = PciCapabilities.BYTES;
         for (int i = 0; i < MOST_EXTENDED && at >= PciCapabilities.BYTES && at + offset + 1 < bytes.length; i++) {

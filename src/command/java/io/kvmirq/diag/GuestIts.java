@@ -8,11 +8,9 @@ import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.VmProcess;
 import java.util.ArrayList;
 import java.util.HashMap;
-import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.OptionalInt;
-import java.util.Set;
 
 /**
  * The LPIs of a VM of arm64, as debugfs shows them. Debugfs does not show the device of an LPI: the guest's ITS
@@ -35,15 +33,9 @@ record GuestIts(List<Lpi> vlpis, int software) {
     private static final String ITS = "vgic-its-state@";
     private static final String REMEDY = "look as root while the VM runs";
 
-    /** Of the first VM of a process. Its directory is named after the thread that created it, and its descriptor. */
+    /** Of the first VM of a process. */
     static Fact<GuestIts> of(HostFacts host, VmProcess process) {
-        Set<String> possible = new HashSet<>();
-        for (String thread : host.threads(process.pid())) {
-            process.vms().forEach(fd -> possible.add(thread + "-" + fd));
-        }
-        process.vms().forEach(fd -> possible.add(process.pid() + "-" + fd));
-        String directory = host.debugfsNames(KVM).stream()
-                .filter(possible::contains)
+        String directory = VcpuThreads.directories(host.files(), host, process).stream()
                 .findFirst()
                 .orElse(process.pid() + "-"
                         + process.vms().stream()

@@ -75,16 +75,7 @@ final class KernelHelpers {
     /** The affinity of a thread, such as {@code 0-3,8}. Empty if it is not shown. */
     static Optional<String> allowed(HostFiles files, String directory) {
         return files.text(directory + "/status")
-                .map(status -> status(status, "Cpus_allowed_list"))
+                .map(status -> ThreadStat.line(status, "Cpus_allowed_list"))
                 .filter(cpus -> !cpus.isEmpty());
-    }
-
-    /** A line of a {@code status} by its name; "" if it has none. */
-    static String status(String status, String name) {
-        return status.lines()
-                .filter(line -> line.startsWith(name + ":"))
-                .map(line -> line.substring(name.length() + 1).strip())
-                .findFirst()
-                .orElse("");
     }
 }

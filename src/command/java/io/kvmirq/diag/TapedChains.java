@@ -17,6 +17,7 @@ import io.kvmirq.arch.gic.VlpiObstacle;
 import io.kvmirq.diag.TapedLog.Step;
 import io.kvmirq.host.HostInterrupts.ArmedVector;
 import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.host.facts.PciDevice;
 import io.kvmirq.mirror.Event;
 import io.kvmirq.mirror.Producer;
 import java.io.IOException;
@@ -182,14 +183,12 @@ public final class TapedChains {
     // Links
 
     private Link hostIrq(TapedVmm.Device device, Producer vector) {
-        Optional<ArmedVector> now =
-                address(device)
-                        .flatMap(address -> host.interrupts().map(all -> all.armed(address)))
-                        .orElse(List.of())
-                        .stream()
-                        .filter(one ->
-                                one.kind().label().equals(vector.kind().label()) && one.vector() == vector.number())
-                        .findFirst();
+        Optional<ArmedVector> now = PciDevice.addressOf(name(device))
+                .flatMap(address -> host.interrupts().map(all -> all.armed(address)))
+                .orElse(List.of())
+                .stream()
+                .filter(one -> one.kind().label().equals(vector.kind().label()) && one.vector() == vector.number())
+                .findFirst();
         return now.map(one -> Link.whole(
                         Hop.HOST_IRQ,
                         Evidence.observed("/proc/interrupts"),
@@ -197,14 +196,6 @@ public final class TapedChains {
                         "the host has it for this vector now"))
                 .orElseGet(() -> Link.notShown(
                         Hop.HOST_IRQ, "no tape shows it", "kvmirq explain " + name(device) + " while the VMM runs"));
-    }
-
-    private Optional<PciAddress> address(TapedVmm.Device device) {
-        try {
-            return Optional.of(PciAddress.parse(name(device)));
-        } catch (IllegalArgumentException e) {
-            return Optional.empty();
-        }
     }
 
     private Link deviceVector(TapedVmm.Device device, String interrupt, Optional<Step> vector) {

@@ -219,13 +219,13 @@ final class VmmLink {
     }
 
     private static boolean hasState(String status) {
-        return !KernelHelpers.status(status, "State").isEmpty();
+        return !ThreadStat.line(status, "State").isEmpty();
     }
 
     /** @param runs whether the guest needs the thread: the first one, or that of a vCPU */
     private void state(String name, String directory, String status, boolean runs) {
-        String state = KernelHelpers.status(status, "State");
-        String tracer = KernelHelpers.status(status, "TracerPid");
+        String state = ThreadStat.line(status, "State");
+        String tracer = ThreadStat.line(status, "TracerPid");
         boolean traced = tracer.matches("[1-9]\\d{0,8}");
         String by = traced
                 ? "process " + tracer

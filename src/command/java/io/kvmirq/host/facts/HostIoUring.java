@@ -12,9 +12,7 @@ import java.util.Optional;
  */
 public final class HostIoUring {
     private static final String SYSCTL = "proc/sys/kernel/io_uring_";
-    private static final String STATUS = "proc/self/status";
     private static final int SYS_ADMIN = 21;
-    private static final int RADIX = 16;
     private static final String FILTERED = "2";
 
     private final HostFiles tree;
@@ -34,30 +32,22 @@ public final class HostIoUring {
 
     /** Whether this process has CAP_SYS_ADMIN, or is in the group of the sysctl kernel.io_uring_group. */
     public boolean isPrivileged() {
-        String capabilities = status("CapEff:");
-        boolean shown = !capabilities.isEmpty() && capabilities.length() <= RADIX;
-        for (int i = 0; shown && i < capabilities.length(); i++) {
-            shown = Character.digit(capabilities.charAt(i), RADIX) >= 0;
-        }
-        if (shown && (Long.parseUnsignedLong(capabilities, RADIX) >>> SYS_ADMIN & 1) != 0) {
+        String status = status();
+        if (ThreadStat.hasCapability(status, SYS_ADMIN).orElse(false)) {
             return true;
         }
         String group = tree.text(SYSCTL + "group").orElse("").strip();
-        String mine = " " + (status("Gid:") + " " + status("Groups:")).replace('\t', ' ') + " ";
+        String mine = " "
+                + (ThreadStat.line(status, "Gid") + " " + ThreadStat.line(status, "Groups")).replace('\t', ' ') + " ";
         return !group.isEmpty() && mine.contains(" " + group + " ");
     }
 
     /** Whether a filter of system calls is installed. No file shows the forbidden calls. */
     public boolean isFiltered() {
-        return status("Seccomp:").equals(FILTERED);
+        return ThreadStat.line(status(), "Seccomp").equals(FILTERED);
     }
 
-    private String status(String name) {
-        for (String line : HostKvm.lines(tree.text(STATUS).orElse(""))) {
-            if (line.startsWith(name)) {
-                return line.substring(name.length()).strip();
-            }
-        }
-        return "";
+    private String status() {
+        return tree.text("proc/self/status").orElse("");
     }
 }

@@ -19,7 +19,6 @@ public final class HostLimits {
 
     private static final String VECTORS = "sys/kernel/debug/irq/domains/VECTOR";
     private static final int IPC_LOCK = 14;
-    private static final int RADIX = 16;
     private static final int MOST_DIGITS = 18;
 
     private final HostFiles tree;
@@ -74,19 +73,7 @@ public final class HostLimits {
 
     /** Whether the process may lock memory beyond its limit: CAP_IPC_LOCK. Empty if it is not shown. */
     public Optional<Boolean> locksAnyMemory() {
-        for (String line : HostKvm.lines(tree.text(process + "status").orElse(""))) {
-            if (line.startsWith("CapEff:")) {
-                String hex = line.substring("CapEff:".length()).strip();
-                boolean good = !hex.isEmpty() && hex.length() <= RADIX;
-                for (int i = 0; good && i < hex.length(); i++) {
-                    good = Character.digit(hex.charAt(i), RADIX) >= 0;
-                }
-                return good
-                        ? Optional.of((Long.parseUnsignedLong(hex, RADIX) >>> IPC_LOCK & 1) != 0)
-                        : Optional.empty();
-            }
-        }
-        return Optional.empty();
+        return ThreadStat.hasCapability(tree.text(process + "status").orElse(""), IPC_LOCK);
     }
 
     /**

@@ -46,6 +46,15 @@ public record PciDevice(
         }
     }
 
+    /** The address that a name in sysfs is; empty for another name. */
+    public static Optional<PciAddress> addressOf(String name) {
+        try {
+            return Optional.of(PciAddress.parse(name));
+        } catch (IllegalArgumentException e) {
+            return Optional.empty();
+        }
+    }
+
     /** Whether a driver of VFIO is bound to it. */
     public boolean isBoundToVfio() {
         return driver.filter(VfioGroup::isDriver).isPresent();

@@ -62,10 +62,9 @@ final class PciFunctions {
     List<PciAddress> addresses() {
         List<PciAddress> addresses = new ArrayList<>();
         for (String name : tree.list(DEVICES)) {
-            try {
-                addresses.add(PciAddress.parse(name));
-            } catch (IllegalArgumentException e) {
-                // A copy of a tree may hold other files.
+            Optional<PciAddress> address = PciDevice.addressOf(name);
+            if (address.isPresent()) {
+                addresses.add(address.get());
             }
         }
         addresses.sort(null);

@@ -35,6 +35,7 @@ public record ThreadStat(
     private static final int CPU = 37;
     private static final int GUEST = 41;
     private static final String NUMBER = "\\d{1,17}";
+    private static final int RADIX = 16;
 
     /** Reads the text of the file. Empty if it has another form. */
     public static Optional<ThreadStat> parse(String text) {
@@ -57,6 +58,26 @@ public record ThreadStat(
                         Integer.parseInt(words[CPU]),
                         Long.parseLong(words[GUEST])))
                 : Optional.empty();
+    }
+
+    /** A line of a {@code status} by its name, such as {@code State}; "" if it has none. */
+    public static String line(String status, String name) {
+        for (String line : status.split("\n")) {
+            if (line.startsWith(name + ":")) {
+                return line.substring(name.length() + 1).strip();
+            }
+        }
+        return "";
+    }
+
+    /** Whether the effective capabilities of a {@code status} have one. Empty if they are not shown. */
+    static Optional<Boolean> hasCapability(String status, int number) {
+        String hex = line(status, "CapEff");
+        boolean shown = !hex.isEmpty() && hex.length() <= RADIX;
+        for (int i = 0; shown && i < hex.length(); i++) {
+            shown = Character.digit(hex.charAt(i), RADIX) >= 0;
+        }
+        return shown ? Optional.of((Long.parseUnsignedLong(hex, RADIX) >>> number & 1) != 0) : Optional.empty();
     }
 
     public boolean isRunnable() {
