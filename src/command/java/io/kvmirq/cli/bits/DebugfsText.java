@@ -18,12 +18,11 @@ record DebugfsText(Terminal terminal) {
     void print(VgicState state) {
         String spis = state.spis() == 0 ? "" : ": " + state.spis() + " SPIs";
         if (!state.isInitialized()) {
-            terminal.out().println(state.model() + ", not initialized" + spis);
+            terminal.line(state.model() + ", not initialized" + spis);
             return;
         }
-        terminal.out()
-                .println(state.model() + ", " + (state.enabled() ? "enabled" : "disabled") + spis
-                        + (state.lpis().isPresent() ? ", " + state.lpis().getAsInt() + " LPIs" : ""));
+        terminal.line(state.model() + ", " + (state.enabled() ? "enabled" : "disabled") + spis
+                + (state.lpis().isPresent() ? ", " + state.lpis().getAsInt() + " LPIs" : ""));
         List<Interrupt> told =
                 state.interrupts().stream().filter(DebugfsText::isTold).toList();
         if (!told.isEmpty()) {
@@ -31,9 +30,8 @@ record DebugfsText(Terminal terminal) {
             told.forEach(this::row);
         }
         int idle = state.interrupts().size() - told.size();
-        terminal.out()
-                .println("  " + idle + (told.isEmpty() ? " interrupts are" : idle == 1 ? " other is" : " others are")
-                        + " idle");
+        terminal.line(
+                "  " + idle + (told.isEmpty() ? " interrupts are" : idle == 1 ? " other is" : " others are") + " idle");
         if (state.lpis().isPresent()) {
             conclude(state, state.lpis().getAsInt());
         }
@@ -53,24 +51,22 @@ record DebugfsText(Terminal terminal) {
             conclude(forwarded, announced, "LPI");
             return;
         }
-        terminal.out()
-                .println("The head says " + announced + " LPIs, the file has " + state.count(VgicState.Kind.LPI)
-                        + ": it is cut off, or the guest maps LPIs meanwhile."
-                        + (forwarded == 0
-                                ? ""
-                                : " Of these, " + forwarded + (forwarded == 1 ? " is" : " are") + " forwarded."));
+        terminal.line("The head says " + announced + " LPIs, the file has " + state.count(VgicState.Kind.LPI)
+                + ": it is cut off, or the guest maps LPIs meanwhile."
+                + (forwarded == 0
+                        ? ""
+                        : " Of these, " + forwarded + (forwarded == 1 ? " is" : " are") + " forwarded."));
     }
 
     private void conclude(long forwarded, long all, String what) {
-        terminal.out()
-                .println(
-                        all == 0
-                                ? "The guest has mapped no " + what + "."
-                                : forwarded == 0
-                                        ? "No " + what + " is forwarded: each passes through KVM."
-                                        : forwarded + " of " + all + " " + what
-                                                + (forwarded == 1 ? "s is" : "s are")
-                                                + " forwarded: GICv4 delivers without KVM.");
+        terminal.line(
+                all == 0
+                        ? "The guest has mapped no " + what + "."
+                        : forwarded == 0
+                                ? "No " + what + " is forwarded: each passes through KVM."
+                                : forwarded + " of " + all + " " + what
+                                        + (forwarded == 1 ? "s is" : "s are")
+                                        + " forwarded: GICv4 delivers without KVM.");
     }
 
     private void row(Interrupt one) {
@@ -127,20 +123,17 @@ record DebugfsText(Terminal terminal) {
     }
 
     private void row(Object... cells) {
-        terminal.out()
-                .println(String.format("  %-9s %-10s %-8s %-36s %-6s %8s  %s", cells)
-                        .stripTrailing());
+        terminal.line(
+                String.format("  %-9s %-10s %-8s %-36s %-6s %8s  %s", cells).stripTrailing());
     }
 
     void print(ItsState state) {
         for (ItsState.Device device : state.devices()) {
-            terminal.out()
-                    .println("Device " + Hex.of(device.id()) + ", events 0-" + device.lastEvent() + ": "
-                            + device.translations().size() + " mapped");
+            terminal.line("Device " + Hex.of(device.id()) + ", events 0-" + device.lastEvent() + ": "
+                    + device.translations().size() + " mapped");
             for (ItsState.Translation one : device.translations()) {
-                terminal.out()
-                        .println("  event " + one.event() + " is LPI " + one.id() + " of collection " + one.collection()
-                                + ", " + way(one));
+                terminal.line("  event " + one.event() + " is LPI " + one.id() + " of collection " + one.collection()
+                        + ", " + way(one));
             }
         }
         long forwarded = state.devices().stream()

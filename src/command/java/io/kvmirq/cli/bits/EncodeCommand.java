@@ -75,10 +75,9 @@ public final class EncodeCommand implements Command {
             }
         }
         long[] bits = format.encode(values);
-        terminal.out()
-                .println(Arrays.stream(format.words(bits))
-                        .mapToObj(word -> Hex.padded(word, format.wordBits()))
-                        .collect(Collectors.joining(" ")));
+        terminal.line(Arrays.stream(format.words(bits))
+                .mapToObj(word -> Hex.padded(word, format.wordBits()))
+                .collect(Collectors.joining(" ")));
         return FormatText.printViolations(format, bits, terminal).isEmpty() ? ExitCode.OK : ExitCode.FAILED;
     }
 }

@@ -50,7 +50,7 @@ final class FormatText {
     static List<Violation> printViolations(Format format, long[] bits, Terminal terminal) {
         List<Violation> violations = format.violations(bits);
         for (Violation violation : violations) {
-            terminal.out().println(terminal.bad("violation") + "  " + violation);
+            terminal.line(terminal.bad("violation") + "  " + violation);
         }
         return violations;
     }

@@ -41,7 +41,7 @@ final class ForwardText implements ForwardSelftest.Journal {
                 "  give all back; the device stays bound to vfio-pci",
                 "posting is " + posting,
                 "nothing was touched")) {
-            terminal.out().println(mark + line);
+            terminal.line(mark + line);
         }
     }
 

@@ -111,14 +111,13 @@ final class VfioText {
     private static void refusals(VfioView one, Terminal terminal) {
         List<VfioOutlook.Refusal> refusals = one.outlook().refusals();
         if (refusals.isEmpty()) {
-            terminal.out().println(terminal.good("VFIO can use it"));
+            terminal.line(terminal.good("VFIO can use it"));
             return;
         }
-        terminal.out().println(terminal.bad("VFIO would refuse it"));
+        terminal.line(terminal.bad("VFIO would refuse it"));
         for (int i = 0; i < refusals.size(); i++) {
-            terminal.out()
-                    .println("  " + (i + 1) + "  " + printable(refusals.get(i).text()));
-            terminal.out().println("     do: " + printable(refusals.get(i).remedy()));
+            terminal.line("  " + (i + 1) + "  " + printable(refusals.get(i).text()));
+            terminal.line("     do: " + printable(refusals.get(i).remedy()));
         }
     }
 

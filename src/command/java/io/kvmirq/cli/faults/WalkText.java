@@ -36,7 +36,7 @@ final class WalkText {
     private void line(String call, String times, List<String> cells) {
         String line = padded(call, width) + " " + " ".repeat(Math.max(0, CALLS - times.length())) + times + "  "
                 + cells.stream().map(cell -> padded(cell, OUTCOME)).collect(Collectors.joining(" "));
-        terminal.out().println(line.stripTrailing());
+        terminal.line(line.stripTrailing());
     }
 
     void head() {
@@ -63,8 +63,8 @@ final class WalkText {
                 .map(kind -> kind + " "
                         + all.stream().filter(one -> one.kind() == kind).count())
                 .collect(Collectors.joining(", "));
-        terminal.out().println();
-        terminal.out().println(all.size() + " faults: " + counts);
+        terminal.line("");
+        terminal.line(all.size() + " faults: " + counts);
         said.forEach(terminal.out()::println);
     }
 }

@@ -6,7 +6,7 @@ import io.kvmirq.kernel.Kernel;
 /** Reports on a kernel, as text or in JSON. Marks every line about a fake kernel. */
 public record KernelReport(Kernel kernel, Terminal terminal) {
     public void line(String text) {
-        terminal.out().println(kernel.isReal() ? text : "FAKE " + text);
+        terminal.line(kernel.isReal() ? text : "FAKE " + text);
     }
 
     /** Text padded with spaces to a width, in characters as a terminal shows them. */

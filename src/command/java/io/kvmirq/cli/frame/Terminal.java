@@ -57,6 +57,11 @@ public record Terminal(
         return new PrintStream(stream, true, StandardCharsets.UTF_8);
     }
 
+    /** Prints a line of the results. */
+    public void line(String text) {
+        out.println(text);
+    }
+
     /** Prints a sentence to stderr. It may contain names from outside. */
     public void complain(@Nullable String sentence) {
         err.println("kvmirq: " + printable(String.valueOf(sentence)));

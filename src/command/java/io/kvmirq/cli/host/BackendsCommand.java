@@ -31,9 +31,8 @@ public final class BackendsCommand implements Command {
 
     private static void print(Backends.Probe probe, Terminal terminal) {
         String verdict = probe.backend().isPresent() ? terminal.good("usable  ") : terminal.bad("unusable");
-        terminal.out()
-                .println(terminal.bold(String.format("%-4s", probe.name())) + " " + verdict + "  "
-                        + Terminal.printable(probe.reason()));
+        terminal.line(terminal.bold(String.format("%-4s", probe.name())) + " " + verdict + "  "
+                + Terminal.printable(probe.reason()));
     }
 
     private static void write(List<Backends.Probe> probes, Terminal terminal) {

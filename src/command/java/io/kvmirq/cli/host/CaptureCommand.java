@@ -83,24 +83,26 @@ public final class CaptureCommand implements Command {
     }
 
     private static int keep(Capture capture, Optional<Path> output, Terminal terminal) {
-        capture.files().forEach((path, content) -> terminal.out()
-                .println(String.format("%9d  /%s", content.length, Terminal.printable(path))));
-        capture.links().forEach((path, target) -> terminal.out()
-                .println("     link  /" + Terminal.printable(path) + " -> " + Terminal.printable(target)));
-        capture.denied().forEach(path -> terminal.out().println("   denied  /" + Terminal.printable(path)));
-        capture.owners().keySet().forEach(path -> terminal.out().println("    owner  /" + Terminal.printable(path)));
+        capture.files()
+                .forEach((path, content) ->
+                        terminal.line(String.format("%9d  /%s", content.length, Terminal.printable(path))));
+        capture.links()
+                .forEach((path, target) ->
+                        terminal.line("     link  /" + Terminal.printable(path) + " -> " + Terminal.printable(target)));
+        capture.denied().forEach(path -> terminal.line("   denied  /" + Terminal.printable(path)));
+        capture.owners().keySet().forEach(path -> terminal.line("    owner  /" + Terminal.printable(path)));
         guests(capture, terminal);
         String what = capture.files().size() + " files, " + capture.links().size() + " links, "
                 + (capture.redacted() ? "without names and addresses" : "with names and addresses");
         if (output.isEmpty()) {
-            terminal.out().println(what + "; nothing is written: -o FILE writes an archive");
+            terminal.line(what + "; nothing is written: -o FILE writes an archive");
             return ExitCode.OK;
         }
         Path file = output.get();
         if (!NewFile.write(file, terminal, capture::write)) {
             return ExitCode.COULD_NOT_RUN;
         }
-        terminal.out().println(what + ", written to " + FileSentence.shown(file));
+        terminal.line(what + ", written to " + FileSentence.shown(file));
         return ExitCode.OK;
     }
 
@@ -111,13 +113,10 @@ public final class CaptureCommand implements Command {
         for (Guests.Guest one : guests.all()) {
             List<String> helpers = new ArrayList<>(one.helpers());
             one.workers().forEach(worker -> helpers.add("vhost " + worker.tid()));
-            terminal.out()
-                    .println("      VMM  /proc/" + one.process().pid() + " of "
-                            + Foreign.printable(one.process().name())
-                            + (helpers.isEmpty()
-                                    ? ""
-                                    : "; threads of the kernel for it: " + String.join(", ", helpers)));
+            terminal.line("      VMM  /proc/" + one.process().pid() + " of "
+                    + Foreign.printable(one.process().name())
+                    + (helpers.isEmpty() ? "" : "; threads of the kernel for it: " + String.join(", ", helpers)));
         }
-        guests.notes().forEach(note -> terminal.out().println("     note  " + Foreign.printable(note)));
+        guests.notes().forEach(note -> terminal.line("     note  " + Foreign.printable(note)));
     }
 }

@@ -55,29 +55,25 @@ final class CaptureComparison {
     }
 
     private void text(Terminal terminal, List<CaptureDiff> shown, int steady) {
-        notes.forEach(note -> terminal.out().println(terminal.wrapped(note, 2)));
-        changes.forEach(
-                change -> terminal.out().println(terminal.wrapped("- " + Foreign.printable(change.toString()), 2)));
+        notes.forEach(note -> terminal.line(terminal.wrapped(note, 2)));
+        changes.forEach(change -> terminal.line(terminal.wrapped("- " + Foreign.printable(change.toString()), 2)));
         if (!shown.isEmpty()) {
-            terminal.out()
-                    .println(terminal.wrapped(
-                            "files that differ; a line with - is of the first capture alone, a line with + of the second",
-                            2));
+            terminal.line(terminal.wrapped(
+                    "files that differ; a line with - is of the first capture alone, a line with + of the second", 2));
         }
         for (CaptureDiff file : shown) {
             String end =
                     file.before() ? file.after() ? "" : ": only in the first capture" : ": only in the second capture";
-            terminal.out().println(terminal.bold(Terminal.printable(file.path()) + end));
-            file.gone().forEach(line -> terminal.out().println("  - " + Terminal.printable(line)));
-            file.added().forEach(line -> terminal.out().println("  + " + Terminal.printable(line)));
+            terminal.line(terminal.bold(Terminal.printable(file.path()) + end));
+            file.gone().forEach(line -> terminal.line("  - " + Terminal.printable(line)));
+            file.added().forEach(line -> terminal.line("  + " + Terminal.printable(line)));
         }
         if (shown.isEmpty() && steady > 0) {
-            terminal.out()
-                    .println((changes.isEmpty() ? "no verdict, guest, device or interrupt changed; " : "")
-                            + (steady == 1 ? "one file differs" : steady + " files differ") + ": --files shows "
-                            + (steady == 1 ? "its" : "their") + " lines");
+            terminal.line((changes.isEmpty() ? "no verdict, guest, device or interrupt changed; " : "")
+                    + (steady == 1 ? "one file differs" : steady + " files differ") + ": --files shows "
+                    + (steady == 1 ? "its" : "their") + " lines");
         } else if (changes.isEmpty() && shown.isEmpty()) {
-            terminal.out().println("nothing changed, except counts of interrupts");
+            terminal.line("nothing changed, except counts of interrupts");
         }
     }
 

@@ -21,7 +21,7 @@ final class Columns {
         }
         for (int i = 0; i < table.size(); i++) {
             String line = line(widths, table.get(i));
-            terminal.out().println(i == 0 ? terminal.bold(line) : line);
+            terminal.line(i == 0 ? terminal.bold(line) : line);
         }
     }
 

@@ -69,15 +69,14 @@ final class DecideText {
     }
 
     static void print(MsiMessage message, ArmDecision decision, Terminal terminal) {
-        terminal.out().println(terminal.bold(message.toString()));
-        terminal.out().println("  event " + Integer.toUnsignedString(message.data()) + ", for an ITS of the guest");
+        terminal.line(terminal.bold(message.toString()));
+        terminal.line("  event " + Integer.toUnsignedString(message.data()) + ", for an ITS of the guest");
         boolean posted = decision.vlpi().orElse(false);
-        terminal.out()
-                .println("arm64 (Linux " + Foreign.printable(decision.kernel())
-                        + ", as the host's files show it): "
-                        + (posted ? terminal.good("a vLPI") : terminal.bad("no vLPI")) + ": " + decision.text());
+        terminal.line("arm64 (Linux " + Foreign.printable(decision.kernel())
+                + ", as the host's files show it): "
+                + (posted ? terminal.good("a vLPI") : terminal.bad("no vLPI")) + ": " + decision.text());
         if (!posted) {
-            terminal.out().println("  do:      " + decision.remedy());
+            terminal.line("  do:      " + decision.remedy());
         }
     }
 
@@ -104,10 +103,10 @@ final class DecideText {
 
     static void printReasons(Terminal terminal) {
         for (PostingObstacle reason : PostingObstacle.values()) {
-            terminal.out().println(terminal.bold(Command.label(reason)) + ": " + reason.text());
-            terminal.out().println("  decided: " + reason.decidedBy());
-            terminal.out().println("  see:     " + reason.seen());
-            terminal.out().println("  do:      " + reason.remedy());
+            terminal.line(terminal.bold(Command.label(reason)) + ": " + reason.text());
+            terminal.line("  decided: " + reason.decidedBy());
+            terminal.line("  see:     " + reason.seen());
+            terminal.line("  do:      " + reason.remedy());
         }
     }
 }

@@ -117,19 +117,18 @@ public final class ErrnoCommand implements Command {
 
     private static void print(Question question, List<Answer> causes, Terminal terminal) {
         String known = question.known().stream().map(Fact::text).collect(Collectors.joining(", "));
-        terminal.out()
-                .println(terminal.bold(question.call().label() + ": " + question.errnoName())
-                        + (known.isEmpty() ? "" : "   given: " + known));
+        terminal.line(terminal.bold(question.call().label() + ": " + question.errnoName())
+                + (known.isEmpty() ? "" : "   given: " + known));
         if (causes.isEmpty()) {
-            terminal.out().println("  no cause is known; see the documentation of the kernel");
+            terminal.line("  no cause is known; see the documentation of the kernel");
         }
         for (int i = 0; i < causes.size(); i++) {
             Answer cause = causes.get(i);
-            terminal.out().println("  " + (i + 1) + "  " + cause.text());
+            terminal.line("  " + (i + 1) + "  " + cause.text());
             if (!cause.conditions().isEmpty()) {
-                terminal.out().println("     if:    " + String.join(", and ", cause.conditions()));
+                terminal.line("     if:    " + String.join(", and ", cause.conditions()));
             }
-            terminal.out().println("     check: " + cause.check());
+            terminal.line("     check: " + cause.check());
         }
     }
 

@@ -266,7 +266,7 @@ public final class ExplainCommand implements Command {
             });
         } else {
             if (chains.isEmpty()) {
-                terminal.out().println("the guest has no PCI device of VFIO");
+                terminal.line("the guest has no PCI device of VFIO");
             } else {
                 new ExplainText(terminal).print(chains);
             }

@@ -214,7 +214,7 @@ final class ExplainText {
 
     /** @param indent of continuation lines */
     private void line(String text, int indent) {
-        terminal.out().println(terminal.wrapped(text, indent));
+        terminal.line(terminal.wrapped(text, indent));
     }
 
     private static String printable(String text) {

@@ -83,7 +83,7 @@ final class ExplainVcpus {
     }
 
     private void line(String text) {
-        terminal.out().println(Foreign.printable(text));
+        terminal.line(Foreign.printable(text));
     }
 
     private static void write(Json json, Vcpus vcpus) {

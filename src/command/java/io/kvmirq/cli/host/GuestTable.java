@@ -48,7 +48,7 @@ final class GuestTable {
             return;
         }
         if (guests.all().isEmpty()) {
-            terminal.out().println("no process that is seen holds a VM");
+            terminal.line("no process that is seen holds a VM");
         } else {
             List<List<String>> rows = new ArrayList<>();
             rows.add(COLUMNS);
@@ -66,9 +66,7 @@ final class GuestTable {
                 });
             }
             Columns.print(rows, terminal);
-            terminal.out()
-                    .println(
-                            "'kvmirq list --vm NAME' has the vectors of a guest, 'kvmirq explain --vm NAME' their way");
+            terminal.line("'kvmirq list --vm NAME' has the vectors of a guest, 'kvmirq explain --vm NAME' their way");
         }
         if (seen.isPresent() && !seen.get().hasAll()) {
             note("exits/s, injected/s: KVM's counters are not there at both looks: mount -t debugfs none"
@@ -87,7 +85,7 @@ final class GuestTable {
     }
 
     private void note(String text) {
-        terminal.out().println(terminal.wrapped("- " + Foreign.printable(text), 2));
+        terminal.line(terminal.wrapped("- " + Foreign.printable(text), 2));
     }
 
     private static List<String> cells(Guest guest, Optional<Rate> rate) {

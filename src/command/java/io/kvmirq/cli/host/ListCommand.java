@@ -152,7 +152,7 @@ public final class ListCommand implements Command {
 
     private static void print(Listing listing, Terminal terminal) {
         if (listing.rows().isEmpty()) {
-            terminal.out().println("no vector of a device is armed by VFIO");
+            terminal.line("no vector of a device is armed by VFIO");
         } else {
             List<List<String>> table = new ArrayList<>();
             table.add(COLUMNS);
@@ -162,9 +162,9 @@ public final class ListCommand implements Command {
         if (listing.rows().stream()
                 .anyMatch(row -> !mark(row.vcpuEvidence()).isEmpty()
                         || !mark(row.postedEvidence()).isEmpty())) {
-            terminal.out().println("? is inferred: 'kvmirq explain' says from what");
+            terminal.line("? is inferred: 'kvmirq explain' says from what");
         }
-        listing.notes().forEach(note -> terminal.out().println(terminal.wrapped("- " + printable(note), 2)));
+        listing.notes().forEach(note -> terminal.line(terminal.wrapped("- " + printable(note), 2)));
     }
 
     private static List<String> cells(Listing.Row row) {

@@ -243,7 +243,7 @@ final class LiveOption {
     }
 
     private static void line(Terminal terminal, String text) {
-        terminal.out().println(Foreign.printable(text));
+        terminal.line(Foreign.printable(text));
     }
 
     static void write(Json json, Live live) {

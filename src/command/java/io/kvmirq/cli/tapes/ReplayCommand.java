@@ -120,7 +120,7 @@ public final class ReplayCommand implements Command {
 
     private static int tell(Replay.Outcome outcome, String on, Terminal terminal) {
         if (outcome instanceof Replay.Same same) {
-            terminal.out().println(same.calls() + " calls replayed on " + on + ", all answered as on the tape");
+            terminal.line(same.calls() + " calls replayed on " + on + ", all answered as on the tape");
             return ExitCode.OK;
         }
         if (outcome instanceof Replay.Diverged diverged && diverged.call().startsWith("open " + Kernel.DEVICE)) {
@@ -129,11 +129,11 @@ public final class ReplayCommand implements Command {
             return ExitCode.COULD_NOT_RUN;
         }
         if (outcome instanceof Replay.Diverged diverged) {
-            terminal.out().println(terminal.bad("diverged") + " at call " + diverged.number() + " on " + on);
-            terminal.out().println("  call      " + diverged.call());
-            terminal.out().println("  expected  " + diverged.expected());
-            terminal.out().println("  got       " + diverged.got());
-            terminal.out().println("  open      " + String.join(", ", diverged.open()));
+            terminal.line(terminal.bad("diverged") + " at call " + diverged.number() + " on " + on);
+            terminal.line("  call      " + diverged.call());
+            terminal.line("  expected  " + diverged.expected());
+            terminal.line("  got       " + diverged.got());
+            terminal.line("  open      " + String.join(", ", diverged.open()));
             return ExitCode.FAILED;
         }
         terminal.complain(outcome.toString());
