@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.contract;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import io.kvmirq.cli.Cli;
+import io.kvmirq.diag.Live;
+import io.kvmirq.diag.LiveWindow;
+import io.kvmirq.diag.Stages;
+import io.kvmirq.recording.tapes.TapeLine;
+import io.kvmirq.recording.tapes.TapeReader;
+import io.kvmirq.testing.Program;
+import io.kvmirq.testing.RealKvm;
+import io.kvmirq.uapi.Uapi;
+import io.kvmirq.uapi.Uapi.KvmIrqRouting;
+import io.kvmirq.uapi.Uapi.KvmIrqRoutingEntry;
+import io.kvmirq.uapi.Uapi.KvmIrqfd;
+import java.io.BufferedReader;
+import java.io.IOException;
+import java.net.StandardProtocolFamily;
+import java.net.UnixDomainSocketAddress;
+import java.nio.ByteBuffer;
+import java.nio.channels.Channels;
+import java.nio.channels.SocketChannel;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.TreeMap;
+import java.util.TreeSet;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.TimeUnit;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/**
+ * Linux under QEMU with virtio-net, whose interrupts vhost sends: the stages by probes against the counts of the guest and
+ * against the tape of QEMU's calls. The lab runs it only by name, as {@link LinuxDevicesTest}.
+ */
+@RealKvm
+class LinuxDevicesOnVhostTest {
+    private static final int PINGS = 20;
+    private static final long LOOK_MILLIS = 100;
+    private static final Path TUN = Path.of("/dev/net/tun");
+    private static final Pattern TOOK = Pattern.compile("guest: took (virtio0-\\S+) (\\d+) (\\d+)");
+
+    @TempDir
+    private Path temporary;
+
+    private Optional<ProcessHandle> vmm = Optional.empty();
+
+    /** The interrupts that each of the guest's two processors took, by name, before and after some pings. */
+    private record Pinged(Map<String, long[]> before, Map<String, long[]> after) {}
+
+    /** What a tape says of a GSI: the irqfds that it has at the end, and its last message. */
+    private static final class Taped {
+        int irqfds;
+        String message = "none";
+    }
+
+    @BeforeEach
+    void requireDevices() {
+        assumeTrue(Files.exists(Path.of("/sys/kernel/tracing/kprobe_events")), "needs kprobes: make lab has them");
+        assumeTrue(Files.exists(TUN) && Files.exists(Path.of("/dev/vhost-net")), "needs vhost_net: make lab has it");
+        assumeTrue(Files.exists(Path.of("/guest/devices")), "needs a kernel that KVM can boot: make lab has it");
+        assumeTrue(!LinuxDevicesTest.IS_ARM64, "needs QEMU for x86");
+    }
+
+    @AfterEach
+    void nothingIsLeft() throws IOException {
+        vmm.ifPresent(ProcessHandle::destroyForcibly);
+        assertThat(LiveProbesContract.left()).isEmpty();
+    }
+
+    private List<String> command(Path console) {
+        Path qemu = Path.of("vmm/x86_64").toAbsolutePath();
+        List<String> command = new ArrayList<>(List.of(("env LD_LIBRARY_PATH=" + qemu + "/lib " + qemu
+                        + "/qemu-system-x86_64 -L " + qemu + " -name guest=web -accel kvm -cpu host -smp 2 -m 256"
+                        + " -nodefaults -display none -machine q35,smm=off -bios qboot.rom"
+                        + " -chardev socket,id=console,server=on,path=" + console + " -serial chardev:console"
+                        + " -netdev tap,id=net,ifname=lab0,script=no,downscript=no,vhost=on"
+                        + " -device virtio-net-pci,netdev=net,romfile="
+                        + " -kernel /guest/kernel -initrd /guest/devices -append")
+                .split(" ")));
+        command.add("console=ttyS0 panic=-1 quiet noxsave ipv6.disable=1 device=virtio");
+        return command;
+    }
+
+    private static SocketChannel connected(Path console, CompletableFuture<Cli.Ended> run) throws Exception {
+        while (true) {
+            assertThat(run.isDone()).as(() -> "QEMU has ended: " + run.join()).isFalse();
+            SocketChannel channel = SocketChannel.open(StandardProtocolFamily.UNIX);
+            try {
+                channel.connect(UnixDomainSocketAddress.of(console));
+                return channel;
+            } catch (IOException e) {
+                // It does not listen yet.
+                channel.close();
+                TimeUnit.MILLISECONDS.sleep(LOOK_MILLIS);
+            }
+        }
+    }
+
+    /** Reads the console to a line that contains a text. */
+    private static List<String> until(BufferedReader console, String text) throws IOException {
+        List<String> lines = new ArrayList<>();
+        for (String line = console.readLine(); line != null; line = console.readLine()) {
+            lines.add(line);
+            if (line.contains(text)) {
+                return lines;
+            }
+        }
+        throw new AssertionError("the console ended before '" + text + "'; it printed " + lines);
+    }
+
+    private static Pinged ping(SocketChannel channel, BufferedReader console, int times) throws IOException {
+        channel.write(ByteBuffer.wrap((times + "\n").getBytes(StandardCharsets.US_ASCII)));
+        Map<String, long[]> before = new TreeMap<>();
+        Map<String, long[]> after = new TreeMap<>();
+        for (String line : until(console, "guest: pinged " + times)) {
+            Matcher took = TOOK.matcher(line);
+            if (took.find()) {
+                long[] counts = {Long.parseLong(took.group(2)), Long.parseLong(took.group(3))};
+                before.putIfAbsent(took.group(1), counts);
+                after.put(took.group(1), counts);
+            }
+        }
+        assertThat(after.keySet()).hasSize(2);
+        return new Pinged(before, after);
+    }
+
+    private static long since(Map<String, long[]> earlier, Map<String, long[]> later, String name) {
+        return later.get(name)[1] - earlier.get(name)[1];
+    }
+
+    /** The tape is read when QEMU has ended. */
+    private static Map<Integer, Taped> taped(Path tape) throws IOException {
+        Map<Integer, Taped> gsis = new TreeMap<>();
+        try (TapeReader reader = TapeReader.of(Files.newInputStream(tape))) {
+            for (Optional<TapeLine> line = reader.next(); line.isPresent(); line = reader.next()) {
+                if (line.get() instanceof TapeLine.Call call
+                        && call.result() >= 0
+                        && call.in().isPresent()) {
+                    ByteBuffer in = call.in().get();
+                    if (call.request() == Uapi.KVM_SET_GSI_ROUTING) {
+                        for (int i = 0; i < in.getInt(KvmIrqRouting.NR); i++) {
+                            int at = KvmIrqRouting.SIZE + i * KvmIrqRoutingEntry.SIZE;
+                            gsis.computeIfAbsent(in.getInt(at + KvmIrqRoutingEntry.GSI), gsi -> new Taped()).message =
+                                    String.format(
+                                            "address 0x%x, data 0x%x",
+                                            in.getInt(at + KvmIrqRoutingEntry.U_MSI_ADDRESS_LO),
+                                            in.getInt(at + KvmIrqRoutingEntry.U_MSI_DATA));
+                        }
+                    } else if (call.request() == Uapi.KVM_IRQFD) {
+                        boolean ends = (in.getInt(KvmIrqfd.FLAGS) & Uapi.KVM_IRQFD_FLAG_DEASSIGN) != 0;
+                        gsis.get(in.getInt(KvmIrqfd.GSI)).irqfds += ends ? -1 : 1;
+                    }
+                }
+            }
+        }
+        return gsis;
+    }
+
+    private static Stages.Stage stage(Stages stages, String label) {
+        return stages.stages().stream()
+                .filter(one -> one.label().equals(label))
+                .findFirst()
+                .orElseThrow();
+    }
+
+    private static long count(Stages stages, String label) {
+        return Long.parseLong(stage(stages, label).count());
+    }
+
+    /** An interrupt between two looks at the guest's counts may belong to either side; usually there is none. */
+    @Test
+    void stagesOfEachVectorAreThoseOfTheGuestAndOfTheTape() throws Exception {
+        Path tape = temporary.resolve("web.tape");
+        Path console = temporary.resolve("console");
+        List<String> arguments = new ArrayList<>(List.of("tape", "-o", tape.toString(), "--"));
+        arguments.addAll(command(console));
+        CompletableFuture<Cli.Ended> run =
+                CompletableFuture.supplyAsync(() -> Cli.run(arguments.toArray(String[]::new)));
+        Live live;
+        Pinged first;
+        Pinged watched;
+        Pinged last;
+        long process;
+        try (SocketChannel channel = connected(console, run);
+                BufferedReader lines = new BufferedReader(Channels.newReader(channel, StandardCharsets.ISO_8859_1))) {
+            vmm = ProcessHandle.current().children().findFirst();
+            process = vmm.orElseThrow().pid();
+            until(lines, "guest: init");
+            Files.writeString(Path.of("/proc/sys/net/ipv6/conf/lab0/disable_ipv6"), "1");
+            Program.output(List.of("busybox", "ip", "addr", "add", "10.0.3.2/24", "dev", "lab0"));
+            Program.output(List.of("busybox", "ip", "link", "set", "lab0", "up"));
+            first = ping(channel, lines, 1);
+            try (LiveWindow window = LiveProbesContract.watch(List.of(), process)) {
+                watched = ping(channel, lines, PINGS);
+                live = window.end(LiveProbesContract.host());
+            }
+            last = ping(channel, lines, 0);
+        } finally {
+            vmm.ifPresent(ProcessHandle::destroyForcibly);
+            run.join();
+        }
+        assertThat(live.missing()).isEmpty();
+        live.stages().forEach(LiveProbesContract::printed);
+        Map<Integer, Taped> gsis = taped(tape);
+        List<String> vectors = new ArrayList<>();
+        for (Stages stages : live.stages()) {
+            assertThat(stage(stages, "eventfd").value())
+                    .containsPattern("^id \\d+, signalled by vhost \\(vhost-\\d+, ");
+            assertThat(stage(stages, "irqfd").value()).isEqualTo("process " + process);
+            Taped gsi = gsis.get(Integer.parseInt(stage(stages, "GSI").value().substring("gsi ".length())));
+            assertThat(gsi.irqfds).isOne();
+            String message = stage(stages, "delivered").value();
+            assertThat(message).isEqualTo(gsi.message);
+            long delivered = count(stages, "delivered");
+            assertThat(List.of(count(stages, "eventfd"), count(stages, "irqfd"), count(stages, "GSI")))
+                    .containsOnly(delivered);
+            assertThat(stages.loses()).isEmpty();
+            long taken = count(stages, "taken");
+            assertThat(taken).isBetween(1L, delivered);
+            assertThat(stage(stages, "taken").value()).endsWith(" by vcpu 1");
+            vectors.add(message);
+            // The vector whose count the guest's row has.
+            List<String> names = watched.after().keySet().stream()
+                    .filter(name -> since(watched.before(), watched.after(), name) <= taken
+                            && taken <= since(first.after(), last.before(), name))
+                    .toList();
+            System.out.println(
+                    "vhost: " + message + ", delivered " + delivered + ", taken " + taken + ", of the guest " + names);
+            assertThat(names).isNotEmpty();
+        }
+        assertThat(new TreeSet<>(vectors)).hasSameSizeAs(vectors);
+        for (String name : watched.after().keySet()) {
+            System.out.println("vhost: " + name + " took " + since(watched.before(), watched.after(), name) + " of "
+                    + since(first.after(), last.before(), name) + " on vCPU 1");
+            assertThat(last.after().get(name)[0])
+                    .as(name + " on vCPU 0")
+                    .isEqualTo(first.before().get(name)[0]);
+        }
+        long used = watched.after().keySet().stream()
+                .filter(name -> since(first.after(), last.before(), name) > 0)
+                .count();
+        assertThat(live.stages()).hasSize((int) used);
+    }
+}
