@@ -18,7 +18,6 @@ import io.kvmirq.host.trace.Tracing;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.HashMap;
-import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -83,7 +82,11 @@ public final class LiveWindow extends Watch {
     private final boolean arm;
     private final Set<Integer> known;
     private final List<PciAddress> bound;
-    private final Set<Integer> threads = new HashSet<>();
+    /** The guests' processes by their threads, also by those that ended meanwhile. */
+    private final Map<Integer, Integer> processes = new HashMap<>();
+
+    private final Map<Integer, VcpuId> vcpus = new HashMap<>();
+
     private final List<TraceEvent> traced = new ArrayList<>();
     private final Map<Integer, Boolean> workers = new HashMap<>();
     private final Duration cpuBefore;
@@ -119,7 +122,7 @@ public final class LiveWindow extends Watch {
         try {
             window.record();
             window.before = window.counters(new HostFacts(machine.files()));
-            window.threads.addAll(window.tasks());
+            window.seeThreads(host);
             window.cpuBegun = machine.cpu();
             window.begin = machine.nanos();
             begun = true;
@@ -235,6 +238,13 @@ public final class LiveWindow extends Watch {
         return guests.stream().flatMap(this::tasks).collect(Collectors.toSet());
     }
 
+    private void seeThreads(HostFacts host) {
+        for (VmProcess guest : guests) {
+            tasks(guest).forEach(task -> processes.put(task, guest.pid()));
+            vcpus.putAll(VcpuThreads.vcpus(machine.files(), host, guest));
+        }
+    }
+
     private Stream<Integer> tasks(VmProcess guest) {
         return machine.files().list("proc/" + guest.pid() + "/task").stream()
                 .filter(name -> name.matches("\\d{1,9}"))
@@ -260,7 +270,11 @@ public final class LiveWindow extends Watch {
         if (lost.isEmpty()) {
             formats.clear();
         }
-        threads.addAll(tasks());
+        seeThreads(after);
+        guests.stream()
+                .filter(guest -> tasks(guest).findAny().isEmpty())
+                .forEach(guest -> notes.add("process " + guest.pid()
+                        + " of the guest ended while it was watched: its interrupts are counted until then"));
         bound.stream()
                 .filter(device -> !isBound(after, device))
                 .forEach(device ->
@@ -296,12 +310,6 @@ public final class LiveWindow extends Watch {
     }
 
     private Stages.Counted counted(ProbeCounts counts, HostFacts after) {
-        Map<Integer, Integer> processes = new HashMap<>();
-        Map<Integer, VcpuId> vcpus = new HashMap<>();
-        for (VmProcess guest : guests) {
-            tasks(guest).forEach(task -> processes.put(task, guest.pid()));
-            vcpus.putAll(VcpuThreads.vcpus(machine.files(), after, guest));
-        }
         Map<Integer, String> names = new HashMap<>();
         counts.callers().forEach(one -> names.computeIfAbsent(one.thread(), this::comm));
         Set<Integer> shared = after.interrupts().map(HostInterrupts::armed).orElse(List.of()).stream()
@@ -328,7 +336,7 @@ public final class LiveWindow extends Watch {
             }
             Gathered in = event.hardIrq() ? gathered.get(running.getOrDefault(event.cpu(), -1)) : null;
             boolean worker = !event.hardIrq() && workers.computeIfAbsent(event.tid(), this::isWorker);
-            boolean own = !event.hardIrq() && threads.contains(event.tid());
+            boolean own = !event.hardIrq() && processes.containsKey(event.tid());
             switch (event.name()) {
                 case ENTRY -> {
                     int irq = (int) event.number("irq").orElse(-1);

@@ -107,7 +107,9 @@ public record Stages(List<Stage> stages, Optional<String> loses) {
                     ? "vhost"
                     : processes.containsKey(thread)
                             ? "the VMM"
-                            : name.startsWith("kworker/") ? "a worker of the kernel" : "another process";
+                            : name.startsWith("kworker/")
+                                    ? "a worker of the kernel"
+                                    : name.isEmpty() ? "a process that /proc does not have" : "another process";
             return who + " (" + (name.isEmpty() ? "" : name + ", ") + "thread " + thread + ")";
         }
 

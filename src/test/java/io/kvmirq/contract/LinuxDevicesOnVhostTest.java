@@ -190,6 +190,7 @@ class LinuxDevicesOnVhostTest {
         CompletableFuture<Cli.Ended> run =
                 CompletableFuture.supplyAsync(() -> Cli.run(arguments.toArray(String[]::new)));
         Live live;
+        Live killed;
         Pinged first;
         Pinged watched;
         Pinged last;
@@ -208,6 +209,12 @@ class LinuxDevicesOnVhostTest {
                 live = window.end(LiveProbesContract.host());
             }
             last = ping(channel, lines, 0);
+            try (LiveWindow window = LiveProbesContract.watch(List.of(), process)) {
+                ping(channel, lines, PINGS);
+                vmm.get().destroyForcibly();
+                run.join();
+                killed = window.end(LiveProbesContract.host());
+            }
         } finally {
             vmm.ifPresent(ProcessHandle::destroyForcibly);
             run.join();
@@ -253,5 +260,16 @@ class LinuxDevicesOnVhostTest {
                 .filter(name -> since(first.after(), last.before(), name) > 0)
                 .count();
         assertThat(live.stages()).hasSize((int) used);
+        assertThat(killed.notes())
+                .containsExactly("process " + process
+                        + " of the guest ended while it was watched: its interrupts are counted until then");
+        killed.stages().forEach(LiveProbesContract::printed);
+        assertThat(killed.stages()).hasSize((int) used).allSatisfy(stages -> {
+            assertThat(stage(stages, "irqfd").value()).isEqualTo("process " + process);
+            assertThat(stage(stages, "eventfd").value())
+                    .containsPattern("signalled by (vhost|a process that /proc does not have) ");
+            assertThat(stage(stages, "taken").value()).endsWith(" by vcpu 1");
+            assertThat(count(stages, "delivered")).isPositive().isEqualTo(count(stages, "irqfd"));
+        });
     }
 }

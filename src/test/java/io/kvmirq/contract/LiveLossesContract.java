@@ -30,7 +30,11 @@ import java.io.RandomAccessFile;
 import java.nio.ByteBuffer;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
+import java.time.Instant;
 import java.util.List;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -52,6 +56,12 @@ class LiveLossesContract extends VfioSuite {
     private static final int CONTROL_HIGH = 3;
 
     private static final int FUNCTION_MASK = 0x40;
+
+    private static final Duration DAY = Duration.ofDays(1);
+    private static final Duration HOUR = Duration.ofHours(1);
+    /** Microseconds. */
+    private static final Pattern LONGEST =
+            Pattern.compile("taken after the irqfd: median .*, at most (\\d+)\\.\\d+ us");
 
     private int vm;
 
@@ -124,6 +134,39 @@ class LiveLossesContract extends VfioSuite {
                             "taken 0 vector 0x" + Integer.toHexString(vector),
                             "loses taken: " + SENT + " that no vCPU took: it does not run, or has interrupts off");
         }
+    }
+
+    private static void setClock(Instant time) throws IOException, InterruptedException {
+        Program.output(List.of("busybox", "date", "-s", "@" + time.getEpochSecond()));
+    }
+
+    /** A day forward, while a message waits for its vCPU, and then back. */
+    @Test
+    void clockThatJumpsChangesNoTime() throws Exception {
+        requireInjectionByKvm();
+        RealModeGuest guest = RealModeGuest.answering(world, vm);
+        int event = vfio.events(1)[0];
+        assertOk(world.setMsiRoutes(vm, new MsiRoute(GSI, MSI_ADDRESS, World.VECTOR, 0)));
+        assertOk(kernel.irqfdAssign(vm, event, GSI));
+        Live live;
+        try (LiveWindow window = watch(List.of())) {
+            assertOk(kernel.eventfdSignal(event, 1));
+            setClock(Instant.now().plus(DAY));
+            try {
+                guest.answer();
+                live = window.end(host());
+            } finally {
+                setClock(Instant.now().minus(DAY));
+            }
+        }
+        assertThat(live.missing()).isEmpty();
+        assertThat(live.watched()).isLessThan(HOUR);
+        assertThat(of(live, Integer.toHexString(World.VECTOR))).anySatisfy(one -> {
+            Matcher longest = LONGEST.matcher(one);
+            assertThat(longest.matches()).isTrue();
+            assertThat(Duration.ofNanos(1000 * Long.parseLong(longest.group(1))))
+                    .isLessThan(HOUR);
+        });
     }
 
     /** The eventfd of one vector is closed, so its irqfd ends. Then the device's mask holds another vector. */

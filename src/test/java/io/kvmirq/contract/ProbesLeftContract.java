@@ -6,7 +6,6 @@ import static io.kvmirq.contract.LiveProbesContract.left;
 import static io.kvmirq.contract.LiveProbesContract.watch;
 import static org.assertj.core.api.Assertions.assertThat;
 
-import io.kvmirq.Gsi;
 import io.kvmirq.InterruptVector;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
@@ -23,6 +22,9 @@ import io.kvmirq.undo.Undo;
 import java.io.BufferedReader;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
@@ -36,6 +38,7 @@ import org.junit.jupiter.api.Test;
  */
 @VfioContract
 class ProbesLeftContract extends VfioSuite {
+    private static final Path TRACEFS = Path.of("/sys/kernel/tracing");
     private static final int CYCLES = Integer.getInteger("kvmirq.test.probes.cycles", 10);
     private static final int KILLS = Math.min(50, Integer.getInteger("kvmirq.test.forward.kills", 1));
     /** Probes, synthetic event and instances of one run, at least. */
@@ -133,13 +136,7 @@ class ProbesLeftContract extends VfioSuite {
     /** The first command neither removes nor counts what is the second one's, and ends first. */
     @Test
     void twoRunsLeaveEachOthersProbes() throws Exception {
-        Kernel kernel = made.add(Kernel.over(vfio.kernel()));
-        Vm vm = made.add(Vm.create(kernel));
-        vm.createIrqchip();
-        made.add(vm.createVcpu(new VcpuId(0))).enableLapic();
-        EventFd event = made.add(EventFd.create(kernel));
-        Gsi gsi = vm.routes().add(MsiMessage.to(new VcpuId(0), new InterruptVector(0x31)));
-        made.add(vm.assignIrqfd(event, gsi));
+        EventFd event = delivered();
         Process second;
         Live live;
         List<String> both;
@@ -154,9 +151,7 @@ class ProbesLeftContract extends VfioSuite {
             }
             live = window.end(host());
         }
-        assertThat(live.missing()).isEmpty();
-        assertThat(live.stages()).singleElement().satisfies(stages -> assertThat(stages.stages())
-                .anyMatch(one -> one.label().equals("delivered") && one.count().equals(String.valueOf(SENT))));
+        assertDelivered(live, SENT);
         assertThat(left())
                 .hasSizeGreaterThanOrEqualTo(ALL)
                 .hasSizeLessThan(both.size())
@@ -165,5 +160,73 @@ class ProbesLeftContract extends VfioSuite {
         String printed = new String(second.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
         assertThat(printed).containsPattern("delivered +" + SENT + " ");
         second.waitFor();
+    }
+
+    /** A vCPU's LAPIC and an eventfd whose signals reach it. */
+    private EventFd delivered() {
+        Kernel kernel = made.add(Kernel.over(vfio.kernel()));
+        Vm vm = made.add(Vm.create(kernel));
+        vm.createIrqchip();
+        made.add(vm.createVcpu(new VcpuId(0))).enableLapic();
+        EventFd event = made.add(EventFd.create(kernel));
+        made.add(vm.assignIrqfd(event, vm.routes().add(MsiMessage.to(new VcpuId(0), new InterruptVector(0x31)))));
+        return event;
+    }
+
+    private static void assertDelivered(Live live, int signals) {
+        assertThat(live.missing()).isEmpty();
+        assertThat(live.stages()).singleElement().satisfies(stages -> assertThat(stages.stages())
+                .anyMatch(one -> one.label().equals("delivered") && one.count().equals(String.valueOf(signals))));
+    }
+
+    private static void trace(String file, String line) throws IOException {
+        Files.writeString(TRACEFS.resolve(file), line + "\n", StandardOpenOption.WRITE);
+    }
+
+    /** Another tool counts calls of the same functions before, meanwhile and afterwards. */
+    @Test
+    void probesOfAnotherToolOnTheSameFunctionsAreCountedAndStay() throws IOException {
+        EventFd event = delivered();
+        made.add(() -> {
+            trace("events/another/enable", "0");
+            trace("kprobe_events", "-:another/entry");
+            trace("kprobe_events", "-:another/back");
+        });
+        trace("kprobe_events", "p:another/entry irqfd_wakeup");
+        trace("kprobe_events", "r:another/back kvm_arch_set_irq_inatomic");
+        trace("events/another/enable", "1");
+        List<String> before = left();
+        event.signal();
+        Live live;
+        try (LiveWindow window = watch(List.of())) {
+            for (int i = 0; i < SENT; i++) {
+                event.signal();
+            }
+            live = window.end(host());
+        }
+        event.signal();
+        assertDelivered(live, SENT);
+        assertThat(left()).isEqualTo(before);
+        assertThat(Files.readAllLines(TRACEFS.resolve("kprobe_profile")))
+                .extracting(line -> line.strip().replaceAll(" +", " "))
+                .containsExactlyInAnyOrder("entry " + (SENT + 2) + " 0", "back " + (SENT + 2) + " 0");
+    }
+
+    @Test
+    void readOnlyTracefsIsSaidWithItsRemedy() throws Exception {
+        delivered();
+        List<String> remount = List.of("busybox", "mount", "-o", "remount,ro", TRACEFS.toString());
+        made.add(() -> Program.output(List.of("busybox", "mount", "-o", "remount,rw", TRACEFS.toString())));
+        Program.output(remount);
+        Live live;
+        try (LiveWindow window = watch(List.of())) {
+            live = window.end(host());
+        }
+        live.missing().forEach(System.out::println);
+        assertThat(live.missing()).hasSize(2).allSatisfy(one -> {
+            assertThat(one.why()).endsWith(": Read-only file system");
+            assertThat(one.remedy()).isEqualTo("run mount -o remount,rw /sys/kernel/tracing as root");
+        });
+        assertThat(live.stages()).isEmpty();
     }
 }

@@ -29,7 +29,6 @@ public final class Probes implements AutoCloseable {
     private static final String SYNTHETIC = "synthetic_events";
     private static final String INSTANCES = "instances";
     private static final String OF_PROBES = "-probes";
-    private static final String AS_ROOT = "run as root, and not under the kernel's lockdown for confidentiality";
 
     private final TraceFiles files;
     private final ProbePlan plan;
@@ -117,7 +116,7 @@ public final class Probes implements AutoCloseable {
         plan.triggers(injected, isAccepted()).forEach(one -> steps.add(step("the kernel does not count ", one)));
         Optional<String> refused = run(steps);
         if (refused.isPresent()) {
-            return new Fact.Unknown<>(refused.get(), AS_ROOT);
+            return new Fact.Unknown<>(refused.get(), TraceFiles.remedy(refused.get()));
         }
         List<Step> times = new ArrayList<>();
         latencies
@@ -216,7 +215,8 @@ public final class Probes implements AutoCloseable {
                     missed,
                     missing));
         } catch (IOException e) {
-            return new Fact.Unknown<>("the counts of probes cannot be read: " + refusal(e), AS_ROOT);
+            return new Fact.Unknown<>(
+                    "the counts of probes cannot be read: " + refusal(e), TraceFiles.remedy(refusal(e)));
         }
     }
 

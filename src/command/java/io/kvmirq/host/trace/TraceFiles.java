@@ -32,6 +32,13 @@ interface TraceFiles {
     /** The names in a directory, sorted. None if it does not exist or cannot be read. */
     List<String> list(String directory);
 
+    /** The remedy for a refusal with this text. */
+    static String remedy(String refusal) {
+        return refusal.contains("Read-only file system")
+                ? "run mount -o remount,rw /sys/kernel/tracing as root"
+                : "run as root, and not under the kernel's lockdown for confidentiality";
+    }
+
     /** Those of a directory where tracefs is mounted. */
     static TraceFiles of(Path tracefs) {
         return new TraceFiles() {

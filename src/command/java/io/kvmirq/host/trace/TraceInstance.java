@@ -60,8 +60,6 @@ public final class TraceInstance implements Tracing {
     /** Events that came while others were written, and those that a full buffer refused. */
     private static final List<String> WITHIN = List.of("commit overrun", "dropped events");
 
-    private static final String AS_ROOT = "run as root, and not under the kernel's lockdown for confidentiality";
-
     /** A new instance copies the options of the host's tracing, which may record more, or drop the newest events. */
     private static final Map<String, String> OPTIONS =
             Map.of("overwrite", "1", "pause-on-trace", "0", "stacktrace", "0", "userstacktrace", "0");
@@ -139,7 +137,7 @@ public final class TraceInstance implements Tracing {
                             + (threads.isEmpty() ? "" : OF_VCPUS));
             Files.createDirectory(directory);
         } catch (IOException e) {
-            return new Fact.Unknown<>("cannot make " + directory + ": " + reason(e), AS_ROOT);
+            return refused("cannot make " + directory, e);
         }
         TraceInstance instance = new TraceInstance(directory, !threads.isEmpty());
         try {
@@ -152,7 +150,7 @@ public final class TraceInstance implements Tracing {
             return new Fact.Known<>(instance);
         } catch (IOException e) {
             instance.close();
-            return new Fact.Unknown<>("cannot set up " + directory + ": " + reason(e), AS_ROOT);
+            return refused("cannot set up " + directory, e);
         }
     }
 
@@ -237,7 +235,7 @@ public final class TraceInstance implements Tracing {
             write("events/" + event + "/enable", "1");
             return new Fact.Known<>(format.get());
         } catch (IOException e) {
-            return new Fact.Unknown<>("cannot record " + event.replace('/', ':') + ": " + reason(e), AS_ROOT);
+            return refused("cannot record " + event.replace('/', ':'), e);
         }
     }
 
@@ -270,7 +268,7 @@ public final class TraceInstance implements Tracing {
             write("tracing_on", "1");
             return new Fact.Known<>(form.get());
         } catch (IOException e) {
-            return new Fact.Unknown<>("cannot record in " + directory + ": " + reason(e), AS_ROOT);
+            return refused("cannot record in " + directory, e);
         }
     }
 
@@ -320,7 +318,7 @@ public final class TraceInstance implements Tracing {
             }
             return new Fact.Known<>(new Lost(overwritten, missing));
         } catch (IOException e) {
-            return new Fact.Unknown<>("cannot end the record of " + directory + ": " + reason(e), AS_ROOT);
+            return refused("cannot end the record of " + directory, e);
         }
     }
 
@@ -356,6 +354,11 @@ public final class TraceInstance implements Tracing {
     private void write(String file, String setting) throws IOException {
         Files.write(
                 directory.resolve(file), (setting + "\n").getBytes(StandardCharsets.UTF_8), StandardOpenOption.WRITE);
+    }
+
+    private static <T> Fact<T> refused(String what, IOException failure) {
+        String reason = reason(failure);
+        return new Fact.Unknown<>(what + ": " + reason, TraceFiles.remedy(reason));
     }
 
     private static String reason(IOException failure) {

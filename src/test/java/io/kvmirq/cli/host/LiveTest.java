@@ -239,7 +239,7 @@ class LiveTest {
                             taken                18  vector 0x41 by vcpu 0; 2 were merged or are pending
                             first that loses: none
                           stages, counted in the kernel:
-                            eventfd               7  id 3, signalled by another process (thread 7), the VMM (web, thread 100), vhost (vhost-100, thread 108)
+                            eventfd               7  id 3, signalled by a process that /proc does not have (thread 7), the VMM (web, thread 100), vhost (vhost-100, thread 108)
                             irqfd                 7  process 100
                             GSI                   7  gsi 5
                             delivered             0
