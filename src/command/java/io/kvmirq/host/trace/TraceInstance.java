@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.host.trace;
 
+import io.kvmirq.backend.HostFiles;
 import io.kvmirq.host.facts.Fact;
 import io.kvmirq.host.facts.TracingInstances;
 import java.io.FileInputStream;
@@ -99,16 +100,29 @@ public final class TraceInstance implements Tracing {
         this.ofThreads = ofThreads;
     }
 
-    /** The place where tracefs is mounted on this machine. Not known if it is not mounted, or may not be read. */
+    /**
+     * The place where tracefs is mounted on this machine. Not known if it is not mounted, may not be read, or is empty, as
+     * under lockdown for confidentiality.
+     */
     public static Fact<Path> mounted() {
-        Path own = Path.of("/sys/kernel/tracing");
-        for (Path path : List.of(own, Path.of("/sys/kernel/debug/tracing"))) {
+        return mounted(Path.of("/"));
+    }
+
+    /** Source: {@code tracer_init_tracefs()} in kernel/trace/trace.c. */
+    static Fact<Path> mounted(Path root) {
+        Path own = root.resolve("sys/kernel/tracing");
+        for (Path path : List.of(own, root.resolve("sys/kernel/debug/tracing"))) {
             if (Files.isDirectory(path.resolve("instances"))) {
                 return new Fact.Known<>(path);
             }
         }
-        return Files.isDirectory(own) && !Files.isReadable(own)
-                ? new Fact.Unknown<>(own + " may not be read by this user", "run as root")
+        if (Files.isDirectory(own) && !Files.isReadable(own)) {
+            return new Fact.Unknown<>(own + " may not be read by this user", "run as root");
+        }
+        return HostFiles.of(root).text("proc/mounts").orElse("").contains(" " + own + " tracefs ")
+                ? new Fact.Unknown<>(
+                        "tracefs at " + own + " is empty: the kernel's lockdown for confidentiality disables tracing",
+                        "boot without lockdown=confidentiality")
                 : new Fact.Unknown<>(
                         "tracefs is not mounted at " + own, "mount -t tracefs none " + own + ", and run as root");
     }

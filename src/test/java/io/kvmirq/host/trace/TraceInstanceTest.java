@@ -35,6 +35,24 @@ class TraceInstanceTest {
         }
     }
 
+    /** A kernel that is locked down mounts an empty tracefs. */
+    @Test
+    void tracefsThatIsEmptyOrNotMountedIsSaid() throws IOException {
+        Path own = Files.createDirectories(tracefs.resolve("sys/kernel/tracing"));
+        assertThat(why()).isEqualTo("tracefs is not mounted at " + own);
+        Files.createDirectory(tracefs.resolve("proc"));
+        Files.writeString(tracefs.resolve("proc/mounts"), "tracefs " + own + " tracefs rw,relatime 0 0\n");
+        assertThat(why())
+                .isEqualTo(
+                        "tracefs at " + own + " is empty: the kernel's lockdown for confidentiality disables tracing");
+        Files.createDirectory(own.resolve("instances"));
+        assertThat(TraceInstance.mounted(tracefs)).isEqualTo(new Fact.Known<>(own));
+    }
+
+    private String why() {
+        return ((Fact.Unknown<Path>) TraceInstance.mounted(tracefs)).why();
+    }
+
     @Test
     void onlyWhatAGoneProcessLeftIsRemoved() throws IOException {
         String[] own = ownName().split("-");
