@@ -16,15 +16,18 @@
  */
 #define ASSERT_LAYOUT(what) _Static_assert(what, #what)
 
-/* Turns a libc result into >= 0 or -errno; reads errno at once. */
+/*
+ * Turns -1 of libc into -errno; reads errno at once. Another negative result
+ * is no error: KVM_GET_TSC_KHZ of 2^31 kHz or more.
+ */
 static inline int result(int ret)
 {
-	return ret < 0 ? -errno : ret;
+	return ret == -1 ? -errno : ret;
 }
 
 static inline int64_t result64(int64_t ret)
 {
-	return ret < 0 ? -(int64_t)errno : ret;
+	return ret == -1 ? -(int64_t)errno : ret;
 }
 
 static inline int call_value(int fd, unsigned long request, unsigned long arg)

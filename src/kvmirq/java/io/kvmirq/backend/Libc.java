@@ -50,6 +50,7 @@ public interface Libc {
     /**
      * @param request the full number, zero-extended from 32 bits
      * @param argument a value or an address, depending on the request
+     * @return {@code >= 0} or {@code -errno}; below -4095 it is a value of 32 bits: a TSC of at least 2^31 kHz
      */
     int ioctl(int fd, long request, long argument);
 

@@ -132,6 +132,18 @@ class SetupContract extends KernelSuite {
         assertThat(libc.ioctl(vcpu, Uapi.KVM_GET_TSC_KHZ, 0)).isEqualTo(rate);
     }
 
+    /** The answer is the rate's 32 bits, and no errno. A processor that scales the TSC refuses such a rate. */
+    @Test
+    void rateAbove31BitsIsANegativeAnswer() {
+        assumeTrue(
+                libc.ioctl(world.kvm(), Uapi.KVM_CHECK_EXTENSION, TSC_CONTROL) == 0,
+                "this processor can scale a guest's TSC");
+        int rate = (int) 3_700_928_127L;
+        int other = world.bareVm();
+        assertOk(libc.ioctl(other, Uapi.KVM_SET_TSC_KHZ, Integer.toUnsignedLong(rate)));
+        assertThat(libc.ioctl(other, Uapi.KVM_GET_TSC_KHZ, 0)).isEqualTo(rate).isLessThan(-4095);
+    }
+
     @Test
     void slowerTscIsRefusedAndKept() {
         assumeTrue(

@@ -16,7 +16,7 @@ abstract class ForeignLibc implements Libc {
     abstract int errno();
 
     final int result(int result) {
-        return result < 0 ? -errno() : result;
+        return result == -1 ? -errno() : result;
     }
 
     final long result(long result) {
