@@ -12,6 +12,7 @@ import io.kvmirq.diag.Hop;
 import io.kvmirq.diag.Live;
 import io.kvmirq.diag.LiveChains;
 import io.kvmirq.diag.LiveWindow;
+import io.kvmirq.diag.Stages;
 import io.kvmirq.diag.TapedChains;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.recording.tapes.TapeException;
@@ -22,6 +23,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -149,8 +151,7 @@ class ProbedChainsContract extends VfioSuite {
             HostFacts after;
             try (LiveWindow window = LiveProbesContract.watch(List.of(address), process.pid())) {
                 await(device, place, run, handled(device, place));
-                Program.signal("STOP", process.pid());
-                await(run, () -> status(process.pid()).contains("State:\tT"));
+                stop(process.pid(), run);
                 after = LiveProbesContract.host();
                 live = window.end(after);
             }
@@ -161,14 +162,54 @@ class ProbedChainsContract extends VfioSuite {
                     .of(DeviceChains.of(after, after.pci(address).orElseThrow(), 0));
             assertThat(chain.fails()).contains(Hop.VMM);
             assertThat(chain.link(Hop.VMM).orElseThrow().text()).contains(" is stopped by a signal");
+            stagesAddUp(place, address, process.pid(), run);
         } finally {
             end(place);
         }
     }
 
-    private static String status(long process) {
+    /** Stopped at both ends, so that all which it sends is counted by each stage. */
+    private static void stagesAddUp(
+            TestDevice.Place place, PciAddress address, long process, CompletableFuture<Cli.Ended> run)
+            throws IOException, InterruptedException {
+        long before = handled(TestDevice.EDU, place)[0];
+        try (LiveWindow window = LiveProbesContract.watch(List.of(address), process)) {
+            Program.signal("CONT", process);
+            await(TestDevice.EDU, place, run, handled(TestDevice.EDU, place));
+            stop(process, run);
+            long sent = handled(TestDevice.EDU, place)[0] - before;
+            Live live = window.end(LiveProbesContract.host());
+            assertThat(live.missing()).isEmpty();
+            assertThat(live.stages()).hasSize(1);
+            Stages stages = live.stages().get(0);
+            assertThat(LiveProbesContract.printed(stages))
+                    .endsWith("loses taken: " + sent + " that no vCPU took: it does not run, or has interrupts off");
+            assertThat(stages.stages().stream()
+                            .filter(one -> !one.label().equals("taken"))
+                            .map(Stages.Stage::count))
+                    .hasSize(5)
+                    .containsOnly(String.valueOf(sent));
+        }
+    }
+
+    private static void stop(long process, CompletableFuture<Cli.Ended> run) throws IOException, InterruptedException {
+        Program.signal("STOP", process);
+        await(
+                run,
+                () -> Path.of("/proc", String.valueOf(process), "task").toFile().list().length == stopped(process));
+    }
+
+    private static long stopped(long process) {
+        return Arrays.stream(Path.of("/proc", String.valueOf(process), "task")
+                        .toFile()
+                        .list())
+                .filter(thread -> status(process + "/task/" + thread).contains("State:\tT"))
+                .count();
+    }
+
+    private static String status(String task) {
         try {
-            return Files.readString(Path.of("/proc", String.valueOf(process), "status"));
+            return Files.readString(Path.of("/proc", task, "status"));
         } catch (IOException e) {
             return "";
         }
