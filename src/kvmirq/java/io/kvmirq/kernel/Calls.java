@@ -72,7 +72,7 @@ public class Calls {
         return kernel.kickSignal();
     }
 
-    /** Eight bytes of this thread for the result of one call, until {@link #done}. */
+    /** Lends this thread eight bytes for the result of one call, until {@link #done}. */
     protected final ByteBuffer scratch() {
         return kernel.scratch();
     }
@@ -85,7 +85,7 @@ public class Calls {
     // Errors
 
     /**
-     * @param known of the objects of the call
+     * @param known the known conditions of the call's objects
      * @param operands for the message; asked only on failure
      * @return {@code result}
      * @throws KernelException if {@code result} is {@code -errno}
@@ -123,8 +123,8 @@ public class Calls {
     }
 
     /**
-     * From now on KVM takes the signals of the eventfd before anyone else, or does no more. If it does, a full fence
-     * follows, and {@link #warnIfLoopsWait}.
+     * Notes whether KVM takes the signals of the eventfd before anyone else from now on. If it does, a full fence and
+     * {@link #warnIfLoopsWait} follow.
      */
     protected static void feedsIrqfd(EventFd event, boolean on) {
         event.feedsIrqfd(on);

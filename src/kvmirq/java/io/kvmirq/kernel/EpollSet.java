@@ -19,7 +19,7 @@ import java.util.concurrent.TimeUnit;
  * <p>Source: fs/eventpoll.c.
  */
 final class EpollSet implements ReadySet {
-    /** Events of one wait. Where more are ready, the kernel reports the others first next time. */
+    /** The most events of one wait. If more are ready, the kernel reports the others first at the next wait. */
     static final int BATCH = 256;
 
     private static final int EINTR = -Errno.EINTR.number();
@@ -28,13 +28,13 @@ final class EpollSet implements ReadySet {
     private final Calls calls;
     private final Libc libc;
     private final Fd fd;
-    /** Of the loop's lock. */
+    /** Guarded by the loop's lock. */
     private final ByteBuffer entry = Buffers.allocate(Epoll.SIZE);
-    /** Of {@link #force}: an interrupting thread has no lock of the loop, and all who force write the same. */
+    /** Used by {@link #force} without the loop's lock. All its callers write the same bytes. */
     private final ByteBuffer forced = Buffers.allocate(Epoll.SIZE);
 
     private final ByteBuffer reported = Buffers.allocate(BATCH * Epoll.SIZE);
-    /** Of {@link #reported}, asked once: it is a tenth of a wait's cost. */
+    /** The address of {@link #reported}, kept because asking for it takes a tenth of the time of a wait. */
     private final long reportedAt;
 
     EpollSet(Kernel kernel) {
@@ -77,14 +77,14 @@ final class EpollSet implements ReadySet {
     }
 
     /**
-     * Reports the entry of an eventfd until {@link #listen}, whatever its count: an eventfd takes a write at any time. Needs
-     * no lock: always give it the same eventfd.
+     * Makes each wait report the entry of an eventfd until {@link #listen}, whatever its count. It waits for EPOLLOUT, and an
+     * eventfd can be written at any time. Needs no lock, so give it the same eventfd always.
      */
     void force(Fd file, long data) {
         control(forced, Epoll.EPOLL_CTL_MOD, file, Epoll.EPOLLOUT, data);
     }
 
-    /** Changes the events of an entry. Fails only if the descriptor was closed behind our back. */
+    /** Changes the events of an entry. Fails only if code outside the library closed the descriptor. */
     void listen(Fd file, long data, int events) {
         control(Epoll.EPOLL_CTL_MOD, file, events, data);
     }
@@ -143,7 +143,7 @@ final class EpollSet implements ReadySet {
 
     @Override
     public boolean mayHaveMore() {
-        return false; // it reported some, if there are more than BATCH
+        return false; // if more than BATCH events are ready, a wait has reported some
     }
 
     @Override

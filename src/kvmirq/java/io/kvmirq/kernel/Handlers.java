@@ -12,12 +12,12 @@ import java.util.concurrent.locks.ReentrantLock;
 import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
-/** The handlers of an {@link EventLoop}: which of them runs, and who waits for its end. */
+/** Knows which handler of an {@link EventLoop} runs, and which threads wait for its end. */
 final class Handlers {
-    /** No registration has it; its slot is the first. */
+    /** The number of no registration. Its slot is the first one. */
     static final long NONE = Long.MIN_VALUE;
 
-    /** For all changes of registrations. Never held while a handler runs. */
+    /** Guards all changes of registrations. No thread holds it while it runs a handler. */
     final ReentrantLock lock = new ReentrantLock();
 
     private final Condition handled = lock.newCondition();
@@ -25,30 +25,34 @@ final class Handlers {
     final ReadySet set;
     /** The thread in {@link EventLoop#run} or {@link EventLoop#runOnce}. */
     final AtomicReference<@Nullable Thread> dispatcher = new AtomicReference<>();
-    /** Of the dispatcher: 8 bytes for a count. */
+    /** 8 bytes for a count. Only the dispatcher uses them. */
     final ByteBuffer count = Buffers.allocate(Long.BYTES);
-    /** Of the dispatcher: handlers that this round has called. */
+    /** The number of handlers called in this round. Only the dispatcher uses it. */
     int called;
 
     /**
-     * The number of the registration whose handler runs, if it is open. The dispatcher writes this, then looks whether
-     * it is; who ends a registration's runs shuts it, then reads this: one of both sees the other.
+     * The number of the registration whose handler runs. The dispatcher writes it, and then looks whether the registration
+     * is open. A thread that closes a registration shuts it first, and then reads this number. So at least one of the two
+     * threads sees the other.
      */
     private final AtomicLong running = new AtomicLong(NONE);
-    /** Threads that wait for a handler's end. They count up, then read {@link #running}; the dispatcher the reverse. */
+    /**
+     * The number of threads that wait for a handler's end. Such a thread raises it, and then reads {@link #running}. The
+     * dispatcher writes {@link #running}, and then reads this number.
+     */
     private final AtomicInteger waiting = new AtomicInteger();
-    /** The registration that the handler which runs has closed. Of the lock. */
+    /** The registration that the running handler has closed. Guarded by the lock. */
     private @Nullable Registration closedByItself;
-    /** Between the write and the read of each side. */
+    /** Separates the write and the read on each side. */
     private final RemoteFence fence;
 
-    /** @param set made with the lock */
+    /** @param set makes the set, which gets the lock */
     Handlers(RemoteFence fence, Function<ReentrantLock, ReadySet> set) {
         this.fence = fence;
         this.set = set.apply(lock);
     }
 
-    /** Ends the run of one handler, and begins that of another: one fence is enough for both. */
+    /** Ends the run of one handler and begins the run of another. One fence is enough for both. */
     void moveTo(long next) {
         running.setRelease(next);
         fence.pass();
@@ -62,7 +66,7 @@ final class Handlers {
         }
     }
 
-    /** Waits until a handler is not running; not at all in the handler. Under the lock. */
+    /** Waits until a handler does not run. Returns at once in the handler itself. The caller holds the lock. */
     void awaitEnd(long number) {
         Thread other = dispatcher.get();
         if (other != null && other != Thread.currentThread()) {
@@ -75,7 +79,7 @@ final class Handlers {
         }
     }
 
-    /** Forgets a registration whose handler is not running, or which its handler closes. Under the lock. */
+    /** Forgets a registration. Its handler does not run, or is the caller. The caller holds the lock. */
     void remove(Registration one) {
         registrations.remove(one.number, one);
         if (running.get() == one.number) {
@@ -83,7 +87,7 @@ final class Handlers {
         }
     }
 
-    /** Of the dispatcher: the registration whose handler threw. */
+    /** The registration whose handler threw. Only the dispatcher calls it. */
     Registration failed(long number) {
         lock.lock();
         try {

@@ -11,7 +11,7 @@ import java.util.List;
 import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
-/** The open handles of one kernel, kept to report those that were forgotten. Thread-safe. */
+/** The open handles of one kernel, to report handles that the program forgot to close. Thread-safe. */
 final class Handles {
     static final int NO_NUMBER = -1;
 
@@ -20,17 +20,17 @@ final class Handles {
     private @Nullable Entry newest;
 
     private final ReferenceQueue<Object> collected = new ReferenceQueue<>();
-    /** Tells the line of the program that makes a handle; null unless a program asked for it. */
+    /** Finds the line of the program that makes a handle. Null unless the program asked for it. */
     private volatile @Nullable Supplier<String> line;
 
     Handles(Reports reports) {
         this.reports = reports;
     }
 
-    /** Handles that were made together, outliving them. */
+    /** An entry for handles that were made together. It outlives them. */
     final class Entry extends PhantomReference<Object> {
         private final String kind;
-        /** By place among the handles. */
+        /** The index is the place of a handle among them. */
         private final int[] numbers;
 
         private final boolean[] closed;
@@ -52,7 +52,7 @@ final class Handles {
             this.made = asked == null ? null : asked.get();
         }
 
-        /** The handle has this descriptor from now on. */
+        /** Notes the new descriptor of the handle. */
         void opened(int place, int descriptor) {
             numbers[place] = descriptor;
         }
@@ -65,12 +65,12 @@ final class Handles {
             return made == null ? name(place) : name(place) + ", made at " + made;
         }
 
-        /** The handle's owner is done with it; leases may hold it open. */
+        /** Notes that the owner closed the handle. Leases may hold it open. */
         void closed(int place) {
             closed[place] = true;
         }
 
-        /** Nothing holds the handle open any more. */
+        /** Notes that nothing holds the handle open any more. */
         void released(int place) {
             remove(this, place);
         }
@@ -110,7 +110,7 @@ final class Handles {
         return asked == null ? "" : " (at " + asked.get() + ")";
     }
 
-    /** From now on a handle remembers where it was made. */
+    /** Makes each new handle remember the line where it was made. */
     void trace(Supplier<String> asked) {
         line = asked;
     }
@@ -140,7 +140,7 @@ final class Handles {
         }
     }
 
-    /** One warning for those that were made together. */
+    /** Logs one warning for handles that were made together. */
     private void reportForgotten(Entry entry) {
         for (boolean closed : new boolean[] {false, true}) {
             int first = -1;

@@ -12,9 +12,9 @@ import java.util.Set;
 import java.util.concurrent.TimeUnit;
 
 /**
- * Runs an action when a thread is interrupted that waits in the kernel, as {@link Selector#select()} does. Only a
- * selector has this hook of {@link Thread#interrupt}; nothing is selected here. Several threads may wait at once. Also
- * computes the time that is left of a wait.
+ * Runs an action when {@link Thread#interrupt} interrupts a thread that waits in the kernel, as for {@link
+ * Selector#select()}. The JDK gives this hook to selectors alone, so this is one that selects nothing. Several threads may
+ * wait at once. Also computes the time that is left of a wait.
  */
 final class Interruption extends AbstractSelector {
     private final Runnable action;
@@ -28,12 +28,12 @@ final class Interruption extends AbstractSelector {
         this.action = action;
     }
 
-    /** Before the wait: runs the action at once if the thread is interrupted already. */
+    /** Begins a wait. Runs the action at once if the thread is interrupted already. */
     void enter() {
         begin();
     }
 
-    /** After the wait. */
+    /** Ends a wait. */
     void leave() {
         end();
     }
@@ -44,8 +44,8 @@ final class Interruption extends AbstractSelector {
     }
 
     /**
-     * The rest of a timeout that began at a {@link System#nanoTime}, which is not looked at for one without a limit
-     * (negative) or without a wait (0).
+     * The time that is left of a timeout that began at a {@link System#nanoTime}. Does not read the clock for a negative
+     * timeout, which has no limit, and for 0.
      */
     static long left(long timeoutNanos, long start) {
         return timeoutNanos <= 0 ? timeoutNanos : Math.max(0, timeoutNanos - (System.nanoTime() - start));

@@ -8,18 +8,18 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 
 /**
- * Memory of any length as buffers of 1 GiB, since no buffer holds 2 GiB. Checks no offset and keeps nothing mapped: its
- * {@link Mapping} does. Immutable; {@code int} accesses are volatile.
+ * Memory of any length as buffers of 1 GiB, because no buffer can have 2 GiB. Its {@link Mapping} checks offsets and keeps
+ * the memory mapped. Immutable; {@code int} accesses are volatile.
  */
 final class MemoryParts {
     private static final VarHandle INT = MethodHandles.byteBufferViewVarHandle(int[].class, ByteOrder.nativeOrder());
     private static final int PART_BITS = 30;
-    /** Bytes of a part; the last may have less. */
+    /** The bytes of each part; the last may have fewer. */
     static final long LONGEST = 1L << PART_BITS;
 
     private final ByteBuffer[] parts;
 
-    /** @param length 0 for memory that is not accessed from here */
+    /** @param length 0 for memory that this process does not access */
     MemoryParts(Libc libc, long address, long length) {
         this.parts = new ByteBuffer[(int) (length + LONGEST - 1 >>> PART_BITS)];
         for (int i = 0; i < parts.length; i++) {
@@ -55,7 +55,7 @@ final class MemoryParts {
         part(offset).put(within(offset), value);
     }
 
-    /** Reads 2 or 8 bytes in native order, also over the end of a part. */
+    /** Reads 2 or 8 bytes in native order, also across the end of a part. */
     long get(long offset, int bytes) {
         if (within(offset) <= LONGEST - bytes) {
             return bytes == Long.BYTES

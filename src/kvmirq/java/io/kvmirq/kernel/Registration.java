@@ -12,11 +12,11 @@ public abstract sealed class Registration implements AutoCloseable {
 
     final Handlers handlers;
     private final EventFd event;
-    /** Those of epoll that it waits for while it is not paused. */
+    /** The events of epoll that it waits for, unless it is paused. */
     private final int events;
 
     final long number;
-    /** 0 or one of the above; of the lock. */
+    /** 0 or one of the constants above. Guarded by the lock. */
     private int state;
 
     private Registration(Handlers handlers, long number, EventFd event, int events, boolean paused) {
@@ -27,10 +27,10 @@ public abstract sealed class Registration implements AutoCloseable {
         this.state = paused ? PAUSED : 0;
     }
 
-    /** To be called when the eventfd is reported. */
+    /** The handler that the loop calls when the kernel reports the eventfd. */
     abstract Runnable handler();
 
-    /** Begins to wait for its signals, unless it is paused. Under the lock. */
+    /** Begins to wait for signals, unless it is paused. The caller holds the lock. */
     void enter(Undo undo) {
         Slots<Registration> slots = handlers.registrations;
         undo.step(
@@ -99,7 +99,10 @@ public abstract sealed class Registration implements AutoCloseable {
         }
     }
 
-    /** Of the dispatcher: its eventfd cannot be read, and the kernel would report it for ever. It may be closed by now. */
+    /**
+     * Pauses, because the eventfd cannot be read and the kernel would report it for ever. Only the dispatcher calls it. The
+     * registration may be closed already.
+     */
     void giveUp() {
         handlers.lock.lock();
         try {
@@ -134,7 +137,7 @@ public abstract sealed class Registration implements AutoCloseable {
         }
     }
 
-    /** As {@link #pause}, for good: the eventfd may be registered again. Idempotent, never fails. */
+    /** Ends the registration. Then the eventfd may be registered again. Waits as {@link #pause}. Idempotent, never fails. */
     @Override
     public void close() {
         handlers.lock.lock();
@@ -164,8 +167,8 @@ public abstract sealed class Registration implements AutoCloseable {
     }
 
     /**
-     * Waits until the handler is not running; not at all in the handler. Do not hold a lock that it needs. Pause first:
-     * of signals that follow each other, one may always be in the handler.
+     * Waits until the handler does not run. Returns at once in the handler itself. Do not hold a lock that the handler
+     * needs. Pause first, because signals in a row may keep the handler running.
      */
     public void awaitHandler() {
         handlers.lock.lock();
@@ -181,7 +184,7 @@ public abstract sealed class Registration implements AutoCloseable {
         return "registration of " + event;
     }
 
-    /** Level-triggered. */
+    /** A level-triggered registration. */
     static final class Counted extends Registration {
         private final EventLoop.Handler handler;
 
@@ -215,7 +218,7 @@ public abstract sealed class Registration implements AutoCloseable {
         }
     }
 
-    /** Edge-triggered: each write makes the kernel report an eventfd once more, read or not. */
+    /** An edge-triggered registration: the kernel reports each write once, even if nobody reads the eventfd. */
     static final class Doorbell extends Registration {
         private final Runnable handler;
 

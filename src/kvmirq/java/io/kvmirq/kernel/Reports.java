@@ -8,10 +8,10 @@ import java.util.concurrent.ConcurrentHashMap;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Warnings to the user's logger, in their order. A thread of their own logs them: whoever finds one may hold a lock, and
- * log handlers are code of the user. The thread ends with the last warning; a JVM that ends waits for it, though not for
- * ever: a log handler may block. The handlers of java.util.logging are gone soon after {@code System.exit}, and a warning
- * that comes later is lost. Thread-safe.
+ * Writes warnings to the user's logger, in their order. A separate thread logs them, because the thread that finds a
+ * mistake may hold a lock, and log handlers are code of the user. The logging thread ends after the last warning. A JVM
+ * that ends waits for it, but not for ever, because a log handler may block. {@code System.exit} removes the handlers of
+ * java.util.logging, and later warnings are lost. Thread-safe.
  */
 final class Reports {
     private static final long PATIENCE_MILLIS = 2_000;
@@ -44,12 +44,12 @@ final class Reports {
         }
     }
 
-    /** Whether {@link #warnOnce} warned of it. Takes no lock and allocates nothing. */
+    /** Whether {@link #warnOnce} has logged this warning. Takes no lock and allocates nothing. */
     boolean hasWarned(String mistake) {
         return said.contains(mistake);
     }
 
-    /** Warns of a mistake when it is made first. */
+    /** Logs a warning of a mistake the first time. */
     void warnOnce(String mistake, String text) {
         if (said.add(mistake)) {
             warn(text, null);
@@ -69,7 +69,7 @@ final class Reports {
         try {
             change.run();
         } catch (IllegalStateException e) {
-            // The JVM ends already.
+            // The JVM is ending.
         }
     }
 
@@ -89,7 +89,7 @@ final class Reports {
             try {
                 logger.log(System.Logger.Level.WARNING, next.text, next.cause);
             } catch (RuntimeException | Error e) {
-                // A log handler's failure is its user's.
+                // A log handler that fails is a fault of the user's code.
             }
         }
         atEnd(() -> Runtime.getRuntime().removeShutdownHook(end));

@@ -11,16 +11,16 @@ import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Handlers by a number that the kernel hands back, each with its owner. A slot is used again under another number, so
- * the number of an owner that was removed finds nothing. Changes need a lock; {@link #find} does not, and allocates
- * nothing. It touches no owner, but for each handler two arrays, in which neighbours share a line of the cache.
+ * Handlers and their owners by the number that the kernel reports. A slot that is used again gets a new number, so the
+ * number of a removed owner finds nothing. Changes need a lock. {@link #find} needs none and allocates nothing. It reads
+ * two arrays and no owner, so neighbours share a line of the cache.
  */
 final class Slots<T> {
     private static final VarHandle NUMBER = MethodHandles.arrayElementVarHandle(long[].class);
 
-    /** By the low half of a number. */
+    /** Arrays whose index is the slot, the low half of a number. */
     private static final class Table {
-        /** The numbers whose handlers may be found; 0 for none. */
+        /** The number whose handler may be found, or 0. */
         private final long[] open;
 
         private final @Nullable Runnable[] handlers;
@@ -38,7 +38,7 @@ final class Slots<T> {
         }
     }
 
-    /** Replaced as a whole when it grows. */
+    /** A larger table replaces it as a whole. */
     private volatile Table table = new Table(16);
 
     private final List<@Nullable T> owners = new ArrayList<>();
@@ -59,7 +59,7 @@ final class Slots<T> {
         return (long) generation << Integer.SIZE | slot;
     }
 
-    /** The handler is not found before {@link #open}. */
+    /** Stores a handler, which {@link #find} does not find until {@link #open}. */
     void put(long number, T owner, Runnable handler) {
         owners.set((int) number, owner);
         table.handlers[(int) number] = handler;
@@ -69,12 +69,12 @@ final class Slots<T> {
         NUMBER.setVolatile(table.open, (int) number, number);
     }
 
-    /** From now on {@link #find} finds nothing. A handler that was found before may still be running. */
+    /** Makes {@link #find} find nothing. A handler that it found before may still run. */
     void shut(long number) {
         NUMBER.setVolatile(table.open, (int) number, 0L);
     }
 
-    /** Forgets what {@link #put} said, when the handler is not running. Does nothing the second time. */
+    /** Forgets a handler that does not run. Does nothing the second time. */
     void remove(long number, T owner) {
         if (owner(number) == owner) {
             shut(number);
@@ -84,20 +84,20 @@ final class Slots<T> {
         }
     }
 
-    /** Null if the number is not open; any number is allowed, of slots that there are. */
+    /** The handler of a number, or null if the number is not open. The slot must exist. */
     @Nullable
     Runnable find(long number) {
         Table now = table;
         return (long) NUMBER.getVolatile(now.open, (int) number) == number ? now.handlers[(int) number] : null;
     }
 
-    /** Of the slot: null for none. */
+    /** The owner in the slot of a number, or null. */
     @Nullable
     T owner(long number) {
         return owners.get((int) number);
     }
 
-    /** Allocates nothing; {@code action} may remove its owner. */
+    /** Calls {@code action} for each owner, which it may remove. Allocates nothing. */
     void forEach(Consumer<T> action) {
         for (int slot = 0; slot < owners.size(); slot++) {
             @Nullable T owner = owners.get(slot);

@@ -35,7 +35,7 @@ final class Uring implements AutoCloseable {
     private static final int EINTR = -Errno.EINTR.number();
     private static final int EAGAIN = -Errno.EAGAIN.number();
     private static final int EBUSY = -Errno.EBUSY.number();
-    /** The time is over. */
+    /** The result of a wait whose time is over. */
     private static final int ETIME = -62;
 
     private final Calls calls;
@@ -55,11 +55,11 @@ final class Uring implements AutoCloseable {
     private final int completionTail;
     private final int completions;
     private final int completionMask;
-    /** The argument of a wait with a time, and the time behind it. */
+    /** The argument of a wait with a limit, followed by the limit. */
     private final ByteBuffer wait = Buffers.allocate(GeteventsArg.SIZE + Uapi.Timespec.SIZE);
 
     private final long waitAt;
-    /** Ours; the kernel reads them in {@link #enter}. */
+    /** Positions that we write and the kernel reads in {@link #enter}. */
     private int tail;
 
     private int head;
@@ -129,7 +129,7 @@ final class Uring implements AutoCloseable {
         return result;
     }
 
-    /** From now on the ring belongs to this thread. */
+    /** Gives the ring to this thread. */
     void enable() {
         int result = (int)
                 libc.syscall(SystemCall.IO_URING_REGISTER, fd.number(), IoUring.IORING_REGISTER_ENABLE_RINGS, 0, 0);
@@ -142,20 +142,20 @@ final class Uring implements AutoCloseable {
         return calls.failure(result, KernelCall.IO_URING, Set.of(), () -> "");
     }
 
-    // Submissions. The caller sees to the room.
+    // Submissions. The caller makes sure that there is room.
 
     int room() {
         return submissions - (tail - head);
     }
 
-    /** @param flags 0 to complete once, when it is readable */
+    /** @param flags 0 for a poll that completes once, when the file is readable */
     void poll(int file, long data, int flags) {
         int at = next(IoUring.IORING_OP_POLL_ADD, file, data);
         entries.putInt(at + Sqe.LEN, flags);
         entries.putInt(at + Sqe.POLL32_EVENTS, Epoll.EPOLLIN);
     }
 
-    /** Cancels all polls of {@code target}. It has a completion if there is none. */
+    /** Cancels all polls of {@code target}. The cancellation completes only if there is no such poll. */
     void cancel(long target, long data) {
         int at = next(IoUring.IORING_OP_ASYNC_CANCEL, -1, data);
         entries.put(at + Sqe.FLAGS, IoUring.IOSQE_CQE_SKIP_SUCCESS);
@@ -174,7 +174,7 @@ final class Uring implements AutoCloseable {
         return at;
     }
 
-    /** Submits all, without waiting. */
+    /** Submits all, and does not wait. */
     void submit() {
         while (tail != head) {
             int before = head;
@@ -186,7 +186,7 @@ final class Uring implements AutoCloseable {
     }
 
     /**
-     * Submits what there is and waits for a completion. Allocates nothing.
+     * Submits all and waits for a completion. Allocates nothing.
      *
      * @param timeoutNanos negative: without limit
      */
@@ -197,7 +197,7 @@ final class Uring implements AutoCloseable {
         }
     }
 
-    /** The kernel reads and writes the rings in this call alone, in this thread: plain accesses are enough. */
+    /** Only in this call, in this thread, the kernel reads and writes the rings. So plain accesses are enough. */
     private int enter(int complete, long timeoutNanos) {
         if (tail != head) {
             rings.putInt(submissionTail, tail);
@@ -225,17 +225,17 @@ final class Uring implements AutoCloseable {
 
     // Completions
 
-    /** Whether completions wait in the kernel for room. Until they have it, each poll that completes ends. */
+    /** Whether completions wait in the kernel for room in the ring. As long as some do, each poll that completes ends. */
     boolean overflows() {
         return (rings.getInt(submissionFlags) & IoUring.IORING_SQ_CQ_OVERFLOW) != 0;
     }
 
-    /** Of the oldest completion that was not taken yet. */
+    /** The position of the oldest completion that was not taken yet. */
     int first() {
         return rings.getInt(completionHead);
     }
 
-    /** Behind the youngest. */
+    /** The position after the youngest completion. */
     int last() {
         return rings.getInt(completionTail);
     }
@@ -248,7 +248,7 @@ final class Uring implements AutoCloseable {
         return rings.getInt(at(completion) + Cqe.RES);
     }
 
-    /** Whether the request completes again later. Then it did not fail. */
+    /** Whether the request did not fail and will complete again. */
     boolean hasMore(int completion) {
         return (rings.getInt(at(completion) + Cqe.FLAGS) & IoUring.IORING_CQE_F_MORE) != 0;
     }
@@ -257,7 +257,7 @@ final class Uring implements AutoCloseable {
         return completions + (completion & completionMask) * Cqe.SIZE;
     }
 
-    /** Gives the kernel the room of all completions before one. */
+    /** Gives the kernel the room of all completions before a position. */
     void taken(int completion) {
         rings.putInt(completionHead, completion);
     }

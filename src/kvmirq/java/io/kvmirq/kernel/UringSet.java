@@ -11,12 +11,12 @@ import java.util.concurrent.locks.ReentrantLock;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Waits for doorbells with one multishot poll each in a ring, and for all else in an epoll set, which the ring polls,
- * too. Only the dispatcher submits, since polls end with the thread that submitted them: others note what to change,
- * and wake it. The ring of a dispatcher is replaced when another thread takes its place.
+ * Waits for each doorbell by a multishot poll in a ring, and for all other eventfds by an epoll set, which the ring
+ * polls, too. The kernel cancels the polls of a thread that ends, so only the dispatcher submits polls. Another thread
+ * notes its change and wakes the dispatcher. If another thread becomes the dispatcher, it makes a new ring.
  *
- * <p>The epoll set has an entry for each doorbell that reports nothing, and refuses what cannot be waited for. When the
- * ring fails, the entries take its place for good.
+ * <p>The epoll set has an entry for each doorbell, too. The entry reports nothing, and its creation fails for a file that
+ * cannot be polled. If the ring fails, these entries replace it for good.
  *
  * <p>Source: io_uring/poll.c.
  */
@@ -34,32 +34,32 @@ final class UringSet implements ReadySet {
     private final ReentrantLock lock;
     private final int completions;
 
-    // Of the lock
+    // Guarded by the lock
 
-    /** By slot, the low half of the data: what to report for its doorbell; 0 for no doorbell. */
+    /** The data to report for the doorbell of each slot, or 0. The slot is the low half of the data. */
     private long[] wanted = new long[0];
 
     private @Nullable Fd[] files = new Fd[0];
-    /** Slots whose polls are to begin anew, or end. */
+    /** The slots whose polls must begin again or end. */
     private final BitSet changes = new BitSet();
 
-    /** The dispatcher writes the first, then reads the second; who changes something does the reverse. */
+    /** The dispatcher writes this and then reads {@link #changed}. A thread that changes something does the reverse. */
     private final AtomicBoolean waiting = new AtomicBoolean();
 
     private volatile boolean changed;
-    /** Whether {@link #wake} is reported because of a change. */
+    /** Whether a change made the epoll set report {@link #wake}. */
     private boolean forced;
 
-    // Of the dispatcher
+    // Used by the dispatcher alone
 
     private @Nullable Uring ring;
     private @Nullable Thread owner;
     private volatile Optional<KernelException> refused = Optional.empty();
     private final RingPolls polls = new RingPolls();
     private boolean epollArmed;
-    /** Whether {@link #await} took completions: the kernel makes only some of them at once, 20 since Linux 6.13. */
+    /** Whether {@link #await} took completions. The kernel makes some at once, at most 20 since Linux 6.13, and more later. */
     private boolean taken;
-    /** The error of a completion that none should have; 0 for none. */
+    /** The unexpected error of a completion, or 0. */
     private int failed;
 
     private final long[] reported;
@@ -80,12 +80,12 @@ final class UringSet implements ReadySet {
         }
     }
 
-    /** Why epoll is used in place of a ring. */
+    /** The reason why epoll is used instead of a ring. */
     Optional<KernelException> refused() {
         return refused;
     }
 
-    /** Whether the ring waits for it: a doorbell, while there is a ring. */
+    /** Whether the ring waits for these events. Without a ring, it never does. */
     private boolean rings(int events) {
         return (events & Epoll.EPOLLET) != 0 && refused.isEmpty();
     }
@@ -149,7 +149,7 @@ final class UringSet implements ReadySet {
         }
     }
 
-    // Of the dispatcher
+    // Called by the dispatcher alone
 
     @Override
     public int await(long timeoutNanos) {
@@ -169,7 +169,7 @@ final class UringSet implements ReadySet {
         return takeEpoll(0, timeoutNanos);
     }
 
-    /** The ring with what was changed, or with as much of that as it has room for; null if epoll is used. */
+    /** The ring after the noted changes, or after as many as it has room for. Null if epoll is used. */
     private @Nullable Uring prepare() {
         Uring now = ring;
         if (now == null) {
@@ -208,8 +208,8 @@ final class UringSet implements ReadySet {
     }
 
     /**
-     * Submits under the lock, so that no descriptor is closed between. A poll of a doorbell that has rung completes at
-     * once, so no more polls begin than the ring has room for.
+     * Submits the changes. It holds the lock, so no descriptor is closed meanwhile. The poll of a doorbell that has rung
+     * completes at once, so no more polls begin than the ring has room for completions.
      */
     private void apply(Uring now) {
         lock.lock();
@@ -251,7 +251,7 @@ final class UringSet implements ReadySet {
         return epollArmed ? count : takeEpoll(count, 0);
     }
 
-    /** @return whether a doorbell is to be reported */
+    /** @return whether to report a doorbell */
     private boolean ended(long data, int result) {
         if (result < 0 && result != ECANCELED) {
             failed = result;
@@ -267,8 +267,8 @@ final class UringSet implements ReadySet {
     }
 
     /**
-     * A poll ended that was not replaced: it was cancelled for good, and this changes nothing, or found no room for a
-     * completion.
+     * Begins the poll of a slot again, which ended without a successor. The ring had no room for its completion, or the
+     * poll was cancelled for good: then nothing changes.
      */
     private void again(int slot) {
         lock.lock();
