@@ -9,7 +9,6 @@ import io.kvmirq.testing.TinyVmm;
 import java.io.BufferedReader;
 import java.io.InputStreamReader;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -28,7 +27,7 @@ import org.junit.jupiter.api.io.TempDir;
 @RealKvm
 class LinuxDevicesBesideQemuTest {
     private static final int ROUNDS = 3;
-    private static final String APPEND = "panic=-1 quiet noxsave device=nvme reads=500 boot=1";
+    private static final String APPEND = "device=nvme reads=500 boot=1";
     private static final Pattern INIT = Pattern.compile("guest: init after ([0-9.]+) s");
 
     /** Seconds since the start of the VMM; those of the guest's own clock are from the start of its kernel. */
@@ -71,20 +70,13 @@ class LinuxDevicesBesideQemuTest {
     /** The first run of the script makes the archive of its classes, so it is no round. */
     @Test
     void guestCountsTheSameInterrupts(@TempDir Path tree) throws Exception {
-        Path qemu = Path.of("vmm/aarch64").toAbsolutePath();
-        assumeTrue(LinuxDevicesTest.IS_ARM64 && Files.isDirectory(qemu), "needs QEMU for arm64 in " + qemu);
+        assumeTrue(LinuxDevicesTest.IS_ARM64, "needs arm64");
         String nvme = LinuxDevicesTest.address(LinuxDevicesTest.NVME);
         List<String> tiny = List.of(("sh|" + TinyVmm.built(tree)
                         + "|--kernel|/guest/kernel|--initramfs|/guest/devices|--interrupts|0|--device|" + nvme
-                        + "|--append|" + APPEND)
+                        + "|--append|panic=-1 quiet noxsave " + APPEND)
                 .split("\\|"));
-        List<String> other = new ArrayList<>(List.of(
-                ("env LD_LIBRARY_PATH=" + qemu + "/lib " + qemu + "/qemu-system-aarch64 -accel kvm -cpu host -m 256"
-                                + " -smp 2 -nodefaults -no-user-config -display none -no-reboot -serial stdio"
-                                + " -machine virt,gic-version=3,highmem=off -kernel /guest/kernel -initrd /guest/devices"
-                                + " -device vfio-pci,host=" + nvme + " -append")
-                        .split(" ")));
-        other.add("console=ttyAMA0 " + APPEND);
+        List<String> other = LinuxDevicesTest.qemu(APPEND, "-serial", "stdio", "-device", "vfio-pci,host=" + nvme);
         System.out.printf("beside: tiny-vmm, first run %s%n", boot(tiny));
         Map<String, List<String>> commands = new TreeMap<>(Map.of("QEMU", other, "tiny-vmm", tiny));
         Map<String, List<Boot>> boots = new TreeMap<>();

@@ -43,7 +43,7 @@ class LinuxDevicesTest {
     private static final String MESSAGES = IS_ARM64 ? "ITS-(PCI-)?MSI" : "PCI-MSI";
 
     static final String NVME = "0x1b36:0x0010";
-    private static final String E1000E = "0x8086:0x10d3";
+    static final String E1000E = "0x8086:0x10d3";
 
     /** The address of a device that is bound to vfio-pci. */
     static String address(String ids) throws IOException {
@@ -60,6 +60,22 @@ class LinuxDevicesTest {
             }
         }
         throw new AssertionError("no device " + ids + " is bound to vfio-pci");
+    }
+
+    /** Debian's QEMU with the same kernel: on x86 it needs firmware, too. */
+    static List<String> qemu(String append, String... more) {
+        Path vmm = Path.of("vmm", IS_ARM64 ? "aarch64" : "x86_64").toAbsolutePath();
+        assumeTrue(Files.isDirectory(vmm), "needs QEMU in " + vmm + ": make lab runs this");
+        String machine = IS_ARM64 ? "virt,gic-version=3,highmem=off" : "q35,smm=off -bios qboot.rom";
+        List<String> command = new ArrayList<>(List.of(("env LD_LIBRARY_PATH=" + vmm + "/lib " + vmm
+                        + "/qemu-system-" + vmm.getFileName() + " -L " + vmm + " -accel kvm -cpu host -smp 2 -m 256"
+                        + " -nodefaults -no-user-config -display none -no-reboot -kernel /guest/kernel -initrd "
+                        + INITRAMFS + " -machine " + machine)
+                .split(" ")));
+        command.addAll(List.of(more));
+        command.addAll(
+                List.of("-append", "console=tty" + (IS_ARM64 ? "AMA0" : "S0") + " panic=-1 quiet noxsave " + append));
+        return command;
     }
 
     private static String run(String device, String ids, String append, String... more) throws Exception {

@@ -47,7 +47,7 @@ import org.junit.jupiter.params.provider.EnumSource;
 class ProbedChainsContract extends VfioSuite {
     private static final int SENT = 5;
     private static final long LOOK_MILLIS = 200;
-    private static final List<Hop> HOPS =
+    static final List<Hop> HOPS =
             List.of(Hop.HOST_IRQ, Hop.DEVICE_VECTOR, Hop.EVENTFD, Hop.IRQFD, Hop.GSI, Hop.GUEST_VECTOR, Hop.VCPU);
 
     @TempDir
@@ -63,15 +63,19 @@ class ProbedChainsContract extends VfioSuite {
     }
 
     /** A device that sends when MSI-X is disabled ends QEMU's machine: the VMM is stopped, and then the device reset. */
+    static void end(ProcessHandle vmm, String device) throws IOException, InterruptedException {
+        Program.signal("STOP", vmm.pid());
+        Path reset = Path.of("/sys/bus/pci/devices", device, "reset");
+        if (Files.exists(reset)) {
+            Files.writeString(reset, "1");
+        }
+        vmm.destroyForcibly();
+        vmm.onExit().join();
+    }
+
     private void end(TestDevice.Place place) throws IOException, InterruptedException {
         if (vmm.isPresent()) {
-            Program.signal("STOP", vmm.get().pid());
-            Path reset = Path.of("/sys/bus/pci/devices", place.address(), "reset");
-            if (Files.exists(reset)) {
-                Files.writeString(reset, "1");
-            }
-            vmm.get().destroyForcibly();
-            vmm.get().onExit().join();
+            end(vmm.get(), place.address());
             vmm = Optional.empty();
         }
     }
@@ -83,7 +87,7 @@ class ProbedChainsContract extends VfioSuite {
     }
 
     /** Waits for the VMM. It gets the processor meanwhile: under emulation it is slow. */
-    private static void await(CompletableFuture<Cli.Ended> run, BooleanSupplier holds) throws InterruptedException {
+    static void await(CompletableFuture<Cli.Ended> run, BooleanSupplier holds) throws InterruptedException {
         while (!holds.getAsBoolean()) {
             assertThat(run.isDone())
                     .as(() -> "the VMM has ended: " + run.join())
@@ -92,16 +96,18 @@ class ProbedChainsContract extends VfioSuite {
         }
     }
 
-    private CompletableFuture<Cli.Ended> taped(Path tape, List<String> program) throws InterruptedException {
+    /** Starts a VMM whose calls are taped; it is the child of this process. */
+    static CompletableFuture<Cli.Ended> taped(Path tape, List<String> program) throws InterruptedException {
         List<String> arguments = new ArrayList<>(List.of("tape", "-o", tape.toString(), "--"));
         arguments.addAll(program);
         CompletableFuture<Cli.Ended> ended =
                 CompletableFuture.supplyAsync(() -> Cli.run(arguments.toArray(String[]::new)));
-        await(ended, () -> {
-            vmm = ProcessHandle.current().children().findFirst();
-            return vmm.isPresent();
-        });
+        await(ended, () -> child().isPresent());
         return ended;
+    }
+
+    static Optional<ProcessHandle> child() {
+        return ProcessHandle.current().children().findFirst();
     }
 
     @ParameterizedTest
@@ -239,6 +245,7 @@ class ProbedChainsContract extends VfioSuite {
             throws Exception {
         Path tape = temporary.resolve("vmm.tape");
         CompletableFuture<Cli.Ended> run = taped(tape, program);
+        vmm = child();
         PciAddress address = PciAddress.parse(place.address());
         long process;
         Live live;
@@ -263,7 +270,7 @@ class ProbedChainsContract extends VfioSuite {
             run.join();
         }
         assertThat(live.missing()).isEmpty();
-        assertThat(differences(name, device, probed, taped)).isEmpty();
+        assertThat(differences(name + " " + device, HOPS, probed, taped)).isEmpty();
         assertThat(probed).allSatisfy(chain -> {
             assertThat(LiveProbesContract.value(chain, Hop.IRQFD)).isEqualTo("process " + process);
             assertThat(chain.link(Hop.EVENTFD).orElseThrow().text()).endsWith(" of process " + process);
@@ -292,8 +299,7 @@ class ProbedChainsContract extends VfioSuite {
     }
 
     /** The tape is written meanwhile. */
-    private static Chain taped(
-            Path tape, HostFacts host, PciAddress device, int vector, CompletableFuture<Cli.Ended> run)
+    static Chain taped(Path tape, HostFacts host, PciAddress device, int vector, CompletableFuture<Cli.Ended> run)
             throws InterruptedException {
         List<Chain> found = new ArrayList<>();
         await(run, () -> {
@@ -310,11 +316,11 @@ class ProbedChainsContract extends VfioSuite {
     }
 
     /** Links that differ. An eventfd, and the VM of an irqfd, have one name by probes and one on the tape. */
-    private List<String> differences(String name, TestDevice device, List<Chain> probed, List<Chain> taped) {
+    static List<String> differences(String of, List<Hop> hops, List<Chain> probed, List<Chain> taped) {
         List<String> differences = new ArrayList<>();
         Map<String, String> names = new HashMap<>();
         for (int vector = 0; vector < taped.size(); vector++) {
-            for (Hop hop : HOPS) {
+            for (Hop hop : hops) {
                 String byProbes = LiveProbesContract.value(probed.get(vector), hop);
                 String byTape = LiveProbesContract.value(taped.get(vector), hop);
                 boolean named = hop == Hop.EVENTFD || hop == Hop.IRQFD;
@@ -324,8 +330,8 @@ class ProbedChainsContract extends VfioSuite {
                                         .equals(byProbes)
                         : byProbes.equals(byTape);
                 String row = String.format(
-                        "probes and tape: %-8s %-9s %d  %-14s %-16s %-16s %s",
-                        name, device, vector, hop.label(), byProbes, byTape, same ? "same" : "DIFFERENT");
+                        "probes and tape: %-18s %d  %-14s %-16s %-16s %s",
+                        of, vector, hop.label(), byProbes, byTape, same ? "same" : "DIFFERENT");
                 System.out.println(row);
                 if (!same || byProbes.equals("none") || byTape.equals("none")) {
                     differences.add(row);

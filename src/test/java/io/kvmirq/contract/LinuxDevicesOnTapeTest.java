@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.contract;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import io.kvmirq.PciAddress;
+import io.kvmirq.cli.Cli;
+import io.kvmirq.diag.Chain;
+import io.kvmirq.diag.DeviceChains;
+import io.kvmirq.diag.Hop;
+import io.kvmirq.diag.Live;
+import io.kvmirq.diag.LiveChains;
+import io.kvmirq.diag.LiveWindow;
+import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.testing.Machine;
+import io.kvmirq.testing.RealKvm;
+import java.io.File;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.CompletableFuture;
+import java.util.stream.IntStream;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+/**
+ * The chain of a device by probes and by the tape of its VMM, as {@link ProbedChainsContract} compares them, while Debian's
+ * kernel drives the device: on x86 and on arm64. The lab runs it only by name, as {@link LinuxDevicesTest}.
+ */
+@RealKvm
+class LinuxDevicesOnTapeTest {
+    private static final int SENT = 5;
+    private static final int MOST_VECTORS = 8;
+
+    @TempDir
+    private Path temporary;
+
+    @BeforeEach
+    void requireProbes() {
+        assumeTrue(Files.exists(Path.of("/sys/kernel/tracing/kprobe_events")), "needs kprobes: make lab has them");
+        assumeTrue(!Machine.hasVlpis(), "needs a GICv3: a vLPI passes no probe");
+    }
+
+    @AfterEach
+    void nothingIsLeft() throws IOException {
+        assertThat(LiveProbesContract.left()).isEmpty();
+    }
+
+    private static List<String> tinyVmm(String device, String append) {
+        List<String> program = VfioKillContract.java();
+        program.addAll(List.of(
+                "-cp",
+                System.getProperty("java.class.path")
+                        + File.pathSeparator
+                        + Machine.root().resolve("target/examples"),
+                "tinyvmm.TinyVmm",
+                "--kernel",
+                "/guest/kernel",
+                "--initramfs",
+                "/guest/devices",
+                "--interrupts",
+                "0",
+                "--device",
+                device,
+                "--append",
+                "panic=-1 quiet noxsave " + append));
+        return program;
+    }
+
+    private static long[] handled(String device) {
+        return IntStream.range(0, MOST_VECTORS)
+                .mapToLong(vector -> LiveProbesContract.handled("vfio-msix[" + vector + "](" + device + ")"))
+                .toArray();
+    }
+
+    /** The vectors that the host handled at least so often since then. */
+    private static List<Integer> used(String device, long[] since) {
+        long[] now = handled(device);
+        return IntStream.range(0, MOST_VECTORS)
+                .filter(vector -> now[vector] >= since[vector] + SENT)
+                .boxed()
+                .toList();
+    }
+
+    /** The driver uses some vectors only. On arm64 only the guest knows the interrupt of a message, and no tape. */
+    @ParameterizedTest
+    @CsvSource({"QEMU, nvme", "QEMU, e1000e", "tiny-vmm, nvme", "tiny-vmm, e1000e"})
+    void chainsOfUsedVectorsAreThoseOfTheTape(String name, String driver) throws Exception {
+        String address =
+                LinuxDevicesTest.address(driver.equals("nvme") ? LinuxDevicesTest.NVME : LinuxDevicesTest.E1000E);
+        String append = "device=" + driver + " reads=100000 boot=1 pings=10000";
+        List<String> program = name.equals("QEMU")
+                ? LinuxDevicesTest.qemu(append, "-device", "vfio-pci,host=" + address)
+                : tinyVmm(address, append);
+        Path tape = temporary.resolve("vmm.tape");
+        CompletableFuture<Cli.Ended> run = ProbedChainsContract.taped(tape, program);
+        ProcessHandle vmm = ProbedChainsContract.child().orElseThrow();
+        PciAddress device = PciAddress.parse(address);
+        Live live;
+        List<Chain> taped = new ArrayList<>();
+        List<Chain> probed = new ArrayList<>();
+        try {
+            ProbedChainsContract.await(
+                    run, () -> !used(address, new long[MOST_VECTORS]).isEmpty());
+            List<Integer> vectors;
+            HostFacts after;
+            try (LiveWindow window = LiveProbesContract.watch(List.of(device), vmm.pid())) {
+                long[] before = handled(address);
+                ProbedChainsContract.await(run, () -> !used(address, before).isEmpty());
+                vectors = used(address, before);
+                after = LiveProbesContract.host();
+                live = window.end(after);
+            }
+            LiveChains chains = LiveChains.of(live, after);
+            for (int vector : vectors) {
+                probed.add(chains.of(DeviceChains.of(after, after.pci(device).orElseThrow(), vector)));
+                taped.add(ProbedChainsContract.taped(tape, after, device, vector, run));
+            }
+        } finally {
+            ProbedChainsContract.end(vmm, address);
+            run.join();
+        }
+        live.missing().forEach(one -> System.out.println("not shown: " + one));
+        live.stages().forEach(LiveProbesContract::printed);
+        List<Hop> hops = new ArrayList<>(ProbedChainsContract.HOPS);
+        if (LinuxDevicesTest.IS_ARM64) {
+            hops.removeAll(List.of(Hop.GUEST_VECTOR, Hop.VCPU));
+        }
+        assertThat(ProbedChainsContract.differences(name + " " + driver, hops, probed, taped))
+                .isEmpty();
+        assertThat(probed).isNotEmpty().allSatisfy(chain -> assertThat(LiveProbesContract.value(chain, Hop.IRQFD))
+                .isEqualTo("process " + vmm.pid()));
+        assertThat(live.stages()).isNotEmpty().allSatisfy(stages -> assertThat(stages.loses())
+                .isEmpty());
+    }
+}
