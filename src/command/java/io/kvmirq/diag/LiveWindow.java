@@ -139,13 +139,11 @@ public final class LiveWindow extends Watch {
             return;
         }
         Tracing own = tracing.get();
-        // Irqs that appear later are recorded by their name; the event of a handler's end has no name.
-        boolean all = !known.isEmpty();
-        String irqs = filter();
         if (!devices.isEmpty()) {
-            choose(own, "irq/" + ENTRY, all ? "(" + irqs + ") && name ~ \"vfio*\"" : "name ~ \"vfio*\"");
-            if (all) {
-                choose(own, "irq/" + EXIT, irqs);
+            // By name, irqs that VFIO arms later are recorded too; the event of a handler's end has no name.
+            choose(own, "irq/" + ENTRY, names());
+            if (!known.isEmpty()) {
+                choose(own, "irq/" + EXIT, filter());
             }
             if (!arm) {
                 choose(own, KVM + UPDATE, "");
@@ -186,6 +184,14 @@ public final class LiveWindow extends Watch {
 
     private static boolean isBound(HostFacts host, PciAddress device) {
         return host.pci(device).filter(PciDevice::isBoundToVfio).isPresent();
+    }
+
+    /** VFIO names a handler such as {@code vfio-msix[0](0000:3b:00.0)}. */
+    private String names() {
+        String each = devices.stream()
+                .map(device -> "name ~ \"vfio*(" + device + ")\"")
+                .collect(Collectors.joining(" || "));
+        return each.length() < LONGEST_FILTER ? each : "name ~ \"vfio*\"";
     }
 
     private String filter() {

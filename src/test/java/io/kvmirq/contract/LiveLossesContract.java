@@ -17,6 +17,7 @@ import io.kvmirq.PciAddress;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.contract.World.MsiRoute;
 import io.kvmirq.diag.DeviceChains;
+import io.kvmirq.diag.Hop;
 import io.kvmirq.diag.Live;
 import io.kvmirq.diag.LiveChains;
 import io.kvmirq.diag.LiveWindow;
@@ -211,6 +212,41 @@ class LiveLossesContract extends VfioSuite {
                         .remarks())
                 .anyMatch(one -> one.startsWith(
                         "it passed no stage: the device sent nothing, or the mask of its vector holds it"));
+    }
+
+    /** A driver that sets up its queues while it is watched: another vector was armed before. */
+    @Test
+    void vcpuOfAVectorThatIsArmedWhileItIsWatchedIsShown() throws IOException {
+        world.vcpuWithLapic(vm);
+        PciAddress nic = vfio.address(E1000E);
+        VfioDevice device = vfio.device(E1000E);
+        device.start();
+        int[] events = vfio.events(2);
+        assertOk(world.setMsiRoutes(
+                vm, new MsiRoute(GSI, MSI_ADDRESS, 0x41, 0), new MsiRoute(GSI + 1, MSI_ADDRESS, 0x42, 0)));
+        for (int i = 0; i < events.length; i++) {
+            assertOk(kernel.irqfdAssign(vm, events[i], GSI + i));
+        }
+        assertOk(device.arm(MSIX, 0, events[0]));
+        Live live;
+        HostFacts after;
+        try (LiveWindow window = watch(List.of(nic))) {
+            assertOk(device.disable(MSIX));
+            assertOk(device.arm(MSIX, 0, events));
+            for (int i = 0; i < SENT; i++) {
+                long before = handled(1);
+                device.hardware.send(1);
+                eventually("the host handled vector 1", () -> handled(1) > before);
+            }
+            after = host();
+            live = window.end(after);
+        }
+        assertThat(live.missing()).isEmpty();
+        assertThat(LiveProbesContract.value(
+                        LiveChains.of(live, after)
+                                .of(DeviceChains.of(after, after.pci(nic).orElseThrow(), 1)),
+                        Hop.VCPU))
+                .isEqualTo("vcpu 0");
     }
 
     /** Without the driver, and without its module, whose functions have probes. */

@@ -711,8 +711,7 @@ class LiveTest {
         run(new Watched(GuestHosts.of("amd-avic"), new Fact.Known<>(tracing)), AMD, "--live", "10");
         assertThat(tracing.chosen())
                 .containsExactly(
-                        "irq/irq_handler_entry if (irq == 27 || irq == 28 || irq == 29 || irq == 30 || irq == 31) &&"
-                                + " name ~ \"vfio*\"",
+                        "irq/irq_handler_entry if name ~ \"vfio*(" + AMD + ")\"",
                         "irq/irq_handler_exit if irq == 27 || irq == 28 || irq == 29 || irq == 30 || irq == 31",
                         "kvm/kvm_pi_irte_update",
                         "kvm/kvm_avic_ga_log",
