@@ -127,6 +127,8 @@ class LinuxDevicesOnTapeTest {
             run.join();
         }
         live.missing().forEach(one -> System.out.println("not shown: " + one));
+        System.out.println(
+                "lost " + live.lost() + ", events " + live.events() + live.irqs() + ", notes " + live.notes());
         live.stages().forEach(LiveProbesContract::printed);
         List<Hop> hops = new ArrayList<>(ProbedChainsContract.HOPS);
         if (LinuxDevicesTest.IS_ARM64) {

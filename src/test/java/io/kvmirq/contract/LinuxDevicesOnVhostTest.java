@@ -11,6 +11,7 @@ import io.kvmirq.diag.LiveWindow;
 import io.kvmirq.diag.Stages;
 import io.kvmirq.recording.tapes.TapeLine;
 import io.kvmirq.recording.tapes.TapeReader;
+import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.Program;
 import io.kvmirq.testing.RealKvm;
 import io.kvmirq.uapi.Uapi;
@@ -71,6 +72,7 @@ class LinuxDevicesOnVhostTest {
     void requireDevices() {
         assumeTrue(Files.exists(Path.of("/sys/kernel/tracing/kprobe_events")), "needs kprobes: make lab has them");
         assumeTrue(Files.exists(TUN) && Files.exists(Path.of("/dev/vhost-net")), "needs vhost_net: make lab has it");
+        Machine.assumeProgram("busybox");
         assumeTrue(Files.exists(Path.of("/guest/devices")), "needs a kernel that KVM can boot: make lab has it");
     }
 

@@ -17,6 +17,7 @@ import io.kvmirq.diag.LiveWindow;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kvm.Vm;
+import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.Program;
 import io.kvmirq.undo.Undo;
 import java.io.BufferedReader;
@@ -214,6 +215,7 @@ class ProbesLeftContract extends VfioSuite {
 
     @Test
     void readOnlyTracefsIsSaidWithItsRemedy() throws Exception {
+        Machine.assumeProgram("busybox");
         delivered();
         List<String> remount = List.of("busybox", "mount", "-o", "remount,ro", TRACEFS.toString());
         made.add(() -> Program.output(List.of("busybox", "mount", "-o", "remount,rw", TRACEFS.toString())));
