@@ -98,6 +98,20 @@ class TinyVmmArchiveTest {
         assertThat(takesFromArchive()).isTrue();
     }
 
+    /** An upgrade replaces the file at the same path, and may leave it an old time of modification. */
+    @Test
+    void archiveOfAJavaThatIsReplacedIsMadeAgain() throws Exception {
+        String content = "#!/bin/sh\nexec " + java + " \"$@\"\n";
+        java = tree.resolve("java");
+        for (int version = 0; version < 2; version++) {
+            Files.writeString(java, content);
+            permit(java, "rwx------");
+            Files.setLastModifiedTime(java, FileTime.fromMillis(0));
+            assertThat(takesFromArchive()).isFalse();
+            assertThat(takesFromArchive()).isTrue();
+        }
+    }
+
     @Test
     void archiveThatWasNotFinishedIsMadeAgain() throws Exception {
         permit(archive(), "rw-------");
