@@ -156,7 +156,7 @@ final class ControlGroups {
         }
     }
 
-    /** CPUs that a quota is worth, rounded down. */
+    /** The number of CPUs whose time the quota allows, rounded down. */
     private long cpus(String directory, String quota, boolean second) {
         String[] words = quota.split(" ");
         String period = second && words.length > 1

@@ -17,7 +17,7 @@ abstract sealed class ForwardTarget implements AutoCloseable permits GuestTarget
     static final String STAYED_HIGH = "the line stayed high after the guest's EOI; on a GICv3, Linux 7.2 misses the EOI"
             + " of a line that the guest takes and ends without an exit between";
 
-    /** Vectors that are forwarded at once. More vectors of the device use their interrupts again. */
+    /** The most vectors that are forwarded at the same time. Later vectors of the device use the same interrupts again. */
     static final int AT_ONCE = Board.INTERRUPTS;
 
     /**

@@ -99,7 +99,7 @@ public final class HostInterrupts implements HostIrqs {
     private final List<Row> rows = new ArrayList<>();
     private final List<byte[]> kept = new ArrayList<>();
     private long length;
-    /** All rows; read when the first irq of a driver other than VFIO is looked up. */
+    /** All rows. They are read when a caller first asks for an irq of another driver than VFIO. */
     private volatile @Nullable List<Row> all;
 
     private final Map<String, Long> named = new HashMap<>();

@@ -34,11 +34,11 @@ final class KickCalls extends Calls {
         OUT,
         /** The vCPU moves to another thread. */
         MOVING,
-        /** In KVM_RUN, or about to enter it. */
+        /** The vCPU is in KVM_RUN, or about to enter it. */
         RUNNING,
-        /** In KVM_RUN, and another thread is sending the signal. */
+        /** The vCPU is in KVM_RUN, and another thread is sending the signal. */
         SENDING,
-        /** In KVM_RUN, and the signal is sent. */
+        /** The vCPU is in KVM_RUN, and the signal was sent. */
         SENT,
         /** The run has ended, and its thread reads the exit. */
         LEAVING

@@ -65,7 +65,7 @@ public final class EventFormat {
                 .map(type -> new EventFormat(name.group(1), Integer.parseInt(id.group(1)), fields, type, flags(text)));
     }
 
-    /** The fields that a file with this text lists, by their names. */
+    /** The fields in the text of a format file, by their names. */
     private static Map<String, Field> fields(String text) {
         Map<String, Field> fields = new HashMap<>();
         Matcher field = FIELD.matcher(text);

@@ -278,7 +278,7 @@ public final class Ledger {
         }
     }
 
-    /** The name of the current call. A call that waited while others ran restores it by {@link #resume}. */
+    /** The name of the current call. A call that waits lets others run, and then restores its name by {@link #resume}. */
     String call() {
         return dropped.call();
     }

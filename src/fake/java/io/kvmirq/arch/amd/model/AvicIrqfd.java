@@ -59,7 +59,7 @@ public class AvicIrqfd implements IrteUpdate {
         return vm.at(AvicVm.BYPASSES + number);
     }
 
-    /** The index of the irqfd's vCPU: {@code irq_bypass_vcpu}. The entry may be remapped meanwhile. */
+    /** The index of the vCPU in the irqfd's {@code irq_bypass_vcpu}. The entry may be remapped meanwhile. */
     public OptionalInt vcpu() {
         int vcpu = vcpuOrNone();
         return vcpu == NONE ? OptionalInt.empty() : OptionalInt.of(vcpu);

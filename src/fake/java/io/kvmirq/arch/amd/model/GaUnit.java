@@ -192,7 +192,7 @@ public class GaUnit {
         return setup.vapic() && get(entry, UNMANAGED) != 0;
     }
 
-    /** {@code amd_ir_set_vcpu_affinity} for a vCPU, then {@link #update}. */
+    /** Does what {@code amd_ir_set_vcpu_affinity} does for a vCPU, and then {@link #update}. */
     void post(int entry, AvicVcpu vcpu, int vector, boolean guestMode, long cpu, boolean logs) {
         lock(entry);
         set(entry, GUEST_LOW, GaIrte.guestLow(vcpu.gaTag(), false));
