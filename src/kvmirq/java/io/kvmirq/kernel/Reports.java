@@ -44,7 +44,7 @@ final class Reports {
         }
     }
 
-    /** Whether {@link #warnOnce} has logged this warning. Takes no lock and allocates nothing. */
+    /** Whether {@link #warnOnce} was called with this mistake. Takes no lock and allocates nothing. */
     boolean hasWarned(String mistake) {
         return said.contains(mistake);
     }

@@ -59,7 +59,7 @@ final class Uring implements AutoCloseable {
     private final ByteBuffer wait = Buffers.allocate(GeteventsArg.SIZE + Uapi.Timespec.SIZE);
 
     private final long waitAt;
-    /** Positions that we write and the kernel reads in {@link #enter}. */
+    /** Our copies of the submission ring's tail and head. Only {@link #enter} shares them with the kernel. */
     private int tail;
 
     private int head;
