@@ -13,6 +13,7 @@ import io.kvmirq.host.trace.TraceEvent;
 import io.kvmirq.host.trace.VcpuSchedule;
 import io.kvmirq.host.trace.VcpuSchedule.Phase;
 import io.kvmirq.mirror.Event;
+import io.kvmirq.mirror.HostApicId;
 import io.kvmirq.mirror.Producer;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
@@ -296,7 +297,7 @@ public final class VcpuEvents {
     private Event event(VcpuId vcpu, Phase phase) {
         if (phase instanceof Phase.Running running) {
             Integer apicId = known.apicIds().get(running.cpu());
-            return apicId == null ? new Event.VcpuUnseen(vcpu) : new Event.VcpuLoaded(vcpu, apicId);
+            return apicId == null ? new Event.VcpuUnseen(vcpu) : new Event.VcpuLoaded(vcpu, new HostApicId(apicId));
         }
         if (phase instanceof Phase.Preempted) {
             return new Event.VcpuPreempted(vcpu);

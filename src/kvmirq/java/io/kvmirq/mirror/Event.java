@@ -9,6 +9,7 @@ import io.kvmirq.NotPromised;
 import io.kvmirq.Route;
 import io.kvmirq.VcpuId;
 import io.kvmirq.arch.apic.InhibitReason;
+import io.kvmirq.arch.gic.InterruptId;
 import java.util.EnumSet;
 import java.util.List;
 import java.util.Map;
@@ -249,12 +250,11 @@ public sealed interface Event {
      * A vCPU is loaded on a CPU of the host. Without this event, {@link VcpuPreempted}, {@link VcpuLeft}, {@link
      * VcpuBlocked} and {@link VcpuWatched} the mirror does not predict the fields that follow the vCPU's schedule:
      * IsRun, Destination, PID.SN, PID.NV and PID.NDST.
-     *
-     * @param cpu the physical APIC id of the CPU, {@code apicid} in {@code /proc/cpuinfo}
      */
-    record VcpuLoaded(VcpuId vcpu, int cpu) implements Event {
+    record VcpuLoaded(VcpuId vcpu, HostApicId cpu) implements Event {
         public VcpuLoaded {
             Objects.requireNonNull(vcpu, "vcpu is null");
+            Objects.requireNonNull(cpu, "cpu is null");
         }
     }
 
@@ -314,11 +314,15 @@ public sealed interface Event {
      * arm64: a guest maps an event of a device to an LPI, or moves it to another vCPU. A VMM learns this only if it
      * reads the tables of the ITS.
      *
-     * @param lpi 8192 or more
+     * @param lpi {@value InterruptId#FIRST_LPI} or more
      * @param vcpu the vCPU of the LPI's collection
      */
     record EventMapped(long its, int device, int event, int lpi, VcpuId vcpu) implements Event {
         public EventMapped {
+            if (lpi < InterruptId.FIRST_LPI) {
+                throw new IllegalArgumentException(
+                        "LPI " + lpi + " is out of range: expected " + InterruptId.FIRST_LPI + " or more");
+            }
             Objects.requireNonNull(vcpu, "vcpu is null");
         }
     }

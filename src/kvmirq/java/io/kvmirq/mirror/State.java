@@ -119,7 +119,7 @@ final class State {
         } else if (event instanceof Event.Inhibited inhibited) {
             inhibit(inhibited.reasons());
         } else if (event instanceof Event.VcpuLoaded loaded) {
-            run(loaded.vcpu(), new VcpuRun(new VcpuStage.Loaded(loaded.cpu()), true));
+            run(loaded.vcpu(), new VcpuRun(new VcpuStage.Loaded(loaded.cpu().number()), true));
         } else if (event instanceof Event.VcpuPreempted preempted) {
             run(preempted.vcpu(), new VcpuRun(new VcpuStage.Preempted(), hasDescriptors()));
         } else if (event instanceof Event.VcpuLeft left) {

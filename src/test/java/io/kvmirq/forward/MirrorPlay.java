@@ -16,6 +16,7 @@ import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.kvm.X86SystemRegisters;
 import io.kvmirq.kvm.X86SystemRegisters.Name;
 import io.kvmirq.mirror.Event;
+import io.kvmirq.mirror.HostApicId;
 import io.kvmirq.mirror.Mirror;
 import io.kvmirq.mirror.MirrorHost;
 import io.kvmirq.mirror.Posting;
@@ -211,7 +212,8 @@ class MirrorPlay implements AutoCloseable {
     }
 
     private static Event loaded(FakeVcpu vcpu) {
-        return new Event.VcpuLoaded(vcpu.id(), APIC_IDS[vcpu.cpu().orElseThrow()]);
+        return new Event.VcpuLoaded(
+                vcpu.id(), new HostApicId(APIC_IDS[vcpu.cpu().orElseThrow()]));
     }
 
     private void told(FakeVcpu vcpu, Event now) {

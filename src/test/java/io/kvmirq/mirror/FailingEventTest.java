@@ -36,10 +36,10 @@ class FailingEventTest {
         Mirror mirror = Mirror.of(MirrorHost.x86(PostingHost.of(Vendor.INTEL)));
         mirror.now();
         mirror.apply(List.of(
-                new Event.VcpuLoaded(new VcpuId(0), 1),
+                new Event.VcpuLoaded(new VcpuId(0), new HostApicId(1)),
                 new Event.DomainChanged(new Broken(), false),
-                new Event.VcpuLoaded(new VcpuId(1), 2)));
-        mirror.apply(new Event.VcpuLoaded(new VcpuId(2), 3));
+                new Event.VcpuLoaded(new VcpuId(1), new HostApicId(2))));
+        mirror.apply(new Event.VcpuLoaded(new VcpuId(2), new HostApicId(3)));
         assertThatIllegalStateException().isThrownBy(mirror::now).withMessage("broken");
         for (int vcpu = 0; vcpu < 3; vcpu++) {
             assertThat(mirror.now().stage(new VcpuId(vcpu))).contains(new VcpuStage.Loaded(vcpu + 1));

@@ -83,7 +83,8 @@ class FoldCostTest {
                 .map(PredictedIrq::event)
                 .collect(Collectors.toSet());
         assertThat(list).hasSize(VECTORS / VCPUS);
-        assertThat(madeBy(new Event.VcpuLoaded(new VcpuId(3), 5))).isEqualTo(list);
+        assertThat(madeBy(new Event.VcpuLoaded(new VcpuId(3), new HostApicId(5))))
+                .isEqualTo(list);
     }
 
     @Test

@@ -193,7 +193,7 @@ class LogicalMessagesTest {
     @Test
     void entryOfALogicalMessageFollowsItsVcpu() {
         Mirror mirror = mirror(1, 0x1, Vendor.AMD);
-        mirror.apply(List.of(flat(0, 0x1), new Event.VcpuLoaded(vcpu(0), 5)));
+        mirror.apply(List.of(flat(0, 0x1), new Event.VcpuLoaded(vcpu(0), new HostApicId(5))));
         PredictedIrte.AmdGuest entry =
                 (PredictedIrte.AmdGuest) mirror.irq(EVENT).orElseThrow().irte().orElseThrow();
         assertThat(entry.isRun()).contains(true);

@@ -260,7 +260,7 @@ class MirrorTest {
         Set<InhibitReason> booting = Set.of(InhibitReason.LOGICAL_ID_ALIASED);
         Mirror mirror = Mirror.of(MirrorHost.x86(PostingHost.of(Vendor.AMD), AvicKernel.UP_TO_6_16));
         postedVector().forEach(mirror::apply);
-        mirror.apply(new Event.VcpuLoaded(vcpu(1), 5));
+        mirror.apply(new Event.VcpuLoaded(vcpu(1), new HostApicId(5)));
         mirror.apply(new Event.Inhibited(booting));
         mirror.apply(List.of(route(1, message(1, 0x51)), consumer(1), producer(1)));
         assertThat(irq(mirror, 0).vcpu()).contains(vcpu(1));
@@ -279,17 +279,17 @@ class MirrorTest {
 
         PredictedIrte.AmdGuest unknown = new PredictedIrte.AmdGuest(
                 vcpu(1), new InterruptVector(0x52), Optional.empty(), Optional.of(true), OptionalInt.empty());
-        mirror.apply(new Event.VcpuLoaded(vcpu(1), 6));
+        mirror.apply(new Event.VcpuLoaded(vcpu(1), new HostApicId(6)));
         mirror.apply(route(1, message(1, 0x52)));
         assertThat(irq(mirror, 1).posting()).isEqualTo(postedTo(1, 0x52));
         assertThat(irq(mirror, 1).irte())
                 .as("the entry that turns AVIC on may come later")
                 .contains(unknown);
         mirror.apply(new Event.VcpuUnseen(vcpu(1)));
-        mirror.apply(new Event.VcpuLoaded(vcpu(1), 6));
+        mirror.apply(new Event.VcpuLoaded(vcpu(1), new HostApicId(6)));
         assertThat(irq(mirror, 1).irte()).as("the same load, told again").contains(unknown);
         mirror.apply(new Event.VcpuPreempted(vcpu(1)));
-        mirror.apply(new Event.VcpuLoaded(vcpu(1), 6));
+        mirror.apply(new Event.VcpuLoaded(vcpu(1), new HostApicId(6)));
         assertThat(irq(mirror, 1).irte())
                 .contains(new PredictedIrte.AmdGuest(
                         vcpu(1), new InterruptVector(0x52), Optional.of(true), Optional.of(true), OptionalInt.of(6)));
@@ -323,7 +323,7 @@ class MirrorTest {
         events.add(new Event.BroadcastQuirkDisabled());
         events.add(new Event.VcpuAdded(vcpu(255)));
         events.add(new Event.Inhibited(Set.of(InhibitReason.APIC_BASE_MODIFIED)));
-        events.add(new Event.VcpuLoaded(vcpu(1), 5));
+        events.add(new Event.VcpuLoaded(vcpu(1), new HostApicId(5)));
         events.add(new Event.VcpuBlocked(vcpu(0)));
         return events;
     }
@@ -407,7 +407,7 @@ class MirrorTest {
         assertThat(irq(mirror, 0).irte())
                 .contains(new PredictedIrte.AmdGuest(
                         vcpu(1), vector, Optional.empty(), Optional.empty(), OptionalInt.empty()));
-        mirror.apply(new Event.VcpuLoaded(vcpu(1), 5));
+        mirror.apply(new Event.VcpuLoaded(vcpu(1), new HostApicId(5)));
         assertThat(irq(mirror, 0).irte())
                 .contains(new PredictedIrte.AmdGuest(
                         vcpu(1), vector, Optional.of(true), Optional.of(false), OptionalInt.of(5)));
@@ -425,11 +425,11 @@ class MirrorTest {
     void aDescriptorFollowsItsVcpu() {
         Mirror mirror = mirror(Vendor.INTEL);
         assertThat(mirror.now().pid(vcpu(1))).isEmpty();
-        mirror.apply(new Event.VcpuLoaded(vcpu(1), 5));
+        mirror.apply(new Event.VcpuLoaded(vcpu(1), new HostApicId(5)));
         assertThat(mirror.now().pid(vcpu(1))).contains(new PredictedPid(0xf2, false, OptionalInt.of(5)));
         mirror.apply(new Event.VcpuPreempted(vcpu(1)));
         assertThat(mirror.now().pid(vcpu(1))).contains(new PredictedPid(0xf2, true, OptionalInt.empty()));
-        mirror.apply(new Event.VcpuLoaded(vcpu(1), 5));
+        mirror.apply(new Event.VcpuLoaded(vcpu(1), new HostApicId(5)));
         mirror.apply(new Event.VcpuBlocked(vcpu(1)));
         assertThat(mirror.now().pid(vcpu(1))).contains(new PredictedPid(0xf1, false, OptionalInt.empty()));
         // It is woken and does not run yet.
@@ -446,11 +446,11 @@ class MirrorTest {
                 new Event.VcpuPreempted(vcpu(1)),
                 new Event.Inhibited(Set.of(InhibitReason.PIT_REINJ)),
                 new Event.Inhibited(Set.of()),
-                new Event.VcpuLoaded(vcpu(1), 5)));
+                new Event.VcpuLoaded(vcpu(1), new HostApicId(5))));
         assertThat(isRun(mirror)).isEmpty();
         mirror.apply(new Event.VcpuPreempted(vcpu(1)));
         assertThat(isRun(mirror)).contains(false);
-        mirror.apply(new Event.VcpuLoaded(vcpu(1), 5));
+        mirror.apply(new Event.VcpuLoaded(vcpu(1), new HostApicId(5)));
         assertThat(isRun(mirror)).contains(true);
     }
 
@@ -465,7 +465,7 @@ class MirrorTest {
         Mirror unseen = mirror(vendor);
         Mirror mirror = mirror(vendor);
         for (Event event : List.of(
-                new Event.VcpuLoaded(vcpu(1), 5),
+                new Event.VcpuLoaded(vcpu(1), new HostApicId(5)),
                 new Event.VcpuPreempted(vcpu(1)),
                 new Event.VcpuBlocked(vcpu(1)),
                 new Event.VcpuLeft(vcpu(1)))) {
@@ -484,7 +484,7 @@ class MirrorTest {
         PostingHost host =
                 PostingHost.of(Vendor.INTEL).withKernel(LinuxVersion.of(kernel).orElseThrow());
         Mirror mirror = mirror(host, postedVector());
-        mirror.apply(new Event.VcpuLoaded(vcpu(1), 5));
+        mirror.apply(new Event.VcpuLoaded(vcpu(1), new HostApicId(5)));
         mirror.apply(new Event.VcpuLeft(vcpu(1)));
         assertThat(mirror.now().pid(vcpu(1))).contains(new PredictedPid(0xf2, suppressed, OptionalInt.empty()));
         mirror.apply(new Event.VcpuPreempted(vcpu(1)));

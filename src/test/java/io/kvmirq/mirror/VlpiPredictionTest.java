@@ -2,6 +2,7 @@
 package io.kvmirq.mirror;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.kvmirq.EventFdId;
 import io.kvmirq.Gsi;
@@ -84,6 +85,11 @@ class VlpiPredictionTest {
         assertThat(irq(mirror, FIRST).posting().text()).isEqualTo("posted to vcpu 1, LPI 8192");
         assertThat(irq(mirror, FIRST).listRegister()).isEmpty();
         assertThat(mirror.now().byVcpu(new VcpuId(1))).containsExactly(irq(mirror, FIRST));
+    }
+
+    @Test
+    void eventNumberInPlaceOfAnLpiIsRefused() {
+        assertThatThrownBy(() -> mapped(8192, 5, 1)).hasMessage("LPI 5 is out of range: expected 8192 or more");
     }
 
     @Test

@@ -153,7 +153,7 @@ class WatchesTest {
         assertThat(entry(mirror)).as("before the first run").isEqualTo(stopped);
         phase.enter();
         assertThat(entry(mirror)).isEqualTo(guestMode(Optional.empty(), Optional.empty(), OptionalInt.empty()));
-        mirror.apply(new Event.VcpuLoaded(VCPU, 4));
+        mirror.apply(new Event.VcpuLoaded(VCPU, new HostApicId(4)));
         assertThat(entry(mirror))
                 .as("another source of events")
                 .isEqualTo(guestMode(Optional.of(true), Optional.of(false), OptionalInt.of(4)));

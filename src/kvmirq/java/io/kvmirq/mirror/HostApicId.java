@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.mirror;
+
+import io.kvmirq.NotPromised;
+
+/**
+ * The physical APIC id of a CPU of an x86 host, {@code apicid} in {@code /proc/cpuinfo}: PID.NDST and the destination of
+ * a guest-mode entry contain it. It is not the number of the CPU, {@code processor} in the same file, which tracepoints
+ * and {@code taskset} show; on a host with several threads or sockets the two differ.
+ *
+ * @param number 0 or more
+ */
+@NotPromised
+public record HostApicId(int number) {
+    public HostApicId {
+        if (number < 0) {
+            throw new IllegalArgumentException("APIC id " + number + ": expected 0 or more, as /proc/cpuinfo shows it");
+        }
+    }
+
+    @Override
+    public String toString() {
+        return "APIC id " + number;
+    }
+}
