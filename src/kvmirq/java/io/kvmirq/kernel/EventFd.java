@@ -226,7 +226,8 @@ public final class EventFd implements AutoCloseable {
     }
 
     /**
-     * Adds {@code count} to the count. An irqfd injects one interrupt all the same.
+     * Adds {@code count} to the count. An irqfd injects one interrupt all the same. A count of 0 does nothing, so that
+     * {@code to.signal(from.drain())} moves what was signalled; the kernel wakes an irqfd at a write of 0, too.
      *
      * @param count unsigned, at most 2^64 - 2
      * @throws io.kvmirq.KernelException EAGAIN when the sum would pass 2^64 - 2; EINVAL for a count of 2^64 - 1
@@ -234,6 +235,9 @@ public final class EventFd implements AutoCloseable {
     public void signal(long count) {
         int raw = fd.enter();
         try {
+            if (count == 0) {
+                return;
+            }
             int result;
             do {
                 result = kernel.backend().eventfdSignal(raw, count);

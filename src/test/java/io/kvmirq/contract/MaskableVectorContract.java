@@ -13,6 +13,8 @@ import io.kvmirq.MsiMessage;
 import io.kvmirq.Route;
 import io.kvmirq.VcpuId;
 import io.kvmirq.kernel.ClosedHandleException;
+import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Ownership;
 import io.kvmirq.kvm.MaskableVector;
@@ -76,6 +78,22 @@ class MaskableVectorContract {
             vector.signal();
             assertThat(world.requested(vcpu, World.VECTOR)).isFalse();
             vector.unmask();
+            arrives(World.VECTOR);
+        }
+    }
+
+    /** The kernel wakes the irqfd at a write of 0, so the library makes no call. */
+    @Test
+    void signalOfNothingRaisesNothingExceptThroughTheBackend() {
+        try (MaskableVector vector = MaskableVector.create(vm, FIRST);
+                EventFd from = EventFd.create(kernel)) {
+            vector.event().signal(from.drain());
+            vector.mask(); // waits for an injection
+            assertThat(world.requested(vcpu, World.VECTOR)).isFalse();
+            vector.unmask();
+            try (Fd.Lease event = vector.event().fd().lease()) {
+                World.assertOk(world.kernel().eventfdSignal(event.number(), 0));
+            }
             arrives(World.VECTOR);
         }
     }
