@@ -384,15 +384,6 @@ static jlong sysCall(ARGS, jlong number, jlong a, jlong b, jlong c, jlong d)
 			       (uintptr_t)d);
 }
 
-/* uring.c */
-
-static jint uringEnter(ARGS, jint ring, jint submit, jint complete, jint flags,
-		       jlong arg, jlong size)
-{
-	return kvmirq_uring_enter(ring, (uint32_t)submit, (uint32_t)complete,
-				  (uint32_t)flags, ptr(arg), (size_t)size);
-}
-
 /* Native memory: a buffer over an address, and the address of a buffer. */
 
 static jobject newBuffer(ARGS, jlong address, jlong len)
@@ -471,7 +462,6 @@ static const JNINativeMethod libc_methods[] = {
 	NAMED("epollCtl", "(IIIJ)I", sysEpollCtl),
 	NAMED("epollWait", "(IJII)I", sysEpollWait),
 	NAMED("syscall", "(JJJJJ)J", sysCall),
-	NAMED("ioUringEnter", "(IIIIJJ)I", uringEnter),
 	NAMED("newBuffer", "(JJ)" BUFFER, newBuffer),
 	NAMED("addressOfChecked", "(" BUFFER ")J", addressOf),
 };

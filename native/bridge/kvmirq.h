@@ -267,16 +267,6 @@ KVMIRQ_EXPORT int kvmirq_sys_epoll_wait(int epoll, void *events, int max,
 KVMIRQ_EXPORT int64_t kvmirq_sys_call(int64_t number, uintptr_t a,
 				      uintptr_t b, uintptr_t c, uintptr_t d);
 
-/* ---- uring.c ---- */
-
-/*
- * io_uring_enter(2). arg: struct io_uring_getevents_arg of size bytes with
- * IORING_ENTER_EXT_ARG in flags, else NULL. Since ABI 1.4.
- */
-KVMIRQ_EXPORT int kvmirq_uring_enter(int ring, uint32_t submit,
-				     uint32_t complete, uint32_t flags,
-				     const void *arg, size_t size);
-
 #ifdef __cplusplus
 }
 #endif

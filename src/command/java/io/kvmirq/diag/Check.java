@@ -14,7 +14,6 @@ public enum Check {
     UNSAFE_INTERRUPTS("unsafe-interrupts", false),
     PATHS("paths", true),
     LIMITS("limits", true),
-    IO_URING("io-uring", false),
     TRACING("tracing", true),
     /** A separate step, because it loads native code. */
     BACKENDS("backends", false);

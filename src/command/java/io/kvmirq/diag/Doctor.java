@@ -42,7 +42,6 @@ public final class Doctor {
             case UNSAFE_INTERRUPTS -> new VfioChecks(host, kvm).unsafeInterrupts();
             case PATHS -> PathsCheck.paths(host);
             case LIMITS -> new LimitChecks(host.limits(), host.vms()).limits();
-            case IO_URING -> new IoUringCheck(host).ioUring();
             case TRACING -> tracing(host);
             case BACKENDS -> throw new IllegalArgumentException("no file shows " + check);
         };

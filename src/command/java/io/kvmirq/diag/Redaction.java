@@ -69,7 +69,7 @@ final class Redaction {
                     + "|amd64|arm64|x86_64|x86|64|aarch64|cloud|generic|lowlatency|default|azure|aws|gcp|oracle|kvm|pve|rt|lts"
                     + "|el\\d+|fc\\d*|arch\\d*|pvm|fake)(?![a-zA-Z0-9]))*");
     private static final Pattern CONFIGURED =
-            Pattern.compile("CONFIG_[A-Z0-9_]*(KVM|VFIO|IOMMU|IRQ|DEBUGFS|DEBUG_FS|IO_URING)[A-Z0-9_]*=[ymn]");
+            Pattern.compile("CONFIG_[A-Z0-9_]*(KVM|VFIO|IOMMU|IRQ|DEBUGFS|DEBUG_FS)[A-Z0-9_]*=[ymn]");
     private static final Pattern PROCESSOR = Pattern.compile(
             "(processor|vendor_id|flags|vmx flags|Features|cpu family|model|stepping|CPU [a-z]+)\\s*:.*");
     private static final String GROUPS_OF_PROCESSES = "sys/fs/cgroup/";

@@ -447,14 +447,8 @@ final class SystemCalls implements Libc {
             case MMAP -> mappings.replace(a, b, c, d);
             case MADVISE -> mappings.advise(a, b, c);
             case RT_SIGTIMEDWAIT -> host.threads().await(host, a, b, c, d);
-            case IO_URING_SETUP, IO_URING_REGISTER -> refuse(FileAnswer.IO_URING_ABSENT);
             case MEMBARRIER -> refuse(FileAnswer.MEMBARRIER_ABSENT);
         });
-    }
-
-    @Override
-    public int ioUringEnter(int ring, int submit, int complete, int flags, long argument, long size) {
-        return call("io_uring_enter", () -> refuse(FileAnswer.IO_URING_ABSENT));
     }
 
     // Memory

@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.recording;
 
-import io.kvmirq.Errno;
 import io.kvmirq.NotPromised;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.Libc;
-import io.kvmirq.backend.SystemCall;
 import io.kvmirq.backend.libc.LibcBackend;
 import io.kvmirq.recording.tapes.TapeLine;
 import java.io.Closeable;
@@ -89,11 +87,8 @@ public final class Recorder implements Closeable {
         if (arguments == null || arguments.length == 0) {
             return Faults.invoke(libc, method, arguments);
         }
-        if (arguments[0] == SystemCall.IO_URING_SETUP) {
-            return (long) -Errno.ENOSYS.number(); // the tape would miss waits in a ring: epoll is used instead
-        }
         switch (method.getName()) {
-            case "view", "equals", "syscall", "ioUringEnter" -> {
+            case "view", "equals", "syscall" -> {
                 return Faults.invoke(libc, method, arguments);
             }
             case "addressOf" -> {

@@ -97,14 +97,6 @@ public interface Libc {
      */
     long syscall(SystemCall call, long a, long b, long c, long d);
 
-    /**
-     * io_uring_enter(2).
-     *
-     * @param argument address of a {@code struct io_uring_getevents_arg}, with IORING_ENTER_EXT_ARG; otherwise 0
-     * @param size of the argument
-     */
-    int ioUringEnter(int ring, int submit, int complete, int flags, long argument, long size);
-
     /** Whether the calls reach the kernel of this machine. */
     default boolean isReal() {
         return true;

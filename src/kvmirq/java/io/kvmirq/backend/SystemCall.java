@@ -32,14 +32,7 @@ public enum SystemCall {
     /** Address, length, advice. */
     MADVISE(28, 233),
     /** Command, flags, processor. */
-    MEMBARRIER(324, 283),
-    /** Entries of the submission queue, address of the parameters. */
-    IO_URING_SETUP(425, 425),
-    /** Descriptor of the ring, operation, address of its argument, how many of them. */
-    IO_URING_REGISTER(427, 427);
-
-    /** io_uring_enter(2) has six arguments: {@link Libc#ioUringEnter}. */
-    public static final long IO_URING_ENTER = 426;
+    MEMBARRIER(324, 283);
 
     /** Flags of {@link #MMAP} for zeroed memory; strict accounting alone (vm.overcommit_memory=2) counts it. */
     public static final int MAP_ZEROS = Uapi.MAP_PRIVATE | Uapi.MAP_FIXED | Uapi.MAP_ANONYMOUS | Uapi.MAP_NORESERVE;

@@ -191,23 +191,7 @@ public enum FileAnswer implements Answer {
     // membarrier
     MEMBARRIER_ABSENT(refusal(SOURCE, MEMBARRIER, ENOSYS,
         "this kernel is built without membarrier, or a filter of system calls hides it",
-        "CONFIG_MEMBARRIER in /boot/config-*, Seccomp in /proc/self/status", "kernel/sys_ni.c")),
-
-    // io_uring
-    IO_URING_ABSENT(refusal(SOURCE, IO_URING, ENOSYS,
-        "this kernel is built without io_uring, or a filter of system calls hides it",
-        "CONFIG_IO_URING in /boot/config-*, Seccomp in /proc/self/status", "kernel/sys_ni.c")),
-    IO_URING_DISABLED(refusal(SOURCE, IO_URING, EPERM,
-        "kernel.io_uring_disabled forbids io_uring here, or a filter of system calls does",
-        "sysctl kernel.io_uring_disabled kernel.io_uring_group, Seccomp in /proc/self/status",
-        "io_uring/io_uring.c io_uring_allowed()")),
-    IO_URING_FLAGS(refusal(SOURCE, IO_URING, EINVAL,
-        "this kernel does not know a flag: IORING_SETUP_DEFER_TASKRUN is since 6.1", "uname -r, the flags",
-        "io_uring/io_uring.c io_uring_sanitise_params()")),
-    IO_URING_MEMORY(refusal(SOURCE, IO_URING, ENOMEM,
-        "no memory for the rings, or, before 5.12, more than RLIMIT_MEMLOCK",
-        "ulimit -l, memory.max of the control group",
-        "io_uring/io_uring.c io_allocate_scq_urings()"));
+        "CONFIG_MEMBARRIER in /boot/config-*, Seccomp in /proc/self/status", "kernel/sys_ni.c"));
     // spotless:on
 
     @SuppressWarnings("ImmutableEnumChecker") // a record of values

@@ -20,7 +20,6 @@ public enum KernelCall {
     EPOLL_CREATE("epoll create", "epoll_create1"),
     EPOLL_CTL("epoll control", "epoll_ctl"),
     EPOLL_WAIT("epoll wait", "epoll_wait"),
-    IO_URING("io_uring set up", "io_uring_setup", "io_uring_register", "io_uring_enter"),
     MEMBARRIER("membarrier"),
     MMAP("mmap"),
     MUNMAP("munmap"),

@@ -14,11 +14,12 @@ import java.util.Set;
 import java.util.concurrent.TimeUnit;
 
 /**
- * The epoll set of an {@link EventLoop}.
+ * The epoll set of an {@link EventLoop}. Changes need the lock of the loop, {@link #await} and {@link #data} its only
+ * dispatcher. The caller keeps the set open during each call.
  *
  * <p>Source: fs/eventpoll.c.
  */
-final class EpollSet implements ReadySet {
+final class EpollSet implements AutoCloseable {
     /** The most events of one wait. If more are ready, the kernel reports the others first at the next wait. */
     static final int BATCH = 256;
 
@@ -52,8 +53,11 @@ final class EpollSet implements ReadySet {
         return fd;
     }
 
-    @Override
-    public void add(Fd file, long data, int events) {
+    /**
+     * @param data the value of {@link #data} for this entry
+     * @param events 0 for none until {@link #unmute}
+     */
+    void add(Fd file, long data, int events) {
         int result = control(Epoll.EPOLL_CTL_ADD, file, events, data);
         if (result == EEXIST) {
             throw new KernelException(
@@ -66,13 +70,8 @@ final class EpollSet implements ReadySet {
         check(result, file);
     }
 
-    @Override
-    public void mute(Fd file, long data, int events) {
-        listen(file, data, 0);
-    }
-
-    @Override
-    public void unmute(Fd file, long data, int events) {
+    /** Reports the entry again, at once if it is ready. */
+    void unmute(Fd file, long data, int events) {
         check(control(Epoll.EPOLL_CTL_MOD, file, events, data), file);
     }
 
@@ -84,13 +83,13 @@ final class EpollSet implements ReadySet {
         control(forced, Epoll.EPOLL_CTL_MOD, file, Epoll.EPOLLOUT, data);
     }
 
-    /** Changes the events of an entry. Fails only if code outside the library closed the descriptor. */
+    /** Changes the events of an entry; 0 keeps the entry and reports nothing. Fails only if code outside the library closed the descriptor. */
     void listen(Fd file, long data, int events) {
         control(Epoll.EPOLL_CTL_MOD, file, events, data);
     }
 
-    @Override
-    public void remove(Fd file, long data) {
+    /** Fails only if code outside the library closed the descriptor. */
+    void remove(Fd file) {
         libc.epollCtl(fd.number(), Epoll.EPOLL_CTL_DEL, file.number(), 0);
     }
 
@@ -115,8 +114,13 @@ final class EpollSet implements ReadySet {
         return "epoll=" + fd.number() + " " + file;
     }
 
-    @Override
-    public int await(long timeoutNanos) {
+    /**
+     * Waits for entries. Allocates nothing.
+     *
+     * @param timeoutNanos negative: without limit
+     * @return how many are ready; 0 after the time, and after a signal
+     */
+    int await(long timeoutNanos) {
         try {
             int result = libc.epollWait(fd.number(), reportedAt, BATCH, millis(timeoutNanos));
             if (result < 0 && result != EINTR) {
@@ -141,13 +145,8 @@ final class EpollSet implements ReadySet {
         fd.close();
     }
 
-    @Override
-    public boolean mayHaveMore() {
-        return false; // if more than BATCH events are ready, a wait has reported some
-    }
-
-    @Override
-    public long data(int index) {
+    /** The data of one of the entries that the last {@link #await} found ready. */
+    long data(int index) {
         return reported.getLong(index * Epoll.SIZE + Epoll.DATA);
     }
 }

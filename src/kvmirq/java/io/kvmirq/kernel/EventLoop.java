@@ -7,7 +7,6 @@ import io.kvmirq.uapi.Epoll;
 import io.kvmirq.undo.Undo;
 import java.time.Duration;
 import java.util.Objects;
-import java.util.Optional;
 import java.util.function.LongFunction;
 import org.jspecify.annotations.Nullable;
 
@@ -45,9 +44,7 @@ public final class EventLoop implements AutoCloseable {
     private static final long WAKE = Handlers.NONE;
 
     private final Kernel kernel;
-    private final EpollSet epoll;
-    /** {@link #epoll}, or a ring with it. */
-    private final ReadySet set;
+    private final EpollSet set;
     /** Signalled by {@link #close}, and never drained then; and by an interrupt. */
     private final EventFd wake;
     /** Ends a wait of the dispatcher when its thread is interrupted. */
@@ -65,18 +62,15 @@ public final class EventLoop implements AutoCloseable {
 
     private int next;
 
-    private EventLoop(Kernel kernel, int completions) {
+    private EventLoop(Kernel kernel) {
         this.kernel = Objects.requireNonNull(kernel, "kernel is null");
         RemoteFence fence = new RemoteFence(kernel.libc());
         try (Undo undo = new Undo()) {
-            this.epoll = undo.add(new EpollSet(kernel));
+            this.set = undo.add(new EpollSet(kernel));
             this.wake = undo.add(EventFd.create(kernel));
             this.interruption = new Interruption(this::wakeDispatcher);
-            epoll.add(wake.fd(), WAKE, Epoll.EPOLLIN);
-            this.handlers = new Handlers(
-                    fence,
-                    lock -> completions == 0 ? epoll : new UringSet(kernel, epoll, wake.fd(), WAKE, lock, completions));
-            this.set = handlers.set;
+            set.add(wake.fd(), WAKE, Epoll.EPOLLIN);
+            this.handlers = new Handlers(fence, set);
             undo.keep();
         }
     }
@@ -89,40 +83,7 @@ public final class EventLoop implements AutoCloseable {
      * @throws KernelException EMFILE, ENFILE, ENOMEM: it needs two descriptors
      */
     public static EventLoop create(Kernel kernel) {
-        return new EventLoop(kernel, 0);
-    }
-
-    /**
-     * A loop without registrations that waits for doorbells with io_uring. This needs Linux 6.1 or newer, a kernel that
-     * allows io_uring, and a free descriptor for the ring. Otherwise the loop uses epoll, and {@link #refusedIoUring}
-     * says why.
-     *
-     * <p>A ring belongs to the thread that waits, so another thread in {@link #poll} or {@link #run} makes a new one. A
-     * registration that is closed while no thread is in them keeps the kernel's file of its eventfd open until one is,
-     * or until the loop is closed. If more than a thousand doorbells ring between two waits, every handler is called,
-     * some twice.
-     *
-     * @throws KernelException as {@link #create}
-     */
-    public static EventLoop withIoUring(Kernel kernel) {
-        return withIoUring(kernel, UringSet.COMPLETIONS);
-    }
-
-    static EventLoop withIoUring(Kernel kernel, int completions) {
-        return new EventLoop(kernel, completions);
-    }
-
-    /** Whether the loop waits for doorbells with io_uring. Once false, it stays false. */
-    public boolean usesIoUring() {
-        return set instanceof UringSet ring && ring.refused().isEmpty();
-    }
-
-    /**
-     * The refusal for which a loop of {@link #withIoUring} uses epoll: at the beginning, or when the kernel refused
-     * something later, such as a ring for another thread. Such a loop goes on without losing an event.
-     */
-    public Optional<KernelException> refusedIoUring() {
-        return set instanceof UringSet ring ? ring.refused() : Optional.empty();
+        return new EventLoop(kernel);
     }
 
     /** Takes the signals of an eventfd. */
@@ -216,15 +177,9 @@ public final class EventLoop implements AutoCloseable {
     /**
      * A descriptor that is readable while a registered eventfd is signalled. A VMM may lease it for its own epoll set,
      * and then calls {@link #pollNanos} with timeout 0.
-     *
-     * @throws IllegalStateException for a loop of {@link #withIoUring}
      */
     public Fd fd() {
-        if (set != epoll) {
-            throw new IllegalStateException(this + " may use io_uring, which only it can wait for: use"
-                    + " EventLoop.create for a loop inside of another epoll set");
-        }
-        return epoll.fd();
+        return set.fd();
     }
 
     /**
@@ -249,8 +204,7 @@ public final class EventLoop implements AutoCloseable {
 
     /**
      * Waits until an eventfd is signalled, and calls the handlers of all signalled eventfds. This is one round, for a
-     * VMM with a loop of its own. A round ends after 256 handlers, or earlier with io_uring if the kernel returns fewer
-     * events at once. The next round calls the handlers that are left.
+     * VMM with a loop of its own. A round ends after 256 handlers. The next round calls the handlers that are left.
      *
      * @return the number of handlers that were called; 0 if {@link #close} or an interrupt ended the wait
      * @throws ClosedHandleException if the loop was closed before
@@ -290,7 +244,7 @@ public final class EventLoop implements AutoCloseable {
             long left = timeoutNanos;
             int called = round(left);
             while (called == 0
-                    && (left != 0 || set.mayHaveMore())
+                    && left != 0
                     && !closed
                     && !Thread.currentThread().isInterrupted()) {
                 left = Interruption.left(timeoutNanos, start);
@@ -412,7 +366,7 @@ public final class EventLoop implements AutoCloseable {
     private void calm() {
         handlers.lock.lock();
         try {
-            epoll.listen(wake.fd(), WAKE, Epoll.EPOLLIN);
+            set.listen(wake.fd(), WAKE, Epoll.EPOLLIN);
         } finally {
             handlers.lock.unlock();
         }
@@ -442,7 +396,7 @@ public final class EventLoop implements AutoCloseable {
         if (uses.begin()) {
             try {
                 if (!wake.wake()) {
-                    epoll.force(wake.fd(), WAKE);
+                    set.force(wake.fd(), WAKE);
                     forced = true; // after it: the dispatcher that takes it back finds it done
                 }
             } finally {
@@ -460,6 +414,6 @@ public final class EventLoop implements AutoCloseable {
 
     @Override
     public String toString() {
-        return "event loop of " + epoll.fd();
+        return "event loop of " + set.fd();
     }
 }

@@ -9,7 +9,6 @@ import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.concurrent.locks.Condition;
 import java.util.concurrent.locks.ReentrantLock;
-import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
 /** Knows which handler of an {@link EventLoop} runs, and which threads wait for its end. */
@@ -22,7 +21,7 @@ final class Handlers {
 
     private final Condition handled = lock.newCondition();
     final Slots<Registration> registrations = new Slots<>();
-    final ReadySet set;
+    final EpollSet set;
     /** The thread in {@link EventLoop#run} or {@link EventLoop#runOnce}. */
     final AtomicReference<@Nullable Thread> dispatcher = new AtomicReference<>();
     /** 8 bytes for a count. Only the dispatcher uses them. */
@@ -46,10 +45,9 @@ final class Handlers {
     /** Separates the write and the read on each side. */
     private final RemoteFence fence;
 
-    /** @param set makes the set, which gets the lock */
-    Handlers(RemoteFence fence, Function<ReentrantLock, ReadySet> set) {
+    Handlers(RemoteFence fence, EpollSet set) {
         this.fence = fence;
-        this.set = set.apply(lock);
+        this.set = set;
     }
 
     /** Ends the run of one handler and begins the run of another. One fence is enough for both. */

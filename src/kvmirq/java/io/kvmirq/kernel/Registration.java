@@ -95,7 +95,7 @@ public abstract sealed class Registration implements AutoCloseable {
             state = PAUSED;
             handlers.registrations.shut(number);
             event.feedsLoop(false);
-            handlers.set.mute(event.fd(), number, events);
+            handlers.set.listen(event.fd(), number, 0);
         }
     }
 
@@ -143,7 +143,7 @@ public abstract sealed class Registration implements AutoCloseable {
         handlers.lock.lock();
         try {
             if (state != CLOSED) {
-                handlers.set.remove(event.fd(), number);
+                handlers.set.remove(event.fd());
                 if (state == 0) {
                     event.feedsLoop(false);
                 }

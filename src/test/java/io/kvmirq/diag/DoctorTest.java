@@ -226,63 +226,6 @@ class DoctorTest {
         assertThat(finding(host, Check.TRACING).needsRoot()).isTrue();
     }
 
-    /** A sysctl, a filter of system calls, the kernel. */
-    @Test
-    void ioUringIsAvailableOrWhatForbidsItIsSaid() throws IOException {
-        String sysctl = "proc/sys/kernel/io_uring_disabled";
-        assertThat(finding(intel(), Check.IO_URING).reason()).isEqualTo("available");
-
-        Finding forbidden = finding(intel().put(sysctl, "2\n"), Check.IO_URING);
-        assertThat(forbidden.status()).isEqualTo(Status.WARN);
-        assertThat(forbidden.reason()).isEqualTo("forbidden");
-        assertThat(forbidden.text())
-                .isEqualTo("kernel.io_uring_disabled is 2: no process may use io_uring; event loops wait with epoll,"
-                        + " which takes longer");
-        assertThat(forbidden.facts()).containsEntry("disabled", "2");
-
-        RecordedHost partly = intel().put(sysctl, "1\n");
-        assertThat(finding(partly, Check.IO_URING).reason()).isEqualTo("available");
-        String user = "Gid:\t1000\t1000\t1000\t1000\nGroups:\t27 108 \nCapEff:\t0000000000000000\n";
-        partly.put("proc/self/status", user).put("proc/sys/kernel/io_uring_group", "-1\n");
-        assertThat(finding(partly, Check.IO_URING).reason()).isEqualTo("forbidden-to-user");
-        for (String group : List.of("108", "1000")) {
-            partly.put("proc/sys/kernel/io_uring_group", group + "\n");
-            assertThat(finding(partly, Check.IO_URING).reason()).isEqualTo("available");
-        }
-
-        Finding filtered = finding(intel().put("proc/self/status", "Seccomp:\t2\n"), Check.IO_URING);
-        assertThat(filtered.status()).isEqualTo(Status.UNKNOWN);
-        assertThat(filtered.reason()).isEqualTo("filtered");
-        assertThat(finding(intel().put("proc/self/status", "Seccomp:\t0\n"), Check.IO_URING)
-                        .reason())
-                .isEqualTo("available");
-    }
-
-    /** The sysctl is since 6.6, and only in a kernel that has io_uring; what event loops need is since 6.1. */
-    @ParameterizedTest
-    @CsvSource({
-        "6.18.3, CONFIG_KVM=m,      WARN,    not-built",
-        "6.18.3, CONFIG_IO_URING=y, UNKNOWN, not-shown",
-        "6.18.3, '',                UNKNOWN, not-shown",
-        "6.1.0,  CONFIG_IO_URING=y, PASS,    available",
-        "6.1.0,  '',                UNKNOWN, not-shown",
-        "6.0.19, CONFIG_IO_URING=y, WARN,    too-old",
-        "6.0.19, CONFIG_KVM=m,      WARN,    not-built"
-    })
-    void kernelWithoutTheSysctlIsJudgedByItsConfiguration(String release, String option, Status status, String reason)
-            throws IOException {
-        RecordedHost host = intel().remove("proc/sys/kernel/io_uring_disabled")
-                .remove("boot/")
-                .put("proc/sys/kernel/osrelease", release + "\n");
-        if (!option.isEmpty()) {
-            host.put("boot/config-" + release, option + "\n");
-        }
-        Finding finding = finding(host, Check.IO_URING);
-        assertThat(finding.reason()).isEqualTo(reason);
-        assertThat(finding.status()).isEqualTo(status);
-        assertThat(finding.remedies().isEmpty()).isEqualTo(status == Status.PASS);
-    }
-
     /** Only the first limit counts, which is the soft one. */
     @Test
     void limitsAreThoseOfTheFile() throws IOException {

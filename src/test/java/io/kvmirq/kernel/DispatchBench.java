@@ -26,15 +26,12 @@ final class DispatchBench {
     /** As in the other half. */
     private enum Mode {
         LEVEL,
-        EDGE,
-        RING
+        EDGE
     }
 
     private enum Op {
         EDGE_OVER_LEVEL("doorbells / C, level-triggered and read", Mode.EDGE, Mode.LEVEL, Goal.faster(5)),
-        RING_OVER_LEVEL("io_uring / C, level-triggered and read", Mode.RING, Mode.LEVEL, Goal.faster(9)),
         EDGE("doorbells / C, edge-triggered", Mode.EDGE, Mode.EDGE, Goal.atMost(1.10)),
-        RING("io_uring / C, io_uring", Mode.RING, Mode.RING, Goal.atMost(1.10)),
         LEVEL("counts / C, level-triggered and read", Mode.LEVEL, Mode.LEVEL, Goal.atMost(1.10));
 
         private final String title;
@@ -58,7 +55,7 @@ final class DispatchBench {
         private long calls;
 
         Loop(Kernel kernel, Mode mode) {
-            this.loop = mode == Mode.RING ? EventLoop.withIoUring(kernel) : EventLoop.create(kernel);
+            this.loop = EventLoop.create(kernel);
             for (int i = 0; i < EVENTFDS; i++) {
                 EventFd event = EventFd.create(kernel);
                 events.add(event);

@@ -54,7 +54,7 @@ public final class DoctorCommand implements Command {
                         "",
                         "DIR has the files with their paths: those of 'kvmirq help vfio', and",
                         "sys/module, sys/kernel/debug/irq, proc/{modules,self/limits,self/status,",
-                        "config.gz,sys/kernel/io_uring_*}, boot/config-*, etc/group and dev/kvm.",
+                        "config.gz}, boot/config-*, etc/group and dev/kvm.",
                         "",
                         "Example: kvmirq doctor -q");
         usage.add(picocli.CommandLine.Model.OptionSpec.builder("-q", "--quiet")

@@ -104,11 +104,6 @@ public final class HostFacts {
         return new HostLimits(tree);
     }
 
-    /** The host's restrictions on io_uring. */
-    public HostIoUring ioUring() {
-        return new HostIoUring(tree);
-    }
-
     /** Whether an x86 host is itself a VM. */
     boolean isVirtual() {
         return kvm().hasFlag("hypervisor");

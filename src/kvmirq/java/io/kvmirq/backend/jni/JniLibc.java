@@ -65,9 +65,6 @@ final class JniLibc implements Libc {
     private native long syscall(long number, long a, long b, long c, long d);
 
     @Override
-    public native int ioUringEnter(int ring, int submit, int complete, int flags, long argument, long size);
-
-    @Override
     public ByteBuffer view(long address, long length) {
         return newBuffer(address, Buffers.viewLength(length)).order(ByteOrder.nativeOrder());
     }

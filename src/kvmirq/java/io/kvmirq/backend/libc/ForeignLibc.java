@@ -102,10 +102,4 @@ abstract class ForeignLibc implements Libc {
     public long syscall(SystemCall call, long a, long b, long c, long d) {
         return result(functions.syscall(call.number(), a, b, c, d, 0, 0));
     }
-
-    @Override
-    public int ioUringEnter(int ring, int submit, int complete, int flags, long argument, long size) {
-        return (int)
-                result(functions.syscall(SystemCall.IO_URING_ENTER, ring, submit, complete, flags, argument, size));
-    }
 }

@@ -125,15 +125,6 @@ public final class FfmLibc implements Libc {
         }
     }
 
-    /** Linked by the first ring, since it has a second signature: the number and six arguments. */
-    private static final class RingFunctions {
-        static final MethodHandle SYSCALL = Functions.LINKER.downcallHandle(
-                Functions.find("syscall"),
-                FunctionDescriptor.of(
-                        JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG),
-                Functions.SAVING_ERRNO);
-    }
-
     /** For a function whose result fits an int, and which does not wait. */
     private int call(MethodHandle function, long a, long b, long c, long d) {
         return call(captures.get(), function, a, b, c, d, 0);
@@ -268,27 +259,6 @@ public final class FfmLibc implements Libc {
     public long syscall(SystemCall call, long a, long b, long c, long d) {
         Captured captured = call == SystemCall.RT_SIGTIMEDWAIT ? captures.getOwn() : captures.get();
         return wideCall(captured, Functions.SYSCALL, call.number(), a, b, c, d, 0);
-    }
-
-    @Override
-    public int ioUringEnter(int ring, int submit, int complete, int flags, long argument, long size) {
-        Captured captured = captures.getOwn();
-        try {
-            long result = (long) RingFunctions.SYSCALL.invokeExact(
-                    captured.state,
-                    SystemCall.IO_URING_ENTER,
-                    (long) ring,
-                    (long) submit,
-                    (long) complete,
-                    (long) flags,
-                    argument,
-                    size);
-            return (int) (result == -1 ? -captured.errno() : result);
-        } catch (Throwable thrown) {
-            throw unexpected(thrown);
-        } finally {
-            captures.done(captured);
-        }
     }
 
     @Override
