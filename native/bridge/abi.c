@@ -11,7 +11,7 @@ ASSERT_LAYOUT(sizeof(struct kvmirq_vfio_irq) == 8);
 
 int kvmirq_abi_version(void)
 {
-	return KVMIRQ_ABI_MAJOR << 16 | KVMIRQ_ABI_MINOR;
+	return KVMIRQ_ABI_VERSION;
 }
 
 int kvmirq_abi_record_size(int record)

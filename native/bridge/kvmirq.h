@@ -8,8 +8,8 @@
  * retries (the caller sees -EINTR) and decides no policy. Every fd it creates
  * is O_CLOEXEC. Any thread may call any function.
  *
- * The ABI is versioned: a caller checks kvmirq_abi_version() (same major, at
- * least its own minor) and kvmirq_abi_record_size() of each record it shares.
+ * A caller checks that kvmirq_abi_version() is its own KVMIRQ_ABI_VERSION, and
+ * kvmirq_abi_record_size() of each record it shares.
  */
 #ifndef KVMIRQ_H
 #define KVMIRQ_H
@@ -21,8 +21,8 @@
 extern "C" {
 #endif
 
-#define KVMIRQ_ABI_MAJOR 1
-#define KVMIRQ_ABI_MINOR 5
+/* Raised by each change of a function or record. */
+#define KVMIRQ_ABI_VERSION 1
 
 /* Size in bytes of the state of one interrupt chip (x86). */
 #define KVMIRQ_IRQCHIP_STATE_SIZE 512
@@ -38,10 +38,10 @@ enum kvmirq_record {
 	KVMIRQ_RECORD_ROUTE = 0, /* struct kvmirq_route */
 	KVMIRQ_RECORD_IRQCHIP = 1, /* chip state of kvmirq_irqchip_get/set */
 	KVMIRQ_RECORD_VFIO_IRQ = 2, /* struct kvmirq_vfio_irq */
-	KVMIRQ_RECORD_IRQFD = 3, /* struct kvmirq_irqfd; since ABI 1.5 */
+	KVMIRQ_RECORD_IRQFD = 3, /* struct kvmirq_irqfd */
 };
 
-/* major << 16 | minor */
+/* KVMIRQ_ABI_VERSION */
 KVMIRQ_EXPORT int kvmirq_abi_version(void);
 /* Size in bytes of a shared record; -EINVAL for an unknown record. */
 KVMIRQ_EXPORT int kvmirq_abi_record_size(int record);
@@ -72,8 +72,7 @@ KVMIRQ_EXPORT int kvmirq_eventfd_create(void);
 KVMIRQ_EXPORT int kvmirq_eventfd_create_semaphore(void);
 /*
  * Create count of them, into fds. The result says how many were made, and
- * stay: after the last of them, if they are fewer, stands -errno. Since ABI
- * 1.3.
+ * stay: after the last of them, if they are fewer, stands -errno.
  */
 KVMIRQ_EXPORT int kvmirq_eventfds_create(int32_t *fds, uint32_t count);
 /*
@@ -150,7 +149,7 @@ struct kvmirq_irqfd {
 
 /*
  * Assign count edges. The result says how many were assigned, and stay: the fd
- * of the next one, if they are fewer, is -errno. Since ABI 1.3.
+ * of the next one, if they are fewer, is -errno.
  */
 KVMIRQ_EXPORT int kvmirq_irqfds_assign(int vm, struct kvmirq_irqfd *irqfds,
 				       uint32_t count);
@@ -200,7 +199,7 @@ KVMIRQ_EXPORT int kvmirq_device_attr_has(int dev, uint32_t group,
 KVMIRQ_EXPORT int kvmirq_device_vfio_add(int dev, int fd);
 KVMIRQ_EXPORT int kvmirq_device_vfio_remove(int dev, int fd);
 
-/* ---- vfio.c: device is a VFIO device; since ABI 1.1 ---- */
+/* ---- vfio.c: device is a VFIO device ---- */
 
 struct kvmirq_vfio_irq {
 	uint32_t flags; /* the kernel's VFIO_IRQ_INFO_* */

@@ -157,7 +157,7 @@ static void calm(void)
 
 static void test_abi(void)
 {
-	IS(KVMIRQ_ABI_MAJOR << 16 | KVMIRQ_ABI_MINOR, kvmirq_abi_version());
+	IS(KVMIRQ_ABI_VERSION, kvmirq_abi_version());
 	IS(sizeof(struct kvmirq_route),
 	   kvmirq_abi_record_size(KVMIRQ_RECORD_ROUTE));
 	IS(KVMIRQ_IRQCHIP_STATE_SIZE,

@@ -5,21 +5,26 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.kernel.ClosedHandleException;
 import io.kvmirq.testing.ClosedHandles;
-import io.kvmirq.testing.Recorded;
 import io.kvmirq.testing.Samples;
 import java.lang.reflect.Modifier;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.regex.Pattern;
 import org.junit.jupiter.api.Test;
 
 /**
- * Each method of a handle after its close throws {@link ClosedHandleException}, with one sentence. {@code closed.txt}
- * lists those that do not, with what they do: they tell what was set or known, register a listener, or end what ended.
- * {@code ClosedContract} calls those of KVM on real kernels.
+ * Methods of a handle after its close throw {@link ClosedHandleException}, with one sentence. The others tell what was
+ * set or known, register a listener, end what ended, or refuse their arguments first. {@code ClosedContract} compares
+ * the fake with real kernels.
  */
 class ClosedTest {
-    private static final String LIST = "src/test/resources/closed.txt";
+    /** Methods that refuse a closed handle. Grows with the API: fewer means that a method lost its check. */
+    private static final int REFUSED = 179;
+
+    /** How the other methods end. None reaches the kernel with a descriptor that another file may have by now. */
+    private static final Pattern OTHERS = Pattern.compile(
+            ".*: (answers|(UnsupportedOperation|IllegalArgument|NullPointer|IllegalState)Exception|not called: .*)");
 
     /** The kernels that have what 6.12 on x86 lacks. */
     private static final Map<String, String> PROFILES = Map.of(
@@ -50,8 +55,7 @@ class ClosedTest {
             others.addAll(handles.others());
             refused += handles.refused();
         }
-        assertThat(refused).isGreaterThan(75);
-        others.sort(null);
-        Recorded.compare(LIST, others, "so that it is refused now", ClosedTest.class);
+        assertThat(refused).isGreaterThanOrEqualTo(REFUSED);
+        assertThat(others).isNotEmpty().allMatch(OTHERS.asMatchPredicate());
     }
 }

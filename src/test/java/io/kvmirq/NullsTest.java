@@ -125,7 +125,7 @@ class NullsTest {
         TreeSet<String> flaws = new TreeSet<>();
         List<Class<?>> promised = PromiseTest.promised();
         for (String exported : DocumentedTest.documented()) {
-            for (Class<?> type : SignaturesTest.visibleTypes(exported)) {
+            for (Class<?> type : PromiseTest.visibleTypes(exported)) {
                 Map<String, Map<Integer, String>> names = names(type);
                 List<Executable> all = new ArrayList<>(List.of(type.getDeclaredConstructors()));
                 all.addAll(List.of(type.getDeclaredMethods()));

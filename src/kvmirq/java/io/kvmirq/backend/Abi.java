@@ -6,19 +6,17 @@ import io.kvmirq.NotPromised;
 /**
  * The version of {@code libkvmirq.so}'s ABI and the sizes of the records shared with it.
  *
- * @param major must be equal on both sides
- * @param minor the library's must be at least ours; a higher minor only adds functions
+ * @param version {@code kvmirq_abi_version()}, equal on both sides
  * @param routeSize bytes of {@code struct kvmirq_route}
  * @param irqchipSize bytes of an interrupt chip's state
  * @param vfioIrqSize bytes of {@code struct kvmirq_vfio_irq}
  * @param irqfdSize bytes of {@code struct kvmirq_irqfd}
  */
 @NotPromised
-public record Abi(int major, int minor, int routeSize, int irqchipSize, int vfioIrqSize, int irqfdSize) {
+public record Abi(int version, int routeSize, int irqchipSize, int vfioIrqSize, int irqfdSize) {
     /** The ABI that this code needs. */
     public static final Abi OURS = new Abi(
             1,
-            5,
             KernelBackend.ROUTE_SIZE,
             KernelBackend.IRQCHIP_STATE_SIZE,
             KernelBackend.VFIO_IRQ_SIZE,
@@ -36,14 +34,9 @@ public record Abi(int major, int minor, int routeSize, int irqchipSize, int vfio
     /** Number of the record of one irqfd of many. */
     public static final int RECORD_IRQFD = 3;
 
-    /** @param version {@code kvmirq_abi_version()} */
-    public static Abi of(int version, int routeSize, int irqchipSize, int vfioIrqSize, int irqfdSize) {
-        return new Abi(version >>> 16, version & 0xffff, routeSize, irqchipSize, vfioIrqSize, irqfdSize);
-    }
-
     /** @throws BackendUnavailableException if the library does not fit this code; the message names both ABIs */
     public void requireFits(String library) {
-        if (major != OURS.major || minor < OURS.minor) {
+        if (version != OURS.version) {
             throw new BackendUnavailableException(library + " speaks " + this + ", this kvmirq speaks " + OURS
                     + ": use the library and the jar of one release");
         }
@@ -60,6 +53,6 @@ public record Abi(int major, int minor, int routeSize, int irqchipSize, int vfio
 
     @Override
     public String toString() {
-        return "ABI " + major + "." + minor;
+        return "ABI " + version;
     }
 }

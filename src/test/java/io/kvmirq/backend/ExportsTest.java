@@ -66,7 +66,7 @@ class ExportsTest {
                 .map(line -> line.substring(line.lastIndexOf(' ') + 1))
                 .toList();
         assertThat(exported)
-                .as("src/test/resources/exports.txt grows only: add new symbols in a new version node")
+                .as("src/test/resources/exports.txt lists what native/bridge/kvmirq.map exports")
                 .containsExactlyInAnyOrderElementsOf(
                         Files.readAllLines(Machine.root().resolve("src/test/resources/exports.txt")));
     }

@@ -54,8 +54,7 @@ class RecordsTest {
     void compilerAgreesWithJava() throws IOException, InterruptedException, IllegalAccessException {
         Machine.assumeProgram("cc");
         StringBuilder claims = new StringBuilder("#include <linux/kvm.h>\n#include \"kvmirq.h\"\n");
-        claims.append(claim("KVMIRQ_ABI_MAJOR", Abi.OURS.major()));
-        claims.append(claim("KVMIRQ_ABI_MINOR", Abi.OURS.minor()));
+        claims.append(claim("KVMIRQ_ABI_VERSION", Abi.OURS.version()));
         for (Field constant : KernelBackend.class.getFields()) {
             claims.append(claim(inC(constant.getName()), constant.getInt(null)));
         }

@@ -239,8 +239,8 @@ class PackageIT {
                 header,
                 Files.readString(header)
                         .replace(
-                                "#define KVMIRQ_ABI_MINOR " + Abi.OURS.minor(),
-                                "#define KVMIRQ_ABI_MINOR " + (Abi.OURS.minor() - 1)));
+                                "#define KVMIRQ_ABI_VERSION " + Abi.OURS.version(),
+                                "#define KVMIRQ_ABI_VERSION " + (Abi.OURS.version() - 1)));
         String java = "JAVA_HOME=" + System.getProperty("java.home");
         Program.output(List.of(
                 "make",
@@ -258,7 +258,7 @@ class PackageIT {
                 StandardCopyOption.REPLACE_EXISTING);
         assertOneSentence(
                 kvmirq().execute("selftest"),
-                "/lib/kvmirq/libkvmirq.so speaks ABI 1." + (Abi.OURS.minor() - 1) + ", this kvmirq speaks " + Abi.OURS);
+                "/lib/kvmirq/libkvmirq.so speaks ABI " + (Abi.OURS.version() - 1) + ", this kvmirq speaks " + Abi.OURS);
     }
 
     /** Its library is a file already. */

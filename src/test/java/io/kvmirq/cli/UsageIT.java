@@ -29,7 +29,7 @@ class UsageIT {
         Cli.Ended ended = Cli.jvm(Cli.jar(), "-Xlog:class+load:stdout").execute("--version");
         assertThat(ended.exitCode()).isZero();
         assertThat(ended.out())
-                .containsPattern("(?m)^kvmirq \\d+\\.\\d+\\.\\d+\\S* \\(ABI 1\\.\\d+, Java .*, Linux .*\\)$")
+                .containsPattern("(?m)^kvmirq \\d+\\.\\d+\\.\\d+\\S* \\(ABI \\d+, Java .*, Linux .*\\)$")
                 .doesNotContain("picocli.")
                 .doesNotContain("io.kvmirq.backend.jni");
     }

@@ -23,8 +23,7 @@ public final class ClosedHandles {
         this.samples = samples;
     }
 
-    /** How {@link #others} begin for a type. */
-    public static String nameOf(Class<?> type) {
+    private static String nameOf(Class<?> type) {
         return type.getName().substring(type.getPackageName().length() + 1).replace('$', '.') + " ";
     }
 

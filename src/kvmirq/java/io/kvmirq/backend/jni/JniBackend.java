@@ -33,7 +33,7 @@ public final class JniBackend implements KernelBackend {
         public JniBackend apply(Path loaded, List<String> refused) {
             Abi theirs;
             try {
-                theirs = Abi.of(
+                theirs = new Abi(
                         abiVersion(),
                         abiRecordSize(Abi.RECORD_ROUTE),
                         abiRecordSize(Abi.RECORD_IRQCHIP),
