@@ -163,14 +163,12 @@ public record Capture(
         facts.vms();
         Guests guests = Guests.of(host, facts);
         guests.all().forEach(guest -> VmmLink.of(facts, guest.process()));
-        HostChanges.Look look = new HostChanges.Look(host, facts, guests);
-        GuestChanges.read(look);
         PostingOutlook.of(facts);
         Doctor.examine(facts, EnumSet.complementOf(EnumSet.of(Check.BACKENDS)));
         for (PciAddress address : facts.pciAddresses()) {
             facts.pci(address).ifPresent(device -> {
                 VfioOutlook.of(facts, device);
-                DeviceChains.of(facts, device).forEach(chain -> ChainChanges.read(look, chain));
+                DeviceChains.of(facts, device);
                 facts.uses(address);
             });
         }

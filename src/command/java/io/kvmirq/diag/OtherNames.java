@@ -7,7 +7,6 @@ import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
 import java.util.HexFormat;
 import java.util.Map;
-import java.util.regex.Pattern;
 
 /**
  * Replacements for the names of guests, groups of processes, network interfaces and disks in a capture. A replacement
@@ -22,8 +21,6 @@ final class OtherNames {
     static final String GUEST = "guest-";
 
     private static final int HASHED = 4;
-    /** No hash is as short. */
-    private static final Pattern NUMBERED = Pattern.compile(GUEST + "\\d{1,5}");
 
     private final String machine;
 
@@ -34,11 +31,6 @@ final class OtherNames {
     static OtherNames of(HostFiles host) {
         return new OtherNames(
                 host.text(MACHINE).filter(id -> id.matches("[0-9a-f]{32}")).orElse(""));
-    }
-
-    /** Whether the name of a guest is a number, which may be another guest's in another capture. */
-    static boolean isNumbered(String guest) {
-        return NUMBERED.matcher(guest).matches();
     }
 
     /** @param others all names of this kind that were asked for */

@@ -11,8 +11,7 @@ class AbiTest {
     @Test
     void otherVersionIsRefusedNamingBoth() {
         for (int version : new int[] {OURS.version() - 1, OURS.version() + 1}) {
-            Abi library =
-                    new Abi(version, OURS.routeSize(), OURS.irqchipSize(), OURS.vfioIrqSize(), OURS.irqfdSize());
+            Abi library = new Abi(version, OURS.routeSize(), OURS.irqchipSize(), OURS.vfioIrqSize(), OURS.irqfdSize());
             assertThatThrownBy(() -> library.requireFits("/x/libkvmirq.so"))
                     .isInstanceOf(BackendUnavailableException.class)
                     .hasMessage("/x/libkvmirq.so speaks ABI " + version + ", this kvmirq speaks " + OURS

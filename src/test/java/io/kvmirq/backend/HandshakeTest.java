@@ -116,7 +116,8 @@ class HandshakeTest {
         assertThat(opened("-Djava.library.path=" + library().getParent(), cache))
                 .matches(Abi.OURS + ", " + temporary + "/cache/libkvmirq-[0-9a-f]+-[0-9]+\\.so; passed over: "
                         + library()
-                        + " speaks ABI " + (Abi.OURS.version() + 1) + ", this kvmirq speaks " + Abi.OURS + RELEASES + ", works");
+                        + " speaks ABI " + (Abi.OURS.version() + 1) + ", this kvmirq speaks " + Abi.OURS + RELEASES
+                        + ", works");
     }
 
     @Test

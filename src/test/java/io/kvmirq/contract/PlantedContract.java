@@ -49,7 +49,6 @@ class PlantedContract extends VfioSuite {
     private Path temporary;
 
     private String nic = "";
-    private int captures;
 
     @BeforeEach
     void requireRealFiles() {
@@ -361,60 +360,5 @@ class PlantedContract extends VfioSuite {
             Files.writeString(Path.of("/sys/bus/pci/drivers/vfio-pci/bind"), nic);
         }
         assertThat(flaw(Cli.run("explain", nic))).isEqualTo(flaw(before));
-    }
-
-    /** The changes between two captures of the host: that of before, and one of now. */
-    private Cli.Ended changed(String before) {
-        return Cli.run("capture", "--diff", before, capture("now"));
-    }
-
-    private String capture(String name) {
-        Path file = temporary.resolve(name + captures++ + ".zip");
-        Cli.run("capture", "-o", file.toString()).exited(0);
-        return file.toString();
-    }
-
-    @Test
-    void changesBetweenTwoCapturesAreWords() throws Exception {
-        long pid = qemu(false);
-        awaitState(vcpu(pid), "S");
-        String before = capture("before");
-        String nothing = "nothing changed, except counts of interrupts\n";
-        assertThat(changed(before).out()).isEqualTo(nothing);
-        stop(pid);
-        bits(4, 4, false);
-        assertThat(changed(before).exited(1).out())
-                .contains(
-                        "- guest guest-1 is stopped now: ",
-                        " of " + nic + " (guest-1) is broken at its device now: bus mastering",
-                        " of " + nic + " (guest-1) is broken at its VMM now: process " + pid
-                                + " is stopped by a signal");
-        bits(4, 4, true);
-        Program.signal("CONT", pid);
-        awaitState(pid, "S");
-        awaitState(vcpu(pid), "S");
-        assertThat(changed(before).out()).isEqualTo(nothing);
-        end();
-        Files.writeString(Path.of(DEVICES + nic + "/driver/unbind"), nic);
-        try {
-            assertThat(changed(before).exited(1).out())
-                    .contains(
-                            "- guest guest-1 (process " + pid + ") is gone\n",
-                            "- " + nic + " has no driver now, had vfio-pci\n");
-        } finally {
-            Files.writeString(Path.of("/sys/bus/pci/drivers/vfio-pci/bind"), nic);
-        }
-    }
-
-    @Test
-    void vectorThatMovedBetweenTwoCapturesIsNamedWithItsCpus() throws Exception {
-        assumeTrue(Runtime.getRuntime().availableProcessors() > 1, "needs two processors: LAB_PROCESSORS=2");
-        qemu(false);
-        String file = affinity();
-        run("echo 0 > " + file);
-        String before = capture("before");
-        run("echo 1 > " + file);
-        assertThat(changed(before).exited(1).out())
-                .contains("- MSI-X " + VECTOR + " of " + nic + " (guest-1) moved from CPU 0 to CPU 1\n");
     }
 }

@@ -7,7 +7,6 @@ import static org.assertj.core.api.Assertions.catchThrowable;
 
 import io.kvmirq.PciAddress;
 import io.kvmirq.backend.HostFiles;
-import io.kvmirq.cli.Cli;
 import io.kvmirq.host.facts.GuestHosts;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.PostingOutlook;
@@ -18,7 +17,6 @@ import java.io.ByteArrayInputStream;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -26,6 +24,7 @@ import java.util.EnumSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.TreeMap;
 import java.util.stream.Collectors;
 import java.util.zip.GZIPInputStream;
 import java.util.zip.GZIPOutputStream;
@@ -98,10 +97,6 @@ class CaptureTest {
                 .isEqualTo(Doctor.examine(new HostFacts(host.tree()), EnumSet.of(Check.KVM)))
                 .asString()
                 .contains("mode 660: root and the group kvm may");
-        host.own("dev/kvm", new HostFiles.Owner(0600, 0, 36));
-        assertThat(CaptureDiff.of(capture, capture(host)))
-                .containsExactly(
-                        new CaptureDiff("/dev/kvm", List.of("owner 660 0 36"), List.of("owner 600 0 36"), true, true));
     }
 
     /** Hosts with guests, and guests by command lines whose words decide. */
@@ -400,24 +395,6 @@ class CaptureTest {
         assertThat(new HostFacts(capture.tree()).vms().unreadable()).isEqualTo(1);
     }
 
-    @Test
-    void differenceIsWhatChangedButNoCounts() throws Exception {
-        Capture before = capture(RecordedHost.of("amd-6.12"));
-        RecordedHost changed = RecordedHost.of("amd-6.12").put("sys/module/kvm_amd/parameters/avic", "Y\n");
-        changed.remove("sys/bus/pci/devices/0000:00:03.0/driver");
-        List<CaptureDiff> changes = CaptureDiff.of(before, capture(changed));
-        assertThat(changes)
-                .extracting(CaptureDiff::path)
-                .containsExactly("/sys/bus/pci/devices/0000:00:03.0/driver", "/sys/module/kvm_amd/parameters/avic");
-        assertThat(changes.get(0).after()).isFalse();
-        assertThat(changes.get(1).gone()).containsExactly("N");
-        assertThat(changes.get(1).added()).containsExactly("Y");
-        String interrupts =
-                RecordedHost.of("amd-6.12").tree().text("proc/interrupts").orElseThrow();
-        RecordedHost later = RecordedHost.of("amd-6.12").put("proc/interrupts", interrupts.replace(" 0 ", " 9 "));
-        assertThat(CaptureDiff.of(before, capture(later))).isEmpty();
-    }
-
     private static byte[] zip(Map<String, byte[]> entries) throws IOException {
         ByteArrayOutputStream out = new ByteArrayOutputStream();
         try (ZipOutputStream zip = new ZipOutputStream(out)) {
@@ -523,48 +500,34 @@ class CaptureTest {
                 .hasMessageContaining("a path that leads elsewhere, '");
     }
 
-    @Test
-    void chipsAndNamesOfInterruptsAreCompared() throws Exception {
-        String interrupts =
-                RecordedHost.of("amd-6.12").tree().text("proc/interrupts").orElseThrow();
-        RecordedHost later =
-                RecordedHost.of("amd-6.12").put("proc/interrupts", interrupts.replace("IR-IO-APIC", "IO-APIC") + "\n");
-        List<CaptureDiff> changes = CaptureDiff.of(capture(RecordedHost.of("amd-6.12")), capture(later));
-        assertThat(changes).singleElement().matches(one -> one.path().equals("/proc/interrupts"));
-        assertThat(changes.get(0).gone()).containsExactly("chip IR-IO-APIC");
-        assertThat(changes.get(0).added()).containsExactly("chip IO-APIC");
+    /** Another guest comes first before, and is gone later. Without an id, names are numbers of each capture. */
+    @ParameterizedTest
+    @ValueSource(strings = {"5b4a5ad5d2c94ee45b4a5ad5d2c94ee4", "", "uninitialized"})
+    void redactedNameIsThatOfTheSameGuestLater(String machine) throws IOException {
+        RecordedHost later = GuestHosts.of("amd-avic");
+        if (!machine.isEmpty()) {
+            later.put("etc/machine-id", machine + "\n");
+        }
+        Capture named = Capture.of(later.tree(), Capture::analysis, false);
+        RecordedHost before = new RecordedHost();
+        named.files().forEach(before::putBytes);
+        named.links().forEach(before::link);
+        before.put("proc/10/cmdline", "/usr/bin/qemu-system-x86_64\0-name\0alpha\0-machine\0q35,kernel_irqchip=split\0")
+                .put("proc/10/cgroup", "0::/alpha.scope\n")
+                .link("proc/10/fd/9", "anon_inode:kvm-vm");
+        Capture first = capture(before);
+        assertThat(first.files()).doesNotContainKey("etc/machine-id");
+        assertThat(first.files().values()).noneMatch(bytes -> new String(bytes).matches("(?s).*(alpha|5b4a5ad5).*"));
+        assertThat(ofGuest(first).equals(ofGuest(named.redact()))).isEqualTo(machine.startsWith("5b4a"));
     }
 
-    /** Names differ between them, and nothing else. */
-    @Test
-    void captureWithNamesIsComparedWithoutThem() throws Exception {
-        HostFiles tree = GuestHosts.of("intel-posted").tree();
-        Capture named = Capture.of(tree, Capture::analysis, false);
-        Capture nameless = Capture.of(tree, Capture::analysis, true);
-        assertThat(CaptureDiff.of(named, nameless)).isEmpty();
-        assertThat(CaptureDiff.of(nameless, named)).isEmpty();
-        assertThat(HostChanges.of(named.redact().tree(), nameless.tree())).isEmpty();
-        Path first = temporary.resolve("first.zip");
-        Path second = temporary.resolve("second.zip");
-        Files.write(first, archive(named));
-        Files.write(second, archive(nameless));
-        assertThat(Cli.run("capture", "--diff", first.toString(), second.toString())
-                        .exited(0)
-                        .out())
-                .isEqualTo(first + " has names and addresses, which " + second
-                        + " has not: they are left out of the comparison\n"
-                        + "nothing changed, except counts of interrupts\n");
-    }
-
-    @Test
-    void lineThatIsRepeatedOrMovedIsShown() throws Exception {
-        String file = "sys/module/kvm_amd/parameters/avic";
-        Capture before = capture(RecordedHost.of("amd-6.12").put(file, "N\nY\nN\n"));
-        List<CaptureDiff> repeated =
-                CaptureDiff.of(before, capture(RecordedHost.of("amd-6.12").put(file, "N\nY\n")));
-        assertThat(repeated.get(0).gone()).containsExactly("N");
-        List<CaptureDiff> moved =
-                CaptureDiff.of(before, capture(RecordedHost.of("amd-6.12").put(file, "Y\nN\nN\n")));
-        assertThat(moved.get(0).added()).containsExactly("the same lines in another order");
+    private static Map<String, String> ofGuest(Capture capture) {
+        Map<String, String> files = new TreeMap<>();
+        capture.files().forEach((path, content) -> {
+            if (path.startsWith("proc/100/")) {
+                files.put(path, new String(content, StandardCharsets.UTF_8));
+            }
+        });
+        return files;
     }
 }

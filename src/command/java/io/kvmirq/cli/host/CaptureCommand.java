@@ -29,49 +29,20 @@ public final class CaptureCommand implements Command {
                         + " names, a hash of the name and /etc/machine-id, so these are the same in all"
                         + " archives of a host; without /etc/machine-id they get numbers. It reads only files"
                         + " that other commands read too; root can read more of them. It opens no device and"
-                        + " starts no VM. With --diff, prints the changes of a host between two archives, in"
-                        + " the words of doctor, list and explain, without counts. Exit code 1 if something"
-                        + " changed.")
-                .footer(
-                        "",
-                        "Example: kvmirq capture -o host.zip; kvmirq vfio --from host.zip",
-                        "         kvmirq capture --diff before.zip after.zip");
+                        + " starts no VM.")
+                .footer("", "Example: kvmirq capture -o host.zip; kvmirq vfio --from host.zip");
         usage.add(OptionSpec.builder("-o", "--output")
                 .paramLabel("FILE")
                 .type(Path.class)
                 .description("Write the archive to FILE, which may not exist yet."));
         usage.add(OptionSpec.builder("--unredacted")
                 .description("Keep names, addresses and /etc/machine-id in the archive."));
-        usage.add(OptionSpec.builder("--diff")
-                .description("Print the changes from A to B: two archives, or directories as for --root."));
-        usage.add(OptionSpec.builder("--files").description("With --diff: also the lines of files that differ."));
-        usage.add(Command.parameters("0", "0..2", "ARCHIVE").description("The two archives of --diff."));
         HostSource.describe(usage);
-        usage.add(Command.json());
     }
 
     @Override
     public int run(ParseResult arguments, Terminal terminal) {
         return Commands.read(arguments, () -> {
-            List<String> archives = Command.words(arguments);
-            boolean diff = arguments.hasMatchedOption("--diff");
-            if (archives.size() != (diff ? 2 : 0)) {
-                throw new IllegalArgumentException(
-                        diff
-                                ? "--diff has " + (archives.size() == 1 ? "one archive" : "no archives")
-                                        + ": expected two, --diff A B"
-                                : "argument " + Foreign.quoted(archives.get(0))
-                                        + " is unexpected: expected --diff A B, or -o FILE");
-            }
-            for (String option : diff ? List.<String>of() : List.of("--files", "--json")) {
-                if (arguments.hasMatchedOption(option)) {
-                    throw new IllegalArgumentException(option + " is an option of --diff A B: add that");
-                }
-            }
-            if (diff) {
-                return new CaptureComparison(Path.of(archives.get(0)), Path.of(archives.get(1)))
-                        .print(terminal, arguments.hasMatchedOption("--files"), arguments.hasMatchedOption("--json"));
-            }
             Optional<Path> output = Optional.ofNullable(arguments.matchedOptionValue("-o", null));
             if (output.isPresent() && NewFile.isRefused(output.get(), terminal)) {
                 return ExitCode.COULD_NOT_RUN;

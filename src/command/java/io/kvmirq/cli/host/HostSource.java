@@ -82,7 +82,7 @@ public final class HostSource {
             throw new IllegalArgumentException(String.join(" and ", chosen) + " exclude each other: give one of them");
         }
         if (arguments.hasMatchedOption("--from")) {
-            return capture(arguments.matchedOptionValue("--from", Path.of(""))).tree();
+            return capture(arguments.matchedOptionValue("--from", Path.of("")));
         }
         if (arguments.hasMatchedOption("--fake")) {
             return FakeDevices.tree(arguments.matchedOptionValue("--fake", ""));
@@ -122,16 +122,16 @@ public final class HostSource {
     }
 
     /**
-     * Reads the capture in a file, or makes one from a copy of a host in a directory.
+     * The host of the capture in a file, or of a copy in a directory.
      *
      * @throws UnreadableInputException if it cannot be read, or is none
      */
-    static Capture capture(Path file) {
+    private static HostFiles capture(Path file) {
         if (Files.isDirectory(file)) {
-            return Capture.of(tree(file, FileSentence.shown(file), List.of("proc", "sys")), Capture::analysis, false);
+            return tree(file, FileSentence.shown(file), List.of("proc", "sys"));
         }
         try (InputStream in = Files.newInputStream(file)) {
-            return Capture.read(in);
+            return Capture.read(in).tree();
         } catch (IOException e) {
             throw new UnreadableInputException(FileSentence.cannotRead(file, e), e);
         } catch (IllegalArgumentException e) {

@@ -210,7 +210,6 @@ class VfioCommandTest {
                 "doctor --from /etc/passwd     | 3 | kvmirq: /etc/passwd is no capture: it is not an archive of kvmirq",
                 "list --root /no/directory     | 3 | kvmirq: --root is '/no/directory': expected a directory with",
                 "explain --from /no/archive 01:00.0 | 3 | kvmirq: cannot read /no/archive: no such file",
-                "capture --diff /no/a /no/b    | 3 | kvmirq: cannot read /no/a: no such file",
                 "vfio --root / --fake 6.1      | 2 | kvmirq: --fake and --root exclude each other: give one of them."
                         + " See kvmirq vfio --help"
             })
