@@ -25,6 +25,7 @@ import java.util.concurrent.locks.LockSupport;
 final class KickCalls extends Calls {
     private static final int EAGAIN = -Errno.EAGAIN.number();
     private static final int EINTR = -Errno.EINTR.number();
+    private static final int ATTEMPTS = 1000;
     private static final long PAUSE_NANOS = 50_000;
     private static final int TIMEOUT_AT = Signals.SET_SIZE;
 
@@ -171,14 +172,16 @@ final class KickCalls extends Calls {
     // Any thread
 
     /**
-     * Sends the signal if the thread is in KVM_RUN, or about to enter it. If the user has too many pending signals, it
-     * retries until the run has ended.
+     * Sends the signal if the thread is in KVM_RUN, or about to enter it. A call that fails is repeated: after EAGAIN,
+     * when the user has too many pending signals, until the run has ended; after another error, which a filter of system
+     * calls may answer for ever, {@value #ATTEMPTS} times.
      *
      * @return whether this signal or another one ends the run; if not, the next run must see {@code immediate_exit}
      */
     boolean send() {
         // Partner: the fence of begin(). The caller has set immediate_exit if it calls again.
         VarHandle.fullFence();
+        int failures = 0;
         while (true) {
             State now = state.get();
             if (now == State.SENDING || now == State.SENT) {
@@ -190,8 +193,15 @@ final class KickCalls extends Calls {
             if (state.compareAndSet(State.RUNNING, State.SENDING)) {
                 long result = libc().syscall(SystemCall.TGKILL, process, number, signal, 0);
                 state.set(result == 0 ? State.SENT : State.RUNNING);
-                if (result != EAGAIN) {
-                    return result == 0;
+                if (result == 0) {
+                    return true;
+                }
+                if (result != EAGAIN && ++failures == ATTEMPTS) {
+                    warnOnce(
+                            "vcpu kick",
+                            ": tgkill fails with " + Errno.ofResult(result)
+                                    + ", so a run goes on until its guest exits");
+                    return false;
                 }
                 LockSupport.parkNanos(PAUSE_NANOS);
             }

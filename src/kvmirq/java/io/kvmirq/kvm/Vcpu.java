@@ -455,7 +455,8 @@ public final class Vcpu implements AutoCloseable {
      * Ends the current run, even if its guest halts. If no run is in progress, it ends the next one. That run returns
      * {@link VcpuExit.Reason#INTR}, or another exit that came first; then the next run returns INTR. Several kicks may
      * end one run. On a closed vCPU it does nothing. Any thread may call it. It allocates nothing and never fails. It
-     * waits only while the user's pending signals have reached RLIMIT_SIGPENDING.
+     * waits only while the user's pending signals have reached RLIMIT_SIGPENDING. If the kernel keeps refusing the signal
+     * for another reason, such as a filter of system calls, a warning says so, and the run goes on until its guest exits.
      */
     public void kick() {
         run.kick();

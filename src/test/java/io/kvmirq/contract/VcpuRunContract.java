@@ -336,6 +336,33 @@ class VcpuRunContract extends KernelSuite {
         }
     }
 
+    /** After close nothing else could end the run. */
+    @Test
+    void closeEndsTheRunThoughItsFirstSignalIsRefused() throws Exception {
+        open(TELLS_AND_LOOPS);
+        faults.fail("tgkill", 1, Errno.ESRCH);
+        Vcpu vcpu = vcpu();
+        FutureTask<VcpuExit.Reason> run = running(vcpu);
+        vcpu.close();
+        assertThat(run.get()).isEqualTo(VcpuExit.Reason.INTR);
+        assertThat(faults.unused()).isEmpty();
+    }
+
+    /** A filter of system calls may refuse the signal for ever. */
+    @Test
+    void kickReturnsThoughEverySignalIsRefused() throws Exception {
+        open(TELLS_AND_LOOPS);
+        faults.failEvery("tgkill", Errno.EPERM).listen();
+        try (Vcpu vcpu = vcpu()) {
+            FutureTask<VcpuExit.Reason> run = running(vcpu);
+            vcpu.kick();
+            assertThat(faults.count("tgkill")).isGreaterThan(1);
+            faults.clear();
+            vcpu.kick();
+            assertThat(run.get()).isEqualTo(VcpuExit.Reason.INTR);
+        }
+    }
+
     /** Two threads kick while a guest exits again and again; then no signal is left, and no kick. */
     @Test
     void noSignalIsLeftByKicksThatCross() throws Exception {
