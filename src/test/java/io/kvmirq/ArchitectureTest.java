@@ -75,7 +75,7 @@ class ArchitectureTest {
                 "arch..       | ",
                 "backend..    | uapi..",
                 "kernel..     | uapi.. backend.. explain..",
-                "recording..  | uapi.. backend..",
+                "recording..  | uapi.. backend.. explain",
                 "kvm..        | uapi.. backend explain.. kernel..",
                 "vfio..       | uapi.. backend explain.. kernel..",
                 "mirror..     | arch.. backend",

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.recording;
 
+import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.Libc;
 import io.kvmirq.backend.SystemCall;
 import io.kvmirq.backend.libc.LibcBackend;
+import io.kvmirq.explain.Answers;
+import io.kvmirq.explain.KernelCall;
 import io.kvmirq.text.Foreign;
 import io.kvmirq.uapi.Names;
 import io.kvmirq.uapi.UapiTable;
@@ -14,9 +17,11 @@ import java.lang.reflect.Method;
 import java.lang.reflect.Proxy;
 import java.nio.ByteBuffer;
 import java.util.Arrays;
+import java.util.Comparator;
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeSet;
@@ -27,6 +32,8 @@ import org.jspecify.annotations.Nullable;
 /** The names of calls that a rule of {@link Faults} may use. */
 final class FaultNames {
     static final String ANY = "any";
+    private static final String IOCTL = "ioctl";
+    private static final Set<String> ALL_OF_A_KIND = Set.of(ANY, IOCTL, "syscall");
 
     private static final Set<String> NEVER_FAIL = Arrays.stream(SystemCall.values())
             .filter(call -> !call.canFail())
@@ -99,7 +106,7 @@ final class FaultNames {
         if (arguments != null && function.equals("syscall") && arguments[0] instanceof SystemCall call) {
             return call.kernelName();
         }
-        if (!function.equals("ioctl") || arguments == null || !(arguments[1] instanceof Long request)) {
+        if (!function.equals(IOCTL) || arguments == null || !(arguments[1] instanceof Long request)) {
             return function;
         }
         UapiTable.@Nullable Request known = UapiTable.find(request, FileKind.NONE);
@@ -123,6 +130,29 @@ final class FaultNames {
     /** Whether a call of this name can return an error. */
     static boolean canFail(String name) {
         return !NEVER_FAIL.contains(name);
+    }
+
+    /**
+     * The errnos that Linux returns from a call of this name, by the table of answers, in the order of their names.
+     * Empty if the name means all calls of a kind, or the table does not have the call.
+     */
+    static Set<Errno> errnos(String name) {
+        Set<Errno> errnos = new TreeSet<>(Comparator.comparing(Errno::toString));
+        if (ALL_OF_A_KIND.contains(name)) {
+            return errnos;
+        }
+        String label = name.replaceAll("(?<=[a-z])(?=[A-Z])", " ").toLowerCase(Locale.ROOT);
+        Set<String> kernels = ofKernel(name);
+        Set<String> known = (kernels.isEmpty() || KernelCall.of(label).isPresent() ? Set.of(label) : kernels)
+                .stream()
+                        .filter(one -> !one.equals(IOCTL) && KernelCall.of(one).isPresent())
+                        .collect(Collectors.toSet());
+        known.forEach(one -> errnos.addAll(Answers.errnos(one)));
+        boolean request = name.equals(name.toUpperCase(Locale.ROOT));
+        if (!known.isEmpty() && (request || kernels.contains(IOCTL))) {
+            errnos.addAll(Answers.errnos(IOCTL));
+        }
+        return errnos;
     }
 
     static void require(String name) {

@@ -13,6 +13,7 @@ import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
+import java.util.function.Predicate;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -60,21 +61,23 @@ public final class Faults {
     /** A rule about the nth call with a name, or about every call with it. */
     private static final class Fault {
         private final String call;
+        private final Predicate<Call> named;
         private final int nth;
         private final long answer;
         private final Optional<Runnable> before;
         private int seen;
         private boolean used;
 
-        Fault(String call, int nth, long answer, Optional<Runnable> before) {
+        Fault(String call, Predicate<Call> named, int nth, long answer, Optional<Runnable> before) {
             this.call = call;
+            this.named = named;
             this.nth = nth;
             this.answer = answer;
             this.before = before;
         }
 
         boolean applies(Call to) {
-            if (!to.isNamed(call)) {
+            if (!named.test(to)) {
                 return false;
             }
             seen++;
@@ -91,7 +94,7 @@ public final class Faults {
 
     private synchronized Faults add(String call, int nth, long answer, Optional<Runnable> before) {
         FaultNames.require(call);
-        rules.add(new Fault(call, nth, answer, before));
+        rules.add(new Fault(call, to -> to.isNamed(call), nth, answer, before));
         return this;
     }
 
@@ -126,6 +129,28 @@ public final class Faults {
         Objects.requireNonNull(errno, "errno is null");
         requireCanFail(call);
         return add(call, EVERY, -errno.number(), Optional.empty());
+    }
+
+    /**
+     * Makes each call fail that {@code chosen} accepts. {@code chosen} gets the call's name, as {@link #calls} has it, in
+     * the thread of the call. It is asked once for each call that can fail, one call at a time, and must not wait.
+     */
+    public synchronized Faults failIf(Predicate<String> chosen, Errno errno) {
+        Objects.requireNonNull(chosen, "chosen is null");
+        Objects.requireNonNull(errno, "errno is null");
+        Predicate<Call> named = call -> call.canFail() && chosen.test(call.name());
+        rules.add(new Fault("chosen", named, EVERY, -errno.number(), Optional.empty()));
+        return this;
+    }
+
+    /**
+     * The errnos that Linux can return from a call of this name, in the order of their names. Empty if they are not
+     * known, or if the name means several requests, such as {@code ioctl}. Throws like {@link #fail}.
+     */
+    public static Set<Errno> errnos(String call) {
+        Objects.requireNonNull(call, "call is null");
+        FaultNames.require(call);
+        return FaultNames.errnos(call);
     }
 
     /** Makes the nth call return {@code count}, like a short read or write. It transfers nothing. */

@@ -8,7 +8,9 @@ import java.util.Comparator;
 import java.util.EnumSet;
 import java.util.HashSet;
 import java.util.List;
+import java.util.Optional;
 import java.util.Set;
+import java.util.TreeSet;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
@@ -78,6 +80,25 @@ public final class Answers {
             facts.add(Fact.LEVEL);
         }
         return facts;
+    }
+
+    /**
+     * The errnos that the table has for a call, by a label of {@link KernelCall} or by a name of the kernel, which may
+     * mean several calls. Empty if the table does not have the call.
+     */
+    public static Set<Errno> errnos(String name) {
+        Optional<KernelCall> found = KernelCall.of(name);
+        Set<KernelCall> calls = EnumSet.noneOf(KernelCall.class);
+        found.ifPresent(call -> {
+            calls.addAll(List.of(call, call.kind()));
+            if (!call.label().equals(name)) { // a label means one call
+                calls.addAll(call.alsoMeant());
+            }
+        });
+        return all().filter(answer -> answer.errno() != 0)
+                .filter(answer -> answer.row().calls().stream().anyMatch(calls::contains))
+                .map(answer -> new Errno(answer.errno()))
+                .collect(Collectors.toCollection(() -> new TreeSet<>(Comparator.comparing(Errno::toString))));
     }
 
     /** The causes as a clause for a message: the certain one alone, else the first few; empty if none is known. */

@@ -20,7 +20,8 @@ public enum FileAnswer implements Answer {
         + " keeps the VM alive", "kvm_main.c kvm->mm").certainWhen(FOREIGN)),
     VM_DEAD(refusal(UNTESTED, ANY_IOCTL, EIO, "KVM has marked the VM dead", "dmesg, which shows why KVM gave it up",
         "kvm_main.c kvm->vm_dead").needs(OWN)),
-    FD_NOT_OPEN(refusal(MEASURED, ANY_IOCTL, EBADF, "a descriptor is not open", FDS, "fs/file.c fdget()")),
+    FD_NOT_OPEN(refusal(MEASURED, ANY_IOCTL, EBADF, "a descriptor is not open", FDS, "fs/file.c fdget()")
+        .also(CLOSE, DUP, EPOLL_CTL, EPOLL_WAIT, MMAP, TRUNCATE, SEALS)),
     FAULT(refusal(MEASURED, ANY_IOCTL, EFAULT, "the structure, or what it points to, is not in this process's memory",
         "the address, and whether the request number has the size of the structure",
         "copy_from_user(), copy_to_user()")),
@@ -36,14 +37,31 @@ public enum FileAnswer implements Answer {
     EPOLL_UNKNOWN_IOCTL(like(MEASURED, KVM_UNKNOWN_REQUEST.row)),
 
     // Descriptors and mappings
-    FD_TABLE_FULL(refusal(SOURCE, ANY_IOCTL, EMFILE, "this process has no descriptor left: raise RLIMIT_NOFILE",
-        "ls /proc/PID/fd | wc -l against ulimit -n", "fs/file.c alloc_fd()")),
+    FD_TABLE_FULL(refusal(SOURCE, OPEN, EMFILE, "this process has no descriptor left: raise RLIMIT_NOFILE",
+        "ls /proc/PID/fd | wc -l against ulimit -n", "fs/file.c alloc_fd()").also(DUP).also(makersOfFiles())),
+    FILES_FULL(refusal(UNTESTED, OPEN, ENFILE, "the system has no file left: raise fs.file-max",
+        "/proc/sys/fs/file-nr", "fs/file_table.c alloc_empty_file()").also(makersOfFiles())),
+
+    // Memory and signals
+    NO_MEMORY(refusal(UNTESTED, OPEN, ENOMEM, "the kernel has no memory left for the call",
+        "dmesg, and memory.max of the control group", "kmalloc() with GFP_KERNEL").also(makersOfFiles())
+        .also(DUP, MUNMAP, MADVISE, MEMBARRIER, TRUNCATE, EPOLL_CTL, EVENTFD_WAIT)
+        .also(CPUID, CPUID_OF_VCPU, CPUID_SET, CAP_ENABLE, IRQCHIP_CREATE, KernelCall.SPLIT_IRQCHIP, IRQCHIP_STATE)
+        .also(PIT_CREATE, TSS, VCPU_RUN, VCPU_INIT, VCPU_FINALIZE, LAPIC_GET, SREGS_GET, SREGS_SET, REGS_GET, REGS_SET)
+        .also(MSRS_GET, MSRS_SET, FPU_GET, FPU_SET, XSAVE_GET, XSAVE_SET, XCRS_GET, XCRS_SET, NESTED_SET, MEMORY, COALESCED)
+        .also(MSR_FILTER, ROUTES, IRQFD, IOEVENTFD, ATTRIBUTE, VFIO_IOMMU, VFIO_IOMMU_INFO, VFIO_DIRTY, VFIO_CONTAINER)
+        .also(VFIO_INFO, VFIO_REGION_INFO, IOMMU_REQUEST, SET_IRQS, VFIO_HOT_RESET, VFIO_IOEVENTFD)),
+    INTERRUPTED(refusal(UNTESTED, EVENTFD_READ, EINTR, "a signal came while the call waited", "call again",
+        "kernel/signal.c signal_pending()")
+        .also(EVENTFD_WRITE, EVENTFD_WAIT, EPOLL_WAIT, SIGNAL_WAIT, OPEN, CLOSE, TRUNCATE, VM_CREATE, VCPU_CREATE)),
     NO_DIRECT(refusal(MEASURED, DUP, EINVAL, "F_SETFL with O_DIRECT of a file that has no direct I/O", "the flags",
         "fs/fcntl.c setfl()").unless(TYPED_CALL)),
     EVENTFD_BLOCKS(behaviour(MEASURED, "without O_NONBLOCK a read waits for a count, and a write for room",
         "fs/eventfd.c eventfd_read(), eventfd_write()")),
     FD_DUP_LIMIT(refusal(MEASURED, DUP, EINVAL, "the lowest number asked for is beyond RLIMIT_NOFILE",
         "the number against ulimit -n", "fs/fcntl.c do_fcntl()")),
+    ADVICE(refusal(UNTESTED, MADVISE, EINVAL, "advice that this kernel does not know, or an address off a page",
+        "the advice and the address", "mm/madvise.c do_madvise()")),
     MAP_LENGTH(refusal(MEASURED, MMAP, EINVAL, "a mapping has at least one page and begins at a page",
         "length, address and offset", "mm/mmap.c do_mmap()")),
     MAP_ROOM(refusal(MEASURED, MMAP, ENOMEM, "the length is more than a process has room for",
@@ -196,6 +214,25 @@ public enum FileAnswer implements Answer {
 
     @SuppressWarnings("ImmutableEnumChecker") // a record of values
     private final Row row;
+
+    /** The calls that make a file and a descriptor of it, except open. */
+    private static KernelCall[] makersOfFiles() {
+        return new KernelCall[] {
+            EVENTFD_CREATE,
+            EPOLL_CREATE,
+            MEMFD,
+            VM_CREATE,
+            VCPU_CREATE,
+            DEVICE_CREATE,
+            STATS,
+            VFIO_GROUP,
+            VFIO_CDEV,
+            VFIO_CONTAINER_OPEN,
+            IOMMUFD,
+            VFIO_DEVICE_FD,
+            VFIO_FEATURE
+        };
+    }
 
     FileAnswer(Row row) {
         this.row = row;

@@ -65,9 +65,10 @@ public enum IommufdAnswer implements Answer {
     // Address spaces
     IOMMUFD_SIZE(refusal(SOURCE, IOMMU_REQUEST, EINVAL, "the size that the structure begins with is too short",
         "size: that of the structure in linux/iommufd.h", "drivers/iommu/iommufd/main.c iommufd_fops_ioctl()")),
-    IOMMUFD_TRAILING(refusal(SOURCE, ANY_IOCTL, E2BIG,
+    IOMMUFD_TRAILING(refusal(SOURCE, IOMMU_REQUEST, E2BIG,
         "the structure is longer than this kernel knows, and the rest is not 0",
-        "size or argsz, and zeros after what the kernel knows", "include/linux/uaccess.h copy_struct_from_user()")),
+        "size or argsz, and zeros after what the kernel knows", "include/linux/uaccess.h copy_struct_from_user()")
+        .also(VFIO_BIND, VFIO_ATTACH)),
     IOMMUFD_FLAGS(refusal(SOURCE, IOMMU_REQUEST, EOPNOTSUPP,
         "a flag or an operation is unknown, or a reserved field is not 0",
         "flags, op and reserved fields", "drivers/iommu/iommufd/ioas.c")),

@@ -12,7 +12,8 @@ import org.jspecify.annotations.Nullable;
 /** A request to the kernel: its name in kvmirq's messages and commands, and the kernel's own names. */
 public enum KernelCall {
     OPEN("open"),
-    EVENTFD_CREATE("eventfd create", "eventfd2"),
+    CLOSE("close"),
+    EVENTFD_CREATE("eventfd create", "eventfd2", "eventfd"),
     EVENTFD_WRITE("eventfd signal", "write", "pwrite"),
     EVENTFD_READ("eventfd drain", "read", "pread", "preadv2"),
     EVENTFD_WAIT("eventfd wait", "ppoll", "poll"),
@@ -21,7 +22,7 @@ public enum KernelCall {
     EPOLL_CTL("epoll control", "epoll_ctl"),
     EPOLL_WAIT("epoll wait", "epoll_wait"),
     MEMBARRIER("membarrier"),
-    MMAP("mmap"),
+    MMAP("mmap", "map_zeros"),
     MUNMAP("munmap"),
     MADVISE("madvise"),
     MEMFD("memory file create", "memfd_create"),

@@ -112,6 +112,7 @@ class CallbacksTest {
             Map.entry("mirror.VcpuPhase", "it reads a number, and may do nothing else"),
             Map.entry("pci.PassedThroughDevice$Notices", "noticesOfAPassedThroughDevice"),
             Map.entry("recording.Faults.delay Runnable", KERNEL),
+            Map.entry("recording.Faults.failIf Predicate", "it counts calls, and may not wait"),
             Map.entry("recording.Preload$Raw", TAPE),
             Map.entry("recording.Preload$Raw.open Runnable", TAPE),
             Map.entry("recording.SlotFile.new BooleanSupplier", LOCKLESS),

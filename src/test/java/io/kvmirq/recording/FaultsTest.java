@@ -168,6 +168,22 @@ class FaultsTest {
     }
 
     @Test
+    void errnosOfACallAreThoseOfItsRowsInTheTable() {
+        assertThat(KernelBackend.class.getDeclaredMethods())
+                .filteredOn(FaultNames::answers)
+                .allSatisfy(method -> assertThat(Faults.errnos(method.getName()))
+                        .as(method.getName())
+                        .isNotEmpty());
+        assertThat(Faults.errnos("tgkill")).containsExactly(Errno.EAGAIN, Errno.EINVAL, Errno.ESRCH);
+        assertThat(Faults.errnos("irqfdAssign")).contains(Errno.EBUSY, Errno.ENOMEM, Errno.EBADF);
+        assertThat(Faults.errnos("irqfdDeassign")).contains(Errno.EBADF).doesNotContain(Errno.EBUSY, Errno.ENOMEM);
+        assertThat(Faults.errnos("KVM_IRQFD")).containsAll(Faults.errnos("irqfdDeassign"));
+        assertThat(Faults.errnos("eventfdDrain")).doesNotContain(Errno.ENOMEM);
+        assertThat(Faults.errnos("KVM_SET_GSI_ROUTING")).contains(Errno.ENOMEM).doesNotContain(Errno.EMFILE);
+        assertThat(Faults.errnos("ioctl")).isEmpty();
+    }
+
+    @Test
     void namesThatNoCallHasAreRefused() {
         assertThatIllegalArgumentException()
                 .isThrownBy(() -> faults.fail("KVM_CREATE_VMM", 1, Errno.EBUSY))

@@ -26,7 +26,7 @@ public @interface Fault {
     /** The number of the call among the calls with this name, from 1. */
     int nth() default 1;
 
-    /** The name of the error, such as {@code EBUSY}. */
+    /** The name of an error that Linux can return from the call, such as {@code EBUSY}. */
     String errno();
 
     /** The container of repeated {@link Fault} annotations. */

@@ -63,7 +63,7 @@ final class KvmExtension implements TestTemplateInvocationContextProvider, Param
             if (first == null) {
                 return true;
             }
-            return next < first.callsOfPassed().size();
+            return next < first.turns().size();
         }
 
         @Override
@@ -75,9 +75,7 @@ final class KvmExtension implements TestTemplateInvocationContextProvider, Param
                 first = new KvmInvocation(settings, target, Optional.empty());
                 return first;
             }
-            String call = first.callsOfPassed().get(next);
-            next++;
-            return new KvmInvocation(settings, target, Optional.of(new KvmInvocation.Turn(next, call)));
+            return new KvmInvocation(settings, target, Optional.of(first.turns().get(next++)));
         }
     }
 

@@ -20,7 +20,9 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
+import java.util.Set;
 import java.util.function.Function;
+import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.extension.AfterEachCallback;
 import org.junit.jupiter.api.extension.BeforeEachCallback;
@@ -64,13 +66,14 @@ final class KvmInvocation
     private static final long SILENCE_MILLIS = 10_000;
     private static final String SILENCE = "kvmirq.silence.seconds";
 
-    /** The call that fails in this run, numbered from 1. */
-    record Turn(int number, String call) {}
+    /** The call that fails in this run, and its number among the calls of the first run, from 1. */
+    record Turn(int number, TurnCalls.Call call) {}
 
     private final Settings settings;
     private final Target target;
     private final Optional<Turn> turn;
     private final Faults faults = new Faults();
+    private final TurnCalls calls;
     private @Nullable KvmHost host;
     private long silenceMillis = SILENCE_MILLIS;
     /** Whether the run was interrupted. */
@@ -78,14 +81,15 @@ final class KvmInvocation
     /** Whether the call that failed has ended the set-up. */
     private boolean setUpEnded;
 
-    private @Nullable List<String> callsOfPassed;
+    private @Nullable List<Turn> turns;
 
     KvmInvocation(Settings settings, Target target, Optional<Turn> turn) {
         this.settings = settings;
         this.target = target;
         this.turn = turn;
         settings.faults().forEach(fault -> fault.addTo(faults));
-        turn.ifPresent(now -> faults.fail(Faults.ANY, now.number(), errno()));
+        calls = new TurnCalls(turn.map(Turn::call));
+        settings.everyCall().ifPresent(errno -> faults.failIf(calls, errno));
     }
 
     private Errno errno() {
@@ -96,15 +100,15 @@ final class KvmInvocation
         return GIVEN.containsKey(type) || type == Vcpu.class;
     }
 
-    /** The calls of the run; empty if the run failed. */
-    List<String> callsOfPassed() {
-        if (callsOfPassed == null) {
+    /** The calls of the run that Linux can let fail with the error; empty if the run failed. */
+    List<Turn> turns() {
+        if (turns == null) {
             throw new Mistake(
                     Optional.of(settings.test()),
                     "@EveryCallInTurn learns the calls from the first run, which has not ended: run the method in one"
                             + " thread");
         }
-        return callsOfPassed;
+        return turns;
     }
 
     @Override
@@ -125,7 +129,7 @@ final class KvmInvocation
     public ConditionEvaluationResult evaluateExecutionCondition(ExtensionContext context) {
         Optional<String> reason = target.disabled();
         if (reason.isPresent()) {
-            callsOfPassed = List.of();
+            turns = List.of();
             return ConditionEvaluationResult.disabled(reason.get());
         }
         return ConditionEvaluationResult.enabled("");
@@ -251,12 +255,12 @@ final class KvmInvocation
 
     /** Accepts an exception with the errno of the failing call: it may end the test. */
     private void rethrow(Throwable thrown) throws Throwable {
-        for (Throwable cause = thrown; turn.isPresent() && !silenced && cause != null; cause = cause.getCause()) {
+        for (Throwable cause = thrown; calls.hasFailed() && !silenced && cause != null; cause = cause.getCause()) {
             if (cause instanceof KernelException failure && failure.errno().equals(errno())) {
                 return;
             }
         }
-        throw turn.isEmpty() || thrown instanceof TestAbortedException ? thrown : named(thrown);
+        throw !calls.hasFailed() || thrown instanceof TestAbortedException ? thrown : named(thrown);
     }
 
     /** Adds the failed call to a failure. Tools can still read the expected and the actual value. */
@@ -272,7 +276,7 @@ final class KvmInvocation
     @Override
     public void afterEach(ExtensionContext context) {
         if (host == null) {
-            callsOfPassed = List.of(); // beforeEach has thrown the reason
+            turns = List.of(); // beforeEach has thrown the reason
             return;
         }
         boolean failed = context.getExecutionException().isPresent();
@@ -280,7 +284,7 @@ final class KvmInvocation
         if (!failed) {
             sayUnused(said);
         }
-        callsOfPassed = failed || !said.isEmpty() ? List.of() : faults.calls();
+        turns = failed || !said.isEmpty() ? List.of() : possible();
         if (!said.isEmpty()) {
             AssertionFailedError error = new AssertionFailedError(inTurn() + String.join("\n", said));
             error.setStackTrace(new StackTraceElement[] {
@@ -292,16 +296,38 @@ final class KvmInvocation
             });
             throw error;
         }
+        if (!failed && turn.isPresent() && !calls.hasFailed()) {
+            throw new TestAbortedException(
+                    getDisplayName(0) + " never came: the threads of this run made other calls than in the first run");
+        }
     }
 
-    /** The run's name, because Maven's console prints only its number. */
+    private List<Turn> possible() {
+        List<Turn> possible = new ArrayList<>();
+        List<TurnCalls.Call> all = calls.calls();
+        for (int i = 0; i < all.size(); i++) {
+            Set<Errno> errnos = Faults.errnos(all.get(i).name());
+            if (errnos.isEmpty() || errnos.contains(errno())) {
+                possible.add(new Turn(i + 1, all.get(i)));
+            }
+        }
+        return possible;
+    }
+
+    /** The run's name if its call has failed, because Maven's console prints only its number. */
     private String inTurn() {
-        return turn.isPresent() ? getDisplayName(0) + " " : "";
+        return calls.hasFailed() ? getDisplayName(0) + " " : "";
     }
 
     private void sayUnused(List<String> said) {
-        if (settings.everyCall().isPresent() && faults.calls().isEmpty()) {
-            said.add("@EveryCallInTurn: the test made no call of the kernel, so none can fail");
+        if (settings.everyCall().isPresent() && turn.isEmpty() && possible().isEmpty()) {
+            String names =
+                    calls.calls().stream().map(TurnCalls.Call::name).distinct().collect(Collectors.joining(", "));
+            said.add(
+                    names.isEmpty()
+                            ? "@EveryCallInTurn: the test made no call of the kernel, so none can fail"
+                            : "@EveryCallInTurn: Linux returns " + errno() + " from none of the test's calls: "
+                                    + names);
         }
         List<String> unused = faults.unused();
         for (Settings.Failing fault : settings.faults()) {
@@ -309,10 +335,6 @@ final class KvmInvocation
                 said.add("the fault of " + fault.call() + " " + fault.nth() + " never came: the test made "
                         + faults.count(fault.call()) + " such calls");
             }
-        }
-        if (turn.isPresent() && unused.contains(Faults.ANY + " " + turn.get().number())) {
-            said.add("the fault of call " + turn.get().number() + " never came: this run made "
-                    + faults.calls().size() + " calls, so its calls are not always the same");
         }
     }
 }

@@ -18,6 +18,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
+import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestFactory;
@@ -130,6 +131,12 @@ record Settings(
             Failing failing = new Failing(fault.call(), fault.nth(), errno(test, fault.errno(), "@Fault"));
             try {
                 failing.addTo(new Faults());
+                Set<Errno> known = Faults.errnos(failing.call());
+                if (!known.isEmpty() && !known.contains(failing.errno())) {
+                    throw new IllegalArgumentException(failing.call() + " never fails with " + failing.errno()
+                            + " in Linux: expected "
+                            + known.stream().map(Errno::toString).collect(Collectors.joining(", ")));
+                }
             } catch (IllegalArgumentException e) {
                 throw new Mistake(Optional.of(test), "@Fault: " + e.getMessage());
             }
