@@ -26,12 +26,6 @@ class RacesTest {
     }
 
     @ParameterizedTest
-    @MethodSource("tables")
-    void someVariantLosesInEachScenario(Verdicts<?, ?> table) {
-        assertThat(table.scenariosWithoutLoss()).isEmpty();
-    }
-
-    @ParameterizedTest
     @EnumSource(
             value = PostedVariant.class,
             names = {"TODAY", "UP_TO_6_16", "WITH_BARRIERS", "PIR_OR_ON", "ON_SN_STORE"})

@@ -93,13 +93,6 @@ public final class Verdicts<V extends Enum<V> & Variant<S>, S extends Enum<S> & 
         return found;
     }
 
-    /** The scenarios in which every variant is expected to keep. Such a scenario shows nothing. */
-    public List<S> scenariosWithoutLoss() {
-        return scenarios.stream()
-                .filter(scenario -> expected.values().stream().allMatch(row -> isKept(row.getOrDefault(scenario, ""))))
-                .toList();
-    }
-
     private boolean isSearched(V variant, S scenario) {
         return variant == ours || variant.concerns(scenario);
     }

@@ -96,19 +96,15 @@ public class GaUnit {
 
     /** A unit with its own words and no valid entry. */
     public GaUnit(AvicHost avic, Setup setup) {
-        this(avic, SharedWords.of(new long[words(setup)]), 0, setup, GaLogRing::new);
+        this(avic, SharedWords.of(new long[words(setup)]), 0, setup);
     }
 
-    interface Logs {
-        GaLogRing at(AvicHost avic, SharedWords words, int base, Setup setup);
-    }
-
-    GaUnit(AvicHost avic, SharedWords words, int base, Setup setup, Logs logs) {
+    GaUnit(AvicHost avic, SharedWords words, int base, Setup setup) {
         this.avic = avic;
         this.words = words;
         this.base = base;
         this.setup = setup;
-        GaLogRing made = logs.at(avic, words, base + TABLE + setup.entries() * ENTRY_WORDS, setup);
+        GaLogRing made = new GaLogRing(avic, words, base + TABLE + setup.entries() * ENTRY_WORDS, setup);
         this.log = made;
         avic.host().handle(setup.logVector(), cpu -> made.handle());
     }
@@ -321,14 +317,9 @@ public class GaUnit {
             avic.host().interrupt(DESTINATION.of(low, high), AvicHost.DOORBELL);
             return Outcome.DOORBELL;
         }
-        if (!logs(cached, low)) {
+        if (!GA_LOG_INTR.isSet(low)) { // read together with IsRun
             return Outcome.SILENT;
         }
         return log.append(GA_TAG.of(low), (int) get(entry, REQUESTER)) ? Outcome.LOGGED : Outcome.OVERFLOW;
-    }
-
-    /** Whether GALogIntr is set, which is read together with IsRun. */
-    boolean logs(long cached, long now) {
-        return GA_LOG_INTR.isSet(now);
     }
 }

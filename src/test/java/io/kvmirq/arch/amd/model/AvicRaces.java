@@ -13,13 +13,8 @@ public final class AvicRaces {
                 WRAPPERS          L L L . . . . . . L L L .
                 REFUSE_SECOND_ADD L L L . . . . . . L L L .
                 TWO_LOCKS         L . L . . . . h h L L L L
-                NO_MEDIATOR       . . L . . . . . . . . . .
-                OUTSIDE_LOCK      L . L . . . . h h . . . .
-                NOTIFY_FIRST      . . . L h . L . . . . h .
-                CLEAR_LAST        . . . . . L . . . . . . .
                 UP_TO_6_16        L L L . . . . h h L L L .
                 FROM_6_17         . . . . . . . h . L L L L
-                CACHES_LOG        . . . . . . L . . . . . .
                 TODAY             . . . . . . . . . . . . .
                 """);
 

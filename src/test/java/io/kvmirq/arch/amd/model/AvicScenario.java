@@ -25,12 +25,10 @@ public enum AvicScenario implements Scenario<AvicVariant> {
     LOG(
             "no move; vCPU 1 sleeps and is in the GA log; it blocks again, and the device requests again",
             variant -> plain(variant).postedTo(1).logged().device().operations(0, 4)),
-    BLOCK_CACHED("no move; one request, and the unit has GALogIntr in its cache from before", variant -> new AvicSpace(
-                    variant, true, true)
-            .postedTo(0)
-            .cached()
-            .device()
-            .operations(1, 0)),
+    BLOCK_CACHED(
+            "no move; one request, and the unit has GALogIntr in its cache from before",
+            variant ->
+                    new AvicSpace(variant, true).postedTo(0).cached().device().operations(1, 0)),
     INHIBIT(
             "AVIC is inhibited; the irqfd is posted to vCPU 0; the device requests at any time",
             variant -> plain(variant).inhibit().update(0).device().operations(0, 0)),
@@ -41,7 +39,7 @@ public enum AvicScenario implements Scenario<AvicVariant> {
             "the guest moves the interrupt to vCPU 1 unmasked; the device requests at any time",
             variant -> plain(variant).postedTo(0).update(1).device().operations(1, 0)),
     MOVE_CACHED("the same; the unit has the entry in its cache, until the invalidation", variant -> new AvicSpace(
-                    variant, true, false)
+                    variant, true)
             .postedTo(0)
             .cached()
             .update(1)
@@ -49,7 +47,7 @@ public enum AvicScenario implements Scenario<AvicVariant> {
             .operations(1, 0)),
     MOVE_IN_STEPS(
             "the same; the unit handles the request in steps, for which the invalidation waits",
-            variant -> new AvicSpace(variant, true, false)
+            variant -> new AvicSpace(variant, true)
                     .postedTo(0)
                     .update(1)
                     .deviceInSteps()
@@ -66,7 +64,7 @@ public enum AvicScenario implements Scenario<AvicVariant> {
     }
 
     private static AvicSpace plain(AvicVariant variant) {
-        return new AvicSpace(variant, false, false);
+        return new AvicSpace(variant, false);
     }
 
     @Override

@@ -55,8 +55,7 @@ final class AvicSpace implements Space, Explorer.Model {
     private boolean inhibits;
     private boolean secondVector;
 
-    /** @param cachesLog whether the unit has GALogIntr from its cache */
-    AvicSpace(AvicVariant variant, boolean caches, boolean cachesLog) {
+    AvicSpace(AvicVariant variant, boolean caches) {
         this.variant = variant;
         this.setup = new GaUnit.Setup(1, 3, LOG_VECTOR, true, caches);
         this.ofVm = Host.words(VCPUS);
@@ -68,7 +67,7 @@ final class AvicSpace implements Space, Explorer.Model {
         this.avic = new AvicHost(new Host(words, 0, 0, 1), variant.kernel(), true);
         Links links = new Links(words, marks + MARKS, VCPUS, marks + 1);
         this.vm = new AvicVm(avic, words, ofVm, VCPUS, 1, 1 << 12, variant.lists(links));
-        this.unit = variant.unit(avic, words, ofUnit, setup, cachesLog);
+        this.unit = new GaUnit(avic, words, ofUnit, setup);
         unit.set(ENTRY, 0x901, 0x77, 0x4100, true);
         this.irqfd = vm.add(variant.irqfd(vm, unit));
         vm.vcpu(0).thread().load(0);
@@ -319,7 +318,7 @@ final class AvicSpace implements Space, Explorer.Model {
         }
         VcpuThread own = vcpu(actor).thread();
         return word == own.at(VcpuThread.CPU)
-                || word == own.at(VcpuThread.MODE) && !inhibits && !variant.kicks()
+                || word == own.at(VcpuThread.MODE) && !inhibits && !variant.isOurs()
                 || word == vcpu(actor).at(AvicVcpu.INACTIVE);
     }
 
@@ -341,8 +340,7 @@ final class AvicSpace implements Space, Explorer.Model {
                 return cpu.at(HostCpu.INTERRUPTS_OFF);
             }
             AvicVcpu vcpu = vcpu(cpu.number());
-            if (word == vcpu.at(AvicVcpu.SHADOW) && variant.readsShadowLocked()
-                    || word == vcpu.list().at(SharedSet.BITS) && variant.readsListLocked()) {
+            if (word == vcpu.at(AvicVcpu.SHADOW) || word == vcpu.list().at(SharedSet.BITS)) {
                 return vcpu.list().at(SharedSet.LOCK);
             }
         }

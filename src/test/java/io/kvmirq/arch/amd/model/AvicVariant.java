@@ -2,13 +2,12 @@
 package io.kvmirq.arch.amd.model;
 
 import io.kvmirq.arch.SharedSet;
-import io.kvmirq.arch.SharedWords;
 import io.kvmirq.arch.amd.AvicKernel;
 import io.kvmirq.explorer.Variant;
 
 /**
- * Ours, those of the thread of August 2016, the kernels, and ours with one order or lock dropped. Each is ours but for
- * what is overridden here.
+ * Ours, those of the thread of August 2016, the kernels. Each is ours but for what is
+ * overridden here.
  */
 public enum AvicVariant implements Variant<AvicScenario> {
     EMBEDDED_NODE(
@@ -78,50 +77,6 @@ public enum AvicVariant implements Variant<AvicScenario> {
             return true;
         }
     },
-    NO_MEDIATOR("two updates of one irqfd at once: no lock of irqfds", Unmediated::new),
-    OUTSIDE_LOCK(
-            "the entry is written before the lock of the new list is taken",
-            (vm, unit) -> new AvicIrqfd(vm, 0, unit, AvicSpace.ENTRY) {
-                @Override
-                boolean moveThenWrite(AvicVcpu vcpu, int vector, boolean fits) {
-                    unlink();
-                    write(vcpu, vector, vcpu.isActive());
-                    vcpu.list().lock();
-                    link(vcpu);
-                    vcpu.list().unlock();
-                    return true;
-                }
-            }) {
-        @Override
-        boolean readsShadowLocked() {
-            return false;
-        }
-    },
-    NOTIFY_FIRST("the unit reads IsRun before it sets the IRR") {
-        @Override
-        GaUnit unit(AvicHost avic, SharedWords words, int base, GaUnit.Setup setup, boolean cachesLog) {
-            return new Unit(avic, words, base, setup, this, cachesLog) {
-                @Override
-                Outcome post(int entry, AvicVcpu vcpu, int vector, long cached) {
-                    Outcome outcome = notify(entry, cached);
-                    vcpu.request(vector);
-                    return outcome;
-                }
-            };
-        }
-    },
-    CLEAR_LAST("the poller of the GA log clears the interrupt bit after it took the entries") {
-        @Override
-        GaLogRing log(AvicHost avic, SharedWords words, int base, GaUnit.Setup setup) {
-            return new GaLogRing(avic, words, base, setup) {
-                @Override
-                void handle() {
-                    poll();
-                    clearInterrupt();
-                }
-            };
-        }
-    },
     UP_TO_6_16(
             "Linux 6.5 to 6.16: the entry is written, then leaves the old list; GALogIntr is always set",
             Unkicked::new) {
@@ -144,7 +99,6 @@ public enum AvicVariant implements Variant<AvicScenario> {
                     return true;
                 }
             }),
-    CACHES_LOG("ours on a unit that has GALogIntr from its cache, as no source says"),
     TODAY("the previous vCPU is kicked after the write, the rest as Linux 6.17: ours");
 
     /** Of the kernels: the previous vCPU is not kicked. */
@@ -155,18 +109,6 @@ public enum AvicVariant implements Variant<AvicScenario> {
 
         @Override
         void kick(int previous) {}
-    }
-
-    private static final class Unmediated extends AvicIrqfd {
-        private Unmediated(AvicVm vm, GaUnit unit) {
-            super(vm, 0, unit, AvicSpace.ENTRY);
-        }
-
-        @Override
-        void lock() {}
-
-        @Override
-        void unlock() {}
     }
 
     private static class Unlocked extends Unkicked {
@@ -185,20 +127,6 @@ public enum AvicVariant implements Variant<AvicScenario> {
             vcpu.list().lock();
             write(vcpu, vector, true);
             vcpu.list().unlock();
-        }
-    }
-
-    private static class Unit extends GaUnit {
-        private final boolean cachesLog;
-
-        private Unit(AvicHost avic, SharedWords words, int base, Setup setup, AvicVariant variant, boolean cachesLog) {
-            super(avic, words, base, setup, variant::log);
-            this.cachesLog = cachesLog;
-        }
-
-        @Override
-        boolean logs(long cached, long now) {
-            return super.logs(cached, cachesLog ? cached : now);
         }
     }
 
@@ -234,14 +162,6 @@ public enum AvicVariant implements Variant<AvicScenario> {
         return irqfds.of(vm, unit);
     }
 
-    GaUnit unit(AvicHost avic, SharedWords words, int base, GaUnit.Setup setup, boolean cachesLog) {
-        return new Unit(avic, words, base, setup, this, cachesLog && this == CACHES_LOG);
-    }
-
-    GaLogRing log(AvicHost avic, SharedWords words, int base, GaUnit.Setup setup) {
-        return new GaLogRing(avic, words, base, setup);
-    }
-
     /** Whether the lists are linked. */
     boolean isLinked() {
         return false;
@@ -256,23 +176,10 @@ public enum AvicVariant implements Variant<AvicScenario> {
     }
 
     boolean isOurs() {
-        return this == TODAY || this == CACHES_LOG;
+        return this == TODAY;
     }
 
     boolean hasMediator() {
-        return this != EMBEDDED_NODE && this != TWO_LOCKS && this != NO_MEDIATOR;
-    }
-
-    /** Whether the previous vCPU is kicked. */
-    boolean kicks() {
-        return isOurs() || this == NO_MEDIATOR || this == OUTSIDE_LOCK || this == NOTIFY_FIRST || this == CLEAR_LAST;
-    }
-
-    boolean readsShadowLocked() {
-        return true;
-    }
-
-    boolean readsListLocked() {
-        return true;
+        return this != EMBEDDED_NODE && this != TWO_LOCKS;
     }
 }

@@ -13,13 +13,6 @@ public final class VgicRaces {
                 LOOKS_ALWAYS     h L . . . . . . . L
                 SET_TWICE        . . . . . . . . . L
                 COLLAPSED        . . L L . . . . . L
-                FIRST_SOURCE     . . . L . . . . . L
-                ANY_SOURCE       . . L L . . . . . L
-                NO_EOI           . h . . . . h h . .
-                SPENT_IS_EMPTY   L L . . . . L L L L
-                NO_UNDERFLOW     . . . h h . . . . L
-                KICK_ONLY        . . h h h h h . . L
-                QUIET_END        . . . . . . . L . L
                 CLEARED_UNLOCKED . . L L L L L . . L
                 OURS             . . . . . . . . . L
                 AT_EXIT          . . . . . . . . . .

@@ -3,12 +3,11 @@ package io.kvmirq.arch.gic.model;
 
 import io.kvmirq.arch.SharedWords;
 import io.kvmirq.arch.gic.HypervisorControl;
-import io.kvmirq.arch.gic.ListRegister;
 import io.kvmirq.arch.vcpu.HostCpu;
 import io.kvmirq.explorer.ExploredWords;
 import io.kvmirq.explorer.Variant;
 
-/** Ours, what the review of December 2012 found or asked about, and ours with one rule dropped. */
+/** Ours, what the review of December 2012 found or asked about. */
 public enum VgicVariant implements Variant<VgicScenario> {
     AS_POSTED("2012, as posted: interrupts are on, and the handler, without the lock, may come before the flag is"
             + " cleared") {
@@ -55,89 +54,6 @@ public enum VgicVariant implements Variant<VgicScenario> {
                         gic.banks().setSources(vcpu, sgi, 0);
                     }
                     return queued;
-                }
-            }),
-    FIRST_SOURCE(
-            "an SGI is pending until its first source is queued",
-            (gic, vcpu, count, words, base) -> new VirtualInterface(gic, vcpu, count, words, base) {
-                @Override
-                boolean queueSources(int sgi) {
-                    int before = gic.banks().sources(vcpu, sgi);
-                    boolean all = super.queueSources(sgi);
-                    if (gic.banks().sources(vcpu, sgi) != before) {
-                        gic.banks().setSources(vcpu, sgi, 0);
-                    }
-                    return all;
-                }
-            }),
-    ANY_SOURCE(
-            "an SGI is added to a list register that holds it from another source",
-            (gic, vcpu, count, words, base) -> new VirtualInterface(gic, vcpu, count, words, base) {
-                @Override
-                int find(int id, int source) {
-                    for (int other = 0; other < gic.vcpus(); other++) {
-                        int number = super.find(id, other);
-                        if (number >= 0) {
-                            return number;
-                        }
-                    }
-                    return -1;
-                }
-            }),
-    NO_EOI(
-            "the end of a level raises no maintenance interrupt",
-            (gic, vcpu, count, words, base) -> new VirtualInterface(gic, vcpu, count, words, base) {
-                @Override
-                long withEnd(int id, long word) {
-                    return word;
-                }
-            }),
-    SPENT_IS_EMPTY(
-            "an exit frees a list register that waits for its maintenance interrupt, and its line is not looked at",
-            (gic, vcpu, count, words, base) -> new VirtualInterface(gic, vcpu, count, words, base) {
-                @Override
-                public void syncFromCpu() {
-                    gic.lock();
-                    for (int number = 0; number < registers(); number++) {
-                        if (ListRegister.isSpent(listRegister(number))) {
-                            put(number, 0, false);
-                        }
-                    }
-                    gic.unlock();
-                    super.syncFromCpu();
-                }
-            }),
-    NO_UNDERFLOW(
-            "UIE is not set when a list register is missing",
-            (gic, vcpu, count, words, base) -> new VirtualInterface(gic, vcpu, count, words, base) {
-                @Override
-                void settle(boolean all) {
-                    if (all) {
-                        super.settle(true);
-                    }
-                }
-            }),
-    KICK_ONLY("a sender kicks and makes no request: a vCPU on its way into the guest has filled its list registers") {
-        @Override
-        void kick(VgicVcpu vcpu) {
-            vcpu.thread().kick();
-        }
-    },
-    QUIET_END(
-            "the end of a level that was routed to another vCPU kicks nothing",
-            (gic, vcpu, count, words, base) -> new VirtualInterface(gic, vcpu, count, words, base) {
-                @Override
-                public void maintain() {
-                    gic.lock();
-                    for (int number = 0; number < registers(); number++) {
-                        long word = listRegister(number);
-                        if (ListRegister.isSpent(word)) {
-                            put(number, 0, false);
-                            gic.ended(vcpu, (int) ListRegister.VIRTUAL_ID.of(word));
-                        }
-                    }
-                    words.set(at(CONTROL), HypervisorControl.UNDERFLOW.put(control(), 0));
-                    gic.unlock();
                 }
             }),
     CLEARED_UNLOCKED(
@@ -204,10 +120,6 @@ public enum VgicVariant implements Variant<VgicScenario> {
         registers.syncFromCpu();
     }
 
-    void kick(VgicVcpu vcpu) {
-        vcpu.kick();
-    }
-
     /** The parts of a VM. */
     final VgicVm.Parts parts(boolean raisedOnce) {
         return new VgicVm.Parts() {
@@ -237,7 +149,7 @@ public enum VgicVariant implements Variant<VgicScenario> {
 
             @Override
             public void kick(VgicVcpu vcpu) {
-                VgicVariant.this.kick(vcpu);
+                vcpu.kick();
             }
         };
     }

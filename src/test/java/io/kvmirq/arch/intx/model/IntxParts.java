@@ -8,6 +8,7 @@ import io.kvmirq.explorer.ExploredWords;
 import io.kvmirq.explorer.Explorer;
 import io.kvmirq.explorer.Explorer.Access;
 import java.util.Map;
+import java.util.Optional;
 
 /** The parts of an {@link IntxSpace} in one memory, and the names of its words. */
 abstract class IntxParts implements Explorer.Model {
@@ -59,9 +60,9 @@ abstract class IntxParts implements Explorer.Model {
         this.other = new IntxDevice(line, kind, words, ofDevices + IntxDevice.WORDS);
         this.resamplefd = new LineEvent(words, ofEvent);
         this.vfio = variant.vfio(device, words, ofVfio);
-        this.guest = variant.guest(vcpu, vfio, resamplefd, words, ofGuest);
+        this.guest = new GuestLine(vcpu, 0, Optional.of(vfio), words, ofGuest);
         this.otherVfio = new VfioIntx(other, false, words, ofVfio + VfioIntx.WORDS);
-        guest.resampler().add(variant.resamples() ? resamplefd : () -> {});
+        guest.resampler().add(resamplefd);
         vfio.chooseDirect(guest::signalMapped);
         vfio.chooseAutoMask();
         enable();

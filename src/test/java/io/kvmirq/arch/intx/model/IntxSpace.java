@@ -212,7 +212,7 @@ final class IntxSpace extends IntxParts implements Space {
                         .when(state -> state[line.at(PhysicalLine.RUNNING)] == 0 && interrupts(state))));
         all.add(Actor.answering(
                 "worker",
-                words.operation("inject", this::inject).when(state -> state[guest.at(GuestLine.RAISED)] != 0)));
+                words.operation("inject", guest::inject).when(state -> state[guest.at(GuestLine.RAISED)] != 0)));
         all.addAll(actors);
         all.add(requester("device", device, requests));
         if (shares) {
@@ -222,9 +222,7 @@ final class IntxSpace extends IntxParts implements Space {
                     words.operation("serve and end", () -> {
                                 boolean isMapped = words.swap(signalled, 0) >= DIRECT;
                                 other.serve();
-                                if (isMapped && variant.waitsForAll()) {
-                                    otherVfio.endDirect();
-                                } else if (isMapped) {
+                                if (isMapped) {
                                     otherVfio.deactivate();
                                 }
                                 otherVfio.unmask();
@@ -232,15 +230,6 @@ final class IntxSpace extends IntxParts implements Space {
                             .when(state -> state[signalled] != 0)));
         }
         return new Explorer(all, memory, this);
-    }
-
-    private void inject() {
-        if (!variant.followsChoice()) {
-            guest.inject();
-            return;
-        }
-        words.swap(guest.at(GuestLine.RAISED), 0);
-        guest.drive(vfio.isDirect() ? GuestLine.PHYSICAL : PinSources.RESAMPLE, true);
     }
 
     private boolean interrupts(long[] state) {
@@ -341,9 +330,8 @@ final class IntxSpace extends IntxParts implements Space {
         if (word == resamplefd.at(LineEvent.LISTENED)) {
             return resamplefd.at(LineEvent.PASSING);
         }
-        boolean locked = !changesMode
-                && (word == vfio.at(VfioIntx.MASKED) && variant.readsMaskedLocked()
-                        || word == vfio.at(VfioIntx.DIRECT) && !switches);
+        boolean locked =
+                !changesMode && (word == vfio.at(VfioIntx.MASKED) || word == vfio.at(VfioIntx.DIRECT) && !switches);
         if (locked) {
             return vfio.at(VfioIntx.LOCK);
         }

@@ -18,7 +18,6 @@ public final class PostedRaces {
             UP_TO_6_16            .. .. .. .. .. .. .. .. .. .. .. .. .. ..
             TODAY                 .. .. .. .. .. .. .. .. .. .. .. .. .. ..
             WITH_BARRIERS         .. .. .. .. .. .. .. .. .. .. .. .. .. ..
-            TEST_FIRST            .. .. .. .. .. .. .. .. .. .. .. .. .. .L
             PLAIN_PIR             .. LL LL .. LL LL LL .. LL LL .. LL .. .L
             ON_BEFORE_PIR         .. LL LL .. LL LL LL .. LL LL .. .. .. LL
             HARVEST_FIRST         .. LL LL LL LL LL LL .. LL LL LL LL LL ..
@@ -27,10 +26,6 @@ public final class PostedRaces {
             PLAIN_CLEAR_ON        .. .L .L .L .L .L .L .. .L .L .L .. .. ..
             PLAIN_CLEAR_SN        .L .L .L .L LL .L LL .L .L .L .. .L .L ..
             NO_MODE_BARRIER       .. .h .h .. .h .h .h .. .h .h .. .. .. ..
-            NO_INVALIDATION       .. .. .. .. .. .. .. .. .. .. .. .. LL ..
-            TORN_ENTRY            .. .. .. .. .. .. .. .. .. .. .. .. LL ..
-            PENDING_BY_ON         .. .. .. .. .. .. .. .. .. .. LL .. .. ..
-            NO_UNBLOCK            .. .. .. .. .. .. LL .. .. .. .. .. .. ..
             PLAIN_SLEEP           .. .. .. .. .L .. .. .. .. .. .. .. .. ..
             """);
 

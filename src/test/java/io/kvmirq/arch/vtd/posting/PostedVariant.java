@@ -8,7 +8,6 @@ import io.kvmirq.arch.vcpu.VcpuThread;
 import io.kvmirq.explorer.Cpu;
 import io.kvmirq.explorer.ExploredWords;
 import io.kvmirq.explorer.Variant;
-import java.util.List;
 
 /**
  * Ours, the historic ones of the thread of January 2019, and ours with one ordering dropped. Each is ours but for what
@@ -111,14 +110,6 @@ public enum PostedVariant implements Variant<PostedScenario> {
                     return first;
                 }
             }),
-    TEST_FIRST(
-            "the sender looks whether the PIR bit is set before it sets it",
-            (words, base) -> new PiDescriptor(words, base) {
-                @Override
-                public boolean deliver(int vector) {
-                    return (words.get(pir(vector)) & bit(vector)) == 0 && super.deliver(vector);
-                }
-            }),
     PLAIN_PIR("the sender's PIR bit by load and store", (words, base) -> new PiDescriptor(words, base) {
         @Override
         public boolean deliver(int vector) {
@@ -181,50 +172,6 @@ public enum PostedVariant implements Variant<PostedScenario> {
             };
         }
     },
-    NO_INVALIDATION(
-            "a changed entry is not invalidated, and the unit goes on with its copy",
-            PiDescriptor::new,
-            PostedScenario.THROUGH_THE_UNIT) {
-        @Override
-        ExploredWords words(int size) {
-            return new ExploredWords(size) {
-                @Override
-                public void setPair(int word, long low, long high) {
-                    if (low != 0) {
-                        super.setPair(word, low, high);
-                    }
-                }
-            };
-        }
-    },
-    TORN_ENTRY(
-            "a posted entry is written by two accesses of 64 bits",
-            PiDescriptor::new,
-            PostedScenario.THROUGH_THE_UNIT) {
-        @Override
-        ExploredWords words(int size) {
-            return new ExploredWords(size) {
-                @Override
-                public void setPair(int word, long low, long high) {
-                    swap(word, low);
-                    swap(word + 1, high);
-                }
-            };
-        }
-    },
-    PENDING_BY_ON(
-            "a vCPU that spins looks at ON only before it yields",
-            (words, base) -> new PiDescriptor(words, base) {
-                @Override
-                public boolean hasPending() {
-                    return isOn();
-                }
-            },
-            PostedScenario.YIELD),
-    NO_UNBLOCK(
-            "the first bypass does not end the sleep of those not on a list",
-            PiDescriptor::new,
-            PostedScenario.START_OF_BYPASS),
     PLAIN_SLEEP("sleep announced by a plain store") {
         @Override
         ExploredWords words(int size) {
@@ -261,23 +208,13 @@ public enum PostedVariant implements Variant<PostedScenario> {
     @SuppressWarnings("ImmutableEnumChecker") // No lambda of these has a state.
     private final Descriptors descriptors;
 
-    @SuppressWarnings("ImmutableEnumChecker") // made by List.of
-    private final List<PostedScenario> only;
-
     PostedVariant(String text) {
         this(text, PiDescriptor::new);
     }
 
-    /** @param only the scenarios in which it differs; none for all */
-    PostedVariant(String text, Descriptors descriptors, PostedScenario... only) {
+    PostedVariant(String text, Descriptors descriptors) {
         this.text = text;
         this.descriptors = descriptors;
-        this.only = List.of(only);
-    }
-
-    @Override
-    public boolean concerns(PostedScenario scenario) {
-        return only.isEmpty() || only.contains(scenario);
     }
 
     @Override

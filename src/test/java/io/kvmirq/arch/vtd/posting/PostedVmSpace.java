@@ -167,8 +167,7 @@ final class PostedVmSpace extends PostedWords implements Space {
 
     /** The first bypass of the VM begins, and its device posts after that. */
     PostedVmSpace startsBypass() {
-        Runnable begin = variant != PostedVariant.NO_UNBLOCK ? vm::startBypass : () -> vm.addBypass(1);
-        return sender("bypass", words.operation("start bypass", begin), posting(0));
+        return sender("bypass", words.operation("start bypass", vm::startBypass), posting(0));
     }
 
     PostedVmSpace bypassed() {
