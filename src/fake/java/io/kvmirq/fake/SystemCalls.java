@@ -38,6 +38,11 @@ import java.util.function.ToLongFunction;
 final class SystemCalls implements Libc {
     private static final int LONGEST_PATH = 4096;
     private static final long LAST_ADDRESS = Mappings.LAST_ADDRESS;
+    /** {@code UIO_MAXIOV}. */
+    private static final int MOST_VECTORS = 1024;
+    /** {@code MAX_RW_COUNT}. */
+    private static final long LONGEST_TRANSFER = 0x7ffff000L;
+
     private static final int OTHER_STATUS = Uapi.O_APPEND | Uapi.FASYNC | Uapi.O_NOATIME;
 
     /** The flags that {@link #open} models, besides O_LARGEFILE. */
@@ -237,13 +242,15 @@ final class SystemCalls implements Libc {
 
     /** The checks of {@code vfs_read()}. */
     private int refusesToRead(FakeFile file, long to, long length, long offset) {
+        int refused = refusesToRead(file);
+        return refused < 0 ? refused : refusesPlace(to, length, offset);
+    }
+
+    private int refusesToRead(FakeFile file) {
         if (!file.may(FakeFile.READ)) {
             return refuse(FileAnswer.NOT_FOR_READING);
         }
-        if (!file.may(FakeFile.CAN_READ)) {
-            return refuse(FileAnswer.NOT_READABLE);
-        }
-        return refusesPlace(to, length, offset);
+        return file.may(FakeFile.CAN_READ) ? 0 : refuse(FileAnswer.NOT_READABLE);
     }
 
     /** The checks of {@code vfs_write()}. */
@@ -311,37 +318,56 @@ final class SystemCalls implements Libc {
                 : call(call, 0, fd, file -> file.may(mode) ? action.applyAsLong(file) : refuse(FileAnswer.NO_OFFSET));
     }
 
+    /** Offset -1 means the call without an offset, {@code do_readv()}. */
     @Override
     public long preadv2(int fd, long vectors, int count, long offset, int flags) {
-        return call("preadv2", 0, fd, file -> preadv2Locked(file, vectors, count, offset, flags));
+        return offset == -1
+                ? call("preadv2", 0, fd, file -> readVector(file, vectors, count, offset, flags))
+                : at("preadv2", fd, offset, FakeFile.PREAD, file -> readVector(file, vectors, count, offset, flags));
     }
 
-    private long preadv2Locked(FakeFile file, long vectors, int count, long offset, int flags) {
-        if (!(file instanceof EventFile) && host.build().isSince(6, 8)) {
-            return refuse(FileAnswer.NOT_AN_EVENTFD_NOWAIT);
+    /** {@code vfs_readv()}; before 6.8 it imported the vectors before it looked at the file. */
+    private long readVector(FakeFile file, long vectors, int count, long offset, int flags) {
+        boolean fileFirst = host.build().isSince(6, 8);
+        int refused = fileFirst ? refusesToRead(file) : 0;
+        if (refused < 0) {
+            return refused;
         }
-        ByteBuffer vector = memory.copyIn(vectors, Uapi.Iovec.SIZE);
+        if (count < 0 || count > MOST_VECTORS) {
+            return refuse(FileAnswer.VECTOR_LENGTH);
+        }
+        if (count > 1) {
+            throw new NotModelledException("preadv2 of more than one vector");
+        }
+        ByteBuffer vector =
+                count == 0 ? ByteBuffer.allocate(Uapi.Iovec.SIZE) : memory.copyIn(vectors, Uapi.Iovec.SIZE);
         if (vector == null) {
             return refuse(FileAnswer.FAULT);
         }
-        if (count != 1 || offset != -1 || flags != Uapi.RWF_NOWAIT) {
-            throw new NotModelledException("preadv2, except RWF_NOWAIT on one eventfd");
-        }
-        long length = vector.getLong(Uapi.Iovec.IOV_LEN);
+        long asked = vector.getLong(Uapi.Iovec.IOV_LEN);
+        long length = host.build().isSince(6, 4) ? Math.min(asked, LONGEST_TRANSFER) : asked;
         long to = vector.getLong(Uapi.Iovec.IOV_BASE);
         if (length < 0) {
             return refuse(FileAnswer.VECTOR_LENGTH);
         }
-        if (to < 0 || to > LAST_ADDRESS - length) {
-            return refuse(FileAnswer.FAULT);
-        }
-        if (!(file instanceof EventFile event)) {
+        refused = refusesPlace(to, length, 0);
+        if (refused == 0 && !fileFirst) {
             host.note(FileAnswer.VECTOR_FIRST_BEFORE);
-            return refuse(FileAnswer.NOT_AN_EVENTFD_NOWAIT);
+            refused = refusesToRead(file);
+        }
+        if (refused < 0) {
+            return refused;
         }
         if (length == 0) {
             host.note(FileAnswer.EVENTFD_NOWAIT_NOTHING);
             return 0;
+        }
+        if (flags == 0) {
+            refused = refusesPlace(to, length, Math.max(offset, 0));
+            return refused < 0 ? refused : offset == -1 ? file.read(to, length) : file.pread(to, length, offset);
+        }
+        if (flags != Uapi.RWF_NOWAIT || !(file instanceof EventFile event)) {
+            throw new NotModelledException("preadv2 with flags, except RWF_NOWAIT on an eventfd");
         }
         return length < Long.BYTES ? refuse(FileAnswer.EVENTFD_LENGTH) : event.readNow(to);
     }

@@ -111,13 +111,12 @@ public enum FileAnswer implements Answer {
         "pass 0 as the third argument of ioctl", "kvm_main.c kvm_dev_ioctl()").unless(TYPED_CALL)),
 
     // eventfds
-    NOT_AN_EVENTFD_NOWAIT(refusal(MEASURED, EVENTFD_READ, EINVAL, "the descriptor is not an eventfd", FDS,
-        "fs/read_write.c").unless(OWN_EVENTFD)),
-    VECTOR_LENGTH(refusal(MEASURED, EVENTFD_READ, EINVAL, "a vector's length is negative", "iov_len",
+    VECTOR_LENGTH(refusal(MEASURED, EVENTFD_READ, EINVAL,
+        "a vector's length is negative, or there are more than 1024 vectors", "iov_len and iovcnt",
         "lib/iov_iter.c import_iovec()").unless(TYPED_CALL)),
     VECTOR_FIRST_BEFORE(behaviour(LAB, "before 6.8 preadv2() looks at the vectors before the file",
         "fs/read_write.c vfs_readv()")),
-    NOT_READABLE(refusal(MEASURED, EVENTFD_READ, EINVAL, "the descriptor is a file that cannot be read", FDS,
+    NOT_READABLE(refusal(MEASURED, EVENTFD_READ, EINVAL, "the descriptor is not an eventfd, but a file that cannot be read", FDS,
         "fs/read_write.c").unless(OWN_EVENTFD)),
     NOT_READABLE_WRITE(refusal(UNTESTED, EVENTFD_WRITE, EINVAL, "the descriptor is not an eventfd", FDS,
         "fs/read_write.c").unless(OWN_EVENTFD).or(NOT_READABLE.row)),

@@ -175,6 +175,55 @@ class FilesContract extends KernelSuite {
         vector.clear();
     }
 
+    /** Offset -1 means read(2). The offset is checked before the descriptor, and the descriptor before the vector. */
+    @Test
+    void offsetIsCheckedBeforeTheDescriptorAndTheDescriptorBeforeTheVector() {
+        ByteBuffer vector = Buffers.allocate(Uapi.Iovec.SIZE + Long.BYTES);
+        long at = libc.addressOf(vector);
+        vector.putLong(Uapi.Iovec.IOV_BASE, at + Uapi.Iovec.SIZE).putLong(Uapi.Iovec.IOV_LEN, Long.BYTES);
+        int event = world.eventfd();
+        for (int flags : new int[] {0, Uapi.RWF_NOWAIT}) {
+            for (int fd : new int[] {event, world.bareVm(), world.kvm(), -1}) {
+                assertErrno(Errno.EINVAL, libc.preadv2(fd, NOWHERE, 1, -2, flags));
+                assertErrno(Errno.EINVAL, libc.preadv2(fd, NOWHERE, 1, Long.MIN_VALUE, flags));
+            }
+            for (long offset : new long[] {0, 8, Long.MAX_VALUE}) {
+                assertErrno(Errno.EBADF, libc.preadv2(-1, NOWHERE, 1, offset, flags));
+                for (int fd : new int[] {event, world.bareVm(), world.epollFd()}) {
+                    assertErrno(Errno.ESPIPE, libc.preadv2(fd, NOWHERE, 1, offset, flags));
+                }
+            }
+            assertErrno(Errno.EFAULT, libc.preadv2(event, NOWHERE, 1, -1, flags));
+            assertErrno(Errno.EINVAL, libc.preadv2(event, NOWHERE, 1025, -1, flags));
+            assertThat(libc.preadv2(event, NOWHERE, 0, -1, flags)).isZero();
+            if (world.isSince(6, 8)) {
+                assertErrno(Errno.EINVAL, libc.preadv2(world.kvm(), NOWHERE, 1, 0, flags));
+                assertErrno(Errno.EINVAL, libc.preadv2(world.kvm(), NOWHERE, 1, -1, flags));
+            }
+            libc.write(event, at + Uapi.Iovec.SIZE, one(vector));
+            assertThat(libc.preadv2(event, at, 1, -1, flags)).isEqualTo(Long.BYTES);
+        }
+        vector.clear();
+    }
+
+    private static long one(ByteBuffer vector) {
+        vector.putLong(Uapi.Iovec.SIZE, 1);
+        return Long.BYTES;
+    }
+
+    /** {@code import_ubuf()} cuts a length before it looks at the memory; before 6.4 it was cut afterwards. */
+    @Test
+    void lengthBeyondAllMemoryIsCutInAVector() {
+        ByteBuffer vector = Buffers.allocate(Uapi.Iovec.SIZE + Long.BYTES);
+        long at = libc.addressOf(vector);
+        int event = world.eventfd();
+        vector.putLong(Uapi.Iovec.IOV_BASE, at).putLong(Uapi.Iovec.IOV_LEN, Long.MAX_VALUE);
+        libc.write(event, at + Uapi.Iovec.SIZE, one(vector));
+        assertThat(libc.preadv2(event, at, 1, -1, Uapi.RWF_NOWAIT))
+                .isEqualTo(world.isSince(6, 4) ? Long.BYTES : -Errno.EFAULT.number());
+        vector.clear();
+    }
+
     @Test
     void duplicateGetsTheLowestFreeNumberFromTheOneAskedFor() {
         int event = world.eventfd();
