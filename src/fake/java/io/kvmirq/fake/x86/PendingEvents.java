@@ -6,6 +6,7 @@ import io.kvmirq.explain.Answer;
 import io.kvmirq.explain.ChipAnswer;
 import io.kvmirq.explain.VmAnswer;
 import io.kvmirq.fake.x86.cpu.GuestCode;
+import io.kvmirq.fake.x86.cpu.RealModeCode;
 import io.kvmirq.fake.x86.cpu.VcpuEvents;
 import java.util.Optional;
 
@@ -139,6 +140,10 @@ final class PendingEvents {
         if (vector != NONE) {
             vm.note(ChipAnswer.LAPIC_PRIORITY);
             events.took(vector);
+            // Measured: kvm_pvm ends an interrupt when it injects it into a guest in real mode.
+            if (vm.host().build().pvm() && code instanceof RealModeCode) {
+                apic.endOfInterrupt();
+            }
         }
         return enter(code, vector, true);
     }
