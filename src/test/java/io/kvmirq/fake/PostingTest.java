@@ -87,6 +87,26 @@ class PostingTest {
         assertThat(setup.interrupts(0)).isEqualTo(1);
     }
 
+    /** On AMD the move of an entry kicks the vCPU: its guest runs on until it has exited. */
+    @ParameterizedTest
+    @ValueSource(strings = {"vtd-posting", "6.12,vtd-posting", "amd-avic", "6.12,amd-avic"})
+    void vcpuWhoseMessageMovesAwayTakesWhatItHas(String profile) {
+        PostingSetup setup = undo.add(new PostingSetup(profile));
+        EventFd event = setup.event();
+        Gsi gsi = setup.routeTo(0);
+        setup.irqfd(event, gsi);
+        setup.arm(event);
+        FakeVcpu vcpu = setup.vcpu(0);
+        vcpu.enterGuest();
+        assertThat(setup.hardware.sendMessage(0)).isFalse();
+        setup.vm.routes().replace(gsi, MsiMessage.to(SECOND, VECTOR));
+        assertThat(vcpu.state()).isEqualTo(FakeVcpu.State.IN_GUEST);
+        assertThat(vcpu.takeInterrupt()).hasValue(VECTOR);
+        assertThat(vcpu.takeInterrupt()).isEmpty();
+        vcpu.enterGuest();
+        assertThat(setup.brokenRules()).isEmpty();
+    }
+
     /** A broadcast, an NMI, a vCPU that is not there and a fixed message to two vCPUs. */
     @ParameterizedTest
     @CsvSource({

@@ -114,8 +114,9 @@ public abstract class PostingVcpu {
         return inRun;
     }
 
+    /** Whether the guest runs, also if a kick has told it to exit. */
     public final boolean isInGuest() {
-        return thread.isInGuestMode();
+        return thread.isGuest();
     }
 
     public final boolean isAsleep() {
@@ -196,8 +197,7 @@ public abstract class PostingVcpu {
     }
 
     private void exit() {
-        boolean inGuest = thread.last().filter(thread::isGuestOf).isPresent();
-        if (inGuest) {
+        if (isInGuest()) {
             thread.exit();
         }
     }
