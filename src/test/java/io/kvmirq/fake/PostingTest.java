@@ -8,9 +8,12 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import io.kvmirq.Gsi;
 import io.kvmirq.InterruptVector;
 import io.kvmirq.MsiMessage;
+import io.kvmirq.PciAddress;
 import io.kvmirq.VcpuId;
+import io.kvmirq.arch.BitField;
 import io.kvmirq.arch.LinuxVersion;
 import io.kvmirq.arch.amd.AvicTables;
+import io.kvmirq.arch.apic.Apic;
 import io.kvmirq.arch.apic.LapicPage;
 import io.kvmirq.arch.apic.PostedInterruptDescriptor;
 import io.kvmirq.arch.apic.PostingHost;
@@ -19,14 +22,18 @@ import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.Libc;
+import io.kvmirq.forward.KvmVfio;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kvm.Irqfd;
+import io.kvmirq.kvm.Vm;
 import io.kvmirq.testing.Numbers;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.undo.Undo;
 import io.kvmirq.vfio.ArmedVectors;
+import io.kvmirq.vfio.VfioDevice;
 import java.nio.ByteBuffer;
 import java.util.List;
 import org.junit.jupiter.api.AutoClose;
@@ -85,6 +92,42 @@ class PostingTest {
         assertThat(setup.hardware.sendMessage(0)).isTrue();
         assertThat(setup.vcpus.get(1).isRequested(VECTOR)).isTrue();
         assertThat(setup.interrupts(0)).isEqualTo(1);
+    }
+
+    /** Up to 6.16 the file counts as an assigned device; later only an irqfd with a producer does. */
+    @ParameterizedTest
+    @CsvSource({"'6.1,vtd-posting', true", "'6.12,vtd-posting', true", "vtd-posting, false", "'6.12,vtd', false"})
+    void fileOfKvmVfioAloneMakesKvmUpdateDescriptorsUpTo616(String profile, boolean counts) {
+        FakeKernel fake = new FakeKernel(Profile.of(profile));
+        fake.pciDevice("0000:3b:00.0", 7).msix(1).express().resettable().add();
+        Kernel kernel = undo.add(fake.open());
+        Vm vm = undo.add(Vm.create(kernel));
+        vm.createIrqchip();
+        undo.add(vm.createVcpu(FIRST)).enableLapic();
+        FakeVcpu vcpu = fake.vcpus().get(0);
+        assertThat(vcpu.block()).isTrue();
+        assertThat(vcpu.wakeupList()).isEmpty();
+
+        try (KvmVfio files = KvmVfio.create(vm);
+                VfioDevice device = VfioDevice.open(kernel, PciAddress.parse("0000:3b:00.0"), files)) {
+            assertThat(device.msix().size()).isOne();
+            assertThat(vcpu.state()).isEqualTo(counts ? FakeVcpu.State.PREEMPTED : FakeVcpu.State.BLOCKED);
+            vcpu.load(1);
+            vcpu.preempt();
+            assertThat(control(vcpu, PostedInterruptDescriptor.SN)).isEqualTo(counts ? 1 : 0);
+            vcpu.load(1);
+            assertThat(vcpu.block()).isTrue();
+            assertThat(control(vcpu, PostedInterruptDescriptor.NV)).isEqualTo(counts ? Apic.WAKEUP : Apic.NOTIFICATION);
+            assertThat(vcpu.wakeupList().isPresent()).isEqualTo(counts);
+            assertThat(vcpu.brokenRules()).isEmpty();
+        }
+        vcpu.load(1);
+        vcpu.preempt();
+        assertThat(control(vcpu, PostedInterruptDescriptor.SN)).isZero();
+    }
+
+    private static long control(FakeVcpu vcpu, BitField field) {
+        return field.of(vcpu.descriptor().orElseThrow().control());
     }
 
     /** On AMD the move of an entry kicks the vCPU: its guest runs on until it has exited. */

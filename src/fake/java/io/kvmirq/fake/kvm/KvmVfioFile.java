@@ -85,6 +85,7 @@ final class KvmVfioFile extends KvmDeviceFile {
         }
         files.add(file);
         file.opened();
+        vm.assigned();
         return 0;
     }
 
@@ -92,8 +93,13 @@ final class KvmVfioFile extends KvmDeviceFile {
         if (!files.remove(file)) {
             return host.refuse(InterruptAnswer.VFIO_FILE_UNKNOWN);
         }
-        file.closed();
+        drop(file);
         return 0;
+    }
+
+    private void drop(FakeFile file) {
+        file.closed();
+        vm.unassigned();
     }
 
     // Forwarding
@@ -156,7 +162,7 @@ final class KvmVfioFile extends KvmDeviceFile {
     @Override
     protected void released() {
         List.copyOf(forwarded.keySet()).forEach(this::end);
-        files.forEach(FakeFile::closed);
+        files.forEach(this::drop);
         gone.run();
     }
 }

@@ -92,6 +92,12 @@ public abstract class VmInterrupts implements FakeRoutes.Entries {
     /** The producer of an irqfd is disconnected ({@code kvm_arch_irq_bypass_del_producer()}). */
     protected void disconnected(FakeIrqfd irqfd, Producer producer) {}
 
+    /** KVM-VFIO got a file ({@code kvm_arch_start_assignment()}). */
+    protected void assigned() {}
+
+    /** KVM-VFIO gave a file back ({@code kvm_arch_end_assignment()}). */
+    protected void unassigned() {}
+
     /** The last descriptor of the VM was closed. */
     protected void closed() {}
 

@@ -89,7 +89,10 @@ public abstract class PostingGuest {
     /** Changes the hardware for {@link #setInhibit}. On Intel no entry and no descriptor changes. */
     void inhibited(InhibitReason reason, boolean on) {}
 
-    /** An irqfd got a producer ({@code pi_start_bypass}). Each call is ended by {@link #stopBypass}. */
+    /**
+     * An irqfd got a producer ({@code pi_start_bypass}); up to 6.16 also: KVM-VFIO got a file. Each call is ended by
+     * {@link #stopBypass}.
+     */
     public void startBypass() {}
 
     /** Ends one {@link #startBypass}. */

@@ -70,6 +70,15 @@ final class IrqPosting {
         guest.setInhibit(reason, on);
     }
 
+    /** A device's interrupt may be posted from now on, until {@link #stopBypass}. */
+    void startBypass() {
+        guest.startBypass();
+    }
+
+    void stopBypass() {
+        guest.stopBypass();
+    }
+
     /** @return false if the entry cannot be posted */
     boolean connect(FakeIrqfd irqfd, Producer producer, Optional<ApicMessage> route) {
         irqfds.put(irqfd, new Posted(new PostedIrqfd(guest.update((UnitEntry) producer.entry())), producer.number()));

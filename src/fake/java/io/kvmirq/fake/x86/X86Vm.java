@@ -262,6 +262,21 @@ final class X86Vm extends VmInterrupts {
         posting.orElseThrow().disconnect(irqfd);
     }
 
+    /** Up to 6.16 a file of KVM-VFIO counts for posting as a connected irqfd does ({@code assigned_device_count}). */
+    @Override
+    protected void assigned() {
+        if (hasBypass() && !host().build().isSince(6, 17)) {
+            posting.orElseThrow().startBypass();
+        }
+    }
+
+    @Override
+    protected void unassigned() {
+        if (hasBypass() && !host().build().isSince(6, 17)) {
+            posting.orElseThrow().stopBypass();
+        }
+    }
+
     private static Optional<ApicMessage> message(FakeIrqfd irqfd) {
         return Optional.ofNullable((ApicMessage) irqfd.message());
     }
