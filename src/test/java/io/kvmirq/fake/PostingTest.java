@@ -28,6 +28,7 @@ import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.kvm.Vm;
+import io.kvmirq.kvm.X86SystemRegisters;
 import io.kvmirq.testing.Numbers;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiVfio;
@@ -124,6 +125,88 @@ class PostingTest {
         vcpu.load(1);
         vcpu.preempt();
         assertThat(control(vcpu, PostedInterruptDescriptor.SN)).isZero();
+    }
+
+    /** {@code vmx_deliver_posted_interrupt()}; KVM syncs at the entry, at a blocked check and in KVM_GET_LAPIC. */
+    @ParameterizedTest
+    @ValueSource(strings = {"vtd-posting", "6.12,vtd-posting", "vtd"})
+    void requestOfSoftwareGoesThroughPirAndOn(String profile) {
+        PostingSetup setup = undo.add(new PostingSetup(profile));
+        FakeVcpu vcpu = setup.vcpu(1);
+        EventFd event = setup.event();
+        setup.irqfd(event, setup.routeTo(1));
+        InterruptVector other = new InterruptVector(0x35);
+        List<Runnable> sends = List.of(
+                event::signal,
+                () -> setup.vm.signal(MsiMessage.to(SECOND, VECTOR)),
+                () -> setup.vm.signal(MsiMessage.to(SECOND, other)));
+        for (Runnable send : sends) {
+            InterruptVector sent = send == sends.get(2) ? other : VECTOR;
+            send.run();
+            assertThat(vcpu.descriptor().orElseThrow().isRequested(sent)).isTrue();
+            assertThat(control(vcpu, PostedInterruptDescriptor.ON)).isOne();
+            assertThat(setup.vcpus.get(1).isRequested(sent)).as("KVM_GET_LAPIC").isTrue();
+            assertThat(vcpu.descriptor().orElseThrow().isRequested(sent)).isFalse();
+            assertThat(control(vcpu, PostedInterruptDescriptor.ON)).isZero();
+            vcpu.enterGuest();
+            assertThat(vcpu.takeInterrupt()).hasValue(sent);
+            vcpu.preempt();
+        }
+        setup.vm.signal(MsiMessage.to(SECOND, VECTOR));
+        assertThat(vcpu.block()).isFalse();
+        assertThat(control(vcpu, PostedInterruptDescriptor.ON)).isZero();
+        vcpu.enterGuest();
+        assertThat(vcpu.takeInterrupt()).hasValue(VECTOR);
+        setup.vm.signal(MsiMessage.to(SECOND, VECTOR));
+        assertThat(vcpu.descriptor().orElseThrow().isRequested(VECTOR)).as("taken by the processor").isFalse();
+        assertThat(vcpu.takeInterrupt()).hasValue(VECTOR);
+        assertThat(vcpu.block()).isTrue();
+        setup.vm.signal(MsiMessage.to(SECOND, VECTOR));
+        assertThat(vcpu.state()).isEqualTo(FakeVcpu.State.PREEMPTED);
+        assertThat(vcpu.descriptor().orElseThrow().isRequested(VECTOR)).isTrue();
+        assertThat(setup.brokenRules()).isEmpty();
+    }
+
+    /** Software also sets ON while SN is set. A request that a device posted then hides one of software. */
+    @Test
+    void requestOfSoftwareForAPreemptedVcpuSetsOn() {
+        PostingSetup setup = undo.add(new PostingSetup("vtd-posting"));
+        EventFd event = setup.event();
+        setup.irqfd(event, setup.routeTo(1));
+        setup.arm(event);
+        FakeVcpu vcpu = setup.vcpu(1);
+        vcpu.preempt();
+        assertThat(setup.hardware.sendMessage(0)).isFalse();
+        setup.vm.signal(MsiMessage.to(SECOND, VECTOR));
+        assertThat(control(vcpu, PostedInterruptDescriptor.ON)).isZero();
+        setup.vm.signal(MsiMessage.to(SECOND, new InterruptVector(0x35)));
+        assertThat(control(vcpu, PostedInterruptDescriptor.ON)).isOne();
+        assertThat(control(vcpu, PostedInterruptDescriptor.SN)).isOne();
+        vcpu.enterGuest();
+        assertThat(vcpu.takeInterrupt()).hasValue(VECTOR);
+        assertThat(vcpu.takeInterrupt()).hasValue(new InterruptVector(0x35));
+    }
+
+    /** While APICv is inhibited software sets the IRR. A vCPU adopts an inhibit when it next enters the guest. */
+    @Test
+    void requestOfSoftwareGoesToTheIrrOfAVcpuWithoutApicv() {
+        PostingSetup setup = undo.add(new PostingSetup("vtd-posting"));
+        FakeVcpu vcpu = setup.vcpu(1);
+        X86SystemRegisters registers = setup.vcpus.get(0).systemRegisters();
+        setup.vcpus
+                .get(0)
+                .setSystemRegisters(registers.set(
+                        X86SystemRegisters.Name.APIC_BASE,
+                        registers.get(X86SystemRegisters.Name.APIC_BASE) ^ 0x1000));
+        setup.vm.signal(MsiMessage.to(SECOND, VECTOR));
+        assertThat(control(vcpu, PostedInterruptDescriptor.ON)).isOne();
+        vcpu.enterGuest();
+        assertThat(vcpu.takeInterrupt()).hasValue(VECTOR);
+        vcpu.preempt();
+        setup.vm.signal(MsiMessage.to(SECOND, VECTOR));
+        assertThat(control(vcpu, PostedInterruptDescriptor.ON)).isZero();
+        assertThat(vcpu.descriptor().orElseThrow().isRequested(VECTOR)).isFalse();
+        assertThat(vcpu.isRequested(VECTOR)).isTrue();
     }
 
     private static long control(FakeVcpu vcpu, BitField field) {

@@ -86,6 +86,10 @@ public abstract class PostingGuest {
         return reason.ordinal();
     }
 
+    final boolean isInhibited() {
+        return !inhibits.isEmpty();
+    }
+
     /** Changes the hardware for {@link #setInhibit}. On Intel no entry and no descriptor changes. */
     void inhibited(InhibitReason reason, boolean on) {}
 

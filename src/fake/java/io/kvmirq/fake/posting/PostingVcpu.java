@@ -71,6 +71,20 @@ public abstract class PostingVcpu {
 
     abstract void forget();
 
+    /** INIT clears all requests. */
+    public final void reset() {
+        forget();
+        host.ledger().endAll(posted, "INIT reset its LAPIC");
+    }
+
+    /** Posts a request of software; false if software sets it in the LAPIC's IRR instead. */
+    public boolean deliver(int vector) {
+        return false;
+    }
+
+    /** The vCPU is about to enter the guest. */
+    void entering() {}
+
     /** Whether the hardware has a request that is not in the LAPIC's IRR. */
     abstract boolean isPosted(int vector);
 
@@ -188,6 +202,7 @@ public abstract class PostingVcpu {
         if (!thread.isInGuestMode()) {
             exit();
             load();
+            entering();
             while (!thread.enter()) {
                 host.settle();
             }
@@ -226,6 +241,9 @@ public abstract class PostingVcpu {
     public final boolean block(boolean interruptsOn) {
         exit();
         load();
+        if (interruptsOn) {
+            sync(); // kvm_cpu_has_interrupt(), which only a vCPU with interrupts enabled asks
+        }
         drain();
         traced.halts();
         boolean blocks = !(interruptsOn && lapic.hasInterrupt());

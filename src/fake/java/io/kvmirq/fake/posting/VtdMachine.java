@@ -3,6 +3,7 @@ package io.kvmirq.fake.posting;
 
 import io.kvmirq.arch.LinuxVersion;
 import io.kvmirq.arch.apic.ApicvKernel;
+import io.kvmirq.arch.apic.InhibitReason;
 import io.kvmirq.arch.apic.IrteUpdate;
 import io.kvmirq.arch.apic.PostedInterruptDescriptor;
 import io.kvmirq.arch.apic.PostingHost;
@@ -153,7 +154,13 @@ final class VtdMachine extends PostingMachine {
 
         @Override
         PostingVcpu newVcpu(int index, VirtualLapic lapic) {
-            return new Vcpu(vm, vm.vcpu(index), lapic);
+            return new Vcpu(this, vm.vcpu(index), lapic);
+        }
+
+        /** A vCPU in the guest is kicked, and adopts the change when it enters again. */
+        @Override
+        void inhibited(InhibitReason reason, boolean on) {
+            vcpus().stream().filter(PostingVcpu::isInGuest).forEach(PostingVcpu::entering);
         }
 
         @Override
@@ -184,13 +191,32 @@ final class VtdMachine extends PostingMachine {
     }
 
     private final class Vcpu extends PostingVcpu {
-        private final PostedVm vm;
+        private final Guest guest;
         private final PostedVcpu vcpu;
+        /** {@code apicv_active}, which KVM evaluates only before the vCPU enters the guest. */
+        private boolean active = true;
 
-        Vcpu(PostedVm vm, PostedVcpu vcpu, VirtualLapic lapic) {
+        Vcpu(Guest guest, PostedVcpu vcpu, VirtualLapic lapic) {
             super(VtdMachine.this, vcpu.index(), vcpu.thread(), to -> vcpu.takeInterrupts(to, 0), lapic);
-            this.vm = vm;
+            this.guest = guest;
             this.vcpu = vcpu;
+        }
+
+        @Override
+        void entering() {
+            active = !guest.isInhibited();
+        }
+
+        /** {@code vmx_deliver_interrupt()}. */
+        @Override
+        public boolean deliver(int vector) {
+            if (active) {
+                posted(vector);
+                if (vcpu.deliver(vector) == PostedVcpu.Delivery.NOTIFIED) {
+                    settle();
+                }
+            }
+            return active;
         }
 
         @Override
@@ -223,7 +249,7 @@ final class VtdMachine extends PostingMachine {
 
         @Override
         public OptionalInt wakeupList() {
-            return vm.listing(vcpu.index()).stream().mapToInt(HostCpu::number).findFirst();
+            return guest.vm.listing(vcpu.index()).stream().mapToInt(HostCpu::number).findFirst();
         }
 
         @Override

@@ -309,10 +309,10 @@ final class FakeCpu {
                 }
             }
             atHalt = false;
+            pending.takeTimer();
             if (hardware != null) {
                 hardware.enterGuest();
             }
-            pending.takeTimer();
             // After an exit the kernel checks for the window before it injects: vcpu_run().
             if (wakesToWindow() || begun && !halted && exitsForWindow()) {
                 return 0;

@@ -87,6 +87,9 @@ final class FakeLapic implements LocalApic, VirtualLapic {
     /** Resets at power-on and by INIT. Keeps the id, and state outside registers. */
     private void reset() {
         messages.reset();
+        if (hardware != null) {
+            hardware.reset();
+        }
         for (int at : CLEARED) {
             registers.putInt(at, 0);
         }
@@ -379,6 +382,10 @@ final class FakeLapic implements LocalApic, VirtualLapic {
                 vm.note(ChipAnswer.LAPIC_ACCEPTS);
                 int vector = interrupt.vector();
                 levels.set(vector, interrupt.level());
+                if (hardware != null && hardware.deliver(vector)) {
+                    taker.accept(this);
+                    return true;
+                }
                 request(vector);
                 ledger.delivered(vcpuId, vector);
                 taker.accept(this);
