@@ -16,11 +16,11 @@ import java.util.TreeSet;
 import java.util.stream.Collectors;
 
 /**
- * Makes every typed call through the binding named, for {@link TapeIT} to record. Descriptors in structures and under
+ * Makes every typed call through the binding named, for {@link BytesIT} to compare. Descriptors in structures and under
  * calls are fixed numbers, not open but for one: what counts is what was asked. Exit codes: 1 a primitive is not called
  * here, 3 no such binding on this machine.
  */
-final class TapedPrimitives {
+final class EveryPrimitive {
     private static final int KVM = 1001;
     private static final int VM = 1002;
     private static final int EVENTFD = 1003;
@@ -29,7 +29,7 @@ final class TapedPrimitives {
     private final KernelBackend kernel;
     private final ByteBuffer count = Buffers.allocate(Long.BYTES);
 
-    private TapedPrimitives(KernelBackend kernel) {
+    private EveryPrimitive(KernelBackend kernel) {
         this.kernel = kernel;
     }
 
@@ -37,7 +37,7 @@ final class TapedPrimitives {
         try {
             KernelBackend kernel = Backends.ofThisMachine().open(arguments[0]);
             Set<String> missing = primitives();
-            new TapedPrimitives(watched(kernel, missing)).callAll();
+            new EveryPrimitive(watched(kernel, missing)).callAll();
             if (!missing.isEmpty()) {
                 System.err.println("not called here: " + missing);
                 System.exit(1);

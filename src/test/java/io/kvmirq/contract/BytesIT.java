@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 import io.kvmirq.backend.choice.Backends;
 import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.Program;
+import io.kvmirq.testing.SeenCalls;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiVfio;
 import java.io.IOException;
@@ -20,8 +21,8 @@ import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
-/** Every binding asks the kernel the same, byte for byte: their tapes are compared. No KVM is needed for that. */
-class TapeIT {
+/** Every binding asks the kernel the same, byte for byte: their system calls are compared. No KVM is needed for that. */
+class BytesIT {
     /** The first JVM that has the foreign-function API. */
     private static final int FFM_SINCE = 22;
 
@@ -30,25 +31,25 @@ class TapeIT {
 
     @Test
     void bindingsAskTheSameByteForByte() throws Exception {
-        Map<String, List<String>> tapes = new LinkedHashMap<>();
+        Map<String, List<String>> calls = new LinkedHashMap<>();
         for (String backend : backends()) {
-            tape(backend).ifPresent(tape -> tapes.put(backend, tape));
+            calls(backend).ifPresent(made -> calls.put(backend, made));
         }
-        assertThat(tapes).as("bindings that work here").isNotEmpty();
-        String first = tapes.keySet().iterator().next();
-        List<String> expected = tapes.getOrDefault(first, List.of());
-        int primitives = TapedPrimitives.primitives().size();
-        assertThat(expected).as("calls of " + first + " on its tape").hasSizeGreaterThanOrEqualTo(primitives);
-        assumeTrue(tapes.size() > 1, "needs two bindings to compare, only " + first + " works here");
+        assertThat(calls).as("bindings that work here").isNotEmpty();
+        String first = calls.keySet().iterator().next();
+        List<String> expected = calls.getOrDefault(first, List.of());
+        int primitives = EveryPrimitive.primitives().size();
+        assertThat(expected).as("calls of " + first).hasSizeGreaterThanOrEqualTo(primitives);
+        assumeTrue(calls.size() > 1, "needs two bindings to compare, only " + first + " works here");
         long differences = 0;
-        for (List<String> tape : tapes.values()) {
-            differences += differences(expected, tape);
+        for (List<String> made : calls.values()) {
+            differences += differences(expected, made);
         }
-        System.out.println(primitives + " primitives x " + tapes.size() + " bindings compared ("
-                + String.join(", ", tapes.keySet()) + ", " + expected.size() + " calls each), " + differences
+        System.out.println(primitives + " primitives x " + calls.size() + " bindings compared ("
+                + String.join(", ", calls.keySet()) + ", " + expected.size() + " calls each), " + differences
                 + " differences");
-        for (Map.Entry<String, List<String>> tape : tapes.entrySet()) {
-            assertThat(tape.getValue()).as(tape.getKey() + " beside " + first).isEqualTo(expected);
+        for (Map.Entry<String, List<String>> made : calls.entrySet()) {
+            assertThat(made.getValue()).as(made.getKey() + " beside " + first).isEqualTo(expected);
         }
     }
 
@@ -76,17 +77,17 @@ class TapeIT {
                     request(UapiVfio.VFIO_DEVICE_SET_IRQS, "1c00000024000000020000000300000002000000eb030000ffffffff"));
 
     private static String request(long number, String hex) {
-        return "\"request\":" + number + ",\"value\":0,\"in\":\"" + hex + "\"";
+        return String.format(" 0x%x %s", number, hex);
     }
 
     @Test
     void everyBindingsBytesAreThoseOfTheKernelsHeaders() throws Exception {
         int compared = 0;
         for (String backend : backends()) {
-            Optional<List<String>> tape = tape(backend);
-            if (tape.isPresent()) {
+            Optional<List<String>> calls = calls(backend);
+            if (calls.isPresent()) {
                 VECTORS.forEach((name, bytes) ->
-                        assertThat(tape.get()).as(backend + ": " + name).anyMatch(line -> line.contains(bytes)));
+                        assertThat(calls.get()).as(backend + ": " + name).anyMatch(line -> line.endsWith(bytes)));
                 compared++;
             }
         }
@@ -95,7 +96,7 @@ class TapeIT {
 
     // What to run
 
-    /** Those that call a kernel: the fake makes no call that could be recorded. */
+    /** Those that call a kernel: the fake makes no system call. */
     private static List<String> backends() {
         List<String> named = Optional.ofNullable(System.getProperty("kvmirq.test.backends"))
                 .map(names -> List.of(names.split(" ", -1)))
@@ -108,37 +109,33 @@ class TapeIT {
     }
 
     /** Absent when this binding cannot be used here, and was not asked for by name. */
-    private Optional<List<String>> tape(String backend) throws IOException, InterruptedException {
+    private Optional<List<String>> calls(String backend) throws IOException, InterruptedException {
         Path java = Path.of(System.getProperty("java.home"));
         if (backend.equals("ffm") && Runtime.version().feature() < FFM_SINCE) {
             List<Path> jdks = jdks();
             java = jdks.get(jdks.size() - 1);
         }
-        Path tape = temporary.resolve(backend + ".tape");
+        Path calls = temporary.resolve(backend);
         Path target = Machine.root().resolve("target");
-        Program.Ended ended = Program.run(List.of(
-                Machine.root() + "/scripts/kvmirq",
-                "tape",
-                "-o",
-                tape.toString(),
-                "--",
-                java.resolve("bin/java").toString(),
-                "-cp",
-                Machine.jar() + ":" + target.resolve("test-classes"),
-                "--enable-native-access=ALL-UNNAMED",
-                TapedPrimitives.class.getName(),
-                backend));
+        Program.Ended ended = Program.run(new SeenCalls(temporary)
+                .all(
+                        calls,
+                        List.of(
+                                java.resolve("bin/java").toString(),
+                                "-cp",
+                                Machine.jar() + ":" + target.resolve("test-classes"),
+                                "--enable-native-access=ALL-UNNAMED",
+                                EveryPrimitive.class.getName(),
+                                backend)));
         String said = ended.said();
         if (ended.code() == 3 && System.getProperty("kvmirq.test.backends") == null) {
-            assumeTrue(Files.exists(target.resolve("native/libkvmirqtape.so")), said);
             System.out.println("not compared: " + backend + ": " + said.strip());
             return Optional.empty();
         }
         assertThat(ended.code()).as(said).isZero();
-        try (Stream<String> lines = Files.lines(tape)) {
-            return Optional.of(lines.filter(line -> line.contains("\"call\":"))
-                    .map(line -> line.replaceFirst("\"pid\":\\d+,\"tid\":\\d+,", ""))
-                    .toList());
+        try (Stream<String> lines = Files.lines(calls)) {
+            return Optional.of(
+                    lines.map(line -> line.replaceAll(" id=-?\\d+", "")).toList());
         }
     }
 
