@@ -25,9 +25,7 @@ final class ArmPlatform extends Platform {
     private static final long CONSOLE = 0x900_0000L, DEVICE = 0x901_0000L;
     private static final long HOLE = 0x1000_0000L, ECAM = 0x3f00_0000L;
     private static final int CONSOLE_SPI = 33, DEVICE_SPI = 34;
-
     static final int FIRST_PCI_SPI = 40;
-
     static final long MEMORY = 0x4000_0000L;
 
     /** The first vCPU runs; the guest turns the others on. */

@@ -8,7 +8,6 @@ import java.io.InputStream;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
-import java.util.concurrent.locks.ReadWriteLock;
 import java.util.concurrent.locks.ReentrantReadWriteLock;
 
 /** The run loop: a thread for each vCPU, which gives the guest's accesses to the devices, until one ends it. */
@@ -17,10 +16,9 @@ final class Machine {
 
     private final Platform platform;
     private final Serial console, device;
-    /** A vCPU that runs reads. Fair: none begins to run while a pause waits for the others. */
-    private final ReadWriteLock runs = new ReentrantReadWriteLock(true);
-
     private final CompletableFuture<String> end;
+    /** A vCPU that runs reads. Fair: none begins to run while a pause waits for the others. */
+    private final ReentrantReadWriteLock runs = new ReentrantReadWriteLock(true);
 
     /** @param end is completed with the reason when the machine ends */
     Machine(Platform platform, Serial console, Serial device, CompletableFuture<String> end) {
@@ -30,14 +28,15 @@ final class Machine {
         this.end = end;
     }
 
-    /** Runs the vCPUs until the machine ends, and says why. Meanwhile the console gets what is typed. */
-    String run(InputStream typed) throws InterruptedException, IOException {
+    /** Runs the vCPUs until the machine ends, and says why. Again and again, the console gets what is typed. */
+    String run(InputStream typed, Runnable again) throws InterruptedException, IOException {
         List<Thread> threads =
                 platform.vcpus.stream().map(vcpu -> new Thread(() -> run(vcpu))).toList();
         threads.forEach(Thread::start);
         try {
             while (!end.isDone()) {
                 Thread.sleep(POLL_MILLIS);
+                again.run();
                 while (typed.available() > 0) {
                     console.receive(typed.read());
                 }

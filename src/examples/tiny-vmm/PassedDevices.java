@@ -7,13 +7,13 @@ import io.kvmirq.forward.Forwarding;
 import io.kvmirq.forward.KvmVfio;
 import io.kvmirq.kernel.EventLoop;
 import io.kvmirq.kvm.GuestMemory;
-import io.kvmirq.kvm.Vm;
 import io.kvmirq.pci.PassedThroughDevice;
 import io.kvmirq.vfio.VfioDevice;
 import java.io.PrintStream;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Deque;
+import java.util.HashSet;
 import java.util.List;
 import java.util.function.Consumer;
 
@@ -23,32 +23,29 @@ final class PassedDevices implements AutoCloseable {
     private static final int HELD_MILLIS = 20;
 
     private final List<PassedThroughDevice> devices = new ArrayList<>();
+    private final List<Forwarding> forwardings = new ArrayList<>();
+    private final HashSet<String> paths = new HashSet<>(); // printed
     private final Deque<Runnable> parts = new ArrayDeque<>(); // their ends, the last first
 
     /** @param end ends the machine */
-    PassedDevices(
-            Vm vm,
-            Platform platform,
-            GuestMemory memory,
-            List<String> addresses,
-            PrintStream out,
-            Consumer<String> end) {
+    PassedDevices(Platform platform, GuestMemory memory, List<String> passed, PrintStream out, Consumer<String> end) {
         try {
-            if (!addresses.isEmpty()) {
-                EventLoop loop = EventLoop.create(vm.kernel());
+            if (!passed.isEmpty()) {
+                EventLoop loop = EventLoop.create(platform.vm.kernel());
                 parts.push(loop::close);
-                KvmVfio kvmVfio = KvmVfio.create(vm);
+                KvmVfio kvmVfio = KvmVfio.create(platform.vm);
                 parts.push(kvmVfio::close);
-                for (String address : addresses) {
-                    VfioDevice device = VfioDevice.open(vm.kernel(), PciAddress.parse(address), kvmVfio);
+                for (String address : passed) {
+                    VfioDevice device = VfioDevice.open(platform.vm.kernel(), PciAddress.parse(address), kvmVfio);
                     parts.push(device::close);
-                    Forwarding.Builder builder = Forwarding.builder(vm, device);
+                    Forwarding.Builder builder = Forwarding.builder(platform.vm, device);
                     platform.relay(loop).ifPresent(builder::userspace);
                     Forwarding forwarding = builder.build();
                     parts.push(forwarding::close);
+                    forwardings.add(forwarding);
                     int number = devices.size();
                     Gsi pin = platform.pin(number);
-                    devices.add(PassedThroughDevice.builder(platform.bus, 1 + number, vm, device, forwarding)
+                    devices.add(PassedThroughDevice.builder(platform.bus, 1 + number, platform.vm, device, forwarding)
                             .intx(pin)
                             .memory(memory)
                             .notices(loop, new Told(address, out, end))
@@ -89,6 +86,16 @@ final class PassedDevices implements AutoCloseable {
         devices.forEach(PassedThroughDevice::hold);
         Thread.sleep(HELD_MILLIS);
         devices.forEach(PassedThroughDevice::release);
+    }
+
+    /** Prints each new path of an interrupt: device and vector, GSI and mechanism, eventfd, message. */
+    void print(PrintStream out) {
+        forwardings.stream()
+                .flatMap(forwarding -> forwarding.irqs().stream())
+                .map(irq -> "tiny-vmm: " + irq + ", " + irq.event().id()
+                        + irq.message().map(m -> ", " + m).orElse(""))
+                .filter(paths::add)
+                .forEach(out::println);
     }
 
     @Override

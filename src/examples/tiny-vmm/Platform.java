@@ -24,14 +24,13 @@ import java.util.Optional;
 /** The parts of the machine that its architecture decides: interrupt controllers, vCPUs, addresses, and the boot. */
 abstract class Platform implements AutoCloseable {
     final List<Vcpu> vcpus = new ArrayList<>();
+    final PciHostBridge bus;
+    final Deque<Runnable> parts = new ArrayDeque<>(); // their ends, the last first
+    final Vm vm;
     /** The guest-physical address of the memory. */
     final long memory;
     /** The first register of the console, and a write of the device's byte to its first register. */
     final IoAddress console, doorbell;
-
-    final PciHostBridge bus;
-    final Deque<Runnable> parts = new ArrayDeque<>(); // their ends, the last first
-    private final Vm vm;
 
     Platform(Vm vm, long memory, IoAddress console, IoAddress doorbell, PciHostBridge bus) {
         this.vm = vm;

@@ -25,8 +25,7 @@ import java.util.stream.Stream;
 public final class TinyVmm {
     private static final String DEFAULTS =
             "--kernel= --initramfs= --append= --memory=256 --vcpus=2 --interrupts=1000 --backend=auto"
-                    + " --device= --boots=1 --pause=0 --irqchip=full";
-    private static final String COMMAND_LINE = "console=ttyS0 panic=-1 boot=%d ";
+                    + " --device= --boots=1 --pause=0 --irqchip=full --paths=no";
 
     public static void main(String[] arguments) throws InterruptedException {
         System.exit(run(System.in, System.out, arguments));
@@ -55,13 +54,14 @@ public final class TinyVmm {
         int interrupts = number(options, "--interrupts", 0, 100_000_000);
         long bytes = (long) number(options, "--memory", 2, 3072) << 20;
         int pause = number(options, "--pause", 0, 60_000);
-        List<String> passed = Stream.of(options.get("--device").split(","))
-                .filter(address -> !address.isEmpty())
-                .toList();
+        String addresses = options.get("--device");
+        List<String> passed = addresses.isEmpty() ? List.of() : List.of(addresses.split(","));
         Platform.require(passed.size() <= PassedDevices.MOST, "%s: at most %d devices", passed, PassedDevices.MOST);
         String irqchip = options.get("--irqchip");
         Platform.require(irqchip.matches("full|split"), "--irqchip %s: expected full or split", irqchip);
-        boolean isLinux = !options.get("--kernel").isEmpty();
+        Platform.require(options.get("--paths").matches("no|yes"), "--paths: expected no or yes");
+        String image = options.get("--kernel");
+        boolean isLinux = !image.isEmpty();
         CompletableFuture<String> end = new CompletableFuture<>();
         try (Kernel kernel = Kernel.open(options.get("--backend"));
                 Vm vm = Vm.create(kernel);
@@ -70,16 +70,15 @@ public final class TinyVmm {
                         : new X86Platform(vm, vcpus, irqchip.equals("split"), isLinux, end::complete);
                 GuestMemory memory = vm.addMemory(platform.memory, bytes)) {
             Serial console = new Serial(platform.consoleInterrupt(), out::write, true);
-            try (PassedDevices devices = new PassedDevices(vm, platform, memory, passed, out, end::complete);
+            try (PassedDevices devices = new PassedDevices(platform, memory, passed, out, end::complete);
                     EchoDevice device = new EchoDevice(vm, platform)) {
                 Machine machine = new Machine(platform, console, device.serial, end);
                 // The contents of memory, and the registers of the first vCPU
                 if (isLinux) {
                     String initramfs = options.get("--initramfs");
                     byte[] files = initramfs.isEmpty() ? new byte[0] : Files.readAllBytes(Path.of(initramfs));
-                    String line = String.format(COMMAND_LINE, boot) + options.get("--append");
-                    Path image = Path.of(options.get("--kernel"));
-                    platform.loadLinux(memory.mapping(), image, files, line, !passed.isEmpty());
+                    String line = String.format("console=ttyS0 panic=-1 boot=%d ", boot) + options.get("--append");
+                    platform.loadLinux(memory.mapping(), Path.of(image), files, line, !passed.isEmpty());
                 } else {
                     platform.loadSmallGuest(memory.mapping());
                 }
@@ -94,7 +93,7 @@ public final class TinyVmm {
                 sender.start();
                 Thread pauser = new Thread(() -> pause(machine, devices, pause));
                 pauser.start();
-                String why = machine.run(in);
+                String why = machine.run(in, options.get("--paths").equals("no") ? () -> {} : () -> devices.print(out));
                 pauser.interrupt();
                 pauser.join();
                 sender.join(1000); // it may have the last answer still to read

@@ -31,7 +31,6 @@ final class X86Platform extends Platform {
     // There is no ACPI. To turn itself off, Linux asks the keyboard controller for a reset
     private static final String COMMAND_LINE = "reboot=k acpi=off no_timer_check pci=%s ";
 
-    private final Vm vm;
     private final boolean isLinux;
     private final Consumer<String> end;
     private final Optional<GuestIoapic> ioapic;
@@ -45,7 +44,6 @@ final class X86Platform extends Platform {
                 IoAddress.port(isLinux ? 0x3f8 : SmallGuest.CONSOLE, 1),
                 IoAddress.port(isLinux ? 0x2f8 : SmallGuest.DEVICE, 1, EchoDevice.BYTE),
                 new PciHostBridge(HOLE, HOLE_END - HOLE));
-        this.vm = vm;
         this.isLinux = isLinux;
         this.end = end;
         vm.setTssAddress(0xfffbd000L);

@@ -108,10 +108,12 @@ class TinyVmmTest {
                     --backend  | real  | backend 'real' is unknown: expected one of auto, jni, ffm, jna, jnr, fake
                     --kernel   | /none | cannot read java.nio.file.NoSuchFileException: /none
                     --bzImage  | /none | '--bzImage' is no option with a value: expected [--append, --backend, \
-                    --boots, --device, --initramfs, --interrupts, --irqchip, --kernel, --memory, --pause, --vcpus]
+                    --boots, --device, --initramfs, --interrupts, --irqchip, --kernel, --memory, --paths, --pause, \
+                    --vcpus]
                     --boots    | 0     | --boots 0: expected 1 to 100
                     --pause    | 1s    | --pause 1s: expected 0 to 60000
                     --irqchip  | none  | --irqchip none: expected full or split
+                    --paths    | all   | --paths: expected no or yes
                     """)
     void optionIsRefused(String name, String value, String sentence) throws Exception {
         assertRefused(sentence, name, value);
@@ -140,7 +142,7 @@ class TinyVmmTest {
     void optionWithoutValueIsRefused() throws Exception {
         assertRefused(
                 "'--kernel' is no option with a value: expected [--append, --backend, --boots, --device,"
-                        + " --initramfs, --interrupts, --irqchip, --kernel, --memory, --pause, --vcpus]",
+                        + " --initramfs, --interrupts, --irqchip, --kernel, --memory, --paths, --pause, --vcpus]",
                 "--kernel");
     }
 
