@@ -13,6 +13,7 @@ import io.kvmirq.InterruptVector;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
 import io.kvmirq.cli.Cli;
+import io.kvmirq.diag.Hop;
 import io.kvmirq.forward.ForwardedIrq;
 import io.kvmirq.forward.Forwarding;
 import io.kvmirq.forward.KvmVfio;
@@ -33,6 +34,7 @@ import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
 import java.util.HexFormat;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
@@ -283,13 +285,18 @@ class ExplainContract extends VfioSuite {
         assumeTrue(Files.isDirectory(vmm), "needs QEMU in " + vmm + ": make lab runs this");
         Path rom = Files.write(temporary.resolve("rom"), firmware());
         Path tape = temporary.resolve("qemu.tape");
+        Path calls = temporary.resolve("calls");
         CompletableFuture<Said> run = taped(
                 tape,
-                List.of(("env LD_LIBRARY_PATH=" + vmm + "/lib " + vmm + "/qemu-system-" + vmm.getFileName()
-                                + " -name guest=other -accel kvm -cpu host -m 16 -nodefaults -display none -machine "
-                                + (world.isArm64() ? "virt,gic-version=3,highmem=off" : "q35,smm=off") + " -bios "
-                                + rom + " -device vfio-pci,addr=2,host=" + nic)
-                        .split(" ")));
+                ProbedChainsContract.seen(
+                        temporary,
+                        calls,
+                        List.of(("env LD_LIBRARY_PATH=" + vmm + "/lib " + vmm + "/qemu-system-" + vmm.getFileName()
+                                        + " -name guest=other -accel kvm -cpu host -m 16 -nodefaults -display none -machine "
+                                        + (world.isArm64() ? "virt,gic-version=3,highmem=off" : "q35,smm=off")
+                                        + " -bios "
+                                        + rom + " -device vfio-pci,addr=2,host=" + nic)
+                                .split(" "))));
         awaitInterrupt("vfio-msix[2](" + nic, run);
         ProcessHandle qemu = child();
         String irq = irq("vfio-msix[2](" + nic);
@@ -305,6 +312,13 @@ class ExplainContract extends VfioSuite {
         assertThat(live.value("eventfd")).startsWith("eventfd#");
         assertThat(live.value("irqfd")).isEqualTo("vm#1");
         assertThat(live.value("GSI")).startsWith("gsi ");
+        Map<Hop, String> seen = SeenPaths.of(calls).of(nic, "MSI-X 2", qemu.pid());
+        assertThat(seen.get(Hop.EVENTFD)).startsWith("id ");
+        for (Hop hop : List.of(Hop.HOST_IRQ, Hop.DEVICE_VECTOR, Hop.GSI, Hop.GUEST_VECTOR, Hop.VCPU)) {
+            assertThat(world.isArm64() && hop.compareTo(Hop.GSI) > 0 ? "none" : seen.get(hop))
+                    .as(hop.label())
+                    .isEqualTo(live.value(hop.label()));
+        }
         if (world.isArm64()) {
             assertThat(live.text()).containsPattern("event 2 of device 0x[0-9a-f]+ into an LPI");
         } else {

@@ -21,6 +21,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.AfterEach;
@@ -69,7 +70,9 @@ class LinuxDevicesOnTapeTest {
                 "--device",
                 device,
                 "--append",
-                "panic=-1 quiet noxsave " + append));
+                "panic=-1 quiet noxsave " + append,
+                "--paths",
+                "yes"));
         return program;
     }
 
@@ -95,16 +98,27 @@ class LinuxDevicesOnTapeTest {
         String address =
                 LinuxDevicesTest.address(driver.equals("nvme") ? LinuxDevicesTest.NVME : LinuxDevicesTest.E1000E);
         String append = "device=" + driver + " reads=100000 boot=1 pings=10000";
+        Path said = temporary.resolve("said");
         List<String> program = name.equals("QEMU")
-                ? LinuxDevicesTest.qemu(append, "-device", "vfio-pci,host=" + address)
-                : tinyVmm(address, append);
+                ? LinuxDevicesTest.qemu(
+                        append,
+                        ("-device vfio-pci,host=" + address + ProbedChainsContract.QEMU_TRACE + said).split(" "))
+                : List.of("sh", "-c", "exec \"$@\" > " + said, "sh");
+        if (!name.equals("QEMU")) {
+            program = new ArrayList<>(program);
+            program.addAll(tinyVmm(address, append));
+        }
+        Path calls = temporary.resolve("calls");
         Path tape = temporary.resolve("vmm.tape");
-        CompletableFuture<Cli.Ended> run = ProbedChainsContract.taped(tape, program);
+        CompletableFuture<Cli.Ended> run =
+                ProbedChainsContract.taped(tape, ProbedChainsContract.seen(temporary, calls, program));
         ProcessHandle vmm = ProbedChainsContract.child().orElseThrow();
         PciAddress device = PciAddress.parse(address);
         Live live;
         List<Chain> taped = new ArrayList<>();
         List<Chain> probed = new ArrayList<>();
+        List<Map<Hop, String>> seen = new ArrayList<>();
+        List<Map<Hop, String>> own = new ArrayList<>();
         try {
             ProbedChainsContract.await(
                     run, () -> !used(address, new long[MOST_VECTORS]).isEmpty());
@@ -121,6 +135,11 @@ class LinuxDevicesOnTapeTest {
             for (int vector : vectors) {
                 probed.add(chains.of(DeviceChains.of(after, after.pci(device).orElseThrow(), vector)));
                 taped.add(ProbedChainsContract.taped(tape, after, device, vector, run));
+                seen.add(SeenPaths.of(calls).of(address, "MSI-X " + vector, vmm.pid()));
+                own.add(
+                        name.equals("QEMU")
+                                ? ProbedChainsContract.ofQemu(said, "MSI-X ", vector)
+                                : ProbedChainsContract.ofTinyVmm(said, address, "MSI-X " + vector));
             }
         } finally {
             ProbedChainsContract.end(vmm, address);
@@ -135,6 +154,12 @@ class LinuxDevicesOnTapeTest {
             hops.removeAll(List.of(Hop.GUEST_VECTOR, Hop.VCPU));
         }
         assertThat(ProbedChainsContract.differences(name + " " + driver, hops, probed, taped))
+                .isEmpty();
+        assertThat(ProbedChainsContract.differences("calls", name + " " + driver, hops, probed, seen))
+                .isEmpty();
+        assertThat(own).allSatisfy(one -> assertThat(one).containsKeys(Hop.DEVICE_VECTOR, Hop.GSI));
+        hops.retainAll(own.get(0).keySet());
+        assertThat(ProbedChainsContract.differences(name + "'s own", name + " " + driver, hops, probed, own))
                 .isEmpty();
         assertThat(probed).isNotEmpty().allSatisfy(chain -> assertThat(LiveProbesContract.value(chain, Hop.IRQFD))
                 .isEqualTo("process " + vmm.pid()));

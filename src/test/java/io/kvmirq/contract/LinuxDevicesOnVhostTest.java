@@ -181,20 +181,24 @@ class LinuxDevicesOnVhostTest {
     void stagesOfEachVectorAreThoseOfTheGuestAndOfTheTape() throws Exception {
         Path tape = temporary.resolve("web.tape");
         Path console = temporary.resolve("console");
+        Path calls = temporary.resolve("calls");
         CompletableFuture<Cli.Ended> run = ProbedChainsContract.taped(
                 tape,
-                LinuxDevicesTest.qemu(
-                        "ipv6.disable=1 device=virtio",
-                        "-name",
-                        "guest=web",
-                        "-chardev",
-                        "socket,id=console,server=on,path=" + console,
-                        "-serial",
-                        "chardev:console",
-                        "-netdev",
-                        "tap,id=net,ifname=lab0,script=no,downscript=no,vhost=on",
-                        "-device",
-                        "virtio-net-pci,netdev=net,romfile="));
+                ProbedChainsContract.seen(
+                        temporary,
+                        calls,
+                        LinuxDevicesTest.qemu(
+                                "ipv6.disable=1 device=virtio",
+                                "-name",
+                                "guest=web",
+                                "-chardev",
+                                "socket,id=console,server=on,path=" + console,
+                                "-serial",
+                                "chardev:console",
+                                "-netdev",
+                                "tap,id=net,ifname=lab0,script=no,downscript=no,vhost=on",
+                                "-device",
+                                "virtio-net-pci,netdev=net,romfile=")));
         vmm = ProbedChainsContract.child();
         Live live;
         Live killed;
@@ -228,12 +232,18 @@ class LinuxDevicesOnVhostTest {
         assertThat(live.missing()).isEmpty();
         live.stages().forEach(LiveProbesContract::printed);
         Map<Integer, Taped> gsis = taped(tape);
+        SeenPaths seen = SeenPaths.of(calls);
         List<String> vectors = new ArrayList<>();
         for (Stages stages : live.stages()) {
             assertThat(stage(stages, "eventfd").value())
                     .containsPattern("^id \\d+, signalled by vhost \\(vhost-\\d+, ");
             assertThat(stage(stages, "irqfd").value()).isEqualTo("process " + process);
-            Taped gsi = gsis.get(Integer.parseInt(stage(stages, "GSI").value().substring("gsi ".length())));
+            int number = Integer.parseInt(stage(stages, "GSI").value().substring("gsi ".length()));
+            Taped gsi = gsis.get(number);
+            assertThat(seen.irqfds(number)).isOne();
+            assertThat(stage(stages, "delivered").value())
+                    .isEqualTo(seen.message(number).orElseThrow().toString());
+            assertThat(stage(stages, "eventfd").value()).startsWith("id " + seen.eventfd(number) + ",");
             assertThat(gsi.irqfds).isOne();
             String message = stage(stages, "delivered").value();
             assertThat(message).isEqualTo(gsi.message);

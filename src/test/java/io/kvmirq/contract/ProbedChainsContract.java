@@ -18,12 +18,15 @@ import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.recording.tapes.TapeException;
 import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.Program;
+import io.kvmirq.testing.SeenCalls;
 import java.io.File;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.EnumMap;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -32,6 +35,8 @@ import java.util.OptionalInt;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
 import java.util.function.BooleanSupplier;
+import java.util.function.IntFunction;
+import java.util.regex.Pattern;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -49,6 +54,9 @@ class ProbedChainsContract extends VfioSuite {
     private static final long LOOK_MILLIS = 200;
     static final List<Hop> HOPS =
             List.of(Hop.HOST_IRQ, Hop.DEVICE_VECTOR, Hop.EVENTFD, Hop.IRQFD, Hop.GSI, Hop.GUEST_VECTOR, Hop.VCPU);
+
+    /** QEMU's own events, which name the GSI of a vector; the file of its log follows. */
+    static final String QEMU_TRACE = " -trace kvm_irqchip_add_msi_route -trace vfio_msix_vector_do_use -D ";
 
     @TempDir
     private Path temporary;
@@ -125,9 +133,10 @@ class ProbedChainsContract extends VfioSuite {
                 place,
                 List.of(("env LD_LIBRARY_PATH=" + qemu + "/lib " + qemu + "/qemu-system-x86_64"
                                 + " -name guest=sending -accel kvm -cpu host -m 16 -nodefaults -display none"
-                                + " -machine q35,smm=off -bios " + rom + " -device vfio-pci,addr=2,host="
-                                + place.address())
-                        .split(" ")));
+                                + " -machine q35,smm=off -bios " + rom + QEMU_TRACE + said()
+                                + " -device vfio-pci,addr=2,host=" + place.address())
+                        .split(" ")),
+                vector -> ofQemu(said(), device == TestDevice.EDU ? "MSI " : "MSI-X ", vector));
     }
 
     @ParameterizedTest
@@ -136,7 +145,12 @@ class ProbedChainsContract extends VfioSuite {
             names = {"E1000E", "EDU", "NVME"})
     void chainUnderTinyVmmIsThatOfTheTape(TestDevice device) throws Exception {
         TestDevice.Place place = vfio.place(device);
-        isThatOfTheTape("tiny-vmm", device, place, tinyVmm(device, place));
+        isThatOfTheTape(
+                "tiny-vmm",
+                device,
+                place,
+                List.of("sh", "-c", "exec " + String.join(" ", tinyVmm(device, place)) + " --paths yes > " + said()),
+                vector -> ofTinyVmm(said(), place.address(), (device == TestDevice.EDU ? "MSI " : "MSI-X ") + vector));
     }
 
     /** The handlers are counted until the VMM stops. */
@@ -241,16 +255,24 @@ class ProbedChainsContract extends VfioSuite {
         return program;
     }
 
-    private void isThatOfTheTape(String name, TestDevice device, TestDevice.Place place, List<String> program)
+    private void isThatOfTheTape(
+            String name,
+            TestDevice device,
+            TestDevice.Place place,
+            List<String> program,
+            IntFunction<Map<Hop, String>> own)
             throws Exception {
         Path tape = temporary.resolve("vmm.tape");
-        CompletableFuture<Cli.Ended> run = taped(tape, program);
+        Path calls = temporary.resolve("calls");
+        CompletableFuture<Cli.Ended> run = taped(tape, seen(temporary, calls, program));
         vmm = child();
         PciAddress address = PciAddress.parse(place.address());
         long process;
         Live live;
         List<Chain> taped = new ArrayList<>();
         List<Chain> probed = new ArrayList<>();
+        List<Map<Hop, String>> seen = new ArrayList<>();
+        List<Map<Hop, String>> owned = new ArrayList<>();
         try {
             await(device, place, run, new long[SendingGuest.vectors(device)]);
             process = vmm.orElseThrow().pid();
@@ -264,6 +286,9 @@ class ProbedChainsContract extends VfioSuite {
             for (int vector = 0; vector < SendingGuest.vectors(device); vector++) {
                 probed.add(chains.of(DeviceChains.of(after, after.pci(address).orElseThrow(), vector)));
                 taped.add(taped(tape, after, address, vector, run));
+                seen.add(SeenPaths.of(calls)
+                        .of(place.address(), (device == TestDevice.EDU ? "MSI " : "MSI-X ") + vector, process));
+                owned.add(own.apply(vector));
             }
         } finally {
             end(place);
@@ -271,6 +296,16 @@ class ProbedChainsContract extends VfioSuite {
         }
         assertThat(live.missing()).isEmpty();
         assertThat(differences(name + " " + device, HOPS, probed, taped)).isEmpty();
+        assertThat(differences("calls", name + " " + device, HOPS, probed, seen))
+                .isEmpty();
+        assertThat(owned).allSatisfy(hops -> assertThat(hops).containsKeys(Hop.DEVICE_VECTOR, Hop.GSI));
+        assertThat(differences(
+                        name + "'s own",
+                        name + " " + device,
+                        List.copyOf(owned.get(0).keySet()),
+                        probed,
+                        owned))
+                .isEmpty();
         assertThat(probed).allSatisfy(chain -> {
             assertThat(LiveProbesContract.value(chain, Hop.IRQFD)).isEqualTo("process " + process);
             assertThat(chain.link(Hop.EVENTFD).orElseThrow().text()).endsWith(" of process " + process);
@@ -313,6 +348,80 @@ class ProbedChainsContract extends VfioSuite {
             return found.size() == 1 && found.get(0).link(Hop.VCPU).isPresent();
         });
         return found.get(0);
+    }
+
+    private Path said() {
+        return temporary.resolve("said");
+    }
+
+    /** A program whose calls are written to a file. */
+    static List<String> seen(Path temporary, Path calls, List<String> program) throws Exception {
+        List<String> command = new ArrayList<>(List.of("env"));
+        command.addAll(new SeenCalls(temporary).ioctls(calls, program));
+        return command;
+    }
+
+    /** The hops that QEMU's own events name: GSIs of vectors, and the vectors of MSI-X that the guest uses. */
+    static Map<Hop, String> ofQemu(Path log, String kind, int vector) {
+        String text = text(log);
+        Map<Hop, String> hops = new EnumMap<>(Hop.class);
+        if (kind.equals("MSI ")
+                || text.matches("(?s).*vfio_msix_vector_do_use +\\(.*\\) vector " + vector + " used.*")) {
+            hops.put(Hop.DEVICE_VECTOR, kind + vector);
+        }
+        Pattern.compile("kvm_irqchip_add_msi_route dev \\S+ vector " + vector + " virq (\\d+)")
+                .matcher(text)
+                .results()
+                .forEach(route -> hops.put(Hop.GSI, "gsi " + route.group(1)));
+        return hops;
+    }
+
+    /** The hops that tiny-vmm prints with {@code --paths yes}. */
+    static Map<Hop, String> ofTinyVmm(Path said, String device, String vector) {
+        Map<Hop, String> hops = new EnumMap<>(Hop.class);
+        Pattern.compile("tiny-vmm: " + vector.replaceFirst("MSI 0", "MSI(?: 0)?") + " of " + device
+                        + " . (gsi \\d+) \\(irqfd\\), eventfd-(id \\d+), msi 0x([0-9a-f]+)/0x([0-9a-f]+)")
+                .matcher(text(said))
+                .results()
+                .forEach(path -> {
+                    SeenPaths.Message message = new SeenPaths.Message(
+                            Long.parseLong(path.group(3), 16), Integer.parseUnsignedInt(path.group(4), 16));
+                    hops.put(Hop.DEVICE_VECTOR, vector);
+                    hops.put(Hop.EVENTFD, path.group(2));
+                    hops.put(Hop.GSI, path.group(1));
+                    hops.put(Hop.GUEST_VECTOR, "0x" + Integer.toHexString(message.data() & 0xff));
+                    hops.put(Hop.VCPU, message.vcpu());
+                });
+        return hops;
+    }
+
+    private static String text(Path file) {
+        try {
+            return Files.readString(file);
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+
+    /** Hops whose value by probes is not the witness's, or that one of them lacks. */
+    static List<String> differences(
+            String witness, String of, List<Hop> hops, List<Chain> probed, List<Map<Hop, String>> witnessed) {
+        List<String> differences = new ArrayList<>();
+        for (int vector = 0; vector < witnessed.size(); vector++) {
+            for (Hop hop : hops) {
+                String byProbes = LiveProbesContract.value(probed.get(vector), hop);
+                String byWitness = witnessed.get(vector).getOrDefault(hop, "none");
+                boolean same = byProbes.equals(byWitness) && !byProbes.equals("none");
+                String row = String.format(
+                        "probes and %s: %-18s %d  %-14s %-16s %-16s %s",
+                        witness, of, vector, hop.label(), byProbes, byWitness, same ? "same" : "DIFFERENT");
+                System.out.println(row);
+                if (!same) {
+                    differences.add(row);
+                }
+            }
+        }
+        return differences;
     }
 
     /** Links that differ. An eventfd, and the VM of an irqfd, have one name by probes and one on the tape. */
