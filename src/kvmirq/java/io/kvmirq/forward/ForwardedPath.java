@@ -6,7 +6,9 @@ import io.kvmirq.Gsi;
 import io.kvmirq.HostIrq;
 import io.kvmirq.InterruptVector;
 import io.kvmirq.MsiMessage;
+import io.kvmirq.NotPromised;
 import io.kvmirq.VcpuId;
+import io.kvmirq.mirror.EntryUpdate;
 import io.kvmirq.mirror.Posting;
 import io.kvmirq.mirror.PredictedField;
 import io.kvmirq.mirror.PredictedIrq;
@@ -37,6 +39,8 @@ import java.util.Optional;
  * @param stage the place of the vCPU in its schedule
  * @param vcpuFields the fields of the vCPU's posted-interrupt descriptor, or of its AVIC entry: {@link
  *     Snapshot#vcpuFields}
+ * @param update x86: the last write of the entry by KVM, which {@code posting} and {@code entry} follow; empty if the two
+ *     ends do not meet
  * @param sampled the oldest time at which a LAPIC that decides about the message was read. Empty unless the message has
  *     a logical destination, and all these LAPICs are known
  */
@@ -54,6 +58,7 @@ public record ForwardedPath(
         List<PredictedField> entryFields,
         PathField<VcpuStage> stage,
         List<PredictedField> vcpuFields,
+        @NotPromised Optional<EntryUpdate> update,
         Optional<Instant> sampled) {
     /** Delivery modes 0 and 1 of a message's data, fixed and lowest priority, have a vector. */
     private static final int MODES_WITHOUT_VECTOR = 6 << 8;
@@ -62,6 +67,7 @@ public record ForwardedPath(
     private static final int LOGICAL = 1 << 2;
 
     /** Copies the lists. */
+    @NotPromised
     public ForwardedPath {
         Objects.requireNonNull(hostIrq, "hostIrq is null");
         Objects.requireNonNull(device, "device is null");
@@ -75,6 +81,7 @@ public record ForwardedPath(
         Objects.requireNonNull(entryFields, "entryFields is null");
         Objects.requireNonNull(stage, "stage is null");
         Objects.requireNonNull(vcpuFields, "vcpuFields is null");
+        Objects.requireNonNull(update, "update is null");
         Objects.requireNonNull(sampled, "sampled is null");
         entryFields = List.copyOf(entryFields);
         vcpuFields = List.copyOf(vcpuFields);
@@ -132,6 +139,7 @@ public record ForwardedPath(
                         vcpu.flatMap(now::stage),
                         vcpu.isPresent() ? "no event said how the vCPU is scheduled" : "no vCPU is known"),
                 vcpu.map(now::vcpuFields).orElse(List.of()),
+                known.flatMap(PredictedIrq::update),
                 ends.isLogical() && !(posting instanceof Posting.Unknown) ? now.lapicsTaken() : Optional.empty());
     }
 
@@ -151,6 +159,9 @@ public record ForwardedPath(
         line(text, "vcpu", vcpu);
         line(text, "mechanism", mechanism.label() + (masked ? ", masked" : "") + " (set up)");
         line(text, "posting", posting.text() + " (predicted)");
+        update.ifPresent(one -> line(text, "", "as of the last write of its entry (" + one.last() + ")"));
+        update.flatMap(EntryUpdate::next)
+                .ifPresent(next -> line(text, "", "at the next update of its entry: " + next.text()));
         sampled.ifPresent(taken -> line(text, "LAPICs", "read at " + taken));
         entry.ifPresent(form -> line(text, "entry", form + " (predicted)"));
         entryFields.forEach(field -> line(text, "", field));

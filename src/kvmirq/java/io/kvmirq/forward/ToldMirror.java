@@ -6,9 +6,15 @@ import io.kvmirq.kvm.VmListener;
 import io.kvmirq.kvm.WatchedVcpu;
 import io.kvmirq.mirror.Event;
 import io.kvmirq.mirror.Mirror;
+import java.util.List;
 
 /** Sends the events of a VM's vCPUs to a mirror. */
 record ToldMirror(Mirror mirror) implements VmListener {
+    @Override
+    public void vmCreated() {
+        mirror.apply(new Event.VmCreated());
+    }
+
     @Override
     public void vcpuAdded(VcpuId vcpu) {
         mirror.apply(new Event.VcpuAdded(vcpu));
@@ -17,6 +23,12 @@ record ToldMirror(Mirror mirror) implements VmListener {
     @Override
     public void vcpuWatched(WatchedVcpu vcpu) {
         mirror.apply(new Event.VcpuWatched(vcpu.id(), new WatchedPhase(vcpu)));
+    }
+
+    /** The mirror reads the LAPIC before the next step. */
+    @Override
+    public void lapicSet() {
+        mirror.apply(List.of());
     }
 
     @Override

@@ -49,6 +49,11 @@ final class WatchedPhase implements VcpuPhase {
         return known.to;
     }
 
+    @Override
+    public boolean hasLapicOf(long number) {
+        return vcpu.hasLapicOf(number);
+    }
+
     private LapicSample sample(WatchedVcpu.Lapic from) {
         return LapicSample.of(
                 vcpu.id(),

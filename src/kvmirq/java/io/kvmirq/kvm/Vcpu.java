@@ -261,6 +261,7 @@ public final class Vcpu implements AutoCloseable {
     public void setSystemRegisters(X86SystemRegisters registers) {
         Objects.requireNonNull(registers, "registers is null");
         x86("CR0").set(KernelCall.SREGS_SET, Uapi.KVM_SET_SREGS, registers);
+        run.baseSet(registers.get(X86SystemRegisters.Name.APIC_BASE));
     }
 
     /**
@@ -282,6 +283,7 @@ public final class Vcpu implements AutoCloseable {
      */
     public void setMsrs(X86Msrs msrs) {
         x86("MSRs");
+        run.lapicUnknown();
         new MsrCalls(calls).set(Objects.requireNonNull(msrs, "msrs is null"));
     }
 
@@ -393,6 +395,7 @@ public final class Vcpu implements AutoCloseable {
     public void setLapic(X86Lapic next) {
         Objects.requireNonNull(next, "next is null");
         x86("a LAPIC").set(KernelCall.LAPIC_SET, Uapi.KVM_SET_LAPIC, next);
+        run.lapicSet(next);
     }
 
     /** Whether the vCPU runs, halts or waits to be started. */

@@ -14,6 +14,10 @@ import java.util.Optional;
  */
 final class VcpuRun {
     private static final int NO_EXIT = -1;
+    /** IA32_APIC_BASE of a new vCPU: the LAPIC is on, in xAPIC mode ({@code kvm_lapic_reset()}). */
+    private static final long RESET_BASE = 0xfee00800L;
+
+    private static final long UNKNOWN = -1;
 
     private final VcpuCalls calls;
     private final VgicCalls vgic;
@@ -23,6 +27,10 @@ final class VcpuRun {
     private final X86VcpuCalls x86;
 
     private boolean withinInstruction;
+    /** IA32_APIC_BASE, unless {@link #isBaseInPage}. */
+    private long base = RESET_BASE;
+    /** Whether a run has ended since the base was set, so that {@code struct kvm_run} has it. */
+    private boolean isBaseInPage;
 
     VcpuRun(X86VcpuCalls x86, VgicCalls vgic, WatchedVcpu watched) {
         this.x86 = x86;
@@ -92,6 +100,7 @@ final class VcpuRun {
                 calls.setImmediateExit(true); // the kick ends the next run
             }
             if (reason != NO_EXIT) {
+                isBaseInPage = true;
                 exit.become(reason);
                 withinInstruction = exit.isWithinInstruction();
                 if (watched.isAsked()) {
@@ -110,17 +119,41 @@ final class VcpuRun {
             return Optional.empty();
         }
         try {
-            X86Lapic lapic = x86.lapicNow();
-            return Optional.of(new WatchedVcpu.Lapic(
-                    calls.page().getLong(Uapi.KvmRun.APIC_BASE), // also of a run that a kick ended
-                    lapic.get(X86Lapic.Name.ID),
-                    lapic.get(X86Lapic.Name.LDR),
-                    lapic.get(X86Lapic.Name.DFR),
-                    lapic.get(X86Lapic.Name.SVR),
-                    Instant.now()));
+            return Optional.of(lapic(x86.lapicNow()));
         } catch (KernelException | ClosedHandleException e) {
             return Optional.empty(); // the VM has no LAPICs in the kernel, or the vCPU was closed during the run
         }
+    }
+
+    private WatchedVcpu.Lapic lapic(X86Lapic registers) {
+        return new WatchedVcpu.Lapic(
+                isBaseInPage ? calls.page().getLong(Uapi.KvmRun.APIC_BASE) : base, // also of a run that a kick ended
+                registers.get(X86Lapic.Name.ID),
+                registers.get(X86Lapic.Name.LDR),
+                registers.get(X86Lapic.Name.DFR),
+                registers.get(X86Lapic.Name.SVR),
+                Instant.now());
+    }
+
+    /** The VMM has given the LAPIC these registers. */
+    void lapicSet(X86Lapic registers) {
+        if (isBaseInPage || base != UNKNOWN) {
+            watched.set(lapic(registers));
+        } else {
+            watched.forgetLapic();
+        }
+    }
+
+    /** The VMM has set IA32_APIC_BASE, and with it the mode of the LAPIC. */
+    void baseSet(long value) {
+        base = value;
+        isBaseInPage = false;
+        watched.forgetLapic();
+    }
+
+    /** The VMM may have set IA32_APIC_BASE or registers of the LAPIC. */
+    void lapicUnknown() {
+        baseSet(UNKNOWN);
     }
 
     void kick() {

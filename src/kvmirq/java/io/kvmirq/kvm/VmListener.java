@@ -10,11 +10,17 @@ import io.kvmirq.VcpuId;
  */
 @NotPromised
 public interface VmListener {
+    /** This process created the VM, and every vCPU is reported by {@link #vcpuAdded}. */
+    default void vmCreated() {}
+
     /** A vCPU was added. The VM keeps it until the VM ends, even after {@link Vcpu#close}. */
     void vcpuAdded(VcpuId vcpu);
 
     /** The phase of a vCPU that {@link Vm#createVcpu} made can be read from now on. Follows {@link #vcpuAdded}. */
     default void vcpuWatched(WatchedVcpu vcpu) {}
+
+    /** A call on a vCPU has set registers of its LAPIC: {@link WatchedVcpu#lapic} and {@link WatchedVcpu#hasLapicOf}. */
+    default void lapicSet() {}
 
     /** APIC ids have 32 bits from now on: {@link Vm#use32BitApicIds}. */
     void apicIdsWidened();

@@ -44,6 +44,7 @@ public final class VmListeners {
             calls.tell(listener, VmListener::broadcastQuirkDisabled);
         }
         if (knowsVcpus()) {
+            calls.tell(listener, VmListener::vmCreated);
             vcpus.forEach(vcpu -> tell(listener, vcpu));
         }
     }
@@ -63,6 +64,9 @@ public final class VmListeners {
             undo.keep();
         }
         if (knowsVcpus()) {
+            vcpu.watched()
+                    .setLapicListener(
+                            () -> listeners.forEach(listener -> calls.tell(listener, VmListener::lapicSet)));
             listeners.forEach(listener -> tell(listener, vcpu.watched()));
         }
         return vcpu;

@@ -34,6 +34,13 @@ public final class WatchedVcpu {
     private final AtomicBoolean asked = new AtomicBoolean();
 
     private volatile Optional<Lapic> lapic = Optional.empty();
+    /** The phase outside of KVM_RUN in which the LAPIC has the registers of {@link #lapic}. */
+    private volatile long lapicPhase = -1;
+    /** Whether the run that ends has read the LAPIC. Used by the vCPU's thread only. */
+    private boolean read;
+
+    /** Called after the VMM has changed the LAPIC. */
+    private volatile Runnable lapicListener = () -> {};
 
     /**
      * Registers of a LAPIC that decide which messages it takes (x86).
@@ -88,9 +95,17 @@ public final class WatchedVcpu {
         }
     }
 
-    /** The LAPIC registers that were read last; the same object until the next read. */
+    /** The LAPIC registers that were read or set last; the same object until the next time. */
     public Optional<Lapic> lapic() {
         return lapic;
+    }
+
+    /**
+     * Whether the LAPIC still has the registers of {@link #lapic} in this phase. In KVM_RUN the guest may change them.
+     * Calls on {@link Vcpu#fd} are not seen.
+     */
+    public boolean hasLapicOf(long phase) {
+        return lapicPhase == phase;
     }
 
     // The thread of the vCPU
@@ -104,6 +119,26 @@ public final class WatchedVcpu {
         asked.setOpaque(false);
         if (read.isPresent()) {
             lapic = read;
+            this.read = true;
+        }
+    }
+
+    void setLapicListener(Runnable listener) {
+        lapicListener = listener;
+    }
+
+    /** The VMM has given the LAPIC these registers. */
+    void set(Lapic registers) {
+        lapic = Optional.of(registers);
+        lapicPhase = phase.getPlain();
+        lapicListener.run();
+    }
+
+    /** The VMM has changed the LAPIC by another call. */
+    void forgetLapic() {
+        if (lapicPhase != -1) {
+            lapicPhase = -1;
+            lapicListener.run();
         }
     }
 
@@ -114,7 +149,12 @@ public final class WatchedVcpu {
 
     /** @param returned whether KVM_RUN returned without an error */
     void leaves(boolean returned) {
-        phase.setOpaque((phase.getPlain() & ~KIND) + (returned ? HAS_RUN : NOT_RUN));
+        long now = (phase.getPlain() & ~KIND) + (returned ? HAS_RUN : NOT_RUN);
+        if (read) {
+            read = false;
+            lapicPhase = now;
+        }
+        phase.setOpaque(now);
     }
 
     @Override

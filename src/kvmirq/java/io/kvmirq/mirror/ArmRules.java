@@ -91,7 +91,8 @@ final class ArmRules {
         if (sent != null) {
             Optional<String> note = sent.equals(mapping) && ends.isPaired() ? Optional.empty() : Optional.of(STALE);
             Posting posted = new Posting.Posted(new Posting.ToLpi(sent.lpi(), sent.vcpu()), note);
-            return new Verdict(posted, Optional.of(sent.vcpu()), Optional.empty(), Optional.empty(), aim);
+            return new Verdict(
+                    posted, Optional.of(sent.vcpu()), Optional.empty(), Optional.empty(), Optional.empty(), aim);
         }
         Optional<PredictedListRegister> listed = mapping != null && mapping.lpi() != 0
                 ? Optional.of(new PredictedListRegister(mapping.lpi(), Eoi.NONE))
@@ -105,7 +106,7 @@ final class ArmRules {
                                 : known
                                         ? ends.obstacle().orElseGet(() -> lost(vm, mapping))
                                         : row(PostingObstacle.EVENTFD_TAKEN);
-        return new Verdict(posting, Optional.empty(), Optional.empty(), listed, aim);
+        return new Verdict(posting, Optional.empty(), Optional.empty(), listed, Optional.empty(), aim);
     }
 
     /** The prediction for an interrupt whose LPI another host interrupt has got. Only old kernels allow that. */

@@ -13,8 +13,8 @@ import java.util.Optional;
  * @param others lines, and messages that irqbypass refused, in the order of their events
  * @param direct whether the line has direct EOI
  * @param delivery the delivery path of the interrupt
- * @param obstacle the reason, from an earlier step, why the interrupt is not posted. arm64: the reason why KVM created
- *     no vLPI
+ * @param obstacle arm64: the reason, from an earlier step, why KVM created no vLPI
+ * @param written x86: the last write of the entry; empty while the ends do not meet
  * @param irq the prediction; empty while nothing is predicted yet
  * @param rest the predictions for {@code others}, except for the interrupt of {@code irq}
  * @param aim the destination that the verdict depends on, see {@link Verdict}
@@ -27,6 +27,7 @@ record Ends(
         boolean direct,
         DeliveryPath delivery,
         Optional<Posting> obstacle,
+        Optional<Written> written,
         Optional<PredictedIrq> irq,
         List<PredictedIrq> rest,
         long aim) {
@@ -38,6 +39,7 @@ record Ends(
                 Optional.empty(),
                 false,
                 DeliveryPath.KERNEL,
+                Optional.empty(),
                 Optional.empty(),
                 Optional.empty(),
                 List.of(),
@@ -88,19 +90,33 @@ record Ends(
 
     Ends with(DeliveryPath changed) {
         DeliveryPath next = delivery == DeliveryPath.CLOSED ? delivery : changed;
-        return new Ends(event, producer, others, consumer, direct, next, obstacle, irq, rest, aim);
+        return new Ends(event, producer, others, consumer, direct, next, obstacle, written, irq, rest, aim);
     }
 
     Ends obstructed(Optional<Posting> why) {
-        return new Ends(event, producer, others, consumer, direct, delivery, why, irq, rest, aim);
+        return new Ends(event, producer, others, consumer, direct, delivery, why, written, irq, rest, aim);
+    }
+
+    Ends written(Optional<Written> last) {
+        return new Ends(event, producer, others, consumer, direct, delivery, obstacle, last, irq, rest, aim);
     }
 
     private Ends with(Optional<Producer> first, List<Producer> more, Optional<Consumer> guest, boolean directEoi) {
-        return new Ends(event, first, more, guest, directEoi, delivery, obstacle, irq, rest, aim);
+        return new Ends(event, first, more, guest, directEoi, delivery, obstacle, written, irq, rest, aim);
     }
 
     Ends predicted(PredictedIrq main, List<PredictedIrq> further, long aimed) {
         return new Ends(
-                event, producer, others, consumer, direct, delivery, obstacle, Optional.of(main), further, aimed);
+                event,
+                producer,
+                others,
+                consumer,
+                direct,
+                delivery,
+                obstacle,
+                written,
+                Optional.of(main),
+                further,
+                aimed);
     }
 }

@@ -54,6 +54,12 @@ public sealed interface Event {
      */
     record BroadcastQuirkDisabled() implements Event {}
 
+    /**
+     * This process created the VM, and each of its vCPUs is reported by {@link VcpuAdded}. Without this event and
+     * without a vCPU, the mirror does not know to which vCPU KVM posts a message.
+     */
+    record VmCreated() implements Event {}
+
     /** A vCPU exists; on x86 its id is also its APIC id. */
     record VcpuAdded(VcpuId vcpu) implements Event {
         public VcpuAdded {
@@ -206,7 +212,8 @@ public sealed interface Event {
 
     /**
      * x86: all current reasons that inhibit APIC virtualization. On AMD the mirror predicts the state after each vCPU's
-     * next entry.
+     * next entry. Up to Linux 6.16, the entry of an interrupt that KVM writes between a change of the reasons and the
+     * vCPU's next entry is not predicted unless {@link GuestEntered} reports that entry.
      */
     record Inhibited(Set<InhibitReason> reasons) implements Event {
         /** Copies the set. */
@@ -232,6 +239,16 @@ public sealed interface Event {
      */
     record VcpuEntered(VcpuId vcpu) implements Event {
         public VcpuEntered {
+            Objects.requireNonNull(vcpu, "vcpu is null");
+        }
+    }
+
+    /**
+     * x86: KVM has entered the guest of a vCPU since the last {@link Inhibited}, so APIC virtualization is on or off for
+     * the vCPU as that event says. Report it after {@link VcpuLoaded}.
+     */
+    record GuestEntered(VcpuId vcpu) implements Event {
+        public GuestEntered {
             Objects.requireNonNull(vcpu, "vcpu is null");
         }
     }
@@ -296,14 +313,21 @@ public sealed interface Event {
     }
 
     /**
-     * x86: the ids that the guest wrote to a vCPU's LAPIC. A logical message is predicted when the ids of all vCPUs are
-     * known. The mirror samples the vCPUs that it watches; a VMM that runs its vCPUs in another way reads KVM_GET_LAPIC
+     * x86: the ids that the guest wrote to a vCPU's LAPIC. They are valid until the next event about them. A logical
+     * message is predicted when the ids of all vCPUs are known at the moment at which KVM writes its entry. The mirror samples the vCPUs that it watches; a VMM that runs its vCPUs in another way reads KVM_GET_LAPIC
      * and the {@code apic_base} of {@code struct kvm_run}.
      */
     record LapicSampled(VcpuId vcpu, LapicSample sample) implements Event {
         public LapicSampled {
             Objects.requireNonNull(vcpu, "vcpu is null");
             Objects.requireNonNull(sample, "sample is null");
+        }
+    }
+
+    /** x86: the ids in the LAPIC of a vCPU are unknown from now on, because its guest or its VMM may change them. */
+    record LapicUnseen(VcpuId vcpu) implements Event {
+        public LapicUnseen {
+            Objects.requireNonNull(vcpu, "vcpu is null");
         }
     }
 

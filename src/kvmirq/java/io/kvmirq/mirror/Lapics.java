@@ -7,13 +7,15 @@ import io.kvmirq.arch.apic.model.Destinations;
 import io.kvmirq.arch.apic.model.LapicIds;
 import io.kvmirq.arch.apic.model.LocalApic;
 import java.time.Instant;
+import java.util.Collections;
 import java.util.Comparator;
 import java.util.HashMap;
+import java.util.HashSet;
+import java.util.LinkedHashSet;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
-import java.util.TreeSet;
 
 /**
  * The LAPICs of the vCPUs. APIC ids follow from the set-up, so physical messages are predicted without a sample. The
@@ -25,8 +27,14 @@ final class Lapics {
     /** The vCPU whose APIC id is the broadcast id of xAPIC mode. */
     private static final VcpuId NAMED_AS_BROADCAST = new VcpuId(ApicMessage.BROADCAST);
 
-    private final Set<VcpuId> vcpus = new TreeSet<>(Comparator.comparingInt(VcpuId::number));
+    /** In the order of creation, which is that of KVM's indices. */
+    private final Set<VcpuId> vcpus = new LinkedHashSet<>();
+
     private final Map<VcpuId, LapicSample> samples = new HashMap<>();
+    /** The LAPICs whose ids may have changed since the last sample. */
+    private final Set<VcpuId> unseen = new HashSet<>();
+    /** Whether events report all vCPUs, so that a VM without a reported vCPU has none. */
+    private boolean complete;
     /** Whether destination 255 is also the broadcast in x2APIC mode. */
     private boolean quirk = true;
 
@@ -74,6 +82,15 @@ final class Lapics {
         return vcpus.remove(vcpu);
     }
 
+    void complete() {
+        complete = true;
+    }
+
+    /** Whether the vCPUs of the VM are known. */
+    boolean isKnown() {
+        return complete || !vcpus.isEmpty();
+    }
+
     Set<VcpuId> vcpus() {
         return vcpus;
     }
@@ -89,21 +106,45 @@ final class Lapics {
         return before;
     }
 
-    /** @return whether the ids changed */
+    /** @return whether the known ids changed */
     boolean put(VcpuId vcpu, LapicSample sample) {
+        boolean unknown = unseen.remove(vcpu);
         LapicSample before = samples.put(vcpu, sample);
-        return before == null || !before.agrees(sample);
+        return unknown || before == null || !before.agrees(sample);
+    }
+
+    /** @return whether the ids were known */
+    boolean forget(VcpuId vcpu) {
+        return unseen.add(vcpu) && samples.containsKey(vcpu);
     }
 
     boolean isSampled() {
         return samples.keySet().containsAll(vcpus);
     }
 
-    /** Destinations by the ids of the set-up. */
+    /** Whether the ids of all LAPICs are known now. */
+    boolean isCurrent() {
+        return isKnown() && isSampled() && Collections.disjoint(vcpus, unseen);
+    }
+
+    /**
+     * Destinations of physical messages: by the ids of the set-up, except for an id that a sample showed. A LAPIC that
+     * was sampled while it was off counts as on, because a guest starts its processors one after the other.
+     */
     Destinations<LocalApic> setUp(boolean apicIds32Bit) {
         boolean x2apic = !quirk && vcpus.contains(NAMED_AS_BROADCAST);
         return new Destinations<>(
-                vcpus.stream().map(vcpu -> lapic(vcpu, x2apic)).toList(), apicIds32Bit, quirk, true);
+                vcpus.stream()
+                        .map(vcpu -> {
+                            LapicSample sample = samples.get(vcpu);
+                            return sample == null || sample.mode() == LapicSample.Mode.OFF
+                                    ? lapic(vcpu, x2apic)
+                                    : new Sampled(vcpu.number(), sample);
+                        })
+                        .toList(),
+                apicIds32Bit,
+                quirk,
+                true);
     }
 
     private static LocalApic lapic(VcpuId vcpu, boolean x2apic) {

@@ -69,7 +69,7 @@ final class PredictedFields {
                         PostedInterruptDescriptor.NDST,
                         pid.filter(one -> one.cpu().isPresent())
                                 .map(one -> (long) one.cpu().getAsInt()),
-                        pid.isPresent() ? NDST_STOPPED : unknown));
+                        pid.isPresent() ? "no event named the CPU on which the vCPU was loaded last" : unknown));
     }
 
     /** The fields of KVM's copy of an entry of AVIC's table of physical APIC ids. */

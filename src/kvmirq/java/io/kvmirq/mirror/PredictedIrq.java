@@ -25,6 +25,7 @@ import java.util.Optional;
  * @param listRegister arm64: the list register; empty if hardware delivers the interrupt, or the INTID is unknown
  * @param handler VFIO's handler of the line; empty for messages, and for a platform interrupt without a resample
  *     eventfd, which may be edge-triggered
+ * @param update x86: the update of the entry on which the prediction depends; empty while KVM has not joined both ends
  */
 public record PredictedIrq(
         EventFdId event,
@@ -35,7 +36,8 @@ public record PredictedIrq(
         Optional<VcpuId> vcpu,
         @NotPromised Optional<PredictedIrte> irte,
         Optional<PredictedListRegister> listRegister,
-        Optional<LineHandler> handler) {
+        Optional<LineHandler> handler,
+        @NotPromised Optional<EntryUpdate> update) {
     @NotPromised
     public PredictedIrq {
         Objects.requireNonNull(event, "event is null");
@@ -47,11 +49,12 @@ public record PredictedIrq(
         Objects.requireNonNull(irte, "irte is null");
         Objects.requireNonNull(listRegister, "listRegister is null");
         Objects.requireNonNull(handler, "handler is null");
+        Objects.requireNonNull(update, "update is null");
     }
 
     PredictedIrq with(PredictedIrte entry) {
         return new PredictedIrq(
-                event, producer, consumer, routes, posting, vcpu, Optional.of(entry), listRegister, handler);
+                event, producer, consumer, routes, posting, vcpu, Optional.of(entry), listRegister, handler, update);
     }
 
     /** The GSI of the irqfd. */

@@ -10,8 +10,8 @@ import java.util.OptionalInt;
  *
  * @param nv PID.NV: 0xf2, or 0xf1 while the vCPU sleeps
  * @param sn PID.SN: whether the vCPU is preempted, or since Linux 6.17 in user space
- * @param cpu the physical APIC id of the CPU that PID.NDST names; empty if the vCPU does not run, because it may wake
- *     on another CPU
+ * @param cpu the physical APIC id of the CPU that PID.NDST names: the CPU on which the vCPU was loaded last; empty if that
+ *     is not known
  */
 public record PredictedPid(int nv, boolean sn, OptionalInt cpu) {
     public PredictedPid {

@@ -112,9 +112,9 @@ public final class Snapshot {
 
     /**
      * The descriptor of a vCPU on an Intel host. Empty on other hosts; if the schedule of the vCPU is unknown; while
-     * the vCPU is in KVM_RUN without further events; and while no interrupt of the VM is posted, or if none was when
-     * the vCPU stopped or at some time since, because KVM may then not update the descriptor. For a vCPU that sleeps
-     * while its guest has disabled interrupts, the fields are those of a vCPU in user space.
+     * the vCPU is in KVM_RUN without further events; and if irqbypass had joined no interrupt of the VM when the vCPU
+     * stopped, because KVM may then not update the descriptor. A vCPU that sleeps while its guest has disabled
+     * interrupts has the fields of a vCPU in user space.
      */
     public Optional<PredictedPid> pid(VcpuId vcpu) {
         VcpuRun run = runs.get(vcpu);
@@ -126,7 +126,7 @@ public final class Snapshot {
                 stage instanceof VcpuStage.Blocked ? Apic.WAKEUP : Apic.NOTIFICATION,
                 stage instanceof VcpuStage.Preempted
                         || stage instanceof VcpuStage.Left && descriptors.get() == ApicvKernel.FROM_6_17,
-                stage instanceof VcpuStage.Loaded loaded ? OptionalInt.of(loaded.cpu()) : OptionalInt.empty()));
+                stage instanceof VcpuStage.Loaded loaded ? OptionalInt.of(loaded.cpu()) : run.cpu()));
     }
 
     /**

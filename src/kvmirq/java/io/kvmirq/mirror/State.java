@@ -14,8 +14,9 @@ import io.kvmirq.arch.apic.model.Destinations;
 import io.kvmirq.arch.apic.model.LocalApic;
 import io.kvmirq.arch.apic.model.PostingIrq;
 import io.kvmirq.arch.apic.model.PostingVm;
+import io.kvmirq.mirror.EntryUpdate.Moment;
 import java.util.ArrayList;
-import java.util.Collection;
+import java.util.EnumSet;
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
@@ -24,7 +25,6 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.UnaryOperator;
-import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /** The facts and predictions of a mirror. Events change it under the mirror's lock; {@link #at} needs no lock. */
@@ -35,11 +35,20 @@ final class State {
     private final Map<Gsi, Target> targets = new HashMap<>();
     /** Eventfds by the {@link Verdict#aim} of their verdict. */
     private final Map<Long, Set<EventFdId>> aimed = new HashMap<>();
-    /** The number of interrupts that are on a vCPU's list. */
-    private int listed;
+    /** Eventfds by the vCPU whose list has their interrupt. */
+    private final Map<VcpuId, Set<EventFdId>> lists = new HashMap<>();
+    /** The number of irqfds that irqbypass joins with a producer. */
+    private int joined;
+    /** Changes with each fact on which a write of an entry depends, except for its routes. */
+    private long facts;
+    /** Whether KVM posts interrupts of devices on this host. */
+    private final boolean posts;
 
     final Lapics lapics = new Lapics();
+    private final AvicVcpus avic = new AvicVcpus();
     private PostingVm vm = new PostingVm(false, false, lapics.setUp(false), Set.of());
+    /** The reasons that inhibit APIC virtualization on this host, with those of the LAPICs' ids. */
+    private Set<InhibitReason> inhibits = Set.of();
     /** Null until a logical message needs it. */
     private @Nullable Destinations<LocalApic> bySamples;
 
@@ -69,6 +78,7 @@ final class State {
 
     State(MirrorHost host) {
         this.host = host;
+        this.posts = host instanceof MirrorHost.X86 x86 && x86.host().flaw().isEmpty();
     }
 
     Snapshot snapshot() {
@@ -82,8 +92,13 @@ final class State {
             widen();
         } else if (event instanceof Event.BroadcastQuirkDisabled) {
             endQuirk();
+        } else if (event instanceof Event.VmCreated) {
+            lapics.complete();
+            facts++;
+            ends.values().forEach(this::predict);
         } else if (event instanceof Event.VcpuAdded added) {
             if (lapics.add(added.vcpu())) {
+                avic.add(added.vcpu(), !inhibits.isEmpty());
                 vcpus(added.vcpu(), lapics.vcpus().size() == 1);
             }
         } else if (event instanceof Event.VcpuRemoved removed) {
@@ -108,22 +123,32 @@ final class State {
                 listen(removed.event(), Optional.empty());
             }
         } else if (event instanceof Event.ProducerAdded added) {
-            change(added.event(), one -> one.has(added.producer()) ? one : one.with(added.producer()));
+            change(
+                    added.event(),
+                    Moment.VECTOR_ENABLED,
+                    one -> one.has(added.producer()) ? one : one.with(added.producer()));
         } else if (event instanceof Event.ProducerRemoved removed) {
-            change(removed.event(), one -> one.has(removed.producer()) ? one.without(removed.producer()) : one);
+            change(
+                    removed.event(),
+                    Moment.VECTOR_ENABLED,
+                    one -> one.has(removed.producer()) ? one.without(removed.producer()) : one);
         } else if (event instanceof Event.DeliveryChanged changed) {
             Ends before = at(changed.event());
-            settle(before, before.with(changed.delivery()));
+            settle(before, written(before, before.with(changed.delivery()), Moment.IRQFD_ASSIGNED));
         } else if (event instanceof Event.DomainChanged changed) {
             domain(changed.device(), changed.unmanaged());
         } else if (event instanceof Event.Inhibited inhibited) {
-            inhibit(inhibited.reasons());
+            become(vm.withInhibits(inhibited.reasons()));
+        } else if (event instanceof Event.GuestEntered entered) {
+            avic.enter(entered.vcpu(), !inhibits.isEmpty());
+            facts++;
+            predictAbout(entered.vcpu());
         } else if (event instanceof Event.VcpuLoaded loaded) {
             run(loaded.vcpu(), new VcpuRun(new VcpuStage.Loaded(loaded.cpu().number()), true));
         } else if (event instanceof Event.VcpuPreempted preempted) {
             run(preempted.vcpu(), new VcpuRun(new VcpuStage.Preempted(), hasDescriptors()));
         } else if (event instanceof Event.VcpuLeft left) {
-            run(left.vcpu(), new VcpuRun(new VcpuStage.Left(), hasDescriptors()));
+            run(left.vcpu(), new VcpuRun(new VcpuStage.Left(), hasDescriptors() || leavesDescriptors()));
         } else if (event instanceof Event.VcpuBlocked blocked) {
             run(blocked.vcpu(), new VcpuRun(new VcpuStage.Blocked(), hasDescriptors()));
         } else if (event instanceof Event.VcpuUnseen unseen) {
@@ -134,7 +159,11 @@ final class State {
             run(outside.vcpu(), new VcpuRun(new VcpuStage.Left(), false));
         } else if (event instanceof Event.LapicSampled sampled) {
             if (lapics.put(sampled.vcpu(), sampled.sample())) {
-                bySamples = null;
+                lapic();
+            }
+        } else if (event instanceof Event.LapicUnseen unseen) {
+            if (lapics.forget(unseen.vcpu())) {
+                facts++;
                 predict(aimedAt(Verdict.LOGICAL));
             }
         } else if (event instanceof Event.ItsAdded added) {
@@ -149,9 +178,9 @@ final class State {
         } else if (event instanceof Event.Released message) {
             held.remove(message.producer());
         } else if (event instanceof Event.LineForwarded forwarded) {
-            change(forwarded.event(), one -> one.with(true));
+            change(forwarded.event(), Moment.IRQFD_ASSIGNED, one -> one.with(true));
         } else if (event instanceof Event.LineUnforwarded unforwarded) {
-            change(unforwarded.event(), one -> one.with(false));
+            change(unforwarded.event(), Moment.IRQFD_ASSIGNED, one -> one.with(false));
         }
     }
 
@@ -176,30 +205,34 @@ final class State {
         return new PostingVm(vm.lapicsInKernel(), apicIds32Bit, lapics.setUp(apicIds32Bit), vm.inhibits());
     }
 
-    /** The VM's facts that decide about a message. A logical message is decided only when all LAPICs were sampled. */
+    /** The VM's facts that decide about a message now; for a logical message all LAPICs must be known. */
     PostingVm vm(boolean logical) {
-        if (!logical || !lapics.isSampled()) {
+        if (!logical) {
             return vm;
         }
         Destinations<LocalApic> known = bySamples == null ? lapics.sampled(vm.apicIds32Bit()) : bySamples;
         bySamples = known;
-        return new PostingVm(vm.lapicsInKernel(), vm.apicIds32Bit(), known, vm.inhibits());
+        return vm.withDestinations(known);
+    }
+
+    /** A number that changes with each fact on which a write of an entry depends. */
+    long facts() {
+        return facts;
+    }
+
+    /** The reasons that inhibit APIC virtualization now. A vCPU applies a change at its next entry. */
+    Set<InhibitReason> inhibits() {
+        return inhibits;
+    }
+
+    /** The ids of a LAPIC changed. They decide later writes of entries, and inhibits. */
+    private void lapic() {
+        become(withDestinations(vm.apicIds32Bit()));
     }
 
     /** Whether the VM has a message with a logical destination, which needs the ids of LAPICs. */
     boolean hasLogicalMessage() {
         return aimed.containsKey(Verdict.LOGICAL);
-    }
-
-    /**
-     * Changes the inhibit reasons. Up to Linux 6.16, after an inhibit IsRun of the entries stays 0 until their vCPUs
-     * are loaded again.
-     */
-    private void inhibit(Set<InhibitReason> reasons) {
-        if (writesOnce() && reasons.isEmpty() && !vm.inhibits().isEmpty()) {
-            runs.endInhibit(lapics.vcpus());
-        }
-        become(vm.withInhibits(reasons));
     }
 
     /** Whether an entry that is written while AVIC is inhibited stays remapped. */
@@ -209,36 +242,87 @@ final class State {
                 && x86.avic().equals(Optional.of(AvicKernel.UP_TO_6_16));
     }
 
-    /** The ends after KVM has written the entry. On arm64 the obstacle has another meaning, and stays. */
-    private Ends written(Ends one) {
-        return host instanceof MirrorHost.Arm64
-                ? one
-                : one.obstructed(
-                        writesOnce() && !vm.inhibits().isEmpty()
-                                ? Optional.of(X86Rules.WRITTEN_ONCE)
-                                : Optional.empty());
+    /** As {@link Written#listed}, for an entry that KVM writes now. */
+    Optional<Boolean> lists(Written.Decision decision) {
+        return writesOnce()
+                ? decision.target().map(Posting.ToVcpu::vcpu).flatMap(avic::isOn)
+                : Optional.of(true);
     }
 
-    /** Changes a fact of the VM on which all predictions depend. */
+    /** The schedule of a vCPU as its entries show it; null if that is not known. */
+    @Nullable
+    VcpuRun runOfEntries(VcpuId vcpu) {
+        VcpuRun run = runs.get(vcpu);
+        boolean hidden = run != null && run.stage() instanceof VcpuStage.Loaded && writesOnce() && !avic.isShown(vcpu);
+        return hidden ? null : run;
+    }
+
+    /** The ends after a step at which KVM writes the entry if the step joins them. */
+    private Ends written(Ends before, Ends now, Moment moment) {
+        if (!(host instanceof MirrorHost.X86 x86)) {
+            return now;
+        }
+        if (!now.isPaired()) {
+            return now.written(Optional.empty());
+        }
+        boolean same = before.isPaired()
+                && before.consumer().equals(now.consumer())
+                && before.producer().equals(now.producer());
+        return same ? now : write(x86, now, moment);
+    }
+
+    private Ends write(MirrorHost.X86 x86, Ends now, Moment moment) {
+        Written.Decision decision = X86Rules.decide(x86, this, irq(now, now.producer()));
+        return now.written(Optional.of(new Written(moment, decision, lists(decision), facts)));
+    }
+
+    /** Changes a fact of the VM on which predictions depend. No entry is written. */
     private void become(PostingVm changed) {
         if (!changed.equals(vm)) {
-            vm = changed;
+            set(changed);
             ends.values().forEach(this::predict);
         }
+    }
+
+    /** @return whether the inhibits changed */
+    private boolean set(PostingVm changed) {
+        Set<InhibitReason> before = inhibits;
+        vm = changed;
+        facts++;
+        inhibits = inhibitsNow();
+        if (before.isEmpty() != inhibits.isEmpty()) {
+            avic.change();
+        }
+        return !before.equals(inhibits);
+    }
+
+    private Set<InhibitReason> inhibitsNow() {
+        if (!(host instanceof MirrorHost.X86 x86)) {
+            return Set.of();
+        }
+        Set<InhibitReason> all = EnumSet.noneOf(InhibitReason.class);
+        all.addAll(vm.inhibits());
+        all.addAll(vm.destinations().inhibits(x86.host()));
+        all.removeIf(reason -> !reason.counts(x86.host().vendor()));
+        return all;
     }
 
     /**
      * @param all whether the first vCPU was added or the last one removed, which changes whether destinations are known
      */
     private void vcpus(VcpuId one, boolean all) {
-        vm = withDestinations(vm.apicIds32Bit());
-        if (all) {
+        boolean inhibitsChange = set(withDestinations(vm.apicIds32Bit()));
+        if (all || inhibitsChange) {
             ends.values().forEach(this::predict);
         } else {
-            predict(aimedAt(one.number()));
-            predict(aimedAt(Verdict.ANY));
-            predict(aimedAt(Verdict.LOGICAL));
+            predictAbout(one);
         }
+    }
+
+    private void predictAbout(VcpuId vcpu) {
+        predict(aimedAt(vcpu.number()));
+        predict(aimedAt(Verdict.ANY));
+        predict(aimedAt(Verdict.LOGICAL));
     }
 
     private void map(long its, int device, int event, ArmVm.Mapping mapping) {
@@ -252,14 +336,14 @@ final class State {
         if (now.equals(target.routes())) {
             return;
         }
-        for (EventFdId event : target.listeners()) {
-            Ends one = at(event);
-            Ends changed =
-                    host instanceof MirrorHost.Arm64 arm64 ? new ArmSteps(this, arm64).reroute(one) : written(one);
-            ends.put(event, changed);
+        if (host instanceof MirrorHost.Arm64 arm64) {
+            target.listeners().forEach(event -> ends.put(event, new ArmSteps(this, arm64).reroute(at(event))));
         }
         put(gsi, new Target(now, target.listeners()));
-        predict(target.listeners());
+        for (EventFdId event : target.listeners()) {
+            Ends one = at(event);
+            predict(host instanceof MirrorHost.X86 x86 && one.isPaired() ? write(x86, one, Moment.ROUTE_CHANGED) : one);
+        }
     }
 
     private void put(Gsi gsi, Target target) {
@@ -272,13 +356,18 @@ final class State {
 
     private void domain(DeviceName device, boolean unmanaged) {
         if (unmanaged ? outside.remove(device) : outside.add(device)) {
+            facts++;
             ends.values().forEach(this::predict);
         }
     }
 
     /** Records a schedule step of a vCPU. On AMD KVM updates the entries on the vCPU's list. */
     private void run(VcpuId vcpu, VcpuRun run) {
+        VcpuRun before = runs.get(vcpu);
         if (runs.put(vcpu, run)) {
+            if (run.stage() instanceof VcpuStage.Loaded && !run.equals(before)) {
+                avic.load(vcpu);
+            }
             follow(vcpu);
         }
     }
@@ -291,13 +380,11 @@ final class State {
 
     private void follow(VcpuId vcpu) {
         if (host instanceof MirrorHost.X86 x86) {
-            Stream.of(aimedAt(vcpu.number()), aimedAt(Verdict.ANY), aimedAt(Verdict.LOGICAL))
-                    .flatMap(Collection::stream)
+            List.copyOf(lists.getOrDefault(vcpu, Set.of())).stream()
                     .flatMap(event -> at(event).irq().stream())
-                    .filter(irq -> irq.vcpu().equals(Optional.of(vcpu)))
                     .forEach(irq -> {
                         if (irq.irte().orElse(null) instanceof PredictedIrte.AmdGuest entry) {
-                            replace(irq, X86Rules.running(entry, x86.avic(), runs.get(vcpu)));
+                            replace(irq, X86Rules.running(entry, x86.avic(), runOfEntries(vcpu)));
                         }
                     });
         }
@@ -319,27 +406,30 @@ final class State {
                 .map(Consumer::gsi)
                 .ifPresent(gsi -> put(gsi, target(gsi).without(event)));
         consumer.map(Consumer::gsi).ifPresent(gsi -> put(gsi, target(gsi).with(event)));
-        change(event, one -> one.with(consumer));
+        change(event, Moment.IRQFD_ASSIGNED, one -> one.with(consumer));
     }
 
     private Target target(Gsi gsi) {
         return targets.getOrDefault(gsi, Target.NONE);
     }
 
-    private void change(EventFdId event, UnaryOperator<Ends> step) {
+    private void change(EventFdId event, Moment moment, UnaryOperator<Ends> step) {
         Ends before = at(event);
-        settle(before, written(step.apply(before)));
+        settle(before, written(before, step.apply(before), moment));
     }
 
     private void settle(Ends before, Ends changed) {
         Ends now = host instanceof MirrorHost.Arm64 arm64 ? new ArmSteps(this, arm64).meet(before, changed) : changed;
+        boolean was = joined > 0;
+        joined += (now.isPaired() ? 1 : 0) - (before.isPaired() ? 1 : 0);
+        if (was && joined == 0 && !leavesDescriptors()) {
+            runs.endPosting();
+        }
         if (!now.isEmpty()) {
             predict(now);
         } else if (!before.isEmpty()) {
-            int posted = listed;
             withdraw(now.event());
             ends.remove(now.event());
-            endPosting(posted);
         }
     }
 
@@ -378,7 +468,8 @@ final class State {
                 verdict.vcpu(),
                 verdict.irte(),
                 verdict.listRegister(),
-                producer.flatMap(one -> handler(met, one)));
+                producer.flatMap(one -> handler(met, one)),
+                verdict.update());
     }
 
     private static Optional<LineHandler> handler(Ends met, Producer producer) {
@@ -418,18 +509,7 @@ final class State {
 
     private Verdict ofHost(Ends met, Optional<Producer> producer) {
         if (host instanceof MirrorHost.X86 x86) {
-            boolean message = producer.filter(one -> one.kind().isMessage()).isPresent();
-            return X86Rules.of(
-                    x86,
-                    this,
-                    met.obstacle(),
-                    new PostingIrq(
-                            message,
-                            met.consumer().isPresent(),
-                            !message || producer.equals(met.producer()),
-                            routes(met),
-                            producer.filter(one -> outside.contains(one.device()))
-                                    .isEmpty()));
+            return X86Rules.of(x86, this, met, irq(met, producer));
         }
         if (host instanceof MirrorHost.Arm64 arm64) {
             return ArmRules.of(arm64, arm, met, producer, routes(met));
@@ -437,41 +517,59 @@ final class State {
         return Verdict.of(new Posting.Unknown(((MirrorHost.Unknown) host).reason()));
     }
 
-    /** Replaces the stored ends of an eventfd, and moves the eventfd to its new places in the indexes. */
-    private void publish(Ends met) {
-        int posted = listed;
-        withdraw(met.event());
-        aimed.computeIfAbsent(met.aim(), aim -> new HashSet<>()).add(met.event());
-        listed += met.irq().flatMap(PredictedIrq::vcpu).isPresent() ? 1 : 0;
-        ends.put(met.event(), met);
-        endPosting(posted);
+    private PostingIrq irq(Ends met, Optional<Producer> producer) {
+        boolean message = producer.filter(one -> one.kind().isMessage()).isPresent();
+        return new PostingIrq(
+                message,
+                met.consumer().isPresent(),
+                !message || producer.equals(met.producer()),
+                routes(met),
+                producer.filter(one -> outside.contains(one.device())).isEmpty());
     }
 
-    private void endPosting(int posted) {
-        if (posted > 0 && listed == 0) {
-            runs.endPosting();
-        }
+    /** Replaces the stored ends of an eventfd, and moves the eventfd to its new places in the indexes. */
+    private void publish(Ends met) {
+        withdraw(met.event());
+        aimed.computeIfAbsent(met.aim(), aim -> new HashSet<>()).add(met.event());
+        met.irq()
+                .flatMap(PredictedIrq::vcpu)
+                .ifPresent(vcpu ->
+                        lists.computeIfAbsent(vcpu, one -> new HashSet<>()).add(met.event()));
+        ends.put(met.event(), met);
     }
 
     private void withdraw(EventFdId event) {
         Ends old = ends.get(event);
-        Set<EventFdId> there = old == null ? null : aimed.get(old.aim());
-        if (old != null && there != null && there.remove(event)) {
-            if (there.isEmpty()) {
-                aimed.remove(old.aim());
-            }
-            listed -= old.irq().flatMap(PredictedIrq::vcpu).isPresent() ? 1 : 0;
+        if (old != null) {
+            remove(aimed, old.aim(), event);
+            old.irq().flatMap(PredictedIrq::vcpu).ifPresent(vcpu -> remove(lists, vcpu, event));
         }
     }
 
+    private static <K> void remove(Map<K, Set<EventFdId>> index, K key, EventFdId event) {
+        Set<EventFdId> there = index.get(key);
+        if (there != null && there.remove(event) && there.isEmpty()) {
+            index.remove(key);
+        }
+    }
+
+    /** The version whose rules KVM keeps for descriptors; empty if vCPUs have none, or no interrupt can be posted. */
     private Optional<ApicvKernel> descriptors() {
-        return hasDescriptors()
-                ? Optional.of(ApicvKernel.of(((MirrorHost.X86) host).host().kernel()))
+        return posts && host instanceof MirrorHost.X86 x86 && x86.host().vendor() == Vendor.INTEL
+                ? Optional.of(ApicvKernel.of(x86.host().kernel()))
                 : Optional.empty();
     }
 
-    /** Whether KVM keeps the descriptors of the vCPUs up to date. */
+    /** Whether KVM leaves the descriptor of a vCPU in user space as its load has set it: up to Linux 6.16. */
+    private boolean leavesDescriptors() {
+        return descriptors().equals(Optional.of(ApicvKernel.UP_TO_6_16));
+    }
+
+    /**
+     * Whether KVM updates the descriptor of a vCPU that leaves its CPU: {@code vmx_needs_pi_wakeup()} in
+     * arch/x86/kvm/vmx/posted_intr.c asks whether irqbypass has joined an interrupt of the VM, posted or not.
+     */
     private boolean hasDescriptors() {
-        return host instanceof MirrorHost.X86 x86 && x86.host().vendor() == Vendor.INTEL && listed > 0;
+        return joined > 0;
     }
 }

@@ -33,4 +33,9 @@ public interface VcpuPhase {
     default Optional<LapicSample> lapic() {
         return Optional.empty();
     }
+
+    /** Whether the LAPIC still has the ids of {@link #lapic} during this phase: the guest may change them in KVM_RUN. */
+    default boolean hasLapicOf(long number) {
+        return false;
+    }
 }

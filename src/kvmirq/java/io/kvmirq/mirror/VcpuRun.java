@@ -1,10 +1,30 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.mirror;
 
-/** A vCPU's place in its schedule, and whether KVM has updated its posted-interrupt descriptor for it. */
-record VcpuRun(VcpuStage stage, boolean descriptor) {
-    /** The place after posting to the VM has ended. KVM then updates only the descriptor of a loaded vCPU. */
-    VcpuRun withoutPosting() {
-        return stage instanceof VcpuStage.Loaded ? this : new VcpuRun(stage, false);
+import java.util.OptionalInt;
+
+/**
+ * A vCPU's place in its schedule.
+ *
+ * @param descriptor whether the posted-interrupt descriptor is known: KVM has updated it for this place
+ * @param cpu the APIC id of the CPU on which a sleeping vCPU went to sleep: PID.NDST keeps it until the next load ({@code
+ *     vmx_vcpu_pi_put()} does not write it). A vCPU at another place may be loaded by a call on it
+ */
+record VcpuRun(VcpuStage stage, boolean descriptor, OptionalInt cpu) {
+    VcpuRun(VcpuStage stage, boolean descriptor) {
+        this(stage, descriptor, OptionalInt.empty());
+    }
+
+    /** This place, which follows {@code before}. */
+    VcpuRun after(VcpuRun before) {
+        if (!(stage instanceof VcpuStage.Blocked)) {
+            return this;
+        }
+        return new VcpuRun(
+                stage,
+                descriptor,
+                before.stage instanceof VcpuStage.Loaded loaded
+                        ? OptionalInt.of(loaded.cpu())
+                        : before.stage.equals(stage) ? before.cpu : OptionalInt.empty());
     }
 }

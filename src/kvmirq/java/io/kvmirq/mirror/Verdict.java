@@ -13,6 +13,7 @@ record Verdict(
         Optional<VcpuId> vcpu,
         Optional<PredictedIrte> irte,
         Optional<PredictedListRegister> listRegister,
+        Optional<EntryUpdate> update,
         long aim) {
     /** The message addresses several vCPUs, or there is no vCPU: every change of the vCPUs may change the verdict. */
     static final long ANY = -1;
@@ -22,7 +23,7 @@ record Verdict(
     static final long LOGICAL = -2;
 
     Verdict with(Posting other) {
-        return new Verdict(other, vcpu, irte, listRegister, aim);
+        return new Verdict(other, vcpu, irte, listRegister, Optional.empty(), aim);
     }
 
     static Verdict of(Posting posting) {
@@ -30,6 +31,6 @@ record Verdict(
     }
 
     static Verdict of(Posting posting, long aim) {
-        return new Verdict(posting, Optional.empty(), Optional.empty(), Optional.empty(), aim);
+        return new Verdict(posting, Optional.empty(), Optional.empty(), Optional.empty(), Optional.empty(), aim);
     }
 }

@@ -15,6 +15,8 @@ final class Watches {
         private volatile long told;
         /** The LAPIC sample that the mirror last got. */
         private volatile Optional<LapicSample> lapic = Optional.empty();
+        /** Whether the mirror knows that the LAPIC has these ids. */
+        private volatile boolean hasLapic;
 
         Watch(Event.VcpuWatched watched) {
             vcpu = watched.vcpu();
@@ -23,11 +25,30 @@ final class Watches {
         }
 
         boolean isCurrent() {
-            return phase.number() == told && phase.lapic().equals(lapic);
+            return phase.number() == told && phase.lapic().equals(lapic) && phase.hasLapicOf(told) == hasLapic;
         }
 
         boolean is(Event.VcpuWatched watched) {
             return vcpu.equals(watched.vcpu()) && phase.equals(watched.phase());
+        }
+
+        private void change(List<Event> events) {
+            long now = phase.number();
+            if (now != told) {
+                told = now;
+                events.add(event(now));
+            }
+            Optional<LapicSample> last = phase.lapic();
+            boolean has = last.isPresent() && phase.hasLapicOf(now);
+            boolean same = last.equals(lapic);
+            if (!same || has && !hasLapic) {
+                last.ifPresent(sample -> events.add(new Event.LapicSampled(vcpu, sample)));
+            }
+            if (!has && (!same || hasLapic)) {
+                events.add(new Event.LapicUnseen(vcpu));
+            }
+            lapic = last;
+            hasLapic = has;
         }
 
         Event event(long number) {
@@ -55,16 +76,7 @@ final class Watches {
     List<Event> changes() {
         List<Event> events = new ArrayList<>();
         for (Watch watch : all) {
-            long now = watch.phase.number();
-            if (now != watch.told) {
-                watch.told = now;
-                events.add(watch.event(now));
-            }
-            Optional<LapicSample> lapic = watch.phase.lapic();
-            if (!lapic.equals(watch.lapic)) {
-                watch.lapic = lapic;
-                lapic.ifPresent(sample -> events.add(new Event.LapicSampled(watch.vcpu, sample)));
-            }
+            watch.change(events);
         }
         return events;
     }

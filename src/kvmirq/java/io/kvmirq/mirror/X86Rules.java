@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.mirror;
 
+import io.kvmirq.InterruptVector;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.Route;
 import io.kvmirq.VcpuId;
 import io.kvmirq.arch.amd.AvicKernel;
 import io.kvmirq.arch.apic.CompatibilityMsi;
 import io.kvmirq.arch.apic.InhibitReason;
-import io.kvmirq.arch.apic.PostingHost;
 import io.kvmirq.arch.apic.PostingHost.Feature;
 import io.kvmirq.arch.apic.PostingObstacle;
 import io.kvmirq.arch.apic.Vendor;
@@ -17,17 +17,17 @@ import io.kvmirq.arch.apic.model.LocalApic;
 import io.kvmirq.arch.apic.model.PostingDecision;
 import io.kvmirq.arch.apic.model.PostingIrq;
 import io.kvmirq.arch.apic.model.PostingVm;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.Set;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /** Predicts an interrupt on x86. */
 final class X86Rules {
-    /** A placeholder vCPU, for a message whose vCPU is unknown. */
+    /** A placeholder vCPU, for a message whose vCPU is unknown: other obstacles are checked with it. */
     private static final PostingVm STAND_IN = PostingVm.of(List.of(LapicIds.flat(0, 0)), false);
 
     /** {@link AvicKernel#UP_TO_6_16}. */
@@ -36,51 +36,145 @@ final class X86Rules {
                     + " inhibit ends",
             "mask and unmask the interrupt");
 
+    private static final Posting WRITTEN_BETWEEN = new Posting.Unknown(
+            "KVM wrote the entry after AVIC's inhibits had changed, and no event says whether the vCPU had applied the"
+                    + " change; up to Linux 6.16 the entry depends on that (mask and unmask the interrupt)");
+
+    private static final Optional<String> SAMPLED =
+            Optional.of("the guest's LAPICs had this logical destination when they were sampled");
+
     private static final int GA_BITS = 128;
 
     private X86Rules() {}
 
-    static Verdict of(MirrorHost.X86 host, State state, Optional<Posting> obstacle, PostingIrq irq) {
-        Optional<ApicMessage> message = message(irq);
-        boolean logical = message.filter(ApicMessage::logical).isPresent();
-        PostingVm vm = state.vm(logical);
-        Optional<Integer> destination = message.filter(found -> !found.logical())
-                .map(found -> found.destination(vm.apicIds32Bit()))
-                .filter(found ->
-                        found >= 0 && (found != ApicMessage.BROADCAST || !state.lapics.quirk()) && found <= VcpuId.MAX);
-        boolean known = message.isEmpty() || !state.lapics.vcpus().isEmpty() && (!logical || state.lapics.isSampled());
-        PostingDecision decision = known
-                ? PostingDecision.of(host.host(), vm, irq)
-                : PostingDecision.of(host.host(), standIn(host.host(), vm), named(irq));
-        Optional<VcpuId> vcpu = known ? single(host.host(), vm, message) : destination.map(VcpuId::new);
-        long aim = destination.map(Integer::longValue).orElse(logical ? Verdict.LOGICAL : Verdict.ANY);
-        if (decision instanceof PostingDecision.Unposted unposted) {
-            boolean listed = unposted.reason() == PostingObstacle.INHIBITED && obstacle.isEmpty();
-            Optional<PredictedIrte> entry = irq.producer() && unposted.reason() != PostingObstacle.NO_REMAPPING
-                    ? Optional.of(remapped(host))
-                    : Optional.empty();
-            return new Verdict(notPosted(unposted), listed ? vcpu : Optional.empty(), entry, Optional.empty(), aim);
+    /**
+     * The prediction for an interrupt whose entry KVM wrote last as {@code met} says, or whose ends do not meet.
+     *
+     * @param irq the interrupt now
+     */
+    static Verdict of(MirrorHost.X86 host, State state, Ends met, PostingIrq irq) {
+        long aim = aim(state, irq);
+        boolean joined = irq.producer() && irq.consumer() && irq.alone();
+        if (!joined || met.written().isEmpty()) {
+            return verdict(host, state, irq, decide(host, state, irq), Optional.of(true), Optional.empty(), aim);
         }
-        if (vcpu.isEmpty()) {
-            return Verdict.of(new Posting.Unknown(unknown(message.get())), aim);
+        Written last = met.written().get();
+        if (last.facts() == state.facts()) {
+            EntryUpdate same = new EntryUpdate(last.moment(), Optional.empty());
+            return verdict(host, state, irq, last.decision(), last.listed(), Optional.of(same), aim);
         }
-        if (obstacle.isPresent()) {
-            return new Verdict(obstacle.get(), Optional.empty(), Optional.of(remapped(host)), Optional.empty(), aim);
+        Posting posting = posting(host, state, last.decision(), last.listed());
+        Written.Decision next = decide(host, state, irq);
+        Posting later = posting(host, state, next, state.lists(next));
+        boolean differs = !later.equals(posting) && !(later instanceof Posting.Unknown);
+        EntryUpdate update = new EntryUpdate(last.moment(), differs ? Optional.of(later) : Optional.empty());
+        return verdict(host, state, irq, last.decision(), last.listed(), Optional.of(update), aim);
+    }
+
+    private static Verdict verdict(
+            MirrorHost.X86 host,
+            State state,
+            PostingIrq irq,
+            Written.Decision decision,
+            Optional<Boolean> listed,
+            Optional<EntryUpdate> update,
+            long aim) {
+        Posting posting = posting(host, state, decision, listed);
+        if (posting instanceof Posting.Unknown) {
+            return new Verdict(posting, Optional.empty(), Optional.empty(), Optional.empty(), update, aim);
         }
-        PostingDecision.Posted posted = (PostingDecision.Posted) decision;
-        PredictedIrte irte = host.host().vendor() == Vendor.INTEL
-                ? new PredictedIrte.VtdPosted(vcpu.get(), posted.vector())
+        Optional<VcpuId> vcpu =
+                decision.target().filter(to -> listed.orElse(false)).map(Posting.ToVcpu::vcpu);
+        Optional<PredictedIrte> entry = posting instanceof Posting.Posted
+                ? decision.target().map(to -> posted(host, state, to))
+                : irq.producer() && decision.remaps() ? Optional.of(remapped(host)) : Optional.empty();
+        return new Verdict(posting, vcpu, entry, Optional.empty(), update, aim);
+    }
+
+    private static PredictedIrte posted(MirrorHost.X86 host, State state, Posting.ToVcpu to) {
+        return host.host().vendor() == Vendor.INTEL
+                ? new PredictedIrte.VtdPosted(to.vcpu(), to.vector())
                 : running(
                         new PredictedIrte.AmdGuest(
-                                vcpu.get(), posted.vector(), Optional.empty(), Optional.empty(), OptionalInt.empty()),
+                                to.vcpu(), to.vector(), Optional.empty(), Optional.empty(), OptionalInt.empty()),
                         host.avic(),
-                        state.runs.get(vcpu.get()));
-        return new Verdict(
-                new Posting.Posted(new Posting.ToVcpu(vcpu.get(), posted.vector()), note(posted, logical)),
-                vcpu,
-                Optional.of(irte),
-                Optional.empty(),
-                aim);
+                        state.runOfEntries(to.vcpu()));
+    }
+
+    /**
+     * The prediction for an entry. An inhibit of AVIC makes the entries on the list of a vCPU remapped at the vCPU's
+     * next entry; the end of the inhibits posts them again ({@code avic_refresh_apicv_exec_ctrl}).
+     *
+     * @param listed as {@link Written#listed}
+     */
+    private static Posting posting(
+            MirrorHost.X86 host, State state, Written.Decision decision, Optional<Boolean> listed) {
+        if (decision.target().isEmpty()) {
+            return decision.refusal().orElseThrow();
+        }
+        Set<InhibitReason> inhibits = state.inhibits();
+        if (host.host().vendor() == Vendor.AMD) {
+            if (!inhibits.isEmpty()) {
+                return new Posting.NotPosted(
+                        PostingObstacle.INHIBITED.text() + ": " + causes(inhibits),
+                        inhibits.stream().map(InhibitReason::remedy).collect(Collectors.joining("; ")));
+            }
+            if (!listed.orElse(false)) {
+                return listed.isEmpty() ? WRITTEN_BETWEEN : WRITTEN_ONCE;
+            }
+        }
+        Optional<String> software = inhibits.isEmpty()
+                ? Optional.empty()
+                : Optional.of("software takes the vector to the guest at the next entry, since " + causes(inhibits));
+        String notes = Stream.of(software, decision.note()).flatMap(Optional::stream).collect(Collectors.joining("; "));
+        return new Posting.Posted(
+                decision.target().get(), notes.isEmpty() ? Optional.empty() : Optional.of(notes));
+    }
+
+    private static String causes(Set<InhibitReason> inhibits) {
+        return inhibits.stream().map(InhibitReason::cause).collect(Collectors.joining("; "));
+    }
+
+    /**
+     * The destination of a message as KVM resolves it now ({@code kvm_pi_update_irte}). Inhibits of AVIC are not part
+     * of it, because the entry follows them.
+     */
+    static Written.Decision decide(MirrorHost.X86 host, State state, PostingIrq irq) {
+        Optional<ApicMessage> message = message(irq);
+        boolean logical = message.filter(ApicMessage::logical).isPresent();
+        boolean known = message.isEmpty() || (logical ? state.lapics.isCurrent() : state.lapics.isKnown());
+        PostingVm vm = known ? state.vm(logical) : state.vm(false).withDestinations(STAND_IN.destinations());
+        PostingDecision decision = PostingDecision.of(host.host(), vm, known ? irq : named(irq));
+        boolean remaps = true;
+        if (decision instanceof PostingDecision.Unposted unposted) {
+            remaps = unposted.reason() != PostingObstacle.NO_REMAPPING;
+            if (unposted.reason() != PostingObstacle.INHIBITED) {
+                return Written.Decision.of(notPosted(unposted), remaps);
+            }
+        }
+        if (!known) {
+            return Written.Decision.of(new Posting.Unknown(unknown(message.get(), state)), remaps);
+        }
+        LocalApic single =
+                vm.destinations().single(message.get(), host.host().kernel()).orElseThrow();
+        Posting.ToVcpu to = new Posting.ToVcpu(
+                new VcpuId(single.vcpuId()), new InterruptVector(message.get().vector()));
+        return new Written.Decision(Optional.of(to), logical ? SAMPLED : Optional.empty(), Optional.empty(), remaps);
+    }
+
+    private static long aim(State state, PostingIrq irq) {
+        Optional<ApicMessage> message = message(irq);
+        if (message.isEmpty()) {
+            return Verdict.ANY;
+        }
+        if (message.get().logical()) {
+            return Verdict.LOGICAL;
+        }
+        int destination = message.get().destination(state.vm(false).apicIds32Bit());
+        boolean one = destination >= 0
+                && destination <= VcpuId.MAX
+                && (destination != ApicMessage.BROADCAST || !state.lapics.quirk());
+        return one ? destination : Verdict.ANY;
     }
 
     private static Optional<ApicMessage> message(PostingIrq irq) {
@@ -88,18 +182,6 @@ final class X86Rules {
                 ? Optional.of(ApicMessage.of(new CompatibilityMsi(
                         msi.message().address(), msi.message().data())))
                 : Optional.empty();
-    }
-
-    private static Optional<VcpuId> single(PostingHost host, PostingVm vm, Optional<ApicMessage> message) {
-        Optional<? extends LocalApic> single =
-                message.flatMap(found -> vm.destinations().single(found, host.kernel()));
-        return single.map(lapic -> new VcpuId(lapic.vcpuId()));
-    }
-
-    private static PostingVm standIn(PostingHost host, PostingVm vm) {
-        Set<InhibitReason> inhibits = vm.destinations().inhibits(host);
-        inhibits.addAll(vm.inhibits());
-        return new PostingVm(vm.lapicsInKernel(), vm.apicIds32Bit(), STAND_IN.destinations(), inhibits);
     }
 
     /** The same interrupt, addressed to the vCPU of {@link #STAND_IN}. */
@@ -120,26 +202,13 @@ final class X86Rules {
         return new Posting.NotPosted(reason, unposted.remedy());
     }
 
-    private static String unknown(ApicMessage message) {
+    private static String unknown(ApicMessage message, State state) {
         String destination = "destination 0x" + Integer.toHexString(message.destination32());
-        return message.logical()
-                ? "logical " + destination + " is an id that the guest gives its LAPICs"
-                : "no vCPU of the VM is known, and " + destination + " need not be the number of one";
-    }
-
-    private static Optional<String> note(PostingDecision.Posted posted, boolean logical) {
-        List<String> notes = new ArrayList<>();
-        if (!posted.inhibits().isEmpty()) {
-            notes.add("software takes the vector to the guest at the next entry, since "
-                    + posted.inhibits().stream()
-                            .sorted()
-                            .map(InhibitReason::cause)
-                            .collect(Collectors.joining("; ")));
+        if (!state.lapics.isKnown()) {
+            return "no vCPU of the VM is known, and " + destination + " need not be the number of one";
         }
-        if (logical) {
-            notes.add("the guest's LAPICs had this logical destination when they were sampled");
-        }
-        return notes.isEmpty() ? Optional.empty() : Optional.of(String.join("; ", notes));
+        return "logical " + destination + " is an id that the guest gives its LAPICs, and not all of these were read"
+                + " when KVM wrote the entry";
     }
 
     private static PredictedIrte remapped(MirrorHost.X86 host) {

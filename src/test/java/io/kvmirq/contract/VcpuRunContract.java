@@ -228,11 +228,17 @@ class VcpuRunContract extends KernelSuite {
         try (Vcpu vcpu = vcpu()) {
             vcpu.setLapic(vcpu.lapic().set(X86Lapic.Name.LDR, 0x2 << 24));
             WatchedVcpu seen = watched(vm);
+            WatchedVcpu.Lapic set = seen.lapic().orElseThrow();
+            assertThat(seen.hasLapicOf(seen.phase())).isTrue();
             vcpu.run();
-            assertThat(seen.lapic()).isEmpty();
+            assertThat(seen.lapic()).containsSame(set);
+            assertThat(seen.hasLapicOf(seen.phase()))
+                    .as("the guest may have changed it")
+                    .isFalse();
             seen.askForLapic();
-            assertThat(seen.lapic()).isEmpty();
+            assertThat(seen.lapic()).containsSame(set);
             vcpu.run();
+            assertThat(seen.hasLapicOf(seen.phase())).isTrue();
             WatchedVcpu.Lapic read = seen.lapic().orElseThrow();
             assertThat(read.apicBase()).isEqualTo(0xfee00900L);
             assertThat(read.id()).isZero();

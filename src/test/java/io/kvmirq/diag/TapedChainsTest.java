@@ -465,9 +465,9 @@ class TapedChainsTest {
         assertBroken(first(tape), Hop.IRQFD, "no irqfd listens to eventfd#1");
     }
 
-    /** Before Linux 6.17 KVM writes an entry once: an inhibit that ends does not bring posting back. */
+    /** Before Linux 6.17 the entry depends on whether the vCPU had entered its guest, which the tape does not show. */
     @Test
-    void entryThatWasWrittenWhileThePitInhibitedStaysRemapped() throws IOException {
+    void entryThatWasWrittenWhileThePitInhibitedIsNotGuessed() throws IOException {
         String pit = ioctl("vm#1", Uapi.KVM_CREATE_PIT2, "00".repeat(64), "{}");
         Path tape = killed(vmm -> {
             vmm.arm();
@@ -475,8 +475,7 @@ class TapedChainsTest {
         });
         with(tape, line -> line.contains("SET_IRQS"), pit);
         with(tape, line -> false, ioctl("vm#1", Uapi.KVM_REINJECT_CONTROL, "00".repeat(32), "{}"));
-        assertThat(chains(tape, "amd-avic").get(0).whyNot().orElse("posted"))
-                .contains("KVM wrote the entry while AVIC was inhibited");
+        assertThat(chains(tape, "amd-avic").get(0).whyNot()).isEmpty();
     }
 
     @Test

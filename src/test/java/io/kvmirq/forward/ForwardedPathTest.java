@@ -125,22 +125,18 @@ class ForwardedPathTest {
         }
     }
 
-    /** The path names the moment of the sample. */
+    /** The path names the moment at which the LAPICs were read or set. */
     @Test
     void logicalMessageSaysWhenTheLapicsWereRead() {
         try (ForwardWorld world = new ForwardWorld("vtd-posting");
-                Forwarding forwarding = Forwarding.of(world.vm, world.device)) {
-            world.second.setState(VcpuState.RUNNABLE);
-            for (Vcpu vcpu : List.of(world.first, world.second)) {
-                vcpu.setLapic(vcpu.lapic().set(X86Lapic.Name.LDR, vcpu == world.first ? 1 << 24 : 2 << 24));
-            }
+                Forwarding forwarding = Forwarding.of(world.vm, world.device);
+                Vcpu third = world.vm.createVcpu(new VcpuId(2))) {
             ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), new MsiMessage(0xfee01004L, 0x31));
-            assertThat(irq.path().sampled()).isEmpty();
-            world.fake.vcpu(0).exits(ioOut(0x3f8, 1, 'A'));
-            world.fake.vcpu(1).exits(ioOut(0x3f8, 1, 'A'));
-            world.first.run();
-            assertThat(irq.path().sampled()).as("one of two").isEmpty();
-            world.second.run();
+            assertThat(irq.path().sampled()).as("two of three").isEmpty();
+            third.enableLapic();
+            assertThat(irq.path().sampled()).as("after the write").isEmpty();
+            irq.mask();
+            irq.unmask();
             assertThat(irq.path().sampled())
                     .isEqualTo(forwarding.mirror().now().lapicsTaken())
                     .isPresent();
@@ -151,13 +147,37 @@ class ForwardedPathTest {
     @Test
     void lapicsThatWereReadInPartHaveNoMoment() {
         try (ForwardWorld world = new ForwardWorld("vtd");
-                Forwarding forwarding = Forwarding.of(world.vm, world.device)) {
+                Forwarding forwarding = Forwarding.of(world.vm, world.device);
+                Vcpu third = world.vm.createVcpu(new VcpuId(2))) {
+            assertThat(third.fd().isClosed()).isFalse();
             ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), new MsiMessage(0xfee01004L, 0x31));
-            assertThat(irq.path().sampled()).isEmpty();
-            world.fake.vcpu(0).exits(ioOut(0x3f8, 1, 'A'));
-            world.first.run();
             assertThat(forwarding.mirror().now().lapic(FIRST)).isPresent();
-            assertThat(irq.path().sampled()).as("one of two").isEmpty();
+            assertThat(irq.path().sampled()).as("two of three").isEmpty();
+        }
+    }
+
+    /** An entry is what KVM wrote last, and the path says what its next update would find. */
+    @Test
+    void pathNamesTheMomentOfItsPredictionAndTheNextUpdate() {
+        try (ForwardWorld world = new ForwardWorld("vtd-posting");
+                Forwarding forwarding = Forwarding.of(world.vm, world.device)) {
+            ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), ForwardWorld.to(2, 0x31));
+            assertThat(irq.path().toString())
+                    .contains("as of the last write of its entry (vector enabled)")
+                    .doesNotContain("next update");
+            world.vm.createVcpu(new VcpuId(2)).close();
+            assertThat(irq.path().toString())
+                    .contains("physical destination 0x2 means no vCPU")
+                    .contains("at the next update of its entry: posted to vcpu 2, vector 0x31");
+            irq.mask();
+            assertThat(irq.path().update()).isEmpty();
+            irq.unmask();
+            assertThat(irq.path().toString())
+                    .contains("posted to vcpu 2, vector 0x31 (predicted)")
+                    .contains("as of the last write of its entry (irqfd assigned)")
+                    .doesNotContain("next update");
+            irq.reroute(ForwardWorld.to(1, 0x31));
+            assertThat(irq.path().toString()).contains("as of the last write of its entry (route changed)");
         }
     }
 

@@ -46,6 +46,7 @@ class MirrorPlay implements AutoCloseable {
     private final Set<Class<? extends PredictedIrte>> forms;
     private final Optional<TracedSchedule> trace;
     private final boolean isIntel;
+    private final boolean mayBeUnknown;
     private boolean timer;
     private boolean moved;
     private long known;
@@ -65,6 +66,7 @@ class MirrorPlay implements AutoCloseable {
         this.random = new Random(seed);
         this.forms = forms;
         this.isIntel = profile.contains("vtd");
+        this.mayBeUnknown = profile.startsWith("6.12") && !isIntel;
         this.mirror = Mirror.of(host(world));
         mirror.apply(new Event.IrqchipCreated(Event.Irqchip.FULL));
         if (profile.contains("inhibited")) {
@@ -226,6 +228,9 @@ class MirrorPlay implements AutoCloseable {
         irqs.forEach((number, irq) -> {
             FakeIrte real = world.hardware.irte(number);
             PredictedIrq predicted = mirror.now().of(irq.event().id()).orElseThrow();
+            if (predicted.posting() instanceof Posting.Unknown) {
+                return;
+            }
             PredictedIrte entry = predicted.irte().orElseThrow();
             forms.add(entry.getClass());
             known += entry instanceof PredictedIrte.AmdGuest guest
@@ -248,7 +253,10 @@ class MirrorPlay implements AutoCloseable {
         });
         for (FakeVcpu vcpu : world.fake.vcpus()) {
             int listed = mirror.now().byVcpu(vcpu.id()).size();
-            assertThat(vcpu.listed().orElse(listed)).as("list of %s", vcpu).isEqualTo(listed);
+            // Up to 6.16 the list of an entry that was written in the window of an inhibit is unknown.
+            assertThat(vcpu.listed().orElse(listed))
+                    .as("list of %s", vcpu)
+                    .isBetween(listed, mayBeUnknown ? Integer.MAX_VALUE : listed);
             mirror.now()
                     .pid(vcpu.id())
                     .ifPresent(pid ->

@@ -103,9 +103,14 @@ class PredictedPostingTest {
     @Test
     void entryWrittenOnceIsWrittenAgainByAMaskAndAnUnmask() {
         try (Forwarding forwarding = on(MirrorHost.x86(PostingHost.of(Vendor.AMD), AvicKernel.UP_TO_6_16))) {
-            forwarding.mirror().apply(new Event.Inhibited(Set.of(InhibitReason.HYPERV)));
+            forwarding
+                    .mirror()
+                    .apply(List.of(
+                            new Event.Inhibited(Set.of(InhibitReason.HYPERV)), new Event.GuestEntered(new VcpuId(0))));
             ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), message(0x30));
-            forwarding.mirror().apply(new Event.Inhibited(Set.of()));
+            forwarding
+                    .mirror()
+                    .apply(List.of(new Event.Inhibited(Set.of()), new Event.GuestEntered(new VcpuId(0))));
             assertThat(((Posting.NotPosted) irq.predicted()).remedy()).isEqualTo("mask and unmask the interrupt");
             irq.reroute(message(0x30));
             world.vm.routes().replace(irq.gsi().orElseThrow(), message(0x30));
@@ -145,12 +150,18 @@ class PredictedPostingTest {
         assertThat(first.predicted()).isInstanceOf(Posting.Posted.class);
         assertThat(reason(third)).startsWith(PostingObstacle.NOT_ONE_VCPU.text());
         world.vm.createVcpu(new VcpuId(2)).close();
+        assertThat(reason(third)).as("written before").startsWith(PostingObstacle.NOT_ONE_VCPU.text());
+        third.mask();
+        third.unmask();
         assertThat(third.predicted()).isInstanceOf(Posting.Posted.class);
         ForwardedIrq wide = forwarding.forward(world.device.msix().get(2), to(0x102, 0x33));
         assertThat(((Posting.Posted) wide.predicted()).what())
                 .as("without 32-bit ids the high bits do not count")
                 .isEqualTo(new Posting.ToVcpu(new VcpuId(2), vector(0x33)));
         world.vm.use32BitApicIds();
+        assertThat(wide.predicted()).as("no write").isInstanceOf(Posting.Posted.class);
+        wide.mask();
+        wide.unmask();
         assertThat(reason(wide)).startsWith(PostingObstacle.NOT_ONE_VCPU.text());
         forwarding.close();
         Forwarding next = on(MirrorHost.x86(PostingHost.of(Vendor.INTEL)));
@@ -184,6 +195,10 @@ class PredictedPostingTest {
                         Forwarding.builder(adopted, world.device).mirror(mirror).build()) {
             adopted.createVcpu(new VcpuId(2)).close();
             ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), to(1, 0x31));
+            assertThat(irq.predicted().text()).contains("no vCPU of the VM is known");
+            mirror.apply(new Event.VcpuAdded(new VcpuId(1)));
+            irq.mask();
+            irq.unmask();
             assertThat(irq.predicted()).isInstanceOf(Posting.Posted.class);
         }
     }

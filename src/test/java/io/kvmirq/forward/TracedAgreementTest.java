@@ -62,8 +62,9 @@ class TracedAgreementTest {
                 "6.12,avic-inhibited"
             })
     void mirrorFollowsTheTrace(String profile) {
+        // Up to 6.16 no tracepoint that is read says when a vCPU has applied an inhibit.
         assertThat(plays(profile, PROGRAMS, ALL))
-                .isGreaterThan(profile.contains("inhibited") ? -1 : PROGRAMS * STEPS / 4);
+                .isGreaterThan(profile.contains("inhibited") ? -1 : PROGRAMS * STEPS / 5);
     }
 
     @Tag("long")

@@ -11,6 +11,7 @@ import io.kvmirq.MsiMessage;
 import io.kvmirq.PciAddress;
 import io.kvmirq.Route;
 import io.kvmirq.VcpuId;
+import io.kvmirq.arch.apic.InhibitReason;
 import io.kvmirq.arch.apic.LapicPage;
 import io.kvmirq.arch.apic.PostingHost;
 import io.kvmirq.arch.apic.Vendor;
@@ -72,6 +73,11 @@ class LogicalMessagesTest {
         return new Event.LapicSampled(vcpu(number), LapicSample.of(vcpu(number), X2APIC, number, 0, 0, ENABLED, EARLY));
     }
 
+    /** Writes the entry again: KVM resolves the destination only then. */
+    private static void update(Mirror mirror) {
+        mirror.apply(List.of(new Event.ConsumerRemoved(EVENT, GSI), new Event.ConsumerAdded(EVENT, GSI)));
+    }
+
     private static Posting posting(Mirror mirror) {
         return mirror.irq(EVENT).orElseThrow().posting();
     }
@@ -86,6 +92,10 @@ class LogicalMessagesTest {
         Mirror mirror = mirror(2, 0x2, vendor);
         assertThat(posting(mirror)).isInstanceOf(Posting.Unknown.class);
         mirror.apply(List.of(flat(0, 0x1), flat(1, 0x2)));
+        assertThat(posting(mirror)).as("read after the write").isInstanceOf(Posting.Unknown.class);
+        assertThat(mirror.irq(EVENT).orElseThrow().update().orElseThrow().next().orElseThrow().text())
+                .startsWith("posted to vcpu 1, vector 0x41");
+        update(mirror);
         assertThat(posting(mirror).text())
                 .isEqualTo(
                         "posted to vcpu 1, vector 0x41: the guest's LAPICs had this logical destination when they were"
@@ -102,6 +112,7 @@ class LogicalMessagesTest {
         Mirror mirror = mirror(2, 0x11, Vendor.INTEL);
         mirror.apply(
                 List.of(xapic(0, 0x01, LapicPage.DFR_CLUSTER, EARLY), xapic(1, 0x11, LapicPage.DFR_CLUSTER, EARLY)));
+        update(mirror);
         assertThat(target(mirror)).isEqualTo(new Posting.ToVcpu(vcpu(1), VECTOR));
     }
 
@@ -111,6 +122,7 @@ class LogicalMessagesTest {
         Mirror mirror = mirror(18, 0x1_0002, Vendor.INTEL);
         mirror.apply(new Event.ApicIdsWidened());
         Stream.iterate(0, number -> number < 18, number -> number + 1).forEach(number -> mirror.apply(x2apic(number)));
+        update(mirror);
         assertThat(target(mirror)).isEqualTo(new Posting.ToVcpu(vcpu(17), VECTOR));
     }
 
@@ -149,13 +161,15 @@ class LogicalMessagesTest {
     void oneLapicThatIsNotSampledKeepsThePredictionUnknown() {
         Mirror mirror = mirror(3, 0x2, Vendor.INTEL);
         mirror.apply(List.of(flat(0, 0x1), flat(1, 0x2)));
+        update(mirror);
         assertThat(posting(mirror)).isInstanceOf(Posting.Unknown.class);
         mirror.apply(flat(2, 0x4));
+        update(mirror);
         assertThat(target(mirror)).isEqualTo(new Posting.ToVcpu(vcpu(1), VECTOR));
         mirror.apply(new Event.VcpuAdded(vcpu(3)));
-        assertThat(posting(mirror)).isInstanceOf(Posting.Unknown.class);
-        mirror.apply(new Event.VcpuRemoved(vcpu(3)));
         assertThat(target(mirror)).isEqualTo(new Posting.ToVcpu(vcpu(1), VECTOR));
+        update(mirror);
+        assertThat(posting(mirror)).isInstanceOf(Posting.Unknown.class);
     }
 
     /** A processor that was never started has no logical id. */
@@ -166,15 +180,20 @@ class LogicalMessagesTest {
                 new Event.LapicSampled(
                         vcpu(0), LapicSample.of(vcpu(0), 0, 0, 0x2 << 24, LapicPage.DFR_FLAT, ENABLED, EARLY)),
                 flat(1, 0x2)));
+        update(mirror);
         assertThat(target(mirror)).isEqualTo(new Posting.ToVcpu(vcpu(1), VECTOR));
     }
 
+    /** A write of LDR does not write an entry. */
     @Test
-    void newerSampleReplacesTheOlderOne() {
+    void newerSampleDecidesTheNextUpdate() {
         Mirror mirror = mirror(2, 0x2, Vendor.INTEL);
         mirror.apply(List.of(flat(0, 0x1), flat(1, 0x2)));
+        update(mirror);
         assertThat(target(mirror)).isEqualTo(new Posting.ToVcpu(vcpu(1), VECTOR));
         mirror.apply(List.of(xapic(0, 0x2, LapicPage.DFR_FLAT, LATE), xapic(1, 0x1, LapicPage.DFR_FLAT, LATE)));
+        assertThat(target(mirror)).isEqualTo(new Posting.ToVcpu(vcpu(1), VECTOR));
+        update(mirror);
         assertThat(target(mirror)).isEqualTo(new Posting.ToVcpu(vcpu(0), VECTOR));
         assertThat(mirror.now().lapic(vcpu(1)).orElseThrow().taken()).isEqualTo(LATE);
     }
@@ -189,11 +208,41 @@ class LogicalMessagesTest {
         assertThat(mirror.now().lapic(vcpu(0)).orElseThrow().taken()).isEqualTo(LATE);
     }
 
+    /** A guest may change ids while it runs, so an older sample does not decide a write. */
+    @Test
+    void idsThatMayHaveChangedDecideNothing() {
+        Mirror mirror = mirror(1, 0x1, Vendor.INTEL);
+        mirror.apply(List.of(flat(0, 0x1), new Event.LapicUnseen(vcpu(0))));
+        update(mirror);
+        assertThat(posting(mirror)).isInstanceOf(Posting.Unknown.class);
+        mirror.apply(flat(0, 0x1));
+        update(mirror);
+        mirror.apply(new Event.LapicUnseen(vcpu(0)));
+        assertThat(target(mirror)).isEqualTo(new Posting.ToVcpu(vcpu(0), VECTOR));
+    }
+
+    /** A LAPIC in xAPIC mode has the id that the guest wrote to it. */
+    @ParameterizedTest
+    @EnumSource
+    void idThatTheGuestWroteDecidesAPhysicalMessage(Vendor vendor) {
+        Mirror mirror = mirror(2, 0x2, vendor);
+        mirror.apply(new Event.LapicSampled(
+                vcpu(1), LapicSample.of(vcpu(1), XAPIC, 7 << 24, 0, LapicPage.DFR_FLAT, ENABLED, EARLY)));
+        mirror.apply(Event.RoutesCommitted.of(new Route.Msi(GSI, MsiMessage.to(vcpu(7), VECTOR))));
+        if (vendor == Vendor.INTEL) {
+            assertThat(target(mirror)).isEqualTo(new Posting.ToVcpu(vcpu(1), VECTOR));
+        } else {
+            assertThat(posting(mirror).text()).contains(InhibitReason.APIC_ID_MODIFIED.cause());
+        }
+    }
+
     /** Entries in guest mode follow their vCPU, also those of logical messages. */
     @Test
     void entryOfALogicalMessageFollowsItsVcpu() {
         Mirror mirror = mirror(1, 0x1, Vendor.AMD);
-        mirror.apply(List.of(flat(0, 0x1), new Event.VcpuLoaded(vcpu(0), new HostApicId(5))));
+        mirror.apply(flat(0, 0x1));
+        update(mirror);
+        mirror.apply(List.of(new Event.VcpuLoaded(vcpu(0), new HostApicId(5))));
         PredictedIrte.AmdGuest entry =
                 (PredictedIrte.AmdGuest) mirror.irq(EVENT).orElseThrow().irte().orElseThrow();
         assertThat(entry.isRun()).contains(true);

@@ -167,7 +167,7 @@ class ExplainVcpusTest {
         "vtd-posting, PID.SN    0, PID.SN    1",
         "'6.12,vtd-posting', PID.NDST  2, PID.NDST  unknown: it runs on none",
         "amd-avic, IsRun     1, IsRun     0",
-        "'6.12,amd-avic', IsRun     1, IsRun     0",
+        "'6.12,amd-avic', IsRun     unknown: no interrupt was seen, IsRun     unknown: no interrupt was seen",
         "avic-inhibited, IsRun     unknown: AVIC is inhibited, IsRun     unknown: AVIC is inhibited",
         "vtd, PID.SN    unknown: no interrupt was seen, PID.SN    unknown: no interrupt was seen"
     })

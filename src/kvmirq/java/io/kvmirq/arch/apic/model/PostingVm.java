@@ -31,6 +31,10 @@ public record PostingVm(
                 true, apicIds32Bit, new Destinations<>(List.copyOf(lapics), apicIds32Bit, true, true), Set.of());
     }
 
+    public PostingVm withDestinations(Destinations<? extends LocalApic> other) {
+        return new PostingVm(lapicsInKernel, apicIds32Bit, other, inhibits);
+    }
+
     public PostingVm withInhibits(Set<InhibitReason> reasons) {
         return new PostingVm(lapicsInKernel, apicIds32Bit, destinations, reasons);
     }

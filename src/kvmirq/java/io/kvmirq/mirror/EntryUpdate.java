@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.mirror;
+
+import io.kvmirq.NotPromised;
+import java.util.Objects;
+import java.util.Optional;
+
+/**
+ * The last update of a remapping entry on x86, on which its prediction depends. Immutable.
+ *
+ * @param last the event that made KVM write the entry
+ * @param next the prediction after the next update, if a later event changed it: for example a vCPU that was created
+ *     after KVM looked for the destination. A mask and an unmask of the interrupt update its entry
+ */
+@NotPromised
+public record EntryUpdate(Moment last, Optional<Posting> next) {
+    public EntryUpdate {
+        Objects.requireNonNull(last, "last is null");
+        Objects.requireNonNull(next, "next is null");
+    }
+
+    /** The events at which KVM writes an entry. */
+    public enum Moment {
+        /** An irqfd was assigned to the eventfd. */
+        IRQFD_ASSIGNED("irqfd assigned"),
+        /** VFIO enabled the device's vector on the eventfd. */
+        VECTOR_ENABLED("vector enabled"),
+        /** The message of the route changed. */
+        ROUTE_CHANGED("route changed");
+
+        private final String label;
+
+        Moment(String label) {
+            this.label = label;
+        }
+
+        @Override
+        public String toString() {
+            return label;
+        }
+    }
+}
