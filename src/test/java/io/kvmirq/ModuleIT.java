@@ -18,6 +18,7 @@ import java.util.ArrayList;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -89,6 +90,7 @@ class ModuleIT {
         return type.getProtectionDomain().getCodeSource().getLocation().getPath();
     }
 
+    @Tag("long")
     @ParameterizedTest
     @MethodSource("jdks")
     void aRuntimeImageWorksOnTheFake(Path jdk) throws Exception {
@@ -108,6 +110,7 @@ class ModuleIT {
     }
 
     /** A VMM that needs neither guests' devices nor tests ships this: no class of fake, kit or tapes is in it. */
+    @Tag("long")
     @Test
     void runtimeImageOfTheLibraryHasNoOtherModule() throws Exception {
         Path jdk = jdks().get(0);

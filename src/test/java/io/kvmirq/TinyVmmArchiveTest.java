@@ -12,6 +12,7 @@ import java.nio.file.attribute.PosixFilePermissions;
 import java.time.Instant;
 import java.util.List;
 import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -66,6 +67,7 @@ class TinyVmmArchiveTest {
         assertThat(takesFromArchive()).isTrue();
     }
 
+    @Tag("long")
     @Test
     void pathOfJavaMayHaveBlanks() throws Exception {
         Path other = Files.createDirectory(tree.resolve("a b")).resolve("java");
@@ -76,12 +78,14 @@ class TinyVmmArchiveTest {
         assertThat(takesFromArchive()).isTrue();
     }
 
+    @Tag("long")
     @Test
     void directoryThatOthersMayWriteIsNotUsed() throws Exception {
         permit(archive().getParent(), "rwxrwxrwx");
         assertThat(takesFromArchive()).isFalse();
     }
 
+    @Tag("long")
     @Test
     void archiveThatOthersMayWriteIsMadeAgain() throws Exception {
         permit(archive(), "rw-rw-rw-");
@@ -89,6 +93,7 @@ class TinyVmmArchiveTest {
         assertThat(takesFromArchive()).isTrue();
     }
 
+    @Tag("long")
     @Test
     void archiveOfOlderJarsIsMadeAgain() throws Exception {
         FileTime later = FileTime.from(Instant.now());
@@ -99,6 +104,7 @@ class TinyVmmArchiveTest {
     }
 
     /** An upgrade replaces the file at the same path, and may leave it an old time of modification. */
+    @Tag("long")
     @Test
     void archiveOfAJavaThatIsReplacedIsMadeAgain() throws Exception {
         String content = "#!/bin/sh\nexec " + java + " \"$@\"\n";
@@ -112,6 +118,7 @@ class TinyVmmArchiveTest {
         }
     }
 
+    @Tag("long")
     @Test
     void archiveThatWasNotFinishedIsMadeAgain() throws Exception {
         permit(archive(), "rw-------");

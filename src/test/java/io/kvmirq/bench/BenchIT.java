@@ -14,12 +14,14 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
 /** Few rounds of some benchmarks, so that these and their report work on the day when they are needed. */
+@Tag("long")
 class BenchIT {
     private static final int FEW = 3;
     /** A second for each part of posting. */

@@ -2,6 +2,7 @@
 package io.kvmirq.cli;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.testing.Machine;
@@ -16,6 +17,7 @@ import java.nio.file.attribute.PosixFilePermissions;
 import java.util.Map;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -81,17 +83,25 @@ class BindingsIT {
         assertThat(ended.out()).containsPattern("\"backend\":\"(ffm|jna)\"");
     }
 
-    /** On this JDK in this process. */
+    @ParameterizedTest
+    @ValueSource(strings = {"jni", "ffm", "jna", "jnr"})
+    @RealKvm(fullIrqchip = true)
+    void everyBindingPassesEveryScenario(String backend) {
+        assumeTrue(!backend.equals("ffm") || Runtime.version().feature() >= 22, "needs Java 22");
+        assertPasses(Cli.run("selftest", "--backend", backend, "--count", "100"));
+    }
+
+    @Tag("long")
     @ParameterizedTest
     @MethodSource("jdksAndBackends")
     @RealKvm(fullIrqchip = true)
-    void everyBindingPassesEveryScenario(Path jdk, String backend) throws Exception {
-        String[] arguments = {"selftest", "--backend", backend, "--count", "100"};
-        Cli.Ended ended = Files.isSameFile(jdk, Path.of(System.getProperty("java.home")))
-                ? Cli.run(arguments)
-                : Cli.launcher()
-                        .with("JAVA", jdk.resolve("bin/java").toString())
-                        .execute(arguments);
+    void everyBindingPassesEveryScenarioOnEveryJdk(Path jdk, String backend) throws Exception {
+        assertPasses(Cli.launcher()
+                .with("JAVA", jdk.resolve("bin/java").toString())
+                .execute("selftest", "--backend", backend, "--count", "100"));
+    }
+
+    private static void assertPasses(Cli.Ended ended) {
         assertThat(ended.exitCode()).as(ended.out() + ended.err()).isZero();
         assertThat(ended.out()).contains("6 of 6 scenarios passed on the real kernel");
     }

@@ -9,6 +9,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Locale;
 import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -96,6 +97,7 @@ class InstallIT {
     }
 
     /** The list is a file like any other: who can write it must not have root remove more than was installed. */
+    @Tag("long")
     @Test
     void uninstallRemovesNothingOutsideOfItsPrefix() throws Exception {
         List<String> lines = installed("""
@@ -131,6 +133,7 @@ class InstallIT {
     }
 
     /** As a distribution that has share/man in another place. */
+    @Tag("long")
     @Test
     void linkInsideOfThePrefixIsFollowed() throws Exception {
         List<String> lines = installed("""
@@ -148,6 +151,7 @@ class InstallIT {
         assertThat(lines).contains("there", "not followed").noneMatch(line -> line.contains("kvmirq.1"));
     }
 
+    @Tag("long")
     @Test
     void upgradeRemovesFilesThatTheNewVersionDoesNotHave() throws Exception {
         List<String> lines = installed("""
@@ -259,6 +263,7 @@ class InstallIT {
         assertThat(installed("zsh -n \"$share/zsh/site-functions/_kvmirq\"")).isEmpty();
     }
 
+    @Tag("long")
     @Test
     void manualPagesHaveNoWarningsAndSayWhatHelpSays() throws Exception {
         Machine.assumeProgram("groff");

@@ -11,10 +11,12 @@ import java.nio.file.attribute.PosixFilePermissions;
 import java.util.ArrayList;
 import java.util.List;
 import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
 /** The refusals of {@code scripts/elsewhere}, which makes a bare Debian: each is one sentence. */
+@Tag("long")
 class ElsewhereIT {
     private static final int UNKNOWN = 2;
     private static final int COULD_NOT_RUN = 3;

@@ -21,6 +21,7 @@ import java.util.HexFormat;
 import java.util.List;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -28,6 +29,7 @@ import org.junit.jupiter.api.io.TempDir;
  * The scripts of the first build on a machine that lacks a thing: network, disk, home, JDK, Maven or namespaces. Each flaw
  * gives one sentence and an exit code, and the next run goes on. The real Maven fetches one jar from a server of the test.
  */
+@Tag("long")
 class FirstBuildIT {
     private static final String JAR = "/org/example/extension/1.0/extension-1.0.jar";
     /** An empty archive, then what fills a small disk. */

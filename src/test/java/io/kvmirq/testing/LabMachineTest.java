@@ -9,10 +9,12 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
 /** The end of a virtual machine of the lab, by processes that stand for QEMU, and where a flavour is described. */
+@Tag("long")
 class LabMachineTest {
     /** A machine with a monitor that prints what it is asked. It ends with the shell. */
     private static final String MACHINE = """

@@ -312,7 +312,7 @@ class SummaryTest {
         passed("baseline", TestRow.REAL_KVM);
         rule("baseline", Verdict.SHOWN_BY_C, Grade.MEASURED, UNSEEN);
         assertThat(print(HERE).lines())
-                .contains("not measured in this run: FOREIGN_PROCESS, which make test shows in C");
+                .contains("not measured in this run: FOREIGN_PROCESS, which make native-test shows");
     }
 
     @Test

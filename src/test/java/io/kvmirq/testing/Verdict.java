@@ -125,7 +125,7 @@ record Verdict(List<String> remarks, List<String> failures) {
         }
         for (RuleRow rule : unseen) {
             if (rule.rule().equals(SHOWN_BY_C) && !ranC) {
-                remarks.add("not measured in this run: " + rule.rule() + ", which make test shows in C");
+                remarks.add("not measured in this run: " + rule.rule() + ", which make native-test shows");
             } else if (!profileFits) {
                 remarks.add("not measured on this kernel: " + rule.rule() + ", " + rule.text());
             } else {
