@@ -1,10 +1,10 @@
-# make help lists the targets. The first run fetches everything; later runs need no network.
+# make help lists the targets. make build fetches everything; later runs need no network.
 SHELL := /bin/bash
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
 
-run: ## build, then watch interrupts reach a guest on this machine's KVM, or on the fake kernel without KVM
+run: ## compile, then watch interrupts reach a guest on this machine's KVM, or on the fake kernel without KVM
 	@scripts/run
 
 run-tiny-vmm: build ## run the VMM of src/examples/tiny-vmm; ARGS="--backend fake", or others that its page names
