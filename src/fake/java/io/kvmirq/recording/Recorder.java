@@ -9,6 +9,7 @@ import io.kvmirq.recording.tapes.TapeLine;
 import java.io.Closeable;
 import java.io.IOException;
 import java.io.OutputStream;
+import java.lang.reflect.InvocationTargetException;
 import java.lang.reflect.Method;
 import java.lang.reflect.Proxy;
 import java.nio.ByteBuffer;
@@ -85,14 +86,14 @@ public final class Recorder implements Closeable {
 
     private @Nullable Object call(Method method, @Nullable Object @Nullable [] arguments) throws Throwable {
         if (arguments == null || arguments.length == 0) {
-            return Faults.invoke(libc, method, arguments);
+            return invoke(libc, method, arguments);
         }
         switch (method.getName()) {
             case "view", "equals", "syscall" -> {
-                return Faults.invoke(libc, method, arguments);
+                return invoke(libc, method, arguments);
             }
             case "addressOf" -> {
-                @Nullable Object address = Faults.invoke(libc, method, arguments);
+                @Nullable Object address = invoke(libc, method, arguments);
                 if (address instanceof Long number && arguments[0] instanceof ByteBuffer buffer) {
                     calls.memory().known(number, buffer);
                 }
@@ -112,9 +113,18 @@ public final class Recorder implements Closeable {
         }
     }
 
+    private static @Nullable Object invoke(Object target, Method method, @Nullable Object @Nullable [] arguments)
+            throws Throwable {
+        try {
+            return method.invoke(target, arguments);
+        } catch (InvocationTargetException e) {
+            throw e.getCause() == null ? e : e.getCause();
+        }
+    }
+
     private @Nullable Object recorded(Method method, @Nullable Object[] arguments) throws Throwable {
         Capture capture = calls.begin(method.getName(), arguments);
-        @Nullable Object result = Faults.invoke(libc, method, arguments);
+        @Nullable Object result = invoke(libc, method, arguments);
         if (result instanceof Number number) {
             calls.end(capture, arguments, number.longValue());
         }

@@ -11,7 +11,7 @@
  * program, appends what it sees: bytes, lengths and descriptor numbers. {@code kvmirqtrace} ({@code
  * native/observe/trace.c}) appends the same lines for a program that it stops by ptrace. {@link
  * io.kvmirq.recording.Preload} passes both the lengths that they need, and turns their lines into a tape. {@link
- * io.kvmirq.recording.SlotFile} reads these lines from shared memory. {@link io.kvmirq.recording.Faults} makes calls
+ * io.kvmirq.recording.SlotFile} reads these lines from shared memory. {@link io.kvmirq.fake.Faults} makes calls
  * fail.
  * <li>{@link io.kvmirq.recording.tapes} reads and shows: {@link io.kvmirq.recording.tapes.TapeReader}, {@link
  * io.kvmirq.recording.tapes.TapeText}.

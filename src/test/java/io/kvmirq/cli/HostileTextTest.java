@@ -11,7 +11,7 @@ import io.kvmirq.cli.Cli.Ended;
 import io.kvmirq.cli.frame.Json;
 import io.kvmirq.fake.Profile;
 import io.kvmirq.kernel.Kernel;
-import io.kvmirq.recording.Faults;
+import io.kvmirq.fake.Faults;
 import io.kvmirq.recording.tapes.TapeReader;
 import io.kvmirq.snapshot.VmSnapshot;
 import java.io.ByteArrayInputStream;

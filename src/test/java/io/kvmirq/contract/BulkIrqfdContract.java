@@ -22,7 +22,7 @@ import io.kvmirq.kernel.Ownership;
 import io.kvmirq.kernel.Registration;
 import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.kvm.Vm;
-import io.kvmirq.recording.Faults;
+import io.kvmirq.fake.Faults;
 import io.kvmirq.testing.Numbers;
 import java.util.ArrayList;
 import java.util.List;

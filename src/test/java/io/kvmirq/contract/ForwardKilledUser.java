@@ -9,7 +9,7 @@ import io.kvmirq.forward.ForwardedIrq;
 import io.kvmirq.forward.Forwarding;
 import io.kvmirq.forward.KvmVfio;
 import io.kvmirq.kernel.Kernel;
-import io.kvmirq.recording.Faults;
+import io.kvmirq.fake.Faults;
 import io.kvmirq.testing.Numbers;
 import io.kvmirq.testing.Program;
 import io.kvmirq.undo.Undo;

@@ -19,7 +19,7 @@ import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Ownership;
 import io.kvmirq.kvm.MaskableVector;
 import io.kvmirq.kvm.Vm;
-import io.kvmirq.recording.Faults;
+import io.kvmirq.fake.Faults;
 import io.kvmirq.testing.Warnings;
 import java.util.ArrayList;
 import java.util.Collections;

@@ -23,7 +23,7 @@ import io.kvmirq.kvm.VmListener;
 import io.kvmirq.kvm.WatchedVcpu;
 import io.kvmirq.kvm.X86Lapic;
 import io.kvmirq.kvm.X86Registers;
-import io.kvmirq.recording.Faults;
+import io.kvmirq.fake.Faults;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.time.Duration;

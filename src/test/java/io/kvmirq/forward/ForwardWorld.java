@@ -15,7 +15,7 @@ import io.kvmirq.fake.Profile;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.Vm;
-import io.kvmirq.recording.Faults;
+import io.kvmirq.fake.Faults;
 import io.kvmirq.undo.Undo;
 import io.kvmirq.vfio.VfioDevice;
 import java.util.function.UnaryOperator;

@@ -10,7 +10,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kvm.Vm;
-import io.kvmirq.recording.Faults;
+import io.kvmirq.fake.Faults;
 import io.kvmirq.vfio.ArmedLine;
 import io.kvmirq.vfio.VfioDevice;
 import java.util.ArrayList;

@@ -11,7 +11,7 @@ import io.kvmirq.fake.FakePciDevice;
 import io.kvmirq.fake.Profile;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kvm.Vm;
-import io.kvmirq.recording.Faults;
+import io.kvmirq.fake.Faults;
 import io.kvmirq.testing.FiringKernel;
 import io.kvmirq.undo.Undo;
 import io.kvmirq.vfio.VfioDevice;

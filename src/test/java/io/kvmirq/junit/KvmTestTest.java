@@ -20,7 +20,7 @@ import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.Vm;
-import io.kvmirq.recording.Faults;
+import io.kvmirq.fake.Faults;
 import io.kvmirq.testing.Machine;
 import io.kvmirq.vfio.VfioDevice;
 import java.io.IOException;

@@ -9,7 +9,7 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 import io.kvmirq.Errno;
 import io.kvmirq.KernelException;
 import io.kvmirq.fake.FakeKernel;
-import io.kvmirq.recording.Faults;
+import io.kvmirq.fake.Faults;
 import io.kvmirq.testing.Allocations;
 import io.kvmirq.testing.Kernels;
 import io.kvmirq.testing.Machine;

@@ -12,7 +12,7 @@ import io.kvmirq.backend.Libc;
 import io.kvmirq.backend.MemoryDescriptor;
 import io.kvmirq.backend.SystemCall;
 import io.kvmirq.fake.FakeKernel;
-import io.kvmirq.recording.Faults;
+import io.kvmirq.fake.Faults;
 import io.kvmirq.testing.Kernels;
 import io.kvmirq.testing.Machine;
 import io.kvmirq.uapi.Memfd;

@@ -8,7 +8,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import io.kvmirq.Errno;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.fake.FakeKernel;
-import io.kvmirq.recording.Faults;
+import io.kvmirq.fake.Faults;
 import io.kvmirq.testing.Kernels;
 import io.kvmirq.testing.Machine;
 import java.io.IOException;

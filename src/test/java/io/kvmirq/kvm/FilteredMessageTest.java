@@ -15,7 +15,7 @@ import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.kernel.Kernel;
-import io.kvmirq.recording.Faults;
+import io.kvmirq.fake.Faults;
 import io.kvmirq.testing.Kernels;
 import io.kvmirq.testing.RealKvm;
 import io.kvmirq.uapi.Uapi;

@@ -11,7 +11,7 @@ import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.Profile;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.kernel.Kernel;
-import io.kvmirq.recording.Faults;
+import io.kvmirq.fake.Faults;
 import io.kvmirq.testing.Allocations;
 import io.kvmirq.testing.RealKvm;
 import io.kvmirq.uapi.Uapi;

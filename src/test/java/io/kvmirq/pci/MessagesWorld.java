@@ -22,7 +22,7 @@ import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.kvm.X86Lapic;
-import io.kvmirq.recording.Faults;
+import io.kvmirq.fake.Faults;
 import io.kvmirq.snapshot.VmParts;
 import io.kvmirq.testing.FiringKernel;
 import io.kvmirq.testing.GuestIts;

@@ -11,7 +11,7 @@ import io.kvmirq.KernelException;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.forward.ForwardedIrq;
 import io.kvmirq.forward.Mechanism;
-import io.kvmirq.recording.Faults;
+import io.kvmirq.fake.Faults;
 import io.kvmirq.snapshot.VmSnapshot;
 import io.kvmirq.testing.FiringKernel;
 import java.util.ArrayList;

@@ -19,7 +19,7 @@ import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.mirror.Mirror;
 import io.kvmirq.mirror.MirrorHost;
 import io.kvmirq.mirror.Posting;
-import io.kvmirq.recording.Faults;
+import io.kvmirq.fake.Faults;
 import io.kvmirq.selftest.ForwardSelftest.Choice;
 import io.kvmirq.undo.Undo;
 import io.kvmirq.vfio.IrqKind;

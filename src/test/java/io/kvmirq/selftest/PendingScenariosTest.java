@@ -7,7 +7,7 @@ import io.kvmirq.Errno;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.Profile;
 import io.kvmirq.kernel.Kernel;
-import io.kvmirq.recording.Faults;
+import io.kvmirq.fake.Faults;
 import java.time.Duration;
 import java.util.List;
 import java.util.Optional;

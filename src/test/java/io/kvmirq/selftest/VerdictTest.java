@@ -12,7 +12,7 @@ import io.kvmirq.fake.Profile;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.mirror.Mirror;
 import io.kvmirq.mirror.MirrorHost;
-import io.kvmirq.recording.Faults;
+import io.kvmirq.fake.Faults;
 import io.kvmirq.undo.Undo;
 import java.io.IOException;
 import java.util.List;

@@ -66,7 +66,7 @@ import io.kvmirq.pci.GuestMessages;
 import io.kvmirq.pci.GuestMsix;
 import io.kvmirq.pci.PassedThroughDevice;
 import io.kvmirq.pci.PciHostBridge;
-import io.kvmirq.recording.Faults;
+import io.kvmirq.fake.Faults;
 import io.kvmirq.snapshot.VmParts;
 import io.kvmirq.snapshot.VmSnapshot;
 import io.kvmirq.undo.Undo;

@@ -12,7 +12,7 @@ import io.kvmirq.PlatformName;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Ownership;
-import io.kvmirq.recording.Faults;
+import io.kvmirq.fake.Faults;
 import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;

@@ -17,7 +17,7 @@ import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Mapping;
 import io.kvmirq.kernel.MemoryFile;
 import io.kvmirq.kernel.Ownership;
-import io.kvmirq.recording.Faults;
+import io.kvmirq.fake.Faults;
 import io.kvmirq.testing.Refusals;
 import io.kvmirq.uapi.Uapi;
 import java.io.IOException;

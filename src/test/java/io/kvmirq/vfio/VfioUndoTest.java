@@ -11,7 +11,7 @@ import io.kvmirq.KernelException;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Ownership;
-import io.kvmirq.recording.Faults;
+import io.kvmirq.fake.Faults;
 import java.util.List;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;

@@ -2,7 +2,7 @@
 package io.kvmirq.junit;
 
 import io.kvmirq.fake.Profile;
-import io.kvmirq.recording.Faults;
+import io.kvmirq.fake.Faults;
 import java.lang.reflect.Method;
 import java.util.ArrayList;
 import java.util.List;

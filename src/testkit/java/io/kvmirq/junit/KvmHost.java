@@ -21,7 +21,7 @@ import io.kvmirq.kvm.MaskableVector;
 import io.kvmirq.kvm.RouteTable;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.Vm;
-import io.kvmirq.recording.Faults;
+import io.kvmirq.fake.Faults;
 import io.kvmirq.vfio.VfioDevice;
 import java.util.ArrayDeque;
 import java.util.ArrayList;

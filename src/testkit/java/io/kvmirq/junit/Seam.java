@@ -3,7 +3,7 @@ package io.kvmirq.junit;
 
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.Libc;
-import io.kvmirq.recording.Faults;
+import io.kvmirq.fake.Faults;
 import java.lang.reflect.InvocationHandler;
 import java.lang.reflect.InvocationTargetException;
 import java.lang.reflect.Method;

@@ -7,7 +7,7 @@ import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.FakePciDevice;
 import io.kvmirq.fake.Profile;
 import io.kvmirq.kvm.Vcpu;
-import io.kvmirq.recording.Faults;
+import io.kvmirq.fake.Faults;
 import io.kvmirq.text.Foreign;
 import io.kvmirq.vfio.VfioDevice;
 import java.lang.annotation.Annotation;

@@ -3,7 +3,7 @@ package io.kvmirq.junit;
 
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.fake.Profile;
-import io.kvmirq.recording.Faults;
+import io.kvmirq.fake.Faults;
 import java.util.Optional;
 
 /** A kernel on which a test runs. */

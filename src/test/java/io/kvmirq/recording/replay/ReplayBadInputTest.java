@@ -8,7 +8,7 @@ import static org.assertj.core.api.Assertions.catchThrowableOfType;
 import io.kvmirq.backend.Libc;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.Profile;
-import io.kvmirq.recording.Faults;
+import io.kvmirq.fake.Faults;
 import io.kvmirq.recording.Recordings;
 import io.kvmirq.recording.tapes.TapeException;
 import io.kvmirq.recording.tapes.TapeReader;

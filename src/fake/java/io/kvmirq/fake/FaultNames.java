@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-package io.kvmirq.recording;
+package io.kvmirq.fake;
 
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-package io.kvmirq.recording;
+package io.kvmirq.fake;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatCode;
@@ -14,7 +14,6 @@ import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.choice.Backends;
-import io.kvmirq.fake.Profile;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.EventLoop;
 import io.kvmirq.kernel.Fd;
@@ -26,10 +25,6 @@ import io.kvmirq.kvm.Vm;
 import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.RealKvm;
 import io.kvmirq.undo.Undo;
-import java.io.IOException;
-import java.io.UncheckedIOException;
-import java.nio.file.Files;
-import java.nio.file.Path;
 import java.time.Duration;
 import java.util.Arrays;
 import java.util.List;
@@ -39,7 +34,6 @@ import java.util.function.Function;
 import java.util.function.Supplier;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
-import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
@@ -52,9 +46,6 @@ import org.junit.jupiter.params.provider.MethodSource;
 class FaultWalkTest {
     private static final Gsi GSI = new Gsi(5);
     private static final MsiMessage MESSAGE = MsiMessage.to(new VcpuId(0), new InterruptVector(0x31));
-
-    @TempDir
-    private Path temporary;
 
     /** The start of an operation. */
     private record Start(KernelBackend backend, Kernel kernel, Vm vm, EventFd event, EventFd other) {
@@ -216,19 +207,19 @@ class FaultWalkTest {
     }
 
     /** Where operations run: a kernel with faults, and what it has. */
-    private record World(Faults faults, KernelBackend backend, Kernel kernel, Supplier<String> state, Runnable end) {}
+    private record World(Faults faults, KernelBackend backend, Kernel kernel, Supplier<String> state) {}
 
     @ParameterizedTest
     @MethodSource("operations")
     void everyStepOnTheFakeIsUndone(Operation operation) {
-        walk(operation, () -> recorded(Recordings.fake(Profile.V6_18)));
+        walk(operation, () -> counted(new FakeKernel(Profile.V6_18).backend()));
     }
 
     @RealKvm(fullIrqchip = true)
     @ParameterizedTest
     @MethodSource("operations")
     void everyStepOnRealKvmIsUndone(Operation operation) {
-        walk(operation, () -> recorded(Backends.ofThisMachine().open("jni")));
+        walk(operation, () -> counted(Backends.ofThisMachine().open("jni")));
     }
 
     @RealKvm(fullIrqchip = true)
@@ -238,44 +229,22 @@ class FaultWalkTest {
         walk(operation, () -> typed(Backends.ofThisMachine().open("jni")));
     }
 
-    /** Faults above, a recorder below: on the tape is what the kernel was asked. */
-    private World recorded(KernelBackend backend) {
-        try {
-            Path file = temporary.resolve("walk");
-            Recorder recorder = Recorder.of(backend, Files.newOutputStream(file));
-            Faults faults = new Faults();
-            KernelBackend faulty = faults.over(recorder.backend());
-            Kernel kernel = Kernel.over(faulty);
-            kernel.device();
-            return new World(faults, faulty, kernel, () -> state(recorder, file), () -> close(recorder));
-        } catch (IOException e) {
-            throw new UncheckedIOException(e);
-        }
+    /** Faults above, the ledger below: it has what the kernel was asked. */
+    private static World counted(KernelBackend backend) {
+        KernelLedger ledger = new KernelLedger(backend.libc());
+        return world(ledger.backend(), ledger::toString);
     }
 
     private static World typed(KernelBackend backend) {
+        return world(backend, () -> "descriptors " + Machine.openFds());
+    }
+
+    private static World world(KernelBackend backend, Supplier<String> state) {
         Faults faults = new Faults();
         KernelBackend faulty = faults.over(backend);
         Kernel kernel = Kernel.over(faulty);
         kernel.device();
-        return new World(faults, faulty, kernel, () -> "descriptors " + Machine.openFds(), () -> {});
-    }
-
-    private static String state(Recorder recorder, Path file) {
-        try {
-            recorder.flush();
-            return Ledger.of(Recordings.lines(file)).toString();
-        } catch (IOException e) {
-            throw new UncheckedIOException(e);
-        }
-    }
-
-    private static void close(Recorder recorder) {
-        try {
-            recorder.close();
-        } catch (IOException e) {
-            throw new UncheckedIOException(e);
-        }
+        return new World(faults, faulty, kernel, state);
     }
 
     private static void walk(Operation operation, Supplier<World> worlds) {
@@ -379,7 +348,6 @@ class FaultWalkTest {
         }
         assertThat(world.state.get()).isEqualTo(atFirst);
         world.kernel.close();
-        world.end.run();
         return calls;
     }
 
@@ -406,7 +374,6 @@ class FaultWalkTest {
                 .as(operation + " taken down with " + failing + " of " + calls)
                 .isEqualTo(operation.after(atFirst, failing.map(one -> one.failed(calls))));
         world.kernel.close();
-        world.end.run();
         return calls;
     }
 }
