@@ -30,8 +30,9 @@ import java.util.stream.IntStream;
  * possibility is left, and otherwise not shown. For one use by one thread.
  */
 public final class DeviceChains {
-    /** The remedy that shows the links that no file shows. */
-    static final String BY_TAPE = "kvmirq tape -o FILE -- VMM ..., then kvmirq explain --tape FILE";
+    /** The ways to see the links that no file shows. */
+    static final String BY_VMM = "kvmirq explain --live 10 as root while it sends, or the VMM: ForwardedIrq.path(),"
+            + " eventfd-id in /proc/PID/fdinfo";
 
     private static final String INTERRUPTS = "/proc/interrupts";
     private static final int MOST_NAMED = 8;

@@ -7,15 +7,13 @@ import java.util.Locale;
  * The evidence for a fact. Immutable.
  *
  * @param kind the kind of evidence
- * @param from the file, the call on a tape, or the reasoning: a clause without a full stop. It may hold names from files
+ * @param from the file, or the reasoning: a clause without a full stop. It may hold names from files
  */
 public record Evidence(Kind kind, String from) {
     /** The kinds of evidence, strongest first. */
     public enum Kind {
         /** A file of the host shows it. */
         OBSERVED,
-        /** A tape has the call that made it. */
-        TAPED,
         /** It follows from what files show, if the process does what such processes do. */
         INFERRED,
         /** It follows from the rules of hardware and kernel; no file shows it. */
@@ -28,10 +26,6 @@ public record Evidence(Kind kind, String from) {
 
     public static Evidence observed(String file) {
         return new Evidence(Kind.OBSERVED, file);
-    }
-
-    public static Evidence taped(String call) {
-        return new Evidence(Kind.TAPED, call);
     }
 
     /** It follows from what files show. */

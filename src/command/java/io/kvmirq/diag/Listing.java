@@ -132,7 +132,7 @@ public record Listing(List<Row> rows, List<String> notes) {
                     .map(Hop::label)
                     .collect(Collectors.joining(", "));
             if (!hops.isEmpty()) {
-                notes.add(hops + ": KVM shows no routes: " + DeviceChains.BY_TAPE);
+                notes.add(hops + ": KVM shows no routes: " + DeviceChains.BY_VMM);
             }
         }
         if (chain.posted().isEmpty()) {

@@ -204,13 +204,13 @@ public final class LiveChains {
         } else if (!irq.messages().isEmpty()) {
             links.put(
                     Hop.GSI,
-                    Link.notShown(Hop.GSI, "the tracepoint of a message does not name its GSI", DeviceChains.BY_TAPE));
+                    Link.notShown(Hop.GSI, "the tracepoint of a message does not name its GSI", DeviceChains.BY_VMM));
         }
     }
 
     private static Link withoutRoute(String gsi) {
         return Link.notShown(
-                Hop.GSI, "gsi " + gsi + " was raised, and no event shows a route of it", DeviceChains.BY_TAPE);
+                Hop.GSI, "gsi " + gsi + " was raised, and no event shows a route of it", DeviceChains.BY_VMM);
     }
 
     private static void vector(int number, Live.Irq irq, Map<Hop, Link> links) {
@@ -254,14 +254,14 @@ public final class LiveChains {
                             Hop.VCPU,
                             "KVM found vcpu " + listed(irq.addressed())
                                     + " for it, and no event shows that it was accepted there",
-                            DeviceChains.BY_TAPE));
+                            DeviceChains.BY_VMM));
         } else if (requested.isPresent()) {
             links.put(
                     Hop.VCPU,
                     Link.notShown(
                             Hop.VCPU,
                             "KVM requested posting to vcpu " + requested.getAsLong() + ", and no delivery was seen",
-                            DeviceChains.BY_TAPE));
+                            DeviceChains.BY_VMM));
         }
     }
 
@@ -299,7 +299,7 @@ public final class LiveChains {
                         Question.REQUESTED,
                         "KVM changed nothing in " + live.time() + ", and its tracepoint shows only changes",
                         "let the guest set the interrupt's affinity, or load its driver again, while --live runs; "
-                                + DeviceChains.BY_TAPE);
+                                + DeviceChains.BY_VMM);
     }
 
     private Claim form(Claim before, Live.Irq irq) {

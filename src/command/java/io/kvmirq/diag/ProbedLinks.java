@@ -97,7 +97,7 @@ final class ProbedLinks {
         } else {
             links.putIfAbsent(
                     Hop.VCPU,
-                    Link.notShown(Hop.VCPU, "no probe named the vCPU that the VM's GIC chose", DeviceChains.BY_TAPE));
+                    Link.notShown(Hop.VCPU, "no probe named the vCPU that the VM's GIC chose", DeviceChains.BY_VMM));
         }
     }
 

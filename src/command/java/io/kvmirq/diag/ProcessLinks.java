@@ -23,7 +23,7 @@ import org.jspecify.annotations.Nullable;
  * inferred if only one possibility is left. For one use by one thread.
  */
 final class ProcessLinks {
-    private static final String BY_TAPE = DeviceChains.BY_TAPE;
+    private static final String BY_VMM = DeviceChains.BY_VMM;
     private static final String NOT_SEEN =
             "start the guest; look on the host, not in a container; a copy of a host needs"
                     + " proc/PID of its VMM, so capture as root while the guest runs";
@@ -97,7 +97,7 @@ final class ProcessLinks {
         String why = !users.isEmpty()
                 ? usedWithoutVm()
                 : hidden == 0 ? "no process is seen that has the device open" : hiddenFiles(hidden);
-        String remedy = !users.isEmpty() ? BY_TAPE : hidden == 0 ? NOT_SEEN : HostKvm.AS_ROOT;
+        String remedy = !users.isEmpty() ? BY_VMM : hidden == 0 ? NOT_SEEN : HostKvm.AS_ROOT;
         for (Hop hop : List.of(Hop.VMM, Hop.EVENTFD, Hop.IRQFD, Hop.GSI, Hop.GUEST_VECTOR, Hop.VCPU)) {
             links.add(Link.notShown(hop, why, remedy));
         }
@@ -135,15 +135,15 @@ final class ProcessLinks {
                     List.of(PostingClaims.ofVm(PostingObstacle.NO_CONSUMER))));
             return links;
         }
-        links.add(Link.notShown(Hop.IRQFD, "KVM shows no irqfds", BY_TAPE));
-        links.add(Link.notShown(Hop.GSI, "KVM shows no routes", BY_TAPE));
+        links.add(Link.notShown(Hop.IRQFD, "KVM shows no irqfds", BY_VMM));
+        links.add(Link.notShown(Hop.GSI, "KVM shows no routes", BY_VMM));
         Optional<GuestIts.Lpi> lpi = forms.vlpi(interrupt, armed.size());
         links.add(lpi.map(one -> Link.whole(
                         Hop.GUEST_VECTOR,
                         Evidence.inferred("VFIO gives the VM no other device, and guests give vector n event n"),
                         "LPI " + one.id(),
                         "a vLPI of the guest's ITS"))
-                .orElseGet(() -> Link.notShown(Hop.GUEST_VECTOR, "only the route names it", BY_TAPE)));
+                .orElseGet(() -> Link.notShown(Hop.GUEST_VECTOR, "only the route names it", BY_VMM)));
         links.add(neverRan(process)
                 .orElseGet(() -> vcpu(
                         process,
@@ -186,7 +186,7 @@ final class ProcessLinks {
                         + (unpolled.isEmpty()
                                 ? ", all in its epolls"
                                 : some ? ", which are in none of its epolls" : ""),
-                BY_TAPE);
+                BY_VMM);
     }
 
     /** The kernel gives descriptors and ids in the order in which eventfds are made, and a VMM makes those of vectors in theirs. */
@@ -238,7 +238,7 @@ final class ProcessLinks {
                                 ? "; by the order of descriptors and ids it is that of the interrupt"
                                 : "; no file shows of which interrupt it is"),
                 List.of(Remedy.look(
-                        "let the VMM give it to KVM_IRQFD, or read it; to see whether it does: " + BY_TAPE)));
+                        "let the VMM give it to KVM_IRQFD, or read it; to see whether it does: " + BY_VMM)));
     }
 
     static String name(EventfdFile one) {
@@ -321,7 +321,7 @@ final class ProcessLinks {
                         "KVM has injected no interrupt into the guest, and the host irq came "
                                 + (came == 1 ? "once" : came + " times")
                                 + ": its vCPUs have interrupts off, or no irqfd has the eventfd",
-                        List.of(Remedy.look(BY_TAPE))))
+                        List.of(Remedy.look(BY_VMM))))
                 : Optional.empty();
     }
 
@@ -343,10 +343,10 @@ final class ProcessLinks {
                         Hop.VCPU,
                         "vcpu " + process.vcpus().get(0).id()
                                 + " is the only one of the VM, and no file shows that it gets the interrupt",
-                        BY_TAPE)
+                        BY_VMM)
                 : Link.notShown(
                         Hop.VCPU,
                         "the guest chooses one of " + process.vcpus().size() + " vCPUs in the message",
-                        BY_TAPE);
+                        BY_VMM);
     }
 }

@@ -89,7 +89,7 @@ public record Sources(String guest, boolean virtio, Link vmm, List<Row> rows) {
                                 "KVM's counters are not there",
                                 "mount -t debugfs none /sys/kernel/debug, and look as root"));
         rows.add(vcpus(guest.vcpus(), path));
-        rows.add(Row.notShown("irqfds", "KVM shows neither irqfds nor routes", DeviceChains.BY_TAPE));
+        rows.add(Row.notShown("irqfds", "KVM shows neither irqfds nor routes", DeviceChains.BY_VMM));
         rows.add(Row.notShown(
                 "queues",
                 "virtqueues, and the vectors that the guest gave them, are in the guest's memory and in the VMM",

@@ -22,19 +22,9 @@ import java.util.regex.Pattern;
  */
 public final class VcpuChains {
     private static final Pattern VCPU = Pattern.compile("vcpu (\\d{1,4})");
-    private static final String ON_A_TAPE = "a tape has the calls of a VMM and not its schedule";
     private static final String NOT_WATCHED = "no file shows the phase of a vCPU: add --live SECONDS";
 
     private VcpuChains() {}
-
-    /** The vCPUs that are destinations of interrupts on a tape. */
-    public static Vcpus ofTape(String tape, List<Chain> chains) {
-        Map<Integer, List<Vcpus.Irq>> irqs = irqs(chains);
-        List<Vcpus.One> vcpus = new ArrayList<>();
-        irqs.forEach((vcpu, follow) -> vcpus.add(new Vcpus.One(
-                new VcpuId(vcpu), OptionalInt.empty(), List.of(Field.unknown(VcpuFields.PHASE, ON_A_TAPE)), follow)));
-        return of("tape " + tape, vcpus);
-    }
 
     /** The vCPUs of a process. */
     public static Vcpus ofGuest(HostFiles files, HostFacts host, VmProcess guest, List<Chain> chains) {

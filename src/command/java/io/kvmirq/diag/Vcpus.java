@@ -14,7 +14,7 @@ import java.util.TreeMap;
  * The vCPUs of a guest: the phase of each, the fields of the posting hardware that follow from it, and the interrupts
  * posted to it. Immutable. Texts may contain names from files.
  *
- * @param guest by name and number of its process, or the tape
+ * @param guest by name and number of its process
  * @param watched the length of the watch; empty if there was none
  * @param vcpus by their ids
  * @param lost how many events did not fit into the buffer

@@ -3,12 +3,10 @@ package io.kvmirq.contract;
 
 import static io.kvmirq.contract.TestDevice.E1000E;
 import static io.kvmirq.contract.TestDevice.EDU;
-import static io.kvmirq.contract.World.assertOk;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeFalse;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
-import io.kvmirq.Gsi;
 import io.kvmirq.InterruptVector;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
@@ -20,10 +18,10 @@ import io.kvmirq.forward.KvmVfio;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kvm.Vm;
-import io.kvmirq.recording.Recorder;
 import io.kvmirq.testing.GuestIts;
-import io.kvmirq.testing.Numbers;
 import io.kvmirq.testing.Program;
+import io.kvmirq.testing.SeenCalls;
+import io.kvmirq.uapi.Uapi;
 import io.kvmirq.undo.Undo;
 import io.kvmirq.vfio.VfioDevice;
 import java.io.IOException;
@@ -31,7 +29,6 @@ import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
-import java.util.ArrayList;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
@@ -50,7 +47,7 @@ import org.junit.jupiter.api.io.TempDir;
 
 /**
  * {@code kvmirq list} and {@code explain} on a host with a known set-up: a device of {@code kvmirq forward}, one of
- * QEMU, and chains that were broken on purpose. What was reported is a row of the lab's table.
+ * QEMU, and chains that were broken on purpose. The VMM's system calls are the witness. What was reported is a row of the lab's table.
  */
 @VfioContract
 class ExplainContract extends VfioSuite {
@@ -107,14 +104,6 @@ class ExplainContract extends VfioSuite {
             return shows(fault, by, group("^first broken link: (.*) \\(exit").orElse("none"));
         }
 
-        /** Asserts that a vector whose chain is not shown whole fails otherwise, and adds a row. */
-        Said others(String fault, int vector, String expected) {
-            String answer = group("^  also MSI-X " + vector + ", .*host irq \\d+: (" + expected + ")")
-                    .orElse("none");
-            assertThat(answer).as("MSI-X %s in %s", vector, text).isNotEqualTo("none");
-            return shows(fault, "tape", answer.split(":", -1)[0]);
-        }
-
         /** Adds a row: what broke, what was read, and the answer. */
         Said shows(String fault, String by, String answer) {
             String row = fault + "\t" + by + "\t" + answer + "\n";
@@ -156,32 +145,15 @@ class ExplainContract extends VfioSuite {
         }
     }
 
-    /** Explains a vector by a tape that is still written, as soon as the tape holds the call that armed it. */
-    private static Said awaitTape(Path tape, String device, int vector, CompletableFuture<Said> program)
-            throws InterruptedException {
-        long since = System.nanoTime();
-        while (true) {
-            Said said = Said.of("explain", "--tape", tape, device, vector);
-            if (!said.value("eventfd").equals("none")) {
-                return said;
-            }
-            assertThat(program.isDone()).as("the program has ended").isFalse();
-            assertThat(TimeUnit.NANOSECONDS.toSeconds(System.nanoTime() - since))
-                    .as("seconds until the tape shows vector %s: %s", vector, said.text())
-                    .isLessThan(LONGEST_SECONDS);
-            TimeUnit.MILLISECONDS.sleep(20);
-        }
-    }
-
     private static ProcessHandle child() {
         return ProcessHandle.current().children().findFirst().orElseThrow();
     }
 
-    /** Runs a program under {@code kvmirq tape}. */
-    private static CompletableFuture<Said> taped(Path tape, List<String> program) {
-        List<Object> arguments = new ArrayList<>(List.of("tape", "-o", tape, "--"));
-        arguments.addAll(program);
-        return CompletableFuture.supplyAsync(() -> Said.of(arguments.toArray()));
+    /** Runs a program whose calls are written to a file. */
+    private CompletableFuture<Said> seen(Path calls, List<String> program) throws Exception {
+        return ProbedChainsContract.started(
+                        temporary.resolve("output"), new SeenCalls(temporary).ioctls(calls, program))
+                .thenApply(end -> new Said(end.exitCode(), end.out()));
     }
 
     // What works
@@ -191,12 +163,11 @@ class ExplainContract extends VfioSuite {
     void deviceOfForwardIsExplained() throws Exception {
         assumeFalse(world.isArm64(), "needs a second JVM, too slow under arm64's emulation: make lab runs this");
         String nic = vfio.place(E1000E).address();
-        Path tape = temporary.resolve("forward.tape");
-        Path said = temporary.resolve("said");
-        String java = String.join(" ", VfioKillContract.java()) + " -cp " + System.getProperty("java.class.path");
-        CompletableFuture<Said> run = taped(
-                tape,
-                List.of("sh", "-c", "exec " + java + " io.kvmirq.cli.Main forward " + nic + " --selftest > " + said));
+        Path calls = temporary.resolve("calls");
+        List<String> program = VfioKillContract.java();
+        program.addAll(List.of(
+                "-cp", System.getProperty("java.class.path"), "io.kvmirq.cli.Main", "forward", nic, "--selftest"));
+        CompletableFuture<Said> run = seen(calls, program);
         awaitInterrupt("vfio-msix[4](" + nic, run);
         ProcessHandle forward = child();
         Program.signal("STOP", forward.pid());
@@ -215,18 +186,18 @@ class ExplainContract extends VfioSuite {
         assertThat(live.value("host irq")).isEqualTo(irq);
         assertThat(live.broken()).startsWith("D0: bus mastering of the device is off");
         assertThat(live.text()).containsPattern("VMM +broken .* stopped");
+        assertThat(SeenPaths.of(calls).of(nic, "MSI-X " + vector, forward.pid()))
+                .containsEntry(Hop.HOST_IRQ, live.value("host irq"))
+                .containsKey(Hop.EVENTFD);
         Program.signal("CONT", forward.pid());
-        assertThat(run.get().code()).isZero();
-        Said after = Said.of("explain", "--tape", tape, nic, 3).shows("none (kvmirq forward)", "tape", "none");
-        Matcher row = Pattern.compile("MSI-X 3 .*fd (\\d+).*gsi (\\d+) +→ (?:vector )?([^ ]+).* irqfd ")
-                .matcher(Files.readString(said));
-        assertThat(row.find()).as(Files.readString(said)).isTrue();
-        assertThat(after.broken()).isEqualTo("none");
-        assertThat(after.value("eventfd")).startsWith("eventfd#");
-        assertThat(after.value("irqfd")).startsWith("vm#");
-        assertThat(after.value("GSI")).isEqualTo("gsi " + row.group(2));
-        assertThat(after.value("guest vector")).isEqualTo(row.group(3));
-        assertThat(after.value("vCPU")).isEqualTo("vcpu 0");
+        Said ended = run.get();
+        assertThat(ended.code()).as(ended.text()).isZero();
+        int gsi = Integer.parseInt(
+                ended.group("MSI-X 3 .*gsi (\\d+) +→ .* irqfd ").orElseThrow());
+        assertThat(SeenCalls.ioctls(calls))
+                .filteredOn(call -> call.request() == Uapi.KVM_IRQFD)
+                .extracting(call -> call.argument().getInt(Uapi.KvmIrqfd.GSI))
+                .contains(gsi);
     }
 
     /**
@@ -284,19 +255,15 @@ class ExplainContract extends VfioSuite {
         Path vmm = Path.of("vmm", world.isArm64() ? "aarch64" : "x86_64").toAbsolutePath();
         assumeTrue(Files.isDirectory(vmm), "needs QEMU in " + vmm + ": make lab runs this");
         Path rom = Files.write(temporary.resolve("rom"), firmware());
-        Path tape = temporary.resolve("qemu.tape");
         Path calls = temporary.resolve("calls");
-        CompletableFuture<Said> run = taped(
-                tape,
-                ProbedChainsContract.seen(
-                        temporary,
-                        calls,
-                        List.of(("env LD_LIBRARY_PATH=" + vmm + "/lib " + vmm + "/qemu-system-" + vmm.getFileName()
-                                        + " -name guest=other -accel kvm -cpu host -m 16 -nodefaults -display none -machine "
-                                        + (world.isArm64() ? "virt,gic-version=3,highmem=off" : "q35,smm=off")
-                                        + " -bios "
-                                        + rom + " -device vfio-pci,addr=2,host=" + nic)
-                                .split(" "))));
+        CompletableFuture<Said> run = seen(
+                calls,
+                List.of(("env LD_LIBRARY_PATH=" + vmm + "/lib " + vmm + "/qemu-system-" + vmm.getFileName()
+                                + " -name guest=other -accel kvm -cpu host -m 16 -nodefaults -display none -machine "
+                                + (world.isArm64() ? "virt,gic-version=3,highmem=off" : "q35,smm=off")
+                                + " -bios "
+                                + rom + " -device vfio-pci,addr=2,host=" + nic)
+                        .split(" ")));
         awaitInterrupt("vfio-msix[2](" + nic, run);
         ProcessHandle qemu = child();
         String irq = irq("vfio-msix[2](" + nic);
@@ -306,24 +273,18 @@ class ExplainContract extends VfioSuite {
         assertThat(first.text()).contains("  also MSI-X 1").contains("not used");
         assertThat(Said.of("explain", nic, 1).text())
                 .contains(nic + "  MSI-X 1  → other (process " + qemu.pid() + ")", "the interrupt is not used");
-        Said live = awaitTape(tape, nic, 2, run).shows("none (QEMU)", "files and tape", "none");
-        assertThat(live.value("host irq")).as(live.text()).isEqualTo(irq);
-        assertThat(live.value("device vector")).isEqualTo("MSI-X 2");
-        assertThat(live.value("eventfd")).startsWith("eventfd#");
-        assertThat(live.value("irqfd")).isEqualTo("vm#1");
-        assertThat(live.value("GSI")).startsWith("gsi ");
-        Map<Hop, String> seen = SeenPaths.of(calls).of(nic, "MSI-X 2", qemu.pid());
-        assertThat(seen.get(Hop.EVENTFD)).startsWith("id ");
-        for (Hop hop : List.of(Hop.HOST_IRQ, Hop.DEVICE_VECTOR, Hop.GSI, Hop.GUEST_VECTOR, Hop.VCPU)) {
-            assertThat(world.isArm64() && hop.compareTo(Hop.GSI) > 0 ? "none" : seen.get(hop))
-                    .as(hop.label())
-                    .isEqualTo(live.value(hop.label()));
-        }
-        if (world.isArm64()) {
-            assertThat(live.text()).containsPattern("event 2 of device 0x[0-9a-f]+ into an LPI");
-        } else {
-            assertThat(live.value("guest vector")).isEqualTo("0x42");
-            assertThat(live.value("vCPU")).isEqualTo("vcpu 0");
+        awaitRoute(calls, nic, qemu.pid(), run);
+        Map<Hop, String> path = SeenPaths.of(calls).of(nic, "MSI-X 2", qemu.pid());
+        Said live = Said.of("explain", nic, 2).shows("none (QEMU)", "files", "none");
+        assertThat(live.value("host irq")).as(live.text()).isEqualTo(irq).isEqualTo(path.get(Hop.HOST_IRQ));
+        assertThat(live.value("device vector")).isEqualTo(path.get(Hop.DEVICE_VECTOR));
+        assertThat(path.get(Hop.EVENTFD)).startsWith("id ");
+        assertThat(path.get(Hop.GSI)).startsWith("gsi ");
+        assertThat(live.text())
+                .containsPattern("irqfd +not shown")
+                .contains("ForwardedIrq.path(), eventfd-id in /proc/");
+        if (!world.isArm64()) {
+            assertThat(path).containsEntry(Hop.GUEST_VECTOR, "0x42").containsEntry(Hop.VCPU, "vcpu 0");
             first.shows(
                     "PIT in the kernel (QEMU)",
                     "files",
@@ -332,18 +293,14 @@ class ExplainContract extends VfioSuite {
         }
         qemu.destroy();
         run.get();
-        Said.of("explain", "--tape", tape, nic, 1).fails("vector that QEMU's guest masks", "tape", 0);
-        if (!world.isArm64()) {
-            assertConfigSpaceIsTapedAndReplays(tape);
-        }
     }
 
-    /** QEMU is fortified, and polls eventfds among other files. */
-    private static void assertConfigSpaceIsTapedAndReplays(Path tape) {
-        String calls = Said.of("tape", "--show", tape).text();
-        assertThat(calls).contains("vfio-device#1 pread at 0x7", "vfio-device#1 pwrite at 0x7", "\nppoll eventfd#");
-        Said replayed = Said.of("replay", tape);
-        assertThat(replayed.code()).as(replayed.text()).isZero();
+    /** Waits until the calls have given vector 2 a route: QEMU arms the vector first. */
+    private static void awaitRoute(Path calls, String nic, long vmm, CompletableFuture<Said> run) throws Exception {
+        while (!SeenPaths.of(calls).of(nic, "MSI-X 2", vmm).containsKey(Hop.VCPU)) {
+            assertThat(run.isDone()).as("the program has ended").isFalse();
+            TimeUnit.MILLISECONDS.sleep(20);
+        }
     }
 
     // What is broken
@@ -365,8 +322,8 @@ class ExplainContract extends VfioSuite {
         return GuestIts::message;
     }
 
-    /** Vectors of the nic are broken after they were forwarded; edu's eventfd gets its irqfd before the route. */
-    private Gsi breakChains(Kernel kernel, Recorder recorder) {
+    /** Vectors of the nic are broken after they were forwarded. */
+    private void breakChains(Kernel kernel) {
         Vm vm = made.add(Vm.create(kernel));
         if (!world.isArm64()) {
             vm.createIrqchip();
@@ -379,46 +336,31 @@ class ExplainContract extends VfioSuite {
         VfioDevice edu = made.add(VfioDevice.open(kernel, vfio.address(EDU)));
         EventFd event = made.add(EventFd.create(kernel));
         made.add(edu.msi(0, 1).arm(List.of(event)));
-        Gsi free = new Gsi(irqs.get(VECTORS - 1).gsi().orElseThrow().number() + 1);
-        assertOk(recorder.backend().irqfdAssign(Numbers.of(vm.fd()), Numbers.of(event.fd()), free.number()));
-        assertThat(vm.routes().add(messages.apply(VECTORS))).isEqualTo(free);
         irqs.get(1).mask();
         vm.routes().removeLosingInterrupts(irqs.get(2).gsi().orElseThrow());
         irqs.get(4).close();
-        return irqs.get(3).gsi().orElseThrow();
     }
 
     /** Vector 3 is as it was forwarded. */
-    private void isWhole(String nic, Path tape, Gsi gsi) {
+    private void isWhole(String nic) {
         String irq = irq("vfio-msix[3](" + nic);
         Said list = Said.of("list", "--vm", ProcessHandle.current().pid());
         assertThat(list.text()).containsPattern(irq + " +" + nic + " +MSI-X 3 +java ");
-        Said said = Said.of("explain", "--tape", tape, nic, 3).shows("none (the library)", "files and tape", "none");
+        Said said = Said.of("explain", nic, 3).shows("none (the library)", "files", "none");
         assertThat(said.text())
                 .startsWith(nic + "  MSI-X 3  → java (process "
                         + ProcessHandle.current().pid() + ")");
         assertThat(said.broken()).isEqualTo("none");
         assertThat(said.value("host irq")).isEqualTo(irq);
-        assertThat(said.value("eventfd")).isEqualTo("eventfd#4");
-        assertThat(said.value("irqfd")).isEqualTo("vm#1");
-        assertThat(said.value("GSI")).isEqualTo("gsi " + gsi.number());
-        if (!world.isArm64()) {
-            assertThat(said.value("guest vector")).isEqualTo("0x43");
-            assertThat(said.value("vCPU")).isEqualTo("vcpu 1");
-        }
     }
 
     @Test
     void brokenLinkIsTheFirstThatIsReported() throws IOException {
         String nic = vfio.place(E1000E).address();
         String edu = vfio.place(EDU).address();
-        Path tape = temporary.resolve("broken.tape");
         try (made) {
-            Gsi gsi;
-            try (Recorder recorder = Recorder.of(vfio.kernel(), Files.newOutputStream(tape))) {
-                gsi = breakChains(made.add(Kernel.over(recorder.backend())), recorder);
-            }
-            isWhole(nic, tape, gsi);
+            breakChains(made.add(Kernel.over(vfio.kernel())));
+            isWhole(nic);
             assertThat(Said.of("explain", nic)
                             .fails("vector without an eventfd", "files", 0)
                             .text())
@@ -426,18 +368,10 @@ class ExplainContract extends VfioSuite {
                     .contains("not used");
             Said masked = Said.of("explain", nic, 1);
             assertThat(masked.broken()).isEqualTo("none");
-            assertThat(masked.text()).contains("irqfd          not shown", "shown by: kvmirq tape -o FILE");
-            masked.shows("vector that the library masks", "files", "not shown: kvmirq tape");
-            Said all = Said.of("explain", "--tape", tape, nic).fails("vector without an eventfd", "tape", 11);
-            assertThat(all.text()).startsWith(nic + "  MSI-X 4 ");
-            all.others("vector that the library masks", 1, "irqfd: the irqfd of eventfd#2 to gsi ");
-            all.others("route removed", 2, "GSI: gsi \\d+ has an irqfd, and its route was removed");
-            Said late = Said.of("explain", "--tape", tape, edu);
-            assertThat(late.value("host irq")).isEqualTo(irq("vfio-msi[0](" + edu));
-            assertThat(late.text()).contains("what the device signalled between is lost; set the route first");
-            assertThat(late.text()).contains("the device's file is not in a KVM-VFIO device of vm#1");
-            late.shows("irqfd before its route", "tape", "note: what the device signalled between is lost");
-            late.shows("device without KVM-VFIO file", "tape", "note: not in a KVM-VFIO device");
+            assertThat(masked.text())
+                    .contains("irqfd          not shown", "shown by: kvmirq explain --live 10 as root");
+            masked.shows("vector that the library masks", "files", "not shown: --live");
+            assertThat(Said.of("explain", edu).value("host irq")).isEqualTo(irq("vfio-msi[0](" + edu));
         }
     }
 

@@ -5,11 +5,11 @@ import static io.kvmirq.contract.TestDevice.E1000E;
 import static io.kvmirq.contract.TestDevice.EDU;
 
 import io.kvmirq.Gsi;
+import io.kvmirq.fake.Faults;
 import io.kvmirq.forward.ForwardedIrq;
 import io.kvmirq.forward.Forwarding;
 import io.kvmirq.forward.KvmVfio;
 import io.kvmirq.kernel.Kernel;
-import io.kvmirq.fake.Faults;
 import io.kvmirq.testing.Numbers;
 import io.kvmirq.testing.Program;
 import io.kvmirq.undo.Undo;

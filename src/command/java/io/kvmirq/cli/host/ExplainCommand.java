@@ -7,12 +7,10 @@ import io.kvmirq.backend.HostFiles;
 import io.kvmirq.cli.frame.Command;
 import io.kvmirq.cli.frame.Commands;
 import io.kvmirq.cli.frame.ExitCode;
-import io.kvmirq.cli.frame.FileSentence;
 import io.kvmirq.cli.frame.Json;
 import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.cli.frame.UnreadableInputException;
 import io.kvmirq.diag.Chain;
-import io.kvmirq.diag.ChainSvg;
 import io.kvmirq.diag.DeviceChains;
 import io.kvmirq.diag.Hop;
 import io.kvmirq.diag.Link;
@@ -20,19 +18,14 @@ import io.kvmirq.diag.Live;
 import io.kvmirq.diag.LiveChains;
 import io.kvmirq.diag.LiveHost;
 import io.kvmirq.diag.Sources;
-import io.kvmirq.diag.TapedChains;
 import io.kvmirq.diag.VcpuChains;
 import io.kvmirq.diag.VcpuWindow;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.PciDevice;
 import io.kvmirq.host.facts.VfioOutlook;
 import io.kvmirq.host.facts.VmProcess;
-import io.kvmirq.recording.tapes.TapeException;
 import io.kvmirq.text.Foreign;
 import io.kvmirq.vfio.IrqKind;
-import java.io.IOException;
-import java.nio.charset.StandardCharsets;
-import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Comparator;
@@ -68,7 +61,7 @@ public final class ExplainCommand implements Command {
         usage.description("Prints the chain of a device's vector: device, host irq, device vector, VMM, eventfd, irqfd,"
                         + " GSI, guest vector, vCPU. Each link is whole, broken, doubtful (its evidence is"
                         + " contradictory or proves nothing alone), not used or not shown, with the evidence:"
-                        + " observed in a file, taped, inferred (with the reason), or predicted. Then it"
+                        + " observed in a file, inferred (with the reason), or predicted. Then it"
                         + " answers four independent questions about posting: eligible (host and VM can"
                         + " post), requested (KVM requested it), form (of the IOMMU's entry, or of the LPI on"
                         + " arm64), delivered (by hardware). For all vectors of a device, prints the chain"
@@ -80,16 +73,8 @@ public final class ExplainCommand implements Command {
                 .description("The number of a vector of MSI or MSI-X (default: all vectors)."));
         usage.add(Command.option("--vm", "NAME|PID", String.class)
                 .description("All devices of a guest, by its name or its process, in place of BDF."));
-        usage.add(Command.option("--tape", "FILE", Path.class)
-                .description("Explain a VMM that ran under 'kvmirq tape -o FILE': the tape has its eventfds, irqfds"
-                        + " and routes. BDF may then be omitted."));
-        usage.add(Command.option("--at", "CALL", Long.class)
-                .description("With --tape: show the state after call N of the tape, instead of the state at its end"
-                        + " or before its tear-down."));
-        usage.add(Command.option("--svg", "FILE", Path.class)
-                .description("Also draw the chain that is printed in full into FILE, which may not exist yet."));
         usage.add(OptionSpec.builder("--vcpus")
-                .description("With --vm or --tape: print the vCPUs of the guest instead of its devices. Each has"
+                .description("With --vm: print the vCPUs of the guest instead of its devices. Each has"
                         + " its phase, its CPU, the fields of the posting hardware that follow from"
                         + " these, and the interrupts posted to it, each with its source. The phases"
                         + " need --live; --fake watches a guest of the fake kernel, named web."));
@@ -117,18 +102,12 @@ public final class ExplainCommand implements Command {
                 "",
                 "Example: kvmirq explain 0000:3b:00.0 3",
                 "         kvmirq explain --vm web --live 10",
-                "         kvmirq explain --vm web --vcpus --live 10",
-                "         kvmirq explain --tape vmm.tape --svg chain.svg"));
+                "         kvmirq explain --vm web --vcpus --live 10"));
         return lines.toArray(String[]::new);
     }
 
     /** @param vector empty for all */
-    private record Question(
-            Optional<PciAddress> device,
-            OptionalInt vector,
-            Optional<String> guest,
-            Optional<Path> tape,
-            boolean vcpus) {}
+    private record Question(Optional<PciAddress> device, OptionalInt vector, Optional<String> guest, boolean vcpus) {}
 
     @Override
     public int run(ParseResult arguments, Terminal terminal) {
@@ -138,7 +117,7 @@ public final class ExplainCommand implements Command {
                 : Optional.empty();
         HostFiles tree =
                 live.isPresent() ? live.get().files() : Commands.read(arguments, () -> HostSource.of(arguments));
-        if (question.vcpus() && question.tape().isEmpty() && arguments.hasMatchedOption("--fake")) {
+        if (question.vcpus() && arguments.hasMatchedOption("--fake")) {
             return Commands.read(arguments, () -> fakeVcpus(question, arguments, terminal));
         }
         HostFacts host = new HostFacts(tree);
@@ -148,8 +127,8 @@ public final class ExplainCommand implements Command {
         if (live.isPresent()) {
             return watched(live.get(), host, question, arguments, terminal);
         }
-        List<Chain> chains = question.tape().isPresent() ? taped(host, question, arguments) : chains(host, question);
-        return answer(host, chains, sources(tree, host, question), Optional.empty(), arguments, terminal);
+        return answer(
+                host, chains(host, question), sources(tree, host, question), Optional.empty(), arguments, terminal);
     }
 
     /** The chains of the guest on the command line. */
@@ -182,10 +161,6 @@ public final class ExplainCommand implements Command {
             Terminal terminal) {
         ExplainVcpus printer = new ExplainVcpus(terminal);
         boolean json = arguments.hasMatchedOption("--json");
-        if (question.tape().isPresent()) {
-            String tape = FileSentence.shown(question.tape().get());
-            return printer.print(VcpuChains.ofTape(tape, taped(host, question, arguments)), json);
-        }
         VmProcess guest = guest(host, question);
         if (live.isPresent()) {
             LiveHost machine = live.get().machine();
@@ -251,10 +226,6 @@ public final class ExplainCommand implements Command {
             Optional<Live> live,
             ParseResult arguments,
             Terminal terminal) {
-        @Nullable Path picture = arguments.matchedOptionValue("--svg", null);
-        if (picture != null && NewFile.isRefused(picture, terminal)) {
-            return ExitCode.COULD_NOT_RUN;
-        }
         if (arguments.hasMatchedOption("--json")) {
             Json.print(terminal, "kvmirq.explain/3", json -> {
                 json.text("kernel", host.kernel()).objects("chains", chains, ExplainJson::write);
@@ -273,40 +244,20 @@ public final class ExplainCommand implements Command {
             shown(chains, sources).forEach(one -> new ExplainText(terminal).print(one, chains.isEmpty()));
             live.ifPresent(one -> LiveOption.print(one, terminal));
         }
-        if (picture != null && !chains.isEmpty()) {
-            byte[] drawn = ChainSvg.of(Chain.firstToFail(chains)).getBytes(StandardCharsets.UTF_8);
-            if (!NewFile.write(picture, terminal, out -> out.write(drawn))) {
-                return ExitCode.COULD_NOT_RUN;
-            }
-        }
         return exitCode(chains, sources, arguments);
     }
 
     private static Question question(ParseResult arguments) {
         List<String> words = new ArrayList<>(Command.words(arguments));
         Optional<String> guest = Optional.ofNullable(arguments.matchedOptionValue("--vm", null));
-        Optional<Path> tape = Optional.ofNullable(arguments.matchedOptionValue("--tape", null));
-        if (tape.isPresent() && guest.isPresent()) {
-            throw new IllegalArgumentException("--tape and --vm exclude each other: give one of them");
-        }
         boolean vcpus = arguments.hasMatchedOption("--vcpus");
-        if (vcpus && guest.isEmpty() && tape.isEmpty()) {
-            throw new IllegalArgumentException("--vcpus are those of a guest: add --vm NAME, or --tape FILE");
-        }
-        if (vcpus && arguments.hasMatchedOption("--svg")) {
-            throw new IllegalArgumentException(
-                    "--svg draws the chain of an interrupt, and --vcpus prints none: give one of them");
-        }
-        if (tape.isEmpty() && arguments.hasMatchedOption("--at")) {
-            throw new IllegalArgumentException("--at is a call of a tape: add --tape FILE");
-        }
-        if (tape.isPresent() && words.size() == 1 && words.get(0).matches("\\d+")) {
-            return new Question(Optional.empty(), OptionalInt.of(vector(words.get(0))), guest, tape, vcpus);
+        if (vcpus && guest.isEmpty()) {
+            throw new IllegalArgumentException("--vcpus are those of a guest: add --vm NAME");
         }
         if (guest.isPresent() && !words.isEmpty()) {
             throw new IllegalArgumentException("--vm and an address exclude each other: give one of them");
         }
-        if (tape.isEmpty() && words.isEmpty() && guest.isEmpty()) {
+        if (words.isEmpty() && guest.isEmpty()) {
             throw new IllegalArgumentException("expected either the address of a device, such as 0000:3b:00.0, or --vm"
                     + " and the name of a guest: 'kvmirq list --all' shows both");
         }
@@ -314,7 +265,6 @@ public final class ExplainCommand implements Command {
                 words.stream().findFirst().map(HostChoice::address),
                 words.size() > 1 ? OptionalInt.of(vector(words.get(1))) : OptionalInt.empty(),
                 guest,
-                tape,
                 vcpus);
     }
 
@@ -356,34 +306,6 @@ public final class ExplainCommand implements Command {
                         .filter(address -> !process.devices().contains(address))
                         .forEach(address -> DeviceChains.gone(host, address).ifPresent(chains::add));
             }
-        }
-        return chains;
-    }
-
-    private static List<Chain> taped(HostFacts host, Question question, ParseResult arguments) {
-        Path file = question.tape().orElseThrow();
-        Optional<Long> call = Optional.ofNullable(arguments.matchedOptionValue("--at", null));
-        TapedChains taped;
-        try {
-            taped = TapedChains.of(file, host, call);
-        } catch (TapeException e) {
-            throw new UnreadableInputException(FileSentence.shown(file) + ": " + e.getMessage(), e);
-        } catch (IOException e) {
-            throw new UnreadableInputException(FileSentence.cannotRead(file, e), e);
-        }
-        if (call.isPresent() && (call.get() < 1 || call.get() > taped.lastCall())) {
-            throw new UnreadableInputException(
-                    FileSentence.shown(file) + " has no call " + call.get() + ": expected 1 to " + taped.lastCall());
-        }
-        List<Chain> chains = taped.chains(question.device().map(PciAddress::toString), question.vector());
-        if (chains.isEmpty()) {
-            List<String> devices = taped.devices();
-            throw new UnreadableInputException(FileSentence.shown(file) + " has no device of VFIO"
-                    + (devices.isEmpty()
-                            ? ": the VMM opened none"
-                                    + call.map(at -> " until call " + at).orElse("")
-                            : " " + question.device().map(PciAddress::toString).orElse("") + "; it has "
-                                    + devices.stream().map(Foreign::quoted).collect(Collectors.joining(", "))));
         }
         return chains;
     }

@@ -48,7 +48,7 @@ final class ExplainText {
         long whole = chain.links().stream()
                 .filter(link -> link.state() == Link.State.WHOLE)
                 .count();
-        // Posting is not counted; a tape shows neither the device nor the state of its VMM.
+        // Posting is not counted.
         long all = Hop.values().length
                 - 1
                 - Stream.of(Hop.DEVICE, Hop.VMM)

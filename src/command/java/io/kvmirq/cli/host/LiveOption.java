@@ -78,7 +78,7 @@ final class LiveOption {
             throw new IllegalArgumentException(NAME + " " + Foreign.quoted(typed) + " is no time: expected 1 to "
                     + LONGEST + " seconds, such as 10");
         }
-        for (String other : List.of("--fake", "--root", "--from", "--tape")) {
+        for (String other : List.of("--fake", "--root", "--from")) {
             if (arguments.hasMatchedOption(other)) {
                 throw new IllegalArgumentException(
                         NAME + " watches this machine, and " + other + " is another: give one of them");

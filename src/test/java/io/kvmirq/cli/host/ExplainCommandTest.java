@@ -6,7 +6,6 @@ import static org.assertj.core.api.Assertions.assertThat;
 import io.kvmirq.PciAddress;
 import io.kvmirq.cli.Cli;
 import io.kvmirq.cli.frame.ExitCode;
-import io.kvmirq.cli.frame.FileSentence;
 import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.diag.Capture;
 import io.kvmirq.diag.Check;
@@ -16,7 +15,6 @@ import io.kvmirq.diag.Hop;
 import io.kvmirq.host.facts.GuestHosts;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.RecordedHost;
-import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.Recorded;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
@@ -29,22 +27,16 @@ import java.util.ArrayList;
 import java.util.EnumSet;
 import java.util.List;
 import java.util.stream.Collectors;
-import java.util.stream.Stream;
-import javax.xml.parsers.DocumentBuilderFactory;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
-import org.w3c.dom.Document;
 
 /** Hosts with guests, and what is explained of their devices, letter by letter. */
 class ExplainCommandTest {
     private static final String AMD = "0000:00:02.0";
     /** Of a VMM that removes the route of vector 1. */
-    private static final String TAPE =
-            Machine.root().resolve("src/docs/lost.tape").toString();
-
     @TempDir
     private Path temporary;
 
@@ -498,84 +490,6 @@ class ExplainCommandTest {
         Cli.Ended printed = of(pit(), AMD, "1", "--json").exited(17);
         assertThat(printed.out())
                 .isEqualTo(Recorded.text(ExplainCommandTest.class, "explain-amd-pit.json", printed.out()));
-    }
-
-    private static Cli.Ended ofTape(String... arguments) {
-        List<String> all = new ArrayList<>(List.of("explain", "--fake", "7.1"));
-        all.addAll(List.of(arguments));
-        return Cli.run(all.toArray(String[]::new));
-    }
-
-    @Test
-    void vectorOfATapeIsChosen() {
-        String whole = ofTape("--tape", TAPE, "0").exited(0).out();
-        assertThat(whole)
-                .contains("  GSI            whole      gsi 24: routed to msi 0xfee00000/0x30 [taped: call ")
-                .endsWith("nothing visible is broken: 6 of 7 links\n");
-        assertThat(ofTape("--tape", TAPE, "0000:3b:00.0", "0")).isEqualTo(new Cli.Ended(0, whole, ""));
-        assertThat(ofTape("--tape", TAPE, "0000:3b:00.0", "2").exited(11).out())
-                .contains("the VMM never armed MSI-X 2 with an eventfd [taped: none of ");
-        assertThat(ofTape("--tape", TAPE, "--at", "31").exited(0).out()).contains("; the tape goes on\n");
-        assertThat(ofTape("--tape", TAPE, "--json").exited(14).out()).contains("\"evidence\":\"taped\"");
-    }
-
-    @ParameterizedTest
-    @CsvSource(
-            delimiter = '|',
-            value = {
-                "--tape TAPE --vm web     | 2 | --tape and --vm exclude each other: give one of them. See kvmirq"
-                        + " explain --help",
-                "0000:3b:00.0 --at 3      | 2 | --at is a call of a tape: add --tape FILE. See kvmirq explain --help",
-                "--tape TAPE --at 0       | 3 | TAPE has no call 0: expected 1 to 32",
-                "--tape TAPE --at -1      | 3 | TAPE has no call -1: expected 1 to 32",
-                "--tape TAPE --at 33      | 3 | TAPE has no call 33: expected 1 to 32",
-                "--tape TAPE --at 1       | 3 | TAPE has no device of VFIO: the VMM opened none until call 1",
-                "--tape TAPE 0000:3b:00.1 | 3 | TAPE has no device of VFIO 0000:3b:00.1; it has '0000:3b:00.0'",
-                "--tape /no/tape          | 3 | cannot read /no/tape: no such file"
-            })
-    void wrongQuestionAboutATapeIsRefused(String arguments, int exitCode, String sentence) {
-        // The path may hold spaces and other letters than those of ASCII.
-        String[] words = Stream.of(arguments.split(" "))
-                .map(word -> word.replace("TAPE", TAPE))
-                .toArray(String[]::new);
-        String tape = FileSentence.shown(Path.of(TAPE));
-        assertThat(ofTape(words))
-                .isEqualTo(new Cli.Ended(exitCode, "", "kvmirq: " + sentence.replace("TAPE", tape) + "\n"));
-    }
-
-    @Test
-    void pictureIsAsRecorded() throws IOException {
-        Path picture = temporary.resolve("chain.svg");
-        ofTape("--tape", TAPE, "--svg", picture.toString()).exited(14);
-        assertThat(Files.readString(picture))
-                .isEqualTo(Files.readString(Machine.root().resolve("src/docs/explain.svg")));
-        assertThat(ofTape("--tape", TAPE, "--svg", picture.toString()).exited(3).err())
-                .isEqualTo("kvmirq: cannot write " + picture + ": it exists already; name another file\n");
-    }
-
-    @Test
-    void pictureOfAHostNamesWhyItIsNotPosted() throws IOException {
-        Path picture = temporary.resolve("pit.svg");
-        of(pit(), AMD, "--svg", picture.toString()).exited(17);
-        assertThat(Files.readString(picture))
-                .contains(">not posted: AVIC is inhibited", ">do: ")
-                // The rest of a sentence has its colour.
-                .contains("fill=\"#cf222e\" font-weight=\"normal\">this (QEMU: ")
-                .doesNotContain("BROKEN");
-    }
-
-    /** A program that reads the picture reads one element, and what it shows is the name. */
-    @Test
-    void namesInAPictureStayText() throws Exception {
-        RecordedHost host = GuestHosts.guest(
-                pit(), "02", "/usr/bin/qemu-system-x86_64 -name \033[2J</text><script>&\"'\u202e\uffff]]>");
-        Path picture = temporary.resolve("names.svg");
-        of(host, AMD, "--svg", picture.toString()).exited(17);
-        String svg = Files.readString(picture);
-        assertThat(svg).doesNotContain("<script", "\033", "\u202e", "\uffff");
-        Document read =
-                DocumentBuilderFactory.newInstance().newDocumentBuilder().parse(picture.toFile());
-        assertThat(read.getElementsByTagName("title").item(0).getTextContent()).contains("→ ?[2J</text><script>&\"'");
     }
 
     @Test

@@ -14,7 +14,6 @@ import io.kvmirq.host.facts.GuestHosts;
 import io.kvmirq.host.facts.RecordedHost;
 import io.kvmirq.host.trace.RecordedTracing;
 import io.kvmirq.host.trace.Tracing;
-import io.kvmirq.testing.Machine;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.PrintStream;
@@ -33,7 +32,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
-/** The vCPUs of guests: on the fake, on hosts with traces, in files and on a tape. */
+/** The vCPUs of guests: on the fake, on hosts with traces, and in files. */
 class ExplainVcpusTest {
     private static final String FORMATS = "x86-6.18-pvm";
 
@@ -518,24 +517,11 @@ class ExplainVcpusTest {
                         "vcpu 1\n");
     }
 
-    @Test
-    void tapeHasTheInterruptsOfEachVcpu() {
-        String tape = Machine.root().resolve("src/docs/lost.tape").toString();
-        assertThat(Cli.run("explain", "--fake", "7.1", "--tape", tape, "--at", "31", "--vcpus")
-                        .exited(0)
-                        .out())
-                .contains(
-                        "vcpu 0\n  phase     unknown: a tape has the calls of a VMM and not its schedule\n  follows "
-                                + "  0000:3b:00.0 MSI-X 0  [inferred: ",
-                        "vcpu 1\n");
-    }
-
     @ParameterizedTest
     @ValueSource(
             strings = {
                 "--vcpus",
                 "0000:3b:00.0 --vcpus",
-                "--vm web --vcpus --svg x.svg",
                 "--vm web --vcpus --fake 6.12",
                 "--vm web --vcpus --fake gicv4",
                 "--vm web --vcpus --fake nothing",

@@ -747,8 +747,7 @@ class LiveTest {
                 "--live x            | --live 'x' is no time: expected 1 to 3600 seconds, such as 10",
                 "--live 9 --root /   | --live watches this machine, and --root is another: give one of them",
                 "--live 9 --from x   | --live watches this machine, and --from is another: give one of them",
-                "--live 9 --fake 7.1 | --live watches this machine, and --fake is another: give one of them",
-                "--live 9 --tape x   | --live watches this machine, and --tape is another: give one of them"
+                "--live 9 --fake 7.1 | --live watches this machine, and --fake is another: give one of them"
             })
     void wrongTimeOrPlaceIsRefused(String options, String sentence) throws IOException {
         LiveHost host = new Watched(GuestHosts.of("amd-avic"), traced("x86-7.2", ""));
