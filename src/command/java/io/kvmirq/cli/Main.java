@@ -5,8 +5,6 @@ import io.kvmirq.cli.bits.DecodeCommand;
 import io.kvmirq.cli.bits.EncodeCommand;
 import io.kvmirq.cli.devices.ForwardCommand;
 import io.kvmirq.cli.devices.VfioCommand;
-import io.kvmirq.cli.faults.FaultCommand;
-import io.kvmirq.cli.faults.FaultWalkCommand;
 import io.kvmirq.cli.frame.Commands;
 import io.kvmirq.cli.frame.Commands.Named;
 import io.kvmirq.cli.frame.ExitCode;
@@ -21,8 +19,6 @@ import io.kvmirq.cli.host.ErrnoCommand;
 import io.kvmirq.cli.host.ExplainCommand;
 import io.kvmirq.cli.host.ListCommand;
 import io.kvmirq.cli.selftest.SelftestCommand;
-import io.kvmirq.cli.tapes.ReplayCommand;
-import io.kvmirq.cli.tapes.TapeCommand;
 import java.util.List;
 import java.util.Optional;
 
@@ -92,17 +88,6 @@ public final class Main {
                         "backends",
                         "List the bindings to the kernel that work here, and why the others do not.",
                         new BackendsCommand()),
-                new Named("tape", "Record the KVM, VFIO, iommufd and eventfd calls of a program.", new TapeCommand()),
-                new Named(
-                        "replay",
-                        "Repeat the calls of a tape, and show the first call whose result differs.",
-                        new ReplayCommand()),
-                new Named(
-                        "fault", "Run a program, and make chosen KVM, VFIO or iommufd calls fail.", new FaultCommand()),
-                new Named(
-                        "fault-walk",
-                        "Run a program once for each of its calls and each errno, and list the faults that it survives.",
-                        new FaultWalkCommand()),
                 new Named("errno", "Explain the meaning of an errno of a KVM or VFIO call.", new ErrnoCommand()),
                 new Named(
                         "capture",

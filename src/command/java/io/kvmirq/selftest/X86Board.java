@@ -78,7 +78,7 @@ final class X86Board implements Board {
         return "its LAPIC is on (x2APIC)";
     }
 
-    /** By an NMI, a call that a tape holds: replayed, the guest ends too. */
+    /** By an NMI. */
     @Override
     public void stop(Vcpu vcpu) {
         vm.signal(MsiMessage.nmiTo(Board.VCPU));

@@ -74,12 +74,10 @@ class BenchIT {
     @Test
     @RealKvm(fullIrqchip = true)
     void benchmarksWithKvmWork() throws Exception {
-        assertThat(ratios("calls", "dispatch", "recording"))
+        assertThat(ratios("calls", "dispatch"))
                 .containsKeys(
                         "calls: jni / C: KVM_IRQ_LINE, JDK " + jdk(),
-                        "dispatch: doorbells / C, edge-triggered, 16 ready of 1024, JDK " + jdk(),
-                        "recording: in the JVM: KVM_RUN, immediate_exit, JDK " + jdk(),
-                        "recording: preloaded: eventfd write");
+                        "dispatch: doorbells / C, edge-triggered, 16 ready of 1024, JDK " + jdk());
     }
 
     @Test
@@ -88,10 +86,10 @@ class BenchIT {
         Path file = Files.createFile(directory.resolve("kvm"));
         String hidden = "[ ! -e /dev/kvm ] || mount --bind " + file + " /dev/kvm && exec \"$@\"";
         List<String> command = new ArrayList<>(List.of("unshare", "--mount", "sh", "-c", hidden, "sh"));
-        command.addAll(command("", FEW, "calls", "attach", "fake", "peer", "scale", "selftest", "vcpu", "recording"));
+        command.addAll(command("", FEW, "calls", "attach", "fake", "peer", "scale", "selftest", "vcpu"));
         Program.Ended ended = Program.run(command);
         assertThat(ended.code()).as(ended.said()).isEqualTo(1);
-        for (String name : List.of("calls", "attach", "fake", "peer", "scale", "selftest", "vcpu", "recording")) {
+        for (String name : List.of("calls", "attach", "fake", "peer", "scale", "selftest", "vcpu")) {
             assertThat(ended.said())
                     .containsOnlyOnce("bench: " + name + " needs KVM, and this user cannot open /dev/kvm: become root"
                             + " or join the group kvm\n");

@@ -83,7 +83,7 @@ class CrashIT {
         }
     }
 
-    /** Files of a process that have no name, as the tape of a killed command. */
+    /** Files of a process that have no name. */
     @Test
     void growthWithoutANameIsSeen() throws Exception {
         Path script = Files.writeString(temporary.resolve("grows"), """

@@ -37,24 +37,6 @@ final class CrashSearch implements AutoCloseable {
     private static final String BARE = "target/native/bare";
 
     /** Makes the file that it is given once it calls. */
-    private static final String CALLS_FOR_EVER = """
-        #include <fcntl.h>
-        #include <stdint.h>
-        #include <sys/eventfd.h>
-        #include <unistd.h>
-        int main(int count, char **calling)
-        {
-            int fd = eventfd(0, EFD_NONBLOCK);
-            uint64_t one = 1;
-            for (int i = 0;; i++) {
-                if (write(fd, &one, sizeof(one)) != sizeof(one))
-                    return count;
-                if (i == 1000)
-                    close(open(calling[1], O_CREAT | O_WRONLY, 0600));
-            }
-        }
-        """;
-
     private static final String NUMBER = "{N}";
 
     /** All commands but help and completion. {@link #NUMBER} is another number in each run. */
@@ -62,12 +44,6 @@ final class CrashSearch implements AutoCloseable {
             List.of("selftest", "--count", "300"),
             List.of("doctor"),
             List.of("backends"),
-            List.of("tape", "--", root(BARE)),
-            List.of("tape", "-o", "bare-{N}.tape", "--", root(BARE)),
-            List.of("tape", "--ptrace", "--", root(BARE)),
-            List.of("replay", root("src/docs/lost.tape")),
-            List.of("fault", "KVM_IRQFD=EINVAL@2", "--", root(BARE)),
-            List.of("fault-walk", "--call=KVM_IRQFD", "--errno=EINVAL", "--", root(BARE)),
             List.of("errno", "irqfd", "EBUSY"),
             List.of("capture", "-o", "host-{N}.zip"),
             List.of("decode", "irte.vtd.posted", "0x28ab000000318001", "0x0000000100043b01"),
@@ -75,7 +51,7 @@ final class CrashSearch implements AutoCloseable {
             List.of("decide", "--vendor", "both", "--msi", "0xfee01000/0x41", "--vcpus", "4"),
             List.of("list"),
             List.of("list", "--live", "1"),
-            List.of("explain", "--fake", "7.1", "--tape", root("src/docs/lost.tape")),
+            List.of("explain", "--fake", "7.1", "0000:3b:00.0"),
             List.of("vfio", "--fake", "6.12", "0000:3b:00.0"),
             List.of("forward", "--fake", "vtd-posting", "0000:3b:00.0", "--selftest"));
 
@@ -208,7 +184,7 @@ final class CrashSearch implements AutoCloseable {
         return name.toString().matches("cache/kvmirq/(others/)?libkvmirq-[0-9a-f]+-\\d+\\.so");
     }
 
-    /** A file that the command was asked to write: an archive, or a tape of whole lines. */
+    /** A file that the command was asked to write: an archive. */
     private static boolean isComplete(Path file) throws IOException {
         String name = file.getFileName().toString();
         if (name.matches("host-\\d+\\.zip")) {
@@ -218,7 +194,7 @@ final class CrashSearch implements AutoCloseable {
                 return false;
             }
         }
-        return name.matches("bare-\\d+\\.tape") && Files.readString(file).matches("(?s)(|.*\n)");
+        return false;
     }
 
     private List<Path> files() throws IOException {
@@ -245,28 +221,13 @@ final class CrashSearch implements AutoCloseable {
         }
     }
 
-    /**
-     * Leaves a program that calls for ever behind a killed tape command, and watches for so many seconds what grows of
-     * everything that is left.
-     */
+    /** Watches for so many seconds what grows of everything that is left. */
     private Set<String> growing(long seconds) throws Exception {
-        Path source = Files.writeString(directory.resolve("calls.c"), CALLS_FOR_EVER);
-        Path calling = directory.resolve("calling");
-        String program = directory.resolve("calls").toString();
-        Machine.compile("-o", program, source.toString());
-        Process tape = start(List.of("tape", "--", program, calling.toString()));
-        while (!Files.exists(calling)) {
-            if (!tape.isAlive()) {
-                throw new IllegalStateException("tape ended with " + tape.exitValue() + " before its program called");
-            }
-            Thread.onSpinWait();
-        }
-        tape.destroyForcibly().waitFor();
         Map<String, Long> before = sizes();
         TimeUnit.SECONDS.sleep(seconds);
         Map<String, Long> after = sizes();
-        System.out.println("watched for " + seconds + " s: " + processes().size()
-                + " processes, among them the program of a" + " killed tape command, and " + after.size() + " sizes");
+        System.out.println(
+                "watched for " + seconds + " s: " + processes().size() + " processes, and " + after.size() + " sizes");
         return CrashWatch.grown(before, after);
     }
 

@@ -12,12 +12,9 @@ import java.util.stream.Stream;
 
 /**
  * Sizes of what killed commands left, taken twice to see what grows: files by their names, files that only a process has
- * open (a tape in memory, a removed file), and the number of each process's descriptors.
+ * open (a removed file), and the number of each process's descriptors.
  */
 final class CrashWatch {
-    /** The recorder enlarges a tape by so much, and asks then whether anything reads it. */
-    private static final long WINDOW = 1 << 20;
-
     private CrashWatch() {}
 
     static Map<String, Long> sizes(Iterable<Path> files, Iterable<String> processes) throws IOException {
@@ -56,8 +53,7 @@ final class CrashWatch {
         Set<String> grown = new TreeSet<>();
         after.forEach((name, size) -> {
             long old = before.getOrDefault(name, 0L);
-            long margin = name.contains("memfd:kvmirq-tape") ? WINDOW : 0;
-            if (size > old + margin) {
+            if (size > old) {
                 grown.add(name + " from " + old + " to " + size);
             }
         });

@@ -90,7 +90,7 @@ class InstallIT {
                         "./share/bash-completion/completions/kvmirq",
                         "./share/zsh/site-functions/_kvmirq",
                         "./share/man/man1/kvmirq.1",
-                        "./share/man/man1/kvmirq-tape.1")
+                        "./share/man/man1/kvmirq-list.1")
                 .noneMatch(line -> line.contains("generate-files"));
         assertThat(lines.subList(lines.indexOf("--") + 1, lines.size()))
                 .containsExactly("./opt", "./opt/kv", "./opt/kv/share", "./opt/kv/share/another");
@@ -232,7 +232,7 @@ class InstallIT {
                 echo "${COMPREPLY[*]}"
             }
             complete_last kvmirq sel
-            complete_last kvmirq help ta
+            complete_last kvmirq help li
             complete_last kvmirq errno vcpu-r
             complete_last kvmirq errno irqfd-assign EINVAL sp
             complete_last kvmirq decode gat
@@ -245,7 +245,7 @@ class InstallIT {
             """))
                 .containsExactly(
                         "selftest",
-                        "tape",
+                        "list",
                         "vcpu-run",
                         "split",
                         "gatag gatag.6.1",

@@ -53,7 +53,6 @@ class PackageIT {
             inside dpkg -i /kvmirq.deb
             inside kvmirq selftest --count 100
             inside kvmirq backends
-            inside kvmirq tape -- kvmirq selftest --scenario guestless
             echo "seconds $(($(date +%s) - since))"
             inside dpkg -P kvmirq
             files > "$root.after"

@@ -12,10 +12,10 @@ import io.kvmirq.cli.frame.Commands;
 import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.cli.frame.KernelChoice;
 import io.kvmirq.cli.frame.KernelReport;
+import io.kvmirq.cli.frame.StopHook;
 import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.cli.host.FakeDevices;
 import io.kvmirq.cli.host.HostChoice;
-import io.kvmirq.cli.tapes.Taping;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.Profile;
 import io.kvmirq.host.PostingFacts;
@@ -31,8 +31,6 @@ import io.kvmirq.selftest.ForwardResult;
 import io.kvmirq.selftest.ForwardSelftest;
 import io.kvmirq.text.Foreign;
 import io.kvmirq.vfio.IrqKind;
-import java.io.IOException;
-import java.io.UncheckedIOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.EnumSet;
@@ -284,13 +282,8 @@ public final class ForwardCommand implements Command {
         ForwardText text = new ForwardText(kernel, terminal);
         ForwardSelftest selftest = new ForwardSelftest(
                 target.kernel, address, target::mirror, choice, json ? new ForwardSelftest.Journal() {} : text);
-        ForwardResult result;
-        try (Taping hook = new Taping(Optional.empty())) {
-            hook.beforeEnd(selftest::stop); // Ctrl-C gives the device back before the JVM ends
-            result = selftest.run();
-        } catch (IOException e) {
-            throw new UncheckedIOException(e);
-        }
+        // Ctrl-C gives the device back before the JVM ends.
+        ForwardResult result = StopHook.during(selftest::run, selftest::stop);
         List<String> left = new ArrayList<>(result.left());
         target.host().interrupts().ifPresent(irqs -> irqs.armed(address)
                 .forEach(one -> left.add(one.irq() + ", which VFIO has armed")));

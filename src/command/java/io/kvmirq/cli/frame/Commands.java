@@ -145,7 +145,7 @@ public record Commands(List<Named> commands) {
         return command.getCommandSpec().usageMessage().description()[0];
     }
 
-    /** Turns {@code help tape} into {@code tape --help}. */
+    /** Turns {@code help list} into {@code list --help}. */
     private String[] withHelpAsOption(String[] arguments) {
         if (arguments.length == 0 || !arguments[0].equals(HELP)) {
             return arguments;
@@ -163,7 +163,7 @@ public record Commands(List<Named> commands) {
 
     private CommandLine commandLine(String[] arguments) {
         List<String> words = Arrays.asList(arguments);
-        // Arguments may belong to the CMD of tape: @file is not expanded here.
+        // A word such as @file is what it says.
         return new CommandLine(root(words::contains)).setExpandAtFiles(false);
     }
 

@@ -35,7 +35,7 @@ public final class FileSentence {
         Path directory = Optional.ofNullable(file.toAbsolutePath().getParent()).orElse(file);
         String reason = reason(e);
         if (Files.isDirectory(file)) {
-            return "it is a directory; name a file in it, such as " + shown(file.resolve("kvmirq.tape"));
+            return "it is a directory; name a file in it, such as " + shown(file.resolve("kvmirq.txt"));
         }
         if (reason.contains(NO_SPACE) || reason.contains(QUOTA)) {
             return "the disk is full; free space there, or name a file on another disk";

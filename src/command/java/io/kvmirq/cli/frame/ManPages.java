@@ -31,7 +31,7 @@ final class ManPages {
         this.summaries = summaries;
     }
 
-    /** The pages by file name, such as {@code kvmirq-tape.1}, with a line of summary for each command. */
+    /** The pages by file name, such as {@code kvmirq-list.1}, with a line of summary for each command. */
     static Map<String, String> of(CommandLine command, Map<String, String> summaries) {
         Map<String, String> pages = new LinkedHashMap<>();
         List<CommandLine> all = new ArrayList<>(List.of(command));

@@ -6,11 +6,10 @@ import io.kvmirq.KernelException;
 import io.kvmirq.backend.choice.Backends;
 import io.kvmirq.cli.frame.Command;
 import io.kvmirq.cli.frame.ExitCode;
-import io.kvmirq.cli.frame.FileSentence;
 import io.kvmirq.cli.frame.KernelChoice;
 import io.kvmirq.cli.frame.KernelReport;
+import io.kvmirq.cli.frame.StopHook;
 import io.kvmirq.cli.frame.Terminal;
-import io.kvmirq.cli.tapes.Taping;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.FakeProvider;
 import io.kvmirq.fake.Profile;
@@ -22,8 +21,6 @@ import io.kvmirq.selftest.Result;
 import io.kvmirq.selftest.Scenario;
 import io.kvmirq.selftest.Selftest;
 import io.kvmirq.text.Foreign;
-import java.io.IOException;
-import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -70,11 +67,6 @@ public final class SelftestCommand implements Command {
                         + Backends.ENVIRONMENT + ", auto)."));
         usage.add(KernelChoice.profileOption()
                 .description("Kernel that the fake imitates, with --backend fake: " + Profile.expected() + "."));
-        usage.add(Command.option("--record", "FILE", Path.class)
-                .description(
-                        "Write a tape of all kernel calls and of all writes to guest memory to FILE. An earlier file"
-                                + " of yours is replaced by one that only you may read. Print the tape with kvmirq"
-                                + " tape --show, repeat it with kvmirq replay."));
         usage.add(Command.json());
     }
 
@@ -131,18 +123,10 @@ public final class SelftestCommand implements Command {
             terminal.complain("--profile is for the fake kernel: add --backend " + Backends.FAKE);
             return ExitCode.USAGE;
         }
-        Optional<Path> tape = Optional.ofNullable(arguments.matchedOptionValue("--record", null));
-        int code = ExitCode.COULD_NOT_RUN;
-        try (Taping taping = new Taping(tape);
-                Target target = backend.equals(Backends.FAKE) ? fake(profile, taping) : real(backend, taping)) {
+        try (Target target =
+                backend.equals(Backends.FAKE) ? fake(profile) : new Target(Kernel.open(backend), Optional.empty())) {
             target.kernel().device();
-            taping.begin();
-            // From here on, stdout has results: an incomplete tape is a failure.
-            code = ExitCode.FAILED;
-            code = run(target, taping, arguments, terminal);
-        } catch (IOException e) {
-            terminal.complain(FileSentence.cannotWrite(tape.orElseThrow(), e));
-            return Math.max(code, ExitCode.FAILED);
+            return run(target, arguments, terminal);
         } catch (KernelException e) {
             terminal.complain(e.getMessage() + hint(e));
             return ExitCode.COULD_NOT_RUN;
@@ -150,7 +134,6 @@ public final class SelftestCommand implements Command {
             terminal.complain(String.valueOf(e.getMessage()));
             return ExitCode.COULD_NOT_RUN;
         }
-        return code;
     }
 
     /** Without KVM, suggests the fake kernel. */
@@ -159,16 +142,9 @@ public final class SelftestCommand implements Command {
         return noKvm ? "; --backend " + Backends.FAKE + " runs the same on a fake kernel" : "";
     }
 
-    private static Target real(String backend, Taping taping) {
-        Kernel kernel = taping.isAsked()
-                ? Kernel.over(taping.over(Backends.ofThisMachine().open(backend)))
-                : Kernel.open(backend);
-        return new Target(kernel, Optional.empty());
-    }
-
-    private static Target fake(Optional<String> profile, Taping taping) {
+    private static Target fake(Optional<String> profile) {
         FakeKernel fake = new FakeKernel(profile.map(Profile::of).orElseGet(FakeProvider::profile));
-        return new Target(Kernel.over(taping.over(fake.backend())), Optional.of(fake));
+        return new Target(fake.open(), Optional.of(fake));
     }
 
     private record Target(Kernel kernel, Optional<FakeKernel> fake) implements AutoCloseable {
@@ -178,7 +154,7 @@ public final class SelftestCommand implements Command {
         }
     }
 
-    private static int run(Target target, Taping taping, ParseResult arguments, Terminal terminal) {
+    private static int run(Target target, ParseResult arguments, Terminal terminal) {
         Kernel kernel = target.kernel();
         // Creates the first VM. A failure means that KVM cannot use the CPU, so no scenario has failed.
         Irqchip usual = Irqchip.ofKernel(kernel);
@@ -201,9 +177,7 @@ public final class SelftestCommand implements Command {
         }
         Selftest selftest = new Selftest(kernel, irqchip, count, journal);
         // Ctrl-C stops the vCPU and joins its thread before the JVM ends.
-        taping.beforeEnd(selftest::stop);
-        List<Result> results = selftest.run(scenarios);
-        taping.beforeEnd(() -> {});
+        List<Result> results = StopHook.during(() -> selftest.run(scenarios), selftest::stop);
         if (json) {
             SelftestJson.write(new KernelReport(kernel, terminal), irqchip, target.fake(), results, terminal);
         } else {

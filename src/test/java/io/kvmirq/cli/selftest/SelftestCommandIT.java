@@ -8,7 +8,6 @@ import com.fasterxml.jackson.core.JsonParser;
 import com.fasterxml.jackson.core.JsonToken;
 import io.kvmirq.cli.Cli;
 import io.kvmirq.cli.frame.ExitCode;
-import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.RealKvm;
 import java.io.InputStream;
 import java.nio.file.Files;
@@ -20,7 +19,6 @@ import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** {@code kvmirq selftest}: what it prints, on the real kernel and on fakes. */
@@ -127,58 +125,7 @@ class SelftestCommandIT {
                 .contains("-Dkvmirq.progress=90", "-Dkvmirq.columns=90");
     }
 
-    // Tapes and profiles
-
-    @ParameterizedTest
-    @CsvSource(
-            delimiter = '|',
-            value = {
-                "/nonexistent/x | 3 | the directory /nonexistent does not exist; make it with mkdir -p, or name"
-                        + " another file",
-                "/dev           | 3 | it is a directory; name a file in it, such as /dev/kvmirq.tape",
-                "/dev/null      | 3 | it is not a regular file; name another file",
-                "/dev/null/x    | 3 | Not a directory; name another file"
-            })
-    void tapeThatCannotBeWrittenIsOneSentence(String file, int exitCode, String why) throws Exception {
-        Cli.Ended ended =
-                Cli.run("selftest", "--backend", "fake", "--scenario", "guestless", "--json", "--record", file);
-        assertThat(ended.err()).isEqualTo("kvmirq: cannot write " + file + ": " + why + "\n");
-        assertThat(ended.exitCode()).isEqualTo(exitCode);
-        assertThat(ended.out().isEmpty()).isEqualTo(exitCode == ExitCode.COULD_NOT_RUN);
-    }
-
-    @Test
-    void fullDiskIsOneSentence() throws Exception {
-        Machine.assumeSucceeds("unshare", "--mount", "true");
-        Path disk = Files.createDirectory(temporary.resolve("disk"));
-        String mounted = "mount -t tmpfs -o size=4k none " + disk + " && exec \"$@\"";
-        Path tape = disk.resolve("tape");
-        Cli.Ended ended = Cli.launcher()
-                .under("unshare", "--mount", "sh", "-c", mounted, "sh")
-                .execute("selftest", "--backend", "fake", "--scenario", "edge", "--json", "--record", tape.toString());
-        assertThat(ended.err())
-                .isEqualTo("kvmirq: cannot write " + tape
-                        + ": the disk is full; free space there, or name a file on another disk\n");
-        assertThat(ended.exitCode()).isEqualTo(ExitCode.FAILED);
-        assertThat(ended.out()).isNotEmpty();
-    }
-
-    @Test
-    void tapeInADirectoryOfOthersIsOneSentence() throws Exception {
-        Machine.assumeRoot("to become nobody");
-        Machine.assumeProgram("setpriv");
-        Files.setPosixFilePermissions(temporary, PosixFilePermissions.fromString("rwxr-xr-x"));
-        Path jar = Files.copy(Cli.jar(), temporary.resolve("kvmirq.jar"));
-        Path tape = temporary.resolve("tape");
-        Cli.Ended ended = Cli.jvm(jar)
-                .asNobody()
-                .execute("selftest", "--backend", "fake", "--scenario", "guestless", "--record", tape.toString());
-        assertThat(ended.err())
-                .isEqualTo("kvmirq: cannot write " + tape
-                        + ": permission denied; name a file in a directory that you may write to\n");
-        assertThat(ended.exitCode()).isEqualTo(ExitCode.COULD_NOT_RUN);
-        assertThat(ended.out()).isEmpty();
-    }
+    // Profiles
 
     @ParameterizedTest
     @ValueSource(strings = {"6.1", "6.12", "6.18", "7.1"})
