@@ -28,7 +28,7 @@ check: ## run the fast tests before each commit: format, static analysis, unit t
 format: ## format the Java sources
 	scripts/maven -N spotless:apply
 
-native-test: ## test the C library, recorder, tracer and launcher, plain and under sanitizers; HEADS=10000000 fuzzes a tape's head longer
+native-test: ## test the C library, plain and under sanitizers
 	scripts/native-test
 
 headers-test: ## compile the C library against the kernel headers of other Debian releases
@@ -41,9 +41,6 @@ bench: ## compare the hot paths with the same in C and write a report; T="calls 
 
 differential: build ## compare random calls on the real kernel and on the fake; SEEDS=n (default 20000), LAB=amd for the lab's
 	@$(if $(LAB),CLASSES=io.kvmirq.differential SEEDS=$(or $(SEEDS),20000) scripts/lab/run $(LAB),scripts/differential $(or $(SEEDS),20000))
-
-foreign: build ## replay the tapes of other people's VMMs on the fake to their end; T="a.tape b.tape.gz" for other tapes
-	@scripts/foreign $(T)
 
 fuzz: build ## fuzz decode and encode, a minute for each entry point, and the calls of the fake kernel
 	scripts/fuzz
@@ -101,4 +98,4 @@ javadoc: ## write the Javadoc of the artifacts to target/javadoc
 clean: ## remove all build results
 	rm -rf target native/build .cifuzz-corpus
 
-.PHONY: help run run-tiny-vmm try test elsewhere build check format native-test headers-test bench differential foreign fuzz races lost crash stress mutation lab lab-full install uninstall publish-local package javadoc clean
+.PHONY: help run run-tiny-vmm try test elsewhere build check format native-test headers-test bench differential fuzz races lost crash stress mutation lab lab-full install uninstall publish-local package javadoc clean

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * A kernel for tests, in Java: KVM, VFIO and the interrupt hardware of a host. Also tapes of a VMM's kernel calls.
+ * A kernel for tests, in Java: KVM, VFIO and the interrupt hardware of a host.
  *
- * <p>Read first: {@link io.kvmirq.fake}, then {@link io.kvmirq.recording}.
+ * <p>Read first: {@link io.kvmirq.fake}.
  */
 module io.kvmirq.fake {
     requires transitive io.kvmirq;
@@ -12,9 +12,6 @@ module io.kvmirq.fake {
     exports io.kvmirq.arch.vcpu;
     exports io.kvmirq.arch.vtd.posting;
     exports io.kvmirq.fake;
-    exports io.kvmirq.recording;
-    exports io.kvmirq.recording.replay;
-    exports io.kvmirq.recording.tapes;
     // No compatibility promise: for our other modules only.
     exports io.kvmirq.arch.gic.model to
             io.kvmirq.command;

@@ -109,7 +109,7 @@ class ModuleIT {
                 .isEqualTo("made in module user\n0 65520\n");
     }
 
-    /** A VMM that needs neither guests' devices nor tests ships this: no class of fake, kit or tapes is in it. */
+    /** A VMM that needs neither guests' devices nor tests ships this: no class of fake or kit is in it. */
     @Tag("long")
     @Test
     void runtimeImageOfTheLibraryHasNoOtherModule() throws Exception {

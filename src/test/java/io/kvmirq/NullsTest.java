@@ -156,7 +156,7 @@ class NullsTest {
                 }
             }
         }
-        assertThat(counts[0]).as("parameters that are named").isGreaterThan(590);
+        assertThat(counts[0]).as("parameters that are named").isGreaterThan(570);
         Recorded.compare(LIST, List.copyOf(flaws), "so that it is named now", NullsTest.class);
     }
 }

@@ -23,9 +23,6 @@ import io.kvmirq.fake.vfio.DeviceFiles;
 import io.kvmirq.fake.vfio.VfioHost;
 import io.kvmirq.fake.x86.X86KvmFile;
 import io.kvmirq.kernel.Kernel;
-import java.io.IOException;
-import java.io.UncheckedIOException;
-import java.nio.file.Path;
 import java.time.Duration;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -34,14 +31,10 @@ import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
 import java.util.stream.Collectors;
-import org.jspecify.annotations.Nullable;
 
 /**
  * A kernel with KVM for one process, in Java: descriptors, memory, {@code /dev/kvm} and its VMs. Thread-safe. It runs
  * one call at a time, in the order of arrival. Other calls run while a call waits.
- *
- * <p>A method with a tape parameter throws {@link io.kvmirq.recording.tapes.TapeException} if the file is not a tape,
- * and an IOException or UncheckedIOException if the file cannot be read.
  */
 public final class FakeKernel {
     private static final int STANDARD_FILES = 3;
@@ -51,8 +44,6 @@ public final class FakeKernel {
     private final SystemCalls calls;
     private final FakeTime time;
     private final VfioHost vfio;
-    /** The descriptors that a tape left open, by name. */
-    private Map<String, Integer> descriptors = Map.of();
 
     /** Makes a kernel that uses the machine's clock. */
     public FakeKernel(Profile profile) {
@@ -107,65 +98,9 @@ public final class FakeKernel {
         return Kernel.over(backend());
     }
 
-    /** The backend of this kernel, for {@link Kernel#over} with faults or a recorder in between. */
+    /** The backend of this kernel, for {@link Kernel#over} with faults in between. */
     public KernelBackend backend() {
         return LibcBackend.over(calls, Backends.FAKE, profile.label());
-    }
-
-    /**
-     * Makes a kernel and replays a tape on it, so that a test can begin after a start-up that was recorded once. Close
-     * the recorder before the recorded program closes its objects: then they are open after the replay. A guest that
-     * ran at the end of the tape runs.
-     *
-     * @param tape of {@code io.kvmirq.recording.Recorder}, {@code kvmirq selftest --record} or {@code kvmirq tape -o}
-     * @throws IllegalArgumentException if a call has another result here or is not modelled (the message names the
-     *     first), or if the tape has no end because its recorder was not closed
-     */
-    public static FakeKernel from(Path tape, Profile profile) {
-        FakeKernel kernel = new FakeKernel(profile);
-        try {
-            kernel.addDevicesOf(tape);
-        } catch (IOException e) {
-            throw new UncheckedIOException(e);
-        }
-        kernel.descriptors = StartUp.replayed(tape, kernel);
-        return kernel;
-    }
-
-    /** Replays a tape like {@link #from(Path, Profile)}, on the profile of {@link #profileOf}. */
-    public static FakeKernel from(Path tape) {
-        try {
-            return from(tape, profileOf(tape));
-        } catch (IOException e) {
-            throw new UncheckedIOException(e);
-        }
-    }
-
-    /**
-     * The profile on which a tape can be replayed, from its header. A tape of a fake kernel names its profile. For a
-     * real kernel it is the newest version up to that kernel's, or 6.1 for an older kernel. {@code arm64} is added for
-     * an arm64 kernel. {@code gicv2} is added if the tape creates a GICv2 or reports at most 8 vCPUs, and creates no
-     * GICv3. {@code pvm} is added for a 6.18 whose first reported build limit is that of kvm_pvm. Without a header it
-     * is 6.12.
-     *
-     * @throws IllegalArgumentException if a fake kernel recorded the tape and its profile is unknown here
-     */
-    public static Profile profileOf(Path tape) throws IOException {
-        Objects.requireNonNull(tape, "tape is null");
-        return StartUp.profile(tape);
-    }
-
-    /**
-     * The descriptor of a file that the tape left open. {@code name} is the file's name on the tape, such as {@code
-     * vm#1}. An unknown name throws IllegalArgumentException; the message lists the names.
-     */
-    public int descriptor(String name) {
-        Objects.requireNonNull(name, "name is null");
-        @Nullable Integer descriptor = descriptors.get(name);
-        if (descriptor == null) {
-            throw new IllegalArgumentException("the tape left no " + name + " open, but " + descriptors.keySet());
-        }
-        return descriptor;
     }
 
     // Conditions outside the calls
@@ -231,17 +166,6 @@ public final class FakeKernel {
             throw new IllegalArgumentException("IOMMU group " + group + " is not possible: expected 0 or more");
         }
         return new FakePciDevice.Builder(this, PciAddress.parse(address), group);
-    }
-
-    /**
-     * Adds the PCI devices that the recorded program opened through VFIO. Each gets at least the vectors that the tape
-     * shows.
-     *
-     * @throws IllegalArgumentException if this kernel has such a device already
-     */
-    public void addDevicesOf(Path tape) throws IOException {
-        Objects.requireNonNull(tape, "tape is null");
-        TapedDevices.add(tape, this);
     }
 
     /**

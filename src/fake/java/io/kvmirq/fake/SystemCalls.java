@@ -339,8 +339,7 @@ final class SystemCalls implements Libc {
         if (count > 1) {
             throw new NotModelledException("preadv2 of more than one vector");
         }
-        ByteBuffer vector =
-                count == 0 ? ByteBuffer.allocate(Uapi.Iovec.SIZE) : memory.copyIn(vectors, Uapi.Iovec.SIZE);
+        ByteBuffer vector = count == 0 ? ByteBuffer.allocate(Uapi.Iovec.SIZE) : memory.copyIn(vectors, Uapi.Iovec.SIZE);
         if (vector == null) {
             return refuse(FileAnswer.FAULT);
         }

@@ -17,7 +17,6 @@ import io.kvmirq.mirror.Event;
 import io.kvmirq.mirror.Mirror;
 import io.kvmirq.mirror.MirrorHost;
 import io.kvmirq.mirror.Posting;
-import io.kvmirq.fake.Faults;
 import io.kvmirq.testing.GuestIts;
 import java.util.Random;
 import org.junit.jupiter.api.Test;

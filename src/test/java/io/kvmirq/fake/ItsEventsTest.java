@@ -18,7 +18,6 @@ import io.kvmirq.kernel.Mapping;
 import io.kvmirq.kernel.MemoryFile;
 import io.kvmirq.kvm.GuestMemory;
 import io.kvmirq.mirror.Posting;
-import io.kvmirq.fake.Faults;
 import io.kvmirq.vfio.VfioDevice;
 import java.nio.ByteBuffer;
 import java.util.Arrays;

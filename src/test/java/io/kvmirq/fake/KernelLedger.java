@@ -35,8 +35,7 @@ final class KernelLedger {
     }
 
     KernelBackend backend() {
-        Libc seen = (Libc) Proxy.newProxyInstance(
-                Libc.class.getClassLoader(), new Class<?>[] {Libc.class}, this::call);
+        Libc seen = (Libc) Proxy.newProxyInstance(Libc.class.getClassLoader(), new Class<?>[] {Libc.class}, this::call);
         return LibcBackend.over(seen, "ledger", "ledger");
     }
 

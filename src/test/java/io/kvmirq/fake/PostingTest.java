@@ -158,7 +158,9 @@ class PostingTest {
         vcpu.enterGuest();
         assertThat(vcpu.takeInterrupt()).hasValue(VECTOR);
         setup.vm.signal(MsiMessage.to(SECOND, VECTOR));
-        assertThat(vcpu.descriptor().orElseThrow().isRequested(VECTOR)).as("taken by the processor").isFalse();
+        assertThat(vcpu.descriptor().orElseThrow().isRequested(VECTOR))
+                .as("taken by the processor")
+                .isFalse();
         assertThat(vcpu.takeInterrupt()).hasValue(VECTOR);
         assertThat(vcpu.block()).isTrue();
         setup.vm.signal(MsiMessage.to(SECOND, VECTOR));
@@ -196,8 +198,7 @@ class PostingTest {
         setup.vcpus
                 .get(0)
                 .setSystemRegisters(registers.set(
-                        X86SystemRegisters.Name.APIC_BASE,
-                        registers.get(X86SystemRegisters.Name.APIC_BASE) ^ 0x1000));
+                        X86SystemRegisters.Name.APIC_BASE, registers.get(X86SystemRegisters.Name.APIC_BASE) ^ 0x1000));
         setup.vm.signal(MsiMessage.to(SECOND, VECTOR));
         assertThat(control(vcpu, PostedInterruptDescriptor.ON)).isOne();
         vcpu.enterGuest();

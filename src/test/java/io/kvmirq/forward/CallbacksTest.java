@@ -61,7 +61,6 @@ import org.junit.jupiter.params.provider.EnumSource;
 class CallbacksTest {
     private static final String LOCKLESS = "bits and models, which have no lock of Java";
     private static final String KERNEL = "stands for the kernel, which is called under locks";
-    private static final String TAPE = "a stream of one caller, without a lock";
     private static final String VALUE = "a value, asked by whoever has it";
 
     /** Every type of the public API that users implement: the test here that calls it, or why none does. */
@@ -113,12 +112,6 @@ class CallbacksTest {
             Map.entry("pci.PassedThroughDevice$Notices", "noticesOfAPassedThroughDevice"),
             Map.entry("fake.Faults.delay Runnable", KERNEL),
             Map.entry("fake.Faults.failIf Predicate", "it counts calls, and may not wait"),
-            Map.entry("recording.Preload$Raw", TAPE),
-            Map.entry("recording.Preload$Raw.open Runnable", TAPE),
-            Map.entry("recording.SlotFile.new BooleanSupplier", LOCKLESS),
-            Map.entry("recording.SlotFile.new LongConsumer", LOCKLESS),
-            Map.entry("recording.SlotFile.new Runnable", LOCKLESS),
-            Map.entry("uapi.Masking$Holder", LOCKLESS),
             Map.entry("vfio.FileHolder", "fileHolders"),
             Map.entry("vfio.FileHolder$Hold", "fileHolders"),
             Map.entry("vfio.HostIrqs", "hostIrqsOfAPath"),

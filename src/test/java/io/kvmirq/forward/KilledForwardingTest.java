@@ -7,10 +7,10 @@ import static io.kvmirq.forward.ForwardWorld.VECTORS;
 import static io.kvmirq.forward.ForwardWorld.to;
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.kvmirq.fake.Faults;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kvm.Vm;
-import io.kvmirq.fake.Faults;
 import io.kvmirq.vfio.ArmedLine;
 import io.kvmirq.vfio.VfioDevice;
 import java.util.ArrayList;

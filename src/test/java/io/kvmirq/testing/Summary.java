@@ -217,7 +217,7 @@ final class Summary {
                 .forEach(rule -> line("inferred: %s, %s", rule.rule(), rule.text()));
     }
 
-    /** The kernel that showed a rule: of the lab, of a tape of the lab, or this machine's. */
+    /** The kernel that showed a rule: of the lab, or this machine's. */
     private String kernel(RuleRow rule) {
         return rule.inLab() ? rule.run().replaceFirst("^lab-", "") : Verdict.isOfArm64(rule) ? "arm64-recorded" : here;
     }

@@ -46,7 +46,7 @@ final class Tests {
      * Runs or lists tests.
      *
      * @param arguments {@code --list} or nothing, then packages, classes or methods: {@code io.kvmirq.kvm},
-     *     {@code IrqfdTest}, {@code Vfio*Test}, {@code IrqfdTest.closesOnce}, {@code io.kvmirq.TapeTest#ends}. Classes and
+     *     {@code IrqfdTest}, {@code Vfio*Test}, {@code IrqfdTest.closesOnce}, {@code io.kvmirq.IrqfdTest#closes}. Classes and
      *     methods may be globs. Nothing means all tests
      */
     public static void main(String[] arguments) throws IOException {

@@ -249,7 +249,9 @@ final class VtdMachine extends PostingMachine {
 
         @Override
         public OptionalInt wakeupList() {
-            return guest.vm.listing(vcpu.index()).stream().mapToInt(HostCpu::number).findFirst();
+            return guest.vm.listing(vcpu.index()).stream()
+                    .mapToInt(HostCpu::number)
+                    .findFirst();
         }
 
         @Override
