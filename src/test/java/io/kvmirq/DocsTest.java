@@ -83,8 +83,7 @@ class DocsTest {
             .toList();
 
     /** Between the launcher and the command, and not for users. */
-    private static final List<String> OF_THE_LAUNCHER =
-            List.of("kvmirq.terminal", "kvmirq.columns", "kvmirq.progress", "kvmirq.lc_all");
+    private static final List<String> OF_THE_LAUNCHER = List.of("kvmirq.terminal", "kvmirq.columns", "kvmirq.progress");
 
     @TempDir
     @SuppressWarnings("NullAway.Init")

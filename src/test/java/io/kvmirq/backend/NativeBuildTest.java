@@ -95,12 +95,10 @@ class NativeBuildTest {
 
     @Tag("long")
     @Test
-    void librariesAreTheSameFromTwoDirectories() throws Exception {
+    void libraryIsTheSameFromTwoDirectories() throws Exception {
         Path one = built(temporary.resolve("one"));
         Path another = built(temporary.resolve("another place/below"));
-        for (String library : List.of("libkvmirq.so", "libkvmirqtape.so", "kvmirqfault", "kvmirqtrace")) {
-            assertThat(one.resolve(library)).hasSameBinaryContentAs(another.resolve(library));
-        }
+        assertThat(one.resolve("libkvmirq.so")).hasSameBinaryContentAs(another.resolve("libkvmirq.so"));
     }
 
     private static Path built(Path at) throws Exception {

@@ -9,7 +9,7 @@
  * encoded from {@code Uapi} too.
  *
  * <p>This is the second encoder beside the C compiler. The two encoders share no code and must write the same bytes. A
- * C program, vectors from the kernel's headers and tapes of the calls compare them.
+ * C program, vectors from the kernel's headers and a test that watches the system calls compare them.
  *
  * <p>Each adaptor reads the errno that its library saved for the calling thread. The library saves it before it returns
  * to Java, so a garbage collection or another call cannot change it. No adaptor allocates on the interrupt path.

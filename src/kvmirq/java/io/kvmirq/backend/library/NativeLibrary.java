@@ -20,12 +20,10 @@ import java.util.function.BiFunction;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Finds and loads {@code libkvmirq.so}. Finds the recorder {@code libkvmirqtape.so}, which other programs load, and
- * {@code kvmirqfault} and {@code kvmirqtrace}, which start other programs.
+ * Finds and loads {@code libkvmirq.so}.
  *
- * <p>If {@value #PROPERTY} ({@value #RECORDER_PROPERTY}, {@value #LAUNCHER_PROPERTY}, {@value #TRACER_PROPERTY}) is
- * set, only that file is used. Otherwise the first usable file wins: in {@code java.library.path}, then in our jar,
- * through {@link LibraryCache}. JNI gives a file to one class loader only, so a second class loader gets a copy. The
+ * <p>If {@value #PROPERTY} is set, only that file is used. Otherwise the first usable file wins: in {@code
+ * java.library.path}, then in our jar, through {@link LibraryCache}. JNI gives a file to one class loader only, so a second class loader gets a copy. The
  * file and every directory above it must belong to root or to this user and must not be writable by others.
  * Thread-safe.
  */
@@ -33,15 +31,7 @@ public final class NativeLibrary {
     /** The absolute path of the library, overriding the search. */
     public static final String PROPERTY = "kvmirq.library";
 
-    /** The absolute path of the recorder, overriding the search. */
-    public static final String RECORDER_PROPERTY = "kvmirq.recorder";
-
-    /** The absolute path of the launcher, overriding the search. */
-    public static final String LAUNCHER_PROPERTY = "kvmirq.launcher";
-
-    /** The absolute path of the tracer, overriding the search. */
-    public static final String TRACER_PROPERTY = "kvmirq.tracer";
-
+    private static final String NAME = "libkvmirq.so";
     private static final int ELF_MACHINE = 18;
 
     /** Files that this class loader has loaded as a copy, because another class loader has the file. */
@@ -54,8 +44,6 @@ public final class NativeLibrary {
 
     // Few classes: at the start of a JVM, loading one takes longer than loading the library.
 
-    private final String name;
-    private final String property;
     private final Optional<String> explicit;
     private final String libraryPath;
     private final String architecture;
@@ -65,18 +53,6 @@ public final class NativeLibrary {
     private final LibraryCache cache;
 
     NativeLibrary(Optional<String> explicit, String libraryPath, String osArch, LibraryCache cache) {
-        this("libkvmirq.so", PROPERTY, explicit, libraryPath, osArch, cache);
-    }
-
-    private NativeLibrary(
-            String name,
-            String property,
-            Optional<String> explicit,
-            String libraryPath,
-            String osArch,
-            LibraryCache cache) {
-        this.name = name;
-        this.property = property;
         this.explicit = explicit;
         this.libraryPath = libraryPath;
         this.architecture = osArch;
@@ -92,29 +68,8 @@ public final class NativeLibrary {
 
     /** Uses the system properties and the environment of this process. */
     public static NativeLibrary ofThisMachine() {
-        return ofThisMachine("libkvmirq.so", PROPERTY);
-    }
-
-    /** The recorder of kernel calls, searched by the same rules. */
-    public static NativeLibrary recorderOfThisMachine() {
-        return ofThisMachine("libkvmirqtape.so", RECORDER_PROPERTY);
-    }
-
-    /** The program that makes calls of another program fail, searched by the same rules. */
-    public static NativeLibrary launcherOfThisMachine() {
-        return ofThisMachine("kvmirqfault", LAUNCHER_PROPERTY);
-    }
-
-    /** The program that records calls of another program by ptrace, searched by the same rules. */
-    public static NativeLibrary tracerOfThisMachine() {
-        return ofThisMachine("kvmirqtrace", TRACER_PROPERTY);
-    }
-
-    private static NativeLibrary ofThisMachine(String name, String property) {
         return new NativeLibrary(
-                name,
-                property,
-                Optional.ofNullable(System.getProperty(property)),
+                Optional.ofNullable(System.getProperty(PROPERTY)),
                 System.getProperty("java.library.path", ""),
                 System.getProperty("os.arch", ""),
                 LibraryCache.ofThisUser());
@@ -220,7 +175,7 @@ public final class NativeLibrary {
         List<String> refused = new ArrayList<>();
         for (String directory : libraryPath.split(":")) {
             if (directory.startsWith("/")) {
-                Path path = Path.of(directory, name);
+                Path path = Path.of(directory, NAME);
                 if (!Files.exists(path)) {
                     looked.add(path + ": not there");
                     continue;
@@ -238,16 +193,16 @@ public final class NativeLibrary {
         } catch (BackendUnavailableException e) {
             looked.add(String.valueOf(e.getMessage()));
         }
-        throw new BackendUnavailableException("no usable " + name + "; looked at:\n  " + String.join("\n  ", looked)
-                + "\n  Name one with -D" + property + "=/path/to/" + name);
+        throw new BackendUnavailableException("no usable " + NAME + "; looked at:\n  " + String.join("\n  ", looked)
+                + "\n  Name one with -D" + PROPERTY + "=/path/to/" + NAME);
     }
 
     private Path named(Path path) {
         if (!path.isAbsolute()) {
             throw new BackendUnavailableException(
-                    "-D" + property + "=" + path + " is not an absolute path, expected one such as /opt/" + name);
+                    "-D" + PROPERTY + "=" + path + " is not an absolute path, expected one such as /opt/" + NAME);
         }
-        String only = "-D" + property + " cannot be used, and no other place is looked at: ";
+        String only = "-D" + PROPERTY + " cannot be used, and no other place is looked at: ";
         if (!Files.exists(path)) {
             throw new BackendUnavailableException(only + path + ": not there");
         }
@@ -260,7 +215,7 @@ public final class NativeLibrary {
 
     private Path fromJar() {
         String resource =
-                "META-INF/native/linux-" + (architecture.equals("amd64") ? "x86_64" : architecture) + "/" + name;
+                "META-INF/native/linux-" + (architecture.equals("amd64") ? "x86_64" : architecture) + "/" + NAME;
         try {
             @Nullable Path held = cache.hold(NativeLibrary.class, resource);
             if (held == null) {
