@@ -2,7 +2,6 @@
 package io.kvmirq.uapi;
 
 import io.kvmirq.uapi.UapiTable.FileKind;
-import io.kvmirq.uapi.UapiTable.Trait;
 import java.lang.annotation.Retention;
 import java.lang.annotation.RetentionPolicy;
 
@@ -28,21 +27,6 @@ final class Fact {
 
         /** The argument is a value: a constant whose name begins with this. */
         String values() default "";
-
-        /** Whether the kernel reads the argument although the number is encoded as a write by the kernel. */
-        boolean reads() default false;
-
-        /** Whether the request changes the routing of interrupts, so that a replay cannot skip it. */
-        boolean interrupts() default false;
-
-        /** Whether the argument contains another address, in bytes that are not described. */
-        boolean leadsOn() default false;
-
-        /** For a replay: the reasons why another kernel may return another result. */
-        Trait[] traits() default {};
-
-        /** The request that sets the state that this one reads. A replay sets this state from the tape. */
-        long setBy() default 0;
 
         boolean arm64() default false;
     }
@@ -104,16 +88,16 @@ final class Fact {
         boolean whole() default false;
     }
 
-    /** An address of the process. On a tape it is 0. */
+    /** An address of the process. */
     @Retention(RetentionPolicy.RUNTIME)
     @interface Address {
         /** The offset of the field with the number of bytes behind the address, or -1. */
         int lengthAt() default -1;
 
-        /** The most bytes behind the address, if a tape holds them. */
+        /** The most bytes behind the address. */
         int bytes() default 0;
 
-        /** Whether it points to guest memory, which a tape names. */
+        /** Whether it points to guest memory. */
         boolean guest() default false;
     }
 
@@ -168,7 +152,7 @@ final class Fact {
         int value();
     }
 
-    /** A capability without relation to interrupts: a replay does not compare it. */
+    /** A capability without relation to interrupts. */
     @Retention(RetentionPolicy.RUNTIME)
     @interface Aside {}
 

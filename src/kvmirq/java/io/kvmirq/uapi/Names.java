@@ -1,21 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.uapi;
 
-import java.nio.ByteBuffer;
 import java.util.Arrays;
 import java.util.Collection;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Locale;
-import java.util.Map;
-import java.util.StringJoiner;
 
 /** Names for numbers of the kernel. */
 public final class Names {
-    /** The flags of eventfd and dup3. */
-    public static final Map<Integer, String> EVENTFD =
-            Map.of(Uapi.EFD_SEMAPHORE, "SEMAPHORE", Uapi.O_NONBLOCK, "NONBLOCK", Uapi.O_CLOEXEC, "CLOEXEC");
-
     private static final int NEAR = 3;
     /** The most letters of a name that are compared; every known name is shorter. */
     private static final int LONGEST = 64;
@@ -49,36 +42,7 @@ public final class Names {
         return above[to.length()];
     }
 
-    /** {@code " flags=A|B|0x80"}, or nothing for 0. */
-    public static String flags(long value, Map<Integer, String> known) {
-        if (value == 0) {
-            return "";
-        }
-        StringJoiner names = new StringJoiner("|", " flags=", "");
-        long rest = value;
-        for (int bit = 0; bit < Integer.SIZE; bit++) {
-            String name = known.getOrDefault(1 << bit, "");
-            if ((rest >>> bit & 1) != 0 && !name.isEmpty()) {
-                names.add(name);
-                rest &= ~(1L << bit);
-            }
-        }
-        if (rest != 0) {
-            names.add(hex(rest));
-        }
-        return names.toString();
-    }
-
     public static String hex(long value) {
         return "0x" + Long.toHexString(value);
-    }
-
-    public static String exit(ByteBuffer run) {
-        int reason = run.getInt(Uapi.KvmRun.EXIT_REASON);
-        if (reason != Uapi.KVM_EXIT_IO) {
-            return "exit " + reason;
-        }
-        return "exit IO " + (run.get(Uapi.KvmRun.IO_DIRECTION) == Uapi.KVM_EXIT_IO_OUT ? "out" : "in") + " port "
-                + hex(run.getShort(Uapi.KvmRun.IO_PORT) & 0xffff);
     }
 }

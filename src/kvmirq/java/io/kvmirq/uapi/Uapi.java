@@ -6,9 +6,6 @@ import static io.kvmirq.uapi.UapiTable.FileKind.KVM_DEVICE;
 import static io.kvmirq.uapi.UapiTable.FileKind.KVM_VFIO;
 import static io.kvmirq.uapi.UapiTable.FileKind.VCPU;
 import static io.kvmirq.uapi.UapiTable.FileKind.VM;
-import static io.kvmirq.uapi.UapiTable.Trait.FILLED;
-import static io.kvmirq.uapi.UapiTable.Trait.OF_GUEST;
-import static io.kvmirq.uapi.UapiTable.Trait.OF_PROCESSOR;
 
 import io.kvmirq.uapi.Fact.Address;
 import io.kvmirq.uapi.Fact.Aside;
@@ -34,7 +31,7 @@ import io.kvmirq.uapi.UapiTable.FileKind;
  * The kernel's ABI in numbers: constants under the kernel's names, and one interface for each structure. The constants
  * of an interface are the byte offsets of the fields, and {@code SIZE} is the size of the structure. A structure comes
  * from include/uapi/linux/kvm.h unless it names another header. The compiler inlines the constants where they are used.
- * Tapes, decoders and error texts read the annotations of the constants through {@link UapiTable}. A test compares
+ * The fake kernel and error texts read the annotations of the constants through {@link UapiTable}. A test compares
  * constants and annotations with the C compiler and with vectors made from the kernel's own headers.
  *
  * <p>The ioctl encoding is that of asm-generic/ioctl.h (x86, arm64, riscv); alpha, mips, powerpc and sparc differ and
@@ -168,15 +165,15 @@ public final class Uapi {
     @Ioctl(on = KVM, makes = VM) public static final long KVM_CREATE_VM = IO | 0x01;
     @Ioctl(on = {KVM, VM}, values = "KVM_CAP_") public static final long KVM_CHECK_EXTENSION = IO | 0x03;
     @Ioctl(KVM) public static final long KVM_GET_VCPU_MMAP_SIZE = IO | 0x04;
-    @Ioctl(on = KVM, argument = KvmCpuid2.class, traits = FILLED)
+    @Ioctl(on = KVM, argument = KvmCpuid2.class)
     public static final long KVM_GET_SUPPORTED_CPUID = IOWR | KvmCpuid2.SIZE << 16 | 0x05;
     @Ioctl(on = VM, makes = VCPU) public static final long KVM_CREATE_VCPU = IO | 0x41;
     @Ioctl(VM) public static final long KVM_SET_TSS_ADDR = IO | 0x47;
     @Ioctl(VM) public static final long KVM_SET_IDENTITY_MAP_ADDR = IOW | 8 << 16 | 0x48;
     @Ioctl(VM) public static final long KVM_SET_BOOT_CPU_ID = IO | 0x78;
-    @Ioctl(on = VM, argument = KvmUserspaceMemoryRegion.class, interrupts = true)
+    @Ioctl(on = VM, argument = KvmUserspaceMemoryRegion.class)
     public static final long KVM_SET_USER_MEMORY_REGION = IOW | KvmUserspaceMemoryRegion.SIZE << 16 | 0x46;
-    @Ioctl(on = VM, argument = KvmUserspaceMemoryRegion2.class, interrupts = true)
+    @Ioctl(on = VM, argument = KvmUserspaceMemoryRegion2.class)
     public static final long KVM_SET_USER_MEMORY_REGION2 = IOW | KvmUserspaceMemoryRegion2.SIZE << 16 | 0x49;
     @Ioctl(on = VM, argument = KvmCreateGuestMemfd.class, makes = FileKind.GUEST_MEMFD)
     public static final long KVM_CREATE_GUEST_MEMFD = IOWR | KvmCreateGuestMemfd.SIZE << 16 | 0xd4;
@@ -223,15 +220,15 @@ public final class Uapi {
     public static final int KVM_IRQCHIP_PIC_SLAVE = 1;
     public static final int KVM_IRQCHIP_IOAPIC = 2;
 
-    @Ioctl(on = VM, interrupts = true) public static final long KVM_CREATE_IRQCHIP = IO | 0x60;
-    @Ioctl(on = VM, argument = KvmIrqchip.class, traits = OF_GUEST, setBy = Uapi.KVM_SET_IRQCHIP)
+    @Ioctl(VM) public static final long KVM_CREATE_IRQCHIP = IO | 0x60;
+    @Ioctl(on = VM, argument = KvmIrqchip.class)
     public static final long KVM_GET_IRQCHIP = IOWR | KvmIrqchip.SIZE << 16 | 0x62;
     /** Encoded as a read, historically. */
-    @Ioctl(on = VM, argument = KvmIrqchip.class, interrupts = true, reads = true, traits = OF_GUEST)
+    @Ioctl(on = VM, argument = KvmIrqchip.class)
     public static final long KVM_SET_IRQCHIP = IOR | KvmIrqchip.SIZE << 16 | 0x63;
     public static final int KVM_PIT_SPEAKER_DUMMY = 1;
 
-    @Ioctl(on = VM, argument = KvmPitConfig.class, interrupts = true)
+    @Ioctl(on = VM, argument = KvmPitConfig.class)
     public static final long KVM_CREATE_PIT2 = IOW | KvmPitConfig.SIZE << 16 | 0x77;
 
     /** include/uapi/linux/kvm.h; the rest is reserved. */
@@ -240,9 +237,9 @@ public final class Uapi {
         @U32 @Flags("KVM_PIT_") int FLAGS = 0;
     }
 
-    @Ioctl(on = VM, argument = KvmPitState2.class, traits = OF_GUEST, setBy = Uapi.KVM_SET_PIT2)
+    @Ioctl(on = VM, argument = KvmPitState2.class)
     public static final long KVM_GET_PIT2 = IOR | KvmPitState2.SIZE << 16 | 0x9f;
-    @Ioctl(on = VM, argument = KvmPitState2.class, traits = OF_GUEST)
+    @Ioctl(on = VM, argument = KvmPitState2.class)
     public static final long KVM_SET_PIT2 = IOW | KvmPitState2.SIZE << 16 | 0xa0;
 
     /** arch/x86/include/uapi/asm/kvm.h; three of {@link KvmPitChannelState} first. */
@@ -274,9 +271,9 @@ public final class Uapi {
     public static final int KVM_CLOCK_REALTIME = 4;
     public static final int KVM_CLOCK_HOST_TSC = 8;
 
-    @Ioctl(on = VM, argument = KvmClockData.class, traits = OF_GUEST)
+    @Ioctl(on = VM, argument = KvmClockData.class)
     public static final long KVM_SET_CLOCK = IOW | KvmClockData.SIZE << 16 | 0x7b;
-    @Ioctl(on = VM, argument = KvmClockData.class, traits = OF_GUEST)
+    @Ioctl(on = VM, argument = KvmClockData.class)
     public static final long KVM_GET_CLOCK = IOR | KvmClockData.SIZE << 16 | 0x7c;
 
     /** include/uapi/linux/kvm.h. */
@@ -332,7 +329,7 @@ public final class Uapi {
     public static final int KVM_IRQ_ROUTING_XEN_EVTCHN = 5;
     public static final int KVM_MSI_VALID_DEVID = 1;
 
-    @Ioctl(on = VM, argument = KvmIrqRouting.class, interrupts = true)
+    @Ioctl(on = VM, argument = KvmIrqRouting.class)
     public static final long KVM_SET_GSI_ROUTING = IOW | KvmIrqRouting.SIZE << 16 | 0x6a;
 
     /** include/uapi/linux/kvm.h: the header; entries follow. */
@@ -363,7 +360,7 @@ public final class Uapi {
     public static final int KVM_IRQFD_FLAG_DEASSIGN = 1;
     public static final int KVM_IRQFD_FLAG_RESAMPLE = 2;
 
-    @Ioctl(on = VM, argument = KvmIrqfd.class, interrupts = true)
+    @Ioctl(on = VM, argument = KvmIrqfd.class)
     public static final long KVM_IRQFD = IOW | KvmIrqfd.SIZE << 16 | 0x76;
 
     public interface KvmIrqfd {
@@ -379,7 +376,7 @@ public final class Uapi {
     public static final int KVM_IOEVENTFD_FLAG_DEASSIGN = 4;
     public static final int KVM_IOEVENTFD_FLAG_VIRTIO_CCW_NOTIFY = 8;
 
-    @Ioctl(on = VM, argument = KvmIoeventfd.class, interrupts = true)
+    @Ioctl(on = VM, argument = KvmIoeventfd.class)
     public static final long KVM_IOEVENTFD = IOW | KvmIoeventfd.SIZE << 16 | 0x79;
 
     public interface KvmIoeventfd {
@@ -393,11 +390,11 @@ public final class Uapi {
 
     // Injection
 
-    @Ioctl(on = VM, argument = KvmIrqLevel.class, interrupts = true, traits = OF_GUEST)
+    @Ioctl(on = VM, argument = KvmIrqLevel.class)
     public static final long KVM_IRQ_LINE = IOW | KvmIrqLevel.SIZE << 16 | 0x61;
-    @Ioctl(on = VM, argument = KvmIrqLevel.class, interrupts = true, traits = OF_GUEST)
+    @Ioctl(on = VM, argument = KvmIrqLevel.class)
     public static final long KVM_IRQ_LINE_STATUS = IOWR | KvmIrqLevel.SIZE << 16 | 0x67;
-    @Ioctl(on = VM, argument = KvmMsi.class, interrupts = true, traits = OF_GUEST)
+    @Ioctl(on = VM, argument = KvmMsi.class)
     public static final long KVM_SIGNAL_MSI = IOW | KvmMsi.SIZE << 16 | 0xa5;
 
     /** include/uapi/linux/kvm.h; the status comes back in {@code irq}'s place. */
@@ -436,9 +433,9 @@ public final class Uapi {
 
     @Inferred("the same series") public static final int KVM_DEV_VFIO_DEVICE_UNFORWARD_IRQ = 2;
 
-    @Ioctl(on = VM, argument = KvmCreateDevice.class, interrupts = true)
+    @Ioctl(on = VM, argument = KvmCreateDevice.class)
     public static final long KVM_CREATE_DEVICE = IOWR | KvmCreateDevice.SIZE << 16 | 0xe0;
-    @Ioctl(on = {KVM_DEVICE, KVM_VFIO, VCPU}, argument = KvmDeviceAttr.class, interrupts = true)
+    @Ioctl(on = {KVM_DEVICE, KVM_VFIO, VCPU}, argument = KvmDeviceAttr.class)
     public static final long KVM_SET_DEVICE_ATTR = IOW | KvmDeviceAttr.SIZE << 16 | 0xe1;
     @Ioctl(on = {KVM_DEVICE, KVM_VFIO, KVM, VCPU}, argument = KvmDeviceAttr.class)
     public static final long KVM_GET_DEVICE_ATTR = IOW | KvmDeviceAttr.SIZE << 16 | 0xe2;
@@ -472,30 +469,30 @@ public final class Uapi {
 
     // vCPU
 
-    @Ioctl(on = VCPU, interrupts = true) public static final long KVM_RUN = IO | 0x80;
-    @Ioctl(on = VCPU, argument = KvmRegs.class, setBy = Uapi.KVM_SET_REGS) public static final long KVM_GET_REGS = IOR | KvmRegs.SIZE << 16 | 0x81;
+    @Ioctl(VCPU) public static final long KVM_RUN = IO | 0x80;
+    @Ioctl(on = VCPU, argument = KvmRegs.class) public static final long KVM_GET_REGS = IOR | KvmRegs.SIZE << 16 | 0x81;
     @Ioctl(on = VCPU, argument = KvmRegs.class) public static final long KVM_SET_REGS = IOW | KvmRegs.SIZE << 16 | 0x82;
-    @Ioctl(on = VCPU, argument = KvmSregs.class, setBy = Uapi.KVM_SET_SREGS)
+    @Ioctl(on = VCPU, argument = KvmSregs.class)
     public static final long KVM_GET_SREGS = IOR | KvmSregs.SIZE << 16 | 0x83;
     @Ioctl(on = VCPU, argument = KvmSregs.class)
     public static final long KVM_SET_SREGS = IOW | KvmSregs.SIZE << 16 | 0x84;
-    @Ioctl(on = VCPU, argument = KvmInterrupt.class, interrupts = true)
+    @Ioctl(on = VCPU, argument = KvmInterrupt.class)
     public static final long KVM_INTERRUPT = IOW | KvmInterrupt.SIZE << 16 | 0x86;
     @Ioctl(on = VCPU, argument = KvmSignalMask.class)
     public static final long KVM_SET_SIGNAL_MASK = IOW | KvmSignalMask.SIZE << 16 | 0x8b;
-    @Ioctl(on = VCPU, argument = KvmLapicState.class, setBy = Uapi.KVM_SET_LAPIC)
+    @Ioctl(on = VCPU, argument = KvmLapicState.class)
     public static final long KVM_GET_LAPIC = IOR | KvmLapicState.SIZE << 16 | 0x8e;
-    @Ioctl(on = VCPU, argument = KvmLapicState.class, interrupts = true)
+    @Ioctl(on = VCPU, argument = KvmLapicState.class)
     public static final long KVM_SET_LAPIC = IOW | KvmLapicState.SIZE << 16 | 0x8f;
-    @Ioctl(on = VCPU, argument = KvmCpuid2.class, traits = OF_PROCESSOR)
+    @Ioctl(on = VCPU, argument = KvmCpuid2.class)
     public static final long KVM_SET_CPUID2 = IOW | KvmCpuid2.SIZE << 16 | 0x90;
-    @Ioctl(on = VCPU, argument = KvmMpState.class, setBy = Uapi.KVM_SET_MP_STATE)
+    @Ioctl(on = VCPU, argument = KvmMpState.class)
     public static final long KVM_GET_MP_STATE = IOR | KvmMpState.SIZE << 16 | 0x98;
     @Ioctl(on = VCPU, argument = KvmMpState.class)
     public static final long KVM_SET_MP_STATE = IOW | KvmMpState.SIZE << 16 | 0x99;
-    @Ioctl(on = VCPU, interrupts = true) public static final long KVM_NMI = IO | 0x9a;
+    @Ioctl(VCPU) public static final long KVM_NMI = IO | 0x9a;
     @Ioctl(VCPU) public static final long KVM_SET_GUEST_DEBUG = IOW | 72 << 16 | 0x9b;
-    @Ioctl(on = VCPU, argument = KvmVcpuEvents.class, setBy = Uapi.KVM_SET_VCPU_EVENTS)
+    @Ioctl(on = VCPU, argument = KvmVcpuEvents.class)
     public static final long KVM_GET_VCPU_EVENTS = IOR | KvmVcpuEvents.SIZE << 16 | 0x9f;
 
     public static final int KVM_MP_STATE_RUNNABLE = 0;
@@ -705,54 +702,54 @@ public final class Uapi {
         @U64 int DATA = 8;
     }
 
-    // Other requests of VMMs, known by name so that tapes of them can be read
+    // Other requests of VMMs, known by name
 
-    @Ioctl(on = KVM, argument = KvmMsrList.class, traits = FILLED)
+    @Ioctl(on = KVM, argument = KvmMsrList.class)
     public static final long KVM_GET_MSR_INDEX_LIST = IOWR | KvmMsrList.SIZE << 16 | 0x02;
-    @Ioctl(on = KVM, argument = KvmMsrList.class, traits = FILLED)
+    @Ioctl(on = KVM, argument = KvmMsrList.class)
     public static final long KVM_GET_MSR_FEATURE_INDEX_LIST = IOWR | KvmMsrList.SIZE << 16 | 0x0a;
     @Ioctl(KVM) public static final long KVM_X86_GET_MCE_CAP_SUPPORTED = IOR | 8 << 16 | 0x9d;
-    @Ioctl(on = KVM, argument = KvmCpuid2.class, traits = FILLED)
+    @Ioctl(on = KVM, argument = KvmCpuid2.class)
     public static final long KVM_GET_EMULATED_CPUID = IOWR | KvmCpuid2.SIZE << 16 | 0x09;
-    @Ioctl(on = VM, argument = KvmDirtyLog.class, traits = OF_GUEST)
+    @Ioctl(on = VM, argument = KvmDirtyLog.class)
     public static final long KVM_GET_DIRTY_LOG = IOW | KvmDirtyLog.SIZE << 16 | 0x42;
-    @Ioctl(on = VM, argument = KvmClearDirtyLog.class, traits = OF_GUEST)
+    @Ioctl(on = VM, argument = KvmClearDirtyLog.class)
     public static final long KVM_CLEAR_DIRTY_LOG = IOWR | KvmClearDirtyLog.SIZE << 16 | 0xc0;
-    @Ioctl(on = VM, traits = OF_GUEST) public static final long KVM_RESET_DIRTY_RINGS = IO | 0xc7;
+    @Ioctl(VM) public static final long KVM_RESET_DIRTY_RINGS = IO | 0xc7;
     @Ioctl(on = VM, argument = KvmCoalescedMmioZone.class)
     public static final long KVM_REGISTER_COALESCED_MMIO = IOW | KvmCoalescedMmioZone.SIZE << 16 | 0x67;
     @Ioctl(on = VM, argument = KvmCoalescedMmioZone.class)
     public static final long KVM_UNREGISTER_COALESCED_MMIO = IOW | KvmCoalescedMmioZone.SIZE << 16 | 0x68;
     @Ioctl(on = VM, argument = KvmMsrFilter.class)
     public static final long KVM_X86_SET_MSR_FILTER = IOW | KvmMsrFilter.SIZE << 16 | 0xc6;
-    @Ioctl(on = {VCPU, KVM}, argument = KvmMsrs.class, traits = OF_PROCESSOR, setBy = Uapi.KVM_SET_MSRS)
+    @Ioctl(on = {VCPU, KVM}, argument = KvmMsrs.class)
     public static final long KVM_GET_MSRS = IOWR | KvmMsrs.SIZE << 16 | 0x88;
-    @Ioctl(on = VCPU, argument = KvmMsrs.class, traits = OF_PROCESSOR) public static final long KVM_SET_MSRS = IOW | KvmMsrs.SIZE << 16 | 0x89;
+    @Ioctl(on = VCPU, argument = KvmMsrs.class) public static final long KVM_SET_MSRS = IOW | KvmMsrs.SIZE << 16 | 0x89;
     @Ioctl(on = VCPU, argument = KvmTprAccessCtl.class)
     public static final long KVM_TPR_ACCESS_REPORTING = IOWR | KvmTprAccessCtl.SIZE << 16 | 0x92;
     @Ioctl(VCPU) public static final long KVM_SET_VAPIC_ADDR = IOW | 8 << 16 | 0x93;
-    @Ioctl(on = VCPU, traits = OF_PROCESSOR) public static final long KVM_X86_SETUP_MCE = IOW | 8 << 16 | 0x9c;
+    @Ioctl(VCPU) public static final long KVM_X86_SETUP_MCE = IOW | 8 << 16 | 0x9c;
     @Ioctl(on = VCPU, argument = KvmVcpuEvents.class)
     public static final long KVM_SET_VCPU_EVENTS = IOW | KvmVcpuEvents.SIZE << 16 | 0xa0;
-    @Ioctl(on = VCPU, argument = KvmDebugregs.class, setBy = Uapi.KVM_SET_DEBUGREGS)
+    @Ioctl(on = VCPU, argument = KvmDebugregs.class)
     public static final long KVM_GET_DEBUGREGS = IOR | KvmDebugregs.SIZE << 16 | 0xa1;
     @Ioctl(on = VCPU, argument = KvmDebugregs.class)
     public static final long KVM_SET_DEBUGREGS = IOW | KvmDebugregs.SIZE << 16 | 0xa2;
-    @Ioctl(on = {VCPU, VM}, traits = OF_PROCESSOR) public static final long KVM_SET_TSC_KHZ = IO | 0xa2;
-    @Ioctl(on = {VCPU, VM}, traits = OF_PROCESSOR) public static final long KVM_GET_TSC_KHZ = IO | 0xa3;
-    @Ioctl(on = VCPU, traits = OF_PROCESSOR) public static final long KVM_SET_XSAVE = IOW | 4096 << 16 | 0xa5;
-    @Ioctl(on = VCPU, argument = KvmXcrs.class, setBy = Uapi.KVM_SET_XCRS)
+    @Ioctl({VCPU, VM}) public static final long KVM_SET_TSC_KHZ = IO | 0xa2;
+    @Ioctl({VCPU, VM}) public static final long KVM_GET_TSC_KHZ = IO | 0xa3;
+    @Ioctl(VCPU) public static final long KVM_SET_XSAVE = IOW | 4096 << 16 | 0xa5;
+    @Ioctl(on = VCPU, argument = KvmXcrs.class)
     public static final long KVM_GET_XCRS = IOR | KvmXcrs.SIZE << 16 | 0xa6;
-    @Ioctl(on = VCPU, argument = KvmXcrs.class, traits = OF_PROCESSOR)
+    @Ioctl(on = VCPU, argument = KvmXcrs.class)
     public static final long KVM_SET_XCRS = IOW | KvmXcrs.SIZE << 16 | 0xa7;
     /** Encoded without a size; its argument points to 32 bytes. */
     @Ioctl(on = VM, argument = KvmReinjectControl.class) public static final long KVM_REINJECT_CONTROL = IO | 0x71;
     @Ioctl(VCPU) public static final long KVM_KVMCLOCK_CTRL = IO | 0xad;
-    @Ioctl(on = VCPU, argument = KvmSregs2.class, setBy = Uapi.KVM_SET_SREGS2)
+    @Ioctl(on = VCPU, argument = KvmSregs2.class)
     public static final long KVM_GET_SREGS2 = IOR | KvmSregs2.SIZE << 16 | 0xcc;
     @Ioctl(on = VCPU, argument = KvmSregs2.class)
     public static final long KVM_SET_SREGS2 = IOW | KvmSregs2.SIZE << 16 | 0xcd;
-    @Ioctl(on = VCPU, setBy = Uapi.KVM_SET_XSAVE) public static final long KVM_GET_XSAVE2 = IOR | 4096 << 16 | 0xcf;
+    @Ioctl(VCPU) public static final long KVM_GET_XSAVE2 = IOR | 4096 << 16 | 0xcf;
 
     // Requests that kvmirq neither makes nor describes: a kernel from 6.1 to 7.1 on x86 may answer them
 
@@ -763,14 +760,14 @@ public final class Uapi {
     @Ioctl(VM) public static final long KVM_GET_NR_MMU_PAGES = IO | 0x45;
     /** Since 6.8. */
     @Ioctl(VM) public static final long KVM_SET_MEMORY_ATTRIBUTES = IOW | 32 << 16 | 0xd2;
-    @Ioctl(on = {VM, VCPU}, leadsOn = true) public static final long KVM_MEMORY_ENCRYPT_OP = IOWR | 8 << 16 | 0xba;
-    @Ioctl(on = VM, argument = KvmEncRegion.class, reads = true)
+    @Ioctl({VM, VCPU}) public static final long KVM_MEMORY_ENCRYPT_OP = IOWR | 8 << 16 | 0xba;
+    @Ioctl(on = VM, argument = KvmEncRegion.class)
     public static final long KVM_MEMORY_ENCRYPT_REG_REGION = IOR | KvmEncRegion.SIZE << 16 | 0xbb;
-    @Ioctl(on = VM, argument = KvmEncRegion.class, reads = true)
+    @Ioctl(on = VM, argument = KvmEncRegion.class)
     public static final long KVM_MEMORY_ENCRYPT_UNREG_REGION = IOR | KvmEncRegion.SIZE << 16 | 0xbc;
     @Ioctl(VM) public static final long KVM_CREATE_PIT = IO | 0x64;
     @Ioctl(VM) public static final long KVM_GET_PIT = IOWR | 72 << 16 | 0x65;
-    @Ioctl(on = VM, reads = true) public static final long KVM_SET_PIT = IOR | 72 << 16 | 0x66;
+    @Ioctl(VM) public static final long KVM_SET_PIT = IOR | 72 << 16 | 0x66;
     @Ioctl(on = VM, argument = KvmXenHvmConfig.class)
     public static final long KVM_XEN_HVM_CONFIG = IOW | KvmXenHvmConfig.SIZE << 16 | 0x7a;
     @Ioctl(VM) public static final long KVM_XEN_HVM_GET_ATTR = IOWR | 72 << 16 | 0xc8;
@@ -781,17 +778,17 @@ public final class Uapi {
     @Ioctl(on = VM, argument = KvmPmuEventFilter.class)
     public static final long KVM_SET_PMU_EVENT_FILTER = IOW | KvmPmuEventFilter.SIZE << 16 | 0xb2;
     @Ioctl(VCPU) public static final long KVM_TRANSLATE = IOWR | 24 << 16 | 0x85;
-    @Ioctl(on = VCPU, argument = KvmCpuid.class, traits = OF_PROCESSOR)
+    @Ioctl(on = VCPU, argument = KvmCpuid.class)
     public static final long KVM_SET_CPUID = IOW | KvmCpuid.SIZE << 16 | 0x8a;
-    @Ioctl(on = VCPU, argument = KvmCpuid2.class, traits = {FILLED, OF_PROCESSOR})
+    @Ioctl(on = VCPU, argument = KvmCpuid2.class)
     public static final long KVM_GET_CPUID2 = IOWR | KvmCpuid2.SIZE << 16 | 0x91;
-    @Ioctl(on = VCPU, argument = KvmFpu.class, setBy = Uapi.KVM_SET_FPU)
+    @Ioctl(on = VCPU, argument = KvmFpu.class)
     public static final long KVM_GET_FPU = IOR | KvmFpu.SIZE << 16 | 0x8c;
     @Ioctl(on = VCPU, argument = KvmFpu.class)
     public static final long KVM_SET_FPU = IOW | KvmFpu.SIZE << 16 | 0x8d;
     @Ioctl(on = VCPU, argument = KvmX86Mce.class)
     public static final long KVM_X86_SET_MCE = IOW | KvmX86Mce.SIZE << 16 | 0x9e;
-    @Ioctl(on = VCPU, setBy = Uapi.KVM_SET_XSAVE) public static final long KVM_GET_XSAVE = IOR | 4096 << 16 | 0xa4;
+    @Ioctl(VCPU) public static final long KVM_GET_XSAVE = IOR | 4096 << 16 | 0xa4;
     /** Since 6.18. */
     @Ioctl(on = VCPU, argument = KvmOneReg.class)
     public static final long KVM_GET_ONE_REG = IOW | KvmOneReg.SIZE << 16 | 0xab;

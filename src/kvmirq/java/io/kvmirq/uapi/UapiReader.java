@@ -19,7 +19,6 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
-import java.util.Set;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
@@ -27,8 +26,6 @@ import org.jspecify.annotations.Nullable;
 final class UapiReader {
     private static final List<Class<?>> HEADERS =
             List.of(Uapi.class, UapiVfio.class, UapiIommufd.class, UapiArm64.class);
-
-    private static final long WRITES = 2L << 30;
 
     private static final Map<Class<? extends Annotation>, Integer> SIZES =
             Map.of(Fact.U8.class, 1, Fact.U16.class, 2, Fact.U32.class, 4, Fact.U64.class, 8);
@@ -109,8 +106,6 @@ final class UapiReader {
     private Request request(FileKind kind, Field constant, Fact.Ioctl ioctl) {
         long number = value(constant);
         Optional<Struct> argument = Optional.ofNullable(structs.get(ioctl.argument()));
-        boolean sized = (number >>> 16 & 0x3fff) != 0;
-        boolean writes = (number & WRITES) != 0 || !sized && argument.isPresent();
         return new Request(
                 kind,
                 constant.getName(),
@@ -119,12 +114,6 @@ final class UapiReader {
                 ioctl.argument() == Fact.Text.class,
                 ioctl.makes(),
                 names(ioctl.values(), true),
-                writes,
-                ioctl.reads() || number >>> 30 != 2,
-                ioctl.interrupts(),
-                ioctl.leadsOn(),
-                Set.of(ioctl.traits()),
-                ioctl.setBy(),
                 ioctl.arm64());
     }
 

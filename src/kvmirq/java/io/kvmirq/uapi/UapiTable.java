@@ -7,7 +7,6 @@ import java.util.Arrays;
 import java.util.Collections;
 import java.util.EnumSet;
 import java.util.HashMap;
-import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -17,20 +16,10 @@ import org.jspecify.annotations.Nullable;
 /**
  * The requests and structures of {@link Uapi}, {@link UapiVfio}, {@link UapiIommufd} and {@link UapiArm64} by name,
  * with the facts that annotations beside the constants state. The class reads the annotations once, when it is loaded.
- * Recorder, tapes and fake kernel use it; the bindings to the real kernel do not. Immutable.
+ * The fake kernel and the names of calls use it; the bindings to the real kernel do not. Immutable.
  */
 public final class UapiTable {
     private UapiTable() {}
-
-    /** The reasons why another kernel, or the same kernel before the guest ran, may return another result. */
-    public enum Trait {
-        /** The argument is a list that the kernel fills; the kernel reads only its length. */
-        FILLED,
-        /** The accepted or returned values depend on the processor. */
-        OF_PROCESSOR,
-        /** The result depends on actions of the guest. */
-        OF_GUEST
-    }
 
     /** The kind of open file a request is for: the same number means different things on different kinds. */
     public enum FileKind {
@@ -53,8 +42,6 @@ public final class UapiTable {
         MEMORY("memory"),
         NONE("");
 
-        private static final FileKind[] KINDS = values();
-
         private final String label;
         /** Link targets of /proc/self/fd, separated by spaces; a final {@code *} matches any rest. */
         private final String links;
@@ -64,7 +51,7 @@ public final class UapiTable {
             this.links = String.join(" ", links);
         }
 
-        /** The name of such files on a tape, before {@code #1}. */
+        /** The name of such files. */
         public String label() {
             return label;
         }
@@ -72,17 +59,6 @@ public final class UapiTable {
         /** Whether such files are opened by a path. */
         public boolean isNode() {
             return links.contains("/dev/");
-        }
-
-        /** The kind of a file by its name on a tape, such as {@code vm#1}; {@link #NONE} if no kind has such names. */
-        public static FileKind ofName(String name) {
-            int end = name.indexOf('#');
-            for (FileKind kind : KINDS) {
-                if (end > 0 && kind.label.length() == end && name.startsWith(kind.label)) {
-                    return kind;
-                }
-            }
-            return NONE;
         }
 
         /** The kind of a file by its link target in {@code /proc/self/fd}; {@link #NONE} if there is none. */
@@ -175,7 +151,6 @@ public final class UapiTable {
      *
      * @param argument absent when the argument is a value, or memory not described here
      * @param text whether the argument is a {@link Fact.Text}
-     * @param writes whether the kernel may write the memory behind the argument
      */
     public record Request(
             FileKind kind,
@@ -185,12 +160,6 @@ public final class UapiTable {
             boolean text,
             FileKind makes,
             Map<Integer, String> values,
-            boolean writes,
-            boolean reads,
-            boolean interrupts,
-            boolean leadsOn,
-            Set<Trait> traits,
-            long setBy,
             boolean arm64) {
         public boolean isValue() {
             return argument.isEmpty() && !text && (number >>> 16 & 0x3fff) == 0;
@@ -218,8 +187,6 @@ public final class UapiTable {
                 .add(request));
     }
 
-    private static final Map<Integer, String> CAPABILITIES = new LinkedHashMap<>(READER.names("KVM_CAP_", true));
-
     /** All requests with this number, on any kind of file and architecture. Does not allocate. */
     public static List<Request> find(Long number) {
         return BY_NUMBER.getOrDefault(number, List.of());
@@ -245,10 +212,5 @@ public final class UapiTable {
                 .filter(struct -> struct.tag.equals(tag))
                 .findFirst()
                 .orElseThrow(() -> new IllegalArgumentException("no structure is called " + Foreign.quoted(tag)));
-    }
-
-    /** Whether a number is a KVM_CAP_ constant of this table. A replay compares the results for these. */
-    public static boolean isCapability(long number) {
-        return number == (int) number && CAPABILITIES.containsKey((int) number);
     }
 }

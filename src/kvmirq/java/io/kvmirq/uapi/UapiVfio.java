@@ -153,7 +153,7 @@ public final class UapiVfio {
     @Ioctl(on = VFIO_DEVICE, argument = VfioRegionInfo.class)
     public static final long VFIO_DEVICE_GET_REGION_INFO = VFIO + 8;
     @Ioctl(on = VFIO_DEVICE, argument = VfioIrqInfo.class) public static final long VFIO_DEVICE_GET_IRQ_INFO = VFIO + 9;
-    @Ioctl(on = VFIO_DEVICE, argument = VfioIrqSet.class, interrupts = true)
+    @Ioctl(on = VFIO_DEVICE, argument = VfioIrqSet.class)
     public static final long VFIO_DEVICE_SET_IRQS = VFIO + 10;
     @Ioctl(VFIO_DEVICE) public static final long VFIO_DEVICE_RESET = VFIO + 11;
     @Ioctl(on = VFIO_DEVICE, argument = VfioPciHotResetInfo.class)

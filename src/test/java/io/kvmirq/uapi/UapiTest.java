@@ -256,7 +256,7 @@ class UapiTest {
             Pattern.compile("(?:__u64|unsigned long long|unsigned long|void \\*|__u8 \\*|__u32 \\*)\\s*(\\*?\\s*\\w*"
                     + "(?:addr|ptr|bitmap|user_va|vaddr|iovas|ranges|uaddr|blob)\\w*|\\*\\s*\\w+|data)\\s*;");
 
-    /** Fields that look like an address of the process: a guest's address, a number, or a field of no tape. */
+    /** Fields that look like an address of the process: a guest's address, or a number. */
     private static final Set<String> NO_ADDRESSES = Set.of(
             "kvm_userspace_memory_region.guest_phys_addr",
             "kvm_userspace_memory_region2.guest_phys_addr",
