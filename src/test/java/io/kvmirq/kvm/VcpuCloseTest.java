@@ -5,9 +5,9 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.kvmirq.VcpuId;
+import io.kvmirq.fake.Faults;
 import io.kvmirq.kernel.ClosedHandleException;
 import io.kvmirq.kernel.Kernel;
-import io.kvmirq.fake.Faults;
 import io.kvmirq.testing.Kernels;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;

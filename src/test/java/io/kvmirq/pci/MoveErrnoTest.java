@@ -7,9 +7,9 @@ import static org.assertj.core.api.Assertions.catchThrowable;
 
 import io.kvmirq.Errno;
 import io.kvmirq.KernelException;
+import io.kvmirq.fake.Faults;
 import io.kvmirq.forward.ForwardedIrq;
 import io.kvmirq.forward.Mechanism;
-import io.kvmirq.fake.Faults;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.params.ParameterizedTest;

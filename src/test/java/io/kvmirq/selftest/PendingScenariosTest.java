@@ -5,9 +5,9 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Errno;
 import io.kvmirq.fake.FakeKernel;
+import io.kvmirq.fake.Faults;
 import io.kvmirq.fake.Profile;
 import io.kvmirq.kernel.Kernel;
-import io.kvmirq.fake.Faults;
 import java.time.Duration;
 import java.util.List;
 import java.util.Optional;

@@ -5,11 +5,11 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.kvmirq.PciAddress;
+import io.kvmirq.fake.Faults;
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Mapping;
 import io.kvmirq.kernel.Ownership;
-import io.kvmirq.fake.Faults;
 import io.kvmirq.undo.Undo;
 import java.util.List;
 import org.junit.jupiter.api.AutoClose;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.junit;
 
-import io.kvmirq.fake.Profile;
 import io.kvmirq.fake.Faults;
+import io.kvmirq.fake.Profile;
 import java.lang.reflect.Method;
 import java.util.ArrayList;
 import java.util.List;

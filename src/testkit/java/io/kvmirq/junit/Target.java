@@ -2,8 +2,8 @@
 package io.kvmirq.junit;
 
 import io.kvmirq.backend.KernelBackend;
-import io.kvmirq.fake.Profile;
 import io.kvmirq.fake.Faults;
+import io.kvmirq.fake.Profile;
 import java.util.Optional;
 
 /** A kernel on which a test runs. */
