@@ -30,6 +30,7 @@ import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
+import java.util.function.Supplier;
 import java.util.stream.Collectors;
 
 /**
@@ -277,7 +278,9 @@ public final class FakeKernel {
      * has it.
      */
     public List<String> lost() {
-        return time.locked(() -> host.ledger().lost());
+        return time.locked(() -> host.ledger().lost()).stream()
+                .map(Supplier::get)
+                .toList();
     }
 
     /** The ledger of messages. */

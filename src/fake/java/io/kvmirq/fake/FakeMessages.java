@@ -45,7 +45,7 @@ public final class FakeMessages {
 
     /** The first 64 messages that the program dropped, each with its source, its last place and the call. */
     public List<String> ended() {
-        return time.locked(ledger::ended);
+        return time.locked(ledger::ended).stream().map(Supplier::get).toList();
     }
 
     /**

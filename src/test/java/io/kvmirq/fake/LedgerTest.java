@@ -15,10 +15,12 @@ import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.kvm.X86Lapic;
+import io.kvmirq.testing.JavaProcess;
 import io.kvmirq.testing.Numbers;
 import io.kvmirq.undo.Undo;
 import io.kvmirq.vfio.ArmedVectors;
 import io.kvmirq.vfio.VfioDevice;
+import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
 import org.junit.jupiter.api.AfterEach;
@@ -506,5 +508,15 @@ class LedgerTest {
         nic.remove();
         assertThat(waiting()).isEmpty();
         counts(1, 0, 0, 0, 1, 0);
+    }
+
+    /** The table of requests reads annotations by reflection, which takes long, and a close holds the kernel's lock. */
+    @Test
+    void endOfAMessageDoesNotReadTheTableOfRequests() throws Exception {
+        Process user = JavaProcess.start(List.of("-Xlog:class+load:stdout"), EndedMessageUser.class);
+        String[] out = new String(user.getInputStream().readAllBytes(), StandardCharsets.UTF_8).split("closed\n");
+        assertThat(out).hasSize(2);
+        assertThat(out[0]).contains("io.kvmirq.fake.FakeKernel ").doesNotContain("io.kvmirq.uapi.UapiTable ");
+        assertThat(out[1]).contains("last place IRR of vcpu 0, vector 0x41, call close of descriptor");
     }
 }

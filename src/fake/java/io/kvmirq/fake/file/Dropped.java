@@ -7,6 +7,7 @@ import java.util.List;
 import java.util.function.Supplier;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
 
 /** The lost and ended messages, one sentence each, and the current call. */
 final class Dropped {
@@ -18,11 +19,34 @@ final class Dropped {
 
     private static final long WRITE = -2;
 
-    private final List<String> lost = new ArrayList<>();
+    /** The text is made when it is read, because the name of a request needs the reflection of {@link UapiTable}. */
+    record Sentence(String start, String call, long request, int descriptor, String end) implements Supplier<String> {
+        @Override
+        public String get() {
+            return start + callText() + end;
+        }
+
+        private String callText() {
+            if (request == NONE) {
+                return "outside of a call";
+            }
+            String of = descriptor < 0 ? "" : " of descriptor " + descriptor;
+            if (request == WRITE) {
+                return "call write" + of;
+            }
+            String names = UapiTable.find(request).stream()
+                    .map(UapiTable.Request::name)
+                    .distinct()
+                    .collect(Collectors.joining(" or "));
+            return "call " + (names.isEmpty() ? call : names) + of;
+        }
+    }
+
+    private final List<Sentence> lost = new ArrayList<>();
     /** Lost interrupts that are no messages, or that were never sent. */
     private final List<String> others = new ArrayList<>();
 
-    private final List<String> ended = new ArrayList<>();
+    private final List<Sentence> ended = new ArrayList<>();
     private Supplier<String> caller = () -> "";
     /** The current call, unless it is a write(2): a signal stores no reference here. */
     private String call = "";
@@ -83,42 +107,46 @@ final class Dropped {
         return unaudited < 0 ? "" : ", in this call or since the write of descriptor " + unaudited + " before it";
     }
 
-    /** Adds a message that waited in a slot. Returns its sentence; empty if there are too many. */
-    String add(boolean isEnded, String why, MessageSource source, MessagePlace place, int slot) {
-        String sentence = hasRoom(isEnded) ? sentence(why, source, place.name(slot)) : "";
+    /** Adds a message that waited in a slot. Returns its sentence; null if there are too many. */
+    @Nullable
+    Sentence add(boolean isEnded, String why, MessageSource source, MessagePlace place, int slot) {
+        Sentence sentence = hasRoom(isEnded) ? sentence(why, source, place.name(slot)) : null;
         count(isEnded, sentence);
         return sentence;
     }
 
     /** Adds a lost message that was in the hand. */
     void lose(String what, String why, MessageSource source, Hand hand) {
-        count(false, hasRoom(false) ? sentence(what + why, source, hand.lastPlace()) : "");
+        count(false, hasRoom(false) ? sentence(what + why, source, hand.lastPlace()) : null);
     }
 
     /** Adds an ended message that was in no place. */
     void end(String why, MessageSource source) {
-        count(true, hasRoom(true) ? sentence(why, source, "hardware, which dropped it") : "");
+        count(true, hasRoom(true) ? sentence(why, source, "hardware, which dropped it") : null);
     }
 
-    private void count(boolean isEnded, String sentence) {
+    private void count(boolean isEnded, @Nullable Sentence sentence) {
         if (isEnded) {
             endedCount++;
         } else {
             lostCount++;
         }
-        if (!sentence.isEmpty()) {
+        if (sentence != null) {
             (isEnded ? ended : lost).add(sentence);
         }
     }
 
-    private String sentence(String why, MessageSource source, String place) {
-        return why + "; source " + source + ", last place " + place + ", " + callText() + callerText();
+    private Sentence sentence(String why, MessageSource source, String place) {
+        String start = why + "; source " + source + ", last place " + place + ", ";
+        return new Sentence(start, call, request, descriptor, callerText());
     }
 
-    /** Removes a lost message that was found again, and its sentence, which may be empty. */
-    void found(String sentence) {
+    /** Removes a lost message that was found again, and its sentence if there is one. */
+    void found(@Nullable Sentence sentence) {
         lostCount--;
-        lost.remove(sentence);
+        if (sentence != null) {
+            lost.remove(sentence);
+        }
     }
 
     long lostCount() {
@@ -150,26 +178,12 @@ final class Dropped {
         }
     }
 
-    private String callText() {
-        if (request == NONE) {
-            return "outside of a call";
-        }
-        String of = descriptor < 0 ? "" : " of descriptor " + descriptor;
-        if (request == WRITE) {
-            return "call write" + of;
-        }
-        String names = UapiTable.find(request).stream()
-                .map(UapiTable.Request::name)
-                .distinct()
-                .collect(Collectors.joining(" or "));
-        return "call " + (names.isEmpty() ? call : names) + of;
+    List<Supplier<String>> lost() {
+        return Stream.<Supplier<String>>concat(lost.stream(), others.stream().map(text -> () -> text))
+                .toList();
     }
 
-    List<String> lost() {
-        return Stream.concat(lost.stream(), others.stream()).toList();
-    }
-
-    List<String> ended() {
+    List<Supplier<String>> ended() {
         return List.copyOf(ended);
     }
 }

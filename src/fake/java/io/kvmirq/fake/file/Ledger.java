@@ -179,7 +179,7 @@ public final class Ledger {
             // The program as a source never ends, so a message that it may signal again is not ended.
             boolean maySignal = event != null && id == WaitingMessages.PROGRAM;
             boolean isEnd = asked || endsWithSource && source.isEnded() && !maySignal;
-            String sentence = dropped.add(isEnd, why, source, place, slot);
+            Dropped.Sentence sentence = dropped.add(isEnd, why, source, place, slot);
             if (!isEnd && event != null) {
                 owed.add(id, event, sentence);
             }
@@ -320,14 +320,18 @@ public final class Ledger {
         dropped.add(what, number, why);
     }
 
-    /** The lost messages, also those that the program keeps though it should have sent them. */
-    public List<String> lost() {
-        return Stream.concat(dropped.lost().stream(), program.forgotten().stream())
+    /**
+     * The lost messages, also those that the program keeps though it should have sent them. Get the sentences without
+     * the kernel's lock.
+     */
+    public List<Supplier<String>> lost() {
+        return Stream.<Supplier<String>>concat(
+                        dropped.lost().stream(), program.forgotten().stream().map(text -> () -> text))
                 .toList();
     }
 
-    /** The messages that the program dropped. */
-    public List<String> ended() {
+    /** The messages that the program dropped, as {@link #lost}. */
+    public List<Supplier<String>> ended() {
         return dropped.ended();
     }
 

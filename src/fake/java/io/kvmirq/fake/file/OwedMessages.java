@@ -3,6 +3,7 @@ package io.kvmirq.fake.file;
 
 import java.util.ArrayList;
 import java.util.List;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Messages that hardware dropped with the pending bit of a vLPI. No program can read that bit. Such a message is lost
@@ -10,7 +11,7 @@ import java.util.List;
  * has one for each eventfd.
  */
 final class OwedMessages {
-    private record Owed(int source, MessageSource event, String sentence) {}
+    private record Owed(int source, MessageSource event, Dropped.@Nullable Sentence sentence) {}
 
     private final Hand hand;
     private final WaitingMessages waiting;
@@ -27,8 +28,8 @@ final class OwedMessages {
         return owed.isEmpty();
     }
 
-    /** Adds a lost message. Its sentence may be empty. */
-    void add(int source, MessageSource event, String sentence) {
+    /** Adds a lost message, and its sentence if there is one. */
+    void add(int source, MessageSource event, Dropped.@Nullable Sentence sentence) {
         owed.removeIf(one -> one.source == source && (source != WaitingMessages.PROGRAM || one.event == event));
         owed.add(new Owed(source, event, sentence));
     }

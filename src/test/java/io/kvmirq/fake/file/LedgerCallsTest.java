@@ -4,6 +4,7 @@ package io.kvmirq.fake.file;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.function.Supplier;
 import org.junit.jupiter.api.Test;
 
 /** The call that the ledger names for a lost message. */
@@ -58,6 +59,7 @@ class LedgerCallsTest {
         write();
         call("close", 4);
         assertThat(ledger.lost())
+                .extracting(Supplier::get)
                 .containsExactly(
                         "it vanished, in this call or since the write of descriptor 7 before it; source the source,"
                                 + " last place the place, call close of descriptor 4");
@@ -70,6 +72,7 @@ class LedgerCallsTest {
         holds = false;
         call("close", 4);
         assertThat(ledger.lost())
+                .extracting(Supplier::get)
                 .containsExactly("it vanished; source the source, last place the place, call close of descriptor 4");
     }
 
@@ -98,6 +101,7 @@ class LedgerCallsTest {
         });
         waits.join();
         assertThat(ledger.lost())
+                .extracting(Supplier::get)
                 .containsExactly("it has no room; source the source, last place its source, call read of descriptor 5");
     }
 }
