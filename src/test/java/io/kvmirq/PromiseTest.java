@@ -165,6 +165,20 @@ class PromiseTest {
         assertThat(leaks).isEmpty();
     }
 
+    /** A program can name each type that a method takes, also a method that a hidden class declares. */
+    @Test
+    void methodsTakeOnlyPublicTypes() throws Exception {
+        Set<String> hidden = new TreeSet<>();
+        for (Class<?> type : promised()) {
+            for (Method method : type.getMethods()) {
+                Arrays.stream(method.getGenericParameterTypes())
+                        .filter(used -> !isNamed(used))
+                        .forEach(used -> hidden.add(type.getName() + " " + method.getName() + ": " + used));
+            }
+        }
+        assertThat(hidden).isEmpty();
+    }
+
     /** All parts of a VMM are promised: the examples of whole VMMs import nothing else. */
     @ParameterizedTest
     @ValueSource(strings = {"tiny-vmm", "consumer"})

@@ -6,8 +6,8 @@ import java.nio.ByteBuffer;
 import java.util.Objects;
 import java.util.Optional;
 
-/** A copy of a structure that the kernel keeps of a vCPU or of a VM (x86). */
-abstract class X86State {
+/** A copy of a structure that the kernel keeps of a vCPU or of a VM (x86). Not thread-safe. */
+public abstract class X86State {
     final ByteBuffer structure;
 
     X86State(int size) {
