@@ -4,6 +4,7 @@ package io.kvmirq.kvm;
 import io.kvmirq.Gsi;
 import io.kvmirq.KernelException;
 import io.kvmirq.MsiMessage;
+import io.kvmirq.Route;
 import io.kvmirq.kernel.ClosedHandleException;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.undo.Undo;
@@ -31,9 +32,12 @@ import java.util.concurrent.locks.ReentrantLock;
  */
 public final class MaskableVector implements AutoCloseable {
     private final Vm vm;
-    private final Irqfd irqfd;
+    private final EventFd event;
     /** Held during system calls. A monitor would pin the carrier of a virtual thread. */
     private final ReentrantLock lock = new ReentrantLock();
+
+    /** Replaced by {@link #moveAll}. */
+    private volatile Irqfd irqfd;
 
     private volatile MsiMessage message;
     // Guarded by the lock
@@ -42,6 +46,7 @@ public final class MaskableVector implements AutoCloseable {
 
     private MaskableVector(Vm vm, Irqfd irqfd, MsiMessage message) {
         this.vm = vm;
+        this.event = irqfd.event();
         this.irqfd = irqfd;
         this.message = message;
     }
@@ -86,7 +91,13 @@ public final class MaskableVector implements AutoCloseable {
      * #close} closes it, and {@link #signal} needs it until then.
      */
     public EventFd event() {
-        return irqfd.event();
+        return event;
+    }
+
+    /** Whether this vector belongs to {@code other}. */
+    public boolean isOf(Vm other) {
+        Objects.requireNonNull(other, "other is null");
+        return vm == other;
     }
 
     /** The GSI that is routed to the message. */
@@ -110,7 +121,7 @@ public final class MaskableVector implements AutoCloseable {
      * @throws ClosedHandleException after {@link #close}
      */
     public void signal() {
-        irqfd.event().signal();
+        event.signal();
     }
 
     /**
@@ -155,6 +166,59 @@ public final class MaskableVector implements AutoCloseable {
     }
 
     /**
+     * Masks vectors of one VM, and gives each another GSI with its message, such as those of a snapshot. The eventfds
+     * stay, and keep what was signalled. All, or none, in one commit of the routes. Do not call it while another thread
+     * uses these vectors.
+     *
+     * @param to one for each vector. A route that its GSI had is replaced
+     * @throws IllegalArgumentException if the lists differ in length, or the vectors are of several VMs
+     * @throws KernelException as {@link RouteTable#change} and {@link Irqfd#mask}
+     * @throws ClosedHandleException if a vector is closed
+     */
+    public static void moveAll(List<MaskableVector> vectors, List<Route.Msi> to) {
+        Objects.requireNonNull(vectors, "vectors is null");
+        Objects.requireNonNull(to, "to is null");
+        if (vectors.size() != to.size()) {
+            throw new IllegalArgumentException(
+                    vectors.size() + " vectors cannot have " + to.size() + " routes: give one route for each");
+        }
+        if (vectors.isEmpty()) {
+            return;
+        }
+        Vm vm = vectors.get(0).vm;
+        try (Undo undo = new Undo()) {
+            for (MaskableVector one : vectors) {
+                if (!one.isOf(vm)) {
+                    throw new IllegalArgumentException(one + " is of another VM than " + vm + ": move each VM's alone");
+                }
+                if (!one.isMasked()) {
+                    undo.step(one::mask, one::unmask);
+                }
+                one.irqfd.mask(); // a closed one refuses
+            }
+            vm.routes().edit(edit -> {
+                vectors.forEach(one -> edit.remove(one.gsi()));
+                to.forEach(route -> edit.replace(route.gsi(), route.message()));
+            });
+            undo.keep();
+        }
+        for (int i = 0; i < to.size(); i++) {
+            vectors.get(i).become(to.get(i));
+        }
+    }
+
+    private void become(Route.Msi route) {
+        lock.lock();
+        try {
+            irqfd.close();
+            irqfd = vm.maskedIrqfd(event, route.gsi());
+            message = route.message();
+        } finally {
+            lock.unlock();
+        }
+    }
+
+    /**
      * Ends the irqfd, closes the eventfd and removes the route. Do not call it within a {@link RouteTable#change} of
      * this VM: it would leave the route and log a warning. Idempotent, never fails.
      */
@@ -164,7 +228,7 @@ public final class MaskableVector implements AutoCloseable {
         try {
             closed = true;
             irqfd.close();
-            irqfd.event().close();
+            event.close();
             if (routed) {
                 vm.routes().letGo(List.of(irqfd.gsi()));
                 routed = false;

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.snapshot;
 
+import io.kvmirq.Gsi;
 import io.kvmirq.Route;
 import io.kvmirq.VcpuId;
 import io.kvmirq.kvm.Cpuid;
-import io.kvmirq.kvm.Vm;
 import io.kvmirq.kvm.X86Msrs;
 import io.kvmirq.pci.GuestMessages;
 import io.kvmirq.text.Foreign;
+import java.util.Collections;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
@@ -44,7 +45,8 @@ record Fit(MachineData machine, Set<String> events, List<IrqfdData> irqfds, Map<
                         () -> devices.entrySet().stream()
                                 .flatMap(one -> misfitOfDevice(one.getKey(), one.getValue(), parts).stream())
                                 .findFirst(),
-                        () -> misfitOfGsis(parts.vm()),
+                        () -> misfitOfVectors(parts),
+                        () -> misfitOfGsis(parts),
                         () -> machine instanceof VmData vm
                                 ? misfitOfVcpus(vm, parts)
                                 : ((ArmData) machine).misfit(parts))
@@ -98,11 +100,31 @@ record Fit(MachineData machine, Set<String> events, List<IrqfdData> irqfds, Map<
                         "its " + Foreign.quoted(name) + " " + size + "is not of the same kind"));
     }
 
-    private Optional<String> misfitOfGsis(Vm here) {
+    private Stream<IrqfdData> ofVectors(VmParts parts) {
+        return irqfds.stream().filter(one -> parts.vectors().containsKey(one.event()));
+    }
+
+    private Optional<String> misfitOfVectors(VmParts parts) {
+        return parts.vectors().keySet().stream()
+                .filter(events::contains)
+                .filter(name -> ofVectors(parts)
+                        .noneMatch(one -> one.event().equals(name)
+                                && one.message(machine.routes()).isPresent()))
+                .findFirst()
+                .map(name -> "its eventfd " + Foreign.quoted(name)
+                        + " raises no message by an edge-triggered irqfd, and here it is of a vector");
+    }
+
+    /** The vectors of this VM move away from their GSIs. */
+    private Optional<String> misfitOfGsis(VmParts parts) {
+        List<Gsi> left = ofVectors(parts)
+                .map(one ->
+                        Objects.requireNonNull(parts.vectors().get(one.event())).gsi())
+                .toList();
         return Stream.concat(
                         machine.routes().stream().map(Route::gsi),
                         irqfds.stream().map(IrqfdData::gsi))
-                .filter(here.routes()::hasIrqfd)
+                .filter(gsi -> parts.vm().routes().irqfds(gsi) > Collections.frequency(left, gsi))
                 .findFirst()
                 .map(gsi -> gsi + " of it has an irqfd here already: let restore make the irqfds");
     }

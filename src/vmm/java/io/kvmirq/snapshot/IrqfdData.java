@@ -2,13 +2,23 @@
 package io.kvmirq.snapshot;
 
 import io.kvmirq.Gsi;
+import io.kvmirq.Route;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 
 /** An irqfd, with the names of its eventfds. */
 record IrqfdData(String event, Optional<String> resample, Gsi gsi, boolean masked) {
+    /** Its route to a message, which a vector needs; empty if it is of a level interrupt or a pin. */
+    Optional<Route.Msi> message(List<Route> routes) {
+        return routes.stream()
+                .filter(route -> resample.isEmpty() && route.gsi().equals(gsi))
+                .findFirst()
+                .flatMap(route -> route instanceof Route.Msi msi ? Optional.of(msi) : Optional.empty());
+    }
+
     Map<String, Object> tree() {
         Map<String, Object> tree = new LinkedHashMap<>();
         tree.put("event", event);

@@ -8,6 +8,7 @@ import io.kvmirq.irqchip.GuestPic;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.kvm.Its;
+import io.kvmirq.kvm.MaskableVector;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.VgicV3;
 import io.kvmirq.kvm.Vm;
@@ -39,6 +40,7 @@ public final class VmParts {
     private final Map<Integer, Vcpu> vcpus = new TreeMap<>();
     private final Map<String, EventFd> events = new LinkedHashMap<>();
     private final List<Irqfd> irqfds = new ArrayList<>();
+    private final Map<String, MaskableVector> vectors = new LinkedHashMap<>();
     private final Map<String, Device> devices = new LinkedHashMap<>();
     private Optional<GuestIoapic> ioapic = Optional.empty();
     private Optional<GuestPic> pic = Optional.empty();
@@ -144,6 +146,22 @@ public final class VmParts {
     }
 
     /**
+     * Adds a vector of an emulated device: its GSI and message, its mask, and the count of its eventfd. A restore gives
+     * all of these to the vector with this name in the new VM, which the VMM creates before.
+     *
+     * @throws IllegalArgumentException if the name was given before, or the vector belongs to another VM
+     */
+    public VmParts vector(String name, MaskableVector vector) {
+        Objects.requireNonNull(vector, "vector is null");
+        if (!vector.isOf(vm)) {
+            throw ofAnother(vector);
+        }
+        event(name, vector.event());
+        vectors.put(name, vector);
+        return this;
+    }
+
+    /**
      * Leaves out the irqfds of a GSI. They are not in the snapshot, and the VMM assigns them again after a restore: the
      * irqfds of a {@link io.kvmirq.forward.Forwarding} whose device was not added as a part, and those of a device in
      * another process. Pending signals of their eventfds are not in the snapshot.
@@ -241,7 +259,7 @@ public final class VmParts {
             if (all > here && !leftOut.contains(gsi)) {
                 throw new IllegalArgumentException(gsi + " of " + vm + " has " + all + " irqfds, of which " + here
                         + " are among the parts: a restore would lose the interrupts of the others; name each with"
-                        + " VmParts.irqfd, or its device with VmParts.device or messages, or say with VmParts.leaveOut"
+                        + " VmParts.irqfd or vector, or its device with VmParts.device or messages, or say with VmParts.leaveOut"
                         + " that the VMM makes them anew");
             }
         }
@@ -250,6 +268,7 @@ public final class VmParts {
     private long named(Gsi gsi) {
         long alone = irqfds.stream().filter(one -> one.gsi().equals(gsi)).count();
         return alone
+                + vectors.values().stream().filter(one -> one.gsi().equals(gsi)).count()
                 + devices.values().stream()
                         .mapToInt(one -> one.state().forwardedTo(gsi))
                         .sum();
@@ -286,6 +305,11 @@ public final class VmParts {
 
     Optional<EventFd> event(String name) {
         return Optional.ofNullable(events.get(name));
+    }
+
+    /** The vectors by the names of their eventfds. */
+    Map<String, MaskableVector> vectors() {
+        return vectors;
     }
 
     List<Irqfd> irqfds() {

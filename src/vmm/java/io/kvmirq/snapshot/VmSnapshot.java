@@ -5,6 +5,7 @@ import io.kvmirq.Route;
 import io.kvmirq.VcpuId;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kvm.Irqfd;
+import io.kvmirq.kvm.MaskableVector;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.text.Foreign;
@@ -18,6 +19,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.Optional;
 import java.util.Set;
 
 /**
@@ -85,11 +87,12 @@ public final class VmSnapshot {
             for (Irqfd irqfd : parts.irqfds()) {
                 irqfds.add(new IrqfdData(
                         parts.name(irqfd.event()), irqfd.resample().map(parts::name), irqfd.gsi(), irqfd.isMasked()));
-                if (!irqfd.isMasked()) {
-                    irqfd.mask();
-                    held.until(irqfd::unmask);
-                }
+                held.mask(irqfd.isMasked(), irqfd::mask, irqfd::unmask);
             }
+            parts.vectors().forEach((name, vector) -> {
+                irqfds.add(new IrqfdData(name, Optional.empty(), vector.gsi(), vector.isMasked()));
+                held.mask(vector.isMasked(), vector::mask, vector::unmask);
+            });
             for (VmParts.Device device : parts.devices().values()) {
                 if (!device.state().isHeld()) {
                     held.until(device.state()::release);
@@ -119,6 +122,13 @@ public final class VmSnapshot {
      */
     private static final class Held implements AutoCloseable {
         private final Deque<Runnable> back = new ArrayDeque<>();
+
+        void mask(boolean isMasked, Runnable mask, Runnable unmask) {
+            if (!isMasked) {
+                mask.run();
+                until(unmask);
+            }
+        }
 
         void until(Runnable goesOn) {
             back.push(goesOn);
@@ -153,13 +163,13 @@ public final class VmSnapshot {
 
     /**
      * Restores this state into another VM. That VM must have the same irqchip, vCPUs with the same ids that have never
-     * run, eventfds and devices with the same names, and the guest's memory. The restore assigns the irqfds. At the end
-     * it reads the state back and compares it.
+     * run, eventfds, vectors and devices with the same names, and the guest's memory. The restore assigns the irqfds. At
+     * the end it reads the state back and compares it.
      *
      * <p>A snapshot that does not fit is refused before any change. If the kernel refuses a value of a vCPU, or the VM
      * differs afterwards, eventfds, irqfds, routes and devices are as before, but the VM must be closed.
      *
-     * @return the irqfds, in the order in which they were saved
+     * @return the irqfds, in the order in which they were saved, without those of vectors
      * @throws IllegalArgumentException if a vCPU of the VM is not among the parts
      * @throws SnapshotException if the snapshot does not fit this VM or this host, or if the restored VM differs from
      *     it
@@ -177,6 +187,7 @@ public final class VmSnapshot {
         Vm to = parts.vm();
         try (Undo undo = new Undo()) {
             vm.writeVcpus(parts);
+            moveVectors(parts, undo);
             List<Route> before = to.routes().routes();
             undo.step(() -> RouteData.write(to, vm.routes()), () -> RouteData.write(to, before));
             vm.writeChips(parts);
@@ -185,11 +196,18 @@ public final class VmSnapshot {
             });
             vm.start(parts);
             List<Irqfd> made = new ArrayList<>();
+            List<Runnable> unmasks = new ArrayList<>();
             for (IrqfdData one : irqfds) {
                 EventFd event = event(parts, one.event());
-                made.add(undo.add(one.resample()
-                        .map(name -> to.maskedLevelIrqfd(event, event(parts, name), one.gsi()))
-                        .orElseGet(() -> to.maskedIrqfd(event, one.gsi()))));
+                MaskableVector vector = parts.vectors().get(one.event());
+                if (vector == null) {
+                    made.add(undo.add(one.resample()
+                            .map(name -> to.maskedLevelIrqfd(event, event(parts, name), one.gsi()))
+                            .orElseGet(() -> to.maskedIrqfd(event, one.gsi()))));
+                }
+                if (!one.masked()) {
+                    unmasks.add(vector == null ? made.get(made.size() - 1)::unmask : vector::unmask);
+                }
             }
             devices.forEach((name, saved) -> {
                 VmParts.Device device = Fit.device(parts, name);
@@ -200,11 +218,7 @@ public final class VmSnapshot {
                     throw new SnapshotException(Foreign.quoted(name) + " of the snapshot: " + e.getMessage(), e);
                 }
             });
-            for (int i = 0; i < made.size(); i++) {
-                if (!irqfds.get(i).masked()) {
-                    made.get(i).unmask();
-                }
-            }
+            unmasks.forEach(Runnable::run);
             vm.settle(parts);
             counts.forEach((name, count) -> {
                 if (count != 0) {
@@ -214,6 +228,29 @@ public final class VmSnapshot {
             undo.keep();
             return List.copyOf(made);
         }
+    }
+
+    /** Gives the vectors their saved GSIs and messages, masked. */
+    private void moveVectors(VmParts parts, Undo undo) {
+        List<MaskableVector> vectors = new ArrayList<>();
+        List<Route.Msi> saved = new ArrayList<>();
+        List<Route.Msi> before = new ArrayList<>();
+        List<MaskableVector> unmasked = new ArrayList<>();
+        for (IrqfdData one : irqfds) {
+            MaskableVector vector = parts.vectors().get(one.event());
+            if (vector != null) {
+                vectors.add(vector);
+                saved.add(one.message(vm.routes()).orElseThrow());
+                before.add(new Route.Msi(vector.gsi(), vector.message()));
+                if (!vector.isMasked()) {
+                    unmasked.add(vector);
+                }
+            }
+        }
+        undo.step(() -> MaskableVector.moveAll(vectors, saved), () -> {
+            MaskableVector.moveAll(vectors, before);
+            unmasked.forEach(MaskableVector::unmask);
+        });
     }
 
     private static EventFd event(VmParts parts, String name) {

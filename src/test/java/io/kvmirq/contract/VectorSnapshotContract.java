@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.contract;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import io.kvmirq.Gsi;
+import io.kvmirq.InterruptVector;
+import io.kvmirq.KernelException;
+import io.kvmirq.MsiMessage;
+import io.kvmirq.Route;
+import io.kvmirq.VcpuId;
+import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kvm.Irqfd;
+import io.kvmirq.kvm.MaskableVector;
+import io.kvmirq.kvm.Vcpu;
+import io.kvmirq.kvm.Vm;
+import io.kvmirq.kvm.X86Lapic;
+import io.kvmirq.snapshot.SnapshotException;
+import io.kvmirq.snapshot.VmParts;
+import io.kvmirq.snapshot.VmSnapshot;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Random;
+import java.util.Set;
+import java.util.stream.IntStream;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+
+/** Vectors of emulated devices, whose VM goes on elsewhere. */
+@Contract
+class VectorSnapshotContract extends KernelSuite {
+    private static final int VECTORS = 4;
+    private static final int FIRST = 0x60;
+    private static final int PROGRAMS = 16;
+    private static final int STEPS = 40;
+    private static final int IRR = 0x200;
+
+    private final List<Machine> machines = new ArrayList<>();
+
+    /** A VM with a vCPU and vectors. */
+    private final class Machine implements AutoCloseable {
+        final Kernel opened =
+                Kernel.over(kernel.isReal() ? kernel : world.anotherFake().kernel());
+        final Vm vm = Vm.create(opened);
+        final List<MaskableVector> vectors = new ArrayList<>(Collections.nCopies(VECTORS, null));
+        final Vcpu vcpu;
+
+        /** @param order in which the vectors are made */
+        Machine(List<Integer> order) {
+            machines.add(this);
+            vm.createIrqchip();
+            vcpu = vm.createVcpu(new VcpuId(0));
+            vcpu.enableLapic();
+            order.forEach(i -> vectors.set(i, MaskableVector.create(vm, message(FIRST - 1))));
+        }
+
+        MaskableVector get(int i) {
+            return vectors.get(i);
+        }
+
+        VmParts parts() {
+            VmParts parts = new VmParts(vm).vcpu(new VcpuId(0), vcpu);
+            for (int i = 0; i < VECTORS; i++) {
+                parts.vector("queue " + i, get(i));
+            }
+            return parts;
+        }
+
+        boolean isRequested(int vector) {
+            return vcpu.isRequested(new InterruptVector(vector));
+        }
+
+        /** As the guest does with interrupts that it takes. */
+        void takeAll() {
+            X86Lapic lapic = vcpu.lapic();
+            for (int i = 0; i < 8; i++) {
+                lapic.set(IRR + 0x10 * i, 0);
+            }
+            vcpu.setLapic(lapic);
+        }
+
+        @Override
+        public void close() {
+            machines.remove(this);
+            MaskableVector.closeAll(vectors);
+            vcpu.close();
+            vm.close();
+        }
+    }
+
+    @BeforeEach
+    void needsTheIrqchip() {
+        world.assumeFullIrqchip();
+        assumeTrue(kernel.isReal() || world.isSince(6, 12), "an older fake answers the same");
+    }
+
+    @Override
+    @AfterEach
+    void close() {
+        List.copyOf(machines).forEach(Machine::close);
+        super.close();
+    }
+
+    private static MsiMessage message(int vector) {
+        return MsiMessage.to(new VcpuId(0), new InterruptVector(vector));
+    }
+
+    private static List<Integer> order() {
+        return IntStream.range(0, VECTORS).boxed().toList();
+    }
+
+    private static List<Integer> reversed() {
+        List<Integer> order = new ArrayList<>(order());
+        Collections.reverse(order);
+        return order;
+    }
+
+    private Machine filled() {
+        Machine machine = new Machine(order());
+        for (int i = 0; i < VECTORS; i++) {
+            machine.get(i).reroute(message(FIRST + i));
+        }
+        return machine;
+    }
+
+    /** 0: waits behind a mask. 1: masked. 2: in the LAPIC. 3: signalled after the snapshot. */
+    @Test
+    void vectorGoesOnWithItsMaskItsPlaceAndWhatWaits() {
+        Machine from = filled();
+        from.get(0).mask();
+        from.get(0).signal();
+        from.get(1).mask();
+        from.get(2).signal();
+        World.eventually("2 is in the LAPIC", () -> from.isRequested(FIRST + 2));
+        String text = VmSnapshot.moving(from.parts()).text();
+        assertThat(from.get(0).event().drain()).as("moved to the snapshot").isZero();
+        from.get(3).signal();
+
+        Machine to = new Machine(reversed());
+        assertThat(to.get(0).gsi()).isNotEqualTo(from.get(0).gsi());
+        assertThat(VmSnapshot.parse(text).restore(to.parts()))
+                .as("irqfds of vectors")
+                .isEmpty();
+        to.get(3).event().signal(from.get(3).event().drain());
+        for (int i = 0; i < VECTORS; i++) {
+            MaskableVector vector = to.get(i);
+            assertThat(vector.gsi()).isEqualTo(from.get(i).gsi());
+            assertThat(vector.message()).isEqualTo(message(FIRST + i));
+            assertThat(vector.isMasked()).isEqualTo(i < 2);
+            assertThat(to.vm.routes().of(vector.gsi())).containsExactly(new Route.Msi(vector.gsi(), vector.message()));
+        }
+        World.eventually("3 came", () -> to.isRequested(FIRST + 3));
+        assertThat(to.isRequested(FIRST + 2)).isTrue();
+        assertThat(to.isRequested(FIRST)).isFalse();
+        to.get(0).unmask();
+        to.get(1).unmask();
+        World.eventually("what waited came", () -> to.isRequested(FIRST));
+        to.get(1).mask(); // waits for an injection
+        assertThat(to.isRequested(FIRST + 1)).isFalse();
+    }
+
+    @Test
+    void refusedRestoreLeavesTheVectors() {
+        Machine from = filled();
+        EventFd event = EventFd.create(from.opened);
+        String text;
+        try (event;
+                Irqfd irqfd = from.vm.assignIrqfd(event, from.vm.routes().add(message(FIRST + VECTORS)))) {
+            text = VmSnapshot.moving(from.parts().event("other", event).irqfd(irqfd))
+                    .text();
+        }
+        Machine to = new Machine(reversed());
+        to.get(1).mask();
+        List<Gsi> gsis = to.vectors.stream().map(MaskableVector::gsi).toList();
+        List<Route> routes = to.vm.routes().routes();
+        try (EventFd busy = EventFd.create(to.opened);
+                Irqfd irqfd = to.vm.assignIrqfd(busy, new Gsi(3000))) {
+            assertThatThrownBy(() -> VmSnapshot.parse(text).restore(to.parts().event("other", busy)))
+                    .isInstanceOf(KernelException.class);
+            assertThat(irqfd.isMasked()).isFalse();
+        }
+        assertThat(to.vectors).extracting(MaskableVector::gsi).isEqualTo(gsis);
+        assertThat(to.vectors).extracting(MaskableVector::message).containsOnly(message(FIRST - 1));
+        assertThat(to.vectors).extracting(MaskableVector::isMasked).containsExactly(false, true, false, false);
+        assertThat(to.vm.routes().routes()).isEqualTo(routes);
+    }
+
+    @Test
+    void eventfdOfNoMessageIsNoVector() {
+        Machine from = filled();
+        VmParts parts = new VmParts(from.vm).vcpu(new VcpuId(0), from.vcpu);
+        from.vectors.forEach(one -> parts.leaveOut(one.gsi()));
+        try (EventFd event = EventFd.create(from.opened)) {
+            VmSnapshot saved = VmSnapshot.of(parts.event("queue 0", event));
+            Machine to = new Machine(order());
+            assertThatThrownBy(() -> saved.restore(to.parts()))
+                    .isInstanceOf(SnapshotException.class)
+                    .hasMessageContaining("its eventfd 'queue 0' raises no message");
+        }
+    }
+
+    /** The guest takes each interrupt by hand. A vector that was signalled is requested, or waits behind its mask. */
+    @Test
+    void randomOrdersOfSignalsMasksAndMovesLoseNothing() {
+        for (int seed = 0; seed < PROGRAMS; seed++) {
+            search(seed);
+        }
+    }
+
+    private void search(int seed) {
+        Random random = new Random(seed);
+        Machine at = filled();
+        int next = FIRST + VECTORS;
+        int[] numbers = IntStream.range(FIRST, next).toArray();
+        Set<Integer> waits = new HashSet<>();
+        Set<Integer> requested = new HashSet<>();
+        for (int step = 0; step < STEPS; step++) {
+            String where = "seed " + seed + ", step " + step;
+            int i = random.nextInt(VECTORS);
+            MaskableVector vector = at.get(i);
+            switch (random.nextInt(8)) {
+                case 0, 1 -> {
+                    vector.signal();
+                    settle(vector);
+                    waits.add(i);
+                }
+                case 2 -> vector.mask();
+                case 3 -> {
+                    vector.unmask();
+                    settle(vector);
+                }
+                case 4 -> {
+                    numbers[i] = next++;
+                    vector.reroute(message(numbers[i]));
+                }
+                case 5 -> VmSnapshot.of(at.parts());
+                case 6 -> {
+                    at = moved(at, i, random);
+                    waits.add(i);
+                }
+                default -> {
+                    at.takeAll();
+                    requested.clear();
+                }
+            }
+            for (int one = 0; one < VECTORS; one++) {
+                if (!at.get(one).isMasked() && waits.remove(one)) {
+                    requested.add(numbers[one]);
+                }
+            }
+            Machine here = at;
+            World.eventually(
+                    where + " has " + requested, () -> requested.stream().allMatch(here::isRequested));
+            for (int number = FIRST - 1; number < next; number++) {
+                assertThat(at.isRequested(number))
+                        .as(where + ", vector " + number)
+                        .isEqualTo(requested.contains(number));
+            }
+        }
+        for (int one = 0; one < VECTORS; one++) {
+            at.get(one).mask();
+            assertThat(at.get(one).event().drain() != 0)
+                    .as("seed " + seed + ", vector " + one + " waits")
+                    .isEqualTo(waits.contains(one));
+        }
+        at.close();
+    }
+
+    /** A worker of KVM may inject later, and then with a later message: a mask waits for it. */
+    private static void settle(MaskableVector vector) {
+        if (!vector.isMasked()) {
+            vector.mask();
+            vector.unmask();
+        }
+    }
+
+    /** @param late the vector of a device that signals it after the snapshot was made */
+    private Machine moved(Machine from, int late, Random random) {
+        String text = VmSnapshot.moving(from.parts()).text();
+        from.get(late).signal();
+        List<Integer> order = new ArrayList<>(order());
+        Collections.shuffle(order, random);
+        Machine to = new Machine(order);
+        VmSnapshot.parse(text).restore(to.parts());
+        for (int i = 0; i < VECTORS; i++) {
+            to.get(i).event().signal(from.get(i).event().drain());
+            settle(to.get(i));
+        }
+        from.close();
+        return to;
+    }
+}
