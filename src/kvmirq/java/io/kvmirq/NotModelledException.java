@@ -12,4 +12,14 @@ public final class NotModelledException extends UnsupportedOperationException {
         super("the fake kernel does not model " + what);
         Objects.requireNonNull(what, "what is null");
     }
+
+    private NotModelledException(String message, NotModelledException cause) {
+        super(message, cause);
+    }
+
+    /** This exception with the place in the guest that needs the feature, such as {@code RIP 0x1000 of vcpu 0}. */
+    public NotModelledException at(String place) {
+        Objects.requireNonNull(place, "place is null");
+        return new NotModelledException(getMessage() + " (at " + place + ")", this);
+    }
 }

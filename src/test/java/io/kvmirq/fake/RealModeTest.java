@@ -323,6 +323,16 @@ class RealModeTest {
         assertThat(vcpu.registers().get(Name.RIP)).isEqualTo(START + 1);
     }
 
+    @Test
+    void refusalInAGuestSaysWhereTheGuestIs() {
+        open(Kernels.FAKE.open());
+        put("90 66b910000000 0f32");
+        vcpu.setRegisters(registers());
+        assertThatThrownBy(vcpu::run)
+                .isInstanceOf(NotModelledException.class)
+                .hasMessage("the fake kernel does not model reading MSR 0x10 (at RIP 0x1007 of vcpu 0)");
+    }
+
     @ParameterizedTest
     @ValueSource(
             strings = {

@@ -79,7 +79,13 @@ final class FakeCpu {
         this.base = new ApicBase(lapic, vm.isBootVcpu(id));
         this.bus = new CpuBus(vm, page, base);
         this.instructions = new RealModeCode(
-                host, registers, system, events, slots, bus, new ModelRegisters(lapic, base, this::writeBase));
+                host,
+                registers,
+                system,
+                events,
+                slots,
+                bus,
+                new ModelRegisters(lapic, new LapicMsrs(host, lapic), base, this::writeBase));
         this.code = instructions;
     }
 
@@ -279,8 +285,16 @@ final class FakeCpu {
         return code.isReading() && code.completeRead() || code.exitsAgain();
     }
 
-    /** KVM_RUN, with the kernel's lock held, to its exit. */
+    /** KVM_RUN, with the kernel's lock held, to its exit. A NotModelledException says where the guest is. */
     int run() {
+        try {
+            return runToExit();
+        } catch (NotModelledException e) {
+            throw code == instructions ? e.at("RIP 0x" + Long.toHexString(registers.ip()) + " of vcpu " + id) : e;
+        }
+    }
+
+    private int runToExit() {
         if (lapic.isEmpty() && !setPriority(shared.getLong(Uapi.KvmRun.CR8))) {
             return host.refuse(VmAnswer.RUN_CR8);
         }

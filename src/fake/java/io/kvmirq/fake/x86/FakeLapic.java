@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.x86;
 
+import io.kvmirq.NotModelledException;
 import io.kvmirq.arch.apic.DeliveryMode;
 import io.kvmirq.arch.apic.InhibitReason;
 import io.kvmirq.arch.apic.LapicPage;
@@ -32,6 +33,15 @@ final class FakeLapic implements LocalApic, VirtualLapic {
     private static final int SECOND_COMMAND_AT = LapicPage.ICR_AT + LapicPage.STRIDE;
     /** The offset of the upper half of a 64-bit ICR. */
     private static final int UPPER_COMMAND_AT = LapicPage.ICR_AT + Integer.BYTES;
+
+    // Fields of ICR, Intel SDM vol. 3, figure 12-28
+    private static final int COMMAND_LOGICAL = 1 << 11;
+    private static final int COMMAND_BUSY = 1 << 12;
+    private static final int COMMAND_ASSERT = 1 << 14;
+    /** The position of the shorthand: none, self, all, or all but self. */
+    private static final int COMMAND_SHORTHAND = 18;
+
+    private static final int COMMAND_RESERVED = 1 << 13 | 3 << 16 | 0xfff << 20;
 
     private static final int SPURIOUS = 0xff;
     /** The trigger mode of an entry of the local vector table. */
@@ -410,6 +420,36 @@ final class FakeLapic implements LocalApic, VirtualLapic {
         }
         wake();
         return true;
+    }
+
+    /**
+     * A guest's write to ICR in x2APIC mode. Source: {@code kvm_x2apic_icr_write()}, {@code kvm_apic_send_ipi()}.
+     *
+     * @throws NotModelledException if the write faults, as it does for reserved bits since 6.12
+     */
+    void command(long value) {
+        int low = (int) value & ~COMMAND_BUSY;
+        if ((low & COMMAND_RESERVED) != 0) {
+            throw new NotModelledException("a guest that sets reserved bits of ICR");
+        }
+        boolean level = (low & LEVEL) != 0;
+        DeliveryMode mode = DeliveryMode.of((int) LapicPage.LVT_MODE.of(low));
+        ApicMessage sent = new ApicMessage(
+                (int) (value >>> Integer.SIZE), false, (low & COMMAND_LOGICAL) != 0, false, mode, low & 0xff, level);
+        // The second half of an old INIT does nothing.
+        boolean ignored = mode == DeliveryMode.INIT && level && (low & COMMAND_ASSERT) == 0;
+        if (!ignored) {
+            switch (low >>> COMMAND_SHORTHAND & 3) {
+                case 0 -> all.deliverCommand(sent);
+                case 1 -> accept(sent, mode, taker -> {});
+                case 2 -> all.deliverToAll(sent, null);
+                default -> all.deliverToAll(sent, this);
+            }
+            vm.host().time().changed();
+        }
+        registers
+                .putInt(LapicPage.ICR_AT, low)
+                .putInt(hasWideCommand() ? UPPER_COMMAND_AT : SECOND_COMMAND_AT, sent.destination32());
     }
 
     void wake() {

@@ -60,11 +60,11 @@ final class LapicMsrs {
     /** @param number an MSR that {@link #has} accepts */
     long get(int number) {
         FakeLapic of = lapic.orElseThrow();
-        if (of.hardware() != null) {
+        int at = (number - FIRST) * LapicPage.STRIDE;
+        if (of.hardware() != null && at != LapicPage.ID_AT && at != LapicPage.ICR_AT) {
             throw new NotModelledException("MSR " + X86Msr.text(number) + " where hardware delivers interrupts");
         }
         host.note(ChipAnswer.LAPIC_MSRS);
-        int at = (number - FIRST) * LapicPage.STRIDE;
         ByteBuffer page = ByteBuffer.allocate(Uapi.KvmLapicState.SIZE).order(ByteOrder.nativeOrder());
         of.updatePriority();
         of.save(page);

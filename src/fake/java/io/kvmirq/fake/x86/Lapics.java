@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.x86;
 
+import io.kvmirq.NotModelledException;
 import io.kvmirq.arch.apic.DeliveryMode;
 import io.kvmirq.arch.apic.model.ApicMap;
 import io.kvmirq.arch.apic.model.ApicMessage;
@@ -12,6 +13,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.Set;
 import java.util.function.Consumer;
+import org.jspecify.annotations.Nullable;
 
 /** A VM's LAPICs, and the delivery of interrupts to them; source: arch/x86/kvm/lapic.c and irq.c. */
 final class Lapics {
@@ -93,7 +95,38 @@ final class Lapics {
      */
     int deliver(ApicMessage interrupt, Consumer<FakeLapic> taker) {
         int taken = deliverByMap(interrupt, taker);
-        return taken == UNDECIDED ? deliverAsking(interrupt, interrupt.destination(ids32Bit), taker) : taken;
+        return taken == UNDECIDED
+                ? deliverAsking(interrupt, interrupt.destination(ids32Bit), broadcastQuirk, taker)
+                : taken;
+    }
+
+    /**
+     * Delivers the command of a LAPIC in x2APIC mode. Its destination has 32 bits, and the quirk of destination 0xff is
+     * not for it. Source: {@code kvm_apic_is_broadcast_dest()} and {@code kvm_apic_mda()}.
+     */
+    void deliverCommand(ApicMessage interrupt) {
+        int destination = interrupt.destination32();
+        ApicMap<FakeLapic> looked = map.orElse(null);
+        boolean broadcast = broadcastQuirk
+                ? destination == ApicMessage.X2APIC_BROADCAST
+                : looked != null && looked.isBroadcast(destination, false);
+        int taken = looked == null || broadcast ? UNDECIDED : deliverByMap(interrupt, destination, looked, lapic -> {});
+        if (taken == UNDECIDED) {
+            deliverAsking(interrupt, destination, false, lapic -> {});
+        }
+    }
+
+    /** Delivers a command to all LAPICs, or to all except its own. */
+    void deliverToAll(ApicMessage interrupt, @Nullable FakeLapic except) {
+        if (interrupt.isLowestPriority()) {
+            throw new NotModelledException("a lowest-priority interrupt that a guest sends to all");
+        }
+        for (int i = 0; i < lapics.size(); i++) {
+            FakeLapic lapic = lapics.get(i);
+            if (lapic.isPresent() && lapic != except) {
+                lapic.accept(interrupt, interrupt.mode(), taker -> {});
+            }
+        }
     }
 
     /**
@@ -106,6 +139,11 @@ final class Lapics {
         if (looked == null || looked.isBroadcast(destination, broadcastQuirk)) {
             return UNDECIDED;
         }
+        return deliverByMap(interrupt, destination, looked, taker);
+    }
+
+    private int deliverByMap(
+            ApicMessage interrupt, int destination, ApicMap<FakeLapic> looked, Consumer<FakeLapic> taker) {
         if (interrupt.logical()) {
             return isLeftOpen(looked) ? UNDECIDED : deliverLogical(interrupt, destination, looked, taker);
         }
@@ -139,7 +177,7 @@ final class Lapics {
         return taken;
     }
 
-    private int deliverAsking(ApicMessage interrupt, int destination, Consumer<FakeLapic> taker) {
+    private int deliverAsking(ApicMessage interrupt, int destination, boolean quirk, Consumer<FakeLapic> taker) {
         boolean broadcast = destination == ApicMessage.BROADCAST && !interrupt.logical();
         // The kernel turns a lowest-priority physical broadcast into a fixed interrupt.
         DeliveryMode mode = broadcast && interrupt.isLowestPriority() ? DeliveryMode.FIXED : interrupt.mode();
@@ -147,12 +185,12 @@ final class Lapics {
             vm.note(InterruptAnswer.MSI_BROADCAST);
         }
         if (interrupt.redirectionHint() || mode == DeliveryMode.LOWEST_PRIORITY) {
-            return deliverToOne(interrupt, destination, mode, taker);
+            return deliverToOne(interrupt, destination, quirk, mode, taker);
         }
         int taken = -1;
         for (int i = 0; i < lapics.size(); i++) {
             FakeLapic lapic = lapics.get(i);
-            if (lapic.isPresent() && lapic.isFor(destination, interrupt.logical(), broadcastQuirk)) {
+            if (lapic.isPresent() && lapic.isFor(destination, interrupt.logical(), quirk)) {
                 taken = Math.max(taken, 0) + (lapic.accept(interrupt, mode, taker) ? 1 : 0);
             }
         }
@@ -160,9 +198,10 @@ final class Lapics {
     }
 
     /** Delivers to one of the addressed, enabled LAPICs, which the vector selects. */
-    private int deliverToOne(ApicMessage interrupt, int destination, DeliveryMode mode, Consumer<FakeLapic> taker) {
+    private int deliverToOne(
+            ApicMessage interrupt, int destination, boolean quirk, DeliveryMode mode, Consumer<FakeLapic> taker) {
         List<FakeLapic> listening = lapics.stream()
-                .filter(lapic -> lapic.isFor(destination, interrupt.logical(), broadcastQuirk))
+                .filter(lapic -> lapic.isFor(destination, interrupt.logical(), quirk))
                 .filter(lapic -> lapic.isPresent() && lapic.enabled())
                 .toList();
         if (listening.isEmpty()) {

@@ -8,7 +8,7 @@ import io.kvmirq.fake.x86.cpu.GuestMsrs;
 import java.util.Optional;
 import java.util.function.LongConsumer;
 
-/** RDMSR and WRMSR: the base of the LAPIC, and its registers in x2APIC mode. */
+/** RDMSR and WRMSR: the base of the LAPIC, and its registers in x2APIC mode. Source: {@code kvm_lapic_msr_write()}. */
 final class ModelRegisters implements GuestMsrs {
     private static final int APIC_BASE = X86Msr.APIC_BASE.number();
     private static final int DEADLINE = X86Msr.TSC_DEADLINE.number();
@@ -16,6 +16,7 @@ final class ModelRegisters implements GuestMsrs {
     private static final int MSR_X2APIC = 0x800;
 
     private static final int MSR_X2APIC_EOI = MSR_X2APIC + LapicPage.EOI_AT / LapicPage.STRIDE;
+    private static final int MSR_X2APIC_COMMAND = MSR_X2APIC + LapicPage.ICR_AT / LapicPage.STRIDE;
     private static final int MSR_X2APIC_SVR = MSR_X2APIC + LapicPage.SVR_AT / LapicPage.STRIDE;
     private static final int MSR_X2APIC_LINT0 = MSR_X2APIC + LapicPage.LINT0_AT / LapicPage.STRIDE;
 
@@ -26,20 +27,25 @@ final class ModelRegisters implements GuestMsrs {
     private final Optional<FakeLapic> lapic;
     private final ApicBase base;
     private final LongConsumer writeBase;
+    private final LapicMsrs registers;
 
     /** @param writeBase handles WRMSR of the LAPIC's base */
-    ModelRegisters(Optional<FakeLapic> lapic, ApicBase base, LongConsumer writeBase) {
+    ModelRegisters(Optional<FakeLapic> lapic, LapicMsrs registers, ApicBase base, LongConsumer writeBase) {
         this.lapic = lapic;
         this.base = base;
         this.writeBase = writeBase;
+        this.registers = registers;
     }
 
     @Override
     public long read(int number) {
-        if (number != APIC_BASE) {
+        if (number == APIC_BASE) {
+            return base.get();
+        }
+        if (!registers.has(number)) {
             throw new NotModelledException("reading MSR 0x" + Integer.toHexString(number));
         }
-        return base.get();
+        return registers.get(number);
     }
 
     @Override
@@ -50,6 +56,8 @@ final class ModelRegisters implements GuestMsrs {
         } else if (number == DEADLINE) {
             apic.timer().tsc().checkModelled();
             apic.timer().writeDeadline(whole);
+        } else if (number == MSR_X2APIC_COMMAND && apic.isX2apic()) {
+            apic.command(whole);
         } else if (apic.isX2apic()) {
             write(apic, number, (int) whole);
         } else {

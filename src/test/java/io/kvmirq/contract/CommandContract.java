@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.contract;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.VcpuId;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kvm.Cpuid;
+import io.kvmirq.kvm.Vcpu;
+import io.kvmirq.kvm.Vm;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.util.ArrayList;
+import java.util.HexFormat;
+import java.util.List;
+import java.util.concurrent.FutureTask;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+/** A guest that starts its second vCPU and sends interrupts by ICR (MSR 0x830): arch/x86/kvm/lapic.c. */
+@Contract
+class CommandContract extends KernelSuite {
+    private static final int START = 0x1000;
+    private static final int SECOND = 0x2000;
+    private static final int HANDLER = 0x3000;
+    private static final int ID_PORT = 0x84;
+    private static final int COMMAND_PORT = 0x85;
+    private static final int ENDED = 0x80;
+    private static final int ASSERT = 1 << 14;
+    private static final int INIT = 5 << 8;
+    private static final int START_UP = 6 << 8;
+
+    /** rdmsr 0x802; out %al, $ID_PORT. */
+    private static final String ID = "66b902080000" + "0f32" + "e684";
+    /** rdmsr 0x830; out %eax, $COMMAND_PORT. */
+    private static final String COMMAND = "66b930080000" + "0f32" + "66e785";
+    /** EOI; out %al, $ENDED; iret. */
+    private static final String ANSWER = "66b90b0800006631c06631d20f30" + "e680" + "cf";
+
+    private final List<AutoCloseable> opened = new ArrayList<>();
+
+    private <T extends AutoCloseable> T open(T handle) {
+        opened.add(0, handle);
+        return handle;
+    }
+
+    @Override
+    @AfterEach
+    void close() {
+        opened.forEach(one -> {
+            try {
+                one.close();
+            } catch (Exception e) {
+                throw new AssertionError(e);
+            }
+        });
+        super.close();
+    }
+
+    private static String hex(int value) {
+        return HexFormat.of()
+                .formatHex(ByteBuffer.allocate(Integer.BYTES)
+                        .order(ByteOrder.LITTLE_ENDIAN)
+                        .putInt(value)
+                        .array());
+    }
+
+    private static String send(int destination, int command) {
+        return "66b930080000" + "66b8" + hex(command) + "66ba" + hex(destination) + "0f30";
+    }
+
+    private Vcpu vcpu(Vm vm, int id) {
+        Vcpu vcpu = open(vm.createVcpu(new VcpuId(id)));
+        vcpu.setCpuid(Cpuid.ofHost(vm.kernel()).forVcpu(id, 2));
+        return vcpu;
+    }
+
+    /** By id, and by each shorthand that has the first vCPU: all, and all except the sender. */
+    @ParameterizedTest
+    @CsvSource({"0, 0", "0x00000000, 0x80000", "7, 0xc0000", "0xffffffff, 0", "1, 0x800"})
+    void guestStartsItsSecondVcpuWhichAnswersByAnInterrupt(String to, String how) throws Exception {
+        world.assumeFullIrqchip();
+        Vm vm = open(Vm.create(open(Kernel.over(kernel))));
+        vm.createIrqchip();
+        ByteBuffer memory = open(vm.addMemory(0, 0x10000)).mapping().view(0, 0x10000);
+        int answer = ASSERT | Integer.decode(how) | World.VECTOR;
+        put(
+                memory,
+                START,
+                RealModeGuest.LAPIC_ON + ID + send(1, ASSERT | INIT) + send(1, ASSERT | START_UP | SECOND >>> 12)
+                        + "fbf4ebfd");
+        put(memory, SECOND, RealModeGuest.LAPIC_ON + ID + send((int) (long) Long.decode(to), answer) + COMMAND + "f4");
+        put(memory, HANDLER, ANSWER);
+        memory.order(ByteOrder.LITTLE_ENDIAN).putInt(World.VECTOR * Integer.BYTES, HANDLER);
+        Vcpu first = vcpu(vm, 0);
+        Vcpu second = vcpu(vm, 1);
+        first.startAt(START, 0x8000);
+        FutureTask<List<Long>> ran = new FutureTask<>(() -> {
+            second.moveHere();
+            return List.of(second.run().data(), second.run().data());
+        });
+        new Thread(ran, "second vCPU").start();
+        assertThat(first.run().port()).isEqualTo(ID_PORT);
+        assertThat(first.run().port()).as("the interrupt came").isEqualTo(ENDED);
+        assertThat(ran.get()).containsExactly(1L, (long) answer);
+    }
+
+    private static void put(ByteBuffer memory, int at, String code) {
+        memory.put(at, HexFormat.of().parseHex(code));
+    }
+}
