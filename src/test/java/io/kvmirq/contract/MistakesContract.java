@@ -231,9 +231,9 @@ class MistakesContract extends KernelSuite {
         Irqfd leftOut = open.add(vm.assignIrqfd(another, GSI));
         assertThat(sentence(() -> snapshot(moving, parts().irqfd(named))))
                 .isEqualTo("IllegalArgumentException: gsi 30 of vm (fd N) has 2 irqfds, of which 1 are among the parts:"
-                        + " a restore would lose the interrupts of the others; name each with VmParts.irqfd, or its"
-                        + " device with VmParts.device or messages, or say with VmParts.leaveOut that the VMM makes"
-                        + " them anew");
+                        + " a restore would lose the interrupts of the others; name each with VmParts.irqfd or vector,"
+                        + " or its device with VmParts.device or messages, or say with VmParts.leaveOut that the"
+                        + " VMM makes them anew");
         assertThat(leftOut.isMasked()).isFalse();
         assertThat(snapshot(moving, parts().irqfd(named).leaveOut(GSI)))
                 .hasToString("snapshot of 1 vCPUs, 1 irqfds and 0 devices");
