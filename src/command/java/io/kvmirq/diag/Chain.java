@@ -51,13 +51,23 @@ public record Chain(
     }
 
     /**
-     * Where the chain first breaks: its first broken link, or else {@link Hop#POSTING} if this host could post the
-     * interrupt but its VM prevents it. Empty if no visible link is broken.
+     * Where the chain first breaks: its first broken link, or else {@link Hop#POSTING} if it is {@link #unposted}. Empty
+     * if no visible link is broken.
      */
     public Optional<Hop> fails() {
-        return firstBroken().map(Link::hop).or(() -> ineligible()
-                .filter(claim -> !claim.never() && !isIdle())
-                .map(claim -> Hop.POSTING));
+        return firstBroken().map(Link::hop).or(() -> unposted().map(claim -> Hop.POSTING));
+    }
+
+    /**
+     * Why an interrupt is not posted that this host could post: its VM prevents it, or its entry is remapped. Empty if a
+     * link is broken, or the interrupt is not used.
+     */
+    public Optional<Claim> unposted() {
+        return claims.stream()
+                .filter(claim -> claim.question() == Claim.Question.ELIGIBLE || claim.question() == Claim.Question.FORM)
+                .filter(claim -> firstBroken().isEmpty() && !isIdle())
+                .filter(claim -> !claim.never() && !claim.holds().orElse(true))
+                .findFirst();
     }
 
     /** Whether this host can post the interrupt to no VM, which is not a failure. */

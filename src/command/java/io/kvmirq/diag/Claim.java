@@ -12,7 +12,8 @@ import java.util.Optional;
  * @param evidence how it is known; empty if it is not
  * @param text one sentence without a full stop
  * @param remedies what to change, or what would show it; empty if there is nothing to do
- * @param never whether no VM on this host could make it hold: the host, or the kind of the interrupt, decides
+ * @param never whether no VM on this host is known to be able to make it hold: the host, or the kind of the interrupt,
+ *     decides, or no VM has the device
  */
 public record Claim(
         Question question,
@@ -57,7 +58,7 @@ public record Claim(
         return new Claim(question, Optional.of(false), Optional.of(evidence), text, remedies, false);
     }
 
-    /** The claim does not hold, and no VM on this host could make it hold. */
+    /** The same claim, which no VM on this host is known to be able to make hold. */
     public Claim byHost() {
         return new Claim(question, holds, evidence, text, remedies, true);
     }

@@ -21,7 +21,7 @@ public enum Hop {
     GUEST_VECTOR("guest vector", 15),
     /** The vCPU that gets the interrupt. */
     VCPU("vCPU", 16),
-    /** Not a link: whether the hardware may post the interrupt at all, see {@link Claim.Question#ELIGIBLE}. */
+    /** Not a link: whether this host posts the interrupt if it can, see {@link Chain#unposted}. */
     POSTING("posting", 17);
 
     private final String label;

@@ -279,7 +279,7 @@ public final class LiveChains {
         return switch (claim.question()) {
             case ELIGIBLE -> claim;
             case REQUESTED -> requested(claim, irq);
-            case FORM -> form(claim, irq);
+            case FORM -> claim.never() ? form(claim, irq).byHost() : PostingClaims.unposted(form(claim, irq), vendor);
             case DELIVERED -> delivered(claim, chain, irq);
         };
     }

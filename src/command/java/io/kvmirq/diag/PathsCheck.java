@@ -15,11 +15,13 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.function.Function;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 
 /**
- * The check of the devices that guests have: whether each can send interrupts, and whether its host irq and its VMM can
- * take them, as {@code explain} shows for each vector.
+ * The check of the devices that guests have: whether each can send interrupts, whether its host irq and its VMM can take
+ * them, and whether they are posted if the host can, as {@code explain} shows for each vector.
  */
 final class PathsCheck {
     private static final int SHOWN = 4;
@@ -31,6 +33,7 @@ final class PathsCheck {
     static Finding paths(HostFacts host) {
         Set<String> broken = new LinkedHashSet<>();
         Set<String> doubtful = new LinkedHashSet<>();
+        Set<String> unposted = new LinkedHashSet<>();
         Set<Remedy> remedies = new LinkedHashSet<>();
         int devices = 0;
         for (PciAddress address : host.boundToVfio()) {
@@ -40,8 +43,9 @@ final class PathsCheck {
             }
             devices++;
             List<Chain> chains = DeviceChains.of(host, device.get());
-            add(address, chains, Link.State.BROKEN, broken, remedies);
-            add(address, chains, Link.State.DOUBTFUL, doubtful, remedies);
+            add(address, chains, chain -> flaws(chain, Link.State.BROKEN), broken, remedies);
+            add(address, chains, chain -> flaws(chain, Link.State.DOUBTFUL), doubtful, remedies);
+            add(address, chains, PathsCheck::unposted, unposted, remedies);
         }
         for (PciAddress address : DeviceChains.gone(host)) {
             devices++;
@@ -75,7 +79,8 @@ final class PathsCheck {
         if (devices == 0) {
             return Finding.pass(Check.PATHS, "none", "no process that is seen has a device of VFIO open");
         }
-        Finding finding = broken.isEmpty() && doubtful.isEmpty()
+        Set<String> worst = !broken.isEmpty() ? broken : !doubtful.isEmpty() ? doubtful : unposted;
+        Finding finding = worst.isEmpty()
                 ? Finding.pass(
                         Check.PATHS,
                         "whole",
@@ -84,33 +89,50 @@ final class PathsCheck {
                 : Finding.of(
                         Check.PATHS,
                         broken.isEmpty() ? Status.WARN : Status.FAIL,
-                        broken.isEmpty() ? "doubtful" : "broken",
-                        shown(broken.isEmpty() ? doubtful : broken));
+                        !broken.isEmpty() ? "broken" : !doubtful.isEmpty() ? "doubtful" : "not-posted",
+                        shown(worst));
         for (Remedy remedy : remedies.stream().limit(SHOWN).toList()) {
             finding = finding.with(remedy);
         }
-        return finding.with("broken", new ArrayList<>(broken)).with("doubtful", new ArrayList<>(doubtful));
+        return finding.with("broken", new ArrayList<>(broken))
+                .with("doubtful", new ArrayList<>(doubtful))
+                .with("notPosted", new ArrayList<>(unposted));
+    }
+
+    /** A flaw, and what to do. */
+    private record Flaw(String text, List<Remedy> remedies) {}
+
+    private static Stream<Flaw> flaws(Chain chain, Link.State state) {
+        // Another check reports a refusal of VFIO, whose host irq has no value.
+        return chain.links().stream()
+                .filter(link -> link.state() == state && LINKS.contains(link.hop()))
+                .filter(link -> link.hop() != Hop.HOST_IRQ || link.value().isPresent())
+                .map(link -> new Flaw(
+                        " is " + state.label() + " at its " + link.hop().label() + ": " + link.text(),
+                        link.remedies()));
+    }
+
+    private static Stream<Flaw> unposted(Chain chain) {
+        return chain.unposted().stream()
+                .map(claim ->
+                        new Flaw(" is not posted, though this host can post it: " + claim.text(), claim.remedies()));
     }
 
     /** A flaw of some interrupts of a device is printed with their names, a flaw of all without. */
     private static void add(
-            PciAddress address, List<Chain> chains, Link.State state, Set<String> flaws, Set<Remedy> remedies) {
+            PciAddress address,
+            List<Chain> chains,
+            Function<Chain, Stream<Flaw>> of,
+            Set<String> flaws,
+            Set<Remedy> remedies) {
         Map<String, List<String>> interrupts = new LinkedHashMap<>();
         for (Chain chain : chains) {
-            for (Link link : chain.links()) {
-                // Another check reports a refusal of VFIO, whose host irq has no value.
-                boolean flaw = LINKS.contains(link.hop())
-                        && (link.hop() != Hop.HOST_IRQ || link.value().isPresent());
-                if (flaw && link.state() == state) {
-                    interrupts
-                            .computeIfAbsent(
-                                    " is " + state.label() + " at its "
-                                            + link.hop().label() + ": " + link.text(),
-                                    first -> new ArrayList<>())
-                            .add(chain.interrupt());
-                    remedies.addAll(link.remedies());
-                }
-            }
+            of.apply(chain).forEach(flaw -> {
+                interrupts
+                        .computeIfAbsent(flaw.text(), first -> new ArrayList<>())
+                        .add(chain.interrupt());
+                remedies.addAll(flaw.remedies());
+            });
         }
         interrupts.forEach((text, names) -> flaws.add(address
                 + (names.size() == chains.size()

@@ -62,7 +62,7 @@ final class PostingClaims {
     List<Claim> of(Interrupt interrupt, boolean broken, OptionalLong count) {
         Claim expected = eligible(interrupt);
         boolean cannot = expected.holds().filter(holds -> !holds).isPresent();
-        Claim form =
+        Claim seen =
                 interrupt.kind() == IrqKind.INTX || cannot && ofHost.holds().isPresent() && !hasRemapping()
                         ? Claim.of(
                                 Question.FORM,
@@ -70,6 +70,10 @@ final class PostingClaims {
                                 Evidence.predicted("only a message that is remapped has an entry that may post"),
                                 "there is no entry that could post")
                         : forms.of(interrupt);
+        boolean could = process.isPresent()
+                && ofHost.holds().orElse(false)
+                && !interrupt.kind().equals(IrqKind.INTX);
+        Claim form = could ? unposted(seen, host.posting().vendor()) : seen.byHost();
         boolean isPosted = form.holds().orElse(false);
         boolean isSeen = form.evidence()
                 .filter(one -> one.kind() == Evidence.Kind.OBSERVED)
@@ -274,6 +278,26 @@ final class PostingClaims {
                                 + "; whether the VM inhibits AVIC, as a PIT in the kernel does, is not shown for '"
                                 + holder.command() + "'",
                         "watch the tracepoint kvm_apicv_inhibit_changed; " + DeviceChains.BY_VMM);
+    }
+
+    // Form
+
+    /**
+     * Adds a remedy if an interrupt is not posted that this host can post. Returns any other claim as it is.
+     *
+     * @param vendor empty on arm64
+     */
+    static Claim unposted(Claim form, Optional<Vendor> vendor) {
+        if (form.never() || form.holds().orElse(true)) {
+            return form;
+        }
+        String remedy = vendor.map(one -> PostingObstacle.NOT_ONE_VCPU.remedy() + ", and not mask it"
+                        + (one == Vendor.AMD
+                                ? "; see whether AVIC is inhibited: "
+                                        + PostingObstacle.INHIBITED.seen().replaceFirst(";.*", "")
+                                : ""))
+                .orElse("let the guest map the event of the device in its ITS; " + DeviceChains.BY_TAPE);
+        return Claim.not(form.question(), form.evidence().orElseThrow(), form.text(), remedy);
     }
 
     // Requested

@@ -75,7 +75,7 @@ class UsageIT {
     void helpListsCommandsAndExitCodes() throws Exception {
         Cli.Ended ended = Cli.run("--help");
         assertThat(ended.exitCode()).isZero();
-        assertThat(ended.out()).contains("selftest", "Exit codes:", "of explain also 10 to 17");
+        assertThat(ended.out()).contains("selftest", "Exit codes:", "of explain also 10 to 19");
         assertThat(Cli.run("selftest", "--help").out()).contains("--count", "guestless", "--json");
     }
 

@@ -175,7 +175,7 @@ public record Commands(List<Named> commands) {
                 .footer(
                         "",
                         "Exit codes: 0 nothing failed, 1 something failed, 2 usage error, 3 could not run;",
-                        "of explain also 10 to 17, the first broken link: see kvmirq explain --help.");
+                        "of explain also 10 to 19, the first that is broken: see kvmirq explain --help.");
         root.addOption(help());
         root.addOption(OptionSpec.builder("-V", "--version")
                 .versionHelp(true)
