@@ -266,6 +266,15 @@ public final class FakeKernel {
         return received;
     }
 
+    /** The number of deliveries of a vector to each vCPU that got it, over all VMs. As {@link #received} counts them. */
+    public Map<VcpuId, Integer> receivers(InterruptVector vector) {
+        int number = vector.number();
+        Map<VcpuId, Integer> receivers = new LinkedHashMap<>();
+        time.locked(() -> host.ledger().receivers(number))
+                .forEach((vcpu, count) -> receivers.put(new VcpuId(vcpu), count));
+        return receivers;
+    }
+
     /**
      * The interrupts that reached no vCPU and wait nowhere, one sentence each. Causes are a GSI without a route, a
      * message that no LAPIC accepts, and a device that could not send. The sentence of a message names its source, its

@@ -16,6 +16,7 @@ import io.kvmirq.fake.FakePciDevice;
 import io.kvmirq.forward.ForwardedIrq;
 import io.kvmirq.forward.Forwarding;
 import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.Vm;
@@ -46,6 +47,29 @@ class KvmAssertionsTest {
                     assertThat(failure.getExpected().getStringRepresentation()).isEqualTo("2 times");
                     assertThat(failure.getActual().getStringRepresentation()).isEqualTo("once");
                 });
+    }
+
+    @KvmTest(real = Real.IF_PRESENT, vcpus = 3)
+    void aVectorOfAnotherVcpuSaysWhichGotIt(KvmHost host) {
+        host.interrupt(2, VECTOR).signal();
+        assertThat(host.vcpu(2)).received(VECTOR, once());
+        assertThatThrownBy(() -> assertThat(host.vcpu(1)).received(VECTOR, once()))
+                .hasMessage("expected vcpu 1 to receive vector 0x33 once, and it received it never; vcpu 2 received it"
+                        + " once");
+    }
+
+    /** A VMM numbers its vCPUs as it likes. */
+    @KvmTest
+    void aVcpuOfAVmOfTheTestIsNamedToo(KvmHost host, Kernel kernel) {
+        try (Vm own = Vm.create(kernel)) {
+            own.createSplitIrqchip(24);
+            try (Vcpu nine = own.createVcpu(new VcpuId(9))) {
+                nine.enableLapic();
+                own.signal(MsiMessage.to(new VcpuId(9), VECTOR));
+                assertThatThrownBy(() -> assertThat(host.vcpu(0)).received(VECTOR, once()))
+                        .hasMessageEndingWith("; vcpu 9 received it once");
+            }
+        }
     }
 
     /** The IRR has one bit for both, and a guest that runs takes one. */

@@ -20,6 +20,7 @@ import io.kvmirq.kvm.X86SystemRegisters;
 import io.kvmirq.kvm.X86SystemRegisters.Segment;
 import java.util.ArrayList;
 import java.util.HashMap;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -198,6 +199,18 @@ final class CountingGuest implements AutoCloseable {
             }
         }
         return received;
+    }
+
+    /** The number of times that each vCPU took a vector, for those that took it. */
+    Map<VcpuId, Integer> receivers(InterruptVector vector) {
+        Map<VcpuId, Integer> receivers = new LinkedHashMap<>();
+        for (OneVcpu one : vcpus) {
+            int count = received(one.id, vector, 0).getOrDefault(vector, 0);
+            if (count > 0) {
+                receivers.put(one.id, count);
+            }
+        }
+        return receivers;
     }
 
     /** Waits until a vCPU has taken all requested vectors. Sends one fence at a time, because the IRR merges two. */

@@ -93,7 +93,7 @@ public final class KvmAssertions {
             if (count != times.count()) {
                 throw failure(
                         "expected " + vcpu + " to receive " + vector + " " + times + ", and it received it "
-                                + new Times(count) + others(received, vector) + lost(vcpu.host()),
+                                + new Times(count) + others(received, vector) + elsewhere(vector) + lost(vcpu.host()),
                         times,
                         new Times(count));
             }
@@ -106,6 +106,14 @@ public final class KvmAssertions {
                     .map(entry -> entry.getKey() + " " + new Times(entry.getValue()))
                     .collect(Collectors.joining(", "));
             return others.isEmpty() ? "" : "; it received " + others;
+        }
+
+        /** The other vCPUs that received the vector. */
+        private String elsewhere(InterruptVector vector) {
+            return vcpu.receivers(vector).entrySet().stream()
+                    .filter(entry -> !entry.getKey().equals(vcpu.id()))
+                    .map(entry -> "; " + entry.getKey() + " received it " + new Times(entry.getValue()))
+                    .collect(Collectors.joining());
         }
     }
 

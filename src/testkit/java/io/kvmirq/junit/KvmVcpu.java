@@ -39,6 +39,11 @@ public final class KvmVcpu {
         return host.fake().received(id);
     }
 
+    /** How often each vCPU received a vector, for those that did. */
+    Map<VcpuId, Integer> receivers(InterruptVector vector) {
+        return host.isReal() ? host.guest().receivers(vector) : host.fake().receivers(vector);
+    }
+
     KvmHost host() {
         return host;
     }

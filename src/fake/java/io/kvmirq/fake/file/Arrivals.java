@@ -40,4 +40,15 @@ final class Arrivals {
         }
         return received;
     }
+
+    /** How often each vCPU got a vector, for those that got it. */
+    Map<Integer, Integer> receivers(int vector) {
+        Map<Integer, Integer> receivers = new TreeMap<>();
+        for (int vcpu = 0; vcpu < counts.length; vcpu++) {
+            if (counts[vcpu].length > 0 && counts[vcpu][vector] > 0) {
+                receivers.put(vcpu, counts[vcpu][vector]);
+            }
+        }
+        return receivers;
+    }
 }

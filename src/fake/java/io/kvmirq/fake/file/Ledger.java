@@ -344,4 +344,9 @@ public final class Ledger {
     public Map<Integer, Integer> received(int vcpu) {
         return arrivals.of(vcpu);
     }
+
+    /** The number of deliveries of a vector, keyed by vCPU. */
+    public Map<Integer, Integer> receivers(int vector) {
+        return arrivals.receivers(vector);
+    }
 }
