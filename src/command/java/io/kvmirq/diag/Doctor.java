@@ -7,6 +7,7 @@ import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.HostKvm;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import java.util.Set;
 
 /** The checks of a host's interrupt path, from its files. Starts no VM, opens no device and writes nothing. */
@@ -49,6 +50,14 @@ public final class Doctor {
 
     /** A left instance still records events, and its buffer takes memory. */
     private static Finding tracing(HostFacts host) {
+        Optional<Fact.Unknown<Long>> silent = host.silentProbes();
+        if (silent.isPresent()) {
+            return Finding.warn(
+                            Check.TRACING,
+                            "probes-off",
+                            silent.get().why() + ": explain --live counts no stages")
+                    .with(Remedy.command(silent.get().remedy()));
+        }
         Fact<List<String>> left = host.leftTracing();
         if (left instanceof Fact.Unknown<List<String>> unknown) {
             return Finding.unknown(Check.TRACING, "not-shown", unknown);

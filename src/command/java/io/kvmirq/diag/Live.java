@@ -16,6 +16,8 @@ import java.util.stream.Stream;
  * @param watched the length of the watch
  * @param cost the CPU time of this process during the watch
  * @param around its CPU time to begin the watch and to read the record
+ * @param before the time until the watch began
+ * @param afterwards the time from its end until all was removed
  * @param counters how much each counter grew
  * @param events how often each tracepoint was passed, as far as it was recorded
  * @param irqs the observations of each host irq
@@ -28,6 +30,8 @@ public record Live(
         Duration watched,
         Duration cost,
         Duration around,
+        Duration before,
+        Duration afterwards,
         List<Counter> counters,
         List<Seen> events,
         Map<Integer, Irq> irqs,
@@ -118,7 +122,12 @@ public record Live(
 
     /** The time, such as {@code 5.0 s}. */
     public String time() {
-        long tenths = watched.toMillis() / 100;
+        return seconds(watched);
+    }
+
+    /** A time, such as {@code 5.0 s}. */
+    public static String seconds(Duration time) {
+        long tenths = time.toMillis() / 100;
         return tenths / 10 + "." + tenths % 10 + " s";
     }
 

@@ -82,6 +82,8 @@ public final class LiveWindow extends Watch {
     private final boolean arm;
     private final Set<Integer> known;
     private final List<PciAddress> bound;
+    /** The processes that had VMs when the watch began. */
+    private final Set<Integer> earlier;
     /** The guests' processes by their threads, also by those that ended meanwhile. */
     private final Map<Integer, Integer> processes = new HashMap<>();
 
@@ -91,18 +93,21 @@ public final class LiveWindow extends Watch {
     private final Map<Integer, Boolean> workers = new HashMap<>();
     private final Duration cpuBefore;
     private Duration cpuBegun = Duration.ZERO;
+    private final long beginsToSet;
     private long begin;
     private Map<String, Long> before = Map.of();
 
     private LiveWindow(
             LiveHost machine, HostFacts host, List<PciAddress> devices, List<VmProcess> guests, boolean byProbes) {
         super(machine);
+        this.beginsToSet = machine.nanos();
         this.cpuBefore = machine.cpu();
         this.devices = List.copyOf(devices);
         this.guests = List.copyOf(guests);
         this.arm = host.isArm();
         this.known = armed(host);
         this.bound = devices.stream().filter(device -> isBound(host, device)).toList();
+        this.earlier = host.vms().all().stream().map(VmProcess::pid).collect(Collectors.toSet());
         this.tracing = open(machine.tracing());
         this.probes = byProbes ? machine.probes(tasks()).flatMap(this::count) : Optional.empty();
     }
@@ -122,7 +127,7 @@ public final class LiveWindow extends Watch {
         try {
             window.record();
             window.before = window.counters(new HostFacts(machine.files()));
-            window.seeThreads(host);
+            window.seeThreads(host, guests);
             window.cpuBegun = machine.cpu();
             window.begin = machine.nanos();
             begun = true;
@@ -244,8 +249,8 @@ public final class LiveWindow extends Watch {
         return guests.stream().flatMap(this::tasks).collect(Collectors.toSet());
     }
 
-    private void seeThreads(HostFacts host) {
-        for (VmProcess guest : guests) {
+    private void seeThreads(HostFacts host, List<VmProcess> seen) {
+        for (VmProcess guest : seen) {
             tasks(guest).forEach(task -> processes.put(task, guest.pid()));
             vcpus.putAll(VcpuThreads.vcpus(machine.files(), host, guest));
         }
@@ -257,6 +262,49 @@ public final class LiveWindow extends Watch {
                 .map(Integer::valueOf);
     }
 
+    /** A guest that is started again has its name or its devices. */
+    private static boolean isSame(VmProcess one, VmProcess other) {
+        return one.guest().isPresent() && one.guest().equals(other.guest())
+                || one.arguments().size() > 1 && one.arguments().equals(other.arguments())
+                || one.devices().stream().anyMatch(other.devices()::contains);
+    }
+
+    /** Names the guests that ended, and follows those that began in their place. */
+    private void follow(HostFacts after) {
+        for (VmProcess guest : guests) {
+            if (tasks(guest).findAny().isEmpty()) {
+                List<VmProcess> next = after.vms().all().stream()
+                        .filter(vm -> !earlier.contains(vm.pid()) && isSame(guest, vm))
+                        .toList();
+                seeThreads(after, next);
+                notes.add("process " + guest.pid()
+                        + " of the guest ended while it was watched: its interrupts are counted until then"
+                        + next.stream()
+                                .map(vm -> ", and those of process " + vm.pid() + ", which began in its place, from its"
+                                        + " begin on")
+                                .collect(Collectors.joining()));
+            }
+        }
+    }
+
+    /** The processes of VMs that got signals of the devices, and that are not of the guests. */
+    private void follow(ProbeCounts counts, Set<Integer> irqs, HostFacts after) {
+        Set<Integer> eventfds = counts.handlers().stream()
+                .filter(one -> irqs.contains(one.irq()))
+                .map(ProbeCounts.Handler::eventfd)
+                .collect(Collectors.toSet());
+        Set<Integer> creators = counts.irqfds().stream()
+                .filter(one -> eventfds.contains(one.eventfd()))
+                .map(ProbeCounts.Irqfd::creator)
+                .filter(thread -> !processes.containsKey(thread))
+                .collect(Collectors.toSet());
+        seeThreads(
+                after,
+                after.vms().all().stream()
+                        .filter(vm -> tasks(vm).anyMatch(creators::contains))
+                        .toList());
+    }
+
     // The end
 
     /**
@@ -265,22 +313,19 @@ public final class LiveWindow extends Watch {
      * @param after the host, not read until now
      */
     public Live end(HostFacts after) {
-        Duration watched = Duration.ofNanos(machine.nanos() - begin);
+        long ended = machine.nanos();
         Duration cost = machine.cpu().minus(cpuBegun);
+        // Before the probes are read, so that they count each interrupt that the host counts.
+        Map<String, Long> now = counters(after);
         Optional<ProbeCounts> counts = probes.flatMap(this::counts);
         Optional<Tracing.Lost> lost = stop(tracing);
-        // The host continues to count while the probes are removed.
-        Map<String, Long> now = counters(after);
         readToEnd();
         close();
         if (lost.isEmpty()) {
             formats.clear();
         }
-        seeThreads(after);
-        guests.stream()
-                .filter(guest -> tasks(guest).findAny().isEmpty())
-                .forEach(guest -> notes.add("process " + guest.pid()
-                        + " of the guest ended while it was watched: its interrupts are counted until then"));
+        seeThreads(after, guests);
+        follow(after);
         bound.stream()
                 .filter(device -> !isBound(after, device))
                 .forEach(device ->
@@ -296,6 +341,10 @@ public final class LiveWindow extends Watch {
         });
         TreeSet<Integer> irqs = new TreeSet<>(known);
         irqs.addAll(armed(after));
+        counts.ifPresent(one -> {
+            follow(one, irqs, after);
+            silence(one, irqs, grown, after);
+        });
         List<Live.Seen> seen = new ArrayList<>();
         Map<Integer, Live.Irq> each = events(traced, irqs, grown, seen);
         List<Live.Counter> counters = grown.entrySet().stream()
@@ -303,9 +352,11 @@ public final class LiveWindow extends Watch {
                 .toList();
         Duration around = machine.cpu().minus(cpuBefore).minus(cost);
         return new Live(
-                watched,
+                Duration.ofNanos(ended - begin),
                 cost,
                 around,
+                Duration.ofNanos(begin - beginsToSet),
+                Duration.ofNanos(machine.nanos() - ended),
                 counters,
                 seen,
                 each,
@@ -315,6 +366,24 @@ public final class LiveWindow extends Watch {
                 counts.map(one -> counted(one, after)));
     }
 
+    /** Names the cause if the host handled interrupts and the probes counted none. */
+    private void silence(ProbeCounts counts, Set<Integer> irqs, Map<String, Long> grown, HostFacts after) {
+        Optional<Fact.Unknown<Long>> silent = after.silentProbes();
+        silent.ifPresent(missing::add);
+        for (int irq : irqs) {
+            long handled = grown.getOrDefault(name(irq), 0L);
+            if (handled > 0 && counts.handlers().stream().noneMatch(one -> one.irq() == irq)) {
+                notes.add(name(irq) + " has no stages: the host handled it " + handled
+                        + " times, and the probe of VFIO's handler counted none: "
+                        + silent.map(Fact.Unknown::why)
+                                .orElse(
+                                        counts.missing().isEmpty()
+                                                ? "no file shows why"
+                                                : String.join("; ", counts.missing())));
+            }
+        }
+    }
+
     private Stages.Counted counted(ProbeCounts counts, HostFacts after) {
         Map<Integer, String> names = new HashMap<>();
         counts.callers().forEach(one -> names.computeIfAbsent(one.thread(), this::comm));
@@ -322,8 +391,13 @@ public final class LiveWindow extends Watch {
                 .filter(one -> !one.sharers().isEmpty())
                 .map(one -> one.irq().number())
                 .collect(Collectors.toSet());
+        Set<Integer> gone = counts.taken().stream()
+                .map(ProbeCounts.Taken::thread)
+                .filter(thread -> !processes.containsKey(thread)
+                        && machine.files().list("proc/" + thread).isEmpty())
+                .collect(Collectors.toSet());
         return new Stages.Counted(
-                counts, arm, VcpuThreads.areInjected(machine.files()), processes, vcpus, names, shared);
+                counts, arm, VcpuThreads.areInjected(machine.files()), processes, vcpus, names, shared, gone);
     }
 
     private Map<Integer, Live.Irq> events(

@@ -68,19 +68,17 @@ final class ProbedLinks {
                 counted.vms(irqfds),
                 "KVM raises the interrupt itself, so it is not posted"));
         String gsi = "gsi " + listed(irqfds.stream().map(Irqfd::gsi).collect(Collectors.toCollection(TreeSet::new)));
-        if (Stages.routed(irqfds) == 0) {
+        long unrouted = counted.unrouted(irqfds);
+        if (unrouted > 0 && unrouted == Stages.signals(irqfds)) {
             put(Link.broken(
                     Hop.GSI,
-                    Evidence.observed(WAKEUP),
+                    Evidence.observed(counted.arm() ? WAKEUP : RAISED),
                     gsi + " has an irqfd and no route: a signal is lost",
                     "set the route before the irqfd is assigned, and keep it; to mask, deassign the irqfd"));
             return;
         }
         put(Link.whole(Hop.GSI, Evidence.observed(WAKEUP), gsi, "the irqfd raises it"));
-        List<Accepted> accepted = irqfds.stream()
-                .flatMap(one -> one.accepted().stream())
-                .distinct()
-                .toList();
+        List<Accepted> accepted = counted.accepted(irqfds);
         if (!counted.arm()) {
             delivery(irqfds, addressed, accepted);
         } else if (!accepted.isEmpty()) {
@@ -117,7 +115,7 @@ final class ProbedLinks {
                             .collect(Collectors.joining(", ")),
                     "the message: " + messages.stream().map(Message::toString).collect(Collectors.joining("; "))));
         }
-        boolean isRaised = Stages.raised(irqfds, result -> result > 0) > 0 && !accepted.isEmpty();
+        boolean isRaised = counted.raised(irqfds, result -> result > 0) > 0 && !accepted.isEmpty();
         if (isRaised && messages.isEmpty()) {
             put(Link.whole(
                     Hop.GUEST_VECTOR,

@@ -4,12 +4,16 @@ package io.kvmirq.diag;
 import io.kvmirq.Errno;
 import io.kvmirq.VcpuId;
 import io.kvmirq.host.trace.ProbeCounts;
+import io.kvmirq.host.trace.ProbeCounts.Accepted;
 import io.kvmirq.host.trace.ProbeCounts.Caller;
 import io.kvmirq.host.trace.ProbeCounts.Handler;
 import io.kvmirq.host.trace.ProbeCounts.Irqfd;
 import io.kvmirq.host.trace.ProbeCounts.Latency;
 import io.kvmirq.host.trace.ProbeCounts.Message;
+import io.kvmirq.host.trace.ProbeCounts.Raised;
+import io.kvmirq.host.trace.ProbeCounts.Starved;
 import io.kvmirq.host.trace.ProbeCounts.Taken;
+import io.kvmirq.host.trace.ProbeCounts.Unrouted;
 import io.kvmirq.uapi.Uapi;
 import java.util.ArrayList;
 import java.util.Collection;
@@ -24,6 +28,7 @@ import java.util.TreeMap;
 import java.util.TreeSet;
 import java.util.function.IntPredicate;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 
 /**
  * The stages that interrupts pass, each with its count. Counting begins at the vCPU, and counts are read from the
@@ -36,8 +41,9 @@ import java.util.stream.Collectors;
  *
  * @param stages from the device to the vCPU
  * @param loses the first stage that loses interrupts, with their number and the reason
+ * @param doubt the first stage that may lose interrupts, with the reason why that is not known. Empty if one certainly does
  */
-public record Stages(List<Stage> stages, Optional<String> loses) {
+public record Stages(List<Stage> stages, Optional<String> loses, Optional<String> doubt) {
     /**
      * A stage.
      *
@@ -64,6 +70,7 @@ public record Stages(List<Stage> stages, Optional<String> loses) {
      * @param vcpus their vCPUs, by the thread that runs each
      * @param names those of the threads that signalled irqfds
      * @param shared the host irqs whose line has handlers of several devices
+     * @param gone the threads that took vectors and ended, of any process
      */
     record Counted(
             ProbeCounts counts,
@@ -72,10 +79,74 @@ public record Stages(List<Stage> stages, Optional<String> loses) {
             Map<Integer, Integer> processes,
             Map<Integer, VcpuId> vcpus,
             Map<Integer, String> names,
-            Set<Integer> shared) {
+            Set<Integer> shared,
+            Set<Integer> gone) {
         /** Whether a count of 0 proves that no vCPU took the vector. */
         boolean seesTaken() {
             return injects && counts.isTakenCounted() && counts.missed() == 0;
+        }
+
+        /** Whether a guest that took a vector and wrote no EOI is known. */
+        boolean seesEnded() {
+            return seesTaken() && counts.isEndedCounted();
+        }
+
+        /** The counts of the guests' threads. */
+        List<Taken> ofGuests(List<Taken> all, Set<Integer> vectors) {
+            return all.stream()
+                    .filter(one -> processes.containsKey(one.thread()) && vectors.contains(one.vector()))
+                    .toList();
+        }
+
+        /** The number of results of workers. */
+        long raised(List<Irqfd> irqfds, IntPredicate which) {
+            Set<Integer> eventfds = ids(irqfds);
+            return counts.raised().stream()
+                    .filter(one -> eventfds.contains(one.eventfd()) && which.test(one.result()))
+                    .mapToLong(Raised::count)
+                    .sum();
+        }
+
+        /** The threads that created the VMs of irqfds behind these. */
+        List<Integer> starved(List<Irqfd> irqfds) {
+            Set<Integer> eventfds = ids(irqfds);
+            return counts.starved().stream()
+                    .filter(one -> eventfds.contains(one.eventfd()))
+                    .map(Starved::creator)
+                    .toList();
+        }
+
+        /** Whether it is of a guest, or takes the signals of an irqfd of a guest. */
+        boolean isOfGuest(Irqfd irqfd) {
+            return processes.containsKey(irqfd.creator())
+                    || starved(List.of(irqfd)).stream().anyMatch(processes::containsKey);
+        }
+
+        List<Accepted> accepted(List<Irqfd> irqfds) {
+            Set<Integer> eventfds = ids(irqfds);
+            return counts.accepted().stream()
+                    .filter(one -> eventfds.contains(one.eventfd()))
+                    .toList();
+        }
+
+        /** The number of workers that found no route. */
+        private long withoutChip(List<Irqfd> irqfds) {
+            Set<Integer> eventfds = ids(irqfds);
+            return counts.unrouted().stream()
+                    .filter(one -> eventfds.contains(one.eventfd()))
+                    .mapToLong(Unrouted::count)
+                    .sum();
+        }
+
+        /** The number of signals that found no route. On x86 a GSI may have several, and only the worker knows. */
+        long unrouted(List<Irqfd> irqfds) {
+            long untyped = types(irqfds, type -> type == 0);
+            long none = withoutChip(irqfds);
+            return arm || none > 0 && none == raised(irqfds, result -> true) ? untyped : Math.min(untyped, none);
+        }
+
+        private static Set<Integer> ids(List<Irqfd> irqfds) {
+            return irqfds.stream().map(Irqfd::eventfd).collect(Collectors.toSet());
         }
 
         /** The number of eventfds of the guests that have messages with a vector. */
@@ -115,9 +186,11 @@ public record Stages(List<Stage> stages, Optional<String> loses) {
 
         /** The VMs of irqfds. The VM of another guest is named by the thread that created it. */
         String vms(List<Irqfd> irqfds) {
-            return irqfds.stream()
-                    .map(Irqfd::creator)
-                    .map(thread -> processes.containsKey(thread)
+            return vms(irqfds.stream().map(Irqfd::creator));
+        }
+
+        private String vms(Stream<Integer> creators) {
+            return creators.map(thread -> processes.containsKey(thread)
                             ? "process " + processes.get(thread)
                             : "a VM that thread " + thread + " created")
                     .distinct()
@@ -166,26 +239,25 @@ public record Stages(List<Stage> stages, Optional<String> loses) {
         Set<Integer> handled =
                 counted.counts().handlers().stream().map(Handler::eventfd).collect(Collectors.toSet());
         return counted.counts().irqfds().stream()
-                .filter(one ->
-                        !handled.contains(one.eventfd()) && counted.processes().containsKey(one.creator()))
-                .sorted(Comparator.comparingInt(Irqfd::eventfd))
+                .filter(one -> !handled.contains(one.eventfd()) && counted.isOfGuest(one))
+                .collect(Collectors.groupingBy(Irqfd::eventfd, TreeMap::new, Collectors.toList()))
+                .entrySet()
+                .stream()
                 .map(one -> {
                     Steps steps = new Steps(counted);
+                    long signals = signals(one.getValue());
                     steps.add(
                             "eventfd",
-                            one.signals(),
-                            "id " + one.eventfd() + ", signalled by " + counted.callers(one.eventfd()),
+                            signals,
+                            "id " + one.getKey() + ", signalled by " + counted.callers(one.getKey()),
                             Optional.empty());
-                    return steps.irqfds(List.of(one), one.signals());
+                    return steps.irqfds(one.getValue(), signals);
                 })
                 .toList();
     }
 
-    /** The number of signals that found a route. */
-    static long routed(List<Irqfd> irqfds) {
-        return irqfds.stream()
-                .mapToLong(one -> one.signals() - one.routes().getOrDefault(0, 0L))
-                .sum();
+    static long signals(List<Irqfd> irqfds) {
+        return irqfds.stream().mapToLong(Irqfd::signals).sum();
     }
 
     /** The messages of the routes that are messages. */
@@ -203,25 +275,24 @@ public record Stages(List<Stage> stages, Optional<String> loses) {
         return results(irqfds, result -> isSent(result, arm));
     }
 
+    /** The number of signals for which the irqfd had a route of such types. */
+    private static long types(List<Irqfd> irqfds, IntPredicate which) {
+        return sum(irqfds.stream().map(Irqfd::routes), which);
+    }
+
+    private static long sum(Stream<Map<Integer, Long>> counts, IntPredicate which) {
+        return counts.flatMap(one -> one.entrySet().stream())
+                .filter(one -> which.test(one.getKey()))
+                .mapToLong(Map.Entry::getValue)
+                .sum();
+    }
+
     private static boolean isSent(int result, boolean arm) {
         return arm ? result == 0 : result > 0;
     }
 
     private static long results(List<Irqfd> irqfds, IntPredicate which) {
-        return irqfds.stream()
-                .flatMap(one -> one.results().entrySet().stream())
-                .filter(one -> which.test(one.getKey()))
-                .mapToLong(Map.Entry::getValue)
-                .sum();
-    }
-
-    /** The number of signals that a worker raised with such a result of {@code kvm_set_irq()}. */
-    static long raised(List<Irqfd> irqfds, IntPredicate which) {
-        return irqfds.stream()
-                .flatMap(one -> one.raised().entrySet().stream())
-                .filter(one -> which.test(one.getKey()))
-                .mapToLong(Map.Entry::getValue)
-                .sum();
+        return sum(irqfds.stream().map(Irqfd::results), which);
     }
 
     /** The number of signals that KVM refused, with the reason. Empty if there are none. */
@@ -255,6 +326,7 @@ public record Stages(List<Stage> stages, Optional<String> loses) {
         private final Counted counted;
         private final List<Stage> stages = new ArrayList<>();
         private Optional<String> loses = Optional.empty();
+        private Optional<String> doubt = Optional.empty();
 
         Steps(Counted counted) {
             this.counted = counted;
@@ -278,67 +350,94 @@ public record Stages(List<Stage> stages, Optional<String> loses) {
             }
         }
 
+        private void doubt(String stage, long count, String why) {
+            if (count > 0 && doubt.isEmpty()) {
+                doubt = Optional.of(stage + ": " + count + " " + why);
+            }
+        }
+
         Stages irqfds(List<Irqfd> irqfds, long handled) {
-            long signals = irqfds.stream().mapToLong(Irqfd::signals).sum();
+            long signals = signals(irqfds);
             loses("irqfd", handled - signals, "signals that no irqfd took");
             if (!irqfds.isEmpty()) {
-                long routed = routed(irqfds);
+                long unrouted = counted.unrouted(irqfds);
+                long routed = signals - unrouted;
                 long sent = sent(irqfds, counted.arm());
-                long worker = results(irqfds, result -> result == EWOULDBLOCK) - (signals - routed);
+                long left = results(irqfds, result -> result == EWOULDBLOCK) - unrouted;
+                // A worker raises the GSI when an eventfd is assigned that was signalled before.
+                long assigned = counted.arm()
+                        ? 0
+                        : Math.max(0, counted.raised(irqfds, result -> true) - counted.withoutChip(irqfds) - left);
                 List<Message> messages = messages(irqfds);
+                List<Integer> starved = counted.starved(irqfds);
+                if (!starved.isEmpty()) {
+                    doubt = Optional.of("irqfd: " + counted.vms(irqfds) + " takes each signal; an irqfd of the same eventfd in "
+                            + counted.vms(starved.stream()) + " starves");
+                }
                 add("irqfd", signals, counted.vms(irqfds), latency(ProbeCounts.Stage.IRQFD, irqfds, "the handler"));
                 add(
                         "GSI",
                         routed,
                         "gsi " + listed(irqfds.stream().map(Irqfd::gsi).toList()),
                         Optional.empty());
-                loses("GSI", signals - routed, "signals while the GSI had no route");
+                loses("GSI", unrouted, "signals while the GSI had no route");
                 add(
                         "delivered",
                         sent,
                         messages.stream().map(Message::toString).collect(Collectors.joining("; ")),
                         latency(ProbeCounts.Stage.DELIVERED, irqfds, "the irqfd"));
-                if (worker > 0) {
-                    byWorker(irqfds, worker, signals - routed);
+                if (left + assigned > 0) {
+                    byWorker(irqfds, left, assigned);
                 }
                 long refused = results(irqfds, one -> !isSent(one, counted.arm()) && one != EWOULDBLOCK);
                 loses("delivered", refused, "that KVM refused, " + refusals(irqfds, counted.arm()));
-                if (!counted.arm() && sent > 0) {
-                    taken(messages, sent, latency(ProbeCounts.Stage.TAKEN, irqfds, "the irqfd"));
+                doubt(
+                        "delivered",
+                        signals - unrouted - sent - left - refused,
+                        "of which no result was counted: a probe of the return of kvm_arch_set_irq_inatomic missed them");
+                if (!counted.arm()) {
+                    taken(irqfds, messages, latency(ProbeCounts.Stage.TAKEN, irqfds, "the irqfd"));
                 }
+            } else if (loses.isEmpty()) {
+                doubt = Optional.of("irqfd: no irqfd took a signal, which is no loss if only the line's other devices"
+                        + " interrupted");
             }
-            return new Stages(stages, loses);
+            return new Stages(stages, loses, loses.isPresent() ? Optional.empty() : doubt);
         }
 
         /**
          * A pin that KVM does not raise at once may be raised later, so it is no loss. On arm64 the result of a worker
          * does not show whether the message was delivered.
          *
-         * @param unrouted how many signals of workers found no route
+         * @param worker the signals that KVM left to a worker, and that have a route
+         * @param assigned how often a worker raised the GSI without a signal
          */
-        private void byWorker(List<Irqfd> irqfds, long worker, long unrouted) {
+        private void byWorker(List<Irqfd> irqfds, long worker, long assigned) {
             if (counted.arm()) {
                 add("by a worker", worker, "a pin, or a message: the result is not shown", Optional.empty());
                 return;
             }
-            long raised = raised(irqfds, result -> result > 0);
-            long merged = raised(irqfds, result -> result == 0);
-            long refused = Math.max(0, raised(irqfds, result -> result < 0) - unrouted);
-            long left = worker - raised - merged - refused;
-            boolean pins = irqfds.stream().anyMatch(one -> one.routes().keySet().stream()
-                    .anyMatch(type -> type != 0 && type != Uapi.KVM_IRQ_ROUTING_MSI));
-            String value = (pins ? "a pin: " : "a message to many: ") + raised + " raised";
+            long raised = counted.raised(irqfds, result -> result > 0);
+            long merged = counted.raised(irqfds, result -> result == 0);
+            long refused = counted.raised(irqfds, result -> result < 0) - counted.withoutChip(irqfds);
+            boolean pins = types(irqfds, type -> type == Uapi.KVM_IRQ_ROUTING_MSI) == 0
+                    || types(irqfds, type -> type != 0 && type != Uapi.KVM_IRQ_ROUTING_MSI) > 0;
+            String value = (pins ? "a pin: " : worker > types(irqfds, type -> type == 0) - counted.unrouted(irqfds) ? "a message to many: " : "a message: ") + raised + " raised";
             if (pins) {
                 value += part(merged, "merged, or the LAPIC is off")
                         + part(refused, "not raised: the pin is masked, or its EOI is due");
+                doubt("by a worker", merged, "that were merged, or whose LAPIC is off");
             }
-            add("by a worker", worker, value + part(left, "merged, or pending"), Optional.empty());
+            value += part(worker + assigned - raised - merged - refused, "merged, or pending");
+            value += part(assigned, "of these because the eventfd had been signalled when its irqfd was assigned");
+            add("by a worker", worker + assigned, value, Optional.empty());
             if (!pins) {
                 loses(
                         "delivered",
                         merged + refused,
                         "that KVM refused in a worker, because no vCPU has the destination, or its LAPIC is off");
             }
+            doubt("by a worker", raised + merged + refused == 0 ? worker : 0, "for which no worker ran until the end");
         }
 
         private static String part(long count, String what) {
@@ -346,30 +445,60 @@ public record Stages(List<Stage> stages, Optional<String> loses) {
         }
 
         /**
+         * The number of vectors that LAPICs got: a message to many is one for each vCPU. The vector of a pin is known where
+         * a worker gave it to a LAPIC.
+         */
+        private long given(List<Irqfd> irqfds) {
+            long fast = irqfds.stream()
+                    .flatMap(one -> one.results().entrySet().stream())
+                    .filter(one -> one.getKey() > 0)
+                    .mapToLong(one -> one.getKey() * one.getValue())
+                    .sum();
+            return fast
+                    + counted.accepted(irqfds).stream()
+                            .mapToLong(Accepted::count)
+                            .sum();
+        }
+
+        /**
          * A LAPIC merges messages of one vector without an event of KVM. APIC virtualization injects without KVM, so no
          * event counts it.
          */
-        private void taken(List<Message> messages, long sent, Optional<String> latency) {
+        private void taken(List<Irqfd> irqfds, List<Message> messages, Optional<String> latency) {
+            long given = given(irqfds);
+            if (given == 0 || !messages.stream().allMatch(Message::hasVector)) {
+                return;
+            }
             Set<Integer> vectors =
                     messages.stream().map(Message::vector).collect(Collectors.toCollection(TreeSet::new));
-            List<Taken> all = counted.counts().taken().stream()
-                    .filter(one -> counted.processes().containsKey(one.thread()) && vectors.contains(one.vector()))
-                    .toList();
+            counted.accepted(irqfds).forEach(one -> vectors.add(one.vector()));
+            List<Taken> all = counted.ofGuests(counted.counts().taken(), vectors);
             long taken = all.stream().mapToLong(Taken::count).sum();
+            long gone = counted.counts().taken().stream()
+                    .filter(one -> counted.gone().contains(one.thread()) && vectors.contains(one.vector()))
+                    .mapToLong(Taken::count)
+                    .sum();
+            boolean isOfOthers =
+                    irqfds.stream().anyMatch(one -> !counted.processes().containsKey(one.creator()));
             String vector = vectors.stream()
-                    .map(one -> "vector 0x" + Integer.toHexString(one))
-                    .collect(Collectors.joining(", "));
-            if (taken == 0 && counted.seesTaken()) {
+                            .map(one -> "vector 0x" + Integer.toHexString(one))
+                            .collect(Collectors.joining(", "))
+                    + (gone > 0 ? "; " + gone + " were taken by threads that ended" : "");
+            if (taken == 0 && gone == 0 && counted.seesTaken() && !isOfOthers) {
                 add("taken", 0, vector, Optional.empty());
-                loses("taken", sent, "that no vCPU took: it does not run, or has interrupts off");
+                loses("taken", given, "that no vCPU took: it does not run, or has interrupts off");
             } else if (taken == 0) {
                 stages.add(new Stage(
                         "taken",
                         "not seen",
                         vector
-                                + (counted.injects()
-                                        ? ": KVM's injections were not all counted"
-                                        : ": by hardware, or the vCPU did not run"),
+                                + (isOfOthers
+                                        ? ": the process of a VM is not among those watched"
+                                        : gone > 0
+                                                ? ""
+                                                : counted.injects()
+                                                        ? ": KVM's injections were not all counted"
+                                                        : ": by hardware, or the vCPU did not run"),
                         Optional.empty()));
             } else {
                 String vcpus = all.stream()
@@ -378,13 +507,20 @@ public record Stages(List<Stage> stages, Optional<String> loses) {
                         .sorted(Comparator.comparingInt(VcpuId::number))
                         .map(VcpuId::toString)
                         .collect(Collectors.joining(", "));
+                long left = isOfOthers ? 0 : given - taken - gone;
                 add(
                         "taken",
                         taken,
                         vector
                                 + (vcpus.isEmpty() ? "" : " by " + vcpus)
-                                + (taken < sent ? "; " + (sent - taken) + " were merged or are pending" : ""),
+                                + (left > 0 ? "; " + left + " were merged or are pending" : ""),
                         isOfOne(all) ? latency : Optional.empty());
+                long ended = counted.ofGuests(counted.counts().ended(), vectors).stream()
+                        .mapToLong(Taken::count)
+                        .sum();
+                if (counted.seesEnded() && ended < taken) {
+                    doubt("taken", left, "that wait or were merged: the guest took " + taken + " and ended " + ended);
+                }
             }
         }
 

@@ -13,6 +13,7 @@ import static io.kvmirq.contract.World.eventually;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import io.kvmirq.Errno;
 import io.kvmirq.PciAddress;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.contract.World.MsiRoute;
@@ -135,6 +136,37 @@ class LiveLossesContract extends VfioSuite {
                             "taken 0 vector 0x" + Integer.toHexString(vector),
                             "loses taken: " + SENT + " that no vCPU took: it does not run, or has interrupts off");
         }
+    }
+
+    /** The kernel wakes the irqfd that was assigned first. */
+    @Test
+    void secondIrqfdOfAnEventfdIsNamed() {
+        RealModeGuest guest = RealModeGuest.answering(world, vm);
+        int other = world.fullVm();
+        int event = vfio.events(1)[0];
+        for (int one : new int[] {vm, other}) {
+            assertOk(world.setMsiRoutes(one, new MsiRoute(GSI, MSI_ADDRESS, World.VECTOR, 0)));
+        }
+        assertOk(kernel.irqfdAssign(vm, event, GSI));
+        int second = kernel.irqfdAssign(other, event, GSI);
+        assumeTrue(second != -Errno.EBUSY.number(), "needs a kernel before 6.17, which takes a second irqfd");
+        assertOk(second);
+        Live live;
+        try (LiveWindow window = watch(List.of())) {
+            for (int i = 0; i < SENT; i++) {
+                assertOk(kernel.eventfdSignal(event, 1));
+                guest.answer();
+            }
+            live = window.end(host());
+        }
+        String process = "process " + ProcessHandle.current().pid();
+        assertThat(live.stages()).hasSize(1);
+        assertThat(printed(live.stages().get(0)))
+                .contains("irqfd " + SENT + " " + process)
+                .endsWith(
+                        "in doubt irqfd: " + process + " takes each signal; an irqfd of the same eventfd in " + process
+                                + " starves",
+                        "loses nothing");
     }
 
     private static void setClock(Instant time) throws IOException, InterruptedException {

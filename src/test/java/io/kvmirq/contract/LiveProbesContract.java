@@ -29,6 +29,7 @@ import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.testing.Numbers;
+import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.undo.Undo;
 import io.kvmirq.vfio.VfioDevice;
 import java.io.IOException;
@@ -113,6 +114,7 @@ class LiveProbesContract extends VfioSuite {
             lines.add(one.label() + " " + one.count() + " " + one.value());
             one.latency().ifPresent(latency -> lines.add(one.label() + " " + latency));
         });
+        stages.doubt().ifPresent(doubt -> lines.add("in doubt " + doubt));
         lines.add("loses " + stages.loses().orElse("nothing"));
         lines.forEach(System.out::println);
         return lines;
@@ -125,6 +127,15 @@ class LiveProbesContract extends VfioSuite {
 
     static String value(Chain chain, Hop hop) {
         return chain.link(hop).flatMap(Link::value).orElse("none");
+    }
+
+    /** The id that fdinfo has. */
+    static int eventfdId(int fd) throws IOException {
+        return Files.readAllLines(Path.of("/proc/self/fdinfo/" + fd)).stream()
+                .filter(line -> line.startsWith("eventfd-id:"))
+                .mapToInt(line -> Integer.parseInt(line.replaceFirst("\\D+", "")))
+                .findFirst()
+                .orElseThrow();
     }
 
     static long handled(int vector) {
@@ -237,6 +248,34 @@ class LiveProbesContract extends VfioSuite {
         assertThat(value(probed, Hop.VCPU)).isEqualTo("vcpu 1");
         assertThat(value(probed, Hop.IRQFD))
                 .isEqualTo("process " + ProcessHandle.current().pid());
+    }
+
+    /** The probes are set and have no hits. */
+    @ParameterizedTest
+    @ValueSource(strings = {"/sys/kernel/debug/kprobes/enabled", "/proc/sys/kernel/ftrace_enabled"})
+    void probesThatAreSwitchedOffAreNamed(String file) throws IOException {
+        Path off = Path.of(file);
+        assumeTrue(Files.exists(off), "needs " + file);
+        PciAddress nic = vfio.address(E1000E);
+        var device = e1000e();
+        device.start();
+        device.arm(UapiVfio.VFIO_PCI_MSIX_IRQ_INDEX, 0, vfio.events(1));
+        Live live;
+        Files.writeString(off, "0");
+        try (LiveWindow window = watch(List.of(nic))) {
+            for (int i = 0; i < SENT; i++) {
+                long before = handled(0);
+                device.hardware.send(0);
+                eventually("the host handled it", () -> handled(0) > before);
+            }
+            live = window.end(host());
+        } finally {
+            Files.writeString(off, "1");
+        }
+        assertThat(live.stages()).isEmpty();
+        assertThat(live.missing()).singleElement().satisfies(one -> assertThat(one.why())
+                .contains(file.substring(file.lastIndexOf('/') + 1) + " is 0"));
+        assertThat(live.notes()).anyMatch(note -> note.contains(" has no stages: the host handled it "));
     }
 
     /** Records in the ring buffers of all instances, also those that were read or overwritten. */

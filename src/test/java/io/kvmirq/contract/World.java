@@ -394,6 +394,15 @@ public final class World {
         assertOk(kernel.irqchipSet(vm, IOAPIC, state));
     }
 
+    /** As a guest does that uses the IOAPIC. */
+    void maskPics(int vm) {
+        for (int chip = 0; chip < IOAPIC; chip++) {
+            ByteBuffer state = Buffers.allocate(KernelBackend.IRQCHIP_STATE_SIZE);
+            assertOk(kernel.irqchipGet(vm, chip, state));
+            assertOk(kernel.irqchipSet(vm, chip, state.put(Uapi.KvmPicState.IMR, (byte) 0xff)));
+        }
+    }
+
     /** Sets a line. Returns the status of KVM_IRQ_LINE_STATUS. */
     int status(int vm, int gsi, int level) {
         ByteBuffer status = Buffers.allocate(Integer.BYTES);

@@ -226,6 +226,17 @@ class DoctorTest {
         assertThat(finding(host, Check.TRACING).needsRoot()).isTrue();
     }
 
+    @Test
+    void switchedOffProbesAreWarnedOf() throws IOException {
+        for (String file : List.of("sys/kernel/debug/kprobes/enabled", "proc/sys/kernel/ftrace_enabled")) {
+            Finding finding = finding(intel().put(file, "0\n"), Check.TRACING);
+            assertThat(finding.status()).isEqualTo(Status.WARN);
+            assertThat(finding.reason()).isEqualTo("probes-off");
+            assertThat(finding.text()).contains(" is 0)", ": explain --live counts no stages");
+            assertThat(finding(intel().put(file, "1\n"), Check.TRACING).status()).isEqualTo(Status.PASS);
+        }
+    }
+
     /** Only the first limit counts, which is the soft one. */
     @Test
     void limitsAreThoseOfTheFile() throws IOException {

@@ -15,6 +15,7 @@ import io.kvmirq.host.facts.Fact;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.text.Foreign;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CountDownLatch;
@@ -36,6 +37,8 @@ final class LiveOption {
     private static final int SECONDS_TO_PRINT = 20;
 
     private static final int PER_MILLE_OF_PERCENT = 10;
+
+    private static final Duration SHORT = Duration.ofSeconds(1);
 
     private final LiveHost machine;
     private final int seconds;
@@ -192,6 +195,13 @@ final class LiveOption {
                 terminal,
                 "watched for " + live.time() + ", which took " + percent(live) + " % of a CPU; "
                         + live.around().toMillis() + " ms more to begin and to read the trace");
+        if (live.before().plus(live.afterwards()).compareTo(SHORT) > 0) {
+            line(
+                    terminal,
+                    "  beside it: " + Live.seconds(live.before()) + " to set the probes, and "
+                            + Live.seconds(live.afterwards())
+                            + " to read and remove them: for each of them the kernel waits for all processors");
+        }
         if (!live.counters().isEmpty()) {
             line(
                     terminal,
@@ -213,6 +223,7 @@ final class LiveOption {
                 one.latency().ifPresent(latency -> line(terminal, " ".repeat(29) + latency));
             });
             line(terminal, "    first that loses: " + stages.loses().orElse("none"));
+            stages.doubt().ifPresent(doubt -> line(terminal, "    in doubt: " + doubt));
         }
         if (live.lost() > 0) {
             line(terminal, "  events that did not fit into the buffer: " + live.lost() + "; these are the last");
@@ -251,6 +262,8 @@ final class LiveOption {
                 "live", object -> object.number("milliseconds", live.watched().toMillis())
                         .number("cpuMilliseconds", live.cost().toMillis())
                         .number("aroundCpuMilliseconds", live.around().toMillis())
+                        .number("beforeMilliseconds", live.before().toMillis())
+                        .number("afterwardsMilliseconds", live.afterwards().toMillis())
                         .objects("counters", live.counters(), (to, one) -> to.text("name", one.name())
                                 .number("grew", one.grew()))
                         .objects("events", live.events(), (to, one) -> to.text("event", one.event())
@@ -263,7 +276,8 @@ final class LiveOption {
                                                 .text("count", stage.count())
                                                 .text("value", stage.value())
                                                 .text("latency", stage.latency()))
-                                .text("loses", one.loses()))
+                                .text("loses", one.loses())
+                                .text("doubt", one.doubt()))
                         .number("lost", live.lost())
                         .objects("notReadable", live.missing(), (to, one) -> to.text("text", one.why())
                                 .text("do", one.remedy()))

@@ -273,6 +273,26 @@ public final class HostFacts {
         return TracingInstances.left(tree);
     }
 
+    /**
+     * Why probes of the kernel's functions have no hits here, however often the functions are called. Empty if no file says so.
+     *
+     * <p>Source: {@code write_enabled_file_bool()} in kernel/kprobes.c, and {@code kernel.ftrace_enabled} in
+     * Documentation/admin-guide/sysctl/kernel.rst: on x86 and arm64 a probe at the begin of a function needs ftrace.
+     */
+    public Optional<Fact.Unknown<Long>> silentProbes() {
+        if (debugfs("kprobes/enabled", "none").known().filter("0"::equals).isPresent()) {
+            return Optional.of(new Fact.Unknown<>(
+                    "kprobes are switched off (/sys/kernel/debug/kprobes/enabled is 0), so no probe has hits",
+                    "echo 1 > /sys/kernel/debug/kprobes/enabled"));
+        }
+        return tree.text("proc/sys/kernel/ftrace_enabled")
+                .filter("0"::equals)
+                .map(off -> new Fact.Unknown<>(
+                        "ftrace is switched off (kernel.ftrace_enabled is 0), so probes at the begin of functions have no"
+                                + " hits",
+                        "sysctl kernel.ftrace_enabled=1"));
+    }
+
     /** The host's own uses of a device: file systems on it and networks that are up, one sentence for each. */
     public List<String> uses(PciAddress device) {
         return new DeviceUses(tree, device).all();

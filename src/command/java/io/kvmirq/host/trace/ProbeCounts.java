@@ -13,8 +13,14 @@ import java.util.TreeMap;
  *
  * @param handlers VFIO's handlers
  * @param irqfds the irqfds that were signalled
+ * @param starved the irqfds behind those that took signals
+ * @param raised the results of workers, for irqfds whose signal KVM cannot deliver at once
+ * @param unrouted the workers that found no route. None on arm64
+ * @param accepted the vectors that vCPUs got; none on a kernel that does not tell
  * @param taken the vectors that KVM injected into vCPUs; hardware injects others without KVM
  * @param isTakenCounted whether the kernel has the tracepoint that counts them
+ * @param ended the vectors that guests ended, where KVM sees their EOI
+ * @param isEndedCounted whether the kernel has the tracepoint that counts them
  * @param callers the threads that signalled irqfds, except in the handlers of interrupts
  * @param latencies times between two stages; none where the kernel does not measure them
  * @param missed events that a probe or a histogram missed; if not 0, each count is a minimum
@@ -23,8 +29,14 @@ import java.util.TreeMap;
 public record ProbeCounts(
         List<Handler> handlers,
         List<Irqfd> irqfds,
+        List<Starved> starved,
+        List<Raised> raised,
+        List<Unrouted> unrouted,
+        List<Accepted> accepted,
         List<Taken> taken,
         boolean isTakenCounted,
+        List<Taken> ended,
+        boolean isEndedCounted,
         List<Caller> callers,
         List<Latency> latencies,
         long missed,
@@ -37,6 +49,11 @@ public record ProbeCounts(
         /** The vector, on x86. */
         public int vector() {
             return (int) data & 0xff;
+        }
+
+        /** Whether its delivery mode is fixed or lowest priority, on x86: the others have no vector. */
+        public boolean hasVector() {
+            return (data >> 8 & 6) == 0;
         }
 
         @Override
@@ -52,12 +69,9 @@ public record ProbeCounts(
      * @param gsi the GSI of the irqfd, with or without a route
      * @param creator the thread that created the VM ({@code kvm.userspace_pid}), as the first PID namespace numbers it
      * @param signals how often it took a signal
-     * @param routes how often its GSI had a route of each type ({@code KVM_IRQ_ROUTING_MSI}, and others); 0 is none
+     * @param routes how often its GSI had a route of each type ({@code KVM_IRQ_ROUTING_MSI}, and others); 0 is none, or several
      * @param messages the messages of its routes
      * @param results how often {@code kvm_arch_set_irq_inatomic()} returned each number
-     * @param raised how often {@code kvm_set_irq()} returned each number to a worker
-     * @param accepted the vCPUs that got a vector by a worker, and on arm64 by a handler, too; none on a kernel that does
-     *     not tell
      */
     public record Irqfd(
             int eventfd,
@@ -66,25 +80,34 @@ public record ProbeCounts(
             long signals,
             Map<Integer, Long> routes,
             Set<Message> messages,
-            Map<Integer, Long> results,
-            Map<Integer, Long> raised,
-            Set<Accepted> accepted) {
+            Map<Integer, Long> results) {
         public Irqfd {
             routes = Map.copyOf(routes);
             messages = Set.copyOf(messages);
             results = Map.copyOf(results);
-            raised = Map.copyOf(raised);
-            accepted = Set.copyOf(accepted);
         }
     }
 
     /**
-     * A LAPIC of a vCPU got a vector, before KVM checks whether the LAPIC is on. On arm64 the VGIC got an interrupt,
-     * whose number is the vector, with the vCPU as its target, before KVM checks whether the interrupt is enabled.
+     * An eventfd has a second irqfd, in a VM of its creator. A signal wakes only the first one. Linux 6.17 and newer refuse the
+     * second one.
      */
-    public record Accepted(int vcpu, int vector) {}
+    public record Starved(int eventfd, int creator) {}
 
-    /** A thread of a vCPU got a vector. */
+    /** {@code kvm_set_irq()} returned a result to a worker that raised the GSI of an eventfd. */
+    public record Raised(int eventfd, int result, long count) {}
+
+    /** A worker found no route for the GSI of an eventfd. */
+    public record Unrouted(int eventfd, long count) {}
+
+    /**
+     * A LAPIC of a vCPU got a vector from a worker, before KVM checks whether the LAPIC is on. On arm64 the VGIC got an
+     * interrupt from a worker or a handler, whose number is the vector, with the vCPU as its target, before KVM checks whether
+     * the interrupt is enabled.
+     */
+    public record Accepted(int eventfd, int vcpu, int vector, long count) {}
+
+    /** A thread of a vCPU got a vector, or wrote its EOI. */
     public record Taken(int thread, int vector, long count) {}
 
     /** A thread signalled an eventfd that has an irqfd. */
@@ -116,7 +139,12 @@ public record ProbeCounts(
     public ProbeCounts {
         handlers = List.copyOf(handlers);
         irqfds = List.copyOf(irqfds);
+        starved = List.copyOf(starved);
+        raised = List.copyOf(raised);
+        unrouted = List.copyOf(unrouted);
+        accepted = List.copyOf(accepted);
         taken = List.copyOf(taken);
+        ended = List.copyOf(ended);
         callers = List.copyOf(callers);
         latencies = List.copyOf(latencies);
         missing = List.copyOf(missing);

@@ -4,6 +4,7 @@ package io.kvmirq.host.trace;
 import io.kvmirq.host.facts.Fact;
 import io.kvmirq.host.trace.Btf.Kind;
 import java.util.ArrayList;
+import java.util.Collection;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
@@ -15,7 +16,8 @@ import java.util.Map;
  * <p>An irqfd is named by the address of its entry in the eventfd's wait queue and by the eventfd's id, because the kernel
  * uses the address of a removed one again. {@code irqfd_wakeup()} runs with interrupts
  * disabled and calls {@code kvm_arch_set_irq_inatomic()}, so the return of that function on the same CPU belongs to it.
- * A worker raises the others in {@code irqfd_inject()}, where its thread calls {@code kvm_set_irq()} first.
+ * A worker raises the others in {@code irqfd_inject()}, where its thread calls {@code kvm_set_irq()} first. KVM copies the
+ * route of a GSI into the irqfd only if it is the only one: type 0 is a GSI without a route, or with several.
  *
  * <p>Source: {@code irqfd_wakeup()} in virt/kvm/eventfd.c, {@code kvm_arch_set_irq_inatomic()} in arch/x86/kvm/irq_comm.c
  * and arch/arm64/kvm/vgic/vgic-irqfd.c, {@code vfio_msihandler()} and {@code vfio_intx_handler()} in
@@ -54,8 +56,8 @@ record ProbePlan(
     static final String BY_WORKER = "_by_worker";
     /** The synthetic event: a vCPU for which a worker had a vector, with the eventfd. */
     static final String TO_VCPU = "_to_vcpu";
-    /** The synthetic event: a worker that is done had no vector for a vCPU, as of a masked pin. Nothing counts it. */
-    static final String SPENT = "_spent";
+    /** The synthetic event: a worker asked no chip, because its GSI has no route. */
+    static final String UNROUTED = "_unrouted";
 
     static final String HANDLERS = "irq,id";
     static final String IRQFDS = "wait,id,gsi";
@@ -68,10 +70,17 @@ record ProbePlan(
     static final String RAISES = "id,ret";
     static final String VCPUS = "id,vcpu,vec";
     static final String CALLERS = "id,common_pid";
+    static final String FUNCTION = "own";
+    static final String WAITERS = "id,next,other";
     static final String CPU = "common_cpu";
     static final String EVENTFD = "id";
     /** The kernel's own event where KVM injects a vector. */
     static final String INJECTED = "kvm/kvm_inj_virq";
+
+    /** The kernel's own event where a guest ends an interrupt, on x86. */
+    static final String ENDED = "kvm/kvm_eoi";
+
+    static final String ENDS = "common_pid,vector";
 
     /** The kernel's own event where a LAPIC gets a vector, on x86. */
     static final String ACCEPTED = "kvm/kvm_apic_accept_irq";
@@ -90,6 +99,12 @@ record ProbePlan(
     /** A vCPU has SGIs and PPIs of its own, such as those of its timer. */
     private static final String SHARED = " if vec >= 32";
 
+    /** Fixed or lowest priority: the other delivery modes have no vector. */
+    private static final String WITH_VECTOR = " if dm < 512";
+
+    /** Where KVM asks a chip, on x86. */
+    static final List<String> CHIPS = List.of("kvm/kvm_pic_set_irq", "kvm/kvm_ioapic_set_irq", "kvm/kvm_msi_set_irq");
+
     private static final String TRACEPOINTS = "use --live=tracepoints";
 
     private static final int WAKEUP_PARAMETERS = 4;
@@ -106,6 +121,14 @@ record ProbePlan(
         Fact<String> behind(String pointer, String type, String path) {
             return at(pointer, Long.SIZE)
                     .then(at -> member(type, path, Integer.SIZE).map(offset -> "+" + offset + "(" + at + ")"));
+        }
+
+        /** A member of the irqfd that waits for the same eventfd behind this one. */
+        Fact<String> next(String path) {
+            String entry = "wait.entry.next";
+            return at(entry, Long.SIZE).then(next -> member(IRQFD, entry, Long.SIZE)
+                    .then(from -> member(IRQFD, path, Long.SIZE)
+                            .map(offset -> String.format(Locale.ROOT, "%+d(%s)", offset - from, next))));
         }
 
         /** Both halves of a message's address, read at once: a histogram has three keys. */
@@ -208,7 +231,20 @@ record ProbePlan(
             probe = probe.then(before ->
                     one.getValue().map(at -> before + " " + one.getKey().replace("%s", at)));
         }
-        return probe;
+        return probe.map(
+                before -> before + waiters(irqfd).known().orElse(""));
+    }
+
+    /** The function of the next waiter, which is an irqfd if it is that of this one, and the creator of its VM. */
+    private static Fact<String> waiters(Layout irqfd) {
+        return irqfd.at("wait.func", Long.SIZE).then(own -> irqfd.next("wait.func")
+                .then(next -> irqfd.next("kvm").then(vm -> irqfd.member("kvm", "userspace_pid", Integer.SIZE)
+                        .map(pid -> " own=" + own + ":u64 next=" + next + ":u64 other=+" + pid + "(" + vm + "):s32"))));
+    }
+
+    /** Whether the probe of the wakeup shows the next waiter. */
+    boolean showsWaiters() {
+        return wakeup.contains(" next=");
     }
 
     private static Fact<String> hostIrq(String name, Fact<Btf> types) {
@@ -260,40 +296,55 @@ record ProbePlan(
                 name + SENT + " u64 wait; s32 id; s32 ret",
                 name + BY_WORKER + " s32 id; s32 ret",
                 name + TO_VCPU + " s32 id; u32 vcpu; " + (queued.known().isPresent() ? "u32" : "u8") + " vec",
-                name + SPENT + " s32 id");
+                name + UNROUTED + " s32 id");
     }
 
     /**
      * The triggers in the order in which they begin: from the vCPU to the device, so that a later stage counts all that an
      * earlier one counts.
      *
+     * <p>The kernel clears a variable when an expression reads it, and only then. A worker of an irqfd without a resamplefd
+     * calls {@code kvm_set_irq()} a second time, to lower the GSI: {@code r} is clear then.
+     *
      * @param injected the fields of {@link #INJECTED}
-     * @param isAccepted whether the kernel has {@link #ACCEPTED}
+     * @param events those of KVM
      */
-    List<Trigger> triggers(Injected injected, boolean isAccepted) {
+    List<Trigger> triggers(Injected injected, Collection<String> events) {
         String woken = GROUP + "/" + name + WAKEUP;
-        String ofWorker = "hist:keys=" + THREAD + ":onmatch(" + GROUP + "." + name + WORKER + ").trace(" + name;
+        String onWorker = ":onmatch(" + GROUP + "." + name + WORKER + ").trace(" + name;
+        String ofWorker = "hist:keys=" + THREAD + onWorker;
+        boolean isAccepted = events.contains(ACCEPTED);
         List<Trigger> triggers = new ArrayList<>();
+        if (events.contains(ENDED)) {
+            triggers.add(new Trigger(ENDED, "hist:keys=" + ENDS));
+        }
         if (injected.isThere()) {
             triggers.add(new Trigger(INJECTED, "hist:keys=" + injected.keys() + injected.condition()));
         }
-        // The kernel clears a variable when it is read.
         triggers.add(new Trigger(GROUP + "/" + name + WORKER, "hist:keys=" + THREAD + ":r=id,v=id"));
+        triggers.add(new Trigger("synthetic/" + name + UNROUTED, "hist:keys=" + EVENTFD));
+        CHIPS.stream()
+                .filter(events::contains)
+                .forEach(chip -> triggers.add(
+                        new Trigger(chip, "hist:keys=" + THREAD + ":asked=" + THREAD + "-$v")));
         triggers.add(new Trigger("synthetic/" + name + BY_WORKER, "hist:keys=" + RAISES));
-        triggers.add(new Trigger(GROUP + "/" + name + RAISED, ofWorker + BY_WORKER + ",$r,ret)"));
-        // Otherwise a vector that the thread has later, for another reason, would be joined with this eventfd.
-        triggers.add(new Trigger(GROUP + "/" + name + RAISED, ofWorker + SPENT + ",$v)"));
+        triggers.add(new Trigger(
+                GROUP + "/" + name + RAISED,
+                "hist:keys=" + THREAD + ":raised=" + THREAD + "-$r" + onWorker + BY_WORKER + ",$r,ret)"));
+        triggers.add(new Trigger(
+                GROUP + "/" + name + RAISED,
+                "hist:keys=" + THREAD + ":spent=" + THREAD + "-$v" + onWorker + UNROUTED + ",$v)"));
         String event = queued.known().map(yes -> GROUP + "/" + name + QUEUED).orElse("");
         if (isAccepted || !event.isEmpty()) {
             triggers.add(new Trigger("synthetic/" + name + TO_VCPU, "hist:keys=" + VCPUS));
         }
         if (isAccepted) {
-            triggers.add(new Trigger(ACCEPTED, ofWorker + TO_VCPU + ",$v,apicid,vec)"));
+            triggers.add(new Trigger(ACCEPTED, ofWorker + TO_VCPU + ",$r,apicid,vec)" + WITH_VECTOR));
         }
         triggers.add(
                 new Trigger(woken, "hist:keys=" + CPU + ":w=wait,i=id" + (event.isEmpty() ? "" : ",q=id") + SIGNALLED));
         if (!event.isEmpty()) {
-            triggers.add(new Trigger(event, ofWorker + TO_VCPU + ",$v,vcpu,vec)" + SHARED));
+            triggers.add(new Trigger(event, ofWorker + TO_VCPU + ",$r,vcpu,vec)" + SHARED));
             // KVM has cached the ITS translation, so no worker is needed.
             triggers.add(new Trigger(
                     event,
@@ -311,6 +362,10 @@ record ProbePlan(
                 new Trigger(woken, "hist:keys=" + VMS + SIGNALLED),
                 new Trigger(woken, "hist:keys=" + ROUTES + SIGNALLED),
                 new Trigger(woken, "hist:keys=" + IRQFDS + SIGNALLED)));
+        if (showsWaiters()) {
+            triggers.add(new Trigger(woken, "hist:keys=" + FUNCTION + SIGNALLED));
+            triggers.add(new Trigger(woken, "hist:keys=" + WAITERS + SIGNALLED));
+        }
         hostIrq.known()
                 .ifPresent(probe -> triggers.add(
                         new Trigger(GROUP + "/" + name + HOST_IRQ, "hist:keys=" + HANDLERS + " if eventfd != 0")));

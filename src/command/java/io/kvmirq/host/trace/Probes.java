@@ -113,7 +113,7 @@ public final class Probes implements AutoCloseable {
         if (!isAccepted() && plan.queued() instanceof Fact.Unknown<String> none) {
             missing.add("the vCPU of an interrupt is not shown: " + none.why());
         }
-        plan.triggers(injected, isAccepted()).forEach(one -> steps.add(step("the kernel does not count ", one)));
+        plan.triggers(injected, events()).forEach(one -> steps.add(step("the kernel does not count ", one)));
         Optional<String> refused = run(steps);
         if (refused.isPresent()) {
             return new Fact.Unknown<>(refused.get(), TraceFiles.remedy(refused.get()));
@@ -128,8 +128,12 @@ public final class Probes implements AutoCloseable {
         return new Fact.Known<>(this);
     }
 
+    private List<String> events() {
+        return files.list("events/kvm").stream().map(name -> "kvm/" + name).toList();
+    }
+
     private boolean isAccepted() {
-        return isListed(files, "events/kvm", ProbePlan.ACCEPTED.substring("kvm/".length()));
+        return events().contains(ProbePlan.ACCEPTED);
     }
 
     private Step step(String what, ProbePlan.Trigger one) {
@@ -181,6 +185,7 @@ public final class Probes implements AutoCloseable {
             String results = histograms("synthetic/" + plan.name() + ProbePlan.SENT);
             String cpus = histograms(ProbePlan.GROUP + "/" + plan.name() + ProbePlan.DELIVERED);
             String raised = histograms("synthetic/" + plan.name() + ProbePlan.BY_WORKER);
+            String unrouted = histograms("synthetic/" + plan.name() + ProbePlan.UNROUTED);
             String vcpus = isAccepted() || plan.queued().known().isPresent()
                     ? histograms("synthetic/" + plan.name() + ProbePlan.TO_VCPU)
                     : "";
@@ -190,23 +195,37 @@ public final class Probes implements AutoCloseable {
                         "latencies leave out " + untimed + " times, for which a histogram of the kernel had no room");
             }
             String taken = injected.isThere() ? histograms(ProbePlan.INJECTED) : "";
+            boolean isEnded = events().contains(ProbePlan.ENDED);
+            String ended = isEnded ? histograms(ProbePlan.ENDED) : "";
             long missed = Histogram.dropped(handlers, ProbePlan.HANDLERS)
                     + Histogram.dropped(irqfds, ProbePlan.IRQFDS, ProbePlan.VMS, ProbePlan.ROUTES, ProbePlan.MESSAGES)
                     + Histogram.dropped(results, ProbePlan.RESULTS)
                     + Histogram.dropped(cpus, ProbePlan.CPU)
                     + Histogram.dropped(raised, ProbePlan.RAISES)
+                    + Histogram.dropped(unrouted, ProbePlan.EVENTFD)
                     + Histogram.dropped(taken, injected.keys())
+                    + Histogram.dropped(ended, ProbePlan.ENDS)
                     + missedByProbes();
             return new Fact.Known<>(new ProbeCounts(
                     Histogram.of(handlers, ProbePlan.HANDLERS).stream()
                             .map(row -> new ProbeCounts.Handler((int) row.key("irq"), (int) row.key("id"), row.count()))
                             .toList(),
-                    irqfds(irqfds, results, raised, vcpus),
-                    Histogram.of(taken, injected.keys()).stream()
-                            .map(row -> new ProbeCounts.Taken(
-                                    (int) row.key(ProbePlan.THREAD), (int) row.key(injected.vector()), row.count()))
+                    irqfds(irqfds, results),
+                    starved(irqfds),
+                    Histogram.of(raised, ProbePlan.RAISES).stream()
+                            .map(row -> new ProbeCounts.Raised((int) row.key("id"), (int) row.key("ret"), row.count()))
                             .toList(),
+                    Histogram.of(unrouted, ProbePlan.EVENTFD).stream()
+                            .map(row -> new ProbeCounts.Unrouted((int) row.key("id"), row.count()))
+                            .toList(),
+                    Histogram.of(vcpus, ProbePlan.VCPUS).stream()
+                            .map(row -> new ProbeCounts.Accepted(
+                                    (int) row.key("id"), (int) row.key("vcpu"), (int) row.key("vec"), row.count()))
+                            .toList(),
+                    vectors(taken, injected.keys(), injected.vector()),
                     injected.isThere(),
+                    vectors(ended, ProbePlan.ENDS, "vector"),
+                    isEnded,
                     Histogram.of(irqfds, ProbePlan.CALLERS).stream()
                             .map(row -> new ProbeCounts.Caller(
                                     (int) row.key("id"), (int) row.key(ProbePlan.THREAD), row.count()))
@@ -224,7 +243,25 @@ public final class Probes implements AutoCloseable {
         return files.read(file(plan.name(), event, "hist"));
     }
 
-    private static List<ProbeCounts.Irqfd> irqfds(String woken, String results, String raised, String vcpus) {
+    private static List<ProbeCounts.Starved> starved(String woken) {
+        Set<Long> functions = Histogram.of(woken, ProbePlan.FUNCTION).stream()
+                .map(row -> row.key(ProbePlan.FUNCTION))
+                .collect(Collectors.toSet());
+        return Histogram.of(woken, ProbePlan.WAITERS).stream()
+                .filter(row -> functions.contains(row.key("next")))
+                .map(row -> new ProbeCounts.Starved((int) row.key("id"), (int) row.key("other")))
+                .distinct()
+                .toList();
+    }
+
+    private static List<ProbeCounts.Taken> vectors(String text, String keys, String vector) {
+        return Histogram.of(text, keys).stream()
+                .map(row -> new ProbeCounts.Taken(
+                        (int) row.key(ProbePlan.THREAD), (int) row.key(vector), row.count()))
+                .toList();
+    }
+
+    private static List<ProbeCounts.Irqfd> irqfds(String woken, String results) {
         return Histogram.of(woken, ProbePlan.IRQFDS).stream()
                 .map(row -> new ProbeCounts.Irqfd(
                         (int) row.key("id"),
@@ -240,19 +277,12 @@ public final class Probes implements AutoCloseable {
                                 .filter(message -> message.key("id") == row.key("id"))
                                 .map(message -> new ProbeCounts.Message(message.key("address"), message.key("data")))
                                 .collect(Collectors.toSet()),
-                        counts(results, ProbePlan.RESULTS, row, "ret"),
-                        counts(raised, ProbePlan.RAISES, row, "ret"),
-                        Histogram.of(vcpus, ProbePlan.VCPUS).stream()
-                                .filter(vcpu -> vcpu.key("id") == row.key("id"))
-                                .map(vcpu -> new ProbeCounts.Accepted((int) vcpu.key("vcpu"), (int) vcpu.key("vec")))
-                                .collect(Collectors.toSet())))
+                        counts(results, ProbePlan.RESULTS, row, "ret")))
                 .toList();
     }
 
-    /** Workers have only the eventfd. */
     private static boolean isSame(Histogram.Row one, Histogram.Row irqfd) {
-        return one.key("id") == irqfd.key("id")
-                && one.keys().getOrDefault("wait", irqfd.key("wait")) == irqfd.key("wait");
+        return one.key("id") == irqfd.key("id") && one.key("wait") == irqfd.key("wait");
     }
 
     private static Map<Integer, Long> counts(String text, String keys, Histogram.Row irqfd, String key) {
@@ -318,7 +348,9 @@ public final class Probes implements AutoCloseable {
             synthetics.forEach(one -> events.add("synthetic/" + one));
             // The first ones have triggers that read variables of the later ones.
             events.add(ProbePlan.INJECTED);
+            events.add(ProbePlan.ENDED);
             events.add(ProbePlan.ACCEPTED);
+            events.addAll(ProbePlan.CHIPS);
             for (String probe : List.of(
                     ProbePlan.QUEUED,
                     ProbePlan.RAISED,

@@ -183,7 +183,9 @@ class LiveTest {
                         3, 7, 1
                     });
             if (woken > routed) {
-                tracefs.counts("_wakeup", "wait,id,type", new long[] {-4096, 9, 0, woken - routed});
+                tracefs.counts("_wakeup", "wait,id,type", new long[] {-4096, 9, 0, woken - routed})
+                        .counts("_by_worker", "id,ret", new long[] {9, -1, woken - routed})
+                        .counts("_unrouted", "id", new long[] {9, woken - routed});
             }
             tracefs.counts(
                     "_sent",
@@ -248,7 +250,142 @@ class LiveTest {
                             delivered             0
                             by a worker           7  a pin: 4 raised, 1 merged, or the LAPIC is off, 1 not raised: the pin is masked, or its EOI is due, 1 merged, or pending
                             first that loses: none
+                            in doubt: by a worker: 1 that were merged, or whose LAPIC is off
                         """);
+    }
+
+    /** Eventfd 9 has pins of a PIC and an IOAPIC, as KVM's default routes have them: type 0 too. */
+    private static FakeTracefs twoRoutes(int raised, int refused) {
+        return new FakeTracefs()
+                .counts("_host_irq", "irq,id", new long[] {27, 9, 20})
+                .counts("_wakeup", "wait,id,gsi", new long[] {-4096, 9, 10, 20})
+                .counts("_wakeup", "wait,id,pid", new long[] {-4096, 9, 100, 20})
+                .counts("_wakeup", "wait,id,type", new long[] {-4096, 9, 0, 20})
+                .counts("_wakeup", "id,address,data", new long[] {9, 0, 0, 20})
+                .counts("_sent", "wait,id,ret", new long[] {-4096, 9, -11, 20})
+                .counts("_by_worker", "id,ret", new long[] {9, 1, raised}, new long[] {9, -1, refused});
+    }
+
+    @Test
+    void severalRoutesOfAGsiAreNoMissingRoute() throws IOException {
+        apicVirtualization = "N";
+        assertThat(explained(
+                        twoRoutes(20, 0)
+                                .counts("_to_vcpu", "id,vcpu,vec", new long[] {9, 0, 0x41, 20})
+                                .counts("kvm_inj_virq", "common_pid,vector", new long[] {101, 0x41, 20})
+                                .counts("kvm_eoi", "common_pid,vector", new long[] {101, 0x41, 20}),
+                        0))
+                .contains(
+                        "  GSI            whole      gsi 10: the irqfd raises it",
+                        """
+                            GSI                  20  gsi 10
+                            delivered             0
+                            by a worker          20  a pin: 20 raised
+                            taken                20  vector 0x41 by vcpu 0
+                            first that loses: none
+                        """)
+                .doesNotContain("in doubt");
+        assertThat(explained(twoRoutes(0, 20), 0))
+                .contains("    by a worker          20  a pin: 0 raised, 20 not raised: the pin is masked, or its EOI is"
+                        + " due\n    first that loses: none\n");
+        assertThat(explained(twoRoutes(0, 20).counts("_unrouted", "id", new long[] {9, 20}), 14))
+                .contains("    first that loses: GSI: 20 signals while the GSI had no route\n");
+    }
+
+    @Test
+    void pinThatNoVcpuTakesIsLost() throws IOException {
+        apicVirtualization = "N";
+        assertThat(explained(twoRoutes(20, 0).counts("_to_vcpu", "id,vcpu,vec", new long[] {9, 0, 0x41, 20}), 0))
+                .contains("    first that loses: taken: 20 that no vCPU took: it does not run, or has interrupts off\n");
+    }
+
+    /** Two vCPUs get each of 20 messages by a worker. */
+    @Test
+    void messageToManyIsTakenByEach() throws IOException {
+        apicVirtualization = "N";
+        assertThat(explained(
+                        counted(20, 20, 20, -11)
+                                .counts("_by_worker", "id,ret", new long[] {9, 2, 20})
+                                .counts("_to_vcpu", "id,vcpu,vec", new long[] {9, 0, 0x41, 20}, new long[] {
+                                    9, 1, 0x41, 20
+                                })
+                                .counts("kvm_inj_virq", "common_pid,vector", new long[] {101, 0x41, 20}, new long[] {
+                                    102, 0x41, 19
+                                })
+                                .counts("kvm_eoi", "common_pid,vector", new long[] {101, 0x41, 20}, new long[] {
+                                    102, 0x41, 19
+                                }),
+                        0))
+                .contains(
+                        "    by a worker          20  a message to many: 20 raised\n",
+                        "    taken                39  vector 0x41 by vcpu 0, vcpu 1; 1 were merged or are pending\n"
+                                + "    first that loses: none\n")
+                .doesNotContain("in doubt: taken");
+    }
+
+    @Test
+    void guestThatEndsNothingIsInDoubt() throws IOException {
+        apicVirtualization = "N";
+        assertThat(explained(
+                        counted(20, 20, 20, 1).counts("kvm_inj_virq", "common_pid,vector", new long[] {101, 0x41, 1}),
+                        0))
+                .contains("""
+                            first that loses: none
+                            in doubt: taken: 19 that wait or were merged: the guest took 1 and ended 0
+                        """);
+    }
+
+    /** The next waiter of the eventfd has the same function, so it is an irqfd too. */
+    @Test
+    void secondIrqfdOfAnEventfdStarves() throws IOException {
+        assertThat(explained(
+                        counted(20, 20, 20, 1)
+                                .counts("_wakeup", "own", new long[] {-77, 20})
+                                .counts("_wakeup", "id,next,other", new long[] {9, -77, 300, 20}, new long[] {3, 5, 0, 7}),
+                        0))
+                .containsOnlyOnce("starves")
+                .contains("    in doubt: irqfd: process 100 takes each signal; an irqfd of the same eventfd in a VM that"
+                        + " thread 300 created starves\n");
+    }
+
+    /** The eventfd was signalled while it had no irqfd, and another signal found a message to many. */
+    @Test
+    void signalsOfWorkersAreNamedBesideDeliveredOnes() throws IOException {
+        FakeTracefs counted = new FakeTracefs()
+                .counts("_host_irq", "irq,id", new long[] {27, 9, 20})
+                .counts("_wakeup", "wait,id,gsi", new long[] {-4096, 9, 24, 20})
+                .counts("_wakeup", "wait,id,pid", new long[] {-4096, 9, 100, 20})
+                // The route of an irqfd that is deassigned is cleared first.
+                .counts("_wakeup", "wait,id,type", new long[] {-4096, 9, 2, 19}, new long[] {-4096, 9, 0, 1})
+                .counts("_wakeup", "id,address,data", new long[] {9, 0xfee00000L, 0x41, 19})
+                .counts("_sent", "wait,id,ret", new long[] {-4096, 9, 1, 19}, new long[] {-4096, 9, -11, 1})
+                .counts("_by_worker", "id,ret", new long[] {9, 1, 3})
+                .counts("_to_vcpu", "id,vcpu,vec", new long[] {9, 0, 0x41, 3})
+                .counts("kvm_inj_virq", "common_pid,vector", new long[] {101, 0x41, 22});
+        assertThat(explained(counted, 0)).contains("""
+                            irqfd                20  process 100
+                            GSI                  20  gsi 24
+                            delivered            19  address 0xfee00000, data 0x41
+                            by a worker           3  a message: 3 raised, 2 of these because the eventfd had been signalled when its irqfd was assigned
+                            taken                22  vector 0x41 by vcpu 0
+                            first that loses: none
+                        """);
+    }
+
+    /** An NMI: no event shows that a vCPU took it. */
+    @Test
+    void messageWithoutAVectorIsNotTaken() throws IOException {
+        apicVirtualization = "N";
+        FakeTracefs counted = new FakeTracefs()
+                .counts("_host_irq", "irq,id", new long[] {27, 9, 20})
+                .counts("_wakeup", "wait,id,gsi", new long[] {-4096, 9, 24, 20})
+                .counts("_wakeup", "wait,id,pid", new long[] {-4096, 9, 100, 20})
+                .counts("_wakeup", "wait,id,type", new long[] {-4096, 9, 2, 20})
+                .counts("_wakeup", "id,address,data", new long[] {9, 0xfee00000L, 0x400, 20})
+                .counts("_sent", "wait,id,ret", new long[] {-4096, 9, 1, 20});
+        assertThat(explained(counted, 0))
+                .contains("    first that loses: none\n")
+                .doesNotContain("    taken ");
     }
 
     @Test
@@ -290,7 +427,8 @@ class LiveTest {
         assertThat(explained(
                         counted(20, 20, 20, 1)
                                 .counts("_wakeup", "wait,id,type", new long[] {-8192, 3, 0, 2})
-                                .counts("_by_worker", "id,ret", new long[] {3, 1, 4}, new long[] {3, -1, 3}),
+                                .counts("_by_worker", "id,ret", new long[] {3, 1, 4}, new long[] {3, -1, 3})
+                                .counts("_unrouted", "id", new long[] {3, 2}),
                         0))
                 .contains("    by a worker           5  a pin: 4 raised, 1 not raised: the pin is masked, or its EOI"
                         + " is due\n    first that loses: GSI: 2 signals while the GSI had no route\n");
@@ -536,6 +674,90 @@ class LiveTest {
                                 + "    first that loses: none\n");
     }
 
+    /** The host handled the irq, and no probe has hits. */
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = '|',
+            value = {
+                "sys/kernel/debug/kprobes/enabled | kprobes are switched off (/sys/kernel/debug/kprobes/enabled is 0), so no"
+                        + " probe has hits | echo 1 > /sys/kernel/debug/kprobes/enabled",
+                "proc/sys/kernel/ftrace_enabled   | ftrace is switched off (kernel.ftrace_enabled is 0), so probes at the"
+                        + " begin of functions have no hits | sysctl kernel.ftrace_enabled=1"
+            })
+    void silenceOfAllProbesIsNamedWithItsCause(String file, String cause, String remedy) throws IOException {
+        RecordedHost host = GuestHosts.of("amd-avic").put(file, "0\n");
+        Watched watched = new Watched(host, traced("x86-7.2", ""))
+                .during(() -> count(host, "27", 20))
+                .with(new FakeTracefs().begin());
+        assertThat(run(watched, AMD, "0", "--live", "10").exited(0).out())
+                .contains(
+                        "  not readable: " + cause + "\n                shown by: " + remedy + "\n",
+                        "  note: host irq 27 has no stages: the host handled it 20 times, and the probe of VFIO's handler"
+                                + " counted none: " + cause + "\n");
+        host.put(file, "1\n");
+        Watched again = new Watched(host, traced("x86-7.2", ""))
+                .during(() -> count(host, "27", 20))
+                .with(new FakeTracefs().begin());
+        assertThat(run(again, AMD, "0", "--live", "10").exited(0).out())
+                .contains("the probe of VFIO's handler counted none: no file shows why\n")
+                .doesNotContain("not readable");
+    }
+
+    /** Process 100 ends, and another one has the guest. */
+    private static void restart(RecordedHost host, int pid) {
+        host.remove("proc/100/")
+                .put("proc/" + pid + "/comm", "web\n")
+                .put("proc/" + pid + "/cmdline", "qemu-system-x86_64\0-name\0guest=web\0")
+                .put("proc/" + pid + "/task/" + pid + "/comm", "web\n")
+                .put("proc/" + pid + "/task/" + (pid + 1) + "/comm", "CPU 0/KVM\n")
+                .link("proc/" + pid + "/fd/5", "anon_inode:kvm-vm");
+    }
+
+    /** Process 100 took 30 messages, and process 200, which took its place, 20. */
+    @Test
+    void vmmThatRestartsMeanwhileLosesNothing() throws IOException {
+        RecordedHost host = GuestHosts.of("amd-avic")
+                .put("proc/100/task/100/comm", "web\n")
+                .put("sys/module/kvm_amd/parameters/avic", "N\n");
+        FakeTracefs counted = new FakeTracefs()
+                .counts("_host_irq", "irq,id", new long[] {27, 9, 50})
+                .counts("_wakeup", "wait,id,gsi", new long[] {-4096, 9, 24, 30}, new long[] {-8192, 9, 24, 20})
+                .counts("_wakeup", "wait,id,pid", new long[] {-4096, 9, 100, 30}, new long[] {-8192, 9, 200, 20})
+                .counts("_wakeup", "wait,id,type", new long[] {-4096, 9, 2, 30}, new long[] {-8192, 9, 2, 20})
+                .counts("_wakeup", "id,address,data", new long[] {9, 0xfee00000L, 0x41, 50})
+                .counts("_sent", "wait,id,ret", new long[] {-4096, 9, 1, 30}, new long[] {-8192, 9, 1, 20})
+                .counts("kvm_inj_virq", "common_pid,vector", new long[] {101, 0x41, 30}, new long[] {201, 0x41, 20});
+        Watched watched = new Watched(host, traced("x86-7.2", ""))
+                .during(() -> {
+                    count(host, "27", 50);
+                    restart(host, 200);
+                })
+                .with(counted.begin());
+        assertThat(run(watched, AMD, "0", "--live", "10").out())
+                .contains(
+                        "    irqfd                50  process 100, process 200\n",
+                        "    taken                50  vector 0x41 by vcpu 0\n    first that loses: none\n",
+                        "  note: process 100 of the guest ended while it was watched: its interrupts are counted until"
+                                + " then, and those of process 200, which began in its place, from its begin on\n");
+    }
+
+    /** No process is found that the VM of thread 300 belongs to. */
+    @Test
+    void vmWhoseProcessIsNotFoundIsNoLoss() throws IOException {
+        apicVirtualization = "N";
+        FakeTracefs counted = new FakeTracefs()
+                .counts("_host_irq", "irq,id", new long[] {27, 9, 20})
+                .counts("_wakeup", "wait,id,gsi", new long[] {-4096, 9, 24, 20})
+                .counts("_wakeup", "wait,id,pid", new long[] {-4096, 9, 300, 20})
+                .counts("_wakeup", "wait,id,type", new long[] {-4096, 9, 2, 20})
+                .counts("_wakeup", "id,address,data", new long[] {9, 0xfee00000L, 0x41, 20})
+                .counts("_sent", "wait,id,ret", new long[] {-4096, 9, 1, 20});
+        assertThat(explained(counted, 0))
+                .contains(
+                        "    taken          not seen  vector 0x41: the process of a VM is not among those watched\n",
+                        "    first that loses: none\n");
+    }
+
     @Test
     void deviceThatIsUnboundMeanwhileIsNamed() throws IOException {
         RecordedHost host = GuestHosts.of("amd-avic");
@@ -734,7 +956,7 @@ class LiveTest {
                         .exited(Hop.POSTING.exitCode())
                         .out())
                 .contains(
-                        "\"live\":{\"milliseconds\":10000,\"cpuMilliseconds\":20,\"aroundCpuMilliseconds\":0,",
+                        "\"live\":{\"milliseconds\":10000,\"cpuMilliseconds\":20,\"aroundCpuMilliseconds\":0,\"beforeMilliseconds\":0,\"afterwardsMilliseconds\":0,",
                         "{\"name\":\"host irq 27\",\"grew\":2}",
                         "{\"event\":\"kvm_msi_set_irq\",\"count\":7,\"inHandlers\":5,\"ofGuest\":0,\"ofWorkers\":0}",
                         "\"lost\":0,\"notReadable\":[],\"notes\":[]},\"exitCode\":17}\n");

@@ -55,7 +55,14 @@ public final class FakeTracefs implements TraceFiles {
             "kvm_set_irq"));
 
     /** The tracepoints of KVM. */
-    final Set<String> kvm = new TreeSet<>(Set.of("kvm_inj_virq", "kvm_set_irq", "kvm_apic_accept_irq"));
+    final Set<String> kvm = new TreeSet<>(Set.of(
+            "kvm_inj_virq",
+            "kvm_set_irq",
+            "kvm_apic_accept_irq",
+            "kvm_eoi",
+            "kvm_pic_set_irq",
+            "kvm_ioapic_set_irq",
+            "kvm_msi_set_irq"));
 
     private final Set<String> refused = new TreeSet<>();
     private int left = Integer.MAX_VALUE;

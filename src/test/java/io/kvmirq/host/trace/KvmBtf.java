@@ -18,6 +18,7 @@ public final class KvmBtf {
     private static final int PTR_KVM = 4;
     private static final int PTR_CONTEXT = 11;
     private static final int CONTEXT = 12;
+    private static final int LIST = 16;
     private static final int HEADER = 24;
 
     private final StringBuilder strings = new StringBuilder("\0");
@@ -91,7 +92,7 @@ public final class KvmBtf {
         struct("kvm", Map.of("userspace_pid", List.of(INT, offsets.get("userspace_pid"))));
         struct("msi", Map.of("address_lo", List.of(INT, 0), "address_hi", List.of(INT, 4), "data", List.of(INT, 8)));
         struct("irq_entry", Map.of("gsi", List.of(INT, 0), "type", List.of(INT, 4), "msi", List.of(7, 16)));
-        struct("wait_queue_entry", Map.of("key", List.of(LONG, 0)));
+        struct("wait_queue_entry", Map.of("func", List.of(PTR_KVM, 16), "entry", List.of(LIST, 24)));
         struct(
                 "kvm_kernel_irqfd",
                 Map.of(
@@ -112,7 +113,8 @@ public final class KvmBtf {
         struct("vfio_pci_core_device", Map.of("ctx", List.of(context, offsets.get("ctx"))));
         struct("vgic_irq", Map.of("intid", List.of(INT, 56), "target_vcpu", List.of(PTR_KVM, 48)));
         struct("kvm_vcpu", Map.of("vcpu_id", List.of(INT, 20)));
-        int[] next = {16};
+        struct("list_head", Map.of("next", List.of(PTR_KVM, 0)));
+        int[] next = {LIST + 1};
         functions.forEach((name, parameters) -> {
             types.putInt(0).putInt(13 << 24 | parameters).putInt(INT);
             for (int i = 0; i < parameters; i++) {

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.contract;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assumptions.assumeFalse;
+
+import io.kvmirq.PciAddress;
+import io.kvmirq.diag.Chain;
+import io.kvmirq.diag.DeviceChains;
+import io.kvmirq.diag.Live;
+import io.kvmirq.diag.LiveChains;
+import io.kvmirq.diag.LiveWindow;
+import io.kvmirq.diag.Stages;
+import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.testing.RealKvm;
+import java.io.BufferedReader;
+import java.io.IOException;
+import java.io.InputStreamReader;
+import java.nio.charset.StandardCharsets;
+import java.util.List;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
+
+/**
+ * Linux drives an nvme by INTx under QEMU's machine pc, whose GSIs below 16 have routes to the PIC and to the IOAPIC. The lab
+ * runs it only by name, as {@link LinuxDevicesTest}.
+ */
+@RealKvm
+class LinuxDevicesOnPcTest {
+    private static final int READS = 50;
+    private static final Pattern TOOK = Pattern.compile("guest: nvme took (\\d+) interrupts");
+
+    @AfterEach
+    void nothingIsLeft() throws IOException {
+        assertThat(LiveProbesContract.left()).isEmpty();
+    }
+
+    private static Matcher until(BufferedReader console, Pattern pattern) throws IOException {
+        for (String line = console.readLine(); line != null; line = console.readLine()) {
+            System.out.println(line);
+            Matcher found = pattern.matcher(line);
+            if (found.find()) {
+                return found;
+            }
+        }
+        throw new AssertionError("the console ended before '" + pattern + "'");
+    }
+
+    @Test
+    void linesOfThePicAndTheIoapicLoseNothing() throws Exception {
+        assumeFalse(LinuxDevicesTest.IS_ARM64, "needs x86: arm64 has one chip");
+        String nvme = LinuxDevicesTest.address(LinuxDevicesTest.NVME);
+        PciAddress device = PciAddress.parse(nvme);
+        Process vmm = new ProcessBuilder(LinuxDevicesTest.qemu(
+                        "device=nvme reads=" + READS + " boot=1 pci=nomsi",
+                        "-machine",
+                        "pc",
+                        "-serial",
+                        "stdio",
+                        "-device",
+                        "vfio-pci,host=" + nvme))
+                .redirectErrorStream(true)
+                .start();
+        Live live;
+        HostFacts after;
+        long took;
+        try (BufferedReader console =
+                new BufferedReader(new InputStreamReader(vmm.getInputStream(), StandardCharsets.UTF_8))) {
+            until(console, Pattern.compile("guest: init"));
+            try (LiveWindow window = LiveProbesContract.watch(List.of(device), vmm.pid())) {
+                took = Long.parseLong(until(console, TOOK).group(1));
+                after = LiveProbesContract.host();
+                live = window.end(after);
+            }
+        } finally {
+            vmm.destroyForcibly().waitFor();
+        }
+        assertThat(live.missing()).isEmpty();
+        assertThat(live.stages()).hasSize(1);
+        Stages stages = live.stages().get(0);
+        LiveProbesContract.printed(stages);
+        System.out.println("pc: the guest took " + took + ", " + live.notes());
+        assertThat(took).isGreaterThanOrEqualTo(READS);
+        assertThat(stages.loses()).isEmpty();
+        assertThat(stages.doubt()).isEmpty();
+        assertThat(stages.stages())
+                .filteredOn(one -> one.label().equals("taken"))
+                .singleElement()
+                .satisfies(one -> assertThat(Long.parseLong(one.count())).isGreaterThanOrEqualTo(READS));
+        Chain files = DeviceChains.of(after, after.pci(device).orElseThrow(), 0);
+        assertThat(files.fails()).isEmpty();
+        assertThat(LiveChains.of(live, after).of(files).fails()).isEmpty();
+    }
+}
