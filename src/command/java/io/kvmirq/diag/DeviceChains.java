@@ -250,11 +250,11 @@ public final class DeviceChains {
         return count.isPresent() ? OptionalLong.of(count.get()) : OptionalLong.empty();
     }
 
-    private static Link unreadable(Hop hop) {
+    private Link unreadable(Hop hop) {
         return Link.notShown(
                 hop,
                 INTERRUPTS + " cannot be read",
-                "run as root; a copy of a host needs its proc/interrupts, which tar copies empty");
+                host.forInterrupts());
     }
 
     private Optional<String> guest() {

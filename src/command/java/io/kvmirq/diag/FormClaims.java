@@ -7,6 +7,7 @@ import io.kvmirq.diag.DeviceChains.Interrupt;
 import io.kvmirq.host.HostInterrupts.ArmedVector;
 import io.kvmirq.host.facts.Fact;
 import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.host.facts.HostKvm;
 import io.kvmirq.host.facts.PciDevice;
 import io.kvmirq.host.facts.RemappingEntries.Entry;
 import io.kvmirq.host.facts.VmProcess;
@@ -36,7 +37,9 @@ final class FormClaims {
         if (host.isArm()) {
             return its.map(this::ofVlpis)
                     .orElseGet(() -> Claim.unknown(
-                            Question.FORM, "no VM is seen that has the device", "run as root while the VM runs"));
+                            Question.FORM,
+                            "no VM is seen that has the device",
+                            host.vms().unreadable() > 0 ? HostKvm.AS_ROOT : "look while the VM runs"));
         }
         Optional<Vendor> vendor = host.posting().vendor();
         if (vendor.isEmpty()) {

@@ -31,7 +31,7 @@ record GuestIts(List<Lpi> vlpis, int software) {
     private static final String KVM = "kvm";
     private static final String STATE = "vgic-state";
     private static final String ITS = "vgic-its-state@";
-    private static final String REMEDY = "look as root while the VM runs";
+    private static final String REMEDY = "look while the VM runs";
 
     /** Of the first VM of a process. */
     static Fact<GuestIts> of(HostFacts host, VmProcess process) {

@@ -30,6 +30,9 @@ import java.util.stream.Collectors;
  * @param notes unusual facts, and remedies that would show more; a sentence each
  */
 public record Guests(List<Guest> all, List<String> notes) {
+    /** The change that shows the thread of each vCPU without debugfs. */
+    public static final String NAMES = "name the threads of vCPUs (QEMU: -name NAME,debug-threads=on)";
+
     private static final String AS_MAKER = "\\d{1,9}-\\d{1,9}";
     private static final Pattern HALT = Pattern.compile("kvm_.*(block|halt).*");
     private static final Pattern NUMBER = Pattern.compile("\\d{1,18}");

@@ -150,7 +150,7 @@ final class IommuChecks {
                     Check.REMAPPING,
                     "not-shown",
                     "/proc/interrupts cannot be read",
-                    "run as root, or mount /proc; a copy of a host needs its proc/interrupts, which tar copies empty");
+                    host.forInterrupts());
         }
         if (host.isArm()) {
             return host.interrupts().get().hasChip("ITS")

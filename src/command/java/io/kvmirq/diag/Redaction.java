@@ -57,6 +57,9 @@ final class Redaction {
             + ADDRESS + "\"|\"sysfsdev\":\"/sys/[-a-z0-9/:.]*/" + ADDRESS
             + "\"|\"x-[-a-z]{1,40}\":(true|false|\"o(n|ff)\")");
 
+    /** The vCPU whose KVM_RUN a thread is in, without the thread's stack. */
+    private static final Pattern RUN = Pattern.compile("\\d{1,3} 0x[0-9a-f]{1,7} 0xae80 ");
+
     private static final Pattern PROCESS_FILE = Pattern.compile("proc/(\\d+)/(cmdline|comm|task/\\d+/comm)");
     private static final Pattern THREAD =
             Pattern.compile("CPU \\d{1,5}/KVM|((crosvm_)?vcpu|fc_vcpu |kvm-vcpu-)\\d{1,5}" + "|" + KernelHelpers.NAME);
@@ -186,6 +189,10 @@ final class Redaction {
         }
         if (path.startsWith("proc/") && path.endsWith("/status")) {
             return lines(text, line -> STATUS.matcher(line).lookingAt() ? line : "");
+        }
+        if (path.startsWith("proc/") && path.endsWith("/syscall")) {
+            Matcher run = RUN.matcher(text);
+            return (run.lookingAt() ? run.group() : "") + GONE + "\n";
         }
         if (path.startsWith("proc/") && path.endsWith("/cgroup")) {
             return lines(text, this::controlled);

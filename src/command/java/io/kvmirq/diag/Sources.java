@@ -87,8 +87,8 @@ public record Sources(String guest, boolean virtio, Link vmm, List<Row> rows) {
                         : Row.notShown(
                                 "injected",
                                 "KVM's counters are not there",
-                                "mount -t debugfs none /sys/kernel/debug, and look as root"));
-        rows.add(vcpus(guest.vcpus(), path));
+                                host.forDebugfs("ls /sys/kernel/debug/kvm, whose names begin with the thread that made the VM")));
+        rows.add(vcpus(host, guest.vcpus(), path));
         rows.add(Row.notShown("irqfds", "KVM shows neither irqfds nor routes", DeviceChains.BY_VMM));
         rows.add(Row.notShown(
                 "queues",
@@ -138,9 +138,9 @@ public record Sources(String guest, boolean virtio, Link vmm, List<Row> rows) {
                         + " in an epoll of the process; irqfds and ioeventfds are among them");
     }
 
-    private static Row vcpus(Vcpus vcpus, String path) {
+    private static Row vcpus(HostFacts host, Vcpus vcpus, String path) {
         return vcpus.notShown() == vcpus.all()
-                ? Row.notShown("vCPUs", "the threads of " + vcpus.all() + " vCPUs are not shown", "look as root")
+                ? Row.notShown("vCPUs", "the threads of " + vcpus.all() + " vCPUs are not shown", host.forDebugfs(Guests.NAMES))
                 : Row.seen(
                         "vCPUs",
                         path + "task",

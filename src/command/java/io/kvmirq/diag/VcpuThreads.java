@@ -34,7 +34,7 @@ final class VcpuThreads {
 
     private VcpuThreads() {}
 
-    /** The vCPUs by the thread that runs each: from debugfs, or from the names that QEMU gives its threads. */
+    /** The vCPUs by the thread that runs each: from debugfs, or as /proc tells it. */
     static Map<Integer, VcpuId> vcpus(HostFiles files, HostFacts host, VmProcess guest) {
         Map<Integer, VcpuId> vcpus = new TreeMap<>();
         for (String vm : directories(files, host, guest)) {

@@ -63,7 +63,7 @@ public final class VcpuWindow extends Watch {
         this.threads = new HashSet<>(VcpuThreads.all(machine.files(), guest));
         this.producers = new HashMap<>(VcpuThreads.producers(host, guest));
         this.noSchedule = guest.vms().size() == 1
-                ? new Fact.Unknown<>(NO_THREAD, "mount -t debugfs none /sys/kernel/debug, and run as root")
+                ? new Fact.Unknown<>(NO_THREAD, host.forDebugfs(Guests.NAMES))
                 : new Fact.Unknown<>(
                         "the process has " + guest.vms().size() + " VMs, whose vCPUs have the same numbers",
                         "a VMM with one VM in a process");

@@ -69,8 +69,8 @@ final class GuestTable {
             terminal.line("'kvmirq list --vm NAME' has the vectors of a guest, 'kvmirq explain --vm NAME' their way");
         }
         if (seen.isPresent() && !seen.get().hasAll()) {
-            note("exits/s, injected/s: KVM's counters are not there at both looks: mount -t debugfs none"
-                    + " /sys/kernel/debug, and look as root");
+            note("exits/s, injected/s: KVM's counters are not there at both looks: "
+                    + host.forDebugfs("look while the guest runs"));
         }
         long unseen = guests.all().stream()
                 .map(Guest::vcpus)
@@ -78,8 +78,7 @@ final class GuestTable {
                 .count();
         if (unseen > 0) {
             note("running, halted, stopped: of " + unseen + (unseen == 1 ? " guest" : " guests")
-                    + " no file shows the threads of vCPUs: name them (QEMU: -name NAME,debug-threads=on), and look as"
-                    + " root");
+                    + " no file shows the threads of vCPUs: " + host.forDebugfs(Guests.NAMES));
         }
         guests.notes().forEach(this::note);
     }

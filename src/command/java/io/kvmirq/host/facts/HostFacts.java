@@ -263,6 +263,25 @@ public final class HostFacts {
                 : new Fact.Unknown<>("/" + DEBUGFS + path + " does not exist", needs);
     }
 
+    /**
+     * The remedy that shows files of debugfs: to be root, only if this user may not read them.
+     *
+     * @param needs the condition under which debugfs has the files
+     */
+    public String forDebugfs(String needs) {
+        String root = DEBUGFS.substring(0, DEBUGFS.length() - 1);
+        return tree.reading(root) == HostFiles.Reading.DENIED
+                ? HostKvm.AS_ROOT
+                : tree.list(DEBUGFS).isEmpty() ? "mount -t debugfs none /" + root : needs;
+    }
+
+    /** The remedy that shows {@code /proc/interrupts}, if it cannot be read. */
+    public String forInterrupts() {
+        return tree.reading("proc/interrupts") == HostFiles.Reading.DENIED
+                ? HostKvm.AS_ROOT
+                : "mount /proc; a copy of a host needs its proc/interrupts, which tar copies empty";
+    }
+
     /** The names in a directory of debugfs. Empty if it cannot be read. */
     public List<String> debugfsNames(String path) {
         return tree.list(DEBUGFS + path);

@@ -10,6 +10,7 @@ import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.HashSet;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
@@ -57,7 +58,7 @@ public record VmProcesses(List<VmProcess> all, int unreadable) {
     /** One process. The patterns are here: short commands load the class above, and most hosts have no VM. */
     private static final class Reader {
         private static final String ANONYMOUS = "anon_inode:";
-        private static final String VCPU = "kvm-vcpu:";
+        private static final Pattern VCPU = Pattern.compile("anon_inode:kvm-vcpu:(\\d{1,9})");
         private static final String EVENTFD = ANONYMOUS + "[eventfd]";
         private static final String DEVICE = ANONYMOUS + "[vfio-device]";
         /** Base class 6. */
@@ -69,6 +70,12 @@ public record VmProcesses(List<VmProcess> all, int unreadable) {
         /** QEMU, crosvm and Cloud Hypervisor, Firecracker, kvmtool. */
         private static final Pattern THREAD =
                 Pattern.compile("(?:CPU (?=\\d+/KVM)|(?:crosvm_)?vcpu|fc_vcpu |kvm-vcpu-)(\\d{1,5})(?:/KVM)?");
+
+        /**
+         * {@code proc_pid_syscall()} in fs/proc/base.c: the number of ioctl, which is 16 on x86 and 29 on arm64, and its
+         * arguments.
+         */
+        private static final Pattern RUN = Pattern.compile("(?:16|29) 0x([0-9a-f]{1,7}) 0xae80 ");
 
         private static final Pattern ADDRESS =
                 Pattern.compile("[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\\.[0-7](?=$)", Pattern.CASE_INSENSITIVE);
@@ -99,20 +106,18 @@ public record VmProcesses(List<VmProcess> all, int unreadable) {
         VmProcess process() {
             List<String> arguments = arguments();
             List<Integer> vms = new ArrayList<>();
-            List<VcpuFile> vcpus = new ArrayList<>();
             TreeSet<String> kvmDevices = new TreeSet<>();
             List<EventfdFile> eventfds = new ArrayList<>();
-            Map<Integer, Integer> threads = threads();
+            Map<Integer, Integer> ids = vcpus();
+            Map<Integer, Integer> threads = threads(ids);
             Set<Integer> polled = polled();
             targets.forEach((fd, target) -> {
                 String kind = target.startsWith(ANONYMOUS) ? target.substring(ANONYMOUS.length()) : "";
                 if (kind.equals("kvm-vm")) {
                     vms.add(fd);
-                } else if (kind.startsWith(VCPU)) {
-                    vcpu(kind, fd, threads).ifPresent(vcpus::add);
                 } else if (target.equals(EVENTFD)) {
                     eventfds.add(eventfd(fd, polled.contains(fd)));
-                } else if (kind.startsWith("kvm-") && !kind.contains("-stats")) {
+                } else if (kind.startsWith("kvm-") && !kind.startsWith("kvm-vcpu") && !kind.contains("-stats")) {
                     kvmDevices.add(kind);
                 }
             });
@@ -125,7 +130,9 @@ public record VmProcesses(List<VmProcess> all, int unreadable) {
                     guest(arguments),
                     arguments,
                     vms,
-                    vcpus,
+                    ids.entrySet().stream()
+                            .map(one -> new VcpuFile(one.getValue(), one.getKey(), of(threads, one.getKey())))
+                            .toList(),
                     List.copyOf(kvmDevices),
                     eventfds,
                     List.copyOf(devices),
@@ -189,28 +196,75 @@ public record VmProcesses(List<VmProcess> all, int unreadable) {
             return Optional.empty();
         }
 
-        /** Threads by the vCPU that they are named after. */
-        private Map<Integer, Integer> threads() {
+        /** The ids of the vCPUs by their descriptors. */
+        private Map<Integer, Integer> vcpus() {
+            Map<Integer, Integer> ids = new LinkedHashMap<>();
+            targets.forEach((fd, target) -> {
+                Matcher vcpu = VCPU.matcher(target);
+                if (vcpu.matches()) {
+                    ids.put(fd, Integer.parseInt(vcpu.group(1)));
+                }
+            });
+            return ids;
+        }
+
+        private static OptionalInt of(Map<Integer, Integer> threads, int fd) {
+            Integer thread = threads.get(fd);
+            return thread == null ? OptionalInt.empty() : OptionalInt.of(thread);
+        }
+
+        /**
+         * Threads by the descriptor of the vCPU that they run. Their names tell it; of a VMM with other names, the
+         * arguments of KVM_RUN do, in which a thread sleeps while its guest is halted; and if one thread is left that has
+         * run a guest, it runs the vCPU that is left.
+         */
+        private Map<Integer, Integer> threads(Map<Integer, Integer> ids) {
             Map<Integer, Integer> threads = new HashMap<>();
+            List<Integer> others = new ArrayList<>();
             for (String thread : tree.list(path + "task")) {
                 if (NUMBER.matcher(thread).matches()) {
-                    tree.text(path + "task/" + thread + "/comm")
-                            .map(THREAD::matcher)
-                            .filter(Matcher::matches)
-                            .ifPresent(name -> threads.put(Integer.parseInt(name.group(1)), Integer.parseInt(thread)));
+                    OptionalInt id = named(thread);
+                    if (id.isEmpty() || !ids.containsValue(id.getAsInt())) {
+                        others.add(Integer.parseInt(thread));
+                    }
+                    ids.forEach((fd, one) -> {
+                        if (id.equals(OptionalInt.of(one))) {
+                            threads.put(fd, Integer.parseInt(thread));
+                        }
+                    });
                 }
+            }
+            List<Integer> guests = new ArrayList<>();
+            for (int tid : threads.size() < ids.size() ? others : List.<Integer>of()) {
+                Optional<Integer> fd = running(tid).filter(ids::containsKey);
+                if (fd.isPresent()) {
+                    threads.putIfAbsent(fd.get(), tid);
+                } else if (hasRunAGuest(tid)) {
+                    guests.add(tid);
+                }
+            }
+            if (guests.size() == 1 && threads.size() == ids.size() - 1) {
+                ids.keySet().forEach(fd -> threads.putIfAbsent(fd, guests.get(0)));
             }
             return threads;
         }
 
-        private static Optional<VcpuFile> vcpu(String kind, int fd, Map<Integer, Integer> threads) {
-            String id = kind.substring(VCPU.length());
-            if (!NUMBER.matcher(id).matches()) {
-                return Optional.empty();
-            }
-            Integer thread = threads.get(Integer.parseInt(id));
-            return Optional.of(new VcpuFile(
-                    Integer.parseInt(id), fd, thread == null ? OptionalInt.empty() : OptionalInt.of(thread)));
+        private OptionalInt named(String thread) {
+            Matcher name = THREAD.matcher(tree.text(path + "task/" + thread + "/comm").orElse(""));
+            return name.matches() ? OptionalInt.of(Integer.parseInt(name.group(1))) : OptionalInt.empty();
+        }
+
+        /** The descriptor whose KVM_RUN a thread is in. A thread that has a CPU does not show its system call. */
+        private Optional<Integer> running(int tid) {
+            Matcher run = RUN.matcher(tree.text(path + "task/" + tid + "/syscall").orElse(""));
+            return run.lookingAt() ? Optional.of(Integer.parseInt(run.group(1), RADIX)) : Optional.empty();
+        }
+
+        private boolean hasRunAGuest(int tid) {
+            return tree.text(path + "task/" + tid + "/stat")
+                    .flatMap(ThreadStat::parse)
+                    .filter(one -> one.guestTicks() > 0 && !one.isExiting())
+                    .isPresent();
         }
 
         private EventfdFile eventfd(int fd, boolean polled) {

@@ -124,7 +124,7 @@ public final class TraceInstance implements Tracing {
                         "tracefs at " + own + " is empty: the kernel's lockdown for confidentiality disables tracing",
                         "boot without lockdown=confidentiality")
                 : new Fact.Unknown<>(
-                        "tracefs is not mounted at " + own, "mount -t tracefs none " + own + ", and run as root");
+                        "tracefs is not mounted at " + own, "mount -t tracefs none " + own);
     }
 
     /**

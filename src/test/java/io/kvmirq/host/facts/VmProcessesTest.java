@@ -18,6 +18,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.Set;
 import org.junit.jupiter.api.Test;
@@ -29,6 +30,8 @@ import org.junit.jupiter.params.provider.ValueSource;
 class VmProcessesTest {
     private static final PciAddress NETWORK = PciAddress.parse("0000:00:02.0");
     private static final PciAddress OTHER = PciAddress.parse("0000:00:02.1");
+
+    private static final long PATIENCE_NANOS = 20_000_000_000L;
 
     private final RecordedHost host = new RecordedHost();
 
@@ -72,6 +75,50 @@ class VmProcessesTest {
                         new EventfdFile(12, OptionalInt.of(4), 0x1f, false),
                         new EventfdFile(13, OptionalInt.empty(), -1, true));
         assertThat(vm.devices()).isEmpty();
+    }
+
+    /** guest_time is the 41st field behind the name. */
+    private static String stat(int tid, long guestTicks) {
+        return tid + " (Thread-1) R" + " 0".repeat(39) + " " + guestTicks + " 0".repeat(9) + "\n";
+    }
+
+    /** proc_pid_syscall() in fs/proc/base.c; a thread that has a CPU prints "running". */
+    @ParameterizedTest
+    @CsvSource({"x86-64, 16", "arm64, 29"})
+    void threadsOfAnyNameAreThoseThatRunAVcpu(String machine, int ioctl) {
+        String rest = " 0x0 0x0 0x0 0x0 0x7f11c0 0x7f11c8\n";
+        fd(7, "anon_inode:kvm-vm");
+        fd(0x1d, "anon_inode:kvm-vcpu:0");
+        fd(0x1e, "anon_inode:kvm-vcpu:1");
+        fd(0x1f, "anon_inode:kvm-vcpu:2");
+        host.put("proc/100/task/100/syscall", "202 0x7f 0x80 0x0" + rest)
+                .put("proc/100/task/101/comm", "vcpu of mine\n")
+                .put("proc/100/task/101/syscall", ioctl + " 0x1e 0xae80" + rest)
+                .put("proc/100/task/102/syscall", ioctl + " 0x1d 0xae80" + rest)
+                // KVM_GET_REGS of the third vCPU, by a debugger.
+                .put("proc/100/task/103/syscall", ioctl + " 0x1f 0x8090ae81" + rest)
+                .put("proc/100/task/104/syscall", "running\n");
+        assertThat(one().vcpus())
+                .as(machine)
+                .containsExactly(
+                        new VcpuFile(0, 0x1d, OptionalInt.of(102)),
+                        new VcpuFile(1, 0x1e, OptionalInt.of(101)),
+                        new VcpuFile(2, 0x1f, OptionalInt.empty()));
+
+        // One thread is left that has run a guest, and one vCPU.
+        host.put("proc/100/task/103/stat", stat(103, 0)).put("proc/100/task/104/stat", stat(104, 7));
+        assertThat(one().vcpus()).contains(new VcpuFile(2, 0x1f, OptionalInt.of(104)));
+        host.put("proc/100/task/103/stat", stat(103, 9));
+        assertThat(one().vcpus()).contains(new VcpuFile(2, 0x1f, OptionalInt.empty()));
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"CPU 1/KVM", "crosvm_vcpu1", "vcpu1", "fc_vcpu 1", "kvm-vcpu-1"})
+    void threadsAreNamedByTheirVmm(String name) {
+        fd(7, "anon_inode:kvm-vm");
+        fd(8, "anon_inode:kvm-vcpu:1");
+        host.put("proc/100/task/103/comm", name + "\n");
+        assertThat(one().vcpus()).containsExactly(new VcpuFile(1, 8, OptionalInt.of(103)));
     }
 
     @ParameterizedTest
@@ -161,6 +208,60 @@ class VmProcessesTest {
                 });
             }
         }
+    }
+
+    /** Two vCPUs that wait for INIT and SIPI, in threads whose names say nothing. */
+    @Test
+    @RealKvm
+    void threadsOfThisProcessAreThoseThatRunItsVcpus() throws InterruptedException {
+        try (Kernel kernel = Kernel.open();
+                Vm vm = Vm.create(kernel)) {
+            vm.createSplitIrqchip(24);
+            try (Vcpu first = vm.createVcpu(new VcpuId(1));
+                    Vcpu second = vm.createVcpu(new VcpuId(2))) {
+                List<Thread> threads = List.of(runner(first, "of first"), runner(second, "of second"));
+                threads.forEach(Thread::start);
+                try {
+                    assertThat(threadOf(1)).isEqualTo("of first");
+                    assertThat(threadOf(2)).isEqualTo("of second");
+                } finally {
+                    first.kick();
+                    second.kick();
+                    for (Thread one : threads) {
+                        one.join();
+                    }
+                }
+            }
+        }
+    }
+
+    private static Thread runner(Vcpu vcpu, String name) {
+        return new Thread(
+                () -> {
+                    vcpu.moveHere();
+                    vcpu.run();
+                },
+                name);
+    }
+
+    /** The name of the thread that runs a vCPU, once one is seen in it. */
+    private static String threadOf(int id) {
+        HostFiles root = HostFiles.of(Path.of("/"));
+        int pid = (int) ProcessHandle.current().pid();
+        long end = System.nanoTime() + PATIENCE_NANOS;
+        while (System.nanoTime() < end) {
+            Optional<Integer> thread = new HostFacts(root)
+                    .vms().all().stream()
+                            .filter(one -> one.pid() == pid)
+                            .flatMap(one -> one.vcpus().stream())
+                            .filter(one -> one.id() == id)
+                            .flatMap(one -> one.thread().stream().boxed())
+                            .findFirst();
+            if (thread.isPresent()) {
+                return root.text("proc/" + pid + "/task/" + thread.get() + "/comm").orElse("none");
+            }
+        }
+        return "no thread";
     }
 
     @Test
