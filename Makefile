@@ -63,6 +63,9 @@ mutation: build ## list the changes of formats and descriptor that no test detec
 lab: build ## real KVM and VFIO in QEMU; LAB="amd intel" of those in src/docs/lab.md, KERNELS="6.1 6.12 7.2"
 	@KERNELS="$(or $(KERNELS),6.1$(if $(LAB),, 6.12))" scripts/lab/run $(or $(LAB),amd)
 
+lab-shell: build ## a root shell in one machine of the lab, with a disk and a network; LAB=amd, KERNELS=6.1
+	@LAB_SHELL=1 KERNELS="$(or $(KERNELS),6.1)" scripts/lab/run $(or $(LAB),amd)
+
 lab-full: build ## all of the lab, on all its kernels, with 20000 random sequences; takes hours
 	@scripts/lab/run --full
 
@@ -98,4 +101,4 @@ javadoc: ## write the Javadoc of the artifacts to target/javadoc
 clean: ## remove all build results
 	rm -rf target native/build .cifuzz-corpus
 
-.PHONY: help run run-tiny-vmm try test elsewhere build check format native-test headers-test bench differential fuzz races lost crash stress mutation lab lab-full install uninstall publish-local package javadoc clean
+.PHONY: help run run-tiny-vmm try test elsewhere build check format native-test headers-test bench differential fuzz races lost crash stress mutation lab lab-shell lab-full install uninstall publish-local package javadoc clean

@@ -97,6 +97,24 @@ class LabMachineTest {
                 .isEqualTo("143");
     }
 
+    @Test
+    void helperOfAMachineEndsWithoutAWord() throws Exception {
+        Files.writeString(directory.resolve("run"), """
+                . scripts/lab/boot
+                set -m
+                ended() {
+                    sleep 1000 > /dev/null &
+                    end_helpers $!
+                }
+                ended
+                sleep 1000 > /dev/null &
+                helper=$!
+                end_helpers $helper
+                kill -0 $helper 2> /dev/null || echo ended
+                """);
+        assertThat(said(bash("bash \"$1/run\" \"$1\""))).isEqualTo("ended");
+    }
+
     /** Beside the page of the lab, and beside lists of its tests or options of its kernel. */
     @Test
     void flavoursAreDescribedInOneScript() throws Exception {
@@ -105,7 +123,7 @@ class LabMachineTest {
                 Pattern.compile("(?m)^flavours=\\((.*)\\)$").matcher(Files.readString(lab.resolve("flavours")));
         assertThat(flavours.find()).isTrue();
         Pattern name = Pattern.compile("(?<![\\w./-])(" + flavours.group(1).replace(' ', '|') + ")(?![\\w=-])");
-        for (String script : List.of("run", "boot", "images", "program", "table", "init", "poke")) {
+        for (String script : List.of("run", "boot", "images", "program", "shell", "table", "init", "poke")) {
             List<String> naming = Files.readAllLines(lab.resolve(script)).stream()
                     .filter(line -> !line.startsWith("#") && name.matcher(line).find())
                     .toList();
