@@ -296,7 +296,7 @@ final class PostingClaims {
                                 ? "; see whether AVIC is inhibited: "
                                         + PostingObstacle.INHIBITED.seen().replaceFirst(";.*", "")
                                 : ""))
-                .orElse("let the guest map the event of the device in its ITS; " + DeviceChains.BY_TAPE);
+                .orElse("let the guest map the event of the device in its ITS");
         return Claim.not(form.question(), form.evidence().orElseThrow(), form.text(), remedy);
     }
 
