@@ -163,7 +163,7 @@ class FiveSystemsTest {
         if (!file.startsWith("io/kvmirq/contract/")) {
             return file.matches("io/kvmirq/(arch|mirror)/.*")
                     ? Set.of("model")
-                    : source.contains("import io.kvmirq.fake.") || file.startsWith("io/kvmirq/forward/")
+                    : source.contains("import io.kvmirq.fake.") || file.matches("io/kvmirq/(fake|forward)/.*")
                             ? Set.of("fake")
                             : Set.of();
         }

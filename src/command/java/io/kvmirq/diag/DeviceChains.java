@@ -251,10 +251,7 @@ public final class DeviceChains {
     }
 
     private Link unreadable(Hop hop) {
-        return Link.notShown(
-                hop,
-                INTERRUPTS + " cannot be read",
-                host.forInterrupts());
+        return Link.notShown(hop, INTERRUPTS + " cannot be read", host.forInterrupts());
     }
 
     private Optional<String> guest() {

@@ -52,10 +52,7 @@ public final class Doctor {
     private static Finding tracing(HostFacts host) {
         Optional<Fact.Unknown<Long>> silent = host.silentProbes();
         if (silent.isPresent()) {
-            return Finding.warn(
-                            Check.TRACING,
-                            "probes-off",
-                            silent.get().why() + ": explain --live counts no stages")
+            return Finding.warn(Check.TRACING, "probes-off", silent.get().why() + ": explain --live counts no stages")
                     .with(Remedy.command(silent.get().remedy()));
         }
         Fact<List<String>> left = host.leftTracing();

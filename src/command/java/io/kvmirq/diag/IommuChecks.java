@@ -147,10 +147,7 @@ final class IommuChecks {
     Finding remapping() {
         if (host.interrupts().isEmpty()) {
             return Finding.unknown(
-                    Check.REMAPPING,
-                    "not-shown",
-                    "/proc/interrupts cannot be read",
-                    host.forInterrupts());
+                    Check.REMAPPING, "not-shown", "/proc/interrupts cannot be read", host.forInterrupts());
         }
         if (host.isArm()) {
             return host.interrupts().get().hasChip("ITS")

@@ -87,7 +87,8 @@ public record Sources(String guest, boolean virtio, Link vmm, List<Row> rows) {
                         : Row.notShown(
                                 "injected",
                                 "KVM's counters are not there",
-                                host.forDebugfs("ls /sys/kernel/debug/kvm, whose names begin with the thread that made the VM")));
+                                host.forDebugfs(
+                                        "ls /sys/kernel/debug/kvm, whose names begin with the thread that made the VM")));
         rows.add(vcpus(host, guest.vcpus(), path));
         rows.add(Row.notShown("irqfds", "KVM shows neither irqfds nor routes", DeviceChains.BY_VMM));
         rows.add(Row.notShown(
@@ -140,7 +141,10 @@ public record Sources(String guest, boolean virtio, Link vmm, List<Row> rows) {
 
     private static Row vcpus(HostFacts host, Vcpus vcpus, String path) {
         return vcpus.notShown() == vcpus.all()
-                ? Row.notShown("vCPUs", "the threads of " + vcpus.all() + " vCPUs are not shown", host.forDebugfs(Guests.NAMES))
+                ? Row.notShown(
+                        "vCPUs",
+                        "the threads of " + vcpus.all() + " vCPUs are not shown",
+                        host.forDebugfs(Guests.NAMES))
                 : Row.seen(
                         "vCPUs",
                         path + "task",

@@ -371,8 +371,9 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<String
                 List<Message> messages = messages(irqfds);
                 List<Integer> starved = counted.starved(irqfds);
                 if (!starved.isEmpty()) {
-                    doubt = Optional.of("irqfd: " + counted.vms(irqfds) + " takes each signal; an irqfd of the same eventfd in "
-                            + counted.vms(starved.stream()) + " starves");
+                    doubt = Optional.of(
+                            "irqfd: " + counted.vms(irqfds) + " takes each signal; an irqfd of the same eventfd in "
+                                    + counted.vms(starved.stream()) + " starves");
                 }
                 add("irqfd", signals, counted.vms(irqfds), latency(ProbeCounts.Stage.IRQFD, irqfds, "the handler"));
                 add(
@@ -422,7 +423,12 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<String
             long refused = counted.raised(irqfds, result -> result < 0) - counted.withoutChip(irqfds);
             boolean pins = types(irqfds, type -> type == Uapi.KVM_IRQ_ROUTING_MSI) == 0
                     || types(irqfds, type -> type != 0 && type != Uapi.KVM_IRQ_ROUTING_MSI) > 0;
-            String value = (pins ? "a pin: " : worker > types(irqfds, type -> type == 0) - counted.unrouted(irqfds) ? "a message to many: " : "a message: ") + raised + " raised";
+            String value = (pins
+                            ? "a pin: "
+                            : worker > types(irqfds, type -> type == 0) - counted.unrouted(irqfds)
+                                    ? "a message to many: "
+                                    : "a message: ")
+                    + raised + " raised";
             if (pins) {
                 value += part(merged, "merged, or the LAPIC is off")
                         + part(refused, "not raised: the pin is masked, or its EOI is due");

@@ -65,8 +65,7 @@ public final class VmListeners {
         }
         if (knowsVcpus()) {
             vcpu.watched()
-                    .setLapicListener(
-                            () -> listeners.forEach(listener -> calls.tell(listener, VmListener::lapicSet)));
+                    .setLapicListener(() -> listeners.forEach(listener -> calls.tell(listener, VmListener::lapicSet)));
             listeners.forEach(listener -> tell(listener, vcpu.watched()));
         }
         return vcpu;

@@ -9,6 +9,7 @@ import org.jspecify.annotations.Nullable;
 /** The last known schedule step of each vCPU. */
 final class Runs {
     private final Map<VcpuId, VcpuRun> runs = new HashMap<>();
+
     @Nullable
     VcpuRun get(VcpuId vcpu) {
         return runs.get(vcpu);

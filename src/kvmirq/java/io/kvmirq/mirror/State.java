@@ -244,9 +244,7 @@ final class State {
 
     /** As {@link Written#listed}, for an entry that KVM writes now. */
     Optional<Boolean> lists(Written.Decision decision) {
-        return writesOnce()
-                ? decision.target().map(Posting.ToVcpu::vcpu).flatMap(avic::isOn)
-                : Optional.of(true);
+        return writesOnce() ? decision.target().map(Posting.ToVcpu::vcpu).flatMap(avic::isOn) : Optional.of(true);
     }
 
     /** The schedule of a vCPU as its entries show it; null if that is not known. */
@@ -531,10 +529,8 @@ final class State {
     private void publish(Ends met) {
         withdraw(met.event());
         aimed.computeIfAbsent(met.aim(), aim -> new HashSet<>()).add(met.event());
-        met.irq()
-                .flatMap(PredictedIrq::vcpu)
-                .ifPresent(vcpu ->
-                        lists.computeIfAbsent(vcpu, one -> new HashSet<>()).add(met.event()));
+        met.irq().flatMap(PredictedIrq::vcpu).ifPresent(vcpu -> lists.computeIfAbsent(vcpu, one -> new HashSet<>())
+                .add(met.event()));
         ends.put(met.event(), met);
     }
 

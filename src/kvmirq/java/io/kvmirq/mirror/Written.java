@@ -25,8 +25,7 @@ record Written(EntryUpdate.Moment moment, Decision decision, Optional<Boolean> l
      * @param refusal the reason if there is no target
      * @param remaps whether the host remaps interrupts, so that there is an entry
      */
-    record Decision(
-            Optional<Posting.ToVcpu> target, Optional<String> note, Optional<Posting> refusal, boolean remaps) {
+    record Decision(Optional<Posting.ToVcpu> target, Optional<String> note, Optional<Posting> refusal, boolean remaps) {
         static Decision of(Posting refusal, boolean remaps) {
             return new Decision(Optional.empty(), Optional.empty(), Optional.of(refusal), remaps);
         }

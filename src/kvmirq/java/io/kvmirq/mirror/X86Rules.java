@@ -126,9 +126,9 @@ final class X86Rules {
         Optional<String> software = inhibits.isEmpty()
                 ? Optional.empty()
                 : Optional.of("software takes the vector to the guest at the next entry, since " + causes(inhibits));
-        String notes = Stream.of(software, decision.note()).flatMap(Optional::stream).collect(Collectors.joining("; "));
-        return new Posting.Posted(
-                decision.target().get(), notes.isEmpty() ? Optional.empty() : Optional.of(notes));
+        String notes =
+                Stream.of(software, decision.note()).flatMap(Optional::stream).collect(Collectors.joining("; "));
+        return new Posting.Posted(decision.target().get(), notes.isEmpty() ? Optional.empty() : Optional.of(notes));
     }
 
     private static String causes(Set<InhibitReason> inhibits) {

@@ -104,7 +104,9 @@ class LiveSearchContract extends VfioSuite {
 
         /** The vCPUs that the signal addresses. */
         List<Integer> addressed() {
-            return route == Route.BROADCAST && vcpus == 2 ? List.of(0, 1) : List.of(route == Route.BROADCAST ? 0 : vcpu);
+            return route == Route.BROADCAST && vcpus == 2
+                    ? List.of(0, 1)
+                    : List.of(route == Route.BROADCAST ? 0 : vcpu);
         }
     }
 
@@ -151,10 +153,7 @@ class LiveSearchContract extends VfioSuite {
                 world.redirect(
                         made.vm,
                         PIN,
-                        (long) setup.vcpu << 56
-                                | (setup.isMasked ? MASKED : 0)
-                                | (setup.isLevel ? LEVEL : 0)
-                                | vector);
+                        (long) setup.vcpu << 56 | (setup.isMasked ? MASKED : 0) | (setup.isLevel ? LEVEL : 0) | vector);
             }
             return made;
         }
@@ -219,8 +218,8 @@ class LiveSearchContract extends VfioSuite {
             world.close(resample);
             System.out.println(setup);
             List<Stages> ours = live.stages().stream()
-                    .filter(one ->
-                            one.stages().stream().anyMatch(stage -> stage.value().startsWith(id)))
+                    .filter(one -> one.stages().stream()
+                            .anyMatch(stage -> stage.value().startsWith(id)))
                     .toList();
             List<String> lines = ours.stream()
                     .flatMap(one -> LiveProbesContract.printed(one).stream())

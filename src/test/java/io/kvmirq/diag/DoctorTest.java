@@ -233,7 +233,8 @@ class DoctorTest {
             assertThat(finding.status()).isEqualTo(Status.WARN);
             assertThat(finding.reason()).isEqualTo("probes-off");
             assertThat(finding.text()).contains(" is 0)", ": explain --live counts no stages");
-            assertThat(finding(intel().put(file, "1\n"), Check.TRACING).status()).isEqualTo(Status.PASS);
+            assertThat(finding(intel().put(file, "1\n"), Check.TRACING).status())
+                    .isEqualTo(Status.PASS);
         }
     }
 

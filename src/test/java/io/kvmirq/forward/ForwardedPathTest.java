@@ -11,8 +11,6 @@ import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
 import io.kvmirq.host.HostInterrupts;
 import io.kvmirq.kvm.Vcpu;
-import io.kvmirq.kvm.VcpuState;
-import io.kvmirq.kvm.X86Lapic;
 import io.kvmirq.mirror.PredictedField;
 import io.kvmirq.mirror.VcpuStage;
 import java.util.List;

@@ -85,8 +85,7 @@ class LastWriteTest {
             assertThat(entry().form()).isEqualTo(expected);
             assertThat(irq.predicted())
                     .as("%s", entry())
-                    .isInstanceOf(
-                            expected == FakeIrte.Form.POSTED ? Posting.Posted.class : Posting.NotPosted.class);
+                    .isInstanceOf(expected == FakeIrte.Form.POSTED ? Posting.Posted.class : Posting.NotPosted.class);
             if (irq.predicted() instanceof Posting.Posted posted) {
                 assertThat(posted.what())
                         .isEqualTo(new Posting.ToVcpu(entry().vcpu().orElseThrow(), VECTOR));
@@ -209,8 +208,6 @@ class LastWriteTest {
 
     private static void inhibit(World world, boolean on) {
         world.vm.setPitReinjection(on);
-        world.forwarding
-                .mirror()
-                .apply(new Event.Inhibited(on ? EnumSet.of(InhibitReason.PIT_REINJ) : Set.of()));
+        world.forwarding.mirror().apply(new Event.Inhibited(on ? EnumSet.of(InhibitReason.PIT_REINJ) : Set.of()));
     }
 }

@@ -108,9 +108,7 @@ class PredictedPostingTest {
                     .apply(List.of(
                             new Event.Inhibited(Set.of(InhibitReason.HYPERV)), new Event.GuestEntered(new VcpuId(0))));
             ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), message(0x30));
-            forwarding
-                    .mirror()
-                    .apply(List.of(new Event.Inhibited(Set.of()), new Event.GuestEntered(new VcpuId(0))));
+            forwarding.mirror().apply(List.of(new Event.Inhibited(Set.of()), new Event.GuestEntered(new VcpuId(0))));
             assertThat(((Posting.NotPosted) irq.predicted()).remedy()).isEqualTo("mask and unmask the interrupt");
             irq.reroute(message(0x30));
             world.vm.routes().replace(irq.gsi().orElseThrow(), message(0x30));

@@ -93,7 +93,13 @@ class LogicalMessagesTest {
         assertThat(posting(mirror)).isInstanceOf(Posting.Unknown.class);
         mirror.apply(List.of(flat(0, 0x1), flat(1, 0x2)));
         assertThat(posting(mirror)).as("read after the write").isInstanceOf(Posting.Unknown.class);
-        assertThat(mirror.irq(EVENT).orElseThrow().update().orElseThrow().next().orElseThrow().text())
+        assertThat(mirror.irq(EVENT)
+                        .orElseThrow()
+                        .update()
+                        .orElseThrow()
+                        .next()
+                        .orElseThrow()
+                        .text())
                 .startsWith("posted to vcpu 1, vector 0x41");
         update(mirror);
         assertThat(posting(mirror).text())

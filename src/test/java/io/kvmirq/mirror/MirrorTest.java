@@ -133,9 +133,7 @@ class MirrorTest {
                 route(0, new MsiMessage(0xfeeff000L, 0x41))));
         assertThat(irq(mirror, 0).posting()).isInstanceOf(Posting.NotPosted.class);
         mirror.apply(new Event.BroadcastQuirkDisabled());
-        assertThat(irq(mirror, 0).posting())
-                .as("KVM does not write the entry")
-                .isInstanceOf(Posting.NotPosted.class);
+        assertThat(irq(mirror, 0).posting()).as("KVM does not write the entry").isInstanceOf(Posting.NotPosted.class);
         assertThat(irq(mirror, 0).update().orElseThrow().next()).contains(postedTo(255, 0x41));
         mirror.apply(route(0, new MsiMessage(0xfeeff000L, 0x42)));
         assertThat(irq(mirror, 0).posting()).isEqualTo(postedTo(255, 0x42));
@@ -637,8 +635,7 @@ class MirrorTest {
     @Test
     void withoutKnownVcpusAnotherObstacleIsKnown() {
         Mirror mirror = mirror(
-                PostingHost.of(Vendor.AMD),
-                List.of(route(0, MsiMessage.nmiTo(vcpu(9))), consumer(0), producer(0)));
+                PostingHost.of(Vendor.AMD), List.of(route(0, MsiMessage.nmiTo(vcpu(9))), consumer(0), producer(0)));
         assertThat(irq(mirror, 0).posting().text()).contains(PostingObstacle.MODE_NOT_POSTABLE.text());
     }
 

@@ -250,13 +250,15 @@ public record VmProcesses(List<VmProcess> all, int unreadable) {
         }
 
         private OptionalInt named(String thread) {
-            Matcher name = THREAD.matcher(tree.text(path + "task/" + thread + "/comm").orElse(""));
+            Matcher name =
+                    THREAD.matcher(tree.text(path + "task/" + thread + "/comm").orElse(""));
             return name.matches() ? OptionalInt.of(Integer.parseInt(name.group(1))) : OptionalInt.empty();
         }
 
         /** The descriptor whose KVM_RUN a thread is in. A thread that has a CPU does not show its system call. */
         private Optional<Integer> running(int tid) {
-            Matcher run = RUN.matcher(tree.text(path + "task/" + tid + "/syscall").orElse(""));
+            Matcher run =
+                    RUN.matcher(tree.text(path + "task/" + tid + "/syscall").orElse(""));
             return run.lookingAt() ? Optional.of(Integer.parseInt(run.group(1), RADIX)) : Optional.empty();
         }
 

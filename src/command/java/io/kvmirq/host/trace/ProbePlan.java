@@ -126,8 +126,8 @@ record ProbePlan(
         /** A member of the irqfd that waits for the same eventfd behind this one. */
         Fact<String> next(String path) {
             String entry = "wait.entry.next";
-            return at(entry, Long.SIZE).then(next -> member(IRQFD, entry, Long.SIZE)
-                    .then(from -> member(IRQFD, path, Long.SIZE)
+            return at(entry, Long.SIZE)
+                    .then(next -> member(IRQFD, entry, Long.SIZE).then(from -> member(IRQFD, path, Long.SIZE)
                             .map(offset -> String.format(Locale.ROOT, "%+d(%s)", offset - from, next))));
         }
 
@@ -231,8 +231,7 @@ record ProbePlan(
             probe = probe.then(before ->
                     one.getValue().map(at -> before + " " + one.getKey().replace("%s", at)));
         }
-        return probe.map(
-                before -> before + waiters(irqfd).known().orElse(""));
+        return probe.map(before -> before + waiters(irqfd).known().orElse(""));
     }
 
     /** The function of the next waiter, which is an irqfd if it is that of this one, and the creator of its VM. */
@@ -325,8 +324,7 @@ record ProbePlan(
         triggers.add(new Trigger("synthetic/" + name + UNROUTED, "hist:keys=" + EVENTFD));
         CHIPS.stream()
                 .filter(events::contains)
-                .forEach(chip -> triggers.add(
-                        new Trigger(chip, "hist:keys=" + THREAD + ":asked=" + THREAD + "-$v")));
+                .forEach(chip -> triggers.add(new Trigger(chip, "hist:keys=" + THREAD + ":asked=" + THREAD + "-$v")));
         triggers.add(new Trigger("synthetic/" + name + BY_WORKER, "hist:keys=" + RAISES));
         triggers.add(new Trigger(
                 GROUP + "/" + name + RAISED,

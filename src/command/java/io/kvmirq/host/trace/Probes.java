@@ -256,8 +256,7 @@ public final class Probes implements AutoCloseable {
 
     private static List<ProbeCounts.Taken> vectors(String text, String keys, String vector) {
         return Histogram.of(text, keys).stream()
-                .map(row -> new ProbeCounts.Taken(
-                        (int) row.key(ProbePlan.THREAD), (int) row.key(vector), row.count()))
+                .map(row -> new ProbeCounts.Taken((int) row.key(ProbePlan.THREAD), (int) row.key(vector), row.count()))
                 .toList();
     }
 

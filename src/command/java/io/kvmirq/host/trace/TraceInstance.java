@@ -123,8 +123,7 @@ public final class TraceInstance implements Tracing {
                 ? new Fact.Unknown<>(
                         "tracefs at " + own + " is empty: the kernel's lockdown for confidentiality disables tracing",
                         "boot without lockdown=confidentiality")
-                : new Fact.Unknown<>(
-                        "tracefs is not mounted at " + own, "mount -t tracefs none " + own);
+                : new Fact.Unknown<>("tracefs is not mounted at " + own, "mount -t tracefs none " + own);
     }
 
     /**

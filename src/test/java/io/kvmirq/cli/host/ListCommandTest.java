@@ -54,7 +54,8 @@ class ListCommandTest {
                 GuestHosts.of("gicv4").remove("proc/100/task/101/stat").remove("proc/100/task/102/stat");
         assertThat(of(host).exited(0).out())
                 .contains("arm    100      2      -        -       -        5        5         -      -\n")
-                .contains("- running, halted, stopped: of 1 guest no file shows the threads of vCPUs: name the threads");
+                .contains(
+                        "- running, halted, stopped: of 1 guest no file shows the threads of vCPUs: name the threads");
     }
 
     /** The same hosts, a row for each guest. */

@@ -275,9 +275,7 @@ class LiveTest {
                                 .counts("kvm_inj_virq", "common_pid,vector", new long[] {101, 0x41, 20})
                                 .counts("kvm_eoi", "common_pid,vector", new long[] {101, 0x41, 20}),
                         0))
-                .contains(
-                        "  GSI            whole      gsi 10: the irqfd raises it",
-                        """
+                .contains("  GSI            whole      gsi 10: the irqfd raises it", """
                             GSI                  20  gsi 10
                             delivered             0
                             by a worker          20  a pin: 20 raised
@@ -286,8 +284,9 @@ class LiveTest {
                         """)
                 .doesNotContain("in doubt");
         assertThat(explained(twoRoutes(0, 20), 0))
-                .contains("    by a worker          20  a pin: 0 raised, 20 not raised: the pin is masked, or its EOI is"
-                        + " due\n    first that loses: none\n");
+                .contains(
+                        "    by a worker          20  a pin: 0 raised, 20 not raised: the pin is masked, or its EOI is"
+                                + " due\n    first that loses: none\n");
         assertThat(explained(twoRoutes(0, 20).counts("_unrouted", "id", new long[] {9, 20}), 14))
                 .contains("    first that loses: GSI: 20 signals while the GSI had no route\n");
     }
@@ -296,7 +295,8 @@ class LiveTest {
     void pinThatNoVcpuTakesIsLost() throws IOException {
         apicVirtualization = "N";
         assertThat(explained(twoRoutes(20, 0).counts("_to_vcpu", "id,vcpu,vec", new long[] {9, 0, 0x41, 20}), 0))
-                .contains("    first that loses: taken: 20 that no vCPU took: it does not run, or has interrupts off\n");
+                .contains(
+                        "    first that loses: taken: 20 that no vCPU took: it does not run, or has interrupts off\n");
     }
 
     /** Two vCPUs get each of 20 messages by a worker. */
@@ -341,11 +341,13 @@ class LiveTest {
         assertThat(explained(
                         counted(20, 20, 20, 1)
                                 .counts("_wakeup", "own", new long[] {-77, 20})
-                                .counts("_wakeup", "id,next,other", new long[] {9, -77, 300, 20}, new long[] {3, 5, 0, 7}),
+                                .counts("_wakeup", "id,next,other", new long[] {9, -77, 300, 20}, new long[] {3, 5, 0, 7
+                                }),
                         0))
                 .containsOnlyOnce("starves")
-                .contains("    in doubt: irqfd: process 100 takes each signal; an irqfd of the same eventfd in a VM that"
-                        + " thread 300 created starves\n");
+                .contains(
+                        "    in doubt: irqfd: process 100 takes each signal; an irqfd of the same eventfd in a VM that"
+                                + " thread 300 created starves\n");
     }
 
     /** The eventfd was signalled while it had no irqfd, and another signal found a message to many. */
@@ -689,7 +691,7 @@ class LiveTest {
         Watched watched = new Watched(host, traced("x86-7.2", ""))
                 .during(() -> count(host, "27", 20))
                 .with(new FakeTracefs().begin());
-        assertThat(run(watched, AMD, "0", "--live", "10").exited(0).out())
+        assertThat(run(watched, AMD, "0", "--live", "10").exited(17).out())
                 .contains(
                         "  not readable: " + cause + "\n                shown by: " + remedy + "\n",
                         "  note: host irq 27 has no stages: the host handled it 20 times, and the probe of VFIO's handler"
@@ -698,7 +700,7 @@ class LiveTest {
         Watched again = new Watched(host, traced("x86-7.2", ""))
                 .during(() -> count(host, "27", 20))
                 .with(new FakeTracefs().begin());
-        assertThat(run(again, AMD, "0", "--live", "10").exited(0).out())
+        assertThat(run(again, AMD, "0", "--live", "10").exited(17).out())
                 .contains("the probe of VFIO's handler counted none: no file shows why\n")
                 .doesNotContain("not readable");
     }

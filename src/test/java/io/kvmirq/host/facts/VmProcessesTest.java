@@ -258,7 +258,8 @@ class VmProcessesTest {
                             .flatMap(one -> one.thread().stream().boxed())
                             .findFirst();
             if (thread.isPresent()) {
-                return root.text("proc/" + pid + "/task/" + thread.get() + "/comm").orElse("none");
+                return root.text("proc/" + pid + "/task/" + thread.get() + "/comm")
+                        .orElse("none");
             }
         }
         return "no thread";
