@@ -174,7 +174,7 @@ public final class PostingFacts {
 
     /** The way in which KVM of this kernel version posts with AVIC. Empty if the version is unknown. */
     public Optional<AvicKernel> avicKernel() {
-        return isSince(6, 17).map(since -> since ? AvicKernel.FROM_6_17 : AvicKernel.UP_TO_6_16);
+        return version().map(AvicKernel::of);
     }
 
     /**

@@ -248,7 +248,7 @@ class InstallIT {
                         "list",
                         "vcpu-run",
                         "split",
-                        "gatag gatag.6.1",
+                        "gatag gatag.6.1 gatag.6.0",
                         "msi.compat",
                         "7.1",
                         "guestless",

@@ -53,6 +53,7 @@ final class Formats {
             DeviceTableEntry.FORMAT,
             GaTag.FORMAT,
             GaTag.FORMAT_6_1,
+            GaTag.FORMAT_6_0,
             GaLog.ENTRY,
             AvicTables.PHYSICAL,
             AvicTables.LOGICAL,

@@ -73,7 +73,7 @@ final class DecideJson {
                             posted.inhibits().stream().map(Command::label).toList())
                     .object("entryWithExampleAddress", one -> {
                         List<String> words =
-                                List.of(DecideText.entry(host.vendor(), posted).split(" "));
+                                List.of(DecideText.entry(host, posted).split(" "));
                         one.text("kind", words.get(0)).texts("words", words.subList(1, words.size()));
                     });
         } else if (decision instanceof PostingDecision.Unposted unposted) {

@@ -3,8 +3,9 @@ package io.kvmirq.cli.host;
 
 import io.kvmirq.MsiMessage;
 import io.kvmirq.arch.Violation;
+import io.kvmirq.arch.amd.AvicKernel;
 import io.kvmirq.arch.amd.GaIrte;
-import io.kvmirq.arch.amd.GaTag;
+import io.kvmirq.arch.amd.GaTagKernel;
 import io.kvmirq.arch.apic.PostedInterruptDescriptor;
 import io.kvmirq.arch.apic.PostingHost;
 import io.kvmirq.arch.apic.PostingObstacle;
@@ -52,8 +53,8 @@ final class DecideText {
         if (decision instanceof PostingDecision.Posted posted) {
             out.println(name + ": " + terminal.good("posted") + " to " + posted.vcpu() + ", vector "
                     + Hex.of(posted.vector().number()));
-            out.println("  entry    " + entry(host.vendor(), posted));
-            out.println("           with an example of an address; kvmirq decode shows each field");
+            out.println("  entry    " + entry(host, posted));
+            out.println("           with examples of addresses and of a VM's number; kvmirq decode shows each field");
             posted.inhibits()
                     .forEach(reason -> out.println("  inhibited: " + reason.cause()
                             + "; the entry stays posted, and software takes the vector to the guest"));
@@ -87,18 +88,22 @@ final class DecideText {
                 : meant.stream().map(vcpu -> "vcpu " + vcpu).collect(Collectors.joining(", "));
     }
 
-    /** The IRTE for a vCPU that does not run, with an example address and without the device's source id. */
-    static String entry(Vendor vendor, PostingDecision.Posted posted) {
+    /**
+     * The IRTE for a vCPU that is preempted, with an example address and without the device's source id. The vCPU's
+     * index is its id.
+     */
+    static String entry(PostingHost host, PostingDecision.Posted posted) {
         int vcpu = posted.vcpu().number();
         int vector = posted.vector().number();
-        if (vendor == Vendor.INTEL) {
+        if (host.vendor() == Vendor.INTEL) {
             long descriptor = EXAMPLE_ADDRESS + (long) vcpu * PostedInterruptDescriptor.BYTES;
             return new PostedIrte(PostedIrte.lowWord(descriptor, vector), PostedIrte.highWord(descriptor, 0, 0, 0))
                     .toString();
         }
         long page = EXAMPLE_ADDRESS + (long) vcpu * PAGE;
-        long tag = GaTag.VM.with(1) | GaTag.VCPU.with(vcpu);
-        return GaIrte.GUEST.text(GaIrte.guestLow(tag, false), GaIrte.guestHigh(page, vector));
+        long tag = GaTagKernel.of(host.kernel()).tag(1, vcpu, vcpu);
+        boolean logs = AvicKernel.of(host.kernel()).alwaysLogs();
+        return GaIrte.GUEST.text(GaIrte.guestLow(tag, logs), GaIrte.guestHigh(page, vector));
     }
 
     static void printReasons(Terminal terminal) {

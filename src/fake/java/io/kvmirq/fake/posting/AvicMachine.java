@@ -7,7 +7,7 @@ import io.kvmirq.arch.LinuxVersion;
 import io.kvmirq.arch.SharedWords;
 import io.kvmirq.arch.amd.AvicKernel;
 import io.kvmirq.arch.amd.GaIrte;
-import io.kvmirq.arch.amd.GaTag;
+import io.kvmirq.arch.amd.GaTagKernel;
 import io.kvmirq.arch.amd.LegacyIrte;
 import io.kvmirq.arch.amd.model.AvicHost;
 import io.kvmirq.arch.amd.model.AvicIrqfd;
@@ -58,12 +58,14 @@ final class AvicMachine extends PostingMachine {
         super(build, time, ledger);
         this.inOrder = build.isSince(6, 7);
         this.inhibited = build.hardware() == Hardware.AVIC_INHIBITED;
-        this.rules = PostingHost.of(Vendor.AMD)
-                .withKernel(new LinuxVersion(build.major(), build.minor()))
-                .without(Feature.X2AVIC_EXT);
-        this.avic = new AvicHost(cpus(), build.isSince(6, 17) ? AvicKernel.FROM_6_17 : AvicKernel.UP_TO_6_16, true);
+        LinuxVersion version = new LinuxVersion(build.major(), build.minor());
+        this.rules = PostingHost.of(Vendor.AMD).withKernel(version).without(Feature.X2AVIC_EXT);
+        GaTagKernel tags = GaTagKernel.of(version);
+        this.avic = new AvicHost(cpus(), AvicKernel.of(version), tags, true);
         avic.observeLog(tag -> tracepoints()
-                .ofUnit("kvm_avic_ga_log", Map.of("vmid", GaTag.VM.of(tag), "vcpuid", GaTag.VCPU.of(tag))));
+                .ofUnit(
+                        "kvm_avic_ga_log",
+                        Map.of("vmid", tags.vm().of(tag), "vcpuid", tags.vcpu().of(tag))));
         this.unit = new GaUnit(avic, new GaUnit.Setup(ENTRIES, LOG_ENTRIES, LOG_VECTOR, true, true));
     }
 
@@ -151,6 +153,7 @@ final class AvicMachine extends PostingMachine {
         /** Adds a vCPU. A guest that inhibits AVIC counts as having run. */
         @Override
         PostingVcpu newVcpu(int index, VirtualLapic lapic) {
+            vm.vcpu(index).setId(lapic.vcpuId());
             Vcpu vcpu = new Vcpu(vm, vm.vcpu(index), lapic);
             if (inhibited) {
                 vcpu.enterGuest();

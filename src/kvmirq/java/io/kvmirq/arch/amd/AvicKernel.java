@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.amd;
 
+import io.kvmirq.arch.LinuxVersion;
+
 /** Kernel versions by the way in which KVM and the IOMMU driver post with AVIC. */
 public enum AvicKernel {
     /**
@@ -15,5 +17,15 @@ public enum AvicKernel {
      * Linux 6.17 and later. GALogIntr is set only while the vCPU blocks. An entry that moves is unlinked first. Entries
      * stay on their vCPU's list while AVIC is inhibited.
      */
-    FROM_6_17
+    FROM_6_17;
+
+    /** The constant of a Linux version. */
+    public static AvicKernel of(LinuxVersion version) {
+        return version.isSince(6, 17) ? FROM_6_17 : UP_TO_6_16;
+    }
+
+    /** Whether GALogIntr is always set. */
+    public boolean alwaysLogs() {
+        return this == UP_TO_6_16;
+    }
 }

@@ -40,9 +40,9 @@ public final class GaIrte {
             32,
             saying(
                     "GATag",
-                    (value, bits) ->
-                            "VM " + GaTag.VM.of(value) + ", vCPU " + GaTag.VCPU.of(value) + " on Linux 7.1; VM "
-                                    + GaTag.VM_6_1.of(value) + ", vCPU " + GaTag.VCPU_6_1.of(value) + " on 6.1"));
+                    (value, bits) -> "VM " + GaTag.VM.of(value) + ", vCPU " + GaTag.VCPU.of(value)
+                            + " since Linux 6.18; VM " + GaTag.VM_6_1.of(value) + ", vCPU " + GaTag.VCPU_6_1.of(value)
+                            + " on 6.1 to 6.17"));
 
     /** The vector: in guest mode the guest's, otherwise the host's. */
     public static final BitField VECTOR = new BitField("vector", 64, 8, always("Vector", "guest vector"));

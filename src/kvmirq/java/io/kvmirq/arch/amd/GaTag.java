@@ -6,7 +6,7 @@ import static io.kvmirq.arch.Description.always;
 import io.kvmirq.arch.BitField;
 import io.kvmirq.arch.Format;
 
-/** A GATag: {@code AVIC_GATAG}. VM and vCPU have 20 and 12 bits in Linux 7.1, 23 and 9 bits in 6.1. */
+/** A GATag: {@code AVIC_GATAG}. Its layout depends on the kernel: {@link GaTagKernel}. */
 public final class GaTag {
     /** The id of the VM. */
     public static final BitField VM = new BitField("vm_id", 12, 20, always("", "VM"));
@@ -14,19 +14,31 @@ public final class GaTag {
     /** The index of the vCPU. */
     public static final BitField VCPU = new BitField("vcpu_idx", 0, 12, always("", "index of the vCPU, not its id"));
 
-    /** The id of the VM, in Linux 6.1. */
+    /** The id of the VM, up to Linux 6.0. */
+    public static final BitField VM_6_0 = new BitField("vm_id", 8, 24, always("", "VM"));
+
+    /** The id of the vCPU, up to Linux 6.0. */
+    public static final BitField VCPU_6_0 = new BitField("vcpu_id", 0, 8, always("", "id of the vCPU"));
+
+    /** The id of the VM, in Linux 6.1 to 6.17. */
     public static final BitField VM_6_1 = new BitField("vm_id", 9, 23, always("", "VM"));
 
-    /** The id of the vCPU, in Linux 6.1. */
-    public static final BitField VCPU_6_1 = new BitField("vcpu_id", 0, 9, always("", "id of the vCPU"));
+    /** The id of the vCPU, in Linux 6.1 to 6.16; its index in 6.17. */
+    public static final BitField VCPU_6_1 =
+            new BitField("vcpu_id", 0, 9, always("", "id of the vCPU, in Linux 6.17 its index"));
+
+    /** Kind {@code gatag.6.0}. */
+    public static final Format FORMAT_6_0 = Format.builder("gatag.6.0", "GATag of Linux up to 6.0", 32, 1)
+            .fields(VM_6_0, VCPU_6_0)
+            .build();
 
     /** Kind {@code gatag.6.1}. */
-    public static final Format FORMAT_6_1 = Format.builder("gatag.6.1", "GATag as Linux 6.1 divides it", 32, 1)
+    public static final Format FORMAT_6_1 = Format.builder("gatag.6.1", "GATag of Linux 6.1 to 6.17", 32, 1)
             .fields(VM_6_1, VCPU_6_1)
             .build();
 
     /** Kind {@code gatag}. */
-    public static final Format FORMAT = Format.builder("gatag", "GATag as Linux 7.1 divides it", 32, 1)
+    public static final Format FORMAT = Format.builder("gatag", "GATag of Linux 6.18 and later", 32, 1)
             .fields(VM, VCPU)
             .build();
 

@@ -3,7 +3,7 @@ package io.kvmirq.arch.amd.model;
 
 import io.kvmirq.arch.amd.AvicKernel;
 import io.kvmirq.arch.amd.AvicTables;
-import io.kvmirq.arch.amd.GaTag;
+import io.kvmirq.arch.amd.GaTagKernel;
 import io.kvmirq.arch.vcpu.Host;
 import io.kvmirq.arch.vcpu.HostCpu;
 import java.util.ArrayList;
@@ -24,6 +24,7 @@ public final class AvicHost {
 
     private final Host host;
     private final AvicKernel kernel;
+    private final GaTagKernel tags;
     private final boolean ipiv;
     private final int lastId;
     private volatile List<AvicVm> vms = List.of();
@@ -35,13 +36,19 @@ public final class AvicHost {
      * Throws IllegalArgumentException for a CPU id above 12 bits, which no entry of the physical table holds.
      */
     public AvicHost(Host host, AvicKernel kernel, boolean ipiv) {
-        this(host, kernel, ipiv, (int) GaTag.VM.max());
+        this(host, kernel, GaTagKernel.FROM_6_18, ipiv);
     }
 
-    AvicHost(Host host, AvicKernel kernel, boolean ipiv, int lastId) {
+    /** A host like {@link #AvicHost(Host, AvicKernel, boolean)}, with GATags of choice. */
+    public AvicHost(Host host, AvicKernel kernel, GaTagKernel tags, boolean ipiv) {
+        this(host, kernel, tags, ipiv, (int) tags.vm().max());
+    }
+
+    AvicHost(Host host, AvicKernel kernel, GaTagKernel tags, boolean ipiv, int lastId) {
         host.cpus().forEach(cpu -> AvicTables.HOST_ID.with(cpu.id()));
         this.host = host;
         this.kernel = kernel;
+        this.tags = tags;
         this.ipiv = ipiv;
         this.lastId = lastId;
         host.handle(DOORBELL, this::rung);
@@ -58,6 +65,10 @@ public final class AvicHost {
 
     AvicKernel kernel() {
         return kernel;
+    }
+
+    GaTagKernel tags() {
+        return tags;
     }
 
     boolean hasIpiv() {
@@ -98,9 +109,8 @@ public final class AvicHost {
 
     /** The vCPU that a GATag names. Empty if there is none. */
     public Optional<AvicVcpu> vcpu(long gaTag) {
-        AvicVm vm = vm(GaTag.VM.of(gaTag));
-        int index = (int) GaTag.VCPU.of(gaTag);
-        return vm == null || index >= vm.vcpus() ? Optional.empty() : Optional.of(vm.vcpu(index));
+        AvicVm vm = vm(tags.vm().of(gaTag));
+        return vm == null ? Optional.empty() : vm.named((int) tags.vcpu().of(gaTag));
     }
 
     /** The notifier of the GA log: wakes the vCPU that the GATag names, if any. The vector is in its backing page. */

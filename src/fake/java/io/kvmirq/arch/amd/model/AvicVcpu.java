@@ -7,9 +7,7 @@ import static io.kvmirq.arch.amd.AvicTables.IS_RUNNING;
 
 import io.kvmirq.arch.SharedSet;
 import io.kvmirq.arch.SharedWords;
-import io.kvmirq.arch.amd.AvicKernel;
 import io.kvmirq.arch.amd.AvicTables;
-import io.kvmirq.arch.amd.GaTag;
 import io.kvmirq.arch.vcpu.HostCpu;
 import io.kvmirq.arch.vcpu.VcpuHooks;
 import io.kvmirq.arch.vcpu.VcpuThread;
@@ -47,15 +45,17 @@ public final class AvicVcpu {
     private final SharedSet list;
     private final VcpuThread thread;
     private final boolean alwaysLogs;
+    private int id;
 
     AvicVcpu(AvicVm vm, int index, long page, SharedWords words, int base, SharedSet list) {
         this.vm = vm;
         this.index = index;
+        this.id = index;
         this.page = page;
         this.words = words;
         this.base = base;
         this.list = list;
-        this.alwaysLogs = vm.avic().kernel() == AvicKernel.UP_TO_6_16;
+        this.alwaysLogs = vm.avic().kernel().alwaysLogs();
         // BACKING_PAGE checks the address.
         long entry = AvicTables.PHYSICAL_VALID.mask() | AvicTables.BACKING_PAGE.with(page >>> 12);
         words.set(at(SHADOW), entry);
@@ -96,8 +96,18 @@ public final class AvicVcpu {
         return thread;
     }
 
+    /** The id in the VM, which is the index unless {@link #setId} was called. */
+    public int id() {
+        return id;
+    }
+
+    /** Gives the vCPU another id than its index, before other threads use it. */
+    public void setId(int other) {
+        id = other;
+    }
+
     public long gaTag() {
-        return GaTag.VM.with(vm.id()) | GaTag.VCPU.with(index);
+        return vm.avic().tags().tag(vm.id(), id, index);
     }
 
     public long page() {

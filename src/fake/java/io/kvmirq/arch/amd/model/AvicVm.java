@@ -7,7 +7,9 @@ import io.kvmirq.arch.amd.GaTag;
 import io.kvmirq.arch.apic.InhibitReason;
 import io.kvmirq.arch.vcpu.HostCpu;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
+import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -98,6 +100,14 @@ public final class AvicVm {
     /** A vCPU by its index. */
     public AvicVcpu vcpu(int index) {
         return vcpus[index];
+    }
+
+    /** The vCPU whose id or index, whichever a GATag has, is {@code name}. */
+    Optional<AvicVcpu> named(int name) {
+        if (avic.tags().isByIndex()) {
+            return name < vcpus.length ? Optional.of(vcpus[name]) : Optional.empty();
+        }
+        return Arrays.stream(vcpus).filter(vcpu -> vcpu.id() == name).findFirst();
     }
 
     /** A new irqfd for {@code entry} of the unit's table, not posted yet; IllegalStateException if all are in use. */

@@ -16,6 +16,7 @@ import io.kvmirq.arch.Golden;
 import io.kvmirq.arch.amd.AvicKernel;
 import io.kvmirq.arch.amd.GaIrte;
 import io.kvmirq.arch.amd.GaTag;
+import io.kvmirq.arch.amd.GaTagKernel;
 import io.kvmirq.arch.amd.LegacyIrte;
 import io.kvmirq.arch.apic.InhibitReason;
 import io.kvmirq.arch.vcpu.Host;
@@ -428,7 +429,7 @@ class AvicVmTest {
 
     @Test
     void idsStartAtOneWrapAndSkipThoseInUse() {
-        AvicHost small = new AvicHost(host, AvicKernel.FROM_6_17, true, 3);
+        AvicHost small = new AvicHost(host, AvicKernel.FROM_6_17, GaTagKernel.FROM_6_18, true, 3);
         List<AvicVm> vms = List.of(small(small), small(small), small(small));
         assertThat(vms).extracting(AvicVm::id).containsExactly(1, 2, 3);
         assertIllegalState(() -> small(small), "all 3 ids of VMs are in use: destroy a VM first");

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.amd;
+
+import io.kvmirq.arch.BitField;
+import io.kvmirq.arch.LinuxVersion;
+
+/**
+ * Kernel versions by the layout of their GATags, {@code AVIC_GATAG}. The width of the vCPU's part is that of the largest
+ * table of AVIC.
+ */
+public enum GaTagKernel {
+    /** Linux up to 6.0: 24 bits of the VM's id, 8 bits of the vCPU's id. */
+    UP_TO_6_0(GaTag.VM_6_0, GaTag.VCPU_6_0, false),
+    /** Linux 6.1 to 6.16: 23 and 9 bits. 6.1 and 6.2 have this layout in stable kernels, other kernels since 6.3. */
+    FROM_6_1(GaTag.VM_6_1, GaTag.VCPU_6_1, false),
+    /** Linux 6.17: 23 bits of the VM's id, 9 bits of the vCPU's index. */
+    FROM_6_17(GaTag.VM_6_1, GaTag.VCPU_6_1, true),
+    /** Linux 6.18 and later: 20 bits of the VM's id, 12 bits of the vCPU's index. */
+    FROM_6_18(GaTag.VM, GaTag.VCPU, true);
+
+    private final BitField vm;
+    private final BitField vcpu;
+    private final boolean byIndex;
+
+    GaTagKernel(BitField vm, BitField vcpu, boolean byIndex) {
+        this.vm = vm;
+        this.vcpu = vcpu;
+        this.byIndex = byIndex;
+    }
+
+    /** The constant of a Linux version. */
+    public static GaTagKernel of(LinuxVersion version) {
+        if (version.isSince(6, 18)) {
+            return FROM_6_18;
+        }
+        return version.isSince(6, 17) ? FROM_6_17 : version.isSince(6, 1) ? FROM_6_1 : UP_TO_6_0;
+    }
+
+    /** The bits of the VM's id. */
+    public BitField vm() {
+        return vm;
+    }
+
+    /** The bits of the vCPU's id or index. */
+    public BitField vcpu() {
+        return vcpu;
+    }
+
+    /** Whether a GATag names a vCPU by its index in the order of creation; otherwise by its id. */
+    public boolean isByIndex() {
+        return byIndex;
+    }
+
+    /** The GATag of a vCPU. An id that does not fit is cut, as the kernel cuts it. */
+    public long tag(long vmId, int vcpuId, int vcpuIndex) {
+        return vm.with(vmId) | vcpu.with((byIndex ? vcpuIndex : vcpuId) & vcpu.max());
+    }
+}
