@@ -8,6 +8,7 @@ import io.kvmirq.Route;
 import io.kvmirq.VcpuId;
 import io.kvmirq.arch.apic.CompatibilityMsi;
 import io.kvmirq.arch.apic.InhibitReason;
+import io.kvmirq.diag.Vcpus.Field;
 import io.kvmirq.host.facts.ThreadStat;
 import io.kvmirq.host.trace.TraceEvent;
 import io.kvmirq.host.trace.VcpuSchedule;
@@ -42,6 +43,8 @@ public final class VcpuEvents {
 
     private static final String INHIBITS = "inhibits";
     private static final String OTHER_FORM = "this kernel records it in another form";
+    private static final String BY_INDEX =
+            "since Linux 6.17 it has the index of a vCPU, and the order in which the vCPUs were created is not known";
 
     /**
      * A VM, as files show it.
@@ -51,13 +54,25 @@ public final class VcpuEvents {
      * @param producers the messages of its devices, by host irq
      * @param apicIds the physical APIC ids of the host's CPUs, by the number of the CPU
      * @param elsewhere the numbers of the vCPUs of all other VMs of the host; empty if they are not known
+     * @param loggedById whether {@code kvm_avic_ga_log} names the VM's vCPUs by their ids
      */
     public record Known(
             Map<Integer, VcpuId> vcpus,
             Set<Integer> threads,
             Map<Integer, Producer> producers,
             Map<Integer, Integer> apicIds,
-            Optional<Set<Integer>> elsewhere) {
+            Optional<Set<Integer>> elsewhere,
+            boolean loggedById) {
+        /** Of a kernel of any version: it may name vCPUs by their indexes. */
+        public Known(
+                Map<Integer, VcpuId> vcpus,
+                Set<Integer> threads,
+                Map<Integer, Producer> producers,
+                Map<Integer, Integer> apicIds,
+                Optional<Set<Integer>> elsewhere) {
+            this(vcpus, threads, producers, apicIds, elsewhere, false);
+        }
+
         public Known {
             vcpus = Map.copyOf(vcpus);
             threads = Set.copyOf(threads);
@@ -187,6 +202,11 @@ public final class VcpuEvents {
      * entry.
      */
     private void assign() {
+        if (!known.loggedById()) {
+            logged.values().forEach(count -> unassignable(GA_LOG, BY_INDEX, count));
+            logged.clear();
+            return;
+        }
         Set<Integer> own = known.vcpus().values().stream().map(VcpuId::number).collect(Collectors.toSet());
         Set<Integer> vms = logged.keySet().stream()
                 .filter(tag -> own.contains(tag.vcpu)
@@ -345,6 +365,18 @@ public final class VcpuEvents {
     /** The GATag of a vCPU, if the GA log had it. */
     Optional<Tag> tag(VcpuId vcpu) {
         return Optional.ofNullable(tags.get(vcpu));
+    }
+
+    /** Its GATag as a field. */
+    Field gaTag(VcpuId vcpu) {
+        return tag(vcpu)
+                .map(one -> Field.of("GATag", "VM " + one.vm() + ", vCPU " + one.vcpu(), Evidence.observed(GA_LOG)))
+                .orElseGet(() -> Field.unknown(
+                        "GATag",
+                        known.loggedById()
+                                ? "vCPU " + vcpu.number() + " of a number that KVM gives the VM: only " + GA_LOG
+                                        + " names that"
+                                : BY_INDEX));
     }
 
     /** The messages for which KVM requested posting, by host irq. */

@@ -42,7 +42,7 @@ final class VcpuFields {
      * @param counts the observed steps of its thread
      * @param mirror the mirror, with all observed events
      * @param inhibitsKnown whether all reasons that inhibit AVIC are known
-     * @param tag its GATag, if the GA log had it
+     * @param gaTag its GATag, on AMD
      */
     static List<Field> of(
             VcpuId vcpu,
@@ -52,7 +52,7 @@ final class VcpuFields {
             Map<Integer, Integer> apicIds,
             Snapshot mirror,
             boolean inhibitsKnown,
-            Optional<VcpuEvents.Tag> tag) {
+            Field gaTag) {
         List<Field> fields = new ArrayList<>();
         fields.add(phase(phase));
         fields.add(cpu(phase, apicIds));
@@ -62,7 +62,7 @@ final class VcpuFields {
             delivery(vcpu, mirror).ifPresent(fields::add);
         } else if (vendor.equals(Optional.of(Vendor.AMD))) {
             fields.add(isRun(vcpu, phase, mirror, inhibitsKnown));
-            fields.add(gaTag(vcpu, tag));
+            fields.add(gaTag);
         }
         return fields;
     }
@@ -140,15 +140,6 @@ final class VcpuFields {
                 ? "AVIC is inhibited, and the entries have the remapped form"
                 : mirror.byVcpu(vcpu).isEmpty() ? NO_ENTRY : "it was not loaded again since AVIC was inhibited";
         return isRun.map(on -> predicted("IsRun", on ? "1" : "0")).orElseGet(() -> Field.unknown("IsRun", why));
-    }
-
-    private static Field gaTag(VcpuId vcpu, Optional<VcpuEvents.Tag> tag) {
-        return tag.map(one -> Field.of(
-                        "GATag", "VM " + one.vm() + ", vCPU " + one.vcpu(), Evidence.observed(VcpuEvents.GA_LOG)))
-                .orElseGet(() -> Field.unknown(
-                        "GATag",
-                        "vCPU " + vcpu.number()
-                                + " of a number that KVM gives the VM: only kvm_avic_ga_log names that"));
     }
 
     private static Field predicted(String name, String value) {

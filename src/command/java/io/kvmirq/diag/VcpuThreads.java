@@ -74,12 +74,12 @@ final class VcpuThreads {
 
     /**
      * The numbers by which the GA log may name vCPUs of the host's other VMs: their ids, and since Linux 6.17 their
-     * indexes. Empty if debugfs does not show each VM, or if the guest's ids differ from its indexes.
+     * indexes. Empty if debugfs does not show each VM.
      */
     static Optional<Set<Integer>> elsewhere(HostFiles files, HostFacts host, VmProcess guest) {
         List<String> own = directories(files, host, guest);
         boolean indexes = host.isSince(6, 17).orElse(true);
-        if (own.size() != 1 || indexes && !ids(host, own.get(0)).equals(first(ids(host, own.get(0))))) {
+        if (own.size() != 1) {
             return Optional.empty();
         }
         Set<Integer> numbers = new HashSet<>();
@@ -93,6 +93,17 @@ final class VcpuThreads {
             }
         }
         return Optional.of(numbers);
+    }
+
+    /**
+     * Whether the GA log names the guest's vCPUs by their ids: up to Linux 6.16, and later if vCPU 0 is the only one. No
+     * file shows in which order several were created.
+     */
+    static boolean areLoggedById(HostFiles files, HostFacts host, VmProcess guest) {
+        Set<Integer> ids = new HashSet<>();
+        guest.vcpus().forEach(vcpu -> ids.add(vcpu.id()));
+        directories(files, host, guest).forEach(vm -> ids.addAll(ids(host, vm)));
+        return !host.isSince(6, 17).orElse(true) || ids.equals(Set.of(0));
     }
 
     private static Set<Integer> ids(HostFacts host, String vm) {

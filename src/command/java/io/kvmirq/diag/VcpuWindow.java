@@ -173,7 +173,8 @@ public final class VcpuWindow extends Watch {
                     all.addAll(now);
                     return all;
                 }));
-        mirror.apply(events.taken(new VcpuEvents.Known(vcpus, threads, producers, apicIds, others)));
+        mirror.apply(events.taken(new VcpuEvents.Known(
+                vcpus, threads, producers, apicIds, others, VcpuThreads.areLoggedById(files, after, guest))));
         return new Vcpus(
                 guest.name() + " (process " + guest.pid() + ")",
                 Optional.of(watched),
@@ -208,7 +209,7 @@ public final class VcpuWindow extends Watch {
                             apicIds,
                             mirror,
                             events.inhibitsKnown(),
-                            events.tag(vcpu)),
+                            events.gaTag(vcpu)),
                     irqs(vcpu)));
         });
         return views;

@@ -417,6 +417,28 @@ class ExplainVcpusTest {
                 .isEqualTo(shown != null);
     }
 
+    /** No file shows in which order the guest made its vCPUs: index 1 of ids 0, 1 and 2 may be vCPU 2. */
+    @ParameterizedTest
+    @CsvSource({
+        "6.16.0, 0 1 2, 1, 'VM 7, vCPU 1'",
+        "6.17.0, 0 1 2, 1, 'unknown: since Linux 6.17 it has the index of a vCPU'",
+        "6.18.0, 0 1 2 4 5 6, 3, 'unknown: since Linux 6.17 it has the index of a vCPU'",
+        "6.18.0, 0 1 2 4 5 6, 1, 'unknown: since Linux 6.17 it has the index of a vCPU'",
+    })
+    void indexInTheGaLogNamesNoVcpu(String release, String ids, int number, String shown) throws IOException {
+        RecordedHost files = avic().put("proc/sys/kernel/osrelease", release + "\n");
+        for (String id : ids.split(" ")) {
+            files.put("sys/kernel/debug/kvm/100-5/vcpu" + id + "/pid", "10" + (Integer.parseInt(id) + 1) + "\n");
+        }
+        Fact<Tracing> log = new Fact.Known<>(events(0, logged(7, number)));
+        String printed =
+                live(new Traced(files, new Fact.Known<>(events(0)), log)).out();
+        assertThat(printed.substring(printed.indexOf("vcpu 1  thread 102"))).contains("  GATag     " + shown);
+        assertThat(printed.contains("kvm_avic_ga_log: since Linux 6.17 it has the index of a vCPU"))
+                .as(printed)
+                .isEqualTo(shown.startsWith("unknown"));
+    }
+
     /** An update that is not in the record may have ended the one that is. */
     @ParameterizedTest
     @CsvSource({"7, 0, true", "0, 7, true", "0, 0, false"})
