@@ -119,6 +119,17 @@ class ConsumerIT {
     }
 
     @Test
+    void firstTestOfThePageRunsInAModule() throws Exception {
+        String test = Page.of(TESTING).first("java").text();
+        paste(TESTING, "src/test/java/com/example/SignalArrivesTest.java", "package com.example;\n" + test);
+        paste("src/main/java/module-info.java", "module com.example { requires io.kvmirq; }\n");
+        paste("src/main/java/com/example/Vmm.java", "package com.example;\nclass Vmm {}\n");
+        Ended tests = shell("mvn test");
+        assertThat(tests.code()).as(tests.said()).isZero();
+        assertThat(tests.said()).contains("Tests run: 2, Failures: 0, Errors: 0");
+    }
+
+    @Test
     void aBuildWithoutATestFails() throws Exception {
         paste(TESTING, "src/test/java/Misnamed.java", "class Misnamed {}\n");
         Ended ended = shell("mvn test");
