@@ -268,7 +268,7 @@ public final class FakeKernel {
 
     /** The number of deliveries of a vector to each vCPU that got it, over all VMs. As {@link #received} counts them. */
     public Map<VcpuId, Integer> receivers(InterruptVector vector) {
-        int number = vector.number();
+        int number = Objects.requireNonNull(vector, "vector is null").number();
         Map<VcpuId, Integer> receivers = new LinkedHashMap<>();
         time.locked(() -> host.ledger().receivers(number))
                 .forEach((vcpu, count) -> receivers.put(new VcpuId(vcpu), count));

@@ -165,7 +165,7 @@ class ScaleTest {
     @Test
     void vcpuOnTheFakeCostsTheSameAmongManyAsAmongFew() {
         assertCallsOfVcpus(fake().backend());
-        assertBytes(fake().backend(), Scale::vcpus, VCPUS, 15_300);
+        assertBytes(fake().backend(), Scale::vcpus, VCPUS, 15_400);
     }
 
     @Test

@@ -8,15 +8,15 @@
  * number is that of their limits:
  *
  * <ul>
- *   <li>ExplainContract 2: devices of the lab, in a loop that leaves the processor to them
+ *   <li>ExplainContract 1: devices of the lab, in a loop that leaves the processor to them
  *   <li>VfioKillContract 2: a process of the lab, whose stacks are shown if it does not end
  *   <li>LinuxBootTest 1: a kernel of the lab, whose boot must not be slow
- *   <li>FaultCommandIT 1: signals at intervals, until the launcher kills its program after a fixed time
  *   <li>EventFdTest 2: a wait that ends without a signal
  *   <li>HardUseTest 1: the time for which threads work
  *   <li>EndingsIT 1: the moment at which a process is killed; no result depends on it
  *   <li>CrashSearch 1: the random moment at which a command is killed
  *   <li>Mutants 1: a look at a search, whose limit is processor time
+ *   <li>VmProcessesTest 1: the time in which threads enter KVM_RUN or the wait that the test looks for
  * </ul>
  */
 @NullMarked

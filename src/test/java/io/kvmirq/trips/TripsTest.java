@@ -31,7 +31,7 @@ class TripsTest {
             "6.12, again: second message", 111,
             "vtd-posting, again: open", 1500,
             "vtd-posting, again: open, configuration space", 200,
-            "vtd-posting, again: forwardAll of one", 1200,
+            "vtd-posting, again: forwardAll of one", 1250,
             "vtd-posting, again: message", 380,
             "vtd-posting, again: second message", 220);
 

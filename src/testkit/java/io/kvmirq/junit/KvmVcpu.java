@@ -39,7 +39,7 @@ public final class KvmVcpu {
         return host.fake().received(id);
     }
 
-    /** How often each vCPU received a vector, for those that did. */
+    /** Deliveries of a vector to each vCPU that received it. */
     Map<VcpuId, Integer> receivers(InterruptVector vector) {
         return host.isReal() ? host.guest().receivers(vector) : host.fake().receivers(vector);
     }

@@ -41,7 +41,7 @@ final class Arrivals {
         return received;
     }
 
-    /** How often each vCPU got a vector, for those that got it. */
+    /** Deliveries of a vector to each vCPU that got it. */
     Map<Integer, Integer> receivers(int vector) {
         Map<Integer, Integer> receivers = new TreeMap<>();
         for (int vcpu = 0; vcpu < counts.length; vcpu++) {
