@@ -18,8 +18,12 @@ public enum GaTagKernel {
     /** Linux 6.18 and later: 20 bits of the VM's id, 12 bits of the vCPU's index. */
     FROM_6_18(GaTag.VM, GaTag.VCPU, true);
 
+    @SuppressWarnings("ImmutableEnumChecker") // a record of values
     private final BitField vm;
+
+    @SuppressWarnings("ImmutableEnumChecker") // a record of values
     private final BitField vcpu;
+
     private final boolean byIndex;
 
     GaTagKernel(BitField vm, BitField vcpu, boolean byIndex) {
