@@ -8,9 +8,11 @@ import io.kvmirq.testing.Artifacts;
 import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.Program;
 import java.io.IOException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
@@ -146,6 +148,37 @@ class ArtifactsIT {
                 }
             }
         }
+    }
+
+    /** The pages of {@code make publish-local}, if it ran, in directories ARTIFACT/VERSION. */
+    @Test
+    void linksOfJavadocLeadToPagesOfOtherArtifacts() throws IOException {
+        Set<Path> pages = new HashSet<>();
+        Set<Path> linked = new HashSet<>();
+        for (Artifacts artifact : Artifacts.values()) {
+            String name = artifact.jar().getFileName().toString().replace(".jar", "-javadoc.jar");
+            Path jar = artifact.jar().resolveSibling(name);
+            assumeTrue(Files.exists(jar), "make publish-local did not run");
+            Path root = Path.of("/" + artifact.jar().getParent().getFileName(), "VERSION");
+            try (JarFile file = new JarFile(jar.toFile())) {
+                for (ZipEntry entry : Collections.list(file.entries())) {
+                    Path page = root.resolve(entry.getName());
+                    pages.add(page);
+                    if (entry.getName().endsWith(".html")) {
+                        String text = new String(file.getInputStream(entry).readAllBytes(), StandardCharsets.UTF_8);
+                        Pattern.compile("href=\"((?:\\.\\./)+kvmirq[\\w-]*/)[^/\"]+/([^\"#]+)")
+                                .matcher(text)
+                                .results()
+                                .map(link -> link.group(1) + "VERSION/" + link.group(2))
+                                .forEach(link ->
+                                        linked.add(page.resolveSibling(link).normalize()));
+                    }
+                }
+            }
+        }
+        assertThat(linked)
+                .contains(Path.of("/kvmirq/VERSION/io.kvmirq/io/kvmirq/kvm/Vm.html"))
+                .isSubsetOf(pages);
     }
 
     @Test
