@@ -55,31 +55,11 @@ final class X86Rules {
     static Verdict of(MirrorHost.X86 host, State state, Ends met, PostingIrq irq) {
         long aim = aim(state, irq);
         boolean joined = irq.producer() && irq.consumer() && irq.alone();
-        if (!joined || met.written().isEmpty()) {
-            return verdict(host, state, irq, decide(host, state, irq), Optional.of(true), Optional.empty(), aim);
-        }
-        Written last = met.written().get();
-        if (last.facts() == state.facts()) {
-            EntryUpdate same = new EntryUpdate(last.moment(), Optional.empty());
-            return verdict(host, state, irq, last.decision(), last.listed(), Optional.of(same), aim);
-        }
-        Posting posting = posting(host, state, last.decision(), last.listed());
-        Written.Decision next = decide(host, state, irq);
-        Posting later = posting(host, state, next, state.lists(next));
-        boolean differs = !later.equals(posting) && !(later instanceof Posting.Unknown);
-        EntryUpdate update = new EntryUpdate(last.moment(), differs ? Optional.of(later) : Optional.empty());
-        return verdict(host, state, irq, last.decision(), last.listed(), Optional.of(update), aim);
-    }
-
-    private static Verdict verdict(
-            MirrorHost.X86 host,
-            State state,
-            PostingIrq irq,
-            Written.Decision decision,
-            Optional<Boolean> listed,
-            Optional<EntryUpdate> update,
-            long aim) {
+        Optional<Written> last = joined ? met.written() : Optional.empty();
+        Written.Decision decision = last.map(Written::decision).orElseGet(() -> decide(host, state, irq));
+        Optional<Boolean> listed = last.map(Written::listed).orElse(Optional.of(true));
         Posting posting = posting(host, state, decision, listed);
+        Optional<EntryUpdate> update = last.map(one -> update(host, state, irq, one, posting));
         if (posting instanceof Posting.Unknown) {
             return new Verdict(posting, Optional.empty(), Optional.empty(), Optional.empty(), update, aim);
         }
@@ -89,6 +69,17 @@ final class X86Rules {
                 ? decision.target().map(to -> posted(host, state, to))
                 : irq.producer() && decision.remaps() ? Optional.of(remapped(host)) : Optional.empty();
         return new Verdict(posting, vcpu, entry, Optional.empty(), update, aim);
+    }
+
+    /** @param posting what the last write gives now */
+    private static EntryUpdate update(MirrorHost.X86 host, State state, PostingIrq irq, Written last, Posting posting) {
+        if (last.facts() == state.facts()) {
+            return new EntryUpdate(last.moment(), Optional.empty());
+        }
+        Written.Decision next = decide(host, state, irq);
+        Posting later = posting(host, state, next, state.lists(next));
+        boolean differs = !later.equals(posting) && !(later instanceof Posting.Unknown);
+        return new EntryUpdate(last.moment(), differs ? Optional.of(later) : Optional.empty());
     }
 
     private static PredictedIrte posted(MirrorHost.X86 host, State state, Posting.ToVcpu to) {
