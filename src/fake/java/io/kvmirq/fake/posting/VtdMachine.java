@@ -47,8 +47,8 @@ final class VtdMachine extends PostingMachine {
 
     VtdMachine(Build build, FakeTime time, Ledger ledger) {
         super(build, time, ledger);
-        this.kernel = build.isSince(6, 17) ? ApicvKernel.FROM_6_17 : ApicvKernel.UP_TO_6_16;
         this.rules = PostingHost.of(Vendor.INTEL).withKernel(new LinuxVersion(build.major(), build.minor()));
+        this.kernel = ApicvKernel.of(rules.kernel());
         this.posts = build.hardware() == Hardware.VTD_POSTING;
         this.capabilities = capabilities(posts);
         this.table = new RemappingTable(
