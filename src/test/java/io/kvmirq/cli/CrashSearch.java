@@ -33,10 +33,7 @@ final class CrashSearch implements AutoCloseable {
     private static final String MARK = "KVMIRQ_CRASH_SEARCH";
 
     private static final Path INSTANCES = Path.of("/sys/kernel/tracing/instances");
-    /** Calls of KVM from C: it ends by itself in less than a second. */
-    private static final String BARE = "target/native/bare";
-
-    /** Makes the file that it is given once it calls. */
+    /** In a row, stands for another number in each run. */
     private static final String NUMBER = "{N}";
 
     /** All commands but help and completion. {@link #NUMBER} is another number in each run. */

@@ -86,32 +86,14 @@ public final class NativeLibrary {
     public <T> T load(BiFunction<Path, List<String>, T> opening) {
         try {
             synchronized (NativeLibrary.class) {
-                return find(opening, true);
+                return find(opening);
             }
         } catch (IllegalCallerException e) {
             throw new BackendUnavailableException(NativeAccess.denied(), e);
         }
     }
 
-    /**
-     * A file without symbolic links that only root or this user could write, not loaded. Throws
-     * BackendUnavailableException listing every place and what was wrong with it.
-     */
-    public Path file() {
-        return find(new Finding(), false);
-    }
-
-    private static final class Finding implements BiFunction<Path, List<String>, Path> {
-        @Override
-        public Path apply(Path file, List<String> refused) {
-            return file;
-        }
-    }
-
-    private <T> T open(Path file, List<String> refused, BiFunction<Path, List<String>, T> opening, boolean loading) {
-        if (!loading) {
-            return opening.apply(file, refused);
-        }
+    private <T> T open(Path file, List<String> refused, BiFunction<Path, List<String>, T> opening) {
         @Nullable String reason = REFUSED.get(file);
         if (reason != null) {
             throw new BackendUnavailableException(reason);
@@ -167,9 +149,9 @@ public final class NativeLibrary {
 
     // The search
 
-    private <T> T find(BiFunction<Path, List<String>, T> opening, boolean loading) {
+    private <T> T find(BiFunction<Path, List<String>, T> opening) {
         if (explicit.isPresent()) {
-            return open(named(Path.of(explicit.get())), List.of(), opening, loading);
+            return open(named(Path.of(explicit.get())), List.of(), opening);
         }
         List<String> looked = new ArrayList<>();
         List<String> refused = new ArrayList<>();
@@ -181,7 +163,7 @@ public final class NativeLibrary {
                     continue;
                 }
                 try {
-                    return open(usable(path), refused, opening, loading);
+                    return open(usable(path), refused, opening);
                 } catch (BackendUnavailableException e) {
                     refused.add(String.valueOf(e.getMessage()));
                     looked.add(String.valueOf(e.getMessage()));
@@ -189,7 +171,7 @@ public final class NativeLibrary {
             }
         }
         try {
-            return open(fromJar(), refused, opening, loading);
+            return open(fromJar(), refused, opening);
         } catch (BackendUnavailableException e) {
             looked.add(String.valueOf(e.getMessage()));
         }
