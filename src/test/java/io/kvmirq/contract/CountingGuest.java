@@ -21,7 +21,7 @@ import java.util.Map;
  * vector. For one thread.
  */
 final class CountingGuest {
-    /** What the vCPUs do with an interrupt. */
+    /** The answer of the vCPUs to an interrupt. */
     enum Conduct {
         TAKES,
         /** Its handler writes no EOI. */
@@ -163,7 +163,7 @@ final class CountingGuest {
         thread.start();
     }
 
-    /** How often a vCPU took the vector. */
+    /** The number of times that a vCPU took the vector. */
     int taken(int vcpu) {
         return memory.getShort(COUNT + vcpu * DATA) & 0xffff;
     }

@@ -16,7 +16,7 @@ import java.util.TreeMap;
 import java.util.TreeSet;
 
 /**
- * What a program has of a kernel, from the system calls that succeeded: files that are open, mapped and registered. A
+ * The objects of a kernel that a program has: files that are open, mapped and registered, by calls that succeeded. A
  * proxy around a {@link Libc} sees the calls.
  */
 final class KernelLedger {

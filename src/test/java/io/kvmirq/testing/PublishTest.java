@@ -47,7 +47,7 @@ class PublishTest {
         script("jdks", "cat jdk 2> /dev/null\ntrue\n");
     }
 
-    /** How often Maven ran until now. */
+    /** The number of runs of Maven until now. */
     private long published() throws Exception {
         Process process = new ProcessBuilder(tree.resolve("scripts/publish").toString())
                 .redirectErrorStream(true)
