@@ -19,6 +19,7 @@ import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.testing.GuestIts;
+import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.Program;
 import io.kvmirq.testing.SeenCalls;
 import io.kvmirq.uapi.Uapi;
@@ -269,7 +270,9 @@ class ExplainContract extends VfioSuite {
         String irq = irq("vfio-msix[2](" + nic);
         Said list = Said.of("list", "--vm", "other");
         assertThat(list.text()).containsPattern(irq + " +" + nic + " +MSI-X 2 +other ");
-        Said first = Said.of("explain", nic).fails("vector that QEMU's guest masks", "files", 0);
+        // The firmware maps no event, so a host with GICv4 posts none.
+        int masked = Machine.hasVlpis() ? 17 : 0;
+        Said first = Said.of("explain", nic).fails("vector that QEMU's guest masks", "files", masked);
         assertThat(first.text()).contains("  also MSI-X 1").contains("not used");
         assertThat(Said.of("explain", nic, 1).text())
                 .contains(nic + "  MSI-X 1  → other (process " + qemu.pid() + ")", "the interrupt is not used");
