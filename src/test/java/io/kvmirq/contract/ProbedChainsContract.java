@@ -351,18 +351,17 @@ class ProbedChainsContract extends VfioSuite {
         return hops;
     }
 
-    /** The hops that tiny-vmm prints with {@code --paths yes}. */
+    /** The hops that tiny-vmm prints with {@code --paths yes}, whose number of an eventfd is not the kernel's. */
     static Map<Hop, String> ofTinyVmm(Path said, String device, String vector) {
         Map<Hop, String> hops = new EnumMap<>(Hop.class);
         Pattern.compile("tiny-vmm: " + vector.replaceFirst("MSI 0", "MSI(?: 0)?") + " of " + device
-                        + " . (gsi \\d+) \\(irqfd\\), eventfd-(id \\d+), msi 0x([0-9a-f]+)/0x([0-9a-f]+)")
+                        + " . (gsi \\d+) \\(irqfd\\), eventfd-id \\d+, msi 0x([0-9a-f]+)/0x([0-9a-f]+)")
                 .matcher(text(said))
                 .results()
                 .forEach(path -> {
                     SeenPaths.Message message = new SeenPaths.Message(
-                            Long.parseLong(path.group(3), 16), Integer.parseUnsignedInt(path.group(4), 16));
+                            Long.parseLong(path.group(2), 16), Integer.parseUnsignedInt(path.group(3), 16));
                     hops.put(Hop.DEVICE_VECTOR, vector);
-                    hops.put(Hop.EVENTFD, path.group(2));
                     hops.put(Hop.GSI, path.group(1));
                     hops.put(Hop.GUEST_VECTOR, "0x" + Integer.toHexString(message.data() & 0xff));
                     hops.put(Hop.VCPU, message.vcpu());
