@@ -85,13 +85,16 @@ class BulkIrqfdContract {
     @Test
     void manyVectorsAreAttachedByOneChangeOfTheRoutes() {
         List<EventFd> events = events(MANY);
-        List<String> calls = callsOf(() -> vm.assignIrqfds(events, route(MANY)));
+        List<Irqfd> irqfds = new ArrayList<>();
+        List<String> calls = callsOf(() -> irqfds.addAll(vm.assignIrqfds(events, route(MANY))));
         assertThat(vm.routes().commits()).isEqualTo(1);
         assertThat(count(calls, "routesSet")).isEqualTo(1);
         assertThat(count(calls, "irqfdAssign")).isEqualTo(MANY);
         int vcpu = world.vcpuWithLapic(vmNumber);
         events.get(MANY - 1).signal();
         eventually("the vector is requested", () -> world.requested(vcpu, World.VECTOR));
+        events.forEach(EventFd::close);
+        Irqfd.closeAll(irqfds);
     }
 
     @Test

@@ -91,6 +91,7 @@ class VectorSnapshotContract extends KernelSuite {
             MaskableVector.closeAll(vectors);
             vcpu.close();
             vm.close();
+            opened.close();
         }
     }
 
