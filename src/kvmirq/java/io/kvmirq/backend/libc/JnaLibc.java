@@ -44,7 +44,6 @@ public final class JnaLibc extends ForeignLibc {
             if (!isGiven()) {
                 unpack(properties);
             }
-            // Look symbols up in the whole process, so that a preloaded recorder sees the calls.
             Native.register(Functions.class, NativeLibrary.getProcess());
             return new JnaLibc(new Functions());
         } catch (NoClassDefFoundError e) {

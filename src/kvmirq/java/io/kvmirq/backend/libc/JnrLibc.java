@@ -43,7 +43,6 @@ public final class JnrLibc extends ForeignLibc {
             if (System.getProperty(LIBRARY) == null && System.getProperty(EXTRACT_DIRECTORY) == null) {
                 unpack(properties);
             }
-            // Look symbols up in the whole process, so that a preloaded recorder sees the calls.
             return new JnrLibc(LibraryLoader.create(Functions.class).load(LibraryLoader.DEFAULT_LIBRARY));
         } catch (NoClassDefFoundError e) {
             throw Missing.explain("com.github.jnr:jnr-ffi", e);

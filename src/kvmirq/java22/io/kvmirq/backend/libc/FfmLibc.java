@@ -14,7 +14,6 @@ import java.lang.foreign.FunctionDescriptor;
 import java.lang.foreign.Linker;
 import java.lang.foreign.MemorySegment;
 import java.lang.invoke.MethodHandle;
-import java.lang.ref.Reference;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.function.Supplier;
@@ -77,8 +76,6 @@ public final class FfmLibc implements Libc {
                 FunctionDescriptor.of(JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG);
         private static final Linker LINKER = Linker.nativeLinker();
         private static final Linker.Option SAVING_ERRNO = Linker.Option.captureCallState("errno");
-        private static final MethodHandle DLSYM =
-                linked(LINKER.defaultLookup().find("dlsym").orElseThrow());
 
         static final MethodHandle OPEN = function("open");
         static final MethodHandle CLOSE = function("close");
@@ -98,30 +95,11 @@ public final class FfmLibc implements Libc {
         static final MethodHandle EPOLL_WAIT = function("epoll_wait");
         static final MethodHandle SYSCALL = function("syscall");
 
-        private static MethodHandle linked(MemorySegment function) {
-            return LINKER.downcallHandle(function, SIGNATURE, SAVING_ERRNO);
-        }
-
-        /** Binds like the dynamic linker, not like the default lookup, so that a preloaded recorder sees the calls. */
         private static MethodHandle function(String name) {
-            return linked(find(name));
-        }
-
-        private static MemorySegment find(String name) {
-            MemorySegment text = MemorySegment.ofBuffer(Buffers.cString(name));
-            long rtldDefault = 0;
-            long found;
-            try {
-                found = (long) DLSYM.invokeExact(new Captured().state, rtldDefault, text.address(), 0L, 0L, 0L, 0L);
-            } catch (Throwable e) {
-                throw unexpected(e);
-            } finally {
-                Reference.reachabilityFence(text);
-            }
-            if (found == 0) {
-                throw new UnsatisfiedLinkError("libc has no function " + name);
-            }
-            return MemorySegment.ofAddress(found);
+            MemorySegment function = LINKER.defaultLookup()
+                    .find(name)
+                    .orElseThrow(() -> new UnsatisfiedLinkError("libc has no function " + name));
+            return LINKER.downcallHandle(function, SIGNATURE, SAVING_ERRNO);
         }
     }
 
