@@ -22,12 +22,6 @@ final class Fact {
 
         Class<?> argument() default Void.class;
 
-        /** The kind of file whose descriptor is the result. */
-        FileKind makes() default FileKind.NONE;
-
-        /** The argument is a value: a constant whose name begins with this. */
-        String values() default "";
-
         boolean arm64() default false;
     }
 
@@ -56,19 +50,9 @@ final class Fact {
         String value();
     }
 
-    /** The kernel writes the field. */
-    @Retention(RetentionPolicy.RUNTIME)
-    @interface Out {}
-
-    /** A descriptor that the caller passes. */
+    /** A descriptor. */
     @Retention(RetentionPolicy.RUNTIME)
     @interface Fd {}
-
-    /** A descriptor that the kernel makes. */
-    @Retention(RetentionPolicy.RUNTIME)
-    @interface NewFd {
-        FileKind value();
-    }
 
     @Retention(RetentionPolicy.RUNTIME)
     @interface Gsi {}
@@ -83,23 +67,11 @@ final class Fact {
     @Retention(RetentionPolicy.RUNTIME)
     @interface OneOf {
         String value();
-
-        /** Whether the whole name is shown. */
-        boolean whole() default false;
     }
 
     /** An address of the process. */
     @Retention(RetentionPolicy.RUNTIME)
-    @interface Address {
-        /** The offset of the field with the number of bytes behind the address, or -1. */
-        int lengthAt() default -1;
-
-        /** The most bytes behind the address. */
-        int bytes() default 0;
-
-        /** Whether it points to guest memory. */
-        boolean guest() default false;
-    }
+    @interface Address {}
 
     /** The length of the whole argument in bytes, as the caller sets it. */
     @Retention(RetentionPolicy.RUNTIME)
@@ -122,39 +94,7 @@ final class Fact {
 
     /** The number of elements that follow the structure. */
     @Retention(RetentionPolicy.RUNTIME)
-    @interface Count {
-        /** The size of one element in bytes. */
-        int bytes() default 0;
-
-        /** The structure of one element, if it is described. */
-        Class<?> of() default Void.class;
-    }
-
-    /** The field is valid under a condition: a bit of the structure's flags is set, or another field has a value. */
-    @Retention(RetentionPolicy.RUNTIME)
-    @interface When {
-        /** The bit, or the value. */
-        int value();
-
-        /** The offset of the 4-byte field in the condition; -1 for the structure's flags. */
-        int at() default -1;
-
-        /** The bits of that field that are compared; 0 for those of {@code value}. */
-        int mask() default 0;
-
-        /** Whether the condition is reversed. */
-        boolean not() default false;
-    }
-
-    /** The field is repeated up to the end of the argument. */
-    @Retention(RetentionPolicy.RUNTIME)
-    @interface Each {
-        int value();
-    }
-
-    /** A capability without relation to interrupts. */
-    @Retention(RetentionPolicy.RUNTIME)
-    @interface Aside {}
+    @interface Count {}
 
     /**
      * A constant that is no flag and no value, although its name begins like one: a mask, or the number of a feature.

@@ -8,24 +8,19 @@ import static io.kvmirq.uapi.UapiTable.FileKind.VCPU;
 import static io.kvmirq.uapi.UapiTable.FileKind.VM;
 
 import io.kvmirq.uapi.Fact.Address;
-import io.kvmirq.uapi.Fact.Aside;
 import io.kvmirq.uapi.Fact.Bytes;
 import io.kvmirq.uapi.Fact.Count;
-import io.kvmirq.uapi.Fact.Each;
 import io.kvmirq.uapi.Fact.Fd;
 import io.kvmirq.uapi.Fact.Flags;
 import io.kvmirq.uapi.Fact.Gsi;
 import io.kvmirq.uapi.Fact.Inferred;
 import io.kvmirq.uapi.Fact.Ioctl;
-import io.kvmirq.uapi.Fact.NewFd;
 import io.kvmirq.uapi.Fact.OneOf;
 import io.kvmirq.uapi.Fact.Path;
 import io.kvmirq.uapi.Fact.U16;
 import io.kvmirq.uapi.Fact.U32;
 import io.kvmirq.uapi.Fact.U64;
 import io.kvmirq.uapi.Fact.U8;
-import io.kvmirq.uapi.Fact.When;
-import io.kvmirq.uapi.UapiTable.FileKind;
 
 /**
  * The kernel's ABI in numbers: constants under the kernel's names, and one interface for each structure. The constants
@@ -119,13 +114,13 @@ public final class Uapi {
     public static final int KVM_CAP_USER_MEMORY = 3;
     public static final int KVM_CAP_NR_VCPUS = 9;
     public static final int KVM_CAP_NR_MEMSLOTS = 10;
-    @Aside public static final int KVM_CAP_COALESCED_MMIO = 15;
+    public static final int KVM_CAP_COALESCED_MMIO = 15;
     public static final int KVM_CAP_IRQ_ROUTING = 25;
     public static final int KVM_CAP_IRQ_INJECT_STATUS = 26;
     public static final int KVM_CAP_IRQFD = 32;
     public static final int KVM_CAP_PIT2 = 33;
     public static final int KVM_CAP_IOEVENTFD = 36;
-    @Aside public static final int KVM_CAP_XEN_HVM = 38;
+    public static final int KVM_CAP_XEN_HVM = 38;
     public static final int KVM_CAP_ENABLE_CAP = 54;
     public static final int KVM_CAP_MAX_VCPUS = 66;
     public static final int KVM_CAP_SIGNAL_MSI = 77;
@@ -137,7 +132,7 @@ public final class Uapi {
     public static final int KVM_CAP_CHECK_EXTENSION_VM = 105;
     public static final int KVM_CAP_SPLIT_IRQCHIP = 121;
     public static final int KVM_CAP_IOEVENTFD_ANY_LENGTH = 122;
-    @Aside public static final int KVM_CAP_HYPERV_SYNIC = 123;
+    public static final int KVM_CAP_HYPERV_SYNIC = 123;
     public static final int KVM_CAP_MAX_VCPU_ID = 128;
     public static final int KVM_CAP_X2APIC_API = 129;
     public static final int KVM_CAP_MSI_DEVID = 131;
@@ -162,12 +157,12 @@ public final class Uapi {
     public static final int KVM_MEM_GUEST_MEMFD = 4;
 
     @Ioctl(KVM) public static final long KVM_GET_API_VERSION = IO | 0x00;
-    @Ioctl(on = KVM, makes = VM) public static final long KVM_CREATE_VM = IO | 0x01;
-    @Ioctl(on = {KVM, VM}, values = "KVM_CAP_") public static final long KVM_CHECK_EXTENSION = IO | 0x03;
+    @Ioctl(on = KVM) public static final long KVM_CREATE_VM = IO | 0x01;
+    @Ioctl(on = {KVM, VM}) public static final long KVM_CHECK_EXTENSION = IO | 0x03;
     @Ioctl(KVM) public static final long KVM_GET_VCPU_MMAP_SIZE = IO | 0x04;
     @Ioctl(on = KVM, argument = KvmCpuid2.class)
     public static final long KVM_GET_SUPPORTED_CPUID = IOWR | KvmCpuid2.SIZE << 16 | 0x05;
-    @Ioctl(on = VM, makes = VCPU) public static final long KVM_CREATE_VCPU = IO | 0x41;
+    @Ioctl(on = VM) public static final long KVM_CREATE_VCPU = IO | 0x41;
     @Ioctl(VM) public static final long KVM_SET_TSS_ADDR = IO | 0x47;
     @Ioctl(VM) public static final long KVM_SET_IDENTITY_MAP_ADDR = IOW | 8 << 16 | 0x48;
     @Ioctl(VM) public static final long KVM_SET_BOOT_CPU_ID = IO | 0x78;
@@ -175,11 +170,11 @@ public final class Uapi {
     public static final long KVM_SET_USER_MEMORY_REGION = IOW | KvmUserspaceMemoryRegion.SIZE << 16 | 0x46;
     @Ioctl(on = VM, argument = KvmUserspaceMemoryRegion2.class)
     public static final long KVM_SET_USER_MEMORY_REGION2 = IOW | KvmUserspaceMemoryRegion2.SIZE << 16 | 0x49;
-    @Ioctl(on = VM, argument = KvmCreateGuestMemfd.class, makes = FileKind.GUEST_MEMFD)
+    @Ioctl(on = VM, argument = KvmCreateGuestMemfd.class)
     public static final long KVM_CREATE_GUEST_MEMFD = IOWR | KvmCreateGuestMemfd.SIZE << 16 | 0xd4;
     @Ioctl(on = {VM, VCPU}, argument = KvmEnableCap.class)
     public static final long KVM_ENABLE_CAP = IOW | KvmEnableCap.SIZE << 16 | 0xa3;
-    @Ioctl(on = {VM, VCPU}, makes = FileKind.STATS) public static final long KVM_GET_STATS_FD = IO | 0xce;
+    @Ioctl(on = {VM, VCPU}) public static final long KVM_GET_STATS_FD = IO | 0xce;
 
     public interface KvmUserspaceMemoryRegion {
         int SIZE = 32;
@@ -187,13 +182,13 @@ public final class Uapi {
         @U32 @Flags("KVM_MEM_") int FLAGS = 4;
         @U64 int GUEST_PHYS_ADDR = 8;
         @U64 int MEMORY_SIZE = 16;
-        @U64 @Address(lengthAt = MEMORY_SIZE, guest = true) int USERSPACE_ADDR = 24;
+        @U64 @Address int USERSPACE_ADDR = 24;
     }
 
     public interface KvmUserspaceMemoryRegion2 extends KvmUserspaceMemoryRegion {
         int SIZE = 160;
-        @U64 @When(KVM_MEM_GUEST_MEMFD) int GUEST_MEMFD_OFFSET = 32;
-        @U32 @Fd @When(KVM_MEM_GUEST_MEMFD) int GUEST_MEMFD = 40;
+        @U64 int GUEST_MEMFD_OFFSET = 32;
+        @U32 @Fd int GUEST_MEMFD = 40;
     }
 
     /** include/uapi/linux/kvm.h: how the file of KVM_GET_STATS_FD begins. */
@@ -209,7 +204,7 @@ public final class Uapi {
 
     public interface KvmEnableCap {
         int SIZE = 104;
-        @U32 @OneOf(value = "KVM_CAP_", whole = true) int CAP = 0;
+        @U32 @OneOf("KVM_CAP_") int CAP = 0;
         @U32 @Flags int FLAGS = 4;
         @Bytes(32) int ARGS = 8;
     }
@@ -335,7 +330,7 @@ public final class Uapi {
     /** include/uapi/linux/kvm.h: the header; entries follow. */
     public interface KvmIrqRouting {
         int SIZE = 8;
-        @U32 @Count(of = KvmIrqRoutingEntry.class) int NR = 0;
+        @U32 @Count int NR = 0;
         @U32 @Flags int FLAGS = 4;
     }
 
@@ -344,15 +339,12 @@ public final class Uapi {
         @U32 @Gsi int GSI = 0;
         @U32 @OneOf("KVM_IRQ_ROUTING_") int TYPE = 4;
         @U32 @Flags("KVM_MSI_") int FLAGS = 8;
-        @U32 @Path("u.irqchip.irqchip") @When(at = TYPE, value = KVM_IRQ_ROUTING_IRQCHIP, mask = -1)
-        int U_IRQCHIP_IRQCHIP = 16;
-        @U32 @Path("u.irqchip.pin") @When(at = TYPE, value = KVM_IRQ_ROUTING_IRQCHIP, mask = -1) int U_IRQCHIP_PIN = 20;
-        @U32 @Path("u.msi.address_lo") @When(at = TYPE, value = KVM_IRQ_ROUTING_MSI, mask = -1)
-        int U_MSI_ADDRESS_LO = 16;
-        @U32 @Path("u.msi.address_hi") @When(at = TYPE, value = KVM_IRQ_ROUTING_MSI, mask = -1)
-        int U_MSI_ADDRESS_HI = 20;
-        @U32 @Path("u.msi.data") @When(at = TYPE, value = KVM_IRQ_ROUTING_MSI, mask = -1) int U_MSI_DATA = 24;
-        @U32 @Path("u.msi.devid") @When(at = TYPE, value = KVM_IRQ_ROUTING_MSI, mask = -1) int U_MSI_DEVID = 28;
+        @U32 @Path("u.irqchip.irqchip") int U_IRQCHIP_IRQCHIP = 16;
+        @U32 @Path("u.irqchip.pin") int U_IRQCHIP_PIN = 20;
+        @U32 @Path("u.msi.address_lo") int U_MSI_ADDRESS_LO = 16;
+        @U32 @Path("u.msi.address_hi") int U_MSI_ADDRESS_HI = 20;
+        @U32 @Path("u.msi.data") int U_MSI_DATA = 24;
+        @U32 @Path("u.msi.devid") int U_MSI_DEVID = 28;
     }
 
     // irqfd and ioeventfd
@@ -368,7 +360,7 @@ public final class Uapi {
         @U32 @Fd int FD = 0;
         @U32 @Gsi int GSI = 4;
         @U32 @Flags("KVM_IRQFD_FLAG_") int FLAGS = 8;
-        @U32 @Fd @When(KVM_IRQFD_FLAG_RESAMPLE) int RESAMPLEFD = 12;
+        @U32 @Fd int RESAMPLEFD = 12;
     }
 
     public static final int KVM_IOEVENTFD_FLAG_DATAMATCH = 1;
@@ -381,7 +373,7 @@ public final class Uapi {
 
     public interface KvmIoeventfd {
         int SIZE = 64;
-        @U64 @When(KVM_IOEVENTFD_FLAG_DATAMATCH) int DATAMATCH = 0;
+        @U64 int DATAMATCH = 0;
         @U64 int ADDR = 8;
         @U32 int LEN = 16;
         @U32 @Fd int FD = 20;
@@ -410,7 +402,7 @@ public final class Uapi {
         @U32 int ADDRESS_HI = 4;
         @U32 int DATA = 8;
         @U32 @Flags("KVM_MSI_") int FLAGS = 12;
-        @U32 @When(KVM_MSI_VALID_DEVID) int DEVID = 16;
+        @U32 int DEVID = 16;
     }
 
     // Devices
@@ -445,7 +437,7 @@ public final class Uapi {
     public interface KvmCreateDevice {
         int SIZE = 12;
         @U32 @OneOf("KVM_DEV_TYPE_") int TYPE = 0;
-        @U32 @NewFd(KVM_DEVICE) @When(value = KVM_CREATE_DEVICE_TEST, not = true) int FD = 4;
+        @U32 @Fd int FD = 4;
         @U32 @Flags("KVM_CREATE_DEVICE_") int FLAGS = 8;
     }
 
@@ -454,7 +446,7 @@ public final class Uapi {
         @U32 @Flags int FLAGS = 0;
         @U32 int GROUP = 4;
         @U64 int ATTR = 8;
-        @U64 @Address(bytes = KvmArchForwardedIrq.SIZE) int ADDR = 16;
+        @U64 @Address int ADDR = 16;
     }
 
     /** Argument of {@link #KVM_DEV_VFIO_DEVICE}. Index and subindex are VFIO's, the GSI is the guest's. */
@@ -558,7 +550,7 @@ public final class Uapi {
     /** include/uapi/linux/kvm.h: {@code nent} and padding; entries follow. */
     public interface KvmCpuid2 {
         int SIZE = 8;
-        @U32 @Count(bytes = KvmCpuidEntry2.SIZE) int NENT = 0;
+        @U32 @Count int NENT = 0;
     }
 
     /** arch/x86/include/uapi/asm/kvm.h. */
@@ -896,18 +888,18 @@ public final class Uapi {
 
     public interface KvmRegList {
         int SIZE = 8;
-        @U64 @Count(bytes = 8) int N = 0;
+        @U64 @Count int N = 0;
     }
 
     public interface KvmEncRegion {
         int SIZE = 16;
-        @U64 @Address(lengthAt = KvmEncRegion.LENGTH) int ADDR = 0;
+        @U64 @Address int ADDR = 0;
         @U64 @Path("size") int LENGTH = 8;
     }
 
     public interface KvmSignalMask {
         int SIZE = 4;
-        @U32 @Count(bytes = 1) int LEN = 0;
+        @U32 @Count int LEN = 0;
     }
 
     /** arch/x86/include/uapi/asm/kvm.h. */
@@ -924,7 +916,7 @@ public final class Uapi {
     public interface KvmHypervEventfd {
         int SIZE = 24;
         @U32 int CONN_ID = 0;
-        @U32 @Fd @When(value = KVM_HYPERV_EVENTFD_DEASSIGN, not = true) int FD = 4;
+        @U32 @Fd int FD = 4;
         @U32 @Flags("KVM_HYPERV_EVENTFD_") int FLAGS = 8;
     }
 
@@ -937,26 +929,26 @@ public final class Uapi {
     /** arch/x86/include/uapi/asm/kvm.h. */
     public interface KvmMsrList {
         int SIZE = 4;
-        @U32 @Count(bytes = 4) int NMSRS = 0;
+        @U32 @Count int NMSRS = 0;
     }
 
     /** arch/x86/include/uapi/asm/kvm.h. */
     public interface KvmMsrs {
         int SIZE = 8;
-        @U32 @Count(bytes = 16) int NMSRS = 0;
+        @U32 @Count int NMSRS = 0;
     }
 
     /** arch/x86/include/uapi/asm/kvm.h. */
     public interface KvmCpuid {
         int SIZE = 8;
-        @U32 @Count(bytes = 24) int NENT = 0;
+        @U32 @Count int NENT = 0;
     }
 
     /** arch/x86/include/uapi/asm/kvm.h. */
     public interface KvmPmuEventFilter {
         int SIZE = 32;
         @U32 int ACTION = 0;
-        @U32 @Count(bytes = 8) int NEVENTS = 4;
+        @U32 @Count int NEVENTS = 4;
         @U32 @Flags int FLAGS = 12;
     }
 
@@ -965,7 +957,7 @@ public final class Uapi {
         int SIZE = 392;
         @U32 @Flags int FLAGS = 0;
         @U32 @Path("ranges[0].flags") int RANGES = 8;
-        @U64 @Path("ranges[0].bitmap") @Address @Each(24) int RANGES_BITMAP = 24;
+        @U64 @Path("ranges[0].bitmap") @Address int RANGES_BITMAP = 24;
     }
     // spotless:on
 }

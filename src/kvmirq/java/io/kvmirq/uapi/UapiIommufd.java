@@ -1,22 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.uapi;
 
-import static io.kvmirq.uapi.UapiTable.FileKind.EVENT_QUEUE;
-import static io.kvmirq.uapi.UapiTable.FileKind.FAULT_QUEUE;
 import static io.kvmirq.uapi.UapiTable.FileKind.IOMMUFD;
 
 import io.kvmirq.uapi.Fact.Address;
 import io.kvmirq.uapi.Fact.Fd;
 import io.kvmirq.uapi.Fact.Flags;
 import io.kvmirq.uapi.Fact.Ioctl;
-import io.kvmirq.uapi.Fact.NewFd;
 import io.kvmirq.uapi.Fact.OneOf;
-import io.kvmirq.uapi.Fact.Out;
 import io.kvmirq.uapi.Fact.Path;
 import io.kvmirq.uapi.Fact.U16;
 import io.kvmirq.uapi.Fact.U32;
 import io.kvmirq.uapi.Fact.U64;
-import io.kvmirq.uapi.Fact.When;
 
 /**
  * {@link Uapi} of include/uapi/linux/iommufd.h. Objects of an iommufd (address spaces, page tables, virtual IOMMUs)
@@ -81,7 +76,7 @@ public final class UapiIommufd {
     public interface IommuIoasAlloc extends Fact.SizeFirst {
         int SIZE = 12;
         @U32 @Flags int FLAGS = 4;
-        @U32 @Out int OUT_IOAS_ID = 8;
+        @U32 int OUT_IOAS_ID = 8;
     }
 
     public interface IommuIoasAllowIovas extends Fact.SizeFirst {
@@ -106,14 +101,14 @@ public final class UapiIommufd {
         @U32 int IOAS_ID = 4;
         @U32 int NUM_IOVAS = 8;
         @U64 @Address int ALLOWED_IOVAS = 16;
-        @U64 @Out int OUT_IOVA_ALIGNMENT = 24;
+        @U64 int OUT_IOVA_ALIGNMENT = 24;
     }
 
     public interface IommuIoasMap extends Fact.SizeFirst {
         int SIZE = 40;
         @U32 @Flags("IOMMU_IOAS_MAP_") int FLAGS = 4;
         @U32 int IOAS_ID = 8;
-        @U64 @Address(lengthAt = IommuIoasMap.LENGTH) int USER_VA = 16;
+        @U64 @Address int USER_VA = 16;
         @U64 int LENGTH = 24;
         @U64 int IOVA = 32;
     }
@@ -154,11 +149,11 @@ public final class UapiIommufd {
         @U32 @Flags("IOMMU_HWPT_") int FLAGS = 4;
         @U32 int DEV_ID = 8;
         @U32 int PT_ID = 12;
-        @U32 @Out int OUT_HWPT_ID = 16;
+        @U32 int OUT_HWPT_ID = 16;
         @U32 int DATA_TYPE = 24;
         @U32 int DATA_LEN = 28;
-        @U64 @Address(lengthAt = DATA_LEN) int DATA_UPTR = 32;
-        @U32 @When(IOMMU_HWPT_FAULT_ID_VALID) int FAULT_ID = 40;
+        @U64 @Address int DATA_UPTR = 32;
+        @U32 int FAULT_ID = 40;
     }
 
     public interface IommuHwInfo extends Fact.SizeFirst {
@@ -166,9 +161,9 @@ public final class UapiIommufd {
         @U32 @Flags int FLAGS = 4;
         @U32 int DEV_ID = 8;
         @U32 int DATA_LEN = 12;
-        @U64 @Address(lengthAt = DATA_LEN) int DATA_UPTR = 16;
-        @U32 @Out int OUT_DATA_TYPE = 24;
-        @U64 @Out int OUT_CAPABILITIES = 32;
+        @U64 @Address int DATA_UPTR = 16;
+        @U32 int OUT_DATA_TYPE = 24;
+        @U64 int OUT_CAPABILITIES = 32;
     }
 
     public interface IommuHwptSetDirtyTracking extends Fact.SizeFirst {
@@ -199,8 +194,8 @@ public final class UapiIommufd {
     public interface IommuFaultAlloc extends Fact.SizeFirst {
         int SIZE = 16;
         @U32 @Flags int FLAGS = 4;
-        @U32 @Out int OUT_FAULT_ID = 8;
-        @U32 @NewFd(FAULT_QUEUE) int OUT_FAULT_FD = 12;
+        @U32 int OUT_FAULT_ID = 8;
+        @U32 @Fd int OUT_FAULT_FD = 12;
     }
 
     public interface IommuViommuAlloc extends Fact.SizeFirst {
@@ -209,16 +204,16 @@ public final class UapiIommufd {
         @U32 int TYPE = 8;
         @U32 int DEV_ID = 12;
         @U32 int HWPT_ID = 16;
-        @U32 @Out int OUT_VIOMMU_ID = 20;
+        @U32 int OUT_VIOMMU_ID = 20;
         @U32 int DATA_LEN = 24;
-        @U64 @Address(lengthAt = DATA_LEN) int DATA_UPTR = 32;
+        @U64 @Address int DATA_UPTR = 32;
     }
 
     public interface IommuVdeviceAlloc extends Fact.SizeFirst {
         int SIZE = 24;
         @U32 int VIOMMU_ID = 4;
         @U32 int DEV_ID = 8;
-        @U32 @Out int OUT_VDEVICE_ID = 12;
+        @U32 int OUT_VDEVICE_ID = 12;
         @U64 int VIRT_ID = 16;
     }
 
@@ -232,8 +227,8 @@ public final class UapiIommufd {
         @U32 int VIOMMU_ID = 8;
         @U32 int TYPE = 12;
         @U32 int VEVENTQ_DEPTH = 16;
-        @U32 @Out int OUT_VEVENTQ_ID = 20;
-        @U32 @NewFd(EVENT_QUEUE) int OUT_VEVENTQ_FD = 24;
+        @U32 int OUT_VEVENTQ_ID = 20;
+        @U32 @Fd int OUT_VEVENTQ_FD = 24;
     }
 
     public interface IommuHwQueueAlloc extends Fact.SizeFirst {
@@ -242,7 +237,7 @@ public final class UapiIommufd {
         @U32 int VIOMMU_ID = 8;
         @U32 int TYPE = 12;
         @U32 int INDEX = 16;
-        @U32 @Out int OUT_HW_QUEUE_ID = 20;
+        @U32 int OUT_HW_QUEUE_ID = 20;
         @U64 int NESTING_PARENT_IOVA = 24;
         @U64 @Path("length") int LENGTH = 32;
     }

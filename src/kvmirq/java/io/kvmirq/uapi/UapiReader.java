@@ -5,8 +5,6 @@ import io.kvmirq.uapi.UapiTable.FileKind;
 import io.kvmirq.uapi.UapiTable.Request;
 import io.kvmirq.uapi.UapiTable.Role;
 import io.kvmirq.uapi.UapiTable.Struct;
-import io.kvmirq.uapi.UapiTable.Target;
-import io.kvmirq.uapi.UapiTable.When;
 import java.lang.annotation.Annotation;
 import java.lang.reflect.Field;
 import java.lang.reflect.Modifier;
@@ -32,7 +30,6 @@ final class UapiReader {
 
     private static final Map<Class<? extends Annotation>, Role> ROLES = Map.of(
             Fact.Fd.class, Role.FD,
-            Fact.NewFd.class, Role.NEW_FD,
             Fact.Gsi.class, Role.GSI,
             Fact.Flags.class, Role.FLAGS,
             Fact.OneOf.class, Role.ONE_OF,
@@ -67,21 +64,14 @@ final class UapiReader {
     }
 
     /** Names by number, of the constants that begin with {@code prefix}, without that prefix. */
-    Map<Integer, String> names(String prefix) {
-        return names(prefix, false);
-    }
-
-    /** @param whole with the prefix, and without capabilities that have no relation to interrupts */
-    Map<Integer, String> names(String prefix, boolean whole) {
+    private static Map<Integer, String> names(String prefix) {
         Map<Integer, String> names = new LinkedHashMap<>();
         if (!prefix.isEmpty()) {
             constants(int.class)
-                    .filter(constant -> constant.getName().startsWith(prefix)
-                            && !constant.isAnnotationPresent(Fact.NotAFlag.class)
-                            && !constant.isAnnotationPresent(Fact.Aside.class))
+                    .filter(constant ->
+                            constant.getName().startsWith(prefix) && !constant.isAnnotationPresent(Fact.NotAFlag.class))
                     .forEach(constant -> names.putIfAbsent(
-                            (int) value(constant),
-                            whole ? constant.getName() : constant.getName().substring(prefix.length())));
+                            (int) value(constant), constant.getName().substring(prefix.length())));
         }
         return names;
     }
@@ -107,14 +97,7 @@ final class UapiReader {
         long number = value(constant);
         Optional<Struct> argument = Optional.ofNullable(structs.get(ioctl.argument()));
         return new Request(
-                kind,
-                constant.getName(),
-                number,
-                argument,
-                ioctl.argument() == Fact.Text.class,
-                ioctl.makes(),
-                names(ioctl.values(), true),
-                ioctl.arm64());
+                kind, constant.getName(), number, argument, ioctl.argument() == Fact.Text.class, ioctl.arm64());
     }
 
     // Structures
@@ -125,14 +108,9 @@ final class UapiReader {
             return known;
         }
         Field[] members = type.getFields();
-        int flags = Arrays.stream(members)
-                .filter(member -> member.isAnnotationPresent(Fact.Flags.class))
-                .map(member -> (int) value(member))
-                .findFirst()
-                .orElse(-1);
         List<UapiTable.Field> fields = Arrays.stream(members)
                 .filter(member -> size(member) != 0)
-                .map(member -> field(member, flags))
+                .map(UapiReader::field)
                 .sorted(Comparator.comparingInt(UapiTable.Field::offset))
                 .toList();
         int size = Arrays.stream(type.getDeclaredFields())
@@ -163,25 +141,13 @@ final class UapiReader {
                         .orElse(0);
     }
 
-    private UapiTable.Field field(Field member, int flags) {
+    private static UapiTable.Field field(Field member) {
         Fact.@Nullable Path path = member.getAnnotation(Fact.Path.class);
-        Fact.@Nullable Each each = member.getAnnotation(Fact.Each.class);
-        Fact.@Nullable Count count = member.getAnnotation(Fact.Count.class);
-        Fact.@Nullable NewFd made = member.getAnnotation(Fact.NewFd.class);
-        Optional<Struct> elements =
-                count == null || count.of() == Void.class ? Optional.empty() : Optional.of(struct(count.of()));
         return new UapiTable.Field(
                 path == null ? member.getName().toLowerCase(Locale.ROOT) : path.value(),
                 (int) value(member),
                 size(member),
                 role(member),
-                made != null || member.isAnnotationPresent(Fact.Out.class),
-                when(member.getAnnotation(Fact.When.class), flags),
-                each == null ? 0 : each.value(),
-                target(member.getAnnotation(Fact.Address.class)),
-                elements.map(Struct::size).orElse(count == null ? 0 : count.bytes()),
-                elements,
-                made == null ? FileKind.NONE : made.value(),
                 names(member));
     }
 
@@ -193,24 +159,9 @@ final class UapiReader {
                 .orElse(Role.NUMBER);
     }
 
-    private Map<Integer, String> names(Field member) {
+    private static Map<Integer, String> names(Field member) {
         Fact.@Nullable Flags flags = member.getAnnotation(Fact.Flags.class);
         Fact.@Nullable OneOf oneOf = member.getAnnotation(Fact.OneOf.class);
-        return flags != null ? names(flags.value()) : oneOf != null ? names(oneOf.value(), oneOf.whole()) : Map.of();
-    }
-
-    private static When when(Fact.@Nullable When when, int flags) {
-        if (when == null) {
-            return When.ALWAYS;
-        }
-        return new When(
-                when.at() < 0 ? flags : when.at(),
-                when.mask() == 0 ? when.value() : when.mask(),
-                when.value(),
-                when.not());
-    }
-
-    private static Target target(Fact.@Nullable Address address) {
-        return address == null ? Target.NONE : new Target(address.lengthAt(), address.bytes(), address.guest());
+        return flags != null ? names(flags.value()) : oneOf != null ? names(oneOf.value()) : Map.of();
     }
 }

@@ -4,13 +4,10 @@ package io.kvmirq.uapi;
 import io.kvmirq.text.Foreign;
 import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.Collections;
-import java.util.EnumSet;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -81,7 +78,6 @@ public final class UapiTable {
     public enum Role {
         NUMBER,
         FD,
-        NEW_FD,
         GSI,
         FLAGS,
         ONE_OF,
@@ -90,61 +86,16 @@ public final class UapiTable {
         COUNT
     }
 
-    /** A {@link Fact.When}. The offset is -1 for a condition that always holds. */
-    public record When(int at, int mask, int value, boolean not) {
-        static final When ALWAYS = new When(-1, 0, 0, false);
-
-        /** @param asked the field at {@link #at} */
-        public boolean holds(int asked) {
-            return at < 0 || ((asked & mask) == value) != not;
-        }
-    }
-
-    /** The memory that a {@link Fact.Address} points to. */
-    public record Target(int lengthAt, int bytes, boolean guest) {
-        static final Target NONE = new Target(-1, 0, false);
-    }
-
     /**
      * A field.
      *
      * @param path the name in C within the structure, such as {@code u.msi.data}
-     * @param each the distance in bytes to the next copy of this field, up to the end of the argument; 0 without copies
-     * @param element the size in bytes of one counted element; 0 if the field counts nothing
-     * @param makes the kind of file of the new descriptor in this field; NONE for other fields
      * @param names the names of its bits or values
      */
-    public record Field(
-            String path,
-            int offset,
-            int size,
-            Role role,
-            boolean out,
-            When when,
-            int each,
-            Target target,
-            int element,
-            Optional<Struct> elements,
-            FileKind makes,
-            Map<Integer, String> names) {}
+    public record Field(String path, int offset, int size, Role role, Map<Integer, String> names) {}
 
     /** A structure: its C tag (empty without one), its size in bytes, and the known fields by offset. */
-    public record Struct(String tag, int size, List<Field> fields, Set<Role> roles) {
-        Struct(String tag, int size, List<Field> fields) {
-            this(tag, size, fields, roles(fields));
-        }
-
-        private static Set<Role> roles(List<Field> fields) {
-            Set<Role> roles = EnumSet.noneOf(Role.class);
-            fields.forEach(field -> roles.add(field.role));
-            return Collections.unmodifiableSet(roles);
-        }
-
-        /** The first field with this role, if there is one. */
-        public Optional<Field> field(Role role) {
-            return fields.stream().filter(field -> field.role == role).findFirst();
-        }
-    }
+    public record Struct(String tag, int size, List<Field> fields) {}
 
     /**
      * A {@link Fact.Ioctl} on one kind of file.
@@ -153,14 +104,7 @@ public final class UapiTable {
      * @param text whether the argument is a {@link Fact.Text}
      */
     public record Request(
-            FileKind kind,
-            String name,
-            long number,
-            Optional<Struct> argument,
-            boolean text,
-            FileKind makes,
-            Map<Integer, String> values,
-            boolean arm64) {
+            FileKind kind, String name, long number, Optional<Struct> argument, boolean text, boolean arm64) {
         public boolean isValue() {
             return argument.isEmpty() && !text && (number >>> 16 & 0x3fff) == 0;
         }

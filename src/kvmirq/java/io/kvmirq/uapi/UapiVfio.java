@@ -8,17 +8,14 @@ import static io.kvmirq.uapi.UapiTable.FileKind.VFIO_DEVICE;
 import static io.kvmirq.uapi.UapiTable.FileKind.VFIO_GROUP;
 
 import io.kvmirq.uapi.Fact.Address;
-import io.kvmirq.uapi.Fact.Each;
 import io.kvmirq.uapi.Fact.Fd;
 import io.kvmirq.uapi.Fact.Flags;
 import io.kvmirq.uapi.Fact.Ioctl;
-import io.kvmirq.uapi.Fact.Out;
 import io.kvmirq.uapi.Fact.Path;
 import io.kvmirq.uapi.Fact.U16;
 import io.kvmirq.uapi.Fact.U32;
 import io.kvmirq.uapi.Fact.U64;
 import io.kvmirq.uapi.Fact.U8;
-import io.kvmirq.uapi.Fact.When;
 
 /**
  * {@link Uapi} of include/uapi/linux/vfio.h: containers, groups, devices and their interrupts. The same number is a
@@ -73,9 +70,9 @@ public final class UapiVfio {
 
     public interface VfioIommuType1Info extends Fact.Argsz {
         int SIZE = 24;
-        @U32 @Out @Flags("VFIO_IOMMU_INFO_") int FLAGS = 4;
-        @U64 @Out int IOVA_PGSIZES = 8;
-        @U32 @Out int CAP_OFFSET = 16;
+        @U32 @Flags("VFIO_IOMMU_INFO_") int FLAGS = 4;
+        @U64 int IOVA_PGSIZES = 8;
+        @U32 int CAP_OFFSET = 16;
     }
 
     /** After a {@link VfioInfoCapHeader}; ranges of two times 64 bits follow, the last address included. */
@@ -101,7 +98,7 @@ public final class UapiVfio {
     public interface VfioIommuType1DmaMap extends Fact.Argsz {
         int SIZE = 32;
         @U32 @Flags("VFIO_DMA_MAP_FLAG_") int FLAGS = 4;
-        @U64 @Address(lengthAt = VfioIommuType1DmaMap.LENGTH) int VADDR = 8;
+        @U64 @Address int VADDR = 8;
         @U64 int IOVA = 16;
         @U64 @Path("size") int LENGTH = 24;
     }
@@ -112,14 +109,14 @@ public final class UapiVfio {
         @U32 @Flags("VFIO_DMA_UNMAP_FLAG_") int FLAGS = 4;
         @U64 int IOVA = 8;
         @U64 @Path("size") int LENGTH = 16;
-        @U64 @Path("data.data") @Address(lengthAt = 32) int BITMAP_DATA = 40;
+        @U64 @Path("data.data") @Address int BITMAP_DATA = 40;
     }
 
     /** include/uapi/linux/vfio.h; a struct vfio_iommu_type1_dirty_bitmap_get follows under its flag. */
     public interface VfioIommuType1DirtyBitmap extends Fact.Argsz {
         int SIZE = 8;
         @U32 @Flags("VFIO_IOMMU_DIRTY_PAGES_FLAG_") int FLAGS = 4;
-        @U64 @Path("data.bitmap.data") @Address(lengthAt = 32) int BITMAP_DATA = 40;
+        @U64 @Path("data.bitmap.data") @Address int BITMAP_DATA = 40;
     }
 
     // Groups
@@ -129,7 +126,7 @@ public final class UapiVfio {
     public static final long VFIO_GROUP_SET_CONTAINER = VFIO + 4;
     @Ioctl(VFIO_GROUP) public static final long VFIO_GROUP_UNSET_CONTAINER = VFIO + 5;
     /** The argument is the device's name, which ends in NUL. */
-    @Ioctl(on = VFIO_GROUP, argument = Fact.Text.class, makes = VFIO_DEVICE)
+    @Ioctl(on = VFIO_GROUP, argument = Fact.Text.class)
     public static final long VFIO_GROUP_GET_DEVICE_FD = VFIO + 6;
 
     public static final int VFIO_GROUP_FLAGS_VIABLE = 1;
@@ -137,7 +134,7 @@ public final class UapiVfio {
 
     public interface VfioGroupStatus extends Fact.Argsz {
         int SIZE = 8;
-        @U32 @Out @Flags("VFIO_GROUP_FLAGS_") int FLAGS = 4;
+        @U32 @Flags("VFIO_GROUP_FLAGS_") int FLAGS = 4;
     }
 
     /** The argument of VFIO_GROUP_SET_CONTAINER: an int. */
@@ -241,19 +238,19 @@ public final class UapiVfio {
 
     public interface VfioDeviceInfo extends Fact.Argsz {
         int SIZE = 24;
-        @U32 @Out @Flags("VFIO_DEVICE_FLAGS_") int FLAGS = 4;
-        @U32 @Out int NUM_REGIONS = 8;
-        @U32 @Out int NUM_IRQS = 12;
-        @U32 @Out int CAP_OFFSET = 16;
+        @U32 @Flags("VFIO_DEVICE_FLAGS_") int FLAGS = 4;
+        @U32 int NUM_REGIONS = 8;
+        @U32 int NUM_IRQS = 12;
+        @U32 int CAP_OFFSET = 16;
     }
 
     public interface VfioRegionInfo extends Fact.Argsz {
         int SIZE = 32;
-        @U32 @Out @Flags("VFIO_REGION_INFO_FLAG_") int FLAGS = 4;
+        @U32 @Flags("VFIO_REGION_INFO_FLAG_") int FLAGS = 4;
         @U32 int INDEX = 8;
-        @U32 @Out int CAP_OFFSET = 12;
-        @U64 @Out @Path("size") int LENGTH = 16;
-        @U64 @Out int OFFSET = 24;
+        @U32 int CAP_OFFSET = 12;
+        @U64 @Path("size") int LENGTH = 16;
+        @U64 int OFFSET = 24;
     }
 
     /** Of a list of capabilities, which follows a structure at its CAP_OFFSET. */
@@ -267,14 +264,14 @@ public final class UapiVfio {
     /** include/uapi/linux/vfio.h, behind its header: areas of 16 bytes follow, offset and size of each. */
     public interface VfioRegionInfoCapSparseMmap {
         int SIZE = 16;
-        @U32 @Out int NR_AREAS = 8;
+        @U32 int NR_AREAS = 8;
     }
 
     public interface VfioIrqInfo extends Fact.Argsz {
         int SIZE = 16;
-        @U32 @Out @Flags("VFIO_IRQ_INFO_") int FLAGS = 4;
+        @U32 @Flags("VFIO_IRQ_INFO_") int FLAGS = 4;
         @U32 int INDEX = 8;
-        @U32 @Out int COUNT = 12;
+        @U32 int COUNT = 12;
     }
 
     /** include/uapi/linux/vfio.h: data follows: a byte for each interrupt, or a descriptor, which is -1 for none. */
@@ -284,22 +281,22 @@ public final class UapiVfio {
         @U32 int INDEX = 8;
         @U32 int START = 12;
         @U32 int COUNT = 16;
-        @U32 @Path("data") @Fd @Each(4) @When(VFIO_IRQ_SET_DATA_EVENTFD) int DATA = 20;
+        @U32 @Path("data") @Fd int DATA = 20;
     }
 
     /** include/uapi/linux/vfio.h: devices of 8 bytes follow. */
     public interface VfioPciHotResetInfo extends Fact.Argsz {
         int SIZE = 12;
-        @U32 @Out @Flags("VFIO_PCI_HOT_RESET_FLAG_") int FLAGS = 4;
-        @U32 @Out int COUNT = 8;
+        @U32 @Flags("VFIO_PCI_HOT_RESET_FLAG_") int FLAGS = 4;
+        @U32 int COUNT = 8;
     }
 
     public interface VfioPciDependentDevice {
         int SIZE = 8;
-        @U32 @Out int GROUP_ID = 0;
-        @U16 @Out int SEGMENT = 4;
-        @U8 @Out int BUS = 6;
-        @U8 @Out int DEVFN = 7;
+        @U32 int GROUP_ID = 0;
+        @U16 int SEGMENT = 4;
+        @U8 int BUS = 6;
+        @U8 int DEVFN = 7;
     }
 
     /** include/uapi/linux/vfio.h: descriptors of groups, or of devices, follow. */
@@ -307,7 +304,7 @@ public final class UapiVfio {
         int SIZE = 12;
         @U32 @Flags int FLAGS = 4;
         @U32 int COUNT = 8;
-        @U32 @Fd @Each(4) int GROUP_FDS = 12;
+        @U32 @Fd int GROUP_FDS = 12;
     }
 
     public interface VfioDeviceGfxPlaneInfo extends Fact.Argsz {
@@ -334,12 +331,9 @@ public final class UapiVfio {
     public interface VfioDeviceFeature extends Fact.Argsz {
         int SIZE = 8;
         @U32 @Flags("VFIO_DEVICE_FEATURE_") int FLAGS = 4;
-        @U64 @Path("data") @Address @When(value = VFIO_DEVICE_FEATURE_DMA_LOGGING_START, mask = VFIO_DEVICE_FEATURE_MASK)
-        int RANGES = 24;
-        @U64 @Path("data") @Address @When(value = VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT, mask = VFIO_DEVICE_FEATURE_MASK)
-        int BITMAP = 32;
-        @U32 @Path("data") @Out @When(value = VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE, mask = VFIO_DEVICE_FEATURE_MASK)
-        int DATA_FD = 12;
+        @U64 @Path("data") @Address int RANGES = 24;
+        @U64 @Path("data") @Address int BITMAP = 32;
+        @U32 @Path("data") int DATA_FD = 12;
     }
 
     /** include/uapi/linux/vfio.h; 16 bytes before 6.17. */
@@ -347,7 +341,7 @@ public final class UapiVfio {
         int SIZE = 24;
         @U32 @Flags("VFIO_DEVICE_BIND_FLAG_") int FLAGS = 4;
         @U32 @Fd int IOMMUFD = 8;
-        @U32 @Out int OUT_DEVID = 12;
+        @U32 int OUT_DEVID = 12;
         @U64 @Address int TOKEN_UUID_PTR = 16;
     }
 
@@ -356,14 +350,14 @@ public final class UapiVfio {
         int SIZE = 16;
         @U32 @Flags("VFIO_DEVICE_ATTACH_") int FLAGS = 4;
         @U32 int PT_ID = 8;
-        @U32 @When(VFIO_DEVICE_ATTACH_PASID) int PASID = 12;
+        @U32 int PASID = 12;
     }
 
     /** include/uapi/linux/vfio.h; 8 bytes before 6.15. */
     public interface VfioDeviceDetachIommufdPt extends Fact.Argsz {
         int SIZE = 12;
         @U32 @Flags("VFIO_DEVICE_DETACH_") int FLAGS = 4;
-        @U32 @When(VFIO_DEVICE_DETACH_PASID) int PASID = 8;
+        @U32 int PASID = 8;
     }
 
     // Migration data, on a file that VFIO_DEVICE_FEATURE gives; its link depends on the driver
@@ -372,9 +366,9 @@ public final class UapiVfio {
 
     public interface VfioPrecopyInfo extends Fact.Argsz {
         int SIZE = 24;
-        @U32 @Out @Flags int FLAGS = 4;
-        @U64 @Out int INITIAL_BYTES = 8;
-        @U64 @Out int DIRTY_BYTES = 16;
+        @U32 @Flags int FLAGS = 4;
+        @U64 int INITIAL_BYTES = 8;
+        @U64 int DIRTY_BYTES = 16;
     }
     // spotless:on
 }

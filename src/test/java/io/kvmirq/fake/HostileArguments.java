@@ -203,7 +203,7 @@ final class HostileArguments {
         for (UapiTable.Field field : struct.fields()) {
             long value =
                     switch (field.role()) {
-                        case FD, NEW_FD -> random.nextInt(3) == 0 ? fd() : fdOf(FileKind.EVENTFD);
+                        case FD -> random.nextInt(3) == 0 ? fd() : fdOf(FileKind.EVENTFD);
                         case GSI -> random.nextInt(40);
                         case FLAGS -> random.nextInt(4) == 0 ? number() : mask(field);
                         case ONE_OF ->
