@@ -15,8 +15,8 @@ final class Main {
     private Main() {}
 
     /**
-     * Reads {@code rows.jsonl} in a directory, and {@code failed} if it is there, and writes {@code report.md},
-     * {@code report.html} and {@code report.json} beside it.
+     * Reads {@code rows.jsonl} in a directory, and {@code failed} if it is there, and writes {@code report.md} and
+     * {@code report.json} beside it.
      *
      * @param arguments the directory, the page that has the reasons, a former report or nothing, and the environment as
      *     {@code name=value}; or only a former report, to see whether it is one
@@ -52,7 +52,6 @@ final class Main {
         ReportText text = new ReportText(report);
         Files.writeString(directory.resolve("report.json"), report.toJson());
         Files.writeString(directory.resolve("report.md"), text.markdown());
-        Files.writeString(directory.resolve("report.html"), new ReportHtml(report).page());
         for (Row row : report.rows()) {
             System.out.println(text.line(row));
         }

@@ -107,8 +107,8 @@ class ReportTest {
             row("no room", Goal.adds(0), steady(100), steady(100)),
         };
         Report report = report(Map.of("calls: theirs, JDK 17", 1.0), rows);
-        String page = new ReportHtml(report).page();
-        assertThat(List.of(page, new ReportText(report).markdown(), report.toJson()))
+        String page = new ReportText(report).markdown();
+        assertThat(List.of(page, report.toJson()))
                 .allSatisfy(text -> assertThat(text).doesNotContain("Infinity", "NaN"));
         assertThat(page).contains("not measurable");
         Path former = Files.writeString(directory.resolve("report.json"), report.toJson());
@@ -134,9 +134,6 @@ class ReportTest {
                 .contains(
                         "- A step, see `-Xint`.\n  - calls: jni / C: <read> &",
                         "\n  - calls: jni / C: <read> of 8, JDK 17: missed by 100.0 % (1.00, goal ≤ 0.50), not calm\n");
-        assertThat(new ReportHtml(report).page())
-                .contains("<li>A step, see <code>-Xint</code>.\n<ul>\n<li>calls: jni / C: &lt;read&gt; &amp;")
-                .contains("not calm</li>\n</ul></li>\n</ul>\n");
     }
 
     @Test
@@ -147,8 +144,6 @@ class ReportTest {
         assertThat(text.cells(RESTLESS)).contains("met, not calm");
         assertThat(text.cells(MET)).contains("met");
         assertThat(report.toJson()).contains("\"notCalm\" : [ \"calls: jni / C: line, JDK 17\" ]");
-        // A dot without a filling.
-        assertThat(new ReportHtml(report).page()).containsOnlyOnce("r=\"4\" fill=\"#fff\"");
     }
 
     @Test
@@ -176,7 +171,6 @@ class ReportTest {
         String verdict =
                 "1 of 1 goals met, interrupted by SIGINT during vcpu jni, JDK 17: what follows was not measured";
         assertThat(new ReportText(report).markdown()).startsWith("# Benchmarks\n\n" + verdict + ".\n");
-        assertThat(new ReportHtml(report).page()).contains("<p>" + verdict + ".</p>");
         assertThat(report.toJson()).contains("\"interrupted\" : \"by SIGINT during vcpu jni, JDK 17\"");
     }
 
@@ -192,10 +186,6 @@ class ReportTest {
 
     @Test
     void namesAreEscaped() {
-        String page = new ReportHtml(report(Map.of(), MISSED)).page();
-        assertThat(page)
-                .contains("&lt;read&gt; &amp; &quot;more&quot;", "Linux &lt;6&gt;")
-                .doesNotContain("<read>");
         Row table = row("a | b", Goal.none(), steady(1), steady(1));
         assertThat(new ReportText(report(Map.of(), table)).markdown()).contains("| a \\| b, JDK 17 |");
     }
@@ -211,9 +201,6 @@ class ReportTest {
         ReportText text = new ReportText(report);
         assertThat(text.cells(now)).endsWith("1.00", "1.16");
         assertThat(text.cells(MET)).endsWith("");
-        assertThat(new ReportHtml(report).page())
-                .containsOnlyOnce("l5 -5 5 5 -5 5 z\" fill=\"#fff\"")
-                .doesNotContain("r=\"4\" fill=\"#fff\"");
         assertThat(text.verdict()).isEqualTo("2 of 2 goals met");
     }
 
