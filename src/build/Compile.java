@@ -30,10 +30,8 @@ import org.objectweb.asm.ClassReader;
 import org.objectweb.asm.ClassVisitor;
 import org.objectweb.asm.ClassWriter;
 import org.objectweb.asm.FieldVisitor;
-import org.objectweb.asm.Label;
 import org.objectweb.asm.MethodVisitor;
 import org.objectweb.asm.Opcodes;
-import org.objectweb.asm.Type;
 
 /**
  * Compiles the sources that changed, and those that depend on a changed declaration. {@code scripts/compile} runs it.
@@ -350,7 +348,7 @@ final class Compile {
         try (StandardJavaFileManager files = compiler.getStandardFileManager(null, null, UTF_8)) {
             List<String> arguments = new ArrayList<>(options);
             arguments.addAll(List.of("-d", place.toString(), "-implicit:none"));
-            boolean compiled = compiler.getTask(
+            return compiler.getTask(
                             null,
                             files,
                             null,
@@ -359,89 +357,7 @@ final class Compile {
                             files.getJavaFileObjectsFromPaths(
                                     todo.stream().map(this::source).toList()))
                     .call();
-            if (compiled && options.contains("-g")) {
-                for (Path file : files(place, ".class")) {
-                    Files.write(file, sorted(withoutLocals(Files.readAllBytes(file))));
-                }
-            }
-            return compiled;
         }
-    }
-
-    /**
-     * Keeps the names of parameters that a caller can give null, as the text of a NullPointerException has them, and drops
-     * the names of other local variables, which are 6 % of a jar.
-     */
-    private static byte[] withoutLocals(byte[] bytes) {
-        ClassWriter small = new ClassWriter(0);
-        new ClassReader(bytes)
-                .accept(
-                        new ClassVisitor(Opcodes.ASM9, small) {
-                            @Override
-                            public MethodVisitor visitMethod(
-                                    int access, String name, String descriptor, String signature, String[] thrown) {
-                                return new MethodVisitor(
-                                        Opcodes.ASM9, super.visitMethod(access, name, descriptor, signature, thrown)) {
-                                    private final Set<Integer> kept = slots(access, descriptor);
-
-                                    @Override
-                                    public void visitLocalVariable(
-                                            String local,
-                                            String type,
-                                            String generic,
-                                            Label start,
-                                            Label end,
-                                            int slot) {
-                                        if (kept.contains(slot)) {
-                                            super.visitLocalVariable(local, type, null, start, end, slot);
-                                        }
-                                    }
-                                };
-                            }
-                        },
-                        0);
-        return small.toByteArray();
-    }
-
-    /**
-     * Sorts the texts of a class by their ends: a jar is 2 % smaller then. Constants that an ldc loads stay first, as it has
-     * one byte for their number.
-     */
-    private static byte[] sorted(byte[] bytes) {
-        ClassReader reader = new ClassReader(bytes);
-        ClassWriter sorted = new ClassWriter(0);
-        char[] buffer = new char[reader.getMaxStringLength()];
-        for (int i = 1; i < reader.getItemCount(); i++) {
-            int at = reader.getItem(i);
-            if (at > 0 && LOADED.contains(reader.readByte(at - 1))) {
-                sorted.newConst(reader.readConst(i, buffer));
-            }
-        }
-        texts(reader).stream()
-                .filter(text -> text.indexOf(UNKNOWN) < 0)
-                .sorted(Comparator.comparing(
-                        text -> new StringBuilder(text).reverse().toString()))
-                .forEach(sorted::newUTF8);
-        reader.accept(sorted, 0);
-        return sorted.toByteArray();
-    }
-
-    /** The tags of integers, floats and strings in a constant pool. */
-    private static final Set<Integer> LOADED = Set.of(3, 4, 8);
-
-    /** The slots of a method's parameters that are references. */
-    private static Set<Integer> slots(int access, String descriptor) {
-        Set<Integer> slots = new HashSet<>();
-        if ((access & Opcodes.ACC_SYNTHETIC) == 0) {
-            int slot = (access & Opcodes.ACC_STATIC) != 0 ? 0 : 1;
-            for (Type type : Type.getArgumentTypes(descriptor)) {
-                if (type.getSort() >= Type.ARRAY) {
-                    slots.add(slot);
-                }
-                slot += type.getSize();
-            }
-        }
-        return slots;
     }
 
     /** The name under which a unit keeps the hash of all its constants. */

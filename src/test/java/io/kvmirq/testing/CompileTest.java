@@ -165,19 +165,6 @@ class CompileTest {
         assertThat(tree.resolve("out/a/io/kvmirq/Fourth.class")).exists();
     }
 
-    /** The JDK's text for a null has the name of the variable that is called. */
-    @Test
-    void classFileNamesTheParametersThatMayBeNullAndNoOtherVariable() throws Exception {
-        write(
-                "a",
-                "Other",
-                "class Other { int of(int i, String given) { String local = given; return local.length() + i; } }");
-        assertThat(compile(List.of("a", "a", "out/a", "none", "-", "-g", "-cp", "out/a")))
-                .isEqualTo("5 of 5 of a");
-        String names = Files.readString(tree.resolve("out/a/io/kvmirq/Other.class"), StandardCharsets.ISO_8859_1);
-        assertThat(names).contains("given").doesNotContain("local");
-    }
-
     @Test
     void removedTypeIsMissedWhereverItIsNamed() throws Exception {
         Files.delete(tree.resolve("a/io/kvmirq/Sub.java"));
