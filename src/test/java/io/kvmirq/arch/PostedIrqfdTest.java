@@ -14,10 +14,12 @@ import io.kvmirq.arch.amd.AvicKernel;
 import io.kvmirq.arch.amd.model.AvicHost;
 import io.kvmirq.arch.amd.model.AvicVm;
 import io.kvmirq.arch.amd.model.GaUnit;
+import io.kvmirq.arch.apic.CompatibilityMsi;
 import io.kvmirq.arch.apic.InhibitReason;
 import io.kvmirq.arch.apic.IrteUpdate;
 import io.kvmirq.arch.apic.PostingHost;
 import io.kvmirq.arch.apic.Vendor;
+import io.kvmirq.arch.apic.model.ApicMessage;
 import io.kvmirq.arch.apic.model.LapicIds;
 import io.kvmirq.arch.apic.model.PostedIrqfd;
 import io.kvmirq.arch.apic.model.PostingDecision;
@@ -124,6 +126,17 @@ class PostedIrqfdTest {
         return Stream.of(new Intel(), new Amd());
     }
 
+    private static PostedIrqfd irqfd(IrteUpdate irte) {
+        return new PostedIrqfd(irte, LinuxVersion.NEWEST);
+    }
+
+    private static Optional<ApicMessage> message(PostingIrq irq) {
+        return irq.routes().get(0) instanceof Route.Msi msi
+                ? Optional.of(ApicMessage.of(new CompatibilityMsi(
+                        msi.message().address(), msi.message().data())))
+                : Optional.empty();
+    }
+
     private static PostingIrq fixedTo(int destination) {
         return route(destination, VECTOR);
     }
@@ -135,10 +148,10 @@ class PostedIrqfdTest {
     @ParameterizedTest
     @MethodSource("hardware")
     void requestReachesTheVcpuOfTheRoute(Hardware hardware) {
-        PostedIrqfd irqfd = new PostedIrqfd(hardware.irte(ENTRY));
+        PostedIrqfd irqfd = irqfd(hardware.irte(ENTRY));
         assertThat(hardware.request()).isEmpty();
         for (int vcpu = 0; vcpu < 2; vcpu++) {
-            irqfd.update(VM, fixedTo(vcpu));
+            irqfd.update(VM, message(fixedTo(vcpu)));
             assertThat(irqfd.vcpu()).hasValue(new VcpuId(vcpu));
             assertThat(hardware.request()).hasValue(new VcpuId(vcpu));
         }
@@ -161,11 +174,11 @@ class PostedIrqfdTest {
     @MethodSource("unpostable")
     void routeThatIsNotPostedIsRemapped(PostingIrq irq) {
         hardware().forEach(hardware -> {
-            PostedIrqfd irqfd = new PostedIrqfd(hardware.irte(ENTRY));
-            irqfd.update(VM, irq);
+            PostedIrqfd irqfd = irqfd(hardware.irte(ENTRY));
+            irqfd.update(VM, message(irq));
             assertThat(irqfd.vcpu()).isEmpty();
-            irqfd.update(VM, fixedTo(1));
-            irqfd.update(VM, irq);
+            irqfd.update(VM, message(fixedTo(1)));
+            irqfd.update(VM, message(irq));
             assertThat(irqfd.vcpu()).isEmpty();
             assertThat(hardware.request()).as(hardware.toString()).isEmpty();
         });
@@ -174,11 +187,11 @@ class PostedIrqfdTest {
     @ParameterizedTest
     @MethodSource("hardware")
     void entryThatIsNotInUseIsRefused(Hardware hardware) {
-        PostedIrqfd irqfd = new PostedIrqfd(hardware.irte(3));
-        assertThat(refused(Errno.EINVAL, () -> irqfd.update(VM, fixedTo(1))))
+        PostedIrqfd irqfd = irqfd(hardware.irte(3));
+        assertThat(refused(Errno.EINVAL, () -> irqfd.update(VM, message(fixedTo(1)))))
                 .contains("irq_set_vcpu_affinity entry=3 vcpu=1: ");
         assertThat(irqfd.vcpu()).isEmpty();
-        irqfd.update(VM, fixedTo(0xff));
+        irqfd.update(VM, message(fixedTo(0xff)));
         hardware.irte(3).unpost();
     }
 
@@ -186,7 +199,7 @@ class PostedIrqfdTest {
     @Test
     void refusedMoveLeavesTheIrqfdPostedToNoVcpu() {
         List<String> calls = new ArrayList<>();
-        PostedIrqfd irqfd = new PostedIrqfd(new IrteUpdate() {
+        PostedIrqfd irqfd = irqfd(new IrteUpdate() {
             @Override
             public void post(VcpuId vcpu, InterruptVector vector) {
                 calls.add("post to " + vcpu.number());
@@ -200,8 +213,8 @@ class PostedIrqfdTest {
                 calls.add("unpost");
             }
         });
-        irqfd.update(VM, fixedTo(0));
-        refused(Errno.ENOSYS, () -> irqfd.update(VM, fixedTo(1)));
+        irqfd.update(VM, message(fixedTo(0)));
+        refused(Errno.ENOSYS, () -> irqfd.update(VM, message(fixedTo(1))));
         assertThat(irqfd.vcpu()).isEmpty();
         irqfd.unpost();
         assertThat(calls).containsExactly("post to 0", "post to 1");
@@ -219,12 +232,12 @@ class PostedIrqfdTest {
     @Test
     void inhibitedVmOfAmdTracksTheIrqfd() {
         Amd amd = new Amd();
-        PostedIrqfd irqfd = new PostedIrqfd(amd.irte(ENTRY));
+        PostedIrqfd irqfd = irqfd(amd.irte(ENTRY));
         PostingVm inhibited = VM.withInhibits(Set.of(InhibitReason.IRQWIN));
         amd.vm.inhibit(InhibitReason.IRQWIN);
         amd.vm.vcpu(1).thread().load(0);
         amd.vm.vcpu(1).thread().enter();
-        irqfd.update(inhibited, fixedTo(1));
+        irqfd.update(inhibited, message(fixedTo(1)));
         assertThat(irqfd.vcpu()).hasValue(new VcpuId(1));
         assertThat(PostingDecision.of(PostingHost.of(Vendor.AMD), inhibited, fixedTo(1)))
                 .isInstanceOf(PostingDecision.Unposted.class);

@@ -28,6 +28,7 @@ import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.kvm.Vm;
+import io.kvmirq.kvm.X86Lapic;
 import io.kvmirq.kvm.X86SystemRegisters;
 import io.kvmirq.testing.Numbers;
 import io.kvmirq.uapi.Uapi;
@@ -37,6 +38,7 @@ import io.kvmirq.vfio.ArmedVectors;
 import io.kvmirq.vfio.VfioDevice;
 import java.nio.ByteBuffer;
 import java.util.List;
+import java.util.Optional;
 import org.junit.jupiter.api.AutoClose;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -258,6 +260,19 @@ class PostingTest {
         setup.vm.routes().remove(gsi);
         assertThat(setup.hardware.irte(0).form()).isEqualTo(FakeIrte.Form.REMAPPED);
         assertThat(setup.brokenRules()).isEmpty();
+    }
+
+    /** Before 6.3 the last LAPIC with a logical id is the only one in the map; later the map has no such id. */
+    @ParameterizedTest
+    @CsvSource({"'6.1,vtd-posting', true", "'6.1,amd-avic', true", "'6.12,vtd-posting', false", "vtd-posting, false"})
+    void logicalIdOfTwoVcpusIsThatOfTheLastBefore63(String profile, boolean posted) {
+        PostingSetup setup = undo.add(new PostingSetup(profile));
+        setup.vcpus.forEach(vcpu ->
+                vcpu.setLapic(vcpu.lapic().set(X86Lapic.Name.LDR, 1 << 24).set(X86Lapic.Name.DFR, -1)));
+        EventFd event = setup.event();
+        setup.irqfd(event, setup.vm.routes().add(new MsiMessage(0xfee01004L, VECTOR.number())));
+        setup.arm(event);
+        assertThat(setup.hardware.irte(0).vcpu()).isEqualTo(posted ? Optional.of(SECOND) : Optional.empty());
     }
 
     @ParameterizedTest

@@ -8,6 +8,7 @@ import io.kvmirq.arch.apic.InhibitReason;
 import io.kvmirq.arch.apic.IrteUpdate;
 import io.kvmirq.arch.apic.PostingHost;
 import io.kvmirq.arch.apic.model.Destinations;
+import io.kvmirq.arch.apic.model.PostedIrqfd;
 import java.util.ArrayList;
 import java.util.EnumSet;
 import java.util.List;
@@ -102,10 +103,10 @@ public abstract class PostingGuest {
     /** Ends one {@link #startBypass}. */
     public void stopBypass() {}
 
-    /** The update of a remapping entry for an irqfd. */
-    public final IrteUpdate update(UnitEntry entry) {
+    /** An irqfd with the update of a remapping entry. */
+    public final PostedIrqfd irqfd(UnitEntry entry) {
         IrteUpdate byIndex = updateByIndex(entry);
-        return new IrteUpdate() {
+        IrteUpdate byId = new IrteUpdate() {
             @Override
             public void post(VcpuId vcpu, InterruptVector vector) {
                 byIndex.post(new VcpuId(index(vcpu)), vector);
@@ -116,6 +117,7 @@ public abstract class PostingGuest {
                 byIndex.unpost();
             }
         };
+        return new PostedIrqfd(byId, rules.kernel());
     }
 
     abstract IrteUpdate updateByIndex(UnitEntry entry);

@@ -14,6 +14,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /** A host with 4 processors and one remapping unit. The caller of each method holds the kernel's lock. */
@@ -73,13 +74,9 @@ public abstract class PostingMachine implements IrqHardware {
 
     /** The vCPU to which hardware posts at an address. */
     final Optional<PostingVcpu> vcpuAt(long address) {
-        for (PostingGuest guest : guests) {
-            PostingVcpu found = guest.vcpuAt(address);
-            if (found != null) {
-                return Optional.of(found);
-            }
-        }
-        return Optional.empty();
+        return guests.stream()
+                .flatMap(guest -> Stream.ofNullable(guest.vcpuAt(address)))
+                .findFirst();
     }
 
     /** The files of processors and of KVM's {@code module}, as root reads them; {@code apic} is a module parameter. */

@@ -23,7 +23,7 @@ import java.util.Optional;
 /**
  * The posting of a VM, for irqfds that are connected to device interrupts. Source: {@code
  * kvm_arch_irq_bypass_add_producer()} and {@code kvm_pi_update_irte()} in arch/x86/kvm/irq.c of Linux 7.1, for all
- * versions.
+ * versions, with the destinations of each.
  */
 final class IrqPosting {
     private final X86Vm vm;
@@ -81,7 +81,7 @@ final class IrqPosting {
 
     /** @return false if the entry cannot be posted */
     boolean connect(FakeIrqfd irqfd, Producer producer, Optional<ApicMessage> route) {
-        irqfds.put(irqfd, new Posted(new PostedIrqfd(guest.update((UnitEntry) producer.entry())), producer.number()));
+        irqfds.put(irqfd, new Posted(guest.irqfd((UnitEntry) producer.entry()), producer.number()));
         guest.startBypass();
         boolean done = route.isEmpty() || update(irqfd, route);
         if (!done) {
@@ -122,13 +122,12 @@ final class IrqPosting {
     }
 
     private void trace(FakeIrqfd irqfd, Posted posted, int vector) {
-        boolean set = posted.entry().vcpu().isPresent();
         guest.tracepoints()
                 .call(
                         "kvm_pi_irte_update",
                         Map.of(
                                 "set",
-                                set ? 1L : 0,
+                                posted.entry().vcpu().isPresent() ? 1L : 0,
                                 "host_irq",
                                 (long) posted.hostIrq(),
                                 "vcpu_id",

@@ -3,7 +3,7 @@ package io.kvmirq.arch.apic.model;
 
 import io.kvmirq.InterruptVector;
 import io.kvmirq.VcpuId;
-import io.kvmirq.arch.apic.CompatibilityMsi;
+import io.kvmirq.arch.LinuxVersion;
 import io.kvmirq.arch.apic.IrteUpdate;
 import java.util.Optional;
 
@@ -15,10 +15,13 @@ import java.util.Optional;
  */
 public final class PostedIrqfd {
     private final IrteUpdate irte;
+    private final LinuxVersion kernel;
     private Optional<VcpuId> vcpu = Optional.empty();
 
-    public PostedIrqfd(IrteUpdate irte) {
+    /** {@code kernel} decides how KVM finds the vCPU of a destination, see {@link Destinations#single}. */
+    public PostedIrqfd(IrteUpdate irte, LinuxVersion kernel) {
         this.irte = irte;
+        this.kernel = kernel;
     }
 
     /** The irqfd's vCPU: {@code irq_bypass_vcpu}. On AMD the entry is remapped while AVIC is inhibited. */
@@ -29,18 +32,13 @@ public final class PostedIrqfd {
     /**
      * Posts the irqfd to the vCPU of its route's destination, or to none if that is not a single vCPU. Does nothing if
      * the irqfd was posted to none and still is. Throws KernelException as {@link IrteUpdate#post}; it is then posted
-     * to no vCPU.
+     * to no vCPU. {@code route} is empty if it is no message.
      */
-    public void update(PostingVm vm, PostingIrq irq) {
-        update(vm, irq.message().map(msi -> ApicMessage.of(new CompatibilityMsi(msi.address(), msi.data()))));
-    }
-
-    /** Like {@link #update(PostingVm, PostingIrq)}. {@code route} is empty if it is no message. */
     public void update(PostingVm vm, Optional<ApicMessage> route) {
         Optional<ApicMessage> message = route.filter(
                 found -> !found.isInvalid(vm.apicIds32Bit()) && found.mode().hasVector());
         Optional<? extends LocalApic> single =
-                message.flatMap(found -> vm.destinations().single(found));
+                message.flatMap(found -> vm.destinations().single(found, kernel));
         if (single.isPresent()) {
             VcpuId to = new VcpuId(single.get().vcpuId());
             vcpu = Optional.empty();
