@@ -116,6 +116,13 @@ public final class World {
         return kernels(Machine.kvmFlaw(), List.of(Machine.PVM, "6.12,vtd", "6.12,amd-avic"));
     }
 
+    /** As {@link #all}. Of the fake those profiles whose KVM uses AVIC, and one whose KVM does not. */
+    static Stream<World> withAvic() {
+        return kernels(
+                Machine.kvmFlaw(),
+                List.of("6.1,amd-avic", "6.12,amd-avic", "6.12,avic-inhibited", "6.18,amd-avic", "6.12,amd-vi"));
+    }
+
     private static Stream<World> kernels(Optional<String> flaw, List<String> profiles) {
         String named = System.getProperty("kvmirq.test.backends", "");
         Stream<World> real = Backends.ofThisMachine().probeAll().stream()

@@ -7,6 +7,7 @@ import io.kvmirq.VcpuId;
 import io.kvmirq.arch.apic.InhibitReason;
 import io.kvmirq.arch.apic.IrteUpdate;
 import io.kvmirq.arch.apic.PostingHost;
+import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.arch.apic.model.Destinations;
 import io.kvmirq.arch.apic.model.PostedIrqfd;
 import java.util.ArrayList;
@@ -34,6 +35,11 @@ public abstract class PostingGuest {
     /** Whether KVM posts device interrupts ({@code kvm_arch_has_irq_bypass()}). */
     public final boolean posts() {
         return host.posts();
+    }
+
+    /** Whether KVM refuses a vCPU id that AVIC's table does not hold; since 6.17 it inhibits AVIC instead. */
+    public final boolean refuses(int vcpuId) {
+        return rules.vendor() == Vendor.AMD && !rules.kernel().isSince(6, 17) && vcpuId > rules.highestAvicId();
     }
 
     public final PostingVcpu add(VirtualLapic lapic) {
@@ -123,13 +129,11 @@ public abstract class PostingGuest {
     abstract IrteUpdate updateByIndex(UnitEntry entry);
 
     private int index(VcpuId id) {
-        for (int i = 0; i < vcpus.size(); i++) {
-            if (vcpus.get(i).id().equals(id)) {
-                return i;
-            }
+        List<VcpuId> ids = vcpus.stream().map(PostingVcpu::id).toList();
+        if (!ids.contains(id)) {
+            throw new IllegalArgumentException(id + " has no LAPIC in the kernel: expected one of " + ids);
         }
-        throw new IllegalArgumentException(id + " has no LAPIC in the kernel: expected one of "
-                + vcpus.stream().map(PostingVcpu::id).toList());
+        return ids.indexOf(id);
     }
 
     /** The vCPU to which hardware posts at an address; null for none. */

@@ -41,6 +41,10 @@ final class IrqPosting {
         return guest.posts();
     }
 
+    boolean refuses(int vcpuId) {
+        return guest.refuses(vcpuId);
+    }
+
     void add(FakeLapic lapic) {
         lapic.setHardware(guest.add(lapic));
     }

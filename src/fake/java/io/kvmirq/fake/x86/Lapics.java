@@ -36,6 +36,12 @@ final class Lapics {
         this.vm = vm;
     }
 
+    /** {@code avic_init_vcpu()}: KVM checks the id before it adds the LAPIC. */
+    boolean refuses(int vcpuId) {
+        return vm.irqchip() != X86Vm.Irqchip.NONE
+                && vm.posting().filter(one -> one.refuses(vcpuId)).isPresent();
+    }
+
     /** Adds a LAPIC. It is not in the APIC map until the map is recalculated. */
     FakeLapic add(int vcpuId) {
         recalculateApicMap();

@@ -160,11 +160,12 @@ final class X86VmFile extends VmFile {
             id = argument & 0xffff_ffffL;
         }
         int ids = X86Capabilities.vcpuIds(host.build());
-        if (id < 0 || id >= ids || vcpus.size() >= X86Capabilities.maxVcpus(host.build())) {
+        boolean many = vcpus.size() >= X86Capabilities.maxVcpus(host.build());
+        if (id < 0 || id >= ids || many || id >= vm.limitVcpuIds(ids)) {
             return host.refuse(VmAnswer.VCPU_ID);
         }
-        if (id >= vm.limitVcpuIds(ids)) {
-            return host.refuse(VmAnswer.VCPU_ID);
+        if (vm.lapics().refuses((int) id)) {
+            return host.refuse(VmAnswer.VCPU_ID_AVIC_BEFORE);
         }
         if (!vcpus.add((int) id)) {
             // The kernel notices the duplicate id only after it recalculated the APIC map for the new vCPU.
