@@ -9,6 +9,7 @@ import io.kvmirq.VcpuId;
 import io.kvmirq.arch.amd.AvicKernel;
 import io.kvmirq.arch.apic.ApicvKernel;
 import io.kvmirq.arch.apic.InhibitReason;
+import io.kvmirq.arch.apic.PostingHost;
 import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.arch.apic.model.Destinations;
 import io.kvmirq.arch.apic.model.LocalApic;
@@ -43,12 +44,16 @@ final class State {
     private long facts;
     /** Whether KVM posts interrupts of devices on this host. */
     private final boolean posts;
+    /** The host without X2AVIC_EXT. */
+    private final PostingHost shortTable;
 
     final Lapics lapics = new Lapics();
     private final AvicVcpus avic = new AvicVcpus();
     private PostingVm vm = new PostingVm(false, false, lapics.setUp(false), Set.of());
     /** The reasons that inhibit APIC virtualization on this host, with those of the LAPICs' ids. */
     private Set<InhibitReason> inhibits = Set.of();
+    /** Whether a vCPU id inhibits AVIC unless the processor has X2AVIC_EXT, which no file shows. */
+    private boolean needsLongTable;
     /** Null until a logical message needs it. */
     private @Nullable Destinations<LocalApic> bySamples;
 
@@ -78,7 +83,9 @@ final class State {
 
     State(MirrorHost host) {
         this.host = host;
-        this.posts = host instanceof MirrorHost.X86 x86 && x86.host().flaw().isEmpty();
+        PostingHost posting = host instanceof MirrorHost.X86 x86 ? x86.host() : PostingHost.of(Vendor.INTEL);
+        this.posts = host instanceof MirrorHost.X86 && posting.flaw().isEmpty();
+        this.shortTable = posting.without(PostingHost.Feature.X2AVIC_EXT);
     }
 
     Snapshot snapshot() {
@@ -225,6 +232,10 @@ final class State {
         return inhibits;
     }
 
+    boolean needsLongTable() {
+        return needsLongTable;
+    }
+
     /** The ids of a LAPIC changed. They decide later writes of entries, and inhibits. */
     private void lapic() {
         become(withDestinations(vm.apicIds32Bit()));
@@ -288,6 +299,10 @@ final class State {
         vm = changed;
         facts++;
         inhibits = inhibitsNow();
+        needsLongTable = !inhibits.contains(InhibitReason.PHYSICAL_ID_TOO_BIG)
+                && host instanceof MirrorHost.X86 x86
+                && x86.host().vendor() == Vendor.AMD
+                && changed.destinations().inhibits(shortTable).contains(InhibitReason.PHYSICAL_ID_TOO_BIG);
         if (before.isEmpty() != inhibits.isEmpty()) {
             avic.change();
         }

@@ -40,6 +40,10 @@ final class X86Rules {
             "KVM wrote the entry after AVIC's inhibits had changed, and no event says whether the vCPU had applied the"
                     + " change; up to Linux 6.16 the entry depends on that (mask and unmask the interrupt)");
 
+    private static final Posting TABLE =
+            new Posting.Unknown("a vCPU id above 511 inhibits AVIC unless the processor has"
+                    + " X2AVIC_EXT, and no file shows whether it has");
+
     private static final Optional<String> SAMPLED =
             Optional.of("the guest's LAPICs had this logical destination when they were sampled");
 
@@ -109,6 +113,9 @@ final class X86Rules {
                 return new Posting.NotPosted(
                         PostingObstacle.INHIBITED.text() + ": " + causes(inhibits),
                         inhibits.stream().map(InhibitReason::remedy).collect(Collectors.joining("; ")));
+            }
+            if (state.needsLongTable()) {
+                return TABLE;
             }
             if (!listed.orElse(false)) {
                 return listed.isEmpty() ? WRITTEN_BETWEEN : WRITTEN_ONCE;

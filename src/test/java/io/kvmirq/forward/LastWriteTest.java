@@ -2,8 +2,10 @@
 package io.kvmirq.forward;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.kvmirq.InterruptVector;
+import io.kvmirq.KernelException;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.PciAddress;
 import io.kvmirq.VcpuId;
@@ -24,6 +26,7 @@ import io.kvmirq.mirror.Posting;
 import io.kvmirq.vfio.VfioDevice;
 import java.util.EnumSet;
 import java.util.Set;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -168,6 +171,66 @@ class LastWriteTest {
             irq.unmask();
             assertThat(world.entry().vcpu()).contains(new VcpuId(0));
             world.agrees(irq, FakeIrte.Form.POSTED);
+        }
+    }
+
+    /**
+     * Up to 6.2 the map of logical ids keeps the LAPIC that came last; since 6.3 an id of two LAPICs has no entry, and
+     * AVIC is inhibited ({@code kvm_recalculate_apic_map}).
+     */
+    @ParameterizedTest
+    @CsvSource({
+        "vtd-posting, false",
+        "'6.12,vtd-posting', false",
+        "'6.1,vtd-posting', true",
+        "amd-avic, false",
+        "'6.12,amd-avic', false",
+        "'6.1,amd-avic', true"
+    })
+    void logicalIdOfTwoVcpusIsResolvedAsTheKernelDoes(String profile, boolean lastOne) {
+        try (World world = new World(profile, 0)) {
+            Vcpu[] vcpus = {world.vcpu(0), world.vcpu(1)};
+            for (Vcpu vcpu : vcpus) {
+                vcpu.setState(VcpuState.RUNNABLE);
+                give(vcpu, 2);
+            }
+            ForwardedIrq irq = world.forward(LOGICAL_2);
+            assertThat(irq.path()).isNotNull();
+            for (int i = 0; i < vcpus.length; i++) {
+                world.fake.vcpu(i).exits(FakeExit.ioOut(0x80, 1, 1));
+                vcpus[i].run();
+            }
+            irq.mask();
+            irq.unmask();
+            world.agrees(irq, lastOne ? FakeIrte.Form.POSTED : FakeIrte.Form.REMAPPED);
+            assertThat(irq.predicted().text())
+                    .startsWith(
+                            lastOne
+                                    ? "posted to vcpu 1, vector 0x41: the guest's LAPICs had this logical destination"
+                                    : "not posted: the message means no vCPU, or more than one: logical destination 0x2"
+                                            + " means vCPUs 0, 1");
+        }
+    }
+
+    /** {@code avic_init_backing_page()}: a refusal up to 6.16, an inhibit since. */
+    @Test
+    void vcpuIdBeyondTheTableOfAvicIsRefusedOrInhibits() {
+        VcpuId beyond = new VcpuId(512);
+        try (World world = new World("6.12,amd-avic", 1)) {
+            assertThatThrownBy(() -> world.vm.createVcpu(beyond))
+                    .isInstanceOf(KernelException.class)
+                    .hasMessageContaining("EINVAL")
+                    .hasMessageContaining("up to 6.16, kvm_amd with avic=1 takes ids up to 254, with x2AVIC up to 511");
+            world.agrees(world.forward(BROADCAST), FakeIrte.Form.POSTED);
+        }
+        try (World world = new World("amd-avic", 1)) {
+            world.vm.createVcpu(beyond);
+            world.fake.vcpus().get(0).enterGuest();
+            ForwardedIrq irq = world.forward(MsiMessage.to(new VcpuId(0), VECTOR));
+            assertThat(world.entry().form()).isEqualTo(FakeIrte.Form.REMAPPED);
+            assertThat(irq.predicted().text())
+                    .isEqualTo("unknown whether posted: a vCPU id above 511 inhibits AVIC unless the processor has"
+                            + " X2AVIC_EXT, and no file shows whether it has");
         }
     }
 
