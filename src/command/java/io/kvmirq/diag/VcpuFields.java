@@ -107,8 +107,7 @@ final class VcpuFields {
         fields.add(pid.filter(one -> one.cpu().isPresent())
                 .map(one -> predicted("PID.NDST", String.valueOf(one.cpu().getAsInt())))
                 .orElseGet(() -> Field.unknown("PID.NDST", pid.isPresent() ? NOT_RUNNING : why)));
-        fields.add(Field.unknown("PID.ON", "hardware changes it with each interrupt"));
-        fields.add(Field.unknown("PID.PIR", "hardware changes it with each interrupt"));
+        List.of("PID.ON", "PID.PIR").forEach(name -> fields.add(Field.unknown(name, "each interrupt changes it")));
     }
 
     /** If APICv is inhibited: entries and descriptor do not change. */

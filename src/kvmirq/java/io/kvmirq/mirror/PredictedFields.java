@@ -18,7 +18,7 @@ final class PredictedFields {
     private static final String SCHEDULE = "it follows the schedule of the vCPU, which is not known now";
     private static final String LOG =
             "it follows the version of the kernel and the schedule of the vCPU, of which one is not known now";
-    private static final String HARDWARE = "hardware changes it with each interrupt";
+    private static final String EACH = "each interrupt changes it";
     private static final String NDST_STOPPED = "the vCPU does not run, and the field keeps an old value";
     private static final String ADDRESS = "an address in the host's memory";
 
@@ -61,8 +61,8 @@ final class PredictedFields {
     /** The fields of a posted-interrupt descriptor. */
     static List<PredictedField> of(Optional<PredictedPid> pid, String unknown) {
         return List.of(
-                new PredictedField.Unknown("pir", HARDWARE),
-                new PredictedField.Unknown(PostedInterruptDescriptor.ON.name(), HARDWARE),
+                new PredictedField.Unknown("pir", EACH),
+                new PredictedField.Unknown(PostedInterruptDescriptor.ON.name(), EACH),
                 field(PostedInterruptDescriptor.SN, pid.map(one -> one.sn() ? 1L : 0L), unknown),
                 field(PostedInterruptDescriptor.NV, pid.map(one -> (long) one.nv()), unknown),
                 field(

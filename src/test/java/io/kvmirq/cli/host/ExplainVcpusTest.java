@@ -189,7 +189,7 @@ class ExplainVcpusTest {
                 .startsWith("{\"schema\":\"kvmirq.vcpus/1\",\"guest\":\"web (process 4711)\",\"milliseconds\":1000,")
                 .contains(
                         "{\"field\":\"PID.NDST\",\"value\":\"2\",\"evidence\":\"predicted\",",
-                        "{\"field\":\"PID.PIR\",\"value\":null,\"evidence\":null,\"from\":null,\"unknown\":\"hardware changes")
+                        "{\"field\":\"PID.PIR\",\"value\":null,\"evidence\":null,\"from\":null,\"unknown\":\"each interrupt changes")
                 .endsWith("\"exitCode\":0}\n");
     }
 
