@@ -66,7 +66,8 @@ public final class VcpuChains {
                             irqs.computeIfAbsent(Integer.valueOf(vcpu.group(1)), any -> new ArrayList<>())
                                     .add(new Vcpus.Irq(
                                             chain.device() + " " + chain.interrupt(),
-                                            link.evidence().orElseThrow()));
+                                            link.evidence().orElseThrow(),
+                                            List.of()));
                         }
                     });
         }

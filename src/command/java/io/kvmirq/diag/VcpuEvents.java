@@ -157,7 +157,7 @@ public final class VcpuEvents {
         stretches.add(new Stretch(() -> {
             inhibitsKnown = false;
             updates.forEach(
-                    (irq, update) -> events.add(new Event.ConsumerRemoved(new EventFdId(irq), new Gsi(update.gsi()))));
+                    (irq, update) -> events.add(new Event.ConsumerRemoved(standIn(irq), new Gsi(update.gsi()))));
             updates.clear();
         }));
     }
@@ -237,6 +237,11 @@ public final class VcpuEvents {
         return new MsiMessage(CompatibilityMsi.BASE_ADDRESS.put(low, CompatibilityMsi.BASE), vector);
     }
 
+    /** The mirror's eventfd for a host irq: KVM's events name no eventfd. */
+    static EventFdId standIn(int irq) {
+        return new EventFdId(irq);
+    }
+
     /** Any thread may cause the event; the host irq identifies the message. */
     private void update(TraceEvent event) {
         int irq = (int) event.number("host_irq").orElse(-1);
@@ -255,7 +260,7 @@ public final class VcpuEvents {
                     UPDATE, producer == null && irq >= 0 ? "its host irq is of no device of the guest" : OTHER_FORM, 1);
             return;
         }
-        EventFdId standIn = new EventFdId(irq);
+        EventFdId standIn = standIn(irq);
         Gsi number = new Gsi(gsi);
         if (!set) {
             updates.remove(irq);

@@ -13,8 +13,10 @@ import io.kvmirq.host.trace.TraceEvent;
 import io.kvmirq.host.trace.TraceReader;
 import io.kvmirq.host.trace.Tracing;
 import io.kvmirq.host.trace.VcpuSchedule;
+import io.kvmirq.mirror.EntryUpdate;
 import io.kvmirq.mirror.Event;
 import io.kvmirq.mirror.Mirror;
+import io.kvmirq.mirror.PredictedIrq;
 import io.kvmirq.mirror.Producer;
 import io.kvmirq.mirror.Snapshot;
 import java.time.Duration;
@@ -210,7 +212,7 @@ public final class VcpuWindow extends Watch {
                             mirror,
                             events.inhibitsKnown(),
                             events.gaTag(vcpu)),
-                    irqs(vcpu)));
+                    irqs(vcpu, events.updates(), mirror)));
         });
         return views;
     }
@@ -222,16 +224,29 @@ public final class VcpuWindow extends Watch {
                         + ", halts ended: " + schedule.halts(tid));
     }
 
-    private List<Vcpus.Irq> irqs(VcpuId vcpu) {
+    /** @param updates as {@link VcpuEvents#updates} */
+    static List<Vcpus.Irq> irqs(VcpuId vcpu, Map<Integer, VcpuEvents.Update> updates, Snapshot mirror) {
         List<Vcpus.Irq> irqs = new ArrayList<>();
-        events.updates().forEach((irq, update) -> {
+        updates.forEach((irq, update) -> {
             if (update.vcpu().equals(vcpu)) {
                 irqs.add(new Vcpus.Irq(
                         update.producer() + " (host irq " + irq + ", gsi " + update.gsi() + ", vector 0x"
                                 + Integer.toHexString(update.vector()) + ")",
-                        Evidence.observed(VcpuEvents.UPDATE)));
+                        Evidence.observed(VcpuEvents.UPDATE),
+                        mirror.of(VcpuEvents.standIn(irq))
+                                .map(VcpuWindow::later)
+                                .orElse(List.of())));
             }
         });
         return irqs;
+    }
+
+    private static List<String> later(PredictedIrq irq) {
+        return irq.update()
+                .flatMap(EntryUpdate::next)
+                .map(next -> List.of(
+                        "as of the last write of its entry: " + irq.posting().text(),
+                        "at its next update: " + next.text()))
+                .orElse(List.of());
     }
 }

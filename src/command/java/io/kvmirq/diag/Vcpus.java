@@ -67,8 +67,16 @@ public record Vcpus(
         }
     }
 
-    /** An interrupt posted to a vCPU, such as {@code 0000:3b:00.0 MSI-X 3 (gsi 24, vector 0x41)}. */
-    public record Irq(String text, Evidence evidence) {}
+    /**
+     * An interrupt posted to a vCPU, such as {@code 0000:3b:00.0 MSI-X 3 (gsi 24, vector 0x41)}.
+     *
+     * @param later the prediction for its entry now, and for its next update, if a fact since the last write changes it
+     */
+    public record Irq(String text, Evidence evidence, List<String> later) {
+        public Irq {
+            later = List.copyOf(later);
+        }
+    }
 
     /** Whether the phase of a vCPU is known. */
     public boolean knowsAPhase() {

@@ -15,6 +15,7 @@ import java.util.Optional;
 /** Prints the vCPUs of a guest. Their texts contain names from files, so all text is made printable. */
 final class ExplainVcpus {
     private static final String FOLLOWS = "  follows   ";
+    private static final String LATER = "            ";
 
     private final Terminal terminal;
 
@@ -54,7 +55,10 @@ final class ExplainVcpus {
             if (one.irqs().isEmpty()) {
                 line(FOLLOWS + "no interrupt that is seen");
             }
-            one.irqs().forEach(irq -> line(FOLLOWS + irq.text() + "  [" + irq.evidence() + "]"));
+            for (Vcpus.Irq irq : one.irqs()) {
+                line(FOLLOWS + irq.text() + "  [" + irq.evidence() + "]");
+                irq.later().forEach(text -> line(LATER + text));
+            }
         }
         if (vcpus.vcpus().isEmpty()) {
             line("no vCPU is seen");
@@ -101,6 +105,7 @@ final class ExplainVcpus {
                         .objects("follows", one.irqs(), (irq, value) -> {
                             irq.text("text", value.text());
                             write(irq, Optional.of(value.evidence()));
+                            irq.texts("predicted", value.later());
                         }))
                 .number("lost", vcpus.lost())
                 .number("unassignable", sum(vcpus.unassignable()))

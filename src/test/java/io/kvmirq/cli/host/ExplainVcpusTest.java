@@ -3,12 +3,15 @@ package io.kvmirq.cli.host;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.kvmirq.VcpuId;
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.cli.Cli;
 import io.kvmirq.cli.frame.Commands;
 import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.cli.frame.Terminal;
+import io.kvmirq.diag.Evidence;
 import io.kvmirq.diag.LiveHost;
+import io.kvmirq.diag.Vcpus;
 import io.kvmirq.host.facts.Fact;
 import io.kvmirq.host.facts.GuestHosts;
 import io.kvmirq.host.facts.RecordedHost;
@@ -23,6 +26,9 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.OptionalInt;
 import java.util.Set;
 import java.util.concurrent.CountDownLatch;
 import org.jspecify.annotations.Nullable;
@@ -191,6 +197,21 @@ class ExplainVcpusTest {
                         "{\"field\":\"PID.NDST\",\"value\":\"2\",\"evidence\":\"predicted\",",
                         "{\"field\":\"PID.PIR\",\"value\":null,\"evidence\":null,\"from\":null,\"unknown\":\"each interrupt changes")
                 .endsWith("\"exitCode\":0}\n");
+    }
+
+    @Test
+    void changeAtTheNextUpdateIsBelowItsInterrupt() {
+        Vcpus.Irq irq = new Vcpus.Irq("nic", Evidence.observed("x"), List.of("now: remapped", "later: posted"));
+        Vcpus.One one = new Vcpus.One(new VcpuId(0), OptionalInt.empty(), List.of(), List.of(irq));
+        Vcpus vcpus = new Vcpus("web", Optional.empty(), List.of(one), 0, Map.of(), List.of(), List.of());
+        ByteArrayOutputStream out = new ByteArrayOutputStream();
+        PrintStream stream = new PrintStream(out, true, StandardCharsets.UTF_8);
+        Terminal terminal = new Terminal(stream, stream, false, Terminal.DEFAULT_COLUMNS, 0);
+        new ExplainVcpus(terminal).print(vcpus, false);
+        new ExplainVcpus(terminal).print(vcpus, true);
+        assertThat(out.toString(StandardCharsets.UTF_8))
+                .contains("  follows   nic  [observed: x]\n            now: remapped\n            later: posted\n")
+                .contains("\"from\":\"x\",\"predicted\":[\"now: remapped\",\"later: posted\"]");
     }
 
     @Test
