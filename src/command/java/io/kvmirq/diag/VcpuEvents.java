@@ -219,12 +219,10 @@ public final class VcpuEvents {
             if (own.contains(tag.vcpu) && vms.equals(Set.of(tag.vm))) {
                 tags.put(new VcpuId(tag.vcpu), tag);
             } else {
-                unassignable(
-                        GA_LOG,
-                        own.contains(tag.vcpu)
-                                ? "the host has other VMs, and only KVM knows their numbers"
-                                : "the guest has no vCPU of this number",
-                        count);
+                String several = vms.size() > 1
+                        ? "entries name several VMs, and all but one of these are gone"
+                        : "the host has other VMs, and only KVM knows their numbers";
+                unassignable(GA_LOG, own.contains(tag.vcpu) ? several : "the guest has no vCPU of this number", count);
             }
         });
         logged.clear();

@@ -393,6 +393,16 @@ class ExplainVcpusTest {
         assertThat(printed).contains(unassignable == null ? "" : "guest: 3\n  " + unassignable);
     }
 
+    /** KVM wakes no vCPU for the entry of a VM that is gone, and records the entry all the same. */
+    @Test
+    void entryOfAVmThatIsGoneMakesTheTagUnknown() throws IOException {
+        Fact<Tracing> log = new Fact.Known<>(events(0, logged(6, 1), logged(7, 1)));
+        assertThat(live(new Traced(avic(), new Fact.Known<>(events(0)), log)).out())
+                .contains("  GATag     unknown: vCPU 1 of a number")
+                .contains(
+                        "guest: 2\n  2 kvm_avic_ga_log: entries name several VMs, and all but one of these are gone\n");
+    }
+
     private static String logged(int vm, int vcpu) {
         return of("irq/26-AMD-Vi-31", 0, "kvm_avic_ga_log: vmid=" + vm + ", vcpuid=" + vcpu);
     }
