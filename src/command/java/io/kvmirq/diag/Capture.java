@@ -10,6 +10,7 @@ import io.kvmirq.host.facts.ReadOnce;
 import io.kvmirq.host.facts.ThreadStat;
 import io.kvmirq.host.facts.VfioOutlook;
 import io.kvmirq.text.Foreign;
+import java.io.BufferedOutputStream;
 import java.io.EOFException;
 import java.io.IOException;
 import java.io.InputStream;
@@ -237,12 +238,15 @@ public record Capture(
                 modes.append(path).append('\t').append(text(owner)).append('\n'));
         entries.put("owners", bytes(modes.toString()));
         files.forEach((path, content) -> entries.put(FILES + path, content));
-        ZipOutputStream zip = new ZipOutputStream(out, StandardCharsets.UTF_8);
+        // A zip file is written in pieces of a few bytes.
+        BufferedOutputStream buffer = new BufferedOutputStream(out);
+        ZipOutputStream zip = new ZipOutputStream(buffer, StandardCharsets.UTF_8);
         put(zip, HEAD, bytes(FORM + "\nredacted=" + redacted + "\n" + sum(entries)));
         for (Map.Entry<String, byte[]> entry : entries.entrySet()) {
             put(zip, entry.getKey(), entry.getValue());
         }
         zip.finish();
+        buffer.flush();
     }
 
     /** As {@code stat -c '%a %u %g'} prints it. */

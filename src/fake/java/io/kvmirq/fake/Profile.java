@@ -11,8 +11,6 @@ import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
 import java.util.function.Predicate;
-import java.util.regex.Matcher;
-import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
@@ -31,7 +29,6 @@ import org.jspecify.annotations.Nullable;
 public final class Profile {
     private static final int HOST_WIDE_MINOR = 17;
     private static final int CDEV_MINOR = 6;
-    private static final Pattern RELEASE = Pattern.compile("^([0-9]{1,4})\\.([0-9]{1,4})");
 
     private enum Version {
         V6_1("6.1", 6, 1),
@@ -47,10 +44,6 @@ public final class Profile {
             this.label = label;
             this.major = major;
             this.minor = minor;
-        }
-
-        boolean isUpTo(int otherMajor, int otherMinor) {
-            return major < otherMajor || major == otherMajor && minor <= otherMinor;
         }
     }
 
@@ -158,24 +151,6 @@ public final class Profile {
                     "profile " + Foreign.quoted(text) + " contradicts itself: " + contradiction);
         });
         return profile;
-    }
-
-    /**
-     * The newest version that is not newer than a kernel, or the oldest version.
-     *
-     * @param release of the kernel, such as {@code 6.12.48-amd64}
-     * @param architecture as uname prints it
-     */
-    static Profile nearest(String release, String architecture) {
-        Matcher number = RELEASE.matcher(release);
-        Version nearest = number.find()
-                ? Arrays.stream(Version.values())
-                        .filter(version ->
-                                version.isUpTo(Integer.parseInt(number.group(1)), Integer.parseInt(number.group(2))))
-                        .reduce(Version.V6_1, (older, newer) -> newer)
-                : Version.V6_12;
-        return new Profile(
-                nearest, architecture.equals("aarch64") ? EnumSet.of(Switch.ARM64) : EnumSet.noneOf(Switch.class));
     }
 
     private static IllegalArgumentException unknown(String text) {

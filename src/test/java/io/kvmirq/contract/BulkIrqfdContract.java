@@ -161,8 +161,7 @@ class BulkIrqfdContract {
     void eventfdWithADuplicateIsDeassigned() {
         List<EventFd> events = events(3);
         List<Irqfd> irqfds = vm.assignIrqfds(events, route(3));
-        int duplicate;
-        duplicate = world.own(backend.fdDup(Numbers.of(events.get(1).fd())));
+        int duplicate = world.own(backend.fdDup(Numbers.of(events.get(1).fd())));
         events.forEach(EventFd::close);
         List<String> calls = callsOf(() -> Irqfd.closeAll(irqfds));
         assertFree(duplicate);

@@ -55,22 +55,6 @@ class ProfileTest {
         assertThat(profile.build().historic()).isEqualTo(text.contains("historic"));
     }
 
-    @ParameterizedTest
-    @CsvSource(delimiter = '|', textBlock = """
-                    5.15.0-113-generic  | x86_64  | 6.1
-                    6.1.0-37-amd64      | x86_64  | 6.1
-                    6.11.0              | x86_64  | 6.1
-                    6.12.48+deb13-amd64 | aarch64 | 6.12,arm64
-                    6.18.44             | x86_64  | 6.18
-                    7.0.1               | x86_64  | 6.18
-                    7.1.0-rc1           | aarch64 | 7.1,arm64
-                    8.0                 | x86_64  | 7.1
-                    ?                   | x86_64  | 6.12
-                    """)
-    void nearestProfileOfAKernelIsNotNewer(String release, String architecture, String label) {
-        assertThat(Profile.nearest(release, architecture)).isEqualTo(Profile.of(label));
-    }
-
     @Test
     void everyNameOfAProfileIsOne() {
         assertThat(Profile.names()).contains("6.18", "vtd", "gicv4", "historic").doesNotContain("split", "arm64");

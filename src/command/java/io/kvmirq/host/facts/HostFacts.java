@@ -233,11 +233,6 @@ public final class HostFacts {
                 .isPresent());
     }
 
-    /** The PCI functions that have a file of their own in {@code /dev/vfio/devices}, by its name, such as {@code vfio0}. */
-    public Map<String, PciAddress> cdevs() {
-        return pci.cdevs();
-    }
-
     /**
      * The text of a file of debugfs, which only root reads.
      *

@@ -222,11 +222,6 @@ public final class TraceInstance implements Tracing {
         }
     }
 
-    /** The directory, such as {@code /sys/kernel/tracing/instances/kvmirq-4711-123456-4026531836}. */
-    public Path directory() {
-        return directory;
-    }
-
     @Override
     public Fact<EventFormat> choose(String event, String filter) {
         Path files = directory.resolve("events").resolve(event);
