@@ -41,9 +41,8 @@ class ExplainCommandTest {
     private Path temporary;
 
     private Cli.Ended of(RecordedHost host, String... arguments) throws IOException {
-        Path root = Files.createTempDirectory(temporary, "host");
-        host.writeTo(root);
-        List<String> all = new ArrayList<>(List.of("explain", "--root", root.toString()));
+        List<String> all = new ArrayList<>(
+                List.of("explain", "--from", host.archive(temporary).toString()));
         all.addAll(List.of(arguments));
         return Cli.run(all.toArray(String[]::new));
     }
@@ -65,7 +64,9 @@ class ExplainCommandTest {
         "plain-user,           0000:00:02.0, 0"
     })
     void textIsAsRecorded(String host, String device, int exitCode) throws IOException {
-        Cli.Ended printed = of(GuestHosts.of(host), device);
+        Path root = Files.createTempDirectory(temporary, "host");
+        GuestHosts.of(host).writeTo(root);
+        Cli.Ended printed = Cli.run("explain", "--root", root.toString(), device);
         assertThat(printed.out())
                 .isEqualTo(Recorded.text(ExplainCommandTest.class, "explain-" + host + ".txt", printed.out()));
         assertThat(printed.err()).isEmpty();

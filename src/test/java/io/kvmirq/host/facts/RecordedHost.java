@@ -3,13 +3,16 @@ package io.kvmirq.host.facts;
 
 import io.kvmirq.PciAddress;
 import io.kvmirq.backend.HostFiles;
+import io.kvmirq.diag.Capture;
 import java.io.IOException;
 import java.io.InputStream;
+import java.io.OutputStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.HashSet;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
@@ -30,10 +33,10 @@ public final class RecordedHost {
     /** The answer of VFIO for an index. Without a count it was EINVAL. */
     public record Observed(PciAddress address, String kind, int count, int flags) {}
 
-    private final Map<String, byte[]> files = new TreeMap<>();
-    private final Map<String, String> links = new TreeMap<>();
-    private final Set<String> denied = new TreeSet<>();
-    private final Map<String, HostFiles.Owner> owners = new TreeMap<>();
+    private final TreeMap<String, byte[]> files = new TreeMap<>();
+    private final TreeMap<String, String> links = new TreeMap<>();
+    private final TreeSet<String> denied = new TreeSet<>();
+    private final TreeMap<String, HostFiles.Owner> owners = new TreeMap<>();
     private final List<Observed> observed = new ArrayList<>();
 
     /** An empty host. */
@@ -130,17 +133,30 @@ public final class RecordedHost {
         return HostFiles.of(files, links, denied, owners);
     }
 
+    /** Writes a capture of all files: one file takes a hundredth of the time of many. */
+    public Path archive(Path directory) throws IOException {
+        Path archive = Files.createTempFile(directory, "host", ".zip");
+        try (OutputStream out = Files.newOutputStream(archive)) {
+            new Capture(false, files, links, denied, owners).write(out);
+        }
+        return archive;
+    }
+
+    private static Path within(Set<Path> made, Path path) throws IOException {
+        if (made.add(path.getParent())) {
+            Files.createDirectories(path.getParent());
+        }
+        return path;
+    }
+
     /** Writes the files below a directory. */
     public HostFiles writeTo(Path directory) throws IOException {
+        Set<Path> made = new HashSet<>();
         for (Map.Entry<String, byte[]> file : files.entrySet()) {
-            Path path = directory.resolve(file.getKey());
-            Files.createDirectories(path.getParent());
-            Files.write(path, file.getValue());
+            Files.write(within(made, directory.resolve(file.getKey())), file.getValue());
         }
         for (Map.Entry<String, String> link : links.entrySet()) {
-            Path path = directory.resolve(link.getKey());
-            Files.createDirectories(path.getParent());
-            Files.createSymbolicLink(path, Path.of(link.getValue()));
+            Files.createSymbolicLink(within(made, directory.resolve(link.getKey())), Path.of(link.getValue()));
         }
         return HostFiles.of(directory);
     }
