@@ -37,7 +37,7 @@ import org.junit.jupiter.params.provider.EnumSource;
 
 /** Threads, lifetimes and failures of the event loop; what each binding answers is in the contract. */
 class EventLoopTest {
-    private static final int STRESS = 20_000;
+    private static final int STRESS = Integer.getInteger("kvmirq.test.loop.signals", 20_000);
 
     private final Faults faults = new Faults();
     private final Kernel fake = Kernel.over(faults.over(new FakeKernel(Machine.profile()).backend()));
