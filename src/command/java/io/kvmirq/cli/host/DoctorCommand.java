@@ -11,6 +11,7 @@ import io.kvmirq.diag.Check;
 import io.kvmirq.diag.Doctor;
 import io.kvmirq.diag.Finding;
 import io.kvmirq.diag.Finding.Status;
+import io.kvmirq.diag.Hop;
 import io.kvmirq.host.facts.HostFacts;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -46,8 +47,9 @@ public final class DoctorCommand implements Command {
                         + " make, when it takes effect, and its risk. Reads sysfs, /proc and debugfs, starts no VM,"
                         + " opens"
                         + " no device and writes nothing. The check 'backends' loads native code, so it runs only if"
-                        + " --check names it. Exit code 0 when nothing fails, 1 when a check fails (with --strict: or"
-                        + " warns), 3 when no check could read its files.")
+                        + " --check names it. Exit code 0 when nothing fails, 1 when a check fails, 3 when no check could read its"
+                        + " files. With --strict, if nothing fails, 17 when this host could post an interrupt and"
+                        + " does not, and 1 when a check warns of something else.")
                 .footer(
                         "",
                         "Checks: " + String.join(", ", ids) + ".",
@@ -60,7 +62,7 @@ public final class DoctorCommand implements Command {
         usage.add(picocli.CommandLine.Model.OptionSpec.builder("-q", "--quiet")
                 .description("Print only checks that are not PASS."));
         usage.add(picocli.CommandLine.Model.OptionSpec.builder("--strict")
-                .description("Exit with 1 also when a check warns."));
+                .description("Exit with 17 or 1 also when a check warns."));
         usage.add(Command.option("--check", "ID", List.class)
                 .auxiliaryTypes(String.class)
                 .completionCandidates(ids)
@@ -147,13 +149,21 @@ public final class DoctorCommand implements Command {
         return exitCode(findings, options.strict());
     }
 
+    /** If nothing fails, an interrupt that is not posted decides, as for {@code explain}. */
     static int exitCode(List<Finding> findings, boolean strict) {
-        boolean change = false;
+        boolean fails = false;
+        boolean warns = false;
+        boolean unposted = false;
         boolean looked = false;
         for (Finding finding : findings) {
-            change |= finding.status() == Status.FAIL || strict && finding.status() == Status.WARN;
+            fails |= finding.status() == Status.FAIL;
+            warns |= finding.status() == Status.WARN;
+            unposted |= !List.of().equals(finding.facts().getOrDefault("notPosted", List.of()));
             looked |= finding.status() != Status.UNKNOWN;
         }
-        return change ? ExitCode.FAILED : looked ? ExitCode.OK : ExitCode.COULD_NOT_RUN;
+        if (strict && unposted && !fails) {
+            return Hop.POSTING.exitCode();
+        }
+        return fails || strict && warns ? ExitCode.FAILED : looked ? ExitCode.OK : ExitCode.COULD_NOT_RUN;
     }
 }
