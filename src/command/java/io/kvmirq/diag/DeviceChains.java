@@ -31,7 +31,7 @@ import java.util.stream.IntStream;
  */
 public final class DeviceChains {
     /** The ways to see the links that no file shows. */
-    static final String BY_VMM = "kvmirq explain --live 10 as root while it sends, or the VMM: ForwardedIrq.path(),"
+    static final String BY_VMM = "kvmirq explain --live 10 while it sends, or the VMM: ForwardedIrq.path(),"
             + " eventfd-id in /proc/PID/fdinfo";
 
     private static final String INTERRUPTS = "/proc/interrupts";

@@ -27,7 +27,7 @@ import java.util.Set;
 final class InhibitChecks {
     private static final String TRACEPOINT =
             "the tracepoint kvm:kvm_apicv_inhibit_changed shows each reason when it begins and ends; switch it on before"
-                    + " the VM starts, as root";
+                    + " the VM starts";
 
     private final HostFacts host;
 

@@ -332,7 +332,7 @@ public final class LiveWindow extends Watch {
                         notes.add(device + " is no longer bound to VFIO: it was given away while it was watched"));
         Map<String, Long> grown = new LinkedHashMap<>();
         if (after.interrupts().isEmpty()) {
-            missing.add(new Fact.Unknown<>(INTERRUPTS + " cannot be read", "run as root"));
+            missing.add(new Fact.Unknown<>(INTERRUPTS + " cannot be read", after.forInterrupts()));
         }
         now.forEach((name, count) -> {
             Long earlier = before.get(name);

@@ -26,7 +26,7 @@ final class ProcessLinks {
     private static final String BY_VMM = DeviceChains.BY_VMM;
     private static final String NOT_SEEN =
             "start the guest; look on the host, not in a container; a copy of a host needs"
-                    + " proc/PID of its VMM, so capture as root while the guest runs";
+                    + " proc/PID of its VMM, so capture it while the guest runs";
     private static final int MOST_NAMED = 8;
     private static final int MOST_VCPUS = 1024;
     /** ULLONG_MAX - 1, the largest count that write(2) can set; {@code eventfd_signal()} can add only one more. */

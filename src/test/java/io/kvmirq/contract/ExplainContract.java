@@ -372,7 +372,7 @@ class ExplainContract extends VfioSuite {
             Said masked = Said.of("explain", nic, 1);
             assertThat(masked.broken()).isEqualTo("none");
             assertThat(masked.text())
-                    .contains("irqfd          not shown", "shown by: kvmirq explain --live 10 as root");
+                    .contains("irqfd          not shown", "shown by: kvmirq explain --live 10 while it sends");
             masked.shows("vector that the library masks", "files", "not shown: --live");
             assertThat(Said.of("explain", edu).value("host irq")).isEqualTo(irq("vfio-msi[0](" + edu));
         }

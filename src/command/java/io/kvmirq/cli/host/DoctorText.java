@@ -2,7 +2,6 @@
 package io.kvmirq.cli.host;
 
 import io.kvmirq.cli.frame.Terminal;
-import io.kvmirq.diag.Check;
 import io.kvmirq.diag.Finding;
 import io.kvmirq.diag.Finding.Status;
 import io.kvmirq.diag.Remedy;
@@ -39,10 +38,10 @@ final class DoctorText {
         }
         if (all && !quiet) {
             text.append("\nnot checked: backends, because that loads native code: kvmirq doctor --check backends\n");
-            text.append("root sees more than other users in: ")
-                    .append(ids(findings, false))
-                    .append(ids(findings, true).isEmpty() ? "" : "; needed here in: " + ids(findings, true))
-                    .append('\n');
+        }
+        String ids = forRoot(findings);
+        if (all && !quiet && !ids.isEmpty()) {
+            text.append("root sees more in: ").append(ids).append('\n');
         }
         terminal.out().print(text);
     }
@@ -87,12 +86,11 @@ final class DoctorText {
         text.append(terminal.wrapped(line, STATUS + 2)).append('\n');
     }
 
-    private static String ids(List<Finding> findings, boolean needed) {
+    private static String forRoot(List<Finding> findings) {
         StringBuilder ids = new StringBuilder();
         for (Finding finding : findings) {
-            Check check = finding.check();
-            if (needed ? finding.needsRoot() : check.showsRootMore()) {
-                ids.append(ids.length() == 0 ? "" : ", ").append(check.id());
+            if (finding.needsRoot()) {
+                ids.append(ids.length() == 0 ? "" : ", ").append(finding.check().id());
             }
         }
         return ids.toString();

@@ -158,7 +158,7 @@ public final class HostFacts {
         List<String> names = tree.list("proc/irq/" + irq.number());
         return names.isEmpty()
                 ? new Fact.Unknown<>(
-                        "neither /proc/interrupts nor /proc/irq/" + irq.number() + " can be read", "run as root")
+                        "neither /proc/interrupts nor /proc/irq/" + irq.number() + " can be read", forInterrupts())
                 : new Fact.Known<>(
                         names.stream().filter(name -> !IRQ_FILES.contains(name)).toList());
     }

@@ -98,7 +98,8 @@ public record IntxLine(
     /** A device without DisINTx ignores the bit and reads 0, and so does one that is not masked now. */
     private static Fact<String> disIntx(PciCapabilities config) {
         if (!config.isReadable()) {
-            return new Fact.Unknown<>("the configuration space of the device cannot be read", "run as root");
+            return new Fact.Unknown<>(
+                    "the configuration space of the device cannot be read", "look on the host itself");
         }
         if (config.isIntxDisabled()) {
             return new Fact.Known<>("COMMAND.DisINTx of the device reads 1");

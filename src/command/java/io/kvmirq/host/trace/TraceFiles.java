@@ -35,8 +35,12 @@ interface TraceFiles {
     /** The remedy for a refusal with this text. */
     static String remedy(String refusal) {
         return refusal.contains("Read-only file system")
-                ? "run mount -o remount,rw /sys/kernel/tracing as root"
-                : "run as root, and not under the kernel's lockdown for confidentiality";
+                ? "run mount -o remount,rw /sys/kernel/tracing"
+                : refusal.matches(".*[dD]enied.*")
+                        ? "run as root"
+                        : refusal.contains("not permitted")
+                                ? "boot without lockdown=confidentiality"
+                                : "see /sys/kernel/tracing/error_log, and dmesg";
     }
 
     /** Those of a directory where tracefs is mounted. */

@@ -133,7 +133,7 @@ class DoctorCommandTest {
         String printed = out.toString(StandardCharsets.UTF_8);
         assertThat(printed)
                 .isEqualTo(Recorded.text(DoctorCommandTest.class, "doctor-plain-user.txt", printed))
-                .endsWith("; needed here in: kvm, avic-inhibits, paths, limits\n");
+                .endsWith("root sees more in: kvm, avic-inhibits, paths, limits\n");
         assertThat(DoctorCommand.exitCode(findings, false)).isEqualTo(ExitCode.FAILED);
     }
 

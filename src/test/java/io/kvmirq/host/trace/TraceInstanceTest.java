@@ -12,6 +12,8 @@ import java.util.List;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 
 /** Directories with the names of instances, none of them of a kernel: {@code LiveIT} has those. */
 class TraceInstanceTest {
@@ -51,6 +53,18 @@ class TraceInstanceTest {
 
     private String why() {
         return ((Fact.Unknown<Path>) TraceInstance.mounted(tracefs)).why();
+    }
+
+    @ParameterizedTest
+    @CsvSource({
+        "kprobe_events (Permission denied), run as root",
+        "AccessDeniedException, run as root",
+        "kprobe_events (Operation not permitted), boot without lockdown=confidentiality",
+        "kprobe_events (Read-only file system), 'run mount -o remount,rw /sys/kernel/tracing'",
+        "trigger (Invalid argument), 'see /sys/kernel/tracing/error_log, and dmesg'"
+    })
+    void onlyADeniedFileNeedsRoot(String refusal, String remedy) {
+        assertThat(TraceFiles.remedy(refusal)).isEqualTo(remedy);
     }
 
     @Test
