@@ -232,14 +232,25 @@ public final class FakeTime implements AutoCloseable {
 
     /** Lets waiting threads take the lock once, and runs timers. For long loops. */
     public void letOthersIn() {
+        if (lock.hasQueuedThreads()) {
+            unlocked(() -> true);
+        } else {
+            runTimers();
+        }
+    }
+
+    /** Runs an action without the lock, as if the call were preempted, and then timers. For what takes long. */
+    public <T extends @Nullable Object> T unlocked(Supplier<T> action) {
         String call = ledger.call();
         long request = ledger.request();
         int descriptor = ledger.descriptor();
-        if (lock.hasQueuedThreads()) {
-            lock.unlock();
+        lock.unlock();
+        try {
+            return action.get();
+        } finally {
             lock.lock();
+            runTimers();
+            ledger.resume(call, request, descriptor);
         }
-        runTimers();
-        ledger.resume(call, request, descriptor);
     }
 }

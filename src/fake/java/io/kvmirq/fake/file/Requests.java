@@ -108,7 +108,8 @@ public final class Requests<F extends FakeFile> {
 
     /** Refuses a request that this table lacks, or that this kernel version does not have yet. */
     public int refuse(F file, long request) {
-        String name = notModelled.apply(request);
+        // The first name reads annotations by reflection.
+        String name = file.host.time().unlocked(() -> notModelled.apply(request));
         if (name != null) {
             throw new NotModelledException(name);
         }
