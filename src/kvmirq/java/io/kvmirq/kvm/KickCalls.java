@@ -25,7 +25,7 @@ import java.util.concurrent.locks.LockSupport;
 final class KickCalls extends Calls {
     private static final int EAGAIN = -Errno.EAGAIN.number();
     private static final int EINTR = -Errno.EINTR.number();
-    private static final int ATTEMPTS = 1000;
+    private static final int ATTEMPTS = 4000;
     private static final long PAUSE_NANOS = 50_000;
     private static final int TIMEOUT_AT = Signals.SET_SIZE;
 
@@ -132,8 +132,23 @@ final class KickCalls extends Calls {
         long caller = libc().syscall(SystemCall.GETTID, 0, 0, 0, 0);
         // A filter of system calls may refuse both. A kick would then miss the thread, and its run would not end.
         check((int) Math.min(process, caller), KernelCall.SIGNAL_SEND, Set.of(), () -> "getpid and gettid");
+        check(sentToItself(caller), KernelCall.SIGNAL_SEND, Set.of(), () -> "to its own thread, as a kick");
         number = caller;
         VarHandle.fullFence(); // as in begin(): send() sees the number, or KVM_RUN sees immediate_exit
+    }
+
+    /** Sends the signal to this thread, which blocks it, and consumes it. Returns 0 or {@code -errno}. */
+    private int sentToItself(long caller) {
+        int result;
+        int failures = 0;
+        while ((result = (int) libc().syscall(SystemCall.TGKILL, process, caller, signal, 0)) == EAGAIN
+                && ++failures < ATTEMPTS) {
+            LockSupport.parkNanos(PAUSE_NANOS);
+        }
+        if (result == 0) {
+            takeSignal();
+        }
+        return result;
     }
 
     /**
@@ -172,9 +187,8 @@ final class KickCalls extends Calls {
     // Any thread
 
     /**
-     * Sends the signal if the thread is in KVM_RUN, or about to enter it. A call that fails is repeated: after EAGAIN,
-     * when the user has too many pending signals, until the run has ended; after another error, which a filter of system
-     * calls may answer for ever, {@value #ATTEMPTS} times.
+     * Sends the signal if the thread is in KVM_RUN, or about to enter it. A call that fails is repeated {@value #ATTEMPTS}
+     * times: with EAGAIN while the user has too many pending signals, and a filter of system calls may refuse it for ever.
      *
      * @return whether this signal or another one ends the run; if not, the next run must see {@code immediate_exit}
      */
@@ -196,7 +210,7 @@ final class KickCalls extends Calls {
                 if (result == 0) {
                     return true;
                 }
-                if (result != EAGAIN && ++failures == ATTEMPTS) {
+                if (++failures == ATTEMPTS) {
                     warnOnce(
                             "vcpu kick",
                             ": tgkill fails with " + Errno.ofResult(result)

@@ -429,8 +429,8 @@ public final class Vcpu implements AutoCloseable {
 
     /**
      * Runs the guest until it exits; blocks. An application processor waits inside for its INIT and SIPI. The first run in
-     * a thread blocks one real-time signal there, which {@link #kick} uses; it stays blocked. {@link Thread#interrupt} does not
-     * end a run: only a kick does.
+     * a thread blocks one real-time signal there, which {@link #kick} uses; it stays blocked. It fails where the kernel
+     * refuses that signal, because no kick could end it. {@link Thread#interrupt} does not end a run: only a kick does.
      *
      * @return the exit, always the same object; valid until the next run
      * @throws io.kvmirq.KernelException EIO from another process; EFAULT when the guest's memory is gone; on arm64
@@ -457,9 +457,9 @@ public final class Vcpu implements AutoCloseable {
     /**
      * Ends the current run, even if its guest halts. If no run is in progress, it ends the next one. That run returns
      * {@link VcpuExit.Reason#INTR}, or another exit that came first; then the next run returns INTR. Several kicks may
-     * end one run. On a closed vCPU it does nothing. Any thread may call it. It allocates nothing and never fails. It
-     * waits only while the user's pending signals have reached RLIMIT_SIGPENDING. If the kernel keeps refusing the signal
-     * for another reason, such as a filter of system calls, a warning says so, and the run goes on until its guest exits.
+     * end one run. On a closed vCPU it does nothing. Any thread may call it. It allocates nothing and never fails. If
+     * the kernel keeps refusing the signal, as while the user's pending signals have reached RLIMIT_SIGPENDING, a warning
+     * says so after some thousand attempts, and the run goes on until its guest exits.
      */
     public void kick() {
         run.kick();

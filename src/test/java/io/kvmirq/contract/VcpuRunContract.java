@@ -7,6 +7,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import io.kvmirq.Errno;
 import io.kvmirq.InterruptVector;
 import io.kvmirq.IoAddress;
+import io.kvmirq.KernelException;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
 import io.kvmirq.backend.SystemCall;
@@ -36,6 +37,8 @@ import java.util.concurrent.FutureTask;
 import java.util.concurrent.atomic.AtomicBoolean;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** A vCPU that a VMM runs: exits and their answers, and runs that another thread ends. */
 @Contract
@@ -333,9 +336,9 @@ class VcpuRunContract extends KernelSuite {
     @Test
     void kickIsSentAgainWhereTheQueueIsFull() throws Exception {
         open(TELLS_AND_LOOPS);
-        faults.fail("tgkill", 1, Errno.EAGAIN).fail("tgkill", 2, Errno.EAGAIN);
         try (Vcpu vcpu = vcpu()) {
             FutureTask<VcpuExit.Reason> run = running(vcpu);
+            faults.fail("tgkill", 1, Errno.EAGAIN).fail("tgkill", 2, Errno.EAGAIN);
             vcpu.kick();
             assertThat(run.get()).isEqualTo(VcpuExit.Reason.INTR);
             assertThat(faults.unused()).isEmpty();
@@ -346,21 +349,37 @@ class VcpuRunContract extends KernelSuite {
     @Test
     void closeEndsTheRunThoughItsFirstSignalIsRefused() throws Exception {
         open(TELLS_AND_LOOPS);
-        faults.fail("tgkill", 1, Errno.ESRCH);
         Vcpu vcpu = vcpu();
         FutureTask<VcpuExit.Reason> run = running(vcpu);
+        faults.fail("tgkill", 1, Errno.ESRCH);
         vcpu.close();
         assertThat(run.get()).isEqualTo(VcpuExit.Reason.INTR);
         assertThat(faults.unused()).isEmpty();
     }
 
-    /** A filter of system calls may refuse the signal for ever. */
-    @Test
-    void kickReturnsThoughEverySignalIsRefused() throws Exception {
+    /** A filter of system calls may refuse the signal for ever, and the user may have no room for one. */
+    @ParameterizedTest
+    @ValueSource(ints = {1, 11})
+    void runThatNoKickCouldEndDoesNotBegin(int number) {
+        open("e682ebfc"); // out %al, $PORT; jmp to it
+        faults.failEvery("tgkill", new Errno(number));
+        try (Vcpu vcpu = vcpu()) {
+            assertThatThrownBy(vcpu::run)
+                    .isInstanceOfSatisfying(
+                            KernelException.class, e -> assertThat(e.errno()).isEqualTo(new Errno(number)))
+                    .hasMessageContaining("signal send to its own thread, as a kick: E");
+            faults.clear();
+            assertThat(vcpu.run().reason()).isEqualTo(VcpuExit.Reason.IO);
+        }
+    }
+
+    @ParameterizedTest
+    @ValueSource(ints = {1, 11})
+    void kickReturnsThoughEverySignalIsRefused(int number) throws Exception {
         open(TELLS_AND_LOOPS);
-        faults.failEvery("tgkill", Errno.EPERM).listen();
         try (Vcpu vcpu = vcpu()) {
             FutureTask<VcpuExit.Reason> run = running(vcpu);
+            faults.failEvery("tgkill", new Errno(number)).listen();
             vcpu.kick();
             assertThat(faults.count("tgkill")).isGreaterThan(1);
             faults.clear();

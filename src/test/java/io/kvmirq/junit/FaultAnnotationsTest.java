@@ -352,7 +352,7 @@ class FaultAnnotationsTest {
     @Test
     void aKickThatFailsOnceEndsTheRun() {
         assertThat(KitRun.of(NoThread.class, Map.of("kvmirq.silence.seconds", "1")))
-                .hasSize(2)
+                .hasSize(3)
                 .allMatch(one -> one.status().equals("SUCCESSFUL"))
                 .anyMatch(one -> one.name().contains(": tgkill fails with ESRCH"));
     }
