@@ -327,6 +327,10 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<String
         private final List<Stage> stages = new ArrayList<>();
         private Optional<String> loses = Optional.empty();
         private Optional<String> doubt = Optional.empty();
+        /** Messages that a worker could not deliver, and signals that no worker has raised. */
+        private long refusedByWorker;
+
+        private long waiting;
 
         Steps(Counted counted) {
             this.counted = counted;
@@ -391,7 +395,12 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<String
                     byWorker(irqfds, left, assigned);
                 }
                 long refused = results(irqfds, one -> !isSent(one, counted.arm()) && one != EWOULDBLOCK);
-                loses("delivered", refused, "that KVM refused, " + refusals(irqfds, counted.arm()));
+                loses(
+                        "delivered",
+                        refused + refusedByWorker,
+                        "that KVM refused"
+                                + (refused > 0 ? ", " + refusals(irqfds, counted.arm()) : "")
+                                + part(refusedByWorker, "in a worker because " + refusal(0)));
                 doubt(
                         "delivered",
                         signals - unrouted - sent - left - refused,
@@ -434,15 +443,11 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<String
                         + part(refused, "not raised: the pin is masked, or its EOI is due");
                 doubt("by a worker", merged, "that were merged, or whose LAPIC is off");
             }
-            value += part(worker + assigned - raised - merged - refused, "merged, or pending");
+            waiting = worker + assigned - raised - merged - refused;
+            value += part(waiting, "merged, or pending");
             value += part(assigned, "of these because the eventfd had been signalled when its irqfd was assigned");
             add("by a worker", worker + assigned, value, Optional.empty());
-            if (!pins) {
-                loses(
-                        "delivered",
-                        merged + refused,
-                        "that KVM refused in a worker, because no vCPU has the destination, or its LAPIC is off");
-            }
+            refusedByWorker = pins ? 0 : merged + refused;
             doubt("by a worker", raised + merged + refused == 0 ? worker : 0, "for which no worker ran until the end");
         }
 
@@ -525,7 +530,9 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<String
                         .mapToLong(Taken::count)
                         .sum();
                 if (counted.seesEnded() && ended < taken) {
-                    doubt("taken", left, "that wait or were merged: the guest took " + taken + " and ended " + ended);
+                    String ends = ": the guest took " + taken + " and ended " + ended;
+                    doubt("taken", left, "that wait or were merged" + ends);
+                    doubt("by a worker", waiting, "that were merged, or are pending" + ends);
                 }
             }
         }

@@ -21,23 +21,29 @@ import java.io.IOException;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.SplittableRandom;
+import java.util.regex.Pattern;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 
 /**
  * A search over set-ups of routes, chips, vCPUs and guests. The guest counts its interrupts itself: if it took all, the
- * stages must name no loss and no doubt; if it did not, they must name one.
+ * stages must name no loss and no doubt; if it did not, they must name one, and the number that it did not take.
  */
 @VfioContract
 class LiveSearchContract extends VfioSuite {
-    private static final int SETUPS = 96;
+    private static final int SETUPS = Integer.getInteger("kvmirq.test.live.setups", 96);
     private static final int AT_ONCE = 16;
     private static final int MOST = 8;
     private static final int PIN = 10;
     private static final int WHILE_UNASSIGNED = 5;
     private static final int ALL = 0xff;
     private static final int NONE = 77;
+    private static final Pattern VECTORS = Pattern.compile("^loses taken: (\\d+)|; (\\d+) were merged");
+    private static final Pattern SIGNALS =
+            Pattern.compile("^loses (?!taken)[ \\w]+: (\\d+)|, (\\d+) (?:not raised|merged, or pending)");
+    /** Signals that a LAPIC refuses, which the loss of the stage taken counts too. */
+    private static final Pattern REFUSED = Pattern.compile(", (\\d+) merged, or the LAPIC");
 
     private enum Route {
         MESSAGE,
@@ -210,6 +216,23 @@ class LiveSearchContract extends VfioSuite {
             taken += takenNow();
         }
 
+        private static long sum(List<String> lines, Pattern pattern) {
+            return lines.stream()
+                    .flatMap(line -> pattern.matcher(line).results())
+                    .mapToLong(one -> Long.parseLong(one.group(1) == null ? one.group(2) : one.group(1)))
+                    .sum();
+        }
+
+        /** Whether the lines name the number of vectors that the guest did not take. */
+        private boolean isCounted(List<String> lines) {
+            int vcpus = setup.addressed().size();
+            long signals = sum(lines, SIGNALS)
+                    + (lines.stream().anyMatch(line -> line.startsWith("loses taken: ")) ? 0 : sum(lines, REFUSED));
+            long notNamed = (long) sent * vcpus - taken - signals * vcpus - sum(lines, VECTORS);
+            // A worker raises an eventfd that is assigned, too: no probe counts that before the worker merges it.
+            return notNamed == 0 || setup.meanwhile == Meanwhile.REASSIGN && notNamed == vcpus;
+        }
+
         /** Closes all. Returns a sentence if the stages are wrong, and an empty one otherwise. */
         String verdict(Live live) throws IOException {
             guest.close();
@@ -231,7 +254,9 @@ class LiveSearchContract extends VfioSuite {
                     || lines.stream().anyMatch(line -> line.contains("not raised: "));
             String wrong = ours.size() != 1
                     ? ours.size() + " stages"
-                    : isWhole && isNamed ? "false loss" : isWhole || isNamed ? "" : "unnamed loss";
+                    : isWhole && isNamed
+                            ? "false loss"
+                            : !isWhole && !isNamed ? "unnamed loss" : isCounted(lines) ? "" : "another number";
             System.out.println("live search: guest " + taken + " of " + sent + ", " + (isNamed ? "named" : "not named")
                     + (wrong.isEmpty() ? "" : ", WRONG: " + wrong));
             return wrong;
@@ -245,7 +270,7 @@ class LiveSearchContract extends VfioSuite {
         List<String> wrong = new ArrayList<>();
         for (int i = 0; i < SETUPS; i += AT_ONCE) {
             List<Case> cases = new ArrayList<>();
-            for (int j = 0; j < AT_ONCE; j++) {
+            for (int j = 0; j < Math.min(AT_ONCE, SETUPS - i); j++) {
                 cases.add(new Case(Setup.of(random), World.VECTOR + j));
             }
             Live live;

@@ -333,6 +333,13 @@ class LiveTest {
                             first that loses: none
                             in doubt: taken: 19 that wait or were merged: the guest took 1 and ended 0
                         """);
+        assertThat(explained(
+                        twoRoutes(1, 0)
+                                .counts("_to_vcpu", "id,vcpu,vec", new long[] {9, 0, 0x41, 1})
+                                .counts("kvm_inj_virq", "common_pid,vector", new long[] {101, 0x41, 1}),
+                        0))
+                .contains(
+                        "    in doubt: by a worker: 19 that were merged, or are pending: the guest took 1 and ended 0\n");
     }
 
     /** The next waiter of the eventfd has the same function, so it is an irqfd too. */
@@ -419,8 +426,12 @@ class LiveTest {
                         0))
                 .contains(
                         "    by a worker          20  a message to many: 12 raised\n",
-                        "    first that loses: delivered: 8 that KVM refused in a worker, because no vCPU has the"
+                        "    first that loses: delivered: 8 that KVM refused, 8 in a worker because no vCPU has the"
                                 + " destination, or its LAPIC is off\n");
+        assertThat(explained(counted(20, 20, 20, 0).counts("_by_worker", "id,ret", new long[] {9, -1, 1}), 16))
+                .contains(
+                        "    first that loses: delivered: 21 that KVM refused, 20 because no vCPU has the destination,"
+                                + " or its LAPIC is off, 1 in a worker because no vCPU has the destination, or its LAPIC is off\n");
     }
 
     /** A worker tries signals without a route, too. */
