@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.contract;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import io.kvmirq.InterruptVector;
+import io.kvmirq.MsiMessage;
+import io.kvmirq.PciAddress;
+import io.kvmirq.VcpuId;
+import io.kvmirq.arch.amd.GaIrte;
+import io.kvmirq.arch.apic.InhibitReason;
+import io.kvmirq.backend.choice.Backends;
+import io.kvmirq.forward.ForwardedIrq;
+import io.kvmirq.forward.Forwarding;
+import io.kvmirq.forward.KvmVfio;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kvm.GuestMemory;
+import io.kvmirq.kvm.Vcpu;
+import io.kvmirq.kvm.VcpuExit;
+import io.kvmirq.kvm.Vm;
+import io.kvmirq.mirror.Event;
+import io.kvmirq.mirror.Mirror;
+import io.kvmirq.mirror.Posting;
+import io.kvmirq.testing.RealKvm;
+import io.kvmirq.vfio.VfioDevice;
+import java.io.IOException;
+import java.util.HexFormat;
+import java.util.List;
+import java.util.Set;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Test;
+
+/**
+ * Facts that change after KVM has written a remapping entry, against the entry in the memory of a kernel that posts:
+ * flavour avic of the lab.
+ */
+@Tag("contract")
+@Tag(RealKvm.TAG)
+class LastWriteContract {
+    private static final int ROUNDS = 50;
+    private static final VcpuId FIRST = new VcpuId(0);
+    private static final VcpuId LATE = new VcpuId(1);
+    private static final InterruptVector VECTOR = new InterruptVector(0x41);
+    private static final InterruptVector OTHER = new InterruptVector(0x42);
+    private static final long BROADCAST = 0xfeeff000L;
+    private static final int START = 0x1000;
+    /** {@code out %al, $0x80}, and a jump to it. */
+    private static final byte[] LEAVES = HexFormat.of().parseHex("e680ebfc");
+
+    @SuppressWarnings("NullAway.Init")
+    private KernelIrtes irtes;
+
+    @SuppressWarnings("NullAway.Init")
+    private PciAddress address;
+
+    private int known;
+    private int unknown;
+    /** Predictions between a change of the inhibits and the vCPU's next entry, of which no event tells the mirror. */
+    private int early;
+
+    @BeforeEach
+    void findsEntries() throws IOException {
+        address = PredictedEntriesContract.address();
+        irtes = PredictedEntriesContract.entries();
+        assumeTrue(irtes.isVapic(), "only flavour avic of the lab has posted entries");
+    }
+
+    /** A VM with one vCPU, whose guest leaves KVM_RUN at once. */
+    private final class World implements AutoCloseable {
+        private final Kernel kernel = Kernel.open(Backends.AUTO);
+        final Vm vm = Vm.create(kernel);
+        private final GuestMemory memory;
+        private final Vcpu vcpu;
+        private boolean applied = true;
+        final VfioDevice device;
+        final Forwarding forwarding;
+
+        World() throws IOException {
+            vm.createIrqchip();
+            memory = vm.addMemory(0, 0x10000);
+            memory.mapping().put(START, LEAVES);
+            vcpu = vm.createVcpu(FIRST);
+            vcpu.enableLapic();
+            vcpu.startAt(START, START);
+            device = VfioDevice.open(kernel, address, KvmVfio.create(vm));
+            forwarding = Forwarding.builder(vm, device)
+                    .mirror(Mirror.of(PredictedEntriesContract.host(irtes)))
+                    .build();
+        }
+
+        ForwardedIrq forward(int index, MsiMessage message) {
+            return forwarding.forward(device.msix().get(index), message);
+        }
+
+        void inhibit(boolean on) {
+            vm.setPitReinjection(on);
+            applied = false;
+            forwarding.mirror().apply(new Event.Inhibited(on ? Set.of(InhibitReason.PIT_REINJ) : Set.of()));
+        }
+
+        void enterGuest() {
+            assertThat(vcpu.run().reason()).isEqualTo(VcpuExit.Reason.IO);
+            applied = true;
+            forwarding.mirror().apply(new Event.GuestEntered(FIRST));
+        }
+
+        /** Compares the entry with {@code posted}, and the prediction, if there is one, with the entry that it means. */
+        void check(ForwardedIrq irq, InterruptVector vector, boolean posted) throws IOException {
+            List<KernelIrtes.Entry> entries = irtes.of(address.requesterId()).stream()
+                    .filter(entry -> GaIrte.GUEST_MODE.isSet(entry.low()))
+                    .filter(entry -> GaIrte.VECTOR.of(entry.high()) == vector.number())
+                    .toList();
+            assertThat(entries).as("posted entries with vector %s", vector).hasSize(posted ? 1 : 0);
+            Posting predicted = irq.predicted();
+            if (predicted instanceof Posting.Unknown || !applied) {
+                unknown += applied ? 1 : 0;
+                early += applied ? 0 : 1;
+                return;
+            }
+            known++;
+            assertThat(predicted instanceof Posting.Posted).as(predicted.text()).isEqualTo(posted);
+            if (posted) {
+                KernelIrtes.Entry entry = entries.get(0);
+                assertThat(PredictedEntriesContract.predicted(forwarding.mirror(), irq)
+                                .agrees(entry.low(), entry.high()))
+                        .as("%s", entry)
+                        .isTrue();
+            }
+        }
+
+        @Override
+        public void close() {
+            device.reset(); // QEMU's e1000e counts 128 us from its last message
+            forwarding.close();
+            device.close();
+            kernel.close();
+        }
+    }
+
+    private void report(String what) {
+        System.out.println("lab-last-write: " + what + ": " + known + " predictions as the kernel's table, " + unknown
+                + " unknown, " + early + " before the vCPU's entry, in " + ROUNDS + " rounds");
+    }
+
+    @Test
+    void vcpuThatIsCreatedLateChangesNoEntry() throws IOException {
+        for (int round = 0; round < ROUNDS; round++) {
+            try (World world = new World()) {
+                ForwardedIrq late = world.forward(0, MsiMessage.to(LATE, VECTOR));
+                ForwardedIrq all = world.forward(1, new MsiMessage(BROADCAST, OTHER.number()));
+                world.check(late, VECTOR, false);
+                world.check(all, OTHER, true);
+                try (Vcpu second = world.vm.createVcpu(LATE)) {
+                    second.enableLapic();
+                    world.check(late, VECTOR, false);
+                    world.check(all, OTHER, true);
+                    for (ForwardedIrq irq : List.of(late, all)) {
+                        irq.mask();
+                        irq.unmask();
+                    }
+                    world.check(late, VECTOR, true);
+                    world.check(all, OTHER, false);
+                }
+            }
+        }
+        report("late vCPU");
+        assertThat(known).isEqualTo(6 * ROUNDS);
+    }
+
+    /** Up to 6.16 an entry that is written while AVIC is off for its vCPU stays remapped. */
+    @Test
+    void entryFollowsTheVcpuThatAppliesTheInhibitAtItsNextEntry() throws IOException {
+        try (World world = new World()) {
+            world.vm.createPit();
+            world.inhibit(false);
+            world.enterGuest();
+            for (int round = 0; round < ROUNDS; round++) {
+                ForwardedIrq before = world.forward(0, MsiMessage.to(FIRST, VECTOR));
+                world.check(before, VECTOR, true);
+                world.inhibit(true);
+                world.check(before, VECTOR, true);
+                ForwardedIrq during = world.forward(1, MsiMessage.to(FIRST, OTHER));
+                world.check(during, OTHER, true);
+                boolean applied = round % 2 == 0;
+                if (applied) {
+                    world.enterGuest();
+                    world.check(before, VECTOR, false);
+                    world.check(during, OTHER, false);
+                    during.close();
+                    during = world.forward(1, MsiMessage.to(FIRST, OTHER));
+                    world.check(during, OTHER, false);
+                }
+                world.inhibit(false);
+                world.check(before, VECTOR, !applied);
+                world.check(during, OTHER, !applied);
+                world.enterGuest();
+                world.check(before, VECTOR, true);
+                world.check(during, OTHER, !applied);
+                before.close();
+                during.close();
+            }
+        }
+        report("inhibit's window");
+        assertThat(known).as("unknown is only an entry written in the window").isGreaterThanOrEqualTo(4 * ROUNDS);
+    }
+}
