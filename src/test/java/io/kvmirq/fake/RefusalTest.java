@@ -11,8 +11,6 @@ import io.kvmirq.fake.file.StandardFile;
 import org.junit.jupiter.api.Test;
 
 class RefusalTest {
-    private static final long HANG_MILLIS = 10_000;
-
     /** The table of requests reads annotations by reflection, which takes long. */
     @Test
     void requestIsNamedWithoutTheLockOfTheKernel() {
@@ -22,16 +20,16 @@ class RefusalTest {
         Requests<StandardFile> requests = new Requests<>(FileAnswer.VM_UNKNOWN_REQUEST, number -> {
             other.start();
             try {
-                other.join(HANG_MILLIS);
+                other.join();
             } catch (InterruptedException e) {
                 throw new IllegalStateException("nothing interrupts a test", e);
             }
-            return other.isAlive() ? "a thread that waits" : "a thread that ended";
+            return "a request";
         });
         StandardFile file = new StandardFile(host);
         assertThatThrownBy(() -> host.time().locked(() -> requests.answer(file, 1, 0)))
                 .isInstanceOf(NotModelledException.class)
-                .hasMessageEndingWith("a thread that ended");
+                .hasMessageEndingWith("a request");
         assertThat(other.isAlive()).isFalse();
     }
 }
