@@ -12,7 +12,6 @@ import io.kvmirq.host.trace.TraceReader;
 import io.kvmirq.host.trace.Tracing;
 import io.kvmirq.host.trace.VcpuSchedule;
 import io.kvmirq.mirror.Event;
-import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
@@ -22,7 +21,7 @@ import java.util.function.Predicate;
 
 /** The events of a mirror from the tracepoints that a fake kernel passes. */
 final class TracedSchedule {
-    private static final int PROCESS = 4711;
+    static final int PROCESS = FakeTracing.PROCESS;
 
     private final TraceReader reader = new TraceReader();
     private final Predicate<TraceEvent> reads;
@@ -30,13 +29,17 @@ final class TracedSchedule {
     private final VcpuEvents.Known known;
 
     /**
+     * @param vcpus the present and future vCPUs by thread
      * @param most events of a CPU between two looks
      * @param reads the events that the reader does not leave out
      */
-    TracedSchedule(FakeKernel fake, Map<Integer, Integer> apicIds, int most, Predicate<TraceEvent> reads) {
+    TracedSchedule(
+            FakeKernel fake,
+            Map<Integer, VcpuId> vcpus,
+            Map<Integer, Integer> apicIds,
+            int most,
+            Predicate<TraceEvent> reads) {
         this.reads = reads;
-        Map<Integer, VcpuId> vcpus = new HashMap<>();
-        fake.vcpus().forEach(vcpu -> vcpus.put(vcpu.thread(), vcpu.id()));
         Set<Integer> threads = new HashSet<>(vcpus.keySet());
         threads.add(PROCESS);
         this.known = new VcpuEvents.Known(vcpus, threads, Map.of(), apicIds, Optional.empty());
