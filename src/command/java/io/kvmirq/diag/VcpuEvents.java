@@ -27,17 +27,21 @@ import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.Set;
 import java.util.TreeMap;
+import java.util.TreeSet;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 
 /**
  * The mirror's events, derived from the tracepoints of a VM's threads. It infers nothing beyond the tracepoints: a
  * missing event makes a vCPU {@link Event.VcpuUnseen}. For one thread.
  *
  * <p>Source: {@code kvm_apicv_inhibit_changed} in arch/x86/kvm/trace.h, which names the reasons since Linux 6.11. Their
- * numbers differ between versions.
+ * numbers differ between versions. {@code __kvm_set_or_clear_apicv_inhibit()} passes it before it requests the update of
+ * each vCPU, so the first {@code kvm_entry} after it may still be one without the update.
  */
 public final class VcpuEvents {
     static final String INHIBIT = "kvm_apicv_inhibit_changed";
+    static final String ENTRY = "kvm_entry";
     static final String UPDATE = LiveWindow.UPDATE;
     static final String GA_LOG = LiveWindow.GA_LOG;
 
@@ -63,16 +67,6 @@ public final class VcpuEvents {
             Map<Integer, Integer> apicIds,
             Optional<Set<Integer>> elsewhere,
             boolean loggedById) {
-        /** Of a kernel of any version: it may name vCPUs by their indexes. */
-        public Known(
-                Map<Integer, VcpuId> vcpus,
-                Set<Integer> threads,
-                Map<Integer, Producer> producers,
-                Map<Integer, Integer> apicIds,
-                Optional<Set<Integer>> elsewhere) {
-            this(vcpus, threads, producers, apicIds, elsewhere, false);
-        }
-
         public Known {
             vcpus = Map.copyOf(vcpus);
             threads = Set.copyOf(threads);
@@ -89,10 +83,10 @@ public final class VcpuEvents {
     /** Of the first steps of a vCPU, the second load counts; of the last, the pair. */
     private static final int MOST_STEPS = 6;
 
-    /** The phases of vCPUs in order, after a change by KVM. */
-    private record Stretch(Runnable change, Map<Integer, List<Phase>> steps) {
+    /** The phases of vCPUs in order, after a change by KVM. The threads {@code updated} have applied the inhibits. */
+    private record Stretch(Runnable change, Map<Integer, List<Phase>> steps, Set<Integer> updated) {
         Stretch(Runnable change) {
-            this(change, new TreeMap<>());
+            this(change, new TreeMap<>(), new TreeSet<>());
         }
 
         /** If a vCPU takes more steps than the mirror needs, one in the middle is dropped. */
@@ -110,7 +104,7 @@ public final class VcpuEvents {
     private final Map<Integer, Phase> told = new HashMap<>();
     private final List<Event> events = new ArrayList<>();
     private final Deque<Stretch> stretches = new ArrayDeque<>(List.of(new Stretch(() -> {})));
-    private Known known = new Known(Map.of(), Set.of(), Map.of(), Map.of(), Optional.empty());
+    private Known known = new Known(Map.of(), Set.of(), Map.of(), Map.of(), Optional.empty(), false);
     /** The counts of GA log entries that are not assigned to a VM, by VM and vCPU number. */
     private final Map<Tag, Long> logged = new HashMap<>();
 
@@ -120,6 +114,8 @@ public final class VcpuEvents {
     private final Map<String, Long> unassignable = new TreeMap<>();
 
     private boolean inhibitsKnown;
+    /** The number of entries to the guest since the inhibits changed, by thread. Empty until they change. */
+    private Optional<Map<Integer, Integer>> entries = Optional.empty();
 
     /** The last {@code kvm_pi_irte_update} of a message: KVM requested posting. */
     record Update(Producer producer, int gsi, VcpuId vcpu, int vector) {}
@@ -140,7 +136,16 @@ public final class VcpuEvents {
     /** The next event: of a thread of the VM, or of KVM for any VM. */
     public void event(TraceEvent event) {
         switch (event.name()) {
-            case INHIBIT -> stretches.add(new Stretch(() -> inhibit(event)));
+            case INHIBIT -> {
+                entries = Optional.of(new HashMap<>());
+                stretches.add(new Stretch(() -> inhibit(event)));
+            }
+            case ENTRY ->
+                entries.ifPresent(all -> {
+                    if (all.merge(event.tid(), 1, Integer::sum) == 2) {
+                        stretches.getLast().updated().add(event.tid());
+                    }
+                });
             case UPDATE -> stretches.add(new Stretch(() -> update(event)));
             case GA_LOG -> logged(event);
             default -> schedule.event(event);
@@ -154,6 +159,7 @@ public final class VcpuEvents {
 
     /** Events of KVM for VMs are missing at this place. They may have reverted earlier ones. */
     public void lostOfVm() {
+        entries = Optional.empty();
         stretches.add(new Stretch(() -> {
             inhibitsKnown = false;
             updates.forEach(
@@ -179,6 +185,11 @@ public final class VcpuEvents {
                     phases.forEach(phase -> events.add(event(vcpu, phase)));
                 }
             });
+            if (inhibitsKnown) {
+                stretch.updated().stream()
+                        .flatMap(tid -> Stream.ofNullable(vm.vcpus().get(tid)))
+                        .forEach(vcpu -> events.add(new Event.GuestEntered(vcpu)));
+            }
         }
         stretches.clear();
         stretches.add(new Stretch(() -> {}));

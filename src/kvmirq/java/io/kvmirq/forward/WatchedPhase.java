@@ -34,6 +34,11 @@ final class WatchedPhase implements VcpuPhase {
     }
 
     @Override
+    public boolean hasEntered(long number) {
+        return WatchedVcpu.hasEntered(number);
+    }
+
+    @Override
     public void askForLapic() {
         vcpu.askForLapic();
     }

@@ -27,6 +27,8 @@ final class VcpuRun {
     private final X86VcpuCalls x86;
 
     private boolean withinInstruction;
+    /** The port of the last exit; {@link #NO_EXIT} if that was no port access. */
+    private int port = NO_EXIT;
     /** IA32_APIC_BASE, unless {@link #isBaseInPage}. */
     private long base = RESET_BASE;
     /** Whether a run has ended since the base was set, so that {@code struct kvm_run} has it. */
@@ -92,6 +94,9 @@ final class VcpuRun {
 
     /** Ends a run. Another thread may take the vCPU only afterwards. */
     private void leave(int reason) {
+        int before = port;
+        boolean continues = withinInstruction;
+        port = NO_EXIT;
         try {
             boolean kicked = kick.end();
             if (reason == Uapi.KVM_EXIT_INTR) {
@@ -103,12 +108,15 @@ final class VcpuRun {
                 isBaseInPage = true;
                 exit.become(reason);
                 withinInstruction = exit.isWithinInstruction();
+                port = reason == Uapi.KVM_EXIT_IO ? exit.port() : NO_EXIT;
                 if (watched.isAsked()) {
                     watched.answer(sampledLapic());
                 }
             }
         } finally {
-            watched.leaves(reason != NO_EXIT);
+            // One instruction may cause exits of several runs, without an entry between: INS and OUTS, but of one port.
+            boolean other = !continues || before != NO_EXIT && before != port;
+            watched.leaves(reason != NO_EXIT, port != NO_EXIT && other);
             kick.left();
         }
     }

@@ -23,6 +23,8 @@ public final class WatchedVcpu {
     private static final long NOT_RUN = 2;
     /** Outside, and KVM_RUN has returned. */
     private static final long HAS_RUN = 0;
+    /** As {@link #HAS_RUN}, and KVM has entered the guest. */
+    private static final long HAS_ENTERED = 3;
 
     private static final long KIND = 3;
 
@@ -82,7 +84,12 @@ public final class WatchedVcpu {
 
     /** Whether this phase began with a return from KVM_RUN. Otherwise the vCPU has not run, or its run failed. */
     public static boolean hasRun(long phase) {
-        return (phase & KIND) == HAS_RUN;
+        return (phase & KIND) == HAS_RUN || hasEntered(phase);
+    }
+
+    /** Whether KVM has entered the guest in the run with which this phase began, as far as its exit shows. */
+    public static boolean hasEntered(long phase) {
+        return (phase & KIND) == HAS_ENTERED;
     }
 
     /**
@@ -147,9 +154,12 @@ public final class WatchedVcpu {
         phase.setOpaque((phase.getPlain() | KIND) + 1 + IN_RUN);
     }
 
-    /** @param returned whether KVM_RUN returned without an error */
-    void leaves(boolean returned) {
-        long now = (phase.getPlain() & ~KIND) + (returned ? HAS_RUN : NOT_RUN);
+    /**
+     * @param returned whether KVM_RUN returned without an error
+     * @param entered whether its exit shows that KVM has entered the guest
+     */
+    void leaves(boolean returned, boolean entered) {
+        long now = (phase.getPlain() & ~KIND) + (!returned ? NOT_RUN : entered ? HAS_ENTERED : HAS_RUN);
         if (read) {
             read = false;
             lapicPhase = now;

@@ -245,7 +245,7 @@ public sealed interface Event {
 
     /**
      * x86: KVM has entered the guest of a vCPU since the last {@link Inhibited}, so APIC virtualization is on or off for
-     * the vCPU as that event says. Report it after {@link VcpuLoaded}.
+     * the vCPU as that event says. Report it after {@link VcpuLoaded}. A watched vCPU reports it by its phase.
      */
     record GuestEntered(VcpuId vcpu) implements Event {
         public GuestEntered {

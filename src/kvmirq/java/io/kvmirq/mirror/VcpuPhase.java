@@ -23,6 +23,11 @@ public interface VcpuPhase {
     /** Whether this phase began with a return from KVM_RUN. If not, the kernel may never have run the vCPU. */
     boolean hasRun(long number);
 
+    /** Whether KVM has entered the guest in the run with which this phase began, as far as its exit shows. */
+    default boolean hasEntered(long number) {
+        return false;
+    }
+
     /**
      * Requests that the LAPIC is read at the next return from KVM_RUN. A mirror calls it at each query while the VM has
      * a logical message.

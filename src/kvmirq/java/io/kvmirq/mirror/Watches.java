@@ -35,8 +35,12 @@ final class Watches {
         private void change(List<Event> events) {
             long now = phase.number();
             if (now != told) {
+                boolean later = !phase.isInRun(told);
                 told = now;
                 events.add(event(now));
+                if (later && phase.hasEntered(now)) {
+                    events.add(new Event.GuestEntered(vcpu)); // in a run that began after the last event
+                }
             }
             Optional<LapicSample> last = phase.lapic();
             boolean has = last.isPresent() && phase.hasLapicOf(now);

@@ -269,6 +269,33 @@ class LastWriteTest {
         }
     }
 
+    /** An access to another port is another instruction, so KVM has entered the guest. INS and OUTS repeat their port. */
+    @ParameterizedTest
+    @CsvSource({
+        "'6.12,amd-avic', 0x81, true",
+        "'6.12,amd-avic', 0x80, false",
+        "'6.1,amd-avic', 0x81, true",
+        "'6.1,amd-avic', 0x80, false"
+    })
+    void runOfAVcpuTellsThatItHasAppliedAnInhibit(String profile, String port, boolean known) {
+        try (World world = new World(profile, 0)) {
+            world.vm.createPit();
+            world.vm.setPitReinjection(false);
+            Vcpu vcpu = world.vcpu(0);
+            world.fake.vcpu(0).exits(FakeExit.ioOut(0x80, 1, 1), FakeExit.ioOut(Integer.decode(port), 1, 1));
+            vcpu.run();
+            inhibit(world, true);
+            vcpu.run();
+            ForwardedIrq irq = world.forward(BROADCAST);
+            inhibit(world, false);
+            if (known) {
+                world.agrees(irq, FakeIrte.Form.REMAPPED);
+            } else {
+                assertThat(irq.predicted()).isInstanceOf(Posting.Unknown.class);
+            }
+        }
+    }
+
     private static void inhibit(World world, boolean on) {
         world.vm.setPitReinjection(on);
         world.forwarding.mirror().apply(new Event.Inhibited(on ? EnumSet.of(InhibitReason.PIT_REINJ) : Set.of()));

@@ -42,12 +42,14 @@ final class TracedSchedule {
         this.reads = reads;
         Set<Integer> threads = new HashSet<>(vcpus.keySet());
         threads.add(PROCESS);
-        this.known = new VcpuEvents.Known(vcpus, threads, Map.of(), apicIds, Optional.empty());
+        this.known = new VcpuEvents.Known(vcpus, threads, Map.of(), apicIds, Optional.empty(), false);
         this.events = new VcpuEvents(vcpus.keySet());
         FakeTracing schedule = fake.tracing();
         schedule.only(vcpus.keySet());
         schedule.limit(most);
-        add(schedule, VcpuSchedule.EVENTS.keySet(), events::lost);
+        Set<String> names = new HashSet<>(VcpuSchedule.EVENTS.keySet());
+        names.add("kvm/kvm_entry");
+        add(schedule, names, events::lost);
         add(fake.tracing(), Set.of("kvm/kvm_apicv_inhibit_changed"), events::lostOfVm);
     }
 

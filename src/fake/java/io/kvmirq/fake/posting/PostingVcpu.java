@@ -206,6 +206,7 @@ public abstract class PostingVcpu {
             while (!thread.enter()) {
                 host.settle();
             }
+            traced.enters(lapic.vcpuId());
         }
         host.settle();
         drain();

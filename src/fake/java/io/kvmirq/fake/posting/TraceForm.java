@@ -56,6 +56,7 @@ public final class TraceForm {
                                 COMM.replace("%s", "prev") + ", long prev_state, " + COMM.replace("%s", "next"),
                                 "\"%d ==> %d %s\", REC->prev_pid, REC->next_pid, __print_flags(REC->prev_state & 0xff,"
                                         + " \"|\", { 0x00000001, \"S\" }, { 0x00000002, \"D\" })"),
+                        new TraceForm(32, "kvm_entry", "u32 vcpu_id, long rip", "\"%u\", REC->vcpu_id"),
                         new TraceForm(37, "kvm_fpu", "u32 load", "\"%u\", REC->load"),
                         new TraceForm(42, "kvm_userspace_exit", "u32 reason, int errno", "\"%d\", REC->errno"),
                         new TraceForm(41, "kvm_vcpu_wakeup", "long ns, bool waited, bool valid", "\"%lld\", REC->ns"),

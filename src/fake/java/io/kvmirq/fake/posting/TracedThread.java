@@ -51,6 +51,10 @@ final class TracedThread {
         awake();
     }
 
+    void enters(int vcpu) {
+        pass("kvm_entry", Map.of("vcpu_id", (long) vcpu));
+    }
+
     void halts() {
         halted = true;
         pass("kvm_exit", isIntel ? HLT_OF_VMX : HLT_OF_SVM);
