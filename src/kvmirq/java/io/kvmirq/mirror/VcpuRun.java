@@ -7,8 +7,8 @@ import java.util.OptionalInt;
  * A vCPU's place in its schedule.
  *
  * @param descriptor whether the posted-interrupt descriptor is known: KVM has updated it for this place
- * @param cpu the APIC id of the CPU on which a sleeping vCPU went to sleep: PID.NDST keeps it until the next load ({@code
- *     vmx_vcpu_pi_put()} does not write it). A vCPU at another place may be loaded by a call on it
+ * @param cpu the APIC id of the CPU on which a sleeping or preempted vCPU was: PID.NDST keeps it until the next load
+ *     ({@code vmx_vcpu_pi_put()} does not write it). A vCPU in user space may be loaded by a call on it
  */
 record VcpuRun(VcpuStage stage, boolean descriptor, OptionalInt cpu) {
     VcpuRun(VcpuStage stage, boolean descriptor) {
@@ -17,7 +17,7 @@ record VcpuRun(VcpuStage stage, boolean descriptor, OptionalInt cpu) {
 
     /** This place, which follows {@code before}. */
     VcpuRun after(VcpuRun before) {
-        if (!(stage instanceof VcpuStage.Blocked)) {
+        if (!(stage instanceof VcpuStage.Blocked || stage instanceof VcpuStage.Preempted)) {
             return this;
         }
         return new VcpuRun(

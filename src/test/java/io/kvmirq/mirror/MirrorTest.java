@@ -499,7 +499,7 @@ class MirrorTest {
         mirror.apply(new Event.VcpuLoaded(vcpu(1), new HostApicId(5)));
         assertThat(mirror.now().pid(vcpu(1))).contains(new PredictedPid(0xf2, false, OptionalInt.of(5)));
         mirror.apply(new Event.VcpuPreempted(vcpu(1)));
-        assertThat(mirror.now().pid(vcpu(1))).contains(new PredictedPid(0xf2, true, OptionalInt.empty()));
+        assertThat(mirror.now().pid(vcpu(1))).contains(new PredictedPid(0xf2, true, OptionalInt.of(5)));
         mirror.apply(new Event.VcpuLoaded(vcpu(1), new HostApicId(6)));
         mirror.apply(new Event.VcpuBlocked(vcpu(1)));
         assertThat(mirror.now().pid(vcpu(1))).contains(new PredictedPid(0xf1, false, OptionalInt.of(6)));
@@ -580,7 +580,7 @@ class MirrorTest {
         mirror.apply(route(0, new MsiMessage(0xfee01000L, DeliveryMode.NMI.number() << 8)));
         assertThat(mirror.now().byVcpu(vcpu(1))).isEmpty();
         mirror.apply(List.of(new Event.VcpuLoaded(vcpu(1), new HostApicId(5)), new Event.VcpuPreempted(vcpu(1))));
-        PredictedPid preempted = new PredictedPid(0xf2, true, OptionalInt.empty());
+        PredictedPid preempted = new PredictedPid(0xf2, true, OptionalInt.of(5));
         assertThat(mirror.now().pid(vcpu(1))).contains(preempted);
         mirror.apply(new Event.VcpuLeft(vcpu(2)));
         mirror.apply(new Event.ProducerRemoved(fd(0), msix(0)));

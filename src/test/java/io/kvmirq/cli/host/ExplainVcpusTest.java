@@ -170,7 +170,7 @@ class ExplainVcpusTest {
     @ParameterizedTest
     @CsvSource({
         "vtd-posting, PID.SN    0, PID.SN    1",
-        "'6.12,vtd-posting', PID.NDST  2, PID.NDST  unknown: it runs on none",
+        "'6.12,vtd-posting', PID.NDST  2, PID.NDST  4",
         "amd-avic, IsRun     1, IsRun     0",
         "'6.12,amd-avic', IsRun     unknown: no interrupt was seen, IsRun     unknown: no interrupt was seen",
         "avic-inhibited, IsRun     unknown: AVIC is inhibited, IsRun     unknown: AVIC is inhibited",
