@@ -67,6 +67,16 @@ public final class VcpuEvents {
             Map<Integer, Integer> apicIds,
             Optional<Set<Integer>> elsewhere,
             boolean loggedById) {
+        /** Of a kernel of any version: it may name vCPUs by their indexes. */
+        public Known(
+                Map<Integer, VcpuId> vcpus,
+                Set<Integer> threads,
+                Map<Integer, Producer> producers,
+                Map<Integer, Integer> apicIds,
+                Optional<Set<Integer>> elsewhere) {
+            this(vcpus, threads, producers, apicIds, elsewhere, false);
+        }
+
         public Known {
             vcpus = Map.copyOf(vcpus);
             threads = Set.copyOf(threads);
@@ -104,7 +114,7 @@ public final class VcpuEvents {
     private final Map<Integer, Phase> told = new HashMap<>();
     private final List<Event> events = new ArrayList<>();
     private final Deque<Stretch> stretches = new ArrayDeque<>(List.of(new Stretch(() -> {})));
-    private Known known = new Known(Map.of(), Set.of(), Map.of(), Map.of(), Optional.empty(), false);
+    private Known known = new Known(Map.of(), Set.of(), Map.of(), Map.of(), Optional.empty());
     /** The counts of GA log entries that are not assigned to a VM, by VM and vCPU number. */
     private final Map<Tag, Long> logged = new HashMap<>();
 

@@ -266,7 +266,7 @@ class VcpuPhasesContract {
             seen.clear();
             assertThat(reader.end()).isEmpty();
             return events.taken(
-                    new VcpuEvents.Known(Map.of(tid, VCPU), Set.of(tid), Map.of(), apicIds, Optional.empty(), false));
+                    new VcpuEvents.Known(Map.of(tid, VCPU), Set.of(tid), Map.of(), apicIds, Optional.empty()));
         }
 
         @Override

@@ -42,7 +42,7 @@ final class TracedSchedule {
         this.reads = reads;
         Set<Integer> threads = new HashSet<>(vcpus.keySet());
         threads.add(PROCESS);
-        this.known = new VcpuEvents.Known(vcpus, threads, Map.of(), apicIds, Optional.empty(), false);
+        this.known = new VcpuEvents.Known(vcpus, threads, Map.of(), apicIds, Optional.empty());
         this.events = new VcpuEvents(vcpus.keySet());
         FakeTracing schedule = fake.tracing();
         schedule.only(vcpus.keySet());
