@@ -8,12 +8,11 @@ import java.io.PrintStream;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.util.List;
-import java.util.Map;
 
 /**
- * A side of a comparison that needs a process of its own, such as one with a preloaded library or in another language. It
- * waits while the other side runs, so that rounds take turns. The program reads lines {@code OPERATION COUNT} from its
- * input and answers each by a line: the nanoseconds of one operation. It has a second thread, which sleeps.
+ * A side of a comparison that needs a process of its own, such as a program in C. It waits while the other side runs, so that
+ * rounds take turns. The program reads lines {@code OPERATION COUNT} from its input and answers each by a line: the
+ * nanoseconds of one operation.
  */
 public final class Coprocess implements AutoCloseable {
     private final List<String> command;
@@ -21,11 +20,11 @@ public final class Coprocess implements AutoCloseable {
     private final PrintStream input;
     private final BufferedReader output;
 
-    public Coprocess(List<String> command, Map<String, String> environment) throws IOException {
+    public Coprocess(List<String> command) throws IOException {
         this.command = command;
-        ProcessBuilder builder = new ProcessBuilder(command).redirectError(ProcessBuilder.Redirect.INHERIT);
-        builder.environment().putAll(environment);
-        process = builder.start();
+        process = new ProcessBuilder(command)
+                .redirectError(ProcessBuilder.Redirect.INHERIT)
+                .start();
         input = new PrintStream(process.getOutputStream(), true, StandardCharsets.UTF_8);
         output = new BufferedReader(new InputStreamReader(process.getInputStream(), StandardCharsets.UTF_8));
     }

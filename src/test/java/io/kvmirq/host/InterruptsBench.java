@@ -13,7 +13,6 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Locale;
-import java.util.Map;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 
@@ -22,7 +21,7 @@ import java.util.stream.IntStream;
  * irqs and 512 CPUs, beside a program in C that only reads it, or that also adds up its numbers digit by digit. {@code make
  * bench T=interrupts} runs it.
  *
- * <p>The program is {@code src/test/native/loops.c}.
+ * <p>The program is {@code src/test/native/interrupts.c}.
  */
 final class InterruptsBench {
     private static final int ROUNDS = 31;
@@ -64,7 +63,7 @@ final class InterruptsBench {
 
     private static void compare(String program, Path file, String name, int times) throws IOException {
         Bench bench = new Bench("interrupts");
-        try (Coprocess c = new Coprocess(List.of(program, file.toString()), Map.of())) {
+        try (Coprocess c = new Coprocess(List.of(program, file.toString()))) {
             Rounds.of(Op.values(), bench.warmUp(WARM_UP_ROUNDS), op -> java(file, times), op -> c.time(op.word, times));
             bench.measure(
                     Op.values(),
