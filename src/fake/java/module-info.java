@@ -7,7 +7,6 @@
 module io.kvmirq.fake {
     requires transitive io.kvmirq;
     requires static org.jspecify;
-    requires com.fasterxml.jackson.core;
 
     exports io.kvmirq.arch.vcpu;
     exports io.kvmirq.arch.vtd.posting;

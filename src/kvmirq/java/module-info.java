@@ -41,7 +41,6 @@ module io.kvmirq {
     exports io.kvmirq.backend.libc to
             io.kvmirq.fake;
     exports io.kvmirq.backend.library to
-            io.kvmirq.fake,
             io.kvmirq.command;
     exports io.kvmirq.explain to
             io.kvmirq.fake,
