@@ -35,8 +35,6 @@ public final class UapiTable {
         EVENTFD("eventfd", "anon_inode:[eventfd]"),
         EPOLL("epoll", "anon_inode:[eventpoll]"),
         GUEST_MEMFD("guest-memory", "anon_inode:[kvm-gmem]"),
-        /** No file: memory that a call mapped. */
-        MEMORY("memory"),
         NONE("");
 
         private final String label;

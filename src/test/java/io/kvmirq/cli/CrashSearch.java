@@ -109,7 +109,7 @@ final class CrashSearch implements AutoCloseable {
     private static String options(List<String> row) {
         return row.stream()
                 .skip(1)
-                .filter(option -> option.startsWith("-") && option.length() > 1 && !option.equals("--"))
+                .filter(option -> option.startsWith("-"))
                 .map(option -> " " + option)
                 .collect(Collectors.joining());
     }
