@@ -1,17 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.cli;
 
-import static io.kvmirq.contract.World.eventually;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.kvmirq.cli.frame.Commands;
-import java.io.IOException;
-import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
-import java.util.Map;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -26,7 +22,7 @@ class CrashIT {
     @TempDir
     private Path temporary;
 
-    /** Commands that write files, make objects of the kernel or set tracepoints. */
+    /** Commands that write files, make objects of a kernel or set tracepoints. */
     @ParameterizedTest
     @ValueSource(strings = {"selftest", "capture", "list", "forward"})
     void killedCommandLeavesNothing(String name) throws Exception {
@@ -72,30 +68,6 @@ class CrashIT {
         Path script = Files.writeString(temporary.resolve("leaves"), "tail -f /dev/null & exit 0");
         try (CrashSearch search = new CrashSearch(List.of("bash", script.toString()), 0)) {
             assertThat(search.kill(0, List.of())).isNotEmpty();
-        }
-    }
-
-    /** Files of a process that have no name. */
-    @Test
-    void growthWithoutANameIsSeen() throws Exception {
-        Path script = Files.writeString(temporary.resolve("grows"), """
-            exec 3> "$TMPDIR/removed"
-            rm "$TMPDIR/removed"
-            while :; do echo one more >&3; done &
-            exit 0""");
-        try (CrashSearch search = new CrashSearch(List.of("bash", script.toString()), 0)) {
-            search.kill(0, List.of());
-            Map<String, Long> before = search.sizes();
-            eventually("the file grows", () -> CrashWatch.grown(before, sizes(search)).stream()
-                    .anyMatch(one -> one.matches("process \\d+: .*/tmp/removed \\(deleted\\) from \\d+ to \\d+")));
-        }
-    }
-
-    private static Map<String, Long> sizes(CrashSearch search) {
-        try {
-            return search.sizes();
-        } catch (IOException e) {
-            throw new UncheckedIOException(e);
         }
     }
 }

@@ -25,8 +25,8 @@ import java.util.zip.ZipFile;
  * temporary directory, the cache and the working directory, and tracing instances. The unpacked libraries of the bindings stay, and so do
  * complete files that the command was asked to write.
  *
- * <p>{@code main}: how many kills of each command, the first seed, for how many seconds to watch whether anything grows
- * at the end, and the names of commands if not all. It prints a line for each row of {@link #ROWS}. Exit code 1 if anything is left.
+ * <p>{@code main}: how many kills of each command, the first seed, and the names of commands if not all. It prints a line
+ * for each row of {@link #ROWS}. Exit code 1 if anything is left.
  */
 final class CrashSearch implements AutoCloseable {
     /** In the environment of each process, so that those that are left are found. */
@@ -82,12 +82,11 @@ final class CrashSearch implements AutoCloseable {
     public static void main(String[] arguments) throws Exception {
         int kills = Integer.parseInt(arguments[0]);
         long seed = Long.parseLong(arguments[1]);
-        long watched = Long.parseLong(arguments[2]);
         boolean left = false;
         try (CrashSearch search = ofCommand(seed)) {
             System.out.println("killed  ended before  left  command"
                     + (search.seesInstances() ? "" : "   (tracing instances: not looked at, no tracefs)"));
-            List<String> names = List.of(arguments).subList(3, arguments.length);
+            List<String> names = List.of(arguments).subList(2, arguments.length);
             for (List<String> row : ROWS) {
                 if (!names.isEmpty() && !names.contains(row.get(0))) {
                     continue;
@@ -99,9 +98,6 @@ final class CrashSearch implements AutoCloseable {
                         kills - search.ended, search.ended, found.size(), row.get(0) + options(row));
                 found.forEach(one -> System.out.println("        left: " + one));
             }
-            Set<String> growing = search.growing(watched);
-            System.out.println("grown after all: " + (growing.isEmpty() ? "nothing" : String.join(", ", growing)));
-            left |= !growing.isEmpty();
         }
         System.exit(left ? 1 : 0);
     }
@@ -216,20 +212,6 @@ final class CrashSearch implements AutoCloseable {
         } catch (IOException e) {
             return ""; // the process has ended, or is another user's
         }
-    }
-
-    /** Watches for so many seconds what grows of everything that is left. */
-    private Set<String> growing(long seconds) throws Exception {
-        Map<String, Long> before = sizes();
-        TimeUnit.SECONDS.sleep(seconds);
-        Map<String, Long> after = sizes();
-        System.out.println(
-                "watched for " + seconds + " s: " + processes().size() + " processes, and " + after.size() + " sizes");
-        return CrashWatch.grown(before, after);
-    }
-
-    Map<String, Long> sizes() throws IOException {
-        return CrashWatch.sizes(files(), processes());
     }
 
     @Override
