@@ -198,7 +198,7 @@ static void watch(int listener)
 
 	while (poll(&ready, 1, -1) > 0 && !(ready.revents & POLLHUP)) {
 		memset(&in, 0, sizeof(in));
-			if (ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &in))
+		if (ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &in))
 			continue;
 		put_call((int)in.call.pid, &in.call.data);
 		if (fflush(out))

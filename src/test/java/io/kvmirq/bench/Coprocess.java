@@ -10,8 +10,8 @@ import java.nio.charset.StandardCharsets;
 import java.util.List;
 
 /**
- * A side of a comparison that needs a process of its own, such as a program in C. It waits while the other side runs, so that
- * rounds take turns. The program reads lines {@code OPERATION COUNT} from its input and answers each by a line: the
+ * A side of a comparison that needs a process of its own, such as a program in C. It waits while the other side runs, so
+ * that rounds take turns. The program reads lines {@code OPERATION COUNT} from its input and answers each by a line: the
  * nanoseconds of one operation.
  */
 public final class Coprocess implements AutoCloseable {
