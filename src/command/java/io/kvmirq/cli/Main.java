@@ -30,9 +30,10 @@ public final class Main {
         try {
             runProcess(arguments);
         } catch (NoClassDefFoundError e) {
-            // Without a free descriptor Java cannot load a class, and its exception does not name this cause.
-            System.err.println("kvmirq: could not run: Java cannot load a class (" + e.getMessage()
-                    + "): raise RLIMIT_NOFILE (ulimit -n) if it is low, else install kvmirq again");
+            // Without a free descriptor, or a jar that this user may read. The exception names no cause.
+            System.err.println(
+                    "kvmirq: could not run: Java cannot load a class (" + e.getMessage()
+                            + "): let this user read the files of kvmirq and its libraries, or raise RLIMIT_NOFILE (ulimit -n)");
             System.exit(ExitCode.COULD_NOT_RUN);
         } catch (OutOfMemoryError e) {
             System.err.println("kvmirq: could not run: " + e.getMessage());

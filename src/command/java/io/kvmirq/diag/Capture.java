@@ -35,6 +35,7 @@ import java.util.zip.ZipEntry;
 import java.util.zip.ZipException;
 import java.util.zip.ZipInputStream;
 import java.util.zip.ZipOutputStream;
+import org.jspecify.annotations.Nullable;
 
 /**
  * The files of a host that an analysis reads, for analysis on another machine. An archive is a zip file: {@code
@@ -63,6 +64,7 @@ public record Capture(
     private static final int MOST_FILES = 1_000_000;
     private static final String FILES = "files/";
     private static final String HEAD = "kvmirq.capture";
+    private static final String DAMAGED = "it is damaged or incomplete: copy it again";
     /** systemd writes a dash in the name of a guest's control group as {@code \x2d}. */
     private static final Pattern PATH =
             Pattern.compile("(?!.*(^|/)\\.{0,2}([/\\\\]|$))(?:[^\\p{Cntrl}\\\\]|\\\\x[0-9a-f]{2}){1,4096}");
@@ -271,6 +273,14 @@ public record Capture(
         return text.getBytes(StandardCharsets.UTF_8);
     }
 
+    private static @Nullable ZipEntry next(ZipInputStream zip) throws IOException {
+        try {
+            return zip.getNextEntry();
+        } catch (IllegalArgumentException e) { // of a name that is no UTF-8
+            throw new ZipException(e.getMessage());
+        }
+    }
+
     private static void put(ZipOutputStream zip, String name, byte[] content) throws IOException {
         ZipEntry entry = new ZipEntry(name);
         entry.setLastModifiedTime(FileTime.fromMillis(0));
@@ -289,7 +299,7 @@ public record Capture(
         SortedMap<String, byte[]> entries = new TreeMap<>();
         try (ZipInputStream zip = new ZipInputStream(in, StandardCharsets.UTF_8)) {
             long left = MOST_BYTES;
-            for (ZipEntry entry = zip.getNextEntry(); entry != null; entry = zip.getNextEntry()) {
+            for (ZipEntry entry = next(zip); entry != null; entry = next(zip)) {
                 String name = entry.getName();
                 check(name);
                 byte[] content = zip.readNBytes((int) Math.min(left + 1, Integer.MAX_VALUE - 8));
@@ -303,7 +313,7 @@ public record Capture(
                 }
             }
         } catch (ZipException | EOFException e) {
-            throw new IllegalArgumentException("it is damaged: " + e.getMessage(), e);
+            throw new IllegalArgumentException(DAMAGED, e);
         }
         String head = text(entries, HEAD);
         if (!head.startsWith(FORM + "\n")) {
@@ -322,8 +332,7 @@ public record Capture(
             text(entries, list).lines().forEach(line -> check(line.split("\t", 2)[0]));
         }
         if (!head.endsWith("\n" + sum(rest))) {
-            throw new IllegalArgumentException(
-                    "it is damaged or incomplete: its files are not those it was written with");
+            throw new IllegalArgumentException(DAMAGED);
         }
         SortedMap<String, byte[]> files = new TreeMap<>();
         entries.tailMap(FILES).forEach((name, content) -> {

@@ -471,6 +471,25 @@ class CaptureTest {
         }
     }
 
+    @Test
+    void damagedArchiveIsSaidToBeOne() throws Exception {
+        byte[] whole = archive(capture(RecordedHost.of("amd-6.1")));
+        for (int i = 1000; i < whole.length; i += 997) {
+            byte[] cut = Arrays.copyOf(whole, i);
+            byte[] other = whole.clone();
+            Arrays.fill(other, i, Math.min(i + 200, whole.length), (byte) 0xff);
+            for (byte[] damaged : List.of(cut, other)) {
+                assertThat(catchThrowable(() -> read(damaged)))
+                        .as("at " + i)
+                        .satisfiesAnyOf(
+                                thrown -> assertThat(thrown).isNull(), // behind the last entry
+                                thrown -> assertThat(thrown)
+                                        .isInstanceOf(IllegalArgumentException.class)
+                                        .hasMessage("it is damaged or incomplete: copy it again"));
+            }
+        }
+    }
+
     /** A zip file that ends between two entries has no mark of it before its central directory. */
     @Test
     void archiveThatLacksEntriesIsRefused() throws Exception {

@@ -12,6 +12,7 @@ import io.kvmirq.explain.Answers;
 import io.kvmirq.explain.Fact;
 import io.kvmirq.explain.KernelCall;
 import io.kvmirq.text.Foreign;
+import io.kvmirq.uapi.Names;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.EnumSet;
@@ -88,8 +89,9 @@ public final class ErrnoCommand implements Command {
                     + Foreign.quoted(String.join(" ", words)));
         }
         KernelCall call = KernelCall.of(words.get(0))
-                .orElseThrow(() -> new IllegalArgumentException(
-                        "call " + Foreign.quoted(words.get(0)) + " is unknown: expected one of " + calls()));
+                .orElseThrow(() -> new IllegalArgumentException("call " + Foreign.quoted(words.get(0))
+                        + " is unknown: near are " + String.join(", ", Names.nearest(words.get(0), typedCalls()))));
+        int errno = errno(words.get(1));
         Set<Fact> known = EnumSet.noneOf(Fact.class);
         for (String word : words.subList(2, words.size())) {
             Fact fact = Fact.of(word)
@@ -102,7 +104,7 @@ public final class ErrnoCommand implements Command {
             });
             known.add(fact);
         }
-        return new Question(call, errno(words.get(1)), known);
+        return new Question(call, errno, known);
     }
 
     private static int errno(String word) {

@@ -57,7 +57,9 @@ class ErrnoCommandTest {
         assertThat(nothing.out()).contains("no cause is known");
         assertThat(Cli.run("errno", "irqfd").err()).contains("expected a call and an errno");
         assertThat(Cli.run("errno", "irqfd", "EFOO").err()).contains("'EFOO' is not an errno");
-        assertThat(Cli.run("errno", "frob", "EIO").err()).contains("call 'frob' is unknown");
+        assertThat(Cli.run("errno", "irqfd-asign", "EIO").err())
+                .contains("call 'irqfd-asign' is unknown: near are irqfd-assign, ");
+        assertThat(Cli.run("errno", "irqfd", "assign", "EIO").err()).contains("'assign' is not an errno");
         assertThat(Cli.run("errno", "irqfd", "EIO", "full", "split").err())
                 .contains("'split' and 'full' exclude each other");
         assertThat(Cli.run("errno", "irqfd", "EBUSY", "--json").out())
