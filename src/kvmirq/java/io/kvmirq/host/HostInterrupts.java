@@ -20,8 +20,6 @@ import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.OptionalLong;
-import java.util.SortedSet;
-import java.util.TreeSet;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
@@ -435,11 +433,6 @@ public final class HostInterrupts implements HostIrqs {
                         && one.vector() == irq.number())
                 .map(ArmedVector::irq)
                 .findFirst();
-    }
-
-    /** The names of the interrupt controllers. */
-    public SortedSet<String> chips() {
-        return new TreeSet<>(chips);
     }
 
     /**

@@ -30,11 +30,8 @@ public final class UapiTable {
         VFIO_DEVICE("vfio-device", "anon_inode:[vfio-device]*", "/dev/vfio/devices/*"),
         VFIO_GROUP("group", "/dev/vfio/*"),
         IOMMUFD("iommufd", "/dev/iommu"),
-        FAULT_QUEUE("fault-queue", "anon_inode:[iommufd-pgfault]"),
-        EVENT_QUEUE("event-queue", "anon_inode:[iommufd-viommu-event]"),
         EVENTFD("eventfd", "anon_inode:[eventfd]"),
         EPOLL("epoll", "anon_inode:[eventpoll]"),
-        GUEST_MEMFD("guest-memory", "anon_inode:[kvm-gmem]"),
         NONE("");
 
         private final String label;

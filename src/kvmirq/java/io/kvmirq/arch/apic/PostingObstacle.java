@@ -124,9 +124,4 @@ public enum PostingObstacle {
     public String remedy() {
         return remedy;
     }
-
-    /** Whether the host is the obstacle, independent of its VMs. */
-    public boolean isOfHost() {
-        return compareTo(NO_LAPIC_IN_KERNEL) < 0;
-    }
 }
