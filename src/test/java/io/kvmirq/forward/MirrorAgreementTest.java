@@ -25,7 +25,6 @@ import org.junit.jupiter.params.provider.ValueSource;
  */
 class MirrorAgreementTest {
     private static final int PROGRAMS = Integer.getInteger("kvmirq.test.programs", 40);
-    private static final int MANY_PROGRAMS = 10_000;
     private static final int STEPS = 60;
     private static final Map<Integer, Integer> APIC_IDS = Map.of(0, 0, 1, 2, 2, 4, 3, 6);
     /** The kinds of steps without those of {@code -Dkvmirq.test.without}, to see that a mutant needs them. */
@@ -86,7 +85,7 @@ class MirrorAgreementTest {
     @ParameterizedTest
     @MethodSource("feeds")
     void eachFieldOfManyProgramsIsUnknownOrThatOfTheHardware(String profile, Feed feed) throws Exception {
-        play(profile, feed, MANY_PROGRAMS);
+        play(profile, feed, 10_000);
     }
 
     @ParameterizedTest

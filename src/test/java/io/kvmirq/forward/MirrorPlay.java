@@ -302,7 +302,7 @@ final class MirrorPlay implements AutoCloseable {
             case LDRS -> {
                 int number = random.nextInt(VCPUS);
                 if (number < vcpus.size() && !asleep.containsKey(ids.get(number))) {
-                    int id = 1 << random.nextInt(VCPUS);
+                    int id = random.nextBoolean() ? 1 << random.nextInt(VCPUS) : 1 + random.nextInt(15);
                     giveLogicalId(vcpus.get(number), id);
                     return "logical id " + id + " for " + ids.get(number);
                 }
@@ -573,6 +573,7 @@ final class MirrorPlay implements AutoCloseable {
             counts.field(guest.gaLogIntr().isPresent(), "GALogIntr");
         }
         if (predicted.posting() instanceof Posting.Posted posted) {
+            assertThat(posted.note().isPresent() || !moved).as(posted.text()).isTrue();
             assertThat(real.form()).isEqualTo(FakeIrte.Form.POSTED);
             assertThat(posted.what())
                     .isEqualTo(new Posting.ToVcpu(
