@@ -468,7 +468,6 @@ final class SystemCalls implements Libc {
             case RT_SIGPROCMASK -> host.threads().mask(host, (int) a, b, c, d);
             case MEMFD_CREATE -> MemoryFile.create(host, a, (int) b, FreshMemory::of);
             case FTRUNCATE -> MemoryFile.truncate(host, (int) a, b);
-            case FCNTL, FALLOCATE -> throw new NotModelledException(call.kernelName());
             case MMAP -> mappings.replace(a, b, c, d);
             case MADVISE -> mappings.advise(a, b, c);
             case RT_SIGTIMEDWAIT -> host.threads().await(host, a, b, c, d);

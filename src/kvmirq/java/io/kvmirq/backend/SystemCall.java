@@ -23,10 +23,6 @@ public enum SystemCall {
     MEMFD_CREATE(319, 279),
     /** Descriptor, length. */
     FTRUNCATE(77, 46),
-    /** Descriptor, command, address of its argument. */
-    FCNTL(72, 25),
-    /** Descriptor, mode, offset, length. */
-    FALLOCATE(285, 47),
     /** Address, length, protection, flags; of memory without a file, so that the other two arguments are 0. */
     MMAP(9, 222),
     /** Address, length, advice. */
