@@ -55,7 +55,7 @@ final class LiveOption {
                 .description(
                         "Watch this machine for 1 to " + LONGEST + " seconds: counters, tracepoints, and for explain"
                                 + " probes. This writes: it makes directories kvmirq-PID-... in"
-                                + " /sys/kernel/tracing/instances, three probes and synthetic events, and removes them at the"
+                                + " /sys/kernel/tracing/instances, probes and synthetic events, and removes them at the"
                                 + " end, also after Ctrl-C, which ends the watch early. After kill -9 the next run with"
                                 + " --live removes them. --live=tracepoints watches for " + BY_DEFAULT
                                 + " seconds and sets no probe; SECONDS,tracepoints is the same for another time. Needs"
