@@ -34,6 +34,7 @@ class ToldMirror {
                         nic.msix().get(0), MsiMessage.to(first, new InterruptVector(0x30)));
                 System.out.println(irq.predicted().text());
                 forwarding.mirror().apply(new Event.Inhibited(EnumSet.of(InhibitReason.HYPERV)));
+                forwarding.mirror().apply(new Event.GuestEntered(first));
                 System.out.println(irq.predicted().text());
             }
         }

@@ -2,7 +2,6 @@
 package io.kvmirq.diag;
 
 import io.kvmirq.VcpuId;
-import io.kvmirq.arch.amd.AvicKernel;
 import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.host.PostingFacts;
@@ -50,9 +49,6 @@ public final class VcpuWindow extends Watch {
     private Optional<Tracing> ofVm = Optional.empty();
     private final VcpuEvents events;
     private final boolean isAmd;
-    /** Whether an entry depends on when a vCPU applies AVIC's inhibits. */
-    private final boolean hasWindows;
-
     private final Optional<Set<Integer>> elsewhere;
     private boolean records;
     private volatile boolean lostOfVm;
@@ -65,7 +61,6 @@ public final class VcpuWindow extends Watch {
         this.vcpus = guest.vms().size() == 1 ? VcpuThreads.vcpus(machine.files(), host, guest) : Map.of();
         this.events = new VcpuEvents(vcpus.keySet());
         this.isAmd = host.posting().vendor().equals(Optional.of(Vendor.AMD));
-        this.hasWindows = isAmd && host.posting().avicKernel().equals(Optional.of(AvicKernel.UP_TO_6_16));
         this.elsewhere = VcpuThreads.elsewhere(machine.files(), host, guest);
         this.threads = new HashSet<>(VcpuThreads.all(machine.files(), guest));
         this.producers = new HashMap<>(VcpuThreads.producers(host, guest));
@@ -101,7 +96,7 @@ public final class VcpuWindow extends Watch {
         schedule = open(vcpus.isEmpty() ? noSchedule : machine.tracing(vcpus.keySet()));
         schedule.ifPresent(own -> {
             new TreeMap<>(VcpuSchedule.EVENTS).forEach((event, filter) -> choose(own, event, filter));
-            if (hasWindows) {
+            if (isAmd) {
                 choose(own, "kvm/" + VcpuEvents.ENTRY, "");
             }
             records = start(own, sink(events::lost))

@@ -211,9 +211,9 @@ public sealed interface Event {
     }
 
     /**
-     * x86: all current reasons that inhibit APIC virtualization. On AMD the mirror predicts the state after each vCPU's
-     * next entry. Up to Linux 6.16, the entry of an interrupt that KVM writes between a change of the reasons and the
-     * vCPU's next entry is not predicted unless {@link GuestEntered} reports that entry.
+     * x86: all current reasons that inhibit APIC virtualization. On AMD each vCPU applies them when it next enters its
+     * guest. Until {@link GuestEntered} reports that, it is unknown whether an interrupt is posted to the vCPU. Up to
+     * Linux 6.16, an entry that KVM writes in between stays unknown until its next write.
      */
     record Inhibited(Set<InhibitReason> reasons) implements Event {
         /** Copies the set. */

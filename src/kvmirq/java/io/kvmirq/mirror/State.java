@@ -258,6 +258,13 @@ final class State {
         return writesOnce() ? decision.target().map(Posting.ToVcpu::vcpu).flatMap(avic::isOn) : Optional.of(true);
     }
 
+    /** Whether AVIC is on for a vCPU; empty if it is not known. It is off at once for an id that its table lacks. */
+    Optional<Boolean> isAvicOn(VcpuId vcpu) {
+        return host instanceof MirrorHost.X86 x86 && vcpu.number() > x86.host().highestAvicId()
+                ? Optional.of(false)
+                : avic.isOn(vcpu);
+    }
+
     /** The schedule of a vCPU as its entries show it; null if that is not known. */
     @Nullable
     VcpuRun runOfEntries(VcpuId vcpu) {

@@ -64,11 +64,11 @@ final class X86Rules {
         Optional<Boolean> listed = last.map(Written::listed).orElse(Optional.of(true));
         Posting posting = posting(host, state, decision, listed);
         Optional<EntryUpdate> update = last.map(one -> update(host, state, irq, one, posting));
-        if (posting instanceof Posting.Unknown) {
-            return new Verdict(posting, Optional.empty(), Optional.empty(), Optional.empty(), update, aim);
-        }
         Optional<VcpuId> vcpu =
                 decision.target().filter(to -> listed.orElse(false)).map(Posting.ToVcpu::vcpu);
+        if (posting instanceof Posting.Unknown) {
+            return new Verdict(posting, vcpu, Optional.empty(), Optional.empty(), update, aim);
+        }
         Optional<PredictedIrte> entry = posting instanceof Posting.Posted
                 ? decision.target().map(to -> posted(host, state, to))
                 : irq.producer() && decision.remaps() ? Optional.of(remapped(host)) : Optional.empty();
@@ -98,7 +98,7 @@ final class X86Rules {
 
     /**
      * The prediction for an entry. An inhibit of AVIC makes the entries on the list of a vCPU remapped at the vCPU's
-     * next entry; the end of the inhibits posts them again ({@code avic_refresh_apicv_exec_ctrl}).
+     * next entry; the end of the inhibits posts them again ({@code avic_refresh_apicv_exec_ctrl}). Until then they stay.
      *
      * @param listed as {@link Written#listed}
      */
@@ -109,7 +109,12 @@ final class X86Rules {
         }
         Set<InhibitReason> inhibits = state.inhibits();
         if (host.host().vendor() == Vendor.AMD) {
-            if (!inhibits.isEmpty()) {
+            Optional<Boolean> on = state.isAvicOn(decision.target().get().vcpu());
+            boolean never = listed.equals(Optional.of(false));
+            if (never && inhibits.isEmpty()) {
+                return WRITTEN_ONCE;
+            }
+            if (never || on.equals(Optional.of(false))) {
                 return new Posting.NotPosted(
                         PostingObstacle.INHIBITED.text() + ": " + causes(inhibits),
                         inhibits.stream().map(InhibitReason::remedy).collect(Collectors.joining("; ")));
@@ -117,8 +122,14 @@ final class X86Rules {
             if (state.needsLongTable()) {
                 return TABLE;
             }
-            if (!listed.orElse(false)) {
-                return listed.isEmpty() ? WRITTEN_BETWEEN : WRITTEN_ONCE;
+            if (listed.isEmpty()) {
+                return WRITTEN_BETWEEN;
+            }
+            if (on.isEmpty()) {
+                return new Posting.Unknown((inhibits.isEmpty()
+                                ? "AVIC is not inhibited any more"
+                                : "AVIC is inhibited (" + causes(inhibits) + ")")
+                        + "; the entry follows when the vCPU next enters its guest, and no event says that it has");
             }
         }
         Optional<String> software = inhibits.isEmpty()

@@ -557,10 +557,6 @@ final class MirrorPlay implements AutoCloseable {
             counts.unknown(unknown.reason());
             return;
         }
-        if (awaits(real.vcpu()) || awaits(predicted.vcpu())) {
-            counts.unknown("the vCPU has not applied the inhibits");
-            return;
-        }
         PredictedIrte entry = predicted.irte().orElseThrow();
         counts.forms.add(entry.getClass());
         String[] words = real.words().split(" ");
@@ -581,10 +577,6 @@ final class MirrorPlay implements AutoCloseable {
         } else {
             assertThat(real.form()).as(predicted.posting().text()).isEqualTo(FakeIrte.Form.REMAPPED);
         }
-    }
-
-    private boolean awaits(Optional<VcpuId> vcpu) {
-        return vcpu.filter(pending::contains).isPresent();
     }
 
     private void compare(FakeVcpu vcpu, Optional<PredictedPid> predicted) {
