@@ -85,7 +85,7 @@ class MirrorAgreementTest {
     @ParameterizedTest
     @MethodSource("feeds")
     void eachFieldOfManyProgramsIsUnknownOrThatOfTheHardware(String profile, Feed feed) throws Exception {
-        play(profile, feed, 10_000);
+        play(profile, feed, 2_000);
     }
 
     @ParameterizedTest
