@@ -119,7 +119,7 @@ public enum VmAnswer implements Answer {
         "kvm_main.c kvm_vm_ioctl_create_vcpu()")),
     VCPU_ID(refusal(MEASURED, VCPU_CREATE, EINVAL, "the id is beyond this VM's limit, or it has all its vCPUs",
         "KVM_CAP_MAX_VCPU_ID and KVM_CAP_MAX_VCPUS", "kvm_main.c kvm_vm_ioctl_create_vcpu()")),
-    VCPU_ID_AVIC_BEFORE(refusal(LAB, VCPU_CREATE, EINVAL,
+    VCPU_ID_AVIC_BEFORE(refusal(SOURCE, VCPU_CREATE, EINVAL,
         "up to 6.16, kvm_amd with avic=1 takes ids up to 254, with x2AVIC up to 511",
         "a lower id, or avic=0: KVM_CAP_MAX_VCPU_ID does not tell this limit", "avic.c avic_init_backing_page()")
         .unless(ARM64, NEW)),
