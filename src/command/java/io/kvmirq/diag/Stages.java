@@ -349,7 +349,9 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<String
         }
 
         private void loses(String stage, long count, String why) {
-            if (count > 0 && loses.isEmpty()) {
+            if (counted.counts().missed() > 0) {
+                doubt(stage, count, why + ", if no probe missed them");
+            } else if (count > 0 && loses.isEmpty()) {
                 loses = Optional.of(stage + ": " + count + " " + why);
             }
         }
@@ -408,7 +410,7 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<String
                 if (!counted.arm()) {
                     taken(irqfds, messages, latency(ProbeCounts.Stage.TAKEN, irqfds, "the irqfd"));
                 }
-            } else if (loses.isEmpty()) {
+            } else if (loses.isEmpty() && doubt.isEmpty()) {
                 doubt = Optional.of("irqfd: no irqfd took a signal, which is no loss if only the line's other devices"
                         + " interrupted");
             }

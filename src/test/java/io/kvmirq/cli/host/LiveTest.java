@@ -549,6 +549,12 @@ class LiveTest {
                                                 + "Totals:\n    Hits: 9\n    Dropped: 4\n"),
                         0))
                 .contains("histograms missed 4 events");
+        for (int woken : List.of(18, 0)) {
+            assertThat(explained(
+                            counted(20, woken, woken, 1).text("kprobe_profile", "  " + name + "_wakeup   1   20\n"), 0))
+                    .contains("    first that loses: none", "signals that no irqfd took, if no probe missed them")
+                    .doesNotContain("  irqfd          broken ");
+        }
         // The names of threads and the times are no counts.
         assertThat(explained(
                         counted(20, 20, 20, 1)
