@@ -14,7 +14,6 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /** A host with 4 processors and one remapping unit. The caller of each method holds the kernel's lock. */
@@ -74,9 +73,14 @@ public abstract class PostingMachine implements IrqHardware {
 
     /** The vCPU to which hardware posts at an address. */
     final Optional<PostingVcpu> vcpuAt(long address) {
-        return guests.stream()
-                .flatMap(guest -> Stream.ofNullable(guest.vcpuAt(address)))
-                .findFirst();
+        // Each interrupt of a device comes here.
+        for (PostingGuest guest : guests) {
+            PostingVcpu found = guest.vcpuAt(address);
+            if (found != null) {
+                return Optional.of(found);
+            }
+        }
+        return Optional.empty();
     }
 
     /** The files of processors and of KVM's {@code module}, as root reads them; {@code apic} is a module parameter. */
