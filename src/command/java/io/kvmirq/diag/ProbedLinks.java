@@ -54,16 +54,15 @@ final class ProbedLinks {
                 "id " + listed(eventfds),
                 "the handler signals it" + descriptors(eventfds)));
         List<Irqfd> irqfds = counted.irqfds(eventfds);
-        if (irqfds.isEmpty() && counted.counts().missed() > 0) {
-            put(Link.notShown(Hop.IRQFD, "no irqfd was counted, but a probe missed events", "watch again"));
-            return;
-        }
         if (irqfds.isEmpty()) {
-            put(Link.broken(
-                    Hop.IRQFD,
-                    Evidence.observed(WAKEUP + ", which was not passed"),
-                    PostingObstacle.NO_CONSUMER.text(),
-                    PostingObstacle.NO_CONSUMER.remedy()));
+            put(
+                    counted.counts().missed() > 0
+                            ? Link.notShown(Hop.IRQFD, "no irqfd was counted, but a probe missed events", "watch again")
+                            : Link.broken(
+                                    Hop.IRQFD,
+                                    Evidence.observed(WAKEUP + ", which was not passed"),
+                                    PostingObstacle.NO_CONSUMER.text(),
+                                    PostingObstacle.NO_CONSUMER.remedy()));
             return;
         }
         put(Link.whole(

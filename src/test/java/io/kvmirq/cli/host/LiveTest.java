@@ -555,6 +555,8 @@ class LiveTest {
                     .contains("    first that loses: none", "signals that no irqfd took, if no probe missed them")
                     .doesNotContain("  irqfd          broken ");
         }
+        assertThat(explained(counted(20, 20, 20, 0).text("kprobe_profile", "  " + name + "_wakeup   1   2\n"), 16))
+                .contains("    first that loses: delivered: 20 that KVM refused");
         // The names of threads and the times are no counts.
         assertThat(explained(
                         counted(20, 20, 20, 1)
