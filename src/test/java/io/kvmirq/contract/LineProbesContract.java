@@ -102,7 +102,7 @@ class LineProbesContract extends VfioSuite {
             }
             interrupts = handledBy(address) - before;
             after = host();
-            live = window.end(after);
+            live = LiveProbesContract.ended(window, after);
         }
         assertThat(live.missing()).isEmpty();
         assertThat(live.stages()).hasSize(1);
@@ -133,7 +133,7 @@ class LineProbesContract extends VfioSuite {
         try (LiveWindow window = watch(List.of(vfio.address(TestDevice.EDU)))) {
             device.hardware.request();
             eventually("the pin is high", () -> world.ioapicLine(vm, PIN));
-            live = window.end(host());
+            live = LiveProbesContract.ended(window, host());
         }
         device.hardware.serve();
         assertThat(printed(live.stages().get(0)))
@@ -149,7 +149,7 @@ class LineProbesContract extends VfioSuite {
         try (LiveWindow window = watch(List.of(address))) {
             device.hardware.request();
             assertThat(vfio.await(event)).isEqualTo(1);
-            live = window.end(host());
+            live = LiveProbesContract.ended(window, host());
         }
         device.hardware.serve();
         assertThat(printed(live.stages().get(0))).endsWith("loses irqfd: 1 signals that no irqfd took");

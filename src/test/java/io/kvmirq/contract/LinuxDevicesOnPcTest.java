@@ -83,7 +83,7 @@ class LinuxDevicesOnPcTest {
                     took += read(vmm, console);
                 }
                 after = LiveProbesContract.host();
-                live = window.end(after);
+                live = LiveProbesContract.ended(window, after);
             }
         } finally {
             vmm.destroyForcibly().waitFor();

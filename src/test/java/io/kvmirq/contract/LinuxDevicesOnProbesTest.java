@@ -124,7 +124,7 @@ class LinuxDevicesOnProbesTest {
                 ProbedChainsContract.await(run, () -> !used(address, before).isEmpty());
                 vectors = used(address, before);
                 after = LiveProbesContract.host();
-                live = window.end(after);
+                live = LiveProbesContract.ended(window, after);
             }
             LiveChains chains = LiveChains.of(live, after);
             for (int vector : vectors) {

@@ -176,14 +176,14 @@ class LinuxDevicesOnVhostTest {
             first = ping(channel, lines, 1);
             try (LiveWindow window = LiveProbesContract.watch(List.of(), process)) {
                 watched = ping(channel, lines, PINGS);
-                live = window.end(LiveProbesContract.host());
+                live = LiveProbesContract.ended(window, LiveProbesContract.host());
             }
             last = ping(channel, lines, 0);
             try (LiveWindow window = LiveProbesContract.watch(List.of(), process)) {
                 ping(channel, lines, PINGS);
                 vmm.get().destroyForcibly();
                 run.join();
-                killed = window.end(LiveProbesContract.host());
+                killed = LiveProbesContract.ended(window, LiveProbesContract.host());
             }
         } finally {
             vmm.ifPresent(ProcessHandle::destroyForcibly);

@@ -121,7 +121,7 @@ class LiveLossesContract extends VfioSuite {
                 assertOk(kernel.eventfdSignal(events[1], 1));
                 assertOk(kernel.eventfdSignal(events[2], 1));
             }
-            live = window.end(host());
+            live = LiveProbesContract.ended(window, host());
         }
         assertThat(live.missing()).isEmpty();
         assertThat(of(live, Integer.toHexString(World.VECTOR)))
@@ -157,7 +157,7 @@ class LiveLossesContract extends VfioSuite {
                 assertOk(kernel.eventfdSignal(event, 1));
                 guest.answer();
             }
-            live = window.end(host());
+            live = LiveProbesContract.ended(window, host());
         }
         String process = "process " + ProcessHandle.current().pid();
         assertThat(live.stages()).hasSize(1);
@@ -187,7 +187,7 @@ class LiveLossesContract extends VfioSuite {
             setClock(Instant.now().plus(DAY));
             try {
                 guest.answer();
-                live = window.end(host());
+                live = LiveProbesContract.ended(window, host());
             } finally {
                 setClock(Instant.now().minus(DAY));
             }
@@ -234,7 +234,7 @@ class LiveLossesContract extends VfioSuite {
             eventually("the device keeps vector 1", () -> (device.readRegion(pending, Long.BYTES) & 2) != 0);
             closed = handled(0);
             after = host();
-            live = window.end(after);
+            live = LiveProbesContract.ended(window, after);
         }
         assertThat(handled(1)).isEqualTo(masked);
         assertThat(live.stages()).hasSize(1);
@@ -271,7 +271,7 @@ class LiveLossesContract extends VfioSuite {
                 eventually("the host handled vector 1", () -> handled(1) > before);
             }
             after = host();
-            live = window.end(after);
+            live = LiveProbesContract.ended(window, after);
         }
         assertThat(live.missing()).isEmpty();
         assertThat(LiveProbesContract.value(
@@ -315,7 +315,7 @@ class LiveLossesContract extends VfioSuite {
                 driver("unbind", edu);
             }
             try {
-                live = window.end(host());
+                live = LiveProbesContract.ended(window, host());
             } finally {
                 if (unloads) {
                     load("vfio-pci-core.ko");

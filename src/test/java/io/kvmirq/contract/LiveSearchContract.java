@@ -276,7 +276,7 @@ class LiveSearchContract extends VfioSuite {
             Live live;
             try (LiveWindow window = watch(List.of())) {
                 cases.forEach(Case::run);
-                live = window.end(host());
+                live = LiveProbesContract.ended(window, host());
             }
             assertThat(live.missing()).isEmpty();
             for (Case one : cases) {

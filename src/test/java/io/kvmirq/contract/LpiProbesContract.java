@@ -81,7 +81,7 @@ class LpiProbesContract {
                 assertThat(guest.taken(vector, () -> nic.send(vector))).isPositive();
             }
             after = host();
-            live = window.end(after);
+            live = LiveProbesContract.ended(window, after);
         }
         live.missing().forEach(one -> System.out.println("not shown: " + one));
         live.stages().forEach(LiveProbesContract::printed);

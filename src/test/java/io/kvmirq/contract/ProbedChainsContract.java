@@ -170,7 +170,7 @@ class ProbedChainsContract extends VfioSuite {
                 await(device, place, run, handled(device, place));
                 stop(process.pid(), run);
                 after = LiveProbesContract.host();
-                live = window.end(after);
+                live = LiveProbesContract.ended(window, after);
             }
             assertThat(live.missing()).isEmpty();
             assertThat(live.stages()).singleElement().satisfies(stages -> assertThat(LiveProbesContract.printed(stages))
@@ -195,7 +195,7 @@ class ProbedChainsContract extends VfioSuite {
             await(TestDevice.EDU, place, run, handled(TestDevice.EDU, place));
             stop(process, run);
             long sent = handled(TestDevice.EDU, place)[0] - before;
-            Live live = window.end(LiveProbesContract.host());
+            Live live = LiveProbesContract.ended(window, LiveProbesContract.host());
             assertThat(live.missing()).isEmpty();
             assertThat(live.stages()).hasSize(1);
             Stages stages = live.stages().get(0);
@@ -277,7 +277,7 @@ class ProbedChainsContract extends VfioSuite {
             try (LiveWindow window = LiveProbesContract.watch(List.of(address), process)) {
                 await(device, place, run, handled(device, place));
                 after = LiveProbesContract.host();
-                live = window.end(after);
+                live = LiveProbesContract.ended(window, after);
             }
             LiveChains chains = LiveChains.of(live, after);
             for (int vector = 0; vector < SendingGuest.vectors(device); vector++) {
