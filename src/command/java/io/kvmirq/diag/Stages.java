@@ -55,6 +55,8 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<String
     /** In a microsecond. */
     private static final int NANOS = 1000;
 
+    private static final String HELD = "that wait, unless the guest has since unmasked the pin or ended its interrupt";
+
     private static final int EWOULDBLOCK = -Errno.EAGAIN.number();
 
     public Stages {
@@ -143,6 +145,11 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<String
             long untyped = types(irqfds, type -> type == 0);
             long none = withoutChip(irqfds);
             return arm || none > 0 && none == raised(irqfds, result -> true) ? untyped : Math.min(untyped, none);
+        }
+
+        /** Whether an irqfd has no resamplefd, so that KVM keeps no signal that it cannot raise. */
+        boolean isPulsed(List<Irqfd> irqfds) {
+            return irqfds.stream().anyMatch(one -> counts.pulsed().contains(one.eventfd()));
         }
 
         private static Set<Integer> ids(List<Irqfd> irqfds) {
@@ -331,6 +338,8 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<String
         private long refusedByWorker;
 
         private long waiting;
+        /** Signals of pins whose level KVM keeps until it can raise them. */
+        private long held;
 
         Steps(Counted counted) {
             this.counted = counted;
@@ -373,7 +382,8 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<String
                 long routed = signals - unrouted;
                 long sent = sent(irqfds, counted.arm());
                 long left = results(irqfds, result -> result == EWOULDBLOCK) - unrouted;
-                // A worker raises the GSI when an eventfd is assigned that was signalled before.
+                // A worker raises the GSI when an eventfd is assigned that was signalled before. Or it began before the
+                // watch to raise it.
                 long assigned = counted.arm()
                         ? 0
                         : Math.max(0, counted.raised(irqfds, result -> true) - counted.withoutChip(irqfds) - left);
@@ -421,11 +431,12 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<String
         }
 
         /**
-         * A pin that KVM does not raise at once may be raised later, so it is no loss. On arm64 the result of a worker
-         * does not show whether the message was delivered.
+         * KVM keeps the level of a pin with a resamplefd and raises it later. Without one it lowers the pin at once: the
+         * signal is lost, unless a PIC has kept the edge. On arm64 the result of a worker does not show whether the
+         * message was delivered.
          *
          * @param worker the signals that KVM left to a worker, and that have a route
-         * @param assigned how often a worker raised the GSI without a signal
+         * @param assigned how often a worker raised the GSI without a counted signal
          */
         private void byWorker(List<Irqfd> irqfds, long worker, long assigned) {
             if (counted.arm()) {
@@ -447,10 +458,19 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<String
                 value += part(merged, "merged, or the LAPIC is off")
                         + part(refused, "not raised: the pin is masked, or its EOI is due");
                 doubt("by a worker", merged, "that were merged, or whose LAPIC is off");
+                if (counted.isPulsed(irqfds)) {
+                    doubt(
+                            "by a worker",
+                            refused,
+                            "that were not raised, and KVM keeps none: the irqfd has no resample eventfd");
+                } else {
+                    held = refused;
+                    doubt("by a worker", raised == 0 ? held : 0, HELD);
+                }
             }
             waiting = worker + assigned - raised - merged - refused;
             value += part(waiting, "merged, or pending");
-            value += part(assigned, "of these because the eventfd had been signalled when its irqfd was assigned");
+            value += part(assigned, "of these for signals before the watch, or before the irqfd was assigned");
             add("by a worker", worker + assigned, value, Optional.empty());
             refusedByWorker = pins ? 0 : merged + refused;
             doubt("by a worker", raised + merged + refused == 0 ? worker : 0, "for which no worker ran until the end");
@@ -502,7 +522,10 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<String
                     + (gone > 0 ? "; " + gone + " were taken by threads that ended" : "");
             if (taken == 0 && gone == 0 && counted.seesTaken() && !isOfOthers) {
                 add("taken", 0, vector, Optional.empty());
-                loses("taken", given, "that no vCPU took: it does not run, or has interrupts off");
+                if (counted.starved(irqfds).isEmpty()) {
+                    doubt = Optional.of("taken: " + given
+                            + " that no vCPU took: it does not run, or has interrupts off. One may be pending");
+                }
             } else if (taken == 0) {
                 stages.add(new Stage(
                         "taken",
@@ -531,6 +554,9 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<String
                                 + (vcpus.isEmpty() ? "" : " by " + vcpus)
                                 + (left > 0 ? "; " + left + " were merged or are pending" : ""),
                         isOfOne(all) ? latency : Optional.empty());
+                if (counted.seesTaken() && !isOfOthers) {
+                    doubt("by a worker", Math.min(held, left + held), HELD);
+                }
                 long ended = counted.ofGuests(counted.counts().ended(), vectors).stream()
                         .mapToLong(Taken::count)
                         .sum();

@@ -126,7 +126,7 @@ class LineProbesContract extends VfioSuite {
 
     @ParameterizedTest
     @ValueSource(booleans = {false, true})
-    void maskedPinIsNotRaisedAndNothingIsLost(boolean byDefault) {
+    void maskedPinIsNotRaisedAndWaits(boolean byDefault) {
         world.vcpuWithLapic(vm);
         VfioDevice device = levelDevice(TestDevice.EDU, MASKED, byDefault);
         Live live;
@@ -138,7 +138,34 @@ class LineProbesContract extends VfioSuite {
         device.hardware.serve();
         assertThat(printed(live.stages().get(0)))
                 .contains("by a worker 1 a pin: 0 raised, 1 not raised: the pin is masked, or its EOI is due")
-                .endsWith("loses nothing");
+                .endsWith(
+                        "in doubt by a worker: 1 that wait, unless the guest has since unmasked the pin or ended its"
+                                + " interrupt",
+                        "loses nothing");
+    }
+
+    /** A worker raises the pin and lowers it: nothing is there when it is unmasked. */
+    @Test
+    void maskedPinWithoutAResamplefdKeepsNothing() {
+        world.vcpuWithLapic(vm);
+        assertOk(world.setPinRoutes(vm, new PinRoute(PIN, IOAPIC, PIN, 0)));
+        world.redirect(vm, PIN, MASKED | LEVEL | World.VECTOR);
+        int pulsed = world.eventfd();
+        assertOk(kernel.irqfdAssign(vm, pulsed, PIN));
+        Live live;
+        try (LiveWindow window = watch(List.of())) {
+            assertOk(kernel.eventfdSignal(pulsed, 1));
+            // Waits for the worker.
+            assertOk(kernel.irqfdDeassign(vm, pulsed, PIN));
+            live = LiveProbesContract.ended(window, host());
+        }
+        assertThat(world.ioapicLine(vm, PIN)).isFalse();
+        assertThat(printed(live.stages().get(0)))
+                .contains("by a worker 1 a pin: 0 raised, 1 not raised: the pin is masked, or its EOI is due")
+                .endsWith(
+                        "in doubt by a worker: 1 that were not raised, and KVM keeps none: the irqfd has no resample"
+                                + " eventfd",
+                        "loses nothing");
     }
 
     @Test

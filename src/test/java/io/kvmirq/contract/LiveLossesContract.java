@@ -132,9 +132,8 @@ class LiveLossesContract extends VfioSuite {
         for (int vector : new int[] {UNHEARD, STOPPED}) {
             assertThat(of(live, Integer.toHexString(vector)))
                     .anyMatch(one -> one.startsWith("delivered " + SENT + " "))
-                    .endsWith(
-                            "taken 0 vector 0x" + Integer.toHexString(vector),
-                            "loses taken: " + SENT + " that no vCPU took: it does not run, or has interrupts off");
+                    .contains("taken 0 vector 0x" + Integer.toHexString(vector))
+                    .endsWith(LiveProbesContract.takenByNone(SENT));
         }
     }
 

@@ -199,8 +199,7 @@ class ProbedChainsContract extends VfioSuite {
             assertThat(live.missing()).isEmpty();
             assertThat(live.stages()).hasSize(1);
             Stages stages = live.stages().get(0);
-            assertThat(LiveProbesContract.printed(stages))
-                    .endsWith("loses taken: " + sent + " that no vCPU took: it does not run, or has interrupts off");
+            assertThat(LiveProbesContract.printed(stages)).endsWith(LiveProbesContract.takenByNone(sent));
             assertThat(stages.stages().stream()
                             .filter(one -> !one.label().equals("taken"))
                             .map(Stages.Stage::count))

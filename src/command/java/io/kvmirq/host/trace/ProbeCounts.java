@@ -15,6 +15,7 @@ import java.util.TreeMap;
  * @param irqfds the irqfds that were signalled
  * @param starved the irqfds behind those that took signals
  * @param raised the results of workers, for irqfds whose signal KVM cannot deliver at once
+ * @param pulsed the eventfds whose irqfd has no resamplefd: a worker raises its GSI and lowers it at once
  * @param unrouted the workers that found no route. None on arm64
  * @param accepted the vectors that vCPUs got; none on a kernel that does not tell
  * @param taken the vectors that KVM injected into vCPUs; hardware injects others without KVM
@@ -31,6 +32,7 @@ public record ProbeCounts(
         List<Irqfd> irqfds,
         List<Starved> starved,
         List<Raised> raised,
+        Set<Integer> pulsed,
         List<Unrouted> unrouted,
         List<Accepted> accepted,
         List<Taken> taken,

@@ -74,6 +74,9 @@ record ProbePlan(
     static final String WAITERS = "id,next,other";
     static final String CPU = "common_cpu";
     static final String EVENTFD = "id";
+    /** A worker raises the GSI of an irqfd without a resamplefd, and lowers it at once. */
+    private static final String PULSED = " if resampler == 0";
+
     /** The kernel's own event where KVM injects a vector. */
     static final String INJECTED = "kvm/kvm_inj_virq";
 
@@ -196,9 +199,10 @@ record ProbePlan(
 
     private static Fact<String> worker(String name, Btf kvm) {
         return kvm.member(Kind.STRUCT, IRQFD, "inject")
-                .then(inject -> new Layout(kvm, inject.offset()).behind("eventfd", "eventfd_ctx", "id"))
-                .map(id ->
-                        "p:" + GROUP + "/" + name + WORKER + " " + in(kvm, "kvm") + "irqfd_inject id=" + id + ":s32");
+                .map(inject -> new Layout(kvm, inject.offset()))
+                .then(irqfd -> irqfd.behind("eventfd", "eventfd_ctx", "id").then(id -> irqfd.at("resampler", Long.SIZE)
+                        .map(resampler -> "p:" + GROUP + "/" + name + WORKER + " " + in(kvm, "kvm") + "irqfd_inject id="
+                                + id + ":s32 resampler=" + resampler + ":u64")));
     }
 
     private static Fact<Boolean> hasParameters(Btf btf, String function, int fewest) {
@@ -321,6 +325,7 @@ record ProbePlan(
             triggers.add(new Trigger(INJECTED, "hist:keys=" + injected.keys() + injected.condition()));
         }
         triggers.add(new Trigger(GROUP + "/" + name + WORKER, "hist:keys=" + THREAD + ":r=id,v=id"));
+        triggers.add(new Trigger(GROUP + "/" + name + WORKER, "hist:keys=" + EVENTFD + PULSED));
         triggers.add(new Trigger("synthetic/" + name + UNROUTED, "hist:keys=" + EVENTFD));
         CHIPS.stream()
                 .filter(events::contains)

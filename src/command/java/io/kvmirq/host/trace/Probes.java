@@ -185,6 +185,7 @@ public final class Probes implements AutoCloseable {
             String results = histograms("synthetic/" + plan.name() + ProbePlan.SENT);
             String cpus = histograms(ProbePlan.GROUP + "/" + plan.name() + ProbePlan.DELIVERED);
             String raised = histograms("synthetic/" + plan.name() + ProbePlan.BY_WORKER);
+            String workers = histograms(ProbePlan.GROUP + "/" + plan.name() + ProbePlan.WORKER);
             String unrouted = histograms("synthetic/" + plan.name() + ProbePlan.UNROUTED);
             String vcpus = isAccepted() || plan.queued().known().isPresent()
                     ? histograms("synthetic/" + plan.name() + ProbePlan.TO_VCPU)
@@ -203,6 +204,7 @@ public final class Probes implements AutoCloseable {
                     + Histogram.dropped(cpus, ProbePlan.CPU)
                     + Histogram.dropped(raised, ProbePlan.RAISES)
                     + Histogram.dropped(unrouted, ProbePlan.EVENTFD)
+                    + Histogram.dropped(workers, ProbePlan.EVENTFD)
                     + Histogram.dropped(taken, injected.keys())
                     + Histogram.dropped(ended, ProbePlan.ENDS)
                     + missedByProbes();
@@ -215,6 +217,9 @@ public final class Probes implements AutoCloseable {
                     Histogram.of(raised, ProbePlan.RAISES).stream()
                             .map(row -> new ProbeCounts.Raised((int) row.key("id"), (int) row.key("ret"), row.count()))
                             .toList(),
+                    Histogram.of(workers, ProbePlan.EVENTFD).stream()
+                            .map(row -> (int) row.key("id"))
+                            .collect(Collectors.toSet()),
                     Histogram.of(unrouted, ProbePlan.EVENTFD).stream()
                             .map(row -> new ProbeCounts.Unrouted((int) row.key("id"), row.count()))
                             .toList(),

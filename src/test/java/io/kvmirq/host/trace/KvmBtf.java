@@ -98,6 +98,8 @@ public final class KvmBtf {
                 Map.of(
                         "kvm",
                         List.of(PTR_KVM, 0),
+                        "resampler",
+                        List.of(PTR_KVM, 80),
                         "wait",
                         List.of(9, offsets.get("wait")),
                         "irq_entry",
