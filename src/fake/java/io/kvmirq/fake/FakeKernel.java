@@ -266,6 +266,12 @@ public final class FakeKernel {
         return received;
     }
 
+    /** The ids that vCPUs of this kernel's VMs have had, in rising order, also of VMs that are closed. */
+    @NotPromised
+    public List<VcpuId> vcpuIds() {
+        return time.locked(() -> host.ledger().vcpus());
+    }
+
     /** The number of deliveries of a vector to each vCPU that got it, over all VMs. As {@link #received} counts them. */
     public Map<VcpuId, Integer> receivers(InterruptVector vector) {
         int number = Objects.requireNonNull(vector, "vector is null").number();

@@ -72,6 +72,36 @@ class KvmAssertionsTest {
         }
     }
 
+    @KvmTest(real = Real.IF_PRESENT, vcpus = 2)
+    void aVcpuThatNeverExistedFailsAndNamesThoseThatDid(KvmHost host) {
+        host.vm();
+        assertThat(host.vcpu(1)).received(VECTOR, notAtAll());
+        String only = host.isReal()
+                ? "the kit's Vm has 2 vCPUs and no vcpu 2: set vcpus of @KvmTest"
+                : "no VM of this test has had a vcpu 2, only vcpu 0, vcpu 1";
+        assertThatThrownBy(() -> assertThat(host.vcpu(2)).received(VECTOR, notAtAll()))
+                .isInstanceOf(IllegalStateException.class)
+                .hasMessage(only);
+        assertThatThrownBy(() -> host.vcpu(2).received(VECTOR)).hasMessage(only);
+    }
+
+    /** A VM made after the lookup and closed before the assertion. */
+    @KvmTest(profiles = {"6.1", "6.12,arm64"})
+    void aVcpuExistsFromItsCreationToTheEndOfTheTest(KvmHost host, Kernel kernel) throws InterruptedException {
+        KvmVcpu later = host.vcpu(5);
+        assertThatThrownBy(() -> assertThat(later).received(VECTOR, notAtAll()))
+                .hasMessageStartingWith("no VM of this test has had a vCPU: ");
+        Thread vmm = new Thread(() -> {
+            try (Vm own = Vm.create(kernel);
+                    Vcpu five = own.createVcpu(new VcpuId(5))) {
+                five.id();
+            }
+        });
+        vmm.start();
+        vmm.join(); // the VM is closed
+        assertThat(later).received(VECTOR, notAtAll());
+    }
+
     /** The IRR has one bit for both, and a guest that runs takes one. */
     @KvmTest(profiles = {"6.1", "6.18", "vtd-posting", "amd-avic"})
     void onTheFakeEachDeliveryCountsThoughTheIrrHasOneBit(KvmHost host, VfioDevice nic, FakePciDevice device) {

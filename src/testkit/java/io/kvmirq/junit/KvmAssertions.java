@@ -97,6 +97,7 @@ public final class KvmAssertions {
                         times,
                         new Times(count));
             }
+            vcpu.requireExisting();
             return this;
         }
 

@@ -210,7 +210,10 @@ public final class KvmHost {
         });
     }
 
-    /** The vCPUs with this id, for assertions: on the fake kernel those of all VMs, on real KVM that of {@link #vm}. */
+    /**
+     * The vCPUs with this id, for assertions: on the fake kernel those of all VMs, on real KVM that of {@link #vm}.
+     * It need not exist yet: an assertion checks that.
+     */
     public KvmVcpu vcpu(int id) {
         return new KvmVcpu(this, new VcpuId(id));
     }

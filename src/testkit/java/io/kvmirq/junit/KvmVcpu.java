@@ -3,7 +3,9 @@ package io.kvmirq.junit;
 
 import io.kvmirq.InterruptVector;
 import io.kvmirq.VcpuId;
+import java.util.List;
 import java.util.Map;
+import java.util.stream.Collectors;
 
 /** A vCPU of a {@link KvmHost}, for {@link KvmAssertions}. Get it from {@link KvmHost#vcpu}. */
 public final class KvmVcpu {
@@ -25,9 +27,11 @@ public final class KvmVcpu {
      * counts, whether the vCPU runs or not. On real KVM the kit's guest counts the vectors that it takes, so a second
      * request counts only if the guest had taken the first.
      *
-     * @throws IllegalStateException on real KVM, if the kit's guest does not run on the vCPU
+     * @throws IllegalStateException on the fake kernel, if no VM has had a vCPU with this id; on real KVM, if the kit's
+     *     guest does not run on the vCPU
      */
     public int received(InterruptVector vector) {
+        requireExisting();
         return received(vector, 0).getOrDefault(vector, 0);
     }
 
@@ -37,6 +41,16 @@ public final class KvmVcpu {
             return host.guest().received(id, vector, times);
         }
         return host.fake().received(id);
+    }
+
+    /** Throws if no vCPU had the id so far; a count of 0 would say nothing then. The real guest checks it itself. */
+    void requireExisting() {
+        List<VcpuId> all = host.isReal() ? List.of(id) : host.fake().vcpuIds();
+        if (!all.contains(id)) {
+            String others = all.stream().map(VcpuId::toString).collect(Collectors.joining(", "));
+            throw new IllegalStateException("no VM of this test has had a "
+                    + (all.isEmpty() ? "vCPU: take a Vm as a parameter, or create one" : id + ", only " + others));
+        }
     }
 
     /** Deliveries of a vector to each vCPU that received it. */

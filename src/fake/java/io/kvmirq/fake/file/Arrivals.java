@@ -4,29 +4,36 @@ package io.kvmirq.fake.file;
 import java.util.Arrays;
 import java.util.Map;
 import java.util.TreeMap;
+import java.util.stream.IntStream;
 
 /** Counts the interrupts that reached vCPUs, one by one. The caller holds the kernel's lock. */
 final class Arrivals {
     private static final int VECTORS = 256;
     private static final int[] NONE = {};
 
-    /** Deliveries by vCPU id and vector: a LAPIC accepted it or hardware posted it. Empty for a vCPU without any. */
+    /** Deliveries by vCPU id and vector: a LAPIC accepted it or hardware posted it. Empty if no vCPU had the id. */
     private int[][] counts = {};
 
     void add(int vcpu, int vector) {
-        if (vcpu >= counts.length || counts[vcpu].length == 0) {
-            addVcpu(vcpu);
-        }
+        begin(vcpu);
         counts[vcpu][vector]++;
     }
 
-    private void addVcpu(int vcpu) {
+    /** A vCPU with this id exists. Its counts go on if another VM had one. */
+    void begin(int vcpu) {
         int length = counts.length;
         if (vcpu >= length) {
             counts = Arrays.copyOf(counts, Math.max(vcpu + 1, 2 * length));
             Arrays.fill(counts, length, counts.length, NONE);
         }
-        counts[vcpu] = new int[VECTORS];
+        if (counts[vcpu].length == 0) {
+            counts[vcpu] = new int[VECTORS];
+        }
+    }
+
+    /** The ids that vCPUs have had, in rising order. */
+    IntStream vcpus() {
+        return IntStream.range(0, counts.length).filter(vcpu -> counts[vcpu].length > 0);
     }
 
     /** The counts of the vectors that were delivered to a vCPU. */

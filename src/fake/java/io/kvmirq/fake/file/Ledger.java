@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.file;
 
+import io.kvmirq.VcpuId;
 import java.util.List;
 import java.util.Map;
 import java.util.function.Supplier;
@@ -333,6 +334,16 @@ public final class Ledger {
     /** The messages that the program dropped, as {@link #lost}. */
     public List<Supplier<String>> ended() {
         return dropped.ended();
+    }
+
+    /** A vCPU with this id was created. */
+    public void created(int vcpu) {
+        arrivals.begin(vcpu);
+    }
+
+    /** The ids that vCPUs of all VMs have had, in rising order. */
+    public List<VcpuId> vcpus() {
+        return arrivals.vcpus().mapToObj(VcpuId::new).toList();
     }
 
     /** Counts a vector that a LAPIC accepted or hardware posted. */

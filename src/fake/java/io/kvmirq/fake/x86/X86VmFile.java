@@ -182,6 +182,7 @@ final class X86VmFile extends VmFile {
             lapic.ifPresent(vm.lapics()::remove);
         } else {
             vm.addHolder();
+            host.ledger().created((int) id);
             vcpu.begin();
         }
         return fd;
