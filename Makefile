@@ -34,9 +34,7 @@ native-test: ## test the C library, plain and under sanitizers
 headers-test: ## compile the C library against the kernel headers of other Debian releases
 	scripts/headers-test
 
-bench: ## compare the hot paths with the same in C and write a report; T="calls dispatch", BASE=commit, BEFORE=report.json
-	@scripts/bench --check $(T)
-	@scripts/build
+bench: build ## compare the hot paths with the same in C and write a report; T="calls dispatch"
 	@scripts/bench $(T)
 
 differential: build ## compare random calls on the real kernel and on the fake; SEEDS=n (default 20000), LAB=amd for the lab's

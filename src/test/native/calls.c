@@ -172,29 +172,9 @@ JNIEXPORT jint JNICALL Java_io_kvmirq_backend_CallsBench_signalCalled(ARGS, jint
 	return wrong;
 }
 
-/* For the critical downcall of java.lang.foreign. */
-__attribute__((visibility("default"))) int kvmirq_bench_signal(int fd);
-
-int kvmirq_bench_signal(int fd)
-{
-	return signal_event(fd, 1);
-}
-
 /* The least that a native method costs: what is left is the JVM's. */
 JNIEXPORT jint JNICALL Java_io_kvmirq_backend_CallsBench_bareSignal(ARGS,
 								    jint fd)
 {
 	return signal_event(fd, 1);
-}
-
-JNIEXPORT jint JNICALL Java_io_kvmirq_backend_CallsBench_bareLine(ARGS, jint vm,
-								  jint gsi,
-								  jint level)
-{
-	struct kvm_irq_level line = {
-		.irq = (uint32_t)gsi,
-		.level = (uint32_t)level,
-	};
-
-	return call(vm, KVM_IRQ_LINE, &line);
 }

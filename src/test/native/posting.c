@@ -24,8 +24,6 @@ enum {
 	CONTROL = 4,
 	IRR = 8,
 	VECTORS = 256,
-	SPREAD = 32,
-	BATCH = 8,
 	FIELDS = 11,
 };
 
@@ -105,19 +103,6 @@ IN_C(jint, deliver)(ARGS, jlong address, jint count)
 	return wrong;
 }
 
-IN_C(jint, redeliver)(ARGS, jlong address, jint count)
-{
-	word *pid = (word *)address;
-	jint wrong = 0;
-
-	for (unsigned int v = 0; v < VECTORS; v++)
-		deliver(pid, v);
-	for (jint i = 0; i < count; i++)
-		wrong += deliver(pid, i & (VECTORS - 1));
-	discard(pid);
-	return wrong;
-}
-
 IN_C(jint, deliverAndSync)(ARGS, jlong address, jint count)
 {
 	word *pid = (word *)address;
@@ -125,22 +110,6 @@ IN_C(jint, deliverAndSync)(ARGS, jlong address, jint count)
 
 	for (jint i = 0; i < count; i++) {
 		wrong += !deliver(pid, i & (VECTORS - 1));
-		wrong += !sync(pid);
-	}
-	return wrong;
-}
-
-IN_C(jint, deliverEightAndSync)(ARGS, jlong address, jint count)
-{
-	word *pid = (word *)address;
-	jint wrong = 0;
-
-	for (jint i = 0; i < count; i += BATCH) {
-		for (unsigned int k = 0; k < BATCH; k++) {
-			unsigned int v = (unsigned int)i / BATCH + k * SPREAD;
-
-			wrong += deliver(pid, v & (VECTORS - 1)) != (k == 0);
-		}
 		wrong += !sync(pid);
 	}
 	return wrong;
@@ -162,18 +131,6 @@ IN_C(jint, post)(ARGS, jlong address, jint count)
 static inline uint64_t field(uint64_t bits, int low, int width)
 {
 	return bits >> low & (UINT64_MAX >> (64 - width));
-}
-
-static inline uint64_t remapped(const uint64_t *irte)
-{
-	return field(irte[0], 16, 8) + field(irte[0], 32, 32) +
-	       field(irte[1], 0, 16);
-}
-
-static inline uint64_t posted(const uint64_t *irte)
-{
-	return field(irte[0], 16, 8) + field(irte[1], 0, 16) +
-	       (field(irte[1], 32, 32) << 32 | field(irte[0], 38, 26) << 6);
 }
 
 /* What Irte.decode reads, but for what is reserved. */
@@ -204,61 +161,7 @@ IN_C(jlong, decode)(ARGS, jlong address, jint entries, jint count)
 	return (jlong)sum;
 }
 
-IN_C(jlong, scan)(ARGS, jlong address, jint entries, jint count)
-{
-	const uint64_t *table = (const uint64_t *)address;
-	uint64_t sum = 0;
-
-	for (jint i = 0; i < count; i += entries) {
-		for (jint k = 0; k < entries; k++) {
-			const uint64_t *irte = &table[2 * k];
-
-			if (!field(irte[0], 0, 1))
-				continue;
-			sum += field(irte[0], 15, 1) ? posted(irte) :
-						       remapped(irte);
-		}
-	}
-	return (jlong)sum;
-}
-
-static inline uint64_t all_amd_fields(const uint64_t *irte)
-{
-	uint64_t low = irte[0], high = irte[1];
-	uint64_t sum = field(low, 0, 1) + field(low, 1, 1) + field(low, 7, 1) +
-		       field(high, 0, 8) +
-		       (field(high, 56, 8) << 24 | field(low, 8, 24));
-
-	if (field(low, 7, 1))
-		return sum + field(low, 2, 1) + field(low, 6, 1) +
-		       field(low, 32, 32) + field(high, 12, 40);
-	return sum + field(low, 2, 3) + field(low, 5, 1) + field(low, 6, 1);
-}
-
-IN_C(jlong, scanAmd)(ARGS, jlong address, jint entries, jint count)
-{
-	const uint64_t *table = (const uint64_t *)address;
-	uint64_t sum = 0;
-
-	for (jint i = 0; i < count; i += entries) {
-		for (jint k = 0; k < entries; k++)
-			sum += all_amd_fields(&table[2 * k]);
-	}
-	return (jlong)sum;
-}
-
 /* What does not fit is refused, as in Java. */
-static inline bool encode(uint64_t *irte, uint64_t descriptor,
-			  uint64_t vector, uint64_t id)
-{
-	if (vector > 0xff || id > 0xffff)
-		return false;
-	irte[0] = 1 | 1 << 15 | vector << 16 |
-		  (descriptor >> 6 & 0x3ffffff) << 38;
-	irte[1] = (descriptor >> 32) << 32 | UINT64_C(1) << 18 | id;
-	return true;
-}
-
 static inline uint64_t with(uint64_t value, int low, int width, bool *fits)
 {
 	*fits &= value <= UINT64_MAX >> (64 - width);
@@ -294,25 +197,4 @@ IN_C(jlong, encodeAll)(ARGS, jlong fields, jlong address, jint entries,
 		}
 	}
 	return fits ? (jlong)sum : -1;
-}
-
-/* A source is a descriptor's address, and an id above 8 bits of vector. */
-IN_C(jlong, encode)(ARGS, jlong sources, jlong address, jint entries,
-		    jint count)
-{
-	const uint64_t *source = (const uint64_t *)sources;
-	uint64_t *table = (uint64_t *)address;
-	uint64_t sum = 0;
-
-	for (jint i = 0; i < count; i += entries) {
-		for (jint k = 0; k < entries; k++) {
-			const uint64_t *from = &source[2 * k];
-			uint64_t *irte = &table[2 * k];
-
-			if (!encode(irte, from[0], from[1] & 0xff, from[1] >> 8))
-				return -1;
-			sum += irte[0] ^ irte[1];
-		}
-	}
-	return (jlong)sum;
 }

@@ -187,22 +187,3 @@ pub extern "C" fn Java_io_kvmirq_selftest_PeerBench_attachInRust(
     drop(events);
     took
 }
-
-/// Removes each irqfd and closes its eventfd.
-#[no_mangle]
-pub extern "C" fn Java_io_kvmirq_selftest_PeerBench_detachInRust(
-    _: Jni,
-    _: Jni,
-    vm: i32,
-    first: i32,
-    count: i32,
-) -> i64 {
-    let vm = ok!(vm_of(vm));
-    let gsis = first as u32..(first + count) as u32;
-    let events = ok!(attach(&vm, gsis.clone(), false));
-    let start = Instant::now();
-    for (event, gsi) in events.into_iter().zip(gsis) {
-        ok!(vm.unregister_irqfd(&event, gsi));
-    }
-    nanos(start)
-}

@@ -2,42 +2,73 @@
 package io.kvmirq.bench;
 
 import io.kvmirq.explain.ProcessLimit;
-import java.io.IOException;
-import java.io.UncheckedIOException;
-import java.nio.file.Files;
-import java.nio.file.Path;
-import java.nio.file.StandardOpenOption;
-import java.util.Map;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Locale;
 import java.util.Optional;
-import java.util.function.Function;
-import java.util.function.ToDoubleFunction;
+import java.util.function.DoubleSupplier;
+import java.util.function.IntToLongFunction;
 
 /**
- * A benchmark under way: how many rounds it runs, and where its rows go. {@code scripts/bench} sets both by properties:
+ * Comparisons of an operation of ours with the same of a reference, in one process. Each row is printed as a line of the
+ * table that {@code scripts/bench} writes.
  *
- * <p>{@code kvmirq.bench.rows} is the file that rows are added to; without it they are printed. {@code
- * kvmirq.bench.rounds} is the number of rounds; with it the warm-up is one round, so that a test sees all code run.
+ * <p>A round as a whole may be 1.6 times slower than the next, so the sides take turns: their ratio is taken within a round,
+ * and the median of the rounds counts.
  */
 public final class Bench {
-    private static final String ROWS = "kvmirq.bench.rows";
-    private static final String ROUNDS = "kvmirq.bench.rounds";
+    /** The number of rounds, after one of warm-up: the run only shows that the benchmark works. */
+    private static final Integer BRIEF = Integer.getInteger("kvmirq.bench.rounds");
+
+    /** A reference that varies more than this among rounds says that something else ran here. */
+    private static final double CALM = 1.5;
+
+    private static final double BATCH_NANOS = 1e6;
+    private static final int PROBED = 1 << 14;
 
     private static final int FAILED = 1;
     private static final int COULD_NOT_RUN = 3;
 
     private final String name;
-    private final String note;
 
     /** @param name as {@code make bench T=} has it */
     public Bench(String name) {
-        this(name, "JDK " + Runtime.version().feature());
+        this.name = name;
     }
 
-    /** @param note what else distinguishes its rows; may be empty */
-    public Bench(String name, String note) {
-        this.name = name;
-        this.note = note;
+    /**
+     * An operation of two sides. Each side returns the nanoseconds of one operation.
+     *
+     * @param most the ratio that is the goal; not a number if there is none
+     */
+    public record Row(String title, double most, DoubleSupplier ours, DoubleSupplier theirs) {
+        /**
+         * An operation of which a batch takes about a millisecond.
+         *
+         * @param unit operations that a batch has whole numbers of
+         * @param ours runs so many, and returns the same as the other side: what it computed, or how many went wrong
+         * @param theirs as ours
+         */
+        public static Row of(String title, double most, int unit, IntToLongFunction ours, IntToLongFunction theirs) {
+            int probed = (PROBED / unit + 1) * unit;
+            nanos(theirs, probed);
+            int count = Math.max(1, (int) (BATCH_NANOS / nanos(theirs, probed) / unit)) * unit;
+            if (ours.applyAsLong(count) != theirs.applyAsLong(count)) {
+                throw new IllegalStateException(title + ": the two sides do not answer the same");
+            }
+            return new Row(title, most, () -> nanos(ours, count), () -> nanos(theirs, count));
+        }
+
+        private static double nanos(IntToLongFunction side, int count) {
+            long start = System.nanoTime();
+            answer = side.applyAsLong(count);
+            return (double) (System.nanoTime() - start) / count;
+        }
     }
+
+    /** So that the JVM computes it. */
+    @SuppressWarnings("unused")
+    private static volatile long answer;
 
     /**
      * From now on an exception that ends any thread ends the benchmark: another thread may wait for it for ever. Exit code 3
@@ -51,54 +82,66 @@ public final class Bench {
         });
     }
 
-    /** A row's operation, and its goal. */
-    public record Title(String operation, Goal goal) {}
-
-    public int rounds(int usual) {
-        return Integer.getInteger(ROUNDS, usual);
+    /** How often to do what is not measured, but for a brief run. */
+    public static int warmUp(int usual) {
+        return BRIEF == null ? usual : 1;
     }
 
-    /** Rounds, or whatever else is repeated, before anything is measured. */
-    public int warmUp(int usual) {
-        return isBrief() ? 1 : usual;
-    }
-
-    /** Whether this run only shows that the benchmark works. */
-    public boolean isBrief() {
-        return Integer.getInteger(ROUNDS) != null;
-    }
-
-    /** Times the operations in nanoseconds, and adds a row of each. Those that were not calm are timed twice. */
-    public <O extends Enum<O>> void measure(
-            O[] operations,
-            int usualRounds,
-            ToDoubleFunction<O> ours,
-            ToDoubleFunction<O> theirs,
-            Function<O, Title> titles) {
-        Map<O, Rounds> all = Rounds.calm(operations, rounds(usualRounds), ours, theirs);
-        all.forEach((operation, rounds) -> add(titles.apply(operation), rounds));
-    }
-
-    /** Nanoseconds. */
-    public void add(Title title, Rounds rounds) {
-        add(title, "ns", rounds);
-    }
-
-    public void add(Title title, String unit, Rounds rounds) {
-        add(new Row(name, title.operation(), note, unit, title.goal(), rounds));
-    }
-
-    private static void add(Row row) {
-        String file = System.getProperty(ROWS);
-        if (file == null) {
-            System.out.println(row.name() + ": " + row.goal().text(row.ratio(), row.unit()) + ", goal "
-                    + row.goal().text(row.unit()));
-            return;
+    /** Measures rows after a warm-up, those that were not calm once more, and prints them. */
+    public void measure(int warmUp, int rounds, List<Row> rows) {
+        ratios(warmUp(warmUp), rows);
+        int times = BRIEF == null ? rounds : BRIEF;
+        double[][][] all = ratios(times, rows);
+        for (int i = 0; i < rows.size(); i++) {
+            boolean isCalm = spread(all[i][1]) <= CALM;
+            double[][] both = isCalm ? all[i] : ratios(times, List.of(rows.get(i)))[0];
+            System.out.println(line(rows.get(i), both[0], both[1]));
         }
-        try {
-            Files.writeString(Path.of(file), row.toJson() + "\n", StandardOpenOption.CREATE, StandardOpenOption.APPEND);
-        } catch (IOException e) {
-            throw new UncheckedIOException(e);
+    }
+
+    /** The nanoseconds of our side and of the other one, by row and side. Who comes first changes from round to round. */
+    private static double[][][] ratios(int times, List<Row> rows) {
+        double[][][] all = new double[rows.size()][2][times];
+        for (int turn = 0; turn < times; turn++) {
+            for (int i = 0; i < rows.size(); i++) {
+                int which = (turn + i) % rows.size();
+                Row row = rows.get(which);
+                double theirs = turn % 2 == 0 ? Double.NaN : row.theirs.getAsDouble();
+                all[which][0][turn] = row.ours.getAsDouble();
+                all[which][1][turn] = turn % 2 == 0 ? row.theirs.getAsDouble() : theirs;
+            }
         }
+        return all;
+    }
+
+    /** A row of the table: name, median of the ratios, their spread, ratio of the quickest tenths, goal. */
+    String line(Row row, double[] ours, double[] theirs) {
+        double[] ratios = new double[ours.length];
+        Arrays.setAll(ratios, i -> ours[i] / theirs[i]);
+        double ratio = percentile(ratios, 50);
+        String goal = Double.isNaN(row.most)
+                ? ""
+                : String.format(Locale.ROOT, "≤ %.2f %s", row.most, ratio <= row.most ? "met" : "missed");
+        return String.format(
+                Locale.ROOT,
+                "| %s: %s, JDK %d | %.3f | %.2f | %.3f | %s%s |",
+                name,
+                row.title,
+                Runtime.version().feature(),
+                ratio,
+                spread(ratios),
+                percentile(ours, 10) / percentile(theirs, 10),
+                goal,
+                spread(theirs) <= CALM ? "" : " not calm");
+    }
+
+    private static double spread(double[] samples) {
+        return percentile(samples, 90) / percentile(samples, 10);
+    }
+
+    private static double percentile(double[] samples, int percentile) {
+        double[] sorted = samples.clone();
+        Arrays.sort(sorted);
+        return sorted[(sorted.length - 1) * percentile / 100];
     }
 }

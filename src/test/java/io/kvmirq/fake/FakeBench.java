@@ -6,8 +6,7 @@ import io.kvmirq.InterruptVector;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
 import io.kvmirq.bench.Bench;
-import io.kvmirq.bench.Goal;
-import io.kvmirq.bench.Rounds;
+import io.kvmirq.bench.Bench.Row;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kvm.Irqfd;
@@ -18,21 +17,11 @@ import java.util.List;
 
 /**
  * The cost of the fake beside the real kernel: a signal that a route takes to a LAPIC against an eventfd nobody listens
- * to, and a VM with 4096 routes and irqfds against the same one, in one process. {@code make bench T=fake} runs it.
+ * to, and a VM with 4096 routes and irqfds against the same one. {@code make bench T=fake} runs it.
  */
 final class FakeBench {
-    private static final int ROUNDS = 61;
-    private static final int WARM_UP_ROUNDS = 20;
-    private static final int SIGNALS = 20_000;
-    private static final int VMS = 31;
-    private static final int WARM_UP_VMS = 5;
     private static final int IRQFDS = 4096;
     private static final VcpuId VCPU = new VcpuId(0);
-
-    private enum Op {
-        SIGNAL,
-        VM
-    }
 
     private FakeBench() {}
 
@@ -41,15 +30,8 @@ final class FakeBench {
         try (Kernel real = Kernel.open("jni");
                 Kernel fake = new FakeKernel(Profile.V6_18).open()) {
             signals(bench, real, fake);
-            Op[] vm = {Op.VM};
-            Rounds.of(vm, bench.warmUp(WARM_UP_VMS), op -> open(fake), op -> open(real));
-            bench.measure(
-                    vm,
-                    VMS,
-                    op -> open(fake),
-                    op -> open(real),
-                    op -> new Bench.Title(
-                            "fake / real: a VM with " + IRQFDS + " routes and irqfds", Goal.atMost(0.35)));
+            String title = "fake / real: a VM with " + IRQFDS + " routes and irqfds";
+            bench.measure(5, 31, List.of(new Row(title, 0.35, () -> open(fake), () -> open(real))));
         }
     }
 
@@ -62,27 +44,19 @@ final class FakeBench {
                 vcpu.enableLapic();
                 Gsi gsi = vm.routes().add(MsiMessage.to(VCPU, new InterruptVector(0x31)));
                 try (Irqfd irqfd = vm.assignIrqfd(routed, gsi)) {
-                    Op[] signal = {Op.SIGNAL};
-                    Rounds.of(signal, bench.warmUp(WARM_UP_ROUNDS), op -> signal(routed), op -> signal(alone));
-                    bench.measure(
-                            signal,
-                            ROUNDS,
-                            op -> signal(routed),
-                            op -> signal(alone),
-                            op -> new Bench.Title(
-                                    "fake / real: a signal, on the fake through " + irqfd.gsi() + " to the LAPIC",
-                                    Goal.atMost(0.25)));
+                    String title = "fake / real: a signal, on the fake through " + irqfd.gsi() + " to the LAPIC";
+                    Row row = Row.of(title, 0.25, 1, count -> signal(routed, count), count -> signal(alone, count));
+                    bench.measure(20, 61, List.of(row));
                 }
             }
         }
     }
 
-    private static double signal(EventFd event) {
-        long start = System.nanoTime();
-        for (int i = 0; i < SIGNALS; i++) {
+    private static long signal(EventFd event, int count) {
+        for (int i = 0; i < count; i++) {
             event.signal();
         }
-        return (double) (System.nanoTime() - start) / SIGNALS;
+        return count;
     }
 
     /** The time until all is assigned; closing is not timed. */

@@ -3,12 +3,12 @@ package io.kvmirq.kernel;
 
 import io.kvmirq.backend.choice.Backends;
 import io.kvmirq.bench.Bench;
-import io.kvmirq.bench.Goal;
-import io.kvmirq.bench.Rounds;
+import io.kvmirq.bench.Bench.Row;
 import java.lang.invoke.MethodHandles;
 import java.lang.invoke.VarHandle;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.util.List;
 
 /**
  * Accesses by a view of a mapping beside the same to a buffer of the JDK, and the device's side of a virtqueue in a view
@@ -20,7 +20,6 @@ final class ViewBench {
     private static final VarHandle SHORT =
             MethodHandles.byteBufferViewVarHandle(short[].class, ByteOrder.LITTLE_ENDIAN);
     private static final int ROUNDS = 201;
-    private static final int WARM_UP_ROUNDS = 200;
     private static final int COUNT = 102_400;
     private static final int BATCH = 64;
 
@@ -29,27 +28,10 @@ final class ViewBench {
     private static final int USED = AVAIL + 4 + 2 * SIZE;
     private static final int MEMORY = 4 * 4096;
 
-    private enum Op {
-        GET("view / buffer: getLong", Goal.atMost(1.2)),
-        PUT("view / buffer: putLong", Goal.atMost(1.2)),
-        QUEUE("Java / C: pop and push of a virtqueue", Goal.atMost(1.5));
-
-        private final String title;
-        private final Goal goal;
-
-        Op(String title, Goal goal) {
-            this.title = title;
-            this.goal = goal;
-        }
-    }
-
-    private final Bench bench;
     private final ByteBuffer view;
     private final ByteBuffer buffer = ByteBuffer.allocateDirect(MEMORY).order(ByteOrder.LITTLE_ENDIAN);
-    private long sum;
 
-    private ViewBench(String binding, Mapping memory) {
-        this.bench = new Bench("view", binding + ", JDK " + Runtime.version().feature());
+    private ViewBench(Mapping memory) {
         this.view = memory.view(0, MEMORY);
         for (ByteBuffer queue : new ByteBuffer[] {view, buffer}) {
             for (int i = 0; i < SIZE; i++) {
@@ -61,44 +43,38 @@ final class ViewBench {
 
     private static native long queueInC(ByteBuffer memory, int count);
 
-    /** @param arguments a binding, and the twin's absolute path */
+    /** @param arguments the other half's absolute path, and a binding */
     public static void main(String[] arguments) {
-        System.load(arguments[1]);
-        try (Kernel kernel = Kernel.over(Backends.ofThisMachine().open(arguments[0]));
+        System.load(arguments[0]);
+        try (Kernel kernel = Kernel.over(Backends.ofThisMachine().open(arguments[1]));
                 Mapping.Owner owner = Mapping.anonymous(kernel, MEMORY)) {
-            new ViewBench(arguments[0], owner.mapping()).run();
+            new ViewBench(owner.mapping()).run(arguments[1]);
         }
     }
 
-    private void run() {
+    private void run(String binding) {
         // One by one, so that the loop is compiled when calls, and not its rounds, have made it hot: slice is inlined
         // then.
         if (queue(view, COUNT, 1) != queueInC(buffer, COUNT)) {
             throw new IllegalStateException("Java and C took different descriptors");
         }
-        Rounds.of(Op.values(), bench.warmUp(WARM_UP_ROUNDS), this::ours, this::theirs);
-        bench.measure(Op.values(), ROUNDS, this::ours, this::theirs, op -> new Bench.Title(op.title, op.goal));
-        if (sum == 0) {
-            throw new IllegalStateException("nothing was read");
-        }
-    }
-
-    private double ours(Op op) {
-        return time(op, view, false);
-    }
-
-    private double theirs(Op op) {
-        return time(op, buffer, op == Op.QUEUE);
-    }
-
-    private double time(Op op, ByteBuffer memory, boolean inC) {
-        long start = System.nanoTime();
-        sum += switch (op) {
-            case GET -> memory == view ? getOfView(COUNT) : getOfBuffer(COUNT);
-            case PUT -> memory == view ? putOfView(COUNT) : putOfBuffer(COUNT);
-            case QUEUE -> inC ? queueInC(memory, COUNT) : queue(memory, COUNT, BATCH);
-        };
-        return (double) (System.nanoTime() - start) / COUNT;
+        new Bench("view")
+                .measure(
+                        ROUNDS,
+                        ROUNDS,
+                        List.of(
+                                Row.of(
+                                        binding + ", view / buffer: getLong",
+                                        1.2,
+                                        COUNT,
+                                        this::getOfView,
+                                        this::getOfBuffer),
+                                Row.of(
+                                        binding + ", Java / C: pop and push of a virtqueue",
+                                        1.5,
+                                        COUNT,
+                                        count -> queue(view, count, BATCH),
+                                        count -> queueInC(buffer, count))));
     }
 
     /**
@@ -121,22 +97,6 @@ final class ViewBench {
             all += memory.getLong(i * 24 & MEMORY - 8);
         }
         return all;
-    }
-
-    private long putOfView(int count) {
-        ByteBuffer memory = view;
-        for (int i = 0; i < count; i++) {
-            memory.putLong(MEMORY / 2 + (i * 24 & MEMORY / 2 - 8), i);
-        }
-        return 1;
-    }
-
-    private long putOfBuffer(int count) {
-        ByteBuffer memory = buffer;
-        for (int i = 0; i < count; i++) {
-            memory.putLong(MEMORY / 2 + (i * 24 & MEMORY / 2 - 8), i);
-        }
-        return 1;
     }
 
     /** A driver offers descriptors by the batch, and the device takes what there is. */

@@ -18,8 +18,7 @@ import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.Libc;
 import io.kvmirq.backend.choice.Backends;
 import io.kvmirq.bench.Bench;
-import io.kvmirq.bench.Goal;
-import io.kvmirq.forward.ForwardedIrq;
+import io.kvmirq.bench.Bench.Row;
 import io.kvmirq.forward.Forwarding;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Fd;
@@ -32,6 +31,7 @@ import java.lang.reflect.Proxy;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.function.DoubleSupplier;
 import net.bytebuddy.ByteBuddy;
 import net.bytebuddy.implementation.FixedValue;
 import net.bytebuddy.implementation.MethodCall;
@@ -39,10 +39,9 @@ import net.bytebuddy.implementation.MethodDelegation;
 import net.bytebuddy.implementation.bind.annotation.AllArguments;
 import net.bytebuddy.implementation.bind.annotation.Origin;
 import net.bytebuddy.implementation.bind.annotation.RuntimeType;
-import org.jspecify.annotations.Nullable;
 
 /**
- * The cost of attaching the vectors of a device to a VM, of rerouting and of detaching them, on the machine's KVM. For
+ * The cost of attaching the vectors of a device to a VM and of detaching them, on the machine's KVM. For
  * {@code Forwarding} a stub stands in for VFIO, and does nothing: what VFIO costs is on both sides the same. Each
  * comparison takes turns in one process, each time on a new VM. {@code make bench T=attach} runs it.
  *
@@ -53,17 +52,11 @@ final class AttachBench {
     private static final int FIRST_GSI = 0;
 
     private static final int ROUNDS = 31;
-    /** A round takes seconds. */
-    private static final int SINGLY_ROUNDS = 7;
-
-    /** Compiled code is compared: methods run as often as the JVM asks for, with few vectors, which detach quickly. */
+    private static final int WARM_UP_ROUNDS = 30;
+    /** Methods run as often as the JVM asks for, with few vectors, which detach quickly. */
     private static final int FEW_ROUNDS = 1500;
 
-    private static final int WARM_UP_ROUNDS = 30;
-
-    private static final int SINGLE_REROUTES = 64;
     private static final MsiMessage MESSAGE = MsiMessage.to(new VcpuId(0), new InterruptVector(0x31));
-    private static final MsiMessage OTHER = MsiMessage.to(new VcpuId(0), new InterruptVector(0x32));
     private static final PciAddress ADDRESS = PciAddress.parse("0000:3b:00.0");
     /** Beyond any descriptor. */
     private static final int DEVICE = 1 << 24;
@@ -72,33 +65,6 @@ final class AttachBench {
     private static final int MOST_VECTORS = 2048;
 
     private static final int FEW = 64;
-    /** Of few vectors, whose fixed costs weigh more. */
-    private static final Goal GOAL_OF_FEW = Goal.atMost(1.4);
-
-    private enum Op {
-        ATTACH("attach, one commit / C, one commit", Goal.atMost(1.10)),
-        FORWARD("attach, forwardAll / C, one commit", Goal.atMost(1.10)),
-        REROUTE("reroute all at once / one by one", Goal.faster(100)),
-        ATTACH_SINGLY("attach, one commit / C, a commit each", Goal.faster(150)),
-        DETACH("detach, closeAll / C, deassign each", Goal.faster(3.5)),
-        DETACH_JAVA("detach, closeAll / close each", Goal.faster(3.5)),
-        DETACH_BULK("detach, closeAll / C, by the files' end", Goal.atMost(1.10));
-
-        private final String title;
-        private final Goal goal;
-
-        Op(String title, Goal goal) {
-            this.title = title;
-            this.goal = goal;
-        }
-
-        /** At the sizes that have a goal: some take seconds. */
-        private static Op[] of(int vectors) {
-            return vectors > FEW
-                    ? new Op[] {ATTACH, FORWARD, REROUTE, DETACH, DETACH_JAVA, DETACH_BULK}
-                    : new Op[] {ATTACH, FORWARD};
-        }
-    }
 
     private final Bench bench = new Bench("attach");
     private final Kernel kernel;
@@ -115,12 +81,15 @@ final class AttachBench {
 
     static native int detachInC(int vm, ByteBuffer fds, int first, int count, boolean together);
 
-    /** @param arguments the absolute path of the other half, then numbers of vectors */
+    /** @param arguments the absolute path of the other half */
     public static void main(String[] arguments) {
         System.load(arguments[0]);
         try (Kernel kernel = Kernel.over(withoutVfio())) {
-            for (String vectors : List.of(arguments).subList(1, arguments.length)) {
-                new AttachBench(kernel, Integer.parseInt(vectors)).run();
+            for (int i = 0; i < Bench.warmUp(FEW_ROUNDS); i++) {
+                new AttachBench(kernel, FEW).warmUp();
+            }
+            for (int vectors : new int[] {FEW, MOST_VECTORS, 2 * MOST_VECTORS}) {
+                new AttachBench(kernel, vectors).run();
             }
         }
     }
@@ -181,32 +150,49 @@ final class AttachBench {
         }
     }
 
+    private void warmUp() {
+        inJava(true);
+        forwarded();
+        inJava(false);
+    }
+
     private void run() {
-        if (!bench.isBrief()) {
-            new AttachBench(kernel, FEW).warmUp(FEW_ROUNDS);
-        }
-        warmUp(bench.warmUp(WARM_UP_ROUNDS));
         if (vectors > MOST_VECTORS) {
-            bench.measure(new Op[] {Op.ATTACH}, ROUNDS, this::java, this::c, this::title);
-            bench.measure(new Op[] {Op.ATTACH_SINGLY}, SINGLY_ROUNDS, this::java, this::c, this::title);
-        } else {
-            bench.measure(Op.of(vectors), ROUNDS, this::java, this::c, this::title);
+            bench.measure(
+                    2,
+                    7,
+                    List.of(row(
+                            "attach, one commit / C, a commit each",
+                            1 / 150.0,
+                            () -> inJava(true),
+                            () -> inC(true, true, true))));
+            return;
         }
+        for (int i = 0; i < Bench.warmUp(WARM_UP_ROUNDS); i++) {
+            warmUp();
+        }
+        // The fixed costs of few vectors weigh more.
+        double most = vectors > FEW ? 1.10 : 1.4;
+        List<Row> rows = new ArrayList<>();
+        rows.add(row("attach, one commit / C, one commit", most, () -> inJava(true), () -> inC(true, false, true)));
+        rows.add(row("attach, forwardAll / C, one commit", most, () -> forwarded(), () -> inC(true, false, true)));
+        if (vectors > FEW) {
+            rows.add(row(
+                    "detach, closeAll / C, deassign each",
+                    1 / 3.5,
+                    () -> inJava(false),
+                    () -> inC(false, false, false)));
+            rows.add(row(
+                    "detach, closeAll / C, by the files' end",
+                    1.10,
+                    () -> inJava(false),
+                    () -> inC(false, false, true)));
+        }
+        bench.measure(1, ROUNDS, rows);
     }
 
-    private void warmUp(int rounds) {
-        for (int i = 0; i < rounds; i++) {
-            java(Op.ATTACH);
-            if (vectors <= MOST_VECTORS) {
-                java(Op.FORWARD);
-                c(Op.DETACH_JAVA);
-            }
-        }
-        c(Op.DETACH_JAVA);
-    }
-
-    private Bench.Title title(Op op) {
-        return new Bench.Title(vectors + " vectors: " + op.title, vectors > FEW ? op.goal : GOAL_OF_FEW);
+    private Row row(String title, double most, DoubleSupplier ours, DoubleSupplier theirs) {
+        return new Row(vectors + " vectors: " + title, most, ours, theirs);
     }
 
     private static void require(int result) {
@@ -215,45 +201,18 @@ final class AttachBench {
         }
     }
 
-    /** The first side, in nanoseconds. */
-    private double java(Op op) {
-        if (op == Op.FORWARD || op == Op.REROUTE) {
-            return forwarded(op);
-        }
-        boolean attaching = op == Op.ATTACH || op == Op.ATTACH_SINGLY;
-        return inJava(attaching, true);
-    }
-
-    /** The second side, in nanoseconds. */
-    private double c(Op op) {
-        if (op == Op.REROUTE) {
-            return forwarded(null);
-        }
-        return op == Op.DETACH_JAVA ? inJava(false, false) : inC(op);
-    }
-
-    /** @param op null for reroutes one by one */
-    private double forwarded(@Nullable Op op) {
+    private double forwarded() {
         try (Vm vm = Vm.create(kernel);
                 VfioDevice device = VfioDevice.adopt(kernel, ADDRESS, DEVICE, Ownership.BORROWED);
                 Forwarding forwarding = Forwarding.of(vm, device)) {
             vm.createSplitIrqchip(FIRST_GSI);
             long start = System.nanoTime();
-            List<ForwardedIrq> irqs = forwarding.forwardAll(device.msix(0, vectors), i -> MESSAGE);
-            long attached = System.nanoTime();
-            if (op == Op.FORWARD) {
-                return attached - start;
-            }
-            if (op == Op.REROUTE) {
-                forwarding.reroute(irqs, i -> OTHER);
-                return System.nanoTime() - attached;
-            }
-            irqs.subList(0, SINGLE_REROUTES).forEach(irq -> irq.reroute(OTHER));
-            return (System.nanoTime() - attached) * (double) vectors / SINGLE_REROUTES;
+            forwarding.forwardAll(device.msix(0, vectors), i -> MESSAGE);
+            return System.nanoTime() - start;
         }
     }
 
-    private double inJava(boolean timeAttach, boolean together) {
+    private double inJava(boolean timeAttach) {
         try (Vm vm = Vm.create(kernel)) {
             vm.createSplitIrqchip(FIRST_GSI);
             long start = System.nanoTime();
@@ -272,26 +231,21 @@ final class AttachBench {
             }
             long detaching = System.nanoTime();
             events.forEach(EventFd::close);
-            if (together) {
-                Irqfd.closeAll(irqfds);
-            } else {
-                irqfds.forEach(Irqfd::close);
-            }
+            Irqfd.closeAll(irqfds);
             long detached = System.nanoTime();
             return timeAttach ? attached - start : detached - detaching;
         }
     }
 
-    private double inC(Op op) {
+    private double inC(boolean timeAttach, boolean singly, boolean together) {
         try (Vm vm = Vm.create(kernel);
                 Fd.Lease lease = vm.fd().lease()) {
             vm.createSplitIrqchip(FIRST_GSI);
             long start = System.nanoTime();
-            require(attachInC(lease.number(), fds, FIRST_GSI, vectors, op == Op.ATTACH_SINGLY));
+            require(attachInC(lease.number(), fds, FIRST_GSI, vectors, singly));
             long attached = System.nanoTime();
-            require(detachInC(lease.number(), fds, FIRST_GSI, vectors, op != Op.DETACH));
-            long detached = System.nanoTime();
-            return op == Op.DETACH || op == Op.DETACH_BULK ? detached - attached : attached - start;
+            require(detachInC(lease.number(), fds, FIRST_GSI, vectors, together));
+            return timeAttach ? attached - start : System.nanoTime() - attached;
         }
     }
 }

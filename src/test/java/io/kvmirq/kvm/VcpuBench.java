@@ -2,33 +2,26 @@
 package io.kvmirq.kvm;
 
 import com.sun.management.ThreadMXBean;
-import io.kvmirq.InterruptVector;
-import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
 import io.kvmirq.backend.choice.Backends;
 import io.kvmirq.bench.Bench;
-import io.kvmirq.bench.Goal;
-import io.kvmirq.bench.Rounds;
+import io.kvmirq.bench.Bench.Row;
 import io.kvmirq.kernel.Kernel;
-import io.kvmirq.kernel.Mapping;
 import java.lang.management.ManagementFactory;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.EnumMap;
 import java.util.HexFormat;
 import java.util.List;
-import java.util.Map;
-import java.util.concurrent.CyclicBarrier;
 import java.util.concurrent.TimeUnit;
-import java.util.regex.Matcher;
-import java.util.regex.Pattern;
+import java.util.function.LongSupplier;
+import java.util.function.ToLongFunction;
 
 /**
  * The cost of an exit of a vCPU, and of a kick until it ends a run, beside the same in C: in one process, on the same
- * vCPUs, in short batches that take turns; exits in time of the CPU, which other programs disturb less. Then the times of
- * pauses of a guest with two vCPUs. {@code make bench T=vcpu} runs it.
+ * vCPUs, in short batches that take turns; exits in time of the CPU, which other programs disturb less. {@code make bench
+ * T=vcpu} runs it.
  *
  * <p>The other half is {@code src/test/native/vcpu.c}, method for method.
  */
@@ -37,64 +30,21 @@ final class VcpuBench {
     private static final int ROUNDS = 61;
     private static final int WARM_UP_ROUNDS = 240;
     /** Of kicks, of which a round has too few for the compiler. */
-    private static final long WARM_UP_NANOS = 3_000_000_000L;
+    private static final int WARM_UP_MILLIS = 3000;
 
     private static final int EXITS = 300;
     private static final int KICKS = 25;
-    private static final int PAUSES = 1000;
-    private static final double LONGEST_PAUSE_NANOS = 10_000_000;
     /** Until a thread that is about to enter the guest is in it, or asleep in its HLT. */
     private static final int SETTLE_NANOS = 60_000;
 
     private static final int START = 0x1000;
-    private static final int SECOND = 0x2000;
-    private static final int INIT = 5 << 8;
-    private static final int START_UP = 6 << 8;
-    private static final Pattern FD_NUMBER = Pattern.compile("\\(fd (\\d+)\\)");
-
-    private enum Op {
-        /** out %al, $0x82 for ever. */
-        PORT_WRITE("exit: port written", "e682ebfc", 1.05),
-        /** in $0x44, %al. */
-        PORT_READ("exit: port read", "e444ebfc", 1.05),
-        /** mov %al, 0xf800. */
-        MMIO_WRITE("exit: MMIO written", "a200f8ebfb", 1.05),
-        /** mov 0xf800, %al. */
-        MMIO_READ("exit: MMIO read", "a000f8ebfb", 1.05),
-        /** jmp to itself. */
-        KICK_LOOP("kick: guest computes", "ebfe", 1.10),
-        /** hlt for ever. */
-        KICK_HALT("kick: guest halts", "f4ebfd", 1.10);
-
-        private final String title;
-        private final String code;
-        private final double goal;
-
-        Op(String title, String code, double goal) {
-            this.title = title;
-            this.code = code;
-            this.goal = goal;
-        }
-
-        static Op[] exits() {
-            return new Op[] {PORT_WRITE, PORT_READ, MMIO_WRITE, MMIO_READ};
-        }
-
-        static Op[] kicks() {
-            return new Op[] {KICK_LOOP, KICK_HALT};
-        }
-
-        boolean isKick() {
-            return this == KICK_LOOP || this == KICK_HALT;
-        }
-    }
 
     private final Bench bench = new Bench("vcpu");
     private final Kernel kernel;
-    private final Map<Op, Vcpu> vcpus = new EnumMap<>(Op.class);
+    private final String binding;
     private final ByteBuffer nanos =
             ByteBuffer.allocateDirect(KICKS * Long.BYTES).order(ByteOrder.nativeOrder());
-    private final int signal;
+    private final int signal = Integer.getInteger("kvmirq.vcpu.signal");
     /** One that nothing refers to would be reported. */
     private final List<GuestMemory> memories = new ArrayList<>();
 
@@ -103,94 +53,89 @@ final class VcpuBench {
     private volatile int ended;
     private long end;
 
-    private VcpuBench(Kernel kernel) {
+    private VcpuBench(Kernel kernel, String binding) {
         this.kernel = kernel;
-        for (Op op : Op.values()) {
-            vcpus.put(op, vcpu(op.code));
-        }
-        this.signal = Integer.getInteger("kvmirq.vcpu.signal");
+        this.binding = binding;
     }
 
     private static native long exitsInC(int vcpu, int count);
 
     private static native void kicksInC(int vcpu, int signal, int settle, ByteBuffer nanos, int count);
 
-    /** @param arguments a binding, and the absolute path of the twin, built as a library */
-    public static void main(String[] arguments) throws Exception {
+    /** @param arguments the absolute path of the other half, and a binding */
+    public static void main(String[] arguments) {
         Bench.endWithAnyThread();
-        System.load(arguments[1]);
-        Kernel kernel = Kernel.over(Backends.ofThisMachine().open(arguments[0]));
-        new VcpuBench(kernel).run(arguments[0]);
+        System.load(arguments[0]);
+        new VcpuBench(Kernel.over(Backends.ofThisMachine().open(arguments[1])), arguments[1]).run();
     }
 
-    private Vm vm(String code) {
-        Vm vm = Vm.create(kernel);
-        vm.createIrqchip();
-        GuestMemory added = vm.addMemory(0, 0xf000);
-        memories.add(added);
-        Mapping memory = added.mapping();
-        memory.put(START, HexFormat.of().parseHex(code));
-        memory.put(SECOND, HexFormat.of().parseHex(Op.KICK_HALT.code));
-        return vm;
+    private void run() {
+        bench.measure(
+                WARM_UP_ROUNDS,
+                ROUNDS,
+                List.of(
+                        // out %al, $0x82 and mov 0xf800, %al, each for ever.
+                        exits("port written", vcpu("e682ebfc"), VcpuBench::portWrites),
+                        exits("MMIO read", vcpu("a000f8ebfb"), VcpuBench::memoryReads)));
+        // jmp to itself, and hlt for ever.
+        List<Row> kicks = List.of(kicks("computes", vcpu("ebfe")), kicks("halts", vcpu("f4ebfd")));
+        long until = System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(Bench.warmUp(WARM_UP_MILLIS));
+        while (System.nanoTime() < until) {
+            kicks.forEach(row -> row.ours().getAsDouble());
+        }
+        bench.measure(1, ROUNDS, kicks);
     }
 
     private Vcpu vcpu(String code) {
-        Vcpu vcpu = vm(code).createVcpu(new VcpuId(0));
+        Vm vm = Vm.create(kernel);
+        vm.createIrqchip();
+        GuestMemory memory = vm.addMemory(0, 0xf000);
+        memories.add(memory);
+        memory.mapping().put(START, HexFormat.of().parseHex(code));
+        Vcpu vcpu = vm.createVcpu(new VcpuId(0));
         vcpu.startAt(START, 0x8000);
         return vcpu;
     }
 
-    private static int numberOf(Vcpu vcpu) {
-        Matcher number = FD_NUMBER.matcher(vcpu.toString());
-        if (!number.find()) {
-            throw new IllegalStateException("no number in " + vcpu);
-        }
-        return Integer.parseInt(number.group(1));
+    private Row exits(String title, Vcpu vcpu, ToLongFunction<Vcpu> ours) {
+        int number = numberOf(vcpu);
+        return new Row(
+                binding + " / C: exit: " + title,
+                1.05,
+                () -> {
+                    vcpu.moveHere();
+                    return perExit(() -> ours.applyAsLong(vcpu));
+                },
+                () -> perExit(() -> exitsInC(number, EXITS)));
     }
 
-    private void run(String binding) throws Exception {
-        Rounds.of(Op.exits(), bench.warmUp(WARM_UP_ROUNDS), this::inJava, this::inC);
-        bench.measure(Op.exits(), ROUNDS, this::inJava, this::inC, op -> title(binding, op));
-        long end = System.nanoTime() + (bench.isBrief() ? 0 : WARM_UP_NANOS);
-        while (System.nanoTime() < end) {
-            inJava(Op.KICK_LOOP);
-            inJava(Op.KICK_HALT);
-        }
-        bench.measure(Op.kicks(), ROUNDS, this::inJava, this::inC, op -> title(binding, op));
-        pauses(binding);
-    }
-
-    private static Bench.Title title(String binding, Op op) {
-        return new Bench.Title(binding + " / C: " + op.title, Goal.atMost(op.goal));
-    }
-
-    private double inJava(Op op) {
-        Vcpu vcpu = vcpus.get(op);
-        vcpu.moveHere();
-        if (op.isKick()) {
-            return kicksInJava(vcpu);
-        }
+    private static double perExit(LongSupplier exits) {
         long start = THREADS.getCurrentThreadCpuTime();
-        long sum = exits(op, EXITS);
-        return perExit(THREADS.getCurrentThreadCpuTime() - start, sum);
-    }
-
-    private double inC(Op op) {
-        if (op.isKick()) {
-            kicksInC(numberOf(vcpus.get(op)), signal, SETTLE_NANOS, nanos, KICKS);
-            return median();
-        }
-        int number = numberOf(vcpus.get(op));
-        long start = THREADS.getCurrentThreadCpuTime();
-        long sum = exitsInC(number, EXITS);
-        return perExit(THREADS.getCurrentThreadCpuTime() - start, sum);
-    }
-
-    private static double perExit(long nanos, long sum) {
+        long sum = exits.getAsLong();
+        long took = THREADS.getCurrentThreadCpuTime() - start;
         if (sum <= 0) {
             throw new IllegalStateException("an exit is another one than expected");
         }
-        return (double) nanos / EXITS;
+        return (double) took / EXITS;
+    }
+
+    private Row kicks(String guest, Vcpu vcpu) {
+        int number = numberOf(vcpu);
+        return new Row(
+                binding + " / C: kick: guest " + guest,
+                1.10,
+                () -> {
+                    vcpu.moveHere();
+                    return kicksInJava(vcpu);
+                },
+                () -> {
+                    kicksInC(number, signal, SETTLE_NANOS, nanos, KICKS);
+                    return median();
+                });
+    }
+
+    private static int numberOf(Vcpu vcpu) {
+        return Integer.parseInt(vcpu.toString().replaceFirst(".*\\(fd (\\d+)\\).*", "$1"));
     }
 
     private double median() {
@@ -202,19 +147,9 @@ final class VcpuBench {
 
     // A loop for each: shared, they would be compiled for what the others do too.
 
-    private long exits(Op op, int count) {
-        Vcpu vcpu = vcpus.get(op);
-        return switch (op) {
-            case PORT_WRITE -> portWrites(vcpu, count);
-            case PORT_READ -> portReads(vcpu, count);
-            case MMIO_WRITE -> memoryWrites(vcpu, count);
-            default -> memoryReads(vcpu, count);
-        };
-    }
-
-    private static long portWrites(Vcpu vcpu, int count) {
+    private static long portWrites(Vcpu vcpu) {
         long sum = 0;
-        for (int i = 0; i < count; i++) {
+        for (int i = 0; i < EXITS; i++) {
             VcpuExit exit = vcpu.run();
             if (exit.reason() != VcpuExit.Reason.IO || !exit.isWrite()) {
                 return -1;
@@ -224,34 +159,9 @@ final class VcpuBench {
         return sum;
     }
 
-    private static long portReads(Vcpu vcpu, int count) {
+    private static long memoryReads(Vcpu vcpu) {
         long sum = 0;
-        for (int i = 0; i < count; i++) {
-            VcpuExit exit = vcpu.run();
-            if (exit.reason() != VcpuExit.Reason.IO || exit.isWrite()) {
-                return -1;
-            }
-            exit.answer(5);
-            sum += exit.port();
-        }
-        return sum;
-    }
-
-    private static long memoryWrites(Vcpu vcpu, int count) {
-        long sum = 0;
-        for (int i = 0; i < count; i++) {
-            VcpuExit exit = vcpu.run();
-            if (exit.reason() != VcpuExit.Reason.MMIO || !exit.isWrite()) {
-                return -1;
-            }
-            sum += exit.data() + exit.address();
-        }
-        return sum;
-    }
-
-    private static long memoryReads(Vcpu vcpu, int count) {
-        long sum = 0;
-        for (int i = 0; i < count; i++) {
+        for (int i = 0; i < EXITS; i++) {
             VcpuExit exit = vcpu.run();
             if (exit.reason() != VcpuExit.Reason.MMIO || exit.isWrite()) {
                 return -1;
@@ -307,56 +217,6 @@ final class VcpuBench {
         try {
             thread.join();
         } catch (InterruptedException e) {
-            throw new IllegalStateException(e);
-        }
-    }
-
-    // Pauses
-
-    /** From the first kick until both threads have left the guest and read the state of their vCPUs. */
-    private void pauses(String binding) throws Exception {
-        Vm vm = vm(Op.PORT_WRITE.code);
-        Vcpu first = vm.createVcpu(new VcpuId(0));
-        first.startAt(START, 0x8000);
-        Vcpu second = vm.createVcpu(new VcpuId(1));
-        second.enableLapic();
-        long address = MsiMessage.to(new VcpuId(1), new InterruptVector(0x31)).address();
-        vm.signal(new MsiMessage(address, INIT));
-        vm.signal(new MsiMessage(address, START_UP | SECOND >>> 12));
-        CyclicBarrier paused = new CyclicBarrier(3);
-        Thread[] threads = {new Thread(() -> pausing(first, paused)), new Thread(() -> pausing(second, paused))};
-        for (Thread thread : threads) {
-            thread.setDaemon(true);
-            thread.start();
-        }
-        double[] times = new double[PAUSES];
-        for (int i = 0; i < PAUSES; i++) {
-            TimeUnit.MILLISECONDS.sleep(1);
-            long start = System.nanoTime();
-            first.kick();
-            second.kick();
-            paused.await();
-            times[i] = System.nanoTime() - start;
-            paused.await();
-        }
-        bench.add(
-                new Bench.Title(binding + ": pause of two vCPUs, one of which halts", Goal.adds(LONGEST_PAUSE_NANOS)),
-                new Rounds(times, new double[PAUSES]));
-    }
-
-    private static void pausing(Vcpu vcpu, CyclicBarrier paused) {
-        try {
-            vcpu.moveHere();
-            for (int pauses = 0; pauses < PAUSES; ) {
-                if (vcpu.run().reason() == VcpuExit.Reason.INTR) {
-                    vcpu.registers();
-                    vcpu.state();
-                    paused.await();
-                    paused.await();
-                    pauses++;
-                }
-            }
-        } catch (Exception e) {
             throw new IllegalStateException(e);
         }
     }

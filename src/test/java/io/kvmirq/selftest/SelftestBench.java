@@ -4,17 +4,16 @@ package io.kvmirq.selftest;
 import io.kvmirq.Gsi;
 import io.kvmirq.IoAddress;
 import io.kvmirq.bench.Bench;
-import io.kvmirq.bench.Goal;
-import io.kvmirq.bench.Rounds;
+import io.kvmirq.bench.Bench.Row;
 import io.kvmirq.guest.GuestCode;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kvm.IoEventFd;
 import io.kvmirq.kvm.Irqfd;
+import io.kvmirq.testing.Numbers;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
-import java.util.regex.Matcher;
-import java.util.regex.Pattern;
+import java.util.List;
 
 /**
  * The cost of a round trip of the edge scenario through Java, beside the same loop in C: in one process, on one VM and
@@ -29,23 +28,6 @@ final class SelftestBench {
     private static final int TRIPS = 500;
     private static final int WARM_UP_ROUNDS = 40;
 
-    private static final Pattern FD_NUMBER = Pattern.compile("\\(fd (\\d+)\\)");
-
-    /** Both waits of a C program. */
-    private enum Op {
-        POLLING("round trip through a guest / C, poll and read", Goal.atMost(1.03)),
-        BLOCKING("round trip through a guest / C, blocking read", Goal.none());
-
-        private final String title;
-        private final Goal goal;
-
-        Op(String title, Goal goal) {
-            this.title = title;
-            this.goal = goal;
-        }
-    }
-
-    private final Bench bench = new Bench("selftest");
     private final Guest guest;
     private final Device device;
     private final int interrupt;
@@ -58,9 +40,9 @@ final class SelftestBench {
     private SelftestBench(Guest guest, EventFd interrupt, EventFd answer, EventFd wake) {
         this.guest = guest;
         this.device = new Device(interrupt, answer, Patience.USUAL);
-        this.interrupt = numberOf(interrupt);
-        this.answer = numberOf(answer);
-        this.wake = numberOf(wake);
+        this.interrupt = Numbers.of(interrupt.fd());
+        this.answer = Numbers.of(answer.fd());
+        this.wake = Numbers.of(wake.fd());
     }
 
     private static native long waitInC(int interrupt, int answer, int wake, ByteBuffer nanos, int count);
@@ -88,8 +70,22 @@ final class SelftestBench {
     }
 
     private void run() {
-        Rounds.of(Op.values(), bench.warmUp(WARM_UP_ROUNDS), op -> inJava(), this::inC);
-        bench.measure(Op.values(), ROUNDS, op -> inJava(), this::inC, op -> new Bench.Title(op.title, op.goal));
+        String ours = "round trip through a guest / C, ";
+        new Bench("selftest")
+                .measure(
+                        WARM_UP_ROUNDS,
+                        ROUNDS,
+                        List.of(
+                                new Row(
+                                        ours + "poll and read",
+                                        1.03,
+                                        this::inJava,
+                                        () -> ofTwin(waitInC(interrupt, answer, wake, nanos, TRIPS))),
+                                new Row(
+                                        ours + "blocking read",
+                                        Double.NaN,
+                                        this::inJava,
+                                        () -> ofTwin(blockInC(interrupt, answer, wake, nanos, TRIPS)))));
         requireNothingLost();
     }
 
@@ -97,13 +93,6 @@ final class SelftestBench {
         Tally tally = new Tally();
         flow(tally);
         return median(tally);
-    }
-
-    private long inC(Op op) {
-        return ofTwin(
-                op == Op.POLLING
-                        ? waitInC(interrupt, answer, wake, nanos, TRIPS)
-                        : blockInC(interrupt, answer, wake, nanos, TRIPS));
     }
 
     /** As {@link Scenarios} has it. */
@@ -142,13 +131,5 @@ final class SelftestBench {
                     "sent " + sent + ", of these " + device.sent() + " from Java, which heard " + device.answered()
                             + " answers; the guest's handler ran " + handled + " times");
         }
-    }
-
-    private static int numberOf(EventFd event) {
-        Matcher number = FD_NUMBER.matcher(event.fd().toString());
-        if (!number.find()) {
-            throw new IllegalStateException("no number in " + event);
-        }
-        return Integer.parseInt(number.group(1));
     }
 }
