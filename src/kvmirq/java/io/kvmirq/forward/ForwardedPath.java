@@ -30,7 +30,7 @@ import java.util.Optional;
  * @param event the eventfd that joins the two ends
  * @param gsi the guest's end
  * @param vector the guest's vector (x86)
- * @param vcpu the vCPU whose list contains the interrupt
+ * @param vcpu the vCPU to which hardware posts the interrupt, or KVM delivers it
  * @param mechanism the mechanism that delivers the interrupt
  * @param masked whether the interrupt is masked
  * @param posting whether hardware delivers the interrupt
@@ -117,10 +117,14 @@ public record ForwardedPath(
 
     static ForwardedPath of(PathField<HostIrq> hostIrq, Ends ends, Snapshot now) {
         Optional<PredictedIrq> known = now.of(ends.event);
-        Optional<VcpuId> vcpu = known.flatMap(PredictedIrq::vcpu);
+        Optional<VcpuId> listed = known.flatMap(PredictedIrq::vcpu);
         Optional<PredictedIrte> entry = known.flatMap(PredictedIrq::irte);
         Posting posting =
                 known.map(PredictedIrq::posting).orElseGet(() -> new Posting.Unknown("it is not forwarded any more"));
+        Optional<VcpuId> destination = known.flatMap(PredictedIrq::destination);
+        Optional<VcpuId> vcpu = posting instanceof Posting.Posted
+                ? listed
+                : destination.filter(to -> posting instanceof Posting.NotPosted || listed.equals(destination));
         return new ForwardedPath(
                 hostIrq,
                 ends.device,
@@ -138,7 +142,7 @@ public record ForwardedPath(
                 predicted(
                         vcpu.flatMap(now::stage),
                         vcpu.isPresent() ? "no event said how the vCPU is scheduled" : "no vCPU is known"),
-                vcpu.map(now::vcpuFields).orElse(List.of()),
+                listed.map(now::vcpuFields).orElse(List.of()),
                 known.flatMap(PredictedIrq::update),
                 ends.isLogical() && !(posting instanceof Posting.Unknown) ? now.lapicsTaken() : Optional.empty());
     }
@@ -156,7 +160,13 @@ public record ForwardedPath(
         line(text, "eventfd", event + " (set up)");
         line(text, "gsi", gsi);
         line(text, "vector", vector);
-        line(text, "vcpu", vcpu);
+        line(
+                text,
+                "vcpu",
+                vcpu.value()
+                        .filter(to -> posting instanceof Posting.NotPosted)
+                        .<Object>map(to -> to + ", through KVM (predicted)")
+                        .orElse(vcpu));
         line(text, "mechanism", mechanism.label() + (masked ? ", masked" : "") + " (set up)");
         line(text, "posting", posting.text() + " (predicted)");
         update.ifPresent(one -> line(text, "", "as of the last write of its entry (" + one.last() + ")"));

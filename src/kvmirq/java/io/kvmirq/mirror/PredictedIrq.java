@@ -20,6 +20,8 @@ import java.util.Optional;
  * @param posting whether hardware delivers the interrupt
  * @param vcpu the vCPU whose list contains the interrupt: hardware posts to it, or would if AVIC were not inhibited. An
  *     interrupt is on one list at most
+ * @param destination x86: the only vCPU that the message means now, to which KVM takes it while hardware does not post
+ *     it. Empty if it means several vCPUs or none, if the ids of its LAPICs are unknown, and without an irqfd
  * @param irte the remapping entry of the device's message; empty for a line, without interrupt remapping, and on an
  *     unknown host
  * @param listRegister arm64: the list register; empty if hardware delivers the interrupt, or the INTID is unknown
@@ -34,6 +36,7 @@ public record PredictedIrq(
         List<Route> routes,
         Posting posting,
         Optional<VcpuId> vcpu,
+        @NotPromised Optional<VcpuId> destination,
         @NotPromised Optional<PredictedIrte> irte,
         Optional<PredictedListRegister> listRegister,
         Optional<LineHandler> handler,
@@ -46,6 +49,7 @@ public record PredictedIrq(
         Objects.requireNonNull(routes, "routes is null");
         Objects.requireNonNull(posting, "posting is null");
         Objects.requireNonNull(vcpu, "vcpu is null");
+        Objects.requireNonNull(destination, "destination is null");
         Objects.requireNonNull(irte, "irte is null");
         Objects.requireNonNull(listRegister, "listRegister is null");
         Objects.requireNonNull(handler, "handler is null");
@@ -54,7 +58,17 @@ public record PredictedIrq(
 
     PredictedIrq with(PredictedIrte entry) {
         return new PredictedIrq(
-                event, producer, consumer, routes, posting, vcpu, Optional.of(entry), listRegister, handler, update);
+                event,
+                producer,
+                consumer,
+                routes,
+                posting,
+                vcpu,
+                destination,
+                Optional.of(entry),
+                listRegister,
+                handler,
+                update);
     }
 
     /** The GSI of the irqfd. */

@@ -486,6 +486,7 @@ final class State {
                 routes(met),
                 verdict.posting(),
                 verdict.vcpu(),
+                host instanceof MirrorHost.X86 x86 ? X86Rules.destination(x86, this, routes(met)) : Optional.empty(),
                 verdict.irte(),
                 verdict.listRegister(),
                 producer.flatMap(one -> handler(met, one)),

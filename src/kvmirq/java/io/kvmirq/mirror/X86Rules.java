@@ -149,9 +149,9 @@ final class X86Rules {
      * of it, because the entry follows them.
      */
     static Written.Decision decide(MirrorHost.X86 host, State state, PostingIrq irq) {
-        Optional<ApicMessage> message = message(irq);
+        Optional<ApicMessage> message = message(irq.routes());
         boolean logical = message.filter(ApicMessage::logical).isPresent();
-        boolean known = message.isEmpty() || (logical ? state.lapics.isCurrent() : state.lapics.isKnown());
+        boolean known = message.isEmpty() || isKnown(state, logical);
         PostingVm vm = known ? state.vm(logical) : state.vm(false).withDestinations(STAND_IN.destinations());
         PostingDecision decision = PostingDecision.of(host.host(), vm, known ? irq : named(irq));
         boolean remaps = true;
@@ -171,8 +171,28 @@ final class X86Rules {
         return new Written.Decision(Optional.of(to), logical ? SAMPLED : Optional.empty(), Optional.empty(), remaps);
     }
 
+    private static boolean isKnown(State state, boolean logical) {
+        return logical ? state.lapics.isCurrent() : state.lapics.isKnown();
+    }
+
+    /** The only vCPU of a message that KVM delivers: unlike for an entry, KVM looks it up at each interrupt. */
+    static Optional<VcpuId> destination(MirrorHost.X86 host, State state, List<Route> routes) {
+        Optional<ApicMessage> message = message(routes).filter(one -> isKnown(state, one.logical()));
+        if (message.isEmpty()) {
+            return Optional.empty();
+        }
+        ApicMessage one = message.get();
+        PostingVm vm = state.vm(one.logical());
+        return vm.destinations()
+                .mapped(one, host.host().kernel())
+                .filter(lapic -> !one.isInvalid(vm.apicIds32Bit()))
+                .filter(lapic ->
+                        !one.isLowestPriority() || vm.destinations().meant(one).size() == 1)
+                .map(lapic -> new VcpuId(lapic.vcpuId()));
+    }
+
     private static long aim(State state, PostingIrq irq) {
-        Optional<ApicMessage> message = message(irq);
+        Optional<ApicMessage> message = message(irq.routes());
         if (message.isEmpty()) {
             return Verdict.ANY;
         }
@@ -186,8 +206,8 @@ final class X86Rules {
         return one ? destination : Verdict.ANY;
     }
 
-    private static Optional<ApicMessage> message(PostingIrq irq) {
-        return irq.routes().size() == 1 && irq.routes().get(0) instanceof Route.Msi msi
+    private static Optional<ApicMessage> message(List<Route> routes) {
+        return routes.size() == 1 && routes.get(0) instanceof Route.Msi msi
                 ? Optional.of(ApicMessage.of(new CompatibilityMsi(
                         msi.message().address(), msi.message().data())))
                 : Optional.empty();

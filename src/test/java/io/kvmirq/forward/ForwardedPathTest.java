@@ -9,12 +9,16 @@ import static org.assertj.core.api.Assertions.assertThat;
 import io.kvmirq.HostIrq;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
+import io.kvmirq.arch.apic.InhibitReason;
 import io.kvmirq.host.HostInterrupts;
 import io.kvmirq.kvm.Vcpu;
+import io.kvmirq.kvm.X86Lapic;
+import io.kvmirq.mirror.Event;
 import io.kvmirq.mirror.PredictedField;
 import io.kvmirq.mirror.VcpuStage;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -120,6 +124,37 @@ class ForwardedPathTest {
                     .path();
             assertThat(path.vector()).isInstanceOf(PathField.Unknown.class);
             assertThat(path.entry()).contains("VT-d IRTE, remapped form");
+        }
+    }
+
+    /** KVM delivers a message that hardware does not post, and the path names the vCPU if there is only one. */
+    @ParameterizedTest
+    @ValueSource(strings = {"vtd", "avic-inhibited", "6.12,avic-inhibited"})
+    void vcpuOfAMessageThroughKvmIsKnownIfItIsTheOnlyOne(String profile) {
+        try (ForwardWorld world = new ForwardWorld(profile);
+                Forwarding forwarding = Forwarding.of(world.vm, world.device)) {
+            forwarding
+                    .mirror()
+                    .apply(List.of(
+                            new Event.Inhibited(Set.of(InhibitReason.HYPERV)),
+                            new Event.GuestEntered(new VcpuId(1)),
+                            new Event.GuestEntered(FIRST)));
+            ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), ForwardWorld.to(1, 0x31));
+            assertThat(irq.path().toString()).contains("vcpu      vcpu 1, through KVM (predicted)\n");
+            assertThat(irq.path().vcpuFields()).isEmpty();
+            irq.event().signal();
+            assertThat(world.fake.vcpus().get(1).isRequested(ForwardWorld.vector(0x31)))
+                    .isTrue();
+            for (long open : new long[] {0xfeeff000L, 0xfee05000L, 0xfee0300cL, 0xfee03004L}) {
+                irq.reroute(new MsiMessage(open, 0x131));
+                assertThat(irq.path().vcpu().value()).as("%x", open).isEmpty();
+            }
+            irq.reroute(new MsiMessage(0xfee02004L, 0x31));
+            world.first.setLapic(world.first.lapic().set(X86Lapic.Name.LDR, 1 << 24));
+            world.second.setLapic(world.second.lapic().set(X86Lapic.Name.LDR, 2 << 24));
+            assertThat(irq.path().vcpu().value()).contains(new VcpuId(1));
+            forwarding.mirror().apply(new Event.LapicUnseen(FIRST));
+            assertThat(irq.path().vcpu().value()).as("an id may have moved").isEmpty();
         }
     }
 

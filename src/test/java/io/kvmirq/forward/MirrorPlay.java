@@ -323,12 +323,20 @@ final class MirrorPlay implements AutoCloseable {
     }
 
     private void send(int number, ForwardedIrq irq) {
-        if (!pending.isEmpty() || irq.predicted() instanceof Posting.Unknown) {
-            hardware.sendMessage(number);
-            return;
-        }
+        PredictedIrq predicted = mirror.now().of(irq.event().id()).orElseThrow();
+        boolean known = pending.isEmpty() && !(predicted.posting() instanceof Posting.Unknown);
         boolean toHost = hardware.sendMessage(number);
-        assertThat(toHost).as(irq.predicted().text()).isEqualTo(!(irq.predicted() instanceof Posting.Posted));
+        if (known) {
+            assertThat(toHost)
+                    .as(predicted.posting().text())
+                    .isEqualTo(!(predicted.posting() instanceof Posting.Posted));
+        }
+        int data = irq.message().orElseThrow().data();
+        if (toHost && !irq.isMasked() && data < 0x100) {
+            predicted.destination().ifPresent(to -> assertThat(hardware(to).isRequested(new InterruptVector(data)))
+                    .as("%s through KVM to %s", irq.message(), to)
+                    .isTrue());
+        }
     }
 
     /** On Intel a request of software for a vCPU outside the guest sets PIR and ON. */

@@ -79,12 +79,17 @@ public final class Destinations<A extends LocalApic> {
 
     /** Like {@link #single(ApicMessage)}, for any kernel version. */
     public Optional<A> single(ApicMessage message, LinuxVersion kernel) {
-        Optional<A> looked = (kernel.isSince(6, 3) ? map : mapBefore63).flatMap(known -> byMap(message, known));
+        Optional<A> looked = mapped(message, kernel);
         if (looked.isPresent()) {
             return looked;
         }
         List<A> meant = meant(message);
         return meant.size() == 1 ? Optional.of(meant.get(0)) : Optional.empty();
+    }
+
+    /** The only LAPIC that the map has for a message; empty if the map does not decide about it. */
+    public Optional<A> mapped(ApicMessage message, LinuxVersion kernel) {
+        return (kernel.isSince(6, 3) ? map : mapBefore63).flatMap(known -> byMap(message, known));
     }
 
     private Optional<A> byMap(ApicMessage message, ApicMap<A> known) {
