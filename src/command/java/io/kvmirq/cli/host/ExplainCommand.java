@@ -192,7 +192,7 @@ public final class ExplainCommand implements Command {
                 ? HostChoice.guests(host, question.guest().get())
                 : host.vms().of(question.device().orElseThrow());
         List<PciAddress> devices = question.device().map(List::of).orElseGet(() -> guests.stream()
-                .flatMap(guest -> guest.devices().stream())
+                .flatMap(ExplainCommand::devices)
                 .toList());
         if (question.device().isPresent()) {
             PciDevice device = HostChoice.device(host, question.device().get());
@@ -202,8 +202,10 @@ public final class ExplainCommand implements Command {
         }
         return live.run(host, devices, guests, terminal, seen -> {
             List<Chain> chains = List.of();
+            List<Sources> sources = List.of();
             try {
-                chains = devices.isEmpty() ? chains : chains(seen.host(), question);
+                chains = chains(seen.host(), question);
+                sources = sources(live.files(), seen.host(), question);
             } catch (UnreadableInputException e) {
                 terminal.complain(e.getMessage() + ": it was there when the watch began");
             }
@@ -211,7 +213,7 @@ public final class ExplainCommand implements Command {
             return answer(
                     seen.host(),
                     chains.stream().map(with::of).toList(),
-                    List.of(),
+                    sources,
                     Optional.of(seen.live()),
                     arguments,
                     terminal);
@@ -276,6 +278,10 @@ public final class ExplainCommand implements Command {
         return Integer.parseInt(typed);
     }
 
+    private static Stream<PciAddress> devices(VmProcess process) {
+        return Stream.concat(process.devices().stream(), process.mayHave().stream());
+    }
+
     private static List<Chain> chains(HostFacts host, Question question) {
         if (question.device().isPresent()) {
             Optional<Chain> gone = DeviceChains.gone(host, question.device().get());
@@ -292,8 +298,7 @@ public final class ExplainCommand implements Command {
         }
         List<Chain> chains = new ArrayList<>();
         for (VmProcess process : HostChoice.guests(host, question.guest().orElse(""))) {
-            for (PciAddress address : Stream.concat(process.devices().stream(), process.mayHave().stream())
-                    .toList()) {
+            for (PciAddress address : devices(process).toList()) {
                 Optional<Chain> gone = DeviceChains.gone(host, address);
                 chains.addAll(
                         gone.isPresent()

@@ -23,6 +23,7 @@ import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
@@ -33,12 +34,16 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** Hosts that change while {@code explain} and {@code list} watch them, with traces of machines of the lab. */
 class LiveTest {
+    @TempDir
+    private Path temporary;
+
     private static final String AMD = "0000:00:02.0";
     private static final String INTEL = "0000:00:01.0";
     private static final String INTERRUPTS = "proc/interrupts";
@@ -982,6 +987,34 @@ class LiveTest {
                         "kvm/kvm_apic_accept_irq if (common_flags & 8) || comm ~ \"kworker*\"",
                         "kvm/kvm_apicv_accept_irq if (common_flags & 8) || comm ~ \"kworker*\"");
         assertThat(tracing.isClosed()).isTrue();
+    }
+
+    /** A watch shows each row that the files alone show: of virtio, and of a device that the guest may have. */
+    @ParameterizedTest
+    @ValueSource(strings = {"virtio", "vhost-tasks", "may have"})
+    void watchShowsAtLeastWhatTheFilesShow(String guest) throws IOException {
+        boolean mayHave = guest.equals("may have");
+        RecordedHost host = GuestHosts.of(mayHave ? "amd-avic" : guest);
+        if (mayHave) {
+            String other = "0000:00:03.0";
+            host.put("proc/100/cmdline", "qemu\0").remove(INTERRUPTS);
+            host.link("sys/kernel/iommu_groups/1/devices/" + other, "../../../../devices/pci0000:00/" + other)
+                    .link("sys/bus/pci/devices/" + other + "/driver", "../../../../bus/pci/drivers/vfio-pci");
+        }
+        Path root = temporary.resolve("host");
+        host.writeTo(root);
+        List<String> still = rows(Cli.run("explain", "--root", root.toString(), "--vm", "100"));
+        assertThat(still).hasSizeGreaterThan(2);
+        assertThat(rows(run(new Watched(host, traced("x86-7.2", "")), "--vm", "100", "--live", "10")))
+                .containsAll(still);
+    }
+
+    private static List<String> rows(Cli.Ended printed) {
+        return printed.out()
+                .lines()
+                .filter(line -> line.matches(" ? ?\\w.*"))
+                .map(line -> line.substring(0, Math.min(16, line.length())))
+                .toList();
     }
 
     @Test
