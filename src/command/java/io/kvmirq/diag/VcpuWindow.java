@@ -247,9 +247,7 @@ public final class VcpuWindow extends Watch {
     private static List<String> later(PredictedIrq irq) {
         return irq.update()
                 .flatMap(EntryUpdate::next)
-                .map(next -> List.of(
-                        "as of the last write of its entry: " + irq.posting().text(),
-                        "at its next update: " + next.text()))
+                .map(next -> List.of("now: " + irq.posting().text(), "once KVM writes its entry again: " + next.text()))
                 .orElse(List.of());
     }
 }

@@ -123,7 +123,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
 
     /** Whether KVM is known not to post the interrupt. */
     final boolean isUnposted() {
-        return predicted() instanceof Posting.NotPosted;
+        return told().orElse(null) instanceof Posting.NotPosted;
     }
 
     /** The decision that allowed direct EOI; empty without direct EOI, or after {@link #moveTo} ended it. */
@@ -137,16 +137,18 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
      * and if not, why. It is predicted, not observed. A masked interrupt is not posted.
      */
     public final Posting predicted() {
-        return forwarding
-                .mirror()
-                .irq(event().id())
-                .map(PredictedIrq::posting)
+        return told().filter(posting -> !isEnded())
                 .orElseGet(() -> new Posting.Unknown(irq() + " is not forwarded any more"));
+    }
+
+    private Optional<Posting> told() {
+        return forwarding.mirror().irq(event().id()).map(PredictedIrq::posting);
     }
 
     /**
      * The current path of the interrupt, without its host irq: eventfd, GSI, guest vector, vCPU, the fields of the
-     * remapping entry, and the vCPU's descriptor. Each fact states whether it was set up, is predicted or is unknown.
+     * remapping entry, and the vCPU's descriptor. Each fact states whether it was set up, is predicted or is unknown. After
+     * {@link #close} only the device is named.
      */
     public final ForwardedPath path() {
         return path(new PathField.Unknown<>("no HostIrqs was given"));
@@ -165,6 +167,9 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
 
     private ForwardedPath path(PathField<HostIrq> hostIrq) {
         synchronized (lock()) {
+            if (isEnded()) {
+                return ForwardedPath.closed(ForwardedEvents.producer(irq()));
+            }
             ForwardedPath.Ends ends = new ForwardedPath.Ends(
                     ForwardedEvents.producer(irq()),
                     event().id(),

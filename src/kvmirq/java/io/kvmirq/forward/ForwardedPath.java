@@ -26,7 +26,7 @@ import java.util.Optional;
  * the host, the set-up by this process, the mirror's prediction, or the reason why it is unknown. Immutable.
  *
  * @param hostIrq the Linux interrupt that serves the device's vector
- * @param device the device and its vector, or its line
+ * @param device the device and its vector, or its line. After {@link ForwardedIrq#close} all else is unknown
  * @param event the eventfd that joins the two ends
  * @param gsi the guest's end
  * @param vector the guest's vector (x86)
@@ -40,18 +40,18 @@ import java.util.Optional;
  * @param vcpuFields the fields of the vCPU's posted-interrupt descriptor, or of its AVIC entry: {@link
  *     Snapshot#vcpuFields}
  * @param update x86: the last write of the entry by KVM, which {@code posting} and {@code entry} follow; empty if the two
- *     ends do not meet
+ *     ends do not meet, or the host posts nothing
  * @param sampled the oldest time at which a LAPIC that decides about the message was read. Empty unless the message has
  *     a logical destination, and all these LAPICs are known
  */
 public record ForwardedPath(
         PathField<HostIrq> hostIrq,
         Producer device,
-        EventFdId event,
+        PathField<EventFdId> event,
         PathField<Gsi> gsi,
         PathField<InterruptVector> vector,
         PathField<VcpuId> vcpu,
-        Mechanism mechanism,
+        PathField<Mechanism> mechanism,
         boolean masked,
         Posting posting,
         Optional<String> entry,
@@ -63,6 +63,7 @@ public record ForwardedPath(
     /** Delivery modes 0 and 1 of a message's data, fixed and lowest priority, have a vector. */
     private static final int MODES_WITHOUT_VECTOR = 6 << 8;
 
+    private static final String CLOSED = "the interrupt is closed, and is not forwarded any more";
     private static final int VECTOR = 0xff;
     private static final int LOGICAL = 1 << 2;
 
@@ -128,13 +129,13 @@ public record ForwardedPath(
         return new ForwardedPath(
                 hostIrq,
                 ends.device,
-                ends.event,
+                new PathField.SetUp<>(ends.event),
                 ends.gsi
                         .<PathField<Gsi>>map(PathField.SetUp::new)
                         .orElseGet(() -> new PathField.Unknown<>("this process injects the interrupt, without a GSI")),
                 ends.vector(),
                 predicted(vcpu, posting.text()),
-                ends.mechanism,
+                new PathField.SetUp<>(ends.mechanism),
                 ends.masked,
                 posting,
                 entry.map(PredictedIrte::form),
@@ -147,6 +148,26 @@ public record ForwardedPath(
                 ends.isLogical() && !(posting instanceof Posting.Unknown) ? now.lapicsTaken() : Optional.empty());
     }
 
+    /** The path of a closed interrupt. Its GSI and the number of its eventfd may be those of another interrupt by now. */
+    static ForwardedPath closed(Producer device) {
+        return new ForwardedPath(
+                new PathField.Unknown<>(CLOSED),
+                device,
+                new PathField.Unknown<>(CLOSED),
+                new PathField.Unknown<>(CLOSED),
+                new PathField.Unknown<>(CLOSED),
+                new PathField.Unknown<>(CLOSED),
+                new PathField.Unknown<>(CLOSED),
+                false,
+                new Posting.Unknown(CLOSED),
+                Optional.empty(),
+                List.of(),
+                new PathField.Unknown<>(CLOSED),
+                List.of(),
+                Optional.empty(),
+                Optional.empty());
+    }
+
     private static <T> PathField<T> predicted(Optional<T> value, String otherwise) {
         return value.<PathField<T>>map(PathField.Predicted::new).orElseGet(() -> new PathField.Unknown<>(otherwise));
     }
@@ -155,9 +176,12 @@ public record ForwardedPath(
     @Override
     public String toString() {
         StringBuilder text = new StringBuilder();
+        if (event.value().isEmpty()) {
+            return text.append(device).append(": ").append(CLOSED).append('\n').toString();
+        }
         line(text, "host irq", hostIrq);
         line(text, "device", device + " (set up)");
-        line(text, "eventfd", event + " (set up)");
+        line(text, "eventfd", event);
         line(text, "gsi", gsi);
         line(text, "vector", vector);
         line(
@@ -167,11 +191,13 @@ public record ForwardedPath(
                         .filter(to -> posting instanceof Posting.NotPosted)
                         .<Object>map(to -> to + ", through KVM (predicted)")
                         .orElse(vcpu));
-        line(text, "mechanism", mechanism.label() + (masked ? ", masked" : "") + " (set up)");
+        mechanism
+                .value()
+                .ifPresent(one -> line(text, "mechanism", one.label() + (masked ? ", masked" : "") + " (set up)"));
         line(text, "posting", posting.text() + " (predicted)");
-        update.ifPresent(one -> line(text, "", "as of the last write of its entry (" + one.last() + ")"));
+        update.ifPresent(one -> line(text, "", "KVM looked for the vCPU when " + one.last()));
         update.flatMap(EntryUpdate::next)
-                .ifPresent(next -> line(text, "", "at the next update of its entry: " + next.text()));
+                .ifPresent(next -> line(text, "", "after a mask and an unmask: " + next.text()));
         sampled.ifPresent(taken -> line(text, "LAPICs", "read at " + taken));
         entry.ifPresent(form -> line(text, "entry", form + " (predicted)"));
         entryFields.forEach(field -> line(text, "", field));

@@ -22,11 +22,11 @@ public record EntryUpdate(Moment last, Optional<Posting> next) {
     /** The events at which KVM writes an entry. */
     public enum Moment {
         /** An irqfd was assigned to the eventfd. */
-        IRQFD_ASSIGNED("irqfd assigned"),
+        IRQFD_ASSIGNED("the irqfd was assigned"),
         /** VFIO enabled the device's vector on the eventfd. */
-        VECTOR_ENABLED("vector enabled"),
+        VECTOR_ENABLED("VFIO enabled the vector"),
         /** The message of the route changed. */
-        ROUTE_CHANGED("route changed");
+        ROUTE_CHANGED("the message changed");
 
         private final String label;
 

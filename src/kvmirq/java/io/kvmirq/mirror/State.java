@@ -43,7 +43,7 @@ final class State {
     /** Changes with each fact on which a write of an entry depends, except for its routes. */
     private long facts;
     /** Whether KVM posts interrupts of devices on this host. */
-    private final boolean posts;
+    final boolean posts;
     /** The host without X2AVIC_EXT. */
     private final PostingHost shortTable;
 

@@ -63,7 +63,8 @@ final class X86Rules {
         Written.Decision decision = last.map(Written::decision).orElseGet(() -> decide(host, state, irq));
         Optional<Boolean> listed = last.map(Written::listed).orElse(Optional.of(true));
         Posting posting = posting(host, state, decision, listed);
-        Optional<EntryUpdate> update = last.map(one -> update(host, state, irq, one, posting));
+        Optional<EntryUpdate> update =
+                last.filter(one -> state.posts).map(one -> update(host, state, irq, one, posting));
         Optional<VcpuId> vcpu =
                 decision.target().filter(to -> listed.orElse(false)).map(Posting.ToVcpu::vcpu);
         if (posting instanceof Posting.Unknown) {
@@ -129,12 +130,12 @@ final class X86Rules {
                 return new Posting.Unknown((inhibits.isEmpty()
                                 ? "AVIC is not inhibited any more"
                                 : "AVIC is inhibited (" + causes(inhibits) + ")")
-                        + "; the entry follows when the vCPU next enters its guest, and no event says that it has");
+                        + "; KVM changes the entry when the vCPU next enters its guest, and no event says that it has");
             }
         }
         Optional<String> software = inhibits.isEmpty()
                 ? Optional.empty()
-                : Optional.of("software takes the vector to the guest at the next entry, since " + causes(inhibits));
+                : Optional.of("software takes the vector to the guest at the next VM entry, since " + causes(inhibits));
         String notes =
                 Stream.of(software, decision.note()).flatMap(Optional::stream).collect(Collectors.joining("; "));
         return new Posting.Posted(decision.target().get(), notes.isEmpty() ? Optional.empty() : Optional.of(notes));

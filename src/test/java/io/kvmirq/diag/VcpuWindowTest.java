@@ -53,10 +53,10 @@ class VcpuWindowTest {
         mirror.apply(List.of(new Event.Inhibited(Set.of()), new Event.GuestEntered(VCPU)));
         assertThat(later(mirror))
                 .containsExactly(
-                        "as of the last write of its entry: not posted: KVM wrote the entry while AVIC was inhibited,"
+                        "now: not posted: KVM wrote the entry while AVIC was inhibited,"
                                 + " and up to Linux 6.16 does not write it again when the inhibit ends (mask and unmask"
                                 + " the interrupt)",
-                        "at its next update: posted to vcpu 0, vector 0x41");
+                        "once KVM writes its entry again: posted to vcpu 0, vector 0x41");
         mirror.apply(List.of(new Event.ConsumerRemoved(event, new Gsi(24)), unmask));
         assertThat(later(mirror)).isEmpty();
     }

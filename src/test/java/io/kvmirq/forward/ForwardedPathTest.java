@@ -14,6 +14,7 @@ import io.kvmirq.host.HostInterrupts;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.X86Lapic;
 import io.kvmirq.mirror.Event;
+import io.kvmirq.mirror.Posting;
 import io.kvmirq.mirror.PredictedField;
 import io.kvmirq.mirror.VcpuStage;
 import java.util.List;
@@ -57,7 +58,7 @@ class ForwardedPathTest {
             ForwardedPath path = irq.path(interrupts(world));
             assertThat(path.hostIrq()).isInstanceOf(PathField.Observed.class);
             assertThat(path.device()).isEqualTo(before.device());
-            assertThat(path.event()).isEqualTo(irq.event().id());
+            assertThat(path.event()).isEqualTo(new PathField.SetUp<>(irq.event().id()));
             assertThat(path.gsi()).isEqualTo(new PathField.SetUp<>(irq.gsi().orElseThrow()));
             assertThat(path.vector()).isEqualTo(new PathField.SetUp<>(ForwardWorld.vector(0x31)));
             assertThat(path.vcpu()).isEqualTo(new PathField.Predicted<>(FIRST));
@@ -111,7 +112,7 @@ class ForwardedPathTest {
             assertThat(path.gsi()).isEqualTo(new PathField.SetUp<>(PIN));
             assertThat(path.vector()).isInstanceOf(PathField.Unknown.class);
             assertThat(path.entry()).isEmpty();
-            assertThat(path.mechanism()).isEqualTo(Mechanism.RESAMPLE);
+            assertThat(path.mechanism()).isEqualTo(new PathField.SetUp<>(Mechanism.RESAMPLE));
         }
     }
 
@@ -142,6 +143,7 @@ class ForwardedPathTest {
             ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), ForwardWorld.to(1, 0x31));
             assertThat(irq.path().toString()).contains("vcpu      vcpu 1, through KVM (predicted)\n");
             assertThat(irq.path().vcpuFields()).isEmpty();
+            assertThat(irq.path().update().isPresent()).isEqualTo(!profile.equals("vtd"));
             irq.event().signal();
             assertThat(world.fake.vcpus().get(1).isRequested(ForwardWorld.vector(0x31)))
                     .isTrue();
@@ -196,31 +198,40 @@ class ForwardedPathTest {
                 Forwarding forwarding = Forwarding.of(world.vm, world.device)) {
             ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), ForwardWorld.to(2, 0x31));
             assertThat(irq.path().toString())
-                    .contains("as of the last write of its entry (vector enabled)")
-                    .doesNotContain("next update");
+                    .contains("KVM looked for the vCPU when VFIO enabled the vector")
+                    .doesNotContain("after a mask");
             world.vm.createVcpu(new VcpuId(2)).close();
             assertThat(irq.path().toString())
                     .contains("physical destination 0x2 means no vCPU")
-                    .contains("at the next update of its entry: posted to vcpu 2, vector 0x31");
+                    .contains("after a mask and an unmask: posted to vcpu 2, vector 0x31");
             irq.mask();
             assertThat(irq.path().update()).isEmpty();
             irq.unmask();
             assertThat(irq.path().toString())
                     .contains("posted to vcpu 2, vector 0x31 (predicted)")
-                    .contains("as of the last write of its entry (irqfd assigned)")
-                    .doesNotContain("next update");
+                    .contains("KVM looked for the vCPU when the irqfd was assigned")
+                    .doesNotContain("after a mask");
             irq.reroute(ForwardWorld.to(1, 0x31));
-            assertThat(irq.path().toString()).contains("as of the last write of its entry (route changed)");
+            assertThat(irq.path().toString()).contains("KVM looked for the vCPU when the message changed");
         }
     }
 
+    /** The GSI and the number of the eventfd are those of another interrupt soon. */
     @Test
-    void endedInterruptHasAPathWithoutPrediction() {
+    void closedInterruptNamesNothingThatIsGone() {
         try (ForwardWorld world = new ForwardWorld("vtd-posting");
                 Forwarding forwarding = Forwarding.of(world.vm, world.device)) {
             ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), message(0x31));
             irq.close();
-            assertThat(irq.path().posting().text()).contains("is not forwarded any more");
+            ForwardedIrq next = forwarding.forward(world.device.msix().get(1), message(0x41));
+            assertThat(next.gsi()).isEqualTo(irq.gsi());
+            Event another = new Event.ConsumerAdded(irq.event().id(), ForwardWorld.PIN, Optional.empty());
+            forwarding.mirror().apply(another);
+            assertThat(irq.path().toString())
+                    .isEqualTo("0000:3b:00.0 MSI-X 0: the interrupt is closed, and is not forwarded any more\n");
+            assertThat(irq.path().gsi().value()).isEmpty();
+            assertThat(irq.predicted().text()).contains("is not forwarded any more");
+            assertThat(next.predicted()).isInstanceOf(Posting.Posted.class);
         }
     }
 }

@@ -269,8 +269,10 @@ class ExplainVcpusTest {
                 .isEqualTo(
                         why == null
                                 ? List.of()
-                                : List.of("  delivery  software takes the vector to the guest at the next entry, since "
-                                        + why + "  [predicted: from what inhibits APICv, by the rules of KVM]"));
+                                : List.of(
+                                        "  delivery  software takes the vector to the guest at the next VM entry, since "
+                                                + why
+                                                + "  [predicted: from what inhibits APICv, by the rules of KVM]"));
     }
 
     @Test
