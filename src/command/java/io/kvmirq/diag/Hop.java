@@ -17,8 +17,8 @@ public enum Hop {
     IRQFD("irqfd", 13),
     /** The GSI that the irqfd raises, and its route. */
     GSI("GSI", 14),
-    /** The guest's vector, or the LPI on arm64. */
-    GUEST_VECTOR("guest vector", 15),
+    /** The guest's vector, or the LPI on arm64: whole or not shown, so it has no exit code. */
+    GUEST_VECTOR("guest vector", 0),
     /** The vCPU that gets the interrupt. */
     VCPU("vCPU", 16),
     /** Not a link: whether this host posts the interrupt if it can, see {@link Chain#unposted}. */
@@ -36,7 +36,7 @@ public enum Hop {
         return label;
     }
 
-    /** The exit code if this is the first broken link of a chain. */
+    /** The exit code if this is the first broken link of a chain; 0 if no link can break here. */
     public int exitCode() {
         return exitCode;
     }

@@ -18,6 +18,13 @@ import java.util.Optional;
  */
 public record Link(
         Hop hop, State state, Optional<Evidence> evidence, Optional<String> value, String text, List<Remedy> remedies) {
+    public Link {
+        if (hop.exitCode() == 0 && (state == State.BROKEN || state == State.DOUBTFUL)) {
+            throw new IllegalArgumentException(
+                    "a " + hop.label() + " is whole or not shown, and no exit code says more");
+        }
+    }
+
     /** The texts of the remedies, in one. */
     public Optional<String> remedy() {
         return Remedy.text(remedies);

@@ -91,6 +91,7 @@ public final class ExplainCommand implements Command {
                 "Exit codes: 0 nothing visible is broken, 2 usage, 3 nothing could be read. The first",
                 "that is broken:"));
         Arrays.stream(Hop.values())
+                .filter(hop -> hop.exitCode() != 0)
                 .map(hop -> String.format(
                         "  %d  %s",
                         hop.exitCode(),

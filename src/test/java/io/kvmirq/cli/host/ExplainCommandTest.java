@@ -2,6 +2,7 @@
 package io.kvmirq.cli.host;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.kvmirq.PciAddress;
 import io.kvmirq.cli.Cli;
@@ -11,10 +12,13 @@ import io.kvmirq.diag.Capture;
 import io.kvmirq.diag.Check;
 import io.kvmirq.diag.DeviceChains;
 import io.kvmirq.diag.Doctor;
+import io.kvmirq.diag.Evidence;
 import io.kvmirq.diag.Hop;
+import io.kvmirq.diag.Link;
 import io.kvmirq.host.facts.GuestHosts;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.RecordedHost;
+import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.Recorded;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
@@ -493,11 +497,20 @@ class ExplainCommandTest {
                 .isEqualTo(Recorded.text(ExplainCommandTest.class, "explain-amd-pit.json", printed.out()));
     }
 
+    /** Help and page promise the exit code of each hop that a link can break at, and no other. */
     @Test
-    void helpHasAnExitCodeForEachHop() {
+    void exitCodesAreThoseOfHopsThatBreak() throws IOException {
         String help = Cli.run("help", "explain").exited(0).out();
-        for (Hop hop : Hop.values()) {
-            assertThat(help).contains("  " + hop.exitCode() + "  ");
+        String page = Files.readString(Machine.root().resolve("src/docs/command.md"));
+        String codes = page.substring(page.indexOf("`explain` has an exit code"), page.indexOf("`--json` prints one"));
+        for (Hop hop : EnumSet.complementOf(EnumSet.of(Hop.GUEST_VECTOR))) {
+            assertThat(help).containsOnlyOnce("\n  " + hop.exitCode() + "  ");
+            assertThat(codes).containsPattern(hop == Hop.POSTING ? " is 17 " : hop.exitCode() + " " + hop.label());
+            assertThat(Link.broken(hop, Evidence.observed("x"), "y", "z").hop()).isEqualTo(hop);
         }
+        assertThat(help).doesNotContain("guest vector\n").doesNotContain("\n  15 ");
+        assertThat(codes).doesNotContain("guest vector").doesNotContain("15");
+        assertThatThrownBy(() -> Link.broken(Hop.GUEST_VECTOR, Evidence.observed("x"), "y", "z"))
+                .hasMessage("a guest vector is whole or not shown, and no exit code says more");
     }
 }
