@@ -7,7 +7,6 @@ import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.HostKvm;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Optional;
 import java.util.Set;
 
 /** The checks of a host's interrupt path, from its files. Starts no VM, opens no device and writes nothing. */
@@ -48,13 +47,19 @@ public final class Doctor {
         };
     }
 
-    /** A left instance still records events, and its buffer takes memory. */
     private static Finding tracing(HostFacts host) {
-        Optional<Fact.Unknown<Long>> silent = host.silentProbes();
-        if (silent.isPresent()) {
-            return Finding.warn(Check.TRACING, "probes-off", silent.get().why() + ": explain --live counts no stages")
-                    .with(Remedy.command(silent.get().remedy()));
-        }
+        Finding left = leftTracing(host);
+        return host.silentProbes()
+                .map(silent -> {
+                    String more = left.status() == Status.PASS ? "" : "; " + left.text();
+                    Finding off = left.whose("probes-off", silent.why() + ": explain --live counts no stages" + more);
+                    return off.with(Remedy.command(silent.remedy())).as(Status.WARN);
+                })
+                .orElse(left);
+    }
+
+    /** A left instance still records events, and its buffer takes memory. */
+    private static Finding leftTracing(HostFacts host) {
         Fact<List<String>> left = host.leftTracing();
         if (left instanceof Fact.Unknown<List<String>> unknown) {
             return Finding.unknown(Check.TRACING, "not-shown", unknown);

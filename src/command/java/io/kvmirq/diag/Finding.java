@@ -98,6 +98,11 @@ public record Finding(
         return new Finding(check, status, cause, sentence, facts, remedies, needsRoot, oneIsEnough);
     }
 
+    /** The same finding with another verdict. */
+    Finding as(Status verdict) {
+        return new Finding(check, verdict, reason, text, facts, remedies, needsRoot, oneIsEnough);
+    }
+
     /** One of its remedies is enough. */
     Finding withAlternatives() {
         return new Finding(check, status, reason, text, facts, remedies, needsRoot, true);

@@ -238,6 +238,27 @@ class DoctorTest {
         }
     }
 
+    @Test
+    void probesOfArmNeedNoFtrace() throws IOException {
+        RecordedHost arm = RecordedHost.of("arm64-6.12").put("proc/sys/kernel/ftrace_enabled", "0\n");
+        assertThat(finding(arm, Check.TRACING).status()).isEqualTo(Status.PASS);
+    }
+
+    @Test
+    void switchedOffProbesDoNotHideWhatIsLeft() throws IOException {
+        RecordedHost host = intel().put("sys/kernel/debug/kprobes/enabled", "0\n");
+        host.link("proc/self/ns/pid", "pid:[4026531836]");
+        String left = "sys/kernel/tracing/instances/kvmirq-99-500-4026531836";
+        Finding both = finding(host.put(left + "/tracing_on", "1\n"), Check.TRACING);
+        assertThat(both.text())
+                .contains("kprobes are switched off", "; killed runs of kvmirq --live have left ", "/" + left);
+        assertThat(both.facts()).containsEntry("left", List.of("/" + left));
+        assertThat(both.remedies()).extracting(Remedy::text).hasSize(2);
+        Finding hidden = finding(host.deny("sys/kernel/tracing"), Check.TRACING);
+        assertThat(hidden.status()).isEqualTo(Status.WARN);
+        assertThat(hidden.needsRoot()).isTrue();
+    }
+
     /** Only the first limit counts, which is the soft one. */
     @Test
     void limitsAreThoseOfTheFile() throws IOException {
