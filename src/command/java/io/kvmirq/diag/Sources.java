@@ -149,7 +149,7 @@ public record Sources(String guest, boolean virtio, Link vmm, List<Row> rows) {
                         "vCPUs",
                         path + "task",
                         vcpus.all() + ": " + vcpus.running() + " running, " + vcpus.halted() + " halted, "
-                                + vcpus.stopped() + " stopped"
+                                + vcpus.stopped() + " stopped or outside of KVM_RUN"
                                 + (vcpus.notShown() > 0 ? ", " + vcpus.notShown() + " not shown" : ""));
     }
 }

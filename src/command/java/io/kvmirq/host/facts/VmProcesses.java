@@ -236,10 +236,15 @@ public record VmProcesses(List<VmProcess> all, int unreadable) {
             }
             List<Integer> guests = new ArrayList<>();
             for (int tid : threads.size() < ids.size() ? others : List.<Integer>of()) {
-                Optional<Integer> fd = running(tid).filter(ids::containsKey);
+                Optional<ThreadStat> stat =
+                        tree.text(path + "task/" + tid + "/stat").flatMap(ThreadStat::parse);
+                // A worker that the kernel starts in KVM_RUN keeps the registers of its maker, and so its system call.
+                boolean worker = stat.filter(ThreadStat::isWorker).isPresent();
+                Optional<Integer> fd = running(tid).filter(one -> ids.containsKey(one) && !worker);
                 if (fd.isPresent()) {
                     threads.putIfAbsent(fd.get(), tid);
-                } else if (hasRunAGuest(tid)) {
+                } else if (stat.filter(one -> one.guestTicks() > 0 && !one.isExiting())
+                        .isPresent()) {
                     guests.add(tid);
                 }
             }
@@ -260,13 +265,6 @@ public record VmProcesses(List<VmProcess> all, int unreadable) {
             Matcher run =
                     RUN.matcher(tree.text(path + "task/" + tid + "/syscall").orElse(""));
             return run.lookingAt() ? Optional.of(Integer.parseInt(run.group(1), RADIX)) : Optional.empty();
-        }
-
-        private boolean hasRunAGuest(int tid) {
-            return tree.text(path + "task/" + tid + "/stat")
-                    .flatMap(ThreadStat::parse)
-                    .filter(one -> one.guestTicks() > 0 && !one.isExiting())
-                    .isPresent();
         }
 
         private EventfdFile eventfd(int fd, boolean polled) {

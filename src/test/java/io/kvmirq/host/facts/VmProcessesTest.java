@@ -108,6 +108,11 @@ class VmProcessesTest {
         // One thread is left that has run a guest, and one vCPU.
         host.put("proc/100/task/103/stat", stat(103, 0)).put("proc/100/task/104/stat", stat(104, 7));
         assertThat(one().vcpus()).contains(new VcpuFile(2, 0x1f, OptionalInt.of(104)));
+
+        // A worker that the kernel started in KVM_RUN shows the system call of its maker.
+        host.put("proc/100/task/105/syscall", ioctl + " 0x1f 0xae80" + rest)
+                .put("proc/100/task/105/stat", stat(105, 0).replace("R 0 0 0 0 0 0", "S 0 0 0 0 0 16384"));
+        assertThat(one().vcpus()).contains(new VcpuFile(2, 0x1f, OptionalInt.of(104)));
         host.put("proc/100/task/103/stat", stat(103, 9));
         assertThat(one().vcpus()).contains(new VcpuFile(2, 0x1f, OptionalInt.empty()));
     }
