@@ -167,9 +167,12 @@ public final class LiveChains {
         }
     }
 
-    /** Whether KVM certainly took none of the handled interrupts. */
+    /** Whether KVM certainly took none of the handled interrupts, and no VMM has read their eventfd. */
     private boolean misses(Live.Irq irq) {
         return irq.handled() > 0
+                && host.vms().all().stream()
+                        .flatMap(vm -> vm.eventfds().stream())
+                        .anyMatch(one -> one.count() != 0)
                 && irq.bracketed()
                 && live.lost() == 0
                 && !handlersInThreads

@@ -396,8 +396,13 @@ public final class LiveWindow extends Watch {
                 .filter(thread -> !processes.containsKey(thread)
                         && machine.files().list("proc/" + thread).isEmpty())
                 .collect(Collectors.toSet());
+        Set<Integer> read = after.vms().all().stream()
+                .flatMap(vm -> vm.eventfds().stream())
+                .filter(one -> one.count() == 0)
+                .flatMap(one -> one.id().stream().boxed())
+                .collect(Collectors.toSet());
         return new Stages.Counted(
-                counts, arm, VcpuThreads.areInjected(machine.files()), processes, vcpus, names, shared, gone);
+                counts, arm, VcpuThreads.areInjected(machine.files()), processes, vcpus, names, shared, gone, read);
     }
 
     private Map<Integer, Live.Irq> events(

@@ -12,6 +12,7 @@ import io.kvmirq.diag.Hop;
 import io.kvmirq.diag.Live;
 import io.kvmirq.diag.LiveChains;
 import io.kvmirq.diag.LiveWindow;
+import io.kvmirq.diag.Stages;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.RealKvm;
@@ -27,6 +28,7 @@ import java.util.concurrent.CompletableFuture;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -90,6 +92,40 @@ class LinuxDevicesOnProbesTest {
                 .filter(vector -> now[vector] >= since[vector] + SENT)
                 .boxed()
                 .toList();
+    }
+
+    /** QEMU reads the eventfd in its main loop and sends the message itself: the guest loses nothing. */
+    @Test
+    void interruptsThatQemuSendsItselfAreNoLoss() throws Exception {
+        assumeTrue(!LinuxDevicesTest.IS_ARM64, "needs x86: the option is of MSI-X on x86");
+        String address = LinuxDevicesTest.address(LinuxDevicesTest.NVME);
+        List<String> program = LinuxDevicesTest.qemu(
+                "device=nvme reads=100000 boot=1", "-device", "vfio-pci,host=" + address + ",x-no-kvm-msix=on");
+        CompletableFuture<Cli.Ended> run = ProbedChainsContract.started(temporary.resolve("output"), program);
+        ProcessHandle vmm = ProbedChainsContract.child().orElseThrow();
+        Live live;
+        HostFacts after;
+        try {
+            ProbedChainsContract.await(
+                    run, () -> !used(address, new long[MOST_VECTORS]).isEmpty());
+            try (LiveWindow window = LiveProbesContract.watch(List.of(PciAddress.parse(address)), vmm.pid())) {
+                long[] before = handled(address);
+                ProbedChainsContract.await(run, () -> !used(address, before).isEmpty());
+                after = LiveProbesContract.host();
+                live = LiveProbesContract.ended(window, after);
+            }
+        } finally {
+            ProbedChainsContract.end(vmm, address);
+            run.join();
+        }
+        List<Stages> ofHandlers = live.stages().stream()
+                .filter(one -> one.stages().get(0).label().equals("host irq"))
+                .toList();
+        assertThat(ofHandlers).isNotEmpty().allSatisfy(stages -> {
+            LiveProbesContract.printed(stages);
+            assertThat(stages.loses()).isEmpty();
+            assertThat(stages.doubt().orElse("")).contains("signals that no irqfd took: the VMM has read them");
+        });
     }
 
     /** The driver uses some vectors only. On arm64 only the guest knows the interrupt of a message. */
