@@ -77,7 +77,7 @@ public final class ExplainCommand implements Command {
                 .description("With --vm: print the vCPUs of the guest instead of its devices. Each has"
                         + " its phase, its CPU, the fields of the posting hardware that follow from"
                         + " these, and the interrupts posted to it, each with its source. The phases"
-                        + " need --live; --fake watches a guest of the fake kernel, named web."));
+                        + " need --live; --fake starts a guest named web and watches it."));
         usage.add(OptionSpec.builder("--strict")
                 .description("If no link is broken, a link in doubt decides the exit code."));
         LiveOption.describe(usage);
@@ -256,6 +256,11 @@ public final class ExplainCommand implements Command {
         boolean vcpus = arguments.hasMatchedOption("--vcpus");
         if (vcpus && guest.isEmpty()) {
             throw new IllegalArgumentException("--vcpus are those of a guest: add --vm NAME");
+        }
+        if (guest.isPresent() && !vcpus && arguments.hasMatchedOption("--fake")) {
+            throw new IllegalArgumentException(
+                    "a fake host has a guest only while --vcpus watches it: add --vcpus, or name"
+                            + " another host by --root or --from");
         }
         if (guest.isPresent() && !words.isEmpty()) {
             throw new IllegalArgumentException("--vm and an address exclude each other: give one of them");

@@ -577,6 +577,7 @@ class ExplainVcpusTest {
             strings = {
                 "--vcpus",
                 "0000:3b:00.0 --vcpus",
+                "--vm web --fake vtd-posting",
                 "--vm web --vcpus --fake 6.12",
                 "--vm web --vcpus --fake gicv4",
                 "--vm web --vcpus --fake nothing",
