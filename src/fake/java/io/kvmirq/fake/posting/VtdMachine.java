@@ -207,12 +207,12 @@ final class VtdMachine extends PostingMachine {
             active = !guest.isInhibited();
         }
 
-        /** {@code vmx_deliver_interrupt()}. */
+        /** {@code vmx_deliver_interrupt()}. A request that is in PIR already changes nothing. */
         @Override
         public boolean deliver(int vector) {
             if (active) {
                 posted(vector);
-                if (vcpu.deliver(vector) == PostedVcpu.Delivery.NOTIFIED) {
+                if (!vcpu.descriptor().isRequested(vector) && vcpu.deliver(vector) == PostedVcpu.Delivery.NOTIFIED) {
                     settle();
                 }
             }
