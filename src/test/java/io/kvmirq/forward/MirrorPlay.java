@@ -10,6 +10,7 @@ import io.kvmirq.MsiMessage;
 import io.kvmirq.PciAddress;
 import io.kvmirq.VcpuId;
 import io.kvmirq.arch.apic.InhibitReason;
+import io.kvmirq.arch.apic.LapicPage;
 import io.kvmirq.arch.apic.PostedInterruptDescriptor;
 import io.kvmirq.fake.FakeIrte;
 import io.kvmirq.fake.FakeKernel;
@@ -60,6 +61,8 @@ final class MirrorPlay implements AutoCloseable {
     private static final int[] APIC_IDS = {0, 2, 4, 6};
 
     private static final long LOGICAL = 0xfee00004L;
+    /** In IA32_APIC_BASE. */
+    private static final int X2APIC = 1 << 10;
 
     /** The source of the events about vCPUs and inhibits. The library always tells the rest. */
     enum Feed {
@@ -76,6 +79,8 @@ final class MirrorPlay implements AutoCloseable {
         LATE_VCPUS,
         INHIBITS,
         LDRS,
+        /** Mode x2APIC, and the cluster model of logical ids. */
+        MODES,
         SOFTWARE,
         IDS,
         FILES;
@@ -192,11 +197,14 @@ final class MirrorPlay implements AutoCloseable {
         vcpus.add(vcpu);
         vcpu.enableLapic();
         vcpu.setState(VcpuState.RUNNABLE);
-        giveLogicalId(vcpu, 1 << vcpus.size() - 1);
+        if (kinds.contains(Kind.MODES)) {
+            vcpu.useHostCpuid();
+        }
+        giveLogicalId(vcpu, 1 << vcpus.size() - 1, LapicPage.DFR_FLAT);
     }
 
-    private void giveLogicalId(Vcpu vcpu, int id) {
-        vcpu.setLapic(vcpu.lapic().set(X86Lapic.Name.LDR, id << 24).set(X86Lapic.Name.DFR, -1));
+    private void giveLogicalId(Vcpu vcpu, int id, int format) {
+        vcpu.setLapic(vcpu.lapic().set(X86Lapic.Name.LDR, id << 24).set(X86Lapic.Name.DFR, format));
         look(vcpu.id());
         inhibitsMayChange();
     }
@@ -229,7 +237,7 @@ final class MirrorPlay implements AutoCloseable {
             case 0 -> MsiMessage.nmiTo(ids.get(random.nextInt(VCPUS)));
             case 1 -> ForwardWorld.to(HIGHEST_ID + 1, vector);
             case 2 -> new MsiMessage(0xfeeff000L, vector);
-            case 3, 4 -> new MsiMessage(LOGICAL | 1 + random.nextInt(15) << 12, vector);
+            case 3, 4 -> new MsiMessage(LOGICAL | 1 + random.nextInt(31) << 12, vector);
             default -> MsiMessage.to(ids.get(random.nextInt(VCPUS)), new InterruptVector(vector));
         };
     }
@@ -303,8 +311,14 @@ final class MirrorPlay implements AutoCloseable {
                 int number = random.nextInt(VCPUS);
                 if (number < vcpus.size() && !asleep.containsKey(ids.get(number))) {
                     int id = random.nextBoolean() ? 1 << random.nextInt(VCPUS) : 1 + random.nextInt(15);
-                    giveLogicalId(vcpus.get(number), id);
+                    giveLogicalId(vcpus.get(number), id, LapicPage.DFR_FLAT);
                     return "logical id " + id + " for " + ids.get(number);
+                }
+            }
+            case MODES -> {
+                int number = random.nextInt(VCPUS);
+                if (number < vcpus.size() && !asleep.containsKey(ids.get(number))) {
+                    return changeMode(vcpus.get(number));
                 }
             }
             case SOFTWARE -> {
@@ -320,6 +334,20 @@ final class MirrorPlay implements AutoCloseable {
             case IDS -> {}
         }
         return "nothing";
+    }
+
+    private String changeMode(Vcpu vcpu) {
+        if (random.nextBoolean()) {
+            int id = 1 + random.nextInt(31);
+            giveLogicalId(vcpu, id, LapicPage.DFR_CLUSTER);
+            return "cluster id " + id + " for " + vcpu.id();
+        }
+        X86SystemRegisters registers = vcpu.systemRegisters();
+        vcpu.setSystemRegisters(registers.set(Name.APIC_BASE, registers.get(Name.APIC_BASE) | X2APIC));
+        vcpu.setLapic(vcpu.lapic());
+        look(vcpu.id());
+        inhibitsMayChange();
+        return "x2APIC mode for " + vcpu.id();
     }
 
     private void send(int number, ForwardedIrq irq) {
