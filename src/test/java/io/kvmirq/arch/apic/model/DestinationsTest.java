@@ -3,6 +3,7 @@ package io.kvmirq.arch.apic.model;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.kvmirq.arch.LinuxVersion;
 import io.kvmirq.arch.apic.DeliveryMode;
 import io.kvmirq.arch.apic.LapicPage;
 import java.util.ArrayList;
@@ -199,6 +200,19 @@ class DestinationsTest {
                 .containsExactly(high);
         assertThat(single(all, message(0x12c, false, false, DeliveryMode.FIXED, 0x41)))
                 .isEqualTo(0x12c);
+    }
+
+    /** Before 6.3 the map has the lowest bit of a logical id. KVM posts a message to another bit, and delivers none. */
+    @Test
+    void mapBefore63LacksTheHigherBitsOfALogicalId() {
+        List<LapicIds> lapics = List.of(LapicIds.flat(0, 0b1), LapicIds.flat(9, 0b1100));
+        Destinations<LapicIds> all = new Destinations<>(lapics, false, true, true);
+        ApicMessage higher = message(0b1000, true, false, DeliveryMode.FIXED, 0x41);
+        ApicMessage lower = message(0b100, true, false, DeliveryMode.FIXED, 0x41);
+        LinuxVersion before = new LinuxVersion(6, 2);
+        assertThat(all.single(higher, before)).contains(lapics.get(1));
+        assertThat(all.mapped(higher, before)).isEmpty();
+        assertThat(all.mapped(lower, before)).contains(lapics.get(1));
     }
 
     /** Two LAPICs with one id leave no map: each is asked, and two mean none. */
