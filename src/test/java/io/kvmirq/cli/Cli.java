@@ -55,7 +55,14 @@ public final class Cli {
         ByteArrayOutputStream err = new ByteArrayOutputStream();
         Terminal terminal = new Terminal(utf8(out), utf8(err), false, columns, 0);
         int code = Main.run(arguments, terminal);
-        return new Ended(code, out.toString(StandardCharsets.UTF_8), err.toString(StandardCharsets.UTF_8));
+        // A hint repeats --root, which is a temporary directory.
+        int root = List.of(arguments).indexOf("--root") + 1;
+        String repeated = root > 0 && root < arguments.length ? " --root " + arguments[root] + "'" : "''";
+        return new Ended(code, printed(out).replace(repeated, "'"), printed(err).replace(repeated, "'"));
+    }
+
+    private static String printed(ByteArrayOutputStream stream) {
+        return stream.toString(StandardCharsets.UTF_8);
     }
 
     /** The content of a resource beside a test: the output that the command must print, letter by letter. */

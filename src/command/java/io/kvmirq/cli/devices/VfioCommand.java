@@ -62,8 +62,7 @@ public final class VfioCommand implements Command {
         }
         Optional<PciDevice> device = host.pci(address.get());
         if (device.isEmpty()) {
-            terminal.complain("there is no PCI device " + address.get() + ": 'kvmirq vfio"
-                    + HostSource.options(arguments) + "' lists the devices");
+            terminal.complain("there is no PCI device " + address.get() + ": 'kvmirq vfio' lists the devices");
             return ExitCode.COULD_NOT_RUN;
         }
         VfioView one = VfioView.of(host, device.get());

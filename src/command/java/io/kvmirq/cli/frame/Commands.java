@@ -48,6 +48,11 @@ public record Commands(List<Named> commands) {
               kvmirq help        lists all commands
             """;
 
+    private static final List<String> HOST = List.of("--fake", "--root", "--from");
+
+    /** The characters of a file's name that a hint repeats. */
+    private static final int LONGEST = 1000;
+
     /** Smallest width at which options and descriptions fit side by side. */
     private static final int LEAST_COLUMNS = 55;
 
@@ -60,7 +65,8 @@ public record Commands(List<Named> commands) {
         }
     }
 
-    public int run(String[] given, Terminal terminal) {
+    public int run(String[] given, Terminal of) {
+        Terminal terminal = of;
         CommandLine.tracer().setLevel(CommandLine.TraceLevel.OFF); // picocli warns on stderr, with the words as typed
         String[] arguments = withHelpAsOption(given);
         CommandLine line = commandLine(arguments)
@@ -74,6 +80,9 @@ public record Commands(List<Named> commands) {
             requireMatched(parsed);
             if (CommandLine.printHelpIfRequested(parsed)) {
                 return ExitCode.OK;
+            }
+            if (parsed.hasSubcommand()) {
+                terminal = of.at(host(parsed.subcommand()));
             }
             return run(parsed, terminal);
         } catch (ParameterException e) {
@@ -90,6 +99,20 @@ public record Commands(List<Named> commands) {
             terminal.complain("could not run: " + limit.get());
             return ExitCode.COULD_NOT_RUN;
         }
+    }
+
+    /** The options that chose another host, as typed, each after a space, for remedies. */
+    public static String host(ParseResult arguments) {
+        return HOST.stream()
+                .filter(arguments::hasMatchedOption)
+                .map(name -> " " + name + " "
+                        + Foreign.printable(
+                                arguments
+                                        .matchedOption(name)
+                                        .originalStringValues()
+                                        .get(0),
+                                LONGEST))
+                .collect(Collectors.joining());
     }
 
     /** With {@code --help} the parser does not refuse unknown words. */

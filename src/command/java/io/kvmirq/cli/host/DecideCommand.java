@@ -84,9 +84,9 @@ public final class DecideCommand implements Command {
             }
             DecideQuestion.message(arguments);
             if (arguments.hasMatchedOption("--vendor")) {
-                if (!HostSource.options(arguments).isEmpty()) {
-                    throw new IllegalArgumentException("--vendor and" + HostSource.options(arguments)
-                            + " exclude each other: --vendor asks no host");
+                if (!Commands.host(arguments).isEmpty()) {
+                    throw new IllegalArgumentException(
+                            "--vendor and" + Commands.host(arguments) + " exclude each other: --vendor asks no host");
                 }
                 return answer(DecideQuestion.ofVendors(arguments), arguments, terminal);
             }

@@ -43,7 +43,7 @@ final class DoctorText {
         if (all && !quiet && !ids.isEmpty()) {
             text.append("root sees more in: ").append(ids).append('\n');
         }
-        terminal.out().print(text);
+        terminal.out().print(terminal.hinted(text.toString()));
     }
 
     private static String status(Status status, Terminal terminal) {

@@ -217,7 +217,7 @@ public final class ExplainCommand implements Command {
                     sources,
                     Optional.of(seen.live()),
                     arguments,
-                    terminal);
+                    terminal.at(Terminal.LIVE));
         });
     }
 

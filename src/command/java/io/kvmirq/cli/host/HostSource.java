@@ -16,7 +16,6 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.BasicFileAttributes;
 import java.util.List;
-import java.util.stream.Collectors;
 import picocli.CommandLine.ParseResult;
 
 /** The host that a command examines: this one, a copy of another's files, or the host of a fake kernel. */
@@ -43,15 +42,6 @@ public final class HostSource {
     /** Whether the chosen host is this machine. */
     static boolean isHere(ParseResult arguments) {
         return OPTIONS.stream().noneMatch(arguments::hasMatchedOption);
-    }
-
-    /** The options that selected the host, as typed, each after a space, for remedies. */
-    public static String options(ParseResult arguments) {
-        return OPTIONS.stream()
-                .filter(arguments::hasMatchedOption)
-                .map(name -> " " + name + " "
-                        + arguments.matchedOption(name).originalStringValues().get(0))
-                .collect(Collectors.joining());
     }
 
     /**

@@ -136,4 +136,23 @@ class ListCommandTest {
                                 "",
                                 "kvmirq: /proc/interrupts cannot be read, or is empty, as in a copy by tar: copy it with cat\n"));
     }
+
+    /** What a hint names is of the host that was asked, and of this machine with --live. */
+    @Test
+    void hintsRepeatTheHost() throws IOException {
+        Path copy = temporary.resolve("copy$1");
+        GuestHosts.of("vhost-tasks").writeTo(copy);
+        String from = " --from " + copy;
+        assertThat(Cli.run("list", "--from", copy.toString()).exited(0).out())
+                .contains("'kvmirq list --vm NAME" + from + "' has the vectors of a guest, 'kvmirq explain --vm NAME"
+                        + from + "' their way");
+        assertThat(Cli.run("explain", "--vm", "100", "--from", copy.toString()).out())
+                .contains("kvmirq explain --vm 100 --live 10\n");
+        assertThat(Cli.run("doctor", "--fake", "6.1", "--check", "vfio").out())
+                .contains("'kvmirq vfio --fake 6.1' with its address");
+        assertThat(Cli.run("vfio", "--fake", "6.1", "0000:3d:00.0").out())
+                .contains("'kvmirq vfio --fake 6.1' with its address");
+        assertThat(Cli.run("explain", "--fake", "6.1", "0000:ff:00.0").err())
+                .endsWith("'kvmirq vfio --fake 6.1' lists the devices\n");
+    }
 }

@@ -1022,8 +1022,10 @@ class LiveTest {
         host.writeTo(root);
         List<String> still = rows(Cli.run("explain", "--root", root.toString(), "--vm", "100"));
         assertThat(still).hasSizeGreaterThan(2);
-        assertThat(rows(run(new Watched(host, traced("x86-7.2", "")), "--vm", "100", "--live", "10")))
-                .containsAll(still);
+        Cli.Ended seen = run(new Watched(host, traced("x86-7.2", "")), "--vm", "100", "--live", "10");
+        assertThat(rows(seen)).containsAll(still);
+        Cli.Ended json = run(new Watched(host, traced("x86-7.2", "")), "--vm", "100", "--live", "10", "--json");
+        assertThat(seen.out() + json.out()).doesNotContain("--live 10");
     }
 
     private static List<String> rows(Cli.Ended printed) {
