@@ -22,6 +22,7 @@ import java.util.Map;
  * @param remedies what to change, or how to see more
  * @param needsRoot whether root would see more
  * @param oneIsEnough whether one of the remedies is enough; otherwise all are needed, in their order
+ * @param unposted whether the host handles an interrupt that it could post
  */
 public record Finding(
         Check check,
@@ -31,7 +32,8 @@ public record Finding(
         Map<String, Object> facts,
         List<Remedy> remedies,
         boolean needsRoot,
-        boolean oneIsEnough) {
+        boolean oneIsEnough,
+        boolean unposted) {
     /** The verdict of a check. */
     public enum Status {
         /** No problem was found, or the check does not apply here. */
@@ -50,7 +52,7 @@ public record Finding(
     }
 
     static Finding of(Check check, Status status, String reason, String text) {
-        return new Finding(check, status, reason, text, Map.of(), List.of(), false, false);
+        return new Finding(check, status, reason, text, Map.of(), List.of(), false, false, false);
     }
 
     static Finding pass(Check check, String reason, String text) {
@@ -80,32 +82,36 @@ public record Finding(
     Finding with(Remedy remedy) {
         List<Remedy> more = new ArrayList<>(remedies);
         more.add(remedy);
-        return new Finding(check, status, reason, text, facts, more, needsRoot, oneIsEnough);
+        return new Finding(check, status, reason, text, facts, more, needsRoot, oneIsEnough, unposted);
     }
 
     Finding with(String name, Object value) {
         Map<String, Object> more = new LinkedHashMap<>(facts);
         more.put(name, value);
-        return new Finding(check, status, reason, text, more, remedies, needsRoot, oneIsEnough);
+        return new Finding(check, status, reason, text, more, remedies, needsRoot, oneIsEnough, unposted);
     }
 
     Finding withRoot(boolean root) {
-        return new Finding(check, status, reason, text, facts, remedies, needsRoot || root, oneIsEnough);
+        return new Finding(check, status, reason, text, facts, remedies, needsRoot || root, oneIsEnough, unposted);
     }
 
     /** The same facts and remedies with another cause. */
     Finding whose(String cause, String sentence) {
-        return new Finding(check, status, cause, sentence, facts, remedies, needsRoot, oneIsEnough);
+        return new Finding(check, status, cause, sentence, facts, remedies, needsRoot, oneIsEnough, unposted);
     }
 
     /** The same finding with another verdict. */
     Finding as(Status verdict) {
-        return new Finding(check, verdict, reason, text, facts, remedies, needsRoot, oneIsEnough);
+        return new Finding(check, verdict, reason, text, facts, remedies, needsRoot, oneIsEnough, unposted);
+    }
+
+    Finding withUnposted(boolean any) {
+        return new Finding(check, status, reason, text, facts, remedies, needsRoot, oneIsEnough, any);
     }
 
     /** One of its remedies is enough. */
     Finding withAlternatives() {
-        return new Finding(check, status, reason, text, facts, remedies, needsRoot, true);
+        return new Finding(check, status, reason, text, facts, remedies, needsRoot, true, unposted);
     }
 
     /** The name of a reason as decide takes it. */

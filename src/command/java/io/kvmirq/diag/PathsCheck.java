@@ -96,7 +96,8 @@ final class PathsCheck {
         }
         return finding.with("broken", new ArrayList<>(broken))
                 .with("doubtful", new ArrayList<>(doubtful))
-                .with("notPosted", new ArrayList<>(unposted));
+                .with("notPosted", new ArrayList<>(unposted))
+                .withUnposted(!unposted.isEmpty());
     }
 
     /** A flaw, and what to do. */

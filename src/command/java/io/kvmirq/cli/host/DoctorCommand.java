@@ -158,7 +158,7 @@ public final class DoctorCommand implements Command {
         for (Finding finding : findings) {
             fails |= finding.status() == Status.FAIL;
             warns |= finding.status() == Status.WARN;
-            unposted |= !List.of().equals(finding.facts().getOrDefault("notPosted", List.of()));
+            unposted |= finding.unposted();
             looked |= finding.status() != Status.UNKNOWN;
         }
         if (strict && unposted && !fails) {
