@@ -15,7 +15,9 @@ final class Arrivals {
     private int[][] counts = {};
 
     void add(int vcpu, int vector) {
-        begin(vcpu);
+        if (vcpu >= counts.length || counts[vcpu].length == 0) {
+            begin(vcpu);
+        }
         counts[vcpu][vector]++;
     }
 
@@ -26,9 +28,7 @@ final class Arrivals {
             counts = Arrays.copyOf(counts, Math.max(vcpu + 1, 2 * length));
             Arrays.fill(counts, length, counts.length, NONE);
         }
-        if (counts[vcpu].length == 0) {
-            counts[vcpu] = new int[VECTORS];
-        }
+        counts[vcpu] = counts[vcpu].length == 0 ? new int[VECTORS] : counts[vcpu];
     }
 
     /** The ids that vCPUs have had, in rising order. */
