@@ -52,6 +52,42 @@ class ArtifactsIT {
                 .noneMatch(name -> name.matches("io/kvmirq/(fake|junit|cli|diag|selftest)/.*"));
     }
 
+    /** Maven compiles once, for the tests and for the jars. */
+    @Test
+    void jarsHaveTheBytesThatAreTested() throws IOException {
+        Path whole = Machine.jar();
+        for (Artifacts artifact : Artifacts.values()) {
+            Path classes = artifact.classes();
+            try (JarFile jar = new JarFile(artifact.jar().toFile());
+                    JarFile command = new JarFile(whole.toFile());
+                    Stream<Path> files = Files.walk(classes)) {
+                List<String> tested = files.filter(Files::isRegularFile)
+                        .map(file -> classes.relativize(file).toString())
+                        .toList();
+                assertThat(entries(artifact.jar()).stream().filter(name -> name.matches(".*\\.(class|so)")))
+                        .containsExactlyInAnyOrderElementsOf(tested.stream()
+                                .filter(name -> name.matches(".*\\.(class|so)"))
+                                .toList());
+                // The jar tool adds the version and the packages to the descriptor, and the compiler of Maven writes a
+                // file.
+                tested = tested.stream()
+                        .filter(name -> !name.matches("module-info.class|META-INF/jpms.args"))
+                        .toList();
+                for (String name : tested) {
+                    assertThat(jar.getInputStream(jar.getEntry(name)))
+                            .as(name)
+                            .hasBinaryContent(Files.readAllBytes(classes.resolve(name)));
+                    ZipEntry entry = command.getEntry(name);
+                    if (entry != null && name.matches("io/.*|META-INF/(native|versions)/.*")) {
+                        assertThat(command.getInputStream(entry))
+                                .as(name + " of the command")
+                                .hasBinaryContent(Files.readAllBytes(classes.resolve(name)));
+                    }
+                }
+            }
+        }
+    }
+
     @Test
     void jarOfTheCommandHasAllButTheKitOfTests() throws IOException {
         List<String> command = entries(Machine.jar());

@@ -278,7 +278,10 @@ public final class Machine {
         Path packaged = root().resolve("target/build/jar.state");
         try {
             assumeTrue(
-                    Files.exists(jar) && Files.exists(packaged) && Files.mismatch(classes, packaged) < 0,
+                    System.getenv().getOrDefault("KVMIRQ_QUICK", "target").equals("target")
+                            && Files.exists(jar)
+                            && Files.exists(packaged)
+                            && Files.mismatch(classes, packaged) < 0,
                     jar + " has other sources than the classes: run make build");
         } catch (IOException e) {
             throw new UncheckedIOException(e);
