@@ -309,7 +309,10 @@ class FirstBuildIT {
     @Test
     void jreAndOldJdkAreNamed() throws Exception {
         assumeMounts("hides the JDKs");
-        program("jre/bin/java", "exit 0");
+        Path jre = program("jre/bin/java", "exit 0").resolve("../..").normalize();
+        assertThat(run("env", "JAVA_HOME=" + jre, script("bootstrap"), "--check")
+                        .said())
+                .startsWith("JAVA_HOME is " + jre + ", which is no JDK 17 or newer: it is not used, ");
         program("jdk/bin/java", "exit 0");
         program("jdk/bin/javac", "exit 0");
         Files.writeString(temporary.resolve("jdk/release"), "JAVA_VERSION=\"11.0.22\"\n");
