@@ -64,7 +64,7 @@ public final class Ledger {
 
     /** Puts the messages in the hand into a slot. Messages for several vCPUs are copied. */
     public void put(MessagePlace place, int slot) {
-        if (hand.isEmpty() || putToAnother(place, slot)) {
+        if (hand.isEmpty()) {
             return;
         }
         hand.comes();

@@ -299,19 +299,19 @@ public abstract class PostingVcpu {
     /** Notes that hardware posted the message in the ledger's hand. */
     final void posted(int vector) {
         host.ledger().delivered(lapic.vcpuId(), vector);
-        host.ledger().put(posted, vector);
+        if (!host.ledger().putToAnother(posted, vector)) {
+            host.ledger().put(posted, vector);
+        }
     }
 
     private void drain() {
         take.accept(taken);
         for (int i = 0; i < PiDescriptor.PIR_WORDS; i++) {
-            if (taken.get(i) != 0) {
-                for (long bits = taken.swap(i, 0); bits != 0; bits &= bits - 1) {
-                    int vector = i * Long.SIZE + Long.numberOfTrailingZeros(bits);
-                    host.ledger().pick(posted, vector);
-                    lapic.request(vector);
-                    host.ledger().settle(NOT_REQUESTED);
-                }
+            for (long bits = taken.get(i) == 0 ? 0 : taken.swap(i, 0); bits != 0; bits &= bits - 1) {
+                int vector = i * Long.SIZE + Long.numberOfTrailingZeros(bits);
+                host.ledger().pick(posted, vector);
+                lapic.request(vector);
+                host.ledger().settle(NOT_REQUESTED);
             }
         }
     }
