@@ -211,7 +211,7 @@ final class LiveOption {
                                     .collect(Collectors.joining(", ")));
         }
         for (Live.Seen one : live.events()) {
-            line(terminal, "  " + one.event() + ": " + one.count() + where(one));
+            line(terminal, "  " + one.event() + ": " + (live.lost() > 0 ? "at least " : "") + one.count() + where(one));
         }
         for (Stages stages : live.stages()) {
             line(terminal, "  stages, counted in the kernel:");

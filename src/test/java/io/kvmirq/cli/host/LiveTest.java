@@ -866,7 +866,9 @@ class LiveTest {
         assertThat(run(new Watched(host, lossy), AMD, "0", "--live", "10")
                         .exited(0)
                         .out())
-                .contains("  events that did not fit into the buffer: 1; these are the last\n");
+                .contains(
+                        "  irq_handler_entry: at least ",
+                        "  events that did not fit into the buffer: 1; these are the last\n");
         // Handlers that are threads take it later.
         host.put("proc/cmdline", "quiet threadirqs\n");
         run(new Watched(host, traced("x86-7.2", handlers)), AMD, "0", "--live", "10")
