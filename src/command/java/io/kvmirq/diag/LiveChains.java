@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.diag;
 
-import io.kvmirq.arch.apic.PostingObstacle;
 import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.diag.Claim.Question;
 import io.kvmirq.host.facts.HostFacts;
@@ -145,12 +144,11 @@ public final class LiveChains {
         } else if (misses(irq)) {
             links.put(
                     Hop.IRQFD,
-                    Link.broken(
+                    Link.notShown(
                             Hop.IRQFD,
-                            Evidence.inferred("live, host irq " + number + " was handled " + irq.handled()
-                                    + " times, and KVM took no message and raised no GSI in the handlers"),
-                            PostingObstacle.NO_CONSUMER.text(),
-                            PostingObstacle.NO_CONSUMER.remedy()));
+                            "KVM took no message and raised no GSI in the handlers: no irqfd has the eventfd, or the VMM"
+                                    + " reads it and injects the interrupt itself",
+                            DeviceChains.BY_VMM));
         }
         gsi(number, irq, links);
         vector(number, irq, links);
@@ -167,12 +165,9 @@ public final class LiveChains {
         }
     }
 
-    /** Whether KVM certainly took none of the handled interrupts, and no VMM has read their eventfd. */
+    /** Whether KVM certainly took none of the handled interrupts. */
     private boolean misses(Live.Irq irq) {
         return irq.handled() > 0
-                && host.vms().all().stream()
-                        .flatMap(vm -> vm.eventfds().stream())
-                        .anyMatch(one -> one.count() != 0)
                 && irq.bracketed()
                 && live.lost() == 0
                 && !handlersInThreads

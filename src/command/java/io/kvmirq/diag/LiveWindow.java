@@ -396,13 +396,11 @@ public final class LiveWindow extends Watch {
                 .filter(thread -> !processes.containsKey(thread)
                         && machine.files().list("proc/" + thread).isEmpty())
                 .collect(Collectors.toSet());
-        Set<Integer> read = after.vms().all().stream()
-                .flatMap(vm -> vm.eventfds().stream())
-                .filter(one -> one.count() == 0)
-                .flatMap(one -> one.id().stream().boxed())
-                .collect(Collectors.toSet());
+        Map<Integer, Long> unread = new HashMap<>();
+        after.vms().all().stream().flatMap(vm -> vm.eventfds().stream()).forEach(one -> one.id()
+                .ifPresent(id -> unread.put(id, one.count())));
         return new Stages.Counted(
-                counts, arm, VcpuThreads.areInjected(machine.files()), processes, vcpus, names, shared, gone, read);
+                counts, arm, VcpuThreads.areInjected(machine.files()), processes, vcpus, names, shared, gone, unread);
     }
 
     private Map<Integer, Live.Irq> events(

@@ -10,6 +10,7 @@ import io.kvmirq.host.trace.ProbeCounts.Irqfd;
 import io.kvmirq.host.trace.ProbeCounts.Message;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.SortedSet;
 import java.util.TreeSet;
 import java.util.function.Function;
@@ -43,11 +44,11 @@ final class ProbedLinks {
     static void put(Stages.Counted counted, HostFacts host, int irq, SortedSet<Long> addressed, Map<Hop, Link> links) {
         SortedSet<Integer> eventfds = counted.eventfds(irq);
         if (!eventfds.isEmpty()) {
-            new ProbedLinks(counted, host, links).put(eventfds, addressed);
+            new ProbedLinks(counted, host, links).put(irq, eventfds, addressed);
         }
     }
 
-    private void put(SortedSet<Integer> eventfds, SortedSet<Long> addressed) {
+    private void put(int irq, SortedSet<Integer> eventfds, SortedSet<Long> addressed) {
         put(Link.whole(
                 Hop.EVENTFD,
                 Evidence.observed(HANDLER),
@@ -55,20 +56,7 @@ final class ProbedLinks {
                 "the handler signals it" + descriptors(eventfds)));
         List<Irqfd> irqfds = counted.irqfds(eventfds);
         if (irqfds.isEmpty()) {
-            put(
-                    counted.counts().missed() > 0
-                            ? Link.notShown(Hop.IRQFD, "no irqfd was counted, but a probe missed events", "watch again")
-                            : counted.read().containsAll(eventfds)
-                                    ? Link.notShown(
-                                            Hop.IRQFD,
-                                            "no irqfd took its signals, but its count is 0: the VMM reads it, and may"
-                                                    + " inject the interrupt itself",
-                                            DeviceChains.BY_VMM)
-                                    : Link.broken(
-                                            Hop.IRQFD,
-                                            Evidence.observed(WAKEUP + ", which was not passed"),
-                                            PostingObstacle.NO_CONSUMER.text(),
-                                            PostingObstacle.NO_CONSUMER.remedy()));
+            put(unconsumed(irq, eventfds));
             return;
         }
         put(Link.whole(
@@ -106,6 +94,30 @@ final class ProbedLinks {
                     Hop.VCPU,
                     Link.notShown(Hop.VCPU, "no probe named the vCPU that the VM's GIC chose", DeviceChains.BY_VMM));
         }
+    }
+
+    /** Nothing of KVM took the signals of these eventfds. */
+    private Link unconsumed(int irq, SortedSet<Integer> eventfds) {
+        Evidence evidence = Evidence.observed(WAKEUP + ", which was not passed");
+        if (counted.counts().missed() > 0) {
+            return Link.notShown(Hop.IRQFD, "no irqfd was counted, but a probe missed events", "watch again");
+        }
+        if (counted.isUnread(counted.untaken(irq))) {
+            return Link.broken(
+                    Hop.IRQFD, evidence, PostingObstacle.NO_CONSUMER.text(), PostingObstacle.NO_CONSUMER.remedy());
+        }
+        return eventfds.stream().anyMatch(counted.unread()::containsKey)
+                ? Link.notShown(
+                        Hop.IRQFD,
+                        "no irqfd took its signals, and the VMM reads them: it may inject the interrupt itself",
+                        DeviceChains.BY_VMM)
+                : new Link(
+                        Hop.IRQFD,
+                        Link.State.DOUBTFUL,
+                        Optional.of(evidence),
+                        Optional.empty(),
+                        "no irqfd took its signals, and no VMM has its eventfd open now",
+                        List.of(Remedy.look(PostingObstacle.NO_CONSUMER.remedy())));
     }
 
     private static String listed(List<Accepted> accepted, Function<Accepted, Integer> part) {

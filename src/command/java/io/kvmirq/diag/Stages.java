@@ -73,7 +73,7 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<String
      * @param names those of the threads that signalled irqfds
      * @param shared the host irqs whose line has handlers of several devices
      * @param gone the threads that took vectors and ended, of any process
-     * @param read the eventfds whose count is 0 in the end, in a process that has a VM
+     * @param unread the counts of the eventfds that processes with a VM have open after the watch
      */
     record Counted(
             ProbeCounts counts,
@@ -84,7 +84,24 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<String
             Map<Integer, String> names,
             Set<Integer> shared,
             Set<Integer> gone,
-            Set<Integer> read) {
+            Map<Integer, Long> unread) {
+        /** The signals of a host irq that no irqfd took, by their eventfd. */
+        Map<Integer, Long> untaken(int irq) {
+            Map<Integer, Long> untaken = new TreeMap<>();
+            counts.handlers().stream()
+                    .filter(one -> one.irq() == irq)
+                    .forEach(one -> untaken.merge(one.eventfd(), one.count(), Long::sum));
+            counts.irqfds()
+                    .forEach(one -> untaken.computeIfPresent(one.eventfd(), (id, count) -> count - one.signals()));
+            untaken.values().removeIf(count -> count <= 0);
+            return untaken;
+        }
+
+        /** Whether nobody has read such signals: each adds to the count of its eventfd, and a read takes all. */
+        boolean isUnread(Map<Integer, Long> untaken) {
+            return untaken.entrySet().stream().anyMatch(one -> unread.getOrDefault(one.getKey(), 0L) >= one.getValue());
+        }
+
         /** Whether a count of 0 proves that no vCPU took the vector. */
         boolean seesTaken() {
             return injects && counts.isTakenCounted() && counts.missed() == 0;
@@ -241,7 +258,7 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<String
                 "id " + listed(eventfds)
                         + (isShared ? ": the line is shared, and other devices run the handler too" : ""));
         if (!isShared) {
-            steps.untaken(handled - signals(counted.irqfds(eventfds)), eventfds);
+            steps.untaken(handled - signals(counted.irqfds(eventfds)), counted.untaken(irq));
         }
         return Optional.of(steps.irqfds(counted.irqfds(eventfds)));
     }
@@ -339,6 +356,7 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<String
         private final List<Stage> stages = new ArrayList<>();
         private Optional<String> loses = Optional.empty();
         private Optional<String> doubt = Optional.empty();
+        private boolean isPending;
         /** Messages that a worker could not deliver, and signals that no worker has raised. */
         private long refusedByWorker;
 
@@ -368,6 +386,12 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<String
             }
         }
 
+        /** A doubt that is less than that of a vector which no vCPU took. */
+        private void pending(String stage, long count, String why) {
+            isPending |= count > 0 && doubt.isEmpty();
+            doubt(stage, count, why);
+        }
+
         private void doubt(String stage, long count, String why) {
             if (count > 0 && doubt.isEmpty()) {
                 doubt = Optional.of(stage + ": " + count + " " + why);
@@ -375,17 +399,20 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<String
         }
 
         /** Signals of a handler. QEMU reads an eventfd itself while the guest masks its vector, and sends them later. */
-        void untaken(long signals, Set<Integer> eventfds) {
+        void untaken(long signals, Map<Integer, Long> byEventfd) {
             if (counted.counts().missed() > 0) {
                 // A difference of counts of which one is too small proves no loss.
                 doubt("irqfd", signals, "signals that no irqfd took, if no probe missed them");
-            } else if (counted.read().containsAll(eventfds)) {
+            } else if (counted.isUnread(byEventfd)) {
+                loses("irqfd", signals, "signals that no irqfd took");
+            } else {
                 doubt(
                         "irqfd",
                         signals,
-                        "signals that no irqfd took: the VMM has read them, or its irqfd took them later");
-            } else {
-                loses("irqfd", signals, "signals that no irqfd took");
+                        "signals that no irqfd took: "
+                                + (byEventfd.keySet().stream().anyMatch(counted.unread()::containsKey)
+                                        ? "the VMM may have read them, or an irqfd took them later"
+                                        : "no VMM has the eventfd open now"));
             }
         }
 
@@ -471,7 +498,7 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<String
             if (pins) {
                 value += part(merged, "merged, or the LAPIC is off")
                         + part(refused, "not raised: the pin is masked, or its EOI is due");
-                doubt("by a worker", merged, "that were merged, or whose LAPIC is off");
+                pending("by a worker", merged, "that were merged, or whose LAPIC is off");
                 if (counted.isPulsed(irqfds)) {
                     doubt(
                             "by a worker",
@@ -479,7 +506,7 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<String
                             "that were not raised, and KVM keeps none: the irqfd has no resample eventfd");
                 } else {
                     held = refused;
-                    doubt("by a worker", raised == 0 ? held : 0, HELD);
+                    pending("by a worker", raised == 0 ? held : 0, HELD);
                 }
             }
             waiting = worker + assigned - raised - merged - refused;
@@ -536,7 +563,7 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<String
                     + (gone > 0 ? "; " + gone + " were taken by threads that ended" : "");
             if (taken == 0 && gone == 0 && counted.seesTaken() && !isOfOthers) {
                 add("taken", 0, vector, Optional.empty());
-                if (counted.starved(irqfds).isEmpty()) {
+                if (doubt.isEmpty() || isPending) {
                     doubt = Optional.of("taken: " + given
                             + " that no vCPU took: it does not run, or has interrupts off. One may be pending");
                 }

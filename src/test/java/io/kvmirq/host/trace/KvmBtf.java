@@ -99,7 +99,7 @@ public final class KvmBtf {
                         "kvm",
                         List.of(PTR_KVM, 0),
                         "resampler",
-                        List.of(PTR_KVM, 80),
+                        List.of(PTR_KVM, 152),
                         "wait",
                         List.of(9, offsets.get("wait")),
                         "irq_entry",
