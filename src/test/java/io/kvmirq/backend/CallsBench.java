@@ -92,7 +92,7 @@ final class CallsBench {
         rows.add(Row.of(title, most, 1, ours::wrong, theirs::wrong));
     }
 
-    /** What a call costs without kvmirq: the instruction, a return, a native method. */
+    /** The cost of a call without kvmirq: the instruction, a return, a native method. */
     private void bare() {
         Batch inC = calls -> signalInC(signalled, 0, calls);
         row("C, instruction inline / C: eventfd write", Double.NaN, calls -> signalInline(signalled, calls), inC);

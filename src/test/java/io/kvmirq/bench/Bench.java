@@ -82,7 +82,7 @@ public final class Bench {
         });
     }
 
-    /** How often to do what is not measured, but for a brief run. */
+    /** The number of repetitions of what is not measured; 1 in a brief run. */
     public static int warmUp(int usual) {
         return BRIEF == null ? usual : 1;
     }

@@ -137,7 +137,7 @@ class ListCommandTest {
                                 "kvmirq: /proc/interrupts cannot be read, or is empty, as in a copy by tar: copy it with cat\n"));
     }
 
-    /** What a hint names is of the host that was asked, and of this machine with --live. */
+    /** A hint names the host that was asked, and this machine with --live. */
     @Test
     void hintsRepeatTheHost() throws IOException {
         Path copy = temporary.resolve("copy$1");

@@ -473,7 +473,7 @@ class LiveTest {
                         "    in doubt: irqfd: 20 signals that no irqfd took: no VMM has the eventfd open now\n");
     }
 
-    /** What KVM does not keep comes before what may be pending. */
+    /** Signals that KVM does not keep come before those that may be pending. */
     @Test
     void earlierDoubtStays() throws IOException {
         apicVirtualization = "N";
