@@ -106,7 +106,7 @@ final class ProbedLinks {
             return Link.broken(
                     Hop.IRQFD, evidence, PostingObstacle.NO_CONSUMER.text(), PostingObstacle.NO_CONSUMER.remedy());
         }
-        return eventfds.stream().anyMatch(counted.unread()::containsKey)
+        return counted.isOpen(eventfds)
                 ? Link.notShown(
                         Hop.IRQFD,
                         "no irqfd took its signals, and the VMM reads them: it may inject the interrupt itself",
