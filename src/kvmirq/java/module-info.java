@@ -28,6 +28,7 @@ module io.kvmirq {
     exports io.kvmirq.kernel;
     exports io.kvmirq.kvm;
     exports io.kvmirq.mirror;
+    exports io.kvmirq.path;
     exports io.kvmirq.uapi;
     exports io.kvmirq.vfio;
     // Of no promise to users: our other modules use them.

@@ -2,9 +2,9 @@
 package io.kvmirq.diag;
 
 import io.kvmirq.diag.Finding.Status;
-import io.kvmirq.host.facts.Fact;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.HostKvm;
+import io.kvmirq.path.Known;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Set;
@@ -60,8 +60,8 @@ public final class Doctor {
 
     /** A left instance still records events, and its buffer takes memory. */
     private static Finding leftTracing(HostFacts host) {
-        Fact<List<String>> left = host.leftTracing();
-        if (left instanceof Fact.Unknown<List<String>> unknown) {
+        Known<List<String>> left = host.leftTracing();
+        if (left instanceof Known.Unknown<List<String>> unknown) {
             return Finding.unknown(Check.TRACING, "not-shown", unknown);
         }
         List<String> directories = left.known().orElse(List.of());

@@ -2,8 +2,8 @@
 package io.kvmirq.diag;
 
 import io.kvmirq.arch.apic.InhibitReason;
-import io.kvmirq.host.facts.Fact;
 import io.kvmirq.host.facts.HostKvm;
+import io.kvmirq.path.Known;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.LinkedHashMap;
@@ -68,7 +68,7 @@ public record Finding(
     }
 
     /** A check whose fact cannot be read. */
-    static Finding unknown(Check check, String reason, Fact.Unknown<?> fact) {
+    static Finding unknown(Check check, String reason, Known.Unknown<?> fact) {
         return unknown(check, reason, fact.why(), fact.remedy());
     }
 

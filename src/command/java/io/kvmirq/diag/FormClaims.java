@@ -5,12 +5,12 @@ import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.diag.Claim.Question;
 import io.kvmirq.diag.DeviceChains.Interrupt;
 import io.kvmirq.host.HostInterrupts.ArmedVector;
-import io.kvmirq.host.facts.Fact;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.HostKvm;
 import io.kvmirq.host.facts.PciDevice;
 import io.kvmirq.host.facts.RemappingEntries.Entry;
 import io.kvmirq.host.facts.VmProcess;
+import io.kvmirq.path.Known;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
@@ -23,7 +23,7 @@ final class FormClaims {
     private final HostFacts host;
     private final PciDevice device;
     private final Optional<VmProcess> process;
-    private final Optional<Fact<GuestIts>> its;
+    private final Optional<Known<GuestIts>> its;
 
     FormClaims(HostFacts host, PciDevice device, Optional<VmProcess> process) {
         this.host = host;
@@ -48,9 +48,9 @@ final class FormClaims {
                     "/proc/cpuinfo names no processor of Intel or AMD: only those post interrupts on x86",
                     "none; a copy of a host needs its proc/cpuinfo");
         }
-        Fact<List<Entry>> fact = host.remapping()
+        Known<List<Entry>> fact = host.remapping()
                 .of(vendor.get(), device.address(), interrupt.armed().map(ArmedVector::irq));
-        if (fact instanceof Fact.Unknown<List<Entry>> unknown) {
+        if (fact instanceof Known.Unknown<List<Entry>> unknown) {
             return Claim.unknown(Question.FORM, unknown.why(), unknown.remedy());
         }
         return ofEntries(vendor.get(), fact.known().orElse(List.of()));
@@ -84,8 +84,8 @@ final class FormClaims {
                 .sum();
     }
 
-    private Claim ofVlpis(Fact<GuestIts> fact) {
-        if (fact instanceof Fact.Unknown<GuestIts> unknown) {
+    private Claim ofVlpis(Known<GuestIts> fact) {
+        if (fact instanceof Known.Unknown<GuestIts> unknown) {
             return Claim.unknown(Question.FORM, unknown.why(), unknown.remedy());
         }
         GuestIts guest = fact.known().orElseThrow();
@@ -124,7 +124,7 @@ final class FormClaims {
     /** The vLPIs of the device: those of the VM, if it has no other device. */
     private List<GuestIts.Lpi> own(int armed) {
         boolean alone = process.filter(one -> one.devices().size() == 1).isPresent();
-        return its.flatMap(Fact::known)
+        return its.flatMap(Known::known)
                 .map(GuestIts::vlpis)
                 .filter(all -> alone && all.size() == armed)
                 .orElse(List.of());

@@ -3,9 +3,9 @@ package io.kvmirq.diag;
 
 import io.kvmirq.arch.gic.debugfs.ItsState;
 import io.kvmirq.arch.gic.debugfs.VgicState;
-import io.kvmirq.host.facts.Fact;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.VmProcess;
+import io.kvmirq.path.Known;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
@@ -34,7 +34,7 @@ record GuestIts(List<Lpi> vlpis, int software) {
     private static final String REMEDY = "look while the VM runs";
 
     /** Of the first VM of a process. */
-    static Fact<GuestIts> of(HostFacts host, VmProcess process) {
+    static Known<GuestIts> of(HostFacts host, VmProcess process) {
         String directory = VcpuThreads.directories(host.files(), host, process).stream()
                 .findFirst()
                 .orElse(process.pid() + "-"
@@ -43,9 +43,9 @@ record GuestIts(List<Lpi> vlpis, int software) {
                                 .map(String::valueOf)
                                 .orElse("FD"));
         String path = KVM + "/" + directory + "/";
-        Fact<String> text = host.debugfs(path + STATE, REMEDY);
-        if (text instanceof Fact.Unknown<String> unknown) {
-            return new Fact.Unknown<>(unknown.why(), unknown.remedy());
+        Known<String> text = host.debugfs(path + STATE, REMEDY);
+        if (text instanceof Known.Unknown<String> unknown) {
+            return new Known.Unknown<>(unknown.why(), unknown.remedy());
         }
         try {
             List<ItsState> tables = new ArrayList<>();
@@ -55,9 +55,9 @@ record GuestIts(List<Lpi> vlpis, int software) {
                             host.debugfs(path + name, REMEDY).known().orElse("")));
                 }
             }
-            return new Fact.Known<>(of(VgicState.parse(text.known().orElse("")), tables));
+            return new Known.Observed<>(of(VgicState.parse(text.known().orElse("")), tables));
         } catch (IllegalArgumentException e) {
-            return new Fact.Unknown<>(
+            return new Known.Unknown<>(
                     "/sys/kernel/debug/" + path + STATE + " has an unknown form", "tell the authors of kvmirq");
         }
     }

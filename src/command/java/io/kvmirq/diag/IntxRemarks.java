@@ -7,12 +7,12 @@ import io.kvmirq.arch.intx.DirectEoiDecision;
 import io.kvmirq.arch.intx.DirectEoiPolicy;
 import io.kvmirq.arch.intx.NotDirect;
 import io.kvmirq.host.HostInterrupts.ArmedVector;
-import io.kvmirq.host.facts.Fact;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.IntxLine;
 import io.kvmirq.host.facts.IntxLine.Request;
 import io.kvmirq.host.facts.PciDevice;
 import io.kvmirq.host.facts.VmProcess;
+import io.kvmirq.path.Known;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
@@ -76,24 +76,24 @@ final class IntxRemarks {
 
     private String request() {
         String irq = line.irq().known().map(Object::toString).orElse("the line");
-        if (line.requested() instanceof Fact.Known<IntxLine.Requested> known) {
+        if (line.requested() instanceof Known.Observed<IntxLine.Requested> known) {
             IntxLine.Requested made = known.value();
             return "VFIO requests " + irq
                     + (made.request() == Request.EXCLUSIVE ? " exclusively: " : " as shareable: ")
                     + made.why();
         }
         return "whether VFIO requests " + irq + " exclusively is not looked at: "
-                + reason((Fact.Unknown<?>) line.requested());
+                + reason((Known.Unknown<?>) line.requested());
     }
 
-    private static String reason(Fact.Unknown<?> unknown) {
+    private static String reason(Known.Unknown<?> unknown) {
         return unknown.why() + (unknown.remedy().equals("none") ? "" : " (to see it: " + unknown.remedy() + ")");
     }
 
     // Direct EOI
 
     private String directEoi() {
-        if (line.policy() instanceof Fact.Known<DirectEoiPolicy> known) {
+        if (line.policy() instanceof Known.Observed<DirectEoiPolicy> known) {
             List<NotDirect> reasons = against(known.value());
             return reasons.isEmpty() ? "would be allowed" : refused(reasons);
         }

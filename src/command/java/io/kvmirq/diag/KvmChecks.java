@@ -3,9 +3,9 @@ package io.kvmirq.diag;
 
 import io.kvmirq.backend.HostFiles.Owner;
 import io.kvmirq.diag.Remedy.Change;
-import io.kvmirq.host.facts.Fact;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.HostKvm;
+import io.kvmirq.path.Known;
 import java.util.List;
 import java.util.Optional;
 
@@ -23,9 +23,9 @@ final class KvmChecks {
 
     Finding kvm() {
         List<String> modules = kvm.vendorModules();
-        Fact<HostKvm.DeviceFile> known = kvm.file();
+        Known<HostKvm.DeviceFile> known = kvm.file();
         Finding finding;
-        if (known instanceof Fact.Known<HostKvm.DeviceFile> fact) {
+        if (known instanceof Known.Observed<HostKvm.DeviceFile> fact) {
             HostKvm.DeviceFile file = fact.value();
             finding = switch (file.access()) {
                 case ABSENT -> noFile();
@@ -38,7 +38,7 @@ final class KvmChecks {
                     file.owner().isPresent() ? with(finding, file, file.owner().get()) : finding;
             finding = finding.with("access", file.access().name().toLowerCase(java.util.Locale.ROOT));
         } else {
-            Fact.Unknown<HostKvm.DeviceFile> unknown = (Fact.Unknown<HostKvm.DeviceFile>) known;
+            Known.Unknown<HostKvm.DeviceFile> unknown = (Known.Unknown<HostKvm.DeviceFile>) known;
             finding = Finding.unknown(
                     Check.KVM,
                     "file-not-shown",
@@ -129,8 +129,8 @@ final class KvmChecks {
                                     : "KVM emulates a VGICv2; no ITS, so guests have no LPIs")
                     .with("modes", List.of(v3 ? "vgic-v3" : "vgic-v2", "userspace"));
         }
-        Fact<Boolean> full = kvm.hasFullIrqchip();
-        if (full instanceof Fact.Known<Boolean> known) {
+        Known<Boolean> full = kvm.hasFullIrqchip();
+        if (full instanceof Known.Observed<Boolean> known) {
             return known.value()
                     ? Finding.pass(Check.IRQCHIP, "full-and-split", "this kernel offers the full and the split irqchip")
                             .with("modes", List.of("full", "split", "userspace"))
@@ -144,7 +144,7 @@ final class KvmChecks {
                             .with(Remedy.of(Change.KERNEL, "build it with CONFIG_KVM_IOAPIC=y"))
                             .withAlternatives();
         }
-        Fact.Unknown<Boolean> unknown = (Fact.Unknown<Boolean>) full;
+        Known.Unknown<Boolean> unknown = (Known.Unknown<Boolean>) full;
         return Finding.unknown(
                         Check.IRQCHIP,
                         "full-not-shown",
@@ -155,8 +155,8 @@ final class KvmChecks {
     }
 
     Finding nested() {
-        Fact<Boolean> guest = kvm.isGuest();
-        if (guest instanceof Fact.Unknown<Boolean> unknown) {
+        Known<Boolean> guest = kvm.isGuest();
+        if (guest instanceof Known.Unknown<Boolean> unknown) {
             return Finding.unknown(
                     Check.NESTED,
                     "not-shown",

@@ -4,11 +4,11 @@ package io.kvmirq.diag;
 import io.kvmirq.diag.Finding.Status;
 import io.kvmirq.diag.Remedy.Change;
 import io.kvmirq.diag.Remedy.Takes;
-import io.kvmirq.host.facts.Fact;
 import io.kvmirq.host.facts.HostKvm;
 import io.kvmirq.host.facts.HostLimits;
 import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.host.facts.VmProcesses;
+import io.kvmirq.path.Known;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
@@ -93,12 +93,12 @@ final class LimitChecks {
         Optional<Limits> here = Limits.of(limits);
         if (vmms.isEmpty()) {
             if (here.isEmpty()) {
-                return Finding.unknown(Check.LIMITS, "not-shown", (Fact.Unknown<Long>) limits.openFiles());
+                return Finding.unknown(Check.LIMITS, "not-shown", (Known.Unknown<Long>) limits.openFiles());
             }
             fewFiles = here.get().fewFiles();
             littleMemory = !here.get().anyMemory();
         }
-        Fact<Long> vectors = limits.vectorsLeft();
+        Known<Long> vectors = limits.vectorsLeft();
         long left = vectors.known().orElse(HostLimits.UNLIMITED);
         boolean fewVectors = left < FEW_VECTORS;
         boolean warns = fewFiles || littleMemory || fewVectors;
@@ -142,7 +142,7 @@ final class LimitChecks {
             finding = finding.with(Remedy.look(HostKvm.AS_ROOT + ": only root sees the VMMs of other users"))
                     .withRoot(true);
         }
-        if (vectors instanceof Fact.Unknown<Long> unknown) {
+        if (vectors instanceof Known.Unknown<Long> unknown) {
             return finding.with(Remedy.look("vectors: " + unknown.why() + "; " + unknown.remedy()))
                     .withRoot(unknown.remedy().equals(HostKvm.AS_ROOT));
         }
@@ -158,7 +158,7 @@ final class LimitChecks {
         Finding with = here.files() == HostLimits.UNLIMITED ? finding : finding.with("openFiles", here.files());
         long bytes = limits.lockedMemory().known().orElse(HostLimits.UNLIMITED);
         with = bytes == HostLimits.UNLIMITED ? with : with.with("lockedBytes", bytes);
-        if (limits.lockedMemory() instanceof Fact.Unknown<Long> unknown && !here.isShown()) {
+        if (limits.lockedMemory() instanceof Known.Unknown<Long> unknown && !here.isShown()) {
             return with.with(Remedy.look("locked memory: " + unknown.why() + "; " + unknown.remedy()));
         }
         return with.with("locksAnyMemory", here.anyMemory());

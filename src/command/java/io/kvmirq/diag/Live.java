@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.diag;
 
-import io.kvmirq.host.facts.Fact;
+import io.kvmirq.path.Known;
 import java.time.Duration;
 import java.util.List;
 import java.util.Map;
@@ -35,7 +35,7 @@ public record Live(
         List<Counter> counters,
         List<Seen> events,
         Map<Integer, Irq> irqs,
-        List<Fact.Unknown<?>> missing,
+        List<Known.Unknown<?>> missing,
         long lost,
         List<String> notes,
         Optional<Stages.Counted> counted) {

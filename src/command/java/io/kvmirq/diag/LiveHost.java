@@ -2,11 +2,11 @@
 package io.kvmirq.diag;
 
 import io.kvmirq.backend.HostFiles;
-import io.kvmirq.host.facts.Fact;
 import io.kvmirq.host.trace.Btf;
 import io.kvmirq.host.trace.Probes;
 import io.kvmirq.host.trace.TraceInstance;
 import io.kvmirq.host.trace.Tracing;
+import io.kvmirq.path.Known;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
@@ -25,10 +25,10 @@ public interface LiveHost {
     List<String> tidy();
 
     /** Begins to use its tracepoints. */
-    Fact<Tracing> tracing();
+    Known<Tracing> tracing();
 
     /** Begins to use the tracepoints that some threads pass, beside {@link #tracing}. */
-    Fact<Tracing> tracing(Set<Integer> threads);
+    Known<Tracing> tracing(Set<Integer> threads);
 
     /**
      * Begins to count by probes.
@@ -36,7 +36,7 @@ public interface LiveHost {
      * @param threads those of the guests that are watched
      * @return empty for a machine that is not this one
      */
-    default Optional<Fact<Probes>> probes(Set<Integer> threads) {
+    default Optional<Known<Probes>> probes(Set<Integer> threads) {
         return Optional.empty();
     }
 
@@ -51,7 +51,7 @@ public interface LiveHost {
 
     /** The machine that this process runs on. */
     static LiveHost thisMachine() {
-        Fact<Path> tracefs = TraceInstance.mounted();
+        Known<Path> tracefs = TraceInstance.mounted();
         return new LiveHost() {
             @Override
             public HostFiles files() {
@@ -67,20 +67,20 @@ public interface LiveHost {
             }
 
             @Override
-            public Fact<Tracing> tracing() {
+            public Known<Tracing> tracing() {
                 return tracing(Set.of());
             }
 
             @Override
-            public Fact<Tracing> tracing(Set<Integer> threads) {
-                if (tracefs instanceof Fact.Unknown<Path> unknown) {
-                    return new Fact.Unknown<>(unknown.why(), unknown.remedy());
+            public Known<Tracing> tracing(Set<Integer> threads) {
+                if (tracefs instanceof Known.Unknown<Path> unknown) {
+                    return new Known.Unknown<>(unknown.why(), unknown.remedy());
                 }
                 return TraceInstance.of(tracefs.known().orElseThrow(), threads);
             }
 
             @Override
-            public Optional<Fact<Probes>> probes(Set<Integer> threads) {
+            public Optional<Known<Probes>> probes(Set<Integer> threads) {
                 return tracefs.known()
                         .map(path ->
                                 Probes.of(path, Btf.of(files(), "kvm"), Btf.of(files(), "vfio_pci_core"), threads));

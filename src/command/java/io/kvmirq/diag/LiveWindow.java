@@ -6,7 +6,6 @@ import io.kvmirq.PciAddress;
 import io.kvmirq.VcpuId;
 import io.kvmirq.host.HostInterrupts;
 import io.kvmirq.host.HostInterrupts.ArmedVector;
-import io.kvmirq.host.facts.Fact;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.PciDevice;
 import io.kvmirq.host.facts.VmProcess;
@@ -15,6 +14,7 @@ import io.kvmirq.host.trace.Probes;
 import io.kvmirq.host.trace.TraceEvent;
 import io.kvmirq.host.trace.TraceReader;
 import io.kvmirq.host.trace.Tracing;
+import io.kvmirq.path.Known;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.HashMap;
@@ -332,7 +332,7 @@ public final class LiveWindow extends Watch {
                         notes.add(device + " is no longer bound to VFIO: it was given away while it was watched"));
         Map<String, Long> grown = new LinkedHashMap<>();
         if (after.interrupts().isEmpty()) {
-            missing.add(new Fact.Unknown<>(INTERRUPTS + " cannot be read", after.forInterrupts()));
+            missing.add(new Known.Unknown<>(INTERRUPTS + " cannot be read", after.forInterrupts()));
         }
         now.forEach((name, count) -> {
             Long earlier = before.get(name);
@@ -368,14 +368,14 @@ public final class LiveWindow extends Watch {
 
     /** Names the cause if the host handled interrupts and the probes counted none. */
     private void silence(ProbeCounts counts, Set<Integer> irqs, Map<String, Long> grown, HostFacts after) {
-        Optional<Fact.Unknown<Long>> silent = after.silentProbes();
+        Optional<Known.Unknown<Long>> silent = after.silentProbes();
         silent.ifPresent(missing::add);
         for (int irq : irqs) {
             long handled = grown.getOrDefault(name(irq), 0L);
             if (handled > 0 && counts.handlers().stream().noneMatch(one -> one.irq() == irq)) {
                 notes.add(name(irq) + " has no stages: the host handled it " + handled
                         + " times, and the probe of VFIO's handler counted none: "
-                        + silent.map(Fact.Unknown::why)
+                        + silent.map(Known.Unknown::why)
                                 .orElse(
                                         counts.missing().isEmpty()
                                                 ? "no file shows why"

@@ -5,7 +5,6 @@ import io.kvmirq.VcpuId;
 import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.host.PostingFacts;
-import io.kvmirq.host.facts.Fact;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.ThreadStat;
 import io.kvmirq.host.facts.VmProcess;
@@ -19,6 +18,7 @@ import io.kvmirq.mirror.Mirror;
 import io.kvmirq.mirror.PredictedIrq;
 import io.kvmirq.mirror.Producer;
 import io.kvmirq.mirror.Snapshot;
+import io.kvmirq.path.Known;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.HashMap;
@@ -44,7 +44,7 @@ public final class VcpuWindow extends Watch {
     private final Map<Integer, Optional<ThreadStat>> before = new HashMap<>();
     private final Set<Integer> threads;
     private final Map<Integer, Producer> producers;
-    private final Fact<Tracing> noSchedule;
+    private final Known<Tracing> noSchedule;
     private Optional<Tracing> schedule = Optional.empty();
     private Optional<Tracing> ofVm = Optional.empty();
     private final VcpuEvents events;
@@ -65,8 +65,8 @@ public final class VcpuWindow extends Watch {
         this.threads = new HashSet<>(VcpuThreads.all(machine.files(), guest));
         this.producers = new HashMap<>(VcpuThreads.producers(host, guest));
         this.noSchedule = guest.vms().size() == 1
-                ? new Fact.Unknown<>(NO_THREAD, host.forDebugfs(Guests.NAMES))
-                : new Fact.Unknown<>(
+                ? new Known.Unknown<>(NO_THREAD, host.forDebugfs(Guests.NAMES))
+                : new Known.Unknown<>(
                         "the process has " + guest.vms().size() + " VMs, whose vCPUs have the same numbers",
                         "a VMM with one VM in a process");
     }
@@ -152,7 +152,7 @@ public final class VcpuWindow extends Watch {
         }
         if (lostOfVm || changes.isPresent() && changes.get().missing() > 0) {
             events.lostOfVm();
-            missing.add(new Fact.Unknown<>(
+            missing.add(new Known.Unknown<>(
                     "some changes of KVM are not in the record, and older ones are not believed",
                     "watch for a shorter time"));
         }

@@ -2,7 +2,7 @@
 package io.kvmirq.diag;
 
 import io.kvmirq.VcpuId;
-import io.kvmirq.host.facts.Fact;
+import io.kvmirq.path.Known;
 import java.time.Duration;
 import java.util.List;
 import java.util.Map;
@@ -28,7 +28,7 @@ public record Vcpus(
         List<One> vcpus,
         long lost,
         Map<String, Long> unassignable,
-        List<Fact.Unknown<?>> missing,
+        List<Known.Unknown<?>> missing,
         List<String> notes) {
     public Vcpus {
         vcpus = List.copyOf(vcpus);

@@ -3,13 +3,13 @@ package io.kvmirq.diag;
 
 import io.kvmirq.PciAddress;
 import io.kvmirq.diag.Remedy.Change;
-import io.kvmirq.host.facts.Fact;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.HostKvm;
 import io.kvmirq.host.facts.PciDevice;
 import io.kvmirq.host.facts.VfioOutlook;
 import io.kvmirq.host.facts.VfioOutlook.Obstacle;
 import io.kvmirq.host.facts.VfioOutlook.Refusal;
+import io.kvmirq.path.Known;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
@@ -137,12 +137,12 @@ final class VfioChecks {
     /** Of VFIO's containers, and of iommufd. */
     Finding unsafeInterrupts() {
         List<String> allowing = new ArrayList<>();
-        Optional<Fact.Unknown<String>> denied = Optional.empty();
+        Optional<Known.Unknown<String>> denied = Optional.empty();
         for (String module : List.of("vfio_iommu_type1", "iommufd")) {
-            Fact<String> allows = kvm.parameter(module, "allow_unsafe_interrupts");
+            Known<String> allows = kvm.parameter(module, "allow_unsafe_interrupts");
             if (allows.known().orElse("").equals("Y")) {
                 allowing.add(module);
-            } else if (allows instanceof Fact.Unknown<String> unknown
+            } else if (allows instanceof Known.Unknown<String> unknown
                     && unknown.remedy().equals(HostKvm.AS_ROOT)) {
                 denied = Optional.of(unknown);
             }

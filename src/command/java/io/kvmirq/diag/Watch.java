@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.diag;
 
-import io.kvmirq.host.facts.Fact;
 import io.kvmirq.host.trace.EventFormat;
 import io.kvmirq.host.trace.PageFormat;
 import io.kvmirq.host.trace.ProbeCounts;
 import io.kvmirq.host.trace.Probes;
 import io.kvmirq.host.trace.TraceReader;
 import io.kvmirq.host.trace.Tracing;
+import io.kvmirq.path.Known;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -23,7 +23,7 @@ public abstract class Watch implements AutoCloseable {
     final LiveHost machine;
     final List<String> notes;
     /** Facts that could not be watched. */
-    final List<Fact.Unknown<?>> missing = new ArrayList<>();
+    final List<Known.Unknown<?>> missing = new ArrayList<>();
     /** Formats of the chosen events, by their names. */
     final Map<String, EventFormat> formats = new LinkedHashMap<>();
 
@@ -55,13 +55,13 @@ public abstract class Watch implements AutoCloseable {
     }
 
     /** Closes an instance at the end. */
-    final Optional<Tracing> open(Fact<Tracing> tracing) {
+    final Optional<Tracing> open(Known<Tracing> tracing) {
         tracing.known().ifPresent(one -> open.add(one::close));
         return known(tracing);
     }
 
     /** Closes the probes at the end. */
-    final Optional<Probes> count(Fact<Probes> probes) {
+    final Optional<Probes> count(Known<Probes> probes) {
         probes.known().ifPresent(one -> open.add(one::close));
         return known(probes);
     }
@@ -95,7 +95,7 @@ public abstract class Watch implements AutoCloseable {
     }
 
     final void readToEnd() {
-        reader.end().ifPresent(why -> known(new Fact.Unknown<>("the trace could not be read to its end: " + why, "")));
+        reader.end().ifPresent(why -> known(new Known.Unknown<>("the trace could not be read to its end: " + why, "")));
     }
 
     /** Ends an instance. Empty if that failed. */
@@ -103,8 +103,8 @@ public abstract class Watch implements AutoCloseable {
         return own.isEmpty() ? Optional.of(NONE) : known(own.get().stop());
     }
 
-    private <T> Optional<T> known(Fact<T> fact) {
-        if (fact instanceof Fact.Unknown<T> unknown && !missing.contains(unknown)) {
+    private <T> Optional<T> known(Known<T> fact) {
+        if (fact instanceof Known.Unknown<T> unknown && !missing.contains(unknown)) {
             missing.add(unknown);
         }
         return fact.known();

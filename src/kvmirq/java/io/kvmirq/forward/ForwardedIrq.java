@@ -15,6 +15,7 @@ import io.kvmirq.mirror.Event;
 import io.kvmirq.mirror.HeldMessage;
 import io.kvmirq.mirror.Posting;
 import io.kvmirq.mirror.PredictedIrq;
+import io.kvmirq.path.Known;
 import io.kvmirq.undo.Undo;
 import io.kvmirq.vfio.Armed;
 import io.kvmirq.vfio.ArmedIrq;
@@ -151,7 +152,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
      * {@link #close} only the device is named.
      */
     public final ForwardedPath path() {
-        return path(new PathField.Unknown<>("no HostIrqs was given"));
+        return path(new Known.Unknown<>("no HostIrqs was given"));
     }
 
     /**
@@ -161,11 +162,11 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     public final ForwardedPath path(HostIrqs host) {
         Objects.requireNonNull(host, "host is null");
         return path(host.of(irq())
-                .<PathField<HostIrq>>map(PathField.Observed::new)
-                .orElseGet(() -> new PathField.Unknown<>("the host's files show no host irq of " + irq())));
+                .<Known<HostIrq>>map(Known.Observed::new)
+                .orElseGet(() -> new Known.Unknown<>("the host's files show no host irq of " + irq())));
     }
 
-    private ForwardedPath path(PathField<HostIrq> hostIrq) {
+    private ForwardedPath path(Known<HostIrq> hostIrq) {
         synchronized (lock()) {
             if (isEnded()) {
                 return ForwardedPath.closed(ForwardedEvents.producer(irq()));

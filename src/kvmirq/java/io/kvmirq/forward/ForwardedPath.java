@@ -16,6 +16,7 @@ import io.kvmirq.mirror.PredictedIrte;
 import io.kvmirq.mirror.Producer;
 import io.kvmirq.mirror.Snapshot;
 import io.kvmirq.mirror.VcpuStage;
+import io.kvmirq.path.Known;
 import java.time.Instant;
 import java.util.List;
 import java.util.Objects;
@@ -45,18 +46,18 @@ import java.util.Optional;
  *     a logical destination, and all these LAPICs are known
  */
 public record ForwardedPath(
-        PathField<HostIrq> hostIrq,
+        Known<HostIrq> hostIrq,
         Producer device,
-        PathField<EventFdId> event,
-        PathField<Gsi> gsi,
-        PathField<InterruptVector> vector,
-        PathField<VcpuId> vcpu,
-        PathField<Mechanism> mechanism,
+        Known<EventFdId> event,
+        Known<Gsi> gsi,
+        Known<InterruptVector> vector,
+        Known<VcpuId> vcpu,
+        Known<Mechanism> mechanism,
         boolean masked,
         Posting posting,
         Optional<String> entry,
         List<PredictedField> entryFields,
-        PathField<VcpuStage> stage,
+        Known<VcpuStage> stage,
         List<PredictedField> vcpuFields,
         @NotPromised Optional<EntryUpdate> update,
         Optional<Instant> sampled) {
@@ -101,22 +102,21 @@ public record ForwardedPath(
             return x86 && message.filter(one -> (one.address() & LOGICAL) != 0).isPresent();
         }
 
-        private PathField<InterruptVector> vector() {
+        private Known<InterruptVector> vector() {
             if (message.isEmpty()) {
-                return new PathField.Unknown<>(
-                        "a line has a pin, and the guest's interrupt controller gives it a vector");
+                return new Known.Unknown<>("a line has a pin, and the guest's interrupt controller gives it a vector");
             }
             if (!x86) {
-                return new PathField.Unknown<>("the guest's ITS gives the event an LPI");
+                return new Known.Unknown<>("the guest's ITS gives the event an LPI");
             }
             int data = message.get().data();
             return (data & MODES_WITHOUT_VECTOR) == 0
-                    ? new PathField.SetUp<>(new InterruptVector(data & VECTOR))
-                    : new PathField.Unknown<>("the delivery mode of the message has no vector");
+                    ? new Known.SetUp<>(new InterruptVector(data & VECTOR))
+                    : new Known.Unknown<>("the delivery mode of the message has no vector");
         }
     }
 
-    static ForwardedPath of(PathField<HostIrq> hostIrq, Ends ends, Snapshot now) {
+    static ForwardedPath of(Known<HostIrq> hostIrq, Ends ends, Snapshot now) {
         Optional<PredictedIrq> known = now.of(ends.event);
         Optional<VcpuId> listed = known.flatMap(PredictedIrq::vcpu);
         Optional<PredictedIrte> entry = known.flatMap(PredictedIrq::irte);
@@ -129,13 +129,13 @@ public record ForwardedPath(
         return new ForwardedPath(
                 hostIrq,
                 ends.device,
-                new PathField.SetUp<>(ends.event),
+                new Known.SetUp<>(ends.event),
                 ends.gsi
-                        .<PathField<Gsi>>map(PathField.SetUp::new)
-                        .orElseGet(() -> new PathField.Unknown<>("this process injects the interrupt, without a GSI")),
+                        .<Known<Gsi>>map(Known.SetUp::new)
+                        .orElseGet(() -> new Known.Unknown<>("this process injects the interrupt, without a GSI")),
                 ends.vector(),
                 predicted(vcpu, posting.text()),
-                new PathField.SetUp<>(ends.mechanism),
+                new Known.SetUp<>(ends.mechanism),
                 ends.masked,
                 posting,
                 entry.map(PredictedIrte::form),
@@ -151,32 +151,32 @@ public record ForwardedPath(
     /** The path of a closed interrupt. Its GSI and the number of its eventfd may be those of another interrupt by now. */
     static ForwardedPath closed(Producer device) {
         return new ForwardedPath(
-                new PathField.Unknown<>(CLOSED),
+                new Known.Unknown<>(CLOSED),
                 device,
-                new PathField.Unknown<>(CLOSED),
-                new PathField.Unknown<>(CLOSED),
-                new PathField.Unknown<>(CLOSED),
-                new PathField.Unknown<>(CLOSED),
-                new PathField.Unknown<>(CLOSED),
+                new Known.Unknown<>(CLOSED),
+                new Known.Unknown<>(CLOSED),
+                new Known.Unknown<>(CLOSED),
+                new Known.Unknown<>(CLOSED),
+                new Known.Unknown<>(CLOSED),
                 false,
                 new Posting.Unknown(CLOSED),
                 Optional.empty(),
                 List.of(),
-                new PathField.Unknown<>(CLOSED),
+                new Known.Unknown<>(CLOSED),
                 List.of(),
                 Optional.empty(),
                 Optional.empty());
     }
 
-    private static <T> PathField<T> predicted(Optional<T> value, String otherwise) {
-        return value.<PathField<T>>map(PathField.Predicted::new).orElseGet(() -> new PathField.Unknown<>(otherwise));
+    private static <T> Known<T> predicted(Optional<T> value, String otherwise) {
+        return value.<Known<T>>map(Known.Predicted::new).orElseGet(() -> new Known.Unknown<>(otherwise));
     }
 
     /** One line of text for each fact. */
     @Override
     public String toString() {
         StringBuilder text = new StringBuilder();
-        if (event.value().isEmpty()) {
+        if (event.known().isEmpty()) {
             return text.append(device).append(": ").append(CLOSED).append('\n').toString();
         }
         line(text, "host irq", hostIrq);
@@ -187,12 +187,12 @@ public record ForwardedPath(
         line(
                 text,
                 "vcpu",
-                vcpu.value()
+                vcpu.known()
                         .filter(to -> posting instanceof Posting.NotPosted)
                         .<Object>map(to -> to + ", through KVM (predicted)")
                         .orElse(vcpu));
         mechanism
-                .value()
+                .known()
                 .ifPresent(one -> line(text, "mechanism", one.label() + (masked ? ", masked" : "") + " (set up)"));
         line(text, "posting", posting.text() + " (predicted)");
         update.ifPresent(one -> line(text, "", "KVM looked for the vCPU when " + one.last()));

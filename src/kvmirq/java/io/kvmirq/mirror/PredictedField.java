@@ -1,35 +1,31 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.mirror;
 
+import io.kvmirq.path.Known;
 import java.util.Objects;
 
-/** A field of an entry or a descriptor, by its name in the kernel's definition. Immutable. */
-public sealed interface PredictedField {
-    /** The name of the field. */
-    String name();
-
-    /** The field has a predicted, unsigned value. */
-    record Known(String name, long value) implements PredictedField {
-        public Known {
-            Objects.requireNonNull(name, "name is null");
-        }
-
-        @Override
-        public String toString() {
-            return name + "=0x" + Long.toHexString(value);
-        }
+/**
+ * A field of an entry or a descriptor. Immutable.
+ *
+ * @param name its name in the kernel's definition
+ * @param value its predicted, unsigned value, or the reason in a few words why the mirror does not predict it
+ */
+public record PredictedField(String name, Known<Long> value) {
+    public PredictedField {
+        Objects.requireNonNull(name, "name is null");
+        Objects.requireNonNull(value, "value is null");
     }
 
-    /** The mirror does not predict the field; {@code reason} is a few words. */
-    record Unknown(String name, String reason) implements PredictedField {
-        public Unknown {
-            Objects.requireNonNull(name, "name is null");
-            Objects.requireNonNull(reason, "reason is null");
-        }
+    static PredictedField of(String name, long value) {
+        return new PredictedField(name, new Known.Predicted<>(value));
+    }
 
-        @Override
-        public String toString() {
-            return name + " unknown: " + reason;
-        }
+    static PredictedField unknown(String name, String reason) {
+        return new PredictedField(name, new Known.Unknown<>(reason));
+    }
+
+    @Override
+    public String toString() {
+        return value.known().map(one -> name + "=0x" + Long.toHexString(one)).orElseGet(() -> name + " " + value);
     }
 }

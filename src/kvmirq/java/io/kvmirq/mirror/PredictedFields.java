@@ -42,8 +42,8 @@ final class PredictedFields {
                         field.parts().stream().allMatch(part -> (mask[part.word()] & part.mask()) == part.mask());
                 fields.add(
                         known
-                                ? new PredictedField.Known(field.name(), field.value(bits))
-                                : new PredictedField.Unknown(field.name(), reason(field.name(), format, stopped)));
+                                ? PredictedField.of(field.name(), field.value(bits))
+                                : PredictedField.unknown(field.name(), reason(field.name(), format, stopped)));
             }
         }
         return List.copyOf(fields);
@@ -61,8 +61,8 @@ final class PredictedFields {
     /** The fields of a posted-interrupt descriptor. */
     static List<PredictedField> of(Optional<PredictedPid> pid, String unknown) {
         return List.of(
-                new PredictedField.Unknown("pir", EACH),
-                new PredictedField.Unknown(PostedInterruptDescriptor.ON.name(), EACH),
+                PredictedField.unknown("pir", EACH),
+                PredictedField.unknown(PostedInterruptDescriptor.ON.name(), EACH),
                 field(PostedInterruptDescriptor.SN, pid.map(one -> one.sn() ? 1L : 0L), unknown),
                 field(PostedInterruptDescriptor.NV, pid.map(one -> (long) one.nv()), unknown),
                 field(
@@ -80,15 +80,15 @@ final class PredictedFields {
                 : Optional.empty();
         return List.of(
                 field(AvicTables.HOST_ID, cpu, stopped ? NDST_STOPPED : SCHEDULE),
-                new PredictedField.Unknown(AvicTables.BACKING_PAGE.name(), ADDRESS),
+                PredictedField.unknown(AvicTables.BACKING_PAGE.name(), ADDRESS),
                 field(AvicTables.GA_LOG_INTR, entry.gaLogIntr().map(logs -> logs ? 1L : 0L), LOG),
                 field(AvicTables.IS_RUNNING, entry.isRun().map(runs -> runs ? 1L : 0L), SCHEDULE),
-                new PredictedField.Known(AvicTables.PHYSICAL_VALID.name(), 1));
+                PredictedField.of(AvicTables.PHYSICAL_VALID.name(), 1));
     }
 
     private static PredictedField field(BitField field, Optional<Long> value, String unknown) {
         return value.isPresent()
-                ? new PredictedField.Known(field.name(), value.get())
-                : new PredictedField.Unknown(field.name(), unknown);
+                ? PredictedField.of(field.name(), value.get())
+                : PredictedField.unknown(field.name(), unknown);
     }
 }

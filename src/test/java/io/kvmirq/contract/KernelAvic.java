@@ -3,8 +3,8 @@ package io.kvmirq.contract;
 
 import io.kvmirq.VcpuId;
 import io.kvmirq.backend.HostFiles;
-import io.kvmirq.host.facts.Fact;
 import io.kvmirq.host.trace.Btf;
+import io.kvmirq.path.Known;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.Optional;
@@ -61,7 +61,7 @@ final class KernelAvic {
     }
 
     private static Optional<Long> offset(String module, String structure, String member) {
-        Fact<Btf> types = Btf.of(HostFiles.of(Path.of("/")), module);
+        Known<Btf> types = Btf.of(HostFiles.of(Path.of("/")), module);
         return types.then(btf -> btf.member(Btf.Kind.STRUCT, structure, member))
                 .known()
                 .map(Btf.Member::offset);

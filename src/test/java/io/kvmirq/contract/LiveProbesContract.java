@@ -258,7 +258,7 @@ class LiveProbesContract extends VfioSuite {
         assertThat(value(probed, Hop.DEVICE_VECTOR)).isEqualTo("MSI-X 0");
         assertThat(value(probed, Hop.EVENTFD)).startsWith("id ");
         assertThat(value(probed, Hop.GSI))
-                .isEqualTo("gsi " + whole.gsi().value().orElseThrow().number());
+                .isEqualTo("gsi " + whole.gsi().known().orElseThrow().number());
         assertThat(value(probed, Hop.GUEST_VECTOR)).isEqualTo("0x40");
         assertThat(value(probed, Hop.VCPU)).isEqualTo("vcpu 1");
         assertThat(value(probed, Hop.IRQFD))

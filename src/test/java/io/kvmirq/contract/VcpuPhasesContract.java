@@ -17,7 +17,6 @@ import io.kvmirq.arch.apic.PostingHost;
 import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.backend.choice.Backends;
 import io.kvmirq.diag.VcpuEvents;
-import io.kvmirq.host.facts.Fact;
 import io.kvmirq.host.facts.ThreadStat;
 import io.kvmirq.host.trace.EventFormat;
 import io.kvmirq.host.trace.TraceEvent;
@@ -37,6 +36,7 @@ import io.kvmirq.mirror.Mirror;
 import io.kvmirq.mirror.MirrorHost;
 import io.kvmirq.mirror.PredictedIrte;
 import io.kvmirq.mirror.Producer;
+import io.kvmirq.path.Known;
 import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.RealKvm;
 import java.io.IOException;
@@ -338,7 +338,7 @@ class VcpuPhasesContract {
         return entry.isRun().map(running -> new State(running, entry.destination()));
     }
 
-    private static <T> T known(Fact<T> fact) {
+    private static <T> T known(Known<T> fact) {
         return fact.known().orElseThrow(() -> new AssertionError(fact));
     }
 

@@ -10,11 +10,11 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Errno;
 import io.kvmirq.host.HostInterrupts;
-import io.kvmirq.host.facts.Fact;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.IntxLine;
 import io.kvmirq.host.facts.PciDevice;
 import io.kvmirq.host.facts.VfioOutlook;
+import io.kvmirq.path.Known;
 import io.kvmirq.vfio.IrqKind;
 import java.util.List;
 import java.util.stream.Collectors;
@@ -103,7 +103,7 @@ class VfioOutlookContract extends VfioSuite {
         VfioDevice first = vfio.device(EDU);
         VfioDevice second = vfio.secondEdu();
         assertOk(first.arm(INTX, 0, world.eventfd()));
-        assertThat(IntxLine.of(host(), device(EDU)).requested()).isInstanceOf(Fact.Unknown.class);
+        assertThat(IntxLine.of(host(), device(EDU)).requested()).isInstanceOf(Known.Unknown.class);
         assertOk(second.arm(INTX, 0, world.eventfd()));
         IntxLine line = IntxLine.of(host(), device(EDU));
         assertThat(line.handlers().known())

@@ -5,11 +5,11 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.PciAddress;
 import io.kvmirq.backend.HostFiles;
-import io.kvmirq.host.facts.Fact;
 import io.kvmirq.host.facts.GuestHosts;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.trace.RecordedTracing;
 import io.kvmirq.host.trace.Tracing;
+import io.kvmirq.path.Known;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.lang.reflect.Proxy;
@@ -60,12 +60,12 @@ class LiveCountersTest {
             }
 
             @Override
-            public Fact<Tracing> tracing() {
-                return new Fact.Known<>(tracing);
+            public Known<Tracing> tracing() {
+                return new Known.Observed<>(tracing);
             }
 
             @Override
-            public Fact<Tracing> tracing(Set<Integer> threads) {
+            public Known<Tracing> tracing(Set<Integer> threads) {
                 return tracing();
             }
 

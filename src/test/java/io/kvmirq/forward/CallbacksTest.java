@@ -109,6 +109,8 @@ class CallbacksTest {
             Map.entry("kvm.RouteTable.edit Consumer", "changesOfRoutes"),
             Map.entry("kvm.VmListener", "vmListeners"),
             Map.entry("mirror.VcpuPhase", "it reads a number, and may do nothing else"),
+            Map.entry("path.Known.map Function", VALUE),
+            Map.entry("path.Known.then Function", VALUE),
             Map.entry("pci.PassedThroughDevice$Notices", "noticesOfAPassedThroughDevice"),
             Map.entry("fake.Faults.delay Runnable", KERNEL),
             Map.entry("fake.Faults.failIf Predicate", "it counts calls, and may not wait"),

@@ -17,6 +17,7 @@ import io.kvmirq.mirror.Event;
 import io.kvmirq.mirror.Posting;
 import io.kvmirq.mirror.PredictedField;
 import io.kvmirq.mirror.VcpuStage;
+import io.kvmirq.path.Known;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
@@ -33,12 +34,12 @@ class ForwardedPathTest {
     }
 
     private static PredictedField known(String name, long value) {
-        return new PredictedField.Known(name, value);
+        return new PredictedField(name, new Known.Predicted<>(value));
     }
 
     private static List<String> unknown(List<PredictedField> fields) {
         return fields.stream()
-                .filter(field -> field instanceof PredictedField.Unknown)
+                .filter(field -> field.value() instanceof Known.Unknown)
                 .map(PredictedField::name)
                 .toList();
     }
@@ -49,19 +50,19 @@ class ForwardedPathTest {
                 Forwarding forwarding = Forwarding.of(world.vm, world.device)) {
             ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), message(0x31));
             ForwardedPath before = irq.path();
-            assertThat(before.hostIrq()).isEqualTo(new PathField.Unknown<HostIrq>("no HostIrqs was given"));
-            assertThat(before.stage().value()).contains(new VcpuStage.Left());
+            assertThat(before.hostIrq()).isEqualTo(new Known.Unknown<HostIrq>("no HostIrqs was given"));
+            assertThat(before.stage().known()).contains(new VcpuStage.Left());
             assertThat(unknown(before.vcpuFields())).containsExactly("pir", "on", "sn", "nv", "ndst");
 
             world.fake.vcpu(0).exits(ioOut(0x3f8, 1, 'A'));
             world.first.run();
             ForwardedPath path = irq.path(interrupts(world));
-            assertThat(path.hostIrq()).isInstanceOf(PathField.Observed.class);
+            assertThat(path.hostIrq()).isInstanceOf(Known.Observed.class);
             assertThat(path.device()).isEqualTo(before.device());
-            assertThat(path.event()).isEqualTo(new PathField.SetUp<>(irq.event().id()));
-            assertThat(path.gsi()).isEqualTo(new PathField.SetUp<>(irq.gsi().orElseThrow()));
-            assertThat(path.vector()).isEqualTo(new PathField.SetUp<>(ForwardWorld.vector(0x31)));
-            assertThat(path.vcpu()).isEqualTo(new PathField.Predicted<>(FIRST));
+            assertThat(path.event()).isEqualTo(new Known.SetUp<>(irq.event().id()));
+            assertThat(path.gsi()).isEqualTo(new Known.SetUp<>(irq.gsi().orElseThrow()));
+            assertThat(path.vector()).isEqualTo(new Known.SetUp<>(ForwardWorld.vector(0x31)));
+            assertThat(path.vcpu()).isEqualTo(new Known.Predicted<>(FIRST));
             assertThat(path.entry()).contains("VT-d IRTE, posted form");
             assertThat(path.entryFields()).contains(known("vector", 0x31), known("urgent", 0));
             assertThat(path.vcpuFields()).contains(known("sn", 1), known("nv", 0xf2));
@@ -98,7 +99,7 @@ class ForwardedPathTest {
             ForwardedPath path = irq.path();
             assertThat(path.masked()).isTrue();
             assertThat(path.entry().orElseThrow()).containsIgnoringCase("remapped");
-            assertThat(path.vcpu()).isInstanceOf(PathField.Unknown.class);
+            assertThat(path.vcpu()).isInstanceOf(Known.Unknown.class);
             assertThat(path.vcpuFields()).isEmpty();
         }
     }
@@ -108,11 +109,11 @@ class ForwardedPathTest {
         try (ForwardWorld world = new ForwardWorld("vtd-posting");
                 Forwarding forwarding = Forwarding.of(world.vm, world.device)) {
             ForwardedPath path = forwarding.forward(world.device.intx(), PIN).path(irq -> Optional.of(new HostIrq(16)));
-            assertThat(path.hostIrq()).isEqualTo(new PathField.Observed<>(new HostIrq(16)));
-            assertThat(path.gsi()).isEqualTo(new PathField.SetUp<>(PIN));
-            assertThat(path.vector()).isInstanceOf(PathField.Unknown.class);
+            assertThat(path.hostIrq()).isEqualTo(new Known.Observed<>(new HostIrq(16)));
+            assertThat(path.gsi()).isEqualTo(new Known.SetUp<>(PIN));
+            assertThat(path.vector()).isInstanceOf(Known.Unknown.class);
             assertThat(path.entry()).isEmpty();
-            assertThat(path.mechanism()).isEqualTo(new PathField.SetUp<>(Mechanism.RESAMPLE));
+            assertThat(path.mechanism()).isEqualTo(new Known.SetUp<>(Mechanism.RESAMPLE));
         }
     }
 
@@ -123,7 +124,7 @@ class ForwardedPathTest {
             ForwardedPath path = forwarding
                     .forward(world.device.msix().get(0), MsiMessage.nmiTo(FIRST))
                     .path();
-            assertThat(path.vector()).isInstanceOf(PathField.Unknown.class);
+            assertThat(path.vector()).isInstanceOf(Known.Unknown.class);
             assertThat(path.entry()).contains("VT-d IRTE, remapped form");
         }
     }
@@ -149,14 +150,14 @@ class ForwardedPathTest {
                     .isTrue();
             for (long open : new long[] {0xfeeff000L, 0xfee05000L, 0xfee0300cL, 0xfee03004L}) {
                 irq.reroute(new MsiMessage(open, 0x131));
-                assertThat(irq.path().vcpu().value()).as("%x", open).isEmpty();
+                assertThat(irq.path().vcpu().known()).as("%x", open).isEmpty();
             }
             irq.reroute(new MsiMessage(0xfee02004L, 0x31));
             world.first.setLapic(world.first.lapic().set(X86Lapic.Name.LDR, 1 << 24));
             world.second.setLapic(world.second.lapic().set(X86Lapic.Name.LDR, 2 << 24));
-            assertThat(irq.path().vcpu().value()).contains(new VcpuId(1));
+            assertThat(irq.path().vcpu().known()).contains(new VcpuId(1));
             forwarding.mirror().apply(new Event.LapicUnseen(FIRST));
-            assertThat(irq.path().vcpu().value()).as("an id may have moved").isEmpty();
+            assertThat(irq.path().vcpu().known()).as("an id may have moved").isEmpty();
         }
     }
 
@@ -229,7 +230,7 @@ class ForwardedPathTest {
             forwarding.mirror().apply(another);
             assertThat(irq.path().toString())
                     .isEqualTo("0000:3b:00.0 MSI-X 0: the interrupt is closed, and is not forwarded any more\n");
-            assertThat(irq.path().gsi().value()).isEmpty();
+            assertThat(irq.path().gsi().known()).isEmpty();
             assertThat(irq.predicted().text()).contains("is not forwarded any more");
             assertThat(next.predicted()).isInstanceOf(Posting.Posted.class);
         }

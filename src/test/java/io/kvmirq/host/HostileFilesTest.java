@@ -7,8 +7,8 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import io.kvmirq.PciAddress;
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.cli.Cli;
-import io.kvmirq.host.facts.Fact;
 import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.path.Known;
 import io.kvmirq.testing.CpuTime;
 import java.io.IOException;
 import java.io.InputStream;
@@ -125,7 +125,7 @@ class HostileFilesTest {
         String path = "sys/kernel/debug/iommu/amd/irqtbl";
         HostFacts host = new HostFacts(HostFiles.of(Map.of(path, new byte[HostFiles.LONGEST_TEXT + 1]), Map.of()));
         assertThat(host.debugfs("iommu/amd/irqtbl", "nothing"))
-                .isEqualTo(new Fact.Unknown<>("/" + path + " is longer than 32 MiB and is not read", "none"));
+                .isEqualTo(new Known.Unknown<>("/" + path + " is longer than 32 MiB and is not read", "none"));
     }
 
     @Test

@@ -6,7 +6,7 @@ import io.kvmirq.cli.frame.Json;
 import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.diag.Evidence;
 import io.kvmirq.diag.Vcpus;
-import io.kvmirq.host.facts.Fact;
+import io.kvmirq.path.Known;
 import io.kvmirq.text.Foreign;
 import java.time.Duration;
 import java.util.Map;
@@ -70,7 +70,7 @@ final class ExplainVcpus {
             line("events of KVM that no field assigns to this guest: " + sum(vcpus.unassignable()));
             vcpus.unassignable().forEach((why, count) -> line("  " + count + " " + why));
         }
-        for (Fact.Unknown<?> one : vcpus.missing()) {
+        for (Known.Unknown<?> one : vcpus.missing()) {
             line("not readable: " + one.why());
             line("              shown by: " + one.remedy());
         }

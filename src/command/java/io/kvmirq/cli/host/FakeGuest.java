@@ -13,11 +13,11 @@ import io.kvmirq.fake.FakeVcpu;
 import io.kvmirq.fake.Profile;
 import io.kvmirq.forward.Forwarding;
 import io.kvmirq.forward.KvmVfio;
-import io.kvmirq.host.facts.Fact;
 import io.kvmirq.host.trace.Tracing;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.Vm;
+import io.kvmirq.path.Known;
 import io.kvmirq.text.Foreign;
 import io.kvmirq.undo.Undo;
 import io.kvmirq.vfio.VfioDevice;
@@ -114,15 +114,15 @@ final class FakeGuest implements LiveHost, AutoCloseable {
     }
 
     @Override
-    public Fact<Tracing> tracing() {
+    public Known<Tracing> tracing() {
         return tracing(Set.of());
     }
 
     @Override
-    public Fact<Tracing> tracing(Set<Integer> threads) {
+    public Known<Tracing> tracing(Set<Integer> threads) {
         var buffer = kernel.tracing();
         buffer.only(threads);
-        return new Fact.Known<>(new FakeRecording(buffer));
+        return new Known.Observed<>(new FakeRecording(buffer));
     }
 
     @Override

@@ -2,10 +2,10 @@
 package io.kvmirq.cli.host;
 
 import io.kvmirq.fake.FakeTracing;
-import io.kvmirq.host.facts.Fact;
 import io.kvmirq.host.trace.EventFormat;
 import io.kvmirq.host.trace.PageFormat;
 import io.kvmirq.host.trace.Tracing;
+import io.kvmirq.path.Known;
 import java.util.Optional;
 
 /** The tracepoints of a fake kernel. */
@@ -19,19 +19,19 @@ public final class FakeRecording implements Tracing {
 
     /** The fake has no filters, and emits {@code kvm_exit} only for halts. */
     @Override
-    public Fact<EventFormat> choose(String event, String filter) {
+    public Known<EventFormat> choose(String event, String filter) {
         Optional<EventFormat> format = buffer.choose(event).flatMap(EventFormat::parse);
         return format.isPresent()
-                ? new Fact.Known<>(format.get())
-                : new Fact.Unknown<>(
+                ? new Known.Observed<>(format.get())
+                : new Known.Unknown<>(
                         "this fake kernel never passes the tracepoint " + event.replace('/', ':'),
                         "a profile with posting hardware");
     }
 
     @Override
-    public Fact<PageFormat> start() {
+    public Known<PageFormat> start() {
         buffer.start();
-        return new Fact.Known<>(
+        return new Known.Observed<>(
                 PageFormat.parse(buffer.headerPage(), buffer.headerEvent()).orElseThrow());
     }
 
@@ -43,9 +43,9 @@ public final class FakeRecording implements Tracing {
     }
 
     @Override
-    public Fact<Lost> stop() {
+    public Known<Lost> stop() {
         buffer.close();
-        return new Fact.Known<>(new Lost(buffer.lost(), 0));
+        return new Known.Observed<>(new Lost(buffer.lost(), 0));
     }
 
     @Override

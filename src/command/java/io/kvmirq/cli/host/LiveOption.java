@@ -11,9 +11,9 @@ import io.kvmirq.diag.LiveHost;
 import io.kvmirq.diag.LiveWindow;
 import io.kvmirq.diag.Stages;
 import io.kvmirq.diag.Watch;
-import io.kvmirq.host.facts.Fact;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.VmProcess;
+import io.kvmirq.path.Known;
 import io.kvmirq.text.Foreign;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -228,7 +228,7 @@ final class LiveOption {
         if (live.lost() > 0) {
             line(terminal, "  events that did not fit into the buffer: " + live.lost() + "; these are the last");
         }
-        for (Fact.Unknown<?> one : live.missing()) {
+        for (Known.Unknown<?> one : live.missing()) {
             line(terminal, "  not readable: " + one.why());
             line(terminal, "                shown by: " + one.remedy());
         }

@@ -6,6 +6,7 @@ import io.kvmirq.PciAddress;
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.host.HostInterrupts;
 import io.kvmirq.host.PostingFacts;
+import io.kvmirq.path.Known;
 import java.io.UncheckedIOException;
 import java.util.ArrayList;
 import java.util.Collections;
@@ -136,30 +137,30 @@ public final class HostFacts {
     }
 
     /** The module parameter nointxmask of vfio-pci: with it, vfio-pci requests each INTx line exclusively. */
-    public Fact<Boolean> nointxmask() {
+    public Known<Boolean> nointxmask() {
         Optional<String> text = tree.text(NOINTXMASK);
         if (text.filter(value -> value.equals("Y") || value.equals("N")).isPresent()) {
-            return new Fact.Known<>(text.get().equals("Y"));
+            return new Known.Observed<>(text.get().equals("Y"));
         }
         if (text.isPresent()) {
-            return new Fact.Unknown<>("/" + NOINTXMASK + " is neither Y nor N", "none");
+            return new Known.Unknown<>("/" + NOINTXMASK + " is neither Y nor N", "none");
         }
         return tree.reading(NOINTXMASK) == HostFiles.Reading.DENIED
-                ? new Fact.Unknown<>("/" + NOINTXMASK + " may not be read by this user", "run as root")
-                : new Fact.Unknown<>("/" + NOINTXMASK + " does not exist", "modprobe vfio-pci");
+                ? new Known.Unknown<>("/" + NOINTXMASK + " may not be read by this user", "run as root")
+                : new Known.Unknown<>("/" + NOINTXMASK + " does not exist", "modprobe vfio-pci");
     }
 
     /** The names of the handlers of a host irq. {@code /proc/irq} shows each name once. */
-    Fact<List<String>> handlers(HostIrq irq) {
+    Known<List<String>> handlers(HostIrq irq) {
         Optional<HostInterrupts> all = interrupts();
         if (all.isPresent()) {
-            return new Fact.Known<>(all.get().handlers(irq));
+            return new Known.Observed<>(all.get().handlers(irq));
         }
         List<String> names = tree.list("proc/irq/" + irq.number());
         return names.isEmpty()
-                ? new Fact.Unknown<>(
+                ? new Known.Unknown<>(
                         "neither /proc/interrupts nor /proc/irq/" + irq.number() + " can be read", forInterrupts())
-                : new Fact.Known<>(
+                : new Known.Observed<>(
                         names.stream().filter(name -> !IRQ_FILES.contains(name)).toList());
     }
 
@@ -239,23 +240,23 @@ public final class HostFacts {
      * @param path below its mount point, such as {@code iommu/intel/ir_translation_struct}
      * @param needs the condition under which debugfs has the file
      */
-    public Fact<String> debugfs(String path, String needs) {
+    public Known<String> debugfs(String path, String needs) {
         Optional<String> text = tree.text(DEBUGFS + path);
         if (text.isPresent()) {
-            return new Fact.Known<>(text.get());
+            return new Known.Observed<>(text.get());
         }
         if (tree.reading(DEBUGFS.substring(0, DEBUGFS.length() - 1)) == HostFiles.Reading.DENIED
                 || tree.reading(DEBUGFS + path) == HostFiles.Reading.DENIED) {
-            return new Fact.Unknown<>("/" + DEBUGFS + path + " may not be read by this user", "run as root");
+            return new Known.Unknown<>("/" + DEBUGFS + path + " may not be read by this user", "run as root");
         }
         if (tree.bytes(DEBUGFS + path, HostFiles.LONGEST_TEXT + 1).isPresent()) {
-            return new Fact.Unknown<>(
+            return new Known.Unknown<>(
                     "/" + DEBUGFS + path + " is longer than " + (HostFiles.LONGEST_TEXT >> 20) + " MiB and is not read",
                     "none");
         }
         return tree.list(DEBUGFS).isEmpty()
-                ? new Fact.Unknown<>("debugfs is not there", "mount -t debugfs none /sys/kernel/debug, and " + needs)
-                : new Fact.Unknown<>("/" + DEBUGFS + path + " does not exist", needs);
+                ? new Known.Unknown<>("debugfs is not there", "mount -t debugfs none /sys/kernel/debug, and " + needs)
+                : new Known.Unknown<>("/" + DEBUGFS + path + " does not exist", needs);
     }
 
     /**
@@ -283,7 +284,7 @@ public final class HostFacts {
     }
 
     /** The tracing instances that killed runs of kvmirq left: their directories. */
-    public Fact<List<String>> leftTracing() {
+    public Known<List<String>> leftTracing() {
         return TracingInstances.left(tree);
     }
 
@@ -294,15 +295,15 @@ public final class HostFacts {
      * begin of a function needs ftrace with CONFIG_KPROBES_ON_FTRACE, which x86 selects, and arm64 does not: Debian's
      * kernels 6.1 and 6.12 for arm64 lack it.
      */
-    public Optional<Fact.Unknown<Long>> silentProbes() {
+    public Optional<Known.Unknown<Long>> silentProbes() {
         if (debugfs("kprobes/enabled", "none").known().filter("0"::equals).isPresent()) {
-            return Optional.of(new Fact.Unknown<>(
+            return Optional.of(new Known.Unknown<>(
                     "kprobes are switched off (/sys/kernel/debug/kprobes/enabled is 0), so no probe has hits",
                     "echo 1 > /sys/kernel/debug/kprobes/enabled"));
         }
         return tree.text("proc/sys/kernel/ftrace_enabled")
                 .filter(text -> text.equals("0") && !isArm())
-                .map(off -> new Fact.Unknown<>(
+                .map(off -> new Known.Unknown<>(
                         "ftrace is switched off (kernel.ftrace_enabled is 0), so probes at the begin of functions have no"
                                 + " hits",
                         "sysctl kernel.ftrace_enabled=1"));

@@ -2,6 +2,7 @@
 package io.kvmirq.host.facts;
 
 import io.kvmirq.backend.HostFiles;
+import io.kvmirq.path.Known;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
@@ -82,25 +83,25 @@ public final class HostKvm {
     }
 
     /** A parameter of a module as sysfs prints it, such as {@code Y}. */
-    public Fact<String> parameter(String module, String name) {
+    public Known<String> parameter(String module, String name) {
         String path = MODULES + "/" + module + "/parameters/" + name;
         Optional<String> text = tree.text(path);
         if (text.isPresent()) {
-            return new Fact.Known<>(text.get());
+            return new Known.Observed<>(text.get());
         }
         return tree.reading(path) == HostFiles.Reading.DENIED
-                ? new Fact.Unknown<>("/" + path + " may not be read", AS_ROOT)
-                : new Fact.Unknown<>("/" + path + " does not exist", "load the module " + module);
+                ? new Known.Unknown<>("/" + path + " may not be read", AS_ROOT)
+                : new Known.Unknown<>("/" + path + " does not exist", "load the module " + module);
     }
 
     /** {@code /dev/kvm}. Not known if the tree has no {@code /dev}. */
-    public Fact<DeviceFile> file() {
+    public Known<DeviceFile> file() {
         if (tree.list("dev").isEmpty()) {
-            return new Fact.Unknown<>("the tree has no /dev", "look at the machine itself");
+            return new Known.Unknown<>("the tree has no /dev", "look at the machine itself");
         }
         Optional<HostFiles.Owner> owner = tree.owner("dev/kvm");
         Optional<String> group = owner.isPresent() ? groupName(owner.get().group()) : Optional.empty();
-        return new Fact.Known<>(new DeviceFile(tree.access("dev/kvm"), owner, group));
+        return new Known.Observed<>(new DeviceFile(tree.access("dev/kvm"), owner, group));
     }
 
     /** Lines {@code kvm:x:104:alice,bob}. */
@@ -117,15 +118,15 @@ public final class HostKvm {
     }
 
     /** Whether this host is a guest itself: the processor's flag hypervisor. */
-    public Fact<Boolean> isGuest() {
+    public Known<Boolean> isGuest() {
         if (flags().isEmpty()) {
-            return new Fact.Unknown<>(
+            return new Known.Unknown<>(
                     tree.text("proc/cpuinfo").isEmpty()
                             ? "/proc/cpuinfo cannot be read"
                             : "/proc/cpuinfo has no line of flags, as on arm64",
                     "systemd-detect-virt says it");
         }
-        return new Fact.Known<>(hasFlag("hypervisor"));
+        return new Known.Observed<>(hasFlag("hypervisor"));
     }
 
     /** Whether the first processor has a flag in {@code /proc/cpuinfo}, such as {@code vmx}. */
@@ -171,10 +172,10 @@ public final class HostKvm {
     }
 
     /** The words of the kernel's command line. */
-    public Fact<List<String>> commandLine() {
+    public Known<List<String>> commandLine() {
         Optional<String> line = tree.text("proc/cmdline");
         if (line.isEmpty()) {
-            return new Fact.Unknown<>("/proc/cmdline cannot be read", absent("proc/cmdline"));
+            return new Known.Unknown<>("/proc/cmdline cannot be read", absent("proc/cmdline"));
         }
         List<String> words = new ArrayList<>();
         String text = line.get() + " ";
@@ -187,20 +188,20 @@ public final class HostKvm {
                 begin = i + 1;
             }
         }
-        return new Fact.Known<>(words);
+        return new Known.Observed<>(words);
     }
 
     /**
      * Whether KVM on x86 emulates PIC, I/O APIC and PIT, so that a VMM may create the full irqchip. Kernels before 6.17
      * always do; later ones by CONFIG_KVM_IOAPIC.
      */
-    public Fact<Boolean> hasFullIrqchip() {
+    public Known<Boolean> hasFullIrqchip() {
         Optional<Boolean> optional = facts.isSince(6, 17);
-        return optional.isPresent() && !optional.get() ? new Fact.Known<>(true) : isBuilt("KVM_IOAPIC");
+        return optional.isPresent() && !optional.get() ? new Known.Observed<>(true) : isBuilt("KVM_IOAPIC");
     }
 
     /** Whether an option such as {@code VFIO_PCI} is built in or a module, by the kernel's configuration. */
-    public Fact<Boolean> isBuilt(String option) {
+    public Known<Boolean> isBuilt(String option) {
         String boot = "boot/config-" + facts.kernel().orElse("");
         String known = configuration;
         if (known == null) {
@@ -212,9 +213,9 @@ public final class HostKvm {
         }
         String line = "CONFIG_" + option + "=";
         if (!known.isEmpty()) {
-            return new Fact.Known<>(known.contains("\n" + line) || known.startsWith(line));
+            return new Known.Observed<>(known.contains("\n" + line) || known.startsWith(line));
         }
-        return new Fact.Unknown<>(
+        return new Known.Unknown<>(
                 "neither /proc/config.gz nor /" + boot + " can be read",
                 tree.reading(boot) == HostFiles.Reading.DENIED
                         ? AS_ROOT

@@ -2,6 +2,7 @@
 package io.kvmirq.host.facts;
 
 import io.kvmirq.backend.HostFiles;
+import io.kvmirq.path.Known;
 import java.util.List;
 import java.util.Optional;
 
@@ -39,32 +40,32 @@ public final class HostLimits {
     }
 
     /** The soft limit of open files (RLIMIT_NOFILE): each vector takes an eventfd. */
-    public Fact<Long> openFiles() {
+    public Known<Long> openFiles() {
         return limit("Max open files");
     }
 
     /** The soft limit of locked memory in bytes (RLIMIT_MEMLOCK): VFIO pins the guest's memory. */
-    public Fact<Long> lockedMemory() {
+    public Known<Long> lockedMemory() {
         return limit("Max locked memory");
     }
 
     /** Lines {@code Max open files            1024                 4096                 files}: "%-25s %-20s ". */
-    private Fact<Long> limit(String name) {
+    private Known<Long> limit(String name) {
         for (String line : HostKvm.lines(tree.text(process + "limits").orElse(""))) {
             if (line.startsWith(name + " ")) {
                 String rest = line.substring(name.length()).strip();
                 int space = rest.indexOf(' ');
                 String soft = space < 0 ? rest : rest.substring(0, space);
                 if (soft.equals("unlimited")) {
-                    return new Fact.Known<>(UNLIMITED);
+                    return new Known.Observed<>(UNLIMITED);
                 }
                 long value = decimal(soft);
                 if (value >= 0) {
-                    return new Fact.Known<>(value);
+                    return new Known.Observed<>(value);
                 }
             }
         }
-        return new Fact.Unknown<>(
+        return new Known.Unknown<>(
                 "/" + process + "limits does not show " + name,
                 tree.reading(process + "limits") == HostFiles.Reading.DENIED
                         ? HostKvm.AS_ROOT
@@ -80,12 +81,12 @@ public final class HostLimits {
      * The least number of free device vectors of a CPU on x86. The debugfs file has a table below a line that begins
      * {@code | CPU | avl}.
      */
-    public Fact<Long> vectorsLeft() {
+    public Known<Long> vectorsLeft() {
         Optional<String> text = tree.text(VECTORS);
         if (text.isEmpty()) {
             return tree.reading("sys/kernel/debug") == HostFiles.Reading.DENIED
-                    ? new Fact.Unknown<>("/sys/kernel/debug may not be read", HostKvm.AS_ROOT)
-                    : new Fact.Unknown<>(
+                    ? new Known.Unknown<>("/sys/kernel/debug may not be read", HostKvm.AS_ROOT)
+                    : new Known.Unknown<>(
                             "/" + VECTORS + " does not exist",
                             "a kernel with CONFIG_GENERIC_IRQ_DEBUGFS, and debugfs mounted, shows them to root");
         }
@@ -105,8 +106,8 @@ public final class HostLimits {
             table |= row.startsWith("| CPU | avl");
         }
         return fewest < UNLIMITED
-                ? new Fact.Known<>(fewest)
-                : new Fact.Unknown<>("the form of /" + VECTORS + " is not known", "report the file's text");
+                ? new Known.Observed<>(fewest)
+                : new Known.Unknown<>("the form of /" + VECTORS + " is not known", "report the file's text");
     }
 
     private static String firstWord(String text) {

@@ -5,6 +5,7 @@ import io.kvmirq.HostIrq;
 import io.kvmirq.PciAddress;
 import io.kvmirq.arch.intx.DirectEoiPolicy;
 import io.kvmirq.host.HostInterrupts.ArmedVector;
+import io.kvmirq.path.Known;
 import io.kvmirq.vfio.IrqKind;
 import java.util.List;
 import java.util.Optional;
@@ -28,12 +29,12 @@ import java.util.Optional;
  * @param disIntx why the function has DisINTx, a clause without a full stop
  */
 public record IntxLine(
-        Fact<HostIrq> irq,
+        Known<HostIrq> irq,
         boolean armed,
-        Fact<List<String>> handlers,
+        Known<List<String>> handlers,
         List<PciDevice> neighbours,
-        Fact<Boolean> nointxmask,
-        Fact<String> disIntx) {
+        Known<Boolean> nointxmask,
+        Known<String> disIntx) {
     /** The way in which VFIO requests a line. */
     public enum Request {
         /** Others may have handlers on the line: {@code IRQF_SHARED}. */
@@ -51,9 +52,9 @@ public record IntxLine(
                 .flatMap(all -> all.armed(device.address()).stream())
                 .filter(one -> one.kind() == IrqKind.INTX)
                 .findFirst();
-        Fact<HostIrq> irq =
-                armed.<Fact<HostIrq>>map(one -> new Fact.Known<>(one.irq())).orElseGet(() -> pin(device));
-        Fact<List<String>> handlers = irq.then(line -> host.handlers(line)).map(all -> without(all, device));
+        Known<HostIrq> irq = armed.<Known<HostIrq>>map(one -> new Known.Observed<>(one.irq()))
+                .orElseGet(() -> pin(device));
+        Known<List<String>> handlers = irq.then(line -> host.handlers(line)).map(all -> without(all, device));
         return new IntxLine(
                 irq,
                 armed.isPresent(),
@@ -66,20 +67,20 @@ public record IntxLine(
     }
 
     /** {@code irq_show()} in drivers/pci/pci-sysfs.c. */
-    private static Fact<HostIrq> pin(PciDevice device) {
+    private static Known<HostIrq> pin(PciDevice device) {
         String irq = "/sys/bus/pci/devices/" + device.address() + "/irq";
         if (device.config().interruptPin().orElse(1) == 0) {
-            return new Fact.Unknown<>("the device has no interrupt pin", "none");
+            return new Known.Unknown<>("the device has no interrupt pin", "none");
         }
         if (device.irq() == 0 || device.irq() > Integer.MAX_VALUE) {
-            return new Fact.Unknown<>(irq + " shows no irq of its pin", "none");
+            return new Known.Unknown<>(irq + " shows no irq of its pin", "none");
         }
         HostIrq shown = new HostIrq((int) device.irq());
         return device.messageIrqs().contains(shown)
-                ? new Fact.Unknown<>(
+                ? new Known.Unknown<>(
                         irq + " shows the irq of MSI in place of that of the pin, since the device uses MSI",
                         "look before the guest enables MSI")
-                : new Fact.Known<>(shown);
+                : new Known.Observed<>(shown);
     }
 
     private static List<String> without(List<String> handlers, PciDevice device) {
@@ -96,31 +97,33 @@ public record IntxLine(
     }
 
     /** A device without DisINTx ignores the bit and reads 0, and so does one that is not masked now. */
-    private static Fact<String> disIntx(PciCapabilities config) {
+    private static Known<String> disIntx(PciCapabilities config) {
         if (!config.isReadable()) {
-            return new Fact.Unknown<>(
+            return new Known.Unknown<>(
                     "the configuration space of the device cannot be read", "look on the host itself");
         }
         if (config.isIntxDisabled()) {
-            return new Fact.Known<>("COMMAND.DisINTx of the device reads 1");
+            return new Known.Observed<>("COMMAND.DisINTx of the device reads 1");
         }
         if (config.isExpress()) {
-            return new Fact.Known<>("PCI Express devices have DisINTx, except those that Linux lists as broken");
+            return new Known.Observed<>("PCI Express devices have DisINTx, except those that Linux lists as broken");
         }
         String zero = "COMMAND.DisINTx of the device reads 0, as it does without DisINTx and while INTx is not masked";
         return config.isComplete()
-                ? new Fact.Unknown<>(zero, "look while the guest masks INTx or uses MSI")
-                : new Fact.Unknown<>(zero + ", and only root sees whether this is a PCI Express device", "run as root");
+                ? new Known.Unknown<>(zero, "look while the guest masks INTx or uses MSI")
+                : new Known.Unknown<>(
+                        zero + ", and only root sees whether this is a PCI Express device", "run as root");
     }
 
     /** The way in which VFIO requested the line, or will request it; else the reason why files do not show it. */
-    public Fact<Requested> requested() {
+    public Known<Requested> requested() {
         int others = handlers.known().map(List::size).orElse(0);
         if (armed && others > 0) {
-            return new Fact.Known<>(new Requested(Request.SHAREABLE, "other handlers are on it beside that of VFIO"));
+            return new Known.Observed<>(
+                    new Requested(Request.SHAREABLE, "other handlers are on it beside that of VFIO"));
         }
         return nointxmask.then(on -> on
-                ? new Fact.Known<>(new Requested(Request.EXCLUSIVE, "nointxmask of vfio-pci is Y"))
+                ? new Known.Observed<>(new Requested(Request.EXCLUSIVE, "nointxmask of vfio-pci is Y"))
                 : disIntx.map(why -> new Requested(Request.SHAREABLE, "nointxmask of vfio-pci is N, and " + why)));
     }
 
@@ -128,7 +131,7 @@ public record IntxLine(
      * The traits of the line that decide on direct EOI, for {@code Forwarding.forwardDirect}; else why
      * the files do not show them. They assert nothing.
      */
-    public Fact<DirectEoiPolicy> policy() {
+    public Known<DirectEoiPolicy> policy() {
         return handlers.then(others -> requested()
                 .map(made -> made.request() == Request.SHAREABLE
                         ? DirectEoiPolicy.shared(others.size())

@@ -6,6 +6,7 @@ import io.kvmirq.PciAddress;
 import io.kvmirq.arch.amd.GaIrte;
 import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.arch.vtd.Irte;
+import io.kvmirq.path.Known;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.HexFormat;
@@ -52,19 +53,19 @@ public final class RemappingEntries {
     private record Key(String unit, String place) {}
 
     private final HostFacts host;
-    private volatile @Nullable Fact<Map<Key, List<Entry>>> intel;
+    private volatile @Nullable Known<Map<Key, List<Entry>>> intel;
 
     RemappingEntries(HostFacts host) {
         this.host = host;
     }
 
     /** The entries that may belong to an interrupt: one if the kernel shows its index, else all of its device. */
-    public Fact<List<Entry>> of(Vendor vendor, PciAddress device, Optional<HostIrq> irq) {
+    public Known<List<Entry>> of(Vendor vendor, PciAddress device, Optional<HostIrq> irq) {
         return vendor == Vendor.INTEL ? ofIntel(device, irq) : ofAmd(device);
     }
 
-    private Fact<List<Entry>> ofIntel(PciAddress device, Optional<HostIrq> irq) {
-        Fact<Map<Key, List<Entry>>> table = intel;
+    private Known<List<Entry>> ofIntel(PciAddress device, Optional<HostIrq> irq) {
+        Known<Map<Key, List<Entry>>> table = intel;
         if (table == null) {
             table = host.debugfs(INTEL, "boot a kernel with CONFIG_INTEL_IOMMU_DEBUGFS")
                     .map(RemappingEntries::intel);
@@ -79,7 +80,7 @@ public final class RemappingEntries {
         if (table.known().isPresent()
                 && unit.isEmpty()
                 && host.pciAddresses().stream().anyMatch(one -> one.domain() != device.domain())) {
-            return new Fact.Unknown<>(
+            return new Known.Unknown<>(
                     DEBUGFS + INTEL + " names no PCI domain, and sysfs does not show the unit of the device",
                     SHOWS_EACH_IRQ + ", which shows the entry of each irq");
         }
@@ -90,9 +91,9 @@ public final class RemappingEntries {
                 "look again while the guest runs, or " + SHOWS_EACH_IRQ + ", which shows the entry of each irq");
     }
 
-    private static Fact<List<Entry>> found(Fact<Map<Key, List<Entry>>> table, Key key, String why, String remedy) {
-        Fact<List<Entry>> found = table.map(all -> all.getOrDefault(key, List.of()));
-        return found.known().filter(List::isEmpty).isPresent() ? new Fact.Unknown<>(why, remedy) : found;
+    private static Known<List<Entry>> found(Known<Map<Key, List<Entry>>> table, Key key, String why, String remedy) {
+        Known<List<Entry>> found = table.map(all -> all.getOrDefault(key, List.of()));
+        return found.known().filter(List::isEmpty).isPresent() ? new Known.Unknown<>(why, remedy) : found;
     }
 
     /** The entries by unit and source, by source in any unit, and by unit and index. */
@@ -121,20 +122,20 @@ public final class RemappingEntries {
         return entries;
     }
 
-    private Fact<List<Entry>> ofAmd(PciAddress device) {
-        Fact<String> table = host.debugfs(
+    private Known<List<Entry>> ofAmd(PciAddress device) {
+        Known<String> table = host.debugfs(
                 AMD,
                 "boot a kernel of 6.17 or newer with CONFIG_AMD_IOMMU_DEBUGFS, then: echo " + device + " > " + DEVID);
         if (table.known()
                 .filter(text -> !text.stripLeading().startsWith("DeviceId " + device))
                 .isPresent()) {
-            return new Fact.Unknown<>(
+            return new Known.Unknown<>(
                     DEBUGFS + AMD + " does not show this device",
                     "echo " + device + " > " + DEVID + ", and look again");
         }
-        Fact<List<Entry>> entries = table.map(RemappingEntries::amd);
+        Known<List<Entry>> entries = table.map(RemappingEntries::amd);
         return entries.known().filter(List::isEmpty).isPresent()
-                ? new Fact.Unknown<>("debugfs shows no entry of it", "look again while the guest runs")
+                ? new Known.Unknown<>("debugfs shows no entry of it", "look again while the guest runs")
                 : entries;
     }
 

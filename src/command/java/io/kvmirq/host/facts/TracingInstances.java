@@ -2,6 +2,7 @@
 package io.kvmirq.host.facts;
 
 import io.kvmirq.backend.HostFiles;
+import io.kvmirq.path.Known;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -38,10 +39,10 @@ public final class TracingInstances {
     }
 
     /** The instances and probes that killed processes left: their directories. Not known if this user may not read tracefs. */
-    static Fact<List<String>> left(HostFiles tree) {
+    static Known<List<String>> left(HostFiles tree) {
         List<String> names = tree.list(INSTANCES);
         if (names.isEmpty() && tree.reading("sys/kernel/tracing") == HostFiles.Reading.DENIED) {
-            return new Fact.Unknown<>("/sys/kernel/tracing may not be read by this user", HostKvm.AS_ROOT);
+            return new Known.Unknown<>("/sys/kernel/tracing may not be read by this user", HostKvm.AS_ROOT);
         }
         List<String> left = new ArrayList<>();
         for (String name : names) {
@@ -54,7 +55,7 @@ public final class TracingInstances {
                 left.add("/" + PROBES + "/" + probe);
             }
         }
-        return new Fact.Known<>(left);
+        return new Known.Observed<>(left);
     }
 
     /** Whether the process of an instance of this machine is gone. */

@@ -2,7 +2,7 @@
 package io.kvmirq.host.trace;
 
 import io.kvmirq.backend.HostFiles;
-import io.kvmirq.host.facts.Fact;
+import io.kvmirq.path.Known;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
@@ -165,7 +165,7 @@ public final class Btf {
      * @param content of {@code /sys/kernel/btf/vmlinux}
      * @return them, or how the content is damaged
      */
-    public static Fact<Btf> parse(byte[] content) {
+    public static Known<Btf> parse(byte[] content) {
         Objects.requireNonNull(content, "content is null");
         return read("BTF", null, content);
     }
@@ -177,7 +177,7 @@ public final class Btf {
      * @param content of {@code /sys/kernel/btf/MODULE}
      * @return them, with those of the kernel, or how the content is damaged
      */
-    public static Fact<Btf> parse(Btf kernel, byte[] content) {
+    public static Known<Btf> parse(Btf kernel, byte[] content) {
         Objects.requireNonNull(kernel, "kernel is null");
         Objects.requireNonNull(content, "content is null");
         return read("BTF", kernel, content);
@@ -190,35 +190,35 @@ public final class Btf {
      * @param files of the host
      * @param module such as {@code kvm}; with an underscore where the module has a dash
      */
-    public static Fact<Btf> of(HostFiles files, String module) {
+    public static Known<Btf> of(HostFiles files, String module) {
         Objects.requireNonNull(files, "files is null");
         Objects.requireNonNull(module, "module is null");
         return file(files, "vmlinux", null)
                 .then(kernel -> files.reading(FILES + module) == HostFiles.Reading.ABSENT
-                        ? new Fact.Known<>(kernel)
+                        ? new Known.Observed<>(kernel)
                         : file(files, module, kernel));
     }
 
-    private static Fact<Btf> file(HostFiles files, String name, @Nullable Btf base) {
+    private static Known<Btf> file(HostFiles files, String name, @Nullable Btf base) {
         String path = "/" + FILES + name;
         Optional<byte[]> content = files.bytes(FILES + name, MOST_BYTES + 1);
         if (content.isEmpty()) {
             return files.reading(FILES + name) == HostFiles.Reading.DENIED
-                    ? new Fact.Unknown<>(path + " may not be read", "run as root")
-                    : new Fact.Unknown<>(path + " does not exist", "use a kernel with CONFIG_DEBUG_INFO_BTF");
+                    ? new Known.Unknown<>(path + " may not be read", "run as root")
+                    : new Known.Unknown<>(path + " does not exist", "use a kernel with CONFIG_DEBUG_INFO_BTF");
         }
         if (content.get().length > MOST_BYTES) {
-            return new Fact.Unknown<>(
+            return new Known.Unknown<>(
                     path + " has more than " + MOST_BYTES + " bytes", "report it with the kernel's release");
         }
         return read(path, base, content.get());
     }
 
-    private static Fact<Btf> read(String source, @Nullable Btf base, byte[] content) {
+    private static Known<Btf> read(String source, @Nullable Btf base, byte[] content) {
         try {
-            return new Fact.Known<>(new Btf(base, ByteBuffer.wrap(content).order(ByteOrder.nativeOrder())));
+            return new Known.Observed<>(new Btf(base, ByteBuffer.wrap(content).order(ByteOrder.nativeOrder())));
         } catch (Damaged e) {
-            return new Fact.Unknown<>(source + " " + e.getMessage(), "read it on the host that it describes");
+            return new Known.Unknown<>(source + " " + e.getMessage(), "read it on the host that it describes");
         }
     }
 
@@ -233,7 +233,7 @@ public final class Btf {
     }
 
     /** The size of a structure or union in bytes. */
-    public Fact<Long> size(Kind kind, String name) {
+    public Known<Long> size(Kind kind, String name) {
         Objects.requireNonNull(kind, "kind is null");
         Objects.requireNonNull(name, "name is null");
         return one(kind, name, "", id -> Optional.of(Integer.toUnsignedLong(word(id, 8))));
@@ -248,7 +248,7 @@ public final class Btf {
      *     anonymous structures and unions are named as if they stood outside
      * @return it, or why it is not known: no such type or member, or two types of this name that differ in it
      */
-    public Fact<Member> member(Kind kind, String name, String path) {
+    public Known<Member> member(Kind kind, String name, String path) {
         Objects.requireNonNull(kind, "kind is null");
         Objects.requireNonNull(name, "name is null");
         Objects.requireNonNull(path, "path is null");
@@ -261,7 +261,7 @@ public final class Btf {
      *
      * @param name of the function. One that the compiler inlined everywhere is unknown
      */
-    public Fact<List<Parameter>> parameters(String name) {
+    public Known<List<Parameter>> parameters(String name) {
         Objects.requireNonNull(name, "name is null");
         return one(Kind.FUNC, name, "", id -> parameters(word(id, 8)));
     }
@@ -271,7 +271,7 @@ public final class Btf {
     }
 
     /** The result, if all types of a kind and name that have one agree. */
-    private <T> Fact<T> one(Kind kind, String name, String what, Answer<T> answer) {
+    private <T> Known<T> one(Kind kind, String name, String what, Answer<T> answer) {
         Set<T> answers = new HashSet<>();
         String type = (kind.name().toLowerCase(Locale.ROOT) + " " + name).replace("func ", "function ");
         try {
@@ -279,14 +279,14 @@ public final class Btf {
                 answer.of(id).ifPresent(answers::add);
             }
         } catch (Damaged e) {
-            return new Fact.Unknown<>("BTF " + e.getMessage(), "read it on the host that it describes");
+            return new Known.Unknown<>("BTF " + e.getMessage(), "read it on the host that it describes");
         }
         if (answers.size() == 1) {
-            return new Fact.Known<>(answers.iterator().next());
+            return new Known.Observed<>(answers.iterator().next());
         }
         return answers.isEmpty()
-                ? new Fact.Unknown<>("this kernel has no " + type + what, "use a kernel that has it")
-                : new Fact.Unknown<>("this kernel has different types named " + type + what, "name another member");
+                ? new Known.Unknown<>("this kernel has no " + type + what, "use a kernel that has it")
+                : new Known.Unknown<>("this kernel has different types named " + type + what, "name another member");
     }
 
     private List<Integer> ids(Kind kind, String name) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.host.trace;
 
-import io.kvmirq.host.facts.Fact;
 import io.kvmirq.host.trace.Btf.Kind;
+import io.kvmirq.path.Known;
 import java.util.ArrayList;
 import java.util.Collection;
 import java.util.List;
@@ -34,13 +34,13 @@ import java.util.Map;
  */
 record ProbePlan(
         String name,
-        Fact<String> hostIrq,
-        Fact<String> intx,
+        Known<String> hostIrq,
+        Known<String> intx,
         String wakeup,
         String delivered,
         String worker,
         String raised,
-        Fact<String> queued) {
+        Known<String> queued) {
     /** The group of our probes. */
     static final String GROUP = "kvmirq";
 
@@ -117,17 +117,17 @@ record ProbePlan(
 
     /** Arguments of a probe whose first parameter is an entry of the irqfd: that of the wait queue, or the work. */
     private record Layout(Btf kvm, long entry) {
-        Fact<String> at(String path, int bits) {
+        Known<String> at(String path, int bits) {
             return member(IRQFD, path, bits).map(offset -> String.format(Locale.ROOT, "%+d($arg1)", offset - entry));
         }
 
-        Fact<String> behind(String pointer, String type, String path) {
+        Known<String> behind(String pointer, String type, String path) {
             return at(pointer, Long.SIZE)
                     .then(at -> member(type, path, Integer.SIZE).map(offset -> "+" + offset + "(" + at + ")"));
         }
 
         /** A member of the irqfd that waits for the same eventfd behind this one. */
-        Fact<String> next(String path) {
+        Known<String> next(String path) {
             String entry = "wait.entry.next";
             return at(entry, Long.SIZE)
                     .then(next -> member(IRQFD, entry, Long.SIZE).then(from -> member(IRQFD, path, Long.SIZE)
@@ -135,20 +135,20 @@ record ProbePlan(
         }
 
         /** Both halves of a message's address, read at once: a histogram has three keys. */
-        Fact<String> address() {
+        Known<String> address() {
             String low = "irq_entry.msi.address_lo";
             return member(IRQFD, low, Integer.SIZE).then(at -> member(IRQFD, "irq_entry.msi.address_hi", Integer.SIZE)
                     .then(high -> high == at + Integer.BYTES
                             ? at(low, Integer.SIZE)
-                            : new Fact.Unknown<>(
+                            : new Known.Unknown<>(
                                     "this kernel's halves of an address of a message are apart", TRACEPOINTS)));
         }
 
-        Fact<Long> member(String type, String path, int bits) {
+        Known<Long> member(String type, String path, int bits) {
             return kvm.member(Kind.STRUCT, type, path)
                     .then(one -> one.isWhole() && one.bits() == bits
-                            ? new Fact.Known<>(one.offset())
-                            : new Fact.Unknown<>(
+                            ? new Known.Observed<>(one.offset())
+                            : new Known.Unknown<>(
                                     "this kernel's " + type + "." + path + " has " + one.bits() + " bits, expected "
                                             + bits,
                                     TRACEPOINTS));
@@ -163,7 +163,7 @@ record ProbePlan(
      * @param vfio those of {@code vfio_pci_core}
      * @return the plan, or what the kernel does not have
      */
-    static Fact<ProbePlan> of(String name, Fact<Btf> types, Fact<Btf> vfio) {
+    static Known<ProbePlan> of(String name, Known<Btf> types, Known<Btf> vfio) {
         return types.then(kvm -> hasParameters(kvm, "irqfd_wakeup", WAKEUP_PARAMETERS)
                 .then(yes -> hasParameters(kvm, "kvm_arch_set_irq_inatomic", 1))
                 .then(yes -> hasParameters(kvm, "irqfd_inject", 1))
@@ -182,7 +182,7 @@ record ProbePlan(
                                 queued(name, kvm)))));
     }
 
-    private static Fact<String> queued(String name, Btf kvm) {
+    private static Known<String> queued(String name, Btf kvm) {
         Layout types = new Layout(kvm, 0);
         return hasParameters(kvm, "vgic_queue_irq_unlock", 2)
                 .then(yes -> types.member("vgic_irq", "intid", Integer.SIZE))
@@ -197,7 +197,7 @@ record ProbePlan(
         return "r:" + GROUP + "/" + event + " " + in(kvm, "kvm") + function + " ret=$retval:s32";
     }
 
-    private static Fact<String> worker(String name, Btf kvm) {
+    private static Known<String> worker(String name, Btf kvm) {
         return kvm.member(Kind.STRUCT, IRQFD, "inject")
                 .map(inject -> new Layout(kvm, inject.offset()))
                 .then(irqfd -> irqfd.behind("eventfd", "eventfd_ctx", "id").then(id -> irqfd.at("resampler", Long.SIZE)
@@ -205,14 +205,14 @@ record ProbePlan(
                                 + id + ":s32 resampler=" + resampler + ":u64")));
     }
 
-    private static Fact<Boolean> hasParameters(Btf btf, String function, int fewest) {
+    private static Known<Boolean> hasParameters(Btf btf, String function, int fewest) {
         return btf.parameters(function)
                 .then(parameters -> parameters.size() < fewest
-                        ? new Fact.Unknown<>(
+                        ? new Known.Unknown<>(
                                 "this kernel's " + function + " has " + parameters.size() + " parameters, expected "
                                         + fewest,
                                 TRACEPOINTS)
-                        : new Fact.Known<>(true));
+                        : new Known.Observed<>(true));
     }
 
     /** A function of a module has its name in front. One of a driver that is built in has none. */
@@ -220,10 +220,10 @@ record ProbePlan(
         return types.isOfModule() ? module + ":" : "";
     }
 
-    private static Fact<String> wakeup(String name, Layout irqfd) {
+    private static Known<String> wakeup(String name, Layout irqfd) {
         String function = in(irqfd.kvm(), "kvm") + "irqfd_wakeup events=$arg4:u64 wait=$arg1:u64";
-        Fact<String> probe = new Fact.Known<>("p:" + GROUP + "/" + name + WAKEUP + " " + function);
-        for (Map.Entry<String, Fact<String>> one : List.of(
+        Known<String> probe = new Known.Observed<>("p:" + GROUP + "/" + name + WAKEUP + " " + function);
+        for (Map.Entry<String, Known<String>> one : List.of(
                 Map.entry("id=%s:s32", irqfd.behind("eventfd", "eventfd_ctx", "id")),
                 Map.entry("pid=%s:s32", irqfd.behind("kvm", "kvm", "userspace_pid")),
                 Map.entry("gsi=%s:s32", irqfd.at("gsi", Integer.SIZE)),
@@ -239,7 +239,7 @@ record ProbePlan(
     }
 
     /** The function of the next waiter, which is an irqfd if it is that of this one, and the creator of its VM. */
-    private static Fact<String> waiters(Layout irqfd) {
+    private static Known<String> waiters(Layout irqfd) {
         return irqfd.at("wait.func", Long.SIZE).then(own -> irqfd.next("wait.func")
                 .then(next -> irqfd.next("kvm").then(vm -> irqfd.member("kvm", "userspace_pid", Integer.SIZE)
                         .map(pid -> " own=" + own + ":u64 next=" + next + ":u64 other=+" + pid + "(" + vm + "):s32"))));
@@ -250,7 +250,7 @@ record ProbePlan(
         return wakeup.contains(" next=");
     }
 
-    private static Fact<String> hostIrq(String name, Fact<Btf> types) {
+    private static Known<String> hostIrq(String name, Known<Btf> types) {
         return types.then(vfio -> hasParameters(vfio, "vfio_msihandler", 2)
                 .then(yes -> vfio.member(Kind.STRUCT, "eventfd_ctx", "id"))
                 .map(id -> handler(name, vfio, "vfio_msihandler", "$arg2", id)));
@@ -263,22 +263,22 @@ record ProbePlan(
     }
 
     /** The second parameter of the handler is the context of INTx, or before it knew its device, the device. */
-    private static Fact<String> intx(String name, Fact<Btf> types) {
+    private static Known<String> intx(String name, Known<Btf> types) {
         String context = "vfio_pci_irq_ctx";
         return types.then(vfio -> hasParameters(vfio, "vfio_intx_handler", 2)
                 .then(yes -> vfio.member(Kind.STRUCT, context, "vdev").known().isPresent()
-                        ? new Fact.Known<>("$arg2")
+                        ? new Known.Observed<>("$arg2")
                         : pointer(vfio, "vfio_pci_core_device", "ctx").map(ctx -> "+" + ctx + "($arg2)"))
                 .then(at -> pointer(vfio, context, "trigger").map(trigger -> "+" + trigger + "(" + at + ")"))
                 .then(trigger -> vfio.member(Kind.STRUCT, "eventfd_ctx", "id")
                         .map(id -> handler(name, vfio, "vfio_intx_handler", trigger, id))));
     }
 
-    private static Fact<Long> pointer(Btf types, String type, String member) {
+    private static Known<Long> pointer(Btf types, String type, String member) {
         return types.member(Kind.STRUCT, type, member)
                 .then(one -> one.pointer()
-                        ? new Fact.Known<>(one.offset())
-                        : new Fact.Unknown<>("this kernel's " + type + "." + member + " is no pointer", TRACEPOINTS));
+                        ? new Known.Observed<>(one.offset())
+                        : new Known.Unknown<>("this kernel's " + type + "." + member + " is no pointer", TRACEPOINTS));
     }
 
     /** The probes, as {@code kprobe_events} takes them. */

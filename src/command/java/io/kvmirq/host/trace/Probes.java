@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.host.trace;
 
-import io.kvmirq.host.facts.Fact;
 import io.kvmirq.host.facts.TracingInstances;
+import io.kvmirq.path.Known;
 import java.io.IOException;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
@@ -42,9 +42,9 @@ public final class Probes implements AutoCloseable {
         this.plan = plan;
         this.injected = Injected.of(files);
         this.latencies = new Latencies(plan, injected, threads);
-        if (plan.hostIrq() instanceof Fact.Unknown<String> none) {
+        if (plan.hostIrq() instanceof Known.Unknown<String> none) {
             missing.add(none.why());
-        } else if (plan.intx() instanceof Fact.Unknown<String> none) {
+        } else if (plan.intx() instanceof Known.Unknown<String> none) {
             missing.add("INTx is not counted: " + none.why());
         }
     }
@@ -58,17 +58,17 @@ public final class Probes implements AutoCloseable {
      * @param threads those of the guests, for the time until a vCPU takes a vector
      * @return the probes, or the first thing that this kernel does not have or refuses; then nothing is left
      */
-    public static Fact<Probes> of(Path tracefs, Fact<Btf> kvm, Fact<Btf> vfio, Set<Integer> threads) {
+    public static Known<Probes> of(Path tracefs, Known<Btf> kvm, Known<Btf> vfio, Set<Integer> threads) {
         return TracingInstances.ownName()
                 .map(name -> of(TraceFiles.of(tracefs), name, kvm, vfio, threads))
-                .orElseGet(() -> new Fact.Unknown<>("/proc/self cannot be read", "mount /proc"));
+                .orElseGet(() -> new Known.Unknown<>("/proc/self cannot be read", "mount /proc"));
     }
 
     /** @param instance the name of this process in tracefs */
-    static Fact<Probes> of(TraceFiles files, String instance, Fact<Btf> kvm, Fact<Btf> vfio, Set<Integer> threads) {
+    static Known<Probes> of(TraceFiles files, String instance, Known<Btf> kvm, Known<Btf> vfio, Set<Integer> threads) {
         return ProbePlan.of(instance.replace('-', '_'), kvm, vfio).then(plan -> {
             Probes probes = new Probes(files, plan, threads);
-            Fact<Probes> begun = probes.begin();
+            Known<Probes> begun = probes.begin();
             if (begun.known().isEmpty()) {
                 probes.close();
             }
@@ -88,11 +88,11 @@ public final class Probes implements AutoCloseable {
     /** @param what its subject, for a refusal */
     private record Step(String what, Operation operation) {}
 
-    private Fact<Probes> begin() {
+    private Known<Probes> begin() {
         for (Map.Entry<String, String> file :
                 List.of(Map.entry(PROBES, "KPROBE_EVENTS"), Map.entry(SYNTHETIC, "SYNTH_EVENTS"))) {
             if (!isListed(files, "", file.getKey())) {
-                return new Fact.Unknown<>(
+                return new Known.Unknown<>(
                         "this kernel has no " + file.getKey() + " in tracefs, so the tracepoints alone are watched",
                         "a kernel with CONFIG_" + file.getValue());
             }
@@ -110,13 +110,13 @@ public final class Probes implements AutoCloseable {
         if (!injected.isThere()) {
             missing.add("this kernel has no tracepoint kvm:kvm_inj_virq, which shows the vectors that a vCPU takes");
         }
-        if (!isAccepted() && plan.queued() instanceof Fact.Unknown<String> none) {
+        if (!isAccepted() && plan.queued() instanceof Known.Unknown<String> none) {
             missing.add("the vCPU of an interrupt is not shown: " + none.why());
         }
         plan.triggers(injected, events()).forEach(one -> steps.add(step("the kernel does not count ", one)));
         Optional<String> refused = run(steps);
         if (refused.isPresent()) {
-            return new Fact.Unknown<>(refused.get(), TraceFiles.remedy(refused.get()));
+            return new Known.Unknown<>(refused.get(), TraceFiles.remedy(refused.get()));
         }
         List<Step> times = new ArrayList<>();
         latencies
@@ -125,7 +125,7 @@ public final class Probes implements AutoCloseable {
                         times.add(new Step("no synthetic event can be made", () -> files.write(SYNTHETIC, one))));
         latencies.triggers().forEach(one -> times.add(step("the kernel does not measure ", one)));
         run(times).ifPresentOrElse(why -> missing.add("latency is not measured: " + why), () -> isTimed = true);
-        return new Fact.Known<>(this);
+        return new Known.Observed<>(this);
     }
 
     private List<String> events() {
@@ -175,7 +175,7 @@ public final class Probes implements AutoCloseable {
     }
 
     /** The counts until now, from the device to the vCPU: a later stage counts all that an earlier one counts. */
-    public Fact<ProbeCounts> read() {
+    public Known<ProbeCounts> read() {
         try {
             String woken = ProbePlan.GROUP + "/" + plan.name() + ProbePlan.WAKEUP;
             String handlers = plan.hostIrq().known().isEmpty()
@@ -208,7 +208,7 @@ public final class Probes implements AutoCloseable {
                     + Histogram.dropped(taken, injected.keys())
                     + Histogram.dropped(ended, ProbePlan.ENDS)
                     + missedByProbes();
-            return new Fact.Known<>(new ProbeCounts(
+            return new Known.Observed<>(new ProbeCounts(
                     Histogram.of(handlers, ProbePlan.HANDLERS).stream()
                             .map(row -> new ProbeCounts.Handler((int) row.key("irq"), (int) row.key("id"), row.count()))
                             .toList(),
@@ -239,7 +239,7 @@ public final class Probes implements AutoCloseable {
                     missed,
                     missing));
         } catch (IOException e) {
-            return new Fact.Unknown<>(
+            return new Known.Unknown<>(
                     "the counts of probes cannot be read: " + refusal(e), TraceFiles.remedy(refusal(e)));
         }
     }

@@ -2,8 +2,8 @@
 package io.kvmirq.host.trace;
 
 import io.kvmirq.backend.HostFiles;
-import io.kvmirq.host.facts.Fact;
 import io.kvmirq.host.facts.TracingInstances;
+import io.kvmirq.path.Known;
 import java.io.FileInputStream;
 import java.io.IOException;
 import java.io.InputStream;
@@ -104,26 +104,26 @@ public final class TraceInstance implements Tracing {
      * The place where tracefs is mounted on this machine. Not known if it is not mounted, may not be read, or is empty, as
      * under lockdown for confidentiality.
      */
-    public static Fact<Path> mounted() {
+    public static Known<Path> mounted() {
         return mounted(Path.of("/"));
     }
 
     /** Source: {@code tracer_init_tracefs()} in kernel/trace/trace.c. */
-    static Fact<Path> mounted(Path root) {
+    static Known<Path> mounted(Path root) {
         Path own = root.resolve("sys/kernel/tracing");
         for (Path path : List.of(own, root.resolve("sys/kernel/debug/tracing"))) {
             if (Files.isDirectory(path.resolve("instances"))) {
-                return new Fact.Known<>(path);
+                return new Known.Observed<>(path);
             }
         }
         if (Files.isDirectory(own) && !Files.isReadable(own)) {
-            return new Fact.Unknown<>(own + " may not be read by this user", "run as root");
+            return new Known.Unknown<>(own + " may not be read by this user", "run as root");
         }
         return HostFiles.of(root).text("proc/mounts").orElse("").contains(" " + own + " tracefs ")
-                ? new Fact.Unknown<>(
+                ? new Known.Unknown<>(
                         "tracefs at " + own + " is empty: the kernel's lockdown for confidentiality disables tracing",
                         "boot without lockdown=confidentiality")
-                : new Fact.Unknown<>("tracefs is not mounted at " + own, "mount -t tracefs none " + own);
+                : new Known.Unknown<>("tracefs is not mounted at " + own, "mount -t tracefs none " + own);
     }
 
     /**
@@ -131,7 +131,7 @@ public final class TraceInstance implements Tracing {
      *
      * @param tracefs where tracefs is mounted
      */
-    public static Fact<Tracing> of(Path tracefs) {
+    public static Known<Tracing> of(Path tracefs) {
         return of(tracefs, Set.of());
     }
 
@@ -142,7 +142,7 @@ public final class TraceInstance implements Tracing {
      * @param tracefs where tracefs is mounted
      * @param threads their numbers; none: it is the first instance
      */
-    public static Fact<Tracing> of(Path tracefs, Set<Integer> threads) {
+    public static Known<Tracing> of(Path tracefs, Set<Integer> threads) {
         Path directory = tracefs.resolve("instances");
         try {
             directory = directory.resolve(
@@ -160,7 +160,7 @@ public final class TraceInstance implements Tracing {
                 instance.write(
                         "set_event_pid", threads.stream().map(String::valueOf).collect(Collectors.joining(" ")));
             }
-            return new Fact.Known<>(instance);
+            return new Known.Observed<>(instance);
         } catch (IOException e) {
             instance.close();
             return refused("cannot set up " + directory, e);
@@ -223,10 +223,10 @@ public final class TraceInstance implements Tracing {
     }
 
     @Override
-    public Fact<EventFormat> choose(String event, String filter) {
+    public Known<EventFormat> choose(String event, String filter) {
         Path files = directory.resolve("events").resolve(event);
         if (!Files.isDirectory(files)) {
-            return new Fact.Unknown<>(
+            return new Known.Unknown<>(
                     "this kernel has no tracepoint " + event.replace('/', ':'),
                     "load the modules of KVM, or a kernel that has it");
         }
@@ -234,14 +234,14 @@ public final class TraceInstance implements Tracing {
             String text = text(files.resolve("format"), MOST_TEXT);
             Optional<EventFormat> format = EventFormat.parse(text);
             if (format.isEmpty()) {
-                return new Fact.Unknown<>(
+                return new Known.Unknown<>(
                         files.resolve("format") + " has an unknown form", "tell the authors of kvmirq");
             }
             if (!filter.isEmpty()) {
                 filter(event, filter);
             }
             write("events/" + event + "/enable", "1");
-            return new Fact.Known<>(format.get());
+            return new Known.Observed<>(format.get());
         } catch (IOException e) {
             return refused("cannot record " + event.replace('/', ':'), e);
         }
@@ -257,13 +257,13 @@ public final class TraceInstance implements Tracing {
     }
 
     @Override
-    public Fact<PageFormat> start() {
+    public Known<PageFormat> start() {
         Path events = directory.resolve("events");
         try {
             form = PageFormat.parse(
                     text(events.resolve("header_page"), MOST_TEXT), text(events.resolve("header_event"), MOST_TEXT));
             if (form.isEmpty()) {
-                return new Fact.Unknown<>(
+                return new Known.Unknown<>(
                         events.resolve("header_page") + " has an unknown form", "tell the authors of kvmirq");
             }
             for (String cpu : names(directory.resolve("per_cpu"))) {
@@ -274,7 +274,7 @@ public final class TraceInstance implements Tracing {
                         new CpuRecord(pages, FileChannel.open(files.resolve("stats"))));
             }
             write("tracing_on", "1");
-            return new Fact.Known<>(form.get());
+            return new Known.Observed<>(form.get());
         } catch (IOException e) {
             return refused("cannot record in " + directory, e);
         }
@@ -314,7 +314,7 @@ public final class TraceInstance implements Tracing {
     }
 
     @Override
-    public Fact<Lost> stop() {
+    public Known<Lost> stop() {
         try {
             write("tracing_on", "0");
             long overwritten = 0;
@@ -324,7 +324,7 @@ public final class TraceInstance implements Tracing {
                 overwritten += sum(stats, OVERWRITTEN);
                 missing += sum(stats, WITHIN);
             }
-            return new Fact.Known<>(new Lost(overwritten, missing));
+            return new Known.Observed<>(new Lost(overwritten, missing));
         } catch (IOException e) {
             return refused("cannot end the record of " + directory, e);
         }
@@ -364,9 +364,9 @@ public final class TraceInstance implements Tracing {
                 directory.resolve(file), (setting + "\n").getBytes(StandardCharsets.UTF_8), StandardOpenOption.WRITE);
     }
 
-    private static <T> Fact<T> refused(String what, IOException failure) {
+    private static <T> Known<T> refused(String what, IOException failure) {
         String reason = reason(failure);
-        return new Fact.Unknown<>(what + ": " + reason, TraceFiles.remedy(reason));
+        return new Known.Unknown<>(what + ": " + reason, TraceFiles.remedy(reason));
     }
 
     private static String reason(IOException failure) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.host.trace;
 
-import io.kvmirq.host.facts.Fact;
+import io.kvmirq.path.Known;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 
@@ -34,14 +34,14 @@ public interface Tracing extends AutoCloseable {
      *     records all
      * @return its form, or why it cannot be recorded
      */
-    Fact<EventFormat> choose(String event, String filter);
+    Known<EventFormat> choose(String event, String filter);
 
     /**
      * Begins to record what was chosen.
      *
      * @return the form of the pages
      */
-    Fact<PageFormat> start();
+    Known<PageFormat> start();
 
     /**
      * Takes out what was recorded until now. It waits for no event.
@@ -51,7 +51,7 @@ public interface Tracing extends AutoCloseable {
     boolean read(Pages pages) throws IOException;
 
     /** Ends the recording. What it recorded can still be read. */
-    Fact<Lost> stop();
+    Known<Lost> stop();
 
     /** Ends the recording and removes all that it made. It cannot fail, and may be called again. */
     @Override

@@ -12,11 +12,11 @@ import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.diag.Evidence;
 import io.kvmirq.diag.LiveHost;
 import io.kvmirq.diag.Vcpus;
-import io.kvmirq.host.facts.Fact;
 import io.kvmirq.host.facts.GuestHosts;
 import io.kvmirq.host.facts.RecordedHost;
 import io.kvmirq.host.trace.RecordedTracing;
 import io.kvmirq.host.trace.Tracing;
+import io.kvmirq.path.Known;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.PrintStream;
@@ -45,13 +45,13 @@ class ExplainVcpusTest {
     /** A host whose threads passed what a trace says. */
     private static final class Traced implements LiveHost {
         private final RecordedHost host;
-        private final Fact<Tracing> schedule;
-        private final Fact<Tracing> ofVm;
+        private final Known<Tracing> schedule;
+        private final Known<Tracing> ofVm;
         private Set<Integer> asked = Set.of();
         private Runnable change = () -> {};
         private long nanos;
 
-        Traced(RecordedHost host, Fact<Tracing> schedule, Fact<Tracing> ofVm) {
+        Traced(RecordedHost host, Known<Tracing> schedule, Known<Tracing> ofVm) {
             this.host = host;
             this.schedule = schedule;
             this.ofVm = ofVm;
@@ -68,12 +68,12 @@ class ExplainVcpusTest {
         }
 
         @Override
-        public Fact<Tracing> tracing() {
+        public Known<Tracing> tracing() {
             return ofVm;
         }
 
         @Override
-        public Fact<Tracing> tracing(Set<Integer> threads) {
+        public Known<Tracing> tracing(Set<Integer> threads) {
             asked = threads;
             return schedule;
         }
@@ -218,12 +218,12 @@ class ExplainVcpusTest {
     void scheduleAndUpdatesOfTwoInstancesAreOneStory() throws IOException {
         Traced host = new Traced(
                 intel(),
-                new Fact.Known<>(events(
+                new Known.Observed<>(events(
                         0,
                         of("CPU 0/KVM-101", 1, "kvm_fpu: load"),
                         of("CPU 1/KVM-102", 0, "kvm_fpu: load"),
                         of("CPU 1/KVM-102", 0, out(102, "CPU 1/KVM", "R+")))),
-                new Fact.Known<>(events(
+                new Known.Observed<>(events(
                         0,
                         updateOf(1),
                         of(
@@ -254,8 +254,8 @@ class ExplainVcpusTest {
     void inhibitOfIntelIsToldBesideItsInterrupts(int reason, String inhibits, @Nullable String why) throws IOException {
         Traced host = new Traced(
                 intel(),
-                new Fact.Known<>(events(0, of("CPU 0/KVM-101", 1, "kvm_fpu: load"))),
-                new Fact.Known<>(events(
+                new Known.Observed<>(events(0, of("CPU 0/KVM-101", 1, "kvm_fpu: load"))),
+                new Known.Observed<>(events(
                         0,
                         updateOf(0),
                         of(
@@ -279,7 +279,7 @@ class ExplainVcpusTest {
     void guestThatSpinsIsFoundByItsGuestTime() throws IOException {
         RecordedHost files = intel().put("proc/100/task/101/stat", stat(101, 'R', 1, 5))
                 .put("proc/100/task/102/stat", stat(102, 'S', 0, 5));
-        Traced host = new Traced(files, new Fact.Known<>(events(0)), new Fact.Known<>(events(0)));
+        Traced host = new Traced(files, new Known.Observed<>(events(0)), new Known.Observed<>(events(0)));
         host.change = () -> files.put("proc/100/task/101/stat", stat(101, 'R', 1, 900));
         String printed = live(host).exited(0).out();
         assertThat(printed).contains("  phase     running", "  CPU       1 (APIC id 2)");
@@ -292,9 +292,9 @@ class ExplainVcpusTest {
     void overflowMakesAPhaseUnknown() throws IOException {
         Traced host = new Traced(
                 intel(),
-                new Fact.Known<>(
+                new Known.Observed<>(
                         events(7, of("CPU 0/KVM-101", 1, "kvm_fpu: load"), of("CPU 1/KVM-102", 0, "kvm_fpu: load"))),
-                new Fact.Known<>(events(0)));
+                new Known.Observed<>(events(0)));
         String printed = live(host).exited(0).out();
         assertThat(printed.substring(0, printed.indexOf("vcpu 1")))
                 .contains("  phase     unknown: events did not fit into the buffer");
@@ -314,8 +314,8 @@ class ExplainVcpusTest {
                         "processor\t: 300\nvendor_id\t: GenuineIntel\napicid\t\t: 600\nflags\t\t: fpu cx16 vmx x2apic\n");
         Traced host = new Traced(
                 files,
-                new Fact.Known<>(events(0, of("CPU 0/KVM-101", cpu, "kvm_fpu: load"))),
-                new Fact.Known<>(events(0, updateOf(0))));
+                new Known.Observed<>(events(0, of("CPU 0/KVM-101", cpu, "kvm_fpu: load"))),
+                new Known.Observed<>(events(0, updateOf(0))));
         assertThat(live(host).exited(0).out()).contains("  " + shown, "  " + destination);
     }
 
@@ -329,12 +329,12 @@ class ExplainVcpusTest {
                 .put("sys/kernel/debug/kvm/100-5/vcpu44/pid", "102\n");
         Traced host = new Traced(
                 files,
-                new Fact.Known<>(events(
+                new Known.Observed<>(events(
                         0,
                         of("CPU 0/KVM-101", 1, "kvm_fpu: load"),
                         of("CPU 1/KVM-102", 0, "kvm_fpu: load"),
                         of("CPU 1/KVM-102", 0, out(102, "CPU 1/KVM", "R")))),
-                new Fact.Known<>(events(0, updateOf(vcpu).replace("0x41", vector))));
+                new Known.Observed<>(events(0, updateOf(vcpu).replace("0x41", vector))));
         String printed = live(host).exited(0).out();
         assertThat(printed.substring(printed.indexOf("vcpu " + vcpu + "  thread 101")))
                 .as(printed)
@@ -346,7 +346,7 @@ class ExplainVcpusTest {
     void descriptorOfASleeperHasACondition() throws IOException {
         Traced host = new Traced(
                 intel(),
-                new Fact.Known<>(events(
+                new Known.Observed<>(events(
                         0,
                         of("CPU 0/KVM-101", 1, "kvm_fpu: load"),
                         of(
@@ -355,7 +355,7 @@ class ExplainVcpusTest {
                                 "kvm_exit: vcpu 0 reason HLT rip 0x10 info1 0x0000000000000000 info2 0x0000000000000000"
                                         + " intr_info 0x00000000 error_code 0x00000000 requests 0x0000000000000000"),
                         of("CPU 0/KVM-101", 1, out(101, "CPU 0/KVM", "S")))),
-                new Fact.Known<>(events(0, updateOf(0))));
+                new Known.Observed<>(events(0, updateOf(0))));
         String condition =
                 "  [predicted: from the phase, by the rules of KVM, if the guest halted with interrupts enabled]";
         assertThat(live(host).exited(0).out())
@@ -368,8 +368,8 @@ class ExplainVcpusTest {
         RecordedHost files = intel().put("proc/100/task/101/stat", stat(101, 'R', 1, 5));
         Traced host = new Traced(
                 files,
-                new Fact.Known<>(events(0, of("CPU 0/KVM-101", 1, "kvm_fpu: load"))),
-                new Fact.Known<>(events(0)));
+                new Known.Observed<>(events(0, of("CPU 0/KVM-101", 1, "kvm_fpu: load"))),
+                new Known.Observed<>(events(0)));
         host.change =
                 () -> files.put("proc/100/task/101/stat", stat(101, 'R', 1, 5).replace(" 77 ", " 78 "));
         assertThat(live(host).out())
@@ -386,7 +386,8 @@ class ExplainVcpusTest {
     void tagOfTheGaLogIsOfTheOnlyVm(int vcpu, String shown, @Nullable String unassignable) throws IOException {
         String[] entries = new String[3];
         Arrays.fill(entries, logged(7, vcpu));
-        String printed = live(new Traced(avic(), new Fact.Known<>(events(0)), new Fact.Known<>(events(0, entries))))
+        String printed = live(new Traced(
+                        avic(), new Known.Observed<>(events(0)), new Known.Observed<>(events(0, entries))))
                 .out();
         assertThat(printed.substring(printed.indexOf("vcpu 1"))).contains("  " + shown);
         assertThat(printed.contains("events of KVM that no field assigns"))
@@ -398,8 +399,9 @@ class ExplainVcpusTest {
     /** KVM wakes no vCPU for the entry of a VM that is gone, and records the entry all the same. */
     @Test
     void entryOfAVmThatIsGoneMakesTheTagUnknown() throws IOException {
-        Fact<Tracing> log = new Fact.Known<>(events(0, logged(6, 1), logged(7, 1)));
-        assertThat(live(new Traced(avic(), new Fact.Known<>(events(0)), log)).out())
+        Known<Tracing> log = new Known.Observed<>(events(0, logged(6, 1), logged(7, 1)));
+        assertThat(live(new Traced(avic(), new Known.Observed<>(events(0)), log))
+                        .out())
                 .contains("  GATag     unknown: vCPU 1 of a number")
                 .contains(
                         "guest: 2\n  2 kvm_avic_ga_log: entries name several VMs, and all but one of these are gone\n");
@@ -418,9 +420,10 @@ class ExplainVcpusTest {
             files.put("sys/kernel/debug/kvm/200-5/vcpu" + other + "/pid", "201\n");
         }
         int other = Integer.parseInt(others.substring(0, 1));
-        Fact<Tracing> log = new Fact.Known<>(events(0, logged(7, 0), logged(7, 1), logged(8, other), logged(8, other)));
+        Known<Tracing> log =
+                new Known.Observed<>(events(0, logged(7, 0), logged(7, 1), logged(8, other), logged(8, other)));
         String printed =
-                live(new Traced(files, new Fact.Known<>(events(0)), log)).out();
+                live(new Traced(files, new Known.Observed<>(events(0)), log)).out();
         boolean known = unassignable == 2;
         assertThat(printed.contains("GATag     VM 7, vCPU 0")).as(printed).isEqualTo(known);
         assertThat(printed.contains("GATag     VM 7, vCPU 1")).as(printed).isEqualTo(known);
@@ -442,9 +445,9 @@ class ExplainVcpusTest {
                 files.put("sys/kernel/debug/kvm/200-5/vcpu" + other + "/pid", "201\n");
             }
         }
-        Fact<Tracing> log = new Fact.Known<>(events(0, logged(logged, 0)));
+        Known<Tracing> log = new Known.Observed<>(events(0, logged(logged, 0)));
         String printed =
-                live(new Traced(files, new Fact.Known<>(events(0)), log)).out();
+                live(new Traced(files, new Known.Observed<>(events(0)), log)).out();
         assertThat(printed.contains("GATag     VM " + logged + ", vCPU 0"))
                 .as(printed)
                 .isEqualTo(shown != null);
@@ -463,9 +466,9 @@ class ExplainVcpusTest {
         for (String id : ids.split(" ")) {
             files.put("sys/kernel/debug/kvm/100-5/vcpu" + id + "/pid", "10" + (Integer.parseInt(id) + 1) + "\n");
         }
-        Fact<Tracing> log = new Fact.Known<>(events(0, logged(7, number)));
+        Known<Tracing> log = new Known.Observed<>(events(0, logged(7, number)));
         String printed =
-                live(new Traced(files, new Fact.Known<>(events(0)), log)).out();
+                live(new Traced(files, new Known.Observed<>(events(0)), log)).out();
         assertThat(printed.substring(printed.indexOf("vcpu 1  thread 102"))).contains("  GATag     " + shown);
         assertThat(printed.contains("kvm_avic_ga_log: since Linux 6.17 it has the index of a vCPU"))
                 .as(printed)
@@ -481,8 +484,9 @@ class ExplainVcpusTest {
                 text(updateOf(1), of("other-7", 1, "kvm_apicv_inhibit_changed: set reason=1, inhibits=0x2 HYPERV"));
         Traced host = new Traced(
                 intel(),
-                new Fact.Known<>(events(0)),
-                new Fact.Known<>(RecordedTracing.of(FORMATS, changes, new Tracing.Lost(overwritten, missing), whole)));
+                new Known.Observed<>(events(0)),
+                new Known.Observed<>(
+                        RecordedTracing.of(FORMATS, changes, new Tracing.Lost(overwritten, missing), whole)));
         assertThat(live(host).out())
                 .doesNotContain("kvm_pi_irte_update]")
                 .contains("not readable: some changes of KVM are not in the record");
@@ -496,7 +500,7 @@ class ExplainVcpusTest {
             })
     void nothingIsGuessedWithoutTracefs(String why) throws IOException {
         RecordedHost files = intel().put("proc/100/task/101/stat", stat(101, 'R', 1, 5));
-        Fact<Tracing> none = new Fact.Unknown<>(why, "run as root");
+        Known<Tracing> none = new Known.Unknown<>(why, "run as root");
         Traced host = new Traced(files, none, none);
         host.change = () -> files.put("proc/100/task/101/stat", stat(101, 'R', 1, 900));
         Cli.Ended printed = live(host).exited(ExitCode.COULD_NOT_RUN);
@@ -512,8 +516,8 @@ class ExplainVcpusTest {
         RecordedHost files = intel();
         Traced host = new Traced(
                 files,
-                new Fact.Known<>(events(0, of("CPU 0/KVM-101", 1, "kvm_fpu: load"))),
-                new Fact.Known<>(events(0, updateOf(0))));
+                new Known.Observed<>(events(0, of("CPU 0/KVM-101", 1, "kvm_fpu: load"))),
+                new Known.Observed<>(events(0, updateOf(0))));
         host.change = () -> files.remove(closed);
         assertThat(live(host).exited(ExitCode.COULD_NOT_RUN).out())
                 .contains("  phase     unknown: its process closed the VM, or runs another program")
@@ -534,8 +538,8 @@ class ExplainVcpusTest {
         String passed = isLog ? of("irq/26-AMD-Vi-31", 0, "kvm_avic_ga_log: vmid=7, vcpuid=0") : updateOf(0);
         Traced host = new Traced(
                 isLog ? avic() : intel(),
-                new Fact.Known<>(events(0)),
-                new Fact.Known<>(RecordedTracing.newer(FORMATS, text(passed), field, newer)));
+                new Known.Observed<>(events(0)),
+                new Known.Observed<>(RecordedTracing.newer(FORMATS, text(passed), field, newer)));
         String printed = live(host).out();
         assertThat(printed.substring(printed.indexOf("vcpu 0"), printed.indexOf("vcpu 1")))
                 .contains("  " + shown);
@@ -549,8 +553,8 @@ class ExplainVcpusTest {
         RecordedHost files = intel().put("proc/100/task/101/stat", stat(101, 'R', 1, 5));
         Traced host = new Traced(
                 files,
-                new Fact.Known<>(events(0, of("CPU 0/KVM-101", 1, "kvm_fpu: load"))),
-                new Fact.Known<>(events(0)));
+                new Known.Observed<>(events(0, of("CPU 0/KVM-101", 1, "kvm_fpu: load"))),
+                new Known.Observed<>(events(0)));
         host.change = () -> files.remove("proc/100");
         assertThat(live(host).exited(ExitCode.COULD_NOT_RUN).out()).contains("  phase     unknown: its thread ended");
     }

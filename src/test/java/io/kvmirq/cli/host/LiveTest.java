@@ -10,7 +10,6 @@ import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.diag.Hop;
 import io.kvmirq.diag.LiveHost;
-import io.kvmirq.host.facts.Fact;
 import io.kvmirq.host.facts.GuestHosts;
 import io.kvmirq.host.facts.RecordedHost;
 import io.kvmirq.host.trace.FakeTracefs;
@@ -18,6 +17,7 @@ import io.kvmirq.host.trace.Probes;
 import io.kvmirq.host.trace.RecordedTracing;
 import io.kvmirq.host.trace.TextTrace;
 import io.kvmirq.host.trace.Tracing;
+import io.kvmirq.path.Known;
 import io.kvmirq.testing.Recorded;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
@@ -52,12 +52,12 @@ class LiveTest {
     /** A host before and after, and its trace; its clock stands still but for the wait. */
     private static final class Watched implements LiveHost {
         private final RecordedHost host;
-        private final Fact<Tracing> tracing;
+        private final Known<Tracing> tracing;
         private final List<String> tidied;
         private HostFiles now;
         private long nanos;
 
-        Watched(RecordedHost host, Fact<Tracing> tracing, String... tidied) {
+        Watched(RecordedHost host, Known<Tracing> tracing, String... tidied) {
             this.host = host;
             this.now = host.tree();
             this.tracing = tracing;
@@ -75,12 +75,12 @@ class LiveTest {
         }
 
         @Override
-        public Fact<Tracing> tracing() {
+        public Known<Tracing> tracing() {
             return tracing;
         }
 
         @Override
-        public Fact<Tracing> tracing(Set<Integer> threads) {
+        public Known<Tracing> tracing(Set<Integer> threads) {
             throw new AssertionError("nobody asks for " + threads);
         }
 
@@ -102,15 +102,15 @@ class LiveTest {
             now = host.tree();
         }
 
-        private Optional<Fact<Probes>> probes = Optional.empty();
+        private Optional<Known<Probes>> probes = Optional.empty();
 
-        Watched with(Fact<Probes> counting) {
+        Watched with(Known<Probes> counting) {
             probes = Optional.of(counting);
             return this;
         }
 
         @Override
-        public Optional<Fact<Probes>> probes(Set<Integer> threads) {
+        public Optional<Known<Probes>> probes(Set<Integer> threads) {
             return probes;
         }
 
@@ -128,8 +128,8 @@ class LiveTest {
         return host;
     }
 
-    private static Fact<Tracing> traced(String machine, String trace) throws IOException {
-        return new Fact.Known<>(RecordedTracing.of(machine, trace, 0));
+    private static Known<Tracing> traced(String machine, String trace) throws IOException {
+        return new Known.Observed<>(RecordedTracing.of(machine, trace, 0));
     }
 
     /** Adds to the first count of a row. */
@@ -643,7 +643,7 @@ class LiveTest {
     @Test
     void withoutProbesTheTracepointsAnswerAlone() throws IOException {
         RecordedHost host = GuestHosts.of("amd-avic");
-        Fact<Probes> refused = new Fact.Unknown<>("this kernel has no kprobe_events", "another kernel");
+        Known<Probes> refused = new Known.Unknown<>("this kernel has no kprobe_events", "another kernel");
         Watched watched = new Watched(host, traced("x86-7.2", "")).with(refused);
         assertThat(run(watched, AMD, "0", "--live", "10").exited(0).out())
                 .contains("  not readable: this kernel has no kprobe_events\n", "  kvm_set_irq: 0\n")
@@ -861,7 +861,7 @@ class LiveTest {
 
     @Test
     void tracefsThatCannotBeReadIsAFinding() throws IOException {
-        Fact<Tracing> none = new Fact.Unknown<>(
+        Known<Tracing> none = new Known.Unknown<>(
                 "tracefs is not mounted at /sys/kernel/tracing", "mount -t tracefs none /sys/kernel/tracing");
         Watched watched = new Watched(GuestHosts.of("amd-avic"), none, "removed something");
         assertThat(run(watched, AMD, "0", "--live", "10").exited(0).out())
@@ -894,7 +894,7 @@ class LiveTest {
                         "  irqfd          not shown  KVM took no message and raised no GSI in the handlers: no irqfd has the"
                                 + " eventfd, or the VMM reads it and injects the interrupt itself\n");
         // Some events were lost, so nothing follows from those that are not there.
-        Fact<Tracing> lossy = new Fact.Known<>(RecordedTracing.of("x86-7.2", handlers, 1));
+        Known<Tracing> lossy = new Known.Observed<>(RecordedTracing.of("x86-7.2", handlers, 1));
         assertThat(run(new Watched(host, lossy), AMD, "0", "--live", "10")
                         .exited(0)
                         .out())
@@ -1026,7 +1026,7 @@ class LiveTest {
     @Test
     void eventsAreFilteredAndTheInstanceIsClosed() throws IOException {
         RecordedTracing tracing = RecordedTracing.of("x86-7.2", "", 0);
-        run(new Watched(GuestHosts.of("amd-avic"), new Fact.Known<>(tracing)), AMD, "--live", "10");
+        run(new Watched(GuestHosts.of("amd-avic"), new Known.Observed<>(tracing)), AMD, "--live", "10");
         assertThat(tracing.chosen())
                 .containsExactly(
                         "irq/irq_handler_entry if name ~ \"vfio*(" + AMD + ")\"",
@@ -1108,7 +1108,7 @@ class LiveTest {
     @ValueSource(strings = {"0000:00:09.0", "0000:00:02.0 9", "--vm mail"})
     void absentDeviceIsToldAtOnce(String question) throws IOException {
         RecordedTracing tracing = RecordedTracing.of("x86-7.2", "", 0);
-        Watched watched = new Watched(GuestHosts.of("amd-avic"), new Fact.Known<>(tracing));
+        Watched watched = new Watched(GuestHosts.of("amd-avic"), new Known.Observed<>(tracing));
         Cli.Ended printed = run(watched, (question + " --live 10").split(" "));
         assertThat(printed.exited(ExitCode.COULD_NOT_RUN).out()).isEmpty();
         assertThat(printed.err()).doesNotContain("watching");

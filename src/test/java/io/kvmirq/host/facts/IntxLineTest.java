@@ -8,6 +8,7 @@ import io.kvmirq.PciAddress;
 import io.kvmirq.arch.intx.DirectEoiDecision;
 import io.kvmirq.arch.intx.NotDirect;
 import io.kvmirq.host.facts.IntxLine.Request;
+import io.kvmirq.path.Known;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -54,9 +55,9 @@ class IntxLineTest {
         return line(host, device).requested().known().orElseThrow().request();
     }
 
-    private static String unknown(Fact<?> fact) {
-        assertThat(fact).isInstanceOf(Fact.Unknown.class);
-        Fact.Unknown<?> unknown = (Fact.Unknown<?>) fact;
+    private static String unknown(Known<?> fact) {
+        assertThat(fact).isInstanceOf(Known.Unknown.class);
+        Known.Unknown<?> unknown = (Known.Unknown<?>) fact;
         return unknown.why() + "; " + unknown.remedy();
     }
 
@@ -110,7 +111,7 @@ class IntxLineTest {
         assertThat(unknown(line(armed("N"), EDU).requested()))
                 .startsWith("COMMAND.DisINTx of the device reads 0")
                 .endsWith("; look while the guest masks INTx or uses MSI");
-        assertThat(line(armed("N"), EDU).policy()).isInstanceOf(Fact.Unknown.class);
+        assertThat(line(armed("N"), EDU).policy()).isInstanceOf(Known.Unknown.class);
         RecordedHost masked = command(armed("N"), EDU, 0x5);
         assertThat(request(masked, EDU)).isEqualTo(Request.SHAREABLE);
         assertThat(line(masked, EDU).disIntx().known()).contains("COMMAND.DisINTx of the device reads 1");
@@ -178,7 +179,7 @@ class IntxLineTest {
         config[0x3d] = 0;
         host.putBytes("sys/bus/pci/devices/0000:00:02.0/config", config);
         assertThat(unknown(line(host, E1000E).irq())).contains("has no interrupt pin");
-        assertThat(line(host, E1000E).policy()).isInstanceOf(Fact.Unknown.class);
+        assertThat(line(host, E1000E).policy()).isInstanceOf(Known.Unknown.class);
     }
 
     /** A handler has a directory of its name, which is empty. */

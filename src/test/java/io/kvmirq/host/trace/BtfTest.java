@@ -5,10 +5,10 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.kvmirq.backend.HostFiles;
-import io.kvmirq.host.facts.Fact;
 import io.kvmirq.host.trace.Btf.Kind;
 import io.kvmirq.host.trace.Btf.Member;
 import io.kvmirq.host.trace.Btf.Parameter;
+import io.kvmirq.path.Known;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.ByteBuffer;
@@ -48,9 +48,9 @@ class BtfTest {
         return Btf.of(host(), "module").known().orElseThrow();
     }
 
-    private static String unknown(Fact<?> fact) {
-        assertThat(fact).isInstanceOf(Fact.Unknown.class);
-        return ((Fact.Unknown<?>) fact).why() + "; " + ((Fact.Unknown<?>) fact).remedy();
+    private static String unknown(Known<?> fact) {
+        assertThat(fact).isInstanceOf(Known.Unknown.class);
+        return ((Known.Unknown<?>) fact).why() + "; " + ((Known.Unknown<?>) fact).remedy();
     }
 
     static List<String> layout() throws IOException {
@@ -170,7 +170,7 @@ class BtfTest {
             for (int change = random.nextInt(4); change >= 0; change--) {
                 content[24 + random.nextInt(content.length - 24)] = (byte) random.nextInt(64);
             }
-            Fact<Btf> read = i % 2 == 0 ? Btf.parse(content) : Btf.parse(kernel, content);
+            Known<Btf> read = i % 2 == 0 ? Btf.parse(content) : Btf.parse(kernel, content);
             if (read.known().isEmpty()) {
                 refused++;
                 continue;

@@ -2,7 +2,7 @@
 package io.kvmirq.host.trace;
 
 import io.kvmirq.Errno;
-import io.kvmirq.host.facts.Fact;
+import io.kvmirq.path.Known;
 import java.io.IOException;
 import java.util.ArrayList;
 import java.util.HashMap;
@@ -69,7 +69,7 @@ public final class FakeTracefs implements TraceFiles {
     private int refusedAt = Integer.MAX_VALUE;
 
     /** Probes of a process, with a histogram that this shows. */
-    public Fact<Probes> begin() {
+    public Known<Probes> begin() {
         return Probes.of(
                 this, "kvmirq-4711-123456-4026531836", new KvmBtf().types(), new KvmBtf().types(), Set.of(100));
     }

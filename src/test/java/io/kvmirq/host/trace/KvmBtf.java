@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.host.trace;
 
-import io.kvmirq.host.facts.Fact;
+import io.kvmirq.path.Known;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
@@ -81,7 +81,7 @@ public final class KvmBtf {
     }
 
     /** The types of a module. Those of its kernel are none. */
-    public Fact<Btf> types() {
+    public Known<Btf> types() {
         type("int", INT, 0, 4);
         types.putInt(32);
         type("long", INT, 0, 8);

@@ -5,7 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.kvmirq.Errno;
-import io.kvmirq.host.facts.Fact;
+import io.kvmirq.path.Known;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -24,19 +24,19 @@ class ProbesTest {
 
     private final FakeTracefs tracefs = new FakeTracefs();
 
-    private Fact<Probes> begun(String owner) {
+    private Known<Probes> begun(String owner) {
         return Probes.of(tracefs, owner, new KvmBtf().types(), new KvmBtf().types(), Set.of(100));
     }
 
     private Probes begin(String owner) {
-        Fact<Probes> probes = begun(owner);
-        assertThat(probes).isInstanceOf(Fact.Known.class);
+        Known<Probes> probes = begun(owner);
+        assertThat(probes).isInstanceOf(Known.Observed.class);
         return probes.known().orElseThrow();
     }
 
-    private static String why(Fact<?> fact) {
-        assertThat(fact).isInstanceOf(Fact.Unknown.class);
-        return ((Fact.Unknown<?>) fact).why();
+    private static String why(Known<?> fact) {
+        assertThat(fact).isInstanceOf(Known.Unknown.class);
+        return ((Known.Unknown<?>) fact).why();
     }
 
     /** In its lists. */
@@ -54,7 +54,7 @@ class ProbesTest {
 
     @Test
     void offsetsAreThoseOfTheKernel() {
-        Fact<ProbePlan> plan = ProbePlan.of(
+        Known<ProbePlan> plan = ProbePlan.of(
                 NAME,
                 new KvmBtf()
                         .at("wait", 16)
@@ -148,7 +148,7 @@ class ProbesTest {
         probes.close();
     }
 
-    private static Fact<String> intx(KvmBtf vfio) {
+    private static Known<String> intx(KvmBtf vfio) {
         return ProbePlan.of(NAME, new KvmBtf().types(), vfio.types())
                 .known()
                 .orElseThrow()
@@ -196,7 +196,7 @@ class ProbesTest {
         assertThat(counts).isGreaterThan(0);
         for (int refused = 0; refused < begins.size(); refused++) {
             tracefs.refuseAt(refused);
-            Fact<Probes> begun = begun(OWN);
+            Known<Probes> begun = begun(OWN);
             if (refused < counts) {
                 assertThat(why(begun)).endsWith(": " + Errno.EPERM);
             } else {
@@ -228,7 +228,7 @@ class ProbesTest {
     void kernelWithoutTheConfigurationIsNotWrittenTo(String file, String configuration) {
         tracefs.top.remove(file);
         assertThat(begun(OWN))
-                .isEqualTo(new Fact.Unknown<>(
+                .isEqualTo(new Known.Unknown<>(
                         "this kernel has no " + file + " in tracefs, so the tracepoints alone are watched",
                         "a kernel with CONFIG_" + configuration));
         assertThat(tracefs.written).isEmpty();

@@ -2,7 +2,7 @@
 package io.kvmirq.host.trace;
 
 import io.kvmirq.fake.posting.TracePages;
-import io.kvmirq.host.facts.Fact;
+import io.kvmirq.path.Known;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.ByteBuffer;
@@ -132,20 +132,20 @@ public final class RecordedTracing implements Tracing {
     }
 
     @Override
-    public Fact<EventFormat> choose(String event, String filter) {
+    public Known<EventFormat> choose(String event, String filter) {
         EventFormat format = formats.get(event.substring(event.indexOf('/') + 1));
         if (format == null) {
-            return new Fact.Unknown<>(
+            return new Known.Unknown<>(
                     "this kernel has no tracepoint " + event.replace('/', ':'),
                     "load the modules of KVM, or a kernel that has it");
         }
         chosen.add(filter.isEmpty() ? event : event + " if " + filter);
-        return new Fact.Known<>(format);
+        return new Known.Observed<>(format);
     }
 
     @Override
-    public Fact<PageFormat> start() {
-        return new Fact.Known<>(PAGES);
+    public Known<PageFormat> start() {
+        return new Known.Observed<>(PAGES);
     }
 
     @Override
@@ -159,8 +159,8 @@ public final class RecordedTracing implements Tracing {
     }
 
     @Override
-    public Fact<Lost> stop() {
-        return new Fact.Known<>(lost);
+    public Known<Lost> stop() {
+        return new Known.Observed<>(lost);
     }
 
     @Override

@@ -3,8 +3,8 @@ package io.kvmirq.host.trace;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import io.kvmirq.host.facts.Fact;
 import io.kvmirq.host.facts.TracingInstances;
+import io.kvmirq.path.Known;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -48,11 +48,11 @@ class TraceInstanceTest {
                 .isEqualTo(
                         "tracefs at " + own + " is empty: the kernel's lockdown for confidentiality disables tracing");
         Files.createDirectory(own.resolve("instances"));
-        assertThat(TraceInstance.mounted(tracefs)).isEqualTo(new Fact.Known<>(own));
+        assertThat(TraceInstance.mounted(tracefs)).isEqualTo(new Known.Observed<>(own));
     }
 
     private String why() {
-        return ((Fact.Unknown<Path>) TraceInstance.mounted(tracefs)).why();
+        return ((Known.Unknown<Path>) TraceInstance.mounted(tracefs)).why();
     }
 
     @ParameterizedTest
@@ -118,10 +118,10 @@ class TraceInstanceTest {
 
     @Test
     void directoryThatIsNotTracefsIsToldAndLeftAsItWas() throws IOException {
-        assertThat(TraceInstance.of(tracefs)).isInstanceOf(Fact.Unknown.class);
+        assertThat(TraceInstance.of(tracefs)).isInstanceOf(Known.Unknown.class);
         Files.createDirectory(tracefs.resolve("instances"));
         assertThat(TraceInstance.of(tracefs))
-                .isInstanceOfSatisfying(Fact.Unknown.class, unknown -> assertThat(unknown.why())
+                .isInstanceOfSatisfying(Known.Unknown.class, unknown -> assertThat(unknown.why())
                         .startsWith("cannot set up " + tracefs));
         assertThat(names()).isEmpty();
     }

@@ -4,7 +4,7 @@ package io.kvmirq.host.trace;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.fake.posting.TracePages;
-import io.kvmirq.host.facts.Fact;
+import io.kvmirq.path.Known;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -71,18 +71,18 @@ class TraceReaderTest {
         }
 
         @Override
-        public Fact<EventFormat> choose(String event, String filter) {
-            return new Fact.Known<>(FORMAT);
+        public Known<EventFormat> choose(String event, String filter) {
+            return new Known.Observed<>(FORMAT);
         }
 
         @Override
-        public Fact<PageFormat> start() {
-            return new Fact.Known<>(RecordedTracing.PAGES);
+        public Known<PageFormat> start() {
+            return new Known.Observed<>(RecordedTracing.PAGES);
         }
 
         @Override
-        public Fact<Lost> stop() {
-            return new Fact.Known<>(new Lost(0, 0));
+        public Known<Lost> stop() {
+            return new Known.Observed<>(new Lost(0, 0));
         }
 
         @Override

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.path;
+
+import java.util.Objects;
+import java.util.Optional;
+import java.util.function.Function;
+
+/**
+ * A fact with its source, or the reason why it is not known. Immutable if its value is.
+ *
+ * @param <T> the type of the value
+ */
+public sealed interface Known<T> {
+    /** The value, whatever its source; empty if it is not known. */
+    default Optional<T> known() {
+        return Optional.empty();
+    }
+
+    /** A fact that this process set up. */
+    record SetUp<T>(T value) implements Known<T> {
+        public SetUp {
+            Objects.requireNonNull(value, "value is null");
+        }
+
+        @Override
+        public Optional<T> known() {
+            return Optional.of(value);
+        }
+
+        @Override
+        public String toString() {
+            return value + " (set up)";
+        }
+    }
+
+    /** A fact that files of the host show. */
+    record Observed<T>(T value) implements Known<T> {
+        public Observed {
+            Objects.requireNonNull(value, "value is null");
+        }
+
+        @Override
+        public Optional<T> known() {
+            return Optional.of(value);
+        }
+
+        @Override
+        public String toString() {
+            return value + " (observed)";
+        }
+    }
+
+    /** A fact that follows from the set-up by the rules of kernel and hardware. */
+    record Predicted<T>(T value) implements Known<T> {
+        public Predicted {
+            Objects.requireNonNull(value, "value is null");
+        }
+
+        @Override
+        public Optional<T> known() {
+            return Optional.of(value);
+        }
+
+        @Override
+        public String toString() {
+            return value + " (predicted)";
+        }
+    }
+
+    /**
+     * A fact that is not known.
+     *
+     * @param why one sentence without a full stop, such as {@code /proc/cmdline cannot be read}
+     * @param remedy the step that makes it known, such as {@code run as root}; {@link #NONE} if there is none
+     */
+    record Unknown<T>(String why, String remedy) implements Known<T> {
+        /** No step makes the fact known. */
+        public static final String NONE = "none";
+
+        public Unknown {
+            Objects.requireNonNull(why, "why is null");
+            Objects.requireNonNull(remedy, "remedy is null");
+        }
+
+        /** A fact that no step makes known. */
+        public Unknown(String why) {
+            this(why, NONE);
+        }
+
+        @Override
+        public String toString() {
+            return "unknown: " + why;
+        }
+    }
+
+    /** The observation that follows from this fact. */
+    default <R> Known<R> map(Function<? super T, ? extends R> next) {
+        Objects.requireNonNull(next, "next is null");
+        return then(next.andThen(Observed::new));
+    }
+
+    /** The fact that is derived from this one, if this one is known. */
+    default <R> Known<R> then(Function<? super T, ? extends Known<R>> next) {
+        Objects.requireNonNull(next, "next is null");
+        if (this instanceof Unknown<T> unknown) {
+            return new Unknown<>(unknown.why(), unknown.remedy());
+        }
+        return next.apply(known().orElseThrow());
+    }
+}
