@@ -81,7 +81,11 @@ target/kvmirq-cli.jar:
 	$(MAKE) build
 
 publish-local: ## install the five artifacts, sources, Javadoc and SBOM as io.kvmirq:kvmirq*; RELEASE=1 demands x86-64 and arm64
-	@scripts/publish $(if $(RELEASE),--release)
+	@scripts/bootstrap $(if $(RELEASE),--release)
+	@scripts/compile --main
+	@scripts/phases target/publish.log -Dmaven.test.skip -Ppublish install
+	@scripts/native --missing | sed 's/^/warning: the jar has no library for /' >&2
+	@grep -oE 'Installing .* to .*/kvmirq-[^/]*\.(jar|pom|json)$$' target/publish.log
 
 package: ## make a tarball and a Debian package for x86-64 and arm64, each with a Java runtime of its own, in target/package
 	@scripts/bootstrap --release
