@@ -38,19 +38,20 @@ bench: build ## compare the hot paths with the same in C and write a report; T="
 	@scripts/bench $(T)
 
 differential: build ## compare random calls on the real kernel and on the fake; SEEDS=n (default 20000), LAB=amd for the lab's
-	@$(if $(LAB),CLASSES=io.kvmirq.differential SEEDS=$(or $(SEEDS),20000) scripts/lab/run $(LAB),scripts/differential $(or $(SEEDS),20000))
+	@$(if $(LAB),CLASSES=io.kvmirq.differential SEEDS=$(or $(SEEDS),20000) scripts/lab/run $(LAB),scripts/search differential.Search $(or $(SEEDS),20000) 0)
 
 fuzz: build ## fuzz decode and encode, a minute for each entry point, and the calls of the fake kernel
 	scripts/fuzz
 
 races: build ## search every order of the steps of a vCPU and its senders for one that loses; T=lost-interrupt-2019 tells a race
-	@scripts/races $(T)
+	@scripts/search arch.RacesReport $(T)
 
 lost: build ## search random changes of forwarded interrupts for one that loses a message; FIRED=n (default 1000000), PROGRAMS=n (10000)
-	@scripts/lost $(or $(FIRED),1000000) 0 $(or $(PROGRAMS),10000)
+	@scripts/search forward.LostReport $(or $(FIRED),1000000) 0
+	@scripts/search pci.MessageReport $(or $(PROGRAMS),10000) 0
 
 crash: build ## kill each command at random moments, and list what is left behind; KILLS=n (default 50)
-	@scripts/crash $(KILLS)
+	@scripts/search cli.CrashSearch $(or $(KILLS),50) 1
 
 stress: build ## run the live descriptor under real threads; MODE=default or tough runs longer, MODE=hard uses VMs instead
 	scripts/stress $(MODE)

@@ -30,7 +30,7 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Changes the production code, one place at a time, and searches it: the search has to find each change that can lose
- * an interrupt. Run by scripts/races mutants.
+ * an interrupt. Run by scripts/search arch.Mutants.
  */
 final class Mutants {
     private static final Path ROOT =

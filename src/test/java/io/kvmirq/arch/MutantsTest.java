@@ -7,7 +7,7 @@ import java.io.IOException;
 import java.util.List;
 import org.junit.jupiter.api.Test;
 
-/** The list of mutants against the code of today; scripts/races mutants searches each. */
+/** The list of mutants against the code of today; scripts/search arch.Mutants searches each. */
 class MutantsTest {
     @Test
     void searchThatDoesNotEndHasFoundNothing() {

@@ -10,7 +10,7 @@ import java.util.List;
 
 /**
  * Prints which variant loses in which scenario, and the shortest order that loses of each; or the race of a thread that
- * it is given by name. Run by scripts/races.
+ * it is given by name. Run by make races.
  */
 final class RacesReport {
     /** A model: what its searches are about, and the searches. */
