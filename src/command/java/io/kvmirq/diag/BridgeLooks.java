@@ -68,7 +68,9 @@ final class BridgeLooks {
         OptionalInt control = functions.extended(physical, VIRTUALIZATION, 8);
         Remedy again = FunctionLooks.command(
                 "stop the guest, then: echo N > /" + directory + "sriov_numvfs", Takes.VMM_RESTART);
-        if (files.text(directory + "sriov_numvfs").filter("0"::equals).isPresent()) {
+        if (looks.text(directory + "sriov_numvfs", text -> text.matches("\\d{1,5}"))
+                .filter("0"::equals)
+                .isPresent()) {
             looks.broken(
                     directory + "sriov_numvfs",
                     functions.name(physical) + " has no virtual functions any more: sriov_numvfs is 0",

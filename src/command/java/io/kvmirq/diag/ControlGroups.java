@@ -27,6 +27,9 @@ final class ControlGroups {
     /** A thread whose group has used up its quota counts as waiting ({@code PSI_CPU_FULL}). */
     private static final Pattern QUIET = Pattern.compile("(?m)^some avg10=0\\.00 avg60=0\\.00 ");
 
+    /** A group has all of them, or none. */
+    private static final List<String> PRESSURES = List.of("/cpu.pressure", "/memory.pressure", "/io.pressure");
+
     private final HostFiles files;
     private final Looks looks;
     /** The groups whose quota was checked. */
@@ -78,7 +81,12 @@ final class ControlGroups {
         }
     }
 
-    static boolean isGroup(String line) {
+    /** Whether a text is that of the file {@code cgroup} of a thread. */
+    static boolean hasGroup(String text) {
+        return text.lines().anyMatch(ControlGroups::isGroup);
+    }
+
+    private static boolean isGroup(String line) {
         return line.matches("\\d{1,4}:[^:]*:/.*");
     }
 
@@ -116,16 +124,14 @@ final class ControlGroups {
                 pressed(directory, own, vcpus);
             }
         }
-        boolean above =
-                files.text(directory + "/cgroup.events").orElse("").lines().anyMatch("frozen 1"::equals)
-                        || files.text(directory + "/freezer.parent_freezing")
-                                .orElse("")
-                                .equals("1");
-        if (freezes && !frozen && above) {
-            frozen(
-                    directory + (second ? "/cgroup.events" : "/freezer.parent_freezing"),
-                    group,
-                    "thaw the group above it");
+        String above = directory + (second ? "/cgroup.events" : "/freezer.parent_freezing");
+        if (freezes
+                && !directory.equals(root)
+                && !frozen
+                && looks.text(above, text -> text.matches(second ? "(?s).*frozen [01].*" : "[01]"))
+                        .filter(text -> text.endsWith("1") || text.contains("frozen 1"))
+                        .isPresent()) {
+            frozen(above, group, "thaw the group above it");
         }
     }
 
@@ -140,7 +146,10 @@ final class ControlGroups {
         for (String kind : List.of("cpu", "memory")) {
             boolean cpu = kind.equals("cpu");
             String file = directory + "/" + kind + ".pressure";
-            Matcher full = FULL.matcher(files.text(file).orElse(""));
+            boolean measured = PRESSURES.stream()
+                    .anyMatch(one -> files.text(directory + one).isPresent());
+            Matcher full = FULL.matcher(looks.text(file, measured, text -> text.startsWith("some avg10="))
+                    .orElse(""));
             if (full.find() && Integer.parseInt(full.group(1)) >= MOST_PRESSED) {
                 looks.doubt(
                         file,
@@ -185,7 +194,9 @@ final class ControlGroups {
 
     private void throttled(String directory, String group, boolean second, boolean vcpus) {
         String limit = directory + (second ? "/cpu.max" : "/cpu.cfs_quota_us");
-        String quota = files.text(limit).orElse("max");
+        boolean limited =
+                files.text(directory + (second ? "/cpu.weight" : "/cpu.shares")).isPresent();
+        String quota = looks.text(limit, limited, text -> !text.isEmpty()).orElse("max");
         if (!quota.matches("[1-9]\\d{0,17}( .*)?")) {
             if (!quota.matches("max( \\d{1,18})?|-1")) {
                 looks.absent(limit);

@@ -48,7 +48,7 @@ final class CpuWaits {
         String file = directory + "schedstat";
         Optional<String> text = files.text(file);
         if (text.isEmpty()) {
-            if (pinned) {
+            if (pinned || ready) {
                 looks.absent(file);
             }
             return;
@@ -131,16 +131,24 @@ final class CpuWaits {
     private Optional<String> running(int cpu, long ticks) {
         String self = files.link("proc/self").orElse("");
         String own = String.valueOf(process.pid());
+        Optional<String> hidden = Optional.empty();
         for (String pid : files.list("proc")) {
             Optional<ThreadStat> stat = pid.matches("\\d{1,9}") && !pid.equals(self) && !pid.equals(own)
                     ? files.text("proc/" + pid + "/stat").flatMap(ThreadStat::parse)
                     : Optional.empty();
+            // A process may end meanwhile.
+            if (stat.isEmpty()
+                    && pid.matches("\\d{1,9}")
+                    && files.reading("proc/" + pid + "/stat") != HostFiles.Reading.ABSENT) {
+                hidden = Optional.of("proc/" + pid + "/stat");
+            }
             // Kernel threads run only for moments.
             if (stat.filter(one -> one.isRunnable() && one.cpu() == cpu && !one.isOfKernel() && one.ticks() >= ticks)
                     .isPresent()) {
                 return Optional.of(pid + " (" + stat.get().name() + ")");
             }
         }
+        hidden.ifPresent(looks::absent);
         return Optional.empty();
     }
 }

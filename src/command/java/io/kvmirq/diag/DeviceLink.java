@@ -8,6 +8,7 @@ import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.PciCapabilities;
 import io.kvmirq.host.facts.PciDevice;
 import io.kvmirq.vfio.IrqKind;
+import java.util.Optional;
 
 /**
  * The link of the device itself: whether it has power, responds, and may send an interrupt, and whether the bridges
@@ -53,6 +54,9 @@ final class DeviceLink {
     private final PciDevice device;
     private final boolean held;
     private final boolean arm;
+    /** The step that shows which interrupts are armed; empty if that is shown. */
+    private final Optional<String> unarmed;
+
     private final Looks looks;
     private final FunctionLooks functions;
 
@@ -65,8 +69,9 @@ final class DeviceLink {
         this.device = device;
         this.held = held;
         this.arm = host.isArm();
+        this.unarmed = host.interrupts().isPresent() ? Optional.empty() : Optional.of(host.forInterrupts());
         this.looks = new Looks(files);
-        this.functions = new FunctionLooks(files, device, held, looks);
+        this.functions = new FunctionLooks(host, device, held, looks);
         // A device below a bridge that is down does not respond.
         BridgeLooks bridges = new BridgeLooks(files, device, looks, functions);
         if (held) {
@@ -101,7 +106,13 @@ final class DeviceLink {
     /** The link of a device whose interrupt is not armed. */
     Link idle() {
         Looks own = looks.copy();
-        if (held && files.text(path() + "msi_bus").filter("0"::equals).isPresent()) {
+        if (unarmed.isPresent()) {
+            own.unseen("/proc/interrupts cannot be read", unarmed.get());
+        }
+        if (held
+                && own.text(path() + "msi_bus", text -> text.matches("[01]"))
+                        .filter("0"::equals)
+                        .isPresent()) {
             own.broken(
                     path() + "msi_bus",
                     "msi_bus of the device is 0: the kernel gives it no MSI and no MSI-X",
@@ -162,6 +173,8 @@ final class DeviceLink {
             }
         }
         if (device.isBoundToVfio()
+                && looks.text(path() + "driver_override", text -> text.matches("\\(null\\)|[\\w.-]+"))
+                        .isPresent()
                 && device.override()
                         .filter(only -> !only.equals(device.driver().orElse("")))
                         .isPresent()) {
@@ -181,7 +194,9 @@ final class DeviceLink {
 
     /** Checks the needs of an armed interrupt of any kind. */
     private void registers(Looks own, PciCapabilities config) {
-        if (files.text(path() + "enable").filter("0"::equals).isPresent()) {
+        if (own.text(path() + "enable", text -> text.matches("\\d{1,9}"))
+                .filter("0"::equals)
+                .isPresent()) {
             own.doubt(
                     path() + "enable",
                     "the host has disabled the device, though VFIO has armed it",

@@ -5,8 +5,10 @@ import io.kvmirq.PciAddress;
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.diag.Remedy.Change;
 import io.kvmirq.diag.Remedy.Takes;
+import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.PciCapabilities;
 import io.kvmirq.host.facts.PciDevice;
+import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.regex.Matcher;
@@ -28,6 +30,9 @@ final class FunctionLooks {
     /** {@code pci_power_names} in drivers/pci/pci.c without {@code unknown}. */
     private static final String STATES = "error|D[012]|D3hot|D3cold";
 
+    /** A function with AER has all of them. */
+    private static final List<String> COUNTS = List.of("correctable", "nonfatal", "fatal");
+
     private static final Pattern TOTAL = Pattern.compile("TOTAL_ERR_\\w+ (\\d{1,18})");
     static final Remedy RESET = Remedy.of(
             Change.COMMAND,
@@ -36,13 +41,17 @@ final class FunctionLooks {
             "the guest loses the device meanwhile");
 
     private final HostFiles files;
+    /** Whether the kernel has the file {@code power_state}. */
+    private final boolean showsPower;
+
     private final PciDevice device;
     private final boolean held;
     private final Looks looks;
 
     /** @param held whether the device is in use; an unused device may sleep */
-    FunctionLooks(HostFiles files, PciDevice device, boolean held, Looks looks) {
-        this.files = files;
+    FunctionLooks(HostFacts host, PciDevice device, boolean held, Looks looks) {
+        this.files = host.files();
+        this.showsPower = host.isSince(5, 11).orElse(true);
         this.device = device;
         this.held = held;
         this.looks = looks;
@@ -64,8 +73,13 @@ final class FunctionLooks {
     boolean power(PciAddress of, PciCapabilities config) {
         String directory = DEVICES + of + "/";
         // That of a device that its driver has left, until the next one has it.
-        Optional<String> file = files.text(directory + "power_state").filter(state -> state.matches(STATES));
-        String status = files.text(directory + "power/runtime_status").orElse("");
+        Optional<String> file = looks.text(
+                        directory + "power_state", showsPower, state -> state.matches(STATES + "|unknown"))
+                .filter(state -> state.matches(STATES));
+        String status = looks.text(
+                        directory + "power/runtime_status",
+                        one -> one.matches("active|suspended|suspending|resuming|error|unsupported"))
+                .orElse("");
         boolean complete = config.isComplete() && !config.isGone();
         int at = complete ? config.capability(POWER) : 0;
         int register = at == 0 ? 0 : config.word(at + 4) & 3;
@@ -168,15 +182,19 @@ final class FunctionLooks {
     /** The counts begin at the boot of the host, so they prove nothing alone. */
     void errors(PciAddress of, String kind) {
         String file = DEVICES + of + "/aer_dev_" + kind;
-        files.text(file).stream().flatMap(String::lines).forEach(line -> {
-            Matcher total = TOTAL.matcher(line.strip());
-            if (total.matches() && Long.parseLong(total.group(1)) > 0) {
-                looks.doubt(
-                        file,
-                        name(of) + " has reported " + total.group(1) + " " + kind
-                                + " errors (AER) since the host booted",
-                        Remedy.look("dmesg | grep -i aer"));
-            }
-        });
+        boolean counts = COUNTS.stream()
+                .anyMatch(one -> files.text(DEVICES + of + "/aer_dev_" + one).isPresent());
+        looks.text(file, counts, text -> text.contains("TOTAL_ERR_")).stream()
+                .flatMap(String::lines)
+                .forEach(line -> {
+                    Matcher total = TOTAL.matcher(line.strip());
+                    if (total.matches() && Long.parseLong(total.group(1)) > 0) {
+                        looks.doubt(
+                                file,
+                                name(of) + " has reported " + total.group(1) + " " + kind
+                                        + " errors (AER) since the host booted",
+                                Remedy.look("dmesg | grep -i aer"));
+                    }
+                });
     }
 }

@@ -7,6 +7,7 @@ import io.kvmirq.diag.Remedy.Change;
 import io.kvmirq.diag.Remedy.Takes;
 import io.kvmirq.host.HostInterrupts.ArmedVector;
 import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.host.facts.HostKvm;
 import io.kvmirq.host.facts.IntxLine;
 import io.kvmirq.host.facts.PciDevice;
 import io.kvmirq.host.facts.ThreadStat;
@@ -51,6 +52,8 @@ final class HostIrqLink {
     private final BitSet pinned;
 
     private final Optional<BitSet> online;
+    /** The CPUs of a vCPU that no file shows. */
+    private Optional<String> unpinned = Optional.empty();
 
     HostIrqLink(HostFacts host, PciDevice device, Optional<VmProcess> vmm) {
         this.host = host;
@@ -83,6 +86,8 @@ final class HostIrqLink {
                     "VFIO has armed it, and it is none of the irqs of the device's messages");
         }
         if (vector.kind() == IrqKind.INTX
+                && looks.text(DeviceLink.DEVICES + device.address() + "/irq", text -> text.matches("\\d{1,9}"))
+                        .isPresent()
                 && device.irq() > 0
                 && device.irq() != vector.irq().number()) {
             looks.doubt(
@@ -107,7 +112,8 @@ final class HostIrqLink {
     /** True if it shows that the irq is disabled. */
     private boolean debugfs(Looks looks, ArmedVector vector) {
         String file = DEBUGFS + vector.irq().number();
-        String text = files.text(file).orElse("");
+        boolean shows = !files.list(DEBUGFS.substring(0, DEBUGFS.length() - 1)).isEmpty();
+        String text = looks.text(file, shows, one -> one.contains("ddepth:")).orElse("");
         Matcher address = ADDRESS.matcher(text);
         if (vector.kind() != IrqKind.INTX && address.find()) {
             long at = Long.parseUnsignedLong(address.group(1) + address.group(2), 16);
@@ -226,23 +232,16 @@ final class HostIrqLink {
     // The CPU
 
     private void affinity(Looks looks, String path) {
-        Optional<BitSet> asked = cpus(path + "smp_affinity_list");
-        Optional<BitSet> effective = cpus(path + "effective_affinity_list");
+        Optional<BitSet> asked = cpus(looks, path + "smp_affinity_list");
+        Optional<BitSet> effective = cpus(looks, path + "effective_affinity_list");
         Optional<BitSet> used = effective.or(() -> asked);
         String file = path + (effective.isPresent() ? "effective_affinity_list" : "smp_affinity_list");
         if (used.isEmpty()) {
-            looks.absent(path + "smp_affinity_list");
             return;
         }
         if (online.isEmpty()) {
             looks.absent(CPUS + "online");
             return;
-        }
-        if (effective.isEmpty()
-                && files.text(path + "effective_affinity_list")
-                        .filter(text -> !text.isEmpty())
-                        .isPresent()) {
-            looks.absent(path + "effective_affinity_list");
         }
         if (!used.get().intersects(online.get())) {
             looks.broken(
@@ -260,7 +259,7 @@ final class HostIrqLink {
         BitSet quiet = new BitSet();
         String kept = "";
         for (String kind : List.of("isolated", "nohz_full")) {
-            BitSet cpus = cpus(CPUS + kind).orElseGet(BitSet::new);
+            BitSet cpus = kept(looks, kind);
             quiet.or(cpus);
             kept = kept.isEmpty() && effective.isPresent() && contains(cpus, effective.get()) ? kind : kept;
         }
@@ -273,6 +272,7 @@ final class HostIrqLink {
                     "it interrupts CPU " + CpuList.name(effective.get()) + ", which is " + kept,
                     affine(path, housekeeping));
         }
+        unpinned.ifPresent(why -> looks.unseen(why, host.forDebugfs(Guests.NAMES)));
         if (!pinned.isEmpty() && !pinned.intersects(used.get()) && !contains(quiet, pinned)) {
             looks.doubt(
                     file,
@@ -280,9 +280,13 @@ final class HostIrqLink {
                             + CpuList.name(pinned) + ": each interrupt wakes another CPU",
                     affine(path, pinned));
         }
+        looks.text(
+                DeviceLink.DEVICES + device.address() + "/numa_node",
+                !files.list("sys/devices/system/node").isEmpty(),
+                text -> text.matches("-?\\d{1,5}"));
         OptionalInt node = device.numaNode();
         Optional<BitSet> near = node.isPresent()
-                ? cpus("sys/devices/system/node/node" + node.getAsInt() + "/cpulist")
+                ? cpus(looks, "sys/devices/system/node/node" + node.getAsInt() + "/cpulist")
                 : Optional.empty();
         if (pinned.isEmpty()
                 && effective.isPresent()
@@ -311,12 +315,37 @@ final class HostIrqLink {
                     ? Optional.empty()
                     : KernelHelpers.allowed(files, "proc/" + process.pid() + "/task/" + thread.getAsInt())
                             .flatMap(CpuList::parse);
+            if (allowed.isEmpty()) {
+                unpinned = Optional.of("the CPUs that vcpu " + vcpu.id() + " may run on");
+            }
             if (allowed.isEmpty() || online.isEmpty() || contains(allowed.get(), online.get())) {
                 return new BitSet();
             }
             all.or(allowed.get());
         }
         return all;
+    }
+
+    /** The CPUs that the kernel keeps free of other work: of the files, only {@code isolated} is always there. */
+    private BitSet kept(Looks looks, String kind) {
+        boolean exists = kind.equals("isolated")
+                || files.text("proc/cmdline")
+                        .filter(text -> text.contains(kind + "="))
+                        .isPresent();
+        // The file of an empty set has a line end.
+        boolean none = files.bytes(CPUS + kind, HostFiles.LONGEST_TEXT + 1)
+                .filter(one -> one.length > 0 && one[0] == '\n')
+                .isPresent();
+        return looks.text(
+                        CPUS + kind,
+                        exists,
+                        text -> none && text.isEmpty() || CpuList.parse(text).isPresent())
+                .flatMap(CpuList::parse)
+                .orElseGet(BitSet::new);
+    }
+
+    private static Optional<BitSet> cpus(Looks looks, String path) {
+        return looks.text(path, text -> CpuList.parse(text).isPresent()).flatMap(CpuList::parse);
     }
 
     private Optional<BitSet> cpus(String path) {
@@ -332,7 +361,7 @@ final class HostIrqLink {
     // Counts
 
     private void counts(Looks looks, ArmedVector vector) {
-        OptionalLong uptime = files.text("proc/uptime")
+        OptionalLong uptime = looks.text("proc/uptime", text -> text.matches("\\d{1,10}\\.\\d\\d .*"))
                 .map(text -> text.split("[. ]")[0])
                 .filter(text -> text.matches("[1-9]\\d{0,9}"))
                 .map(text -> OptionalLong.of(Long.parseLong(text)))
@@ -347,10 +376,10 @@ final class HostIrqLink {
 
     /** With threadirqs, or a kernel of PREEMPT_RT, the handler is a thread of the kernel. */
     private void thread(Looks looks, ArmedVector vector) {
-        boolean threads = files.text("proc/cmdline")
+        boolean threads = looks.text("proc/cmdline", text -> text.matches("\\P{Cntrl}+"))
                         .filter(text -> text.contains("threadirqs"))
                         .isPresent()
-                || files.text("proc/version")
+                || looks.text("proc/version", text -> text.startsWith("Linux version "))
                         .filter(text -> text.contains("PREEMPT_RT"))
                         .isPresent();
         if (!threads) {
@@ -377,5 +406,6 @@ final class HostIrqLink {
                 return;
             }
         }
+        looks.unseen("the thread of its handler, which no file shows", HostKvm.AS_ROOT);
     }
 }

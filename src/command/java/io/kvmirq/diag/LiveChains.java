@@ -109,16 +109,20 @@ public final class LiveChains {
 
     private void links(int number, Live.Irq irq, Map<Hop, Link> links) {
         Link before = links.get(Hop.HOST_IRQ);
-        if (before != null
-                && before.state() == Link.State.WHOLE
-                && irq.counted().isPresent()) {
+        boolean whole = before != null && before.state() == Link.State.WHOLE;
+        if (irq.counted().isPresent() && (whole || before != null && before.state() == Link.State.NOT_SHOWN)) {
+            long came = irq.counted().getAsLong();
             links.put(
                     Hop.HOST_IRQ,
-                    Link.whole(
+                    new Link(
                             Hop.HOST_IRQ,
-                            live("/proc/interrupts"),
-                            String.valueOf(number),
-                            before.text() + ", " + irq.counted().getAsLong() + " of that in " + live.time()));
+                            before.state(),
+                            Optional.of(live("/proc/interrupts")),
+                            before.value(),
+                            whole
+                                    ? before.text() + ", " + came + " of that in " + live.time()
+                                    : came + " in " + live.time() + "; " + before.text(),
+                            before.remedies()));
         }
         boolean taken = !irq.messages().isEmpty()
                 || !irq.gsis().isEmpty()

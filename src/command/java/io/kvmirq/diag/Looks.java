@@ -43,8 +43,17 @@ final class Looks {
 
     /** The text of a file that would show a flaw; noted if it cannot be read or is malformed. */
     Optional<String> text(String path, Predicate<String> form) {
+        return text(path, true, form);
+    }
+
+    /**
+     * The text of a file that would show a flaw. Notes a file that may not be read or is malformed, and a missing one.
+     *
+     * @param exists whether the kernel has such a file here, as other files show it
+     */
+    Optional<String> text(String path, boolean exists, Predicate<String> form) {
         Optional<String> text = files.text(path).filter(form);
-        if (text.isEmpty()) {
+        if (text.isEmpty() && (exists || files.reading(path) != HostFiles.Reading.ABSENT)) {
             absent(path);
         }
         return text;

@@ -94,8 +94,12 @@ final class VmmLink {
                 others += threads.putIfAbsent(Integer.parseInt(name), "thread " + name) == null ? 1 : 0;
             }
         }
-        Optional<String> group =
-                looks.text(path + "cgroup", text -> text.lines().anyMatch(ControlGroups::isGroup));
+        Optional<String> group = looks.text(path + "cgroup", ControlGroups::hasGroup);
+        vcpus.keySet().stream()
+                .map(thread -> path + "task/" + thread + "/cgroup")
+                .filter(file -> files.text(file).filter(ControlGroups::hasGroup).isEmpty())
+                .findFirst()
+                .ifPresent(looks::absent);
         cgroups.of(
                 group,
                 vcpus.keySet().stream()
@@ -106,11 +110,6 @@ final class VmmLink {
         Set<Integer> needed = new LinkedHashSet<>(vcpus.keySet());
         needed.add(process.pid());
         Optional<String> statless = Optional.empty();
-        if (!vcpus.isEmpty()
-                && vcpus.keySet().stream()
-                        .noneMatch(one -> files.text(directory(one) + "wchan").isPresent())) {
-            looks.absent(directory(vcpus.keySet().iterator().next()) + "wchan");
-        }
         for (Map.Entry<Integer, String> thread : threads.entrySet()) {
             boolean isLeader = thread.getKey() == process.pid();
             String directory = directory(thread.getKey());
@@ -320,11 +319,18 @@ final class VmmLink {
      * is not.
      */
     private void outside(Map<Integer, Integer> threads) {
-        boolean all = !threads.isEmpty()
-                && threads.keySet().stream().allMatch(thread -> files.text(path + "task/" + thread + "/wchan")
-                        .filter(at -> at.startsWith("futex_"))
-                        .isPresent());
-        if (all) {
+        Map<String, String> places = new LinkedHashMap<>();
+        threads.keySet().stream()
+                .map(thread -> directory(thread) + "wchan")
+                .forEach(file -> places.put(file, files.text(file).orElse("")));
+        if (places.values().stream().anyMatch(at -> !at.isEmpty() && !at.startsWith("futex_"))) {
+            return;
+        }
+        Optional<String> hidden = places.keySet().stream()
+                .filter(file -> places.getOrDefault(file, "").isEmpty())
+                .findFirst();
+        hidden.ifPresent(looks::absent);
+        if (hidden.isEmpty() && !places.isEmpty()) {
             looks.doubt(
                     path + "task",
                     "the thread of each vCPU waits for another thread of the VMM, and none runs its vCPU: the guest may be"
@@ -341,7 +347,9 @@ final class VmmLink {
                     .anyMatch(vm -> files.text(KVM + process.pid() + "-" + vm + "/vcpu" + vcpu.id() + "/pid")
                             .filter("0"::equals)
                             .isPresent());
-            if (!parked && !threads.isEmpty() && threads.size() < MOST_VCPUS && !threads.containsValue(vcpu.id())) {
+            if (!parked && threads.isEmpty()) {
+                looks.unseen("the threads of vCPUs, which no file names", host.forDebugfs(Guests.NAMES));
+            } else if (!parked && threads.size() < MOST_VCPUS && !threads.containsValue(vcpu.id())) {
                 looks.doubt(
                         path + "task",
                         "no thread is named after vcpu " + vcpu.id()
@@ -352,6 +360,7 @@ final class VmmLink {
     }
 
     private void limits() {
+        looks.text(path + "limits", text -> text.contains("Max open files "));
         Optional<Long> most = host.limits().of(process).openFiles().known();
         int open = files.list(path + "fd").size();
         if (most.isPresent() && open >= most.get()) {

@@ -89,9 +89,10 @@ class ExplainContract extends VfioSuite {
             return matcher.find() ? Optional.of(matcher.group(1)) : Optional.empty();
         }
 
-        /** What a whole link has: the words before its colon. */
+        /** The words before the colon of a link that is whole, or that has a number and files that were not read. */
         String value(String hop) {
-            return group("^  " + hop + " +whole +([^:\\n]+)").orElse("none");
+            return group("^  " + hop + " +(?:whole|not shown(?= +\\d+:)) +([^:\\n]+)")
+                    .orElse("none");
         }
 
         /** Each link with its state. */

@@ -277,7 +277,8 @@ class DoctorTest {
     void limitsOfARunningVmmAreJudgedNotThoseOfTheShell() throws IOException {
         String plenty = "Max open files   65536   65536   files\nMax locked memory   unlimited   unlimited   bytes\n";
         String few = "Max open files   256   256   files\nMax locked memory   65536   65536   bytes\n";
-        RecordedHost host = GuestHosts.of("intel-posted").put("proc/self/limits", plenty);
+        RecordedHost host =
+                GuestHosts.of("intel-posted").remove("proc/100/limits").put("proc/self/limits", plenty);
         assertThat(finding(host, Check.LIMITS).text())
                 .startsWith("this shell: 65536 open files, any locked memory; a VMM");
         Finding warned = finding(host.put("proc/100/limits", few), Check.LIMITS);

@@ -24,7 +24,9 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.HashSet;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.regex.Matcher;
@@ -55,6 +57,9 @@ class PlantedFaultsTest {
     private static final String INTERRUPTS = "proc/interrupts";
     private static final String DEVICES = "sys/bus/pci/devices/";
     private static final Pattern BITS = Pattern.compile("(\\S+) ([-+]) 0x([0-9a-f]+) 0x([0-9a-f]+)");
+
+    /** Files of other processes than the VMM. */
+    private static final Pattern OTHERS = Pattern.compile("proc/(?!100/)\\d+/.*");
 
     @TempDir
     private Path temporary;
@@ -119,7 +124,7 @@ class PlantedFaultsTest {
                         GuestHosts.of("amd-avic"),
                         tree,
                         "{dev}physfn -> ../0000:00:03.0; {dev}config + 0x0 0xffff; {dev}config + 0x2 0xffff; "
-                                + "{dev}config - 0x4 0x2; {physical}power_state = D0");
+                                + "{dev}config - 0x4 0x2; {physical}power_state = D0; {physical}sriov_numvfs = 1");
             default -> throw new IllegalArgumentException(tree);
         };
     }
@@ -156,6 +161,7 @@ class PlantedFaultsTest {
                 .putBytes(DEVICES + "0000:00:1c.0/config", config)
                 .put(DEVICES + "0000:00:1c.0/vendor", "0x8086\n")
                 .put(DEVICES + "0000:00:1c.0/class", "0x060400\n")
+                .put(DEVICES + "0000:00:1c.0/power/runtime_status", "active\n")
                 .put(DEVICES + "0000:00:1c.0/power_state", "D0\n");
     }
 
@@ -366,6 +372,41 @@ class PlantedFaultsTest {
                 .link(Hop.VMM);
         assertThat(vmm.map(Link::state)).contains(Link.State.NOT_SHOWN);
         assertThat(vmm.orElseThrow().text()).contains("/proc/100/" + file + " may not be read");
+    }
+
+    private static void spoil(RecordedHost host, String path, String how) {
+        switch (how) {
+            case "removed" -> host.remove(path);
+            case "denied" -> host.deny(path);
+            default -> host.putBytes(path, new byte[0]);
+        }
+    }
+
+    /** A link is not whole without a file that accuses it. A removed process is none, and so accuses nothing. */
+    @ParameterizedTest
+    @ValueSource(strings = {"removed", "denied", "empty"})
+    void noLinkIsWholeWithoutAFileThatAccusesIt(String how) throws IOException {
+        Set<String> mechanisms = new HashSet<>();
+        List<String> flaws = new ArrayList<>();
+        for (Fault fault : faults().filter(one -> !OF_GUESTS.contains(one.tree()) && mechanisms.add(one.mechanism()))
+                .toList()) {
+            String device = device(fault.tree());
+            RecordedHost whole = apply(host(fault.tree()), fault.tree(), fault.changes());
+            Map<Hop, Link.State> with = SpoiledFilesTest.states(whole, device);
+            for (String path : SpoiledFilesTest.read(whole, device)) {
+                RecordedHost host = apply(host(fault.tree()), fault.tree(), fault.changes());
+                spoil(host, path, how);
+                Map<Hop, Link.State> without = SpoiledFilesTest.states(host, device);
+                with.forEach((hop, state) -> {
+                    if ((state == Link.State.BROKEN || state == Link.State.DOUBTFUL)
+                            && without.get(hop) == Link.State.WHOLE
+                            && !(how.equals("removed") && OTHERS.matcher(path).matches())) {
+                        flaws.add(fault + ": " + hop.label() + " is whole, " + path);
+                    }
+                });
+            }
+        }
+        assertThat(flaws).isEmpty();
     }
 
     @Test

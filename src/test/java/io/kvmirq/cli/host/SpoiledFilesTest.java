@@ -41,12 +41,12 @@ class SpoiledFilesTest {
 
     /** The first digit of a number is a number, which may be right. */
     private static RecordedHost cut(RecordedHost host, String path) {
-        boolean number = host.tree().text(path).orElse("").matches("(?s)\\d.*");
+        boolean number = host.tree().text(path).orElse("").matches("(?s)(\\d.*)?");
         return number ? host.deny(path) : host.cut(path, 1);
     }
 
     /** The states of the links of all vectors, the worst of each hop. */
-    private static Map<Hop, Link.State> states(RecordedHost host, String device) {
+    static Map<Hop, Link.State> states(RecordedHost host, String device) {
         HostFacts facts = new HostFacts(host.tree());
         Map<Hop, Link.State> states = new EnumMap<>(Hop.class);
         facts.pci(PciAddress.parse(device)).stream()
@@ -63,7 +63,7 @@ class SpoiledFilesTest {
         return order.get(Math.min(order.indexOf(one), order.indexOf(other)));
     }
 
-    private static Set<String> read(RecordedHost host, String device) {
+    static Set<String> read(RecordedHost host, String device) {
         ReadOnce files = new ReadOnce(host.tree());
         HostFacts facts = new HostFacts(files);
         facts.pci(PciAddress.parse(device)).ifPresent(one -> DeviceChains.of(facts, one));
@@ -94,7 +94,8 @@ class SpoiledFilesTest {
                     String what = path + " " + spoil.getKey() + ": " + hop.label();
                     if (before.get(hop) == Link.State.WHOLE && denied.get(hop) == Link.State.NOT_SHOWN) {
                         needed++;
-                        if (link.getValue() == Link.State.WHOLE) {
+                        // Each line of printable text may be a command line.
+                        if (link.getValue() == Link.State.WHOLE && !path.equals("proc/cmdline")) {
                             flaws.add(what + " is whole");
                         }
                     }

@@ -80,9 +80,19 @@ public final class GuestHosts {
 
     /** AMD with GASup and GAM of the virtual APIC mode in EFR, and the module that uses them. */
     private static RecordedHost amdWithAvic() throws IOException {
-        return RecordedHost.of("amd-6.12")
+        return usual(RecordedHost.of("amd-6.12"), "0000:00:02.0")
                 .put("sys/class/iommu/ivhd0/amd-iommu/features", "2029d3:0\n")
                 .put("sys/module/kvm_amd/parameters/avic", "Y\n");
+    }
+
+    /** Adds files that each kernel has, and that are not recorded. An empty list of CPUs has a line end. */
+    private static RecordedHost usual(RecordedHost host, String device) {
+        String function = "sys/bus/pci/devices/" + device + "/";
+        return host.put(function + "enable", "1\n")
+                .put(function + "driver_override", "(null)\n")
+                .put(function + "msi_bus", "1\n")
+                .put("proc/uptime", "90061.20 300.00\n")
+                .put("sys/devices/system/cpu/isolated", "\n");
     }
 
     /** Adds the process of a guest with two vCPUs that has the device in slot {@code slot} of bus 0. */
@@ -105,7 +115,10 @@ public final class GuestHosts {
                     .put(own + "cgroup", group);
         }
         String scope = "sys/fs/cgroup/machine.slice/machine-qemu-1-web.scope/";
-        host.put(scope + "cgroup.freeze", "0\n")
+        usual(host, device)
+                .put(path + "limits", "Max open files            1048576              1048576              files\n")
+                .put(scope + "cgroup.freeze", "0\n")
+                .put(scope + "cpu.weight", "100\n")
                 .put(scope + "cgroup.events", "populated 1\nfrozen 0\n")
                 .put(scope + "cpu.max", "max 100000\n")
                 .put("sys/fs/cgroup/machine.slice/cgroup.freeze", "0\n");
@@ -240,7 +253,7 @@ public final class GuestHosts {
 
     /** A guest that is a host itself, and whose machine has no IOMMU. */
     private static RecordedHost withoutIommu() throws IOException {
-        RecordedHost host = RecordedHost.of("amd-6.12")
+        RecordedHost host = usual(RecordedHost.of("amd-6.12"), "0000:00:02.0")
                 .remove("sys/class/iommu")
                 .remove("sys/kernel/iommu_groups")
                 .remove("sys/bus/pci/devices/0000:00:02.0/iommu_group")
