@@ -56,8 +56,8 @@ crash: build ## kill each command at random moments, and list what is left behin
 stress: build ## run the live descriptor under real threads; MODE=default or tough runs longer, MODE=hard uses VMs instead
 	scripts/stress $(MODE)
 
-mutation: build ## list the changes of formats and descriptor that no test detects
-	scripts/mutation
+mutation: build ## change the code in one place after the other, and list what the tests notice; T="mirror gic" limits it
+	@scripts/mutation $(T)
 
 lab: build ## real KVM and VFIO in QEMU; LAB="amd intel" of those in src/docs/lab.md, KERNELS="6.1 6.12 7.2"
 	@KERNELS="$(or $(KERNELS),6.1$(if $(LAB),, 6.12))" scripts/lab/run $(or $(LAB),amd)

@@ -38,7 +38,7 @@ final class Tests {
     private static final Pattern TEST_CLASS = Pattern.compile("[A-Za-z0-9]+(Test|Contract|IT)\\.class");
 
     private static final int FAILED = 1;
-    private static final int NO_SUCH_TEST = 2;
+    static final int NO_SUCH_TEST = 2;
 
     private Tests() {}
 

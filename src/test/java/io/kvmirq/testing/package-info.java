@@ -15,7 +15,7 @@
  *   <li>HardUseTest 1: the time for which threads work
  *   <li>EndingsIT 1: the moment at which a process is killed; no result depends on it
  *   <li>CrashSearch 1: the random moment at which a command is killed
- *   <li>Mutants 1: a look at a search, whose limit is processor time
+ *   <li>Mutants 1: a look at a changed program, whose limit is processor time
  *   <li>VmProcessesTest 1: the time in which threads enter KVM_RUN or the wait that the test looks for
  * </ul>
  */
