@@ -127,6 +127,23 @@ class ArchitectureTest {
                 .resideInAnyPackage("java.io..", "java.nio..", "java.net.."));
     }
 
+    private static boolean calls(JavaClass one, String owner, String methods) {
+        return one.getMethodCallsFromSelf().stream()
+                .anyMatch(call -> call.getTargetOwner().getName().matches(owner)
+                        && call.getName().matches(methods));
+    }
+
+    /** A number stays a number until it is printed. */
+    @Test
+    void noRegularExpressionReadsALinkOrAClaim() {
+        assertThat(CLASSES.stream()
+                        .filter(one -> calls(one, "io.kvmirq.diag.(Link|Claim|Chain)", "value|text|whyNot|interrupt"))
+                        .filter(one -> calls(one, "java.lang.String", "matches|split|replace(All|First)")
+                                || calls(one, "java.util.regex.Pattern", "matcher"))
+                        .map(JavaClass::getName))
+                .isEmpty();
+    }
+
     /** Handles reach the seam through their package's calls, which no user sees. */
     @Test
     void onlyCallsReachTheSeam() {

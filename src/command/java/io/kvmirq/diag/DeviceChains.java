@@ -336,7 +336,8 @@ public final class DeviceChains {
                             known
                                     ? "/sys/kernel/irq/" + irq.number() + "/hwirq"
                                     : "/sys/bus/pci/devices/" + device.address() + "/msi_irqs"),
-                    String.valueOf(irq.number()),
+                    "",
+                    List.of(irq.number()),
                     "allocated, and no handler of VFIO");
         }
         boolean none = interrupts.stream().anyMatch(one -> one.allocated().isPresent());

@@ -97,11 +97,12 @@ final class HostIrqLink {
         counts(looks, vector);
         thread(looks, vector);
         return looks.link(
-                Hop.HOST_IRQ,
-                Evidence.observed("/proc/interrupts"),
-                String.valueOf(vector.irq().number()),
-                "chip " + vector.chip() + ", handled " + (vector.count() == 1 ? "once" : vector.count() + " times")
-                        + " by the host");
+                        Hop.HOST_IRQ,
+                        Evidence.observed("/proc/interrupts"),
+                        String.valueOf(vector.irq().number()),
+                        "chip " + vector.chip() + ", handled "
+                                + (vector.count() == 1 ? "once" : vector.count() + " times") + " by the host")
+                .numbered(List.of((long) vector.irq().number()));
     }
 
     /** Whether a message to the address is an interrupt. On arm64 only 0 is certainly not the address of an ITS. */

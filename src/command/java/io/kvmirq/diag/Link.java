@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.diag;
 
+import java.util.Collection;
 import java.util.List;
 import java.util.Optional;
+import java.util.stream.Collectors;
 
 /**
  * One link of a {@link Chain}. Immutable. Texts may contain names from files: a printer must make them printable.
@@ -15,10 +17,28 @@ import java.util.Optional;
  * @param text one sentence without a full stop
  * @param remedies remedies for a broken or doubtful link, or tools that show one that is not shown. Empty for a whole
  *     link
+ * @param numbers the numbers of the host irqs, GSIs or vCPUs that the value names; empty for another value
  */
 public record Link(
-        Hop hop, State state, Optional<Evidence> evidence, Optional<String> value, String text, List<Remedy> remedies) {
+        Hop hop,
+        State state,
+        Optional<Evidence> evidence,
+        Optional<String> value,
+        String text,
+        List<Remedy> remedies,
+        List<Long> numbers) {
+    Link(
+            Hop hop,
+            State state,
+            Optional<Evidence> evidence,
+            Optional<String> value,
+            String text,
+            List<Remedy> remedies) {
+        this(hop, state, evidence, value, text, remedies, List.of());
+    }
+
     public Link {
+        numbers = List.copyOf(numbers);
         if (hop.exitCode() == 0 && (state == State.BROKEN || state == State.DOUBTFUL)) {
             throw new IllegalArgumentException(
                     "a " + hop.label() + " is whole or not shown, and no exit code says more");
@@ -52,6 +72,18 @@ public record Link(
         public String label() {
             return label;
         }
+    }
+
+    /** A link that interrupts pass, whose value is a prefix and numbers, such as {@code gsi 24, 25}. */
+    static Link whole(Hop hop, Evidence evidence, String prefix, Collection<? extends Number> numbers, String text) {
+        String value = prefix + numbers.stream().map(String::valueOf).collect(Collectors.joining(", "));
+        return whole(hop, evidence, value, text)
+                .numbered(numbers.stream().map(Number::longValue).toList());
+    }
+
+    /** The same link, whose value names these numbers. */
+    Link numbered(List<Long> named) {
+        return new Link(hop, state, evidence, value, text, remedies, named);
     }
 
     /** A link that interrupts pass. */

@@ -35,7 +35,7 @@ public record Listing(List<Row> rows, List<String> notes) {
      * @param why the reason why it is not posted
      */
     public record Row(
-            String hostIrq,
+            long hostIrq,
             PciAddress device,
             String interrupt,
             Optional<String> guest,
@@ -100,22 +100,26 @@ public record Listing(List<Row> rows, List<String> notes) {
 
     private static Row row(PciAddress address, Chain chain, Optional<VmProcess> holder) {
         return new Row(
-                chain.link(Hop.HOST_IRQ).flatMap(Link::value).orElse(""),
+                numbers(chain, Hop.HOST_IRQ).get(0),
                 address,
                 chain.interrupt(),
                 holder.map(VmProcess::name),
                 holder.map(VmProcess::pid),
-                value(chain, Hop.VCPU).map(text -> text.replaceFirst("^vcpu ", "")),
+                listed(chain, Hop.VCPU),
                 chain.link(Hop.VCPU).flatMap(Link::evidence).map(Evidence::kind),
-                value(chain, Hop.GSI).map(text -> text.replaceFirst("^gsi ", "")),
-                value(chain, Hop.GUEST_VECTOR),
+                listed(chain, Hop.GSI),
+                chain.link(Hop.GUEST_VECTOR).flatMap(Link::value),
                 chain.posted(),
                 chain.postedEvidence().map(Evidence::kind),
                 chain.whyNot());
     }
 
-    private static Optional<String> value(Chain chain, Hop hop) {
-        return chain.link(hop).flatMap(Link::value);
+    private static List<Long> numbers(Chain chain, Hop hop) {
+        return chain.link(hop).map(Link::numbers).orElse(List.of());
+    }
+
+    private static Optional<String> listed(Chain chain, Hop hop) {
+        return numbers(chain, hop).stream().map(String::valueOf).reduce((all, one) -> all + ", " + one);
     }
 
     private static List<String> notes(Chain chain, boolean hasGuest) {

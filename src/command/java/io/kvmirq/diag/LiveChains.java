@@ -70,9 +70,8 @@ public final class LiveChains {
                 .filter(link -> chain.link(Hop.DEVICE_VECTOR)
                         .filter(next -> next.state() == Link.State.WHOLE)
                         .isPresent())
-                .flatMap(Link::value)
-                .filter(value -> value.matches("\\d{1,9}"))
-                .map(Integer::valueOf);
+                .filter(link -> link.numbers().size() == 1)
+                .map(link -> Math.toIntExact(link.numbers().get(0)));
         Live.Irq irq = number.map(live.irqs()::get).orElse(null);
         if (irq == null) {
             return chain;
@@ -122,7 +121,8 @@ public final class LiveChains {
                             whole
                                     ? before.text() + ", " + came + " of that in " + live.time()
                                     : came + " in " + live.time() + "; " + before.text(),
-                            before.remedies()));
+                            before.remedies(),
+                            before.numbers()));
         }
         boolean taken = !irq.messages().isEmpty()
                 || !irq.gsis().isEmpty()
@@ -189,14 +189,19 @@ public final class LiveChains {
             links.put(
                     Hop.GSI,
                     Link.whole(
-                            Hop.GSI, live(LiveWindow.UPDATE), "gsi " + requested.getAsLong(), "the irqfd raises it"));
+                            Hop.GSI,
+                            live(LiveWindow.UPDATE),
+                            "gsi ",
+                            List.of(requested.getAsLong()),
+                            "the irqfd raises it"));
         } else if (!irq.gsis().isEmpty() && isRouted) {
             links.put(
                     Hop.GSI,
                     Link.whole(
                             Hop.GSI,
                             inHandler(LiveWindow.SET_IRQ, number, irq),
-                            "gsi " + listed(irq.gsis()),
+                            "gsi ",
+                            irq.gsis(),
                             "the irqfd raises it"));
         } else if (!irq.gsis().isEmpty() || requested.isPresent()) {
             String gsi = irq.gsis().isEmpty() ? String.valueOf(requested.getAsLong()) : listed(irq.gsis());
@@ -247,7 +252,8 @@ public final class LiveChains {
                     Link.whole(
                             Hop.VCPU,
                             inHandler(LiveWindow.ACCEPT_POSTED, number, irq),
-                            "vcpu " + listed(irq.accepted()),
+                            "vcpu ",
+                            irq.accepted(),
                             "its virtual APIC has it"));
         } else if (!irq.addressed().isEmpty()) {
             links.put(

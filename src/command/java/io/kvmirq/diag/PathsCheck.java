@@ -31,9 +31,9 @@ final class PathsCheck {
     private PathsCheck() {}
 
     static Finding paths(HostFacts host) {
-        Set<String> broken = new LinkedHashSet<>();
-        Set<String> doubtful = new LinkedHashSet<>();
-        Set<String> unposted = new LinkedHashSet<>();
+        Map<String, PciAddress> broken = new LinkedHashMap<>();
+        Map<String, PciAddress> doubtful = new LinkedHashMap<>();
+        Map<String, PciAddress> unposted = new LinkedHashMap<>();
         Set<Remedy> remedies = new LinkedHashSet<>();
         int devices = 0;
         for (PciAddress address : host.boundToVfio()) {
@@ -50,7 +50,7 @@ final class PathsCheck {
         for (PciAddress address : DeviceChains.gone(host)) {
             devices++;
             DeviceChains.gone(host, address).flatMap(Chain::firstBroken).ifPresent(link -> {
-                broken.add(address + " is broken at its " + link.hop().label() + ": " + link.text());
+                broken.put(address + " is broken at its " + link.hop().label() + ": " + link.text(), address);
                 remedies.addAll(link.remedies());
             });
         }
@@ -79,7 +79,7 @@ final class PathsCheck {
         if (devices == 0) {
             return Finding.pass(Check.PATHS, "none", "no process that is seen has a device of VFIO open");
         }
-        Set<String> worst = !broken.isEmpty() ? broken : !doubtful.isEmpty() ? doubtful : unposted;
+        Map<String, PciAddress> worst = !broken.isEmpty() ? broken : !doubtful.isEmpty() ? doubtful : unposted;
         Finding finding = worst.isEmpty()
                 ? Finding.pass(
                         Check.PATHS,
@@ -94,9 +94,9 @@ final class PathsCheck {
         for (Remedy remedy : remedies.stream().limit(SHOWN).toList()) {
             finding = finding.with(remedy);
         }
-        return finding.with("broken", new ArrayList<>(broken))
-                .with("doubtful", new ArrayList<>(doubtful))
-                .with("notPosted", new ArrayList<>(unposted))
+        return finding.with("broken", List.copyOf(broken.keySet()))
+                .with("doubtful", List.copyOf(doubtful.keySet()))
+                .with("notPosted", List.copyOf(unposted.keySet()))
                 .withUnposted(!unposted.isEmpty());
     }
 
@@ -124,7 +124,7 @@ final class PathsCheck {
             PciAddress address,
             List<Chain> chains,
             Function<Chain, Stream<Flaw>> of,
-            Set<String> flaws,
+            Map<String, PciAddress> flaws,
             Set<Remedy> remedies) {
         Map<String, List<String>> interrupts = new LinkedHashMap<>();
         for (Chain chain : chains) {
@@ -135,18 +135,19 @@ final class PathsCheck {
                 remedies.addAll(flaw.remedies());
             });
         }
-        interrupts.forEach((text, names) -> flaws.add(address
-                + (names.size() == chains.size()
-                        ? ""
-                        : " " + names.stream().limit(SHOWN).collect(Collectors.joining(", "))
-                                + (names.size() > SHOWN ? ", ..." : ""))
-                + text));
+        interrupts.forEach((text, names) -> flaws.put(
+                address
+                        + (names.size() == chains.size()
+                                ? ""
+                                : " " + names.stream().limit(SHOWN).collect(Collectors.joining(", "))
+                                        + (names.size() > SHOWN ? ", ..." : ""))
+                        + text,
+                address));
     }
 
-    private static String shown(Set<String> flaws) {
-        List<String> first = flaws.stream().limit(SHOWN).toList();
-        return String.join("; ", first)
+    private static String shown(Map<String, PciAddress> flaws) {
+        return flaws.keySet().stream().limit(SHOWN).collect(Collectors.joining("; "))
                 + (flaws.size() > SHOWN ? "; and " + (flaws.size() - SHOWN) + " more" : "")
-                + "; 'kvmirq explain " + first.get(0).split(" ", 2)[0] + "' shows the chain";
+                + "; 'kvmirq explain " + flaws.values().iterator().next() + "' shows the chain";
     }
 }

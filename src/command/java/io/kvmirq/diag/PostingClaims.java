@@ -294,7 +294,7 @@ final class PostingClaims {
         String remedy = vendor.map(one -> PostingObstacle.NOT_ONE_VCPU.remedy() + ", and not mask it"
                         + (one == Vendor.AMD
                                 ? "; see whether AVIC is inhibited: "
-                                        + PostingObstacle.INHIBITED.seen().replaceFirst(";.*", "")
+                                        + "the last inhibits= of the tracepoint kvm_apicv_inhibit_changed"
                                 : ""))
                 .orElse("let the guest map the event of the device in its ITS");
         return Claim.not(form.question(), form.evidence().orElseThrow(), form.text(), remedy);

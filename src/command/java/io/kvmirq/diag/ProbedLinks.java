@@ -13,7 +13,6 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.SortedSet;
 import java.util.TreeSet;
-import java.util.function.Function;
 import java.util.stream.Collectors;
 
 /**
@@ -64,17 +63,17 @@ final class ProbedLinks {
                 Evidence.observed(WAKEUP),
                 counted.vms(irqfds),
                 "KVM raises the interrupt itself, so it is not posted"));
-        String gsi = "gsi " + listed(irqfds.stream().map(Irqfd::gsi).collect(Collectors.toCollection(TreeSet::new)));
+        SortedSet<Integer> gsis = irqfds.stream().map(Irqfd::gsi).collect(Collectors.toCollection(TreeSet::new));
         long unrouted = counted.unrouted(irqfds);
         if (unrouted > 0 && unrouted == Stages.signals(irqfds)) {
             put(Link.broken(
                     Hop.GSI,
                     Evidence.observed(counted.arm() ? WAKEUP : RAISED),
-                    gsi + " has an irqfd and no route: a signal is lost",
+                    "gsi " + listed(gsis) + " has an irqfd and no route: a signal is lost",
                     "set the route before the irqfd is assigned, and keep it; to mask, deassign the irqfd"));
             return;
         }
-        put(Link.whole(Hop.GSI, Evidence.observed(WAKEUP), gsi, "the irqfd raises it"));
+        put(Link.whole(Hop.GSI, Evidence.observed(WAKEUP), "gsi ", gsis, "the irqfd raises it"));
         List<Accepted> accepted = counted.accepted(irqfds);
         if (!counted.arm()) {
             delivery(irqfds, addressed, accepted);
@@ -82,12 +81,16 @@ final class ProbedLinks {
             put(Link.whole(
                     Hop.GUEST_VECTOR,
                     Evidence.observed(QUEUED),
-                    "interrupt " + listed(accepted, Accepted::vector),
+                    "interrupt "
+                            + listed(accepted.stream()
+                                    .map(Accepted::vector)
+                                    .collect(Collectors.toCollection(TreeSet::new))),
                     "the VM's GIC has it"));
             put(Link.whole(
                     Hop.VCPU,
                     Evidence.observed(QUEUED),
-                    "vcpu " + listed(accepted, Accepted::vcpu),
+                    "vcpu ",
+                    vcpus(accepted),
                     "its target in the VM's GIC, which keeps it pending while it is disabled"));
         } else {
             links.putIfAbsent(
@@ -120,8 +123,8 @@ final class ProbedLinks {
                         List.of(Remedy.look(PostingObstacle.NO_CONSUMER.remedy())));
     }
 
-    private static String listed(List<Accepted> accepted, Function<Accepted, Integer> part) {
-        return listed(accepted.stream().map(part).collect(Collectors.toCollection(TreeSet::new)));
+    private static SortedSet<Integer> vcpus(List<Accepted> accepted) {
+        return accepted.stream().map(Accepted::vcpu).collect(Collectors.toCollection(TreeSet::new));
     }
 
     private void delivery(List<Irqfd> irqfds, SortedSet<Long> addressed, List<Accepted> accepted) {
@@ -150,16 +153,13 @@ final class ProbedLinks {
         }
         String refusals = Stages.refusals(irqfds, false);
         if (Stages.sent(irqfds, false) > 0 && !addressed.isEmpty()) {
-            put(Link.whole(
-                    Hop.VCPU,
-                    Evidence.observed(RESULT),
-                    "vcpu " + addressed.stream().map(String::valueOf).collect(Collectors.joining(", ")),
-                    "KVM gave it to the LAPIC"));
+            put(Link.whole(Hop.VCPU, Evidence.observed(RESULT), "vcpu ", addressed, "KVM gave it to the LAPIC"));
         } else if (isRaised) {
             put(Link.whole(
                     Hop.VCPU,
                     Evidence.observed(RAISED),
-                    "vcpu " + listed(accepted, Accepted::vcpu),
+                    "vcpu ",
+                    vcpus(accepted),
                     "a worker gave it to this LAPIC, and perhaps to others"));
         } else if (Stages.sent(irqfds, false) == 0 && !refusals.isEmpty()) {
             put(Link.broken(

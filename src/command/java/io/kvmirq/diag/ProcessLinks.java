@@ -335,7 +335,8 @@ final class ProcessLinks {
                     Hop.VCPU,
                     Evidence.inferred(
                             "the vLPIs in vgic-state have this target, and the VM has no other device of VFIO"),
-                    "vcpu " + target.getAsInt(),
+                    "vcpu ",
+                    List.of(target.getAsInt()),
                     "the guest's ITS sends it there");
         }
         return process.vcpus().size() == 1

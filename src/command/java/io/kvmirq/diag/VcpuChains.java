@@ -13,15 +13,12 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.TreeMap;
-import java.util.regex.Matcher;
-import java.util.regex.Pattern;
 
 /**
  * The vCPUs of a guest that is not watched: no file shows their schedule. The chains name the interrupts posted to
  * them.
  */
 public final class VcpuChains {
-    private static final Pattern VCPU = Pattern.compile("vcpu (\\d{1,4})");
     private static final String NOT_WATCHED = "no file shows the phase of a vCPU: add --live SECONDS";
 
     private VcpuChains() {}
@@ -61,9 +58,8 @@ public final class VcpuChains {
             chain.link(Hop.VCPU)
                     .filter(link -> link.state() == Link.State.WHOLE)
                     .ifPresent(link -> {
-                        Matcher vcpu = VCPU.matcher(link.value().orElse(""));
-                        if (vcpu.matches() && Integer.parseInt(vcpu.group(1)) <= VcpuId.MAX) {
-                            irqs.computeIfAbsent(Integer.valueOf(vcpu.group(1)), any -> new ArrayList<>())
+                        if (link.numbers().size() == 1 && link.numbers().get(0) <= VcpuId.MAX) {
+                            irqs.computeIfAbsent(Math.toIntExact(link.numbers().get(0)), any -> new ArrayList<>())
                                     .add(new Vcpus.Irq(
                                             chain.device() + " " + chain.interrupt(),
                                             link.evidence().orElseThrow(),

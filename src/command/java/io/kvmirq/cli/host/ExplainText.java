@@ -22,6 +22,7 @@ final class ExplainText {
     private static final String FORM = "  %-14s %-10s ";
     private static final String BELOW = " ".repeat(28);
     private static final int NOTE = 8;
+    private static final int LISTED = 4;
 
     private final Terminal terminal;
 
@@ -162,14 +163,37 @@ final class ExplainText {
         Chain first = run.get(0);
         Chain last = run.get(run.size() - 1);
         String device = first.device().equals(shown.device()) ? "" : first.device() + " ";
-        String irqs = run.stream()
-                .flatMap(chain -> chain.link(Hop.HOST_IRQ).flatMap(Link::value).stream())
+        List<Link> links =
+                run.stream().flatMap(chain -> chain.link(Hop.HOST_IRQ).stream()).toList();
+        String irqs = Stream.concat(
+                        Stream.of(ranges(links.stream()
+                                .flatMap(link -> link.numbers().stream())
+                                .toList())),
+                        links.stream()
+                                .filter(link -> link.numbers().isEmpty())
+                                .flatMap(link -> link.value().stream())
+                                .distinct())
+                .filter(one -> !one.isEmpty())
                 .collect(Collectors.joining(", "));
         line(
                 "  also "
                         + printable(device + first.interrupt() + (run.size() > 1 ? " to " + last.interrupt() : "")
                                 + (irqs.isEmpty() ? "" : ", host irq " + irqs) + ": " + end),
                 NOTE);
+    }
+
+    /** Numbers, with more than {@value #LISTED} in a row as a range: {@code 27, 30 to 38}. */
+    private static String ranges(List<Long> numbers) {
+        List<String> ranges = new ArrayList<>();
+        for (int i = 0, end; i < numbers.size(); i = end) {
+            end = i + 1;
+            while (end < numbers.size() && numbers.get(end) == numbers.get(end - 1) + 1) {
+                end++;
+            }
+            end = end - i > LISTED ? end : i + 1;
+            ranges.add(numbers.get(i) + (end - i > LISTED ? " to " + numbers.get(end - 1) : ""));
+        }
+        return String.join(", ", ranges);
     }
 
     /** The same end as the chain that is shown, or its own. */

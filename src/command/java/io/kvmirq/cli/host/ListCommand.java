@@ -169,7 +169,7 @@ public final class ListCommand implements Command {
 
     private static List<String> cells(Listing.Row row) {
         return List.of(
-                printable(row.hostIrq()),
+                String.valueOf(row.hostIrq()),
                 row.device().toString(),
                 row.interrupt(),
                 Foreign.printable(row.guest().orElse("-"), Columns.WIDEST),
@@ -205,7 +205,7 @@ public final class ListCommand implements Command {
     }
 
     private static void write(Json json, Listing.Row row) {
-        json.number("hostIrq", Integer.parseInt(row.hostIrq()))
+        json.number("hostIrq", row.hostIrq())
                 .text("device", row.device().toString())
                 .text("vector", row.interrupt())
                 .text("guest", row.guest())

@@ -9,6 +9,7 @@ import io.kvmirq.host.PostingFacts;
 import io.kvmirq.path.Known;
 import java.io.UncheckedIOException;
 import java.util.ArrayList;
+import java.util.Collection;
 import java.util.Collections;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
@@ -175,11 +176,20 @@ public final class HostFacts {
      */
     public List<String> users(PciDevice device) {
         List<String> users = new ArrayList<>();
-        for (int pid : descriptors().holders(device)) {
-            String comm = tree.text("proc/" + pid + "/comm").orElse("");
-            users.add(comm.isEmpty() ? String.valueOf(pid) : pid + " (" + comm + ")");
+        for (int pid : holders(device)) {
+            users.add(named(pid));
         }
         return users;
+    }
+
+    Collection<Integer> holders(PciDevice device) {
+        return descriptors().holders(device);
+    }
+
+    /** A process by its number and, if it is shown, its name in brackets. */
+    String named(int pid) {
+        String comm = tree.text("proc/" + pid + "/comm").orElse("");
+        return comm.isEmpty() ? String.valueOf(pid) : pid + " (" + comm + ")";
     }
 
     /**

@@ -223,21 +223,18 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
         }
         if (device.isBoundToVfio()) {
             file(host, device).ifPresent(refusals::add);
-            host.users(device).forEach(process -> refusals.add(inUse(host, process)));
+            host.holders(device).forEach(pid -> refusals.add(inUse(host, pid)));
         }
         return refusals;
     }
 
-    /** @param process its number, and its name in brackets */
-    private static Refusal inUse(HostFacts host, String process) {
-        String pid = process.split(" ", 2)[0];
-        Optional<VmProcess> guest = host.vms().all().stream()
-                .filter(vm -> String.valueOf(vm.pid()).equals(pid))
-                .findFirst();
+    private static Refusal inUse(HostFacts host, int pid) {
+        Optional<VmProcess> guest =
+                host.vms().all().stream().filter(vm -> vm.pid() == pid).findFirst();
         return new Refusal(
                 Obstacle.IN_USE,
                 guest.map(vm -> "guest " + vm.name() + " (process " + pid + ") uses it")
-                                .orElse("process " + process + " has it open")
+                                .orElse("process " + host.named(pid) + " has it open")
                         + "; open() answers EBUSY",
                 guest.isPresent()
                         ? "nothing, if that guest shall have it: 'kvmirq explain' shows its interrupts"
