@@ -11,7 +11,9 @@ import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.host.facts.VmProcess.EventfdFile;
 import io.kvmirq.host.facts.VmProcess.VcpuFile;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.OptionalLong;
@@ -40,7 +42,9 @@ final class ProcessLinks {
     private final Optional<VmmOptions> options;
     private final FormClaims forms;
     private final List<ArmedVector> armed;
+    private final Map<ArmedVector, Integer> places = new HashMap<>();
     private @Nullable String used;
+    private @Nullable Eventfds eventfds;
 
     /**
      * @param users the processes that have the device, with or without a VM
@@ -59,6 +63,7 @@ final class ProcessLinks {
         this.options = options;
         this.forms = forms;
         this.armed = armed;
+        armed.forEach(one -> places.put(one, places.size()));
     }
 
     /** The reason why the rest of the chain is not shown, if processes without a VM have the device. */
@@ -155,10 +160,12 @@ final class ProcessLinks {
     /** An eventfd in an epoll of the process rarely belongs to an irqfd. */
     private Link eventfd(VmProcess process, Interrupt interrupt) {
         List<EventfdFile> all = process.eventfds();
-        List<EventfdFile> unpolled = all.stream().filter(one -> !one.polled()).toList();
-        boolean some = !unpolled.isEmpty() && unpolled.size() < all.size();
-        List<EventfdFile> named = some ? unpolled : all;
-        Optional<EventfdFile> own = own(process, named, interrupt);
+        Eventfds known = eventfds;
+        if (known == null || !known.of().equals(process)) {
+            known = Eventfds.of(process);
+            eventfds = known;
+        }
+        Optional<EventfdFile> own = own(known, interrupt);
         Optional<Link> flaw = all.stream()
                 .filter(one -> Long.compareUnsigned(one.count(), UNREAD) >= 0)
                 .filter(one -> own.map(one::equals).orElseGet(() -> mayBeOf(one, interrupt)))
@@ -174,37 +181,51 @@ final class ProcessLinks {
                     name(all.get(0)),
                     "descriptor " + all.get(0).fd() + " of process " + process.pid());
         }
-        return Link.notShown(
-                Hop.EVENTFD,
-                "VFIO does not show which one it signals; process " + process.pid() + " has the descriptor"
-                        + (named.size() == 1 ? " " : "s ")
-                        + named.stream()
-                                .limit(MOST_NAMED)
-                                .map(one -> String.valueOf(one.fd()))
-                                .collect(Collectors.joining(", "))
-                        + (named.size() > MOST_NAMED ? ", ..." : "")
-                        + (unpolled.isEmpty()
-                                ? ", all in its epolls"
-                                : some ? ", which are in none of its epolls" : ""),
-                BY_VMM);
+        return Link.notShown(Hop.EVENTFD, known.text(), BY_VMM);
     }
 
     /** The kernel gives descriptors and ids in the order in which eventfds are made, and a VMM makes those of vectors in theirs. */
-    private Optional<EventfdFile> own(VmProcess process, List<EventfdFile> eventfds, Interrupt interrupt) {
-        if (eventfds.size() == 1 && armed.size() == 1) {
-            return Optional.of(eventfds.get(0));
+    private Optional<EventfdFile> own(Eventfds eventfds, Interrupt interrupt) {
+        List<EventfdFile> named = eventfds.named();
+        if (named.size() == 1 && armed.size() == 1) {
+            return Optional.of(named.get(0));
         }
-        List<Integer> ids =
-                eventfds.stream().flatMap(one -> one.id().stream().boxed()).toList();
-        boolean ordered =
-                ids.size() == armed.size() && ids.equals(ids.stream().sorted().toList());
-        int place = interrupt.armed().map(armed::indexOf).orElse(-1);
-        return ordered
-                        && place >= 0
-                        && eventfds.size() == armed.size()
-                        && process.devices().size() == 1
-                ? Optional.of(eventfds.get(place))
+        Integer place = interrupt.armed().map(places::get).orElse(null);
+        return eventfds.isOrdered()
+                        && place != null
+                        && named.size() == armed.size()
+                        && eventfds.of().devices().size() == 1
+                ? Optional.of(named.get(place))
                 : Optional.empty();
+    }
+
+    /**
+     * The eventfds of a process that may be those of vectors: the ones in none of its epolls, if there are any.
+     *
+     * @param isOrdered whether each has an id, and the ids ascend with the descriptors
+     * @param text the sentence that names them
+     */
+    private record Eventfds(VmProcess of, List<EventfdFile> named, boolean isOrdered, String text) {
+        static Eventfds of(VmProcess process) {
+            List<EventfdFile> all = process.eventfds();
+            List<EventfdFile> unpolled =
+                    all.stream().filter(one -> !one.polled()).toList();
+            boolean some = !unpolled.isEmpty() && unpolled.size() < all.size();
+            List<EventfdFile> named = some ? unpolled : all;
+            List<Integer> ids =
+                    named.stream().flatMap(one -> one.id().stream().boxed()).toList();
+            String text = "VFIO does not show which one it signals; process " + process.pid() + " has the descriptor"
+                    + (named.size() == 1 ? " " : "s ")
+                    + named.stream()
+                            .limit(MOST_NAMED)
+                            .map(one -> String.valueOf(one.fd()))
+                            .collect(Collectors.joining(", "))
+                    + (named.size() > MOST_NAMED ? ", ..." : "")
+                    + (unpolled.isEmpty() ? ", all in its epolls" : some ? ", which are in none of its epolls" : "");
+            boolean ordered = ids.size() == named.size()
+                    && ids.equals(ids.stream().sorted().toList());
+            return new Eventfds(process, named, ordered, text);
+        }
     }
 
     /** Each handler of the host irq adds one signal, so only write(2) makes an eventfd full. */

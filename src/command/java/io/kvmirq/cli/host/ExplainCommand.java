@@ -73,6 +73,7 @@ public final class ExplainCommand implements Command {
                 .description("The number of a vector of MSI or MSI-X (default: all vectors)."));
         usage.add(Command.option("--vm", "NAME|PID", String.class)
                 .description("All devices of a guest, by its name or its process, in place of BDF."));
+        usage.add(OptionSpec.builder("--all").description("All devices of all guests, in place of BDF."));
         usage.add(OptionSpec.builder("--vcpus")
                 .description("With --vm: print the vCPUs of the guest instead of its devices. Each has"
                         + " its phase, its CPU, the fields of the posting hardware that follow from"
@@ -107,8 +108,23 @@ public final class ExplainCommand implements Command {
         return lines.toArray(String[]::new);
     }
 
-    /** @param vector empty for all */
-    private record Question(Optional<PciAddress> device, OptionalInt vector, Optional<String> guest, boolean vcpus) {}
+    /**
+     * @param device empty for the devices of guests
+     * @param vector empty for all
+     * @param guest a guest by name or process; empty for all
+     */
+    private record Question(Optional<PciAddress> device, OptionalInt vector, Optional<String> guest, boolean vcpus) {
+        List<VmProcess> guests(HostFacts host) {
+            if (guest.isPresent()) {
+                return HostChoice.guests(host, guest.get());
+            }
+            if (host.vms().all().isEmpty()) {
+                throw new UnreadableInputException(
+                        "no process is seen that holds a VM" + (host.vms().unreadable() > 0 ? ": run as root" : ""));
+            }
+            return host.vms().all();
+        }
+    }
 
     @Override
     public int run(ParseResult arguments, Terminal terminal) {
@@ -134,10 +150,7 @@ public final class ExplainCommand implements Command {
 
     /** The chains of the guest on the command line. */
     private static List<Sources> sources(HostFiles tree, HostFacts host, Question question) {
-        return question.guest().isEmpty()
-                ? List.of()
-                : Sources.of(
-                        tree, host, HostChoice.guests(host, question.guest().get()));
+        return question.device().isPresent() ? List.of() : Sources.of(tree, host, question.guests(host));
     }
 
     private static int fakeVcpus(Question question, ParseResult arguments, Terminal terminal) {
@@ -189,9 +202,8 @@ public final class ExplainCommand implements Command {
     /** Reports a missing device before the watch begins. */
     private static int watched(
             LiveOption live, HostFacts host, Question question, ParseResult arguments, Terminal terminal) {
-        List<VmProcess> guests = question.guest().isPresent()
-                ? HostChoice.guests(host, question.guest().get())
-                : host.vms().of(question.device().orElseThrow());
+        List<VmProcess> guests =
+                question.device().isPresent() ? host.vms().of(question.device().get()) : question.guests(host);
         List<PciAddress> devices = question.device().map(List::of).orElseGet(() -> guests.stream()
                 .flatMap(ExplainCommand::devices)
                 .toList());
@@ -232,7 +244,7 @@ public final class ExplainCommand implements Command {
         if (arguments.hasMatchedOption("--json")) {
             Json.print(terminal, "kvmirq.explain/3", json -> {
                 json.text("kernel", host.kernel()).objects("chains", chains, ExplainJson::write);
-                if (arguments.hasMatchedOption("--vm")) {
+                if (Command.words(arguments).isEmpty()) {
                     json.objects("sources", sources, ExplainJson::write);
                 }
                 live.ifPresent(one -> LiveOption.write(json, one));
@@ -257,15 +269,16 @@ public final class ExplainCommand implements Command {
         if (vcpus && guest.isEmpty()) {
             throw new IllegalArgumentException("--vcpus are those of a guest: add --vm NAME");
         }
-        if (guest.isPresent() && !vcpus && arguments.hasMatchedOption("--fake")) {
+        boolean all = arguments.hasMatchedOption("--all");
+        if ((guest.isPresent() || all) && !vcpus && arguments.hasMatchedOption("--fake")) {
             throw new IllegalArgumentException(
                     "a fake host has a guest only while --vcpus watches it: add --vcpus, or name"
                             + " another host by --root or --from");
         }
-        if (guest.isPresent() && !words.isEmpty()) {
-            throw new IllegalArgumentException("--vm and an address exclude each other: give one of them");
+        if ((words.isEmpty() ? 0 : 1) + (guest.isPresent() ? 1 : 0) + (all ? 1 : 0) > 1) {
+            throw new IllegalArgumentException("--vm, --all and an address exclude each other: give one of them");
         }
-        if (words.isEmpty() && guest.isEmpty()) {
+        if (words.isEmpty() && guest.isEmpty() && !all) {
             throw new IllegalArgumentException("expected either the address of a device, such as 0000:3b:00.0, or --vm"
                     + " and the name of a guest: 'kvmirq list --all' shows both");
         }
@@ -303,7 +316,7 @@ public final class ExplainCommand implements Command {
             return List.of(DeviceChains.of(host, device, vector));
         }
         List<Chain> chains = new ArrayList<>();
-        for (VmProcess process : HostChoice.guests(host, question.guest().orElse(""))) {
+        for (VmProcess process : question.guests(host)) {
             for (PciAddress address : devices(process).toList()) {
                 Optional<Chain> gone = DeviceChains.gone(host, address);
                 chains.addAll(

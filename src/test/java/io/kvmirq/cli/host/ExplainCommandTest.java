@@ -456,6 +456,9 @@ class ExplainCommandTest {
         assertThat(of(pit(), "--vm", "web").exited(17).out())
                 .startsWith("0000:00:02.0  MSI-X 0  → web (process 100)\n");
         assertThat(of(pit(), "--vm", "100").exitCode()).isEqualTo(17);
+        assertThat(of(pit(), "--all")).isEqualTo(of(pit(), "--vm", "web"));
+        assertThat(of(RecordedHost.of("amd-6.12"), "--all"))
+                .isEqualTo(new Cli.Ended(ExitCode.COULD_NOT_RUN, "", "kvmirq: no process is seen that holds a VM\n"));
         assertThat(of(pit(), "--vm", "mail"))
                 .isEqualTo(new Cli.Ended(
                         ExitCode.COULD_NOT_RUN,
@@ -475,7 +478,7 @@ class ExplainCommandTest {
                         + " 0000:3b:00.0. See kvmirq explain --help",
                 "--json         | 2 | expected either the address of a device, such as 0000:3b:00.0, or --vm and the name"
                         + " of a guest: 'kvmirq list --all' shows both. See kvmirq explain --help",
-                "--vm web 02:00.0 | 2 | --vm and an address exclude each other: give one of them. See kvmirq explain --help"
+                "--vm web 02:00.0 | 2 | --vm, --all and an address exclude each other: give one of them. See kvmirq explain --help"
             })
     void wrongQuestionIsRefused(String arguments, int exitCode, String sentence) throws IOException {
         Cli.Ended printed = of(pit(), arguments.split(" ")).exited(exitCode);
