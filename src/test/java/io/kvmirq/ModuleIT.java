@@ -182,7 +182,7 @@ class ModuleIT {
     private static Process javac(Path jdk, Path directory, String source) throws IOException {
         Path module = Files.writeString(directory.resolve("module-info.java"), MODULE);
         Path main = Files.writeString(directory.resolve("Main.java"), source);
-        return new ProcessBuilder(
+        ProcessBuilder javac = new ProcessBuilder(
                         jdk.resolve("bin/javac").toString(),
                         "--module-path",
                         // The annotations are part of the API.
@@ -191,8 +191,10 @@ class ModuleIT {
                         directory.resolve("classes").toString(),
                         module.toString(),
                         main.toString())
-                .redirectErrorStream(true)
-                .start();
+                .redirectErrorStream(true);
+        // Surefire sets it, and javac would read it.
+        javac.environment().remove("CLASSPATH");
+        return javac.start();
     }
 
     private static String ours() throws IOException {

@@ -2,6 +2,7 @@
 package io.kvmirq;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.contentOf;
 
 import io.kvmirq.testing.TinyVmm;
 import java.io.IOException;
@@ -17,6 +18,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
 /** The archive of classes that scripts/tiny-vmm makes at its first run. */
+@Tag("slow")
 class TinyVmmArchiveTest {
     private static final String ANSWERED =
             "tiny-vmm: the guest has answered; 10 interrupts sent, 10 answered, 0 lost\n";
@@ -46,8 +48,10 @@ class TinyVmmArchiveTest {
         ProcessBuilder run = new ProcessBuilder("sh", script.toString(), "--backend", "fake", "--interrupts", "10");
         run.environment().put("JAVA", java.toString());
         run.environment().put("JDK_JAVA_OPTIONS", "-Xlog:class+load:file=" + log);
-        Process vmm = run.redirectError(ProcessBuilder.Redirect.DISCARD).start();
+        Path said = tree.resolve("said");
+        Process vmm = run.redirectError(said.toFile()).start();
         assertThat(new String(vmm.getInputStream().readAllBytes()))
+                .as(() -> contentOf(said.toFile()))
                 .endsWith(ANSWERED)
                 .hasLineCount(2);
         assertThat(vmm.waitFor()).isZero();

@@ -108,8 +108,10 @@ public final class LiveChains {
 
     private void links(int number, Live.Irq irq, Map<Hop, Link> links) {
         Link before = links.get(Hop.HOST_IRQ);
-        boolean whole = before != null && before.state() == Link.State.WHOLE;
-        if (irq.counted().isPresent() && (whole || before != null && before.state() == Link.State.NOT_SHOWN)) {
+        if (before != null
+                && irq.counted().isPresent()
+                && (before.state() == Link.State.WHOLE || before.state() == Link.State.NOT_SHOWN)) {
+            boolean whole = before.state() == Link.State.WHOLE;
             long came = irq.counted().getAsLong();
             links.put(
                     Hop.HOST_IRQ,

@@ -15,10 +15,12 @@ import java.util.Map;
 import java.util.regex.MatchResult;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
 /** {@code LAB_CLASS}: a program in place of the lab's tests. What cannot run is refused before anything is prepared. */
+@Tag("slow")
 class LabProgramTest {
     private static final Pattern EXAMPLE = Pattern.compile("LAB_CLASS=(\\S+) LAB_CLASSPATH=(\\S+)");
     /** Where these classes are. */
@@ -74,14 +76,14 @@ class LabProgramTest {
     /** The minor and the major version are the bytes 4 to 7 of a class file. */
     @Test
     void classMustBeOfTheJavaOfTheLab() throws Exception {
-        String file = Tests.class.getName().replace('.', '/') + ".class";
+        String file = Summary.class.getName().replace('.', '/') + ".class";
         byte[] bytes = Files.readAllBytes(Path.of(HERE, file));
         bytes[7] = 127;
         Files.createDirectories(directory.resolve(file).getParent());
         Files.write(directory.resolve(file), bytes);
-        assertThat(refused("arm-gicv3", Map.of("LAB_CLASS", Tests.class.getName(), "LAB_CLASSPATH", directory + "")))
+        assertThat(refused("arm-gicv3", Map.of("LAB_CLASS", Summary.class.getName(), "LAB_CLASSPATH", directory + "")))
                 .isEqualTo(
-                        "lab: io.kvmirq.testing.Tests is compiled for a newer Java than the 17 of the lab: compile it"
+                        "lab: io.kvmirq.testing.Summary is compiled for a newer Java than the 17 of the lab: compile it"
                                 + " with --release 17");
     }
 

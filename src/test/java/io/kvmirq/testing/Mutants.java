@@ -22,6 +22,7 @@ import java.util.stream.Stream;
 import javax.tools.JavaCompiler;
 import javax.tools.StandardJavaFileManager;
 import javax.tools.ToolProvider;
+import org.junit.platform.console.ConsoleLauncher;
 
 /**
  * {@code main}: changes the production code, one place at a time, and runs the tests or the search that have to notice it.
@@ -38,6 +39,10 @@ final class Mutants {
     private static final double GOAL = 0.95;
     private static final int WORDS = 160;
     private static final Pattern FAILURE = Pattern.compile("(?m)^FAILED (.*(?:\n    .*)*)|^LOST (.*)");
+
+    /** What JUnit's ConsoleLauncher returns where no class has such a name. */
+    private static final int NO_TEST = 2;
+
     private static final Pattern TOKEN = Pattern.compile("\\w+|\\S");
 
     private Mutants() {}
@@ -189,8 +194,16 @@ final class Mutants {
                     "-Xss64m",
                     "-cp",
                     changed + File.pathSeparator + System.getProperty("java.class.path")));
-            command.add((mutant.isSearched() ? Mutants.class : Tests.class).getName());
-            command.addAll(List.of(((mutant.isSearched() ? "--search " : "") + mutant.by()).split(" ")));
+            command.addAll(
+                    mutant.isSearched()
+                            ? List.of(Mutants.class.getName(), "--search", mutant.by())
+                            : List.of(
+                                    ConsoleLauncher.class.getName(),
+                                    "execute",
+                                    "--details=none",
+                                    "--fail-if-no-tests",
+                                    "--scan-classpath",
+                                    "--include-classname=.*\\.(" + mutant.by().replace(' ', '|') + ")"));
             Path output = changed.resolve("output");
             Process process = new ProcessBuilder(command)
                     .redirectErrorStream(true)
@@ -220,7 +233,7 @@ final class Mutants {
         if (code == 0 && !failed) {
             return new Outcome(Verdict.UNNOTICED, mutant.expected() + ", by " + mutant.by());
         }
-        if (!failed && code == Tests.NO_SUCH_TEST) {
+        if (!failed && code == NO_TEST) {
             throw new IllegalStateException(mutant + ": " + output);
         } else if (!failed) {
             return new Outcome(Verdict.ENDLESS, "exit code " + code);

@@ -1,166 +1,222 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.testing;
 
-import io.kvmirq.explain.Grade;
+import static java.util.stream.Collectors.counting;
+import static java.util.stream.Collectors.groupingBy;
+import static java.util.stream.Collectors.joining;
+import static java.util.stream.Collectors.toList;
+
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.Comparator;
 import java.util.LinkedHashMap;
-import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
-import java.util.TreeSet;
-import java.util.stream.Collectors;
-import java.util.stream.Stream;
+import java.util.function.Function;
 
-/**
- * Prints what ran on what, and why that is not enough, from the rows that {@link SummaryListener} and
- * {@code scripts/native-test} wrote. The last line counts, and its number of failures is 0 exactly if the run succeeds.
- */
+/** Prints what ran on which kernel, and why that is not enough, from what {@link SummaryListener} wrote. */
 final class Summary {
-    /** The number of slow classes that are named. */
-    private static final int SLOWEST = 10;
+    static final String REAL_KVM = "real KVM";
 
-    private final List<TestRow> tests;
-    private final List<RuleRow> rules;
-    private final List<ClassTime> times;
-    private final Verdict verdict;
-    /** This machine's kernel. */
-    private final String here;
+    /** Seconds of a class from which on it is named. */
+    private static final double SLOW = 20;
 
-    private final PrintWriter out;
+    /** A failure's reason is printed up to so many characters. */
+    private static final int REASON = 600;
 
-    private Summary(
-            List<TestRow> tests,
-            List<RuleRow> rules,
-            List<ClassTime> times,
-            Verdict verdict,
-            String here,
-            PrintWriter out) {
-        this.tests = tests;
-        this.rules = rules;
-        this.times = times;
-        this.verdict = verdict;
-        this.here = here;
-        this.out = out;
+    /**
+     * One test of one run.
+     *
+     * @param kernel what answered the test: {@link #REAL_KVM}, "fake" or "none"
+     * @param status "passed", "failed" or "skipped"
+     * @param reason why it was skipped or failed; may be empty
+     * @param world the binding or the profile of the fake through which a contract test asks; empty for other tests
+     */
+    record Row(String run, String jdk, String kernel, String status, String test, String reason, String world) {
+        static Row parse(String line) {
+            String[] cells = line.split("\t", -1);
+            return new Row(cells[0], cells[1], cells[2], cells[3], cells[4], cells[5], cells[6]);
+        }
+
+        /** Irqfd of IrqfdContract. */
+        String area() {
+            return test.replaceFirst("^.*contract\\.", "").replaceFirst("Contract\\..*$", "");
+        }
+
+        boolean inLab() {
+            return run.startsWith("lab-");
+        }
+
+        /** Whether the test passed on a real KVM: this machine's, or in the lab that of the lab's kernel. */
+        boolean showsKvm() {
+            return status.equals("passed") && kernel.equals(REAL_KVM);
+        }
+
+        /**
+         * Its column in the table of contracts: a binding and its JDK, the fake in all profiles, or a kernel of the lab;
+         * empty for what is no contract test, as other classes that run with several parameters.
+         */
+        String column() {
+            boolean fake = world.startsWith("fake");
+            if (!test.contains(".contract.") || world.isEmpty() || run.equals("checked-jni") || (inLab() && fake)) {
+                return "";
+            }
+            return inLab() ? run.substring("lab-".length()) : (fake ? "fake" : world) + " " + jdk;
+        }
     }
 
-    /** {@code scripts/test-summary} runs it: the directory of the rows, then the parts that failed outside of the tests. */
+    private Summary() {}
+
+    /** Prints what ran: {@code main DIRECTORY [PART...]}, with the parts that failed outside of the tests. */
     public static void main(String[] arguments) throws IOException {
         PrintWriter out = new PrintWriter(System.out, true, StandardCharsets.UTF_8);
-        Verdict.Here here =
-                new Verdict.Here("1".equals(System.getenv("KVMIRQ_REQUIRE_KVM")), System.getProperty("os.version"));
-        List<String> brokenParts = Arrays.asList(arguments).subList(1, arguments.length);
-        System.exit(print(Path.of(arguments[0]), brokenParts, here, out));
+        List<String> parts = Arrays.asList(arguments).subList(1, arguments.length);
+        boolean kvmRequired = "1".equals(System.getenv("KVMIRQ_REQUIRE_KVM"));
+        System.exit(print(Path.of(arguments[0]), parts, kvmRequired, System.getProperty("os.version"), out) ? 0 : 1);
     }
 
     /**
-     * Prints the summary of the rows in a directory.
+     * Prints what ran on what, and why that is not enough. The last line counts, and its number of failures is 0 exactly
+     * if the run succeeds.
      *
-     * @return the exit code: 0 if the run succeeds
+     * @param kvmRequired whether a run without a test on this machine's KVM fails
+     * @param release of the running kernel, such as 6.18.44
+     * @return whether the run succeeds
      */
-    static int print(Path directory, List<String> brokenParts, Verdict.Here here, PrintWriter out) throws IOException {
-        List<TestRow> tests = new ArrayList<>();
-        for (Path file : files(directory, ".tsv")) {
-            Files.readAllLines(file).stream().map(TestRow::parse).forEach(tests::add);
-        }
-        if (tests.isEmpty()) {
-            brokenParts.forEach(part -> out.println("failed: " + part));
+    static boolean print(Path directory, List<String> parts, boolean kvmRequired, String release, PrintWriter out)
+            throws IOException {
+        List<Row> rows = lines(directory, ".tsv").values().stream()
+                .flatMap(List::stream)
+                .map(Row::parse)
+                .toList();
+        if (rows.isEmpty()) {
+            parts.forEach(part -> out.println("failed: " + part));
             out.println("no test ran");
-            return 1;
+            return false;
         }
-        List<RuleRow> rules = new ArrayList<>();
-        for (Path file : files(directory, ".rules")) {
-            String run = file.getFileName().toString().replaceFirst("(@\\w+)?\\.rules$", "");
-            Files.readAllLines(file).stream()
-                    .map(line -> RuleRow.parse(run, line))
-                    .forEach(rules::add);
+        // A line for each area of the contract, a column for each binding, profile and kernel of the lab.
+        List<Row> contract =
+                rows.stream().filter(row -> !row.column().isEmpty()).toList();
+        Set<String> columns = by(contract, Row::column).keySet();
+        if (!contract.isEmpty()) {
+            line(
+                    out,
+                    "%n%-12s%s   (passed, +skipped, !failed; binding and JDK, the fake in all profiles)",
+                    "contract",
+                    columns.stream().map(column -> right(column, column)).collect(joining()));
         }
-        List<ClassTime> times = new ArrayList<>();
-        for (Path file : files(directory, ".seconds")) {
-            Files.readAllLines(file).stream().map(ClassTime::parse).forEach(times::add);
-        }
-        Verdict verdict = Verdict.of(tests, rules, brokenParts, here);
-        Summary summary = new Summary(tests, rules, times, verdict, here.kernelRelease(), out);
-        summary.print();
-        summary.writeGrades(directory.resolve("grades.txt"));
-        return verdict.failures().isEmpty() ? 0 : 1;
+        by(contract, Row::area).forEach((area, some) -> {
+            Map<String, List<Row>> cells = by(some, Row::column);
+            line(
+                    out,
+                    "%-12s%s",
+                    area,
+                    columns.stream()
+                            .map(column -> right(column, cell(cells.getOrDefault(column, List.of()))))
+                            .collect(joining()));
+        });
+        line(out, "%n%-18s %-10s %-12s %7s %7s %7s", "run", "JDK", "kernel", "passed", "failed", "skipped");
+        by(rows, row -> format("%-18s %-10s %-12s", row.run(), row.jdk(), row.kernel()))
+                .forEach((head, some) -> line(
+                        out,
+                        "%s %7d %7d %7d",
+                        head,
+                        count(some, "passed"),
+                        count(some, "failed"),
+                        count(some, "skipped")));
+        by(rows.stream().filter(row -> row.status().equals("skipped")).toList(), Row::reason)
+                .forEach((reason, some) ->
+                        line(out, "skipped %d: %s", some.size(), reason.isEmpty() ? "no reason given" : reason));
+        List<String> failures = new ArrayList<>(parts);
+        RuleRow.judge(lines(directory, ".rules"), rows, release, out, failures);
+        judge(rows, lines(directory, ".seconds"), kvmRequired, out, failures);
+        failures.forEach(failure -> out.println("failed: " + failure));
+        line(out, "%d passed, %d failed, %d skipped", count(rows, "passed"), failures.size(), count(rows, "skipped"));
+        return failures.isEmpty();
     }
 
-    private static List<Path> files(Path directory, String suffix) throws IOException {
-        if (!Files.isDirectory(directory)) {
-            return List.of();
+    private static void judge(
+            List<Row> rows,
+            Map<String, List<String>> times,
+            boolean kvmRequired,
+            PrintWriter out,
+            List<String> failures) {
+        rows.stream()
+                .filter(row -> row.status().equals("failed"))
+                .forEach(row -> failures.add(row.test() + " (" + row.run()
+                        + (row.world().isEmpty() ? "" : ", " + row.world()) + ", JDK " + row.jdk()
+                        + ")" + (row.reason().isEmpty() ? "" : ": ")
+                        + row.reason()
+                                .substring(0, Math.min(REASON, row.reason().length()))));
+        times.forEach((process, lines) -> {
+            Map<String, Long> classes =
+                    lines.stream().collect(groupingBy(line -> line.split("\t")[1], LinkedHashMap::new, counting()));
+            classes.forEach((type, count) -> {
+                if (count % 2 == 1) {
+                    failures.add(type + " began and did not end: its JVM, " + process + ", is gone");
+                }
+            });
+            lines.stream()
+                    .map(line -> line.split("\t"))
+                    .filter(cells -> cells.length > 2 && Double.parseDouble(cells[2]) >= SLOW)
+                    .forEach(cells -> line(out, "%s took %s s (%s)", cells[1], cells[2], cells[0]));
+        });
+        if (count(rows, "passed") == 0) {
+            failures.add("no test passed");
         }
-        try (Stream<Path> files = Files.list(directory)) {
-            return files.filter(file -> file.toString().endsWith(suffix))
-                    .sorted()
-                    .toList();
+        if (rows.stream().anyMatch(row -> !row.inLab()) && !showsKvm(rows)) {
+            if (kvmRequired) {
+                failures.add("no test passed on the real KVM, which KVMIRQ_REQUIRE_KVM=1 demands");
+            } else {
+                out.println("no test passed on this machine's KVM; KVMIRQ_REQUIRE_KVM=1 makes that a failure");
+            }
         }
+        by(rows.stream().filter(Row::inLab).toList(), Row::run).forEach((run, some) -> {
+            if (some.stream().noneMatch(Row::showsKvm)) {
+                failures.add(run + " has no KVM: no test passed on it");
+            }
+        });
     }
 
-    private void print() {
-        printContract();
-        printRuns();
-        tests.stream()
-                .filter(test -> test.status() == TestRow.Status.SKIPPED)
-                .collect(Collectors.groupingBy(
-                        test -> test.reason().isEmpty() ? "no reason given" : test.reason(),
-                        LinkedHashMap::new,
-                        Collectors.counting()))
-                .forEach((reason, count) -> line("skipped %d: %s", count, reason));
-        printRules();
-        printSlowest();
-        verdict.remarks().forEach(out::println);
-        verdict.failures().forEach(failure -> out.println("failed: " + failure));
-        line(
-                "%d passed, %d failed, %d skipped",
-                count(tests, TestRow.Status.PASSED), verdict.failures().size(), count(tests, TestRow.Status.SKIPPED));
+    /** Whether a test passed on this machine's KVM. Without KVM the tests of eventfds pass through the bindings, too. */
+    static boolean showsKvm(List<Row> rows) {
+        return rows.stream().noneMatch(row -> !row.inLab() && row.reason().contains(Machine.NO_KVM))
+                && rows.stream().anyMatch(row -> !row.inLab() && row.showsKvm());
     }
 
-    /**
-     * The column of a row: a binding and its JDK, the fake in all profiles, or a kernel of the lab; empty for what is no
-     * contract test, as other classes that run with several parameters.
-     */
-    private static String column(TestRow test) {
-        boolean isContract = test.test().contains(".contract.") && !test.world().isEmpty();
-        if (!isContract || test.run().equals("checked-jni") || (test.inLab() && test.onFake())) {
-            return "";
+    /** The lines of the files of a kind, by the name of the process, in the order of the names. */
+    private static Map<String, List<String>> lines(Path directory, String suffix) throws IOException {
+        Map<String, List<String>> lines = new TreeMap<>();
+        if (Files.isDirectory(directory)) {
+            try (DirectoryStream<Path> files = Files.newDirectoryStream(directory, "*" + suffix)) {
+                for (Path file : files) {
+                    lines.put(file.getFileName().toString().replace(suffix, ""), Files.readAllLines(file));
+                }
+            }
         }
-        return test.inLab()
-                ? test.run().replaceFirst("^lab-", "")
-                : (test.onFake() ? "fake" : test.world()) + " " + test.jdk();
+        return lines;
     }
 
-    private void printContract() {
-        Map<String, Map<String, List<TestRow>>> areas = tests.stream()
-                .filter(test -> !column(test).isEmpty())
-                .collect(Collectors.groupingBy(
-                        test -> test.test().replaceFirst("^.*contract\\.", "").replaceFirst("Contract\\..*$", ""),
-                        LinkedHashMap::new,
-                        Collectors.groupingBy(Summary::column)));
-        if (areas.isEmpty()) {
-            return;
-        }
-        Set<String> columns = tests.stream()
-                .map(Summary::column)
-                .filter(column -> !column.isEmpty())
-                .collect(Collectors.toCollection(LinkedHashSet::new));
-        String head = columns.stream().map(column -> right(column, column)).collect(Collectors.joining());
-        line("%n%-12s%s   (passed, +skipped, !failed; binding and JDK, the fake in all profiles)", "contract", head);
-        areas.forEach((area, cells) -> line(
-                "%-12s%s",
-                area,
-                columns.stream()
-                        .map(column -> right(column, cell(cells.getOrDefault(column, List.of()))))
-                        .collect(Collectors.joining())));
+    private static Map<String, List<Row>> by(List<Row> rows, Function<Row, String> key) {
+        return rows.stream().collect(groupingBy(key, LinkedHashMap::new, toList()));
+    }
+
+    private static long count(List<Row> rows, String status) {
+        return rows.stream().filter(row -> row.status().equals(status)).count();
+    }
+
+    private static String cell(List<Row> rows) {
+        long skipped = count(rows, "skipped");
+        long failed = count(rows, "failed");
+        return count(rows, "passed") + (skipped == 0 ? "" : "+" + skipped) + (failed == 0 ? "" : "!" + failed);
     }
 
     /** A text at the right edge of a column. */
@@ -168,115 +224,7 @@ final class Summary {
         return format(" %" + Math.max(9, column.length()) + "s", text);
     }
 
-    private static String cell(List<TestRow> tests) {
-        long skipped = count(tests, TestRow.Status.SKIPPED);
-        long failed = count(tests, TestRow.Status.FAILED);
-        return count(tests, TestRow.Status.PASSED)
-                + (skipped == 0 ? "" : "+" + skipped)
-                + (failed == 0 ? "" : "!" + failed);
-    }
-
-    private void printRuns() {
-        line("%n%-18s %-10s %-12s %7s %7s %7s", "run", "JDK", "kernel", "passed", "failed", "skipped");
-        tests.stream()
-                .collect(Collectors.groupingBy(
-                        test -> List.of(test.run(), test.jdk(), test.kernel()),
-                        LinkedHashMap::new,
-                        Collectors.toList()))
-                .forEach((key, rows) -> line(
-                        "%-18s %-10s %-12s %7d %7d %7d",
-                        key.get(0),
-                        key.get(1),
-                        key.get(2),
-                        count(rows, TestRow.Status.PASSED),
-                        count(rows, TestRow.Status.FAILED),
-                        count(rows, TestRow.Status.SKIPPED)));
-    }
-
-    private void printRules() {
-        if (rules.isEmpty()) {
-            return;
-        }
-        List<RuleRow> all = Verdict.distinct(rules);
-        Set<String> leanedOn = Verdict.names(rules, RuleRow::leanedOn);
-        String grades = Arrays.stream(Grade.values())
-                .filter(grade -> grade != Grade.UNTESTED)
-                .map(grade -> {
-                    List<RuleRow> graded =
-                            all.stream().filter(rule -> rule.grade() == grade).toList();
-                    long count = graded.stream()
-                            .filter(rule -> leanedOn.contains(rule.rule()))
-                            .count();
-                    return format("%s %d (%d)", grade.label(), graded.size(), count);
-                })
-                .collect(Collectors.joining(", "));
-        line("%nrules of the fake: %d (leaned on by tests that ask a real kernel the same): %s", all.size(), grades);
-        printKernels();
-        all.stream()
-                .filter(rule -> rule.grade() == Grade.INFERRED)
-                .forEach(rule -> line("inferred: %s, %s", rule.rule(), rule.text()));
-    }
-
-    /** The kernel that showed a rule: of the lab, or this machine's. */
-    private String kernel(RuleRow rule) {
-        return rule.inLab() ? rule.run().replaceFirst("^lab-", "") : Verdict.isOfArm64(rule) ? "arm64-recorded" : here;
-    }
-
-    private void printKernels() {
-        Map<String, List<RuleRow>> kernels = rules.stream()
-                .filter(RuleRow::leanedOn)
-                .collect(Collectors.groupingBy(this::kernel, LinkedHashMap::new, Collectors.toList()));
-        kernels.forEach((kernel, seen) -> line(
-                "  seen on %-16s %s",
-                kernel,
-                Verdict.distinct(seen).stream()
-                        .collect(Collectors.groupingBy(RuleRow::grade, TreeMap::new, Collectors.counting()))
-                        .entrySet()
-                        .stream()
-                        .map(grade -> grade.getKey().label() + " " + grade.getValue())
-                        .collect(Collectors.joining(", "))));
-    }
-
-    /** A line for each rule: its name, its grade, and the kernels that showed it in this run. */
-    private void writeGrades(Path file) throws IOException {
-        Map<String, Set<String>> kernels = rules.stream()
-                .filter(RuleRow::leanedOn)
-                .collect(Collectors.groupingBy(
-                        RuleRow::rule, Collectors.mapping(this::kernel, Collectors.toCollection(TreeSet::new))));
-        Files.write(
-                file,
-                Verdict.distinct(rules).stream()
-                        .map(rule -> (rule.rule() + " " + rule.grade().label() + " "
-                                        + String.join(" ", kernels.getOrDefault(rule.rule(), Set.of())))
-                                .strip())
-                        .toList());
-    }
-
-    /** The seconds of a class in one run: a line of {@code RUN.seconds}. */
-    private record ClassTime(String run, String type, double seconds) {
-        static ClassTime parse(String line) {
-            String[] cells = line.split("\t", -1);
-            return new ClassTime(cells[0], cells[1], Double.parseDouble(cells[2]));
-        }
-    }
-
-    private void printSlowest() {
-        if (times.isEmpty()) {
-            return;
-        }
-        line("%nslowest classes, seconds:");
-        times.stream()
-                .sorted(Comparator.comparingDouble(ClassTime::seconds).reversed())
-                .limit(SLOWEST)
-                .forEach(time -> line(
-                        "%7.1f  %s (%s)", time.seconds(), time.type().replaceFirst("^io\\.kvmirq\\.", ""), time.run()));
-    }
-
-    private static long count(List<TestRow> tests, TestRow.Status status) {
-        return tests.stream().filter(test -> test.status() == status).count();
-    }
-
-    private void line(String format, Object... arguments) {
+    private static void line(PrintWriter out, String format, Object... arguments) {
         out.println(format(format, arguments));
     }
 

@@ -2,36 +2,51 @@
 package io.kvmirq.testing;
 
 import java.io.IOException;
+import java.io.PrintWriter;
+import java.io.StringWriter;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.OpenOption;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
-import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Optional;
+import java.util.TreeMap;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import org.junit.platform.engine.TestExecutionResult;
 import org.junit.platform.engine.TestTag;
+import org.junit.platform.engine.support.descriptor.ClassSource;
 import org.junit.platform.engine.support.descriptor.MethodSource;
 import org.junit.platform.launcher.TestExecutionListener;
 import org.junit.platform.launcher.TestIdentifier;
 import org.junit.platform.launcher.TestPlan;
 
-/** Writes a {@link TestRow} for each test and a {@link RuleRow} for each rule of the fake. {@link Summary} reads them. */
+/**
+ * Tells what runs on which kernel: a line for each class, and each failure at once. Each JVM of a run also writes three
+ * files into the directory {@code kvmirq.test.summary}. {@code RUN@PID.tsv} has a row for each test, {@code RUN@PID.seconds}
+ * a line when a class begins and one when it ends, and {@code RUN@PID.rules} the rules of the fake that were seen
+ * ({@link RulesSeen}). {@link Summary} prints them.
+ */
 public final class SummaryListener implements TestExecutionListener {
+    private static final String RUN = System.getProperty("kvmirq.test.run", "tests");
     private static final @Nullable String DIRECTORY = System.getProperty("kvmirq.test.summary");
-
-    /** Processes that share a run write files of their own: {@code RUN@PID.tsv}. */
-    private static final String FILE = System.getProperty("kvmirq.test.queue") == null
-            ? TestRow.THIS_RUN
-            : TestRow.THIS_RUN + "@" + ProcessHandle.current().pid();
+    private static final String JDK = System.getProperty("java.specification.version");
 
     /** At most so many causes of a failure are written. */
     private static final int CAUSES = 4;
 
     private @Nullable TestPlan plan;
+
+    // Of the class that runs.
+    private long began;
+    private final Map<String, Integer> counts = new TreeMap<>();
+
+    private final Map<String, Integer> total = new TreeMap<>(Map.of("passed", 0, "failed", 0, "skipped", 0));
 
     @Override
     public void testPlanExecutionStarted(TestPlan started) {
@@ -39,9 +54,18 @@ public final class SummaryListener implements TestExecutionListener {
     }
 
     @Override
+    public void executionStarted(TestIdentifier test) {
+        if (isClass(test)) {
+            began = System.nanoTime();
+            counts.clear();
+            write(".seconds", RUN + "\t" + name(test) + "\n", StandardOpenOption.APPEND);
+        }
+    }
+
+    @Override
     public void executionSkipped(TestIdentifier test, String reason) {
         if (test.isTest()) {
-            row(test, TestRow.Status.SKIPPED, reason);
+            row(test, "skipped", reason);
         } else if (plan != null) {
             plan.getChildren(test).forEach(child -> executionSkipped(child, reason));
         }
@@ -49,68 +73,75 @@ public final class SummaryListener implements TestExecutionListener {
 
     @Override
     public void executionFinished(TestIdentifier test, TestExecutionResult result) {
-        String reason = result.getThrowable().map(Throwable::getMessage).orElse("");
-        String failure = result.getThrowable().map(SummaryListener::failure).orElse("");
         switch (result.getStatus()) {
             case SUCCESSFUL -> {
                 if (test.isTest()) {
-                    row(test, TestRow.Status.PASSED, "");
+                    row(test, "passed", "");
                 }
             }
-            case ABORTED -> row(test, TestRow.Status.SKIPPED, reason);
-            case FAILED -> row(test, TestRow.Status.FAILED, failure);
+            case ABORTED ->
+                row(
+                        test,
+                        "skipped",
+                        result.getThrowable().map(Throwable::getMessage).orElse(""));
+            case FAILED -> {
+                row(
+                        test,
+                        "failed",
+                        result.getThrowable().map(SummaryListener::failure).orElse(""));
+                StringWriter stack = new StringWriter();
+                result.getThrowable().ifPresent(thrown -> thrown.printStackTrace(new PrintWriter(stack)));
+                System.out.println("FAILED " + name(test) + " " + test.getDisplayName() + " " + world(test));
+                System.out.print(stack.toString().indent(4));
+            }
         }
+        if (isClass(test)) {
+            String seconds = String.format(Locale.ROOT, "%.1f", (System.nanoTime() - began) / 1e9);
+            write(".seconds", String.join("\t", RUN, name(test), seconds) + "\n", StandardOpenOption.APPEND);
+            String counted = counts.entrySet().stream()
+                    .map(count -> count.getValue() + " " + count.getKey())
+                    .collect(Collectors.joining(", "));
+            System.out.println(seconds + " s  " + name(test).replace("io.kvmirq.", "") + ": " + counted);
+        }
+    }
+
+    /** Surefire has a plan for each class: the last one writes the final rules of this process. */
+    @Override
+    public void testPlanExecutionFinished(TestPlan finished) {
+        System.out.println(total.get("passed") + " passed, " + total.get("failed") + " failed, " + total.get("skipped")
+                + " skipped");
+        List<RuleRow> rules = RulesSeen.rows(RUN);
+        if (!rules.isEmpty()) {
+            String lines = rules.stream().map(rule -> rule.line() + "\n").collect(Collectors.joining());
+            write(".rules", lines, StandardOpenOption.TRUNCATE_EXISTING);
+        }
+    }
+
+    private static boolean isClass(TestIdentifier test) {
+        return test.getUniqueIdObject().getSegments().size() == 2;
     }
 
     /** An exception and its causes, each with its message and our line that threw it. */
     static String failure(Throwable thrown) {
-        List<String> parts = new ArrayList<>();
-        Throwable next = thrown;
-        for (int depth = 0; next != null && depth < CAUSES; depth++, next = next.getCause()) {
-            String at = Arrays.stream(next.getStackTrace())
-                    .filter(frame -> frame.getClassName().startsWith("io.kvmirq."))
-                    .findFirst()
-                    .map(frame -> " at " + frame.getFileName() + ":" + frame.getLineNumber())
-                    .orElse("");
-            parts.add(next + at);
-        }
-        return String.join("; by ", parts);
+        return Stream.iterate(thrown, next -> next != null, Throwable::getCause)
+                .limit(CAUSES)
+                .map(next -> next
+                        + Arrays.stream(next.getStackTrace())
+                                .filter(frame -> frame.getClassName().startsWith("io.kvmirq."))
+                                .findFirst()
+                                .map(frame -> " at " + frame.getFileName() + ":" + frame.getLineNumber())
+                                .orElse(""))
+                .collect(Collectors.joining("; by "));
     }
 
-    /** {@code run.rules}: what the contract and the search have leaned on. */
-    @Override
-    public void testPlanExecutionFinished(TestPlan finished) {
-        List<RuleRow> rules = RulesSeen.rows(TestRow.THIS_RUN);
-        if (!rules.isEmpty()) {
-            // All rules of this process so far: the last class writes the final ones.
-            write(
-                    ".rules",
-                    rules.stream().map(rule -> rule.line() + "\n").collect(Collectors.joining()),
-                    StandardOpenOption.TRUNCATE_EXISTING);
-        }
-    }
-
-    private void row(TestIdentifier test, TestRow.Status status, String reason) {
-        String world = world(plan, test);
+    private void row(TestIdentifier test, String status, String reason) {
+        String world = world(test);
         String kernel =
-                world.startsWith("fake") ? "fake" : world.isEmpty() && !onRealKvm(test) ? "none" : TestRow.REAL_KVM;
-        String jdk = System.getProperty("java.specification.version");
-        append(".tsv", new TestRow(TestRow.THIS_RUN, jdk, kernel, status, name(test), reason, world).line());
-    }
-
-    /** The seconds of a class: a line of {@code RUN.seconds}. */
-    static void seconds(String type, double seconds) {
-        append(".seconds", TestRow.THIS_RUN + "\t" + type + "\t" + Math.round(seconds * 10) / 10.0);
-    }
-
-    /** The test during which a process stopped advancing. */
-    static void stalled(String test) {
-        String jdk = System.getProperty("java.specification.version");
-        append(".tsv", new TestRow(TestRow.THIS_RUN, jdk, "none", TestRow.Status.FAILED, test, "stalled", "").line());
-    }
-
-    private static void append(String suffix, String line) {
-        write(suffix, line + "\n", StandardOpenOption.APPEND);
+                world.startsWith("fake") ? "fake" : world.isEmpty() && !onRealKvm(test) ? "none" : Summary.REAL_KVM;
+        String line = String.join("\t", RUN, JDK, kernel, status, name(test), reason.replaceAll("\\s+", " "), world);
+        write(".tsv", line + "\n", StandardOpenOption.APPEND);
+        counts.merge(status, 1, Integer::sum);
+        total.merge(status, 1, Integer::sum);
     }
 
     private static void write(String suffix, String text, OpenOption option) {
@@ -118,7 +149,11 @@ public final class SummaryListener implements TestExecutionListener {
             return;
         }
         try {
-            Path file = Files.createDirectories(Path.of(DIRECTORY)).resolve(FILE + suffix);
+            // A machine of the lab has one JVM.
+            String process = RUN.startsWith("lab-")
+                    ? RUN
+                    : RUN + "@" + ProcessHandle.current().pid();
+            Path file = Files.createDirectories(Path.of(DIRECTORY)).resolve(process + suffix);
             Files.writeString(file, text, StandardOpenOption.CREATE, StandardOpenOption.WRITE, option);
         } catch (IOException e) {
             throw new UncheckedIOException(e);
@@ -126,26 +161,26 @@ public final class SummaryListener implements TestExecutionListener {
     }
 
     /** Through what a contract test asks the kernel: the name of its class's invocation; empty for other tests. */
-    static String world(@Nullable TestPlan plan, TestIdentifier test) {
-        boolean invocation = test.getUniqueIdObject().getLastSegment().getType().equals("class-template-invocation");
-        if (invocation) {
-            return test.getDisplayName().replaceAll("^\\[\\d+] ", "");
-        }
-        return plan == null
-                ? ""
-                : plan.getParent(test).map(parent -> world(plan, parent)).orElse("");
+    private String world(TestIdentifier test) {
+        return test.getUniqueIdObject().getLastSegment().getType().equals("class-template-invocation")
+                ? test.getDisplayName().replaceAll("^\\[\\d+] ", "")
+                : parent(test).map(this::world).orElse("");
     }
 
     private boolean onRealKvm(TestIdentifier test) {
         return test.getTags().contains(TestTag.create(RealKvm.TAG))
-                || (plan != null && plan.getParent(test).filter(this::onRealKvm).isPresent());
+                || parent(test).filter(this::onRealKvm).isPresent();
     }
 
-    static String name(TestIdentifier test) {
+    private Optional<TestIdentifier> parent(TestIdentifier test) {
+        return plan == null ? Optional.empty() : plan.getParent(test);
+    }
+
+    private static String name(TestIdentifier test) {
         return test.getSource()
-                .filter(MethodSource.class::isInstance)
-                .map(MethodSource.class::cast)
-                .map(source -> source.getClassName() + "." + source.getMethodName())
+                .map(source -> source instanceof MethodSource method
+                        ? method.getClassName() + "." + method.getMethodName()
+                        : source instanceof ClassSource type ? type.getClassName() : null)
                 .orElseGet(test::getDisplayName);
     }
 }

@@ -2,10 +2,9 @@
 /**
  * Requirements of tests on their machine, and the record of what ran on what.
  *
- * <p>No test is ended by the clock alone: a busy machine is no failure. Tests wait without a limit, and {@link Stall}
- * ends what does not advance, by processor time. A loop that waits has a limit of its thread's processor time
- * ({@link CpuTime#ofThread}). An hour is no limit: Stall comes first. These classes do wait for a part of an hour; the
- * number is that of their limits:
+ * <p>A busy machine is no failure. Tests wait without a limit, and JUnit ends one that hangs ({@code
+ * junit-platform.properties}). A loop that waits has a limit of its thread's processor time ({@link CpuTime#ofThread}). These
+ * classes do wait for a part of an hour; the number is that of their limits:
  *
  * <ul>
  *   <li>ExplainContract 1: devices of the lab, in a loop that leaves the processor to them
