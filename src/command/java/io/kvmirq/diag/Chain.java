@@ -94,7 +94,8 @@ public record Chain(
                 .min(Comparator.comparing(chain -> chain.fails().orElseThrow()))
                 .or(() -> chains.stream()
                         .filter(chain -> chain.firstDoubtful().isPresent())
-                        .findFirst())
+                        .min(Comparator.comparing(
+                                chain -> chain.firstDoubtful().orElseThrow().hop())))
                 .or(() -> chains.stream().filter(chain -> !chain.isIdle()).findFirst())
                 .orElse(chains.get(0));
     }

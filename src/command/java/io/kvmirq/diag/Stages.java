@@ -41,9 +41,10 @@ import java.util.stream.Stream;
  *
  * @param stages from the device to the vCPU
  * @param loses the first stage that loses interrupts, with their number and the reason
+ * @param at the hop of that stage
  * @param doubt the first stage that may lose interrupts, with the reason why that is not known. Empty if one certainly does
  */
-public record Stages(List<Stage> stages, Optional<String> loses, Optional<String> doubt) {
+public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop> at, Optional<String> doubt) {
     /**
      * A stage.
      *
@@ -360,6 +361,7 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<String
         private final Counted counted;
         private final List<Stage> stages = new ArrayList<>();
         private Optional<String> loses = Optional.empty();
+        private Optional<Hop> at = Optional.empty();
         private Optional<String> doubt = Optional.empty();
         private boolean isPending;
         /** Messages that a worker could not deliver, and signals that no worker has raised. */
@@ -385,8 +387,9 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<String
             return (counted.counts().missed() > 0 ? "at least " : "") + count;
         }
 
-        private void loses(String stage, long count, String why) {
+        private void loses(String stage, Hop hop, long count, String why) {
             if (count > 0 && loses.isEmpty()) {
+                at = Optional.of(hop);
                 loses = Optional.of(stage + ": " + count + " " + why);
             }
         }
@@ -409,7 +412,7 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<String
                 // A difference of counts of which one is too small proves no loss.
                 doubt("irqfd", signals, "signals that no irqfd took, if no probe missed them");
             } else if (counted.isUnread(byEventfd)) {
-                loses("irqfd", signals, "signals that no irqfd took");
+                loses("irqfd", Hop.IRQFD, signals, "signals that no irqfd took");
             } else {
                 doubt(
                         "irqfd",
@@ -446,7 +449,7 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<String
                         routed,
                         "gsi " + listed(irqfds.stream().map(Irqfd::gsi).toList()),
                         Optional.empty());
-                loses("GSI", unrouted, "signals while the GSI had no route");
+                loses("GSI", Hop.GSI, unrouted, "signals while the GSI had no route");
                 add(
                         "delivered",
                         sent,
@@ -458,6 +461,7 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<String
                 long refused = results(irqfds, one -> !isSent(one, counted.arm()) && one != EWOULDBLOCK);
                 loses(
                         "delivered",
+                        Hop.VCPU,
                         refused + refusedByWorker,
                         "that KVM refused"
                                 + (refused > 0 ? ", " + refusals(irqfds, counted.arm()) : "")
@@ -473,7 +477,7 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<String
                 doubt = Optional.of("irqfd: no irqfd took a signal, which is no loss if only the line's other devices"
                         + " interrupted");
             }
-            return new Stages(stages, loses, loses.isPresent() ? Optional.empty() : doubt);
+            return new Stages(stages, loses, at, loses.isPresent() ? Optional.empty() : doubt);
         }
 
         /**

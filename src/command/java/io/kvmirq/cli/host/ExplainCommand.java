@@ -20,6 +20,7 @@ import io.kvmirq.diag.LiveHost;
 import io.kvmirq.diag.Sources;
 import io.kvmirq.diag.VcpuChains;
 import io.kvmirq.diag.VcpuWindow;
+import io.kvmirq.diag.Verdict;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.PciDevice;
 import io.kvmirq.host.facts.VfioOutlook;
@@ -28,7 +29,6 @@ import io.kvmirq.text.Foreign;
 import io.kvmirq.vfio.IrqKind;
 import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.Comparator;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
@@ -241,6 +241,11 @@ public final class ExplainCommand implements Command {
             Optional<Live> live,
             ParseResult arguments,
             Terminal terminal) {
+        List<Link> vmms = shown(chains, sources).map(Sources::vmm).toList();
+        Verdict verdict = Verdict.of(chains, vmms, live.map(Live::stages).orElse(List.of()));
+        boolean unseen = !chains.isEmpty() && chains.stream().allMatch(Chain::isUnseen);
+        int exitCode = verdict.exitCode(arguments.hasMatchedOption("--strict"))
+                .orElse(unseen ? ExitCode.COULD_NOT_RUN : ExitCode.OK);
         if (arguments.hasMatchedOption("--json")) {
             Json.print(terminal, "kvmirq.explain/3", json -> {
                 json.text("kernel", host.kernel()).objects("chains", chains, ExplainJson::write);
@@ -248,18 +253,18 @@ public final class ExplainCommand implements Command {
                     json.objects("sources", sources, ExplainJson::write);
                 }
                 live.ifPresent(one -> LiveOption.write(json, one));
-                json.number("exitCode", exitCode(chains, sources, arguments));
+                json.number("exitCode", exitCode);
             });
         } else {
             if (chains.isEmpty()) {
                 terminal.line("the guest has no PCI device of VFIO");
             } else {
-                new ExplainText(terminal).print(chains);
+                new ExplainText(terminal).print(chains, verdict);
             }
             shown(chains, sources).forEach(one -> new ExplainText(terminal).print(one, chains.isEmpty()));
             live.ifPresent(one -> LiveOption.print(one, terminal));
         }
-        return exitCode(chains, sources, arguments);
+        return exitCode;
     }
 
     private static Question question(ParseResult arguments) {
@@ -356,31 +361,6 @@ public final class ExplainCommand implements Command {
                     default -> IrqKind.MSIX.label() + " 0";
                 }
                 + (count > 1 ? " to " + (count - 1) : "");
-    }
-
-    /** If a guest has sources other than VFIO devices, the link of the VMM counts like the chains. */
-    private static int exitCode(List<Chain> chains, List<Sources> sources, ParseResult arguments) {
-        boolean strict = arguments.hasMatchedOption("--strict");
-        List<Link.State> states =
-                shown(chains, sources).map(one -> one.vmm().state()).toList();
-        Stream<Hop> fails = chains.stream().flatMap(chain -> chain.fails().stream());
-        Stream<Hop> doubts = chains.stream()
-                .filter(chain -> strict)
-                .flatMap(chain -> chain.firstDoubtful().stream())
-                .map(Link::hop);
-        return first(fails, states.contains(Link.State.BROKEN))
-                .map(Hop::exitCode)
-                .or(() -> first(doubts, strict && states.contains(Link.State.DOUBTFUL))
-                        .map(Hop::doubtCode))
-                .orElse(
-                        !chains.isEmpty() && chains.stream().allMatch(Chain::isUnseen)
-                                ? ExitCode.COULD_NOT_RUN
-                                : ExitCode.OK);
-    }
-
-    private static Optional<Hop> first(Stream<Hop> ofChains, boolean vmm) {
-        return Stream.concat(ofChains, vmm ? Stream.of(Hop.VMM) : Stream.empty())
-                .min(Comparator.naturalOrder());
     }
 
     /** The interrupts that are printed. */

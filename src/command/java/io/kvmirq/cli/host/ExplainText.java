@@ -10,6 +10,7 @@ import io.kvmirq.diag.Hop;
 import io.kvmirq.diag.Link;
 import io.kvmirq.diag.Remedy;
 import io.kvmirq.diag.Sources;
+import io.kvmirq.diag.Verdict;
 import io.kvmirq.text.Foreign;
 import java.util.ArrayList;
 import java.util.List;
@@ -34,18 +35,20 @@ final class ExplainText {
      * Prints one chain in full: the one that breaks first, or else the first. For the others of its device, prints
      * where they break.
      */
-    void print(List<Chain> chains) {
+    void print(List<Chain> chains, Verdict verdict) {
         Chain shown = Chain.firstToFail(chains);
         one(shown);
         others(shown, chains);
-        line(shown.fails()
-                .map(hop -> terminal.bad((hop == Hop.POSTING ? "not posted" : "first broken link: " + hop.label())
+        line(verdict.broken()
+                .map(hop -> terminal.bad((hop == Hop.POSTING
+                                ? "not posted"
+                                : (verdict.counted() ? "first that loses: " : "first broken link: ") + hop.label())
                         + " (exit code " + hop.exitCode() + ")"))
-                .orElseGet(() -> seen(shown)));
+                .orElseGet(() -> seen(shown, verdict)));
     }
 
     /** The number of visible links: a chain without a visible link is not whole. */
-    private String seen(Chain chain) {
+    private String seen(Chain chain, Verdict verdict) {
         long whole = chain.links().stream()
                 .filter(link -> link.state() == Link.State.WHOLE)
                 .count();
@@ -55,7 +58,7 @@ final class ExplainText {
                 - Stream.of(Hop.DEVICE, Hop.VMM)
                         .filter(hop -> chain.link(hop).isEmpty())
                         .count();
-        Optional<Hop> doubtful = chain.firstDoubtful().map(Link::hop);
+        Optional<Hop> doubtful = verdict.doubtful();
         if (doubtful.isPresent()) {
             return terminal.bold("nothing visible is broken; in doubt: "
                     + doubtful.get().label() + " (exit code " + doubtful.get().doubtCode() + " with --strict)");

@@ -9,12 +9,14 @@ import io.kvmirq.cli.Cli;
 import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.diag.Capture;
+import io.kvmirq.diag.Chain;
 import io.kvmirq.diag.Check;
 import io.kvmirq.diag.DeviceChains;
 import io.kvmirq.diag.Doctor;
 import io.kvmirq.diag.Evidence;
 import io.kvmirq.diag.Hop;
 import io.kvmirq.diag.Link;
+import io.kvmirq.diag.Verdict;
 import io.kvmirq.host.facts.GuestHosts;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.RecordedHost;
@@ -140,8 +142,9 @@ class ExplainCommandTest {
         ByteArrayOutputStream out = new ByteArrayOutputStream();
         PrintStream stream = new PrintStream(out, true, StandardCharsets.UTF_8);
         Terminal terminal = new Terminal(stream, stream, false, 100, 0, 100, "");
-        new ExplainText(terminal)
-                .print(DeviceChains.of(host, host.pci(PciAddress.parse(AMD)).orElseThrow()));
+        List<Chain> chains =
+                DeviceChains.of(host, host.pci(PciAddress.parse(AMD)).orElseThrow());
+        new ExplainText(terminal).print(chains, Verdict.of(chains, List.of(), List.of()));
         String explained = out.toString(StandardCharsets.UTF_8);
         assertThat(explained.replaceAll("\\s+", " "))
                 .isEqualTo(Cli.golden(ExplainCommandTest.class, "explain-amd-pit.txt")

@@ -434,14 +434,17 @@ class LiveTest {
                         "  GSI            broken     gsi 24 has an irqfd and no route: a signal is lost",
                         "    first that loses: GSI: 20 signals while the GSI had no route\n")
                 .doesNotContain("by a worker          20");
-        assertThat(explained(counted(20, 20, 15, 1), 0))
-                .contains("    first that loses: GSI: 5 signals while the GSI had no route\n");
+        assertThat(explained(counted(20, 20, 15, 1), 14))
+                .contains(
+                        "\nfirst that loses: GSI (exit code 14)\n",
+                        "    first that loses: GSI: 5 signals while the GSI had no route\n")
+                .doesNotContain("nothing visible is broken");
         assertThat(explained(counted(20, 20, 20, 0), 16))
                 .contains(
                         "  vCPU           broken ",
                         "    first that loses: delivered: 20 that KVM refused, 20 because no vCPU has the destination, or"
                                 + " its LAPIC is off\n");
-        assertThat(explained(counted(20, 17, 17, 1), 0, "--json"))
+        assertThat(explained(counted(20, 17, 17, 1), 13, "--json"))
                 .contains("{\"stage\":\"irqfd\",\"count\":\"17\",\"value\":\"process 100\",\"latency\":null}")
                 .contains("\"loses\":\"irqfd: 3 signals that no irqfd took\"");
     }
@@ -492,7 +495,7 @@ class LiveTest {
         assertThat(explained(
                         counted(20, 20, 20, -11)
                                 .counts("_by_worker", "id,ret", new long[] {9, 2, 12}, new long[] {9, -1, 8}),
-                        0))
+                        16))
                 .contains(
                         "    by a worker          20  a message to many: 12 raised\n",
                         "    first that loses: delivered: 8 that KVM refused, 8 in a worker because no vCPU has the"
@@ -511,7 +514,7 @@ class LiveTest {
                                 .counts("_wakeup", "wait,id,type", new long[] {-8192, 3, 0, 2})
                                 .counts("_by_worker", "id,ret", new long[] {3, 1, 4}, new long[] {3, -1, 3})
                                 .counts("_unrouted", "id", new long[] {3, 2}),
-                        0))
+                        14))
                 .contains("    by a worker           5  a pin: 4 raised, 1 not raised: the pin is masked, or its EOI"
                         + " is due\n    first that loses: GSI: 2 signals while the GSI had no route\n");
     }

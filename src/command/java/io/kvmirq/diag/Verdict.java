@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.diag;
+
+import java.util.Comparator;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.stream.Stream;
+
+/**
+ * The verdict about interrupts: exit code, last line and JSON follow it. Immutable.
+ *
+ * @param broken the first hop that is broken, or at which a watch counted a loss; {@link Hop#POSTING} if no hop is and
+ *     an interrupt is not posted that the host could post
+ * @param counted whether only counts of a watch show that, because most interrupts pass
+ * @param doubtful the first hop in doubt
+ */
+public record Verdict(Optional<Hop> broken, boolean counted, Optional<Hop> doubtful) {
+    /**
+     * The verdict of the flaws of all chains.
+     *
+     * @param others links beside the chains, such as those of VMMs
+     * @param stages the stages that a watch counted
+     */
+    public static Verdict of(List<Chain> chains, List<Link> others, List<Stages> stages) {
+        Optional<Hop> broken =
+                first(chains.stream().flatMap(chain -> chain.fails().stream()), hops(others, Link.State.BROKEN));
+        Optional<Hop> all = first(broken.stream(), stages.stream().flatMap(one -> one.at().stream()));
+        Optional<Hop> doubtful = first(
+                chains.stream().flatMap(chain -> chain.firstDoubtful().stream()).map(Link::hop),
+                hops(others, Link.State.DOUBTFUL));
+        return new Verdict(all, !all.equals(broken), doubtful);
+    }
+
+    private static Optional<Hop> first(Stream<Hop> some, Stream<Hop> others) {
+        return Stream.concat(some, others).min(Comparator.naturalOrder());
+    }
+
+    private static Stream<Hop> hops(List<Link> links, Link.State state) {
+        return links.stream().filter(link -> link.state() == state).map(Link::hop);
+    }
+
+    /**
+     * The exit code. Empty without a flaw.
+     *
+     * @param strict whether a hop in doubt decides if none is broken
+     */
+    public OptionalInt exitCode(boolean strict) {
+        return broken.isPresent()
+                ? OptionalInt.of(broken.get().exitCode())
+                : strict && doubtful.isPresent() ? OptionalInt.of(doubtful.get().doubtCode()) : OptionalInt.empty();
+    }
+}
