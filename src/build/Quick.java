@@ -30,27 +30,20 @@ import org.objectweb.asm.Opcodes;
  * Compiles changed sources, and those that name a type whose declaration changed, into a copy of Maven's classes:
  * {@code Quick BELOW OPTION... -- SOURCE...}. {@code BELOW/classes} has a directory for each module, {@code
  * BELOW/test-classes} the tests, and {@code BELOW/round} is empty. {@code make try} and the static analysis run it. A failure
- * leaves the copy as it was.
- *
- * <p>A class depends on each type that its constant pool names. Javac inlines constants and leaves no name there. Exit
- * codes: 1 if javac fails; 10 if Maven must compile, because a constant or a nested type is gone or another, a class
- * for Java 22 depends on a change, or many sources do.
+ * leaves the copy as it was. A class depends on each type that its constant pool names. Javac inlines constants and leaves
+ * no name there. Exit codes: 1 if javac fails; 10 if Maven must compile, because a constant, a supertype or a nested type is
+ * gone or another, a class for Java 22 depends on a change, or many sources do. Nothing checks here which module reads which.
  */
 final class Quick {
     private static final int FAILED = 1;
     private static final int MAVEN = 10;
-
-    /** Maven compiles as fast from so many sources on. */
-    private static final int MANY = 500;
-
+    private static final int MANY = 500; // Maven compiles as fast from so many sources on
     private static final Pattern OUR_TYPE = Pattern.compile("io/kvmirq/[\\w/]+");
-
     /** A class in the body of a method: other sources cannot name it. */
     private static final Pattern LOCAL = Pattern.compile(".*\\$\\d.*");
 
     private final Path round;
     private final List<String> options;
-
     /** The directories of classes, by the folders of their sources. */
     private final Map<Path, Path> places = new TreeMap<>();
 
@@ -58,9 +51,9 @@ final class Quick {
         round = below.resolve("round");
         this.options = options;
         places.put(Path.of("src/test/java"), below.resolve("test-classes"));
-        places.put(Path.of("src/kvmirq/java"), below.resolve("classes/io.kvmirq"));
-        for (String artifact : List.of("vmm", "fake", "testkit", "command")) {
-            places.put(Path.of("src/" + artifact + "/java"), below.resolve("classes/io.kvmirq." + artifact));
+        for (String artifact : List.of("kvmirq", "vmm", "fake", "testkit", "command")) {
+            String module = ("io.kvmirq." + artifact).replace(".kvmirq.kvmirq", ".kvmirq");
+            places.put(Path.of("src/" + artifact + "/java"), below.resolve("classes/" + module));
         }
     }
 
@@ -71,8 +64,8 @@ final class Quick {
         Map<String, Path> changed = new TreeMap<>();
         for (String file : all.subList(files + 1, all.size())) {
             Path folder = Path.of(file).subpath(0, 3);
-            changed.put(
-                    folder.relativize(Path.of(file)).toString().replaceFirst("\\.java$", ""), quick.places.get(folder));
+            String type = folder.relativize(Path.of(file)).toString().replaceFirst("\\.java$", "");
+            changed.put(type, quick.places.get(folder));
         }
         System.exit(quick.compile(changed));
     }
@@ -86,7 +79,7 @@ final class Quick {
         for (Map.Entry<String, Path> source : changed.entrySet()) {
             Declaration before = Declaration.of(source.getValue(), source.getKey());
             Declaration after = Declaration.of(round, source.getKey());
-            if (!after.constants.containsAll(before.constants)
+            if (!after.fixed.containsAll(before.fixed)
                     || !after.classes.keySet().containsAll(before.classes.keySet())) {
                 return MAVEN;
             }
@@ -139,17 +132,16 @@ final class Quick {
     }
 
     /** The parts of a source's classes that others can see: all except code and private members. */
-    private record Declaration(Map<String, String> classes, Set<String> constants) {
+    private record Declaration(Map<String, String> classes, Set<String> fixed) {
         static Declaration of(Path directory, String type) throws IOException {
             Declaration found = new Declaration(new TreeMap<>(), new TreeSet<>());
             for (Path file : files(directory, type)) {
                 String name = directory.relativize(file).toString();
                 if (!LOCAL.matcher(name).matches()) {
                     ClassWriter visible = new ClassWriter(0);
+                    Visible visitor = new Visible(visible, name, found.fixed);
                     new ClassReader(Files.readAllBytes(file))
-                            .accept(
-                                    new Visible(visible, name, found.constants),
-                                    ClassReader.SKIP_CODE | ClassReader.SKIP_DEBUG);
+                            .accept(visitor, ClassReader.SKIP_CODE | ClassReader.SKIP_DEBUG);
                     found.classes.put(name, new String(visible.toByteArray(), ISO_8859_1));
                 }
             }
@@ -159,12 +151,19 @@ final class Quick {
 
     private static final class Visible extends ClassVisitor {
         private final String name;
-        private final Set<String> constants;
+        /** Parts that matter to sources whose classes do not name the type: constants, and supertypes of a type argument. */
+        private final Set<String> fixed;
 
-        Visible(ClassWriter visible, String name, Set<String> constants) {
+        Visible(ClassWriter visible, String name, Set<String> fixed) {
             super(Opcodes.ASM9, visible);
             this.name = name;
-            this.constants = constants;
+            this.fixed = fixed;
+        }
+
+        @Override
+        public void visit(int version, int access, String type, String generic, String parent, String[] interfaces) {
+            fixed.add(type + " " + generic + " " + parent + " " + List.of(interfaces));
+            super.visit(version, access, type, generic, parent, interfaces);
         }
 
         /** Code that names a nested type of another source adds it here. */
@@ -182,7 +181,7 @@ final class Quick {
         @Override
         public FieldVisitor visitField(int access, String field, String type, String generic, Object value) {
             if (value != null && !hidden(access)) {
-                constants.add(name + " " + field + " " + type + " " + value);
+                fixed.add(name + " " + field + " " + type + " " + value);
             }
             return hidden(access) ? null : super.visitField(access, field, type, generic, value);
         }

@@ -125,4 +125,15 @@ class QuickTest {
         write("vmm", "More", "public class More extends Sub {}");
         assertThat(compile(more)).isEqualTo(MAVEN);
     }
+
+    /** User reaches Named only as an argument of a type: its class does not name it. */
+    @Test
+    void supertypeIsLeftToMaven() throws Exception {
+        String named = write("kvmirq", "Named", "public class Named implements Runnable { public void run() {} }");
+        String all = write("vmm", "All", "public class All { public static java.util.List<Named> all; }");
+        String runs = "class User { void run(java.util.List<? extends Runnable> all) {} void use() { run(All.all); } }";
+        assertThat(compile(named, all, write("test", "User", runs))).isZero();
+        assertThat(compile(write("kvmirq", "Named", "public class Named { public void run() {} }")))
+                .isEqualTo(MAVEN);
+    }
 }
