@@ -58,17 +58,8 @@ class FirstBuildIT {
         server.createContext("/", this::answer);
         server.start();
         Path scripts = Files.createDirectories(temporary.resolve("tree/scripts"));
-        for (String name : List.of(
-                "artifacts",
-                "bootstrap",
-                "build",
-                "jdks",
-                "locale",
-                "maven",
-                "maven-failure",
-                "phases",
-                "without-kvm",
-                "elsewhere")) {
+        for (String name :
+                "artifacts bootstrap build jdks locale maven maven-failure phases without-kvm".split(" ", -1)) {
             Path copy = Files.copy(Machine.root().resolve("scripts/" + name), scripts.resolve(name));
             Files.setPosixFilePermissions(copy, PosixFilePermissions.fromString("rwxr-xr-x"));
         }
@@ -278,14 +269,19 @@ class FirstBuildIT {
                 """
                 mount -t tmpfs -o size=2m small "$1"
                 cp -r "$2" "$1/tree"
-                exec "$1/tree/scripts/build"
+                "$1/tree/scripts/build"
+                cd "$1/tree" && dd if=/dev/zero of=file bs=64k 2> /dev/null
+                "$1/tree/scripts/maven-failure" log <<< "[ERROR] an error of javac"
+                exit 1
                 """,
                 "bash",
                 small.toString(),
                 temporary.resolve("tree").toString());
-        assertThat(sentence(ended))
+        assertThat(ended.said())
                 .matches("the disk of " + small + "/tree has [12] MB left, and a build needs 50: make room there, then"
-                        + " run the command again");
+                        + " run the command again\nthe disk of " + small
+                        + "/tree is full: make room there, then run the"
+                        + " command again; Maven's output is in log\n");
     }
 
     @Test
