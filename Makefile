@@ -84,7 +84,7 @@ target/kvmirq-cli.jar:
 publish-local: ## install the five artifacts, sources, Javadoc and SBOM as io.kvmirq:kvmirq*; RELEASE=1 demands x86-64 and arm64
 	@scripts/bootstrap $(if $(RELEASE),--release)
 	@scripts/compile --main
-	@scripts/phases target/publish.log -Dmaven.test.skip -Ppublish install
+	@flock target/build/lock scripts/phases target/publish.log -Dmaven.test.skip -Ppublish install
 	@scripts/native --missing | sed 's/^/warning: the jar has no library for /' >&2
 	@grep -oE 'Installing .* to .*/kvmirq-[^/]*\.(jar|pom|json)$$' target/publish.log
 
