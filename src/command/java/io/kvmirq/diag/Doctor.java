@@ -5,6 +5,7 @@ import io.kvmirq.diag.Finding.Status;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.HostKvm;
 import io.kvmirq.path.Known;
+import java.io.UncheckedIOException;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Set;
@@ -23,10 +24,21 @@ public final class Doctor {
         List<Finding> findings = new ArrayList<>();
         for (Check check : Check.values()) {
             if (checks.contains(check) && check != Check.BACKENDS) {
-                findings.add(examine(check, host, kvm));
+                findings.add(guarded(check, host, kvm));
             }
         }
         return findings;
+    }
+
+    /** A check that fails does not keep the others from their findings. */
+    private static Finding guarded(Check check, HostFacts host, HostKvm kvm) {
+        try {
+            return examine(check, host, kvm);
+        } catch (UncheckedIOException e) {
+            throw e; // a file that no check can read
+        } catch (RuntimeException e) {
+            return Finding.unknown(check, "failed", "this check failed: " + e, "report it, with a capture of the host");
+        }
     }
 
     private static Finding examine(Check check, HostFacts host, HostKvm kvm) {

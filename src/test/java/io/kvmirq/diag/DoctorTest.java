@@ -19,6 +19,7 @@ import io.kvmirq.host.facts.RecordedHost;
 import io.kvmirq.host.facts.VmProcess;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
+import java.lang.reflect.Proxy;
 import java.util.ArrayList;
 import java.util.EnumSet;
 import java.util.List;
@@ -292,6 +293,30 @@ class DoctorTest {
         assertThat(finding(host, Check.LIMITS).status()).isEqualTo(Status.PASS);
         host.remove("proc/100/limits");
         assertThat(finding(host, Check.LIMITS).reason()).isEqualTo("open-files");
+    }
+
+    @Test
+    void checkThatFailsIsNamedAndTheOthersGoOn() throws IOException {
+        HostFiles tree = GuestHosts.of("amd-avic").tree();
+        HostFiles damaged = (HostFiles) Proxy.newProxyInstance(
+                HostFiles.class.getClassLoader(), new Class<?>[] {HostFiles.class}, (proxy, method, arguments) -> {
+                    if ("sys/kernel/iommu_groups".equals(arguments[0])) {
+                        throw new IllegalStateException("planted");
+                    }
+                    return method.invoke(tree, arguments);
+                });
+        Set<Check> checks = EnumSet.complementOf(EnumSet.of(Check.BACKENDS));
+        List<Finding> found = Doctor.examine(new HostFacts(damaged), checks);
+        List<Finding> whole = Doctor.examine(new HostFacts(tree), checks);
+        assertThat(found).hasSameSizeAs(whole);
+        for (int i = 0; i < whole.size(); i++) {
+            if (whole.get(i).check() == Check.IOMMU) {
+                assertThat(found.get(i).reason()).isEqualTo("failed");
+                assertThat(found.get(i).text()).endsWith("IllegalStateException: planted");
+            } else {
+                assertThat(found.get(i)).isEqualTo(whole.get(i));
+            }
+        }
     }
 
     /** Who ends all VMs to load the module anew learns of the next obstacle before. */

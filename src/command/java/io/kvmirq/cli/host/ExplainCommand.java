@@ -18,8 +18,8 @@ import io.kvmirq.diag.Live;
 import io.kvmirq.diag.LiveChains;
 import io.kvmirq.diag.LiveHost;
 import io.kvmirq.diag.Sources;
-import io.kvmirq.diag.VcpuChains;
 import io.kvmirq.diag.VcpuWindow;
+import io.kvmirq.diag.Vcpus;
 import io.kvmirq.diag.Verdict;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.PciDevice;
@@ -185,7 +185,7 @@ public final class ExplainCommand implements Command {
                             window -> printer.print(window.end(new HostFacts(machine.files())), json));
         }
         List<Chain> chains = guest.devices().isEmpty() ? List.of() : chains(host, question);
-        return printer.print(VcpuChains.ofGuest(tree, host, guest, chains), json);
+        return printer.print(Vcpus.ofGuest(tree, host, guest, chains), json);
     }
 
     private static VmProcess guest(HostFacts host, Question question) {
