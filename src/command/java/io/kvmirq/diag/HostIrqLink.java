@@ -316,7 +316,11 @@ final class HostIrqLink {
                     ? Optional.empty()
                     : KernelHelpers.allowed(files, "proc/" + process.pid() + "/task/" + thread.getAsInt())
                             .flatMap(CpuList::parse);
-            if (allowed.isEmpty()) {
+            // Many VMMs name none of these threads.
+            boolean named = thread.isPresent()
+                    || process.vcpus().stream()
+                            .anyMatch(one -> VmmLink.thread(host, process, one).isPresent());
+            if (allowed.isEmpty() && named) {
                 unpinned = Optional.of("the CPUs that vcpu " + vcpu.id() + " may run on");
             }
             if (allowed.isEmpty() || online.isEmpty() || contains(allowed.get(), online.get())) {
