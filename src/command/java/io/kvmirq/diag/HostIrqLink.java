@@ -14,6 +14,7 @@ import io.kvmirq.host.facts.ThreadStat;
 import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.host.facts.VmProcess.VcpuFile;
 import io.kvmirq.vfio.IrqKind;
+import java.nio.charset.StandardCharsets;
 import java.util.BitSet;
 import java.util.List;
 import java.util.Optional;
@@ -337,14 +338,14 @@ final class HostIrqLink {
                 || files.text("proc/cmdline")
                         .filter(text -> text.contains(kind + "="))
                         .isPresent();
-        // The file of an empty set has a line end.
+        // The file of an empty set has a line end, and (null) where the kernel made no set (drivers/base/cpu.c,
+        // print_cpus_nohz_full).
         boolean none = files.bytes(CPUS + kind, HostFiles.LONGEST_TEXT + 1)
-                .filter(one -> one.length > 0 && one[0] == '\n')
+                .map(one -> new String(one, StandardCharsets.US_ASCII))
+                .filter(text -> text.strip().equals("(null)") || text.startsWith("\n"))
                 .isPresent();
         return looks.text(
-                        CPUS + kind,
-                        exists,
-                        text -> none && text.isEmpty() || CpuList.parse(text).isPresent())
+                        CPUS + kind, exists, text -> none || CpuList.parse(text).isPresent())
                 .flatMap(CpuList::parse)
                 .orElseGet(BitSet::new);
     }

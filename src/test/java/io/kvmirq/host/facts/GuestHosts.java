@@ -92,7 +92,8 @@ public final class GuestHosts {
                 .put(function + "driver_override", "(null)\n")
                 .put(function + "msi_bus", "1\n")
                 .put("proc/uptime", "90061.20 300.00\n")
-                .put("sys/devices/system/cpu/isolated", "\n");
+                .put("sys/devices/system/cpu/isolated", "\n")
+                .put("sys/devices/system/cpu/nohz_full", "(null)\n");
     }
 
     /** Adds the process of a guest with two vCPUs that has the device in slot {@code slot} of bus 0. */
