@@ -8,7 +8,7 @@ import static io.kvmirq.explain.KernelCall.*;
 import static io.kvmirq.explain.Row.behaviour;
 import static io.kvmirq.explain.Row.refusal;
 
-/** Answers to requests of VMMs other than interrupts: CPUID, TSC, machine checks, MSR filters, coalesced accesses. */
+/** Answers to requests of VMMs other than interrupts: CPUID, TSC, machine checks, MSR filters. */
 public enum SetupAnswer implements Answer {
     // spotless:off: a table; within a call and an errno the likeliest row is the first
     CPUID_OF_VCPU_ROOM(refusal(MEASURED, CPUID_OF_VCPU, E2BIG, "nent has no room for the vCPU's leaves", "nent: as many"
@@ -30,18 +30,6 @@ public enum SetupAnswer implements Answer {
         "the MSR KVM_SYSTEM_TIME; a VMM ignores it", "x86.c kvm_set_guest_paused()")),
     MMU_PAGES_FEW(refusal(MEASURED, MMU_PAGES, EINVAL, "fewer than 64 pages", "the argument",
         "x86.c kvm_vm_ioctl_set_nr_mmu_pages()")),
-    COALESCED_BUS(refusal(MEASURED, COALESCED, EINVAL, "pio is neither 0 nor 1", "kvm_coalesced_mmio_zone.pio",
-        "coalesced_mmio.c kvm_vm_ioctl_register_coalesced_mmio()").unless(TYPED_CALL)),
-    COALESCED_FULL(refusal(MEASURED, COALESCED, ENOSPC, "this VM's I/O bus has 1000 devices", "zones that are not"
-        + " unregistered, and the kernel's own devices", "kvm_main.c kvm_io_bus_register_dev()")),
-    COALESCED_GONE(behaviour(MEASURED, "KVM_UNREGISTER_COALESCED_MMIO ends every zone that holds the range, and answers"
-        + " 0 without any", "coalesced_mmio.c kvm_vm_ioctl_unregister_coalesced_mmio()")),
-    COALESCED_WAITS(behaviour(MEASURED, "a guest's write to a zone waits in the ring, and the guest goes on",
-        "coalesced_mmio.c coalesced_mmio_write()")),
-    COALESCED_EXITS(behaviour(MEASURED, "a write to a zone exits if the ring has one free entry, or last is none of it",
-        "coalesced_mmio.c coalesced_mmio_write()")),
-    COALESCED_EARLY_BEFORE(behaviour(SOURCE, "before 6.12 the ring is full with 85 entries if first is not above last",
-        "coalesced_mmio.c coalesced_mmio_has_room()")),
     FILTER_FLAGS(refusal(MEASURED, MSR_FILTER, EINVAL, "a flag that this kernel does not know, or a range without READ"
         + " and WRITE", "kvm_msr_filter.flags: 1; those of a range: 1 and 2",
         "x86.c kvm_vm_ioctl_set_msr_filter()").unless(TYPED_CALL)),
@@ -66,13 +54,6 @@ public enum SetupAnswer implements Answer {
     SREGS_PDPTRS(refusal(MEASURED, SREGS_SET, EINVAL, "flags that this kernel does not know, or page directory pointers"
         + " outside PAE paging", "kvm_sregs2.flags: 1 is KVM_SREGS2_FLAGS_PDPTRS_VALID",
         "x86.c __set_sregs2()").unless(TYPED_CALL)),
-    NESTED_NONE(refusal(MEASURED, NESTED_GET, EINVAL, "this KVM runs no nested guests", "KVM_CAP_NESTED_STATE, which is 0"
-        + " there", "x86.c kvm_arch_vcpu_ioctl()").also(NESTED_SET)),
-    NESTED_ROOM(refusal(SOURCE, NESTED_GET, E2BIG, "size has no room for the state",
-        "size: the kernel has put there how much it needs", "x86.c KVM_GET_NESTED_STATE")),
-    NESTED_INVALID(refusal(SOURCE, NESTED_SET, EINVAL, "the state is another processor's, or needs VMX or SVM in the"
-        + " CPUID", "size, flags and format against those of KVM_GET_NESTED_STATE",
-        "x86.c KVM_SET_NESTED_STATE, vmx/nested.c vmx_set_nested_state(), svm/nested.c svm_set_nested_state()")),
     MSRS_OF_PROCESSOR(behaviour(INFERRED, "MSRs that depend on the processor read 0, or as documented here, and keep"
         + " what was set", "x86.c kvm_do_msr_access()"));
     // spotless:on

@@ -9,7 +9,6 @@ import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.testing.Structs;
 import io.kvmirq.uapi.Uapi;
-import io.kvmirq.uapi.Uapi.KvmCoalescedMmioZone;
 import io.kvmirq.uapi.Uapi.KvmX86Mce;
 import java.nio.ByteBuffer;
 import org.junit.jupiter.api.BeforeEach;
@@ -17,7 +16,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
-/** What VMMs call beside interrupts: CPUID, TSC, machine checks, MSR filters, coalesced writes. */
+/** What VMMs call beside interrupts: CPUID, TSC, machine checks, MSR filters. */
 @Contract
 class SetupContract extends KernelSuite {
     private static final long NOWHERE = 8;
@@ -60,8 +59,7 @@ class SetupContract extends KernelSuite {
     }
 
     @ParameterizedTest
-    @ValueSource(
-            longs = {Uapi.KVM_REGISTER_COALESCED_MMIO, Uapi.KVM_UNREGISTER_COALESCED_MMIO, Uapi.KVM_X86_SET_MSR_FILTER})
+    @ValueSource(longs = Uapi.KVM_X86_SET_MSR_FILTER)
     void structureOfAVmIsCopied(long request) {
         assertErrno(Errno.EFAULT, libc.ioctl(vm, request, NOWHERE));
     }
@@ -348,28 +346,6 @@ class SetupContract extends KernelSuite {
     }
 
     // The VM
-
-    private static ByteBuffer zone(int pio) {
-        return Buffers.allocate(KvmCoalescedMmioZone.SIZE)
-                .putLong(KvmCoalescedMmioZone.ADDR, PAGE)
-                .putInt(KvmCoalescedMmioZone.LENGTH, 4)
-                .putInt(KvmCoalescedMmioZone.PIO, pio);
-    }
-
-    @Test
-    void zonesOfCoalescedWritesFillTheirBus() {
-        assertErrno(Errno.EINVAL, world.ioctl(vm, Uapi.KVM_REGISTER_COALESCED_MMIO, zone(2)));
-        assertErrno(Errno.EINVAL, world.ioctl(vm, Uapi.KVM_UNREGISTER_COALESCED_MMIO, zone(2)));
-        assertOk(world.ioctl(vm, Uapi.KVM_UNREGISTER_COALESCED_MMIO, zone(0)));
-        for (int round = 0; round < 2; round++) {
-            for (int i = 0; i < 1000; i++) {
-                assertOk(world.ioctl(vm, Uapi.KVM_REGISTER_COALESCED_MMIO, zone(0)));
-            }
-            assertErrno(Errno.ENOSPC, world.ioctl(vm, Uapi.KVM_REGISTER_COALESCED_MMIO, zone(0)));
-            assertOk(world.ioctl(vm, Uapi.KVM_REGISTER_COALESCED_MMIO, zone(1)));
-            assertOk(world.ioctl(vm, Uapi.KVM_UNREGISTER_COALESCED_MMIO, zone(0)));
-        }
-    }
 
     @Test
     void mmuHasAtLeast64Pages() {

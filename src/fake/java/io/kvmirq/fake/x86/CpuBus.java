@@ -9,8 +9,7 @@ import io.kvmirq.fake.x86.cpu.GuestBus;
 import io.kvmirq.uapi.Uapi;
 
 /**
- * Guest accesses to ports and MMIO. A write signals a matching ioeventfd or goes to a coalesced zone. All other
- * accesses exit to the VMM. Source: {@code kernel_pio()} and {@code vcpu_mmio_write()} in arch/x86/kvm/x86.c.
+ * Guest accesses to ports and MMIO. A write signals a matching ioeventfd. All other accesses exit to the VMM. Source: {@code kernel_pio()} and {@code vcpu_mmio_write()} in arch/x86/kvm/x86.c.
  */
 final class CpuBus implements GuestBus {
     private static final long IOAPIC_LENGTH = 0x100;
@@ -31,11 +30,8 @@ final class CpuBus implements GuestBus {
             vm.pics().write(port, size, (int) value);
             return false;
         }
-        if (timer().has(port, size)) {
-            timer().write(port, (int) value);
-            return false;
-        }
-        if (vm.coalesced().take(true, port, size, value) || vm.signals(FakeIoEventFd.Bus.PORT, port, size, value)) {
+        requireNoTimer(port, size);
+        if (vm.signals(FakeIoEventFd.Bus.PORT, port, size, value)) {
             return false;
         }
         page.exitForPort(Uapi.KVM_EXIT_IO_OUT, port, size, 1);
@@ -47,19 +43,22 @@ final class CpuBus implements GuestBus {
         return vm.irqchip() == X86Vm.Irqchip.FULL && FakePics.has(port, size);
     }
 
-    private PitChannels timer() {
-        return vm.pitTimer().channels();
+    private void requireNoTimer(int port, int size) {
+        if (vm.pitTimer().channels().has(port, size)) {
+            throw new NotModelledException("a guest that programs its timer (PIT)");
+        }
     }
 
-    /** Whether the port belongs to the in-kernel PICs or PIT. */
+    /** Whether the port belongs to the in-kernel PICs. */
     @Override
     public boolean isServed(int port, int size) {
-        return isOfPic(port, size) || timer().has(port, size);
+        requireNoTimer(port, size);
+        return isOfPic(port, size);
     }
 
     @Override
-    public int readServed(int port, int size, int before) {
-        return isOfPic(port, size) ? vm.pics().read(port, size) : timer().read(port, before);
+    public int readServed(int port, int size) {
+        return vm.pics().read(port, size);
     }
 
     @Override
@@ -79,8 +78,7 @@ final class CpuBus implements GuestBus {
             return true;
         }
         requireNoIoapic(address);
-        return vm.coalesced().take(false, address, size, value)
-                || vm.signals(FakeIoEventFd.Bus.MEMORY, address, size, value);
+        return vm.signals(FakeIoEventFd.Bus.MEMORY, address, size, value);
     }
 
     @Override

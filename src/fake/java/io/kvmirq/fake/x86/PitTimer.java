@@ -88,11 +88,6 @@ final class PitTimer {
         arm();
     }
 
-    /** The nanoseconds since the period began. They also grow while the timer is stopped. */
-    long elapsed() {
-        return period == 0 ? 0 : period - (end - time.now());
-    }
-
     private void arm() {
         armed = time.after(Duration.ofNanos(Math.max(end - time.now(), 0)), this::tick);
     }

@@ -61,7 +61,7 @@ final class ScriptedCode implements GuestCode {
             case IO_IN -> {
                 if (bus.isServed((int) exit.place(), exit.size())) {
                     for (int i = 0; i < exit.count(); i++) {
-                        script.answered(bus.readServed((int) exit.place(), exit.size(), 0));
+                        script.answered(bus.readServed((int) exit.place(), exit.size()));
                     }
                     yield Outcome.GOES_ON;
                 }

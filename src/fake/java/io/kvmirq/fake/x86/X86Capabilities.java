@@ -3,8 +3,10 @@ package io.kvmirq.fake.x86;
 
 import io.kvmirq.explain.VmAnswer;
 import io.kvmirq.fake.file.Build;
+import io.kvmirq.fake.file.Hardware;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.uapi.Uapi;
+import io.kvmirq.uapi.Uapi.KvmNestedState;
 import java.util.HashMap;
 import java.util.Map;
 import java.util.Set;
@@ -88,7 +90,7 @@ final class X86Capabilities {
             return 1;
         }
         if (capability == NESTED_STATE) {
-            return NestedState.capability(host);
+            return nestedState(build);
         }
         if (capability == MULTI_ADDRESS_SPACE && addressSpaces(build) > 1) {
             return addressSpaces(build);
@@ -112,5 +114,10 @@ final class X86Capabilities {
 
     private static boolean isYounger(Build build, long capability) {
         return !build.isSince(6, 2) && capability > LAST_OF_6_1 || !build.isSince(6, 13) && capability > LAST_OF_6_12;
+    }
+    /** The size of the largest state; 0 for none, and on a host of no vendor. */
+    private static int nestedState(Build build) {
+        boolean none = build.pvm() || build.hardware() == Hardware.REMAPPING;
+        return none ? 0 : KvmNestedState.SIZE + (build.hardware().isAmd() ? 1 : 2) * 4096;
     }
 }

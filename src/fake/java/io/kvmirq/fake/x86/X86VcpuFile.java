@@ -75,8 +75,6 @@ final class X86VcpuFile extends VcpuFile {
             .in(Uapi.KVM_X86_SET_MCE, (vcpu, check) -> vcpu.processor.setCheck(check))
             .value(Uapi.KVM_SET_VAPIC_ADDR, (vcpu, address) -> vcpu.processor.setVapic(address))
             .inOut(Uapi.KVM_TPR_ACCESS_REPORTING, (vcpu, control) -> vcpu.processor.reportTpr(control))
-            .value(Uapi.KVM_GET_NESTED_STATE, (vcpu, address) -> vcpu.nested.get(address))
-            .value(Uapi.KVM_SET_NESTED_STATE, (vcpu, address) -> vcpu.nested.set(address))
             .out(Uapi.KVM_GET_SREGS2, X86VcpuFile::getSegments2)
             .in(Uapi.KVM_SET_SREGS2, X86VcpuFile::setSegments2)
             .value(Uapi.KVM_SMI, (vcpu, argument) -> vcpu.requestManagement())
@@ -93,7 +91,6 @@ final class X86VcpuFile extends VcpuFile {
     private final DebugRegisters debug = new DebugRegisters();
     private final ProcessorCalls processor;
     private final SavedState saved;
-    private final NestedState nested;
     private final CpuidCalls cpuid;
 
     private int state;
@@ -120,9 +117,7 @@ final class X86VcpuFile extends VcpuFile {
         LapicMsrs ofLapic = new LapicMsrs(vm.host(), lapic);
         this.saved = new SavedState(vm.host(), new Msrs(processor.checks(), ofLapic, tsc, () -> cpu.base()
                 .get()));
-        this.nested = new NestedState(vm.host(), cpu.system(), cpu::cpuid);
         this.cpuid = new CpuidCalls(vm.host(), cpu);
-        vm.coalesced().addVcpu(shared);
     }
 
     /** Begins to count the TSC as the vCPU is created. */

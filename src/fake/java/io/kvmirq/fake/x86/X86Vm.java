@@ -23,8 +23,6 @@ import org.jspecify.annotations.Nullable;
 /** The interrupt state of an x86 VM: its interrupt controllers; source: virt/kvm/irqchip.c, arch/x86/kvm/irq.c. */
 final class X86Vm extends VmInterrupts {
     private static final int IOAPIC = 2;
-    /** The number of PIC devices on the port bus. */
-    private static final int PIC_PORTS = 3;
     /** The default routes of the full irqchip: GSIs 0 to 23 go to the IOAPIC, 0 to 15 to the PICs too. */
     private static final FakeRoutes.Pins DEFAULTS = defaultRoutes();
 
@@ -57,7 +55,6 @@ final class X86Vm extends VmInterrupts {
     private final FakeIoapic ioapic = new FakeIoapic(this);
     private final Lapics lapics = new Lapics(this);
     private final VmSettings settings = new VmSettings(host());
-    private final CoalescedWrites coalesced = new CoalescedWrites(this, this::busDevices);
     private final PitTimer pitTimer = new PitTimer(this);
     /** The posting of the VM; empty on a host without posting hardware. */
     private final Optional<IrqPosting> posting;
@@ -119,10 +116,6 @@ final class X86Vm extends VmInterrupts {
 
     VmSettings settings() {
         return settings;
-    }
-
-    CoalescedWrites coalesced() {
-        return coalesced;
     }
 
     boolean hasPit() {
@@ -299,16 +292,6 @@ final class X86Vm extends VmInterrupts {
             pitTimer.stop();
             lapics.forEach(lapic -> lapic.messages().close());
         }
-    }
-
-    /** The number of in-kernel devices on the port bus or the memory bus. */
-    private int busDevices(boolean ports) {
-        int ofTimer = (pit ? 1 : 0) + (speaker ? 1 : 0);
-        boolean full = irqchip == Irqchip.FULL;
-        if (ports) {
-            return ofTimer + (full ? PIC_PORTS : 0);
-        }
-        return full ? 1 : 0;
     }
 
     // Chips, by KVM_IRQCHIP number

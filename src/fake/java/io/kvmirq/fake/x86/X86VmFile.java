@@ -58,10 +58,6 @@ final class X86VmFile extends VmFile {
             .value(Uapi.KVM_GET_TSC_KHZ, (vm, argument) -> vm.vm.settings().tscRate())
             .value(Uapi.KVM_SET_TSC_KHZ, (vm, rate) -> vm.vm.settings().setTscRate(rate, !vm.vcpus.isEmpty()))
             .value(Uapi.KVM_SET_NR_MMU_PAGES, (vm, pages) -> vm.vm.settings().setMmuPages(pages))
-            .in(Uapi.KVM_REGISTER_COALESCED_MMIO, (vm, zone) -> vm.vm.coalesced()
-                    .add(zone))
-            .in(Uapi.KVM_UNREGISTER_COALESCED_MMIO, (vm, zone) -> vm.vm.coalesced()
-                    .remove(zone))
             .in(Uapi.KVM_X86_SET_MSR_FILTER, (vm, filter) -> vm.vm.settings().setFilter(filter));
 
     /** Requests that a kernel without CONFIG_KVM_IOAPIC lacks. */

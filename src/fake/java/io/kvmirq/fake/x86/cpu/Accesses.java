@@ -121,7 +121,7 @@ final class Accesses {
     /** @return whether this IN exits to the VMM */
     boolean in(int port, int size) {
         if (bus.isServed(port, size)) {
-            registers.set(EAX, size, bus.readServed(port, size, registers.get(EAX)));
+            registers.set(EAX, size, bus.readServed(port, size));
             return false;
         }
         bus.readPort(port, size, 1);

@@ -9,8 +9,8 @@ public interface GuestBus {
     /** Whether the kernel serves a port, so that there is no exit. */
     boolean isServed(int port, int size);
 
-    /** Reads a port that {@link #isServed}; returns {@code before}, the register, where the kernel writes nothing. */
-    int readServed(int port, int size, int before);
+    /** Reads a port that {@link #isServed}. */
+    int readServed(int port, int size);
 
     /** The guest exits to the VMM. */
     void readPort(int port, int size, int count);
