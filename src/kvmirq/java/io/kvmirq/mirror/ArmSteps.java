@@ -4,6 +4,7 @@ package io.kvmirq.mirror;
 import io.kvmirq.EventFdId;
 import io.kvmirq.arch.gic.VlpiKernel;
 import java.util.Optional;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -68,7 +69,7 @@ record ArmSteps(State state, MirrorHost.Arm64 host) {
         if (present != null) {
             EventFdId owner = state.arm.owner(present.lpi());
             state.arm.endVlpi(present.lpi());
-            predictOther(owner, ends.event());
+            predictOthers(present.lpi(), owner, ends.event());
         }
     }
 
@@ -78,14 +79,19 @@ record ArmSteps(State state, MirrorHost.Arm64 host) {
         if (why.isEmpty() && mapping != null) {
             EventFdId owner = state.arm.owner(mapping.lpi());
             state.arm.makeVlpi(mapping, ends.event());
-            predictOther(owner, ends.event());
+            predictOthers(mapping.lpi(), owner, ends.event());
         }
         return why;
     }
 
-    private void predictOther(@Nullable EventFdId owner, EventFdId self) {
-        if (owner != null && !owner.equals(self)) {
-            state.predict(state.at(owner));
-        }
+    /** The LPI has another owner, or none: it is an obstacle for each host interrupt whose event has it. */
+    private void predictOthers(int lpi, @Nullable EventFdId owner, EventFdId self) {
+        Stream.concat(
+                        Stream.ofNullable(owner),
+                        state.arm.events(lpi).stream().flatMap(key -> state.aimedAt(key).stream()))
+                .filter(other -> !other.equals(self))
+                .distinct()
+                .toList()
+                .forEach(other -> state.predict(state.at(other)));
     }
 }

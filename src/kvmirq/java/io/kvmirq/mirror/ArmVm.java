@@ -6,14 +6,18 @@ import io.kvmirq.MsiMessage;
 import io.kvmirq.Route;
 import io.kvmirq.VcpuId;
 import java.util.HashMap;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
 /** The known mappings of a guest's ITSs, and which LPIs are vLPIs. The mirror's lock guards it. */
 final class ArmVm {
     /** Mappings by the ITS's doorbell address, then by {@link #key}. */
     private final Map<Long, Map<Long, Mapping>> itses = new HashMap<>();
+    /** By LPI: the {@link #key}s of the events that are mapped to it. */
+    private final Map<Integer, Set<Long>> events = new HashMap<>();
     /** By LPI: the eventfd of the host interrupt for which KVM made this LPI a vLPI. */
     private final Map<Integer, EventFdId> vlpis = new HashMap<>();
     /**
@@ -85,10 +89,12 @@ final class ArmVm {
     void map(long doorbell, long key, Mapping now) {
         Mapping before =
                 itses.computeIfAbsent(doorbell, absent -> new HashMap<>()).put(key, now);
+        events.computeIfAbsent(now.lpi(), lpi -> new HashSet<>()).add(key);
         if (before == null) {
             return;
         }
         if (before.lpi() != now.lpi()) {
+            events(before.lpi()).remove(key);
             endVlpi(before.lpi());
             return;
         }
@@ -96,6 +102,11 @@ final class ArmVm {
         if (owner != null && before.equals(sent(owner))) {
             makeVlpi(now, owner);
         }
+    }
+
+    /** The keys of the events that are mapped to an LPI. */
+    Set<Long> events(int lpi) {
+        return events.getOrDefault(lpi, Set.of());
     }
 
     void makeVlpi(Mapping mapping, EventFdId event) {

@@ -11,6 +11,7 @@ import io.kvmirq.arch.apic.ApicvKernel;
 import io.kvmirq.arch.apic.InhibitReason;
 import io.kvmirq.arch.apic.PostingHost;
 import io.kvmirq.arch.apic.Vendor;
+import io.kvmirq.arch.apic.model.ApicMessage;
 import io.kvmirq.arch.apic.model.Destinations;
 import io.kvmirq.arch.apic.model.LocalApic;
 import io.kvmirq.arch.apic.model.PostingIrq;
@@ -300,9 +301,10 @@ final class State {
         }
     }
 
-    /** @return whether the inhibits changed */
+    /** @return whether the inhibits changed, or whether they are known */
     private boolean set(PostingVm changed) {
         Set<InhibitReason> before = inhibits;
+        boolean neededLongTable = needsLongTable;
         vm = changed;
         facts++;
         inhibits = inhibitsNow();
@@ -313,7 +315,7 @@ final class State {
         if (before.isEmpty() != inhibits.isEmpty()) {
             avic.change();
         }
-        return !before.equals(inhibits);
+        return !before.equals(inhibits) || neededLongTable != needsLongTable;
     }
 
     private Set<InhibitReason> inhibitsNow() {
@@ -341,6 +343,7 @@ final class State {
 
     private void predictAbout(VcpuId vcpu) {
         predict(aimedAt(vcpu.number()));
+        predict(aimedAt(vcpu.number() & ApicMessage.BROADCAST)); // an id of 8 bits finds it too
         predict(aimedAt(Verdict.ANY));
         predict(aimedAt(Verdict.LOGICAL));
     }

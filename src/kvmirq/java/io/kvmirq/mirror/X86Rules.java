@@ -201,9 +201,8 @@ final class X86Rules {
             return Verdict.LOGICAL;
         }
         int destination = message.get().destination(state.vm(false).apicIds32Bit());
-        boolean one = destination >= 0
-                && destination <= VcpuId.MAX
-                && (destination != ApicMessage.BROADCAST || !state.lapics.quirk());
+        // Without the quirk 255 is still the broadcast to LAPICs in xAPIC mode.
+        boolean one = destination >= 0 && destination <= VcpuId.MAX && destination != ApicMessage.BROADCAST;
         return one ? destination : Verdict.ANY;
     }
 
