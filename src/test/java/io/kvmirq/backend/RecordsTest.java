@@ -50,6 +50,23 @@ class RecordsTest {
         return "_Static_assert(" + expression + " == " + value + ", \"Java says " + value + "\");\n";
     }
 
+    /** The generic table of system calls is that of arm64. */
+    @Test
+    void compilerAgreesWithTheSystemCallsOfArm64()
+            throws ReflectiveOperationException, IOException, InterruptedException {
+        Machine.assumeProgram("cc");
+        StringBuilder claims = new StringBuilder("#include <asm-generic/unistd.h>\n");
+        Field number = SystemCall.class.getDeclaredField("arm64");
+        number.setAccessible(true);
+        for (SystemCall call : SystemCall.values()) {
+            String name = call.kernelName();
+            String macro = List.of("mmap", "ftruncate", "fcntl").contains(name) ? "__NR3264_" : "__NR_";
+            claims.append(claim(macro + name, number.getInt(call)));
+        }
+        Path source = Files.writeString(temporary.resolve("calls.c"), claims);
+        Program.output(List.of("cc", "-std=c11", "-fsyntax-only", source.toString()));
+    }
+
     @Test
     void compilerAgreesWithJava() throws IOException, InterruptedException, IllegalAccessException {
         Machine.assumeProgram("cc");

@@ -35,8 +35,12 @@ import io.kvmirq.snapshot.VmSnapshot;
 import io.kvmirq.testing.GuestGic;
 import io.kvmirq.testing.Program;
 import java.nio.ByteBuffer;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
 import java.util.ArrayList;
+import java.util.HexFormat;
 import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -204,6 +208,34 @@ class ArmSnapshotContract extends ArmVms {
                     .as(register.name())
                     .isEqualTo(from.vgic.readDistributor(at))
                     .isNotZero();
+        }
+    }
+
+    /** Older versions wrote no interrupts of timers. */
+    @Test
+    void documentWithoutTimersIsRestored() {
+        Parts from = new Parts();
+        Parts to = new Parts();
+        from.vcpus.get(0).setTimerInterrupt(ArmTimer.VIRTUAL, new Ppi(20));
+        VmSnapshot.parse(older(VmSnapshot.moving(from.named()).text())).restore(to.named());
+        assertThat(to.vcpus.get(0).timerInterrupt(ArmTimer.VIRTUAL)).isEqualTo(new Ppi(27));
+    }
+
+    /** The document without timers, with its checksum. */
+    private static String older(String text) {
+        String timers = ",\"timers\":\\[[0-9,]*\\]";
+        String state = text.replaceFirst("(?s)^.*?\"state\":", "").replaceFirst("}\n$", "");
+        String changed = state.replaceAll(timers, "");
+        assertThat(changed).isNotEqualTo(state);
+        return text.replace(state, changed).replace(checksum(state), checksum(changed));
+    }
+
+    private static String checksum(String state) {
+        try {
+            byte[] sum = MessageDigest.getInstance("SHA-256").digest(state.getBytes(StandardCharsets.UTF_8));
+            return HexFormat.of().formatHex(sum);
+        } catch (NoSuchAlgorithmException e) {
+            throw new AssertionError(e);
         }
     }
 

@@ -82,6 +82,18 @@ class MaskableVectorContract {
         }
     }
 
+    @Test
+    void secondCloseLeavesTheGsiToItsNextOwner() {
+        MaskableVector first = MaskableVector.create(vm, FIRST);
+        first.close();
+        try (MaskableVector second = MaskableVector.create(vm, OTHER)) {
+            assertThat(second.gsi()).isEqualTo(first.gsi());
+            first.close();
+            second.signal();
+            arrives(OTHER_VECTOR);
+        }
+    }
+
     /** The kernel wakes the irqfd at a write of 0, so the library makes no call. */
     @Test
     void signalOfNothingRaisesNothingExceptThroughTheBackend() {

@@ -18,6 +18,7 @@ import io.kvmirq.kernel.Mapping;
 import io.kvmirq.kernel.MemoryFile;
 import io.kvmirq.kvm.GuestMemory;
 import io.kvmirq.mirror.Posting;
+import io.kvmirq.testing.GuestIts;
 import io.kvmirq.vfio.VfioDevice;
 import java.nio.ByteBuffer;
 import java.util.Arrays;
@@ -102,6 +103,33 @@ class ItsEventsTest {
         read();
         assertThat(irq.predicted())
                 .isEqualTo(new Posting.NotPosted(VlpiObstacle.UNMAPPED.text(), VlpiObstacle.UNMAPPED.remedy()));
+    }
+
+    /** A mask drops the pending bit of a vLPI, and signals once in case it was set. */
+    @Test
+    void unmaskAddsNoSignalToThatOfTheMask() {
+        read();
+        irq.mask();
+        long sent = world.fake.messages().counts().sent();
+        irq.unmask();
+        assertThat(world.fake.messages().counts().sent()).isEqualTo(sent);
+    }
+
+    /** What stands behind the table of a device is no event of it. */
+    @Test
+    void lastEventOfTheDeviceIsReadAndNoneBehindIt() {
+        int last = GuestIts.EVENTS - 1;
+        world.service.map(last, 1);
+        irq.reroute(message(last));
+        read();
+        assertThat(irq.predicted()).isEqualTo(to(GuestIts.lpi(last), 1));
+        byte[] behind = world.service.eventEntry(last);
+        world.service.setEventEntry(last + 1, behind);
+        irq.reroute(message(last + 1));
+        read();
+        assertThat(irq.predicted())
+                .isEqualTo(new Posting.NotPosted(VlpiObstacle.UNMAPPED.text(), VlpiObstacle.UNMAPPED.remedy()));
+        assertThat(world.service.eventEntry(last + 1)).as("not cleared").isEqualTo(behind);
     }
 
     @Test

@@ -256,6 +256,36 @@ class LedgerTest {
         counts(3, 1, 0, 2, 0, 0);
     }
 
+    /** KVM_SIGNAL_MSI sends the messages of one read: the last one of the calling thread. */
+    @Test
+    void programSendsTheMessagesOfItsOwnLastRead() throws InterruptedException {
+        FakePciDevice nic = nic();
+        FakePciDevice second =
+                fake.pciDevice("0000:3c:00.0", 8).msix(1).express().add();
+        VfioDevice device = device();
+        VfioDevice beside = made.add(VfioDevice.open(kernel, second.address()));
+        beside.config().enableBusMaster();
+        List<EventFd> events = eventFds(4);
+        device.msix(0, 4).arm(events);
+        beside.msix(0, 1).arm(List.of(events.get(1)));
+        nic.sendMessage(0);
+        nic.sendMessage(1);
+        second.sendMessage(0);
+        events.get(0).drain();
+        events.get(1).drain();
+        events.get(0).signal();
+        nic.sendMessage(3);
+        Thread other = new Thread(events.get(3)::drain);
+        other.start();
+        other.join();
+        vm.signal(MsiMessage.to(VCPU, VECTOR));
+        assertThat(waiting())
+                .filteredOn(text -> text.endsWith("in IRR of vcpu 0, vector 0x41"))
+                .extracting(text -> text.substring(0, 8))
+                .as("both messages of the second read")
+                .containsExactlyInAnyOrder("vector 1", "vector 0");
+    }
+
     @Test
     void messageThatTheProgramForgotIsLostWhenItsEventfdHasAnIrqfd() {
         FakePciDevice nic = nic();

@@ -114,6 +114,17 @@ class LpiLedgerTest {
         assertThat(fake.lost()).isEmpty();
     }
 
+    @Test
+    void disabledVlpiOfAVcpuThatSleepsWaits() {
+        use("gicv4");
+        its.disable(0);
+        vcpu(FIRST).load();
+        assertThat(vcpu(FIRST).block()).isTrue();
+        nic.sendMessage(0);
+        assertThat(vcpu(FIRST).isAsleep()).isTrue();
+        counts(1, 0, 0, 1, 0, 0);
+    }
+
     @ParameterizedTest
     @ValueSource(strings = {"gicv3", "gicv4"})
     void lpiThatIsNotTakenEndsWithTheVm(String profile) {

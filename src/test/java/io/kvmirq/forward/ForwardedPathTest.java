@@ -68,6 +68,10 @@ class ForwardedPathTest {
             assertThat(path.vcpuFields()).contains(known("sn", 1), known("nv", 0xf2));
             assertThat(unknown(path.vcpuFields())).containsExactly("pir", "on", "ndst");
             assertThat(path.sampled()).isEmpty();
+            irq.reroute(new MsiMessage(message(0x31).address(), 1 << 8 | 0x32));
+            assertThat(irq.path().vector())
+                    .as("lowest priority")
+                    .isEqualTo(new Known.SetUp<>(ForwardWorld.vector(0x32)));
         }
     }
 

@@ -93,6 +93,23 @@ class TakeOverTest {
         }
     }
 
+    /** The other owner has disabled the device since, so the next forwarding enables it, and disables it again. */
+    @Test
+    void vectorThatAnotherOwnerWiredIsForgottenWithItsForwarding() {
+        try (Fd.Lease number = device.fd().lease();
+                VfioDevice adopted = VfioDevice.adopt(world.kernel, NIC, number.number(), Ownership.BORROWED);
+                Forwarding second = Forwarding.of(world.vm, adopted)) {
+            try (EventFd wired = EventFd.create(world.kernel);
+                    ArmedVectors theirs = device.msix(0, 1).arm(List.of(wired))) {
+                second.takeOver(adopted.msix(0, 1), List.of(wired), i -> message(0x30))
+                        .forEach(ForwardedIrq::close);
+                assertThat(theirs.isSet(0)).isTrue();
+            }
+            second.takeOver(adopted.msix(1, 1), i -> message(0x31)).forEach(ForwardedIrq::close);
+            assertThat(adopted.msix(1, 1).get(0).enabledKind()).isEmpty();
+        }
+    }
+
     @Test
     void takeOverOfALineReplacesItsTriggerAndWhatUnmasksIt() {
         try (EventFd theirs = EventFd.create(world.kernel);

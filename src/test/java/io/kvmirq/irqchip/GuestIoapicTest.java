@@ -4,6 +4,7 @@ package io.kvmirq.irqchip;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import io.kvmirq.Errno;
 import io.kvmirq.Gsi;
 import io.kvmirq.InterruptVector;
 import io.kvmirq.MsiMessage;
@@ -107,6 +108,27 @@ class GuestIoapicTest {
         second.line(GSI, false);
         second.line(GSI, true);
         assertThat(vcpu.isRequested(VECTOR)).isFalse();
+    }
+
+    /** Bit 14 is read-only, except that a pin that becomes edge-triggered awaits no EOI. */
+    @Test
+    void guestClearsRemoteIrrOnlyByAnEdge() {
+        redirect(LEVEL | VECTOR.number());
+        ioapic.line(GSI, true);
+        ioapic.line(GSI, false);
+        redirect(LEVEL | VECTOR.number());
+        assertThat(awaitsEoi()).isTrue();
+        redirect(VECTOR.number());
+        redirect(LEVEL | VECTOR.number());
+        assertThat(awaitsEoi()).isFalse();
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"ENXIO", "EINVAL"})
+    void kernelThatReadsNoIoapicHasNone(String refusal) {
+        faults.fail("irqchipGet", 1, refusal.equals("ENXIO") ? Errno.ENXIO : Errno.EINVAL);
+        assertThat(new GuestIoapic(vm, 1).pins()).isOne();
+        assertThat(faults.unused()).isEmpty();
     }
 
     /** A guest may end the interrupt at once, and KVM tells the VMM of it by the route. */

@@ -11,6 +11,7 @@ import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.Libc;
 import io.kvmirq.backend.MemoryDescriptor;
 import io.kvmirq.backend.SystemCall;
+import io.kvmirq.backend.libc.LibcBackend;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.Faults;
 import io.kvmirq.testing.Kernels;
@@ -19,6 +20,7 @@ import io.kvmirq.uapi.Memfd;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.undo.Undo;
 import java.io.IOException;
+import java.lang.reflect.Proxy;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -133,6 +135,24 @@ class MemoryFileTest {
             assertThat(kernel.openHandles()).hasSize(1);
             Mapping.of(adopted, PAGE).close();
             assertThat(mayShrink(adopted)).isFalse();
+        }
+    }
+
+    /** Another process may cut a file between the look at its length and the seal. */
+    @Test
+    void fileThatIsCutBeforeTheSealIsRefused() {
+        Libc real = Kernels.REAL.open().libc();
+        Libc cutting = (Libc) Proxy.newProxyInstance(
+                Libc.class.getClassLoader(), new Class<?>[] {Libc.class}, (proxy, method, arguments) -> {
+                    if (method.getName().equals("fcntl") && arguments[1].equals(Memfd.F_ADD_SEALS)) {
+                        real.syscall(SystemCall.FTRUNCATE, ((Integer) arguments[0]).longValue(), 0, 0, 0);
+                    }
+                    return method.invoke(real, arguments);
+                });
+        try (Kernel kernel = Kernel.over(LibcBackend.over(cutting, "cutting", "cuts files"));
+                Undo undo = new Undo()) {
+            Fd adopted = adopted(kernel, undo, PAGE);
+            assertThatThrownBy(() -> Mapping.of(adopted, PAGE)).hasMessageContaining("ends before byte 4096");
         }
     }
 

@@ -269,6 +269,9 @@ class MirrorStepsTest {
         assertThat(mirror.now().pid(VCPU).orElseThrow().cpu()).hasValue(3);
         mirror.apply(List.of(new Event.VcpuUnseen(VCPU), new Event.VcpuPreempted(VCPU)));
         assertThat(mirror.now().pid(VCPU).orElseThrow().cpu()).isEmpty();
+        mirror.apply(List.of(new Event.VcpuLoaded(VCPU, new HostApicId(3)), new Event.VcpuPreempted(VCPU)));
+        mirror.apply(new Event.VcpuBlocked(VCPU));
+        assertThat(mirror.now().pid(VCPU).orElseThrow().cpu()).isEmpty();
     }
 
     /** A phase whose number and kind a test sets. */

@@ -70,6 +70,24 @@ class GuestMsixTest {
     }
 
     @Test
+    void registersTakeWritesWhileMsixIsDisabled() {
+        msix.writeMessageControl(FUNCTION_MASK);
+        assertThat(msix.messageControl()).isEqualTo(FUNCTION_MASK | VECTORS - 1);
+        msix.writeTable(4, 4, 1);
+        msix.writeTable(4, 4, 2);
+        msix.writeTable(0, 4, 0xfee0_1000L);
+        assertThat(msix.readTable(0, 8)).isEqualTo(2L << 32 | 0xfee0_1000L);
+    }
+
+    @Test
+    void lastVectorHasAPendingBit() {
+        enable(VECTORS);
+        world.mask(VECTORS - 1, true);
+        world.hardware.sendMessage(VECTORS - 1);
+        assertThat(msix.readPending(0, 8)).isEqualTo(1L << VECTORS - 1);
+    }
+
+    @Test
     void maskedVectorIsPendingAndArrivesWhenItOpens() {
         enable(4);
         world.mask(2, true);

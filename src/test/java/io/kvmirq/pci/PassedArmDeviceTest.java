@@ -117,7 +117,14 @@ class PassedArmDeviceTest {
     @Test
     void otherPlacesOfTheEcamReadOnes() {
         long[] others = {
-            at(SLOT + 1, 0, 0), at(31, 0, 0), at(SLOT, 1, 0), at(0, 7, 0), at(SLOT, 0, 0x100), at(0, 0, 0xffc)
+            at(SLOT + 1, 0, 0),
+            at(31, 0, 0),
+            at(SLOT, 1, 0),
+            at(SLOT, 2, 0),
+            at(SLOT, 4, 0),
+            at(0, 7, 0),
+            at(SLOT, 0, 0x100),
+            at(0, 0, 0xffc)
         };
         for (long other : others) {
             assertThat(bus.read(false, other, 4)).as("0x%x", other).isEqualTo(-1);

@@ -411,6 +411,15 @@ class SnapshotTest {
     // Counts
 
     @Test
+    void countStaysWithAVmThatGoesOn() {
+        try (SnapshotVm vm = new SnapshotVm()) {
+            vm.event.signal(3);
+            vm.saved();
+            assertThat(vm.event.drain()).isEqualTo(3);
+        }
+    }
+
+    @Test
     void countOfASemaphoreMovesWhole() {
         try (SnapshotVm from = new SnapshotVm();
                 SnapshotVm to = new SnapshotVm();

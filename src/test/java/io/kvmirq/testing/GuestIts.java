@@ -177,6 +177,12 @@ public final class GuestIts {
         send(words);
     }
 
+    /** Disables the LPI of an event. */
+    public void disable(int event) {
+        memory.putByte(PROPERTIES + event, (byte) (PROPERTY & ~1));
+        send(ItsCommand.INV.ofEvent(DEVICE, event));
+    }
+
     public void discard(int event) {
         send(ItsCommand.DISCARD.ofEvent(DEVICE, event));
     }

@@ -76,6 +76,48 @@ class LedgerCallsTest {
                 .containsExactly("it vanished; source the source, last place the place, call close of descriptor 4");
     }
 
+    @Test
+    void messageThatIsLostOutsideOfACallNamesNone() {
+        call("close", 4);
+        ledger.send(source);
+        ledger.settle("it has no room");
+        assertThat(ledger.lost())
+                .extracting(Supplier::get)
+                .containsExactly("it has no room; source the source, last place its source, outside of a call");
+    }
+
+    /** A place may say that nothing delays a message that its part has forgotten. */
+    @Test
+    void messageThatVanishedFromAnOpenSlotIsLost() {
+        MessagePlace open = new MessagePlace(slot -> false, slot -> true, slot -> "an open place");
+        ledger.begin("ioctl", 0, 3);
+        ledger.send(source);
+        ledger.put(open, 0);
+        ledger.end();
+        assertThat(ledger.counts()).isEqualTo(new Ledger.Counts(1, 0, 0, 0, 0, 1));
+    }
+
+    @Test
+    void secondMessageOfOneSourceInOneCallIsMerged() {
+        ledger.begin("ioctl", 0, 3);
+        ledger.send(source);
+        ledger.send(source);
+        ledger.put(place, 0);
+        ledger.end();
+        assertThat(ledger.counts()).isEqualTo(new Ledger.Counts(2, 0, 1, 1, 0, 0));
+    }
+
+    /** A broadcast is a message for each vCPU. */
+    @Test
+    void copyForASecondPlaceIsAMessage() {
+        ledger.begin("ioctl", 0, 3);
+        ledger.send(source);
+        ledger.put(place, 0);
+        ledger.put(place, 1);
+        ledger.end();
+        assertThat(ledger.counts()).isEqualTo(new Ledger.Counts(2, 0, 0, 2, 0, 0));
+    }
+
     /** Another call is made while one waits. */
     @Test
     void callThatWaitedIsNamed() throws InterruptedException {

@@ -103,6 +103,14 @@ class HardwareInterruptTest extends VgicSetUp {
         assertThat(vm.vcpu(1).thread().isAsleep()).isFalse();
     }
 
+    /** Only an active one stays in the distributor. */
+    @Test
+    void pendingHardwareInterruptTakesASecondEdge() {
+        registers.setListRegister(0, HW | 33L << 10 | PENDING | 33);
+        raiseAndEnter(33);
+        assertThat(gic.pending(0, 32)).isZero();
+    }
+
     @Test
     void pendingHardwareInterruptTakesNoEoiBit() {
         registers.setListRegister(0, HW | 27L << 10 | PENDING | 27);
