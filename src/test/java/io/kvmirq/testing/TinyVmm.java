@@ -12,7 +12,6 @@ import java.net.URLClassLoader;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.Arrays;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
@@ -40,7 +39,7 @@ public final class TinyVmm {
         }
     }
 
-    /** Makes a tree with its script and its jars, as make build does, of the classes that this JVM has. */
+    /** Makes a tree with its script and its jars, as make build does, of the classes that Maven compiled. */
     public static Path built(Path tree) throws IOException {
         Files.createDirectories(tree.resolve("target/build"));
         Files.createDirectories(tree.resolve("scripts"));
@@ -49,11 +48,9 @@ public final class TinyVmm {
             Files.createFile(tree.resolve("target/build/" + state + ".state"));
         }
         jar(tree.resolve("target/tiny-vmm.jar"), List.of(CLASSES));
-        List<Path> library = Arrays.stream(System.getProperty("java.class.path").split(":"))
-                .map(Path::of)
-                .filter(entry -> Files.isDirectory(entry) && !entry.endsWith("test-classes"))
-                .toList();
-        jar(tree.resolve("target/kvmirq-cli.jar"), library);
+        try (var library = Files.list(Machine.root().resolve("target/classes"))) {
+            jar(tree.resolve("target/kvmirq-cli.jar"), library.toList());
+        }
         return tree.resolve("scripts/tiny-vmm");
     }
 
