@@ -16,7 +16,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
-/** What VMMs call beside interrupts: CPUID, TSC, machine checks, MSR filters. */
+/** Calls of VMMs beside interrupts: CPUID, TSC, machine checks, MSR filters. */
 @Contract
 class SetupContract extends KernelSuite {
     private static final long NOWHERE = 8;

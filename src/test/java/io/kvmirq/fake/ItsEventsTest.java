@@ -115,7 +115,7 @@ class ItsEventsTest {
         assertThat(world.fake.messages().counts().sent()).isEqualTo(sent);
     }
 
-    /** What stands behind the table of a device is no event of it. */
+    /** An entry behind the table of a device is no event of it. */
     @Test
     void lastEventOfTheDeviceIsReadAndNoneBehindIt() {
         int last = GuestIts.EVENTS - 1;

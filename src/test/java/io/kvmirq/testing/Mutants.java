@@ -40,7 +40,7 @@ final class Mutants {
     private static final int WORDS = 160;
     private static final Pattern FAILURE = Pattern.compile("(?m)^FAILED (.*(?:\n    .*)*)|^LOST (.*)");
 
-    /** What JUnit's ConsoleLauncher returns where no class has such a name. */
+    /** The exit code of JUnit's ConsoleLauncher where no class has such a name. */
     private static final int NO_TEST = 2;
 
     private static final Pattern TOKEN = Pattern.compile("\\w+|\\S");
