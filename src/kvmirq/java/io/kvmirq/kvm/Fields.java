@@ -32,15 +32,4 @@ final class Fields {
         from.get(offset, bytes);
         return bytes;
     }
-
-    /** The offset of register {@code number} in an array of {@code count} registers of {@code size} bytes. */
-    static int index(String name, int number, int count, int length, int size) {
-        if (number < 0 || number >= count) {
-            throw new IndexOutOfBoundsException(name + number + ": expected 0 to " + (count - 1));
-        }
-        if (length != size) {
-            throw new IllegalArgumentException(name + number + " has " + size + " bytes, and " + length + " are given");
-        }
-        return number * size;
-    }
 }

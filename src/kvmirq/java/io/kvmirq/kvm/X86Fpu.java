@@ -2,7 +2,6 @@
 package io.kvmirq.kvm;
 
 import io.kvmirq.uapi.Uapi;
-import java.util.Objects;
 
 /**
  * The x87 and SSE registers of a vCPU of x86, without MXCSR, which only {@link X86Xsave} has: a copy, from {@link
@@ -55,33 +54,18 @@ public final class X86Fpu extends X86Fields<X86Fpu.Name, X86Fpu> {
 
     /** A copy of the 16 bytes of ST0 to ST7, of which the first ten are used. */
     public byte[] st(int number) {
-        return Fields.bytes(structure, st(number, REGISTER), REGISTER);
-    }
-
-    /** Changes this copy. */
-    public X86Fpu setSt(int number, byte[] value) {
-        Objects.requireNonNull(value, "value is null");
-        structure.put(st(number, value.length), value);
-        return this;
-    }
-
-    private static int st(int number, int length) {
-        return Uapi.KvmFpu.FPR + Fields.index("ST", number, STACK, length, REGISTER);
+        return register(Uapi.KvmFpu.FPR, "ST", number, STACK);
     }
 
     /** A copy of the 16 bytes of XMM0 to XMM15, lowest first. */
     public byte[] xmm(int number) {
-        return Fields.bytes(structure, xmm(number, REGISTER), REGISTER);
+        return register(Uapi.KvmFpu.XMM, "XMM", number, VECTORS);
     }
 
-    /** Changes this copy. */
-    public X86Fpu setXmm(int number, byte[] value) {
-        Objects.requireNonNull(value, "value is null");
-        structure.put(xmm(number, value.length), value);
-        return this;
-    }
-
-    private static int xmm(int number, int length) {
-        return Uapi.KvmFpu.XMM + Fields.index("XMM", number, VECTORS, length, REGISTER);
+    private byte[] register(int first, String name, int number, int count) {
+        if (number < 0 || number >= count) {
+            throw new IndexOutOfBoundsException(name + number + ": expected 0 to " + (count - 1));
+        }
+        return Fields.bytes(structure, first + number * REGISTER, REGISTER);
     }
 }

@@ -18,6 +18,8 @@ import java.util.regex.Pattern;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 
 /** {@code LAB_CLASS}: a program in place of the lab's tests. What cannot run is refused before anything is prepared. */
 @Tag("slow")
@@ -44,33 +46,23 @@ class LabProgramTest {
         return said.get(0);
     }
 
-    private static String refused(String type, String classPath) throws Exception {
-        return refused("amd", Map.of("LAB_CLASS", type, "LAB_CLASSPATH", classPath));
-    }
-
-    @Test
-    void flavourMustBeKnown() throws Exception {
-        assertThat(refused("sparc", Map.of("LAB_CLASS", "Main", "LAB_CLASSPATH", HERE)))
-                .startsWith("lab: flavour 'sparc' is unknown: expected one of amd ");
-    }
-
-    @Test
-    void classMustBeThere() throws Exception {
-        assertThat(refused("com.example.Main", HERE))
-                .isEqualTo("lab: no class is named 'com.example.Main' in LAB_CLASSPATH=" + HERE);
-        assertThat(refused("amd", Map.of("LAB_CLASS", "com.example.Main")))
-                .isEqualTo(
-                        "lab: LAB_CLASS=com.example.Main needs LAB_CLASSPATH, the directories and jars of its classes,"
-                                + " separated by colons");
-        assertThat(refused("com.example.Main", HERE + ":/no/such.jar"))
-                .isEqualTo("lab: LAB_CLASSPATH names '/no/such.jar', which does not exist");
-    }
-
-    @Test
-    void classMustHaveAMain() throws Exception {
-        assertThat(refused(LabProgramTest.class.getName(), HERE))
-                .isEqualTo("lab: " + LabProgramTest.class.getName()
-                        + " has no main: expected public static void main(String[])");
+    @ParameterizedTest
+    @CsvSource(delimiter = ';', textBlock = """
+            sparc; LAB_CLASS=Main; CLASSES=; lab: flavour 'sparc' is unknown: expected one of amd
+            amd; LAB_CLASS=com.example.Main; LAB_CLASSPATH=target/test-classes;\
+              lab: no class is named 'com.example.Main' in LAB_CLASSPATH=target/test-classes
+            amd; LAB_CLASS=com.example.Main; LAB_CLASSPATH=; lab: LAB_CLASS=com.example.Main needs LAB_CLASSPATH, the\
+             directories and jars of its classes, separated by colons
+            amd; LAB_CLASS=com.example.Main; LAB_CLASSPATH=target/test-classes:/no/such.jar;\
+              lab: LAB_CLASSPATH names '/no/such.jar', which does not exist
+            amd; LAB_CLASS=io.kvmirq.testing.LabProgramTest; LAB_CLASSPATH=target/test-classes;\
+              lab: io.kvmirq.testing.LabProgramTest has no main: expected public static void main(String[])
+            amd; LAB_CLASS=Main; CLASSES=io.kvmirq.kvm; lab: LAB_CLASS runs in place of tests: leave out CLASSES
+            """)
+    void programMustBeOneThatCanRun(String flavour, String one, String other, String sentence) throws Exception {
+        String[] type = one.split("=", -1);
+        String[] more = other.split("=", -1);
+        assertThat(refused(flavour, Map.of(type[0], type[1], more[0], more[1]))).startsWith(sentence);
     }
 
     /** The minor and the major version are the bytes 4 to 7 of a class file. */
@@ -85,12 +77,6 @@ class LabProgramTest {
                 .isEqualTo(
                         "lab: io.kvmirq.testing.Summary is compiled for a newer Java than the 17 of the lab: compile it"
                                 + " with --release 17");
-    }
-
-    @Test
-    void testsAreNotRunBeside() throws Exception {
-        assertThat(refused("amd", Map.of("LAB_CLASS", "Main", "CLASSES", "io.kvmirq.kvm")))
-                .isEqualTo("lab: LAB_CLASS runs in place of tests: leave out CLASSES");
     }
 
     @Test

@@ -195,11 +195,6 @@ public abstract class VmInterrupts implements FakeRoutes.Entries {
         return taker != null;
     }
 
-    /** Whether a guest's write matches an ioeventfd. */
-    public final boolean hasIoEventFd(FakeIoEventFd.Bus bus, long address, int length, long data) {
-        return find(bus, address, length, data) != null;
-    }
-
     private @Nullable FakeIoEventFd find(FakeIoEventFd.Bus bus, long address, int length, long data) {
         long written = data & -1L >>> Long.SIZE - Byte.SIZE * length;
         for (FakeIoEventFd one : ioEventFds) {

@@ -11,7 +11,6 @@ public final class GuestCpuid {
     /** Leaf 1, ECX bit 21. */
     public static final int X2APIC = 1 << 21;
 
-    private static final int VMX = 5;
     private static final int EXTENDED = 0x8000_0000;
     private static final int ADDRESS_SIZES = 0x8000_0008;
     private static final int DEADLINE_TIMER = 1 << 24;
@@ -74,10 +73,6 @@ public final class GuestCpuid {
 
     public boolean hasDeadlineTimer() {
         return (register(FEATURES, Uapi.KvmCpuidEntry2.ECX) & DEADLINE_TIMER) != 0;
-    }
-
-    public boolean hasVmx() {
-        return has(FEATURES, Uapi.KvmCpuidEntry2.ECX, VMX);
     }
 
     public int signature() {

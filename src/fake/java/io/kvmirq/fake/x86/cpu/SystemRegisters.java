@@ -49,7 +49,6 @@ public final class SystemRegisters {
 
     private static final long LONG_MODE = 1 << 8;
     private static final long LONG_MODE_ACTIVE = 1 << 10;
-    private static final long VIRTUALIZATION = 1 << 12;
     private static final long OSXSAVE = 1 << 18;
     private static final long PROTECTION_KEYS = 1 << 22;
     private static final long PHYSICAL_ADDRESS_EXTENSION = 1 << 5;
@@ -188,11 +187,6 @@ public final class SystemRegisters {
     /** CR4.PKE. */
     boolean hasProtectionKeys() {
         return (values.getLong(CR4) & PROTECTION_KEYS) != 0;
-    }
-
-    /** EFER.SVME. */
-    public boolean hasVirtualization() {
-        return (values.getLong(EFER) & VIRTUALIZATION) != 0;
     }
 
     /** Whether the guest pages by PAE, outside long mode. */
