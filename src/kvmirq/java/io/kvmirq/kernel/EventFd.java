@@ -350,10 +350,11 @@ public final class EventFd implements AutoCloseable {
                 if (ready > 0 && (ready & KernelBackend.READY_FD) != 0) {
                     return true;
                 }
-                if (ready == 0 || ready > 0 && Thread.currentThread().isInterrupted()) {
+                left = Interruption.left(timeoutNanos, start);
+                if (ready == 0 && left == 0
+                        || ready >= 0 && Thread.currentThread().isInterrupted()) {
                     return false;
                 }
-                left = Interruption.left(timeoutNanos, start);
             }
         } finally {
             fd.exit();
@@ -379,7 +380,7 @@ public final class EventFd implements AutoCloseable {
             Interruption hook = waits().interruption;
             hook.enter();
             try {
-                return kernel.backend().fdWait(raw, waker.number(), timeoutNanos);
+                return kernel.backend().fdWait(raw, waker.number(), Interruption.once(timeoutNanos));
             } finally {
                 hook.leave();
             }

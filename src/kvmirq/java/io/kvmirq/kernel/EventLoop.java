@@ -312,7 +312,7 @@ public final class EventLoop implements AutoCloseable {
         }
         interruption.enter();
         try {
-            return set.await(timeoutNanos);
+            return set.await(Interruption.once(timeoutNanos));
         } finally {
             interruption.leave();
         }

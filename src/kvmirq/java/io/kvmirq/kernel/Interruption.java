@@ -17,6 +17,13 @@ import java.util.concurrent.TimeUnit;
  * wait at once. Also computes the time that is left of a wait.
  */
 final class Interruption extends AbstractSelector {
+    /**
+     * Thread.interrupt before JDK 23 looks for a hook first and sets the status then, so that a thread which enters
+     * between the two waits on (JDK-8323782). It must look at its status again: this often, in nanoseconds.
+     */
+    private static final long LOOK = TimeUnit.SECONDS.toNanos(1);
+
+    private static final boolean MAY_BE_LOST = Runtime.version().feature() < 23;
     private final Runnable action;
 
     /**
@@ -49,6 +56,11 @@ final class Interruption extends AbstractSelector {
      */
     static long left(long timeoutNanos, long start) {
         return timeoutNanos <= 0 ? timeoutNanos : Math.max(0, timeoutNanos - (System.nanoTime() - start));
+    }
+
+    /** The time of one wait in the kernel. @param timeoutNanos negative: without a limit */
+    static long once(long timeoutNanos) {
+        return MAY_BE_LOST && (timeoutNanos < 0 || timeoutNanos > LOOK) ? LOOK : timeoutNanos;
     }
 
     @Override

@@ -31,6 +31,7 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
+import java.util.concurrent.atomic.AtomicBoolean;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Tag;
@@ -157,6 +158,28 @@ class EventFdTest {
             }
         }
         assertThat(kernel.openHandles()).isEmpty();
+    }
+
+    /** Thread.interrupt of an old JDK may set the status and wake nobody (JDK-8323782). */
+    @Test
+    void interruptThatTheJdkLosesEndsAWait() throws Exception {
+        assumeTrue(Runtime.version().feature() < 23, "this JDK loses no interrupt");
+        AtomicBoolean status = new AtomicBoolean();
+        try (EventFd event = EventFd.create(kernel)) {
+            Waiter waiter = new Waiter(event) {
+                @Override
+                public boolean isInterrupted() {
+                    return status.get();
+                }
+            };
+            waiter.start();
+            while (Machine.openFds() < fdsBefore + 2) {
+                Thread.onSpinWait(); // its wake descriptor
+            }
+            status.set(true);
+            waiter.join();
+            assertThat(waiter.seen).isFalse();
+        }
     }
 
     /** The interrupting thread must not wait for it: the waiting thread lets go of it after the interrupt. */
