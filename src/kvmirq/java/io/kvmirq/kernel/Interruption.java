@@ -58,7 +58,7 @@ final class Interruption extends AbstractSelector {
         return timeoutNanos <= 0 ? timeoutNanos : Math.max(0, timeoutNanos - (System.nanoTime() - start));
     }
 
-    /** The time of one wait in the kernel. @param timeoutNanos negative: without a limit */
+    /** The time of one wait in the kernel. A negative timeout has no limit. */
     static long once(long timeoutNanos) {
         return MAY_BE_LOST && (timeoutNanos < 0 || timeoutNanos > LOOK) ? LOOK : timeoutNanos;
     }
