@@ -45,12 +45,12 @@ final class BridgeLooks {
 
     private final HostFiles files;
     private final PciDevice device;
-    private final Looks looks;
+    private final Flaws looks;
     private final FunctionLooks functions;
     /** From the root down, as the path of the device in sysfs names them. */
     private final List<PciAddress> bridges;
 
-    BridgeLooks(HostFiles files, PciDevice device, Looks looks, FunctionLooks functions) {
+    BridgeLooks(HostFiles files, PciDevice device, Flaws looks, FunctionLooks functions) {
         this.files = files;
         this.device = device;
         this.looks = looks;

@@ -31,14 +31,14 @@ final class ControlGroups {
     private static final List<String> PRESSURES = List.of("/cpu.pressure", "/memory.pressure", "/io.pressure");
 
     private final HostFiles files;
-    private final Looks looks;
+    private final Flaws looks;
     /** The groups whose quota was checked. */
     private final Set<String> quotas = new HashSet<>();
 
     private List<String> ofVcpus = List.of();
     private boolean frozen;
 
-    ControlGroups(HostFiles files, Looks looks) {
+    ControlGroups(HostFiles files, Flaws looks) {
         this.files = files;
         this.looks = looks;
     }
@@ -48,7 +48,7 @@ final class ControlGroups {
     }
 
     /**
-     * Looks at all of them.
+     * Flaws at all of them.
      *
      * @param ofProcess the {@code cgroup} of the process
      * @param vcpus that of the thread of each vCPU

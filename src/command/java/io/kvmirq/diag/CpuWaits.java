@@ -25,9 +25,9 @@ final class CpuWaits {
     private final HostFacts host;
     private final HostFiles files;
     private final VmProcess process;
-    private final Looks looks;
+    private final Flaws looks;
 
-    CpuWaits(HostFacts host, VmProcess process, Looks looks) {
+    CpuWaits(HostFacts host, VmProcess process, Flaws looks) {
         this.host = host;
         this.files = host.files();
         this.process = process;

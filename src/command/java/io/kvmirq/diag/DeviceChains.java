@@ -71,7 +71,7 @@ public final class DeviceChains {
     private final PostingClaims claims;
     private final ProcessLinks ofProcess;
     private final DeviceLink ofDevice;
-    private final HostIrqLink ofIrq;
+    private final HostIrqRules.Irqs ofIrq;
     private final Optional<Link> ofVmm;
     private final List<Interrupt> interrupts;
     /** Remarks of each message about the line that the device does not use. */
@@ -100,7 +100,7 @@ public final class DeviceChains {
         // A VM with the group may use another device of it.
         boolean open = !users.isEmpty() && host.vms().ofGroup(device.address()).isEmpty();
         this.ofDevice = new DeviceLink(host, device, !holders.isEmpty() || open || !armed.isEmpty());
-        this.ofIrq = new HostIrqLink(host, device, holders.stream().findFirst());
+        this.ofIrq = HostIrqRules.Irqs.of(host, device, holders.stream().findFirst());
         this.ofVmm = holders.stream().findFirst().map(process -> VmmLink.of(host, process));
         this.interrupts = interrupts();
         this.ofLine = IntxRemarks.ofMessages(host, device);
@@ -282,7 +282,7 @@ public final class DeviceChains {
             return links;
         }
         ArmedVector vector = interrupt.armed().get();
-        links.add(ofIrq.of(vector, claims.forms().of(interrupt).holds().orElse(false)));
+        links.add(ofIrq.link(vector, claims.forms().of(interrupt).holds().orElse(false)));
         links.add(Link.whole(
                 Hop.DEVICE_VECTOR,
                 Evidence.observed(INTERRUPTS),

@@ -57,7 +57,7 @@ final class DeviceLink {
     /** The step that shows which interrupts are armed; empty if that is shown. */
     private final Optional<String> unarmed;
 
-    private final Looks looks;
+    private final Flaws looks;
     private final FunctionLooks functions;
 
     /**
@@ -70,7 +70,7 @@ final class DeviceLink {
         this.held = held;
         this.arm = host.isArm();
         this.unarmed = host.interrupts().isPresent() ? Optional.empty() : Optional.of(host.forInterrupts());
-        this.looks = new Looks(files);
+        this.looks = new Flaws(files);
         this.functions = new FunctionLooks(host, device, held, looks);
         // A device below a bridge that is down does not respond.
         BridgeLooks bridges = new BridgeLooks(files, device, looks, functions);
@@ -91,7 +91,7 @@ final class DeviceLink {
 
     /** The link of an interrupt that VFIO has armed. */
     Link of(IrqKind kind, int vector) {
-        Looks own = looks.copy();
+        Flaws own = looks.copy();
         if (!device.config().isGone() && !looks.isBroken()) {
             switch (kind) {
                 case INTX -> pin(own, device.config());
@@ -105,7 +105,7 @@ final class DeviceLink {
 
     /** The link of a device whose interrupt is not armed. */
     Link idle() {
-        Looks own = looks.copy();
+        Flaws own = looks.copy();
         if (unarmed.isPresent()) {
             own.unseen("/proc/interrupts cannot be read", unarmed.get());
         }
@@ -122,7 +122,7 @@ final class DeviceLink {
         return link(own);
     }
 
-    private Link link(Looks own) {
+    private Link link(Flaws own) {
         return own.link(
                 Hop.DEVICE,
                 Evidence.observed("/" + DEVICES + device.address()),
@@ -193,7 +193,7 @@ final class DeviceLink {
     }
 
     /** Checks the needs of an armed interrupt of any kind. */
-    private void registers(Looks own, PciCapabilities config) {
+    private void registers(Flaws own, PciCapabilities config) {
         if (own.text(path() + "enable", text -> text.matches("\\d{1,9}"))
                 .filter("0"::equals)
                 .isPresent()) {
@@ -231,7 +231,7 @@ final class DeviceLink {
     }
 
     /** A message is a write to memory by the device. */
-    private void message(Looks own, PciCapabilities config) {
+    private void message(Flaws own, PciCapabilities config) {
         registers(own, config);
         if (config.isReadable() && (config.word(COMMAND) & MASTER) == 0) {
             own.broken(
@@ -241,7 +241,7 @@ final class DeviceLink {
         }
     }
 
-    private void msix(Looks own, PciCapabilities config, int vector) {
+    private void msix(Flaws own, PciCapabilities config, int vector) {
         message(own, config);
         int at = config.capability(MSIX);
         int control = config.word(at + 2);
@@ -271,7 +271,7 @@ final class DeviceLink {
         }
     }
 
-    private void msi(Looks own, PciCapabilities config, int vector) {
+    private void msi(Flaws own, PciCapabilities config, int vector) {
         message(own, config);
         int at = config.capability(MSI);
         int control = config.word(at + 2);
@@ -285,7 +285,7 @@ final class DeviceLink {
             own.doubt(path() + "config", "VFIO has armed MSI, and the device shows no such capability");
         } else if ((control & 1) == 0) {
             own.broken(path() + "config", "MSI of the device is off (Enable is 0), though VFIO has armed it", DRIVER);
-        } else if (!HostIrqLink.reachesCpu(arm, address)) {
+        } else if (!HostIrqRules.reachesCpu(arm, address)) {
             own.broken(
                     path() + "config",
                     String.format(
@@ -320,7 +320,7 @@ final class DeviceLink {
         return (config.word(at + bit / 16 * 2) >> bit % 16 & 1) != 0;
     }
 
-    private void pin(Looks own, PciCapabilities config) {
+    private void pin(Flaws own, PciCapabilities config) {
         registers(own, config);
         if (!config.isReadable()) {
             return;

@@ -46,10 +46,10 @@ final class FunctionLooks {
 
     private final PciDevice device;
     private final boolean held;
-    private final Looks looks;
+    private final Flaws looks;
 
     /** @param held whether the device is in use; an unused device may sleep */
-    FunctionLooks(HostFacts host, PciDevice device, boolean held, Looks looks) {
+    FunctionLooks(HostFacts host, PciDevice device, boolean held, Flaws looks) {
         this.files = host.files();
         this.showsPower = host.isSince(5, 11).orElse(true);
         this.device = device;

@@ -57,7 +57,7 @@ public final class GuestRates extends Watch {
         return Guests.of(files, new HostFacts(files));
     }
 
-    /** Looks again. */
+    /** Flaws again. */
     public Seen end() {
         long nanos = Math.max(1, machine.nanos() - begin);
         ReadOnce files = new ReadOnce(machine.files());

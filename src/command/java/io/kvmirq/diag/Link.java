@@ -18,6 +18,7 @@ import java.util.stream.Collectors;
  * @param remedies remedies for a broken or doubtful link, or tools that show one that is not shown. Empty for a whole
  *     link
  * @param numbers the numbers of the host irqs, GSIs or vCPUs that the value names; empty for another value
+ * @param flaws the stable names of the flaws that make it broken or doubtful, such as {@code device.bus-master-off}
  */
 public record Link(
         Hop hop,
@@ -26,7 +27,8 @@ public record Link(
         Optional<String> value,
         String text,
         List<Remedy> remedies,
-        List<Long> numbers) {
+        List<Long> numbers,
+        List<String> flaws) {
     Link(
             Hop hop,
             State state,
@@ -34,11 +36,12 @@ public record Link(
             Optional<String> value,
             String text,
             List<Remedy> remedies) {
-        this(hop, state, evidence, value, text, remedies, List.of());
+        this(hop, state, evidence, value, text, remedies, List.of(), List.of());
     }
 
     public Link {
         numbers = List.copyOf(numbers);
+        flaws = List.copyOf(flaws);
         if (hop.exitCode() == 0 && (state == State.BROKEN || state == State.DOUBTFUL)) {
             throw new IllegalArgumentException(
                     "a " + hop.label() + " is whole or not shown, and no exit code says more");
@@ -83,7 +86,7 @@ public record Link(
 
     /** The same link, whose value names these numbers. */
     Link numbered(List<Long> named) {
-        return new Link(hop, state, evidence, value, text, remedies, named);
+        return new Link(hop, state, evidence, value, text, remedies, named, flaws);
     }
 
     /** A link that interrupts pass. */

@@ -124,7 +124,8 @@ public final class LiveChains {
                                     ? before.text() + ", " + came + " of that in " + live.time()
                                     : came + " in " + live.time() + "; " + before.text(),
                             before.remedies(),
-                            before.numbers()));
+                            before.numbers(),
+                            before.flaws()));
         }
         boolean taken = !irq.messages().isEmpty()
                 || !irq.gsis().isEmpty()

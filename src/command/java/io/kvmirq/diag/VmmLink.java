@@ -36,7 +36,7 @@ final class VmmLink {
     private final HostFacts host;
     private final VmProcess process;
     private final String path;
-    private final Looks looks;
+    private final Flaws looks;
     private final ControlGroups cgroups;
     private final CpuWaits waits;
 
@@ -45,7 +45,7 @@ final class VmmLink {
         this.files = host.files();
         this.process = process;
         this.path = "proc/" + process.pid() + "/";
-        this.looks = new Looks(files);
+        this.looks = new Flaws(files);
         this.cgroups = new ControlGroups(files, looks);
         this.waits = new CpuWaits(host, process, looks);
     }

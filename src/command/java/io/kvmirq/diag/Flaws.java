@@ -2,7 +2,9 @@
 package io.kvmirq.diag;
 
 import io.kvmirq.backend.HostFiles;
-import io.kvmirq.host.facts.HostKvm;
+import io.kvmirq.diag.Fact.Subject;
+import io.kvmirq.diag.Rule.Flaw;
+import io.kvmirq.path.Known;
 import java.util.ArrayList;
 import java.util.LinkedHashSet;
 import java.util.List;
@@ -16,9 +18,7 @@ import java.util.stream.Stream;
  * The findings of the checks of one link. A link is whole only if each file that would show a flaw was read. For use by
  * one thread.
  */
-final class Looks {
-    private record Flaw(String file, String text, List<Remedy> remedies) {}
-
+final class Flaws {
     private final HostFiles files;
     private final List<String> fine = new ArrayList<>();
     private final List<Flaw> broken = new ArrayList<>();
@@ -26,13 +26,13 @@ final class Looks {
     private final Set<String> unseen = new LinkedHashSet<>();
     private final Set<String> shownBy = new LinkedHashSet<>();
 
-    Looks(HostFiles files) {
+    Flaws(HostFiles files) {
         this.files = files;
     }
 
     /** A copy of these findings, to which another interrupt adds its own. */
-    Looks copy() {
-        Looks copy = new Looks(files);
+    Flaws copy() {
+        Flaws copy = new Flaws(files);
         copy.fine.addAll(fine);
         copy.broken.addAll(broken);
         copy.doubts.addAll(doubts);
@@ -61,17 +61,11 @@ final class Looks {
 
     /** Notes a file that cannot be read or understood, and why. */
     void absent(String path) {
-        HostFiles.Reading reading = files.reading(path);
-        String why =
-                switch (reading) {
-                    case DENIED -> " may not be read by this user";
-                    case ABSENT -> " does not exist";
-                    case READABLE ->
-                        files.text(path).filter(String::isEmpty).isPresent() ? " is empty" : " has another form";
-                };
-        unseen(
-                "/" + path + why,
-                reading == HostFiles.Reading.DENIED ? HostKvm.AS_ROOT : "look on the host itself, or capture it again");
+        unseen(Fact.missing(files, path));
+    }
+
+    private void unseen(Known.Unknown<?> fact) {
+        unseen(fact.why(), fact.remedy());
     }
 
     /** Notes a check that was not made. */
@@ -87,12 +81,49 @@ final class Looks {
 
     /** Notes a flaw that interrupts do not pass. */
     void broken(String file, String text, Remedy... remedies) {
-        broken.add(new Flaw(file, text, List.of(remedies)));
+        add(new Flaw("", Flaw.State.BROKEN, file, text, List.of(remedies)));
     }
 
     /** Notes a doubt: evidence that proves nothing alone. */
     void doubt(String file, String text, Remedy... remedies) {
-        doubts.add(new Flaw(file, text, List.of(remedies)));
+        add(new Flaw("", Flaw.State.DOUBTFUL, file, text, List.of(remedies)));
+    }
+
+    /**
+     * Notes the flaws of the rules that hold. A rule is not asked if a fact that it needs is not known, and if it fails;
+     * both are noted.
+     */
+    <S extends Subject> Flaws apply(S subject, Rule.Table<S> table) {
+        boolean held = false;
+        for (Rule<S> rule : table.rows()) {
+            held &= rule.alone();
+            try {
+                if (!held
+                        && rule.concerns().test(subject)
+                        && rule.reads().stream()
+                                .allMatch(fact -> look(subject, fact).isPresent())
+                        && rule.when().test(subject)) {
+                    held = true;
+                    add(rule.flaw(subject));
+                }
+            } catch (RuntimeException e) {
+                unseen("the rule " + rule.id() + ", which failed: " + e, "report it, with a capture of the host");
+            }
+        }
+        return this;
+    }
+
+    /** A fact, noted if it is not known. */
+    <S extends Subject, T> Optional<T> look(S subject, Fact<S, T> fact) {
+        Known<T> known = fact.of(subject);
+        if (known instanceof Known.Unknown<T> unknown && !unknown.equals(Fact.none())) {
+            unseen(unknown);
+        }
+        return known.known();
+    }
+
+    private void add(Flaw flaw) {
+        (flaw.state() == Flaw.State.BROKEN ? broken : doubts).add(flaw);
     }
 
     boolean isBroken() {
@@ -118,7 +149,9 @@ final class Looks {
                             .stream()
                                     .flatMap(flaw -> flaw.remedies().stream())
                                     .distinct()
-                                    .toList());
+                                    .toList(),
+                    List.of(),
+                    flaws.stream().map(Flaw::rule).distinct().toList());
         }
         String all = Stream.concat(Stream.of(text), fine.stream())
                 .filter(part -> !part.isEmpty())

@@ -1,0 +1,442 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.diag;
+
+import static io.kvmirq.diag.Rule.broken;
+import static io.kvmirq.diag.Rule.doubt;
+
+import io.kvmirq.arch.apic.CompatibilityMsi;
+import io.kvmirq.backend.HostFiles;
+import io.kvmirq.diag.Remedy.Change;
+import io.kvmirq.diag.Remedy.Takes;
+import io.kvmirq.diag.Rule.Table;
+import io.kvmirq.host.HostInterrupts.ArmedVector;
+import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.host.facts.HostKvm;
+import io.kvmirq.host.facts.IntxLine;
+import io.kvmirq.host.facts.PciDevice;
+import io.kvmirq.host.facts.ThreadStat;
+import io.kvmirq.host.facts.VmProcess;
+import io.kvmirq.host.facts.VmProcess.VcpuFile;
+import io.kvmirq.path.Known;
+import io.kvmirq.vfio.IrqKind;
+import java.nio.charset.StandardCharsets;
+import java.util.BitSet;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.OptionalLong;
+import java.util.Set;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import java.util.stream.Stream;
+
+/**
+ * The rules of a host irq that VFIO has armed: whether the kernel has disabled it, and which CPU it interrupts.
+ *
+ * <p>Source: {@code note_interrupt()} in kernel/irq/spurious.c, {@code irq_spurious_proc_show()} in kernel/irq/proc.c,
+ * {@code irq_debug_show()} in kernel/irq/debugfs.c, Documentation/core-api/irq/irq-affinity.rst.
+ */
+final class HostIrqRules {
+    private static final String CPUS = "sys/devices/system/cpu/";
+    /** The limit of unhandled interrupts of 100 000, above which {@code note_interrupt()} disables the line. */
+    private static final long MOST_UNHANDLED = 99_900;
+    /** A smaller number means a few stray interrupts of a shared line. */
+    private static final long MANY_UNHANDLED = 1_000;
+    /** Interrupts a second, on average since the host booted. */
+    private static final long STORM = 100_000;
+
+    private static final int MOST_VCPUS = 1024;
+    private static final String DEBUGFS = "sys/kernel/debug/irq/irqs";
+    /** {@code msi_domain_debug_show()} in kernel/irq/msi.c. */
+    private static final Pattern ADDRESS =
+            Pattern.compile("address_hi: 0x([0-9a-f]{8})\\s+address_lo: 0x([0-9a-f]{8})");
+    /** The depth of disables is not 0. */
+    private static final Pattern DEPTH = Pattern.compile("(?m)^ddepth:\\s+[1-9]");
+
+    /** The irqs of a device, with the CPUs to which all vCPUs are pinned: no CPU if one may run anywhere. */
+    record Irqs(HostFacts host, PciDevice device, Known<BitSet> pinned) {
+        static Irqs of(HostFacts host, PciDevice device, Optional<VmProcess> vmm) {
+            return new Irqs(
+                    host,
+                    device,
+                    vmm.map(one -> HostIrqRules.pinned(host, one)).orElseGet(() -> new Known.Observed<>(new BitSet())));
+        }
+
+        /**
+         * The link of one of them.
+         *
+         * @param posted whether its entry is posted; then the CPU of the host irq is not checked
+         */
+        Link link(ArmedVector vector, boolean posted) {
+            Irq irq = new Irq(this, vector, posted);
+            Flaws flaws = new Flaws(host.files());
+            flaws.apply(irq, STATE);
+            if (!posted) {
+                flaws.look(irq, ASKED);
+                flaws.look(irq, EFFECTIVE);
+            }
+            flaws.apply(irq, CPU).apply(irq, OTHERS);
+            return flaws.link(
+                            Hop.HOST_IRQ,
+                            Evidence.observed("/proc/interrupts"),
+                            String.valueOf(vector.irq().number()),
+                            "chip " + vector.chip() + ", handled "
+                                    + (vector.count() == 1 ? "once" : vector.count() + " times") + " by the host")
+                    .numbered(List.of((long) vector.irq().number()));
+        }
+    }
+
+    /** An irq in debugfs: flags such as {@code IRQD_ACTIVATED}, and the address of its message, if it is shown. */
+    private record Shown(Set<String> flags, boolean isDeep, OptionalLong message) {
+        static Optional<Shown> parse(String text) {
+            Matcher address = ADDRESS.matcher(text);
+            OptionalLong message = address.find()
+                    ? OptionalLong.of(Long.parseUnsignedLong(address.group(1) + address.group(2), 16))
+                    : OptionalLong.empty();
+            Set<String> flags = new HashSet<>(List.of(text.split("\\s+")));
+            return text.contains("ddepth:")
+                    ? Optional.of(new Shown(flags, DEPTH.matcher(text).find(), message))
+                    : Optional.empty();
+        }
+    }
+
+    /** The counts of unhandled interrupts. */
+    private record Unhandled(long count, long unhandled, long last) {}
+
+    private record Handler(String pid, char state) {}
+
+    static final class Irq extends Fact.Subject {
+        private final Irqs of;
+        private final PciDevice device;
+        private final ArmedVector vector;
+        private final boolean posted;
+
+        Irq(Irqs of, ArmedVector vector, boolean posted) {
+            super(of.host());
+            this.of = of;
+            this.device = of.device();
+            this.vector = vector;
+            this.posted = posted;
+        }
+
+        @Override
+        String name(String word) {
+            return switch (word) {
+                case "irq" -> number();
+                case "device" -> device.address().toString();
+                case "node" -> String.valueOf(device.numaNode().orElse(0));
+                case "used" -> EFFECTIVE.of(this).known().isPresent() ? "effective" : "smp";
+                case "handler" -> HANDLER.in(this).pid();
+                default -> throw new IllegalArgumentException(word);
+            };
+        }
+
+        String number() {
+            return String.valueOf(vector.irq().number());
+        }
+
+        boolean isPin() {
+            return vector.kind() == IrqKind.INTX;
+        }
+
+        boolean isMessage() {
+            return !isPin();
+        }
+
+        boolean has(String flag) {
+            return SHOWN.is(this, one -> one.flags().contains(flag));
+        }
+
+        boolean isSpurious() {
+            return has("IRQS_SPURIOUS_DISABLED");
+        }
+
+        boolean isDisabled() {
+            return SHOWN.is(this, one -> one.isDeep() || one.flags().contains("IRQD_IRQ_DISABLED"));
+        }
+
+        /** Nothing in debugfs shows that it is disabled. */
+        boolean isOn() {
+            return !isSpurious() && !isDisabled();
+        }
+
+        boolean reachesCpu() {
+            OptionalLong message = SHOWN.in(this).message();
+            return message.isEmpty() || HostIrqRules.reachesCpu(host.isArm(), message.getAsLong());
+        }
+
+        long unhandled() {
+            return SPURIOUS.in(this).unhandled();
+        }
+
+        /**
+         * Both counts are reset when it is disabled, and when a driver requests it again; since Linux 6.0 also when most
+         * were handled. The flags in debugfs decide, where they are shown.
+         */
+        boolean isReset() {
+            Unhandled now = SPURIOUS.in(this);
+            return now.count() == 0
+                    && now.unhandled() == 0
+                    && now.last() > 0
+                    && vector.count() >= MOST_UNHANDLED
+                    && !has("istate:");
+        }
+
+        /** The device that asserts the line. */
+        Optional<PciDevice> asserts() {
+            return Stream.concat(Stream.of(device), IntxLine.of(host, device).neighbours().stream())
+                    .filter(one -> one.config().isIntxAsserted())
+                    .findFirst();
+        }
+
+        /** Whether it interrupts a CPU that is online, and KVM gets it. */
+        boolean isOnCpu() {
+            return !posted && USED.is(this, used -> ONLINE.is(this, used::intersects));
+        }
+
+        boolean isOnlyOn(BitSet cpus) {
+            return EFFECTIVE.is(this, used -> contains(cpus, used));
+        }
+
+        boolean isFarFrom(BitSet cpus) {
+            return EFFECTIVE.is(this, used -> !cpus.isEmpty() && !cpus.intersects(used));
+        }
+
+        BitSet pinned() {
+            return of.pinned().known().orElseGet(BitSet::new);
+        }
+
+        /** The CPUs that the kernel keeps free of other work. */
+        BitSet quiet() {
+            BitSet quiet =
+                    (BitSet) ISOLATED.of(this).known().orElseGet(BitSet::new).clone();
+            NOHZ.of(this).known().ifPresent(quiet::or);
+            return quiet;
+        }
+
+        BitSet housekeeping() {
+            BitSet rest = (BitSet) ONLINE.in(this).clone();
+            rest.andNot(quiet());
+            return rest;
+        }
+
+        String cpu() {
+            return CpuList.name(USED.in(this));
+        }
+
+        Remedy affine(BitSet cpus) {
+            return Remedy.of(
+                    Change.COMMAND,
+                    "echo " + CpuList.list(cpus) + " > /proc/irq/" + number() + "/smp_affinity_list",
+                    "irqbalance changes it back");
+        }
+
+        Remedy enable() {
+            return Remedy.of(
+                    Change.COMMAND,
+                    isPin()
+                            ? "find the device that asserts the line (dmesg), give it a driver or remove it, and restart the"
+                                    + " guest; MSI in the guest needs no line"
+                            : "restart the guest, which requests the irq again",
+                    Takes.VMM_RESTART,
+                    "the guest is interrupted");
+        }
+
+        long aSecond() {
+            return vector.count() / UPTIME.in(this);
+        }
+    }
+
+    // spotless:off: a table
+    private static final Fact<Irq, Shown> SHOWN =
+        Fact.text(DEBUGFS + "/{irq}", irq -> !irq.files.list(DEBUGFS).isEmpty(), Shown::parse);
+    private static final Fact<Irq, Unhandled> SPURIOUS = new Fact<>("proc/irq/{irq}/spurious", HostIrqRules::unhandled);
+    private static final Fact<Irq, BitSet> ASKED = Fact.text("proc/irq/{irq}/smp_affinity_list", CpuList::parse);
+    private static final Fact<Irq, BitSet> EFFECTIVE = Fact.text("proc/irq/{irq}/effective_affinity_list", CpuList::parse);
+    private static final Fact<Irq, BitSet> USED = new Fact<>("proc/irq/{irq}/{used}_affinity_list", irq ->
+        EFFECTIVE.is(irq, any -> true) ? EFFECTIVE.of(irq) : ASKED.is(irq, any -> true) ? ASKED.of(irq) : Fact.none());
+    private static final Fact<Irq, BitSet> ONLINE = Fact.text(CPUS + "online", CpuList::parse);
+    private static final Fact<Irq, BitSet> ISOLATED = new Fact<>(CPUS + "isolated", irq -> kept(irq, "isolated", true));
+    private static final Fact<Irq, BitSet> NOHZ = new Fact<>(CPUS + "nohz_full", irq ->
+        kept(irq, "nohz_full", irq.files.text("proc/cmdline").orElse("").contains("nohz_full=")));
+    private static final Fact<Irq, BitSet> PINNED = new Fact<>("proc/PID/task/TID/status", irq -> irq.of.pinned());
+    private static final Fact<Irq, String> NUMA = Fact.text(DeviceLink.DEVICES + "{device}/numa_node",
+        irq -> !irq.files.list("sys/devices/system/node").isEmpty(), Fact.form(text -> text.matches("-?\\d{1,5}")));
+    private static final Fact<Irq, BitSet> NEAR = Fact.text("sys/devices/system/node/node{node}/cpulist",
+        irq -> irq.device.numaNode().isPresent(), CpuList::parse);
+    private static final Fact<Irq, Irq> MESSAGES = Fact.seen(DeviceLink.DEVICES + "{device}/msi_irqs");
+    private static final Fact<Irq, String> LINE =
+        Fact.text(DeviceLink.DEVICES + "{device}/irq", Fact.form(text -> text.matches("\\d{1,9}")));
+    private static final Fact<Irq, Irq> COUNT = Fact.seen("proc/interrupts");
+    private static final Fact<Irq, Long> UPTIME = Fact.text("proc/uptime", text -> Optional.of(text)
+        .filter(one -> one.matches("\\d{1,10}\\.\\d\\d .*")).map(one -> Long.parseLong(one.split("\\.")[0])));
+    private static final Fact<Irq, String> CMDLINE =
+        Fact.text("proc/cmdline", Fact.form(text -> text.matches("\\P{Cntrl}+")));
+    private static final Fact<Irq, String> VERSION =
+        Fact.text("proc/version", Fact.form(text -> text.startsWith("Linux version ")));
+    private static final Fact<Irq, Handler> HANDLER = new Fact<>("proc/{handler}/stat", HostIrqRules::handler);
+    // spotless:on
+
+    private static final String NOBODY_CARED =
+            "the kernel has disabled the irq: no handler took its interrupts (\"irq %s: nobody cared\")";
+    private static final Remedy LOOK_TWICE =
+            Remedy.look("look at its count in /proc/interrupts twice: while it grows, the"
+                    + " kernel has not disabled it; dmesg | grep 'nobody cared'");
+
+    // spotless:off: a table
+    private static final Table<Irq> STATE = new Table<>(Hop.HOST_IRQ,
+        broken("host-irq.message-to-memory", SHOWN, irq -> irq.isMessage() && !irq.reachesCpu(),
+            "the address of its message is 0x%x: the device writes it to memory, and not to a CPU")
+            .with(irq -> SHOWN.in(irq).message().orElse(0)).remedy(Irq::enable),
+        broken("host-irq.nobody-cared", SHOWN, Irq::isSpurious, NOBODY_CARED).with(Irq::number).remedy(Irq::enable),
+        doubt("host-irq.line-disabled", SHOWN, irq -> irq.isDisabled() && !irq.isSpurious(), "the line is disabled at the"
+            + " interrupt controller: right only while the guest handles an interrupt of it, or masks it")
+            .on("INTx", Irq::isPin),
+        broken("host-irq.disabled", SHOWN, irq -> irq.isDisabled() && !irq.isSpurious(),
+            "the irq is disabled in the kernel, though VFIO has armed it").on("MSI", Irq::isMessage).remedy(Irq::enable),
+        doubt("host-irq.kept-pending", SHOWN, irq -> irq.has("IRQS_PENDING") && irq.isOn(), "the device has sent it, and"
+            + " the kernel keeps it pending: its handler has not run").on("MSI", Irq::isMessage),
+        broken("host-irq.shut-down", SHOWN, irq -> irq.has("IRQD_MANAGED_SHUTDOWN") && !irq.isSpurious(),
+            "the kernel has shut the irq down, since all CPUs of its affinity are offline",
+            Remedy.command("set the CPUs online, or give the irq others")),
+        doubt("host-irq.not-started", SHOWN, irq -> irq.has("IRQD_ACTIVATED") && !irq.has("IRQD_IRQ_STARTED")
+            && irq.isOn(), "the kernel has not started the irq, though VFIO has armed it").otherwise(),
+        doubt("host-irq.masked", SHOWN, irq -> irq.has("IRQD_IRQ_MASKED") && irq.isOn(),
+            "the irq is masked at the interrupt controller, though VFIO has armed it")
+            .on("MSI", Irq::isMessage).otherwise(),
+        doubt("host-irq.affinity-waits", SHOWN, irq -> irq.has("IRQD_AFFINITY_SET") && !irq.isSpurious()
+            && irq.has("IRQD_SETAFFINITY_PENDING"), "a change of its affinity waits for its next interrupt"),
+        broken("host-irq.unhandled-limit", SPURIOUS, irq -> irq.unhandled() > MOST_UNHANDLED, NOBODY_CARED)
+            .with(Irq::number).remedy(Irq::enable).on("", Irq::isOn),
+        doubt("host-irq.unhandled", SPURIOUS, irq -> irq.unhandled() >= MANY_UNHANDLED
+            && irq.unhandled() * 2 > SPURIOUS.in(irq).count(), "no handler took %d of its last %d interrupts: after "
+            + MOST_UNHANDLED + " of 100000 the kernel disables it").with(Irq::unhandled, irq -> SPURIOUS.in(irq).count())
+            .remedy(Irq::enable).on("", Irq::isOn).otherwise(),
+        broken("host-irq.unhandled-line", SPURIOUS, irq -> irq.isReset() && (irq.asserts().isPresent()
+            || !irq.host.isSince(6, 0).orElse(true)), NOBODY_CARED + "%s").with(Irq::number, irq -> irq.asserts()
+            .map(one -> "; " + one.address() + " asserts the line").orElse("")).remedy(Irq::enable)
+            .on("INTx", irq -> irq.isPin() && irq.isOn()).otherwise(),
+        doubt("host-irq.unhandled-before", SPURIOUS, Irq::isReset, "interrupts of it were not handled, and its counts were"
+            + " reset: the kernel may have disabled it", LOOK_TWICE).on("", Irq::isOn).otherwise());
+
+    private static final Table<Irq> CPU = new Table<>(Hop.HOST_IRQ,
+        broken("host-irq.cpu-offline", USED, irq -> !irq.isOnCpu(), "it interrupts CPU %s, which is offline")
+            .and(ONLINE).with(Irq::cpu).remedy(irq -> irq.affine(ONLINE.in(irq))).on("not posted", irq -> !irq.posted),
+        doubt("host-irq.affinity-ignored", EFFECTIVE, irq -> !ASKED.in(irq).intersects(EFFECTIVE.in(irq)),
+            "it interrupts CPU %s, and its affinity is %s: the change waits for its next interrupt").and(ASKED)
+            .with(Irq::cpu, irq -> CpuList.name(ASKED.in(irq))).on("not posted", Irq::isOnCpu),
+        // Administrators use both: an irq on the CPU of a pinned vCPU, and irqs kept away from isolated vCPUs.
+        doubt("host-irq.cpu-isolated", ISOLATED, irq -> irq.isOnlyOn(ISOLATED.in(irq)) && !irq.isOnlyOn(irq.pinned()),
+            "it interrupts CPU %s, which is isolated").with(Irq::cpu)
+            .remedy(irq -> irq.affine(irq.housekeeping())).on("not posted", Irq::isOnCpu),
+        doubt("host-irq.cpu-nohz-full", NOHZ, irq -> irq.isOnlyOn(NOHZ.in(irq)) && !irq.isOnlyOn(irq.pinned()),
+            "it interrupts CPU %s, which is nohz_full").with(Irq::cpu).otherwise()
+            .remedy(irq -> irq.affine(irq.housekeeping())).on("not posted", Irq::isOnCpu),
+        doubt("host-irq.far-from-vcpus", USED, irq -> !irq.pinned().isEmpty() && !irq.pinned().intersects(USED.in(irq))
+            && !contains(irq.quiet(), irq.pinned()), "it interrupts CPU %s, and all vCPUs are pinned to CPU %s: each"
+            + " interrupt wakes another CPU").and(PINNED).with(Irq::cpu, irq -> CpuList.name(irq.pinned()))
+            .remedy(irq -> irq.affine(irq.pinned())).on("not posted", Irq::isOnCpu),
+        doubt("host-irq.far-from-device", USED, irq -> irq.pinned().isEmpty() && irq.isFarFrom(NEAR.in(irq)),
+            "it interrupts CPU %s, and the device is at node %d, CPU %s").and(NUMA).and(NEAR)
+            .with(Irq::cpu, irq -> irq.device.numaNode().orElse(0), irq -> CpuList.name(NEAR.in(irq)))
+            .remedy(irq -> irq.affine(NEAR.in(irq))).on("not posted", Irq::isOnCpu));
+
+    private static final Table<Irq> OTHERS = new Table<>(Hop.HOST_IRQ,
+        doubt("host-irq.not-of-device", MESSAGES, irq -> !irq.device.messageIrqs().isEmpty()
+            && !irq.device.messageIrqs().contains(irq.vector.irq()),
+            "VFIO has armed it, and it is none of the irqs of the device's messages").on("MSI", Irq::isMessage),
+        doubt("host-irq.not-of-pin", LINE, irq -> irq.device.irq() > 0 && irq.device.irq() != irq.vector.irq().number(),
+            "VFIO has armed it for the pin, and sysfs names irq %d of the device").with(irq -> irq.device.irq())
+            .on("INTx", Irq::isPin),
+        doubt("host-irq.storm", COUNT, irq -> UPTIME.in(irq) > 0 && irq.aSecond() >= STORM,
+            "it came %d times a second since the host booted: a storm").and(UPTIME).with(Irq::aSecond),
+        doubt("host-irq.handler-hangs", HANDLER, irq -> HANDLER.in(irq).state() == 'D',
+            "the thread of its handler (%s) sleeps uninterruptibly").with(irq -> HANDLER.in(irq).pid()).remedy(irq ->
+            Remedy.look("look again: a moment is harmless; cat /proc/" + HANDLER.in(irq).pid() + "/stack")),
+        broken("host-irq.handler-stopped", HANDLER, irq -> "TtZX".indexOf(HANDLER.in(irq).state()) >= 0,
+            "the thread of its handler (%s) does not run: its state is %s").with(irq -> HANDLER.in(irq).pid(),
+            irq -> HANDLER.in(irq).state()).remedy(irq -> Remedy.look("cat /proc/" + HANDLER.in(irq).pid() + "/stack")));
+    // spotless:on
+
+    /** The rules of a host irq. */
+    static final List<Table<Irq>> TABLES = List.of(STATE, CPU, OTHERS);
+
+    private HostIrqRules() {}
+
+    /** Whether a message to the address is an interrupt. On arm64 only 0 is certainly not the address of an ITS. */
+    static boolean reachesCpu(boolean arm, long address) {
+        return arm ? address != 0 : address >> 20 == CompatibilityMsi.BASE;
+    }
+
+    private static Known<Unhandled> unhandled(Irq irq) {
+        String file = irq.path("proc/irq/{irq}/spurious");
+        OptionalLong count = irq.files.number(file, "count ");
+        OptionalLong ignored = irq.files.number(file, "unhandled ");
+        OptionalLong last = irq.files.number(file, "last_unhandled ");
+        return count.isEmpty() || ignored.isEmpty() || last.isEmpty()
+                ? Fact.missing(irq.files, file)
+                : new Known.Observed<>(new Unhandled(count.getAsLong(), ignored.getAsLong(), last.getAsLong()));
+    }
+
+    private static Known<BitSet> pinned(HostFacts host, VmProcess process) {
+        Optional<BitSet> online = host.files().text(CPUS + "online").flatMap(CpuList::parse);
+        BitSet all = new BitSet();
+        for (VcpuFile vcpu : process.vcpus().subList(0, Math.min(process.vcpus().size(), MOST_VCPUS))) {
+            OptionalInt thread = VmmLink.thread(host, process, vcpu);
+            Optional<BitSet> allowed = thread.isEmpty()
+                    ? Optional.empty()
+                    : KernelHelpers.allowed(host.files(), "proc/" + process.pid() + "/task/" + thread.getAsInt())
+                            .flatMap(CpuList::parse);
+            // Many VMMs name none of these threads.
+            if (allowed.isEmpty()
+                    && process.vcpus().stream()
+                            .anyMatch(one -> VmmLink.thread(host, process, one).isPresent())) {
+                return new Known.Unknown<>(
+                        "the CPUs that vcpu " + vcpu.id() + " may run on", host.forDebugfs(Guests.NAMES));
+            }
+            if (allowed.isEmpty() || online.isEmpty() || contains(allowed.get(), online.get())) {
+                return new Known.Observed<>(new BitSet());
+            }
+            all.or(allowed.get());
+        }
+        return new Known.Observed<>(all);
+    }
+
+    /**
+     * The CPUs of a file. That of an empty set has a line end, and (null) where the kernel made no set (drivers/base/cpu.c,
+     * print_cpus_nohz_full).
+     */
+    private static Known<BitSet> kept(Irq irq, String name, boolean exists) {
+        byte[] bytes = irq.files.bytes(CPUS + name, HostFiles.LONGEST_TEXT + 1).orElse(new byte[0]);
+        String text = new String(bytes, StandardCharsets.US_ASCII);
+        return text.strip().equals("(null)") || text.startsWith("\n")
+                ? new Known.Observed<>(new BitSet())
+                : Fact.<Irq, BitSet>text(CPUS + name, one -> exists, CpuList::parse)
+                        .of(irq);
+    }
+
+    private static boolean contains(BitSet all, BitSet some) {
+        BitSet rest = (BitSet) some.clone();
+        rest.andNot(all);
+        return rest.isEmpty() && !some.isEmpty();
+    }
+
+    /** With threadirqs, or a kernel of PREEMPT_RT, the handler is a thread of the kernel. */
+    private static Known<Handler> handler(Irq irq) {
+        if (!CMDLINE.is(irq, text -> text.contains("threadirqs"))
+                && !VERSION.is(irq, text -> text.contains("PREEMPT_RT"))) {
+            return CMDLINE.of(irq).then(any -> VERSION.of(irq)).then(any -> Fact.none());
+        }
+        for (String pid : irq.files.list("proc")) {
+            Optional<ThreadStat> stat = pid.matches("\\d{1,9}")
+                    ? irq.files.text("proc/" + pid + "/stat").flatMap(ThreadStat::parse)
+                    : Optional.empty();
+            if (stat.filter(one -> one.name().startsWith("irq/" + irq.number() + "-"))
+                    .isPresent()) {
+                return new Known.Observed<>(new Handler(pid, stat.get().state()));
+            }
+        }
+        return new Known.Unknown<>("the thread of its handler, which no file shows", HostKvm.AS_ROOT);
+    }
+}
