@@ -70,7 +70,7 @@ public final class DeviceChains {
     private final List<VmProcess> holders;
     private final PostingClaims claims;
     private final ProcessLinks ofProcess;
-    private final DeviceLink ofDevice;
+    private final DeviceRules ofDevice;
     private final HostIrqRules.Irqs ofIrq;
     private final Optional<Link> ofVmm;
     private final List<Interrupt> interrupts;
@@ -99,7 +99,7 @@ public final class DeviceChains {
         this.ofProcess = new ProcessLinks(host, device, users, options, claims.forms(), armed);
         // A VM with the group may use another device of it.
         boolean open = !users.isEmpty() && host.vms().ofGroup(device.address()).isEmpty();
-        this.ofDevice = new DeviceLink(host, device, !holders.isEmpty() || open || !armed.isEmpty());
+        this.ofDevice = new DeviceRules(host, device, !holders.isEmpty() || open || !armed.isEmpty());
         this.ofIrq = HostIrqRules.Irqs.of(host, device, holders.stream().findFirst());
         this.ofVmm = holders.stream().findFirst().map(process -> VmmLink.of(host, process));
         this.interrupts = interrupts();

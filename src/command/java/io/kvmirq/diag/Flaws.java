@@ -123,7 +123,16 @@ final class Flaws {
     }
 
     private void add(Flaw flaw) {
-        (flaw.state() == Flaw.State.BROKEN ? broken : doubts).add(flaw);
+        switch (flaw.state()) {
+            case BROKEN -> broken.add(flaw);
+            case DOUBTFUL -> doubts.add(flaw);
+            case NOTE -> fine.add(flaw.text());
+        }
+    }
+
+    /** Whether a rule holds. */
+    boolean has(String rule) {
+        return broken.stream().anyMatch(flaw -> flaw.rule().equals(rule));
     }
 
     boolean isBroken() {

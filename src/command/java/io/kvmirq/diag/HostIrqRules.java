@@ -261,13 +261,13 @@ final class HostIrqRules {
     private static final Fact<Irq, BitSet> NOHZ = new Fact<>(CPUS + "nohz_full", irq ->
         kept(irq, "nohz_full", irq.files.text("proc/cmdline").orElse("").contains("nohz_full=")));
     private static final Fact<Irq, BitSet> PINNED = new Fact<>("proc/PID/task/TID/status", irq -> irq.of.pinned());
-    private static final Fact<Irq, String> NUMA = Fact.text(DeviceLink.DEVICES + "{device}/numa_node",
+    private static final Fact<Irq, String> NUMA = Fact.text(PciFunction.DEVICES + "{device}/numa_node",
         irq -> !irq.files.list("sys/devices/system/node").isEmpty(), Fact.form(text -> text.matches("-?\\d{1,5}")));
     private static final Fact<Irq, BitSet> NEAR = Fact.text("sys/devices/system/node/node{node}/cpulist",
         irq -> irq.device.numaNode().isPresent(), CpuList::parse);
-    private static final Fact<Irq, Irq> MESSAGES = Fact.seen(DeviceLink.DEVICES + "{device}/msi_irqs");
+    private static final Fact<Irq, Irq> MESSAGES = Fact.seen(PciFunction.DEVICES + "{device}/msi_irqs");
     private static final Fact<Irq, String> LINE =
-        Fact.text(DeviceLink.DEVICES + "{device}/irq", Fact.form(text -> text.matches("\\d{1,9}")));
+        Fact.text(PciFunction.DEVICES + "{device}/irq", Fact.form(text -> text.matches("\\d{1,9}")));
     private static final Fact<Irq, Irq> COUNT = Fact.seen("proc/interrupts");
     private static final Fact<Irq, Long> UPTIME = Fact.text("proc/uptime", text -> Optional.of(text)
         .filter(one -> one.matches("\\d{1,10}\\.\\d\\d .*")).map(one -> Long.parseLong(one.split("\\.")[0])));

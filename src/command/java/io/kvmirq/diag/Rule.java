@@ -46,7 +46,7 @@ record Rule<S extends Subject>(
             BROKEN,
             /** They may not: the evidence proves nothing alone. */
             DOUBTFUL,
-            /** They pass, and it is unusual. */
+            /** They pass. */
             NOTE
         }
     }
@@ -70,6 +70,11 @@ record Rule<S extends Subject>(
     static <S extends Subject> Rule<S> doubt(
             String id, Fact<S, ?> evidence, Predicate<S> when, String says, Remedy... remedies) {
         return row(id, Flaw.State.DOUBTFUL, evidence, when, says, remedies);
+    }
+
+    /** A clause about what is in order. */
+    static <S extends Subject> Rule<S> note(String id, Fact<S, ?> evidence, Predicate<S> when, String says) {
+        return row(id, Flaw.State.NOTE, evidence, when, says);
     }
 
     private static <S extends Subject> Rule<S> row(
