@@ -26,7 +26,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
 /**
- * The scripts of the first build on a machine that lacks a thing: network, disk, home, JDK, Maven or namespaces. Each flaw
+ * The scripts of the first build on a machine that lacks a thing: network, disk, home, JDK or Maven. Each flaw
  * gives one sentence and an exit code, and the next run goes on. The real Maven fetches one jar from a server of the test.
  */
 @Tag("long")
@@ -323,26 +323,6 @@ class FirstBuildIT {
                     .startsWith("missing: JDK 17 or newer, here is only " + home + " (" + flaw.get(1)
                             + ") (Debian package default-jdk-headless)\n");
         }
-    }
-
-    @Test
-    void machineWithoutMountNamespacesIsNamed() throws Exception {
-        String forbid = "echo 0 > /proc/sys/user/max_mnt_namespaces";
-        Machine.assumeSucceeds("unshare", "--user", "--map-root-user", "bash", "-c", forbid);
-        assertThat(run(
-                        "unshare",
-                        "--user",
-                        "--map-root-user",
-                        "bash",
-                        "-c",
-                        forbid + "; exec \"$1\" true",
-                        "bash",
-                        script("without-kvm")))
-                .isEqualTo(new Ended(
-                        125,
-                        "without-kvm: this machine allows no mount namespace (unshare: unshare failed: No space left on"
-                                + " device): become root, or allow namespaces (sysctl user.max_mnt_namespaces and"
-                                + " user.max_user_namespaces)\n"));
     }
 
     private Path program(String name, String line) throws IOException {

@@ -6,14 +6,11 @@ import static org.assertj.core.api.Assertions.assertThat;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.List;
-import java.util.regex.Matcher;
-import java.util.regex.Pattern;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
-/** The end of a virtual machine of the lab, by processes that stand for QEMU, and where a flavour is described. */
+/** The end of a virtual machine of the lab, by processes that stand for QEMU. */
 @Tag("long")
 class LabMachineTest {
     /** A machine with a monitor that prints what it is asked. It ends with the shell. */
@@ -95,41 +92,5 @@ class LabMachineTest {
                 """);
         assertThat(said(bash("bash \"$1/run\" \"$1\" | cat; echo ${PIPESTATUS[0]}")))
                 .isEqualTo("143");
-    }
-
-    @Test
-    void helperOfAMachineEndsWithoutAWord() throws Exception {
-        Files.writeString(directory.resolve("run"), """
-                . scripts/lab/boot
-                set -m
-                ended() {
-                    sleep 1000 > /dev/null &
-                    end_helpers $!
-                }
-                ended
-                sleep 1000 > /dev/null &
-                helper=$!
-                end_helpers $helper
-                kill -0 $helper 2> /dev/null || echo ended
-                """);
-        assertThat(said(bash("bash \"$1/run\" \"$1\""))).isEqualTo("ended");
-    }
-
-    /** Beside the page of the lab, and beside lists of its tests or options of its kernel. */
-    @Test
-    void flavoursAreDescribedInOneScript() throws Exception {
-        Path lab = Machine.root().resolve("scripts/lab");
-        Matcher flavours =
-                Pattern.compile("(?m)^flavours=\\((.*)\\)$").matcher(Files.readString(lab.resolve("flavours")));
-        assertThat(flavours.find()).isTrue();
-        Pattern name = Pattern.compile("(?<![\\w./-])(" + flavours.group(1).replace(' ', '|') + ")(?![\\w=-])");
-        for (String script : List.of("run", "boot", "images", "program", "shell", "table", "init", "poke")) {
-            List<String> naming = Files.readAllLines(lab.resolve(script)).stream()
-                    .filter(line -> !line.startsWith("#") && name.matcher(line).find())
-                    .toList();
-            assertThat(naming)
-                    .as("lines of scripts/lab/%s that name a flavour", script)
-                    .isEmpty();
-        }
     }
 }

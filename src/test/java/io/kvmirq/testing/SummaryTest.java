@@ -68,8 +68,10 @@ class SummaryTest {
     }
 
     @Test
-    void withoutRowsNoTestRan() throws IOException {
+    void runInWhichNoTestPassedFails() throws IOException {
         assertThat(print(false, HERE, "the build")).containsExactly("failed: the build", "no test ran");
+        skipped("baseline", NO_KVM);
+        assertThat(failures()).containsExactly("failed: no test passed");
         directory = directory.resolve("missing");
         assertThat(print(false, HERE)).containsExactly("no test ran");
     }
@@ -84,12 +86,6 @@ class SummaryTest {
                         "failed: the C library",
                         "failed: io.kvmirq.contract.FdContract.reads (baseline, jni, JDK 17): why",
                         "failed: io.kvmirq.SomeTest.adds (newest, JDK 17)");
-    }
-
-    @Test
-    void runInWhichNoTestPassedFails() throws IOException {
-        skipped("baseline", NO_KVM);
-        assertThat(failures()).containsExactly("failed: no test passed");
     }
 
     /** A JVM that crashed, or that Surefire ended, writes no more. */
