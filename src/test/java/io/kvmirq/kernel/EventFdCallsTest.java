@@ -57,18 +57,22 @@ class EventFdCallsTest {
         ArgumentCaptor<Long> left = ArgumentCaptor.forClass(Long.class);
         verify(backend, times(3)).fdWait(eq(EVENT), eq(WAKE), left.capture());
         List<Long> times = left.getAllValues();
-        assertThat(times.get(0)).isEqualTo(Duration.ofHours(1).toNanos());
+        long hour = Interruption.nanos(Duration.ofHours(1));
+        assertThat(times.get(0)).isEqualTo(Interruption.once(hour));
         assertThat(times.get(1)).isPositive().isLessThanOrEqualTo(times.get(0));
         assertThat(times.get(2)).isPositive().isLessThanOrEqualTo(times.get(1));
+        assertThat(Interruption.left(hour, System.nanoTime() - hour / 2))
+                .isPositive()
+                .isLessThanOrEqualTo(hour / 2);
     }
 
     @Test
     void waitForEverStaysForEverAfterASignal() {
-        when(backend.fdWait(EVENT, WAKE, -1)).thenReturn(EINTR, KernelBackend.READY_FD);
+        when(backend.fdWait(EVENT, WAKE, Interruption.once(-1))).thenReturn(EINTR, 0, KernelBackend.READY_FD);
         try (EventFd event = EventFd.create(kernel)) {
             assertThat(event.await()).isTrue();
         }
-        verify(backend, times(2)).fdWait(EVENT, WAKE, -1);
+        verify(backend, times(3)).fdWait(EVENT, WAKE, Interruption.once(-1));
     }
 
     /** A thread that waits would not return before its time. */

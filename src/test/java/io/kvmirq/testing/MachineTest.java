@@ -23,13 +23,9 @@ class MachineTest {
     }
 
     @Test
-    void kernelBetweenTwoProfilesIsNeither() {
+    void kernelOfAnotherVersionOrBuiltOtherwiseIsNoProfile() {
         assertThat(flaw("6.16.3", "6.12"))
                 .hasValue("the fake has no profile of this kernel: 6.16.3 is none of 6.1, 6.12, 6.18, 7.1");
-    }
-
-    @Test
-    void kernelBuiltOtherwiseIsNotTheProfileOfItsVersion() {
         assertThat(flaw("6.12.90", Machine.PVM))
                 .hasValue("the fake has no profile of this kernel: it was built otherwise than the 6.12 modelled,"
                         + " KVM_CAP_HYPERV_SYNIC is 0 and not 1, KVM_CAP_MAX_VCPUS is 1024 and not 4096,"
