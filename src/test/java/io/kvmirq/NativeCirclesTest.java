@@ -18,7 +18,6 @@ import java.util.regex.MatchResult;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeEach;
-import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -26,7 +25,6 @@ import org.junit.jupiter.api.io.TempDir;
  * The C files of a program form no circle. A file uses another one of its program if it has an undefined symbol that the
  * other one defines, as for the linker. Inline functions of headers are no arrows.
  */
-@Tag("slow")
 class NativeCirclesTest {
     private static final Path NATIVE = Machine.root().resolve("native");
 

@@ -19,11 +19,9 @@ import java.util.Set;
 import java.util.TreeSet;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
-import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 
 /** The metadata of the library for GraalVM's native-image names what the code reaches by reflection, JNI and downcalls. */
-@Tag("slow")
 class NativeImageTest {
     private static final String METADATA =
             "src/kvmirq/resources/META-INF/native-image/io.kvmirq/kvmirq/reachability-metadata.json";

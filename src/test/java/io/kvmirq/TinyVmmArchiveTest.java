@@ -18,7 +18,6 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
 /** The archive of classes that scripts/tiny-vmm makes at its first run. */
-@Tag("slow")
 class TinyVmmArchiveTest {
     private static final String ANSWERED =
             "tiny-vmm: the guest has answered; 10 interrupts sent, 10 answered, 0 lost\n";

@@ -17,7 +17,6 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HexFormat;
 import java.util.List;
-import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -25,7 +24,6 @@ import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** The example src/examples/tiny-vmm with its small guest, and what it says of a guest that it cannot begin. */
-@Tag("slow")
 class TinyVmmTest {
     private static final int IMAGE = 0x2000;
     private static final int HEADER_MAGIC = 0x202;

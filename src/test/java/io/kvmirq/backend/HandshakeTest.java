@@ -16,12 +16,10 @@ import java.util.List;
 import java.util.Set;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeEach;
-import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
 /** Libraries of other releases, built from our sources with one change, each loaded into a JVM of its own. */
-@Tag("slow")
 class HandshakeTest {
     private static final String VERSION = "#define KVMIRQ_ABI_VERSION " + Abi.OURS.version();
     private static final String NEXT = "#define KVMIRQ_ABI_VERSION " + (Abi.OURS.version() + 1);

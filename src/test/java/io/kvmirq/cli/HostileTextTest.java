@@ -25,13 +25,11 @@ import java.util.function.Consumer;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
-import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
 /** The same hostile strings for every command and parser: a sentence shows each without its control characters, and cut. */
-@Tag("slow")
 class HostileTextTest {
     /** More than any sentence of ours, with every list of known names. */
     private static final int LONGEST = 3000;

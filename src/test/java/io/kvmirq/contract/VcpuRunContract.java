@@ -36,7 +36,6 @@ import java.util.concurrent.CyclicBarrier;
 import java.util.concurrent.FutureTask;
 import java.util.concurrent.atomic.AtomicBoolean;
 import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -376,7 +375,6 @@ class VcpuRunContract extends KernelSuite {
 
     @ParameterizedTest
     @ValueSource(ints = {1, 11})
-    @Tag("slow")
     void kickReturnsThoughEverySignalIsRefused(int number) throws Exception {
         open(TELLS_AND_LOOPS);
         try (Vcpu vcpu = vcpu()) {

@@ -34,7 +34,6 @@ import java.util.function.Function;
 import java.util.function.Supplier;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
-import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
@@ -44,7 +43,6 @@ import org.junit.jupiter.params.provider.MethodSource;
  * of taking down what it made, which never throws. A step fails with an errno, alone or with all that follow, or with a
  * StackOverflowError or OutOfMemoryError: then taking down is tried again and finishes.
  */
-@Tag("slow")
 class FaultWalkTest {
     private static final Gsi GSI = new Gsi(5);
     private static final MsiMessage MESSAGE = MsiMessage.to(new VcpuId(0), new InterruptVector(0x31));

@@ -25,7 +25,6 @@ import java.util.Map;
 import java.util.regex.Pattern;
 import javax.management.JMException;
 import javax.management.ObjectName;
-import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 
 /**
@@ -33,7 +32,6 @@ import org.junit.jupiter.api.Test;
  * kernel is a stub that keeps nothing, so the difference between two counts is the library's. Compressed references are
  * assumed.
  */
-@Tag("slow")
 class VectorFootprintTest {
     static final int VECTORS = 2048;
 

@@ -21,14 +21,12 @@ import java.time.Duration;
 import java.util.Arrays;
 import java.util.HashMap;
 import java.util.Map;
-import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** Files that are long or deep cost neither much time nor an answer. The limits are far above what is needed. */
-@Tag("slow")
 class HostileFilesTest {
     private static final Duration LIMIT = Duration.ofSeconds(20);
     private static final PciAddress DEVICE = PciAddress.parse("0000:00:04.0");

@@ -35,12 +35,10 @@ import net.bytebuddy.ByteBuddy;
 import net.bytebuddy.asm.Advice;
 import net.bytebuddy.dynamic.loading.ClassReloadingStrategy;
 import org.jspecify.annotations.Nullable;
-import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
 /** There may be memory for a descriptor and none for the object that owns it: then the descriptor is not left. */
-@Tag("slow")
 class OwnersTest {
     private static final PciAddress DEVICE = PciAddress.parse("0000:3b:00.0");
     private static final String CDEV = "7.1,cdev";

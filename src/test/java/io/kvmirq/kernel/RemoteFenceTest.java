@@ -16,11 +16,9 @@ import java.util.concurrent.Future;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.BeforeAll;
-import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 
 /** Two threads write, pass the fence and read: the litmus test of the store buffer. */
-@Tag("slow")
 class RemoteFenceTest {
     /** Without a fence nearly all are blind, while both threads have a processor. */
     private static final int ROUNDS = 2_000;

@@ -11,12 +11,10 @@ import java.nio.charset.StandardCharsets;
 import java.util.List;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
-import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** RLIMIT_NOFILE is reached in the middle of a batch of 4000 vectors. */
-@Tag("slow")
 class FewDescriptorsTest {
     private static final Pattern REFUSAL = Pattern.compile(
             "eventfd create (\\d+) of 4000: EMFILE \\(RLIMIT_NOFILE of this process is 2048, and this needs (\\d+): raise it"

@@ -11,14 +11,12 @@ import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
-import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** A program whose guest runs for ever ends as any Java program does: no thread in KVM_RUN holds it. */
 @RealKvm(fullIrqchip = true)
-@Tag("slow")
 class ForgottenVcpuTest {
     private static final int SIGTERM = 128 + 15;
     private static final List<String> GUESTS = List.of("halts", "loops");

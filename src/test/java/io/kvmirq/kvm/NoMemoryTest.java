@@ -15,12 +15,10 @@ import java.util.Map;
 import java.util.Objects;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
-import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
 /** What tear-down needs was allocated at set-up: it takes everything down when direct memory is used up. */
-@Tag("slow")
 class NoMemoryTest {
     private static final List<String> BINDINGS = List.of("jni", "jna", "jnr", "ffm");
     private static final List<String> PROFILES = List.of("6.12", "7.1,cdev");

@@ -18,13 +18,11 @@ import java.util.function.Function;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
-import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
 /** Where the stack ends in the middle of a set-up, no descriptor is left: what is made is a handle, or nothing. */
 @RealKvm(fullIrqchip = true)
-@Tag("slow")
 class StackEndTest {
     /** Attempts, each some frames further from the end of the stack. The last ones succeed. */
     private static final int ATTEMPTS = 100;

@@ -15,14 +15,12 @@ import java.util.Map;
 import java.util.regex.MatchResult;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
-import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
 /** {@code LAB_CLASS}: a program in place of the lab's tests. What cannot run is refused before anything is prepared. */
-@Tag("slow")
 class LabProgramTest {
     private static final Pattern EXAMPLE = Pattern.compile("LAB_CLASS=(\\S+) LAB_CLASSPATH=(\\S+)");
     /** Where these classes are. */

@@ -9,13 +9,11 @@ import io.kvmirq.host.facts.RecordedHost;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.List;
-import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
 /** Only a user who may not read a file is told to be root. */
-@Tag("slow")
 class AsRootTest {
     private static final String TOLD = "(?s).*\\broot (may|sees)\\b.*|.*\\bas root\\b.*";
 

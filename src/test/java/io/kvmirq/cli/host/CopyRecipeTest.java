@@ -14,13 +14,11 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
-import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
 /** The recipe of the documentation that copies a host's files without Java. */
-@Tag("slow")
 class CopyRecipeTest {
     private static final Pattern RECIPE = Pattern.compile("```bash\n(.*?)```", Pattern.DOTALL);
 

@@ -20,7 +20,6 @@ import java.util.Map;
 import java.util.Set;
 import java.util.TreeSet;
 import java.util.function.BiFunction;
-import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
@@ -28,7 +27,6 @@ import org.junit.jupiter.params.provider.CsvSource;
  * Each file that the links of a device read, spoiled. A link that is not whole without a file needs it, and is not whole
  * either if the file is there and cannot be understood.
  */
-@Tag("slow")
 class SpoiledFilesTest {
     private static final int FEWEST_FILES = 40;
     /** It would be another device, or none. */

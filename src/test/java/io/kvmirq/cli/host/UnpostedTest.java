@@ -11,14 +11,12 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
-import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
 /** An interrupt that a host can post and does not: explain says it by its exit code, and doctor warns. */
-@Tag("slow")
 class UnpostedTest {
     private static final String INTEL_TABLE = "sys/kernel/debug/iommu/intel/ir_translation_struct";
     private static final String AMD_TABLE = "sys/kernel/debug/iommu/amd/irqtbl";
