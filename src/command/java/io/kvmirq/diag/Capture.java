@@ -165,7 +165,7 @@ public record Capture(
         facts.posting().gicv4();
         facts.vms();
         Guests guests = Guests.of(host, facts);
-        guests.all().forEach(guest -> VmmLink.of(facts, guest.process()));
+        guests.all().forEach(guest -> VmmRules.of(facts, guest.process()));
         PostingOutlook.of(facts);
         Doctor.examine(facts, EnumSet.complementOf(EnumSet.of(Check.BACKENDS)));
         for (PciAddress address : facts.pciAddresses()) {

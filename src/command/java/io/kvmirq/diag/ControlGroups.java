@@ -1,20 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.diag;
 
+import static io.kvmirq.diag.Rule.broken;
+import static io.kvmirq.diag.Rule.doubt;
+
 import io.kvmirq.backend.HostFiles;
-import java.util.ArrayList;
+import io.kvmirq.diag.Rule.Table;
+import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.path.Known;
 import java.util.BitSet;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.Set;
+import java.util.function.Function;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 /**
- * Checks of the control groups of a VMM's threads and the groups above: whether they are frozen or out of CPU time. For
- * one use by one thread.
+ * The rules of the control groups of a VMM's threads and of the groups above: whether they are frozen or out of CPU
+ * time. For one use by one thread.
  *
  * <p>Source: Documentation/admin-guide/cgroup-v2.rst and cgroup-v1 in Linux.
  */
@@ -22,50 +28,197 @@ final class ControlGroups {
     /** Per cent. */
     private static final int MOST_PRESSED = 33;
 
-    private static final Pattern FULL = Pattern.compile("(?m)^full avg10=(\\d{1,3})\\.");
+    private static final Pattern FULL = Pattern.compile("(?s)some avg10=.*?(?:\nfull avg10=(\\d{1,3})\\..*)?");
 
     /** A thread whose group has used up its quota counts as waiting ({@code PSI_CPU_FULL}). */
     private static final Pattern QUIET = Pattern.compile("(?m)^some avg10=0\\.00 avg60=0\\.00 ");
 
     /** A group has all of them, or none. */
-    private static final List<String> PRESSURES = List.of("/cpu.pressure", "/memory.pressure", "/io.pressure");
+    private static final List<String> PRESSURES = List.of("cpu", "memory", "io");
 
+    private final HostFacts host;
     private final HostFiles files;
-    private final Flaws looks;
+    private final Flaws flaws;
     /** The groups whose quota was checked. */
     private final Set<String> quotas = new HashSet<>();
 
     private List<String> ofVcpus = List.of();
-    private boolean frozen;
 
-    ControlGroups(HostFiles files, Flaws looks) {
-        this.files = files;
-        this.looks = looks;
+    ControlGroups(HostFacts host, Flaws flaws) {
+        this.host = host;
+        this.files = host.files();
+        this.flaws = flaws;
+    }
+
+    /** The periods of a quota, and those in which a thread waited. */
+    private record Throttled(long periods, long waited) {}
+
+    private final class Group extends Fact.Subject {
+        private final String root;
+        private final String directory;
+        private final boolean second;
+        /** Whether it is the group of the thread, and no group above. */
+        private final boolean last;
+        /** Whether vCPUs may be in it, or in one below it. */
+        private final boolean vcpus;
+
+        Group(String root, String directory, boolean second, boolean last, boolean vcpus) {
+            super(ControlGroups.this.host);
+            this.root = root;
+            this.directory = directory;
+            this.second = second;
+            this.last = last;
+            this.vcpus = vcpus;
+        }
+
+        @Override
+        String name(String word) {
+            return switch (word) {
+                case "group" -> directory;
+                case "freeze" -> second ? "cgroup.freeze" : "freezer.state";
+                case "above" -> second ? "cgroup.events" : "freezer.parent_freezing";
+                case "quota" -> second ? "cpu.max" : "cpu.cfs_quota_us";
+                default -> throw new IllegalArgumentException(word);
+            };
+        }
+
+        String called() {
+            return directory.substring(root.length());
+        }
+
+        String others() {
+            return vcpus ? "" : "; no vCPU is in it";
+        }
+
+        private Optional<String> text(String name) {
+            return files.text(directory + "/" + name);
+        }
+
+        boolean isMeasured() {
+            return PRESSURES.stream().anyMatch(kind -> text(kind + ".pressure").isPresent());
+        }
+
+        /** The number of CPUs whose time the quota allows, rounded down; all if it has none. */
+        long cpus() {
+            String[] words = QUOTA.of(this).known().orElse("max").split(" ");
+            String period = second && words.length > 1
+                    ? words[1]
+                    : text("cpu.cfs_period_us").orElse("100000");
+            return words[0].matches("max|-1")
+                    ? Long.MAX_VALUE
+                    : period.matches("[1-9]\\d{0,8}") ? Long.parseLong(words[0]) / Long.parseLong(period) : 0;
+        }
+
+        /** False for a quota of all CPUs, and if no thread waited lately, because the counts are then outdated. */
+        boolean isBound() {
+            int online = CpuList.parse(
+                            files.text("sys/devices/system/cpu/online").orElse(""))
+                    .map(BitSet::cardinality)
+                    .orElse(Integer.MAX_VALUE);
+            return cpus() < online
+                    && !QUIET.matcher(text("cpu.pressure").orElse("")).find();
+        }
+
+        /** Whether its vCPUs fit into its quota: then only other threads can use it up. */
+        boolean fits() {
+            long inside = ofVcpus.stream()
+                    .filter(text -> text.lines().anyMatch(line -> (line + "/").contains(":" + called() + "/")))
+                    .count();
+            return inside > 0 && cpus() >= inside;
+        }
+
+        /** Whether threads waited in a share of the periods. */
+        boolean waited(int share) {
+            Throttled now = STAT.in(this);
+            return now.waited() * share >= now.periods() && now.waited() > 0;
+        }
+    }
+
+    // spotless:off: a table
+    private static final Fact<Group, String> FREEZE = Fact.text("{group}/{freeze}", one -> one.last,
+        Fact.form(text -> text.matches("[01]|THAWED|FROZEN|FREEZING")));
+    private static final Fact<Group, String> ABOVE = Fact.text("{group}/{above}", one -> one.last,
+        Fact.form(text -> text.matches("(?s).*frozen [01].*|[01]")));
+    private static final Fact<Group, Integer> CPU = pressure("cpu");
+    private static final Fact<Group, Integer> MEMORY = pressure("memory");
+    private static final Fact<Group, String> QUOTA = Fact.text("{group}/{quota}",
+        one -> one.text(one.second ? "cpu.weight" : "cpu.shares").isPresent(),
+        Fact.form(text -> text.matches("[1-9]\\d{0,17}( .*)?|max( \\d{1,18})?|-1")));
+    private static final Fact<Group, Throttled> STAT = new Fact<>("{group}/cpu.stat", ControlGroups::throttled);
+
+    private static final Function<Group, Remedy> RAISE = one -> Remedy.command("raise /" + one.path(QUOTA.file()));
+    private static final String USED_UP = "the control group %s has used its quota of CPU time up in %d of %d periods: its"
+        + " threads waited then%s";
+    private static final String PRESSED =
+        "all threads of the control group %s that had something to do waited for %s, %d %% of the last 10 seconds%s";
+
+    private static final Table<Group> FROZEN = new Table<>(Hop.VMM,
+        broken("cgroup.frozen", FREEZE, one -> FREEZE.in(one).matches("1|FR.*"),
+            "the control group %s is frozen: none of its threads runs").with(Group::called).remedy(one -> Remedy.command(
+            "echo " + (one.second ? "0" : "THAWED") + " > /" + one.path(FREEZE.file()))),
+        broken("cgroup.frozen-above", ABOVE, one -> ABOVE.in(one).endsWith("1") || ABOVE.in(one).contains("frozen 1"),
+            "the control group %s is frozen: none of its threads runs", Remedy.command("thaw the group above it"))
+            .with(Group::called).on("the last group", one -> one.last).otherwise());
+
+    /** The pressure is the average of ten seconds, which is more than one look. */
+    private static final Table<Group> TIME = new Table<>(Hop.VMM,
+        broken("cgroup.throttled", STAT, one -> !one.fits() && one.waited(2), USED_UP).with(Group::called,
+            one -> STAT.in(one).waited(), one -> STAT.in(one).periods(), Group::others).remedy(RAISE)
+            .on("of vCPUs", one -> one.vcpus),
+        doubt("cgroup.throttled-sometimes", STAT, one -> one.waited(20), USED_UP).with(Group::called,
+            one -> STAT.in(one).waited(), one -> STAT.in(one).periods(), Group::others).remedy(RAISE).otherwise(),
+        doubt("cgroup.cpu-pressure", CPU, one -> CPU.in(one) >= MOST_PRESSED, PRESSED).with(Group::called, one -> "a CPU",
+            CPU::in, Group::others).remedy(one -> Remedy.command("give the guest CPUs of its own, or raise /"
+            + one.directory + "/cpu.weight")),
+        doubt("cgroup.memory-pressure", MEMORY, one -> MEMORY.in(one) >= MOST_PRESSED, PRESSED).with(Group::called,
+            one -> "memory", MEMORY::in, Group::others).remedy(one -> Remedy.command("free memory of the host, or raise /"
+            + one.directory + "/memory.max and memory.high")));
+    // spotless:on
+
+    /** The rules of a control group. */
+    static final List<Table<Group>> TABLES = List.of(FROZEN, TIME);
+
+    /** The share of the last ten seconds in which all threads waited, in per cent. */
+    private static Fact<Group, Integer> pressure(String kind) {
+        return Fact.text("{group}/" + kind + ".pressure", Group::isMeasured, text -> {
+            Matcher full = FULL.matcher(text);
+            return full.matches()
+                    ? Optional.of(full.group(1) == null ? 0 : Integer.parseInt(full.group(1)))
+                    : Optional.empty();
+        });
+    }
+
+    private static Known<Throttled> throttled(Group one) {
+        String file = one.path("{group}/cpu.stat");
+        OptionalLong periods = one.files.number(file, "nr_periods ");
+        OptionalLong waited = one.files.number(file, "nr_throttled ");
+        return QUOTA.of(one)
+                .then(quota -> !one.isBound()
+                        ? Fact.none()
+                        : periods.isEmpty() || waited.isEmpty()
+                                ? Fact.missing(one.files, file)
+                                : new Known.Observed<>(new Throttled(periods.getAsLong(), waited.getAsLong())));
     }
 
     boolean isFrozen() {
-        return frozen;
+        return flaws.has("cgroup.frozen") || flaws.has("cgroup.frozen-above");
     }
 
     /**
-     * Flaws at all of them.
+     * Looks at all of them.
      *
      * @param ofProcess the {@code cgroup} of the process
-     * @param vcpus that of the thread of each vCPU
+     * @param vcpus that of the thread of each vCPU. An interrupt needs only them, not threads such as those of
+     *     libvirt's group {@code emulator}
      */
-    void of(Optional<String> ofProcess, List<String> vcpus) {
+    void look(Optional<String> ofProcess, List<String> vcpus) {
         ofVcpus = vcpus;
-        vcpus.stream().distinct().forEach(text -> of(text, true));
-        ofProcess.filter(text -> !vcpus.contains(text)).ifPresent(text -> of(text, vcpus.isEmpty()));
+        vcpus.stream().distinct().forEach(text -> look(text, true));
+        ofProcess.filter(text -> !vcpus.contains(text)).ifPresent(text -> look(text, vcpus.isEmpty()));
     }
 
-    /**
-     * Lines of hierarchy, controllers and path. A name with a line end makes lines of another form, which are left out.
-     *
-     * @param vcpus whether vCPUs may be in it: an interrupt needs only them, not threads such as those of libvirt's
-     *     group {@code emulator}
-     */
-    private void of(String text, boolean vcpus) {
+    /** Lines of hierarchy, controllers and path. A name with a line end makes lines of another form, which are left out. */
+    private void look(String text, boolean vcpus) {
         for (String line : text.split("\n", -1)) {
             if (!isGroup(line)) {
                 continue;
@@ -74,9 +227,9 @@ final class ControlGroups {
             List<String> controllers = List.of(parts[1].split(","));
             if (parts[0].equals("0") && parts[1].isEmpty()) {
                 boolean unified = files.reading("sys/fs/cgroup/unified") != HostFiles.Reading.ABSENT;
-                group(unified ? "sys/fs/cgroup/unified" : "sys/fs/cgroup", parts[2], true, true, vcpus);
+                look(unified ? "sys/fs/cgroup/unified" : "sys/fs/cgroup", parts[2], true, true, vcpus);
             } else if (controllers.contains("freezer") || controllers.contains("cpu")) {
-                group("sys/fs/cgroup/" + parts[1], parts[2], controllers.contains("freezer"), false, vcpus);
+                look("sys/fs/cgroup/" + parts[1], parts[2], controllers.contains("freezer"), false, vcpus);
             }
         }
     }
@@ -90,141 +243,26 @@ final class ControlGroups {
         return line.matches("\\d{1,4}:[^:]*:/.*");
     }
 
-    private void group(String root, String group, boolean freezes, boolean second, boolean vcpus) {
-        List<String> names = new ArrayList<>(List.of(group.substring(1).split("/")));
+    private void look(String root, String group, boolean freezes, boolean second, boolean vcpus) {
+        List<String> names = List.of(group.substring(1).split("/"));
         if (names.contains("..")) {
-            looks.unseen(
+            flaws.unseen(
                     "the control group of the process, which is in another namespace",
                     "look on the host, not in a container");
             return;
         }
-        String freeze = second ? "cgroup.freeze" : "freezer.state";
-        if (freezes && !group.equals("/")) {
-            looks.text(root + group + "/" + freeze, text -> text.matches(second ? "[01]" : "THAWED|FROZEN|FREEZING"));
-        }
         String directory = root;
-        for (String name : names) {
-            if (name.isEmpty()) {
-                continue;
-            }
-            directory += "/" + name;
-            String own = directory.substring(root.length());
-            Optional<String> state = files.text(directory + "/" + freeze);
-            if (freezes
-                    && !frozen
-                    && state.filter(one -> one.equals("1") || one.startsWith("FR"))
-                            .isPresent()) {
-                frozen(
-                        directory + "/" + freeze,
-                        own,
-                        "echo " + (second ? "0" : "THAWED") + " > /" + directory + "/" + freeze);
+        List<String> path = names.stream().filter(name -> !name.isEmpty()).toList();
+        for (int i = 0; i < path.size(); i++) {
+            directory += "/" + path.get(i);
+            Group one = new Group(root, directory, second, i == path.size() - 1, vcpus);
+            if (freezes && !isFrozen()) {
+                flaws.apply(one, FROZEN);
             }
             if (quotas.add(directory)) {
-                throttled(directory, own, second, vcpus);
-                pressed(directory, own, vcpus);
+                flaws.look(one, QUOTA);
+                flaws.apply(one, TIME);
             }
-        }
-        String above = directory + (second ? "/cgroup.events" : "/freezer.parent_freezing");
-        if (freezes
-                && !directory.equals(root)
-                && !frozen
-                && looks.text(above, text -> text.matches(second ? "(?s).*frozen [01].*" : "[01]"))
-                        .filter(text -> text.endsWith("1") || text.contains("frozen 1"))
-                        .isPresent()) {
-            frozen(above, group, "thaw the group above it");
-        }
-    }
-
-    private void frozen(String file, String group, String remedy) {
-        frozen = true;
-        looks.broken(
-                file, "the control group " + group + " is frozen: none of its threads runs", Remedy.command(remedy));
-    }
-
-    /** The average of ten seconds, which is more than one look. */
-    private void pressed(String directory, String group, boolean vcpus) {
-        for (String kind : List.of("cpu", "memory")) {
-            boolean cpu = kind.equals("cpu");
-            String file = directory + "/" + kind + ".pressure";
-            boolean measured = PRESSURES.stream()
-                    .anyMatch(one -> files.text(directory + one).isPresent());
-            Matcher full = FULL.matcher(looks.text(file, measured, text -> text.startsWith("some avg10="))
-                    .orElse(""));
-            if (full.find() && Integer.parseInt(full.group(1)) >= MOST_PRESSED) {
-                looks.doubt(
-                        file,
-                        "all threads of the control group " + group + " that had something to do waited for "
-                                + (cpu ? "a CPU, " : "memory, ") + full.group(1) + " % of the last 10 seconds"
-                                + (vcpus ? "" : "; no vCPU is in it"),
-                        Remedy.command(
-                                cpu
-                                        ? "give the guest CPUs of its own, or raise /" + directory + "/cpu.weight"
-                                        : "free memory of the host, or raise /" + directory
-                                                + "/memory.max and memory.high"));
-            }
-        }
-    }
-
-    /** The number of CPUs whose time the quota allows, rounded down. */
-    private long cpus(String directory, String quota, boolean second) {
-        String[] words = quota.split(" ");
-        String period = second && words.length > 1
-                ? words[1]
-                : files.text(directory + "/cpu.cfs_period_us").orElse("100000");
-        return period.matches("[1-9]\\d{0,8}") ? Long.parseLong(words[0]) / Long.parseLong(period) : 0;
-    }
-
-    /** False for a quota of all CPUs, and if no thread waited lately, because the counts are then outdated. */
-    private boolean binds(String directory, long cpus) {
-        int online = CpuList.parse(files.text("sys/devices/system/cpu/online").orElse(""))
-                .map(BitSet::cardinality)
-                .orElse(Integer.MAX_VALUE);
-        return cpus < online
-                && !QUIET.matcher(files.text(directory + "/cpu.pressure").orElse(""))
-                        .find();
-    }
-
-    /** Whether the vCPUs in a group, or in one below it, fit into its quota: then only other threads can use it up. */
-    private boolean fits(String group, long cpus) {
-        long inside = ofVcpus.stream()
-                .filter(text -> text.lines().anyMatch(line -> (line + "/").contains(":" + group + "/")))
-                .count();
-        return inside > 0 && cpus >= inside;
-    }
-
-    private void throttled(String directory, String group, boolean second, boolean vcpus) {
-        String limit = directory + (second ? "/cpu.max" : "/cpu.cfs_quota_us");
-        boolean limited =
-                files.text(directory + (second ? "/cpu.weight" : "/cpu.shares")).isPresent();
-        String quota = looks.text(limit, limited, text -> !text.isEmpty()).orElse("max");
-        if (!quota.matches("[1-9]\\d{0,17}( .*)?")) {
-            if (!quota.matches("max( \\d{1,18})?|-1")) {
-                looks.absent(limit);
-            }
-            return;
-        }
-        long cpus = cpus(directory, quota, second);
-        if (!binds(directory, cpus)) {
-            return;
-        }
-        String file = directory + "/cpu.stat";
-        OptionalLong periods = files.number(file, "nr_periods ");
-        OptionalLong throttled = files.number(file, "nr_throttled ");
-        if (periods.isEmpty() || throttled.isEmpty()) {
-            looks.absent(file);
-            return;
-        }
-        String text = "the control group " + group + " has used its quota of CPU time up in " + throttled.getAsLong()
-                + " of " + periods.getAsLong() + " periods: its threads waited then"
-                + (vcpus ? "" : "; no vCPU is in it");
-        Remedy remedy = Remedy.command("raise /" + limit);
-        if (vcpus
-                && !fits(group, cpus)
-                && throttled.getAsLong() * 2 >= periods.getAsLong()
-                && throttled.getAsLong() > 0) {
-            looks.broken(file, text, remedy);
-        } else if (throttled.getAsLong() * 20 >= periods.getAsLong() && throttled.getAsLong() > 0) {
-            looks.doubt(file, text, remedy);
         }
     }
 }

@@ -101,7 +101,7 @@ public final class DeviceChains {
         boolean open = !users.isEmpty() && host.vms().ofGroup(device.address()).isEmpty();
         this.ofDevice = new DeviceRules(host, device, !holders.isEmpty() || open || !armed.isEmpty());
         this.ofIrq = HostIrqRules.Irqs.of(host, device, holders.stream().findFirst());
-        this.ofVmm = holders.stream().findFirst().map(process -> VmmLink.of(host, process));
+        this.ofVmm = holders.stream().findFirst().map(process -> VmmRules.of(host, process));
         this.interrupts = interrupts();
         this.ofLine = IntxRemarks.ofMessages(host, device);
     }
@@ -290,7 +290,7 @@ public final class DeviceChains {
                 "VFIO signals an eventfd when it comes"));
         ofVmm.ifPresent(links::add);
         Optional<Link> exit = holders.isEmpty() && users.isEmpty() && host.vms().unreadable() == 0
-                ? VmmLink.inExit(host)
+                ? VmmRules.inExit(host)
                 : Optional.empty();
         exit.ifPresent(links::add);
         if (exit.filter(link -> link.state() == Link.State.BROKEN).isPresent()) {

@@ -214,7 +214,7 @@ final class DeviceRules {
     DeviceRules(HostFacts host, PciDevice device, boolean held) {
         this.function = new PciFunction(host, device, device.address(), held);
         this.unarmed = host.interrupts().isPresent() ? Optional.empty() : Optional.of(host.forInterrupts());
-        this.flaws = new Flaws(host.files());
+        this.flaws = new Flaws();
         // From the root down, as the path of the device in sysfs names them. A device below one that is down does not
         // respond.
         List<PciFunction> bridges = Stream.of(host.files()

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.diag;
 
-import io.kvmirq.backend.HostFiles;
 import io.kvmirq.diag.Fact.Subject;
 import io.kvmirq.diag.Rule.Flaw;
 import io.kvmirq.path.Known;
@@ -10,7 +9,6 @@ import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
-import java.util.function.Predicate;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
@@ -19,53 +17,21 @@ import java.util.stream.Stream;
  * one thread.
  */
 final class Flaws {
-    private final HostFiles files;
     private final List<String> fine = new ArrayList<>();
     private final List<Flaw> broken = new ArrayList<>();
     private final List<Flaw> doubts = new ArrayList<>();
     private final Set<String> unseen = new LinkedHashSet<>();
     private final Set<String> shownBy = new LinkedHashSet<>();
 
-    Flaws(HostFiles files) {
-        this.files = files;
-    }
-
     /** A copy of these findings, to which another interrupt adds its own. */
     Flaws copy() {
-        Flaws copy = new Flaws(files);
+        Flaws copy = new Flaws();
         copy.fine.addAll(fine);
         copy.broken.addAll(broken);
         copy.doubts.addAll(doubts);
         copy.unseen.addAll(unseen);
         copy.shownBy.addAll(shownBy);
         return copy;
-    }
-
-    /** The text of a file that would show a flaw; noted if it cannot be read or is malformed. */
-    Optional<String> text(String path, Predicate<String> form) {
-        return text(path, true, form);
-    }
-
-    /**
-     * The text of a file that would show a flaw. Notes a file that may not be read or is malformed, and a missing one.
-     *
-     * @param exists whether the kernel has such a file here, as other files show it
-     */
-    Optional<String> text(String path, boolean exists, Predicate<String> form) {
-        Optional<String> text = files.text(path).filter(form);
-        if (text.isEmpty() && (exists || files.reading(path) != HostFiles.Reading.ABSENT)) {
-            absent(path);
-        }
-        return text;
-    }
-
-    /** Notes a file that cannot be read or understood, and why. */
-    void absent(String path) {
-        unseen(Fact.missing(files, path));
-    }
-
-    private void unseen(Known.Unknown<?> fact) {
-        unseen(fact.why(), fact.remedy());
     }
 
     /** Notes a check that was not made. */
@@ -79,16 +45,6 @@ final class Flaws {
         fine.add(text);
     }
 
-    /** Notes a flaw that interrupts do not pass. */
-    void broken(String file, String text, Remedy... remedies) {
-        add(new Flaw("", Flaw.State.BROKEN, file, text, List.of(remedies)));
-    }
-
-    /** Notes a doubt: evidence that proves nothing alone. */
-    void doubt(String file, String text, Remedy... remedies) {
-        add(new Flaw("", Flaw.State.DOUBTFUL, file, text, List.of(remedies)));
-    }
-
     /**
      * Notes the flaws of the rules that hold. A rule is not asked if a fact that it needs is not known, and if it fails;
      * both are noted.
@@ -96,9 +52,10 @@ final class Flaws {
     <S extends Subject> Flaws apply(S subject, Rule.Table<S> table) {
         boolean held = false;
         for (Rule<S> rule : table.rows()) {
-            held &= rule.alone();
+            held &= rule.unless() == Rule.Unless.ABOVE;
             try {
                 if (!held
+                        && !(rule.unless() == Rule.Unless.BROKEN && isBroken())
                         && rule.concerns().test(subject)
                         && rule.reads().stream()
                                 .allMatch(fact -> look(subject, fact).isPresent())
@@ -117,7 +74,7 @@ final class Flaws {
     <S extends Subject, T> Optional<T> look(S subject, Fact<S, T> fact) {
         Known<T> known = fact.of(subject);
         if (known instanceof Known.Unknown<T> unknown && !unknown.equals(Fact.none())) {
-            unseen(unknown);
+            unseen(unknown.why(), unknown.remedy());
         }
         return known.known();
     }
@@ -139,29 +96,37 @@ final class Flaws {
         return !broken.isEmpty();
     }
 
+    /** The link if it has a flaw: its first flaw decides, and others follow in its sentence. */
+    Optional<Link> flawed(Hop hop, Optional<String> value) {
+        List<Flaw> flaws = Stream.concat(broken.stream(), doubts.stream()).toList();
+        // A doubt may be a consequence of a break.
+        List<Flaw> first = broken.isEmpty() ? doubts : broken;
+        return flaws.isEmpty()
+                ? Optional.empty()
+                : Optional.of(new Link(
+                        hop,
+                        broken.isEmpty() ? Link.State.DOUBTFUL : Link.State.BROKEN,
+                        Optional.of(Evidence.observed("/" + first.get(0).file())),
+                        value,
+                        flaws.stream().map(Flaw::text).distinct().collect(Collectors.joining("; ")),
+                        first.stream()
+                                .flatMap(flaw -> flaw.remedies().stream())
+                                .distinct()
+                                .toList(),
+                        List.of(),
+                        flaws.stream().map(Flaw::rule).distinct().toList()));
+    }
+
     /**
-     * The link: its first flaw decides, and others follow in its sentence.
+     * The link, with its flaws, or with what is in order.
      *
      * @param text one sentence without a full stop; may be empty if looks found something in order
      */
     Link link(Hop hop, Evidence evidence, String value, String text) {
-        List<Flaw> flaws = Stream.concat(broken.stream(), doubts.stream()).toList();
-        if (!flaws.isEmpty()) {
-            return new Link(
-                    hop,
-                    broken.isEmpty() ? Link.State.DOUBTFUL : Link.State.BROKEN,
-                    Optional.of(Evidence.observed("/" + flaws.get(0).file())),
-                    Optional.of(value),
-                    flaws.stream().map(Flaw::text).distinct().collect(Collectors.joining("; ")),
-                    // A doubt may be a consequence of a break.
-                    (broken.isEmpty() ? doubts : broken)
-                            .stream()
-                                    .flatMap(flaw -> flaw.remedies().stream())
-                                    .distinct()
-                                    .toList(),
-                    List.of(),
-                    flaws.stream().map(Flaw::rule).distinct().toList());
-        }
+        return flawed(hop, Optional.of(value)).orElseGet(() -> whole(hop, evidence, value, text));
+    }
+
+    private Link whole(Hop hop, Evidence evidence, String value, String text) {
         String all = Stream.concat(Stream.of(text), fine.stream())
                 .filter(part -> !part.isEmpty())
                 .collect(Collectors.joining(", "));

@@ -70,7 +70,7 @@ final class HostIrqRules {
          */
         Link link(ArmedVector vector, boolean posted) {
             Irq irq = new Irq(this, vector, posted);
-            Flaws flaws = new Flaws(host.files());
+            Flaws flaws = new Flaws();
             flaws.apply(irq, STATE);
             if (!posted) {
                 flaws.look(irq, ASKED);
@@ -383,7 +383,7 @@ final class HostIrqRules {
         Optional<BitSet> online = host.files().text(CPUS + "online").flatMap(CpuList::parse);
         BitSet all = new BitSet();
         for (VcpuFile vcpu : process.vcpus().subList(0, Math.min(process.vcpus().size(), MOST_VCPUS))) {
-            OptionalInt thread = VmmLink.thread(host, process, vcpu);
+            OptionalInt thread = VmmRules.thread(host, process, vcpu);
             Optional<BitSet> allowed = thread.isEmpty()
                     ? Optional.empty()
                     : KernelHelpers.allowed(host.files(), "proc/" + process.pid() + "/task/" + thread.getAsInt())
@@ -391,7 +391,7 @@ final class HostIrqRules {
             // Many VMMs name none of these threads.
             if (allowed.isEmpty()
                     && process.vcpus().stream()
-                            .anyMatch(one -> VmmLink.thread(host, process, one).isPresent())) {
+                            .anyMatch(one -> VmmRules.thread(host, process, one).isPresent())) {
                 return new Known.Unknown<>(
                         "the CPUs that vcpu " + vcpu.id() + " may run on", host.forDebugfs(Guests.NAMES));
             }

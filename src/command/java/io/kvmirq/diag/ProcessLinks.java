@@ -271,7 +271,7 @@ final class ProcessLinks {
         long sum = 0;
         for (int vm : process.vms()) {
             Optional<String> text = host.files()
-                    .text(VmmLink.KVM + process.pid() + "-" + vm + "/" + name)
+                    .text(VmmRules.KVM + process.pid() + "-" + vm + "/" + name)
                     .filter(number -> number.matches("\\d{1,17}"));
             if (text.isEmpty()) {
                 return OptionalLong.empty();
@@ -294,7 +294,7 @@ final class ProcessLinks {
         return exits.isPresent() && exits.getAsLong() == 0
                 ? Optional.of(Link.broken(
                         Hop.VCPU,
-                        Evidence.observed("/" + VmmLink.KVM + process.pid() + "-"
+                        Evidence.observed("/" + VmmRules.KVM + process.pid() + "-"
                                 + process.vms().get(0) + "/exits"),
                         "no vCPU of the VM has ever run: KVM counted no exit",
                         "start the guest (libvirt: virsh resume; QEMU: cont)"))
@@ -310,7 +310,7 @@ final class ProcessLinks {
                 .toList();
         for (int vm : process.vms()) {
             for (VcpuFile vcpu : asked) {
-                String file = VmmLink.KVM + process.pid() + "-" + vm + "/vcpu" + vcpu.id() + "/pid";
+                String file = VmmRules.KVM + process.pid() + "-" + vm + "/vcpu" + vcpu.id() + "/pid";
                 if (host.files().text(file).filter("0"::equals).isPresent()) {
                     return Optional.of(new Link(
                             Hop.VCPU,
@@ -336,7 +336,7 @@ final class ProcessLinks {
                 ? Optional.of(new Link(
                         Hop.VCPU,
                         Link.State.DOUBTFUL,
-                        Optional.of(Evidence.observed("/" + VmmLink.KVM + process.pid() + "-"
+                        Optional.of(Evidence.observed("/" + VmmRules.KVM + process.pid() + "-"
                                 + process.vms().get(0) + "/irq_injections")),
                         Optional.empty(),
                         "KVM has injected no interrupt into the guest, and the host irq came "

@@ -20,7 +20,7 @@ import java.util.stream.Stream;
  * @param remedies the steps that end the flaw
  * @param about the subjects and hosts that it is about, in words; empty for all
  * @param concerns whether it is about a subject, asked before a fact is read
- * @param alone whether it is skipped if a row above it holds, up to one that is not alone
+ * @param unless a flaw that suppresses it: that of a row above, up to one that is not suppressed, or any break of the hop
  */
 record Rule<S extends Subject>(
         String id,
@@ -32,7 +32,7 @@ record Rule<S extends Subject>(
         Function<S, List<Remedy>> remedies,
         String about,
         Predicate<S> concerns,
-        boolean alone) {
+        Unless unless) {
     /**
      * A flaw that a rule found. Immutable.
      *
@@ -49,6 +49,13 @@ record Rule<S extends Subject>(
             /** They pass. */
             NOTE
         }
+    }
+
+    /** The flaws that suppress a rule. */
+    enum Unless {
+        NEVER,
+        ABOVE,
+        BROKEN
     }
 
     /** The rules of one subject, in their order. */
@@ -80,38 +87,44 @@ record Rule<S extends Subject>(
     private static <S extends Subject> Rule<S> row(
             String id, Flaw.State state, Fact<S, ?> evidence, Predicate<S> when, String says, Remedy... remedies) {
         List<Remedy> all = List.of(remedies);
-        return new Rule<>(id, state, List.of(evidence), when, says, List.of(), subject -> all, "", one -> true, false);
+        return new Rule<>(
+                id, state, List.of(evidence), when, says, List.of(), subject -> all, "", one -> true, Unless.NEVER);
     }
 
     /** With the values of its sentence. */
     @SafeVarargs
     @SuppressWarnings("varargs")
     final Rule<S> with(Function<S, ?>... more) {
-        return new Rule<>(id, state, reads, when, says, List.of(more), remedies, about, concerns, alone);
+        return new Rule<>(id, state, reads, when, says, List.of(more), remedies, about, concerns, unless);
     }
 
     /** With another fact that it needs. */
     Rule<S> and(Fact<S, ?> other) {
         List<Fact<S, ?>> all =
                 Stream.<Fact<S, ?>>concat(reads.stream(), Stream.of(other)).toList();
-        return new Rule<>(id, state, all, when, says, values, remedies, about, concerns, alone);
+        return new Rule<>(id, state, all, when, says, values, remedies, about, concerns, unless);
     }
 
     /** With a remedy that names the subject. */
     Rule<S> remedy(Function<S, Remedy> step) {
         return new Rule<>(
-                id, state, reads, when, says, values, one -> List.of(step.apply(one)), about, concerns, alone);
+                id, state, reads, when, says, values, one -> List.of(step.apply(one)), about, concerns, unless);
     }
 
     /** Only if no row above it holds. */
     Rule<S> otherwise() {
-        return new Rule<>(id, state, reads, when, says, values, remedies, about, concerns, true);
+        return new Rule<>(id, state, reads, when, says, values, remedies, about, concerns, Unless.ABOVE);
+    }
+
+    /** Only while the hop is not broken, because one reason is enough. */
+    Rule<S> first() {
+        return new Rule<>(id, state, reads, when, says, values, remedies, about, concerns, Unless.BROKEN);
     }
 
     /** Only for some subjects or hosts. */
     Rule<S> on(String those, Predicate<S> such) {
         String words = about.isEmpty() ? those : about + ", " + those;
-        return new Rule<>(id, state, reads, when, says, values, remedies, words, concerns.and(such), alone);
+        return new Rule<>(id, state, reads, when, says, values, remedies, words, concerns.and(such), unless);
     }
 
     /** The flaw of a subject that has it. */

@@ -98,7 +98,7 @@ public record Sources(String guest, boolean virtio, Link vmm, List<Row> rows) {
                         + " kvmirq explain --vm " + process.pid() + " --live 10"));
         boolean virtio =
                 rows.get(0).evidence().isPresent() || !guest.vhostFiles().isEmpty();
-        return new Sources(guest.title(), virtio, VmmLink.of(host, process, guest.workers()), rows);
+        return new Sources(guest.title(), virtio, VmmRules.of(host, process, guest.workers()), rows);
     }
 
     private static Row devices(VmProcess process, String path) {

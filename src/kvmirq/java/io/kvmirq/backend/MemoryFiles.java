@@ -29,6 +29,7 @@ final class MemoryFiles implements HostFiles {
         this.owners = Map.copyOf(owners);
         names.addAll(files.keySet());
         names.addAll(links.keySet());
+        names.addAll(denied); // their directories list them
     }
 
     @Override
@@ -55,8 +56,7 @@ final class MemoryFiles implements HostFiles {
             // The next name that is not below this one.
             next = end < 0 ? names.higher(next) : names.ceiling(directory + name + AFTER_SLASH);
         }
-        list.sort(null);
-        return list.stream().distinct().toList();
+        return list.stream().sorted().distinct().toList();
     }
 
     @Override

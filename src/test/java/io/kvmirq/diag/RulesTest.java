@@ -44,7 +44,7 @@ class RulesTest {
     @SuppressWarnings("varargs")
     private static Link link(String text, Rule<One>... rules) {
         One one = new One(text);
-        return new Flaws(one.files).apply(one, new Table<>(Hop.HOST_IRQ, rules)).link(Hop.HOST_IRQ, FILE, "27", "seen");
+        return new Flaws().apply(one, new Table<>(Hop.HOST_IRQ, rules)).link(Hop.HOST_IRQ, FILE, "27", "seen");
     }
 
     @Test
