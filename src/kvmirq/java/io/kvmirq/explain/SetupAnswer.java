@@ -8,7 +8,7 @@ import static io.kvmirq.explain.KernelCall.*;
 import static io.kvmirq.explain.Row.behaviour;
 import static io.kvmirq.explain.Row.refusal;
 
-/** Answers to requests of VMMs other than interrupts: CPUID, TSC, machine checks, MSR filters. */
+/** Answers to requests of VMMs other than interrupts: CPUID, TSC and MSRs. */
 public enum SetupAnswer implements Answer {
     // spotless:off: a table; within a call and an errno the likeliest row is the first
     CPUID_OF_VCPU_ROOM(refusal(MEASURED, CPUID_OF_VCPU, E2BIG, "nent has no room for the vCPU's leaves", "nent: as many"
@@ -26,34 +26,8 @@ public enum SetupAnswer implements Answer {
         + " which its last vCPU was created", "x86.c kvm_synchronize_tsc()")),
     TSC_OF_HOST(behaviour(MEASURED, "with kvm_pvm a guest reads the processor's TSC: writes of the TSC and of its"
         + " offset are accepted and ignored, and the offset is 0", "x86.c kvm_arch_tsc_set_attr()")),
-    CLOCK_NOT_ON(refusal(MEASURED, CLOCK_PAUSE, EINVAL, "the guest does not use KVM's clock",
-        "the MSR KVM_SYSTEM_TIME; a VMM ignores it", "x86.c kvm_set_guest_paused()")),
-    MMU_PAGES_FEW(refusal(MEASURED, MMU_PAGES, EINVAL, "fewer than 64 pages", "the argument",
-        "x86.c kvm_vm_ioctl_set_nr_mmu_pages()")),
-    FILTER_FLAGS(refusal(MEASURED, MSR_FILTER, EINVAL, "a flag that this kernel does not know, or a range without READ"
-        + " and WRITE", "kvm_msr_filter.flags: 1; those of a range: 1 and 2",
-        "x86.c kvm_vm_ioctl_set_msr_filter()").unless(TYPED_CALL)),
-    FILTER_EMPTY(refusal(MEASURED, MSR_FILTER, EINVAL, "KVM_MSR_FILTER_DEFAULT_DENY without a range denies all MSRs",
-        "nmsrs of the ranges", "x86.c kvm_vm_ioctl_set_msr_filter()")),
-    FILTER_LONG(refusal(MEASURED, MSR_FILTER, EINVAL, "a range has more than 12288 MSRs", "nmsrs",
-        "x86.c kvm_add_msr_filter()")),
-    MCE_BANKS(refusal(MEASURED, MCE_SETUP, EINVAL, "no bank, or more than 32", "bits 7:0: KVM_CAP_MCE",
-        "x86.c kvm_vcpu_ioctl_x86_setup_mce()")),
-    MCE_CAPABILITIES(refusal(MEASURED, MCE_SETUP, EINVAL, "capabilities that KVM does not have",
-        "KVM_X86_GET_MCE_CAP_SUPPORTED", "x86.c kvm_vcpu_ioctl_x86_setup_mce()")),
-    MCE_NO_BANK(refusal(MEASURED, MCE_SET, EINVAL, "the vCPU has no such bank, or the status is not valid (bit 63)",
-        "bank and status", "x86.c kvm_vcpu_ioctl_x86_set_mce()")),
-    VAPIC_WITHOUT_LAPIC(refusal(MEASURED, VAPIC, EINVAL, "the vCPU has no in-kernel LAPIC", "which irqchip the VM has",
-        "x86.c kvm_arch_vcpu_ioctl()").certainWhen(NO_IRQCHIP)),
-    VAPIC_MEMORY(refusal(MEASURED, VAPIC, EINVAL, "the guest has no memory there that it may write",
-        "vapic_addr and the memory slots", "lapic.c kvm_lapic_set_vapic_addr()")),
-    TPR_FLAGS(refusal(MEASURED, TPR, EINVAL, "KVM_TPR_ACCESS_REPORTING has no flags", "kvm_tpr_access_ctl.flags, which"
-        + " is 0", "x86.c vapic_tpr_access_reporting()").unless(TYPED_CALL)),
     SMI_NONE(refusal(MEASURED, SMI, ENOTTY, "this kernel has no System Management Mode", "CONFIG_KVM_SMM in its"
         + " configuration", "smm.h kvm_inject_smi()")),
-    SREGS_PDPTRS(refusal(MEASURED, SREGS_SET, EINVAL, "flags that this kernel does not know, or page directory pointers"
-        + " outside PAE paging", "kvm_sregs2.flags: 1 is KVM_SREGS2_FLAGS_PDPTRS_VALID",
-        "x86.c __set_sregs2()").unless(TYPED_CALL)),
     MSRS_OF_PROCESSOR(behaviour(INFERRED, "MSRs that depend on the processor read 0, or as documented here, and keep"
         + " what was set", "x86.c kvm_do_msr_access()"));
     // spotless:on

@@ -202,17 +202,12 @@ public enum VmAnswer implements Answer {
         "kvm_main.c kvm_vcpu_ioctl()").unless(TYPED_CALL)),
     RUN_CR8(refusal(MEASURED, VCPU_RUN, EINVAL, "without in-kernel LAPIC KVM_RUN sets CR8, and this is no priority",
         "kvm_run.cr8: 0 to 15", "x86.c kvm_arch_vcpu_ioctl_run()").needs(NO_IRQCHIP)),
-    RUN_SYNC_REGS(refusal(MEASURED, VCPU_RUN, EINVAL, "kvm_run names registers that this kernel does not exchange",
-        "kvm_valid_regs and kvm_dirty_regs: the bits of KVM_CAP_SYNC_REGS",
-        "x86.c kvm_arch_vcpu_ioctl_run()").needs(X86)),
     RUN_MEMORY(refusal(UNTESTED, VCPU_RUN, EFAULT, "the guest touched memory that this process has unmapped",
         "the memory slots against /proc/PID/maps", "x86.c vcpu_run(), kvm_main.c hva_to_pfn()")),
     RUN_NO_MEMORY(refusal(UNTESTED, VCPU_RUN, ENOSPC, "the VM has no memory",
         "KVM_SET_USER_MEMORY_REGION before KVM_RUN", "mmu.c make_mmu_pages_available()").needs(X86)),
     RUN_SAVES(behaviour(MEASURED, "KVM_RUN leaves CR8, the base of the LAPIC and the interrupt flag in kvm_run",
         "x86.c post_kvm_run_save()")),
-    RUN_SYNCED(behaviour(MEASURED, "KVM_RUN takes the registers of kvm_dirty_regs from kvm_run, and leaves those of"
-        + " kvm_valid_regs there, also when it fails", "x86.c sync_regs(), store_regs()")),
     VCPU_OUT_PASSED(behaviour(MEASURED, "where KVM emulates real mode, RIP is past an OUT when it exits; where the"
         + " processor runs it (SVM, VMX with unrestricted_guest) it is at the OUT until the next KVM_RUN",
         "x86.c kvm_fast_pio_out()")),

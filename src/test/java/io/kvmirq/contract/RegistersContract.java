@@ -42,11 +42,6 @@ class RegistersContract extends KernelSuite {
     private static final int RAX = 0;
     private static final int RDX = 24;
     private static final int R15 = 120;
-    private static final int SYNCED_REGS = 304;
-    private static final int SYNCED_SREGS = SYNCED_REGS + Uapi.KvmRegs.SIZE;
-    private static final long SYNC_REGS = 1;
-    private static final long SYNC_SREGS = 2;
-    private static final long UNKNOWN_SYNC = 1 << 3;
     private static final int PORT = 0xfc;
     /** mov %eax-less: out %al, $PORT. */
     private static final byte[] OUT = {(byte) 0xe6, (byte) PORT};
@@ -397,79 +392,6 @@ class RegistersContract extends KernelSuite {
             leaveAtOnce(run);
             assertThat(run.getLong(Uapi.KvmRun.CR8)).isEqualTo(5);
         }
-    }
-
-    /** KVM_CAP_SYNC_REGS: also a run that is interrupted or refused leaves the registers that the VMM asks for. */
-    @Test
-    void kvmRunLeavesTheRegistersThatTheVmmAsksFor() {
-        ByteBuffer run = shared().put(Uapi.KvmRun.IMMEDIATE_EXIT, (byte) 1);
-        run.putLong(Uapi.KvmRun.KVM_VALID_REGS, SYNC_REGS | SYNC_SREGS);
-        leaveAtOnce(run);
-        assertThat(part(run, SYNCED_REGS, Uapi.KvmRegs.SIZE)).isEqualTo(registers());
-        assertThat(part(run, SYNCED_SREGS, Uapi.KvmSregs.SIZE)).isEqualTo(world.segments(vcpu));
-        run.putLong(SYNCED_REGS + Uapi.KvmRegs.RIP, 0).putLong(Uapi.KvmRun.KVM_VALID_REGS, SYNC_SREGS);
-        leaveAtOnce(run);
-        assertThat(run.getLong(SYNCED_REGS + Uapi.KvmRegs.RIP)).isZero();
-        run.putLong(Uapi.KvmRun.KVM_VALID_REGS, SYNC_REGS | UNKNOWN_SYNC);
-        assertErrno(Errno.EINVAL, libc.ioctl(vcpu, Uapi.KVM_RUN, 0));
-        assertThat(run.getLong(SYNCED_REGS + Uapi.KvmRegs.RIP)).isEqualTo(0xfff0);
-        run.putLong(Uapi.KvmRun.KVM_VALID_REGS, 0).putLong(Uapi.KvmRun.KVM_DIRTY_REGS, UNKNOWN_SYNC);
-        assertErrno(Errno.EINVAL, libc.ioctl(vcpu, Uapi.KVM_RUN, 0));
-        assertThat(run.getLong(Uapi.KvmRun.KVM_DIRTY_REGS)).isEqualTo(UNKNOWN_SYNC);
-    }
-
-    /** From 6.12 on, they pass: {@code kvm_sync_valid_fields()} has 32 bits. In 6.18 they do not. */
-    @Test
-    void unknownRegistersBeyond32BitsAreRefusedOrIgnored() {
-        ByteBuffer run = shared().put(Uapi.KvmRun.IMMEDIATE_EXIT, (byte) 1);
-        boolean ignored = world.isSince(6, 12) && !world.isSince(6, 18);
-        run.putLong(Uapi.KvmRun.KVM_VALID_REGS, UNKNOWN_SYNC << 32);
-        assertErrno(ignored ? Errno.EINTR : Errno.EINVAL, libc.ioctl(vcpu, Uapi.KVM_RUN, 0));
-        run.putLong(Uapi.KvmRun.KVM_VALID_REGS, 0).putLong(Uapi.KvmRun.KVM_DIRTY_REGS, UNKNOWN_SYNC << 32);
-        assertErrno(ignored ? Errno.EINTR : Errno.EINVAL, libc.ioctl(vcpu, Uapi.KVM_RUN, 0));
-        assertThat(run.getLong(Uapi.KvmRun.KVM_DIRTY_REGS)).isEqualTo(UNKNOWN_SYNC << 32);
-    }
-
-    @Test
-    void kvmRunTakesTheRegistersThatTheVmmChanged() {
-        ByteBuffer run = shared().put(Uapi.KvmRun.IMMEDIATE_EXIT, (byte) 1);
-        run.putLong(Uapi.KvmRun.KVM_VALID_REGS, SYNC_REGS | SYNC_SREGS);
-        leaveAtOnce(run);
-        run.putLong(SYNCED_REGS + RAX, 0x1234).putLong(SYNCED_SREGS + CR2, 0x6000);
-        leaveAtOnce(run);
-        assertThat(registers().getLong(RAX)).as("it was not said to be changed").isZero();
-        run.putLong(SYNCED_REGS + RAX, 0x1234).putLong(SYNCED_SREGS + CR2, 0x6000);
-        run.putLong(Uapi.KvmRun.KVM_DIRTY_REGS, SYNC_REGS | SYNC_SREGS);
-        leaveAtOnce(run);
-        assertThat(run.getLong(Uapi.KvmRun.KVM_DIRTY_REGS)).isZero();
-        assertThat(registers().getLong(RAX)).isEqualTo(0x1234);
-        assertThat(world.segments(vcpu).getLong(CR2)).isEqualTo(0x6000);
-        run.putLong(SYNCED_REGS + RAX, 0x5678).putLong(SYNCED_SREGS + CR0, PAGING);
-        run.putLong(Uapi.KvmRun.KVM_DIRTY_REGS, SYNC_REGS | SYNC_SREGS);
-        assertErrno(Errno.EINVAL, libc.ioctl(vcpu, Uapi.KVM_RUN, 0));
-        assertThat(run.getLong(Uapi.KvmRun.KVM_DIRTY_REGS))
-                .as("the general ones come first")
-                .isEqualTo(SYNC_SREGS);
-        assertThat(registers().getLong(RAX)).isEqualTo(0x5678);
-        assertThat(run.getLong(SYNCED_SREGS + CR0)).as("it was left anew").isEqualTo(0x60000010);
-    }
-
-    /** Registers of a vCPU that waits for its start-up are left, not taken. */
-    @Test
-    void kvmRunOfAWaitingVcpuTakesNoRegisters() {
-        int split = world.splitVm();
-        world.vcpu(split, 0);
-        vcpu = world.vcpu(split, 1);
-        ByteBuffer run = shared().put(Uapi.KvmRun.IMMEDIATE_EXIT, (byte) 1);
-        run.putLong(Uapi.KvmRun.KVM_VALID_REGS, SYNC_REGS)
-                .putLong(Uapi.KvmRun.KVM_DIRTY_REGS, SYNC_REGS | UNKNOWN_SYNC);
-        leaveAtOnce(run);
-        assertThat(run.getLong(Uapi.KvmRun.KVM_DIRTY_REGS)).isEqualTo(SYNC_REGS | UNKNOWN_SYNC);
-        assertThat(part(run, SYNCED_REGS, Uapi.KvmRegs.SIZE)).isEqualTo(registers());
-    }
-
-    private static ByteBuffer part(ByteBuffer run, int at, int length) {
-        return run.slice(at, length);
     }
 
     /** With a PIC in the kernel the VMM need not wait; else the interrupt flag decides, and LINT0 of a LAPIC. */

@@ -9,25 +9,17 @@ import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.testing.Structs;
 import io.kvmirq.uapi.Uapi;
-import io.kvmirq.uapi.Uapi.KvmX86Mce;
 import java.nio.ByteBuffer;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
-/** Calls of VMMs beside interrupts: CPUID, TSC, machine checks, MSR filters. */
+/** Calls of VMMs beside interrupts: CPUID, TSC and MSRs. */
 @Contract
 class SetupContract extends KernelSuite {
     private static final long NOWHERE = 8;
-    private static final long PAGE = 4096;
     private static final int TSC_CONTROL = 60;
-    private static final int CONTROL_PRESENT = 1 << 8;
-    private static final int MCG_CAP = 0x179;
-    private static final int MCG_STATUS = 0x17a;
-    private static final int MCG_CTL = 0x17b;
-    private static final int MC0_CTL = 0x400;
-    private static final long VALID = 1L << 63;
 
     private int vm;
     private int vcpu;
@@ -40,38 +32,8 @@ class SetupContract extends KernelSuite {
         vcpu = world.vcpu(vm, 0);
     }
 
-    private static ByteBuffer number(long value) {
-        return Buffers.allocate(Long.BYTES).putLong(0, value);
-    }
-
     @ParameterizedTest
-    @ValueSource(
-            longs = {
-                Uapi.KVM_GET_CPUID2,
-                Uapi.KVM_GET_SREGS2,
-                Uapi.KVM_SET_SREGS2,
-                Uapi.KVM_X86_SETUP_MCE,
-                Uapi.KVM_X86_SET_MCE,
-                Uapi.KVM_TPR_ACCESS_REPORTING
-            })
-    void structureOfAVcpuIsCopied(long request) {
-        assertErrno(Errno.EFAULT, libc.ioctl(vcpu, request, NOWHERE));
-    }
-
-    @ParameterizedTest
-    @ValueSource(longs = Uapi.KVM_X86_SET_MSR_FILTER)
-    void structureOfAVmIsCopied(long request) {
-        assertErrno(Errno.EFAULT, libc.ioctl(vm, request, NOWHERE));
-    }
-
-    @ParameterizedTest
-    @ValueSource(
-            longs = {
-                Uapi.KVM_GET_MSR_FEATURE_INDEX_LIST,
-                Uapi.KVM_GET_MSRS,
-                Uapi.KVM_X86_GET_MCE_CAP_SUPPORTED,
-                Uapi.KVM_GET_EMULATED_CPUID
-            })
+    @ValueSource(longs = {Uapi.KVM_GET_MSR_FEATURE_INDEX_LIST, Uapi.KVM_GET_MSRS})
     void structureOfTheSystemIsCopied(long request) {
         assertErrno(Errno.EFAULT, libc.ioctl(world.kvm(), request, NOWHERE));
     }
@@ -103,18 +65,6 @@ class SetupContract extends KernelSuite {
         assertOk(world.ioctl(vcpu, Uapi.KVM_GET_CPUID2, read.putInt(Uapi.KvmCpuid2.NENT, 100)));
         assertThat(read.getInt(Uapi.KvmCpuid2.NENT)).isEqualTo(world.isSince(6, 5) ? 2 : 100);
         assertThat(read.putInt(Uapi.KvmCpuid2.NENT, 2)).isEqualTo(two);
-    }
-
-    @Test
-    void kernelListsWhatItEmulates() {
-        ByteBuffer list = leaves(2);
-        int kvm = world.kvm();
-        assertErrno(Errno.E2BIG, world.ioctl(kvm, Uapi.KVM_GET_EMULATED_CPUID, list));
-        assertOk(world.ioctl(kvm, Uapi.KVM_GET_EMULATED_CPUID, list.putInt(Uapi.KvmCpuid2.NENT, 100)));
-        assertThat(list.getInt(Uapi.KvmCpuid2.NENT)).isEqualTo(3);
-        assertThat(list.getInt(leaf(0) + Uapi.KvmCpuidEntry2.EAX)).isEqualTo(7);
-        assertThat(list.getInt(leaf(1) + Uapi.KvmCpuidEntry2.ECX)).isEqualTo(1 << 22);
-        assertThat(list.getInt(leaf(2))).isEqualTo(7);
     }
 
     // Time
@@ -161,29 +111,7 @@ class SetupContract extends KernelSuite {
         assertThat(libc.ioctl(world.vcpu(other, 0), Uapi.KVM_GET_TSC_KHZ, 0)).isEqualTo(faster);
     }
 
-    @Test
-    void guestWithoutKvmsClockIsNotPaused() {
-        assertErrno(Errno.EINVAL, libc.ioctl(vcpu, Uapi.KVM_KVMCLOCK_CTRL, 0));
-    }
-
     // Registers
-
-    @Test
-    void segmentsHaveFlagsInTheirSecondForm() {
-        ByteBuffer registers = Buffers.allocate(Uapi.KvmSregs2.SIZE);
-        assertOk(world.ioctl(vcpu, Uapi.KVM_GET_SREGS2, registers));
-        assertThat(registers.getLong(Uapi.KvmSregs2.FLAGS)).isZero();
-        assertThat(registers.getLong(Uapi.KvmSregs2.APIC_BASE)).isEqualTo(0xfee00900L);
-        for (int flag : new int[] {Uapi.KVM_SREGS2_FLAGS_PDPTRS_VALID, 2}) {
-            registers.putLong(Uapi.KvmSregs2.FLAGS, flag);
-            assertErrno(Errno.EINVAL, world.ioctl(vcpu, Uapi.KVM_SET_SREGS2, registers));
-        }
-        registers.putLong(Uapi.KvmSregs2.FLAGS, 0).putLong(Uapi.KvmSregs.CR2, 0x99);
-        assertOk(world.ioctl(vcpu, Uapi.KVM_SET_SREGS2, registers));
-        ByteBuffer first = Buffers.allocate(Uapi.KvmSregs.SIZE);
-        assertOk(world.ioctl(vcpu, Uapi.KVM_GET_SREGS, first));
-        assertThat(first.getLong(Uapi.KvmSregs.CR2)).isEqualTo(0x99);
-    }
 
     /** RF, AF, IOPL, NT, AC, ID and TF: a guest in another mode has them. */
     @ParameterizedTest
@@ -258,122 +186,5 @@ class SetupContract extends KernelSuite {
         assertErrno(
                 Errno.E2BIG,
                 world.ioctl(kvm, Uapi.KVM_GET_MSRS, Buffers.allocate(8192).putInt(0, 256)));
-    }
-
-    // Machine checks
-
-    @Test
-    void banksOfMachineChecksAreSetUp() {
-        ByteBuffer supported = Buffers.allocate(Long.BYTES);
-        assertOk(world.ioctl(world.kvm(), Uapi.KVM_X86_GET_MCE_CAP_SUPPORTED, supported));
-        assertThat(supported.getLong(0) & CONTROL_PRESENT).isNotZero();
-        assertThat(get(MCG_CAP)).isEqualTo(32);
-        assertErrno(Errno.EINVAL, world.ioctl(vcpu, Uapi.KVM_X86_SETUP_MCE, number(0)));
-        assertErrno(Errno.EINVAL, world.ioctl(vcpu, Uapi.KVM_X86_SETUP_MCE, number(33)));
-        assertErrno(Errno.EINVAL, world.ioctl(vcpu, Uapi.KVM_X86_SETUP_MCE, number(1 << 9 | 10)));
-        assertOk(world.ioctl(vcpu, Uapi.KVM_X86_SETUP_MCE, number(CONTROL_PRESENT | 10)));
-        assertThat(get(MCG_CAP)).isEqualTo(CONTROL_PRESENT | 10);
-        assertThat(get(MCG_CTL)).isEqualTo(-1);
-        assertThat(get(MC0_CTL)).isEqualTo(-1);
-        assertThat(get(MC0_CTL + 39)).isZero();
-        assertThat(world.ioctl(vcpu, Uapi.KVM_GET_MSRS, Structs.msrs(MC0_CTL + 40, 0)))
-                .isZero();
-    }
-
-    @Test
-    void machineCheckRegistersTakeWhatProcessorsTake() {
-        assertThat(set(MCG_CTL, -1)).isZero();
-        assertOk(world.ioctl(vcpu, Uapi.KVM_X86_SETUP_MCE, number(CONTROL_PRESENT | 10)));
-        assertThat(set(MCG_CAP, 5)).isZero();
-        assertThat(set(MCG_CTL, 5)).isZero();
-        assertThat(set(MCG_CTL, 0)).isOne();
-        assertThat(set(MCG_STATUS, 7)).isOne();
-        assertThat(get(MCG_STATUS)).isEqualTo(7);
-        assertThat(set(MC0_CTL, 5)).isZero();
-        assertThat(set(MC0_CTL, ~(1L << 10))).isOne();
-        assertThat(set(MC0_CTL + 1, 5)).isOne();
-        assertThat(get(MC0_CTL + 1)).isEqualTo(5);
-        assertThat(set(0x280, 9)).isZero();
-        assertThat(set(0x280, 0)).isOne();
-    }
-
-    private static ByteBuffer error(int bank, long status) {
-        return Buffers.allocate(KvmX86Mce.SIZE)
-                .put(KvmX86Mce.BANK, (byte) bank)
-                .putLong(KvmX86Mce.STATUS, status)
-                .putLong(KvmX86Mce.ADDR, 0x77);
-    }
-
-    @Test
-    void correctedErrorIsInItsBank() {
-        assertOk(world.ioctl(vcpu, Uapi.KVM_X86_SETUP_MCE, number(10)));
-        assertErrno(Errno.EINVAL, world.ioctl(vcpu, Uapi.KVM_X86_SET_MCE, error(10, VALID)));
-        assertErrno(Errno.EINVAL, world.ioctl(vcpu, Uapi.KVM_X86_SET_MCE, error(1, 0)));
-        assertOk(world.ioctl(vcpu, Uapi.KVM_X86_SET_MCE, error(1, VALID)));
-        assertThat(get(MC0_CTL + 5)).isEqualTo(VALID);
-        assertThat(get(MC0_CTL + 6)).isEqualTo(0x77);
-        assertOk(world.ioctl(vcpu, Uapi.KVM_X86_SET_MCE, error(1, VALID)));
-        assertThat(get(MC0_CTL + 5)).isEqualTo(VALID | 1L << 62);
-    }
-
-    // TPR
-
-    @Test
-    void vapicNeedsALapicAndMemory() {
-        assertErrno(Errno.EINVAL, libc.ioctl(vcpu, Uapi.KVM_SET_VAPIC_ADDR, NOWHERE));
-        world.assumeFullIrqchip();
-        int full = world.fullVm();
-        int other = world.vcpu(full, 0);
-        assertErrno(Errno.EFAULT, libc.ioctl(other, Uapi.KVM_SET_VAPIC_ADDR, NOWHERE));
-        assertOk(world.ioctl(other, Uapi.KVM_SET_VAPIC_ADDR, number(0)));
-        assertErrno(Errno.EINVAL, world.ioctl(other, Uapi.KVM_SET_VAPIC_ADDR, number(PAGE)));
-        ByteBuffer slot = Buffers.allocate(Uapi.KvmUserspaceMemoryRegion.SIZE)
-                .putLong(Uapi.KvmUserspaceMemoryRegion.MEMORY_SIZE, 2 * PAGE)
-                .putLong(Uapi.KvmUserspaceMemoryRegion.USERSPACE_ADDR, world.map(2 * PAGE, -1));
-        assertOk(world.ioctl(full, Uapi.KVM_SET_USER_MEMORY_REGION, slot));
-        assertOk(world.ioctl(other, Uapi.KVM_SET_VAPIC_ADDR, number(PAGE)));
-        assertErrno(Errno.EINVAL, world.ioctl(other, Uapi.KVM_SET_VAPIC_ADDR, number(2 * PAGE - 2)));
-    }
-
-    @Test
-    void accessesToTheTprAreReportedWithoutFlags() {
-        ByteBuffer control = Buffers.allocate(Uapi.KvmTprAccessCtl.SIZE);
-        assertOk(world.ioctl(vcpu, Uapi.KVM_TPR_ACCESS_REPORTING, control));
-        assertOk(world.ioctl(vcpu, Uapi.KVM_TPR_ACCESS_REPORTING, control.putInt(Uapi.KvmTprAccessCtl.ENABLED, 7)));
-        assertErrno(
-                Errno.EINVAL,
-                world.ioctl(vcpu, Uapi.KVM_TPR_ACCESS_REPORTING, control.putInt(Uapi.KvmTprAccessCtl.FLAGS, 1)));
-    }
-
-    // The VM
-
-    @Test
-    void mmuHasAtLeast64Pages() {
-        assertErrno(Errno.EINVAL, libc.ioctl(vm, Uapi.KVM_SET_NR_MMU_PAGES, 63));
-        assertOk(libc.ioctl(vm, Uapi.KVM_SET_NR_MMU_PAGES, 64));
-    }
-
-    private static ByteBuffer filter(int flags, int accesses, int count, long bitmap) {
-        return Buffers.allocate(Uapi.KvmMsrFilter.SIZE)
-                .putInt(Uapi.KvmMsrFilter.FLAGS, flags)
-                .putInt(Uapi.KvmMsrFilter.RANGES, accesses)
-                .putInt(Uapi.KvmMsrFilter.RANGES + Integer.BYTES, count)
-                .putLong(Uapi.KvmMsrFilter.RANGES_BITMAP, bitmap);
-    }
-
-    @Test
-    void filterOfMsrsIsChecked() {
-        ByteBuffer kept = Buffers.allocate(0x600);
-        long bitmap = libc.addressOf(kept);
-        assertOk(world.ioctl(vm, Uapi.KVM_X86_SET_MSR_FILTER, filter(0, 0, 0, 0)));
-        assertErrno(Errno.EINVAL, world.ioctl(vm, Uapi.KVM_X86_SET_MSR_FILTER, filter(2, 0, 0, 0)));
-        assertErrno(Errno.EINVAL, world.ioctl(vm, Uapi.KVM_X86_SET_MSR_FILTER, filter(1, 0, 0, 0)));
-        assertErrno(Errno.EINVAL, world.ioctl(vm, Uapi.KVM_X86_SET_MSR_FILTER, filter(0, 0, 8, bitmap)));
-        assertErrno(Errno.EINVAL, world.ioctl(vm, Uapi.KVM_X86_SET_MSR_FILTER, filter(0, 4, 8, bitmap)));
-        assertErrno(Errno.EFAULT, world.ioctl(vm, Uapi.KVM_X86_SET_MSR_FILTER, filter(0, 3, 8, NOWHERE)));
-        assertErrno(Errno.EINVAL, world.ioctl(vm, Uapi.KVM_X86_SET_MSR_FILTER, filter(0, 3, 0x600 * 8 + 1, bitmap)));
-        assertErrno(Errno.EINVAL, world.ioctl(vm, Uapi.KVM_X86_SET_MSR_FILTER, filter(0, 3, -1, bitmap)));
-        assertOk(world.ioctl(vm, Uapi.KVM_X86_SET_MSR_FILTER, filter(1, 3, 0x600 * 8, bitmap)));
-        assertThat(kept.get(0)).isZero();
     }
 }

@@ -58,9 +58,8 @@ enum Operation {
     // The processor; a structure is read, changed at an offset, and written back
     GET_REGS("fd"),
     SET_REGS("fd", "register", "value"),
-    /** {@code form} is 1 or 2, for KVM_GET_SREGS2. */
-    GET_SREGS("fd", "form"),
-    SET_SREGS("fd", "form", "offset", "width", "value"),
+    GET_SREGS("fd"),
+    SET_SREGS("fd", "offset", "width", "value"),
     GET_EVENTS("fd"),
     SET_EVENTS("fd", "valid", "offset", "value"),
     GET_DEBUG("fd"),

@@ -42,7 +42,7 @@ final class VcpuSide {
                 memory.putLong(call.intAt(1) * Long.BYTES, call.at(2));
                 yield get(fd, Uapi.KVM_SET_REGS, 0);
             }
-            case GET_SREGS -> getSegments(fd, call.at(1) == 2);
+            case GET_SREGS -> getSegments(fd);
             case SET_SREGS -> setSegments(fd, call);
             case GET_EVENTS -> getEvents(fd);
             case SET_EVENTS -> setEvents(fd, call);
@@ -80,20 +80,18 @@ final class VcpuSide {
     }
 
     /** Hardware decides the types of segments that no guest has loaded. */
-    private Answer getSegments(int fd, boolean second) {
-        int size = second ? Uapi.KvmSregs2.SIZE : Uapi.KvmSregs.SIZE;
-        int result = libc.ioctl(fd, second ? Uapi.KVM_GET_SREGS2 : Uapi.KVM_GET_SREGS, address);
+    private Answer getSegments(int fd) {
+        int result = libc.ioctl(fd, Uapi.KVM_GET_SREGS, address);
         for (int at = TYPE; at < SEGMENTS * SEGMENT; at += SEGMENT) {
             memory.put(at, (byte) 0);
         }
-        return Answer.of(result, memory, size);
+        return Answer.of(result, memory, Uapi.KvmSregs.SIZE);
     }
 
     private Answer setSegments(int fd, Call call) {
-        boolean second = call.at(1) == 2;
-        libc.ioctl(fd, second ? Uapi.KVM_GET_SREGS2 : Uapi.KVM_GET_SREGS, address);
-        put(call.intAt(2), call.intAt(3), call.at(4));
-        return get(fd, second ? Uapi.KVM_SET_SREGS2 : Uapi.KVM_SET_SREGS, 0);
+        libc.ioctl(fd, Uapi.KVM_GET_SREGS, address);
+        put(call.intAt(1), call.intAt(2), call.at(3));
+        return get(fd, Uapi.KVM_SET_SREGS, 0);
     }
 
     private void put(int at, int width, long value) {

@@ -65,15 +65,6 @@ final class VcpuSteps {
         0x201,
         0x20e,
         0x20f,
-        0x17a,
-        0x17b,
-        0x179,
-        0x400,
-        0x401,
-        0x402,
-        0x403,
-        0x47c,
-        0x480,
         0x12345678L
     };
 
@@ -130,24 +121,21 @@ final class VcpuSteps {
 
     void system() {
         long vcpu = vcpu();
-        long form = values.rarely(4) ? 2 : 1;
-        Call look = call(Operation.GET_SREGS, vcpu, form);
+        Call look = call(Operation.GET_SREGS, vcpu);
         if (values.rarely(4)) {
             draft.step(look);
             return;
         }
         switch ((int) values.below(6)) {
-            case 0, 1, 2 ->
-                set(call(Operation.SET_SREGS, vcpu, form, Uapi.KvmSregs.APIC_BASE, 8, values.apicBase()), look);
-            case 3 ->
-                set(call(Operation.SET_SREGS, vcpu, form, Uapi.KvmSregs.CR8, 8, values.of(0, 1, 4, 15, 16, -1)), look);
-            case 4 -> set(call(Operation.SET_SREGS, vcpu, 1, bitmap(), 1, values.of(0, 1, 2, 0x80, 0xff)), look);
+            case 0, 1, 2 -> set(call(Operation.SET_SREGS, vcpu, Uapi.KvmSregs.APIC_BASE, 8, values.apicBase()), look);
+            case 3 -> set(call(Operation.SET_SREGS, vcpu, Uapi.KvmSregs.CR8, 8, values.of(0, 1, 4, 15, 16, -1)), look);
+            case 4 -> set(call(Operation.SET_SREGS, vcpu, bitmap(), 1, values.of(0, 1, 2, 0x80, 0xff)), look);
             default -> {
                 long at = values.of(CR2, Uapi.KvmSregs.CR3, GDT, Uapi.KvmSregs.CR0);
                 long value = at == Uapi.KvmSregs.CR0
                         ? values.of(0x60000010L, 0x10, 0x40000010L, 0x20000010L, 1L << 32 | 0x10, 0x80000010L)
                         : values.of(0, 0x1000, 0x7000);
-                set(call(Operation.SET_SREGS, vcpu, form, at, 8, value), look);
+                set(call(Operation.SET_SREGS, vcpu, at, 8, value), look);
             }
         }
     }
@@ -191,7 +179,7 @@ final class VcpuSteps {
                 Operation.SET_EVENTS, vcpu, Uapi.KVM_VCPUEVENT_VALID_SIPI_VECTOR, KvmVcpuEvents.SIPI_VECTOR, vector));
         draft.step(call(Operation.SET_MP_STATE, vcpu, Uapi.KVM_MP_STATE_SIPI_RECEIVED));
         draft.step(call(Operation.GET_MP_STATE, vcpu));
-        draft.step(call(Operation.GET_SREGS, vcpu, 1));
+        draft.step(call(Operation.GET_SREGS, vcpu));
     }
 
     /** No breakpoint: its guest is not modelled. */

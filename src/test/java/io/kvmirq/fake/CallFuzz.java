@@ -158,13 +158,11 @@ final class CallFuzz {
         }
     }
 
-    /** What the VMM tells the next KVM_RUN. The registers that it takes from kvm_run are left as they are. */
+    /** The priority that the VMM gives the next KVM_RUN. */
     private void writeRun(int fd) {
         FakeFile file = kernel.host.file(fd);
         if (file != null) {
-            file.shared(0, 4096, false).ifPresent(run -> run.putLong(Uapi.KvmRun.CR8, random.nextInt(20))
-                    .putLong(Uapi.KvmRun.KVM_VALID_REGS, arguments.number())
-                    .putLong(Uapi.KvmRun.KVM_DIRTY_REGS, arguments.number() & ~3));
+            file.shared(0, 4096, false).ifPresent(run -> run.putLong(Uapi.KvmRun.CR8, random.nextInt(20)));
         }
     }
 

@@ -76,7 +76,6 @@ final class CallJudge {
                             "VcpuFile.shared",
                             "FakeCpu.shared",
                             "RunPage.page",
-                            "SyncedRegisters.shared",
                             "FakeCpu.priority",
                             "Accesses.reads",
                             "ArmVcpu.hasRun",

@@ -102,13 +102,11 @@ final class Msrs {
     private static final int CANONICAL = Long.SIZE - 48;
 
     private final Map<Integer, Long> values = new HashMap<>();
-    private final MachineChecks checks;
     private final LapicMsrs lapic;
     private final TimeStampCounter tsc;
     private final LongSupplier apicBase;
 
-    Msrs(MachineChecks checks, LapicMsrs lapic, TimeStampCounter tsc, LongSupplier apicBase) {
-        this.checks = checks;
+    Msrs(LapicMsrs lapic, TimeStampCounter tsc, LongSupplier apicBase) {
         this.tsc = tsc;
         this.lapic = lapic;
         this.apicBase = apicBase;
@@ -125,13 +123,13 @@ final class Msrs {
 
     /** Whether the vCPU has an MSR; NotModelledException for one that real kernels may have. */
     private boolean has(int number) {
-        if (values.containsKey(number) || checks.has(number) || number == APIC_BASE) {
+        if (values.containsKey(number) || number == APIC_BASE) {
             return true;
         }
         if (LapicMsrs.covers(number)) {
             return lapic.has(number);
         }
-        if (mayExist(number) && !MachineChecks.isBeyond(number)) {
+        if (mayExist(number)) {
             throw new NotModelledException("MSR " + X86Msr.text(number));
         }
         return false;
@@ -150,7 +148,7 @@ final class Msrs {
         if (LapicMsrs.covers(number)) {
             return lapic.get(number);
         }
-        return checks.has(number) ? checks.get(number) : Objects.requireNonNull(values.get(number));
+        return Objects.requireNonNull(values.get(number));
     }
 
     /** Whether processors, KVM or Hyper-V have registers near the number. */
@@ -234,8 +232,6 @@ final class Msrs {
             tsc.write(value);
         } else if (number == DEADLINE) {
             lapic.setDeadline(value);
-        } else if (checks.has(number)) {
-            checks.put(number, value);
         } else if (number != APIC_BASE) {
             boolean address = number == X86Msr.SYSENTER_ESP.number() || number == X86Msr.SYSENTER_EIP.number();
             values.put(number, address ? canonical(value) : value);
@@ -254,9 +250,6 @@ final class Msrs {
                 tsc.checkModelled();
             }
             return true;
-        }
-        if (checks.has(number)) {
-            return checks.takes(number, value);
         }
         if (OF_PROCESSOR.contains(number) || number == APIC_BASE) {
             if (value != 0 && value != get(number) || value == 0 && number == APIC_BASE) {

@@ -20,24 +20,14 @@ public final class X86KvmFile extends KvmFile {
     /** KVM_X86_GRP_SEV. */
     private static final int ENCRYPTED = 1;
 
-    /** Leaf 1, ECX bit 22. */
-    private static final int CPUID_MOVBE = 1 << 22;
-
-    private static final int[] EMULATED = {0, 1, 7};
-
     private static final Requests<X86KvmFile> REQUESTS = KvmFile.<X86KvmFile>requests(
                     number -> Requests.name(UapiTable.FileKind.KVM, number))
             .inHeader(Uapi.KVM_GET_SUPPORTED_CPUID, X86KvmFile::supportedCpuid)
-            .inHeader(Uapi.KVM_GET_EMULATED_CPUID, X86KvmFile::emulatedCpuid)
             .inHeader(Uapi.KVM_GET_MSR_INDEX_LIST, (kvm, header, address) -> kvm.list(Msrs.LISTED, header, address))
             .inHeader(
                     Uapi.KVM_GET_MSR_FEATURE_INDEX_LIST,
                     (kvm, header, address) -> kvm.list(List.copyOf(Msrs.FEATURES.keySet()), header, address))
             .inHeader(Uapi.KVM_GET_MSRS, X86KvmFile::getFeatures)
-            .out(Uapi.KVM_X86_GET_MCE_CAP_SUPPORTED, (kvm, capabilities) -> {
-                capabilities.putLong(0, MachineChecks.SUPPORTED);
-                return 0;
-            })
             .in(Uapi.KVM_GET_DEVICE_ATTR, X86KvmFile::getAttribute)
             .in(Uapi.KVM_HAS_DEVICE_ATTR, X86KvmFile::hasAttribute);
 
@@ -105,26 +95,6 @@ public final class X86KvmFile extends KvmFile {
             int copied = host.copyOut(address + Uapi.KvmMsrs.SIZE, entries, entries.capacity());
             return copied < 0 ? copied : done;
         });
-    }
-
-    /** Leaves of instructions that KVM emulates where the processor lacks them: MOVBE, in leaf 1. */
-    private int emulatedCpuid(ByteBuffer header, long address) {
-        if (Integer.compareUnsigned(header.getInt(Uapi.KvmCpuid2.NENT), EMULATED.length) < 0) {
-            return host.refuse(VmAnswer.KVM_CPUID_ROOM);
-        }
-        int length = Uapi.KvmCpuid2.SIZE + EMULATED.length * Uapi.KvmCpuidEntry2.SIZE;
-        ByteBuffer leaves =
-                ByteBuffer.allocate(length).order(ByteOrder.nativeOrder()).putInt(Uapi.KvmCpuid2.NENT, EMULATED.length);
-        for (int i = 0; i < EMULATED.length; i++) {
-            int at = Uapi.KvmCpuid2.SIZE + i * Uapi.KvmCpuidEntry2.SIZE;
-            leaves.putInt(at, EMULATED[i]);
-            switch (EMULATED[i]) {
-                case 0 -> leaves.putInt(at + Uapi.KvmCpuidEntry2.EAX, EMULATED[EMULATED.length - 1]);
-                case 1 -> leaves.putInt(at + Uapi.KvmCpuidEntry2.ECX, CPUID_MOVBE);
-                default -> leaves.putInt(at + Uapi.KvmCpuidEntry2.FLAGS, 1);
-            }
-        }
-        return host.copyOut(address, leaves, length);
     }
 
     private int list(List<Integer> msrs, ByteBuffer header, long address) {

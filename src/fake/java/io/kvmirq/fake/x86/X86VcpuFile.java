@@ -13,7 +13,6 @@ import io.kvmirq.fake.kvm.StatsFile;
 import io.kvmirq.fake.kvm.VcpuFile;
 import io.kvmirq.fake.posting.PostingVcpu;
 import io.kvmirq.fake.x86.cpu.DebugRegisters;
-import io.kvmirq.fake.x86.cpu.SystemRegisters;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiTable;
 import java.nio.ByteBuffer;
@@ -67,16 +66,11 @@ final class X86VcpuFile extends VcpuFile {
                     (vcpu, from) -> vcpu.saved.setXcrs(from, vcpu.cpu.cpuid().xcr0()))
             .out(Uapi.KVM_GET_VCPU_EVENTS, X86VcpuFile::getEvents)
             .in(Uapi.KVM_SET_VCPU_EVENTS, X86VcpuFile::setEvents)
-            .value(Uapi.KVM_GET_TSC_KHZ, (vcpu, argument) -> vcpu.processor.getTsc())
-            .value(Uapi.KVM_SET_TSC_KHZ, (vcpu, rate) -> vcpu.processor.setTsc(rate))
-            .value(Uapi.KVM_KVMCLOCK_CTRL, (vcpu, argument) -> vcpu.host.refuse(SetupAnswer.CLOCK_NOT_ON))
+            .value(Uapi.KVM_GET_TSC_KHZ, (vcpu, argument) -> vcpu.tsc.rate().get())
+            .value(
+                    Uapi.KVM_SET_TSC_KHZ,
+                    (vcpu, rate) -> vcpu.host.refuse(vcpu.tsc.rate().set((int) rate)))
             .inHeader(Uapi.KVM_GET_CPUID2, (vcpu, header, address) -> vcpu.cpuid.get(header, address))
-            .in(Uapi.KVM_X86_SETUP_MCE, (vcpu, capabilities) -> vcpu.processor.setUpChecks(capabilities))
-            .in(Uapi.KVM_X86_SET_MCE, (vcpu, check) -> vcpu.processor.setCheck(check))
-            .value(Uapi.KVM_SET_VAPIC_ADDR, (vcpu, address) -> vcpu.processor.setVapic(address))
-            .inOut(Uapi.KVM_TPR_ACCESS_REPORTING, (vcpu, control) -> vcpu.processor.reportTpr(control))
-            .out(Uapi.KVM_GET_SREGS2, X86VcpuFile::getSegments2)
-            .in(Uapi.KVM_SET_SREGS2, X86VcpuFile::setSegments2)
             .value(Uapi.KVM_SMI, (vcpu, argument) -> vcpu.requestManagement())
             .out(Uapi.KVM_GET_DEBUGREGS, X86VcpuFile::getDebugRegisters)
             .in(Uapi.KVM_SET_DEBUGREGS, (vcpu, registers) -> vcpu.host.refuse(vcpu.debug.load(registers)))
@@ -87,9 +81,7 @@ final class X86VcpuFile extends VcpuFile {
 
     private final Optional<FakeLapic> lapic;
     private final FakeCpu cpu;
-    private final SyncedRegisters synced;
     private final DebugRegisters debug = new DebugRegisters();
-    private final ProcessorCalls processor;
     private final SavedState saved;
     private final CpuidCalls cpuid;
 
@@ -110,13 +102,11 @@ final class X86VcpuFile extends VcpuFile {
         this.state =
                 lapic.isPresent() && !vm.isBootVcpu(id) ? Uapi.KVM_MP_STATE_UNINITIALIZED : Uapi.KVM_MP_STATE_RUNNABLE;
         this.cpu = new FakeCpu(vm, memory, id, lapic, shared, page);
-        this.synced = new SyncedRegisters(vm.host(), shared, cpu);
         this.tsc =
                 lapic.map(apic -> apic.timer().tsc()).orElseGet(() -> new TimeStampCounter(vm.host(), vm.settings()));
-        this.processor = new ProcessorCalls(vm.host(), memory, lapic.isPresent(), tsc.rate());
         LapicMsrs ofLapic = new LapicMsrs(vm.host(), lapic);
-        this.saved = new SavedState(vm.host(), new Msrs(processor.checks(), ofLapic, tsc, () -> cpu.base()
-                .get()));
+        this.saved = new SavedState(
+                vm.host(), new Msrs(ofLapic, tsc, () -> cpu.base().get()));
         this.cpuid = new CpuidCalls(vm.host(), cpu);
     }
 
@@ -152,18 +142,14 @@ final class X86VcpuFile extends VcpuFile {
         }
         cpu.events().checkModelled(cpu.isHalted());
         debug.checkModelled();
-        processor.checkModelled();
         cpu.registers().checkModelled();
-        vm.settings().checkModelled();
-        synced.checkModelled();
+        if ((shared.getLong(Uapi.KvmRun.KVM_VALID_REGS) | shared.getLong(Uapi.KvmRun.KVM_DIRTY_REGS)) != 0) {
+            throw new NotModelledException("registers in kvm_run (KVM_CAP_SYNC_REGS)");
+        }
         host.threads().beginRun(signals);
         setRunning(true);
         try {
-            int result = state == Uapi.KVM_MP_STATE_UNINITIALIZED ? 0 : synced.take(this::loadSegments);
-            if (result == 0) {
-                result = state == Uapi.KVM_MP_STATE_RUNNABLE ? cpu.run() : awaitStart();
-            }
-            synced.leave();
+            int result = state == Uapi.KVM_MP_STATE_RUNNABLE ? cpu.run() : awaitStart();
             cpu.leave();
             return result;
         } finally {
@@ -231,30 +217,6 @@ final class X86VcpuFile extends VcpuFile {
             loadSegments(segments);
         }
         return host.refuse(refused);
-    }
-
-    private int getSegments2(ByteBuffer to) {
-        if (cpu.system().isPae()) {
-            throw new NotModelledException("the page directory pointers of PAE paging");
-        }
-        ByteBuffer segments = ByteBuffer.allocate(Uapi.KvmSregs.SIZE).order(ByteOrder.nativeOrder());
-        cpu.saveSegments(segments);
-        to.put(0, segments, 0, Uapi.KvmSregs2.FLAGS);
-        return 0;
-    }
-
-    /** KVM_SET_SREGS2, which has no interrupt bitmap. */
-    private int setSegments2(ByteBuffer from) {
-        long flags = from.getLong(Uapi.KvmSregs2.FLAGS);
-        if ((flags & ~Uapi.KVM_SREGS2_FLAGS_PDPTRS_VALID) != 0 || flags != 0 && !SystemRegisters.isPae(from)) {
-            return host.refuse(SetupAnswer.SREGS_PDPTRS);
-        }
-        if (flags != 0) {
-            throw new NotModelledException("the page directory pointers of PAE paging");
-        }
-        ByteBuffer segments = ByteBuffer.allocate(Uapi.KvmSregs.SIZE).order(ByteOrder.nativeOrder());
-        segments.put(0, from, 0, Uapi.KvmSregs2.FLAGS);
-        return setSegments(segments);
     }
 
     /** KVM_SMI, which only a kernel with System Management Mode has. */

@@ -56,9 +56,7 @@ final class X86VmFile extends VmFile {
             .out(Uapi.KVM_GET_CLOCK, (vm, clock) -> vm.timers.getClock(clock))
             .in(Uapi.KVM_SET_CLOCK, (vm, clock) -> vm.timers.setClock(clock))
             .value(Uapi.KVM_GET_TSC_KHZ, (vm, argument) -> vm.vm.settings().tscRate())
-            .value(Uapi.KVM_SET_TSC_KHZ, (vm, rate) -> vm.vm.settings().setTscRate(rate, !vm.vcpus.isEmpty()))
-            .value(Uapi.KVM_SET_NR_MMU_PAGES, (vm, pages) -> vm.vm.settings().setMmuPages(pages))
-            .in(Uapi.KVM_X86_SET_MSR_FILTER, (vm, filter) -> vm.vm.settings().setFilter(filter));
+            .value(Uapi.KVM_SET_TSC_KHZ, (vm, rate) -> vm.vm.settings().setTscRate(rate, !vm.vcpus.isEmpty()));
 
     /** Requests that a kernel without CONFIG_KVM_IOAPIC lacks. */
     private static final Set<Long> OF_FULL_IRQCHIP = Set.of(

@@ -117,25 +117,10 @@ public final class SystemRegisters {
                 : Optional.empty();
     }
 
-    /** Whether the guest would page by PAE, outside long mode. */
-    public static boolean isPae(ByteBuffer next) {
-        return (next.getLong(CR0) & PAGING) != 0
-                && (next.getLong(CR4) & PHYSICAL_ADDRESS_EXTENSION) != 0
-                && (next.getLong(EFER) & LONG_MODE_ACTIVE) == 0;
-    }
-
     /** Checks the registers before a run. */
     public void checkModelled() {
         if (unmodelled != null) {
             throw new NotModelledException(unmodelled);
-        }
-    }
-
-    /** @throws NotModelledException if no guest runs with these registers */
-    public static void checkModelled(ByteBuffer next) {
-        String why = unmodelled(next);
-        if (why != null) {
-            throw new NotModelledException(why);
         }
     }
 
@@ -187,11 +172,6 @@ public final class SystemRegisters {
     /** CR4.PKE. */
     boolean hasProtectionKeys() {
         return (values.getLong(CR4) & PROTECTION_KEYS) != 0;
-    }
-
-    /** Whether the guest pages by PAE, outside long mode. */
-    public boolean isPae() {
-        return isPae(values);
     }
 
     long address(int segment, int offset) {
