@@ -27,6 +27,8 @@ public enum ChipAnswer implements Answer {
         "ioapic.c kvm_ioapic_update_eoi_one()")),
     IOAPIC_CLOCK(behaviour(MEASURED, "a clock tick is coalesced until the EOI of the tick before",
         "ioapic.c rtc_irq_eoi()")),
+    IOAPIC_REGISTERS(behaviour(MEASURED, "the kernel handles a guest's accesses to the registers at 0xfec00000",
+        "ioapic.c ioapic_mmio_write()")),
     LAPIC_ACCEPTS(behaviour(MEASURED, "an enabled LAPIC accepts a vector into IRR, also if its bit is set already",
         "lapic.c __apic_accept_irq()")),
     LAPIC_EOI(behaviour(MEASURED,

@@ -58,6 +58,8 @@ public enum IrqfdAnswer implements Answer {
         "eventfd.c irqfd_inject()")),
     RESAMPLE_ON_EOI(behaviour(MEASURED, "the guest's EOI lowers the line and signals every resamplefd of the GSI",
         "eventfd.c irqfd_resampler_ack()")),
+    RESAMPLE_AT_UNMASK(behaviour(MEASURED, "the unmask of a pending level signals the resamplefds and does not interrupt;"
+        + " before 6.4 it interrupts", "ioapic.c ioapic_write_indirect()")),
     RESAMPLE_LAST_LOWERS(behaviour(MEASURED,
         "removing the last resampling irqfd of a GSI lowers its line; so does a first one refused with EBUSY",
         "eventfd.c irqfd_resampler_shutdown()")),

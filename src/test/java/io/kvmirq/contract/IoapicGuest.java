@@ -61,11 +61,6 @@ final class IoapicGuest {
 
     private static final int ENTRIES = 0x10;
     private static final int FS_BASE = 3 * 24;
-    private static final int LIMIT = 8;
-    private static final int SELECTOR = 12;
-    /** Where the guests of a fake, which know real mode alone, have their IOAPIC: an address of no memory. */
-    private static final int LOW_WINDOW = 0xf800;
-
     private final World world;
     private final Vm vm;
     private final List<Vcpu> vcpus = new ArrayList<>();
@@ -73,7 +68,6 @@ final class IoapicGuest {
     private final @Nullable GuestIoapic ioapic;
     private final GuestPic pic = new GuestPic();
     private final boolean inKernel;
-    private final long window;
     private final List<String> served = new ArrayList<>();
     private IntConsumer handler = vector -> {};
     private int running;
@@ -83,7 +77,6 @@ final class IoapicGuest {
     IoapicGuest(World world, Kernel kernel, Undo made, boolean inKernel) {
         this.world = world;
         this.inKernel = inKernel;
-        this.window = world.fake().isPresent() ? LOW_WINDOW : GuestIoapic.ADDRESS;
         vm = made.add(Vm.create(kernel));
         if (inKernel) {
             vm.createIrqchip();
@@ -150,14 +143,13 @@ final class IoapicGuest {
         Libc libc = world.kernel().libc();
         ByteBuffer segments = Buffers.allocate(Uapi.KvmSregs.SIZE);
         assertOk(libc.ioctl(vcpu, Uapi.KVM_GET_SREGS, segments));
-        segments.putLong(FS_BASE, window);
-        if (window == GuestIoapic.ADDRESS) {
-            segments.putInt(FS_BASE + LIMIT, -1);
-        } else {
-            segments.putShort(FS_BASE + SELECTOR, (short) (window >> 4));
-        }
+        segments.putLong(FS_BASE, GuestIoapic.ADDRESS);
         assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_SREGS, segments));
         assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_MP_STATE, Buffers.allocate(Uapi.KvmMpState.SIZE)));
+    }
+
+    int vm() {
+        return Numbers.of(vm.fd());
     }
 
     int vcpu(int which) {
@@ -224,7 +216,7 @@ final class IoapicGuest {
     }
 
     private void access(VcpuExit exit) {
-        long at = exit.address() - window;
+        long at = exit.address() - GuestIoapic.ADDRESS;
         if (exit.isWrite()) {
             ioapic().write(at, exit.size(), (int) exit.data());
         } else {

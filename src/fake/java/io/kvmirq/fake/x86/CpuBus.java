@@ -2,18 +2,16 @@
 package io.kvmirq.fake.x86;
 
 import io.kvmirq.NotModelledException;
-import io.kvmirq.arch.apic.IoapicEntry;
 import io.kvmirq.fake.kvm.FakeIoEventFd;
 import io.kvmirq.fake.kvm.RunPage;
 import io.kvmirq.fake.x86.cpu.GuestBus;
 import io.kvmirq.uapi.Uapi;
+import java.util.OptionalLong;
 
 /**
  * Guest accesses to ports and MMIO. A write signals a matching ioeventfd. All other accesses exit to the VMM. Source: {@code kernel_pio()} and {@code vcpu_mmio_write()} in arch/x86/kvm/x86.c.
  */
 final class CpuBus implements GuestBus {
-    private static final long IOAPIC_LENGTH = 0x100;
-
     private final X86Vm vm;
     private final RunPage page;
     private final ApicBase lapic;
@@ -77,7 +75,10 @@ final class CpuBus implements GuestBus {
             lapic.write(address, size);
             return true;
         }
-        requireNoIoapic(address);
+        if (isOfIoapic(address)) {
+            vm.ioapic().write(address, value);
+            return true;
+        }
         return vm.signals(FakeIoEventFd.Bus.MEMORY, address, size, value);
     }
 
@@ -87,20 +88,21 @@ final class CpuBus implements GuestBus {
         page.put(0, size, value);
     }
 
-    private void requireNoIoapic(long address) {
-        if (vm.irqchip() == X86Vm.Irqchip.FULL
-                && address >= IoapicEntry.REGISTERS
-                && address < IoapicEntry.REGISTERS + IOAPIC_LENGTH) {
-            throw new NotModelledException("a guest that programs its IOAPIC");
+    /** Whether the address is a register of the in-kernel IOAPIC. */
+    boolean isOfIoapic(long address) {
+        return vm.irqchip() == X86Vm.Irqchip.FULL && vm.ioapic().covers(address);
+    }
+
+    @Override
+    public OptionalLong readServed(long address) {
+        if (lapic.covers(address)) {
+            throw new NotModelledException("a guest that reads the page of its LAPIC");
         }
+        return isOfIoapic(address) ? OptionalLong.of(vm.ioapic().read(address)) : OptionalLong.empty();
     }
 
     @Override
     public void readMemory(long address, int size) {
-        requireNoIoapic(address);
-        if (lapic.covers(address)) {
-            throw new NotModelledException("a guest that reads the page of its LAPIC");
-        }
         page.exitForMemory(false, address, size);
     }
 }

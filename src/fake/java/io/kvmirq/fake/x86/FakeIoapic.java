@@ -16,7 +16,23 @@ import java.util.Map;
 final class FakeIoapic {
     static final int PINS = 24;
 
-    /** Base address, register selector and id, which are only saved and restored. */
+    /** The length of the register window, in bytes. */
+    private static final int WINDOW = 0x100;
+    /** The offset of the register selector in the window and the state, and of the selected register's value. */
+    private static final int SELECTOR = 0;
+
+    private static final int SELECTOR_AT = 8;
+    private static final int VALUE = 0x10;
+    private static final int ID_AT = 12;
+    private static final int ID = 0xf << 24;
+    /** IOAPIC_VERSION_ID and the last pin. */
+    private static final int VERSION = PINS - 1 << 16 | 0x11;
+
+    private static final int ENTRIES = 0x10;
+    /** The fields that a guest cannot write: delivery status and remote IRR. */
+    private static final long READ_ONLY = 1 << 12 | IoapicEntry.REMOTE_IRR.mask();
+
+    /** Base address, register selector and id. */
     private static final int HEADER = 16;
     /** The padding, which is also saved and restored. */
     private static final int PADDING = Uapi.KvmIoapicState.IRR + Integer.BYTES;
@@ -33,7 +49,7 @@ final class FakeIoapic {
     private final ApicMessage[] interrupts = new ApicMessage[PINS];
 
     private final PinSources sources = new PinSources(PINS);
-    private final byte[] header = new byte[HEADER];
+    private final ByteBuffer header = ByteBuffer.allocate(HEADER).order(ByteOrder.nativeOrder());
     private int padding;
     private int irr;
     /** A bit for each pin whose edge was delivered. KVM_GET_IRQCHIP hides its IRR bit. */
@@ -54,7 +70,7 @@ final class FakeIoapic {
         for (int pin = 0; pin < PINS; pin++) {
             redirect(pin, IoapicEntry.MASKED.mask());
         }
-        ByteBuffer.wrap(header).order(ByteOrder.nativeOrder()).putLong(IoapicEntry.REGISTERS);
+        header.putLong(0, IoapicEntry.REGISTERS);
     }
 
     private void redirect(int pin, long entry) {
@@ -193,8 +209,76 @@ final class FakeIoapic {
         }
     }
 
+    // Registers of the guest
+
+    /** Whether a guest's access is to the registers: at their default address, unless KVM_SET_IRQCHIP moved them. */
+    boolean covers(long address) {
+        return (address & -WINDOW) == IoapicEntry.REGISTERS
+                && Long.compareUnsigned(address - header.getLong(0), WINDOW) < 0;
+    }
+
+    /** The 32 bits of a register: {@code ioapic_mmio_read()}. */
+    long read(long address) {
+        int selected = header.getInt(SELECTOR_AT);
+        int pin = selected - ENTRIES >> 1;
+        return 0xffff_ffffL
+                & switch ((int) address & WINDOW - 1) {
+                    case SELECTOR -> selected;
+                    case VALUE ->
+                        switch (selected) {
+                            case 0, 2 -> header.getInt(ID_AT) << 24 & ID;
+                            case 1 -> VERSION;
+                            default ->
+                                pin >= 0 && pin < PINS ? redirections[pin] >>> (selected & 1) * Integer.SIZE : -1;
+                        };
+                    default -> 0;
+                };
+    }
+
+    /** {@code ioapic_mmio_write()}. */
+    void write(long address, long value) {
+        vm.note(ChipAnswer.IOAPIC_REGISTERS);
+        int at = (int) address & WINDOW - 1;
+        if (at == SELECTOR) {
+            header.putInt(SELECTOR_AT, (int) value & 0xff);
+        } else if (at == VALUE) {
+            writeSelected(header.getInt(SELECTOR_AT), (int) value);
+        }
+    }
+
+    private void writeSelected(int selected, int value) {
+        int pin = selected - ENTRIES >> 1;
+        if (selected == 0) {
+            header.putInt(ID_AT, value >>> 24 & 0xf);
+        } else if (pin >= 0 && pin < PINS) {
+            int low = (selected & 1) * Integer.SIZE;
+            long half = 0xffff_ffffL << low;
+            long before = redirections[pin];
+            long next = before & (~half | READ_ONLY) | (long) value << low & half & ~READ_ONLY;
+            program(pin, before, IoapicEntry.LEVEL.isSet(next) ? next : next & ~IoapicEntry.REMOTE_IRR.mask());
+        }
+    }
+
+    /** The end of {@code ioapic_write_indirect()}. The kernel makes only the vCPUs scan that the entry addresses. */
+    private void program(int pin, long before, long next) {
+        redirect(pin, next);
+        boolean masked = IoapicEntry.MASKED.isSet(next);
+        if (!masked && IoapicEntry.MASKED.isSet(before)) {
+            vm.unmasked(X86Vm.IOAPIC, pin);
+        }
+        boolean pending = (irr >>> pin & 1) == 1 && !masked && !IoapicEntry.REMOTE_IRR.isSet(next);
+        if (pending && IoapicEntry.LEVEL.isSet(next)) {
+            if (vm.resamplesAtUnmask(pin)) {
+                irr &= ~(1 << pin);
+            } else {
+                service(pin, false);
+            }
+        }
+        vm.lapics().wantScan();
+    }
+
     void save(ByteBuffer to, int at) {
-        to.put(at, header).putInt(at + Uapi.KvmIoapicState.IRR, irr & ~delivered);
+        to.put(at, header, 0, HEADER).putInt(at + Uapi.KvmIoapicState.IRR, irr & ~delivered);
         to.putInt(at + PADDING, padding);
         for (int pin = 0; pin < PINS; pin++) {
             to.putLong(at + Uapi.KvmIoapicState.REDIRTBL + pin * Long.BYTES, redirections[pin]);
@@ -202,7 +286,7 @@ final class FakeIoapic {
     }
 
     void restore(ByteBuffer from, int at) {
-        from.get(at, header);
+        header.put(0, from, at, HEADER);
         padding = from.getInt(at + PADDING);
         for (int pin = 0; pin < PINS; pin++) {
             redirect(pin, from.getLong(at + Uapi.KvmIoapicState.REDIRTBL + pin * Long.BYTES));

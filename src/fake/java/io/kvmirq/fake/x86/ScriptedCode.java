@@ -2,7 +2,6 @@
 package io.kvmirq.fake.x86;
 
 import io.kvmirq.MsiMessage;
-import io.kvmirq.arch.apic.IoapicEntry;
 import io.kvmirq.fake.file.Script;
 import io.kvmirq.fake.file.ScriptedExit;
 import io.kvmirq.fake.kvm.RunPage;
@@ -16,7 +15,7 @@ import java.util.Optional;
 final class ScriptedCode implements GuestCode {
     private static final int NMI = 2;
     private static final int LAPIC_ON = 0x1ff;
-    private static final long REGISTERS = 0x1000;
+    private static final long PAGE = 0x1000;
 
     private final VcpuEvents events;
     private final X86Vm vm;
@@ -70,8 +69,8 @@ final class ScriptedCode implements GuestCode {
                 yield Outcome.EXITS;
             }
             case MMIO_WRITE, MMIO_READ -> {
-                requireNoDevice(exit);
-                yield left(player.plays(exit));
+                boolean exits = !isServed(exit);
+                yield left(exits && player.plays(exit));
             }
             case HLT -> halt();
             case IOAPIC_EOI -> {
@@ -108,16 +107,18 @@ final class ScriptedCode implements GuestCode {
         return true;
     }
 
-    private void requireNoDevice(ScriptedExit exit) {
-        boolean served = lapic.isPresent() && isAt(MsiMessage.X86_WINDOW, exit)
-                || vm.irqchip() == X86Vm.Irqchip.FULL && isAt(IoapicEntry.REGISTERS, exit);
-        if (served) {
+    /** Whether the in-kernel IOAPIC handles an access, so that there is no exit. */
+    private boolean isServed(ScriptedExit exit) {
+        if (lapic.isPresent() && (exit.place() & -PAGE) == MsiMessage.X86_WINDOW) {
             throw ScriptPlayer.misuse(exit, "the kernel has its device, and there is no exit");
         }
-    }
-
-    private static boolean isAt(long device, ScriptedExit exit) {
-        return exit.place() >= device && exit.place() < device + REGISTERS;
+        boolean served = bus.isOfIoapic(exit.place());
+        if (served && exit.kind() == ScriptedExit.Kind.MMIO_WRITE) {
+            bus.takes(exit.place(), exit.size(), exit.data(0));
+        } else if (served) {
+            script.answered(bus.readServed(exit.place()).orElseThrow() & -1L >>> Long.SIZE - Byte.SIZE * exit.size());
+        }
+        return served;
     }
 
     private Outcome halt() {

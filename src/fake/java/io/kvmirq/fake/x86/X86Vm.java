@@ -22,7 +22,7 @@ import org.jspecify.annotations.Nullable;
 
 /** The interrupt state of an x86 VM: its interrupt controllers; source: virt/kvm/irqchip.c, arch/x86/kvm/irq.c. */
 final class X86Vm extends VmInterrupts {
-    private static final int IOAPIC = 2;
+    static final int IOAPIC = 2;
     /** The default routes of the full irqchip: GSIs 0 to 23 go to the IOAPIC, 0 to 15 to the PICs too. */
     private static final FakeRoutes.Pins DEFAULTS = defaultRoutes();
 
@@ -413,11 +413,24 @@ final class X86Vm extends VmInterrupts {
         return isResampled(IOAPIC, pin) || pitTimer.awaits(routes().gsiOfPin(IOAPIC, pin));
     }
 
-    /** A guest unmasks a pin of a PIC. */
+    /** A guest unmasks a pin. */
     void unmasked(int chip, int pin) {
         if (pitTimer.awaits(routes().gsiOfPin(chip, pin))) {
             pitTimer.forget();
         }
+    }
+
+    /**
+     * Signals the resamplefds of an IOAPIC pin that the guest unmasks while it is pending, since 6.4, so that the device
+     * raises it again if it still asserts. False if there are none.
+     */
+    boolean resamplesAtUnmask(int pin) {
+        boolean resamples = isResampled(IOAPIC, pin) && host().build().isSince(6, 4);
+        if (resamples) {
+            note(IrqfdAnswer.RESAMPLE_AT_UNMASK);
+            resampler(routes().gsiOfPin(IOAPIC, pin)).signal();
+        }
+        return resamples;
     }
 
     private boolean isResampled(int chip, int pin) {

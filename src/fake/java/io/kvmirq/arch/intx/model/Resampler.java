@@ -58,12 +58,15 @@ public final class Resampler {
      * {@link #add} and {@link #remove} wait for a running call, like {@code synchronize_srcu}. Does not allocate.
      */
     public synchronized void acknowledge() {
-        Signal[] all = resamplefds;
-        if (all.length == 0) {
-            return;
+        if (!isEmpty()) {
+            line.drive(false);
+            signal();
         }
-        line.drive(false);
-        for (Signal resamplefd : all) {
+    }
+
+    /** Signals each resamplefd and leaves the source as it is: {@code kvm_notify_irqfd_resampler()}. */
+    public synchronized void signal() {
+        for (Signal resamplefd : resamplefds) {
             resamplefd.signal();
         }
     }

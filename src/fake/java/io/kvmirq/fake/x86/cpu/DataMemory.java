@@ -5,6 +5,7 @@ import io.kvmirq.explain.VmAnswer;
 import io.kvmirq.fake.file.Host;
 import java.util.ArrayDeque;
 import java.util.Deque;
+import java.util.OptionalLong;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -76,6 +77,11 @@ final class DataMemory {
     private void readPart(long address, int size, int from) {
         if (memory.has(address)) {
             value |= memory.read(address, size) << Byte.SIZE * from;
+            return;
+        }
+        OptionalLong served = bus.readServed(address);
+        if (served.isPresent()) {
+            value |= (int) (served.getAsLong() & -1L >>> Long.SIZE - Byte.SIZE * size) << Byte.SIZE * from;
         } else {
             left.add(new Part(address, size, from, 0));
         }

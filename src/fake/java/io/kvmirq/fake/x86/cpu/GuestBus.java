@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.x86.cpu;
 
+import java.util.OptionalLong;
+
 /** The accesses of a guest to ports, and to addresses outside memory. */
 public interface GuestBus {
     /** Returns whether the guest exits to the VMM. */
@@ -23,6 +25,9 @@ public interface GuestBus {
 
     /** The guest exits to the VMM. */
     void writeMemory(long address, int size, long value);
+
+    /** The value that the kernel answers a read with; empty if the guest exits to the VMM. */
+    OptionalLong readServed(long address);
 
     /** The guest exits to the VMM. */
     void readMemory(long address, int size);
