@@ -9,6 +9,7 @@ import java.io.UncheckedIOException;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Set;
+import java.util.stream.Stream;
 
 /** The checks of a host's interrupt path, from its files. Starts no VM, opens no device and writes nothing. */
 public final class Doctor {
@@ -57,6 +58,22 @@ public final class Doctor {
             case TRACING -> tracing(host);
             case BACKENDS -> throw new IllegalArgumentException("no file shows " + check);
         };
+    }
+
+    /** All rules, in the order of the hops. */
+    static List<Rule.Table<?>> tables() {
+        return Stream.<List<? extends Rule.Table<?>>>of(DeviceRules.TABLES, HostIrqRules.TABLES, VmmRules.TABLES)
+                .<Rule.Table<?>>flatMap(List::stream)
+                .toList();
+    }
+
+    /** All rules but notes, a line each: hop, name, state, sentence, subjects and files. */
+    public static List<String> rules() {
+        return tables().stream()
+                .flatMap(table -> table.rows().stream()
+                        .filter(rule -> rule.state() != Rule.Flaw.State.NOTE)
+                        .map(rule -> table.hop().label() + "  " + rule))
+                .toList();
     }
 
     private static Finding tracing(HostFacts host) {

@@ -3,8 +3,10 @@ package io.kvmirq.diag;
 
 import io.kvmirq.diag.Fact.Subject;
 import java.util.List;
+import java.util.Locale;
 import java.util.function.Function;
 import java.util.function.Predicate;
+import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
 /**
@@ -132,5 +134,14 @@ record Rule<S extends Subject>(
         Object[] all = values.stream().map(value -> value.apply(subject)).toArray();
         String text = all.length == 0 ? says : String.format(says, all);
         return new Flaw(id, state, subject.path(reads.get(0).file()), text, remedies.apply(subject));
+    }
+
+    /** Name, state, sentence with … for its values, subjects and files. */
+    @Override
+    public String toString() {
+        return String.format("%-30s  %-8s  ", id, state.name().toLowerCase(Locale.ROOT))
+                + says.replaceAll("%0?\\d?[sdx]", "…").replace("%%", "%")
+                + (about.isEmpty() ? "" : " (" + about + ")")
+                + reads.stream().map(Fact::file).distinct().collect(Collectors.joining(", /", "; reads /", ""));
     }
 }

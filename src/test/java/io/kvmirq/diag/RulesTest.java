@@ -4,6 +4,7 @@ package io.kvmirq.diag;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.backend.HostFiles;
+import io.kvmirq.cli.Cli;
 import io.kvmirq.diag.Rule.Table;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.testing.Machine;
@@ -14,6 +15,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 
@@ -80,6 +82,30 @@ class RulesTest {
                         .flatMap(table -> table.rows().stream().map(Rule::id)))
                 .doesNotHaveDuplicates()
                 .allMatch(id -> id.matches("[a-z]+(-[a-z]+)*\\.[a-z]+(-[a-z]+)*"));
+    }
+
+    private static String names(Hop hop, Rule.Flaw.State state) {
+        return Doctor.tables().stream()
+                .filter(table -> table.hop() == hop)
+                .flatMap(table -> table.rows().stream())
+                .filter(rule -> rule.state() == state)
+                .map(rule -> "`" + rule.id() + "`")
+                .collect(Collectors.joining(", "));
+    }
+
+    /** The rows of the page, and a line of {@code doctor --rules}. */
+    @Test
+    void pageAndCommandHaveTheRules() throws IOException {
+        String page = Files.readString(Machine.root().resolve("src/docs/command.md"));
+        for (Hop hop : Doctor.tables().stream().map(Table::hop).distinct().toList()) {
+            assertThat(page)
+                    .contains("| " + hop.label() + " | " + names(hop, Rule.Flaw.State.BROKEN) + " | "
+                            + names(hop, Rule.Flaw.State.DOUBTFUL) + " |\n");
+        }
+        assertThat(Cli.run("doctor", "--rules").out())
+                .contains("device  device.bus-master-off           broken    bus mastering of the device is off"
+                        + " (COMMAND.Bus Master is 0): it sends no message (MSI); reads"
+                        + " /sys/bus/pci/devices/{function}/config\n");
     }
 
     /** A row begins with {@code broken(} or {@code doubt(} and ends where the next one, or another line, begins. */

@@ -67,6 +67,8 @@ public final class DoctorCommand implements Command {
                 .auxiliaryTypes(String.class)
                 .completionCandidates(ids)
                 .description("Make only this check. May be given several times."));
+        usage.add(picocli.CommandLine.Model.OptionSpec.builder("--rules")
+                .description("Print the rules of all hops instead: name, state, sentence and files of each."));
         HostSource.describe(usage);
         usage.add(Command.json());
     }
@@ -81,6 +83,10 @@ public final class DoctorCommand implements Command {
 
     @Override
     public int run(ParseResult arguments, Terminal terminal) {
+        if (arguments.hasMatchedOption("--rules")) {
+            Doctor.rules().forEach(rule -> terminal.line(terminal.wrapped(rule, 4)));
+            return ExitCode.OK;
+        }
         Options options = new Options(
                 arguments.hasMatchedOption("--quiet"),
                 arguments.hasMatchedOption("--strict"),
