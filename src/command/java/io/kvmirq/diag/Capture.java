@@ -8,7 +8,6 @@ import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.PostingOutlook;
 import io.kvmirq.host.facts.ReadOnce;
 import io.kvmirq.host.facts.ThreadStat;
-import io.kvmirq.host.facts.VfioOutlook;
 import io.kvmirq.text.Foreign;
 import java.io.BufferedOutputStream;
 import java.io.EOFException;

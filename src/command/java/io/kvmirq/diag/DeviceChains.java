@@ -8,7 +8,6 @@ import io.kvmirq.host.HostInterrupts.ArmedVector;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.HostKvm;
 import io.kvmirq.host.facts.PciDevice;
-import io.kvmirq.host.facts.VfioOutlook;
 import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.host.facts.VmProcess.EventfdFile;
 import io.kvmirq.vfio.IrqKind;
@@ -23,6 +22,7 @@ import java.util.OptionalLong;
 import java.util.Set;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
+import java.util.stream.Stream;
 
 /**
  * The chains of a device's interrupts, from the files of the host. Host irq, vector and process are observed. VFIO and
@@ -97,9 +97,7 @@ public final class DeviceChains {
         Optional<VmmOptions> options = holders.stream().findFirst().map(VmmOptions::of);
         this.claims = new PostingClaims(host, device, holders.stream().findFirst(), options);
         this.ofProcess = new ProcessLinks(host, device, users, options, claims.forms(), armed);
-        // A VM with the group may use another device of it.
-        boolean open = !users.isEmpty() && host.vms().ofGroup(device.address()).isEmpty();
-        this.ofDevice = new DeviceRules(host, device, !holders.isEmpty() || open || !armed.isEmpty());
+        this.ofDevice = rules(host, device, armed);
         this.ofIrq = HostIrqRules.Irqs.of(host, device, holders.stream().findFirst());
         this.ofVmm = holders.stream().findFirst().map(process -> VmmRules.of(host, process));
         this.interrupts = interrupts();
@@ -115,6 +113,26 @@ public final class DeviceChains {
         return all.interrupts.isEmpty()
                 ? List.of(all.withoutInterrupt())
                 : all.interrupts.stream().map(all::chain).toList();
+    }
+
+    private static DeviceRules rules(HostFacts host, PciDevice device, List<ArmedVector> armed) {
+        // A VM with the group may use another device of it.
+        boolean open = !host.users(device).isEmpty()
+                && host.vms().ofGroup(device.address()).isEmpty();
+        return new DeviceRules(host, device, !host.vms().of(device.address()).isEmpty() || open || !armed.isEmpty());
+    }
+
+    /** The link of a device itself, the worst of its interrupts. */
+    public static Link device(HostFacts host, PciDevice device) {
+        List<ArmedVector> armed =
+                host.interrupts().map(all -> all.armed(device.address())).orElse(List.of());
+        DeviceRules rules = rules(host, device, armed);
+        List<Link> links =
+                armed.stream().map(one -> rules.of(one.kind(), one.vector())).toList();
+        return Stream.of(Link.State.BROKEN, Link.State.DOUBTFUL)
+                .flatMap(state -> links.stream().filter(link -> link.state() == state))
+                .findFirst()
+                .orElseGet(() -> links.isEmpty() ? rules.idle() : links.get(0));
     }
 
     /**

@@ -62,7 +62,8 @@ public final class Doctor {
 
     /** All rules, in the order of the hops. */
     static List<Rule.Table<?>> tables() {
-        return Stream.<List<? extends Rule.Table<?>>>of(DeviceRules.TABLES, HostIrqRules.TABLES, VmmRules.TABLES)
+        return Stream.<List<? extends Rule.Table<?>>>of(
+                        DeviceRules.TABLES, VfioRules.TABLES, HostIrqRules.TABLES, VmmRules.TABLES)
                 .<Rule.Table<?>>flatMap(List::stream)
                 .toList();
     }

@@ -92,6 +92,11 @@ final class Flaws {
         return broken.stream().anyMatch(flaw -> flaw.rule().equals(rule));
     }
 
+    /** The flaws that interrupts do not pass. */
+    Stream<Flaw> broken() {
+        return broken.stream();
+    }
+
     boolean isBroken() {
         return !broken.isEmpty();
     }

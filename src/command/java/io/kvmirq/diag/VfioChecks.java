@@ -3,12 +3,11 @@ package io.kvmirq.diag;
 
 import io.kvmirq.PciAddress;
 import io.kvmirq.diag.Remedy.Change;
+import io.kvmirq.diag.VfioOutlook.Obstacle;
+import io.kvmirq.diag.VfioOutlook.Refusal;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.HostKvm;
 import io.kvmirq.host.facts.PciDevice;
-import io.kvmirq.host.facts.VfioOutlook;
-import io.kvmirq.host.facts.VfioOutlook.Obstacle;
-import io.kvmirq.host.facts.VfioOutlook.Refusal;
 import io.kvmirq.path.Known;
 import java.util.ArrayList;
 import java.util.List;

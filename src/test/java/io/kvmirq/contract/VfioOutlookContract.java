@@ -9,11 +9,11 @@ import static io.kvmirq.contract.World.assertOk;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Errno;
+import io.kvmirq.diag.VfioOutlook;
 import io.kvmirq.host.HostInterrupts;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.IntxLine;
 import io.kvmirq.host.facts.PciDevice;
-import io.kvmirq.host.facts.VfioOutlook;
 import io.kvmirq.path.Known;
 import io.kvmirq.vfio.IrqKind;
 import java.util.List;

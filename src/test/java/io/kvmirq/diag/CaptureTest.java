@@ -11,7 +11,6 @@ import io.kvmirq.host.facts.GuestHosts;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.PostingOutlook;
 import io.kvmirq.host.facts.RecordedHost;
-import io.kvmirq.host.facts.VfioOutlook;
 import io.kvmirq.host.facts.VmProcess;
 import java.io.ByteArrayInputStream;
 import java.io.ByteArrayOutputStream;

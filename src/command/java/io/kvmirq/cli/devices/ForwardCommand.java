@@ -16,12 +16,12 @@ import io.kvmirq.cli.frame.StopHook;
 import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.cli.host.FakeDevices;
 import io.kvmirq.cli.host.HostChoice;
+import io.kvmirq.diag.VfioOutlook;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.Profile;
 import io.kvmirq.host.PostingFacts;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.PostingOutlook;
-import io.kvmirq.host.facts.VfioOutlook;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.KernelFacts;
 import io.kvmirq.mirror.Event;
@@ -233,6 +233,8 @@ public final class ForwardCommand implements Command {
                 .findFirst()
                 .map(refusal -> address + " cannot be forwarded: " + refusal.text() + "; " + refusal.remedy() + ". See "
                         + vfio + " " + address)
+                .or(() -> VfioView.broken(host, address)
+                        .map(text -> address + " cannot be forwarded: " + text + ". See " + vfio + " " + address))
                 .or(() -> missing(outlook, choice).map(missing -> address + " has " + missing))
                 .or(() -> lacksGicV3(host) ? Optional.of(ForwardSelftest.NO_GICV3) : Optional.empty());
     }

@@ -71,6 +71,6 @@ public final class VfioCommand implements Command {
         } else {
             VfioText.print(host, one, terminal);
         }
-        return one.outlook().refusals().isEmpty() ? ExitCode.OK : ExitCode.FAILED;
+        return one.isUsable() ? ExitCode.OK : ExitCode.FAILED;
     }
 }

@@ -56,7 +56,8 @@ final class VfioJson {
                         "allocatedHostIrqs",
                         device.messageIrqs().stream().map(HostIrq::number).toList())
                 .texts("uses", view.uses())
-                .flag("usable", view.outlook().refusals().isEmpty())
+                .flag("usable", view.isUsable())
+                .texts("flaws", view.flaws())
                 .objects("refusals", view.outlook().refusals(), (one, refusal) -> one.text(
                                 "cause", VfioText.label(refusal.cause()))
                         .text("text", refusal.text())

@@ -4,17 +4,18 @@ package io.kvmirq.cli.devices;
 import io.kvmirq.HostIrq;
 import io.kvmirq.cli.frame.Hex;
 import io.kvmirq.cli.frame.Terminal;
+import io.kvmirq.diag.VfioOutlook;
 import io.kvmirq.host.HostInterrupts;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.PciDevice;
 import io.kvmirq.host.facts.PostingOutlook;
-import io.kvmirq.host.facts.VfioOutlook;
 import io.kvmirq.text.Foreign;
 import java.io.PrintStream;
 import java.util.List;
 import java.util.Locale;
 import java.util.OptionalInt;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 
 /** Prints the output of {@code kvmirq vfio} as text. Names come from files, so they are made printable. */
 final class VfioText {
@@ -32,13 +33,14 @@ final class VfioText {
                 String.format("%-13s %-10s %-9s %-6s %-16s %s", "address", "id", "class", "group", "driver", "VFIO")));
         for (VfioView one : devices) {
             PciDevice device = one.device();
-            String refusals = one.outlook().refusals().stream()
-                    .map(refusal -> label(refusal.cause()))
+            String flaws = Stream.concat(
+                            one.outlook().refusals().stream().map(refusal -> label(refusal.cause())),
+                            one.flaws().stream())
                     .collect(Collectors.joining(", "));
             out.println(String.format(
                             "%-13s %-10s %-9s %-6s %-16s ",
                             device.address(), id(device), classCode(device), number(device.group()), driver(device))
-                    + (refusals.isEmpty() ? terminal.good("usable") : refusals));
+                    + (flaws.isEmpty() ? terminal.good("usable") : flaws));
         }
     }
 
@@ -110,8 +112,16 @@ final class VfioText {
 
     private static void refusals(VfioView one, Terminal terminal) {
         List<VfioOutlook.Refusal> refusals = one.outlook().refusals();
+        if (!one.flaws().isEmpty()) {
+            terminal.line(
+                    terminal.bad("its interrupts are " + one.link().state().label() + ": ")
+                            + printable(one.link().text()));
+            one.link()
+                    .remedies()
+                    .forEach(remedy -> terminal.line("     do: " + printable(remedy.text()) + remedy.cost()));
+        }
         if (refusals.isEmpty()) {
-            terminal.line(terminal.good("VFIO can use it"));
+            terminal.line(one.isUsable() ? terminal.good("VFIO can use it") : "VFIO would take it");
             return;
         }
         terminal.line(terminal.bad("VFIO would refuse it"));

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.cli.devices;
 
+import io.kvmirq.PciAddress;
+import io.kvmirq.diag.DeviceChains;
+import io.kvmirq.diag.Link;
+import io.kvmirq.diag.VfioOutlook;
 import io.kvmirq.host.HostInterrupts;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.PciDevice;
-import io.kvmirq.host.facts.VfioOutlook;
 import io.kvmirq.vfio.VfioGroup;
 import java.util.ArrayList;
 import java.util.EnumSet;
@@ -13,8 +16,9 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.regex.Pattern;
 
-/** A device as {@code kvmirq vfio} shows it: VFIO's interrupts or refusals, and the host's uses of the device. */
-record VfioView(PciDevice device, VfioOutlook outlook, List<HostInterrupts.ArmedVector> armed, List<String> uses) {
+/** A device as {@code kvmirq vfio} shows it: VFIO's interrupts or refusals, its own flaws, and the host's uses of it. */
+record VfioView(
+        PciDevice device, VfioOutlook outlook, Link link, List<HostInterrupts.ArmedVector> armed, List<String> uses) {
     private static final Set<VfioOutlook.Obstacle> IN_VAIN =
             EnumSet.of(VfioOutlook.Obstacle.BRIDGE, VfioOutlook.Obstacle.NO_IOMMU, VfioOutlook.Obstacle.NO_GROUP);
 
@@ -24,8 +28,27 @@ record VfioView(PciDevice device, VfioOutlook outlook, List<HostInterrupts.Armed
         return new VfioView(
                 device,
                 VfioOutlook.of(host, device),
+                DeviceChains.device(host, device),
                 host.interrupts().map(all -> all.armed(device.address())).orElse(List.of()),
                 host.uses(device.address()));
+    }
+
+    /** Whether VFIO takes it, and no rule finds that it sends no interrupt. */
+    boolean isUsable() {
+        return outlook.refusals().isEmpty() && link.state() != Link.State.BROKEN;
+    }
+
+    /** The reason why a device sends no interrupt, if a rule finds one. */
+    static Optional<String> broken(HostFacts host, PciAddress address) {
+        return host.pci(address)
+                .map(device -> DeviceChains.device(host, device))
+                .filter(link -> link.state() == Link.State.BROKEN)
+                .map(Link::text);
+    }
+
+    /** The names of the flaws of the device itself. */
+    List<String> flaws() {
+        return link.flaws();
     }
 
     private String sysfs() {

@@ -107,7 +107,7 @@ public final class HostFacts {
     }
 
     /** Whether an x86 host is itself a VM. */
-    boolean isVirtual() {
+    public boolean isVirtual() {
         return kvm().hasFlag("hypervisor");
     }
 
@@ -182,12 +182,13 @@ public final class HostFacts {
         return users;
     }
 
-    Collection<Integer> holders(PciDevice device) {
+    /** The processes that have a device open through VFIO. */
+    public Collection<Integer> holders(PciDevice device) {
         return descriptors().holders(device);
     }
 
     /** A process by its number and, if it is shown, its name in brackets. */
-    String named(int pid) {
+    public String named(int pid) {
         String comm = tree.text("proc/" + pid + "/comm").orElse("");
         return comm.isEmpty() ? String.valueOf(pid) : pid + " (" + comm + ")";
     }

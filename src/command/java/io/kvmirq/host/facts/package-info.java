@@ -3,7 +3,7 @@
  * Facts of a host's devices, modules and processes, read from {@code /sys}, {@code /proc} and {@code /dev}.
  *
  * <p>{@link io.kvmirq.host.facts.HostFacts} reads them. No device file is ever opened, because opening a VFIO device
- * resets it. So {@link io.kvmirq.host.facts.VfioOutlook} derives VFIO's results from these facts: the interrupts that
+ * resets it. So {@code VfioOutlook} derives VFIO's results from these facts: the interrupts that
  * it will report, and the reasons why it would refuse the device. A fact that a file does not show is absent; it is
  * never guessed.
  */

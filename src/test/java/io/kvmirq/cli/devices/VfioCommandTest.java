@@ -13,6 +13,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Test;
@@ -131,6 +132,20 @@ class VfioCommandTest {
         assertThat(Cli.run("vfio", "--root", temporary.toString(), "--json").out())
                 .startsWith("{\"schema\":\"kvmirq.vfio/1\",\"kernel\":\"6.1.0-56-amd64\",\"iommus\":[\"dmar0\"],")
                 .contains("\"address\":\"0000:00:04.0\"", "\"cause\":\"not-bound\"");
+    }
+
+    /** By the rules of explain. */
+    @Test
+    void deviceThatDoesNotAnswerIsNotUsable() throws IOException {
+        byte[] ones = new byte[256];
+        Arrays.fill(ones, (byte) -1);
+        RecordedHost host = RecordedHost.of("intel-6.1").putBytes("sys/bus/pci/devices/0000:00:01.0/config", ones);
+        assertThat(of(host, "0000:00:01.0").exited(ExitCode.FAILED).out())
+                .contains("its interrupts are broken: the device does not answer:", "\n     do: restart the guest,");
+        String root = temporary.toString();
+        assertThat(Cli.run("vfio", "--root", root).out()).contains(" vfio-pci         function.gone\n");
+        assertThat(Cli.run("vfio", "--root", root, "--json").out())
+                .contains("\"usable\":false,\"flaws\":[\"function.gone\"]");
     }
 
     /** Names of a tree may hold anything; commands hold none of them. */
