@@ -2,9 +2,9 @@
 #include "internal.h"
 #include "kvmirq.h"
 
+#include <linux/fs.h>
+#include <linux/uio.h>
 #include <sys/eventfd.h>
-#include <sys/uio.h>
-#include <unistd.h>
 
 /* Old headers lack it; the value is the same on every architecture. */
 #ifndef RWF_NOWAIT
@@ -13,12 +13,13 @@
 
 int kvmirq_eventfd_create(void)
 {
-	return result(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+	return call3(__NR_eventfd2, 0, EFD_CLOEXEC | EFD_NONBLOCK, 0);
 }
 
 int kvmirq_eventfd_create_semaphore(void)
 {
-	return result(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK | EFD_SEMAPHORE));
+	return call3(__NR_eventfd2, 0,
+		     EFD_CLOEXEC | EFD_NONBLOCK | EFD_SEMAPHORE, 0);
 }
 
 int kvmirq_eventfds_create(int32_t *fds, uint32_t count)
@@ -35,26 +36,27 @@ int kvmirq_eventfds_create(int32_t *fds, uint32_t count)
 }
 
 /* An eventfd transfers 8 bytes or fails; a shorter one is another file. */
-static int whole(ssize_t ret)
+static int whole(long ret)
 {
 	if (ret < 0)
-		return -errno;
+		return (int)ret;
 	return ret == sizeof(uint64_t) ? 0 : -EINVAL;
 }
 
 int kvmirq_eventfd_signal(int fd, uint64_t count)
 {
-	return whole(write(fd, &count, sizeof(count)));
+	return whole(call3(__NR_write, fd, (long)&count, sizeof(count)));
 }
 
 int kvmirq_eventfd_drain(int fd, uint64_t *count)
 {
-	return whole(read(fd, count, sizeof(*count)));
+	return whole(call3(__NR_read, fd, (long)count, sizeof(*count)));
 }
 
 int kvmirq_eventfd_drain_foreign(int fd, uint64_t *count)
 {
 	struct iovec to = { .iov_base = count, .iov_len = sizeof(*count) };
 
-	return whole(preadv2(fd, &to, 1, -1, RWF_NOWAIT));
+	return whole(kvmirq_syscall(__NR_preadv2, fd, (long)&to, 1, -1, -1,
+				    RWF_NOWAIT));
 }

@@ -2,21 +2,20 @@
 #include "internal.h"
 #include "kvmirq.h"
 
-#include <fcntl.h>
-#include <poll.h>
-#include <time.h>
-#include <unistd.h>
+#include <asm/poll.h>
+#include <linux/fcntl.h>
+#include <linux/time_types.h>
 
 #define NANOS_PER_SECOND 1000000000
 
 int kvmirq_fd_close(int fd)
 {
-	return result(close(fd));
+	return call3(__NR_close, fd, 0, 0);
 }
 
 int kvmirq_fd_dup(int fd)
 {
-	return result(fcntl(fd, F_DUPFD_CLOEXEC, 0));
+	return call3(__NR_fcntl, fd, F_DUPFD_CLOEXEC, 0);
 }
 
 int kvmirq_fd_wait(int fd, int wake, int64_t timeout_ns)
@@ -25,16 +24,16 @@ int kvmirq_fd_wait(int fd, int wake, int64_t timeout_ns)
 		{ .fd = fd, .events = POLLIN },
 		{ .fd = wake, .events = POLLIN },
 	};
-	struct timespec timeout = {
-		.tv_sec = (time_t)(timeout_ns / NANOS_PER_SECOND),
-		.tv_nsec = (long)(timeout_ns % NANOS_PER_SECOND),
+	struct __kernel_timespec timeout = {
+		.tv_sec = (timeout_ns / NANOS_PER_SECOND),
+		.tv_nsec = (timeout_ns % NANOS_PER_SECOND),
 	};
 	int ret;
 
 	if (fd < 0)
 		return -EBADF; /* ppoll ignores a negative fd */
-	ret = result(ppoll(fds, wake < 0 ? 1 : 2,
-			   timeout_ns < 0 ? NULL : &timeout, NULL));
+	ret = (int)kvmirq_syscall(__NR_ppoll, (long)fds, wake < 0 ? 1 : 2,
+				  timeout_ns < 0 ? 0 : (long)&timeout, 0, 0, 0);
 	if (ret < 0)
 		return ret;
 	if ((fds[0].revents | fds[1].revents) & POLLNVAL)

@@ -3,7 +3,6 @@
 #include "kvmirq.h"
 
 #include <linux/kvm.h>
-#include <string.h>
 
 /* Only x86 headers have it; the value is ABI. */
 #ifndef KVM_CAP_X2APIC_API
@@ -48,7 +47,7 @@ int kvmirq_irqchip_get(int vm, uint32_t chip, void *state)
 	int ret = call(vm, KVM_GET_IRQCHIP, &irqchip);
 
 	if (ret >= 0)
-		memcpy(state, &irqchip.chip, sizeof(irqchip.chip));
+		__builtin_memcpy(state, &irqchip.chip, sizeof(irqchip.chip));
 	return ret;
 }
 
@@ -56,7 +55,7 @@ int kvmirq_irqchip_set(int vm, uint32_t chip, const void *state)
 {
 	struct kvm_irqchip irqchip = { .chip_id = chip };
 
-	memcpy(&irqchip.chip, state, sizeof(irqchip.chip));
+	__builtin_memcpy(&irqchip.chip, state, sizeof(irqchip.chip));
 	return call(vm, KVM_SET_IRQCHIP, &irqchip);
 }
 

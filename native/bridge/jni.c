@@ -8,7 +8,6 @@
 #include "kvmirq.h"
 
 #include <jni.h>
-#include <string.h>
 
 #define BACKEND_CLASS "io/kvmirq/backend/jni/JniBackend"
 #define LIBC_CLASS "io/kvmirq/backend/jni/JniLibc"
@@ -92,7 +91,7 @@ static jlong taken(JNIEnv *env, jobject buffer, int ret, uint64_t count)
 	to = at(env, buffer);
 	if (!to)
 		return -EFAULT;
-	memcpy(to, &count, sizeof(count));
+	__builtin_memcpy(to, &count, sizeof(count));
 	return COUNT_IN_BUFFER;
 }
 
@@ -295,100 +294,19 @@ static jint vfioReset(ARGS, jint device)
 
 /* sys.c: addresses are numbers of the caller */
 
-static void *ptr(jlong address)
+static jlong sysCall(ARGS, jlong number, jlong a, jlong b, jlong c, jlong d,
+		     jlong e, jlong f)
 {
-	return (void *)(uintptr_t)address;
-}
-
-static jint sysIoctl(ARGS, jint fd, jlong request, jlong arg)
-{
-	return kvmirq_sys_ioctl(fd, (uint64_t)request, (uintptr_t)arg);
-}
-
-static jint sysOpen(ARGS, jlong path, jint flags, jint mode)
-{
-	return kvmirq_sys_open(ptr(path), flags, mode);
-}
-
-static jint sysFcntl(ARGS, jint fd, jint command, jint arg)
-{
-	return kvmirq_sys_fcntl(fd, command, arg);
-}
-
-static jlong sysRead(ARGS, jint fd, jlong to, jlong len)
-{
-	return kvmirq_sys_read(fd, ptr(to), (size_t)len);
-}
-
-static jlong sysWrite(ARGS, jint fd, jlong from, jlong len)
-{
-	return kvmirq_sys_write(fd, ptr(from), (size_t)len);
-}
-
-static jlong sysPread(ARGS, jint fd, jlong to, jlong len, jlong offset)
-{
-	return kvmirq_sys_pread(fd, ptr(to), (size_t)len, offset);
-}
-
-static jlong sysPwrite(ARGS, jint fd, jlong from, jlong len, jlong offset)
-{
-	return kvmirq_sys_pwrite(fd, ptr(from), (size_t)len, offset);
-}
-
-static jlong sysPreadv2(ARGS, jint fd, jlong vectors, jint count,
-			jlong offset, jint flags)
-{
-	return kvmirq_sys_preadv2(fd, ptr(vectors), count, offset, flags);
-}
-
-static jlong sysMmap(ARGS, jlong len, jint prot, jint flags, jint fd,
-		     jlong offset)
-{
-	return kvmirq_sys_mmap((size_t)len, prot, flags, fd, offset);
-}
-
-static jint sysMunmap(ARGS, jlong address, jlong len)
-{
-	return kvmirq_sys_munmap((uintptr_t)address, (size_t)len);
-}
-
-static jint sysPpoll(ARGS, jlong fds, jlong count, jlong timeout)
-{
-	return kvmirq_sys_ppoll(ptr(fds), (uint64_t)count, ptr(timeout));
-}
-
-static jint sysEventfd(ARGS, jint count, jint flags)
-{
-	return kvmirq_sys_eventfd((uint32_t)count, flags);
-}
-
-static jint sysEpollCreate(ARGS, jint flags)
-{
-	return kvmirq_sys_epoll_create(flags);
-}
-
-static jint sysEpollCtl(ARGS, jint epoll, jint op, jint fd, jlong event)
-{
-	return kvmirq_sys_epoll_ctl(epoll, op, fd, ptr(event));
-}
-
-static jint sysEpollWait(ARGS, jint epoll, jlong events, jint max,
-			 jint timeout)
-{
-	return kvmirq_sys_epoll_wait(epoll, ptr(events), max, timeout);
-}
-
-static jlong sysCall(ARGS, jlong number, jlong a, jlong b, jlong c, jlong d)
-{
-	return kvmirq_sys_call(number, (uintptr_t)a, (uintptr_t)b, (uintptr_t)c,
-			       (uintptr_t)d);
+	return kvmirq_call(number, (uint64_t)a, (uint64_t)b, (uint64_t)c,
+			   (uint64_t)d, (uint64_t)e, (uint64_t)f);
 }
 
 /* Native memory: a buffer over an address, and the address of a buffer. */
 
 static jobject newBuffer(ARGS, jlong address, jlong len)
 {
-	return (*env)->NewDirectByteBuffer(env, ptr(address), len);
+	return (*env)->NewDirectByteBuffer(
+		env, (void *)(uintptr_t)address, len);
 }
 
 static jlong addressOf(ARGS, jobject buffer)
@@ -445,23 +363,7 @@ static const JNINativeMethod backend_methods[] = {
 };
 
 static const JNINativeMethod libc_methods[] = {
-	NAMED("ioctl", "(IJJ)I", sysIoctl),
-	NAMED("open", "(JII)I", sysOpen),
-	NAMED("close", "(I)I", fdClose),
-	NAMED("fcntl", "(III)I", sysFcntl),
-	NAMED("read", "(IJJ)J", sysRead),
-	NAMED("write", "(IJJ)J", sysWrite),
-	NAMED("pread", "(IJJJ)J", sysPread),
-	NAMED("pwrite", "(IJJJ)J", sysPwrite),
-	NAMED("preadv2", "(IJIJI)J", sysPreadv2),
-	NAMED("mmap", "(JIIIJ)J", sysMmap),
-	NAMED("munmap", "(JJ)I", sysMunmap),
-	NAMED("ppoll", "(JJJ)I", sysPpoll),
-	NAMED("eventfd", "(II)I", sysEventfd),
-	NAMED("epollCreate", "(I)I", sysEpollCreate),
-	NAMED("epollCtl", "(IIIJ)I", sysEpollCtl),
-	NAMED("epollWait", "(IJII)I", sysEpollWait),
-	NAMED("syscall", "(JJJJJ)J", sysCall),
+	NAMED("call", "(JJJJJJJ)J", sysCall),
 	NAMED("newBuffer", "(JJ)" BUFFER, newBuffer),
 	NAMED("addressOfChecked", "(" BUFFER ")J", addressOf),
 };

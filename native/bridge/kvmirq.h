@@ -22,7 +22,7 @@ extern "C" {
 #endif
 
 /* Raised by each change of a function or record. */
-#define KVMIRQ_ABI_VERSION 1
+#define KVMIRQ_ABI_VERSION 2
 
 /* Size in bytes of the state of one interrupt chip (x86). */
 #define KVMIRQ_IRQCHIP_STATE_SIZE 512
@@ -230,41 +230,16 @@ KVMIRQ_EXPORT int kvmirq_vfio_irqs_set(int device, uint32_t flags,
 /* -EINVAL: the device cannot be reset alone; -EAGAIN: its bus is locked. */
 KVMIRQ_EXPORT int kvmirq_vfio_device_reset(int device);
 
-/* ---- sys.c: plain system calls; the caller encodes the arguments ---- */
+/* ---- sys.c ---- */
 
-/* request: 32 bits, zero-extended; arg: a value or a pointer. */
-KVMIRQ_EXPORT int kvmirq_sys_ioctl(int fd, uint64_t request, uintptr_t arg);
-/* O_CLOEXEC is added. */
-KVMIRQ_EXPORT int kvmirq_sys_open(const char *path, int flags, int mode);
-KVMIRQ_EXPORT int kvmirq_sys_fcntl(int fd, int command, int arg);
-KVMIRQ_EXPORT int64_t kvmirq_sys_read(int fd, void *to, size_t len);
-KVMIRQ_EXPORT int64_t kvmirq_sys_write(int fd, const void *from, size_t len);
-KVMIRQ_EXPORT int64_t kvmirq_sys_pread(int fd, void *to, size_t len,
-				       int64_t offset);
-KVMIRQ_EXPORT int64_t kvmirq_sys_pwrite(int fd, const void *from, size_t len,
-					int64_t offset);
-/* vectors: count struct iovec. */
-KVMIRQ_EXPORT int64_t kvmirq_sys_preadv2(int fd, const void *vectors,
-					 int count, int64_t offset, int flags);
-/* Returns an address (below 2^63 in user space) or -errno. */
-KVMIRQ_EXPORT int64_t kvmirq_sys_mmap(size_t len, int prot, int flags, int fd,
-				      int64_t offset);
-KVMIRQ_EXPORT int kvmirq_sys_munmap(uintptr_t address, size_t len);
-/* fds: count struct pollfd; timeout: struct timespec, or NULL for no limit. */
-KVMIRQ_EXPORT int kvmirq_sys_ppoll(void *fds, uint64_t count,
-				   const void *timeout);
-/* EFD_CLOEXEC is added. */
-KVMIRQ_EXPORT int kvmirq_sys_eventfd(uint32_t count, int flags);
-/* EPOLL_CLOEXEC is added. */
-KVMIRQ_EXPORT int kvmirq_sys_epoll_create(int flags);
-/* event: struct epoll_event. */
-KVMIRQ_EXPORT int kvmirq_sys_epoll_ctl(int epoll, int op, int fd, void *event);
-/* events: room for max struct epoll_event. */
-KVMIRQ_EXPORT int kvmirq_sys_epoll_wait(int epoll, void *events, int max,
-					int timeout_ms);
-/* A system call of at most four arguments, numbered as the machine has it. */
-KVMIRQ_EXPORT int64_t kvmirq_sys_call(int64_t number, uintptr_t a,
-				      uintptr_t b, uintptr_t c, uintptr_t d);
+/*
+ * Any system call, numbered as the machine has it; the caller encodes the
+ * arguments, and gives 0 for those that the call does not have. Returns the
+ * kernel's own result: -errno from -4095 to -1.
+ */
+KVMIRQ_EXPORT int64_t kvmirq_call(int64_t number, uint64_t a, uint64_t b,
+				  uint64_t c, uint64_t d, uint64_t e,
+				  uint64_t f);
 
 #ifdef __cplusplus
 }

@@ -3,7 +3,8 @@
 #include "kvmirq.h"
 
 #include <linux/kvm.h>
-#include <stdlib.h>
+#include <linux/mman.h>
+#include <stddef.h>
 
 ASSERT_LAYOUT(sizeof(struct kvm_irq_routing) == 8);
 ASSERT_LAYOUT(sizeof(struct kvm_irq_routing_entry) == 48);
@@ -31,10 +32,26 @@ static struct kvm_irq_routing_entry entry(const struct kvmirq_route *route)
 	return e;
 }
 
+/* More routes than these are encoded outside the stack, which may be small. */
+#define FEW 128
+
+static int set(int vm, struct kvm_irq_routing *table,
+	       const struct kvmirq_route *routes, uint32_t count)
+{
+	table->nr = count;
+	table->flags = 0;
+	for (uint32_t i = 0; i < count; i++)
+		table->entries[i] = entry(&routes[i]);
+	return call(vm, KVM_SET_GSI_ROUTING, table);
+}
+
 int kvmirq_routes_set(int vm, const struct kvmirq_route *routes,
 		      uint32_t count)
 {
-	struct kvm_irq_routing *table;
+	size_t size = sizeof(struct kvm_irq_routing) +
+		      count * sizeof(struct kvm_irq_routing_entry);
+	uint64_t few[(8 + FEW * sizeof(struct kvm_irq_routing_entry)) / 8];
+	long place;
 	int ret;
 
 	for (uint32_t i = 0; i < count; i++) {
@@ -42,14 +59,13 @@ int kvmirq_routes_set(int vm, const struct kvmirq_route *routes,
 		    routes[i].type != KVMIRQ_ROUTE_MSI)
 			return -EINVAL;
 	}
-	table = calloc(1, sizeof(*table) +
-				  count * sizeof(struct kvm_irq_routing_entry));
-	if (!table)
-		return -ENOMEM;
-	table->nr = count;
-	for (uint32_t i = 0; i < count; i++)
-		table->entries[i] = entry(&routes[i]);
-	ret = call(vm, KVM_SET_GSI_ROUTING, table);
-	free(table);
+	if (size <= sizeof(few))
+		return set(vm, (struct kvm_irq_routing *)few, routes, count);
+	place = kvmirq_syscall(__NR_mmap, 0, (long)size, PROT_READ | PROT_WRITE,
+			       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (place < 0)
+		return (int)place;
+	ret = set(vm, (struct kvm_irq_routing *)place, routes, count);
+	call3(__NR_munmap, place, (long)size, 0);
 	return ret;
 }

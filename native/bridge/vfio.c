@@ -4,7 +4,6 @@
 
 #include <linux/vfio.h>
 #include <stddef.h>
-#include <string.h>
 
 ASSERT_LAYOUT(sizeof(struct vfio_irq_info) == 16);
 ASSERT_LAYOUT(sizeof(struct vfio_irq_set) == KVMIRQ_VFIO_IRQS_HEADER_SIZE);
@@ -38,7 +37,7 @@ int kvmirq_vfio_irqs_set(int device, uint32_t flags, uint32_t index,
 
 	if (size < sizeof(header))
 		return -EINVAL;
-	memcpy(set, &header, sizeof(header));
+	__builtin_memcpy(set, &header, sizeof(header));
 	return call(device, VFIO_DEVICE_SET_IRQS, set);
 }
 

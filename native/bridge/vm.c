@@ -2,12 +2,13 @@
 #include "internal.h"
 #include "kvmirq.h"
 
-#include <fcntl.h>
+#include <linux/fcntl.h>
 #include <linux/kvm.h>
 
 int kvmirq_kvm_open(const char *path)
 {
-	return result(open(path, O_RDWR | O_CLOEXEC));
+	return (int)kvmirq_syscall(__NR_openat, AT_FDCWD, (long)path,
+				   O_RDWR | O_CLOEXEC, 0, 0, 0);
 }
 
 int kvmirq_kvm_version(int kvm)

@@ -57,7 +57,11 @@ class NativeImageTest {
         List<String> lines = new ArrayList<>(List.of("{"));
         section(lines, "\"reflection\": [", reflection, "],");
         section(lines, "\"resources\": [", resources, "],");
-        section(lines, "\"foreign\": {\"downcalls\": [", List.of(downcall(6)), "]}");
+        section(
+                lines,
+                "\"foreign\": {\"downcalls\": [",
+                List.of(downcall(""), downcall(", \"options\": {\"captureCallState\": true}")),
+                "]}");
         lines.add("}");
         Recorded.compare(METADATA, lines, "so that a native image has too much", NativeImageTest.class);
     }
@@ -95,10 +99,9 @@ class NativeImageTest {
         return types;
     }
 
-    private static String downcall(int arguments) {
+    private static String downcall(String options) {
         return "{\"returnType\": \"jlong\", \"parameterTypes\": ["
-                + String.join(", ", Collections.nCopies(arguments, "\"jlong\""))
-                + "], \"options\": {\"captureCallState\": true}}";
+                + String.join(", ", Collections.nCopies(7, "\"jlong\"")) + "]" + options + "}";
     }
 
     @Test
@@ -114,7 +117,7 @@ class NativeImageTest {
                         "FunctionDescriptor\\.of\\(\\s*([^)]*)\\)",
                         List.of(Machine.root().resolve("src/kvmirq/java22/io/kvmirq/backend/libc/FfmLibc.java"))))
                 .extracting(layouts -> layouts.replaceAll("\\s+", ""))
-                .containsExactly(String.join(",", Collections.nCopies(1 + 6, "JAVA_LONG")));
+                .containsExactly(String.join(",", Collections.nCopies(1 + 7, "JAVA_LONG")));
     }
 
     private static Set<String> found(String pattern, List<Path> sources) throws IOException {

@@ -16,7 +16,7 @@ import io.kvmirq.NotPromised;
 public record Abi(int version, int routeSize, int irqchipSize, int vfioIrqSize, int irqfdSize) {
     /** The ABI that this code needs. */
     public static final Abi OURS = new Abi(
-            1,
+            2,
             KernelBackend.ROUTE_SIZE,
             KernelBackend.IRQCHIP_STATE_SIZE,
             KernelBackend.VFIO_IRQ_SIZE,

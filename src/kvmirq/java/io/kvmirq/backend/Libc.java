@@ -73,7 +73,8 @@ public interface Libc {
 
     /**
      * @param fds address of {@code count} {@code struct pollfd}
-     * @param timeout address of a {@code struct timespec}, 0 for no limit; libc reads it, so a wrong address ends the JVM
+     * @param timeout address of a {@code struct timespec}, 0 for no limit; the kernel may write the time that is left to it.
+     *     Through jna and jnr libc reads it, so a wrong address ends the JVM
      */
     int ppoll(long fds, long count, long timeout);
 
@@ -91,7 +92,7 @@ public interface Libc {
 
     /**
      * syscall(2). The arguments are values or addresses. Pass 0 for each argument that the call does not have. The fifth
-     * and the sixth are 0, but through {@code java.lang.foreign} the sixth is undefined.
+     * and the sixth are 0.
      *
      * @return {@code >= 0} or {@code -errno}
      */

@@ -18,17 +18,14 @@ import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.Parameter;
 import org.junit.jupiter.params.ParameterizedClass;
-import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** The symbols that {@code libkvmirq.so.1} offers to programs on each architecture, and its requirements on the machine. */
 @ParameterizedClass
-@CsvSource({"x86_64, libc.so.6", "aarch64, libc.so.6 ld-linux-aarch64.so.1"})
+@ValueSource(strings = {"x86_64", "aarch64"})
 class ExportsTest {
-    @Parameter(0)
+    @Parameter
     String machine = "";
-
-    @Parameter(1)
-    String needed = "";
 
     private Path library() {
         return Artifacts.KVMIRQ.classes().resolve("META-INF/native/linux-" + machine + "/libkvmirq.so");
@@ -76,9 +73,11 @@ class ExportsTest {
                 .containsExactlyInAnyOrderElementsOf(expected);
     }
 
+    /** So that it loads beside any libc. */
     @Test
-    void needsOnlyLibc() throws IOException, InterruptedException {
-        assertThat(dynamic("NEEDED")).containsExactly(needed.split(" "));
+    void needsNoLibrary() throws IOException, InterruptedException {
+        assertThat(lines("nm", "-D", "--undefined-only")).isEmpty();
+        assertThat(dynamic("NEEDED")).isEmpty();
         assertThat(dynamic("SONAME")).containsExactly("libkvmirq.so.1");
     }
 

@@ -63,6 +63,14 @@ class RecordsTest {
             String macro = List.of("mmap", "ftruncate", "fcntl").contains(name) ? "__NR3264_" : "__NR_";
             claims.append(claim(macro + name, number.getInt(call)));
         }
+        Class<?> direct = Class.forName("io.kvmirq.backend.library.DirectLibc$Number");
+        number = direct.getDeclaredField("arm64");
+        number.setAccessible(true);
+        for (Object call : direct.getEnumConstants()) {
+            String name = call.toString().toLowerCase(Locale.ROOT);
+            String macro = List.of("mmap", "fcntl").contains(name) ? "__NR3264_" : "__NR_";
+            claims.append(claim(macro + name, number.getInt(call)));
+        }
         Path source = Files.writeString(temporary.resolve("calls.c"), claims);
         Program.output(List.of("cc", "-std=c11", "-fsyntax-only", source.toString()));
     }
