@@ -141,7 +141,6 @@ public enum KernelCall {
     VFIO_IOMMU_INFO("vfio iommu info", "VFIO_IOMMU_GET_INFO"),
     VFIO_MAP("vfio dma map", "VFIO_IOMMU_MAP_DMA"),
     VFIO_UNMAP("vfio dma unmap", "VFIO_IOMMU_UNMAP_DMA"),
-    VFIO_DIRTY("vfio dirty pages", "VFIO_IOMMU_DIRTY_PAGES"),
     VFIO_CONTAINER("vfio container set", "VFIO_GROUP_SET_CONTAINER"),
     VFIO_CONTAINER_UNSET("vfio container unset", "VFIO_GROUP_UNSET_CONTAINER"),
     VFIO_INFO("vfio info", "VFIO_DEVICE_GET_INFO", "VFIO_GROUP_GET_STATUS"),
@@ -160,9 +159,7 @@ public enum KernelCall {
     VFIO_IRQ_INFO("vfio irq info", "VFIO_DEVICE_GET_IRQ_INFO"),
     SET_IRQS("vfio set irqs", "VFIO_DEVICE_SET_IRQS", "set_irqs"),
     VFIO_RESET("vfio reset", "VFIO_DEVICE_RESET"),
-    VFIO_HOT_RESET("vfio hot reset", "VFIO_DEVICE_PCI_HOT_RESET", "VFIO_DEVICE_GET_PCI_HOT_RESET_INFO"),
-    VFIO_FEATURE("vfio feature", "VFIO_DEVICE_FEATURE"),
-    VFIO_IOEVENTFD("vfio ioeventfd", "VFIO_DEVICE_IOEVENTFD");
+    VFIO_HOT_RESET("vfio hot reset", "VFIO_DEVICE_PCI_HOT_RESET", "VFIO_DEVICE_GET_PCI_HOT_RESET_INFO");
 
     /** Device attributes that are separate calls here. */
     private static final List<KernelCall> ATTRIBUTES = Stream.concat(
@@ -234,9 +231,7 @@ public enum KernelCall {
                     VFIO_IRQ_INFO,
                     SET_IRQS,
                     VFIO_RESET,
-                    VFIO_HOT_RESET,
-                    VFIO_FEATURE,
-                    VFIO_IOEVENTFD -> List.of(ANY_DEVICE_IOCTL);
+                    VFIO_HOT_RESET -> List.of(ANY_DEVICE_IOCTL);
             default -> List.of();
         };
     }

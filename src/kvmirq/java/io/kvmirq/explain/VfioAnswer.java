@@ -107,19 +107,6 @@ public enum VfioAnswer implements Answer {
     VFIO_UNMAP_SPLITS(refusal(LAB, VFIO_UNMAP, EINVAL,
         "the range begins or ends inside a mapping, which type 1 version 2 does not split",
         "unmap what was mapped", "vfio_iommu_type1.c vfio_dma_do_unmap()")),
-    VFIO_DIRTY_VERSION(refusal(LAB, VFIO_DIRTY, EACCES, "the container has type 1 version 1",
-        "SET_IOMMU of VFIO_TYPE1v2_IOMMU", "vfio_iommu_type1.c vfio_iommu_type1_dirty_pages()")),
-    VFIO_DIRTY_ARGUMENTS(refusal(LAB, VFIO_DIRTY, EINVAL,
-        "argsz is below 8, or 48 with GET_BITMAP, or the flags are not one of START, STOP and GET_BITMAP",
-        "argsz and flags", "vfio_iommu_type1.c vfio_iommu_type1_dirty_pages()")),
-    VFIO_DIRTY_RANGE(refusal(LAB, VFIO_DIRTY, EINVAL, "the range is empty, wraps or is not of whole pages, the page size"
-        + " is not the smallest one, or the bitmap is too small", "iova, size, and the bitmap's pgsize and size",
-        "vfio_iommu_type1.c verify_bitmap_size()")),
-    VFIO_DIRTY_WRAPS(refusal(SOURCE, VFIO_DIRTY, EOVERFLOW, "the range ends beyond 2^64",
-        "iova and size; before 6.18 this is EINVAL", "vfio_iommu_type1.c vfio_iommu_type1_dirty_pages()")),
-    VFIO_DIRTY_STATE(refusal(LAB, VFIO_DIRTY, EINVAL, "dirty pages are not tracked, or the range begins or ends inside"
-        + " a mapping", "FLAG_START comes first, and the range is of whole mappings",
-        "vfio_iommu_type1.c vfio_iova_dirty_bitmap()")),
 
     // Devices
     VFIO_DEVICE_NAME(refusal(LAB, VFIO_DEVICE_FD, ENODEV,
@@ -184,37 +171,7 @@ public enum VfioAnswer implements Answer {
         "the descriptors after the header: /dev/vfio/N", "vfio_pci_core.c vfio_pci_ioctl_pci_hot_reset_groups()")),
     VFIO_HOT_RESET_OWNER(refusal(LAB, VFIO_HOT_RESET, EINVAL, "a device on the bus is not the caller's: another"
         + " driver has it, or its group is not among the files", "VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, which lists the"
-        + " devices and their groups", "vfio_pci_core.c vfio_pci_dev_set_hot_reset()")),
-    VFIO_FEATURE_ARGUMENTS(refusal(LAB, VFIO_FEATURE, EINVAL,
-        "argsz is below 8, a flag is unknown, or GET and SET are given without PROBE",
-        "argsz and flags", "vfio_main.c vfio_ioctl_device_feature()")),
-    VFIO_FEATURE_UNKNOWN(refusal(LAB, VFIO_FEATURE, ENOTTY, "the device does not have this feature",
-        "the low 16 bits of flags; PROBE asks without doing anything", "vfio_main.c vfio_ioctl_device_feature()")),
-    VFIO_FEATURE_OPERATION(refusal(LAB, VFIO_FEATURE, EINVAL,
-        "the feature does not have this operation, neither GET nor SET is given, or argsz is too short for it",
-        "PROBE with GET or SET, which asks for one operation", "include/linux/vfio.h vfio_check_feature()")),
-    VFIO_IOEVENTFD_RANGE(refusal(LAB, VFIO_IOEVENTFD, EINVAL, "argsz is below 28, flags are not one width, since"
-        + " 6.14 8 bytes are none, or the range is not in a BAR or is in the MSI-X table", "offset: that of a BAR from"
-        + " VFIO_DEVICE_GET_REGION_INFO, and one width", "vfio_pci_rdwr.c vfio_pci_ioeventfd()")),
-    VFIO_IOEVENTFD_EXISTS(refusal(LAB, VFIO_IOEVENTFD, EEXIST, "an eventfd writes this value to this register already",
-        "the same request with fd -1, which removes it", "vfio_pci_rdwr.c vfio_pci_ioeventfd()")),
-    VFIO_IOEVENTFD_ABSENT(refusal(LAB, VFIO_IOEVENTFD, ENODEV, "fd is -1 and no eventfd writes this value to this"
-        + " register", "offset, width and data: those that it was added with",
-        "vfio_pci_rdwr.c vfio_pci_ioeventfd()")),
-    VFIO_IOEVENTFD_LIMIT(refusal(LAB, VFIO_IOEVENTFD, ENOSPC, "the device has 1000 such eventfds",
-        "remove those that are not used", "vfio_pci_rdwr.c vfio_pci_ioeventfd()")),
-    VFIO_IOEVENTFD_FD(refusal(LAB, VFIO_IOEVENTFD, EBADF, "the eventfd is not open", "fd",
-        "drivers/vfio/virqfd.c vfio_virqfd_enable()")),
-    VFIO_IOEVENTFD_NOT_AN_EVENTFD(refusal(LAB, VFIO_IOEVENTFD, EINVAL, "the file is not an eventfd", "fd",
-        "drivers/vfio/virqfd.c vfio_virqfd_enable()")),
-    VFIO_LOW_POWER_ENTERED(refusal(LAB, VFIO_FEATURE, EINVAL, "the device is in low power already",
-        "VFIO_DEVICE_FEATURE_LOW_POWER_EXIT comes first", "vfio_pci_core.c vfio_pci_runtime_pm_entry()")),
-    VFIO_WAKEUP_NEGATIVE(refusal(LAB, VFIO_FEATURE, EINVAL, "the wakeup eventfd is below 0", "the structure after the header",
-        "vfio_pci_core.c vfio_pci_core_pm_entry_with_wakeup()")),
-    VFIO_WAKEUP_FD(refusal(LAB, VFIO_FEATURE, EBADF, "the wakeup eventfd is not open", "the structure after the header",
-        "vfio_pci_core.c vfio_pci_core_pm_entry_with_wakeup()")),
-    VFIO_WAKEUP_NOT_AN_EVENTFD(refusal(LAB, VFIO_FEATURE, EINVAL, "the wakeup eventfd is another file",
-        "the structure after the header", "vfio_pci_core.c vfio_pci_core_pm_entry_with_wakeup()"));
+        + " devices and their groups", "vfio_pci_core.c vfio_pci_dev_set_hot_reset()"));
     // spotless:on
 
     @SuppressWarnings("ImmutableEnumChecker") // a record of values

@@ -9,7 +9,6 @@ import static org.assertj.core.api.Assertions.assertThat;
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.uapi.UapiVfio;
-import io.kvmirq.uapi.UapiVfio.VfioDeviceFeature;
 import io.kvmirq.uapi.UapiVfio.VfioPciDependentDevice;
 import io.kvmirq.uapi.UapiVfio.VfioPciHotResetInfo;
 import java.nio.ByteBuffer;
@@ -18,10 +17,6 @@ import org.junit.jupiter.api.Test;
 /** The reset of a bus and the features of a device: drivers/vfio/pci/vfio_pci_core.c. */
 @VfioContract
 class VfioBusContract extends VfioSuite {
-    private static final int PROBE = UapiVfio.VFIO_DEVICE_FEATURE_PROBE;
-    private static final int GET = UapiVfio.VFIO_DEVICE_FEATURE_GET;
-    private static final int SET = UapiVfio.VFIO_DEVICE_FEATURE_SET;
-    private static final int LOW_POWER_ENTRY = 3;
     /** Where a driver says to a virtio device how far it is: 0 after a reset. */
     private static final int STATUS_OF_DRIVER = 0x14;
 
@@ -95,37 +90,5 @@ class VfioBusContract extends VfioSuite {
         assertThat(device.readConfig(VfioDevice.COMMAND)).isZero();
         device.writeCommand(2);
         assertThat(device.readRegion(status, 1)).isZero();
-    }
-
-    // Features
-
-    private int feature(int device, int argsz, int flags) {
-        return vfio.ioctl(
-                device,
-                UapiVfio.VFIO_DEVICE_FEATURE,
-                Buffers.allocate(16).putInt(VfioDeviceFeature.ARGSZ, argsz).putInt(VfioDeviceFeature.FLAGS, flags));
-    }
-
-    @Test
-    void featuresAreCheckedInOrder() {
-        int device = vfio.device(EDU).fd;
-        assertErrno(Errno.EFAULT, vfio.ioctl(device, UapiVfio.VFIO_DEVICE_FEATURE, 0));
-        assertErrno(Errno.EINVAL, feature(device, 7, PROBE));
-        assertErrno(Errno.EINVAL, feature(device, 8, 0x80000 | PROBE));
-        assertErrno(Errno.EINVAL, feature(device, 8, GET | SET | 0x999));
-        assertErrno(Errno.ENOTTY, feature(device, 8, GET | 0x999));
-        for (int absent : new int[] {0, 1, 2, 6, 9}) {
-            assertErrno(Errno.ENOTTY, feature(device, 8, PROBE | absent));
-        }
-    }
-
-    @Test
-    void powerIsAFeatureThatIsOnlySet() {
-        int device = vfio.device(EDU).fd;
-        assertOk(feature(device, 8, PROBE | LOW_POWER_ENTRY));
-        assertOk(feature(device, 8, PROBE | SET | LOW_POWER_ENTRY));
-        assertErrno(Errno.EINVAL, feature(device, 8, PROBE | GET | LOW_POWER_ENTRY));
-        assertErrno(Errno.EINVAL, feature(device, 8, LOW_POWER_ENTRY));
-        assertErrno(Errno.EINVAL, feature(device, 8, SET | LOW_POWER_ENTRY + 1));
     }
 }

@@ -166,7 +166,6 @@ final class Generator {
     private List<Choice> withVfio(List<Choice> others) {
         Choice read = new Choice(20, body::read);
         Choice write = new Choice(12, body::write);
-        Choice register = new Choice(8, body::registerEvent);
         List<Choice> all = new ArrayList<>(List.of(
                 new Choice(30, vfio::open),
                 new Choice(14, vfio::close),
@@ -183,8 +182,6 @@ final class Generator {
                 read,
                 write,
                 new Choice(14, body::map),
-                new Choice(8, body::feature),
-                register,
                 new Choice(6, body::hotReset),
                 new Choice(8, body::iommu),
                 new Choice(10, body::poll),
@@ -192,7 +189,7 @@ final class Generator {
         all.addAll(others);
         if (!Machine.isX86()) {
             // Linux of arm64 dies of an access that the device does not answer: of another width, or to ports.
-            all.removeAll(List.of(read, write, register));
+            all.removeAll(List.of(read, write));
         }
         return all;
     }

@@ -119,15 +119,11 @@ enum Operation {
     /** read(2) of the file's position, whose content is not compared. */
     READ_FILE("fd", "length"),
     MAP_FILE("fd", "region", "offset", "length", "flags"),
-    FEATURE("fd", "argsz", "flags"),
-    REGISTER_EVENT("fd", "event", "region", "offset", "flags", "data"),
     HOT_RESET_INFO("fd", "argsz"),
     /** Descriptors follow. */
     HOT_RESET("fd", "argsz", "flags", "count"),
     VFIO_EXTENSION("fd", "extension"),
-    IOMMU_INFO("fd", "argsz"),
-    /** With a bitmap of 64 pages. */
-    DIRTY_PAGES("fd", "argsz", "flags", "iova", "size");
+    IOMMU_INFO("fd", "argsz");
 
     /** Where the data of {@link #SET_IRQS} begins. */
     static final int DATA_AT = 6;

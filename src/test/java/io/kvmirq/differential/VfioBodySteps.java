@@ -330,29 +330,6 @@ final class VfioBodySteps {
 
     // Requests
 
-    void feature() {
-        long operation = values.of(0, 0x10000, 0x20000, 0x20000, 0x40000, 0x50000, 0x60000, 0x70000, 0x30000, 0x80000);
-        draft.step(call(
-                Operation.FEATURE,
-                device(),
-                values.rarely(5) ? values.of(0, 7, 15) : values.of(8, 8, 16, 24),
-                operation | values.of(0, 1, 2, 3, 3, 3, 4, 5, 5, 6, 8, 0xffff)));
-    }
-
-    /** Of places where a write does nothing. */
-    void registerEvent() {
-        long fd = device();
-        boolean serial = fds.deviceOf(fd, 0) == 1;
-        draft.step(call(
-                Operation.REGISTER_EVENT,
-                fd,
-                values.rarely(3) ? -1 : values.rarely(8) ? values.of(-2, 5000) : fds.pick(Kind.EVENTFD),
-                values.rarely(4) ? values.below(REGIONS + 1) : serial ? 1 : 0,
-                serial ? values.of(0x4000, 0x4000, 0, 0x7fff) : values.of(0x10000, 0x10000, 0xfffff, 0x100000),
-                values.rarely(5) ? values.of(0, 3, 8, 16) : values.of(1, 2, 4),
-                0));
-    }
-
     /** Not of a container: there the number is that of {@link Operation#IOMMU_INFO}. */
     void hotReset() {
         long fd = device();
@@ -374,18 +351,8 @@ final class VfioBodySteps {
     void iommu() {
         long container = values.rarely(16) ? fds.anyVfio() : fds.pick(Kind.CONTAINER);
         draft.step(
-                switch ((int) values.below(4)) {
-                    case 0 ->
-                        call(Operation.VFIO_EXTENSION, container, values.of(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, -1));
-                    case 1 -> call(Operation.IOMMU_INFO, container, values.of(0, 15, 16, 23, 24, 64, 256));
-                    default ->
-                        call(
-                                Operation.DIRTY_PAGES,
-                                container,
-                                values.rarely(6) ? values.of(0, 7, 47) : 48,
-                                values.rarely(8) ? values.of(0, 3, 8) : values.of(1, 2, 4, 4, 4),
-                                values.below(4) << 12,
-                                values.of(64, 64, 64, 60, 6, 65, 1) << 12);
-                });
+                values.rarely(2)
+                        ? call(Operation.VFIO_EXTENSION, container, values.of(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, -1))
+                        : call(Operation.IOMMU_INFO, container, values.of(0, 15, 16, 23, 24, 64, 256)));
     }
 }

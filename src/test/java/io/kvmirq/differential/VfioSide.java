@@ -30,12 +30,6 @@ final class VfioSide {
     /** Added to the id of an extended capability. */
     static final long EXTENDED = 0x100;
 
-    private static final long PAGE = 4096;
-    /** A descriptor that is never open. */
-    private static final int CLOSED = 5000;
-    /** Where the bitmap of dirty pages is. */
-    private static final int DIRTY_BITS = 64;
-
     private static final int REGION_SHIFT = 40;
     private static final int FIRST_CAPABILITY = 0x34;
     private static final int FIRST_EXTENDED = 0x100;
@@ -101,12 +95,6 @@ final class VfioSide {
             case SET_IRQS -> setIrqs(fd, call);
             case MAP_DMA -> map(fd, call);
             case UNMAP_DMA -> unmap(fd, call);
-            case FEATURE -> {
-                memory.putInt(0, call.intAt(1))
-                        .putInt(Integer.BYTES, call.intAt(2))
-                        .putInt(Long.BYTES, CLOSED);
-                yield ask(fd, UapiVfio.VFIO_DEVICE_FEATURE, 0);
-            }
             case HOT_RESET_INFO -> {
                 memory.putInt(0, call.intAt(1));
                 yield ask(fd, UapiVfio.VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, INFO);
@@ -131,32 +119,8 @@ final class VfioSide {
                 yield call.at(4) == 0 ? Answer.of(read) : Answer.of(read, memory, ROOM);
             }
             case WRITE_REGION -> Answer.of(libc.pwrite(fd, address, call.at(3), offset(call.at(1)) + call.at(2)));
-            case DIRTY_PAGES -> {
-                memory.putInt(0, call.intAt(1))
-                        .putInt(4, call.intAt(2))
-                        .putLong(8, call.at(3))
-                        .putLong(16, call.at(4))
-                        .putLong(24, PAGE)
-                        .putLong(32, Long.BYTES)
-                        .putLong(40, address + DIRTY_BITS);
-                int result = libc.ioctl(fd, UapiVfio.VFIO_IOMMU_DIRTY_PAGES, address);
-                memory.putLong(0, memory.getLong(DIRTY_BITS));
-                yield Answer.of(result, memory, Long.BYTES);
-            }
             case READ_FILE -> Answer.of(libc.read(fd, address, call.at(1)));
             case MAP_FILE -> mapFile(fd, call);
-            case REGISTER_EVENT -> {
-                Structs.put(
-                        memory,
-                        0,
-                        "vfio_device_ioeventfd",
-                        UapiVfio.VfioDeviceIoeventfd.SIZE,
-                        call.at(4),
-                        offset(call.at(2)) + call.at(3),
-                        call.at(5),
-                        call.at(1));
-                yield ask(fd, UapiVfio.VFIO_DEVICE_IOEVENTFD, 0);
-            }
             default -> throw new IllegalArgumentException(call.toString());
         };
     }

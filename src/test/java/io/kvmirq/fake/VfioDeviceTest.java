@@ -33,8 +33,11 @@ class VfioDeviceTest {
         }) {
             assertErrno(Errno.ENOTTY, vfio.ioctl(device.fd, ofCdev, 0)); // built without cdev
         }
-        assertErrno(Errno.EFAULT, vfio.ioctl(device.fd, UapiVfio.VFIO_DEVICE_IOEVENTFD, 0));
-        assertErrno(Errno.EINVAL, vfio.ioctl(device.fd, UapiVfio.VFIO_DEVICE_IOEVENTFD, Buffers.allocate(32)));
+        for (long request : new long[] {UapiVfio.VFIO_DEVICE_IOEVENTFD, UapiVfio.VFIO_DEVICE_FEATURE}) {
+            assertThatThrownBy(() -> vfio.ioctl(device.fd, request, 0))
+                    .isInstanceOf(NotModelledException.class)
+                    .hasMessageContaining("VFIO_DEVICE_");
+        }
     }
 
     @Test

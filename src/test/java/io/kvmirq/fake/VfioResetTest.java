@@ -7,14 +7,12 @@ import static io.kvmirq.contract.VfioWorld.NOT_OPEN;
 import static io.kvmirq.contract.World.assertErrno;
 import static io.kvmirq.contract.World.assertOk;
 import static org.assertj.core.api.Assertions.assertThat;
-import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.contract.VfioDevice;
 import io.kvmirq.contract.VfioWorld;
 import io.kvmirq.uapi.UapiVfio;
-import io.kvmirq.uapi.UapiVfio.VfioDeviceFeature;
 import io.kvmirq.uapi.UapiVfio.VfioPciDependentDevice;
 import io.kvmirq.uapi.UapiVfio.VfioPciHotResetInfo;
 import io.kvmirq.undo.Undo;
@@ -34,18 +32,6 @@ class VfioResetTest {
 
     private VfioWorld fake(String profile) {
         return made.add(VfioWorld.ofFake(profile));
-    }
-
-    @Test
-    void wakeupIsNotModelled() {
-        VfioWorld vfio = fake("6.12");
-        VfioDevice device = vfio.device(vfio.fake().pciDevice(FIRST, 5).add(), 5, FIRST);
-        ByteBuffer feature = Buffers.allocate(16)
-                .putInt(VfioDeviceFeature.ARGSZ, 16)
-                .putInt(VfioDeviceFeature.FLAGS, UapiVfio.VFIO_DEVICE_FEATURE_SET | 4)
-                .putInt(VfioDeviceFeature.SIZE, vfio.world.eventfd());
-        assertThatThrownBy(() -> vfio.ioctl(device.fd, UapiVfio.VFIO_DEVICE_FEATURE, feature))
-                .hasMessageContaining("VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP");
     }
 
     /** pci_try_reset_function() takes no lock that another thread has, and the removal of a device has it. */

@@ -21,14 +21,12 @@ final class ContainerFile extends FakeFile {
     private static final Requests<ContainerFile> WITHOUT_IOMMU =
             requests(new Requests<>(VfioAnswer.VFIO_CONTAINER_WITHOUT_IOMMU, number -> null));
 
-    private static final Requests<ContainerFile> WITH_IOMMU = requests(
-                    new Requests<>(VfioAnswer.VFIO_UNKNOWN_REQUEST, number -> null))
+    private static final Requests<ContainerFile> WITH_IOMMU = requests(new Requests<>(
+                    VfioAnswer.VFIO_UNKNOWN_REQUEST,
+                    number -> number == UapiVfio.VFIO_IOMMU_DIRTY_PAGES ? "VFIO_IOMMU_DIRTY_PAGES" : null))
             .value(UapiVfio.VFIO_IOMMU_GET_INFO, (file, address) -> file.dma().info(address))
             .value(UapiVfio.VFIO_IOMMU_MAP_DMA, (file, address) -> file.dma().map(address))
-            .value(UapiVfio.VFIO_IOMMU_UNMAP_DMA, (file, address) -> file.dma().unmap(address))
-            .value(
-                    UapiVfio.VFIO_IOMMU_DIRTY_PAGES,
-                    (file, address) -> file.dma().dirty().answer(address));
+            .value(UapiVfio.VFIO_IOMMU_UNMAP_DMA, (file, address) -> file.dma().unmap(address));
 
     private final LongPredicate mayPin;
     private int groups;

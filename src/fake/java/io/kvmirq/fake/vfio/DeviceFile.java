@@ -74,9 +74,11 @@ final class DeviceFile extends FakeFile {
         if (group == null && request == UapiVfio.VFIO_DEVICE_DETACH_IOMMUFD_PT) {
             return detach(argument);
         }
-        return request == UapiVfio.VFIO_DEVICE_FEATURE
-                ? FeatureRequest.answer(host, argument, device::feature)
-                : device.ioctl(this, request, argument);
+        if (request == UapiVfio.VFIO_DEVICE_FEATURE || request == UapiVfio.VFIO_DEVICE_IOEVENTFD) {
+            throw new NotModelledException(
+                    request == UapiVfio.VFIO_DEVICE_FEATURE ? "VFIO_DEVICE_FEATURE" : "VFIO_DEVICE_IOEVENTFD");
+        }
+        return device.ioctl(this, request, argument);
     }
 
     /** Since 6.6 KVM accepts a device file, even if its group opened it or it is not bound yet. */

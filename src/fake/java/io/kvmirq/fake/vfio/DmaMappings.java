@@ -17,7 +17,6 @@ import io.kvmirq.uapi.UapiVfio.VfioIommuType1InfoCapIovaRange;
 import io.kvmirq.uapi.UapiVfio.VfioIommuType1InfoCapMigration;
 import io.kvmirq.uapi.UapiVfio.VfioIommuType1InfoDmaAvail;
 import java.nio.ByteBuffer;
-import java.util.Collection;
 import java.util.List;
 import java.util.Map;
 import java.util.NavigableMap;
@@ -50,6 +49,9 @@ final class DmaMappings {
     /** The end of iova_pgsizes: the least argsz of VFIO_IOMMU_GET_INFO. */
     private static final int INFO_LEAST = 16;
 
+    /** DIRTY_BITMAP_SIZE_MAX. */
+    private static final long MOST_DIRTY_BYTES = 1 << 28;
+
     private static final int LONGEST_INFO = 160;
 
     private static final int MAP_FLAGS =
@@ -74,8 +76,6 @@ final class DmaMappings {
     /** Whether the driver is VFIO_TYPE1v2_IOMMU, which splits no mapping. */
     private final boolean v2;
 
-    private final DirtyPages dirty;
-
     /** The mappings, keyed by first address. They do not overlap. */
     private final NavigableMap<Long, Mapping> mappings = new TreeMap<>(Long::compareUnsigned);
 
@@ -84,11 +84,6 @@ final class DmaMappings {
         this.host = host;
         this.mayPin = mayPin;
         this.v2 = v2;
-        this.dirty = new DirtyPages(host, this);
-    }
-
-    DirtyPages dirty() {
-        return dirty;
     }
 
     /** The first address of the IOMMU's MSI window. */
@@ -161,7 +156,7 @@ final class DmaMappings {
         long[] ranges = ranges(host);
         header(info, migration, UapiVfio.VFIO_IOMMU_TYPE1_INFO_CAP_MIGRATION, available);
         info.putLong(migration + VfioIommuType1InfoCapMigration.PGSIZE_BITMAP, PAGE_MASK + 1)
-                .putLong(migration + VfioIommuType1InfoCapMigration.MAX_DIRTY_BITMAP_SIZE, DirtyPages.MOST_BYTES);
+                .putLong(migration + VfioIommuType1InfoCapMigration.MAX_DIRTY_BITMAP_SIZE, MOST_DIRTY_BYTES);
         header(info, available, UapiVfio.VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL, addresses);
         info.putInt(available + VfioIommuType1InfoDmaAvail.AVAIL, MOST - mappings.size());
         header(info, addresses, UapiVfio.VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE, 0);
@@ -207,11 +202,11 @@ final class DmaMappings {
         return Integer.compareUnsigned(structure.getInt(0), size) < 0;
     }
 
-    static boolean wraps(long first, long size) {
+    private static boolean wraps(long first, long size) {
         return Long.compareUnsigned(first + size - 1, first) < 0;
     }
 
-    boolean checksWrapFirst() {
+    private boolean checksWrapFirst() {
         return host.build().isSince(6, 18);
     }
 
@@ -293,17 +288,8 @@ final class DmaMappings {
         return 0;
     }
 
-    boolean isVersion2() {
-        return v2;
-    }
-
-    /** The mappings that begin in a range, in order. */
-    Collection<Mapping> within(long iova, long last) {
-        return mappings.subMap(iova, true, last, true).values();
-    }
-
     /** Whether the range begins or ends inside a mapping. */
-    boolean splits(long iova, long last) {
+    private boolean splits(long iova, long last) {
         return at(iova).filter(mapping -> mapping.overlaps(iova, iova) && mapping.first() != iova)
                         .isPresent()
                 || at(last).filter(mapping -> mapping.overlaps(last, last) && mapping.last() != last)
@@ -321,7 +307,6 @@ final class DmaMappings {
                 break;
             }
             mappings.remove(mapping.first());
-            dirty.forget(mapping.first());
             unmapped += mapping.size();
         }
         return unmapped;

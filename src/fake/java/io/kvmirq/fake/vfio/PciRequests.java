@@ -41,8 +41,6 @@ final class PciRequests {
                 .value(UapiVfio.VFIO_DEVICE_GET_IRQ_INFO, (file, address) -> irqInfo(address))
                 .value(UapiVfio.VFIO_DEVICE_SET_IRQS, (file, address) -> setIrqs(address))
                 .value(UapiVfio.VFIO_DEVICE_RESET, (file, none) -> reset())
-                .value(UapiVfio.VFIO_DEVICE_IOEVENTFD, (file, address) -> device.registerEvents()
-                        .answer(address))
                 .value(UapiVfio.VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, (file, address) -> hotReset.info(file, address))
                 .value(UapiVfio.VFIO_DEVICE_PCI_HOT_RESET, (file, address) -> hotReset.reset(file, address));
     }

@@ -168,9 +168,6 @@ public abstract class VfioDevice implements VfioLines {
     /** Handles a request of the bus driver. */
     abstract int ioctl(DeviceFile file, long request, long argument);
 
-    /** Handles VFIO_DEVICE_FEATURE for features of the bus driver. */
-    abstract int feature(FeatureRequest request);
-
     /** The region behind an mmap offset; empty if it cannot be mapped. */
     Optional<ByteBuffer> memory(long offset, int length) {
         return Optional.empty();

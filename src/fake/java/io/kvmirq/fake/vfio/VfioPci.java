@@ -32,8 +32,6 @@ public final class VfioPci extends VfioDevice {
     private final ConfigSpace config;
     private final Bars bars;
     private final PciRequests requests;
-    private final RegisterEvents registerEvents;
-    private final LowPower lowPower;
     /** The eventfds of the error interrupt and the request interrupt. */
     private final @Nullable EventFile[] single = new EventFile[UapiVfio.VFIO_PCI_NUM_IRQS];
 
@@ -51,8 +49,6 @@ public final class VfioPci extends VfioDevice {
         this.config = new ConfigSpace(this, registers);
         this.bars = new Bars(function);
         this.requests = new PciRequests(host, this, vfio);
-        this.registerEvents = new RegisterEvents(host, this);
-        this.lowPower = new LowPower(host);
         if (function.has(PciFunction.Trait.SHARES_LINE)) {
             line.addDriver();
         }
@@ -103,10 +99,6 @@ public final class VfioPci extends VfioDevice {
         return config;
     }
 
-    RegisterEvents registerEvents() {
-        return registerEvents;
-    }
-
     /** Whether VFIO allows an access to a BAR. It refuses memory that is disabled. */
     boolean isEnabled(int bar) {
         return bars.isPorts(bar) || config.isMemoryOn();
@@ -115,11 +107,6 @@ public final class VfioPci extends VfioDevice {
     /** Whether the device decodes accesses to a BAR. It ignores I/O ports while its I/O space is disabled. */
     boolean answers(int bar) {
         return registers.answers(bars.isPorts(bar) ? PciImage.PORTS : PciImage.MEMORY);
-    }
-
-    /** Whether a write to a BAR reaches the device. */
-    boolean reaches(int bar) {
-        return isEnabled(bar) && answers(bar);
     }
 
     int interrupts(int index) {
@@ -160,9 +147,7 @@ public final class VfioPci extends VfioDevice {
     @Override
     void disable() {
         host.note(VfioAnswer.VFIO_LAST_CLOSE);
-        lowPower.exit();
         registers.setPower(0);
-        registerEvents.clear();
         unmask.clear();
         vectors.disable();
         intx.close();
@@ -226,17 +211,6 @@ public final class VfioPci extends VfioDevice {
     }
 
     @Override
-    int feature(FeatureRequest request) {
-        return switch (request.feature()) {
-            case UapiVfio.VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY -> request.settable(0, none -> lowPower.enter());
-            case UapiVfio.VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP ->
-                request.settable(LowPower.WAKEUP_SIZE, lowPower::enterWithWakeup);
-            case UapiVfio.VFIO_DEVICE_FEATURE_LOW_POWER_EXIT -> request.settable(0, none -> lowPower.exit());
-            default -> request.refuseUnknown();
-        };
-    }
-
-    @Override
     long read(long to, long length, long offset) {
         return requests.read(to, length, offset);
     }
@@ -254,8 +228,7 @@ public final class VfioPci extends VfioDevice {
             host.note(VfioAnswer.VFIO_BUS_MASTER);
             return lose(vector, "is no bus master");
         }
-        boolean asleep = lowPower.isEntered() && function.has(PciFunction.Trait.POWER);
-        return asleep || registers.isAsleep() ? lose(vector, "sleeps") : vectors.send(vector);
+        return registers.isAsleep() ? lose(vector, "sleeps") : vectors.send(vector);
     }
 
     /** @return false */

@@ -99,11 +99,6 @@ public final class VfioPlatform extends VfioDevice {
     }
 
     @Override
-    int feature(FeatureRequest request) {
-        return request.refuseUnknown();
-    }
-
-    @Override
     long read(long to, long length, long offset) {
         return host.refuse(VfioAnswer.VFIO_PLATFORM_REGION);
     }
