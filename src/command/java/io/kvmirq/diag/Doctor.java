@@ -63,7 +63,7 @@ public final class Doctor {
     /** All rules, in the order of the hops. */
     static List<Rule.Table<?>> tables() {
         return Stream.<List<? extends Rule.Table<?>>>of(
-                        DeviceRules.TABLES, VfioRules.TABLES, HostIrqRules.TABLES, VmmRules.TABLES)
+                        DeviceRules.TABLES, VfioRules.TABLES, HostIrqRules.TABLES, VmmRules.TABLES, GuestRules.TABLES)
                 .<Rule.Table<?>>flatMap(List::stream)
                 .toList();
     }

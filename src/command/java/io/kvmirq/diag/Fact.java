@@ -37,6 +37,11 @@ record Fact<S extends Fact.Subject, T>(String file, Function<S, Known<T>> read) 
         /** The name of this subject that a word in braces stands for. */
         abstract String name(String word);
 
+        /** The evidence of a file. */
+        Evidence evidence(String file) {
+            return Evidence.observed("/" + path(file));
+        }
+
         /** The path of a file, with the names of this subject in place of the words in braces. */
         final String path(String file) {
             int begin = file.indexOf('{');

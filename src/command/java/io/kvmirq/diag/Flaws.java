@@ -111,7 +111,7 @@ final class Flaws {
                 : Optional.of(new Link(
                         hop,
                         broken.isEmpty() ? Link.State.DOUBTFUL : Link.State.BROKEN,
-                        Optional.of(Evidence.observed("/" + first.get(0).file())),
+                        Optional.of(first.get(0).evidence()),
                         value,
                         flaws.stream().map(Flaw::text).distinct().collect(Collectors.joining("; ")),
                         first.stream()

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.diag;
 
-import io.kvmirq.arch.apic.PostingObstacle;
 import io.kvmirq.diag.DeviceChains.Interrupt;
 import io.kvmirq.host.HostInterrupts.ArmedVector;
 import io.kvmirq.host.facts.HostFacts;
@@ -9,14 +8,12 @@ import io.kvmirq.host.facts.HostKvm;
 import io.kvmirq.host.facts.PciDevice;
 import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.host.facts.VmProcess.EventfdFile;
-import io.kvmirq.host.facts.VmProcess.VcpuFile;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
-import java.util.OptionalLong;
 import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 
@@ -30,9 +27,6 @@ final class ProcessLinks {
             "start the guest; look on the host, not in a container; a copy of a host needs"
                     + " proc/PID of its VMM, so capture it while the guest runs";
     private static final int MOST_NAMED = 8;
-    private static final int MOST_VCPUS = 1024;
-    /** ULLONG_MAX - 1, the largest count that write(2) can set; {@code eventfd_signal()} can add only one more. */
-    private static final long FULL = -2L;
     /** More signals than a working reader leaves. */
     private static final long UNREAD = 1_000;
 
@@ -112,49 +106,39 @@ final class ProcessLinks {
     /** The links in a process that holds a VM and the device, from the eventfd on. */
     List<Link> of(VmProcess process, Interrupt interrupt) {
         List<Link> links = new ArrayList<>();
-        String files = "/proc/" + process.pid() + "/fd";
-        if (process.eventfds().isEmpty()) {
-            links.add(Link.broken(
-                    Hop.EVENTFD,
-                    Evidence.observed(files),
-                    "process " + process.pid() + " holds no eventfd",
-                    "let the VMM keep the eventfd that it gives to VFIO and KVM"));
-            return links;
+        Optional<GuestIts.Lpi> lpi = forms.vlpi(interrupt, armed.size());
+        OptionalInt target = lpi.map(GuestIts.Lpi::target).orElseGet(() -> forms.commonTarget(armed.size()));
+        GuestRules.Path path = new GuestRules.Path(
+                host,
+                process,
+                interrupt.armed().map(ArmedVector::count).orElse(0L),
+                options.flatMap(VmmOptions::noLapics),
+                options.flatMap(one -> one.noIrqfd(device.address(), interrupt.kind())),
+                target);
+        Optional<Link> none = flaw(path, GuestRules.NO_EVENTFD);
+        if (none.isPresent()) {
+            return List.of(none.get());
         }
         links.add(eventfd(process, interrupt));
-        Optional<VmmOptions.Inhibit> noLapics = options.flatMap(VmmOptions::noLapics);
-        Optional<String> userspace = options.flatMap(one -> one.noIrqfd(device.address(), interrupt.kind()));
-        if (noLapics.isPresent()) {
-            links.add(Link.broken(
-                    Hop.IRQFD,
-                    Evidence.inferred(noLapics.get().why()),
-                    PostingObstacle.NO_LAPIC_IN_KERNEL.text(),
-                    List.of(InhibitChecks.remedy(noLapics.get()))));
-            return links;
-        }
-        if (userspace.isPresent()) {
-            links.add(Link.broken(
-                    Hop.IRQFD,
-                    Evidence.inferred(userspace.get()),
-                    PostingObstacle.NO_CONSUMER.text(),
-                    List.of(PostingClaims.ofVm(PostingObstacle.NO_CONSUMER))));
+        Optional<Link> noIrqfd = flaw(path, GuestRules.IRQFD);
+        if (noIrqfd.isPresent()) {
+            links.add(noIrqfd.get());
             return links;
         }
         links.add(Link.notShown(Hop.IRQFD, "KVM shows no irqfds", BY_VMM));
         links.add(Link.notShown(Hop.GSI, "KVM shows no routes", BY_VMM));
-        Optional<GuestIts.Lpi> lpi = forms.vlpi(interrupt, armed.size());
         links.add(lpi.map(one -> Link.whole(
                         Hop.GUEST_VECTOR,
                         Evidence.inferred("VFIO gives the VM no other device, and guests give vector n event n"),
                         "LPI " + one.id(),
                         "a vLPI of the guest's ITS"))
                 .orElseGet(() -> Link.notShown(Hop.GUEST_VECTOR, "only the route names it", BY_VMM)));
-        links.add(neverRan(process)
-                .orElseGet(() -> vcpu(
-                        process,
-                        lpi.map(GuestIts.Lpi::target).orElseGet(() -> forms.commonTarget(armed.size())),
-                        interrupt)));
+        links.add(flaw(path, GuestRules.VCPU).orElseGet(() -> vcpu(process, target)));
         return links;
+    }
+
+    private static <S extends Fact.Subject> Optional<Link> flaw(S subject, Rule.Table<S> table) {
+        return new Flaws().apply(subject, table).flawed(table.hop(), Optional.empty());
     }
 
     /** An eventfd in an epoll of the process rarely belongs to an irqfd. */
@@ -170,7 +154,9 @@ final class ProcessLinks {
                 .filter(one -> Long.compareUnsigned(one.count(), UNREAD) >= 0)
                 .filter(one -> own.map(one::equals).orElseGet(() -> mayBeOf(one, interrupt)))
                 .max((one, other) -> Long.compareUnsigned(one.count(), other.count()))
-                .map(one -> unread(process, one, own.isPresent()));
+                .flatMap(one -> new Flaws()
+                        .apply(new GuestRules.Unread(host, process.pid(), one, own.isPresent()), GuestRules.UNREAD)
+                        .flawed(Hop.EVENTFD, Optional.of(name(one))));
         if (flaw.isPresent()) {
             return flaw.get();
         }
@@ -230,7 +216,7 @@ final class ProcessLinks {
 
     /** Each handler of the host irq adds one signal, so only write(2) makes an eventfd full. */
     private static boolean mayBeOf(EventfdFile one, Interrupt interrupt) {
-        return Long.compareUnsigned(one.count(), FULL) >= 0
+        return Long.compareUnsigned(one.count(), GuestRules.FULL) >= 0
                 || interrupt
                         .armed()
                         .filter(vector -> vector.count() >= one.count())
@@ -244,113 +230,11 @@ final class ProcessLinks {
                 .isPresent();
     }
 
-    /** @param known whether it certainly belongs to this interrupt */
-    private static Link unread(VmProcess process, EventfdFile one, boolean known) {
-        boolean full = Long.compareUnsigned(one.count(), FULL) >= 0;
-        return new Link(
-                Hop.EVENTFD,
-                full && known ? Link.State.BROKEN : Link.State.DOUBTFUL,
-                Optional.of(Evidence.observed("/proc/" + process.pid() + "/fdinfo/" + one.fd())),
-                Optional.of(name(one)),
-                "descriptor " + one.fd() + " of process " + process.pid() + " has count "
-                        + Long.toUnsignedString(one.count()) + ": nothing reads it"
-                        + (full ? ", and it takes no more signals" : "")
-                        + (known
-                                ? "; by the order of descriptors and ids it is that of the interrupt"
-                                : "; no file shows of which interrupt it is"),
-                List.of(Remedy.look(
-                        "let the VMM give it to KVM_IRQFD, or read it; to see whether it does: " + BY_VMM)));
-    }
-
     static String name(EventfdFile one) {
         return one.id().isPresent() ? "id " + one.id().getAsInt() : "descriptor " + one.fd();
     }
 
-    /** A count of KVM for a VM, which only root reads; empty also if one of its VMs does not show it. */
-    private OptionalLong count(VmProcess process, String name) {
-        long sum = 0;
-        for (int vm : process.vms()) {
-            Optional<String> text = host.files()
-                    .text(VmmRules.KVM + process.pid() + "-" + vm + "/" + name)
-                    .filter(number -> number.matches("\\d{1,17}"));
-            if (text.isEmpty()) {
-                return OptionalLong.empty();
-            }
-            sum += Long.parseLong(text.get());
-        }
-        return OptionalLong.of(sum);
-    }
-
-    /** {@code exits} counts the guest exits of all vCPUs. */
-    private Optional<Link> neverRan(VmProcess process) {
-        OptionalLong exits = count(process, "exits");
-        if (process.vcpus().isEmpty()) {
-            return Optional.of(Link.broken(
-                    Hop.VCPU,
-                    Evidence.observed("/proc/" + process.pid() + "/fd"),
-                    "process " + process.pid() + " holds a VM without a vCPU",
-                    "let the VMM create the vCPUs, and keep their descriptors"));
-        }
-        return exits.isPresent() && exits.getAsLong() == 0
-                ? Optional.of(Link.broken(
-                        Hop.VCPU,
-                        Evidence.observed("/" + VmmRules.KVM + process.pid() + "-"
-                                + process.vms().get(0) + "/exits"),
-                        "no vCPU of the VM has ever run: KVM counted no exit",
-                        "start the guest (libvirt: virsh resume; QEMU: cont)"))
-                : Optional.empty();
-    }
-
-    /** {@code vcpu_get_pid()} in virt/kvm/kvm_main.c: 0 until the first KVM_RUN. Read of few vCPUs. */
-    private Optional<Link> neverEntered(VmProcess process, OptionalInt target) {
-        // A VMM may park a vCPU without a thread until it is plugged.
-        List<VcpuFile> asked = process.vcpus().stream()
-                .filter(one -> one.thread().isPresent() && (target.isEmpty() || target.getAsInt() == one.id()))
-                .limit(MOST_VCPUS)
-                .toList();
-        for (int vm : process.vms()) {
-            for (VcpuFile vcpu : asked) {
-                String file = VmmRules.KVM + process.pid() + "-" + vm + "/vcpu" + vcpu.id() + "/pid";
-                if (host.files().text(file).filter("0"::equals).isPresent()) {
-                    return Optional.of(new Link(
-                            Hop.VCPU,
-                            Link.State.DOUBTFUL,
-                            Optional.of(Evidence.observed("/" + file)),
-                            Optional.empty(),
-                            "no thread has ever run vcpu " + vcpu.id() + ": it takes no interrupt",
-                            List.of(Remedy.look("ask the VMM for its vCPUs (QEMU: info cpus)"))));
-                }
-            }
-        }
-        return Optional.empty();
-    }
-
-    /** KVM counts interrupts if it injects each one itself. */
-    private Optional<Link> neverInjected(VmProcess process, Interrupt interrupt) {
-        OptionalLong injections = count(process, "irq_injections");
-        long came = interrupt.armed().map(ArmedVector::count).orElse(0L);
-        return VcpuThreads.areInjected(host.files())
-                        && came > 0
-                        && injections.isPresent()
-                        && injections.getAsLong() == 0
-                ? Optional.of(new Link(
-                        Hop.VCPU,
-                        Link.State.DOUBTFUL,
-                        Optional.of(Evidence.observed("/" + VmmRules.KVM + process.pid() + "-"
-                                + process.vms().get(0) + "/irq_injections")),
-                        Optional.empty(),
-                        "KVM has injected no interrupt into the guest, and the host irq came "
-                                + (came == 1 ? "once" : came + " times")
-                                + ": its vCPUs have interrupts off, or no irqfd has the eventfd",
-                        List.of(Remedy.look(BY_VMM))))
-                : Optional.empty();
-    }
-
-    private Link vcpu(VmProcess process, OptionalInt target, Interrupt interrupt) {
-        Optional<Link> none = neverEntered(process, target).or(() -> neverInjected(process, interrupt));
-        if (none.isPresent()) {
-            return none.get();
-        }
+    private static Link vcpu(VmProcess process, OptionalInt target) {
         if (target.isPresent()) {
             return Link.whole(
                     Hop.VCPU,

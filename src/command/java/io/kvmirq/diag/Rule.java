@@ -39,9 +39,8 @@ record Rule<S extends Subject>(
      * A flaw that a rule found. Immutable.
      *
      * @param rule the name of the rule
-     * @param file that shows it, from the root of the host
      */
-    record Flaw(String rule, State state, String file, String text, List<Remedy> remedies) {
+    record Flaw(String rule, State state, Evidence evidence, String text, List<Remedy> remedies) {
         /** The weight of a flaw. */
         enum State {
             /** Interrupts do not pass the hop. */
@@ -113,6 +112,11 @@ record Rule<S extends Subject>(
                 id, state, reads, when, says, values, one -> List.of(step.apply(one)), about, concerns, unless);
     }
 
+    /** With remedies that name the subject. */
+    Rule<S> remedies(Function<S, List<Remedy>> steps) {
+        return new Rule<>(id, state, reads, when, says, values, steps, about, concerns, unless);
+    }
+
     /** Only if no row above it holds. */
     Rule<S> otherwise() {
         return new Rule<>(id, state, reads, when, says, values, remedies, about, concerns, Unless.ABOVE);
@@ -133,7 +137,7 @@ record Rule<S extends Subject>(
     Flaw flaw(S subject) {
         Object[] all = values.stream().map(value -> value.apply(subject)).toArray();
         String text = all.length == 0 ? says : String.format(says, all);
-        return new Flaw(id, state, subject.path(reads.get(0).file()), text, remedies.apply(subject));
+        return new Flaw(id, state, subject.evidence(reads.get(0).file()), text, remedies.apply(subject));
     }
 
     /** Name, state, sentence with … for its values, subjects and files. */

@@ -34,7 +34,7 @@ final class VmmRules {
 
     private static final Remedy RESTART =
             Remedy.of(Change.COMMAND, "restart the guest", Takes.VMM_RESTART, "the guest is interrupted");
-    private static final Remedy ASK = Remedy.look("ask the VMM for its vCPUs (QEMU: info cpus)");
+    static final Remedy ASK = Remedy.look("ask the VMM for its vCPUs (QEMU: info cpus)");
 
     private final HostFiles files;
     private final HostFacts host;

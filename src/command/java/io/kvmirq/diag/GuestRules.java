@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.diag;
+
+import static io.kvmirq.diag.Rule.broken;
+import static io.kvmirq.diag.Rule.doubt;
+
+import io.kvmirq.arch.apic.PostingObstacle;
+import io.kvmirq.diag.Rule.Table;
+import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.host.facts.VmProcess;
+import io.kvmirq.host.facts.VmProcess.EventfdFile;
+import io.kvmirq.path.Known;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalInt;
+
+/** The rules of an interrupt in the process of its guest: eventfd, irqfd and vCPUs. */
+final class GuestRules {
+    /** ULLONG_MAX - 1, the largest count that write(2) can set; {@code eventfd_signal()} can add only one more. */
+    static final long FULL = -2L;
+
+    private static final int MOST_VCPUS = 1024;
+
+    /** An interrupt in a process that holds a VM. */
+    static final class Path extends Fact.Subject {
+        private final VmProcess process;
+        /** How often the host irq came. */
+        private final long came;
+
+        private final Optional<VmmOptions.Inhibit> noLapics;
+        private final Optional<String> userspace;
+        /** The vCPU that gets it. */
+        private final OptionalInt target;
+
+        Path(
+                HostFacts host,
+                VmProcess process,
+                long came,
+                Optional<VmmOptions.Inhibit> noLapics,
+                Optional<String> userspace,
+                OptionalInt target) {
+            super(host);
+            this.process = process;
+            this.came = came;
+            this.noLapics = noLapics;
+            this.userspace = userspace;
+            this.target = target;
+        }
+
+        @Override
+        String name(String word) {
+            return switch (word) {
+                case "process" -> String.valueOf(process.pid());
+                case "vm" -> process.pid() + "-" + process.vms().get(0);
+                case "vcpu" -> IDLE.in(this);
+                default -> throw new IllegalArgumentException(word);
+            };
+        }
+
+        @Override
+        Evidence evidence(String file) {
+            return file.equals(LAPIC.file())
+                    ? Evidence.inferred(noLapics.map(VmmOptions.Inhibit::why)
+                            .or(() -> userspace)
+                            .orElse(""))
+                    : super.evidence(file);
+        }
+
+        /** A count of KVM for a VM, which only root reads; none also if one of its VMs does not show it. */
+        private Known<Long> count(String name) {
+            long sum = 0;
+            for (int vm : process.vms()) {
+                Optional<Long> one = files.text(VmmRules.KVM + process.pid() + "-" + vm + "/" + name)
+                        .filter(number -> number.matches("\\d{1,17}"))
+                        .map(Long::parseLong);
+                if (one.isEmpty()) {
+                    return Fact.none();
+                }
+                sum += one.get();
+            }
+            return new Known.Observed<>(sum);
+        }
+
+        /**
+         * A vCPU that no thread has run: {@code vcpu_get_pid()} in virt/kvm/kvm_main.c is 0 until the first KVM_RUN. A VMM
+         * may park a vCPU without a thread until it is plugged.
+         */
+        private Known<String> idle() {
+            return process.vms().stream()
+                    .flatMap(vm -> process.vcpus().stream()
+                            .filter(one -> one.thread().isPresent())
+                            .filter(one -> target.isEmpty() || target.getAsInt() == one.id())
+                            .limit(MOST_VCPUS)
+                            .map(one -> process.pid() + "-" + vm + "/vcpu" + one.id()))
+                    .filter(one -> files.text(VmmRules.KVM + one + "/pid")
+                            .filter("0"::equals)
+                            .isPresent())
+                    .findFirst()
+                    .<Known<String>>map(Known.Observed::new)
+                    .orElseGet(Fact::none);
+        }
+    }
+
+    /** An eventfd whose count nothing reads. {@code isKnown} says whether it certainly belongs to the interrupt. */
+    static final class Unread extends Fact.Subject {
+        private final int pid;
+        private final EventfdFile eventfd;
+        private final boolean isKnown;
+
+        Unread(HostFacts host, int pid, EventfdFile eventfd, boolean isKnown) {
+            super(host);
+            this.pid = pid;
+            this.eventfd = eventfd;
+            this.isKnown = isKnown;
+        }
+
+        @Override
+        String name(String word) {
+            return String.valueOf(word.equals("fd") ? eventfd.fd() : pid);
+        }
+
+        private boolean isFull() {
+            return Long.compareUnsigned(eventfd.count(), FULL) >= 0;
+        }
+
+        private String called() {
+            return "descriptor " + eventfd.fd() + " of process " + pid + " has count "
+                    + Long.toUnsignedString(eventfd.count());
+        }
+    }
+
+    // spotless:off: tables
+    private static final Fact<Path, Path> FILES = Fact.seen("proc/{process}/fd");
+    private static final Fact<Path, Path> LAPIC = Fact.seen("proc/{process}/cmdline");
+    private static final Fact<Path, Long> EXITS = new Fact<>(VmmRules.KVM + "{vm}/exits", one -> one.count("exits"));
+    private static final Fact<Path, Long> INJECTED =
+        new Fact<>(VmmRules.KVM + "{vm}/irq_injections", one -> one.count("irq_injections"));
+    private static final Fact<Path, String> IDLE = new Fact<>(VmmRules.KVM + "{vcpu}/pid", Path::idle);
+    private static final Fact<Unread, Unread> COUNT = Fact.seen("proc/{process}/fdinfo/{fd}");
+
+    static final Table<Path> NO_EVENTFD = new Table<>(Hop.EVENTFD,
+        broken("eventfd.none", FILES, one -> one.process.eventfds().isEmpty(), "process %d holds no eventfd",
+            Remedy.look("let the VMM keep the eventfd that it gives to VFIO and KVM")).with(one -> one.process.pid()));
+
+    static final Table<Unread> UNREAD = new Table<>(Hop.EVENTFD,
+        broken("eventfd.full", COUNT, one -> one.isFull() && one.isKnown, "%s: nothing reads it, and it takes no more"
+            + " signals; by the order of descriptors and ids it is that of the interrupt").with(Unread::called)
+            .remedies(GuestRules::read),
+        doubt("eventfd.unread", COUNT, one -> one.isKnown, "%s: nothing reads it; by the order of descriptors and ids it is"
+            + " that of the interrupt").with(Unread::called).remedies(GuestRules::read).otherwise(),
+        doubt("eventfd.unread-of-some", COUNT, one -> !one.isKnown, "%s: nothing reads it%s; no file shows of which"
+            + " interrupt it is").with(Unread::called, one -> one.isFull() ? ", and it takes no more signals" : "")
+            .remedies(GuestRules::read).otherwise());
+
+    static final Table<Path> IRQFD = new Table<>(Hop.IRQFD,
+        broken("irqfd.no-lapic", LAPIC, one -> one.noLapics.isPresent(), PostingObstacle.NO_LAPIC_IN_KERNEL.text())
+            .remedies(one -> one.noLapics.stream().map(InhibitChecks::remedy).toList()),
+        broken("irqfd.none", LAPIC, one -> one.userspace.isPresent(), PostingObstacle.NO_CONSUMER.text(),
+            PostingClaims.ofVm(PostingObstacle.NO_CONSUMER)).otherwise());
+
+    static final Table<Path> VCPU = new Table<>(Hop.VCPU,
+        broken("vcpu.none", FILES, one -> one.process.vcpus().isEmpty(), "process %d holds a VM without a vCPU",
+            Remedy.look("let the VMM create the vCPUs, and keep their descriptors")).with(one -> one.process.pid()),
+        broken("vcpu.none-ran", EXITS, one -> EXITS.in(one) == 0, "no vCPU of the VM has ever run: KVM counted no exit",
+            Remedy.look("start the guest (libvirt: virsh resume; QEMU: cont)")).first(),
+        doubt("vcpu.never-ran", IDLE, one -> true, "no thread has ever run vcpu %s: it takes no interrupt", VmmRules.ASK)
+            .with(one -> IDLE.in(one).replaceFirst(".*vcpu", "")).first(),
+        doubt("vcpu.never-injected", INJECTED, one -> one.came > 0 && INJECTED.in(one) == 0, "KVM has injected no interrupt"
+            + " into the guest, and the host irq came %s: its vCPUs have interrupts off, or no irqfd has the eventfd")
+            .with(one -> one.came == 1 ? "once" : one.came + " times").remedies(one -> List.of(Remedy.look(
+            DeviceChains.BY_VMM))).otherwise().on("without APIC virtualization", one -> VcpuThreads.areInjected(one.files)));
+    // spotless:on
+
+    static final List<Table<?>> TABLES = List.of(NO_EVENTFD, UNREAD, IRQFD, VCPU);
+
+    private GuestRules() {}
+
+    private static List<Remedy> read(Unread one) {
+        return List.of(Remedy.look(
+                "let the VMM give it to KVM_IRQFD, or read it; to see whether it does: " + DeviceChains.BY_VMM));
+    }
+}
