@@ -9,6 +9,7 @@ import io.kvmirq.cli.Cli;
 import io.kvmirq.diag.Capture;
 import io.kvmirq.diag.Chain;
 import io.kvmirq.diag.DeviceChains;
+import io.kvmirq.diag.Doctor;
 import io.kvmirq.diag.Hop;
 import io.kvmirq.diag.Link;
 import io.kvmirq.diag.Sources;
@@ -29,6 +30,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.TreeSet;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
@@ -407,6 +409,27 @@ class PlantedFaultsTest {
             }
         }
         assertThat(flaws).isEmpty();
+    }
+
+    /** VfioOutlookTest provokes those of VFIO. */
+    @Test
+    void everyRuleIsProvoked() throws IOException {
+        Set<String> rules = Doctor.rules().stream()
+                .map(rule -> rule.split(" {2,}")[1])
+                .filter(rule -> !rule.startsWith("vfio."))
+                .collect(Collectors.toCollection(TreeSet::new));
+        for (Fault fault : faults().toList()) {
+            HostFiles tree =
+                    apply(host(fault.tree()), fault.tree(), fault.changes()).tree();
+            HostFacts facts = new HostFacts(tree);
+            facts.pci(PciAddress.parse(device(fault.tree()))).stream()
+                    .flatMap(one -> DeviceChains.of(facts, one).stream())
+                    .flatMap(chain -> chain.links().stream())
+                    .forEach(link -> rules.removeAll(link.flaws()));
+            Sources.of(tree, facts, facts.vms().all())
+                    .forEach(one -> rules.removeAll(one.vmm().flaws()));
+        }
+        assertThat(rules).isEmpty();
     }
 
     @Test
