@@ -53,26 +53,24 @@ final class ControlGroups {
     /** The periods of a quota, and those in which a thread waited. */
     private record Throttled(long periods, long waited) {}
 
-    private final class Group extends Fact.Subject {
-        private final String root;
-        private final String directory;
-        private final boolean second;
-        /** Whether it is the group of the thread, and no group above. */
-        private final boolean last;
-        /** Whether vCPUs may be in it, or in one below it. */
-        private final boolean vcpus;
-
-        Group(String root, String directory, boolean second, boolean last, boolean vcpus) {
-            super(ControlGroups.this.host);
-            this.root = root;
-            this.directory = directory;
-            this.second = second;
-            this.last = last;
-            this.vcpus = vcpus;
-        }
-
+    /**
+     * A control group.
+     *
+     * @param last whether it is the group of the thread, and no group above
+     * @param vcpus whether vCPUs may be in it, or in one below it
+     * @param ofVcpus the {@code cgroup} of the thread of each vCPU
+     */
+    record Group(
+            Fact.Facts facts,
+            String root,
+            String directory,
+            boolean second,
+            boolean last,
+            boolean vcpus,
+            List<String> ofVcpus)
+            implements Fact.Subject {
         @Override
-        String name(String word) {
+        public String name(String word) {
             return switch (word) {
                 case "group" -> directory;
                 case "freeze" -> second ? "cgroup.freeze" : "freezer.state";
@@ -91,7 +89,7 @@ final class ControlGroups {
         }
 
         private Optional<String> text(String name) {
-            return files.text(directory + "/" + name);
+            return files().text(directory + "/" + name);
         }
 
         boolean isMeasured() {
@@ -112,7 +110,7 @@ final class ControlGroups {
         /** False for a quota of all CPUs, and if no thread waited lately, because the counts are then outdated. */
         boolean isBound() {
             int online = CpuList.parse(
-                            files.text("sys/devices/system/cpu/online").orElse(""))
+                            files().text("sys/devices/system/cpu/online").orElse(""))
                     .map(BitSet::cardinality)
                     .orElse(Integer.MAX_VALUE);
             return cpus() < online
@@ -190,13 +188,13 @@ final class ControlGroups {
 
     private static Known<Throttled> throttled(Group one) {
         String file = one.path("{group}/cpu.stat");
-        OptionalLong periods = one.files.number(file, "nr_periods ");
-        OptionalLong waited = one.files.number(file, "nr_throttled ");
+        OptionalLong periods = one.files().number(file, "nr_periods ");
+        OptionalLong waited = one.files().number(file, "nr_throttled ");
         return QUOTA.of(one)
                 .then(quota -> !one.isBound()
                         ? Fact.none()
                         : periods.isEmpty() || waited.isEmpty()
-                                ? Fact.missing(one.files, file)
+                                ? Fact.missing(one.files(), file)
                                 : new Known.Observed<>(new Throttled(periods.getAsLong(), waited.getAsLong())));
     }
 
@@ -255,7 +253,7 @@ final class ControlGroups {
         List<String> path = names.stream().filter(name -> !name.isEmpty()).toList();
         for (int i = 0; i < path.size(); i++) {
             directory += "/" + path.get(i);
-            Group one = new Group(root, directory, second, i == path.size() - 1, vcpus);
+            Group one = new Group(new Fact.Facts(host), root, directory, second, i == path.size() - 1, vcpus, ofVcpus);
             if (freezes && !isFrozen()) {
                 flaws.apply(one, FROZEN);
             }

@@ -56,16 +56,16 @@ final class DeviceRules {
     // spotless:off: tables
     /** Power is the first, because reading the configuration space of a device in D3cold wakes it. */
     private static final Table<PciFunction> POWER = new Table<>(Hop.DEVICE,
-        doubt("function.suspended", RUNTIME, one -> one.held && one.isAwake() && RUNTIME.in(one).equals("suspended"),
+        doubt("function.suspended", RUNTIME, one -> one.held() && one.isAwake() && RUNTIME.in(one).equals("suspended"),
             "runtime power management has suspended %s, which is in use").and(PciFunction.POWER).with(PciFunction::called),
         doubt("function.suspend-failed", RUNTIME, one -> one.isAwake() && RUNTIME.in(one).equals("error"),
             "runtime power management of %s failed").and(PciFunction.POWER).with(PciFunction::called).otherwise(),
         doubt("function.power-unknown", PciFunction.POWER, one -> PciFunction.POWER.in(one).state().equals("error"),
             "the kernel does not know the power state of %s: error", RESET).with(PciFunction::called).otherwise(),
-        broken("function.asleep", PciFunction.POWER, one -> one.held && one.isAsleep(),
+        broken("function.asleep", PciFunction.POWER, one -> one.held() && one.isAsleep(),
             "%s is in %s: in it a device sends no interrupt")
             .with(PciFunction::called, one -> PciFunction.POWER.in(one).state()).remedy(DeviceRules::wake),
-        note("function.sleeps", PciFunction.POWER, one -> !one.held && one.isAsleep(), "%s sleeps, as nothing uses it")
+        note("function.sleeps", PciFunction.POWER, one -> !one.held() && one.isAsleep(), "%s sleeps, as nothing uses it")
             .with(PciFunction::called));
 
     private static final Table<PciFunction> ANSWERS = new Table<>(Hop.DEVICE,
@@ -74,22 +74,22 @@ final class DeviceRules {
         note("function.answers", CAPABILITIES, PciFunction::isDevice, "answers").otherwise());
 
     private static final Table<PciFunction> DEVICE = new Table<>(Hop.DEVICE,
-        doubt("device.another-answers", CONFIG, one -> one.word(0) != one.device.vendor()
-            || one.word(2) != one.device.device(), "the configuration space names %04x:%04x, and sysfs %04x:%04x: another"
-            + " device answers", RESET).with(one -> one.word(0), one -> one.word(2), one -> one.device.vendor(),
-            one -> one.device.device()).and(ID).on("no virtual function", one -> !one.isVirtual()),
+        doubt("device.another-answers", CONFIG, one -> one.word(0) != one.device().vendor()
+            || one.word(2) != one.device().device(), "the configuration space names %04x:%04x, and sysfs %04x:%04x: another"
+            + " device answers", RESET).with(one -> one.word(0), one -> one.word(2), one -> one.device().vendor(),
+            one -> one.device().device()).and(ID).on("no virtual function", one -> !one.isVirtual()),
         broken("device.link-down", CONFIG, one -> one.hasLink() && (one.width(0x12) == 0
-            || one.files.text(one.path(DEVICES + "{function}/current_link_width")).filter("0"::equals).isPresent()),
-            "the PCI Express link of the device is down: its width is 0", RESET).on("in use", one -> one.held),
-        doubt("device.override", OVERRIDE, one -> one.device.override().filter(only -> !only.equals(one.driver()))
+            || one.files().text(one.path(DEVICES + "{function}/current_link_width")).filter("0"::equals).isPresent()),
+            "the PCI Express link of the device is down: its width is 0", RESET).on("in use", one -> one.held()),
+        doubt("device.override", OVERRIDE, one -> one.device().override().filter(only -> !only.equals(one.driver()))
             .isPresent(), "driver_override names %s, and %s is bound: the next probe binds another driver")
-            .with(one -> one.device.override().get(), PciFunction::driver).remedy(one -> command("echo " + one.driver()
-            + " > /" + one.path(OVERRIDE.file()), Takes.LIVE)).on("VFIO's", one -> one.device.isBoundToVfio()));
+            .with(one -> one.device().override().get(), PciFunction::driver).remedy(one -> command("echo " + one.driver()
+            + " > /" + one.path(OVERRIDE.file()), Takes.LIVE)).on("VFIO's", one -> one.device().isBoundToVfio()));
 
     private static final Table<PciFunction> UNARMED = new Table<>(Hop.DEVICE,
         broken("device.msi-forbidden", MSI_ALLOWED, one -> MSI_ALLOWED.in(one).equals("0"),
             "msi_bus of the device is 0: the kernel gives it no MSI and no MSI-X").remedy(one -> command("echo 1 > /"
-            + one.path(MSI_ALLOWED.file()) + ", then restart the guest", Takes.VMM_RESTART)).on("in use", one -> one.held));
+            + one.path(MSI_ALLOWED.file()) + ", then restart the guest", Takes.VMM_RESTART)).on("in use", one -> one.held()));
 
     private static final Table<PciFunction> ARMED = new Table<>(Hop.DEVICE,
         doubt("device.disabled", ENABLED, one -> ENABLED.in(one).equals("0"),
@@ -109,9 +109,9 @@ final class DeviceRules {
             "MSI-X of the device is off (Enable is 0), though VFIO has armed it", DRIVER).otherwise(),
         broken("device.msix-masked", CAPABILITIES, one -> (one.of(MSIX, 2) & MSIX_MASKED) != 0,
             "the function mask of MSI-X is set in the device: it holds all its vectors back", DRIVER).otherwise(),
-        broken("device.msix-short", CAPABILITIES, one -> one.vector >= one.config().msixVectors(), "MSI-X of the device has"
+        broken("device.msix-short", CAPABILITIES, one -> one.vector() >= one.config().msixVectors(), "MSI-X of the device has"
             + " %d vector%s, and VFIO has armed MSI-X %d: it is another device, or was changed", RESET).otherwise()
-            .with(one -> one.config().msixVectors(), one -> one.config().msixVectors() == 1 ? "" : "s", one -> one.vector),
+            .with(one -> one.config().msixVectors(), one -> one.config().msixVectors() == 1 ? "" : "s", one -> one.vector()),
         doubt("device.both-on", CAPABILITIES, one -> (one.of(PciFunction.MSI, 2) & 1) != 0, BOTH, DRIVER).otherwise(),
         note("device.may-send-msix", CAPABILITIES, one -> true,
             "may send MSI-X; the mask of each vector, which is in a BAR, is not looked at").otherwise());
@@ -121,17 +121,17 @@ final class DeviceRules {
             "VFIO has armed MSI, and the device shows no such capability"),
         broken("device.msi-off", CAPABILITIES, one -> (one.of(PciFunction.MSI, 2) & 1) == 0,
             "MSI of the device is off (Enable is 0), though VFIO has armed it", DRIVER).otherwise(),
-        broken("device.msi-to-memory", CAPABILITIES, one -> !HostIrqRules.reachesCpu(one.host.isArm(), one.address()),
+        broken("device.msi-to-memory", CAPABILITIES, one -> !HostIrqRules.reachesCpu(one.host().isArm(), one.messageAddress()),
             "the address of MSI is 0x%x in the device: it writes its messages to memory, and not to a CPU", DRIVER)
-            .with(PciFunction::address).otherwise(),
-        broken("device.msi-short", CAPABILITIES, one -> one.vector >= one.messages(), "MSI of the device sends %d vectors"
+            .with(PciFunction::messageAddress).otherwise(),
+        broken("device.msi-short", CAPABILITIES, one -> one.vector() >= one.messages(), "MSI of the device sends %d vectors"
             + " (Multiple Message Enable), and VFIO has armed MSI %d", DRIVER)
-            .with(PciFunction::messages, one -> one.vector).otherwise(),
+            .with(PciFunction::messages, one -> one.vector()).otherwise(),
         broken("device.msi-masked", CAPABILITIES, one -> one.hasMasks() && one.isSet(0), "MSI %d is masked in the device%s",
-            DRIVER).with(one -> one.vector, one -> one.isSet(4) ? ", and one of it is pending" : "").otherwise(),
+            DRIVER).with(one -> one.vector(), one -> one.isSet(4) ? ", and one of it is pending" : "").otherwise(),
         doubt("device.both-on-msi", CAPABILITIES, one -> (one.of(MSIX, 2) & MSIX_ENABLE) != 0, BOTH, DRIVER).otherwise(),
         note("device.may-send-msi", CAPABILITIES, one -> true, "may send MSI%s")
-            .with(one -> one.hasMasks() ? ", vector " + one.vector + " is not masked" : "").otherwise());
+            .with(one -> one.hasMasks() ? ", vector " + one.vector() + " is not masked" : "").otherwise());
 
     private static final Table<PciFunction> OF_PIN = new Table<>(Hop.DEVICE,
         doubt("device.no-pin", CONFIG, one -> one.word(INTERRUPT_LINE) >> 8 == 0,
@@ -156,10 +156,10 @@ final class DeviceRules {
     private static final Table<PciFunction> BRIDGE = new Table<>(Hop.DEVICE,
         broken("bridge.bus-master-off", CONFIG, one -> !one.has(COMMAND, MASTER),
             "%s has bus mastering off: it passes no message of the device on").with(PciFunction::called)
-            .remedy(one -> command("setpci -s " + one.address + " COMMAND=4:4", Takes.LIVE)),
+            .remedy(one -> command("setpci -s " + one.address() + " COMMAND=4:4", Takes.LIVE)),
         broken("bridge.memory-off", CONFIG, one -> !one.has(COMMAND, MEMORY),
             "%s has memory decoding off: the device's registers cannot be accessed").with(PciFunction::called)
-            .remedy(one -> command("setpci -s " + one.address + " COMMAND=2:2", Takes.LIVE)).otherwise(),
+            .remedy(one -> command("setpci -s " + one.address() + " COMMAND=2:2", Takes.LIVE)).otherwise(),
         doubt("bridge.other-buses", CONFIG, one -> one.firstBus() != 0
             && (one.bus() < one.firstBus() || one.bus() > one.lastBus()), "%s leads to the buses %d to %d, and the device is"
             + " on bus %d", RESET).with(PciFunction::called, PciFunction::firstBus, PciFunction::lastBus, PciFunction::bus),
@@ -212,7 +212,7 @@ final class DeviceRules {
      *     sleep
      */
     DeviceRules(HostFacts host, PciDevice device, boolean held) {
-        this.function = new PciFunction(host, device, device.address(), held);
+        this.function = PciFunction.of(host, device, device.address(), held);
         this.unarmed = host.interrupts().isPresent() ? Optional.empty() : Optional.of(host.forInterrupts());
         this.flaws = new Flaws();
         // From the root down, as the path of the device in sysfs names them. A device below one that is down does not
@@ -224,7 +224,7 @@ final class DeviceRules {
                         .split("/"))
                 .flatMap(part -> PciDevice.addressOf(part).stream())
                 .filter(one -> !one.equals(device.address()))
-                .map(one -> new PciFunction(host, device, one, true))
+                .map(one -> PciFunction.of(host, device, one, true))
                 .toList();
         for (PciFunction bridge : bridges) {
             if (!flaws.apply(bridge, CONTAINED).has("bridge.contained")) {
@@ -235,7 +235,7 @@ final class DeviceRules {
         host.files()
                 .linkName(DEVICES + device.address() + "/physfn")
                 .flatMap(PciDevice::addressOf)
-                .ifPresent(physical -> look(new PciFunction(host, device, physical, held), PHYSICAL));
+                .ifPresent(physical -> look(PciFunction.of(host, device, physical, held), PHYSICAL));
         flaws.apply(function, ERRORS);
         bridges.forEach(bridge -> flaws.apply(bridge, ERRORS));
     }
@@ -257,7 +257,7 @@ final class DeviceRules {
                                 ? "let the guest's driver wake the device (in a Linux guest: echo on > its power/control), or"
                                         + " the host: "
                                 : "")
-                        + "echo on > /" + DEVICES + one.address + "/power/control",
+                        + "echo on > /" + DEVICES + one.address() + "/power/control",
                 Takes.LIVE);
     }
 
@@ -272,7 +272,7 @@ final class DeviceRules {
     /** The link of an interrupt that VFIO has armed. */
     Link of(IrqKind kind, int vector) {
         Flaws own = flaws.copy();
-        PciFunction armed = new PciFunction(function, kind, vector);
+        PciFunction armed = function.armed(kind, vector);
         if (!own.isBroken() && !function.config().isGone()) {
             switch (kind) {
                 case INTX -> own.apply(armed, ARMED).apply(armed, OF_PIN);
@@ -294,8 +294,8 @@ final class DeviceRules {
     private Link link(Flaws own) {
         return own.link(
                 Hop.DEVICE,
-                Evidence.observed("/" + DEVICES + function.address),
-                function.files.text(function.path(POWER_STATE.file())).orElse("PCI function"),
+                Evidence.observed("/" + DEVICES + function.address()),
+                function.files().text(function.path(POWER_STATE.file())).orElse("PCI function"),
                 "");
     }
 }

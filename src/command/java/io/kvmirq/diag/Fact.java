@@ -23,27 +23,38 @@ import java.util.function.Predicate;
 record Fact<S extends Fact.Subject, T>(String file, Function<S, Known<T>> read) {
     private static final Known.Unknown<?> NONE = new Known.Unknown<>("this host has no such file");
 
-    /** The subject of facts: the host, or a part of it. Each fact is read once. For use by one thread. */
-    abstract static class Subject {
+    /** The facts of a subject that were read; each is read once. For use by one thread. */
+    static final class Facts {
         final HostFacts host;
-        final HostFiles files;
         private final Map<Fact<?, ?>, Known<?>> known = new IdentityHashMap<>();
 
-        Subject(HostFacts host) {
+        Facts(HostFacts host) {
             this.host = host;
-            this.files = host.files();
         }
+    }
+
+    /** The subject of facts: the host, or a part of it. */
+    interface Subject {
+        Facts facts();
 
         /** The name of this subject that a word in braces stands for. */
-        abstract String name(String word);
+        String name(String word);
+
+        default HostFacts host() {
+            return facts().host;
+        }
+
+        default HostFiles files() {
+            return host().files();
+        }
 
         /** The evidence of a file. */
-        Evidence evidence(String file) {
+        default Evidence evidence(String file) {
             return Evidence.observed("/" + path(file));
         }
 
         /** The path of a file, with the names of this subject in place of the words in braces. */
-        final String path(String file) {
+        default String path(String file) {
             int begin = file.indexOf('{');
             int end = file.indexOf('}');
             return begin < 0
@@ -62,12 +73,12 @@ record Fact<S extends Fact.Subject, T>(String file, Function<S, Known<T>> read) 
             String file, Predicate<S> exists, Function<String, Optional<T>> parse) {
         return new Fact<>(file, subject -> {
             String path = subject.path(file);
-            return subject.files
+            return subject.files()
                     .text(path)
                     .flatMap(parse)
                     .<Known<T>>map(Known.Observed::new)
-                    .orElseGet(() -> exists.test(subject) || subject.files.reading(path) != HostFiles.Reading.ABSENT
-                            ? missing(subject.files, path)
+                    .orElseGet(() -> exists.test(subject) || subject.files().reading(path) != HostFiles.Reading.ABSENT
+                            ? missing(subject.files(), path)
                             : none());
         });
     }
@@ -106,8 +117,7 @@ record Fact<S extends Fact.Subject, T>(String file, Function<S, Known<T>> read) 
     /** The fact about a subject. */
     @SuppressWarnings("unchecked")
     Known<T> of(S subject) {
-        Subject facts = subject;
-        return (Known<T>) facts.known.computeIfAbsent(this, fact -> read.apply(subject));
+        return (Known<T>) subject.facts().known.computeIfAbsent(this, fact -> read.apply(subject));
     }
 
     /** The value, for a rule that names the fact; such a rule holds only if it is known. */

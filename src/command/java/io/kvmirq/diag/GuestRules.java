@@ -6,7 +6,6 @@ import static io.kvmirq.diag.Rule.doubt;
 
 import io.kvmirq.arch.apic.PostingObstacle;
 import io.kvmirq.diag.Rule.Table;
-import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.host.facts.VmProcess.EventfdFile;
 import io.kvmirq.path.Known;
@@ -21,34 +20,22 @@ final class GuestRules {
 
     private static final int MOST_VCPUS = 1024;
 
-    /** An interrupt in a process that holds a VM. */
-    static final class Path extends Fact.Subject {
-        private final VmProcess process;
-        /** How often the host irq came. */
-        private final long came;
-
-        private final Optional<VmmOptions.Inhibit> noLapics;
-        private final Optional<String> userspace;
-        /** The vCPU that gets it. */
-        private final OptionalInt target;
-
-        Path(
-                HostFacts host,
-                VmProcess process,
-                long came,
-                Optional<VmmOptions.Inhibit> noLapics,
-                Optional<String> userspace,
-                OptionalInt target) {
-            super(host);
-            this.process = process;
-            this.came = came;
-            this.noLapics = noLapics;
-            this.userspace = userspace;
-            this.target = target;
-        }
-
+    /**
+     * An interrupt in a process that holds a VM.
+     *
+     * @param came how often the host irq came
+     * @param target the vCPU that gets it
+     */
+    record Path(
+            Fact.Facts facts,
+            VmProcess process,
+            long came,
+            Optional<VmmOptions.Inhibit> noLapics,
+            Optional<String> userspace,
+            OptionalInt target)
+            implements Fact.Subject {
         @Override
-        String name(String word) {
+        public String name(String word) {
             return switch (word) {
                 case "process" -> String.valueOf(process.pid());
                 case "vm" -> process.pid() + "-" + process.vms().get(0);
@@ -58,19 +45,19 @@ final class GuestRules {
         }
 
         @Override
-        Evidence evidence(String file) {
+        public Evidence evidence(String file) {
             return file.equals(LAPIC.file())
                     ? Evidence.inferred(noLapics.map(VmmOptions.Inhibit::why)
                             .or(() -> userspace)
                             .orElse(""))
-                    : super.evidence(file);
+                    : Fact.Subject.super.evidence(file);
         }
 
         /** A count of KVM for a VM, which only root reads; none also if one of its VMs does not show it. */
         private Known<Long> count(String name) {
             long sum = 0;
             for (int vm : process.vms()) {
-                Optional<Long> one = files.text(VmmRules.KVM + process.pid() + "-" + vm + "/" + name)
+                Optional<Long> one = files().text(VmmRules.KVM + process.pid() + "-" + vm + "/" + name)
                         .filter(number -> number.matches("\\d{1,17}"))
                         .map(Long::parseLong);
                 if (one.isEmpty()) {
@@ -92,7 +79,7 @@ final class GuestRules {
                             .filter(one -> target.isEmpty() || target.getAsInt() == one.id())
                             .limit(MOST_VCPUS)
                             .map(one -> process.pid() + "-" + vm + "/vcpu" + one.id()))
-                    .filter(one -> files.text(VmmRules.KVM + one + "/pid")
+                    .filter(one -> files().text(VmmRules.KVM + one + "/pid")
                             .filter("0"::equals)
                             .isPresent())
                     .findFirst()
@@ -102,20 +89,9 @@ final class GuestRules {
     }
 
     /** An eventfd whose count nothing reads. {@code isKnown} says whether it certainly belongs to the interrupt. */
-    static final class Unread extends Fact.Subject {
-        private final int pid;
-        private final EventfdFile eventfd;
-        private final boolean isKnown;
-
-        Unread(HostFacts host, int pid, EventfdFile eventfd, boolean isKnown) {
-            super(host);
-            this.pid = pid;
-            this.eventfd = eventfd;
-            this.isKnown = isKnown;
-        }
-
+    record Unread(Fact.Facts facts, int pid, EventfdFile eventfd, boolean isKnown) implements Fact.Subject {
         @Override
-        String name(String word) {
+        public String name(String word) {
             return String.valueOf(word.equals("fd") ? eventfd.fd() : pid);
         }
 
@@ -168,7 +144,7 @@ final class GuestRules {
         doubt("vcpu.never-injected", INJECTED, one -> one.came > 0 && INJECTED.in(one) == 0, "KVM has injected no interrupt"
             + " into the guest, and the host irq came %s: its vCPUs have interrupts off, or no irqfd has the eventfd")
             .with(one -> one.came == 1 ? "once" : one.came + " times").remedies(one -> List.of(Remedy.look(
-            DeviceChains.BY_VMM))).otherwise().on("without APIC virtualization", one -> VcpuThreads.areInjected(one.files)));
+            DeviceChains.BY_VMM))).otherwise().on("without APIC virtualization", one -> VcpuThreads.areInjected(one.files())));
     // spotless:on
 
     static final List<Table<?>> TABLES = List.of(NO_EVENTFD, UNREAD, IRQFD, VCPU);

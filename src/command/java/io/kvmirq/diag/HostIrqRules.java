@@ -69,7 +69,7 @@ final class HostIrqRules {
          * @param posted whether its entry is posted; then the CPU of the host irq is not checked
          */
         Link link(ArmedVector vector, boolean posted) {
-            Irq irq = new Irq(this, vector, posted);
+            Irq irq = new Irq(new Fact.Facts(host), this, vector, posted);
             Flaws flaws = new Flaws();
             flaws.apply(irq, STATE);
             if (!posted) {
@@ -106,26 +106,17 @@ final class HostIrqRules {
 
     private record Handler(String pid, char state) {}
 
-    static final class Irq extends Fact.Subject {
-        private final Irqs of;
-        private final PciDevice device;
-        private final ArmedVector vector;
-        private final boolean posted;
-
-        Irq(Irqs of, ArmedVector vector, boolean posted) {
-            super(of.host());
-            this.of = of;
-            this.device = of.device();
-            this.vector = vector;
-            this.posted = posted;
+    record Irq(Fact.Facts facts, Irqs of, ArmedVector vector, boolean posted) implements Fact.Subject {
+        PciDevice device() {
+            return of.device();
         }
 
         @Override
-        String name(String word) {
+        public String name(String word) {
             return switch (word) {
                 case "irq" -> number();
-                case "device" -> device.address().toString();
-                case "node" -> String.valueOf(device.numaNode().orElse(0));
+                case "device" -> device().address().toString();
+                case "node" -> String.valueOf(device().numaNode().orElse(0));
                 case "used" -> EFFECTIVE.of(this).known().isPresent() ? "effective" : "smp";
                 case "handler" -> HANDLER.in(this).pid();
                 default -> throw new IllegalArgumentException(word);
@@ -163,7 +154,7 @@ final class HostIrqRules {
 
         boolean reachesCpu() {
             OptionalLong message = SHOWN.in(this).message();
-            return message.isEmpty() || HostIrqRules.reachesCpu(host.isArm(), message.getAsLong());
+            return message.isEmpty() || HostIrqRules.reachesCpu(host().isArm(), message.getAsLong());
         }
 
         long unhandled() {
@@ -185,7 +176,7 @@ final class HostIrqRules {
 
         /** The device that asserts the line. */
         Optional<PciDevice> asserts() {
-            return Stream.concat(Stream.of(device), IntxLine.of(host, device).neighbours().stream())
+            return Stream.concat(Stream.of(device()), IntxLine.of(host(), device()).neighbours().stream())
                     .filter(one -> one.config().isIntxAsserted())
                     .findFirst();
         }
@@ -250,7 +241,7 @@ final class HostIrqRules {
 
     // spotless:off: a table
     private static final Fact<Irq, Shown> SHOWN =
-        Fact.text(DEBUGFS + "/{irq}", irq -> !irq.files.list(DEBUGFS).isEmpty(), Shown::parse);
+        Fact.text(DEBUGFS + "/{irq}", irq -> !irq.files().list(DEBUGFS).isEmpty(), Shown::parse);
     private static final Fact<Irq, Unhandled> SPURIOUS = new Fact<>("proc/irq/{irq}/spurious", HostIrqRules::unhandled);
     private static final Fact<Irq, BitSet> ASKED = Fact.text("proc/irq/{irq}/smp_affinity_list", CpuList::parse);
     private static final Fact<Irq, BitSet> EFFECTIVE = Fact.text("proc/irq/{irq}/effective_affinity_list", CpuList::parse);
@@ -259,12 +250,12 @@ final class HostIrqRules {
     private static final Fact<Irq, BitSet> ONLINE = Fact.text(CPUS + "online", CpuList::parse);
     private static final Fact<Irq, BitSet> ISOLATED = new Fact<>(CPUS + "isolated", irq -> kept(irq, "isolated", true));
     private static final Fact<Irq, BitSet> NOHZ = new Fact<>(CPUS + "nohz_full", irq ->
-        kept(irq, "nohz_full", irq.files.text("proc/cmdline").orElse("").contains("nohz_full=")));
+        kept(irq, "nohz_full", irq.files().text("proc/cmdline").orElse("").contains("nohz_full=")));
     private static final Fact<Irq, BitSet> PINNED = new Fact<>("proc/PID/task/TID/status", irq -> irq.of.pinned());
     private static final Fact<Irq, String> NUMA = Fact.text(PciFunction.DEVICES + "{device}/numa_node",
-        irq -> !irq.files.list("sys/devices/system/node").isEmpty(), Fact.form(text -> text.matches("-?\\d{1,5}")));
+        irq -> !irq.files().list("sys/devices/system/node").isEmpty(), Fact.form(text -> text.matches("-?\\d{1,5}")));
     private static final Fact<Irq, BitSet> NEAR = Fact.text("sys/devices/system/node/node{node}/cpulist",
-        irq -> irq.device.numaNode().isPresent(), CpuList::parse);
+        irq -> irq.device().numaNode().isPresent(), CpuList::parse);
     private static final Fact<Irq, Irq> MESSAGES = Fact.seen(PciFunction.DEVICES + "{device}/msi_irqs");
     private static final Fact<Irq, String> LINE =
         Fact.text(PciFunction.DEVICES + "{device}/irq", Fact.form(text -> text.matches("\\d{1,9}")));
@@ -314,7 +305,7 @@ final class HostIrqRules {
             + MOST_UNHANDLED + " of 100000 the kernel disables it").with(Irq::unhandled, irq -> SPURIOUS.in(irq).count())
             .remedy(Irq::enable).on("", Irq::isOn).otherwise(),
         broken("host-irq.unhandled-line", SPURIOUS, irq -> irq.isReset() && (irq.asserts().isPresent()
-            || !irq.host.isSince(6, 0).orElse(true)), NOBODY_CARED + "%s").with(Irq::number, irq -> irq.asserts()
+            || !irq.host().isSince(6, 0).orElse(true)), NOBODY_CARED + "%s").with(Irq::number, irq -> irq.asserts()
             .map(one -> "; " + one.address() + " asserts the line").orElse("")).remedy(Irq::enable)
             .on("INTx", irq -> irq.isPin() && irq.isOn()).otherwise(),
         doubt("host-irq.unhandled-before", SPURIOUS, Irq::isReset, "interrupts of it were not handled, and its counts were"
@@ -339,15 +330,15 @@ final class HostIrqRules {
             .remedy(irq -> irq.affine(irq.pinned())).on("not posted", Irq::isOnCpu),
         doubt("host-irq.far-from-device", USED, irq -> irq.pinned().isEmpty() && irq.isFarFrom(NEAR.in(irq)),
             "it interrupts CPU %s, and the device is at node %d, CPU %s").and(NUMA).and(NEAR)
-            .with(Irq::cpu, irq -> irq.device.numaNode().orElse(0), irq -> CpuList.name(NEAR.in(irq)))
+            .with(Irq::cpu, irq -> irq.device().numaNode().orElse(0), irq -> CpuList.name(NEAR.in(irq)))
             .remedy(irq -> irq.affine(NEAR.in(irq))).on("not posted", Irq::isOnCpu));
 
     private static final Table<Irq> OTHERS = new Table<>(Hop.HOST_IRQ,
-        doubt("host-irq.not-of-device", MESSAGES, irq -> !irq.device.messageIrqs().isEmpty()
-            && !irq.device.messageIrqs().contains(irq.vector.irq()),
+        doubt("host-irq.not-of-device", MESSAGES, irq -> !irq.device().messageIrqs().isEmpty()
+            && !irq.device().messageIrqs().contains(irq.vector.irq()),
             "VFIO has armed it, and it is none of the irqs of the device's messages").on("MSI", Irq::isMessage),
-        doubt("host-irq.not-of-pin", LINE, irq -> irq.device.irq() > 0 && irq.device.irq() != irq.vector.irq().number(),
-            "VFIO has armed it for the pin, and sysfs names irq %d of the device").with(irq -> irq.device.irq())
+        doubt("host-irq.not-of-pin", LINE, irq -> irq.device().irq() > 0 && irq.device().irq() != irq.vector.irq().number(),
+            "VFIO has armed it for the pin, and sysfs names irq %d of the device").with(irq -> irq.device().irq())
             .on("INTx", Irq::isPin),
         doubt("host-irq.storm", COUNT, irq -> UPTIME.in(irq) > 0 && irq.aSecond() >= STORM,
             "it came %d times a second since the host booted: a storm").and(UPTIME).with(Irq::aSecond),
@@ -371,11 +362,11 @@ final class HostIrqRules {
 
     private static Known<Unhandled> unhandled(Irq irq) {
         String file = irq.path("proc/irq/{irq}/spurious");
-        OptionalLong count = irq.files.number(file, "count ");
-        OptionalLong ignored = irq.files.number(file, "unhandled ");
-        OptionalLong last = irq.files.number(file, "last_unhandled ");
+        OptionalLong count = irq.files().number(file, "count ");
+        OptionalLong ignored = irq.files().number(file, "unhandled ");
+        OptionalLong last = irq.files().number(file, "last_unhandled ");
         return count.isEmpty() || ignored.isEmpty() || last.isEmpty()
-                ? Fact.missing(irq.files, file)
+                ? Fact.missing(irq.files(), file)
                 : new Known.Observed<>(new Unhandled(count.getAsLong(), ignored.getAsLong(), last.getAsLong()));
     }
 
@@ -408,7 +399,8 @@ final class HostIrqRules {
      * print_cpus_nohz_full).
      */
     private static Known<BitSet> kept(Irq irq, String name, boolean exists) {
-        byte[] bytes = irq.files.bytes(CPUS + name, HostFiles.LONGEST_TEXT + 1).orElse(new byte[0]);
+        byte[] bytes =
+                irq.files().bytes(CPUS + name, HostFiles.LONGEST_TEXT + 1).orElse(new byte[0]);
         String text = new String(bytes, StandardCharsets.US_ASCII);
         return text.strip().equals("(null)") || text.startsWith("\n")
                 ? new Known.Observed<>(new BitSet())
@@ -428,9 +420,9 @@ final class HostIrqRules {
                 && !VERSION.is(irq, text -> text.contains("PREEMPT_RT"))) {
             return CMDLINE.of(irq).then(any -> VERSION.of(irq)).then(any -> Fact.none());
         }
-        for (String pid : irq.files.list("proc")) {
+        for (String pid : irq.files().list("proc")) {
             Optional<ThreadStat> stat = pid.matches("\\d{1,9}")
-                    ? irq.files.text("proc/" + pid + "/stat").flatMap(ThreadStat::parse)
+                    ? irq.files().text("proc/" + pid + "/stat").flatMap(ThreadStat::parse)
                     : Optional.empty();
             if (stat.filter(one -> one.name().startsWith("irq/" + irq.number() + "-"))
                     .isPresent()) {

@@ -2,6 +2,7 @@
 package io.kvmirq.diag;
 
 import io.kvmirq.PciAddress;
+import io.kvmirq.backend.HostFiles;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.PciCapabilities;
 import io.kvmirq.host.facts.PciDevice;
@@ -18,8 +19,19 @@ import java.util.regex.Pattern;
  *
  * <p>Source: PCI Local Bus Specification 3.0, 6.2 and 6.8; PCI-to-PCI Bridge Architecture Specification 1.2, 3.2; PCI
  * Express Base Specification, 7.5; pci_regs.h.
+ *
+ * @param held whether the device is in use; an unused device may sleep
+ * @param vector the interrupt that VFIO has armed, if the rules are about one
  */
-final class PciFunction extends Fact.Subject {
+record PciFunction(
+        Fact.Facts facts,
+        PciDevice device,
+        PciAddress address,
+        boolean held,
+        IrqKind kind,
+        int vector,
+        PciCapabilities config)
+        implements Fact.Subject {
     static final String DEVICES = "sys/bus/pci/devices/";
 
     // Capabilities, and registers of theirs.
@@ -61,43 +73,23 @@ final class PciFunction extends Fact.Subject {
 
     private static final Pattern TOTAL = Pattern.compile("(?m)^\\s*TOTAL_ERR_\\w+ 0*([1-9]\\d{0,17})\\s*$");
 
-    final PciAddress address;
-    final PciDevice device;
-    /** Whether the device is in use; an unused device may sleep. */
-    final boolean held;
-
-    final IrqKind kind;
-    /** The interrupt that VFIO has armed, if the rules are about one. */
-    final int vector;
-
-    private final PciCapabilities config;
-
     /** A power state, and the file that shows it. */
     record Power(String state, String file) {}
 
-    PciFunction(HostFacts host, PciDevice device, PciAddress address, boolean held) {
-        super(host);
-        this.device = device;
-        this.address = address;
-        this.held = held;
-        this.kind = IrqKind.REQUEST;
-        this.vector = 0;
-        this.config = isDevice() ? device.config() : PciCapabilities.of(bytes(PciCapabilities.BYTES));
+    static PciFunction of(HostFacts host, PciDevice device, PciAddress address, boolean held) {
+        PciCapabilities config = address.equals(device.address())
+                ? device.config()
+                : PciCapabilities.of(bytes(host.files(), address, PciCapabilities.BYTES));
+        return new PciFunction(new Fact.Facts(host), device, address, held, IrqKind.REQUEST, 0, config);
     }
 
     /** The device, and an interrupt of it that VFIO has armed. */
-    PciFunction(PciFunction of, IrqKind kind, int vector) {
-        super(of.host);
-        this.device = of.device;
-        this.address = of.address;
-        this.held = of.held;
-        this.kind = kind;
-        this.vector = vector;
-        this.config = of.config;
+    PciFunction armed(IrqKind kind, int vector) {
+        return new PciFunction(new Fact.Facts(host()), device, address, held, kind, vector, config);
     }
 
     @Override
-    String name(String word) {
+    public String name(String word) {
         return switch (word) {
             case "function" -> address.toString();
             case "power" -> POWER.in(this).file();
@@ -130,7 +122,7 @@ final class PciFunction extends Fact.Subject {
 
     // spotless:off: a table
     static final Fact<PciFunction, String> POWER_STATE = Fact.text(DEVICES + "{function}/power_state",
-        one -> one.host.isSince(5, 11).orElse(true), Fact.form(text -> text.matches(STATES + "|unknown")));
+        one -> one.host().isSince(5, 11).orElse(true), Fact.form(text -> text.matches(STATES + "|unknown")));
     static final Fact<PciFunction, String> RUNTIME = Fact.text(DEVICES + "{function}/power/runtime_status",
         Fact.form(text -> text.matches("active|suspended|suspending|resuming|error|unsupported")));
     static final Fact<PciFunction, Power> POWER = new Fact<>(DEVICES + "{function}/{power}", PciFunction::power);
@@ -138,7 +130,7 @@ final class PciFunction extends Fact.Subject {
         one.isCold() ? new Known.Unknown<>("the configuration space, since to read it would wake " + one.called(),
             "start the guest")
             : one.config.isGone() || one.config.isReadable() ? new Known.Observed<>(one.config)
-            : Fact.missing(one.files, one.path(DEVICES + "{function}/config")));
+            : Fact.missing(one.files(), one.path(DEVICES + "{function}/config")));
     static final Fact<PciFunction, PciCapabilities> CAPABILITIES = new Fact<>(CONFIG.file(), one ->
         CONFIG.of(one).then(config -> config.isComplete() || config.isGone() ? new Known.Observed<>(config)
             : new Known.Unknown<>("the capabilities of " + one.called() + ", since this user reads only "
@@ -160,7 +152,7 @@ final class PciFunction extends Fact.Subject {
 
     /** The errors since the boot; "" for none. */
     private static Fact<PciFunction, String> errors(String kind) {
-        Predicate<PciFunction> counts = one -> COUNTS.stream().anyMatch(any -> one.files
+        Predicate<PciFunction> counts = one -> COUNTS.stream().anyMatch(any -> one.files()
                 .text(DEVICES + one.address + "/aer_dev_" + any)
                 .isPresent());
         return Fact.text(DEVICES + "{function}/aer_dev_" + kind, counts, text -> Optional.of(text)
@@ -184,7 +176,7 @@ final class PciFunction extends Fact.Subject {
         String asleep = RUNTIME.is(one, "suspended"::equals) ? "a sleep state" : "";
         String state = file.orElse(complete ? "D0" : asleep);
         return state.isEmpty()
-                ? Fact.missing(one.files, DEVICES + one.address + "/power_state")
+                ? Fact.missing(one.files(), DEVICES + one.address + "/power_state")
                 : new Known.Observed<>(new Power(state, file.isPresent() ? "power_state" : "power/runtime_status"));
     }
 
@@ -201,7 +193,7 @@ final class PciFunction extends Fact.Subject {
     }
 
     /** Reads nothing in D3cold. */
-    private byte[] bytes(int most) {
+    private static byte[] bytes(HostFiles files, PciAddress address, int most) {
         String directory = DEVICES + address + "/";
         boolean cold =
                 files.text(directory + "power_state").filter("D3cold"::equals).isPresent();
@@ -209,10 +201,6 @@ final class PciFunction extends Fact.Subject {
     }
 
     // Registers
-
-    PciCapabilities config() {
-        return config;
-    }
 
     int word(int at) {
         return config.word(at);
@@ -230,7 +218,7 @@ final class PciFunction extends Fact.Subject {
 
     /** A register of 16 bits of an extended capability. Empty if the function does not show the capability. */
     OptionalInt extended(int id, int offset) {
-        byte[] bytes = bytes(EXTENDED_BYTES);
+        byte[] bytes = bytes(files(), address, EXTENDED_BYTES);
         PciCapabilities all = PciCapabilities.of(bytes);
         int at = PciCapabilities.BYTES;
         for (int i = 0; i < MOST_EXTENDED && at >= PciCapabilities.BYTES && at + offset + 1 < bytes.length; i++) {
@@ -279,7 +267,7 @@ final class PciFunction extends Fact.Subject {
     }
 
     /** The address of MSI. */
-    long address() {
+    long messageAddress() {
         int at = config.capability(MSI);
         long high = is64Bits() ? word(at + 8) | word(at + 10) << 16 : 0;
         return high << 32 | (long) word(at + 6) << 16 | word(at + 4);

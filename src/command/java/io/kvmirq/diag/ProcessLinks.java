@@ -109,7 +109,7 @@ final class ProcessLinks {
         Optional<GuestIts.Lpi> lpi = forms.vlpi(interrupt, armed.size());
         OptionalInt target = lpi.map(GuestIts.Lpi::target).orElseGet(() -> forms.commonTarget(armed.size()));
         GuestRules.Path path = new GuestRules.Path(
-                host,
+                new Fact.Facts(host),
                 process,
                 interrupt.armed().map(ArmedVector::count).orElse(0L),
                 options.flatMap(VmmOptions::noLapics),
@@ -155,7 +155,9 @@ final class ProcessLinks {
                 .filter(one -> own.map(one::equals).orElseGet(() -> mayBeOf(one, interrupt)))
                 .max((one, other) -> Long.compareUnsigned(one.count(), other.count()))
                 .flatMap(one -> new Flaws()
-                        .apply(new GuestRules.Unread(host, process.pid(), one, own.isPresent()), GuestRules.UNREAD)
+                        .apply(
+                                new GuestRules.Unread(new Fact.Facts(host), process.pid(), one, own.isPresent()),
+                                GuestRules.UNREAD)
                         .flawed(Hop.EVENTFD, Optional.of(name(one))));
         if (flaw.isPresent()) {
             return flaw.get();

@@ -23,19 +23,10 @@ final class VfioRules {
     private static final String EMULATE_IOMMU = "this host is a VM: let its hypervisor give it an IOMMU (QEMU: -machine"
             + " q35,kernel-irqchip=split -device ";
 
-    private static final class Device extends Fact.Subject {
-        private final PciDevice device;
-        /** A process that has it open; 0 if the rules are about none. */
-        private final int holder;
-
-        Device(HostFacts host, PciDevice device, int holder) {
-            super(host);
-            this.device = device;
-            this.holder = holder;
-        }
-
+    /** A device, and a process that has it open; 0 if the rules are about none. */
+    record Device(Fact.Facts facts, PciDevice device, int holder) implements Fact.Subject {
         @Override
-        String name(String word) {
+        public String name(String word) {
             return switch (word) {
                 case "device" -> address();
                 case "group" -> String.valueOf(device.group().orElse(0));
@@ -63,13 +54,13 @@ final class VfioRules {
         }
 
         boolean isRemapped() {
-            return host.allowsUnsafeInterrupts()
-                    || host.isArm()
-                    || host.interrupts().map(irqs -> irqs.hasChip("IR-")).orElse(true);
+            return host().allowsUnsafeInterrupts()
+                    || host().isArm()
+                    || host().interrupts().map(irqs -> irqs.hasChip("IR-")).orElse(true);
         }
 
         boolean is(String file, Access such) {
-            return host.access(file).filter(such::equals).isPresent();
+            return host().access(file).filter(such::equals).isPresent();
         }
 
         /** Either file is enough: the file of the group, or the device's own. */
@@ -84,19 +75,19 @@ final class VfioRules {
         }
 
         Optional<VmProcess> guest() {
-            return host.vms().all().stream().filter(vm -> vm.pid() == holder).findFirst();
+            return host().vms().all().stream().filter(vm -> vm.pid() == holder).findFirst();
         }
 
         String use() {
             return guest().map(vm -> "guest " + vm.name() + " (process " + holder + ") uses it")
-                    .orElseGet(() -> "process " + host.named(holder) + " has it open");
+                    .orElseGet(() -> "process " + host().named(holder) + " has it open");
         }
 
         Remedy enableIommu() {
-            boolean amd = host.posting().vendor().equals(Optional.of(Vendor.AMD));
+            boolean amd = host().posting().vendor().equals(Optional.of(Vendor.AMD));
             return Remedy.of(
                     Change.FIRMWARE,
-                    !host.isVirtual()
+                    !host().isVirtual()
                             ? "enable VT-d or AMD-Vi in the firmware; on Intel, boot with intel_iommu=on"
                             : EMULATE_IOMMU
                                     + (amd
@@ -109,7 +100,7 @@ final class VfioRules {
         Remedy remap() {
             return Remedy.of(
                     Change.FIRMWARE,
-                    (host.isVirtual()
+                    (host().isVirtual()
                                     ? "let the hypervisor's IOMMU remap interrupts (QEMU: -machine kernel-irqchip=split"
                                             + " and intremap=on of its IOMMU)"
                                     : "enable interrupt remapping in the firmware (VT-d or AMD-Vi, and x2APIC)")
@@ -130,14 +121,14 @@ final class VfioRules {
     private static final Table<Device> OF_HOST = new Table<>(Hop.HOST_IRQ,
         broken("vfio.bridge", CLASS, one -> one.device.isBridge(), "%s is a bridge",
             Remedy.command("name a device behind it: bridges stay with the host")).with(Device::address),
-        broken("vfio.no-iommu", GROUP, one -> one.device.group().isEmpty() && one.host.iommus().isEmpty(),
+        broken("vfio.no-iommu", GROUP, one -> one.device.group().isEmpty() && one.host().iommus().isEmpty(),
             "no IOMMU is in use on this host").remedy(Device::enableIommu).otherwise(),
         broken("vfio.no-group", GROUP, one -> one.device.group().isEmpty(), "%s has no IOMMU group: no IOMMU translates its"
             + " DMA").with(Device::address).remedy(one -> Remedy.of(Change.HARDWARE, "use a device behind the IOMMU "
-            + one.host.iommus().get(0))).otherwise());
+            + one.host().iommus().get(0))).otherwise());
 
     private static final Table<Device> OF_GROUP = new Table<>(Hop.HOST_IRQ,
-        broken("vfio.no-module", DRIVERS, one -> !one.host.hasVfioPci() && !one.isBound(),
+        broken("vfio.no-module", DRIVERS, one -> !one.host().hasVfioPci() && !one.isBound(),
             "the module vfio-pci is not loaded", Remedy.command("modprobe vfio-pci")),
         broken("vfio.not-bound", DRIVER, one -> !one.isBound(), "%s is bound to %s, and VFIO needs vfio-pci",
             Remedy.command("bind it to vfio-pci"))
@@ -168,11 +159,11 @@ final class VfioRules {
     private VfioRules() {}
 
     static List<Refusal> refusals(HostFacts host, PciDevice device) {
-        Device one = new Device(host, device, 0);
+        Device one = new Device(new Fact.Facts(host), device, 0);
         Flaws flaws = new Flaws().apply(one, OF_HOST);
         if (!flaws.isBroken()) {
             flaws.apply(one, OF_GROUP);
-            host.holders(device).forEach(pid -> flaws.apply(new Device(host, device, pid), OF_HOLDER));
+            host.holders(device).forEach(pid -> flaws.apply(new Device(new Fact.Facts(host), device, pid), OF_HOLDER));
         }
         return flaws.broken().map(VfioRules::refusal).toList();
     }

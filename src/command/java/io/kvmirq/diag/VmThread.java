@@ -2,8 +2,6 @@
 package io.kvmirq.diag;
 
 import io.kvmirq.backend.HostFiles;
-import io.kvmirq.diag.Guests.Worker;
-import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.ThreadStat;
 import io.kvmirq.path.Known;
 import java.util.BitSet;
@@ -18,20 +16,13 @@ import java.util.stream.Stream;
  *
  * <p>Source: {@code task_state_array} in fs/proc/array.c, {@code proc_pid_schedstat()} in fs/proc/base.c.
  */
-final class VmThread extends Fact.Subject {
+record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, boolean isOfKernel) implements Fact.Subject {
     /** A tick, in ns. */
     private static final long TICK = 10_000_000;
     /** The limit of a thread's wait, in percent of the time in which it was ready to run. */
     private static final int MOST_WAITED = 33;
     /** Waits for a CPU below this time are ignored, in ns. */
     private static final long SHORT = 100_000_000;
-
-    /** The number of its process. */
-    final int pid;
-
-    final int tid;
-    final OptionalInt vcpu;
-    private final boolean ofProcess;
 
     /** The times of a thread on a CPU and waiting for one, in ns. */
     record Times(long ran, long waited) {
@@ -48,27 +39,10 @@ final class VmThread extends Fact.Subject {
         }
     }
 
-    VmThread(HostFacts host, int pid, int tid, OptionalInt vcpu) {
-        super(host);
-        this.pid = pid;
-        this.tid = tid;
-        this.vcpu = vcpu;
-        this.ofProcess = true;
-    }
-
-    /** A worker of vhost. */
-    VmThread(HostFacts host, int pid, Worker worker) {
-        super(host);
-        this.pid = pid;
-        this.tid = worker.tid();
-        this.vcpu = OptionalInt.empty();
-        this.ofProcess = !worker.ofKernel();
-    }
-
     @Override
-    String name(String word) {
+    public String name(String word) {
         return switch (word) {
-            case "thread" -> ofProcess && !isLeader() ? pid + "/task/" + tid : String.valueOf(tid);
+            case "thread" -> !isOfKernel && !isLeader() ? pid + "/task/" + tid : String.valueOf(tid);
             case "process" -> String.valueOf(pid);
             default -> throw new IllegalArgumentException(word);
         };
@@ -81,10 +55,6 @@ final class VmThread extends Fact.Subject {
     /** Whether the guest needs the thread: the first one, or that of a vCPU. */
     boolean isNeeded() {
         return isLeader() || vcpu.isPresent();
-    }
-
-    boolean isOfKernel() {
-        return !ofProcess;
     }
 
     String called() {
@@ -100,8 +70,8 @@ final class VmThread extends Fact.Subject {
         Fact.form(text -> !ThreadStat.line(text, "State").isEmpty()));
     static final Fact<VmThread, ThreadStat> STAT = Fact.text("proc/{thread}/stat", ThreadStat::parse);
     static final Fact<VmThread, List<String>> TASKS = new Fact<>("proc/{process}/task", one ->
-        one.host.threads(one.pid).isEmpty() ? Fact.missing(one.files, one.path("proc/{process}/task"))
-        : new Known.Observed<>(one.host.threads(one.pid)));
+        one.host().threads(one.pid).isEmpty() ? Fact.missing(one.files(), one.path("proc/{process}/task"))
+        : new Known.Observed<>(one.host().threads(one.pid)));
     static final Fact<VmThread, String> CGROUP =
         Fact.text("proc/{thread}/cgroup", Fact.form(ControlGroups::hasGroup));
     static final Fact<VmThread, Times> TIMES =
@@ -146,7 +116,7 @@ final class VmThread extends Fact.Subject {
     /** The same on a host with several CPUs. */
     boolean isPinned() {
         return isAlone()
-                && files.text("sys/devices/system/cpu/online")
+                && files().text("sys/devices/system/cpu/online")
                         .filter(online -> online.strip().equals(allowed()))
                         .isEmpty();
     }
@@ -160,7 +130,7 @@ final class VmThread extends Fact.Subject {
     }
 
     private String named(String other) {
-        return files.text("proc/" + other + "/stat")
+        return files().text("proc/" + other + "/stat")
                 .flatMap(ThreadStat::parse)
                 .map(stat -> " (" + stat.name() + ")")
                 .orElse("");
@@ -168,7 +138,7 @@ final class VmThread extends Fact.Subject {
 
     /** The function of the kernel in which it sleeps; "" if it is not shown. */
     String place() {
-        return files.text(path("proc/{thread}/wchan"))
+        return files().text(path("proc/{thread}/wchan"))
                 .filter(at -> !at.isEmpty() && !at.equals("0"))
                 .map(at -> " in " + at)
                 .orElse("");
@@ -181,8 +151,10 @@ final class VmThread extends Fact.Subject {
     private boolean isMeasured() {
         return Stream.concat(
                         Stream.of(""),
-                        host.threads(pid).stream().limit(VmmRules.MOST_THREADS).map(thread -> "task/" + thread + "/"))
-                .anyMatch(one -> files.text("proc/" + pid + "/" + one + "schedstat")
+                        host().threads(pid).stream()
+                                .limit(VmmRules.MOST_THREADS)
+                                .map(thread -> "task/" + thread + "/"))
+                .anyMatch(one -> files().text("proc/" + pid + "/" + one + "schedstat")
                         .filter(text -> text.matches("[1-9]\\d* .*"))
                         .isPresent());
     }
@@ -198,7 +170,7 @@ final class VmThread extends Fact.Subject {
 
     private Known<String> crowded() {
         Optional<BitSet> cpus = CpuList.parse(allowed());
-        CpuList.parse(files.text("sys/devices/system/cpu/online").orElse(""))
+        CpuList.parse(files().text("sys/devices/system/cpu/online").orElse(""))
                 .ifPresent(online -> cpus.ifPresent(all -> all.and(online)));
         Known<String> last = Fact.none();
         for (int cpu : cpus.orElseGet(BitSet::new).stream().toArray()) {
@@ -216,18 +188,18 @@ final class VmThread extends Fact.Subject {
      * @param ticks the least CPU time of the process
      */
     private Known<String> running(int cpu, long ticks) {
-        String self = files.link("proc/self").orElse("");
+        String self = files().link("proc/self").orElse("");
         String own = String.valueOf(pid);
         Known<String> hidden = Fact.none();
-        for (String other : files.list("proc")) {
+        for (String other : files().list("proc")) {
             if (!other.matches("\\d{1,9}") || other.equals(own) || other.equals(self)) {
                 continue;
             }
             String file = "proc/" + other + "/stat";
-            Optional<ThreadStat> stat = files.text(file).flatMap(ThreadStat::parse);
+            Optional<ThreadStat> stat = files().text(file).flatMap(ThreadStat::parse);
             // A process may end meanwhile.
-            if (stat.isEmpty() && files.reading(file) != HostFiles.Reading.ABSENT) {
-                hidden = Fact.missing(files, file);
+            if (stat.isEmpty() && files().reading(file) != HostFiles.Reading.ABSENT) {
+                hidden = Fact.missing(files(), file);
             }
             // Kernel threads run only for moments.
             if (stat.filter(one -> one.isRunnable() && one.cpu() == cpu && !one.isOfKernel() && one.ticks() >= ticks)

@@ -52,20 +52,23 @@ final class VmmRules {
         this.flaws = new Flaws();
         this.tasks = host.threads(process.pid());
         process.vcpus().stream().limit(MOST_VCPUS).forEach(vcpu -> thread(host, process, vcpu)
-                .ifPresent(tid -> vcpus.put(tid, new VmThread(host, process.pid(), tid, OptionalInt.of(vcpu.id())))));
+                .ifPresent(tid -> vcpus.put(tid, thread(process.pid(), tid, OptionalInt.of(vcpu.id())))));
+    }
+
+    private Vmm vmm(OptionalInt vcpu) {
+        return new Vmm(new Fact.Facts(host), process, vcpu, tasks, vcpus);
+    }
+
+    private VmThread thread(int pid, int tid, OptionalInt vcpu) {
+        return new VmThread(new Fact.Facts(host), pid, tid, vcpu, false);
     }
 
     /** The process, with the vCPUs whose threads are known; or one of its vCPUs. */
-    private final class Vmm extends Fact.Subject {
-        private final OptionalInt vcpu;
-
-        Vmm(OptionalInt vcpu) {
-            super(VmmRules.this.host);
-            this.vcpu = vcpu;
-        }
-
+    private record Vmm(
+            Fact.Facts facts, VmProcess process, OptionalInt vcpu, List<String> tasks, Map<Integer, VmThread> vcpus)
+            implements Fact.Subject {
         @Override
-        String name(String word) {
+        public String name(String word) {
             return String.valueOf(process.pid());
         }
 
@@ -74,18 +77,18 @@ final class VmmRules {
         }
 
         int open() {
-            return files.list(path("proc/{process}/fd")).size();
+            return files().list(path("proc/{process}/fd")).size();
         }
 
-        /** The limit of open files. */
+        /** The limit of open files(). */
         long most() {
-            return host.limits().of(process).openFiles().known().orElse(Long.MAX_VALUE);
+            return host().limits().of(process).openFiles().known().orElse(Long.MAX_VALUE);
         }
 
         /** A vCPU that no thread has ever run may be parked until it is plugged. */
         boolean isParked() {
             return process.vms().stream()
-                    .anyMatch(vm -> files.text(KVM + process.pid() + "-" + vm + "/vcpu" + id() + "/pid")
+                    .anyMatch(vm -> files().text(KVM + process.pid() + "-" + vm + "/vcpu" + id() + "/pid")
                             .filter("0"::equals)
                             .isPresent());
         }
@@ -96,8 +99,9 @@ final class VmmRules {
                 return Fact.none();
             }
             return vcpus.isEmpty()
-                    ? new Known.Unknown<>("the threads of vCPUs, which no file names", host.forDebugfs(Guests.NAMES))
-                    : new Known.Observed<>(vcpus.values().stream().anyMatch(one -> one.vcpu.equals(vcpu)));
+                    ? new Known.Unknown<>("the threads of vCPUs, which no file names", host().forDebugfs(Guests.NAMES))
+                    : new Known.Observed<>(
+                            vcpus.values().stream().anyMatch(one -> one.vcpu().equals(vcpu)));
         }
 
         /** Whether each vCPU waits for another thread; not shown if one is elsewhere. */
@@ -105,13 +109,13 @@ final class VmmRules {
             Known<Boolean> all = Fact.none();
             for (VmThread one : vcpus.values()) {
                 String file = one.path("proc/{thread}/wchan");
-                String at = files.text(file).orElse("");
+                String at = files().text(file).orElse("");
                 if (!at.isEmpty() && !at.startsWith("futex_")) {
                     return Fact.none();
                 }
                 all = all instanceof Known.Unknown<?> unknown && !unknown.equals(Fact.none())
                         ? all
-                        : at.isEmpty() ? Fact.missing(files, file) : new Known.Observed<>(true);
+                        : at.isEmpty() ? Fact.missing(files(), file) : new Known.Observed<>(true);
             }
             return all;
         }
@@ -131,16 +135,16 @@ final class VmmRules {
             .remedy(one -> Remedy.command("let the tracer go on or end it: " + one.tracer())).first(),
         broken("vmm.ended", STATUS, one -> "ZXx".indexOf(one.state()) >= 0 && one.isNeeded(),
             "%s has ended and is a zombie%s", RESTART).with(VmThread::called, one -> one.isLeader()
-            && one.host.threads(one.tid).size() > 1 ? ": threads of it have not ended" : "").first(),
+            && one.host().threads(one.tid()).size() > 1 ? ": threads of it have not ended" : "").first(),
         // One look proves nothing, because reading a page from a disk takes a moment.
         doubt("vmm.uninterruptible", STATUS, one -> one.state() == 'D' && one.isNeeded(), "%s sleeps uninterruptibly%s%s")
             .with(VmThread::called, VmThread::place, one -> one.isLeader() ? "" : ": it takes no interrupt meanwhile")
             .remedy(VmmRules::stack).first(),
         doubt("vmm.traced", STATUS, one -> "TtZXxD".indexOf(one.state()) < 0 && one.isTraced(),
-            "process %s is traced by %s, which slows it").with(one -> one.pid, VmThread::tracer)
+            "process %s is traced by %s, which slows it").with(one -> one.pid(), VmThread::tracer)
             .remedy(one -> Remedy.command("end the tracer: " + one.tracer())),
         broken("vmm.exits", STAT, one -> STAT.in(one).isExiting(), "%s is in exit (PF_EXITING) and has not ended")
-            .with(VmThread::called).remedy(one -> exit(one.pid)).first()
+            .with(VmThread::called).remedy(one -> exit(one.pid())).first()
             .on("needed", one -> one.isNeeded() && STAT.is(one, any -> true)));
 
     /** A VMM keeps the descriptor of a vCPU that was unplugged, and ends its thread; the first vCPU stays. */
@@ -160,7 +164,7 @@ final class VmmRules {
         doubt("vmm.starved", NEIGHBOURS, one -> true, "%s is ready to run, and waited for a CPU %d %% of the time in which"
             + " it had something to do: other processes run on each CPU that it may use, %s").with(VmThread::called,
             VmThread::share, VmThread::allowed).remedy(one -> Remedy.command("give the guest CPUs of its own, or more of"
-            + " them: taskset -acp CPUS " + one.pid)).otherwise(),
+            + " them: taskset -acp CPUS " + one.pid())).otherwise(),
         broken("vmm.displaced", NEIGHBOUR, one -> true, WAITED + ": process %s runs there").with(VmThread::called,
             VmThread::allowed, VmThread::share, NEIGHBOUR::in).remedy(VmmRules::pin).otherwise(),
         doubt("vmm.displaced-before", TIMES, one -> one.isPinned() && one.waits(), WAITED + " since it began")
@@ -168,11 +172,11 @@ final class VmmRules {
 
     private static final Table<VmThread> WORKER = new Table<>(Hop.VMM,
         broken("vhost.worker-stopped", STAT, one -> "TtZXx".indexOf(STAT.in(one).state()) >= 0, "the worker %d of vhost does"
-            + " not run (its state is %s): it serves no queue of virtio").with(one -> one.tid, one -> STAT.in(one).state())
+            + " not run (its state is %s): it serves no queue of virtio").with(one -> one.tid(), one -> STAT.in(one).state())
             .remedy(one -> STAT.in(one).state() == 'T' && !one.isOfKernel() ? resume(one)
             : Remedy.look("cat /" + one.path("proc/{thread}/stack"))).first(),
         doubt("vhost.worker-hangs", STAT, one -> STAT.in(one).state() == 'D', "the worker %d of vhost sleeps"
-            + " uninterruptibly%s: it serves no queue of virtio meanwhile").with(one -> one.tid, VmThread::place)
+            + " uninterruptibly%s: it serves no queue of virtio meanwhile").with(one -> one.tid(), VmThread::place)
             .remedy(VmmRules::stack).first());
 
     private static final Table<Vmm> VCPU = new Table<>(Hop.VMM,
@@ -194,15 +198,17 @@ final class VmmRules {
         "no process is seen that has the device open, and process %d (%s) is %s: it may have the device";
     private static final Table<VmThread> EXITING = new Table<>(Hop.VMM,
         broken("vmm.hangs-in-exit", STAT, one -> STAT.in(one).isExiting() && "DZ".indexOf(STAT.in(one).state()) >= 0,
-            MAY_HAVE).with(one -> one.tid, one -> STAT.in(one).name(), VmmRules::inExit).remedy(one -> exit(one.tid)),
-        doubt("vmm.in-exit", STAT, one -> STAT.in(one).isExiting(), MAY_HAVE).with(one -> one.tid,
-            one -> STAT.in(one).name(), VmmRules::inExit).remedy(one -> exit(one.tid)).otherwise());
+            MAY_HAVE).with(one -> one.tid(), one -> STAT.in(one).name(), VmmRules::inExit).remedy(one -> exit(one.tid())),
+        doubt("vmm.in-exit", STAT, one -> STAT.in(one).isExiting(), MAY_HAVE).with(one -> one.tid(),
+            one -> STAT.in(one).name(), VmmRules::inExit).remedy(one -> exit(one.tid())).otherwise());
     // spotless:on
 
     /** The rules of a process and its threads. */
-    static final List<Table<?>> TABLES = Stream.concat(
-                    ControlGroups.TABLES.stream(),
-                    Stream.of(STATE, GONE, UNPLUGGED, WAITS, WORKER, VCPU, PROCESS, LIMIT, EXITING))
+    static final List<Table<?>> TABLES = Stream.<List<? extends Table<?>>>of(
+                    ControlGroups.TABLES,
+                    List.of(STATE, GONE, UNPLUGGED, WAITS, WORKER, EXITING),
+                    List.of(VCPU, PROCESS, LIMIT))
+            .<Table<?>>flatMap(List::stream)
             .toList();
 
     /** Checks a process that holds a VM. */
@@ -232,8 +238,7 @@ final class VmmRules {
 
     private Link link(List<Worker> workers) {
         Map<Integer, VmThread> threads = new LinkedHashMap<>();
-        VmThread leader = vcpus.getOrDefault(
-                process.pid(), new VmThread(host, process.pid(), process.pid(), OptionalInt.empty()));
+        VmThread leader = vcpus.getOrDefault(process.pid(), thread(process.pid(), process.pid(), OptionalInt.empty()));
         threads.put(process.pid(), leader);
         threads.putAll(vcpus);
         flaws.look(leader, TASKS);
@@ -243,7 +248,7 @@ final class VmmRules {
                 .filter(tid -> !threads.containsKey(tid))
                 .limit(MOST_THREADS)
                 .toList()
-                .forEach(tid -> threads.put(tid, new VmThread(host, process.pid(), tid, OptionalInt.empty())));
+                .forEach(tid -> threads.put(tid, thread(process.pid(), tid, OptionalInt.empty())));
         Optional<String> group = flaws.look(leader, CGROUP);
         vcpus.values().stream()
                 .filter(one -> !CGROUP.is(one, any -> true))
@@ -259,10 +264,12 @@ final class VmmRules {
                 .filter(one -> one.isNeeded() && STATUS.is(one, any -> true) && !STAT.is(one, any -> true))
                 .findFirst()
                 .ifPresent(one -> flaws.look(one, STAT));
-        process.vcpus().forEach(vcpu -> flaws.apply(new Vmm(OptionalInt.of(vcpu.id())), VCPU));
-        Vmm vmm = new Vmm(OptionalInt.empty());
+        process.vcpus().forEach(vcpu -> flaws.apply(vmm(OptionalInt.of(vcpu.id())), VCPU));
+        Vmm vmm = vmm(OptionalInt.empty());
         flaws.apply(vmm, PROCESS);
-        workers.forEach(one -> flaws.apply(new VmThread(host, process.pid(), one), WORKER));
+        workers.forEach(one -> flaws.apply(
+                new VmThread(new Fact.Facts(host), process.pid(), one.tid(), OptionalInt.empty(), one.ofKernel()),
+                WORKER));
         flaws.apply(vmm, LIMIT);
         if (STATUS.is(leader, any -> true) && seen > 0) {
             flaws.fine(
@@ -279,17 +286,17 @@ final class VmmRules {
         if (shown) {
             flaws.apply(one, STATE);
         }
-        if (one.vcpu.isPresent() && !one.isLeader() && !tasks.isEmpty() && !isTask(one)) {
+        if (one.vcpu().isPresent() && !one.isLeader() && !tasks.isEmpty() && !isTask(one)) {
             boolean last = vcpus.values().stream().noneMatch(this::isTask);
-            flaws.apply(one, last || one.vcpu.getAsInt() == 0 ? GONE : UNPLUGGED);
-        } else if (one.vcpu.isPresent() && flaws.look(one, STATUS).isPresent()) {
+            flaws.apply(one, last || one.vcpu().getAsInt() == 0 ? GONE : UNPLUGGED);
+        } else if (one.vcpu().isPresent() && flaws.look(one, STATUS).isPresent()) {
             flaws.apply(one, WAITS);
         }
         return shown;
     }
 
     private boolean isTask(VmThread one) {
-        return tasks.contains(String.valueOf(one.tid));
+        return tasks.contains(String.valueOf(one.tid()));
     }
 
     /** A process in exit that may have a device that no process shows. */
@@ -306,14 +313,14 @@ final class VmmRules {
     }
 
     private static Optional<Link> inExit(HostFacts host, int pid) {
-        VmThread process = new VmThread(host, pid, pid, OptionalInt.empty());
+        VmThread process = new VmThread(new Fact.Facts(host), pid, pid, OptionalInt.empty(), false);
         return STAT.is(process, ThreadStat::isExiting)
                 ? new Flaws().apply(process, EXITING).flawed(Hop.VMM, Optional.empty())
                 : Optional.empty();
     }
 
     private static Remedy resume(VmThread one) {
-        return Remedy.command("kill -CONT " + one.pid);
+        return Remedy.command("kill -CONT " + one.pid());
     }
 
     private static Remedy stack(VmThread one) {
@@ -326,7 +333,7 @@ final class VmmRules {
     }
 
     private static Remedy pin(VmThread one) {
-        return Remedy.command("give it a CPU of its own: taskset -cp CPU " + one.tid);
+        return Remedy.command("give it a CPU of its own: taskset -cp CPU " + one.tid());
     }
 
     private static String inExit(VmThread one) {

@@ -24,13 +24,14 @@ class RulesTest {
     private static final int MOST_LINES = 4;
     private static final Evidence FILE = Evidence.observed("/file");
 
-    private static final class One extends Fact.Subject {
+    private record One(Fact.Facts facts) implements Fact.Subject {
         One(String text) {
-            super(new HostFacts(HostFiles.of(Map.of("a/1", text.getBytes(StandardCharsets.UTF_8)), Map.of())));
+            this(new Fact.Facts(
+                    new HostFacts(HostFiles.of(Map.of("a/1", text.getBytes(StandardCharsets.UTF_8)), Map.of()))));
         }
 
         @Override
-        String name(String word) {
+        public String name(String word) {
             return word.equals("one") ? "1" : word;
         }
     }
