@@ -3,6 +3,7 @@ package io.kvmirq.diag;
 
 import io.kvmirq.HostIrq;
 import io.kvmirq.PciAddress;
+import io.kvmirq.diag.GuestRules.Vector;
 import io.kvmirq.host.HostInterrupts;
 import io.kvmirq.host.HostInterrupts.ArmedVector;
 import io.kvmirq.host.facts.HostFacts;
@@ -147,18 +148,12 @@ public final class DeviceChains {
                 || host.pciAddresses().isEmpty()) {
             return Optional.empty();
         }
-        Link link = Link.broken(
-                Hop.DEVICE,
-                Evidence.observed(INTERRUPTS),
-                "sysfs has no device " + device + ", and VFIO has armed " + armed.size()
-                        + (armed.size() == 1 ? " interrupt" : " interrupts")
-                        + " of it: it was removed, or fell off the bus, while a process has it open",
-                "let the VMM close the device, then look for it again: echo 1 > /sys/bus/pci/rescan");
         return Optional.of(new Chain(
                 device.toString(),
                 "all interrupts",
                 host.vms().of(device).stream().findFirst().map(DeviceChains::named),
-                List.of(link),
+                List.of(Flaws.of(new Vector(new Fact.Facts(host), device.toString(), armed.size()), GuestRules.REMOVED)
+                        .orElseThrow()),
                 List.of(),
                 List.of()));
     }
@@ -391,11 +386,7 @@ public final class DeviceChains {
                     Hop.DEVICE_VECTOR, what + ": its VMM, which could arm it, does not run", "let the VMM run");
         }
         if (!holders.isEmpty()) {
-            return Link.broken(
-                    Hop.DEVICE_VECTOR,
-                    evidence,
-                    what + ": the guest masks it or does not use it",
-                    "let the guest's driver enable and unmask the interrupt");
+            return vector(what, 0);
         }
         Optional<VmProcess> ofGroup =
                 host.vms().ofGroup(device.address()).stream().findFirst();
@@ -439,14 +430,7 @@ public final class DeviceChains {
                 .map(HostInterrupts.Row::count)
                 .orElseGet(() -> count(interrupt).orElse(0));
         if (came > 0 && brokenVmm().isEmpty()) {
-            return new Link(
-                    Hop.DEVICE_VECTOR,
-                    Link.State.DOUBTFUL,
-                    Optional.of(Evidence.observed(INTERRUPTS)),
-                    Optional.empty(),
-                    what + ", though it came " + (came == 1 ? "once" : came + " times")
-                            + ": the VMM took its eventfd away, as of a vector that the guest disables",
-                    List.of(Remedy.look("let the guest's driver enable and unmask the interrupt, if it needs it")));
+            return vector(what, came);
         }
         return new Link(
                 Hop.DEVICE_VECTOR,
@@ -455,6 +439,11 @@ public final class DeviceChains {
                 Optional.empty(),
                 what + ", and others of the device are armed: the guest masks it or does not use it",
                 List.of());
+    }
+
+    private Link vector(String what, long came) {
+        return Flaws.of(new Vector(new Fact.Facts(host), what, came), GuestRules.VECTOR)
+                .orElseThrow();
     }
 
     private List<String> remarks(Interrupt interrupt) {

@@ -101,6 +101,11 @@ final class Flaws {
         return !broken.isEmpty();
     }
 
+    /** The link of a subject that has a flaw, without a value. */
+    static <S extends Subject> Optional<Link> of(S subject, Rule.Table<S> table) {
+        return new Flaws().apply(subject, table).flawed(table.hop(), Optional.empty());
+    }
+
     /** The link if it has a flaw: its first flaw decides, and others follow in its sentence. */
     Optional<Link> flawed(Hop hop, Optional<String> value) {
         List<Flaw> flaws = Stream.concat(broken.stream(), doubts.stream()).toList();

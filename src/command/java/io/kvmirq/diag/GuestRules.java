@@ -13,7 +13,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
 
-/** The rules of an interrupt in the process of its guest: eventfd, irqfd and vCPUs. */
+/** The rules of what VFIO has armed, and of an interrupt in the process of its guest: eventfd, irqfd and vCPUs. */
 final class GuestRules {
     /** ULLONG_MAX - 1, the largest count that write(2) can set; {@code eventfd_signal()} can add only one more. */
     static final long FULL = -2L;
@@ -88,6 +88,14 @@ final class GuestRules {
         }
     }
 
+    /** A vector or a device in words, and how many interrupts of it came or are armed. */
+    record Vector(Fact.Facts facts, String what, long count) implements Fact.Subject {
+        @Override
+        public String name(String word) {
+            return word;
+        }
+    }
+
     /** An eventfd whose count nothing reads. {@code isKnown} says whether it certainly belongs to the interrupt. */
     record Unread(Fact.Facts facts, int pid, EventfdFile eventfd, boolean isKnown) implements Fact.Subject {
         @Override
@@ -113,6 +121,21 @@ final class GuestRules {
         new Fact<>(VmmRules.KVM + "{vm}/irq_injections", one -> one.count("irq_injections"));
     private static final Fact<Path, String> IDLE = new Fact<>(VmmRules.KVM + "{vcpu}/pid", Path::idle);
     private static final Fact<Unread, Unread> COUNT = Fact.seen("proc/{process}/fdinfo/{fd}");
+
+    private static final Fact<Vector, Vector> ARMED = Fact.seen("proc/interrupts");
+
+    static final Table<Vector> REMOVED = new Table<>(Hop.DEVICE,
+        broken("device.removed", ARMED, one -> true, "sysfs has no device %s, and VFIO has armed %d interrupt%s of it: it was"
+            + " removed, or fell off the bus, while a process has it open", Remedy.look("let the VMM close the device, then"
+            + " look for it again: echo 1 > /sys/bus/pci/rescan"))
+            .with(Vector::what, Vector::count, one -> one.count == 1 ? "" : "s"));
+
+    static final Table<Vector> VECTOR = new Table<>(Hop.DEVICE_VECTOR,
+        broken("device-vector.not-armed", ARMED, one -> one.count == 0, "%s: the guest masks it or does not use it",
+            Remedy.look("let the guest's driver enable and unmask the interrupt")).with(Vector::what),
+        doubt("device-vector.disarmed", ARMED, one -> one.count > 0, "%s, though it came %s: the VMM took its eventfd away,"
+            + " as of a vector that the guest disables", Remedy.look("let the guest's driver enable and unmask the"
+            + " interrupt, if it needs it")).with(Vector::what, one -> one.count == 1 ? "once" : one.count + " times"));
 
     static final Table<Path> NO_EVENTFD = new Table<>(Hop.EVENTFD,
         broken("eventfd.none", FILES, one -> one.process.eventfds().isEmpty(), "process %d holds no eventfd",
@@ -147,7 +170,7 @@ final class GuestRules {
             DeviceChains.BY_VMM))).otherwise().on("without APIC virtualization", one -> VcpuThreads.areInjected(one.files())));
     // spotless:on
 
-    static final List<Table<?>> TABLES = List.of(NO_EVENTFD, UNREAD, IRQFD, VCPU);
+    static final List<Table<?>> TABLES = List.of(REMOVED, VECTOR, NO_EVENTFD, UNREAD, IRQFD, VCPU);
 
     private GuestRules() {}
 

@@ -115,12 +115,12 @@ final class ProcessLinks {
                 options.flatMap(VmmOptions::noLapics),
                 options.flatMap(one -> one.noIrqfd(device.address(), interrupt.kind())),
                 target);
-        Optional<Link> none = flaw(path, GuestRules.NO_EVENTFD);
+        Optional<Link> none = Flaws.of(path, GuestRules.NO_EVENTFD);
         if (none.isPresent()) {
             return List.of(none.get());
         }
         links.add(eventfd(process, interrupt));
-        Optional<Link> noIrqfd = flaw(path, GuestRules.IRQFD);
+        Optional<Link> noIrqfd = Flaws.of(path, GuestRules.IRQFD);
         if (noIrqfd.isPresent()) {
             links.add(noIrqfd.get());
             return links;
@@ -133,12 +133,8 @@ final class ProcessLinks {
                         "LPI " + one.id(),
                         "a vLPI of the guest's ITS"))
                 .orElseGet(() -> Link.notShown(Hop.GUEST_VECTOR, "only the route names it", BY_VMM)));
-        links.add(flaw(path, GuestRules.VCPU).orElseGet(() -> vcpu(process, target)));
+        links.add(Flaws.of(path, GuestRules.VCPU).orElseGet(() -> vcpu(process, target)));
         return links;
-    }
-
-    private static <S extends Fact.Subject> Optional<Link> flaw(S subject, Rule.Table<S> table) {
-        return new Flaws().apply(subject, table).flawed(table.hop(), Optional.empty());
     }
 
     /** An eventfd in an epoll of the process rarely belongs to an irqfd. */

@@ -314,9 +314,7 @@ final class VmmRules {
 
     private static Optional<Link> inExit(HostFacts host, int pid) {
         VmThread process = new VmThread(new Fact.Facts(host), pid, pid, OptionalInt.empty(), false);
-        return STAT.is(process, ThreadStat::isExiting)
-                ? new Flaws().apply(process, EXITING).flawed(Hop.VMM, Optional.empty())
-                : Optional.empty();
+        return STAT.is(process, ThreadStat::isExiting) ? Flaws.of(process, EXITING) : Optional.empty();
     }
 
     private static Remedy resume(VmThread one) {

@@ -422,8 +422,10 @@ class PlantedFaultsTest {
             HostFiles tree =
                     apply(host(fault.tree()), fault.tree(), fault.changes()).tree();
             HostFacts facts = new HostFacts(tree);
-            facts.pci(PciAddress.parse(device(fault.tree()))).stream()
-                    .flatMap(one -> DeviceChains.of(facts, one).stream())
+            PciAddress address = PciAddress.parse(device(fault.tree()));
+            Stream.concat(
+                            DeviceChains.gone(facts, address).stream(),
+                            facts.pci(address).stream().flatMap(one -> DeviceChains.of(facts, one).stream()))
                     .flatMap(chain -> chain.links().stream())
                     .forEach(link -> rules.removeAll(link.flaws()));
             Sources.of(tree, facts, facts.vms().all())
