@@ -325,15 +325,19 @@ public final class DeviceChains {
                 ? ""
                 : "the host's driver " + device.driver().get() + " has it"
                         + (uses.isEmpty() ? "" : ", " + String.join(", ", uses)) + "; ";
-        return Link.broken(
+        return new Link(
                 Hop.HOST_IRQ,
-                Evidence.observed("/sys/bus/pci/devices/" + device.address()),
+                Link.State.BROKEN,
+                Optional.of(Evidence.observed("/sys/bus/pci/devices/" + device.address())),
+                Optional.empty(),
                 ofHost + refusals.stream().map(VfioOutlook.Refusal::text).collect(Collectors.joining("; ")),
                 first.cause() == VfioOutlook.Obstacle.NO_IOMMU
                         ? new IommuChecks(host, host.kvm()).iommu().remedies()
                         : first.cause() == VfioOutlook.Obstacle.NO_REMAPPING
                                 ? List.of(Remedy.of(Remedy.Change.FIRMWARE, first.remedy()))
-                                : VfioChecks.remedies(first));
+                                : VfioChecks.remedies(first),
+                List.of(),
+                refusals.stream().map(VfioOutlook.Refusal::rule).toList());
     }
 
     private Link unarmedIrq(Interrupt interrupt) {

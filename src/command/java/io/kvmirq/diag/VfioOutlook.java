@@ -95,8 +95,8 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
         IN_USE
     }
 
-    /** A refusal: its cause, a sentence with the names of devices and drivers, and a remedy. */
-    public record Refusal(Obstacle cause, String text, String remedy) {}
+    /** A refusal: its cause, the name of its rule, a sentence with the names of devices and drivers, and a remedy. */
+    public record Refusal(Obstacle cause, String rule, String text, String remedy) {}
 
     /** Predicts VFIO's results on {@code host} for {@code device}. */
     public static VfioOutlook of(HostFacts host, PciDevice device) {

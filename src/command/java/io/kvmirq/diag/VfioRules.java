@@ -174,6 +174,7 @@ final class VfioRules {
                 .filter(one -> name.startsWith(Finding.id(one)))
                 .findFirst()
                 .orElseThrow();
-        return new Refusal(cause, flaw.text(), Remedy.text(flaw.remedies()).orElseThrow());
+        return new Refusal(
+                cause, flaw.rule(), flaw.text(), Remedy.text(flaw.remedies()).orElseThrow());
     }
 }
