@@ -155,7 +155,7 @@ final class GuestRules {
         broken("irqfd.no-lapic", LAPIC, one -> one.noLapics.isPresent(), PostingObstacle.NO_LAPIC_IN_KERNEL.text())
             .remedies(one -> one.noLapics.stream().map(InhibitChecks::remedy).toList()),
         broken("irqfd.none", LAPIC, one -> one.userspace.isPresent(), PostingObstacle.NO_CONSUMER.text(),
-            PostingClaims.ofVm(PostingObstacle.NO_CONSUMER)).otherwise());
+            Remedy.of(Remedy.Change.VMM_FLAG, PostingObstacle.NO_CONSUMER.remedy())).otherwise());
 
     static final Table<Path> VCPU = new Table<>(Hop.VCPU,
         broken("vcpu.none", FILES, one -> one.process.vcpus().isEmpty(), "process %d holds a VM without a vCPU",
