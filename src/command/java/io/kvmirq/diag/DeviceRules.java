@@ -48,10 +48,6 @@ final class DeviceRules {
             "restart the guest, which resets the device; if that fails, remove and rescan it, or power the slot off and on",
             Takes.VMM_RESTART,
             "the guest loses the device meanwhile");
-    private static final Remedy WAIT = command(
-            "look again: the guest ends it in a moment; if it stays, let the guest's driver handle the interrupt, or unload"
-                    + " and load it",
-            Takes.LIVE);
 
     // spotless:off: tables
     /** Power is the first, because reading the configuration space of a device in D3cold wakes it. */
@@ -69,6 +65,8 @@ final class DeviceRules {
             .with(PciFunction::called));
 
     private static final Table<PciFunction> ANSWERS = new Table<>(Hop.DEVICE,
+        broken("function.retry", CONFIG, one -> one.word(0) == 1 && one.word(2) == 0xffff, "%s answers with Configuration"
+            + " Request Retry Status: it is in a reset, or not ready", RESET).with(PciFunction::called),
         broken("function.gone", CONFIG, one -> one.config().isGone(), "%s does not answer: its configuration space reads"
             + " as ones, as of one that fell off the bus, hangs, or has lost its power", RESET).with(PciFunction::called),
         note("function.answers", CAPABILITIES, PciFunction::isDevice, "answers").otherwise());
@@ -138,9 +136,9 @@ final class DeviceRules {
             "the device has no pin (Interrupt Pin is 0), and VFIO has armed it: another device answers", RESET),
         broken("device.sends-messages", CONFIG, one -> (one.of(MSIX, 2) & MSIX_ENABLE | one.of(PciFunction.MSI, 2) & 1) != 0,
             "the device sends messages (MSI or MSI-X is on), and VFIO has armed its pin", DRIVER),
-        broken("device.pin-waits", CONFIG, one -> one.has(COMMAND, DIS_INTX) && one.has(STATUS, INTX_PENDING), "the pin of"
-            + " the device is masked (COMMAND.DisINTx is 1) while an interrupt waits (STATUS.Interrupt is 1): VFIO waits"
-            + " for the guest's EOI, or another program masked it", WAIT).otherwise(),
+        note("device.pin-waits", CONFIG, one -> one.has(COMMAND, DIS_INTX) && one.has(STATUS, INTX_PENDING), "its pin is"
+            + " masked while an interrupt waits (STATUS.Interrupt is 1): VFIO waits for the guest's EOI, which comes in a"
+            + " moment; if it is so again, let the guest's driver handle the interrupt").otherwise(),
         doubt("device.pin-masked", CONFIG, one -> one.has(COMMAND, DIS_INTX), "the pin of the device is masked"
             + " (COMMAND.DisINTx is 1): right only while the guest handles an interrupt, or masks it").otherwise(),
         note("device.pin-on", CONFIG, one -> true, "its pin is not masked%s")

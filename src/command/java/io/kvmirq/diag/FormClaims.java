@@ -2,6 +2,7 @@
 package io.kvmirq.diag;
 
 import io.kvmirq.arch.apic.Vendor;
+import io.kvmirq.arch.vtd.Irte;
 import io.kvmirq.diag.Claim.Question;
 import io.kvmirq.diag.DeviceChains.Interrupt;
 import io.kvmirq.host.HostInterrupts.ArmedVector;
@@ -65,7 +66,7 @@ final class FormClaims {
                     posted > 0,
                     evidence,
                     (own.size() == 1 ? "the entry" : "each of the device's " + own.size() + " entries")
-                            + (posted > 0 ? " has the posted form" : " has the remapped form"));
+                            + (posted > 0 ? " has the posted form" : form(vendor, own)));
         }
         return Claim.unknown(
                 Question.FORM,
@@ -73,6 +74,12 @@ final class FormClaims {
                 vendor == Vendor.INTEL
                         ? "boot a kernel with CONFIG_GENERIC_IRQ_DEBUGFS, which shows the entry of each irq"
                         : "watch the tracepoint kvm_pi_irte_update, which names the host irq of each entry");
+    }
+
+    private static String form(Vendor vendor, List<Entry> own) {
+        return vendor == Vendor.INTEL && own.stream().allMatch(one -> Irte.POSTED.isSet(one.low()))
+                ? " posts to a CPU of the host (intremap=posted_msi), and not to the guest"
+                : " has the remapped form";
     }
 
     /** The armed vectors of all devices of the VM, because a vLPI may belong to any of them. */

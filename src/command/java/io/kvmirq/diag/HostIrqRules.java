@@ -4,7 +4,12 @@ package io.kvmirq.diag;
 import static io.kvmirq.diag.Rule.broken;
 import static io.kvmirq.diag.Rule.doubt;
 
+import io.kvmirq.PciAddress;
 import io.kvmirq.arch.apic.CompatibilityMsi;
+import io.kvmirq.arch.vtd.Irte;
+import io.kvmirq.arch.vtd.RemappableMsi;
+import io.kvmirq.arch.vtd.RemappedIrte;
+import io.kvmirq.arch.vtd.Source;
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.diag.Remedy.Change;
 import io.kvmirq.diag.Remedy.Takes;
@@ -14,6 +19,7 @@ import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.HostKvm;
 import io.kvmirq.host.facts.IntxLine;
 import io.kvmirq.host.facts.PciDevice;
+import io.kvmirq.host.facts.RemappingEntries.Slot;
 import io.kvmirq.host.facts.ThreadStat;
 import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.host.facts.VmProcess.VcpuFile;
@@ -46,20 +52,26 @@ final class HostIrqRules {
     /** Interrupts a second, on average since the host booted. */
     private static final long STORM = 100_000;
 
+    /** A few faults come from the firmware's own devices while the host boots. */
+    private static final long MANY_FAULTS = 1_000;
+
+    private static final long MANY_ERRORS = 100;
+    private static final Pattern APIC_ERRORS = Pattern.compile("(?m)^ *ERR:((?: +\\d+)+)");
     private static final int MOST_VCPUS = 1024;
     private static final String DEBUGFS = "sys/kernel/debug/irq/irqs";
     /** {@code msi_domain_debug_show()} in kernel/irq/msi.c. */
     private static final Pattern ADDRESS =
-            Pattern.compile("address_hi: 0x([0-9a-f]{8})\\s+address_lo: 0x([0-9a-f]{8})");
+            Pattern.compile("address_hi: 0x([0-9a-f]{8})\\s+address_lo: 0x([0-9a-f]{8})\\s+msg_data: +0x([0-9a-f]{8})");
     /** The depth of disables is not 0. */
     private static final Pattern DEPTH = Pattern.compile("(?m)^ddepth:\\s+[1-9]");
 
     /** The irqs of a device, with the CPUs to which all vCPUs are pinned: no CPU if one may run anywhere. */
-    record Irqs(HostFacts host, PciDevice device, Known<BitSet> pinned) {
+    record Irqs(HostFacts host, PciDevice device, Optional<VmProcess> vmm, Known<BitSet> pinned) {
         static Irqs of(HostFacts host, PciDevice device, Optional<VmProcess> vmm) {
             return new Irqs(
                     host,
                     device,
+                    vmm,
                     vmm.map(one -> HostIrqRules.pinned(host, one)).orElseGet(() -> new Known.Observed<>(new BitSet())));
         }
 
@@ -88,15 +100,17 @@ final class HostIrqRules {
     }
 
     /** An irq in debugfs: flags such as {@code IRQD_ACTIVATED}, and the address of its message, if it is shown. */
-    private record Shown(Set<String> flags, boolean isDeep, OptionalLong message) {
+    private record Shown(Set<String> flags, boolean isDeep, OptionalLong message, int data) {
         static Optional<Shown> parse(String text) {
             Matcher address = ADDRESS.matcher(text);
-            OptionalLong message = address.find()
+            boolean isMessage = address.find();
+            OptionalLong message = isMessage
                     ? OptionalLong.of(Long.parseUnsignedLong(address.group(1) + address.group(2), 16))
                     : OptionalLong.empty();
+            int data = isMessage ? Integer.parseUnsignedInt(address.group(3), 16) : 0;
             Set<String> flags = new HashSet<>(List.of(text.split("\\s+")));
             return text.contains("ddepth:")
-                    ? Optional.of(new Shown(flags, DEPTH.matcher(text).find(), message))
+                    ? Optional.of(new Shown(flags, DEPTH.matcher(text).find(), message, data))
                     : Optional.empty();
         }
     }
@@ -104,7 +118,11 @@ final class HostIrqRules {
     /** The counts of unhandled interrupts. */
     private record Unhandled(long count, long unhandled, long last) {}
 
-    private record Handler(String pid, char state) {}
+    private record Handler(String pid, ThreadStat stat) {
+        char state() {
+            return stat.state();
+        }
+    }
 
     record Irq(Fact.Facts facts, Irqs of, ArmedVector vector, boolean posted) implements Fact.Subject {
         PciDevice device() {
@@ -150,6 +168,66 @@ final class HostIrqRules {
         /** Nothing in debugfs shows that it is disabled. */
         boolean isOn() {
             return !isSpurious() && !isDisabled();
+        }
+
+        int index() {
+            return ENTRY.in(this).index();
+        }
+
+        int node() {
+            return device().numaNode().orElse(0);
+        }
+
+        boolean isFarFromVcpus() {
+            return !pinned().isEmpty() && !pinned().intersects(NEAR.in(this));
+        }
+
+        Irte irte() {
+            return ENTRY.in(this).entry().orElseThrow().irte();
+        }
+
+        /** Whether its message is not remapped. */
+        boolean isCompatible() {
+            OptionalLong message = SHOWN.in(this).message();
+            return message.isPresent() && !RemappableMsi.REMAPPABLE.isSet(message.getAsLong());
+        }
+
+        /** The entry that its message names. Of several messages of MSI, debugfs shows the first. */
+        int handle() {
+            Shown shown = SHOWN.in(this);
+            return shown.message().isEmpty() || vector.kind() == IrqKind.MSI
+                    ? index()
+                    : new RemappableMsi((int) shown.message().getAsLong(), shown.data()).index();
+        }
+
+        /**
+         * Whether an entry accepts the device. A source of another bus may be that of a bridge above it, and a device of
+         * another domain than 0 may send as its controller. Source: {@code set_msi_sid()}.
+         */
+        boolean mayUse(Irte entry) {
+            Source source = entry.source();
+            return !isMessage()
+                    || device().address().domain() != 0
+                    || source.id() >> Byte.SIZE != device().address().bus()
+                    || source.accepts(device().address().requesterId());
+        }
+
+        String source() {
+            int id = irte().source().id();
+            return function(new PciAddress(0, id >> Byte.SIZE, id >> 3 & 0x1f, id & 7));
+        }
+
+        /** Whether a remapped entry sends to one CPU, and no CPU has its id. xAPIC has the id in bits 15:8. */
+        boolean hasNoCpu() {
+            return ENTRY.in(this).entry().isPresent()
+                    && irte() instanceof RemappedIrte one
+                    && !RemappedIrte.LOGICAL.isSet(one.low())
+                    && !APIC_IDS.in(this).contains(one.destination())
+                    && !APIC_IDS.in(this).contains(one.destination() >>> Byte.SIZE);
+        }
+
+        long destination() {
+            return ((RemappedIrte) irte()).destination();
         }
 
         boolean reachesCpu() {
@@ -242,6 +320,9 @@ final class HostIrqRules {
     // spotless:off: a table
     private static final Fact<Irq, Shown> SHOWN =
         Fact.text(DEBUGFS + "/{irq}", irq -> !irq.files().list(DEBUGFS).isEmpty(), Shown::parse);
+    private static final Fact<Irq, Slot> ENTRY = new Fact<>("sys/kernel/debug/iommu/intel/ir_translation_struct", irq ->
+        irq.host().remapping().slot(irq.vector.irq()).<Known<Slot>>map(Known.Observed::new).orElseGet(Fact::none));
+    private static final Fact<Irq, Set<Long>> APIC_IDS = new Fact<>("proc/cpuinfo", irq -> apicIds(irq));
     private static final Fact<Irq, Unhandled> SPURIOUS = new Fact<>("proc/irq/{irq}/spurious", HostIrqRules::unhandled);
     private static final Fact<Irq, BitSet> ASKED = Fact.text("proc/irq/{irq}/smp_affinity_list", CpuList::parse);
     private static final Fact<Irq, BitSet> EFFECTIVE = Fact.text("proc/irq/{irq}/effective_affinity_list", CpuList::parse);
@@ -266,7 +347,12 @@ final class HostIrqRules {
         Fact.text("proc/cmdline", Fact.form(text -> text.matches("\\P{Cntrl}+")));
     private static final Fact<Irq, String> VERSION =
         Fact.text("proc/version", Fact.form(text -> text.startsWith("Linux version ")));
+    private static final Fact<Irq, Long> FAULTS = new Fact<>("proc/interrupts", irq -> irq.host().iommu(irq.device().address())
+        .map(unit -> count(irq, Pattern.compile("(?m)^ *\\d+:((?: +\\d+)+) .* " + Pattern.quote(unit) + "$")))
+        .orElseGet(Fact::none));
+    private static final Fact<Irq, Long> ERRORS = new Fact<>("proc/interrupts", irq -> count(irq, APIC_ERRORS));
     private static final Fact<Irq, Handler> HANDLER = new Fact<>("proc/{handler}/stat", HostIrqRules::handler);
+    private static final Fact<Irq, String> ABOVE = new Fact<>("proc/{handler}/stat", HostIrqRules::above);
     // spotless:on
 
     private static final String NOBODY_CARED =
@@ -280,6 +366,20 @@ final class HostIrqRules {
         broken("host-irq.message-to-memory", SHOWN, irq -> irq.isMessage() && !irq.reachesCpu(),
             "the address of its message is 0x%x: the device writes it to memory, and not to a CPU")
             .with(irq -> SHOWN.in(irq).message().orElse(0)).remedy(Irq::enable),
+        broken("host-irq.compatibility", SHOWN, Irq::isCompatible, "its message has the compatibility format: the IOMMU, which"
+            + " remaps interrupts, blocks it (fault reason 0x25)").and(ENTRY).remedy(Irq::enable).on("Intel", Irq::isMessage),
+        broken("host-irq.another-entry", SHOWN, irq -> irq.handle() != irq.index(), "its message names entry %d of the IOMMU,"
+            + " and its own is entry %d").and(ENTRY).with(Irq::handle, Irq::index).remedy(Irq::enable)
+            .on("Intel", Irq::isMessage).otherwise(),
+        broken("host-irq.no-entry", ENTRY, irq -> ENTRY.in(irq).entry().isEmpty(), "the IOMMU has no present entry %d for it,"
+            + " though VFIO has armed it: it blocks the interrupt (fault reason 0x22)").with(Irq::index)
+            .remedy(Irq::enable).on("Intel", irq -> true).otherwise(),
+        broken("host-irq.entry-source", ENTRY, irq -> !irq.mayUse(irq.irte()), "entry %d of the IOMMU allows the source %s,"
+            + " and the device is %s: the IOMMU blocks the interrupt (fault reason 0x26)").with(Irq::index, Irq::source,
+            irq -> function(irq.device().address())).remedy(Irq::enable).on("Intel", irq -> true).otherwise(),
+        broken("host-irq.entry-to-no-cpu", ENTRY, Irq::hasNoCpu, "entry %d of the IOMMU sends to APIC id 0x%x, which no online"
+            + " CPU has").and(APIC_IDS).with(Irq::index, Irq::destination).remedy(irq -> irq.affine(ONLINE.in(irq)))
+            .on("Intel", irq -> true).otherwise(),
         broken("host-irq.nobody-cared", SHOWN, Irq::isSpurious, NOBODY_CARED).with(Irq::number).remedy(Irq::enable),
         doubt("host-irq.line-disabled", SHOWN, irq -> irq.isDisabled() && !irq.isSpurious(), "the line is disabled at the"
             + " interrupt controller: right only while the guest handles an interrupt of it, or masks it")
@@ -328,9 +428,13 @@ final class HostIrqRules {
             && !contains(irq.quiet(), irq.pinned()), "it interrupts CPU %s, and all vCPUs are pinned to CPU %s: each"
             + " interrupt wakes another CPU").and(PINNED).with(Irq::cpu, irq -> CpuList.name(irq.pinned()))
             .remedy(irq -> irq.affine(irq.pinned())).on("not posted", Irq::isOnCpu),
+        doubt("host-irq.vcpus-far-from-device", PINNED, irq -> irq.isFarFromVcpus(), "the device is at node %d, CPU %s, and"
+            + " all vCPUs are pinned to CPU %s: each interrupt and DMA crosses the nodes").and(NUMA).and(NEAR)
+            .with(Irq::node, irq -> CpuList.name(NEAR.in(irq)), irq -> CpuList.name(irq.pinned())).remedy(irq ->
+            Remedy.command("pin the vCPUs to CPU " + CpuList.name(NEAR.in(irq)))),
         doubt("host-irq.far-from-device", USED, irq -> irq.pinned().isEmpty() && irq.isFarFrom(NEAR.in(irq)),
             "it interrupts CPU %s, and the device is at node %d, CPU %s").and(NUMA).and(NEAR)
-            .with(Irq::cpu, irq -> irq.device().numaNode().orElse(0), irq -> CpuList.name(NEAR.in(irq)))
+            .with(Irq::cpu, Irq::node, irq -> CpuList.name(NEAR.in(irq)))
             .remedy(irq -> irq.affine(NEAR.in(irq))).on("not posted", Irq::isOnCpu));
 
     private static final Table<Irq> OTHERS = new Table<>(Hop.HOST_IRQ,
@@ -342,6 +446,15 @@ final class HostIrqRules {
             .on("INTx", Irq::isPin),
         doubt("host-irq.storm", COUNT, irq -> UPTIME.in(irq) > 0 && irq.aSecond() >= STORM,
             "it came %d times a second since the host booted: a storm").and(UPTIME).with(Irq::aSecond),
+        doubt("host-irq.iommu-faults", FAULTS, irq -> FAULTS.in(irq) >= MANY_FAULTS, "the IOMMU of the device has reported %d"
+            + " faults: interrupts and DMA that it blocked", Remedy.look("dmesg | grep DMAR: look for the device"))
+            .with(FAULTS::in),
+        doubt("host-irq.apic-errors", ERRORS, irq -> ERRORS.in(irq) >= MANY_ERRORS, "the APICs have reported %d errors (ERR):"
+            + " messages with illegal vectors, or lost ones", Remedy.look("dmesg | grep 'APIC error'")).with(ERRORS::in),
+        doubt("host-irq.handler-starved", ABOVE, irq -> true, "the thread of its handler (%s, priority %d) is ready to run, and"
+            + " on its CPU %d runs %s, which goes first").and(HANDLER).with(irq -> HANDLER.in(irq).pid(), irq -> HANDLER
+            .in(irq).stat().priority(), irq -> HANDLER.in(irq).stat().cpu(), ABOVE::in).remedy(irq -> Remedy.command(
+            "give it a higher priority, or its irq another CPU: chrt -f -p 99 " + HANDLER.in(irq).pid())),
         doubt("host-irq.handler-hangs", HANDLER, irq -> HANDLER.in(irq).state() == 'D',
             "the thread of its handler (%s) sleeps uninterruptibly").with(irq -> HANDLER.in(irq).pid()).remedy(irq ->
             Remedy.look("look again: a moment is harmless; cat /proc/" + HANDLER.in(irq).pid() + "/stack")),
@@ -358,6 +471,53 @@ final class HostIrqRules {
     /** Whether a message to the address is an interrupt. On arm64 only 0 is certainly not the address of an ITS. */
     static boolean reachesCpu(boolean arm, long address) {
         return arm ? address != 0 : address >> 20 == CompatibilityMsi.BASE;
+    }
+
+    /** Without the domain, as the IOMMU knows it. */
+    private static String function(PciAddress address) {
+        String text = address.toString();
+        return text.substring(text.indexOf(':') + 1);
+    }
+
+    /** The interrupts of a row, on all CPUs; empty without the row. */
+    private static Known<Long> count(Irq irq, Pattern row) {
+        Matcher found = row.matcher(irq.files().text("proc/interrupts").orElse(""));
+        return found.find()
+                ? new Known.Observed<>(Stream.of(found.group(1).strip().split("\\s+"))
+                        .mapToLong(Long::parseLong)
+                        .sum())
+                : Fact.none();
+    }
+
+    /** The thread of another process with a higher real-time priority that runs on the CPU of a handler. */
+    private static Known<String> above(Irq irq) {
+        Optional<ThreadStat> own = HANDLER.of(irq).known().map(Handler::stat).filter(ThreadStat::isRunnable);
+        Optional<VmProcess> vmm = irq.of.vmm();
+        if (own.isEmpty() || vmm.isEmpty()) {
+            return Fact.none();
+        }
+        return irq.host().threads(vmm.get().pid()).stream()
+                .flatMap(tid -> irq.files().text("proc/" + vmm.get().pid() + "/task/" + tid + "/stat").stream())
+                .flatMap(text -> ThreadStat.parse(text).stream())
+                .filter(one -> one.isRunnable()
+                        && one.cpu() == own.get().cpu()
+                        && one.priority() > own.get().priority())
+                .findFirst()
+                .<Known<String>>map(one -> new Known.Observed<>(one.name() + ", priority " + one.priority()))
+                .orElseGet(Fact::none);
+    }
+
+    /** The ids of online CPUs, if each has its own: some hypervisors show their guests 0 for all. */
+    private static Known<Set<Long>> apicIds(Irq irq) {
+        List<Long> ids = irq.files()
+                .text("proc/cpuinfo")
+                .orElse("")
+                .lines()
+                .filter(line -> line.matches("apicid\\s*: \\d{1,9}"))
+                .map(line -> Long.parseLong(line.substring(line.indexOf(": ") + 2)))
+                .toList();
+        Set<Long> distinct = Set.copyOf(new HashSet<>(ids));
+        return distinct.size() < ids.size() || ids.isEmpty() ? Fact.none() : new Known.Observed<>(distinct);
     }
 
     private static Known<Unhandled> unhandled(Irq irq) {
@@ -386,7 +546,10 @@ final class HostIrqRules {
                 return new Known.Unknown<>(
                         "the CPUs that vcpu " + vcpu.id() + " may run on", host.forDebugfs(Guests.NAMES));
             }
-            if (allowed.isEmpty() || online.isEmpty() || contains(allowed.get(), online.get())) {
+            if (allowed.isPresent() && online.isEmpty()) {
+                return Fact.missing(host.files(), CPUS + "online");
+            }
+            if (allowed.isEmpty() || contains(allowed.get(), online.get())) {
                 return new Known.Observed<>(new BitSet());
             }
             all.or(allowed.get());
@@ -426,7 +589,7 @@ final class HostIrqRules {
                     : Optional.empty();
             if (stat.filter(one -> one.name().startsWith("irq/" + irq.number() + "-"))
                     .isPresent()) {
-                return new Known.Observed<>(new Handler(pid, stat.get().state()));
+                return new Known.Observed<>(new Handler(pid, stat.get()));
             }
         }
         return new Known.Unknown<>("the thread of its handler, which no file shows", HostKvm.AS_ROOT);

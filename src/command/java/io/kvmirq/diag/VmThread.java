@@ -100,6 +100,10 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, boolean is
         return (line("State") + "?").charAt(0);
     }
 
+    boolean dumpsCore() {
+        return line("CoreDumping").equals("1");
+    }
+
     boolean isReady() {
         return state() == 'R';
     }

@@ -128,6 +128,8 @@ final class VmmRules {
     private static final Fact<Vmm, Boolean> OUTSIDE = new Fact<>("proc/{process}/task", Vmm::isOutside);
 
     private static final Table<VmThread> STATE = new Table<>(Hop.VMM,
+        broken("vmm.dumps-core", STATUS, VmThread::dumpsCore, "%s has crashed and writes its core: it takes no interrupt again",
+            RESTART).with(VmThread::called).on("the process", VmThread::isLeader),
         broken("vmm.stopped", STATUS, one -> one.state() == 'T' && one.isNeeded(), "%s is stopped by a signal")
             .with(VmThread::called).remedy(VmmRules::resume).first(),
         broken("vmm.stopped-by-tracer", STATUS, one -> one.state() == 't', "%s is stopped by a tracer, %s")
@@ -140,12 +142,21 @@ final class VmmRules {
         doubt("vmm.uninterruptible", STATUS, one -> one.state() == 'D' && one.isNeeded(), "%s sleeps uninterruptibly%s%s")
             .with(VmThread::called, VmThread::place, one -> one.isLeader() ? "" : ": it takes no interrupt meanwhile")
             .remedy(VmmRules::stack).first(),
+        doubt("vmm.class-idle", STAT, one -> STAT.in(one).isIdleClass(), "%s has the class SCHED_IDLE: any other process goes"
+            + " first").with(VmThread::called).remedy(one -> Remedy.command("chrt -o -p 0 " + one.tid()))
+            .on("vCPUs", one -> one.vcpu().isPresent() && STAT.is(one, any -> true)),
         doubt("vmm.traced", STATUS, one -> "TtZXxD".indexOf(one.state()) < 0 && one.isTraced(),
             "process %s is traced by %s, which slows it").with(one -> one.pid(), VmThread::tracer)
             .remedy(one -> Remedy.command("end the tracer: " + one.tracer())),
         broken("vmm.exits", STAT, one -> STAT.in(one).isExiting(), "%s is in exit (PF_EXITING) and has not ended")
             .with(VmThread::called).remedy(one -> exit(one.pid())).first()
             .on("needed", one -> one.isNeeded() && STAT.is(one, any -> true)));
+
+    private static final Table<VmThread> OTHERS = new Table<>(Hop.VMM,
+        doubt("vmm.iothread-hangs", STAT, one -> STAT.in(one).state() == 'D' && STAT.in(one).name().startsWith("IO "),
+            "thread %d (%s) sleeps uninterruptibly%s: it serves queues of virtio, which get no interrupt meanwhile")
+            .with(one -> one.tid(), one -> STAT.in(one).name(), VmThread::place).remedy(VmmRules::stack).first()
+            .on("QEMU's iothreads", one -> !one.isNeeded()));
 
     /** A VMM keeps the descriptor of a vCPU that was unplugged, and ends its thread; the first vCPU stays. */
     private static final Table<VmThread> GONE = new Table<>(Hop.VMM,
@@ -177,7 +188,11 @@ final class VmmRules {
             : Remedy.look("cat /" + one.path("proc/{thread}/stack"))).first(),
         doubt("vhost.worker-hangs", STAT, one -> STAT.in(one).state() == 'D', "the worker %d of vhost sleeps"
             + " uninterruptibly%s: it serves no queue of virtio meanwhile").with(one -> one.tid(), VmThread::place)
-            .remedy(VmmRules::stack).first());
+            .remedy(VmmRules::stack).first(),
+        doubt("vhost.worker-starved", TIMES, one -> STAT.is(one, ThreadStat::isRunnable) && one.waits(), "the worker %d of"
+            + " vhost is ready to run, and waited for a CPU %d %% of the time in which it had something to do: the queues of"
+            + " virtio wait too").with(one -> one.tid(), VmThread::share)
+            .remedy(one -> Remedy.command("give it other CPUs: taskset -cp CPUS " + one.tid())));
 
     private static final Table<Vmm> VCPU = new Table<>(Hop.VMM,
         doubt("vmm.vcpu-without-thread", THREAD, one -> !THREAD.in(one),
@@ -260,6 +275,7 @@ final class VmmRules {
         new ControlGroups(host, flaws).look(group, groups);
         flaws.look(leader, STATUS);
         long seen = threads.values().stream().filter(this::looked).count();
+        threads.values().forEach(one -> flaws.apply(one, OTHERS));
         threads.values().stream() // the first of equal threads is enough
                 .filter(one -> one.isNeeded() && STATUS.is(one, any -> true) && !STAT.is(one, any -> true))
                 .findFirst()

@@ -346,7 +346,7 @@ public final class HostFacts {
     }
 
     /** The IOMMU that serves a PCI function, such as {@code dmar0}. Empty if sysfs does not show it. */
-    Optional<String> iommu(PciAddress device) {
+    public Optional<String> iommu(PciAddress device) {
         return pci.iommu(device);
     }
 

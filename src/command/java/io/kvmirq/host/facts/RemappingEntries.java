@@ -11,7 +11,6 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.HexFormat;
 import java.util.List;
-import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.regex.Matcher;
@@ -41,13 +40,43 @@ public final class RemappingEntries {
     private static final String INTEL_UNIT = " supported on IOMMU: ";
     private static final Pattern AMD_ROW =
             Pattern.compile("\\s*IRT\\[(\\d{4,5})\\]\\s+([0-9a-f]{16})\\s+([0-9a-f]{16})\\s*");
-    private static final Pattern INTEL_DOMAIN = Pattern.compile("INTEL-IR-(\\d{1,4})(-.*)?");
-    private static final Pattern NUMBER = Pattern.compile("0x([0-9a-f]{1,12})");
+    /** The unit, the number of the message, and the chip; farther below, the vector of the CPU. */
+    private static final Pattern INTEL_IRQ = Pattern.compile(
+            "domain: +INTEL-IR-(\\d{1,4})(?:-\\S*)?\\s+hwirq: +0x([0-9a-f]{1,12})"
+                    + "\\s+chip: +(INTEL-IR\\S*)(?:.*\\n\\s*Vector: +(\\d{1,3})\\n)?",
+            Pattern.DOTALL);
+
     private static final int INDEX_SHIFT = 16;
     private static final int INDEX_MASK = 0xffff;
+    /** The last line of Intel's file: without it a part is missing. */
+    private static final String END = "****";
 
-    /** An entry: its place in the table of its unit or, on AMD, of its device, and whether it posts. */
-    public record Entry(int index, boolean posted) {}
+    /** An entry: its place in the table of its unit or, on AMD, of its device, and whether it posts to a guest. */
+    public record Entry(int index, boolean posted, long low, long high) {
+        /** Its fields on Intel. */
+        public Irte irte() {
+            return Irte.decode(low, high);
+        }
+    }
+
+    /** The place of an irq's entry on Intel, and the entry if it is present. */
+    public record Slot(int index, Optional<Entry> entry) {}
+
+    /** An irq of Intel's domain in debugfs. */
+    private record Irq(String unit, int index, boolean posts, int vector) {
+        Key key() {
+            return new Key(unit, String.valueOf(index));
+        }
+
+        /**
+         * Linux 6.11 and newer post messages to descriptors of host CPUs with intremap=posted_msi: such an entry has the
+         * irq's own vector. Source: intel_ir_reconfigure_irte_posted().
+         */
+        Entry toGuest(Entry entry) {
+            boolean own = posts && entry.irte().vector().number() == vector;
+            return own ? new Entry(entry.index, false, entry.low, entry.high) : entry;
+        }
+    }
 
     /** A unit, and the source of requests or the index in its table. */
     private record Key(String unit, String place) {}
@@ -64,16 +93,38 @@ public final class RemappingEntries {
         return vendor == Vendor.INTEL ? ofIntel(device, irq) : ofAmd(device);
     }
 
-    private Known<List<Entry>> ofIntel(PciAddress device, Optional<HostIrq> irq) {
+    /** The entry of an irq on Intel; empty if debugfs does not show the irq or the whole table of its unit. */
+    public Optional<Slot> slot(HostIrq irq) {
+        Map<Key, List<Entry>> table = intel().known().orElse(Map.of());
+        return irq(irq).filter(one -> table.containsKey(new Key(one.unit, END)))
+                .map(one -> new Slot(
+                        one.index,
+                        table.getOrDefault(one.key(), List.of()).stream()
+                                .findFirst()
+                                .map(one::toGuest)));
+    }
+
+    private Known<Map<Key, List<Entry>>> intel() {
         Known<Map<Key, List<Entry>>> table = intel;
         if (table == null) {
             table = host.debugfs(INTEL, "boot a kernel with CONFIG_INTEL_IOMMU_DEBUGFS")
                     .map(RemappingEntries::intel);
             intel = table;
         }
-        Optional<Key> place = irq.flatMap(this::place);
-        if (place.isPresent()) {
-            return found(table, place.get(), "debugfs shows no entry of it", "look again while the guest runs");
+        return table;
+    }
+
+    private Known<List<Entry>> ofIntel(PciAddress device, Optional<HostIrq> irq) {
+        Known<Map<Key, List<Entry>>> table = intel();
+        Optional<Irq> shown = irq.flatMap(this::irq);
+        if (shown.isPresent()) {
+            return found(table, shown.get().key(), "debugfs shows no entry of it", "look again while the guest runs")
+                    .map(all -> all.stream().map(shown.get()::toGuest).toList());
+        }
+        if (host.files().text("proc/cmdline").orElse("").contains("posted_msi")) {
+            return new Known.Unknown<>(
+                    "with intremap=posted_msi the host has posted entries of its own, and debugfs does not show the irq",
+                    SHOWS_EACH_IRQ);
         }
         String source = device.toString().substring(device.toString().indexOf(':') + 1);
         Optional<String> unit = host.iommu(device);
@@ -96,7 +147,7 @@ public final class RemappingEntries {
         return found.known().filter(List::isEmpty).isPresent() ? new Known.Unknown<>(why, remedy) : found;
     }
 
-    /** The entries by unit and source, by source in any unit, and by unit and index. */
+    /** The entries by unit and source, by source in any unit, and by unit and index; none at the end of a whole unit. */
     private static Map<Key, List<Entry>> intel(String text) {
         Map<Key, List<Entry>> entries = new HashMap<>();
         String unit = NO_UNIT;
@@ -104,12 +155,17 @@ public final class RemappingEntries {
             int named = line.indexOf(INTEL_UNIT);
             if (named >= 0) {
                 unit = line.substring(named + INTEL_UNIT.length()).strip();
+                if (text.stripTrailing().endsWith(END)) {
+                    entries.put(new Key(unit, END), List.of());
+                }
                 continue;
             }
             Matcher row = INTEL_ROW.matcher(line);
             if (row.matches()) {
                 int index = Integer.parseInt(row.group(1));
-                Entry entry = new Entry(index, Irte.POSTED.isSet(HexFormat.fromHexDigitsToLong(row.group(4))));
+                long low = HexFormat.fromHexDigitsToLong(row.group(4));
+                Entry entry =
+                        new Entry(index, Irte.POSTED.isSet(low), low, HexFormat.fromHexDigitsToLong(row.group(3)));
                 for (Key key : List.of(
                         new Key(unit, row.group(2)), new Key("", row.group(2)), new Key(unit, String.valueOf(index)))) {
                     List<Entry> known = entries.computeIfAbsent(key, same -> new ArrayList<>());
@@ -143,33 +199,33 @@ public final class RemappingEntries {
         return text.lines()
                 .map(AMD_ROW::matcher)
                 .filter(Matcher::matches)
-                .map(row -> new Entry(
-                        Integer.parseInt(row.group(1)),
-                        GaIrte.GUEST_MODE.isSet(HexFormat.fromHexDigitsToLong(row.group(3)))))
+                .map(row -> {
+                    long high = HexFormat.fromHexDigitsToLong(row.group(3));
+                    return new Entry(
+                            Integer.parseInt(row.group(1)),
+                            GaIrte.GUEST_MODE.isSet(high),
+                            HexFormat.fromHexDigitsToLong(row.group(2)),
+                            high);
+                })
                 .toList();
     }
 
     /**
-     * The unit and index of a host irq's entry on Intel; {@code dmar0} has the domain {@code INTEL-IR-0}. AMD shows no
-     * index: {@code irq_remapping_alloc()} in drivers/iommu/amd/iommu.c counts hwirqs within one allocation, so all
-     * vectors of MSI-X have the same.
+     * A host irq of Intel's domain; {@code dmar0} has the domain {@code INTEL-IR-0}. Its number is the first entry of the
+     * device's message and, for MSI of several vectors, its place behind it. AMD shows no index: {@code
+     * irq_remapping_alloc()} in drivers/iommu/amd/iommu.c counts hwirqs within one allocation, so all vectors of MSI-X have
+     * the same.
      */
-    private Optional<Key> place(HostIrq irq) {
-        @Nullable String unit = null;
-        for (String line : HostKvm.lines(
-                host.debugfs("irq/irqs/" + irq.number(), SHOWS_EACH_IRQ).known().orElse(""))) {
-            String[] words = line.strip().split(":\\s*", 2);
-            if (words.length == 2 && words[0].equals("domain")) {
-                Matcher domain = INTEL_DOMAIN.matcher(words[1].strip());
-                unit = domain.matches() ? "dmar" + domain.group(1) : null;
-            } else if (unit != null && words.length == 2 && words[0].equals("hwirq")) {
-                Matcher number = NUMBER.matcher(words[1].strip().toLowerCase(Locale.ROOT));
-                if (number.matches()) {
-                    long id = HexFormat.fromHexDigitsToLong(number.group(1));
-                    return Optional.of(new Key(unit, String.valueOf(id >> INDEX_SHIFT & INDEX_MASK)));
-                }
-            }
+    private Optional<Irq> irq(HostIrq irq) {
+        Matcher shown = INTEL_IRQ.matcher(
+                host.debugfs("irq/irqs/" + irq.number(), SHOWS_EACH_IRQ).known().orElse(""));
+        if (!shown.find()) {
+            return Optional.empty();
         }
-        return Optional.empty();
+        long id = HexFormat.fromHexDigitsToLong(shown.group(2));
+        int index = (int) ((id >> INDEX_SHIFT) + id & INDEX_MASK);
+        int vector = shown.group(4) == null ? -1 : Integer.parseInt(shown.group(4));
+        return Optional.of(
+                new Irq("dmar" + shown.group(1), index, shown.group(3).endsWith("POST"), vector));
     }
 }

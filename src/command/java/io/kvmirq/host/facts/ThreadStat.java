@@ -17,9 +17,21 @@ import java.util.stream.IntStream;
  * @param began when it began, in ticks since the boot: with its number that names a thread
  * @param cpu the CPU that it is on, or was on last
  * @param guestTicks the time that it ran a guest, in ticks
+ * @param priority of a thread of SCHED_FIFO or SCHED_RR, 1 to 99; 0 of others
+ * @param policy {@code SCHED_*} of include/uapi/linux/sched.h
  */
 public record ThreadStat(
-        String name, char state, long flags, long ticks, long threads, long began, int cpu, long guestTicks) {
+        String name,
+        char state,
+        long flags,
+        long ticks,
+        long threads,
+        long began,
+        int cpu,
+        long guestTicks,
+        int priority,
+        int policy) {
+    private static final int SCHED_IDLE = 5;
     private static final long PF_EXITING = 4;
     private static final long PF_KTHREAD = 0x200000;
     private static final long PF_USER_WORKER = 0x4000;
@@ -33,6 +45,8 @@ public record ThreadStat(
     private static final int THREADS = 18;
     private static final int BEGAN = 20;
     private static final int CPU = 37;
+    private static final int PRIORITY = 38;
+    private static final int POLICY = 39;
     private static final int GUEST = 41;
     private static final String NUMBER = "\\d{1,17}";
     private static final int RADIX = 16;
@@ -46,8 +60,9 @@ public record ThreadStat(
             return Optional.empty();
         }
         boolean numbers = IntStream.of(FLAGS, USER_TIME, KERNEL_TIME, THREADS, BEGAN, GUEST)
-                .allMatch(at -> words[at].matches(NUMBER));
-        return numbers && words[CPU].matches("\\d{1,9}")
+                        .allMatch(at -> words[at].matches(NUMBER))
+                && IntStream.of(CPU, PRIORITY, POLICY).allMatch(at -> words[at].matches("\\d{1,9}"));
+        return numbers
                 ? Optional.of(new ThreadStat(
                         text.substring(begin, end),
                         words[STATE].charAt(0),
@@ -56,7 +71,9 @@ public record ThreadStat(
                         Long.parseLong(words[THREADS]),
                         Long.parseLong(words[BEGAN]),
                         Integer.parseInt(words[CPU]),
-                        Long.parseLong(words[GUEST])))
+                        Long.parseLong(words[GUEST]),
+                        Integer.parseInt(words[PRIORITY]),
+                        Integer.parseInt(words[POLICY])))
                 : Optional.empty();
     }
 
@@ -82,6 +99,11 @@ public record ThreadStat(
 
     public boolean isRunnable() {
         return state == 'R';
+    }
+
+    /** Whether any other thread goes first. */
+    public boolean isIdleClass() {
+        return policy == SCHED_IDLE;
     }
 
     /** Whether it is a kernel thread, which has no program. */

@@ -250,6 +250,7 @@ class PlantedFaultsTest {
                 String[] texts = words[2].split(" ");
                 host.put(path, new String(bytes, StandardCharsets.UTF_8).replace(texts[0], texts[1]));
             }
+            case "add" -> host.put(path, new String(bytes, StandardCharsets.UTF_8) + words[2] + "\n");
             case "cut" -> host.cut(path, Integer.parseInt(words[2]));
             case "remove" -> host.remove(path);
             case "deny" -> host.deny(path);
@@ -343,6 +344,7 @@ class PlantedFaultsTest {
         RecordedHost host = host("remapped");
         for (int thread = 1000; thread < 11_000; thread++) {
             host.put("proc/100/task/" + thread + "/comm", "worker\n")
+                    .put("proc/100/task/" + thread + "/stat", whole("proc/1/stat", thread + " (worker) S 1") + "\n")
                     .put("proc/100/task/" + thread + "/status", "State:\tS (sleeping)\nTracerPid:\t0\n");
         }
         ReadOnce files = new ReadOnce(host.tree());

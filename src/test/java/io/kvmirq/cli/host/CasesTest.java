@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli.host;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import io.kvmirq.cli.Cli;
+import io.kvmirq.testing.Machine;
+import io.kvmirq.testing.Program;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+/** Hosts with a fault or an oddity that administrators reported, and what is said of them. */
+class CasesTest {
+    private static final Path CASES = Machine.root().resolve("../shared/cases/admin");
+
+    @TempDir
+    private Path temporary;
+
+    /** The case, the command, its exit code, the hop and its state, and words; "none" for a host in order. */
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', quoteCharacter = '`', textBlock = """
+            apic-errors | explain 0000:00:01.0 | 0 | host irq doubtful | have reported 48211 errors (ERR)
+            configuration-request-retry | explain 0000:00:01.0 | 18 | device broken | Configuration Request Retry Status
+            device-and-vcpus-at-other-nodes | explain 0000:00:01.0 | 0 | host irq doubtful | the device is at node 1
+            entry-of-remapping-missing | explain 0000:00:01.0 | 10 | host irq broken | no present entry 20
+            entry-with-another-source | explain 0000:00:01.0 | 10 | host irq broken | allows the source 00:03.0
+            harmless-amd-of-linux-5-15 | explain 0000:00:02.0 | 0 | none | nothing visible is broken
+            harmless-intx-pending-at-this-moment | explain 0000:00:02.0 | 0 | none | nothing visible is broken
+            host-posted-msi | explain 0000:00:01.0 | 17 | none | posts to a CPU of the host (intremap=posted_msi)
+            iommu-reports-faults | explain 0000:00:01.0 | 0 | host irq doubtful | has reported 48211 faults
+            iothread-hangs | explain 0000:00:01.0 | 0 | VMM doubtful | (IO iothread1) sleeps uninterruptibly
+            irq-thread-starved-by-a-fifo-vcpu | explain 0000:00:01.0 | 0 | host irq doubtful | CPU 1/KVM, priority 99
+            one-vector-is-not-posted | explain 0000:00:01.0 | 17 | none | not posted
+            vcpus-of-class-idle | explain 0000:00:01.0 | 0 | VMM doubtful | has the class SCHED_IDLE
+            vhost-worker-starved | explain --vm web | 0 | VMM doubtful | the worker 2230 of vhost is ready to run
+            vmm-dumps-core | explain 0000:00:01.0 | 19 | VMM broken | has crashed and writes its core
+            """)
+    void caseIsNamed(String name, String command, int code, String flaw, String words) throws Exception {
+        assumeTrue(Files.exists(CASES), "needs ../shared/cases/admin, the cases from the field");
+        Program.output(List.of(CASES.resolve("tree").toString(), name, temporary.toString()));
+        Cli.Ended ended = Cli.run((command + " --root " + temporary).split(" "));
+        ended.exited(code);
+        List<String> flaws = ended.out()
+                .lines()
+                .filter(line -> line.matches("  \\S.* (broken|doubtful) .*"))
+                .toList();
+        if (flaw.equals("none")) {
+            assertThat(flaws).isEmpty();
+            assertThat(ended.out()).contains(words);
+        } else {
+            assertThat(flaws)
+                    .anyMatch(line -> line.matches("  " + flaw.replace(" ", " +") + " .*") && line.contains(words));
+        }
+    }
+}
