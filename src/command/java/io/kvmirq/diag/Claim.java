@@ -65,6 +65,16 @@ public record Claim(
 
     /** No file shows whether the claim holds; {@code remedy} would show it. */
     public static Claim unknown(Question question, String text, String remedy) {
-        return new Claim(question, Optional.empty(), Optional.empty(), text, List.of(Remedy.look(remedy)), false);
+        return unknown(question, text, List.of(Remedy.look(remedy)));
+    }
+
+    /** No file shows whether the claim holds; the tools would show it. */
+    static Claim unknown(Question question, String text, List<Remedy> remedies) {
+        return new Claim(question, Optional.empty(), Optional.empty(), text, remedies, false);
+    }
+
+    /** The same claim without the advice to watch. */
+    Claim afterWatch() {
+        return new Claim(question, holds, evidence, text, Remedy.afterWatch(remedies), never);
     }
 }

@@ -166,8 +166,8 @@ final class GuestRules {
             .with(one -> IDLE.in(one).replaceFirst(".*vcpu", "")).first(),
         doubt("vcpu.never-injected", INJECTED, one -> one.came > 0 && INJECTED.in(one) == 0, "KVM has injected no interrupt"
             + " into the guest, and the host irq came %s: its vCPUs have interrupts off, or no irqfd has the eventfd")
-            .with(one -> one.came == 1 ? "once" : one.came + " times").remedies(one -> List.of(Remedy.look(
-            DeviceChains.BY_VMM))).otherwise().on("without APIC virtualization", one -> VcpuThreads.areInjected(one.files())));
+            .with(one -> one.came == 1 ? "once" : one.came + " times").remedies(one -> DeviceChains.BY_VMM)
+            .otherwise().on("without APIC virtualization", one -> VcpuThreads.areInjected(one.files())));
     // spotless:on
 
     static final List<Table<?>> TABLES = List.of(REMOVED, VECTOR, NO_EVENTFD, UNREAD, IRQFD, VCPU);
@@ -175,7 +175,6 @@ final class GuestRules {
     private GuestRules() {}
 
     private static List<Remedy> read(Unread one) {
-        return List.of(Remedy.look(
-                "let the VMM give it to KVM_IRQFD, or read it; to see whether it does: " + DeviceChains.BY_VMM));
+        return DeviceChains.byVmmAfter("let the VMM give it to KVM_IRQFD, or read it");
     }
 }

@@ -125,7 +125,7 @@ public record Guests(List<Guest> all, List<String> notes) {
             if (!without.isEmpty()) {
                 notes.add(without.size() + (without.size() == 1 ? " device has" : " devices have")
                         + " armed vectors and no guest that is seen, the first is " + without.first()
-                        + ": 'kvmirq list --all' lists them");
+                        + ": " + host.command("list --all") + " lists them");
             }
             orphans(hidden == 0);
             return new Guests(all, notes);

@@ -110,6 +110,16 @@ public record Link(
      * @param remedy what would show it
      */
     public static Link notShown(Hop hop, String text, String remedy) {
-        return new Link(hop, State.NOT_SHOWN, Optional.empty(), Optional.empty(), text, List.of(Remedy.look(remedy)));
+        return notShown(hop, text, List.of(Remedy.look(remedy)));
+    }
+
+    /** A link that nothing shows, with several tools that would show it. */
+    static Link notShown(Hop hop, String text, List<Remedy> remedies) {
+        return new Link(hop, State.NOT_SHOWN, Optional.empty(), Optional.empty(), text, remedies);
+    }
+
+    /** The same link without the advice to watch. */
+    Link afterWatch() {
+        return new Link(hop, state, evidence, value, text, Remedy.afterWatch(remedies), numbers, flaws);
     }
 }

@@ -136,7 +136,8 @@ public record Listing(List<Row> rows, List<String> notes) {
                     .map(Hop::label)
                     .collect(Collectors.joining(", "));
             if (!hops.isEmpty()) {
-                notes.add(hops + ": KVM shows no routes: " + DeviceChains.BY_VMM);
+                notes.add(hops + ": KVM shows no routes: "
+                        + Remedy.text(DeviceChains.BY_VMM).orElse(""));
             }
         }
         if (chain.posted().isEmpty()) {

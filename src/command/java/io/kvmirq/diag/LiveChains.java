@@ -64,8 +64,19 @@ public final class LiveChains {
         return new LiveChains(host, live, host.posting().vendor(), inThreads, armed, byIpi);
     }
 
-    /** A chain with the observations of its host irq. The same chain if there are none. */
+    /** A chain with the observations of its host irq. Without the advice to watch. */
     public Chain of(Chain chain) {
+        Chain watched = observed(chain);
+        return new Chain(
+                watched.device(),
+                watched.interrupt(),
+                watched.guest(),
+                watched.links().stream().map(Link::afterWatch).toList(),
+                watched.claims().stream().map(Claim::afterWatch).toList(),
+                watched.remarks());
+    }
+
+    private Chain observed(Chain chain) {
         Optional<Integer> number = chain.link(Hop.HOST_IRQ)
                 .filter(link -> chain.link(Hop.DEVICE_VECTOR)
                         .filter(next -> next.state() == Link.State.WHOLE)
@@ -309,8 +320,8 @@ public final class LiveChains {
                 : Claim.unknown(
                         Question.REQUESTED,
                         "KVM changed nothing in " + live.time() + ", and its tracepoint shows only changes",
-                        "let the guest set the interrupt's affinity, or load its driver again, while --live runs; "
-                                + DeviceChains.BY_VMM);
+                        DeviceChains.byVmmAfter(
+                                "let the guest set the interrupt's affinity, or load its driver again, while --live runs"));
     }
 
     private Claim form(Claim before, Live.Irq irq) {
@@ -381,7 +392,7 @@ public final class LiveChains {
                 Question.DELIVERED,
                 silent + ", which does not show delivery by hardware"
                         + (wakeups > 0 ? "; hardware woke vCPUs of this host " + wakeups + " times" : ""),
-                before.remedy().orElse("none"));
+                before.remedies());
     }
 
     private List<String> remarks(Chain chain, Live.Irq irq) {

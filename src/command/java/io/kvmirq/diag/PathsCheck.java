@@ -90,7 +90,7 @@ final class PathsCheck {
                         Check.PATHS,
                         broken.isEmpty() ? Status.WARN : Status.FAIL,
                         !broken.isEmpty() ? "broken" : !doubtful.isEmpty() ? "doubtful" : "not-posted",
-                        shown(worst));
+                        shown(host, worst));
         for (Remedy remedy : remedies.stream().limit(SHOWN).toList()) {
             finding = finding.with(remedy);
         }
@@ -145,9 +145,9 @@ final class PathsCheck {
                 address));
     }
 
-    private static String shown(Map<String, PciAddress> flaws) {
+    private static String shown(HostFacts host, Map<String, PciAddress> flaws) {
         return flaws.keySet().stream().limit(SHOWN).collect(Collectors.joining("; "))
                 + (flaws.size() > SHOWN ? "; and " + (flaws.size() - SHOWN) + " more" : "")
-                + "; 'kvmirq explain " + flaws.values().iterator().next() + "' shows the chain";
+                + "; " + host.command("explain " + flaws.values().iterator().next()) + " shows the chain";
     }
 }

@@ -277,7 +277,7 @@ final class PostingClaims {
                         ofHost.text()
                                 + "; whether the VM inhibits AVIC, as a PIT in the kernel does, is not shown for '"
                                 + holder.command() + "'",
-                        "watch the tracepoint kvm_apicv_inhibit_changed; " + DeviceChains.BY_VMM);
+                        DeviceChains.byVmmAfter("watch the tracepoint kvm_apicv_inhibit_changed"));
     }
 
     // Form
@@ -314,7 +314,7 @@ final class PostingClaims {
         return Claim.unknown(
                 Question.REQUESTED,
                 "no file shows for which interrupts KVM asked",
-                arm ? DeviceChains.BY_VMM : "watch the tracepoint kvm_pi_irte_update; " + DeviceChains.BY_VMM);
+                arm ? DeviceChains.BY_VMM : DeviceChains.byVmmAfter("watch the tracepoint kvm_pi_irte_update"));
     }
 
     // Delivered

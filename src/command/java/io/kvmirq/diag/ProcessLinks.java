@@ -22,7 +22,7 @@ import org.jspecify.annotations.Nullable;
  * inferred if only one possibility is left. For one use by one thread.
  */
 final class ProcessLinks {
-    private static final String BY_VMM = DeviceChains.BY_VMM;
+    private static final List<Remedy> BY_VMM = DeviceChains.BY_VMM;
     private static final String NOT_SEEN =
             "start the guest; look on the host, not in a container; a copy of a host needs"
                     + " proc/PID of its VMM, so capture it while the guest runs";
@@ -96,9 +96,10 @@ final class ProcessLinks {
         String why = !users.isEmpty()
                 ? usedWithoutVm()
                 : hidden == 0 ? "no process is seen that has the device open" : hiddenFiles(hidden);
-        String remedy = !users.isEmpty() ? BY_VMM : hidden == 0 ? NOT_SEEN : HostKvm.AS_ROOT;
+        List<Remedy> remedies =
+                !users.isEmpty() ? BY_VMM : List.of(Remedy.look(hidden == 0 ? NOT_SEEN : HostKvm.AS_ROOT));
         for (Hop hop : List.of(Hop.VMM, Hop.EVENTFD, Hop.IRQFD, Hop.GSI, Hop.GUEST_VECTOR, Hop.VCPU)) {
-            links.add(Link.notShown(hop, why, remedy));
+            links.add(Link.notShown(hop, why, remedies));
         }
         return links;
     }

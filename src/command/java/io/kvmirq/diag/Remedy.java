@@ -3,7 +3,6 @@ package io.kvmirq.diag;
 
 import java.util.List;
 import java.util.Optional;
-import java.util.stream.Collectors;
 
 /**
  * A change to make, or a fact to check. Immutable.
@@ -27,7 +26,9 @@ public record Remedy(Change change, String text, Takes takes, Optional<String> r
         /** No change is possible on this hardware. */
         HARDWARE("hardware", Takes.NOTHING),
         /** No change: a tool that shows more. */
-        LOOK("to see it", Takes.NOTHING);
+        LOOK("to see it", Takes.NOTHING),
+        /** No change: a watch by kvmirq, which is of no use after one. */
+        WATCH("to see it", Takes.NOTHING);
 
         private final String label;
         private final Takes usual;
@@ -40,6 +41,11 @@ public record Remedy(Change change, String text, Takes takes, Optional<String> r
         /** The kind in words. */
         public String label() {
             return label;
+        }
+
+        /** Whether it only shows more. */
+        public boolean shows() {
+            return this == LOOK || this == WATCH;
         }
     }
 
@@ -64,11 +70,20 @@ public record Remedy(Change change, String text, Takes takes, Optional<String> r
         }
     }
 
-    /** The texts of remedies, in one. Empty if there are none. */
-    static Optional<String> text(List<Remedy> remedies) {
-        return remedies.isEmpty()
-                ? Optional.empty()
-                : Optional.of(remedies.stream().map(Remedy::text).collect(Collectors.joining("; ")));
+    /** The texts of remedies, in one: a watch is an alternative to the next one. Empty if there are none. */
+    public static Optional<String> text(List<Remedy> remedies) {
+        return remedies.stream()
+                .reduce((all, one) -> new Remedy(
+                        one.change(),
+                        all.text() + (all.change() == Change.WATCH ? ", or " : "; ") + one.text(),
+                        one.takes(),
+                        one.risk()))
+                .map(Remedy::text);
+    }
+
+    /** The remedies that are left after a watch. */
+    static List<Remedy> afterWatch(List<Remedy> remedies) {
+        return remedies.stream().filter(one -> one.change() != Change.WATCH).toList();
     }
 
     /** When the change takes effect, and its risk, in brackets after a space. Empty if the remedy changes nothing. */

@@ -34,21 +34,36 @@ public record Sources(String guest, boolean virtio, Link vmm, List<Row> rows) {
      *
      * @param evidence the evidence for it; empty if nothing shows it
      * @param text a clause without a full stop; for a fact that is not shown, the reason
-     * @param remedy a tool that would show it; empty for a known fact
+     * @param remedies the tools that would show it; empty for a known fact
      */
-    public record Row(String name, Optional<Evidence> evidence, String text, Optional<String> remedy) {
+    public record Row(String name, Optional<Evidence> evidence, String text, List<Remedy> remedies) {
         static Row seen(String name, String file, String text) {
-            return new Row(name, Optional.of(Evidence.observed("/" + file)), text, Optional.empty());
+            return new Row(name, Optional.of(Evidence.observed("/" + file)), text, List.of());
         }
 
         static Row notShown(String name, String why, String remedy) {
-            return new Row(name, Optional.empty(), why, Optional.of(remedy));
+            return notShown(name, why, List.of(Remedy.look(remedy)));
+        }
+
+        static Row notShown(String name, String why, List<Remedy> remedies) {
+            return new Row(name, Optional.empty(), why, remedies);
         }
     }
 
     /** Whether the link of the VMM is broken or in doubt. */
     public boolean isFlawed() {
         return vmm.state() == Link.State.BROKEN || vmm.state() == Link.State.DOUBTFUL;
+    }
+
+    /** The same sources without the advice to watch. */
+    public Sources afterWatch() {
+        return new Sources(
+                guest,
+                virtio,
+                vmm.afterWatch(),
+                rows.stream()
+                        .map(row -> new Row(row.name(), row.evidence(), row.text(), Remedy.afterWatch(row.remedies())))
+                        .toList());
     }
 
     /** The sources of the guests of some processes. */
@@ -94,8 +109,11 @@ public record Sources(String guest, boolean virtio, Link vmm, List<Row> rows) {
         rows.add(Row.notShown(
                 "queues",
                 "virtqueues, and the vectors that the guest gave them, are in the guest's memory and in the VMM",
-                "QEMU's monitor: info virtio-queue-status; in the guest: /proc/interrupts; the messages that KVM takes:"
-                        + " kvmirq explain --vm " + process.pid() + " --live 10"));
+                List.of(
+                        Remedy.look("QEMU's monitor: info virtio-queue-status; in the guest: /proc/interrupts"),
+                        Remedy.of(
+                                Remedy.Change.WATCH,
+                                "the messages that KVM takes: kvmirq explain --vm " + process.pid() + " --live 10"))));
         boolean virtio =
                 rows.get(0).evidence().isPresent() || !guest.vhostFiles().isEmpty();
         return new Sources(guest.title(), virtio, VmmRules.of(host, process, guest.workers()), rows);

@@ -134,8 +134,9 @@ final class VfioRules {
             Remedy.command("bind it to vfio-pci"))
             .with(one -> one.device.driver().map(name -> "the driver " + name).orElse("no driver"), Device::address),
         broken("vfio.group-not-viable", MEMBERS, one -> !one.blocking().isEmpty(), "drivers of the host use other devices of"
-            + " IOMMU group %s: %s; VFIO_GROUP_SET_CONTAINER answers EPERM", Remedy.command("bind each of them to vfio-pci"
-            + " too, or unbind its driver; 'kvmirq vfio' with its address prints how")).with(Device::group, Device::blocking),
+            + " IOMMU group %s: %s; VFIO_GROUP_SET_CONTAINER answers EPERM").with(Device::group, Device::blocking)
+            .remedy(one -> Remedy.command("bind each of them to vfio-pci too, or unbind its driver; "
+            + one.host().command("vfio") + " with its address prints how")),
         broken("vfio.no-remapping", CHIPS, one -> !one.isRemapped(),
             "the IOMMU does not remap interrupts; VFIO_SET_IOMMU answers EPERM").remedy(Device::remap),
         broken("vfio.no-iommu-mode", FILE, Device::hasNoIommu, "no IOMMU serves %s, whose group is /dev/vfio/noiommu-%s")
@@ -149,7 +150,8 @@ final class VfioRules {
 
     private static final Table<Device> OF_HOLDER = new Table<>(Hop.HOST_IRQ,
         broken("vfio.in-use", FILE, one -> true, "%s; open() answers EBUSY").with(Device::use).remedy(one -> Remedy.command(
-            one.guest().isPresent() ? "nothing, if that guest shall have it: 'kvmirq explain' shows its interrupts"
+            one.guest().isPresent() ? "nothing, if that guest shall have it: " + one.host().command("explain")
+            + " shows its interrupts"
             : "end that process, or let it release the device")).on("VFIO's", Device::isBound));
     // spotless:on
 

@@ -89,8 +89,8 @@ public final class ForwardCommand implements Command {
     /** The kernel, and the files of its host; for a fake, a snapshot of its files. */
     private record Target(Kernel kernel, Supplier<HostFiles> files, Set<InhibitReason> inhibits)
             implements AutoCloseable {
-        HostFacts host() {
-            return new HostFacts(files.get());
+        HostFacts host(Terminal terminal) {
+            return new HostFacts(files.get(), terminal.host());
         }
 
         Mirror mirror() {
@@ -123,7 +123,7 @@ public final class ForwardCommand implements Command {
         Target target = Commands.read(arguments, () -> target(profile));
         String failure;
         try (target) {
-            Optional<String> refusal = refusal(target.host(), profile, address, choice);
+            Optional<String> refusal = refusal(target.host(terminal), profile, address, choice);
             if (refusal.isEmpty()) {
                 return run(target, address, choice, json, terminal);
             }
@@ -188,7 +188,8 @@ public final class ForwardCommand implements Command {
             ForwardSelftest.Choice choice,
             boolean json,
             Terminal terminal) {
-        HostFacts host = new HostFacts(profile.map(FakeDevices::tree).orElseGet(() -> HostFiles.of(Path.of("/"))));
+        HostFacts host = new HostFacts(
+                profile.map(FakeDevices::tree).orElseGet(() -> HostFiles.of(Path.of("/"))), terminal.host());
         Optional<VfioOutlook> outlook = outlook(host, address);
         Optional<String> refusal = refusal(host, profile, address, choice);
         refusal.ifPresent(terminal::complain);
@@ -287,7 +288,7 @@ public final class ForwardCommand implements Command {
         // Ctrl-C gives the device back before the JVM ends.
         ForwardResult result = StopHook.during(selftest::run, selftest::stop);
         List<String> left = new ArrayList<>(result.left());
-        target.host().interrupts().ifPresent(irqs -> irqs.armed(address)
+        target.host(terminal).interrupts().ifPresent(irqs -> irqs.armed(address)
                 .forEach(one -> left.add(one.irq() + ", which VFIO has armed")));
         if (json) {
             ForwardJson.write(kernel, result, left, terminal);

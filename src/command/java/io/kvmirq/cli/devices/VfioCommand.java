@@ -45,7 +45,7 @@ public final class VfioCommand implements Command {
         Optional<PciAddress> address = Commands.read(
                 arguments, () -> Command.words(arguments).stream().findFirst().map(HostChoice::address));
         HostFiles tree = Commands.read(arguments, () -> HostSource.of(arguments));
-        HostFacts host = new HostFacts(tree);
+        HostFacts host = new HostFacts(tree, terminal.host());
         boolean json = arguments.hasMatchedOption("--json");
         if (address.isEmpty()) {
             List<VfioView> devices = host.pciAddresses().stream()
@@ -62,7 +62,8 @@ public final class VfioCommand implements Command {
         }
         Optional<PciDevice> device = host.pci(address.get());
         if (device.isEmpty()) {
-            terminal.complain("there is no PCI device " + address.get() + ": 'kvmirq vfio' lists the devices");
+            terminal.complain(
+                    "there is no PCI device " + address.get() + ": " + host.command("vfio") + " lists the devices");
             return ExitCode.COULD_NOT_RUN;
         }
         VfioView one = VfioView.of(host, device.get());

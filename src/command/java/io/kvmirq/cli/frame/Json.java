@@ -14,7 +14,6 @@ import java.util.OptionalInt;
 import java.util.OptionalLong;
 import java.util.function.BiConsumer;
 import java.util.function.Consumer;
-import java.util.function.UnaryOperator;
 import org.jspecify.annotations.Nullable;
 
 /** Writes records as JSON in ASCII, one document a line. A value that is absent is null. For one thread. */
@@ -43,15 +42,9 @@ public final class Json {
     }
 
     private final JsonGenerator to;
-    private final UnaryOperator<String> hinted;
 
     /** @param out stays open */
     public Json(PrintStream out) {
-        this(out, UnaryOperator.identity());
-    }
-
-    private Json(PrintStream out, UnaryOperator<String> hinted) {
-        this.hinted = hinted;
         try {
             this.to = new JsonFactoryBuilder()
                     .rootValueSeparator("")
@@ -67,7 +60,7 @@ public final class Json {
 
     /** Prints one document that names its schema, such as {@code kvmirq.vfio/1}. */
     public static void print(Terminal terminal, String schema, Consumer<Json> members) {
-        Json json = new Json(terminal.out(), terminal::hinted);
+        Json json = new Json(terminal.out());
         json.document(document -> members.accept(document.text("schema", schema)));
         json.flush();
     }
@@ -93,7 +86,7 @@ public final class Json {
     }
 
     public Json text(String name, String text) {
-        return with(() -> to.writeStringField(name, hinted.apply(text)));
+        return with(() -> to.writeStringField(name, text));
     }
 
     public Json text(String name, Optional<String> text) {
@@ -121,7 +114,7 @@ public final class Json {
     }
 
     public Json texts(String name, Iterable<String> texts) {
-        return array(name, texts, text -> to.writeString(hinted.apply(text)));
+        return array(name, texts, to::writeString);
     }
 
     public Json numbers(String name, Iterable<Integer> numbers) {

@@ -6,8 +6,6 @@ import java.io.OutputStream;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
 import java.util.Map;
-import java.util.regex.Matcher;
-import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 
@@ -20,8 +18,8 @@ import org.jspecify.annotations.Nullable;
  * @param columns width for help
  * @param progressColumns width of the progress line on {@code err}; 0 if stderr is not a terminal
  * @param wrapColumns width at which lines of results are broken; 0 if stdout is not a terminal
- * @param host the options that chose the host, such as {@code --fake 6.1}, each after a space, or {@link #LIVE}; empty
- *     for this machine
+ * @param host the options that chose the host, such as {@code --fake 6.1}, each after a space; empty for
+ *     this machine
  */
 public record Terminal(
         PrintStream out,
@@ -42,17 +40,6 @@ public record Terminal(
 
     public static final int DEFAULT_COLUMNS = 80;
 
-    /** A quoted command that looks at a host, and names none. */
-    private static final Pattern HINT =
-            Pattern.compile("'(kvmirq (?:list|explain|vfio)\\b(?![^']*--(?:live|fake|root|from))[^']*)'");
-
-    /** {@link #host} after a watch. */
-    public static final String LIVE = " --live";
-
-    /** An advice to watch, which stands before or after another one. */
-    private static final Pattern WATCH = Pattern.compile(
-            "kvmirq explain --live 10 while it sends, or |; [a-zA-Z ]+: kvmirq explain --vm \\d+ --live 10");
-
     private static final char ESCAPE = '\033';
 
     /** Streams that are no terminal. */
@@ -60,16 +47,9 @@ public record Terminal(
         this(out, err, colour, columns, progressColumns, 0, "");
     }
 
-    /** The same streams for a command that looks at another host, or that has watched this one. */
+    /** The same streams for a command that looks at another host. */
     public Terminal at(String options) {
         return new Terminal(out, err, colour, columns, progressColumns, wrapColumns, options);
-    }
-
-    /** The text whose quoted commands look at the same {@link #host}; after a watch, without the advice to watch. */
-    public String hinted(String text) {
-        return host.equals(LIVE)
-                ? WATCH.matcher(text).replaceAll("")
-                : HINT.matcher(text).replaceAll("'$1" + Matcher.quoteReplacement(host + "'"));
     }
 
     public static Terminal ofProcess(Stdout stdout, Map<String, String> environment) {
@@ -93,12 +73,12 @@ public record Terminal(
 
     /** Prints a line of the results. */
     public void line(String text) {
-        out.println(hinted(text));
+        out.println(text);
     }
 
     /** Prints a sentence to stderr. It may contain names from outside. */
     public void complain(@Nullable String sentence) {
-        err.println("kvmirq: " + hinted(printable(String.valueOf(sentence))));
+        err.println("kvmirq: " + printable(String.valueOf(sentence)));
     }
 
     /** Text that is safe for a terminal: control characters except line ends become question marks. */

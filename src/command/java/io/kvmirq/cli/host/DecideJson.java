@@ -72,9 +72,9 @@ final class DecideJson {
                             "inhibits",
                             posted.inhibits().stream().map(Command::label).toList())
                     .object("entryWithExampleAddress", one -> {
-                        List<String> words =
-                                List.of(DecideText.entry(host, posted).split(" "));
-                        one.text("kind", words.get(0)).texts("words", words.subList(1, words.size()));
+                        DecideText.Entry entry = DecideText.entry(host, posted);
+                        one.text("kind", entry.format().kind())
+                                .texts("words", List.of(Hex.of(entry.low()), Hex.of(entry.high())));
                     });
         } else if (decision instanceof PostingDecision.Unposted unposted) {
             json.flag("posted", false)

@@ -2,6 +2,7 @@
 package io.kvmirq.cli.host;
 
 import io.kvmirq.MsiMessage;
+import io.kvmirq.arch.Format;
 import io.kvmirq.arch.Violation;
 import io.kvmirq.arch.amd.AvicKernel;
 import io.kvmirq.arch.amd.GaIrte;
@@ -88,22 +89,32 @@ final class DecideText {
                 : meant.stream().map(vcpu -> "vcpu " + vcpu).collect(Collectors.joining(", "));
     }
 
+    /** The two words of an IRTE. */
+    record Entry(Format format, long low, long high) {
+        @Override
+        public String toString() {
+            return format.text(low, high);
+        }
+    }
+
     /**
      * The IRTE for a vCPU that is preempted, with an example address and without the device's source id. The vCPU's
      * index is its id.
      */
-    static String entry(PostingHost host, PostingDecision.Posted posted) {
+    static Entry entry(PostingHost host, PostingDecision.Posted posted) {
         int vcpu = posted.vcpu().number();
         int vector = posted.vector().number();
         if (host.vendor() == Vendor.INTEL) {
             long descriptor = EXAMPLE_ADDRESS + (long) vcpu * PostedInterruptDescriptor.BYTES;
-            return new PostedIrte(PostedIrte.lowWord(descriptor, vector), PostedIrte.highWord(descriptor, 0, 0, 0))
-                    .toString();
+            return new Entry(
+                    PostedIrte.FORMAT,
+                    PostedIrte.lowWord(descriptor, vector),
+                    PostedIrte.highWord(descriptor, 0, 0, 0));
         }
         long page = EXAMPLE_ADDRESS + (long) vcpu * PAGE;
         long tag = GaTagKernel.of(host.kernel()).tag(1, vcpu, vcpu);
         boolean logs = AvicKernel.of(host.kernel()).alwaysLogs();
-        return GaIrte.GUEST.text(GaIrte.guestLow(tag, logs), GaIrte.guestHigh(page, vector));
+        return new Entry(GaIrte.GUEST, GaIrte.guestLow(tag, logs), GaIrte.guestHigh(page, vector));
     }
 
     static void printReasons(Terminal terminal) {

@@ -142,7 +142,7 @@ public final class DoctorCommand implements Command {
                 return ExitCode.USAGE;
             }
         }
-        HostFacts host = new HostFacts(tree);
+        HostFacts host = new HostFacts(tree, terminal.host());
         List<Finding> findings = Doctor.examine(host, checks);
         if (checks.contains(Check.BACKENDS)) {
             findings.add(BindingsCheck.finding(here));

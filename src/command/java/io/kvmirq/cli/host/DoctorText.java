@@ -43,7 +43,7 @@ final class DoctorText {
         if (all && !quiet && !ids.isEmpty()) {
             text.append("root sees more in: ").append(ids).append('\n');
         }
-        terminal.out().print(terminal.hinted(text.toString()));
+        terminal.out().print(text);
     }
 
     private static String status(Status status, Terminal terminal) {
@@ -55,7 +55,7 @@ final class DoctorText {
     }
 
     private static boolean isStep(Remedy remedy) {
-        return remedy.change() != Change.LOOK && remedy.change() != Change.SEE;
+        return !remedy.change().shows() && remedy.change() != Change.SEE;
     }
 
     /** Steps are numbered if all of them are needed, but not if they are alternatives. */

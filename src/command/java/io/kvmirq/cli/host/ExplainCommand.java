@@ -137,7 +137,7 @@ public final class ExplainCommand implements Command {
         if (question.vcpus() && arguments.hasMatchedOption("--fake")) {
             return Commands.read(arguments, () -> fakeVcpus(question, arguments, terminal));
         }
-        HostFacts host = new HostFacts(tree);
+        HostFacts host = new HostFacts(tree, terminal.host());
         if (question.vcpus()) {
             return vcpus(live, tree, host, question, arguments, terminal);
         }
@@ -226,10 +226,10 @@ public final class ExplainCommand implements Command {
             return answer(
                     seen.host(),
                     chains.stream().map(with::of).toList(),
-                    sources,
+                    sources.stream().map(Sources::afterWatch).toList(),
                     Optional.of(seen.live()),
                     arguments,
-                    terminal.at(Terminal.LIVE));
+                    terminal);
         });
     }
 
@@ -285,7 +285,7 @@ public final class ExplainCommand implements Command {
         }
         if (words.isEmpty() && guest.isEmpty() && !all) {
             throw new IllegalArgumentException("expected either the address of a device, such as 0000:3b:00.0, or --vm"
-                    + " and the name of a guest: 'kvmirq list --all' shows both");
+                    + " and the name of a guest: 'kvmirq list --all" + Commands.host(arguments) + "' shows both");
         }
         return new Question(
                 words.stream().findFirst().map(HostChoice::address),

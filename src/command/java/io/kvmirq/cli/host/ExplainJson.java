@@ -24,7 +24,7 @@ final class ExplainJson {
                 .objects("rows", sources.rows(), (to, row) -> to.text("name", row.name())
                         .text("text", row.text())
                         .text("from", row.evidence().map(Evidence::from))
-                        .text("shownBy", row.remedy()));
+                        .objects("remedies", row.remedies(), DoctorJson::write));
     }
 
     static void write(Json json, Chain chain) {

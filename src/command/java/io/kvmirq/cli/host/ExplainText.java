@@ -113,7 +113,7 @@ final class ExplainText {
         for (Sources.Row row : sources.rows()) {
             line(String.format(FORM, row.name(), row.evidence().isPresent() ? "seen" : "not shown")
                     + printable(row.text() + observed(row.evidence())));
-            row.remedy().ifPresent(remedy -> line(BELOW + "shown by: " + printable(remedy)));
+            remedies(true, row.remedies());
         }
     }
 
@@ -128,11 +128,15 @@ final class ExplainText {
         reasoned(link.evidence());
     }
 
+    /** @param shows whether tools show more, so that they are one line */
     private void remedies(boolean shows, List<Remedy> remedies) {
-        remedies.forEach(remedy -> line(BELOW
-                + (shows && remedy.change() == Remedy.Change.LOOK ? "shown by: " : "do: ")
-                + printable(remedy.text())
-                + remedy.cost()));
+        Remedy.text(remedies.stream()
+                        .filter(one -> shows && one.change().shows())
+                        .toList())
+                .ifPresent(tools -> line(BELOW + "shown by: " + printable(tools)));
+        remedies.stream()
+                .filter(one -> !shows || !one.change().shows())
+                .forEach(remedy -> line(BELOW + "do: " + printable(remedy.text()) + remedy.cost()));
     }
 
     /** Prints consecutive vectors with the same end as one line. */

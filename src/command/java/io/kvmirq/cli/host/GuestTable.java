@@ -66,7 +66,8 @@ final class GuestTable {
                 });
             }
             Columns.print(rows, terminal);
-            terminal.line("'kvmirq list --vm NAME' has the vectors of a guest, 'kvmirq explain --vm NAME' their way");
+            terminal.line(host.command("list --vm NAME") + " has the vectors of a guest, "
+                    + host.command("explain --vm NAME") + " their way");
         }
         if (seen.isPresent() && !seen.get().hasAll()) {
             note("exits/s, injected/s: KVM's counters are not there at both looks: "

@@ -56,16 +56,16 @@ public final class HostChoice {
                 + (closest.isEmpty()
                         ? ""
                         : "; on its bus the closest " + (closest.size() == 1 ? "is " : "are ") + names)
-                + ": 'kvmirq vfio' lists the devices");
+                + ": " + host.command("vfio") + " lists the devices");
     }
 
     private static long number(PciAddress address) {
         return (long) address.domain() * FUNCTIONS + address.requesterId();
     }
 
-    static UnreadableInputException withoutDevice(String guest) {
-        return new UnreadableInputException("guest " + Foreign.quoted(guest) + " has no PCI device of VFIO:"
-                + " 'kvmirq explain --vm NAME' has its other interrupts");
+    static UnreadableInputException withoutDevice(HostFacts host, String guest) {
+        return new UnreadableInputException("guest " + Foreign.quoted(guest) + " has no PCI device of VFIO: "
+                + host.command("explain --vm NAME") + " has its other interrupts");
     }
 
     static List<VmProcess> guests(HostFacts host, String nameOrPid) {

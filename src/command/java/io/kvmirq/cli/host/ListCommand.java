@@ -38,6 +38,9 @@ public final class ListCommand implements Command {
     private static final List<String> COLUMNS =
             List.of("host irq", "device", "vector", "guest", "vCPU", "GSI", "guest vector", "posted", "why not");
 
+    /** The most characters of a reason: explain prints the whole. */
+    private static final int WHY_NOT = 110;
+
     /** Null for this machine: other commands start faster without its classes. */
     private final @Nullable LiveHost machine;
 
@@ -89,7 +92,7 @@ public final class ListCommand implements Command {
         HostFiles tree =
                 live.isPresent() ? live.get().files() : Commands.read(arguments, () -> HostSource.of(arguments));
         ReadOnce files = new ReadOnce(tree);
-        HostFacts host = new HostFacts(files);
+        HostFacts host = new HostFacts(files, terminal.host());
         boolean vectors = Stream.of("--vm", "--device", "--all").anyMatch(arguments::hasMatchedOption);
         Predicate<PciAddress> wanted = address -> true;
         List<VmProcess> guests = List.of();
@@ -100,7 +103,7 @@ public final class ListCommand implements Command {
             guests = HostChoice.guests(host, arguments.matchedOptionValue("--vm", ""));
             if (!arguments.hasMatchedOption("--live")
                     && guests.stream().allMatch(one -> one.devices().isEmpty())) {
-                throw HostChoice.withoutDevice(guests.get(0).name());
+                throw HostChoice.withoutDevice(host, guests.get(0).name());
             }
             wanted = wanted.and(
                     guests.stream().flatMap(one -> one.devices().stream()).collect(Collectors.toSet())::contains);
@@ -145,12 +148,12 @@ public final class ListCommand implements Command {
         if (arguments.hasMatchedOption("--json")) {
             write(host, listing, live, terminal);
         } else {
-            print(listing, terminal);
+            print(host, listing, terminal);
             live.ifPresent(one -> LiveOption.print(one, terminal));
         }
     }
 
-    private static void print(Listing listing, Terminal terminal) {
+    private static void print(HostFacts host, Listing listing, Terminal terminal) {
         if (listing.rows().isEmpty()) {
             terminal.line("no vector of a device is armed by VFIO");
         } else {
@@ -162,7 +165,7 @@ public final class ListCommand implements Command {
         if (listing.rows().stream()
                 .anyMatch(row -> !mark(row.vcpuEvidence()).isEmpty()
                         || !mark(row.postedEvidence()).isEmpty())) {
-            terminal.line("? is inferred: 'kvmirq explain' says from what");
+            terminal.line("? is inferred: " + host.command("explain") + " says from what");
         }
         listing.notes().forEach(note -> terminal.line(terminal.wrapped("- " + printable(note), 2)));
     }
@@ -179,16 +182,11 @@ public final class ListCommand implements Command {
                 row.posted()
                         .map(yes -> (yes ? "yes" : "no") + mark(row.postedEvidence()))
                         .orElse("-"),
-                printable(row.why().map(ListCommand::clause).orElse("-")));
+                Foreign.printable(row.why().orElse("-"), WHY_NOT));
     }
 
     private static String mark(Optional<Evidence.Kind> evidence) {
         return evidence.filter(Evidence.Kind.INFERRED::equals).map(same -> "?").orElse("");
-    }
-
-    /** Without the details, which explain prints. */
-    private static String clause(String why) {
-        return why.split("; ", 2)[0];
     }
 
     private static String printable(String text) {

@@ -42,6 +42,7 @@ public final class HostFacts {
             "spurious");
 
     private final ReadOnce tree;
+    private final String chosen;
     private final PciFunctions pci;
     private final HostKvm kvm;
     private final PostingFacts posting;
@@ -49,12 +50,27 @@ public final class HostFacts {
     private volatile @Nullable OpenFiles descriptors;
     private volatile @Nullable VmProcesses vms;
 
-    /** Takes the files of a host. */
+    /** Takes the files of this machine. */
     public HostFacts(HostFiles tree) {
+        this(tree, "");
+    }
+
+    /**
+     * Takes the files of a host.
+     *
+     * @param chosen the options of a command that chose it, such as {@code --fake 6.1}, each after a space
+     */
+    public HostFacts(HostFiles tree, String chosen) {
+        this.chosen = chosen;
         this.tree = new ReadOnce(tree);
         this.posting = new PostingFacts(this.tree);
         this.pci = new PciFunctions(this.tree);
         this.kvm = new HostKvm(this, this.tree);
+    }
+
+    /** A quoted command that looks at the same host. */
+    public String command(String words) {
+        return "'kvmirq " + words + chosen + "'";
     }
 
     /** The files themselves. Each is read once, as for the facts. */

@@ -75,7 +75,7 @@ class EntryOfKernelTest {
                 true, true, true, List.of(new Route.Msi(new Gsi(24), MsiMessage.to(new VcpuId(5), VECTOR))), true);
         PostingDecision.Posted posted = (PostingDecision.Posted) PostingDecision.of(
                 host, PostingVm.of(ids.stream().map(id -> LapicIds.flat(id, 0)).toList(), false), irq);
-        assertThat(low(DecideText.entry(host, posted))).isEqualTo(Long.decode(words));
+        assertThat(DecideText.entry(host, posted).low()).isEqualTo(Long.decode(words));
         assertThat(entry(version + ",amd-avic", 0, 1, 2, 3, 4, 5) & ~GaIrte.DESTINATION_LOW.mask())
                 .isEqualTo(Long.decode(words));
     }
