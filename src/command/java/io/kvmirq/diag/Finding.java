@@ -10,6 +10,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Optional;
 
 /**
  * The result of a check. Immutable.
@@ -22,7 +23,7 @@ import java.util.Map;
  * @param remedies what to change, or how to see more
  * @param needsRoot whether root would see more
  * @param oneIsEnough whether one of the remedies is enough; otherwise all are needed, in their order
- * @param unposted whether the host handles an interrupt that it could post
+ * @param verdict the verdict about interrupts, if the check looks at their paths
  */
 public record Finding(
         Check check,
@@ -33,7 +34,7 @@ public record Finding(
         List<Remedy> remedies,
         boolean needsRoot,
         boolean oneIsEnough,
-        boolean unposted) {
+        Optional<Verdict> verdict) {
     /** The verdict of a check. */
     public enum Status {
         /** No problem was found, or the check does not apply here. */
@@ -52,7 +53,7 @@ public record Finding(
     }
 
     static Finding of(Check check, Status status, String reason, String text) {
-        return new Finding(check, status, reason, text, Map.of(), List.of(), false, false, false);
+        return new Finding(check, status, reason, text, Map.of(), List.of(), false, false, Optional.empty());
     }
 
     static Finding pass(Check check, String reason, String text) {
@@ -82,36 +83,36 @@ public record Finding(
     Finding with(Remedy remedy) {
         List<Remedy> more = new ArrayList<>(remedies);
         more.add(remedy);
-        return new Finding(check, status, reason, text, facts, more, needsRoot, oneIsEnough, unposted);
+        return new Finding(check, status, reason, text, facts, more, needsRoot, oneIsEnough, verdict);
     }
 
     Finding with(String name, Object value) {
         Map<String, Object> more = new LinkedHashMap<>(facts);
         more.put(name, value);
-        return new Finding(check, status, reason, text, more, remedies, needsRoot, oneIsEnough, unposted);
+        return new Finding(check, status, reason, text, more, remedies, needsRoot, oneIsEnough, verdict);
     }
 
     Finding withRoot(boolean root) {
-        return new Finding(check, status, reason, text, facts, remedies, needsRoot || root, oneIsEnough, unposted);
+        return new Finding(check, status, reason, text, facts, remedies, needsRoot || root, oneIsEnough, verdict);
     }
 
     /** The same facts and remedies with another cause. */
     Finding whose(String cause, String sentence) {
-        return new Finding(check, status, cause, sentence, facts, remedies, needsRoot, oneIsEnough, unposted);
+        return new Finding(check, status, cause, sentence, facts, remedies, needsRoot, oneIsEnough, verdict);
     }
 
     /** The same finding with another verdict. */
-    Finding as(Status verdict) {
-        return new Finding(check, verdict, reason, text, facts, remedies, needsRoot, oneIsEnough, unposted);
+    Finding as(Status grade) {
+        return new Finding(check, grade, reason, text, facts, remedies, needsRoot, oneIsEnough, verdict);
     }
 
-    Finding withUnposted(boolean any) {
-        return new Finding(check, status, reason, text, facts, remedies, needsRoot, oneIsEnough, any);
+    Finding withVerdict(Verdict of) {
+        return new Finding(check, status, reason, text, facts, remedies, needsRoot, oneIsEnough, Optional.of(of));
     }
 
     /** One of its remedies is enough. */
     Finding withAlternatives() {
-        return new Finding(check, status, reason, text, facts, remedies, needsRoot, true, unposted);
+        return new Finding(check, status, reason, text, facts, remedies, needsRoot, true, verdict);
     }
 
     /** The name of a reason as decide takes it. */

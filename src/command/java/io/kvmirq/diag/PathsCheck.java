@@ -8,13 +8,13 @@ import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.HostKvm;
 import io.kvmirq.host.facts.PciDevice;
 import java.util.ArrayList;
-import java.util.EnumSet;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.TreeSet;
 import java.util.function.Function;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
@@ -25,8 +25,6 @@ import java.util.stream.Stream;
  */
 final class PathsCheck {
     private static final int SHOWN = 4;
-    private static final Set<Hop> LINKS =
-            EnumSet.of(Hop.DEVICE, Hop.HOST_IRQ, Hop.VMM, Hop.EVENTFD, Hop.IRQFD, Hop.VCPU);
 
     private PathsCheck() {}
 
@@ -35,24 +33,43 @@ final class PathsCheck {
         Map<String, PciAddress> doubtful = new LinkedHashMap<>();
         Map<String, PciAddress> unposted = new LinkedHashMap<>();
         Set<Remedy> remedies = new LinkedHashSet<>();
+        List<Chain> all = new ArrayList<>();
         int devices = 0;
-        for (PciAddress address : host.boundToVfio()) {
+        List<PciAddress> armed = host.interrupts().map(HostInterrupts::armed).orElse(List.of()).stream()
+                .map(HostInterrupts.ArmedVector::address)
+                .distinct()
+                .toList();
+        TreeSet<PciAddress> used = new TreeSet<>(armed);
+        host.vms().all().forEach(vm -> {
+            used.addAll(vm.devices());
+            used.addAll(vm.mayHave());
+        });
+        host.boundToVfio().stream()
+                .filter(one -> host.pci(one)
+                        .filter(device -> !host.users(device).isEmpty())
+                        .isPresent())
+                .forEach(used::add);
+        for (PciAddress address : used) {
             Optional<PciDevice> device = host.pci(address);
-            if (device.isEmpty() || host.users(device.get()).isEmpty()) {
+            if (device.isEmpty()) {
                 continue;
             }
-            devices++;
             List<Chain> chains = DeviceChains.of(host, device.get());
+            boolean whole = Verdict.of(chains, List.of(), List.of()).grade() == Status.PASS;
+            if (whole && host.users(device.get()).isEmpty()) {
+                continue; // No guest is seen.
+            }
+            devices++;
+            all.addAll(chains);
             add(address, chains, chain -> flaws(chain, Link.State.BROKEN), broken, remedies);
             add(address, chains, chain -> flaws(chain, Link.State.DOUBTFUL), doubtful, remedies);
             add(address, chains, PathsCheck::unposted, unposted, remedies);
         }
         for (PciAddress address : DeviceChains.gone(host)) {
             devices++;
-            DeviceChains.gone(host, address).flatMap(Chain::firstBroken).ifPresent(link -> {
-                broken.put(address + " is broken at its " + link.hop().label() + ": " + link.text(), address);
-                remedies.addAll(link.remedies());
-            });
+            List<Chain> chains = DeviceChains.gone(host, address).stream().toList();
+            all.addAll(chains);
+            add(address, chains, chain -> flaws(chain, Link.State.BROKEN), broken, remedies);
         }
         if (devices == 0 && host.vms().unreadable() > 0) {
             return Finding.of(
@@ -63,10 +80,6 @@ final class PathsCheck {
                     .with(Remedy.look(HostKvm.AS_ROOT))
                     .withRoot(true);
         }
-        List<PciAddress> armed = host.interrupts().map(HostInterrupts::armed).orElse(List.of()).stream()
-                .map(HostInterrupts.ArmedVector::address)
-                .distinct()
-                .toList();
         if (devices == 0 && !armed.isEmpty() && host.pciAddresses().isEmpty()) {
             return Finding.of(
                             Check.PATHS,
@@ -80,7 +93,8 @@ final class PathsCheck {
             return Finding.pass(Check.PATHS, "none", "no process that is seen has a device of VFIO open");
         }
         Map<String, PciAddress> worst = !broken.isEmpty() ? broken : !doubtful.isEmpty() ? doubtful : unposted;
-        Finding finding = worst.isEmpty()
+        Verdict verdict = Verdict.of(all, List.of(), List.of());
+        Finding finding = verdict.grade() == Status.PASS
                 ? Finding.pass(
                         Check.PATHS,
                         "whole",
@@ -88,7 +102,7 @@ final class PathsCheck {
                                 + " looked at, and no link that is seen is broken or doubtful")
                 : Finding.of(
                         Check.PATHS,
-                        broken.isEmpty() ? Status.WARN : Status.FAIL,
+                        verdict.grade(),
                         !broken.isEmpty() ? "broken" : !doubtful.isEmpty() ? "doubtful" : "not-posted",
                         shown(host, worst));
         for (Remedy remedy : remedies.stream().limit(SHOWN).toList()) {
@@ -97,17 +111,15 @@ final class PathsCheck {
         return finding.with("broken", List.copyOf(broken.keySet()))
                 .with("doubtful", List.copyOf(doubtful.keySet()))
                 .with("notPosted", List.copyOf(unposted.keySet()))
-                .withUnposted(!unposted.isEmpty());
+                .withVerdict(verdict);
     }
 
     /** A flaw, and what to do. */
     private record Flaw(String text, List<Remedy> remedies) {}
 
     private static Stream<Flaw> flaws(Chain chain, Link.State state) {
-        // Another check reports a refusal of VFIO, whose host irq has no value.
         return chain.links().stream()
-                .filter(link -> link.state() == state && LINKS.contains(link.hop()))
-                .filter(link -> link.hop() != Hop.HOST_IRQ || link.value().isPresent())
+                .filter(link -> link.state() == state)
                 .map(link -> new Flaw(
                         " is " + state.label() + " at its " + link.hop().label() + ": " + link.text(),
                         link.remedies()));

@@ -40,6 +40,18 @@ public record Verdict(Optional<Hop> broken, boolean counted, Optional<Hop> doubt
         return links.stream().filter(link -> link.state() == state).map(Link::hop);
     }
 
+    /** The grade in {@code doctor}: a host that posts less than it could works. */
+    Finding.Status grade() {
+        return broken.filter(hop -> hop != Hop.POSTING).isPresent()
+                ? Finding.Status.FAIL
+                : broken.or(() -> doubtful).isPresent() ? Finding.Status.WARN : Finding.Status.PASS;
+    }
+
+    /** Whether the host handles an interrupt that it could post, and no link is broken. */
+    public boolean isUnposted() {
+        return broken.filter(Hop.POSTING::equals).isPresent();
+    }
+
     /**
      * The exit code. Empty without a flaw.
      *

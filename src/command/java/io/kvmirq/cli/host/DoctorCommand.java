@@ -164,7 +164,7 @@ public final class DoctorCommand implements Command {
         for (Finding finding : findings) {
             fails |= finding.status() == Status.FAIL;
             warns |= finding.status() == Status.WARN;
-            unposted |= finding.unposted();
+            unposted |= finding.verdict().isPresent() && finding.verdict().get().isUnposted();
             looked |= finding.status() != Status.UNKNOWN;
         }
         if (strict && unposted && !fails) {
