@@ -160,6 +160,7 @@ public record Capture(
         OtherNames.of(host);
         HostFacts facts = new HostFacts(host);
         facts.kernel();
+        facts.bootId();
         facts.iommus();
         facts.posting().gicv4();
         facts.vms();

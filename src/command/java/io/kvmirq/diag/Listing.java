@@ -29,7 +29,9 @@ public record Listing(List<Row> rows, List<String> notes) {
      * @param interrupt the vector, such as {@code MSI-X 3}, or {@code INTx}
      * @param guest the name of the guest, or of its process
      * @param pid the process of the guest
+     * @param vcpus the numbers of its vCPUs; none if they are not known
      * @param vcpuEvidence the evidence for the vCPU; empty if it is not known
+     * @param gsis the GSIs; none if they are not known
      * @param posted empty if it is not known
      * @param postedEvidence the evidence for it; empty if it is not known
      * @param why the reason why it is not posted
@@ -40,9 +42,9 @@ public record Listing(List<Row> rows, List<String> notes) {
             String interrupt,
             Optional<String> guest,
             Optional<Integer> pid,
-            Optional<String> vcpu,
+            List<Long> vcpus,
             Optional<Evidence.Kind> vcpuEvidence,
-            Optional<String> gsi,
+            List<Long> gsis,
             Optional<String> guestVector,
             Optional<Boolean> posted,
             Optional<Evidence.Kind> postedEvidence,
@@ -105,9 +107,9 @@ public record Listing(List<Row> rows, List<String> notes) {
                 chain.interrupt(),
                 holder.map(VmProcess::name),
                 holder.map(VmProcess::pid),
-                listed(chain, Hop.VCPU),
+                numbers(chain, Hop.VCPU),
                 chain.link(Hop.VCPU).flatMap(Link::evidence).map(Evidence::kind),
-                listed(chain, Hop.GSI),
+                numbers(chain, Hop.GSI),
                 chain.link(Hop.GUEST_VECTOR).flatMap(Link::value),
                 chain.posted(),
                 chain.postedEvidence().map(Evidence::kind),
@@ -116,10 +118,6 @@ public record Listing(List<Row> rows, List<String> notes) {
 
     private static List<Long> numbers(Chain chain, Hop hop) {
         return chain.link(hop).map(Link::numbers).orElse(List.of());
-    }
-
-    private static Optional<String> listed(Chain chain, Hop hop) {
-        return numbers(chain, hop).stream().map(String::valueOf).reduce((all, one) -> all + ", " + one);
     }
 
     private static List<String> notes(Chain chain, boolean hasGuest) {

@@ -218,6 +218,7 @@ final class Redaction {
                         ? (version.group(1) == null ? "" : version.group(1)) + release(version.group(2)) + "\n"
                         : "";
             }
+            case "proc/sys/kernel/random/boot_id" -> GONE + "\n";
             case "proc/interrupts" -> lines(text, this::interrupt);
             case "proc/cpuinfo" -> lines(text, line -> PROCESSOR.matcher(line).matches() ? line : "");
             case "proc/self/mountinfo" -> lines(text, this::mount);

@@ -22,6 +22,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalLong;
 import java.util.Set;
 import java.util.SortedSet;
 import java.util.TreeMap;
@@ -48,10 +49,16 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop> a
     /**
      * A stage.
      *
-     * @param count as printed
+     * @param count empty if it was not seen
+     * @param atLeast whether events were missed, so that it may be more
      * @param latency the time until it, as printed. Empty if it was not measured
      */
-    public record Stage(String label, String count, String value, Optional<String> latency) {}
+    public record Stage(String label, OptionalLong count, boolean atLeast, String value, Optional<String> latency) {
+        /** The count as printed. */
+        public String counted() {
+            return count.isEmpty() ? "not seen" : (atLeast ? "at least " : "") + count.getAsLong();
+        }
+    }
 
     /** In a microsecond. */
     private static final int NANOS = 1000;
@@ -260,9 +267,10 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop> a
         boolean isShared = counted.shared().contains(irq);
         steps.add(
                 "eventfd",
-                isShared ? "not seen" : steps.counted(handled),
+                isShared ? OptionalLong.empty() : OptionalLong.of(handled),
                 "id " + listed(eventfds)
-                        + (isShared ? ": the line is shared, and other devices run the handler too" : ""));
+                        + (isShared ? ": the line is shared, and other devices run the handler too" : ""),
+                Optional.empty());
         if (!isShared) {
             steps.untaken(handled - signals(counted.irqfds(eventfds)), counted.untaken(irq));
         }
@@ -376,15 +384,12 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop> a
         }
 
         void add(String label, long count, String value, Optional<String> latency) {
-            stages.add(new Stage(label, counted(count), value, latency));
+            add(label, OptionalLong.of(count), value, latency);
         }
 
-        void add(String label, String count, String value) {
-            stages.add(new Stage(label, count, value, Optional.empty()));
-        }
-
-        String counted(long count) {
-            return (counted.counts().missed() > 0 ? "at least " : "") + count;
+        void add(String label, OptionalLong count, String value, Optional<String> latency) {
+            boolean atLeast = count.isPresent() && counted.counts().missed() > 0;
+            stages.add(new Stage(label, count, atLeast, value, latency));
         }
 
         private void loses(String stage, Hop hop, long count, String why) {
@@ -577,9 +582,9 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop> a
                             + " that no vCPU took: it does not run, or has interrupts off. One may be pending");
                 }
             } else if (taken == 0) {
-                stages.add(new Stage(
+                add(
                         "taken",
-                        "not seen",
+                        OptionalLong.empty(),
                         vector
                                 + (isOfOthers
                                         ? ": the process of a VM is not among those watched"
@@ -588,7 +593,7 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop> a
                                                 : counted.injects()
                                                         ? ": KVM's injections were not all counted"
                                                         : ": by hardware, or the vCPU did not run"),
-                        Optional.empty()));
+                        Optional.empty());
             } else {
                 String vcpus = all.stream()
                         .flatMap(one -> Optional.ofNullable(counted.vcpus().get(one.thread())).stream())

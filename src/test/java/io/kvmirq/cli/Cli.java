@@ -21,8 +21,14 @@ import java.util.Objects;
 
 /** The command: {@link #run} in this process, {@link #launcher} and {@link #jvm} as a process of its own. */
 public final class Cli {
-    /** How the command ended. */
+    /** How the command ended. A document about a host has the published schema. */
     public record Ended(int exitCode, String out, String err) {
+        public Ended {
+            if (out.startsWith("{\"schema\":2,")) {
+                assertThat(Schema.PUBLISHED.flaws(out)).isEmpty();
+            }
+        }
+
         /** Asserts the exit code; what was printed tells why it is another. */
         public Ended exited(int expected) {
             assertThat(exitCode).as(out + err).isEqualTo(expected);
@@ -58,7 +64,8 @@ public final class Cli {
         // A hint repeats --root, which is a temporary directory.
         int root = List.of(arguments).indexOf("--root") + 1;
         String repeated = root > 0 && root < arguments.length ? " --root " + arguments[root] + "'" : "''";
-        return new Ended(code, printed(out).replace(repeated, "'"), printed(err).replace(repeated, "'"));
+        String said = printed(out).replaceAll("\"(time|version)\":\"[^\"]*\"", "\"$1\":\"...\"");
+        return new Ended(code, said.replace(repeated, "'"), printed(err).replace(repeated, "'"));
     }
 
     private static String printed(ByteArrayOutputStream stream) {

@@ -127,7 +127,10 @@ class LinuxDevicesOnVhostTest {
     }
 
     private static long count(Stages stages, String label) {
-        return found(stages, label).map(Stages.Stage::count).map(Long::valueOf).orElse(0L);
+        return found(stages, label)
+                .map(Stages.Stage::counted)
+                .map(Long::valueOf)
+                .orElse(0L);
     }
 
     /** No event of an arm64 kernel shows it. */

@@ -122,7 +122,7 @@ class LiveProbesContract extends VfioSuite {
     static List<String> printed(Stages stages) {
         List<String> lines = new ArrayList<>();
         stages.stages().forEach(one -> {
-            lines.add(one.label() + " " + one.count() + " " + one.value());
+            lines.add(one.label() + " " + one.counted() + " " + one.value());
             one.latency().ifPresent(latency -> lines.add(one.label() + " " + latency));
         });
         stages.doubt().ifPresent(doubt -> lines.add("in doubt " + doubt));

@@ -202,7 +202,7 @@ class ProbedChainsContract extends VfioSuite {
             assertThat(LiveProbesContract.printed(stages)).endsWith(LiveProbesContract.takenByNone(sent));
             assertThat(stages.stages().stream()
                             .filter(one -> !one.label().equals("taken"))
-                            .map(Stages.Stage::count))
+                            .map(Stages.Stage::counted))
                     .hasSize(5)
                     .containsOnly(String.valueOf(sent));
         }

@@ -182,7 +182,8 @@ class ProbesLeftContract extends VfioSuite {
     private static void assertDelivered(Live live, int signals) {
         assertThat(live.missing()).isEmpty();
         assertThat(live.stages()).singleElement().satisfies(stages -> assertThat(stages.stages())
-                .anyMatch(one -> one.label().equals("delivered") && one.count().equals(String.valueOf(signals))));
+                .anyMatch(
+                        one -> one.label().equals("delivered") && one.counted().equals(String.valueOf(signals))));
     }
 
     private static void trace(String file, String line) throws IOException {

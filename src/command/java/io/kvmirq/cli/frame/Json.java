@@ -6,9 +6,18 @@ import com.fasterxml.jackson.core.JsonGenerator;
 import com.fasterxml.jackson.core.SerializableString;
 import com.fasterxml.jackson.core.io.CharacterEscapes;
 import com.fasterxml.jackson.core.json.JsonWriteFeature;
+import io.kvmirq.PciAddress;
+import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.path.Known;
 import java.io.IOException;
 import java.io.PrintStream;
 import java.io.UncheckedIOException;
+import java.lang.reflect.RecordComponent;
+import java.time.Duration;
+import java.time.Instant;
+import java.time.temporal.ChronoUnit;
+import java.util.Locale;
+import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.OptionalLong;
@@ -18,6 +27,9 @@ import org.jspecify.annotations.Nullable;
 
 /** Writes records as JSON in ASCII, one document a line. A value that is absent is null. For one thread. */
 public final class Json {
+    /** The number of the schema of documents about a host: it grows when a member changes its meaning or goes. */
+    private static final int SCHEMA = 2;
+
     @FunctionalInterface
     private interface Part {
         void write() throws IOException;
@@ -63,6 +75,99 @@ public final class Json {
         Json json = new Json(terminal.out());
         json.document(document -> members.accept(document.text("schema", schema)));
         json.flush();
+    }
+
+    /**
+     * Prints a document about a host: {@code schema} 2, the command, the version of kvmirq, the time in UTC, the kernel's
+     * release and the boot id; then the members.
+     */
+    public static void print(Terminal terminal, String command, HostFacts host, Consumer<Json> members) {
+        Json json = new Json(terminal.out());
+        json.document(document -> members.accept(document.number("schema", SCHEMA)
+                .text("command", command)
+                .text("version", Version.number())
+                .text("time", Instant.now().truncatedTo(ChronoUnit.MILLIS).toString())
+                .text("kernel", host.kernel())
+                .text("bootId", host.bootId())));
+        json.flush();
+    }
+
+    /**
+     * Writes each component of a record as a member of the same name. A record of one component is that component, an
+     * enum is its name in small letters with dashes, a {@link Known} is its value, a duration is in milliseconds, and
+     * any other object is its text.
+     */
+    public Json record(Record record) {
+        for (RecordComponent one : record.getClass().getRecordComponents()) {
+            value(one.getName(), component(record, one));
+        }
+        return this;
+    }
+
+    /** Writes a member as {@link #record} does. */
+    public Json value(String name, Object value) {
+        return with(() -> {
+            to.writeFieldName(name);
+            write(value);
+        });
+    }
+
+    private static Object component(Record record, RecordComponent component) {
+        try {
+            component.getAccessor().setAccessible(true);
+            return component.getAccessor().invoke(record);
+        } catch (ReflectiveOperationException e) {
+            throw new IllegalStateException("no component " + component, e);
+        }
+    }
+
+    private void write(Object value) throws IOException {
+        if (value instanceof Optional<?> optional) {
+            writeOptional(optional.isPresent(), optional.isPresent() ? optional.get() : "");
+        } else if (value instanceof OptionalInt optional) {
+            writeOptional(optional.isPresent(), optional.orElse(0));
+        } else if (value instanceof OptionalLong optional) {
+            writeOptional(optional.isPresent(), optional.orElse(0));
+        } else if (value instanceof Boolean flag) {
+            to.writeBoolean(flag);
+        } else if (value instanceof Integer || value instanceof Long) {
+            to.writeNumber(((Number) value).longValue());
+        } else if (value instanceof Duration time) {
+            to.writeNumber(time.toMillis());
+        } else if (value instanceof Enum<?> constant) {
+            to.writeString(constant.name().toLowerCase(Locale.ROOT).replace('_', '-'));
+        } else if (value instanceof Iterable<?> all) {
+            to.writeStartArray();
+            for (Object one : all) {
+                write(one);
+            }
+            to.writeEndArray();
+        } else if (value instanceof Map<?, ?> map) {
+            to.writeStartObject();
+            for (Map.Entry<?, ?> one : map.entrySet()) {
+                value(String.valueOf(one.getKey()), one.getValue());
+            }
+            to.writeEndObject();
+        } else if (value instanceof Record record && !(value instanceof PciAddress)) {
+            RecordComponent[] components = record.getClass().getRecordComponents();
+            if (components.length == 1) {
+                write(component(record, components[0]));
+                return;
+            }
+            to.writeStartObject();
+            record(record);
+            to.writeEndObject();
+        } else {
+            to.writeString(String.valueOf(value));
+        }
+    }
+
+    private void writeOptional(boolean isPresent, Object value) throws IOException {
+        if (isPresent) {
+            write(value);
+        } else {
+            to.writeNull();
+        }
     }
 
     private Json with(Part part) {

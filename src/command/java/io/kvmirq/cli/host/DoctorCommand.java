@@ -5,6 +5,7 @@ import io.kvmirq.backend.HostFiles;
 import io.kvmirq.cli.frame.Command;
 import io.kvmirq.cli.frame.Commands;
 import io.kvmirq.cli.frame.ExitCode;
+import io.kvmirq.cli.frame.Json;
 import io.kvmirq.cli.frame.KernelChoice;
 import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.diag.Check;
@@ -148,7 +149,8 @@ public final class DoctorCommand implements Command {
             findings.add(BindingsCheck.finding(here));
         }
         if (options.json()) {
-            DoctorJson.print(host, findings, terminal);
+            Json.print(terminal, NAME, host, json -> json.value("findings", findings)
+                    .number("exitCode", exitCode(findings, options.strict())));
         } else {
             DoctorText.print(findings, options.quiet(), options.checks().isEmpty(), terminal);
         }

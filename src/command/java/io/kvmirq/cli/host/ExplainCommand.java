@@ -159,7 +159,7 @@ public final class ExplainCommand implements Command {
             try (VcpuWindow window = VcpuWindow.of(guest, host, guest(host, question))) {
                 window.await(1);
                 return new ExplainVcpus(terminal)
-                        .print(window.end(new HostFacts(guest.files())), arguments.hasMatchedOption("--json"));
+                        .print(host, window.end(new HostFacts(guest.files())), arguments.hasMatchedOption("--json"));
             }
         } catch (InterruptedException e) {
             throw new IllegalStateException("nobody interrupts a command", e);
@@ -182,10 +182,10 @@ public final class ExplainCommand implements Command {
                     .run(
                             terminal,
                             () -> VcpuWindow.of(machine, host, guest),
-                            window -> printer.print(window.end(new HostFacts(machine.files())), json));
+                            window -> printer.print(host, window.end(new HostFacts(machine.files())), json));
         }
         List<Chain> chains = guest.devices().isEmpty() ? List.of() : chains(host, question);
-        return printer.print(Vcpus.ofGuest(tree, host, guest, chains), json);
+        return printer.print(host, Vcpus.ofGuest(tree, host, guest, chains), json);
     }
 
     private static VmProcess guest(HostFacts host, Question question) {
@@ -247,11 +247,10 @@ public final class ExplainCommand implements Command {
         int exitCode = verdict.exitCode(arguments.hasMatchedOption("--strict"))
                 .orElse(unseen ? ExitCode.COULD_NOT_RUN : ExitCode.OK);
         if (arguments.hasMatchedOption("--json")) {
-            Json.print(terminal, "kvmirq.explain/3", json -> {
-                json.text("kernel", host.kernel()).objects("chains", chains, ExplainJson::write);
-                if (Command.words(arguments).isEmpty()) {
-                    json.objects("sources", sources, ExplainJson::write);
-                }
+            Json.print(terminal, "explain", host, json -> {
+                json.objects("paths", chains, (to, one) -> to.record(one).value("fails", one.fails()))
+                        .value("sources", sources)
+                        .value("verdict", verdict);
                 live.ifPresent(one -> LiveOption.write(json, one));
                 json.number("exitCode", exitCode);
             });

@@ -4,13 +4,12 @@ package io.kvmirq.cli.host;
 import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.cli.frame.Json;
 import io.kvmirq.cli.frame.Terminal;
-import io.kvmirq.diag.Evidence;
 import io.kvmirq.diag.Vcpus;
+import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.path.Known;
 import io.kvmirq.text.Foreign;
 import java.time.Duration;
 import java.util.Map;
-import java.util.Optional;
 
 /** Prints the vCPUs of a guest. Their texts contain names from files, so all text is made printable. */
 final class ExplainVcpus {
@@ -24,9 +23,9 @@ final class ExplainVcpus {
     }
 
     /** Returns the exit code: {@code COULD_NOT_RUN} if a watch shows no phase. */
-    int print(Vcpus vcpus, boolean json) {
+    int print(HostFacts host, Vcpus vcpus, boolean json) {
         if (json) {
-            Json.print(terminal, "kvmirq.vcpus/1", document -> write(document, vcpus));
+            Json.print(terminal, "explain", host, to -> to.record(vcpus).number("exitCode", exitCode(vcpus)));
         } else {
             text(vcpus);
         }
@@ -88,36 +87,5 @@ final class ExplainVcpus {
 
     private void line(String text) {
         terminal.line(Foreign.printable(text));
-    }
-
-    private static void write(Json json, Vcpus vcpus) {
-        json.text("guest", vcpus.guest());
-        vcpus.watched()
-                .ifPresentOrElse(time -> json.number("milliseconds", time.toMillis()), () -> json.none("milliseconds"));
-        json.objects("vcpus", vcpus.vcpus(), (to, one) -> to.number(
-                                "vcpu", one.id().number())
-                        .number("thread", one.thread())
-                        .objects("fields", one.fields(), (field, value) -> {
-                            field.text("field", value.name()).text("value", value.value());
-                            write(field, value.evidence());
-                            field.text("unknown", Optional.of(value.why()).filter(why -> !why.isEmpty()));
-                        })
-                        .objects("follows", one.irqs(), (irq, value) -> {
-                            irq.text("text", value.text());
-                            write(irq, Optional.of(value.evidence()));
-                            irq.texts("predicted", value.later());
-                        }))
-                .number("lost", vcpus.lost())
-                .number("unassignable", sum(vcpus.unassignable()))
-                .objects("unassignableBy", vcpus.unassignable().entrySet(), (to, one) -> to.text("reason", one.getKey())
-                        .number("count", one.getValue()))
-                .objects("notReadable", vcpus.missing(), (to, one) -> to.text("text", one.why())
-                        .text("do", one.remedy()))
-                .texts("notes", vcpus.notes())
-                .number("exitCode", exitCode(vcpus));
-    }
-
-    private static void write(Json json, Optional<Evidence> evidence) {
-        json.text("evidence", evidence.map(one -> one.kind().label())).text("from", evidence.map(Evidence::from));
     }
 }

@@ -10,6 +10,7 @@ import io.kvmirq.diag.Guests.Guest;
 import io.kvmirq.diag.Guests.Vcpus;
 import io.kvmirq.diag.Guests.Worker;
 import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.text.Foreign;
 import java.util.ArrayList;
 import java.util.List;
@@ -129,49 +130,24 @@ final class GuestTable {
 
     private void write(HostFacts host, Guests guests, Optional<GuestRates.Seen> seen) {
         Map<Integer, Rate> rates = seen.map(GuestRates.Seen::rates).orElse(Map.of());
-        Json.print(terminal, "kvmirq.guests/1", json -> {
-            json.text("kernel", host.kernel());
-            seen.ifPresent(one -> json.number("milliseconds", one.watched().toMillis()));
-            json.objects("guests", guests.all(), (to, one) -> {
-                        write(to, one);
-                        Optional<Rate> rate =
-                                Optional.ofNullable(rates.get(one.process().pid()));
-                        to.number("exitsPerSecond", rate.map(Rate::exits).orElse(OptionalLong.empty()))
-                                .number(
-                                        "injectedPerSecond",
-                                        rate.map(Rate::injected).orElse(OptionalLong.empty()));
-                    })
-                    .texts("notes", guests.notes());
-        });
-    }
-
-    private static void write(Json json, Guest guest) {
-        Vcpus vcpus = guest.vcpus();
-        json.text("guest", guest.process().name())
-                .number("pid", guest.process().pid())
-                .number("vms", guest.process().vms().size())
-                .object("vcpus", to -> to.number("all", vcpus.all())
-                        .number("running", vcpus.running())
-                        .number("halted", vcpus.halted())
-                        .number("stopped", vcpus.stopped())
-                        .number("notShown", vcpus.notShown()))
-                .texts(
-                        "devices",
-                        guest.process().devices().stream().map(Object::toString).toList())
-                .number("vectors", guest.vectors())
-                .number("eventfds", guest.process().eventfds().size())
-                .texts("vhostFiles", guest.vhostFiles());
-        write(json, guest.workers());
-        json.texts("kernelHelpers", guest.helpers())
-                .number("exits", guest.exits())
-                .number("injected", guest.injected());
-    }
-
-    /** Workers of vhost. */
-    static void write(Json json, List<Worker> workers) {
-        json.objects("vhostWorkers", workers, (to, one) -> to.number("thread", one.tid())
-                .number("cpu", one.cpu())
-                .text("mayRunOn", one.allowed())
-                .flag("kernelThread", one.ofKernel()));
+        Json.print(terminal, "list", host, json -> json.value("milliseconds", seen.map(GuestRates.Seen::watched))
+                .objects("guests", guests.all(), (to, one) -> {
+                    VmProcess process = one.process();
+                    to.text("guest", process.name())
+                            .number("pid", process.pid())
+                            .number("vms", process.vms().size())
+                            .object("vcpus", vcpus -> vcpus.record(one.vcpus())
+                                    .number("notShown", one.vcpus().notShown()))
+                            .value("devices", process.devices())
+                            .number("vectors", one.vectors())
+                            .number("eventfds", process.eventfds().size())
+                            .value("vhostFiles", one.vhostFiles())
+                            .value("vhostWorkers", one.workers())
+                            .value("kernelHelpers", one.helpers())
+                            .value("exits", one.exits())
+                            .value("injected", one.injected())
+                            .value("perSecond", Optional.ofNullable(rates.get(process.pid())));
+                })
+                .texts("notes", guests.notes()));
     }
 }

@@ -22,7 +22,6 @@ import io.kvmirq.text.Foreign;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
-import java.util.OptionalInt;
 import java.util.function.Predicate;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
@@ -146,7 +145,10 @@ public final class ListCommand implements Command {
     private static void answer(
             HostFacts host, Listing listing, Optional<Live> live, ParseResult arguments, Terminal terminal) {
         if (arguments.hasMatchedOption("--json")) {
-            write(host, listing, live, terminal);
+            Json.print(terminal, "list", host, json -> {
+                json.value("vectors", listing.rows()).texts("notes", listing.notes());
+                live.ifPresent(one -> LiveOption.write(json, one));
+            });
         } else {
             print(host, listing, terminal);
             live.ifPresent(one -> LiveOption.print(one, terminal));
@@ -176,13 +178,19 @@ public final class ListCommand implements Command {
                 row.device().toString(),
                 row.interrupt(),
                 Foreign.printable(row.guest().orElse("-"), Columns.WIDEST),
-                row.vcpu().map(vcpu -> vcpu + mark(row.vcpuEvidence())).orElse("-"),
-                row.gsi().orElse("-"),
+                listed(row.vcpus())
+                        .map(vcpus -> vcpus + mark(row.vcpuEvidence()))
+                        .orElse("-"),
+                listed(row.gsis()).orElse("-"),
                 row.guestVector().orElse("-"),
                 row.posted()
                         .map(yes -> (yes ? "yes" : "no") + mark(row.postedEvidence()))
                         .orElse("-"),
                 Foreign.printable(row.why().orElse("-"), WHY_NOT));
+    }
+
+    private static Optional<String> listed(List<Long> numbers) {
+        return numbers.stream().map(String::valueOf).reduce((all, one) -> all + ", " + one);
     }
 
     private static String mark(Optional<Evidence.Kind> evidence) {
@@ -191,29 +199,5 @@ public final class ListCommand implements Command {
 
     private static String printable(String text) {
         return Foreign.printable(text);
-    }
-
-    private static void write(HostFacts host, Listing listing, Optional<Live> live, Terminal terminal) {
-        Json.print(terminal, "kvmirq.list/1", json -> {
-            json.text("kernel", host.kernel())
-                    .objects("vectors", listing.rows(), ListCommand::write)
-                    .texts("notShown", listing.notes());
-            live.ifPresent(one -> LiveOption.write(json, one));
-        });
-    }
-
-    private static void write(Json json, Listing.Row row) {
-        json.number("hostIrq", row.hostIrq())
-                .text("device", row.device().toString())
-                .text("vector", row.interrupt())
-                .text("guest", row.guest())
-                .number("pid", row.pid().map(OptionalInt::of).orElseGet(OptionalInt::empty))
-                .text("vcpu", row.vcpu())
-                .text("vcpuEvidence", row.vcpuEvidence().map(Evidence.Kind::label))
-                .text("gsi", row.gsi())
-                .text("guestVector", row.guestVector());
-        row.posted().ifPresentOrElse(posted -> json.flag("posted", posted), () -> json.none("posted"));
-        json.text("postedEvidence", row.postedEvidence().map(Evidence.Kind::label))
-                .text("whyNot", row.why());
     }
 }

@@ -218,7 +218,7 @@ final class LiveOption {
             stages.stages().forEach(one -> {
                 line(
                         terminal,
-                        String.format("    %-12s %10s  %s", one.label(), one.count(), one.value())
+                        String.format("    %-12s %10s  %s", one.label(), one.counted(), one.value())
                                 .stripTrailing());
                 one.latency().ifPresent(latency -> line(terminal, " ".repeat(29) + latency));
             });
@@ -258,29 +258,16 @@ final class LiveOption {
     }
 
     static void write(Json json, Live live) {
-        json.object(
-                "live", object -> object.number("milliseconds", live.watched().toMillis())
-                        .number("cpuMilliseconds", live.cost().toMillis())
-                        .number("aroundCpuMilliseconds", live.around().toMillis())
-                        .number("beforeMilliseconds", live.before().toMillis())
-                        .number("afterwardsMilliseconds", live.afterwards().toMillis())
-                        .objects("counters", live.counters(), (to, one) -> to.text("name", one.name())
-                                .number("grew", one.grew()))
-                        .objects("events", live.events(), (to, one) -> to.text("event", one.event())
-                                .number("count", one.count())
-                                .number("inHandlers", one.inHandlers())
-                                .number("ofGuest", one.ofGuest())
-                                .number("ofWorkers", one.ofWorkers()))
-                        .objects("stages", live.stages(), (to, one) -> to.objects(
-                                        "counts", one.stages(), (count, stage) -> count.text("stage", stage.label())
-                                                .text("count", stage.count())
-                                                .text("value", stage.value())
-                                                .text("latency", stage.latency()))
-                                .text("loses", one.loses())
-                                .text("doubt", one.doubt()))
-                        .number("lost", live.lost())
-                        .objects("notReadable", live.missing(), (to, one) -> to.text("text", one.why())
-                                .text("do", one.remedy()))
-                        .texts("notes", live.notes()));
+        json.object("live", to -> to.value("milliseconds", live.watched())
+                .value("cpuMilliseconds", live.cost())
+                .value("aroundCpuMilliseconds", live.around())
+                .value("beforeMilliseconds", live.before())
+                .value("afterwardsMilliseconds", live.afterwards())
+                .value("counters", live.counters())
+                .value("events", live.events())
+                .value("stages", live.stages())
+                .value("lost", live.lost())
+                .value("missing", live.missing())
+                .value("notes", live.notes()));
     }
 }

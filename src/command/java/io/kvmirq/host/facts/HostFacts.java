@@ -88,6 +88,11 @@ public final class HostFacts {
         return posting.kernel();
     }
 
+    /** The id that the kernel chose when it was booted. */
+    public Optional<String> bootId() {
+        return tree.text("proc/sys/kernel/random/boot_id").map(String::strip);
+    }
+
     /** Whether the kernel is of a version or newer. Empty if its version is not known. */
     public Optional<Boolean> isSince(int major, int minor) {
         return posting.isSince(major, minor);

@@ -156,7 +156,7 @@ class DoctorCommandTest {
         Cli.Ended printed = of(host("amd-pit"), "--json");
         assertThat(printed.exited(0).out())
                 .isEqualTo(Recorded.text(DoctorCommandTest.class, "doctor-amd-pit.json", printed.out()))
-                .startsWith("{\"schema\":\"kvmirq.doctor/1\",");
+                .startsWith("{\"schema\":2,\"command\":\"doctor\",");
     }
 
     /** Of Intel with posting every file is readable, and all is well. */

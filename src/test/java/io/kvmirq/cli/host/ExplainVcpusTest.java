@@ -13,6 +13,7 @@ import io.kvmirq.diag.Evidence;
 import io.kvmirq.diag.LiveHost;
 import io.kvmirq.diag.Vcpus;
 import io.kvmirq.host.facts.GuestHosts;
+import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.RecordedHost;
 import io.kvmirq.host.trace.RecordedTracing;
 import io.kvmirq.host.trace.Tracing;
@@ -192,10 +193,11 @@ class ExplainVcpusTest {
         assertThat(Cli.run("explain", "--vm", "web", "--vcpus", "--fake", "vtd-posting", "--json")
                         .exited(0)
                         .out())
-                .startsWith("{\"schema\":\"kvmirq.vcpus/1\",\"guest\":\"web (process 4711)\",\"milliseconds\":1000,")
+                .startsWith("{\"schema\":2,\"command\":\"explain\",")
                 .contains(
-                        "{\"field\":\"PID.NDST\",\"value\":\"2\",\"evidence\":\"predicted\",",
-                        "{\"field\":\"PID.PIR\",\"value\":null,\"evidence\":null,\"from\":null,\"unknown\":\"each interrupt changes")
+                        "\"guest\":\"web (process 4711)\",\"watched\":1000,",
+                        "{\"name\":\"PID.NDST\",\"value\":\"2\",\"evidence\":{\"kind\":\"predicted\",",
+                        "{\"name\":\"PID.PIR\",\"value\":null,\"evidence\":null,\"why\":\"each interrupt changes")
                 .endsWith("\"exitCode\":0}\n");
     }
 
@@ -207,11 +209,11 @@ class ExplainVcpusTest {
         ByteArrayOutputStream out = new ByteArrayOutputStream();
         PrintStream stream = new PrintStream(out, true, StandardCharsets.UTF_8);
         Terminal terminal = new Terminal(stream, stream, false, Terminal.DEFAULT_COLUMNS, 0);
-        new ExplainVcpus(terminal).print(vcpus, false);
-        new ExplainVcpus(terminal).print(vcpus, true);
+        new ExplainVcpus(terminal).print(new HostFacts(HostFiles.of(Path.of("/nowhere"))), vcpus, false);
+        new ExplainVcpus(terminal).print(new HostFacts(HostFiles.of(Path.of("/nowhere"))), vcpus, true);
         assertThat(out.toString(StandardCharsets.UTF_8))
                 .contains("  follows   nic  [observed: x]\n            now: remapped\n            later: posted\n")
-                .contains("\"from\":\"x\",\"predicted\":[\"now: remapped\",\"later: posted\"]");
+                .contains("\"from\":\"x\"},\"later\":[\"now: remapped\",\"later: posted\"]");
     }
 
     @Test

@@ -36,10 +36,10 @@ class ExplainVirtioTest {
         assertThat(said.out()).isEqualTo(Cli.golden(ExplainVirtioTest.class, "explain-virtio.txt"));
         assertThat(explain(GuestHosts.of("virtio"), "--json").exited(0).out())
                 .contains(
-                        "\"chains\":[],\"sources\":[{\"guest\":\"web (process 100)\",\"virtio\":true,\"links\":[{\"hop\":"
-                                + "\"VMM\",\"state\":\"whole\",",
+                        "\"paths\":[],\"sources\":[{\"guest\":\"web (process 100)\",\"virtio\":true,\"vmm\":{\"hop\":"
+                                + "\"vmm\",\"state\":\"whole\",",
                         "\"rows\":[{\"name\":\"virtio\",",
-                        "{\"name\":\"queues\",\"text\":");
+                        "{\"name\":\"queues\",\"evidence\":null,\"text\":");
     }
 
     /** It has no chain: the link of the VMM stands alone, and decides. */

@@ -42,7 +42,7 @@ class LiveIT {
     private static final int MOST_WATCHED = 10;
 
     private static final String IN_USER_SPACE =
-            "{\"field\":\"phase\",\"value\":\"in user space\",\"evidence\":\"observed\",";
+            "{\"name\":\"phase\",\"value\":\"in user space\",\"evidence\":{\"kind\":\"observed\",";
 
     private static final String INSTANCES = "/sys/kernel/tracing/instances/";
 
@@ -167,7 +167,7 @@ class LiveIT {
                 }
             }
         }
-        assertThat(out).contains("\"notReadable\":[]");
+        assertThat(out).contains("\"missing\":[]");
         assumeTrue(out.contains(NONE_LOST), "needs a machine whose other VMs leave room for events in the buffer");
         assertThat(ofGuest(out, "kvm_msi_set_irq")).as(out).isEqualTo(messages);
         assertThat(ofGuest(out, "kvm_apic_accept_irq")).as(out).isEqualTo(messages);
@@ -194,7 +194,7 @@ class LiveIT {
                     out = ended(process);
                     assertThat(instances()).doesNotContain("kvmirq-" + process.pid() + "-");
                     assertThat(out)
-                            .contains("\"notReadable\":[]", NONE_LOST)
+                            .contains("\"missing\":[]", NONE_LOST)
                             .contains("\"value\":\"KVM_RUN entered: " + runs + ", halts ended: 0\"")
                             .doesNotContain("\"running\"", "\"preempted\"", "\"blocked\"");
                 }
@@ -243,7 +243,7 @@ class LiveIT {
         gate.opened.put(true);
         gate.reached.take();
         assertThat(ended(first))
-                .contains("\"notReadable\":[]", NONE_LOST)
+                .contains("\"missing\":[]", NONE_LOST)
                 .contains("\"value\":\"KVM_RUN entered: " + (hello.length() - 1) + ", halts ended: 0\"")
                 .doesNotContain("\"running\"", "\"preempted\"", "\"blocked\"");
         Process second = watchingVcpus();
@@ -251,7 +251,7 @@ class LiveIT {
         TinyVmm.Ended ended = vmm.get();
         assertThat(ended.out()).startsWith(hello).contains("; " + interrupts + " interrupts sent, ", " 0 lost");
         String out = ended(second);
-        assertThat(out).contains("\"notReadable\":[]", NONE_LOST);
+        assertThat(out).contains("\"missing\":[]", NONE_LOST);
         Matcher counts = Pattern.compile("\"value\":\"KVM_RUN entered: (\\d+), halts ended: (\\d+)\"")
                 .matcher(out);
         assertThat(counts.find()).as(out).isTrue();

@@ -445,7 +445,8 @@ class LiveTest {
                         "    first that loses: delivered: 20 that KVM refused, 20 because no vCPU has the destination, or"
                                 + " its LAPIC is off\n");
         assertThat(explained(counted(20, 17, 17, 1), 13, "--json"))
-                .contains("{\"stage\":\"irqfd\",\"count\":\"17\",\"value\":\"process 100\",\"latency\":null}")
+                .contains(
+                        "{\"label\":\"irqfd\",\"count\":17,\"atLeast\":false,\"value\":\"process 100\",\"latency\":null}")
                 .contains("\"loses\":\"irqfd: 3 signals that no irqfd took\"");
     }
 
@@ -697,7 +698,7 @@ class LiveTest {
                                 "--json")
                         .exited(0)
                         .out())
-                .contains("\"milliseconds\":10000,", "\"exitsPerSecond\":null,\"injectedPerSecond\":null");
+                .contains("\"milliseconds\":10000,", "\"perSecond\":{\"exits\":null,\"injected\":null}");
         assertThat(run(new Watched(GuestHosts.of("amd-avic"), traced("x86-6.1", "")), "list", "--live", "10")
                         .out())
                 .contains("- exits/s, injected/s: KVM's counters are not there at both looks: mount -t debugfs");
@@ -1085,7 +1086,7 @@ class LiveTest {
                         "\"live\":{\"milliseconds\":10000,\"cpuMilliseconds\":20,\"aroundCpuMilliseconds\":0,\"beforeMilliseconds\":0,\"afterwardsMilliseconds\":0,",
                         "{\"name\":\"host irq 27\",\"grew\":2}",
                         "{\"event\":\"kvm_msi_set_irq\",\"count\":7,\"inHandlers\":5,\"ofGuest\":0,\"ofWorkers\":0}",
-                        "\"lost\":0,\"notReadable\":[],\"notes\":[]},\"exitCode\":17}\n");
+                        "\"lost\":0,\"missing\":[],\"notes\":[]},\"exitCode\":17}\n");
     }
 
     @ParameterizedTest
