@@ -43,6 +43,7 @@ final class DeviceRules {
             Change.COMMAND,
             "unload and load the device's driver in the guest, which sets the bit again",
             "the guest loses the device meanwhile");
+    private static final Remedy BOOT = Remedy.of(Change.KERNEL_PARAMETER, "take it away, and boot again");
     private static final Remedy RESET = Remedy.of(
             Change.COMMAND,
             "restart the guest, which resets the device; if that fails, remove and rescan it, or power the slot off and on",
@@ -85,6 +86,12 @@ final class DeviceRules {
             + " > /" + one.path(OVERRIDE.file()), Takes.LIVE)).on("VFIO's", one -> one.device().isBoundToVfio()));
 
     private static final Table<PciFunction> UNARMED = new Table<>(Hop.DEVICE,
+        broken("device.no-messages", CMDLINE, one -> CMDLINE.in(one).matches("(.* )?pci=(\\S*,)?nomsi(,.*| .*|)"),
+            "the kernel's command line has pci=nomsi: it gives no device MSI or MSI-X", BOOT)
+            .on("MSI", one -> one.config().capability(MSIX) + one.config().capability(PciFunction.MSI) > 0),
+        broken("device.no-lpis", CMDLINE, one -> CMDLINE.in(one).matches("(.* )?irqchip\\.gicv3_nolpi(=[1yY].*| .*|)"),
+            "the kernel's command line has irqchip.gicv3_nolpi: the host has no LPIs, so no device has MSI or MSI-X", BOOT)
+            .on("arm64", one -> one.host().isArm()),
         broken("device.msi-forbidden", MSI_ALLOWED, one -> MSI_ALLOWED.in(one).equals("0"),
             "msi_bus of the device is 0: the kernel gives it no MSI and no MSI-X").remedy(one -> command("echo 1 > /"
             + one.path(MSI_ALLOWED.file()) + ", then restart the guest", Takes.VMM_RESTART)).on("in use", one -> one.held()));
@@ -176,6 +183,9 @@ final class DeviceRules {
 
     /** While SR-IOV is off, a virtual function sends nothing. */
     private static final Table<PciFunction> PHYSICAL = new Table<>(Hop.DEVICE,
+        doubt("physical-function.no-driver", PciFunction.DRIVER, one -> PciFunction.DRIVER.in(one).isEmpty(), "no driver is bound to %s: it serves the"
+            + " mailbox and the link of its virtual functions", Remedy.command("bind the driver of the physical function"))
+            .with(PciFunction::called),
         broken("physical-function.no-virtual", VFS, one -> VFS.in(one).equals("0"),
             "%s has no virtual functions any more: sriov_numvfs is 0").with(PciFunction::called).remedy(DeviceRules::again),
         broken("physical-function.virtual-off", CONFIG, one -> (one.extended(VIRTUALIZATION, 8).orElse(VF_ENABLE)

@@ -87,6 +87,8 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
         GROUP_NOT_VIABLE,
         /** The IOMMU does not remap interrupts. */
         NO_REMAPPING,
+        /** The firmware has reserved memory for the group at fixed addresses. */
+        RESERVED_REGION,
         /** The file of the group is not in {@code /dev/vfio}. */
         NO_FILE,
         /** This process may not open the file of the group. */

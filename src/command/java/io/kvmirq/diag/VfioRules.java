@@ -59,6 +59,13 @@ final class VfioRules {
                     || host().interrupts().map(irqs -> irqs.hasChip("IR-")).orElse(true);
         }
 
+        /** Whether devices have messages, and none goes through an ITS, which alone isolates them. */
+        boolean hasOtherMessages() {
+            return host().interrupts()
+                    .filter(irqs -> !irqs.hasChip("ITS") && irqs.hasChip("GICv2m") || irqs.hasChip("PCI-MSI"))
+                    .isPresent();
+        }
+
         boolean is(String file, Access such) {
             return host().access(file).filter(such::equals).isPresent();
         }
@@ -103,7 +110,9 @@ final class VfioRules {
                     (host().isVirtual()
                                     ? "let the hypervisor's IOMMU remap interrupts (QEMU: -machine kernel-irqchip=split"
                                             + " and intremap=on of its IOMMU)"
-                                    : "enable interrupt remapping in the firmware (VT-d or AMD-Vi, and x2APIC)")
+                                    : host().isArm()
+                                            ? "use a host whose messages go through an ITS"
+                                            : "enable interrupt remapping in the firmware (VT-d or AMD-Vi, and x2APIC)")
                             + ", or, if all guests are trusted, echo 1 >"
                             + " /sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts");
         }
@@ -114,6 +123,9 @@ final class VfioRules {
     private static final Fact<Device, Device> GROUP = Fact.seen("sys/bus/pci/devices/{device}/iommu_group");
     private static final Fact<Device, Device> DRIVER = Fact.seen("sys/bus/pci/devices/{device}/driver");
     private static final Fact<Device, Device> MEMBERS = Fact.seen("sys/kernel/iommu_groups/{group}/devices");
+    private static final Fact<Device, String> REGIONS = Fact.text("sys/kernel/iommu_groups/{group}/reserved_regions", one ->
+        one.files().list("sys/kernel/iommu_groups/" + one.group()).contains("reserved_regions"),
+        Fact.form(text -> text.startsWith("0x")));
     private static final Fact<Device, Device> DRIVERS = Fact.seen("sys/bus/pci/drivers");
     private static final Fact<Device, Device> CHIPS = Fact.seen("proc/interrupts");
     private static final Fact<Device, Device> FILE = Fact.seen("dev/vfio/{group}");
@@ -139,6 +151,13 @@ final class VfioRules {
             + one.host().command("vfio") + " with its address prints how")),
         broken("vfio.no-remapping", CHIPS, one -> !one.isRemapped(),
             "the IOMMU does not remap interrupts; VFIO_SET_IOMMU answers EPERM").remedy(Device::remap),
+        broken("vfio.no-remapping-arm", CHIPS, Device::hasOtherMessages, "no message of this host goes through an ITS, and those"
+            + " of other controllers are not isolated; VFIO_SET_IOMMU answers EPERM").remedy(Device::remap)
+            .on("arm64", one -> one.host().isArm() && !one.host().allowsUnsafeInterrupts()),
+        broken("vfio.reserved-region", REGIONS, one -> REGIONS.in(one).matches("(?s).*\\sdirect(\\n.*)?"), "the firmware has"
+            + " reserved memory that a device of IOMMU group %s reaches at its own addresses (direct): VFIO_SET_IOMMU answers"
+            + " EPERM, and since Linux 6.6 EINVAL", Remedy.of(Change.FIRMWARE, "switch off in the firmware what uses the device"
+            + " (RMRR, IVMD: shared memory of a management controller), or use another device")).with(Device::group),
         broken("vfio.no-iommu-mode", FILE, Device::hasNoIommu, "no IOMMU serves %s, whose group is /dev/vfio/noiommu-%s")
             .with(Device::address, Device::group).remedy(Device::enableIommu).on("VFIO's", Device::isBound),
         broken("vfio.no-file", FILE, one -> one.is(one.group(), Access.ABSENT) && !one.opens(),

@@ -145,6 +145,26 @@ class VfioOutlookTest {
         assertThat(causes(host, NETWORK)).isEmpty();
     }
 
+    /** Source: {@code iommu_group_resv_type_string} in drivers/iommu/iommu.c. */
+    @Test
+    void memoryThatTheFirmwareReservedRefusesTheGroup() throws Exception {
+        String file = "sys/kernel/iommu_groups/1/reserved_regions";
+        RecordedHost host = RecordedHost.of("amd-6.1")
+                .put(file, "0x00000000fee00000 0x00000000feefffff msi\n0x0 0xfff direct-relaxable\n");
+        assertThat(causes(host, NETWORK)).isEmpty();
+        host.put(file, "0x00000000000e8000 0x00000000000e8fff direct\n0x00000000fee00000 0x00000000feefffff msi\n");
+        assertThat(only(host, VfioOutlook.Obstacle.RESERVED_REGION)).contains("IOMMU group 1");
+    }
+
+    @Test
+    void messagesOfAnotherControllerThanAnItsAreNotIsolated() throws Exception {
+        String[] rows = {"           CPU0", " 40:        300  GICv2m-PCI-MSIX-0000:01:00.0   0 Edge      nvme0q0"};
+        RecordedHost host = RecordedHost.of("arm64-6.12").put("proc/interrupts", String.join("\n", rows) + "\n");
+        assertThat(causes(host, NETWORK)).contains(VfioOutlook.Obstacle.NO_REMAPPING);
+        host.put("proc/interrupts", rows[0] + "\n" + rows[1].replace("GICv2m", "ITS") + "\n");
+        assertThat(causes(host, NETWORK)).doesNotContain(VfioOutlook.Obstacle.NO_REMAPPING);
+    }
+
     @Test
     void groupWithADeviceOfTheHostIsNotViable() throws Exception {
         RecordedHost host = RecordedHost.of("amd-6.1");
