@@ -139,7 +139,8 @@ class ArchitectureTest {
      */
     @Test
     void noRegularExpressionReadsOurTexts() {
-        String texts = "io.kvmirq.diag.((Listing|Sources).Row|Link|Claim|Chain|Finding|Remedy|Evidence|VfioOutlook.Refusal)";
+        String texts =
+                "io.kvmirq.diag.((Listing|Sources).Row|Link|Claim|Chain|Finding|Remedy|Evidence|VfioOutlook.Refusal)";
         assertThat(CLASSES.stream()
                         .filter(one -> one.getName().matches("io.kvmirq.cli.*(Text|Json|Terminal|ListCommand|Table)")
                                 || calls(one, texts, "value|text|whyNot|why|interrupt|from|remed(y|ies)"))

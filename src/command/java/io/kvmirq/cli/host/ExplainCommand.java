@@ -11,6 +11,7 @@ import io.kvmirq.cli.frame.Json;
 import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.cli.frame.UnreadableInputException;
 import io.kvmirq.diag.Chain;
+import io.kvmirq.diag.Change;
 import io.kvmirq.diag.DeviceChains;
 import io.kvmirq.diag.Hop;
 import io.kvmirq.diag.Link;
@@ -27,6 +28,7 @@ import io.kvmirq.host.facts.PciDevice;
 import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.text.Foreign;
 import io.kvmirq.vfio.IrqKind;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -81,6 +83,8 @@ public final class ExplainCommand implements Command {
                         + " need --live; --fake starts a guest named web and watches it."));
         usage.add(OptionSpec.builder("--strict")
                 .description("If no link is broken, a link in doubt decides the exit code."));
+        usage.add(Command.option("--against", "FILE", Path.class)
+                .description("With --from: also print the differences from this earlier capture."));
         LiveOption.describe(usage);
         HostSource.describe(usage);
         usage.add(Command.json());
@@ -144,8 +148,20 @@ public final class ExplainCommand implements Command {
         if (live.isPresent()) {
             return watched(live.get(), host, question, arguments, terminal);
         }
-        return answer(
-                host, chains(host, question), sources(tree, host, question), Optional.empty(), arguments, terminal);
+        List<Chain> chains = chains(host, question);
+        Optional<List<Change>> changes = Optional.ofNullable(arguments.<Path>matchedOptionValue("--against", null))
+                .map(earlier -> Change.between(earlier(earlier, question), chains));
+        return answer(host, chains, sources(tree, host, question), changes, Optional.empty(), arguments, terminal);
+    }
+
+    /** The chains of an earlier capture. None if it has no such device or guest. */
+    private static List<Chain> earlier(Path capture, Question question) {
+        HostFacts host = new HostFacts(HostSource.capture(capture));
+        try {
+            return chains(host, question);
+        } catch (UnreadableInputException e) {
+            return List.of();
+        }
     }
 
     /** The chains of the guest on the command line. */
@@ -227,6 +243,7 @@ public final class ExplainCommand implements Command {
                     seen.host(),
                     chains.stream().map(with::of).toList(),
                     sources.stream().map(Sources::afterWatch).toList(),
+                    Optional.empty(),
                     Optional.of(seen.live()),
                     arguments,
                     terminal);
@@ -238,6 +255,7 @@ public final class ExplainCommand implements Command {
             HostFacts host,
             List<Chain> chains,
             List<Sources> sources,
+            Optional<List<Change>> changes,
             Optional<Live> live,
             ParseResult arguments,
             Terminal terminal) {
@@ -251,6 +269,7 @@ public final class ExplainCommand implements Command {
                 json.objects("paths", chains, (to, one) -> to.record(one).value("fails", one.fails()))
                         .value("sources", sources)
                         .value("verdict", verdict);
+                changes.ifPresent(all -> json.value("changes", all));
                 live.ifPresent(one -> LiveOption.write(json, one));
                 json.number("exitCode", exitCode);
             });
@@ -261,6 +280,7 @@ public final class ExplainCommand implements Command {
                 new ExplainText(terminal).print(chains, verdict);
             }
             shown(chains, sources).forEach(one -> new ExplainText(terminal).print(one, chains.isEmpty()));
+            changes.ifPresent(new ExplainText(terminal)::changes);
             live.ifPresent(one -> LiveOption.print(one, terminal));
         }
         return exitCode;
@@ -274,6 +294,10 @@ public final class ExplainCommand implements Command {
             throw new IllegalArgumentException("--vcpus are those of a guest: add --vm NAME");
         }
         boolean all = arguments.hasMatchedOption("--all");
+        if (arguments.hasMatchedOption("--against") && (vcpus || !arguments.hasMatchedOption("--from"))) {
+            throw new IllegalArgumentException(
+                    "--against compares the paths of two captures: add --from, without --vcpus");
+        }
         if ((guest.isPresent() || all) && !vcpus && arguments.hasMatchedOption("--fake")) {
             throw new IllegalArgumentException(
                     "a fake host has a guest only while --vcpus watches it: add --vcpus, or name"

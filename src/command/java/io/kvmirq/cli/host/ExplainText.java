@@ -4,6 +4,7 @@ package io.kvmirq.cli.host;
 import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.diag.Chain;
+import io.kvmirq.diag.Change;
 import io.kvmirq.diag.Claim;
 import io.kvmirq.diag.Evidence;
 import io.kvmirq.diag.Hop;
@@ -115,6 +116,18 @@ final class ExplainText {
                     + printable(row.text() + observed(row.evidence())));
             remedies(true, row.remedies());
         }
+    }
+
+    /** Prints the differences from an earlier capture. */
+    void changes(List<Change> changes) {
+        line(terminal.bold(
+                changes.isEmpty() ? "no path differs from the earlier capture" : "since the earlier capture"));
+        changes.forEach(one -> line(
+                "  "
+                        + printable(one.device() + " " + one.interrupt() + ", " + one.at() + ": "
+                                + one.before().orElse("absent") + " → "
+                                + one.after().orElse("absent")),
+                NOTE));
     }
 
     private void link(Link link) {

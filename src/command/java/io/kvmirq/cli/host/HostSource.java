@@ -116,7 +116,7 @@ public final class HostSource {
      *
      * @throws UnreadableInputException if it cannot be read, or is none
      */
-    private static HostFiles capture(Path file) {
+    static HostFiles capture(Path file) {
         if (Files.isDirectory(file)) {
             return tree(file, FileSentence.shown(file), List.of("proc", "sys"));
         }

@@ -93,6 +93,28 @@ class ExplainCommandTest {
                 .isEqualTo(Cli.golden(ExplainCommandTest.class, "explain-" + host + ".txt"));
     }
 
+    /** Counts differ between captures of a host that does not change, and are no difference. */
+    @Test
+    void twoCapturesAreComparedByTheirPaths() throws IOException {
+        RecordedHost host = GuestHosts.of("amd-avic");
+        String earlier = Files.createDirectory(temporary.resolve("earlier")).toString();
+        host.writeTo(Path.of(earlier));
+        String later = Files.createDirectory(temporary.resolve("later")).toString();
+        host.put("sys/bus/pci/devices/0000:00:02.0/power_state", "D3hot\n").writeTo(Path.of(later));
+        Cli.Ended same = Cli.run("explain", "--from", earlier, "--against", earlier, AMD);
+        assertThat(same.exited(0).out()).endsWith("\nno path differs from the earlier capture\n");
+        String[] differ = {"explain", "--from", later, "--against", earlier, AMD};
+        assertThat(Cli.run(differ).exited(18).out())
+                .contains("\nsince the earlier capture\n  0000:00:02.0 MSI-X 0, device: whole D0 → broken D3hot "
+                        + "function.asleep\n");
+        assertThat(Cli.run("explain", "--from", later, "--against", earlier, AMD, "0", "--json")
+                        .out())
+                .contains(
+                        "\"changes\":[{\"device\":\"0000:00:02.0\",\"interrupt\":\"MSI-X 0\",\"at\":\"device\",\"before\":\"whole D0\"");
+        assertThat(Cli.run("explain", "--against", earlier, AMD).exited(2).err())
+                .contains("add --from");
+    }
+
     /** /proc/interrupts counts what any driver of the host handles, in the forms before and since Linux 6.2. */
     @ParameterizedTest
     @ValueSource(
