@@ -31,16 +31,6 @@ import java.util.stream.Stream;
  * possibility is left, and otherwise not shown. For one use by one thread.
  */
 public final class DeviceChains {
-    /** The ways to see the links that no file shows. */
-    static final List<Remedy> BY_VMM = List.of(
-            Remedy.of(Remedy.Change.WATCH, "kvmirq explain --live 10 while it sends"),
-            Remedy.look("the VMM: ForwardedIrq.path(), eventfd-id in /proc/PID/fdinfo"));
-
-    /** {@link #BY_VMM} after another tool. */
-    static List<Remedy> byVmmAfter(String other) {
-        return Stream.concat(Stream.of(Remedy.look(other)), BY_VMM.stream()).toList();
-    }
-
     private static final String INTERRUPTS = "/proc/interrupts";
     private static final int MOST_NAMED = 8;
     /** VFIO reports these refusals when the device is opened, so a process that has it open was not refused. */

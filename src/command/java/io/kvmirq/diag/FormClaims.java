@@ -111,7 +111,7 @@ final class FormClaims {
                 : Claim.unknown(
                         Question.FORM,
                         vlpis + " LPIs of the VM are vLPIs, and its devices have " + armed + " armed vectors",
-                        DeviceChains.BY_VMM);
+                        Remedy.BY_VMM);
     }
 
     /** The vLPI of a vector, if its VM has one device and the ITS shows events. */

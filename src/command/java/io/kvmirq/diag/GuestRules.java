@@ -96,6 +96,19 @@ final class GuestRules {
         }
     }
 
+    /** GSIs or results in words that a probe counted. {@code isUnread} says whether signals wait in the eventfd. */
+    record Probed(Fact.Facts facts, String what, String probe, boolean isUnread) implements Fact.Subject {
+        @Override
+        public String name(String word) {
+            return word;
+        }
+
+        @Override
+        public Evidence evidence(String file) {
+            return Evidence.observed(probe);
+        }
+    }
+
     /** An eventfd whose count nothing reads. {@code isKnown} says whether it certainly belongs to the interrupt. */
     record Unread(Fact.Facts facts, int pid, EventfdFile eventfd, boolean isKnown) implements Fact.Subject {
         @Override
@@ -166,15 +179,32 @@ final class GuestRules {
             .with(one -> IDLE.in(one).replaceFirst(".*vcpu", "")).first(),
         doubt("vcpu.never-injected", INJECTED, one -> one.came > 0 && INJECTED.in(one) == 0, "KVM has injected no interrupt"
             + " into the guest, and the host irq came %s: its vCPUs have interrupts off, or no irqfd has the eventfd")
-            .with(one -> one.came == 1 ? "once" : one.came + " times").remedies(one -> DeviceChains.BY_VMM)
+            .with(one -> one.came == 1 ? "once" : one.came + " times").remedies(one -> Remedy.BY_VMM)
             .otherwise().on("without APIC virtualization", one -> VcpuThreads.areInjected(one.files())));
+
+    private static final Fact<Probed, Probed> PROBES = Fact.seen("sys/kernel/tracing/instances");
+    private static final Remedy LISTEN = Remedy.look(PostingObstacle.NO_CONSUMER.remedy());
+
+    static final Table<Probed> UNTAKEN = new Table<>(Hop.IRQFD,
+        broken("irqfd.none-listens", PROBES, Probed::isUnread, PostingObstacle.NO_CONSUMER.text(), LISTEN),
+        doubt("irqfd.none-listened", PROBES, one -> true, "no irqfd took its signals, and no VMM has its eventfd open now",
+            LISTEN).otherwise());
+
+    static final Table<Probed> ROUTE = new Table<>(Hop.GSI,
+        broken("gsi.no-route", PROBES, one -> true, "gsi %s has an irqfd and no route: a signal is lost", Remedy.look(
+            "set the route before the irqfd is assigned, and keep it; to mask, deassign the irqfd")).with(Probed::what));
+
+    static final Table<Probed> REFUSED = new Table<>(Hop.VCPU,
+        broken("vcpu.refuses", PROBES, one -> true, "KVM refused it: %s", Remedy.look("let the guest enable the LAPIC, and"
+            + " address a vCPU that is there")).with(Probed::what));
     // spotless:on
 
-    static final List<Table<?>> TABLES = List.of(REMOVED, VECTOR, NO_EVENTFD, UNREAD, IRQFD, VCPU);
+    static final List<Table<?>> TABLES =
+            List.of(REMOVED, VECTOR, NO_EVENTFD, UNREAD, IRQFD, UNTAKEN, ROUTE, VCPU, REFUSED);
 
     private GuestRules() {}
 
     private static List<Remedy> read(Unread one) {
-        return DeviceChains.byVmmAfter("let the VMM give it to KVM_IRQFD, or read it");
+        return Remedy.byVmmAfter("let the VMM give it to KVM_IRQFD, or read it");
     }
 }

@@ -135,7 +135,7 @@ public record Listing(List<Row> rows, List<String> notes) {
                     .collect(Collectors.joining(", "));
             if (!hops.isEmpty()) {
                 notes.add(hops + ": KVM shows no routes: "
-                        + Remedy.text(DeviceChains.BY_VMM).orElse(""));
+                        + Remedy.text(Remedy.BY_VMM).orElse(""));
             }
         }
         if (chain.posted().isEmpty()) {

@@ -166,7 +166,7 @@ public final class LiveChains {
                             Hop.IRQFD,
                             "KVM took no message and raised no GSI in the handlers: no irqfd has the eventfd, or the VMM"
                                     + " reads it and injects the interrupt itself",
-                            DeviceChains.BY_VMM));
+                            Remedy.BY_VMM));
         }
         gsi(number, irq, links);
         vector(number, irq, links);
@@ -225,13 +225,12 @@ public final class LiveChains {
         } else if (!irq.messages().isEmpty()) {
             links.put(
                     Hop.GSI,
-                    Link.notShown(Hop.GSI, "the tracepoint of a message does not name its GSI", DeviceChains.BY_VMM));
+                    Link.notShown(Hop.GSI, "the tracepoint of a message does not name its GSI", Remedy.BY_VMM));
         }
     }
 
     private static Link withoutRoute(String gsi) {
-        return Link.notShown(
-                Hop.GSI, "gsi " + gsi + " was raised, and no event shows a route of it", DeviceChains.BY_VMM);
+        return Link.notShown(Hop.GSI, "gsi " + gsi + " was raised, and no event shows a route of it", Remedy.BY_VMM);
     }
 
     private static void vector(int number, Live.Irq irq, Map<Hop, Link> links) {
@@ -276,14 +275,14 @@ public final class LiveChains {
                             Hop.VCPU,
                             "KVM found vcpu " + listed(irq.addressed())
                                     + " for it, and no event shows that it was accepted there",
-                            DeviceChains.BY_VMM));
+                            Remedy.BY_VMM));
         } else if (requested.isPresent()) {
             links.put(
                     Hop.VCPU,
                     Link.notShown(
                             Hop.VCPU,
                             "KVM requested posting to vcpu " + requested.getAsLong() + ", and no delivery was seen",
-                            DeviceChains.BY_VMM));
+                            Remedy.BY_VMM));
         }
     }
 
@@ -320,7 +319,7 @@ public final class LiveChains {
                 : Claim.unknown(
                         Question.REQUESTED,
                         "KVM changed nothing in " + live.time() + ", and its tracepoint shows only changes",
-                        DeviceChains.byVmmAfter(
+                        Remedy.byVmmAfter(
                                 "let the guest set the interrupt's affinity, or load its driver again, while --live runs"));
     }
 

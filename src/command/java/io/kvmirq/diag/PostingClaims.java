@@ -277,7 +277,7 @@ final class PostingClaims {
                         ofHost.text()
                                 + "; whether the VM inhibits AVIC, as a PIT in the kernel does, is not shown for '"
                                 + holder.command() + "'",
-                        DeviceChains.byVmmAfter("watch the tracepoint kvm_apicv_inhibit_changed"));
+                        Remedy.byVmmAfter("watch the tracepoint kvm_apicv_inhibit_changed"));
     }
 
     // Form
@@ -314,7 +314,7 @@ final class PostingClaims {
         return Claim.unknown(
                 Question.REQUESTED,
                 "no file shows for which interrupts KVM asked",
-                arm ? DeviceChains.BY_VMM : DeviceChains.byVmmAfter("watch the tracepoint kvm_pi_irte_update"));
+                arm ? Remedy.BY_VMM : Remedy.byVmmAfter("watch the tracepoint kvm_pi_irte_update"));
     }
 
     // Delivered

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.diag;
 
-import io.kvmirq.arch.apic.PostingObstacle;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.host.facts.VmProcess.EventfdFile;
@@ -10,7 +9,6 @@ import io.kvmirq.host.trace.ProbeCounts.Irqfd;
 import io.kvmirq.host.trace.ProbeCounts.Message;
 import java.util.List;
 import java.util.Map;
-import java.util.Optional;
 import java.util.SortedSet;
 import java.util.TreeSet;
 import java.util.stream.Collectors;
@@ -55,7 +53,7 @@ final class ProbedLinks {
                 "the handler signals it" + descriptors(eventfds)));
         List<Irqfd> irqfds = counted.irqfds(eventfds);
         if (irqfds.isEmpty()) {
-            put(unconsumed(irq, eventfds));
+            unconsumed(irq, eventfds);
             return;
         }
         put(Link.whole(
@@ -66,11 +64,7 @@ final class ProbedLinks {
         SortedSet<Integer> gsis = irqfds.stream().map(Irqfd::gsi).collect(Collectors.toCollection(TreeSet::new));
         long unrouted = counted.unrouted(irqfds);
         if (unrouted > 0 && unrouted == Stages.signals(irqfds)) {
-            put(Link.broken(
-                    Hop.GSI,
-                    Evidence.observed(counted.arm() ? WAKEUP : RAISED),
-                    "gsi " + listed(gsis) + " has an irqfd and no route: a signal is lost",
-                    "set the route before the irqfd is assigned, and keep it; to mask, deassign the irqfd"));
+            flaw(GuestRules.ROUTE, listed(gsis), counted.arm() ? WAKEUP : RAISED, false);
             return;
         }
         put(Link.whole(Hop.GSI, Evidence.observed(WAKEUP), "gsi ", gsis, "the irqfd raises it"));
@@ -95,32 +89,30 @@ final class ProbedLinks {
         } else {
             links.putIfAbsent(
                     Hop.VCPU,
-                    Link.notShown(Hop.VCPU, "no probe named the vCPU that the VM's GIC chose", DeviceChains.BY_VMM));
+                    Link.notShown(Hop.VCPU, "no probe named the vCPU that the VM's GIC chose", Remedy.BY_VMM));
         }
     }
 
     /** Nothing of KVM took the signals of these eventfds. */
-    private Link unconsumed(int irq, SortedSet<Integer> eventfds) {
-        Evidence evidence = Evidence.observed(WAKEUP + ", which was not passed");
+    private void unconsumed(int irq, SortedSet<Integer> eventfds) {
         if (counted.counts().missed() > 0) {
-            return Link.notShown(Hop.IRQFD, "no irqfd was counted, but a probe missed events", "watch again");
+            put(Link.notShown(Hop.IRQFD, "no irqfd was counted, but a probe missed events", "watch again"));
+            return;
         }
-        if (counted.isUnread(counted.untaken(irq))) {
-            return Link.broken(
-                    Hop.IRQFD, evidence, PostingObstacle.NO_CONSUMER.text(), PostingObstacle.NO_CONSUMER.remedy());
+        boolean isUnread = counted.isUnread(counted.untaken(irq));
+        if (!isUnread && counted.isOpen(eventfds)) {
+            put(Link.notShown(
+                    Hop.IRQFD,
+                    "no irqfd took its signals, and the VMM reads them: it may inject the interrupt itself",
+                    Remedy.BY_VMM));
+            return;
         }
-        return counted.isOpen(eventfds)
-                ? Link.notShown(
-                        Hop.IRQFD,
-                        "no irqfd took its signals, and the VMM reads them: it may inject the interrupt itself",
-                        DeviceChains.BY_VMM)
-                : new Link(
-                        Hop.IRQFD,
-                        Link.State.DOUBTFUL,
-                        Optional.of(evidence),
-                        Optional.empty(),
-                        "no irqfd took its signals, and no VMM has its eventfd open now",
-                        List.of(Remedy.look(PostingObstacle.NO_CONSUMER.remedy())));
+        flaw(GuestRules.UNTAKEN, "", WAKEUP + ", which was not passed", isUnread);
+    }
+
+    private void flaw(Rule.Table<GuestRules.Probed> table, String what, String probe, boolean isUnread) {
+        put(Flaws.of(new GuestRules.Probed(new Fact.Facts(host), what, probe, isUnread), table)
+                .orElseThrow());
     }
 
     private static SortedSet<Integer> vcpus(List<Accepted> accepted) {
@@ -162,11 +154,7 @@ final class ProbedLinks {
                     vcpus(accepted),
                     "a worker gave it to this LAPIC, and perhaps to others"));
         } else if (Stages.sent(irqfds, false) == 0 && !refusals.isEmpty()) {
-            put(Link.broken(
-                    Hop.VCPU,
-                    Evidence.observed(RESULT),
-                    "KVM refused it: " + refusals,
-                    "let the guest enable the LAPIC, and address a vCPU that is there"));
+            flaw(GuestRules.REFUSED, refusals, RESULT, false);
         }
     }
 

@@ -22,7 +22,7 @@ import org.jspecify.annotations.Nullable;
  * inferred if only one possibility is left. For one use by one thread.
  */
 final class ProcessLinks {
-    private static final List<Remedy> BY_VMM = DeviceChains.BY_VMM;
+    private static final List<Remedy> BY_VMM = Remedy.BY_VMM;
     private static final String NOT_SEEN =
             "start the guest; look on the host, not in a container; a copy of a host needs"
                     + " proc/PID of its VMM, so capture it while the guest runs";

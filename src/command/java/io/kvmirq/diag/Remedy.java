@@ -3,6 +3,7 @@ package io.kvmirq.diag;
 
 import java.util.List;
 import java.util.Optional;
+import java.util.stream.Stream;
 
 /**
  * A change to make, or a fact to check. Immutable.
@@ -84,6 +85,16 @@ public record Remedy(Change change, String text, Takes takes, Optional<String> r
     /** The remedies that are left after a watch. */
     static List<Remedy> afterWatch(List<Remedy> remedies) {
         return remedies.stream().filter(one -> one.change() != Change.WATCH).toList();
+    }
+
+    /** The ways to see the links that no file shows. */
+    static final List<Remedy> BY_VMM = List.of(
+            of(Change.WATCH, "kvmirq explain --live 10 while it sends"),
+            look("the VMM: ForwardedIrq.path(), eventfd-id in /proc/PID/fdinfo"));
+
+    /** {@link #BY_VMM} after another tool. */
+    static List<Remedy> byVmmAfter(String other) {
+        return Stream.concat(Stream.of(look(other)), BY_VMM.stream()).toList();
     }
 
     /** When the change takes effect, and its risk, in brackets after a space. Empty if the remedy changes nothing. */

@@ -105,7 +105,7 @@ public record Sources(String guest, boolean virtio, Link vmm, List<Row> rows) {
                                 host.forDebugfs(
                                         "ls /sys/kernel/debug/kvm, whose names begin with the thread that made the VM")));
         rows.add(vcpus(host, guest.vcpus(), path));
-        rows.add(Row.notShown("irqfds", "KVM shows neither irqfds nor routes", DeviceChains.BY_VMM));
+        rows.add(Row.notShown("irqfds", "KVM shows neither irqfds nor routes", Remedy.BY_VMM));
         rows.add(Row.notShown(
                 "queues",
                 "virtqueues, and the vectors that the guest gave them, are in the guest's memory and in the VMM",

@@ -417,6 +417,7 @@ class PlantedFaultsTest {
     @Test
     void everyRuleIsProvoked() throws IOException {
         Set<String> rules = Doctor.rules().stream()
+                .filter(rule -> !rule.contains("/sys/kernel/tracing/")) // by probes: LiveTest, and the lab
                 .map(rule -> rule.split(" {2,}")[1])
                 .filter(rule -> !rule.startsWith("vfio."))
                 .collect(Collectors.toCollection(TreeSet::new));
