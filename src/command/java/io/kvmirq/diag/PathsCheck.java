@@ -3,6 +3,7 @@ package io.kvmirq.diag;
 
 import io.kvmirq.PciAddress;
 import io.kvmirq.diag.Finding.Status;
+import io.kvmirq.diag.Guests.Guest;
 import io.kvmirq.host.HostInterrupts;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.HostKvm;
@@ -20,8 +21,9 @@ import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
 /**
- * The check of the devices that guests have: whether each can send interrupts, whether its host irq and its VMM can take
- * them, and whether they are posted if the host can, as {@code explain} shows for each vector.
+ * The check of guests: whether each device that they have can send interrupts, whether its host irq and its VMM can take
+ * them, and whether they are posted if the host can, as {@code explain} shows for each vector; of guests without such a
+ * device, whether the VMM and the workers of vhost run.
  */
 final class PathsCheck {
     private static final int SHOWN = 4;
@@ -29,12 +31,13 @@ final class PathsCheck {
     private PathsCheck() {}
 
     static Finding paths(HostFacts host) {
-        Map<String, PciAddress> broken = new LinkedHashMap<>();
-        Map<String, PciAddress> doubtful = new LinkedHashMap<>();
-        Map<String, PciAddress> unposted = new LinkedHashMap<>();
+        Map<String, String> broken = new LinkedHashMap<>();
+        Map<String, String> doubtful = new LinkedHashMap<>();
+        Map<String, String> unposted = new LinkedHashMap<>();
         Set<Remedy> remedies = new LinkedHashSet<>();
         List<Chain> all = new ArrayList<>();
         int devices = 0;
+        int guests = 0;
         List<PciAddress> armed = host.interrupts().map(HostInterrupts::armed).orElse(List.of()).stream()
                 .map(HostInterrupts.ArmedVector::address)
                 .distinct()
@@ -61,15 +64,56 @@ final class PathsCheck {
             }
             devices++;
             all.addAll(chains);
-            add(address, chains, chain -> flaws(chain, Link.State.BROKEN), broken, remedies);
-            add(address, chains, chain -> flaws(chain, Link.State.DOUBTFUL), doubtful, remedies);
-            add(address, chains, PathsCheck::unposted, unposted, remedies);
+            add(
+                    address.toString(),
+                    address.toString(),
+                    chains,
+                    chain -> flaws(chain, Link.State.BROKEN),
+                    broken,
+                    remedies);
+            add(
+                    address.toString(),
+                    address.toString(),
+                    chains,
+                    chain -> flaws(chain, Link.State.DOUBTFUL),
+                    doubtful,
+                    remedies);
+            add(address.toString(), address.toString(), chains, PathsCheck::unposted, unposted, remedies);
+        }
+        for (Guest guest : Guests.of(host.files(), host).all()) {
+            if (guest.process().devices().isEmpty() && guest.process().mayHave().isEmpty()) {
+                Link vmm = VmmRules.of(host, guest.process(), guest.workers());
+                Chain chain = new Chain("", "", Optional.of(guest.title()), List.of(vmm), List.of(), List.of());
+                guests++;
+                all.add(chain);
+                String name = "--vm " + guest.process().pid();
+                add(
+                        name,
+                        "guest " + guest.process().name(),
+                        List.of(chain),
+                        one -> flaws(one, Link.State.BROKEN),
+                        broken,
+                        remedies);
+                add(
+                        name,
+                        "guest " + guest.process().name(),
+                        List.of(chain),
+                        one -> flaws(one, Link.State.DOUBTFUL),
+                        doubtful,
+                        remedies);
+            }
         }
         for (PciAddress address : DeviceChains.gone(host)) {
             devices++;
             List<Chain> chains = DeviceChains.gone(host, address).stream().toList();
             all.addAll(chains);
-            add(address, chains, chain -> flaws(chain, Link.State.BROKEN), broken, remedies);
+            add(
+                    address.toString(),
+                    address.toString(),
+                    chains,
+                    chain -> flaws(chain, Link.State.BROKEN),
+                    broken,
+                    remedies);
         }
         if (devices == 0 && host.vms().unreadable() > 0) {
             return Finding.of(
@@ -89,17 +133,16 @@ final class PathsCheck {
                                     + ", and /sys/bus/pci/devices lists no device: it was not copied, or is not mounted")
                     .with(Remedy.look("look on the host itself, or capture it again"));
         }
-        if (devices == 0) {
+        if (devices + guests == 0) {
             return Finding.pass(Check.PATHS, "none", "no process that is seen has a device of VFIO open");
         }
-        Map<String, PciAddress> worst = !broken.isEmpty() ? broken : !doubtful.isEmpty() ? doubtful : unposted;
+        Map<String, String> worst = !broken.isEmpty() ? broken : !doubtful.isEmpty() ? doubtful : unposted;
         Verdict verdict = Verdict.of(all, List.of(), List.of());
         Finding finding = verdict.grade() == Status.PASS
                 ? Finding.pass(
                         Check.PATHS,
                         "whole",
-                        (devices == 1 ? "1 device of a guest was" : devices + " devices of guests were")
-                                + " looked at, and no link that is seen is broken or doubtful")
+                        looked(devices, guests) + " looked at, and no link that is seen is broken or doubtful")
                 : Finding.of(
                         Check.PATHS,
                         verdict.grade(),
@@ -112,6 +155,13 @@ final class PathsCheck {
                 .with("doubtful", List.copyOf(doubtful.keySet()))
                 .with("notPosted", List.copyOf(unposted.keySet()))
                 .withVerdict(verdict);
+    }
+
+    private static String looked(int devices, int guests) {
+        String one = devices == 1 ? "1 device of a guest" : devices + " devices of guests";
+        String other = guests == 1 ? "1 guest without a device of VFIO" : guests + " guests without a device of VFIO";
+        return (guests == 0 ? one : devices == 0 ? other : one + " and " + other)
+                + (devices + guests == 1 ? " was" : " were");
     }
 
     /** A flaw, and what to do. */
@@ -133,10 +183,11 @@ final class PathsCheck {
 
     /** A flaw of some interrupts of a device is printed with their names, a flaw of all without. */
     private static void add(
-            PciAddress address,
+            String target,
+            String subject,
             List<Chain> chains,
             Function<Chain, Stream<Flaw>> of,
-            Map<String, PciAddress> flaws,
+            Map<String, String> flaws,
             Set<Remedy> remedies) {
         Map<String, List<String>> interrupts = new LinkedHashMap<>();
         for (Chain chain : chains) {
@@ -148,16 +199,16 @@ final class PathsCheck {
             });
         }
         interrupts.forEach((text, names) -> flaws.put(
-                address
+                subject
                         + (names.size() == chains.size()
                                 ? ""
                                 : " " + names.stream().limit(SHOWN).collect(Collectors.joining(", "))
                                         + (names.size() > SHOWN ? ", ..." : ""))
                         + text,
-                address));
+                target));
     }
 
-    private static String shown(HostFacts host, Map<String, PciAddress> flaws) {
+    private static String shown(HostFacts host, Map<String, String> flaws) {
         return flaws.keySet().stream().limit(SHOWN).collect(Collectors.joining("; "))
                 + (flaws.size() > SHOWN ? "; and " + (flaws.size() - SHOWN) + " more" : "")
                 + "; " + host.command("explain " + flaws.values().iterator().next()) + " shows the chain";

@@ -27,6 +27,7 @@ class CasesTest {
             booted-with-pci-nomsi | explain 0000:00:01.0 | 18 | device broken | has pci=nomsi
             booted-without-lpis | explain 0000:00:01.0 | 18 | device broken | has irqchip.gicv3_nolpi
             physical-function-without-driver | explain 0000:00:01.0 | 0 | device doubtful | no driver is bound to the physical function
+            another-guest-is-frozen | doctor --check paths | 1 | none | guest db is broken at its VMM
             apic-errors | explain 0000:00:01.0 | 0 | host irq doubtful | have reported 48211 errors (ERR)
             configuration-request-retry | explain 0000:00:01.0 | 18 | device broken | Configuration Request Retry Status
             device-and-vcpus-at-other-nodes | explain 0000:00:01.0 | 0 | host irq doubtful | the device is at node 1
