@@ -32,13 +32,18 @@ final class IommuChecks {
         List<String> units = host.iommus();
         int groups = host.groups();
         if (!units.isEmpty() && groups > 0) {
-            return Finding.pass(
-                            Check.IOMMU,
-                            "in-use",
-                            String.join(", ", units) + (units.size() == 1 ? " translates" : " translate")
-                                    + " the DMA of devices, in " + groups + (groups == 1 ? " group" : " groups"))
-                    .with("units", units)
-                    .with("groups", (long) groups);
+            String translate = String.join(", ", units) + (units.size() == 1 ? " translates" : " translate")
+                    + " the DMA of devices, in " + groups + (groups == 1 ? " group" : " groups");
+            Finding finding = host.files().text("proc/cmdline").orElse("").contains("pcie_acs_override=")
+                    ? Finding.warn(
+                                    Check.IOMMU,
+                                    "acs-override",
+                                    translate
+                                            + "; the groups do not isolate (pcie_acs_override): a guest can reach other"
+                                            + " devices by peer-to-peer DMA")
+                            .with(Remedy.of(Change.KERNEL_PARAMETER, "remove pcie_acs_override, and give whole groups"))
+                    : Finding.pass(Check.IOMMU, "in-use", translate);
+            return finding.with("units", units).with("groups", (long) groups);
         }
         Finding finding = Finding.fail(
                         Check.IOMMU,

@@ -3,6 +3,8 @@ package io.kvmirq.diag;
 
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.host.facts.ThreadStat;
+import io.kvmirq.host.facts.VmProcess;
+import io.kvmirq.host.facts.VmProcess.VcpuFile;
 import io.kvmirq.path.Known;
 import java.util.BitSet;
 import java.util.List;
@@ -187,7 +189,7 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, boolean is
     }
 
     /**
-     * Another process that runs on a CPU now, as its first thread shows.
+     * Another process that runs on a CPU now, as its first thread or that of a vCPU shows.
      *
      * @param ticks the least CPU time of the process
      */
@@ -195,6 +197,18 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, boolean is
         String self = files().link("proc/self").orElse("");
         String own = String.valueOf(pid);
         Known<String> hidden = Fact.none();
+        for (VmProcess other : host().vms().all()) {
+            for (VcpuFile one : other.pid() == pid ? List.<VcpuFile>of() : other.vcpus()) {
+                OptionalInt thread = VmmRules.thread(host(), other, one);
+                if (thread.isPresent()
+                        && files().text("proc/" + other.pid() + "/task/" + thread.getAsInt() + "/stat")
+                                .flatMap(ThreadStat::parse)
+                                .filter(stat -> stat.isRunnable() && stat.cpu() == cpu && stat.ticks() >= ticks)
+                                .isPresent()) {
+                    return new Known.Observed<>(other.pid() + " (" + other.name() + ", vcpu " + one.id() + ")");
+                }
+            }
+        }
         for (String other : files().list("proc")) {
             if (!other.matches("\\d{1,9}") || other.equals(own) || other.equals(self)) {
                 continue;
