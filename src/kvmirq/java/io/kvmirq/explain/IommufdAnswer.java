@@ -5,7 +5,6 @@ import static io.kvmirq.Errno.*;
 import static io.kvmirq.explain.Fact.*;
 import static io.kvmirq.explain.Grade.*;
 import static io.kvmirq.explain.KernelCall.*;
-import static io.kvmirq.explain.Row.behaviour;
 import static io.kvmirq.explain.Row.refusal;
 import static io.kvmirq.explain.Text.*;
 
@@ -99,8 +98,6 @@ public enum IommufdAnswer implements Answer {
     COMPATIBLE_UNMAP_RANGE(refusal(UNTESTED, VFIO_UNMAP, ENOENT,
         "of an iommufd: nothing of the range is mapped, or it begins or ends inside a mapping", "unmap what was mapped",
         "drivers/iommu/iommufd/vfio_compat.c iommufd_vfio_unmap_dma()").or(IOMMUFD_UNMAP_RANGE.row)),
-    IOMMUFD_UNMAP_NOTHING(behaviour(SOURCE, "VFIO_IOMMU_UNMAP_DMA of nothing succeeds on an iommufd",
-        "drivers/iommu/iommufd/vfio_compat.c iommufd_vfio_unmap_dma()")),
 
     // Requests of containers, to an iommufd
     IOMMUFD_NO_COMPATIBLE(refusal(SOURCE, VFIO_IOMMU, ENODEV, NO_COMPATIBLE, COMPATIBLE,

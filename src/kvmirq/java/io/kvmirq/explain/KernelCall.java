@@ -91,7 +91,6 @@ public enum KernelCall {
     MEMORY("memory set", "KVM_SET_USER_MEMORY_REGION", "KVM_SET_USER_MEMORY_REGION2"),
     SMI("smi", "KVM_SMI"),
     DIRTY_LOG("dirty log get", "KVM_GET_DIRTY_LOG"),
-    RINGS_RESET("dirty rings reset", "KVM_RESET_DIRTY_RINGS"),
     ROUTES("routes set", "KVM_SET_GSI_ROUTING", "routing"),
     IRQFD("irqfd assign", "KVM_IRQFD", "irqfd"),
     IRQFD_LEVEL("irqfd assign level", IRQFD),

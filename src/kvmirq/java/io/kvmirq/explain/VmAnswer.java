@@ -256,17 +256,6 @@ public enum VmAnswer implements Answer {
         "kvm_main.c kvm_get_dirty_log_protect()").unless(TYPED_CALL)),
     DIRTY_LOG_NONE(refusal(MEASURED, DIRTY_LOG, ENOENT, "there is no such slot, or it keeps no log",
         "KVM_MEM_LOG_DIRTY_PAGES in its flags", "kvm_main.c kvm_get_dirty_log_protect()").unless(TYPED_CALL)),
-    DIRTY_LOG_RINGS(refusal(MEASURED, DIRTY_LOG, ENXIO, "the VM logs into rings of its vCPUs, and has no bitmaps",
-        "KVM_CAP_DIRTY_LOG_RING", "kvm_main.c kvm_get_dirty_log_protect()").unless(TYPED_CALL)),
-    RING_SIZE(refusal(MEASURED, CAP_ENABLE, EINVAL, "a ring has a power of 2 of bytes, at least a page and more than the"
-        + " processor's own log", "args[0], in bytes", "kvm_main.c kvm_vm_ioctl_enable_dirty_log_ring()")
-        .unless(TYPED_CALL)),
-    RING_LARGE(refusal(MEASURED, CAP_ENABLE, E2BIG, "a ring has at most 65536 entries of 16 bytes",
-        "args[0], in bytes", "kvm_main.c kvm_vm_ioctl_enable_dirty_log_ring()").unless(TYPED_CALL)),
-    RING_LATE(refusal(MEASURED, CAP_ENABLE, EINVAL, "the VM has rings, or vCPUs, already", ORDER,
-        "kvm_main.c kvm_vm_ioctl_enable_dirty_log_ring()").unless(TYPED_CALL)),
-    RING_NONE(refusal(MEASURED, RINGS_RESET, EINVAL, "the VM has no rings", "KVM_CAP_DIRTY_LOG_RING",
-        "kvm_main.c kvm_vm_ioctl_reset_dirty_pages()").unless(TYPED_CALL)),
     DIRTY_LOG_OF_GUEST(behaviour(MEASURED, "the log has pages that the guest or KVM wrote, and none that only user space"
         + " did", "kvm_main.c mark_page_dirty_in_slot()")),
     MEMORY_READ_ONLY(behaviour(MEASURED, "a guest's write to read-only memory exits as MMIO",
@@ -290,8 +279,7 @@ public enum VmAnswer implements Answer {
     VCPU_STATE_RELEASED(behaviour(MEASURED, "after a message of delivery mode 3 a halted vCPU is runnable",
         "x86.c kvm_arch_vcpu_ioctl_get_mpstate()")),
     VCPU_STARTUP(behaviour(MEASURED, "a start-up message (SIPI) starts a vCPU at its vector times 4096: CS is the vector"
-        + " times 256, RIP 0", "x86.c kvm_vcpu_deliver_sipi_vector()")),
-    STATS_NONE(behaviour(INFERRED, "the fake keeps no statistics: the file lists no descriptors", "binary_stats.c"));
+        + " times 256, RIP 0", "x86.c kvm_vcpu_deliver_sipi_vector()"));
     // spotless:on
 
     @SuppressWarnings("ImmutableEnumChecker") // a record of values

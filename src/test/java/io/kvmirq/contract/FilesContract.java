@@ -305,12 +305,6 @@ class FilesContract extends KernelSuite {
                 assertErrno(Errno.EINVAL, libc.write(fd, place[0], place[1]));
             }
         }
-        int stats = world.own(libc.ioctl(vm, Uapi.KVM_GET_STATS_FD, 0));
-        assertErrno(Errno.EBADF, libc.write(stats, -1, 8));
-        assertErrno(Errno.ESPIPE, libc.pwrite(stats, -1, 8, 0));
-        assertErrno(Errno.EFAULT, libc.pread(stats, -1, 0, 0));
-        assertErrno(Errno.EFAULT, libc.pread(stats, -1, 8, Long.MAX_VALUE));
-        assertErrno(Errno.EINVAL, libc.pread(stats, Buffers.allocate(8), Long.MAX_VALUE));
         assertErrno(Errno.ESPIPE, libc.pread(world.eventfd(), -1, 8, 0));
     }
 
@@ -350,7 +344,6 @@ class FilesContract extends KernelSuite {
         }
         int reads = world.own(libc.open(Buffers.cString("/dev/kvm"), 0));
         assertErrno(Errno.ENODEV, libc.mmap(PAGE, Uapi.PROT_READ | Uapi.PROT_WRITE, Uapi.MAP_PRIVATE, reads, 0));
-        assertErrno(Errno.EACCES, shared(world.own(libc.ioctl(vm, Uapi.KVM_GET_STATS_FD, 0)), PAGE, 0));
         for (long length : new long[] {-1, -PAGE}) {
             assertErrno(Errno.ENOMEM, libc.mmap(length, Uapi.PROT_READ, Uapi.MAP_PRIVATE | Uapi.MAP_ANONYMOUS, -1, 0));
         }
@@ -389,8 +382,6 @@ class FilesContract extends KernelSuite {
         for (int fd : new int[] {vm, world.vcpu(vm, 0), world.epollFd()}) {
             assertThat(libc.fcntl(fd, Uapi.F_GETFL, 0)).isEqualTo(Uapi.O_RDWR);
         }
-        assertThat(libc.fcntl(world.own(libc.ioctl(vm, Uapi.KVM_GET_STATS_FD, 0)), Uapi.F_GETFL, 0))
-                .isZero();
     }
 
     /** What KVM does for a VM does not depend on how the node was opened. */

@@ -5,7 +5,6 @@ import static io.kvmirq.contract.World.*;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Errno;
-import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
@@ -42,7 +41,6 @@ class LifetimesContract extends KernelSuite {
     void whatWasMadeFromAVmDoesNotKeepItsIrqfds() {
         world.vcpu(vm(), 0);
         world.own(kernel.deviceCreate(vm(), Uapi.KVM_DEV_TYPE_VFIO));
-        world.own(libc.ioctl(vm(), Uapi.KVM_GET_STATS_FD, 0));
         int event = world.eventfd();
         int leveled = world.eventfd();
         assertOk(kernel.irqfdAssign(vm(), event, 30));
@@ -113,20 +111,6 @@ class LifetimesContract extends KernelSuite {
         assertOk(kernel.deviceAttrHas(duplicate, Uapi.KVM_DEV_VFIO_FILE, Uapi.KVM_DEV_VFIO_FILE_ADD));
         world.close(duplicate);
         world.own(kernel.deviceCreate(vm, Uapi.KVM_DEV_TYPE_VFIO));
-    }
-
-    @Test
-    void statisticsOutliveVmAndVcpu() {
-        int vm = world.bareVm();
-        int vcpu = world.vcpu(vm, 0);
-        int ofVm = world.own(libc.ioctl(vm, Uapi.KVM_GET_STATS_FD, 0));
-        int ofVcpu = world.own(libc.ioctl(vcpu, Uapi.KVM_GET_STATS_FD, 0));
-        world.close(vcpu);
-        world.close(vm);
-        for (int stats : new int[] {ofVm, ofVcpu}) {
-            assertThat(libc.pread(stats, Buffers.allocate(Uapi.KvmStatsHeader.SIZE), 0))
-                    .isEqualTo(Uapi.KvmStatsHeader.SIZE);
-        }
     }
 
     @Test

@@ -11,8 +11,6 @@ import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.ValueSource;
 
 /** Memory slots: virt/kvm/kvm_main.c. */
 @Contract
@@ -241,45 +239,6 @@ class MemoryContract extends KernelSuite {
         RealModeGuest another = new RealModeGuest(world, vm, LOADS + "f4");
         assertOk(setMemory(1, 0, AT, PAGE, world.map(PAGE, 0, -1)));
         another.runToUnusable(0xf800);
-    }
-
-    // A ring for each vCPU instead of the bitmaps
-
-    private static final long RING = 1 << 16;
-
-    private int ring(int capability, long size) {
-        return libc.ioctl(vm, Uapi.KVM_ENABLE_CAP, Structs.of("kvm_enable_cap", capability, 1, size)); // any flags
-    }
-
-    /** A processor that keeps a log of its own needs room for that too, so that not every small ring is one. */
-    @ParameterizedTest
-    @ValueSource(ints = {Uapi.KVM_CAP_DIRTY_LOG_RING, Uapi.KVM_CAP_DIRTY_LOG_RING_ACQ_REL})
-    void ringHasASizeAndIsChosenOnceBeforeVcpus(int capability) {
-        world.assumeX86();
-        long most = kernel.capabilityCheck(vm, capability);
-        assertThat(most).isEqualTo(1 << 20);
-        for (long size : new long[] {0, 2048, 12288, RING + 1}) {
-            assertErrno(Errno.EINVAL, ring(capability, size));
-        }
-        assertErrno(Errno.E2BIG, ring(capability, 2 * most));
-        assertErrno(Errno.EINVAL, libc.ioctl(vm, Uapi.KVM_RESET_DIRTY_RINGS, 0));
-        assertOk(ring(capability, RING));
-        assertErrno(Errno.EINVAL, ring(capability, RING));
-        assertErrno(Errno.E2BIG, ring(capability, 2 * most));
-        world.vcpu(vm, 0);
-        assertThat(libc.ioctl(vm, Uapi.KVM_RESET_DIRTY_RINGS, 0)).isZero();
-        vm = world.bareVm();
-        world.vcpu(vm, 0);
-        assertErrno(Errno.EINVAL, ring(capability, RING));
-    }
-
-    @Test
-    void withRingsThereAreNoBitmaps() {
-        world.assumeX86();
-        assertOk(ring(Uapi.KVM_CAP_DIRTY_LOG_RING, RING));
-        assertErrno(Errno.ENXIO, takeLog(7 << 16, NOWHERE));
-        assertOk(setMemory(0, Uapi.KVM_MEM_LOG_DIRTY_PAGES, 0, PAGE, world.map(PAGE, -1)));
-        assertErrno(Errno.ENXIO, takeLog(0, NOWHERE));
     }
 
     // The second form, since 6.8

@@ -8,9 +8,7 @@ import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.testing.Structs;
 import io.kvmirq.uapi.Uapi;
-import java.lang.ref.Reference;
 import java.nio.ByteBuffer;
-import java.nio.charset.StandardCharsets;
 import org.junit.jupiter.api.Test;
 
 /** The KVM device and VMs: virt/kvm/kvm_main.c, arch/x86/kvm/x86.c. */
@@ -262,75 +260,8 @@ class VmContract extends KernelSuite {
         assertOk(enable(vm, Uapi.KVM_CAP_SPLIT_IRQCHIP, 0, 24));
     }
 
-    // Statistics
-
-    private int stats(int fd) {
-        return world.own(libc.ioctl(fd, Uapi.KVM_GET_STATS_FD, 0));
-    }
-
-    private ByteBuffer header(int stats) {
-        ByteBuffer header = Buffers.allocate(Uapi.KvmStatsHeader.SIZE);
-        assertThat(libc.pread(stats, header, 0)).isEqualTo(Uapi.KvmStatsHeader.SIZE);
-        return header;
-    }
-
     @Test
-    void statisticsDescribeThemselves() {
-        int vm = world.bareVm();
-        for (int fd : new int[] {vm, world.vcpu(vm, 0)}) {
-            int stats = stats(fd);
-            ByteBuffer header = header(stats);
-            int name = header.getInt(Uapi.KvmStatsHeader.NAME_SIZE);
-            int count = header.getInt(Uapi.KvmStatsHeader.NUM_DESC);
-            int descriptors = header.getInt(Uapi.KvmStatsHeader.DESC_OFFSET);
-            assertThat(header.getInt(Uapi.KvmStatsHeader.FLAGS)).isZero();
-            assertThat(name).isEqualTo(48);
-            assertThat(header.getInt(Uapi.KvmStatsHeader.ID_OFFSET)).isEqualTo(Uapi.KvmStatsHeader.SIZE);
-            assertThat(descriptors).isEqualTo(Uapi.KvmStatsHeader.SIZE + name);
-            assertThat(header.getInt(Uapi.KvmStatsHeader.DATA_OFFSET)).isEqualTo(descriptors + count * (16 + name));
-            ByteBuffer id = Buffers.allocate(name);
-            assertThat(libc.pread(stats, id, Uapi.KvmStatsHeader.SIZE)).isEqualTo(name);
-            byte[] text = new byte[4];
-            id.get(0, text);
-            assertThat(new String(text, StandardCharsets.US_ASCII)).isEqualTo("kvm-");
-        }
-    }
-
-    @Test
-    void statisticsAreToBeReadAndFromAPlace() {
-        int stats = stats(world.bareVm());
-        assertThat(libc.fcntl(stats, Uapi.F_GETFD, 0)).isEqualTo(Uapi.FD_CLOEXEC);
-        assertErrno(Errno.EBADF, libc.write(stats, Buffers.allocate(8)));
-        assertErrno(Errno.ESPIPE, libc.pwrite(stats, Buffers.allocate(8), 0));
-        ByteBuffer first = Buffers.allocate(Uapi.KvmStatsHeader.SIZE);
-        assertThat(libc.read(stats, first)).isEqualTo(Uapi.KvmStatsHeader.SIZE);
-        assertThat(first).isEqualTo(header(stats));
-        assertErrno(Errno.ENOTTY, libc.ioctl(stats, Uapi.KVM_GET_STATS_FD, 0));
-    }
-
-    @Test
-    void lengthOfStatisticsReachesNoFurtherThanThisProcess() {
-        int stats = stats(world.bareVm());
-        ByteBuffer room = Buffers.allocate(8);
-        long address = libc.addressOf(room);
-        for (long length : new long[] {-1, Long.MIN_VALUE}) {
-            assertErrno(Errno.EFAULT, (int) libc.read(stats, address, length));
-            assertErrno(Errno.EFAULT, (int) libc.pread(stats, address, length, 0));
-            assertErrno(Errno.EFAULT, (int) libc.pread(stats, address, length, 1 << 20));
-        }
-        assertThat(libc.pread(stats, address, 0, 0)).isZero();
-        assertThat(libc.pread(stats, address, 8, 1 << 20)).isZero();
-        Reference.reachabilityFence(room);
-    }
-
-    @Test
-    void vmHasAsManyStatisticsFilesAsAreAskedFor() {
-        int vm = world.bareVm();
-        assertThat(header(stats(vm))).isEqualTo(header(stats(vm)));
-    }
-
-    @Test
-    void onlyVcpusAndStatisticsHaveMemoryOrPlaces() {
+    void onlyVcpusHaveMemoryOrPlaces() {
         int vm = world.bareVm();
         int flags = Uapi.MAP_SHARED;
         assertErrno(Errno.ENODEV, libc.mmap(4096, Uapi.PROT_READ, flags, vm, 0));

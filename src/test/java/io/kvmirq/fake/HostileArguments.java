@@ -77,7 +77,6 @@ final class HostileArguments {
         KINDS.put("ArmVmFile", FileKind.VM);
         KINDS.put("X86VcpuFile", FileKind.VCPU);
         KINDS.put("ArmVcpuFile", FileKind.VCPU);
-        KINDS.put("StatsFile", FileKind.STATS);
         KINDS.put("KvmVfioFile", FileKind.KVM_VFIO);
         KINDS.put("VgicFile", FileKind.KVM_DEVICE);
         KINDS.put("GicV2File", FileKind.KVM_DEVICE);

@@ -7,8 +7,8 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.kvmirq.Errno;
+import io.kvmirq.NotModelledException;
 import io.kvmirq.backend.Buffers;
-import io.kvmirq.contract.VfioDevice;
 import io.kvmirq.contract.VfioFiles;
 import io.kvmirq.contract.VfioWorld;
 import io.kvmirq.testing.Structs;
@@ -17,14 +17,11 @@ import io.kvmirq.uapi.UapiIommufd;
 import io.kvmirq.uapi.UapiIommufd.IommuIoasIovaRanges;
 import io.kvmirq.uapi.UapiIommufd.IommuIoasMap;
 import io.kvmirq.uapi.UapiIommufd.IommuIoasUnmap;
-import io.kvmirq.uapi.UapiIommufd.IommuVfioIoas;
-import io.kvmirq.uapi.UapiVfio;
-import io.kvmirq.uapi.UapiVfio.VfioIommuType1DmaUnmap;
 import java.nio.ByteBuffer;
 import org.junit.jupiter.api.AutoClose;
 import org.junit.jupiter.api.Test;
 
-/** An iommufd: its objects, its mappings, and what it answers in the place of a container. */
+/** An iommufd: its objects, and its mappings. */
 class VfioIommufdTest {
     private static final int FIXED = UapiIommufd.IOMMU_IOAS_MAP_FIXED_IOVA;
     private static final int READ = UapiIommufd.IOMMU_IOAS_MAP_READABLE;
@@ -108,16 +105,17 @@ class VfioIommufdTest {
     @Test
     void memoryMustAllowWhatTheDeviceMayDo() {
         vfio.fake().pciDevice(NAME, 1).add();
-        int group = vfio.open("/dev/vfio/1");
-        assertThat(vfio.setContainer(group, iommufd)).isZero();
+        int device = vfio.open("/dev/vfio/devices/vfio0");
+        assertThat(files.bind(device, iommufd)).isPositive();
+        int space = files.space(iommufd);
         long constant = vfio.world.map(PAGE, Uapi.PROT_READ, -1);
-        assertThat(map(1, FIXED | READ | UapiIommufd.IOMMU_IOAS_MAP_WRITEABLE, 0, constant, PAGE))
-                .isZero();
-        assertErrno(Errno.EFAULT, vfio.deviceFd(group, NAME));
-        assertThat(unmap(1, 0, PAGE)).isEqualTo(PAGE);
-        assertThat(map(1, FIXED | READ, 0, constant, PAGE)).isZero();
-        assertThat(vfio.deviceFd(group, NAME)).isPositive();
-        assertErrno(Errno.EFAULT, vfio.mapDma(iommufd, constant, PAGE, PAGE));
+        int write = FIXED | READ | UapiIommufd.IOMMU_IOAS_MAP_WRITEABLE;
+        assertThat(map(space, write, 0, constant, PAGE)).isZero();
+        assertErrno(Errno.EFAULT, files.attach(device, space));
+        assertThat(unmap(space, 0, PAGE)).isEqualTo(PAGE);
+        assertThat(map(space, FIXED | READ, 0, constant, PAGE)).isZero();
+        assertThat(files.attach(device, space)).isPositive();
+        assertErrno(Errno.EFAULT, map(space, write, PAGE, constant, PAGE));
     }
 
     @Test
@@ -152,75 +150,33 @@ class VfioIommufdTest {
         assertThat(range.getLong(8)).isEqualTo(-1);
     }
 
-    private int setCompatible(int operation, int space) {
-        ByteBuffer structure = Structs.of("iommu_vfio_ioas", IommuVfioIoas.SIZE, space, operation);
-        return vfio.ioctl(iommufd, UapiIommufd.IOMMU_VFIO_IOAS, structure);
-    }
-
     @Test
-    void iommufdIsAContainerFromItsFirstGroupOn() {
-        FakePciDevice hardware = vfio.fake().pciDevice(NAME, 1).msix(1).add();
-        assertThat(vfio.ioctl(iommufd, UapiVfio.VFIO_GET_API_VERSION, 0)).isZero();
-        assertThat(vfio.ioctl(iommufd, UapiVfio.VFIO_CHECK_EXTENSION, 3)).isEqualTo(1);
-        assertThat(vfio.ioctl(iommufd, UapiVfio.VFIO_CHECK_EXTENSION, 10))
-                .as("UPDATE_VADDR")
-                .isZero();
-        assertErrno(Errno.EINVAL, vfio.setIommu(iommufd, 99));
-        assertErrno(Errno.ENODEV, vfio.setIommu(iommufd, 3));
-        assertErrno(Errno.ENODEV, vfio.mapDma(iommufd, memory, 0, PAGE));
-        assertErrno(Errno.ENOTTY, vfio.ioctl(iommufd, UapiVfio.VFIO_IOMMU_DIRTY_PAGES, 0));
-        assertErrno(Errno.ENODEV, setCompatible(UapiIommufd.IOMMU_VFIO_IOAS_GET, 0));
+    void iommufdIsNoContainerOfTheFake() {
+        vfio.fake().pciDevice(NAME, 1).add();
         int group = vfio.open("/dev/vfio/1");
-        assertThat(vfio.setContainer(group, iommufd)).isZero();
-        assertErrno(Errno.EINVAL, vfio.setContainer(group, iommufd));
-        assertThat(setCompatible(UapiIommufd.IOMMU_VFIO_IOAS_GET, 0)).isZero();
-        assertThat(vfio.setIommu(iommufd, 3)).isZero();
-        assertThat(vfio.mapDma(iommufd, memory, 0, PAGE)).isZero();
-        assertErrno(Errno.EEXIST, vfio.mapDma(iommufd, memory, 0, PAGE));
-        assertThat(setCompatible(UapiIommufd.IOMMU_VFIO_IOAS_CLEAR, 0)).isZero();
-        assertErrno(Errno.ENODEV, vfio.deviceFd(group, NAME)); // no address space
-        assertErrno(Errno.ENOENT, setCompatible(UapiIommufd.IOMMU_VFIO_IOAS_SET, 99));
-        assertThat(setCompatible(UapiIommufd.IOMMU_VFIO_IOAS_SET, 1)).isZero();
-        int device = vfio.deviceFd(group, NAME);
-        assertThat(device).isPositive();
-        assertOk(vfio.bound(hardware, device, iommufd).arm(VfioDevice.MSIX, 0, vfio.world.eventfd()));
-        assertErrno(Errno.EINVAL, vfio.mapDma(iommufd, memory, 0xfee00000L, PAGE)); // messages
-        assertErrno(Errno.EFAULT, vfio.mapDma(iommufd, 0, 0x100000, PAGE)); // and memory is pinned
-        assertThat(vfio.unmapDma(iommufd, 0, 0, PAGE)).isEqualTo(PAGE);
-        assertThat(vfio.unmapDma(iommufd, 0, 0, PAGE))
-                .as("nothing is left, which is no error here")
-                .isZero();
-        for (int page : new int[] {1, 2}) {
-            assertThat(vfio.mapDma(iommufd, memory, (long) page * PAGE, PAGE)).isZero();
-        }
-        ByteBuffer half =
-                Structs.of("vfio_iommu_type1_dma_unmap", VfioIommuType1DmaUnmap.SIZE, 0, PAGE, PAGE + PAGE / 2);
-        assertErrno(Errno.ENOENT, vfio.ioctl(iommufd, UapiVfio.VFIO_IOMMU_UNMAP_DMA, half));
-        assertThat(half.getLong(VfioIommuType1DmaUnmap.LENGTH))
-                .as("what was unmapped before")
-                .isEqualTo(PAGE);
-        vfio.fake().libc().close(iommufd);
-        vfio.fake().libc().close(group);
-        assertErrno(Errno.EBUSY, vfio.open("/dev/vfio/1")); // the device holds both
-        vfio.fake().libc().close(device);
-        assertThat(vfio.open("/dev/vfio/1")).isPositive();
+        assertThatThrownBy(() -> vfio.setContainer(group, iommufd)).hasMessageContaining("VFIO_GROUP_SET_CONTAINER");
+        assertThatThrownBy(() -> vfio.mapDma(iommufd, memory, 0, PAGE)).hasMessageContaining("VFIO_IOMMU_MAP_DMA");
+        assertThatThrownBy(() -> vfio.ioctl(iommufd, UapiIommufd.IOMMU_VFIO_IOAS, Buffers.allocate(16)))
+                .isInstanceOf(NotModelledException.class)
+                .hasMessageContaining("IOMMU_VFIO_IOAS");
     }
 
     @Test
     void mappingThatTheIommuReservesKeepsTheDeviceOut() {
         vfio.fake().pciDevice(NAME, 1).add();
-        int group = vfio.open("/dev/vfio/1");
-        assertThat(vfio.setContainer(group, iommufd)).isZero();
-        assertThat(map(1, FIXED | READ, 0xfee00000L, memory, PAGE))
+        int device = vfio.open("/dev/vfio/devices/vfio0");
+        int space = files.space(iommufd);
+        assertThat(files.bind(device, iommufd)).isPositive();
+        assertThat(map(space, FIXED | READ, 0xfee00000L, memory, PAGE))
                 .as("no device yet")
                 .isZero();
-        assertThat(vfio.deviceFd(group, NAME)).isEqualTo(-98);
-        assertThat(unmap(1, 0xfee00000L, PAGE)).isEqualTo(PAGE);
-        assertThat(map(1, FIXED | READ, 0, 0, PAGE))
+        assertThat(files.attach(device, space)).isEqualTo(-98);
+        assertThat(unmap(space, 0xfee00000L, PAGE)).isEqualTo(PAGE);
+        assertThat(map(space, FIXED | READ, 0, 0, PAGE))
                 .as("memory that does not exist")
                 .isZero();
-        assertErrno(Errno.EFAULT, vfio.deviceFd(group, NAME));
-        assertThat(unmap(1, 0, PAGE)).isEqualTo(PAGE);
-        assertThat(vfio.deviceFd(group, NAME)).isPositive();
+        assertErrno(Errno.EFAULT, files.attach(device, space));
+        assertThat(unmap(space, 0, PAGE)).isEqualTo(PAGE);
+        assertThat(files.attach(device, space)).isPositive();
     }
 }

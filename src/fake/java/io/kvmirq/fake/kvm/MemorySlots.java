@@ -22,8 +22,6 @@ public final class MemorySlots {
     private static final int NONE = -1;
     private static final long MOST_PAGES = Integer.MAX_VALUE;
     private static final long PAGE = 4096;
-    /** KVM_DIRTY_RING_MAX_ENTRIES of 16 bytes. */
-    private static final long LARGEST_RING = 1L << 20;
     /** TASK_SIZE_MAX with five-level page tables, and with four-level ones, which every process can use. */
     private static final long USER_END = (1L << 56) - PAGE;
 
@@ -65,8 +63,6 @@ public final class MemorySlots {
     private final Map<Integer, NavigableMap<Long, Integer>> spaces = new HashMap<>();
     /** The dirty log of each logged slot, one bit for a page. */
     private final Map<Integer, BitSet> logs = new HashMap<>();
-    /** Whether vCPUs have dirty rings in place of logs. */
-    private boolean rings;
 
     public MemorySlots(Host host, Limits limits) {
         this.host = host;
@@ -184,9 +180,6 @@ public final class MemorySlots {
 
     /** KVM_GET_DIRTY_LOG. Clears the log, even if it cannot be copied to the caller. */
     int takeLog(ByteBuffer request) {
-        if (rings) {
-            return host.refuse(VmAnswer.DIRTY_LOG_RINGS);
-        }
         int id = request.getInt(Uapi.KvmDirtyLog.SLOT);
         if (isBeyond(id)) {
             return host.refuse(VmAnswer.DIRTY_LOG_SLOT);
@@ -206,28 +199,6 @@ public final class MemorySlots {
 
     private static boolean endsBelow(long end, Slot slot) {
         return slot.user >= 0 && slot.size >= 0 && slot.user <= end - slot.size;
-    }
-
-    // Rings: the fake fills none
-
-    /** KVM_CAP_DIRTY_LOG_RING and KVM_CAP_DIRTY_LOG_RING_ACQ_REL. */
-    public int useRings(long size, boolean vcpus) {
-        if (Long.bitCount(size) != 1 || Long.compareUnsigned(size, PAGE) < 0) {
-            return host.refuse(VmAnswer.RING_SIZE);
-        }
-        if (Long.compareUnsigned(size, LARGEST_RING) > 0) {
-            return host.refuse(VmAnswer.RING_LARGE);
-        }
-        if (rings || vcpus) {
-            return host.refuse(VmAnswer.RING_LATE);
-        }
-        rings = true;
-        return 0;
-    }
-
-    /** KVM_RESET_DIRTY_RINGS. */
-    public int resetRings() {
-        return rings ? 0 : host.refuse(VmAnswer.RING_NONE);
     }
 
     private static int space(int id) {
@@ -260,9 +231,6 @@ public final class MemorySlots {
     public void written(long guest, int length) {
         slot(guest).ifPresent(slot -> {
             BitSet log = logs.get(slot.getKey());
-            if (log != null && rings) {
-                throw new NotModelledException("a guest's write that goes into the ring of its vCPU");
-            }
             if (log != null) {
                 host.note(VmAnswer.DIRTY_LOG_OF_GUEST);
                 long at = guest - slot.getValue().guest;

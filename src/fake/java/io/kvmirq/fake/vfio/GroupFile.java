@@ -77,10 +77,8 @@ final class GroupFile extends FakeFile {
         if (group.devices().isEmpty()) {
             return host.refuse(VfioAnswer.VFIO_GROUP_GONE);
         }
-        if (file instanceof IommuFile iommufd) {
-            iommufd.createCompatible();
-            group.attach(iommufd);
-            return 0;
+        if (file instanceof IommuFile) {
+            throw new NotModelledException("VFIO_GROUP_SET_CONTAINER of an iommufd");
         }
         if (!(file instanceof ContainerFile container)) {
             return host.refuse(
@@ -121,11 +119,6 @@ final class GroupFile extends FakeFile {
         }
         if (host.isFull()) {
             return host.refuse(FileAnswer.FD_TABLE_FULL);
-        }
-        Optional<IommuFile> iommufd = group.iommufd();
-        if (iommufd.isPresent()) {
-            int refused = device.get().isOpen() ? 0 : device.get().bindCompatible(iommufd.get());
-            return refused < 0 ? refused : host.install(new DeviceFile(host, device.get(), this));
         }
         ContainerFile container = group.container();
         return container == null || !container.hasIommu()

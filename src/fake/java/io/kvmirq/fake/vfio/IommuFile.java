@@ -19,8 +19,6 @@ import org.jspecify.annotations.Nullable;
 final class IommuFile extends FakeFile {
     private final LongPredicate mayPin;
     private final NavigableMap<Integer, IommuObject> objects = new TreeMap<>();
-    /** The address space that requests of the container ABI use. */
-    private @Nullable AddressSpace compatible;
 
     /** @param mayPin whether an IOMMU driver may pin this many more bytes */
     IommuFile(Host host, LongPredicate mayPin) {
@@ -79,27 +77,8 @@ final class IommuFile extends FakeFile {
 
     private void remove(IommuObject object) {
         objects.values().remove(object);
-        if (object == compatible) {
-            compatible = null;
-        }
         if (object instanceof PageTable table) {
             table.space().remove(table);
-        }
-    }
-
-    Optional<AddressSpace> compatible() {
-        return Optional.ofNullable(compatible);
-    }
-
-    void setCompatible(@Nullable AddressSpace space) {
-        compatible = space;
-    }
-
-    /** Prepares for a group that uses this file as its container. */
-    void createCompatible() {
-        if (compatible == null) {
-            compatible = newSpace();
-            add(compatible);
         }
     }
 

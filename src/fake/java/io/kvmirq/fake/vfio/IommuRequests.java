@@ -15,17 +15,13 @@ import io.kvmirq.uapi.UapiIommufd.IommuIoasAlloc;
 import io.kvmirq.uapi.UapiIommufd.IommuIoasIovaRanges;
 import io.kvmirq.uapi.UapiIommufd.IommuIoasMap;
 import io.kvmirq.uapi.UapiIommufd.IommuIoasUnmap;
-import io.kvmirq.uapi.UapiIommufd.IommuVfioIoas;
 import io.kvmirq.uapi.UapiTable;
-import io.kvmirq.uapi.UapiVfio;
-import io.kvmirq.uapi.UapiVfio.VfioIommuType1DmaMap;
-import io.kvmirq.uapi.UapiVfio.VfioIommuType1DmaUnmap;
 import java.nio.ByteBuffer;
 import java.util.Optional;
 import java.util.function.ToIntFunction;
 import org.jspecify.annotations.Nullable;
 
-/** Requests of iommufd, and those of containers. Source: drivers/iommu/iommufd/main.c, ioas.c, vfio_compat.c. */
+/** Requests of iommufd, without those of containers. Source: drivers/iommu/iommufd/main.c, ioas.c. */
 final class IommuRequests {
     private static final int NUMBER_MASK = 0xff;
     private static final int FIRST = (int) UapiIommufd.IOMMU_DESTROY & NUMBER_MASK;
@@ -40,11 +36,6 @@ final class IommuRequests {
     private static final int MAP_RESERVED = 12;
     private static final int RANGE_SIZE = 16;
 
-    /** VFIO_DMA_CC_IOMMU and VFIO_UNMAP_ALL of vfio.h. */
-    private static final int COHERENT = 4;
-
-    private static final int UNMAP_ALL = 9;
-
     private static final Requests<IommuFile> OWN = new Requests<IommuFile>(
                     VfioAnswer.VFIO_UNKNOWN_REQUEST, IommuRequests::notModelled)
             .value(
@@ -53,17 +44,7 @@ final class IommuRequests {
             .value(UapiIommufd.IOMMU_IOAS_ALLOC, command(IommuIoasAlloc.SIZE, IommuRequests::alloc))
             .value(UapiIommufd.IOMMU_IOAS_IOVA_RANGES, command(IommuIoasIovaRanges.SIZE, IommuRequests::ranges))
             .value(UapiIommufd.IOMMU_IOAS_MAP, command(IommuIoasMap.SIZE, IommuRequests::map))
-            .value(UapiIommufd.IOMMU_IOAS_UNMAP, command(IommuIoasUnmap.SIZE, IommuRequests::unmap))
-            .value(UapiIommufd.IOMMU_VFIO_IOAS, command(IommuVfioIoas.SIZE, IommuRequests::compatible));
-
-    private static final Requests<IommuFile> OF_CONTAINERS = new Requests<IommuFile>(
-                    VfioAnswer.VFIO_UNKNOWN_REQUEST,
-                    number -> number == UapiVfio.VFIO_IOMMU_GET_INFO ? "VFIO_IOMMU_GET_INFO of an iommufd" : null)
-            .value(UapiVfio.VFIO_GET_API_VERSION, (file, none) -> UapiVfio.VFIO_API_VERSION)
-            .value(UapiVfio.VFIO_CHECK_EXTENSION, IommuRequests::checkExtension)
-            .value(UapiVfio.VFIO_SET_IOMMU, IommuRequests::setIommu)
-            .value(UapiVfio.VFIO_IOMMU_MAP_DMA, IommuRequests::mapDma)
-            .value(UapiVfio.VFIO_IOMMU_UNMAP_DMA, IommuRequests::unmapDma);
+            .value(UapiIommufd.IOMMU_IOAS_UNMAP, command(IommuIoasUnmap.SIZE, IommuRequests::unmap));
 
     private IommuRequests() {}
 
@@ -71,12 +52,14 @@ final class IommuRequests {
         int number = (int) request & NUMBER_MASK;
         int last = file.host().build().isSince(6, 18) ? LAST : LAST_OF_6_12;
         return number < FIRST || number > last
-                ? OF_CONTAINERS.answer(file, request, argument)
+                ? OWN.refuse(file, request)
                 : file.host().copied(argument, Integer.BYTES, size -> OWN.answer(file, request, argument));
     }
 
     private static @Nullable String notModelled(long request) {
         UapiTable.Request known = UapiTable.find(request, UapiTable.FileKind.IOMMUFD);
+        UapiTable.Request ofContainers = UapiTable.find(request, UapiTable.FileKind.VFIO_CONTAINER);
+        known = known == null ? ofContainers : known;
         return known == null ? null : known.name();
     }
 
@@ -210,108 +193,6 @@ final class IommuRequests {
                     ? host.refuse(IommufdAnswer.IOMMUFD_UNMAP_RANGE)
                     : host.copyOut(
                             address, unmap.putLong(IommuIoasUnmap.LENGTH, unmapped.bytes()), IommuIoasUnmap.SIZE);
-        });
-    }
-
-    /** IOMMU_VFIO_IOAS. */
-    private static int compatible(IommuFile file, ByteBuffer request, long address) {
-        Host host = file.host();
-        if (request.getShort(IommuVfioIoas.OP + Short.BYTES) != 0) {
-            return host.refuse(IommufdAnswer.IOMMUFD_FLAGS);
-        }
-        return switch (request.getShort(IommuVfioIoas.OP)) {
-            case UapiIommufd.IOMMU_VFIO_IOAS_GET ->
-                onCompatible(
-                        file,
-                        space -> host.copyOut(
-                                address, request.putInt(IommuVfioIoas.IOAS_ID, file.id(space)), IommuVfioIoas.SIZE));
-            case UapiIommufd.IOMMU_VFIO_IOAS_SET ->
-                onSpace(file, request.getInt(IommuVfioIoas.IOAS_ID), space -> {
-                    file.setCompatible(space);
-                    return 0;
-                });
-            case UapiIommufd.IOMMU_VFIO_IOAS_CLEAR -> {
-                file.setCompatible(null);
-                yield 0;
-            }
-            default -> host.refuse(IommufdAnswer.IOMMUFD_FLAGS);
-        };
-    }
-
-    // Requests of containers
-
-    private static int onCompatible(IommuFile file, ToIntFunction<AddressSpace> call) {
-        Optional<AddressSpace> space = file.compatible();
-        return space.isEmpty() ? file.host().refuse(IommufdAnswer.IOMMUFD_NO_COMPATIBLE) : call.applyAsInt(space.get());
-    }
-
-    private static int checkExtension(IommuFile file, long extension) {
-        file.host().note(VfioAnswer.VFIO_EXTENSIONS);
-        if (extension == COHERENT) {
-            return onCompatible(file, space -> {
-                throw new NotModelledException("VFIO_DMA_CC_IOMMU: whether the IOMMU enforces coherency");
-            });
-        }
-        return isType1(extension) || extension == UNMAP_ALL ? 1 : 0;
-    }
-
-    private static boolean isType1(long type) {
-        return type == UapiVfio.VFIO_TYPE1_IOMMU || type == UapiVfio.VFIO_TYPE1v2_IOMMU;
-    }
-
-    private static int setIommu(IommuFile file, long type) {
-        if (!isType1(type)) {
-            return file.host().refuse(IommufdAnswer.IOMMUFD_TYPE);
-        }
-        return onCompatible(file, space -> {
-            if (type == UapiVfio.VFIO_TYPE1_IOMMU) {
-                throw new NotModelledException("VFIO_TYPE1_IOMMU of an iommufd, which splits mappings");
-            }
-            return 0;
-        });
-    }
-
-    private static int mapDma(IommuFile file, long address) {
-        Host host = file.host();
-        return host.copied(address, VfioIommuType1DmaMap.SIZE, map -> {
-            int known = UapiVfio.VFIO_DMA_MAP_FLAG_READ | UapiVfio.VFIO_DMA_MAP_FLAG_WRITE;
-            if (Integer.compareUnsigned(map.getInt(VfioIommuType1DmaMap.ARGSZ), VfioIommuType1DmaMap.SIZE) < 0
-                    || (map.getInt(VfioIommuType1DmaMap.FLAGS) & ~known) != 0) {
-                return host.refuse(VfioAnswer.VFIO_MAP_ARGUMENTS);
-            }
-            return onCompatible(
-                    file,
-                    space -> space.map(
-                            map.getLong(VfioIommuType1DmaMap.IOVA),
-                            map.getLong(VfioIommuType1DmaMap.VADDR),
-                            map.getLong(VfioIommuType1DmaMap.LENGTH),
-                            DmaMappings.access(map.getInt(VfioIommuType1DmaMap.FLAGS))));
-        });
-    }
-
-    private static int unmapDma(IommuFile file, long address) {
-        Host host = file.host();
-        return host.copied(address, VfioIommuType1DmaUnmap.SIZE, unmap -> {
-            int flags = unmap.getInt(VfioIommuType1DmaUnmap.FLAGS);
-            boolean all = (flags & UapiVfio.VFIO_DMA_UNMAP_FLAG_ALL) != 0;
-            if (Integer.compareUnsigned(unmap.getInt(VfioIommuType1DmaUnmap.ARGSZ), VfioIommuType1DmaUnmap.SIZE) < 0
-                    || (flags & ~UapiVfio.VFIO_DMA_UNMAP_FLAG_ALL) != 0) {
-                return host.refuse(VfioAnswer.VFIO_UNMAP_ARGUMENTS);
-            }
-            long iova = unmap.getLong(VfioIommuType1DmaUnmap.IOVA);
-            long length = unmap.getLong(VfioIommuType1DmaUnmap.LENGTH);
-            return onCompatible(file, space -> {
-                if (all && (iova != 0 || length != 0)) {
-                    return host.refuse(VfioAnswer.VFIO_UNMAP_RANGE);
-                }
-                AddressSpace.Unmapped unmapped = all ? space.unmapAll() : space.unmap(iova, length);
-                if (unmapped.bytes() == 0) {
-                    host.note(IommufdAnswer.IOMMUFD_UNMAP_NOTHING);
-                }
-                unmap.putLong(VfioIommuType1DmaUnmap.LENGTH, unmapped.bytes());
-                int refused = host.copyOut(address, unmap, VfioIommuType1DmaUnmap.SIZE);
-                return refused < 0 ? refused : host.refuse(unmapped.refused());
-            });
         });
     }
 }

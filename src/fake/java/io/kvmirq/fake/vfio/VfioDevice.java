@@ -2,7 +2,6 @@
 package io.kvmirq.fake.vfio;
 
 import io.kvmirq.explain.Answer;
-import io.kvmirq.explain.IommufdAnswer;
 import io.kvmirq.explain.VfioAnswer;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.file.VfioLines;
@@ -114,23 +113,6 @@ public abstract class VfioDevice implements VfioLines {
         }
         bound = iommufd.bind(this);
         return 0;
-    }
-
-    /** Binds the device to the iommufd of its group, and attaches it. Returns 0 or a negative errno. */
-    final int bindCompatible(IommuFile iommufd) {
-        int refused = bind(iommufd);
-        BoundDevice device = bound;
-        if (refused < 0 || device == null) {
-            return refused;
-        }
-        Optional<AddressSpace> space = iommufd.compatible();
-        refused = space.isEmpty()
-                ? host.refuse(IommufdAnswer.IOMMUFD_NO_COMPATIBLE)
-                : iommufd.attach(device, iommufd.id(space.get()));
-        if (refused < 0) {
-            unbind();
-        }
-        return refused;
     }
 
     private void unbind() {

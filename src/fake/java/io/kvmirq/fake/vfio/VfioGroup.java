@@ -12,8 +12,6 @@ final class VfioGroup {
     private final List<VfioDevice> devices = new ArrayList<>();
     private final List<PciFunction> ofHost = new ArrayList<>();
     private @Nullable ContainerFile container;
-    /** The iommufd that the group uses as its container; null for none. */
-    private @Nullable IommuFile iommufd;
     /** The iommufd to which devices of the group are bound; null for none. */
     private @Nullable IommuFile owner;
     /** The number of devices that are bound to {@link #owner}. */
@@ -89,25 +87,11 @@ final class VfioGroup {
             container.leave();
             container = null;
         }
-        if (iommufd != null) {
-            iommufd.closed();
-            iommufd = null;
-        }
-    }
-
-    Optional<IommuFile> iommufd() {
-        return Optional.ofNullable(iommufd);
-    }
-
-    /** Makes the group use an iommufd as its container. */
-    void attach(IommuFile to) {
-        to.opened();
-        iommufd = to;
     }
 
     /** Whether VFIO_GROUP_SET_CONTAINER succeeded. */
     boolean hasIommu() {
-        return container != null || iommufd != null;
+        return container != null;
     }
 
     /** Whether devices of the group may be bound to an iommufd. */

@@ -16,7 +16,20 @@ import java.util.Set;
  */
 final class IrqchipCalls {
     /** Capabilities that a real x86 VM can enable and the fake does not model; measured on 6.18. */
-    private static final Set<Integer> ENABLED_ELSEWHERE = Set.of(116, 143, 159, 168, 182, 188, 193, 201, 204, 213, 220);
+    private static final Set<Integer> ENABLED_ELSEWHERE = Set.of(
+            116,
+            143,
+            159,
+            168,
+            182,
+            188,
+            Uapi.KVM_CAP_DIRTY_LOG_RING,
+            193,
+            201,
+            204,
+            213,
+            220,
+            Uapi.KVM_CAP_DIRTY_LOG_RING_ACQ_REL);
 
     /** 2^32-1 cycles, each divided by 128, stay below 2^64 ns. */
     private static final long LONGEST_BUS_CYCLE = 1L << 25;

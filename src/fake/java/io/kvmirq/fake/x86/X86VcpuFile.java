@@ -9,7 +9,6 @@ import io.kvmirq.explain.VmAnswer;
 import io.kvmirq.fake.file.Requests;
 import io.kvmirq.fake.kvm.Attribute;
 import io.kvmirq.fake.kvm.MemorySlots;
-import io.kvmirq.fake.kvm.StatsFile;
 import io.kvmirq.fake.kvm.VcpuFile;
 import io.kvmirq.fake.posting.PostingVcpu;
 import io.kvmirq.fake.x86.cpu.DebugRegisters;
@@ -37,9 +36,6 @@ final class X86VcpuFile extends VcpuFile {
             .value(Uapi.KVM_RUN, X86VcpuFile::run)
             .value(Uapi.KVM_SET_SIGNAL_MASK, (vcpu, set) -> vcpu.setSignals(set))
             .value(Uapi.KVM_NMI, (vcpu, argument) -> vcpu.cpu.requestNmi())
-            .value(
-                    Uapi.KVM_GET_STATS_FD,
-                    (vcpu, argument) -> vcpu.host.install(new StatsFile(vcpu.host, "/vcpu-" + vcpu.id)))
             .in(
                     Uapi.KVM_INTERRUPT,
                     (vcpu, interrupt) ->

@@ -11,7 +11,6 @@ import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.file.Requests;
 import io.kvmirq.fake.kvm.FakeRoutes;
 import io.kvmirq.fake.kvm.MemorySlots;
-import io.kvmirq.fake.kvm.StatsFile;
 import io.kvmirq.fake.kvm.VmFile;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiTable;
@@ -38,12 +37,10 @@ final class X86VmFile extends VmFile {
             .value(Uapi.KVM_CREATE_VCPU, X86VmFile::createVcpu)
             .value(Uapi.KVM_CREATE_IRQCHIP, (vm, argument) -> vm.chips.create())
             .value(Uapi.KVM_SET_BOOT_CPU_ID, (vm, id) -> vm.chips.setBootVcpu(id))
-            .value(Uapi.KVM_GET_STATS_FD, (vm, argument) -> vm.host.install(new StatsFile(vm.host, "")))
             .value(Uapi.KVM_SET_TSS_ADDR, X86VmFile::setTss)
             .value(Uapi.KVM_SET_IDENTITY_MAP_ADDR, X86VmFile::setIdentityMap)
             .value(Uapi.KVM_SET_USER_MEMORY_REGION2, X86VmFile::setMemory2)
-            .value(Uapi.KVM_RESET_DIRTY_RINGS, (vm, argument) -> vm.memory().resetRings())
-            .in(Uapi.KVM_ENABLE_CAP, X86VmFile::enable)
+            .in(Uapi.KVM_ENABLE_CAP, (vm, capability) -> vm.chips.enable(capability))
             .in(Uapi.KVM_SIGNAL_MSI, X86VmFile::signalMsi)
             .in(Uapi.KVM_IRQ_LINE, (vm, line) -> vm.setLine(line, false))
             .inOut(Uapi.KVM_IRQ_LINE_STATUS, (vm, line) -> vm.setLine(line, true))
@@ -102,15 +99,6 @@ final class X86VmFile extends VmFile {
         return !host.build().fullIrqchip() && OF_FULL_IRQCHIP.contains(request)
                 ? host.refuse(VmAnswer.IRQCHIP_NOT_BUILT_IN)
                 : REQUESTS.answer(this, request, argument);
-    }
-
-    /** Enables a capability. Dirty rings are common to all architectures, so their flags are not checked. */
-    private int enable(ByteBuffer capability) {
-        return switch (capability.getInt(Uapi.KvmEnableCap.CAP)) {
-            case Uapi.KVM_CAP_DIRTY_LOG_RING, Uapi.KVM_CAP_DIRTY_LOG_RING_ACQ_REL ->
-                memory().useRings(capability.getLong(Uapi.KvmEnableCap.ARGS), !vcpus.isEmpty());
-            default -> chips.enable(capability);
-        };
     }
 
     /** KVM_REINJECT_CONTROL, whose request number contains no size. */
