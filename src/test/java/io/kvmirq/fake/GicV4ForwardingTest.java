@@ -168,6 +168,18 @@ class GicV4ForwardingTest {
         assertThat(world.vcpus.get(1).acknowledge()).isEqualTo(GicV4World.SECOND);
     }
 
+    /** A new assignment of the irqfd would end the vLPI. */
+    @Test
+    void rerouteToTheMessageThatIsThereMakesNoCall() {
+        Faults faults = new Faults();
+        GicV4World world = new GicV4World("gicv4", faults::over);
+        ForwardedIrq irq = Forwarding.of(world.vm, world.device)
+                .forward(world.device.msix().get(0), message(0));
+        faults.listen();
+        irq.reroute(message(0));
+        assertThat(faults.calls()).as("calls of a reroute to the same message").isEmpty();
+    }
+
     @ParameterizedTest
     @CsvSource({"gicv4,BY_HOST_IRQ", "'6.12,gicv4',BY_ROUTE", "'6.1,gicv4',BY_ROUTE", "gicv3,BY_HOST_IRQ"})
     void nothingIsLostAndTheMirrorAgrees(String profile, VlpiKernel kernel) {

@@ -14,6 +14,9 @@ import io.kvmirq.fake.FakeVcpu;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.VcpuExit;
 import io.kvmirq.kvm.VcpuState;
+import io.kvmirq.kvm.Vm;
+import io.kvmirq.kvm.VmListener;
+import io.kvmirq.kvm.WatchedVcpu;
 import io.kvmirq.kvm.X86Lapic;
 import io.kvmirq.mirror.LapicSample;
 import io.kvmirq.mirror.Mirror;
@@ -21,6 +24,8 @@ import io.kvmirq.mirror.Posting;
 import io.kvmirq.mirror.PredictedIrte;
 import io.kvmirq.mirror.PredictedPid;
 import io.kvmirq.mirror.VcpuStage;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.concurrent.FutureTask;
@@ -198,6 +203,51 @@ class WatchedVcpusTest {
             Optional<LapicSample> set = forwarding.mirror().now().lapic(FIRST);
             world.first.run();
             assertThat(forwarding.mirror().now().lapic(FIRST)).isEqualTo(set);
+        }
+    }
+
+    /** The first vCPU of a VM, as its listeners get it. */
+    private static WatchedVcpu watched(Vm vm) {
+        List<WatchedVcpu> watched = new ArrayList<>();
+        vm.listeners().add(new VmListener() {
+            @Override
+            public void vcpuAdded(VcpuId vcpu) {}
+
+            @Override
+            public void vcpuWatched(WatchedVcpu vcpu) {
+                watched.add(vcpu);
+            }
+
+            @Override
+            public void apicIdsWidened() {}
+        });
+        return watched.get(0);
+    }
+
+    /** A mirror that gets a vCPU from a second forwarding keeps the phase that it has. */
+    @Test
+    void phasesOfOneVcpuAreEqual() {
+        try (ForwardWorld world = new ForwardWorld("vtd-posting")) {
+            WatchedVcpu vcpu = watched(world.vm);
+            assertThat(new WatchedPhase(vcpu))
+                    .isEqualTo(new WatchedPhase(vcpu))
+                    .hasSameHashCodeAs(new WatchedPhase(vcpu));
+        }
+    }
+
+    @Test
+    void vcpuWithoutALapicIsAskedOnce() {
+        try (ForwardWorld world = new ForwardWorld("vtd-posting");
+                Vm bare = Vm.create(world.kernel);
+                Vcpu vcpu = bare.createVcpu(FIRST)) {
+            watched(bare).askForLapic();
+            world.fake.vcpu(0).exits(ioOut(0x3f8, 1, 'A'), ioOut(0x3f8, 1, 'B'));
+            world.faults.listen();
+            vcpu.run();
+            assertThat(world.faults.calls()).contains("KVM_GET_LAPIC");
+            world.faults.listen();
+            vcpu.run();
+            assertThat(world.faults.calls()).doesNotContain("KVM_GET_LAPIC");
         }
     }
 }
