@@ -17,6 +17,7 @@ import io.kvmirq.mirror.Event;
 import io.kvmirq.mirror.Mirror;
 import io.kvmirq.mirror.MirrorHost;
 import io.kvmirq.mirror.Posting;
+import io.kvmirq.path.Known;
 import io.kvmirq.testing.GuestIts;
 import java.util.Random;
 import org.junit.jupiter.api.Test;
@@ -170,7 +171,7 @@ class GicV4ForwardingTest {
 
     /** A new assignment of the irqfd would end the vLPI. */
     @Test
-    void rerouteToTheMessageThatIsThereMakesNoCall() {
+    void eventKeepsItsLpiIfItIsReroutedToTheMessageThatIsThere() {
         Faults faults = new Faults();
         GicV4World world = new GicV4World("gicv4", faults::over);
         ForwardedIrq irq = Forwarding.of(world.vm, world.device)
@@ -178,6 +179,7 @@ class GicV4ForwardingTest {
         faults.listen();
         irq.reroute(message(0));
         assertThat(faults.calls()).as("calls of a reroute to the same message").isEmpty();
+        assertThat(irq.path().vector()).as("the ITS gives the event an LPI").isInstanceOf(Known.Unknown.class);
     }
 
     @ParameterizedTest

@@ -123,6 +123,17 @@ class ForwardedChangeTest {
         assertThat(line.message()).isEmpty();
     }
 
+    @Test
+    void vectorsOfTwoRangesThatEndTogetherHaveNoTrigger() {
+        List<ForwardedIrq> irqs = forwarding.forwardAll(world.device.msix(0, 5), i -> to(i % 2, 0x30 + i));
+        forwarding.close(List.of(irqs.get(0), irqs.get(1), irqs.get(3)));
+        for (int vector = 0; vector < 5; vector++) {
+            assertThat(world.hardware.sendMessage(vector))
+                    .as("vector %d has a trigger", vector)
+                    .isEqualTo(vector == 2 || vector == 4);
+        }
+    }
+
     // Masks
 
     @Test

@@ -132,6 +132,16 @@ class HeldEventsTest {
         assertThat(masked.isPending()).isTrue();
     }
 
+    @ParameterizedTest
+    @ValueSource(strings = {"6.18", "gicv3"})
+    void nothingIsHeldAfterTheEndIfNoneCame(String profile) {
+        use(profile);
+        ForwardedIrq masked = forwarded();
+        masked.mask();
+        expect(masked::close, NONE);
+        assertThat(masked.isPending()).isFalse();
+    }
+
     /** The user of the former forwarding signals the message that waited, or gives it up. */
     @ParameterizedTest
     @ValueSource(strings = {"6.18", "gicv3", "gicv4"})
