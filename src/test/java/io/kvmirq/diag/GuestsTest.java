@@ -143,7 +143,7 @@ class GuestsTest {
                 .collect(Collectors.groupingBy(
                         path -> path.substring(path.lastIndexOf('/') + 1), Collectors.counting()));
         assertThat(kinds.get("comm")).isBetween(10_000L, 10_010L);
-        assertThat(kinds.get("stat")).isLessThan(20);
+        assertThat(kinds.get("stat")).isLessThan(100);
         assertThat(kinds.get("status")).isLessThan(100);
         assertThat(read.size()).isLessThan(12_000);
         assertThat(web(host).vcpus().all()).isEqualTo(2);

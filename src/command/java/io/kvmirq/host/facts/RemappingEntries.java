@@ -43,7 +43,7 @@ public final class RemappingEntries {
     /** The unit, the number of the message, and the chip; farther below, the vector of the CPU. */
     private static final Pattern INTEL_IRQ = Pattern.compile(
             "domain: +INTEL-IR-(\\d{1,4})(?:-\\S*)?\\s+hwirq: +0x([0-9a-f]{1,12})"
-                    + "\\s+chip: +(INTEL-IR\\S*)(?:.*\\n\\s*Vector: +(\\d{1,3})\\n)?",
+                    + "(?:\\s+chip: +(INTEL-IR\\S*)(?:.*\\n\\s*Vector: +(\\d{1,3})\\n)?)?",
             Pattern.DOTALL);
 
     private static final int INDEX_SHIFT = 16;
@@ -225,7 +225,7 @@ public final class RemappingEntries {
         long id = HexFormat.fromHexDigitsToLong(shown.group(2));
         int index = (int) ((id >> INDEX_SHIFT) + id & INDEX_MASK);
         int vector = shown.group(4) == null ? -1 : Integer.parseInt(shown.group(4));
-        return Optional.of(
-                new Irq("dmar" + shown.group(1), index, shown.group(3).endsWith("POST"), vector));
+        return Optional.of(new Irq(
+                "dmar" + shown.group(1), index, String.valueOf(shown.group(3)).endsWith("POST"), vector));
     }
 }
