@@ -86,14 +86,12 @@ final class X86VcpuFile extends VcpuFile {
 
     private final X86Vm vm;
     private final X86Vm.Irqchip irqchip;
-    private final int id;
     private boolean running;
 
     X86VcpuFile(X86Vm vm, MemorySlots memory, int id, Optional<FakeLapic> lapic) {
         super(vm.host(), RUN_SIZE);
         this.vm = vm;
         this.irqchip = vm.irqchip();
-        this.id = id;
         this.lapic = lapic;
         this.state =
                 lapic.isPresent() && !vm.isBootVcpu(id) ? Uapi.KVM_MP_STATE_UNINITIALIZED : Uapi.KVM_MP_STATE_RUNNABLE;
