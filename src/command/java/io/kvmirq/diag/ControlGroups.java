@@ -14,7 +14,6 @@ import java.util.List;
 import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.Set;
-import java.util.function.Function;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
@@ -144,7 +143,6 @@ final class ControlGroups {
         Fact.form(text -> text.matches("[1-9]\\d{0,17}( .*)?|max( \\d{1,18})?|-1")));
     private static final Fact<Group, Throttled> STAT = new Fact<>("{group}/cpu.stat", ControlGroups::throttled);
 
-    private static final Function<Group, Remedy> RAISE = one -> Remedy.command("raise /" + one.path(QUOTA.file()));
     private static final String USED_UP = "the control group %s has used its quota of CPU time up in %d of %d periods: its"
         + " threads waited then%s";
     private static final String PRESSED =
@@ -161,10 +159,10 @@ final class ControlGroups {
     /** The pressure is the average of ten seconds, which is more than one look. */
     private static final Table<Group> TIME = new Table<>(Hop.VMM,
         broken("cgroup.throttled", STAT, one -> !one.fits() && one.waited(2), USED_UP).with(Group::called,
-            one -> STAT.in(one).waited(), one -> STAT.in(one).periods(), Group::others).remedy(RAISE)
+            one -> STAT.in(one).waited(), one -> STAT.in(one).periods(), Group::others).remedy(ControlGroups::raise)
             .on("of vCPUs", one -> one.vcpus),
         doubt("cgroup.throttled-sometimes", STAT, one -> one.waited(20), USED_UP).with(Group::called,
-            one -> STAT.in(one).waited(), one -> STAT.in(one).periods(), Group::others).remedy(RAISE).otherwise(),
+            one -> STAT.in(one).waited(), one -> STAT.in(one).periods(), Group::others).remedy(ControlGroups::raise).otherwise(),
         doubt("cgroup.cpu-pressure", CPU, one -> CPU.in(one) >= MOST_PRESSED, PRESSED).with(Group::called, one -> "a CPU",
             CPU::in, Group::others).remedy(one -> Remedy.command("give the guest CPUs of its own, or raise /"
             + one.directory + "/cpu.weight")),
@@ -262,5 +260,9 @@ final class ControlGroups {
                 flaws.apply(one, TIME);
             }
         }
+    }
+
+    private static Remedy raise(Group one) {
+        return Remedy.command("raise /" + one.path(QUOTA.file()));
     }
 }

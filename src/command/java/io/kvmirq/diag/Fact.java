@@ -6,7 +6,6 @@ import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.HostKvm;
 import io.kvmirq.path.Known;
 import java.util.IdentityHashMap;
-import java.util.Map;
 import java.util.Optional;
 import java.util.function.Function;
 import java.util.function.Predicate;
@@ -26,7 +25,7 @@ record Fact<S extends Fact.Subject, T>(String file, Function<S, Known<T>> read) 
     /** The facts of a subject that were read; each is read once. For use by one thread. */
     static final class Facts {
         final HostFacts host;
-        private final Map<Fact<?, ?>, Known<?>> known = new IdentityHashMap<>();
+        private final IdentityHashMap<Fact<?, ?>, Known<?>> known = new IdentityHashMap<>();
 
         Facts(HostFacts host) {
             this.host = host;

@@ -154,7 +154,7 @@ final class VfioRules {
         broken("vfio.no-remapping-arm", CHIPS, Device::hasOtherMessages, "no message of this host goes through an ITS, and those"
             + " of other controllers are not isolated; VFIO_SET_IOMMU answers EPERM").remedy(Device::remap)
             .on("arm64", one -> one.host().isArm() && !one.host().allowsUnsafeInterrupts()),
-        broken("vfio.reserved-region", REGIONS, one -> REGIONS.in(one).matches("(?s).*\\sdirect(\\n.*)?"), "the firmware has"
+        broken("vfio.reserved-region", REGIONS, one -> REGIONS.in(one).lines().anyMatch(line -> line.endsWith(" direct")), "the firmware has"
             + " reserved memory that a device of IOMMU group %s reaches at its own addresses (direct): VFIO_SET_IOMMU answers"
             + " EPERM, and since Linux 6.6 EINVAL", Remedy.of(Change.FIRMWARE, "switch off in the firmware what uses the device"
             + " (RMRR, IVMD: shared memory of a management controller), or use another device")).with(Device::group),

@@ -5,7 +5,6 @@ import static io.kvmirq.diag.Rule.broken;
 import static io.kvmirq.diag.Rule.doubt;
 import static io.kvmirq.diag.VmThread.*;
 
-import io.kvmirq.backend.HostFiles;
 import io.kvmirq.diag.Guests.Worker;
 import io.kvmirq.diag.Remedy.Change;
 import io.kvmirq.diag.Remedy.Takes;
@@ -36,7 +35,6 @@ final class VmmRules {
             Remedy.of(Change.COMMAND, "restart the guest", Takes.VMM_RESTART, "the guest is interrupted");
     static final Remedy ASK = Remedy.look("ask the VMM for its vCPUs (QEMU: info cpus)");
 
-    private final HostFiles files;
     private final HostFacts host;
     private final VmProcess process;
     private final Flaws flaws;
@@ -47,7 +45,6 @@ final class VmmRules {
 
     private VmmRules(HostFacts host, VmProcess process) {
         this.host = host;
-        this.files = host.files();
         this.process = process;
         this.flaws = new Flaws();
         this.tasks = host.threads(process.pid());

@@ -63,7 +63,7 @@ class RecordsTest {
             String macro = List.of("mmap", "ftruncate", "fcntl").contains(name) ? "__NR3264_" : "__NR_";
             claims.append(claim(macro + name, number.getInt(call)));
         }
-        Class<?> direct = Class.forName("io.kvmirq.backend.library.DirectLibc$Number");
+        Class<?> direct = Class.forName("io.kvmirq.backend.library.DirectLibc$Call");
         number = direct.getDeclaredField("arm64");
         number.setAccessible(true);
         for (Object call : direct.getEnumConstants()) {

@@ -13,7 +13,7 @@ public abstract class DirectLibc implements Libc {
     private static final boolean X86 = System.getProperty("os.arch", "").equals("amd64");
 
     /** Numbers of x86 and arm64. */
-    private enum Number {
+    private enum Call {
         READ(0, 63),
         WRITE(1, 64),
         CLOSE(3, 57),
@@ -31,12 +31,17 @@ public abstract class DirectLibc implements Libc {
         EPOLL_CREATE1(291, 20),
         PREADV2(327, 286);
 
+        private final int x86;
         private final int arm64;
-        private final int here;
 
-        Number(int x86, int arm64) {
+        Call(int x86, int arm64) {
+            this.x86 = x86;
             this.arm64 = arm64;
-            this.here = X86 ? x86 : arm64;
+        }
+
+        /** The number on this machine. */
+        int here() {
+            return X86 ? x86 : arm64;
         }
     }
 
@@ -50,88 +55,88 @@ public abstract class DirectLibc implements Libc {
 
     @Override
     public final int open(long path, int flags, int mode) {
-        return (int) call(Number.OPENAT.here, AT_FDCWD, path, flags | Uapi.O_CLOEXEC, mode, 0, 0);
+        return (int) call(Call.OPENAT.here(), AT_FDCWD, path, flags | Uapi.O_CLOEXEC, mode, 0, 0);
     }
 
     @Override
     public final int close(int fd) {
-        return (int) call(Number.CLOSE.here, fd, 0, 0, 0, 0, 0);
+        return (int) call(Call.CLOSE.here(), fd, 0, 0, 0, 0, 0);
     }
 
     @Override
     public final int fcntl(int fd, int command, int argument) {
-        return (int) call(Number.FCNTL.here, fd, command, argument, 0, 0, 0);
+        return (int) call(Call.FCNTL.here(), fd, command, argument, 0, 0, 0);
     }
 
     @Override
     public final long read(int fd, long to, long length) {
-        return waitingCall(Number.READ.here, fd, to, length, 0, 0, 0);
+        return waitingCall(Call.READ.here(), fd, to, length, 0, 0, 0);
     }
 
     /** It waits only at a full eventfd that lacks O_NONBLOCK; that which ends a wait at tear-down must not fail. */
     @Override
     public final long write(int fd, long from, long length) {
-        return call(Number.WRITE.here, fd, from, length, 0, 0, 0);
+        return call(Call.WRITE.here(), fd, from, length, 0, 0, 0);
     }
 
     @Override
     public final long pread(int fd, long to, long length, long offset) {
-        return waitingCall(Number.PREAD64.here, fd, to, length, offset, 0, 0);
+        return waitingCall(Call.PREAD64.here(), fd, to, length, offset, 0, 0);
     }
 
     @Override
     public final long pwrite(int fd, long from, long length, long offset) {
-        return waitingCall(Number.PWRITE64.here, fd, from, length, offset, 0, 0);
+        return waitingCall(Call.PWRITE64.here(), fd, from, length, offset, 0, 0);
     }
 
     /** The kernel takes the offset in two halves, and of 64 bits all in the first. */
     @Override
     public final long preadv2(int fd, long vectors, int count, long offset, int flags) {
-        return waitingCall(Number.PREADV2.here, fd, vectors, count, offset, 0, flags);
+        return waitingCall(Call.PREADV2.here(), fd, vectors, count, offset, 0, flags);
     }
 
     @Override
     public final int ioctl(int fd, long request, long argument) {
         return (int)
                 (request == Uapi.KVM_RUN
-                        ? waitingCall(Number.IOCTL.here, fd, request, argument, 0, 0, 0)
-                        : call(Number.IOCTL.here, fd, request, argument, 0, 0, 0));
+                        ? waitingCall(Call.IOCTL.here(), fd, request, argument, 0, 0, 0)
+                        : call(Call.IOCTL.here(), fd, request, argument, 0, 0, 0));
     }
 
     @Override
     public final long mmap(long length, int protection, int flags, int fd, long offset) {
-        return call(Number.MMAP.here, 0, length, protection, flags, fd, offset);
+        return call(Call.MMAP.here(), 0, length, protection, flags, fd, offset);
     }
 
     @Override
     public final int munmap(long address, long length) {
-        return (int) call(Number.MUNMAP.here, address, length, 0, 0, 0, 0);
+        return (int) call(Call.MUNMAP.here(), address, length, 0, 0, 0, 0);
     }
 
     @Override
     public final int ppoll(long fds, long count, long timeout) {
-        return (int) waitingCall(Number.PPOLL.here, fds, count, timeout, 0, 0, 0);
+        return (int) waitingCall(Call.PPOLL.here(), fds, count, timeout, 0, 0, 0);
     }
 
     @Override
     public final int eventfd(int count, int flags) {
-        return (int) call(Number.EVENTFD2.here, count, flags | Uapi.O_CLOEXEC, 0, 0, 0, 0);
+        return (int) call(Call.EVENTFD2.here(), count, flags | Uapi.O_CLOEXEC, 0, 0, 0, 0);
     }
 
     @Override
     public final int epollCreate(int flags) {
-        return (int) call(Number.EPOLL_CREATE1.here, flags | Uapi.EPOLL_CLOEXEC, 0, 0, 0, 0, 0);
+        return (int) call(Call.EPOLL_CREATE1.here(), flags | Uapi.EPOLL_CLOEXEC, 0, 0, 0, 0, 0);
     }
 
     @Override
     public final int epollCtl(int epoll, int operation, int fd, long event) {
-        return (int) call(Number.EPOLL_CTL.here, epoll, operation, fd, event, 0, 0);
+        return (int) call(Call.EPOLL_CTL.here(), epoll, operation, fd, event, 0, 0);
     }
 
     /** arm64 has no epoll_wait. */
     @Override
     public final int epollWait(int epoll, long events, int max, int timeoutMillis) {
-        return (int) waitingCall(Number.EPOLL_PWAIT.here, epoll, events, max, timeoutMillis, 0, 0);
+        return (int) waitingCall(Call.EPOLL_PWAIT.here(), epoll, events, max, timeoutMillis, 0, 0);
     }
 
     @Override
