@@ -323,7 +323,7 @@ public final class DeviceChains {
                         + (uses.isEmpty() ? "" : ", " + String.join(", ", uses)) + "; ";
         return new Link(
                 Hop.HOST_IRQ,
-                Link.State.BROKEN,
+                first.rule().equals("vfio.not-bound-parent") ? Link.State.IDLE : Link.State.BROKEN,
                 Optional.of(Evidence.observed("/sys/bus/pci/devices/" + device.address())),
                 Optional.empty(),
                 ofHost + refusals.stream().map(VfioOutlook.Refusal::text).collect(Collectors.joining("; ")),

@@ -23,6 +23,8 @@ final class VfioRules {
     private static final String EMULATE_IOMMU = "this host is a VM: let its hypervisor give it an IOMMU (QEMU: -machine"
             + " q35,kernel-irqchip=split -device ";
 
+    private static final String MDEVS = "sys/bus/mdev/devices/";
+
     /** A device, and a process that has it open; 0 if the rules are about none. */
     record Device(Fact.Facts facts, PciDevice device, int holder) implements Fact.Subject {
         @Override
@@ -57,6 +59,11 @@ final class VfioRules {
             return host().allowsUnsafeInterrupts()
                     || host().isArm()
                     || host().interrupts().map(irqs -> irqs.hasChip("IR-")).orElse(true);
+        }
+
+        boolean isParent() {
+            return files().list("sys/bus/mdev/devices").stream()
+                    .anyMatch(one -> files().link(MDEVS + one).orElse("").contains("/" + address() + "/"));
         }
 
         /** Whether devices have messages, and none goes through an ITS, which alone isolates them. */
@@ -142,7 +149,10 @@ final class VfioRules {
     private static final Table<Device> OF_GROUP = new Table<>(Hop.HOST_IRQ,
         broken("vfio.no-module", DRIVERS, one -> !one.host().hasVfioPci() && !one.isBound(),
             "the module vfio-pci is not loaded", Remedy.command("modprobe vfio-pci")),
-        broken("vfio.not-bound", DRIVER, one -> !one.isBound(), "%s is bound to %s, and VFIO needs vfio-pci",
+        broken("vfio.not-bound-parent", DRIVER, one -> !one.isBound() && one.isParent(), "the host keeps %s: its driver gives"
+            + " parts of it to guests (mdev), and loses them with the device", Remedy.look("give the guest a part: ls /sys/bus/mdev/devices"))
+            .with(Device::address),
+        broken("vfio.not-bound", DRIVER, one -> !one.isBound() && !one.isParent(), "%s is bound to %s, and VFIO needs vfio-pci",
             Remedy.command("bind it to vfio-pci"))
             .with(one -> one.device.driver().map(name -> "the driver " + name).orElse("no driver"), Device::address),
         broken("vfio.group-not-viable", MEMBERS, one -> !one.blocking().isEmpty(), "drivers of the host use other devices of"

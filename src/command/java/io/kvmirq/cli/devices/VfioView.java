@@ -62,7 +62,9 @@ record VfioView(
     List<String> bind(HostFacts host) {
         List<String> commands = new ArrayList<>();
         if (device.isBoundToVfio()
-                || outlook.refusals().stream().anyMatch(refusal -> IN_VAIN.contains(refusal.cause()))) {
+                || outlook.refusals().stream()
+                        .anyMatch(refusal -> IN_VAIN.contains(refusal.cause())
+                                || refusal.rule().equals("vfio.not-bound-parent"))) {
             return commands;
         }
         if (!host.hasVfioPci()) {

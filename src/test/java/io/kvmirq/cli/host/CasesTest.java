@@ -37,6 +37,8 @@ class CasesTest {
             entry-with-another-source | explain 0000:00:01.0 | 10 | host irq broken | allows the source 00:03.0
             harmless-amd-of-linux-5-15 | explain 0000:00:02.0 | 0 | none | nothing visible is broken
             harmless-intx-pending-at-this-moment | explain 0000:00:02.0 | 0 | none | nothing visible is broken
+            harmless-vgpu | explain 0000:00:02.0 | 0 | none | the host keeps 0000:00:02.0
+            parent-of-a-vgpu-fell-off-the-bus | explain 0000:00:02.0 | 18 | device broken | does not answer
             host-posted-msi | explain 0000:00:01.0 | 17 | none | posts to a CPU of the host (intremap=posted_msi)
             iommu-reports-faults | explain 0000:00:01.0 | 0 | host irq doubtful | has reported 48211 faults
             iothread-hangs | explain 0000:00:01.0 | 0 | VMM doubtful | (IO iothread1) sleeps uninterruptibly

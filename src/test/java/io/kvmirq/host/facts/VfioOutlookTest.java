@@ -140,6 +140,14 @@ class VfioOutlookTest {
     }
 
     @Test
+    void parentOfVirtualDevicesStaysWithTheHost() throws Exception {
+        RecordedHost host = RecordedHost.of("amd-6.1")
+                .link(NETWORK_FILES + "driver", "../nvidia")
+                .link("sys/bus/mdev/devices/b5a6f2c0", "../../../devices/pci0000:00/" + NETWORK + "/b5a6f2c0");
+        assertThat(only(host, VfioOutlook.Obstacle.NOT_BOUND)).startsWith("the host keeps 0000:00:02.0: ");
+    }
+
+    @Test
     void variantOfVfioPciIsAsGood() throws Exception {
         RecordedHost host = RecordedHost.of("amd-6.1").link(NETWORK_FILES + "driver", "../mlx5_vfio_pci");
         assertThat(causes(host, NETWORK)).isEmpty();
