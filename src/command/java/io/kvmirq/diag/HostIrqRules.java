@@ -428,8 +428,8 @@ final class HostIrqRules {
             && !contains(irq.quiet(), irq.pinned()), "it interrupts CPU %s, and all vCPUs are pinned to CPU %s: each"
             + " interrupt wakes another CPU").and(PINNED).with(Irq::cpu, irq -> CpuList.name(irq.pinned()))
             .remedy(irq -> irq.affine(irq.pinned())).on("not posted", Irq::isOnCpu),
-        doubt("host-irq.vcpus-far-from-device", PINNED, irq -> irq.isFarFromVcpus(), "the device is at node %d, CPU %s, and"
-            + " all vCPUs are pinned to CPU %s: each interrupt and DMA crosses the nodes").and(NUMA).and(NEAR)
+        doubt("host-irq.vcpus-far-from-device", NUMA, irq -> irq.isFarFromVcpus(), "the device is at node %d, CPU %s, and"
+            + " all vCPUs are pinned to CPU %s: each interrupt and DMA crosses the nodes").and(PINNED).and(NEAR)
             .with(Irq::node, irq -> CpuList.name(NEAR.in(irq)), irq -> CpuList.name(irq.pinned())).remedy(irq ->
             Remedy.command("pin the vCPUs to CPU " + CpuList.name(NEAR.in(irq)))),
         doubt("host-irq.far-from-device", USED, irq -> irq.pinned().isEmpty() && irq.isFarFrom(NEAR.in(irq)),
