@@ -489,7 +489,7 @@ final class HostIrqRules {
                 : Fact.none();
     }
 
-    /** The thread of another process with a higher real-time priority that runs on the CPU of a handler. */
+    /** A thread of the VMM with a higher real-time priority that runs on the CPU of a handler. */
     private static Known<String> above(Irq irq) {
         Optional<ThreadStat> own = HANDLER.of(irq).known().map(Handler::stat).filter(ThreadStat::isRunnable);
         Optional<VmProcess> vmm = irq.of.vmm();
