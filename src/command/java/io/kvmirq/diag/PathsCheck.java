@@ -28,13 +28,20 @@ import java.util.stream.Stream;
 final class PathsCheck {
     private static final int SHOWN = 4;
 
+    /** Flaws, with what explain is asked to show them. */
+    private final Map<String, String> broken = new LinkedHashMap<>();
+
+    private final Map<String, String> doubtful = new LinkedHashMap<>();
+    private final Map<String, String> unposted = new LinkedHashMap<>();
+    private final Set<Remedy> remedies = new LinkedHashSet<>();
+
     private PathsCheck() {}
 
     static Finding paths(HostFacts host) {
-        Map<String, String> broken = new LinkedHashMap<>();
-        Map<String, String> doubtful = new LinkedHashMap<>();
-        Map<String, String> unposted = new LinkedHashMap<>();
-        Set<Remedy> remedies = new LinkedHashSet<>();
+        return new PathsCheck().look(host);
+    }
+
+    private Finding look(HostFacts host) {
         List<Chain> all = new ArrayList<>();
         int devices = 0;
         int guests = 0;
@@ -64,21 +71,7 @@ final class PathsCheck {
             }
             devices++;
             all.addAll(chains);
-            add(
-                    address.toString(),
-                    address.toString(),
-                    chains,
-                    chain -> flaws(chain, Link.State.BROKEN),
-                    broken,
-                    remedies);
-            add(
-                    address.toString(),
-                    address.toString(),
-                    chains,
-                    chain -> flaws(chain, Link.State.DOUBTFUL),
-                    doubtful,
-                    remedies);
-            add(address.toString(), address.toString(), chains, PathsCheck::unposted, unposted, remedies);
+            add(address.toString(), address.toString(), chains);
         }
         for (Guest guest : Guests.of(host.files(), host).all()) {
             if (guest.process().devices().isEmpty() && guest.process().mayHave().isEmpty()) {
@@ -86,34 +79,14 @@ final class PathsCheck {
                 Chain chain = new Chain("", "", Optional.of(guest.title()), List.of(vmm), List.of(), List.of());
                 guests++;
                 all.add(chain);
-                String name = "--vm " + guest.process().pid();
-                add(
-                        name,
-                        "guest " + guest.process().name(),
-                        List.of(chain),
-                        one -> flaws(one, Link.State.BROKEN),
-                        broken,
-                        remedies);
-                add(
-                        name,
-                        "guest " + guest.process().name(),
-                        List.of(chain),
-                        one -> flaws(one, Link.State.DOUBTFUL),
-                        doubtful,
-                        remedies);
+                add("--vm " + guest.process().pid(), "guest " + guest.process().name(), List.of(chain));
             }
         }
         for (PciAddress address : DeviceChains.gone(host)) {
             devices++;
             List<Chain> chains = DeviceChains.gone(host, address).stream().toList();
             all.addAll(chains);
-            add(
-                    address.toString(),
-                    address.toString(),
-                    chains,
-                    chain -> flaws(chain, Link.State.BROKEN),
-                    broken,
-                    remedies);
+            add(address.toString(), address.toString(), chains, chain -> flaws(chain, Link.State.BROKEN), broken);
         }
         if (devices == 0 && host.vms().unreadable() > 0) {
             return Finding.of(
@@ -181,14 +154,19 @@ final class PathsCheck {
                         new Flaw(" is not posted, though this host can post it: " + claim.text(), claim.remedies()));
     }
 
+    private void add(String target, String subject, List<Chain> chains) {
+        add(target, subject, chains, chain -> flaws(chain, Link.State.BROKEN), broken);
+        add(target, subject, chains, chain -> flaws(chain, Link.State.DOUBTFUL), doubtful);
+        add(target, subject, chains, PathsCheck::unposted, unposted);
+    }
+
     /** A flaw of some interrupts of a device is printed with their names, a flaw of all without. */
-    private static void add(
+    private void add(
             String target,
             String subject,
             List<Chain> chains,
             Function<Chain, Stream<Flaw>> of,
-            Map<String, String> flaws,
-            Set<Remedy> remedies) {
+            Map<String, String> flaws) {
         Map<String, List<String>> interrupts = new LinkedHashMap<>();
         for (Chain chain : chains) {
             of.apply(chain).forEach(flaw -> {
