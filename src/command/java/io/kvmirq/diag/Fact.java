@@ -82,6 +82,11 @@ record Fact<S extends Fact.Subject, T>(String file, Function<S, Known<T>> read) 
         });
     }
 
+    /** The words with which the kernel was booted. */
+    static <S extends Subject> Fact<S, String> commandLine() {
+        return text("proc/cmdline", form(text -> text.matches("\\P{Cntrl}+")));
+    }
+
     /** A fact that was read with the subject, from a file that is the evidence of rules. */
     static <S extends Subject> Fact<S, S> seen(String file) {
         return new Fact<>(file, Known.Observed::new);

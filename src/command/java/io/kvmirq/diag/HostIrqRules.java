@@ -19,6 +19,7 @@ import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.HostKvm;
 import io.kvmirq.host.facts.IntxLine;
 import io.kvmirq.host.facts.PciDevice;
+import io.kvmirq.host.facts.RemappingEntries;
 import io.kvmirq.host.facts.RemappingEntries.Slot;
 import io.kvmirq.host.facts.ThreadStat;
 import io.kvmirq.host.facts.VmProcess;
@@ -214,7 +215,7 @@ final class HostIrqRules {
 
         String source() {
             int id = irte().source().id();
-            return function(new PciAddress(0, id >> Byte.SIZE, id >> 3 & 0x1f, id & 7));
+            return RemappingEntries.source(new PciAddress(0, id >> Byte.SIZE, id >> 3 & 0x1f, id & 7));
         }
 
         /** Whether a remapped entry sends to one CPU, and no CPU has its id. xAPIC has the id in bits 15:8. */
@@ -343,8 +344,7 @@ final class HostIrqRules {
     private static final Fact<Irq, Irq> COUNT = Fact.seen("proc/interrupts");
     private static final Fact<Irq, Long> UPTIME = Fact.text("proc/uptime", text -> Optional.of(text)
         .filter(one -> one.matches("\\d{1,10}\\.\\d\\d .*")).map(one -> Long.parseLong(one.split("\\.")[0])));
-    private static final Fact<Irq, String> CMDLINE =
-        Fact.text("proc/cmdline", Fact.form(text -> text.matches("\\P{Cntrl}+")));
+    private static final Fact<Irq, String> CMDLINE = Fact.commandLine();
     private static final Fact<Irq, String> VERSION =
         Fact.text("proc/version", Fact.form(text -> text.startsWith("Linux version ")));
     private static final Fact<Irq, Long> FAULTS = new Fact<>("proc/interrupts", irq -> irq.host().iommu(irq.device().address())
@@ -376,7 +376,7 @@ final class HostIrqRules {
             .remedy(Irq::enable).on("Intel", irq -> true).otherwise(),
         broken("host-irq.entry-source", ENTRY, irq -> !irq.mayUse(irq.irte()), "entry %d of the IOMMU allows the source %s,"
             + " and the device is %s: the IOMMU blocks the interrupt (fault reason 0x26)").with(Irq::index, Irq::source,
-            irq -> function(irq.device().address())).remedy(Irq::enable).on("Intel", irq -> true).otherwise(),
+            irq -> RemappingEntries.source(irq.device().address())).remedy(Irq::enable).on("Intel", irq -> true).otherwise(),
         broken("host-irq.entry-to-no-cpu", ENTRY, Irq::hasNoCpu, "entry %d of the IOMMU sends to APIC id 0x%x, which no online"
             + " CPU has").and(APIC_IDS).with(Irq::index, Irq::destination).remedy(irq -> irq.affine(ONLINE.in(irq)))
             .on("Intel", irq -> true).otherwise(),
@@ -471,12 +471,6 @@ final class HostIrqRules {
     /** Whether a message to the address is an interrupt. On arm64 only 0 is certainly not the address of an ITS. */
     static boolean reachesCpu(boolean arm, long address) {
         return arm ? address != 0 : address >> 20 == CompatibilityMsi.BASE;
-    }
-
-    /** Without the domain, as the IOMMU knows it. */
-    private static String function(PciAddress address) {
-        String text = address.toString();
-        return text.substring(text.indexOf(':') + 1);
     }
 
     /** The interrupts of a row, on all CPUs; empty without the row. */

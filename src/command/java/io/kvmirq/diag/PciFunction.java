@@ -148,8 +148,7 @@ record PciFunction(
         Fact.text(DEVICES + "{function}/msi_bus", Fact.form(text -> text.matches("[01]")));
     static final Fact<PciFunction, String> DRIVER = new Fact<>(DEVICES + "{function}/driver", one ->
         new Known.Observed<>(one.files().linkName(one.path(DEVICES + "{function}/driver")).orElse("")));
-    static final Fact<PciFunction, String> CMDLINE =
-        Fact.text("proc/cmdline", Fact.form(text -> text.matches("\\P{Cntrl}+")));
+    static final Fact<PciFunction, String> CMDLINE = Fact.commandLine();
     static final Fact<PciFunction, String> VFS =
         Fact.text(DEVICES + "{function}/sriov_numvfs", Fact.form(text -> text.matches("\\d{1,5}")));
     // spotless:on

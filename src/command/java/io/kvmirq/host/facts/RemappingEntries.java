@@ -93,6 +93,12 @@ public final class RemappingEntries {
         return vendor == Vendor.INTEL ? ofIntel(device, irq) : ofAmd(device);
     }
 
+    /** A function without its PCI domain, as a unit knows the source of requests. */
+    public static String source(PciAddress device) {
+        String text = device.toString();
+        return text.substring(text.indexOf(':') + 1);
+    }
+
     /** The entry of an irq on Intel; empty if debugfs does not show the irq or the whole table of its unit. */
     public Optional<Slot> slot(HostIrq irq) {
         Map<Key, List<Entry>> table = intel().known().orElse(Map.of());
@@ -126,7 +132,7 @@ public final class RemappingEntries {
                     "with intremap=posted_msi the host has posted entries of its own, and debugfs does not show the irq",
                     SHOWS_EACH_IRQ);
         }
-        String source = device.toString().substring(device.toString().indexOf(':') + 1);
+        String source = source(device);
         Optional<String> unit = host.iommu(device);
         if (table.known().isPresent()
                 && unit.isEmpty()
