@@ -454,6 +454,12 @@ public final class DeviceChains {
                     .forEach(refusal -> remarks.add("VFIO has armed it, and yet " + refusal.text()));
             if (interrupt.kind() == IrqKind.INTX) {
                 remarks.addAll(IntxRemarks.of(host, device, interrupt.armed().get()));
+                holders.stream()
+                        .filter(one -> VmmOptions.of(one).split())
+                        .forEach(one ->
+                                remarks.add("with a split irqchip (kernel-irqchip=split) the I/O APIC is in the VMM:"
+                                        + " each EOI of the pin goes through it, which is slow; kernel-irqchip=on, or MSI in the guest,"
+                                        + " avoids that"));
             } else {
                 remarks.addAll(ofLine);
             }

@@ -5,6 +5,7 @@ import static io.kvmirq.diag.Rule.broken;
 import static io.kvmirq.diag.Rule.doubt;
 
 import io.kvmirq.arch.apic.PostingObstacle;
+import io.kvmirq.arch.gic.debugfs.VgicState;
 import io.kvmirq.diag.Rule.Table;
 import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.host.facts.VmProcess.EventfdFile;
@@ -19,6 +20,10 @@ final class GuestRules {
     static final long FULL = -2L;
 
     private static final int MOST_VCPUS = 1024;
+    /** KVM_MAX_IRQ_ROUTES. */
+    private static final int MOST_ROUTES = 4096;
+    /** Of an I/O APIC, which a VMM routes first. */
+    private static final int PINS = 24;
 
     /**
      * An interrupt in a process that holds a VM.
@@ -51,6 +56,33 @@ final class GuestRules {
                             .or(() -> userspace)
                             .orElse(""))
                     : Fact.Subject.super.evidence(file);
+        }
+
+        /** The armed vectors of all devices of the VM. */
+        private Known<Integer> armed() {
+            return host().interrupts()
+                    .map(all -> process.devices().stream()
+                            .mapToInt(one -> all.armed(one).size())
+                            .sum())
+                    .<Known<Integer>>map(Known.Observed::new)
+                    .orElseGet(Fact::none);
+        }
+
+        private Known<VgicState> vgic() {
+            try {
+                return files().text(path(VGIC.file()))
+                        .<Known<VgicState>>map(text -> new Known.Observed<>(VgicState.parse(text)))
+                        .orElseGet(Fact::none);
+            } catch (IllegalArgumentException e) {
+                return Fact.none(); // the claim about the form of its entries says so
+            }
+        }
+
+        /** The LPIs that wait because the guest has not enabled them. */
+        private long disabled() {
+            return VGIC.in(this).interrupts().stream()
+                    .filter(one -> one.kind() == VgicState.Kind.LPI && one.pendingLatch() && !one.enabled())
+                    .count();
         }
 
         /** A count of KVM for a VM, which only root reads; none also if one of its VMs does not show it. */
@@ -133,6 +165,8 @@ final class GuestRules {
     private static final Fact<Path, Long> INJECTED =
         new Fact<>(VmmRules.KVM + "{vm}/irq_injections", one -> one.count("irq_injections"));
     private static final Fact<Path, String> IDLE = new Fact<>(VmmRules.KVM + "{vcpu}/pid", Path::idle);
+    private static final Fact<Path, Integer> VECTORS = new Fact<>("proc/interrupts", Path::armed);
+    private static final Fact<Path, VgicState> VGIC = new Fact<>(VmmRules.KVM + "{vm}/vgic-state", Path::vgic);
     private static final Fact<Unread, Unread> COUNT = Fact.seen("proc/{process}/fdinfo/{fd}");
 
     private static final Fact<Vector, Vector> ARMED = Fact.seen("proc/interrupts");
@@ -170,6 +204,12 @@ final class GuestRules {
         broken("irqfd.none", LAPIC, one -> one.userspace.isPresent(), PostingObstacle.NO_CONSUMER.text(),
             Remedy.of(Remedy.Change.VMM_FLAG, PostingObstacle.NO_CONSUMER.remedy())).otherwise());
 
+    static final Table<Path> ROUTES = new Table<>(Hop.GSI,
+        doubt("gsi.too-many", VECTORS, one -> VECTORS.in(one) + PINS > MOST_ROUTES, "VFIO has armed %d vectors for the VM, and"
+            + " a VM has %d routes, with those of pins: the VMM delivers vectors without a route itself, or not at all",
+            Remedy.look("let the guest use fewer queues, or give its devices to several guests"))
+            .with(VECTORS::in, one -> MOST_ROUTES));
+
     static final Table<Path> VCPU = new Table<>(Hop.VCPU,
         broken("vcpu.none", FILES, one -> one.process.vcpus().isEmpty(), "process %d holds a VM without a vCPU",
             Remedy.look("let the VMM create the vCPUs, and keep their descriptors")).with(one -> one.process.pid()),
@@ -180,7 +220,13 @@ final class GuestRules {
         doubt("vcpu.never-injected", INJECTED, one -> one.came > 0 && INJECTED.in(one) == 0, "KVM has injected no interrupt"
             + " into the guest, and the host irq came %s: its vCPUs have interrupts off, or no irqfd has the eventfd")
             .with(one -> one.came == 1 ? "once" : one.came + " times").remedies(one -> Remedy.BY_VMM)
-            .otherwise().on("without APIC virtualization", one -> VcpuThreads.areInjected(one.files())));
+            .otherwise().on("without APIC virtualization", one -> VcpuThreads.areInjected(one.files())),
+        broken("vcpu.distributor-off", VGIC, one -> !VGIC.in(one).enabled(), "the guest has its interrupt controller off"
+            + " (enabled: 0 in vgic-state): its vCPUs take no interrupt", Remedy.look("look at the guest's console: it boots,"
+            + " or has crashed")).first(),
+        doubt("vcpu.lpis-not-enabled", VGIC, one -> one.disabled() > 0, "%d LPIs of the VM are pending and not enabled in"
+            + " vgic-state: the guest's driver masks them", Remedy.look("let the guest's driver enable its interrupts"))
+            .with(Path::disabled).first());
 
     private static final Fact<Probed, Probed> PROBES = Fact.seen("sys/kernel/tracing/instances");
     private static final Remedy LISTEN = Remedy.look(PostingObstacle.NO_CONSUMER.remedy());
@@ -200,7 +246,7 @@ final class GuestRules {
     // spotless:on
 
     static final List<Table<?>> TABLES =
-            List.of(REMOVED, VECTOR, NO_EVENTFD, UNREAD, IRQFD, UNTAKEN, ROUTE, VCPU, REFUSED);
+            List.of(REMOVED, VECTOR, NO_EVENTFD, UNREAD, IRQFD, UNTAKEN, ROUTE, ROUTES, VCPU, REFUSED);
 
     private GuestRules() {}
 

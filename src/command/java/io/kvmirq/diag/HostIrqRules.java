@@ -526,9 +526,13 @@ final class HostIrqRules {
 
     private static Known<BitSet> pinned(HostFacts host, VmProcess process) {
         Optional<BitSet> online = host.files().text(CPUS + "online").flatMap(CpuList::parse);
+        List<String> threads = host.threads(process.pid());
         BitSet all = new BitSet();
         for (VcpuFile vcpu : process.vcpus().subList(0, Math.min(process.vcpus().size(), MOST_VCPUS))) {
             OptionalInt thread = VmmRules.thread(host, process, vcpu);
+            if (thread.isPresent() && !threads.isEmpty() && !threads.contains(String.valueOf(thread.getAsInt()))) {
+                continue; // an unplugged vCPU, see VmmRules
+            }
             Optional<BitSet> allowed = thread.isEmpty()
                     ? Optional.empty()
                     : KernelHelpers.allowed(host.files(), "proc/" + process.pid() + "/task/" + thread.getAsInt())

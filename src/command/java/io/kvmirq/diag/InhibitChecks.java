@@ -85,8 +85,8 @@ final class InhibitChecks {
             if (!VmmOptions.of(vm).known()) {
                 strange.append("; how ").append(vm.command()).append(" sets up its VM is not known");
             }
-            for (VmmOptions.Inhibit inhibit : VmmOptions.inhibits(vm, posting.highestAvicId())) {
-                String name = Finding.name(inhibit.reason());
+            for (VmmOptions.Inhibit inhibit : VmmOptions.inhibits(vm, posting)) {
+                String name = inhibit.name();
                 String where = vm.name() + " (process " + vm.pid() + "): " + name;
                 (inhibit.isCertain() ? inhibited : possible)
                         .add(
@@ -146,7 +146,8 @@ final class InhibitChecks {
     /** The remedy of a reason: another command line of the VMM. */
     static Remedy remedy(VmmOptions.Inhibit inhibit) {
         InhibitReason reason = inhibit.reason();
-        boolean helps = reason.clears() || reason == InhibitReason.PHYSICAL_ID_TOO_BIG;
+        boolean helps =
+                reason.clears() || reason == InhibitReason.PHYSICAL_ID_TOO_BIG || reason == InhibitReason.DISABLED;
         return Remedy.of(
                 Change.VMM_FLAG,
                 inhibit.remedy(),

@@ -234,7 +234,7 @@ final class PostingClaims {
 
     private List<VmmOptions.Inhibit> inhibits(Predicate<VmmOptions.Inhibit> which) {
         return process.stream()
-                .flatMap(one -> VmmOptions.inhibits(one, x86.orElseThrow().highestAvicId()).stream())
+                .flatMap(one -> VmmOptions.inhibits(one, x86.orElseThrow()).stream())
                 .filter(which)
                 .toList();
     }
@@ -247,9 +247,7 @@ final class PostingClaims {
                     Evidence.inferred(
                             inhibits.stream().map(VmmOptions.Inhibit::why).collect(Collectors.joining("; "))),
                     "AVIC is inhibited, so the entry stays remapped: "
-                            + inhibits.stream()
-                                    .map(one -> one.reason().causeAndRemedy())
-                                    .collect(Collectors.joining("; ")),
+                            + inhibits.stream().map(VmmOptions.Inhibit::cause).collect(Collectors.joining("; ")),
                     inhibits.stream().map(InhibitChecks::remedy).toList());
         }
         Optional<VmmOptions.Inhibit> possible =

@@ -127,7 +127,8 @@ final class ProcessLinks {
             return links;
         }
         links.add(Link.notShown(Hop.IRQFD, "KVM shows no irqfds", BY_VMM));
-        links.add(Link.notShown(Hop.GSI, "KVM shows no routes", BY_VMM));
+        links.add(Flaws.of(path, GuestRules.ROUTES)
+                .orElseGet(() -> Link.notShown(Hop.GSI, "KVM shows no routes", BY_VMM)));
         links.add(lpi.map(one -> Link.whole(
                         Hop.GUEST_VECTOR,
                         Evidence.inferred("VFIO gives the VM no other device, and guests give vector n event n"),

@@ -3,6 +3,7 @@ package io.kvmirq.diag;
 
 import io.kvmirq.PciAddress;
 import io.kvmirq.arch.apic.InhibitReason;
+import io.kvmirq.arch.apic.PostingHost;
 import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.vfio.IrqKind;
 import java.util.ArrayList;
@@ -26,8 +27,16 @@ import java.util.regex.Pattern;
  * @param noLapics the reason why the VM has no LAPICs in the kernel; empty if it has, or if the VMM is not known
  * @param inhibits other reasons that inhibit APIC virtualization on AMD
  * @param ofVfio the globals of vfio-pci, followed by all devices
+ * @param split whether the I/O APIC is in the VMM
+ * @param x2apic whether the VMM certainly offers x2APIC
  */
-record VmmOptions(boolean known, Optional<Inhibit> noLapics, List<Inhibit> inhibits, List<String> ofVfio) {
+record VmmOptions(
+        boolean known,
+        Optional<Inhibit> noLapics,
+        List<Inhibit> inhibits,
+        List<String> ofVfio,
+        boolean split,
+        boolean x2apic) {
     /**
      * A reason that inhibits APIC virtualization.
      *
@@ -42,6 +51,14 @@ record VmmOptions(boolean known, Optional<Inhibit> noLapics, List<Inhibit> inhib
 
         boolean isCertain() {
             return condition.isEmpty();
+        }
+
+        String name() {
+            return this == X2APIC ? "x2apic" : Finding.name(reason);
+        }
+
+        String cause() {
+            return this == X2APIC ? "before Linux 6.0 a guest that has x2APIC inhibits AVIC" : reason.causeAndRemedy();
         }
     }
 
@@ -69,6 +86,13 @@ record VmmOptions(boolean known, Optional<Inhibit> noLapics, List<Inhibit> inhib
             "the command line has -s or -gdb",
             "detach the debugger, or start QEMU without -s and -gdb",
             Optional.of("if a debugger steps through the guest"));
+    /** Of Linux 5.6 to 5.19, whose bits of reasons differ. Source: svm_vcpu_after_set_cpuid(). */
+    private static final Inhibit X2APIC = new Inhibit(
+            InhibitReason.DISABLED,
+            "QEMU gives guests x2APIC, and the command line has no x2apic=off",
+            "start QEMU with x2apic=off in -cpu (libvirt: <feature policy='disable' name='x2apic'/>), or boot Linux 6.0"
+                    + " or newer");
+
     private static final String ENCRYPTED = "leave it so: AVIC does not serve encrypted guests";
     /** A word that was removed from a capture. */
     private static final String HIDDEN = "-";
@@ -95,9 +119,11 @@ record VmmOptions(boolean known, Optional<Inhibit> noLapics, List<Inhibit> inhib
                             "kvmtool creates a PIT in the kernel and leaves it in reinject mode",
                             "none in kvmtool: run the guest by a VMM without a PIT in the kernel, such as QEMU with"
                                     + " -machine kernel-irqchip=split")),
-                    List.of());
+                    List.of(),
+                    false,
+                    false);
         }
-        return new VmmOptions(name.equals("cloud-hypervisor"), Optional.empty(), List.of(), List.of());
+        return new VmmOptions(name.equals("cloud-hypervisor"), Optional.empty(), List.of(), List.of(), false, false);
     }
 
     private static VmmOptions ofQemu(List<String> arguments) {
@@ -170,7 +196,9 @@ record VmmOptions(boolean known, Optional<Inhibit> noLapics, List<Inhibit> inhib
                 !words.contains("-readconfig"),
                 irqchip.equals("off") ? Optional.of(NO_LAPICS) : Optional.empty(),
                 inhibits,
-                globals);
+                globals,
+                irqchip.equals("split"),
+                flags(cpuGlobals).getOrDefault("x2apic", true));
     }
 
     /** Driver, property and value, in either form that QEMU accepts. */
@@ -195,13 +223,20 @@ record VmmOptions(boolean known, Optional<Inhibit> noLapics, List<Inhibit> inhib
     }
 
     /** The last setting of a flag holds. hv-avic is an older name of hv-apicv. */
-    private static List<Inhibit> hyperV(List<String> cpu) {
+    private static Map<String, Boolean> flags(List<String> cpu) {
         Map<String, Boolean> flags = new HashMap<>();
         for (String word : cpu) {
             String flag = word.replace('_', '-').replaceFirst("^\\+", "");
-            String name = flag.replaceFirst("=.*", "");
-            flags.put(name.equals("hv-avic") ? "hv-apicv" : name, !flag.matches(".*=(off|no|n|false)"));
+            String name = flag.replaceFirst("=.*", "").replaceFirst("^-", "");
+            flags.put(
+                    name.equals("hv-avic") ? "hv-apicv" : name,
+                    !flag.startsWith("-") && !flag.matches(".*=(off|no|n|false)"));
         }
+        return flags;
+    }
+
+    private static List<Inhibit> hyperV(List<String> cpu) {
+        Map<String, Boolean> flags = flags(cpu);
         if (flags.getOrDefault("hv-passthrough", false)) {
             return List.of(PASSTHROUGH);
         }
@@ -213,11 +248,15 @@ record VmmOptions(boolean known, Optional<Inhibit> noLapics, List<Inhibit> inhib
     /**
      * All reasons that inhibit AVIC in a VM: of the command line, and of its vCPUs; certain ones first.
      *
-     * @param highestId the highest vCPU id that AVIC serves
+     * @param host the kernel, and the highest vCPU id that AVIC serves
      */
-    static List<Inhibit> inhibits(VmProcess vm, int highestId) {
+    static List<Inhibit> inhibits(VmProcess vm, PostingHost host) {
         VmmOptions options = of(vm);
+        int highestId = host.highestAvicId();
         List<Inhibit> all = new ArrayList<>(options.noLapics().stream().toList());
+        if (options.x2apic() && !host.kernel().isSince(6, 0)) {
+            all.add(X2APIC);
+        }
         vm.vcpus().stream()
                 .mapToInt(VmProcess.VcpuFile::id)
                 .filter(id -> id > highestId)

@@ -3,6 +3,7 @@ package io.kvmirq.diag;
 
 import static io.kvmirq.diag.Rule.broken;
 import static io.kvmirq.diag.Rule.doubt;
+import static io.kvmirq.diag.Rule.note;
 import static io.kvmirq.diag.VmThread.*;
 
 import io.kvmirq.diag.Guests.Worker;
@@ -160,8 +161,8 @@ final class VmmRules {
         broken("vmm.vcpu-gone", TASKS, one -> true, "%s is gone: the vCPU runs no more", RESTART).with(VmThread::called));
 
     private static final Table<VmThread> UNPLUGGED = new Table<>(Hop.VMM,
-        doubt("vmm.vcpu-unplugged", TASKS, one -> true, "%s is gone: the vCPU runs no more, which is right only if it was"
-            + " unplugged", ASK).with(VmThread::called));
+        note("vmm.vcpu-unplugged", TASKS, one -> true, "%s has ended, as of a vCPU that was unplugged")
+            .with(VmThread::called));
 
     private static final String WAITED = "%s may run on CPU %s only, and waited for it %d %% of the time in which it had"
         + " something to do";

@@ -206,17 +206,22 @@ final class PostingReading {
         return good ? Optional.of(Long.parseUnsignedLong(text, RADIX)) : Optional.empty();
     }
 
-    /** Checks EFR and EFR2. Kernels before 6.7 print EFR2 first. */
+    /**
+     * Checks EFR and EFR2. Linux before 6.0 prints EFR alone, and kernels differ in the order: EFR is the greater one,
+     * because the upper half of EFR2 is reserved.
+     */
     private Optional<Boolean> hasGuestApic(String features) {
         String[] parts = features.split(":", -1);
-        Optional<Boolean> inOrder = facts.isSince(6, 7);
-        if (parts.length != 2 || inOrder.isEmpty()) {
+        Optional<Long> one = hex(parts[0]);
+        Optional<Long> other = parts.length == 1 ? Optional.of(0L) : hex(parts[1]);
+        if (parts.length > 2 || one.isEmpty() || other.isEmpty()) {
             return Optional.empty();
         }
-        Optional<Long> efr = hex(parts[inOrder.get() ? 0 : 1]);
-        Optional<Long> efr2 = hex(parts[inOrder.get() ? 1 : 0]);
+        boolean inOrder = Long.compareUnsigned(one.get(), other.get()) > 0;
+        long efr = inOrder ? one.get() : other.get();
+        long efr2 = inOrder ? other.get() : one.get();
         boolean snp = parameter("kvm_amd", "sev_snp").orElse(false);
-        return efr.flatMap(first -> efr2.map(second ->
-                (first & GUEST_APIC) == GUEST_APIC && (!snp || (second >>> SNP_AVIC_SHIFT & SNP_AVIC_MASK) == 1)));
+        return Optional.of(
+                (efr & GUEST_APIC) == GUEST_APIC && (!snp || (efr2 >>> SNP_AVIC_SHIFT & SNP_AVIC_MASK) == 1));
     }
 }

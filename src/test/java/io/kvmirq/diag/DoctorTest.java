@@ -417,7 +417,7 @@ class DoctorTest {
     }
 
     private static Set<InhibitReason> reasons(VmProcess vm, PostingHost posting) {
-        return VmmOptions.inhibits(vm, posting.highestAvicId()).stream()
+        return VmmOptions.inhibits(vm, posting).stream()
                 .map(VmmOptions.Inhibit::reason)
                 .collect(Collectors.toSet());
     }

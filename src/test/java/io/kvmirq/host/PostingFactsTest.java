@@ -28,6 +28,7 @@ import java.util.Optional;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** Posting, as a host's files show it. */
 class PostingFactsTest {
@@ -121,11 +122,17 @@ class PostingFactsTest {
                 .contains(PostingObstacle.UNIT_CANNOT_POST);
     }
 
-    @Test
-    void kernelsBefore67PrintTheFeaturesInTheOtherOrder() {
-        RecordedHost old = amd().put("proc/version", "Linux version 6.1.0-56-amd64 (gcc) #1\n");
-        assertThat(flaw(old)).contains(PostingObstacle.NO_VIRTUAL_APIC);
-        assertThat(flaw(old.put(AMD_FEATURES, "0:246577efa2254afa\n"))).isEmpty();
+    /** Linux 5.15, 6.1 and 6.12 print them so. */
+    @ParameterizedTest
+    @ValueSource(strings = {"246577efa2254afa", "0:246577efa2254afa", "246577efa2254afa:0"})
+    void orderOfTheFeaturesShowsInTheirBits(String features) {
+        RecordedHost host = amd().put("proc/version", "Linux version 6.1.0-56-amd64 (gcc) #1\n");
+        assertThat(flaw(host.put(AMD_FEATURES, features + "\n"))).isEmpty();
+        assertThat(flaw(host.put("sys/module/kvm_amd/parameters/sev_snp", "Y\n")))
+                .contains(PostingObstacle.NO_VIRTUAL_APIC);
+        assertThat(flaw(host.put(AMD_FEATURES, features.replaceFirst("^0|0$", "20") + "\n"))
+                        .isEmpty())
+                .isEqualTo(features.contains(":"));
     }
 
     @ParameterizedTest

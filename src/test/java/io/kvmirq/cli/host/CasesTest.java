@@ -46,6 +46,11 @@ class CasesTest {
             one-vector-is-not-posted | explain 0000:00:01.0 | 17 | none | not posted
             vcpus-of-class-idle | explain 0000:00:01.0 | 0 | VMM doubtful | has the class SCHED_IDLE
             vhost-worker-starved | explain --vm web | 0 | VMM doubtful | the worker 2230 of vhost is ready to run
+            harmless-unplugged-vcpu-on-an-isolated-host | explain 0000:00:01.0 | 0 | none | nothing visible is broken
+            lpis-pending-and-not-enabled | explain 0000:00:01.0 | 0 | vCPU doubtful | 5 LPIs of the VM are pending and not enabled
+            more-vectors-than-gsi-routes | explain 0000:00:01.0 | 0 | GSI doubtful | VFIO has armed 4101 vectors for the VM
+            split-irqchip-serves-a-pin | explain 0000:00:02.0 | 0 | none | with a split irqchip
+            avic-inhibited-by-x2apic | explain 0000:00:02.0 | 17 | none | before Linux 6.0 a guest that has x2APIC inhibits AVIC
             vmm-dumps-core | explain 0000:00:01.0 | 19 | VMM broken | has crashed and writes its core
             """)
     void caseIsNamed(String name, String command, int code, String flaw, String words) throws Exception {

@@ -34,6 +34,7 @@ import java.util.TreeSet;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
+import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -252,6 +253,14 @@ class PlantedFaultsTest {
             }
             case "add" -> host.put(path, new String(bytes, StandardCharsets.UTF_8) + words[2] + "\n");
             case "cut" -> host.cut(path, Integer.parseInt(words[2]));
+            case "vectors" ->
+                host.put(
+                        path,
+                        new String(bytes, StandardCharsets.UTF_8)
+                                + IntStream.range(0, Integer.parseInt(words[2]))
+                                        .mapToObj(at -> (1000 + at) + ": 1 1 IR-PCI-MSIX-0000:00:09.0 " + at
+                                                + "-edge vfio-msix[" + at + "](0000:00:09.0)\n")
+                                        .collect(Collectors.joining()));
             case "remove" -> host.remove(path);
             case "deny" -> host.deny(path);
             case "without" ->
