@@ -26,7 +26,7 @@ check: ## run the fast tests before each commit: format, static analysis, unit t
 	@scripts/test check
 
 format: ## format the Java sources
-	scripts/maven -N spotless:apply
+	@scripts/maven target/format.log -N spotless:apply
 
 native-test: ## test the C library, plain and under sanitizers
 	scripts/native-test
@@ -84,7 +84,7 @@ target/kvmirq-cli.jar:
 publish-local: ## install the five artifacts, sources, Javadoc and SBOM as io.kvmirq:kvmirq*; RELEASE=1 demands x86-64 and arm64
 	@scripts/bootstrap $(if $(RELEASE),--release)
 	@scripts/compile --main
-	@flock target/build/lock scripts/phases target/publish.log -Dmaven.test.skip -Ppublish install
+	@flock target/build/lock scripts/maven target/publish.log -Dmaven.test.skip -Ppublish install
 	@scripts/native --missing | sed 's/^/warning: the jar has no library for /' >&2
 	@grep -oE 'Installing .* to .*/kvmirq-[^/]*\.(jar|pom|json)$$' target/publish.log
 

@@ -13,7 +13,6 @@ import io.kvmirq.testing.RealKvm;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.regex.Matcher;
@@ -70,7 +69,7 @@ class ConsumerIT {
     /** Runs commands of a page in the directory of the project. */
     private Ended shell(String commands) throws IOException, InterruptedException {
         String maven = "mvn() { '" + Machine.root().resolve("scripts/consumer")
-                + "' . -o -Dorg.slf4j.simpleLogger.defaultLogLevel=info \"$@\"; }";
+                + "' . -o \"$@\"; local code=$?; cat target/maven.log; return $code; }";
         return Program.run(List.of("bash", "-c", maven + "; cd '" + project() + "' && " + commands));
     }
 
@@ -87,13 +86,6 @@ class ConsumerIT {
             }
         }
         return said.toString();
-    }
-
-    private Ended maven(String... arguments) throws IOException, InterruptedException {
-        List<String> command = new ArrayList<>(List.of(
-                Machine.root().resolve("scripts/consumer").toString(), project().toString(), "-o", "test"));
-        command.addAll(List.of(arguments));
-        return Program.run(command);
     }
 
     private String report(String test) throws IOException {
@@ -148,7 +140,7 @@ class ConsumerIT {
     @Test
     void itsTestsPassOnTheFakeAndOnKvm() throws Exception {
         copy();
-        Ended tests = maven();
+        Ended tests = shell("mvn test");
         assertThat(tests.code()).as(tests.said()).isZero();
         String report = report("SmallVmmTest");
         assertThat(report)
@@ -163,7 +155,7 @@ class ConsumerIT {
     @Test
     void plantedRaceIsFoundAndReplayed() throws Exception {
         copy();
-        Ended found = maven("-Dtest=PlantedRace");
+        Ended found = shell("mvn test -Dtest=PlantedRace");
         assertThat(found.code()).isNotZero();
         assertThat(found.said())
                 .containsPattern("1 of 2 orders with 1 preemption fails; all 2 with fewer pass\\. Order B2A1B1:\n"
@@ -174,7 +166,7 @@ class ConsumerIT {
                         + "after it: expected vcpu 0 to receive vector 0x33 once, and it received it never\n")
                 .contains("to replay it: -Dkvmirq.order=" + SEED + " or @Interleavings(order = \"B2A1B1\")\n")
                 .doesNotContain("at io.kvmirq.");
-        Ended replayed = maven("-Dtest=PlantedRace", "-Dkvmirq.order=" + SEED);
+        Ended replayed = shell("mvn test -Dtest=PlantedRace -Dkvmirq.order=" + SEED);
         assertThat(replayed.code()).isNotZero();
         assertThat(replayed.said())
                 .contains("Order B2A1B1:\n  1. vcpu, step 1 ", "after it: expected vcpu 0 to receive vector 0x33 once")
