@@ -5,6 +5,8 @@ import static io.kvmirq.diag.Rule.broken;
 import static io.kvmirq.diag.Rule.doubt;
 
 import io.kvmirq.PciAddress;
+import io.kvmirq.arch.amd.GaIrte;
+import io.kvmirq.arch.amd.LegacyIrte;
 import io.kvmirq.arch.apic.CompatibilityMsi;
 import io.kvmirq.arch.vtd.Irte;
 import io.kvmirq.arch.vtd.RemappableMsi;
@@ -20,6 +22,7 @@ import io.kvmirq.host.facts.HostKvm;
 import io.kvmirq.host.facts.IntxLine;
 import io.kvmirq.host.facts.PciDevice;
 import io.kvmirq.host.facts.RemappingEntries;
+import io.kvmirq.host.facts.RemappingEntries.Entry;
 import io.kvmirq.host.facts.RemappingEntries.Slot;
 import io.kvmirq.host.facts.ThreadStat;
 import io.kvmirq.host.facts.VmProcess;
@@ -231,6 +234,26 @@ final class HostIrqRules {
             return ((RemappedIrte) irte()).destination();
         }
 
+        Known<Slot> amdSlot() {
+            return SHOWN.of(this)
+                    .known()
+                    .filter(one -> one.message().isPresent() && vector.kind() == IrqKind.MSIX)
+                    .flatMap(one -> host().remapping().slot(device().address(), one.data()))
+                    .<Known<Slot>>map(Known.Observed::new)
+                    .orElseGet(Fact::none);
+        }
+
+        long amdDestination() {
+            Entry entry = AMD.in(this).entry().orElseThrow();
+            return GaIrte.DESTINATION.of(entry.low(), entry.high());
+        }
+
+        boolean hasNoCpuOnAmd() {
+            Optional<Entry> entry =
+                    AMD.in(this).entry().filter(one -> !one.posted() && !LegacyIrte.LOGICAL.isSet(one.low()));
+            return entry.isPresent() && !APIC_IDS.in(this).contains(amdDestination());
+        }
+
         boolean reachesCpu() {
             OptionalLong message = SHOWN.in(this).message();
             return message.isEmpty() || HostIrqRules.reachesCpu(host().isArm(), message.getAsLong());
@@ -323,6 +346,7 @@ final class HostIrqRules {
         Fact.text(DEBUGFS + "/{irq}", irq -> !irq.files().list(DEBUGFS).isEmpty(), Shown::parse);
     private static final Fact<Irq, Slot> ENTRY = new Fact<>("sys/kernel/debug/iommu/intel/ir_translation_struct", irq ->
         irq.host().remapping().slot(irq.vector.irq()).<Known<Slot>>map(Known.Observed::new).orElseGet(Fact::none));
+    private static final Fact<Irq, Slot> AMD = new Fact<>("sys/kernel/debug/iommu/amd/irqtbl", Irq::amdSlot);
     private static final Fact<Irq, Set<Long>> APIC_IDS = new Fact<>("proc/cpuinfo", irq -> apicIds(irq));
     private static final Fact<Irq, Unhandled> SPURIOUS = new Fact<>("proc/irq/{irq}/spurious", HostIrqRules::unhandled);
     private static final Fact<Irq, BitSet> ASKED = Fact.text("proc/irq/{irq}/smp_affinity_list", CpuList::parse);
@@ -380,6 +404,12 @@ final class HostIrqRules {
         broken("host-irq.entry-to-no-cpu", ENTRY, Irq::hasNoCpu, "entry %d of the IOMMU sends to APIC id 0x%x, which no online"
             + " CPU has").and(APIC_IDS).with(Irq::index, Irq::destination).remedy(irq -> irq.affine(ONLINE.in(irq)))
             .on("Intel", irq -> true).otherwise(),
+        broken("host-irq.no-amd-entry", AMD, irq -> AMD.in(irq).entry().isEmpty(), "the IOMMU has no valid entry %d for the"
+            + " device, though VFIO has armed it: it blocks the interrupt (AMD-Vi: IO_PAGE_FAULT)")
+            .with(irq -> AMD.in(irq).index()).remedy(Irq::enable).on("AMD", irq -> true).otherwise(),
+        broken("host-irq.amd-entry-to-no-cpu", AMD, Irq::hasNoCpuOnAmd, "entry %d of the device in the IOMMU sends to APIC id"
+            + " 0x%x, which no online CPU has").and(APIC_IDS).with(irq -> AMD.in(irq).index(), Irq::amdDestination)
+            .remedy(irq -> irq.affine(ONLINE.in(irq))).on("AMD", irq -> true).otherwise(),
         broken("host-irq.nobody-cared", SHOWN, Irq::isSpurious, NOBODY_CARED).with(Irq::number).remedy(Irq::enable),
         doubt("host-irq.line-disabled", SHOWN, irq -> irq.isDisabled() && !irq.isSpurious(), "the line is disabled at the"
             + " interrupt controller: right only while the guest handles an interrupt of it, or masks it")

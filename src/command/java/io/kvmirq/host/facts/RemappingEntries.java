@@ -4,6 +4,7 @@ package io.kvmirq.host.facts;
 import io.kvmirq.HostIrq;
 import io.kvmirq.PciAddress;
 import io.kvmirq.arch.amd.GaIrte;
+import io.kvmirq.arch.amd.LegacyIrte;
 import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.arch.vtd.Irte;
 import io.kvmirq.path.Known;
@@ -48,6 +49,7 @@ public final class RemappingEntries {
 
     private static final int INDEX_SHIFT = 16;
     private static final int INDEX_MASK = 0xffff;
+    private static final int AMD_INDEX_MASK = 0x7ff;
     /** The last line of Intel's file: without it a part is missing. */
     private static final String END = "****";
 
@@ -59,7 +61,7 @@ public final class RemappingEntries {
         }
     }
 
-    /** The place of an irq's entry on Intel, and the entry if it is present. */
+    /** The place of an irq's entry, and the entry if it is present. */
     public record Slot(int index, Optional<Entry> entry) {}
 
     /** An irq of Intel's domain in debugfs. */
@@ -108,6 +110,21 @@ public final class RemappingEntries {
                         table.getOrDefault(one.key(), List.of()).stream()
                                 .findFirst()
                                 .map(one::toGuest)));
+    }
+
+    /**
+     * The entry of a message on AMD, whose data has the index ({@code fill_msi_msg()}); empty if debugfs shows no entry of
+     * the device.
+     */
+    public Optional<Slot> slot(PciAddress device, int data) {
+        int index = data & AMD_INDEX_MASK;
+        return ofAmd(device)
+                .known()
+                .map(all -> new Slot(
+                        index,
+                        all.stream()
+                                .filter(one -> one.index == index && LegacyIrte.VALID.isSet(one.low))
+                                .findFirst()));
     }
 
     private Known<Map<Key, List<Entry>>> intel() {
@@ -206,12 +223,12 @@ public final class RemappingEntries {
                 .map(AMD_ROW::matcher)
                 .filter(Matcher::matches)
                 .map(row -> {
-                    long high = HexFormat.fromHexDigitsToLong(row.group(3));
+                    long low = HexFormat.fromHexDigitsToLong(row.group(3));
                     return new Entry(
                             Integer.parseInt(row.group(1)),
-                            GaIrte.GUEST_MODE.isSet(high),
-                            HexFormat.fromHexDigitsToLong(row.group(2)),
-                            high);
+                            GaIrte.GUEST_MODE.isSet(low),
+                            low,
+                            HexFormat.fromHexDigitsToLong(row.group(2)));
                 })
                 .toList();
     }
