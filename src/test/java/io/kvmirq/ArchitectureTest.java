@@ -82,7 +82,10 @@ class ArchitectureTest {
                 "host         | backend arch.. mirror vfio",
                 "host.facts   | backend arch.. host path vfio",
                 "host.trace   | backend host.facts path",
-                "diag..       | uapi.. arch.. backend host.. mirror path vfio",
+                "diag         | uapi.. arch.apic host.. path",
+                "diag.sources | uapi.. arch.. backend diag host.. mirror path vfio",
+                "diag.rules   | arch.. backend diag diag.sources host.. path vfio",
+                "diag.screens | arch.apic backend diag.. host.. path text vfio",
                 "forward..    | uapi.. arch.intx backend explain.. host kernel.. kvm.. mirror.. path vfio..",
                 "pci..        | kernel kvm.. forward.. mirror vfio..",
                 "vmm          | ",
@@ -140,7 +143,7 @@ class ArchitectureTest {
     @Test
     void noRegularExpressionReadsOurTexts() {
         String texts =
-                "io.kvmirq.diag.((Listing|Sources).Row|Link|Claim|Chain|Finding|Remedy|Evidence|VfioOutlook.Refusal)";
+                "io.kvmirq.diag.(\\w+.)?((Listing|Sources).Row|Link|Claim|Chain|Finding|Remedy|Evidence|VfioOutlook.Refusal)";
         assertThat(CLASSES.stream()
                         .filter(one -> one.getName().matches("io.kvmirq.cli.*(Text|Json|Terminal|ListCommand|Table)")
                                 || calls(one, texts, "value|text|whyNot|why|interrupt|from|remed(y|ies)"))

@@ -69,12 +69,12 @@ public record Claim(
     }
 
     /** No file shows whether the claim holds; the tools would show it. */
-    static Claim unknown(Question question, String text, List<Remedy> remedies) {
+    public static Claim unknown(Question question, String text, List<Remedy> remedies) {
         return new Claim(question, Optional.empty(), Optional.empty(), text, remedies, false);
     }
 
     /** The same claim without the advice to watch. */
-    Claim afterWatch() {
+    public Claim afterWatch() {
         return new Claim(question, holds, evidence, text, Remedy.afterWatch(remedies), never);
     }
 }

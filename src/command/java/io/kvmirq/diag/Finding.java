@@ -52,76 +52,76 @@ public record Finding(
         remedies = List.copyOf(remedies);
     }
 
-    static Finding of(Check check, Status status, String reason, String text) {
+    public static Finding of(Check check, Status status, String reason, String text) {
         return new Finding(check, status, reason, text, Map.of(), List.of(), false, false, Optional.empty());
     }
 
-    static Finding pass(Check check, String reason, String text) {
+    public static Finding pass(Check check, String reason, String text) {
         return of(check, Status.PASS, reason, text);
     }
 
-    static Finding warn(Check check, String reason, String text) {
+    public static Finding warn(Check check, String reason, String text) {
         return of(check, Status.WARN, reason, text);
     }
 
-    static Finding fail(Check check, String reason, String text) {
+    public static Finding fail(Check check, String reason, String text) {
         return of(check, Status.FAIL, reason, text);
     }
 
     /** A check whose fact cannot be read. */
-    static Finding unknown(Check check, String reason, Known.Unknown<?> fact) {
+    public static Finding unknown(Check check, String reason, Known.Unknown<?> fact) {
         return unknown(check, reason, fact.why(), fact.remedy());
     }
 
     /** A check whose fact nothing shows; {@code remedy} would show it. */
-    static Finding unknown(Check check, String reason, String why, String remedy) {
+    public static Finding unknown(Check check, String reason, String why, String remedy) {
         return of(check, Status.UNKNOWN, reason, why)
                 .with(Remedy.look(remedy))
                 .withRoot(remedy.equals(HostKvm.AS_ROOT));
     }
 
-    Finding with(Remedy remedy) {
+    public Finding with(Remedy remedy) {
         List<Remedy> more = new ArrayList<>(remedies);
         more.add(remedy);
         return new Finding(check, status, reason, text, facts, more, needsRoot, oneIsEnough, verdict);
     }
 
-    Finding with(String name, Object value) {
+    public Finding with(String name, Object value) {
         Map<String, Object> more = new LinkedHashMap<>(facts);
         more.put(name, value);
         return new Finding(check, status, reason, text, more, remedies, needsRoot, oneIsEnough, verdict);
     }
 
-    Finding withRoot(boolean root) {
+    public Finding withRoot(boolean root) {
         return new Finding(check, status, reason, text, facts, remedies, needsRoot || root, oneIsEnough, verdict);
     }
 
     /** The same facts and remedies with another cause. */
-    Finding whose(String cause, String sentence) {
+    public Finding whose(String cause, String sentence) {
         return new Finding(check, status, cause, sentence, facts, remedies, needsRoot, oneIsEnough, verdict);
     }
 
     /** The same finding with another verdict. */
-    Finding as(Status grade) {
+    public Finding as(Status grade) {
         return new Finding(check, grade, reason, text, facts, remedies, needsRoot, oneIsEnough, verdict);
     }
 
-    Finding withVerdict(Verdict of) {
+    public Finding withVerdict(Verdict of) {
         return new Finding(check, status, reason, text, facts, remedies, needsRoot, oneIsEnough, Optional.of(of));
     }
 
     /** One of its remedies is enough. */
-    Finding withAlternatives() {
+    public Finding withAlternatives() {
         return new Finding(check, status, reason, text, facts, remedies, needsRoot, true, verdict);
     }
 
     /** The name of a reason as decide takes it. */
-    static String name(InhibitReason reason) {
+    public static String name(InhibitReason reason) {
         return reason.name().toLowerCase(Locale.ROOT);
     }
 
     /** The name of a constant as ids are written. */
-    static String id(Enum<?> constant) {
+    public static String id(Enum<?> constant) {
         return constant.name().toLowerCase(Locale.ROOT).replace('_', '-');
     }
 }

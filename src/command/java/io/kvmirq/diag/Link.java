@@ -29,7 +29,7 @@ public record Link(
         List<Remedy> remedies,
         List<Long> numbers,
         List<String> flaws) {
-    Link(
+    public Link(
             Hop hop,
             State state,
             Optional<Evidence> evidence,
@@ -78,14 +78,15 @@ public record Link(
     }
 
     /** A link that interrupts pass, whose value is a prefix and numbers, such as {@code gsi 24, 25}. */
-    static Link whole(Hop hop, Evidence evidence, String prefix, Collection<? extends Number> numbers, String text) {
+    public static Link whole(
+            Hop hop, Evidence evidence, String prefix, Collection<? extends Number> numbers, String text) {
         String value = prefix + numbers.stream().map(String::valueOf).collect(Collectors.joining(", "));
         return whole(hop, evidence, value, text)
                 .numbered(numbers.stream().map(Number::longValue).toList());
     }
 
     /** The same link, whose value names these numbers. */
-    Link numbered(List<Long> named) {
+    public Link numbered(List<Long> named) {
         return new Link(hop, state, evidence, value, text, remedies, named, flaws);
     }
 
@@ -114,12 +115,12 @@ public record Link(
     }
 
     /** A link that nothing shows, with several tools that would show it. */
-    static Link notShown(Hop hop, String text, List<Remedy> remedies) {
+    public static Link notShown(Hop hop, String text, List<Remedy> remedies) {
         return new Link(hop, State.NOT_SHOWN, Optional.empty(), Optional.empty(), text, remedies);
     }
 
     /** The same link without the advice to watch. */
-    Link afterWatch() {
+    public Link afterWatch() {
         return new Link(hop, state, evidence, value, text, Remedy.afterWatch(remedies), numbers, flaws);
     }
 }

@@ -83,17 +83,17 @@ public record Remedy(Change change, String text, Takes takes, Optional<String> r
     }
 
     /** The remedies that are left after a watch. */
-    static List<Remedy> afterWatch(List<Remedy> remedies) {
+    public static List<Remedy> afterWatch(List<Remedy> remedies) {
         return remedies.stream().filter(one -> one.change() != Change.WATCH).toList();
     }
 
     /** The ways to see the links that no file shows. */
-    static final List<Remedy> BY_VMM = List.of(
+    public static final List<Remedy> BY_VMM = List.of(
             of(Change.WATCH, "kvmirq explain --live 10 while it sends"),
             look("the VMM: ForwardedIrq.path(), eventfd-id in /proc/PID/fdinfo"));
 
     /** {@link #BY_VMM} after another tool. */
-    static List<Remedy> byVmmAfter(String other) {
+    public static List<Remedy> byVmmAfter(String other) {
         return Stream.concat(Stream.of(look(other)), BY_VMM.stream()).toList();
     }
 
@@ -102,27 +102,27 @@ public record Remedy(Change change, String text, Takes takes, Optional<String> r
         return takes == Takes.NOTHING ? "" : " (" + takes.label() + "; risk: " + risk.orElse("none known") + ")";
     }
 
-    static Remedy of(Change change, String text, Takes takes, String risk) {
+    public static Remedy of(Change change, String text, Takes takes, String risk) {
         return new Remedy(change, text, takes, risk.isEmpty() ? Optional.empty() : Optional.of(risk));
     }
 
     /** A change that takes effect when its kind usually does. A risk is known only of a new kernel. */
-    static Remedy of(Change change, String text) {
+    public static Remedy of(Change change, String text) {
         return of(change, text, change == Change.KERNEL ? "all that a new kernel may change" : "");
     }
 
     /** A change that takes effect when its kind usually does. */
-    static Remedy of(Change change, String text, String risk) {
+    public static Remedy of(Change change, String text, String risk) {
         return of(change, text, change.usual, risk);
     }
 
     /** A command that takes effect at once and has no known risk. */
-    static Remedy command(String text) {
+    public static Remedy command(String text) {
         return of(Change.COMMAND, text);
     }
 
     /** A tool that shows more. */
-    static Remedy look(String text) {
+    public static Remedy look(String text) {
         return of(Change.LOOK, text);
     }
 }

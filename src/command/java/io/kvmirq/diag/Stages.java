@@ -83,7 +83,7 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop> a
      * @param gone the threads that took vectors and ended, of any process
      * @param unread the counts of the eventfds that processes with a VM have open after the watch
      */
-    record Counted(
+    public record Counted(
             ProbeCounts counts,
             boolean arm,
             boolean injects,
@@ -94,7 +94,7 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop> a
             Set<Integer> gone,
             Map<Integer, Long> unread) {
         /** The signals of a host irq that no irqfd took, by their eventfd. */
-        Map<Integer, Long> untaken(int irq) {
+        public Map<Integer, Long> untaken(int irq) {
             Map<Integer, Long> untaken = new TreeMap<>();
             counts.handlers().stream()
                     .filter(one -> one.irq() == irq)
@@ -106,7 +106,7 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop> a
         }
 
         /** Whether nobody has read such signals: each adds to the count of its eventfd, and a read takes all. */
-        boolean isUnread(Map<Integer, Long> untaken) {
+        public boolean isUnread(Map<Integer, Long> untaken) {
             return untaken.entrySet().stream().anyMatch(one -> unread.getOrDefault(one.getKey(), 0L) >= one.getValue());
         }
 
@@ -128,7 +128,7 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop> a
         }
 
         /** The number of results of workers. */
-        long raised(List<Irqfd> irqfds, IntPredicate which) {
+        public long raised(List<Irqfd> irqfds, IntPredicate which) {
             Set<Integer> eventfds = ids(irqfds);
             return counts.raised().stream()
                     .filter(one -> eventfds.contains(one.eventfd()) && which.test(one.result()))
@@ -151,7 +151,7 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop> a
                     || starved(List.of(irqfd)).stream().anyMatch(processes::containsKey);
         }
 
-        List<Accepted> accepted(List<Irqfd> irqfds) {
+        public List<Accepted> accepted(List<Irqfd> irqfds) {
             Set<Integer> eventfds = ids(irqfds);
             return counts.accepted().stream()
                     .filter(one -> eventfds.contains(one.eventfd()))
@@ -168,14 +168,14 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop> a
         }
 
         /** The number of signals that found no route. On x86 a GSI may have several, and only the worker knows. */
-        long unrouted(List<Irqfd> irqfds) {
+        public long unrouted(List<Irqfd> irqfds) {
             long untyped = types(irqfds, type -> type == 0);
             long none = withoutChip(irqfds);
             return arm || none > 0 && none == raised(irqfds, result -> true) ? untyped : Math.min(untyped, none);
         }
 
         /** Whether a process with a VM has one of these eventfds open after the watch. */
-        boolean isOpen(Set<Integer> eventfds) {
+        public boolean isOpen(Set<Integer> eventfds) {
             return eventfds.stream().anyMatch(unread::containsKey);
         }
 
@@ -224,7 +224,7 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop> a
         }
 
         /** The VMs of irqfds. The VM of another guest is named by the thread that created it. */
-        String vms(List<Irqfd> irqfds) {
+        public String vms(List<Irqfd> irqfds) {
             return vms(irqfds.stream().map(Irqfd::creator));
         }
 
@@ -238,14 +238,14 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop> a
         }
 
         /** The ids of the eventfds that the handler of a host irq signalled. */
-        SortedSet<Integer> eventfds(int irq) {
+        public SortedSet<Integer> eventfds(int irq) {
             return counts.handlers().stream()
                     .filter(one -> one.irq() == irq)
                     .map(Handler::eventfd)
                     .collect(Collectors.toCollection(TreeSet::new));
         }
 
-        List<Irqfd> irqfds(Set<Integer> eventfds) {
+        public List<Irqfd> irqfds(Set<Integer> eventfds) {
             return counts.irqfds().stream()
                     .filter(one -> eventfds.contains(one.eventfd()))
                     .toList();
@@ -253,7 +253,7 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop> a
     }
 
     /** The stages of a host irq. Empty if its handler was not counted. */
-    static Optional<Stages> of(Counted counted, int irq) {
+    public static Optional<Stages> of(Counted counted, int irq) {
         SortedSet<Integer> eventfds = counted.eventfds(irq);
         if (eventfds.isEmpty()) {
             return Optional.empty();
@@ -278,7 +278,7 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop> a
     }
 
     /** The stages of each irqfd of the guests whose eventfd is signalled by threads, and not by a counted handler. */
-    static List<Stages> ofThreads(Counted counted) {
+    public static List<Stages> ofThreads(Counted counted) {
         Set<Integer> handled =
                 counted.counts().handlers().stream().map(Handler::eventfd).collect(Collectors.toSet());
         return counted.counts().irqfds().stream()
@@ -299,12 +299,12 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop> a
                 .toList();
     }
 
-    static long signals(List<Irqfd> irqfds) {
+    public static long signals(List<Irqfd> irqfds) {
         return irqfds.stream().mapToLong(Irqfd::signals).sum();
     }
 
     /** The messages of the routes that are messages. */
-    static List<Message> messages(List<Irqfd> irqfds) {
+    public static List<Message> messages(List<Irqfd> irqfds) {
         return irqfds.stream()
                 .filter(one -> one.routes().containsKey(Uapi.KVM_IRQ_ROUTING_MSI))
                 .flatMap(one -> one.messages().stream())
@@ -314,7 +314,7 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop> a
     }
 
     /** The number of signals that KVM delivered without a worker. */
-    static long sent(List<Irqfd> irqfds, boolean arm) {
+    public static long sent(List<Irqfd> irqfds, boolean arm) {
         return results(irqfds, result -> isSent(result, arm));
     }
 
@@ -339,7 +339,7 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop> a
     }
 
     /** The number of signals that KVM refused, with the reason. Empty if there are none. */
-    static String refusals(List<Irqfd> irqfds, boolean arm) {
+    public static String refusals(List<Irqfd> irqfds, boolean arm) {
         Map<String, Long> reasons = new TreeMap<>();
         for (Irqfd one : irqfds) {
             one.results().forEach((result, count) -> {

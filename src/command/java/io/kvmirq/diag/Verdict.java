@@ -41,7 +41,7 @@ public record Verdict(Optional<Hop> broken, boolean counted, Optional<Hop> doubt
     }
 
     /** The grade in {@code doctor}: a host that posts less than it could works. */
-    Finding.Status grade() {
+    public Finding.Status grade() {
         return broken.filter(hop -> hop != Hop.POSTING).isPresent()
                 ? Finding.Status.FAIL
                 : broken.or(() -> doubtful).isPresent() ? Finding.Status.WARN : Finding.Status.PASS;

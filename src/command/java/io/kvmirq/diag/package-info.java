@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * Findings about a running host: the paths of device interrupts, the reasons why one is not posted, and remedies.
+ * The path of a device interrupt on a running host: its hops, flaws, claims about posting, and the verdict over them.
  *
- * <p>{@link io.kvmirq.host} reads facts. This package joins them, records the evidence of each join (observed,
- * inferred or predicted), and compares them with the rules of {@link io.kvmirq.arch.apic} and {@link
- * io.kvmirq.arch.gic}. It reads files and writes nothing, except that a {@link io.kvmirq.diag.LiveWindow} records
- * tracepoints. Commands print the findings.
+ * <p>{@code sources} reads hosts and guests, {@code rules} adds flaws, {@code screens} joins both for one command.
+ * Each join keeps its evidence: observed, inferred or predicted.
  */
 @NullMarked
 package io.kvmirq.diag;

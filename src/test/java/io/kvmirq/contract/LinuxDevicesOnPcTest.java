@@ -6,11 +6,11 @@ import static org.junit.jupiter.api.Assumptions.assumeFalse;
 
 import io.kvmirq.PciAddress;
 import io.kvmirq.diag.Chain;
-import io.kvmirq.diag.DeviceChains;
-import io.kvmirq.diag.Live;
-import io.kvmirq.diag.LiveChains;
-import io.kvmirq.diag.LiveWindow;
 import io.kvmirq.diag.Stages;
+import io.kvmirq.diag.screens.DeviceChains;
+import io.kvmirq.diag.screens.LiveChains;
+import io.kvmirq.diag.sources.Live;
+import io.kvmirq.diag.sources.LiveWindow;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.testing.RealKvm;
 import java.io.BufferedReader;

@@ -6,9 +6,9 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.kvmirq.cli.Cli;
-import io.kvmirq.diag.Live;
-import io.kvmirq.diag.LiveWindow;
 import io.kvmirq.diag.Stages;
+import io.kvmirq.diag.sources.Live;
+import io.kvmirq.diag.sources.LiveWindow;
 import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.Program;
 import io.kvmirq.testing.RealKvm;

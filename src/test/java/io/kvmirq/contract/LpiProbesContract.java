@@ -9,12 +9,12 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.kvmirq.PciAddress;
 import io.kvmirq.diag.Chain;
-import io.kvmirq.diag.DeviceChains;
 import io.kvmirq.diag.Hop;
 import io.kvmirq.diag.Link;
-import io.kvmirq.diag.Live;
-import io.kvmirq.diag.LiveChains;
-import io.kvmirq.diag.LiveWindow;
+import io.kvmirq.diag.screens.DeviceChains;
+import io.kvmirq.diag.screens.LiveChains;
+import io.kvmirq.diag.sources.Live;
+import io.kvmirq.diag.sources.LiveWindow;
 import io.kvmirq.forward.ForwardedIrq;
 import io.kvmirq.forward.Forwarding;
 import io.kvmirq.host.PostingFacts;

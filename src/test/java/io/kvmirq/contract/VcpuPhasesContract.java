@@ -16,7 +16,7 @@ import io.kvmirq.VcpuId;
 import io.kvmirq.arch.apic.PostingHost;
 import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.backend.choice.Backends;
-import io.kvmirq.diag.VcpuEvents;
+import io.kvmirq.diag.sources.VcpuEvents;
 import io.kvmirq.host.facts.ThreadStat;
 import io.kvmirq.host.trace.EventFormat;
 import io.kvmirq.host.trace.TraceEvent;

@@ -3,7 +3,7 @@ package io.kvmirq.forward;
 
 import io.kvmirq.VcpuId;
 import io.kvmirq.cli.host.FakeRecording;
-import io.kvmirq.diag.VcpuEvents;
+import io.kvmirq.diag.sources.VcpuEvents;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.FakeTracing;
 import io.kvmirq.host.trace.EventFormat;

@@ -16,7 +16,7 @@ import io.kvmirq.cli.frame.StopHook;
 import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.cli.host.FakeDevices;
 import io.kvmirq.cli.host.HostChoice;
-import io.kvmirq.diag.VfioOutlook;
+import io.kvmirq.diag.rules.VfioOutlook;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.Profile;
 import io.kvmirq.host.PostingFacts;

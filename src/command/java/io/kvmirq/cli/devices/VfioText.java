@@ -4,7 +4,7 @@ package io.kvmirq.cli.devices;
 import io.kvmirq.HostIrq;
 import io.kvmirq.cli.frame.Hex;
 import io.kvmirq.cli.frame.Terminal;
-import io.kvmirq.diag.VfioOutlook;
+import io.kvmirq.diag.rules.VfioOutlook;
 import io.kvmirq.host.HostInterrupts;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.PciDevice;

@@ -2,9 +2,9 @@
 package io.kvmirq.cli.devices;
 
 import io.kvmirq.PciAddress;
-import io.kvmirq.diag.DeviceChains;
 import io.kvmirq.diag.Link;
-import io.kvmirq.diag.VfioOutlook;
+import io.kvmirq.diag.rules.VfioOutlook;
+import io.kvmirq.diag.screens.DeviceChains;
 import io.kvmirq.host.HostInterrupts;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.PciDevice;

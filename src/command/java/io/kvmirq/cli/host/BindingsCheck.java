@@ -3,8 +3,8 @@ package io.kvmirq.cli.host;
 
 import io.kvmirq.backend.choice.Backends;
 import io.kvmirq.backend.library.LibraryCache;
-import io.kvmirq.diag.Doctor;
 import io.kvmirq.diag.Finding;
+import io.kvmirq.diag.screens.Doctor;
 import java.util.ArrayList;
 import java.util.List;
 

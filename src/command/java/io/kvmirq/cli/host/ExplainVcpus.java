@@ -4,7 +4,7 @@ package io.kvmirq.cli.host;
 import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.cli.frame.Json;
 import io.kvmirq.cli.frame.Terminal;
-import io.kvmirq.diag.Vcpus;
+import io.kvmirq.diag.sources.Vcpus;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.path.Known;
 import io.kvmirq.text.Foreign;

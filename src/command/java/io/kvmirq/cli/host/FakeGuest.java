@@ -6,7 +6,7 @@ import io.kvmirq.MsiMessage;
 import io.kvmirq.PciAddress;
 import io.kvmirq.VcpuId;
 import io.kvmirq.backend.HostFiles;
-import io.kvmirq.diag.LiveHost;
+import io.kvmirq.diag.sources.LiveHost;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.FakeTracing;
 import io.kvmirq.fake.FakeVcpu;

@@ -3,12 +3,12 @@ package io.kvmirq.cli.host;
 
 import io.kvmirq.cli.frame.Json;
 import io.kvmirq.cli.frame.Terminal;
-import io.kvmirq.diag.GuestRates;
-import io.kvmirq.diag.GuestRates.Rate;
-import io.kvmirq.diag.Guests;
-import io.kvmirq.diag.Guests.Guest;
-import io.kvmirq.diag.Guests.Vcpus;
-import io.kvmirq.diag.Guests.Worker;
+import io.kvmirq.diag.sources.GuestRates;
+import io.kvmirq.diag.sources.GuestRates.Rate;
+import io.kvmirq.diag.sources.Guests;
+import io.kvmirq.diag.sources.Guests.Guest;
+import io.kvmirq.diag.sources.Guests.Vcpus;
+import io.kvmirq.diag.sources.Guests.Worker;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.text.Foreign;

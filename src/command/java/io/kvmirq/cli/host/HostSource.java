@@ -5,7 +5,7 @@ import io.kvmirq.backend.HostFiles;
 import io.kvmirq.cli.frame.Command;
 import io.kvmirq.cli.frame.FileSentence;
 import io.kvmirq.cli.frame.UnreadableInputException;
-import io.kvmirq.diag.Capture;
+import io.kvmirq.diag.screens.Capture;
 import io.kvmirq.fake.Profile;
 import io.kvmirq.text.Foreign;
 import java.io.IOException;

@@ -5,7 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.cli.Cli;
-import io.kvmirq.diag.Capture;
+import io.kvmirq.diag.screens.Capture;
 import io.kvmirq.host.facts.CountedFiles;
 import io.kvmirq.host.facts.GuestHosts;
 import java.io.IOException;

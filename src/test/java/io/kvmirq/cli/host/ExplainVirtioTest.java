@@ -4,7 +4,7 @@ package io.kvmirq.cli.host;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.cli.Cli;
-import io.kvmirq.diag.Capture;
+import io.kvmirq.diag.screens.Capture;
 import io.kvmirq.host.facts.GuestHosts;
 import io.kvmirq.host.facts.RecordedHost;
 import java.io.IOException;

@@ -9,7 +9,7 @@ import io.kvmirq.cli.frame.Commands;
 import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.diag.Hop;
-import io.kvmirq.diag.LiveHost;
+import io.kvmirq.diag.sources.LiveHost;
 import io.kvmirq.host.facts.GuestHosts;
 import io.kvmirq.host.facts.RecordedHost;
 import io.kvmirq.host.trace.FakeTracefs;

@@ -5,7 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.PciAddress;
 import io.kvmirq.backend.HostFiles;
-import io.kvmirq.diag.VfioOutlook;
+import io.kvmirq.diag.rules.VfioOutlook;
 import java.nio.file.Path;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;

@@ -3,7 +3,7 @@ package io.kvmirq.host.facts;
 
 import io.kvmirq.PciAddress;
 import io.kvmirq.backend.HostFiles;
-import io.kvmirq.diag.Capture;
+import io.kvmirq.diag.screens.Capture;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;

@@ -7,7 +7,7 @@ import static org.assertj.core.api.Assertions.tuple;
 import io.kvmirq.HostIrq;
 import io.kvmirq.PciAddress;
 import io.kvmirq.backend.HostFiles;
-import io.kvmirq.diag.VfioOutlook;
+import io.kvmirq.diag.rules.VfioOutlook;
 import io.kvmirq.host.HostInterrupts;
 import io.kvmirq.vfio.IrqKind;
 import java.util.List;

@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.diag.rules;
+
+import static io.kvmirq.diag.rules.Rule.broken;
+import static io.kvmirq.diag.rules.Rule.doubt;
+
+import io.kvmirq.backend.HostFiles;
+import io.kvmirq.diag.Hop;
+import io.kvmirq.diag.Remedy;
+import io.kvmirq.diag.rules.Rule.Table;
+import io.kvmirq.diag.sources.CpuList;
+import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.path.Known;
+import java.util.BitSet;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalLong;
+import java.util.Set;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+
+/**
+ * The rules of the control groups of a VMM's threads and of the groups above: whether they are frozen or out of CPU
+ * time. For one use by one thread.
+ *
+ * <p>Source: Documentation/admin-guide/cgroup-v2.rst and cgroup-v1 in Linux.
+ */
+final class ControlGroups {
+    /** Per cent. */
+    private static final int MOST_PRESSED = 33;
+
+    private static final Pattern FULL = Pattern.compile("(?s)some avg10=.*?(?:\nfull avg10=(\\d{1,3})\\..*)?");
+
+    /** A thread whose group has used up its quota counts as waiting ({@code PSI_CPU_FULL}). */
+    private static final Pattern QUIET = Pattern.compile("(?m)^some avg10=0\\.00 avg60=0\\.00 ");
+
+    /** A group has all of them, or none. */
+    private static final List<String> PRESSURES = List.of("cpu", "memory", "io");
+
+    private final HostFacts host;
+    private final HostFiles files;
+    private final Flaws flaws;
+    /** The groups whose quota was checked. */
+    private final Set<String> quotas = new HashSet<>();
+
+    private List<String> ofVcpus = List.of();
+
+    ControlGroups(HostFacts host, Flaws flaws) {
+        this.host = host;
+        this.files = host.files();
+        this.flaws = flaws;
+    }
+
+    /** The periods of a quota, and those in which a thread waited. */
+    private record Throttled(long periods, long waited) {}
+
+    /**
+     * A control group.
+     *
+     * @param last whether it is the group of the thread, and no group above
+     * @param vcpus whether vCPUs may be in it, or in one below it
+     * @param ofVcpus the {@code cgroup} of the thread of each vCPU
+     */
+    record Group(
+            Fact.Facts facts,
+            String root,
+            String directory,
+            boolean second,
+            boolean last,
+            boolean vcpus,
+            List<String> ofVcpus)
+            implements Fact.Subject {
+        @Override
+        public String name(String word) {
+            return switch (word) {
+                case "group" -> directory;
+                case "freeze" -> second ? "cgroup.freeze" : "freezer.state";
+                case "above" -> second ? "cgroup.events" : "freezer.parent_freezing";
+                case "quota" -> second ? "cpu.max" : "cpu.cfs_quota_us";
+                default -> throw new IllegalArgumentException(word);
+            };
+        }
+
+        String called() {
+            return directory.substring(root.length());
+        }
+
+        String others() {
+            return vcpus ? "" : "; no vCPU is in it";
+        }
+
+        private Optional<String> text(String name) {
+            return files().text(directory + "/" + name);
+        }
+
+        boolean isMeasured() {
+            return PRESSURES.stream().anyMatch(kind -> text(kind + ".pressure").isPresent());
+        }
+
+        /** The number of CPUs whose time the quota allows, rounded down; all if it has none. */
+        long cpus() {
+            String[] words = QUOTA.of(this).known().orElse("max").split(" ");
+            String period = second && words.length > 1
+                    ? words[1]
+                    : text("cpu.cfs_period_us").orElse("100000");
+            return words[0].matches("max|-1")
+                    ? Long.MAX_VALUE
+                    : period.matches("[1-9]\\d{0,8}") ? Long.parseLong(words[0]) / Long.parseLong(period) : 0;
+        }
+
+        /** False for a quota of all CPUs, and if no thread waited lately, because the counts are then outdated. */
+        boolean isBound() {
+            int online = CpuList.parse(
+                            files().text("sys/devices/system/cpu/online").orElse(""))
+                    .map(BitSet::cardinality)
+                    .orElse(Integer.MAX_VALUE);
+            return cpus() < online
+                    && !QUIET.matcher(text("cpu.pressure").orElse("")).find();
+        }
+
+        /** Whether its vCPUs fit into its quota: then only other threads can use it up. */
+        boolean fits() {
+            long inside = ofVcpus.stream()
+                    .filter(text -> text.lines().anyMatch(line -> (line + "/").contains(":" + called() + "/")))
+                    .count();
+            return inside > 0 && cpus() >= inside;
+        }
+
+        /** Whether threads waited in a share of the periods. */
+        boolean waited(int share) {
+            Throttled now = STAT.in(this);
+            return now.waited() * share >= now.periods() && now.waited() > 0;
+        }
+    }
+
+    // spotless:off: a table
+    private static final Fact<Group, String> FREEZE = Fact.text("{group}/{freeze}", one -> one.last,
+        Fact.form(text -> text.matches("[01]|THAWED|FROZEN|FREEZING")));
+    private static final Fact<Group, String> ABOVE = Fact.text("{group}/{above}", one -> one.last,
+        Fact.form(text -> text.matches("(?s).*frozen [01].*|[01]")));
+    private static final Fact<Group, Integer> CPU = pressure("cpu");
+    private static final Fact<Group, Integer> MEMORY = pressure("memory");
+    private static final Fact<Group, String> QUOTA = Fact.text("{group}/{quota}",
+        one -> one.text(one.second ? "cpu.weight" : "cpu.shares").isPresent(),
+        Fact.form(text -> text.matches("[1-9]\\d{0,17}( .*)?|max( \\d{1,18})?|-1")));
+    private static final Fact<Group, Throttled> STAT = new Fact<>("{group}/cpu.stat", ControlGroups::throttled);
+
+    private static final String USED_UP = "the control group %s has used its quota of CPU time up in %d of %d periods: its"
+        + " threads waited then%s";
+    private static final String PRESSED =
+        "all threads of the control group %s that had something to do waited for %s, %d %% of the last 10 seconds%s";
+
+    private static final Table<Group> FROZEN = new Table<>(Hop.VMM,
+        broken("cgroup.frozen", FREEZE, one -> FREEZE.in(one).matches("1|FR.*"),
+            "the control group %s is frozen: none of its threads runs").with(Group::called).remedy(one -> Remedy.command(
+            "echo " + (one.second ? "0" : "THAWED") + " > /" + one.path(FREEZE.file()))),
+        broken("cgroup.frozen-above", ABOVE, one -> ABOVE.in(one).endsWith("1") || ABOVE.in(one).contains("frozen 1"),
+            "the control group %s is frozen: none of its threads runs", Remedy.command("thaw the group above it"))
+            .with(Group::called).on("the last group", one -> one.last).otherwise());
+
+    /** The pressure is the average of ten seconds, which is more than one look. */
+    private static final Table<Group> TIME = new Table<>(Hop.VMM,
+        broken("cgroup.throttled", STAT, one -> !one.fits() && one.waited(2), USED_UP).with(Group::called,
+            one -> STAT.in(one).waited(), one -> STAT.in(one).periods(), Group::others).remedy(ControlGroups::raise)
+            .on("of vCPUs", one -> one.vcpus),
+        doubt("cgroup.throttled-sometimes", STAT, one -> one.waited(20), USED_UP).with(Group::called,
+            one -> STAT.in(one).waited(), one -> STAT.in(one).periods(), Group::others).remedy(ControlGroups::raise).otherwise(),
+        doubt("cgroup.cpu-pressure", CPU, one -> CPU.in(one) >= MOST_PRESSED, PRESSED).with(Group::called, one -> "a CPU",
+            CPU::in, Group::others).remedy(one -> Remedy.command("give the guest CPUs of its own, or raise /"
+            + one.directory + "/cpu.weight")),
+        doubt("cgroup.memory-pressure", MEMORY, one -> MEMORY.in(one) >= MOST_PRESSED, PRESSED).with(Group::called,
+            one -> "memory", MEMORY::in, Group::others).remedy(one -> Remedy.command("free memory of the host, or raise /"
+            + one.directory + "/memory.max and memory.high")));
+    // spotless:on
+
+    /** The rules of a control group. */
+    static final List<Table<Group>> TABLES = List.of(FROZEN, TIME);
+
+    /** The share of the last ten seconds in which all threads waited, in per cent. */
+    private static Fact<Group, Integer> pressure(String kind) {
+        return Fact.text("{group}/" + kind + ".pressure", Group::isMeasured, text -> {
+            Matcher full = FULL.matcher(text);
+            return full.matches()
+                    ? Optional.of(full.group(1) == null ? 0 : Integer.parseInt(full.group(1)))
+                    : Optional.empty();
+        });
+    }
+
+    private static Known<Throttled> throttled(Group one) {
+        String file = one.path("{group}/cpu.stat");
+        OptionalLong periods = one.files().number(file, "nr_periods ");
+        OptionalLong waited = one.files().number(file, "nr_throttled ");
+        return QUOTA.of(one)
+                .then(quota -> !one.isBound()
+                        ? Fact.none()
+                        : periods.isEmpty() || waited.isEmpty()
+                                ? Fact.missing(one.files(), file)
+                                : new Known.Observed<>(new Throttled(periods.getAsLong(), waited.getAsLong())));
+    }
+
+    boolean isFrozen() {
+        return flaws.has("cgroup.frozen") || flaws.has("cgroup.frozen-above");
+    }
+
+    /**
+     * Looks at all of them.
+     *
+     * @param ofProcess the {@code cgroup} of the process
+     * @param vcpus that of the thread of each vCPU. An interrupt needs only them, not threads such as those of
+     *     libvirt's group {@code emulator}
+     */
+    void look(Optional<String> ofProcess, List<String> vcpus) {
+        ofVcpus = vcpus;
+        vcpus.stream().distinct().forEach(text -> look(text, true));
+        ofProcess.filter(text -> !vcpus.contains(text)).ifPresent(text -> look(text, vcpus.isEmpty()));
+    }
+
+    /** Lines of hierarchy, controllers and path. A name with a line end makes lines of another form, which are left out. */
+    private void look(String text, boolean vcpus) {
+        for (String line : text.split("\n", -1)) {
+            if (!isGroup(line)) {
+                continue;
+            }
+            String[] parts = line.split(":", 3);
+            List<String> controllers = List.of(parts[1].split(","));
+            if (parts[0].equals("0") && parts[1].isEmpty()) {
+                boolean unified = files.reading("sys/fs/cgroup/unified") != HostFiles.Reading.ABSENT;
+                look(unified ? "sys/fs/cgroup/unified" : "sys/fs/cgroup", parts[2], true, true, vcpus);
+            } else if (controllers.contains("freezer") || controllers.contains("cpu")) {
+                look("sys/fs/cgroup/" + parts[1], parts[2], controllers.contains("freezer"), false, vcpus);
+            }
+        }
+    }
+
+    /** Whether a text is that of the file {@code cgroup} of a thread. */
+    static boolean hasGroup(String text) {
+        return text.lines().anyMatch(ControlGroups::isGroup);
+    }
+
+    private static boolean isGroup(String line) {
+        return line.matches("\\d{1,4}:[^:]*:/.*");
+    }
+
+    private void look(String root, String group, boolean freezes, boolean second, boolean vcpus) {
+        List<String> names = List.of(group.substring(1).split("/"));
+        if (names.contains("..")) {
+            flaws.unseen(
+                    "the control group of the process, which is in another namespace",
+                    "look on the host, not in a container");
+            return;
+        }
+        String directory = root;
+        List<String> path = names.stream().filter(name -> !name.isEmpty()).toList();
+        for (int i = 0; i < path.size(); i++) {
+            directory += "/" + path.get(i);
+            Group one = new Group(new Fact.Facts(host), root, directory, second, i == path.size() - 1, vcpus, ofVcpus);
+            if (freezes && !isFrozen()) {
+                flaws.apply(one, FROZEN);
+            }
+            if (quotas.add(directory)) {
+                flaws.look(one, QUOTA);
+                flaws.apply(one, TIME);
+            }
+        }
+    }
+
+    private static Remedy raise(Group one) {
+        return Remedy.command("raise /" + one.path(QUOTA.file()));
+    }
+}

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.diag.rules;
+
+import io.kvmirq.backend.HostFiles;
+import io.kvmirq.diag.Evidence;
+import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.host.facts.HostKvm;
+import io.kvmirq.path.Known;
+import java.util.IdentityHashMap;
+import java.util.Optional;
+import java.util.function.Function;
+import java.util.function.Predicate;
+
+/**
+ * A fact that rules read. Immutable.
+ *
+ * @param <S> the subject of the fact
+ * @param <T> its value
+ * @param file the file that shows it, from the root of the host, with names of the subject in braces, such as {@code
+ *     proc/irq/{irq}/spurious}
+ * @param read the value, or why it is not known; {@link #none} if this host has no such fact, which is no gap
+ */
+public record Fact<S extends Fact.Subject, T>(String file, Function<S, Known<T>> read) {
+    private static final Known.Unknown<?> NONE = new Known.Unknown<>("this host has no such file");
+
+    /** The facts of a subject that were read; each is read once. For use by one thread. */
+    public static final class Facts {
+        final HostFacts host;
+        private final IdentityHashMap<Fact<?, ?>, Known<?>> known = new IdentityHashMap<>();
+
+        public Facts(HostFacts host) {
+            this.host = host;
+        }
+    }
+
+    /** The subject of facts: the host, or a part of it. */
+    public interface Subject {
+        Facts facts();
+
+        /** The name of this subject that a word in braces stands for. */
+        String name(String word);
+
+        default HostFacts host() {
+            return facts().host;
+        }
+
+        default HostFiles files() {
+            return host().files();
+        }
+
+        /** The evidence of a file. */
+        default Evidence evidence(String file) {
+            return Evidence.observed("/" + path(file));
+        }
+
+        /** The path of a file, with the names of this subject in place of the words in braces. */
+        default String path(String file) {
+            int begin = file.indexOf('{');
+            int end = file.indexOf('}');
+            return begin < 0
+                    ? file
+                    : file.substring(0, begin) + name(file.substring(begin + 1, end)) + path(file.substring(end + 1));
+        }
+    }
+
+    /** The fact that the text of a file shows. {@code parse} is empty for a text of another form. */
+    static <S extends Subject, T> Fact<S, T> text(String file, Function<String, Optional<T>> parse) {
+        return text(file, subject -> true, parse);
+    }
+
+    /** @param exists whether the kernel has such a file here, as other files show it */
+    static <S extends Subject, T> Fact<S, T> text(
+            String file, Predicate<S> exists, Function<String, Optional<T>> parse) {
+        return new Fact<>(file, subject -> {
+            String path = subject.path(file);
+            return subject.files()
+                    .text(path)
+                    .flatMap(parse)
+                    .<Known<T>>map(Known.Observed::new)
+                    .orElseGet(() -> exists.test(subject) || subject.files().reading(path) != HostFiles.Reading.ABSENT
+                            ? missing(subject.files(), path)
+                            : none());
+        });
+    }
+
+    /** The words with which the kernel was booted. */
+    static <S extends Subject> Fact<S, String> commandLine() {
+        return text("proc/cmdline", form(text -> text.matches("\\P{Cntrl}+")));
+    }
+
+    /** A fact that was read with the subject, from a file that is the evidence of rules. */
+    static <S extends Subject> Fact<S, S> seen(String file) {
+        return new Fact<>(file, Known.Observed::new);
+    }
+
+    /** A parser of texts that have a form. */
+    public static Function<String, Optional<String>> form(Predicate<String> form) {
+        return text -> Optional.of(text).filter(form);
+    }
+
+    /** The host has no such fact. */
+    @SuppressWarnings("unchecked")
+    static <T> Known<T> none() {
+        return (Known<T>) NONE;
+    }
+
+    /** A file that cannot be read or understood, and why. */
+    static <T> Known.Unknown<T> missing(HostFiles files, String path) {
+        HostFiles.Reading reading = files.reading(path);
+        String why =
+                switch (reading) {
+                    case DENIED -> " may not be read by this user";
+                    case ABSENT -> " does not exist";
+                    case READABLE ->
+                        files.text(path).filter(String::isEmpty).isPresent() ? " is empty" : " has another form";
+                };
+        return new Known.Unknown<>(
+                "/" + path + why,
+                reading == HostFiles.Reading.DENIED ? HostKvm.AS_ROOT : "look on the host itself, or capture it again");
+    }
+
+    /** The fact about a subject. */
+    @SuppressWarnings("unchecked")
+    public Known<T> of(S subject) {
+        return (Known<T>) subject.facts().known.computeIfAbsent(this, fact -> read.apply(subject));
+    }
+
+    /** The value, for a rule that names the fact; such a rule holds only if it is known. */
+    public T in(S subject) {
+        return of(subject).known().orElseThrow(() -> new IllegalStateException("a rule does not name " + file));
+    }
+
+    /** Whether it is known and such. */
+    public boolean is(S subject, Predicate<T> such) {
+        return of(subject).known().filter(such).isPresent();
+    }
+}

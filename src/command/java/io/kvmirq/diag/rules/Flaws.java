@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.diag.rules;
+
+import io.kvmirq.diag.Evidence;
+import io.kvmirq.diag.Hop;
+import io.kvmirq.diag.Link;
+import io.kvmirq.diag.Remedy;
+import io.kvmirq.diag.rules.Fact.Subject;
+import io.kvmirq.diag.rules.Rule.Flaw;
+import io.kvmirq.path.Known;
+import java.util.ArrayList;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Optional;
+import java.util.Set;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
+
+/**
+ * The findings of the checks of one link. A link is whole only if each file that would show a flaw was read. For use by
+ * one thread.
+ */
+public final class Flaws {
+    private final List<String> fine = new ArrayList<>();
+    private final List<Flaw> broken = new ArrayList<>();
+    private final List<Flaw> doubts = new ArrayList<>();
+    private final Set<String> unseen = new LinkedHashSet<>();
+    private final Set<String> shownBy = new LinkedHashSet<>();
+
+    /** A copy of these findings, to which another interrupt adds its own. */
+    Flaws copy() {
+        Flaws copy = new Flaws();
+        copy.fine.addAll(fine);
+        copy.broken.addAll(broken);
+        copy.doubts.addAll(doubts);
+        copy.unseen.addAll(unseen);
+        copy.shownBy.addAll(shownBy);
+        return copy;
+    }
+
+    /** Notes a check that was not made. */
+    void unseen(String why, String remedy) {
+        unseen.add(why);
+        shownBy.add(remedy);
+    }
+
+    /** Notes a fact without a flaw: a clause. */
+    void fine(String text) {
+        fine.add(text);
+    }
+
+    /**
+     * Notes the flaws of the rules that hold. A rule is not asked if a fact that it needs is not known, and if it fails;
+     * both are noted.
+     */
+    public <S extends Subject> Flaws apply(S subject, Rule.Table<S> table) {
+        boolean held = false;
+        for (Rule<S> rule : table.rows()) {
+            held &= rule.unless() == Rule.Unless.ABOVE;
+            try {
+                if (!held
+                        && !(rule.unless() == Rule.Unless.BROKEN && isBroken())
+                        && rule.concerns().test(subject)
+                        && rule.reads().stream()
+                                .allMatch(fact -> look(subject, fact).isPresent())
+                        && rule.when().test(subject)) {
+                    held = true;
+                    add(rule.flaw(subject));
+                }
+            } catch (RuntimeException e) {
+                unseen("the rule " + rule.id() + ", which failed: " + e, "report it, with a capture of the host");
+            }
+        }
+        return this;
+    }
+
+    /** A fact, noted if it is not known. */
+    <S extends Subject, T> Optional<T> look(S subject, Fact<S, T> fact) {
+        Known<T> known = fact.of(subject);
+        if (known instanceof Known.Unknown<T> unknown && !unknown.equals(Fact.none())) {
+            unseen(unknown.why(), unknown.remedy());
+        }
+        return known.known();
+    }
+
+    private void add(Flaw flaw) {
+        switch (flaw.state()) {
+            case BROKEN -> broken.add(flaw);
+            case DOUBTFUL -> doubts.add(flaw);
+            case NOTE -> fine.add(flaw.text());
+        }
+    }
+
+    /** Whether a rule holds. */
+    boolean has(String rule) {
+        return broken.stream().anyMatch(flaw -> flaw.rule().equals(rule));
+    }
+
+    /** The flaws that interrupts do not pass. */
+    Stream<Flaw> broken() {
+        return broken.stream();
+    }
+
+    boolean isBroken() {
+        return !broken.isEmpty();
+    }
+
+    /** The link of a subject that has a flaw, without a value. */
+    public static <S extends Subject> Optional<Link> of(S subject, Rule.Table<S> table) {
+        return new Flaws().apply(subject, table).flawed(table.hop(), Optional.empty());
+    }
+
+    /** The link if it has a flaw: its first flaw decides, and others follow in its sentence. */
+    public Optional<Link> flawed(Hop hop, Optional<String> value) {
+        List<Flaw> flaws = Stream.concat(broken.stream(), doubts.stream()).toList();
+        // A doubt may be a consequence of a break.
+        List<Flaw> first = broken.isEmpty() ? doubts : broken;
+        return flaws.isEmpty()
+                ? Optional.empty()
+                : Optional.of(new Link(
+                        hop,
+                        broken.isEmpty() ? Link.State.DOUBTFUL : Link.State.BROKEN,
+                        Optional.of(first.get(0).evidence()),
+                        value,
+                        flaws.stream().map(Flaw::text).distinct().collect(Collectors.joining("; ")),
+                        first.stream()
+                                .flatMap(flaw -> flaw.remedies().stream())
+                                .distinct()
+                                .toList(),
+                        List.of(),
+                        flaws.stream().map(Flaw::rule).distinct().toList()));
+    }
+
+    /**
+     * The link, with its flaws, or with what is in order.
+     *
+     * @param text one sentence without a full stop; may be empty if looks found something in order
+     */
+    Link link(Hop hop, Evidence evidence, String value, String text) {
+        return flawed(hop, Optional.of(value)).orElseGet(() -> whole(hop, evidence, value, text));
+    }
+
+    private Link whole(Hop hop, Evidence evidence, String value, String text) {
+        String all = Stream.concat(Stream.of(text), fine.stream())
+                .filter(part -> !part.isEmpty())
+                .collect(Collectors.joining(", "));
+        return unseen.isEmpty()
+                ? Link.whole(hop, evidence, value, all)
+                : new Link(
+                        hop,
+                        Link.State.NOT_SHOWN,
+                        Optional.of(evidence),
+                        Optional.of(value),
+                        (all.isEmpty() ? "" : all + "; ") + "not looked at: " + String.join("; ", unseen),
+                        shownBy.stream().map(Remedy::look).toList());
+    }
+}

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.diag.rules;
+
+import io.kvmirq.HostIrq;
+import io.kvmirq.arch.apic.Vendor;
+import io.kvmirq.arch.vtd.Irte;
+import io.kvmirq.diag.Claim;
+import io.kvmirq.diag.Claim.Question;
+import io.kvmirq.diag.Evidence;
+import io.kvmirq.diag.Remedy;
+import io.kvmirq.diag.sources.GuestIts;
+import io.kvmirq.host.HostInterrupts.ArmedVector;
+import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.host.facts.HostKvm;
+import io.kvmirq.host.facts.PciDevice;
+import io.kvmirq.host.facts.RemappingEntries.Entry;
+import io.kvmirq.host.facts.VmProcess;
+import io.kvmirq.path.Known;
+import io.kvmirq.vfio.IrqKind;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalInt;
+
+/**
+ * The current form of the entries of a device's interrupts: entries of the IOMMU on x86, of the guest's ITS on arm64.
+ * For one use by one thread.
+ */
+public final class FormClaims {
+    /**
+     * An interrupt of a device.
+     *
+     * @param vector its number; {@link #NOT_SHOWN} if it is not armed and only its host irq is known
+     * @param armed empty if VFIO has not armed it
+     * @param allocated the host irq of an unarmed interrupt, if it is known
+     */
+    public record Interrupt(IrqKind kind, int vector, Optional<ArmedVector> armed, Optional<HostIrq> allocated) {
+        public static final int NOT_SHOWN = -1;
+
+        @Override
+        public String toString() {
+            return kind == IrqKind.INTX
+                    ? kind.label()
+                    : kind.label()
+                            + (vector == NOT_SHOWN
+                                    ? " of host irq " + allocated.orElseThrow().number()
+                                    : " " + vector);
+        }
+    }
+
+    private final HostFacts host;
+    private final PciDevice device;
+    private final Optional<VmProcess> process;
+    private final Optional<Known<GuestIts>> its;
+
+    public FormClaims(HostFacts host, PciDevice device, Optional<VmProcess> process) {
+        this.host = host;
+        this.device = device;
+        this.process = process;
+        this.its = host.isArm() ? process.map(one -> GuestIts.of(host, one)) : Optional.empty();
+    }
+
+    /** Whether the entry of an interrupt has the posted form, or its LPI is a vLPI. */
+    public Claim of(Interrupt interrupt) {
+        if (host.isArm()) {
+            return its.map(this::ofVlpis)
+                    .orElseGet(() -> Claim.unknown(
+                            Question.FORM,
+                            "no VM is seen that has the device",
+                            host.vms().unreadable() > 0 ? HostKvm.AS_ROOT : "look while the VM runs"));
+        }
+        Optional<Vendor> vendor = host.posting().vendor();
+        if (vendor.isEmpty()) {
+            return Claim.unknown(
+                    Question.FORM,
+                    "/proc/cpuinfo names no processor of Intel or AMD: only those post interrupts on x86",
+                    "none; a copy of a host needs its proc/cpuinfo");
+        }
+        Known<List<Entry>> fact = host.remapping()
+                .of(vendor.get(), device.address(), interrupt.armed().map(ArmedVector::irq));
+        if (fact instanceof Known.Unknown<List<Entry>> unknown) {
+            return Claim.unknown(Question.FORM, unknown.why(), unknown.remedy());
+        }
+        return ofEntries(vendor.get(), fact.known().orElse(List.of()));
+    }
+
+    private static Claim ofEntries(Vendor vendor, List<Entry> own) {
+        long posted = own.stream().filter(Entry::posted).count();
+        Evidence evidence = Evidence.observed("debugfs of the IOMMU");
+        if (posted == own.size() || posted == 0) {
+            return Claim.of(
+                    Question.FORM,
+                    posted > 0,
+                    evidence,
+                    (own.size() == 1 ? "the entry" : "each of the device's " + own.size() + " entries")
+                            + (posted > 0 ? " has the posted form" : form(vendor, own)));
+        }
+        return Claim.unknown(
+                Question.FORM,
+                posted + " of the device's " + own.size() + " entries have the posted form",
+                vendor == Vendor.INTEL
+                        ? "boot a kernel with CONFIG_GENERIC_IRQ_DEBUGFS, which shows the entry of each irq"
+                        : "watch the tracepoint kvm_pi_irte_update, which names the host irq of each entry");
+    }
+
+    private static String form(Vendor vendor, List<Entry> own) {
+        return vendor == Vendor.INTEL && own.stream().allMatch(one -> Irte.POSTED.isSet(one.low()))
+                ? " posts to a CPU of the host (intremap=posted_msi), and not to the guest"
+                : " has the remapped form";
+    }
+
+    /** The armed vectors of all devices of the VM, because a vLPI may belong to any of them. */
+    private int armed() {
+        return process.stream()
+                .flatMap(one -> one.devices().stream())
+                .mapToInt(one ->
+                        host.interrupts().map(all -> all.armed(one).size()).orElse(0))
+                .sum();
+    }
+
+    private Claim ofVlpis(Known<GuestIts> fact) {
+        if (fact instanceof Known.Unknown<GuestIts> unknown) {
+            return Claim.unknown(Question.FORM, unknown.why(), unknown.remedy());
+        }
+        GuestIts guest = fact.known().orElseThrow();
+        Evidence evidence = Evidence.observed("vgic-state");
+        int vlpis = guest.vlpis().size();
+        if (vlpis == 0) {
+            return Claim.of(Question.FORM, false, evidence, "no LPI of the VM is a vLPI (H=1)");
+        }
+        int armed = armed();
+        return vlpis >= armed && armed > 0
+                ? Claim.of(
+                        Question.FORM,
+                        true,
+                        Evidence.inferred("vgic-state does not name the device of an LPI"),
+                        vlpis + " LPIs of the VM are vLPIs (H=1), as many as its devices have armed vectors")
+                : Claim.unknown(
+                        Question.FORM,
+                        vlpis + " LPIs of the VM are vLPIs, and its devices have " + armed + " armed vectors",
+                        Remedy.BY_VMM);
+    }
+
+    /** The vLPI of a vector, if its VM has one device and the ITS shows events. */
+    public Optional<GuestIts.Lpi> vlpi(Interrupt interrupt, int armed) {
+        return own(armed).stream()
+                .filter(one -> one.event().equals(OptionalInt.of(interrupt.vector())))
+                .findFirst();
+    }
+
+    /** The target vCPU of all vLPIs of the device. Empty if they have several, or if others may be among them. */
+    public OptionalInt commonTarget(int armed) {
+        List<OptionalInt> targets =
+                own(armed).stream().map(GuestIts.Lpi::target).distinct().toList();
+        return targets.size() == 1 ? targets.get(0) : OptionalInt.empty();
+    }
+
+    /** The vLPIs of the device: those of the VM, if it has no other device. */
+    private List<GuestIts.Lpi> own(int armed) {
+        boolean alone = process.filter(one -> one.devices().size() == 1).isPresent();
+        return its.flatMap(Known::known)
+                .map(GuestIts::vlpis)
+                .filter(all -> alone && all.size() == armed)
+                .orElse(List.of());
+    }
+}

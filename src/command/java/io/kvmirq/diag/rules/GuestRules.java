@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.diag.rules;
+
+import static io.kvmirq.diag.rules.Rule.broken;
+import static io.kvmirq.diag.rules.Rule.doubt;
+
+import io.kvmirq.arch.apic.PostingObstacle;
+import io.kvmirq.arch.gic.debugfs.VgicState;
+import io.kvmirq.diag.Evidence;
+import io.kvmirq.diag.Hop;
+import io.kvmirq.diag.Remedy;
+import io.kvmirq.diag.rules.Rule.Table;
+import io.kvmirq.diag.sources.VcpuThreads;
+import io.kvmirq.diag.sources.VmmOptions;
+import io.kvmirq.host.facts.VmProcess;
+import io.kvmirq.host.facts.VmProcess.EventfdFile;
+import io.kvmirq.path.Known;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalInt;
+
+/** The rules of what VFIO has armed, and of an interrupt in the process of its guest: eventfd, irqfd and vCPUs. */
+public final class GuestRules {
+    /** ULLONG_MAX - 1, the largest count that write(2) can set; {@code eventfd_signal()} can add only one more. */
+    public static final long FULL = -2L;
+
+    private static final int MOST_VCPUS = 1024;
+    /** KVM_MAX_IRQ_ROUTES. */
+    private static final int MOST_ROUTES = 4096;
+    /** Of an I/O APIC, which a VMM routes first. */
+    private static final int PINS = 24;
+
+    /**
+     * An interrupt in a process that holds a VM.
+     *
+     * @param came how often the host irq came
+     * @param target the vCPU that gets it
+     */
+    public record Path(
+            Fact.Facts facts,
+            VmProcess process,
+            long came,
+            Optional<VmmOptions.Inhibit> noLapics,
+            Optional<String> userspace,
+            OptionalInt target)
+            implements Fact.Subject {
+        @Override
+        public String name(String word) {
+            return switch (word) {
+                case "process" -> String.valueOf(process.pid());
+                case "vm" -> process.pid() + "-" + process.vms().get(0);
+                case "vcpu" -> IDLE.in(this);
+                default -> throw new IllegalArgumentException(word);
+            };
+        }
+
+        @Override
+        public Evidence evidence(String file) {
+            return file.equals(LAPIC.file())
+                    ? Evidence.inferred(noLapics.map(VmmOptions.Inhibit::why)
+                            .or(() -> userspace)
+                            .orElse(""))
+                    : Fact.Subject.super.evidence(file);
+        }
+
+        /** The armed vectors of all devices of the VM. */
+        private Known<Integer> armed() {
+            return host().interrupts()
+                    .map(all -> process.devices().stream()
+                            .mapToInt(one -> all.armed(one).size())
+                            .sum())
+                    .<Known<Integer>>map(Known.Observed::new)
+                    .orElseGet(Fact::none);
+        }
+
+        private Known<VgicState> vgic() {
+            try {
+                return files().text(path(VGIC.file()))
+                        .<Known<VgicState>>map(text -> new Known.Observed<>(VgicState.parse(text)))
+                        .orElseGet(Fact::none);
+            } catch (IllegalArgumentException e) {
+                return Fact.none(); // the claim about the form of its entries says so
+            }
+        }
+
+        /** The LPIs that wait because the guest has not enabled them. */
+        private long disabled() {
+            return VGIC.in(this).interrupts().stream()
+                    .filter(one -> one.kind() == VgicState.Kind.LPI && one.pendingLatch() && !one.enabled())
+                    .count();
+        }
+
+        /** A count of KVM for a VM, which only root reads; none also if one of its VMs does not show it. */
+        private Known<Long> count(String name) {
+            long sum = 0;
+            for (int vm : process.vms()) {
+                Optional<Long> one = files().text(VmmRules.KVM + process.pid() + "-" + vm + "/" + name)
+                        .filter(number -> number.matches("\\d{1,17}"))
+                        .map(Long::parseLong);
+                if (one.isEmpty()) {
+                    return Fact.none();
+                }
+                sum += one.get();
+            }
+            return new Known.Observed<>(sum);
+        }
+
+        /**
+         * A vCPU that no thread has run: {@code vcpu_get_pid()} in virt/kvm/kvm_main.c is 0 until the first KVM_RUN. A VMM
+         * may park a vCPU without a thread until it is plugged.
+         */
+        private Known<String> idle() {
+            return process.vms().stream()
+                    .flatMap(vm -> process.vcpus().stream()
+                            .filter(one -> one.thread().isPresent())
+                            .filter(one -> target.isEmpty() || target.getAsInt() == one.id())
+                            .limit(MOST_VCPUS)
+                            .map(one -> process.pid() + "-" + vm + "/vcpu" + one.id()))
+                    .filter(one -> files().text(VmmRules.KVM + one + "/pid")
+                            .filter("0"::equals)
+                            .isPresent())
+                    .findFirst()
+                    .<Known<String>>map(Known.Observed::new)
+                    .orElseGet(Fact::none);
+        }
+    }
+
+    /** A vector or a device in words, and how many interrupts of it came or are armed. */
+    public record Vector(Fact.Facts facts, String what, long count) implements Fact.Subject {
+        @Override
+        public String name(String word) {
+            return word;
+        }
+    }
+
+    /** GSIs or results in words that a probe counted. {@code isUnread} says whether signals wait in the eventfd. */
+    public record Probed(Fact.Facts facts, String what, String probe, boolean isUnread) implements Fact.Subject {
+        @Override
+        public String name(String word) {
+            return word;
+        }
+
+        @Override
+        public Evidence evidence(String file) {
+            return Evidence.observed(probe);
+        }
+    }
+
+    /** An eventfd whose count nothing reads. {@code isKnown} says whether it certainly belongs to the interrupt. */
+    public record Unread(Fact.Facts facts, int pid, EventfdFile eventfd, boolean isKnown) implements Fact.Subject {
+        @Override
+        public String name(String word) {
+            return String.valueOf(word.equals("fd") ? eventfd.fd() : pid);
+        }
+
+        private boolean isFull() {
+            return Long.compareUnsigned(eventfd.count(), FULL) >= 0;
+        }
+
+        private String called() {
+            return "descriptor " + eventfd.fd() + " of process " + pid + " has count "
+                    + Long.toUnsignedString(eventfd.count());
+        }
+    }
+
+    // spotless:off: tables
+    private static final Fact<Path, Path> FILES = Fact.seen("proc/{process}/fd");
+    private static final Fact<Path, Path> LAPIC = Fact.seen("proc/{process}/cmdline");
+    private static final Fact<Path, Long> EXITS = new Fact<>(VmmRules.KVM + "{vm}/exits", one -> one.count("exits"));
+    private static final Fact<Path, Long> INJECTED =
+        new Fact<>(VmmRules.KVM + "{vm}/irq_injections", one -> one.count("irq_injections"));
+    private static final Fact<Path, String> IDLE = new Fact<>(VmmRules.KVM + "{vcpu}/pid", Path::idle);
+    private static final Fact<Path, Integer> VECTORS = new Fact<>("proc/interrupts", Path::armed);
+    private static final Fact<Path, VgicState> VGIC = new Fact<>(VmmRules.KVM + "{vm}/vgic-state", Path::vgic);
+    private static final Fact<Unread, Unread> COUNT = Fact.seen("proc/{process}/fdinfo/{fd}");
+
+    private static final Fact<Vector, Vector> ARMED = Fact.seen("proc/interrupts");
+
+    public static final Table<Vector> REMOVED = new Table<>(Hop.DEVICE,
+        broken("device.removed", ARMED, one -> true, "sysfs has no device %s, and VFIO has armed %d interrupt%s of it: it was"
+            + " removed, or fell off the bus, while a process has it open", Remedy.look("let the VMM close the device, then"
+            + " look for it again: echo 1 > /sys/bus/pci/rescan"))
+            .with(Vector::what, Vector::count, one -> one.count == 1 ? "" : "s"));
+
+    public static final Table<Vector> VECTOR = new Table<>(Hop.DEVICE_VECTOR,
+        broken("device-vector.not-armed", ARMED, one -> one.count == 0, "%s: the guest masks it or does not use it",
+            Remedy.look("let the guest's driver enable and unmask the interrupt")).with(Vector::what),
+        doubt("device-vector.disarmed", ARMED, one -> one.count > 0, "%s, though it came %s: the VMM took its eventfd away,"
+            + " as of a vector that the guest disables", Remedy.look("let the guest's driver enable and unmask the"
+            + " interrupt, if it needs it")).with(Vector::what, one -> one.count == 1 ? "once" : one.count + " times"));
+
+    public static final Table<Path> NO_EVENTFD = new Table<>(Hop.EVENTFD,
+        broken("eventfd.none", FILES, one -> one.process.eventfds().isEmpty(), "process %d holds no eventfd",
+            Remedy.look("let the VMM keep the eventfd that it gives to VFIO and KVM")).with(one -> one.process.pid()));
+
+    public static final Table<Unread> UNREAD = new Table<>(Hop.EVENTFD,
+        broken("eventfd.full", COUNT, one -> one.isFull() && one.isKnown, "%s: nothing reads it, and it takes no more"
+            + " signals; by the order of descriptors and ids it is that of the interrupt").with(Unread::called)
+            .remedies(GuestRules::read),
+        doubt("eventfd.unread", COUNT, one -> one.isKnown, "%s: nothing reads it; by the order of descriptors and ids it is"
+            + " that of the interrupt").with(Unread::called).remedies(GuestRules::read).otherwise(),
+        doubt("eventfd.unread-of-some", COUNT, one -> !one.isKnown, "%s: nothing reads it%s; no file shows of which"
+            + " interrupt it is").with(Unread::called, one -> one.isFull() ? ", and it takes no more signals" : "")
+            .remedies(GuestRules::read).otherwise());
+
+    public static final Table<Path> IRQFD = new Table<>(Hop.IRQFD,
+        broken("irqfd.no-lapic", LAPIC, one -> one.noLapics.isPresent(), PostingObstacle.NO_LAPIC_IN_KERNEL.text())
+            .remedies(one -> one.noLapics.stream().map(InhibitChecks::remedy).toList()),
+        broken("irqfd.none", LAPIC, one -> one.userspace.isPresent(), PostingObstacle.NO_CONSUMER.text(),
+            Remedy.of(Remedy.Change.VMM_FLAG, PostingObstacle.NO_CONSUMER.remedy())).otherwise());
+
+    public static final Table<Path> ROUTES = new Table<>(Hop.GSI,
+        doubt("gsi.too-many", VECTORS, one -> VECTORS.in(one) + PINS > MOST_ROUTES, "VFIO has armed %d vectors for the VM, and"
+            + " a VM has %d routes, with those of pins: the VMM delivers vectors without a route itself, or not at all",
+            Remedy.look("let the guest use fewer queues, or give its devices to several guests"))
+            .with(VECTORS::in, one -> MOST_ROUTES));
+
+    public static final Table<Path> VCPU = new Table<>(Hop.VCPU,
+        broken("vcpu.none", FILES, one -> one.process.vcpus().isEmpty(), "process %d holds a VM without a vCPU",
+            Remedy.look("let the VMM create the vCPUs, and keep their descriptors")).with(one -> one.process.pid()),
+        broken("vcpu.none-ran", EXITS, one -> EXITS.in(one) == 0, "no vCPU of the VM has ever run: KVM counted no exit",
+            Remedy.look("start the guest (libvirt: virsh resume; QEMU: cont)")).first(),
+        doubt("vcpu.never-ran", IDLE, one -> true, "no thread has ever run vcpu %s: it takes no interrupt", VmmRules.ASK)
+            .with(one -> IDLE.in(one).replaceFirst(".*vcpu", "")).first(),
+        doubt("vcpu.never-injected", INJECTED, one -> one.came > 0 && INJECTED.in(one) == 0, "KVM has injected no interrupt"
+            + " into the guest, and the host irq came %s: its vCPUs have interrupts off, or no irqfd has the eventfd")
+            .with(one -> one.came == 1 ? "once" : one.came + " times").remedies(one -> Remedy.BY_VMM)
+            .otherwise().on("without APIC virtualization", one -> VcpuThreads.areInjected(one.files())),
+        broken("vcpu.distributor-off", VGIC, one -> !VGIC.in(one).enabled(), "the guest has its interrupt controller off"
+            + " (enabled: 0 in vgic-state): its vCPUs take no interrupt", Remedy.look("look at the guest's console: it boots,"
+            + " or has crashed")).first(),
+        doubt("vcpu.lpis-not-enabled", VGIC, one -> one.disabled() > 0, "%d LPIs of the VM are pending and not enabled in"
+            + " vgic-state: the guest's driver masks them", Remedy.look("let the guest's driver enable its interrupts"))
+            .with(Path::disabled).first());
+
+    private static final Fact<Probed, Probed> PROBES = Fact.seen("sys/kernel/tracing/instances");
+    private static final Remedy LISTEN = Remedy.look(PostingObstacle.NO_CONSUMER.remedy());
+
+    public static final Table<Probed> UNTAKEN = new Table<>(Hop.IRQFD,
+        broken("irqfd.none-listens", PROBES, Probed::isUnread, PostingObstacle.NO_CONSUMER.text(), LISTEN),
+        doubt("irqfd.none-listened", PROBES, one -> true, "no irqfd took its signals, and no VMM has its eventfd open now",
+            LISTEN).otherwise());
+
+    public static final Table<Probed> ROUTE = new Table<>(Hop.GSI,
+        broken("gsi.no-route", PROBES, one -> true, "gsi %s has an irqfd and no route: a signal is lost", Remedy.look(
+            "set the route before the irqfd is assigned, and keep it; to mask, deassign the irqfd")).with(Probed::what));
+
+    public static final Table<Probed> REFUSED = new Table<>(Hop.VCPU,
+        broken("vcpu.refuses", PROBES, one -> true, "KVM refused it: %s", Remedy.look("let the guest enable the LAPIC, and"
+            + " address a vCPU that is there")).with(Probed::what));
+    // spotless:on
+
+    public static final List<Table<?>> TABLES =
+            List.of(REMOVED, VECTOR, NO_EVENTFD, UNREAD, IRQFD, UNTAKEN, ROUTE, ROUTES, VCPU, REFUSED);
+
+    private GuestRules() {}
+
+    private static List<Remedy> read(Unread one) {
+        return Remedy.byVmmAfter("let the VMM give it to KVM_IRQFD, or read it");
+    }
+}

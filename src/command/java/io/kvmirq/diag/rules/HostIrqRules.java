@@ -1,0 +1,632 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.diag.rules;
+
+import static io.kvmirq.diag.rules.Rule.broken;
+import static io.kvmirq.diag.rules.Rule.doubt;
+
+import io.kvmirq.PciAddress;
+import io.kvmirq.arch.amd.GaIrte;
+import io.kvmirq.arch.amd.LegacyIrte;
+import io.kvmirq.arch.apic.CompatibilityMsi;
+import io.kvmirq.arch.vtd.Irte;
+import io.kvmirq.arch.vtd.RemappableMsi;
+import io.kvmirq.arch.vtd.RemappedIrte;
+import io.kvmirq.arch.vtd.Source;
+import io.kvmirq.backend.HostFiles;
+import io.kvmirq.diag.Evidence;
+import io.kvmirq.diag.Hop;
+import io.kvmirq.diag.Link;
+import io.kvmirq.diag.Remedy;
+import io.kvmirq.diag.Remedy.Change;
+import io.kvmirq.diag.Remedy.Takes;
+import io.kvmirq.diag.rules.Rule.Table;
+import io.kvmirq.diag.sources.CpuList;
+import io.kvmirq.diag.sources.Guests;
+import io.kvmirq.diag.sources.KernelHelpers;
+import io.kvmirq.host.HostInterrupts.ArmedVector;
+import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.host.facts.HostKvm;
+import io.kvmirq.host.facts.IntxLine;
+import io.kvmirq.host.facts.PciDevice;
+import io.kvmirq.host.facts.RemappingEntries;
+import io.kvmirq.host.facts.RemappingEntries.Entry;
+import io.kvmirq.host.facts.RemappingEntries.Slot;
+import io.kvmirq.host.facts.ThreadStat;
+import io.kvmirq.host.facts.VmProcess;
+import io.kvmirq.host.facts.VmProcess.VcpuFile;
+import io.kvmirq.path.Known;
+import io.kvmirq.vfio.IrqKind;
+import java.nio.charset.StandardCharsets;
+import java.util.BitSet;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.OptionalLong;
+import java.util.Set;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import java.util.stream.Stream;
+
+/**
+ * The rules of a host irq that VFIO has armed: whether the kernel has disabled it, and which CPU it interrupts.
+ *
+ * <p>Source: {@code note_interrupt()} in kernel/irq/spurious.c, {@code irq_spurious_proc_show()} in kernel/irq/proc.c,
+ * {@code irq_debug_show()} in kernel/irq/debugfs.c, Documentation/core-api/irq/irq-affinity.rst.
+ */
+public final class HostIrqRules {
+    private static final String CPUS = "sys/devices/system/cpu/";
+    /** The limit of unhandled interrupts of 100 000, above which {@code note_interrupt()} disables the line. */
+    private static final long MOST_UNHANDLED = 99_900;
+    /** A smaller number means a few stray interrupts of a shared line. */
+    private static final long MANY_UNHANDLED = 1_000;
+    /** Interrupts a second, on average since the host booted. */
+    private static final long STORM = 100_000;
+
+    /** A few faults come from the firmware's own devices while the host boots. */
+    private static final long MANY_FAULTS = 1_000;
+
+    private static final long MANY_ERRORS = 100;
+    private static final Pattern APIC_ERRORS = Pattern.compile("(?m)^ *ERR:((?: +\\d+)+)");
+    private static final int MOST_VCPUS = 1024;
+    private static final String DEBUGFS = "sys/kernel/debug/irq/irqs";
+    /** {@code msi_domain_debug_show()} in kernel/irq/msi.c. */
+    private static final Pattern ADDRESS =
+            Pattern.compile("address_hi: 0x([0-9a-f]{8})\\s+address_lo: 0x([0-9a-f]{8})\\s+msg_data: +0x([0-9a-f]{8})");
+    /** The depth of disables is not 0. */
+    private static final Pattern DEPTH = Pattern.compile("(?m)^ddepth:\\s+[1-9]");
+
+    /** The irqs of a device, with the CPUs to which all vCPUs are pinned: no CPU if one may run anywhere. */
+    public record Irqs(HostFacts host, PciDevice device, Optional<VmProcess> vmm, Known<BitSet> pinned) {
+        public static Irqs of(HostFacts host, PciDevice device, Optional<VmProcess> vmm) {
+            return new Irqs(
+                    host,
+                    device,
+                    vmm,
+                    vmm.map(one -> HostIrqRules.pinned(host, one)).orElseGet(() -> new Known.Observed<>(new BitSet())));
+        }
+
+        /**
+         * The link of one of them.
+         *
+         * @param posted whether its entry is posted; then the CPU of the host irq is not checked
+         */
+        public Link link(ArmedVector vector, boolean posted) {
+            Irq irq = new Irq(new Fact.Facts(host), this, vector, posted);
+            Flaws flaws = new Flaws();
+            flaws.apply(irq, STATE);
+            if (!posted) {
+                flaws.look(irq, ASKED);
+                flaws.look(irq, EFFECTIVE);
+            }
+            flaws.apply(irq, CPU).apply(irq, OTHERS);
+            return flaws.link(
+                            Hop.HOST_IRQ,
+                            Evidence.observed("/proc/interrupts"),
+                            String.valueOf(vector.irq().number()),
+                            "chip " + vector.chip() + ", handled "
+                                    + (vector.count() == 1 ? "once" : vector.count() + " times") + " by the host")
+                    .numbered(List.of((long) vector.irq().number()));
+        }
+    }
+
+    /** An irq in debugfs: flags such as {@code IRQD_ACTIVATED}, and the address of its message, if it is shown. */
+    private record Shown(Set<String> flags, boolean isDeep, OptionalLong message, int data) {
+        static Optional<Shown> parse(String text) {
+            Matcher address = ADDRESS.matcher(text);
+            boolean isMessage = address.find();
+            OptionalLong message = isMessage
+                    ? OptionalLong.of(Long.parseUnsignedLong(address.group(1) + address.group(2), 16))
+                    : OptionalLong.empty();
+            int data = isMessage ? Integer.parseUnsignedInt(address.group(3), 16) : 0;
+            Set<String> flags = new HashSet<>(List.of(text.split("\\s+")));
+            return text.contains("ddepth:")
+                    ? Optional.of(new Shown(flags, DEPTH.matcher(text).find(), message, data))
+                    : Optional.empty();
+        }
+    }
+
+    /** The counts of unhandled interrupts. */
+    private record Unhandled(long count, long unhandled, long last) {}
+
+    private record Handler(String pid, ThreadStat stat) {
+        char state() {
+            return stat.state();
+        }
+    }
+
+    record Irq(Fact.Facts facts, Irqs of, ArmedVector vector, boolean posted) implements Fact.Subject {
+        PciDevice device() {
+            return of.device();
+        }
+
+        @Override
+        public String name(String word) {
+            return switch (word) {
+                case "irq" -> number();
+                case "device" -> device().address().toString();
+                case "node" -> String.valueOf(device().numaNode().orElse(0));
+                case "used" -> EFFECTIVE.of(this).known().isPresent() ? "effective" : "smp";
+                case "handler" -> HANDLER.in(this).pid();
+                default -> throw new IllegalArgumentException(word);
+            };
+        }
+
+        String number() {
+            return String.valueOf(vector.irq().number());
+        }
+
+        boolean isPin() {
+            return vector.kind() == IrqKind.INTX;
+        }
+
+        boolean isMessage() {
+            return !isPin();
+        }
+
+        boolean has(String flag) {
+            return SHOWN.is(this, one -> one.flags().contains(flag));
+        }
+
+        boolean isSpurious() {
+            return has("IRQS_SPURIOUS_DISABLED");
+        }
+
+        boolean isDisabled() {
+            return SHOWN.is(this, one -> one.isDeep() || one.flags().contains("IRQD_IRQ_DISABLED"));
+        }
+
+        /** Nothing in debugfs shows that it is disabled. */
+        boolean isOn() {
+            return !isSpurious() && !isDisabled();
+        }
+
+        int index() {
+            return ENTRY.in(this).index();
+        }
+
+        int node() {
+            return device().numaNode().orElse(0);
+        }
+
+        boolean isFarFromVcpus() {
+            return !pinned().isEmpty() && !pinned().intersects(NEAR.in(this));
+        }
+
+        Irte irte() {
+            return ENTRY.in(this).entry().orElseThrow().irte();
+        }
+
+        /** Whether its message is not remapped. */
+        boolean isCompatible() {
+            OptionalLong message = SHOWN.in(this).message();
+            return message.isPresent() && !RemappableMsi.REMAPPABLE.isSet(message.getAsLong());
+        }
+
+        /** The entry that its message names. Of several messages of MSI, debugfs shows the first. */
+        int handle() {
+            Shown shown = SHOWN.in(this);
+            return shown.message().isEmpty() || vector.kind() == IrqKind.MSI
+                    ? index()
+                    : new RemappableMsi((int) shown.message().getAsLong(), shown.data()).index();
+        }
+
+        /**
+         * Whether an entry accepts the device. A source of another bus may be that of a bridge above it, and a device of
+         * another domain than 0 may send as its controller. Source: {@code set_msi_sid()}.
+         */
+        boolean mayUse(Irte entry) {
+            Source source = entry.source();
+            return !isMessage()
+                    || device().address().domain() != 0
+                    || source.id() >> Byte.SIZE != device().address().bus()
+                    || source.accepts(device().address().requesterId());
+        }
+
+        String source() {
+            int id = irte().source().id();
+            return RemappingEntries.source(new PciAddress(0, id >> Byte.SIZE, id >> 3 & 0x1f, id & 7));
+        }
+
+        /** Whether a remapped entry sends to one CPU, and no CPU has its id. xAPIC has the id in bits 15:8. */
+        boolean hasNoCpu() {
+            return ENTRY.in(this).entry().isPresent()
+                    && irte() instanceof RemappedIrte one
+                    && !RemappedIrte.LOGICAL.isSet(one.low())
+                    && !APIC_IDS.in(this).contains(one.destination())
+                    && !APIC_IDS.in(this).contains(one.destination() >>> Byte.SIZE);
+        }
+
+        long destination() {
+            return ((RemappedIrte) irte()).destination();
+        }
+
+        Known<Slot> amdSlot() {
+            return SHOWN.of(this)
+                    .known()
+                    .filter(one -> one.message().isPresent() && vector.kind() == IrqKind.MSIX)
+                    .flatMap(one -> host().remapping().slot(device().address(), one.data()))
+                    .<Known<Slot>>map(Known.Observed::new)
+                    .orElseGet(Fact::none);
+        }
+
+        long amdDestination() {
+            Entry entry = AMD.in(this).entry().orElseThrow();
+            return GaIrte.DESTINATION.of(entry.low(), entry.high());
+        }
+
+        boolean hasNoCpuOnAmd() {
+            Optional<Entry> entry =
+                    AMD.in(this).entry().filter(one -> !one.posted() && !LegacyIrte.LOGICAL.isSet(one.low()));
+            return entry.isPresent() && !APIC_IDS.in(this).contains(amdDestination());
+        }
+
+        boolean reachesCpu() {
+            OptionalLong message = SHOWN.in(this).message();
+            return message.isEmpty() || HostIrqRules.reachesCpu(host().isArm(), message.getAsLong());
+        }
+
+        long unhandled() {
+            return SPURIOUS.in(this).unhandled();
+        }
+
+        /**
+         * Both counts are reset when it is disabled, and when a driver requests it again; since Linux 6.0 also when most
+         * were handled. The flags in debugfs decide, where they are shown.
+         */
+        boolean isReset() {
+            Unhandled now = SPURIOUS.in(this);
+            return now.count() == 0
+                    && now.unhandled() == 0
+                    && now.last() > 0
+                    && vector.count() >= MOST_UNHANDLED
+                    && !has("istate:");
+        }
+
+        /** The device that asserts the line. */
+        Optional<PciDevice> asserts() {
+            return Stream.concat(Stream.of(device()), IntxLine.of(host(), device()).neighbours().stream())
+                    .filter(one -> one.config().isIntxAsserted())
+                    .findFirst();
+        }
+
+        /** Whether it interrupts a CPU that is online, and KVM gets it. */
+        boolean isOnCpu() {
+            return !posted && USED.is(this, used -> ONLINE.is(this, used::intersects));
+        }
+
+        boolean isOnlyOn(BitSet cpus) {
+            return EFFECTIVE.is(this, used -> contains(cpus, used));
+        }
+
+        boolean isFarFrom(BitSet cpus) {
+            return EFFECTIVE.is(this, used -> !cpus.isEmpty() && !cpus.intersects(used));
+        }
+
+        BitSet pinned() {
+            return of.pinned().known().orElseGet(BitSet::new);
+        }
+
+        /** The CPUs that the kernel keeps free of other work. */
+        BitSet quiet() {
+            BitSet quiet =
+                    (BitSet) ISOLATED.of(this).known().orElseGet(BitSet::new).clone();
+            NOHZ.of(this).known().ifPresent(quiet::or);
+            return quiet;
+        }
+
+        BitSet housekeeping() {
+            BitSet rest = (BitSet) ONLINE.in(this).clone();
+            rest.andNot(quiet());
+            return rest;
+        }
+
+        String cpu() {
+            return CpuList.name(USED.in(this));
+        }
+
+        Remedy affine(BitSet cpus) {
+            return Remedy.of(
+                    Change.COMMAND,
+                    "echo " + CpuList.list(cpus) + " > /proc/irq/" + number() + "/smp_affinity_list",
+                    "irqbalance changes it back");
+        }
+
+        Remedy enable() {
+            return Remedy.of(
+                    Change.COMMAND,
+                    isPin()
+                            ? "find the device that asserts the line (dmesg), give it a driver or remove it, and restart the"
+                                    + " guest; MSI in the guest needs no line"
+                            : "restart the guest, which requests the irq again",
+                    Takes.VMM_RESTART,
+                    "the guest is interrupted");
+        }
+
+        long aSecond() {
+            return vector.count() / UPTIME.in(this);
+        }
+    }
+
+    // spotless:off: a table
+    private static final Fact<Irq, Shown> SHOWN =
+        Fact.text(DEBUGFS + "/{irq}", irq -> !irq.files().list(DEBUGFS).isEmpty(), Shown::parse);
+    private static final Fact<Irq, Slot> ENTRY = new Fact<>("sys/kernel/debug/iommu/intel/ir_translation_struct", irq ->
+        irq.host().remapping().slot(irq.vector.irq()).<Known<Slot>>map(Known.Observed::new).orElseGet(Fact::none));
+    private static final Fact<Irq, Slot> AMD = new Fact<>("sys/kernel/debug/iommu/amd/irqtbl", Irq::amdSlot);
+    private static final Fact<Irq, Set<Long>> APIC_IDS = new Fact<>("proc/cpuinfo", irq -> apicIds(irq));
+    private static final Fact<Irq, Unhandled> SPURIOUS = new Fact<>("proc/irq/{irq}/spurious", HostIrqRules::unhandled);
+    private static final Fact<Irq, BitSet> ASKED = Fact.text("proc/irq/{irq}/smp_affinity_list", CpuList::parse);
+    private static final Fact<Irq, BitSet> EFFECTIVE = Fact.text("proc/irq/{irq}/effective_affinity_list", CpuList::parse);
+    private static final Fact<Irq, BitSet> USED = new Fact<>("proc/irq/{irq}/{used}_affinity_list", irq ->
+        EFFECTIVE.is(irq, any -> true) ? EFFECTIVE.of(irq) : ASKED.is(irq, any -> true) ? ASKED.of(irq) : Fact.none());
+    private static final Fact<Irq, BitSet> ONLINE = Fact.text(CPUS + "online", CpuList::parse);
+    private static final Fact<Irq, BitSet> ISOLATED = new Fact<>(CPUS + "isolated", irq -> kept(irq, "isolated", true));
+    private static final Fact<Irq, BitSet> NOHZ = new Fact<>(CPUS + "nohz_full", irq ->
+        kept(irq, "nohz_full", irq.files().text("proc/cmdline").orElse("").contains("nohz_full=")));
+    private static final Fact<Irq, BitSet> PINNED = new Fact<>("proc/PID/task/TID/status", irq -> irq.of.pinned());
+    private static final Fact<Irq, String> NUMA = Fact.text(PciFunction.DEVICES + "{device}/numa_node",
+        irq -> !irq.files().list("sys/devices/system/node").isEmpty(), Fact.form(text -> text.matches("-?\\d{1,5}")));
+    private static final Fact<Irq, BitSet> NEAR = Fact.text("sys/devices/system/node/node{node}/cpulist",
+        irq -> irq.device().numaNode().isPresent(), CpuList::parse);
+    private static final Fact<Irq, Irq> MESSAGES = Fact.seen(PciFunction.DEVICES + "{device}/msi_irqs");
+    private static final Fact<Irq, String> LINE =
+        Fact.text(PciFunction.DEVICES + "{device}/irq", Fact.form(text -> text.matches("\\d{1,9}")));
+    private static final Fact<Irq, Irq> COUNT = Fact.seen("proc/interrupts");
+    private static final Fact<Irq, Long> UPTIME = Fact.text("proc/uptime", text -> Optional.of(text)
+        .filter(one -> one.matches("\\d{1,10}\\.\\d\\d .*")).map(one -> Long.parseLong(one.split("\\.")[0])));
+    private static final Fact<Irq, String> CMDLINE = Fact.commandLine();
+    private static final Fact<Irq, String> VERSION =
+        Fact.text("proc/version", Fact.form(text -> text.startsWith("Linux version ")));
+    private static final Fact<Irq, Long> FAULTS = new Fact<>("proc/interrupts", irq -> irq.host().iommu(irq.device().address())
+        .map(unit -> count(irq, Pattern.compile("(?m)^ *\\d+:((?: +\\d+)+) .* " + Pattern.quote(unit) + "$")))
+        .orElseGet(Fact::none));
+    private static final Fact<Irq, Long> ERRORS = new Fact<>("proc/interrupts", irq -> count(irq, APIC_ERRORS));
+    private static final Fact<Irq, Handler> HANDLER = new Fact<>("proc/{handler}/stat", HostIrqRules::handler);
+    private static final Fact<Irq, String> ABOVE = new Fact<>("proc/{handler}/stat", HostIrqRules::above);
+    // spotless:on
+
+    private static final String NOBODY_CARED =
+            "the kernel has disabled the irq: no handler took its interrupts (\"irq %s: nobody cared\")";
+    private static final Remedy LOOK_TWICE =
+            Remedy.look("look at its count in /proc/interrupts twice: while it grows, the"
+                    + " kernel has not disabled it; dmesg | grep 'nobody cared'");
+
+    // spotless:off: a table
+    private static final Table<Irq> STATE = new Table<>(Hop.HOST_IRQ,
+        broken("host-irq.message-to-memory", SHOWN, irq -> irq.isMessage() && !irq.reachesCpu(),
+            "the address of its message is 0x%x: the device writes it to memory, and not to a CPU")
+            .with(irq -> SHOWN.in(irq).message().orElse(0)).remedy(Irq::enable),
+        broken("host-irq.compatibility", SHOWN, Irq::isCompatible, "its message has the compatibility format: the IOMMU, which"
+            + " remaps interrupts, blocks it (fault reason 0x25)").and(ENTRY).remedy(Irq::enable).on("Intel", Irq::isMessage),
+        broken("host-irq.another-entry", SHOWN, irq -> irq.handle() != irq.index(), "its message names entry %d of the IOMMU,"
+            + " and its own is entry %d").and(ENTRY).with(Irq::handle, Irq::index).remedy(Irq::enable)
+            .on("Intel", Irq::isMessage).otherwise(),
+        broken("host-irq.no-entry", ENTRY, irq -> ENTRY.in(irq).entry().isEmpty(), "the IOMMU has no present entry %d for it,"
+            + " though VFIO has armed it: it blocks the interrupt (fault reason 0x22)").with(Irq::index)
+            .remedy(Irq::enable).on("Intel", irq -> true).otherwise(),
+        broken("host-irq.entry-source", ENTRY, irq -> !irq.mayUse(irq.irte()), "entry %d of the IOMMU allows the source %s,"
+            + " and the device is %s: the IOMMU blocks the interrupt (fault reason 0x26)").with(Irq::index, Irq::source,
+            irq -> RemappingEntries.source(irq.device().address())).remedy(Irq::enable).on("Intel", irq -> true).otherwise(),
+        broken("host-irq.entry-to-no-cpu", ENTRY, Irq::hasNoCpu, "entry %d of the IOMMU sends to APIC id 0x%x, which no online"
+            + " CPU has").and(APIC_IDS).with(Irq::index, Irq::destination).remedy(irq -> irq.affine(ONLINE.in(irq)))
+            .on("Intel", irq -> true).otherwise(),
+        broken("host-irq.no-amd-entry", AMD, irq -> AMD.in(irq).entry().isEmpty(), "the IOMMU has no valid entry %d for the"
+            + " device, though VFIO has armed it: it blocks the interrupt (AMD-Vi: IO_PAGE_FAULT)")
+            .with(irq -> AMD.in(irq).index()).remedy(Irq::enable).on("AMD", irq -> true).otherwise(),
+        broken("host-irq.amd-entry-to-no-cpu", AMD, Irq::hasNoCpuOnAmd, "entry %d of the device in the IOMMU sends to APIC id"
+            + " 0x%x, which no online CPU has").and(APIC_IDS).with(irq -> AMD.in(irq).index(), Irq::amdDestination)
+            .remedy(irq -> irq.affine(ONLINE.in(irq))).on("AMD", irq -> true).otherwise(),
+        broken("host-irq.nobody-cared", SHOWN, Irq::isSpurious, NOBODY_CARED).with(Irq::number).remedy(Irq::enable),
+        doubt("host-irq.line-disabled", SHOWN, irq -> irq.isDisabled() && !irq.isSpurious(), "the line is disabled at the"
+            + " interrupt controller: right only while the guest handles an interrupt of it, or masks it")
+            .on("INTx", Irq::isPin),
+        broken("host-irq.disabled", SHOWN, irq -> irq.isDisabled() && !irq.isSpurious(),
+            "the irq is disabled in the kernel, though VFIO has armed it").on("MSI", Irq::isMessage).remedy(Irq::enable),
+        doubt("host-irq.kept-pending", SHOWN, irq -> irq.has("IRQS_PENDING") && irq.isOn(), "the device has sent it, and"
+            + " the kernel keeps it pending: its handler has not run").on("MSI", Irq::isMessage),
+        broken("host-irq.shut-down", SHOWN, irq -> irq.has("IRQD_MANAGED_SHUTDOWN") && !irq.isSpurious(),
+            "the kernel has shut the irq down, since all CPUs of its affinity are offline",
+            Remedy.command("set the CPUs online, or give the irq others")),
+        doubt("host-irq.not-started", SHOWN, irq -> irq.has("IRQD_ACTIVATED") && !irq.has("IRQD_IRQ_STARTED")
+            && irq.isOn(), "the kernel has not started the irq, though VFIO has armed it").otherwise(),
+        doubt("host-irq.masked", SHOWN, irq -> irq.has("IRQD_IRQ_MASKED") && irq.isOn(),
+            "the irq is masked at the interrupt controller, though VFIO has armed it")
+            .on("MSI", Irq::isMessage).otherwise(),
+        doubt("host-irq.affinity-waits", SHOWN, irq -> irq.has("IRQD_AFFINITY_SET") && !irq.isSpurious()
+            && irq.has("IRQD_SETAFFINITY_PENDING"), "a change of its affinity waits for its next interrupt"),
+        broken("host-irq.unhandled-limit", SPURIOUS, irq -> irq.unhandled() > MOST_UNHANDLED, NOBODY_CARED)
+            .with(Irq::number).remedy(Irq::enable).on("", Irq::isOn),
+        doubt("host-irq.unhandled", SPURIOUS, irq -> irq.unhandled() >= MANY_UNHANDLED
+            && irq.unhandled() * 2 > SPURIOUS.in(irq).count(), "no handler took %d of its last %d interrupts: after "
+            + MOST_UNHANDLED + " of 100000 the kernel disables it").with(Irq::unhandled, irq -> SPURIOUS.in(irq).count())
+            .remedy(Irq::enable).on("", Irq::isOn).otherwise(),
+        broken("host-irq.unhandled-line", SPURIOUS, irq -> irq.isReset() && (irq.asserts().isPresent()
+            || !irq.host().isSince(6, 0).orElse(true)), NOBODY_CARED + "%s").with(Irq::number, irq -> irq.asserts()
+            .map(one -> "; " + one.address() + " asserts the line").orElse("")).remedy(Irq::enable)
+            .on("INTx", irq -> irq.isPin() && irq.isOn()).otherwise(),
+        doubt("host-irq.unhandled-before", SPURIOUS, Irq::isReset, "interrupts of it were not handled, and its counts were"
+            + " reset: the kernel may have disabled it", LOOK_TWICE).on("", Irq::isOn).otherwise());
+
+    private static final Table<Irq> CPU = new Table<>(Hop.HOST_IRQ,
+        broken("host-irq.cpu-offline", USED, irq -> !irq.isOnCpu(), "it interrupts CPU %s, which is offline")
+            .and(ONLINE).with(Irq::cpu).remedy(irq -> irq.affine(ONLINE.in(irq))).on("not posted", irq -> !irq.posted),
+        doubt("host-irq.affinity-ignored", EFFECTIVE, irq -> !ASKED.in(irq).intersects(EFFECTIVE.in(irq)),
+            "it interrupts CPU %s, and its affinity is %s: the change waits for its next interrupt").and(ASKED)
+            .with(Irq::cpu, irq -> CpuList.name(ASKED.in(irq))).on("not posted", Irq::isOnCpu),
+        // Administrators use both: an irq on the CPU of a pinned vCPU, and irqs kept away from isolated vCPUs.
+        doubt("host-irq.cpu-isolated", ISOLATED, irq -> irq.isOnlyOn(ISOLATED.in(irq)) && !irq.isOnlyOn(irq.pinned()),
+            "it interrupts CPU %s, which is isolated").with(Irq::cpu)
+            .remedy(irq -> irq.affine(irq.housekeeping())).on("not posted", Irq::isOnCpu),
+        doubt("host-irq.cpu-nohz-full", NOHZ, irq -> irq.isOnlyOn(NOHZ.in(irq)) && !irq.isOnlyOn(irq.pinned()),
+            "it interrupts CPU %s, which is nohz_full").with(Irq::cpu).otherwise()
+            .remedy(irq -> irq.affine(irq.housekeeping())).on("not posted", Irq::isOnCpu),
+        doubt("host-irq.far-from-vcpus", USED, irq -> !irq.pinned().isEmpty() && !irq.pinned().intersects(USED.in(irq))
+            && !contains(irq.quiet(), irq.pinned()), "it interrupts CPU %s, and all vCPUs are pinned to CPU %s: each"
+            + " interrupt wakes another CPU").and(PINNED).with(Irq::cpu, irq -> CpuList.name(irq.pinned()))
+            .remedy(irq -> irq.affine(irq.pinned())).on("not posted", Irq::isOnCpu),
+        doubt("host-irq.vcpus-far-from-device", NUMA, irq -> irq.isFarFromVcpus(), "the device is at node %d, CPU %s, and"
+            + " all vCPUs are pinned to CPU %s: each interrupt and DMA crosses the nodes").and(PINNED).and(NEAR)
+            .with(Irq::node, irq -> CpuList.name(NEAR.in(irq)), irq -> CpuList.name(irq.pinned())).remedy(irq ->
+            Remedy.command("pin the vCPUs to CPU " + CpuList.name(NEAR.in(irq)))),
+        doubt("host-irq.far-from-device", USED, irq -> irq.pinned().isEmpty() && irq.isFarFrom(NEAR.in(irq)),
+            "it interrupts CPU %s, and the device is at node %d, CPU %s").and(NUMA).and(NEAR)
+            .with(Irq::cpu, Irq::node, irq -> CpuList.name(NEAR.in(irq)))
+            .remedy(irq -> irq.affine(NEAR.in(irq))).on("not posted", Irq::isOnCpu));
+
+    private static final Table<Irq> OTHERS = new Table<>(Hop.HOST_IRQ,
+        doubt("host-irq.not-of-device", MESSAGES, irq -> !irq.device().messageIrqs().isEmpty()
+            && !irq.device().messageIrqs().contains(irq.vector.irq()),
+            "VFIO has armed it, and it is none of the irqs of the device's messages").on("MSI", Irq::isMessage),
+        doubt("host-irq.not-of-pin", LINE, irq -> irq.device().irq() > 0 && irq.device().irq() != irq.vector.irq().number(),
+            "VFIO has armed it for the pin, and sysfs names irq %d of the device").with(irq -> irq.device().irq())
+            .on("INTx", Irq::isPin),
+        doubt("host-irq.storm", COUNT, irq -> UPTIME.in(irq) > 0 && irq.aSecond() >= STORM,
+            "it came %d times a second since the host booted: a storm").and(UPTIME).with(Irq::aSecond),
+        doubt("host-irq.iommu-faults", FAULTS, irq -> FAULTS.in(irq) >= MANY_FAULTS, "the IOMMU of the device has reported %d"
+            + " faults: interrupts and DMA that it blocked", Remedy.look("dmesg | grep DMAR: look for the device"))
+            .with(FAULTS::in),
+        doubt("host-irq.apic-errors", ERRORS, irq -> ERRORS.in(irq) >= MANY_ERRORS, "the APICs have reported %d errors (ERR):"
+            + " messages with illegal vectors, or lost ones", Remedy.look("dmesg | grep 'APIC error'")).with(ERRORS::in),
+        doubt("host-irq.handler-starved", ABOVE, irq -> true, "the thread of its handler (%s, priority %d) is ready to run, and"
+            + " on its CPU %d runs %s, which goes first").and(HANDLER).with(irq -> HANDLER.in(irq).pid(), irq -> HANDLER
+            .in(irq).stat().priority(), irq -> HANDLER.in(irq).stat().cpu(), ABOVE::in).remedy(irq -> Remedy.command(
+            "give it a higher priority, or its irq another CPU: chrt -f -p 99 " + HANDLER.in(irq).pid())),
+        doubt("host-irq.handler-hangs", HANDLER, irq -> HANDLER.in(irq).state() == 'D',
+            "the thread of its handler (%s) sleeps uninterruptibly").with(irq -> HANDLER.in(irq).pid()).remedy(irq ->
+            Remedy.look("look again: a moment is harmless; cat /proc/" + HANDLER.in(irq).pid() + "/stack")),
+        broken("host-irq.handler-stopped", HANDLER, irq -> "TtZX".indexOf(HANDLER.in(irq).state()) >= 0,
+            "the thread of its handler (%s) does not run: its state is %s").with(irq -> HANDLER.in(irq).pid(),
+            irq -> HANDLER.in(irq).state()).remedy(irq -> Remedy.look("cat /proc/" + HANDLER.in(irq).pid() + "/stack")));
+    // spotless:on
+
+    /** The rules of a host irq. */
+    public static final List<Table<Irq>> TABLES = List.of(STATE, CPU, OTHERS);
+
+    private HostIrqRules() {}
+
+    /** Whether a message to the address is an interrupt. On arm64 only 0 is certainly not the address of an ITS. */
+    static boolean reachesCpu(boolean arm, long address) {
+        return arm ? address != 0 : address >> 20 == CompatibilityMsi.BASE;
+    }
+
+    /** The interrupts of a row, on all CPUs; empty without the row. */
+    private static Known<Long> count(Irq irq, Pattern row) {
+        Matcher found = row.matcher(irq.files().text("proc/interrupts").orElse(""));
+        return found.find()
+                ? new Known.Observed<>(Stream.of(found.group(1).strip().split("\\s+"))
+                        .mapToLong(Long::parseLong)
+                        .sum())
+                : Fact.none();
+    }
+
+    /** A thread of the VMM with a higher real-time priority that runs on the CPU of a handler. */
+    private static Known<String> above(Irq irq) {
+        Optional<ThreadStat> own = HANDLER.of(irq).known().map(Handler::stat).filter(ThreadStat::isRunnable);
+        Optional<VmProcess> vmm = irq.of.vmm();
+        if (own.isEmpty() || vmm.isEmpty()) {
+            return Fact.none();
+        }
+        return irq.host().threads(vmm.get().pid()).stream()
+                .flatMap(tid -> irq.files().text("proc/" + vmm.get().pid() + "/task/" + tid + "/stat").stream())
+                .flatMap(text -> ThreadStat.parse(text).stream())
+                .filter(one -> one.isRunnable()
+                        && one.cpu() == own.get().cpu()
+                        && one.priority() > own.get().priority())
+                .findFirst()
+                .<Known<String>>map(one -> new Known.Observed<>(one.name() + ", priority " + one.priority()))
+                .orElseGet(Fact::none);
+    }
+
+    /** The ids of online CPUs, if each has its own: some hypervisors show their guests 0 for all. */
+    private static Known<Set<Long>> apicIds(Irq irq) {
+        List<Long> ids = irq.files()
+                .text("proc/cpuinfo")
+                .orElse("")
+                .lines()
+                .filter(line -> line.matches("apicid\\s*: \\d{1,9}"))
+                .map(line -> Long.parseLong(line.substring(line.indexOf(": ") + 2)))
+                .toList();
+        Set<Long> distinct = Set.copyOf(new HashSet<>(ids));
+        return distinct.size() < ids.size() || ids.isEmpty() ? Fact.none() : new Known.Observed<>(distinct);
+    }
+
+    private static Known<Unhandled> unhandled(Irq irq) {
+        String file = irq.path("proc/irq/{irq}/spurious");
+        OptionalLong count = irq.files().number(file, "count ");
+        OptionalLong ignored = irq.files().number(file, "unhandled ");
+        OptionalLong last = irq.files().number(file, "last_unhandled ");
+        return count.isEmpty() || ignored.isEmpty() || last.isEmpty()
+                ? Fact.missing(irq.files(), file)
+                : new Known.Observed<>(new Unhandled(count.getAsLong(), ignored.getAsLong(), last.getAsLong()));
+    }
+
+    private static Known<BitSet> pinned(HostFacts host, VmProcess process) {
+        Optional<BitSet> online = host.files().text(CPUS + "online").flatMap(CpuList::parse);
+        List<String> threads = host.threads(process.pid());
+        BitSet all = new BitSet();
+        for (VcpuFile vcpu : process.vcpus().subList(0, Math.min(process.vcpus().size(), MOST_VCPUS))) {
+            OptionalInt thread = VmmRules.thread(host, process, vcpu);
+            if (thread.isPresent() && !threads.isEmpty() && !threads.contains(String.valueOf(thread.getAsInt()))) {
+                continue; // an unplugged vCPU, see VmmRules
+            }
+            Optional<BitSet> allowed = thread.isEmpty()
+                    ? Optional.empty()
+                    : KernelHelpers.allowed(host.files(), "proc/" + process.pid() + "/task/" + thread.getAsInt())
+                            .flatMap(CpuList::parse);
+            // Many VMMs name none of these threads.
+            if (allowed.isEmpty()
+                    && process.vcpus().stream()
+                            .anyMatch(one -> VmmRules.thread(host, process, one).isPresent())) {
+                return new Known.Unknown<>(
+                        "the CPUs that vcpu " + vcpu.id() + " may run on", host.forDebugfs(Guests.NAMES));
+            }
+            if (allowed.isPresent() && online.isEmpty()) {
+                return Fact.missing(host.files(), CPUS + "online");
+            }
+            if (allowed.isEmpty() || contains(allowed.get(), online.get())) {
+                return new Known.Observed<>(new BitSet());
+            }
+            all.or(allowed.get());
+        }
+        return new Known.Observed<>(all);
+    }
+
+    /**
+     * The CPUs of a file. That of an empty set has a line end, and (null) where the kernel made no set (drivers/base/cpu.c,
+     * print_cpus_nohz_full).
+     */
+    private static Known<BitSet> kept(Irq irq, String name, boolean exists) {
+        byte[] bytes =
+                irq.files().bytes(CPUS + name, HostFiles.LONGEST_TEXT + 1).orElse(new byte[0]);
+        String text = new String(bytes, StandardCharsets.US_ASCII);
+        return text.strip().equals("(null)") || text.startsWith("\n")
+                ? new Known.Observed<>(new BitSet())
+                : Fact.<Irq, BitSet>text(CPUS + name, one -> exists, CpuList::parse)
+                        .of(irq);
+    }
+
+    private static boolean contains(BitSet all, BitSet some) {
+        BitSet rest = (BitSet) some.clone();
+        rest.andNot(all);
+        return rest.isEmpty() && !some.isEmpty();
+    }
+
+    /** With threadirqs, or a kernel of PREEMPT_RT, the handler is a thread of the kernel. */
+    private static Known<Handler> handler(Irq irq) {
+        if (!CMDLINE.is(irq, text -> text.contains("threadirqs"))
+                && !VERSION.is(irq, text -> text.contains("PREEMPT_RT"))) {
+            return CMDLINE.of(irq).then(any -> VERSION.of(irq)).then(any -> Fact.none());
+        }
+        for (String pid : irq.files().list("proc")) {
+            Optional<ThreadStat> stat = pid.matches("\\d{1,9}")
+                    ? irq.files().text("proc/" + pid + "/stat").flatMap(ThreadStat::parse)
+                    : Optional.empty();
+            if (stat.filter(one -> one.name().startsWith("irq/" + irq.number() + "-"))
+                    .isPresent()) {
+                return new Known.Observed<>(new Handler(pid, stat.get()));
+            }
+        }
+        return new Known.Unknown<>("the thread of its handler, which no file shows", HostKvm.AS_ROOT);
+    }
+}

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.diag.rules;
+
+import io.kvmirq.arch.apic.InhibitReason;
+import io.kvmirq.arch.apic.PostingHost;
+import io.kvmirq.arch.apic.PostingObstacle;
+import io.kvmirq.arch.apic.Vendor;
+import io.kvmirq.diag.Check;
+import io.kvmirq.diag.Finding;
+import io.kvmirq.diag.Finding.Status;
+import io.kvmirq.diag.Remedy;
+import io.kvmirq.diag.Remedy.Change;
+import io.kvmirq.diag.Remedy.Takes;
+import io.kvmirq.diag.sources.VmmOptions;
+import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.host.facts.HostKvm;
+import io.kvmirq.host.facts.VmProcess;
+import io.kvmirq.host.facts.VmProcesses;
+import java.util.ArrayList;
+import java.util.EnumSet;
+import java.util.List;
+import java.util.Optional;
+import java.util.Set;
+
+/**
+ * The reasons that inhibit AVIC in running VMs, inferred from the command lines of their VMMs. The kernel shows them
+ * only by a tracepoint.
+ *
+ * <p>Source: {@code enum kvm_apicv_inhibit}; {@link VmmOptions} for the command lines.
+ */
+public final class InhibitChecks {
+    private static final String TRACEPOINT =
+            "the tracepoint kvm:kvm_apicv_inhibit_changed shows each reason when it begins and ends; switch it on before"
+                    + " the VM starts";
+
+    private final HostFacts host;
+
+    public InhibitChecks(HostFacts host) {
+        this.host = host;
+    }
+
+    public Finding avicInhibits() {
+        Optional<PostingHost> posting = host.posting().host();
+        boolean other = host.isArm() || host.kvm().hasFlag("vmx");
+        if (posting.isEmpty() && !other) {
+            return Finding.unknown(
+                    Check.AVIC_INHIBITS,
+                    "posting-not-known",
+                    "whether KVM uses AVIC is not known",
+                    "as for the check posting");
+        }
+        if (posting.isEmpty() || posting.get().vendor() != Vendor.AMD) {
+            return Finding.pass(
+                    Check.AVIC_INHIBITS,
+                    "not-amd",
+                    "does not apply: only KVM on AMD takes a posted entry back when a VM inhibits APIC virtualization");
+        }
+        Optional<PostingObstacle> flaw = posting.get().flaw();
+        if (flaw.isPresent()) {
+            Finding later = finding(host.vms(), posting.get());
+            if (later.status() == Status.WARN) {
+                return later.whose(
+                        "later",
+                        "posting is off on this host, see posting; once it is on, this is next: " + later.text());
+            }
+            return Finding.pass(
+                    Check.AVIC_INHIBITS,
+                    "not-posted-anyway",
+                    "does not apply: posting is off on this host for another reason, see posting");
+        }
+        VmProcesses vms = host.vms();
+        Finding finding = finding(vms, posting.get());
+        if (vms.unreadable() > 0) {
+            finding = finding.with(Remedy.look(HostKvm.AS_ROOT
+                            + ": processes of other users whose files may not be read: " + vms.unreadable()))
+                    .withRoot(true);
+        }
+        return finding.with("vms", (long) vms.all().size()).with("unreadableProcesses", (long) vms.unreadable());
+    }
+
+    private static Finding finding(VmProcesses vms, PostingHost posting) {
+        List<String> inhibited = new ArrayList<>();
+        List<String> possible = new ArrayList<>();
+        List<String> inferred = new ArrayList<>();
+        List<Remedy> remedies = new ArrayList<>();
+        EnumSet<InhibitReason> seen = EnumSet.noneOf(InhibitReason.class);
+        StringBuilder strange = new StringBuilder();
+        for (VmProcess vm : vms.all()) {
+            if (!VmmOptions.of(vm).known()) {
+                strange.append("; how ").append(vm.command()).append(" sets up its VM is not known");
+            }
+            for (VmmOptions.Inhibit inhibit : VmmOptions.inhibits(vm, posting)) {
+                String name = inhibit.name();
+                String where = vm.name() + " (process " + vm.pid() + "): " + name;
+                (inhibit.isCertain() ? inhibited : possible)
+                        .add(
+                                inhibit.isCertain()
+                                        ? where
+                                        : where + ", " + inhibit.condition().get());
+                inferred.add(vm.pid() + ":" + name);
+                if (seen.add(inhibit.reason())) {
+                    remedies.add(remedy(inhibit));
+                }
+            }
+        }
+        if (!remedies.isEmpty()) {
+            Finding finding = Finding.warn(
+                            Check.AVIC_INHIBITS,
+                            inhibited.isEmpty() ? "may-be-inhibited" : "inhibited",
+                            "by their VMMs' command lines, AVIC "
+                                    + (inhibited.isEmpty() ? "" : "is inhibited in " + String.join("; ", inhibited))
+                                    + (inhibited.isEmpty() || possible.isEmpty() ? "" : "; it ")
+                                    + (possible.isEmpty() ? "" : "may be inhibited in " + String.join("; ", possible)))
+                    .with("inferred", inferred);
+            for (Remedy remedy : remedies) {
+                finding = finding.with(remedy);
+            }
+            return finding.with(Remedy.look(TRACEPOINT));
+        }
+        if (vms.all().isEmpty() && vms.unreadable() == 0) {
+            return Finding.pass(Check.AVIC_INHIBITS, "no-vm", "no VM runs: nothing inhibits AVIC");
+        }
+        return Finding.of(
+                        Check.AVIC_INHIBITS,
+                        Status.UNKNOWN,
+                        "not-visible",
+                        vms.all().isEmpty()
+                                ? "no VM is visible to this user"
+                                : "no command line of a VMM inhibits AVIC; what guests do is not visible: "
+                                        + names(EnumSet.complementOf(EnumSet.copyOf(BY_COMMAND_LINE)))
+                                        + strange)
+                .with(Remedy.look(TRACEPOINT));
+    }
+
+    private static final Set<InhibitReason> BY_COMMAND_LINE = Set.of(
+            InhibitReason.DISABLED,
+            InhibitReason.ABSENT,
+            InhibitReason.PIT_REINJ,
+            InhibitReason.SEV,
+            InhibitReason.PHYSICAL_ID_TOO_BIG);
+
+    private static String names(Set<InhibitReason> reasons) {
+        StringBuilder names = new StringBuilder();
+        for (InhibitReason reason : reasons) {
+            names.append(names.length() == 0 ? "" : ", ").append(Finding.name(reason));
+        }
+        return names.toString();
+    }
+
+    /** The remedy of a reason: another command line of the VMM. */
+    static Remedy remedy(VmmOptions.Inhibit inhibit) {
+        InhibitReason reason = inhibit.reason();
+        boolean helps =
+                reason.clears() || reason == InhibitReason.PHYSICAL_ID_TOO_BIG || reason == InhibitReason.DISABLED;
+        return Remedy.of(
+                Change.VMM_FLAG,
+                inhibit.remedy(),
+                helps ? Takes.VMM_RESTART : Takes.NOTHING,
+                reason == InhibitReason.PIT_REINJ
+                        ? "a guest that counts ticks of the PIT, such as a very old one, loses time"
+                        : "");
+    }
+}

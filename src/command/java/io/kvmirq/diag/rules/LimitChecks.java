@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.diag.rules;
+
+import io.kvmirq.diag.Check;
+import io.kvmirq.diag.Finding;
+import io.kvmirq.diag.Finding.Status;
+import io.kvmirq.diag.Remedy;
+import io.kvmirq.diag.Remedy.Change;
+import io.kvmirq.diag.Remedy.Takes;
+import io.kvmirq.host.facts.HostKvm;
+import io.kvmirq.host.facts.HostLimits;
+import io.kvmirq.host.facts.VmProcess;
+import io.kvmirq.host.facts.VmProcesses;
+import io.kvmirq.path.Known;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+
+/**
+ * The check of the limits of the running VMMs, or else of this process, which a VMM started from here inherits; and of
+ * the host.
+ */
+public final class LimitChecks {
+    /** {@code KVM_MAX_IRQ_ROUTES}. */
+    private static final long ROUTES = 4096;
+    /** A VMM with a few devices of 64 vectors needs several hundred descriptors. */
+    private static final long FEW_FILES = 1024;
+    /** The default limit of systemd, which is too small to pin a guest. */
+    private static final long USUAL_BYTES = 8 << 20;
+    /** A device with a vector for each queue may take more. */
+    private static final long FEW_VECTORS = 16;
+
+    private static final int MEBI = 20;
+    private static final int KIBI = 10;
+    private static final int SHOWN = 4;
+
+    private final HostLimits limits;
+    private final VmProcesses vms;
+
+    public LimitChecks(HostLimits limits, VmProcesses vms) {
+        this.limits = limits;
+        this.vms = vms;
+    }
+
+    /**
+     * The limits of a process.
+     *
+     * @param locked the bytes that it may lock; unlimited also for a privileged process
+     * @param isShown whether the limit of memory is known; if not, no limit is assumed
+     */
+    private record Limits(long files, long locked, boolean isShown) {
+        /** Empty if they are not shown. */
+        static Optional<Limits> of(HostLimits limits) {
+            Optional<Long> files = limits.openFiles().known();
+            if (files.isEmpty()) {
+                return Optional.empty();
+            }
+            Optional<Long> bytes = limits.lockedMemory().known();
+            boolean any = limits.locksAnyMemory().orElse(false);
+            return Optional.of(new Limits(
+                    files.get(),
+                    any ? HostLimits.UNLIMITED : bytes.orElse(HostLimits.UNLIMITED),
+                    any || bytes.isPresent()));
+        }
+
+        boolean fewFiles() {
+            return files <= FEW_FILES;
+        }
+
+        boolean anyMemory() {
+            return locked == HostLimits.UNLIMITED;
+        }
+
+        @Override
+        public String toString() {
+            String memory = anyMemory()
+                    ? "any"
+                    : (locked >> MEBI > 0 ? (locked >> MEBI) + " MiB of" : (locked >> KIBI) + " KiB of");
+            return amount(files) + " open files, " + (isShown ? memory + " locked memory" : "locked memory: not shown");
+        }
+    }
+
+    public Finding limits() {
+        List<String> vmms = new ArrayList<>();
+        boolean fewFiles = false;
+        boolean littleMemory = false;
+        for (VmProcess vm : vms.all()) {
+            Optional<Limits> of = Limits.of(limits.of(vm));
+            if (of.isPresent()) {
+                vmms.add(vm.name() + " (process " + vm.pid() + "): " + of.get());
+                fewFiles |= of.get().fewFiles();
+                // libvirt raises the limit when it gives a device to the guest, not before.
+                littleMemory |= !vm.devices().isEmpty() && of.get().locked() <= USUAL_BYTES;
+            }
+        }
+        Optional<Limits> here = Limits.of(limits);
+        if (vmms.isEmpty()) {
+            if (here.isEmpty()) {
+                return Finding.unknown(Check.LIMITS, "not-shown", (Known.Unknown<Long>) limits.openFiles());
+            }
+            fewFiles = here.get().fewFiles();
+            littleMemory = !here.get().anyMemory();
+        }
+        Known<Long> vectors = limits.vectorsLeft();
+        long left = vectors.known().orElse(HostLimits.UNLIMITED);
+        boolean fewVectors = left < FEW_VECTORS;
+        boolean warns = fewFiles || littleMemory || fewVectors;
+        boolean isShown = !vmms.isEmpty() || here.get().isShown();
+        String who = vmms.isEmpty()
+                ? "this shell: " + here.get() + "; a VMM may have other limits, of its service"
+                : String.join("; ", vmms.subList(0, Math.min(vmms.size(), SHOWN)))
+                        + (vmms.size() > SHOWN ? "; and " + (vmms.size() - SHOWN) + " more VMMs" : "");
+        Finding finding = Finding.of(
+                        Check.LIMITS,
+                        warns ? Status.WARN : isShown ? Status.PASS : Status.UNKNOWN,
+                        fewFiles
+                                ? "open-files"
+                                : littleMemory
+                                        ? "locked-memory"
+                                        : fewVectors ? "vectors" : isShown ? "enough" : "not-shown",
+                        who + "; a VM: " + ROUTES + " GSI routes; the CPU with the fewest vectors left: "
+                                + (left == HostLimits.UNLIMITED ? "not shown" : String.valueOf(left)))
+                .with("gsiRoutes", ROUTES);
+        if (here.isPresent()) {
+            finding = of(finding, here.get());
+        }
+        finding = finding.with("vmms", vmms);
+        if (fewFiles) {
+            finding = finding.with(Remedy.of(
+                    Change.COMMAND,
+                    "ulimit -n 65536 before the VMM starts (systemd: LimitNOFILE=; libvirt: max_files in qemu.conf):"
+                            + " each vector takes an eventfd, and a device may have 2048",
+                    Takes.VMM_RESTART,
+                    ""));
+        }
+        if (littleMemory) {
+            finding = finding.with(Remedy.of(
+                    Change.COMMAND,
+                    "ulimit -l unlimited before the VMM starts (systemd: LimitMEMLOCK=infinity; libvirt: <memtune>"
+                            + " <hard_limit>): VFIO pins all of a guest's memory",
+                    Takes.VMM_RESTART,
+                    "the user can lock all memory of the host"));
+        }
+        if (vms.unreadable() > 0 && vms.all().isEmpty()) {
+            finding = finding.with(Remedy.look(HostKvm.AS_ROOT + ": only root sees the VMMs of other users"))
+                    .withRoot(true);
+        }
+        if (vectors instanceof Known.Unknown<Long> unknown) {
+            return finding.with(Remedy.look("vectors: " + unknown.why() + "; " + unknown.remedy()))
+                    .withRoot(unknown.remedy().equals(HostKvm.AS_ROOT));
+        }
+        finding = finding.with("vectorsLeft", left);
+        return fewVectors
+                ? finding.with(Remedy.command(
+                        "spread irqs over more CPUs (smp_affinity, irqbalance), or give devices fewer queues"))
+                : finding;
+    }
+
+    /** Those of this process. */
+    private Finding of(Finding finding, Limits here) {
+        Finding with = here.files() == HostLimits.UNLIMITED ? finding : finding.with("openFiles", here.files());
+        long bytes = limits.lockedMemory().known().orElse(HostLimits.UNLIMITED);
+        with = bytes == HostLimits.UNLIMITED ? with : with.with("lockedBytes", bytes);
+        if (limits.lockedMemory() instanceof Known.Unknown<Long> unknown && !here.isShown()) {
+            return with.with(Remedy.look("locked memory: " + unknown.why() + "; " + unknown.remedy()));
+        }
+        return with.with("locksAnyMemory", here.anyMemory());
+    }
+
+    private static String amount(long number) {
+        return number == HostLimits.UNLIMITED ? "any number of" : String.valueOf(number);
+    }
+}

@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.diag.rules;
+
+import io.kvmirq.PciAddress;
+import io.kvmirq.backend.HostFiles;
+import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.host.facts.PciCapabilities;
+import io.kvmirq.host.facts.PciDevice;
+import io.kvmirq.path.Known;
+import io.kvmirq.vfio.IrqKind;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.function.Predicate;
+import java.util.regex.Pattern;
+
+/**
+ * A PCI function on the path of an interrupt: the device, a bridge above it, or its physical function.
+ *
+ * <p>Source: PCI Local Bus Specification 3.0, 6.2 and 6.8; PCI-to-PCI Bridge Architecture Specification 1.2, 3.2; PCI
+ * Express Base Specification, 7.5; pci_regs.h.
+ *
+ * @param held whether the device is in use; an unused device may sleep
+ * @param vector the interrupt that VFIO has armed, if the rules are about one
+ */
+record PciFunction(
+        Fact.Facts facts,
+        PciDevice device,
+        PciAddress address,
+        boolean held,
+        IrqKind kind,
+        int vector,
+        PciCapabilities config)
+        implements Fact.Subject {
+    static final String DEVICES = "sys/bus/pci/devices/";
+
+    // Capabilities, and registers of theirs.
+    private static final int POWER_MANAGEMENT = 1;
+    static final int MSI = 5;
+    static final int EXPRESS = 0x10;
+    static final int MSIX = 0x11;
+    /** A bridge has the addresses in place of the BARs. */
+    private static final int ENHANCED_ALLOCATION = 0x14;
+
+    /** Extended capabilities: Single Root I/O Virtualization, Downstream Port Containment. */
+    static final int VIRTUALIZATION = 0x10;
+
+    static final int CONTAINMENT = 0x1d;
+    private static final int EXTENDED_BYTES = 4096;
+    /** An extended capability has eight bytes or more, so a longer chain is a loop. */
+    private static final int MOST_EXTENDED = (EXTENDED_BYTES - PciCapabilities.BYTES) / 8;
+
+    private static final int FIRST_BAR = 0x10;
+    private static final int AFTER_BARS = 0x28;
+    private static final int SECONDARY_BUS = 0x18;
+    /** Base and limit of the addresses that a bridge passes on. */
+    private static final int MEMORY_WINDOW = 0x20;
+
+    private static final int PREFETCHED_WINDOW = 0x24;
+    /** The upper halves of the 64-bit base and limit. */
+    private static final int PREFETCHED_UPPER = 0x28;
+
+    /** The word has the programming interface above it. */
+    private static final int REVISION = 8;
+
+    private static final int SUBTRACTIVE = 1;
+
+    /** {@code pci_power_names} in drivers/pci/pci.c without {@code unknown}. */
+    private static final String STATES = "error|D[012]|D3hot|D3cold";
+
+    /** A function with AER has all of them. */
+    private static final List<String> COUNTS = List.of("correctable", "nonfatal", "fatal");
+
+    private static final Pattern TOTAL = Pattern.compile("(?m)^\\s*TOTAL_ERR_\\w+ 0*([1-9]\\d{0,17})\\s*$");
+
+    /** A power state, and the file that shows it. */
+    record Power(String state, String file) {}
+
+    static PciFunction of(HostFacts host, PciDevice device, PciAddress address, boolean held) {
+        PciCapabilities config = address.equals(device.address())
+                ? device.config()
+                : PciCapabilities.of(bytes(host.files(), address, PciCapabilities.BYTES));
+        return new PciFunction(new Fact.Facts(host), device, address, held, IrqKind.REQUEST, 0, config);
+    }
+
+    /** The device, and an interrupt of it that VFIO has armed. */
+    PciFunction armed(IrqKind kind, int vector) {
+        return new PciFunction(new Fact.Facts(host()), device, address, held, kind, vector, config);
+    }
+
+    @Override
+    public String name(String word) {
+        return switch (word) {
+            case "function" -> address.toString();
+            case "power" -> POWER.in(this).file();
+            default -> throw new IllegalArgumentException(word);
+        };
+    }
+
+    boolean isDevice() {
+        return address.equals(device.address());
+    }
+
+    boolean isVirtual() {
+        return device.isVirtual();
+    }
+
+    String called() {
+        return isDevice() ? "the device" : (device.isVirtual() ? "the physical function " : "the bridge ") + address;
+    }
+
+    boolean is(IrqKind such) {
+        return kind == such;
+    }
+
+    /** It sends messages: writes to memory. */
+    boolean sends() {
+        return is(IrqKind.MSI) || is(IrqKind.MSIX);
+    }
+
+    // Facts
+
+    // spotless:off: a table
+    static final Fact<PciFunction, String> POWER_STATE = Fact.text(DEVICES + "{function}/power_state",
+        one -> one.host().isSince(5, 11).orElse(true), Fact.form(text -> text.matches(STATES + "|unknown")));
+    static final Fact<PciFunction, String> RUNTIME = Fact.text(DEVICES + "{function}/power/runtime_status",
+        Fact.form(text -> text.matches("active|suspended|suspending|resuming|error|unsupported")));
+    static final Fact<PciFunction, Power> POWER = new Fact<>(DEVICES + "{function}/{power}", PciFunction::power);
+    static final Fact<PciFunction, PciCapabilities> CONFIG = new Fact<>(DEVICES + "{function}/config", one ->
+        one.isCold() ? new Known.Unknown<>("the configuration space, since to read it would wake " + one.called(),
+            "start the guest")
+            : one.config.isGone() || one.config.isReadable() ? new Known.Observed<>(one.config)
+            : Fact.missing(one.files(), one.path(DEVICES + "{function}/config")));
+    static final Fact<PciFunction, PciCapabilities> CAPABILITIES = new Fact<>(CONFIG.file(), one ->
+        CONFIG.of(one).then(config -> config.isComplete() || config.isGone() ? new Known.Observed<>(config)
+            : new Known.Unknown<>("the capabilities of " + one.called() + ", since this user reads only "
+            + PciCapabilities.PUBLIC_BYTES + " bytes of its configuration space", "run as root")));
+    static final Fact<PciFunction, PciFunction> EXTENDED = Fact.seen(CONFIG.file());
+    static final Fact<PciFunction, String> FATAL = errors("fatal");
+    static final Fact<PciFunction, String> NONFATAL = errors("nonfatal");
+    static final Fact<PciFunction, String> ID =
+        Fact.text(DEVICES + "{function}/device", Fact.form(text -> text.matches("0x[0-9a-f]{1,4}")));
+    static final Fact<PciFunction, String> OVERRIDE =
+        Fact.text(DEVICES + "{function}/driver_override", Fact.form(text -> text.matches("\\(null\\)|[\\w.-]+")));
+    static final Fact<PciFunction, String> ENABLED =
+        Fact.text(DEVICES + "{function}/enable", Fact.form(text -> text.matches("\\d{1,9}")));
+    static final Fact<PciFunction, String> MSI_ALLOWED =
+        Fact.text(DEVICES + "{function}/msi_bus", Fact.form(text -> text.matches("[01]")));
+    static final Fact<PciFunction, String> DRIVER = new Fact<>(DEVICES + "{function}/driver", one ->
+        new Known.Observed<>(one.files().linkName(one.path(DEVICES + "{function}/driver")).orElse("")));
+    static final Fact<PciFunction, String> CMDLINE = Fact.commandLine();
+    static final Fact<PciFunction, String> VFS =
+        Fact.text(DEVICES + "{function}/sriov_numvfs", Fact.form(text -> text.matches("\\d{1,5}")));
+    // spotless:on
+
+    /** The errors since the boot; "" for none. */
+    private static Fact<PciFunction, String> errors(String kind) {
+        Predicate<PciFunction> counts = one -> COUNTS.stream().anyMatch(any -> one.files()
+                .text(DEVICES + one.address + "/aer_dev_" + any)
+                .isPresent());
+        return Fact.text(DEVICES + "{function}/aer_dev_" + kind, counts, text -> Optional.of(text)
+                .filter(one -> one.contains("TOTAL_ERR_"))
+                .map(TOTAL::matcher)
+                .map(total -> total.find() ? total.group(1) : ""));
+    }
+
+    /** A register is read only if the file does not show D3cold, because a read wakes the device. */
+    private static Known<Power> power(PciFunction one) {
+        // That of a device that its driver has left, until the next one has it.
+        Optional<String> file = POWER_STATE.of(one).known().filter(state -> !state.equals("unknown"));
+        boolean complete = one.config.isComplete();
+        int at = complete ? one.config.capability(POWER_MANAGEMENT) : 0;
+        int register = at == 0 ? 0 : one.word(at + 4) & 3;
+        if (register != 0 && file.filter("D3cold"::equals).isEmpty()) {
+            String state = register == 3 ? "D3hot" : "D" + register;
+            return new Known.Observed<>(
+                    new Power(state, file.filter(state::equals).isPresent() ? "power_state" : "config"));
+        }
+        String asleep = RUNTIME.is(one, "suspended"::equals) ? "a sleep state" : "";
+        String state = file.orElse(complete ? "D0" : asleep);
+        return state.isEmpty()
+                ? Fact.missing(one.files(), DEVICES + one.address + "/power_state")
+                : new Known.Observed<>(new Power(state, file.isPresent() ? "power_state" : "power/runtime_status"));
+    }
+
+    boolean isCold() {
+        return POWER.is(this, now -> now.state().equals("D3cold") || now.state().equals("a sleep state"));
+    }
+
+    boolean isAwake() {
+        return POWER.is(this, now -> now.state().equals("D0"));
+    }
+
+    boolean isAsleep() {
+        return POWER.is(this, now -> !now.state().matches("D0|error"));
+    }
+
+    /** Reads nothing in D3cold. */
+    private static byte[] bytes(HostFiles files, PciAddress address, int most) {
+        String directory = DEVICES + address + "/";
+        boolean cold =
+                files.text(directory + "power_state").filter("D3cold"::equals).isPresent();
+        return cold ? new byte[0] : files.bytes(directory + "config", most).orElse(new byte[0]);
+    }
+
+    // Registers
+
+    int word(int at) {
+        return config.word(at);
+    }
+
+    boolean has(int at, int bits) {
+        return (word(at) & bits) != 0;
+    }
+
+    /** A register of a capability; 0 without the capability. */
+    int of(int capability, int offset) {
+        int at = config.capability(capability);
+        return at == 0 ? 0 : word(at + offset);
+    }
+
+    /** A register of 16 bits of an extended capability. Empty if the function does not show the capability. */
+    OptionalInt extended(int id, int offset) {
+        byte[] bytes = bytes(files(), address, EXTENDED_BYTES);
+        PciCapabilities all = PciCapabilities.of(bytes);
+        int at = PciCapabilities.BYTES;
+        for (int i = 0; i < MOST_EXTENDED && at >= PciCapabilities.BYTES && at + offset + 1 < bytes.length; i++) {
+            if (all.word(at) == id) {
+                return OptionalInt.of(all.word(at + offset));
+            }
+            at = all.word(at + 2) >> 4 & ~3;
+        }
+        return OptionalInt.empty();
+    }
+
+    /** The width of a link register: of Link Capabilities, or of Link Status. */
+    int width(int offset) {
+        return of(EXPRESS, offset) >> 4 & 0x3f;
+    }
+
+    /** An endpoint that is not integrated in the root complex. Link Status of a virtual function is reserved. */
+    boolean hasLink() {
+        return !isVirtual() && config.capability(EXPRESS) != 0 && (of(EXPRESS, 2) >> 4 & 0xf) <= 1 && width(0xc) > 0;
+    }
+
+    /** The BARs of a virtual function are 0, and its physical function enables its decoding. */
+    boolean hasNoBar() {
+        boolean any = false;
+        for (int at = FIRST_BAR; at < AFTER_BARS; at += 2) {
+            any |= word(at) != 0;
+        }
+        return !any && !isVirtual() && config.capability(MSIX) != 0 && config.capability(ENHANCED_ALLOCATION) == 0;
+    }
+
+    boolean hasMemory() {
+        boolean memory = false;
+        for (int bar = FIRST_BAR; bar < AFTER_BARS; bar += 4) {
+            memory |= (word(bar) & 1) == 0 && (word(bar) | word(bar + 2)) != 0;
+        }
+        return memory && !isVirtual();
+    }
+
+    String driver() {
+        return device.driver().orElse("no driver");
+    }
+
+    /** The number of vectors that MSI sends. */
+    int messages() {
+        return 1 << (of(MSI, 2) >> 4 & 7);
+    }
+
+    /** The address of MSI. */
+    long messageAddress() {
+        int at = config.capability(MSI);
+        long high = is64Bits() ? word(at + 8) | word(at + 10) << 16 : 0;
+        return high << 32 | (long) word(at + 6) << 16 | word(at + 4);
+    }
+
+    private boolean is64Bits() {
+        return (of(MSI, 2) & 1 << 7) != 0;
+    }
+
+    boolean hasMasks() {
+        return (of(MSI, 2) & 1 << 8) != 0;
+    }
+
+    /** The mask of the vector of MSI, or, in the next register, its pending bit. */
+    boolean isSet(int register) {
+        return (of(MSI, (is64Bits() ? 0x10 : 0xc) + register + vector / 16 * 2) >> vector % 16 & 1) != 0;
+    }
+
+    // A bridge
+
+    int firstBus() {
+        return word(SECONDARY_BUS) >> 8;
+    }
+
+    int lastBus() {
+        return word(SECONDARY_BUS + 2) & 0xff;
+    }
+
+    int bus() {
+        return device.address().requesterId() >> 8;
+    }
+
+    /** Whether a window is open. A bridge with subtractive decoding passes accesses that no other function claims. */
+    boolean passesMemory() {
+        return word(MEMORY_WINDOW) >> 4 <= word(MEMORY_WINDOW + 2) >> 4
+                || bound(PREFETCHED_WINDOW, PREFETCHED_UPPER) <= bound(PREFETCHED_WINDOW + 2, PREFETCHED_UPPER + 4)
+                || word(REVISION) >> 8 == SUBTRACTIVE;
+    }
+
+    private long bound(int lower, int upper) {
+        boolean wide = (word(lower) & 0xf) == 1;
+        long high = wide ? (long) word(upper + 2) << 16 | word(upper) : 0;
+        return high << 12 | word(lower) >> 4;
+    }
+
+    /** A bit of the capabilities of the slot below a port that has one. */
+    boolean slot(int bit) {
+        return (of(EXPRESS, 2) >> 8 & 1) != 0 && (of(EXPRESS, 0x14) >> bit & 1) != 0;
+    }
+
+    /** Whether the port reports that its link is up. */
+    boolean reportsLink() {
+        return (of(EXPRESS, 0xe) >> 4 & 1) != 0;
+    }
+
+    boolean isLinkUp() {
+        return reportsLink() && (of(EXPRESS, 0x12) >> 13 & 1) != 0;
+    }
+}

@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.diag.rules;
+
+import io.kvmirq.arch.apic.PostingHost;
+import io.kvmirq.arch.apic.PostingObstacle;
+import io.kvmirq.arch.apic.Vendor;
+import io.kvmirq.arch.gic.VlpiObstacle;
+import io.kvmirq.diag.Claim;
+import io.kvmirq.diag.Claim.Question;
+import io.kvmirq.diag.Evidence;
+import io.kvmirq.diag.Remedy;
+import io.kvmirq.diag.Remedy.Change;
+import io.kvmirq.diag.rules.FormClaims.Interrupt;
+import io.kvmirq.diag.sources.VmmOptions;
+import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.host.facts.PciDevice;
+import io.kvmirq.host.facts.PostingOutlook;
+import io.kvmirq.host.facts.VmProcess;
+import io.kvmirq.vfio.IrqKind;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalLong;
+import java.util.function.Predicate;
+import java.util.stream.Collectors;
+
+/** The four claims about posting of a device's interrupts. For one use by one thread. */
+public final class PostingClaims {
+    private static final String DELTA =
+            "compare both counts over a while: if the guest's /proc/interrupts grows and the host irq does not,"
+                    + " hardware delivers";
+
+    private final boolean arm;
+    private final HostFacts host;
+    private final PciDevice device;
+    private final FormClaims forms;
+    private final Claim ofHost;
+    private final Optional<VmProcess> process;
+    private final Optional<PostingHost> x86;
+    private final Optional<VmmOptions> options;
+
+    public PostingClaims(HostFacts host, PciDevice device, Optional<VmProcess> process, Optional<VmmOptions> options) {
+        this.host = host;
+        this.device = device;
+        this.process = process;
+        this.arm = host.isArm();
+        this.x86 = arm ? Optional.empty() : host.posting().host();
+        this.options = options;
+        this.forms = new FormClaims(host, device, process);
+        this.ofHost = ofHost();
+    }
+
+    /** The form of entries. */
+    public FormClaims forms() {
+        return forms;
+    }
+
+    /** Of a device without interrupts. */
+    public List<Claim> ofDevice() {
+        return List.of(ofHost);
+    }
+
+    /**
+     * @param broken whether the chain has a broken link
+     * @param count how often the host handled it, whichever driver did. Empty if its irq is not seen
+     */
+    public List<Claim> of(Interrupt interrupt, boolean broken, OptionalLong count) {
+        Claim expected = eligible(interrupt);
+        boolean cannot = expected.holds().filter(holds -> !holds).isPresent();
+        Claim seen =
+                interrupt.kind() == IrqKind.INTX || cannot && ofHost.holds().isPresent() && !hasRemapping()
+                        ? Claim.of(
+                                Question.FORM,
+                                false,
+                                Evidence.predicted("only a message that is remapped has an entry that may post"),
+                                "there is no entry that could post")
+                        : forms.of(interrupt);
+        boolean could = process.isPresent()
+                && ofHost.holds().orElse(false)
+                && !interrupt.kind().equals(IrqKind.INTX);
+        Claim form = could ? unposted(seen, host.posting().vendor()) : seen.byHost();
+        boolean isPosted = form.holds().orElse(false);
+        boolean isSeen = form.evidence()
+                .filter(one -> one.kind() == Evidence.Kind.OBSERVED)
+                .isPresent();
+        Claim eligible = isPosted && isSeen && cannot ? despite(expected, form) : expected;
+        boolean goesThroughHost = !isPosted && (cannot || broken || form.holds().isPresent());
+        return List.of(
+                eligible, requested(eligible, interrupt), form, delivered(count, goesThroughHost, isPosted && isSeen));
+    }
+
+    /** A visible entry overrides an inference about the VMM, because a monitor may have changed the VM. */
+    private static Claim despite(Claim expected, Claim form) {
+        return expected.evidence()
+                .filter(one -> one.kind() == Evidence.Kind.INFERRED)
+                .map(one -> Claim.of(
+                        Question.ELIGIBLE,
+                        true,
+                        form.evidence().orElseThrow(),
+                        "the entry is posted, though the command line says otherwise: " + one.from()))
+                .orElse(expected);
+    }
+
+    private boolean hasRemapping() {
+        return arm
+                || x86.filter(one -> one.features().contains(PostingHost.Feature.REMAPPING))
+                        .isPresent();
+    }
+
+    // Eligible
+
+    /** The claim about host and hardware, independent of a VM. */
+    private Claim ofHost() {
+        if (arm) {
+            PostingOutlook outlook = PostingOutlook.of(host);
+            String remedy = outlook.remedy().orElse("none");
+            return outlook.posts()
+                    .map(posts -> posts
+                            ? Claim.of(Question.ELIGIBLE, true, Evidence.observed("/proc/interrupts"), outlook.text())
+                            : Claim.not(
+                                            Question.ELIGIBLE,
+                                            Evidence.observed("/proc/cmdline and /proc/interrupts"),
+                                            outlook.text(),
+                                            remedy)
+                                    .byHost())
+                    .orElseGet(() -> Claim.unknown(Question.ELIGIBLE, outlook.text(), remedy));
+        }
+        if (x86.isEmpty()) {
+            return Claim.unknown(
+                    Question.ELIGIBLE, String.join("; ", host.posting().unreadable()), "make these files readable");
+        }
+        Optional<PostingObstacle> flaw = x86.get().flaw();
+        // As the doctor says it.
+        return flaw.map(one -> Claim.not(
+                                Question.ELIGIBLE,
+                                Evidence.observed(files(one)),
+                                host.posting().flaw().orElseThrow(),
+                                new IommuChecks(host, host.kvm()).forPosting())
+                        .byHost())
+                .orElseGet(() -> Claim.of(
+                        Question.ELIGIBLE,
+                        true,
+                        Evidence.observed("the modules' parameters and /sys/class/iommu"),
+                        "the host can post"));
+    }
+
+    /** The files that show an obstacle of a host. */
+    private static String files(PostingObstacle flaw) {
+        return switch (flaw) {
+            case NO_REMAPPING -> "/proc/interrupts and /proc/cmdline";
+            case SWITCHED_OFF -> "/proc/cmdline";
+            case UNIT_CANNOT_POST -> "/sys/class/iommu/dmar*/intel-iommu/cap and /proc/cpuinfo";
+            case NO_VIRTUAL_APIC -> "/sys/class/iommu/ivhd*/amd-iommu/features and /proc/cmdline";
+            default -> "the parameters in /sys/module/kvm_intel or kvm_amd";
+        };
+    }
+
+    private static Claim obstacle(PostingObstacle obstacle, Evidence evidence) {
+        return Claim.not(Question.ELIGIBLE, evidence, obstacle.text(), List.of(ofVm(obstacle)));
+    }
+
+    /** The remedy of an obstacle of a VM: another command line of the VMM. */
+    static Remedy ofVm(PostingObstacle obstacle) {
+        return obstacle == PostingObstacle.NO_PRODUCER
+                ? Remedy.look(obstacle.remedy())
+                : Remedy.of(Change.VMM_FLAG, obstacle.remedy());
+    }
+
+    private Claim eligible(Interrupt interrupt) {
+        if (ofHost.holds().filter(holds -> !holds).isPresent()) {
+            return ofHost;
+        }
+        if (interrupt.kind() == IrqKind.INTX) {
+            return obstacle(PostingObstacle.NO_PRODUCER, Evidence.observed(PostingObstacle.NO_PRODUCER.seen()))
+                    .byHost();
+        }
+        if (process.isEmpty() || ofHost.holds().isEmpty()) {
+            return ofHost.holds().isEmpty()
+                    ? ofHost
+                    : Claim.unknown(
+                            Question.ELIGIBLE,
+                            ofHost.text() + "; no VM is seen that has the device",
+                            host.vms().unreadable() > 0 ? "run as root" : "start the guest");
+        }
+        return arm ? ofGic(process.get()) : ofLapics(process.get(), interrupt);
+    }
+
+    private Claim ofGic(VmProcess process) {
+        VlpiObstacle none = VlpiObstacle.NO_ITS;
+        return process.kvmDevices().contains("kvm-arm-vgic-its")
+                ? ofHost
+                : Claim.not(
+                        Question.ELIGIBLE,
+                        Evidence.observed("/proc/" + process.pid() + "/fd has no kvm-arm-vgic-its"),
+                        none.text(),
+                        List.of(Remedy.of(
+                                Change.VMM_FLAG, "give the VM an ITS (QEMU: -machine virt,gic-version=3,its=on)")));
+    }
+
+    private Claim ofLapics(VmProcess holder, Interrupt interrupt) {
+        PostingHost posting = x86.orElseThrow();
+        VmmOptions vmm = options.orElseThrow();
+        if (vmm.noLapics().isPresent()) {
+            VmmOptions.Inhibit none = vmm.noLapics().get();
+            return Claim.not(
+                    Question.ELIGIBLE,
+                    Evidence.inferred(none.why()),
+                    PostingObstacle.NO_LAPIC_IN_KERNEL.text(),
+                    List.of(InhibitChecks.remedy(none)));
+        }
+        Optional<String> userspace = vmm.noIrqfd(device.address(), interrupt.kind());
+        if (userspace.isPresent()) {
+            return obstacle(PostingObstacle.NO_CONSUMER, Evidence.inferred(userspace.get()));
+        }
+        if (posting.vendor() == Vendor.INTEL) {
+            return Claim.of(
+                    Question.ELIGIBLE,
+                    true,
+                    Evidence.predicted("no setting of the host prevents it"),
+                    ofHost.text() + ", and no obstacle of the VM is seen");
+        }
+        return ofAvic(holder, vmm);
+    }
+
+    /** The reasons that inhibit AVIC in a VM of a host that cannot post: they would prevent posting next. */
+    public Optional<String> behindTheHost() {
+        List<VmmOptions.Inhibit> inhibits =
+                x86.filter(one -> one.vendor() == Vendor.AMD && one.flaw().isPresent())
+                                .isPresent()
+                        ? inhibits(VmmOptions.Inhibit::isCertain)
+                        : List.of();
+        return inhibits.isEmpty()
+                ? Optional.empty()
+                : Optional.of("on a host that posts, AVIC is inhibited for this VM: "
+                        + inhibits.stream()
+                                .map(one -> one.why() + "; to change that, " + one.remedy())
+                                .collect(Collectors.joining("; ")));
+    }
+
+    private List<VmmOptions.Inhibit> inhibits(Predicate<VmmOptions.Inhibit> which) {
+        return process.stream()
+                .flatMap(one -> VmmOptions.inhibits(one, x86.orElseThrow()).stream())
+                .filter(which)
+                .toList();
+    }
+
+    private Claim ofAvic(VmProcess holder, VmmOptions vmm) {
+        List<VmmOptions.Inhibit> inhibits = inhibits(VmmOptions.Inhibit::isCertain);
+        if (!inhibits.isEmpty()) {
+            return Claim.not(
+                    Question.ELIGIBLE,
+                    Evidence.inferred(
+                            inhibits.stream().map(VmmOptions.Inhibit::why).collect(Collectors.joining("; "))),
+                    "AVIC is inhibited, so the entry stays remapped: "
+                            + inhibits.stream().map(VmmOptions.Inhibit::cause).collect(Collectors.joining("; ")),
+                    inhibits.stream().map(InhibitChecks::remedy).toList());
+        }
+        Optional<VmmOptions.Inhibit> possible =
+                inhibits(one -> !one.isCertain()).stream().findFirst();
+        if (possible.isPresent()) {
+            return new Claim(
+                    Question.ELIGIBLE,
+                    Optional.empty(),
+                    Optional.empty(),
+                    ofHost.text() + ", and " + possible.get().why() + ": AVIC is inhibited "
+                            + possible.get().condition().orElse("") + ", which no file shows",
+                    List.of(
+                            InhibitChecks.remedy(possible.get()),
+                            Remedy.look("watch the tracepoint kvm_apicv_inhibit_changed")),
+                    false);
+        }
+        return vmm.known()
+                ? Claim.of(
+                        Question.ELIGIBLE,
+                        true,
+                        Evidence.predicted("no setting of host and VMM is against it; a guest may still inhibit AVIC"),
+                        ofHost.text() + ", and the command line of the VMM makes no inhibit reason")
+                : Claim.unknown(
+                        Question.ELIGIBLE,
+                        ofHost.text()
+                                + "; whether the VM inhibits AVIC, as a PIT in the kernel does, is not shown for '"
+                                + holder.command() + "'",
+                        Remedy.byVmmAfter("watch the tracepoint kvm_apicv_inhibit_changed"));
+    }
+
+    // Form
+
+    /**
+     * Adds a remedy if an interrupt is not posted that this host can post. Returns any other claim as it is.
+     *
+     * @param vendor empty on arm64
+     */
+    public static Claim unposted(Claim form, Optional<Vendor> vendor) {
+        if (form.never() || form.holds().orElse(true)) {
+            return form;
+        }
+        String remedy = vendor.map(one -> PostingObstacle.NOT_ONE_VCPU.remedy() + ", and not mask it"
+                        + (one == Vendor.AMD
+                                ? "; see whether AVIC is inhibited: "
+                                        + "the last inhibits= of the tracepoint kvm_apicv_inhibit_changed"
+                                : ""))
+                .orElse("let the guest map the event of the device in its ITS");
+        return Claim.not(form.question(), form.evidence().orElseThrow(), form.text(), remedy);
+    }
+
+    // Requested
+
+    private Claim requested(Claim eligible, Interrupt interrupt) {
+        boolean never = ofHost.holds().filter(holds -> !holds).isPresent() || interrupt.kind() == IrqKind.INTX;
+        if (never && eligible.holds().isPresent()) {
+            return Claim.of(
+                    Question.REQUESTED,
+                    false,
+                    Evidence.predicted("KVM does not ask while " + eligible.text()),
+                    "KVM asks for no posting");
+        }
+        return Claim.unknown(
+                Question.REQUESTED,
+                "no file shows for which interrupts KVM asked",
+                arm ? Remedy.BY_VMM : Remedy.byVmmAfter("watch the tracepoint kvm_pi_irte_update"));
+    }
+
+    // Delivered
+
+    private static Claim delivered(OptionalLong count, boolean goesThroughHost, boolean isPosted) {
+        String handled = count.isPresent() ? "the host handled " + count.getAsLong() : "no host irq of it is seen";
+        if (goesThroughHost) {
+            return Claim.of(
+                    Question.DELIVERED,
+                    false,
+                    Evidence.predicted("an interrupt that is not posted goes through the host"),
+                    handled);
+        }
+        return Claim.unknown(
+                Question.DELIVERED,
+                handled + (isPosted && count.orElse(0) > 0 ? ", while they were not posted" : "")
+                        + "; a host irq that stays silent does not show delivery by hardware",
+                DELTA);
+    }
+}

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.diag.rules;
+
+import io.kvmirq.diag.Evidence;
+import io.kvmirq.diag.Hop;
+import io.kvmirq.diag.Remedy;
+import io.kvmirq.diag.rules.Fact.Subject;
+import java.util.List;
+import java.util.Locale;
+import java.util.function.Function;
+import java.util.function.Predicate;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
+
+/**
+ * A row of the table of rules. Immutable.
+ *
+ * @param <S> the subject of the facts
+ * @param id its stable name, such as {@code host-irq.disabled}
+ * @param state of a hop that has the flaw
+ * @param reads the facts that it needs; the first one is the evidence
+ * @param when the condition, asked if all of these facts are known
+ * @param says the sentence of the flaw, a format without a full stop
+ * @param values of the format
+ * @param remedies the steps that end the flaw
+ * @param about the subjects and hosts that it is about, in words; empty for all
+ * @param concerns whether it is about a subject, asked before a fact is read
+ * @param unless a flaw that suppresses it: that of a row above, up to one that is not suppressed, or any break of the hop
+ */
+public record Rule<S extends Subject>(
+        String id,
+        Flaw.State state,
+        List<Fact<S, ?>> reads,
+        Predicate<S> when,
+        String says,
+        List<Function<S, ?>> values,
+        Function<S, List<Remedy>> remedies,
+        String about,
+        Predicate<S> concerns,
+        Unless unless) {
+    /**
+     * A flaw that a rule found. Immutable.
+     *
+     * @param rule the name of the rule
+     */
+    public record Flaw(String rule, State state, Evidence evidence, String text, List<Remedy> remedies) {
+        /** The weight of a flaw. */
+        public enum State {
+            /** Interrupts do not pass the hop. */
+            BROKEN,
+            /** They may not: the evidence proves nothing alone. */
+            DOUBTFUL,
+            /** They pass. */
+            NOTE
+        }
+    }
+
+    /** The flaws that suppress a rule. */
+    enum Unless {
+        NEVER,
+        ABOVE,
+        BROKEN
+    }
+
+    /** The rules of one subject, in their order. */
+    public record Table<S extends Subject>(Hop hop, List<Rule<S>> rows) {
+        @SafeVarargs
+        @SuppressWarnings("varargs")
+        Table(Hop hop, Rule<S>... rows) {
+            this(hop, List.of(rows));
+        }
+    }
+
+    /** A flaw that interrupts do not pass. */
+    public static <S extends Subject> Rule<S> broken(
+            String id, Fact<S, ?> evidence, Predicate<S> when, String says, Remedy... remedies) {
+        return row(id, Flaw.State.BROKEN, evidence, when, says, remedies);
+    }
+
+    /** A doubt. */
+    public static <S extends Subject> Rule<S> doubt(
+            String id, Fact<S, ?> evidence, Predicate<S> when, String says, Remedy... remedies) {
+        return row(id, Flaw.State.DOUBTFUL, evidence, when, says, remedies);
+    }
+
+    /** A clause about what is in order. */
+    public static <S extends Subject> Rule<S> note(String id, Fact<S, ?> evidence, Predicate<S> when, String says) {
+        return row(id, Flaw.State.NOTE, evidence, when, says);
+    }
+
+    private static <S extends Subject> Rule<S> row(
+            String id, Flaw.State state, Fact<S, ?> evidence, Predicate<S> when, String says, Remedy... remedies) {
+        List<Remedy> all = List.of(remedies);
+        return new Rule<>(
+                id, state, List.of(evidence), when, says, List.of(), subject -> all, "", one -> true, Unless.NEVER);
+    }
+
+    /** With the values of its sentence. */
+    @SafeVarargs
+    @SuppressWarnings("varargs")
+    public final Rule<S> with(Function<S, ?>... more) {
+        return new Rule<>(id, state, reads, when, says, List.of(more), remedies, about, concerns, unless);
+    }
+
+    /** With another fact that it needs. */
+    Rule<S> and(Fact<S, ?> other) {
+        List<Fact<S, ?>> all =
+                Stream.<Fact<S, ?>>concat(reads.stream(), Stream.of(other)).toList();
+        return new Rule<>(id, state, all, when, says, values, remedies, about, concerns, unless);
+    }
+
+    /** With a remedy that names the subject. */
+    Rule<S> remedy(Function<S, Remedy> step) {
+        return new Rule<>(
+                id, state, reads, when, says, values, one -> List.of(step.apply(one)), about, concerns, unless);
+    }
+
+    /** With remedies that name the subject. */
+    Rule<S> remedies(Function<S, List<Remedy>> steps) {
+        return new Rule<>(id, state, reads, when, says, values, steps, about, concerns, unless);
+    }
+
+    /** Only if no row above it holds. */
+    Rule<S> otherwise() {
+        return new Rule<>(id, state, reads, when, says, values, remedies, about, concerns, Unless.ABOVE);
+    }
+
+    /** Only while the hop is not broken, because one reason is enough. */
+    Rule<S> first() {
+        return new Rule<>(id, state, reads, when, says, values, remedies, about, concerns, Unless.BROKEN);
+    }
+
+    /** Only for some subjects or hosts. */
+    Rule<S> on(String those, Predicate<S> such) {
+        String words = about.isEmpty() ? those : about + ", " + those;
+        return new Rule<>(id, state, reads, when, says, values, remedies, words, concerns.and(such), unless);
+    }
+
+    /** The flaw of a subject that has it. */
+    Flaw flaw(S subject) {
+        Object[] all = values.stream().map(value -> value.apply(subject)).toArray();
+        String text = all.length == 0 ? says : String.format(says, all);
+        return new Flaw(id, state, subject.evidence(reads.get(0).file()), text, remedies.apply(subject));
+    }
+
+    /** Name, state, sentence with … for its values, subjects and files. */
+    @Override
+    public String toString() {
+        return String.format("%-30s  %-8s  ", id, state.name().toLowerCase(Locale.ROOT))
+                + says.replaceAll("%0?\\d?[sdx]", "…").replace("%%", "%")
+                + (about.isEmpty() ? "" : " (" + about + ")")
+                + reads.stream().map(Fact::file).distinct().collect(Collectors.joining(", /", "; reads /", ""));
+    }
+}

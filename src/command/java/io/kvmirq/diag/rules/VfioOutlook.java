@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.diag.rules;
+
+import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.host.facts.PciCapabilities;
+import io.kvmirq.host.facts.PciDevice;
+import java.util.EnumSet;
+import java.util.List;
+import java.util.OptionalInt;
+import java.util.Set;
+import java.util.function.IntSupplier;
+
+/**
+ * The predicted results of VFIO's calls for a PCI function, derived from the facts of its host. No device is opened.
+ *
+ * <p>Source: {@code vfio_pci_get_irq_count()} and {@code vfio_pci_ioctl_get_irq_info()} in
+ * drivers/vfio/pci/vfio_pci_core.c, {@code vfio_config_init()} in vfio_pci_config.c.
+ *
+ * @param irqs the interrupts that VFIO_DEVICE_GET_IRQ_INFO will report, by index
+ * @param refusals the reasons why VFIO would refuse the device now, in the order of the calls. Empty if it would not
+ */
+public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
+    /** The kinds of interrupts of a PCI device. */
+    public enum Kind {
+        /** The interrupt pin. */
+        INTX(0),
+        /** MSI. */
+        MSI(1),
+        /** MSI-X. */
+        MSIX(2),
+        /** An error that the device cannot correct. */
+        ERR(3),
+        /** The host wants the device back. */
+        REQ(4);
+
+        private final int index;
+
+        Kind(int index) {
+            this.index = index;
+        }
+
+        /** The index that VFIO gives it. */
+        public int index() {
+            return index;
+        }
+    }
+
+    /** The flags that VFIO reports of an index. */
+    public enum Flag {
+        /** The interrupt may have an eventfd as its trigger. */
+        EVENTFD(1),
+        /** It may be masked. */
+        MASKABLE(2),
+        /** The kernel masks it when it triggers. */
+        AUTOMASKED(4),
+        /** Vectors cannot be added while others are armed. */
+        NORESIZE(8);
+
+        private final int bit;
+
+        Flag(int bit) {
+            this.bit = bit;
+        }
+
+        /** The bit that VFIO sets for it. */
+        public int bit() {
+            return bit;
+        }
+    }
+
+    /** The interrupts of an index; no count if the configuration space could not be read. */
+    public record Irqs(Kind kind, OptionalInt count, Set<Flag> flags) {}
+
+    /** The reasons why VFIO refuses a device. */
+    public enum Obstacle {
+        /** The function is a bridge. */
+        BRIDGE,
+        /** No IOMMU is in use. */
+        NO_IOMMU,
+        /** The function is behind no IOMMU. */
+        NO_GROUP,
+        /** The module vfio-pci is not loaded. */
+        NO_MODULE,
+        /** No driver of VFIO is bound to the function. */
+        NOT_BOUND,
+        /** A driver of the host uses another device of the IOMMU group. */
+        GROUP_NOT_VIABLE,
+        /** The IOMMU does not remap interrupts. */
+        NO_REMAPPING,
+        /** The firmware has reserved memory for the group at fixed addresses. */
+        RESERVED_REGION,
+        /** The file of the group is not in {@code /dev/vfio}. */
+        NO_FILE,
+        /** This process may not open the file of the group. */
+        NO_PERMISSION,
+        /** A process has opened the file of the group already. */
+        IN_USE
+    }
+
+    /** A refusal: its cause, the name of its rule, a sentence with the names of devices and drivers, and a remedy. */
+    public record Refusal(Obstacle cause, String rule, String text, String remedy) {}
+
+    /** Predicts VFIO's results on {@code host} for {@code device}. */
+    public static VfioOutlook of(HostFacts host, PciDevice device) {
+        return new VfioOutlook(irqs(host, device), VfioRules.refusals(host, device));
+    }
+
+    // Interrupts
+
+    private static List<Irqs> irqs(HostFacts host, PciDevice device) {
+        PciCapabilities config = device.config();
+        OptionalInt msix = ifComplete(config, config::msixVectors);
+        // Since 6.5, and on x86 only: the ITS of Linux 6.12 still allocates all vectors at once.
+        // pci_msix_can_alloc_dyn() returns false without the capability.
+        boolean grows = host.isSince(6, 5).orElse(false) && !host.isArm() && msix.orElse(1) != 0;
+        return List.of(
+                new Irqs(Kind.INTX, intx(host, device), EnumSet.of(Flag.EVENTFD, Flag.MASKABLE, Flag.AUTOMASKED)),
+                fixed(Kind.MSI, ifComplete(config, config::msiVectors)),
+                new Irqs(Kind.MSIX, msix, grows ? EnumSet.of(Flag.EVENTFD) : EnumSet.of(Flag.EVENTFD, Flag.NORESIZE)),
+                errors(ifComplete(config, () -> config.isExpress() ? 1 : 0)),
+                fixed(Kind.REQ, OptionalInt.of(1)));
+    }
+
+    private static Irqs fixed(Kind kind, OptionalInt count) {
+        return new Irqs(kind, count, EnumSet.of(Flag.EVENTFD, Flag.NORESIZE));
+    }
+
+    /** Without PCI Express VFIO does not describe the index, and returns EINVAL. */
+    private static Irqs errors(OptionalInt count) {
+        return count.orElse(1) == 0 ? new Irqs(Kind.ERR, count, Set.of()) : fixed(Kind.ERR, count);
+    }
+
+    private static OptionalInt ifComplete(PciCapabilities config, IntSupplier count) {
+        return config.isComplete() ? OptionalInt.of(count.getAsInt()) : OptionalInt.empty();
+    }
+
+    /** Since 6.15 VFIO hides a pin whose line is not connected to the host. */
+    private static OptionalInt intx(HostFacts host, PciDevice device) {
+        boolean connected = device.irq() != 0 && device.irq() <= Integer.MAX_VALUE;
+        boolean hidden = device.isVirtual()
+                || isIntxBroken(device)
+                || !connected && host.isSince(6, 15).orElse(false);
+        OptionalInt pin = device.config().interruptPin();
+        return pin.isEmpty() ? pin : OptionalInt.of(pin.getAsInt() == 0 || hidden ? 0 : 1);
+    }
+
+    /** {@code vfio_pci_nointx()}: Intel's X710 and X550 families. */
+    private static boolean isIntxBroken(PciDevice device) {
+        int id = device.device();
+        return device.vendor() == 0x8086
+                && (id == 0x1563
+                        || id == 0x1572
+                        || id == 0x1574
+                        || id == 0x1580
+                        || id == 0x1581
+                        || id >= 0x1583 && id <= 0x158b
+                        || id >= 0x37d0 && id <= 0x37d2);
+    }
+}

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.diag.rules;
+
+import static io.kvmirq.diag.rules.Rule.broken;
+
+import io.kvmirq.arch.apic.Vendor;
+import io.kvmirq.backend.HostFiles.Access;
+import io.kvmirq.diag.Finding;
+import io.kvmirq.diag.Hop;
+import io.kvmirq.diag.Remedy;
+import io.kvmirq.diag.Remedy.Change;
+import io.kvmirq.diag.rules.Rule.Flaw;
+import io.kvmirq.diag.rules.Rule.Table;
+import io.kvmirq.diag.rules.VfioOutlook.Obstacle;
+import io.kvmirq.diag.rules.VfioOutlook.Refusal;
+import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.host.facts.PciDevice;
+import io.kvmirq.host.facts.VmProcess;
+import java.util.List;
+import java.util.Optional;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
+
+/** The rules by which VFIO refuses a device, in the order of its calls. */
+public final class VfioRules {
+    private static final String EMULATE_IOMMU = "this host is a VM: let its hypervisor give it an IOMMU (QEMU: -machine"
+            + " q35,kernel-irqchip=split -device ";
+
+    private static final String MDEVS = "sys/bus/mdev/devices/";
+
+    /** A device, and a process that has it open; 0 if the rules are about none. */
+    record Device(Fact.Facts facts, PciDevice device, int holder) implements Fact.Subject {
+        @Override
+        public String name(String word) {
+            return switch (word) {
+                case "device" -> address();
+                case "group" -> String.valueOf(device.group().orElse(0));
+                default -> throw new IllegalArgumentException(word);
+            };
+        }
+
+        String address() {
+            return device.address().toString();
+        }
+
+        String group() {
+            return name("group");
+        }
+
+        boolean isBound() {
+            return device.isBoundToVfio();
+        }
+
+        String blocking() {
+            return device.others().stream()
+                    .filter(PciDevice.Member::blocks)
+                    .map(one -> one.name() + " (" + one.driver().orElse("") + ")")
+                    .collect(Collectors.joining(", "));
+        }
+
+        boolean isRemapped() {
+            return host().allowsUnsafeInterrupts()
+                    || host().isArm()
+                    || host().interrupts().map(irqs -> irqs.hasChip("IR-")).orElse(true);
+        }
+
+        boolean isParent() {
+            return files().list("sys/bus/mdev/devices").stream()
+                    .anyMatch(one -> files().link(MDEVS + one).orElse("").contains("/" + address() + "/"));
+        }
+
+        /** Whether devices have messages, and none goes through an ITS, which alone isolates them. */
+        boolean hasOtherMessages() {
+            return host().interrupts()
+                    .filter(irqs -> !irqs.hasChip("ITS") && irqs.hasChip("GICv2m") || irqs.hasChip("PCI-MSI"))
+                    .isPresent();
+        }
+
+        boolean is(String file, Access such) {
+            return host().access(file).filter(such::equals).isPresent();
+        }
+
+        /** Either file is enough: the file of the group, or the device's own. */
+        boolean opens() {
+            return device.cdev()
+                    .filter(name -> is("devices/" + name, Access.ALLOWED))
+                    .isPresent();
+        }
+
+        boolean hasNoIommu() {
+            return is("noiommu-" + group(), Access.ALLOWED) || is("noiommu-" + group(), Access.DENIED);
+        }
+
+        Optional<VmProcess> guest() {
+            return host().vms().all().stream().filter(vm -> vm.pid() == holder).findFirst();
+        }
+
+        String use() {
+            return guest().map(vm -> "guest " + vm.name() + " (process " + holder + ") uses it")
+                    .orElseGet(() -> "process " + host().named(holder) + " has it open");
+        }
+
+        Remedy enableIommu() {
+            boolean amd = host().posting().vendor().equals(Optional.of(Vendor.AMD));
+            return Remedy.of(
+                    Change.FIRMWARE,
+                    !host().isVirtual()
+                            ? "enable VT-d or AMD-Vi in the firmware; on Intel, boot with intel_iommu=on"
+                            : EMULATE_IOMMU
+                                    + (amd
+                                            ? "amd-iommu,intremap=on,xtsup=on)"
+                                            : "intel-iommu,intremap=on,caching-mode=on), and boot it with"
+                                                    + " intel_iommu=on iommu=pt"));
+        }
+
+        /** The alternative is a file of sysfs: the module is already loaded, so modprobe would ignore the option. */
+        Remedy remap() {
+            return Remedy.of(
+                    Change.FIRMWARE,
+                    (host().isVirtual()
+                                    ? "let the hypervisor's IOMMU remap interrupts (QEMU: -machine kernel-irqchip=split"
+                                            + " and intremap=on of its IOMMU)"
+                                    : host().isArm()
+                                            ? "use a host whose messages go through an ITS"
+                                            : "enable interrupt remapping in the firmware (VT-d or AMD-Vi, and x2APIC)")
+                            + ", or, if all guests are trusted, echo 1 >"
+                            + " /sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts");
+        }
+    }
+
+    // spotless:off: tables
+    private static final Fact<Device, Device> CLASS = Fact.seen("sys/bus/pci/devices/{device}/class");
+    private static final Fact<Device, Device> GROUP = Fact.seen("sys/bus/pci/devices/{device}/iommu_group");
+    private static final Fact<Device, Device> DRIVER = Fact.seen("sys/bus/pci/devices/{device}/driver");
+    private static final Fact<Device, Device> MEMBERS = Fact.seen("sys/kernel/iommu_groups/{group}/devices");
+    private static final Fact<Device, String> REGIONS = Fact.text("sys/kernel/iommu_groups/{group}/reserved_regions", one ->
+        one.files().list("sys/kernel/iommu_groups/" + one.group()).contains("reserved_regions"),
+        Fact.form(text -> text.startsWith("0x")));
+    private static final Fact<Device, Device> DRIVERS = Fact.seen("sys/bus/pci/drivers");
+    private static final Fact<Device, Device> CHIPS = Fact.seen("proc/interrupts");
+    private static final Fact<Device, Device> FILE = Fact.seen("dev/vfio/{group}");
+
+    private static final Table<Device> OF_HOST = new Table<>(Hop.HOST_IRQ,
+        broken("vfio.bridge", CLASS, one -> one.device.isBridge(), "%s is a bridge",
+            Remedy.command("name a device behind it: bridges stay with the host")).with(Device::address),
+        broken("vfio.no-iommu", GROUP, one -> one.device.group().isEmpty() && one.host().iommus().isEmpty(),
+            "no IOMMU is in use on this host").remedy(Device::enableIommu).otherwise(),
+        broken("vfio.no-group", GROUP, one -> one.device.group().isEmpty(), "%s has no IOMMU group: no IOMMU translates its"
+            + " DMA").with(Device::address).remedy(one -> Remedy.of(Change.HARDWARE, "use a device behind the IOMMU "
+            + one.host().iommus().get(0))).otherwise());
+
+    private static final Table<Device> OF_GROUP = new Table<>(Hop.HOST_IRQ,
+        broken("vfio.no-module", DRIVERS, one -> !one.host().hasVfioPci() && !one.isBound(),
+            "the module vfio-pci is not loaded", Remedy.command("modprobe vfio-pci")),
+        broken("vfio.not-bound-parent", DRIVER, one -> !one.isBound() && one.isParent(), "the host keeps %s: its driver gives"
+            + " parts of it to guests (mdev), and loses them with the device", Remedy.look("give the guest a part: ls /sys/bus/mdev/devices"))
+            .with(Device::address),
+        broken("vfio.not-bound", DRIVER, one -> !one.isBound() && !one.isParent(), "%s is bound to %s, and VFIO needs vfio-pci",
+            Remedy.command("bind it to vfio-pci"))
+            .with(one -> one.device.driver().map(name -> "the driver " + name).orElse("no driver"), Device::address),
+        broken("vfio.group-not-viable", MEMBERS, one -> !one.blocking().isEmpty(), "drivers of the host use other devices of"
+            + " IOMMU group %s: %s; VFIO_GROUP_SET_CONTAINER answers EPERM").with(Device::group, Device::blocking)
+            .remedy(one -> Remedy.command("bind each of them to vfio-pci too, or unbind its driver; "
+            + one.host().command("vfio") + " with its address prints how")),
+        broken("vfio.no-remapping", CHIPS, one -> !one.isRemapped(),
+            "the IOMMU does not remap interrupts; VFIO_SET_IOMMU answers EPERM").remedy(Device::remap),
+        broken("vfio.no-remapping-arm", CHIPS, Device::hasOtherMessages, "no message of this host goes through an ITS, and those"
+            + " of other controllers are not isolated; VFIO_SET_IOMMU answers EPERM").remedy(Device::remap)
+            .on("arm64", one -> one.host().isArm() && !one.host().allowsUnsafeInterrupts()),
+        broken("vfio.reserved-region", REGIONS, one -> REGIONS.in(one).lines().anyMatch(line -> line.endsWith(" direct")), "the firmware has"
+            + " reserved memory that a device of IOMMU group %s reaches at its own addresses (direct): VFIO_SET_IOMMU answers"
+            + " EPERM, and since Linux 6.6 EINVAL", Remedy.of(Change.FIRMWARE, "switch off in the firmware what uses the device"
+            + " (RMRR, IVMD: shared memory of a management controller), or use another device")).with(Device::group),
+        broken("vfio.no-iommu-mode", FILE, Device::hasNoIommu, "no IOMMU serves %s, whose group is /dev/vfio/noiommu-%s")
+            .with(Device::address, Device::group).remedy(Device::enableIommu).on("VFIO's", Device::isBound),
+        broken("vfio.no-file", FILE, one -> one.is(one.group(), Access.ABSENT) && !one.opens(),
+            "/dev/vfio/%s does not exist here").with(Device::group).remedy(one -> Remedy.command("in a container, pass"
+            + " /dev/vfio/vfio and /dev/vfio/" + one.group() + " to it")).on("VFIO's", Device::isBound).otherwise(),
+        broken("vfio.no-permission", FILE, one -> one.is(one.group(), Access.DENIED) && !one.opens(),
+            "this user may not open /dev/vfio/%s").with(Device::group).remedy(one -> Remedy.command("run as root, or make"
+            + " the user the owner of /dev/vfio/" + one.group())).on("VFIO's", Device::isBound).otherwise());
+
+    private static final Table<Device> OF_HOLDER = new Table<>(Hop.HOST_IRQ,
+        broken("vfio.in-use", FILE, one -> true, "%s; open() answers EBUSY").with(Device::use).remedy(one -> Remedy.command(
+            one.guest().isPresent() ? "nothing, if that guest shall have it: " + one.host().command("explain")
+            + " shows its interrupts"
+            : "end that process, or let it release the device")).on("VFIO's", Device::isBound));
+    // spotless:on
+
+    /** The rules of VFIO. */
+    public static final List<Table<Device>> TABLES = List.of(OF_HOST, OF_GROUP, OF_HOLDER);
+
+    private VfioRules() {}
+
+    static List<Refusal> refusals(HostFacts host, PciDevice device) {
+        Device one = new Device(new Fact.Facts(host), device, 0);
+        Flaws flaws = new Flaws().apply(one, OF_HOST);
+        if (!flaws.isBroken()) {
+            flaws.apply(one, OF_GROUP);
+            host.holders(device).forEach(pid -> flaws.apply(new Device(new Fact.Facts(host), device, pid), OF_HOLDER));
+        }
+        return flaws.broken().map(VfioRules::refusal).toList();
+    }
+
+    private static Refusal refusal(Flaw flaw) {
+        String name = flaw.rule().substring("vfio.".length());
+        Obstacle cause = Stream.of(Obstacle.values())
+                .filter(one -> name.startsWith(Finding.id(one)))
+                .findFirst()
+                .orElseThrow();
+        return new Refusal(
+                cause, flaw.rule(), flaw.text(), Remedy.text(flaw.remedies()).orElseThrow());
+    }
+}

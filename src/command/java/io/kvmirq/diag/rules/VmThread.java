@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.diag.rules;
+
+import io.kvmirq.backend.HostFiles;
+import io.kvmirq.diag.sources.CpuList;
+import io.kvmirq.host.facts.ThreadStat;
+import io.kvmirq.host.facts.VmProcess;
+import io.kvmirq.host.facts.VmProcess.VcpuFile;
+import io.kvmirq.path.Known;
+import java.util.BitSet;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.stream.Stream;
+
+/**
+ * A thread of a VMM: the process itself, the thread of a vCPU, a worker, or another one. A thread may end while it is
+ * read.
+ *
+ * <p>Source: {@code task_state_array} in fs/proc/array.c, {@code proc_pid_schedstat()} in fs/proc/base.c.
+ */
+record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, boolean isOfKernel) implements Fact.Subject {
+    /** A tick, in ns. */
+    private static final long TICK = 10_000_000;
+    /** The limit of a thread's wait, in percent of the time in which it was ready to run. */
+    private static final int MOST_WAITED = 33;
+    /** Waits for a CPU below this time are ignored, in ns. */
+    private static final long SHORT = 100_000_000;
+
+    /** The times of a thread on a CPU and waiting for one, in ns. */
+    record Times(long ran, long waited) {
+        static Optional<Times> parse(String text) {
+            String[] words = text.strip().split("\\s+");
+            return words.length < 2 || !words[0].matches("\\d{1,18}") || !words[1].matches("\\d{1,18}")
+                    ? Optional.empty()
+                    : Optional.of(new Times(Long.parseLong(words[0]), Long.parseLong(words[1])));
+        }
+
+        /** The share of the time in which it was ready to run, in percent. */
+        long share() {
+            return ran + waited == 0 ? 0 : Math.round(100.0 * waited / (ran + waited));
+        }
+    }
+
+    @Override
+    public String name(String word) {
+        return switch (word) {
+            case "thread" -> !isOfKernel && !isLeader() ? pid + "/task/" + tid : String.valueOf(tid);
+            case "process" -> String.valueOf(pid);
+            default -> throw new IllegalArgumentException(word);
+        };
+    }
+
+    boolean isLeader() {
+        return tid == pid;
+    }
+
+    /** Whether the guest needs the thread: the first one, or that of a vCPU. */
+    boolean isNeeded() {
+        return isLeader() || vcpu.isPresent();
+    }
+
+    String called() {
+        return vcpu.isPresent()
+                ? "the thread of vcpu " + vcpu.getAsInt() + " (" + tid + ")"
+                : (isLeader() ? "process " : "thread ") + tid;
+    }
+
+    // Facts
+
+    // spotless:off: a table
+    static final Fact<VmThread, String> STATUS = Fact.text("proc/{thread}/status", VmThread::isNeeded,
+        Fact.form(text -> !ThreadStat.line(text, "State").isEmpty()));
+    static final Fact<VmThread, ThreadStat> STAT = Fact.text("proc/{thread}/stat", ThreadStat::parse);
+    static final Fact<VmThread, List<String>> TASKS = new Fact<>("proc/{process}/task", one ->
+        one.host().threads(one.pid).isEmpty() ? Fact.missing(one.files(), one.path("proc/{process}/task"))
+        : new Known.Observed<>(one.host().threads(one.pid)));
+    static final Fact<VmThread, String> CGROUP =
+        Fact.text("proc/{thread}/cgroup", Fact.form(ControlGroups::hasGroup));
+    static final Fact<VmThread, Times> TIMES =
+        Fact.text("proc/{thread}/schedstat", one -> one.isPinned() || one.isReady(), Times::parse);
+    /** All times are 0 if the kernel does not measure them ({@code sched_info_on()}). */
+    static final Fact<VmThread, Boolean> MEASURED = new Fact<>(TIMES.file(), one -> !one.hasNeverRun() ? Fact.none()
+        : one.isMeasured() ? new Known.Observed<>(true)
+        : new Known.Unknown<>("/" + one.path(TIMES.file()) + " has no times", "boot the host with delayacct"));
+    /** The process that runs on the only CPU of its affinity. A short-lived one did not keep it waiting. */
+    static final Fact<VmThread, String> NEIGHBOUR = new Fact<>(TIMES.file(), one ->
+        !one.waits() || !one.isPinned() || !one.isReady() ? Fact.none()
+        : one.running(Integer.parseInt(one.allowed()), TIMES.in(one).waited() / 2 / TICK));
+    /** Other processes run on each CPU of its affinity: this shows the cause of the wait. */
+    static final Fact<VmThread, String> NEIGHBOURS = new Fact<>(TIMES.file(), one ->
+        one.waits() && !one.isAlone() && one.isReady() ? one.crowded() : Fact.none());
+    // spotless:on
+
+    private String line(String name) {
+        return STATUS.of(this)
+                .known()
+                .map(status -> ThreadStat.line(status, name))
+                .orElse("");
+    }
+
+    char state() {
+        return (line("State") + "?").charAt(0);
+    }
+
+    boolean dumpsCore() {
+        return line("CoreDumping").equals("1");
+    }
+
+    boolean isReady() {
+        return state() == 'R';
+    }
+
+    String allowed() {
+        return line("Cpus_allowed_list");
+    }
+
+    /** Whether it may run on one CPU only. */
+    private boolean isAlone() {
+        return allowed().matches("\\d{1,5}");
+    }
+
+    /** The same on a host with several CPUs. */
+    boolean isPinned() {
+        return isAlone()
+                && files().text("sys/devices/system/cpu/online")
+                        .filter(online -> online.strip().equals(allowed()))
+                        .isEmpty();
+    }
+
+    boolean isTraced() {
+        return line("TracerPid").matches("[1-9]\\d{0,8}");
+    }
+
+    String tracer() {
+        return isTraced() ? "process " + line("TracerPid") + named(line("TracerPid")) : "another process";
+    }
+
+    private String named(String other) {
+        return files().text("proc/" + other + "/stat")
+                .flatMap(ThreadStat::parse)
+                .map(stat -> " (" + stat.name() + ")")
+                .orElse("");
+    }
+
+    /** The function of the kernel in which it sleeps; "" if it is not shown. */
+    String place() {
+        return files().text(path("proc/{thread}/wchan"))
+                .filter(at -> !at.isEmpty() && !at.equals("0"))
+                .map(at -> " in " + at)
+                .orElse("");
+    }
+
+    boolean hasNeverRun() {
+        return isReady() && TIMES.is(this, one -> one.ran() == 0 && one.waited() == 0);
+    }
+
+    private boolean isMeasured() {
+        return Stream.concat(
+                        Stream.of(""),
+                        host().threads(pid).stream()
+                                .limit(VmmRules.MOST_THREADS)
+                                .map(thread -> "task/" + thread + "/"))
+                .anyMatch(one -> files().text("proc/" + pid + "/" + one + "schedstat")
+                        .filter(text -> text.matches("[1-9]\\d* .*"))
+                        .isPresent());
+    }
+
+    /** Whether it has waited for a CPU. */
+    boolean waits() {
+        return TIMES.is(this, one -> one.waited() >= SHORT && one.share() >= MOST_WAITED);
+    }
+
+    long share() {
+        return TIMES.in(this).share();
+    }
+
+    private Known<String> crowded() {
+        Optional<BitSet> cpus = CpuList.parse(allowed());
+        CpuList.parse(files().text("sys/devices/system/cpu/online").orElse(""))
+                .ifPresent(online -> cpus.ifPresent(all -> all.and(online)));
+        Known<String> last = Fact.none();
+        for (int cpu : cpus.orElseGet(BitSet::new).stream().toArray()) {
+            last = running(cpu, 0);
+            if (last.known().isEmpty()) {
+                return last;
+            }
+        }
+        return last;
+    }
+
+    /**
+     * Another process that runs on a CPU now, as its first thread or that of a vCPU shows.
+     *
+     * @param ticks the least CPU time of the process
+     */
+    private Known<String> running(int cpu, long ticks) {
+        String self = files().link("proc/self").orElse("");
+        String own = String.valueOf(pid);
+        Known<String> hidden = Fact.none();
+        for (VmProcess other : host().vms().all()) {
+            for (VcpuFile one : other.pid() == pid ? List.<VcpuFile>of() : other.vcpus()) {
+                OptionalInt thread = VmmRules.thread(host(), other, one);
+                if (thread.isPresent()
+                        && files().text("proc/" + other.pid() + "/task/" + thread.getAsInt() + "/stat")
+                                .flatMap(ThreadStat::parse)
+                                .filter(stat -> stat.isRunnable() && stat.cpu() == cpu && stat.ticks() >= ticks)
+                                .isPresent()) {
+                    return new Known.Observed<>(other.pid() + " (" + other.name() + ", vcpu " + one.id() + ")");
+                }
+            }
+        }
+        for (String other : files().list("proc")) {
+            if (!other.matches("\\d{1,9}") || other.equals(own) || other.equals(self)) {
+                continue;
+            }
+            String file = "proc/" + other + "/stat";
+            Optional<ThreadStat> stat = files().text(file).flatMap(ThreadStat::parse);
+            // A process may end meanwhile.
+            if (stat.isEmpty() && files().reading(file) != HostFiles.Reading.ABSENT) {
+                hidden = Fact.missing(files(), file);
+            }
+            // Kernel threads run only for moments.
+            if (stat.filter(one -> one.isRunnable() && one.cpu() == cpu && !one.isOfKernel() && one.ticks() >= ticks)
+                    .isPresent()) {
+                return new Known.Observed<>(other + " (" + stat.get().name() + ")");
+            }
+        }
+        return hidden;
+    }
+}

@@ -1,0 +1,359 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.diag.rules;
+
+import static io.kvmirq.diag.rules.Rule.broken;
+import static io.kvmirq.diag.rules.Rule.doubt;
+import static io.kvmirq.diag.rules.Rule.note;
+import static io.kvmirq.diag.rules.VmThread.*;
+
+import io.kvmirq.diag.Evidence;
+import io.kvmirq.diag.Hop;
+import io.kvmirq.diag.Link;
+import io.kvmirq.diag.Remedy;
+import io.kvmirq.diag.Remedy.Change;
+import io.kvmirq.diag.Remedy.Takes;
+import io.kvmirq.diag.rules.Rule.Table;
+import io.kvmirq.diag.sources.Guests;
+import io.kvmirq.diag.sources.Guests.Worker;
+import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.host.facts.ThreadStat;
+import io.kvmirq.host.facts.VmProcess;
+import io.kvmirq.host.facts.VmProcess.VcpuFile;
+import io.kvmirq.path.Known;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.stream.Stream;
+
+/** The rules of the process that runs the VM: whether its threads may run at all. For one use by one thread. */
+public final class VmmRules {
+    /** The limit of checked threads beside those of vCPUs, because a process may have ten thousand. */
+    static final int MOST_THREADS = 64;
+
+    private static final int MOST_VCPUS = 1024;
+    private static final int MOST_DIGITS = 9;
+    /** The directories of VMs in debugfs. */
+    static final String KVM = "sys/kernel/debug/kvm/";
+
+    private static final Remedy RESTART =
+            Remedy.of(Change.COMMAND, "restart the guest", Takes.VMM_RESTART, "the guest is interrupted");
+    static final Remedy ASK = Remedy.look("ask the VMM for its vCPUs (QEMU: info cpus)");
+
+    private final HostFacts host;
+    private final VmProcess process;
+    private final Flaws flaws;
+    /** The threads of vCPUs that are known. */
+    private final Map<Integer, VmThread> vcpus = new LinkedHashMap<>();
+
+    private final List<String> tasks;
+
+    private VmmRules(HostFacts host, VmProcess process) {
+        this.host = host;
+        this.process = process;
+        this.flaws = new Flaws();
+        this.tasks = host.threads(process.pid());
+        process.vcpus().stream().limit(MOST_VCPUS).forEach(vcpu -> thread(host, process, vcpu)
+                .ifPresent(tid -> vcpus.put(tid, thread(process.pid(), tid, OptionalInt.of(vcpu.id())))));
+    }
+
+    private Vmm vmm(OptionalInt vcpu) {
+        return new Vmm(new Fact.Facts(host), process, vcpu, tasks, vcpus);
+    }
+
+    private VmThread thread(int pid, int tid, OptionalInt vcpu) {
+        return new VmThread(new Fact.Facts(host), pid, tid, vcpu, false);
+    }
+
+    /** The process, with the vCPUs whose threads are known; or one of its vCPUs. */
+    private record Vmm(
+            Fact.Facts facts, VmProcess process, OptionalInt vcpu, List<String> tasks, Map<Integer, VmThread> vcpus)
+            implements Fact.Subject {
+        @Override
+        public String name(String word) {
+            return String.valueOf(process.pid());
+        }
+
+        int id() {
+            return vcpu.orElseThrow();
+        }
+
+        int open() {
+            return files().list(path("proc/{process}/fd")).size();
+        }
+
+        /** The limit of open files(). */
+        long most() {
+            return host().limits().of(process).openFiles().known().orElse(Long.MAX_VALUE);
+        }
+
+        /** A vCPU that no thread has ever run may be parked until it is plugged. */
+        boolean isParked() {
+            return process.vms().stream()
+                    .anyMatch(vm -> files().text(KVM + process.pid() + "-" + vm + "/vcpu" + id() + "/pid")
+                            .filter("0"::equals)
+                            .isPresent());
+        }
+
+        /** The names of threads, if they tell which one runs a vCPU. */
+        Known<Boolean> hasThread() {
+            if (tasks.isEmpty() || isParked() || vcpus.size() >= MOST_VCPUS) {
+                return Fact.none();
+            }
+            return vcpus.isEmpty()
+                    ? new Known.Unknown<>("the threads of vCPUs, which no file names", host().forDebugfs(Guests.NAMES))
+                    : new Known.Observed<>(
+                            vcpus.values().stream().anyMatch(one -> one.vcpu().equals(vcpu)));
+        }
+
+        /** Whether each vCPU waits for another thread; not shown if one is elsewhere. */
+        Known<Boolean> isOutside() {
+            Known<Boolean> all = Fact.none();
+            for (VmThread one : vcpus.values()) {
+                String file = one.path("proc/{thread}/wchan");
+                String at = files().text(file).orElse("");
+                if (!at.isEmpty() && !at.startsWith("futex_")) {
+                    return Fact.none();
+                }
+                all = all instanceof Known.Unknown<?> unknown && !unknown.equals(Fact.none())
+                        ? all
+                        : at.isEmpty() ? Fact.missing(files(), file) : new Known.Observed<>(true);
+            }
+            return all;
+        }
+    }
+
+    // spotless:off: tables
+    private static final Fact<Vmm, String> LIMITS =
+        Fact.text("proc/{process}/limits", Fact.form(text -> text.contains("Max open files ")));
+    private static final Fact<Vmm, Boolean> THREAD = new Fact<>("proc/{process}/task", Vmm::hasThread);
+    private static final Fact<Vmm, Boolean> OUTSIDE = new Fact<>("proc/{process}/task", Vmm::isOutside);
+
+    private static final Table<VmThread> STATE = new Table<>(Hop.VMM,
+        broken("vmm.dumps-core", STATUS, VmThread::dumpsCore, "%s has crashed and writes its core: it takes no interrupt again",
+            RESTART).with(VmThread::called).on("the process", VmThread::isLeader),
+        broken("vmm.stopped", STATUS, one -> one.state() == 'T' && one.isNeeded(), "%s is stopped by a signal")
+            .with(VmThread::called).remedy(VmmRules::resume).first(),
+        broken("vmm.stopped-by-tracer", STATUS, one -> one.state() == 't', "%s is stopped by a tracer, %s")
+            .with(VmThread::called, VmThread::tracer)
+            .remedy(one -> Remedy.command("let the tracer go on or end it: " + one.tracer())).first(),
+        broken("vmm.ended", STATUS, one -> "ZXx".indexOf(one.state()) >= 0 && one.isNeeded(),
+            "%s has ended and is a zombie%s", RESTART).with(VmThread::called, one -> one.isLeader()
+            && one.host().threads(one.tid()).size() > 1 ? ": threads of it have not ended" : "").first(),
+        // One look proves nothing, because reading a page from a disk takes a moment.
+        doubt("vmm.uninterruptible", STATUS, one -> one.state() == 'D' && one.isNeeded(), "%s sleeps uninterruptibly%s%s")
+            .with(VmThread::called, VmThread::place, one -> one.isLeader() ? "" : ": it takes no interrupt meanwhile")
+            .remedy(VmmRules::stack).first(),
+        doubt("vmm.class-idle", STAT, one -> STAT.in(one).isIdleClass(), "%s has the class SCHED_IDLE: any other process goes"
+            + " first").with(VmThread::called).remedy(one -> Remedy.command("chrt -o -p 0 " + one.tid()))
+            .on("vCPUs", one -> one.vcpu().isPresent() && STAT.is(one, any -> true)),
+        doubt("vmm.traced", STATUS, one -> "TtZXxD".indexOf(one.state()) < 0 && one.isTraced(),
+            "process %s is traced by %s, which slows it").with(one -> one.pid(), VmThread::tracer)
+            .remedy(one -> Remedy.command("end the tracer: " + one.tracer())),
+        broken("vmm.exits", STAT, one -> STAT.in(one).isExiting(), "%s is in exit (PF_EXITING) and has not ended")
+            .with(VmThread::called).remedy(one -> exit(one.pid())).first()
+            .on("needed", one -> one.isNeeded() && STAT.is(one, any -> true)));
+
+    private static final Table<VmThread> OTHERS = new Table<>(Hop.VMM,
+        doubt("vmm.iothread-hangs", STAT, one -> STAT.in(one).state() == 'D' && STAT.in(one).name().startsWith("IO "),
+            "thread %d (%s) sleeps uninterruptibly%s: it serves queues of virtio, which get no interrupt meanwhile")
+            .with(one -> one.tid(), one -> STAT.in(one).name(), VmThread::place).remedy(VmmRules::stack).first()
+            .on("QEMU's iothreads", one -> !one.isNeeded()));
+
+    /** A VMM keeps the descriptor of a vCPU that was unplugged, and ends its thread; the first vCPU stays. */
+    private static final Table<VmThread> GONE = new Table<>(Hop.VMM,
+        broken("vmm.vcpu-gone", TASKS, one -> true, "%s is gone: the vCPU runs no more", RESTART).with(VmThread::called));
+
+    private static final Table<VmThread> UNPLUGGED = new Table<>(Hop.VMM,
+        note("vmm.vcpu-unplugged", TASKS, one -> true, "%s has ended, as of a vCPU that was unplugged")
+            .with(VmThread::called));
+
+    private static final String WAITED = "%s may run on CPU %s only, and waited for it %d %% of the time in which it had"
+        + " something to do";
+    private static final Table<VmThread> WAITS = new Table<>(Hop.VMM,
+        doubt("vmm.never-ran", MEASURED, VmThread::hasNeverRun, "%s is ready to run, and has never had a CPU",
+            Remedy.look("look again: a moment is harmless; then: taskset -cp, chrt -p of the thread"))
+            .with(VmThread::called).and(TIMES),
+        doubt("vmm.starved", NEIGHBOURS, one -> true, "%s is ready to run, and waited for a CPU %d %% of the time in which"
+            + " it had something to do: other processes run on each CPU that it may use, %s").with(VmThread::called,
+            VmThread::share, VmThread::allowed).remedy(one -> Remedy.command("give the guest CPUs of its own, or more of"
+            + " them: taskset -acp CPUS " + one.pid())).otherwise(),
+        broken("vmm.displaced", NEIGHBOUR, one -> true, WAITED + ": process %s runs there").with(VmThread::called,
+            VmThread::allowed, VmThread::share, NEIGHBOUR::in).remedy(VmmRules::pin).otherwise(),
+        doubt("vmm.displaced-before", TIMES, one -> one.isPinned() && one.waits(), WAITED + " since it began")
+            .with(VmThread::called, VmThread::allowed, VmThread::share).remedy(VmmRules::pin).otherwise());
+
+    private static final Table<VmThread> WORKER = new Table<>(Hop.VMM,
+        broken("vhost.worker-stopped", STAT, one -> "TtZXx".indexOf(STAT.in(one).state()) >= 0, "the worker %d of vhost does"
+            + " not run (its state is %s): it serves no queue of virtio").with(one -> one.tid(), one -> STAT.in(one).state())
+            .remedy(one -> STAT.in(one).state() == 'T' && !one.isOfKernel() ? resume(one)
+            : Remedy.look("cat /" + one.path("proc/{thread}/stack"))).first(),
+        doubt("vhost.worker-hangs", STAT, one -> STAT.in(one).state() == 'D', "the worker %d of vhost sleeps"
+            + " uninterruptibly%s: it serves no queue of virtio meanwhile").with(one -> one.tid(), VmThread::place)
+            .remedy(VmmRules::stack).first(),
+        doubt("vhost.worker-starved", TIMES, one -> STAT.is(one, ThreadStat::isRunnable) && one.waits(), "the worker %d of"
+            + " vhost is ready to run, and waited for a CPU %d %% of the time in which it had something to do: the queues of"
+            + " virtio wait too").with(one -> one.tid(), VmThread::share)
+            .remedy(one -> Remedy.command("give it other CPUs: taskset -cp CPUS " + one.tid())));
+
+    private static final Table<Vmm> VCPU = new Table<>(Hop.VMM,
+        doubt("vmm.vcpu-without-thread", THREAD, one -> !THREAD.in(one),
+            "no thread is named after vcpu %d, as those of other vCPUs are: nothing may run it", ASK).with(Vmm::id));
+
+    private static final Table<Vmm> PROCESS = new Table<>(Hop.VMM,
+        doubt("vmm.paused", OUTSIDE, one -> true, "the thread of each vCPU waits for another thread of the VMM, and none"
+            + " runs its vCPU: the guest may be paused",
+            Remedy.command("resume the guest (libvirt: virsh resume; QEMU: cont)")));
+
+    private static final Table<Vmm> LIMIT = new Table<>(Hop.VMM,
+        doubt("vmm.files", LIMITS, one -> one.open() >= one.most(), "the process has %d files open, and may have %d: it"
+            + " gets no eventfd for another vector").with(Vmm::open, Vmm::most)
+            .remedy(one -> Remedy.command("prlimit --nofile=65536 --pid " + one.name("process"))));
+
+    /** The process that hangs in exit and so still has a device that no process shows. Another may end in a moment. */
+    private static final String MAY_HAVE =
+        "no process is seen that has the device open, and process %d (%s) is %s: it may have the device";
+    private static final Table<VmThread> EXITING = new Table<>(Hop.VMM,
+        broken("vmm.hangs-in-exit", STAT, one -> STAT.in(one).isExiting() && "DZ".indexOf(STAT.in(one).state()) >= 0,
+            MAY_HAVE).with(one -> one.tid(), one -> STAT.in(one).name(), VmmRules::inExit).remedy(one -> exit(one.tid())),
+        doubt("vmm.in-exit", STAT, one -> STAT.in(one).isExiting(), MAY_HAVE).with(one -> one.tid(),
+            one -> STAT.in(one).name(), VmmRules::inExit).remedy(one -> exit(one.tid())).otherwise());
+    // spotless:on
+
+    /** The rules of a process and its threads. */
+    public static final List<Table<?>> TABLES = Stream.<List<? extends Table<?>>>of(
+                    ControlGroups.TABLES,
+                    List.of(STATE, GONE, UNPLUGGED, WAITS, WORKER, EXITING),
+                    List.of(VCPU, PROCESS, LIMIT))
+            .<Table<?>>flatMap(List::stream)
+            .toList();
+
+    /** Checks a process that holds a VM. */
+    public static Link of(HostFacts host, VmProcess process) {
+        return of(host, process, List.of());
+    }
+
+    /** Checks a process that holds a VM, and the workers that serve its virtio queues. */
+    public static Link of(HostFacts host, VmProcess process, List<Worker> workers) {
+        return new VmmRules(host, process).link(workers);
+    }
+
+    /** The thread that runs a vCPU, by its name or from KVM's debugfs. Empty if neither shows it. */
+    static OptionalInt thread(HostFacts host, VmProcess process, VcpuFile vcpu) {
+        return vcpu.thread().isPresent()
+                ? vcpu.thread()
+                : process.vms().stream()
+                        .flatMap(vm ->
+                                host
+                                        .files()
+                                        .text(KVM + process.pid() + "-" + vm + "/vcpu" + vcpu.id() + "/pid")
+                                        .stream())
+                        .filter(text -> text.matches("[1-9]\\d{0,8}"))
+                        .mapToInt(Integer::parseInt)
+                        .findFirst();
+    }
+
+    private Link link(List<Worker> workers) {
+        Map<Integer, VmThread> threads = new LinkedHashMap<>();
+        VmThread leader = vcpus.getOrDefault(process.pid(), thread(process.pid(), process.pid(), OptionalInt.empty()));
+        threads.put(process.pid(), leader);
+        threads.putAll(vcpus);
+        flaws.look(leader, TASKS);
+        tasks.stream()
+                .filter(name -> name.matches("\\d{1," + MOST_DIGITS + "}"))
+                .map(Integer::valueOf)
+                .filter(tid -> !threads.containsKey(tid))
+                .limit(MOST_THREADS)
+                .toList()
+                .forEach(tid -> threads.put(tid, thread(process.pid(), tid, OptionalInt.empty())));
+        Optional<String> group = flaws.look(leader, CGROUP);
+        vcpus.values().stream()
+                .filter(one -> !CGROUP.is(one, any -> true))
+                .findFirst()
+                .ifPresent(one -> flaws.look(one, CGROUP));
+        List<String> groups = vcpus.values().stream()
+                .flatMap(one -> CGROUP.of(one).known().stream())
+                .toList();
+        new ControlGroups(host, flaws).look(group, groups);
+        flaws.look(leader, STATUS);
+        long seen = threads.values().stream().filter(this::looked).count();
+        threads.values().forEach(one -> flaws.apply(one, OTHERS));
+        threads.values().stream() // the first of equal threads is enough
+                .filter(one -> one.isNeeded() && STATUS.is(one, any -> true) && !STAT.is(one, any -> true))
+                .findFirst()
+                .ifPresent(one -> flaws.look(one, STAT));
+        process.vcpus().forEach(vcpu -> flaws.apply(vmm(OptionalInt.of(vcpu.id())), VCPU));
+        Vmm vmm = vmm(OptionalInt.empty());
+        flaws.apply(vmm, PROCESS);
+        workers.forEach(one -> flaws.apply(
+                new VmThread(new Fact.Facts(host), process.pid(), one.tid(), OptionalInt.empty(), one.ofKernel()),
+                WORKER));
+        flaws.apply(vmm, LIMIT);
+        if (STATUS.is(leader, any -> true) && seen > 0) {
+            flaws.fine(
+                    seen == 1
+                            ? "its thread is neither stopped nor traced"
+                            : seen + " of its threads were looked at, and none is stopped or traced");
+        }
+        return flaws.link(Hop.VMM, Evidence.observed("/proc/" + process.pid()), "process " + process.pid(), "");
+    }
+
+    /** False for a thread that does not show its state. */
+    private boolean looked(VmThread one) {
+        boolean shown = STATUS.is(one, any -> true);
+        if (shown) {
+            flaws.apply(one, STATE);
+        }
+        if (one.vcpu().isPresent() && !one.isLeader() && !tasks.isEmpty() && !isTask(one)) {
+            boolean last = vcpus.values().stream().noneMatch(this::isTask);
+            flaws.apply(one, last || one.vcpu().getAsInt() == 0 ? GONE : UNPLUGGED);
+        } else if (one.vcpu().isPresent() && flaws.look(one, STATUS).isPresent()) {
+            flaws.apply(one, WAITS);
+        }
+        return shown;
+    }
+
+    private boolean isTask(VmThread one) {
+        return tasks.contains(String.valueOf(one.tid()));
+    }
+
+    /** A process in exit that may have a device that no process shows. */
+    public static Optional<Link> inExit(HostFacts host) {
+        Optional<Link> doubt = Optional.empty();
+        for (String pid : host.files().list("proc")) {
+            Optional<Link> link = pid.matches("\\d{1,9}") ? inExit(host, Integer.parseInt(pid)) : Optional.empty();
+            if (link.filter(one -> one.state() == Link.State.BROKEN).isPresent()) {
+                return link;
+            }
+            doubt = doubt.or(() -> link);
+        }
+        return doubt;
+    }
+
+    private static Optional<Link> inExit(HostFacts host, int pid) {
+        VmThread process = new VmThread(new Fact.Facts(host), pid, pid, OptionalInt.empty(), false);
+        return STAT.is(process, ThreadStat::isExiting) ? Flaws.of(process, EXITING) : Optional.empty();
+    }
+
+    private static Remedy resume(VmThread one) {
+        return Remedy.command("kill -CONT " + one.pid());
+    }
+
+    private static Remedy stack(VmThread one) {
+        return Remedy.look("look again: a moment is harmless; cat /" + one.path("proc/{thread}/stack")
+                + "; dmesg | grep -i 'blocked for more'");
+    }
+
+    private static Remedy exit(int pid) {
+        return Remedy.look("cat /proc/" + pid + "/stack; dmesg | grep -i 'blocked for more'");
+    }
+
+    private static Remedy pin(VmThread one) {
+        return Remedy.command("give it a CPU of its own: taskset -cp CPU " + one.tid());
+    }
+
+    private static String inExit(VmThread one) {
+        return STAT.in(one).state() == 'Z' ? "a zombie with threads that have not ended" : "in exit (PF_EXITING)";
+    }
+}

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.diag.screens;
+
+import io.kvmirq.diag.Chain;
+import io.kvmirq.diag.Link;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import java.util.Optional;
+import java.util.Set;
+import java.util.stream.Stream;
+
+/**
+ * A difference between the path of an interrupt in two captures of a host: the state, value or flaws of a hop, an answer
+ * about posting, or the guest. Counts and evidence are not compared. Immutable. Texts may hold names from files.
+ *
+ * @param at the hop, such as {@code host irq}, the question, or {@code guest}
+ * @param before empty if the earlier capture does not have it
+ * @param after empty if the later one does not
+ */
+public record Change(String device, String interrupt, String at, Optional<String> before, Optional<String> after) {
+    /** The differences, in the order of the later paths; paths that only the earlier capture has come last. */
+    public static List<Change> between(List<Chain> earlier, List<Chain> later) {
+        Map<List<String>, Map<String, String>> before = facts(earlier);
+        Map<List<String>, Map<String, String>> after = facts(later);
+        Set<List<String>> paths = new LinkedHashSet<>(after.keySet());
+        paths.addAll(before.keySet());
+        List<Change> changes = new ArrayList<>();
+        for (List<String> path : paths) {
+            Map<String, String> was = before.getOrDefault(path, Map.of());
+            Map<String, String> is = after.getOrDefault(path, Map.of());
+            Set<String> names = new LinkedHashSet<>(is.keySet());
+            names.addAll(was.keySet());
+            names.removeIf(name -> Objects.equals(was.get(name), is.get(name)));
+            names.forEach(name -> changes.add(new Change(
+                    path.get(0),
+                    path.get(1),
+                    name,
+                    Optional.ofNullable(was.get(name)),
+                    Optional.ofNullable(is.get(name)))));
+        }
+        return changes;
+    }
+
+    private static Map<List<String>, Map<String, String>> facts(List<Chain> chains) {
+        Map<List<String>, Map<String, String>> all = new LinkedHashMap<>();
+        for (Chain chain : chains) {
+            Map<String, String> facts = new LinkedHashMap<>();
+            chain.guest().ifPresent(guest -> facts.put("guest", guest));
+            chain.links().forEach(link -> facts.put(link.hop().label(), fact(link)));
+            chain.claims()
+                    .forEach(claim -> facts.put(
+                            claim.question().label(),
+                            claim.holds().map(yes -> yes ? "yes" : "no").orElse("not shown")));
+            all.put(List.of(chain.device(), chain.interrupt()), facts);
+        }
+        return all;
+    }
+
+    private static String fact(Link link) {
+        return String.join(
+                " ",
+                Stream.of(Stream.of(link.state().label()), link.value().stream(), link.flaws().stream())
+                        .flatMap(words -> words)
+                        .toList());
+    }
+}

@@ -1,0 +1,502 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.diag.screens;
+
+import io.kvmirq.HostIrq;
+import io.kvmirq.PciAddress;
+import io.kvmirq.diag.Chain;
+import io.kvmirq.diag.Evidence;
+import io.kvmirq.diag.Hop;
+import io.kvmirq.diag.Link;
+import io.kvmirq.diag.Remedy;
+import io.kvmirq.diag.rules.DeviceRules;
+import io.kvmirq.diag.rules.Fact;
+import io.kvmirq.diag.rules.Flaws;
+import io.kvmirq.diag.rules.FormClaims.Interrupt;
+import io.kvmirq.diag.rules.GuestRules;
+import io.kvmirq.diag.rules.GuestRules.Vector;
+import io.kvmirq.diag.rules.HostIrqRules;
+import io.kvmirq.diag.rules.IntxRemarks;
+import io.kvmirq.diag.rules.IommuChecks;
+import io.kvmirq.diag.rules.PostingClaims;
+import io.kvmirq.diag.rules.VfioChecks;
+import io.kvmirq.diag.rules.VfioOutlook;
+import io.kvmirq.diag.rules.VmmRules;
+import io.kvmirq.diag.sources.VmmOptions;
+import io.kvmirq.host.HostInterrupts;
+import io.kvmirq.host.HostInterrupts.ArmedVector;
+import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.host.facts.HostKvm;
+import io.kvmirq.host.facts.PciDevice;
+import io.kvmirq.host.facts.VmProcess;
+import io.kvmirq.host.facts.VmProcess.EventfdFile;
+import io.kvmirq.vfio.IrqKind;
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.EnumSet;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.OptionalLong;
+import java.util.Set;
+import java.util.stream.Collectors;
+import java.util.stream.IntStream;
+import java.util.stream.Stream;
+
+/**
+ * The chains of a device's interrupts, from the files of the host. Host irq, vector and process are observed. VFIO and
+ * KVM show neither which eventfd a vector signals, nor irqfds, nor routes: those links are inferred if only one
+ * possibility is left, and otherwise not shown. For one use by one thread.
+ */
+public final class DeviceChains {
+    private static final String INTERRUPTS = "/proc/interrupts";
+    private static final int MOST_NAMED = 8;
+    /** VFIO reports these refusals when the device is opened, so a process that has it open was not refused. */
+    private static final Set<VfioOutlook.Obstacle> OF_OPENING =
+            EnumSet.of(VfioOutlook.Obstacle.IN_USE, VfioOutlook.Obstacle.NO_FILE, VfioOutlook.Obstacle.NO_PERMISSION);
+
+    private final HostFacts host;
+    private final PciDevice device;
+    private final List<ArmedVector> armed;
+    private final List<HostIrq> unarmed;
+    private final List<VfioOutlook.Refusal> refusals;
+    private final List<String> users;
+    private final List<VmProcess> holders;
+    private final PostingClaims claims;
+    private final ProcessLinks ofProcess;
+    private final DeviceRules ofDevice;
+    private final HostIrqRules.Irqs ofIrq;
+    private final Optional<Link> ofVmm;
+    private final List<Interrupt> interrupts;
+    /** Remarks of each message about the line that the device does not use. */
+    private final List<String> ofLine;
+
+    private DeviceChains(HostFacts host, PciDevice device) {
+        this.host = host;
+        this.device = device;
+        this.armed = host.interrupts().map(all -> all.armed(device.address())).orElse(List.of()).stream()
+                .sorted(Comparator.comparing(ArmedVector::kind).thenComparing(ArmedVector::vector))
+                .toList();
+        Set<HostIrq> used = armed.stream().map(ArmedVector::irq).collect(Collectors.toSet());
+        this.unarmed =
+                device.messageIrqs().stream().filter(irq -> !used.contains(irq)).toList();
+        this.refusals = VfioOutlook.of(host, device).refusals().stream()
+                .filter(refusal -> !OF_OPENING.contains(refusal.cause()))
+                .toList();
+        this.users = host.users(device);
+        // A helper process may also hold the VM; the vCPUs are in the VMM.
+        this.holders = host.vms().of(device.address()).stream()
+                .sorted(Comparator.comparing(one -> one.vcpus().isEmpty()))
+                .toList();
+        Optional<VmmOptions> options = holders.stream().findFirst().map(VmmOptions::of);
+        this.claims = new PostingClaims(host, device, holders.stream().findFirst(), options);
+        this.ofProcess = new ProcessLinks(host, device, users, options, claims.forms(), armed);
+        this.ofDevice = rules(host, device, armed);
+        this.ofIrq = HostIrqRules.Irqs.of(host, device, holders.stream().findFirst());
+        this.ofVmm = holders.stream().findFirst().map(process -> VmmRules.of(host, process));
+        this.interrupts = interrupts();
+        this.ofLine = IntxRemarks.ofMessages(host, device);
+    }
+
+    /**
+     * The chains of all interrupts of a device that VFIO has armed, and of those with an allocated host irq that is not
+     * armed, in the order of the vectors. One chain without an interrupt if there are none.
+     */
+    public static List<Chain> of(HostFacts host, PciDevice device) {
+        DeviceChains all = new DeviceChains(host, device);
+        return all.interrupts.isEmpty()
+                ? List.of(all.withoutInterrupt())
+                : all.interrupts.stream().map(all::chain).toList();
+    }
+
+    private static DeviceRules rules(HostFacts host, PciDevice device, List<ArmedVector> armed) {
+        // A VM with the group may use another device of it.
+        boolean open = !host.users(device).isEmpty()
+                && host.vms().ofGroup(device.address()).isEmpty();
+        return new DeviceRules(host, device, !host.vms().of(device.address()).isEmpty() || open || !armed.isEmpty());
+    }
+
+    /** The link of a device itself, the worst of its interrupts. */
+    public static Link device(HostFacts host, PciDevice device) {
+        List<ArmedVector> armed =
+                host.interrupts().map(all -> all.armed(device.address())).orElse(List.of());
+        DeviceRules rules = rules(host, device, armed);
+        List<Link> links =
+                armed.stream().map(one -> rules.of(one.kind(), one.vector())).toList();
+        return Stream.of(Link.State.BROKEN, Link.State.DOUBTFUL)
+                .flatMap(state -> links.stream().filter(link -> link.state() == state))
+                .findFirst()
+                .orElseGet(() -> links.isEmpty() ? rules.idle() : links.get(0));
+    }
+
+    /**
+     * The chain of a removed device that sysfs no longer has, but whose interrupts VFIO has armed. Empty if there is
+     * none, or if sysfs lists no device at all, as in a copy of a host without its links.
+     */
+    public static Optional<Chain> gone(HostFacts host, PciAddress device) {
+        List<ArmedVector> armed =
+                host.interrupts().map(all -> all.armed(device)).orElse(List.of());
+        if (armed.isEmpty()
+                || host.pci(device).isPresent()
+                || host.pciAddresses().isEmpty()) {
+            return Optional.empty();
+        }
+        return Optional.of(new Chain(
+                device.toString(),
+                "all interrupts",
+                host.vms().of(device).stream().findFirst().map(DeviceChains::named),
+                List.of(Flaws.of(new Vector(new Fact.Facts(host), device.toString(), armed.size()), GuestRules.REMOVED)
+                        .orElseThrow()),
+                List.of(),
+                List.of()));
+    }
+
+    /** The devices of {@link #gone}, in order. */
+    public static List<PciAddress> gone(HostFacts host) {
+        return host.interrupts().map(HostInterrupts::armed).orElse(List.of()).stream()
+                .map(ArmedVector::address)
+                .distinct()
+                .filter(one -> gone(host, one).isPresent())
+                .sorted()
+                .toList();
+    }
+
+    private static String named(VmProcess process) {
+        return process.name() + " (process " + process.pid() + ")";
+    }
+
+    /** The chain of one vector of a device's messages, or of its INTx if it uses that; armed or not. */
+    public static Chain of(HostFacts host, PciDevice device, int vector) {
+        DeviceChains all = new DeviceChains(host, device);
+        return all.interrupts.stream()
+                .filter(one -> one.vector() == vector)
+                .findFirst()
+                .map(all::chain)
+                .orElseGet(() -> all.chain(new Interrupt(all.kind(), vector, Optional.empty(), Optional.empty())));
+    }
+
+    private IrqKind kind() {
+        boolean table = device.config().msixVectors() > 0 || !device.config().isComplete();
+        return armed.stream()
+                .map(ArmedVector::kind)
+                .filter(one -> one != IrqKind.INTX)
+                .findFirst()
+                .orElse(table ? IrqKind.MSIX : IrqKind.MSI);
+    }
+
+    /** The armed interrupts, and those with an allocated host irq. */
+    private List<Interrupt> interrupts() {
+        List<Interrupt> all = new ArrayList<>();
+        armed.forEach(one -> all.add(new Interrupt(one.kind(), one.vector(), Optional.of(one), Optional.empty())));
+        if (!device.isBoundToVfio() || armed.stream().anyMatch(one -> one.kind() == IrqKind.INTX)) {
+            return all;
+        }
+        Map<HostIrq, Integer> known = new LinkedHashMap<>();
+        unarmed.forEach(irq -> host.vector(irq, device.address()).ifPresent(vector -> known.put(irq, vector)));
+        if (known.size() == unarmed.size() || isAllocatedOneByOne()) {
+            unarmed.forEach(irq -> all.add(new Interrupt(
+                    kind(), known.getOrDefault(irq, Interrupt.NOT_SHOWN), Optional.empty(), Optional.of(irq))));
+        } else {
+            Set<Integer> used = armed.stream().map(ArmedVector::vector).collect(Collectors.toSet());
+            IntStream.range(0, device.messageIrqs().size())
+                    .filter(vector -> !used.contains(vector))
+                    .forEach(vector -> all.add(new Interrupt(kind(), vector, Optional.empty(), Optional.empty())));
+        }
+        // Interrupts without a number are last.
+        all.sort(Comparator.comparing(one -> one.vector() & Integer.MAX_VALUE));
+        return all;
+    }
+
+    /** If VFIO may arm any set of vectors, the position of an irq does not show its vector. */
+    private boolean isAllocatedOneByOne() {
+        return kind() == IrqKind.MSIX
+                && VfioOutlook.of(host, device).irqs().stream()
+                        .anyMatch(irqs -> irqs.kind() == VfioOutlook.Kind.MSIX
+                                && !irqs.flags().contains(VfioOutlook.Flag.NORESIZE));
+    }
+
+    private Chain withoutInterrupt() {
+        List<Link> links = new ArrayList<>();
+        links.add(ofDevice.idle());
+        if (refusals.isEmpty()) {
+            links.add(
+                    host.interrupts().isEmpty()
+                            ? unreadable(Hop.HOST_IRQ)
+                            : Link.notShown(
+                                    Hop.HOST_IRQ,
+                                    "the host has allocated none for the device",
+                                    "enable an interrupt of the device"));
+            links.add(notArmed("VFIO has armed no interrupt of the device"));
+            brokenVmm().ifPresent(links::add);
+        } else {
+            links.add(refused());
+        }
+        return new Chain(device.address().toString(), "all interrupts", guest(), links, claims.ofDevice(), ofHost());
+    }
+
+    private Chain chain(Interrupt interrupt) {
+        List<Link> links = links(interrupt);
+        boolean broken = links.get(links.size() - 1).state() == Link.State.BROKEN;
+        return new Chain(
+                device.address().toString(),
+                interrupt.toString(),
+                guest(),
+                links,
+                claims.of(interrupt, broken, count(interrupt)),
+                remarks(interrupt));
+    }
+
+    /** The number of interrupts that the host handled, for any driver. */
+    private OptionalLong count(Interrupt interrupt) {
+        Optional<Long> count = interrupt.armed().map(ArmedVector::count).or(() -> host.interrupts()
+                .flatMap(all -> device.messageIrqs().isEmpty() && interrupt.vector() == 0 && device.irq() > 0
+                        ? all.row(device.irq())
+                        : all.message(device.address(), interrupt.vector()))
+                .map(HostInterrupts.Row::count));
+        return count.isPresent() ? OptionalLong.of(count.get()) : OptionalLong.empty();
+    }
+
+    private Link unreadable(Hop hop) {
+        return Link.notShown(hop, INTERRUPTS + " cannot be read", host.forInterrupts());
+    }
+
+    private Optional<String> guest() {
+        return holders.stream().findFirst().map(DeviceChains::named);
+    }
+
+    private List<Link> links(Interrupt interrupt) {
+        List<Link> links = new ArrayList<>();
+        links.add(interrupt.armed().isEmpty() ? ofDevice.idle() : ofDevice.of(interrupt.kind(), interrupt.vector()));
+        if (interrupt.armed().isPresent() && !device.isBoundToVfio()) {
+            links.add(refused());
+            brokenVmm().ifPresent(links::add);
+            return links;
+        }
+        if (interrupt.armed().isEmpty()) {
+            if (refusals.isEmpty()) {
+                links.add(unarmedIrq(interrupt));
+                String what = "VFIO has not armed "
+                        + (interrupt.vector() == Interrupt.NOT_SHOWN
+                                ? "the vector of host irq "
+                                        + interrupt.allocated().orElseThrow().number() + ", whose number is not shown"
+                                : interrupt.toString());
+                links.add(armed.isEmpty() ? notArmed(what) : unused(what, interrupt));
+                brokenVmm().ifPresent(links::add);
+            } else {
+                links.add(refused());
+            }
+            return links;
+        }
+        ArmedVector vector = interrupt.armed().get();
+        links.add(ofIrq.link(vector, claims.forms().of(interrupt).holds().orElse(false)));
+        links.add(Link.whole(
+                Hop.DEVICE_VECTOR,
+                Evidence.observed(INTERRUPTS),
+                interrupt.toString(),
+                "VFIO signals an eventfd when it comes"));
+        ofVmm.ifPresent(links::add);
+        Optional<Link> exit = holders.isEmpty() && users.isEmpty() && host.vms().unreadable() == 0
+                ? VmmRules.inExit(host)
+                : Optional.empty();
+        exit.ifPresent(links::add);
+        if (exit.filter(link -> link.state() == Link.State.BROKEN).isPresent()) {
+            return links;
+        }
+        (holders.isEmpty() ? ofProcess.ofNone() : ofProcess.of(holders.get(0), interrupt))
+                .stream()
+                        .filter(link -> exit.isEmpty() || link.hop() != Hop.VMM)
+                        .forEach(links::add);
+        return links;
+    }
+
+    private Link refused() {
+        VfioOutlook.Refusal first = refusals.get(0);
+        boolean used = !device.isBoundToVfio() && device.driver().isPresent();
+        List<String> uses = used ? host.uses(device.address()) : List.of();
+        // A refusal because of a missing driver is reported elsewhere.
+        String ofHost = !used || device.group().isPresent() && uses.isEmpty()
+                ? ""
+                : "the host's driver " + device.driver().get() + " has it"
+                        + (uses.isEmpty() ? "" : ", " + String.join(", ", uses)) + "; ";
+        return new Link(
+                Hop.HOST_IRQ,
+                first.rule().equals("vfio.not-bound-parent") ? Link.State.IDLE : Link.State.BROKEN,
+                Optional.of(Evidence.observed("/sys/bus/pci/devices/" + device.address())),
+                Optional.empty(),
+                ofHost + refusals.stream().map(VfioOutlook.Refusal::text).collect(Collectors.joining("; ")),
+                first.cause() == VfioOutlook.Obstacle.NO_IOMMU
+                        ? new IommuChecks(host, host.kvm()).iommu().remedies()
+                        : first.cause() == VfioOutlook.Obstacle.NO_REMAPPING
+                                ? List.of(Remedy.of(Remedy.Change.FIRMWARE, first.remedy()))
+                                : VfioChecks.remedies(first),
+                List.of(),
+                refusals.stream().map(VfioOutlook.Refusal::rule).toList());
+    }
+
+    private Link unarmedIrq(Interrupt interrupt) {
+        if (host.interrupts().isEmpty()) {
+            return unreadable(Hop.HOST_IRQ);
+        }
+        if (interrupt.allocated().isPresent()) {
+            HostIrq irq = interrupt.allocated().get();
+            boolean known = interrupt.vector() != Interrupt.NOT_SHOWN;
+            return Link.whole(
+                    Hop.HOST_IRQ,
+                    Evidence.observed(
+                            known
+                                    ? "/sys/kernel/irq/" + irq.number() + "/hwirq"
+                                    : "/sys/bus/pci/devices/" + device.address() + "/msi_irqs"),
+                    "",
+                    List.of(irq.number()),
+                    "allocated, and no handler of VFIO");
+        }
+        boolean none = interrupts.stream().anyMatch(one -> one.allocated().isPresent());
+        if (unarmed.isEmpty() || none) {
+            return Link.notShown(Hop.HOST_IRQ, "the host has allocated none for " + interrupt, "enable the vector");
+        }
+        return Link.whole(
+                Hop.HOST_IRQ,
+                Evidence.inferred(
+                        unarmed.size() == 1
+                                ? "it is the only one in msi_irqs without a handler"
+                                : "these are in msi_irqs and have no handler"),
+                (unarmed.size() == 1 ? "" : "one of ")
+                        + unarmed.stream()
+                                .limit(MOST_NAMED)
+                                .map(irq -> String.valueOf(irq.number()))
+                                .collect(Collectors.joining(", "))
+                        + (unarmed.size() > MOST_NAMED ? ", ..." : ""),
+                "allocated");
+    }
+
+    private Optional<Link> brokenVmm() {
+        return ofVmm.filter(link -> link.state() == Link.State.BROKEN);
+    }
+
+    private Link notArmed(String what) {
+        Evidence evidence = Evidence.observed(INTERRUPTS);
+        if (host.interrupts().isEmpty()) {
+            return unreadable(Hop.DEVICE_VECTOR);
+        }
+        if (brokenVmm().isPresent()) {
+            return Link.notShown(
+                    Hop.DEVICE_VECTOR, what + ": its VMM, which could arm it, does not run", "let the VMM run");
+        }
+        if (!holders.isEmpty()) {
+            return vector(what, 0);
+        }
+        Optional<VmProcess> ofGroup =
+                host.vms().ofGroup(device.address()).stream().findFirst();
+        if (ofGroup.isPresent()) {
+            VmProcess process = ofGroup.get();
+            return Link.notShown(
+                    Hop.DEVICE_VECTOR,
+                    what + ": process " + process.pid() + " (" + process.name() + ") holds its IOMMU group "
+                            + device.group().orElse(0) + ", and the kernel does not show whether it uses this device",
+                    "ask the VMM for its devices (QEMU: info pci)");
+        }
+        if (!users.isEmpty()) {
+            return Link.notShown(
+                    Hop.DEVICE_VECTOR,
+                    what + ": " + ofProcess.usedWithoutVm(),
+                    "look whether that program uses interrupts of the device");
+        }
+        int hidden = host.vms().unreadable();
+        return hidden == 0
+                ? new Link(
+                        Hop.DEVICE_VECTOR,
+                        Link.State.IDLE,
+                        Optional.of(evidence),
+                        Optional.empty(),
+                        what + ": no process has the device open",
+                        List.of(Remedy.look("start the guest with the device")))
+                : Link.notShown(
+                        Hop.DEVICE_VECTOR,
+                        what + ": no process is seen that has the device open, and " + ProcessLinks.hiddenFiles(hidden),
+                        HostKvm.AS_ROOT);
+    }
+
+    /**
+     * A driver may enable only some of a device's vectors. The irq of a vector that was never raised has no row with a
+     * count: {@code show_interrupts()} in kernel/irq/proc.c leaves out an irq without a handler and without a count.
+     */
+    private Link unused(String what, Interrupt interrupt) {
+        long came = interrupt
+                .allocated()
+                .flatMap(irq -> host.interrupts().flatMap(all -> all.row(irq.number())))
+                .map(HostInterrupts.Row::count)
+                .orElseGet(() -> count(interrupt).orElse(0));
+        if (came > 0 && brokenVmm().isEmpty()) {
+            return vector(what, came);
+        }
+        return new Link(
+                Hop.DEVICE_VECTOR,
+                Link.State.IDLE,
+                Optional.of(Evidence.observed(INTERRUPTS)),
+                Optional.empty(),
+                what + ", and others of the device are armed: the guest masks it or does not use it",
+                List.of());
+    }
+
+    private Link vector(String what, long came) {
+        return Flaws.of(new Vector(new Fact.Facts(host), what, came), GuestRules.VECTOR)
+                .orElseThrow();
+    }
+
+    private List<String> remarks(Interrupt interrupt) {
+        List<String> remarks = new ArrayList<>();
+        if (interrupt.armed().isPresent()) {
+            refusals.stream()
+                    .filter(refusal -> device.isBoundToVfio())
+                    .forEach(refusal -> remarks.add("VFIO has armed it, and yet " + refusal.text()));
+            if (interrupt.kind() == IrqKind.INTX) {
+                remarks.addAll(IntxRemarks.of(host, device, interrupt.armed().get()));
+                holders.stream()
+                        .filter(one -> VmmOptions.of(one).split())
+                        .forEach(one ->
+                                remarks.add("with a split irqchip (kernel-irqchip=split) the I/O APIC is in the VMM:"
+                                        + " each EOI of the pin goes through it, which is slow; kernel-irqchip=on, or MSI in the guest,"
+                                        + " avoids that"));
+            } else {
+                remarks.addAll(ofLine);
+            }
+        }
+        remarks.addAll(ofHost());
+        // eventfd_ctx_do_read() in irqfd_wakeup().
+        boolean drains = host.isSince(5, 11).orElse(false);
+        for (VmProcess process : holders) {
+            if (!process.kvmDevices().contains("kvm-vfio")) {
+                remarks.add("process " + process.pid() + " has no KVM-VFIO device: KVM does not know that the VM has a"
+                        + " device, which posting does not need and non-coherent DMA does");
+            }
+            process.eventfds().stream()
+                    .filter(one -> one.count() != 0 && !one.polled() && drains && waitsByEpoll(process))
+                    .forEach(one -> remarks.add("eventfd " + ProcessLinks.name(one) + " of process " + process.pid()
+                            + " has count " + Long.toUnsignedString(one.count()) + ": nothing has read it"));
+        }
+        claims.behindTheHost().ifPresent(remarks::add);
+        if (holders.size() > 1) {
+            remarks.add(holders.size() + " processes may hold the device; the first is shown");
+        }
+        if (!unarmed.isEmpty() && interrupt.armed().isPresent() && interrupts.size() == armed.size()) {
+            remarks.add("allocated and not armed: "
+                    + unarmed.stream().map(HostIrq::toString).collect(Collectors.joining(", ")));
+        }
+        return remarks;
+    }
+
+    private List<String> ofHost() {
+        return host.allowsUnsafeInterrupts()
+                ? List.of(
+                        "allow_unsafe_interrupts is set: where the IOMMU does not remap interrupts, a guest can send any"
+                                + " interrupt to the host")
+                : List.of();
+    }
+
+    /** No file shows that a process waits by poll(), as the main loop of QEMU does. */
+    private static boolean waitsByEpoll(VmProcess process) {
+        return process.eventfds().stream().anyMatch(EventfdFile::polled)
+                && !process.command().startsWith("qemu")
+                && !process.command().equals("kvm");
+    }
+}

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.diag.screens;
+
+import io.kvmirq.diag.Check;
+import io.kvmirq.diag.Finding;
+import io.kvmirq.diag.Finding.Status;
+import io.kvmirq.diag.Remedy;
+import io.kvmirq.diag.rules.DeviceRules;
+import io.kvmirq.diag.rules.GuestRules;
+import io.kvmirq.diag.rules.HostIrqRules;
+import io.kvmirq.diag.rules.InhibitChecks;
+import io.kvmirq.diag.rules.IommuChecks;
+import io.kvmirq.diag.rules.KvmChecks;
+import io.kvmirq.diag.rules.LimitChecks;
+import io.kvmirq.diag.rules.Rule;
+import io.kvmirq.diag.rules.VfioChecks;
+import io.kvmirq.diag.rules.VfioRules;
+import io.kvmirq.diag.rules.VmmRules;
+import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.host.facts.HostKvm;
+import io.kvmirq.path.Known;
+import java.io.UncheckedIOException;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Set;
+import java.util.stream.Stream;
+
+/** The checks of a host's interrupt path, from its files. Starts no VM, opens no device and writes nothing. */
+public final class Doctor {
+    private Doctor() {}
+
+    /**
+     * The findings, in the order of the checks.
+     *
+     * @param checks those to make, without {@link Check#BACKENDS}, which no file shows
+     */
+    public static List<Finding> examine(HostFacts host, Set<Check> checks) {
+        HostKvm kvm = host.kvm();
+        List<Finding> findings = new ArrayList<>();
+        for (Check check : Check.values()) {
+            if (checks.contains(check) && check != Check.BACKENDS) {
+                findings.add(guarded(check, host, kvm));
+            }
+        }
+        return findings;
+    }
+
+    /** A check that fails does not keep the others from their findings. */
+    private static Finding guarded(Check check, HostFacts host, HostKvm kvm) {
+        try {
+            return examine(check, host, kvm);
+        } catch (UncheckedIOException e) {
+            throw e; // a file that no check can read
+        } catch (RuntimeException e) {
+            return Finding.unknown(check, "failed", "this check failed: " + e, "report it, with a capture of the host");
+        }
+    }
+
+    private static Finding examine(Check check, HostFacts host, HostKvm kvm) {
+        return switch (check) {
+            case KVM -> new KvmChecks(host, kvm).kvm();
+            case IRQCHIP -> new KvmChecks(host, kvm).irqchip();
+            case NESTED -> new KvmChecks(host, kvm).nested();
+            case IOMMU -> new IommuChecks(host, kvm).iommu();
+            case REMAPPING -> new IommuChecks(host, kvm).remapping();
+            case POSTING -> new IommuChecks(host, kvm).posting();
+            case AVIC_INHIBITS -> new InhibitChecks(host).avicInhibits();
+            case VFIO -> new VfioChecks(host, kvm).vfio();
+            case UNSAFE_INTERRUPTS -> new VfioChecks(host, kvm).unsafeInterrupts();
+            case PATHS -> PathsCheck.paths(host);
+            case LIMITS -> new LimitChecks(host.limits(), host.vms()).limits();
+            case TRACING -> tracing(host);
+            case BACKENDS -> throw new IllegalArgumentException("no file shows " + check);
+        };
+    }
+
+    /** All rules, in the order of the hops. */
+    public static List<Rule.Table<?>> tables() {
+        return Stream.<List<? extends Rule.Table<?>>>of(
+                        DeviceRules.TABLES, VfioRules.TABLES, HostIrqRules.TABLES, VmmRules.TABLES, GuestRules.TABLES)
+                .<Rule.Table<?>>flatMap(List::stream)
+                .toList();
+    }
+
+    /** All rules but notes, a line each: hop, name, state, sentence, subjects and files. */
+    public static List<String> rules() {
+        return tables().stream()
+                .flatMap(table -> table.rows().stream()
+                        .filter(rule -> rule.state() != Rule.Flaw.State.NOTE)
+                        .map(rule -> table.hop().label() + "  " + rule))
+                .toList();
+    }
+
+    private static Finding tracing(HostFacts host) {
+        Finding left = leftTracing(host);
+        return host.silentProbes()
+                .map(silent -> {
+                    String more = left.status() == Status.PASS ? "" : "; " + left.text();
+                    Finding off = left.whose("probes-off", silent.why() + ": explain --live counts no stages" + more);
+                    return off.with(Remedy.command(silent.remedy())).as(Status.WARN);
+                })
+                .orElse(left);
+    }
+
+    /** A left instance still records events, and its buffer takes memory. */
+    private static Finding leftTracing(HostFacts host) {
+        Known<List<String>> left = host.leftTracing();
+        if (left instanceof Known.Unknown<List<String>> unknown) {
+            return Finding.unknown(Check.TRACING, "not-shown", unknown);
+        }
+        List<String> directories = left.known().orElse(List.of());
+        if (directories.isEmpty()) {
+            return Finding.pass(Check.TRACING, "none", "no killed kvmirq has left a tracing instance");
+        }
+        boolean probes = directories.stream().anyMatch(one -> one.startsWith("/sys/kernel/tracing/events/"));
+        return Finding.warn(
+                        Check.TRACING,
+                        "left",
+                        "killed runs of kvmirq --live have left tracing instances or probes, which take memory and slow"
+                                + " the events that they record: " + String.join(", ", directories))
+                .with("left", directories)
+                .with(Remedy.command(
+                        probes
+                                ? "kvmirq list --live 1, which removes them in the order that the kernel needs"
+                                : "rmdir " + String.join(" ", directories) + ", as the next --live does"));
+    }
+
+    /**
+     * The finding of bindings that were tried.
+     *
+     * @param usable the names of those that work, the preferred first
+     * @param unusable the names of the others, each with its reason
+     * @param place the directory that native libraries are unpacked to
+     */
+    public static Finding bindings(List<String> usable, List<String> unusable, String place) {
+        Finding finding = Finding.of(
+                        Check.BACKENDS,
+                        usable.isEmpty() ? Status.FAIL : Status.PASS,
+                        usable.isEmpty() ? "none" : "usable",
+                        (usable.isEmpty() ? "no binding to the kernel works" : "usable: " + String.join(", ", usable))
+                                + "; native files go to " + place)
+                .with("usable", usable)
+                .with("unusable", unusable)
+                .with("nativeFiles", place);
+        for (String one : usable.isEmpty() ? unusable : List.<String>of()) {
+            finding = finding.with(Remedy.look(one));
+        }
+        return usable.isEmpty()
+                ? finding.with(Remedy.command(
+                        "name a directory that is not mounted noexec: JAVA_TOOL_OPTIONS=-Dkvmirq.cache=DIR"))
+                : finding;
+    }
+
+    /** The finding of bindings on a host that is not this machine. */
+    public static Finding bindingsElsewhere() {
+        return Finding.of(
+                        Check.BACKENDS, Status.UNKNOWN, "elsewhere", "bindings can be tried on the machine itself only")
+                .with(Remedy.look("kvmirq doctor --check backends, on that machine"));
+    }
+}

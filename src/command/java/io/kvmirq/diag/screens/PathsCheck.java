@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.diag.screens;
+
+import io.kvmirq.PciAddress;
+import io.kvmirq.diag.Chain;
+import io.kvmirq.diag.Check;
+import io.kvmirq.diag.Finding;
+import io.kvmirq.diag.Finding.Status;
+import io.kvmirq.diag.Link;
+import io.kvmirq.diag.Remedy;
+import io.kvmirq.diag.Verdict;
+import io.kvmirq.diag.rules.VmmRules;
+import io.kvmirq.diag.sources.Guests;
+import io.kvmirq.diag.sources.Guests.Guest;
+import io.kvmirq.host.HostInterrupts;
+import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.host.facts.HostKvm;
+import io.kvmirq.host.facts.PciDevice;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import java.util.TreeSet;
+import java.util.function.Function;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
+
+/**
+ * The check of guests: whether each device that they have can send interrupts, whether its host irq and its VMM can take
+ * them, and whether they are posted if the host can, as {@code explain} shows for each vector; of guests without such a
+ * device, whether the VMM and the workers of vhost run.
+ */
+final class PathsCheck {
+    private static final int SHOWN = 4;
+
+    /** Flaws, with what explain is asked to show them. */
+    private final Map<String, String> broken = new LinkedHashMap<>();
+
+    private final Map<String, String> doubtful = new LinkedHashMap<>();
+    private final Map<String, String> unposted = new LinkedHashMap<>();
+    private final Set<Remedy> remedies = new LinkedHashSet<>();
+
+    private PathsCheck() {}
+
+    static Finding paths(HostFacts host) {
+        return new PathsCheck().look(host);
+    }
+
+    private Finding look(HostFacts host) {
+        List<Chain> all = new ArrayList<>();
+        int devices = 0;
+        int guests = 0;
+        List<PciAddress> armed = host.interrupts().map(HostInterrupts::armed).orElse(List.of()).stream()
+                .map(HostInterrupts.ArmedVector::address)
+                .distinct()
+                .toList();
+        TreeSet<PciAddress> used = new TreeSet<>(armed);
+        host.vms().all().forEach(vm -> {
+            used.addAll(vm.devices());
+            used.addAll(vm.mayHave());
+        });
+        host.boundToVfio().stream()
+                .filter(one -> host.pci(one)
+                        .filter(device -> !host.users(device).isEmpty())
+                        .isPresent())
+                .forEach(used::add);
+        for (PciAddress address : used) {
+            Optional<PciDevice> device = host.pci(address);
+            if (device.isEmpty()) {
+                continue;
+            }
+            List<Chain> chains = DeviceChains.of(host, device.get());
+            boolean whole = Verdict.of(chains, List.of(), List.of()).grade() == Status.PASS;
+            if (whole && host.users(device.get()).isEmpty()) {
+                continue; // No guest is seen.
+            }
+            devices++;
+            all.addAll(chains);
+            add(address.toString(), address.toString(), chains);
+        }
+        for (Guest guest : Guests.of(host.files(), host).all()) {
+            if (guest.process().devices().isEmpty() && guest.process().mayHave().isEmpty()) {
+                Link vmm = VmmRules.of(host, guest.process(), guest.workers());
+                Chain chain = new Chain("", "", Optional.of(guest.title()), List.of(vmm), List.of(), List.of());
+                guests++;
+                all.add(chain);
+                add("--vm " + guest.process().pid(), "guest " + guest.process().name(), List.of(chain));
+            }
+        }
+        for (PciAddress address : DeviceChains.gone(host)) {
+            devices++;
+            List<Chain> chains = DeviceChains.gone(host, address).stream().toList();
+            all.addAll(chains);
+            add(address.toString(), address.toString(), chains, chain -> flaws(chain, Link.State.BROKEN), broken);
+        }
+        if (devices == 0 && host.vms().unreadable() > 0) {
+            return Finding.of(
+                            Check.PATHS,
+                            Status.UNKNOWN,
+                            "not-shown",
+                            ProcessLinks.hiddenFiles(host.vms().unreadable()))
+                    .with(Remedy.look(HostKvm.AS_ROOT))
+                    .withRoot(true);
+        }
+        if (devices == 0 && !armed.isEmpty() && host.pciAddresses().isEmpty()) {
+            return Finding.of(
+                            Check.PATHS,
+                            Status.UNKNOWN,
+                            "not-shown",
+                            "VFIO has armed interrupts of " + armed.get(0)
+                                    + ", and /sys/bus/pci/devices lists no device: it was not copied, or is not mounted")
+                    .with(Remedy.look("look on the host itself, or capture it again"));
+        }
+        if (devices + guests == 0) {
+            return Finding.pass(Check.PATHS, "none", "no process that is seen has a device of VFIO open");
+        }
+        Map<String, String> worst = !broken.isEmpty() ? broken : !doubtful.isEmpty() ? doubtful : unposted;
+        Verdict verdict = Verdict.of(all, List.of(), List.of());
+        Finding finding = verdict.grade() == Status.PASS
+                ? Finding.pass(
+                        Check.PATHS,
+                        "whole",
+                        looked(devices, guests) + " looked at, and no link that is seen is broken or doubtful")
+                : Finding.of(
+                        Check.PATHS,
+                        verdict.grade(),
+                        !broken.isEmpty() ? "broken" : !doubtful.isEmpty() ? "doubtful" : "not-posted",
+                        shown(host, worst));
+        for (Remedy remedy : remedies.stream().limit(SHOWN).toList()) {
+            finding = finding.with(remedy);
+        }
+        return finding.with("broken", List.copyOf(broken.keySet()))
+                .with("doubtful", List.copyOf(doubtful.keySet()))
+                .with("notPosted", List.copyOf(unposted.keySet()))
+                .withVerdict(verdict);
+    }
+
+    private static String looked(int devices, int guests) {
+        String one = devices == 1 ? "1 device of a guest" : devices + " devices of guests";
+        String other = guests == 1 ? "1 guest without a device of VFIO" : guests + " guests without a device of VFIO";
+        return (guests == 0 ? one : devices == 0 ? other : one + " and " + other)
+                + (devices + guests == 1 ? " was" : " were");
+    }
+
+    /** A flaw, and what to do. */
+    private record Flaw(String text, List<Remedy> remedies) {}
+
+    private static Stream<Flaw> flaws(Chain chain, Link.State state) {
+        return chain.links().stream()
+                .filter(link -> link.state() == state)
+                .map(link -> new Flaw(
+                        " is " + state.label() + " at its " + link.hop().label() + ": " + link.text(),
+                        link.remedies()));
+    }
+
+    private static Stream<Flaw> unposted(Chain chain) {
+        return chain.unposted().stream()
+                .map(claim ->
+                        new Flaw(" is not posted, though this host can post it: " + claim.text(), claim.remedies()));
+    }
+
+    private void add(String target, String subject, List<Chain> chains) {
+        add(target, subject, chains, chain -> flaws(chain, Link.State.BROKEN), broken);
+        add(target, subject, chains, chain -> flaws(chain, Link.State.DOUBTFUL), doubtful);
+        add(target, subject, chains, PathsCheck::unposted, unposted);
+    }
+
+    /** A flaw of some interrupts of a device is printed with their names, a flaw of all without. */
+    private void add(
+            String target,
+            String subject,
+            List<Chain> chains,
+            Function<Chain, Stream<Flaw>> of,
+            Map<String, String> flaws) {
+        Map<String, List<String>> interrupts = new LinkedHashMap<>();
+        for (Chain chain : chains) {
+            of.apply(chain).forEach(flaw -> {
+                interrupts
+                        .computeIfAbsent(flaw.text(), first -> new ArrayList<>())
+                        .add(chain.interrupt());
+                remedies.addAll(flaw.remedies());
+            });
+        }
+        interrupts.forEach((text, names) -> flaws.put(
+                subject
+                        + (names.size() == chains.size()
+                                ? ""
+                                : " " + names.stream().limit(SHOWN).collect(Collectors.joining(", "))
+                                        + (names.size() > SHOWN ? ", ..." : ""))
+                        + text,
+                target));
+    }
+
+    private static String shown(HostFacts host, Map<String, String> flaws) {
+        return flaws.keySet().stream().limit(SHOWN).collect(Collectors.joining("; "))
+                + (flaws.size() > SHOWN ? "; and " + (flaws.size() - SHOWN) + " more" : "")
+                + "; " + host.command("explain " + flaws.values().iterator().next()) + " shows the chain";
+    }
+}

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.diag.screens;
+
+import io.kvmirq.diag.Evidence;
+import io.kvmirq.diag.Hop;
+import io.kvmirq.diag.Link;
+import io.kvmirq.diag.Remedy;
+import io.kvmirq.diag.Stages;
+import io.kvmirq.diag.rules.Fact;
+import io.kvmirq.diag.rules.Flaws;
+import io.kvmirq.diag.rules.GuestRules;
+import io.kvmirq.diag.rules.Rule;
+import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.host.facts.VmProcess;
+import io.kvmirq.host.facts.VmProcess.EventfdFile;
+import io.kvmirq.host.trace.ProbeCounts.Accepted;
+import io.kvmirq.host.trace.ProbeCounts.Irqfd;
+import io.kvmirq.host.trace.ProbeCounts.Message;
+import java.util.List;
+import java.util.Map;
+import java.util.SortedSet;
+import java.util.TreeSet;
+import java.util.stream.Collectors;
+
+/**
+ * The links of a host irq that probes show: its eventfd, the irqfds of the eventfd, and KVM's results for the signals.
+ */
+final class ProbedLinks {
+    private static final String HANDLER = "live, the probe of VFIO's handler";
+    private static final String WAKEUP = "live, the probe of irqfd_wakeup";
+    private static final String RESULT = "live, the probe of kvm_arch_set_irq_inatomic";
+    private static final String QUEUED = "live, the probe of vgic_queue_irq_unlock";
+    private static final String RAISED = "live, the probe of kvm_set_irq in a worker";
+
+    private final Stages.Counted counted;
+    private final HostFacts host;
+    private final Map<Hop, Link> links;
+
+    private ProbedLinks(Stages.Counted counted, HostFacts host, Map<Hop, Link> links) {
+        this.counted = counted;
+        this.host = host;
+        this.links = links;
+    }
+
+    /**
+     * Replaces the links of a host irq that probes counted.
+     *
+     * @param addressed the vCPUs that a tracepoint named
+     */
+    static void put(Stages.Counted counted, HostFacts host, int irq, SortedSet<Long> addressed, Map<Hop, Link> links) {
+        SortedSet<Integer> eventfds = counted.eventfds(irq);
+        if (!eventfds.isEmpty()) {
+            new ProbedLinks(counted, host, links).put(irq, eventfds, addressed);
+        }
+    }
+
+    private void put(int irq, SortedSet<Integer> eventfds, SortedSet<Long> addressed) {
+        put(Link.whole(
+                Hop.EVENTFD,
+                Evidence.observed(HANDLER),
+                "id " + listed(eventfds),
+                "the handler signals it" + descriptors(eventfds)));
+        List<Irqfd> irqfds = counted.irqfds(eventfds);
+        if (irqfds.isEmpty()) {
+            unconsumed(irq, eventfds);
+            return;
+        }
+        put(Link.whole(
+                Hop.IRQFD,
+                Evidence.observed(WAKEUP),
+                counted.vms(irqfds),
+                "KVM raises the interrupt itself, so it is not posted"));
+        SortedSet<Integer> gsis = irqfds.stream().map(Irqfd::gsi).collect(Collectors.toCollection(TreeSet::new));
+        long unrouted = counted.unrouted(irqfds);
+        if (unrouted > 0 && unrouted == Stages.signals(irqfds)) {
+            flaw(GuestRules.ROUTE, listed(gsis), counted.arm() ? WAKEUP : RAISED, false);
+            return;
+        }
+        put(Link.whole(Hop.GSI, Evidence.observed(WAKEUP), "gsi ", gsis, "the irqfd raises it"));
+        List<Accepted> accepted = counted.accepted(irqfds);
+        if (!counted.arm()) {
+            delivery(irqfds, addressed, accepted);
+        } else if (!accepted.isEmpty()) {
+            put(Link.whole(
+                    Hop.GUEST_VECTOR,
+                    Evidence.observed(QUEUED),
+                    "interrupt "
+                            + listed(accepted.stream()
+                                    .map(Accepted::vector)
+                                    .collect(Collectors.toCollection(TreeSet::new))),
+                    "the VM's GIC has it"));
+            put(Link.whole(
+                    Hop.VCPU,
+                    Evidence.observed(QUEUED),
+                    "vcpu ",
+                    vcpus(accepted),
+                    "its target in the VM's GIC, which keeps it pending while it is disabled"));
+        } else {
+            links.putIfAbsent(
+                    Hop.VCPU,
+                    Link.notShown(Hop.VCPU, "no probe named the vCPU that the VM's GIC chose", Remedy.BY_VMM));
+        }
+    }
+
+    /** Nothing of KVM took the signals of these eventfds. */
+    private void unconsumed(int irq, SortedSet<Integer> eventfds) {
+        if (counted.counts().missed() > 0) {
+            put(Link.notShown(Hop.IRQFD, "no irqfd was counted, but a probe missed events", "watch again"));
+            return;
+        }
+        boolean isUnread = counted.isUnread(counted.untaken(irq));
+        if (!isUnread && counted.isOpen(eventfds)) {
+            put(Link.notShown(
+                    Hop.IRQFD,
+                    "no irqfd took its signals, and the VMM reads them: it may inject the interrupt itself",
+                    Remedy.BY_VMM));
+            return;
+        }
+        flaw(GuestRules.UNTAKEN, "", WAKEUP + ", which was not passed", isUnread);
+    }
+
+    private void flaw(Rule.Table<GuestRules.Probed> table, String what, String probe, boolean isUnread) {
+        put(Flaws.of(new GuestRules.Probed(new Fact.Facts(host), what, probe, isUnread), table)
+                .orElseThrow());
+    }
+
+    private static SortedSet<Integer> vcpus(List<Accepted> accepted) {
+        return accepted.stream().map(Accepted::vcpu).collect(Collectors.toCollection(TreeSet::new));
+    }
+
+    private void delivery(List<Irqfd> irqfds, SortedSet<Long> addressed, List<Accepted> accepted) {
+        List<Message> messages = Stages.messages(irqfds);
+        if (!messages.isEmpty()) {
+            put(Link.whole(
+                    Hop.GUEST_VECTOR,
+                    Evidence.observed(WAKEUP),
+                    messages.stream()
+                            .map(one -> "0x" + Long.toHexString(one.vector()))
+                            .distinct()
+                            .collect(Collectors.joining(", ")),
+                    "the message: " + messages.stream().map(Message::toString).collect(Collectors.joining("; "))));
+        }
+        boolean isRaised = counted.raised(irqfds, result -> result > 0) > 0 && !accepted.isEmpty();
+        if (isRaised && messages.isEmpty()) {
+            put(Link.whole(
+                    Hop.GUEST_VECTOR,
+                    Evidence.observed(RAISED),
+                    accepted.stream()
+                            .map(one -> "0x" + Integer.toHexString(one.vector()))
+                            .distinct()
+                            .sorted()
+                            .collect(Collectors.joining(", ")),
+                    "the vector of the pin"));
+        }
+        String refusals = Stages.refusals(irqfds, false);
+        if (Stages.sent(irqfds, false) > 0 && !addressed.isEmpty()) {
+            put(Link.whole(Hop.VCPU, Evidence.observed(RESULT), "vcpu ", addressed, "KVM gave it to the LAPIC"));
+        } else if (isRaised) {
+            put(Link.whole(
+                    Hop.VCPU,
+                    Evidence.observed(RAISED),
+                    "vcpu ",
+                    vcpus(accepted),
+                    "a worker gave it to this LAPIC, and perhaps to others"));
+        } else if (Stages.sent(irqfds, false) == 0 && !refusals.isEmpty()) {
+            flaw(GuestRules.REFUSED, refusals, RESULT, false);
+        }
+    }
+
+    private void put(Link link) {
+        links.put(link.hop(), link);
+    }
+
+    /** fdinfo has the same id. */
+    private String descriptors(SortedSet<Integer> eventfds) {
+        StringBuilder text = new StringBuilder();
+        for (VmProcess vm : host.vms().all()) {
+            for (EventfdFile file : vm.eventfds()) {
+                if (file.id().isPresent() && eventfds.contains(file.id().getAsInt())) {
+                    text.append("; descriptor ")
+                            .append(file.fd())
+                            .append(" of process ")
+                            .append(vm.pid());
+                }
+            }
+        }
+        return text.toString();
+    }
+
+    private static String listed(SortedSet<Integer> numbers) {
+        return numbers.stream().map(String::valueOf).collect(Collectors.joining(", "));
+    }
+}

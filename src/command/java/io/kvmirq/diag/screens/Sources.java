@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.diag.screens;
+
+import io.kvmirq.backend.HostFiles;
+import io.kvmirq.diag.Evidence;
+import io.kvmirq.diag.Link;
+import io.kvmirq.diag.Remedy;
+import io.kvmirq.diag.rules.VmmRules;
+import io.kvmirq.diag.sources.Guests;
+import io.kvmirq.diag.sources.Guests.Guest;
+import io.kvmirq.diag.sources.Guests.Vcpus;
+import io.kvmirq.diag.sources.Guests.Worker;
+import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.host.facts.VmProcess;
+import io.kvmirq.host.facts.VmProcess.EventfdFile;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.TreeMap;
+import java.util.TreeSet;
+import java.util.regex.Pattern;
+import java.util.stream.Collectors;
+
+/**
+ * The sources of a guest's interrupts other than VFIO devices: virtio, served by vhost or by the VMM. Files show the
+ * threads that serve it, but no queue. Immutable. Texts may contain names from files.
+ *
+ * @param guest by its name and its process
+ * @param virtio whether files show that it has a device of virtio
+ * @param vmm whether the VMM, its threads and the workers of vhost may run
+ */
+public record Sources(String guest, boolean virtio, Link vmm, List<Row> rows) {
+    private static final Pattern VIRTIO =
+            Pattern.compile("(?<![-\\w])(?:virtio|vhost-user|vhost-vsock)-[a-z0-9-]{1,24}");
+
+    /**
+     * One fact of them.
+     *
+     * @param evidence the evidence for it; empty if nothing shows it
+     * @param text a clause without a full stop; for a fact that is not shown, the reason
+     * @param remedies the tools that would show it; empty for a known fact
+     */
+    public record Row(String name, Optional<Evidence> evidence, String text, List<Remedy> remedies) {
+        static Row seen(String name, String file, String text) {
+            return new Row(name, Optional.of(Evidence.observed("/" + file)), text, List.of());
+        }
+
+        static Row notShown(String name, String why, String remedy) {
+            return notShown(name, why, List.of(Remedy.look(remedy)));
+        }
+
+        static Row notShown(String name, String why, List<Remedy> remedies) {
+            return new Row(name, Optional.empty(), why, remedies);
+        }
+    }
+
+    /** Whether the link of the VMM is broken or in doubt. */
+    public boolean isFlawed() {
+        return vmm.state() == Link.State.BROKEN || vmm.state() == Link.State.DOUBTFUL;
+    }
+
+    /** The same sources without the advice to watch. */
+    public Sources afterWatch() {
+        return new Sources(
+                guest,
+                virtio,
+                vmm.afterWatch(),
+                rows.stream()
+                        .map(row -> new Row(row.name(), row.evidence(), row.text(), Remedy.afterWatch(row.remedies())))
+                        .toList());
+    }
+
+    /** The sources of the guests of some processes. */
+    public static List<Sources> of(HostFiles files, HostFacts host, List<VmProcess> processes) {
+        return Guests.of(files, host).all().stream()
+                .filter(one -> processes.contains(one.process()))
+                .map(one -> of(host, one))
+                .toList();
+    }
+
+    private static Sources of(HostFacts host, Guest guest) {
+        VmProcess process = guest.process();
+        String path = "proc/" + process.pid() + "/";
+        List<Row> rows = new ArrayList<>();
+        rows.add(devices(process, path));
+        rows.add(vhost(guest, path));
+        for (Worker one : guest.workers()) {
+            String thread = one.ofKernel() ? "proc/" + one.tid() : path + "task/" + one.tid();
+            rows.add(Row.seen(
+                    "worker " + one.tid(),
+                    thread + "/stat",
+                    (one.ofKernel() ? "a kernel thread" : "a thread of the VMM") + ", on CPU " + one.cpu()
+                            + " now or last"
+                            + one.allowed()
+                                    .map(cpus -> ", may run on CPU " + cpus)
+                                    .orElse("")));
+        }
+        rows.add(eventfds(process, path));
+        rows.add(
+                guest.injected().isPresent()
+                        ? Row.seen(
+                                "injected",
+                                "sys/kernel/debug/kvm/*/irq_injections",
+                                guest.injected().getAsLong() + " interrupts of any source by software, in "
+                                        + guest.exits().orElse(0) + " exits")
+                        : Row.notShown(
+                                "injected",
+                                "KVM's counters are not there",
+                                host.forDebugfs(
+                                        "ls /sys/kernel/debug/kvm, whose names begin with the thread that made the VM")));
+        rows.add(vcpus(host, guest.vcpus(), path));
+        rows.add(Row.notShown("irqfds", "KVM shows neither irqfds nor routes", Remedy.BY_VMM));
+        rows.add(Row.notShown(
+                "queues",
+                "virtqueues, and the vectors that the guest gave them, are in the guest's memory and in the VMM",
+                List.of(
+                        Remedy.look("QEMU's monitor: info virtio-queue-status; in the guest: /proc/interrupts"),
+                        Remedy.of(
+                                Remedy.Change.WATCH,
+                                "the messages that KVM takes: kvmirq explain --vm " + process.pid() + " --live 10"))));
+        boolean virtio =
+                rows.get(0).evidence().isPresent() || !guest.vhostFiles().isEmpty();
+        return new Sources(guest.title(), virtio, VmmRules.of(host, process, guest.workers()), rows);
+    }
+
+    private static Row devices(VmProcess process, String path) {
+        TreeSet<String> named = process.arguments().stream()
+                .flatMap(word -> VIRTIO.matcher(word).results())
+                .map(found -> found.group())
+                .collect(Collectors.toCollection(TreeSet::new));
+        return named.isEmpty()
+                ? Row.notShown(
+                        "virtio", "the VMM's command line names no device of virtio", "ask the VMM (QEMU: info qtree)")
+                : Row.seen("virtio", path + "cmdline", "the command line names " + String.join(", ", named));
+    }
+
+    private static Row vhost(Guest guest, String path) {
+        Map<String, Long> files = guest.vhostFiles().stream()
+                .collect(Collectors.groupingBy(one -> one, TreeMap::new, Collectors.counting()));
+        return Row.seen(
+                "vhost",
+                path + "fd",
+                files.isEmpty()
+                        ? "no file of vhost is open: the VMM serves its devices, or another process by vhost-user"
+                        : "open: "
+                                + files.entrySet().stream()
+                                        .map(one -> one.getKey() + (one.getValue() > 1 ? " ×" + one.getValue() : ""))
+                                        .collect(Collectors.joining(", "))
+                                + (guest.workers().isEmpty()
+                                        ? "; no worker: the VMM has not started it, or hardware serves it, as of"
+                                                + " vhost-vdpa"
+                                        : ""));
+    }
+
+    private static Row eventfds(VmProcess process, String path) {
+        long polled = process.eventfds().stream().filter(EventfdFile::polled).count();
+        return Row.seen(
+                "eventfds",
+                path + "fd",
+                process.eventfds().size() + ", of which " + polled
+                        + " in an epoll of the process; irqfds and ioeventfds are among them");
+    }
+
+    private static Row vcpus(HostFacts host, Vcpus vcpus, String path) {
+        return vcpus.notShown() == vcpus.all()
+                ? Row.notShown(
+                        "vCPUs",
+                        "the threads of " + vcpus.all() + " vCPUs are not shown",
+                        host.forDebugfs(Guests.NAMES))
+                : Row.seen(
+                        "vCPUs",
+                        path + "task",
+                        vcpus.all() + ": " + vcpus.running() + " running, " + vcpus.halted() + " halted, "
+                                + vcpus.stopped() + " stopped or outside of KVM_RUN"
+                                + (vcpus.notShown() > 0 ? ", " + vcpus.notShown() + " not shown" : ""));
+    }
+}
