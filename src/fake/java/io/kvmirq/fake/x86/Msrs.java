@@ -8,15 +8,17 @@ import io.kvmirq.explain.VmAnswer;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Objects;
-import java.util.Set;
 import java.util.TreeMap;
+import java.util.function.IntFunction;
+import java.util.function.IntPredicate;
 import java.util.function.LongSupplier;
+import java.util.function.ToIntFunction;
 import java.util.stream.IntStream;
-import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
 
 /**
  * The model specific registers of a vCPU that VMMs set up. They are stored; guests of the fake cannot read them.
@@ -24,276 +26,244 @@ import java.util.stream.Stream;
  */
 final class Msrs {
     /** MAX_IO_MSRS. A call may have one fewer. */
-    static final int TOO_MANY = 256;
+    private static final int TOO_MANY = 256;
 
-    private static final int ARCH_CAPABILITIES = 0x10a;
-    private static final int PERF_CAPABILITIES = 0x345;
+    private static final int TSC = 0x10;
+    private static final int APIC_BASE = 0x1b;
+    private static final int SYSENTER_ESP = 0x175;
+    private static final int SYSENTER_EIP = 0x176;
+    private static final int DEADLINE = 0x6e0;
 
     /** The fake's part of {@code msrs_to_save}, in the order of the kernel. */
-    static final List<Integer> LISTED = Stream.of(
-                    X86Msr.SYSENTER_CS,
-                    X86Msr.SYSENTER_ESP,
-                    X86Msr.SYSENTER_EIP,
-                    X86Msr.STAR,
-                    X86Msr.CSTAR,
-                    X86Msr.KERNEL_GS_BASE,
-                    X86Msr.SYSCALL_MASK,
-                    X86Msr.LSTAR,
-                    X86Msr.TSC,
-                    X86Msr.PAT,
-                    X86Msr.KVM_OLD_SYSTEM_TIME,
-                    X86Msr.KVM_OLD_WALL_CLOCK,
-                    X86Msr.KVM_SYSTEM_TIME,
-                    X86Msr.KVM_WALL_CLOCK,
-                    X86Msr.TSC_DEADLINE,
-                    X86Msr.MISC_ENABLE,
-                    X86Msr.UCODE_REV)
-            .map(X86Msr::number)
-            .toList();
-
-    /** MSRs that describe the processor, with the values of one without errata. */
-    static final Map<Integer, Long> FEATURES = new TreeMap<>(Map.of(
-            X86Msr.UCODE_REV.number(),
-            1L << 32,
-            ARCH_CAPABILITIES,
-            0L,
-            PERF_CAPABILITIES,
-            0L,
-            X86Msr.PLATFORM_INFO.number(),
-            1L << 31));
+    static final List<Integer> LISTED = numbers(
+            "174 175 176 c0000081 c0000083 c0000102 c0000084 c0000082 10 277 12 11 4b564d01 4b564d00 6e0 1a0 8b");
 
     /** MSRs of the processor, or of features that are not modelled. A VMM reads 0, and may write 0. */
-    private static final Set<Integer> OF_PROCESSOR = Set.of(
-            0x34,
-            X86Msr.TSC_ADJUST.number(),
-            X86Msr.SPEC_CTRL.number(),
-            ARCH_CAPABILITIES,
-            0x122,
-            0x4b564d02,
-            0x4b564d03,
-            0x4b564d04,
-            0xc0010117,
-            0xc001011f);
+    private static final List<Integer> OF_PROCESSOR =
+            numbers("34 3b 48 10a 122 4b564d02 4b564d03 4b564d04 c0010117 c001011f");
 
-    private static final int APIC_BASE = X86Msr.APIC_BASE.number();
-    private static final int DEADLINE = X86Msr.TSC_DEADLINE.number();
+    /** Memory types of ranges below 1 MiB. */
+    private static final List<Integer> FIXED = numbers("250 258 259 268 269 26a 26b 26c 26d 26e 26f");
 
-    // Memory types: pairs of base and mask, and ranges below 1 MiB of 8 types each
+    /** MSRs that describe the processor, with the values of one without errata. */
+    static final Map<Integer, Long> FEATURES =
+            new TreeMap<>(Map.of(X86Msr.UCODE_REV.number(), 1L << 32, 0x10a, 0L, 0x345, 0L, 0xce, 1L << 31));
+
+    /** Pairs of base and mask. */
     private static final int VARIABLE = 0x200;
+
     private static final int VARIABLE_END = VARIABLE + 16;
-    private static final Set<Integer> FIXED =
-            Set.of(0x250, 0x258, 0x259, 0x268, 0x269, 0x26a, 0x26b, 0x26c, 0x26d, 0x26e, 0x26f);
+    private static final long NO_PEBS_NO_BTS = 1 << 12 | 1 << 11;
+    private static final long INITIAL_PAT = 0x0007_0406_0007_0406L;
+    private static final long MTRR_BITS = 0xcff;
     private static final long BASE_RESERVED = 0xf00;
     private static final long MASK_RESERVED = 0x7ff;
     /** The address bits of a processor whose CPUID does not report them. */
     private static final int ADDRESS_BITS = 36;
-
-    /** No PEBS and no BTS: {@code kvm_vcpu_reset()}. */
-    private static final long MISC_ENABLE_RESET = 1 << 12 | 1 << 11;
-
-    private static final long INITIAL_PAT = 0x0007_0406_0007_0406L;
-    private static final long MTRR_BITS = 0xcff;
     /** The valid memory types: 0, 1, 4, 5, 6, and in the PAT also 7. */
     private static final int MTRR_TYPES = 0b111_0011;
 
     private static final int PAT_TYPES = 0b1111_0011;
     private static final int BYTE = 0xff;
     /** The address bits above the sign bit, with four-level page tables. */
-    private static final int CANONICAL = Long.SIZE - 48;
+    private static final int CANONICAL_SHIFT = Long.SIZE - 48;
 
+    private final Host host;
     private final Map<Integer, Long> values = new HashMap<>();
     private final LapicMsrs lapic;
     private final TimeStampCounter tsc;
     private final LongSupplier apicBase;
 
-    Msrs(LapicMsrs lapic, TimeStampCounter tsc, LongSupplier apicBase) {
+    Msrs(Host host, LapicMsrs lapic, TimeStampCounter tsc, LongSupplier apicBase) {
+        this.host = host;
         this.tsc = tsc;
         this.lapic = lapic;
         this.apicBase = apicBase;
-        LISTED.forEach(msr -> values.put(msr, 0L));
-        OF_PROCESSOR.forEach(msr -> values.put(msr, 0L));
-        FIXED.forEach(msr -> values.put(msr, 0L));
-        for (int msr = VARIABLE; msr < VARIABLE_END; msr++) {
-            values.put(msr, 0L);
-        }
-        values.put(X86Msr.PAT.number(), INITIAL_PAT);
-        values.put(X86Msr.MISC_ENABLE.number(), MISC_ENABLE_RESET);
-        values.put(X86Msr.MTRR_DEF_TYPE.number(), 0L);
     }
 
-    /** Whether the vCPU has an MSR; NotModelledException for one that real kernels may have. */
-    private boolean has(int number) {
-        if (values.containsKey(number) || number == APIC_BASE) {
-            return true;
-        }
-        if (LapicMsrs.covers(number)) {
-            return lapic.has(number);
-        }
-        if (mayExist(number)) {
-            throw new NotModelledException("MSR " + X86Msr.text(number));
-        }
-        return false;
+    private static List<Integer> numbers(String hex) {
+        return Arrays.stream(hex.split(" "))
+                .map(number -> Integer.parseUnsignedInt(number, 16))
+                .toList();
     }
 
-    private long get(int number) {
-        if (number == APIC_BASE) {
-            return apicBase.getAsLong();
-        }
-        if (number == DEADLINE) {
-            return lapic.deadline();
-        }
-        if (number == X86Msr.TSC.number()) {
-            return tsc.read();
-        }
-        if (LapicMsrs.covers(number)) {
-            return lapic.get(number);
-        }
-        return Objects.requireNonNull(values.get(number));
+    /** Whether a vCPU keeps the MSR. */
+    private static boolean isKept(int number) {
+        return LISTED.contains(number)
+                || OF_PROCESSOR.contains(number)
+                || FIXED.contains(number)
+                || number >= VARIABLE && number < VARIABLE_END
+                || number == X86Msr.MTRR_DEF_TYPE.number();
     }
 
-    /** Whether processors, KVM or Hyper-V have registers near the number. */
-    private static boolean mayExist(int number) {
-        return number >= 0 && number < 0x2000
-                || number >>> 16 == 0xc000
-                || number >>> 16 == 0xc001
-                || number >>> 8 == 0x4b564d
-                || number >>> 12 == 0x40000;
+    private static long initial(int number) {
+        return number == X86Msr.PAT.number() ? INITIAL_PAT : number == X86Msr.MISC_ENABLE.number() ? NO_PEBS_NO_BTS : 0;
     }
 
-    /** Reads entries up to the first unknown MSR; returns their number. */
-    int get(Host host, ByteBuffer entries) {
-        int count = entries.capacity() / Uapi.KvmMsrEntry.SIZE;
-        for (int i = 0; i < count; i++) {
-            int at = i * Uapi.KvmMsrEntry.SIZE;
-            int number = entries.getInt(at + Uapi.KvmMsrEntry.INDEX);
-            if (!has(number)) {
-                host.note(VmAnswer.MSRS_STOP);
-                if (host.build().isSince(6, 12) || !LapicMsrs.covers(number)) {
-                    entries.putLong(at + Uapi.KvmMsrEntry.DATA, 0);
+    // Requests
+
+    int get(ByteBuffer header, long address) {
+        return read(
+                host, header, address, this::value, number -> host.build().isSince(6, 12) || !LapicMsrs.covers(number));
+    }
+
+    /** KVM_GET_MSRS of /dev/kvm. */
+    static int getFeatures(Host host, ByteBuffer header, long address) {
+        return read(host, header, address, number -> feature(host, number), number -> true);
+    }
+
+    /** Reads entries up to the first unknown MSR, which reads 0 if it {@code clears}; returns their number. */
+    private static int read(
+            Host host, ByteBuffer header, long address, IntFunction<@Nullable Long> value, IntPredicate clears) {
+        return withEntries(host, header, address, entries -> {
+            int done = 0;
+            for (int at = 0; at < entries.capacity(); at += Uapi.KvmMsrEntry.SIZE) {
+                int number = entries.getInt(at + Uapi.KvmMsrEntry.INDEX);
+                Long found = value.apply(number);
+                if (found != null || clears.test(number)) {
+                    entries.putLong(at + Uapi.KvmMsrEntry.DATA, found == null ? 0 : found);
                 }
-                return i;
+                if (found == null) {
+                    host.note(VmAnswer.MSRS_STOP);
+                    break;
+                }
+                done++;
             }
-            entries.putLong(at + Uapi.KvmMsrEntry.DATA, get(number));
-        }
-        return count;
-    }
-
-    /**
-     * Reads entries up to the first MSR that does not describe the processor; returns their number.
-     *
-     * @throws NotModelledException for an MSR that does on some processors
-     */
-    static int getFeatures(Host host, ByteBuffer entries) {
-        int count = entries.capacity() / Uapi.KvmMsrEntry.SIZE;
-        for (int i = 0; i < count; i++) {
-            int at = i * Uapi.KvmMsrEntry.SIZE;
-            int number = entries.getInt(at + Uapi.KvmMsrEntry.INDEX);
-            Long value = FEATURES.get(number);
-            if (value == null && mayExist(number)) {
-                throw new NotModelledException("MSR " + X86Msr.text(number) + " of the processor");
-            }
-            if (value == null) {
-                host.note(VmAnswer.MSRS_STOP);
-                entries.putLong(at + Uapi.KvmMsrEntry.DATA, 0);
-                return i;
-            }
-            host.note(SetupAnswer.MSRS_OF_PROCESSOR);
-            entries.putLong(at + Uapi.KvmMsrEntry.DATA, value);
-        }
-        return count;
+            int copied = host.copyOut(address + Uapi.KvmMsrs.SIZE, entries, entries.capacity());
+            return copied < 0 ? copied : done;
+        });
     }
 
     /** Writes entries up to the first refused one; returns their number. NotModelledException before any is written. */
-    int set(Host host, ByteBuffer entries) {
-        int count = entries.capacity() / Uapi.KvmMsrEntry.SIZE;
-        int done = 0;
-        while (done < count && takes(host, number(entries, done), value(entries, done))) {
-            done++;
-        }
-        if (done < count) {
-            host.note(VmAnswer.MSRS_STOP);
-        }
-        for (int i = 0; i < done; i++) {
-            put(number(entries, i), value(entries, i));
-        }
-        return done;
+    int set(ByteBuffer header, long address) {
+        return withEntries(host, header, address, entries -> {
+            int end = 0;
+            while (end < entries.capacity() && takes(number(entries, end), value(entries, end))) {
+                end += Uapi.KvmMsrEntry.SIZE;
+            }
+            if (end < entries.capacity()) {
+                host.note(VmAnswer.MSRS_STOP);
+            }
+            for (int at = 0; at < end; at += Uapi.KvmMsrEntry.SIZE) {
+                put(number(entries, at), value(entries, at));
+            }
+            return end / Uapi.KvmMsrEntry.SIZE;
+        });
     }
 
-    private static int number(ByteBuffer entries, int entry) {
-        return entries.getInt(entry * Uapi.KvmMsrEntry.SIZE + Uapi.KvmMsrEntry.INDEX);
+    private static int withEntries(Host host, ByteBuffer header, long address, ToIntFunction<ByteBuffer> answer) {
+        int count = header.getInt(Uapi.KvmMsrs.NMSRS);
+        return Integer.compareUnsigned(count, TOO_MANY) >= 0
+                ? host.refuse(VmAnswer.MSRS_MANY)
+                : host.copied(address + Uapi.KvmMsrs.SIZE, count * Uapi.KvmMsrEntry.SIZE, answer);
     }
 
-    private static long value(ByteBuffer entries, int entry) {
-        return entries.getLong(entry * Uapi.KvmMsrEntry.SIZE + Uapi.KvmMsrEntry.DATA);
+    private static int number(ByteBuffer entries, int at) {
+        return entries.getInt(at + Uapi.KvmMsrEntry.INDEX);
+    }
+
+    private static long value(ByteBuffer entries, int at) {
+        return entries.getLong(at + Uapi.KvmMsrEntry.DATA);
+    }
+
+    // Values
+
+    /** The value of an MSR; null if there is none. NotModelledException for one that real kernels may have. */
+    private @Nullable Long value(int number) {
+        if (number == APIC_BASE) {
+            return apicBase.getAsLong();
+        }
+        if (LapicMsrs.covers(number)) {
+            return lapic.has(number) ? lapic.get(number) : null;
+        }
+        if (!isKept(number)) {
+            refuseIfAnyHas(number, "");
+            return null;
+        }
+        return switch (number) {
+            case TSC -> tsc.read();
+            case DEADLINE -> lapic.deadline();
+            default -> values.getOrDefault(number, initial(number));
+        };
+    }
+
+    private static @Nullable Long feature(Host host, int number) {
+        Long value = FEATURES.get(number);
+        if (value == null) {
+            refuseIfAnyHas(number, " of the processor");
+        } else {
+            host.note(SetupAnswer.MSRS_OF_PROCESSOR);
+        }
+        return value;
+    }
+
+    /** @throws NotModelledException if processors, KVM or Hyper-V have registers near the number */
+    private static void refuseIfAnyHas(int number, String of) {
+        if (number >= 0 && number < 0x2000
+                || number >>> 16 == 0xc000
+                || number >>> 16 == 0xc001
+                || number >>> 8 == 0x4b564d
+                || number >>> 12 == 0x40000) {
+            throw new NotModelledException("MSR " + X86Msr.text(number) + of);
+        }
     }
 
     private void put(int number, long value) {
-        if (number == X86Msr.TSC.number()) {
-            tsc.write(value);
-        } else if (number == DEADLINE) {
-            lapic.setDeadline(value);
-        } else if (number != APIC_BASE) {
-            boolean address = number == X86Msr.SYSENTER_ESP.number() || number == X86Msr.SYSENTER_EIP.number();
-            values.put(number, address ? canonical(value) : value);
+        switch (number) {
+            case TSC -> tsc.write(value);
+            case DEADLINE -> lapic.setDeadline(value);
+            case SYSENTER_ESP, SYSENTER_EIP -> values.put(number, canonical(value));
+            default -> values.put(number, value);
         }
     }
 
-    private boolean takes(Host host, int number, long value) {
-        if (!has(number)) {
+    private boolean takes(int number, long value) {
+        boolean ofLapic = LapicMsrs.covers(number);
+        if (ofLapic ? !lapic.has(number) : value(number) == null) {
             return false;
         }
-        if (LapicMsrs.covers(number)) {
+        boolean ofProcessor = OF_PROCESSOR.contains(number) || number == APIC_BASE;
+        if (ofLapic || ofProcessor && value != (number == APIC_BASE ? apicBase.getAsLong() : 0)) {
             throw new NotModelledException("setting MSR " + X86Msr.text(number));
         }
-        if (number == DEADLINE) {
-            if (value != 0) {
-                tsc.checkModelled();
-            }
-            return true;
-        }
-        if (OF_PROCESSOR.contains(number) || number == APIC_BASE) {
-            if (value != 0 && value != get(number) || value == 0 && number == APIC_BASE) {
-                throw new NotModelledException("setting MSR " + X86Msr.text(number));
-            }
+        if (ofProcessor) {
             host.note(SetupAnswer.MSRS_OF_PROCESSOR);
             return true;
         }
         if (FIXED.contains(number)) {
             return areTypes(value, MTRR_TYPES);
         }
-        return number >= VARIABLE && number < VARIABLE_END
-                ? takesRange(number, value)
-                : takes(X86Msr.of(number).orElseThrow(), value);
+        if (number >= VARIABLE && number < VARIABLE_END) {
+            boolean isBase = number % 2 == 0;
+            boolean valid = (value & (isBase ? BASE_RESERVED : MASK_RESERVED)) == 0;
+            return valid && (!isBase || isType(value & BYTE, MTRR_TYPES)) && isAddress(value);
+        }
+        if (number == DEADLINE && value != 0) {
+            tsc.checkModelled();
+        }
+        return switch (X86Msr.of(number).orElseThrow()) {
+            case LSTAR, CSTAR, KERNEL_GS_BASE -> canonical(value) == value;
+            case PAT -> areTypes(value, PAT_TYPES);
+            case MTRR_DEF_TYPE -> (value & ~MTRR_BITS) == 0 && isType(value & BYTE, MTRR_TYPES);
+            case KVM_OLD_SYSTEM_TIME, KVM_OLD_WALL_CLOCK, KVM_SYSTEM_TIME, KVM_WALL_CLOCK ->
+                isModelled(value == 0, "a clock of KVM");
+            default -> true;
+        };
     }
 
-    private static boolean takesRange(int number, long value) {
-        boolean base = number % 2 == 0;
-        if ((value & (base ? BASE_RESERVED : MASK_RESERVED)) != 0 || base && !isType(value & BYTE, MTRR_TYPES)) {
-            return false;
-        }
-        if (value >>> ADDRESS_BITS != 0) {
-            throw new NotModelledException("a range of memory types beyond 64 GiB");
+    private static boolean isModelled(boolean modelled, String otherwise) {
+        if (!modelled) {
+            throw new NotModelledException(otherwise);
         }
         return true;
     }
 
-    private static long canonical(long address) {
-        return address << CANONICAL >> CANONICAL;
+    private static boolean isAddress(long value) {
+        return isModelled(value >>> ADDRESS_BITS == 0, "a range of memory types beyond 64 GiB");
     }
 
-    private static boolean takes(X86Msr msr, long value) {
-        return switch (msr) {
-            case LSTAR, CSTAR, KERNEL_GS_BASE -> canonical(value) == value;
-            case PAT -> areTypes(value, PAT_TYPES);
-            case MTRR_DEF_TYPE -> (value & ~MTRR_BITS) == 0 && isType(value & BYTE, MTRR_TYPES);
-            case KVM_OLD_SYSTEM_TIME, KVM_OLD_WALL_CLOCK, KVM_SYSTEM_TIME, KVM_WALL_CLOCK -> {
-                if (value != 0) {
-                    throw new NotModelledException("a clock of KVM");
-                }
-                yield true;
-            }
-            default -> true;
-        };
+    private static long canonical(long address) {
+        return address << CANONICAL_SHIFT >> CANONICAL_SHIFT;
     }
 
     private static boolean areTypes(long value, int types) {

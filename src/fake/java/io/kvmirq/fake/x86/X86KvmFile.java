@@ -7,7 +7,6 @@ import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.file.Requests;
 import io.kvmirq.fake.kvm.Attribute;
 import io.kvmirq.fake.kvm.KvmFile;
-import io.kvmirq.fake.x86.cpu.ExtendedState;
 import io.kvmirq.fake.x86.cpu.GuestCpuid;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiTable;
@@ -27,7 +26,7 @@ public final class X86KvmFile extends KvmFile {
             .inHeader(
                     Uapi.KVM_GET_MSR_FEATURE_INDEX_LIST,
                     (kvm, header, address) -> kvm.list(List.copyOf(Msrs.FEATURES.keySet()), header, address))
-            .inHeader(Uapi.KVM_GET_MSRS, X86KvmFile::getFeatures)
+            .inHeader(Uapi.KVM_GET_MSRS, (kvm, header, address) -> Msrs.getFeatures(kvm.host, header, address))
             .in(Uapi.KVM_GET_DEVICE_ATTR, X86KvmFile::getAttribute)
             .in(Uapi.KVM_HAS_DEVICE_ATTR, X86KvmFile::hasAttribute);
 
@@ -63,7 +62,7 @@ public final class X86KvmFile extends KvmFile {
 
     private int getAttribute(ByteBuffer structure) {
         int refused = hasAttribute(structure);
-        long features = Attribute.of(structure).group() == ENCRYPTED ? 0 : ExtendedState.SUPPORTED;
+        long features = Attribute.of(structure).group() == ENCRYPTED ? 0 : KeptState.XCR0_OF_HOST;
         ByteBuffer value =
                 ByteBuffer.allocate(Long.BYTES).order(ByteOrder.nativeOrder()).putLong(0, features);
         return refused < 0 ? refused : host.put(Attribute.of(structure).address(), value, Long.BYTES);
@@ -82,19 +81,6 @@ public final class X86KvmFile extends KvmFile {
         return refused < 0
                 ? refused
                 : host.copyOut(address, header.putInt(Uapi.KvmCpuid2.NENT, 1), Uapi.KvmCpuid2.SIZE);
-    }
-
-    /** The values of MSRs that describe the processor. */
-    private int getFeatures(ByteBuffer header, long address) {
-        int count = header.getInt(Uapi.KvmMsrs.NMSRS);
-        if (Integer.compareUnsigned(count, Msrs.TOO_MANY) >= 0) {
-            return host.refuse(VmAnswer.MSRS_MANY);
-        }
-        return host.copied(address + Uapi.KvmMsrs.SIZE, count * Uapi.KvmMsrEntry.SIZE, entries -> {
-            int done = Msrs.getFeatures(host, entries);
-            int copied = host.copyOut(address + Uapi.KvmMsrs.SIZE, entries, entries.capacity());
-            return copied < 0 ? copied : done;
-        });
     }
 
     private int list(List<Integer> msrs, ByteBuffer header, long address) {

@@ -11,7 +11,6 @@ import io.kvmirq.fake.kvm.Attribute;
 import io.kvmirq.fake.kvm.MemorySlots;
 import io.kvmirq.fake.kvm.VcpuFile;
 import io.kvmirq.fake.posting.PostingVcpu;
-import io.kvmirq.fake.x86.cpu.DebugRegisters;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiTable;
 import java.nio.ByteBuffer;
@@ -31,7 +30,7 @@ final class X86VcpuFile extends VcpuFile {
     /** The bit position of the type in a request number. */
     private static final int TYPE_SHIFT = 8;
 
-    private static final Requests<X86VcpuFile> REQUESTS = new Requests<X86VcpuFile>(
+    private static final Requests<X86VcpuFile> REQUESTS = KeptState.addTo(new Requests<X86VcpuFile>(
                     VmAnswer.VCPU_UNKNOWN_REQUEST, number -> Requests.name(UapiTable.FileKind.VCPU, number))
             .value(Uapi.KVM_RUN, X86VcpuFile::run)
             .value(Uapi.KVM_SET_SIGNAL_MASK, (vcpu, set) -> vcpu.setSignals(set))
@@ -49,17 +48,8 @@ final class X86VcpuFile extends VcpuFile {
             .in(Uapi.KVM_SET_SREGS, X86VcpuFile::setSegments)
             .out(Uapi.KVM_GET_REGS, X86VcpuFile::getRegisters)
             .in(Uapi.KVM_SET_REGS, (vcpu, registers) -> vcpu.cpu.setRegisters(registers))
-            .inHeader(Uapi.KVM_GET_MSRS, (vcpu, header, address) -> vcpu.saved.getMsrs(header, address))
-            .inHeader(Uapi.KVM_SET_MSRS, (vcpu, header, address) -> vcpu.saved.setMsrs(header, address))
-            .out(Uapi.KVM_GET_FPU, (vcpu, to) -> vcpu.saved.getFpu(to))
-            .in(Uapi.KVM_SET_FPU, (vcpu, from) -> vcpu.saved.setFpu(from))
-            .out(Uapi.KVM_GET_XSAVE, (vcpu, to) -> vcpu.saved.getXsave(to))
-            .out(Uapi.KVM_GET_XSAVE2, (vcpu, to) -> vcpu.saved.getXsave(to))
-            .in(Uapi.KVM_SET_XSAVE, (vcpu, area) -> vcpu.saved.setXsave(area))
-            .out(Uapi.KVM_GET_XCRS, (vcpu, to) -> vcpu.saved.getXcrs(to))
-            .in(
-                    Uapi.KVM_SET_XCRS,
-                    (vcpu, from) -> vcpu.saved.setXcrs(from, vcpu.cpu.cpuid().xcr0()))
+            .inHeader(Uapi.KVM_GET_MSRS, (vcpu, header, address) -> vcpu.msrs.get(header, address))
+            .inHeader(Uapi.KVM_SET_MSRS, (vcpu, header, address) -> vcpu.msrs.set(header, address))
             .out(Uapi.KVM_GET_VCPU_EVENTS, X86VcpuFile::getEvents)
             .in(Uapi.KVM_SET_VCPU_EVENTS, X86VcpuFile::setEvents)
             .value(Uapi.KVM_GET_TSC_KHZ, (vcpu, argument) -> vcpu.tsc.rate().get())
@@ -68,17 +58,15 @@ final class X86VcpuFile extends VcpuFile {
                     (vcpu, rate) -> vcpu.host.refuse(vcpu.tsc.rate().set((int) rate)))
             .inHeader(Uapi.KVM_GET_CPUID2, (vcpu, header, address) -> vcpu.cpuid.get(header, address))
             .value(Uapi.KVM_SMI, (vcpu, argument) -> vcpu.requestManagement())
-            .out(Uapi.KVM_GET_DEBUGREGS, X86VcpuFile::getDebugRegisters)
-            .in(Uapi.KVM_SET_DEBUGREGS, (vcpu, registers) -> vcpu.host.refuse(vcpu.debug.load(registers)))
             .in(Uapi.KVM_ENABLE_CAP, X86VcpuFile::enable)
             .in(Uapi.KVM_GET_DEVICE_ATTR, X86VcpuFile::getAttribute)
             .in(Uapi.KVM_SET_DEVICE_ATTR, X86VcpuFile::setAttribute)
-            .in(Uapi.KVM_HAS_DEVICE_ATTR, X86VcpuFile::hasAttribute);
+            .in(Uapi.KVM_HAS_DEVICE_ATTR, X86VcpuFile::hasAttribute));
 
     private final Optional<FakeLapic> lapic;
     private final FakeCpu cpu;
-    private final DebugRegisters debug = new DebugRegisters();
-    private final SavedState saved;
+    private final KeptState kept;
+    private final Msrs msrs;
     private final CpuidCalls cpuid;
 
     private int state;
@@ -99,8 +87,8 @@ final class X86VcpuFile extends VcpuFile {
         this.tsc =
                 lapic.map(apic -> apic.timer().tsc()).orElseGet(() -> new TimeStampCounter(vm.host(), vm.settings()));
         LapicMsrs ofLapic = new LapicMsrs(vm.host(), lapic);
-        this.saved = new SavedState(
-                vm.host(), new Msrs(ofLapic, tsc, () -> cpu.base().get()));
+        this.msrs = new Msrs(vm.host(), ofLapic, tsc, () -> cpu.base().get());
+        this.kept = new KeptState(vm.host(), () -> cpu.cpuid().xcr0());
         this.cpuid = new CpuidCalls(vm.host(), cpu);
     }
 
@@ -135,7 +123,7 @@ final class X86VcpuFile extends VcpuFile {
             throw new NotModelledException("running a vCPU in the state AP_RESET_HOLD");
         }
         cpu.events().checkModelled(cpu.isHalted());
-        debug.checkModelled();
+        kept.checkModelled();
         cpu.registers().checkModelled();
         if ((shared.getLong(Uapi.KvmRun.KVM_VALID_REGS) | shared.getLong(Uapi.KvmRun.KVM_DIRTY_REGS)) != 0) {
             throw new NotModelledException("registers in kvm_run (KVM_CAP_SYNC_REGS)");
@@ -251,9 +239,8 @@ final class X86VcpuFile extends VcpuFile {
         return host.refuse(cpu.events().load(vm.reportedEvents(), from, lapic.isPresent(), awaitsStartup));
     }
 
-    private int getDebugRegisters(ByteBuffer to) {
-        debug.save(to);
-        return 0;
+    KeptState kept() {
+        return kept;
     }
 
     // States
@@ -265,7 +252,7 @@ final class X86VcpuFile extends VcpuFile {
         }
         if (lapic.get().takeInit()) {
             cpu.reset();
-            debug.reset();
+            kept.reset();
             enter(cpu.base().isBoot() ? Uapi.KVM_MP_STATE_RUNNABLE : Uapi.KVM_MP_STATE_INIT_RECEIVED);
         }
         if (lapic.get().events().takeStartup() && state == Uapi.KVM_MP_STATE_INIT_RECEIVED) {

@@ -27,6 +27,9 @@ public final class CpuidLeaves {
     /** Leaf 1 of a processor without AVX, as guests of kvm_pvm read it. */
     private static final int MACHINE_ECX = 0x46d8_0203;
 
+    /** XCR0 of the host. */
+    private static final int X87_AND_SSE = 3;
+
     private static final int MACHINE_EDX = 0x178b_fbff;
     /** EAX of leaf 0xd, index 1: XSAVEOPT, XSAVEC and XGETBV. */
     private static final int MACHINE_XSAVE = 7;
@@ -121,7 +124,7 @@ public final class CpuidLeaves {
     /** Sets XSAVE sizes; 0 for an entry without significant index, as the kernel finds no index 0xffffffff. */
     private static void putXsave(ByteBuffer leaves, int at) {
         int index = isIndexed(leaves, at) ? leaves.getInt(at + KvmCpuidEntry2.INDEX) : -1;
-        int xcr0 = (int) ExtendedState.SUPPORTED;
+        int xcr0 = X87_AND_SSE;
         leaves.putInt(at + KvmCpuidEntry2.EAX, index == 0 ? xcr0 : index == 1 ? MACHINE_XSAVE : 0)
                 .putInt(at + KvmCpuidEntry2.EBX, 0)
                 .putInt(at + KvmCpuidEntry2.ECX, index == 0 ? AREA : 0)
