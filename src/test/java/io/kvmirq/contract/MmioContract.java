@@ -53,12 +53,7 @@ class MmioContract extends KernelSuite {
         "800e00f803, 1, 0x37", // or $3
         "812600f8f00f, 2, 0x230", // and $0xff0
         "832e00f801, 2, 0x1233", // sub $1
-        "860600f8, 1, 5", // xchg
-        "870600f8, 2, 5",
-        "d02600f8, 1, 0x68", // shl
-        "c12e00f804, 2, 0x123", // shr $4
-        "f61600f8, 1, 0xcb", // not
-        "f71e00f8, 2, 0xedcc", // neg
+        "c12600f804, 2, 0x2340", // shl $4
         "fe0600f8, 1, 0x35", // inc
         "ff0e00f8, 2, 0x1233", // dec
     })
@@ -67,9 +62,7 @@ class MmioContract extends KernelSuite {
         guest.runToRead(NOWHERE, size, 0x1234);
         guest.runToMmio(NOWHERE, size, Integer.decode(written));
         guest.runTo(TOLD);
-        boolean exchanges = code.startsWith("86") || code.startsWith("87");
-        int read = size == 1 ? 0x34 : 0x1234;
-        assertThat(registers(guest).getShort(0)).isEqualTo((short) (exchanges ? read : 5));
+        assertThat(registers(guest).getShort(0)).isEqualTo((short) 5);
     }
 
     /** Comparisons, and operations whose result is a register. */
@@ -78,11 +71,8 @@ class MmioContract extends KernelSuite {
         "3a0600f8, 1, 0x5", // cmp (NOWHERE), %al
         "380600f8, 1, 0x5",
         "803e00f805, 1, 0x5",
-        "840600f8, 1, 0x5", // test
-        "f60600f805, 1, 0x5",
         "020600f8, 1, 0x39", // add
         "230600f8, 2, 0x4", // and
-        "0fb60600f8, 1, 0x34", // movzx
         "8b0600f8, 2, 0x1234", // mov
     })
     void operandIsOneRead(String code, int size, String result) {
@@ -164,40 +154,11 @@ class MmioContract extends KernelSuite {
     /** And four of two pages without memory. */
     @Test
     void changeOfTwoPagesIsFourExits() {
-        RealModeGuest guest = guest("b80001" + DS_FROM_AX + "66f716ffef");
+        RealModeGuest guest = guest("b80001" + DS_FROM_AX + "668336ffefff");
         guest.runToRead(0xffff, 1, 0x78);
         guest.runToRead(0x10000, 3, 0x123456);
         guest.runToMmio(0xffff, 1, 0x87);
         guest.runToMmio(0x10000, 3, 0xedcba9);
         guest.runTo(TOLD);
-    }
-
-    // Strings
-
-    private static final String POINTERS = "be00f8" + "bf10f8"; // mov $0xf800, %si; mov $0xf810, %di
-
-    @Test
-    void stringsReadAndWriteWhatIsNotMemory() {
-        RealModeGuest guest = guest(POINTERS + "ac" + "aa" + "a5" + "ba9000" + "6e");
-        guest.runToRead(NOWHERE, 1, 0x42);
-        guest.runToMmio(NOWHERE + 0x10, 1, 0x42);
-        guest.runToRead(NOWHERE + 1, 2, 0x1234);
-        guest.runToMmio(NOWHERE + 0x11, 2, 0x1234);
-        guest.runToRead(NOWHERE + 3, 1, 0x77);
-        guest.runTo(0x90);
-        assertThat(guest.written()).isEqualTo(0x77);
-        guest.runTo(TOLD);
-    }
-
-    /** {@code rep movsb} of two bytes, from no memory into memory. */
-    @Test
-    void repeatedStringIsAnExitForEachElement() {
-        RealModeGuest guest = guest("be00f8" + "bf00e0" + "b90200" + "f3a4");
-        guest.runToRead(NOWHERE, 1, 1);
-        guest.runToRead(NOWHERE + 1, 1, 2);
-        guest.runTo(TOLD);
-        assertThat(guest.at(0xe000)).isOne();
-        assertThat(guest.at(0xe001)).isEqualTo(2);
-        assertThat(registers(guest).getShort(16)).as("CX").isZero();
     }
 }

@@ -24,8 +24,7 @@ final class VcpuSteps {
     private static final int CR2 = 232;
 
     /** Of one byte each: what has no effect on a program, and what a program is about. */
-    private static final String[] INSTRUCTIONS = {
-        "90", "fb", "fb", "fb", "fa", "f4", "9c9d", "1617", "fbf4", "fb90", "5058"
+    private static final String[] INSTRUCTIONS = {"90", "fb", "fb", "fb", "fa", "f4", "8cd08ed0", "fbf4", "fb90", "5058"
     };
 
     /** OUT and IN of the VMM's, memory that is and that is not. */

@@ -3,7 +3,7 @@ package io.kvmirq.fake.x86.cpu;
 
 /**
  * Arithmetic on operands of 1, 2 or 4 bytes, and the status flags that it leaves. Undefined flags are 0, except OF of a
- * shift by more than one, which is set by the last bit. Source: Intel SDM vol. 2, "ADD", "AND", "SHL" and the others.
+ * shift by more than one, which is set by the last bit. Source: Intel SDM vol. 2, "ADD", "AND" and "SHL".
  */
 final class Arithmetic {
     static final int CARRY = 1;
@@ -19,20 +19,19 @@ final class Arithmetic {
     static final int SUB = 5;
     static final int CMP = 7;
     private static final int OR = 1;
-    private static final int ADC = 2;
-    private static final int SBB = 3;
     private static final int AND = 4;
     private static final int XOR = 6;
-    /** The numbers of shifts in opcodes. */
-    private static final int SHR = 5;
-
-    private static final int SAR = 7;
     private static final int COUNT = 0x1f;
 
     private final GeneralRegisters registers;
 
     Arithmetic(GeneralRegisters registers) {
         this.registers = registers;
+    }
+
+    /** Whether an operation is not ADC or SBB, whose numbers are 2 and 3. */
+    static boolean has(int operation) {
+        return operation >> 1 != 1;
     }
 
     private static long mask(int size) {
@@ -43,7 +42,7 @@ final class Arithmetic {
         return (value >>> Byte.SIZE * size - 1 & 1) != 0;
     }
 
-    boolean has(int flag) {
+    private boolean isSet(int flag) {
         return (registers.flags() & flag) != 0;
     }
 
@@ -61,12 +60,9 @@ final class Arithmetic {
     int compute(int operation, int first, int second, int size) {
         long a = first & mask(size);
         long b = second & mask(size);
-        int carry = has(CARRY) ? 1 : 0;
         return switch (operation) {
-            case ADD -> add(a, b, 0, size);
-            case ADC -> add(a, b, carry, size);
-            case SUB, CMP -> subtract(a, b, 0, size);
-            case SBB -> subtract(a, b, carry, size);
+            case ADD -> add(a, b, size);
+            case SUB, CMP -> subtract(a, b, size);
             case OR -> leave(a | b, size, false, false, false);
             case AND -> leave(a & b, size, false, false, false);
             case XOR -> leave(a ^ b, size, false, false, false);
@@ -74,18 +70,14 @@ final class Arithmetic {
         };
     }
 
-    void test(int first, int second, int size) {
-        compute(AND, first, second, size);
-    }
-
-    private int add(long a, long b, int carry, int size) {
-        long sum = a + b + carry;
+    private int add(long a, long b, int size) {
+        long sum = a + b;
         boolean overflow = isNegative((a ^ sum) & (b ^ sum), size);
         return leave(sum, size, sum > mask(size), ((a ^ b ^ sum) & ADJUST) != 0, overflow);
     }
 
-    private int subtract(long a, long b, int borrow, int size) {
-        long difference = a - b - borrow;
+    private int subtract(long a, long b, int size) {
+        long difference = a - b;
         boolean overflow = isNegative((a ^ b) & (a ^ difference), size);
         return leave(difference, size, difference < 0, ((a ^ b ^ difference) & ADJUST) != 0, overflow);
     }
@@ -98,17 +90,11 @@ final class Arithmetic {
         return result;
     }
 
-    /** @param operation 4 SHL, 5 SHR, 7 SAR */
-    int shift(int operation, int value, int count, int size) {
+    int shiftLeft(int value, int count, int size) {
         int by = count & COUNT;
         long a = value & mask(size);
         if (by == 0) {
             return (int) a;
-        }
-        if (operation == SHR || operation == SAR) {
-            long source = operation == SAR && isNegative(a, size) ? a | ~mask(size) : a;
-            boolean carry = (source >> by - 1 & 1) != 0;
-            return leave(source >> by, size, carry, false, operation == SHR && by == 1 && isNegative(a, size));
         }
         boolean carry = isNegative(a << by - 1, size);
         return leave(a << by, size, carry, false, carry != isNegative(a << by, size));
@@ -118,14 +104,14 @@ final class Arithmetic {
     boolean holds(int condition) {
         boolean holds =
                 switch (condition >> 1 & 7) {
-                    case 0 -> has(OVERFLOW);
-                    case 1 -> has(CARRY);
-                    case 2 -> has(ZERO);
-                    case 3 -> has(CARRY) || has(ZERO);
-                    case 4 -> has(SIGN);
-                    case 5 -> has(PARITY);
-                    case 6 -> has(SIGN) != has(OVERFLOW);
-                    default -> has(ZERO) || has(SIGN) != has(OVERFLOW);
+                    case 0 -> isSet(OVERFLOW);
+                    case 1 -> isSet(CARRY);
+                    case 2 -> isSet(ZERO);
+                    case 3 -> isSet(CARRY) || isSet(ZERO);
+                    case 4 -> isSet(SIGN);
+                    case 5 -> isSet(PARITY);
+                    case 6 -> isSet(SIGN) != isSet(OVERFLOW);
+                    default -> isSet(ZERO) || isSet(SIGN) != isSet(OVERFLOW);
                 };
         return holds == ((condition & 1) == 0);
     }

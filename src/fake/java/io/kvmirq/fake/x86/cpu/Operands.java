@@ -17,10 +17,8 @@ final class Operands {
 
     /** The names of all modelled instructions. */
     private static final String KNOWN =
-            "adc, add, and, call, clc, cld, cli, cmp, dec, hlt, in, inc, int, iret, jcc, jcxz, jmp,"
-                    + " lea, lgdt, lidt, lods, loop, mov, movs, movzx, neg, nop, not, or, out, outs, pop, push,"
-                    + " rdmsr, ret, sar, sbb, shl, shr, stc, std, sti, stos, sub, test, wrmsr, xchg and xor, with"
-                    + " operands of 8, 16 and 32 bits and addresses of 16";
+            "add, and, call, cli, cmp, dec, hlt, in, inc, iret, jcc, jmp, mov, nop, or, out, pop, popa, push, pusha,"
+                    + " rdmsr, ret, shl, sti, sub, wrmsr and xor, with operands of 8, 16 and 32 bits and addresses of 16";
 
     /** Segments of {@link SystemRegisters}, by their numbers in opcodes. */
     private static final int[] SEGMENTS = {
@@ -40,8 +38,6 @@ final class Operands {
     /** The segment of a prefix; -1 for none. */
     private int override;
 
-    private boolean repeats;
-
     private int modrm;
     private int offset;
     private int segment;
@@ -57,16 +53,6 @@ final class Operands {
         start = (int) registers.ip();
         wide = Short.BYTES;
         override = -1;
-        repeats = false;
-    }
-
-    /** The prefix REP. */
-    void repeat() {
-        repeats = true;
-    }
-
-    boolean repeats() {
-        return repeats;
     }
 
     int start() {
@@ -77,12 +63,10 @@ final class Operands {
         return wide;
     }
 
-    void widen() {
-        wide = Integer.BYTES;
-    }
-
-    void override(int number) {
-        override = SEGMENTS[number];
+    void requireKnown(boolean known) {
+        if (!known) {
+            throw unknown();
+        }
     }
 
     /** The exception for an instruction that is not modelled, with its address and first bytes. */
@@ -97,6 +81,21 @@ final class Operands {
     }
 
     // Bytes of the instruction
+
+    /** Fetches the prefixes of operand size and segment, and the opcode. */
+    int fetchOpcode() {
+        while (true) {
+            int next = fetch8();
+            switch (next) {
+                case 0x26, 0x2e, 0x36, 0x3e -> override = SEGMENTS[next >> 3 & 3];
+                case 0x64, 0x65 -> override = SEGMENTS[next & 7];
+                case 0x66 -> wide = Integer.BYTES;
+                default -> {
+                    return next;
+                }
+            }
+        }
+    }
 
     int fetch8() {
         long ip = registers.ip();
@@ -175,22 +174,13 @@ final class Operands {
         return modrm >>> 3 & 7;
     }
 
-    /** The segment in the reg field; -1 for none. */
     int segmentField() {
-        return field() < SEGMENTS.length ? SEGMENTS[field()] : -1;
+        requireKnown(field() < SEGMENTS.length);
+        return SEGMENTS[field()];
     }
 
-    int offset() {
-        return offset;
-    }
-
-    long address() {
-        return data(segment, offset);
-    }
-
-    /** An address in a segment, unless a prefix names another one. */
-    long data(int unless, int at) {
-        return system.address(override < 0 ? unless : override, at & 0xffff);
+    private long address() {
+        return system.address(override < 0 ? segment : override, offset);
     }
 
     int read(int size) {

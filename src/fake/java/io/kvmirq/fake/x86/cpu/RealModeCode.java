@@ -7,18 +7,27 @@ import static io.kvmirq.fake.x86.cpu.GeneralRegisters.EDX;
 import static io.kvmirq.fake.x86.cpu.GeneralRegisters.ESP;
 
 import io.kvmirq.NotModelledException;
+import io.kvmirq.explain.VmAnswer;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.kvm.MemorySlots;
 
 /**
- * Executes the instructions of a guest in real mode. Others throw {@link NotModelledException}, which lists the
- * modelled ones. Opcodes: Intel SDM vol. 2, appendix A.
+ * Executes the instructions that the guests of kvmirq and of its tests have, in real mode. Others throw {@link
+ * NotModelledException}, which lists the modelled ones. Opcodes: Intel SDM vol. 2, appendix A. Exits: {@code
+ * kvm_fast_pio_out()} in arch/x86/kvm/x86.c.
  */
 public final class RealModeCode implements GuestCode {
     private static final int REGISTERS = 8;
-    /** The mask of flags that PUSHF stores, and that POPF and IRET load. */
-    private static final int FLAGS = 0xffff;
+    private static final int HLT = 0xf4;
+    /** The number of PUSH and SHL and the last number of INC and DEC in ModRM. */
+    private static final int SHL = 4;
 
+    private static final int DEC = 1;
+    private static final long NOWHERE = -1;
+    /** The port whose OUT increments RIP before the exit; firmware relies on it (KVM_X86_QUIRK_OUT_7E_INC_RIP). */
+    private static final int PASSED_AT_ONCE = 0x7e;
+
+    private final Host host;
     /** Whether KVM executes the instructions in software, as kvm_pvm does. */
     private final boolean emulated;
 
@@ -29,11 +38,18 @@ public final class RealModeCode implements GuestCode {
     private final Operands operands;
     private final Arithmetic arithmetic;
     private final VcpuEvents events;
+    private final GuestBus bus;
     private final GuestMsrs msrs;
-    private final Accesses accesses;
-    private final DataInstructions data;
     /** The interrupt shadow that the instruction begins: the next instruction runs before any interrupt. */
     private int shadow;
+
+    /** The size of an IN that waits for the VMM's answer, in bytes; 0 for none. */
+    private int reads;
+    /** The address of the next instruction, for RIP after that IN is complete or at the run after an OUT. */
+    private int next;
+
+    /** The address of an OUT that has exited; {@link #NOWHERE} for none. */
+    private long out = NOWHERE;
 
     public RealModeCode(
             Host host,
@@ -43,22 +59,23 @@ public final class RealModeCode implements GuestCode {
             MemorySlots slots,
             GuestBus bus,
             GuestMsrs msrs) {
+        this.host = host;
         this.emulated = host.build().pvm();
         this.memory = new RealModeMemory(host, slots);
         this.registers = registers;
         this.system = system;
         this.events = events;
+        this.bus = bus;
         this.msrs = msrs;
         this.dataMemory = new DataMemory(host, memory, bus);
         this.operands = new Operands(registers, system, memory, dataMemory);
         this.arithmetic = new Arithmetic(registers);
-        this.accesses = new Accesses(host, registers, system, dataMemory, bus, operands);
-        this.data = new DataInstructions(registers, operands, arithmetic);
     }
 
     /** INIT. */
     public void reset() {
-        accesses.reset();
+        reads = 0;
+        out = NOWHERE;
         dataMemory.reset();
     }
 
@@ -79,7 +96,7 @@ public final class RealModeCode implements GuestCode {
 
     @Override
     public boolean isReading() {
-        return accesses.isReading() || dataMemory.isReading();
+        return reads != 0 || dataMemory.isReading();
     }
 
     @Override
@@ -92,24 +109,29 @@ public final class RealModeCode implements GuestCode {
         if (dataMemory.isReading()) {
             return !dataMemory.complete() || step() == Outcome.EXITS;
         }
-        accesses.completeRead();
+        registers.set(EAX, reads, (int) bus.answer(reads));
+        registers.setIp(next);
+        reads = 0;
         events.setShadow(VcpuEvents.NO_SHADOW);
         return false;
     }
 
-    /** Completes an OUT at the start of a run. */
+    /** Moves RIP past an OUT that has exited, at the start of a run; RIP stays if the VMM has changed it. */
     public void completeOut() {
-        if (accesses.completeOut()) {
+        if (out != NOWHERE && out == place()) {
+            registers.setIp(next);
             events.setShadow(VcpuEvents.NO_SHADOW);
         }
+        out = NOWHERE;
+    }
+
+    /** {@code kvm_get_linear_rip()}. */
+    private long place() {
+        return system.address(SystemRegisters.CODE, (int) registers.ip());
     }
 
     @Override
     public void enter(int vector, boolean ofLapic) {
-        enter(vector);
-    }
-
-    private void enter(int vector) {
         operands.push(registers.flags(), Short.BYTES);
         operands.push(system.selector(SystemRegisters.CODE), Short.BYTES);
         operands.push((int) registers.ip(), Short.BYTES);
@@ -123,14 +145,14 @@ public final class RealModeCode implements GuestCode {
 
     @Override
     public Outcome step() {
-        operands.begin();
         shadow = VcpuEvents.NO_SHADOW;
+        operands.begin();
         try {
-            int opcode = prefixed();
-            boolean halts = opcode == 0xf4;
-            boolean exits = !halts && execute(opcode);
+            int opcode = operands.fetchOpcode();
+            boolean halts = opcode == HLT;
+            boolean exits = !halts && execute(opcode, (opcode & 1) == 0 ? 1 : operands.wide(), operands.wide());
             exits |= dataMemory.exits();
-            if (!isReading() && !accesses.isAtOut()) {
+            if (!isReading() && out == NOWHERE) {
                 events.setShadow(shadow);
             }
             return halts ? Outcome.HALTS : exits ? Outcome.EXITS : Outcome.GOES_ON;
@@ -143,279 +165,135 @@ public final class RealModeCode implements GuestCode {
         }
     }
 
-    /** Fetches the prefixes and the opcode. */
-    private int prefixed() {
-        while (true) {
-            int next = operands.fetch8();
-            switch (next) {
-                case 0x26, 0x2e, 0x36, 0x3e -> operands.override(next >> 3 & 3);
-                case 0x64, 0x65 -> operands.override(next & 7);
-                case 0x66 -> operands.widen();
-                case 0xf3 -> operands.repeat();
-                default -> {
-                    return next;
+    /** @return whether the guest exits to the VMM */
+    private boolean execute(int opcode, int size, int wide) {
+        int register = opcode & 7;
+        switch (opcode >> 3) {
+            case 0x8, 0x9 -> {
+                int by = opcode >> 3 == 0x8 ? 1 : -1;
+                registers.set(register, wide, arithmetic.step(registers.get(register, wide), by, wide));
+            }
+            case 0xa -> operands.push(registers.get(register, wide), wide);
+            case 0xb -> registers.set(register, wide, operands.pop(wide));
+            case 0xe, 0xf -> jump(operands.fetchSigned(), arithmetic.holds(opcode));
+            case 0x10, 0x11 -> modrm(opcode, size);
+            case 0x16 -> registers.set(register, 1, operands.fetch8());
+            case 0x17 -> registers.set(register, wide, operands.fetch(wide));
+            case 0x1c, 0x1d -> {
+                return jumpOrPort(opcode, size, wide);
+            }
+            default -> {
+                if (opcode < 0x40 && register < 6) {
+                    compute(opcode >> 3, register, size);
+                } else {
+                    single(opcode, size, wide);
                 }
             }
         }
+        return false;
     }
 
-    /** The operand size: 1 if the opcode's lowest bit is 0. */
-    private int size(int opcode) {
-        return (opcode & 1) == 0 ? 1 : operands.wide();
-    }
-
-    /** @return whether the guest exits to the VMM */
-    private boolean execute(int opcode) {
-        if (operands.repeats() && !Accesses.isString(opcode)) {
-            throw operands.unknown();
-        }
-        if (DataInstructions.has(opcode)) {
-            data.execute(opcode, size(opcode));
-            return false;
-        }
-        return switch (opcode >> 4) {
-            case 0x0, 0x1 -> {
-                stackSegment(opcode);
-                yield false;
-            }
-            case 0x5 -> {
-                stack(opcode);
-                yield false;
-            }
-            case 0x6 -> immediateOrAll(opcode);
-            case 0x7 -> {
-                int by = operands.fetchSigned();
-                jump(arithmetic.holds(opcode), by);
-                yield false;
-            }
-            case 0x8 -> {
-                moveSegment(opcode);
-                yield false;
-            }
-            case 0x9 -> {
-                exchangeOrFlags(opcode);
-                yield false;
-            }
-            case 0xa -> memoryOrString(opcode);
-            case 0xc -> {
-                returns(opcode);
-                yield false;
-            }
-            case 0xe -> loopOrPort(opcode);
-            case 0xf -> {
-                flagsOrGroup(opcode);
-                yield false;
-            }
-            default -> throw operands.unknown();
-        };
-    }
-
-    private void jump(boolean taken, int by) {
+    private void jump(int by, boolean taken) {
         if (taken) {
             registers.setIp(registers.ip() + by & 0xffff);
         }
     }
 
-    // The stack
-
-    private void stack(int opcode) {
-        int size = operands.wide();
-        int register = opcode & 7;
-        if ((opcode & 8) == 0) {
-            operands.push(registers.get(register, size), size);
-        } else {
-            registers.set(register, size, operands.pop(size));
+    /** The forms of ADD to CMP. */
+    private void compute(int operation, int form, int size) {
+        operands.requireKnown(Arithmetic.has(operation));
+        if (form >= 4) {
+            int result = arithmetic.compute(operation, registers.get(EAX, size), operands.fetch(size), size);
+            if (operation != Arithmetic.CMP) {
+                registers.set(EAX, size, result);
+            }
+            return;
+        }
+        operands.fetchModrm();
+        int first = operands.read(size);
+        int second = registers.get(operands.field(), size);
+        boolean toRegister = form >= 2;
+        int result = arithmetic.compute(operation, toRegister ? second : first, toRegister ? first : second, size);
+        if (operation != Arithmetic.CMP && toRegister) {
+            registers.set(operands.field(), size, result);
+        } else if (operation != Arithmetic.CMP) {
+            operands.write(size, result);
         }
     }
 
-    /** PUSH and POP of ES, CS, SS and DS. */
-    private void stackSegment(int opcode) {
-        if (opcode == 0x0f) {
-            twoBytes(operands.fetch8());
-            return;
-        }
-        int[] segments = {SystemRegisters.EXTRA, SystemRegisters.CODE, SystemRegisters.STACK, SystemRegisters.DATA};
-        int segment = segments[opcode >> 3];
-        int size = operands.wide();
-        if ((opcode & 1) == 0) {
-            operands.push(system.selector(segment), size);
-        } else {
-            select(segment, operands.pop(size));
+    private void modrm(int opcode, int size) {
+        operands.fetchModrm();
+        int field = operands.field();
+        switch (opcode) {
+            case 0x80, 0x81, 0x83 -> {
+                operands.requireKnown(Arithmetic.has(field));
+                int first = operands.read(size);
+                int second = opcode == 0x83 ? operands.fetchSigned() : operands.fetch(size);
+                int result = arithmetic.compute(field, first, second, size);
+                if (field != Arithmetic.CMP) {
+                    operands.write(size, result);
+                }
+            }
+            case 0x88, 0x89 -> operands.write(size, registers.get(field, size));
+            case 0x8a, 0x8b -> registers.set(field, size, operands.read(size));
+            case 0x8c -> operands.write(Short.BYTES, system.selector(operands.segmentField()));
+            case 0x8e -> select(operands.segmentField(), operands.read(Short.BYTES));
+            case 0xc1 -> {
+                operands.requireKnown(field == SHL);
+                int value = operands.read(size);
+                operands.write(size, arithmetic.shiftLeft(value, operands.fetch8(), size));
+            }
+            case 0xc6, 0xc7 -> operands.write(size, operands.fetch(size));
+            default -> {
+                operands.requireKnown(opcode >= 0xfe && field <= DEC);
+                operands.write(size, arithmetic.step(operands.read(size), field == DEC ? -1 : 1, size));
+            }
         }
     }
 
     private void select(int segment, int selector) {
-        system.select(segment, selector & 0xffff);
+        operands.requireKnown(segment != SystemRegisters.CODE);
+        system.select(segment, selector);
         if (segment == SystemRegisters.STACK && beginsShadow(VcpuEvents.SHADOW_OF_SS)) {
             shadow = VcpuEvents.SHADOW_OF_SS;
         }
     }
 
-    /** PUSHA, POPA, PUSH of a number, OUTS. */
-    private boolean immediateOrAll(int opcode) {
-        int size = operands.wide();
+    /** Instructions of one byte, and those with an address or with two bytes. */
+    private void single(int opcode, int size, int wide) {
         switch (opcode) {
+            case 0x0f -> modelRegister(operands.fetch8());
             case 0x60 -> {
                 int stack = registers.get(ESP);
                 for (int i = 0; i < REGISTERS; i++) {
-                    operands.push(i == ESP ? stack : registers.get(i), size);
+                    operands.push(i == ESP ? stack : registers.get(i), wide);
                 }
             }
             case 0x61 -> {
                 for (int i = REGISTERS - 1; i >= 0; i--) {
-                    int value = operands.pop(size);
+                    int value = operands.pop(wide);
                     if (i != ESP) {
-                        registers.set(i, size, value);
+                        registers.set(i, wide, value);
                     }
                 }
             }
-            case 0x68 -> operands.push(operands.fetch(size), size);
-            case 0x6a -> operands.push(operands.fetchSigned(), size);
-            case 0x6e, 0x6f -> {
-                return accesses.string(opcode, size(opcode));
+            case 0x90 -> {}
+            case 0xa0, 0xa1 -> {
+                operands.fetchAddress();
+                registers.set(EAX, size, operands.read(size));
             }
-            default -> throw operands.unknown();
-        }
-        return false;
-    }
-
-    // Moves
-
-    /** MOV to and from a segment register. */
-    private void moveSegment(int opcode) {
-        operands.fetchModrm();
-        int segment = requireSegment();
-        if (opcode == 0x8c) {
-            operands.write(Short.BYTES, system.selector(segment));
-        } else if (segment == SystemRegisters.CODE) {
-            throw operands.unknown();
-        } else {
-            select(segment, operands.read(Short.BYTES));
-        }
-    }
-
-    private int requireSegment() {
-        if (operands.segmentField() < 0) {
-            throw operands.unknown();
-        }
-        return operands.segmentField();
-    }
-
-    /** TEST of a number, MOV of an immediate address, and strings. */
-    private boolean memoryOrString(int opcode) {
-        int size = size(opcode);
-        if (opcode == 0xa8 || opcode == 0xa9) {
-            arithmetic.test(registers.get(EAX, size), operands.fetch(size), size);
-            return false;
-        }
-        if (Accesses.isString(opcode)) {
-            return accesses.string(opcode, size);
-        }
-        if (opcode > 0xa3) {
-            throw operands.unknown();
-        }
-        operands.fetchAddress();
-        if (opcode < 0xa2) {
-            registers.set(EAX, size, operands.read(size));
-        } else {
-            operands.write(size, registers.get(EAX, size));
-        }
-        return false;
-    }
-
-    // Flags, returns
-
-    /** NOP and XCHG, PUSHF and POPF. */
-    private void exchangeOrFlags(int opcode) {
-        int size = operands.wide();
-        if (opcode < 0x98) {
-            int value = registers.get(EAX, size);
-            registers.set(EAX, size, registers.get(opcode & 7, size));
-            registers.set(opcode & 7, size, value);
-        } else if (opcode == 0x9c) {
-            operands.push(registers.flags(), size);
-        } else if (opcode == 0x9d) {
-            registers.setFlags(GeneralRegisters.checked(operands.pop(size) & FLAGS));
-        } else {
-            throw operands.unknown();
-        }
-    }
-
-    /** RET, INT and IRET. */
-    private void returns(int opcode) {
-        switch (opcode) {
-            case 0xc3 -> registers.setIp(operands.pop(operands.wide()) & 0xffff);
-            case 0xcd -> enter(operands.fetch8());
-            case 0xcf -> {
-                if (operands.wide() != Short.BYTES) {
-                    throw operands.unknown();
-                }
-                registers.setIp(operands.pop(Short.BYTES));
-                system.select(SystemRegisters.CODE, operands.pop(Short.BYTES));
-                registers.setFlags(GeneralRegisters.checked(operands.pop(Short.BYTES)));
-                events.endOfNmi();
+            case 0xa2, 0xa3 -> {
+                operands.fetchAddress();
+                operands.write(size, registers.get(EAX, size));
             }
-            default -> throw operands.unknown();
-        }
-    }
-
-    /** LOOP, calls and jumps, IN and OUT. */
-    private boolean loopOrPort(int opcode) {
-        int size = size(opcode);
-        switch (opcode) {
-            case 0xe2 -> {
-                int by = operands.fetchSigned();
-                registers.set(ECX, Short.BYTES, registers.get(ECX) - 1);
-                jump(registers.get(ECX, Short.BYTES) != 0, by);
-            }
-            case 0xe3 -> {
-                int by = operands.fetchSigned();
-                jump(registers.get(ECX, Short.BYTES) == 0, by);
-            }
-            case 0xe4, 0xe5 -> {
-                return accesses.in(operands.fetch8(), size);
-            }
-            case 0xe6, 0xe7 -> {
-                return accesses.out(operands.fetch8(), size);
-            }
-            case 0xe8 -> {
-                int by = operands.fetch(operands.wide());
-                operands.push((int) registers.ip(), operands.wide());
-                jump(true, by);
-            }
-            case 0xe9 -> jump(true, operands.fetch(operands.wide()));
-            case 0xea -> {
-                int to = operands.fetch(operands.wide());
-                system.select(SystemRegisters.CODE, operands.fetch16());
-                registers.setIp(to & 0xffff);
-            }
-            case 0xeb -> jump(true, operands.fetchSigned());
-            case 0xec, 0xed -> {
-                return accesses.in(registers.get(EDX, Short.BYTES), size);
-            }
-            case 0xee, 0xef -> {
-                return accesses.out(registers.get(EDX, Short.BYTES), size);
-            }
-            default -> throw operands.unknown();
-        }
-        return false;
-    }
-
-    private void flagsOrGroup(int opcode) {
-        int flags = registers.flags();
-        switch (opcode) {
-            case 0xf8 -> registers.setFlags(flags & ~Arithmetic.CARRY);
-            case 0xf9 -> registers.setFlags(flags | Arithmetic.CARRY);
-            case 0xfa -> registers.setFlags(flags & ~GeneralRegisters.INTERRUPT_FLAG);
+            case 0xfa -> registers.setFlags(registers.flags() & ~GeneralRegisters.INTERRUPT_FLAG);
             case 0xfb -> {
                 boolean begins = beginsShadow(VcpuEvents.SHADOW_OF_STI) && (emulated || !registers.interruptsOn());
                 shadow = begins ? VcpuEvents.SHADOW_OF_STI : VcpuEvents.NO_SHADOW;
-                registers.setFlags(flags | GeneralRegisters.INTERRUPT_FLAG);
+                registers.setFlags(registers.flags() | GeneralRegisters.INTERRUPT_FLAG);
             }
-            case 0xfc -> registers.setFlags(flags & ~GeneralRegisters.DIRECTION_FLAG);
-            case 0xfd -> registers.setFlags(flags | GeneralRegisters.DIRECTION_FLAG);
-            case 0xfe, 0xff -> stepOrGo(size(opcode));
-            default -> throw operands.unknown();
+            case 0xc1, 0xc6, 0xc7, 0xfe, 0xff -> modrm(opcode, size);
+            default -> returns(opcode, wide);
         }
     }
 
@@ -424,60 +302,81 @@ public final class RealModeCode implements GuestCode {
         return emulated ? (events.shadow() & kind) == 0 : !events.isShadowed();
     }
 
-    /** INC and DEC; of 16 or 32 bits also CALL, JMP and PUSH. */
-    private void stepOrGo(int size) {
-        operands.fetchModrm();
-        int value = operands.read(size);
-        int operation = operands.field();
-        if (operation <= 1) {
-            operands.write(size, arithmetic.step(value, operation == 0 ? 1 : -1, size));
-        } else if (operation == 2 && size > 1) {
-            operands.push((int) registers.ip(), size);
-            registers.setIp(value & 0xffff);
-        } else if (operation == 4 && size > 1) {
-            registers.setIp(value & 0xffff);
-        } else if (operation == 6 && size > 1) {
-            operands.push(value, size);
+    /** WRMSR and RDMSR. */
+    private void modelRegister(int opcode) {
+        operands.requireKnown(opcode == 0x30 || opcode == 0x32);
+        if (opcode == 0x30) {
+            long low = Integer.toUnsignedLong(registers.get(EAX));
+            msrs.write(registers.get(ECX), (long) registers.get(EDX) << Integer.SIZE | low);
         } else {
-            throw operands.unknown();
+            long value = msrs.read(registers.get(ECX));
+            registers.set(EAX, (int) value);
+            registers.set(EDX, (int) (value >>> Integer.SIZE));
         }
     }
 
-    private void twoBytes(int opcode) {
-        switch (opcode) {
-            case 0x01 -> {
-                operands.fetchModrm();
-                boolean loads = operands.field() == 2 || operands.field() == 3;
-                if (!loads || operands.isRegister()) {
-                    throw operands.unknown();
-                }
-                long at = operands.address();
-                int base = memory.read(at + Short.BYTES, Integer.BYTES);
-                system.setTable(
-                        operands.field() == 3,
-                        memory.read(at, Short.BYTES),
-                        operands.wide() == Short.BYTES ? base & 0xffffff : Integer.toUnsignedLong(base));
-            }
-            case 0x30 -> {
-                long low = Integer.toUnsignedLong(registers.get(EAX));
-                msrs.write(registers.get(ECX), (long) registers.get(EDX) << Integer.SIZE | low);
-            }
-            case 0x32 -> {
-                long value = msrs.read(registers.get(ECX));
-                registers.set(EAX, (int) value);
-                registers.set(EDX, (int) (value >>> Integer.SIZE));
-            }
-            case 0xb6, 0xb7 -> {
-                operands.fetchModrm();
-                registers.set(operands.field(), operands.wide(), operands.read(opcode == 0xb6 ? 1 : Short.BYTES));
-            }
-            default -> {
-                if (opcode >> 4 != 8) {
-                    throw operands.unknown();
-                }
-                int by = operands.fetch(operands.wide());
-                jump(arithmetic.holds(opcode), by);
-            }
+    /** RET and IRET. */
+    private void returns(int opcode, int wide) {
+        operands.requireKnown(opcode == 0xc3 || opcode == 0xcf && wide == Short.BYTES);
+        registers.setIp(operands.pop(wide) & 0xffff);
+        if (opcode == 0xcf) {
+            system.select(SystemRegisters.CODE, operands.pop(Short.BYTES));
+            registers.setFlags(GeneralRegisters.checked(operands.pop(Short.BYTES)));
+            events.endOfNmi();
         }
+    }
+
+    private boolean jumpOrPort(int opcode, int size, int wide) {
+        switch (opcode) {
+            case 0xe4, 0xe5 -> {
+                return in(operands.fetch8(), size);
+            }
+            case 0xe6, 0xe7 -> {
+                return out(operands.fetch8(), size);
+            }
+            case 0xe8 -> {
+                int by = operands.fetch(wide);
+                operands.push((int) registers.ip(), wide);
+                jump(by, true);
+            }
+            case 0xe9 -> jump(operands.fetch(wide), true);
+            case 0xeb -> jump(operands.fetchSigned(), true);
+            case 0xec, 0xed -> {
+                return in(registers.get(EDX, Short.BYTES), size);
+            }
+            case 0xee, 0xef -> {
+                return out(registers.get(EDX, Short.BYTES), size);
+            }
+            default -> throw operands.unknown();
+        }
+        return false;
+    }
+
+    /** @return whether this IN exits to the VMM */
+    private boolean in(int port, int size) {
+        if (bus.isServed(port, size)) {
+            registers.set(EAX, size, bus.readServed(port, size));
+            return false;
+        }
+        bus.readPort(port, size, 1);
+        host.note(VmAnswer.VCPU_READ_WAITS);
+        reads = size;
+        next = (int) registers.ip();
+        registers.setIp(operands.start());
+        return true;
+    }
+
+    /** Executes OUT. RIP moves at the exit if KVM emulates it, otherwise at the next run. */
+    private boolean out(int port, int size) {
+        boolean exits = bus.writePort(port, size, registers.get(EAX, size));
+        if (exits) {
+            host.note(VmAnswer.VCPU_OUT_PASSED);
+        }
+        if (exits && !emulated && port != PASSED_AT_ONCE) {
+            next = (int) registers.ip();
+            registers.setIp(operands.start());
+            out = place();
+        }
+        return exits;
     }
 }

@@ -186,12 +186,6 @@ public final class SystemRegisters {
         values.putShort(segment * SEGMENT + SELECTOR, (short) selector).putLong(segment * SEGMENT, selector * 16L);
     }
 
-    /** LGDT and LIDT. */
-    void setTable(boolean interrupts, int limit, long base) {
-        int at = interrupts ? IDT : GDT;
-        values.putLong(at, base).putLong(at + Long.BYTES, limit & TABLE_LIMIT);
-    }
-
     /** The address of a vector's entry. */
     long entry(int vector) {
         if (Short.toUnsignedInt(values.getShort(IDT + Long.BYTES)) < REAL_MODE_TABLE) {
