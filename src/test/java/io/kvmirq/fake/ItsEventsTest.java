@@ -7,6 +7,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.kvmirq.Errno;
+import io.kvmirq.MsiMessage;
 import io.kvmirq.PciAddress;
 import io.kvmirq.VcpuId;
 import io.kvmirq.arch.gic.VlpiObstacle;
@@ -150,6 +151,24 @@ class ItsEventsTest {
                 .contains("give all memory of the guest that it may write");
         irq.unmask();
         assertThat(irq.predicted()).as("as it was").isEqualTo(to(GicV4World.LPI, 0));
+    }
+
+    /** The entry of device 0x2010 is in the second page of 64 KiB. */
+    @Test
+    void allPagesOfTheDeviceTableAreRead() {
+        long first = 0x5000_0000L;
+        int device = 0x2010;
+        GuestMemory more = world.vm.addMemory(first, 0x3_0000);
+        world.service.its().writeRegister(Its.CTLR, 0);
+        world.service.its().writeRegister(Its.BASER_DEVICES, Its.VALID | 1 | first);
+        world.service.its().writeRegister(Its.CTLR, Its.ENABLED);
+        world.service.mapDevice(device, first + 0x2_0000);
+        irq.reroute(MsiMessage.toIts(GuestIts.ITS, device, 0));
+        irq.mask();
+        ItsEvents events = new ItsEvents(world.service.its(), List.of(world.service.memory(), more));
+        assertThat(events.tell(forwarding)).isEmpty();
+        irq.unmask();
+        assertThat(irq.predicted()).as("by the entry in the last page").isEqualTo(to(GicV4World.LPI, 0));
     }
 
     /** A guest may point its ITS at a ROM of the VMM. */

@@ -165,6 +165,25 @@ class ForwardedPathTest {
         }
     }
 
+    /** Two vCPUs exchange their logical ids: VT-d's entry stays, and of AVIC's no event says whether KVM wrote it. */
+    @ParameterizedTest
+    @ValueSource(strings = {"vtd-posting", "amd-avic"})
+    void vcpuOfAPathIsThatOfItsEntry(String profile) {
+        try (ForwardWorld world = new ForwardWorld(profile);
+                Forwarding forwarding = Forwarding.of(world.vm, world.device)) {
+            VcpuId second = new VcpuId(1);
+            world.first.setLapic(world.first.lapic().set(X86Lapic.Name.LDR, 1 << 24));
+            world.second.setLapic(world.second.lapic().set(X86Lapic.Name.LDR, 2 << 24));
+            ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), new MsiMessage(0xfee02004L, 0x31));
+            assertThat(irq.path().vcpu()).isEqualTo(new Known.Predicted<>(second));
+            world.second.setLapic(world.second.lapic().set(X86Lapic.Name.LDR, 1 << 24));
+            world.first.setLapic(world.first.lapic().set(X86Lapic.Name.LDR, 2 << 24));
+            assertThat(irq.path().vcpu().known())
+                    .as("the vCPU of the entry, not the one that the message means now")
+                    .isEqualTo(profile.equals("vtd-posting") ? Optional.of(second) : Optional.empty());
+        }
+    }
+
     /** The path names the moment at which the LAPICs were read or set. */
     @Test
     void logicalMessageSaysWhenTheLapicsWereRead() {

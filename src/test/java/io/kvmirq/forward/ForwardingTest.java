@@ -104,6 +104,16 @@ class ForwardingTest {
                 .containsExactly("vfioIrqsSet", "fdClose", "irqfdDeassign", "fdClose", "routesSet");
     }
 
+    /** VFIO signals the eventfd as for a message of the device. */
+    @Test
+    void triggerGoesByVfio() {
+        ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), message(0x31));
+        irq.trigger();
+        assertThat(world.fake.messages().waiting())
+                .as("the source is the vector, and not the program")
+                .containsExactly("vector 0 of MSI-X of 0000:3b:00.0, in IRR of vcpu 0, vector 0x31");
+    }
+
     @Test
     void maskedInterruptArrivesOnce() {
         ForwardedIrq irq = four().get(3);
@@ -348,7 +358,7 @@ class ForwardingTest {
 
     @Test
     void kindsExcludeEachOther() {
-        four();
+        forwarding.forward(world.device.msix().get(0), message(0x30));
         world.faults.listen();
         assertThatThrownBy(() -> forwarding.forward(world.device.intx(), PIN))
                 .isInstanceOf(IllegalStateException.class)

@@ -170,6 +170,12 @@ public final class GuestIts {
         send(ItsCommand.mapEvent(DEVICE, event, lpi(event), vcpu));
     }
 
+    /** Maps event 0 of another device, whose table of events is at an address of its own. */
+    public void mapDevice(int device, long events) {
+        send(ItsCommand.mapDevice(device, EVENT_BITS, events));
+        send(ItsCommand.mapEvent(device, 0, lpi(0), 0));
+    }
+
     /** MOVI: the event goes to another vCPU. */
     public void move(int event, int vcpu) {
         long[] words = ItsCommand.MOVI.ofEvent(DEVICE, event);
