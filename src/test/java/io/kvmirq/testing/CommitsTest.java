@@ -50,10 +50,11 @@ class CommitsTest {
 
     @Test
     void eachRuleIsHeldFromTheFirstCommitThatIsChecked() throws Exception {
-        assertThat(check().said()).startsWith("commits: not looked at, ");
+        Program.Ended none = new Program.Ended(0, "commits: 0 checked, 0 wrong\n");
+        assertThat(check()).isEqualTo(none);
         git("init", "-q");
         commit("An early one; of two things");
-        assertThat(check().said()).startsWith("commits: not looked at, this clone does not reach back");
+        assertThat(check()).isEqualTo(none);
         commit("Cut the library into five artifacts", WHY);
         commit("x".repeat(72), WHY);
         assertThat(check()).isEqualTo(new Program.Ended(0, "commits: 1 checked, 0 wrong\n"));
@@ -64,10 +65,9 @@ class CommitsTest {
         commit("Mend it", "Signed-off-by: a <a@example.com>");
         Program.Ended ended = check();
         assertThat(ended.code()).isEqualTo(1);
-        assertThat(ended.said())
-                .contains("has 73 characters: expected at most 72", "joins two changes", "ends with a full stop")
-                .contains("commits: 6 checked, 5 wrong");
-        assertThat(ended.said().lines().filter(line -> line.contains("it has no body")))
-                .hasSize(2);
+        assertThat(ended.said().lines())
+                .hasSize(6)
+                .anyMatch(line -> line.contains("(Mend one; mend another): expected a subject of one change"))
+                .endsWith("commits: 6 checked, 5 wrong");
     }
 }
