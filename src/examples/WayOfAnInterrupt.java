@@ -13,6 +13,7 @@ import io.kvmirq.host.HostInterrupts;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.Vm;
+import io.kvmirq.path.InterruptPath;
 import io.kvmirq.vfio.VfioDevice;
 
 /** Prints the way of a posted interrupt whose vCPU has run and is in user space. */
@@ -35,7 +36,9 @@ class WayOfAnInterrupt {
                 vcpu.run();
                 // on this machine: Files.readString(Path.of("/proc/interrupts"))
                 String interrupts = fake.hostFiles().text("proc/interrupts").orElseThrow();
-                System.out.print(irq.path(new HostInterrupts(interrupts)));
+                InterruptPath path = irq.path(new HostInterrupts(interrupts));
+                path.links().forEach(System.out::println);
+                path.claims().forEach(System.out::println);
             }
         }
     }

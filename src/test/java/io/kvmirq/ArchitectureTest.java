@@ -143,7 +143,7 @@ class ArchitectureTest {
     @Test
     void noRegularExpressionReadsOurTexts() {
         String texts =
-                "io.kvmirq.diag.(\\w+.)?((Listing|Sources).Row|Link|Claim|Chain|Finding|Remedy|Evidence|VfioOutlook.Refusal)";
+                "io.kvmirq.(diag|path).(\\w+.)?((Listing|Sources).Row|Link|Claim|InterruptPath|Finding|Remedy|Evidence|VfioOutlook.Refusal)";
         assertThat(CLASSES.stream()
                         .filter(one -> one.getName().matches("io.kvmirq.cli.*(Text|Json|Terminal|ListCommand|Table)")
                                 || calls(one, texts, "value|text|whyNot|why|interrupt|from|remed(y|ies)"))

@@ -4,6 +4,7 @@ package io.kvmirq.diag;
 import io.kvmirq.arch.apic.InhibitReason;
 import io.kvmirq.host.facts.HostKvm;
 import io.kvmirq.path.Known;
+import io.kvmirq.path.Remedy;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.LinkedHashMap;

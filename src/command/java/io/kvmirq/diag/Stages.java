@@ -14,6 +14,7 @@ import io.kvmirq.host.trace.ProbeCounts.Raised;
 import io.kvmirq.host.trace.ProbeCounts.Starved;
 import io.kvmirq.host.trace.ProbeCounts.Taken;
 import io.kvmirq.host.trace.ProbeCounts.Unrouted;
+import io.kvmirq.path.Hop;
 import io.kvmirq.uapi.Uapi;
 import java.util.ArrayList;
 import java.util.Collection;

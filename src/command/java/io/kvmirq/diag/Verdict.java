@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.diag;
 
+import io.kvmirq.path.Hop;
+import io.kvmirq.path.InterruptPath;
+import io.kvmirq.path.Link;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Optional;
@@ -22,7 +25,7 @@ public record Verdict(Optional<Hop> broken, boolean counted, Optional<Hop> doubt
      * @param others links beside the chains, such as those of VMMs
      * @param stages the stages that a watch counted
      */
-    public static Verdict of(List<Chain> chains, List<Link> others, List<Stages> stages) {
+    public static Verdict of(List<InterruptPath> chains, List<Link> others, List<Stages> stages) {
         Optional<Hop> broken =
                 first(chains.stream().flatMap(chain -> chain.fails().stream()), hops(others, Link.State.BROKEN));
         Optional<Hop> all = first(broken.stream(), stages.stream().flatMap(one -> one.at().stream()));
@@ -59,7 +62,28 @@ public record Verdict(Optional<Hop> broken, boolean counted, Optional<Hop> doubt
      */
     public OptionalInt exitCode(boolean strict) {
         return broken.isPresent()
-                ? OptionalInt.of(broken.get().exitCode())
-                : strict && doubtful.isPresent() ? OptionalInt.of(doubtful.get().doubtCode()) : OptionalInt.empty();
+                ? OptionalInt.of(exitCode(broken.get()))
+                : strict && doubtful.isPresent() ? OptionalInt.of(doubtCode(doubtful.get())) : OptionalInt.empty();
+    }
+
+    /** The exit code if this is the first broken hop of a path; 0 for a guest vector, which cannot break. */
+    public static int exitCode(Hop hop) {
+        return switch (hop) {
+            case HOST_IRQ -> 10;
+            case DEVICE_VECTOR -> 11;
+            case EVENTFD -> 12;
+            case IRQFD -> 13;
+            case GSI -> 14;
+            case GUEST_VECTOR -> 0;
+            case VCPU -> 16;
+            case POSTING -> 17;
+            case DEVICE -> 18;
+            case VMM -> 19;
+        };
+    }
+
+    /** The exit code with {@code --strict} if no hop is broken and this is the first one in doubt. */
+    public static int doubtCode(Hop hop) {
+        return exitCode(hop) + 20;
     }
 }

@@ -15,7 +15,8 @@ import io.kvmirq.mirror.Event;
 import io.kvmirq.mirror.HeldMessage;
 import io.kvmirq.mirror.Posting;
 import io.kvmirq.mirror.PredictedIrq;
-import io.kvmirq.path.Known;
+import io.kvmirq.mirror.Producer;
+import io.kvmirq.path.InterruptPath;
 import io.kvmirq.undo.Undo;
 import io.kvmirq.vfio.Armed;
 import io.kvmirq.vfio.ArmedIrq;
@@ -147,39 +148,39 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     }
 
     /**
-     * The current path of the interrupt, without its host irq: eventfd, GSI, guest vector, vCPU, the fields of the
-     * remapping entry, and the vCPU's descriptor. Each fact states whether it was set up, is predicted or is unknown. After
-     * {@link #close} only the device is named.
+     * The current path of the interrupt, without its host irq: eventfd, mechanism, GSI, guest vector, vCPU, and whether
+     * hardware posts it; its remarks name the predicted fields of the remapping entry and of the vCPU's descriptor. {@link
+     * InterruptPath#known} states whether a fact was set up, is predicted or is unknown. After {@link #close} only the
+     * device is named.
      */
-    public final ForwardedPath path() {
-        return path(new Known.Unknown<>("no HostIrqs was given"));
+    public final InterruptPath path() {
+        return path(Optional.empty(), "no HostIrqs was given");
     }
 
     /**
      * The current path as in {@link #path()}, with the host irq that {@code host} finds, such as {@link
      * io.kvmirq.host.HostInterrupts}.
      */
-    public final ForwardedPath path(HostIrqs host) {
+    public final InterruptPath path(HostIrqs host) {
         Objects.requireNonNull(host, "host is null");
-        return path(host.of(irq())
-                .<Known<HostIrq>>map(Known.Observed::new)
-                .orElseGet(() -> new Known.Unknown<>("the host's files show no host irq of " + irq())));
+        return path(host.of(irq()), "the host's files show no host irq of " + irq());
     }
 
-    private ForwardedPath path(Known<HostIrq> hostIrq) {
+    private InterruptPath path(Optional<HostIrq> hostIrq, String unseen) {
         synchronized (lock()) {
+            Producer device = ForwardedEvents.producer(irq());
             if (isEnded()) {
-                return ForwardedPath.closed(ForwardedEvents.producer(irq()));
+                return ForwardedPath.closed(device);
             }
-            ForwardedPath.Ends ends = new ForwardedPath.Ends(
-                    ForwardedEvents.producer(irq()),
-                    event().id(),
-                    gsi(),
-                    message(),
-                    mechanism(),
-                    isMasked(),
-                    !forwarding.vm().isArm64());
-            return ForwardedPath.of(hostIrq, ends, forwarding.mirror().now());
+            return new ForwardedPath(
+                            device,
+                            event().id(),
+                            gsi(),
+                            message(),
+                            mechanism(),
+                            isMasked(),
+                            !forwarding.vm().isArm64())
+                    .of(hostIrq, unseen, forwarding.mirror().now());
         }
     }
 

@@ -43,8 +43,13 @@ public record Producer(DeviceName device, Kind kind, int number) {
         }
     }
 
+    /** The interrupt without its device, such as {@code MSI-X 3} or {@code INTx}. */
+    public String interrupt() {
+        return kind.label() + (kind == Kind.INTX ? "" : " " + number);
+    }
+
     @Override
     public String toString() {
-        return device + " " + kind.label() + (kind == Kind.INTX ? "" : " " + number);
+        return device + " " + interrupt();
     }
 }

@@ -11,20 +11,21 @@ import java.util.function.Function;
  * @param <T> the type of the value
  */
 public sealed interface Known<T> {
+    /** A fact with its value. */
+    sealed interface Fact<T> extends Known<T> {
+        /** The value. */
+        T value();
+    }
+
     /** The value, whatever its source; empty if it is not known. */
     default Optional<T> known() {
-        return Optional.empty();
+        return this instanceof Fact<T> fact ? Optional.of(fact.value()) : Optional.empty();
     }
 
     /** A fact that this process set up. */
-    record SetUp<T>(T value) implements Known<T> {
+    record SetUp<T>(T value) implements Fact<T> {
         public SetUp {
             Objects.requireNonNull(value, "value is null");
-        }
-
-        @Override
-        public Optional<T> known() {
-            return Optional.of(value);
         }
 
         @Override
@@ -34,14 +35,9 @@ public sealed interface Known<T> {
     }
 
     /** A fact that files of the host show. */
-    record Observed<T>(T value) implements Known<T> {
+    record Observed<T>(T value) implements Fact<T> {
         public Observed {
             Objects.requireNonNull(value, "value is null");
-        }
-
-        @Override
-        public Optional<T> known() {
-            return Optional.of(value);
         }
 
         @Override
@@ -50,15 +46,22 @@ public sealed interface Known<T> {
         }
     }
 
-    /** A fact that follows from the set-up by the rules of kernel and hardware. */
-    record Predicted<T>(T value) implements Known<T> {
-        public Predicted {
+    /** A fact that follows from what files show, if processes do what such processes do. */
+    record Inferred<T>(T value) implements Fact<T> {
+        public Inferred {
             Objects.requireNonNull(value, "value is null");
         }
 
         @Override
-        public Optional<T> known() {
-            return Optional.of(value);
+        public String toString() {
+            return value + " (inferred)";
+        }
+    }
+
+    /** A fact that follows from the set-up by the rules of kernel and hardware. */
+    record Predicted<T>(T value) implements Fact<T> {
+        public Predicted {
+            Objects.requireNonNull(value, "value is null");
         }
 
         @Override

@@ -16,13 +16,13 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.PciAddress;
 import io.kvmirq.contract.World.PinRoute;
-import io.kvmirq.diag.Chain;
-import io.kvmirq.diag.Hop;
 import io.kvmirq.diag.screens.DeviceChains;
 import io.kvmirq.diag.screens.LiveChains;
 import io.kvmirq.diag.sources.Live;
 import io.kvmirq.diag.sources.LiveWindow;
 import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.path.Hop;
+import io.kvmirq.path.InterruptPath;
 import java.io.IOException;
 import java.util.List;
 import org.junit.jupiter.api.AfterEach;
@@ -113,7 +113,7 @@ class LineProbesContract extends VfioSuite {
                 .anyMatch(one -> one.startsWith("irqfd after the handler: median in ("))
                 .contains("by a worker " + interrupts + " a pin: " + interrupts + " raised")
                 .endsWith("loses nothing");
-        Chain chain = LiveChains.of(live, after)
+        InterruptPath chain = LiveChains.of(live, after)
                 .of(DeviceChains.of(after, after.pci(address).orElseThrow(), 0));
         assertThat(value(chain, Hop.EVENTFD)).isEqualTo("id " + LiveProbesContract.eventfdId(event));
         assertThat(value(chain, Hop.IRQFD))

@@ -5,13 +5,13 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeFalse;
 
 import io.kvmirq.PciAddress;
-import io.kvmirq.diag.Chain;
 import io.kvmirq.diag.Stages;
 import io.kvmirq.diag.screens.DeviceChains;
 import io.kvmirq.diag.screens.LiveChains;
 import io.kvmirq.diag.sources.Live;
 import io.kvmirq.diag.sources.LiveWindow;
 import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.path.InterruptPath;
 import io.kvmirq.testing.RealKvm;
 import java.io.BufferedReader;
 import java.io.IOException;
@@ -110,7 +110,7 @@ class LinuxDevicesOnPcTest {
         assertThat(stages.stages())
                 .filteredOn(one -> one.label().equals("taken"))
                 .allSatisfy(one -> assertThat(one.count().orElse(0)).isGreaterThanOrEqualTo(reads));
-        Chain files = DeviceChains.of(after, after.pci(device).orElseThrow(), 0);
+        InterruptPath files = DeviceChains.of(after, after.pci(device).orElseThrow(), 0);
         assertThat(files.fails()).isEmpty();
         assertThat(LiveChains.of(live, after).of(files).fails()).isEmpty();
     }

@@ -6,14 +6,14 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.kvmirq.PciAddress;
 import io.kvmirq.cli.Cli;
-import io.kvmirq.diag.Chain;
-import io.kvmirq.diag.Hop;
 import io.kvmirq.diag.Stages;
 import io.kvmirq.diag.screens.DeviceChains;
 import io.kvmirq.diag.screens.LiveChains;
 import io.kvmirq.diag.sources.Live;
 import io.kvmirq.diag.sources.LiveWindow;
 import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.path.Hop;
+import io.kvmirq.path.InterruptPath;
 import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.RealKvm;
 import io.kvmirq.testing.SeenCalls;
@@ -147,7 +147,7 @@ class LinuxDevicesOnProbesTest {
         ProcessHandle vmm = ProbedChainsContract.child().orElseThrow();
         PciAddress device = PciAddress.parse(address);
         Live live;
-        List<Chain> probed = new ArrayList<>();
+        List<InterruptPath> probed = new ArrayList<>();
         List<Map<Hop, String>> seen = new ArrayList<>();
         List<Map<Hop, String>> own = new ArrayList<>();
         try {

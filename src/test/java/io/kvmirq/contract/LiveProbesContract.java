@@ -11,9 +11,6 @@ import io.kvmirq.InterruptVector;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.PciAddress;
 import io.kvmirq.VcpuId;
-import io.kvmirq.diag.Chain;
-import io.kvmirq.diag.Hop;
-import io.kvmirq.diag.Link;
 import io.kvmirq.diag.Stages;
 import io.kvmirq.diag.screens.DeviceChains;
 import io.kvmirq.diag.screens.LiveChains;
@@ -21,13 +18,15 @@ import io.kvmirq.diag.sources.Live;
 import io.kvmirq.diag.sources.LiveHost;
 import io.kvmirq.diag.sources.LiveWindow;
 import io.kvmirq.forward.ForwardedIrq;
-import io.kvmirq.forward.ForwardedPath;
 import io.kvmirq.forward.Forwarding;
 import io.kvmirq.forward.KvmVfio;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kvm.Vm;
+import io.kvmirq.path.Hop;
+import io.kvmirq.path.InterruptPath;
+import io.kvmirq.path.Link;
 import io.kvmirq.testing.Numbers;
 import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.undo.Undo;
@@ -140,7 +139,7 @@ class LiveProbesContract extends VfioSuite {
         };
     }
 
-    static String value(Chain chain, Hop hop) {
+    static String value(InterruptPath chain, Hop hop) {
         return chain.link(hop).flatMap(Link::value).orElse("none");
     }
 
@@ -195,7 +194,7 @@ class LiveProbesContract extends VfioSuite {
                 .forwardAll(
                         device.msix(0, VECTORS),
                         i -> MsiMessage.to(new VcpuId(vcpus[i]), new InterruptVector(0x40 + i)));
-        ForwardedPath whole = irqs.get(0).path();
+        InterruptPath whole = irqs.get(0).path();
         String hostIrq = Files.readAllLines(Path.of("/proc/interrupts")).stream()
                 .filter(row -> row.endsWith("vfio-msix[0](" + nic + ")"))
                 .map(row -> row.strip().split(":", 2)[0])
@@ -253,12 +252,13 @@ class LiveProbesContract extends VfioSuite {
                         Optional.of(Hop.GSI),
                         Optional.of(Hop.VCPU),
                         Optional.of(Hop.VCPU));
-        Chain probed = with.of(DeviceChains.of(after, after.pci(nic).orElseThrow(), 0));
+        InterruptPath probed = with.of(DeviceChains.of(after, after.pci(nic).orElseThrow(), 0));
         assertThat(value(probed, Hop.HOST_IRQ)).isEqualTo(hostIrq);
         assertThat(value(probed, Hop.DEVICE_VECTOR)).isEqualTo("MSI-X 0");
         assertThat(value(probed, Hop.EVENTFD)).startsWith("id ");
         assertThat(value(probed, Hop.GSI))
-                .isEqualTo("gsi " + whole.gsi().known().orElseThrow().number());
+                .isEqualTo("gsi "
+                        + whole.known(Hop.GSI, Gsi.class).known().orElseThrow().number());
         assertThat(value(probed, Hop.GUEST_VECTOR)).isEqualTo("0x40");
         assertThat(value(probed, Hop.VCPU)).isEqualTo("vcpu 1");
         assertThat(value(probed, Hop.IRQFD))

@@ -8,9 +8,6 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.kvmirq.PciAddress;
-import io.kvmirq.diag.Chain;
-import io.kvmirq.diag.Hop;
-import io.kvmirq.diag.Link;
 import io.kvmirq.diag.screens.DeviceChains;
 import io.kvmirq.diag.screens.LiveChains;
 import io.kvmirq.diag.sources.Live;
@@ -20,6 +17,9 @@ import io.kvmirq.forward.Forwarding;
 import io.kvmirq.host.PostingFacts;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.mirror.Mirror;
+import io.kvmirq.path.Hop;
+import io.kvmirq.path.InterruptPath;
+import io.kvmirq.path.Link;
 import io.kvmirq.selftest.AnsweringVm;
 import io.kvmirq.vfio.VfioDevice;
 import java.io.IOException;
@@ -93,7 +93,8 @@ class LpiProbesContract {
                         && one.contains("vgic_queue_irq_unlock"));
         LiveChains chains = LiveChains.of(live, after);
         for (int vector = 0; vector < VECTORS; vector++) {
-            Chain chain = chains.of(DeviceChains.of(after, after.pci(address).orElseThrow(), vector));
+            InterruptPath chain =
+                    chains.of(DeviceChains.of(after, after.pci(address).orElseThrow(), vector));
             for (Hop hop : Hop.values()) {
                 System.out.println("by probes: " + vector + " " + hop.label() + " " + value(chain, hop));
             }

@@ -6,14 +6,14 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.kvmirq.PciAddress;
 import io.kvmirq.cli.Cli;
-import io.kvmirq.diag.Chain;
-import io.kvmirq.diag.Hop;
 import io.kvmirq.diag.Stages;
 import io.kvmirq.diag.screens.DeviceChains;
 import io.kvmirq.diag.screens.LiveChains;
 import io.kvmirq.diag.sources.Live;
 import io.kvmirq.diag.sources.LiveWindow;
 import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.path.Hop;
+import io.kvmirq.path.InterruptPath;
 import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.Program;
 import io.kvmirq.testing.SeenCalls;
@@ -175,7 +175,7 @@ class ProbedChainsContract extends VfioSuite {
             assertThat(live.missing()).isEmpty();
             assertThat(live.stages()).singleElement().satisfies(stages -> assertThat(LiveProbesContract.printed(stages))
                     .anyMatch(line -> line.startsWith("host irq ")));
-            Chain chain = LiveChains.of(live, after)
+            InterruptPath chain = LiveChains.of(live, after)
                     .of(DeviceChains.of(after, after.pci(address).orElseThrow(), 0));
             assertThat(chain.fails()).contains(Hop.VMM);
             assertThat(chain.link(Hop.VMM).orElseThrow().text()).contains(" is stopped by a signal");
@@ -266,7 +266,7 @@ class ProbedChainsContract extends VfioSuite {
         PciAddress address = PciAddress.parse(place.address());
         long process;
         Live live;
-        List<Chain> probed = new ArrayList<>();
+        List<InterruptPath> probed = new ArrayList<>();
         List<Map<Hop, String>> seen = new ArrayList<>();
         List<Map<Hop, String>> owned = new ArrayList<>();
         try {
@@ -378,7 +378,7 @@ class ProbedChainsContract extends VfioSuite {
 
     /** Hops whose value by probes is not the witness's, or that one of them lacks. */
     static List<String> differences(
-            String witness, String of, List<Hop> hops, List<Chain> probed, List<Map<Hop, String>> witnessed) {
+            String witness, String of, List<Hop> hops, List<InterruptPath> probed, List<Map<Hop, String>> witnessed) {
         List<String> differences = new ArrayList<>();
         for (int vector = 0; vector < witnessed.size(); vector++) {
             for (Hop hop : hops) {

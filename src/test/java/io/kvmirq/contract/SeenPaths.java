@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.contract;
 
-import io.kvmirq.diag.Hop;
+import io.kvmirq.path.Hop;
 import io.kvmirq.testing.SeenCalls;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.Uapi.KvmIrqRouting;

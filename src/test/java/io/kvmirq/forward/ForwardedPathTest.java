@@ -6,7 +6,10 @@ import static io.kvmirq.forward.ForwardWorld.PIN;
 import static io.kvmirq.forward.ForwardWorld.message;
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.kvmirq.EventFdId;
+import io.kvmirq.Gsi;
 import io.kvmirq.HostIrq;
+import io.kvmirq.InterruptVector;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
 import io.kvmirq.arch.apic.InhibitReason;
@@ -15,12 +18,14 @@ import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.X86Lapic;
 import io.kvmirq.mirror.Event;
 import io.kvmirq.mirror.Posting;
-import io.kvmirq.mirror.PredictedField;
 import io.kvmirq.mirror.VcpuStage;
+import io.kvmirq.path.Hop;
+import io.kvmirq.path.InterruptPath;
 import io.kvmirq.path.Known;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
+import java.util.function.Predicate;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -33,14 +38,21 @@ class ForwardedPathTest {
         return new HostInterrupts(world.fake.hostFiles().text("proc/interrupts").orElseThrow());
     }
 
-    private static PredictedField known(String name, long value) {
-        return new PredictedField(name, new Known.Predicted<>(value));
+    private static final Predicate<String> SAMPLED = one -> one.startsWith("the LAPICs were read");
+
+    private static Known<InterruptVector> vector(InterruptPath path) {
+        return path.known(Hop.GUEST_VECTOR, InterruptVector.class);
     }
 
-    private static List<String> unknown(List<PredictedField> fields) {
-        return fields.stream()
-                .filter(field -> field.value() instanceof Known.Unknown)
-                .map(PredictedField::name)
+    private static Known<VcpuId> vcpu(InterruptPath path) {
+        return path.known(Hop.VCPU, VcpuId.class);
+    }
+
+    /** The fields that are not predicted. */
+    private static List<String> unknown(List<String> remarks) {
+        return remarks.stream()
+                .filter(one -> one.matches("\\w+ unknown: .*"))
+                .map(one -> one.split(" ")[0])
                 .toList();
     }
 
@@ -49,27 +61,34 @@ class ForwardedPathTest {
         try (ForwardWorld world = new ForwardWorld("vtd-posting");
                 Forwarding forwarding = Forwarding.of(world.vm, world.device)) {
             ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), message(0x31));
-            ForwardedPath before = irq.path();
-            assertThat(before.hostIrq()).isEqualTo(new Known.Unknown<HostIrq>("no HostIrqs was given"));
-            assertThat(before.stage().known()).contains(new VcpuStage.Left());
-            assertThat(unknown(before.vcpuFields())).containsExactly("pir", "on", "sn", "nv", "ndst");
+            InterruptPath before = irq.path();
+            assertThat(before.known(Hop.HOST_IRQ, HostIrq.class))
+                    .isEqualTo(new Known.Unknown<>("no HostIrqs was given"));
+            assertThat(before.remarks()).contains("schedule of vcpu 0: " + new VcpuStage.Left());
+            assertThat(unknown(before.remarks())).endsWith("pda_h", "pir", "on", "sn", "nv", "ndst");
 
             world.fake.vcpu(0).exits(ioOut(0x3f8, 1, 'A'));
             world.first.run();
-            ForwardedPath path = irq.path(interrupts(world));
-            assertThat(path.hostIrq()).isInstanceOf(Known.Observed.class);
-            assertThat(path.device()).isEqualTo(before.device());
-            assertThat(path.event()).isEqualTo(new Known.SetUp<>(irq.event().id()));
-            assertThat(path.gsi()).isEqualTo(new Known.SetUp<>(irq.gsi().orElseThrow()));
-            assertThat(path.vector()).isEqualTo(new Known.SetUp<>(ForwardWorld.vector(0x31)));
-            assertThat(path.vcpu()).isEqualTo(new Known.Predicted<>(FIRST));
-            assertThat(path.entry()).contains("VT-d IRTE, posted form");
-            assertThat(path.entryFields()).contains(known("vector", 0x31), known("urgent", 0));
-            assertThat(path.vcpuFields()).contains(known("sn", 1), known("nv", 0xf2));
-            assertThat(unknown(path.vcpuFields())).containsExactly("pir", "on", "ndst");
-            assertThat(path.sampled()).isEmpty();
+            InterruptPath path = irq.path(interrupts(world));
+            assertThat(path.known(Hop.HOST_IRQ, HostIrq.class)).isInstanceOf(Known.Observed.class);
+            assertThat(path.device() + " " + path.interrupt()).isEqualTo("0000:3b:00.0 MSI-X 0");
+            assertThat(path.known(Hop.EVENTFD, EventFdId.class))
+                    .isEqualTo(new Known.SetUp<>(irq.event().id()));
+            assertThat(path.known(Hop.GSI, Gsi.class))
+                    .isEqualTo(new Known.SetUp<>(irq.gsi().orElseThrow()));
+            assertThat(vector(path)).isEqualTo(new Known.SetUp<>(ForwardWorld.vector(0x31)));
+            assertThat(vcpu(path)).isEqualTo(new Known.Predicted<>(FIRST));
+            assertThat(path.remarks())
+                    .contains(
+                            "predicted entry: VT-d IRTE, posted form",
+                            "vector=0x31",
+                            "urgent=0x0",
+                            "sn=0x1",
+                            "nv=0xf2");
+            assertThat(unknown(path.remarks())).endsWith("pda_h", "pir", "on", "ndst");
+            assertThat(path.remarks()).noneMatch(SAMPLED);
             irq.reroute(new MsiMessage(message(0x31).address(), 1 << 8 | 0x32));
-            assertThat(irq.path().vector())
+            assertThat(vector(irq.path()))
                     .as("lowest priority")
                     .isEqualTo(new Known.SetUp<>(ForwardWorld.vector(0x32)));
         }
@@ -80,15 +99,13 @@ class ForwardedPathTest {
         try (ForwardWorld world = new ForwardWorld("amd-avic");
                 Forwarding forwarding = Forwarding.of(world.vm, world.device)) {
             ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), message(0x31));
-            ForwardedPath path = irq.path(interrupts(world));
-            assertThat(path.entry()).contains("AMD IRTE of 128 bits, guest");
-            assertThat(path.entryFields())
-                    .contains(
-                            known("vector", 0x31), known("is_run", 0), known("guest_mode", 1), known("ga_log_intr", 0));
-            assertThat(unknown(path.entryFields())).contains("ga_tag", "ga_root_ptr", "destination_lo");
-            assertThat(path.vcpuFields()).contains(known("is_running", 0));
+            InterruptPath path = irq.path(interrupts(world));
+            assertThat(path.remarks())
+                    .anyMatch(one -> one.startsWith("predicted entry: AMD IRTE of 128 bits, guest"))
+                    .contains("vector=0x31", "is_run=0x0", "guest_mode=0x1", "ga_log_intr=0x0", "is_running=0x0");
+            assertThat(unknown(path.remarks())).contains("ga_tag", "ga_root_ptr", "destination_lo");
             assertThat(path.toString())
-                    .contains("posted to vcpu 0, vector 0x31 (predicted)")
+                    .contains("form           yes        posted to vcpu 0, vector 0x31 [predicted: ")
                     .contains("destination_lo unknown: the vCPU does not run, and the field keeps an old value");
         }
     }
@@ -100,11 +117,12 @@ class ForwardedPathTest {
                 Forwarding forwarding = Forwarding.of(world.vm, world.device)) {
             ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), message(0x31));
             irq.mask();
-            ForwardedPath path = irq.path();
-            assertThat(path.masked()).isTrue();
-            assertThat(path.entry().orElseThrow()).containsIgnoringCase("remapped");
-            assertThat(path.vcpu()).isInstanceOf(Known.Unknown.class);
-            assertThat(path.vcpuFields()).isEmpty();
+            InterruptPath path = irq.path();
+            assertThat(path.link(Hop.DEVICE_VECTOR).orElseThrow().text()).isEqualTo("masked");
+            assertThat(path.remarks())
+                    .anyMatch(one -> one.matches("predicted entry: .*(?i)remapped.*"))
+                    .noneMatch(one -> one.startsWith("schedule of"));
+            assertThat(vcpu(path)).isInstanceOf(Known.Unknown.class);
         }
     }
 
@@ -112,12 +130,12 @@ class ForwardedPathTest {
     void lineHasNoVectorAndNoEntry() {
         try (ForwardWorld world = new ForwardWorld("vtd-posting");
                 Forwarding forwarding = Forwarding.of(world.vm, world.device)) {
-            ForwardedPath path = forwarding.forward(world.device.intx(), PIN).path(irq -> Optional.of(new HostIrq(16)));
-            assertThat(path.hostIrq()).isEqualTo(new Known.Observed<>(new HostIrq(16)));
-            assertThat(path.gsi()).isEqualTo(new Known.SetUp<>(PIN));
-            assertThat(path.vector()).isInstanceOf(Known.Unknown.class);
-            assertThat(path.entry()).isEmpty();
-            assertThat(path.mechanism()).isEqualTo(new Known.SetUp<>(Mechanism.RESAMPLE));
+            InterruptPath path = forwarding.forward(world.device.intx(), PIN).path(irq -> Optional.of(new HostIrq(16)));
+            assertThat(path.known(Hop.HOST_IRQ, HostIrq.class)).isEqualTo(new Known.Observed<>(new HostIrq(16)));
+            assertThat(path.known(Hop.GSI, Gsi.class)).isEqualTo(new Known.SetUp<>(PIN));
+            assertThat(vector(path)).isInstanceOf(Known.Unknown.class);
+            assertThat(path.remarks()).noneMatch(one -> one.startsWith("predicted entry"));
+            assertThat(path.link(Hop.IRQFD).orElseThrow().value()).contains(Mechanism.RESAMPLE.label());
         }
     }
 
@@ -125,11 +143,11 @@ class ForwardedPathTest {
     void messageWithoutAVectorSaysSo() {
         try (ForwardWorld world = new ForwardWorld("vtd-posting");
                 Forwarding forwarding = Forwarding.of(world.vm, world.device)) {
-            ForwardedPath path = forwarding
+            InterruptPath path = forwarding
                     .forward(world.device.msix().get(0), MsiMessage.nmiTo(FIRST))
                     .path();
-            assertThat(path.vector()).isInstanceOf(Known.Unknown.class);
-            assertThat(path.entry()).contains("VT-d IRTE, remapped form");
+            assertThat(vector(path)).isInstanceOf(Known.Unknown.class);
+            assertThat(path.remarks()).contains("predicted entry: VT-d IRTE, remapped form");
         }
     }
 
@@ -146,22 +164,24 @@ class ForwardedPathTest {
                             new Event.GuestEntered(new VcpuId(1)),
                             new Event.GuestEntered(FIRST)));
             ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), ForwardWorld.to(1, 0x31));
-            assertThat(irq.path().toString()).contains("vcpu      vcpu 1, through KVM (predicted)\n");
-            assertThat(irq.path().vcpuFields()).isEmpty();
-            assertThat(irq.path().update().isPresent()).isEqualTo(!profile.equals("vtd"));
+            assertThat(irq.path().toString()).contains("vCPU           whole      vcpu 1: through KVM [predicted: ");
+            assertThat(vcpu(irq.path())).isEqualTo(new Known.Predicted<>(new VcpuId(1)));
+            assertThat(irq.path().remarks()).noneMatch(one -> one.startsWith("is_running"));
+            assertThat(irq.path().remarks().stream().anyMatch(one -> one.startsWith("KVM looked for the vCPU when")))
+                    .isEqualTo(!profile.equals("vtd"));
             irq.event().signal();
             assertThat(world.fake.vcpus().get(1).isRequested(ForwardWorld.vector(0x31)))
                     .isTrue();
             for (long open : new long[] {0xfeeff000L, 0xfee05000L, 0xfee0300cL, 0xfee03004L}) {
                 irq.reroute(new MsiMessage(open, 0x131));
-                assertThat(irq.path().vcpu().known()).as("%x", open).isEmpty();
+                assertThat(vcpu(irq.path()).known()).as("%x", open).isEmpty();
             }
             irq.reroute(new MsiMessage(0xfee02004L, 0x31));
             world.first.setLapic(world.first.lapic().set(X86Lapic.Name.LDR, 1 << 24));
             world.second.setLapic(world.second.lapic().set(X86Lapic.Name.LDR, 2 << 24));
-            assertThat(irq.path().vcpu().known()).contains(new VcpuId(1));
+            assertThat(vcpu(irq.path()).known()).contains(new VcpuId(1));
             forwarding.mirror().apply(new Event.LapicUnseen(FIRST));
-            assertThat(irq.path().vcpu().known()).as("an id may have moved").isEmpty();
+            assertThat(vcpu(irq.path()).known()).as("an id may have moved").isEmpty();
         }
     }
 
@@ -175,10 +195,10 @@ class ForwardedPathTest {
             world.first.setLapic(world.first.lapic().set(X86Lapic.Name.LDR, 1 << 24));
             world.second.setLapic(world.second.lapic().set(X86Lapic.Name.LDR, 2 << 24));
             ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), new MsiMessage(0xfee02004L, 0x31));
-            assertThat(irq.path().vcpu()).isEqualTo(new Known.Predicted<>(second));
+            assertThat(vcpu(irq.path())).isEqualTo(new Known.Predicted<>(second));
             world.second.setLapic(world.second.lapic().set(X86Lapic.Name.LDR, 1 << 24));
             world.first.setLapic(world.first.lapic().set(X86Lapic.Name.LDR, 2 << 24));
-            assertThat(irq.path().vcpu().known())
+            assertThat(vcpu(irq.path()).known())
                     .as("the vCPU of the entry, not the one that the message means now")
                     .isEqualTo(profile.equals("vtd-posting") ? Optional.of(second) : Optional.empty());
         }
@@ -191,14 +211,14 @@ class ForwardedPathTest {
                 Forwarding forwarding = Forwarding.of(world.vm, world.device);
                 Vcpu third = world.vm.createVcpu(new VcpuId(2))) {
             ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), new MsiMessage(0xfee01004L, 0x31));
-            assertThat(irq.path().sampled()).as("two of three").isEmpty();
+            assertThat(irq.path().remarks()).as("two of three").noneMatch(SAMPLED);
             third.enableLapic();
-            assertThat(irq.path().sampled()).as("after the write").isEmpty();
+            assertThat(irq.path().remarks()).as("after the write").noneMatch(SAMPLED);
             irq.mask();
             irq.unmask();
-            assertThat(irq.path().sampled())
-                    .isEqualTo(forwarding.mirror().now().lapicsTaken())
-                    .isPresent();
+            assertThat(irq.path().remarks())
+                    .contains("the LAPICs were read at "
+                            + forwarding.mirror().now().lapicsTaken().orElseThrow());
         }
     }
 
@@ -211,7 +231,7 @@ class ForwardedPathTest {
             assertThat(third.fd().isClosed()).isFalse();
             ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), new MsiMessage(0xfee01004L, 0x31));
             assertThat(forwarding.mirror().now().lapic(FIRST)).isPresent();
-            assertThat(irq.path().sampled()).as("two of three").isEmpty();
+            assertThat(irq.path().remarks()).as("two of three").noneMatch(SAMPLED);
         }
     }
 
@@ -229,10 +249,10 @@ class ForwardedPathTest {
                     .contains("physical destination 0x2 means no vCPU")
                     .contains("after a mask and an unmask: posted to vcpu 2, vector 0x31");
             irq.mask();
-            assertThat(irq.path().update()).isEmpty();
+            assertThat(irq.path().toString()).doesNotContain("KVM looked");
             irq.unmask();
             assertThat(irq.path().toString())
-                    .contains("posted to vcpu 2, vector 0x31 (predicted)")
+                    .contains("posted to vcpu 2, vector 0x31 [predicted: ")
                     .contains("KVM looked for the vCPU when the irqfd was assigned")
                     .doesNotContain("after a mask");
             irq.reroute(ForwardWorld.to(1, 0x31));
@@ -252,8 +272,9 @@ class ForwardedPathTest {
             Event another = new Event.ConsumerAdded(irq.event().id(), ForwardWorld.PIN, Optional.empty());
             forwarding.mirror().apply(another);
             assertThat(irq.path().toString())
-                    .isEqualTo("0000:3b:00.0 MSI-X 0: the interrupt is closed, and is not forwarded any more\n");
-            assertThat(irq.path().gsi().known()).isEmpty();
+                    .isEqualTo(
+                            "0000:3b:00.0  MSI-X 0\n  note: the interrupt is closed, and is not forwarded any more\n");
+            assertThat(irq.path().known(Hop.GSI, Gsi.class).known()).isEmpty();
             assertThat(irq.predicted().text()).contains("is not forwarded any more");
             assertThat(next.predicted()).isInstanceOf(Posting.Posted.class);
         }

@@ -187,8 +187,8 @@ class WatchedVcpusTest {
             giveLogicalId(world.first, 0x2);
             assertThat(((Posting.Posted) irq.predicted()).what())
                     .isEqualTo(new Posting.ToVcpu(new VcpuId(1), ForwardWorld.vector(0x31)));
-            assertThat(irq.path().update().orElseThrow().next().orElseThrow().text())
-                    .startsWith("posted to vcpu 0");
+            assertThat(irq.path().remarks())
+                    .anyMatch(one -> one.startsWith("after a mask and an unmask: posted to vcpu 0"));
         }
     }
 

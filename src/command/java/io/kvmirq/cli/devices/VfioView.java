@@ -2,12 +2,12 @@
 package io.kvmirq.cli.devices;
 
 import io.kvmirq.PciAddress;
-import io.kvmirq.diag.Link;
 import io.kvmirq.diag.rules.VfioOutlook;
 import io.kvmirq.diag.screens.DeviceChains;
 import io.kvmirq.host.HostInterrupts;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.PciDevice;
+import io.kvmirq.path.Link;
 import io.kvmirq.vfio.VfioGroup;
 import java.util.ArrayList;
 import java.util.EnumSet;

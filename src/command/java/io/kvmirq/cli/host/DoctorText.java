@@ -4,8 +4,8 @@ package io.kvmirq.cli.host;
 import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.diag.Finding;
 import io.kvmirq.diag.Finding.Status;
-import io.kvmirq.diag.Remedy;
-import io.kvmirq.diag.Remedy.Change;
+import io.kvmirq.path.Remedy;
+import io.kvmirq.path.Remedy.Change;
 import io.kvmirq.text.Foreign;
 import java.util.List;
 

@@ -10,9 +10,6 @@ import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.cli.frame.Json;
 import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.cli.frame.UnreadableInputException;
-import io.kvmirq.diag.Chain;
-import io.kvmirq.diag.Hop;
-import io.kvmirq.diag.Link;
 import io.kvmirq.diag.Verdict;
 import io.kvmirq.diag.rules.VfioOutlook;
 import io.kvmirq.diag.screens.Change;
@@ -26,6 +23,9 @@ import io.kvmirq.diag.sources.Vcpus;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.PciDevice;
 import io.kvmirq.host.facts.VmProcess;
+import io.kvmirq.path.Hop;
+import io.kvmirq.path.InterruptPath;
+import io.kvmirq.path.Link;
 import io.kvmirq.text.Foreign;
 import io.kvmirq.vfio.IrqKind;
 import java.nio.file.Path;
@@ -96,10 +96,10 @@ public final class ExplainCommand implements Command {
                 "Exit codes: 0 nothing visible is broken, 2 usage, 3 nothing could be read. The first",
                 "that is broken:"));
         Arrays.stream(Hop.values())
-                .filter(hop -> hop.exitCode() != 0)
+                .filter(hop -> Verdict.exitCode(hop) != 0)
                 .map(hop -> String.format(
                         "  %d  %s",
-                        hop.exitCode(),
+                        Verdict.exitCode(hop),
                         hop == Hop.POSTING ? "no link, but this host could post it and does not" : hop.label()))
                 .forEach(lines::add);
         lines.add("With --strict, 20 more than the code of the first link in doubt, if nothing is broken.");
@@ -148,14 +148,14 @@ public final class ExplainCommand implements Command {
         if (live.isPresent()) {
             return watched(live.get(), host, question, arguments, terminal);
         }
-        List<Chain> chains = chains(host, question);
+        List<InterruptPath> chains = chains(host, question);
         Optional<List<Change>> changes = Optional.ofNullable(arguments.<Path>matchedOptionValue("--against", null))
                 .map(earlier -> Change.between(earlier(earlier, question), chains));
         return answer(host, chains, sources(tree, host, question), changes, Optional.empty(), arguments, terminal);
     }
 
     /** The chains of an earlier capture. None if it has no such device or guest. */
-    private static List<Chain> earlier(Path capture, Question question) {
+    private static List<InterruptPath> earlier(Path capture, Question question) {
         HostFacts host = new HostFacts(HostSource.capture(capture));
         try {
             return chains(host, question);
@@ -200,7 +200,7 @@ public final class ExplainCommand implements Command {
                             () -> VcpuWindow.of(machine, host, guest),
                             window -> printer.print(host, window.end(new HostFacts(machine.files())), json));
         }
-        List<Chain> chains = guest.devices().isEmpty() ? List.of() : chains(host, question);
+        List<InterruptPath> chains = guest.devices().isEmpty() ? List.of() : chains(host, question);
         return printer.print(host, Vcpus.ofGuest(tree, host, guest, chains), json);
     }
 
@@ -230,7 +230,7 @@ public final class ExplainCommand implements Command {
             }
         }
         return live.run(host, devices, guests, terminal, seen -> {
-            List<Chain> chains = List.of();
+            List<InterruptPath> chains = List.of();
             List<Sources> sources = List.of();
             try {
                 chains = chains(seen.host(), question);
@@ -253,7 +253,7 @@ public final class ExplainCommand implements Command {
     /** @param chains empty only if a guest without devices was watched */
     private static int answer(
             HostFacts host,
-            List<Chain> chains,
+            List<InterruptPath> chains,
             List<Sources> sources,
             Optional<List<Change>> changes,
             Optional<Live> live,
@@ -261,7 +261,7 @@ public final class ExplainCommand implements Command {
             Terminal terminal) {
         List<Link> vmms = shown(chains, sources).map(Sources::vmm).toList();
         Verdict verdict = Verdict.of(chains, vmms, live.map(Live::stages).orElse(List.of()));
-        boolean unseen = !chains.isEmpty() && chains.stream().allMatch(Chain::isUnseen);
+        boolean unseen = !chains.isEmpty() && chains.stream().allMatch(InterruptPath::isUnseen);
         int exitCode = verdict.exitCode(arguments.hasMatchedOption("--strict"))
                 .orElse(unseen ? ExitCode.COULD_NOT_RUN : ExitCode.OK);
         if (arguments.hasMatchedOption("--json")) {
@@ -329,9 +329,10 @@ public final class ExplainCommand implements Command {
         return Stream.concat(process.devices().stream(), process.mayHave().stream());
     }
 
-    private static List<Chain> chains(HostFacts host, Question question) {
+    private static List<InterruptPath> chains(HostFacts host, Question question) {
         if (question.device().isPresent()) {
-            Optional<Chain> gone = DeviceChains.gone(host, question.device().get());
+            Optional<InterruptPath> gone =
+                    DeviceChains.gone(host, question.device().get());
             if (gone.isPresent()) {
                 return List.of(gone.get());
             }
@@ -343,10 +344,10 @@ public final class ExplainCommand implements Command {
             checkVector(host, device, vector);
             return List.of(DeviceChains.of(host, device, vector));
         }
-        List<Chain> chains = new ArrayList<>();
+        List<InterruptPath> chains = new ArrayList<>();
         for (VmProcess process : question.guests(host)) {
             for (PciAddress address : devices(process).toList()) {
-                Optional<Chain> gone = DeviceChains.gone(host, address);
+                Optional<InterruptPath> gone = DeviceChains.gone(host, address);
                 chains.addAll(
                         gone.isPresent()
                                 ? List.of(gone.get())
@@ -387,7 +388,7 @@ public final class ExplainCommand implements Command {
     }
 
     /** The interrupts that are printed. */
-    private static Stream<Sources> shown(List<Chain> chains, List<Sources> sources) {
+    private static Stream<Sources> shown(List<InterruptPath> chains, List<Sources> sources) {
         return sources.stream().filter(one -> chains.isEmpty() || one.virtio());
     }
 }

@@ -1,19 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.cli.host;
 
+import io.kvmirq.HostIrq;
 import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.cli.frame.Terminal;
-import io.kvmirq.diag.Chain;
-import io.kvmirq.diag.Claim;
-import io.kvmirq.diag.Evidence;
-import io.kvmirq.diag.Hop;
-import io.kvmirq.diag.Link;
-import io.kvmirq.diag.Remedy;
 import io.kvmirq.diag.Verdict;
 import io.kvmirq.diag.screens.Change;
 import io.kvmirq.diag.screens.Sources;
+import io.kvmirq.path.Claim;
+import io.kvmirq.path.Evidence;
+import io.kvmirq.path.Hop;
+import io.kvmirq.path.InterruptPath;
+import io.kvmirq.path.Link;
+import io.kvmirq.path.Remedy;
 import io.kvmirq.text.Foreign;
 import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.List;
 import java.util.Optional;
 import java.util.stream.Collectors;
@@ -36,20 +38,33 @@ final class ExplainText {
      * Prints one chain in full: the one that breaks first, or else the first. For the others of its device, prints
      * where they break.
      */
-    void print(List<Chain> chains, Verdict verdict) {
-        Chain shown = Chain.firstToFail(chains);
+    void print(List<InterruptPath> chains, Verdict verdict) {
+        InterruptPath shown = firstToFail(chains);
         one(shown);
         others(shown, chains);
         line(verdict.broken()
                 .map(hop -> terminal.bad((hop == Hop.POSTING
                                 ? "not posted"
                                 : (verdict.counted() ? "first that loses: " : "first broken link: ") + hop.label())
-                        + " (exit code " + hop.exitCode() + ")"))
+                        + " (exit code " + Verdict.exitCode(hop) + ")"))
                 .orElseGet(() -> seen(shown, verdict)));
     }
 
+    /** The chain that fails first; else the first that is in doubt; else the first that is used; else the first. */
+    private static InterruptPath firstToFail(List<InterruptPath> chains) {
+        return chains.stream()
+                .filter(chain -> chain.fails().isPresent())
+                .min(Comparator.comparing(chain -> chain.fails().orElseThrow()))
+                .or(() -> chains.stream()
+                        .filter(chain -> chain.firstDoubtful().isPresent())
+                        .min(Comparator.comparing(
+                                chain -> chain.firstDoubtful().orElseThrow().hop())))
+                .or(() -> chains.stream().filter(chain -> !chain.isIdle()).findFirst())
+                .orElse(chains.get(0));
+    }
+
     /** The number of visible links: a chain without a visible link is not whole. */
-    private String seen(Chain chain, Verdict verdict) {
+    private String seen(InterruptPath chain, Verdict verdict) {
         long whole = chain.links().stream()
                 .filter(link -> link.state() == Link.State.WHOLE)
                 .count();
@@ -62,7 +77,7 @@ final class ExplainText {
         Optional<Hop> doubtful = verdict.doubtful();
         if (doubtful.isPresent()) {
             return terminal.bold("nothing visible is broken; in doubt: "
-                    + doubtful.get().label() + " (exit code " + doubtful.get().doubtCode() + " with --strict)");
+                    + doubtful.get().label() + " (exit code " + Verdict.doubtCode(doubtful.get()) + " with --strict)");
         }
         if (chain.isIdle()) {
             return terminal.good("nothing visible is broken: the interrupt is not used");
@@ -76,7 +91,7 @@ final class ExplainText {
                 + (chain.isNeverPosted() ? "; not posted here, whatever the VM does" : ""));
     }
 
-    private void one(Chain chain) {
+    private void one(InterruptPath chain) {
         line(terminal.bold(printable(chain.device() + "  " + chain.interrupt()
                 + chain.guest().map(name -> "  → " + name).orElse("  → no guest is seen"))));
         List<Link> links = chain.links();
@@ -153,12 +168,12 @@ final class ExplainText {
     }
 
     /** Prints consecutive vectors with the same end as one line. */
-    private void others(Chain shown, List<Chain> chains) {
-        List<Chain> run = new ArrayList<>();
+    private void others(InterruptPath shown, List<InterruptPath> chains) {
+        List<InterruptPath> run = new ArrayList<>();
         String endOfRun = "";
         int place = chains.indexOf(shown);
         for (int i = 0; i < chains.size(); i++) {
-            Chain chain = chains.get(i);
+            InterruptPath chain = chains.get(i);
             String end = i == place ? "" : end(shown, chain);
             boolean ends = i == place
                     || !run.isEmpty()
@@ -176,18 +191,19 @@ final class ExplainText {
         run(shown, run, endOfRun);
     }
 
-    private void run(Chain shown, List<Chain> run, String end) {
+    private void run(InterruptPath shown, List<InterruptPath> run, String end) {
         if (run.isEmpty()) {
             return;
         }
-        Chain first = run.get(0);
-        Chain last = run.get(run.size() - 1);
+        InterruptPath first = run.get(0);
+        InterruptPath last = run.get(run.size() - 1);
         String device = first.device().equals(shown.device()) ? "" : first.device() + " ";
         List<Link> links =
                 run.stream().flatMap(chain -> chain.link(Hop.HOST_IRQ).stream()).toList();
         String irqs = Stream.concat(
                         Stream.of(ranges(links.stream()
-                                .flatMap(link -> link.numbers().stream())
+                                .flatMap(link -> link.numbers(HostIrq.class).stream())
+                                .map(HostIrq::number)
                                 .toList())),
                         links.stream()
                                 .filter(link -> link.numbers().isEmpty())
@@ -203,7 +219,7 @@ final class ExplainText {
     }
 
     /** Numbers, with more than {@value #LISTED} in a row as a range: {@code 27, 30 to 38}. */
-    private static String ranges(List<Long> numbers) {
+    private static String ranges(List<Integer> numbers) {
         List<String> ranges = new ArrayList<>();
         for (int i = 0, end; i < numbers.size(); i = end) {
             end = i + 1;
@@ -217,7 +233,7 @@ final class ExplainText {
     }
 
     /** The same end as the chain that is shown, or its own. */
-    private static String end(Chain shown, Chain chain) {
+    private static String end(InterruptPath shown, InterruptPath chain) {
         boolean same = chain.fails().equals(shown.fails())
                 && chain.whyNot().equals(shown.whyNot())
                 && (chain.fails().isPresent()

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.cli.host;
 
+import io.kvmirq.Gsi;
 import io.kvmirq.PciAddress;
+import io.kvmirq.VcpuId;
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.cli.frame.Command;
 import io.kvmirq.cli.frame.Commands;
 import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.cli.frame.Json;
 import io.kvmirq.cli.frame.Terminal;
-import io.kvmirq.diag.Evidence;
 import io.kvmirq.diag.screens.Listing;
 import io.kvmirq.diag.screens.LiveChains;
 import io.kvmirq.diag.sources.GuestRates;
@@ -18,11 +19,13 @@ import io.kvmirq.diag.sources.LiveHost;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.ReadOnce;
 import io.kvmirq.host.facts.VmProcess;
+import io.kvmirq.path.Evidence;
 import io.kvmirq.text.Foreign;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.function.Predicate;
+import java.util.function.ToIntFunction;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
@@ -174,14 +177,14 @@ public final class ListCommand implements Command {
 
     private static List<String> cells(Listing.Row row) {
         return List.of(
-                String.valueOf(row.hostIrq()),
+                String.valueOf(row.hostIrq().number()),
                 row.device().toString(),
                 row.interrupt(),
                 Foreign.printable(row.guest().orElse("-"), Columns.WIDEST),
-                listed(row.vcpus())
+                listed(row.vcpus(), VcpuId::number)
                         .map(vcpus -> vcpus + mark(row.vcpuEvidence()))
                         .orElse("-"),
-                listed(row.gsis()).orElse("-"),
+                listed(row.gsis(), Gsi::number).orElse("-"),
                 row.guestVector().orElse("-"),
                 row.posted()
                         .map(yes -> (yes ? "yes" : "no") + mark(row.postedEvidence()))
@@ -189,8 +192,8 @@ public final class ListCommand implements Command {
                 Foreign.printable(row.why().orElse("-"), WHY_NOT));
     }
 
-    private static Optional<String> listed(List<Long> numbers) {
-        return numbers.stream().map(String::valueOf).reduce((all, one) -> all + ", " + one);
+    private static <T> Optional<String> listed(List<T> all, ToIntFunction<T> number) {
+        return all.stream().map(one -> String.valueOf(number.applyAsInt(one))).reduce((some, one) -> some + ", " + one);
     }
 
     private static String mark(Optional<Evidence.Kind> evidence) {

@@ -5,12 +5,12 @@ import static io.kvmirq.diag.rules.Rule.broken;
 import static io.kvmirq.diag.rules.Rule.doubt;
 
 import io.kvmirq.backend.HostFiles;
-import io.kvmirq.diag.Hop;
-import io.kvmirq.diag.Remedy;
 import io.kvmirq.diag.rules.Rule.Table;
 import io.kvmirq.diag.sources.CpuList;
 import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.path.Hop;
 import io.kvmirq.path.Known;
+import io.kvmirq.path.Remedy;
 import java.util.BitSet;
 import java.util.HashSet;
 import java.util.List;

@@ -2,9 +2,9 @@
 package io.kvmirq.diag.rules;
 
 import io.kvmirq.backend.HostFiles;
-import io.kvmirq.diag.Evidence;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.HostKvm;
+import io.kvmirq.path.Evidence;
 import io.kvmirq.path.Known;
 import java.util.IdentityHashMap;
 import java.util.Optional;

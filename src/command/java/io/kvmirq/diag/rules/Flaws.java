@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.diag.rules;
 
-import io.kvmirq.diag.Evidence;
-import io.kvmirq.diag.Hop;
-import io.kvmirq.diag.Link;
-import io.kvmirq.diag.Remedy;
 import io.kvmirq.diag.rules.Fact.Subject;
 import io.kvmirq.diag.rules.Rule.Flaw;
+import io.kvmirq.path.Evidence;
+import io.kvmirq.path.Hop;
 import io.kvmirq.path.Known;
+import io.kvmirq.path.Link;
+import io.kvmirq.path.Remedy;
 import java.util.ArrayList;
 import java.util.LinkedHashSet;
 import java.util.List;
@@ -146,10 +146,10 @@ public final class Flaws {
                 .collect(Collectors.joining(", "));
         return unseen.isEmpty()
                 ? Link.whole(hop, evidence, value, all)
-                : new Link(
+                : Link.of(
                         hop,
                         Link.State.NOT_SHOWN,
-                        Optional.of(evidence),
+                        evidence,
                         Optional.of(value),
                         (all.isEmpty() ? "" : all + "; ") + "not looked at: " + String.join("; ", unseen),
                         shownBy.stream().map(Remedy::look).toList());

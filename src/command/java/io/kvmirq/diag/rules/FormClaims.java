@@ -4,10 +4,6 @@ package io.kvmirq.diag.rules;
 import io.kvmirq.HostIrq;
 import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.arch.vtd.Irte;
-import io.kvmirq.diag.Claim;
-import io.kvmirq.diag.Claim.Question;
-import io.kvmirq.diag.Evidence;
-import io.kvmirq.diag.Remedy;
 import io.kvmirq.diag.sources.GuestIts;
 import io.kvmirq.host.HostInterrupts.ArmedVector;
 import io.kvmirq.host.facts.HostFacts;
@@ -15,6 +11,9 @@ import io.kvmirq.host.facts.HostKvm;
 import io.kvmirq.host.facts.PciDevice;
 import io.kvmirq.host.facts.RemappingEntries.Entry;
 import io.kvmirq.host.facts.VmProcess;
+import io.kvmirq.path.Claim;
+import io.kvmirq.path.Claim.Question;
+import io.kvmirq.path.Evidence;
 import io.kvmirq.path.Known;
 import io.kvmirq.vfio.IrqKind;
 import java.util.List;
@@ -137,7 +136,7 @@ public final class FormClaims {
                 : Claim.unknown(
                         Question.FORM,
                         vlpis + " LPIs of the VM are vLPIs, and its devices have " + armed + " armed vectors",
-                        Remedy.BY_VMM);
+                        GuestRules.BY_VMM);
     }
 
     /** The vLPI of a vector, if its VM has one device and the ITS shows events. */

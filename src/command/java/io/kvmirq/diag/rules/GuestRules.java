@@ -6,21 +6,32 @@ import static io.kvmirq.diag.rules.Rule.doubt;
 
 import io.kvmirq.arch.apic.PostingObstacle;
 import io.kvmirq.arch.gic.debugfs.VgicState;
-import io.kvmirq.diag.Evidence;
-import io.kvmirq.diag.Hop;
-import io.kvmirq.diag.Remedy;
 import io.kvmirq.diag.rules.Rule.Table;
 import io.kvmirq.diag.sources.VcpuThreads;
 import io.kvmirq.diag.sources.VmmOptions;
 import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.host.facts.VmProcess.EventfdFile;
+import io.kvmirq.path.Evidence;
+import io.kvmirq.path.Hop;
 import io.kvmirq.path.Known;
+import io.kvmirq.path.Remedy;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.stream.Stream;
 
 /** The rules of what VFIO has armed, and of an interrupt in the process of its guest: eventfd, irqfd and vCPUs. */
 public final class GuestRules {
+    /** The ways to see the links that no file shows. */
+    public static final List<Remedy> BY_VMM = List.of(
+            Remedy.of(Remedy.Change.WATCH, "kvmirq explain --live 10 while it sends"),
+            Remedy.look("the VMM: ForwardedIrq.path(), eventfd-id in /proc/PID/fdinfo"));
+
+    /** {@link #BY_VMM} after another tool. */
+    public static List<Remedy> byVmmAfter(String other) {
+        return Stream.concat(Stream.of(Remedy.look(other)), BY_VMM.stream()).toList();
+    }
+
     /** ULLONG_MAX - 1, the largest count that write(2) can set; {@code eventfd_signal()} can add only one more. */
     public static final long FULL = -2L;
 
@@ -224,7 +235,7 @@ public final class GuestRules {
             .with(one -> IDLE.in(one).replaceFirst(".*vcpu", "")).first(),
         doubt("vcpu.never-injected", INJECTED, one -> one.came > 0 && INJECTED.in(one) == 0, "KVM has injected no interrupt"
             + " into the guest, and the host irq came %s: its vCPUs have interrupts off, or no irqfd has the eventfd")
-            .with(one -> one.came == 1 ? "once" : one.came + " times").remedies(one -> Remedy.BY_VMM)
+            .with(one -> one.came == 1 ? "once" : one.came + " times").remedies(one -> BY_VMM)
             .otherwise().on("without APIC virtualization", one -> VcpuThreads.areInjected(one.files())),
         broken("vcpu.distributor-off", VGIC, one -> !VGIC.in(one).enabled(), "the guest has its interrupt controller off"
             + " (enabled: 0 in vgic-state): its vCPUs take no interrupt", Remedy.look("look at the guest's console: it boots,"
@@ -256,6 +267,6 @@ public final class GuestRules {
     private GuestRules() {}
 
     private static List<Remedy> read(Unread one) {
-        return Remedy.byVmmAfter("let the VMM give it to KVM_IRQFD, or read it");
+        return byVmmAfter("let the VMM give it to KVM_IRQFD, or read it");
     }
 }

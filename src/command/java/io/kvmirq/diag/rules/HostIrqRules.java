@@ -13,12 +13,6 @@ import io.kvmirq.arch.vtd.RemappableMsi;
 import io.kvmirq.arch.vtd.RemappedIrte;
 import io.kvmirq.arch.vtd.Source;
 import io.kvmirq.backend.HostFiles;
-import io.kvmirq.diag.Evidence;
-import io.kvmirq.diag.Hop;
-import io.kvmirq.diag.Link;
-import io.kvmirq.diag.Remedy;
-import io.kvmirq.diag.Remedy.Change;
-import io.kvmirq.diag.Remedy.Takes;
 import io.kvmirq.diag.rules.Rule.Table;
 import io.kvmirq.diag.sources.CpuList;
 import io.kvmirq.diag.sources.Guests;
@@ -34,7 +28,13 @@ import io.kvmirq.host.facts.RemappingEntries.Slot;
 import io.kvmirq.host.facts.ThreadStat;
 import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.host.facts.VmProcess.VcpuFile;
+import io.kvmirq.path.Evidence;
+import io.kvmirq.path.Hop;
 import io.kvmirq.path.Known;
+import io.kvmirq.path.Link;
+import io.kvmirq.path.Remedy;
+import io.kvmirq.path.Remedy.Change;
+import io.kvmirq.path.Remedy.Takes;
 import io.kvmirq.vfio.IrqKind;
 import java.nio.charset.StandardCharsets;
 import java.util.BitSet;
@@ -106,7 +106,7 @@ public final class HostIrqRules {
                             String.valueOf(vector.irq().number()),
                             "chip " + vector.chip() + ", handled "
                                     + (vector.count() == 1 ? "once" : vector.count() + " times") + " by the host")
-                    .numbered(List.of((long) vector.irq().number()));
+                    .numbered(List.of(vector.irq()));
         }
     }
 

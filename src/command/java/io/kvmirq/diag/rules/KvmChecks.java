@@ -4,11 +4,11 @@ package io.kvmirq.diag.rules;
 import io.kvmirq.backend.HostFiles.Owner;
 import io.kvmirq.diag.Check;
 import io.kvmirq.diag.Finding;
-import io.kvmirq.diag.Remedy;
-import io.kvmirq.diag.Remedy.Change;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.HostKvm;
 import io.kvmirq.path.Known;
+import io.kvmirq.path.Remedy;
+import io.kvmirq.path.Remedy.Change;
 import java.util.List;
 import java.util.Optional;
 

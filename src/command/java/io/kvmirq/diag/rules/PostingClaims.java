@@ -5,17 +5,17 @@ import io.kvmirq.arch.apic.PostingHost;
 import io.kvmirq.arch.apic.PostingObstacle;
 import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.arch.gic.VlpiObstacle;
-import io.kvmirq.diag.Claim;
-import io.kvmirq.diag.Claim.Question;
-import io.kvmirq.diag.Evidence;
-import io.kvmirq.diag.Remedy;
-import io.kvmirq.diag.Remedy.Change;
 import io.kvmirq.diag.rules.FormClaims.Interrupt;
 import io.kvmirq.diag.sources.VmmOptions;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.PciDevice;
 import io.kvmirq.host.facts.PostingOutlook;
 import io.kvmirq.host.facts.VmProcess;
+import io.kvmirq.path.Claim;
+import io.kvmirq.path.Claim.Question;
+import io.kvmirq.path.Evidence;
+import io.kvmirq.path.Remedy;
+import io.kvmirq.path.Remedy.Change;
 import io.kvmirq.vfio.IrqKind;
 import java.util.List;
 import java.util.Optional;
@@ -116,11 +116,12 @@ public final class PostingClaims {
             return outlook.posts()
                     .map(posts -> posts
                             ? Claim.of(Question.ELIGIBLE, true, Evidence.observed("/proc/interrupts"), outlook.text())
-                            : Claim.not(
+                            : Claim.of(
                                             Question.ELIGIBLE,
+                                            false,
                                             Evidence.observed("/proc/cmdline and /proc/interrupts"),
-                                            outlook.text(),
-                                            remedy)
+                                            outlook.text())
+                                    .with(List.of(Remedy.look(remedy)))
                                     .byHost())
                     .orElseGet(() -> Claim.unknown(Question.ELIGIBLE, outlook.text(), remedy));
         }
@@ -130,11 +131,12 @@ public final class PostingClaims {
         }
         Optional<PostingObstacle> flaw = x86.get().flaw();
         // As the doctor says it.
-        return flaw.map(one -> Claim.not(
+        return flaw.map(one -> Claim.of(
                                 Question.ELIGIBLE,
+                                false,
                                 Evidence.observed(files(one)),
-                                host.posting().flaw().orElseThrow(),
-                                new IommuChecks(host, host.kvm()).forPosting())
+                                host.posting().flaw().orElseThrow())
+                        .with(new IommuChecks(host, host.kvm()).forPosting())
                         .byHost())
                 .orElseGet(() -> Claim.of(
                         Question.ELIGIBLE,
@@ -155,7 +157,7 @@ public final class PostingClaims {
     }
 
     private static Claim obstacle(PostingObstacle obstacle, Evidence evidence) {
-        return Claim.not(Question.ELIGIBLE, evidence, obstacle.text(), List.of(ofVm(obstacle)));
+        return Claim.of(Question.ELIGIBLE, false, evidence, obstacle.text()).with(List.of(ofVm(obstacle)));
     }
 
     /** The remedy of an obstacle of a VM: another command line of the VMM. */
@@ -188,11 +190,12 @@ public final class PostingClaims {
         VlpiObstacle none = VlpiObstacle.NO_ITS;
         return process.kvmDevices().contains("kvm-arm-vgic-its")
                 ? ofHost
-                : Claim.not(
-                        Question.ELIGIBLE,
-                        Evidence.observed("/proc/" + process.pid() + "/fd has no kvm-arm-vgic-its"),
-                        none.text(),
-                        List.of(Remedy.of(
+                : Claim.of(
+                                Question.ELIGIBLE,
+                                false,
+                                Evidence.observed("/proc/" + process.pid() + "/fd has no kvm-arm-vgic-its"),
+                                none.text())
+                        .with(List.of(Remedy.of(
                                 Change.VMM_FLAG, "give the VM an ITS (QEMU: -machine virt,gic-version=3,its=on)")));
     }
 
@@ -201,11 +204,12 @@ public final class PostingClaims {
         VmmOptions vmm = options.orElseThrow();
         if (vmm.noLapics().isPresent()) {
             VmmOptions.Inhibit none = vmm.noLapics().get();
-            return Claim.not(
-                    Question.ELIGIBLE,
-                    Evidence.inferred(none.why()),
-                    PostingObstacle.NO_LAPIC_IN_KERNEL.text(),
-                    List.of(InhibitChecks.remedy(none)));
+            return Claim.of(
+                            Question.ELIGIBLE,
+                            false,
+                            Evidence.inferred(none.why()),
+                            PostingObstacle.NO_LAPIC_IN_KERNEL.text())
+                    .with(List.of(InhibitChecks.remedy(none)));
         }
         Optional<String> userspace = vmm.noIrqfd(device.address(), interrupt.kind());
         if (userspace.isPresent()) {
@@ -246,13 +250,17 @@ public final class PostingClaims {
     private Claim ofAvic(VmProcess holder, VmmOptions vmm) {
         List<VmmOptions.Inhibit> inhibits = inhibits(VmmOptions.Inhibit::isCertain);
         if (!inhibits.isEmpty()) {
-            return Claim.not(
-                    Question.ELIGIBLE,
-                    Evidence.inferred(
-                            inhibits.stream().map(VmmOptions.Inhibit::why).collect(Collectors.joining("; "))),
-                    "AVIC is inhibited, so the entry stays remapped: "
-                            + inhibits.stream().map(VmmOptions.Inhibit::cause).collect(Collectors.joining("; ")),
-                    inhibits.stream().map(InhibitChecks::remedy).toList());
+            return Claim.of(
+                            Question.ELIGIBLE,
+                            false,
+                            Evidence.inferred(inhibits.stream()
+                                    .map(VmmOptions.Inhibit::why)
+                                    .collect(Collectors.joining("; "))),
+                            "AVIC is inhibited, so the entry stays remapped: "
+                                    + inhibits.stream()
+                                            .map(VmmOptions.Inhibit::cause)
+                                            .collect(Collectors.joining("; ")))
+                    .with(inhibits.stream().map(InhibitChecks::remedy).toList());
         }
         Optional<VmmOptions.Inhibit> possible =
                 inhibits(one -> !one.isCertain()).stream().findFirst();
@@ -279,7 +287,7 @@ public final class PostingClaims {
                         ofHost.text()
                                 + "; whether the VM inhibits AVIC, as a PIT in the kernel does, is not shown for '"
                                 + holder.command() + "'",
-                        Remedy.byVmmAfter("watch the tracepoint kvm_apicv_inhibit_changed"));
+                        GuestRules.byVmmAfter("watch the tracepoint kvm_apicv_inhibit_changed"));
     }
 
     // Form
@@ -299,7 +307,8 @@ public final class PostingClaims {
                                         + "the last inhibits= of the tracepoint kvm_apicv_inhibit_changed"
                                 : ""))
                 .orElse("let the guest map the event of the device in its ITS");
-        return Claim.not(form.question(), form.evidence().orElseThrow(), form.text(), remedy);
+        return Claim.of(form.question(), false, form.evidence().orElseThrow(), form.text())
+                .with(List.of(Remedy.look(remedy)));
     }
 
     // Requested
@@ -316,7 +325,7 @@ public final class PostingClaims {
         return Claim.unknown(
                 Question.REQUESTED,
                 "no file shows for which interrupts KVM asked",
-                arm ? Remedy.BY_VMM : Remedy.byVmmAfter("watch the tracepoint kvm_pi_irte_update"));
+                arm ? GuestRules.BY_VMM : GuestRules.byVmmAfter("watch the tracepoint kvm_pi_irte_update"));
     }
 
     // Delivered

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.diag.screens;
 
-import io.kvmirq.diag.Chain;
-import io.kvmirq.diag.Link;
+import io.kvmirq.path.InterruptPath;
+import io.kvmirq.path.Link;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
@@ -23,7 +23,7 @@ import java.util.stream.Stream;
  */
 public record Change(String device, String interrupt, String at, Optional<String> before, Optional<String> after) {
     /** The differences, in the order of the later paths; paths that only the earlier capture has come last. */
-    public static List<Change> between(List<Chain> earlier, List<Chain> later) {
+    public static List<Change> between(List<InterruptPath> earlier, List<InterruptPath> later) {
         Map<List<String>, Map<String, String>> before = facts(earlier);
         Map<List<String>, Map<String, String>> after = facts(later);
         Set<List<String>> paths = new LinkedHashSet<>(after.keySet());
@@ -45,9 +45,9 @@ public record Change(String device, String interrupt, String at, Optional<String
         return changes;
     }
 
-    private static Map<List<String>, Map<String, String>> facts(List<Chain> chains) {
+    private static Map<List<String>, Map<String, String>> facts(List<InterruptPath> chains) {
         Map<List<String>, Map<String, String>> all = new LinkedHashMap<>();
-        for (Chain chain : chains) {
+        for (InterruptPath chain : chains) {
             Map<String, String> facts = new LinkedHashMap<>();
             chain.guest().ifPresent(guest -> facts.put("guest", guest));
             chain.links().forEach(link -> facts.put(link.hop().label(), fact(link)));

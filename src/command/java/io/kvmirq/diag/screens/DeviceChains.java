@@ -3,11 +3,6 @@ package io.kvmirq.diag.screens;
 
 import io.kvmirq.HostIrq;
 import io.kvmirq.PciAddress;
-import io.kvmirq.diag.Chain;
-import io.kvmirq.diag.Evidence;
-import io.kvmirq.diag.Hop;
-import io.kvmirq.diag.Link;
-import io.kvmirq.diag.Remedy;
 import io.kvmirq.diag.rules.DeviceRules;
 import io.kvmirq.diag.rules.Fact;
 import io.kvmirq.diag.rules.Flaws;
@@ -29,6 +24,11 @@ import io.kvmirq.host.facts.HostKvm;
 import io.kvmirq.host.facts.PciDevice;
 import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.host.facts.VmProcess.EventfdFile;
+import io.kvmirq.path.Evidence;
+import io.kvmirq.path.Hop;
+import io.kvmirq.path.InterruptPath;
+import io.kvmirq.path.Link;
+import io.kvmirq.path.Remedy;
 import io.kvmirq.vfio.IrqKind;
 import java.util.ArrayList;
 import java.util.Comparator;
@@ -102,7 +102,7 @@ public final class DeviceChains {
      * The chains of all interrupts of a device that VFIO has armed, and of those with an allocated host irq that is not
      * armed, in the order of the vectors. One chain without an interrupt if there are none.
      */
-    public static List<Chain> of(HostFacts host, PciDevice device) {
+    public static List<InterruptPath> of(HostFacts host, PciDevice device) {
         DeviceChains all = new DeviceChains(host, device);
         return all.interrupts.isEmpty()
                 ? List.of(all.withoutInterrupt())
@@ -133,7 +133,7 @@ public final class DeviceChains {
      * The chain of a removed device that sysfs no longer has, but whose interrupts VFIO has armed. Empty if there is
      * none, or if sysfs lists no device at all, as in a copy of a host without its links.
      */
-    public static Optional<Chain> gone(HostFacts host, PciAddress device) {
+    public static Optional<InterruptPath> gone(HostFacts host, PciAddress device) {
         List<ArmedVector> armed =
                 host.interrupts().map(all -> all.armed(device)).orElse(List.of());
         if (armed.isEmpty()
@@ -141,7 +141,7 @@ public final class DeviceChains {
                 || host.pciAddresses().isEmpty()) {
             return Optional.empty();
         }
-        return Optional.of(new Chain(
+        return Optional.of(new InterruptPath(
                 device.toString(),
                 "all interrupts",
                 host.vms().of(device).stream().findFirst().map(DeviceChains::named),
@@ -166,7 +166,7 @@ public final class DeviceChains {
     }
 
     /** The chain of one vector of a device's messages, or of its INTx if it uses that; armed or not. */
-    public static Chain of(HostFacts host, PciDevice device, int vector) {
+    public static InterruptPath of(HostFacts host, PciDevice device, int vector) {
         DeviceChains all = new DeviceChains(host, device);
         return all.interrupts.stream()
                 .filter(one -> one.vector() == vector)
@@ -215,7 +215,7 @@ public final class DeviceChains {
                                 && !irqs.flags().contains(VfioOutlook.Flag.NORESIZE));
     }
 
-    private Chain withoutInterrupt() {
+    private InterruptPath withoutInterrupt() {
         List<Link> links = new ArrayList<>();
         links.add(ofDevice.idle());
         if (refusals.isEmpty()) {
@@ -231,13 +231,14 @@ public final class DeviceChains {
         } else {
             links.add(refused());
         }
-        return new Chain(device.address().toString(), "all interrupts", guest(), links, claims.ofDevice(), ofHost());
+        return new InterruptPath(
+                device.address().toString(), "all interrupts", guest(), links, claims.ofDevice(), ofHost());
     }
 
-    private Chain chain(Interrupt interrupt) {
+    private InterruptPath chain(Interrupt interrupt) {
         List<Link> links = links(interrupt);
         boolean broken = links.get(links.size() - 1).state() == Link.State.BROKEN;
-        return new Chain(
+        return new InterruptPath(
                 device.address().toString(),
                 interrupt.toString(),
                 guest(),
@@ -346,7 +347,6 @@ public final class DeviceChains {
                             known
                                     ? "/sys/kernel/irq/" + irq.number() + "/hwirq"
                                     : "/sys/bus/pci/devices/" + device.address() + "/msi_irqs"),
-                    "",
                     List.of(irq.number()),
                     "allocated, and no handler of VFIO");
         }
@@ -403,10 +403,10 @@ public final class DeviceChains {
         }
         int hidden = host.vms().unreadable();
         return hidden == 0
-                ? new Link(
+                ? Link.of(
                         Hop.DEVICE_VECTOR,
                         Link.State.IDLE,
-                        Optional.of(evidence),
+                        evidence,
                         Optional.empty(),
                         what + ": no process has the device open",
                         List.of(Remedy.look("start the guest with the device")))
@@ -429,10 +429,10 @@ public final class DeviceChains {
         if (came > 0 && brokenVmm().isEmpty()) {
             return vector(what, came);
         }
-        return new Link(
+        return Link.of(
                 Hop.DEVICE_VECTOR,
                 Link.State.IDLE,
-                Optional.of(Evidence.observed(INTERRUPTS)),
+                Evidence.observed(INTERRUPTS),
                 Optional.empty(),
                 what + ", and others of the device are armed: the guest masks it or does not use it",
                 List.of());

@@ -1,17 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.diag.screens;
 
+import io.kvmirq.Gsi;
+import io.kvmirq.HostIrq;
 import io.kvmirq.PciAddress;
-import io.kvmirq.diag.Chain;
-import io.kvmirq.diag.Claim;
-import io.kvmirq.diag.Evidence;
-import io.kvmirq.diag.Hop;
-import io.kvmirq.diag.Link;
-import io.kvmirq.diag.Remedy;
+import io.kvmirq.VcpuId;
+import io.kvmirq.diag.rules.GuestRules;
 import io.kvmirq.host.HostInterrupts.ArmedVector;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.PciDevice;
 import io.kvmirq.host.facts.VmProcess;
+import io.kvmirq.path.Claim;
+import io.kvmirq.path.Evidence;
+import io.kvmirq.path.Hop;
+import io.kvmirq.path.InterruptPath;
+import io.kvmirq.path.Link;
+import io.kvmirq.path.Remedy;
 import java.util.ArrayList;
 import java.util.LinkedHashSet;
 import java.util.List;
@@ -43,14 +47,14 @@ public record Listing(List<Row> rows, List<String> notes) {
      * @param why the reason why it is not posted
      */
     public record Row(
-            long hostIrq,
+            HostIrq hostIrq,
             PciAddress device,
             String interrupt,
             Optional<String> guest,
             Optional<Integer> pid,
-            List<Long> vcpus,
+            List<VcpuId> vcpus,
             Optional<Evidence.Kind> vcpuEvidence,
-            List<Long> gsis,
+            List<Gsi> gsis,
             Optional<String> guestVector,
             Optional<Boolean> posted,
             Optional<Evidence.Kind> postedEvidence,
@@ -93,8 +97,8 @@ public record Listing(List<Row> rows, List<String> notes) {
                 continue;
             }
             Optional<VmProcess> holder = host.vms().of(address).stream().findFirst();
-            for (Chain fromFiles : DeviceChains.of(host, device.get())) {
-                Chain chain = live.isPresent() ? live.get().of(fromFiles) : fromFiles;
+            for (InterruptPath fromFiles : DeviceChains.of(host, device.get())) {
+                InterruptPath chain = live.isPresent() ? live.get().of(fromFiles) : fromFiles;
                 if (chain.link(Hop.DEVICE_VECTOR)
                         .filter(link -> link.state() == Link.State.WHOLE)
                         .isPresent()) {
@@ -106,32 +110,32 @@ public record Listing(List<Row> rows, List<String> notes) {
         return new Listing(rows, List.copyOf(notes));
     }
 
-    private static Row row(PciAddress address, Chain chain, Optional<VmProcess> holder) {
+    private static Row row(PciAddress address, InterruptPath chain, Optional<VmProcess> holder) {
         return new Row(
-                numbers(chain, Hop.HOST_IRQ).get(0),
+                numbers(chain, Hop.HOST_IRQ, HostIrq.class).get(0),
                 address,
                 chain.interrupt(),
                 holder.map(VmProcess::name),
                 holder.map(VmProcess::pid),
-                numbers(chain, Hop.VCPU),
+                numbers(chain, Hop.VCPU, VcpuId.class),
                 chain.link(Hop.VCPU).flatMap(Link::evidence).map(Evidence::kind),
-                numbers(chain, Hop.GSI),
+                numbers(chain, Hop.GSI, Gsi.class),
                 chain.link(Hop.GUEST_VECTOR).flatMap(Link::value),
                 chain.posted(),
                 chain.postedEvidence().map(Evidence::kind),
                 chain.whyNot());
     }
 
-    private static List<Long> numbers(Chain chain, Hop hop) {
-        return chain.link(hop).map(Link::numbers).orElse(List.of());
+    private static <T> List<T> numbers(InterruptPath chain, Hop hop, Class<T> type) {
+        return chain.link(hop).map(link -> link.numbers(type)).orElse(List.of());
     }
 
-    private static List<String> notes(Chain chain, boolean hasGuest) {
+    private static List<String> notes(InterruptPath chain, boolean hasGuest) {
         List<String> notes = new ArrayList<>();
         if (!hasGuest) {
             chain.link(Hop.EVENTFD)
-                    .ifPresent(link -> notes.add(
-                            "guest: " + link.text() + ": " + link.remedy().orElse("none")));
+                    .ifPresent(link -> notes.add("guest: " + link.text() + ": "
+                            + Remedy.text(link.remedies()).orElse("none")));
         } else {
             String hops = Stream.of(Hop.VCPU, Hop.GSI, Hop.GUEST_VECTOR)
                     .filter(hop -> chain.link(hop)
@@ -141,13 +145,13 @@ public record Listing(List<Row> rows, List<String> notes) {
                     .collect(Collectors.joining(", "));
             if (!hops.isEmpty()) {
                 notes.add(hops + ": KVM shows no routes: "
-                        + Remedy.text(Remedy.BY_VMM).orElse(""));
+                        + Remedy.text(GuestRules.BY_VMM).orElse(""));
             }
         }
         if (chain.posted().isEmpty()) {
             chain.claim(Claim.Question.FORM)
-                    .ifPresent(claim -> notes.add(
-                            "posted: " + claim.text() + ": " + claim.remedy().orElse("none")));
+                    .ifPresent(claim -> notes.add("posted: " + claim.text() + ": "
+                            + Remedy.text(claim.remedies()).orElse("none")));
         }
         return notes;
     }

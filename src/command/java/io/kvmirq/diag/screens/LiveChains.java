@@ -1,18 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.diag.screens;
 
+import io.kvmirq.HostIrq;
 import io.kvmirq.arch.apic.Vendor;
-import io.kvmirq.diag.Chain;
-import io.kvmirq.diag.Claim;
-import io.kvmirq.diag.Claim.Question;
-import io.kvmirq.diag.Evidence;
-import io.kvmirq.diag.Hop;
-import io.kvmirq.diag.Link;
-import io.kvmirq.diag.Remedy;
+import io.kvmirq.diag.rules.GuestRules;
 import io.kvmirq.diag.rules.PostingClaims;
 import io.kvmirq.diag.sources.Live;
 import io.kvmirq.diag.sources.LiveWindow;
 import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.path.Claim;
+import io.kvmirq.path.Claim.Question;
+import io.kvmirq.path.Evidence;
+import io.kvmirq.path.Hop;
+import io.kvmirq.path.InterruptPath;
+import io.kvmirq.path.Link;
+import io.kvmirq.path.Remedy;
 import java.util.ArrayList;
 import java.util.EnumMap;
 import java.util.List;
@@ -74,24 +76,35 @@ public final class LiveChains {
     }
 
     /** A chain with the observations of its host irq. Without the advice to watch. */
-    public Chain of(Chain chain) {
-        Chain watched = observed(chain);
-        return new Chain(
+    public InterruptPath of(InterruptPath chain) {
+        InterruptPath watched = observed(chain);
+        return new InterruptPath(
                 watched.device(),
                 watched.interrupt(),
                 watched.guest(),
-                watched.links().stream().map(Link::afterWatch).toList(),
-                watched.claims().stream().map(Claim::afterWatch).toList(),
+                watched.links().stream()
+                        .map(link -> link.with(afterWatch(link.remedies())))
+                        .toList(),
+                watched.claims().stream()
+                        .map(claim -> claim.with(afterWatch(claim.remedies())))
+                        .toList(),
                 watched.remarks());
     }
 
-    private Chain observed(Chain chain) {
+    /** The remedies that are left after a watch. */
+    static List<Remedy> afterWatch(List<Remedy> remedies) {
+        return remedies.stream()
+                .filter(one -> one.change() != Remedy.Change.WATCH)
+                .toList();
+    }
+
+    private InterruptPath observed(InterruptPath chain) {
         Optional<Integer> number = chain.link(Hop.HOST_IRQ)
                 .filter(link -> chain.link(Hop.DEVICE_VECTOR)
                         .filter(next -> next.state() == Link.State.WHOLE)
                         .isPresent())
-                .filter(link -> link.numbers().size() == 1)
-                .map(link -> Math.toIntExact(link.numbers().get(0)));
+                .filter(link -> link.numbers(HostIrq.class).size() == 1)
+                .map(link -> link.numbers(HostIrq.class).get(0).number());
         Live.Irq irq = number.map(live.irqs()::get).orElse(null);
         if (irq == null) {
             return chain;
@@ -109,7 +122,7 @@ public final class LiveChains {
         }
         List<Claim> claims =
                 chain.claims().stream().map(claim -> claim(claim, chain, irq)).toList();
-        return new Chain(chain.device(), chain.interrupt(), chain.guest(), all, claims, remarks(chain, irq));
+        return new InterruptPath(chain.device(), chain.interrupt(), chain.guest(), all, claims, remarks(chain, irq));
     }
 
     private static Evidence live(String what) {
@@ -175,7 +188,7 @@ public final class LiveChains {
                             Hop.IRQFD,
                             "KVM took no message and raised no GSI in the handlers: no irqfd has the eventfd, or the VMM"
                                     + " reads it and injects the interrupt itself",
-                            Remedy.BY_VMM));
+                            GuestRules.BY_VMM));
         }
         gsi(number, irq, links);
         vector(number, irq, links);
@@ -212,20 +225,11 @@ public final class LiveChains {
             links.put(
                     Hop.GSI,
                     Link.whole(
-                            Hop.GSI,
-                            live(LiveWindow.UPDATE),
-                            "gsi ",
-                            List.of(requested.getAsLong()),
-                            "the irqfd raises it"));
+                            Hop.GSI, live(LiveWindow.UPDATE), List.of(requested.getAsLong()), "the irqfd raises it"));
         } else if (!irq.gsis().isEmpty() && isRouted) {
             links.put(
                     Hop.GSI,
-                    Link.whole(
-                            Hop.GSI,
-                            inHandler(LiveWindow.SET_IRQ, number, irq),
-                            "gsi ",
-                            irq.gsis(),
-                            "the irqfd raises it"));
+                    Link.whole(Hop.GSI, inHandler(LiveWindow.SET_IRQ, number, irq), irq.gsis(), "the irqfd raises it"));
         } else if (!irq.gsis().isEmpty() || requested.isPresent()) {
             String gsi = irq.gsis().isEmpty() ? String.valueOf(requested.getAsLong()) : listed(irq.gsis());
             links.put(Hop.GSI, withoutRoute(gsi));
@@ -234,12 +238,13 @@ public final class LiveChains {
         } else if (!irq.messages().isEmpty()) {
             links.put(
                     Hop.GSI,
-                    Link.notShown(Hop.GSI, "the tracepoint of a message does not name its GSI", Remedy.BY_VMM));
+                    Link.notShown(Hop.GSI, "the tracepoint of a message does not name its GSI", GuestRules.BY_VMM));
         }
     }
 
     private static Link withoutRoute(String gsi) {
-        return Link.notShown(Hop.GSI, "gsi " + gsi + " was raised, and no event shows a route of it", Remedy.BY_VMM);
+        return Link.notShown(
+                Hop.GSI, "gsi " + gsi + " was raised, and no event shows a route of it", GuestRules.BY_VMM);
     }
 
     private static void vector(int number, Live.Irq irq, Map<Hop, Link> links) {
@@ -274,7 +279,6 @@ public final class LiveChains {
                     Link.whole(
                             Hop.VCPU,
                             inHandler(LiveWindow.ACCEPT_POSTED, number, irq),
-                            "vcpu ",
                             irq.accepted(),
                             "its virtual APIC has it"));
         } else if (!irq.addressed().isEmpty()) {
@@ -284,14 +288,14 @@ public final class LiveChains {
                             Hop.VCPU,
                             "KVM found vcpu " + listed(irq.addressed())
                                     + " for it, and no event shows that it was accepted there",
-                            Remedy.BY_VMM));
+                            GuestRules.BY_VMM));
         } else if (requested.isPresent()) {
             links.put(
                     Hop.VCPU,
                     Link.notShown(
                             Hop.VCPU,
                             "KVM requested posting to vcpu " + requested.getAsLong() + ", and no delivery was seen",
-                            Remedy.BY_VMM));
+                            GuestRules.BY_VMM));
         }
     }
 
@@ -305,7 +309,7 @@ public final class LiveChains {
 
     // Claims
 
-    private Claim claim(Claim claim, Chain chain, Live.Irq irq) {
+    private Claim claim(Claim claim, InterruptPath chain, Live.Irq irq) {
         return switch (claim.question()) {
             case ELIGIBLE -> claim;
             case REQUESTED -> requested(claim, irq);
@@ -328,7 +332,7 @@ public final class LiveChains {
                 : Claim.unknown(
                         Question.REQUESTED,
                         "KVM changed nothing in " + live.time() + ", and its tracepoint shows only changes",
-                        Remedy.byVmmAfter(
+                        GuestRules.byVmmAfter(
                                 "let the guest set the interrupt's affinity, or load its driver again, while --live runs"));
     }
 
@@ -367,7 +371,7 @@ public final class LiveChains {
      * A silent host irq alone proves nothing. With a posted entry, and wakeups that only it can have caused, hardware
      * delivered the interrupt.
      */
-    private Claim delivered(Claim before, Chain chain, Live.Irq irq) {
+    private Claim delivered(Claim before, InterruptPath chain, Live.Irq irq) {
         long counted = irq.counted().orElse(0);
         if (counted > 0) {
             return Claim.of(
@@ -403,7 +407,7 @@ public final class LiveChains {
                 before.remedies());
     }
 
-    private List<String> remarks(Chain chain, Live.Irq irq) {
+    private List<String> remarks(InterruptPath chain, Live.Irq irq) {
         List<String> remarks = new ArrayList<>(chain.remarks());
         Optional<Boolean> form = chain.claim(Question.FORM).flatMap(Claim::holds);
         boolean posted = form.orElse(false);

@@ -2,12 +2,9 @@
 package io.kvmirq.diag.screens;
 
 import io.kvmirq.PciAddress;
-import io.kvmirq.diag.Chain;
 import io.kvmirq.diag.Check;
 import io.kvmirq.diag.Finding;
 import io.kvmirq.diag.Finding.Status;
-import io.kvmirq.diag.Link;
-import io.kvmirq.diag.Remedy;
 import io.kvmirq.diag.Verdict;
 import io.kvmirq.diag.rules.VmmRules;
 import io.kvmirq.diag.sources.Guests;
@@ -16,6 +13,9 @@ import io.kvmirq.host.HostInterrupts;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.HostKvm;
 import io.kvmirq.host.facts.PciDevice;
+import io.kvmirq.path.InterruptPath;
+import io.kvmirq.path.Link;
+import io.kvmirq.path.Remedy;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
@@ -50,7 +50,7 @@ final class PathsCheck {
     }
 
     private Finding look(HostFacts host) {
-        List<Chain> all = new ArrayList<>();
+        List<InterruptPath> all = new ArrayList<>();
         int devices = 0;
         int guests = 0;
         List<PciAddress> armed = host.interrupts().map(HostInterrupts::armed).orElse(List.of()).stream()
@@ -72,7 +72,7 @@ final class PathsCheck {
             if (device.isEmpty()) {
                 continue;
             }
-            List<Chain> chains = DeviceChains.of(host, device.get());
+            List<InterruptPath> chains = DeviceChains.of(host, device.get());
             boolean whole = Verdict.of(chains, List.of(), List.of()).grade() == Status.PASS;
             if (whole && host.users(device.get()).isEmpty()) {
                 continue; // No guest is seen.
@@ -84,7 +84,8 @@ final class PathsCheck {
         for (Guest guest : Guests.of(host.files(), host).all()) {
             if (guest.process().devices().isEmpty() && guest.process().mayHave().isEmpty()) {
                 Link vmm = VmmRules.of(host, guest.process(), guest.workers());
-                Chain chain = new Chain("", "", Optional.of(guest.title()), List.of(vmm), List.of(), List.of());
+                InterruptPath chain =
+                        new InterruptPath("", "", Optional.of(guest.title()), List.of(vmm), List.of(), List.of());
                 guests++;
                 all.add(chain);
                 add("--vm " + guest.process().pid(), "guest " + guest.process().name(), List.of(chain));
@@ -92,7 +93,8 @@ final class PathsCheck {
         }
         for (PciAddress address : DeviceChains.gone(host)) {
             devices++;
-            List<Chain> chains = DeviceChains.gone(host, address).stream().toList();
+            List<InterruptPath> chains =
+                    DeviceChains.gone(host, address).stream().toList();
             all.addAll(chains);
             add(address.toString(), address.toString(), chains, chain -> flaws(chain, Link.State.BROKEN), broken);
         }
@@ -148,7 +150,7 @@ final class PathsCheck {
     /** A flaw, and what to do. */
     private record Flaw(String text, List<Remedy> remedies) {}
 
-    private static Stream<Flaw> flaws(Chain chain, Link.State state) {
+    private static Stream<Flaw> flaws(InterruptPath chain, Link.State state) {
         return chain.links().stream()
                 .filter(link -> link.state() == state)
                 .map(link -> new Flaw(
@@ -156,13 +158,13 @@ final class PathsCheck {
                         link.remedies()));
     }
 
-    private static Stream<Flaw> unposted(Chain chain) {
+    private static Stream<Flaw> unposted(InterruptPath chain) {
         return chain.unposted().stream()
                 .map(claim ->
                         new Flaw(" is not posted, though this host can post it: " + claim.text(), claim.remedies()));
     }
 
-    private void add(String target, String subject, List<Chain> chains) {
+    private void add(String target, String subject, List<InterruptPath> chains) {
         add(target, subject, chains, chain -> flaws(chain, Link.State.BROKEN), broken);
         add(target, subject, chains, chain -> flaws(chain, Link.State.DOUBTFUL), doubtful);
         add(target, subject, chains, PathsCheck::unposted, unposted);
@@ -172,11 +174,11 @@ final class PathsCheck {
     private void add(
             String target,
             String subject,
-            List<Chain> chains,
-            Function<Chain, Stream<Flaw>> of,
+            List<InterruptPath> chains,
+            Function<InterruptPath, Stream<Flaw>> of,
             Map<String, String> flaws) {
         Map<String, List<String>> interrupts = new LinkedHashMap<>();
-        for (Chain chain : chains) {
+        for (InterruptPath chain : chains) {
             of.apply(chain).forEach(flaw -> {
                 interrupts
                         .computeIfAbsent(flaw.text(), first -> new ArrayList<>())

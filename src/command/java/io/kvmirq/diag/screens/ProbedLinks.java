@@ -1,10 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.diag.screens;
 
-import io.kvmirq.diag.Evidence;
-import io.kvmirq.diag.Hop;
-import io.kvmirq.diag.Link;
-import io.kvmirq.diag.Remedy;
 import io.kvmirq.diag.Stages;
 import io.kvmirq.diag.rules.Fact;
 import io.kvmirq.diag.rules.Flaws;
@@ -16,6 +12,9 @@ import io.kvmirq.host.facts.VmProcess.EventfdFile;
 import io.kvmirq.host.trace.ProbeCounts.Accepted;
 import io.kvmirq.host.trace.ProbeCounts.Irqfd;
 import io.kvmirq.host.trace.ProbeCounts.Message;
+import io.kvmirq.path.Evidence;
+import io.kvmirq.path.Hop;
+import io.kvmirq.path.Link;
 import java.util.List;
 import java.util.Map;
 import java.util.SortedSet;
@@ -76,7 +75,7 @@ final class ProbedLinks {
             flaw(GuestRules.ROUTE, listed(gsis), counted.arm() ? WAKEUP : RAISED, false);
             return;
         }
-        put(Link.whole(Hop.GSI, Evidence.observed(WAKEUP), "gsi ", gsis, "the irqfd raises it"));
+        put(Link.whole(Hop.GSI, Evidence.observed(WAKEUP), gsis, "the irqfd raises it"));
         List<Accepted> accepted = counted.accepted(irqfds);
         if (!counted.arm()) {
             delivery(irqfds, addressed, accepted);
@@ -92,13 +91,12 @@ final class ProbedLinks {
             put(Link.whole(
                     Hop.VCPU,
                     Evidence.observed(QUEUED),
-                    "vcpu ",
                     vcpus(accepted),
                     "its target in the VM's GIC, which keeps it pending while it is disabled"));
         } else {
             links.putIfAbsent(
                     Hop.VCPU,
-                    Link.notShown(Hop.VCPU, "no probe named the vCPU that the VM's GIC chose", Remedy.BY_VMM));
+                    Link.notShown(Hop.VCPU, "no probe named the vCPU that the VM's GIC chose", GuestRules.BY_VMM));
         }
     }
 
@@ -113,7 +111,7 @@ final class ProbedLinks {
             put(Link.notShown(
                     Hop.IRQFD,
                     "no irqfd took its signals, and the VMM reads them: it may inject the interrupt itself",
-                    Remedy.BY_VMM));
+                    GuestRules.BY_VMM));
             return;
         }
         flaw(GuestRules.UNTAKEN, "", WAKEUP + ", which was not passed", isUnread);
@@ -154,12 +152,11 @@ final class ProbedLinks {
         }
         String refusals = Stages.refusals(irqfds, false);
         if (Stages.sent(irqfds, false) > 0 && !addressed.isEmpty()) {
-            put(Link.whole(Hop.VCPU, Evidence.observed(RESULT), "vcpu ", addressed, "KVM gave it to the LAPIC"));
+            put(Link.whole(Hop.VCPU, Evidence.observed(RESULT), addressed, "KVM gave it to the LAPIC"));
         } else if (isRaised) {
             put(Link.whole(
                     Hop.VCPU,
                     Evidence.observed(RAISED),
-                    "vcpu ",
                     vcpus(accepted),
                     "a worker gave it to this LAPIC, and perhaps to others"));
         } else if (Stages.sent(irqfds, false) == 0 && !refusals.isEmpty()) {

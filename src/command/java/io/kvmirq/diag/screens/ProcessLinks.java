@@ -1,10 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.diag.screens;
 
-import io.kvmirq.diag.Evidence;
-import io.kvmirq.diag.Hop;
-import io.kvmirq.diag.Link;
-import io.kvmirq.diag.Remedy;
 import io.kvmirq.diag.rules.Fact;
 import io.kvmirq.diag.rules.Flaws;
 import io.kvmirq.diag.rules.FormClaims;
@@ -18,6 +14,10 @@ import io.kvmirq.host.facts.HostKvm;
 import io.kvmirq.host.facts.PciDevice;
 import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.host.facts.VmProcess.EventfdFile;
+import io.kvmirq.path.Evidence;
+import io.kvmirq.path.Hop;
+import io.kvmirq.path.Link;
+import io.kvmirq.path.Remedy;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
@@ -32,7 +32,7 @@ import org.jspecify.annotations.Nullable;
  * inferred if only one possibility is left. For one use by one thread.
  */
 final class ProcessLinks {
-    private static final List<Remedy> BY_VMM = Remedy.BY_VMM;
+    private static final List<Remedy> BY_VMM = GuestRules.BY_VMM;
     private static final String NOT_SEEN =
             "start the guest; look on the host, not in a container; a copy of a host needs"
                     + " proc/PID of its VMM, so capture it while the guest runs";
@@ -250,7 +250,6 @@ final class ProcessLinks {
                     Hop.VCPU,
                     Evidence.inferred(
                             "the vLPIs in vgic-state have this target, and the VM has no other device of VFIO"),
-                    "vcpu ",
                     List.of(target.getAsInt()),
                     "the guest's ITS sends it there");
         }

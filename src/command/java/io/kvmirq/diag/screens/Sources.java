@@ -2,9 +2,7 @@
 package io.kvmirq.diag.screens;
 
 import io.kvmirq.backend.HostFiles;
-import io.kvmirq.diag.Evidence;
-import io.kvmirq.diag.Link;
-import io.kvmirq.diag.Remedy;
+import io.kvmirq.diag.rules.GuestRules;
 import io.kvmirq.diag.rules.VmmRules;
 import io.kvmirq.diag.sources.Guests;
 import io.kvmirq.diag.sources.Guests.Guest;
@@ -13,6 +11,9 @@ import io.kvmirq.diag.sources.Guests.Worker;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.host.facts.VmProcess.EventfdFile;
+import io.kvmirq.path.Evidence;
+import io.kvmirq.path.Link;
+import io.kvmirq.path.Remedy;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
@@ -65,9 +66,10 @@ public record Sources(String guest, boolean virtio, Link vmm, List<Row> rows) {
         return new Sources(
                 guest,
                 virtio,
-                vmm.afterWatch(),
+                vmm.with(LiveChains.afterWatch(vmm.remedies())),
                 rows.stream()
-                        .map(row -> new Row(row.name(), row.evidence(), row.text(), Remedy.afterWatch(row.remedies())))
+                        .map(row ->
+                                new Row(row.name(), row.evidence(), row.text(), LiveChains.afterWatch(row.remedies())))
                         .toList());
     }
 
@@ -110,7 +112,7 @@ public record Sources(String guest, boolean virtio, Link vmm, List<Row> rows) {
                                 host.forDebugfs(
                                         "ls /sys/kernel/debug/kvm, whose names begin with the thread that made the VM")));
         rows.add(vcpus(host, guest.vcpus(), path));
-        rows.add(Row.notShown("irqfds", "KVM shows neither irqfds nor routes", Remedy.BY_VMM));
+        rows.add(Row.notShown("irqfds", "KVM shows neither irqfds nor routes", GuestRules.BY_VMM));
         rows.add(Row.notShown(
                 "queues",
                 "virtqueues, and the vectors that the guest gave them, are in the guest's memory and in the VMM",

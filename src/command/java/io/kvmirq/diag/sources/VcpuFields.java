@@ -3,7 +3,6 @@ package io.kvmirq.diag.sources;
 
 import io.kvmirq.VcpuId;
 import io.kvmirq.arch.apic.Vendor;
-import io.kvmirq.diag.Evidence;
 import io.kvmirq.diag.sources.Vcpus.Field;
 import io.kvmirq.host.trace.VcpuSchedule.Phase;
 import io.kvmirq.mirror.Posting;
@@ -11,6 +10,7 @@ import io.kvmirq.mirror.PredictedIrq;
 import io.kvmirq.mirror.PredictedIrte;
 import io.kvmirq.mirror.PredictedPid;
 import io.kvmirq.mirror.Snapshot;
+import io.kvmirq.path.Evidence;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;

@@ -3,13 +3,13 @@ package io.kvmirq.diag.sources;
 
 import io.kvmirq.VcpuId;
 import io.kvmirq.backend.HostFiles;
-import io.kvmirq.diag.Chain;
-import io.kvmirq.diag.Evidence;
-import io.kvmirq.diag.Hop;
-import io.kvmirq.diag.Link;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.VmProcess;
+import io.kvmirq.path.Evidence;
+import io.kvmirq.path.Hop;
+import io.kvmirq.path.InterruptPath;
 import io.kvmirq.path.Known;
+import io.kvmirq.path.Link;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.HashMap;
@@ -100,7 +100,7 @@ public record Vcpus(
      * The vCPUs of a guest that is not watched: no file shows their schedule. The chains name the interrupts posted to
      * them.
      */
-    public static Vcpus ofGuest(HostFiles files, HostFacts host, VmProcess guest, List<Chain> chains) {
+    public static Vcpus ofGuest(HostFiles files, HostFacts host, VmProcess guest, List<InterruptPath> chains) {
         Map<Integer, List<Irq>> irqs = irqs(chains);
         Map<Integer, Integer> tids = new HashMap<>();
         VcpuThreads.vcpus(files, host, guest).forEach((tid, vcpu) -> tids.put(vcpu.number(), tid));
@@ -127,14 +127,15 @@ public record Vcpus(
         return new Vcpus(guest, Optional.empty(), vcpus, 0, Map.of(), List.of(), List.of());
     }
 
-    private static Map<Integer, List<Irq>> irqs(List<Chain> chains) {
+    private static Map<Integer, List<Irq>> irqs(List<InterruptPath> chains) {
         Map<Integer, List<Irq>> irqs = new TreeMap<>();
-        for (Chain chain : chains) {
+        for (InterruptPath chain : chains) {
             chain.link(Hop.VCPU)
                     .filter(link -> link.state() == Link.State.WHOLE)
                     .ifPresent(link -> {
-                        if (link.numbers().size() == 1 && link.numbers().get(0) <= VcpuId.MAX) {
-                            irqs.computeIfAbsent(Math.toIntExact(link.numbers().get(0)), any -> new ArrayList<>())
+                        List<VcpuId> to = link.numbers(VcpuId.class);
+                        if (to.size() == 1) {
+                            irqs.computeIfAbsent(to.get(0).number(), any -> new ArrayList<>())
                                     .add(new Irq(
                                             chain.device() + " " + chain.interrupt(),
                                             link.evidence().orElseThrow(),

@@ -8,11 +8,7 @@ import io.kvmirq.PciAddress;
 import io.kvmirq.cli.Cli;
 import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.cli.frame.Terminal;
-import io.kvmirq.diag.Chain;
 import io.kvmirq.diag.Check;
-import io.kvmirq.diag.Evidence;
-import io.kvmirq.diag.Hop;
-import io.kvmirq.diag.Link;
 import io.kvmirq.diag.Verdict;
 import io.kvmirq.diag.screens.Capture;
 import io.kvmirq.diag.screens.DeviceChains;
@@ -20,6 +16,10 @@ import io.kvmirq.diag.screens.Doctor;
 import io.kvmirq.host.facts.GuestHosts;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.RecordedHost;
+import io.kvmirq.path.Evidence;
+import io.kvmirq.path.Hop;
+import io.kvmirq.path.InterruptPath;
+import io.kvmirq.path.Link;
 import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.Recorded;
 import java.io.ByteArrayOutputStream;
@@ -32,6 +32,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.EnumSet;
 import java.util.List;
+import java.util.Optional;
 import java.util.stream.Collectors;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -164,7 +165,7 @@ class ExplainCommandTest {
         ByteArrayOutputStream out = new ByteArrayOutputStream();
         PrintStream stream = new PrintStream(out, true, StandardCharsets.UTF_8);
         Terminal terminal = new Terminal(stream, stream, false, 100, 0, 100, "");
-        List<Chain> chains =
+        List<InterruptPath> chains =
                 DeviceChains.of(host, host.pci(PciAddress.parse(AMD)).orElseThrow());
         new ExplainText(terminal).print(chains, Verdict.of(chains, List.of(), List.of()));
         String explained = out.toString(StandardCharsets.UTF_8);
@@ -526,6 +527,10 @@ class ExplainCommandTest {
                 .isEqualTo(Recorded.text(ExplainCommandTest.class, "explain-amd-pit.json", printed.out()));
     }
 
+    private static Link broken(Hop hop) {
+        return Link.of(hop, Link.State.BROKEN, Evidence.observed("x"), Optional.empty(), "y", List.of());
+    }
+
     /** Help and page promise the exit code of each hop that a link can break at, and no other. */
     @Test
     void exitCodesAreThoseOfHopsThatBreak() throws IOException {
@@ -533,13 +538,14 @@ class ExplainCommandTest {
         String page = Files.readString(Machine.root().resolve("src/docs/command.md"));
         String codes = page.substring(page.indexOf("`explain` has an exit code"), page.indexOf("`--json` prints one"));
         for (Hop hop : EnumSet.complementOf(EnumSet.of(Hop.GUEST_VECTOR))) {
-            assertThat(help).containsOnlyOnce("\n  " + hop.exitCode() + "  ");
-            assertThat(codes).containsPattern(hop == Hop.POSTING ? " is 17 " : hop.exitCode() + " " + hop.label());
-            assertThat(Link.broken(hop, Evidence.observed("x"), "y", "z").hop()).isEqualTo(hop);
+            assertThat(help).containsOnlyOnce("\n  " + Verdict.exitCode(hop) + "  ");
+            assertThat(codes)
+                    .containsPattern(hop == Hop.POSTING ? " is 17 " : Verdict.exitCode(hop) + " " + hop.label());
+            assertThat(broken(hop).hop()).isEqualTo(hop);
         }
         assertThat(help).doesNotContain("guest vector\n").doesNotContain("\n  15 ");
         assertThat(codes).doesNotContain("guest vector").doesNotContain("15");
-        assertThatThrownBy(() -> Link.broken(Hop.GUEST_VECTOR, Evidence.observed("x"), "y", "z"))
+        assertThatThrownBy(() -> broken(Hop.GUEST_VECTOR))
                 .hasMessage("a guest vector is whole or not shown, and no exit code says more");
     }
 }

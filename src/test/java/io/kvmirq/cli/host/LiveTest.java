@@ -8,7 +8,7 @@ import io.kvmirq.cli.Cli;
 import io.kvmirq.cli.frame.Commands;
 import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.cli.frame.Terminal;
-import io.kvmirq.diag.Hop;
+import io.kvmirq.diag.Verdict;
 import io.kvmirq.diag.sources.LiveHost;
 import io.kvmirq.host.facts.GuestHosts;
 import io.kvmirq.host.facts.RecordedHost;
@@ -17,6 +17,7 @@ import io.kvmirq.host.trace.Probes;
 import io.kvmirq.host.trace.RecordedTracing;
 import io.kvmirq.host.trace.TextTrace;
 import io.kvmirq.host.trace.Tracing;
+import io.kvmirq.path.Hop;
 import io.kvmirq.path.Known;
 import io.kvmirq.testing.Recorded;
 import java.io.ByteArrayOutputStream;
@@ -173,7 +174,7 @@ class LiveTest {
                 count(host, String.valueOf(irq), 2);
             }
         });
-        Cli.Ended printed = run(watched, AMD, "--live", "10").exited(Hop.POSTING.exitCode());
+        Cli.Ended printed = run(watched, AMD, "--live", "10").exited(Verdict.exitCode(Hop.POSTING));
         assertGolden(printed, "explain-live-amd.txt");
     }
 
@@ -229,7 +230,7 @@ class LiveTest {
                 .with(tracefs.begin());
         List<String> all = new ArrayList<>(List.of(AMD, "0", "--live", "10"));
         all.addAll(List.of(more));
-        int exitCode = broken == 0 && apicVirtualization.equals("Y") ? Hop.POSTING.exitCode() : broken;
+        int exitCode = broken == 0 && apicVirtualization.equals("Y") ? Verdict.exitCode(Hop.POSTING) : broken;
         String out = run(watched, all.toArray(String[]::new)).exited(exitCode).out();
         assertThat(tracefs.isEmpty()).isTrue();
         return out;
@@ -1080,7 +1081,7 @@ class LiveTest {
         Watched watched = new Watched(host, traced("x86-7.2", RecordedTracing.trace("x86-7.2")))
                 .during(() -> count(host, "27", 2));
         assertThat(run(watched, "--vm", "web", "--live", "10", "--json")
-                        .exited(Hop.POSTING.exitCode())
+                        .exited(Verdict.exitCode(Hop.POSTING))
                         .out())
                 .contains(
                         "\"live\":{\"milliseconds\":10000,\"cpuMilliseconds\":20,\"aroundCpuMilliseconds\":0,\"beforeMilliseconds\":0,\"afterwardsMilliseconds\":0,",

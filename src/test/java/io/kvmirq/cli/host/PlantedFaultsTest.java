@@ -6,9 +6,6 @@ import static org.assertj.core.api.Assertions.assertThat;
 import io.kvmirq.PciAddress;
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.cli.Cli;
-import io.kvmirq.diag.Chain;
-import io.kvmirq.diag.Hop;
-import io.kvmirq.diag.Link;
 import io.kvmirq.diag.rules.VfioOutlook;
 import io.kvmirq.diag.screens.Capture;
 import io.kvmirq.diag.screens.DeviceChains;
@@ -18,6 +15,9 @@ import io.kvmirq.host.facts.GuestHosts;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.ReadOnce;
 import io.kvmirq.host.facts.RecordedHost;
+import io.kvmirq.path.Hop;
+import io.kvmirq.path.InterruptPath;
+import io.kvmirq.path.Link;
 import java.io.IOException;
 import java.io.OutputStream;
 import java.nio.charset.StandardCharsets;
@@ -358,7 +358,7 @@ class PlantedFaultsTest {
         }
         ReadOnce files = new ReadOnce(host.tree());
         HostFacts facts = new HostFacts(files);
-        Chain chain = DeviceChains.of(
+        InterruptPath chain = DeviceChains.of(
                 facts, facts.pci(PciAddress.parse(device("remapped"))).orElseThrow(), 0);
         assertThat(chain.link(Hop.VMM).map(Link::state)).contains(Link.State.WHOLE);
         assertThat(files.seen().files().keySet().stream().filter(path -> path.endsWith("/status")))

@@ -4,14 +4,14 @@ package io.kvmirq.cli.host;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.PciAddress;
-import io.kvmirq.diag.Chain;
-import io.kvmirq.diag.Hop;
-import io.kvmirq.diag.Link;
 import io.kvmirq.diag.screens.DeviceChains;
 import io.kvmirq.host.facts.GuestHosts;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.ReadOnce;
 import io.kvmirq.host.facts.RecordedHost;
+import io.kvmirq.path.Hop;
+import io.kvmirq.path.InterruptPath;
+import io.kvmirq.path.Link;
 import java.io.IOException;
 import java.util.ArrayList;
 import java.util.EnumMap;
@@ -51,7 +51,7 @@ class SpoiledFilesTest {
         Map<Hop, Link.State> states = new EnumMap<>(Hop.class);
         facts.pci(PciAddress.parse(device)).stream()
                 .flatMap(one -> DeviceChains.of(facts, one).stream())
-                .map(Chain::links)
+                .map(InterruptPath::links)
                 .flatMap(List::stream)
                 .forEach(link -> states.merge(link.hop(), link.state(), SpoiledFilesTest::worst));
         return states;

@@ -5,12 +5,12 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.cli.Cli;
-import io.kvmirq.diag.Evidence;
-import io.kvmirq.diag.Hop;
-import io.kvmirq.diag.Link;
 import io.kvmirq.diag.rules.Rule.Table;
 import io.kvmirq.diag.screens.Doctor;
 import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.path.Evidence;
+import io.kvmirq.path.Hop;
+import io.kvmirq.path.Link;
 import io.kvmirq.testing.Machine;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;

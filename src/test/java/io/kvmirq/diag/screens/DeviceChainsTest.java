@@ -4,18 +4,19 @@ package io.kvmirq.diag.screens;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.PciAddress;
-import io.kvmirq.diag.Chain;
 import io.kvmirq.diag.Check;
-import io.kvmirq.diag.Claim;
-import io.kvmirq.diag.Claim.Question;
-import io.kvmirq.diag.Evidence;
 import io.kvmirq.diag.Finding;
-import io.kvmirq.diag.Hop;
-import io.kvmirq.diag.Link;
-import io.kvmirq.diag.Link.State;
 import io.kvmirq.host.facts.GuestHosts;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.RecordedHost;
+import io.kvmirq.path.Claim;
+import io.kvmirq.path.Claim.Question;
+import io.kvmirq.path.Evidence;
+import io.kvmirq.path.Hop;
+import io.kvmirq.path.InterruptPath;
+import io.kvmirq.path.Link;
+import io.kvmirq.path.Link.State;
+import io.kvmirq.path.Remedy;
 import java.io.IOException;
 import java.util.EnumSet;
 import java.util.List;
@@ -33,21 +34,21 @@ class DeviceChainsTest {
     private static final String ARM = "0000:00:01.0";
     private static final String INTERRUPTS = "proc/interrupts";
 
-    private static List<Chain> chains(RecordedHost host, String device) {
+    private static List<InterruptPath> chains(RecordedHost host, String device) {
         HostFacts facts = new HostFacts(host.tree());
         return DeviceChains.of(facts, facts.pci(PciAddress.parse(device)).orElseThrow());
     }
 
-    private static Chain chain(RecordedHost host, String device, int vector) {
+    private static InterruptPath chain(RecordedHost host, String device, int vector) {
         HostFacts facts = new HostFacts(host.tree());
         return DeviceChains.of(facts, facts.pci(PciAddress.parse(device)).orElseThrow(), vector);
     }
 
-    private static Link link(Chain chain, Hop hop) {
+    private static Link link(InterruptPath chain, Hop hop) {
         return chain.link(hop).orElseThrow();
     }
 
-    private static Claim claim(Chain chain, Question question) {
+    private static Claim claim(InterruptPath chain, Question question) {
         return chain.claim(question).orElseThrow();
     }
 
@@ -56,7 +57,7 @@ class DeviceChainsTest {
     void guestThatIsNotSeenMasksNothing() throws IOException {
         RecordedHost host = GuestHosts.of("amd-avic").deny("proc/100/fd");
         host.remove("sys/bus/pci/devices/0000:00:02.0/msi_irqs");
-        Chain chain = chains(without(host, "vfio-"), AMD).get(0);
+        InterruptPath chain = chains(without(host, "vfio-"), AMD).get(0);
         assertThat(link(chain, Hop.DEVICE_VECTOR).state()).isEqualTo(State.NOT_SHOWN);
         assertThat(link(chain, Hop.DEVICE_VECTOR).text())
                 .isEqualTo("VFIO has armed no interrupt of the device: no process is seen that has the device open, and"
@@ -71,7 +72,7 @@ class DeviceChainsTest {
                 .put(
                         "sys/kernel/debug/iommu/amd/irqtbl",
                         "DeviceId 0000:00:02.0\nIRT[0000] 0000000000000022 0000000000000081\n");
-        Chain chain = chain(host, AMD, 0);
+        InterruptPath chain = chain(host, AMD, 0);
         assertThat(chain.fails()).isEmpty();
         assertThat(chain.posted()).contains(true);
         assertThat(chain.whyNot()).isEmpty();
@@ -123,7 +124,9 @@ class DeviceChainsTest {
             Claim form = claim(chain(host, AMD, vector), Question.FORM);
             assertThat(form.holds()).isEmpty();
             assertThat(form.text()).isEqualTo("4 of the device's 5 entries have the posted form");
-            assertThat(form.remedy().orElse("")).contains("kvm_pi_irte_update").doesNotContain("GENERIC_IRQ_DEBUGFS");
+            assertThat(Remedy.text(form.remedies()).orElse(""))
+                    .contains("kvm_pi_irte_update")
+                    .doesNotContain("GENERIC_IRQ_DEBUGFS");
         }
     }
 
@@ -188,7 +191,7 @@ class DeviceChainsTest {
         assertThat(form(host, 0).text())
                 .isEqualTo("debugfs shows no entry with the source 00:01.0; behind a PCI bridge, an entry names the"
                         + " bridge");
-        assertThat(form(host, 0).remedy().orElse("")).contains("CONFIG_GENERIC_IRQ_DEBUGFS");
+        assertThat(Remedy.text(form(host, 0).remedies()).orElse("")).contains("CONFIG_GENERIC_IRQ_DEBUGFS");
 
         host.put("sys/kernel/debug/irq/irqs/27", " domain:  INTEL-IR-0-13\n  hwirq:   0x180000\n");
         assertThat(form(host, 0).holds()).contains(true);
@@ -220,7 +223,7 @@ class DeviceChainsTest {
             assertThat(finding.status()).isEqualTo(Finding.Status.UNKNOWN);
         } else {
             assertThat(finding.reason()).isEqualTo(reason);
-            assertThat(claim.remedy().orElse(""))
+            assertThat(Remedy.text(claim.remedies()).orElse(""))
                     .contains(finding.remedies().get(0).text());
         }
         if (reason.startsWith("may")) {
@@ -261,7 +264,7 @@ class DeviceChainsTest {
                             "proc/200/fdinfo/" + fd,
                             "pos:\t0\neventfd-count: 0\neventfd-id: " + (fd < 22 ? fd - 18 : fd) + "\n");
         }
-        Chain chain = chain(host, AMD, 0);
+        InterruptPath chain = chain(host, AMD, 0);
         assertThat(link(chain, Hop.EVENTFD).state()).isEqualTo(State.NOT_SHOWN);
         assertThat(link(chain, Hop.EVENTFD).text())
                 .isEqualTo(
@@ -289,7 +292,7 @@ class DeviceChainsTest {
                 .link("sys/bus/pci/devices/0000:00:02.1/driver", "../../../bus/pci/drivers/vfio-pci");
         HostFacts facts = new HostFacts(host.tree());
         assertThat(facts.vms().all().get(0).devices()).containsExactly(PciAddress.parse(AMD));
-        Chain sibling = chains(host, "0000:00:02.1").get(0);
+        InterruptPath sibling = chains(host, "0000:00:02.1").get(0);
         assertThat(sibling.fails().filter(hop -> hop != Hop.POSTING)).isEmpty();
         assertThat(sibling.guest()).isEmpty();
         assertThat(link(sibling, Hop.DEVICE_VECTOR).state()).isEqualTo(State.NOT_SHOWN);
@@ -304,7 +307,7 @@ class DeviceChainsTest {
                 .link("proc/100/fd/40", "/dev/vfio/2")
                 .link("proc/100/fd/41", "anon_inode:[vfio-device]");
         add(host, "  30:     900000          0  ITS-PCI-MSIX-0000:00:02.0   0 Edge      vfio-msix[0](0000:00:02.0)");
-        for (Chain chain : List.of(chain(host, ARM, 0), chain(host, "0000:00:02.0", 0))) {
+        for (InterruptPath chain : List.of(chain(host, ARM, 0), chain(host, "0000:00:02.0", 0))) {
             assertThat(claim(chain, Question.FORM).holds()).isEmpty();
             assertThat(claim(chain, Question.FORM).text())
                     .isEqualTo("5 LPIs of the VM are vLPIs, and its devices have 6 armed vectors");
@@ -318,7 +321,7 @@ class DeviceChainsTest {
         host.put(
                 INTERRUPTS,
                 host.tree().text(INTERRUPTS).orElse("").replace(" 25:          0 ", " 25:          7 ") + "\n");
-        Chain chain = chain(host, ARM, 0);
+        InterruptPath chain = chain(host, ARM, 0);
         assertThat(claim(chain, Question.FORM).holds()).contains(true);
         assertThat(claim(chain, Question.DELIVERED).text()).startsWith("the host handled 7; ");
     }
@@ -331,9 +334,11 @@ class DeviceChainsTest {
                 .remove("sys/bus/pci/devices/0000:00:02.0/msi_irqs/30");
         without(host, " 28:", " 29:", " 30:", " 31:");
         add(host, "  29:          0          0  IR-PCI-MSIX-0000:00:02.0   2-edge      vfio-msix[2](0000:00:02.0)");
-        List<Chain> chains = chains(host, AMD);
-        assertThat(chains).extracting(Chain::interrupt).containsExactly("MSI-X 0", "MSI-X 2", "MSI-X of host irq 31");
-        Chain masked = chains.get(2);
+        List<InterruptPath> chains = chains(host, AMD);
+        assertThat(chains)
+                .extracting(InterruptPath::interrupt)
+                .containsExactly("MSI-X 0", "MSI-X 2", "MSI-X of host irq 31");
+        InterruptPath masked = chains.get(2);
         assertThat(link(masked, Hop.HOST_IRQ).value()).contains("31");
         assertThat(link(masked, Hop.DEVICE_VECTOR).text())
                 .isEqualTo("VFIO has not armed the vector of host irq 31, whose number is not shown, and others of the"
@@ -352,7 +357,7 @@ class DeviceChainsTest {
                 .put("sys/kernel/irq/31/chip_name", shown.split(" ")[0] + "\n")
                 .put("sys/kernel/irq/31/hwirq", shown.split(" ")[1] + "\n");
         without(host, " 28:", " 30:", " 31:");
-        Chain masked = chains(host, AMD).get(2);
+        InterruptPath masked = chains(host, AMD).get(2);
         assertThat(masked.interrupt()).isEqualTo("MSI-X 4");
         assertThat(link(masked, Hop.HOST_IRQ).evidence()).contains(Evidence.observed("/sys/kernel/irq/31/hwirq"));
         Link never = link(chain(host, AMD, 1), Hop.HOST_IRQ);
@@ -365,11 +370,11 @@ class DeviceChainsTest {
     void vectorsThatAreAllocatedAtOnceHaveTheirPlace() throws IOException {
         RecordedHost host = GuestHosts.of("intel-nopost");
         without(host, "vfio-msix[2]", "vfio-msix[3]");
-        List<Chain> chains = chains(host, "0000:00:01.0");
+        List<InterruptPath> chains = chains(host, "0000:00:01.0");
         assertThat(chains)
-                .extracting(Chain::interrupt)
+                .extracting(InterruptPath::interrupt)
                 .containsExactly("MSI-X 0", "MSI-X 1", "MSI-X 2", "MSI-X 3", "MSI-X 4");
         assertThat(link(chains.get(2), Hop.HOST_IRQ).value()).contains("one of 29, 30");
-        assertThat(chains).extracting(Chain::isIdle).containsExactly(false, false, true, true, false);
+        assertThat(chains).extracting(InterruptPath::isIdle).containsExactly(false, false, true, true, false);
     }
 }

@@ -4,17 +4,17 @@ package io.kvmirq.diag.screens;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.PciAddress;
-import io.kvmirq.diag.Chain;
 import io.kvmirq.diag.Check;
-import io.kvmirq.diag.Claim;
 import io.kvmirq.diag.Finding;
 import io.kvmirq.diag.Finding.Status;
-import io.kvmirq.diag.Remedy;
-import io.kvmirq.diag.Remedy.Change;
-import io.kvmirq.diag.Remedy.Takes;
 import io.kvmirq.host.facts.GuestHosts;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.RecordedHost;
+import io.kvmirq.path.Claim;
+import io.kvmirq.path.InterruptPath;
+import io.kvmirq.path.Remedy;
+import io.kvmirq.path.Remedy.Change;
+import io.kvmirq.path.Remedy.Takes;
 import java.io.IOException;
 import java.util.EnumSet;
 import java.util.stream.Collectors;
@@ -77,9 +77,12 @@ class DoctorAdviceTest {
                 .put("sys/module/kvm_amd/parameters/avic", "N\n")
                 .put("proc/cpuinfo", "vendor_id\t: AuthenticAMD\nflags\t\t: fpu cx16 svm x2apic avic\n");
         HostFacts facts = new HostFacts(host.tree());
-        Chain chain = DeviceChains.of(
+        InterruptPath chain = DeviceChains.of(
                 facts, facts.pci(PciAddress.parse("0000:00:02.0")).orElseThrow(), 0);
-        assertThat(chain.claim(Claim.Question.ELIGIBLE).orElseThrow().remedy().orElse(""))
+        assertThat(Remedy.text(chain.claim(Claim.Question.ELIGIBLE)
+                                .orElseThrow()
+                                .remedies())
+                        .orElse(""))
                 .startsWith("end all VMs, then: modprobe -r kvm_amd && modprobe kvm_amd avic=1");
     }
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-package io.kvmirq.diag;
+package io.kvmirq.path;
 
 import java.util.List;
 import java.util.Locale;
+import java.util.Objects;
 import java.util.Optional;
 
 /**
@@ -22,9 +23,12 @@ public record Claim(
         String text,
         List<Remedy> remedies,
         boolean never) {
-    /** The texts of the remedies, in one. */
-    public Optional<String> remedy() {
-        return Remedy.text(remedies);
+    public Claim {
+        Objects.requireNonNull(question, "question is null");
+        Objects.requireNonNull(holds, "holds is null");
+        Objects.requireNonNull(evidence, "evidence is null");
+        Objects.requireNonNull(text, "text is null");
+        remedies = List.copyOf(Objects.requireNonNull(remedies, "remedies is null"));
     }
 
     /** The questions, which have independent answers. */
@@ -38,6 +42,7 @@ public record Claim(
         /** Hardware delivered interrupts that way. A host irq that stays silent does not show this. */
         DELIVERED;
 
+        /** The name in words. */
         public String label() {
             return name().toLowerCase(Locale.ROOT);
         }
@@ -45,17 +50,13 @@ public record Claim(
 
     /** The claim holds, or not. */
     public static Claim of(Question question, boolean holds, Evidence evidence, String text) {
-        return new Claim(question, Optional.of(holds), Optional.of(evidence), text, List.of(), false);
-    }
-
-    /** The claim does not hold, and a remedy exists. */
-    public static Claim not(Question question, Evidence evidence, String text, String remedy) {
-        return not(question, evidence, text, List.of(Remedy.look(remedy)));
-    }
-
-    /** The claim does not hold, and a remedy exists, with its effect and risk. */
-    public static Claim not(Question question, Evidence evidence, String text, List<Remedy> remedies) {
-        return new Claim(question, Optional.of(false), Optional.of(evidence), text, remedies, false);
+        return new Claim(
+                question,
+                Optional.of(holds),
+                Optional.of(Objects.requireNonNull(evidence, "evidence is null")),
+                text,
+                List.of(),
+                false);
     }
 
     /** The same claim, which no VM on this host is known to be able to make hold. */
@@ -63,18 +64,27 @@ public record Claim(
         return new Claim(question, holds, evidence, text, remedies, true);
     }
 
-    /** No file shows whether the claim holds; {@code remedy} would show it. */
-    public static Claim unknown(Question question, String text, String remedy) {
-        return unknown(question, text, List.of(Remedy.look(remedy)));
+    /** Nothing shows whether the claim holds; the tool would show it. */
+    public static Claim unknown(Question question, String text, String tool) {
+        return unknown(question, text, List.of(Remedy.look(Objects.requireNonNull(tool, "tool is null"))));
     }
 
-    /** No file shows whether the claim holds; the tools would show it. */
+    /** Nothing shows whether the claim holds; the tools would show it. */
     public static Claim unknown(Question question, String text, List<Remedy> remedies) {
         return new Claim(question, Optional.empty(), Optional.empty(), text, remedies, false);
     }
 
-    /** The same claim without the advice to watch. */
-    public Claim afterWatch() {
-        return new Claim(question, holds, evidence, text, Remedy.afterWatch(remedies), never);
+    /** The same claim with other remedies. */
+    public Claim with(List<Remedy> remedies) {
+        return new Claim(question, holds, evidence, text, remedies, never);
+    }
+
+    /** Question, answer, sentence and evidence, in one line. */
+    @Override
+    public String toString() {
+        String answer = holds.map(yes -> yes ? "yes" : "no").orElse("not shown");
+        return String.format("%-14s %-10s ", question.label(), answer)
+                + text
+                + evidence.map(one -> " [" + one + "]").orElse("");
     }
 }

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-package io.kvmirq.diag;
+package io.kvmirq.path;
 
-import java.util.Comparator;
 import java.util.List;
+import java.util.Objects;
 import java.util.Optional;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
 
 /**
  * The path of one interrupt of a device into a guest, with the evidence for each link, and the claims about its
@@ -17,26 +19,59 @@ import java.util.Optional;
  * @param claims in the order of {@link Claim.Question}; empty if posting is not the question
  * @param remarks what is unusual and breaks nothing, a sentence each
  */
-public record Chain(
+public record InterruptPath(
         String device,
         String interrupt,
         Optional<String> guest,
         List<Link> links,
         List<Claim> claims,
         List<String> remarks) {
+    public InterruptPath {
+        Objects.requireNonNull(device, "device is null");
+        Objects.requireNonNull(interrupt, "interrupt is null");
+        Objects.requireNonNull(guest, "guest is null");
+        links = List.copyOf(Objects.requireNonNull(links, "links is null"));
+        claims = List.copyOf(Objects.requireNonNull(claims, "claims is null"));
+        remarks = List.copyOf(Objects.requireNonNull(remarks, "remarks is null"));
+    }
+
+    /** A link. Empty if the path ends before it, or nothing was asked about it. */
     public Optional<Link> link(Hop hop) {
+        Objects.requireNonNull(hop, "hop is null");
         return links.stream().filter(link -> link.hop() == hop).findFirst();
+    }
+
+    /**
+     * The number of a hop, such as {@code known(Hop.GSI, Gsi.class)}, or why it is not known. The type of the result tells
+     * whether it was set up, observed, inferred or predicted.
+     */
+    public <T> Known<T> known(Hop hop, Class<T> type) {
+        Objects.requireNonNull(type, "type is null");
+        Optional<Link> link = link(hop);
+        List<T> all = link.map(one -> one.numbers(type)).orElse(List.of());
+        if (all.size() != 1 || link.flatMap(Link::evidence).isEmpty()) {
+            return new Known.Unknown<>(link.map(Link::text).orElse("the path does not reach its " + hop.label()));
+        }
+        return switch (link.flatMap(Link::evidence).orElseThrow().kind()) {
+            case SET_UP -> new Known.SetUp<>(all.get(0));
+            case OBSERVED -> new Known.Observed<>(all.get(0));
+            case INFERRED -> new Known.Inferred<>(all.get(0));
+            case PREDICTED -> new Known.Predicted<>(all.get(0));
+        };
     }
 
     /** The answer to a question, if it was asked. */
     public Optional<Claim> claim(Claim.Question question) {
+        Objects.requireNonNull(question, "question is null");
         return claims.stream().filter(claim -> claim.question() == question).findFirst();
     }
 
+    /** The first link that interrupts do not pass. */
     public Optional<Link> firstBroken() {
         return first(Link.State.BROKEN);
     }
 
+    /** The first link in doubt. */
     public Optional<Link> firstDoubtful() {
         return first(Link.State.DOUBTFUL);
     }
@@ -51,7 +86,7 @@ public record Chain(
     }
 
     /**
-     * Where the chain first breaks: its first broken link, or else {@link Hop#POSTING} if it is {@link #unposted}. Empty
+     * Where the path first breaks: its first broken link, or else {@link Hop#POSTING} if it is {@link #unposted}. Empty
      * if no visible link is broken.
      */
     public Optional<Hop> fails() {
@@ -87,19 +122,6 @@ public record Chain(
                         link.state() == Link.State.NOT_SHOWN && link.value().isEmpty());
     }
 
-    /** The chain that fails first; else the first that is in doubt; else the first that is used; else the first. */
-    public static Chain firstToFail(List<Chain> chains) {
-        return chains.stream()
-                .filter(chain -> chain.fails().isPresent())
-                .min(Comparator.comparing(chain -> chain.fails().orElseThrow()))
-                .or(() -> chains.stream()
-                        .filter(chain -> chain.firstDoubtful().isPresent())
-                        .min(Comparator.comparing(
-                                chain -> chain.firstDoubtful().orElseThrow().hop())))
-                .or(() -> chains.stream().filter(chain -> !chain.isIdle()).findFirst())
-                .orElse(chains.get(0));
-    }
-
     /**
      * Whether hardware posts the interrupt: the form of its entry, or false if a link is broken or it is not eligible.
      * Empty if nothing shows it.
@@ -131,5 +153,17 @@ public record Chain(
                 .map(Link::text)
                 .or(() -> ineligible().map(Claim::text))
                 .or(() -> claim(Claim.Question.FORM).map(Claim::text));
+    }
+
+    /** The device, then a line for each link, claim and remark. */
+    @Override
+    public String toString() {
+        return Stream.of(
+                        Stream.of(device + "  " + interrupt
+                                + guest.map(name -> "  → " + name).orElse("")),
+                        Stream.of(links, claims).flatMap(List::stream).map(one -> "  " + one),
+                        remarks.stream().map(one -> "  note: " + one))
+                .flatMap(lines -> lines)
+                .collect(Collectors.joining("\n", "", "\n"));
     }
 }

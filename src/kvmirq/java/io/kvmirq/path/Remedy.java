@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-package io.kvmirq.diag;
+package io.kvmirq.path;
 
 import java.util.List;
+import java.util.Objects;
 import java.util.Optional;
-import java.util.stream.Stream;
 
 /**
  * A change to make, or a fact to check. Immutable.
@@ -14,6 +14,13 @@ import java.util.stream.Stream;
  * @param risk the risk of the change. Empty if it has none
  */
 public record Remedy(Change change, String text, Takes takes, Optional<String> risk) {
+    public Remedy {
+        Objects.requireNonNull(change, "change is null");
+        Objects.requireNonNull(text, "text is null");
+        Objects.requireNonNull(takes, "takes is null");
+        Objects.requireNonNull(risk, "risk is null");
+    }
+
     /** The kinds of changes. */
     public enum Change {
         KERNEL_PARAMETER("kernel parameter", Takes.REBOOT),
@@ -73,7 +80,7 @@ public record Remedy(Change change, String text, Takes takes, Optional<String> r
 
     /** The texts of remedies, in one: a watch is an alternative to the next one. Empty if there are none. */
     public static Optional<String> text(List<Remedy> remedies) {
-        return remedies.stream()
+        return Objects.requireNonNull(remedies, "remedies is null").stream()
                 .reduce((all, one) -> new Remedy(
                         one.change(),
                         all.text() + (all.change() == Change.WATCH ? ", or " : "; ") + one.text(),
@@ -82,38 +89,31 @@ public record Remedy(Change change, String text, Takes takes, Optional<String> r
                 .map(Remedy::text);
     }
 
-    /** The remedies that are left after a watch. */
-    public static List<Remedy> afterWatch(List<Remedy> remedies) {
-        return remedies.stream().filter(one -> one.change() != Change.WATCH).toList();
-    }
-
-    /** The ways to see the links that no file shows. */
-    public static final List<Remedy> BY_VMM = List.of(
-            of(Change.WATCH, "kvmirq explain --live 10 while it sends"),
-            look("the VMM: ForwardedIrq.path(), eventfd-id in /proc/PID/fdinfo"));
-
-    /** {@link #BY_VMM} after another tool. */
-    public static List<Remedy> byVmmAfter(String other) {
-        return Stream.concat(Stream.of(look(other)), BY_VMM.stream()).toList();
-    }
-
     /** When the change takes effect, and its risk, in brackets after a space. Empty if the remedy changes nothing. */
     public String cost() {
         return takes == Takes.NOTHING ? "" : " (" + takes.label() + "; risk: " + risk.orElse("none known") + ")";
     }
 
+    /** A change that takes effect at another time. {@code risk} is empty if none is known. */
     public static Remedy of(Change change, String text, Takes takes, String risk) {
-        return new Remedy(change, text, takes, risk.isEmpty() ? Optional.empty() : Optional.of(risk));
+        return new Remedy(
+                change,
+                text,
+                takes,
+                Objects.requireNonNull(risk, "risk is null").isEmpty() ? Optional.empty() : Optional.of(risk));
     }
 
     /** A change that takes effect when its kind usually does. A risk is known only of a new kernel. */
     public static Remedy of(Change change, String text) {
-        return of(change, text, change == Change.KERNEL ? "all that a new kernel may change" : "");
+        return of(
+                Objects.requireNonNull(change, "change is null"),
+                text,
+                change == Change.KERNEL ? "all that a new kernel may change" : "");
     }
 
     /** A change that takes effect when its kind usually does. */
     public static Remedy of(Change change, String text, String risk) {
-        return of(change, text, change.usual, risk);
+        return of(change, text, Objects.requireNonNull(change, "change is null").usual, risk);
     }
 
     /** A command that takes effect at once and has no known risk. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-package io.kvmirq.diag;
+package io.kvmirq.path;
 
 import java.util.Locale;
+import java.util.Objects;
 
 /**
  * The evidence for a fact. Immutable.
@@ -10,32 +11,41 @@ import java.util.Locale;
  * @param from the file, or the reasoning: a clause without a full stop. It may hold names from files
  */
 public record Evidence(Kind kind, String from) {
+    public Evidence {
+        Objects.requireNonNull(kind, "kind is null");
+        Objects.requireNonNull(from, "from is null");
+    }
+
     /** The kinds of evidence, strongest first. */
     public enum Kind {
-        /** A file of the host shows it. */
+        /** This process made it so. */
+        SET_UP,
+        /** A file or a probe of the host shows it. */
         OBSERVED,
         /** It follows from what files show, if the process does what such processes do. */
         INFERRED,
         /** It follows from the rules of hardware and kernel; no file shows it. */
         PREDICTED;
 
+        /** The name in words. */
         public String label() {
-            return name().toLowerCase(Locale.ROOT);
+            return name().toLowerCase(Locale.ROOT).replace('_', ' ');
         }
     }
 
-    public static Evidence observed(String file) {
-        return new Evidence(Kind.OBSERVED, file);
+    /** A file or a probe shows it. */
+    public static Evidence observed(String from) {
+        return new Evidence(Kind.OBSERVED, from);
     }
 
     /** It follows from what files show. */
-    public static Evidence inferred(String why) {
-        return new Evidence(Kind.INFERRED, why);
+    public static Evidence inferred(String from) {
+        return new Evidence(Kind.INFERRED, from);
     }
 
     /** Rules say so. */
-    public static Evidence predicted(String why) {
-        return new Evidence(Kind.PREDICTED, why);
+    public static Evidence predicted(String from) {
+        return new Evidence(Kind.PREDICTED, from);
     }
 
     /** Kind and origin in one line. */

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.path;
+
+import io.kvmirq.Gsi;
+import io.kvmirq.HostIrq;
+import io.kvmirq.VcpuId;
+import java.util.Collection;
+import java.util.List;
+import java.util.Objects;
+import java.util.Optional;
+import java.util.stream.Collectors;
+
+/**
+ * One link of an {@link InterruptPath}. Immutable. Texts may contain names from files: a printer must make them printable.
+ *
+ * @param hop its place in the path
+ * @param state whether interrupts pass it
+ * @param evidence the evidence for the state; empty if it is not shown
+ * @param value the value in a word or two, such as {@code 27}, {@code MSI-X 3} or {@code gsi 24}; empty if it is not
+ *     shown
+ * @param text one sentence without a full stop
+ * @param remedies remedies for a broken or doubtful link, or tools that show one that is not shown. Empty for a whole
+ *     link
+ * @param numbers the numbers that the value names, with their types: {@link io.kvmirq.HostIrq}, {@link
+ *     io.kvmirq.EventFdId}, {@link io.kvmirq.Gsi}, {@link io.kvmirq.InterruptVector} or {@link io.kvmirq.VcpuId}. Empty
+ *     for another value
+ * @param flaws the stable names of the flaws that make it broken or doubtful, such as {@code device.bus-master-off}
+ */
+public record Link(
+        Hop hop,
+        State state,
+        Optional<Evidence> evidence,
+        Optional<String> value,
+        String text,
+        List<Remedy> remedies,
+        List<Record> numbers,
+        List<String> flaws) {
+    public Link {
+        Objects.requireNonNull(hop, "hop is null");
+        Objects.requireNonNull(state, "state is null");
+        Objects.requireNonNull(evidence, "evidence is null");
+        Objects.requireNonNull(value, "value is null");
+        Objects.requireNonNull(text, "text is null");
+        remedies = List.copyOf(Objects.requireNonNull(remedies, "remedies is null"));
+        numbers = List.copyOf(Objects.requireNonNull(numbers, "numbers is null"));
+        flaws = List.copyOf(Objects.requireNonNull(flaws, "flaws is null"));
+        if (hop == Hop.GUEST_VECTOR && (state == State.BROKEN || state == State.DOUBTFUL)) {
+            throw new IllegalArgumentException("a guest vector is whole or not shown, and no exit code says more");
+        }
+    }
+
+    /** Whether interrupts pass a link. */
+    public enum State {
+        /** Interrupts pass the link, as far as it is known. */
+        WHOLE("whole"),
+        /** They do not. */
+        BROKEN("broken"),
+        /** Evidence is contradictory, and proves nothing alone. */
+        DOUBTFUL("doubtful"),
+        /** The interrupt is not used, so none is expected. */
+        IDLE("not used"),
+        /** No read file shows it, or a file that would show a flaw was not read. */
+        NOT_SHOWN("not shown");
+
+        private final String label;
+
+        State(String label) {
+            this.label = label;
+        }
+
+        /** The state in words. */
+        public String label() {
+            return label;
+        }
+    }
+
+    /** A link that interrupts pass. */
+    public static Link whole(Hop hop, Evidence evidence, String value, String text) {
+        return of(
+                hop,
+                State.WHOLE,
+                evidence,
+                Optional.of(Objects.requireNonNull(value, "value is null")),
+                text,
+                List.of());
+    }
+
+    /** A link that interrupts pass, of host irqs, GSIs or vCPUs. A number that its type does not allow is only printed. */
+    public static Link whole(Hop hop, Evidence evidence, Collection<? extends Number> numbers, String text) {
+        Objects.requireNonNull(hop, "hop is null");
+        String value = Objects.requireNonNull(numbers, "numbers is null").stream()
+                .map(String::valueOf)
+                .collect(Collectors.joining(", "));
+        List<Integer> valid = numbers.stream()
+                .map(Number::longValue)
+                .filter(one -> one >= 0 && one <= (hop == Hop.HOST_IRQ ? Integer.MAX_VALUE : Gsi.MAX))
+                .map(Long::intValue)
+                .toList();
+        return switch (hop) {
+            case GSI ->
+                whole(hop, evidence, "gsi " + value, text)
+                        .numbered(valid.stream().map(Gsi::new).toList());
+            case VCPU ->
+                whole(hop, evidence, "vcpu " + value, text)
+                        .numbered(valid.stream().map(VcpuId::new).toList());
+            default ->
+                whole(hop, evidence, value, text)
+                        .numbered(valid.stream().map(HostIrq::new).toList());
+        };
+    }
+
+    /** A link that nothing shows, with the tool that would show it. */
+    public static Link notShown(Hop hop, String text, String tool) {
+        return notShown(hop, text, List.of(Remedy.look(Objects.requireNonNull(tool, "tool is null"))));
+    }
+
+    /** A link that nothing shows, with the tools that would show it. */
+    public static Link notShown(Hop hop, String text, List<Remedy> remedies) {
+        return new Link(hop, State.NOT_SHOWN, Optional.empty(), Optional.empty(), text, remedies, List.of(), List.of());
+    }
+
+    /** A link with evidence for its state, without numbers and flaws. */
+    public static Link of(
+            Hop hop, State state, Evidence evidence, Optional<String> value, String text, List<Remedy> remedies) {
+        return new Link(
+                hop,
+                state,
+                Optional.of(Objects.requireNonNull(evidence, "evidence is null")),
+                value,
+                text,
+                remedies,
+                List.of(),
+                List.of());
+    }
+
+    /** The same link, whose value names these numbers. */
+    public Link numbered(List<? extends Record> numbers) {
+        return new Link(
+                hop,
+                state,
+                evidence,
+                value,
+                text,
+                remedies,
+                List.copyOf(Objects.requireNonNull(numbers, "numbers is null")),
+                flaws);
+    }
+
+    /** The same link with other remedies. */
+    public Link with(List<Remedy> remedies) {
+        return new Link(hop, state, evidence, value, text, remedies, numbers, flaws);
+    }
+
+    /** The numbers of one type, such as {@link io.kvmirq.Gsi}. */
+    public <T> List<T> numbers(Class<T> type) {
+        return numbers.stream()
+                .filter(Objects.requireNonNull(type, "type is null")::isInstance)
+                .map(type::cast)
+                .toList();
+    }
+
+    /** The names of state and hop, the value, the sentence and the evidence, in one line. */
+    @Override
+    public String toString() {
+        return String.format("%-14s %-10s ", hop.label(), state.label())
+                + value.filter(one -> !one.equals(text)).map(one -> one + ": ").orElse("")
+                + text
+                + evidence.map(one -> " [" + one + "]").orElse("");
+    }
+}
