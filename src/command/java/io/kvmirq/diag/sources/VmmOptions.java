@@ -55,11 +55,11 @@ public record VmmOptions(
         }
 
         public String name() {
-            return this.equals(X2APIC) ? "x2apic" : Finding.name(reason);
+            return equals(X2APIC) ? "x2apic" : Finding.name(reason);
         }
 
         public String cause() {
-            return this.equals(X2APIC) ? "before Linux 6.0 a guest that has x2APIC inhibits AVIC" : reason.causeAndRemedy();
+            return equals(X2APIC) ? "before Linux 6.0 a guest that has x2APIC inhibits AVIC" : reason.causeAndRemedy();
         }
     }
 
