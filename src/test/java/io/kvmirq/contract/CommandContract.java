@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.contract;
 
+import static io.kvmirq.testing.GuestAssembler.asm;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.VcpuId;
@@ -8,6 +9,7 @@ import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kvm.Cpuid;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.Vm;
+import io.kvmirq.testing.GuestAssembler;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.ArrayList;
@@ -31,12 +33,9 @@ class CommandContract extends KernelSuite {
     private static final int INIT = 5 << 8;
     private static final int START_UP = 6 << 8;
 
-    /** rdmsr 0x802; out %al, $ID_PORT. */
-    private static final String ID = "66b902080000" + "0f32" + "e684";
-    /** rdmsr 0x830; out %eax, $COMMAND_PORT. */
-    private static final String COMMAND = "66b930080000" + "0f32" + "66e785";
-    /** EOI; out %al, $ENDED; iret. */
-    private static final String ANSWER = "66b90b0800006631c06631d20f30" + "e680" + "cf";
+    private static final String ID = asm("mov ecx, 0x802; rdmsr; out 0x84, al");
+    private static final String COMMAND = asm("mov ecx, 0x830; rdmsr; out 0x85, eax");
+    private static final String ANSWER = asm(GuestAssembler.EOI + "out 0x80, al; iret");
 
     private final List<AutoCloseable> opened = new ArrayList<>();
 
@@ -58,16 +57,8 @@ class CommandContract extends KernelSuite {
         super.close();
     }
 
-    private static String hex(int value) {
-        return HexFormat.of()
-                .formatHex(ByteBuffer.allocate(Integer.BYTES)
-                        .order(ByteOrder.LITTLE_ENDIAN)
-                        .putInt(value)
-                        .array());
-    }
-
     private static String send(int destination, int command) {
-        return "66b930080000" + "66b8" + hex(command) + "66ba" + hex(destination) + "0f30";
+        return asm("mov ecx, 0x830; mov eax, " + command + "; mov edx, " + destination + "; wrmsr");
     }
 
     private Vcpu vcpu(Vm vm, int id) {
@@ -88,9 +79,15 @@ class CommandContract extends KernelSuite {
         put(
                 memory,
                 START,
-                RealModeGuest.LAPIC_ON + ID + send(1, ASSERT | INIT) + send(1, ASSERT | START_UP | SECOND >>> 12)
-                        + "fbf4ebfd");
-        put(memory, SECOND, RealModeGuest.LAPIC_ON + ID + send((int) (long) Long.decode(to), answer) + COMMAND + "f4");
+                RealModeGuest.LAPIC_ON
+                        + ID
+                        + send(1, ASSERT | INIT)
+                        + send(1, ASSERT | START_UP | SECOND >>> 12)
+                        + asm("sti; idle: hlt; jmp idle"));
+        put(
+                memory,
+                SECOND,
+                RealModeGuest.LAPIC_ON + ID + send((int) (long) Long.decode(to), answer) + COMMAND + asm("hlt"));
         put(memory, HANDLER, ANSWER);
         memory.order(ByteOrder.LITTLE_ENDIAN).putInt(World.VECTOR * Integer.BYTES, HANDLER);
         Vcpu first = vcpu(vm, 0);

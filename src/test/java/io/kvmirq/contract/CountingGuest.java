@@ -2,11 +2,13 @@
 package io.kvmirq.contract;
 
 import static io.kvmirq.contract.World.assertOk;
+import static io.kvmirq.testing.GuestAssembler.asm;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.testing.GuestAssembler;
 import io.kvmirq.testing.Structs;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
@@ -52,18 +54,18 @@ final class CountingGuest {
     private static final int NMI_MESSAGE = 0x400;
 
     /** LAPIC in x2APIC mode, and off by software. */
-    private static final String X2APIC = "66b91b0000000f32660d000c00000f30";
+    private static final String X2APIC = asm("mov ecx, 0x1b; rdmsr; or eax, 0xc00; wrmsr");
     /** {@code incw READY}, and {@code hlt} for ever. */
-    private static final String WAIT = "ff060270" + "f4ebfd";
+    private static final String WAIT = asm("inc word [0x7002]; idle: hlt; jmp idle");
 
-    private static final String STI = "fb";
+    private static final String STI = asm("sti");
     /** {@code incw COUNT}. */
-    private static final String TAKE = "ff060070";
+    private static final String TAKE = asm("inc word [0x7000]");
 
-    private static final String EOI = "66b90b0800006631c06631d20f30";
-    private static final String IRET = "cf";
+    private static final String EOI = asm(GuestAssembler.EOI);
+    private static final String IRET = asm("iret");
     /** {@code out %al, $0x84}. */
-    private static final String LEAVE = "e684";
+    private static final String LEAVE = asm("out 0x84, al");
 
     final int vm;
     private final World world;

@@ -2,6 +2,7 @@
 package io.kvmirq.contract;
 
 import static io.kvmirq.contract.World.*;
+import static io.kvmirq.testing.GuestAssembler.asm;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Errno;
@@ -35,7 +36,7 @@ class CpuidContract extends KernelSuite {
 
     @BeforeEach
     void setUp() {
-        guest = new RealModeGuest(world, world.bareVm(), "e682e682");
+        guest = new RealModeGuest(world, world.bareVm(), asm("out 0x82, al; out 0x82, al"));
         vcpu = guest.vcpu();
     }
 

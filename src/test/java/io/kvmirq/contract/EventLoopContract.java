@@ -2,6 +2,7 @@
 package io.kvmirq.contract;
 
 import static io.kvmirq.contract.World.assertOk;
+import static io.kvmirq.testing.GuestAssembler.asm;
 import static io.kvmirq.testing.Refusals.refused;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
@@ -208,7 +209,8 @@ class EventLoopContract {
         int number = event.fd().lease().number();
         assertOk(kernel().ioeventfdAssign(vm, number, DOORBELL, 1, KernelBackend.IOEVENTFD_PIO, 0));
         // Twice: out to the doorbell, out to where the test waits.
-        RealModeGuest guest = new RealModeGuest(world, vm, "e690e682" + "e690e690e682" + "f4");
+        RealModeGuest guest = new RealModeGuest(
+                world, vm, asm("out 0x90, al; out 0x82, al; out 0x90, al; out 0x90, al; out 0x82, al; hlt"));
         guest.runTo(RealModeGuest.READY);
         assertThat(poll()).isEqualTo(1);
         guest.runTo(RealModeGuest.READY);

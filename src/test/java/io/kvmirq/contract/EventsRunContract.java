@@ -2,6 +2,7 @@
 package io.kvmirq.contract;
 
 import static io.kvmirq.contract.World.*;
+import static io.kvmirq.testing.GuestAssembler.asm;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.backend.Buffers;
@@ -27,7 +28,7 @@ class EventsRunContract extends KernelSuite {
     /** {@code out; nop; out}, and a handler that tells. */
     @BeforeEach
     void setUp() {
-        guest = new RealModeGuest(world, world.splitVm(), "e682" + "90" + "e682" + "f4");
+        guest = new RealModeGuest(world, world.splitVm(), asm("out 0x82, al; nop; out 0x82, al; hlt"));
         guest.runTo(TOLD);
     }
 
@@ -56,7 +57,7 @@ class EventsRunContract extends KernelSuite {
     @ParameterizedTest
     @ValueSource(ints = {0, 6, 13, 14})
     void injectedExceptionIsTakenBeforeTheNextInstruction(int number) {
-        guest.handle(number, "e685cf");
+        guest.handle(number, asm("out 0x85, al; iret"));
         set(events -> events.put(KvmVcpuEvents.EXCEPTION_INJECTED, (byte) 1)
                 .put(KvmVcpuEvents.EXCEPTION_NR, (byte) number)
                 .put(KvmVcpuEvents.EXCEPTION_HAS_ERROR_CODE, (byte) (number > 6 ? 1 : 0))
@@ -70,7 +71,7 @@ class EventsRunContract extends KernelSuite {
 
     @Test
     void injectedNmiIsTakenAndMasksOthers() {
-        guest.handle(2, "e685cf");
+        guest.handle(2, asm("out 0x85, al; iret"));
         set(events -> events.put(KvmVcpuEvents.NMI_INJECTED, (byte) 1));
         guest.runTo(HANDLED);
         assertInterruptedAtNext();

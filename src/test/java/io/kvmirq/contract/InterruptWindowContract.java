@@ -2,6 +2,7 @@
 package io.kvmirq.contract;
 
 import static io.kvmirq.contract.World.*;
+import static io.kvmirq.testing.GuestAssembler.asm;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
@@ -19,13 +20,13 @@ import org.junit.jupiter.params.provider.ValueSource;
 /** When a guest takes the interrupts and NMIs of its VMM, and how {@code kvm_run} tells: arch/x86/kvm/x86.c. */
 @Contract
 class InterruptWindowContract extends KernelSuite {
-    private static final String OUT = "e682";
-    private static final String STI = "fb";
-    private static final String HALT = "f4";
-    private static final String NOP = "90";
-    private static final String IN = "e482";
-    private static final String JUMP_TO_ITSELF = "ebfe";
-    private static final String SS_FROM_AX = "8ed0";
+    private static final String OUT = "out 0x82, al;";
+    private static final String STI = "sti;";
+    private static final String HALT = "hlt;";
+    private static final String NOP = "nop;";
+    private static final String IN = "in al, 0x82;";
+    private static final String JUMP_TO_ITSELF = "loop: jmp loop;";
+    private static final String SS_FROM_AX = "mov ss, ax;";
     private static final int LINT0 = 0x350;
     private static final int LVT_MASKED = 0x10000;
     private static final int SVR = 0xf0;
@@ -49,7 +50,7 @@ class InterruptWindowContract extends KernelSuite {
     private ByteBuffer run;
 
     private void start(int vm, String code) {
-        guest = new RealModeGuest(world, vm, code);
+        guest = new RealModeGuest(world, vm, asm(code));
         vcpu = guest.vcpu();
         int size = libc.ioctl(world.kvm(), Uapi.KVM_GET_VCPU_MMAP_SIZE, 0);
         run = libc.view(world.map(size, vcpu), size);
@@ -139,7 +140,7 @@ class InterruptWindowContract extends KernelSuite {
     @Test
     void haltWithARequestIsNone() {
         start(world.splitVm(), OUT + STI + HALT + OUT);
-        guest.handle(OTHER, OUT + "cf");
+        guest.handle(OTHER, asm(OUT + "iret"));
         assertThat(runToPort()).isEqualTo(RealModeGuest.READY);
         ByteBuffer lapic = world.lapic(vcpu).putInt(SVR, 0x1ff).putInt(REQUESTS, 1 << OTHER % 32);
         assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_LAPIC, lapic));
@@ -164,7 +165,7 @@ class InterruptWindowContract extends KernelSuite {
     @Test
     void windowComesBeforeTheTimerThatEndsAHalt() {
         start(world.splitVm(), STI + HALT + OUT);
-        guest.handle(OTHER, OUT + "cf");
+        guest.handle(OTHER, asm(OUT + "iret"));
         request(true);
         guest.run(Uapi.KVM_EXIT_IRQ_WINDOW_OPEN);
         setTimer(OTHER, 5_000_000);
@@ -176,7 +177,7 @@ class InterruptWindowContract extends KernelSuite {
     @Test
     void timerEndsAHaltWithAnInjectedInterrupt() {
         start(world.splitVm(), STI + HALT + OUT);
-        guest.handle(OTHER, OUT + "cf");
+        guest.handle(OTHER, asm(OUT + "iret"));
         request(true);
         guest.run(Uapi.KVM_EXIT_IRQ_WINDOW_OPEN);
         request(false);
@@ -299,7 +300,7 @@ class InterruptWindowContract extends KernelSuite {
     /** An exit before it, for the page of the stack that nothing has touched, does not end the shadow. */
     @Test
     void interruptComesAfterThePushThatIsInAShadow() {
-        start(world.splitVm(), OUT + STI + "50" + JUMP_TO_ITSELF);
+        start(world.splitVm(), OUT + STI + "push ax;" + JUMP_TO_ITSELF);
         assertThat(runToPort()).isEqualTo(RealModeGuest.READY);
         interrupt();
         assertThat(runToPort()).isEqualTo(RealModeGuest.INTERRUPTED);
@@ -328,7 +329,7 @@ class InterruptWindowContract extends KernelSuite {
     /** Not with what was there of another exit: {@code emulator_pio_in_out()}. */
     @Test
     void dataOfAReadBeginAsZeros() {
-        start(world.bareVm(), "b0ff" + OUT + IN);
+        start(world.bareVm(), "mov al, 0xff;" + OUT + IN);
         guest.run(Uapi.KVM_EXIT_IO);
         int at = (int) run.getLong(Uapi.KvmRun.IO_DATA_OFFSET);
         assertThat(run.get(at)).isEqualTo((byte) 0xff);
@@ -358,8 +359,8 @@ class InterruptWindowContract extends KernelSuite {
     @ValueSource(booleans = {false, true})
     void nmiComesBeforeTheHandlerOfAnInjectedInterrupt(boolean exception) {
         start(world.bareVm(), NOP + OUT);
-        guest.handle(OTHER, OUT + "cf");
-        guest.handle(DIVISION, OUT + "cf");
+        guest.handle(OTHER, asm(OUT + "iret"));
+        guest.handle(DIVISION, asm(OUT + "iret"));
         ByteBuffer events = exception
                 ? events().put(Uapi.KvmVcpuEvents.EXCEPTION_INJECTED, (byte) 1)
                 : events().put(Uapi.KvmVcpuEvents.INTERRUPT_INJECTED, (byte) 1)

@@ -2,6 +2,7 @@
 package io.kvmirq.contract;
 
 import static io.kvmirq.contract.World.*;
+import static io.kvmirq.testing.GuestAssembler.asm;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Errno;
@@ -251,7 +252,7 @@ class IoEventFdContract extends KernelSuite {
 
     // Delivery to a guest that writes 7, then 8 to port 0x80
 
-    private static final String WRITES = "66b807000000e68066b808000000e680f4";
+    private static final String WRITES = asm("mov eax, 0x7; out 0x80, al; mov eax, 0x8; out 0x80, al; hlt");
 
     @Test
     void matchingWriteSignalsAndAnotherReachesTheVmm() {
@@ -308,7 +309,8 @@ class IoEventFdContract extends KernelSuite {
     }
 
     /** A guest that writes 0x11223344 as 1, 2 and 4 bytes, then to port 0x81. */
-    private static final String WIDTHS = "66b844332211" + "e680" + "e780" + "66e780" + "e681";
+    private static final String WIDTHS =
+            asm("mov eax, 0x11223344; out 0x80, al; out 0x80, ax; out 0x80, eax; out 0x81, al");
 
     @Test
     void everyWidthOfAPortIsItsOwn() {
@@ -339,7 +341,8 @@ class IoEventFdContract extends KernelSuite {
     }
 
     /** A guest that writes 0x11223344 as 1, 2 and 4 bytes to 0xf800, then to port 0x81. */
-    private static final String MEMORY_WIDTHS = "66b844332211" + "a200f8" + "a300f8" + "66a300f8" + "e681";
+    private static final String MEMORY_WIDTHS =
+            asm("mov eax, 0x11223344; mov [0xf800], al; mov [0xf800], ax; mov [0xf800], eax; out 0x81, al");
 
     @Test
     void writeToNoMemoryReachesTheVmm() {

@@ -2,6 +2,7 @@
 package io.kvmirq.contract;
 
 import static io.kvmirq.contract.World.assertOk;
+import static io.kvmirq.testing.GuestAssembler.asm;
 
 import io.kvmirq.Gsi;
 import io.kvmirq.InterruptVector;
@@ -16,6 +17,7 @@ import io.kvmirq.kernel.Mapping;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.VcpuExit;
 import io.kvmirq.kvm.Vm;
+import io.kvmirq.testing.GuestAssembler;
 import io.kvmirq.testing.Numbers;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.undo.Undo;
@@ -111,27 +113,27 @@ final class IoapicGuest {
 
     private void code() {
         // LAPIC on; PICs masked; idle: out 0x82; call COMMAND; sti; out 0x81; nop; cli; jmp idle
-        String start = RealModeGuest.LAPIC_ON + "b0ffe621e6a1";
+        String start = RealModeGuest.LAPIC_ON + asm("mov al, 0xff; out 0x21, al; out 0xa1, al");
         put(START, start);
         int idle = START + start.length() / 2;
-        put(idle, "e682" + call(idle + 2) + "fbe68190faebf4");
-        // call COMMAND; EOI; out 0x80; iret
-        put(COMMON, call(COMMON) + "66b90b0800006631c06631d20f30e680cf");
+        put(idle, asm("idle: out 0x82, al; " + call(idle + 2) + "sti; out 0x81, al; nop; cli; jmp idle"));
+        put(COMMON, asm(call(COMMON) + GuestAssembler.EOI + "out 0x80, al; iret"));
         // Of the page at FS: the register is selected, written, and read
         put(
                 COMMAND,
-                "803e0805007427" + "66a10005" + "6466a30000" + "803e0805017509" + "66a10405" + "6466a31000"
-                        + "6466a11000" + "66a30c05" + "c606080500" + "c3");
+                asm("cmp byte [0x508], 0x0; je returns; mov eax, [0x500]; mov fs:[0x0], eax; "
+                        + "cmp byte [0x508], 0x1; jne reads; mov eax, [0x504]; mov fs:[0x10], eax; "
+                        + "reads: mov eax, fs:[0x10]; mov [0x50c], eax; mov byte [0x508], 0x0; returns: ret"));
         for (int vector = FIRST_VECTOR; vector < 256; vector++) {
             int stub = STUBS + vector * STUB_BYTES;
             memory.putInt(vector * Integer.BYTES, stub);
             // mov al, vector; out 0x83; jmp COMMON
-            put(stub, "b0%02xe683e9%s".formatted(vector, relative(COMMON - stub - 7)));
+            put(stub, asm("mov al, %d; out 0x83, al".formatted(vector)) + "e9" + relative(COMMON - stub - 7));
         }
     }
 
     private static String call(int at) {
-        return "e8" + relative(COMMAND - at - 3);
+        return "call $%+d; ".formatted(COMMAND - at);
     }
 
     private static String relative(int distance) {

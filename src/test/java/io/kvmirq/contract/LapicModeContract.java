@@ -2,6 +2,7 @@
 package io.kvmirq.contract;
 
 import static io.kvmirq.contract.World.*;
+import static io.kvmirq.testing.GuestAssembler.asm;
 import static io.kvmirq.testing.Structs.leaf;
 import static org.assertj.core.api.Assertions.assertThat;
 
@@ -399,8 +400,8 @@ class LapicModeContract extends KernelSuite {
     @Test
     void guestEndsAnInterruptInThePageOfItsLapic() {
         vm = world.fullVm();
-        RealModeGuest guest = new RealModeGuest(world, vm, "e682fbebfe");
-        guest.handle(VECTOR, "e683" + "6631c0" + "6466a3b000" + "e680cf");
+        RealModeGuest guest = new RealModeGuest(world, vm, asm("out 0x82, al; sti; loop: jmp loop"));
+        guest.handle(VECTOR, asm("out 0x83, al; xor eax, eax; mov fs:[0xb0], eax; out 0x80, al; iret"));
         vcpu = guest.vcpu();
         assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_LAPIC, world.lapic(vcpu).putInt(SVR, 0x1ff)));
         assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_SREGS, world.segments(vcpu).putLong(FS, ADDRESS)));

@@ -2,6 +2,7 @@
 package io.kvmirq.contract;
 
 import static io.kvmirq.contract.World.*;
+import static io.kvmirq.testing.GuestAssembler.asm;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
@@ -34,7 +35,7 @@ class LapicTimerContract extends KernelSuite {
     void setUp() {
         vm = world.splitVm();
         guest = RealModeGuest.answering(world, vm);
-        guest.handle(OTHER_VECTOR, "e686cf");
+        guest.handle(OTHER_VECTOR, asm("out 0x86, al; iret"));
     }
 
     private ByteBuffer lapic() {
@@ -106,12 +107,14 @@ class LapicTimerContract extends KernelSuite {
     @Test
     void guestSetsItsTimer() {
         int own = world.splitVm();
-        String divider = "66b93e080000" + "66b803000000" + "6631d2" + "0f30";
-        String entry = "66b932080000" + "66b832000000" + "0f30";
-        String count = "66b938080000" + "66b810270000" + "0f30";
+        String divider = asm("mov ecx, 0x83e; mov eax, 0x3; xor edx, edx; wrmsr");
+        String entry = asm("mov ecx, 0x832; mov eax, 0x32; wrmsr");
+        String count = asm("mov ecx, 0x838; mov eax, 0x2710; wrmsr");
         guest = new RealModeGuest(
-                world, own, RealModeGuest.LAPIC_ON + divider + entry + count + "e682" + "fb" + "f4" + "ebfd");
-        guest.handle(OTHER_VECTOR, "e686cf");
+                world,
+                own,
+                RealModeGuest.LAPIC_ON + divider + entry + count + asm("out 0x82, al; sti; idle: hlt; jmp idle"));
+        guest.handle(OTHER_VECTOR, asm("out 0x86, al; iret"));
         guest.runTo(RealModeGuest.READY);
         assertThat(lapic().getInt(INITIAL_COUNT)).isEqualTo(10_000);
         assertThat(lapic().getInt(0x3e0)).isEqualTo(3);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.contract;
 
+import static io.kvmirq.testing.GuestAssembler.bytes;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
@@ -25,7 +26,6 @@ import io.kvmirq.mirror.Posting;
 import io.kvmirq.testing.RealKvm;
 import io.kvmirq.vfio.VfioDevice;
 import java.io.IOException;
-import java.util.HexFormat;
 import java.util.List;
 import java.util.Set;
 import org.junit.jupiter.api.BeforeEach;
@@ -47,7 +47,7 @@ class LastWriteContract {
     private static final long BROADCAST = 0xfeeff000L;
     private static final int START = 0x1000;
     /** {@code out} to ports 0x80 and 0x81 in turn: another port than before shows the mirror an entry to the guest. */
-    private static final byte[] LEAVES = HexFormat.of().parseHex("e680e681ebfa");
+    private static final byte[] LEAVES = bytes("loop: out 0x80, al; out 0x81, al; jmp loop");
 
     @SuppressWarnings("NullAway.Init")
     private KernelIrtes irtes;

@@ -2,6 +2,7 @@
 package io.kvmirq.contract;
 
 import static io.kvmirq.contract.World.*;
+import static io.kvmirq.testing.GuestAssembler.asm;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Errno;
@@ -15,7 +16,7 @@ import org.junit.jupiter.api.Test;
 class LifetimesContract extends KernelSuite {
     private static final int PIO = KernelBackend.IOEVENTFD_PIO;
     private static final long PORT = 0x80;
-    private static final String WRITES = "66b807000000e680e681";
+    private static final String WRITES = asm("mov eax, 0x7; out 0x80, al; out 0x81, al");
 
     /** Whether an eventfd is free to feed a GSI; it is again afterwards. */
     private void assertFree(int event) {

@@ -2,6 +2,7 @@
 package io.kvmirq.contract;
 
 import static io.kvmirq.contract.World.*;
+import static io.kvmirq.testing.GuestAssembler.asm;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Errno;
@@ -135,10 +136,9 @@ class MemoryContract extends KernelSuite {
     // What the guest writes
 
     private static final int AT = 0xf000;
-    /** {@code mov %al, (0xf800); out %al, $0x82}. */
-    private static final String STORES = "a200f8e682";
+    private static final String STORES = asm("mov [0xf800], al; out 0x82, al");
 
-    private static final String TELLS = "e682";
+    private static final String TELLS = asm("out 0x82, al");
     private static final long NOWHERE = 8;
     private final ByteBuffer bitmap = Buffers.allocate(Long.BYTES);
 
@@ -155,7 +155,7 @@ class MemoryContract extends KernelSuite {
 
     @Test
     void logHasThePagesThatTheGuestWroteSinceItWasTaken() {
-        RealModeGuest guest = new RealModeGuest(world, vm, STORES + TELLS + STORES + "f4");
+        RealModeGuest guest = new RealModeGuest(world, vm, STORES + TELLS + STORES + asm("hlt"));
         long address = world.map(4 * PAGE, -1);
         assertOk(setMemory(1, Uapi.KVM_MEM_LOG_DIRTY_PAGES, AT, 4 * PAGE, address));
         assertThat(log()).as("before it runs").isZero();
@@ -171,7 +171,7 @@ class MemoryContract extends KernelSuite {
 
     @Test
     void logStaysWithASlotThatMovesAndEndsWithItsFlag() {
-        RealModeGuest guest = new RealModeGuest(world, vm, STORES + "f4");
+        RealModeGuest guest = new RealModeGuest(world, vm, STORES + asm("hlt"));
         long address = world.map(PAGE, -1);
         assertOk(setMemory(1, Uapi.KVM_MEM_LOG_DIRTY_PAGES, AT, PAGE, address));
         guest.runTo(RealModeGuest.READY);
@@ -199,7 +199,7 @@ class MemoryContract extends KernelSuite {
 
     @Test
     void logIsGoneEvenIfItCannotBeWritten() {
-        RealModeGuest guest = new RealModeGuest(world, vm, STORES + "f4");
+        RealModeGuest guest = new RealModeGuest(world, vm, STORES + asm("hlt"));
         assertOk(setMemory(1, Uapi.KVM_MEM_LOG_DIRTY_PAGES, AT, PAGE, world.map(PAGE, -1)));
         guest.runTo(RealModeGuest.READY);
         assertErrno(Errno.EFAULT, takeLog(1, NOWHERE));
@@ -208,7 +208,7 @@ class MemoryContract extends KernelSuite {
 
     @Test
     void writeToReadOnlyMemoryExits() {
-        RealModeGuest guest = new RealModeGuest(world, vm, "66b85a000000" + STORES + STORES + "f4");
+        RealModeGuest guest = new RealModeGuest(world, vm, asm("mov eax, 0x5a") + STORES + STORES + asm("hlt"));
         long address = world.map(PAGE, -1);
         libc.view(address, PAGE).put(0x800, (byte) 7);
         assertOk(setMemory(1, Uapi.KVM_MEM_READONLY | Uapi.KVM_MEM_LOG_DIRTY_PAGES, AT, PAGE, address));
@@ -222,13 +222,12 @@ class MemoryContract extends KernelSuite {
         assertThat(libc.view(address, PAGE).get(0x800)).isEqualTo((byte) 0x5a);
     }
 
-    /** {@code mov (0xf800), %al; out %al, $0x82}. */
-    private static final String LOADS = "a000f8e682";
+    private static final String LOADS = asm("mov al, [0xf800]; out 0x82, al");
 
     /** Where KVM emulates real mode, the guest exits as if nothing were there; elsewhere KVM_RUN fails. */
     @Test
     void slotHasTheAccessOfItsMemory() {
-        RealModeGuest guest = new RealModeGuest(world, vm, "66b85a000000" + LOADS + STORES + "f4");
+        RealModeGuest guest = new RealModeGuest(world, vm, asm("mov eax, 0x5a") + LOADS + STORES + asm("hlt"));
         long constant = world.map(PAGE, Uapi.PROT_READ, -1);
         assertOk(setMemory(1, 0, AT, PAGE, constant));
         guest.runTo(RealModeGuest.READY);
@@ -236,7 +235,7 @@ class MemoryContract extends KernelSuite {
         guest.runToUnusable(0xf800);
         assertThat(libc.view(constant, PAGE).get(0x800)).isZero();
         vm = world.bareVm();
-        RealModeGuest another = new RealModeGuest(world, vm, LOADS + "f4");
+        RealModeGuest another = new RealModeGuest(world, vm, LOADS + asm("hlt"));
         assertOk(setMemory(1, 0, AT, PAGE, world.map(PAGE, 0, -1)));
         another.runToUnusable(0xf800);
     }
@@ -303,16 +302,14 @@ class MemoryContract extends KernelSuite {
         }
     }
 
-    private static final String DS_FROM_AX = "8ed8";
-    /** mov $0x12345678, %eax. */
-    private static final String VALUE = "66b878563412";
-
-    private static final String STORE = "66a3";
+    private static final String DS_FROM_AX = asm("mov ds, ax");
+    private static final String VALUE = asm("mov eax, 0x12345678");
 
     /** The VMM gets what is beyond the end. */
     @Test
     void storeAcrossTheEndOfASlotIsInMemoryAndAnExit() {
-        RealModeGuest guest = new RealModeGuest(world, vm, VALUE + STORE + "ffef" + TELLS + STORE + "fdef" + TELLS);
+        RealModeGuest guest = new RealModeGuest(
+                world, vm, VALUE + asm("mov [0xefff], eax") + TELLS + asm("mov [0xeffd], eax") + TELLS);
         guest.runToMmio(0xf000, 3, 0x123456);
         assertThat(guest.at(0xefff)).isEqualTo(0x78);
         guest.runTo(RealModeGuest.READY);
@@ -325,8 +322,15 @@ class MemoryContract extends KernelSuite {
     /** The guest's DS begins at 0x1000. Memory beyond is written before the exit. */
     @Test
     void storeAcrossTwoPagesWithoutMemoryIsTwoExits() {
-        RealModeGuest guest =
-                new RealModeGuest(world, vm, "b80001" + DS_FROM_AX + VALUE + STORE + "ffef" + TELLS + STORE + "ffef");
+        RealModeGuest guest = new RealModeGuest(
+                world,
+                vm,
+                asm("mov ax, 0x100")
+                        + DS_FROM_AX
+                        + VALUE
+                        + asm("mov [0xefff], eax")
+                        + TELLS
+                        + asm("mov [0xefff], eax"));
         guest.runToMmio(0xffff, 1, 0x78);
         guest.runToMmio(0x10000, 3, 0x123456);
         guest.runTo(RealModeGuest.READY);
@@ -339,7 +343,8 @@ class MemoryContract extends KernelSuite {
     /** The second exit is the end of the first. */
     @Test
     void immediateExitComesAfterTheSecondPartOfAStore() {
-        RealModeGuest guest = new RealModeGuest(world, vm, "b80001" + DS_FROM_AX + VALUE + STORE + "ffef" + TELLS);
+        RealModeGuest guest = new RealModeGuest(
+                world, vm, asm("mov ax, 0x100") + DS_FROM_AX + VALUE + asm("mov [0xefff], eax") + TELLS);
         guest.runToMmio(0xffff, 1, 0x78);
         ByteBuffer run = libc.view(world.map(PAGE, guest.vcpu()), PAGE).put(Uapi.KvmRun.IMMEDIATE_EXIT, (byte) 1);
         guest.runToMmio(0x10000, 3, 0x123456);
@@ -351,7 +356,7 @@ class MemoryContract extends KernelSuite {
     /** Two slots need not be neighbours in the memory of the VMM. */
     @Test
     void storeAcrossTwoSlotsIsInBoth() {
-        RealModeGuest guest = new RealModeGuest(world, vm, VALUE + STORE + "ffef" + TELLS);
+        RealModeGuest guest = new RealModeGuest(world, vm, VALUE + asm("mov [0xefff], eax") + TELLS);
         long memory = world.map(2 * PAGE, -1);
         assertOk(setMemory(1, 0xf000, PAGE, memory + PAGE));
         guest.runTo(RealModeGuest.READY);

@@ -2,6 +2,7 @@
 package io.kvmirq.contract;
 
 import static io.kvmirq.contract.World.*;
+import static io.kvmirq.testing.GuestAssembler.asm;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Errno;
@@ -16,15 +17,13 @@ import org.junit.jupiter.params.provider.CsvSource;
 /** Instructions whose operands are not memory: {@code emulator_read_write()} in arch/x86/kvm/x86.c. */
 @Contract
 class MmioContract extends KernelSuite {
-    /** {@code out %al, $0x82}. */
-    private static final String TELLS = "e682";
+    private static final String TELLS = asm("out 0x82, al");
 
     private static final int TOLD = 0x82;
     private static final long NOWHERE = RealModeGuest.NO_MEMORY;
     /** The last byte of memory. */
     private static final int LAST = 0xefff;
 
-    private static final String DS_FROM_AX = "8ed8";
     private static final int CARRY = 1;
 
     private int vm;
@@ -47,18 +46,18 @@ class MmioContract extends KernelSuite {
     /** AL or AX is 5. The VMM answers 0x1234, or its low byte. */
     @ParameterizedTest
     @CsvSource({
-        "000600f8, 1, 0x39", // add %al, (NOWHERE)
-        "010600f8, 2, 0x1239",
-        "310600f8, 2, 0x1231", // xor
-        "800e00f803, 1, 0x37", // or $3
-        "812600f8f00f, 2, 0x230", // and $0xff0
-        "832e00f801, 2, 0x1233", // sub $1
-        "c12600f804, 2, 0x2340", // shl $4
-        "fe0600f8, 1, 0x35", // inc
-        "ff0e00f8, 2, 0x1233", // dec
+        "'add [0xf800], al', 1, 0x39",
+        "'add [0xf800], ax', 2, 0x1239",
+        "'xor [0xf800], ax', 2, 0x1231",
+        "'or byte [0xf800], 3', 1, 0x37",
+        "'and word [0xf800], 0xff0', 2, 0x230",
+        "'sub word [0xf800], 1', 2, 0x1233",
+        "'shl word [0xf800], 4', 2, 0x2340",
+        "'inc byte [0xf800]', 1, 0x35",
+        "'dec word [0xf800]', 2, 0x1233",
     })
     void changeIsAReadAndAWrite(String code, int size, String written) {
-        RealModeGuest guest = guest("b80500" + code);
+        RealModeGuest guest = guest(asm("mov ax, 0x5; " + code));
         guest.runToRead(NOWHERE, size, 0x1234);
         guest.runToMmio(NOWHERE, size, Integer.decode(written));
         guest.runTo(TOLD);
@@ -68,15 +67,14 @@ class MmioContract extends KernelSuite {
     /** Comparisons, and operations whose result is a register. */
     @ParameterizedTest
     @CsvSource({
-        "3a0600f8, 1, 0x5", // cmp (NOWHERE), %al
-        "380600f8, 1, 0x5",
-        "803e00f805, 1, 0x5",
-        "020600f8, 1, 0x39", // add
-        "230600f8, 2, 0x4", // and
-        "8b0600f8, 2, 0x1234", // mov
+        "'cmp al, [0xf800]', 1, 0x5",
+        "'cmp [0xf800], al', 1, 0x5",
+        "'cmp byte [0xf800], 5', 1, 0x5",
+        "'add al, [0xf800]', 1, 0x39",
+        "'and ax, [0xf800]', 2, 0x4",
     })
     void operandIsOneRead(String code, int size, String result) {
-        RealModeGuest guest = guest("b80500" + code);
+        RealModeGuest guest = guest(asm("mov ax, 0x5; " + code));
         guest.runToRead(NOWHERE, size, 0x1234);
         guest.runTo(TOLD);
         assertThat(registers(guest).getShort(0)).isEqualTo((short) (int) Integer.decode(result));
@@ -84,7 +82,7 @@ class MmioContract extends KernelSuite {
 
     @Test
     void instructionHasNoEffectBeforeItsAnswer() {
-        RealModeGuest guest = guest("b8ffff" + "010600f8");
+        RealModeGuest guest = guest(asm("mov ax, 0xffff; add [0xf800], ax"));
         guest.runToRead(NOWHERE, 2, 1);
         ByteBuffer before = registers(guest);
         assertThat(before.getLong(Uapi.KvmRegs.RIP)).isEqualTo(0x1003);
@@ -99,7 +97,7 @@ class MmioContract extends KernelSuite {
     /** The write is the end of the first run, as the second part of a store is. */
     @Test
     void immediateExitComesAfterTheWrite() {
-        RealModeGuest guest = guest("b001" + "000600f8");
+        RealModeGuest guest = guest(asm("mov al, 0x1; add [0xf800], al"));
         guest.runToRead(NOWHERE, 1, 7);
         ByteBuffer run = libc.view(world.map(PAGE, guest.vcpu()), PAGE).put(Uapi.KvmRun.IMMEDIATE_EXIT, (byte) 1);
         guest.runToMmio(NOWHERE, 1, 8);
@@ -110,7 +108,7 @@ class MmioContract extends KernelSuite {
 
     @Test
     void writeOfANumberIsNoRead() {
-        RealModeGuest guest = guest("c60600f85a" + "c70600f83412");
+        RealModeGuest guest = guest(asm("mov byte [0xf800], 0x5a; mov word [0xf800], 0x1234"));
         guest.runToMmio(NOWHERE, 1, 0x5a);
         guest.runToMmio(NOWHERE, 2, 0x1234);
         guest.runTo(TOLD);
@@ -121,7 +119,7 @@ class MmioContract extends KernelSuite {
     /** {@code mov (LAST), %eax}: the first byte is memory. */
     @Test
     void readAcrossTheEndOfASlotIsMemoryAndAnExit() {
-        RealModeGuest guest = guest("c606ffef78" + "66a1ffef");
+        RealModeGuest guest = guest(asm("mov byte [0xefff], 0x78; mov eax, [0xefff]"));
         guest.runToRead(LAST + 1, 3, 0xaa123456);
         guest.runTo(TOLD);
         assertThat(registers(guest).getInt(0)).isEqualTo(0x12345678);
@@ -130,7 +128,7 @@ class MmioContract extends KernelSuite {
     /** DS begins at 0x1000: the read is at 0xffff. The second exit is the end of the first. */
     @Test
     void readOfTwoPagesIsTwoExits() {
-        RealModeGuest guest = guest("b80001" + DS_FROM_AX + "66a1ffef");
+        RealModeGuest guest = guest(asm("mov ax, 0x100; mov ds, ax; mov eax, [0xefff]"));
         guest.runToRead(0xffff, 1, 0xaa78);
         ByteBuffer run = libc.view(world.map(PAGE, guest.vcpu()), PAGE).put(Uapi.KvmRun.IMMEDIATE_EXIT, (byte) 1);
         guest.runToRead(0x10000, 3, 0x123456);
@@ -144,7 +142,7 @@ class MmioContract extends KernelSuite {
     /** {@code addl $1, (LAST)}. */
     @Test
     void changeAcrossTheEndOfASlotIsInMemoryAndTwoExits() {
-        RealModeGuest guest = guest("c606ffefff" + "668306ffef01");
+        RealModeGuest guest = guest(asm("mov byte [0xefff], 0xff; add dword [0xefff], 0x1"));
         guest.runToRead(LAST + 1, 3, 0x0000ff);
         guest.runToMmio(LAST + 1, 3, 0x000100);
         assertThat(guest.at(LAST)).isZero();
@@ -154,7 +152,7 @@ class MmioContract extends KernelSuite {
     /** And four of two pages without memory. */
     @Test
     void changeOfTwoPagesIsFourExits() {
-        RealModeGuest guest = guest("b80001" + DS_FROM_AX + "668336ffefff");
+        RealModeGuest guest = guest(asm("mov ax, 0x100; mov ds, ax; xor dword [0xefff], 0xffffffff"));
         guest.runToRead(0xffff, 1, 0x78);
         guest.runToRead(0x10000, 3, 0x123456);
         guest.runToMmio(0xffff, 1, 0x87);

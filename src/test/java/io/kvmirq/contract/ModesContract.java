@@ -2,6 +2,7 @@
 package io.kvmirq.contract;
 
 import static io.kvmirq.contract.World.*;
+import static io.kvmirq.testing.GuestAssembler.asm;
 import static io.kvmirq.testing.Structs.leaf;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
@@ -182,7 +183,7 @@ class ModesContract extends KernelSuite {
 
     @Test
     void guestOfLongModeDoesNotRunBeforeItIsBack() {
-        RealModeGuest guest = new RealModeGuest(world, world.splitVm(), "e682");
+        RealModeGuest guest = new RealModeGuest(world, world.splitVm(), asm("out 0x82, al"));
         vcpu = guest.vcpu();
         ByteBuffer before = world.segments(vcpu);
         assertOk(set(ModesContract::makeLong));

@@ -2,6 +2,7 @@
 package io.kvmirq.contract;
 
 import static io.kvmirq.contract.World.*;
+import static io.kvmirq.testing.GuestAssembler.asm;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.backend.Buffers;
@@ -39,9 +40,11 @@ class PitContract extends KernelSuite {
 
     /** Vectors from 0x30 on, pins 0 and 1 unmasked; {@code sti; hlt} for ever. */
     private static final String WITH_PIC =
-            "b011e620" + "b030e621" + "b004e621" + "b001e621" + "b0fce621" + "e682fbf4ebfd";
+            asm("mov al, 0x11; out 0x20, al; mov al, 0x30; out 0x21, al; mov al, 0x4; out 0x21, al; "
+                    + "mov al, 0x1; out 0x21, al; mov al, 0xfc; out 0x21, al; out 0x82, al; sti; "
+                    + "idle: hlt; jmp idle");
 
-    private static final String END_OF_INTERRUPT = "b020e620";
+    private static final String END_OF_INTERRUPT = asm("mov al, 0x20; out 0x20, al");
 
     private int vm;
 
@@ -53,8 +56,8 @@ class PitContract extends KernelSuite {
 
     private RealModeGuest guestWithPic() {
         RealModeGuest guest = new RealModeGuest(world, vm, WITH_PIC);
-        guest.handle(TICK, "e685" + END_OF_INTERRUPT + "e686cf");
-        guest.handle(OTHER, "e687cf");
+        guest.handle(TICK, asm("out 0x85, al") + END_OF_INTERRUPT + asm("out 0x86, al; iret"));
+        guest.handle(OTHER, asm("out 0x87, al; iret"));
         guest.runTo(RealModeGuest.READY);
         return guest;
     }
@@ -153,7 +156,7 @@ class PitContract extends KernelSuite {
     /** The NMI watchdog of a guest. The pin of the interrupt controllers is masked, and so are interrupts. */
     @Test
     void ticksAreNmisOfAVcpuThatWantsThem() {
-        RealModeGuest guest = new RealModeGuest(world, vm, "e682f4ebfd");
+        RealModeGuest guest = new RealModeGuest(world, vm, asm("out 0x82, al; idle: hlt; jmp idle"));
         guest.runTo(RealModeGuest.READY);
         setLint0(guest.vcpu(), NMI);
         setReinjecting(0);
@@ -166,7 +169,7 @@ class PitContract extends KernelSuite {
     /** One vCPU that takes NMIs is enough. */
     @Test
     void ticksOfTheWatchdogReachEveryVcpuInItsMode() {
-        RealModeGuest guest = new RealModeGuest(world, vm, "e682f4ebfd");
+        RealModeGuest guest = new RealModeGuest(world, vm, asm("out 0x82, al; idle: hlt; jmp idle"));
         int fixed = world.vcpu(vm, 1);
         int masked = world.vcpu(vm, 2);
         guest.runTo(RealModeGuest.READY);

@@ -2,11 +2,14 @@
 package io.kvmirq.contract;
 
 import static io.kvmirq.contract.World.assertOk;
+import static io.kvmirq.testing.GuestAssembler.asm;
+import static io.kvmirq.testing.GuestAssembler.bytes;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.Libc;
+import io.kvmirq.testing.GuestAssembler;
 import io.kvmirq.testing.Structs;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
@@ -36,12 +39,10 @@ final class RealModeGuest {
     private static final int CPUID_ENTRIES = 256;
 
     /** LAPIC in x2APIC mode and on. */
-    static final String LAPIC_ON = "66b91b0000000f32660d000c00000f3066b90f08000066b8ff0100006631d20f30";
+    static final String LAPIC_ON = asm(GuestAssembler.LAPIC_ON);
 
-    /** {@code out 0x82; sti}; {@code hlt} for ever. */
-    private static final String MAIN = LAPIC_ON + "e682fbf4ebfd";
-    /** {@code out 0x83}; EOI; {@code out 0x80; iret}. */
-    private static final String HANDLER = "e68366b90b0800006631c06631d20f30e680cf";
+    private static final String MAIN = LAPIC_ON + asm("out 0x82, al; sti; idle: hlt; jmp idle");
+    private static final String HANDLER = asm("out 0x83, al; " + GuestAssembler.EOI + "out 0x80, al; iret");
 
     private final Libc libc;
     private final int vcpu;
@@ -58,7 +59,7 @@ final class RealModeGuest {
         guest = libc.view(memory, MEMORY);
         guest.put(START, HexFormat.of().parseHex(code));
         guest.putInt(World.VECTOR * Integer.BYTES, START + MAIN.length() / 2);
-        guest.put(NMI_HANDLER, HexFormat.of().parseHex("e684cf"));
+        guest.put(NMI_HANDLER, bytes("out 0x84, al; iret"));
         guest.putInt(NMI * Integer.BYTES, NMI_HANDLER);
         int kvm = world.kvm();
         vcpu = world.vcpu(vm, 0);

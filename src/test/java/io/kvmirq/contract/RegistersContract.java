@@ -2,6 +2,7 @@
 package io.kvmirq.contract;
 
 import static io.kvmirq.contract.World.*;
+import static io.kvmirq.testing.GuestAssembler.asm;
 import static io.kvmirq.testing.Structs.leaf;
 import static org.assertj.core.api.Assertions.assertThat;
 
@@ -273,7 +274,7 @@ class RegistersContract extends KernelSuite {
     /** A VMM that resets its guest at an OUT: the next run skips nothing. */
     @Test
     void ripThatTheVmmSetsAtAnOutStays() {
-        RealModeGuest guest = new RealModeGuest(world, world.fullVm(), "90" + "e682" + "90" + "e683");
+        RealModeGuest guest = new RealModeGuest(world, world.fullVm(), asm("nop; out 0x82, al; nop; out 0x83, al"));
         vcpu = guest.vcpu();
         long start = registers().getLong(Uapi.KvmRegs.RIP);
         guest.runTo(RealModeGuest.READY);
@@ -289,7 +290,7 @@ class RegistersContract extends KernelSuite {
     /** Firmware relies on it, on each processor: KVM_X86_QUIRK_OUT_7E_INC_RIP. */
     @Test
     void ripIsPastAnOutToPort7e() {
-        RealModeGuest guest = new RealModeGuest(world, world.fullVm(), "e67e" + "e682");
+        RealModeGuest guest = new RealModeGuest(world, world.fullVm(), asm("out 0x7e, al; out 0x82, al"));
         vcpu = guest.vcpu();
         long start = registers().getLong(Uapi.KvmRegs.RIP);
         guest.runTo(0x7e);
@@ -324,7 +325,7 @@ class RegistersContract extends KernelSuite {
         "66a100f8, MMIO, 4",
     })
     void readOfAGuestTakesTheAnswerAtTheNextRun(String code, String exit, int size) {
-        RealModeGuest guest = new RealModeGuest(world, world.fullVm(), code + "e682" + "f4");
+        RealModeGuest guest = new RealModeGuest(world, world.fullVm(), code + asm("out 0x82, al; hlt"));
         vcpu = guest.vcpu();
         long start = registers().getLong(Uapi.KvmRegs.RIP);
         assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_REGS, registers().putLong(RAX, 0x11223344)));

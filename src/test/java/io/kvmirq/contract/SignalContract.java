@@ -2,6 +2,7 @@
 package io.kvmirq.contract;
 
 import static io.kvmirq.contract.World.*;
+import static io.kvmirq.testing.GuestAssembler.asm;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Errno;
@@ -167,13 +168,12 @@ class SignalContract extends KernelSuite {
         return libc.view(world.map(size, vcpu), size);
     }
 
-    /** {@code jmp .} */
-    private static final String LOOP = "ebfe";
+    private static final String LOOP = "loop: jmp loop";
 
     /** The signal stays pending: it is blocked again when the call returns. */
     @Test
     void pendingSignalThatTheVcpuTakesEndsTheRun() {
-        int vcpu = new RealModeGuest(world, world.fullVm(), LOOP).vcpu();
+        int vcpu = new RealModeGuest(world, world.fullVm(), asm(LOOP)).vcpu();
         assertOk(setVcpuMask(vcpu, Signals.SET_SIZE, ~Signals.set(SIGNAL)));
         ByteBuffer page = page(vcpu);
         assertOk(send(thread(), SIGNAL));
@@ -187,7 +187,7 @@ class SignalContract extends KernelSuite {
     /** The vCPU leaves by the window that its VMM asked for, and the signal waits for the next run. */
     @Test
     void windowComesBeforeTheSignalThatEndsAHalt() {
-        int vcpu = new RealModeGuest(world, world.splitVm(), "fbf4ebfd").vcpu();
+        int vcpu = new RealModeGuest(world, world.splitVm(), asm("sti; idle: hlt; jmp idle")).vcpu();
         assertOk(setVcpuMask(vcpu, Signals.SET_SIZE, ~Signals.set(SIGNAL)));
         ByteBuffer page = page(vcpu).put(Uapi.KvmRun.REQUEST_INTERRUPT_WINDOW, (byte) 1);
         assertOk(libc.ioctl(vcpu, Uapi.KVM_RUN, 0));
@@ -207,7 +207,7 @@ class SignalContract extends KernelSuite {
     /** It waits until something else ends the halt: {@code kvm_vcpu_has_events()}. */
     @Test
     void interruptThatIsInjectedEndsNoHalt() throws Exception {
-        int vcpu = new RealModeGuest(world, world.splitVm(), "fbf4ebfd").vcpu();
+        int vcpu = new RealModeGuest(world, world.splitVm(), asm("sti; idle: hlt; jmp idle")).vcpu();
         ByteBuffer page = page(vcpu).put(Uapi.KvmRun.REQUEST_INTERRUPT_WINDOW, (byte) 1);
         assertOk(libc.ioctl(vcpu, Uapi.KVM_RUN, 0));
         assertThat(page.getInt(Uapi.KvmRun.EXIT_REASON)).isEqualTo(Uapi.KVM_EXIT_IRQ_WINDOW_OPEN);
@@ -220,7 +220,7 @@ class SignalContract extends KernelSuite {
 
     @Test
     void interruptInAShadowEndsNoHalt() throws Exception {
-        int vcpu = new RealModeGuest(world, world.splitVm(), "fbf4ebfd").vcpu();
+        int vcpu = new RealModeGuest(world, world.splitVm(), asm("sti; idle: hlt; jmp idle")).vcpu();
         ByteBuffer page = page(vcpu).put(Uapi.KvmRun.REQUEST_INTERRUPT_WINDOW, (byte) 1);
         assertOk(libc.ioctl(vcpu, Uapi.KVM_RUN, 0));
         page.put(Uapi.KvmRun.REQUEST_INTERRUPT_WINDOW, (byte) 0);
@@ -237,10 +237,10 @@ class SignalContract extends KernelSuite {
 
     /** A guest that computes, one that halts with interrupts off, and one that halts with interrupts on. */
     @ParameterizedTest
-    @ValueSource(strings = {LOOP, "f4ebfd", "fbf4ebfd"})
+    @ValueSource(strings = {LOOP, "idle: hlt; jmp idle", "sti; idle: hlt; jmp idle"})
     void signalEndsTheRunOfAGuest(String code) throws Exception {
         int vm = world.fullVm();
-        int vcpu = new RealModeGuest(world, vm, "e682" + code).vcpu();
+        int vcpu = new RealModeGuest(world, vm, asm("out 0x82, al; " + code)).vcpu();
         int told = world.own(kernel.eventfdCreate());
         assertOk(kernel.ioeventfdAssign(vm, told, RealModeGuest.READY, 1, KernelBackend.IOEVENTFD_PIO, 0));
         endsByASignal(vcpu, () -> assertThat(kernel.fdWait(told, -1, -1)).isEqualTo(KernelBackend.READY_FD));
@@ -249,7 +249,7 @@ class SignalContract extends KernelSuite {
     @Test
     void signalEndsTheRunOfAnApThatWaitsForItsStart() throws Exception {
         int vm = world.fullVm();
-        new RealModeGuest(world, vm, LOOP);
+        new RealModeGuest(world, vm, asm(LOOP));
         endsByASignal(world.vcpu(vm, 1), () -> {});
     }
 

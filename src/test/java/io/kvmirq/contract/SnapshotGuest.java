@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.contract;
 
+import static io.kvmirq.testing.GuestAssembler.asm;
+
 import io.kvmirq.Gsi;
 import io.kvmirq.InterruptVector;
 import io.kvmirq.MsiMessage;
@@ -15,6 +17,7 @@ import io.kvmirq.kvm.VcpuExit;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.snapshot.VmParts;
 import io.kvmirq.snapshot.VmSnapshot;
+import io.kvmirq.testing.GuestAssembler;
 import io.kvmirq.undo.Undo;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
@@ -42,11 +45,10 @@ final class SnapshotGuest implements AutoCloseable {
     private static final int STACK = 0x8000;
     private static final int COUNTS = 0x2000;
 
-    /** {@code out 0x82; sti}; {@code hlt} for ever. */
-    private static final String MAIN = RealModeGuest.LAPIC_ON + "e682fbf4ebfd";
-    /** {@code pushad; out 0x83}; count the vector, which CS has; EOI; {@code out 0x80; popad; iret}. */
+    private static final String MAIN = RealModeGuest.LAPIC_ON + asm("out 0x82, al; sti; idle: hlt; jmp idle");
     private static final String HANDLER =
-            "6660e6838ccb89dec1e60266ff840020" + "66b90b0800006631c06631d20f30" + "e6806661cf";
+            asm("pushad; out 0x83, al; mov bx, cs; mov si, bx; shl si, 0x2; inc dword [si+0x2000]; "
+                    + GuestAssembler.EOI + "out 0x80, al; popad; iret");
 
     final Kernel kernel;
     final Vm vm;

@@ -2,10 +2,12 @@
 package io.kvmirq.contract;
 
 import static io.kvmirq.contract.World.*;
+import static io.kvmirq.testing.GuestAssembler.asm;
 import static io.kvmirq.testing.Structs.leaf;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.X86Msr;
+import io.kvmirq.testing.GuestAssembler;
 import io.kvmirq.testing.Structs;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
@@ -23,8 +25,7 @@ class TscDeadlineContract extends KernelSuite {
     private static final int X2APIC_FEATURE = 1 << 21;
     private static final int OTHER_VECTOR = 0x32;
     private static final int OTHER_HANDLED = 0x86;
-    /** EOI; {@code out 0x86; iret}. */
-    private static final String HANDLER = "66b90b080000" + "6631c0" + "6631d2" + "0f30" + "e686cf";
+    private static final String HANDLER = asm(GuestAssembler.EOI + "out 0x86, al; iret");
     /** Minutes from now. */
     private static final long FAR = 1L << 40;
 
@@ -163,10 +164,16 @@ class TscDeadlineContract extends KernelSuite {
     /** {@code wrmsr} of the entry and of the deadline, which has passed; the guest halts. */
     @Test
     void guestSetsItsDeadline() {
-        String entry = "66b932080000" + "66b832000400" + "6631d2" + "0f30";
-        String deadline = "66b9e0060000" + "66b801000000" + "0f30";
+        String entry = asm("mov ecx, 0x832; mov eax, 0x40032; xor edx, edx; wrmsr");
+        String deadline = asm("mov ecx, 0x6e0; mov eax, 0x1; wrmsr");
         RealModeGuest own = new RealModeGuest(
-                world, world.splitVm(), RealModeGuest.LAPIC_ON + entry + "e682" + deadline + "e682fbf4ebfd");
+                world,
+                world.splitVm(),
+                RealModeGuest.LAPIC_ON
+                        + entry
+                        + asm("out 0x82, al")
+                        + deadline
+                        + asm("out 0x82, al; sti; idle: hlt; jmp idle"));
         own.handle(OTHER_VECTOR, HANDLER);
         vcpu = own.vcpu();
         offerDeadlines();

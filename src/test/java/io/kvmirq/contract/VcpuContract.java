@@ -2,6 +2,7 @@
 package io.kvmirq.contract;
 
 import static io.kvmirq.contract.World.*;
+import static io.kvmirq.testing.GuestAssembler.asm;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Errno;
@@ -118,7 +119,7 @@ class VcpuContract extends KernelSuite {
     @ValueSource(booleans = {true, false})
     void applicationProcessorStartsInTwoRuns(boolean together) {
         int vm = world.fullVm();
-        new RealModeGuest(world, vm, "e682f4");
+        new RealModeGuest(world, vm, asm("out 0x82, al; hlt"));
         int vcpu = world.vcpu(vm, 1);
         assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_LAPIC, world.lapic(vcpu))); // KVM maps its APIC id
         ByteBuffer page = libc.view(world.map(PAGE, vcpu), PAGE);
@@ -244,7 +245,7 @@ class VcpuContract extends KernelSuite {
 
     @Test
     void nmiReachesAGuestWithoutIrqchip() {
-        RealModeGuest guest = new RealModeGuest(world, world.bareVm(), "e682e682");
+        RealModeGuest guest = new RealModeGuest(world, world.bareVm(), asm("out 0x82, al; out 0x82, al"));
         guest.runTo(RealModeGuest.READY);
         assertOk(libc.ioctl(guest.vcpu(), Uapi.KVM_NMI, 0));
         guest.runTo(RealModeGuest.INTERRUPTED);
@@ -254,7 +255,7 @@ class VcpuContract extends KernelSuite {
     /** With LAPICs in the kernel it waits there. */
     @Test
     void haltWithoutIrqchipReachesTheVmm() {
-        RealModeGuest guest = new RealModeGuest(world, world.bareVm(), "f4e682f4");
+        RealModeGuest guest = new RealModeGuest(world, world.bareVm(), asm("hlt; out 0x82, al; hlt"));
         guest.runToHalt();
         guest.runTo(RealModeGuest.READY);
         guest.runToHalt();

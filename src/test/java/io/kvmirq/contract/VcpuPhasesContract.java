@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.contract;
 
+import static io.kvmirq.testing.GuestAssembler.bytes;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
@@ -44,7 +45,6 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.HashMap;
-import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -94,9 +94,9 @@ class VcpuPhasesContract {
 
     private static final Path THROTTLE = Path.of("/proc/sys/kernel/sched_rt_runtime_us");
     /** {@code incb REACHED}, and then a jump to itself. */
-    static final byte[] SPIN = HexFormat.of().parseHex("fe060020ebfe");
+    static final byte[] SPIN = bytes("inc byte [0x2000]; loop: jmp loop");
     /** The same with {@code sti; hlt} before a jump to these. */
-    private static final byte[] HALT = HexFormat.of().parseHex("fe060020fbf4ebfc");
+    private static final byte[] HALT = bytes("inc byte [0x2000]; idle: sti; hlt; jmp idle");
 
     private final Map<Integer, Integer> apicIds = new HashMap<>();
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.contract;
 
+import static io.kvmirq.testing.GuestAssembler.asm;
+import static io.kvmirq.testing.GuestAssembler.bytes;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
@@ -49,10 +51,9 @@ class VcpuRunContract extends KernelSuite {
     private static final int INIT = 5 << 8;
 
     private static final int START_UP = 6 << 8;
-    /** out %al, $PORT; then {@code jmp .}. */
-    private static final String TELLS_AND_LOOPS = "e682ebfe";
+    private static final String TELLS_AND_LOOPS = asm("out 0x82, al; loop: jmp loop");
     /** As before, but it halts for ever. */
-    private static final String TELLS_AND_HALTS = "e682f4ebfd";
+    private static final String TELLS_AND_HALTS = asm("out 0x82, al; idle: hlt; jmp idle");
 
     private final Faults faults = new Faults();
     private Kernel opened;
@@ -87,7 +88,7 @@ class VcpuRunContract extends KernelSuite {
 
     @Test
     void readOfAPortIsAnswered() {
-        open("e544" + "e782" + "f4");
+        open(asm("in ax, 0x44; out 0x82, ax; hlt"));
         try (Vcpu vcpu = vcpu()) {
             VcpuExit exit = vcpu.run();
             assertThat(exit.reason()).isEqualTo(VcpuExit.Reason.IO);
@@ -114,7 +115,7 @@ class VcpuRunContract extends KernelSuite {
 
     @Test
     void readWithoutAnswerIsAllOnes() {
-        open("e444" + "e682" + "66a100f8" + "66e782" + "f4");
+        open(asm("in al, 0x44; out 0x82, al; mov eax, [0xf800]; out 0x82, eax; hlt"));
         try (Vcpu vcpu = vcpu()) {
             assertThat(vcpu.run().port()).isEqualTo(0x44);
             assertThat(vcpu.run().data()).isEqualTo(0xff);
@@ -136,7 +137,7 @@ class VcpuRunContract extends KernelSuite {
     /** KVM_RUN answers EAGAIN between the start and the first instruction. */
     @Test
     void applicationProcessorRunsWhenItIsStarted() {
-        open("e682f4");
+        open(asm("out 0x82, al; hlt"));
         vcpu().close();
         try (Vcpu other = vm.createVcpu(new VcpuId(1))) {
             start(other, START);
@@ -148,7 +149,7 @@ class VcpuRunContract extends KernelSuite {
 
     @Test
     void kickBeforeARunEndsItOnce() {
-        open("e682e682f4");
+        open(asm("out 0x82, al; out 0x82, al; hlt"));
         try (Vcpu vcpu = vcpu()) {
             vcpu.kick();
             vcpu.kick();
@@ -227,7 +228,7 @@ class VcpuRunContract extends KernelSuite {
     /** By the thread of the vCPU, at its next return from KVM_RUN. */
     @Test
     void lapicIsReadOnceForEachTimeThatAThreadAsks() {
-        open("e682ebfc"); // out %al, $PORT; jmp to it
+        open(asm("loop: out 0x82, al; jmp loop"));
         try (Vcpu vcpu = vcpu()) {
             vcpu.setLapic(vcpu.lapic().set(X86Lapic.Name.LDR, 0x2 << 24));
             WatchedVcpu seen = watched(vm);
@@ -255,7 +256,7 @@ class VcpuRunContract extends KernelSuite {
     /** Such a run fails with EINTR, and the kernel writes the page of the vCPU all the same. */
     @Test
     void lapicOfARunThatAKickHasEndedHasItsBase() {
-        open("e682ebfc"); // out %al, $PORT; jmp to it
+        open(asm("loop: out 0x82, al; jmp loop"));
         try (Vcpu vcpu = vcpu()) {
             WatchedVcpu seen = watched(vm);
             seen.askForLapic();
@@ -277,11 +278,11 @@ class VcpuRunContract extends KernelSuite {
 
     @Test
     void vcpuWithoutALapicInTheKernelAnswersNothing() {
-        open("e682ebfc"); // out %al, $PORT; jmp to it
+        open(asm("loop: out 0x82, al; jmp loop"));
         try (Vm bare = Vm.create(opened);
                 GuestMemory ram = bare.addMemory(0, 0xf000);
                 Vcpu vcpu = bare.createVcpu(new VcpuId(0))) {
-            ram.mapping().put(START, HexFormat.of().parseHex("e682ebfc"));
+            ram.mapping().put(START, bytes("loop: out 0x82, al; jmp loop"));
             vcpu.startAt(START, 0x8000);
             WatchedVcpu seen = watched(bare);
             seen.askForLapic();
@@ -361,7 +362,7 @@ class VcpuRunContract extends KernelSuite {
     @ParameterizedTest
     @ValueSource(ints = {1, 11})
     void runThatNoKickCouldEndDoesNotBegin(int number) {
-        open("e682ebfc"); // out %al, $PORT; jmp to it
+        open(asm("loop: out 0x82, al; jmp loop"));
         faults.failEvery("tgkill", new Errno(number));
         try (Vcpu vcpu = vcpu()) {
             assertThatThrownBy(vcpu::run)
@@ -391,7 +392,7 @@ class VcpuRunContract extends KernelSuite {
     /** Two threads kick while a guest exits again and again; then no signal is left, and no kick. */
     @Test
     void noSignalIsLeftByKicksThatCross() throws Exception {
-        open("e682ebfc"); // out %al, $PORT; jmp to it
+        open(asm("loop: out 0x82, al; jmp loop"));
         int wanted = kernel.isReal() ? 20_000 : 2_000;
         try (Vcpu vcpu = vcpu()) {
             AtomicBoolean stop = new AtomicBoolean();
@@ -438,8 +439,8 @@ class VcpuRunContract extends KernelSuite {
     /** Kicks end the runs of both vCPUs; each thread reads the state of its own, and runs on. */
     @Test
     void guestWhoseSecondProcessorHaltsIsPausedAThousandTimes() throws Exception {
-        open("e682ebfc"); // out %al, $PORT; jmp to it
-        memory.mapping().put(SECOND, HexFormat.of().parseHex("e683f4ebfd")); // out %al, $0x83; hlt; jmp to hlt
+        open(asm("loop: out 0x82, al; jmp loop"));
+        memory.mapping().put(SECOND, bytes("out 0x83, al; idle: hlt; jmp idle"));
         try (Vcpu first = vcpu();
                 Vcpu second = vm.createVcpu(new VcpuId(1))) {
             start(second, SECOND);

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.differential;
 
+import static io.kvmirq.testing.GuestAssembler.bytes;
+
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.Libc;
+import io.kvmirq.testing.GuestAssembler;
 import io.kvmirq.testing.Structs;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
-import java.util.HexFormat;
 
 /**
  * A guest in real mode that takes what waits in its LAPIC, one interrupt an exit, and never halts: every loop of it
@@ -34,17 +36,16 @@ final class GuestRun {
     private static final int ENDED = 0x83;
     static final int NOTIFY = 0x84;
 
-    private static final String CODE = "66b91b0000000f32660d000c00000f30" // rdmsr, or, wrmsr: x2APIC on
-            + "66b90f08000066b8ff0100006631d20f30" // wrmsr SVR: LAPIC on
-            + "66b93508000066b8000001000f30" // wrmsr LINT0: masked
-            + "66b90b0800006631c0" // EOI, as often as the search puts something in service
-            + "0f30e683".repeat(8) // wrmsr; out ended
-            + "e682e684fb" // out idle; out notify; sti
-            + "e682ebfc" // out idle; jmp
-            + "66608ccb89dec1e60266ff840020" // handler: pushal; count by CS
-            + "66b90b0800006631c06631d20f30e683" // wrmsr EOI; out ended
-            + "89d8e6806661cf" // out handled; popal; iret
-            + "e681cf"; // NMI: out; iret
+    private static final byte[] CODE = bytes(GuestAssembler.LAPIC_ON
+            + "mov ecx, 0x835; mov eax, 0x10000; wrmsr;" // LINT0: masked
+            + "mov ecx, 0x80b; xor eax, eax;" // EOI, as often as the search puts something in service
+            + "wrmsr; out 0x83, al;".repeat(8)
+            + "out 0x82, al; out 0x84, al; sti; idle: out 0x82, al; jmp idle;"
+            // the handler counts by CS
+            + "pushad; mov bx, cs; mov si, bx; shl si, 2; inc dword [si+0x2000];"
+            + GuestAssembler.EOI
+            + "out 0x83, al; mov ax, bx; out 0x80, al; popad; iret;"
+            + "out 0x81, al; iret"); // NMI
     private static final int HANDLER = 0x1061;
     private static final int NMI_HANDLER = 0x1086;
 
@@ -91,7 +92,7 @@ final class GuestRun {
         int kvm = libc.open(Buffers.cString("/dev/kvm"), Uapi.O_RDWR | Uapi.O_CLOEXEC);
         runSize = libc.ioctl(kvm, Uapi.KVM_GET_VCPU_MMAP_SIZE, 0);
         libc.close(kvm);
-        guest.put(START, HexFormat.of().parseHex(CODE));
+        guest.put(START, CODE);
         for (int vector = 0; vector < VECTORS; vector++) {
             guest.putInt(vector * Integer.BYTES, vector << 16 | HANDLER - vector * 16);
         }

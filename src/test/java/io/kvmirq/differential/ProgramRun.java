@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.differential;
 
+import static io.kvmirq.testing.GuestAssembler.bytes;
+
 import io.kvmirq.Errno;
 import io.kvmirq.arch.apic.LapicPage;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.Libc;
+import io.kvmirq.testing.GuestAssembler;
 import io.kvmirq.testing.Machine;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.Uapi.KvmRun;
@@ -12,7 +15,6 @@ import io.kvmirq.uapi.Uapi.KvmVcpuEvents;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.HashSet;
-import java.util.HexFormat;
 import java.util.Objects;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
@@ -41,7 +43,10 @@ final class ProgramRun implements AutoCloseable {
 
     /** How handlers end their interrupt: not at all, in the PICs, by an MSR of x2APIC mode, in the page of the LAPIC. */
     private static final String[] ENDS = {
-        "", "b020e6a0e620", "666066b90b0800006631c06631d20f306661", "66506631c06466a3b0006658"
+        "",
+        "mov al, 0x20; out 0xa0, al; out 0x20, al;",
+        "pushad; " + GuestAssembler.EOI + "popad;",
+        "push eax; xor eax, eax; mov fs:[0xb0], eax; pop eax;"
     };
 
     static final int NO_END = 0;
@@ -174,7 +179,7 @@ final class ProgramRun implements AutoCloseable {
     }
 
     private void write(Call call, int end) {
-        byte[] handler = HexFormat.of().parseHex("508cc8e680" + ENDS[end] + "58cf");
+        byte[] handler = bytes("push ax; mov ax, cs; out 0x80, al; " + ENDS[end] + "pop ax; iret");
         guest.put(HANDLER, handler);
         for (int vector = 0; vector < VECTORS; vector++) {
             int segment = (int) (BASE >> 4) + vector;
@@ -188,12 +193,12 @@ final class ProgramRun implements AutoCloseable {
                 guest.put(at++, (byte) (instruction >>> Byte.SIZE * j));
             }
         }
-        guest.put(at, HexFormat.of().parseHex("e6%02xebfc".formatted(END)));
+        guest.put(at, bytes("loop: out 0x86, al; jmp loop"));
     }
 
     /** An instruction of {@link Operation#LOAD}. */
     static long instruction(String code) {
-        byte[] bytes = HexFormat.of().parseHex(code);
+        byte[] bytes = bytes(code);
         long number = (long) bytes.length << LENGTH_SHIFT;
         for (int i = 0; i < bytes.length; i++) {
             number |= (bytes[i] & 0xffL) << Byte.SIZE * i;

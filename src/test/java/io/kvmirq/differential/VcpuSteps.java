@@ -24,23 +24,24 @@ final class VcpuSteps {
     private static final int CR2 = 232;
 
     /** Of one byte each: what has no effect on a program, and what a program is about. */
-    private static final String[] INSTRUCTIONS = {"90", "fb", "fb", "fb", "fa", "f4", "8cd08ed0", "fbf4", "fb90", "5058"
+    private static final String[] INSTRUCTIONS = {
+        "nop", "sti", "sti", "sti", "cli", "hlt", "mov ax, ss; mov ss, ax", "sti; hlt", "sti; nop", "push ax; pop ax"
     };
 
     /** OUT and IN of the VMM's, memory that is and that is not. */
     private static final String[] ACCESSES = {
-        "e684",
-        "e685",
-        "e785",
-        "66e785",
-        "e485",
-        "e585",
-        "a20080",
-        "a00080",
-        "26a20000",
-        "26a30800",
-        "26a00400",
-        "26a3ff0f"
+        "out 0x84, al",
+        "out 0x85, al",
+        "out 0x85, ax",
+        "out 0x85, eax",
+        "in al, 0x85",
+        "in ax, 0x85",
+        "mov [0x8000], al",
+        "mov al, [0x8000]",
+        "mov es:[0], al",
+        "mov es:[8], ax",
+        "mov al, es:[4]",
+        "mov es:[0xfff], ax"
     };
 
     private static final int[] PIC_PORTS = {0x20, 0x20, 0x20, 0x21, 0xa0, 0xa0, 0xa1, 0x4d0, 0x4d1};
@@ -324,8 +325,8 @@ final class VcpuSteps {
     /** By DX and AL. */
     private String picAccess() {
         int port = PIC_PORTS[(int) values.below(PIC_PORTS.length)];
-        String to = "ba%02x%02x".formatted(port & 0xff, port >> 8);
-        return values.rarely(3) ? to + "ec" : to + "b0%02xee".formatted(picCommand(port));
+        String to = "mov dx, " + port + "; ";
+        return values.rarely(3) ? to + "in al, dx" : to + "mov al, " + picCommand(port) + "; out dx, al";
     }
 
     private long picCommand(int port) {
@@ -338,14 +339,14 @@ final class VcpuSteps {
     private List<String> vectors() {
         long mode = values.of(1, 1, 3);
         return List.of(
-                "b011e620",
-                "b020e621",
-                "b004e621",
-                "b0%02xe621".formatted(mode),
-                "b011e6a0",
-                "b028e6a1",
-                "b002e6a1",
-                "b0%02xe6a1".formatted(mode));
+                "mov al, 0x11; out 0x20, al",
+                "mov al, 0x20; out 0x21, al",
+                "mov al, 4; out 0x21, al",
+                "mov al, " + mode + "; out 0x21, al",
+                "mov al, 0x11; out 0xa0, al",
+                "mov al, 0x28; out 0xa1, al",
+                "mov al, 2; out 0xa1, al",
+                "mov al, " + mode + "; out 0xa1, al");
     }
 
     void goOn() {

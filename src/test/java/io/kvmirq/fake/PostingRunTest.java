@@ -2,6 +2,7 @@
 package io.kvmirq.fake;
 
 import static io.kvmirq.fake.PostingSetup.VECTOR;
+import static io.kvmirq.testing.GuestAssembler.asm;
 import static io.kvmirq.testing.Refusals.assertIllegalState;
 import static org.assertj.core.api.Assertions.assertThat;
 
@@ -10,6 +11,7 @@ import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kvm.GuestMemory;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.VcpuExit;
+import io.kvmirq.testing.GuestAssembler;
 import java.util.HexFormat;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.Semaphore;
@@ -22,10 +24,8 @@ class PostingRunTest {
     private static final int START = 0x1000;
     private static final int STACK = 0x8000;
     private static final int MEMORY = 0x10000;
-    /** The LAPIC in x2APIC mode and on; {@code sti}; {@code hlt} for ever. */
-    private static final String MAIN = "66b91b0000000f32660d000c00000f3066b90f08000066b8ff0100006631d20f30fbf4ebfd";
-    /** EOI; {@code out 0x80; iret}. */
-    private static final String HANDLER = "66b90b0800006631c06631d20f30e680cf";
+    private static final String MAIN = asm(GuestAssembler.LAPIC_ON + "sti; idle: hlt; jmp idle");
+    private static final String HANDLER = asm(GuestAssembler.EOI + "out 0x80, al; iret");
 
     private static final int INTERRUPTS = 300;
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake;
 
+import static io.kvmirq.testing.GuestAssembler.bytes;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.VcpuId;
@@ -9,9 +10,9 @@ import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.kvm.X86Lapic;
 import io.kvmirq.kvm.X86Pit;
+import io.kvmirq.testing.GuestAssembler;
 import io.kvmirq.undo.Undo;
 import java.time.Duration;
-import java.util.HexFormat;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
@@ -93,12 +94,14 @@ class TimersTest {
         Mapping memory = made.add(vm.addMemory(0, MEMORY)).mapping();
         Vcpu vcpu = made.add(vm.createVcpu(new VcpuId(0)));
         vcpu.useHostCpuid();
-        String lapicOn = "66b91b0000000f32660d000c00000f3066b90f08000066b8ff0100006631d20f30";
-        String oneShot = "66b932080000" + "66b831000000" + "0f30";
-        String count = "66b938080000" + "66b832000000" + "0f30";
-        String periodic = "66b932080000" + "66b831000200" + "0f30";
-        memory.put(START, HexFormat.of().parseHex(lapicOn + oneShot + count + periodic + "e682" + "fbf4ebfd"));
-        memory.put(HANDLER, HexFormat.of().parseHex("e686cf"));
+        memory.put(
+                START,
+                bytes(GuestAssembler.LAPIC_ON
+                        + "mov ecx, 0x832; mov eax, 0x31; wrmsr;" // one shot
+                        + "mov ecx, 0x838; mov eax, 0x32; wrmsr;" // the count
+                        + "mov ecx, 0x832; mov eax, 0x20031; wrmsr;" // periodic
+                        + "out 0x82, al; sti; idle: hlt; jmp idle"));
+        memory.put(HANDLER, bytes("out 0x86, al; iret"));
         memory.putInt(VECTOR * Integer.BYTES, HANDLER);
         vcpu.startAt(START, STACK);
         assertThat(vcpu.run().port()).isEqualTo(READY);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.kvm;
 
+import static io.kvmirq.testing.GuestAssembler.asm;
+
 import io.kvmirq.IoAddress;
 import io.kvmirq.VcpuId;
 import io.kvmirq.backend.choice.Backends;
@@ -16,10 +18,8 @@ import java.util.HexFormat;
 final class ForgottenVcpuUser {
     private static final int START = 0x1000;
     private static final int PORT = 0x82;
-    /** out %al, $PORT; then hlt for ever. */
-    private static final String HALTS = "e682f4ebfd";
-    /** As before, but {@code jmp .}. */
-    private static final String LOOPS = "e682ebfe";
+    private static final String HALTS = asm("out 0x82, al; idle: hlt; jmp idle");
+    private static final String LOOPS = asm("out 0x82, al; loop: jmp loop");
 
     private ForgottenVcpuUser() {}
 

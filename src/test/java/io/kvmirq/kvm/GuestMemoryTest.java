@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.kvm;
 
+import static io.kvmirq.testing.GuestAssembler.asm;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
@@ -122,9 +123,8 @@ class GuestMemoryTest {
     private static final int AT = 0xf000;
     private static final int PORT = 0x82;
 
-    /** {@code mov $value, %eax; mov %al, (0xf800); out %al, $0x82}. */
     private static String stores(int value) {
-        return "66b8%02x000000a200f8e682".formatted(value);
+        return asm("mov eax, " + value + "; mov [0xf800], al; out 0x82, al");
     }
 
     /** A VM whose guest has code, and a vCPU that runs it. */
@@ -379,7 +379,7 @@ class GuestMemoryTest {
         long gib = 1L << 30;
         long clock = 4 * gib + 7 * PAGE;
         try (Kernel kernel = Kernels.REAL.open();
-                Running guest = new Running(kernel, stores(1) + "f4");
+                Running guest = new Running(kernel, stores(1) + asm("hlt"));
                 GuestMemory memory = guest.vm.addMemory(4 * gib, 5 * gib);
                 DirtyLog log = memory.logDirtyPages();
                 Fd.Lease vcpu = guest.vcpu.fd().lease()) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.kvm;
 
+import static io.kvmirq.testing.GuestAssembler.bytes;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Gsi;
@@ -12,7 +13,6 @@ import io.kvmirq.testing.Allocations;
 import io.kvmirq.testing.JavaProcess;
 import io.kvmirq.testing.RealKvm;
 import java.nio.charset.StandardCharsets;
-import java.util.HexFormat;
 import java.util.List;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
@@ -66,7 +66,7 @@ class HotCallsTest {
             try (GuestMemory memory = vm.addMemory(0, 0x2000);
                     Vcpu vcpu = vm.createVcpu(VCPU)) {
                 // out %al, $0x82; in $0x44, %al; jmp to the begin
-                memory.mapping().put(CODE, HexFormat.of().parseHex("e682e444ebfa"));
+                memory.mapping().put(CODE, bytes("loop: out 0x82, al; in al, 0x44; jmp loop"));
                 vcpu.startAt(CODE, 0x2000);
                 long least = Long.MAX_VALUE;
                 for (int i = 0; i < ATTEMPTS && least > 0; i++) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.kvm;
 
+import static io.kvmirq.testing.GuestAssembler.bytes;
 import static io.kvmirq.testing.Refusals.refused;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
@@ -14,7 +15,6 @@ import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.Profile;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.testing.Kernels;
-import java.util.HexFormat;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -47,7 +47,7 @@ class PcPartsTest {
     private VcpuExit speaker() {
         try (GuestMemory memory = vm.addMemory(0, 0x2000);
                 Vcpu vcpu = vm.createVcpu(new VcpuId(0))) {
-            memory.mapping().put(0x1000, HexFormat.of().parseHex("e461e680"));
+            memory.mapping().put(0x1000, bytes("in al, 0x61; out 0x80, al"));
             vcpu.startAt(0x1000, 0x1000);
             vcpu.kick();
             assertThat(vcpu.run().reason()).isEqualTo(VcpuExit.Reason.INTR);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.kvm;
 
+import static io.kvmirq.testing.GuestAssembler.asm;
+
 import com.sun.management.ThreadMXBean;
 import io.kvmirq.VcpuId;
 import io.kvmirq.backend.choice.Backends;
@@ -75,10 +77,11 @@ final class VcpuBench {
                 ROUNDS,
                 List.of(
                         // out %al, $0x82 and mov 0xf800, %al, each for ever.
-                        exits("port written", vcpu("e682ebfc"), VcpuBench::portWrites),
-                        exits("MMIO read", vcpu("a000f8ebfb"), VcpuBench::memoryReads)));
+                        exits("port written", vcpu(asm("loop: out 0x82, al; jmp loop")), VcpuBench::portWrites),
+                        exits("MMIO read", vcpu(asm("loop: mov al, [0xf800]; jmp loop")), VcpuBench::memoryReads)));
         // jmp to itself, and hlt for ever.
-        List<Row> kicks = List.of(kicks("computes", vcpu("ebfe")), kicks("halts", vcpu("f4ebfd")));
+        List<Row> kicks = List.of(
+                kicks("computes", vcpu(asm("loop: jmp loop"))), kicks("halts", vcpu(asm("idle: hlt; jmp idle"))));
         long until = System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(Bench.warmUp(WARM_UP_MILLIS));
         while (System.nanoTime() < until) {
             kicks.forEach(row -> row.ours().getAsDouble());

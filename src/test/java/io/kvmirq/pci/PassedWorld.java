@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.pci;
 
+import static io.kvmirq.testing.GuestAssembler.bytes;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Gsi;
@@ -22,7 +23,6 @@ import io.kvmirq.undo.Undo;
 import io.kvmirq.vfio.IrqKind;
 import io.kvmirq.vfio.VfioDevice;
 import java.util.ArrayList;
-import java.util.HexFormat;
 import java.util.List;
 import java.util.Set;
 import java.util.function.Consumer;
@@ -176,11 +176,7 @@ final class PassedWorld implements AutoCloseable {
     /** Has the guest write a byte. Returns whether that left the guest. */
     boolean store(int address, int value) {
         memory.mapping()
-                .put(
-                        START,
-                        HexFormat.of()
-                                .parseHex(String.format(
-                                        "66b8%02x000000a2%02x%02xe682", value, address & 0xff, address >> 8)));
+                .put(START, bytes("mov eax, %d; mov [%d], al; out 0x82, al".formatted(value, address & 0xffff)));
         vcpu.startAt(START, START);
         VcpuExit exit = vcpu.run();
         boolean left = exit.reason() == VcpuExit.Reason.MMIO;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.vfio;
 
+import static io.kvmirq.testing.GuestAssembler.asm;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
@@ -31,7 +32,8 @@ class RegionMappingTest {
     private static final int BAR = 2;
     private static final String NAME = "0000:3b:00.0";
     /** Twice: {@code mov $value, %eax; mov %al, (0xf800); out %al, $0x82}. */
-    private static final String CODE = "66b807000000a200f8e682" + "66b808000000a200f8e682";
+    private static final String CODE =
+            asm("mov eax, 0x7; mov [0xf800], al; out 0x82, al; mov eax, 0x8; mov [0xf800], al; out 0x82, al");
 
     private final FakeKernel fake = new FakeKernel(Profile.of("6.12"));
     private final FakePciDevice hardware =
