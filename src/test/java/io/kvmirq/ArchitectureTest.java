@@ -83,7 +83,7 @@ class ArchitectureTest {
                 "host.facts   | backend arch.. host path vfio",
                 "host.trace   | backend host.facts path",
                 "diag         | uapi.. arch.apic host.. path",
-                "diag.sources | uapi.. arch.. backend diag host.. mirror path vfio",
+                "diag.sources | uapi.. arch.. backend diag host.. path vfio",
                 "diag.rules   | arch.. backend diag diag.sources host.. path vfio",
                 "diag.screens | arch.apic backend diag.. host.. path text vfio",
                 "forward..    | uapi.. arch.intx backend explain.. host kernel.. kvm.. mirror.. path vfio..",

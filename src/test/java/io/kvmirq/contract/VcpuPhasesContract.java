@@ -17,7 +17,7 @@ import io.kvmirq.VcpuId;
 import io.kvmirq.arch.apic.PostingHost;
 import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.backend.choice.Backends;
-import io.kvmirq.diag.sources.VcpuEvents;
+import io.kvmirq.forward.TracedEvents;
 import io.kvmirq.host.facts.ThreadStat;
 import io.kvmirq.host.trace.EventFormat;
 import io.kvmirq.host.trace.TraceEvent;
@@ -234,14 +234,14 @@ class VcpuPhasesContract {
     private static final class Watched implements AutoCloseable {
         private final Tracing tracing;
         private final TraceReader reader = new TraceReader();
-        private final VcpuEvents events;
+        private final TracedEvents events;
         private final int tid;
         private final List<String> seen = new ArrayList<>();
         private int lost;
 
         Watched(Path tracefs, int tid) {
             this.tid = tid;
-            this.events = new VcpuEvents(Set.of(tid));
+            this.events = new TracedEvents(Set.of(tid));
             this.tracing = known(TraceInstance.of(tracefs, Set.of(tid)));
             List<EventFormat> formats = VcpuSchedule.EVENTS.entrySet().stream()
                     .map(event -> known(tracing.choose(event.getKey(), event.getValue())))
@@ -265,8 +265,7 @@ class VcpuPhasesContract {
         List<Event> read(Map<Integer, Integer> apicIds) {
             seen.clear();
             assertThat(reader.end()).isEmpty();
-            return events.taken(
-                    new VcpuEvents.Known(Map.of(tid, VCPU), Set.of(tid), Map.of(), apicIds, Optional.empty()));
+            return events.taken(new TracedEvents.Known(Map.of(tid, VCPU), Set.of(tid), apicIds));
         }
 
         @Override

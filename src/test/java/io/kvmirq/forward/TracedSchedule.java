@@ -3,7 +3,6 @@ package io.kvmirq.forward;
 
 import io.kvmirq.VcpuId;
 import io.kvmirq.cli.host.FakeRecording;
-import io.kvmirq.diag.sources.VcpuEvents;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.FakeTracing;
 import io.kvmirq.host.trace.EventFormat;
@@ -15,7 +14,6 @@ import io.kvmirq.mirror.Event;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
-import java.util.Optional;
 import java.util.Set;
 import java.util.function.Predicate;
 
@@ -25,8 +23,8 @@ final class TracedSchedule {
 
     private final TraceReader reader = new TraceReader();
     private final Predicate<TraceEvent> reads;
-    private final VcpuEvents events;
-    private final VcpuEvents.Known known;
+    private final TracedEvents events;
+    private final TracedEvents.Known known;
 
     /**
      * @param vcpus the present and future vCPUs by thread
@@ -42,8 +40,8 @@ final class TracedSchedule {
         this.reads = reads;
         Set<Integer> threads = new HashSet<>(vcpus.keySet());
         threads.add(PROCESS);
-        this.known = new VcpuEvents.Known(vcpus, threads, Map.of(), apicIds, Optional.empty());
-        this.events = new VcpuEvents(vcpus.keySet());
+        this.known = new TracedEvents.Known(vcpus, threads, apicIds);
+        this.events = new TracedEvents(vcpus.keySet());
         FakeTracing schedule = fake.tracing();
         schedule.only(vcpus.keySet());
         schedule.limit(most);

@@ -77,10 +77,9 @@ public final class ExplainCommand implements Command {
                 .description("All devices of a guest, by its name or its process, in place of BDF."));
         usage.add(OptionSpec.builder("--all").description("All devices of all guests, in place of BDF."));
         usage.add(OptionSpec.builder("--vcpus")
-                .description("With --vm: print the vCPUs of the guest instead of its devices. Each has"
-                        + " its phase, its CPU, the fields of the posting hardware that follow from"
-                        + " these, and the interrupts posted to it, each with its source. The phases"
-                        + " need --live; --fake starts a guest named web and watches it."));
+                .description("With --vm: print the vCPUs of the guest instead of its devices: the phase,"
+                        + " the CPU and the counts of each. They need --live; --fake starts a guest"
+                        + " named web and watches it."));
         usage.add(OptionSpec.builder("--strict")
                 .description("If no link is broken, a link in doubt decides the exit code."));
         usage.add(Command.option("--against", "FILE", Path.class)
@@ -200,8 +199,7 @@ public final class ExplainCommand implements Command {
                             () -> VcpuWindow.of(machine, host, guest),
                             window -> printer.print(host, window.end(new HostFacts(machine.files())), json));
         }
-        List<InterruptPath> chains = guest.devices().isEmpty() ? List.of() : chains(host, question);
-        return printer.print(host, Vcpus.ofGuest(tree, host, guest, chains), json);
+        return printer.print(host, Vcpus.ofGuest(tree, host, guest), json);
     }
 
     private static VmProcess guest(HostFacts host, Question question) {

@@ -9,13 +9,9 @@ import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.path.Known;
 import io.kvmirq.text.Foreign;
 import java.time.Duration;
-import java.util.Map;
 
 /** Prints the vCPUs of a guest. Their texts contain names from files, so all text is made printable. */
 final class ExplainVcpus {
-    private static final String FOLLOWS = "  follows   ";
-    private static final String LATER = "            ";
-
     private final Terminal terminal;
 
     ExplainVcpus(Terminal terminal) {
@@ -51,13 +47,6 @@ final class ExplainVcpus {
                         field.value().orElse("unknown: " + field.why())
                                 + field.evidence().map(how -> "  [" + how + "]").orElse("")));
             }
-            if (one.irqs().isEmpty()) {
-                line(FOLLOWS + "no interrupt that is seen");
-            }
-            for (Vcpus.Irq irq : one.irqs()) {
-                line(FOLLOWS + irq.text() + "  [" + irq.evidence() + "]");
-                irq.later().forEach(text -> line(LATER + text));
-            }
         }
         if (vcpus.vcpus().isEmpty()) {
             line("no vCPU is seen");
@@ -65,19 +54,11 @@ final class ExplainVcpus {
         if (vcpus.lost() > 0) {
             line("events that did not fit into the buffer: " + vcpus.lost());
         }
-        if (!vcpus.unassignable().isEmpty()) {
-            line("events of KVM that no field assigns to this guest: " + sum(vcpus.unassignable()));
-            vcpus.unassignable().forEach((why, count) -> line("  " + count + " " + why));
-        }
         for (Known.Unknown<?> one : vcpus.missing()) {
             line("not readable: " + one.why());
             line("              shown by: " + one.remedy());
         }
         vcpus.notes().forEach(note -> line("note: " + note));
-    }
-
-    private static long sum(Map<String, Long> counts) {
-        return counts.values().stream().mapToLong(Long::longValue).sum();
     }
 
     private static String seconds(Duration time) {

@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.cli.host;
 
-import io.kvmirq.InterruptVector;
-import io.kvmirq.MsiMessage;
-import io.kvmirq.PciAddress;
 import io.kvmirq.VcpuId;
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.diag.sources.LiveHost;
@@ -11,16 +8,11 @@ import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.FakeTracing;
 import io.kvmirq.fake.FakeVcpu;
 import io.kvmirq.fake.Profile;
-import io.kvmirq.forward.Forwarding;
-import io.kvmirq.forward.KvmVfio;
 import io.kvmirq.host.trace.Tracing;
-import io.kvmirq.kernel.Kernel;
-import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.path.Known;
 import io.kvmirq.text.Foreign;
 import io.kvmirq.undo.Undo;
-import io.kvmirq.vfio.VfioDevice;
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.HashMap;
@@ -30,35 +22,25 @@ import java.util.Set;
 import java.util.concurrent.CountDownLatch;
 
 /**
- * An example guest on a fake kernel, named web. It has two vCPUs. While it is watched, it enables two vectors of its
- * device, its first vCPU runs, and the host takes the CPU away from the second.
+ * An example guest on a fake kernel, named web. It has two vCPUs. While it is watched, its first vCPU runs, and the host
+ * takes the CPU away from the second.
  */
 final class FakeGuest implements LiveHost, AutoCloseable {
-    private static final PciAddress DEVICE = PciAddress.parse("0000:3b:00.0");
     private static final int VCPUS = 2;
-    private static final int FIRST_VECTOR = 0x41;
     private static final String PROC = "proc/" + FakeTracing.PROCESS + "/";
     private static final int SECOND = 1_000_000_000;
 
     private final Undo parts = new Undo();
     private final FakeKernel kernel;
-    private final Vm vm;
-    private final Forwarding forwarding;
-    private final VfioDevice device;
     private long nanos;
 
     private FakeGuest(String profile) {
         kernel = FakeDevices.kernel(profile);
-        Kernel over = parts.add(kernel.open());
-        vm = parts.add(Vm.create(over));
+        Vm vm = parts.add(Vm.create(parts.add(kernel.open())));
         vm.createIrqchip();
         for (int i = 0; i < VCPUS; i++) {
-            Vcpu vcpu = parts.add(vm.createVcpu(new VcpuId(i)));
-            vcpu.enableLapic();
+            parts.add(vm.createVcpu(new VcpuId(i))).enableLapic();
         }
-        device = parts.add(VfioDevice.open(over, DEVICE, parts.add(KvmVfio.create(vm))));
-        device.config().enableBusMaster();
-        forwarding = parts.add(Forwarding.of(vm, device));
     }
 
     /**
@@ -85,8 +67,6 @@ final class FakeGuest implements LiveHost, AutoCloseable {
         put(files, PROC + "comm", "vmm");
         put(files, PROC + "cmdline", "vmm\0--name\0web\0");
         links.put(PROC + "fd/3", "anon_inode:kvm-vm");
-        links.put(PROC + "fd/4", "anon_inode:[vfio-device]");
-        put(files, PROC + "fdinfo/4", "vfio-device-syspath: /sys/bus/pci/devices/" + DEVICE);
         put(files, PROC + "task/" + FakeTracing.PROCESS + "/comm", "vmm");
         for (FakeVcpu vcpu : kernel.vcpus()) {
             int id = vcpu.id().number();
@@ -135,22 +115,12 @@ final class FakeGuest implements LiveHost, AutoCloseable {
         return Duration.ZERO;
     }
 
-    /**
-     * The timer changes the reasons that inhibit AVIC, because only a change is traced. Afterwards, up to 6.16, an
-     * entry follows its vCPU from the second load on.
-     */
     @Override
     public void await(CountDownLatch early, int seconds) {
-        vm.createPit();
-        vm.setPitReinjection(false);
         List<FakeVcpu> vcpus = kernel.vcpus();
-        forwarding.forwardAll(
-                device.msix(0, VCPUS), i -> MsiMessage.to(new VcpuId(i), new InterruptVector(FIRST_VECTOR + i)));
-        for (int i = 0; i < 2 * VCPUS; i++) {
-            FakeVcpu vcpu = vcpus.get(i % VCPUS);
-            vcpu.preempt();
-            vcpu.load(1 + i % VCPUS);
-            vcpu.enterGuest();
+        for (int i = 0; i < VCPUS; i++) {
+            vcpus.get(i).load(1 + i);
+            vcpus.get(i).enterGuest();
         }
         vcpus.get(VCPUS - 1).preempt();
         nanos += (long) seconds * SECOND;
