@@ -49,6 +49,7 @@ class BenchIT {
                         "\n| posting: Java / C: deliver, bit clear" + jdk,
                         "\n| posting: Java / C: encode all, field by field" + jdk,
                         "\n| selftest: round trip through a guest / C, poll and read" + jdk,
+                        "\n| tail: irqfd, guest, ioeventfd, 0.3 GB/s, Serial 128m" + jdk,
                         "\n| vcpu: jni / C: kick: guest computes" + jdk,
                         "\n| view: jni, Java / C: pop and push of a virtqueue" + jdk);
     }
@@ -75,6 +76,6 @@ class BenchIT {
         assertThat(ended.code()).isEqualTo(2);
         assertThat(ended.said())
                 .isEqualTo("bench: there is no benchmark nonsense: there are attach calls dispatch fake peer"
-                        + " posting selftest vcpu view\n");
+                        + " posting selftest tail vcpu view\n");
     }
 }

@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.bench;
+
+import com.sun.management.OperatingSystemMXBean;
+import io.kvmirq.Gsi;
+import io.kvmirq.InterruptVector;
+import io.kvmirq.IoAddress;
+import io.kvmirq.MsiMessage;
+import io.kvmirq.VcpuId;
+import io.kvmirq.guest.GuestCode;
+import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kernel.EventLoop;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kvm.GuestMemory;
+import io.kvmirq.kvm.IoEventFd;
+import io.kvmirq.kvm.Irqfd;
+import io.kvmirq.kvm.Vcpu;
+import io.kvmirq.kvm.VcpuExit;
+import io.kvmirq.kvm.Vm;
+import io.kvmirq.testing.Numbers;
+import java.lang.management.ManagementFactory;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.util.Arrays;
+import java.util.Locale;
+import java.util.concurrent.locks.LockSupport;
+import org.HdrHistogram.Histogram;
+
+/**
+ * The tail of round trips while another thread allocates: what a pause of the garbage collector does to a guest. Each path
+ * runs by turns under a VMM in Java, beside a thread that allocates, and under one in C, beside a load that takes the same
+ * share of processors; both on one vCPU, with a device in C that sends at fixed times. It fails if an interrupt is lost.
+ * {@code make bench T=tail} runs it for each collector.
+ *
+ * <p>The other half is {@code src/test/native/tail.c}.
+ */
+final class TailBench {
+    private static final InterruptVector VECTOR = new InterruptVector(0x31);
+    private static final VcpuId FIRST = new VcpuId(0);
+    private static final int TURNS = 4;
+    private static final long PERIOD_NANOS = 100_000;
+    private static final int WARM_UP = Bench.warmUp(10_000);
+
+    private static final int BLOCK = 4096;
+    private static final int LIVE_BLOCKS = 100_000_000 / BLOCK;
+    private static final OperatingSystemMXBean PROCESS =
+            (OperatingSystemMXBean) ManagementFactory.getOperatingSystemMXBean();
+
+    /** What of a VMM is between the interrupt and the device that waits for the answer. */
+    private enum Path {
+        GUEST("irqfd, guest, ioeventfd"),
+        LOOP("and a loop that listens"),
+        EXIT("irqfd, guest, an exit"),
+        KICK("a kick of a vCPU"),
+        INJECT("a signal by the VMM, guest, ioeventfd");
+
+        private final String title;
+
+        Path(String title) {
+            this.title = title;
+        }
+
+        boolean hasIoEventFd() {
+            return this != EXIT && this != KICK;
+        }
+    }
+
+    private final int signal = Integer.getInteger("kvmirq.vcpu.signal");
+    private final String jvm;
+    private final int count;
+    private final ByteBuffer nanos;
+    private final Kernel kernel = Kernel.open("jni");
+    private volatile boolean stopping;
+    private long sent;
+
+    // Of the thread that allocates
+    private volatile boolean allocating;
+    private volatile boolean isExhausted;
+    private final byte[][] live = new byte[LIVE_BLOCKS][];
+
+    private TailBench(String jvm, int trips) {
+        this.jvm = jvm;
+        this.count = trips / TURNS;
+        this.nanos =
+                ByteBuffer.allocateDirect(Math.max(count, WARM_UP) * Long.BYTES).order(ByteOrder.nativeOrder());
+    }
+
+    private static native void startInC(int vcpu, int event, int ack, int signal, boolean tellsKicks);
+
+    private static native void stopInC();
+
+    private static native long tripsInC(int interrupt, int answer, long period, ByteBuffer nanos, int count);
+
+    private static native void sleepInC(long when);
+
+    private static native long takeInC(int answer);
+
+    private static native void burnInC(long busy);
+
+    private static native void restInC();
+
+    /** @param arguments the absolute path of the other half, a name of this JVM's options, and round trips of a row */
+    public static void main(String[] arguments) throws InterruptedException {
+        Bench.endWithAnyThread();
+        System.load(arguments[0]);
+        int trips = Bench.warmUp(Integer.parseInt(arguments[2]));
+        TailBench bench = new TailBench(arguments[1], Math.max(trips, TURNS));
+        for (Path path : Path.values()) {
+            for (int megabytes : new int[] {0, 300, 1000}) {
+                bench.measure(path, megabytes);
+            }
+        }
+    }
+
+    /** Rows of one path and one rate of allocation, of a VM of its own. */
+    private void measure(Path path, int megabytes) throws InterruptedException {
+        try (Vm vm = Vm.create(kernel);
+                EventFd interrupt = EventFd.create(kernel);
+                EventFd answer = EventFd.create(kernel);
+                EventFd ack = EventFd.create(kernel)) {
+            vm.createIrqchip();
+            Gsi gsi = vm.routes().add(MsiMessage.to(FIRST, VECTOR));
+            try (GuestMemory memory = vm.addMemory(0, GuestCode.MEMORY);
+                    Irqfd irqfd = vm.assignIrqfd(interrupt, gsi);
+                    IoEventFd ioEventFd = path.hasIoEventFd()
+                            ? vm.assignIoEventFd(IoAddress.port(GuestCode.PORT_ANSWER, 1), answer)
+                            : null;
+                    Vcpu vcpu = vm.createVcpu(FIRST)) {
+                GuestCode.load(memory.mapping());
+                GuestCode.handle(memory.mapping(), VECTOR);
+                vcpu.useHostCpuid();
+                vcpu.startAt(GuestCode.START, GuestCode.STACK);
+                if (vcpu.run().port() != GuestCode.PORT_READY) {
+                    throw new IllegalStateException("the guest is not ready");
+                }
+                sent = 0;
+                Side side = new Side(path, vcpu, irqfd.event(), ioEventFd == null ? answer : ioEventFd.event(), ack);
+                side.turns(megabytes);
+                int handled = GuestCode.handled(memory.mapping(), VECTOR);
+                if (handled != (path == Path.KICK ? 0 : sent)) {
+                    throw new IllegalStateException(
+                            path.title + ": sent " + sent + ", and the guest's handler ran " + handled + " times");
+                }
+            }
+        }
+    }
+
+    /** The two VMMs of a path, which take turns. */
+    private final class Side {
+        private final Path path;
+        private final Vcpu vcpu;
+        private final EventFd interrupt;
+        private final EventFd answer;
+        private final EventFd ack;
+        private final int told;
+
+        Side(Path path, Vcpu vcpu, EventFd interrupt, EventFd answer, EventFd ack) {
+            this.path = path;
+            this.vcpu = vcpu;
+            this.interrupt = interrupt;
+            this.answer = answer;
+            this.ack = ack;
+            this.told = Numbers.of((path == Path.GUEST || path == Path.INJECT ? answer : ack).fd());
+        }
+
+        void turns(int megabytes) throws InterruptedException {
+            Histogram java = new Histogram(3);
+            Histogram inC = new Histogram(3);
+            runInJava(WARM_UP, new Histogram(3));
+            double idle = share(() -> runInJava(count, new Histogram(3)));
+            isExhausted = false;
+            for (int turn = 0; turn < TURNS; turn++) {
+                Thread load = new Thread(() -> allocate(megabytes));
+                allocating = megabytes > 0;
+                load.start();
+                double loaded = share(() -> runInJava(count, java));
+                allocating = false;
+                load.join();
+                burnInC(megabytes == 0 ? 0 : Math.max(0, Math.round((loaded - idle) * 1e6)));
+                runInC(count, inC);
+                restInC();
+            }
+            System.out.println(row(megabytes, java, inC));
+        }
+
+        private String row(int megabytes, Histogram java, Histogram inC) {
+            StringBuilder row = new StringBuilder(String.format(
+                    Locale.ROOT,
+                    "| tail: %s, %.1f GB/s, %s, JDK %d%s |",
+                    path.title,
+                    megabytes / 1000.0,
+                    jvm,
+                    Runtime.version().feature(),
+                    isExhausted ? ", out of memory" : ""));
+            for (double percentile : new double[] {50, 99, 99.9, 99.99, 100}) {
+                long ours = java.getValueAtPercentile(percentile);
+                long theirs = inC.getValueAtPercentile(percentile);
+                row.append(String.format(
+                        Locale.ROOT, " %.0f / %.0f = %.2f |", ours / 1e3, theirs / 1e3, (double) ours / theirs));
+            }
+            return row.toString();
+        }
+
+        private void runInJava(int trips, Histogram to) throws InterruptedException {
+            stopping = false;
+            Thread runner = new Thread(this::runVcpu, "CPU 0/KVM");
+            try (EventLoop loop = EventLoop.create(kernel)) {
+                if (path == Path.LOOP) {
+                    loop.registerDoorbell(answer, ack::signal);
+                }
+                Thread listener = new Thread(() -> {
+                    while (!stopping) {
+                        loop.pollNanos(10_000_000);
+                    }
+                });
+                runner.start();
+                listener.start();
+                long answered =
+                        switch (path) {
+                            case GUEST, LOOP, EXIT ->
+                                tripsInC(Numbers.of(interrupt.fd()), told, PERIOD_NANOS, nanos, trips);
+                            case KICK -> tripsInJava(vcpu::kick, trips);
+                            case INJECT -> tripsInJava(interrupt::signal, trips);
+                        };
+                stopping = true;
+                vcpu.kick();
+                runner.join();
+                listener.join();
+                record(answered, trips, to);
+            }
+        }
+
+        private void runVcpu() {
+            vcpu.moveHere();
+            VcpuExit exit = vcpu.run();
+            // Only the kick that follows stopping ends it: none is left for the next run.
+            while (exit.reason() != VcpuExit.Reason.INTR || !stopping) {
+                ack.signal();
+                exit = vcpu.run();
+            }
+        }
+
+        private long tripsInJava(Runnable send, int trips) {
+            long start = System.nanoTime() + 1_000_000;
+            long answered = 0;
+            for (int i = 0; i < trips; i++) {
+                long due = start + i * PERIOD_NANOS;
+                sleepInC(due);
+                send.run();
+                answered += takeInC(told);
+                nanos.putLong(i * Long.BYTES, System.nanoTime() - due);
+            }
+            return answered;
+        }
+
+        private void runInC(int trips, Histogram to) {
+            int event = path == Path.LOOP ? Numbers.of(answer.fd()) : -1;
+            startInC(Numbers.of(vcpu.fd()), event, Numbers.of(ack.fd()), signal, path == Path.KICK);
+            int from = path == Path.KICK ? -1 : Numbers.of(interrupt.fd());
+            long answered = tripsInC(from, told, PERIOD_NANOS, nanos, trips);
+            stopInC();
+            record(answered, trips, to);
+        }
+
+        private void record(long answered, int trips, Histogram to) {
+            if (answered != trips) {
+                throw new IllegalStateException(path.title + ": sent " + trips + ", answered " + answered);
+            }
+            sent += trips;
+            for (int i = 0; i < trips; i++) {
+                to.recordValue(nanos.getLong(i * Long.BYTES));
+            }
+            // What the last exit or kick of a turn told nobody.
+            ack.drain();
+            answer.drain();
+        }
+    }
+
+    private interface Work {
+        void run() throws InterruptedException;
+    }
+
+    /** The processors that this process kept busy during some work. */
+    private static double share(Work work) throws InterruptedException {
+        long cpu = PROCESS.getProcessCpuTime();
+        long start = System.nanoTime();
+        work.run();
+        return (double) (PROCESS.getProcessCpuTime() - cpu) / (System.nanoTime() - start);
+    }
+
+    /** Allocates so much each second, and keeps 100 MB, of which it replaces a quarter of what it allocates. */
+    private void allocate(int megabytes) {
+        try {
+            int blocks = megabytes * 1000 / BLOCK;
+            for (int next = 0; allocating; ) {
+                long due = System.nanoTime() + 1_000_000;
+                for (int i = 0; i < blocks; i++) {
+                    byte[] block = new byte[BLOCK];
+                    if (i % 4 == 0 || live[next] == null) {
+                        live[next = (next + 1) % LIVE_BLOCKS] = block;
+                    }
+                }
+                LockSupport.parkNanos(due - System.nanoTime());
+            }
+        } catch (OutOfMemoryError e) {
+            Arrays.fill(live, null);
+            isExhausted = true;
+        }
+    }
+}
