@@ -29,6 +29,8 @@ import java.util.regex.Pattern;
 final class ControlGroups {
     /** Per cent. */
     private static final int MOST_PRESSED = 33;
+    /** The default is 100. */
+    private static final int LITTLE_WEIGHT = 10;
 
     private static final Pattern FULL = Pattern.compile("(?s)some avg10=.*?(?:\nfull avg10=(\\d{1,3})\\..*)?");
 
@@ -144,6 +146,11 @@ final class ControlGroups {
     private static final Fact<Group, String> QUOTA = Fact.text("{group}/{quota}",
         one -> one.text(one.second ? "cpu.weight" : "cpu.shares").isPresent(),
         Fact.form(text -> text.matches("[1-9]\\d{0,17}( .*)?|max( \\d{1,18})?|-1")));
+    private static final Fact<Group, Integer> WEIGHT = Fact.text("{group}/cpu.weight", one -> one.text("cpu.idle").isPresent(),
+        text -> Optional.of(text).filter(one -> one.matches("\\d{1,5}")).map(Integer::valueOf));
+    private static final Fact<Group, String> IDLE =
+        Fact.text("{group}/cpu.idle", one ->
+        one.text("cpu.weight").isPresent() && one.host().isSince(5, 15).orElse(false), Fact.form(text -> text.matches("[01]")));
     private static final Fact<Group, Throttled> STAT = new Fact<>("{group}/cpu.stat", ControlGroups::throttled);
 
     private static final String USED_UP = "the control group %s has used its quota of CPU time up in %d of %d periods: its"
@@ -166,6 +173,11 @@ final class ControlGroups {
             .on("of vCPUs", one -> one.vcpus),
         doubt("cgroup.throttled-sometimes", STAT, one -> one.waited(20), USED_UP).with(Group::called,
             one -> STAT.in(one).waited(), one -> STAT.in(one).periods(), Group::others).remedy(ControlGroups::raise).otherwise(),
+        doubt("cgroup.idle", IDLE, one -> IDLE.in(one).equals("1"), "cpu.idle of the control group %s is 1: any other group goes"
+            + " first%s").with(Group::called, Group::others).remedy(one -> Remedy.command("echo 0 > /" + one.path(IDLE.file()))),
+        doubt("cgroup.light", WEIGHT, one -> WEIGHT.in(one) <= LITTLE_WEIGHT, "the control group %s has cpu.weight %d, and others"
+            + " have 100: they get most of a CPU that it shares%s").with(Group::called, WEIGHT::in, Group::others).otherwise()
+            .remedy(one -> Remedy.command("raise /" + one.path(WEIGHT.file()))),
         doubt("cgroup.cpu-pressure", CPU, one -> CPU.in(one) >= MOST_PRESSED, PRESSED).with(Group::called, one -> "a CPU",
             CPU::in, Group::others).remedy(one -> Remedy.command("give the guest CPUs of its own, or raise /"
             + one.directory + "/cpu.weight")),

@@ -94,6 +94,14 @@ public final class GuestRules {
             }
         }
 
+        private long lost() {
+            return VGIC.in(this).interrupts().stream()
+                    .filter(one -> one.kind() == VgicState.Kind.LPI
+                            && one.enabled()
+                            && one.target().isEmpty())
+                    .count();
+        }
+
         /** The LPIs that wait because the guest has not enabled them. */
         private long disabled() {
             return VGIC.in(this).interrupts().stream()
@@ -240,6 +248,9 @@ public final class GuestRules {
         broken("vcpu.distributor-off", VGIC, one -> !VGIC.in(one).enabled(), "the guest has its interrupt controller off"
             + " (enabled: 0 in vgic-state): its vCPUs take no interrupt", Remedy.look("look at the guest's console: it boots,"
             + " or has crashed")).first(),
+        doubt("vcpu.lpis-without-target", VGIC, one -> one.lost() > 0, "%d LPIs of the VM are enabled and target no vCPU in"
+            + " vgic-state: the guest has not mapped their collection", Remedy.look("look at the guest's console: its ITS"
+            + " driver failed")).with(Path::lost).first(),
         doubt("vcpu.lpis-not-enabled", VGIC, one -> one.disabled() > 0, "%d LPIs of the VM are pending and not enabled in"
             + " vgic-state: the guest's driver masks them", Remedy.look("let the guest's driver enable its interrupts"))
             .with(Path::disabled).first());

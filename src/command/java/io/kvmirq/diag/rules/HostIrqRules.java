@@ -9,6 +9,7 @@ import io.kvmirq.arch.amd.GaIrte;
 import io.kvmirq.arch.amd.LegacyIrte;
 import io.kvmirq.arch.apic.CompatibilityMsi;
 import io.kvmirq.arch.vtd.Irte;
+import io.kvmirq.arch.vtd.PostedIrte;
 import io.kvmirq.arch.vtd.RemappableMsi;
 import io.kvmirq.arch.vtd.RemappedIrte;
 import io.kvmirq.arch.vtd.Source;
@@ -67,7 +68,8 @@ public final class HostIrqRules {
     private static final long MANY_FAULTS = 1_000;
 
     private static final long MANY_ERRORS = 100;
-    private static final Pattern APIC_ERRORS = Pattern.compile("(?m)^ *ERR:((?: +\\d+)+)");
+    private static final String ROW = "(?m)^ *%s:((?: +\\d+)+)";
+    private static final String HANDLED = "(?m)^ *\\d+:((?: +\\d+)+) .* %s$";
     private static final int MOST_VCPUS = 1024;
     private static final String DEBUGFS = "sys/kernel/debug/irq/irqs";
     /** {@code msi_domain_debug_show()} in kernel/irq/msi.c. */
@@ -378,12 +380,20 @@ public final class HostIrqRules {
     private static final Fact<Irq, String> CMDLINE = Fact.commandLine();
     private static final Fact<Irq, String> VERSION =
         Fact.text("proc/version", Fact.form(text -> text.startsWith("Linux version ")));
-    private static final Fact<Irq, Long> FAULTS = new Fact<>("proc/interrupts", irq -> irq.host().iommu(irq.device().address())
-        .map(unit -> count(irq, Pattern.compile("(?m)^ *\\d+:((?: +\\d+)+) .* " + Pattern.quote(unit) + "$")))
-        .orElseGet(Fact::none));
-    private static final Fact<Irq, Long> ERRORS = new Fact<>("proc/interrupts", irq -> count(irq, APIC_ERRORS));
+    /** Of the unit on Intel; of all on AMD, where an irq of its own logs events, and with an SMMU. */
+    private static final Fact<Irq, Long> FAULTS = new Fact<>("proc/interrupts", irq -> count(irq, HANDLED, irq.host()
+        .iommu(irq.device().address()).filter(unit -> unit.startsWith("dmar")).map(Pattern::quote)
+        .orElse("(?:AMD-Vi\\d+-Evt|arm-smmu\\S*-evtq|arm-smmu-context-fault)")));
+    private static final Fact<Irq, Long> GLOBAL =
+        new Fact<>("proc/interrupts", irq -> count(irq, HANDLED, "arm-smmu\\S*(?:-gerror| global fault)"));
+    private static final Fact<Irq, Long> ERRORS = new Fact<>("proc/interrupts", irq -> count(irq, ROW, "(?:ERR|Err)"));
+    private static final Fact<Irq, Long> SPURIOUS_VECTORS = new Fact<>("proc/interrupts", irq -> count(irq, ROW, "SPU"));
+    private static final Fact<Irq, Long> MISROUTED = new Fact<>("proc/interrupts", irq -> count(irq, ROW, "MIS"));
+    private static final Fact<Irq, Long> MACHINE_CHECKS = new Fact<>("proc/interrupts", irq -> count(irq, ROW, "MCE"));
     private static final Fact<Irq, Handler> HANDLER = new Fact<>("proc/{handler}/stat", HostIrqRules::handler);
-    private static final Fact<Irq, String> ABOVE = new Fact<>("proc/{handler}/stat", HostIrqRules::above);
+    private static final Fact<Irq, String> ABOVE = new Fact<>("proc/{handler}/stat", irq -> irq.of.vmm()
+        .flatMap(vmm -> HANDLER.of(irq).known().map(own -> VmThread.above(irq.host(), vmm.pid(), own.stat())))
+        .orElseGet(Fact::none));
     // spotless:on
 
     private static final String NOBODY_CARED =
@@ -408,6 +418,16 @@ public final class HostIrqRules {
         broken("host-irq.entry-source", ENTRY, irq -> !irq.mayUse(irq.irte()), "entry %d of the IOMMU allows the source %s,"
             + " and the device is %s: the IOMMU blocks the interrupt (fault reason 0x26)").with(Irq::index, Irq::source,
             irq -> RemappingEntries.source(irq.device().address())).remedy(Irq::enable).on("Intel", irq -> true).otherwise(),
+        broken("host-irq.entry-mode", ENTRY, irq -> irq.irte() instanceof RemappedIrte one && irq.isMessage()
+            && !one.mode().hasVector(), "entry %d of the IOMMU delivers %s, and not an interrupt with a vector")
+            .with(Irq::index, irq -> ((RemappedIrte) irq.irte()).mode()).remedy(Irq::enable).on("Intel", irq -> true)
+            .otherwise(),
+        broken("host-irq.entry-vector", ENTRY, irq -> irq.irte() instanceof RemappedIrte one && one.vector().number() < 16,
+            "entry %d of the IOMMU has the vector 0x%02x, which no CPU takes: vectors below 0x10 are illegal")
+            .with(Irq::index, irq -> irq.irte().vector().number()).remedy(Irq::enable).on("Intel", irq -> true).otherwise(),
+        broken("host-irq.entry-descriptor", ENTRY, irq -> irq.irte() instanceof PostedIrte one && PostedIrte.ADDRESS.of(one.low(), one.high()) == 0,
+            "entry %d of the IOMMU posts to a descriptor at address 0, which is none of a vCPU").with(Irq::index)
+            .remedy(Irq::enable).on("Intel", irq -> true).otherwise(),
         broken("host-irq.entry-to-no-cpu", ENTRY, Irq::hasNoCpu, "entry %d of the IOMMU sends to APIC id 0x%x, which no online"
             + " CPU has").and(APIC_IDS).with(Irq::index, Irq::destination).remedy(irq -> irq.affine(ONLINE.in(irq)))
             .on("Intel", irq -> true).otherwise(),
@@ -484,10 +504,26 @@ public final class HostIrqRules {
         doubt("host-irq.storm", COUNT, irq -> UPTIME.in(irq) > 0 && irq.aSecond() >= STORM,
             "it came %d times a second since the host booted: a storm").and(UPTIME).with(Irq::aSecond),
         doubt("host-irq.iommu-faults", FAULTS, irq -> FAULTS.in(irq) >= MANY_FAULTS, "the IOMMU of the device has reported %d"
-            + " faults: interrupts and DMA that it blocked", Remedy.look("dmesg | grep DMAR: look for the device"))
-            .with(FAULTS::in),
-        doubt("host-irq.apic-errors", ERRORS, irq -> ERRORS.in(irq) >= MANY_ERRORS, "the APICs have reported %d errors (ERR):"
-            + " messages with illegal vectors, or lost ones", Remedy.look("dmesg | grep 'APIC error'")).with(ERRORS::in),
+            + " faults: interrupts and DMA that it blocked",
+            Remedy.look("dmesg | grep -e DMAR: -e AMD-Vi: -e smmu: look for the device")).with(FAULTS::in),
+        doubt("host-irq.smmu-errors", GLOBAL, irq -> GLOBAL.in(irq) >= MANY_ERRORS, "the SMMU has reported %d errors of its own"
+            + " (gerror): it may have lost commands, faults or messages", Remedy.look("dmesg | grep smmu")).with(GLOBAL::in),
+        doubt("host-irq.apic-errors", ERRORS, irq -> ERRORS.in(irq) >= MANY_ERRORS, "the interrupt controllers have reported %d"
+            + " errors (%s): messages with illegal vectors, or lost ones", Remedy.look("dmesg | grep 'APIC error'"))
+            .with(ERRORS::in, irq -> irq.host().isArm() ? "Err" : "ERR"),
+        doubt("host-irq.spurious-vectors", SPURIOUS_VECTORS, irq -> SPURIOUS_VECTORS.in(irq) >= MANY_FAULTS, "CPUs took %d"
+            + " spurious interrupts (SPU): interrupts went away before a CPU took them", Remedy.look("dmesg | grep -i spurious"))
+            .with(SPURIOUS_VECTORS::in),
+        doubt("host-irq.misrouted", MISROUTED, irq -> MISROUTED.in(irq) >= MANY_ERRORS, "the kernel mended %d interrupts of pins"
+            + " that came as edges (MIS): the I/O APIC loses EOIs", Remedy.look("let the guest use MSI")).with(MISROUTED::in)
+            .on("INTx", Irq::isPin),
+        doubt("host-irq.machine-checks", MACHINE_CHECKS, irq -> MACHINE_CHECKS.in(irq) > 0, "the host had %d machine checks"
+            + " (MCE): its hardware reports errors", Remedy.look("dmesg | grep -i mce; ras-mc-ctl --errors"))
+            .with(MACHINE_CHECKS::in),
+        doubt("host-irq.polled", CMDLINE, irq -> CMDLINE.in(irq).matches("(.* )?irq(poll|fixup)( .*)?"), "the kernel's command"
+            + " line has irqpoll or irqfixup: it runs all handlers for an interrupt that none took, and so hides what asserts"
+            + " the line", Remedy.of(Change.KERNEL_PARAMETER, "find the device that asserts the line, remove the word, and boot"
+            + " again")).on("INTx", Irq::isPin),
         doubt("host-irq.handler-starved", ABOVE, irq -> true, "the thread of its handler (%s, priority %d) is ready to run, and"
             + " on its CPU %d runs %s, which goes first").and(HANDLER).with(irq -> HANDLER.in(irq).pid(), irq -> HANDLER
             .in(irq).stat().priority(), irq -> HANDLER.in(irq).stat().cpu(), ABOVE::in).remedy(irq -> Remedy.command(
@@ -510,32 +546,16 @@ public final class HostIrqRules {
         return arm ? address != 0 : address >> 20 == CompatibilityMsi.BASE;
     }
 
-    /** The interrupts of a row, on all CPUs; empty without the row. */
-    private static Known<Long> count(Irq irq, Pattern row) {
-        Matcher found = row.matcher(irq.files().text("proc/interrupts").orElse(""));
-        return found.find()
-                ? new Known.Observed<>(Stream.of(found.group(1).strip().split("\\s+"))
-                        .mapToLong(Long::parseLong)
-                        .sum())
-                : Fact.none();
-    }
-
-    /** A thread of the VMM with a higher real-time priority that runs on the CPU of a handler. */
-    private static Known<String> above(Irq irq) {
-        Optional<ThreadStat> own = HANDLER.of(irq).known().map(Handler::stat).filter(ThreadStat::isRunnable);
-        Optional<VmProcess> vmm = irq.of.vmm();
-        if (own.isEmpty() || vmm.isEmpty()) {
-            return Fact.none();
-        }
-        return irq.host().threads(vmm.get().pid()).stream()
-                .flatMap(tid -> irq.files().text("proc/" + vmm.get().pid() + "/task/" + tid + "/stat").stream())
-                .flatMap(text -> ThreadStat.parse(text).stream())
-                .filter(one -> one.isRunnable()
-                        && one.cpu() == own.get().cpu()
-                        && one.priority() > own.get().priority())
-                .findFirst()
-                .<Known<String>>map(one -> new Known.Observed<>(one.name() + ", priority " + one.priority()))
-                .orElseGet(Fact::none);
+    /** The interrupts of rows, on all CPUs; none without a row. */
+    private static Known<Long> count(Irq irq, String form, String name) {
+        List<String> rows = Pattern.compile(String.format(form, name))
+                .matcher(irq.files().text("proc/interrupts").orElse(""))
+                .results()
+                .flatMap(row -> Stream.of(row.group(1).strip().split("\\s+")))
+                .toList();
+        return rows.isEmpty()
+                ? Fact.none()
+                : new Known.Observed<>(rows.stream().mapToLong(Long::parseLong).sum());
     }
 
     /** The ids of online CPUs, if each has its own: some hypervisors show their guests 0 for all. */

@@ -170,7 +170,14 @@ public final class IommuChecks {
                             "bind a device with MSI to its driver, or look for ITS in the kernel's log");
         }
         if (host.interrupts().get().hasChip("IR-")) {
-            return Finding.pass(Check.REMAPPING, "on", "the IOMMU remaps interrupts (chips IR-*)");
+            return given(List.of("intremap=nosid")).isEmpty()
+                    ? Finding.pass(Check.REMAPPING, "on", "the IOMMU remaps interrupts (chips IR-*)")
+                    : Finding.warn(
+                                    Check.REMAPPING,
+                                    "sources-not-checked",
+                                    "the kernel's command line has intremap=nosid: the IOMMU remaps interrupts and does not check"
+                                            + " their source, so a guest's device can send those of other devices")
+                            .with(Remedy.of(Change.KERNEL_PARAMETER, "remove intremap=nosid, and boot again"));
         }
         boolean unsafe = host.allowsUnsafeInterrupts();
         Finding finding = Finding.of(

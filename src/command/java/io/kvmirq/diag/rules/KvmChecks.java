@@ -11,8 +11,10 @@ import io.kvmirq.path.Remedy;
 import io.kvmirq.path.Remedy.Change;
 import java.util.List;
 import java.util.Optional;
+import java.util.regex.Pattern;
 
 public final class KvmChecks {
+    private static final Pattern VGIC = Pattern.compile("(?m)^ *\\d+:.* vgic$");
     private static final int GROUP_MAY = 060;
     private static final int OTHERS_MAY = 006;
 
@@ -26,6 +28,26 @@ public final class KvmChecks {
 
     public Finding kvm() {
         List<String> modules = kvm.vendorModules();
+        if (host.isArm() && kvm.commandLine().known().orElse(List.of()).contains("kvm-arm.mode=none")) {
+            return Finding.fail(
+                            Check.KVM,
+                            "switched-off",
+                            "the kernel's command line has kvm-arm.mode=none: it switches KVM off")
+                    .with(Remedy.of(Change.KERNEL_PARAMETER, "remove kvm-arm.mode=none, and boot again"));
+        }
+        if (host.isArm()
+                && kvm.isLoaded()
+                && host.interrupts().filter(all -> all.hasChip("GIC")).isPresent()
+                && !VGIC.matcher(host.files().text("proc/interrupts").orElse(""))
+                        .find()) {
+            return Finding.warn(
+                            Check.KVM,
+                            "no-vgic",
+                            "KVM has no virtual interrupt controller (/proc/interrupts has no row vgic): VMMs emulate it, and"
+                                    + " guests get no LPIs and no irqfds")
+                    .with(Remedy.look(
+                            "dmesg | grep -i vgic: the firmware may not describe the GIC's virtual interface"));
+        }
         Known<HostKvm.DeviceFile> known = kvm.file();
         Finding finding;
         if (known instanceof Known.Observed<HostKvm.DeviceFile> fact) {

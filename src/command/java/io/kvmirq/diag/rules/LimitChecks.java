@@ -81,6 +81,21 @@ public final class LimitChecks {
     }
 
     public Finding limits() {
+        Finding finding = ofVmms();
+        for (HostLimits.Use one : limits.ofHost()) {
+            if (one.isNearlyUsed()) {
+                finding = finding.whose(
+                                "host",
+                                "the host uses " + one.used() + " of " + one.most() + " " + one.of()
+                                        + ": VMMs get no more; " + finding.text())
+                        .as(Status.WARN)
+                        .with(Remedy.look("look who uses them (lsof, ps -eLf), or raise the limit by sysctl"));
+            }
+        }
+        return finding;
+    }
+
+    private Finding ofVmms() {
         List<String> vmms = new ArrayList<>();
         boolean fewFiles = false;
         boolean littleMemory = false;

@@ -89,6 +89,8 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
         NO_REMAPPING,
         /** The firmware has reserved memory for the group at fixed addresses. */
         RESERVED_REGION,
+        /** Others have the line of its pin, which VFIO requests exclusively. */
+        INTX_BUSY,
         /** The file of the group is not in {@code /dev/vfio}. */
         NO_FILE,
         /** This process may not open the file of the group. */

@@ -11,9 +11,11 @@ import io.kvmirq.diag.rules.Rule.Table;
 import io.kvmirq.diag.rules.VfioOutlook.Obstacle;
 import io.kvmirq.diag.rules.VfioOutlook.Refusal;
 import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.host.facts.IntxLine;
 import io.kvmirq.host.facts.PciDevice;
 import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.path.Hop;
+import io.kvmirq.path.Known;
 import io.kvmirq.path.Remedy;
 import io.kvmirq.path.Remedy.Change;
 import java.util.List;
@@ -25,8 +27,6 @@ import java.util.stream.Stream;
 public final class VfioRules {
     private static final String EMULATE_IOMMU = "this host is a VM: let its hypervisor give it an IOMMU (QEMU: -machine"
             + " q35,kernel-irqchip=split -device ";
-
-    private static final String MDEVS = "sys/bus/mdev/devices/";
 
     /** A device, and a process that has it open; 0 if the rules are about none. */
     record Device(Fact.Facts facts, PciDevice device, int holder) implements Fact.Subject {
@@ -65,8 +65,18 @@ public final class VfioRules {
         }
 
         boolean isParent() {
-            return files().list("sys/bus/mdev/devices").stream()
-                    .anyMatch(one -> files().link(MDEVS + one).orElse("").contains("/" + address() + "/"));
+            return host().isParent(device.address());
+        }
+
+        /** Whether the kernel's command line names its id for vfio-pci. */
+        boolean isNamed() {
+            String ids = String.format("%04x:%04x", device.vendor(), device.device());
+            return List.of(WORDS.in(this).split(" ")).stream()
+                    .anyMatch(word -> word.matches("vfio[-_]pci\\.ids=(.*,)?" + ids + "(:.*|,.*|)"));
+        }
+
+        String bound() {
+            return device.driver().map(name -> "the driver " + name).orElse("no driver");
         }
 
         /** Whether devices have messages, and none goes through an ITS, which alone isolates them. */
@@ -74,6 +84,26 @@ public final class VfioRules {
             return host().interrupts()
                     .filter(irqs -> !irqs.hasChip("ITS") && irqs.hasChip("GICv2m") || irqs.hasChip("PCI-MSI"))
                     .isPresent();
+        }
+
+        String handlers() {
+            return String.join(
+                    ", ", IntxLine.of(host(), device).handlers().known().orElse(List.of()));
+        }
+
+        /** The exclusive request of the line of an unused device, on which others have handlers. */
+        private Known<IntxLine.Requested> conflict() {
+            boolean used = host().interrupts()
+                    .filter(all -> all.armed(device.address()).isEmpty())
+                    .isEmpty();
+            IntxLine line = IntxLine.of(host(), device);
+            return line.requested()
+                    .known()
+                    .filter(one -> !used
+                            && one.request() == IntxLine.Request.EXCLUSIVE
+                            && !line.handlers().known().orElse(List.of()).isEmpty())
+                    .<Known<IntxLine.Requested>>map(Known.Observed::new)
+                    .orElseGet(Fact::none);
         }
 
         boolean is(String file, Access such) {
@@ -136,6 +166,8 @@ public final class VfioRules {
     private static final Fact<Device, String> REGIONS = Fact.text("sys/kernel/iommu_groups/{group}/reserved_regions", one ->
         one.files().list("sys/kernel/iommu_groups/" + one.group()).contains("reserved_regions"),
         Fact.form(text -> text.startsWith("0x")));
+    private static final Fact<Device, String> WORDS = Fact.commandLine();
+    private static final Fact<Device, IntxLine.Requested> PIN = new Fact<>("proc/interrupts", Device::conflict);
     private static final Fact<Device, Device> DRIVERS = Fact.seen("sys/bus/pci/drivers");
     private static final Fact<Device, Device> CHIPS = Fact.seen("proc/interrupts");
     private static final Fact<Device, Device> FILE = Fact.seen("dev/vfio/{group}");
@@ -153,11 +185,22 @@ public final class VfioRules {
         broken("vfio.no-module", DRIVERS, one -> !one.host().hasVfioPci() && !one.isBound(),
             "the module vfio-pci is not loaded", Remedy.command("modprobe vfio-pci")),
         broken("vfio.not-bound-parent", DRIVER, one -> !one.isBound() && one.isParent(), "the host keeps %s: its driver gives"
-            + " parts of it to guests (mdev), and loses them with the device", Remedy.look("give the guest a part: ls /sys/bus/mdev/devices"))
+            + " parts of it to guests (mdev or vDPA), and loses them with the device",
+            Remedy.look("give the guest a part: ls /sys/bus/mdev/devices /sys/bus/vdpa/devices"))
             .with(Device::address),
+        broken("vfio.not-bound-ids", WORDS, one -> !one.isBound() && one.isNamed(), "the kernel's command line names the id of %s"
+            + " for vfio-pci, and %s is bound: it was loaded first").with(Device::address, Device::bound).otherwise()
+            .remedy(one -> Remedy.command("bind it to vfio-pci; at boot, load vfio-pci first: softdep "
+            + one.device.driver().orElse("DRIVER") + " pre: vfio-pci in /etc/modprobe.d, then rebuild the initramfs")),
+        broken("vfio.not-bound-override", DRIVER, one -> !one.isBound() && one.device.override().filter("vfio-pci"::equals)
+            .isPresent(), "driver_override of %s names vfio-pci, and %s is bound: it was not bound again",
+            Remedy.command("bind it to vfio-pci")).with(Device::address, Device::bound).otherwise(),
         broken("vfio.not-bound", DRIVER, one -> !one.isBound() && !one.isParent(), "%s is bound to %s, and VFIO needs vfio-pci",
-            Remedy.command("bind it to vfio-pci"))
-            .with(one -> one.device.driver().map(name -> "the driver " + name).orElse("no driver"), Device::address),
+            Remedy.command("bind it to vfio-pci")).with(Device::bound, Device::address).otherwise(),
+        broken("vfio.intx-busy", PIN, one -> true, "VFIO requests the line of its pin exclusively (%s), and %s has it: a VMM that"
+            + " uses INTx, as QEMU does while a guest starts, gets EBUSY of VFIO_DEVICE_SET_IRQS").with(one -> PIN.in(one).why(),
+            one -> one.handlers()).remedy(one -> Remedy.command("unbind the driver of " + one.handlers() + ", move the device"
+            + " to another slot, or let the VMM use MSI alone")),
         broken("vfio.group-not-viable", MEMBERS, one -> !one.blocking().isEmpty(), "drivers of the host use other devices of"
             + " IOMMU group %s: %s; VFIO_GROUP_SET_CONTAINER answers EPERM").with(Device::group, Device::blocking)
             .remedy(one -> Remedy.command("bind each of them to vfio-pci too, or unbind its driver; "

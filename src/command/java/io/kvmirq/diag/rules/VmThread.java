@@ -3,6 +3,7 @@ package io.kvmirq.diag.rules;
 
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.diag.sources.CpuList;
+import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.ThreadStat;
 import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.host.facts.VmProcess.VcpuFile;
@@ -90,7 +91,22 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, boolean is
     /** Other processes run on each CPU of its affinity: this shows the cause of the wait. */
     static final Fact<VmThread, String> NEIGHBOURS = new Fact<>(TIMES.file(), one ->
         one.waits() && !one.isAlone() && one.isReady() ? one.crowded() : Fact.none());
+    /** A thread of the VMM that goes before it on its CPU. */
+    static final Fact<VmThread, String> ABOVE = new Fact<>(STAT.file(), one ->
+        STAT.of(one).known().map(own -> above(one.host(), one.pid, own)).orElseGet(Fact::none));
     // spotless:on
+
+    /** A thread of a VMM with a higher real-time priority that runs on the CPU of a thread that is ready to run. */
+    static Known<String> above(HostFacts host, int vmm, ThreadStat own) {
+        return (own.isRunnable() ? host.threads(vmm) : List.<String>of())
+                .stream()
+                        .flatMap(tid -> host.files().text("proc/" + vmm + "/task/" + tid + "/stat").stream())
+                        .flatMap(text -> ThreadStat.parse(text).stream())
+                        .filter(one -> one.isRunnable() && one.cpu() == own.cpu() && one.priority() > own.priority())
+                        .findFirst()
+                        .<Known<String>>map(one -> new Known.Observed<>(one.name() + ", priority " + one.priority()))
+                        .orElseGet(Fact::none);
+    }
 
     private String line(String name) {
         return STATUS.of(this)

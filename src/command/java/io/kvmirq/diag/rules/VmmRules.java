@@ -6,6 +6,7 @@ import static io.kvmirq.diag.rules.Rule.doubt;
 import static io.kvmirq.diag.rules.Rule.note;
 import static io.kvmirq.diag.rules.VmThread.*;
 
+import io.kvmirq.PciAddress;
 import io.kvmirq.diag.rules.Rule.Table;
 import io.kvmirq.diag.sources.Guests;
 import io.kvmirq.diag.sources.Guests.Worker;
@@ -25,6 +26,8 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.regex.Pattern;
+import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
 /** The rules of the process that runs the VM: whether its threads may run at all. For one use by one thread. */
@@ -33,6 +36,12 @@ public final class VmmRules {
     static final int MOST_THREADS = 64;
 
     private static final int MOST_VCPUS = 1024;
+    /** The default is 0; 10 leaves a tenth of a CPU beside a process of the default. */
+    private static final int MANY_NICE = 10;
+    /** A PCI address behind host=, in either form of QEMU's options. */
+    private static final Pattern HOST =
+            Pattern.compile("(?<=host[\"=:]{1,3})(\\p{XDigit}{4}:)?\\p{XDigit}{2}:[01]\\p{XDigit}\\.[0-7]");
+
     private static final int MOST_DIGITS = 9;
     /** The directories of VMs in debugfs. */
     static final String KVM = "sys/kernel/debug/kvm/";
@@ -107,6 +116,24 @@ public final class VmmRules {
                             vcpus.values().stream().anyMatch(one -> one.vcpu().equals(vcpu)));
         }
 
+        /** The devices of VFIO on the command line that sysfs does not have, if it has any. */
+        Known<String> missing() {
+            List<PciAddress> all = host().pciAddresses();
+            String missing = process.arguments().stream()
+                    .filter(word -> word.contains("vfio-pci"))
+                    .flatMap(word -> HOST.matcher(word).results())
+                    .map(found -> PciAddress.parse((found.group(1) == null ? "0000:" : "") + found.group()))
+                    .filter(one -> !all.isEmpty() && !all.contains(one))
+                    .map(PciAddress::toString)
+                    .distinct()
+                    .collect(Collectors.joining(", "));
+            return !missing.isEmpty()
+                    ? new Known.Observed<>(missing)
+                    : process.arguments().stream().allMatch(String::isEmpty)
+                            ? Fact.missing(files(), path("proc/{process}/cmdline"))
+                            : Fact.none();
+        }
+
         /** Whether each vCPU waits for another thread; not shown if one is elsewhere. */
         Known<Boolean> isOutside() {
             Known<Boolean> all = Fact.none();
@@ -128,6 +155,7 @@ public final class VmmRules {
     private static final Fact<Vmm, String> LIMITS =
         Fact.text("proc/{process}/limits", Fact.form(text -> text.contains("Max open files ")));
     private static final Fact<Vmm, Boolean> THREAD = new Fact<>("proc/{process}/task", Vmm::hasThread);
+    private static final Fact<Vmm, String> MISSING = new Fact<>("proc/{process}/cmdline", Vmm::missing);
     private static final Fact<Vmm, Boolean> OUTSIDE = new Fact<>("proc/{process}/task", Vmm::isOutside);
 
     private static final Table<VmThread> STATE = new Table<>(Hop.VMM,
@@ -148,6 +176,10 @@ public final class VmmRules {
         doubt("vmm.class-idle", STAT, one -> STAT.in(one).isIdleClass(), "%s has the class SCHED_IDLE: any other process goes"
             + " first").with(VmThread::called).remedy(one -> Remedy.command("chrt -o -p 0 " + one.tid()))
             .on("vCPUs", one -> one.vcpu().isPresent() && STAT.is(one, any -> true)),
+        doubt("vmm.nice", STAT, one -> STAT.in(one).nice() >= MANY_NICE, "%s has nice %d: other processes get most of a CPU that"
+            + " it shares").with(VmThread::called, one -> STAT.in(one).nice())
+            .remedy(one -> Remedy.command("renice 0 " + one.tid()))
+            .on("vCPUs", one -> one.vcpu().isPresent() && STAT.is(one, any -> true)),
         doubt("vmm.traced", STATUS, one -> "TtZXxD".indexOf(one.state()) < 0 && one.isTraced(),
             "process %s is traced by %s, which slows it").with(one -> one.pid(), VmThread::tracer)
             .remedy(one -> Remedy.command("end the tracer: " + one.tracer())),
@@ -160,6 +192,33 @@ public final class VmmRules {
             "thread %d (%s) sleeps uninterruptibly%s: it serves queues of virtio, which get no interrupt meanwhile")
             .with(one -> one.tid(), one -> STAT.in(one).name(), VmThread::place).remedy(VmmRules::stack).first()
             .on("QEMU's iothreads", one -> !one.isNeeded()));
+
+    private static final String BEHIND = "%s is ready to run, and on its CPU %d runs %s, which goes first";
+    private static final Table<VmThread> ORDER = new Table<>(Hop.VMM,
+        doubt("vmm.behind-vcpu", ABOVE, one -> true, BEHIND).with(VmmRules::named, one -> STAT.in(one).cpu(), ABOVE::in)
+            .and(STAT).remedy(one -> Remedy.command("give it a CPU without a real-time vCPU: taskset -cp CPUS " + one.tid())),
+        doubt("vmm.iothread-starved", TIMES, one -> STAT.is(one, ThreadStat::isRunnable) && one.waits(), "%s is ready to"
+            + " run, and waited for a CPU %d %% of the time in which it had something to do: it serves queues of virtio")
+            .and(STAT).with(VmmRules::named, VmThread::share).remedy(VmmRules::others).on("QEMU's iothreads", one -> STAT.is(one, stat -> stat.name().startsWith("IO ")))
+            .otherwise());
+
+    /** A process that shares eventfds with a VMM: a back end of vhost-user, or of a device. */
+    private static final String SERVES = "process %d (%s), which serves devices of the guest, ";
+    private static final Table<VmThread> BACK_END = new Table<>(Hop.VMM,
+        broken("backend.stopped", STAT, one -> "TtZX".indexOf(STAT.in(one).state()) >= 0, SERVES + "does not run: its state is"
+            + " %s").with(one -> one.tid(), one -> STAT.in(one).name(), one -> STAT.in(one).state())
+            .remedy(one -> STAT.in(one).state() == 'T' ? resume(one) : Remedy.look("cat /" + one.path("proc/{thread}/stack"))),
+        doubt("backend.hangs", STAT, one -> STAT.in(one).state() == 'D', SERVES + "sleeps uninterruptibly%s")
+            .with(one -> one.tid(), one -> STAT.in(one).name(), VmThread::place).remedy(VmmRules::stack),
+        doubt("backend.starved", TIMES, one -> STAT.is(one, ThreadStat::isRunnable) && one.waits(), SERVES + "is ready to run,"
+            + " and waited for a CPU %d %% of the time in which it had something to do").and(STAT).with(one -> one.tid(),
+            one -> STAT.in(one).name(), VmThread::share).remedy(VmmRules::others));
+
+    /** A device of which the guest has a part: the parent of an mdev or of a vDPA device. */
+    private static final Table<PciFunction> PARENT = new Table<>(Hop.VMM,
+        broken("parent.gone", PciFunction.CONFIG, one -> one.config().isGone(), "%s, of which the guest has a part, does not"
+            + " answer: its configuration space reads as ones", Remedy.look("dmesg | grep -i -e aer -e pci; end the guest,"
+            + " then remove and rescan the device")).with(PciFunction::address));
 
     /** A VMM keeps the descriptor of a vCPU that was unplugged, and ends its thread; the first vCPU stays. */
     private static final Table<VmThread> GONE = new Table<>(Hop.VMM,
@@ -195,7 +254,7 @@ public final class VmmRules {
         doubt("vhost.worker-starved", TIMES, one -> STAT.is(one, ThreadStat::isRunnable) && one.waits(), "the worker %d of"
             + " vhost is ready to run, and waited for a CPU %d %% of the time in which it had something to do: the queues of"
             + " virtio wait too").with(one -> one.tid(), VmThread::share)
-            .remedy(one -> Remedy.command("give it other CPUs: taskset -cp CPUS " + one.tid())));
+            .remedy(VmmRules::others));
 
     private static final Table<Vmm> VCPU = new Table<>(Hop.VMM,
         doubt("vmm.vcpu-without-thread", THREAD, one -> !THREAD.in(one),
@@ -205,6 +264,10 @@ public final class VmmRules {
         doubt("vmm.paused", OUTSIDE, one -> true, "the thread of each vCPU waits for another thread of the VMM, and none"
             + " runs its vCPU: the guest may be paused",
             Remedy.command("resume the guest (libvirt: virsh resume; QEMU: cont)")));
+
+    private static final Table<Vmm> NAMED = new Table<>(Hop.VMM,
+        doubt("vmm.device-missing", MISSING, one -> true, "the command line gives the guest the device %s, which no PCI bus has:"
+            + " it was removed, or its bus was renumbered", Remedy.look("lspci -D; dmesg | grep -i pci")).with(MISSING::in));
 
     private static final Table<Vmm> LIMIT = new Table<>(Hop.VMM,
         doubt("vmm.files", LIMITS, one -> one.open() >= one.most(), "the process has %d files open, and may have %d: it"
@@ -224,8 +287,9 @@ public final class VmmRules {
     /** The rules of a process and its threads. */
     public static final List<Table<?>> TABLES = Stream.<List<? extends Table<?>>>of(
                     ControlGroups.TABLES,
-                    List.of(STATE, GONE, UNPLUGGED, WAITS, WORKER, EXITING),
-                    List.of(VCPU, PROCESS, LIMIT))
+                    List.of(STATE, OTHERS, ORDER, GONE, UNPLUGGED, WAITS, WORKER, BACK_END, EXITING),
+                    List.of(PARENT),
+                    List.of(VCPU, PROCESS, NAMED, LIMIT))
             .<Table<?>>flatMap(List::stream)
             .toList();
 
@@ -278,7 +342,7 @@ public final class VmmRules {
         new ControlGroups(host, flaws).look(group, groups);
         flaws.look(leader, STATUS);
         long seen = threads.values().stream().filter(this::looked).count();
-        threads.values().forEach(one -> flaws.apply(one, OTHERS));
+        threads.values().forEach(one -> flaws.apply(one, OTHERS).apply(one, ORDER));
         threads.values().stream() // the first of equal threads is enough
                 .filter(one -> one.isNeeded() && STATUS.is(one, any -> true) && !STAT.is(one, any -> true))
                 .findFirst()
@@ -286,10 +350,8 @@ public final class VmmRules {
         process.vcpus().forEach(vcpu -> flaws.apply(vmm(OptionalInt.of(vcpu.id())), VCPU));
         Vmm vmm = vmm(OptionalInt.empty());
         flaws.apply(vmm, PROCESS);
-        workers.forEach(one -> flaws.apply(
-                new VmThread(new Fact.Facts(host), process.pid(), one.tid(), OptionalInt.empty(), one.ofKernel()),
-                WORKER));
-        flaws.apply(vmm, LIMIT);
+        helpers(workers);
+        flaws.apply(vmm, NAMED).apply(vmm, LIMIT);
         if (STATUS.is(leader, any -> true) && seen > 0) {
             flaws.fine(
                     seen == 1
@@ -297,6 +359,22 @@ public final class VmmRules {
                             : seen + " of its threads were looked at, and none is stopped or traced");
         }
         return flaws.link(Hop.VMM, Evidence.observed("/proc/" + process.pid()), "process " + process.pid(), "");
+    }
+
+    /** The flaws of workers, of processes that serve devices of the guest, and of devices of which it has a part. */
+    public static Optional<Link> ofHelpers(HostFacts host, VmProcess process, List<Worker> workers) {
+        return new VmmRules(host, process).helpers(workers).flawed(Hop.VMM, Optional.empty());
+    }
+
+    private Flaws helpers(List<Worker> workers) {
+        workers.forEach(one -> {
+            VmThread thread =
+                    new VmThread(new Fact.Facts(host), process.pid(), one.tid(), OptionalInt.empty(), one.ofKernel());
+            flaws.apply(thread, WORKER).apply(thread, ORDER);
+        });
+        host.backEnds(process).forEach(pid -> flaws.apply(thread(pid, pid, OptionalInt.empty()), BACK_END));
+        host.parents(process).forEach(one -> flaws.apply(PciFunction.of(host, one, one.address(), true), PARENT));
+        return flaws;
     }
 
     /** False for a thread that does not show its state. */
@@ -334,6 +412,16 @@ public final class VmmRules {
     private static Optional<Link> inExit(HostFacts host, int pid) {
         VmThread process = new VmThread(new Fact.Facts(host), pid, pid, OptionalInt.empty(), false);
         return STAT.is(process, ThreadStat::isExiting) ? Flaws.of(process, EXITING) : Optional.empty();
+    }
+
+    private static String named(VmThread one) {
+        return one.isNeeded()
+                ? one.called()
+                : "thread " + one.tid() + " (" + STAT.in(one).name() + ")";
+    }
+
+    private static Remedy others(VmThread one) {
+        return Remedy.command("give it other CPUs: taskset -cp CPUS " + one.tid());
     }
 
     private static Remedy resume(VmThread one) {

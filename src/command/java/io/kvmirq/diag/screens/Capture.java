@@ -24,6 +24,8 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.attribute.FileTime;
 import java.util.Collections;
 import java.util.EnumSet;
+import java.util.HashMap;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
@@ -35,6 +37,7 @@ import java.util.TreeSet;
 import java.util.function.Consumer;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import java.util.stream.Collectors;
 import java.util.zip.CRC32;
 import java.util.zip.ZipEntry;
 import java.util.zip.ZipException;
@@ -86,9 +89,10 @@ public record Capture(
     private static final Pattern PROCESS = Pattern.compile("(proc/\\d+)(/.*)?");
     private static final Pattern STAT = Pattern.compile("proc/\\d+/stat");
     private static final Pattern TRACER = Pattern.compile("\\bTracerPid:\\s+([1-9]\\d{0,8})\\b");
+    private static final Pattern EVENTFD = Pattern.compile("(?m)^eventfd-id:\\s*(\\d{1,9})$");
     private static final Pattern RUNS = Pattern.compile("\\) R [^)]*$");
     /** Files that are read of kernel threads, which have no descriptors. */
-    private static final Set<String> OF_HELPERS = Set.of("/stat", "/status", "/wchan");
+    private static final Set<String> OF_HELPERS = Set.of("/stat", "/status", "/wchan", "/schedstat");
 
     public Capture {
         files = Collections.unmodifiableSortedMap(new TreeMap<>(files));
@@ -120,6 +124,7 @@ public record Capture(
                 guests.add(path.substring(0, path.length() - "fd".length()));
             }
         });
+        guests.addAll(backEnds(seen.files(), guests));
         SortedMap<String, byte[]> files = new TreeMap<>();
         seen.files().forEach((path, bytes) -> {
             if (isKept(path, guests)) {
@@ -186,6 +191,23 @@ public record Capture(
     private static boolean isParent(String path, SortedMap<String, ?> all) {
         SortedMap<String, ?> next = all.tailMap(path + "/");
         return !next.isEmpty() && next.firstKey().startsWith(path + "/");
+    }
+
+    /** The processes that share an eventfd with one of these. */
+    private static Set<String> backEnds(SortedMap<String, byte[]> files, SortedSet<String> guests) {
+        Map<String, Set<String>> processes = new HashMap<>();
+        files.forEach((path, content) -> {
+            Matcher id = EVENTFD.matcher(path.contains("/fdinfo/") ? new String(content, StandardCharsets.UTF_8) : "");
+            if (id.find()) {
+                processes
+                        .computeIfAbsent(id.group(1), same -> new HashSet<>())
+                        .add(path.substring(0, path.indexOf("fdinfo/")));
+            }
+        });
+        return processes.values().stream()
+                .filter(sharing -> !Collections.disjoint(sharing, guests))
+                .flatMap(Set::stream)
+                .collect(Collectors.toSet());
     }
 
     /** The processes that trace a thread whose status was read. */

@@ -89,6 +89,16 @@ final class PathsCheck {
                 guests++;
                 all.add(chain);
                 add("--vm " + guest.process().pid(), "guest " + guest.process().name(), List.of(chain));
+            } else {
+                VmmRules.ofHelpers(host, guest.process(), guest.workers()).ifPresent(helpers -> {
+                    List<InterruptPath> chains = List.of(new InterruptPath(
+                            "", "", Optional.of(guest.title()), List.of(helpers), List.of(), List.of()));
+                    all.addAll(chains);
+                    add(
+                            "--vm " + guest.process().pid(),
+                            "guest " + guest.process().name(),
+                            chains);
+                });
             }
         }
         for (PciAddress address : DeviceChains.gone(host)) {

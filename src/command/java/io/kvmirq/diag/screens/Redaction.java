@@ -36,7 +36,8 @@ final class Redaction {
     /** The kernel parameters that affect the path of interrupts. They may be quoted. */
     private static final Pattern KERNEL =
             Pattern.compile("\"?((intel_iommu|amd_iommu|amd_iommu_intr|iommu|iommu\\.[a-z_]+|intremap|kvm[-_.a-z0-9]*"
-                    + "|vfio[-_.a-z0-9]*|pci)=\"?[-A-Za-z0-9_,.:]*|nointremap|nox2apic|noapic|nolapic)\"?");
+                    + "|vfio[-_.a-z0-9]*|pci|pcie_acs_override|irqchip[.a-z0-9_]*)=\"?[-A-Za-z0-9_,.:]*"
+                    + "|nointremap|nox2apic|noapic|nolapic|irqpoll|irqfixup|threadirqs|irqchip[.a-z0-9_]*)\"?");
 
     /** The options of a VMM that affect the path of interrupts; each has a value in the next word. */
     private static final Set<String> OPTIONS =

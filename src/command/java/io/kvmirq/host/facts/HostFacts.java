@@ -20,6 +20,8 @@ import java.util.OptionalInt;
 import java.util.Set;
 import java.util.SortedSet;
 import java.util.TreeSet;
+import java.util.regex.Pattern;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -30,6 +32,11 @@ import org.jspecify.annotations.Nullable;
  */
 public final class HostFacts {
     private static final String DEBUGFS = "sys/kernel/debug/";
+    private static final String MDEVS = "sys/bus/mdev/devices";
+    private static final String VDPAS = "sys/bus/vdpa/devices";
+    /** Options of QEMU and Cloud Hypervisor by which another process serves a device. */
+    private static final Pattern SERVED = Pattern.compile("(?:vhost|vfio)[-_]user|^--(?:fs|user-device)$");
+
     private static final String NOINTXMASK = "sys/module/vfio_pci/parameters/nointxmask";
     /** register_irq_proc() in kernel/irq/proc.c; each other name is a handler. */
     private static final Set<String> IRQ_FILES = Set.of(
@@ -237,6 +244,69 @@ public final class HostFacts {
             }
         }
         return shared;
+    }
+
+    /**
+     * The processes that serve devices of a guest and hold no VM: they share an eventfd with it. Empty if the command line
+     * of the VMM names none, as most do not.
+     */
+    public List<Integer> backEnds(VmProcess vm) {
+        if (vm.arguments().stream().noneMatch(word -> SERVED.matcher(word).find())) {
+            return List.of();
+        }
+        Set<Integer> own = new HashSet<>();
+        vm.eventfds().forEach(one -> one.id().ifPresent(own::add));
+        Set<Integer> vmms = new HashSet<>();
+        vms().all().forEach(one -> vmms.add(one.pid()));
+        List<Integer> all = new ArrayList<>();
+        descriptors().targets().forEach((pid, targets) -> {
+            if (!vmms.contains(pid) && !Collections.disjoint(own, VmProcesses.eventfdIds(tree, pid, targets))) {
+                all.add(pid);
+            }
+        });
+        return all;
+    }
+
+    /** The PCI devices of which a guest has a part: an mdev on its command line, or a vDPA device that it has open. */
+    public List<PciDevice> parents(VmProcess vm) {
+        List<String> parts = new ArrayList<>();
+        for (String mdev : tree.list(MDEVS)) {
+            if (vm.arguments().stream().anyMatch(word -> word.contains(mdev))) {
+                parts.add(MDEVS + "/" + mdev);
+            }
+        }
+        Collection<String> open = descriptors()
+                .targets()
+                .getOrDefault(vm.pid(), Collections.emptySortedMap())
+                .values();
+        List<String> vdpas = tree.list(VDPAS);
+        for (String vdpa : vdpas) {
+            List<String> files = tree.list(VDPAS + "/" + vdpa);
+            if (open.stream()
+                    .filter(one -> one.startsWith("/dev/vhost-vdpa-"))
+                    .anyMatch(one -> vdpas.size() == 1 || files.contains(one.substring("/dev/".length())))) {
+                parts.add(VDPAS + "/" + vdpa);
+            }
+        }
+        return parts.stream()
+                .flatMap(part -> parent(part).stream())
+                .distinct()
+                .flatMap(one -> pci(one).stream())
+                .toList();
+    }
+
+    /** The PCI device of a part, by its path in sysfs. */
+    private Optional<PciAddress> parent(String part) {
+        return Stream.of(tree.link(part).orElse("").split("/"))
+                .flatMap(name -> PciDevice.addressOf(name).stream())
+                .reduce((above, last) -> last);
+    }
+
+    /** Whether the driver of a device gives parts of it to guests, as mdev or vDPA. */
+    public boolean isParent(PciAddress device) {
+        return Stream.of(MDEVS, VDPAS)
+                .flatMap(directory -> tree.list(directory).stream().map(one -> directory + "/" + one))
+                .anyMatch(part -> parent(part).equals(Optional.of(device)));
     }
 
     private OpenFiles descriptors() {

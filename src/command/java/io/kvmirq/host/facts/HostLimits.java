@@ -3,6 +3,7 @@ package io.kvmirq.host.facts;
 
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.path.Known;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 
@@ -20,6 +21,9 @@ public final class HostLimits {
 
     private static final String VECTORS = "sys/kernel/debug/irq/domains/VECTOR";
     private static final int IPC_LOCK = 14;
+    /** Nineteen twentieths of a limit. */
+    private static final int NEARLY = 20;
+
     private static final int MOST_DIGITS = 18;
 
     private final HostFiles tree;
@@ -108,6 +112,36 @@ public final class HostLimits {
         return fewest < UNLIMITED
                 ? new Known.Observed<>(fewest)
                 : new Known.Unknown<>("the form of /" + VECTORS + " is not known", "report the file's text");
+    }
+
+    /** A limit of the whole host, and how much of it is used. */
+    public record Use(String of, long used, long most) {
+        /** Whether little is left. */
+        public boolean isNearlyUsed() {
+            return used >= most / NEARLY * (NEARLY - 1);
+        }
+    }
+
+    /** The limits of the whole host that files show: of open files, and of threads. */
+    public List<Use> ofHost() {
+        List<Use> all = new ArrayList<>();
+        String[] files = tree.text("proc/sys/fs/file-nr").orElse("").split("\\s+");
+        if (files.length == 3) {
+            add(all, new Use("open files (fs.file-max)", decimal(files[0]), decimal(files[2])));
+        }
+        // The fourth word is RUNNABLE/THREADS.
+        String threads = tree.text("proc/loadavg").orElse("").replaceFirst("^(?:\\S+ ){3}\\d+/(\\d+) .*", "$1");
+        for (String limit : List.of("threads-max", "pid_max")) {
+            long most = decimal(tree.text("proc/sys/kernel/" + limit).orElse(""));
+            add(all, new Use("threads (kernel." + limit + ")", decimal(threads), most));
+        }
+        return all;
+    }
+
+    private static void add(List<Use> all, Use one) {
+        if (one.used >= 0 && one.most > 0) {
+            all.add(one);
+        }
     }
 
     private static String firstWord(String text) {

@@ -9,6 +9,7 @@ import io.kvmirq.path.Known;
 import io.kvmirq.vfio.IrqKind;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
 
 /**
  * The interrupt line of a PCI function, as the files of its host show it: its other users, and whether vfio-pci
@@ -27,6 +28,7 @@ import java.util.Optional;
  * @param neighbours other PCI functions whose pin sysfs shows on the line, with or without a handler
  * @param nointxmask the module parameter of vfio-pci
  * @param disIntx why the function has DisINTx, a clause without a full stop
+ * @param broken whether Linux lists its DisINTx as broken; Intel's X710, whose pin VFIO hides, is left out
  */
 public record IntxLine(
         Known<HostIrq> irq,
@@ -34,7 +36,8 @@ public record IntxLine(
         Known<List<String>> handlers,
         List<PciDevice> neighbours,
         Known<Boolean> nointxmask,
-        Known<String> disIntx) {
+        Known<String> disIntx,
+        boolean broken) {
     /** The way in which VFIO requests a line. */
     public enum Request {
         /** Others may have handlers on the line: {@code IRQF_SHARED}. */
@@ -63,7 +66,25 @@ public record IntxLine(
                         .map(line -> neighbours(host, device.address(), line))
                         .orElse(List.of()),
                 host.nointxmask(),
-                disIntx(device.config()));
+                disIntx(device.config()),
+                isBroken(device));
+    }
+
+    /** The devices that Linux marks {@code broken_intx_masking}: drivers/pci/quirks.c of 6.12. */
+    private static boolean isBroken(PciDevice device) {
+        int id = device.device();
+        return switch (device.vendor()) {
+            case 0x15b3 -> // mellanox_broken_intx_devs: up to ConnectX-3
+                Set.of(0x6340, 0x634a, 0x6354, 0x6368, 0x6372, 0x6732, 0x673c, 0x6746, 0x6750, 0x675a, 0x6764, 0x676e)
+                                .contains(id)
+                        || id == 0x1003
+                        || id == 0x1007;
+            case 0x1425 -> id == 0x0030;
+            case 0x1814 -> id == 0x0601;
+            case 0x1b7c -> id == 0x0004;
+            case 0x10ec -> id == 0x8169;
+            default -> false;
+        };
     }
 
     /** {@code irq_show()} in drivers/pci/pci-sysfs.c. */
@@ -121,6 +142,10 @@ public record IntxLine(
         if (armed && others > 0) {
             return new Known.Observed<>(
                     new Requested(Request.SHAREABLE, "other handlers are on it beside that of VFIO"));
+        }
+        if (broken) {
+            return new Known.Observed<>(
+                    new Requested(Request.EXCLUSIVE, "Linux lists DisINTx of the device as broken"));
         }
         return nointxmask.then(on -> on
                 ? new Known.Observed<>(new Requested(Request.EXCLUSIVE, "nointxmask of vfio-pci is Y"))

@@ -18,6 +18,7 @@ import java.util.stream.IntStream;
  * @param cpu the CPU that it is on, or was on last
  * @param guestTicks the time that it ran a guest, in ticks
  * @param priority of a thread of SCHED_FIFO or SCHED_RR, 1 to 99; 0 of others
+ * @param nice of a thread of another class, -20 to 19: a higher one gets less of a CPU
  * @param policy {@code SCHED_*} of include/uapi/linux/sched.h
  */
 public record ThreadStat(
@@ -30,6 +31,7 @@ public record ThreadStat(
         int cpu,
         long guestTicks,
         int priority,
+        int nice,
         int policy) {
     private static final int SCHED_IDLE = 5;
     private static final long PF_EXITING = 4;
@@ -42,6 +44,7 @@ public record ThreadStat(
     private static final int FLAGS = 7;
     private static final int USER_TIME = 12;
     private static final int KERNEL_TIME = 13;
+    private static final int NICE = 17;
     private static final int THREADS = 18;
     private static final int BEGAN = 20;
     private static final int CPU = 37;
@@ -61,7 +64,8 @@ public record ThreadStat(
         }
         boolean numbers = IntStream.of(FLAGS, USER_TIME, KERNEL_TIME, THREADS, BEGAN, GUEST)
                         .allMatch(at -> words[at].matches(NUMBER))
-                && IntStream.of(CPU, PRIORITY, POLICY).allMatch(at -> words[at].matches("\\d{1,9}"));
+                && IntStream.of(CPU, PRIORITY, POLICY).allMatch(at -> words[at].matches("\\d{1,9}"))
+                && words[NICE].matches("-?\\d{1,2}");
         return numbers
                 ? Optional.of(new ThreadStat(
                         text.substring(begin, end),
@@ -73,6 +77,7 @@ public record ThreadStat(
                         Integer.parseInt(words[CPU]),
                         Long.parseLong(words[GUEST]),
                         Integer.parseInt(words[PRIORITY]),
+                        Integer.parseInt(words[NICE]),
                         Integer.parseInt(words[POLICY])))
                 : Optional.empty();
     }

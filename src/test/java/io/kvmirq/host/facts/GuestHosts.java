@@ -120,6 +120,7 @@ public final class GuestHosts {
                 .put(path + "limits", "Max open files            1048576              1048576              files\n")
                 .put(scope + "cgroup.freeze", "0\n")
                 .put(scope + "cpu.weight", "100\n")
+                .put(scope + "cpu.idle", "0\n")
                 .put(scope + "cgroup.events", "populated 1\nfrozen 0\n")
                 .put(scope + "cpu.max", "max 100000\n")
                 .put("sys/fs/cgroup/machine.slice/cgroup.freeze", "0\n");

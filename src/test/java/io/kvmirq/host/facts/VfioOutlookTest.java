@@ -153,6 +153,34 @@ class VfioOutlookTest {
         assertThat(causes(host, NETWORK)).isEmpty();
     }
 
+    @Test
+    void wordsThatNameVfioPciAreNamedIfAnotherDriverWasFirst() throws Exception {
+        RecordedHost host = RecordedHost.of("amd-6.1").remove(NETWORK_FILES + "driver");
+        host.put(NETWORK_FILES + "vendor", "0x8086\n").put(NETWORK_FILES + "device", "0x10d3\n");
+        host.put("proc/cmdline", "quiet vfio-pci.ids=1234:5678,8086:10d3\n");
+        assertThat(only(host, VfioOutlook.Obstacle.NOT_BOUND))
+                .startsWith(
+                        "the kernel's command line names the id of 0000:00:02.0 for vfio-pci, and no driver is bound");
+        host.put("proc/cmdline", "quiet\n").put(NETWORK_FILES + "driver_override", "vfio-pci\n");
+        assertThat(only(host, VfioOutlook.Obstacle.NOT_BOUND))
+                .startsWith("driver_override of 0000:00:02.0 names vfio-pci, and no driver is bound");
+    }
+
+    @Test
+    void lineThatOthersHaveRefusesAnExclusiveRequest() throws Exception {
+        RecordedHost host = RecordedHost.of("amd-6.1").put(NETWORK_FILES + "irq", "22\n");
+        String rows = host.tree().text("proc/interrupts").orElseThrow().replaceAll("(?m)^.*vfio-.*\n", "");
+        host.put("proc/interrupts", rows.stripTrailing() + "\n 22: 9 9 IO-APIC 22-fasteoi ehci_hcd:usb1\n");
+        assertThat(causes(host, NETWORK)).doesNotContain(VfioOutlook.Obstacle.INTX_BUSY);
+        host.put("sys/module/vfio_pci/parameters/nointxmask", "Y\n");
+        assertThat(only(host, VfioOutlook.Obstacle.INTX_BUSY))
+                .contains("(nointxmask of vfio-pci is Y), and ehci_hcd:usb1 has it");
+        host.put("sys/module/vfio_pci/parameters/nointxmask", "N\n")
+                .put(NETWORK_FILES + "vendor", "0x15b3\n")
+                .put(NETWORK_FILES + "device", "0x1003\n");
+        assertThat(only(host, VfioOutlook.Obstacle.INTX_BUSY)).contains("Linux lists DisINTx of the device as broken");
+    }
+
     /** Source: {@code iommu_group_resv_type_string} in drivers/iommu/iommu.c. */
     @Test
     void memoryThatTheFirmwareReservedRefusesTheGroup() throws Exception {
