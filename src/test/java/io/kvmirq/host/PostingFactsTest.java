@@ -53,7 +53,7 @@ class PostingFactsTest {
 
     private static RecordedHost amd() {
         return new RecordedHost()
-                .put("proc/version", "Linux version 6.18.0 (gcc) #1\n")
+                .put("proc/version", "Linux version 6.18.20 (gcc) #1\n")
                 .put("proc/cpuinfo", "vendor_id\t: AuthenticAMD\nflags\t\t: fpu cx16 svm avic\n")
                 .put("proc/cmdline", "root=/dev/sda\n")
                 .put("proc/interrupts", INTERRUPTS)
@@ -120,6 +120,16 @@ class PostingFactsTest {
                 .contains("/sys/class/iommu/dmar1/intel-iommu/cap cannot be read"));
         assertThat(flaw(two.put("sys/class/iommu/dmar1/intel-iommu/cap", "0\n")))
                 .contains(PostingObstacle.UNIT_CANNOT_POST);
+    }
+
+    /** Source: cfbe371194d1, "Check vCPU ID against max x2AVIC ID if and only if x2AVIC is enabled". */
+    @ParameterizedTest
+    @CsvSource({"6.18.5, 0", "6.18, 0", "6.18.9, 0", "6.18.10, 254", "6.18.5-1-pve, 254", "6.17.5, 254", "6.19.1, 254"})
+    void highestIdOfAvicDependsOnTheBuildWithoutX2avic(String release, int highest) {
+        RecordedHost host = amd().put("proc/sys/kernel/osrelease", release + "\n");
+        assertThat(facts(host).host().orElseThrow().highestAvicId()).isEqualTo(highest);
+        host.put("proc/cpuinfo", "vendor_id\t: AuthenticAMD\nflags\t\t: cx16 svm avic x2avic\n");
+        assertThat(facts(host).host().orElseThrow().highestAvicId()).isGreaterThan(254);
     }
 
     /** Linux 5.15, 6.1 and 6.12 print them so. */

@@ -486,11 +486,19 @@ public final class DeviceChains {
     }
 
     private List<String> ofHost() {
-        return host.allowsUnsafeInterrupts()
-                ? List.of(
-                        "allow_unsafe_interrupts is set: where the IOMMU does not remap interrupts, a guest can send any"
-                                + " interrupt to the host")
-                : List.of();
+        List<String> remarks = new ArrayList<>(host.log()
+                .about(
+                        device.address(),
+                        armed.stream().map(one -> one.irq().number()).toList(),
+                        holders.stream()
+                                .flatMap(one -> host.threads(one.pid()).stream())
+                                .toList()));
+        if (host.allowsUnsafeInterrupts()) {
+            remarks.add(
+                    "allow_unsafe_interrupts is set: where the IOMMU does not remap interrupts, a guest can send any"
+                            + " interrupt to the host");
+        }
+        return remarks;
     }
 
     /** No file shows that a process waits by poll(), as the main loop of QEMU does. */

@@ -264,8 +264,11 @@ public record VmmOptions(
                 .findFirst()
                 .ifPresent(id -> all.add(new Inhibit(
                         InhibitReason.PHYSICAL_ID_TOO_BIG,
-                        "the VM has vcpu " + id,
-                        "give the VM vCPU ids up to " + highestId)));
+                        "the VM has vcpu " + id
+                                + (highestId == 0
+                                        ? ", and Linux 6.18 before 6.18.10 takes it for too big without x2AVIC"
+                                        : ""),
+                        highestId == 0 ? "boot Linux 6.18.10 or newer" : "give the VM vCPU ids up to " + highestId)));
         all.addAll(options.inhibits());
         all.sort(Comparator.comparing(one -> !one.isCertain()));
         return all;

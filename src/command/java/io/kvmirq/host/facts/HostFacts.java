@@ -54,6 +54,7 @@ public final class HostFacts {
     private final HostKvm kvm;
     private final PostingFacts posting;
     private volatile @Nullable RemappingEntries remapping;
+    private volatile @Nullable KernelLog log;
     private volatile @Nullable OpenFiles descriptors;
     private volatile @Nullable VmProcesses vms;
 
@@ -439,6 +440,16 @@ public final class HostFacts {
     /** The IOMMU that serves a PCI function, such as {@code dmar0}. Empty if sysfs does not show it. */
     public Optional<String> iommu(PciAddress device) {
         return pci.iommu(device);
+    }
+
+    /** The reports of the kernel's log. */
+    public KernelLog log() {
+        KernelLog before = log;
+        if (before == null) {
+            before = KernelLog.of(tree);
+            log = before;
+        }
+        return before;
     }
 
     /** The entries of interrupt remapping. */

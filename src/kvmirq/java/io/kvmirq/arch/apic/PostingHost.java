@@ -18,7 +18,7 @@ public record PostingHost(Vendor vendor, LinuxVersion kernel, String commandLine
     private static final int AVIC_MAX_PHYSICAL_ID = 0xfe;
     private static final int X2AVIC_MAX_PHYSICAL_ID = 0x1ff;
 
-    /** Features for posting. All are needed, except the last two. */
+    /** Features for posting. All are needed, except the last three. */
     public enum Feature {
         /** The host remaps interrupts. */
         REMAPPING,
@@ -34,7 +34,9 @@ public record PostingHost(Vendor vendor, LinuxVersion kernel, String commandLine
         /** AMD: the table of AVIC holds vCPU ids above 254, up to 511. */
         X2AVIC,
         /** AMD, since Linux 6.18: the table of AVIC holds all vCPU ids. */
-        X2AVIC_EXT
+        X2AVIC_EXT,
+        /** AMD: the table of AVIC holds vCPU ids above 0. Linux 6.18 to 6.18.9 takes them for too big without X2AVIC. */
+        AVIC_IDS
     }
 
     public PostingHost {
@@ -73,6 +75,9 @@ public record PostingHost(Vendor vendor, LinuxVersion kernel, String commandLine
 
     /** The highest vCPU id that AVIC supports ({@code avic_init_backing_page}). */
     public int highestAvicId() {
+        if (!features.contains(Feature.AVIC_IDS)) {
+            return 0;
+        }
         if (!features.contains(Feature.X2AVIC)) {
             return AVIC_MAX_PHYSICAL_ID;
         }

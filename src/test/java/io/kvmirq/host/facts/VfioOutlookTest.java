@@ -168,9 +168,10 @@ class VfioOutlookTest {
 
     @Test
     void lineThatOthersHaveRefusesAnExclusiveRequest() throws Exception {
-        RecordedHost host = RecordedHost.of("amd-6.1").put(NETWORK_FILES + "irq", "22\n");
-        String rows = host.tree().text("proc/interrupts").orElseThrow().replaceAll("(?m)^.*vfio-.*\n", "");
-        host.put("proc/interrupts", rows.stripTrailing() + "\n 22: 9 9 IO-APIC 22-fasteoi ehci_hcd:usb1\n");
+        RecordedHost host = RecordedHost.of("amd-6.1").put(NETWORK_FILES + "irq", "77\n");
+        String rows = host.tree().text("proc/interrupts").orElseThrow().replaceAll("\n.*vfio-.*", "");
+        String row = "\n  77:          9          9  IR-IO-APIC  22-fasteoi   ehci_hcd:usb1\n";
+        host.put("proc/interrupts", rows.replaceFirst("\n", row));
         assertThat(causes(host, NETWORK)).doesNotContain(VfioOutlook.Obstacle.INTX_BUSY);
         host.put("sys/module/vfio_pci/parameters/nointxmask", "Y\n");
         assertThat(only(host, VfioOutlook.Obstacle.INTX_BUSY))

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.host.facts;
+
+import io.kvmirq.PciAddress;
+import io.kvmirq.backend.HostFiles;
+import java.io.BufferedInputStream;
+import java.io.ByteArrayOutputStream;
+import java.io.IOException;
+import java.io.InputStream;
+import java.nio.charset.StandardCharsets;
+import java.util.ArrayDeque;
+import java.util.Collection;
+import java.util.Deque;
+import java.util.List;
+import java.util.Locale;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import java.util.stream.Collectors;
+
+/**
+ * The lines of the kernel's log that report faults, errors and hung tasks. They show what happened, and not what is, so they
+ * are quoted and are never a verdict alone. The file {@code dev/kmsg} holds records as of {@code /dev/kmsg}, or the output of
+ * dmesg. Immutable.
+ *
+ * <p>Source: Documentation/ABI/testing/dev-kmsg; {@code dmar_fault_do_one()} in drivers/iommu/intel/dmar.c, {@code
+ * iommu_print_event()} in drivers/iommu/amd/iommu.c, {@code __report_bad_irq()} in kernel/irq/spurious.c, {@code
+ * check_hung_task()} in kernel/hung_task.c, {@code aer_print_error()} in drivers/pci/pcie/aer.c.
+ */
+public final class KernelLog {
+    /** The file in a copy of a host. */
+    public static final String FILE = "dev/kmsg";
+
+    private static final long MOST_BYTES = 128L << 20;
+    private static final int LONGEST_LINE = 1024;
+    private static final int MOST_LINES = 10_000;
+    private static final int SHOWN = 4;
+    private static final double MICROS = 1e6;
+    /** A record with its time in microseconds, or a line of dmesg with its time in seconds. */
+    private static final Pattern LINE = Pattern.compile(
+            "(?:\\d{1,9},\\d{1,18},(\\d{1,15}),[^;]{0,40};|(?:<\\d{1,4}>)?\\[ {0,9}(\\d{1,10}\\.\\d{1,9})\\] )(.*)");
+
+    private static final Pattern REPORT = Pattern.compile(
+            "(?i)fault|nobody cared|flags mismatch|blocked for more than|\\bAER\\b"
+                    + "|error|IO_PAGE_FAULT|INVALID_DEVICE_REQUEST|registration fails|rejecting|not ready|stuck|link is down");
+    /** The kernel writes other bytes than printable ones as \x1b. */
+    private static final Pattern ESCAPE =
+            Pattern.compile("(?:\\\\x1b|\\e)\\[[0-9;]{0,20}[A-Za-z]?|\\\\x[0-9a-f]{2}|\\p{Cntrl}");
+
+    private record Line(double seconds, String text) {}
+
+    private final List<Line> lines;
+
+    private KernelLog(Collection<Line> lines) {
+        this.lines = List.copyOf(lines);
+    }
+
+    /** Reads the last lines; none if the host shows no log. */
+    static KernelLog of(HostFiles tree) {
+        Deque<Line> kept = new ArrayDeque<>();
+        try (InputStream file = tree.open(FILE).orElseGet(InputStream::nullInputStream)) {
+            InputStream in = new BufferedInputStream(file);
+            ByteArrayOutputStream line = new ByteArrayOutputStream();
+            int one = 0;
+            for (long at = 0; one >= 0 && at < MOST_BYTES; at++) {
+                one = in.read();
+                if (one >= 0 && one != '\n') {
+                    if (line.size() < LONGEST_LINE) {
+                        line.write(one);
+                    }
+                } else {
+                    keep(kept, line.toString(StandardCharsets.UTF_8));
+                    line.reset();
+                }
+            }
+        } catch (IOException e) {
+            // The lines until now are shown.
+        }
+        return new KernelLog(kept);
+    }
+
+    private static void keep(Deque<Line> kept, String text) {
+        Matcher line = LINE.matcher(text);
+        if (REPORT.matcher(text).find() && line.matches()) {
+            double seconds =
+                    line.group(1) != null ? Long.parseLong(line.group(1)) / MICROS : Double.parseDouble(line.group(2));
+            kept.add(new Line(seconds, ESCAPE.matcher(line.group(3)).replaceAll("")));
+            if (kept.size() > MOST_LINES) {
+                kept.remove();
+            }
+        }
+    }
+
+    /**
+     * The last reports about a device, with their times; each text once.
+     *
+     * @param irqs its host irqs
+     * @param threads of its VMM
+     */
+    public List<String> about(PciAddress device, Collection<Integer> irqs, Collection<String> threads) {
+        String brief = device.toString().substring(device.toString().indexOf(':') + 1);
+        Pattern subject = Pattern.compile("(?<![\\w:])" + Pattern.quote(device.toString()) + "(?!\\w)"
+                + (device.domain() == 0 ? "|(?:\\[|device=)" + Pattern.quote(brief) + "(?!\\w)" : "")
+                + irqs.stream().map(irq -> "|\\birq " + irq + "\\b").collect(Collectors.joining())
+                + threads.stream()
+                        .map(tid -> "|:" + Pattern.quote(tid) + " blocked")
+                        .collect(Collectors.joining()));
+        Deque<String> last = new ArrayDeque<>();
+        for (Line line : lines) {
+            if (subject.matcher(line.text).find()) {
+                last.removeIf(one -> one.endsWith(": " + line.text));
+                last.add(String.format(
+                        Locale.ROOT, "the kernel's log, %.3f s after the boot: %s", line.seconds, line.text));
+                if (last.size() > SHOWN) {
+                    last.remove();
+                }
+            }
+        }
+        return List.copyOf(last);
+    }
+}
