@@ -141,8 +141,6 @@ public enum VmAnswer implements Answer {
         "which irqchip the VM has", "x86.c kvm_arch_vcpu_ioctl_set_mpstate()").certainWhen(NO_IRQCHIP)),
     VCPU_STATE_UNKNOWN(refusal(MEASURED, VCPU_STATE, EINVAL, "x86 has no such state", "kvm_mp_state.mp_state",
         "x86.c kvm_arch_vcpu_ioctl_set_mpstate()")),
-    VCPU_STATE_MANAGEMENT(refusal(LAB, VCPU_STATE, EINVAL, "before 6.17 a vCPU with a waiting SMI takes no INIT",
-        "smi.pending of KVM_GET_VCPU_EVENTS", "x86.c kvm_arch_vcpu_ioctl_set_mpstate()")),
     VCPU_STATE_FIRST(behaviour(MEASURED,
         "the boot vCPU starts runnable; with in-kernel LAPICs the other vCPUs wait for INIT",
         "x86.c kvm_arch_vcpu_create()")),

@@ -249,7 +249,7 @@ final class FakeCpu {
 
     /** Whether an event is pending that ends a halt, even if the vCPU cannot take it. */
     boolean wakes() {
-        return events.hasSmi() || pending.wakes(code);
+        return pending.wakes(code);
     }
 
     /** Whether a run that a signal ends exits for the interrupt window instead. */

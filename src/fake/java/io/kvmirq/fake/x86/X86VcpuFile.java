@@ -57,7 +57,7 @@ final class X86VcpuFile extends VcpuFile {
                     Uapi.KVM_SET_TSC_KHZ,
                     (vcpu, rate) -> vcpu.host.refuse(vcpu.tsc.rate().set((int) rate)))
             .inHeader(Uapi.KVM_GET_CPUID2, (vcpu, header, address) -> vcpu.cpuid.get(header, address))
-            .value(Uapi.KVM_SMI, (vcpu, argument) -> vcpu.requestManagement())
+            .value(Uapi.KVM_SMI, (vcpu, argument) -> vcpu.refuseManagement())
             .in(Uapi.KVM_ENABLE_CAP, X86VcpuFile::enable)
             .in(Uapi.KVM_GET_DEVICE_ATTR, X86VcpuFile::getAttribute)
             .in(Uapi.KVM_SET_DEVICE_ATTR, X86VcpuFile::setAttribute)
@@ -202,10 +202,9 @@ final class X86VcpuFile extends VcpuFile {
     }
 
     /** KVM_SMI, which only a kernel with System Management Mode has. */
-    private int requestManagement() {
+    private int refuseManagement() {
         if (host.build().hasManagementMode()) {
-            cpu.events().sendManagement();
-            return 0;
+            throw new NotModelledException("KVM_SMI");
         }
         return host.refuse(SetupAnswer.SMI_NONE);
     }
@@ -292,10 +291,6 @@ final class X86VcpuFile extends VcpuFile {
         }
         if (next != Uapi.KVM_MP_STATE_RUNNABLE && lapic.isEmpty()) {
             return host.refuse(VmAnswer.VCPU_STATE_WITHOUT_LAPIC);
-        }
-        boolean resets = next == Uapi.KVM_MP_STATE_INIT_RECEIVED || next == Uapi.KVM_MP_STATE_SIPI_RECEIVED;
-        if (resets && cpu.events().hasManagement() && !host.build().isSince(6, 17)) {
-            return host.refuse(VmAnswer.VCPU_STATE_MANAGEMENT);
         }
         if (next == Uapi.KVM_MP_STATE_SIPI_RECEIVED && cpu.isReading()) {
             throw new NotModelledException("a start-up message before a read of the guest is complete");

@@ -35,7 +35,7 @@ public final class VcpuEvents {
     private static final int KNOWN =
             KEPT | KVM_VCPUEVENT_VALID_SIPI_VECTOR | KVM_VCPUEVENT_VALID_PAYLOAD | KVM_VCPUEVENT_VALID_TRIPLE_FAULT;
     private static final int VECTOR = 0xff;
-    /** The mask of {@code smm} and {@code pending} in the four bytes from {@code smi} on. */
+    /** The mask of {@code smm} and {@code pending} in the four bytes from {@code smi} on; no guest of the fake has them. */
     private static final int SMI = 0xffff;
 
     /** The mask {@link #SMI} with {@code smm_inside_nmi}. */
@@ -53,9 +53,7 @@ public final class VcpuEvents {
     /** The vector of the last start-up message. */
     private int startupVector;
 
-    /** KVM_REQ_SMI, an SMI that the vCPU has not processed. */
-    private boolean managementRequested;
-    /** A pending SMI, which no guest of the fake takes. */
+    /** Whether an SMI came, with which the vCPU neither runs nor shows its events. */
     private boolean management;
     /** Whether delivery mode 3 of paravirtual spinlocks released the vCPU, so that HLT does not wait. */
     private boolean released;
@@ -166,9 +164,10 @@ public final class VcpuEvents {
     }
 
     public void save(ReportedEvents reported, ByteBuffer to) {
+        if (management) {
+            throw new NotModelledException("the events of a vCPU with an SMI");
+        }
         processNmis();
-        management |= managementRequested;
-        managementRequested = false;
         to.put(0, injected, 0, injected.capacity()).put(KvmVcpuEvents.INTERRUPT_SOFT, (byte) 0);
         if (isException() && SOFT.contains((int) injected.get(KvmVcpuEvents.EXCEPTION_NR))) {
             to.put(KvmVcpuEvents.EXCEPTION_INJECTED, (byte) 0).put(KvmVcpuEvents.EXCEPTION_PENDING, (byte) 0);
@@ -180,7 +179,6 @@ public final class VcpuEvents {
         to.put(KvmVcpuEvents.NMI_INJECTED, (byte) (nmiInjected ? 1 : 0))
                 .put(KvmVcpuEvents.NMI_PENDING, (byte) reportedNmis())
                 .put(KvmVcpuEvents.NMI_MASKED, (byte) (inNmi ? 1 : 0))
-                .put(KvmVcpuEvents.SMI_PENDING, (byte) (management ? 1 : 0))
                 .put(KvmVcpuEvents.SMI_LATCHED_INIT, (byte) (init ? 1 : 0))
                 .putInt(KvmVcpuEvents.FLAGS, KEPT);
         if (reported.exceptionPayload()) {
@@ -227,7 +225,7 @@ public final class VcpuEvents {
             return Optional.of(VmAnswer.EVENTS_MANAGEMENT_STARTUP);
         }
         boolean hasManagement = host.build().hasManagementMode();
-        if ((smi & VECTOR) != 0 && hasManagement) {
+        if ((smi & SMI) != 0 && hasManagement) {
             throw new NotModelledException("System Management Mode");
         }
         processNmis();
@@ -254,7 +252,6 @@ public final class VcpuEvents {
             return Optional.of(VmAnswer.EVENTS_NO_MANAGEMENT);
         }
         if ((given & KVM_VCPUEVENT_VALID_SMM) != 0) {
-            management = (smi & SMI) != 0;
             init = hasLapic && from.get(KvmVcpuEvents.SMI_LATCHED_INIT) != 0;
         }
         if ((given & KVM_VCPUEVENT_VALID_TRIPLE_FAULT) == 0) {
@@ -280,23 +277,14 @@ public final class VcpuEvents {
 
     // Events of the guest and its devices
 
+    /** A message sends an SMI. */
     public void sendManagement() {
-        managementRequested = true;
-    }
-
-    /** Whether an SMI is pending, which has precedence over INIT. */
-    public boolean hasManagement() {
-        return management;
-    }
-
-    /** Whether an SMI is pending or requested. */
-    public boolean hasSmi() {
-        return managementRequested || management;
+        management = true;
     }
 
     /** Whether there is an event that running guests of the fake cannot take. */
     public boolean isSpecial() {
-        return hasSmi() || released;
+        return management || released;
     }
 
     public void setReleased(boolean on) {
@@ -372,7 +360,6 @@ public final class VcpuEvents {
         boolean taken = init;
         init = false;
         if (taken) {
-            management = false;
             nmisSent = 0;
             nmisPending = 0;
             inNmi &= blocks;
