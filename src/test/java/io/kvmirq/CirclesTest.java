@@ -33,7 +33,7 @@ class CirclesTest {
             Map.entry("diag.screens", 2),
             Map.entry("fake", 3),
             Map.entry("fake.arm64", 11),
-            Map.entry("fake.file", 10),
+            Map.entry("fake.file", 3),
             Map.entry("fake.kvm", 2),
             Map.entry("fake.posting", 6),
             Map.entry("fake.vfio", 7),

@@ -268,6 +268,8 @@ class LedgerTest {
         List<EventFd> events = eventFds(4);
         device.msix(0, 4).arm(events);
         beside.msix(0, 1).arm(List.of(events.get(1)));
+        nic.sendMessage(2);
+        events.get(2).drain(); // held as the two of the last read are sent
         nic.sendMessage(0);
         nic.sendMessage(1);
         second.sendMessage(0);
@@ -282,7 +284,7 @@ class LedgerTest {
         assertThat(waiting())
                 .filteredOn(text -> text.endsWith("in IRR of vcpu 0, vector 0x41"))
                 .extracting(text -> text.substring(0, 8))
-                .as("both messages of the second read")
+                .as("both messages of the last read, and not that of the first")
                 .containsExactlyInAnyOrder("vector 1", "vector 0");
     }
 

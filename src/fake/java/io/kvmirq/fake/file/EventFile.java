@@ -162,8 +162,8 @@ public final class EventFile extends FakeFile implements MessageSource {
         return !irqfds.isEmpty();
     }
 
-    /** Whether the eventfd ever had an irqfd, so that its messages are for a guest. */
-    boolean hadIrqfd() {
+    @Override
+    public boolean hadIrqfd() {
         return hadIrqfd;
     }
 

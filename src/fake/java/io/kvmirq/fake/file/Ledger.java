@@ -191,7 +191,7 @@ public final class Ledger {
     // The program
 
     /** The program reads the eventfd of a place. It then holds the messages of devices; its own signals are taken. */
-    public void read(MessagePlace place, EventFile event) {
+    public void read(MessagePlace place, MessageSource event) {
         pick(place, 0);
         program.read(event);
     }

@@ -9,4 +9,9 @@ public interface MessageSource {
     boolean signals(MessageSource event);
 
     boolean hasIrqfd();
+
+    /** Whether it is an eventfd that ever had an irqfd, so that its messages are for a guest. */
+    default boolean hadIrqfd() {
+        return false;
+    }
 }

@@ -4,13 +4,23 @@ package io.kvmirq.fake.file;
 import java.util.ArrayList;
 import java.util.List;
 
-/** Messages that the program reads from eventfds, signals again, or sends by KVM_SIGNAL_MSI. */
+/**
+ * Messages that the program reads from eventfds, signals again, or sends by KVM_SIGNAL_MSI. A source has at most one held
+ * message.
+ */
 final class ProgramMessages {
+    /** A message of a device that the program has read, and has not passed on; {@code read} is the read's number. */
+    private record Held(int id, MessageSource event, long thread, long read) {}
+
     private final Hand hand;
     private final WaitingMessages waiting;
     private final OwedMessages owed;
     private final Dropped dropped;
-    private final HeldMessages held = new HeldMessages();
+    private final MessagePlace place = new MessagePlace(slot -> true, slot -> "the program, which read its eventfd");
+    /** In the order of the reads. */
+    private final List<Held> held = new ArrayList<>();
+
+    private long reads;
 
     ProgramMessages(Hand hand, WaitingMessages waiting, OwedMessages owed, Dropped dropped) {
         this.hand = hand;
@@ -21,42 +31,46 @@ final class ProgramMessages {
 
     /** Implements {@link Ledger#endRead}. */
     void end(int id, String why) {
-        if (held.has(id)) {
-            dropped.add(true, why, waiting.source(id), held.place(), 0);
-            release(id);
+        if (removeHeld(id)) {
+            dropped.add(true, why, waiting.source(id), place, 0);
+            waiting.remove(place, 0, id);
         }
         owed.end(id, why);
     }
 
     void forget(int id) {
-        held.remove(id);
+        removeHeld(id);
         owed.forget(id);
+    }
+
+    private boolean removeHeld(int id) {
+        return held.removeIf(one -> one.id == id);
     }
 
     /** Messages that the program should have sent, one sentence each: their eventfd has an irqfd. */
     List<String> forgotten() {
         List<String> forgotten = new ArrayList<>();
-        for (int i = 0; i < held.count(); i++) {
-            MessageSource source = waiting.source(held.id(i));
-            EventFile event = held.event(i);
-            if (source.hasIrqfd() && event != null && event.hadIrqfd()) {
-                forgotten.add("the program read it from " + event
+        for (Held one : held) {
+            MessageSource source = waiting.source(one.id);
+            if (source.hasIrqfd() && one.event.hadIrqfd()) {
+                forgotten.add("the program read it from " + one.event
                         + " and did not send it on, although the eventfd of its source has an irqfd; source " + source
-                        + ", last place " + held.place().name(0));
+                        + ", last place " + place.name(0));
             }
         }
         return forgotten;
     }
 
     /** Gives the messages in the hand to the program, which read them from an eventfd. Its own signals are taken. */
-    void read(EventFile event) {
-        held.beginRead();
+    void read(MessageSource event) {
+        reads++;
         for (int id = hand.next(0); id >= 0; id = hand.next(id + 1)) {
             if (id <= WaitingMessages.PROGRAM || waiting.source(id) == event) {
                 hand.countTaken(1);
             } else {
-                hand.countMerged(waiting.add(held.place(), 0, id) ? 0 : 1);
-                held.add(id, event);
+                hand.countMerged(waiting.add(place, 0, id) ? 0 : 1);
+                removeHeld(id);
+                held.add(new Held(id, event, Thread.currentThread().getId(), reads));
             }
         }
         hand.drop();
@@ -73,12 +87,12 @@ final class ProgramMessages {
     private void signalAgain(int source, MessageSource event) {
         hand.setFromSource();
         boolean again = owed.signal(event);
-        for (int i = held.count() - 1; i >= 0; i--) {
-            int id = held.id(i);
-            if (held.event(i) == event || waiting.source(id).signals(event)) {
-                hand.put(id);
-                hand.setFrom(held.place(), 0);
-                release(id);
+        for (int i = held.size() - 1; i >= 0; i--) {
+            Held one = held.get(i);
+            if (one.event == event || waiting.source(one.id).signals(event)) {
+                hand.put(one.id);
+                hand.setFrom(place, 0);
+                release(one.id);
                 again = true;
             }
         }
@@ -93,12 +107,23 @@ final class ProgramMessages {
             hand.send(WaitingMessages.PROGRAM);
             return;
         }
-        long read = held.lastRead();
-        for (int i = held.count() - 1; i >= 0; i--) {
-            if (held.read(i) == read) {
-                hand.put(held.id(i));
+        long read = lastRead();
+        for (int i = held.size() - 1; i >= 0; i--) {
+            if (held.get(i).read == read) {
+                hand.put(held.get(i).id);
             }
         }
+    }
+
+    /** The number of this thread's last read that is held, or else of another thread's. */
+    private long lastRead() {
+        long thread = Thread.currentThread().getId();
+        for (int i = held.size() - 1; i >= 0; i--) {
+            if (held.get(i).thread == thread) {
+                return held.get(i).read;
+            }
+        }
+        return held.get(held.size() - 1).read;
     }
 
     void sent() {
@@ -114,7 +139,7 @@ final class ProgramMessages {
     }
 
     private void release(int id) {
-        held.remove(id);
-        waiting.remove(held.place(), 0, id);
+        removeHeld(id);
+        waiting.remove(place, 0, id);
     }
 }
