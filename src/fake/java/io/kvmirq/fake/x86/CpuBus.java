@@ -42,7 +42,7 @@ final class CpuBus implements GuestBus {
     }
 
     private void requireNoTimer(int port, int size) {
-        if (vm.pitTimer().channels().has(port, size)) {
+        if (vm.hasPit() && PitChannels.has(port, size, vm.hasSpeaker())) {
             throw new NotModelledException("a guest that programs its timer (PIT)");
         }
     }

@@ -6,6 +6,7 @@ import io.kvmirq.uapi.Uapi.KvmPitChannelState;
 import io.kvmirq.uapi.Uapi.KvmPitState2;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.util.function.BooleanSupplier;
 
 /**
  * The three channels of a VM's timer (PIT), as a VMM sets them. A guest's access to their ports is not modelled. Source:
@@ -30,15 +31,16 @@ final class PitChannels {
     private static final int WHOLE_COUNT = 0x10000;
     private static final int BYTE = 0xff;
 
-    private final X86Vm vm;
+    private final BooleanSupplier ticks;
     private final PitTimer timer;
     private final FakeTime time;
     private final ByteBuffer state = ByteBuffer.allocate(KvmPitState2.SIZE).order(ByteOrder.nativeOrder());
 
-    PitChannels(X86Vm vm, PitTimer timer) {
-        this.vm = vm;
+    /** @param ticks whether the VM has the irqchip that takes ticks */
+    PitChannels(FakeTime time, BooleanSupplier ticks, PitTimer timer) {
+        this.time = time;
+        this.ticks = ticks;
         this.timer = timer;
-        this.time = vm.host().time();
     }
 
     /** Resets the channels as the timer is created. */
@@ -99,14 +101,13 @@ final class PitChannels {
         int mode = get(0, KvmPitChannelState.MODE);
         if (mode > SOFTWARE_STROBE) {
             timer.stop();
-        } else if (vm.irqchip() == X86Vm.Irqchip.FULL && (flags() & REPLACED) == 0) {
+        } else if (ticks.getAsBoolean() && (flags() & REPLACED) == 0) {
             timer.start(count(0), mode == RATE || mode == SQUARE_WAVE);
         }
     }
 
-    /** Whether the timer handles an access of the guest. */
-    boolean has(int port, int size) {
-        boolean isChannel = port >= FIRST_PORT && port + size <= COMMAND_PORT + 1;
-        return vm.hasPit() && (isChannel || vm.hasSpeaker() && port == SPEAKER_PORT);
+    /** Whether a created timer handles an access of the guest; {@code speaker}: also of the speaker's port. */
+    static boolean has(int port, int size, boolean speaker) {
+        return port >= FIRST_PORT && port + size <= COMMAND_PORT + 1 || speaker && port == SPEAKER_PORT;
     }
 }

@@ -3,7 +3,10 @@ package io.kvmirq.fake.x86;
 
 import io.kvmirq.explain.VmAnswer;
 import io.kvmirq.fake.file.FakeTime;
+import io.kvmirq.fake.file.Host;
 import java.time.Duration;
+import java.util.function.BooleanSupplier;
+import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -12,15 +15,14 @@ import org.jspecify.annotations.Nullable;
  */
 final class PitTimer {
     static final int GSI = 0;
-    /** KVM_PIT_IRQ_SOURCE_ID, the source that drives the pins of the GSI. */
-    private static final int SOURCE = 2;
-
     private static final long FREQUENCY = 1_193_182;
     private static final long SECOND_NANOS = 1_000_000_000;
     /** The module parameter min_timer_period_us. */
     private static final long LEAST_PERIOD = 200_000;
 
-    private final X86Vm vm;
+    private final Host host;
+    private final Runnable pulseLine;
+    private final Consumer<Boolean> whenReinjecting;
     private final PitChannels channels;
     private final FakeTime time;
     private boolean reinjects;
@@ -34,10 +36,13 @@ final class PitTimer {
     private long end;
     private FakeTime.@Nullable Timer armed;
 
-    PitTimer(X86Vm vm) {
-        this.vm = vm;
-        this.time = vm.host().time();
-        this.channels = new PitChannels(vm, this);
+    /** Makes a timer. {@code ticks}: the VM has a full irqchip. {@code pulseLine} pulses the pins of {@link #GSI}. */
+    PitTimer(Host host, BooleanSupplier ticks, Runnable pulseLine, Consumer<Boolean> whenReinjecting) {
+        this.host = host;
+        this.pulseLine = pulseLine;
+        this.whenReinjecting = whenReinjecting;
+        this.time = host.time();
+        this.channels = new PitChannels(time, ticks, this);
     }
 
     /** KVM_CREATE_PIT2. */
@@ -55,8 +60,7 @@ final class PitTimer {
         if (on != reinjects) {
             forget();
             reinjects = on;
-            vm.lapics().wantScan();
-            vm.posting().ifPresent(posting -> posting.setReinjecting(on));
+            whenReinjecting.accept(on);
         }
     }
 
@@ -93,7 +97,7 @@ final class PitTimer {
     }
 
     private void tick() {
-        vm.note(VmAnswer.PIT_TICKS);
+        host.note(VmAnswer.PIT_TICKS);
         armed = null;
         long ticks = 1;
         if (periodic) {
@@ -110,9 +114,7 @@ final class PitTimer {
             return;
         }
         ended = !reinjects;
-        vm.setIrq(GSI, SOURCE, true, false);
-        vm.setIrq(GSI, SOURCE, false, false);
-        vm.lapics().pulseWatchdog();
+        pulseLine.run();
     }
 
     /** The guest ended an interrupt of the timer's GSI. */

@@ -49,13 +49,17 @@ final class X86Vm extends VmInterrupts {
         }
     }
 
+    /** KVM_PIT_IRQ_SOURCE_ID, the source that drives the pins of the PIT's GSI. */
+    private static final int PIT_SOURCE = 2;
+
     private static final String NOT_TAKEN = "was raised and no LAPIC took its message";
 
     private final FakePics pics = new FakePics(this);
     private final FakeIoapic ioapic = new FakeIoapic(this);
     private final Lapics lapics = new Lapics(this);
     private final VmSettings settings = new VmSettings(host());
-    private final PitTimer pitTimer = new PitTimer(this);
+    private final PitTimer pitTimer =
+            new PitTimer(host(), () -> irqchip() == Irqchip.FULL, this::pulsePit, this::setReinjecting);
     /** The posting of the VM; empty on a host without posting hardware. */
     private final Optional<IrqPosting> posting;
 
@@ -129,6 +133,17 @@ final class X86Vm extends VmInterrupts {
     /** Whether the PIT also handles the speaker's port. */
     boolean hasSpeaker() {
         return speaker;
+    }
+
+    private void pulsePit() {
+        setIrq(PitTimer.GSI, PIT_SOURCE, true, false);
+        setIrq(PitTimer.GSI, PIT_SOURCE, false, false);
+        lapics.pulseWatchdog();
+    }
+
+    private void setReinjecting(boolean on) {
+        lapics.wantScan();
+        posting.ifPresent(one -> one.setReinjecting(on));
     }
 
     void createPit(boolean withSpeaker) {
