@@ -32,15 +32,16 @@ class VcpuScreenContract {
     private static final Path INSTANCES = Path.of("/sys/kernel/tracing/instances");
     private static final String SECOND = "\nvcpu 1 ";
 
-    /** Whether the instance of a command records. */
+    /** Whether the instance of a command records. A new one does at once, before its events are chosen. */
     static boolean records(Process command, String on) {
         String[] names = INSTANCES.toFile().list((parent, name) -> name.startsWith("kvmirq-" + command.pid() + "-"));
         return names.length == 1
                 && List.of(names).stream().allMatch(name -> {
                     try {
                         return Files.readString(INSTANCES.resolve(name).resolve("tracing_on"))
-                                .strip()
-                                .equals(on);
+                                        .startsWith(on)
+                                && Files.readString(INSTANCES.resolve(name).resolve("events/sched/sched_switch/enable"))
+                                        .startsWith("1");
                     } catch (IOException e) {
                         return false;
                     }

@@ -12,6 +12,7 @@ import io.kvmirq.diag.rules.IommuChecks;
 import io.kvmirq.diag.rules.KvmChecks;
 import io.kvmirq.diag.rules.LimitChecks;
 import io.kvmirq.diag.rules.Rule;
+import io.kvmirq.diag.rules.SourceRules;
 import io.kvmirq.diag.rules.VfioChecks;
 import io.kvmirq.diag.rules.VfioRules;
 import io.kvmirq.diag.rules.VmmRules;
@@ -77,7 +78,12 @@ public final class Doctor {
     /** All rules, in the order of the hops. */
     public static List<Rule.Table<?>> tables() {
         return Stream.<List<? extends Rule.Table<?>>>of(
-                        DeviceRules.TABLES, VfioRules.TABLES, HostIrqRules.TABLES, VmmRules.TABLES, GuestRules.TABLES)
+                        DeviceRules.TABLES,
+                        VfioRules.TABLES,
+                        HostIrqRules.TABLES,
+                        VmmRules.TABLES,
+                        GuestRules.TABLES,
+                        SourceRules.TABLES)
                 .<Rule.Table<?>>flatMap(List::stream)
                 .toList();
     }

@@ -3,8 +3,10 @@ package io.kvmirq.diag.screens;
 
 import io.kvmirq.HostIrq;
 import io.kvmirq.arch.apic.Vendor;
+import io.kvmirq.diag.rules.Fact;
 import io.kvmirq.diag.rules.GuestRules;
 import io.kvmirq.diag.rules.PostingClaims;
+import io.kvmirq.diag.rules.SourceRules;
 import io.kvmirq.diag.sources.Live;
 import io.kvmirq.diag.sources.LiveWindow;
 import io.kvmirq.host.facts.HostFacts;
@@ -113,6 +115,7 @@ public final class LiveChains {
         chain.links().forEach(link -> links.put(link.hop(), link));
         links(number.get(), irq, links);
         live.counted().ifPresent(counted -> ProbedLinks.put(counted, host, number.get(), irq.addressed(), links));
+        links.replaceAll((hop, link) -> SourceRules.compared(new Fact.Facts(host), chain.link(hop), link));
         List<Link> all = new ArrayList<>();
         for (Link link : links.values()) {
             all.add(link);

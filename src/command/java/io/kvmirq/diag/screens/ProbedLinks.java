@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.diag.screens;
 
+import io.kvmirq.EventFdId;
 import io.kvmirq.diag.Stages;
 import io.kvmirq.diag.rules.Fact;
 import io.kvmirq.diag.rules.Flaws;
@@ -55,10 +56,11 @@ final class ProbedLinks {
 
     private void put(int irq, SortedSet<Integer> eventfds, SortedSet<Long> addressed) {
         put(Link.whole(
-                Hop.EVENTFD,
-                Evidence.observed(HANDLER),
-                "id " + listed(eventfds),
-                "the handler signals it" + descriptors(eventfds)));
+                        Hop.EVENTFD,
+                        Evidence.observed(HANDLER),
+                        "id " + listed(eventfds),
+                        "the handler signals it" + descriptors(eventfds))
+                .numbered(eventfds.stream().map(EventFdId::new).toList()));
         List<Irqfd> irqfds = counted.irqfds(eventfds);
         if (irqfds.isEmpty()) {
             unconsumed(irq, eventfds);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.diag.screens;
 
+import io.kvmirq.EventFdId;
 import io.kvmirq.diag.rules.Fact;
 import io.kvmirq.diag.rules.Flaws;
 import io.kvmirq.diag.rules.FormClaims;
@@ -172,10 +173,11 @@ final class ProcessLinks {
         }
         if (all.size() == 1 && isCounted(process, all.get(0))) {
             return Link.whole(
-                    Hop.EVENTFD,
-                    Evidence.inferred("it is the only eventfd of process " + process.pid()),
-                    name(all.get(0)),
-                    "descriptor " + all.get(0).fd() + " of process " + process.pid());
+                            Hop.EVENTFD,
+                            Evidence.inferred("it is the only eventfd of process " + process.pid()),
+                            name(all.get(0)),
+                            "descriptor " + all.get(0).fd() + " of process " + process.pid())
+                    .numbered(all.get(0).id().stream().mapToObj(EventFdId::new).toList());
         }
         return Link.notShown(Hop.EVENTFD, known.text(), BY_VMM);
     }

@@ -35,6 +35,7 @@ import java.util.concurrent.CountDownLatch;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -211,6 +212,9 @@ class LiveTest {
     /** The counts of the VMM's eventfds, by their ids. Eventfd 9 has kept all of its signals. */
     private Map<Integer, Integer> eventfds = Map.of(9, 20);
 
+    /** Whether the VMM has eventfds beside those. */
+    private boolean others = true;
+
     /** @param broken the exit code of the broken link; 0 without one: then the host handles what it could post */
     private String explained(FakeTracefs tracefs, int broken, String... more) throws IOException {
         RecordedHost host = GuestHosts.of("amd-avic")
@@ -218,6 +222,9 @@ class LiveTest {
                 .put("proc/100/comm", "web\n")
                 .put("proc/108/comm", "vhost-100\n")
                 .put("sys/module/kvm_amd/parameters/avic", apicVirtualization + "\n");
+        if (!others) {
+            IntStream.range(20, 25).forEach(fd -> host.remove("proc/100/fd/" + fd));
+        }
         eventfds.forEach((id, count) -> host.link("proc/100/fd/" + (30 + id), "anon_inode:[eventfd]")
                 .put(
                         "proc/100/fdinfo/" + (30 + id),
@@ -234,6 +241,22 @@ class LiveTest {
         String out = run(watched, all.toArray(String[]::new)).exited(exitCode).out();
         assertThat(tracefs.isEmpty()).isTrue();
         return out;
+    }
+
+    /** The only eventfd of the VMM is not the one that the handler signals. */
+    @Test
+    void filesAndProbesThatDifferAreInDoubt() throws IOException {
+        others = false;
+        assertThat(explained(counted(20, 20, 20, 1), 0))
+                .contains("  eventfd        whole      id 9: the handler signals it; descriptor 39 of process 100")
+                .doesNotContain("the files show");
+        eventfds = Map.of(8, 20);
+        assertThat(explained(counted(20, 20, 20, 1), 0).replaceAll("\\s+", " "))
+                .contains(
+                        " eventfd doubtful id 9: the files show id 8 [inferred: it is the only eventfd of process 100],"
+                                + " and the watch saw id 9 [observed: live, the probe of VFIO's handler]: one of them is of"
+                                + " another interrupt, or it changed during the watch")
+                .contains(" do: watch again");
     }
 
     @Test
