@@ -7,6 +7,7 @@ import io.kvmirq.cli.frame.Commands;
 import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.cli.frame.Json;
 import io.kvmirq.cli.frame.KernelChoice;
+import io.kvmirq.cli.frame.Nagios;
 import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.diag.Check;
 import io.kvmirq.diag.Finding;
@@ -21,6 +22,7 @@ import java.util.EnumSet;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
+import java.util.stream.Collectors;
 import picocli.CommandLine.ParseResult;
 
 /**
@@ -36,10 +38,11 @@ public final class DoctorCommand implements Command {
      *
      * @param quiet only findings that are not PASS
      * @param strict a warning counts as something to change
+     * @param graded whether to print one line for monitoring
      * @param json as JSON
      * @param checks the checks on the command line. Empty for all that only read files
      */
-    private record Options(boolean quiet, boolean strict, boolean json, List<String> checks) {}
+    private record Options(boolean quiet, boolean strict, boolean json, boolean graded, List<String> checks) {}
 
     @Override
     public void describe(Usage usage) {
@@ -65,6 +68,7 @@ public final class DoctorCommand implements Command {
                 .description("Print only checks that are not PASS."));
         usage.add(picocli.CommandLine.Model.OptionSpec.builder("--strict")
                 .description("Exit with 17 or 1 also when a check warns."));
+        usage.add(Nagios.option());
         usage.add(Command.option("--check", "ID", List.class)
                 .auxiliaryTypes(String.class)
                 .completionCandidates(ids)
@@ -93,6 +97,7 @@ public final class DoctorCommand implements Command {
                 arguments.hasMatchedOption("--quiet"),
                 arguments.hasMatchedOption("--strict"),
                 arguments.hasMatchedOption("--json"),
+                arguments.hasMatchedOption(Nagios.OPTION),
                 arguments.matchedOptionValue("--check", List.of()));
         HostFiles tree = Commands.read(arguments, () -> HostSource.withoutPci(arguments));
         return run(options, tree, HostSource.isHere(arguments), terminal);
@@ -125,7 +130,7 @@ public final class DoctorCommand implements Command {
         if (tree.list("sys/module").isEmpty()) {
             return Optional.empty();
         }
-        return Optional.of(run(new Options(quiet, strict, json, checks), tree, true, terminal));
+        return Optional.of(run(new Options(quiet, strict, json, false, checks), tree, true, terminal));
     }
 
     private static int run(Options options, HostFiles tree, boolean here, Terminal terminal) {
@@ -149,6 +154,9 @@ public final class DoctorCommand implements Command {
         if (checks.contains(Check.BACKENDS)) {
             findings.add(BindingsCheck.finding(here));
         }
+        if (options.graded()) {
+            return graded(findings, terminal);
+        }
         if (options.json()) {
             Json.print(terminal, NAME, host, json -> json.value("findings", findings)
                     .number("exitCode", exitCode(findings, options.strict())));
@@ -156,6 +164,21 @@ public final class DoctorCommand implements Command {
             DoctorText.print(findings, options.quiet(), options.checks().isEmpty(), terminal);
         }
         return exitCode(findings, options.strict());
+    }
+
+    /** The worst status that is known, with the checks that have it. */
+    private static int graded(List<Finding> findings, Terminal terminal) {
+        for (Status status : List.of(Status.FAIL, Status.WARN, Status.PASS)) {
+            String of = findings.stream()
+                    .filter(one -> one.status() == status)
+                    .map(one -> one.check().id() + (status == Status.PASS ? "" : ": " + one.text()))
+                    .collect(Collectors.joining(status == Status.PASS ? ", " : "; "));
+            if (!of.isEmpty()) {
+                return (status == Status.FAIL ? Nagios.CRITICAL : status == Status.WARN ? Nagios.WARNING : Nagios.OK)
+                        .print(of, terminal);
+            }
+        }
+        return Nagios.UNKNOWN.print("no check could read its files", terminal);
     }
 
     /** If nothing fails, an interrupt that is not posted decides, as for {@code explain}. */

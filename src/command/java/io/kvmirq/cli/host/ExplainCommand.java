@@ -8,6 +8,7 @@ import io.kvmirq.cli.frame.Command;
 import io.kvmirq.cli.frame.Commands;
 import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.cli.frame.Json;
+import io.kvmirq.cli.frame.Nagios;
 import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.cli.frame.UnreadableInputException;
 import io.kvmirq.diag.Verdict;
@@ -82,6 +83,7 @@ public final class ExplainCommand implements Command {
                         + " named web and watches it."));
         usage.add(OptionSpec.builder("--strict")
                 .description("If no link is broken, a link in doubt decides the exit code."));
+        usage.add(Nagios.option());
         usage.add(Command.option("--against", "FILE", Path.class)
                 .description("With --from: also print the differences from this earlier capture."));
         LiveOption.describe(usage);
@@ -262,6 +264,9 @@ public final class ExplainCommand implements Command {
         boolean unseen = !chains.isEmpty() && chains.stream().allMatch(InterruptPath::isUnseen);
         int exitCode = verdict.exitCode(arguments.hasMatchedOption("--strict"))
                 .orElse(unseen ? ExitCode.COULD_NOT_RUN : ExitCode.OK);
+        if (arguments.hasMatchedOption(Nagios.OPTION)) {
+            return graded(chains, vmms, verdict, unseen, terminal);
+        }
         if (arguments.hasMatchedOption("--json")) {
             Json.print(terminal, "explain", host, json -> {
                 json.objects("paths", chains, (to, one) -> to.record(one).value("fails", one.fails()))
@@ -282,6 +287,29 @@ public final class ExplainCommand implements Command {
             live.ifPresent(one -> LiveOption.print(one, terminal));
         }
         return exitCode;
+    }
+
+    private static int graded(
+            List<InterruptPath> chains, List<Link> vmms, Verdict verdict, boolean unseen, Terminal terminal) {
+        Optional<Hop> hop = verdict.broken().or(verdict::doubtful);
+        if (hop.isEmpty()) {
+            return unseen
+                    ? Nagios.UNKNOWN.print("no link is visible", terminal)
+                    : Nagios.OK.print("nothing visible is broken or in doubt", terminal);
+        }
+        boolean broken = verdict.broken().filter(one -> one != Hop.POSTING).isPresent();
+        Link.State state = broken ? Link.State.BROKEN : Link.State.DOUBTFUL;
+        String text = Stream.concat(chains.stream().flatMap(one -> one.link(hop.get()).stream()), vmms.stream())
+                .filter(link -> link.hop() == hop.get() && link.state() == state)
+                .findFirst()
+                .map(link -> ": " + link.text())
+                .orElse("");
+        return (broken ? Nagios.CRITICAL : Nagios.WARNING)
+                .print(
+                        hop.get() == Hop.POSTING
+                                ? "not posted, though this host can"
+                                : hop.get().label() + text,
+                        terminal);
     }
 
     private static Question question(ParseResult arguments) {

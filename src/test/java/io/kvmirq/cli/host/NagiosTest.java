@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli.host;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.cli.Cli;
+import io.kvmirq.host.facts.RecordedHost;
+import java.nio.file.Path;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+/** One line and one grade for monitoring. */
+class NagiosTest {
+    @TempDir
+    private Path temporary;
+
+    /** A tree, its fault, the command, the exit code and the begin of the line. */
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', textBlock = """
+            posted | {dev}power_state = D0 | explain 0000:00:01.0 | 0 | KVMIRQ OK: nothing visible is broken or in doubt
+            posted | {vmm}task/101/status = State:\\tD (disk sleep) | explain 0000:00:01.0 | 1 | KVMIRQ WARNING: VMM: the thread of vcpu 0 (101) sleeps
+            posted | {dev}config ones | explain 0000:00:01.0 | 2 | KVMIRQ CRITICAL: device: the device does not answer
+            posted | {dev}config ones | doctor --check paths | 2 | KVMIRQ CRITICAL: paths: 0000:00:01.0 is broken at its device
+            posted | {vmm}task/101/status = State:\\tD (disk sleep) | doctor --check paths | 1 | KVMIRQ WARNING: paths:
+            posted | {dev}power_state = D0 | doctor --check remapping | 0 | KVMIRQ OK: remapping
+            posted | proc/interrupts remove | doctor --check remapping | 3 | KVMIRQ UNKNOWN: no check could read its files
+            """)
+    void gradeFollowsTheWorst(String tree, String changes, String command, int code, String line) throws Exception {
+        RecordedHost host = PlantedFaultsTest.apply(PlantedFaultsTest.host(tree), tree, changes);
+        host.writeTo(temporary);
+        Cli.Ended ended = Cli.run((command + " --nagios --root " + temporary).split(" "));
+        ended.exited(code);
+        assertThat(ended.out()).startsWith(line).hasLineCount(1);
+    }
+}
