@@ -21,7 +21,6 @@ import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.OptionalInt;
-import java.util.OptionalLong;
 import java.util.TreeMap;
 import java.util.stream.IntStream;
 
@@ -70,7 +69,6 @@ public final class FakePciDevice {
         private final Map<Integer, PciBar> bars = new TreeMap<>();
         private ByteBuffer rom = ByteBuffer.allocate(0);
         private final List<ByteBuffer> others = new ArrayList<>();
-        private OptionalLong serial = OptionalLong.empty();
         private final List<PciFunction.Register> registers = new ArrayList<>();
 
         Builder(FakeKernel kernel, PciAddress address, int group) {
@@ -163,17 +161,6 @@ public final class FakePciDevice {
             return with(Trait.POWER);
         }
 
-        /** Makes the device a PCI Express device with the extended capability of Advanced Error Reporting. */
-        public Builder advancedErrors() {
-            return with(Trait.ADVANCED_ERRORS).express();
-        }
-
-        /** Makes the device a PCI Express device with the extended capability of a serial number. */
-        public Builder serialNumber(long number) {
-            serial = OptionalLong.of(number);
-            return express();
-        }
-
         /**
          * Adds a capability: a vendor capability (id 9), or one that vfio-pci hides. The third byte of a vendor
          * capability is its length; its other bytes keep the values written to them. All capabilities together have at
@@ -197,14 +184,13 @@ public final class FakePciDevice {
          * Sets the reset value and the writable bits of a 16-bit register in the configuration space. Other registers
          * are those of a plain device. vfio-pci decides which bits a user can read and write.
          *
-         * @param capability the id of a capability that the device has; 0 for the header; 0x100 is added to the id of
-         *     an extended one
-         * @param at the even byte offset in the capability, after its id and next pointer: 2 to 254, in an extended
-         *     capability 4 to 254, in the header 0 to 62
+         * @param capability the id of a capability that the device has; 0 for the header
+         * @param at the even byte offset in the capability, after its id and next pointer: 2 to 254, in the header 0 to
+         *     62
          * @throws IllegalArgumentException if {@code at} is odd or out of range
          */
         public Builder register(int capability, int at, int value, int writable) {
-            int first = capability == 0 ? 0 : capability < PciFunction.EXTENDED ? Short.BYTES : Integer.BYTES;
+            int first = capability == 0 ? 0 : Short.BYTES;
             int last = capability == 0 ? 62 : 254;
             if (at < first || at > last || at % Short.BYTES != 0) {
                 throw new IllegalArgumentException("register at " + at + " of capability " + capability
@@ -324,7 +310,6 @@ public final class FakePciDevice {
                     Map.copyOf(bars),
                     rom,
                     List.copyOf(others),
-                    serial,
                     List.copyOf(registers));
         }
 

@@ -31,8 +31,7 @@ public enum TestDevice {
             .msixTable(3, 0)
             .msixPending(3, 0x2000)
             .powerManagement()
-            .advancedErrors()
-            .serialNumber(0x5254_00ff_ff12_3456L)
+            .express()
             .resettable()
             .register(0, 4, command(), 0x107)
             .register(0, 8, 0, 0)
@@ -45,9 +44,7 @@ public enum TestDevice {
             .register(0x10, 6, 0, 0)
             .register(0x10, 8, 0, 0)
             .register(0x10, 0xc, 0x411, 0)
-            .register(0x10, 0x12, 0x11, 0)
-            .register(0x101, 8, 0, 0)
-            .register(0x101, 0xa, 0, 0)),
+            .register(0x10, 0x12, 0x11, 0)),
     /** Conventional PCI; raises its MSI, or its INTx until it is acknowledged. */
     EDU("edu", 0x1234, 0x11e8, 2, 0x0100_00ed, device -> device.intx()
             .msi(1)

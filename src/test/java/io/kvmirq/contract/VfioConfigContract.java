@@ -216,20 +216,6 @@ class VfioConfigContract extends VfioSuite {
         assertThat(bits(vfio.device(E1000E), 0xc0)).isEqualTo("ffffffff 00000000");
     }
 
-    @Test
-    void extendedCapabilitiesAreShown() {
-        assertThat(vfio.device(NVME).readConfig(0x100, 4)).as("none").isZero();
-        VfioDevice device = e1000e();
-        assertThat(device.readConfig(0x100, 2)).as("errors").isEqualTo(1);
-        long header = device.readConfig(0x100, 4);
-        device.writeConfig(0x100, 4, 0);
-        assertThat(device.readConfig(0x100, 4)).isEqualTo(header);
-        assertThat(bits(device, 0x10c)).as("severity").isEqualTo("03fff030 00000000");
-        assertThat(bits(device, 0x114)).as("masks of corrected errors").isEqualTo("0000f1c1 00000000");
-        assertThat(bits(device, 0x118)).as("ECRC").isEqualTo("000001e0 000000a0");
-        assertThat(bits(device, 0x11c)).as("a logged header").isEqualTo("00000000 00000000");
-    }
-
     // MSI
 
     @Test

@@ -2,7 +2,6 @@
 package io.kvmirq.differential;
 
 import static io.kvmirq.differential.Call.call;
-import static io.kvmirq.differential.VfioSide.EXTENDED;
 import static io.kvmirq.differential.VfioSide.HEADER;
 
 import io.kvmirq.differential.Descriptors.Kind;
@@ -23,11 +22,9 @@ final class VfioBodySteps {
     private static final int MSI = 5;
     private static final int EXPRESS = 0x10;
     private static final int MSIX = 0x11;
-    private static final long ERRORS = EXTENDED + 1;
     private static final long ALL = 0xffffffffL;
     private static final int COMMAND = 4;
     private static final int VENDOR = 9;
-    private static final long SERIAL_NUMBER = EXTENDED + 3;
     /** A part of the space in which none of the devices has a capability, on the real kernel and on the fake. */
     private static final int FREE = 0xf4;
 
@@ -77,8 +74,7 @@ final class VfioBodySteps {
             case 7 -> message(fd);
             case 8 -> messageControl(fd);
             case 9 -> express(fd);
-            case 10 -> errors(fd);
-            case 11, 12 -> capability(fd);
+            case 10, 11, 12 -> capability(fd);
             case 13 -> vendors(fd);
             case 14 -> free(fd);
             default -> identity(fd);
@@ -90,7 +86,6 @@ final class VfioBodySteps {
         return switch (step) {
             case 6, 9 -> device < Differential.RESETTABLE;
             case 7 -> device == 1 || device == NVME;
-            case 10 -> device != Differential.RESETTABLE;
             case 13 -> device != 1;
             default -> false;
         };
@@ -179,15 +174,9 @@ final class VfioBodySteps {
                 read(fd, EXPRESS, 0, 1, ALL));
     }
 
-    private void errors(long fd) {
-        long at = values.of(4, 8, 0xc, 0x10, 0x14, 0x18, 0x1c);
-        draft.step(
-                write(fd, ERRORS, at, values.of(4, 4, 2, 1), values.of(0, ALL, 0x2000)), read(fd, ERRORS, at, 4, ALL));
-    }
-
     /** Any register of a capability is read, except for the place of the next one; those that no write changes are written. */
     private void capability(long fd) {
-        long capability = values.of(POWER, MSI, EXPRESS, EXPRESS, MSIX, ERRORS, SERIAL_NUMBER, HEADER);
+        long capability = values.of(POWER, MSI, EXPRESS, EXPRESS, MSIX, HEADER);
         List<Call> calls = new ArrayList<>();
         if (capability == HEADER) {
             long at = values.of(0, 8, 0x28, 0x2c, 0x38);
@@ -208,7 +197,7 @@ final class VfioBodySteps {
             long at = values.of(4, 8);
             calls.add(write(fd, capability, at, 4, values.of(0, ALL)));
             calls.add(read(fd, capability, at, 4, ALL));
-            calls.add(read(fd, capability, 0, capability >= EXTENDED ? 2 : 1, ALL));
+            calls.add(read(fd, capability, 0, 1, ALL));
         }
         draft.step(calls);
     }

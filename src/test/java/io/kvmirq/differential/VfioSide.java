@@ -27,12 +27,9 @@ final class VfioSide {
     static final long WHOLE_SPACE = -1;
     /** The header, in place of a capability. */
     static final long HEADER = 0;
-    /** Added to the id of an extended capability. */
-    static final long EXTENDED = 0x100;
 
     private static final int REGION_SHIFT = 40;
     private static final int FIRST_CAPABILITY = 0x34;
-    private static final int FIRST_EXTENDED = 0x100;
 
     private final Libc libc;
     private final ByteBuffer memory = Buffers.allocate(ROOM);
@@ -184,13 +181,13 @@ final class VfioSide {
         if (capability == WHOLE_SPACE || capability == HEADER) {
             return base;
         }
-        int at = capability < EXTENDED ? config(fd, FIRST_CAPABILITY, 1) : FIRST_EXTENDED;
+        int at = config(fd, FIRST_CAPABILITY, 1);
         for (int steps = 0; at != 0 && steps < ROOM; steps++) {
             int header = config(fd, at, Integer.BYTES);
-            if (capability < EXTENDED ? (header & 0xff) == capability : (header & 0xffff) == capability - EXTENDED) {
+            if ((header & 0xff) == capability) {
                 return base + at;
             }
-            at = capability < EXTENDED ? header >>> Byte.SIZE & 0xff : header >>> 20;
+            at = header >>> Byte.SIZE & 0xff;
         }
         return -Errno.ENOENT.number();
     }

@@ -73,7 +73,7 @@ final class CallFuzz {
                 .msixTable(0, 0)
                 .ioBar(2, 0x20)
                 .rom((byte) 0x55, (byte) 0xaa)
-                .advancedErrors()
+                .express()
                 .powerManagement()
                 .resettable()
                 .add();

@@ -44,14 +44,6 @@ record ConfigRules(Access access, ByteBuffer virtual, ByteBuffer writable) {
     private static final int FEATURES_FLR = 1;
     private static final int LONGEST = 0x40;
 
-    private static final int ERROR_STATUS = 4;
-    private static final int CORRECTED_STATUS = 0x10;
-    private static final int ERROR_CONTROL = 0x18;
-    private static final int ERRORS = 0x03ff_f031;
-    private static final int CORRECTED = 0xf1c1;
-    /** ECRC generation and check enable. */
-    private static final int ECRC = 0x140;
-
     private static final ConfigRules RAW_BYTES = new ConfigRules(Access.RAW);
     private static final ConfigRules VENDORS = new ConfigRules(Access.VENDOR);
     private static final ConfigRules SHOWN = new ConfigRules(Access.READ_ONLY);
@@ -60,7 +52,6 @@ record ConfigRules(Access access, ByteBuffer virtual, ByteBuffer writable) {
             Map.of(POWER_ID, power(), EXPRESS_ID, express(), FEATURES_ID, features(), VENDOR_ID, VENDORS);
     private static final ConfigRules MSI = msi(false);
     private static final ConfigRules MASKABLE_MSI = msi(true);
-    private static final ConfigRules REPORTED_ERRORS = errors();
 
     private ConfigRules(Access access) {
         this(access, words(), words());
@@ -85,10 +76,6 @@ record ConfigRules(Access access, ByteBuffer virtual, ByteBuffer writable) {
             return msiMasks ? MASKABLE_MSI : MSI;
         }
         return CAPABILITIES.getOrDefault(id, SHOWN);
-    }
-
-    static ConfigRules ofExtended(int id) {
-        return id == ERRORS_ID ? REPORTED_ERRORS : SHOWN;
     }
 
     private ConfigRules word(int at, int virtualBits, int writableBits) {
@@ -154,16 +141,5 @@ record ConfigRules(Access access, ByteBuffer virtual, ByteBuffer writable) {
                 .both(MSI_UPPER, ALL, ALL)
                 .word(MSI_DATA, ALL, ALL);
         return masks ? rules.both(MSI_MASKS, 0, ALL).both(MSI_PENDING, 0, ALL) : rules;
-    }
-
-    private static ConfigRules errors() {
-        return new ConfigRules(Access.BITS)
-                .both(0, ALL, 0)
-                .both(ERROR_STATUS, 0, ERRORS)
-                .both(ERROR_MASK, 0, ERRORS)
-                .both(ERROR_SEVERITY, 0, ERRORS)
-                .both(CORRECTED_STATUS, 0, CORRECTED)
-                .both(CORRECTED_MASK, 0, CORRECTED)
-                .both(ERROR_CONTROL, 0, ECRC);
     }
 }

@@ -61,9 +61,6 @@ final class ConfigSpace {
         barsWritten = true;
         disIntx = false;
         claimCapabilities();
-        for (int at = size() > SIZE ? SIZE : 0; at != 0; at = ofHardware(at, WORD) >>> EXTENDED_NEXT) {
-            claim(at, extendedLength(hardware.read(at)), (byte) hardware.read(at));
-        }
     }
 
     private void claim(int at, int length, byte id) {
@@ -166,9 +163,6 @@ final class ConfigSpace {
         if (map[at] == NONE) {
             return ConfigRules.raw();
         }
-        if (at >= SIZE) {
-            return ConfigRules.ofExtended(map[at]);
-        }
         return map[at] == HEADER ? ConfigRules.ofHeader() : ConfigRules.of(map[at], hasMsiMasks());
     }
 
@@ -179,8 +173,7 @@ final class ConfigSpace {
     /** The start of the capability that contains a byte. */
     private int start(int at) {
         int from = at;
-        int base = at >= SIZE ? SIZE : HEADER_END;
-        while (from > base && map[from - 1] == map[at]) {
+        while (from > HEADER_END && map[from - 1] == map[at]) {
             from--;
         }
         return map[at] == HEADER ? 0 : map[at] == NONE ? at : from;
@@ -228,16 +221,13 @@ final class ConfigSpace {
                 switch (rules.access()) {
                     case RAW -> 0;
                     case BITS -> get(rules.virtual(), offset, count);
-                    case READ_ONLY, VENDOR -> ofList(at, offset, count);
+                    case READ_ONLY, VENDOR -> ofList(offset, count);
                 };
         return ofHardware(at, count) & ~kept | get(virtual, at, count) & kept;
     }
 
     /** The virtual bits of a capability's header, because VFIO may hide the next capability. */
-    private static int ofList(int at, int offset, int count) {
-        if (at >= SIZE) {
-            return offset < WORD ? -1 : 0;
-        }
+    private static int ofList(int offset, int count) {
         if (offset == 0 && count > 1) {
             return 0xffff;
         }
@@ -257,9 +247,7 @@ final class ConfigSpace {
         } else {
             toHardware(at, count, value);
         }
-        if (at < SIZE) {
-            wrote(map[at], at, offset, count, value);
-        }
+        wrote(map[at], at, offset, count, value);
     }
 
     private void wrote(int id, int at, int offset, int count, int value) {

@@ -6,7 +6,6 @@ import java.nio.ByteBuffer;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.OptionalLong;
 import java.util.Set;
 import java.util.TreeMap;
 
@@ -19,7 +18,6 @@ import java.util.TreeMap;
  * @param bars the BARs by number; {@link #ROM} is the expansion ROM
  * @param rom the content of its expansion ROM; empty without one
  * @param others the bytes of capabilities that have no trait
- * @param serial the serial number, an extended capability
  * @param registers registers of the configuration space that differ from those of a plain device
  */
 public record PciFunction(
@@ -32,7 +30,6 @@ public record PciFunction(
         Map<Integer, PciBar> bars,
         ByteBuffer rom,
         List<ByteBuffer> others,
-        OptionalLong serial,
         List<Register> registers) {
 
     /** A feature of a device. */
@@ -49,9 +46,7 @@ public record PciFunction(
         /** The capability of power management. */
         POWER,
         /** Function-level reset, of PCI Express or of Advanced Features. */
-        RESETS,
-        /** Advanced error reporting of PCI Express. */
-        ADVANCED_ERRORS
+        RESETS
     }
 
     /** MSI-X of a device, with the BARs and byte offsets of its table and pending bits. */
@@ -76,13 +71,9 @@ public record PciFunction(
     }
 
     /**
-     * A 16-bit register: capability id (0 for the header, {@link #EXTENDED} added for an extended one), offset in the
-     * capability, reset value and writable bits.
+     * A 16-bit register: capability id (0 for the header), offset in the capability, reset value and writable bits.
      */
     public record Register(int capability, int at, int value, int writable) {}
-
-    /** Added to the id of an extended capability. */
-    public static final int EXTENDED = 0x100;
 
     /** The number of the expansion ROM, equal to its VFIO region index. */
     public static final int ROM = 6;
@@ -146,7 +137,6 @@ public record PciFunction(
     PciFunction placed(HostAddresses addresses) {
         Map<Integer, PciBar> placed = new TreeMap<>();
         bars.forEach((number, bar) -> placed.put(number, bar.at(addresses.place(bar.kind(), bar.bytes()))));
-        return new PciFunction(
-                address, group, ids, traits, msi, msix, Map.copyOf(placed), rom, others, serial, registers);
+        return new PciFunction(address, group, ids, traits, msi, msix, Map.copyOf(placed), rom, others, registers);
     }
 }

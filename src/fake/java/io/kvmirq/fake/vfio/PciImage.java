@@ -80,30 +80,6 @@ final class PciImage {
     static final int FEATURES_CONTROL = 4;
     private static final int OTHERS_AT = 0xc0;
 
-    // Extended capabilities
-    static final int ERRORS_ID = 1;
-    static final int ERRORS_LENGTH = 0x2c;
-    private static final int ERRORS_VERSION = 2 << 16;
-    static final int EXTENDED_NEXT = 20;
-    private static final int SERIAL_ID = 3;
-    private static final int SERIAL_LENGTH = 12;
-    private static final int SERIAL_VERSION = 1 << 16;
-    /** The offset of the serial number capability, after error reporting. */
-    private static final int SERIAL_AT = SIZE + 0x40;
-
-    static final int ERROR_MASK = 8;
-    static final int ERROR_SEVERITY = 0xc;
-    static final int CORRECTED_MASK = 0x14;
-    private static final int ERROR_CONTROL = 0x18;
-    private static final int ERRORS = 0x03ff_f030;
-    private static final int FATAL_ERRORS = 0x0046_2030;
-    private static final int CORRECTED_ERRORS = 0xf1c1;
-    private static final int MASKED_ERRORS = 0xe000;
-    /** The bits that report ECRC generation and check, and the bits that enable them. */
-    private static final int ECRC = 0xa0;
-
-    private static final int ECRC_ENABLE = 0x140;
-
     private final PciFunction function;
     private final ByteBuffer values;
     private final ByteBuffer writable;
@@ -132,14 +108,10 @@ final class PciImage {
         if (capability == 0) {
             return 0;
         }
-        boolean extended = capability >= PciFunction.EXTENDED;
-        int at = extended ? SIZE : values.get(FIRST_CAPABILITY) & 0xff;
-        while (at != 0 && at < values.capacity()) {
-            int id = extended ? values.getShort(at) + PciFunction.EXTENDED : values.get(at);
-            if (id == capability) {
+        for (int at = values.get(FIRST_CAPABILITY) & 0xff; at != 0; at = values.get(at + 1) & 0xff) {
+            if (values.get(at) == capability) {
                 return at;
             }
-            at = extended ? values.getInt(at) >>> EXTENDED_NEXT : values.get(at + 1) & 0xff;
         }
         throw new IllegalArgumentException("a register of capability " + capability + ", which the device lacks");
     }
@@ -159,11 +131,6 @@ final class PciImage {
             case FEATURES_ID -> FEATURES_LENGTH;
             default -> 0;
         };
-    }
-
-    /** The length of an extended capability; 0 for one that VFIO hides. */
-    static int extendedLength(int id) {
-        return id == ERRORS_ID ? ERRORS_LENGTH : id == SERIAL_ID ? SERIAL_LENGTH : 0;
     }
 
     byte writable(int at) {
@@ -192,7 +159,7 @@ final class PciImage {
 
     private void capabilities() {
         if (function.express()) {
-            // The end of the list of extended capabilities.
+            // The end of the list of extended capabilities, of which the fake has none.
             writable.putInt(SIZE, 0);
             link(EXPRESS_AT, EXPRESS_ID, EXPRESS_LENGTH, true);
             values.putShort(EXPRESS_AT + FLAGS, (short) EXPRESS_VERSION)
@@ -224,10 +191,6 @@ final class PciImage {
                     .putInt(MSIX_AT + TABLE, msix.tableAt() | msix.tableBar())
                     .putInt(MSIX_AT + PENDING, msix.pendingAt() | msix.pendingBar());
         });
-        if (function.has(Trait.ADVANCED_ERRORS)) {
-            errors();
-        }
-        function.serial().ifPresent(this::serial);
     }
 
     private void msi() {
@@ -239,32 +202,6 @@ final class PciImage {
         if (masks) {
             writable.putInt(MSI_AT + MSI_MASKS, (int) ((1L << function.msi()) - 1));
         }
-    }
-
-    private void errors() {
-        Arrays.fill(writable.array(), SIZE, SIZE + ERRORS_LENGTH, (byte) 0);
-        free.clear(SIZE, SIZE + ERRORS_LENGTH);
-        kept.set(SIZE, SIZE + ERRORS_LENGTH);
-        values.putInt(SIZE, ERRORS_VERSION | ERRORS_ID)
-                .putInt(SIZE + ERROR_SEVERITY, FATAL_ERRORS)
-                .putInt(SIZE + CORRECTED_MASK, MASKED_ERRORS)
-                .putInt(SIZE + ERROR_CONTROL, ECRC);
-        writable.putInt(SIZE + ERROR_MASK, ERRORS)
-                .putInt(SIZE + ERROR_SEVERITY, ERRORS)
-                .putInt(SIZE + CORRECTED_MASK, CORRECTED_ERRORS)
-                .putInt(SIZE + ERROR_CONTROL, ECRC_ENABLE);
-    }
-
-    private void serial(long number) {
-        int at = SIZE;
-        if (function.has(Trait.ADVANCED_ERRORS)) {
-            at = SERIAL_AT;
-            values.putInt(SIZE, values.getInt(SIZE) | at << EXTENDED_NEXT);
-        }
-        Arrays.fill(writable.array(), at, at + SERIAL_LENGTH, (byte) 0);
-        free.clear(at, at + SERIAL_LENGTH);
-        kept.set(at, at + SERIAL_LENGTH);
-        values.putInt(at, SERIAL_VERSION | SERIAL_ID).putLong(at + Integer.BYTES, number);
     }
 
     /** The bytes that a function reset sets. Bytes outside capabilities keep their values. */
