@@ -32,12 +32,6 @@ class SetupContract extends KernelSuite {
         vcpu = world.vcpu(vm, 0);
     }
 
-    @ParameterizedTest
-    @ValueSource(longs = {Uapi.KVM_GET_MSR_FEATURE_INDEX_LIST, Uapi.KVM_GET_MSRS})
-    void structureOfTheSystemIsCopied(long request) {
-        assertErrno(Errno.EFAULT, libc.ioctl(world.kvm(), request, NOWHERE));
-    }
-
     // CPUID
 
     private static ByteBuffer leaves(int count) {
@@ -165,26 +159,5 @@ class SetupContract extends KernelSuite {
     void baseOfTheLapicIsAnMsr() {
         assertThat(get(0x1b)).isEqualTo(0xfee00900L);
         assertThat(set(0x1b, 0xfee00900L)).isOne();
-    }
-
-    @Test
-    void systemListsTheMsrsThatDescribeTheProcessor() {
-        int kvm = world.kvm();
-        ByteBuffer list = Buffers.allocate(4096);
-        assertErrno(Errno.E2BIG, world.ioctl(kvm, Uapi.KVM_GET_MSR_FEATURE_INDEX_LIST, list));
-        int count = list.getInt(0);
-        assertThat(count).isPositive();
-        assertOk(world.ioctl(kvm, Uapi.KVM_GET_MSR_FEATURE_INDEX_LIST, list.putInt(0, 1000)));
-        assertThat(list.getInt(0)).isEqualTo(count);
-        for (int i = 0; i < count; i++) {
-            assertThat(world.ioctl(kvm, Uapi.KVM_GET_MSRS, Structs.msrs(list.getInt(4 + 4 * i), 0)))
-                    .isOne();
-        }
-        ByteBuffer unknown = Structs.msrs(0x12345678, -1);
-        assertThat(world.ioctl(kvm, Uapi.KVM_GET_MSRS, unknown)).isZero();
-        assertThat(unknown.getLong(Uapi.KvmMsrs.SIZE + Uapi.KvmMsrEntry.DATA)).isZero();
-        assertErrno(
-                Errno.E2BIG,
-                world.ioctl(kvm, Uapi.KVM_GET_MSRS, Buffers.allocate(8192).putInt(0, 256)));
     }
 }

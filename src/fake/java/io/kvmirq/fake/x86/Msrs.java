@@ -12,9 +12,6 @@ import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.TreeMap;
-import java.util.function.IntFunction;
-import java.util.function.IntPredicate;
 import java.util.function.LongSupplier;
 import java.util.function.ToIntFunction;
 import java.util.stream.IntStream;
@@ -44,10 +41,6 @@ final class Msrs {
 
     /** Memory types of ranges below 1 MiB. */
     private static final List<Integer> FIXED = numbers("250 258 259 268 269 26a 26b 26c 26d 26e 26f");
-
-    /** MSRs that describe the processor, with the values of one without errata. */
-    static final Map<Integer, Long> FEATURES =
-            new TreeMap<>(Map.of(X86Msr.UCODE_REV.number(), 1L << 32, 0x10a, 0L, 0x345, 0L, 0xce, 1L << 31));
 
     /** Pairs of base and mask. */
     private static final int VARIABLE = 0x200;
@@ -102,41 +95,30 @@ final class Msrs {
 
     // Requests
 
+    /** Reads entries up to the first unknown MSR; returns their number. */
     int get(ByteBuffer header, long address) {
-        return read(
-                host, header, address, this::value, number -> host.build().isSince(6, 12) || !LapicMsrs.covers(number));
-    }
-
-    /** KVM_GET_MSRS of /dev/kvm. */
-    static int getFeatures(Host host, ByteBuffer header, long address) {
-        return read(host, header, address, number -> feature(host, number), number -> true);
-    }
-
-    /** Reads entries up to the first unknown MSR, which reads 0 if it {@code clears}; returns their number. */
-    private static int read(
-            Host host, ByteBuffer header, long address, IntFunction<@Nullable Long> value, IntPredicate clears) {
-        return withEntries(host, header, address, entries -> {
-            int done = 0;
-            for (int at = 0; at < entries.capacity(); at += Uapi.KvmMsrEntry.SIZE) {
-                int number = entries.getInt(at + Uapi.KvmMsrEntry.INDEX);
-                Long found = value.apply(number);
-                if (found != null || clears.test(number)) {
-                    entries.putLong(at + Uapi.KvmMsrEntry.DATA, found == null ? 0 : found);
+        return withEntries(header, address, entries -> {
+            int at = 0;
+            while (at < entries.capacity()) {
+                int number = number(entries, at);
+                Long value = value(number);
+                if (value != null || host.build().isSince(6, 12) || !LapicMsrs.covers(number)) {
+                    entries.putLong(at + Uapi.KvmMsrEntry.DATA, value == null ? 0 : value);
                 }
-                if (found == null) {
+                if (value == null) {
                     host.note(VmAnswer.MSRS_STOP);
                     break;
                 }
-                done++;
+                at += Uapi.KvmMsrEntry.SIZE;
             }
             int copied = host.copyOut(address + Uapi.KvmMsrs.SIZE, entries, entries.capacity());
-            return copied < 0 ? copied : done;
+            return copied < 0 ? copied : at / Uapi.KvmMsrEntry.SIZE;
         });
     }
 
     /** Writes entries up to the first refused one; returns their number. NotModelledException before any is written. */
     int set(ByteBuffer header, long address) {
-        return withEntries(host, header, address, entries -> {
+        return withEntries(header, address, entries -> {
             int end = 0;
             while (end < entries.capacity() && takes(number(entries, end), value(entries, end))) {
                 end += Uapi.KvmMsrEntry.SIZE;
@@ -151,7 +133,7 @@ final class Msrs {
         });
     }
 
-    private static int withEntries(Host host, ByteBuffer header, long address, ToIntFunction<ByteBuffer> answer) {
+    private int withEntries(ByteBuffer header, long address, ToIntFunction<ByteBuffer> answer) {
         int count = header.getInt(Uapi.KvmMsrs.NMSRS);
         return Integer.compareUnsigned(count, TOO_MANY) >= 0
                 ? host.refuse(VmAnswer.MSRS_MANY)
@@ -177,7 +159,7 @@ final class Msrs {
             return lapic.has(number) ? lapic.get(number) : null;
         }
         if (!isKept(number)) {
-            refuseIfAnyHas(number, "");
+            refuseIfAnyHas(number);
             return null;
         }
         return switch (number) {
@@ -187,24 +169,14 @@ final class Msrs {
         };
     }
 
-    private static @Nullable Long feature(Host host, int number) {
-        Long value = FEATURES.get(number);
-        if (value == null) {
-            refuseIfAnyHas(number, " of the processor");
-        } else {
-            host.note(SetupAnswer.MSRS_OF_PROCESSOR);
-        }
-        return value;
-    }
-
     /** @throws NotModelledException if processors, KVM or Hyper-V have registers near the number */
-    private static void refuseIfAnyHas(int number, String of) {
+    private static void refuseIfAnyHas(int number) {
         if (number >= 0 && number < 0x2000
                 || number >>> 16 == 0xc000
                 || number >>> 16 == 0xc001
                 || number >>> 8 == 0x4b564d
                 || number >>> 12 == 0x40000) {
-            throw new NotModelledException("MSR " + X86Msr.text(number) + of);
+            throw new NotModelledException("MSR " + X86Msr.text(number));
         }
     }
 

@@ -22,11 +22,7 @@ public final class X86KvmFile extends KvmFile {
     private static final Requests<X86KvmFile> REQUESTS = KvmFile.<X86KvmFile>requests(
                     number -> Requests.name(UapiTable.FileKind.KVM, number))
             .inHeader(Uapi.KVM_GET_SUPPORTED_CPUID, X86KvmFile::supportedCpuid)
-            .inHeader(Uapi.KVM_GET_MSR_INDEX_LIST, (kvm, header, address) -> kvm.list(Msrs.LISTED, header, address))
-            .inHeader(
-                    Uapi.KVM_GET_MSR_FEATURE_INDEX_LIST,
-                    (kvm, header, address) -> kvm.list(List.copyOf(Msrs.FEATURES.keySet()), header, address))
-            .inHeader(Uapi.KVM_GET_MSRS, (kvm, header, address) -> Msrs.getFeatures(kvm.host, header, address))
+            .inHeader(Uapi.KVM_GET_MSR_INDEX_LIST, (kvm, header, address) -> kvm.listMsrs(header, address))
             .in(Uapi.KVM_GET_DEVICE_ATTR, X86KvmFile::getAttribute)
             .in(Uapi.KVM_HAS_DEVICE_ATTR, X86KvmFile::hasAttribute);
 
@@ -83,7 +79,8 @@ public final class X86KvmFile extends KvmFile {
                 : host.copyOut(address, header.putInt(Uapi.KvmCpuid2.NENT, 1), Uapi.KvmCpuid2.SIZE);
     }
 
-    private int list(List<Integer> msrs, ByteBuffer header, long address) {
+    private int listMsrs(ByteBuffer header, long address) {
+        List<Integer> msrs = Msrs.LISTED;
         int room = header.getInt(Uapi.KvmMsrList.NMSRS);
         int length = Uapi.KvmMsrList.SIZE + msrs.size() * Integer.BYTES;
         ByteBuffer list =
