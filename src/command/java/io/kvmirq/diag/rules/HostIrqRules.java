@@ -39,8 +39,10 @@ import io.kvmirq.path.Remedy.Takes;
 import io.kvmirq.vfio.IrqKind;
 import java.nio.charset.StandardCharsets;
 import java.util.BitSet;
+import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.OptionalLong;
@@ -78,14 +80,25 @@ public final class HostIrqRules {
     /** The depth of disables is not 0. */
     private static final Pattern DEPTH = Pattern.compile("(?m)^ddepth:\\s+[1-9]");
 
-    /** The irqs of a device, with the CPUs to which all vCPUs are pinned: no CPU if one may run anywhere. */
-    public record Irqs(HostFacts host, PciDevice device, Optional<VmProcess> vmm, Known<BitSet> pinned) {
+    /**
+     * The irqs of a device. For one thread.
+     *
+     * @param pinned the CPUs to which all vCPUs are pinned: no CPU if one may run anywhere
+     * @param counts the counts of rows that were read, by their form: a host may have thousands of rows and irqs
+     */
+    public record Irqs(
+            HostFacts host,
+            PciDevice device,
+            Optional<VmProcess> vmm,
+            Known<BitSet> pinned,
+            Map<String, Known<Long>> counts) {
         public static Irqs of(HostFacts host, PciDevice device, Optional<VmProcess> vmm) {
             return new Irqs(
                     host,
                     device,
                     vmm,
-                    vmm.map(one -> HostIrqRules.pinned(host, one)).orElseGet(() -> new Known.Observed<>(new BitSet())));
+                    vmm.map(one -> HostIrqRules.pinned(host, one)).orElseGet(() -> new Known.Observed<>(new BitSet())),
+                    new HashMap<>());
         }
 
         /**
@@ -548,8 +561,12 @@ public final class HostIrqRules {
 
     /** The interrupts of rows, on all CPUs; none without a row. */
     private static Known<Long> count(Irq irq, String form, String name) {
-        List<String> rows = Pattern.compile(String.format(form, name))
-                .matcher(irq.files().text("proc/interrupts").orElse(""))
+        return irq.of.counts().computeIfAbsent(String.format(form, name), rows -> count(irq.files(), rows));
+    }
+
+    private static Known<Long> count(HostFiles files, String form) {
+        List<String> rows = Pattern.compile(form)
+                .matcher(files.text("proc/interrupts").orElse(""))
                 .results()
                 .flatMap(row -> Stream.of(row.group(1).strip().split("\\s+")))
                 .toList();
