@@ -47,7 +47,8 @@ public enum VgicAnswer implements Answer {
         "vgic-v3.c vgic_v3_check_base()").needs(ARM64, VGIC, GICV3)),
     VGIC_ATTRIBUTE(refusal(LAB, ATTRIBUTE, ENXIO,
         "the VGIC does not have this group or attribute: a GICv2 has others than a GICv3",
-        "group and attr", "vgic-kvm-device.c vgic_v3_has_attr(), vgic_v2_has_attr()").needs(ARM64)),
+        "group and attr", "vgic-kvm-device.c vgic_v3_has_attr(), vgic_v2_has_attr()")
+        .also(VGIC_ADDRESS, KernelCall.VGIC_INTERRUPTS, KernelCall.VGIC_CONTROL, VGIC_REGISTER).needs(ARM64)),
     VGIC_PLACE_SET(refusal(LAB, VGIC_ADDRESS, EEXIST, "this place was set already", "KVM_GET_DEVICE_ATTR of it",
         "vgic-kvm-device.c vgic_check_iorange()").needs(ARM64)),
     VGIC_PLACE_ALIGNMENT(refusal(LAB, VGIC_ADDRESS, EINVAL,
@@ -104,7 +105,7 @@ public enum VgicAnswer implements Answer {
         "vgic-mmio-v3.c vgic_v3_line_level_info_uaccess()").needs(ARM64).unless(TYPED_CALL)),
     VGIC_RUNNING(refusal(UNTESTED, VGIC_REGISTER, EBUSY, "a vCPU runs", "all vCPUs must have left KVM_RUN",
         "vgic-kvm-device.c vgic_v3_attr_regs_access(), vgic-its.c vgic_its_ctrl(),"
-        + " vgic_its_attr_regs_access()").also(ITS_CONTROL, ITS_REGISTER).needs(ARM64)),
+        + " vgic_its_attr_regs_access()").also(KernelCall.ITS_CONTROL, KernelCall.ITS_REGISTER).needs(ARM64)),
     VGIC_PENDING_IS_LATCHED(behaviour(LAB,
         "an access of the VMM to ISPENDR reads or replaces the latch of edges; ICPENDR reads 0, writes do nothing",
         "vgic-mmio.c __read_pending()")),
@@ -150,7 +151,7 @@ public enum VgicAnswer implements Answer {
     ITS_TABLES_HARDWARE(refusal(UNTESTED, ITS_CONTROL, EACCES, "a physical GICv4 holds the state and cannot tell it",
         "whether the host has GICv4.1; unforward the interrupts first", "vgic-its.c vgic_its_save_itt()").needs(ARM64)),
     ITS_ATTRIBUTE(refusal(LAB, ATTRIBUTE, ENXIO, "an ITS does not have this group or attribute", "group and attr",
-        "vgic-its.c vgic_its_has_attr()").needs(ARM64)),
+        "vgic-its.c vgic_its_has_attr()").also(KernelCall.ITS_CONTROL, KernelCall.ITS_REGISTER).needs(ARM64)),
     ITS_CONTROL_UNKNOWN(like(SOURCE, ITS_ATTRIBUTE.row)),
     ITS_PLACE_TYPE(refusal(LAB, ITS_ADDRESS, ENODEV, "the place is not KVM_VGIC_ITS_ADDR_TYPE", "attr",
         "vgic-its.c vgic_its_set_attr()").needs(ARM64).unless(TYPED_CALL)),

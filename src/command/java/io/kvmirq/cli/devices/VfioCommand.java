@@ -24,7 +24,8 @@ public final class VfioCommand implements Command {
                         + " reasons why VFIO would refuse the device, and the commands that bind it to"
                         + " vfio-pci and back to its driver. Opens no device, because opening a VFIO device"
                         + " resets it, and writes nothing. Without BDF, lists the devices. The counts of MSI"
-                        + " and MSI-X need root. Exit code 1 when VFIO would refuse the device.")
+                        + " and MSI-X need root. Exit code 1 when VFIO would refuse the device, and no guest"
+                        + " has it.")
                 .footer(
                         "",
                         "DIR has the files with their paths: sys/bus/pci/devices/*/{vendor,device,",
@@ -72,6 +73,6 @@ public final class VfioCommand implements Command {
         } else {
             VfioText.print(host, one, terminal);
         }
-        return one.isUsable() ? ExitCode.OK : ExitCode.FAILED;
+        return one.isUsable() || one.isWithGuest(host) ? ExitCode.OK : ExitCode.FAILED;
     }
 }

@@ -71,7 +71,7 @@ final class VfioText {
         one.uses().forEach(use -> line(out, "in use", printable(use) + ": the host loses it with the device"));
         irqs(host, one, out);
         posting(host, out);
-        refusals(one, terminal);
+        refusals(one, one.isWithGuest(host), terminal);
         commands(out, "to bind it:", one.bind(host));
         boolean used =
                 one.outlook().refusals().stream().anyMatch(refusal -> refusal.cause() == VfioOutlook.Obstacle.IN_USE);
@@ -110,7 +110,7 @@ final class VfioText {
         }
     }
 
-    private static void refusals(VfioView one, Terminal terminal) {
+    private static void refusals(VfioView one, boolean withGuest, Terminal terminal) {
         List<VfioOutlook.Refusal> refusals = one.outlook().refusals();
         if (!one.flaws().isEmpty()) {
             terminal.line(
@@ -124,7 +124,7 @@ final class VfioText {
             terminal.line(one.isUsable() ? terminal.good("VFIO can use it") : "VFIO would take it");
             return;
         }
-        terminal.line(terminal.bad("VFIO would refuse it"));
+        terminal.line(withGuest ? terminal.good("a guest has it") : terminal.bad("VFIO would refuse it"));
         for (int i = 0; i < refusals.size(); i++) {
             terminal.line("  " + (i + 1) + "  " + printable(refusals.get(i).text()));
             terminal.line("     do: " + printable(refusals.get(i).remedy()));

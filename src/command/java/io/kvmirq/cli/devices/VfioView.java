@@ -38,6 +38,15 @@ record VfioView(
         return outlook.refusals().isEmpty() && link.state() != Link.State.BROKEN;
     }
 
+    /** Whether it is in order because a guest has it, and so no other process gets it. */
+    boolean isWithGuest(HostFacts host) {
+        return link.state() != Link.State.BROKEN
+                && !outlook.refusals().isEmpty()
+                && outlook.refusals().stream().allMatch(one -> one.cause() == VfioOutlook.Obstacle.IN_USE)
+                && host.holders(device).stream()
+                        .allMatch(pid -> host.vms().all().stream().anyMatch(vm -> vm.pid() == pid));
+    }
+
     /** The reason why a device sends no interrupt, if a rule finds one. */
     static Optional<String> broken(HostFacts host, PciAddress address) {
         return host.pci(address)

@@ -96,7 +96,8 @@ public final class HostSource {
                             : "/sys is not mounted, or this host has no PCI: mount /sys, or name a copy of a host with"
                                     + " --root DIR");
         }
-        return HostFiles.of(directory);
+        HostFiles files = HostFiles.of(directory);
+        return given.isEmpty() ? new LoggedFiles(files) : files;
     }
 
     /** Whether this user may not search a directory on the path. */

@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.cli.Cli;
 import io.kvmirq.cli.frame.ExitCode;
+import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -64,5 +65,14 @@ class ErrnoCommandTest {
                 .contains("'split' and 'full' exclude each other");
         assertThat(Cli.run("errno", "irqfd", "EBUSY", "--json").out())
                 .startsWith("{\"schema\":\"kvmirq.errno/1\",\"call\":\"irqfd assign\",\"errno\":\"EBUSY\"");
+    }
+
+    /** A call by its purpose has the causes of its general call: firecracker-microvm/firecracker#2425. */
+    @Test
+    void callOfAVgicHasTheCauseOfAMissingGroup() {
+        for (String call : List.of("vgic-register", "vgic-system-register", "vgic-control", "its-register")) {
+            assertThat(Cli.run("errno", call, "ENXIO", "gicv2").out())
+                    .contains("  1  ", "does not have this group or attribute");
+        }
     }
 }

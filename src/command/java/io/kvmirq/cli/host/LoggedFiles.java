@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli.host;
+
+import io.kvmirq.backend.HostFiles;
+import io.kvmirq.host.facts.KernelLog;
+import java.io.IOException;
+import java.io.InputStream;
+import java.util.List;
+import java.util.Optional;
+
+/**
+ * The files of this machine, with the kernel's log as a command prints it: a read of {@code /dev/kmsg} itself waits for the
+ * next message at its end. No log if the command is not there, or this user may not read it.
+ */
+record LoggedFiles(HostFiles files, List<String> command) implements HostFiles {
+    /** With dmesg. */
+    LoggedFiles(HostFiles files) {
+        this(files, List.of("dmesg", "--raw"));
+    }
+
+    @Override
+    public Optional<byte[]> bytes(String path, int most) {
+        if (!path.equals(KernelLog.FILE)) {
+            return files.bytes(path, most);
+        }
+        try (InputStream in = open(path).orElseGet(InputStream::nullInputStream)) {
+            return Optional.of(in.readNBytes(most));
+        } catch (IOException e) {
+            return Optional.empty();
+        }
+    }
+
+    @Override
+    public Optional<InputStream> open(String path) {
+        if (!path.equals(KernelLog.FILE)) {
+            return files.open(path);
+        }
+        try {
+            return Optional.of(new ProcessBuilder(command)
+                    .redirectInput(ProcessBuilder.Redirect.from(new java.io.File("/dev/null")))
+                    .redirectError(ProcessBuilder.Redirect.DISCARD)
+                    .start()
+                    .getInputStream());
+        } catch (IOException e) {
+            return Optional.empty();
+        }
+    }
+
+    @Override
+    public Optional<String> link(String path) {
+        return files.link(path);
+    }
+
+    @Override
+    public List<String> list(String path) {
+        return files.list(path);
+    }
+
+    @Override
+    public Access access(String path) {
+        return files.access(path);
+    }
+
+    @Override
+    public Optional<Owner> owner(String path) {
+        return files.owner(path);
+    }
+
+    @Override
+    public Reading reading(String path) {
+        return files.reading(path);
+    }
+}
