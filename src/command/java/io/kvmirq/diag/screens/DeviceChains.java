@@ -71,6 +71,8 @@ public final class DeviceChains {
     /** Remarks of each message about the line that the device does not use. */
     private final List<String> ofLine;
 
+    private final List<String> ofHost;
+
     private DeviceChains(HostFacts host, PciDevice device) {
         this.host = host;
         this.device = device;
@@ -96,6 +98,7 @@ public final class DeviceChains {
         this.ofVmm = holders.stream().findFirst().map(process -> VmmRules.of(host, process));
         this.interrupts = interrupts();
         this.ofLine = IntxRemarks.ofMessages(host, device);
+        this.ofHost = remarksOfHost();
     }
 
     /**
@@ -232,7 +235,7 @@ public final class DeviceChains {
             links.add(refused());
         }
         return new InterruptPath(
-                device.address().toString(), "all interrupts", guest(), links, claims.ofDevice(), ofHost());
+                device.address().toString(), "all interrupts", guest(), links, claims.ofDevice(), ofHost);
     }
 
     private InterruptPath chain(Interrupt interrupt) {
@@ -315,7 +318,7 @@ public final class DeviceChains {
         boolean used = !device.isBoundToVfio() && device.driver().isPresent();
         List<String> uses = used ? host.uses(device.address()) : List.of();
         // A refusal because of a missing driver is reported elsewhere.
-        String ofHost = !used || device.group().isPresent() && uses.isEmpty()
+        String driver = !used || device.group().isPresent() && uses.isEmpty()
                 ? ""
                 : "the host's driver " + device.driver().get() + " has it"
                         + (uses.isEmpty() ? "" : ", " + String.join(", ", uses)) + "; ";
@@ -324,7 +327,7 @@ public final class DeviceChains {
                 first.rule().equals("vfio.not-bound-parent") ? Link.State.IDLE : Link.State.BROKEN,
                 Optional.of(Evidence.observed("/sys/bus/pci/devices/" + device.address())),
                 Optional.empty(),
-                ofHost + refusals.stream().map(VfioOutlook.Refusal::text).collect(Collectors.joining("; ")),
+                driver + refusals.stream().map(VfioOutlook.Refusal::text).collect(Collectors.joining("; ")),
                 first.cause() == VfioOutlook.Obstacle.NO_IOMMU
                         ? new IommuChecks(host, host.kvm()).iommu().remedies()
                         : first.cause() == VfioOutlook.Obstacle.NO_REMAPPING
@@ -461,7 +464,7 @@ public final class DeviceChains {
                 remarks.addAll(ofLine);
             }
         }
-        remarks.addAll(ofHost());
+        remarks.addAll(ofHost);
         // eventfd_ctx_do_read() in irqfd_wakeup().
         boolean drains = host.isSince(5, 11).orElse(false);
         for (VmProcess process : holders) {
@@ -485,7 +488,7 @@ public final class DeviceChains {
         return remarks;
     }
 
-    private List<String> ofHost() {
+    private List<String> remarksOfHost() {
         List<String> remarks = new ArrayList<>(host.log()
                 .about(
                         device.address(),
