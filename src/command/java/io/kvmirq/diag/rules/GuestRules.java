@@ -76,6 +76,10 @@ public final class GuestRules {
 
         /** The armed vectors of all devices of the VM. */
         private Known<Integer> armed() {
+            return host().once(List.of("armed", process.pid()), this::sum);
+        }
+
+        private Known<Integer> sum() {
             return host().interrupts()
                     .map(all -> process.devices().stream()
                             .mapToInt(one -> all.armed(one).size())

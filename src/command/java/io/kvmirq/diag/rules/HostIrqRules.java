@@ -39,10 +39,8 @@ import io.kvmirq.path.Remedy.Takes;
 import io.kvmirq.vfio.IrqKind;
 import java.nio.charset.StandardCharsets;
 import java.util.BitSet;
-import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
-import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.OptionalLong;
@@ -80,25 +78,14 @@ public final class HostIrqRules {
     /** The depth of disables is not 0. */
     private static final Pattern DEPTH = Pattern.compile("(?m)^ddepth:\\s+[1-9]");
 
-    /**
-     * The irqs of a device. For one thread.
-     *
-     * @param pinned the CPUs to which all vCPUs are pinned: no CPU if one may run anywhere
-     * @param counts the counts of rows that were read, by their form: a host may have thousands of rows and irqs
-     */
-    public record Irqs(
-            HostFacts host,
-            PciDevice device,
-            Optional<VmProcess> vmm,
-            Known<BitSet> pinned,
-            Map<String, Known<Long>> counts) {
+    /** The irqs of a device, with the CPUs to which all vCPUs are pinned: no CPU if one may run anywhere. */
+    public record Irqs(HostFacts host, PciDevice device, Optional<VmProcess> vmm, Known<BitSet> pinned) {
         public static Irqs of(HostFacts host, PciDevice device, Optional<VmProcess> vmm) {
             return new Irqs(
                     host,
                     device,
                     vmm,
-                    vmm.map(one -> HostIrqRules.pinned(host, one)).orElseGet(() -> new Known.Observed<>(new BitSet())),
-                    new HashMap<>());
+                    vmm.map(one -> HostIrqRules.pinned(host, one)).orElseGet(() -> new Known.Observed<>(new BitSet())));
         }
 
         /**
@@ -369,7 +356,7 @@ public final class HostIrqRules {
     private static final Fact<Irq, Slot> ENTRY = new Fact<>("sys/kernel/debug/iommu/intel/ir_translation_struct", irq ->
         irq.host().remapping().slot(irq.vector.irq()).<Known<Slot>>map(Known.Observed::new).orElseGet(Fact::none));
     private static final Fact<Irq, Slot> AMD = new Fact<>("sys/kernel/debug/iommu/amd/irqtbl", Irq::amdSlot);
-    private static final Fact<Irq, Set<Long>> APIC_IDS = new Fact<>("proc/cpuinfo", irq -> apicIds(irq));
+    private static final Fact<Irq, Set<Long>> APIC_IDS = new Fact<>("proc/cpuinfo", irq -> irq.host().once("apicid", () -> apicIds(irq)));
     private static final Fact<Irq, Unhandled> SPURIOUS = new Fact<>("proc/irq/{irq}/spurious", HostIrqRules::unhandled);
     private static final Fact<Irq, BitSet> ASKED = Fact.text("proc/irq/{irq}/smp_affinity_list", CpuList::parse);
     private static final Fact<Irq, BitSet> EFFECTIVE = Fact.text("proc/irq/{irq}/effective_affinity_list", CpuList::parse);
@@ -561,7 +548,8 @@ public final class HostIrqRules {
 
     /** The interrupts of rows, on all CPUs; none without a row. */
     private static Known<Long> count(Irq irq, String form, String name) {
-        return irq.of.counts().computeIfAbsent(String.format(form, name), rows -> count(irq.files(), rows));
+        String rows = String.format(form, name);
+        return irq.host().once(rows, () -> count(irq.files(), rows));
     }
 
     private static Known<Long> count(HostFiles files, String form) {

@@ -20,6 +20,8 @@ import java.util.OptionalInt;
 import java.util.Set;
 import java.util.SortedSet;
 import java.util.TreeSet;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.function.Supplier;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
@@ -53,6 +55,7 @@ public final class HostFacts {
     private final PciFunctions pci;
     private final HostKvm kvm;
     private final PostingFacts posting;
+    private final Map<Object, Object> computed = new ConcurrentHashMap<>();
     private volatile @Nullable RemappingEntries remapping;
     private volatile @Nullable KernelLog log;
     private volatile @Nullable OpenFiles descriptors;
@@ -113,6 +116,16 @@ public final class HostFacts {
      */
     public Optional<HostInterrupts> interrupts() {
         return posting.interrupts();
+    }
+
+    /**
+     * What follows from files of this host, computed once: many interrupts ask.
+     *
+     * @param key the name of the value, always of one type
+     */
+    @SuppressWarnings("unchecked")
+    public <T> T once(Object key, Supplier<T> value) {
+        return (T) computed.computeIfAbsent(key, name -> value.get());
     }
 
     /** The names of the IOMMUs: {@code dmar0} for VT-d, {@code ivhd0} for AMD, {@code smmu3.…} for ARM. */

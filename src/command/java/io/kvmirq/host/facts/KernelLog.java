@@ -106,7 +106,11 @@ public final class KernelLog {
                         .collect(Collectors.joining()));
         Deque<String> last = new ArrayDeque<>();
         for (Line line : lines) {
-            if (subject.matcher(line.text).find()) {
+            // A log has thousands of lines and a host hundreds of devices: most lines have none of these words.
+            boolean isNear = line.text.contains(brief)
+                    || !irqs.isEmpty() && line.text.contains("irq ")
+                    || !threads.isEmpty() && line.text.contains(" blocked");
+            if (isNear && subject.matcher(line.text).find()) {
                 last.removeIf(one -> one.endsWith(": " + line.text));
                 last.add(String.format(
                         Locale.ROOT, "the kernel's log, %.3f s after the boot: %s", line.seconds, line.text));
