@@ -32,7 +32,7 @@ class CirclesTest {
             Map.entry("diag.rules", 2),
             Map.entry("diag.screens", 2),
             Map.entry("fake", 3),
-            Map.entry("fake.arm64", 11),
+            Map.entry("fake.arm64", 8),
             Map.entry("fake.file", 3),
             Map.entry("fake.kvm", 2),
             Map.entry("fake.posting", 6),

@@ -28,7 +28,7 @@ import java.util.TreeMap;
  * The interrupt state of an arm64 VM: its vCPUs, its VGIC and its ITSs. Source: arch/arm64/kvm/vgic/vgic-irqfd.c,
  * arch/arm64/kvm/arm.c.
  */
-final class ArmVm extends VmInterrupts {
+final class ArmVm extends VmInterrupts implements GicHardware.Guest {
     /** KVM_IRQCHIP_NUM_PINS: the number of SPIs that a GIC can have. */
     private static final int PINS = Spi.LAST - Spi.FIRST + 1;
 
@@ -142,7 +142,7 @@ final class ArmVm extends VmInterrupts {
     }
 
     FakeIts createIts() {
-        FakeIts service = new FakeIts(this);
+        FakeIts service = new FakeIts(lpis);
         itss.add(service);
         return service;
     }
@@ -166,13 +166,14 @@ final class ArmVm extends VmInterrupts {
         return vlpis;
     }
 
-    /** @return whether the message of a device became a pending vLPI */
-    boolean receive(int hostIrq) {
+    @Override
+    public boolean receive(int hostIrq) {
         return !isClosed() && lpis.receive(hostIrq);
     }
 
-    /** The number of rings of each vPE's doorbell. vPEs exist while the VM has an ITS and an initialized VGIC. */
-    int[] doorbells() {
+    /** {@inheritDoc} vPEs exist while the VM has an ITS and an initialized VGIC. */
+    @Override
+    public int[] doorbells() {
         boolean has =
                 !isClosed() && hasIts() && vgic.filter(FakeVgic::isInitialized).isPresent();
         return has ? vlpis.doorbells() : new int[0];

@@ -200,7 +200,7 @@ public final class ArmVmFile extends VmFile {
     @Override
     protected int createDevice(int type) {
         if (type == UapiArm64.KVM_DEV_TYPE_ARM_VGIC_ITS) {
-            return host.install(new ItsFile(host, vm.createIts()));
+            return host.install(new ItsFile(vm, vm.createIts()));
         }
         if (vm.vgic().isPresent()) {
             return host.refuse(VgicAnswer.VGIC_SECOND);

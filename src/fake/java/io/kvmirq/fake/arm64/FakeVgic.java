@@ -43,7 +43,7 @@ final class FakeVgic {
         this.gicv2 = gicv2;
         this.places = new VgicPlaces(vm);
         for (int i = 0; i < VcpuId.MOST_OF_GICV2; i++) {
-            gicV2Interfaces.add(new GicV2CpuInterface(vm));
+            gicV2Interfaces.add(new GicV2CpuInterface(vm.host()));
         }
     }
 

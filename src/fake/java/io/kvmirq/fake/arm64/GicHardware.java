@@ -12,16 +12,27 @@ public final class GicHardware implements IrqHardware {
     /** The first host irq of a vPE. */
     private static final int FIRST_VPE = 512;
 
+    /** A VM, as the host's ITS knows it. */
+    interface Guest {
+        boolean isClosed();
+
+        /** The number of rings of each vPE's doorbell. */
+        int[] doorbells();
+
+        /** Returns whether the message of a device became a pending vLPI. */
+        boolean receive(int hostIrq);
+    }
+
     private final boolean gicv4;
-    private final List<ArmVm> vms = new ArrayList<>();
+    private final List<Guest> vms = new ArrayList<>();
 
     /** @param gicv4 whether the host has a GICv4, and its kernel uses it */
     public GicHardware(boolean gicv4) {
         this.gicv4 = gicv4;
     }
 
-    void add(ArmVm vm) {
-        vms.removeIf(ArmVm::isClosed);
+    void add(Guest vm) {
+        vms.removeIf(Guest::isClosed);
         vms.add(vm);
     }
 
@@ -30,7 +41,7 @@ public final class GicHardware implements IrqHardware {
     public Map<String, String> files() {
         StringBuilder rows = new StringBuilder();
         int irq = FIRST_VPE;
-        for (ArmVm vm : vms) {
+        for (Guest vm : vms) {
             for (int count : vm.doorbells()) {
                 rows.append(String.format("%3d:  %d  GICv4-vpe  %d-edge  vcpu\n", irq, count, irq - FIRST_VPE));
                 irq++;
@@ -46,11 +57,11 @@ public final class GicHardware implements IrqHardware {
     }
 
     static final class Event implements Entry {
-        private @Nullable ArmVm vm;
+        private @Nullable Guest vm;
         private int hostIrq;
 
         /** Sets the VM that decides whether KVM has mapped the event to a vLPI. */
-        void mapTo(ArmVm to, int number) {
+        void mapTo(Guest to, int number) {
             vm = to;
             hostIrq = number;
         }

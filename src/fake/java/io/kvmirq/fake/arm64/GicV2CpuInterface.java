@@ -6,6 +6,7 @@ import io.kvmirq.arch.BitField;
 import io.kvmirq.arch.gic.ListRegister;
 import io.kvmirq.arch.gic.MachineControl;
 import io.kvmirq.explain.VgicAnswer;
+import io.kvmirq.fake.file.Host;
 
 /**
  * The GICv2 CPU interface of a vCPU: the registers that a VMM saves and restores. Linux stores them in the format of
@@ -25,15 +26,15 @@ final class GicV2CpuInterface {
     /** GICC_DIR. */
     private static final int DEACTIVATE = 0x1000;
 
-    private final ArmVm vm;
+    private final Host host;
     private int control;
     private int priorityMask;
     private int binaryPoint;
     private int aliasedBinaryPoint;
     private int activePriorities;
 
-    GicV2CpuInterface(ArmVm vm) {
-        this.vm = vm;
+    GicV2CpuInterface(Host host) {
+        this.host = host;
     }
 
     /** Whether the interrupt in a list register has an enabled group and an unmasked priority. */
@@ -47,14 +48,14 @@ final class GicV2CpuInterface {
         return !ListRegister.GROUP1.isSet(register) || MachineControl.ACK_CONTROL.isSet(control);
     }
 
-    private static boolean canDeactivate(ArmVm vm) {
-        return vm.host().build().isSince(6, 19);
+    private static boolean canDeactivate(Host host) {
+        return host.build().isSince(6, 19);
     }
 
-    static boolean exists(ArmVm vm, int offset) {
+    static boolean exists(Host host, int offset) {
         return switch (offset) {
             case CONTROL, PRIORITY_MASK, BINARY_POINT, ALIASED_BINARY_POINT, IDENTIFICATION -> true;
-            case DEACTIVATE -> canDeactivate(vm);
+            case DEACTIVATE -> canDeactivate(host);
             default -> offset >= ACTIVE_PRIORITIES && offset < ACTIVE_PRIORITIES_END && offset % Integer.BYTES == 0;
         };
     }
@@ -74,7 +75,7 @@ final class GicV2CpuInterface {
 
     /** Writes a register; ignores missing and read-only ones. */
     void write(int offset, int value) {
-        vm.note(VgicAnswer.GICV2_CPU_INTERFACE);
+        host.note(VgicAnswer.GICV2_CPU_INTERFACE);
         switch (offset) {
             case CONTROL -> control = value & (int) MachineControl.CPU_CONTROL;
             case PRIORITY_MASK -> priorityMask = value & (int) MachineControl.MASK.max();
@@ -82,7 +83,7 @@ final class GicV2CpuInterface {
             case ALIASED_BINARY_POINT -> aliasedBinaryPoint = value & (int) MachineControl.GROUP1_POINT.max();
             case ACTIVE_PRIORITIES -> activePriorities = value;
             case DEACTIVATE -> {
-                if (canDeactivate(vm)) {
+                if (canDeactivate(host)) {
                     throw new NotModelledException("GICC_DIR, written by a VMM");
                 }
             }

@@ -44,7 +44,7 @@ final class GicV2File extends VgicDeviceFile {
                     case UapiArm64.KVM_DEV_ARM_VGIC_GRP_CTRL ->
                         attribute.number() == UapiArm64.KVM_DEV_ARM_VGIC_CTRL_INIT;
                     case UapiArm64.KVM_DEV_ARM_VGIC_GRP_DIST_REGS -> registers.exists(offset);
-                    case UapiArm64.KVM_DEV_ARM_VGIC_GRP_CPU_REGS -> GicV2CpuInterface.exists(vgic.vm(), offset);
+                    case UapiArm64.KVM_DEV_ARM_VGIC_GRP_CPU_REGS -> GicV2CpuInterface.exists(host, offset);
                     default -> false;
                 };
         return has ? 0 : host.refuse(VgicAnswer.VGIC_ATTRIBUTE);

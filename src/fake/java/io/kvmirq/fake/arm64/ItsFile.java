@@ -4,9 +4,9 @@ package io.kvmirq.fake.arm64;
 import io.kvmirq.NotModelledException;
 import io.kvmirq.arch.gic.model.Its;
 import io.kvmirq.arch.gic.model.ItsRegister;
+import io.kvmirq.explain.Answer;
 import io.kvmirq.explain.FileAnswer;
 import io.kvmirq.explain.VgicAnswer;
-import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.kvm.Attribute;
 import io.kvmirq.fake.kvm.KvmDeviceFile;
 import io.kvmirq.uapi.UapiArm64;
@@ -15,11 +15,22 @@ import java.util.Optional;
 
 /** An ITS's descriptor; source: {@code kvm_arm_vgic_its_ops} in arch/arm64/kvm/vgic/vgic-its.c. */
 final class ItsFile extends KvmDeviceFile {
+    private final ArmVm vm;
     private final FakeIts service;
 
-    ItsFile(Host host, FakeIts service) {
-        super(host, true);
+    ItsFile(ArmVm vm, FakeIts service) {
+        super(vm.host(), true);
+        this.vm = vm;
         this.service = service;
+    }
+
+    /** @return the rule that refuses a base address; empty for none. Two ITSs may have the same address */
+    private Optional<Answer> place(long to) {
+        Optional<Answer> refused = VgicPlaces.check(vm, service.base(), to, Its.SIZE);
+        if (refused.isEmpty()) {
+            service.setBase(to);
+        }
+        return refused;
     }
 
     private static boolean isPlace(Attribute attribute) {
@@ -102,7 +113,7 @@ final class ItsFile extends KvmDeviceFile {
     }
 
     private int place(ByteBuffer to) {
-        return host.refuse(service.place(to.getLong(0)));
+        return host.refuse(place(to.getLong(0)));
     }
 
     private int control(long number) {
