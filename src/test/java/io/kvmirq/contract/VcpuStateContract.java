@@ -124,6 +124,8 @@ class VcpuStateContract extends KernelSuite {
         for (X86Msr msr : kept) {
             assertThat(msr(msr)).as(msr.name()).isEqualTo(0x10 + msr.ordinal());
         }
+        assertThat(setMsr(X86Msr.SYSENTER_ESP, NOT_CANONICAL)).isOne();
+        assertThat(msr(X86Msr.SYSENTER_ESP)).as("the sign of bit 47 or 56").isZero();
         assertThat(setMsr(X86Msr.MTRR_DEF_TYPE, 0x806)).isOne();
         assertThat(msr(X86Msr.MTRR_DEF_TYPE)).isEqualTo(0x806);
         assertThat(setMsr(X86Msr.TSC, 1L << 60)).isOne();
