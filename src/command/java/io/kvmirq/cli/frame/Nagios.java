@@ -3,15 +3,21 @@ package io.kvmirq.cli.frame;
 
 import picocli.CommandLine.Model.OptionSpec;
 
-/** The grades of {@code --nagios}, in the order of their exit codes: 0, 1, 2 and 3, as monitoring plugins return them. */
+/** The grades of {@code --nagios}, with the exit codes of monitoring plugins. */
 public enum Nagios {
-    OK,
-    WARNING,
-    CRITICAL,
-    UNKNOWN;
+    OK(0),
+    WARNING(1),
+    CRITICAL(2),
+    UNKNOWN(3);
 
     /** The name of the option. */
     public static final String OPTION = "--nagios";
+
+    private final int exitCode;
+
+    Nagios(int exitCode) {
+        this.exitCode = exitCode;
+    }
 
     /** The option. */
     public static OptionSpec.Builder option() {
@@ -24,6 +30,6 @@ public enum Nagios {
     /** Prints the line, and returns the exit code. */
     public int print(String text, Terminal terminal) {
         terminal.out().println("KVMIRQ " + name() + ": " + Terminal.printable(text));
-        return ordinal();
+        return exitCode;
     }
 }

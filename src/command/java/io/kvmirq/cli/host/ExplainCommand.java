@@ -265,7 +265,7 @@ public final class ExplainCommand implements Command {
         int exitCode = verdict.exitCode(arguments.hasMatchedOption("--strict"))
                 .orElse(unseen ? ExitCode.COULD_NOT_RUN : ExitCode.OK);
         if (arguments.hasMatchedOption(Nagios.OPTION)) {
-            return graded(chains, vmms, verdict, unseen, terminal);
+            return new ExplainText(terminal).graded(chains, vmms, verdict, unseen);
         }
         if (arguments.hasMatchedOption("--json")) {
             Json.print(terminal, "explain", host, json -> {
@@ -287,29 +287,6 @@ public final class ExplainCommand implements Command {
             live.ifPresent(one -> LiveOption.print(one, terminal));
         }
         return exitCode;
-    }
-
-    private static int graded(
-            List<InterruptPath> chains, List<Link> vmms, Verdict verdict, boolean unseen, Terminal terminal) {
-        Optional<Hop> hop = verdict.broken().or(verdict::doubtful);
-        if (hop.isEmpty()) {
-            return unseen
-                    ? Nagios.UNKNOWN.print("no link is visible", terminal)
-                    : Nagios.OK.print("nothing visible is broken or in doubt", terminal);
-        }
-        boolean broken = verdict.broken().filter(one -> one != Hop.POSTING).isPresent();
-        Link.State state = broken ? Link.State.BROKEN : Link.State.DOUBTFUL;
-        String text = Stream.concat(chains.stream().flatMap(one -> one.link(hop.get()).stream()), vmms.stream())
-                .filter(link -> link.hop() == hop.get() && link.state() == state)
-                .findFirst()
-                .map(link -> ": " + link.text())
-                .orElse("");
-        return (broken ? Nagios.CRITICAL : Nagios.WARNING)
-                .print(
-                        hop.get() == Hop.POSTING
-                                ? "not posted, though this host can"
-                                : hop.get().label() + text,
-                        terminal);
     }
 
     private static Question question(ParseResult arguments) {

@@ -3,6 +3,7 @@ package io.kvmirq.cli.host;
 
 import io.kvmirq.HostIrq;
 import io.kvmirq.cli.frame.ExitCode;
+import io.kvmirq.cli.frame.Nagios;
 import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.diag.Verdict;
 import io.kvmirq.diag.screens.Change;
@@ -48,6 +49,29 @@ final class ExplainText {
                                 : (verdict.counted() ? "first that loses: " : "first broken link: ") + hop.label())
                         + " (exit code " + Verdict.exitCode(hop) + ")"))
                 .orElseGet(() -> seen(shown, verdict)));
+    }
+
+    /** Prints the worst in one line for monitoring, and returns its grade. */
+    int graded(List<InterruptPath> chains, List<Link> vmms, Verdict verdict, boolean unseen) {
+        Optional<Hop> hop = verdict.broken().or(verdict::doubtful);
+        if (hop.isEmpty()) {
+            return unseen
+                    ? Nagios.UNKNOWN.print("no link is visible", terminal)
+                    : Nagios.OK.print("nothing visible is broken or in doubt", terminal);
+        }
+        boolean broken = verdict.broken().filter(one -> one != Hop.POSTING).isPresent();
+        Link.State state = broken ? Link.State.BROKEN : Link.State.DOUBTFUL;
+        String text = Stream.concat(chains.stream().flatMap(one -> one.link(hop.get()).stream()), vmms.stream())
+                .filter(link -> link.hop() == hop.get() && link.state() == state)
+                .findFirst()
+                .map(link -> ": " + link.text())
+                .orElse("");
+        return (broken ? Nagios.CRITICAL : Nagios.WARNING)
+                .print(
+                        hop.get() == Hop.POSTING
+                                ? "not posted, though this host can"
+                                : hop.get().label() + text,
+                        terminal);
     }
 
     /** The chain that fails first; else the first that is in doubt; else the first that is used; else the first. */

@@ -96,16 +96,18 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, boolean is
         STAT.of(one).known().map(own -> above(one.host(), one.pid, own)).orElseGet(Fact::none));
     // spotless:on
 
-    /** A thread of a VMM with a higher real-time priority that runs on the CPU of a thread that is ready to run. */
+    /** The thread of a vCPU with a higher real-time priority that runs on the CPU of a thread that is ready to run. */
     static Known<String> above(HostFacts host, int vmm, ThreadStat own) {
-        return (own.isRunnable() ? host.threads(vmm) : List.<String>of())
-                .stream()
-                        .flatMap(tid -> host.files().text("proc/" + vmm + "/task/" + tid + "/stat").stream())
-                        .flatMap(text -> ThreadStat.parse(text).stream())
-                        .filter(one -> one.isRunnable() && one.cpu() == own.cpu() && one.priority() > own.priority())
-                        .findFirst()
-                        .<Known<String>>map(one -> new Known.Observed<>(one.name() + ", priority " + one.priority()))
-                        .orElseGet(Fact::none);
+        return host.vms().all().stream()
+                .filter(one -> own.isRunnable() && one.pid() == vmm)
+                .flatMap(one -> one.vcpus().stream().flatMap(vcpu -> VmmRules.thread(host, one, vcpu).stream()
+                        .boxed()))
+                .flatMap(tid -> host.files().text("proc/" + vmm + "/task/" + tid + "/stat").stream())
+                .flatMap(text -> ThreadStat.parse(text).stream())
+                .filter(one -> one.isRunnable() && one.cpu() == own.cpu() && one.priority() > own.priority())
+                .findFirst()
+                .<Known<String>>map(one -> new Known.Observed<>(one.name() + ", priority " + one.priority()))
+                .orElseGet(Fact::none);
     }
 
     private String line(String name) {

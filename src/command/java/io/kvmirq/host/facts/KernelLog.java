@@ -13,6 +13,7 @@ import java.util.Collection;
 import java.util.Deque;
 import java.util.List;
 import java.util.Locale;
+import java.util.Optional;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
@@ -57,7 +58,8 @@ public final class KernelLog {
     /** Reads the last lines; none if the host shows no log. */
     static KernelLog of(HostFiles tree) {
         Deque<Line> kept = new ArrayDeque<>();
-        try (InputStream file = tree.open(FILE).orElseGet(InputStream::nullInputStream)) {
+        try (InputStream file = (tree.list("dev").contains("kmsg") ? tree.open(FILE) : Optional.<InputStream>empty())
+                .orElseGet(InputStream::nullInputStream)) {
             InputStream in = new BufferedInputStream(file);
             ByteArrayOutputStream line = new ByteArrayOutputStream();
             int one = 0;

@@ -13,8 +13,10 @@ import org.junit.jupiter.api.Test;
 
 /** The kernel's log of this machine, beside its files. */
 class LoggedFilesTest {
-    private static final HostFiles FILES =
-            new RecordedHost().put("proc/version", "Linux version 6.12.0\n").tree();
+    private static final HostFiles FILES = new RecordedHost()
+            .put("proc/version", "Linux version 6.12.0\n")
+            .put("dev/kmsg", "")
+            .tree();
 
     private static List<String> reports(String... command) {
         return new HostFacts(new LoggedFiles(FILES, List.of(command)))
