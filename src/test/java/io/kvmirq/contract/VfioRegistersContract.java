@@ -66,15 +66,6 @@ class VfioRegistersContract extends VfioSuite {
         assertThat(bits(nvme, at + 0x28)).isEqualTo("00008000 00000000");
     }
 
-    @Test
-    void maskOfUncorrectedErrorsTakesNothingAndTheSerialNumberIsShown() {
-        assertThat(bits(e1000e(), 0x108)).isEqualTo("00000000 00000000");
-        assertThat(e1000e().readConfig(0x100, 4)).isEqualTo(0x1402_0001L);
-        assertThat(bits(e1000e(), 0x140)).isEqualTo("00010003 00010003");
-        assertThat(bits(e1000e(), 0x144)).isEqualTo("ff123456 ff123456");
-        assertThat(bits(e1000e(), 0x148)).isEqualTo("525400ff 525400ff");
-    }
-
     /** The kernel wakes a device by a 0 in the whole register, and resets this one by its power. */
     @Test
     void selectionOfPowerDataStaysUntilTheDeviceIsWoken() {
