@@ -44,8 +44,11 @@ class CommitsTest {
         git(words.toArray(String[]::new));
     }
 
-    private Program.Ended check() throws IOException, InterruptedException {
-        return Program.run(List.of(temporary.resolve("scripts/commits").toString()));
+    private Program.Ended check(String... base) throws IOException, InterruptedException {
+        List<String> command =
+                new ArrayList<>(List.of(temporary.resolve("scripts/commits").toString()));
+        command.addAll(List.of(base));
+        return Program.run(command);
     }
 
     @Test
@@ -65,6 +68,7 @@ class CommitsTest {
         commit("Mend it", "Signed-off-by: a <a@example.com>");
         Program.Ended ended = check();
         assertThat(ended.code()).isEqualTo(1);
+        assertThat(check("of-no-commit").code()).isEqualTo(128);
         assertThat(ended.said().lines())
                 .hasSize(6)
                 .anyMatch(line -> line.contains("(Mend one; mend another): expected a subject of one change"))
