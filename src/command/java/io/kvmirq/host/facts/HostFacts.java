@@ -119,7 +119,7 @@ public final class HostFacts {
     }
 
     /**
-     * What follows from files of this host, computed once: many interrupts ask.
+     * A fact that follows from files of this host, computed once because many interrupts ask for it.
      *
      * @param key the name of the value, always of one type
      */
