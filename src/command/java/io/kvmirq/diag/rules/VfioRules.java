@@ -188,13 +188,13 @@ public final class VfioRules {
             + " parts of it to guests (mdev or vDPA), and loses them with the device",
             Remedy.look("give the guest a part: ls /sys/bus/mdev/devices /sys/bus/vdpa/devices"))
             .with(Device::address),
-        broken("vfio.not-bound-ids", WORDS, one -> !one.isBound() && one.isNamed(), "the kernel's command line names the id of %s"
-            + " for vfio-pci, and %s is bound: it was loaded first").with(Device::address, Device::bound).otherwise()
+        broken("vfio.not-bound-ids", WORDS, one -> !one.isBound() && one.isNamed(), "%s is bound to %s, though the kernel's"
+            + " command line names its id for vfio-pci").with(Device::bound, Device::address).otherwise()
             .remedy(one -> Remedy.command("bind it to vfio-pci; at boot, load vfio-pci first: softdep "
             + one.device.driver().orElse("DRIVER") + " pre: vfio-pci in /etc/modprobe.d, then rebuild the initramfs")),
         broken("vfio.not-bound-override", DRIVER, one -> !one.isBound() && one.device.override().filter("vfio-pci"::equals)
-            .isPresent(), "driver_override of %s names vfio-pci, and %s is bound: it was not bound again",
-            Remedy.command("bind it to vfio-pci")).with(Device::address, Device::bound).otherwise(),
+            .isPresent(), "%s is bound to %s, though its driver_override names vfio-pci: it was not bound again",
+            Remedy.command("bind it to vfio-pci")).with(Device::bound, Device::address).otherwise(),
         broken("vfio.not-bound", DRIVER, one -> !one.isBound() && !one.isParent(), "%s is bound to %s, and VFIO needs vfio-pci",
             Remedy.command("bind it to vfio-pci")).with(Device::bound, Device::address).otherwise(),
         broken("vfio.intx-busy", PIN, one -> true, "VFIO requests the line of its pin exclusively (%s), and %s has it: a VMM that"

@@ -160,10 +160,10 @@ class VfioOutlookTest {
         host.put("proc/cmdline", "quiet vfio-pci.ids=1234:5678,8086:10d3\n");
         assertThat(only(host, VfioOutlook.Obstacle.NOT_BOUND))
                 .startsWith(
-                        "the kernel's command line names the id of 0000:00:02.0 for vfio-pci, and no driver is bound");
+                        "no driver is bound to 0000:00:02.0, though the kernel's command line names its id for vfio-pci");
         host.put("proc/cmdline", "quiet\n").put(NETWORK_FILES + "driver_override", "vfio-pci\n");
         assertThat(only(host, VfioOutlook.Obstacle.NOT_BOUND))
-                .startsWith("driver_override of 0000:00:02.0 names vfio-pci, and no driver is bound");
+                .startsWith("no driver is bound to 0000:00:02.0, though its driver_override names vfio-pci");
     }
 
     @Test
