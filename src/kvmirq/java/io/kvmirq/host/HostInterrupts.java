@@ -259,8 +259,11 @@ public final class HostInterrupts implements HostIrqs {
         int word;
         while (true) {
             word = spaces(line, at, end);
+            if (word == end && at > colon + 1) {
+                break; // such as ERR, which has no description
+            }
             if (word == at || word == end) {
-                return; // no chip
+                return;
             }
             long value = 0;
             for (at = word; at < end && isDigit(line[at]); at++) {
@@ -279,6 +282,9 @@ public final class HostInterrupts implements HostIrqs {
                 named.put(name, count);
                 return;
             }
+        }
+        if (word == end) {
+            return; // no chip
         }
         while (at < end && !isSpace(line[at])) {
             at++;
@@ -389,13 +395,15 @@ public final class HostInterrupts implements HostIrqs {
         return Optional.empty();
     }
 
-    private List<Row> rows() {
+    /** All irqs that have a number, with their handlers after hardware number and trigger. */
+    public List<Row> rows() {
         List<Row> before = all;
         if (before == null) {
             HostInterrupts whole = new HostInterrupts();
             kept.forEach(text -> whole.add(text, true));
-            whole.rows.addAll(rows);
-            before = whole.rows;
+            // Lines that are not in columns were read before, too.
+            before =
+                    Stream.concat(whole.rows.stream(), rows.stream()).distinct().toList();
             all = before;
         }
         return before;

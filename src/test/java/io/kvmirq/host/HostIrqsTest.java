@@ -109,4 +109,15 @@ class HostIrqsTest {
         }
         assertThat(fast.hasChip("GICv3")).isTrue();
     }
+
+    /** The kernel prints no description of some rows: {@code arch_show_interrupts()} in arch/x86/kernel/irq.c. */
+    @Test
+    void rowWithoutADescriptionIsCountedAndEachIrqIsARowOnce() {
+        HostInterrupts all =
+                new HostInterrupts("  CPU0 CPU1\n 24: 7 1 PCI-MSI 0-edge a, b\nERR:          3\nMIS: 4 x\nBAD:\n");
+        assertThat(all.count("ERR")).hasValue(3);
+        assertThat(all.count("MIS")).hasValue(4);
+        assertThat(all.count("BAD")).isEmpty();
+        assertThat(all.rows()).containsExactly(new HostInterrupts.Row(new HostIrq(24), "PCI-MSI", 8, " 0-edge a, b"));
+    }
 }

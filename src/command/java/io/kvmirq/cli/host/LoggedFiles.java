@@ -3,6 +3,7 @@ package io.kvmirq.cli.host;
 
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.host.facts.KernelLog;
+import java.io.File;
 import java.io.IOException;
 import java.io.InputStream;
 import java.util.List;
@@ -13,9 +14,9 @@ import java.util.Optional;
  * next message at its end. No log if the command is not there, or this user may not read it.
  */
 record LoggedFiles(HostFiles files, List<String> command) implements HostFiles {
-    /** With dmesg. */
+    /** With the system's dmesg: root runs it, so it is not searched in PATH. */
     LoggedFiles(HostFiles files) {
-        this(files, List.of("dmesg", "--raw"));
+        this(files, List.of("/bin/dmesg", "--raw"));
     }
 
     @Override
@@ -37,7 +38,7 @@ record LoggedFiles(HostFiles files, List<String> command) implements HostFiles {
         }
         try {
             return Optional.of(new ProcessBuilder(command)
-                    .redirectInput(ProcessBuilder.Redirect.from(new java.io.File("/dev/null")))
+                    .redirectInput(ProcessBuilder.Redirect.from(new File("/dev/null")))
                     .redirectError(ProcessBuilder.Redirect.DISCARD)
                     .start()
                     .getInputStream());

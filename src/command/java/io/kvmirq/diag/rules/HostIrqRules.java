@@ -18,7 +18,9 @@ import io.kvmirq.diag.rules.Rule.Table;
 import io.kvmirq.diag.sources.CpuList;
 import io.kvmirq.diag.sources.Guests;
 import io.kvmirq.diag.sources.KernelHelpers;
+import io.kvmirq.host.HostInterrupts;
 import io.kvmirq.host.HostInterrupts.ArmedVector;
+import io.kvmirq.host.HostInterrupts.Row;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.HostKvm;
 import io.kvmirq.host.facts.IntxLine;
@@ -68,8 +70,6 @@ public final class HostIrqRules {
     private static final long MANY_FAULTS = 1_000;
 
     private static final long MANY_ERRORS = 100;
-    private static final String ROW = "(?m)^ *%s:((?: +\\d+)+)";
-    private static final String HANDLED = "(?m)^ *\\d+:((?: +\\d+)+) .* %s$";
     private static final int MOST_VCPUS = 1024;
     private static final String DEBUGFS = "sys/kernel/debug/irq/irqs";
     /** {@code msi_domain_debug_show()} in kernel/irq/msi.c. */
@@ -381,15 +381,15 @@ public final class HostIrqRules {
     private static final Fact<Irq, String> VERSION =
         Fact.text("proc/version", Fact.form(text -> text.startsWith("Linux version ")));
     /** Of the unit on Intel; of all on AMD, where an irq of its own logs events, and with an SMMU. */
-    private static final Fact<Irq, Long> FAULTS = new Fact<>("proc/interrupts", irq -> count(irq, HANDLED, irq.host()
+    private static final Fact<Irq, Long> FAULTS = new Fact<>("proc/interrupts", irq -> handled(irq, irq.host()
         .iommu(irq.device().address()).filter(unit -> unit.startsWith("dmar")).map(Pattern::quote)
         .orElse("(?:AMD-Vi\\d+-Evt|arm-smmu\\S*-evtq|arm-smmu-context-fault)")));
     private static final Fact<Irq, Long> GLOBAL =
-        new Fact<>("proc/interrupts", irq -> count(irq, HANDLED, "arm-smmu\\S*(?:-gerror| global fault)"));
-    private static final Fact<Irq, Long> ERRORS = new Fact<>("proc/interrupts", irq -> count(irq, ROW, "(?:ERR|Err)"));
-    private static final Fact<Irq, Long> SPURIOUS_VECTORS = new Fact<>("proc/interrupts", irq -> count(irq, ROW, "SPU"));
-    private static final Fact<Irq, Long> MISROUTED = new Fact<>("proc/interrupts", irq -> count(irq, ROW, "MIS"));
-    private static final Fact<Irq, Long> MACHINE_CHECKS = new Fact<>("proc/interrupts", irq -> count(irq, ROW, "MCE"));
+        new Fact<>("proc/interrupts", irq -> handled(irq, "arm-smmu\\S*(?:-gerror| global fault)"));
+    private static final Fact<Irq, Long> ERRORS = new Fact<>("proc/interrupts", irq -> count(irq, "ERR", "Err"));
+    private static final Fact<Irq, Long> SPURIOUS_VECTORS = new Fact<>("proc/interrupts", irq -> count(irq, "SPU"));
+    private static final Fact<Irq, Long> MISROUTED = new Fact<>("proc/interrupts", irq -> count(irq, "MIS"));
+    private static final Fact<Irq, Long> MACHINE_CHECKS = new Fact<>("proc/interrupts", irq -> count(irq, "MCE"));
     private static final Fact<Irq, Handler> HANDLER = new Fact<>("proc/{handler}/stat", HostIrqRules::handler);
     private static final Fact<Irq, String> ABOVE = new Fact<>("proc/{handler}/stat", irq -> irq.of.vmm()
         .flatMap(vmm -> HANDLER.of(irq).known().map(own -> VmThread.above(irq.host(), vmm.pid(), own.stat())))
@@ -546,21 +546,28 @@ public final class HostIrqRules {
         return arm ? address != 0 : address >> 20 == CompatibilityMsi.BASE;
     }
 
-    /** The interrupts of rows, on all CPUs; none without a row. */
-    private static Known<Long> count(Irq irq, String form, String name) {
-        String rows = String.format(form, name);
-        return irq.host().once(rows, () -> count(irq.files(), rows));
+    /** The count of the first of these rows that /proc/interrupts has. */
+    private static Known<Long> count(Irq irq, String... rows) {
+        return irq.host().interrupts().stream()
+                .flatMap(all -> Stream.of(rows).map(all::count))
+                .filter(OptionalLong::isPresent)
+                .findFirst()
+                .<Known<Long>>map(count -> new Known.Observed<>(count.getAsLong()))
+                .orElseGet(Fact::none);
     }
 
-    private static Known<Long> count(HostFiles files, String form) {
-        List<String> rows = Pattern.compile(form)
-                .matcher(files.text("proc/interrupts").orElse(""))
-                .results()
-                .flatMap(row -> Stream.of(row.group(1).strip().split("\\s+")))
-                .toList();
-        return rows.isEmpty()
-                ? Fact.none()
-                : new Known.Observed<>(rows.stream().mapToLong(Long::parseLong).sum());
+    /** The count of all irqs whose last handler has a name of this form. */
+    private static Known<Long> handled(Irq irq, String form) {
+        return irq.host().once(form, () -> {
+            Pattern last = Pattern.compile("(?:^|.*[ ,])" + form + "\\s*");
+            List<Long> counts = irq.host().interrupts().map(HostInterrupts::rows).orElse(List.of()).stream()
+                    .filter(row -> last.matcher(row.handlers()).matches())
+                    .map(Row::count)
+                    .toList();
+            return counts.isEmpty()
+                    ? Fact.none()
+                    : new Known.Observed<>(counts.stream().mapToLong(one -> one).sum());
+        });
     }
 
     /** The ids of online CPUs, if each has its own: some hypervisors show their guests 0 for all. */

@@ -13,14 +13,13 @@ import java.util.Collection;
 import java.util.Deque;
 import java.util.List;
 import java.util.Locale;
-import java.util.Optional;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 
 /**
  * The lines of the kernel's log that report faults, errors and hung tasks. They show what happened, and not what is, so they
- * are quoted and are never a verdict alone. The file {@code dev/kmsg} holds records as of {@code /dev/kmsg}, or the output of
+ * are quoted and are never a verdict alone. The file {@code kmsg} of a copied host holds records as of {@code /dev/kmsg}, or the output of
  * dmesg. Immutable.
  *
  * <p>Source: Documentation/ABI/testing/dev-kmsg; {@code dmar_fault_do_one()} in drivers/iommu/intel/dmar.c, {@code
@@ -29,7 +28,7 @@ import java.util.stream.Collectors;
  */
 public final class KernelLog {
     /** The file in a copy of a host. */
-    public static final String FILE = "dev/kmsg";
+    public static final String FILE = "kmsg";
 
     private static final long MOST_BYTES = 128L << 20;
     private static final int LONGEST_LINE = 1024;
@@ -58,8 +57,7 @@ public final class KernelLog {
     /** Reads the last lines; none if the host shows no log. */
     static KernelLog of(HostFiles tree) {
         Deque<Line> kept = new ArrayDeque<>();
-        try (InputStream file = (tree.list("dev").contains("kmsg") ? tree.open(FILE) : Optional.<InputStream>empty())
-                .orElseGet(InputStream::nullInputStream)) {
+        try (InputStream file = tree.open(FILE).orElseGet(InputStream::nullInputStream)) {
             InputStream in = new BufferedInputStream(file);
             ByteArrayOutputStream line = new ByteArrayOutputStream();
             int one = 0;

@@ -15,7 +15,7 @@ import org.junit.jupiter.api.Test;
 class LoggedFilesTest {
     private static final HostFiles FILES = new RecordedHost()
             .put("proc/version", "Linux version 6.12.0\n")
-            .put("dev/kmsg", "")
+            .put("kmsg", "")
             .tree();
 
     private static List<String> reports(String... command) {
