@@ -21,6 +21,8 @@ import io.kvmirq.diag.sources.Live;
 import io.kvmirq.diag.sources.LiveHost;
 import io.kvmirq.diag.sources.VcpuWindow;
 import io.kvmirq.diag.sources.Vcpus;
+import io.kvmirq.host.HostInterrupts;
+import io.kvmirq.host.HostInterrupts.ArmedVector;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.PciDevice;
 import io.kvmirq.host.facts.VmProcess;
@@ -71,7 +73,9 @@ public final class ExplainCommand implements Command {
                         + " that breaks first, and the broken links of the others. Reads sysfs, /proc and"
                         + " debugfs, and writes nothing without --live. Run it as root.")
                 .footer(footer());
-        usage.add(Command.parameter("0", "0..1", "BDF").description("The address of the device, as lspci prints it."));
+        usage.add(Command.parameter("0", "0..1", "BDF")
+                .description("The address of the device, as lspci prints it; or"
+                        + " the number of a host irq that VFIO has armed; or the name of a guest, as with --vm."));
         usage.add(Command.parameter("1", "0..1", "VECTOR")
                 .description("The number of a vector of MSI or MSI-X (default: all vectors)."));
         usage.add(Command.option("--vm", "NAME|PID", String.class)
@@ -108,6 +112,7 @@ public final class ExplainCommand implements Command {
         lines.addAll(List.of(
                 "",
                 "Example: kvmirq explain 0000:3b:00.0 3",
+                "         kvmirq explain web",
                 "         kvmirq explain --vm web --live 10",
                 "         kvmirq explain --vm web --vcpus --live 10"));
         return lines.toArray(String[]::new);
@@ -116,9 +121,31 @@ public final class ExplainCommand implements Command {
     /**
      * @param device empty for the devices of guests
      * @param vector empty for all
+     * @param irq a host irq in place of device and vector
      * @param guest a guest by name or process; empty for all
      */
-    private record Question(Optional<PciAddress> device, OptionalInt vector, Optional<String> guest, boolean vcpus) {
+    private record Question(
+            Optional<PciAddress> device, OptionalInt vector, OptionalInt irq, Optional<String> guest, boolean vcpus) {
+        /** The same question, with the device and the vector of a host irq. */
+        Question on(HostFacts host) {
+            if (irq.isEmpty()) {
+                return this;
+            }
+            List<ArmedVector> armed =
+                    host.interrupts().map(HostInterrupts::armed).orElse(List.of());
+            ArmedVector one = armed.stream()
+                    .filter(each -> each.irq().number() == irq.getAsInt())
+                    .findFirst()
+                    .orElseThrow(() -> new UnreadableInputException("VFIO has armed no host irq " + irq.getAsInt()
+                            + ": expected one that " + host.command("list --all") + " shows"));
+            return new Question(
+                    Optional.of(one.address()),
+                    one.kind() == IrqKind.INTX ? OptionalInt.empty() : OptionalInt.of(one.vector()),
+                    irq,
+                    guest,
+                    vcpus);
+        }
+
         List<VmProcess> guests(HostFacts host) {
             if (guest.isPresent()) {
                 return HostChoice.guests(host, guest.get());
@@ -133,16 +160,17 @@ public final class ExplainCommand implements Command {
 
     @Override
     public int run(ParseResult arguments, Terminal terminal) {
-        Question question = Commands.read(arguments, () -> question(arguments));
+        Question typed = Commands.read(arguments, () -> question(arguments));
         Optional<LiveOption> live = LiveOption.isGiven(arguments)
                 ? Optional.of(Commands.read(arguments, () -> LiveOption.of(arguments, machine)))
                 : Optional.empty();
         HostFiles tree =
                 live.isPresent() ? live.get().files() : Commands.read(arguments, () -> HostSource.of(arguments));
-        if (question.vcpus() && arguments.hasMatchedOption("--fake")) {
-            return Commands.read(arguments, () -> fakeVcpus(question, arguments, terminal));
+        if (typed.vcpus() && arguments.hasMatchedOption("--fake")) {
+            return Commands.read(arguments, () -> fakeVcpus(typed, arguments, terminal));
         }
         HostFacts host = new HostFacts(tree, terminal.host());
+        Question question = typed.on(host);
         if (question.vcpus()) {
             return vcpus(live, tree, host, question, arguments, terminal);
         }
@@ -290,8 +318,14 @@ public final class ExplainCommand implements Command {
     }
 
     private static Question question(ParseResult arguments) {
-        List<String> words = new ArrayList<>(Command.words(arguments));
-        Optional<String> guest = Optional.ofNullable(arguments.matchedOptionValue("--vm", null));
+        List<String> words = Command.words(arguments);
+        Optional<String> first = words.stream().findFirst();
+        OptionalInt irq = first.filter(word -> word.matches("\\d{1,9}")).stream()
+                .mapToInt(Integer::parseInt)
+                .findFirst();
+        Optional<String> name = first.filter(word -> irq.isEmpty() && !word.isEmpty() && !word.contains(":"));
+        Optional<String> option = Optional.ofNullable(arguments.matchedOptionValue("--vm", null));
+        Optional<String> guest = option.or(() -> name);
         boolean vcpus = arguments.hasMatchedOption("--vcpus");
         if (vcpus && guest.isEmpty()) {
             throw new IllegalArgumentException("--vcpus are those of a guest: add --vm NAME");
@@ -306,16 +340,21 @@ public final class ExplainCommand implements Command {
                     "a fake host has a guest only while --vcpus watches it: add --vcpus, or name"
                             + " another host by --root or --from");
         }
-        if ((words.isEmpty() ? 0 : 1) + (guest.isPresent() ? 1 : 0) + (all ? 1 : 0) > 1) {
+        if ((words.isEmpty() ? 0 : 1) + (option.isPresent() ? 1 : 0) + (all ? 1 : 0) > 1) {
             throw new IllegalArgumentException("--vm, --all and an address exclude each other: give one of them");
         }
         if (words.isEmpty() && guest.isEmpty() && !all) {
             throw new IllegalArgumentException("expected either the address of a device, such as 0000:3b:00.0, or --vm"
                     + " and the name of a guest: 'kvmirq list --all" + Commands.host(arguments) + "' shows both");
         }
+        if (words.size() > 1 && (irq.isPresent() || name.isPresent())) {
+            throw new IllegalArgumentException("a vector is one of a device: expected the address of the device before "
+                    + Foreign.quoted(words.get(1)) + ", such as 0000:3b:00.0");
+        }
         return new Question(
-                words.stream().findFirst().map(HostChoice::address),
+                first.filter(word -> irq.isEmpty() && name.isEmpty()).map(HostChoice::address),
                 words.size() > 1 ? OptionalInt.of(vector(words.get(1))) : OptionalInt.empty(),
+                irq,
                 guest,
                 vcpus);
     }

@@ -13,6 +13,7 @@ import io.kvmirq.diag.Verdict;
 import io.kvmirq.diag.screens.Capture;
 import io.kvmirq.diag.screens.DeviceChains;
 import io.kvmirq.diag.screens.Doctor;
+import io.kvmirq.host.HostInterrupts;
 import io.kvmirq.host.facts.GuestHosts;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.RecordedHost;
@@ -483,6 +484,7 @@ class ExplainCommandTest {
                 .startsWith("0000:00:02.0  MSI-X 0  → web (process 100)\n");
         assertThat(of(pit(), "--vm", "100").exitCode()).isEqualTo(17);
         assertThat(of(pit(), "--all")).isEqualTo(of(pit(), "--vm", "web"));
+        assertThat(of(pit(), "web")).isEqualTo(of(pit(), "--vm", "web"));
         assertThat(of(RecordedHost.of("amd-6.12"), "--all"))
                 .isEqualTo(new Cli.Ended(ExitCode.COULD_NOT_RUN, "", "kvmirq: no process is seen that holds a VM\n"));
         assertThat(of(pit(), "--vm", "mail"))
@@ -504,12 +506,26 @@ class ExplainCommandTest {
                         + " 0000:3b:00.0. See kvmirq explain --help",
                 "--json         | 2 | expected either the address of a device, such as 0000:3b:00.0, or --vm and the name"
                         + " of a guest: 'kvmirq list --all' shows both. See kvmirq explain --help",
+                "999            | 3 | VFIO has armed no host irq 999: expected one that 'kvmirq list --all' shows",
+                "web 3          | 2 | a vector is one of a device: expected the address of the device before '3', such as"
+                        + " 0000:3b:00.0. See kvmirq explain --help",
                 "--vm web 02:00.0 | 2 | --vm, --all and an address exclude each other: give one of them. See kvmirq explain --help"
             })
     void wrongQuestionIsRefused(String arguments, int exitCode, String sentence) throws IOException {
         Cli.Ended printed = of(pit(), arguments.split(" ")).exited(exitCode);
         assertThat(printed.out()).isEmpty();
         assertThat(printed.err().replaceFirst(" --from [^ ']+'", "'")).isEqualTo("kvmirq: " + sentence + "\n");
+    }
+
+    @Test
+    void hostIrqStandsForItsVector() throws IOException {
+        List<HostInterrupts.ArmedVector> armed =
+                new HostInterrupts(pit().tree().text("proc/interrupts").orElseThrow()).armed();
+        assertThat(armed).hasSizeGreaterThan(1);
+        for (HostInterrupts.ArmedVector one : armed) {
+            assertThat(of(pit(), String.valueOf(one.irq().number())))
+                    .isEqualTo(of(pit(), AMD, String.valueOf(one.vector())));
+        }
     }
 
     @Test
