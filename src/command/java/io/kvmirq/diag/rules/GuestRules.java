@@ -249,7 +249,7 @@ public final class GuestRules {
             + " into the guest, and the host irq came %s: its vCPUs have interrupts off, or no irqfd has the eventfd")
             .with(one -> one.came == 1 ? "once" : one.came + " times").remedies(one -> BY_VMM)
             .otherwise().on("without APIC virtualization", one -> VcpuThreads.areInjected(one.files())),
-        broken("vcpu.distributor-off", VGIC, one -> !VGIC.in(one).enabled(), "the guest has its interrupt controller off"
+        doubt("vcpu.distributor-off", VGIC, one -> !VGIC.in(one).enabled(), "the guest has its interrupt controller off"
             + " (enabled: 0 in vgic-state): its vCPUs take no interrupt", Remedy.look("look at the guest's console: it boots,"
             + " or has crashed")).first(),
         doubt("vcpu.lpis-without-target", VGIC, one -> one.lost() > 0, "%d LPIs of the VM are enabled and target no vCPU in"
