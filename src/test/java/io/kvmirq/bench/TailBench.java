@@ -46,7 +46,7 @@ final class TailBench {
     private static final OperatingSystemMXBean PROCESS =
             (OperatingSystemMXBean) ManagementFactory.getOperatingSystemMXBean();
 
-    /** What of a VMM is between the interrupt and the device that waits for the answer. */
+    /** The part of a VMM between the interrupt and the device that waits for the answer. */
     private enum Path {
         GUEST("irqfd, guest, ioeventfd"),
         LOOP("and a loop that listens"),
@@ -270,7 +270,7 @@ final class TailBench {
             for (int i = 0; i < trips; i++) {
                 to.recordValue(nanos.getLong(i * Long.BYTES));
             }
-            // What the last exit or kick of a turn told nobody.
+            // The last exit or kick of a turn is told to nobody.
             ack.drain();
             answer.drain();
         }

@@ -5,6 +5,7 @@ import io.kvmirq.HostIrq;
 import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.cli.frame.Nagios;
 import io.kvmirq.cli.frame.Terminal;
+import io.kvmirq.diag.Finding;
 import io.kvmirq.diag.Verdict;
 import io.kvmirq.diag.screens.Change;
 import io.kvmirq.diag.screens.Sources;
@@ -59,7 +60,7 @@ final class ExplainText {
                     ? Nagios.UNKNOWN.print("no link is visible", terminal)
                     : Nagios.OK.print("nothing visible is broken or in doubt", terminal);
         }
-        boolean broken = verdict.broken().filter(one -> one != Hop.POSTING).isPresent();
+        boolean broken = verdict.grade() == Finding.Status.FAIL;
         Link.State state = broken ? Link.State.BROKEN : Link.State.DOUBTFUL;
         String text = Stream.concat(chains.stream().flatMap(one -> one.link(hop.get()).stream()), vmms.stream())
                 .filter(link -> link.hop() == hop.get() && link.state() == state)

@@ -45,24 +45,21 @@ public final class SourceRules {
     private static final Remedy AGAIN = Remedy.look("watch again; if it stays, report it with a capture of the host");
 
     // spotless:off
-    private static final Table<Told> EVENTFD = new Table<>(Hop.EVENTFD,
-        doubt("eventfd.sources-differ", BOTH, Told::differs, SAYS, AGAIN)
+    private static Table<Told> table(Hop hop, String name) {
+        return new Table<>(hop, doubt(name, BOTH, Told::differs, SAYS, AGAIN)
             .with(one -> Told.of(one.shown), one -> Told.of(one.watched)));
-
-    private static final Table<Told> VCPU = new Table<>(Hop.VCPU,
-        doubt("vcpu.sources-differ", BOTH, Told::differs, SAYS, AGAIN)
-            .with(one -> Told.of(one.shown), one -> Told.of(one.watched)));
+    }
     // spotless:on
 
-    public static final List<Table<?>> TABLES = List.of(EVENTFD, VCPU);
+    public static final List<Table<Told>> TABLES =
+            List.of(table(Hop.EVENTFD, "eventfd.sources-differ"), table(Hop.VCPU, "vcpu.sources-differ"));
 
     private SourceRules() {}
 
     /** The link of the watch, in doubt if files show another value. */
     public static Link compared(Fact.Facts facts, Optional<Link> files, Link watched) {
-        Optional<Table<Told>> table = List.of(EVENTFD, VCPU).stream()
-                .filter(one -> one.hop() == watched.hop())
-                .findFirst();
+        Optional<Table<Told>> table =
+                TABLES.stream().filter(one -> one.hop() == watched.hop()).findFirst();
         return files.flatMap(one -> table.flatMap(rows ->
                         new Flaws().apply(new Told(facts, one, watched), rows).flawed(watched.hop(), watched.value())))
                 .map(link -> link.numbered(watched.numbers()))

@@ -57,7 +57,6 @@ public final class HostFacts {
     private final PostingFacts posting;
     private final Map<Object, Object> computed = new ConcurrentHashMap<>();
     private volatile @Nullable RemappingEntries remapping;
-    private volatile @Nullable KernelLog log;
     private volatile @Nullable OpenFiles descriptors;
     private volatile @Nullable VmProcesses vms;
 
@@ -457,12 +456,7 @@ public final class HostFacts {
 
     /** The reports of the kernel's log. */
     public KernelLog log() {
-        KernelLog before = log;
-        if (before == null) {
-            before = KernelLog.of(tree);
-            log = before;
-        }
-        return before;
+        return once(KernelLog.FILE, () -> KernelLog.of(tree));
     }
 
     /** The entries of interrupt remapping. */
