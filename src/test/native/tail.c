@@ -27,6 +27,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "half.h"
+
 #define TAIL(type, name) \
 	JNIEXPORT type JNICALL Java_io_kvmirq_bench_TailBench_##name
 #define ARGS \
@@ -34,18 +36,9 @@
 		jclass class __attribute__((unused))
 
 #define PAGE_SIZE 12288
-#define NANOS_PER_SECOND 1000000000
 #define WINDOW 1000000
 #define PATIENCE_MILLIS 20000
 #define THREADS 2
-
-static int64_t now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * NANOS_PER_SECOND + t.tv_nsec;
-}
 
 static void sleep_until(int64_t when)
 {
@@ -98,18 +91,8 @@ static struct {
 static void *run_vcpu(void *tells)
 {
 	struct timespec none = { 0 };
-	sigset_t mine, before;
-	struct {
-		struct kvm_signal_mask head;
-		uint64_t set;
-	} __attribute__((packed)) mask = { .head.len = sizeof(uint64_t) };
+	sigset_t mine = let_in(vmm.vcpu, vmm.signal);
 
-	sigemptyset(&mine);
-	sigaddset(&mine, vmm.signal);
-	pthread_sigmask(SIG_BLOCK, &mine, &before);
-	memcpy(&mask.set, &before, sizeof(mask.set));
-	mask.set &= ~(1ULL << (vmm.signal - 1));
-	ioctl(vmm.vcpu, KVM_SET_SIGNAL_MASK, &mask);
 	atomic_store(&vmm.thread, (int)syscall(SYS_gettid));
 	for (int kicks = 0;;) {
 		if (ioctl(vmm.vcpu, KVM_RUN, 0) >= 0) {

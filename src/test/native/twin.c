@@ -19,19 +19,12 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "half.h"
+
 #define PATIENCE_SECONDS 5
-#define NANOS_PER_SECOND 1000000000
 
 #define TWIN(name) \
 	JNIEXPORT jlong JNICALL Java_io_kvmirq_selftest_SelftestBench_##name
-
-static int64_t now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * NANOS_PER_SECOND + t.tv_nsec;
-}
 
 static int signal_event(int fd)
 {

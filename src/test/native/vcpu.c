@@ -25,6 +25,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "half.h"
+
 #define TWIN(type, name) \
 	JNIEXPORT type JNICALL Java_io_kvmirq_kvm_VcpuBench_##name
 #define ARGS \
@@ -32,15 +34,6 @@
 		jclass class __attribute__((unused))
 
 #define PAGE_SIZE 12288
-#define NANOS_PER_SECOND 1000000000
-
-static int64_t now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * NANOS_PER_SECOND + t.tv_nsec;
-}
 
 static void spin(int64_t nanos)
 {
@@ -119,18 +112,8 @@ static void *runner(void *argument)
 {
 	struct kicked *kicked = argument;
 	struct timespec none = { 0 };
-	sigset_t mine, before;
-	struct {
-		struct kvm_signal_mask head;
-		uint64_t set;
-	} __attribute__((packed)) mask = { .head.len = sizeof(uint64_t) };
+	sigset_t mine = let_in(kicked->vcpu, kicked->signal);
 
-	sigemptyset(&mine);
-	sigaddset(&mine, kicked->signal);
-	pthread_sigmask(SIG_BLOCK, &mine, &before);
-	memcpy(&mask.set, &before, sizeof(mask.set));
-	mask.set &= ~(1ULL << (kicked->signal - 1));
-	ioctl(kicked->vcpu, KVM_SET_SIGNAL_MASK, &mask);
 	atomic_store(&kicked->thread, (int)syscall(SYS_gettid));
 	for (int i = 0; i < kicked->count; i++) {
 		atomic_store(&kicked->begun, i + 1);
