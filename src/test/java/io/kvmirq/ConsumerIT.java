@@ -132,7 +132,7 @@ class ConsumerIT {
     @RealKvm(fullIrqchip = true)
     @Test
     void firstExampleRunsWithThePomOfThePageOfTheLibrary() throws Exception {
-        String example = Page.of("README.md").first("java kvm").text();
+        String example = Files.readString(Machine.root().resolve("src/examples/FirstInterrupt.java"));
         paste(LIBRARY, "src/main/java/FirstInterrupt.java", example);
         assertShown("", Page.of(LIBRARY).first(COMMANDS).text());
     }

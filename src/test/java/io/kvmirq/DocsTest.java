@@ -49,7 +49,7 @@ import org.junit.platform.launcher.listeners.SummaryGeneratingListener;
  * runs the commands.
  */
 class DocsTest {
-    /** The kinds of blocks that a test runs, here or in {@code ReadmeIT}. */
+    /** The kinds of blocks that a test runs, here or in {@code ReadmeIT}; the name of an example may follow. */
     private static final Set<String> KINDS = Set.of(
             "java",
             "java kvm",
@@ -89,11 +89,11 @@ class DocsTest {
     @SuppressWarnings("NullAway.Init")
     private static Path classes;
 
-    /** An example and what it prints. */
-    private record Example(Block code, Block output) {
+    /** A program of src/examples and what it prints. */
+    private record Example(String name, Block output) {
         @Override
         public String toString() {
-            return nameOf(code);
+            return name;
         }
     }
 
@@ -102,6 +102,9 @@ class DocsTest {
         List<String> arguments = new ArrayList<>(
                 List.of("-proc:none", "-cp", System.getProperty("java.class.path"), "-d", classes.toString()));
         Set<String> names = new TreeSet<>();
+        try (Stream<Path> examples = Files.list(EXAMPLES)) {
+            examples.filter(Files::isRegularFile).map(Path::toString).forEach(arguments::add);
+        }
         for (Block block : javaBlocks(DocsTest::isClass)) {
             assertThat(names.add(nameOf(block))).as(block.where()).isTrue();
             arguments.add(Files.writeString(classes.resolve(nameOf(block) + ".java"), block.text())
@@ -114,7 +117,8 @@ class DocsTest {
     }
 
     private static List<Block> javaBlocks(Predicate<Block> wanted) throws IOException {
-        return Stream.concat(Page.blocks("java"), Page.blocks("java kvm"))
+        return Page.allBlocks().stream()
+                .filter(block -> block.kind().startsWith("java"))
                 .filter(wanted)
                 .toList();
     }
@@ -123,18 +127,15 @@ class DocsTest {
         return CLASS.matcher(block.text()).find();
     }
 
-    private static boolean isExample(Block block) {
-        return isClass(block) && block.text().contains("static void main(");
-    }
-
     private static String nameOf(Block block) {
         return CLASS.matcher(block.text()).results().findFirst().orElseThrow().group(1);
     }
 
     @Test
     void everyBlockIsOfAKindThatIsRun() throws IOException {
-        assertThat(Page.allBlocks())
-                .allSatisfy(block -> assertThat(KINDS).as(block.where()).contains(block.kind()));
+        assertThat(Page.allBlocks()).allSatisfy(block -> assertThat(KINDS)
+                .as(block.where())
+                .contains(block.kind().replaceFirst(" ?" + block.example() + "$", "")));
     }
 
     /** A block of XML is the whole pom.xml of an example. */
@@ -192,8 +193,9 @@ class DocsTest {
     private static Stream<Example> examples(String need) throws IOException {
         List<Block> all = Page.allBlocks();
         return all.stream()
-                .filter(block -> block.kind().equals("java" + need) && isExample(block))
-                .map(block -> new Example(block, all.get(all.indexOf(block) + 1)));
+                .filter(block -> !block.example().isEmpty())
+                .filter(block -> block.kind().equals("java" + need + " " + block.example()))
+                .map(block -> new Example(block.example(), all.get(all.indexOf(block) + 1)));
     }
 
     private static Stream<Example> examplesOnTheFake() throws IOException {
@@ -221,7 +223,7 @@ class DocsTest {
         PrintStream before = System.out;
         ByteArrayOutputStream printed = new ByteArrayOutputStream();
         try (URLClassLoader loader = loader()) {
-            Method main = loader.loadClass(nameOf(example.code())).getDeclaredMethod("main", String[].class);
+            Method main = loader.loadClass(example.name()).getDeclaredMethod("main", String[].class);
             main.setAccessible(true);
             System.setOut(new PrintStream(printed, true, StandardCharsets.UTF_8));
             main.invoke(null, (Object) new String[0]);
@@ -235,23 +237,22 @@ class DocsTest {
         return new URLClassLoader(new URL[] {classes.toUri().toURL()});
     }
 
-    /** A page shows all of the file, except the licence. */
     @Test
-    void everyExampleIsAFileThatRuns() throws IOException {
-        List<String> shown =
-                javaBlocks(DocsTest::isExample).stream().map(Block::text).toList();
-        List<String> files = new ArrayList<>();
+    void everyExampleIsShownOnce() throws IOException {
+        List<String> shown = Page.allBlocks().stream()
+                .map(Block::example)
+                .filter(name -> !name.isEmpty())
+                .toList();
         try (Stream<Path> examples = Files.list(EXAMPLES)) {
-            for (Path example : examples.filter(Files::isRegularFile).toList()) {
-                files.add(Files.readString(example).replaceFirst("^/\\*.*\\*/\n", ""));
-            }
+            assertThat(examples.filter(Files::isRegularFile)
+                            .map(file -> file.getFileName().toString().replace(".java", "")))
+                    .containsExactlyInAnyOrderElementsOf(shown);
         }
-        assertThat(shown).containsExactlyInAnyOrderElementsOf(files);
     }
 
     @Test
     void everyTestShownPasses() throws Exception {
-        List<Block> tests = javaBlocks(block -> isClass(block) && !isExample(block));
+        List<Block> tests = javaBlocks(DocsTest::isClass);
         assertThat(tests).hasSizeGreaterThan(2);
         SummaryGeneratingListener summary = new SummaryGeneratingListener();
         try (URLClassLoader loader = loader()) {
@@ -273,22 +274,26 @@ class DocsTest {
         assertThat(summary.getSummary().getTestsSucceededCount()).isGreaterThanOrEqualTo(tests.size());
     }
 
-    /** An empty line of an excerpt stands for lines that are left out. */
+    /** An empty line of an excerpt, or one with … alone, stands for lines that are left out. */
     @Test
     void everyExcerptIsInASource() throws IOException {
         String sources = unindented(
                 String.join("", mainSources()) + String.join("", texts("src/test/java/io/kvmirq/contract", ".java")));
         for (Block block : javaBlocks(block -> !isClass(block))) {
-            for (String excerpt : block.text().split("\n\n")) {
-                assertThat(sources.contains(unindented(excerpt.strip())))
+            String source = block.example().isEmpty()
+                    ? sources
+                    : unindented(Files.readString(EXAMPLES.resolve(block.example() + ".java")));
+            for (String excerpt : block.text().split("\n( *…)?\n")) {
+                assertThat(source.contains(unindented(excerpt.strip())))
                         .as(block.where() + "\n" + excerpt)
                         .isTrue();
             }
         }
     }
 
+    /** On one line; the last resource of a try ends as the others do. */
     private static String unindented(String java) {
-        return java.replaceAll("\\s+", " ");
+        return java.replaceAll("\\s+", " ").replace(")) {", ");");
     }
 
     /** The files of a directory, and of those in it, with names that end so. */

@@ -16,14 +16,14 @@ import java.nio.charset.StandardCharsets;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
 
-/** The first screen of the README: a device of the lab, whose messages a guest takes while {@code explain} watches. */
+/** The first screen of src/docs/probes.md: a device of the lab, whose messages a guest takes while {@code explain} watches. */
 @VfioContract
 class LiveScreenContract extends VfioSuite {
     private static final int GSI = 24;
     private static final int PAUSE_MILLIS = 100;
 
     @Test
-    void commandPrintsWhatTheReadmeShows() throws Exception {
+    void commandPrintsWhatThePageShows() throws Exception {
         LiveProbesContract.requireProbes(world);
         LiveLossesContract.requireInjectionByKvm();
         int vm = world.fullVm();
@@ -48,7 +48,7 @@ class LiveScreenContract extends VfioSuite {
         assertThat(explain.exitValue())
                 .as(new String(explain.getErrorStream().readAllBytes(), StandardCharsets.UTF_8))
                 .isZero();
-        Block shown = Page.blocks("console lab").findFirst().orElseThrow();
+        Block shown = Page.of("src/docs/probes.md").first("console lab");
         assertThat(shown.command()).matches("kvmirq explain 0000:00:\\d\\d\\.0 0 --live 5");
         Block.assertShownExceptNumbers(shown.output(), out);
     }

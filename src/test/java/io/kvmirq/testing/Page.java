@@ -24,7 +24,8 @@ public record Page(Path file, List<Block> blocks, List<String> text) {
     private static final String FENCE = "```";
 
     /**
-     * A block of code. Its kind is the text behind the opening fence: a language, then {@code kvm} if it needs real KVM.
+     * A block of code. Its kind is the text behind the opening fence: a language, then {@code kvm} if it needs real KVM,
+     * then the name of the example that it shows a part of.
      *
      * @param where the page and the line of the opening fence
      */
@@ -37,6 +38,11 @@ public record Page(Path file, List<Block> blocks, List<String> text) {
 
         public String output() {
             return text.substring(text.indexOf('\n') + 1);
+        }
+
+        /** The name of the program in src/examples that this block shows a part of; empty if it shows none. */
+        public String example() {
+            return kind.startsWith("java ") ? kind.replaceFirst("^java( kvm)? ?", "") : "";
         }
 
         /** Whether {@code printed} is the shown text, in which … stands for any part of a line. */
