@@ -16,7 +16,7 @@ import java.nio.charset.StandardCharsets;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
 
-/** The first screen of src/docs/probes.md: a device of the lab, whose messages a guest takes while {@code explain} watches. */
+/** The first screen of src/docs/command.md: a device of the lab, whose messages a guest takes while {@code explain} watches. */
 @VfioContract
 class LiveScreenContract extends VfioSuite {
     private static final int GSI = 24;
@@ -48,8 +48,11 @@ class LiveScreenContract extends VfioSuite {
         assertThat(explain.exitValue())
                 .as(new String(explain.getErrorStream().readAllBytes(), StandardCharsets.UTF_8))
                 .isZero();
-        Block shown = Page.of("src/docs/probes.md").first("console lab");
-        assertThat(shown.command()).matches("kvmirq explain 0000:00:\\d\\d\\.0 0 --live 5");
+        Block shown = Page.of("src/docs/command.md").blocks().stream()
+                .filter(block -> block.kind().equals("console lab"))
+                .filter(block -> block.command().matches("kvmirq explain 0000:00:\\d\\d\\.0 0 --live 5"))
+                .findFirst()
+                .orElseThrow();
         Block.assertShownExceptNumbers(shown.output(), out);
     }
 }

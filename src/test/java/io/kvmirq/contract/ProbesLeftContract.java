@@ -87,9 +87,9 @@ class ProbesLeftContract extends VfioSuite {
 
     /** The lines of the page that make probes and events. */
     private static List<String> ofPage() throws IOException {
-        return Files.readAllLines(Machine.root().resolve("src/docs/probes.md")).stream()
-                .filter(line -> line.matches("- `(kprobe|synthetic)_events [^-!].*"))
-                .map(line -> names(line.replaceFirst("- `\\w+ (.*)`", "$1")))
+        return Files.readAllLines(Machine.root().resolve("src/docs/probes.txt")).stream()
+                .filter(line -> line.matches("(kprobe|synthetic)_events [^-!].*"))
+                .map(line -> names(line.replaceFirst("\\w+ (.*)", "$1")))
                 .toList();
     }
 
