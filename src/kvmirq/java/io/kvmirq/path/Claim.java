@@ -2,7 +2,6 @@
 package io.kvmirq.path;
 
 import java.util.List;
-import java.util.Locale;
 import java.util.Objects;
 import java.util.Optional;
 
@@ -34,17 +33,23 @@ public record Claim(
     /** The questions, which have independent answers. */
     public enum Question {
         /** Host and VM may post: no obstacle is known. */
-        ELIGIBLE,
+        ELIGIBLE("can be posted"),
         /** KVM requested posting from the IOMMU or the ITS. */
-        REQUESTED,
+        REQUESTED("asked by KVM"),
         /** The entry of the IOMMU, or of the guest's ITS, has the posted form now. */
-        FORM,
+        FORM("entry posts"),
         /** Hardware delivered interrupts that way. A host irq that stays silent does not show this. */
-        DELIVERED;
+        DELIVERED("by hardware");
+
+        private final String label;
+
+        Question(String label) {
+            this.label = label;
+        }
 
         /** The name in words. */
         public String label() {
-            return name().toLowerCase(Locale.ROOT);
+            return label;
         }
     }
 

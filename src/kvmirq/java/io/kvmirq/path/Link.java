@@ -52,7 +52,7 @@ public record Link(
     /** Whether interrupts pass a link. */
     public enum State {
         /** Interrupts pass the link, as far as it is known. */
-        WHOLE("whole"),
+        WHOLE("ok"),
         /** They do not. */
         BROKEN("broken"),
         /** Evidence is contradictory, and proves nothing alone. */

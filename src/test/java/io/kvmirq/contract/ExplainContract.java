@@ -89,16 +89,16 @@ class ExplainContract extends VfioSuite {
             return matcher.find() ? Optional.of(matcher.group(1)) : Optional.empty();
         }
 
-        /** The words before the colon of a link that is whole, or that has a number and files that were not read. */
+        /** The words before the colon of a link that is ok, or that has a number and files that were not read. */
         String value(String hop) {
-            return group("^  " + hop + " +(?:whole|not shown(?= +\\d+:)) +([^:\\n]+)")
+            return group("^  " + hop + " +(?:ok|not shown(?= +\\d+:)) +([^:\\n]+)")
                     .orElse("none");
         }
 
         /** Each link with its state. */
         List<String> links() {
             return Pattern.compile(
-                            "^  (\\w[\\w ]{0,12}\\w) +(whole|broken|doubtful|not shown|not used) ", Pattern.MULTILINE)
+                            "^  (\\w[\\w ]{0,12}\\w) +(ok|broken|doubtful|not shown|not used) ", Pattern.MULTILINE)
                     .matcher(text)
                     .results()
                     .map(link -> link.group(1) + " " + link.group(2))
@@ -295,7 +295,7 @@ class ExplainContract extends VfioSuite {
         assertThat(path.get(Hop.EVENTFD)).startsWith("id ");
         assertThat(path.get(Hop.GSI)).startsWith("gsi ");
         assertThat(live.text())
-                .containsPattern("irqfd +not shown")
+                .containsPattern("not shown +[^:]*irqfd|irqfd +not shown")
                 .contains("ForwardedIrq.path(), eventfd-id in /proc/");
         if (!world.isArm64()) {
             assertThat(path).containsEntry(Hop.GUEST_VECTOR, "0x42").containsEntry(Hop.VCPU, "vcpu 0");
@@ -383,7 +383,8 @@ class ExplainContract extends VfioSuite {
             assertThat(masked.broken()).isEqualTo("none");
             // No file shows a mask of the library: each link is that of a vector that is not masked.
             assertThat(masked.links())
-                    .contains("irqfd not shown", "device vector whole")
+                    .contains("device vector ok")
+                    .doesNotContain("irqfd ok", "irqfd broken")
                     .isEqualTo(Said.of("explain", nic, 2).links());
             masked.shows("vector that the library masks", "files", "not shown: --live");
             assertThat(Said.of("explain", edu).value("host irq")).isEqualTo(irq("vfio-msi[0](" + edu));

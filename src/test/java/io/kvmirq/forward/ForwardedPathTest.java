@@ -105,7 +105,7 @@ class ForwardedPathTest {
                     .contains("vector=0x31", "is_run=0x0", "guest_mode=0x1", "ga_log_intr=0x0", "is_running=0x0");
             assertThat(unknown(path.remarks())).contains("ga_tag", "ga_root_ptr", "destination_lo");
             assertThat(path.toString())
-                    .contains("form           yes        posted to vcpu 0, vector 0x31 [predicted: ")
+                    .contains("entry posts    yes        posted to vcpu 0, vector 0x31 [predicted: ")
                     .contains("destination_lo unknown: the vCPU does not run, and the field keeps an old value");
         }
     }
@@ -164,7 +164,7 @@ class ForwardedPathTest {
                             new Event.GuestEntered(new VcpuId(1)),
                             new Event.GuestEntered(FIRST)));
             ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), ForwardWorld.to(1, 0x31));
-            assertThat(irq.path().toString()).contains("vCPU           whole      vcpu 1: through KVM [predicted: ");
+            assertThat(irq.path().toString()).contains("vCPU           ok         vcpu 1: through KVM [predicted: ");
             assertThat(vcpu(irq.path())).isEqualTo(new Known.Predicted<>(new VcpuId(1)));
             assertThat(irq.path().remarks()).noneMatch(one -> one.startsWith("is_running"));
             assertThat(irq.path().remarks().stream().anyMatch(one -> one.startsWith("KVM looked for the vCPU when")))

@@ -63,15 +63,15 @@ public final class ExplainCommand implements Command {
 
     @Override
     public void describe(Usage usage) {
-        usage.description("Prints the chain of a device's vector: device, host irq, device vector, VMM, eventfd, irqfd,"
-                        + " GSI, guest vector, vCPU. Each link is whole, broken, doubtful (its evidence is"
-                        + " contradictory or proves nothing alone), not used or not shown, with the evidence:"
-                        + " observed in a file, inferred (with the reason), or predicted. Then it"
-                        + " answers four independent questions about posting: eligible (host and VM can"
-                        + " post), requested (KVM requested it), form (of the IOMMU's entry, or of the LPI on"
-                        + " arm64), delivered (by hardware). For all vectors of a device, prints the chain"
-                        + " that breaks first, and the broken links of the others. Reads sysfs, /proc and"
-                        + " debugfs, and writes nothing without --live. Run it as root.")
+        usage.description("Says in the first line whether a device's interrupts reach the guest, and whether hardware"
+                        + " delivers them (posts) or KVM. Then prints the chain of a vector: device, host irq, device"
+                        + " vector, VMM, eventfd, irqfd, GSI, guest vector, vCPU. Each link is ok, broken, doubtful"
+                        + " (its evidence is contradictory or proves nothing alone), not used or not shown, with the"
+                        + " evidence: observed in a file, inferred (with the reason), or predicted. Then it answers"
+                        + " whether host and VM can post it, whether KVM asked for it, whether the entry of the IOMMU"
+                        + " (or the LPI on arm64) posts, and whether hardware delivered. For all vectors of a device,"
+                        + " prints the chain that breaks first, and the broken links of the others. Reads sysfs, /proc"
+                        + " and debugfs, and writes nothing without --live. Run it as root.")
                 .footer(footer());
         usage.add(Command.parameter("0", "0..1", "BDF")
                 .description("The address of the device, as lspci prints it; or"
@@ -293,7 +293,7 @@ public final class ExplainCommand implements Command {
         int exitCode = verdict.exitCode(arguments.hasMatchedOption("--strict"))
                 .orElse(unseen ? ExitCode.COULD_NOT_RUN : ExitCode.OK);
         if (arguments.hasMatchedOption(Nagios.OPTION)) {
-            return new ExplainText(terminal).graded(chains, vmms, verdict, unseen);
+            return new ExplainText(terminal).graded(chains, verdict, unseen);
         }
         if (arguments.hasMatchedOption("--json")) {
             Json.print(terminal, "explain", host, json -> {

@@ -20,6 +20,7 @@ import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Optional;
+import java.util.function.Function;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
@@ -42,6 +43,7 @@ final class ExplainText {
      */
     void print(List<InterruptPath> chains, Verdict verdict) {
         InterruptPath shown = firstToFail(chains);
+        line(terminal.bold(printable(headline(chains, verdict))), 2);
         one(shown);
         others(shown, chains);
         line(verdict.broken()
@@ -52,27 +54,73 @@ final class ExplainText {
                 .orElseGet(() -> seen(shown, verdict)));
     }
 
-    /** Prints the worst in one line for monitoring, and returns its grade. */
-    int graded(List<InterruptPath> chains, List<Link> vmms, Verdict verdict, boolean unseen) {
-        Optional<Hop> hop = verdict.broken().or(verdict::doubtful);
-        if (hop.isEmpty()) {
-            return unseen
-                    ? Nagios.UNKNOWN.print("no link is visible", terminal)
-                    : Nagios.OK.print("nothing visible is broken or in doubt", terminal);
+    /**
+     * The verdict in one sentence, for readers who know no link.
+     *
+     * @param chains of which the worst is named; not empty
+     */
+    static String headline(List<InterruptPath> chains, Verdict verdict) {
+        InterruptPath worst = firstToFail(chains);
+        long same = chains.stream()
+                .filter(one -> one == worst || isSame(worst, one))
+                .count();
+        String all = chains.size() + " interrupts of "
+                + (chains.stream().map(InterruptPath::guest).distinct().count() > 1 ? "all guests" : owner(worst));
+        String who = chains.size() == 1
+                ? worst.interrupt() + " of " + owner(worst)
+                : same == chains.size()
+                        ? "all " + all
+                        : same > 1 ? same + " of " + all : worst.interrupt() + " (one of " + all + ")";
+        boolean many = same > 1 || worst.interrupt().startsWith("all ");
+        return who + (many ? " are " : " is ") + inWords(worst, verdict);
+    }
+
+    private static String owner(InterruptPath chain) {
+        return chain.guest()
+                .map(name -> name.replaceFirst(" \\(process \\d+\\)$", ""))
+                .orElse(chain.device());
+    }
+
+    private static String inWords(InterruptPath chain, Verdict verdict) {
+        if (verdict.isUnposted()) {
+            return "not posted, though this host can: "
+                    + chain.whyNot().map(ExplainText::first).orElse("see below");
         }
-        boolean broken = verdict.grade() == Finding.Status.FAIL;
-        Link.State state = broken ? Link.State.BROKEN : Link.State.DOUBTFUL;
-        String text = Stream.concat(chains.stream().flatMap(one -> one.link(hop.get()).stream()), vmms.stream())
-                .filter(link -> link.hop() == hop.get() && link.state() == state)
-                .findFirst()
-                .map(link -> ": " + link.text())
-                .orElse("");
-        return (broken ? Nagios.CRITICAL : Nagios.WARNING)
-                .print(
-                        hop.get() == Hop.POSTING
-                                ? "not posted, though this host can"
-                                : hop.get().label() + text,
-                        terminal);
+        Optional<Hop> hop = verdict.broken().or(verdict::doubtful);
+        if (hop.isPresent()) {
+            String how = verdict.broken().isEmpty()
+                    ? "in doubt"
+                    : verdict.counted()
+                            ? "lost at times"
+                            : hop.get() == Hop.VMM || hop.get() == Hop.VCPU ? "stopped" : "lost";
+            return how + " at the " + hop.get().label()
+                    + chain.link(hop.get())
+                            .filter(link -> !link.flaws().isEmpty() || link.state() == Link.State.BROKEN)
+                            .map(link -> ": " + first(link.text()))
+                            .orElse("");
+        }
+        if (chain.isIdle() || chain.isUnseen()) {
+            return chain.isIdle() ? "not used" : "not seen: no file that was read shows the way";
+        }
+        return chain.posted()
+                .map(yes -> yes
+                        ? "delivered by hardware (posted)"
+                        : "delivered by KVM (not posted: "
+                                + first(chain.whyNot().orElse("")) + ")")
+                .orElse("not broken as far as it is seen; no file shows whether hardware delivers (posts)");
+    }
+
+    /** The first clause of a sentence. */
+    private static String first(String sentence) {
+        return sentence.split("; ", 2)[0];
+    }
+
+    /** Prints the worst in one line for monitoring, and returns its grade. */
+    int graded(List<InterruptPath> chains, Verdict verdict, boolean unseen) {
+        Nagios grade = verdict.grade() == Finding.Status.FAIL
+                ? Nagios.CRITICAL
+                : verdict.grade() == Finding.Status.WARN ? Nagios.WARNING : unseen ? Nagios.UNKNOWN : Nagios.OK;
+        return grade.print(chains.isEmpty() ? "no device of VFIO" : headline(chains, verdict), terminal);
     }
 
     /** The chain that fails first; else the first that is in doubt; else the first that is used; else the first. */
@@ -111,7 +159,7 @@ final class ExplainText {
             return terminal.bold("no link of it is visible (exit code " + ExitCode.COULD_NOT_RUN + ")");
         }
         return terminal.good((whole == all
-                        ? "whole as far as it is seen"
+                        ? "in order as far as it is seen"
                         : "nothing visible is broken: " + whole + " of " + all + " links")
                 + (chain.isNeverPosted() ? "; not posted here, whatever the VM does" : ""));
     }
@@ -122,6 +170,23 @@ final class ExplainText {
         List<Link> links = chain.links();
         for (int i = 0; i < links.size(); i++) {
             Link link = links.get(i);
+            int end = i;
+            while (end < links.size() && isHidden(links.get(end))) {
+                end++;
+            }
+            if (end > i + 1) {
+                List<Link> hidden = links.subList(i, end);
+                line("  not shown      " + joined(hidden, ", ", one -> one.hop().label()) + ": "
+                        + printable(joined(hidden, "; ", Link::text)));
+                remedies(
+                        true,
+                        hidden.stream()
+                                .flatMap(one -> one.remedies().stream())
+                                .distinct()
+                                .toList());
+                i = end - 1;
+                continue;
+            }
             link(link);
             // Groups links that the same tool would show.
             boolean again = i + 1 < links.size()
@@ -139,6 +204,14 @@ final class ExplainText {
             remedies(claim.holds().isEmpty(), claim.remedies());
         }
         chain.remarks().forEach(remark -> line("  note: " + printable(remark), NOTE));
+    }
+
+    private static String joined(List<Link> links, String between, Function<Link, String> text) {
+        return links.stream().map(text).distinct().collect(Collectors.joining(between));
+    }
+
+    private static boolean isHidden(Link link) {
+        return link.state() == Link.State.NOT_SHOWN && link.value().isEmpty();
     }
 
     /**
@@ -259,19 +332,22 @@ final class ExplainText {
 
     /** The same end as the chain that is shown, or its own. */
     private static String end(InterruptPath shown, InterruptPath chain) {
-        boolean same = chain.fails().equals(shown.fails())
-                && chain.whyNot().equals(shown.whyNot())
-                && (chain.fails().isPresent()
-                        || chain.isIdle() == shown.isIdle()
-                                && text(chain.firstDoubtful()).equals(text(shown.firstDoubtful())));
-        if (same) {
+        if (isSame(shown, chain)) {
             return "the same";
         }
         return chain.fails()
                 .map(hop -> hop.label() + ": " + chain.whyNot().orElse(""))
                 .or(() -> chain.firstDoubtful()
                         .map(link -> "in doubt: " + link.hop().label() + ": " + link.text()))
-                .orElse(chain.isIdle() ? "not used" : "whole as far as it is seen");
+                .orElse(chain.isIdle() ? "not used" : "in order as far as it is seen");
+    }
+
+    private static boolean isSame(InterruptPath shown, InterruptPath chain) {
+        return chain.fails().equals(shown.fails())
+                && chain.whyNot().equals(shown.whyNot())
+                && (chain.fails().isPresent()
+                        || chain.isIdle() == shown.isIdle()
+                                && text(chain.firstDoubtful()).equals(text(shown.firstDoubtful())));
     }
 
     private static Optional<String> text(Optional<Link> link) {

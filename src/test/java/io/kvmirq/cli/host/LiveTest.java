@@ -248,7 +248,7 @@ class LiveTest {
     void filesAndProbesThatDifferAreInDoubt() throws IOException {
         others = false;
         assertThat(explained(counted(20, 20, 20, 1), 0))
-                .contains("  eventfd        whole      id 9: the handler signals it; descriptor 39 of process 100")
+                .contains("  eventfd        ok         id 9: the handler signals it; descriptor 39 of process 100")
                 .doesNotContain("the files show");
         eventfds = Map.of(8, 20);
         assertThat(explained(counted(20, 20, 20, 1), 0).replaceAll("\\s+", " "))
@@ -266,11 +266,11 @@ class LiveTest {
         whole.counts("_by_worker", "id,ret", new long[] {3, 1, 4}, new long[] {3, 0, 1}, new long[] {3, -1, 1});
         assertThat(explained(whole, 0))
                 .contains(
-                        "  eventfd        whole      id 9: the handler signals it",
-                        "  irqfd          whole      process 100: KVM raises the interrupt itself, so it is not posted"
+                        "  eventfd        ok         id 9: the handler signals it",
+                        "  irqfd          ok         process 100: KVM raises the interrupt itself, so it is not posted"
                                 + " [observed: live, the probe of irqfd_wakeup]\n",
-                        "  GSI            whole      gsi 24: the irqfd raises it",
-                        "  guest vector   whole      0x41: the message: address 0xfee01000, data 0x4041",
+                        "  GSI            ok         gsi 24: the irqfd raises it",
+                        "  guest vector   ok         0x41: the message: address 0xfee01000, data 0x4041",
                         """
                           stages, counted in the kernel:
                             host irq             20  27
@@ -312,7 +312,7 @@ class LiveTest {
                                 .counts("kvm_inj_virq", "common_pid,vector", new long[] {101, 0x41, 20})
                                 .counts("kvm_eoi", "common_pid,vector", new long[] {101, 0x41, 20}),
                         0))
-                .contains("  GSI            whole      gsi 10: the irqfd raises it", """
+                .contains("  GSI            ok         gsi 10: the irqfd raises it", """
                             GSI                  20  gsi 10
                             delivered             0
                             by a worker          20  a pin: 20 raised
@@ -486,8 +486,8 @@ class LiveTest {
         if (irqfd == 0) {
             assertThat(said)
                     .contains(
-                            "  irqfd          not shown  no irqfd took its signals, and the VMM reads them: it may inject"
-                                    + " the interrupt itself\n");
+                            "irqfd, GSI, guest vector, vCPU: no irqfd took its signals, and the VMM reads them: it may"
+                                    + " inject the interrupt itself; ");
         }
     }
 
@@ -785,8 +785,8 @@ class LiveTest {
         Watched watched = new Watched(GuestHosts.of("gicv3"), traced("arm64-6.12", "")).with(tracefs.begin());
         assertThat(run(watched, INTEL, "1", "--live", "10").exited(0).out())
                 .contains(
-                        "  guest vector   whole      interrupt 8193: the VM's GIC has it",
-                        "  vCPU           whole      vcpu 0: its target in the VM's GIC, which keeps it pending while it is"
+                        "  guest vector   ok         interrupt 8193: the VM's GIC has it",
+                        "  vCPU           ok         vcpu 0: its target in the VM's GIC, which keeps it pending while it is"
                                 + " disabled [observed: live, the probe of vgic_queue_irq_unlock]\n",
                         "    delivered             1  address 0x8090040, data 0x1\n",
                         "    by a worker           1  a pin, or a message: the result is not shown\n"
@@ -919,8 +919,8 @@ class LiveTest {
         Watched watched = new Watched(host, traced("x86-7.2", handlers)).during(() -> count(host, "27", 2));
         assertThat(run(watched, AMD, "0", "--live", "10").exited(17).out())
                 .contains(
-                        "  irqfd          not shown  KVM took no message and raised no GSI in the handlers: no irqfd has the"
-                                + " eventfd, or the VMM reads it and injects the interrupt itself\n");
+                        "; KVM took no message and raised no GSI in the handlers: no irqfd has the eventfd, or the VMM"
+                                + " reads it and injects the interrupt itself; ");
         // Some events were lost, so nothing follows from those that are not there.
         Known<Tracing> lossy = new Known.Observed<>(RecordedTracing.of("x86-7.2", handlers, 1));
         assertThat(run(new Watched(host, lossy), AMD, "0", "--live", "10")
@@ -940,17 +940,17 @@ class LiveTest {
     void linksAreWholeByWhatComesAfterThem() throws IOException {
         List<String> events = new ArrayList<>();
         assertThat(linksAfter(events, "irq_handler_entry: irq=27 name=vfio-msix[0](0000:00:02.0)"))
-                .doesNotContain("  GSI            whole", "  vCPU           whole");
+                .doesNotContain("  GSI            ok", "  vCPU           ok");
         assertThat(linksAfter(events, "kvm_set_irq: gsi 24 level 1 source 0"))
-                .contains("  GSI            not shown  gsi 24 was raised, and no event shows a route of it\n");
+                .contains("GSI, guest vector, vCPU: gsi 24 was raised, and no event shows a route of it; ");
         assertThat(linksAfter(events, "kvm_msi_set_irq: dst 0 vec 65 (Fixed|physical|edge)"))
-                .contains("  GSI            whole      gsi 24: the irqfd raises it ")
-                .doesNotContain("  vCPU           whole");
+                .contains("  GSI            ok         gsi 24: the irqfd raises it ")
+                .doesNotContain("  vCPU           ok");
         assertThat(linksAfter(events, "kvm_apic_accept_irq: apicid 1 vec 65 (Fixed|edge)"))
                 .contains("  vCPU           not shown  KVM found vcpu 1 for it, and no event shows that it was accepted"
                         + " there\n");
         assertThat(linksAfter(events, "kvm_apicv_accept_irq: apicid 1 vec 65 (Fixed|edge)"))
-                .contains("  vCPU           whole      vcpu 1: its virtual APIC has it ");
+                .contains("  vCPU           ok         vcpu 1: its virtual APIC has it ");
     }
 
     /** The links of host irq 27 when one event more has come. */
@@ -970,8 +970,8 @@ class LiveTest {
         Cli.Ended printed = run(new Watched(host, traced("x86-6.1", "")), INTEL, "0", "--live", "10");
         assertThat(printed.exited(0).out())
                 .contains(
-                        "  requested      not shown  KVM changed nothing in 10.0 s, and its tracepoint shows only changes",
-                        "  delivered      not shown  the host irq stayed silent for 10.0 s, which does not show delivery by"
+                        "  asked by KVM   not shown  KVM changed nothing in 10.0 s, and its tracepoint shows only changes",
+                        "  by hardware    not shown  the host irq stayed silent for 10.0 s, which does not show delivery by"
                                 + " hardware");
     }
 
@@ -993,7 +993,7 @@ class LiveTest {
     private static List<String> answers(Cli.Ended printed) {
         return printed.out()
                 .lines()
-                .filter(line -> line.matches("  (eligible|requested|form|delivered) .*"))
+                .filter(line -> line.matches("  (can be posted|asked by KVM|entry posts|by hardware) .*"))
                 .map(line -> line.substring(2, 26).strip().replaceAll(" +", " "))
                 .toList();
     }
@@ -1005,9 +1005,9 @@ class LiveTest {
         Cli.Ended printed = run(
                 new Watched(host, traced("x86-6.1", "")).during(() -> count(host, "PIW", 3)), INTEL, "--live", "10");
         assertThat(answers(printed.exited(0)))
-                .containsExactly("eligible yes", "requested not shown", "form yes", "delivered yes");
+                .containsExactly("can be posted yes", "asked by KVM not shown", "entry posts yes", "by hardware yes");
         assertThat(printed.out())
-                .contains("  delivered      yes        the host irq stayed silent for 10.0 s\n"
+                .contains("  by hardware    yes        the host irq stayed silent for 10.0 s\n"
                         + "                            inferred: live, the entry is posted, the host irq is silent, and"
                         + " hardware woke vCPUs 3 times; VFIO has no other vector on this host\n");
     }
@@ -1023,7 +1023,7 @@ class LiveTest {
                 + "     irq/25-AMD-Vi-83      [001] .....    12.000002: kvm_avic_ga_log: vmid=1, vcpuid=1\n";
         Cli.Ended printed = run(new Watched(host, traced("x86-7.2", log)), AMD, "--live", "10");
         assertThat(answers(printed.exited(0)))
-                .containsExactly("eligible yes", "requested not shown", "form yes", "delivered yes");
+                .containsExactly("can be posted yes", "asked by KVM not shown", "entry posts yes", "by hardware yes");
         assertThat(printed.out()).contains("hardware woke vCPUs 2 times; VFIO has no other vector on this host\n");
     }
 
@@ -1048,7 +1048,7 @@ class LiveTest {
             count(host, "27", difference.equals("not silent") ? 1 : 0);
         });
         assertThat(answers(run(watched, INTEL, "0", "--live", "10").exited(0)))
-                .contains(difference.equals("not silent") ? "delivered no" : "delivered not shown");
+                .contains(difference.equals("not silent") ? "by hardware no" : "by hardware not shown");
     }
 
     @Test
