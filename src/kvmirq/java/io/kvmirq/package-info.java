@@ -1,14 +1,47 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * The values that every package uses.
+ * The path of an interrupt: host irq → device → guest irq. This page is the architecture of kvmirq; the package has the
+ * values that every other package uses.
  *
- * <p>A device interrupt travels host irq → device → guest irq. The types here name the guest's end. A {@link
- * io.kvmirq.Gsi} is an index into KVM's routing table. A {@link io.kvmirq.Route} is an entry of that table. A {@link
- * io.kvmirq.MsiMessage} carries a {@link io.kvmirq.InterruptVector} to a {@link io.kvmirq.VcpuId}. All values are
- * immutable and check their ranges when they are made.
+ * <p>Packages have the names of the kernel's layers. VFIO knows a device's interrupts and no guest, KVM knows a guest's
+ * and no device, and {@code forward} alone joins them. A package uses those to its right and below:
  *
- * <p>When the kernel refuses a call, the call site throws a {@link io.kvmirq.KernelException}. It names the call, its
- * operands, the {@link io.kvmirq.Errno} and the likely cause.
+ * <pre>
+ *  cli ── selftest ── forward ─┬─ kvm ──┬── kernel ──── backend ─┬─ jni ── native/  C owns the layouts
+ *  prints  a guest    joins    │        │   handles,    the      ├─ libc            Java owns them: ffm, jna, jnr
+ *  exits   answers    both     └─ vfio ─┘   errno →     seam     └─ fake            the same calls without a kernel
+ *                                           sentence
+ *
+ *  path       the path of one interrupt: each fact with its source, or the reason why it is not known
+ *  mirror     predicts how an interrupt is delivered; forward tells it what was set up
+ *  arch       bits of IRTEs, descriptors and messages, and the rules of the hardware; asks no kernel
+ *  uapi       numbers and structures of the kernel
+ *  explain    request × errno → causes; exceptions, the command and the fake read it
+ *  host       sysfs and /proc of a machine, read only
+ *  text, undo words of other people made printable; set-ups of many steps undone in one place
+ *
+ *  pci, irqchip, snapshot   above forward: a device as its guest sees it, an IOAPIC in Java, a VM as a document
+ *  vmm        shared by these, not exported
+ *  guest      code of a small guest, for selftest and junit
+ *  junit      the kit for tests
+ *  diag       sources of a running host, rules over them, screens; cli prints them
+ * </pre>
+ *
+ * <p>Five rules hold everywhere:
+ *
+ * <ul>
+ *   <li>Everything that can be decided is decided in Java. C crosses the boundary and returns a negative errno.
+ *   <li>An errno becomes a sentence once, where the call is made: a {@link KernelException} with the call, its operands,
+ *       the {@link Errno} and the likely cause.
+ *   <li>Set-up may fail, and undoes itself. Tear-down cannot fail, and needs no order: a registration leases what it uses.
+ *   <li>Predicted and observed facts have different types, see {@link io.kvmirq.path.Known}. The mirror never looks at a
+ *       host, and the host's files never ask the mirror.
+ *   <li>Every call has two encoders, C and {@code Uapi}, which a test compares byte by byte; every answer of the fake has a
+ *       source and a grade.
+ * </ul>
+ *
+ * <p>The values here are immutable and check their ranges. A {@link Gsi} is an index into KVM's routing table, a {@link
+ * Route} an entry of it. A {@link MsiMessage} carries an {@link InterruptVector} to a {@link VcpuId}.
  */
 @NullMarked
 package io.kvmirq;
