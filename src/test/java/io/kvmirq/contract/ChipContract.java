@@ -14,10 +14,6 @@ import org.junit.jupiter.api.Test;
 /** PIC, IOAPIC and LAPIC as what is asked of them shows: arch/x86/kvm/i8259.c, ioapic.c, lapic.c. */
 @Contract
 class ChipContract extends KernelSuite {
-    private static final int MASTER = 0;
-    private static final int SLAVE = 1;
-    private static final int PIC_IRR = 1;
-    private static final int CASCADE = 1 << 2;
     private static final int CLOCK = 8;
     private static final int NMI = 0x400;
     private static final int PADDING = Uapi.KvmIrqchip.CHIP + Uapi.KvmIoapicState.IRR + Integer.BYTES;
@@ -48,25 +44,6 @@ class ChipContract extends KernelSuite {
     private void setId(int vcpu, int id) {
         ByteBuffer lapic = world.lapic(vcpu).putInt(0x20, id << 24);
         assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_LAPIC, lapic));
-    }
-
-    // PIC
-
-    @Test
-    void slaveRaisesTheCascadePinOfTheMaster() {
-        world.status(vm(), 8, 1);
-        assertThat(chip(vm(), MASTER).get(Uapi.KvmIrqchip.CHIP + PIC_IRR) & CASCADE)
-                .isNotZero();
-    }
-
-    @Test
-    void restoringAnyChipAsksTheSlaveAgain() {
-        world.status(vm(), 8, 1);
-        ByteBuffer quiet = chip(vm(), MASTER).put(Uapi.KvmIrqchip.CHIP + PIC_IRR, (byte) 0);
-        assertOk(libc.ioctl(vm(), Uapi.KVM_SET_IRQCHIP, quiet));
-        assertThat(chip(vm(), MASTER).get(Uapi.KvmIrqchip.CHIP + PIC_IRR) & CASCADE)
-                .isNotZero();
-        assertThat(chip(vm(), SLAVE).get(Uapi.KvmIrqchip.CHIP + PIC_IRR)).isEqualTo((byte) 1);
     }
 
     // IOAPIC

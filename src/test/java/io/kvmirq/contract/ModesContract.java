@@ -3,9 +3,7 @@ package io.kvmirq.contract;
 
 import static io.kvmirq.contract.World.*;
 import static io.kvmirq.testing.GuestAssembler.asm;
-import static io.kvmirq.testing.Structs.leaf;
 import static org.assertj.core.api.Assertions.assertThat;
-import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
@@ -14,11 +12,8 @@ import java.nio.ByteBuffer;
 import java.util.function.Consumer;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.CsvSource;
-import org.junit.jupiter.params.provider.ValueSource;
 
-/** System registers of protected and long mode: {@code kvm_is_valid_sregs()} in arch/x86/kvm/x86.c. */
+/** The system registers of protected and long mode that {@code VmSnapshot} restores: arch/x86/kvm/x86.c. */
 @Contract
 class ModesContract extends KernelSuite {
     private static final int SEGMENT = 24;
@@ -30,14 +25,10 @@ class ModesContract extends KernelSuite {
     private static final int CR3 = 240;
     private static final int CR4 = 248;
     private static final int EFER = 264;
-    private static final int APIC_BASE = 272;
     private static final long PROTECTED = 0x11;
     private static final long PAGING = 1L << 31;
     private static final long PAE = 1 << 5;
     private static final long LONG_MODE = 0x500;
-    private static final int ADDRESS_LEAVES = 0x8000_0000;
-    private static final int ADDRESS_LEAF = 0x8000_0008;
-
     private int vcpu;
 
     @BeforeEach
@@ -96,6 +87,8 @@ class ModesContract extends KernelSuite {
                 .putLong(EFER, LONG_MODE);
         assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_SREGS, next));
         assertThat(world.segments(vcpu)).isEqualTo(next);
+        assertErrno(Errno.EINVAL, set(segments -> segments.putLong(CR4, PAE | 1L << 63)));
+        assertErrno(Errno.EINVAL, set(segments -> segments.putLong(CR3, 1L << 36))); // without CPUID, 36 address bits
     }
 
     private static void makeLong(ByteBuffer to) {
@@ -104,81 +97,6 @@ class ModesContract extends KernelSuite {
                 .putLong(CR3, 0x7000)
                 .putLong(CR4, PAE)
                 .putLong(EFER, LONG_MODE);
-    }
-
-    @Test
-    void contradictionsOfLongModeAreRefusedAndChangeNothing() {
-        assertOk(set(ModesContract::makeLong));
-        ByteBuffer before = world.segments(vcpu);
-        assertErrno(Errno.EINVAL, set(next -> next.putLong(CR4, 0)));
-        assertErrno(Errno.EINVAL, set(next -> next.putLong(EFER, 0x100)));
-        assertErrno(Errno.EINVAL, set(next -> next.putLong(EFER, 0x400)));
-        assertErrno(Errno.EINVAL, set(next -> next.putLong(EFER, 0)));
-        assertErrno(Errno.EINVAL, set(next -> next.putLong(CR0, PROTECTED)));
-        assertErrno(Errno.EINVAL, set(next -> next.putLong(APIC_BASE, 1)));
-        assertThat(world.segments(vcpu)).isEqualTo(before);
-        assertOk(set(next -> next.putLong(CR0, PROTECTED).putLong(EFER, 0x100).put(CODE + 19, (byte) 0)));
-        assertThat(world.segments(vcpu).getLong(EFER))
-                .as("long mode is enabled, and not active")
-                .isEqualTo(0x100);
-    }
-
-    /** A guest has 36 address bits, unless its CPUID tells. Outside long mode nothing is checked. */
-    @Test
-    void tableOfLongModeIsAtAnAddressOfTheGuest() {
-        assertOk(set(next -> next.putLong(CR3, 1L << 36)));
-        assertThat(world.segments(vcpu).getLong(CR3)).isEqualTo(1L << 36);
-        assertErrno(Errno.EINVAL, set(next -> {
-            makeLong(next);
-            next.putLong(CR3, 1L << 36);
-        }));
-        assertOk(set(next -> {
-            makeLong(next);
-            next.putLong(CR3, 1L << 35);
-        }));
-        assertOk(world.setCpuid(vcpu, leaf(ADDRESS_LEAVES, ADDRESS_LEAF), leaf(ADDRESS_LEAF, 40)));
-        assertOk(set(next -> next.putLong(CR3, 1L << 39)));
-        assertErrno(Errno.EINVAL, set(next -> next.putLong(CR3, 1L << 40)));
-        assertErrno(Errno.EINVAL, set(next -> next.putLong(CR3, 1L << 63)));
-        assertThat(world.segments(vcpu).getLong(CR3)).isEqualTo(1L << 39);
-    }
-
-    /** The CPUID may say more bits than an address has. */
-    @Test
-    void processorOf64AddressBitsTakesEachTable() {
-        assertOk(world.setCpuid(vcpu, leaf(ADDRESS_LEAVES, ADDRESS_LEAF), leaf(ADDRESS_LEAF, 64)));
-        assertOk(set(next -> {
-            makeLong(next);
-            next.putLong(CR3, 0x1000);
-        }));
-        assertThat(world.segments(vcpu).getLong(CR3)).isEqualTo(0x1000);
-    }
-
-    @Test
-    void bitOfVmxIsReservedOnAmd() {
-        assumeTrue(world.isAmd() || world.isPvm(), "needs AMD, or a kvm_pvm");
-        assertErrno(Errno.EINVAL, set(next -> next.putLong(CR4, 1L << 13)));
-    }
-
-    /** Of no processor, or of none whose guests may have it. */
-    @ParameterizedTest
-    @ValueSource(ints = {14, 15, 19, 24, 26, 29, 31, 32, 63})
-    void reservedBitOfCr4IsRefused(int bit) {
-        assertErrno(Errno.EINVAL, set(next -> next.putLong(CR4, 1L << bit)));
-        assertThat(world.segments(vcpu).getLong(CR4)).isZero();
-    }
-
-    /** A bit, and the leaf and the bits of EBX and ECX that it needs. A kvm_pvm does not look at them. */
-    @ParameterizedTest
-    @CsvSource({"18, 1, 0, 0x4000000", "16, 7, 1, 0", "20, 7, 0x80, 0"})
-    void featureOfCr4NeedsTheCpuid(int bit, int number, String ebx, String ecx) {
-        long feature = 1L << bit;
-        assertOk(world.setCpuid(vcpu, leaf(number, 0, ~Integer.decode(ebx), ~Integer.decode(ecx))));
-        int without = set(next -> next.putLong(CR4, feature));
-        assertThat(without).isEqualTo(world.isPvm() ? 0 : -Errno.EINVAL.number());
-        assertOk(world.setCpuid(vcpu, leaf(number, 0, Integer.decode(ebx), Integer.decode(ecx))));
-        assertOk(set(next -> next.putLong(CR4, 0x7ff | feature)));
-        assertThat(world.segments(vcpu).getLong(CR4)).isEqualTo(0x7ff | feature);
     }
 
     @Test

@@ -16,20 +16,19 @@ import java.util.List;
 import java.util.SplittableRandom;
 import org.junit.jupiter.api.Test;
 
-/** The PICs as a guest programs them and takes their interrupts: arch/x86/kvm/i8259.c. */
+/**
+ * The PICs of {@code Vm.createIrqchip}, whose lines {@code Vm.setLine} and level irqfds raise: arch/x86/kvm/i8259.c. Random
+ * programs compare all that a guest can do to them.
+ */
 @Contract
 class PicContract extends KernelSuite {
     private static final int MASTER = 0;
     private static final int SLAVE = 1;
     private static final int IRR = 1;
     private static final int ISR = 3;
-    private static final int ELCR = 14;
     private static final int PIC_SIZE = 16;
     private static final int LINE = 5;
     private static final int SLAVE_LINE = 12;
-    private static final int LINT0 = 0x350;
-    private static final int APIC_BASE = 272;
-    private static final int ENABLED = 1 << 11;
     private static final int TAKEN = 0x85;
     private static final String READY = asm("out 0x82, al");
     private static final String STI = asm("sti");
@@ -48,11 +47,6 @@ class PicContract extends KernelSuite {
     /** mov $port, %dx; mov $value, %al; out. */
     private static String outFar(int port, int value) {
         return asm("mov dx, " + port + "; mov al, " + value + "; out dx, al");
-    }
-
-    /** in; out to READY. */
-    private static String in(int port) {
-        return asm("in al, " + port) + READY;
     }
 
     private static String inFar(int port) {
@@ -82,11 +76,6 @@ class PicContract extends KernelSuite {
     private void assertTakes(int vector) {
         guest.runTo(TAKEN);
         assertThat(guest.written()).isEqualTo(vector);
-    }
-
-    private void assertReads(int value) {
-        guest.runTo(RealModeGuest.READY);
-        assertThat(guest.written()).isEqualTo(value);
     }
 
     private int state(int chip, int field) {
@@ -122,22 +111,6 @@ class PicContract extends KernelSuite {
     }
 
     @Test
-    void interruptThatIsInServiceKeepsOutThoseOfLowerPriority() {
-        start(READY + STI + JUMP_TO_ITSELF);
-        guest.handle(LINE, out(TAKEN, LINE) + STI + READY + END + asm("iret"));
-        handle(6, END);
-        handle(3, END);
-        guest.runTo(RealModeGuest.READY);
-        pulse(6);
-        pulse(LINE);
-        assertTakes(LINE);
-        pulse(3);
-        guest.runTo(RealModeGuest.READY);
-        assertTakes(3);
-        assertTakes(6);
-    }
-
-    @Test
     void slaveInterruptsThroughTheCascadePin() {
         start(vectors(0x20, 0x28, 1) + READY + STI + HALT + JUMP_TO_ITSELF);
         handle(0x2c, out(0xa0, 0x20) + END);
@@ -160,60 +133,6 @@ class PicContract extends KernelSuite {
         guest.runTo(RealModeGuest.READY);
     }
 
-    @Test
-    void levelInterruptsAgainUntilItIsLow() {
-        start(outFar(0x4d0, 0xff) + READY + STI + JUMP_TO_ITSELF);
-        handle(LINE, END);
-        guest.runTo(RealModeGuest.READY);
-        assertThat(state(MASTER, ELCR)).isEqualTo(0xf8);
-        world.status(vm(), LINE, 1);
-        assertTakes(LINE);
-        assertThat(state(MASTER, IRR)).isEqualTo(1 << LINE);
-        assertTakes(LINE);
-        world.status(vm(), LINE, 0);
-        handle(1, END);
-        pulse(1);
-        assertTakes(1);
-    }
-
-    @Test
-    void maskedLineWaits() {
-        start(out(0x21, 1 << LINE) + READY + STI + asm("nop") + READY + out(0x21, 0) + JUMP_TO_ITSELF);
-        handle(LINE, END);
-        guest.runTo(RealModeGuest.READY);
-        assertThat(world.status(vm(), LINE, 1)).isEqualTo(-1);
-        guest.runTo(RealModeGuest.READY);
-        assertTakes(LINE);
-    }
-
-    private void maskLint0() {
-        ByteBuffer lapic = world.lapic(guest.vcpu()).putInt(LINT0, 0x10000);
-        assertOk(libc.ioctl(guest.vcpu(), Uapi.KVM_SET_LAPIC, lapic));
-    }
-
-    @Test
-    void lapicPassesThemOnThroughLint0() {
-        start(STI + asm("nop") + READY + asm("nop") + READY);
-        maskLint0();
-        pulse(LINE);
-        guest.runTo(RealModeGuest.READY);
-        guest.runTo(RealModeGuest.READY);
-    }
-
-    @Test
-    void lapicThatIsOffPassesThemOn() {
-        start(READY + STI + JUMP_TO_ITSELF);
-        handle(LINE, END);
-        maskLint0();
-        ByteBuffer segments = Buffers.allocate(Uapi.KvmSregs.SIZE);
-        assertOk(libc.ioctl(guest.vcpu(), Uapi.KVM_GET_SREGS, segments));
-        segments.putLong(APIC_BASE, segments.getLong(APIC_BASE) & ~ENABLED);
-        assertOk(libc.ioctl(guest.vcpu(), Uapi.KVM_SET_SREGS, segments));
-        pulse(LINE);
-        guest.runTo(RealModeGuest.READY);
-        assertTakes(LINE);
-    }
-
     /** The end in the PIC is one that a resampling irqfd waits for. */
     @Test
     void endIsToldToAResamplingIrqfd() {
@@ -230,46 +149,6 @@ class PicContract extends KernelSuite {
         handle(3, END);
         assertTakes(3);
         assertThat(world.drain(resample)).isOne();
-    }
-
-    // Ports
-
-    @Test
-    void portsAreReadInTheKernel() {
-        start(out(0x21, 0x5a)
-                + in(0x21)
-                + out(0xa1, 0xa5)
-                + in(0xa1)
-                + outFar(0x4d0, 0xff)
-                + inFar(0x4d0)
-                + outFar(0x4d1, 0xff)
-                + inFar(0x4d1)
-                + in(0x20)
-                + out(0x20, 0x0b)
-                + in(0x20)
-                + out(0x20, 0x0a)
-                + in(0x20));
-        world.status(vm(), LINE, 1);
-        assertReads(0x5a);
-        assertReads(0xa5);
-        assertReads(0xf8);
-        assertReads(0xde);
-        assertReads(1 << LINE);
-        assertReads(0);
-        assertReads(1 << LINE);
-    }
-
-    /** Before 6.5 without the bit that tells a request. */
-    @Test
-    void pollTakesAnInterruptWithoutAVector() {
-        start(out(0x20, 0x0c) + in(0x20) + out(0x20, 0x0c) + in(0x20) + out(0xa0, 0x0c) + in(0xa0) + in(0xa0));
-        int request = world.isSince(6, 5) ? 0x80 : 0;
-        pulse(LINE);
-        assertReads(request | LINE);
-        assertReads(7);
-        pulse(SLAVE_LINE);
-        assertReads(request | 4);
-        assertReads(0);
     }
 
     // The fake against a real kernel

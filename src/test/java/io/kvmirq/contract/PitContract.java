@@ -11,32 +11,20 @@ import io.kvmirq.uapi.Uapi.KvmPitChannelState;
 import io.kvmirq.uapi.Uapi.KvmPitState2;
 import java.nio.ByteBuffer;
 import org.junit.jupiter.api.BeforeEach;
-import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
-/** A VM's timer whose channel 0 ticks: arch/x86/kvm/i8254.c. */
+/** The ticks that {@code Vm.createPit}, {@code restore(X86Pit)} and {@code reinjectPit} are for: arch/x86/kvm/i8254.c. */
 @Contract
 class PitContract extends KernelSuite {
     private static final int TICK = 0x30;
     private static final int OTHER = 0x31;
     private static final int TICKED = 0x85;
     private static final int TICK_ENDED = 0x86;
-    private static final int OTHER_ENDED = 0x87;
     /** In units of 838 ns: a millisecond. */
     private static final int SHORT = 1193;
     /** An interrupt controller's pin that a BIOS gives the timer. */
     private static final int PIN = 2;
-
-    private static final int REPLACED = 1;
-    private static final int NMI = 0x400;
-    private static final int MASKED = 1 << 16;
-    private static final int LINT0 = 0x350;
-    private static final int LAPIC_TIMER = 0x320;
-    private static final int LAPIC_TIMER_INITIAL = 0x380;
-    private static final int LAPIC_TIMER_CURRENT = 0x390;
-    /** In units of 2 ns. */
-    private static final int TEN_MILLIS = 5_000_000;
 
     /** Vectors from 0x30 on, pins 0 and 1 unmasked; {@code sti; hlt} for ever. */
     private static final String WITH_PIC =
@@ -82,17 +70,6 @@ class PitContract extends KernelSuite {
                         .put(Uapi.KvmReinjectControl.PIT_REINJECT, (byte) reinjects)));
     }
 
-    /** No tick comes before the end of the LAPIC's timer, which is ten times as long. */
-    private void assertQuiet(RealModeGuest guest) {
-        ByteBuffer lapic = world.lapic(guest.vcpu());
-        lapic.putInt(Uapi.KvmLapicState.SVR, lapic.getInt(Uapi.KvmLapicState.SVR) | Uapi.KvmLapicState.SVR_ENABLE)
-                .putInt(LAPIC_TIMER, OTHER)
-                .putInt(LAPIC_TIMER_INITIAL, TEN_MILLIS)
-                .putInt(LAPIC_TIMER_CURRENT, TEN_MILLIS);
-        assertOk(libc.ioctl(guest.vcpu(), Uapi.KVM_SET_LAPIC, lapic));
-        guest.runTo(OTHER_ENDED);
-    }
-
     @ParameterizedTest
     @ValueSource(ints = {2, 3})
     void periodicChannelTicksAgain(int mode) {
@@ -102,85 +79,6 @@ class PitContract extends KernelSuite {
             guest.runTo(TICKED);
             guest.runTo(TICK_ENDED);
         }
-    }
-
-    @ParameterizedTest
-    @ValueSource(ints = {0, 1, 4})
-    void oneShotChannelTicksOnce(int mode) {
-        RealModeGuest guest = guestWithPic();
-        start(mode, 0);
-        guest.runTo(TICKED);
-        guest.runTo(TICK_ENDED);
-        assertQuiet(guest);
-    }
-
-    @ParameterizedTest
-    @ValueSource(ints = {5, 0xff})
-    void channelInAnotherModeDoesNotTick(int mode) {
-        RealModeGuest guest = guestWithPic();
-        start(mode, 0);
-        assertQuiet(guest);
-        start(2, 0);
-        guest.runTo(TICKED);
-    }
-
-    /** By an HPET, which the VMM emulates. */
-    @Test
-    void replacedChannelDoesNotTick() {
-        RealModeGuest guest = guestWithPic();
-        start(2, REPLACED);
-        assertQuiet(guest);
-        start(2, 0);
-        guest.runTo(TICKED);
-    }
-
-    /** A vCPU holds its VM, and so the timer. */
-    @Test
-    void timerTicksOnWhenTheDescriptorOfItsVmIsClosed() {
-        RealModeGuest guest = guestWithPic();
-        start(2, 0);
-        world.close(vm);
-        for (int i = 0; i < 5; i++) {
-            guest.runTo(TICKED);
-            guest.runTo(TICK_ENDED);
-        }
-    }
-
-    private void setLint0(int vcpu, int entry) {
-        ByteBuffer lapic = world.lapic(vcpu);
-        lapic.putInt(Uapi.KvmLapicState.SVR, lapic.getInt(Uapi.KvmLapicState.SVR) | Uapi.KvmLapicState.SVR_ENABLE)
-                .putInt(LINT0, entry);
-        assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_LAPIC, lapic));
-    }
-
-    /** The NMI watchdog of a guest. The pin of the interrupt controllers is masked, and so are interrupts. */
-    @Test
-    void ticksAreNmisOfAVcpuThatWantsThem() {
-        RealModeGuest guest = new RealModeGuest(world, vm, asm("out 0x82, al; idle: hlt; jmp idle"));
-        guest.runTo(RealModeGuest.READY);
-        setLint0(guest.vcpu(), NMI);
-        setReinjecting(0);
-        start(2, 0);
-        for (int i = 0; i < 5; i++) {
-            guest.runTo(RealModeGuest.INTERRUPTED);
-        }
-    }
-
-    /** One vCPU that takes NMIs is enough. */
-    @Test
-    void ticksOfTheWatchdogReachEveryVcpuInItsMode() {
-        RealModeGuest guest = new RealModeGuest(world, vm, asm("out 0x82, al; idle: hlt; jmp idle"));
-        int fixed = world.vcpu(vm, 1);
-        int masked = world.vcpu(vm, 2);
-        guest.runTo(RealModeGuest.READY);
-        setLint0(fixed, OTHER);
-        setLint0(masked, MASKED | OTHER);
-        setReinjecting(0);
-        start(2, 0);
-        setLint0(guest.vcpu(), NMI);
-        guest.runTo(RealModeGuest.INTERRUPTED);
-        World.eventually("the other vCPU takes it", () -> world.requested(fixed, OTHER));
-        assertThat(world.requested(masked, OTHER)).isFalse();
     }
 
     /** As a VMM routes GSI 0. */

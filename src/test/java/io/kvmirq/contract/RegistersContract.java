@@ -21,7 +21,10 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
-/** General and segment registers are read as they were set, or refused: arch/x86/kvm/x86.c. */
+/**
+ * General and segment registers are read as {@code Vcpu} sets them, for a guest's start and for {@code VmSnapshot}, or
+ * refused; {@code Vcpu.run} answers reads: arch/x86/kvm/x86.c.
+ */
 @Contract
 class RegistersContract extends KernelSuite {
     private static final int SEGMENT = 24;
@@ -67,20 +70,6 @@ class RegistersContract extends KernelSuite {
         ByteBuffer segments = world.segments(vcpu);
         change.accept(segments);
         return libc.ioctl(vcpu, Uapi.KVM_SET_SREGS, segments);
-    }
-
-    @Test
-    void startUpMessageBeginsAtThePageOfItsVector() {
-        vm = world.fullVm();
-        vcpu = world.vcpu(vm, 1);
-        ByteBuffer state = Buffers.allocate(Uapi.KvmMpState.SIZE);
-        state.putInt(Uapi.KvmMpState.MP_STATE, Uapi.KVM_MP_STATE_SIPI_RECEIVED);
-        assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_MP_STATE, state));
-        assertOk(libc.ioctl(vcpu, Uapi.KVM_GET_MP_STATE, state)); // it takes the message, whose vector is 0
-        assertThat(state.getInt(Uapi.KvmMpState.MP_STATE)).isEqualTo(Uapi.KVM_MP_STATE_RUNNABLE);
-        assertThat(world.segments(vcpu).getShort(Uapi.KvmSregs.CS_SELECTOR)).isZero();
-        assertThat(world.segments(vcpu).getLong(Uapi.KvmSregs.CS_BASE)).isZero();
-        assertThat(registers().getLong(Uapi.KvmRegs.RIP)).isZero();
     }
 
     @Test
@@ -211,13 +200,6 @@ class RegistersContract extends KernelSuite {
     }
 
     @Test
-    void paddingOfTablesIsNotKept() {
-        assertOk(setSegments(segments -> segments.putShort(GDT + 10, (short) 1).putInt(IDT + 12, 1)));
-        assertThat(world.segments(vcpu).getShort(GDT + 10)).isZero();
-        assertThat(world.segments(vcpu).getInt(IDT + 12)).isZero();
-    }
-
-    @Test
     void x2apicModeFollowsTheCpuidAlsoWithoutLapic() {
         long x2apic = 0xfee00100L | ENABLED | X2APIC;
         assertErrno(Errno.EINVAL, setSegments(segments -> segments.putLong(APIC_BASE, x2apic)));
@@ -285,17 +267,6 @@ class RegistersContract extends KernelSuite {
         shared().put(Uapi.KvmRun.IMMEDIATE_EXIT, (byte) 0);
         guest.runTo(RealModeGuest.READY);
         guest.runTo(RealModeGuest.IN_SERVICE);
-    }
-
-    /** Firmware relies on it, on each processor: KVM_X86_QUIRK_OUT_7E_INC_RIP. */
-    @Test
-    void ripIsPastAnOutToPort7e() {
-        RealModeGuest guest = new RealModeGuest(world, world.fullVm(), asm("out 0x7e, al; out 0x82, al"));
-        vcpu = guest.vcpu();
-        long start = registers().getLong(Uapi.KvmRegs.RIP);
-        guest.runTo(0x7e);
-        assertThat(registers().getLong(Uapi.KvmRegs.RIP)).isEqualTo(start + 2);
-        guest.runTo(RealModeGuest.READY);
     }
 
     /** Else KVM emulates it. */
@@ -370,22 +341,7 @@ class RegistersContract extends KernelSuite {
     }
 
     @Test
-    void withoutLapicTheTaskPriorityIsThatOfKvmRun() {
-        ByteBuffer run = shared().put(Uapi.KvmRun.IMMEDIATE_EXIT, (byte) 1);
-        assertOk(setSegments(segments -> segments.putLong(Uapi.KvmSregs.CR8, 5)));
-        leaveAtOnce(run);
-        assertThat(world.segments(vcpu).getLong(Uapi.KvmSregs.CR8)).isZero();
-        run.putLong(Uapi.KvmRun.CR8, 7);
-        leaveAtOnce(run);
-        assertThat(world.segments(vcpu).getLong(Uapi.KvmSregs.CR8)).isEqualTo(7);
-        run.putLong(Uapi.KvmRun.CR8, 0x10);
-        assertErrno(Errno.EINVAL, libc.ioctl(vcpu, Uapi.KVM_RUN, 0));
-        assertThat(run.getLong(Uapi.KvmRun.CR8)).isEqualTo(7);
-        assertThat(world.segments(vcpu).getLong(Uapi.KvmSregs.CR8)).isEqualTo(7);
-    }
-
-    @Test
-    void withALapicKvmRunOnlyShowsTheTaskPriority() {
+    void taskPriorityOfKvmRunCountsWithoutALapicAlone() {
         for (int vm : new int[] {world.splitVm(), world.fullVm()}) {
             vcpu = world.vcpu(vm, 0);
             ByteBuffer run = shared().put(Uapi.KvmRun.IMMEDIATE_EXIT, (byte) 1).putLong(Uapi.KvmRun.CR8, 0x10);
@@ -393,6 +349,9 @@ class RegistersContract extends KernelSuite {
             leaveAtOnce(run);
             assertThat(run.getLong(Uapi.KvmRun.CR8)).isEqualTo(5);
         }
+        vcpu = world.vcpu(world.bareVm(), 0);
+        shared().putLong(Uapi.KvmRun.CR8, 0x10);
+        assertErrno(Errno.EINVAL, libc.ioctl(vcpu, Uapi.KVM_RUN, 0));
     }
 
     /** With a PIC in the kernel the VMM need not wait; else the interrupt flag decides, and LINT0 of a LAPIC. */

@@ -14,12 +14,11 @@ import java.nio.ByteBuffer;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 
-/** A LAPIC's timer in the mode of the TSC deadline: arch/x86/kvm/lapic.c. */
+/** The deadline of a LAPIC's timer, which {@code VmSnapshot} saves and restores: arch/x86/kvm/lapic.c. */
 @Contract
 class TscDeadlineContract extends KernelSuite {
     private static final int TIMER = 0x320;
     private static final int INITIAL_COUNT = 0x380;
-    private static final int MASKED = 1 << 16;
     private static final int DEADLINE = 2 << 17;
     private static final int DEADLINE_FEATURE = 1 << 24;
     private static final int X2APIC_FEATURE = 1 << 21;
@@ -99,13 +98,6 @@ class TscDeadlineContract extends KernelSuite {
     }
 
     @Test
-    void vcpuWithoutLapicHasNone() {
-        vcpu = world.vcpu(world.bareVm(), 0);
-        setDeadline(5);
-        assertThat(deadline()).isZero();
-    }
-
-    @Test
     void deadlineThatHasPassedInterrupts() {
         start();
         setEntry(DEADLINE | OTHER_VECTOR);
@@ -126,17 +118,6 @@ class TscDeadlineContract extends KernelSuite {
         assertThat(deadline()).isZero();
     }
 
-    @Test
-    void farDeadlineDoesNotInterrupt() {
-        start();
-        setEntry(DEADLINE | OTHER_VECTOR);
-        long far = msr(X86Msr.TSC) + FAR;
-        setDeadline(far);
-        signal();
-        guest.answer();
-        assertThat(deadline()).isEqualTo(far);
-    }
-
     /** It takes the place of one that has come and was not seen. */
     @Test
     void deadlineOfZeroIsNone() {
@@ -146,40 +127,5 @@ class TscDeadlineContract extends KernelSuite {
         setDeadline(0);
         signal();
         guest.answer();
-    }
-
-    /** KVM_SET_LAPIC starts it again. */
-    @Test
-    void maskedDeadlineWaitsForItsEntry() {
-        start();
-        setEntry(DEADLINE | MASKED | OTHER_VECTOR);
-        setDeadline(1);
-        signal();
-        guest.answer();
-        assertThat(deadline()).isOne();
-        setEntry(DEADLINE | OTHER_VECTOR);
-        guest.runTo(OTHER_HANDLED);
-    }
-
-    /** {@code wrmsr} of the entry and of the deadline, which has passed; the guest halts. */
-    @Test
-    void guestSetsItsDeadline() {
-        String entry = asm("mov ecx, 0x832; mov eax, 0x40032; xor edx, edx; wrmsr");
-        String deadline = asm("mov ecx, 0x6e0; mov eax, 0x1; wrmsr");
-        RealModeGuest own = new RealModeGuest(
-                world,
-                world.splitVm(),
-                RealModeGuest.LAPIC_ON
-                        + entry
-                        + asm("out 0x82, al")
-                        + deadline
-                        + asm("out 0x82, al; sti; idle: hlt; jmp idle"));
-        own.handle(OTHER_VECTOR, HANDLER);
-        vcpu = own.vcpu();
-        offerDeadlines();
-        own.runTo(RealModeGuest.READY);
-        own.runTo(RealModeGuest.READY);
-        own.runTo(OTHER_HANDLED);
-        assertThat(deadline()).isZero();
     }
 }

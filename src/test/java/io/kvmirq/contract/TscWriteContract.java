@@ -4,7 +4,6 @@ package io.kvmirq.contract;
 import static io.kvmirq.contract.World.*;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeFalse;
-import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.kvmirq.X86Msr;
 import io.kvmirq.backend.Buffers;
@@ -15,8 +14,8 @@ import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 
 /**
- * The TSCs of a VM as a VMM writes them: arch/x86/kvm/x86.c. KVM takes values for one that differ by less than a second.
- * A machine may need longer from one write to the next, so a test that needs two such values writes them again.
+ * The TSCs that {@code VmSnapshot.restore} writes, one vCPU after the other: arch/x86/kvm/x86.c. KVM takes values for one
+ * that differ by less than a second. A machine may need longer from one write to the next, so the test writes them again.
  */
 @Contract
 class TscWriteContract extends KernelSuite {
@@ -62,11 +61,6 @@ class TscWriteContract extends KernelSuite {
         return offset.getLong(0);
     }
 
-    private void setOffset(int vcpu, long next) {
-        ByteBuffer offset = Buffers.allocate(Long.BYTES).putLong(0, next);
-        assertOk(offset(vcpu, Uapi.KVM_SET_DEVICE_ATTR, offset));
-    }
-
     /** KVM_VCPU_TSC_OFFSET, the only attribute of a vCPU. */
     private int offset(int vcpu, long request, ByteBuffer value) {
         return libc.ioctl(vcpu, request, Structs.of("kvm_device_attr", 0, 0, 0, libc.addressOf(value)));
@@ -74,57 +68,6 @@ class TscWriteContract extends KernelSuite {
 
     private boolean areTogether() {
         return offset(second) == offset(first);
-    }
-
-    @Test
-    void guestOfAKvmPvmHasNoOffset() {
-        assumeTrue(world.isPvm(), "only a kvm_pvm ignores what a VMM writes");
-        assertThat(offset(first)).isZero();
-        write(first, FAR);
-        assertThat(offset(first)).isZero();
-        setOffset(first, 5);
-        assertThat(offset(first)).isZero();
-        assertThat(read(first)).isBetween(1L, FAR);
-    }
-
-    /** The vCPUs of one VM are made before those of the other one, which was there before. */
-    @Test
-    void tscOfAVmBeginsWithItsFirstVcpu() {
-        assumeOffsets();
-        int older = world.splitVm();
-        makeVcpus();
-        assertThat(areTogether()).isTrue();
-        assertThat(offset(world.vcpu(older, 0))).isLessThan(offset(first));
-        assertThat(read(second)).isGreaterThan(0).isLessThanOrEqualTo(read(first));
-    }
-
-    @Test
-    void laterVcpuTakesTheOffsetThatWasGivenLast() {
-        assumeOffsets();
-        int vm = world.splitVm();
-        first = world.vcpu(vm, 0);
-        write(first, FAR);
-        second = world.vcpu(vm, 1);
-        assertThat(areTogether()).isTrue();
-        assertThat(read(second)).isGreaterThanOrEqualTo(FAR);
-    }
-
-    @Test
-    void writeOfZeroTakesTheOffsetThatWasGivenLast() {
-        assumeOffsets();
-        long created = offset(first);
-        write(second, 0);
-        assertThat(offset(second)).isEqualTo(created);
-        write(first, FAR);
-        assertThat(read(first)).isGreaterThanOrEqualTo(FAR);
-        assertThat(offset(second)).isEqualTo(created);
-        write(second, 0);
-        assertThat(areTogether()).isTrue();
-        write(second, 2 * FAR);
-        assertThat(areTogether()).isFalse();
-        write(first, 0);
-        assertThat(areTogether()).isTrue();
-        assertThat(read(first)).isGreaterThanOrEqualTo(2 * FAR);
     }
 
     @Test
@@ -140,60 +83,6 @@ class TscWriteContract extends KernelSuite {
     }
 
     @Test
-    void valuesFartherApartAreTwo() {
-        assumeOffsets();
-        write(first, FAR);
-        write(second, FAR - second());
-        assertThat(areTogether()).isFalse();
-        assertThat(read(second)).isLessThan(read(first));
-        eventually("more than a second is far", () -> {
-            write(first, FAR);
-            write(second, FAR + 2 * second());
-            return !areTogether();
-        });
-    }
-
-    /** The last value, not the one that gave the offset, so that a row of values may differ by more than a second. */
-    @Test
-    void valueIsComparedWithTheLastOne() {
-        assumeOffsets();
-        eventually("each is near the last", () -> {
-            write(first, FAR);
-            long given = offset(first);
-            write(second, FAR + second() * 3 / 4);
-            write(second, FAR + second() * 3 / 2);
-            return offset(first) == given && areTogether();
-        });
-    }
-
-    /** Before 6.7 it is compared with the 0 of the last vCPU that was created. */
-    @Test
-    void firstWriteIsCompared() {
-        assumeOffsets();
-        if (world.isSince(6, 7)) {
-            write(first, 1);
-            assertThat(areTogether()).isFalse();
-            return;
-        }
-        eventually("the first value is near 0", () -> {
-            makeVcpus();
-            write(first, 1);
-            return areTogether();
-        });
-    }
-
-    @Test
-    void writeAfterAZeroIsCompared() {
-        assumeOffsets();
-        eventually("1 is near 0", () -> {
-            makeVcpus();
-            write(first, 0);
-            write(first, 1);
-            return areTogether();
-        });
-    }
-
-    @Test
     void vcpuOfAnotherRateHasItsOwnOffset() {
         assumeOffsets();
         assertOk(libc.ioctl(second, Uapi.KVM_SET_TSC_KHZ, (int) (second() / 1000 * 3 / 2)));
@@ -202,34 +91,5 @@ class TscWriteContract extends KernelSuite {
         write(first, 0);
         assertThat(areTogether()).isFalse();
         assertThat(read(first)).isLessThan(FAR);
-    }
-
-    @Test
-    void offsetThatIsSetIsForOthersToo() {
-        assumeOffsets();
-        setOffset(first, 5);
-        assertThat(offset(first)).isEqualTo(5);
-        assertThat(areTogether()).isFalse();
-        write(second, 0);
-        assertThat(offset(second)).isEqualTo(5);
-        setOffset(second, FAR);
-        assertThat(offset(first)).isEqualTo(5);
-        eventually("the value of the offset is near", () -> {
-            setOffset(second, FAR);
-            write(first, read(second));
-            return areTogether();
-        });
-    }
-
-    /** The first write of a value, since 6.7. */
-    @Test
-    void writeAfterAnOffsetIsCompared() {
-        assumeOffsets();
-        eventually("the value of the offset is near", () -> {
-            makeVcpus();
-            setOffset(second, FAR);
-            write(first, read(second));
-            return offset(first) == FAR;
-        });
     }
 }
