@@ -32,6 +32,10 @@ import org.junit.platform.console.ConsoleLauncher;
 final class Mutants {
     private static final Path LISTS = Machine.root().resolve("src/test/mutation");
     private static final Path OUTPUT = Machine.root().resolve("target/mutation");
+    private static final Path TESTS = Machine.root().resolve("src/test/java");
+    /** Options of make check. */
+    private static final Path JVM = Machine.root().resolve("src/test/jvm");
+
     private static final String[] ARTIFACTS = {"kvmirq", "vmm", "fake", "testkit", "command", "test"};
     /** Seconds of a processor, after which a changed program counts as endless. */
     private static final int SECONDS = 120;
@@ -189,7 +193,10 @@ final class Mutants {
             Path changed = compiled(mutant);
             List<String> command = new ArrayList<>(List.of(
                     Path.of(System.getProperty("java.home"), "bin", "java").toString(),
-                    "@" + Machine.root().resolve("src/test/jvm/common"),
+                    "@" + JVM.resolve("common"),
+                    "@" + JVM.resolve("brief"),
+                    "@" + JVM.resolve("fewer"),
+                    "@" + JVM.resolve("check"),
                     "-Dkvmirq.basedir=" + Machine.root(),
                     "-Xss64m",
                     "-cp",
@@ -197,13 +204,7 @@ final class Mutants {
             command.addAll(
                     mutant.isSearched()
                             ? List.of(Mutants.class.getName(), "--search", mutant.by())
-                            : List.of(
-                                    ConsoleLauncher.class.getName(),
-                                    "execute",
-                                    "--details=none",
-                                    "--fail-if-no-tests",
-                                    "--scan-classpath",
-                                    "--include-classname=.*\\.(" + mutant.by().replace(' ', '|') + ")"));
+                            : launched(mutant.by()));
             Path output = changed.resolve("output");
             Process process = new ProcessBuilder(command)
                     .redirectErrorStream(true)
@@ -225,6 +226,17 @@ final class Mutants {
         } catch (IOException | InterruptedException e) {
             throw new IllegalStateException(mutant.toString(), e);
         }
+    }
+
+    private static List<String> launched(String tests) throws IOException {
+        List<String> arguments = new ArrayList<>(List.of(ConsoleLauncher.class.getName(), "execute", "--details=none"));
+        try (Stream<Path> files = Files.walk(TESTS)) {
+            files.map(file -> TESTS.relativize(file).toString())
+                    .filter(file -> file.matches(".*/(" + tests.replace(' ', '|') + ")\\.java"))
+                    .forEach(file -> arguments.add(
+                            "--select-class=" + file.replace(".java", "").replace('/', '.')));
+        }
+        return arguments;
     }
 
     private static Outcome outcome(Mutant mutant, int code, String output) {
