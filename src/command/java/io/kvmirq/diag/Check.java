@@ -14,6 +14,8 @@ public enum Check {
     UNSAFE_INTERRUPTS("unsafe-interrupts"),
     PATHS("paths"),
     LIMITS("limits"),
+    /** Files and control groups that QEMU and libvirt use beside KVM. */
+    SUPPORT("support"),
     TRACING("tracing"),
     /** A separate step, because it loads native code. */
     BACKENDS("backends");

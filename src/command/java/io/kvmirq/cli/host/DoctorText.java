@@ -2,11 +2,14 @@
 package io.kvmirq.cli.host;
 
 import io.kvmirq.cli.frame.Terminal;
+import io.kvmirq.diag.Check;
 import io.kvmirq.diag.Finding;
 import io.kvmirq.diag.Finding.Status;
 import io.kvmirq.path.Remedy;
 import io.kvmirq.path.Remedy.Change;
 import io.kvmirq.text.Foreign;
+import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.List;
 
 /** Prints findings as text. */
@@ -14,18 +17,41 @@ final class DoctorText {
     private static final int STATUS = 9;
     private static final int ID = 19;
 
+    private static final List<Status> WEIGHTS = List.of(Status.FAIL, Status.WARN, Status.UNKNOWN, Status.PASS);
+    private static final Comparator<Finding> WORST_FIRST = new Comparator<>() {
+        @Override
+        public int compare(Finding one, Finding other) {
+            return WEIGHTS.indexOf(one.status()) - WEIGHTS.indexOf(other.status());
+        }
+    };
+
     private DoctorText() {}
 
     /**
-     * Prints a line for each finding, and its remedies below.
+     * Prints a summary, then a line for each finding, the worst first, and its remedies below.
      *
      * @param quiet only findings that are not PASS
      * @param all whether these are the checks that run without being named
      */
     static void print(List<Finding> findings, boolean quiet, boolean all, Terminal terminal) {
         StringBuilder text = new StringBuilder();
-        for (Finding finding : findings) {
-            if (quiet && finding.status() == Status.PASS) {
+        if (all && !quiet) {
+            String summary = of(Status.FAIL, " fails", " fail", findings)
+                    + of(Status.WARN, " warns", " warn", findings)
+                    + of(Status.UNKNOWN, " is not shown", " are not shown", findings);
+            text.append(terminal.wrapped(
+                            terminal.bold(
+                                    summary.isEmpty()
+                                            ? "all " + findings.size() + " checks pass"
+                                            : summary.substring(2)),
+                            2))
+                    .append('\n');
+        }
+        List<Finding> sorted = new ArrayList<>(findings);
+        sorted.sort(WORST_FIRST);
+        for (Finding finding : sorted) {
+            boolean ours = finding.check() == Check.TRACING && all;
+            if ((quiet || ours) && finding.status() == Status.PASS) {
                 continue;
             }
             String line = status(finding.status(), terminal)
@@ -36,14 +62,23 @@ final class DoctorText {
             text.append(terminal.wrapped(line, STATUS + ID)).append('\n');
             append(finding, text, terminal);
         }
-        if (all && !quiet) {
-            text.append("\nnot checked: backends, because that loads native code: kvmirq doctor --check backends\n");
-        }
         String ids = forRoot(findings);
         if (all && !quiet && !ids.isEmpty()) {
             text.append("root sees more in: ").append(ids).append('\n');
         }
         terminal.out().print(text);
+    }
+
+    /** The checks with a status, after a semicolon. Empty if none has it. */
+    private static String of(Status status, String one, String many, List<Finding> findings) {
+        StringBuilder ids = new StringBuilder();
+        int count = 0;
+        for (Finding finding : findings) {
+            if (finding.status() == status) {
+                ids.append(count++ == 0 ? "" : ", ").append(finding.check().id());
+            }
+        }
+        return count == 0 ? "" : "; " + count + (count == 1 ? " check" + one : " checks" + many) + ": " + ids;
     }
 
     private static String status(Status status, Terminal terminal) {

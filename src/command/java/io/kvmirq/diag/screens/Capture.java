@@ -79,7 +79,8 @@ public record Capture(
 
     private static final Pattern KEPT_LINK =
             Pattern.compile("anon_inode:.{0,200}|/dev/kvm|/dev/iommu|/dev/(vfio/|vhost-).{0,200}");
-    private static final Pattern KEPT_NODE = Pattern.compile("dev/(kvm|iommu|null|vfio(/.*)?)");
+    private static final Pattern KEPT_NODE =
+            Pattern.compile("dev/(kvm|iommu|null|vhost-net|vhost-vsock|net(/tun)?|vfio(/.*)?)");
     private static final Pattern DESCRIPTOR = Pattern.compile("(proc/\\d+/)(?:task/\\d+/)?fd/\\d+");
     private static final Pattern OWNER = Pattern.compile("([0-7]{1,4}) (\\d{1,9}) (\\d{1,9})");
     /** The names in listings that no analysis reads. */

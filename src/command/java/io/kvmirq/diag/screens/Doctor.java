@@ -13,6 +13,7 @@ import io.kvmirq.diag.rules.KvmChecks;
 import io.kvmirq.diag.rules.LimitChecks;
 import io.kvmirq.diag.rules.Rule;
 import io.kvmirq.diag.rules.SourceRules;
+import io.kvmirq.diag.rules.SupportChecks;
 import io.kvmirq.diag.rules.VfioChecks;
 import io.kvmirq.diag.rules.VfioRules;
 import io.kvmirq.diag.rules.VmmRules;
@@ -39,7 +40,11 @@ public final class Doctor {
         HostKvm kvm = host.kvm();
         List<Finding> findings = new ArrayList<>();
         for (Check check : Check.values()) {
-            if (checks.contains(check) && check != Check.BACKENDS) {
+            // Older captures have no file of this check.
+            boolean absent = check == Check.SUPPORT
+                    && checks.size() > 1
+                    && host.files().text("proc/misc").isEmpty();
+            if (checks.contains(check) && check != Check.BACKENDS && !absent) {
                 findings.add(guarded(check, host, kvm));
             }
         }
@@ -70,6 +75,7 @@ public final class Doctor {
             case UNSAFE_INTERRUPTS -> new VfioChecks(host, kvm).unsafeInterrupts();
             case PATHS -> PathsCheck.paths(host);
             case LIMITS -> new LimitChecks(host.limits(), host.vms()).limits();
+            case SUPPORT -> new SupportChecks(host.files()).support();
             case TRACING -> tracing(host);
             case BACKENDS -> throw new IllegalArgumentException("no file shows " + check);
         };

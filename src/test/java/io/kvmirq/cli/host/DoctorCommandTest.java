@@ -103,6 +103,28 @@ class DoctorCommandTest {
         assertThat(printed.exitCode()).isEqualTo(exitCode);
     }
 
+    /** What {@code virt-host-validate} checks beside KVM: files in {@code /dev}, and controllers. */
+    @ParameterizedTest
+    @CsvSource({
+        "'',                  cpuset cpu io memory, PASS",
+        "dev/vhost-net,       cpuset cpu io memory, /dev/vhost-net is missing",
+        "dev/net/tun,         cpuset cpu io memory, /dev/net/tun is missing",
+        "dev/vhost-vsock,     cpuset cpu io memory, /dev/vhost-vsock is missing",
+        "'',                  cpuset cpu io,        control groups have no controller memory"
+    })
+    void missingSupportIsAWarning(String missing, String controllers, String text) throws IOException {
+        RecordedHost host = host("amd-avic")
+                .put("proc/misc", "232 kvm\n")
+                .put("dev/vhost-net", "")
+                .put("dev/net/tun", "")
+                .put("dev/vhost-vsock", "")
+                .put("sys/fs/cgroup/cgroup.controllers", controllers + "\n");
+        Cli.Ended printed = of(missing.isEmpty() ? host : host.remove(missing), "--check", "support");
+        assertThat(printed.exited(0).out())
+                .startsWith(text.equals("PASS") ? text : "WARN")
+                .contains(text);
+    }
+
     @Test
     void everyCheckIsInTheTableOfThePage() throws IOException {
         List<String> firstColumns = Files.readAllLines(Machine.root().resolve("src/docs/command.md")).stream()
