@@ -40,6 +40,8 @@ public final class FakeTracefs implements TraceFiles {
     final Set<String> top = new TreeSet<>(Set.of("kprobe_events", "synthetic_events"));
     /** All that was written, in order. */
     final List<String> written = new ArrayList<>();
+    /** The events whose histograms were read, in order. */
+    final List<String> read = new ArrayList<>();
     /** Texts of files, by their ends. */
     final Map<String, String> texts = new HashMap<>(Map.of(
             "events/kvm/kvm_inj_virq/format",
@@ -149,6 +151,7 @@ public final class FakeTracefs implements TraceFiles {
 
     @Override
     public String read(String file) throws IOException {
+        read.add(file.replaceFirst("/hist$", "").replaceFirst("^.*/", ""));
         for (Map.Entry<String, String> text : texts.entrySet()) {
             if (file.endsWith(text.getKey())) {
                 return text.getValue();

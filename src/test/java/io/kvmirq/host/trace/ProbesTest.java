@@ -10,7 +10,9 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
+import java.util.TreeMap;
 import java.util.stream.Collectors;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -147,6 +149,103 @@ class ProbesTest {
                 .known()
                 .orElseThrow()
                 .intx();
+    }
+
+    private static long[] row(long... values) {
+        return values;
+    }
+
+    private ProbeCounts counted() {
+        try (Probes probes = begin(OWN)) {
+            return probes.read().known().orElseThrow();
+        }
+    }
+
+    /** Two VMs have an irqfd on eventfd 7, and one has one on eventfd 8. */
+    @Test
+    void irqfdHasTheCountsOfItsEventfdAndItsVm() {
+        long upper = -1L << 32 | 0xfee00000L;
+        tracefs.counts(NAME + "_wakeup", ProbePlan.IRQFDS, row(1, 7, 24, 10), row(2, 7, 25, 20), row(3, 8, 26, 30))
+                .counts(NAME + "_wakeup", ProbePlan.VMS, row(1, 7, 100, 10), row(2, 7, 200, 20), row(3, 8, 300, 30))
+                .counts(NAME + "_wakeup", ProbePlan.ROUTES, row(1, 7, 2, 10), row(2, 7, 0, 20), row(3, 8, 2, 30))
+                .counts(NAME + "_wakeup", ProbePlan.MESSAGES, row(7, 0xfee01000L, 0x41, 10), row(8, upper, 0x142, 30))
+                .counts(NAME + "_sent", ProbePlan.RESULTS, row(1, 7, 1, 10), row(2, 7, 0, 20), row(3, 8, -1, 30));
+        ProbeCounts.Message first = new ProbeCounts.Message(0xfee01000L, 0x41);
+        ProbeCounts.Message second = new ProbeCounts.Message(upper, 0x142);
+        assertThat(counted().irqfds())
+                .containsExactly(
+                        new ProbeCounts.Irqfd(7, 24, 100, 10, Map.of(2, 10L), Set.of(first), Map.of(1, 10L)),
+                        new ProbeCounts.Irqfd(7, 25, 200, 20, Map.of(0, 20L), Set.of(first), Map.of(0, 20L)),
+                        new ProbeCounts.Irqfd(8, 26, 300, 30, Map.of(2, 30L), Set.of(second), Map.of(-1, 30L)));
+        assertThat(second.hasVector()).as("lowest priority has a vector").isTrue();
+        assertThat(new ProbeCounts.Message(upper, 0x242).hasVector())
+                .as("an SMI has none")
+                .isFalse();
+    }
+
+    /** A VMM that polls the eventfd waits by another function. */
+    @Test
+    void onlyASecondIrqfdIsStarved() {
+        tracefs.counts(NAME + "_wakeup", ProbePlan.FUNCTION, row(0xf00d, 9))
+                .counts(NAME + "_wakeup", ProbePlan.WAITERS, row(7, 0xf00d, 100, 5), row(8, 0xbeef, 200, 4));
+        assertThat(counted().starved()).containsExactly(new ProbeCounts.Starved(7, 100));
+    }
+
+    @Test
+    void timesAreThoseOfTheirEventfd() {
+        tracefs.counts(NAME + "_to_delivered", "id,ns.log2", row(7, 10, 3), row(7, 12, 1), row(8, 11, 2))
+                .counts(NAME + "_to_delivered", "id", row(7, 4, 3000), row(8, 2, 2000));
+        assertThat(counted().latencies())
+                .containsExactly(
+                        new ProbeCounts.Latency(
+                                ProbeCounts.Stage.DELIVERED, 7, new TreeMap<>(Map.of(10, 3L, 12, 1L)), 3000),
+                        new ProbeCounts.Latency(ProbeCounts.Stage.DELIVERED, 8, new TreeMap<>(Map.of(11, 2L)), 2000));
+    }
+
+    private ProbeCounts dropping(String event, String keys) {
+        tracefs.texts.keySet().removeIf(name -> name.endsWith("/hist"));
+        tracefs.counts(event, keys);
+        tracefs.texts.computeIfPresent(event + "/hist", (name, text) -> text.replace("Dropped: 0", "Dropped: 3"));
+        return counted();
+    }
+
+    @Test
+    void droppedEventsOfEachHistogramAreMissed() {
+        String[][] histograms = {
+            {NAME + "_host_irq", ProbePlan.HANDLERS},
+            {NAME + "_wakeup", ProbePlan.IRQFDS},
+            {NAME + "_wakeup", ProbePlan.VMS},
+            {NAME + "_wakeup", ProbePlan.ROUTES},
+            {NAME + "_wakeup", ProbePlan.MESSAGES},
+            {NAME + "_sent", ProbePlan.RESULTS},
+            {NAME + "_delivered", ProbePlan.CPU},
+            {NAME + "_by_worker", ProbePlan.RAISES},
+            {NAME + "_unrouted", ProbePlan.EVENTFD},
+            {NAME + "_worker", ProbePlan.EVENTFD},
+            {ProbePlan.INJECTED, "common_pid,vector"},
+            {ProbePlan.ENDED, ProbePlan.ENDS}
+        };
+        for (String[] one : histograms) {
+            assertThat(dropping(one[0], one[1]).missed())
+                    .as(one[0] + " of " + one[1])
+                    .isEqualTo(3);
+        }
+        ProbeCounts untimed = dropping(NAME + "_to_delivered", "id,ns.log2");
+        assertThat(untimed.missing()).singleElement().asString().startsWith("latencies leave out 3 times");
+        assertThat(untimed.missed()).as("a time is no event").isZero();
+        tracefs.text("kprobe_profile", "  " + NAME + "_wakeup  10  4\n  other_wakeup  10  9\n");
+        assertThat(counted().missed()).as("events that a probe missed").isEqualTo(4);
+    }
+
+    /** A later stage must not count fewer events than an earlier one, so its histogram is read later. */
+    @Test
+    void histogramsAreReadInTheOrderOfTheStages() {
+        counted();
+        assertThat(tracefs.read)
+                .containsSubsequence(
+                        NAME + "_host_irq", NAME + "_wakeup", NAME + "_sent", NAME + "_by_worker", NAME + "_to_vcpu");
+        assertThat(tracefs.read.indexOf("kvm_inj_virq")).isGreaterThan(tracefs.read.lastIndexOf(NAME + "_to_vcpu"));
+        assertThat(tracefs.read.indexOf("kvm_eoi")).isGreaterThan(tracefs.read.indexOf("kvm_inj_virq"));
     }
 
     @Test

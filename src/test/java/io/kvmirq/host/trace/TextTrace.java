@@ -168,8 +168,10 @@ public final class TextTrace {
             case "fpu" -> put(bytes, form, "load", value.equals("load") ? 1 : 0);
             case "state" -> put(bytes, form, "prev_state", state(value));
             case "reason" -> {
-                put(bytes, form, "isa", value.equals("HLT") ? 1 : 2);
-                put(bytes, form, "exit_reason", value.equals("HLT") ? 12 : value.equals("hlt") ? 120 : 1);
+                put(bytes, form, "isa", value.startsWith("HLT") ? 1 : 2);
+                // Of VMX, also with a pending MTF exit, and of SVM.
+                Map<String, Long> reasons = Map.of("HLT", 12L, "HLT_MTF", 1L << 28 | 12, "hlt", 120L);
+                put(bytes, form, "exit_reason", reasons.getOrDefault(value, 1L));
             }
             case "hexdst" -> put(bytes, form, "address", 0xfee00000L | Long.parseLong(value, 16) << 12);
             default -> {

@@ -4,6 +4,7 @@ package io.kvmirq.host.trace;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import java.io.IOException;
+import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
@@ -118,6 +119,20 @@ class TraceEventTest {
         assertThat(message.number("vec")).as("no field").isEmpty();
         assertThat(message.tid()).isEqualTo(972);
         assertThat(message.hardIrq()).isFalse();
+    }
+
+    /** A record of another kernel may be shorter than its format. */
+    @Test
+    void fieldBehindTheEndOfTheRecordIsNone() {
+        EventFormat format = EventFormat.parse(
+                        "name: a\nID: 7\n\tfield:short common_type;\toffset:0;\tsize:2;\tsigned:0;"
+                                + "\n\tfield:int gsi;\toffset:4;\tsize:4;\tsigned:0;")
+                .orElseThrow();
+        ByteBuffer record = ByteBuffer.allocate(16).putInt(4, 5);
+        assertThat(format.number(record, 0, 8, "gsi")).hasValue(5);
+        assertThat(format.number(record, 0, 7, "gsi"))
+                .as("a part of the field is outside")
+                .isEmpty();
     }
 
     /** irq_handler_entry(27), kvm_msi_set_irq, irq_handler_exit(27) on one CPU, in its interrupt. */

@@ -79,6 +79,9 @@ class VcpuScheduleTest {
                 "load out:R in            | running 1",
                 "load out:R in:2          | running 2",
                 "load hlt out:S           | blocked",
+                "load hlt:HLT_MTF out:S   | blocked",
+                "load hlt:hlt out:S       | blocked",
+                "load unload irq          | user",
                 "load hlt out:S in        | unknown",
                 "load hlt out:S in wakeup | running 1",
                 "load hlt out:S in out:S  | blocked",
@@ -114,6 +117,7 @@ class VcpuScheduleTest {
         String[] words = step.split(":");
         String header = "       CPU 0/KVM-4712    [001] d..2.   123.456789: ";
         switch (words[0]) {
+            case "irq" -> read(schedule, header.replace("d..", "d.h") + "kvm_fpu: load");
             case "load", "unload" -> read(schedule, header + "kvm_fpu: " + step);
             case "exit" -> read(schedule, header + "kvm_userspace_exit: reason KVM_EXIT_IO (2)");
             case "wakeup" -> read(schedule, header + "kvm_vcpu_wakeup: wait time 12 ns, polling valid");
@@ -121,7 +125,8 @@ class VcpuScheduleTest {
                 read(
                         schedule,
                         header
-                                + "kvm_exit: vcpu 0 reason HLT rip 0x10 info1 0x0000000000000000 info2"
+                                + "kvm_exit: vcpu 0 reason " + (words.length > 1 ? words[1] : "HLT")
+                                + " rip 0x10 info1 0x0000000000000000 info2"
                                 + " 0x0000000000000000 intr_info 0x00000000 error_code 0x00000000 requests"
                                 + " 0x0000000000000000");
             case "out" ->
