@@ -3,6 +3,7 @@ package io.kvmirq.cli.host;
 
 import io.kvmirq.cli.frame.Terminal;
 import java.util.List;
+import java.util.stream.IntStream;
 
 /** Prints tables. */
 final class Columns {
@@ -11,8 +12,15 @@ final class Columns {
 
     private Columns() {}
 
-    /** Columns as wide as their widest cell, except the last. The first row is the head. */
-    static void print(List<List<String>> table, Terminal terminal) {
+    /** Columns as wide as their widest cell, except the last. The first row is the head. Leaves out columns of dashes. */
+    static void print(List<List<String>> rows, Terminal terminal) {
+        List<Integer> shown = IntStream.range(0, rows.get(0).size())
+                .filter(column ->
+                        rows.stream().skip(1).anyMatch(row -> !row.get(column).equals("-")))
+                .boxed()
+                .toList();
+        List<List<String>> table =
+                rows.stream().map(row -> shown.stream().map(row::get).toList()).toList();
         int[] widths = new int[table.get(0).size()];
         for (List<String> cells : table) {
             for (int column = 0; column < widths.length; column++) {

@@ -9,7 +9,9 @@ import io.kvmirq.cli.frame.Command;
 import io.kvmirq.cli.frame.Commands;
 import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.cli.frame.Json;
+import io.kvmirq.cli.frame.Nagios;
 import io.kvmirq.cli.frame.Terminal;
+import io.kvmirq.diag.Verdict;
 import io.kvmirq.diag.screens.Listing;
 import io.kvmirq.diag.screens.LiveChains;
 import io.kvmirq.diag.sources.GuestRates;
@@ -23,7 +25,9 @@ import io.kvmirq.path.Evidence;
 import io.kvmirq.text.Foreign;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Locale;
 import java.util.Optional;
+import java.util.OptionalLong;
 import java.util.function.Predicate;
 import java.util.function.ToIntFunction;
 import java.util.stream.Collectors;
@@ -37,8 +41,19 @@ import picocli.CommandLine.ParseResult;
  * host.
  */
 public final class ListCommand implements Command {
-    private static final List<String> COLUMNS =
-            List.of("host irq", "device", "vector", "guest", "vCPU", "GSI", "guest vector", "posted", "why not");
+    private static final List<String> COLUMNS = List.of(
+            "host irq",
+            "device",
+            "vector",
+            "guest",
+            "count",
+            "per s",
+            "CPU",
+            "vCPU",
+            "GSI",
+            "guest vector",
+            "posted",
+            "flaw, or why not posted");
 
     /** The most characters of a reason: explain prints the whole. */
     private static final int WHY_NOT = 110;
@@ -62,9 +77,11 @@ public final class ListCommand implements Command {
                         + " KVM; stopped, traced or outside of KVM_RUN), and the sources of its interrupts:"
                         + " vectors that VFIO has armed, eventfds, and workers of vhost with their CPUs. With"
                         + " --live, also exits and injected interrupts per second. With --vm, --device or"
-                        + " --all, prints a row for each vector of each PCI device that VFIO has armed: host"
-                        + " irq, device, vector, guest, vCPU, GSI, guest vector, whether hardware posts it,"
-                        + " and why not. '-' marks a value that no file shows; a line below names what would"
+                        + " --all, prints a row for each vector of each PCI device that VFIO has armed, flawed ones"
+                        + " first: host irq, device, vector, guest, how often the host handled it (per second"
+                        + " with --live), the host's CPU, vCPU, GSI, guest vector, whether hardware posts it, and"
+                        + " its flaw or why it is not posted. Columns of which no file shows a value are left"
+                        + " out; '-' marks other values that no file shows; a line below names what would"
                         + " show it. '?' follows an inferred value. Reads sysfs, /proc and debugfs, and"
                         + " writes nothing without --live. Only root sees the guests of other users. Exit"
                         + " code 3 when the host has no such device or guest, or /proc/interrupts cannot be"
@@ -77,6 +94,7 @@ public final class ListCommand implements Command {
                 .description("The vectors of a guest's devices, by its name or its process."));
         usage.add(Command.option("--device", "BDF", String.class).description("The vectors of a device."));
         usage.add(OptionSpec.builder("--all").description("The vectors of all devices."));
+        usage.add(Nagios.option());
         LiveOption.describe(usage);
         HostSource.describe(usage);
         usage.add(Command.json());
@@ -95,7 +113,7 @@ public final class ListCommand implements Command {
                 live.isPresent() ? live.get().files() : Commands.read(arguments, () -> HostSource.of(arguments));
         ReadOnce files = new ReadOnce(tree);
         HostFacts host = new HostFacts(files, terminal.host());
-        boolean vectors = Stream.of("--vm", "--device", "--all").anyMatch(arguments::hasMatchedOption);
+        boolean vectors = Stream.of("--vm", "--device", "--all", Nagios.OPTION).anyMatch(arguments::hasMatchedOption);
         Predicate<PciAddress> wanted = address -> true;
         List<VmProcess> guests = List.of();
         if (device.isPresent()) {
@@ -118,15 +136,13 @@ public final class ListCommand implements Command {
             return guests(files, host, live, arguments, terminal);
         }
         if (live.isEmpty()) {
-            answer(host, Listing.of(host, wanted), Optional.empty(), arguments, terminal);
-            return ExitCode.OK;
+            return answer(host, Listing.of(host, wanted), Optional.empty(), arguments, terminal);
         }
         Predicate<PciAddress> watched = wanted;
         List<PciAddress> devices = host.boundToVfio().stream().filter(wanted).toList();
         return live.get().run(host, devices, guests, terminal, seen -> {
             Listing listing = Listing.of(seen.host(), watched, LiveChains.of(seen.live(), seen.host()));
-            answer(seen.host(), listing, Optional.of(seen.live()), arguments, terminal);
-            return ExitCode.OK;
+            return answer(seen.host(), listing, Optional.of(seen.live()), arguments, terminal);
         });
     }
 
@@ -145,26 +161,31 @@ public final class ListCommand implements Command {
         });
     }
 
-    private static void answer(
+    private static int answer(
             HostFacts host, Listing listing, Optional<Live> live, ParseResult arguments, Terminal terminal) {
+        if (arguments.hasMatchedOption(Nagios.OPTION)) {
+            return new ExplainText(terminal)
+                    .graded(listing.chains(), Verdict.of(listing.chains(), List.of(), List.of()), false);
+        }
         if (arguments.hasMatchedOption("--json")) {
             Json.print(terminal, "list", host, json -> {
                 json.value("vectors", listing.rows()).texts("notes", listing.notes());
                 live.ifPresent(one -> LiveOption.write(json, one));
             });
         } else {
-            print(host, listing, terminal);
+            print(host, listing, live, terminal);
             live.ifPresent(one -> LiveOption.print(one, terminal));
         }
+        return ExitCode.OK;
     }
 
-    private static void print(HostFacts host, Listing listing, Terminal terminal) {
+    private static void print(HostFacts host, Listing listing, Optional<Live> live, Terminal terminal) {
         if (listing.rows().isEmpty()) {
             terminal.line("no vector of a device is armed by VFIO");
         } else {
             List<List<String>> table = new ArrayList<>();
             table.add(COLUMNS);
-            listing.rows().forEach(row -> table.add(cells(row)));
+            listing.rows().forEach(row -> table.add(cells(row, live)));
             Columns.print(table, terminal);
         }
         if (listing.rows().stream()
@@ -175,12 +196,15 @@ public final class ListCommand implements Command {
         listing.notes().forEach(note -> terminal.line(terminal.wrapped("- " + printable(note), 2)));
     }
 
-    private static List<String> cells(Listing.Row row) {
+    private static List<String> cells(Listing.Row row, Optional<Live> live) {
         return List.of(
                 String.valueOf(row.hostIrq().number()),
                 row.device().toString(),
                 row.interrupt(),
                 Foreign.printable(row.guest().orElse("-"), Columns.WIDEST),
+                String.valueOf(row.count()),
+                live.map(one -> rate(row, one)).orElse("-"),
+                row.cpus().map(cpus -> Foreign.printable(cpus, Columns.WIDEST)).orElse("-"),
                 listed(row.vcpus(), VcpuId::number)
                         .map(vcpus -> vcpus + mark(row.vcpuEvidence()))
                         .orElse("-"),
@@ -189,7 +213,13 @@ public final class ListCommand implements Command {
                 row.posted()
                         .map(yes -> (yes ? "yes" : "no") + mark(row.postedEvidence()))
                         .orElse("-"),
-                Foreign.printable(row.why().orElse("-"), WHY_NOT));
+                Foreign.printable(row.flaw().or(row::why).orElse("-"), WHY_NOT));
+    }
+
+    private static String rate(Listing.Row row, Live live) {
+        OptionalLong grew = live.grew("host irq " + row.hostIrq().number());
+        double seconds = Math.max(1, live.watched().toMillis()) / 1000.0;
+        return grew.isPresent() ? String.format(Locale.ROOT, "%.1f", grew.getAsLong() / seconds) : "-";
     }
 
     private static <T> Optional<String> listed(List<T> all, ToIntFunction<T> number) {

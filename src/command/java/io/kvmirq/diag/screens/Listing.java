@@ -6,7 +6,6 @@ import io.kvmirq.HostIrq;
 import io.kvmirq.PciAddress;
 import io.kvmirq.VcpuId;
 import io.kvmirq.diag.rules.GuestRules;
-import io.kvmirq.host.HostInterrupts.ArmedVector;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.PciDevice;
 import io.kvmirq.host.facts.VmProcess;
@@ -17,8 +16,10 @@ import io.kvmirq.path.InterruptPath;
 import io.kvmirq.path.Link;
 import io.kvmirq.path.Remedy;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.TreeSet;
 import java.util.function.Predicate;
@@ -28,10 +29,11 @@ import java.util.stream.Stream;
 /**
  * The vectors of VFIO devices that are armed, a row each. Immutable. Texts may hold names from files.
  *
- * @param rows in the order of devices and vectors
+ * @param rows broken ones first, then those in doubt, each in the order of devices and vectors
+ * @param chains of the rows, in the order of devices and vectors
  * @param notes tools that would show the empty cells, a line each
  */
-public record Listing(List<Row> rows, List<String> notes) {
+public record Listing(List<Row> rows, List<InterruptPath> chains, List<String> notes) {
     /**
      * A vector.
      *
@@ -45,6 +47,9 @@ public record Listing(List<Row> rows, List<String> notes) {
      * @param posted empty if it is not known
      * @param postedEvidence the evidence for it; empty if it is not known
      * @param why the reason why it is not posted
+     * @param count the number of times that the host handled it, on all CPUs
+     * @param cpus the CPUs that it interrupts, as the kernel lists them; empty if no file shows them
+     * @param flaw the first broken link, or else the first in doubt, and the reason
      */
     public record Row(
             HostIrq hostIrq,
@@ -58,7 +63,10 @@ public record Listing(List<Row> rows, List<String> notes) {
             Optional<String> guestVector,
             Optional<Boolean> posted,
             Optional<Evidence.Kind> postedEvidence,
-            Optional<String> why) {}
+            Optional<String> why,
+            long count,
+            Optional<String> cpus,
+            Optional<String> flaw) {}
 
     /**
      * The vectors of some devices.
@@ -79,17 +87,19 @@ public record Listing(List<Row> rows, List<String> notes) {
     }
 
     private static Listing of(HostFacts host, Predicate<PciAddress> wanted, Optional<LiveChains> live) {
-        List<Row> rows = new ArrayList<>();
+        List<Row> broken = new ArrayList<>();
+        List<Row> doubtful = new ArrayList<>();
+        List<Row> others = new ArrayList<>();
+        List<InterruptPath> chains = new ArrayList<>();
         LinkedHashSet<String> notes = new LinkedHashSet<>();
         TreeSet<PciAddress> addresses = new TreeSet<>();
-        host.interrupts().stream()
-                .flatMap(all -> all.armed().stream())
-                .map(ArmedVector::address)
-                .forEach(address -> {
-                    if (wanted.test(address)) {
-                        addresses.add(address);
-                    }
-                });
+        Map<HostIrq, Long> counts = new HashMap<>();
+        host.interrupts().stream().flatMap(all -> all.armed().stream()).forEach(one -> {
+            counts.put(one.irq(), one.count());
+            if (wanted.test(one.address())) {
+                addresses.add(one.address());
+            }
+        });
         for (PciAddress address : addresses) {
             Optional<PciDevice> device = host.pci(address);
             if (device.isEmpty()) {
@@ -102,17 +112,28 @@ public record Listing(List<Row> rows, List<String> notes) {
                 if (chain.link(Hop.DEVICE_VECTOR)
                         .filter(link -> link.state() == Link.State.WHOLE)
                         .isPresent()) {
-                    rows.add(row(address, chain, holder));
+                    chains.add(chain);
+                    (chain.firstBroken().isPresent()
+                                    ? broken
+                                    : chain.firstDoubtful().isPresent() ? doubtful : others)
+                            .add(row(host, counts, address, chain, holder));
                     notes.addAll(notes(chain, holder.isPresent()));
                 }
             }
         }
-        return new Listing(rows, List.copyOf(notes));
+        return new Listing(
+                Stream.of(broken, doubtful, others).flatMap(List::stream).toList(), chains, List.copyOf(notes));
     }
 
-    private static Row row(PciAddress address, InterruptPath chain, Optional<VmProcess> holder) {
+    private static Row row(
+            HostFacts host,
+            Map<HostIrq, Long> counts,
+            PciAddress address,
+            InterruptPath chain,
+            Optional<VmProcess> holder) {
+        HostIrq irq = numbers(chain, Hop.HOST_IRQ, HostIrq.class).get(0);
         return new Row(
-                numbers(chain, Hop.HOST_IRQ, HostIrq.class).get(0),
+                irq,
                 address,
                 chain.interrupt(),
                 holder.map(VmProcess::name),
@@ -123,7 +144,15 @@ public record Listing(List<Row> rows, List<String> notes) {
                 chain.link(Hop.GUEST_VECTOR).flatMap(Link::value),
                 chain.posted(),
                 chain.postedEvidence().map(Evidence::kind),
-                chain.whyNot());
+                chain.whyNot(),
+                counts.getOrDefault(irq, 0L),
+                host.files()
+                        .text("proc/irq/" + irq.number() + "/effective_affinity_list")
+                        .map(String::strip)
+                        .filter(one -> !one.isEmpty()),
+                chain.firstBroken()
+                        .or(chain::firstDoubtful)
+                        .map(link -> link.hop().label() + " " + link.state().label() + ": " + link.text()));
     }
 
     private static <T> List<T> numbers(InterruptPath chain, Hop hop, Class<T> type) {

@@ -24,6 +24,9 @@ class NagiosTest {
             posted | {dev}config ones | doctor --check paths | 2 | KVMIRQ CRITICAL: paths: 0000:00:01.0 is broken at its device
             posted | {vmm}task/101/status = State:\\tD (disk sleep) | doctor --check paths | 1 | KVMIRQ WARNING: paths:
             posted | {dev}power_state = D0 | doctor --check remapping | 0 | KVMIRQ OK: remapping
+            posted | {dev}config ones | list --all | 2 | KVMIRQ CRITICAL: all 5 interrupts of web are lost at the device: the
+            posted | {vmm}task/101/status = State:\\tD (disk sleep) | list | 1 | KVMIRQ WARNING: all 5 interrupts of web are in doubt
+            posted | {dev}power_state = D0 | list | 0 | KVMIRQ OK: all 5 interrupts of web are delivered by hardware (posted)
             posted | proc/interrupts remove | doctor --check remapping | 3 | KVMIRQ UNKNOWN: no check could read its files
             """)
     void gradeFollowsTheWorst(String tree, String changes, String command, int code, String line) throws Exception {
