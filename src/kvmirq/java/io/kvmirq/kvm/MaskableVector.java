@@ -15,6 +15,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.concurrent.locks.ReentrantLock;
+import java.util.function.Function;
 
 /**
  * A vector of an emulated device: an eventfd, the irqfd that it feeds, and the route of the irqfd's GSI to a message. It
@@ -33,6 +34,7 @@ import java.util.concurrent.locks.ReentrantLock;
 public final class MaskableVector implements AutoCloseable {
     private final Vm vm;
     private final EventFd event;
+    private final boolean ownsEvent;
     /** Held during system calls. A monitor would pin the carrier of a virtual thread. */
     private final ReentrantLock lock = new ReentrantLock();
 
@@ -44,9 +46,10 @@ public final class MaskableVector implements AutoCloseable {
     private boolean closed;
     private boolean routed = true;
 
-    private MaskableVector(Vm vm, Irqfd irqfd, MsiMessage message) {
+    private MaskableVector(Vm vm, Irqfd irqfd, boolean ownsEvent, MsiMessage message) {
         this.vm = vm;
         this.event = irqfd.event();
+        this.ownsEvent = ownsEvent;
         this.irqfd = irqfd;
         this.message = message;
     }
@@ -72,14 +75,45 @@ public final class MaskableVector implements AutoCloseable {
         try (Undo undo = new Undo()) {
             List<EventFd> events = EventFd.createAll(vm.kernel(), all.size());
             undo.add(() -> events.forEach(EventFd::close));
+            List<MaskableVector> made = connect(vm, events, true, all, gsis -> vm.assignIrqfds(events, gsis));
+            undo.keep();
+            return made;
+        }
+    }
+
+    /**
+     * Masked vectors over eventfds that exist, one for each message: all, or none, in one commit of the routes. What was
+     * signalled before is raised at {@link #unmask}. {@link #close} leaves the eventfds open, such as those that a vhost
+     * queue signals.
+     *
+     * @throws IllegalArgumentException if the lists differ in length
+     * @throws KernelException as {@link #create}
+     */
+    public static List<MaskableVector> createMasked(Vm vm, List<EventFd> events, List<MsiMessage> messages) {
+        Objects.requireNonNull(vm, "vm is null");
+        List<MsiMessage> all = List.copyOf(Objects.requireNonNull(messages, "messages is null"));
+        if (Objects.requireNonNull(events, "events is null").size() != all.size()) {
+            throw new IllegalArgumentException(
+                    events.size() + " eventfds cannot have " + all.size() + " messages: give one message for each");
+        }
+        return connect(vm, events, false, all, gsis -> vm.maskedIrqfds(events, gsis));
+    }
+
+    private static List<MaskableVector> connect(
+            Vm vm,
+            List<EventFd> events,
+            boolean ownsEvents,
+            List<MsiMessage> all,
+            Function<List<Gsi>, List<Irqfd>> assign) {
+        try (Undo undo = new Undo()) {
             List<Gsi> gsis =
                     vm.routes().change(edit -> all.stream().map(edit::add).toList());
             undo.add(() -> vm.routes().letGo(gsis));
-            List<Irqfd> irqfds = vm.assignIrqfds(events, gsis);
+            List<Irqfd> irqfds = assign.apply(gsis);
             undo.add(() -> Irqfd.closeAll(irqfds));
             List<MaskableVector> made = new ArrayList<>();
-            for (int i = 0; i < all.size(); i++) {
-                made.add(new MaskableVector(vm, irqfds.get(i), all.get(i)));
+            for (int i = 0; i < events.size(); i++) {
+                made.add(new MaskableVector(vm, irqfds.get(i), ownsEvents, all.get(i)));
             }
             undo.keep();
             return List.copyOf(made);
@@ -166,6 +200,30 @@ public final class MaskableVector implements AutoCloseable {
     }
 
     /**
+     * As {@link #reroute} for vectors of one VM, one message for each: all, or none, in one commit of the routes.
+     *
+     * @throws IllegalArgumentException if the lists differ in length
+     */
+    public static void rerouteAll(List<MaskableVector> vectors, List<MsiMessage> to) {
+        Objects.requireNonNull(to, "to is null");
+        if (Objects.requireNonNull(vectors, "vectors is null").size() != to.size()) {
+            throw new IllegalArgumentException(
+                    vectors.size() + " vectors cannot have " + to.size() + " messages: give one message for each");
+        }
+        if (vectors.isEmpty()) {
+            return;
+        }
+        vectors.get(0).vm.routes().edit(edit -> {
+            for (int i = 0; i < to.size(); i++) {
+                edit.replace(vectors.get(i).gsi(), to.get(i));
+            }
+        });
+        for (int i = 0; i < to.size(); i++) {
+            vectors.get(i).message = to.get(i);
+        }
+    }
+
+    /**
      * Masks vectors of one VM, and gives each another GSI with its message, such as those of a snapshot. The eventfds
      * stay, and keep what was signalled. All, or none, in one commit of the routes. Do not call it while another thread
      * uses these vectors.
@@ -228,7 +286,9 @@ public final class MaskableVector implements AutoCloseable {
         try {
             closed = true;
             irqfd.close();
-            event.close();
+            if (ownsEvent) {
+                event.close();
+            }
             if (routed) {
                 vm.routes().letGo(List.of(irqfd.gsi()));
                 routed = false;
@@ -259,7 +319,7 @@ public final class MaskableVector implements AutoCloseable {
                 one.lock.unlock();
             }
         }
-        vectors.forEach(one -> one.event().close());
+        vectors.stream().filter(one -> one.ownsEvent).forEach(one -> one.event.close());
         Irqfd.closeAll(vectors.stream().map(one -> one.irqfd).toList());
         gsis.forEach((vm, all) -> vm.routes().letGo(all));
     }

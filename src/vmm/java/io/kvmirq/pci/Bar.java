@@ -23,18 +23,72 @@ final class Bar implements AutoCloseable {
 
     private final Vm vm;
     private final int index;
-    private final Region region;
+    private final Registers region;
     private final int flags;
     private final List<Part> parts = new ArrayList<>();
     private final Undo mappings = new Undo();
     private final List<GuestMemory> slots = new ArrayList<>();
 
     /** @param flags the low bits of the register, which hold the kind of BAR */
-    Bar(Vm vm, int index, Region region, int flags) {
+    Bar(Vm vm, int index, Registers region, int flags) {
         this.vm = vm;
         this.index = index;
         this.region = region;
         this.flags = (flags & PORTS) != 0 ? flags & 3 : flags & 0xf;
+    }
+
+    /** The registers behind a BAR. */
+    interface Registers {
+        /** The size in bytes: a power of two. */
+        long size();
+
+        /** The parts that {@link #map} can map. */
+        default List<Region.Area> mappable() {
+            return List.of();
+        }
+
+        default Mapping.Owner map(long at, long length) {
+            throw new UnsupportedOperationException("registers without memory");
+        }
+
+        long read(long at, int size);
+
+        void write(long at, int size, long value);
+
+        /** The guest reaches the BAR at this address now. */
+        default void shown(long address) {}
+
+        /** The guest no longer reaches the BAR. Does not throw. */
+        default void hidden() {}
+
+        static Registers of(Region region) {
+            return new Registers() {
+                @Override
+                public long size() {
+                    return region.size();
+                }
+
+                @Override
+                public List<Region.Area> mappable() {
+                    return region.mappable();
+                }
+
+                @Override
+                public Mapping.Owner map(long at, long length) {
+                    return region.map(at, length);
+                }
+
+                @Override
+                public long read(long at, int size) {
+                    return region.read(at, size);
+                }
+
+                @Override
+                public void write(long at, int size, long value) {
+                    region.write(at, size, value);
+                }
+            };
+        }
     }
 
     /** Maps the mappable parts into this process, except those that the VMM emulates. */
@@ -98,12 +152,14 @@ final class Bar implements AutoCloseable {
             for (Part part : address % PAGE == 0 ? parts : List.<Part>of()) {
                 slots.add(vm.addMemory(address + part.at, part.memory.mapping()));
             }
+            region.shown(address);
             undo.keep();
         }
     }
 
     /** Removes the mapped parts from guest memory: each access exits to the VMM. */
     void hide() {
+        region.hidden();
         slots.forEach(GuestMemory::close);
         slots.clear();
     }

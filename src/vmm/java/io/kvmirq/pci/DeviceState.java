@@ -4,8 +4,8 @@ package io.kvmirq.pci;
 import io.kvmirq.Gsi;
 import java.util.List;
 
-/** The savable state of a device as its guest sees it: of its messages only, or of the whole passed-through device. */
-public sealed interface DeviceState permits GuestMessages, PassedThroughDevice {
+/** The savable state of a device as its guest sees it: of its messages only, or of the whole function. */
+public sealed interface DeviceState permits GuestMessages, PciFunction {
     /**
      * Masks all interrupts until {@link #release}, whatever the guest writes. Interrupts that the device sends
      * meanwhile stay pending, so their state can be read consistently. A second call does nothing.

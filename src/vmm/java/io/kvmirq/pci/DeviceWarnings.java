@@ -1,20 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.pci;
 
-import java.util.HashSet;
 import java.util.Queue;
 import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.function.Consumer;
 
 /**
- * Warnings of a device for its VMM, each kind once until the next reset. The lock of the device guards all methods
- * except {@link #tell}.
+ * Warnings of a function for its VMM, each kind once until the next reset. Thread-safe.
  */
 final class DeviceWarnings {
     private final String device;
     private final Consumer<String> receiver;
-    private final Set<String> kinds = new HashSet<>();
+    private final Set<String> kinds = ConcurrentHashMap.newKeySet();
     /** Sentences to report after the lock is released. */
     private final Queue<String> sentences = new ConcurrentLinkedQueue<>();
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.pci;
 
-import io.kvmirq.vfio.PciConfig;
 import io.kvmirq.vfio.Region;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -87,10 +86,10 @@ final class GuestConfig {
             new Row("least grant, most latency", 0x3e, 2, Kind.PASSED));
 
     private static final int POWER = 0x01;
-    private static final int MSI = 0x05;
-    private static final int VENDOR = 0x09;
+    static final int MSI = 0x05;
+    static final int VENDOR = 0x09;
     private static final int EXPRESS = 0x10;
-    private static final int MSIX = 0x11;
+    static final int MSIX = 0x11;
     private static final int ADVANCED = 0x13;
 
     /**
@@ -113,10 +112,10 @@ final class GuestConfig {
 
     private static final int EXPRESS_RESET = 1 << 7;
     private static final int ADVANCED_CONTROL = 4;
-    private static final int MSIX_LENGTH = 12;
+    static final int MSIX_LENGTH = 12;
     private static final int MSIX_WRITABLE = 0xc000;
 
-    private final PciConfig device;
+    private final ConfigSource device;
     private final ByteBuffer image = ByteBuffer.allocate(SIZE).order(ByteOrder.LITTLE_ENDIAN);
     private final byte[] fresh;
     private final byte[] writable = new byte[SIZE];
@@ -136,7 +135,8 @@ final class GuestConfig {
      * {@code line} is the Interrupt Line register as firmware sets it, negative without a pin. {@code messages} creates
      * the guest's MSI from the device's Message Control; empty without MSI.
      */
-    GuestConfig(PciConfig device, List<Bar> bars, int line, boolean hasMsix, Optional<IntFunction<GuestMsi>> messages) {
+    GuestConfig(
+            ConfigSource device, List<Bar> bars, int line, boolean hasMsix, Optional<IntFunction<GuestMsi>> messages) {
         this.device = device;
         for (Row row : HEADER) {
             add(row);
@@ -326,29 +326,13 @@ final class GuestConfig {
         return size == Integer.BYTES ? -1 : (1 << Byte.SIZE * size) - 1;
     }
 
-    private int readDevice(int at, int size) {
-        return switch (size) {
-            case Byte.BYTES -> device.getByte(at);
-            case Short.BYTES -> device.getShort(at);
-            default -> device.getInt(at);
-        };
-    }
-
-    private void writeDevice(int at, int size, int value) {
-        switch (size) {
-            case Byte.BYTES -> device.putByte(at, value);
-            case Short.BYTES -> device.putShort(at, value);
-            default -> device.putInt(at, value);
-        }
-    }
-
     private boolean isPassed(int at, int size) {
         return passed.nextClearBit(at) >= at + size;
     }
 
     int read(int at, int size) {
         int next = passed.nextSetBit(at);
-        int value = next >= 0 && next < at + size ? readDevice(at, size) : 0;
+        int value = next >= 0 && next < at + size ? device.read(at, size) : 0;
         for (int i = 0; i < size; i++) {
             if (!passed.get(at + i)) {
                 value = value & ~(0xff << Byte.SIZE * i) | (image.get(at + i) & 0xff) << Byte.SIZE * i;
@@ -383,7 +367,7 @@ final class GuestConfig {
     /** Does the second half of a write: passes the device's bits. */
     void pass(int at, int size, int value) {
         if (isPassed(at, size)) {
-            writeDevice(at, size, value);
+            device.write(at, size, value);
         } else if (size > 1) {
             int half = size / 2;
             pass(at, half, value & bits(half));

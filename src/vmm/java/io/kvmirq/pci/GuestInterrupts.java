@@ -3,24 +3,24 @@ package io.kvmirq.pci;
 
 import io.kvmirq.Gsi;
 import io.kvmirq.forward.ForwardedIrq;
-import io.kvmirq.forward.Forwarding;
-import io.kvmirq.vfio.VfioDevice;
 import java.nio.ByteBuffer;
 import java.util.List;
 import java.util.Optional;
 import java.util.function.BiConsumer;
+import java.util.function.Function;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
- * INTx, MSI and MSI-X of a passed-through device, of which at most one is forwarded. The lock of the device guards it.
+ * INTx, MSI and MSI-X of a function, of which at most one is in use. The lock of the function guards it.
  */
 final class GuestInterrupts {
     private static final int ENABLE = 1 << 15;
 
-    private final Forwarding forwarding;
-    private final VfioDevice device;
     private final Optional<Gsi> gsi;
+    /** Forwards the line to its GSI. */
+    private final Function<Gsi, ForwardedIrq> lines;
+
     private final List<Bar> bars;
     private final GuestConfig config;
     private final @Nullable GuestMsix msix;
@@ -32,16 +32,14 @@ final class GuestInterrupts {
     private boolean held;
 
     GuestInterrupts(
-            Forwarding forwarding,
-            VfioDevice device,
             Optional<Gsi> gsi,
+            Function<Gsi, ForwardedIrq> lines,
             List<Bar> bars,
             GuestConfig config,
             @Nullable GuestMsix msix,
             BiConsumer<String, Runnable> attempts) {
-        this.forwarding = forwarding;
-        this.device = device;
         this.gsi = gsi;
+        this.lines = lines;
         this.bars = bars;
         this.config = config;
         this.msix = msix;
@@ -111,7 +109,7 @@ final class GuestInterrupts {
         if (!wanted) {
             endLine();
         } else if (line == null && !held) {
-            attempt("INTx: ", () -> line = forwarding.forward(device.intx(), gsi.orElseThrow()));
+            attempt("INTx: ", () -> line = lines.apply(gsi.orElseThrow()));
         }
     }
 

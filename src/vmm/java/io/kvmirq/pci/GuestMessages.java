@@ -13,6 +13,11 @@ public abstract sealed class GuestMessages implements DeviceState permits GuestM
         this.vectors = vectors;
     }
 
+    /** Whether no pending bit is in the device's own registers, as of a vector that was never open. */
+    final boolean keepsPending() {
+        return vectors.keepsPending();
+    }
+
     /** The number of vectors that the guest may enable. */
     public final int size() {
         return vectors.count();

@@ -83,8 +83,28 @@ public final class GuestMsi extends GuestMessages {
      * @throws IllegalArgumentException if the device has no MSI, or fewer vectors than in {@code messageControl}
      */
     public GuestMsi(Forwarding forwarding, VfioDevice device, OptionalInt deviceId, int messageControl) {
-        super(new GuestVectors(forwarding, device, IrqKind.MSI, size(device, messageControl)));
-        this.deviceId = deviceId;
+        this(
+                new ForwardedVectors(forwarding, device, IrqKind.MSI, size(device, messageControl)),
+                deviceId,
+                messageControl);
+    }
+
+    /**
+     * Creates MSI of an emulated function with these vectors, in the state after a reset.
+     *
+     * @param messageControl 16 bits, as for a device; Multiple Message Capable must name as many vectors
+     */
+    public GuestMsi(EmulatedVectors vectors, OptionalInt deviceId, int messageControl) {
+        this(Objects.requireNonNull(vectors, "vectors is null").source(), deviceId, messageControl);
+        if (size() != 1 << (messageControl >> CAPABLE_SHIFT & LOG) || size() > 1 << MOST) {
+            throw new IllegalArgumentException(size() + " vectors of MSI, and Message Control 0x"
+                    + Integer.toHexString(messageControl) + ": expected as many in both, 32 or less");
+        }
+    }
+
+    private GuestMsi(VectorSource source, OptionalInt deviceId, int messageControl) {
+        super(new GuestVectors(source));
+        this.deviceId = Objects.requireNonNull(deviceId, "deviceId is null");
         capable = Integer.numberOfTrailingZeros(size());
         wide = (messageControl & WIDE) != 0;
         maskable = (messageControl & MASKABLE) != 0;

@@ -43,6 +43,9 @@ public final class GuestMsix extends GuestMessages {
     /** The size of an entry of the table in bytes. */
     public static final int ENTRY_BYTES = 16;
 
+    /** The most vectors of a function. */
+    static final int MOST = 2048;
+
     private static final int UPPER_ADDRESS = 4;
     private static final int DATA = 8;
     private static final int VECTOR_CONTROL = 12;
@@ -71,7 +74,16 @@ public final class GuestMsix extends GuestMessages {
      * @throws IllegalArgumentException if the device has no MSI-X
      */
     public GuestMsix(Forwarding forwarding, VfioDevice device, OptionalInt deviceId) {
-        super(new GuestVectors(forwarding, device, IrqKind.MSIX, size(device)));
+        this(new ForwardedVectors(forwarding, device, IrqKind.MSIX, size(device)), deviceId);
+    }
+
+    /** Creates MSI-X of an emulated function with these vectors, in the state after a reset. */
+    public GuestMsix(EmulatedVectors vectors, OptionalInt deviceId) {
+        this(Objects.requireNonNull(vectors, "vectors is null").source(), deviceId);
+    }
+
+    private GuestMsix(VectorSource source, OptionalInt deviceId) {
+        super(new GuestVectors(source));
         this.deviceId = Objects.requireNonNull(deviceId, "deviceId is null");
         this.addresses = new long[size()];
         this.data = new int[size()];

@@ -3,31 +3,21 @@ package io.kvmirq.pci;
 
 import io.kvmirq.Gsi;
 import io.kvmirq.MsiMessage;
-import io.kvmirq.forward.ForwardedIrq;
-import io.kvmirq.forward.Forwarding;
-import io.kvmirq.mirror.Event;
 import io.kvmirq.mirror.HeldMessage;
-import io.kvmirq.mirror.Producer;
-import io.kvmirq.vfio.IrqKind;
-import io.kvmirq.vfio.MessageIrqs;
-import io.kvmirq.vfio.VfioDevice;
 import java.util.ArrayList;
 import java.util.BitSet;
 import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.function.IntFunction;
-import org.jspecify.annotations.Nullable;
 
 /**
  * The vectors of a guest's MSI or MSI-X, and which of them are forwarded. A vector is forwarded from the first time
  * that it is open until {@link #end}; the first vector from the first {@link #become} on. Not thread-safe.
  */
 final class GuestVectors {
-    private final Forwarding forwarding;
-    private final VfioDevice device;
-    private final IrqKind kind;
-    private final @Nullable ForwardedIrq[] irqs;
+    private final VectorSource source;
+    /** Vectors that are connected. */
     private final BitSet forwarded = new BitSet();
     /** Vectors that are forwarded and not masked. */
     private final BitSet open = new BitSet();
@@ -38,19 +28,16 @@ final class GuestVectors {
     /** Whether the host holds all vectors, so that none is open. */
     private boolean held;
 
-    GuestVectors(Forwarding forwarding, VfioDevice device, IrqKind kind, int count) {
-        this.forwarding = Objects.requireNonNull(forwarding, "forwarding is null");
-        if (forwarding.device() != device) {
-            throw new IllegalArgumentException(forwarding + " is not that of " + device.name()
-                    + ": make the Forwarding of this device, with this handle");
-        }
-        this.device = device;
-        this.kind = kind;
-        this.irqs = new ForwardedIrq[count];
+    GuestVectors(VectorSource source) {
+        this.source = source;
     }
 
     int count() {
-        return irqs.length;
+        return source.count();
+    }
+
+    boolean keepsPending() {
+        return source.keepsPending();
     }
 
     boolean isOpen(int vector) {
@@ -58,8 +45,7 @@ final class GuestVectors {
     }
 
     boolean isPending(int vector) {
-        ForwardedIrq irq = irqs[vector];
-        return kept.get(vector) || irq != null && irq.isPending();
+        return kept.get(vector) || source.isPending(vector);
     }
 
     /**
@@ -73,18 +59,20 @@ final class GuestVectors {
      * @param messages the message of a vector; called for those in {@code registers} and for the first {@code least}
      */
     void become(BitSet registers, int least, IntFunction<MsiMessage> messages) {
-        if (forwarded.isEmpty() && isOfAnotherKind()) {
+        if (forwarded.isEmpty() && source.isBusy()) {
             return;
         }
         BitSet wanted = held ? new BitSet() : registers;
         BitSet masked = (BitSet) open.clone();
         masked.andNot(wanted);
         if (!masked.isEmpty()) {
-            forwarding.mask(irqs(masked));
+            source.mask(masked);
             open.andNot(masked);
         }
         BitSet needed = (BitSet) wanted.clone();
-        needed.set(0, least);
+        if (!source.keepsPending()) {
+            needed.set(0, least);
+        }
         forward(needed, messages);
         reroute(wanted, messages);
         BitSet opened = (BitSet) wanted.clone();
@@ -93,11 +81,11 @@ final class GuestVectors {
         BitSet owed = (BitSet) opened.clone();
         owed.and(kept);
         owed.stream().forEach(vector -> {
-            irq(vector).event().signal();
+            source.signal(vector);
             kept.clear(vector);
         });
         if (!opened.isEmpty()) {
-            forwarding.unmask(irqs(opened));
+            source.unmask(opened);
             open.or(opened);
             tellReleased(opened);
         }
@@ -105,18 +93,14 @@ final class GuestVectors {
 
     private void tellHeld(int vector, HeldMessage message) {
         told.set(vector);
-        forwarding.mirror().apply(new Event.Held(producer(vector), message));
+        source.held(vector, message);
     }
 
     private void tellReleased(BitSet which) {
         BitSet released = (BitSet) told.clone();
         released.and(which);
         told.andNot(which);
-        released.stream().forEach(vector -> forwarding.mirror().apply(new Event.Released(producer(vector))));
-    }
-
-    private Producer producer(int vector) {
-        return new Producer(device.name(), kind == IrqKind.MSI ? Producer.Kind.MSI : Producer.Kind.MSI_X, vector);
+        released.stream().forEach(source::released);
     }
 
     private void forward(BitSet needed, IntFunction<MsiMessage> messages) {
@@ -125,50 +109,30 @@ final class GuestVectors {
         for (int first = fresh.nextSetBit(0); first >= 0; first = fresh.nextSetBit(first)) {
             int from = first;
             int count = fresh.nextClearBit(from) - from;
-            MessageIrqs which = kind == IrqKind.MSI ? device.msi(from, count) : device.msix(from, count);
-            List<ForwardedIrq> made = forwarding.forwardMasked(which, i -> messages.apply(from + i));
-            for (int i = 0; i < made.size(); i++) {
-                irqs[from + i] = made.get(i);
-                forwarded.set(from + i);
-            }
+            source.connect(from, count, messages);
+            forwarded.set(from, from + count);
             first = from + count;
         }
     }
 
-    private boolean isOfAnotherKind() {
-        return forwarding.irqs().stream().anyMatch(irq -> irq.irq().info().kind() != kind);
-    }
-
     private void reroute(BitSet wanted, IntFunction<MsiMessage> messages) {
-        List<ForwardedIrq> moved = new ArrayList<>();
+        BitSet moved = new BitSet();
         List<MsiMessage> to = new ArrayList<>();
         wanted.stream().forEach(vector -> {
             MsiMessage message = messages.apply(vector);
-            if (!irq(vector).message().equals(Optional.of(message))) {
-                moved.add(irq(vector));
+            if (!source.message(vector).equals(Optional.of(message))) {
+                moved.set(vector);
                 to.add(message);
             }
         });
         if (!moved.isEmpty()) {
-            forwarding.reroute(moved, to::get);
+            source.reroute(moved, to);
         }
-    }
-
-    private ForwardedIrq irq(int vector) {
-        return Objects.requireNonNull(irqs[vector], "a vector that is not forwarded");
-    }
-
-    private List<ForwardedIrq> irqs(BitSet which) {
-        return which.stream().mapToObj(this::irq).toList();
     }
 
     /** Ends the forwarding of all vectors, and keeps their pending bits here and in the mirror. */
     void end() {
-        forwarding.close(irqs(forwarded));
-        forwarded.stream().forEach(vector -> {
-            kept.set(vector, isPending(vector));
-            irqs[vector] = null;
-        });
+        kept.or(source.disconnect(forwarded));
         told.or(kept);
         forwarded.clear();
         open.clear();
@@ -189,7 +153,7 @@ final class GuestVectors {
     /** Masks all vectors until {@link #release} and the next {@link #become}. If it throws, no vector is held. */
     void hold() {
         if (!open.isEmpty()) {
-            forwarding.mask(irqs(open));
+            source.mask(open);
             open.clear();
         }
         held = true;
@@ -206,20 +170,21 @@ final class GuestVectors {
     List<Gsi> gsis() {
         return forwarded.stream()
                 .boxed()
-                .flatMap(vector -> irq(vector).gsi().stream())
+                .flatMap(vector -> source.gsi(vector).stream())
                 .toList();
     }
 
     /** Marks vectors as pending, and ignores those beyond {@link #count}. */
     void keep(BitSet pending) {
         Objects.checkFromToIndex(0, pending.length(), count());
-        HeldMessage message = forwarding.vm().isArm64() ? HeldMessage.POSSIBLE : HeldMessage.KNOWN;
+        HeldMessage message = source.isArm64() ? HeldMessage.POSSIBLE : HeldMessage.KNOWN;
         pending.stream().forEach(vector -> keep(vector, message));
     }
 
     /** Clears all pending bits. */
     void forget() {
         kept.clear();
+        source.forget();
         tellReleased((BitSet) told.clone());
     }
 }

@@ -24,7 +24,7 @@ final class HostSide {
         this.device = device;
     }
 
-    boolean has(IrqKind kind) {
+    static boolean has(VfioDevice device, IrqKind kind) {
         return device.info().irqs().stream().anyMatch(one -> one.kind() == kind && one.count() > 0);
     }
 
@@ -49,10 +49,10 @@ final class HostSide {
 
     /** Listens for errors of the device, and for requests of the host to give it back. */
     void listen(EventLoop loop, Runnable failed, Runnable askedBack, Undo undo) {
-        if (has(IrqKind.ERROR)) {
+        if (has(device, IrqKind.ERROR)) {
             listen(loop, device.err(), failed, undo);
         }
-        if (has(IrqKind.REQUEST)) {
+        if (has(device, IrqKind.REQUEST)) {
             listen(loop, device.req(), askedBack, undo);
         }
     }

@@ -58,7 +58,7 @@ public final class PciHostBridge {
     private final long hole;
     private final long holeEnd;
     private final long ecam;
-    private final @Nullable PassedThroughDevice[] slots = new PassedThroughDevice[SLOTS];
+    private final @Nullable PciFunction[] slots = new PciFunction[SLOTS];
     /** BARs that the guest can access. */
     private final List<Place> places = new ArrayList<>();
     /** The addresses that firmware would give the BARs. */
@@ -66,7 +66,7 @@ public final class PciHostBridge {
 
     private int address;
 
-    private record Place(PassedThroughDevice device, Bar bar, long at) {
+    private record Place(PciFunction device, Bar bar, long at) {
         boolean overlaps(boolean ports, long from, long length) {
             return bar.isPorts() == ports && from < at + bar.size() && at < from + length;
         }
@@ -123,13 +123,13 @@ public final class PciHostBridge {
         }
     }
 
-    synchronized void attach(PassedThroughDevice device, int slot) {
+    synchronized void attach(PciFunction device, int slot) {
         requireFree(slot);
         slots[slot] = device;
     }
 
     /** Assigns a BAR an address that no other BAR has. */
-    synchronized long home(PassedThroughDevice device, Bar bar) {
+    synchronized long home(PciFunction device, Bar bar) {
         long end = bar.isPorts() ? PORTS_END : holeEnd;
         long at = (bar.isPorts() ? FIRST_PORT : hole) + bar.size() - 1 & -bar.size();
         while (overlaps(homes, bar, at).isPresent()) {
@@ -166,7 +166,7 @@ public final class PciHostBridge {
     }
 
     /** Makes a BAR accessible to the guest. Returns the reason if that is impossible, else empty. */
-    synchronized Optional<String> place(PassedThroughDevice device, Bar bar, long at) {
+    synchronized Optional<String> place(PciFunction device, Bar bar, long at) {
         long first = bar.isPorts() ? 0 : hole;
         long end = bar.isPorts() ? PORTS_END : holeEnd;
         if (at < first || at > end - bar.size()) {
@@ -185,7 +185,7 @@ public final class PciHostBridge {
         places.removeIf(one -> one.bar == bar);
     }
 
-    synchronized void detach(PassedThroughDevice device) {
+    synchronized void detach(PciFunction device) {
         for (int slot = 0; slot < SLOTS; slot++) {
             slots[slot] = slots[slot] == device ? null : slots[slot];
         }
@@ -200,9 +200,9 @@ public final class PciHostBridge {
                 .orElse(null);
     }
 
-    private synchronized List<PassedThroughDevice> devices() {
-        List<PassedThroughDevice> all = new ArrayList<>();
-        for (PassedThroughDevice device : slots) {
+    private synchronized List<PciFunction> devices() {
+        List<PciFunction> all = new ArrayList<>();
+        for (PciFunction device : slots) {
             if (device != null) {
                 all.add(device);
             }
@@ -210,7 +210,7 @@ public final class PciHostBridge {
         return all;
     }
 
-    private synchronized @Nullable PassedThroughDevice device(int slot) {
+    private synchronized @Nullable PciFunction device(int slot) {
         return slots[slot];
     }
 
@@ -219,12 +219,12 @@ public final class PciHostBridge {
         return devices().stream().flatMap(device -> device.line().stream()).toList();
     }
 
-    /** Resets all devices with the guest, each by {@link PassedThroughDevice#reset}. */
+    /** Resets all devices with the guest, each by {@link PciFunction#reset}. */
     public void reset() {
         synchronized (this) {
             address = 0;
         }
-        devices().forEach(PassedThroughDevice::reset);
+        devices().forEach(PciFunction::reset);
     }
 
     // The guest's accesses
@@ -332,12 +332,12 @@ public final class PciHostBridge {
             int word = register < Integer.BYTES ? IDS : (register & ~3) == CLASS_AT ? HOST_BRIDGE : 0;
             return word >>> Byte.SIZE * (register & 3);
         }
-        PassedThroughDevice device = slot < 0 ? null : device(slot);
+        PciFunction device = slot < 0 ? null : device(slot);
         return device == null ? -1 : device.readConfig(register, size);
     }
 
     private void writeConfig(int slot, int register, int size, int value) {
-        PassedThroughDevice device = slot < 0 ? null : device(slot);
+        PciFunction device = slot < 0 ? null : device(slot);
         if (device != null) {
             device.writeConfig(register, size, value);
         }
@@ -349,7 +349,7 @@ public final class PciHostBridge {
     }
 
     /** The bus as a device uses it to place its BARs. */
-    ShownBars.Bus placesOf(PassedThroughDevice device) {
+    ShownBars.Bus placesOf(PciFunction device) {
         return new ShownBars.Bus() {
             @Override
             public Optional<String> place(Bar bar, long address) {

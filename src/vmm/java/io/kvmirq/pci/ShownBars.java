@@ -97,6 +97,32 @@ final class ShownBars {
         return place.isPresent() && place.get().has(bar, at);
     }
 
+    /** The offset of an access in a shown BAR, except to the MSI-X table and the PBA; negative for any other access. */
+    long plain(Bar bar, long at, int size) {
+        long offset = offset(bar, at);
+        boolean isMsix = msix != null && (isIn(config.table(), bar, offset) || isIn(config.pending(), bar, offset));
+        return has(bar, at, size) && !isMsix ? offset : -1;
+    }
+
+    /** Reads a register whose offset is {@link #plain}. Does not need the lock. */
+    long readPlain(Bar bar, long offset, int size) {
+        try {
+            return bar.read(offset, size);
+        } catch (RuntimeException e) {
+            warnings.add("a register of " + bar + " cannot be read: ", e);
+            return -1;
+        }
+    }
+
+    /** Writes a register whose offset is {@link #plain}. Does not need the lock. */
+    void writePlain(Bar bar, long offset, int size, long value) {
+        try {
+            bar.write(offset, size, value);
+        } catch (RuntimeException e) {
+            warnings.add("a register of " + bar + " cannot be written: ", e);
+        }
+    }
+
     /** Reads at a guest-physical address; all ones if the BAR is not shown there. */
     long read(Bar bar, long at, int size) {
         if (has(bar, at, size)) {
@@ -114,10 +140,9 @@ final class ShownBars {
             return msix.readTable(at - config.table().orElseThrow().area().at(), size);
         }
         if (msix != null && isIn(config.pending(), bar, at)) {
-            long device = bar.read(at, size); // the device has the pending bits of vectors that were never open
-            return device
-                    | msix.readPending(
-                            at - config.pending().orElseThrow().area().at(), size);
+            long ours =
+                    msix.readPending(at - config.pending().orElseThrow().area().at(), size);
+            return msix.keepsPending() ? ours : ours | bar.read(at, size);
         }
         return bar.read(at, size);
     }

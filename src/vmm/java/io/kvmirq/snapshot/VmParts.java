@@ -15,7 +15,7 @@ import io.kvmirq.kvm.Vm;
 import io.kvmirq.kvm.VmListener;
 import io.kvmirq.pci.DeviceState;
 import io.kvmirq.pci.GuestMessages;
-import io.kvmirq.pci.PassedThroughDevice;
+import io.kvmirq.pci.PciFunction;
 import io.kvmirq.vfio.VfioDevice;
 import java.util.ArrayList;
 import java.util.HashSet;
@@ -192,12 +192,12 @@ public final class VmParts {
     }
 
     /**
-     * Adds a passed-through device: the guest's view of its configuration space, with BARs, MSI and MSI-X. The contents
-     * of the device's own registers are not in a snapshot, see {@link PassedThroughDevice#state}.
+     * Adds a function of the guest's PCI bus: the guest's view of its configuration space, with BARs, MSI and MSI-X. The contents
+     * of the device's own registers are not in a snapshot, see {@link PciFunction#state}.
      *
      * @throws IllegalArgumentException if the name was given before
      */
-    public VmParts device(String name, PassedThroughDevice device) {
+    public VmParts device(String name, PciFunction device) {
         Objects.requireNonNull(name, "name is null");
         Objects.requireNonNull(device, "device is null");
         put(devices, name, new Device(device::identity, device));

@@ -1,0 +1,461 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.pci;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import io.kvmirq.InterruptVector;
+import io.kvmirq.IoAddress;
+import io.kvmirq.MsiMessage;
+import io.kvmirq.PciAddress;
+import io.kvmirq.VcpuId;
+import io.kvmirq.fake.FakeKernel;
+import io.kvmirq.fake.FakePciDevice;
+import io.kvmirq.fake.Profile;
+import io.kvmirq.forward.Forwarding;
+import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kvm.GuestMemory;
+import io.kvmirq.kvm.Vcpu;
+import io.kvmirq.kvm.VcpuExit;
+import io.kvmirq.kvm.Vm;
+import io.kvmirq.snapshot.VmParts;
+import io.kvmirq.snapshot.VmSnapshot;
+import io.kvmirq.testing.Kernels;
+import io.kvmirq.undo.Undo;
+import io.kvmirq.vfio.VfioDevice;
+import java.nio.ByteBuffer;
+import java.util.ArrayList;
+import java.util.HexFormat;
+import java.util.List;
+import java.util.concurrent.atomic.AtomicLong;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.EnumSource;
+
+/** An emulated function with MSI-X, a doorbell and a register, as its guest sees it. */
+class EmulatedFunctionTest {
+    private static final long HOLE = 0xc0000000L;
+    private static final int SLOT = 2;
+    private static final int VECTORS = 4;
+    private static final int TABLE = 0x2000;
+    private static final int PENDING = 0x3000;
+    private static final int BELL = 0x1000;
+    private static final int MSIX = 0x40;
+    private static final int ENABLE = 0x8000;
+    private static final int FUNCTION_MASK = 0x4000;
+    private static final VcpuId FIRST = new VcpuId(0);
+    private static final VcpuId SECOND = new VcpuId(1);
+
+    private final Undo parts = new Undo();
+    private final List<String> warnings = new ArrayList<>();
+    private final AtomicLong register = new AtomicLong();
+    private final PciHostBridge bus = new PciHostBridge(HOLE, 0x3ec00000L);
+    private Kernel kernel;
+    private Vm vm;
+    private List<Vcpu> vcpus;
+    private EmulatedVectors vectors;
+    private EmulatedFunction function;
+    private EventFd bell;
+
+    /** One register, whose value a snapshot keeps. */
+    private final class OneRegister implements EmulatedFunction.Registers {
+        @Override
+        public long read(int bar, long at, int size) {
+            if (at == 8) {
+                throw new IllegalStateException("register 8 is broken");
+            }
+            return register.get();
+        }
+
+        @Override
+        public void write(int bar, long at, int size, long value) {
+            register.set(value);
+        }
+
+        @Override
+        public void reset() {
+            register.set(0);
+        }
+
+        @Override
+        public byte[] state() {
+            return ByteBuffer.allocate(Long.BYTES).putLong(register.get()).array();
+        }
+
+        @Override
+        public void restore(byte[] state) {
+            register.set(ByteBuffer.wrap(state).getLong());
+        }
+    }
+
+    private void open(Kernels kernels) {
+        open(kernels.open());
+    }
+
+    private void open(Kernel opened) {
+        kernel = parts.add(opened);
+        vm = parts.add(Vm.create(kernel));
+        vm.createIrqchip();
+        vcpus = List.of(parts.add(vm.createVcpu(FIRST)), parts.add(vm.createVcpu(SECOND)));
+        vcpus.forEach(Vcpu::enableLapic);
+        vectors = parts.add(EmulatedVectors.create(vm, VECTORS));
+        bell = parts.add(EventFd.create(kernel));
+        function = parts.add(EmulatedFunction.builder(bus, SLOT, vm, new OneRegister())
+                .ids(0x1af4, 0x1041)
+                .type(0x020000)
+                .bar(0, 0x4000)
+                .ports(1, 0x20)
+                .msix(vectors, 0, TABLE, PENDING)
+                .doorbell(0, BELL, 4, 7, bell)
+                .doorbell(1, 4, 1, bell)
+                .warned(warnings::add)
+                .build());
+        config(4, 2, 3); // COMMAND: ports and memory
+    }
+
+    @AfterEach
+    void close() {
+        parts.close();
+    }
+
+    private void config(int at, int size, int value) {
+        bus.write(true, 0xcf8, 4, 0x80000000L | SLOT << 11 | at & ~3);
+        bus.write(true, 0xcfc + (at & 3), size, value);
+    }
+
+    private int config(int at) {
+        bus.write(true, 0xcf8, 4, 0x80000000L | SLOT << 11 | at);
+        return (int) bus.read(true, 0xcfc, 4);
+    }
+
+    private long bar(int index) {
+        return config(0x10 + 4 * index) & ~0xfL;
+    }
+
+    private void enable(int flags) {
+        config(MSIX + 2, 2, flags);
+    }
+
+    private void entry(int vector, VcpuId vcpu, boolean masked) {
+        long at = (bar(0) & 0xffffffffL) + TABLE + 16L * vector;
+        MsiMessage message = MsiMessage.to(vcpu, of(vector));
+        bus.write(false, at, 8, message.address());
+        bus.write(false, at + 8, 4, message.data());
+        bus.write(false, at + 12, 4, masked ? 1 : 0);
+    }
+
+    private long pendingBits() {
+        return bus.read(false, (bar(0) & 0xffffffffL) + PENDING, 8);
+    }
+
+    /** KVM's worker raises an interrupt that waited: this one vCPU gets it. */
+    private void arrives(int vector, VcpuId vcpu) {
+        while (!vcpus.get(vcpu.number()).isRequested(of(vector))) {
+            Thread.onSpinWait();
+        }
+        assertThat(requested(vector)).containsExactly(vcpu.equals(FIRST), vcpu.equals(SECOND));
+    }
+
+    private static InterruptVector of(int vector) {
+        return new InterruptVector(0x40 + vector);
+    }
+
+    /** Whether each vCPU has the interrupt of a vector. */
+    private List<Boolean> requested(int vector) {
+        return vcpus.stream().map(vcpu -> vcpu.isRequested(of(vector))).toList();
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void guestFindsItsRegistersAndSizesItsBars(Kernels kernels) {
+        open(kernels);
+        assertThat(config(0)).isEqualTo(0x10411af4);
+        assertThat(config(8) >>> 8).isEqualTo(0x020000);
+        assertThat(config(0x2c)).isEqualTo(0x10411af4);
+        assertThat(config(0x34)).isEqualTo(MSIX);
+        assertThat(config(MSIX)).isEqualTo(0x0003_0011);
+        assertThat(config(MSIX + 4)).isEqualTo(TABLE);
+        assertThat(config(MSIX + 8)).isEqualTo(PENDING);
+        config(0x10, 4, -1);
+        config(0x14, 4, -1);
+        assertThat(config(0x10)).isEqualTo(-0x4000);
+        assertThat(config(0x14)).isEqualTo(-0x20 | 1);
+        assertThat(bus.lines()).isEmpty();
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void vectorArrivesWhereTheTableSays(Kernels kernels) {
+        open(kernels);
+        entry(2, SECOND, false);
+        enable(ENABLE);
+        vectors.signal(2);
+        assertThat(requested(2)).containsExactly(false, true);
+    }
+
+    @ParameterizedTest
+    @CsvSource({"FAKE, entry", "FAKE, function", "FAKE, disabled", "REAL, entry", "REAL, function", "REAL, disabled"})
+    void signalOfAMaskedVectorIsPendingAndArrivesOnceAtItsUnmask(Kernels kernels, String mask) {
+        open(kernels);
+        entry(1, FIRST, false);
+        enable(ENABLE);
+        entry(1, FIRST, mask.equals("entry"));
+        enable(mask.equals("function") ? ENABLE | FUNCTION_MASK : mask.equals("disabled") ? 0 : ENABLE);
+        vectors.signal(1);
+        vectors.signal(1);
+        assertThat(pendingBits()).isEqualTo(1 << 1);
+        assertThat(requested(1)).containsExactly(false, false);
+        entry(1, SECOND, false); // moved while it waits
+        enable(ENABLE);
+        arrives(1, SECOND);
+        assertThat(pendingBits()).isZero();
+        entry(1, SECOND, true);
+        assertThat(pendingBits()).isZero();
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void signalBeforeTheGuestEnabledAnythingWaits(Kernels kernels) {
+        open(kernels);
+        vectors.signal(3);
+        assertThat(pendingBits()).isEqualTo(1 << 3);
+        enable(ENABLE);
+        assertThat(vm.routes().commits()).isZero();
+        entry(3, FIRST, false);
+        arrives(3, FIRST);
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void resetForgetsWhatWaits(Kernels kernels) {
+        open(kernels);
+        entry(0, FIRST, true);
+        enable(ENABLE);
+        vectors.signal(0);
+        register.set(5);
+        bus.reset();
+        assertThat(register).hasValue(0);
+        assertThat(config(MSIX)).isEqualTo(0x0003_0011);
+        config(4, 2, 3);
+        assertThat(pendingBits()).isZero();
+        entry(0, FIRST, false);
+        enable(ENABLE);
+        assertThat(requested(0)).containsExactly(false, false);
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void holdDelaysAllVectors(Kernels kernels) {
+        open(kernels);
+        entry(0, FIRST, false);
+        enable(ENABLE);
+        function.hold();
+        vectors.signal(0);
+        entry(0, SECOND, false);
+        assertThat(requested(0)).containsExactly(false, false);
+        function.release();
+        arrives(0, SECOND);
+    }
+
+    /** The guest rings by an OUT of its code, then leaves by another. */
+    private void ring(int port) {
+        GuestMemory memory = parts.add(vm.addMemory(0, 0x10000));
+        String low = String.format("%02x%02x", port & 0xff, port >> 8);
+        // mov $port, %dx; mov $1, %al; out %al, %dx; out %al, $0x99
+        memory.mapping().put(0x1000, HexFormat.of().parseHex("ba" + low + "b001ee" + "e699"));
+        vcpus.get(0).startAt(0x1000, 0x8000);
+        VcpuExit exit = vcpus.get(0).run();
+        while (exit.port() != 0x99) {
+            assertThat(bus.handle(exit)).isTrue();
+            exit = vcpus.get(0).run();
+        }
+        memory.close();
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void doorbellFollowsItsBar(Kernels kernels) {
+        open(kernels);
+        ring((int) bar(1) + 4);
+        assertThat(bell.drain()).isEqualTo(1);
+        assertThat(register).hasValue(0);
+        long before = bar(1);
+        config(0x14, 4, 0xd000);
+        ring(0xd004);
+        assertThat(bell.drain()).isEqualTo(1);
+        bus.write(true, before + 4, 1, 1); // nothing is there
+        assertThat(bell.drain()).isZero();
+        config(4, 2, 2); // ports off
+        assertThat(bus.isOurs(true, 0xd004, 1)).isFalse();
+        config(4, 2, 3);
+        ring(0xd004);
+        assertThat(bell.drain()).isEqualTo(1);
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void writeOfAnotherValueIsNoRing(Kernels kernels) {
+        open(kernels);
+        bus.write(false, (bar(0) & 0xffffffffL) + BELL, 4, 6);
+        assertThat(bell.drain()).isZero();
+        assertThat(register).hasValue(6);
+        bus.write(false, (bar(0) & 0xffffffffL) + BELL, 4, 7);
+        assertThat(bell.drain()).isEqualTo(1);
+        assertThat(register).hasValue(6);
+    }
+
+    /** Another ioeventfd has the address: the write leaves the guest, and rings all the same. */
+    @ParameterizedTest
+    @EnumSource
+    void refusedDoorbellStillRings(Kernels kernels) {
+        open(kernels);
+        config(4, 2, 0);
+        EventFd other = parts.add(EventFd.create(kernel));
+        parts.add(vm.assignIoEventFd(IoAddress.port((int) bar(1) + 4, 1), other));
+        config(4, 2, 3);
+        assertThat(warnings).singleElement().asString().contains("BAR 1").contains("EEXIST");
+        bus.write(true, bar(1) + 4, 1, 1);
+        assertThat(bell.drain()).isEqualTo(1);
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void registerThatThrowsIsOneWarningAndTheOthersGoOn(Kernels kernels) {
+        open(kernels);
+        long at = bar(0) & 0xffffffffL;
+        assertThat(bus.read(false, at + 8, 4)).isEqualTo(-1);
+        assertThat(bus.read(false, at + 8, 4)).isEqualTo(-1);
+        bus.write(false, at, 4, 9);
+        assertThat(bus.read(false, at, 4)).isEqualTo(9);
+        assertThat(warnings)
+                .containsExactly("1af4:1041 in slot 2: a register of BAR 0 cannot be read: register 8 is broken");
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void snapshotKeepsRegistersAndWaitingVectors(Kernels kernels) {
+        open(kernels);
+        entry(1, FIRST, true);
+        enable(ENABLE);
+        vectors.signal(1);
+        register.set(0x1234);
+        String document = VmSnapshot.of(named()).text();
+        parts.close();
+        EmulatedFunctionTest other = new EmulatedFunctionTest();
+        try {
+            other.open(kernels);
+            VmSnapshot.parse(document).restore(other.named());
+            assertThat(other.register).hasValue(0x1234);
+            assertThat(other.pendingBits()).isEqualTo(1 << 1);
+            other.entry(1, SECOND, false);
+            other.arrives(1, SECOND);
+        } finally {
+            other.close();
+        }
+    }
+
+    private VmParts named() {
+        return new VmParts(vm)
+                .vcpu(FIRST, vcpus.get(0))
+                .vcpu(SECOND, vcpus.get(1))
+                .device("nic", function);
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void closeLeavesNeitherIrqfdNorRouteNorDoorbell(Kernels kernels) {
+        open(kernels);
+        entry(0, FIRST, false);
+        enable(ENABLE);
+        int routes = vm.routes().routes().size();
+        List<String> before = kernel.openHandles();
+        function.close();
+        vectors.close();
+        assertThat(vm.routes().routes()).hasSize(routes - 1);
+        assertThat(kernel.openHandles()).hasSizeLessThan(before.size());
+        assertThat(config(0)).isEqualTo(-1);
+        function = parts.add(EmulatedFunction.builder(bus, SLOT, vm, new OneRegister())
+                .ids(1, 2)
+                .build());
+        assertThat(config(0)).isEqualTo(0x00020001);
+        bell.close();
+        assertThat(kernel.openHandles()).noneMatch(handle -> handle.contains("eventfd"));
+    }
+
+    @Test
+    void emulatedAndPassedFunctionShareTheBus() {
+        FakeKernel fake = new FakeKernel(Profile.of("6.12"));
+        FakePciDevice hardware = fake.pciDevice("0000:3b:00.0", 7)
+                .express()
+                .bar(0, 0x4000)
+                .msix(8)
+                .msixTable(0, 0x2000)
+                .msixPending(0, 0x3000)
+                .add();
+        open(fake.open());
+        VfioDevice device = parts.add(VfioDevice.open(kernel, PciAddress.parse("0000:3b:00.0")));
+        Forwarding forwarding = parts.add(Forwarding.of(vm, device));
+        PassedThroughDevice passed = parts.add(
+                PassedThroughDevice.builder(bus, 3, vm, device, forwarding).build());
+        assertThat(bus).hasToString("PCI bus 0 with devices [1af4:1041 in slot 2, " + passed + "]");
+        entry(0, FIRST, false);
+        enable(ENABLE);
+        long select = 0x80000000L | 3 << 11;
+        bus.write(true, 0xcf8, 4, select | 4);
+        bus.write(true, 0xcfc, 2, 6);
+        bus.write(true, 0xcf8, 4, select | 0x10);
+        long table = (bus.read(true, 0xcfc, 4) & 0xfffffff0L) + 0x2000;
+        bus.write(false, table, 8, MsiMessage.to(SECOND, of(1)).address());
+        bus.write(false, table + 8, 8, of(1).number());
+        int capability = device.config().getByte(0x34);
+        while (device.config().getByte(capability) != 0x11) {
+            capability = device.config().getByte(capability + 1);
+        }
+        bus.write(true, 0xcf8, 4, select | capability);
+        bus.write(true, 0xcfe, 2, ENABLE);
+        vectors.signal(0);
+        hardware.sendMessage(0);
+        assertThat(requested(0)).containsExactly(true, false);
+        assertThat(requested(1)).containsExactly(false, true);
+    }
+
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = '|',
+            value = {
+                "slot | slot 2: expected a free one of 1 to 31",
+                "bar | BAR 6 of 4096 bytes: expected an index of 0 to 5 and a power of two from 16 to 2147483648",
+                "size | BAR 1 of 100 bytes: expected an index of 0 to 5 and a power of two from 16 to 2147483648",
+                "twice | BAR 0 is there already: give each BAR its own index",
+                "table | a table at 0x3ff0 of BAR 0: expected a place in its 0x4000 bytes",
+                "doorbell | a doorbell at 0x4000 of BAR 0: expected a place in its 0x4000 bytes",
+                "ids | device id 0x10000: expected 16 bits, 0 to 0xffff",
+                "vector | Index 4 out of bounds for length 4",
+                "none | 0 vectors: expected 1 to 2048"
+            })
+    void wrongSetUpIsOneSentence(String mistake, String sentence) {
+        open(Kernels.FAKE);
+        EmulatedFunction.Builder builder = EmulatedFunction.builder(bus, 4, vm, new OneRegister())
+                .ids(1, 2)
+                .bar(0, 0x4000);
+        assertThatThrownBy(() -> {
+                    switch (mistake) {
+                        case "slot" ->
+                            EmulatedFunction.builder(bus, SLOT, vm, new OneRegister())
+                                    .build();
+                        case "bar" -> builder.bar(6, 4096);
+                        case "size" -> builder.bar(1, 100);
+                        case "twice" -> builder.bar(0, 0x1000);
+                        case "table" -> builder.msix(vectors, 0, 0x3ff0, 0);
+                        case "doorbell" -> builder.doorbell(0, 0x4000, 4, bell);
+                        case "ids" -> builder.ids(1, 0x10000);
+                        case "vector" -> vectors.signal(4);
+                        default -> EmulatedVectors.create(vm, 0);
+                    }
+                })
+                .hasMessage(sentence);
+    }
+}

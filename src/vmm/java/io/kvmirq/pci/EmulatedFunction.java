@@ -1,0 +1,424 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.pci;
+
+import io.kvmirq.IoAddress;
+import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kvm.IoEventFd;
+import io.kvmirq.kvm.Vm;
+import io.kvmirq.undo.Undo;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.OptionalLong;
+import java.util.TreeMap;
+import java.util.function.Consumer;
+import java.util.function.IntFunction;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A function that this process emulates, on a guest's {@link PciHostBridge} beside devices of the host. It has the
+ * configuration space, the BARs, MSI-X or MSI, and the doorbells; the author's {@link Registers} are the device behind.
+ *
+ * <pre>{@code
+ * EmulatedVectors vectors = EmulatedVectors.create(vm, 4);
+ * EmulatedFunction nic = EmulatedFunction.builder(bus, 2, vm, registers)
+ *         .ids(0x1af4, 0x1041)
+ *         .type(0x020000)
+ *         .bar(0, 0x4000)
+ *         .msix(vectors, 0, 0x2000, 0x3000)
+ *         .doorbell(0, 0x1000, 4, bell)
+ *         .build();
+ * ...
+ * vectors.signal(2);
+ * }</pre>
+ *
+ * <p>A doorbell follows its BAR: it is an ioeventfd while the guest has enabled the BAR, at the address that the guest
+ * chose. It has no interrupt pin. Otherwise as {@link PciFunction}.
+ */
+public final class EmulatedFunction extends PciFunction {
+    private static final int FIRST_CAPABILITY = 0x40;
+    private static final int HAS_CAPABILITIES = 1 << 4;
+    private static final int SUBSYSTEM = 0x2c;
+    private static final int MSI_CONTROL = 1 << 8 | 1 << 7; // masks, 64-bit address
+    private static final long HALF = 1L << 31;
+
+    private final Registers registers;
+
+    /**
+     * The device behind the BARs, in the author's code. Several vCPU threads call it at once, without a lock of this
+     * library. An exception is a warning, once until the next reset; the access then reads all ones or has no effect.
+     */
+    public interface Registers {
+        /**
+         * Reads a register.
+         *
+         * @param at the offset in the BAR
+         * @param size 1, 2, 4 or 8 bytes, at a multiple of the size
+         */
+        long read(int bar, long at, int size);
+
+        /** Writes a register. A write to a doorbell does not come here. */
+        void write(int bar, long at, int size, long value);
+
+        /** Resets the device with the guest. Called with the function's lock: do not wait for a vCPU. */
+        default void reset() {}
+
+        /** The device's registers, for a snapshot. */
+        default byte[] state() {
+            return new byte[0];
+        }
+
+        /** Restores what {@link #state} returned. */
+        default void restore(byte[] state) {}
+    }
+
+    private record Doorbell(long at, int length, OptionalLong data, EventFd event) {
+        boolean takes(long offset, int size, long value) {
+            return offset == at && (length == 0 || length == size) && (data.isEmpty() || data.getAsLong() == value);
+        }
+
+        IoAddress address(boolean ports, long bar) {
+            return ports
+                    ? new IoAddress.Port((int) (bar + at), length, data)
+                    : new IoAddress.Mmio(bar + at, length, data);
+        }
+    }
+
+    /** The options of an emulated function. */
+    public static final class Builder {
+        private final PciHostBridge bridge;
+        private final int slot;
+        private final Vm vm;
+        private final Registers registers;
+        private final ByteBuffer image = ByteBuffer.allocate(GuestConfig.SIZE).order(ByteOrder.LITTLE_ENDIAN);
+        private final Map<Integer, BarRegisters> bars = new TreeMap<>();
+        private int link = 0x34;
+        private int free = FIRST_CAPABILITY;
+        private @Nullable EmulatedVectors msix;
+        private Optional<IntFunction<GuestMsi>> msi = Optional.empty();
+        private Consumer<String> warned = sentence -> {};
+
+        private Builder(PciHostBridge bridge, int slot, Vm vm, Registers registers) {
+            this.bridge = bridge;
+            this.slot = slot;
+            this.vm = vm;
+            this.registers = registers;
+            image.putShort(6, (short) HAS_CAPABILITIES);
+        }
+
+        private static int word(int value, String what) {
+            if (value < 0 || value > 0xffff) {
+                throw new IllegalArgumentException(
+                        what + " 0x" + Integer.toHexString(value) + ": expected 16 bits, 0 to 0xffff");
+            }
+            return value;
+        }
+
+        /** Vendor and device id, 16 bits each; also the subsystem's unless {@link #subsystem} sets it. */
+        public Builder ids(int vendor, int device) {
+            image.putShort(0, (short) word(vendor, "vendor id")).putShort(2, (short) word(device, "device id"));
+            if (image.getInt(SUBSYSTEM) == 0) {
+                subsystem(vendor, device);
+            }
+            return this;
+        }
+
+        /** The subsystem's vendor and id, 16 bits each. */
+        public Builder subsystem(int vendor, int id) {
+            image.putShort(SUBSYSTEM, (short) word(vendor, "vendor id of a subsystem"));
+            image.putShort(SUBSYSTEM + 2, (short) word(id, "id of a subsystem"));
+            return this;
+        }
+
+        /** The class code, 24 bits: base class, sub-class, programming interface, such as 0x020000. */
+        public Builder type(int code) {
+            if (code < 0 || code > 0xffffff) {
+                throw new IllegalArgumentException(
+                        "class code 0x" + Integer.toHexString(code) + ": expected 24 bits, 0 to 0xffffff");
+            }
+            image.putInt(8, code << Byte.SIZE | 1); // revision 1
+            return this;
+        }
+
+        /**
+         * Adds a BAR of memory.
+         *
+         * @param index 0 to 5
+         * @param size bytes: a power of two from 16 to 2 GiB
+         */
+        public Builder bar(int index, long size) {
+            return bar(index, size, false);
+        }
+
+        /** Adds a BAR of ports (x86): a power of two from 4 to 256 bytes. */
+        public Builder ports(int index, int size) {
+            return bar(index, size, true);
+        }
+
+        private Builder bar(int index, long size, boolean ports) {
+            boolean fits = ports ? size >= 4 && size <= 256 : size >= 16 && size <= HALF;
+            if (index < 0 || index >= GuestConfig.BARS || Long.bitCount(size) != 1 || !fits) {
+                throw new IllegalArgumentException("BAR " + index + " of " + size + " bytes: expected an index of 0 to "
+                        + (GuestConfig.BARS - 1) + " and a power of two from "
+                        + (ports ? "4 to 256" : "16 to 2147483648"));
+            }
+            if (bars.putIfAbsent(index, new BarRegisters(vm, index, size, ports, registers)) != null) {
+                throw new IllegalArgumentException("BAR " + index + " is there already: give each BAR its own index");
+            }
+            return this;
+        }
+
+        private BarRegisters part(int index, long at, long length, String what) {
+            BarRegisters bar = bars.get(index);
+            if (bar == null || at < 0 || at > bar.size() - length) {
+                throw new IllegalArgumentException(
+                        what + " at 0x" + Long.toHexString(at) + " of BAR " + index + ": expected "
+                                + (bar == null
+                                        ? "a BAR that was added before"
+                                        : "a place in its 0x" + Long.toHexString(bar.size()) + " bytes"));
+            }
+            return bar;
+        }
+
+        private int capability(int id, int length) {
+            int at = free;
+            if (at + length > GuestConfig.SIZE) {
+                throw new IllegalArgumentException("capability 0x" + Integer.toHexString(id) + " of " + length
+                        + " bytes: configuration space has " + (GuestConfig.SIZE - at) + " left");
+            }
+            image.put(link, (byte) at).put(at, (byte) id);
+            link = at + 1;
+            free = at + length + 3 & ~3;
+            return at;
+        }
+
+        /**
+         * Adds MSI-X.
+         *
+         * @param bar the BAR of table and pending bits, of memory
+         * @param table the offset of the table, 16 bytes for each vector, a multiple of 8
+         * @param pending the offset of the pending bits, a bit for each vector, a multiple of 8
+         */
+        public Builder msix(EmulatedVectors vectors, int bar, long table, long pending) {
+            long entries = (long) vectors.count() * GuestMsix.ENTRY_BYTES;
+            long bits = (vectors.count() + Long.SIZE - 1L) / Long.SIZE * Long.BYTES;
+            boolean apart = table + entries <= pending || pending + bits <= table;
+            if (msix != null || table % 8 != 0 || pending % 8 != 0 || !apart) {
+                throw new IllegalArgumentException("MSI-X with a table at 0x" + Long.toHexString(table)
+                        + " and pending bits at 0x" + Long.toHexString(pending)
+                        + ": expected one MSI-X, and multiples of 8 that do not overlap");
+            }
+            if (part(bar, table, entries, "a table").isPorts()
+                    || part(bar, pending, bits, "pending bits").isPorts()) {
+                throw new IllegalArgumentException("BAR " + bar + " is one of ports: MSI-X needs one of memory");
+            }
+            int at = capability(GuestConfig.MSIX, GuestConfig.MSIX_LENGTH);
+            image.putShort(at + 2, (short) (vectors.count() - 1));
+            image.putInt(at + 4, (int) table | bar).putInt(at + 8, (int) pending | bar);
+            msix = vectors;
+            return this;
+        }
+
+        /** Adds MSI with per-vector masks: 1, 2, 4, 8, 16 or 32 vectors. */
+        public Builder msi(EmulatedVectors vectors) {
+            int count = vectors.count();
+            if (msi.isPresent() || Integer.bitCount(count) != 1 || count > Integer.SIZE) {
+                throw new IllegalArgumentException(
+                        "MSI with " + count + " vectors: expected one MSI, and a power of two up to 32");
+            }
+            int at = capability(GuestConfig.MSI, 24);
+            image.putShort(at + 2, (short) (MSI_CONTROL | Integer.numberOfTrailingZeros(count) << 1));
+            msi = Optional.of(control -> new GuestMsi(vectors, requester(), control));
+            return this;
+        }
+
+        /**
+         * Adds a vendor-specific capability, such as those of virtio.
+         *
+         * @param body the bytes after id, next pointer and length
+         */
+        public Builder vendorCapability(byte... body) {
+            int at = capability(GuestConfig.VENDOR, body.length + 3);
+            image.put(at + 2, (byte) (body.length + 3));
+            for (int i = 0; i < body.length; i++) {
+                image.put(at + 3 + i, body[i]);
+            }
+            return this;
+        }
+
+        /**
+         * Adds a doorbell: a write of the guest signals the eventfd without an exit, wherever the guest puts the BAR.
+         *
+         * @param length of the write: 1, 2, 4 or 8 bytes; 0 for any
+         */
+        public Builder doorbell(int bar, long at, int length, EventFd event) {
+            return doorbell(bar, at, length, OptionalLong.empty(), event);
+        }
+
+        /** As {@link #doorbell(int, long, int, EventFd)}, only for writes of this value. */
+        public Builder doorbell(int bar, long at, int length, long data, EventFd event) {
+            return doorbell(bar, at, length, OptionalLong.of(data), event);
+        }
+
+        private Builder doorbell(int bar, long at, int length, OptionalLong data, EventFd event) {
+            Objects.requireNonNull(event, "event is null");
+            BarRegisters part = part(bar, at, Math.max(1, length), "a doorbell");
+            Doorbell bell = new Doorbell(at, length, data, event);
+            bell.address(part.isPorts(), 0); // refuses a length that no guest can write
+            part.doorbells.add(bell);
+            return this;
+        }
+
+        /** Receives the warnings, a sentence each, without a lock. */
+        public Builder warned(Consumer<String> receiver) {
+            warned = Objects.requireNonNull(receiver, "receiver is null");
+            return this;
+        }
+
+        private OptionalInt requester() {
+            return vm.isArm64() ? OptionalInt.of(slot << 3) : OptionalInt.empty();
+        }
+
+        /**
+         * Puts the function on the bus.
+         *
+         * @throws IllegalArgumentException if the slot is taken, or the bus has no room for a BAR
+         */
+        public EmulatedFunction build() {
+            return new EmulatedFunction(this);
+        }
+    }
+
+    /** The registers behind one BAR: the author's, and the doorbells. */
+    private static final class BarRegisters implements Bar.Registers {
+        private final Vm vm;
+        private final int index;
+        private final long size;
+        private final boolean ports;
+        private final Registers registers;
+        private final List<Doorbell> doorbells = new ArrayList<>();
+        private final List<IoEventFd> rung = new ArrayList<>();
+
+        BarRegisters(Vm vm, int index, long size, boolean ports, Registers registers) {
+            this.vm = vm;
+            this.index = index;
+            this.size = size;
+            this.ports = ports;
+            this.registers = registers;
+        }
+
+        boolean isPorts() {
+            return ports;
+        }
+
+        @Override
+        public long size() {
+            return size;
+        }
+
+        @Override
+        public long read(long at, int bytes) {
+            return registers.read(index, at, bytes);
+        }
+
+        /** A doorbell comes here if the kernel refused its ioeventfd. */
+        @Override
+        public void write(long at, int bytes, long value) {
+            Optional<Doorbell> bell = doorbells.stream()
+                    .filter(one -> one.takes(at, bytes, value))
+                    .findFirst();
+            if (bell.isPresent()) {
+                bell.get().event.signal();
+            } else {
+                registers.write(index, at, bytes, value);
+            }
+        }
+
+        @Override
+        public void shown(long address) {
+            for (Doorbell bell : doorbells) {
+                rung.add(vm.assignIoEventFd(bell.address(ports, address), bell.event));
+            }
+        }
+
+        @Override
+        public void hidden() {
+            rung.forEach(IoEventFd::close);
+            rung.clear();
+        }
+    }
+
+    /**
+     * A function to be emulated.
+     *
+     * @param slot on the bus, 1 to 31
+     */
+    public static Builder builder(PciHostBridge bridge, int slot, Vm vm, Registers registers) {
+        return new Builder(
+                Objects.requireNonNull(bridge, "bridge is null"),
+                slot,
+                Objects.requireNonNull(vm, "vm is null"),
+                Objects.requireNonNull(registers, "registers is null"));
+    }
+
+    private EmulatedFunction(Builder told) {
+        super(
+                told.bridge,
+                told.slot,
+                String.format("%04x:%04x", told.image.getShort(0), told.image.getShort(2)),
+                Optional.empty(),
+                told.warned);
+        this.registers = told.registers;
+        try (Undo undo = new Undo()) {
+            undo.add(() -> told.bridge.detach(this));
+            told.bridge.requireFree(told.slot);
+            told.bars.forEach((index, part) -> addBar(undo.add(new Bar(told.vm, index, part, part.isPorts() ? 1 : 0))));
+            GuestMsix msix = told.msix == null ? null : new GuestMsix(told.msix, told.requester());
+            GuestConfig config = new GuestConfig(ConfigSource.of(told.image.array()), bars, -1, msix != null, told.msi);
+            show(
+                    config,
+                    new GuestInterrupts(
+                            Optional.empty(),
+                            pin -> {
+                                throw new IllegalStateException("an emulated function has no pin");
+                            },
+                            bars,
+                            config,
+                            msix,
+                            warnings::attempt),
+                    msix);
+            undo.add(this::stop);
+            begin();
+            told.bridge.attach(this, told.slot); // last, because the guest may access it at once
+            undo.moveTo(parts);
+        }
+    }
+
+    @Override
+    void writing(int at, int size, int value) {}
+
+    @Override
+    void resetRegisters() {
+        registers.reset();
+    }
+
+    @Override
+    boolean hasOwnLock() {
+        return true;
+    }
+
+    @Override
+    byte[] registers() {
+        return registers.state();
+    }
+
+    @Override
+    void restoreRegisters(byte[] saved) {
+        registers.restore(saved);
+    }
+}

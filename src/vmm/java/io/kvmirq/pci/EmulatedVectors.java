@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.pci;
+
+import io.kvmirq.Gsi;
+import io.kvmirq.MsiMessage;
+import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kvm.MaskableVector;
+import io.kvmirq.kvm.Vm;
+import io.kvmirq.undo.Undo;
+import java.util.ArrayList;
+import java.util.BitSet;
+import java.util.List;
+import java.util.Objects;
+import java.util.Optional;
+import java.util.function.Consumer;
+import java.util.function.IntFunction;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The vectors of an emulated device: an eventfd for each, which the device signals at any time. A vector gets an irqfd
+ * and a route when the guest opens it; signals that come before, or while the guest masks the vector, stay in the
+ * eventfd and become one interrupt. {@link GuestMsix} and {@link GuestMsi} drive it.
+ *
+ * <p>An eventfd may be signalled by another thread or process, or by the kernel: pass its number to vhost's
+ * VHOST_SET_VRING_CALL. {@link #signal} and {@link #event} are thread-safe, the rest is not.
+ */
+public final class EmulatedVectors implements AutoCloseable {
+    private final Vm vm;
+    private final List<EventFd> events;
+    private final boolean ownsEvents;
+    private final Connected source = new Connected();
+    private final @Nullable MaskableVector[] vectors;
+
+    private EmulatedVectors(Vm vm, List<EventFd> events, boolean ownsEvents) {
+        this.vm = vm;
+        this.events = events;
+        this.ownsEvents = ownsEvents;
+        this.vectors = new MaskableVector[events.size()];
+    }
+
+    /**
+     * Vectors with eventfds of their own.
+     *
+     * @param count 1 to 2048
+     * @throws io.kvmirq.KernelException EMFILE, ENFILE without free descriptors; no eventfd is left then
+     */
+    public static EmulatedVectors create(Vm vm, int count) {
+        Objects.requireNonNull(vm, "vm is null");
+        requireCount(count);
+        return new EmulatedVectors(vm, EventFd.createAll(vm.kernel(), count), true);
+    }
+
+    /** Vectors over eventfds that the caller owns, one for each. {@link #close} leaves them open. */
+    public static EmulatedVectors of(Vm vm, List<EventFd> events) {
+        Objects.requireNonNull(vm, "vm is null");
+        requireCount(Objects.requireNonNull(events, "events is null").size());
+        return new EmulatedVectors(vm, List.copyOf(events), false);
+    }
+
+    private static void requireCount(int count) {
+        if (count < 1 || count > GuestMsix.MOST) {
+            throw new IllegalArgumentException(count + " vectors: expected 1 to " + GuestMsix.MOST);
+        }
+    }
+
+    /** The number of vectors. */
+    public int count() {
+        return events.size();
+    }
+
+    /** The eventfd that raises a vector, to be lent to another thread, process or device. Do not close it. */
+    public EventFd event(int vector) {
+        return events.get(Objects.checkIndex(vector, count()));
+    }
+
+    /**
+     * Raises a vector. While the guest masks it, the interrupt waits, and several signals become one.
+     *
+     * @throws IndexOutOfBoundsException for a vector beyond {@link #count}
+     * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}
+     */
+    public void signal(int vector) {
+        event(vector).signal();
+    }
+
+    VectorSource source() {
+        return source;
+    }
+
+    /** The vectors that the guest has opened, as its MSI or MSI-X drives them. */
+    private final class Connected implements VectorSource {
+        @Override
+        public int count() {
+            return events.size();
+        }
+
+        @Override
+        public void signal(int vector) {
+            events.get(vector).signal();
+        }
+
+        @Override
+        public boolean isBusy() {
+            return false;
+        }
+
+        @Override
+        public boolean keepsPending() {
+            return true;
+        }
+
+        @Override
+        public void connect(int from, int count, IntFunction<MsiMessage> messages) {
+            List<MsiMessage> all = new ArrayList<>();
+            for (int i = 0; i < count; i++) {
+                all.add(messages.apply(from + i));
+            }
+            List<MaskableVector> made = MaskableVector.createMasked(vm, events.subList(from, from + count), all);
+            for (int i = 0; i < count; i++) {
+                vectors[from + i] = made.get(i);
+            }
+        }
+
+        private MaskableVector connected(int vector) {
+            return Objects.requireNonNull(vectors[vector], "a vector that is not connected");
+        }
+
+        private List<MaskableVector> vectors(BitSet which) {
+            return which.stream().mapToObj(this::connected).toList();
+        }
+
+        @Override
+        public void mask(BitSet which) {
+            each(which, MaskableVector::mask, MaskableVector::unmask);
+        }
+
+        @Override
+        public void unmask(BitSet which) {
+            each(which, MaskableVector::unmask, MaskableVector::mask);
+        }
+
+        /** All vectors, or none. */
+        private void each(BitSet which, Consumer<MaskableVector> step, Consumer<MaskableVector> back) {
+            try (Undo undo = new Undo()) {
+                for (MaskableVector vector : vectors(which)) {
+                    undo.step(() -> step.accept(vector), () -> back.accept(vector));
+                }
+                undo.keep();
+            }
+        }
+
+        @Override
+        public void reroute(BitSet which, List<MsiMessage> messages) {
+            MaskableVector.rerouteAll(vectors(which), messages);
+        }
+
+        /** The eventfds keep the interrupts pending. */
+        @Override
+        public BitSet disconnect(BitSet which) {
+            MaskableVector.closeAll(vectors(which));
+            which.stream().forEach(vector -> vectors[vector] = null);
+            return new BitSet();
+        }
+
+        @Override
+        public Optional<MsiMessage> message(int vector) {
+            return Optional.of(connected(vector).message());
+        }
+
+        @Override
+        public Optional<Gsi> gsi(int vector) {
+            return Optional.of(connected(vector).gsi());
+        }
+
+        @Override
+        public boolean isPending(int vector) {
+            MaskableVector connected = vectors[vector];
+            return (connected == null || connected.isMasked())
+                    && events.get(vector).awaitNanos(0);
+        }
+
+        @Override
+        public void forget() {
+            events.forEach(EventFd::drain);
+        }
+
+        @Override
+        public boolean isArm64() {
+            return vm.isArm64();
+        }
+    }
+
+    /** Ends irqfds and routes, and closes the eventfds that were made here. Idempotent, never fails. */
+    @Override
+    public void close() {
+        BitSet all = new BitSet();
+        for (int i = 0; i < count(); i++) {
+            all.set(i, vectors[i] != null);
+        }
+        source.disconnect(all);
+        if (ownsEvents) {
+            events.forEach(EventFd::close);
+        }
+    }
+
+    @Override
+    public String toString() {
+        return count() + " vectors of " + vm;
+    }
+}

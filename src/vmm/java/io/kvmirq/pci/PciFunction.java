@@ -1,0 +1,370 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.pci;
+
+import io.kvmirq.Gsi;
+import io.kvmirq.kernel.ClosedHandleException;
+import io.kvmirq.undo.Undo;
+import java.nio.BufferUnderflowException;
+import java.nio.ByteBuffer;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import java.util.Optional;
+import java.util.function.Consumer;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A function on a guest's {@link PciHostBridge}: a device of the host, or an emulated one. The guest sees its
+ * configuration space, its BARs and its interrupts; at most one of INTx, MSI and MSI-X is in use.
+ *
+ * <p>A guest's access never throws. A refused access reads all ones or writes nothing, and the owner gets a warning, each
+ * kind once until the next reset. A BAR that the guest moves onto memory or onto another BAR keeps the written address,
+ * but the guest cannot access it. Each write to the configuration space retries.
+ *
+ * <p>Thread-safe.
+ */
+public abstract sealed class PciFunction implements DeviceState, AutoCloseable
+        permits EmulatedFunction, PassedThroughDevice {
+    final DeviceWarnings warnings;
+    /** The parts to close, the last first. */
+    final Undo parts = new Undo();
+
+    final List<Bar> bars = new ArrayList<>();
+
+    private final PciHostBridge bridge;
+    private final int slot;
+    private final String name;
+    private final Optional<Gsi> gsi;
+    /** The addresses that firmware would give the BARs. */
+    private final Map<Bar, Long> homes = new HashMap<>();
+
+    private GuestConfig config;
+    private GuestInterrupts interrupts;
+    private ShownBars shown;
+    private boolean closed;
+
+    @SuppressWarnings("NullAway.Init") // see show()
+    PciFunction(PciHostBridge bridge, int slot, String name, Optional<Gsi> gsi, Consumer<String> warned) {
+        this.bridge = bridge;
+        this.slot = slot;
+        this.name = name;
+        this.gsi = gsi;
+        this.warnings = new DeviceWarnings(toString(), warned);
+    }
+
+    final void addBar(Bar bar) {
+        bars.add(bar);
+        homes.put(bar, bridge.home(this, bar));
+    }
+
+    /** Sets the guest's side, before any other call. */
+    final void show(GuestConfig ofGuest, GuestInterrupts ofFunction, @Nullable GuestMsix msix) {
+        config = ofGuest;
+        interrupts = ofFunction;
+        shown = new ShownBars(bridge.placesOf(this), bars, config, msix, warnings);
+        bars.forEach(bar -> bar.map(config.trapped(bar)));
+    }
+
+    /** Sets the registers as firmware leaves them. */
+    final void begin() {
+        homes.forEach(config::setBar);
+        interrupts.showMessageControl();
+    }
+
+    // Steps of the function itself; each holds the lock
+
+    /** Called before a write of the guest to the configuration space takes effect. */
+    abstract void writing(int at, int size, int value);
+
+    /** Resets the registers behind the BARs, after interrupts and BARs have ended. */
+    abstract void resetRegisters();
+
+    /** Whether the registers behind the BARs are called without the lock. */
+    abstract boolean hasOwnLock();
+
+    /** The function's own registers, which follow in {@link #state}. */
+    abstract byte[] registers();
+
+    abstract void restoreRegisters(byte[] saved);
+
+    final GuestConfig config() {
+        return config;
+    }
+
+    // Accesses of the guest; each locks, and notifies after it has unlocked
+
+    final int readConfig(int at, int size) {
+        int value = -1;
+        synchronized (this) {
+            if (!closed) {
+                try {
+                    value = config.read(at, size);
+                } catch (RuntimeException e) {
+                    warnings.add("its configuration space cannot be read: ", e);
+                }
+            }
+        }
+        warnings.tell();
+        return value;
+    }
+
+    final void writeConfig(int at, int size, int value) {
+        synchronized (this) {
+            if (!closed) {
+                try {
+                    if (config.resets(at, size, value)) {
+                        resetFunction();
+                    } else {
+                        change(at, size, value);
+                    }
+                } catch (RuntimeException e) {
+                    warnings.add("its configuration space cannot be written: ", e);
+                }
+            }
+        }
+        warnings.tell();
+    }
+
+    /**
+     * Handles a write to the configuration space. BARs are hidden before the function gets the write, and shown after it.
+     */
+    private void change(int at, int size, int value) {
+        writing(at, size, value);
+        config.keep(at, size, value);
+        shown.hideMoved();
+        try {
+            config.pass(at, size, value);
+            shown.show();
+        } finally {
+            interrupts.written(at, size, value);
+        }
+    }
+
+    /** Handles the guest's read of a BAR. */
+    final long read(Bar bar, long at, int size) {
+        long value = -1;
+        long offset = -1;
+        synchronized (this) {
+            if (!closed) {
+                offset = hasOwnLock() ? shown.plain(bar, at, size) : -1;
+                value = offset < 0 ? shown.read(bar, at, size) : -1;
+            }
+        }
+        if (offset >= 0) {
+            value = shown.readPlain(bar, offset, size);
+        }
+        warnings.tell();
+        return value;
+    }
+
+    /** Handles the guest's write of a BAR. */
+    final void write(Bar bar, long at, int size, long value) {
+        long offset = -1;
+        synchronized (this) {
+            if (!closed) {
+                offset = hasOwnLock() ? shown.plain(bar, at, size) : -1;
+                if (offset < 0) {
+                    shown.write(bar, at, size, value);
+                }
+            }
+        }
+        if (offset >= 0) {
+            shown.writePlain(bar, offset, size, value);
+        }
+        warnings.tell();
+    }
+
+    final Optional<PciHostBridge.Line> line() {
+        return gsi.map(pin -> new PciHostBridge.Line(slot, config.pin(), pin));
+    }
+
+    // Steps of the host while the guest runs
+
+    /**
+     * Holds all interrupts back from the guest until {@link #release}; its vCPUs may run, and its writes to the
+     * function's registers release no interrupt. No interrupt is lost: messages of a vector are delivered after {@link
+     * #release} as one interrupt, and a line stays asserted. After this returns, no new interrupt is requested. The
+     * guest may still take one that was requested before. A reset does not end the hold. A second call does nothing. If
+     * a device of the host is gone, a warning says so.
+     *
+     * @throws io.kvmirq.KernelException as {@link io.kvmirq.forward.ForwardedIrq#mask}; none is held then
+     */
+    @Override
+    public final void hold() {
+        try {
+            synchronized (this) {
+                requireOpen();
+                interrupts.hold();
+            }
+        } finally {
+            warnings.tell();
+        }
+    }
+
+    @Override
+    public final synchronized boolean isHeld() {
+        return interrupts.isHeld();
+    }
+
+    /**
+     * Ends {@link #hold}. Interrupts that the kernel refuses stay held, as after a write of the guest, and a warning says
+     * so.
+     */
+    @Override
+    public final void release() {
+        synchronized (this) {
+            requireOpen();
+            interrupts.release();
+        }
+        warnings.tell();
+    }
+
+    // Save and restore
+
+    /**
+     * A text of all constant properties that the guest sees: ids, sizes of BARs, places of capabilities, the pin. A
+     * state can be restored into a function with the same text.
+     */
+    public final synchronized String identity() {
+        return config.identity(bars) + gsi.map(pin -> " at " + pin).orElse("");
+    }
+
+    @Override
+    public final synchronized List<Gsi> gsis() {
+        return interrupts.gsis();
+    }
+
+    @Override
+    public final synchronized int forwardedTo(Gsi one) {
+        return interrupts.forwardedTo(Objects.requireNonNull(one, "one is null"));
+    }
+
+    /**
+     * The guest's writes to the configuration space, including the addresses of the BARs and Device Control of PCI
+     * Express, the state of MSI and MSI-X ({@link GuestMessages}), and an emulated function's own registers. Registers
+     * and memory of a device of the host cannot be saved: its driver must write them again after a restore, as after a
+     * reset. An asserted line is not in the state; the restored device asserts its own.
+     *
+     * @throws IllegalStateException on a virtual thread, and after {@link #close}
+     */
+    @Override
+    public final byte[] state() {
+        byte[] own = registers();
+        synchronized (this) {
+            requireOpen();
+            List<byte[]> saved = interrupts.states();
+            int size =
+                    saved.stream().mapToInt(part -> Integer.BYTES + part.length).sum();
+            ByteBuffer state = ByteBuffer.allocate(GuestConfig.STATE_BYTES + Integer.BYTES + size + own.length);
+            config.save(state);
+            state.putInt(shown.mask());
+            saved.forEach(part -> state.putInt(part.length).put(part));
+            return state.put(own).array();
+        }
+    }
+
+    /**
+     * Resets the function and restores its configuration space from a state that {@link #state} returned: BARs, DMA,
+     * interrupts, an emulated function's own registers. A device whose reset the kernel refuses does no DMA, as after
+     * {@link #reset}.
+     *
+     * @throws IllegalArgumentException if the state belongs to another kind of function, or a BAR has an address that is
+     *     not free here; the function is then as after {@link #reset}
+     * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}
+     */
+    @Override
+    public final void restore(byte[] bytes) {
+        Objects.requireNonNull(bytes, "bytes is null");
+        reset();
+        try (Undo undo = new Undo()) {
+            undo.add(this::reset);
+            ByteBuffer state = ByteBuffer.wrap(bytes);
+            synchronized (this) {
+                requireOpen();
+                restore(state);
+            }
+            byte[] own = new byte[state.remaining()];
+            state.get(own);
+            restoreRegisters(own);
+            undo.keep();
+        } catch (BufferUnderflowException e) {
+            throw new IllegalArgumentException(bytes.length + " bytes are not the state of " + this, e);
+        }
+        warnings.tell();
+    }
+
+    private void restore(ByteBuffer state) {
+        shown.hideAll();
+        config.restore(state);
+        shown.show();
+        int saved = state.getInt();
+        if (saved != shown.mask()) {
+            throw new IllegalArgumentException(
+                    "the guest of " + this + " does not reach the same BARs as before: " + warnings);
+        }
+        interrupts.restore(state);
+    }
+
+    private void requireOpen() {
+        if (closed) {
+            throw new ClosedHandleException(toString());
+        }
+    }
+
+    // Reset and end
+
+    /** Ends interrupts, BARs and DMA, and resets the function's registers last. */
+    private void resetFunction() {
+        interrupts.reset();
+        shown.hideAll();
+        warnings.attempt("its configuration space cannot be written: ", config::reset);
+        warnings.attempt("it is not reset: ", this::resetRegisters);
+        interrupts.showMessageControl();
+    }
+
+    /**
+     * Resets the function with the guest, and sets its BARs to the addresses that firmware would choose. A device of the
+     * host without its own reset is reset with its bus, if it is alone there. Else its registers keep their values, and
+     * it does no DMA until the guest makes it a bus master. If the kernel refuses a reset that the device has, a warning
+     * says so, and bus mastering stays off; each write of the guest that enables bus mastering retries the reset.
+     */
+    @Override
+    public final void reset() {
+        synchronized (this) {
+            warnings.reset();
+            if (!closed) {
+                resetFunction();
+                begin();
+            }
+        }
+        warnings.tell();
+    }
+
+    final synchronized void stop() {
+        closed = true;
+        resetFunction();
+    }
+
+    /**
+     * Removes the function from the guest: interrupts, BARs, DMA, and the memory last. The guest then reads all ones.
+     * Idempotent, never fails.
+     */
+    @Override
+    public final void close() {
+        synchronized (this) {
+            if (closed) {
+                return;
+            }
+            closed = true;
+        }
+        parts.close(); // without the lock, which a handler may need for whose end a registration waits
+        warnings.tell();
+    }
+
+    @Override
+    public String toString() {
+        return name + " in slot " + slot;
+    }
+}
