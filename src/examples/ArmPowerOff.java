@@ -5,6 +5,7 @@ import io.kvmirq.fake.FakeExit;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.Profile;
 import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kvm.Arm64Vcpu;
 import io.kvmirq.kvm.ArmRegister;
 import io.kvmirq.kvm.ArmTimer;
 import io.kvmirq.kvm.GuestMemory;
@@ -25,14 +26,14 @@ class ArmPowerOff {
                 Vm vm = Vm.create(kernel);
                 GuestMemory memory = vm.addMemory(RAM, 0x10_0000);
                 Vcpu vcpu = vm.createVcpu(new VcpuId(0));
-                VgicV3 vgic = vm.createVgicV3()) {
-            vcpu.initialize(Vcpu.Feature.PSCI_0_2);
-            vcpu.setTimerInterrupt(ArmTimer.VIRTUAL, new Ppi(27));
+                VgicV3 vgic = vm.arm64().createVgicV3()) {
+            vcpu.arm64().initialize(Arm64Vcpu.Feature.PSCI_0_2);
+            vcpu.arm64().setTimerInterrupt(ArmTimer.VIRTUAL, new Ppi(27));
             vgic.setDistributor(0x800_0000);
             vgic.setRedistributors(0x80a_0000);
             vgic.init();
-            vcpu.setArmRegister(ArmRegister.PC, RAM); // the kernel's first instruction
-            vcpu.setArmRegister(ArmRegister.x(0), RAM + 0x8_0000); // its device tree
+            vcpu.arm64().setRegister(ArmRegister.PC, RAM); // the kernel's first instruction
+            vcpu.arm64().setRegister(ArmRegister.x(0), RAM + 0x8_0000); // its device tree
             VcpuExit exit = vcpu.run();
             while (exit.reason() == VcpuExit.Reason.MMIO) {
                 if (exit.isWrite() && exit.address() == CONSOLE) {

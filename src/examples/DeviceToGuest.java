@@ -24,12 +24,12 @@ class DeviceToGuest {
         VcpuId first = new VcpuId(0);
         try (Kernel kernel = fake.open();
                 Vm vm = Vm.create(kernel)) {
-            vm.createIrqchip();
+            vm.x86().createIrqchip();
             try (Vcpu vcpu = vm.createVcpu(first);
                     KvmVfio kvmVfio = KvmVfio.create(vm); // gets the device's file before the device opens
                     VfioDevice nic = VfioDevice.open(kernel, PciAddress.parse("0000:3b:00.0"), kvmVfio);
                     Forwarding forwarding = Forwarding.of(vm, nic)) {
-                vcpu.enableLapic();
+                vcpu.x86().enableLapic();
                 nic.config().enableBusMaster();
                 List<ForwardedIrq> irqs = forwarding.forwardAll(
                         nic.msix(0, 64), i -> MsiMessage.to(first, new InterruptVector(0x30 + i)));
@@ -37,11 +37,11 @@ class DeviceToGuest {
                 irq.mask(); // what the device sends waits
                 hardware.sendMessage(3); // real hardware does this on its own
                 irq.unmask();
-                System.out.println(irq + ": " + vcpu.isRequested(new InterruptVector(0x33)));
+                System.out.println(irq + ": " + vcpu.x86().isRequested(new InterruptVector(0x33)));
                 irq.reroute(MsiMessage.to(first, new InterruptVector(0x80)));
                 hardware.sendMessage(3);
                 System.out.println(vm.routes().commits() + " routing commits, " + nic.irqChanges() + " change of the"
-                        + " device, " + new InterruptVector(0x80) + ": " + vcpu.isRequested(new InterruptVector(0x80)));
+                        + " device, " + new InterruptVector(0x80) + ": " + vcpu.x86().isRequested(new InterruptVector(0x80)));
             }
         }
     }

@@ -32,7 +32,7 @@ class Doorbells {
             loop.registerDoorbell(send, () -> System.out.println("rung: " + second));
             // out %al, $0x91, three times; out %al, $0x82, which is nobody's
             memory.mapping().put(START, HexFormat.of().parseHex("e691e691e691e682"));
-            vcpu.startAt(START, 0x8000);
+            vcpu.x86().startAt(START, 0x8000);
             System.out.println(vcpu.run());
             System.out.println(loop.poll(Duration.ZERO) + " handler was called"); // loop.run() in a thread of its own
         }

@@ -20,11 +20,11 @@ class EchoingGuest {
         try (Kernel kernel = fake.open(); // on this machine: Kernel.open()
                 Vm vm = Vm.create(kernel);
                 GuestMemory memory = vm.addMemory(0, 0x10000)) {
-            vm.createIrqchip();
+            vm.x86().createIrqchip();
             // in $0xe0, %al; out %al, $0xe1; hlt; jmp to hlt
             memory.mapping().put(START, HexFormat.of().parseHex("e4e0e6e1f4ebfd"));
             try (Vcpu vcpu = vm.createVcpu(new VcpuId(0))) {
-                vcpu.startAt(START, 0x8000);
+                vcpu.x86().startAt(START, 0x8000);
                 Thread runner = new Thread(() -> run(vcpu, said), "vcpu 0");
                 runner.start();
                 System.out.println(said.take());

@@ -17,13 +17,13 @@ class FirstInterrupt {
         try (Kernel kernel = Kernel.open();
                 Vm vm = Vm.create(kernel); // Vm.adopt takes a VM that your VMM created
                 EventFd event = EventFd.create(kernel)) {
-            vm.createIrqchip();
+            vm.x86().createIrqchip();
             try (Vcpu vcpu = vm.createVcpu(first)) {
-                vcpu.enableLapic();
+                vcpu.x86().enableLapic();
                 Gsi gsi = vm.routes().add(MsiMessage.to(first, vector)); // route first, irqfd second
                 try (Irqfd irqfd = vm.assignIrqfd(event, gsi)) {
                     event.signal();
-                    while (!vcpu.isRequested(vector)) {
+                    while (!vcpu.x86().isRequested(vector)) {
                         Thread.onSpinWait();
                     }
                     System.out.println(irqfd.gsi() + " raised " + vector + " on " + first);

@@ -26,7 +26,7 @@ class GuestRam {
                 Vcpu vcpu = vm.createVcpu(new VcpuId(0))) {
             // mov $42, %eax; mov %al, (0x8000); mov %al, (0xf800)
             device.mapping().put(START, HexFormat.of().parseHex("66b82a000000a20080a200f8"));
-            vcpu.startAt(START, 0x7000);
+            vcpu.x86().startAt(START, 0x7000);
             try (DirtyLog log = memory.logDirtyPages()) {
                 System.out.println(vcpu.run() + ", rom has " + rom.mapping().getByte(0x800));
                 log.take();

@@ -17,13 +17,13 @@ class LateWorker {
                 Vm vm = Vm.create(kernel);
                 EventFd event = EventFd.create(kernel);
                 EventFd resample = EventFd.create(kernel)) {
-            vm.createIrqchip();
+            vm.x86().createIrqchip();
             try (Irqfd irqfd = vm.assignLevelIrqfd(event, resample, pin.gsi())) {
                 fake.holdWorkers(); // a worker injects a level interrupt
                 event.signal();
-                System.out.println(irqfd.gsi() + " is high: " + vm.ioapic().isHigh(pin));
+                System.out.println(irqfd.gsi() + " is high: " + vm.x86().ioapic().isHigh(pin));
                 fake.runWorkers();
-                System.out.println(irqfd.gsi() + " is high: " + vm.ioapic().isHigh(pin));
+                System.out.println(irqfd.gsi() + " is high: " + vm.x86().ioapic().isHigh(pin));
             }
         }
         System.out.println(fake.rulesUsed().size() + " rules of the fake were used");

@@ -17,18 +17,18 @@ class MaskedVector {
         FakeKernel fake = new FakeKernel(Profile.of("6.18"));
         try (Kernel kernel = fake.open(); // on this machine: Kernel.open()
                 Vm vm = Vm.create(kernel)) {
-            vm.createIrqchip();
+            vm.x86().createIrqchip();
             try (Vcpu before = vm.createVcpu(first);
                     Vcpu after = vm.createVcpu(second);
                     MaskableVector vector = MaskableVector.create(vm, MsiMessage.to(first, number))) {
-                before.enableLapic();
-                after.enableLapic();
+                before.x86().enableLapic();
+                after.x86().enableLapic();
                 vector.mask();
                 vector.signal(); // waits in vector.event()
                 vector.reroute(MsiMessage.to(second, number));
-                System.out.println("masked:   " + before.isRequested(number) + " " + after.isRequested(number));
+                System.out.println("masked:   " + before.x86().isRequested(number) + " " + after.x86().isRequested(number));
                 vector.unmask();
-                System.out.println("unmasked: " + before.isRequested(number) + " " + after.isRequested(number));
+                System.out.println("unmasked: " + before.x86().isRequested(number) + " " + after.x86().isRequested(number));
             }
         }
     }

@@ -29,7 +29,7 @@ class MovedGuest {
         private final Vcpu vcpu;
 
         Vmm() {
-            vm.createIrqchip();
+            vm.x86().createIrqchip();
             vcpu = vm.createVcpu(new VcpuId(0));
         }
 
@@ -54,8 +54,8 @@ class MovedGuest {
         try (Vmm vmm = new Vmm()) {
             // in $0xe0, %al; out %al, $0xe1
             vmm.memory.mapping().put(START, HexFormat.of().parseHex("e4e0e6e1"));
-            vmm.vcpu.startAt(START, 0x8000);
-            vmm.vcpu.enableLapic();
+            vmm.vcpu.x86().startAt(START, 0x8000);
+            vmm.vcpu.x86().enableLapic();
             Gsi gsi = vmm.vm.routes().add(MsiMessage.to(new VcpuId(0), new InterruptVector(0x31)));
             try (Irqfd irqfd = vmm.vm.assignIrqfd(vmm.received, gsi)) {
                 irqfd.mask();
@@ -71,7 +71,7 @@ class MovedGuest {
             vmm.memory.mapping().put(0, memory.array());
             Irqfd irqfd = VmSnapshot.parse(document).restore(vmm.parts()).get(0);
             irqfd.unmask();
-            System.out.println("vector 0x31 waits: " + vmm.vcpu.isRequested(new InterruptVector(0x31)));
+            System.out.println("vector 0x31 waits: " + vmm.vcpu.x86().isRequested(new InterruptVector(0x31)));
             System.out.println("port 0xe1 = " + (char) vmm.vcpu.run().data());
             irqfd.close();
         }

@@ -38,7 +38,7 @@ class PassedNvme {
         PciHostBridge bus = new PciHostBridge(HOLE, 0x3ec00000L);
         try (Kernel kernel = fake.open();
                 Vm vm = Vm.create(kernel)) {
-            vm.createIrqchip();
+            vm.x86().createIrqchip();
             try (GuestMemory ram = vm.addMemory(0, 16 << 20);
                     Vcpu vcpu = vm.createVcpu(new VcpuId(0));
                     KvmVfio kvmVfio = KvmVfio.create(vm);
@@ -47,7 +47,7 @@ class PassedNvme {
                     PassedThroughDevice device = PassedThroughDevice.builder(bus, 1, vm, nvme, forwarding)
                             .memory(ram)
                             .build()) {
-                vcpu.enableLapic(); // a guest's kernel does this
+                vcpu.x86().enableLapic(); // a guest's kernel does this
                 play(fake, msix(nvme.config()));
                 for (VcpuExit exit = vcpu.run(); exit.reason() != VcpuExit.Reason.SHUTDOWN; exit = vcpu.run()) {
                     if (!bus.handle(exit)) {
@@ -56,7 +56,7 @@ class PassedNvme {
                 }
                 fake.vcpu(0).answers().forEach(one -> System.out.println("the guest reads 0x" + Long.toHexString(one)));
                 hardware.sendMessage(0); // real hardware does this on its own
-                System.out.println(device + " sent " + VECTOR + ": " + vcpu.isRequested(VECTOR));
+                System.out.println(device + " sent " + VECTOR + ": " + vcpu.x86().isRequested(VECTOR));
             }
         }
     }

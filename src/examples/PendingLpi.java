@@ -28,10 +28,10 @@ class PendingLpi {
                 Vm vm = Vm.create(kernel);
                 GuestMemory memory = vm.addMemory(RAM, 0x6_0000);
                 Vcpu vcpu = vm.createVcpu(FIRST);
-                VgicV3 vgic = vm.createVgicV3();
-                Its translator = vm.createIts();
+                VgicV3 vgic = vm.arm64().createVgicV3();
+                Its translator = vm.arm64().createIts();
                 EventFd event = EventFd.create(kernel)) {
-            vcpu.initialize();
+            vcpu.arm64().initialize();
             vgic.setInterrupts(128); // SPIs 32–127
             vgic.setDistributor(0x800_0000);
             vgic.addRedistributors(0, 0x80a_0000, 1); // a region for one vCPU

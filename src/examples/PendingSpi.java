@@ -19,9 +19,9 @@ class PendingSpi {
         try (Kernel kernel = fake.open(); // Kernel.open() on an arm64 host
                 Vm vm = Vm.create(kernel);
                 Vcpu vcpu = vm.createVcpu(new VcpuId(0)); // vCPUs first
-                VgicV3 vgic = vm.createVgicV3();
+                VgicV3 vgic = vm.arm64().createVgicV3();
                 EventFd event = EventFd.create(kernel)) {
-            vcpu.initialize();
+            vcpu.arm64().initialize();
             vgic.setDistributor(0x800_0000);
             vgic.setRedistributors(0x80a_0000);
             vgic.init(); // GSI n now raises SPI n + 32

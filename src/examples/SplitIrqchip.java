@@ -27,7 +27,7 @@ class SplitIrqchip {
         InterruptVector vector = new InterruptVector(0x51);
         try (Kernel kernel = fake.open();
                 Vm vm = Vm.create(kernel)) {
-            vm.createSplitIrqchip(GuestIoapic.PINS);
+            vm.x86().createSplitIrqchip(GuestIoapic.PINS);
             GuestIoapic ioapic = new GuestIoapic(vm, GuestIoapic.PINS);
             try (Vcpu vcpu = vm.createVcpu(new VcpuId(0));
                     EventLoop loop = EventLoop.create(kernel); // a thread runs it
@@ -36,14 +36,14 @@ class SplitIrqchip {
                     Forwarding forwarding = Forwarding.builder(vm, nic)
                             .userspace(Userspace.of(loop, ioapic.source()))
                             .build()) {
-                vcpu.enableLapic();
+                vcpu.x86().enableLapic();
                 ForwardedIrq line = forwarding.forward(nic.intx(), pin);
                 ioapic.addEndListener(pin, line::endOfInterrupt);
                 ioapic.write(0x00, 4, 0x10 + 2 * pin.number()); // exits of MMIO at GuestIoapic.ADDRESS
                 ioapic.write(0x10, 4, 1 << 15 | vector.number()); // level
                 hardware.requestService(); // real hardware does this on its own
                 loop.poll(Duration.ZERO);
-                System.out.println(vector + ": " + vcpu.isRequested(vector) + ", pin high: " + ioapic.isHigh(11));
+                System.out.println(vector + ": " + vcpu.x86().isRequested(vector) + ", pin high: " + ioapic.isHigh(11));
                 hardware.serve();
                 ioapic.endOfInterrupt(vector); // the exit IOAPIC_EOI
                 System.out.println("after the EOI, pin high: " + ioapic.isHigh(11));

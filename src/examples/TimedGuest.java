@@ -31,13 +31,13 @@ class TimedGuest {
         try (Kernel kernel = args.length == 0 ? Kernel.open() : Kernel.open(args[0]);
                 Vm vm = Vm.create(kernel);
                 GuestMemory memory = vm.addMemory(0, 0x10000)) {
-            vm.createIrqchip();
+            vm.x86().createIrqchip();
             load(memory);
             try (EventFd rung = EventFd.create(kernel);
                     IoEventFd doorbell = vm.assignIoEventFd(IoAddress.port(DOORBELL, 1), rung);
                     Vcpu vcpu = vm.createVcpu(new VcpuId(0))) {
-                vcpu.setCpuid(Cpuid.ofHost(kernel).forVcpu(0, 1));
-                vcpu.startAt(START, 0x8000);
+                vcpu.x86().setCpuid(Cpuid.ofHost(kernel).forVcpu(0, 1));
+                vcpu.x86().startAt(START, 0x8000);
                 startTimer(vcpu);
                 Thread runner = new Thread(() -> run(vcpu, console), "vcpu 0");
                 runner.start();
@@ -72,14 +72,14 @@ class TimedGuest {
     }
 
     private static void startTimer(Vcpu vcpu) {
-        X86SystemRegisters system = vcpu.systemRegisters();
+        X86SystemRegisters system = vcpu.x86().systemRegisters();
         long x2apic = 1 << 10;
-        vcpu.setSystemRegisters(
+        vcpu.x86().setSystemRegisters(
                 system.set(X86SystemRegisters.Name.APIC_BASE, system.get(X86SystemRegisters.Name.APIC_BASE) | x2apic));
-        X86Lapic lapic = vcpu.lapic();
+        X86Lapic lapic = vcpu.x86().lapic();
         int periodic = 1 << 17;
         int enabled = 1 << 8;
-        vcpu.setLapic(lapic.set(X86Lapic.Name.SVR, lapic.get(X86Lapic.Name.SVR) | enabled)
+        vcpu.x86().setLapic(lapic.set(X86Lapic.Name.SVR, lapic.get(X86Lapic.Name.SVR) | enabled)
                 .set(X86Lapic.Name.LVT_TIMER, periodic | TICK.number())
                 .set(X86Lapic.Name.TIMER_DIVIDE, 0xb) // by 1
                 .set(X86Lapic.Name.TIMER_INITIAL, 10_000_000)); // 10 ms: KVM's LAPIC has 1 GHz

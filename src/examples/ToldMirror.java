@@ -23,13 +23,13 @@ class ToldMirror {
         fake.pciDevice("0000:3b:00.0", 7).express().msix(1).add();
         try (Kernel kernel = fake.open();
                 Vm vm = Vm.create(kernel)) {
-            vm.createIrqchip();
+            vm.x86().createIrqchip();
             VcpuId first = new VcpuId(0);
             try (Vcpu vcpu = vm.createVcpu(first);
                     KvmVfio kvmVfio = KvmVfio.create(vm);
                     VfioDevice nic = VfioDevice.open(kernel, PciAddress.parse("0000:3b:00.0"), kvmVfio);
                     Forwarding forwarding = Forwarding.of(vm, nic)) {
-                vcpu.enableLapic();
+                vcpu.x86().enableLapic();
                 ForwardedIrq irq = forwarding.forward(
                         nic.msix().get(0), MsiMessage.to(first, new InterruptVector(0x30)));
                 System.out.println(irq.predicted().text());

@@ -5,9 +5,9 @@ import io.kvmirq.Gsi;
 import io.kvmirq.IoAddress;
 import io.kvmirq.Spi;
 import io.kvmirq.kernel.Mapping;
+import io.kvmirq.kvm.Arm64Vcpu;
 import io.kvmirq.kvm.ArmRegister;
 import io.kvmirq.kvm.Its;
-import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.VgicV3;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.pci.PciHostBridge;
@@ -37,16 +37,16 @@ final class ArmPlatform extends Platform {
                 new IoAddress.Mmio(DEVICE, 1, OptionalLong.of(EchoDevice.BYTE)),
                 PciHostBridge.withEcam(HOLE, ECAM - HOLE, ECAM));
         Platform.require(irqchip.equals("full"), "--irqchip %s: on arm64 KVM has the whole GIC", irqchip);
-        add(0).initialize(Vcpu.Feature.PSCI_0_2);
+        add(0).arm64().initialize(Arm64Vcpu.Feature.PSCI_0_2);
         for (int id = 1; id < count; id++) {
-            add(id).initialize(Vcpu.Feature.PSCI_0_2, Vcpu.Feature.POWER_OFF);
+            add(id).arm64().initialize(Arm64Vcpu.Feature.PSCI_0_2, Arm64Vcpu.Feature.POWER_OFF);
         }
-        VgicV3 vgic = vm.createVgicV3();
+        VgicV3 vgic = vm.arm64().createVgicV3();
         parts.push(vgic::close);
         vgic.setDistributor(DISTRIBUTOR);
         vgic.setRedistributors(REDISTRIBUTORS);
         vgic.init();
-        Its translator = vm.createIts();
+        Its translator = vm.arm64().createIts();
         parts.push(translator::close);
         translator.setAddress(ITS);
         translator.init();
@@ -71,8 +71,8 @@ final class ArmPlatform extends Platform {
     void loadLinux(Mapping memory, Path kernel, byte[] initramfs, String line, boolean hasDevices) throws IOException {
         ArmLinux linux = new ArmLinux(kernel);
         long tree = linux.load(memory, initramfs, line, vcpus.size());
-        vcpus.get(0).setArmRegister(ArmRegister.PC, linux.start());
-        vcpus.get(0).setArmRegister(ArmRegister.x(0), tree);
+        vcpus.get(0).arm64().setRegister(ArmRegister.PC, linux.start());
+        vcpus.get(0).arm64().setRegister(ArmRegister.x(0), tree);
     }
 
     @Override

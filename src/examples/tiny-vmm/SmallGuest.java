@@ -29,7 +29,7 @@ final class SmallGuest {
         memory.put(START, HexFormat.of().parseHex(code));
         memory.put(HANDLER, HexFormat.of().parseHex(String.format(handler, DEVICE, DEVICE + 2)));
         memory.putInt(VECTOR.number() * Integer.BYTES, HANDLER);
-        vcpu.startAt(START, STACK);
+        vcpu.x86().startAt(START, STACK);
     }
 
     /** {@code mov $value, %eax; out %al, $port}. */

@@ -2,12 +2,12 @@
 package tinyvmm;
 
 import io.kvmirq.kernel.Mapping;
-import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.X86Registers;
 import io.kvmirq.kvm.X86Segment;
 import io.kvmirq.kvm.X86SystemRegisters;
 import io.kvmirq.kvm.X86SystemRegisters.Name;
 import io.kvmirq.kvm.X86SystemRegisters.Segment;
+import io.kvmirq.kvm.X86Vcpu;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -95,7 +95,7 @@ final class X86Linux {
     }
 
     /** Makes the first vCPU enter the kernel; the others wait for it to start them. */
-    void start(Vcpu vcpu) {
+    void start(X86Vcpu vcpu) {
         X86SystemRegisters system = vcpu.systemRegisters().setGdt(GDT, 0x1f).set(Name.CR3, TABLES);
         system.set(Name.CR4, PAE).set(Name.CR0, PAGED).set(Name.EFER, LONG_MODE);
         system.setSegment(Segment.CS, new X86Segment(0, -1, CODE, X86Segment.CODE_64));

@@ -26,8 +26,6 @@ import java.util.function.Consumer;
 final class X86Platform extends Platform {
     private static final int KEYBOARD = 0x64, CLOCK = 0x71, RESET = 0xfe, FIRST_PIN = 16;
     private static final long HOLE = 0xc0000000L, HOLE_END = 0xfec00000L;
-    // Of CPUID's function 1, ECX: KVM emulates both, and leaves it to the VMM to say so
-    private static final int HYPERVISOR = 1 << 31, TSC_DEADLINE = 1 << 24;
     // There is no ACPI. To turn itself off, Linux asks the keyboard controller for a reset
     private static final String COMMAND_LINE = "reboot=k acpi=off no_timer_check pci=%s ";
 
@@ -46,22 +44,19 @@ final class X86Platform extends Platform {
                 new PciHostBridge(HOLE, HOLE_END - HOLE));
         this.isLinux = isLinux;
         this.end = end;
-        vm.setTssAddress(0xfffbd000L);
-        vm.setIdentityMapAddress(0xfffbc000L);
+        vm.x86().setTssAddress(0xfffbd000L);
+        vm.x86().setIdentityMapAddress(0xfffbc000L);
         if (split) {
-            vm.createSplitIrqchip(GuestIoapic.PINS);
+            vm.x86().createSplitIrqchip(GuestIoapic.PINS);
             ioapic = Optional.of(new GuestIoapic(vm, GuestIoapic.PINS));
         } else {
-            vm.createIrqchip();
-            vm.createPitWithSpeaker();
+            vm.x86().createIrqchip();
+            vm.x86().createPitWithSpeaker();
             ioapic = Optional.empty();
         }
-        Cpuid host = Cpuid.ofHost(vm.kernel());
-        Cpuid.Leaf one = host.leaf(1, 0).orElseThrow();
-        int features = one.ecx() | HYPERVISOR | TSC_DEADLINE;
-        Cpuid cpuid = host.with(new Cpuid.Leaf(1, 0, one.flags(), one.eax(), one.ebx(), features, one.edx()));
+        Cpuid cpuid = Cpuid.ofHost(vm.kernel()).forGuestOfKvm();
         for (int id = 0; id < count; id++) {
-            add(id).setCpuid(cpuid.forVcpu(id, count));
+            add(id).x86().setCpuid(cpuid.forVcpu(id, count));
         }
     }
 
@@ -161,7 +156,7 @@ final class X86Platform extends Platform {
         X86Linux linux = new X86Linux(kernel);
         String all = String.format(COMMAND_LINE, hasDevices ? "conf1" : "off") + line;
         linux.load(memory, all, initramfs, MpTable.of(vcpus.size(), bus.lines()));
-        linux.start(vcpus.get(0));
+        linux.start(vcpus.get(0).x86());
     }
 
     @Override

@@ -45,9 +45,9 @@ public record MsiMessage(long address, int data, OptionalInt deviceId) {
 
     /**
      * Makes a fixed, edge-triggered message with one vCPU as its physical destination. For an id above 255 call
-     * {@code Vm.use32BitApicIds} first. Otherwise the kernel reads only the low 8 bits and delivers to another vCPU.
+     * {@code X86Vm.use32BitApicIds} first. Otherwise the kernel reads only the low 8 bits and delivers to another vCPU.
      *
-     * @throws IllegalArgumentException for vCPU 255, whose APIC id is the broadcast: use {@code Vm.x2apicMessage}; for a
+     * @throws IllegalArgumentException for vCPU 255, whose APIC id is the broadcast: use {@code X86Vm.x2apicMessage}; for a
      *     vector below 16, which no LAPIC delivers
      */
     public static MsiMessage to(VcpuId vcpu, InterruptVector vector) {
@@ -92,7 +92,7 @@ public record MsiMessage(long address, int data, OptionalInt deviceId) {
         if (id == BROADCAST) {
             throw new IllegalArgumentException(
                     "vcpu 255 cannot be the destination of a message: APIC id 255 is the broadcast; leave that id out, or"
-                            + " use Vm.x2apicMessage for a guest in x2APIC mode");
+                            + " use X86Vm.x2apicMessage for a guest in x2APIC mode");
         }
         return (id & ~0xffL) << 32 | X86_WINDOW | (id & 0xff) << 12;
     }

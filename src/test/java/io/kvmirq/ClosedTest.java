@@ -4,6 +4,10 @@ package io.kvmirq;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.kernel.ClosedHandleException;
+import io.kvmirq.kvm.Vcpu;
+import io.kvmirq.kvm.Vm;
+import io.kvmirq.kvm.X86Vcpu;
+import io.kvmirq.kvm.X86Vm;
 import io.kvmirq.testing.ClosedHandles;
 import io.kvmirq.testing.Samples;
 import java.lang.reflect.Modifier;
@@ -52,6 +56,11 @@ class ClosedTest {
             String profile = PROFILES.getOrDefault(type.getSimpleName(), "6.12");
             ClosedHandles handles = new ClosedHandles(() -> new Samples(profile));
             handles.call(type);
+            if (type == Vm.class) {
+                handles.call(X86Vm.class, type);
+            } else if (type == Vcpu.class) {
+                handles.call(X86Vcpu.class, type);
+            }
             others.addAll(handles.others());
             refused += handles.refused();
         }

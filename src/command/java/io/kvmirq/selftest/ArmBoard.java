@@ -56,12 +56,12 @@ final class ArmBoard implements Board {
             undo.add(parts);
             vm = parts.add(Vm.create(kernel));
             vcpu = parts.add(vm.createVcpu(Board.VCPU));
-            vcpu.initialize();
+            vcpu.arm64().initialize();
             boolean v3 = vm.supports(KvmDevice.Type.VGIC_V3);
             hasIts = v3 && vm.supports(KvmDevice.Type.ITS);
             memory = parts.add(vm.addMemory(ArmGuestCode.MEMORY, ArmGuestCode.SIZE + (hasIts ? ItsDriver.MEMORY : 0)));
             ArmGuestCode.load(memory.mapping());
-            vgic = parts.add(v3 ? vm.createVgicV3() : vm.createVgicV2());
+            vgic = parts.add(v3 ? vm.arm64().createVgicV3() : vm.arm64().createVgicV2());
             vgic.setDistributor(DISTRIBUTOR);
             if (vgic instanceof VgicV3 v) {
                 v.setRedistributors(REDISTRIBUTORS);
@@ -95,7 +95,7 @@ final class ArmBoard implements Board {
     }
 
     private void programIts() {
-        Its service = parts.add(vm.createIts());
+        Its service = parts.add(vm.arm64().createIts());
         service.setAddress(ItsDriver.ITS);
         service.init();
         ItsDriver driver = new ItsDriver((VgicV3) vgic, service, ArmGuestCode.MEMORY, ArmGuestCode.SIZE, memory);
@@ -127,9 +127,9 @@ final class ArmBoard implements Board {
     @Override
     public Vcpu vcpu() {
         vcpu.moveHere();
-        vcpu.setArmRegister(ArmRegister.PC, ArmGuestCode.START);
-        vcpu.setArmRegister(ArmRegister.x(0), vgic instanceof VgicV3 ? 0 : CPU_INTERFACE);
-        vcpu.setArmRegister(ArmRegister.x(1), endsInTwoSteps ? 1 : 0);
+        vcpu.arm64().setRegister(ArmRegister.PC, ArmGuestCode.START);
+        vcpu.arm64().setRegister(ArmRegister.x(0), vgic instanceof VgicV3 ? 0 : CPU_INTERFACE);
+        vcpu.arm64().setRegister(ArmRegister.x(1), endsInTwoSteps ? 1 : 0);
         return vcpu;
     }
 

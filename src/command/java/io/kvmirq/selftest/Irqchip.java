@@ -61,8 +61,8 @@ public enum Irqchip {
     /** That of a VM of x86. */
     void create(Vm vm) {
         switch (this) {
-            case FULL -> vm.createIrqchip();
-            case SPLIT -> vm.createSplitIrqchip(IOAPIC_PINS);
+            case FULL -> vm.x86().createIrqchip();
+            case SPLIT -> vm.x86().createSplitIrqchip(IOAPIC_PINS);
             case VGIC, PENDING -> throw new AssertionError(this);
         }
     }

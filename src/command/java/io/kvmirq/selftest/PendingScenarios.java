@@ -48,12 +48,12 @@ record PendingScenarios(Kernel kernel, int count, Journal journal, Patience pati
     Optional<String> run(Scenario scenario) {
         try (Undo undo = new Undo()) {
             Vm vm = undo.add(Vm.create(kernel));
-            undo.add(vm.createVcpu(Board.VCPU)).initialize();
+            undo.add(vm.createVcpu(Board.VCPU)).arm64().initialize();
             boolean v3 = vm.supports(KvmDevice.Type.VGIC_V3);
             if (!v3 && !vm.supports(KvmDevice.Type.VGIC_V2)) {
                 return Optional.of(NO_VGIC);
             }
-            Vgic vgic = undo.add(v3 ? vm.createVgicV3() : vm.createVgicV2());
+            Vgic vgic = undo.add(v3 ? vm.arm64().createVgicV3() : vm.arm64().createVgicV2());
             vgic.init();
             journal.step(
                     Board.VCPU + ", never run; a GICv" + (v3 ? 3 : 2) + " with " + vgic.interrupts() + " interrupts",
@@ -221,16 +221,16 @@ record PendingScenarios(Kernel kernel, int count, Journal journal, Patience pati
 
     /** Interrupts without a pin: a PPI by a call, and a message through an ITS that is programmed from here. */
     private void privateAndMessage(Vm vm, Vgic vgic, PendingState state) {
-        vm.setPpi(Board.VCPU, PRIVATE, true);
+        vm.arm64().setPpi(Board.VCPU, PRIVATE, true);
         journal.step("raise " + PRIVATE + " of " + Board.VCPU, answer(state.isHigh(PRIVATE), ": line high"));
-        vm.setPpi(Board.VCPU, PRIVATE, false);
+        vm.arm64().setPpi(Board.VCPU, PRIVATE, false);
         require(!state.isHigh(PRIVATE), PRIVATE + " stayed high");
         journal.step("lower it", "line low");
         if (!(vgic instanceof VgicV3 v3) || !vm.supports(KvmDevice.Type.ITS)) {
             journal.step("a message to an ITS", "not tried: this host has none");
             return;
         }
-        try (Its service = vm.createIts();
+        try (Its service = vm.arm64().createIts();
                 GuestMemory memory = vm.addMemory(RAM, ItsDriver.MEMORY);
                 EventFd interrupt = EventFd.create(kernel)) {
             service.setAddress(ItsDriver.ITS);

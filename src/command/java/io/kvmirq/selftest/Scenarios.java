@@ -266,14 +266,14 @@ record Scenarios(Kernel kernel, Irqchip irqchip, int count, Journal journal, Pat
             irqchip.create(vm);
             try (Vcpu vcpu = vm.createVcpu(Board.VCPU);
                     EventFd interrupt = EventFd.create(kernel)) {
-                vcpu.enableLapic();
+                vcpu.x86().enableLapic();
                 journal.step("create vcpu 0, never run; enable its LAPIC", "ok");
                 Gsi gsi = vm.routes().add(MsiMessage.to(Board.VCPU, VECTOR));
                 try (Irqfd irqfd = vm.assignIrqfd(interrupt, gsi)) {
                     journal.step(irqfd + " → " + MsiMessage.to(Board.VCPU, VECTOR), "assigned");
-                    require(!vcpu.isRequested(VECTOR), VECTOR + " was in the IRR before it was raised");
+                    require(!vcpu.x86().isRequested(VECTOR), VECTOR + " was in the IRR before it was raised");
                     interrupt.signal();
-                    tally.count(1, patience.eventually(() -> vcpu.isRequested(VECTOR)) ? 1 : 0);
+                    tally.count(1, patience.eventually(() -> vcpu.x86().isRequested(VECTOR)) ? 1 : 0);
                     journal.step("signal the eventfd", VECTOR + " is set in the LAPIC's IRR");
                 }
             }

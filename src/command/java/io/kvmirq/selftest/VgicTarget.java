@@ -30,12 +30,12 @@ final class VgicTarget extends ForwardTarget {
         this.patience = patience;
         try (Undo undo = new Undo()) {
             vm = undo.add(parts.add(Vm.create(kernel)));
-            undo.add(parts.add(vm.createVcpu(Board.VCPU))).initialize();
+            undo.add(parts.add(vm.createVcpu(Board.VCPU))).arm64().initialize();
             require(KvmDevice.Type.VGIC_V3, ForwardSelftest.NO_GICV3);
-            vgic = undo.add(parts.add(vm.createVgicV3()));
+            vgic = undo.add(parts.add(vm.arm64().createVgicV3()));
             vgic.init();
             require(KvmDevice.Type.ITS, ItsDriver.NO_ITS);
-            Its service = undo.add(parts.add(vm.createIts()));
+            Its service = undo.add(parts.add(vm.arm64().createIts()));
             service.setAddress(ItsDriver.ITS);
             service.init();
             GuestMemory memory = undo.add(parts.add(vm.addMemory(RAM, ItsDriver.MEMORY)));

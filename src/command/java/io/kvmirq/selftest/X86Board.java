@@ -57,8 +57,8 @@ final class X86Board implements Board {
     public Vcpu vcpu() {
         try (Undo undo = new Undo()) {
             Vcpu vcpu = undo.add(vm.createVcpu(Board.VCPU));
-            vcpu.useHostCpuid();
-            vcpu.startAt(GuestCode.START, GuestCode.STACK);
+            vcpu.x86().useHostCpuid();
+            vcpu.x86().startAt(GuestCode.START, GuestCode.STACK);
             undo.keep();
             return vcpu;
         }
@@ -173,7 +173,7 @@ final class X86Board implements Board {
         }
         handle(LINE);
         vm.routes().edit(edit -> edit.remove(PIN.gsi()).add(PIN));
-        vm.restore(vm.ioapic().levelPin(PIN, vector(LINE)));
+        vm.x86().setIoapic(vm.x86().ioapic().levelPin(PIN, vector(LINE)));
         return PIN.gsi();
     }
 
@@ -184,12 +184,12 @@ final class X86Board implements Board {
 
     @Override
     public boolean isLineHigh() {
-        return vm.ioapic().isHigh(PIN);
+        return vm.x86().ioapic().isHigh(PIN);
     }
 
     @Override
     public boolean isLineInService() {
-        return vm.ioapic().isRemoteIrrSet(PIN);
+        return vm.x86().ioapic().isRemoteIrrSet(PIN);
     }
 
     @Override

@@ -63,9 +63,9 @@ public record Userspace(EventLoop loop, Injector injector) {
             @Override
             public void line(Gsi gsi, boolean high) {
                 if (vm.isArm64()) {
-                    vm.setSpi(new Spi(Spi.FIRST + gsi.number()), high);
+                    vm.arm64().setSpi(new Spi(Spi.FIRST + gsi.number()), high);
                 } else {
-                    vm.setLine(gsi, high);
+                    vm.x86().setLine(gsi, high);
                 }
             }
         });

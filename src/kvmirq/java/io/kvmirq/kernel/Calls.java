@@ -24,12 +24,11 @@ import java.util.function.Supplier;
  * Base of the calls that a package makes on its files: here a handle becomes a number for the length of one call, and
  * {@code -errno} a {@link KernelException} of one sentence.
  *
- * <p>Each package that calls the kernel has one package-private subclass per kind of file. All methods are protected,
- * so users of the library do not see them. Every method refuses handles of another kernel with {@link
- * IllegalArgumentException} and closed ones with {@link ClosedHandleException}, before the kernel is called.
- * Thread-safe.
+ * <p>Each package that calls the kernel has one package-private subclass per kind of file, and users have none. Every
+ * method refuses handles of another kernel with {@link IllegalArgumentException} and closed ones with {@link
+ * ClosedHandleException}, before the kernel is called. Thread-safe.
  */
-@SuppressWarnings("exports") // Only packages of this module extend it.
+@SuppressWarnings("exports") // Only packages of this module use it.
 @NotPromised
 public class Calls {
     private static final int EINTR = -Errno.EINTR.number();
@@ -45,17 +44,17 @@ public class Calls {
     }
 
     /** The kernel whose handles the calls take. */
-    protected final Kernel kernel() {
+    public final Kernel kernel() {
         return kernel;
     }
 
     /** The binding that makes the calls. */
-    protected final KernelBackend backend() {
+    public final KernelBackend backend() {
         return kernel.backend();
     }
 
     /** The raw system calls of the binding. */
-    protected final Libc libc() {
+    public final Libc libc() {
         return kernel.libc();
     }
 
@@ -63,22 +62,22 @@ public class Calls {
      * The facts of this kernel. The first use asks {@code file}, the KVM device or a VM; later uses make no call. So a
      * process that has a VM's descriptor needs no KVM device.
      */
-    protected final KernelFacts facts(Fd file) {
+    public final KernelFacts facts(Fd file) {
         return kernel.facts(file);
     }
 
     /** The signal that ends the runs of vCPUs: a number from 34 to 64. */
-    protected final int kickSignal() {
+    public final int kickSignal() {
         return kernel.kickSignal();
     }
 
     /** Lends this thread eight bytes for the result of one call, until {@link #done}. */
-    protected final ByteBuffer scratch() {
+    public final ByteBuffer scratch() {
         return kernel.scratch();
     }
 
     /** Ends the use of the bytes of {@link #scratch}. */
-    protected final void done(ByteBuffer scratch) {
+    public final void done(ByteBuffer scratch) {
         kernel.done(scratch);
     }
 
@@ -90,7 +89,7 @@ public class Calls {
      * @return {@code result}
      * @throws KernelException if {@code result} is {@code -errno}
      */
-    protected final int check(int result, KernelCall call, Set<Fact> known, Supplier<String> operands) {
+    public final int check(int result, KernelCall call, Set<Fact> known, Supplier<String> operands) {
         if (result < 0) {
             throw failure(result, call, known, operands);
         }
@@ -98,7 +97,7 @@ public class Calls {
     }
 
     /** @param result {@code -errno} */
-    protected final KernelException failure(long result, KernelCall call, Set<Fact> known, Supplier<String> operands) {
+    public final KernelException failure(long result, KernelCall call, Set<Fact> known, Supplier<String> operands) {
         Errno errno = Errno.ofResult(result);
         Set<Fact> facts = EnumSet.copyOf(kernel.knownFacts());
         facts.addAll(known);
@@ -108,7 +107,7 @@ public class Calls {
     // Callbacks
 
     /** Warns the user in the log. A thread of its own logs: the caller may hold locks. */
-    protected final void warn(String text) {
+    public final void warn(String text) {
         kernel.reports().warn(text + kernel.here(), null);
     }
 
@@ -118,7 +117,7 @@ public class Calls {
      *
      * @param where the operands of the call; the text begins with them, and the mistake follows
      */
-    protected final void warnOnce(String where, String mistake) {
+    public final void warnOnce(String where, String mistake) {
         kernel.reports().warnOnce(mistake, where + mistake + kernel.here());
     }
 
@@ -126,12 +125,12 @@ public class Calls {
      * Notes whether KVM takes the signals of the eventfd before anyone else from now on. If it does, a full fence and
      * {@link #warnIfLoopsWait} follow.
      */
-    protected static void feedsIrqfd(EventFd event, boolean on) {
+    public static void feedsIrqfd(EventFd event, boolean on) {
         event.feedsIrqfd(on);
     }
 
     /** Warns if event loops wait for signals that KVM takes. */
-    protected static void warnIfLoopsWait(EventFd event) {
+    public static void warnIfLoopsWait(EventFd event) {
         event.warnIfLoopsWait();
     }
 
@@ -141,7 +140,7 @@ public class Calls {
      *
      * @param what names the code, for the log
      */
-    protected final void tell(String what, Runnable told) {
+    public final void tell(String what, Runnable told) {
         try {
             told.run();
         } catch (RuntimeException | Error e) {
@@ -163,13 +162,13 @@ public class Calls {
      *
      * @return its number
      */
-    protected final int begin(Fd fd) {
+    public final int begin(Fd fd) {
         requireOurs(fd.kernel(), fd);
         return fd.enter();
     }
 
     /** Ends the call that {@link #begin} began. */
-    protected static void end(Fd fd) {
+    public static void end(Fd fd) {
         fd.exit();
     }
 
@@ -178,7 +177,7 @@ public class Calls {
      * nothing: {@code KVM_CREATE_VM} answers EINTR whenever a signal is pending, such as a profiler's ({@code
      * mm_take_all_locks()} in mm/mmap.c). Code that must not allocate uses {@link #begin} and {@link #end}.
      */
-    protected final int on(Fd fd, IntUnaryOperator call) {
+    public final int on(Fd fd, IntUnaryOperator call) {
         int raw = begin(fd);
         try {
             int result = call.applyAsInt(raw);
@@ -195,18 +194,18 @@ public class Calls {
      * Keeps a file open until {@link #release}, even if its handle is closed earlier. Like {@link Fd#lease}, but without an
      * object, and for a holder that makes no duplicate. A closed handle is refused.
      */
-    protected final Fd held(Fd fd) {
+    public final Fd held(Fd fd) {
         begin(fd);
         return fd;
     }
 
     /** Ends {@link #held}. */
-    protected static void release(Fd held) {
+    public static void release(Fd held) {
         held.exit();
     }
 
     /** The number of a held file. */
-    protected static int number(Fd held) {
+    public static int number(Fd held) {
         return held.number();
     }
 
@@ -214,12 +213,12 @@ public class Calls {
      * Whether {@link #release} closes the kernel's file: its handle is closed, nothing else uses it, and its number
      * never left the library, so that there is no duplicate. Once true it stays true.
      */
-    protected static boolean holdsLastFile(Fd held) {
+    public static boolean holdsLastFile(Fd held) {
         return held.isLastUseOfPrivateFile();
     }
 
     /** The number of a leased descriptor. The descriptor stays open even if its handle is closed. */
-    protected final int number(Fd.Lease lease) {
+    public final int number(Fd.Lease lease) {
         requireOurs(lease.fd().kernel(), lease.fd());
         return lease.number();
     }
@@ -230,7 +229,7 @@ public class Calls {
      * @param call gives the number, or {@code -errno}
      * @param failed of {@code -errno}
      */
-    protected final <T> T made(
+    public final <T> T made(
             String kind,
             IntSupplier call,
             IntFunction<KernelException> failed,
@@ -246,7 +245,7 @@ public class Calls {
      * @throws IllegalArgumentException if {@code number} is negative, or if /proc says that it is not open, or is open
      *     on another kind of file
      */
-    protected final <T> T adopted(
+    public final <T> T adopted(
             String kind,
             int number,
             Ownership ownership,
@@ -260,12 +259,12 @@ public class Calls {
     }
 
     /** Whether the eventfd was adopted. The descriptor of an adopted eventfd may belong to another kind of file. */
-    protected static boolean isAdopted(EventFd event) {
+    public static boolean isAdopted(EventFd event) {
         return event.isAdopted();
     }
 
     /** Closes the handle. Idempotent, never fails. */
-    protected static void close(Fd fd) {
+    public static void close(Fd fd) {
         fd.close();
     }
 
@@ -281,27 +280,27 @@ public class Calls {
      *     during the call; unchanged if the call failed
      * @return the call's result
      */
-    protected static int after(Mapping mapping, IntSupplier call, long[] start) {
+    public static int after(Mapping mapping, IntSupplier call, long[] start) {
         return mapping.after(call, start);
     }
 
     /** Stores a byte, unless the mapping was closed. @return whether it was stored */
-    protected static boolean put(Mapping mapping, long offset, byte value) {
+    public static boolean put(Mapping mapping, long offset, byte value) {
         return mapping.putByteIfMapped(offset, value);
     }
 
     /** Refuses memory of another kernel. */
-    protected final void requireOurs(Mapping.Lease pages) {
+    public final void requireOurs(Mapping.Lease pages) {
         requireOurs(pages.mapping().kernel(), pages.mapping());
     }
 
     /** The address of leased memory, for calls that end before the lease does. */
-    protected static long address(Mapping.Lease pages) {
+    public static long address(Mapping.Lease pages) {
         return pages.address();
     }
 
     /** Makes one call with the mapping's address. */
-    protected final void withAddress(Mapping mapping, LongConsumer call) {
+    public final void withAddress(Mapping mapping, LongConsumer call) {
         requireOurs(mapping.kernel(), mapping);
         mapping.withAddress(call);
     }

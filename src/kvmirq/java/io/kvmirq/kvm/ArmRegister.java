@@ -8,8 +8,8 @@ import java.nio.ByteBuffer;
 import java.util.Map;
 
 /**
- * A register of a vCPU of arm64, for {@link Vcpu#armRegister} and {@link Vcpu#setArmRegister}. {@link
- * Vcpu#armRegisters} lists the registers of a vCPU.
+ * A register of a vCPU of arm64, for {@link Arm64Vcpu#register} and {@link Arm64Vcpu#setRegister}. {@link
+ * Arm64Vcpu#registers} lists the registers of a vCPU.
  *
  * <p>Source: {@code KVM_REG_ARM64} in Documentation/virt/kvm/api.rst, "KVM_SET_ONE_REG".
  *

@@ -225,7 +225,7 @@ final class IrqfdCalls extends Calls {
         List<Route> routes = lowersLines() ? table.of(gsi) : List.of();
         return routes.size() == 1
                 && routes.get(0) instanceof Route.Pin pin
-                && backend().lineSet(number(vm.vm()), VgicCalls.word(Spi.FIRST + pin.pin()), 0) >= 0;
+                && backend().lineSet(number(vm.vm()), Arm64Vm.word(Spi.FIRST + pin.pin()), 0) >= 0;
     }
 
     KernelException refusedDeassign(int result, EventFd event, Gsi gsi) {

@@ -17,11 +17,11 @@ public sealed class KvmDevice implements AutoCloseable permits Vgic, Its {
     public enum Type {
         /** Tells KVM which host devices the guest has; one per VM. Interrupt forwarding works without it. */
         VFIO(4),
-        /** A GICv2 (arm64), see {@link Vm#createVgicV2}. */
+        /** A GICv2 (arm64), see {@link Arm64Vm#createVgicV2}. */
         VGIC_V2(5),
-        /** A GICv3 (arm64), see {@link Vm#createVgicV3}. */
+        /** A GICv3 (arm64), see {@link Arm64Vm#createVgicV3}. */
         VGIC_V3(7),
-        /** An ITS (arm64), see {@link Vm#createIts}. */
+        /** An ITS (arm64), see {@link Arm64Vm#createIts}. */
         ITS(8);
 
         private final int number;

@@ -97,10 +97,10 @@ public final class RouteTable {
     /** Chip numbers of two architectures are the same. */
     private void requireOurs(Route route) {
         if (route instanceof Route.Pin pin) {
-            if (pin.chip() == Route.Chip.VGIC) {
-                calls.requireArm64(pin.chip() + " pins");
-            } else {
-                calls.refuseOnArm64(pin.chip() + " pins", "use pins of Route.Chip.VGIC");
+            boolean isVgic = pin.chip() == Route.Chip.VGIC;
+            if (isVgic != calls.isArm64()) {
+                throw new UnsupportedOperationException(calls.vm() + " has no " + pin.chip() + " pins: "
+                        + (isVgic ? "arm64 has them" : "x86 has them, use pins of Route.Chip.VGIC"));
             }
         }
     }
@@ -129,7 +129,7 @@ public final class RouteTable {
     }
 
     /**
-     * The routes that {@link Vm#createIrqchip} makes: GSI 0–15 → PIC and IOAPIC, 16–23 → IOAPIC, each to the pin of its
+     * The routes that {@link X86Vm#createIrqchip} makes: GSI 0–15 → PIC and IOAPIC, 16–23 → IOAPIC, each to the pin of its
      * number. Use them to restore the defaults, or in the list of {@link Vm#adopt(io.kvmirq.kernel.Kernel, int,
      * io.kvmirq.kernel.Ownership, List, Gsi)}. Source: {@code default_routing} in arch/x86/kvm/irq.c.
      */

@@ -9,7 +9,6 @@ import io.kvmirq.kernel.Calls;
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Mapping;
 import io.kvmirq.uapi.Uapi;
-import io.kvmirq.uapi.UapiArm64;
 import java.lang.ref.Reference;
 import java.nio.ByteBuffer;
 import java.util.function.IntSupplier;
@@ -55,13 +54,6 @@ final class VcpuCalls extends Calls {
     /** @return not negative */
     int ioctl(KernelCall call, long request, ByteBuffer argument) {
         return ioctl(fd, call, request, argument);
-    }
-
-    /** Gives an arm64 vCPU the host's type and these features. */
-    void initialize(int features) {
-        ByteBuffer init = Buffers.allocate(UapiArm64.KvmVcpuInit.SIZE);
-        ioctl(vm.vm(), KernelCall.VCPU_TARGET, UapiArm64.KVM_ARM_PREFERRED_TARGET, init);
-        ioctl(KernelCall.VCPU_INIT, UapiArm64.KVM_ARM_VCPU_INIT, init.putInt(UapiArm64.KvmVcpuInit.FEATURES, features));
     }
 
     int value(KernelCall call, long request, long argument) {

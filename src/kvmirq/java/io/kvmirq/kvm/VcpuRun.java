@@ -24,7 +24,8 @@ final class VcpuRun {
     private final WatchedVcpu watched;
     private final KickCalls kick;
     private final VcpuExit exit;
-    private final X86VcpuCalls x86;
+    /** For a look at the LAPIC that allocates nothing. */
+    private final X86Lapic lapicNow = new X86Lapic();
 
     private boolean withinInstruction;
     /** The port of the last exit; {@link #NO_EXIT} if that was no port access. */
@@ -34,9 +35,8 @@ final class VcpuRun {
     /** Whether a run has ended since the base was set, so that {@code struct kvm_run} has it. */
     private boolean isBaseInPage;
 
-    VcpuRun(X86VcpuCalls x86, VgicCalls vgic, WatchedVcpu watched) {
-        this.x86 = x86;
-        this.calls = x86.calls();
+    VcpuRun(VcpuCalls calls, VgicCalls vgic, WatchedVcpu watched) {
+        this.calls = calls;
         this.vgic = vgic;
         this.watched = watched;
         this.kick = new KickCalls(calls.fd().kernel(), watched);
@@ -121,13 +121,19 @@ final class VcpuRun {
         }
     }
 
+    /** Always the same object; valid until the next. */
+    X86Lapic lapicNow() {
+        calls.ioctl(KernelCall.LAPIC_GET, Uapi.KVM_GET_LAPIC, lapicNow.structure);
+        return lapicNow;
+    }
+
     /** KVM loads the vCPU for this call, too, so that it is part of the run. Never fails. */
     private Optional<WatchedVcpu.Lapic> sampledLapic() {
         if (calls.vm().isArm64()) {
             return Optional.empty();
         }
         try {
-            return Optional.of(lapic(x86.lapicNow()));
+            return Optional.of(lapic(lapicNow()));
         } catch (KernelException | ClosedHandleException e) {
             return Optional.empty(); // the VM has no LAPICs in the kernel, or the vCPU was closed during the run
         }

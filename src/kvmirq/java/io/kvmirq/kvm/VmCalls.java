@@ -2,7 +2,6 @@
 package io.kvmirq.kvm;
 
 import io.kvmirq.Errno;
-import io.kvmirq.Gsi;
 import io.kvmirq.IoAddress;
 import io.kvmirq.KernelException;
 import io.kvmirq.MsiMessage;
@@ -26,7 +25,6 @@ import java.util.EnumSet;
 import java.util.Objects;
 import java.util.OptionalInt;
 import java.util.Set;
-import java.util.concurrent.atomic.AtomicLongArray;
 import java.util.function.Consumer;
 import java.util.function.Function;
 import java.util.function.IntUnaryOperator;
@@ -50,8 +48,6 @@ final class VmCalls extends Calls {
     private volatile Set<Fact> known;
     private volatile boolean has32BitApicIds;
     private volatile boolean hasBroadcastQuirk = true;
-    /** A bit for each GSI. */
-    private final AtomicLongArray highLines = new AtomicLongArray((Gsi.MAX + 1) / Long.SIZE);
 
     /** Negative before it is asked. */
     private volatile int xsaveSize = -1;
@@ -102,7 +98,9 @@ final class VmCalls extends Calls {
         private static long type(KernelFacts facts, OptionalInt guestAddressBits) {
             if (facts.architecture() != KernelFacts.Architecture.ARM64) {
                 if (guestAddressBits.isPresent()) {
-                    requireArm64(facts, "a VM with a size of guest addresses");
+                    throw new UnsupportedOperationException("this kernel is "
+                            + facts.architecture().label()
+                            + " and has no VM with a size of guest addresses: call Vm.create without one");
                 }
                 return 0;
             }
@@ -151,7 +149,7 @@ final class VmCalls extends Calls {
         long high = message.address() >>> HIGH_ID_BITS;
         long low = message.address() >>> LOW_ID_BITS & 0xff;
         return " is to vcpu " + (high << 8 | low) + ", and goes to vcpu " + low
-                + ", because KVM reads 8 bits of the id: call Vm.use32BitApicIds first";
+                + ", because KVM reads 8 bits of the id: call X86Vm.use32BitApicIds first";
     }
 
     /** Tells a listener; its failure is not the VM's. */
@@ -173,22 +171,19 @@ final class VmCalls extends Calls {
         return facts(vm).architecture() == KernelFacts.Architecture.ARM64;
     }
 
-    /** @throws UnsupportedOperationException if the kernel is arm64, where a call would do something else */
-    void refuseOnArm64(String what, String instead) {
+    /** @param instead the call that gives the other architecture's parts */
+    void requireX86(Object handle, String instead) {
         if (isArm64()) {
-            throw new UnsupportedOperationException("only x86 has " + what + ", and this kernel is arm64: " + instead);
+            throw new UnsupportedOperationException(handle + " is arm64 and has no x86 parts: call " + instead);
         }
     }
 
-    /** @throws UnsupportedOperationException if the kernel is not arm64, where a call would do something else */
-    void requireArm64(String what) {
-        requireArm64(facts(vm), what);
-    }
-
-    private static void requireArm64(KernelFacts facts, String what) {
-        if (facts.architecture() != KernelFacts.Architecture.ARM64) {
-            throw new UnsupportedOperationException("only arm64 has " + what + ", and this kernel is "
-                    + facts.architecture().label());
+    /** @param instead the call that gives the other architecture's parts */
+    void requireArm64(Object handle, String instead) {
+        KernelFacts.Architecture architecture = facts(vm).architecture();
+        if (architecture != KernelFacts.Architecture.ARM64) {
+            throw new UnsupportedOperationException(
+                    handle + " is " + architecture.label() + " and has no arm64 parts: call " + instead);
         }
     }
 
@@ -268,7 +263,6 @@ final class VmCalls extends Calls {
     }
 
     private void enableX2apic(long bits) {
-        refuseOnArm64("an APIC id", "a message to an ITS names no vCPU");
         ask(KernelCall.X2APIC, vm::toString, raw -> backend().x2apicEnable(raw, bits));
     }
 
@@ -348,40 +342,6 @@ final class VmCalls extends Calls {
         }
     }
 
-    private void note(Gsi gsi, boolean high) {
-        int word = gsi.number() / Long.SIZE;
-        long bit = 1L << gsi.number();
-        long old;
-        do {
-            old = highLines.get(word);
-        } while (!highLines.compareAndSet(word, old, high ? old | bit : old & ~bit));
-    }
-
-    boolean isHigh(Gsi gsi) {
-        return (highLines.get(gsi.number() / Long.SIZE) >>> gsi.number() & 1) == 1;
-    }
-
-    LineOutcome setLine(Gsi gsi, boolean high) {
-        refuseOnArm64("a line with a GSI", "name the interrupt, with setSpi or setPpi");
-        Objects.requireNonNull(gsi, "gsi is null");
-        int level = high ? 1 : 0;
-        ByteBuffer status = scratch();
-        int raw = begin(vm);
-        try {
-            int result = backend().lineSetStatus(raw, gsi.number(), level, status);
-            if (result >= 0) {
-                note(gsi, high);
-            } else {
-                throw failure(
-                        result, KernelCall.LINE, known, () -> "vm=" + raw + " gsi=" + gsi.number() + " level=" + level);
-            }
-            return LineOutcome.ofStatus(status.getInt(0));
-        } finally {
-            done(status);
-            end(vm);
-        }
-    }
-
     // Devices
 
     /** Whether a device of this type could be made; makes none. */
@@ -418,7 +378,6 @@ final class VmCalls extends Calls {
     }
 
     <D> D adoptDevice(String what, int number, Ownership ownership, Function<Fd, D> owner) {
-        requireArm64(what);
         return adopted(
                 "device", number, ownership, owner, what + ", made by KVM_CREATE_DEVICE", FileKind.KVM_DEVICE.label());
     }

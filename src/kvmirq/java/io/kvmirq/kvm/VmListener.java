@@ -22,9 +22,9 @@ public interface VmListener {
     /** A call on a vCPU has set registers of its LAPIC: {@link WatchedVcpu#lapic} and {@link WatchedVcpu#hasLapicOf}. */
     default void lapicSet() {}
 
-    /** APIC ids have 32 bits from now on: {@link Vm#use32BitApicIds}. */
+    /** APIC ids have 32 bits from now on: {@link X86Vm#use32BitApicIds}. */
     void apicIdsWidened();
 
-    /** Destination 255 is no broadcast in x2APIC mode from now on: {@link Vm#disableBroadcastQuirk}. */
+    /** Destination 255 is no broadcast in x2APIC mode from now on: {@link X86Vm#disableBroadcastQuirk}. */
     default void broadcastQuirkDisabled() {}
 }

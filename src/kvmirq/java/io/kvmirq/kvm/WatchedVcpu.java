@@ -12,7 +12,7 @@ import java.util.concurrent.atomic.AtomicLong;
 /**
  * The part of a {@link Vcpu} that other threads may read while its thread runs it: whether the thread is in KVM_RUN
  * and, on request, the ids of the LAPIC. Only {@link Vcpu#run} counts as KVM_RUN, not an ioctl on {@link Vcpu#fd}. KVM
- * loads the vCPU for each other call on it, too, such as {@link Vcpu#registers}: that is not shown. Thread-safe; the
+ * loads the vCPU for each other call on it, too, such as {@link X86Vcpu#registers}: that is not shown. Thread-safe; the
  * methods neither wait nor allocate.
  */
 @NotPromised

@@ -4,7 +4,7 @@ package io.kvmirq.kvm;
 import io.kvmirq.uapi.Uapi;
 
 /**
- * The debug registers of a vCPU of x86: a copy, from {@link Vcpu#debugRegisters} to {@link Vcpu#setDebugRegisters}. Not
+ * The debug registers of a vCPU of x86: a copy, from {@link X86Vcpu#debugRegisters} to {@link X86Vcpu#setDebugRegisters}. Not
  * thread-safe.
  *
  * <p>Source: {@code struct kvm_debugregs} in asm/kvm.h.

@@ -6,7 +6,7 @@ import java.util.Objects;
 
 /**
  * The events that an x86 vCPU is about to take: exceptions, injected interrupts, NMIs, SMIs. Interrupts that wait in
- * its LAPIC are not among them. {@link Vcpu#events} reads a copy, {@link Vcpu#setEvents} writes it back. Not
+ * its LAPIC are not among them. {@link X86Vcpu#events} reads a copy, {@link X86Vcpu#setEvents} writes it back. Not
  * thread-safe.
  *
  * <p>Source: {@code struct kvm_vcpu_events} in asm/kvm.h; Documentation/virt/kvm/api.rst, KVM_GET_VCPU_EVENTS.
@@ -46,10 +46,10 @@ public final class X86Events extends X86Fields<X86Events.Name, X86Events> {
         SMM_INSIDE_NMI(Uapi.KvmVcpuEvents.SMI_SMM_INSIDE_NMI, Byte.BYTES, Uapi.KVM_VCPUEVENT_VALID_SMM),
         /** An INIT waits; only with an in-kernel LAPIC. */
         INIT_LATCHED(Uapi.KvmVcpuEvents.SMI_LATCHED_INIT, Byte.BYTES, Uapi.KVM_VCPUEVENT_VALID_SMM),
-        /** A triple fault waits; only after {@link Vm#reportWaitingFaults}. */
+        /** A triple fault waits; only after {@link X86Vm#reportWaitingFaults}. */
         TRIPLE_FAULT_PENDING(
                 Uapi.KvmVcpuEvents.TRIPLE_FAULT_PENDING, Byte.BYTES, Uapi.KVM_VCPUEVENT_VALID_TRIPLE_FAULT),
-        /** An exception waits, and is not yet being delivered; only after {@link Vm#reportWaitingFaults}. */
+        /** An exception waits, and is not yet being delivered; only after {@link X86Vm#reportWaitingFaults}. */
         EXCEPTION_PENDING(Uapi.KvmVcpuEvents.EXCEPTION_PENDING, Byte.BYTES, Uapi.KVM_VCPUEVENT_VALID_PAYLOAD),
         /** The exception that waits has a payload. */
         EXCEPTION_HAS_PAYLOAD(Uapi.KvmVcpuEvents.EXCEPTION_HAS_PAYLOAD, Byte.BYTES, Uapi.KVM_VCPUEVENT_VALID_PAYLOAD),

@@ -5,7 +5,7 @@ import io.kvmirq.uapi.Uapi;
 
 /**
  * The x87 and SSE registers of a vCPU of x86, without MXCSR, which only {@link X86Xsave} has: a copy, from {@link
- * Vcpu#fpu} to {@link Vcpu#setFpu}. Not thread-safe.
+ * X86Vcpu#fpu} to {@link X86Vcpu#setFpu}. Not thread-safe.
  *
  * <p>Source: {@code struct kvm_fpu} in asm/kvm.h.
  */

@@ -6,7 +6,7 @@ import java.util.Arrays;
 import java.util.Objects;
 
 /**
- * The registers of a vCPU's in-kernel LAPIC (x86): a copy, from {@link Vcpu#lapic} to {@link Vcpu#setLapic}. Not
+ * The registers of a vCPU's in-kernel LAPIC (x86): a copy, from {@link X86Vcpu#lapic} to {@link X86Vcpu#setLapic}. Not
  * thread-safe.
  *
  * <p>Source: Intel SDM vol. 3, "Local APIC register address map".

@@ -13,8 +13,8 @@ import java.util.Objects;
 import java.util.stream.Collectors;
 
 /**
- * Model specific registers of a vCPU of x86, in the order in which they were added: a copy, from {@link Vcpu#msrs} to
- * {@link Vcpu#setMsrs}. Not thread-safe.
+ * Model specific registers of a vCPU of x86, in the order in which they were added: a copy, from {@link X86Vcpu#msrs} to
+ * {@link X86Vcpu#setMsrs}. Not thread-safe.
  *
  * <p>Source: {@code struct kvm_msrs} in asm/kvm.h.
  */
@@ -26,7 +26,7 @@ public final class X86Msrs {
 
     /**
      * The registers that KVM on this host wants saved and restored with a vCPU, all 0. To read them, give them to {@link
-     * Vcpu#msrs}.
+     * X86Vcpu#msrs}.
      *
      * @throws io.kvmirq.KernelException opening the KVM device: ENOENT, EACCES
      * @throws UnsupportedOperationException if the kernel is not x86
@@ -86,7 +86,7 @@ public final class X86Msrs {
         Long value = values.get(number);
         if (value == null) {
             throw new IllegalArgumentException("MSR " + X86Msr.text(number) + " is not among these " + values.size()
-                    + " registers: add it with set, before Vcpu.msrs");
+                    + " registers: add it with set, before X86Vcpu.msrs");
         }
         return value;
     }

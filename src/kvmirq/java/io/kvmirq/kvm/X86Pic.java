@@ -7,7 +7,7 @@ import io.kvmirq.uapi.Uapi;
 import java.util.Objects;
 
 /**
- * A copy of an in-kernel PIC's state, from {@link Vm#pic} to {@link Vm#restore(X86Pic)}. Not thread-safe.
+ * A copy of an in-kernel PIC's state, from {@link X86Vm#pic} to {@link X86Vm#setPic}. Not thread-safe.
  *
  * <p>Source: {@code struct kvm_pic_state} in asm/kvm.h; 8259A datasheet.
  */

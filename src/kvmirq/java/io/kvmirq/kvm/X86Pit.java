@@ -4,7 +4,7 @@ package io.kvmirq.kvm;
 import io.kvmirq.uapi.Uapi;
 
 /**
- * A copy of the state of an in-kernel timer, from {@link Vm#pit} to {@link Vm#restore(X86Pit)}. Not thread-safe.
+ * A copy of the state of an in-kernel timer, from {@link X86Vm#pit} to {@link X86Vm#setPit}. Not thread-safe.
  *
  * <p>Source: {@code struct kvm_pit_state2} in asm/kvm.h; 8254 datasheet.
  */
@@ -17,7 +17,7 @@ public final class X86Pit extends X86Fields<X86Pit.Name, X86Pit> {
         MODE_0(0, Uapi.KvmPitChannelState.MODE, Byte.BYTES),
         /** Whether channel 0 counts. */
         GATE_0(0, Uapi.KvmPitChannelState.GATE, Byte.BYTES),
-        /** The host's time when channel 0 began to count; {@link Vm#restore(X86Pit)} sets the current time instead. */
+        /** The host's time when channel 0 began to count; {@link X86Vm#setPit} sets the current time instead. */
         LOADED_0(0, Uapi.KvmPitChannelState.COUNT_LOAD_TIME, Long.BYTES),
         /** Whole count of channel 1, 1 to 65536. */
         COUNT_1(1, Uapi.KvmPitChannelState.COUNT, Integer.BYTES),
@@ -25,7 +25,7 @@ public final class X86Pit extends X86Fields<X86Pit.Name, X86Pit> {
         MODE_1(1, Uapi.KvmPitChannelState.MODE, Byte.BYTES),
         /** Whether channel 1 counts. */
         GATE_1(1, Uapi.KvmPitChannelState.GATE, Byte.BYTES),
-        /** The host's time when channel 1 began to count; {@link Vm#restore(X86Pit)} sets the current time instead. */
+        /** The host's time when channel 1 began to count; {@link X86Vm#setPit} sets the current time instead. */
         LOADED_1(1, Uapi.KvmPitChannelState.COUNT_LOAD_TIME, Long.BYTES),
         /** Whole count of channel 2, 1 to 65536. */
         COUNT_2(2, Uapi.KvmPitChannelState.COUNT, Integer.BYTES),
@@ -33,7 +33,7 @@ public final class X86Pit extends X86Fields<X86Pit.Name, X86Pit> {
         MODE_2(2, Uapi.KvmPitChannelState.MODE, Byte.BYTES),
         /** Whether channel 2 counts. */
         GATE_2(2, Uapi.KvmPitChannelState.GATE, Byte.BYTES),
-        /** The host's time when channel 2 began to count; {@link Vm#restore(X86Pit)} sets the current time instead. */
+        /** The host's time when channel 2 began to count; {@link X86Vm#setPit} sets the current time instead. */
         LOADED_2(2, Uapi.KvmPitChannelState.COUNT_LOAD_TIME, Long.BYTES);
 
         private final int offset;

@@ -4,7 +4,7 @@ package io.kvmirq.kvm;
 import io.kvmirq.uapi.Uapi;
 
 /**
- * The general registers of a vCPU of x86: a copy, from {@link Vcpu#registers} to {@link Vcpu#setRegisters}. Not
+ * The general registers of a vCPU of x86: a copy, from {@link X86Vcpu#registers} to {@link X86Vcpu#setRegisters}. Not
  * thread-safe.
  *
  * <p>Source: {@code struct kvm_regs} in asm/kvm.h.

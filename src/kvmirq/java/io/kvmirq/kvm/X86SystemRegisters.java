@@ -5,8 +5,8 @@ import io.kvmirq.uapi.Uapi;
 import java.util.Objects;
 
 /**
- * The segment and control registers of a vCPU of x86: a copy, from {@link Vcpu#systemRegisters} to {@link
- * Vcpu#setSystemRegisters}. Not thread-safe.
+ * The segment and control registers of a vCPU of x86: a copy, from {@link X86Vcpu#systemRegisters} to {@link
+ * X86Vcpu#setSystemRegisters}. Not thread-safe.
  *
  * <p>Source: {@code struct kvm_sregs} in asm/kvm.h.
  */

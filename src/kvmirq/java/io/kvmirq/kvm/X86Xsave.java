@@ -5,7 +5,7 @@ import java.util.Objects;
 
 /**
  * The extended state of a vCPU of x86 (x87, SSE, AVX and more) as XSAVE lays it out, not compacted: a copy, from {@link
- * Vcpu#xsave} to {@link Vcpu#setXsave}. The size is the same for all vCPUs of a VM. Not thread-safe.
+ * X86Vcpu#xsave} to {@link X86Vcpu#setXsave}. The size is the same for all vCPUs of a VM. Not thread-safe.
  *
  * <p>Source: {@code struct kvm_xsave} in asm/kvm.h; Intel SDM vol. 1, "XSAVE area".
  */
@@ -25,7 +25,7 @@ public final class X86Xsave extends X86State {
         Objects.requireNonNull(area, "area is null");
         if (area.length < LEAST) {
             throw new IllegalArgumentException("an XSAVE area of " + area.length + " bytes: expected " + LEAST
-                    + " or more, as Vcpu.xsave().bytes() has");
+                    + " or more, as X86Vcpu.xsave().bytes() has");
         }
         return load(new X86Xsave(area.length), area);
     }

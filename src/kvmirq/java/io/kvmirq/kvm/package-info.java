@@ -4,14 +4,14 @@
  *
  * <p>A {@link io.kvmirq.kvm.Vm} with an in-kernel irqchip has a {@link io.kvmirq.kvm.RouteTable}, GSI → message or pin.
  * Into the VM: an {@link io.kvmirq.kvm.Irqfd} raises a GSI when its eventfd is signalled, with no thread of ours on the
- * way; {@link io.kvmirq.kvm.Vm#signal} and {@link io.kvmirq.kvm.Vm#setLine} do it by a call. Out of it: an
+ * way; {@link io.kvmirq.kvm.Vm#signal} and {@link io.kvmirq.kvm.X86Vm#setLine} do it by a call. Out of it: an
  * {@link io.kvmirq.kvm.IoEventFd} is signalled when the guest writes an address. A {@link io.kvmirq.kvm.Vcpu}
  * runs the guest, whose memory is {@link io.kvmirq.kvm.GuestMemory}.
  *
  * <p>On arm64 the irqchip is a {@link io.kvmirq.kvm.VgicV3} (or {@link io.kvmirq.kvm.VgicV2}) with an {@link
  * io.kvmirq.kvm.Its} for messages. It is created, given its number of interrupts and its addresses, and after all vCPUs
- * initialised; then GSI n raises SPI n + 32. Lines are named by {@link io.kvmirq.kvm.Vm#setSpi} and {@link
- * io.kvmirq.kvm.Vm#setPpi}, without a GSI. {@link io.kvmirq.kernel.Kernel#facts} says which architecture answers. A call of
+ * initialised; then GSI n raises SPI n + 32. Lines are named by {@link io.kvmirq.kvm.Arm64Vm#setSpi} and {@link
+ * io.kvmirq.kvm.Arm64Vm#setPpi}, without a GSI. {@link io.kvmirq.kernel.Kernel#facts} says which architecture answers. A call of
  * the other architecture is refused before the kernel sees it. A route to a message is not: KVM takes any message.
  *
  * <p>Rules. Route first, irqfd second: a signal on an irqfd whose GSI has no route is consumed and lost. To mask, keep
@@ -26,7 +26,7 @@
  * No lock is held while code of a user runs, such as a change of routes or a logger. Such code may wait for other threads
  * that use the same VM.
  *
- * <p>{@code VmCalls}, {@code VcpuCalls}, {@code X86ChipCalls} and {@code VgicCalls} make KVM's calls. A {@link
+ * <p>{@code VmCalls}, {@code VcpuCalls} and {@code VgicCalls} hold the descriptors of KVM's calls. A {@link
  * io.kvmirq.kvm.Vm} remembers what it knows about itself (who made it, which irqchip, whether it has vCPUs), and a
  * call that fails names the cause that follows from it: {@link io.kvmirq.kvm.Vm#assignLevelIrqfd} on a VM that was
  * made split says that resampling needs the full irqchip.

@@ -118,7 +118,7 @@ final class TailBench {
                 EventFd interrupt = EventFd.create(kernel);
                 EventFd answer = EventFd.create(kernel);
                 EventFd ack = EventFd.create(kernel)) {
-            vm.createIrqchip();
+            vm.x86().createIrqchip();
             Gsi gsi = vm.routes().add(MsiMessage.to(FIRST, VECTOR));
             try (GuestMemory memory = vm.addMemory(0, GuestCode.MEMORY);
                     Irqfd irqfd = vm.assignIrqfd(interrupt, gsi);
@@ -128,8 +128,8 @@ final class TailBench {
                     Vcpu vcpu = vm.createVcpu(FIRST)) {
                 GuestCode.load(memory.mapping());
                 GuestCode.handle(memory.mapping(), VECTOR);
-                vcpu.useHostCpuid();
-                vcpu.startAt(GuestCode.START, GuestCode.STACK);
+                vcpu.x86().useHostCpuid();
+                vcpu.x86().startAt(GuestCode.START, GuestCode.STACK);
                 if (vcpu.run().port() != GuestCode.PORT_READY) {
                     throw new IllegalStateException("the guest is not ready");
                 }

@@ -6,7 +6,6 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.kvmirq.Gsi;
 import io.kvmirq.Route;
-import io.kvmirq.Spi;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Ownership;
@@ -40,10 +39,9 @@ class AdoptedVmContract {
         int number = world.fullVm();
         try (Kernel kernel = Kernel.over(binding, Path.of("/nowhere/kvm"));
                 Vm vm = Vm.adopt(kernel, number, Ownership.BORROWED, PINS, new Gsi(24))) {
-            assertThat(vm.setLine(LINE, true)).isNotNull();
+            assertThat(vm.x86().setLine(LINE, true)).isNotNull();
             vm.routes().edit(edit -> edit.remove(LINE).add(new Route.Pin(LINE, Route.Chip.IOAPIC, 6)));
-            assertThatThrownBy(() -> vm.setSpi(new Spi(42), true))
-                    .hasMessage("only arm64 has an SPI, and this kernel is x86_64");
+            assertThatThrownBy(vm::arm64).hasMessage(vm + " is x86_64 and has no arm64 parts: call Vm.x86()");
         }
     }
 }

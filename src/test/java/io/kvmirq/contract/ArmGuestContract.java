@@ -60,7 +60,7 @@ class ArmGuestContract extends ArmVms {
         vm = vm();
         number = made.add(vm.fd().lease()).number();
         guest = new ArmGuest(world, number, code);
-        vgic = made.add(vm.createVgicV3());
+        vgic = made.add(vm.arm64().createVgicV3());
         vgic.setDistributor(DISTRIBUTOR);
         vgic.setRedistributors(REDISTRIBUTORS);
         vgic.init();
@@ -146,7 +146,7 @@ class ArmGuestContract extends ArmVms {
 
     @Test
     void vmmReadsWhatTheGuestWroteToItsCpuInterface() {
-        vm.setSpi(SPI, true);
+        vm.arm64().setSpi(SPI, true);
         guest.runTo(ArmGuest.IN_SERVICE, SPI.number());
         assertThat(read(ICC_IGRPEN1_EL1)).isEqualTo(1);
         assertThat(read(ICC_PMR_EL1) & 0xf8).isEqualTo(0xf8);
@@ -159,7 +159,7 @@ class ArmGuestContract extends ArmVms {
     @Test
     void vmmCannotWriteTheActiveStateOfAMappedInterrupt() {
         int set = PRIVATE_FRAME + GICD_ISACTIVER.offset();
-        vm.setSpi(SPI, true);
+        vm.arm64().setSpi(SPI, true);
         answers();
         vgic.writeRedistributor(FIRST, set, 1 << TIMER.number() | 1 << PRIVATE.number());
         assertThat(vgic.readRedistributor(FIRST, set)).isEqualTo(1 << PRIVATE.number());
@@ -171,13 +171,13 @@ class ArmGuestContract extends ArmVms {
 
     @Test
     void guestTakesAPpiUntilItsLineIsLow() {
-        vm.setPpi(FIRST, PRIVATE, true);
+        vm.arm64().setPpi(FIRST, PRIVATE, true);
         for (int i = 0; i < ROUNDS; i++) {
             guest.runTo(ArmGuest.IN_SERVICE, PRIVATE.number());
             guest.runTo(ArmGuest.ENDED, PRIVATE.number());
         }
-        vm.setPpi(FIRST, PRIVATE, false);
-        vm.setSpi(SPI, true);
+        vm.arm64().setPpi(FIRST, PRIVATE, false);
+        vm.arm64().setSpi(SPI, true);
         answers();
     }
 

@@ -13,6 +13,7 @@ import io.kvmirq.Errno;
 import io.kvmirq.Ppi;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.Libc;
+import io.kvmirq.kvm.Arm64Vcpu;
 import io.kvmirq.kvm.ArmRegister;
 import io.kvmirq.kvm.ArmTimer;
 import io.kvmirq.kvm.GuestMemory;
@@ -52,9 +53,9 @@ class ArmVcpuContract extends ArmVms {
         super(world);
     }
 
-    private Vcpu initialized(Vcpu.Feature... features) {
+    private Vcpu initialized(Arm64Vcpu.Feature... features) {
         Vcpu vcpu = vcpu(vm, 0);
-        vcpu.initialize(features);
+        vcpu.arm64().initialize(features);
         return vcpu;
     }
 
@@ -88,9 +89,9 @@ class ArmVcpuContract extends ArmVms {
     @Test
     void registersAreThoseOfAResetAndKeepWhatTheyGet() {
         Vcpu vcpu = initialized();
-        assertThat(vcpu.armRegister(ArmRegister.PSTATE)).isEqualTo(RESET_STATE);
-        assertThat(vcpu.armRegister(ArmRegister.PC)).isZero();
-        assertThat(vcpu.armRegister(ArmRegister.x(30))).isZero();
+        assertThat(vcpu.arm64().register(ArmRegister.PSTATE)).isEqualTo(RESET_STATE);
+        assertThat(vcpu.arm64().register(ArmRegister.PC)).isZero();
+        assertThat(vcpu.arm64().register(ArmRegister.x(30))).isZero();
         long value = 0x1234_5678_9abc_def0L;
         for (ArmRegister register : coreRegisters().toList()) {
             if (!register.equals(ArmRegister.PSTATE)) {
@@ -98,56 +99,60 @@ class ArmVcpuContract extends ArmVms {
                 if (register.size() == Integer.BYTES) {
                     kept &= 0xffff_ffffL;
                     assertIllegalArgument(
-                            () -> vcpu.setArmRegister(register, 0x1_0000_0000L),
+                            () -> vcpu.arm64().setRegister(register, 0x1_0000_0000L),
                             "0x100000000 does not fit into " + register + ", which has 4 bytes");
                 }
-                vcpu.setArmRegister(register, kept);
-                assertThat(vcpu.armRegister(register)).as(register.toString()).isEqualTo(kept);
+                vcpu.arm64().setRegister(register, kept);
+                assertThat(vcpu.arm64().register(register))
+                        .as(register.toString())
+                        .isEqualTo(kept);
                 value++;
             }
         }
         byte[] vector = new byte[16];
         vector[15] = 1;
-        vcpu.setArmRegisterBytes(ArmRegister.v(31), vector);
-        assertThat(vcpu.armRegisterBytes(ArmRegister.v(31))).isEqualTo(vector);
-        assertThat(vcpu.armRegisterBytes(ArmRegister.v(30))).containsOnly(0);
+        vcpu.arm64().setRegisterBytes(ArmRegister.v(31), vector);
+        assertThat(vcpu.arm64().registerBytes(ArmRegister.v(31))).isEqualTo(vector);
+        assertThat(vcpu.arm64().registerBytes(ArmRegister.v(30))).containsOnly(0);
         List<ArmRegister> system = List.of(ArmRegister.SP_EL1, ArmRegister.ELR_EL1, ArmRegister.SPSR_EL1);
-        List<Long> before = system.stream().map(vcpu::armRegister).toList();
-        vcpu.initialize();
-        assertThat(system.stream().map(vcpu::armRegister).toList())
+        List<Long> before = system.stream().map(vcpu.arm64()::register).toList();
+        vcpu.arm64().initialize();
+        assertThat(system.stream().map(vcpu.arm64()::register).toList())
                 .as("after a reset")
                 .isEqualTo(before);
-        assertThat(vcpu.armRegister(ArmRegister.x(7))).as("after a reset").isZero();
-        assertThat(vcpu.armRegisterBytes(ArmRegister.v(31))).as("after a reset").containsOnly(0);
-        assertThat(vcpu.armRegister(ArmRegister.PSTATE)).isEqualTo(RESET_STATE);
+        assertThat(vcpu.arm64().register(ArmRegister.x(7))).as("after a reset").isZero();
+        assertThat(vcpu.arm64().registerBytes(ArmRegister.v(31)))
+                .as("after a reset")
+                .containsOnly(0);
+        assertThat(vcpu.arm64().register(ArmRegister.PSTATE)).isEqualTo(RESET_STATE);
     }
 
     @Test
     void systemRegistersKeepWhatTheyGet() {
         Vcpu vcpu = initialized();
-        assertThat(vcpu.armRegister(ArmRegister.MPIDR_EL1)).isEqualTo(0x8000_0000L);
+        assertThat(vcpu.arm64().register(ArmRegister.MPIDR_EL1)).isEqualTo(0x8000_0000L);
         for (ArmRegister register : List.of(
                 ArmRegister.TTBR0_EL1,
                 ArmRegister.TTBR1_EL1,
                 ArmRegister.VBAR_EL1,
                 ArmRegister.SCTLR_EL1,
                 ArmRegister.MAIR_EL1)) {
-            vcpu.setArmRegister(register, 0x30d0_0800);
-            assertThat(vcpu.armRegister(register)).as(register.toString()).isEqualTo(0x30d0_0800);
+            vcpu.arm64().setRegister(register, 0x30d0_0800);
+            assertThat(vcpu.arm64().register(register)).as(register.toString()).isEqualTo(0x30d0_0800);
         }
-        assertThat(vcpu.armRegister(ArmRegister.TTBR0_EL1)).isEqualTo(0x30d0_0800);
+        assertThat(vcpu.arm64().register(ArmRegister.TTBR0_EL1)).isEqualTo(0x30d0_0800);
     }
 
     @Test
     void affinityIsTheIdOfTheVcpu() {
         Vcpu vcpu = vcpu(vm, 0x123);
-        vcpu.initialize();
-        assertThat(vcpu.armRegister(ArmRegister.MPIDR_EL1)).isEqualTo(0x8000_1203L);
+        vcpu.arm64().initialize();
+        assertThat(vcpu.arm64().register(ArmRegister.MPIDR_EL1)).isEqualTo(0x8000_1203L);
     }
 
     @Test
     void listHasTheRegistersOfTheVcpu() {
-        List<ArmRegister> registers = initialized().armRegisters();
+        List<ArmRegister> registers = initialized().arm64().registers();
         assertThat(registers)
                 .doesNotHaveDuplicates()
                 .containsAll(coreRegisters().toList());
@@ -162,19 +167,19 @@ class ArmVcpuContract extends ArmVms {
         ByteBuffer list = Buffers.allocate(Uapi.KvmRegList.SIZE + Long.BYTES).putLong(Uapi.KvmRegList.N, 1);
         assertErrno(Errno.E2BIG, libc.ioctl(number, Uapi.KVM_GET_REG_LIST, list));
         assertThat(list.getLong(Uapi.KvmRegList.N))
-                .isEqualTo(vcpu.armRegisters().size());
+                .isEqualTo(vcpu.arm64().registers().size());
         assertErrno(Errno.EFAULT, libc.ioctl(number, Uapi.KVM_GET_REG_LIST, NOWHERE));
     }
 
     @Test
     void registersNeedAnInitializedVcpu() {
         Vcpu vcpu = vcpu(vm, 0);
-        assertThat(refused(Errno.ENOEXEC, () -> vcpu.armRegister(ArmRegister.PC)))
+        assertThat(refused(Errno.ENOEXEC, () -> vcpu.arm64().register(ArmRegister.PC)))
                 .startsWith("register get vcpu 0 (fd ")
                 .endsWith(" PC: ENOEXEC (the vCPU was not initialised)");
-        refused(Errno.ENOEXEC, () -> vcpu.setArmRegister(ArmRegister.PC, 0));
-        refused(Errno.ENOEXEC, vcpu::armRegisters);
-        refused(Errno.ENOEXEC, vcpu::finalizeSve);
+        refused(Errno.ENOEXEC, () -> vcpu.arm64().setRegister(ArmRegister.PC, 0));
+        refused(Errno.ENOEXEC, vcpu.arm64()::registers);
+        refused(Errno.ENOEXEC, vcpu.arm64()::finalizeSve);
         refused(Errno.ENOEXEC, vcpu::run);
     }
 
@@ -188,8 +193,9 @@ class ArmVcpuContract extends ArmVms {
         long core = UapiArm64.KVM_REG_SIZE_U64 | UapiArm64.KVM_REG_ARM_CORE;
         for (ArmRegister register : List.of(
                 other(core | 216), other(core | 0xffff), other(core | 214), ArmRegister.system(3, 7, 15, 15, 7))) {
-            assertThat(refused(Errno.ENOENT, () -> vcpu.armRegister(register))).contains("no such register");
-            refused(Errno.ENOENT, () -> vcpu.setArmRegister(register, 0));
+            assertThat(refused(Errno.ENOENT, () -> vcpu.arm64().register(register)))
+                    .contains("no such register");
+            refused(Errno.ENOENT, () -> vcpu.arm64().setRegister(register, 0));
         }
         for (ArmRegister register : List.of(
                 other(core | 1),
@@ -197,8 +203,8 @@ class ArmVcpuContract extends ArmVms {
                 other(core | 84),
                 other(UapiArm64.KVM_REG_SIZE_U32 | UapiArm64.KVM_REG_ARM_CORE | 64),
                 new ArmRegister(0x7030_0000_0010_0040L))) {
-            refused(Errno.EINVAL, () -> vcpu.armRegister(register));
-            refused(Errno.EINVAL, () -> vcpu.setArmRegister(register, 0));
+            refused(Errno.EINVAL, () -> vcpu.arm64().register(register));
+            refused(Errno.EINVAL, () -> vcpu.arm64().setRegister(register, 0));
         }
     }
 
@@ -233,25 +239,26 @@ class ArmVcpuContract extends ArmVms {
     void pstateHasAModeOfTheVcpu() {
         Vcpu vcpu = initialized();
         for (int mode : new int[] {0, 4, 5}) {
-            vcpu.setArmRegister(ArmRegister.PSTATE, 0x3c0 | mode);
-            assertThat(vcpu.armRegister(ArmRegister.PSTATE)).isEqualTo(0x3c0 | mode);
+            vcpu.arm64().setRegister(ArmRegister.PSTATE, 0x3c0 | mode);
+            assertThat(vcpu.arm64().register(ArmRegister.PSTATE)).isEqualTo(0x3c0 | mode);
         }
         for (int mode : new int[] {9, 0xd, 0x11, 0x13, 0x1f, 1}) {
-            assertThat(refused(Errno.EINVAL, () -> vcpu.setArmRegister(ArmRegister.PSTATE, 0x3c0 | mode)))
+            assertThat(refused(Errno.EINVAL, () -> vcpu.arm64().setRegister(ArmRegister.PSTATE, 0x3c0 | mode)))
                     .contains("PSTATE");
         }
-        assertThat(vcpu.armRegister(ArmRegister.PSTATE)).isEqualTo(0x3c5);
+        assertThat(vcpu.arm64().register(ArmRegister.PSTATE)).isEqualTo(0x3c5);
     }
 
     @Test
     void sizeOfARegisterIsChecked() {
         Vcpu vcpu = initialized();
         assertIllegalArgument(
-                () -> vcpu.armRegister(ArmRegister.v(3)),
+                () -> vcpu.arm64().register(ArmRegister.v(3)),
                 "V3 has 16 bytes: use armRegisterBytes and setArmRegisterBytes");
-        assertThatThrownBy(() -> vcpu.setArmRegister(ArmRegister.v(3), 0)).hasMessageStartingWith("V3 has 16 bytes");
+        assertThatThrownBy(() -> vcpu.arm64().setRegister(ArmRegister.v(3), 0))
+                .hasMessageStartingWith("V3 has 16 bytes");
         assertIllegalArgument(
-                () -> vcpu.setArmRegisterBytes(ArmRegister.x(3), new byte[4]), "4 bytes for X3: expected 8");
+                () -> vcpu.arm64().setRegisterBytes(ArmRegister.x(3), new byte[4]), "4 bytes for X3: expected 8");
     }
 
     // Features
@@ -266,7 +273,7 @@ class ArmVcpuContract extends ArmVms {
     @Test
     void onlySveIsMadeFinal() {
         Vcpu vcpu = initialized();
-        assertThat(refused(Errno.EINVAL, vcpu::finalizeSve)).startsWith("vcpu finalize vcpu 0 (fd ");
+        assertThat(refused(Errno.EINVAL, vcpu.arm64()::finalizeSve)).startsWith("vcpu finalize vcpu 0 (fd ");
         assertErrno(Errno.EINVAL, finish(vcpu, UapiArm64.KVM_ARM_VCPU_PSCI_0_2));
         assertErrno(Errno.EINVAL, finish(vcpu, -1));
         assertErrno(Errno.EFAULT, libc.ioctl(Numbers.of(vcpu.fd()), UapiArm64.KVM_ARM_VCPU_FINALIZE, NOWHERE));
@@ -275,15 +282,15 @@ class ArmVcpuContract extends ArmVms {
     @Test
     void sveIsMadeFinalOnce() {
         assumeHas(SVE, "SVE");
-        Vcpu vcpu = initialized(Vcpu.Feature.SVE);
-        assertThat(refused(Errno.EPERM, vcpu::armRegisters)).contains("the vCPU has SVE, which is not final");
+        Vcpu vcpu = initialized(Arm64Vcpu.Feature.SVE);
+        assertThat(refused(Errno.EPERM, vcpu.arm64()::registers)).contains("the vCPU has SVE, which is not final");
         refused(Errno.EPERM, vcpu::run);
-        vcpu.setArmRegister(ArmRegister.PC, RAM);
-        vcpu.finalizeSve();
-        assertThat(refused(Errno.EPERM, vcpu::finalizeSve)).contains("SVE is final already");
-        assertThat(vcpu.armRegister(ArmRegister.PC)).isEqualTo(RAM);
-        assertThat(vcpu.armRegisters()).doesNotContain(ArmRegister.v(0)).hasSizeGreaterThan(50);
-        refused(Errno.EINVAL, () -> vcpu.armRegisterBytes(ArmRegister.v(0)));
+        vcpu.arm64().setRegister(ArmRegister.PC, RAM);
+        vcpu.arm64().finalizeSve();
+        assertThat(refused(Errno.EPERM, vcpu.arm64()::finalizeSve)).contains("SVE is final already");
+        assertThat(vcpu.arm64().register(ArmRegister.PC)).isEqualTo(RAM);
+        assertThat(vcpu.arm64().registers()).doesNotContain(ArmRegister.v(0)).hasSizeGreaterThan(50);
+        refused(Errno.EINVAL, () -> vcpu.arm64().registerBytes(ArmRegister.v(0)));
     }
 
     // State
@@ -306,7 +313,7 @@ class ArmVcpuContract extends ArmVms {
         assertThat(vm.capability(14)).as("KVM_CAP_MP_STATE").isEqualTo(1);
         Vcpu vcpu = vcpu(vm, 0);
         assertThat(state(vcpu)).as("before its initialisation").isEqualTo(Uapi.KVM_MP_STATE_RUNNABLE);
-        vcpu.initialize(Vcpu.Feature.POWER_OFF);
+        vcpu.arm64().initialize(Arm64Vcpu.Feature.POWER_OFF);
         assertThat(state(vcpu)).isEqualTo(Uapi.KVM_MP_STATE_STOPPED);
         for (int state : new int[] {Uapi.KVM_MP_STATE_RUNNABLE, 10, Uapi.KVM_MP_STATE_STOPPED}) {
             assertOk(setState(vcpu, state));
@@ -323,7 +330,7 @@ class ArmVcpuContract extends ArmVms {
 
     @Test
     void runOfAStoppedVcpuEndsByAKick() {
-        Vcpu vcpu = initialized(Vcpu.Feature.PSCI_0_2, Vcpu.Feature.POWER_OFF);
+        Vcpu vcpu = initialized(Arm64Vcpu.Feature.PSCI_0_2, Arm64Vcpu.Feature.POWER_OFF);
         vcpu.kick();
         assertThat(vcpu.run().reason()).isEqualTo(VcpuExit.Reason.INTR);
         assertThat(state(vcpu)).isEqualTo(Uapi.KVM_MP_STATE_STOPPED);
@@ -350,17 +357,17 @@ class ArmVcpuContract extends ArmVms {
     void timersOfAllVcpusRaiseTheChosenInterrupts() {
         Vcpu first = initialized();
         Vcpu second = vcpu(vm, 1);
-        second.initialize();
-        assertThat(first.timerInterrupt(ArmTimer.VIRTUAL)).isEqualTo(new Ppi(27));
-        assertThat(first.timerInterrupt(ArmTimer.PHYSICAL)).isEqualTo(new Ppi(30));
-        assertThat(refused(Errno.EINVAL, () -> first.setTimerInterrupt(ArmTimer.VIRTUAL, TIMER)))
+        second.arm64().initialize();
+        assertThat(first.arm64().timerInterrupt(ArmTimer.VIRTUAL)).isEqualTo(new Ppi(27));
+        assertThat(first.arm64().timerInterrupt(ArmTimer.PHYSICAL)).isEqualTo(new Ppi(30));
+        assertThat(refused(Errno.EINVAL, () -> first.arm64().setTimerInterrupt(ArmTimer.VIRTUAL, TIMER)))
                 .startsWith("vcpu timer interrupt vcpu 0 (fd ")
                 .endsWith(" VIRTUAL ppi 20: EINVAL (the VM has no VGIC)");
-        made.add(vm.createVgicV3());
-        first.setTimerInterrupt(ArmTimer.VIRTUAL, TIMER);
-        assertThat(first.timerInterrupt(ArmTimer.VIRTUAL)).isEqualTo(TIMER);
-        assertThat(second.timerInterrupt(ArmTimer.VIRTUAL)).isEqualTo(TIMER);
-        assertThat(second.timerInterrupt(ArmTimer.PHYSICAL)).isEqualTo(new Ppi(30));
+        made.add(vm.arm64().createVgicV3());
+        first.arm64().setTimerInterrupt(ArmTimer.VIRTUAL, TIMER);
+        assertThat(first.arm64().timerInterrupt(ArmTimer.VIRTUAL)).isEqualTo(TIMER);
+        assertThat(second.arm64().timerInterrupt(ArmTimer.VIRTUAL)).isEqualTo(TIMER);
+        assertThat(second.arm64().timerInterrupt(ArmTimer.PHYSICAL)).isEqualTo(new Ppi(30));
         for (int number : new int[] {15, 32, 0, -1}) {
             assertErrno(Errno.EINVAL, setTimer(first, 1, number));
         }
@@ -377,23 +384,23 @@ class ArmVcpuContract extends ArmVms {
     void timersAreFixedOnceAVcpuHasRun() {
         VgicV3 vgic = vgic(vm);
         Vcpu vcpu = made.add(vm.createVcpu(SECOND));
-        vcpu.initialize();
+        vcpu.arm64().initialize();
         vgic.setDistributor(DISTRIBUTOR);
         vgic.setRedistributors(REDISTRIBUTORS);
         vgic.init();
-        vcpu.setTimerInterrupt(ArmTimer.VIRTUAL, TIMER);
+        vcpu.arm64().setTimerInterrupt(ArmTimer.VIRTUAL, TIMER);
         vcpu.kick();
         assertThat(vcpu.run().reason()).isEqualTo(VcpuExit.Reason.INTR);
-        assertThat(refused(Errno.EBUSY, () -> vcpu.setTimerInterrupt(ArmTimer.VIRTUAL, new Ppi(21))))
+        assertThat(refused(Errno.EBUSY, () -> vcpu.arm64().setTimerInterrupt(ArmTimer.VIRTUAL, new Ppi(21))))
                 .contains("a vCPU of the VM has run");
-        assertThat(vcpu.timerInterrupt(ArmTimer.VIRTUAL)).isEqualTo(TIMER);
+        assertThat(vcpu.arm64().timerInterrupt(ArmTimer.VIRTUAL)).isEqualTo(TIMER);
     }
 
     @Test
     void vcpuWithoutPmuHasNoneToCreate() {
         Vcpu vcpu = initialized();
-        made.add(vm.createVgicV3());
-        assertThat(refused(Errno.ENODEV, () -> vcpu.createPmu(PMU))).startsWith("vcpu pmu vcpu 0 (fd ");
+        made.add(vm.arm64().createVgicV3());
+        assertThat(refused(Errno.ENODEV, () -> vcpu.arm64().createPmu(PMU))).startsWith("vcpu pmu vcpu 0 (fd ");
         assertErrno(Errno.ENXIO, attribute(vcpu, Uapi.KVM_HAS_DEVICE_ATTR, UapiArm64.KVM_ARM_VCPU_PMU_V3_CTRL, 0, 0));
     }
 
@@ -404,17 +411,17 @@ class ArmVcpuContract extends ArmVms {
     @Test
     void pmuIsCreatedOnceWithItsInterrupt() {
         assumeHas(PMU_V3, "a PMU");
-        Vcpu vcpu = initialized(Vcpu.Feature.PMU_V3);
-        assertThat(refused(Errno.EINVAL, () -> vcpu.createPmu(PMU))).contains("the VM has no VGIC");
-        VgicV3 vgic = made.add(vm.createVgicV3());
+        Vcpu vcpu = initialized(Arm64Vcpu.Feature.PMU_V3);
+        assertThat(refused(Errno.EINVAL, () -> vcpu.arm64().createPmu(PMU))).contains("the VM has no VGIC");
+        VgicV3 vgic = made.add(vm.arm64().createVgicV3());
         vgic.setDistributor(DISTRIBUTOR);
         vgic.setRedistributors(REDISTRIBUTORS);
         assertErrno(Errno.EINVAL, setPmu(vcpu, UapiArm64.KVM_ARM_VCPU_PMU_V3_IRQ, 15));
         assertErrno(Errno.ENODEV, setPmu(vcpu, UapiArm64.KVM_ARM_VCPU_PMU_V3_INIT, 0));
         vgic.init();
         assertErrno(Errno.ENXIO, setPmu(vcpu, UapiArm64.KVM_ARM_VCPU_PMU_V3_INIT, 0));
-        vcpu.createPmu(PMU);
-        assertThat(refused(Errno.EBUSY, () -> vcpu.createPmu(PMU))).contains("the PMU has its interrupt");
+        vcpu.arm64().createPmu(PMU);
+        assertThat(refused(Errno.EBUSY, () -> vcpu.arm64().createPmu(PMU))).contains("the PMU has its interrupt");
     }
 
     // Exits of a guest's code, which only a real kernel runs
@@ -425,8 +432,8 @@ class ArmVcpuContract extends ArmVms {
         for (int i = 0; i < code.length; i++) {
             memory.mapping().putInt(i * Integer.BYTES, code[i]);
         }
-        Vcpu vcpu = initialized(Vcpu.Feature.PSCI_0_2);
-        vcpu.setArmRegister(ArmRegister.PC, RAM);
+        Vcpu vcpu = initialized(Arm64Vcpu.Feature.PSCI_0_2);
+        vcpu.arm64().setRegister(ArmRegister.PC, RAM);
         return vcpu;
     }
 
@@ -447,7 +454,7 @@ class ArmVcpuContract extends ArmVms {
         exit.answer(0x1234_5678_9abc_def0L);
         assertThat(vcpu.run()).hasToString("MMIO at 0xa000010, 8 bytes written");
         assertThat(exit.data()).isEqualTo(0x1234_5678_9abc_def0L);
-        assertThat(vcpu.armRegister(ArmRegister.x(3))).isEqualTo(0x1234_5678_9abc_def0L);
+        assertThat(vcpu.arm64().register(ArmRegister.x(3))).isEqualTo(0x1234_5678_9abc_def0L);
     }
 
     @Test
@@ -462,7 +469,7 @@ class ArmVcpuContract extends ArmVms {
         Vcpu vcpu = guest(0x52800120, 0x72b08000, 0xd4000002, 0x14000000); // PSCI SYSTEM_RESET
         assertThat(vcpu.run().systemEvent()).isEqualTo(2);
         assertThat(state(vcpu)).isEqualTo(Uapi.KVM_MP_STATE_STOPPED);
-        vcpu.initialize(Vcpu.Feature.PSCI_0_2);
+        vcpu.arm64().initialize(Arm64Vcpu.Feature.PSCI_0_2);
         assertThat(state(vcpu)).isEqualTo(Uapi.KVM_MP_STATE_RUNNABLE);
     }
 }

@@ -50,7 +50,7 @@ abstract class ArmVms {
     /** Not initialised; the VM has one vCPU. */
     VgicV3 vgic(Vm vm) {
         vcpu(vm, 0);
-        return made.add(vm.createVgicV3());
+        return made.add(vm.arm64().createVgicV3());
     }
 
     VgicV3 ready(Vm vm) {
@@ -61,9 +61,9 @@ abstract class ArmVms {
 
     /** Not initialised; the VM has two vCPUs, which are. */
     VgicV3 vgicOfTwo(Vm vm) {
-        vcpu(vm, 0).initialize();
-        vcpu(vm, 1).initialize();
-        return made.add(vm.createVgicV3());
+        vcpu(vm, 0).arm64().initialize();
+        vcpu(vm, 1).arm64().initialize();
+        return made.add(vm.arm64().createVgicV3());
     }
 
     /** Makes a GICv2 without a descriptor. */

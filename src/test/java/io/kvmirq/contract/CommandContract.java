@@ -63,7 +63,7 @@ class CommandContract extends KernelSuite {
 
     private Vcpu vcpu(Vm vm, int id) {
         Vcpu vcpu = open(vm.createVcpu(new VcpuId(id)));
-        vcpu.setCpuid(Cpuid.ofHost(vm.kernel()).forVcpu(id, 2));
+        vcpu.x86().setCpuid(Cpuid.ofHost(vm.kernel()).forVcpu(id, 2));
         return vcpu;
     }
 
@@ -73,7 +73,7 @@ class CommandContract extends KernelSuite {
     void guestStartsItsSecondVcpuWhichAnswersByAnInterrupt(String to, String how) throws Exception {
         world.assumeFullIrqchip();
         Vm vm = open(Vm.create(open(Kernel.over(kernel))));
-        vm.createIrqchip();
+        vm.x86().createIrqchip();
         ByteBuffer memory = open(vm.addMemory(0, 0x10000)).mapping().view(0, 0x10000);
         int answer = ASSERT | Integer.decode(how) | World.VECTOR;
         put(
@@ -92,7 +92,7 @@ class CommandContract extends KernelSuite {
         memory.order(ByteOrder.LITTLE_ENDIAN).putInt(World.VECTOR * Integer.BYTES, HANDLER);
         Vcpu first = vcpu(vm, 0);
         Vcpu second = vcpu(vm, 1);
-        first.startAt(START, 0x8000);
+        first.x86().startAt(START, 0x8000);
         FutureTask<List<Long>> ran = new FutureTask<>(() -> {
             second.moveHere();
             return List.of(second.run().data(), second.run().data());

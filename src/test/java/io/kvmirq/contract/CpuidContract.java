@@ -14,7 +14,7 @@ import java.nio.ByteBuffer;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 
-/** The CPUID that {@code Vcpu.setCpuid} may set again after a run. */
+/** The CPUID that {@code X86Vcpu.setCpuid} may set again after a run. */
 @Contract
 class CpuidContract extends KernelSuite {
     private static final int MOST = 256;

@@ -323,9 +323,9 @@ class ExplainContract extends VfioSuite {
         for (int i = 0; i < 2; i++) {
             VcpuId id = new VcpuId(i);
             if (world.isArm64()) {
-                made.add(vm.createVcpu(id)).initialize();
+                made.add(vm.createVcpu(id)).arm64().initialize();
             } else {
-                made.add(vm.createVcpu(id)).enableLapic();
+                made.add(vm.createVcpu(id)).x86().enableLapic();
             }
         }
         if (!world.isArm64()) {
@@ -340,7 +340,7 @@ class ExplainContract extends VfioSuite {
     private void forwardAndMask(Kernel kernel) {
         Vm vm = made.add(Vm.create(kernel));
         if (!world.isArm64()) {
-            vm.createIrqchip();
+            vm.x86().createIrqchip();
         }
         IntFunction<MsiMessage> messages = messages(vm);
         VfioDevice nic = made.add(VfioDevice.open(kernel, vfio.address(E1000E), made.add(KvmVfio.create(vm))));

@@ -269,7 +269,7 @@ class ForwardContract {
         assumeFalse(world.isArm64(), "needs a guest of x86");
         PciAddress edu = vfio.address(EDU);
         try (Vm vm = Vm.create(kernel)) {
-            vm.createIrqchip();
+            vm.x86().createIrqchip();
             int number = Numbers.of(vm.fd());
             RealModeGuest guest = RealModeGuest.answering(world, number);
             Gsi gsi = new Gsi(PIN);

@@ -38,7 +38,7 @@ interface ForwardGuest {
         private X86(World world, Vm vm) {
             this.world = world;
             this.vm = vm;
-            vm.createIrqchip();
+            vm.x86().createIrqchip();
             int number = Numbers.of(vm.fd());
             for (int i = 0; i < VCPUS; i++) {
                 vcpus[i] = world.vcpuWithLapic(number, i);
@@ -79,7 +79,7 @@ interface ForwardGuest {
         private Arm(Vm vm, Undo made) {
             this.vm = vm;
             for (int i = 0; i < 2; i++) {
-                made.add(vm.createVcpu(new VcpuId(i))).initialize();
+                made.add(vm.createVcpu(new VcpuId(i))).arm64().initialize();
             }
             service = new GuestIts(vm, 2, made);
             for (int event = 0; event < GuestIts.EVENTS / 2; event++) {

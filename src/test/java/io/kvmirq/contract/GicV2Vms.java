@@ -26,9 +26,9 @@ abstract class GicV2Vms extends ArmVms {
     /** Not initialised; the VM has this number of vCPUs. */
     VgicV2 gicV2(Vm vm, int vcpus) {
         for (int i = 0; i < vcpus; i++) {
-            vcpu(vm, i).initialize();
+            vcpu(vm, i).arm64().initialize();
         }
-        return made.add(vm.createVgicV2());
+        return made.add(vm.arm64().createVgicV2());
     }
 
     VgicV2 readyGicV2(Vm vm, int vcpus) {

@@ -65,7 +65,7 @@ class GuestMsiContract {
         world.assumeX86();
         Kernel kernel = made.add(Kernel.over(vfio.kernel()));
         vm = made.add(Vm.create(kernel));
-        vm.createIrqchip();
+        vm.x86().createIrqchip();
         for (int i = 0; i < VCPUS; i++) {
             vcpus[i] = world.vcpuWithLapic(Numbers.of(vm.fd()), i);
         }
@@ -166,7 +166,7 @@ class GuestMsiContract {
         msi.write(ADDRESS, 4, 0xfee0_1000);
         msi.write(DATA, 2, 0x41);
         for (int i = 0; i < 10; i++) {
-            vm.restore(vm.ioapic().levelPin(pin, new InterruptVector(LINE))); // no EOI is awaited
+            vm.x86().setIoapic(vm.x86().ioapic().levelPin(pin, new InterruptVector(LINE))); // no EOI is awaited
             ForwardedIrq line = forwarding.forward(device.intx(), PIN);
             hardware.request();
             assertThat(taken(1)).containsExactly("0:0x30");

@@ -81,17 +81,17 @@ final class IoapicGuest {
         this.inKernel = inKernel;
         vm = made.add(Vm.create(kernel));
         if (inKernel) {
-            vm.createIrqchip();
+            vm.x86().createIrqchip();
         } else {
-            vm.createSplitIrqchip(PINS);
+            vm.x86().createSplitIrqchip(PINS);
         }
         ioapic = inKernel ? null : new GuestIoapic(vm, PINS);
         memory = made.add(vm.addMemory(0, MEMORY)).mapping();
         code();
         for (int i = 0; i < VCPUS; i++) {
             Vcpu vcpu = made.add(vm.createVcpu(new VcpuId(i)));
-            vcpu.useHostCpuid();
-            vcpu.startAt(START, STACK - i * 0x1000);
+            vcpu.x86().useHostCpuid();
+            vcpu.x86().startAt(START, STACK - i * 0x1000);
             prepare(Numbers.of(vcpu.fd()));
             vcpus.add(vcpu);
         }
@@ -197,7 +197,7 @@ final class IoapicGuest {
                 }
                 default ->
                     throw new AssertionError(exit + " at 0x"
-                            + Long.toHexString(vcpu.registers().get(io.kvmirq.kvm.X86Registers.Name.RIP)));
+                            + Long.toHexString(vcpu.x86().registers().get(io.kvmirq.kvm.X86Registers.Name.RIP)));
             }
         }
     }
@@ -265,7 +265,7 @@ final class IoapicGuest {
 
     void line(int pin, boolean high) {
         if (inKernel) {
-            vm.setLine(new Gsi(pin), high);
+            vm.x86().setLine(new Gsi(pin), high);
         } else {
             ioapic().line(new Gsi(pin), high);
         }

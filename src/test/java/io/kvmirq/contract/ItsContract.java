@@ -71,13 +71,13 @@ class ItsContract extends ArmVms {
     private void setUp(VcpuId... vcpus) {
         vm = vm();
         for (VcpuId vcpu : vcpus) {
-            vcpu(vm, vcpu.number()).initialize();
+            vcpu(vm, vcpu.number()).arm64().initialize();
         }
-        vgic = made.add(vm.createVgicV3());
+        vgic = made.add(vm.arm64().createVgicV3());
         vgic.setDistributor(DISTRIBUTOR);
         vgic.setRedistributors(REDISTRIBUTORS);
         vgic.init();
-        service = made.add(vm.createIts());
+        service = made.add(vm.arm64().createIts());
         service.setAddress(ITS);
         service.init();
         memory = made.add(vm.addMemory(MEMORY, SIZE)).mapping();
@@ -131,7 +131,7 @@ class ItsContract extends ArmVms {
     void messageMakesTheLpiPending() {
         map();
         assertThat(isPending()).isFalse();
-        assertThat(vm.signal(message(DEVICE, EVENT))).isEqualTo(MsiOutcome.delivered(1));
+        assertThat(vm.signal(message(DEVICE, EVENT))).isEqualTo(new MsiOutcome(1));
         assertThat(isPending()).isTrue();
         send(ItsCommand.CLEAR.ofEvent(DEVICE, EVENT));
         assertThat(isPending()).isFalse();
@@ -193,7 +193,7 @@ class ItsContract extends ArmVms {
         enable();
         service.restoreTables();
         assertThat(isPending()).as("as it was saved").isTrue();
-        assertThat(vm.signal(message(DEVICE, EVENT))).isEqualTo(MsiOutcome.delivered(1));
+        assertThat(vm.signal(message(DEVICE, EVENT))).isEqualTo(new MsiOutcome(1));
     }
 
     /** {@code vgic_its_alloc_device()} appends to the list in which {@code find_its_device()} takes the first. */
@@ -212,7 +212,7 @@ class ItsContract extends ArmVms {
         long[] unmap = ItsCommand.mapDevice(DEVICE, 5, MEMORY + EVENTS);
         unmap[ItsCommand.VALID.word()] = ItsCommand.VALID.put(unmap[ItsCommand.VALID.word()], 0);
         send(unmap);
-        assertThat(vm.signal(message(DEVICE, EVENT))).as("the restored one").isEqualTo(MsiOutcome.delivered(1));
+        assertThat(vm.signal(message(DEVICE, EVENT))).as("the restored one").isEqualTo(new MsiOutcome(1));
     }
 
     /** The kernel still delivers an event that it delivered since the first restore: it remembers where to. */
@@ -296,14 +296,14 @@ class ItsContract extends ArmVms {
         send(ItsCommand.mapEvent(DEVICE, 1, LPI, 1));
         send(ItsCommand.mapEvent(DEVICE, 2, LPI + 1, 2));
         boolean byId = world.isSince(6, 7);
-        assertThat(vm.signal(message(DEVICE, byId ? 2 : 1))).isEqualTo(MsiOutcome.delivered(1));
+        assertThat(vm.signal(message(DEVICE, byId ? 2 : 1))).isEqualTo(new MsiOutcome(1));
         assertThat(vm.signal(message(DEVICE, byId ? 1 : 2))).isEqualTo(MsiOutcome.NOT_ACCEPTED);
     }
 
     @Test
     void newItsResetsThePropertyTable() {
         vgic.writeRedistributor(FIRST, RedistributorRegister.GICR_CTLR.offset(), 0);
-        made.add(vm.createIts());
+        made.add(vm.arm64().createIts());
         assertThat(vgic.readRedistributor(FIRST, RedistributorRegister.GICR_PROPBASER.offset()))
                 .isEqualTo(1 << 10 | 3 << 7);
     }
@@ -346,7 +346,7 @@ class ItsContract extends ArmVms {
     }
 
     private void signal() {
-        assertThat(vm.signal(message(DEVICE, EVENT))).isEqualTo(MsiOutcome.delivered(1));
+        assertThat(vm.signal(message(DEVICE, EVENT))).isEqualTo(new MsiOutcome(1));
     }
 
     /** {@code vgic_queue_irq_unlock()} takes a reference, so that the LPI outlives its event. */
@@ -436,7 +436,7 @@ class ItsContract extends ArmVms {
         all[ItsCommand.COLLECTION.word()] = ItsCommand.COLLECTION.put(0, COLLECTION);
         send(all);
         signal();
-        assertThat(vm.signal(message(DEVICE, EVENT + 1))).isEqualTo(MsiOutcome.delivered(1));
+        assertThat(vm.signal(message(DEVICE, EVENT + 1))).isEqualTo(new MsiOutcome(1));
         send(ItsCommand.DISCARD.ofEvent(DEVICE, EVENT));
         send(ItsCommand.DISCARD.ofEvent(DEVICE, EVENT + 1));
         assertThat(isPendingIn(PENDING)).as("disabled by INVALL").isFalse();

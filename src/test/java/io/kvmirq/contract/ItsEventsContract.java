@@ -11,6 +11,7 @@ import io.kvmirq.VcpuId;
 import io.kvmirq.forward.ForwardedIrq;
 import io.kvmirq.forward.Forwarding;
 import io.kvmirq.forward.ItsEvents;
+import io.kvmirq.kvm.Arm64Vcpu;
 import io.kvmirq.kvm.ArmRegister;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.Vm;
@@ -58,8 +59,8 @@ class ItsEventsContract {
         nic = new LpiDevice(vfio, "ItsEventsTest asks the fake");
         Vm vm = nic.made.add(Vm.create(nic.kernel));
         first = nic.made.add(vm.createVcpu(new VcpuId(0)));
-        first.initialize();
-        nic.made.add(vm.createVcpu(new VcpuId(1))).initialize(Vcpu.Feature.POWER_OFF);
+        first.arm64().initialize();
+        nic.made.add(vm.createVcpu(new VcpuId(1))).arm64().initialize(Arm64Vcpu.Feature.POWER_OFF);
         guest = new GuestIts(vm, 2, nic.made);
         VfioDevice device = nic.open(vm);
         forwarding = nic.made.add(Forwarding.of(vm, device));
@@ -146,7 +147,7 @@ class ItsEventsContract {
     @Test
     void tablesAreNotReadWhileAVcpuRuns() throws InterruptedException {
         guest.memory().mapping().put(CODE, IDLE);
-        first.setArmRegister(ArmRegister.PC, guest.memory().guestAddress() + CODE);
+        first.arm64().setRegister(ArmRegister.PC, guest.memory().guestAddress() + CODE);
         forwarding.mask(irqs);
         AtomicBoolean ends = new AtomicBoolean();
         Thread runs = new Thread(() -> {

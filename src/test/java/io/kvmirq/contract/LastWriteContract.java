@@ -75,12 +75,12 @@ class LastWriteContract {
         final Forwarding forwarding;
 
         World() throws IOException {
-            vm.createIrqchip();
+            vm.x86().createIrqchip();
             memory = vm.addMemory(0, 0x10000);
             memory.mapping().put(START, LEAVES);
             vcpu = vm.createVcpu(FIRST);
-            vcpu.enableLapic();
-            vcpu.startAt(START, START);
+            vcpu.x86().enableLapic();
+            vcpu.x86().startAt(START, START);
             device = VfioDevice.open(kernel, address, KvmVfio.create(vm));
             forwarding = Forwarding.builder(vm, device)
                     .mirror(Mirror.of(PredictedEntriesContract.host(irtes)))
@@ -92,7 +92,7 @@ class LastWriteContract {
         }
 
         void inhibit(boolean on) {
-            vm.setPitReinjection(on);
+            vm.x86().setPitReinjection(on);
             forwarding.mirror().apply(new Event.Inhibited(on ? Set.of(InhibitReason.PIT_REINJ) : Set.of()));
         }
 
@@ -146,7 +146,7 @@ class LastWriteContract {
                 world.check(late, VECTOR, false);
                 world.check(all, OTHER, true);
                 try (Vcpu second = world.vm.createVcpu(LATE)) {
-                    second.enableLapic();
+                    second.x86().enableLapic();
                     world.check(late, VECTOR, false);
                     world.check(all, OTHER, true);
                     for (ForwardedIrq irq : List.of(late, all)) {
@@ -166,7 +166,7 @@ class LastWriteContract {
     @Test
     void entryFollowsTheVcpuThatAppliesTheInhibitAtItsNextEntry() throws IOException {
         try (World world = new World()) {
-            world.vm.createPit();
+            world.vm.x86().createPit();
             world.inhibit(false);
             world.enterGuest();
             for (int round = 0; round < ROUNDS; round++) {

@@ -179,9 +179,9 @@ class LiveProbesContract extends VfioSuite {
         HostFacts after;
         Kernel kernel = made.add(Kernel.over(vfio.kernel()));
         Vm vm = made.add(Vm.create(kernel));
-        vm.createIrqchip();
+        vm.x86().createIrqchip();
         for (int i = 0; i < 2; i++) {
-            made.add(vm.createVcpu(new VcpuId(i))).enableLapic();
+            made.add(vm.createVcpu(new VcpuId(i))).x86().enableLapic();
         }
         made.add(vm.createVcpu(new VcpuId(2)));
         VfioDevice device = made.add(VfioDevice.open(kernel, nic, made.add(KvmVfio.create(vm))));
@@ -323,7 +323,7 @@ class LiveProbesContract extends VfioSuite {
     void probesDoNotMissEventsInEachWatch() {
         Kernel kernel = made.add(Kernel.over(vfio.kernel()));
         Vm vm = made.add(Vm.create(kernel));
-        vm.createIrqchip();
+        vm.x86().createIrqchip();
         EventFd event = made.add(EventFd.create(kernel));
         made.add(vm.assignIrqfd(event, vm.routes().add(MsiMessage.to(new VcpuId(0), new InterruptVector(0x31)))));
         boolean isExact = false;
@@ -346,8 +346,8 @@ class LiveProbesContract extends VfioSuite {
     void eachOfManySignalsIsCountedWithoutARecord(int signals) throws Exception {
         Kernel kernel = made.add(Kernel.over(vfio.kernel()));
         Vm vm = made.add(Vm.create(kernel));
-        vm.createIrqchip();
-        made.add(vm.createVcpu(new VcpuId(0))).enableLapic();
+        vm.x86().createIrqchip();
+        made.add(vm.createVcpu(new VcpuId(0))).x86().enableLapic();
         EventFd event = made.add(EventFd.create(kernel));
         Gsi gsi = vm.routes().add(MsiMessage.to(new VcpuId(0), new InterruptVector(0x31)));
         made.add(vm.assignIrqfd(event, gsi));

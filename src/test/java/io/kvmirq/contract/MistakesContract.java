@@ -56,7 +56,7 @@ class MistakesContract extends KernelSuite {
         open = new Undo();
         own = open.add(Kernel.over(kernel));
         vm = open.add(Vm.create(own));
-        vm.createSplitIrqchip(GuestIoapic.PINS);
+        vm.x86().createSplitIrqchip(GuestIoapic.PINS);
         vcpu = open.add(vm.createVcpu(FIRST));
         event = open.add(EventFd.create(own));
     }
@@ -104,12 +104,12 @@ class MistakesContract extends KernelSuite {
         table.put("addMemory of 0 bytes", sentence(() -> vm.addMemory(0, 0)));
         table.put("addMemory of -4096 bytes", sentence(() -> vm.addMemory(0, -PAGE)));
         table.put("addMemory over the LAPICs", sentence(() -> vm.addMemory(LAPIC - PAGE, 2 * PAGE)));
-        table.put("startAt(0x10000, 0)", sentence(() -> vcpu.startAt(0x1_0000, 0)));
-        table.put("startAt(0, -1)", sentence(() -> vcpu.startAt(0, -1)));
+        table.put("startAt(0x10000, 0)", sentence(() -> vcpu.x86().startAt(0x1_0000, 0)));
+        table.put("startAt(0, -1)", sentence(() -> vcpu.x86().startAt(0, -1)));
         table.put("register(event, null)", sentence(() -> loop.register(event, null)));
         table.put("register twice", sentence(() -> loop.register(registered, count -> {})));
         GuestIoapic ioapic = new GuestIoapic(vm, GuestIoapic.PINS);
-        table.put("setTscKilohertz(-1)", sentence(() -> vcpu.setTscKilohertz(-1)));
+        table.put("setTscKilohertz(-1)", sentence(() -> vcpu.x86().setTscKilohertz(-1)));
         table.put("a memory file with a NUL", sentence(() -> MemoryFile.create(own, "ram\0two", PAGE)));
         table.put("entry(24) of an IOAPIC of 24 pins", sentence(() -> ioapic.entry(GuestIoapic.PINS)));
         table.put("isHigh(-1) of an IOAPIC", sentence(() -> ioapic.isHigh(-1)));
@@ -199,7 +199,7 @@ class MistakesContract extends KernelSuite {
     @Test
     void partsAreOfTheVm() {
         Vm another = open.add(Vm.create(own));
-        another.createSplitIrqchip(GuestIoapic.PINS);
+        another.x86().createSplitIrqchip(GuestIoapic.PINS);
         Vcpu stranger = open.add(another.createVcpu(FIRST));
         Irqfd foreign = open.add(another.assignIrqfd(event, GSI));
         Kernel second = open.add(Kernel.over(kernel));
@@ -283,16 +283,16 @@ class MistakesContract extends KernelSuite {
     void irqchipAfterTheMemoryIsCheckedToo() {
         Vm bare = open.add(Vm.create(own));
         GuestMemory memory = bare.addMemory(LAPIC, PAGE);
-        assertThat(sentence(() -> bare.createSplitIrqchip(24))).contains("over the page of the LAPICs");
+        assertThat(sentence(() -> bare.x86().createSplitIrqchip(24))).contains("over the page of the LAPICs");
         memory.close();
-        bare.createSplitIrqchip(24);
+        bare.x86().createSplitIrqchip(24);
     }
 
     @Test
     void fullIrqchipHasAnIoapicOfItsOwn() {
         world.assumeFullIrqchip();
         Vm full = open.add(Vm.create(own));
-        full.createIrqchip();
+        full.x86().createIrqchip();
         assertThat(sentence(() -> new GuestIoapic(full, 24)))
                 .isEqualTo("IllegalArgumentException: vm (fd N) has an IOAPIC in the kernel, which takes its GSIs and"
                         + " its accesses: create the VM with createSplitIrqchip, or leave GuestIoapic out");

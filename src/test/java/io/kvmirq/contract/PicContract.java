@@ -17,7 +17,7 @@ import java.util.SplittableRandom;
 import org.junit.jupiter.api.Test;
 
 /**
- * The PICs of {@code Vm.createIrqchip}, whose lines {@code Vm.setLine} and level irqfds raise: arch/x86/kvm/i8259.c. Random
+ * The PICs of {@code X86Vm.createIrqchip}, whose lines {@code X86Vm.setLine} and level irqfds raise: arch/x86/kvm/i8259.c. Random
  * programs compare all that a guest can do to them.
  */
 @Contract

@@ -14,7 +14,7 @@ import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
-/** The ticks that {@code Vm.createPit}, {@code restore(X86Pit)} and {@code reinjectPit} are for: arch/x86/kvm/i8254.c. */
+/** The ticks that {@code X86Vm.createPit}, {@code restore(X86Pit)} and {@code reinjectPit} are for: arch/x86/kvm/i8254.c. */
 @Contract
 class PitContract extends KernelSuite {
     private static final int TICK = 0x30;

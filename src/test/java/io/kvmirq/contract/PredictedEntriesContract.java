@@ -114,15 +114,15 @@ class PredictedEntriesContract {
         Mirror mirror = Mirror.of(host(irtes));
         try (Kernel kernel = Kernel.open(Backends.AUTO);
                 Vm vm = Vm.create(kernel)) {
-            vm.createIrqchip();
+            vm.x86().createIrqchip();
             try (Vcpu first = vm.createVcpu(new VcpuId(0));
                     Vcpu second = vm.createVcpu(new VcpuId(1));
                     KvmVfio kvmVfio = KvmVfio.create(vm);
                     VfioDevice device = VfioDevice.open(kernel, address, kvmVfio);
                     Forwarding forwarding =
                             Forwarding.builder(vm, device).mirror(mirror).build()) {
-                first.enableLapic();
-                second.enableLapic();
+                first.x86().enableLapic();
+                second.x86().enableLapic();
                 List<ForwardedIrq> irqs = forwarding.forwardAll(
                         device.msix(0, VECTORS), i -> MsiMessage.to(new VcpuId(i % 2), new InterruptVector(0x41 + i)));
                 for (ForwardedIrq irq : irqs) {
@@ -161,7 +161,7 @@ class PredictedEntriesContract {
         PciHostBridge bus = new PciHostBridge(0xc000_0000L, 0x1000_0000L);
         try (Kernel kernel = Kernel.open(Backends.AUTO);
                 Vm vm = Vm.create(kernel)) {
-            vm.createIrqchip();
+            vm.x86().createIrqchip();
             try (GuestMemory memory = vm.addMemory(0, 0x10000);
                     Vcpu first = vm.createVcpu(new VcpuId(0));
                     Vcpu second = vm.createVcpu(new VcpuId(1));
@@ -171,8 +171,8 @@ class PredictedEntriesContract {
                             Forwarding.builder(vm, device).mirror(mirror).build();
                     PassedThroughDevice passed = PassedThroughDevice.builder(bus, SLOT, vm, device, forwarding)
                             .build()) {
-                first.enableLapic();
-                second.enableLapic();
+                first.x86().enableLapic();
+                second.x86().enableLapic();
                 List<MsiMessage> messages = new ArrayList<>();
                 ProgrammingGuest guest = new ProgrammingGuest(memory, first, bus, SLOT, device.config());
                 guest.enableMsix();
@@ -220,25 +220,25 @@ class PredictedEntriesContract {
         PciHostBridge bus = new PciHostBridge(0xc000_0000L, 0x1000_0000L);
         try (Kernel kernel = Kernel.open(Backends.AUTO);
                 Vm vm = Vm.create(kernel)) {
-            vm.createIrqchip();
+            vm.x86().createIrqchip();
             try (GuestMemory memory = vm.addMemory(0, 0x10000);
                     Vcpu first = vm.createVcpu(new VcpuId(0));
                     Vcpu second = vm.createVcpu(new VcpuId(1));
                     KvmVfio kvmVfio = KvmVfio.create(vm);
                     VfioDevice device = VfioDevice.open(kernel, address, kvmVfio);
                     Forwarding forwarding = Forwarding.of(vm, device)) {
-                first.enableLapic();
-                second.enableLapic();
+                first.x86().enableLapic();
+                second.x86().enableLapic();
                 forwarding.forwardAll(
                         device.msix(0, 2), i -> MsiMessage.to(new VcpuId(i), new InterruptVector(0x41 + i)));
                 ProgrammingGuest guest = new ProgrammingGuest(memory, first, bus, SLOT, device.config());
                 run(guest);
                 long all = irtes.isVapic() ? 2 : 0;
                 assertThat(posted(irtes, address)).isEqualTo(all);
-                vm.createPit();
+                vm.x86().createPit();
                 run(guest);
                 assertThat(posted(irtes, address)).as("reinjecting").isEqualTo(all / 2);
-                vm.setPitReinjection(false);
+                vm.x86().setPitReinjection(false);
                 run(guest);
                 assertThat(posted(irtes, address)).as("discarding").isEqualTo(all);
                 device.reset(); // as above
@@ -317,14 +317,14 @@ class PredictedEntriesContract {
             code.put((byte) 0xe6).put((byte) DONE); // out %al, $DONE
             memory.mapping().put(START, code.flip());
             code.clear();
-            vcpu.startAt(START, START);
-            X86SystemRegisters system = vcpu.systemRegisters();
+            vcpu.x86().startAt(START, START);
+            X86SystemRegisters system = vcpu.x86().systemRegisters();
             system.set(Name.CR0, system.get(Name.CR0) | 1);
             system.setSegment(Segment.CS, new X86Segment(0, -1, 8, CODE_32));
             for (Segment name : new Segment[] {Segment.DS, Segment.ES, Segment.SS}) {
                 system.setSegment(name, new X86Segment(0, -1, 0x10, X86Segment.DATA_32));
             }
-            vcpu.setSystemRegisters(system);
+            vcpu.x86().setSystemRegisters(system);
             VcpuExit exit = vcpu.run();
             while (exit.reason() != VcpuExit.Reason.IO || exit.port() != DONE) {
                 assertThat(bus.handle(exit)).as(exit.toString()).isTrue();

@@ -172,8 +172,8 @@ class ProbesLeftContract extends VfioSuite {
     private EventFd delivered() {
         Kernel kernel = made.add(Kernel.over(vfio.kernel()));
         Vm vm = made.add(Vm.create(kernel));
-        vm.createIrqchip();
-        made.add(vm.createVcpu(new VcpuId(0))).enableLapic();
+        vm.x86().createIrqchip();
+        made.add(vm.createVcpu(new VcpuId(0))).x86().enableLapic();
         EventFd event = made.add(EventFd.create(kernel));
         made.add(vm.assignIrqfd(event, vm.routes().add(MsiMessage.to(new VcpuId(0), new InterruptVector(0x31)))));
         return event;

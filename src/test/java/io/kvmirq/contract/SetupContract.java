@@ -15,7 +15,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
-/** Calls beside interrupts that {@code Vcpu.setCpuid}, {@code setTscKilohertz} and {@code setMsrs} make. */
+/** Calls beside interrupts that {@code X86Vcpu.setCpuid}, {@code setTscKilohertz} and {@code setMsrs} make. */
 @Contract
 class SetupContract extends KernelSuite {
     private static final int TSC_CONTROL = 60;

@@ -29,6 +29,7 @@ import io.kvmirq.kvm.X86Pit;
 import io.kvmirq.snapshot.VmParts;
 import io.kvmirq.snapshot.VmSnapshot;
 import io.kvmirq.undo.Undo;
+import java.time.Duration;
 import java.util.Random;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.concurrent.locks.ReentrantLock;
@@ -85,13 +86,13 @@ class SnapshotContract extends KernelSuite {
         try {
             guest.events.get(1).signal();
             guest.runTo(SnapshotGuest.ENTERED);
-            int served = guest.vcpu.lapic().get(ISR);
+            int served = guest.vcpu.x86().lapic().get(ISR);
             guest.events.get(0).signal();
             guest.irqfds.get(2).mask();
             guest.events.get(2).signal(5);
             guest.closeIrqfd(3);
             guest = move(guest);
-            X86Lapic lapic = guest.vcpu.lapic();
+            X86Lapic lapic = guest.vcpu.x86().lapic();
             assertThat(lapic.get(IRR)).isEqualTo(1);
             assertThat(lapic.get(ISR)).as("ISR, which kvm_pvm ends at once").isEqualTo(served);
             assertThat(guest.irqfds.get(2).isMasked()).isTrue();
@@ -135,7 +136,7 @@ class SnapshotContract extends KernelSuite {
             assertThat(guest.irqfds).allMatch(Irqfd::isMasked);
             assertThat(guest.events.get(0).drain()).isOne();
             assertThat(guest.events.get(1).drain()).isOne();
-            assertThat(guest.vcpu.isRequested(new InterruptVector(SnapshotGuest.FIRST + 1)))
+            assertThat(guest.vcpu.x86().isRequested(new InterruptVector(SnapshotGuest.FIRST + 1)))
                     .isFalse();
         }
     }
@@ -145,23 +146,26 @@ class SnapshotContract extends KernelSuite {
         SnapshotGuest guest = SnapshotGuest.booted(kernel);
         try {
             Route.Pin pin = new Route.Pin(new Gsi(9), Route.Chip.IOAPIC, 9);
-            guest.vm.restore(guest.vm.ioapic().levelPin(pin, new InterruptVector(SnapshotGuest.FIRST + 5)));
-            guest.vm.restore(guest.vm.pic(Route.Chip.PIC_SLAVE).set(X86Pic.Name.IMR, 0x5a));
-            guest.vm.restore(guest.vm.pit().set(X86Pit.Name.COUNT_1, 0x777));
-            guest.vm.setClock(3_600_000_000_000L);
+            guest.vm
+                    .x86()
+                    .setIoapic(guest.vm.x86().ioapic().levelPin(pin, new InterruptVector(SnapshotGuest.FIRST + 5)));
+            guest.vm.x86().setPic(guest.vm.x86().pic(Route.Chip.PIC_SLAVE).set(X86Pic.Name.IMR, 0x5a));
+            guest.vm.x86().setPit(guest.vm.x86().pit().set(X86Pit.Name.COUNT_1, 0x777));
+            guest.vm.x86().setClock(Duration.ofHours(1));
             guest.vm.routes().edit(edit -> edit.remove(new Gsi(4)));
-            guest.vm.setLine(new Gsi(9), true);
+            guest.vm.x86().setLine(new Gsi(9), true);
             guest = move(guest);
-            assertThat(guest.vm.pic(Route.Chip.PIC_SLAVE).get(X86Pic.Name.IMR)).isEqualTo(0x5a);
-            assertThat(guest.vm.pit().get(X86Pit.Name.COUNT_1)).isEqualTo(0x777);
-            assertThat(guest.vm.clock()).isBetween(3_600_000_000_000L, 7_200_000_000_000L);
+            assertThat(guest.vm.x86().pic(Route.Chip.PIC_SLAVE).get(X86Pic.Name.IMR))
+                    .isEqualTo(0x5a);
+            assertThat(guest.vm.x86().pit().get(X86Pit.Name.COUNT_1)).isEqualTo(0x777);
+            assertThat(guest.vm.x86().clock()).isBetween(Duration.ofHours(1), Duration.ofHours(2));
             assertThat(guest.vm.routes().of(new Gsi(4))).isEmpty();
-            assertThat(guest.vm.ioapic().isRemoteIrrSet(pin)).isTrue();
-            assertThat(guest.vm.isHigh(new Gsi(9))).isTrue();
-            guest.vm.setLine(new Gsi(9), false);
-            assertThat(guest.vm.ioapic().isHigh(pin)).isFalse();
+            assertThat(guest.vm.x86().ioapic().isRemoteIrrSet(pin)).isTrue();
+            assertThat(guest.vm.x86().isHigh(new Gsi(9))).isTrue();
+            guest.vm.x86().setLine(new Gsi(9), false);
+            assertThat(guest.vm.x86().ioapic().isHigh(pin)).isFalse();
             guest.runTo(SnapshotGuest.ENDED);
-            assertThat(guest.vm.ioapic().isRemoteIrrSet(pin)).isFalse();
+            assertThat(guest.vm.x86().ioapic().isRemoteIrrSet(pin)).isFalse();
             assertThat(guest.counted(5)).isOne();
         } finally {
             guest.close();
@@ -177,18 +181,19 @@ class SnapshotContract extends KernelSuite {
             Route.Pin pin = new Route.Pin(gsi, Route.Chip.IOAPIC, 9);
             guest.vm.routes().edit(edit -> edit.remove(gsi).add(pin));
             byte[] edge = guest.vm
+                    .x86()
                     .ioapic()
                     .levelPin(pin, new InterruptVector(SnapshotGuest.FIRST + 5))
                     .bytes();
             edge[24 + 9 * 8 + 1] = 0;
-            guest.vm.restore(IoapicState.of(edge));
-            guest.vm.setLine(gsi, true);
+            guest.vm.x86().setIoapic(IoapicState.of(edge));
+            guest.vm.x86().setLine(gsi, true);
             guest.runTo(SnapshotGuest.ENDED);
             guest = move(guest);
-            assertThat(guest.vcpu.isRequested(new InterruptVector(SnapshotGuest.FIRST + 5)))
+            assertThat(guest.vcpu.x86().isRequested(new InterruptVector(SnapshotGuest.FIRST + 5)))
                     .isFalse();
-            guest.vm.setLine(gsi, false);
-            guest.vm.setLine(gsi, true);
+            guest.vm.x86().setLine(gsi, false);
+            guest.vm.x86().setLine(gsi, true);
             guest.runTo(SnapshotGuest.ENDED);
             assertThat(guest.counted(5)).isEqualTo(2);
         } finally {
@@ -203,14 +208,16 @@ class SnapshotContract extends KernelSuite {
             Gsi gsi = new Gsi(11);
             Route.Pin pin = new Route.Pin(gsi, Route.Chip.IOAPIC, 11);
             guest.vm.routes().edit(edit -> edit.remove(gsi).add(pin));
-            guest.vm.restore(guest.vm.ioapic().levelPin(pin, new InterruptVector(SnapshotGuest.FIRST + 6)));
+            guest.vm
+                    .x86()
+                    .setIoapic(guest.vm.x86().ioapic().levelPin(pin, new InterruptVector(SnapshotGuest.FIRST + 6)));
             guest.closeIrqfd(1);
             guest.closeIrqfd(0);
             Irqfd line = guest.vm.assignLevelIrqfd(guest.events.get(0), guest.events.get(1), gsi);
             guest.irqfds.add(line);
             guest.events.get(0).signal();
             SnapshotGuest paused = guest;
-            World.eventually("the line is high", () -> paused.vm.ioapic().isRemoteIrrSet(pin));
+            World.eventually("the line is high", () -> paused.vm.x86().ioapic().isRemoteIrrSet(pin));
             guest = move(guest);
             assertThat(guest.events.get(1).drain())
                     .as("a mask tells the device, which asserts it again")
@@ -236,9 +243,9 @@ class SnapshotContract extends KernelSuite {
         Split(KernelBackend backend) {
             kernel = open.add(Kernel.over(backend));
             vm = open.add(Vm.create(kernel));
-            vm.createSplitIrqchip(GuestIoapic.PINS);
+            vm.x86().createSplitIrqchip(GuestIoapic.PINS);
             vcpu = open.add(vm.createVcpu(new VcpuId(0)));
-            vcpu.enableLapic();
+            vcpu.x86().enableLapic();
             ioapic = new GuestIoapic(vm, GuestIoapic.PINS);
         }
 
@@ -267,12 +274,13 @@ class SnapshotContract extends KernelSuite {
             assertThat(to.vm.routes().of(gsi))
                     .isEqualTo(from.vm.routes().of(gsi))
                     .hasSize(1);
-            assertThat(to.vcpu.isRequested(vector)).isTrue();
+            assertThat(to.vcpu.x86().isRequested(vector)).isTrue();
             int level = 0x180 + vector.number() / 32 * 16;
-            assertThat(to.vcpu.lapic().get(level) >>> vector.number() % 32 & 1).isEqualTo(1);
-            to.vcpu.setLapic(to.vcpu.lapic().set(0x200 + vector.number() / 32 * 16, 0));
+            assertThat(to.vcpu.x86().lapic().get(level) >>> vector.number() % 32 & 1)
+                    .isEqualTo(1);
+            to.vcpu.x86().setLapic(to.vcpu.x86().lapic().set(0x200 + vector.number() / 32 * 16, 0));
             to.ioapic.endOfInterrupt(vector); // the line is still high
-            assertThat(to.vcpu.isRequested(vector)).isTrue();
+            assertThat(to.vcpu.x86().isRequested(vector)).isTrue();
             to.ioapic.line(gsi, false);
             to.ioapic.endOfInterrupt(vector);
             assertThat(to.ioapic.entry(gsi.number())).isEqualTo(1 << 15 | vector.number());
@@ -285,16 +293,19 @@ class SnapshotContract extends KernelSuite {
         SnapshotGuest guest = new SnapshotGuest(kernel);
         try {
             Cpuid.Leaf old = Cpuid.ofHost(guest.kernel).leaf(1, 0).orElseThrow();
-            guest.vcpu.setCpuid(Cpuid.ofHost(guest.kernel)
-                    .with(new Cpuid.Leaf(1, 0, old.flags(), old.eax(), old.ebx(), old.ecx() | 1 << 24, old.edx())));
-            guest.vcpu.enableLapic();
-            guest.vcpu.setLapic(guest.vcpu.lapic().set(X86Lapic.Name.LVT_TIMER, TSC_DEADLINE_MODE | 0x41));
-            long now = guest.vcpu.msrs(new X86Msrs().set(X86Msr.TSC, 0)).get(X86Msr.TSC);
+            guest.vcpu
+                    .x86()
+                    .setCpuid(Cpuid.ofHost(guest.kernel)
+                            .with(new Cpuid.Leaf(
+                                    1, 0, old.flags(), old.eax(), old.ebx(), old.ecx() | 1 << 24, old.edx())));
+            guest.vcpu.x86().enableLapic();
+            guest.vcpu.x86().setLapic(guest.vcpu.x86().lapic().set(X86Lapic.Name.LVT_TIMER, TSC_DEADLINE_MODE | 0x41));
+            long now = guest.vcpu.x86().msrs(new X86Msrs().set(X86Msr.TSC, 0)).get(X86Msr.TSC);
             X86Msrs deadline = new X86Msrs().set(X86Msr.TSC_DEADLINE, now + (1L << 40));
-            guest.vcpu.setMsrs(deadline);
+            guest.vcpu.x86().setMsrs(deadline);
             guest = move(guest);
-            assertThat(guest.vcpu.msrs(deadline).get(X86Msr.TSC_DEADLINE)).isEqualTo(now + (1L << 40));
-            assertThat(guest.vcpu.msrs(new X86Msrs().set(X86Msr.TSC, 0)).get(X86Msr.TSC))
+            assertThat(guest.vcpu.x86().msrs(deadline).get(X86Msr.TSC_DEADLINE)).isEqualTo(now + (1L << 40));
+            assertThat(guest.vcpu.x86().msrs(new X86Msrs().set(X86Msr.TSC, 0)).get(X86Msr.TSC))
                     .isGreaterThan(now);
         } finally {
             guest.close();
@@ -306,17 +317,17 @@ class SnapshotContract extends KernelSuite {
         String text;
         try (Kernel from = Kernel.over(kernel);
                 Vm vm = Vm.create(from)) {
-            vm.createIrqchip();
+            vm.x86().createIrqchip();
             try (Vcpu boot = vm.createVcpu(new VcpuId(0));
                     Vcpu second = vm.createVcpu(new VcpuId(1))) {
                 boot.setState(VcpuState.HALTED);
-                second.setEvents(second.events().set(X86Events.Name.INIT_LATCHED, 1));
+                second.x86().setEvents(second.x86().events().set(X86Events.Name.INIT_LATCHED, 1));
                 text = VmSnapshot.of(two(vm, boot, second)).text();
             }
         }
         try (Kernel to = Kernel.over(fresh());
                 Vm vm = Vm.create(to)) {
-            vm.createIrqchip();
+            vm.x86().createIrqchip();
             try (Vcpu boot = vm.createVcpu(new VcpuId(0));
                     Vcpu second = vm.createVcpu(new VcpuId(1))) {
                 VmSnapshot.parse(text).restore(two(vm, boot, second));
@@ -466,7 +477,7 @@ class SnapshotContract extends KernelSuite {
                 }
                 VmSnapshot snapshot =
                         VmSnapshot.parse(VmSnapshot.moving(guest.parts()).text());
-                X86Lapic lapic = guest.vcpu.lapic();
+                X86Lapic lapic = guest.vcpu.x86().lapic();
                 inRequest += lapic.get(IRR) != 0 ? 1 : 0;
                 inService += lapic.get(ISR) != 0 ? 1 : 0;
                 inEvent += snapshot.text().contains("\"count\":\"0x1\"") ? 1 : 0;

@@ -65,8 +65,8 @@ final class SnapshotGuest implements AutoCloseable {
     SnapshotGuest(KernelBackend backend) {
         kernel = open.add(Kernel.over(backend));
         vm = open.add(Vm.create(kernel));
-        vm.createIrqchip();
-        vm.createPit();
+        vm.x86().createIrqchip();
+        vm.x86().createPit();
         memory = open.add(vm.addMemory(0, MEMORY));
         vcpu = open.add(vm.createVcpu(new VcpuId(0)));
         for (int i = 0; i < EVENTS; i++) {
@@ -82,8 +82,8 @@ final class SnapshotGuest implements AutoCloseable {
         for (int vector = FIRST; vector < FIRST + 2 * EVENTS; vector++) {
             guest.memory.mapping().putInt(vector * Integer.BYTES, vector << 16 | handler - vector * 16);
         }
-        guest.vcpu.useHostCpuid();
-        guest.vcpu.startAt(START, STACK);
+        guest.vcpu.x86().useHostCpuid();
+        guest.vcpu.x86().startAt(START, STACK);
         guest.runTo(READY);
         for (int i = 0; i < EVENTS; i++) {
             Gsi gsi = guest.vm.routes().add(message(i));

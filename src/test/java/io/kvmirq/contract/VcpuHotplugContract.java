@@ -42,7 +42,7 @@ class VcpuHotplugContract {
         assumeTrue(Files.exists(ONLINE), "this kernel cannot take a CPU offline");
         try (Kernel kernel = Kernel.open(Backends.AUTO);
                 Vm vm = Vm.create(kernel)) {
-            vm.createIrqchip();
+            vm.x86().createIrqchip();
             try (GuestMemory memory = vm.addMemory(0, 0x10000);
                     Vcpu vcpu = vm.createVcpu(new VcpuId(0))) {
                 memory.mapping().put(VcpuPhasesContract.START, VcpuPhasesContract.SPIN);

@@ -137,7 +137,7 @@ class VcpuPhasesContract {
             vcpu.moveHere();
             while (turns.take()) {
                 vcpu.setState(VcpuState.RUNNABLE);
-                vcpu.startAt(START, START);
+                vcpu.x86().startAt(START, START);
                 assertThat(vcpu.run().reason()).isEqualTo(VcpuExit.Reason.INTR);
                 outside = true;
             }
@@ -403,10 +403,10 @@ class VcpuPhasesContract {
         List<String> differing = new ArrayList<>();
         try (Kernel kernel = Kernel.open(Backends.AUTO);
                 Vm vm = Vm.create(kernel)) {
-            vm.createIrqchip();
+            vm.x86().createIrqchip();
             try (GuestMemory memory = vm.addMemory(0, 0x10000);
                     Vcpu vcpu = vm.createVcpu(VCPU)) {
-                vcpu.enableLapic();
+                vcpu.x86().enableLapic();
                 Runner runner = new Runner(vcpu);
                 Optional<KernelAvic> table = KernelAvic.ofThisMachine();
                 try (Watched watched = new Watched(tracefs, runner.tid)) {

@@ -64,14 +64,14 @@ class VcpuRunContract extends KernelSuite {
         world.assumeFullIrqchip();
         opened = Kernel.over(faults.over(kernel));
         vm = Vm.create(opened);
-        vm.createIrqchip();
+        vm.x86().createIrqchip();
         memory = vm.addMemory(0, 0xf000);
         memory.mapping().put(START, HexFormat.of().parseHex(code));
     }
 
     private Vcpu vcpu() {
         Vcpu vcpu = vm.createVcpu(new VcpuId(0));
-        vcpu.startAt(START, 0x8000);
+        vcpu.x86().startAt(START, 0x8000);
         return vcpu;
     }
 
@@ -128,7 +128,7 @@ class VcpuRunContract extends KernelSuite {
 
     /** As the guest's first processor would. */
     private void start(Vcpu second, int page) {
-        second.enableLapic();
+        second.x86().enableLapic();
         long address = MsiMessage.to(new VcpuId(1), new InterruptVector(0x31)).address();
         vm.signal(new MsiMessage(address, INIT));
         vm.signal(new MsiMessage(address, START_UP | page >>> 12));
@@ -230,7 +230,7 @@ class VcpuRunContract extends KernelSuite {
     void lapicIsReadOnceForEachTimeThatAThreadAsks() {
         open(asm("loop: out 0x82, al; jmp loop"));
         try (Vcpu vcpu = vcpu()) {
-            vcpu.setLapic(vcpu.lapic().set(X86Lapic.Name.LDR, 0x2 << 24));
+            vcpu.x86().setLapic(vcpu.x86().lapic().set(X86Lapic.Name.LDR, 0x2 << 24));
             WatchedVcpu seen = watched(vm);
             WatchedVcpu.Lapic set = seen.lapic().orElseThrow();
             assertThat(seen.hasLapicOf(seen.phase())).isTrue();
@@ -283,7 +283,7 @@ class VcpuRunContract extends KernelSuite {
                 GuestMemory ram = bare.addMemory(0, 0xf000);
                 Vcpu vcpu = bare.createVcpu(new VcpuId(0))) {
             ram.mapping().put(START, bytes("loop: out 0x82, al; jmp loop"));
-            vcpu.startAt(START, 0x8000);
+            vcpu.x86().startAt(START, 0x8000);
             WatchedVcpu seen = watched(bare);
             seen.askForLapic();
             assertThat(vcpu.run().reason()).isEqualTo(VcpuExit.Reason.IO);
@@ -301,7 +301,7 @@ class VcpuRunContract extends KernelSuite {
             assertThat(run.get()).isEqualTo(VcpuExit.Reason.INTR);
             vcpu.moveHere();
             Cpuid other = Cpuid.of(List.of(new Cpuid.Leaf(7, 0, 0, 0, 0, 0, 0)));
-            assertThatThrownBy(() -> vcpu.setCpuid(other)).hasMessageContaining("EINVAL");
+            assertThatThrownBy(() -> vcpu.x86().setCpuid(other)).hasMessageContaining("EINVAL");
         }
     }
 
@@ -479,7 +479,8 @@ class VcpuRunContract extends KernelSuite {
             for (int pauses = 0; pauses < PAUSES; ) {
                 if (vcpu.run().reason() == VcpuExit.Reason.INTR) {
                     state = vcpu.state();
-                    assertThat(vcpu.registers().get(X86Registers.Name.RIP)).isLessThan(SECOND);
+                    assertThat(vcpu.x86().registers().get(X86Registers.Name.RIP))
+                            .isLessThan(SECOND);
                     paused.await();
                     paused.await();
                     pauses++;
@@ -499,14 +500,15 @@ class VcpuRunContract extends KernelSuite {
             assertThatThrownBy(vcpu::run)
                     .isInstanceOf(IllegalStateException.class)
                     .hasMessageContaining("belongs to thread 'runner'");
-            assertThatThrownBy(() -> vcpu.startAt(START, 0x8000)).hasMessageContaining("belongs to thread 'runner'");
+            assertThatThrownBy(() -> vcpu.x86().startAt(START, 0x8000))
+                    .hasMessageContaining("belongs to thread 'runner'");
             assertThatThrownBy(vcpu::moveHere)
                     .isInstanceOf(IllegalStateException.class)
                     .hasMessageContaining("is run by thread 'runner'");
             vcpu.kick();
             run.get();
             vcpu.moveHere();
-            vcpu.startAt(START, 0x8000);
+            vcpu.x86().startAt(START, 0x8000);
             assertThat(vcpu.run().reason()).isEqualTo(VcpuExit.Reason.IO);
         }
     }

@@ -77,13 +77,13 @@ class VcpuScreenContract {
         String out;
         try (Kernel kernel = Kernel.open(Backends.AUTO);
                 Vm vm = Vm.create(kernel)) {
-            vm.createIrqchip();
+            vm.x86().createIrqchip();
             try (GuestMemory memory = vm.addMemory(0, 0x10000);
                     Vcpu first = vm.createVcpu(new VcpuId(0));
                     Vcpu second = vm.createVcpu(new VcpuId(1))) {
                 memory.mapping().put(VcpuPhasesContract.START, VcpuPhasesContract.SPIN);
-                first.enableLapic();
-                second.enableLapic();
+                first.x86().enableLapic();
+                second.x86().enableLapic();
                 Runner running = new Runner(first);
                 Runner preempted = new Runner(second);
                 // Files show the thread of a vCPU when it has run.

@@ -54,9 +54,9 @@ class VectorSnapshotContract extends KernelSuite {
         /** @param order in which the vectors are made */
         Machine(List<Integer> order) {
             machines.add(this);
-            vm.createIrqchip();
+            vm.x86().createIrqchip();
             vcpu = vm.createVcpu(new VcpuId(0));
-            vcpu.enableLapic();
+            vcpu.x86().enableLapic();
             order.forEach(i -> vectors.set(i, MaskableVector.create(vm, message(FIRST - 1))));
         }
 
@@ -73,16 +73,16 @@ class VectorSnapshotContract extends KernelSuite {
         }
 
         boolean isRequested(int vector) {
-            return vcpu.isRequested(new InterruptVector(vector));
+            return vcpu.x86().isRequested(new InterruptVector(vector));
         }
 
         /** As the guest does with interrupts that it takes. */
         void takeAll() {
-            X86Lapic lapic = vcpu.lapic();
+            X86Lapic lapic = vcpu.x86().lapic();
             for (int i = 0; i < 8; i++) {
                 lapic.set(IRR + 0x10 * i, 0);
             }
-            vcpu.setLapic(lapic);
+            vcpu.x86().setLapic(lapic);
         }
 
         @Override

@@ -17,6 +17,7 @@ import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.Libc;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.KernelFacts;
+import io.kvmirq.kvm.Arm64Vcpu;
 import io.kvmirq.kvm.Its;
 import io.kvmirq.kvm.KvmDevice;
 import io.kvmirq.kvm.Vcpu;
@@ -64,13 +65,13 @@ class VgicContract extends ArmVms {
     @Test
     void vcpuIsInitializedWithTheFeaturesOfTheFirst() {
         Vcpu first = vcpu(vm, 0);
-        first.initialize(Vcpu.Feature.PSCI_0_2);
-        first.initialize(Vcpu.Feature.PSCI_0_2);
-        assertThat(refused(Errno.EINVAL, first::initialize))
+        first.arm64().initialize(Arm64Vcpu.Feature.PSCI_0_2);
+        first.arm64().initialize(Arm64Vcpu.Feature.PSCI_0_2);
+        assertThat(refused(Errno.EINVAL, first.arm64()::initialize))
                 .startsWith("vcpu init vcpu 0 (fd ")
                 .contains("features");
         Vcpu second = vcpu(vm, 1);
-        second.initialize(Vcpu.Feature.PSCI_0_2, Vcpu.Feature.POWER_OFF);
+        second.arm64().initialize(Arm64Vcpu.Feature.PSCI_0_2, Arm64Vcpu.Feature.POWER_OFF);
     }
 
     /** {@code kvm_vcpu_set_target()} of 6.1 looks at one bit after the other, and keeps those before the unknown one. */
@@ -100,17 +101,13 @@ class VgicContract extends ArmVms {
 
     @Test
     void callsOfX86AreRefusedBeforeTheKernel() {
-        assertThatThrownBy(vm::createIrqchip)
+        assertThatThrownBy(vm::x86)
                 .isInstanceOf(UnsupportedOperationException.class)
-                .hasMessage(
-                        "only x86 has the irqchip of PIC, IOAPIC and LAPICs, and this kernel is arm64: create a VGIC");
-        assertThatThrownBy(() -> vm.createSplitIrqchip(24)).isInstanceOf(UnsupportedOperationException.class);
-        assertThatThrownBy(vm::use32BitApicIds).isInstanceOf(UnsupportedOperationException.class);
-        assertThatThrownBy(vm::ioapic).isInstanceOf(UnsupportedOperationException.class);
+                .hasMessage(vm + " is arm64 and has no x86 parts: call Vm.arm64()");
         Vcpu vcpu = vcpu(vm, 0);
-        assertThatThrownBy(vcpu::useHostCpuid).isInstanceOf(UnsupportedOperationException.class);
-        assertThatThrownBy(vcpu::enableLapic).isInstanceOf(UnsupportedOperationException.class);
-        assertThatThrownBy(() -> vcpu.startAt(0, 0)).isInstanceOf(UnsupportedOperationException.class);
+        assertThatThrownBy(vcpu::x86)
+                .isInstanceOf(UnsupportedOperationException.class)
+                .hasMessage(vcpu + " is arm64 and has no x86 parts: call Vcpu.arm64()");
     }
 
     // Devices
@@ -120,7 +117,8 @@ class VgicContract extends ArmVms {
         assertThat(vm.supports(KvmDevice.Type.VGIC_V3)).isTrue();
         assertThat(vm.supports(KvmDevice.Type.ITS)).isTrue();
         VgicV3 vgic = vgic(vm);
-        assertThat(refused(Errno.EEXIST, vm::createVgicV3)).contains("the VM has a VGIC, and closing its descriptor");
+        assertThat(refused(Errno.EEXIST, vm.arm64()::createVgicV3))
+                .contains("the VM has a VGIC, and closing its descriptor");
         vgic.close();
         refused(Errno.EEXIST, () -> vm.createDevice(KvmDevice.Type.VGIC_V3));
     }
@@ -128,9 +126,10 @@ class VgicContract extends ArmVms {
     @Test
     void hostSaysWhetherItHasAGicV2() {
         if (vm.supports(KvmDevice.Type.VGIC_V2)) {
-            made.add(vm.createVgicV2()).setCpuInterface(0x801_0000L);
+            made.add(vm.arm64().createVgicV2()).setCpuInterface(0x801_0000L);
         } else {
-            assertThat(refused(Errno.ENODEV, vm::createVgicV2)).contains("many GICv3 hosts run no GICv2 guests");
+            assertThat(refused(Errno.ENODEV, vm.arm64()::createVgicV2))
+                    .contains("many GICv3 hosts run no GICv2 guests");
         }
     }
 
@@ -171,13 +170,13 @@ class VgicContract extends ArmVms {
         refused(Errno.E2BIG, () -> vgic.setDistributor(BEYOND));
         refused(Errno.E2BIG, () -> vgic.setRedistributors(BEYOND));
         refused(Errno.E2BIG, () -> vgic.addRedistributors(0, BEYOND, 2));
-        refused(Errno.E2BIG, () -> made.add(vm.createIts()).setAddress(BEYOND));
+        refused(Errno.E2BIG, () -> made.add(vm.arm64().createIts()).setAddress(BEYOND));
     }
 
     @Test
     void addressesAreReadBack() {
         VgicV3 vgic = vgic(vm);
-        Its service = made.add(vm.createIts());
+        Its service = made.add(vm.arm64().createIts());
         assertThat(vgic.distributor()).isEmpty();
         assertThat(vgic.redistributors()).isEmpty();
         assertThat(service.address()).isEmpty();
@@ -220,7 +219,7 @@ class VgicContract extends ArmVms {
     /** The region is as large as there are vCPUs: it overlaps from the first on, and the next one finds that out. */
     @Test
     void distributorOverRedistributorsRefusesTheVcpu() {
-        VgicV3 vgic = made.add(vm.createVgicV3());
+        VgicV3 vgic = made.add(vm.arm64().createVgicV3());
         vgic.setRedistributors(DISTRIBUTOR);
         vgic.setDistributor(DISTRIBUTOR);
         vcpu(vm, 0);
@@ -241,7 +240,7 @@ class VgicContract extends ArmVms {
     @Test
     void regionThatGrowsBeyondTheVmRefusesTheVcpu() {
         Vm vm = made.add(Vm.create(kernel, 32));
-        made.add(vm.createVgicV3()).setRedistributors(0xfffe_0000L);
+        made.add(vm.arm64().createVgicV3()).setRedistributors(0xfffe_0000L);
         vcpu(vm, 0);
         vcpu(vm, 1);
         assertThat(refused(Errno.EINVAL, () -> vcpu(vm, 2))).contains("grows with the vCPUs");
@@ -287,8 +286,8 @@ class VgicContract extends ArmVms {
         assertThat(refused(Errno.EBUSY, () -> vgic.setInterrupts(96)))
                 .contains("interrupts=96: EBUSY (the number of interrupts is set already, by init at the latest)");
         vgic.init();
-        vm.setSpi(new Spi(95), true);
-        assertThat(refused(Errno.EINVAL, () -> vm.setSpi(new Spi(96), true)))
+        vm.arm64().setSpi(new Spi(95), true);
+        assertThat(refused(Errno.EINVAL, () -> vm.arm64().setSpi(new Spi(96), true)))
                 .endsWith("EINVAL (no such vCPU or interrupt: PPIs are 16-31, SPIs 32 to the VGIC's last)");
     }
 
@@ -310,8 +309,8 @@ class VgicContract extends ArmVms {
         VgicV3 vgic = ready(vm);
         assertThat(vgic.interrupts()).isEqualTo(256);
         refused(Errno.EBUSY, () -> vgic.setInterrupts(256));
-        vm.setSpi(new Spi(255), true);
-        refused(Errno.EINVAL, () -> vm.setSpi(BEYOND_DEFAULT, true));
+        vm.arm64().setSpi(new Spi(255), true);
+        refused(Errno.EINVAL, () -> vm.arm64().setSpi(BEYOND_DEFAULT, true));
     }
 
     // Order
@@ -321,9 +320,9 @@ class VgicContract extends ArmVms {
         VgicV3 vgic = vgic(vm);
         assertThat(refused(Errno.EAGAIN, () -> vm.assignIrqfd(event(), new Gsi(5))))
                 .contains("the interrupt controller is not initialised yet");
-        assertThat(refused(Errno.EBUSY, () -> vm.setSpi(new Spi(42), true)))
+        assertThat(refused(Errno.EBUSY, () -> vm.arm64().setSpi(new Spi(42), true)))
                 .matches("line set vm=\\d+ spi 42 level=1: EBUSY \\(the VGIC is not initialised yet\\)");
-        refused(Errno.EBUSY, () -> vm.setPpi(FIRST, new Ppi(27), true));
+        refused(Errno.EBUSY, () -> vm.arm64().setPpi(FIRST, new Ppi(27), true));
         assertThat(refused(Errno.EBUSY, () -> vgic.readDistributor(0x204))).contains("registers are there after init");
         refused(Errno.EBUSY, () -> vgic.writeDistributor(0x204, 0));
         refused(Errno.EBUSY, () -> vgic.isHigh(new Spi(42)));
@@ -359,22 +358,22 @@ class VgicContract extends ArmVms {
 
     @Test
     void registersNeedAVcpu() {
-        VgicV3 vgic = made.add(vm.createVgicV3());
+        VgicV3 vgic = made.add(vm.arm64().createVgicV3());
         vgic.init();
         assertThat(refused(Errno.EINVAL, () -> vgic.readDistributor(0x204))).contains("no vCPU has that affinity");
         refused(Errno.EINVAL, () -> vgic.isHigh(new Spi(42)));
-        vm.setSpi(new Spi(42), true);
+        vm.arm64().setSpi(new Spi(42), true);
     }
 
     @Test
     void vcpuHasItsAffinityOnceItIsInitialized() {
         vcpu(vm, 0);
         Vcpu second = vcpu(vm, 1);
-        VgicV3 vgic = made.add(vm.createVgicV3());
+        VgicV3 vgic = made.add(vm.arm64().createVgicV3());
         vgic.init();
         VcpuId id = new VcpuId(1);
         refused(Errno.EINVAL, () -> vgic.isHigh(id, new Ppi(23)));
-        second.initialize();
+        second.arm64().initialize();
         assertThat(vgic.isHigh(id, new Ppi(23))).isFalse();
     }
 
@@ -383,7 +382,7 @@ class VgicContract extends ArmVms {
     @Test
     void itsHasItsAddressOnceAndRegistersFromThen() {
         vgic(vm);
-        Its service = made.add(vm.createIts());
+        Its service = made.add(vm.arm64().createIts());
         assertThatThrownBy(() -> service.setAddress(ITS + 0x1000)).isInstanceOf(IllegalArgumentException.class);
         assertThat(refused(Errno.ENXIO, () -> service.readRegister(0)))
                 .contains("no such register, or the ITS has no place yet");

@@ -46,7 +46,7 @@ class VgicDebugfsContract extends ArmVms {
         vm = vm();
         debugfs = new KvmDebugfs(world, vm);
         for (int i = 0; i < VCPUS; i++) {
-            vcpu(vm, i).initialize();
+            vcpu(vm, i).arm64().initialize();
         }
         guest = new GuestIts(vm, VCPUS, made);
         IntStream.range(0, EVENTS).forEach(guest::map);
@@ -55,7 +55,7 @@ class VgicDebugfsContract extends ArmVms {
     @Test
     void stateShowsLinesAndMessages() throws IOException {
         guest.vgic().makeLevel(LINE);
-        vm.setSpi(LINE, true);
+        vm.arm64().setSpi(LINE, true);
         vm.signal(GuestIts.message(3));
         VgicState state = VgicState.parse(debugfs.read("vgic-state"));
         assertThat(state.hasAllSpis() && state.hasAllLpis()).isTrue();
@@ -91,7 +91,7 @@ class VgicDebugfsContract extends ArmVms {
     @Test
     void spiStaysInItsListWhateverIsWrittenAfterwards() throws IOException {
         GuestGic.enable(guest.vgic(), LINE);
-        vm.setSpi(LINE, true);
+        vm.arm64().setSpi(LINE, true);
         assertThat(line().queuedOn()).hasValue(0);
         route(NOBODY);
         assertThat(line().target()).isEmpty();
@@ -100,7 +100,7 @@ class VgicDebugfsContract extends ArmVms {
         assertThat(line().target()).hasValue(1);
         assertThat(line().queuedOn()).as("routed to another vCPU").hasValue(0);
         GuestGic.disable(guest.vgic());
-        vm.setSpi(LINE, true);
+        vm.arm64().setSpi(LINE, true);
         assertThat(line().queuedOn()).as("signalled again without distributor").hasValue(0);
     }
 
@@ -108,12 +108,12 @@ class VgicDebugfsContract extends ArmVms {
     void spiWithoutAVcpuWaitsForItsNextSignal() throws IOException {
         GuestGic.enable(guest.vgic(), LINE);
         route(NOBODY);
-        vm.setSpi(LINE, true);
+        vm.arm64().setSpi(LINE, true);
         assertThat(line().isPending()).isTrue();
         assertThat(line().queuedOn()).isEmpty();
         route(1);
         assertThat(line().queuedOn()).as("a route queues nothing").isEmpty();
-        vm.setSpi(LINE, true);
+        vm.arm64().setSpi(LINE, true);
         assertThat(line().queuedOn()).hasValue(1);
     }
 
@@ -121,11 +121,11 @@ class VgicDebugfsContract extends ArmVms {
     void spiWithoutDistributorWaitsForItsNextSignal() throws IOException {
         GuestGic.enable(guest.vgic(), LINE);
         GuestGic.disable(guest.vgic());
-        vm.setSpi(LINE, true);
+        vm.arm64().setSpi(LINE, true);
         GuestGic.enable(guest.vgic());
         assertThat(line().isPending()).isTrue();
         assertThat(line().queuedOn()).isEmpty();
-        vm.setSpi(LINE, true);
+        vm.arm64().setSpi(LINE, true);
         assertThat(line().queuedOn()).hasValue(0);
     }
 
@@ -135,11 +135,11 @@ class VgicDebugfsContract extends ArmVms {
         GuestGic.enable(guest.vgic(), LINE);
         guest.vgic().writeLines(FIRST, InterruptId.FIRST_SPI, GuestGic.bit(LINE));
         guest.vgic().makeLevel(LINE);
-        vm.setSpi(LINE, true);
+        vm.arm64().setSpi(LINE, true);
         assertThat(line().isPending()).isTrue();
         assertThat(line().queuedOn()).isEmpty();
-        vm.setSpi(LINE, false);
-        vm.setSpi(LINE, true);
+        vm.arm64().setSpi(LINE, false);
+        vm.arm64().setSpi(LINE, true);
         assertThat(line().queuedOn()).hasValue(0);
     }
 
@@ -148,11 +148,11 @@ class VgicDebugfsContract extends ArmVms {
         GuestGic.enable(guest.vgic(), LINE);
         guest.vgic().makeLevel(LINE);
         GuestGic.disable(guest.vgic());
-        vm.setSpi(LINE, true);
+        vm.arm64().setSpi(LINE, true);
         guest.vgic().setLatched(LINE, true);
         GuestGic.enable(guest.vgic());
         assertThat(line().queuedOn()).isEmpty();
-        vm.setSpi(LINE, false);
+        vm.arm64().setSpi(LINE, false);
         assertThat(line().queuedOn()).hasValue(0);
     }
 

@@ -45,7 +45,7 @@ class VgicRegistersContract extends ArmVms {
     @Test
     void distributorIsDisabledUntilItIsEnabled() {
         assertThat(vgic.readDistributor(GICD_CTLR.offset())).isEqualTo(DISABLED);
-        vm.setSpi(SPI, true);
+        vm.arm64().setSpi(SPI, true);
         assertThat(vgic.isLatched(SPI)).as("pending all the same").isTrue();
         GuestGic.enable(vgic);
         assertThat(vgic.readDistributor(GICD_CTLR.offset())).isEqualTo(DISABLED | 2);
@@ -140,7 +140,7 @@ class VgicRegistersContract extends ArmVms {
         assertThat(vgic.readRedistributor(SECOND, type + Integer.BYTES))
                 .as("affinity")
                 .isEqualTo(1);
-        made.add(vm.createIts());
+        made.add(vm.arm64().createIts());
         assertThat(vgic.readRedistributor(SECOND, type)).as("with LPIs").isEqualTo(1 << 8 | LAST | 1);
         vgic.writeRedistributor(FIRST, type, -1);
         assertThat(vgic.readRedistributor(FIRST, type)).isEqualTo(1);
@@ -153,9 +153,9 @@ class VgicRegistersContract extends ArmVms {
     void lastRedistributorIsThatOfItsRegion() {
         Vm regions = vm();
         for (int id = 0; id < 3; id++) {
-            vcpu(regions, id).initialize();
+            vcpu(regions, id).arm64().initialize();
         }
-        VgicV3 adjacent = made.add(regions.createVgicV3());
+        VgicV3 adjacent = made.add(regions.arm64().createVgicV3());
         adjacent.addRedistributors(0, REDISTRIBUTORS, 1);
         adjacent.addRedistributors(1, REDISTRIBUTORS + VgicV3.REDISTRIBUTOR_SIZE, 1);
         adjacent.addRedistributors(2, 0x2000_0000L, 2);
@@ -196,14 +196,14 @@ class VgicRegistersContract extends ArmVms {
         int before = vgic.readRedistributor(FIRST, control);
         vgic.writeRedistributor(FIRST, control, 1);
         assertThat(vgic.readRedistributor(FIRST, control)).isEqualTo(before);
-        made.add(vm.createIts());
+        made.add(vm.arm64().createIts());
         vgic.writeRedistributor(FIRST, control, 1);
         assertThat(vgic.readRedistributor(FIRST, control)).isEqualTo(before | 1);
     }
 
     @Test
     void tableOfEnabledLpisStays() {
-        made.add(vm.createIts());
+        made.add(vm.arm64().createIts());
         int base = GICR_PROPBASER.offset();
         vgic.writeRedistributor(FIRST, base, 0x4003_0000 | 15);
         int written = vgic.readRedistributor(FIRST, base);

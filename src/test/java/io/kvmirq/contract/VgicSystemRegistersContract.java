@@ -213,8 +213,8 @@ class VgicSystemRegistersContract extends ArmVms {
     @Test
     void registersExistBeforeInitAndAreAccessibleAfterIt() {
         Vm other = vm();
-        vcpu(other, 0).initialize();
-        VgicV3 early = made.add(other.createVgicV3());
+        vcpu(other, 0).arm64().initialize();
+        VgicV3 early = made.add(other.arm64().createVgicV3());
         for (CpuInterfaceRegister register : CpuInterfaceRegister.values()) {
             assertOk(has(early, FIRST, register.id()));
         }

@@ -53,14 +53,15 @@ class VgicV2Contract extends GicV2Vms {
         assumeTrue(!vm.supports(KvmDevice.Type.VGIC_V3), "needs a host with a GICv2: a GICv3 may run both");
         assertThat(vm.supports(KvmDevice.Type.VGIC_V2)).isTrue();
         assertThat(vm.supports(KvmDevice.Type.ITS)).isFalse();
-        assertThat(refused(Errno.ENODEV, vm::createVgicV3)).contains("GICv2 hosts no GICv3 and no ITS");
-        refused(Errno.ENODEV, vm::createIts);
+        assertThat(refused(Errno.ENODEV, vm.arm64()::createVgicV3)).contains("GICv2 hosts no GICv3 and no ITS");
+        refused(Errno.ENODEV, vm.arm64()::createIts);
     }
 
     @Test
     void vgicIsTheOnlyOneAndStaysWhenItIsClosed() {
-        VgicV2 vgic = made.add(vm.createVgicV2());
-        assertThat(refused(Errno.EEXIST, vm::createVgicV2)).contains("the VM has a VGIC, and closing its descriptor");
+        VgicV2 vgic = made.add(vm.arm64().createVgicV2());
+        assertThat(refused(Errno.EEXIST, vm.arm64()::createVgicV2))
+                .contains("the VM has a VGIC, and closing its descriptor");
         vgic.close();
         refused(Errno.EEXIST, () -> vm.createDevice(KvmDevice.Type.VGIC_V2));
         assertErrno(Errno.EEXIST, createIrqchip(vm));
@@ -69,16 +70,16 @@ class VgicV2Contract extends GicV2Vms {
     /** It has no descriptor, so only its lines and irqfds can be used. */
     @Test
     void irqchipIsAGicV2() {
-        vcpu(vm, 0).initialize();
+        vcpu(vm, 0).arm64().initialize();
         assertOk(createIrqchip(vm));
         assertErrno(Errno.EEXIST, createIrqchip(vm));
-        assertThat(refused(Errno.EEXIST, vm::createVgicV2)).contains("the VM has a VGIC");
-        vm.setSpi(SPI, true);
+        assertThat(refused(Errno.EEXIST, vm.arm64()::createVgicV2)).contains("the VM has a VGIC");
+        vm.arm64().setSpi(SPI, true);
     }
 
     @Test
     void gicV2Serves8Vcpus() {
-        made.add(vm.createVgicV2());
+        made.add(vm.arm64().createVgicV2());
         assertThat(refused(Errno.EINVAL, () -> vcpu(vm, 8)))
                 .contains("EINVAL (with a GICv2 in the VM or the host: a ninth vCPU, or an id above 7")
                 .doesNotContain("512");
@@ -109,8 +110,8 @@ class VgicV2Contract extends GicV2Vms {
     void vcpuOfSuchAHostHasNoSystemRegistersOfAGic() {
         assumeTrue(!vm.supports(KvmDevice.Type.VGIC_V3), "needs a host with a GICv2: a GICv3 has system registers");
         Vcpu vcpu = vcpu(vm, 0);
-        vcpu.initialize();
-        assertThat(vcpu.armRegister(ArmRegister.system(3, 0, 0, 4, 0)) >>> 24 & 0xf)
+        vcpu.arm64().initialize();
+        assertThat(vcpu.arm64().register(ArmRegister.system(3, 0, 0, 4, 0)) >>> 24 & 0xf)
                 .isZero();
     }
 
@@ -118,7 +119,7 @@ class VgicV2Contract extends GicV2Vms {
 
     @Test
     void addressIsSetOnceAndReadBack() {
-        VgicV2 vgic = made.add(vm.createVgicV2());
+        VgicV2 vgic = made.add(vm.arm64().createVgicV2());
         assertThat(vgic.distributor()).isEmpty();
         assertThat(vgic.cpuInterface()).isEmpty();
         vgic.setDistributor(DISTRIBUTOR + 0x1000);
@@ -133,7 +134,7 @@ class VgicV2Contract extends GicV2Vms {
     /** A GICv2 has none, and its index is read all the same. */
     @Test
     void indexOfARegionIsReadBeforeTheRegionIsRefused() {
-        VgicV2 vgic = made.add(vm.createVgicV2());
+        VgicV2 vgic = made.add(vm.arm64().createVgicV2());
         ByteBuffer asked = Structs.of(
                 "kvm_device_attr",
                 0,
@@ -148,7 +149,7 @@ class VgicV2Contract extends GicV2Vms {
 
     @Test
     void addressIsAPageOfTheVm() {
-        VgicV2 vgic = made.add(vm.createVgicV2());
+        VgicV2 vgic = made.add(vm.arm64().createVgicV2());
         for (int place : new int[] {UapiArm64.KVM_VGIC_V2_ADDR_TYPE_DIST, UapiArm64.KVM_VGIC_V2_ADDR_TYPE_CPU}) {
             assertErrno(Errno.EINVAL, set(vgic, UapiArm64.KVM_DEV_ARM_VGIC_GRP_ADDR, place, 0x800_0800));
             assertErrno(Errno.EINVAL, set(vgic, UapiArm64.KVM_DEV_ARM_VGIC_GRP_ADDR, place, -0x1000));
@@ -246,9 +247,9 @@ class VgicV2Contract extends GicV2Vms {
                 .isEqualTo(IntStream.range(0, 64)
                         .mapToObj(pin -> (Route) new Route.Pin(new Gsi(pin), Route.Chip.VGIC, pin))
                         .toList());
-        vm.setSpi(new Spi(95), true);
+        vm.arm64().setSpi(new Spi(95), true);
         assertThat(isPending(vgic, new Spi(95))).isTrue();
-        refused(Errno.EINVAL, () -> vm.setSpi(new Spi(96), true));
+        refused(Errno.EINVAL, () -> vm.arm64().setSpi(new Spi(96), true));
     }
 
     @Test
@@ -257,7 +258,7 @@ class VgicV2Contract extends GicV2Vms {
         assertThat(vgic.interrupts()).isEqualTo(256);
         refused(Errno.EBUSY, () -> vgic.setInterrupts(256));
         vgic.init();
-        vm.setSpi(new Spi(255), true);
+        vm.arm64().setSpi(new Spi(255), true);
         assertThat(refused(Errno.EBUSY, () -> vcpu(vm, 1))).contains("the VGIC is initialised already");
     }
 
@@ -299,8 +300,8 @@ class VgicV2Contract extends GicV2Vms {
     @Test
     void lineOfAnSpiIsLatched() {
         VgicV2 vgic = readyGicV2(vm, 1);
-        vm.setSpi(SPI, true);
-        vm.setSpi(SPI, false);
+        vm.arm64().setSpi(SPI, true);
+        vm.arm64().setSpi(SPI, false);
         assertThat(isPending(vgic, SPI)).isTrue();
         vgic.writeDistributor(PENDING + 0x80 + 4, 1 << SPI.number() - 32);
         assertThat(isPending(vgic, SPI)).isFalse();
@@ -311,23 +312,23 @@ class VgicV2Contract extends GicV2Vms {
     void lineOfALevelIsPendingWhileItIsHigh() {
         VgicV2 vgic = readyGicV2(vm, 1);
         vgic.makeLevel(SPI);
-        vm.setSpi(SPI, true);
+        vm.arm64().setSpi(SPI, true);
         assertThat(isPending(vgic, SPI)).isTrue();
         vgic.writeDistributor(PENDING + 0x80 + 4, -1);
         assertThat(isPending(vgic, SPI)).isTrue();
-        vm.setSpi(SPI, false);
+        vm.arm64().setSpi(SPI, false);
         assertThat(isPending(vgic, SPI)).isFalse();
     }
 
     @Test
     void ppiIsOfOneVcpu() {
         VgicV2 vgic = readyGicV2(vm, 2);
-        vm.setPpi(SECOND, PRIVATE, true);
+        vm.arm64().setPpi(SECOND, PRIVATE, true);
         assertThat(vgic.readDistributor(SECOND, PENDING)).isEqualTo(1 << PRIVATE.number());
         assertThat(vgic.readDistributor(FIRST, PENDING)).isZero();
-        vm.setPpi(SECOND, PRIVATE, false);
+        vm.arm64().setPpi(SECOND, PRIVATE, false);
         assertThat(vgic.readDistributor(SECOND, PENDING)).isZero();
-        refused(Errno.EINVAL, () -> vm.setPpi(new VcpuId(2), PRIVATE, true));
+        refused(Errno.EINVAL, () -> vm.arm64().setPpi(new VcpuId(2), PRIVATE, true));
     }
 
     @Test
@@ -374,8 +375,8 @@ class VgicV2Contract extends GicV2Vms {
     @Test
     void registersAreNamedByTheIdOfTheVcpu() {
         Vcpu high = vcpu(vm, 5);
-        high.initialize();
-        VgicV2 vgic = made.add(vm.createVgicV2());
+        high.arm64().initialize();
+        VgicV2 vgic = made.add(vm.arm64().createVgicV2());
         vgic.init();
         VcpuId id = new VcpuId(5);
         assertThat(vgic.readDistributor(id, ENABLED)).isEqualTo(0xffff);

@@ -49,7 +49,7 @@ class VgicV2GuestContract extends GicV2Vms {
     }
 
     private VgicV2 enabled() {
-        VgicV2 vgic = made.add(vm.createVgicV2());
+        VgicV2 vgic = made.add(vm.arm64().createVgicV2());
         vgic.setDistributor(DISTRIBUTOR);
         vgic.setCpuInterface(CPU_INTERFACE);
         vgic.init();
@@ -107,12 +107,12 @@ class VgicV2GuestContract extends GicV2Vms {
     void guestTakesAPpiUntilItsLineIsLow() {
         ArmGuest guest = guest();
         enabled();
-        vm.setPpi(FIRST, PRIVATE, true);
+        vm.arm64().setPpi(FIRST, PRIVATE, true);
         for (int i = 0; i < ROUNDS; i++) {
             takes(guest, PRIVATE.number());
         }
-        vm.setPpi(FIRST, PRIVATE, false);
-        vm.setSpi(SPI, true);
+        vm.arm64().setPpi(FIRST, PRIVATE, false);
+        vm.arm64().setSpi(SPI, true);
         takes(guest, SPI.number());
     }
 
@@ -120,7 +120,7 @@ class VgicV2GuestContract extends GicV2Vms {
     @Test
     void guestTakesAnSgiOfEachSource() {
         ArmGuest guest = guest();
-        vcpu(vm, 1).initialize();
+        vcpu(vm, 1).arm64().initialize();
         VgicV2 vgic = enabled();
         vgic.writeDistributor(new VcpuId(1), 0xf00, 1 << 16 | 5);
         vgic.writeDistributor(FIRST, 0xf00, 1 << 16 | 5);
@@ -134,7 +134,7 @@ class VgicV2GuestContract extends GicV2Vms {
     void cpuInterfaceIsReadAsTheGuestLeftIt() {
         ArmGuest guest = guest();
         VgicV2 vgic = enabled();
-        vm.setSpi(SPI, true);
+        vm.arm64().setSpi(SPI, true);
         guest.runTo(ArmGuest.IN_SERVICE, SPI.number());
         assertThat(vgic.readCpuInterface(FIRST, 0)).isEqualTo(1);
         assertThat(vgic.readCpuInterface(FIRST, 4)).isEqualTo(0x1f);
@@ -150,11 +150,11 @@ class VgicV2GuestContract extends GicV2Vms {
     @Test
     void debugfsShowsTheStateOfAGicV2() throws IOException {
         KvmDebugfs debugfs = new KvmDebugfs(world, vm);
-        vcpu(vm, 0).initialize();
-        vcpu(vm, 1).initialize();
+        vcpu(vm, 0).arm64().initialize();
+        vcpu(vm, 1).arm64().initialize();
         VgicV2 vgic = enabled();
         vgic.writeDistributor(GICD_ITARGETSR.offset() + 40, 0b10 << 16);
-        vm.setSpi(SPI, true);
+        vm.arm64().setSpi(SPI, true);
         vgic.writeDistributor(new VcpuId(1), 0xf00, 1 << 16 | 5);
         VgicState state = VgicState.parse(debugfs.read("vgic-state"));
         assertThat(state.model()).isEqualTo("GICv2");
@@ -175,8 +175,8 @@ class VgicV2GuestContract extends GicV2Vms {
     @Test
     void runNeedsBothAddresses() {
         Vcpu vcpu = vcpu(vm, 0);
-        vcpu.initialize();
-        VgicV2 vgic = made.add(vm.createVgicV2());
+        vcpu.arm64().initialize();
+        VgicV2 vgic = made.add(vm.arm64().createVgicV2());
         vgic.setDistributor(DISTRIBUTOR);
         vgic.init();
         assertThat(refused(Errno.ENXIO, vcpu::run)).endsWith("ENXIO (an address of the VGIC is not set)");
@@ -188,12 +188,12 @@ class VgicV2GuestContract extends GicV2Vms {
     @Test
     void runRefusesAnOverlap() {
         Vcpu vcpu = vcpu(vm, 0);
-        vcpu.initialize();
-        VgicV2 vgic = made.add(vm.createVgicV2());
+        vcpu.arm64().initialize();
+        VgicV2 vgic = made.add(vm.arm64().createVgicV2());
         vgic.setDistributor(CPU_INTERFACE + 0x1000);
         vgic.setCpuInterface(CPU_INTERFACE);
         vgic.init();
         assertThat(refused(Errno.EINVAL, vcpu::run)).endsWith("EINVAL (addresses of the VGIC overlap)");
-        refused(Errno.EIO, () -> vm.setSpi(SPI, true));
+        refused(Errno.EIO, () -> vm.arm64().setSpi(SPI, true));
     }
 }

@@ -299,8 +299,8 @@ class VgicV2RegistersContract extends GicV2Vms {
         writeSpis(GICD_ISENABLER, 0x1234_5678);
         writeSpis(GICD_ISACTIVER, 0xff);
         vgic.makeLevel(SPI);
-        vm.setSpi(new Spi(45), true);
-        vm.setPpi(SECOND, new Ppi(23), true);
+        vm.arm64().setSpi(new Spi(45), true);
+        vm.arm64().setPpi(SECOND, new Ppi(23), true);
         vgic.writeDistributor(SECOND, SEND, 0b11 << 16 | 5);
         vgic.writeDistributor(GICD_IPRIORITYR.offset() + 32, 0x8888_8888);
         vgic.writeDistributor(GICD_ITARGETSR.offset() + 32, 0x0101_0202);

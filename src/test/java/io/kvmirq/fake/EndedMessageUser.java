@@ -20,11 +20,11 @@ final class EndedMessageUser {
         try (Kernel kernel = fake.open();
                 Vm vm = Vm.create(kernel);
                 EventFd event = EventFd.create(kernel)) {
-            vm.createIrqchip();
+            vm.x86().createIrqchip();
             Gsi gsi = vm.routes().add(MsiMessage.to(new VcpuId(0), new InterruptVector(0x41)));
             try (Vcpu vcpu = vm.createVcpu(new VcpuId(0));
                     Irqfd irqfd = vm.assignIrqfd(event, gsi)) {
-                vcpu.enableLapic();
+                vcpu.x86().enableLapic();
                 irqfd.event().signal();
             }
         }

@@ -72,9 +72,9 @@ class FakeArmVcpuTest {
     @BeforeEach
     void setUp() {
         vm = made.add(Vm.create(kernel));
-        made.add(vm.createVcpu(FIRST)).initialize();
-        made.add(vm.createVcpu(SECOND)).initialize();
-        vgic = made.add(vm.createVgicV3());
+        made.add(vm.createVcpu(FIRST)).arm64().initialize();
+        made.add(vm.createVcpu(SECOND)).arm64().initialize();
+        vgic = made.add(vm.arm64().createVgicV3());
         vgic.init();
         GuestGic.enable(vgic);
         GuestGic.enable(vgic, SPI);
@@ -90,7 +90,7 @@ class FakeArmVcpuTest {
     }
 
     private void send(Spi spi) {
-        vm.setSpi(spi, true);
+        vm.arm64().setSpi(spi, true);
     }
 
     // The distributor
@@ -280,7 +280,7 @@ class FakeArmVcpuTest {
         assertThat(first.acknowledge()).isEqualTo(NONE);
         send(SPI);
         assertThat(first.acknowledge()).as("a level that is high already").isEqualTo(NONE);
-        vm.setSpi(SPI, false);
+        vm.arm64().setSpi(SPI, false);
         send(SPI);
         assertThat(first.acknowledge()).isEqualTo(SPI.number());
     }
@@ -294,7 +294,7 @@ class FakeArmVcpuTest {
         vgic.setLatched(SPI, true);
         GuestGic.enable(vgic);
         assertThat(first.acknowledge()).isEqualTo(NONE);
-        vm.setSpi(SPI, false);
+        vm.arm64().setSpi(SPI, false);
         assertThat(first.acknowledge()).isEqualTo(SPI.number());
     }
 
@@ -304,8 +304,8 @@ class FakeArmVcpuTest {
                 SECOND,
                 RedistributorRegister.PRIVATE_FRAME + DistributorRegister.GICD_ISENABLER.offset(),
                 1 << PRIVATE.number());
-        vm.setPpi(FIRST, PRIVATE, true);
-        vm.setPpi(SECOND, PRIVATE, true);
+        vm.arm64().setPpi(FIRST, PRIVATE, true);
+        vm.arm64().setPpi(SECOND, PRIVATE, true);
         assertThat(first.acknowledge()).as("disabled").isEqualTo(NONE);
         assertThat(second.acknowledge()).isEqualTo(PRIVATE.number());
     }
@@ -320,7 +320,7 @@ class FakeArmVcpuTest {
         assertThat(first.acknowledge()).isEqualTo(SPI.number());
         assertThat(vgic.readDistributor(active)).isEqualTo(GuestGic.bit(SPI));
         assertThat(first.acknowledge()).as("active").isEqualTo(NONE);
-        vm.setSpi(SPI, false);
+        vm.arm64().setSpi(SPI, false);
         assertThat(first.end(SPI.number())).isTrue();
         assertThat(vgic.readDistributor(active)).isZero();
         assertThat(first.end(SPI.number())).isFalse();
@@ -397,9 +397,9 @@ class FakeArmVcpuTest {
         send(SPI);
         send(OTHER);
         Vm target = made.add(Vm.create(kernel));
-        made.add(target.createVcpu(FIRST)).initialize();
-        made.add(target.createVcpu(SECOND)).initialize();
-        VgicV3 restored = made.add(target.createVgicV3());
+        made.add(target.createVcpu(FIRST)).arm64().initialize();
+        made.add(target.createVcpu(SECOND)).arm64().initialize();
+        VgicV3 restored = made.add(target.arm64().createVgicV3());
         restored.init();
         for (DistributorRegister register : DistributorRegister.values()) {
             if (CLEARING.contains(register)) {
@@ -446,7 +446,7 @@ class FakeArmVcpuTest {
     @Test
     void lpiNeedsDistributorAndRedistributor() {
         Vm other = made.add(Vm.create(kernel));
-        made.add(other.createVcpu(FIRST)).initialize();
+        made.add(other.createVcpu(FIRST)).arm64().initialize();
         GuestIts service = new GuestIts(other, 1, made);
         FakeArmVcpu guest = guest(other, FIRST);
         int control = RedistributorRegister.GICR_CTLR.offset();
@@ -471,7 +471,7 @@ class FakeArmVcpuTest {
     @Test
     void lpiIsTakenByItsPriority() {
         Vm other = made.add(Vm.create(kernel));
-        made.add(other.createVcpu(FIRST)).initialize();
+        made.add(other.createVcpu(FIRST)).arm64().initialize();
         GuestIts service = new GuestIts(other, 1, made);
         service.map(3);
         GuestGic.enable(service.vgic(), SPI);
@@ -481,12 +481,12 @@ class FakeArmVcpuTest {
         for (int priority : new int[] {0xa8, 0xa0, 0x98}) {
             GuestGic.setPriority(service.vgic(), SPI, priority);
             other.signal(GuestIts.message(3));
-            other.setSpi(SPI, true);
+            other.arm64().setSpi(SPI, true);
             boolean lpiFirst = priority > 0xa0;
             assertThat(guest.acknowledge()).isEqualTo(lpiFirst ? lpi : SPI.number());
             assertThat(guest.acknowledge()).isEqualTo(lpiFirst ? SPI.number() : lpi);
             assertThat(guest.end(SPI.number())).isTrue();
-            other.setSpi(SPI, false);
+            other.arm64().setSpi(SPI, false);
         }
     }
 
@@ -494,8 +494,8 @@ class FakeArmVcpuTest {
     @Test
     void lpiThatIsMovedIsGivenUpByTheVcpuThatHasIt() {
         Vm other = made.add(Vm.create(kernel));
-        made.add(other.createVcpu(FIRST)).initialize();
-        made.add(other.createVcpu(SECOND)).initialize();
+        made.add(other.createVcpu(FIRST)).arm64().initialize();
+        made.add(other.createVcpu(SECOND)).arm64().initialize();
         GuestIts service = new GuestIts(other, 2, made);
         service.map(2);
         other.signal(GuestIts.message(2));
@@ -511,7 +511,7 @@ class FakeArmVcpuTest {
     @Test
     void lpiWithoutDistributorWaitsForItsNextMessage() {
         Vm other = made.add(Vm.create(kernel));
-        made.add(other.createVcpu(FIRST)).initialize();
+        made.add(other.createVcpu(FIRST)).arm64().initialize();
         GuestIts service = new GuestIts(other, 1, made);
         FakeArmVcpu guest = guest(other, FIRST);
         service.map(3);

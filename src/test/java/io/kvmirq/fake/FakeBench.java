@@ -39,9 +39,9 @@ final class FakeBench {
         try (EventFd alone = EventFd.create(real);
                 Vm vm = Vm.create(fake);
                 EventFd routed = EventFd.create(fake)) {
-            vm.createIrqchip();
+            vm.x86().createIrqchip();
             try (Vcpu vcpu = vm.createVcpu(VCPU)) {
-                vcpu.enableLapic();
+                vcpu.x86().enableLapic();
                 Gsi gsi = vm.routes().add(MsiMessage.to(VCPU, new InterruptVector(0x31)));
                 try (Irqfd irqfd = vm.assignIrqfd(routed, gsi)) {
                     String title = "fake / real: a signal, on the fake through " + irqfd.gsi() + " to the LAPIC";
@@ -64,7 +64,7 @@ final class FakeBench {
         List<EventFd> events = new ArrayList<>();
         long start = System.nanoTime();
         try (Vm vm = Vm.create(kernel)) {
-            vm.createSplitIrqchip(0);
+            vm.x86().createSplitIrqchip(0);
             List<Gsi> gsis = vm.routes().change(edit -> {
                 List<Gsi> added = new ArrayList<>();
                 for (int i = 0; i < IRQFDS; i++) {

@@ -60,9 +60,9 @@ class FakeGicV2Test {
     private void start(String profile) {
         fake = new FakeKernel(Profile.of(profile));
         vm = made.add(Vm.create(made.add(fake.open())));
-        made.add(vm.createVcpu(FIRST)).initialize();
-        made.add(vm.createVcpu(SECOND)).initialize();
-        vgic = made.add(vm.createVgicV2());
+        made.add(vm.createVcpu(FIRST)).arm64().initialize();
+        made.add(vm.createVcpu(SECOND)).arm64().initialize();
+        vgic = made.add(vm.arm64().createVgicV2());
         vgic.init();
         vgic.writeDistributor(GICD_CTLR.offset(), 1);
         vgic.writeDistributor(GICD_ISENABLER.offset(), 1 << PRIVATE.number());
@@ -152,12 +152,12 @@ class FakeGicV2Test {
     void spiGoesToItsLowestTarget() {
         int offset = GICD_ITARGETSR.offset() + SPI.number() / 4 * 4;
         vgic.writeDistributor(offset, 0b10 << SPI.number() % 4 * 8);
-        vm.setSpi(SPI, true);
+        vm.arm64().setSpi(SPI, true);
         assertThat(guest(FIRST).acknowledge()).isEqualTo(NONE);
         assertThat(guest(SECOND).acknowledge()).isEqualTo(SPI.number());
         assertThat(guest(SECOND).end(SPI.number())).isTrue();
         vgic.writeDistributor(offset, 0b11 << SPI.number() % 4 * 8);
-        vm.setSpi(SPI, true);
+        vm.arm64().setSpi(SPI, true);
         assertThat(guest(FIRST).acknowledge()).isEqualTo(SPI.number());
     }
 
@@ -165,8 +165,8 @@ class FakeGicV2Test {
     void guestTakesOfEnabledGroupsOnly() {
         vgic.writeDistributor(GICD_IIDR.offset(), word(GICD_IIDR.offset()));
         vgic.writeDistributor(GICD_IGROUPR.offset() + 4, 1 << SPI.number() - 32);
-        vm.setSpi(SPI, true);
-        vm.setSpi(OTHER, true);
+        vm.arm64().setSpi(SPI, true);
+        vm.arm64().setSpi(OTHER, true);
         vgic.writeCpuInterface(FIRST, GICC_CTLR, GROUP1 | ACK_CONTROL);
         FakeArmVcpu guest = guest(FIRST);
         assertThat(guest.acknowledge()).isEqualTo(SPI.number());
@@ -179,7 +179,7 @@ class FakeGicV2Test {
     void interruptOfGroup1StaysPendingWithoutAckCtl() {
         vgic.writeDistributor(GICD_IIDR.offset(), word(GICD_IIDR.offset()));
         vgic.writeDistributor(GICD_IGROUPR.offset() + 4, 1 << SPI.number() - 32);
-        vm.setSpi(SPI, true);
+        vm.arm64().setSpi(SPI, true);
         vgic.writeCpuInterface(FIRST, GICC_CTLR, GROUP0 | GROUP1);
         FakeArmVcpu guest = guest(FIRST);
         assertThat(guest.acknowledge()).isEqualTo(OF_GROUP1);
@@ -198,30 +198,30 @@ class FakeGicV2Test {
             vgic.writeDistributor(GICD_IPRIORITYR.offset() + id, 0xf0f0_f0f0);
         }
         for (int id = 32; id < 48; id++) {
-            vm.setSpi(new Spi(id), true);
+            vm.arm64().setSpi(new Spi(id), true);
         }
         vgic.writeCpuInterface(FIRST, GICC_PMR, 0x10);
         FakeArmVcpu guest = guest(FIRST);
-        vm.setSpi(urgent, true);
+        vm.arm64().setSpi(urgent, true);
         assertThat(guest.acknowledge()).isEqualTo(urgent.number());
         assertThat(guest.acknowledge()).as("the others are masked").isEqualTo(NONE);
         assertThat(guest.end(urgent.number())).isTrue();
         vgic.writeCpuInterface(FIRST, GICC_PMR, 0x1f);
-        vm.setSpi(urgent, true);
+        vm.arm64().setSpi(urgent, true);
         assertThat(guest.acknowledge()).isEqualTo(urgent.number());
         assertThat(guest.acknowledge()).isEqualTo(32);
     }
 
     @Test
     void rulesOfAGicV3AreNotUsed() {
-        vm.setSpi(SPI, true);
+        vm.arm64().setSpi(SPI, true);
         assertThat(guest(FIRST).acknowledge()).isEqualTo(SPI.number());
         assertThat(guest(FIRST).end(SPI.number())).isTrue();
         assertThat(Refusals.rules(fake))
                 .contains(VgicAnswer.GICV2_MASK)
                 .doesNotContain(VgicAnswer.VGIC_MASK, VgicAnswer.VGIC_LEVEL_LATCH);
         vgic.makeLevel(SPI);
-        vm.setSpi(SPI, true);
+        vm.arm64().setSpi(SPI, true);
         assertThat(guest(FIRST).acknowledge()).isEqualTo(SPI.number());
         assertThat(guest(FIRST).end(SPI.number())).isTrue();
         assertThat(Refusals.rules(fake)).contains(VgicAnswer.VGIC_LEVEL_LATCH);
@@ -237,21 +237,21 @@ class FakeGicV2Test {
         start(profile);
         Vm other = made.add(Vm.create(vm.kernel()));
         VcpuId id = new VcpuId(5);
-        made.add(other.createVcpu(id)).initialize();
-        VgicV2 created = made.add(other.createVgicV2());
+        made.add(other.createVcpu(id)).arm64().initialize();
+        VgicV2 created = made.add(other.arm64().createVgicV2());
         created.init();
         return created.readDistributor(id, GICD_ITARGETSR.offset());
     }
 
     @Test
     void ppiIsTakenUntilItsLineIsLow() {
-        vm.setPpi(FIRST, PRIVATE, true);
+        vm.arm64().setPpi(FIRST, PRIVATE, true);
         FakeArmVcpu guest = guest(FIRST);
         for (int i = 0; i < 2; i++) {
             assertThat(guest.acknowledge()).isEqualTo(PRIVATE.number());
             assertThat(guest.end(PRIVATE.number())).isTrue();
         }
-        vm.setPpi(FIRST, PRIVATE, false);
+        vm.arm64().setPpi(FIRST, PRIVATE, false);
         assertThat(guest.acknowledge()).isEqualTo(NONE);
     }
 

@@ -57,7 +57,7 @@ class FaultWalkTest {
         }
 
         Vm withIrqchip() {
-            vm.createIrqchip();
+            vm.x86().createIrqchip();
             return vm;
         }
 
@@ -125,12 +125,12 @@ class FaultWalkTest {
                     lease.close();
                     return () -> Vm.adopt(start.kernel, number, Ownership.BORROWED, List.of(), new Gsi(0));
                 }),
-                new Operation("Vm.createIrqchip", start -> () -> {
-                    start.vm.createIrqchip();
+                new Operation("X86Vm.createIrqchip", start -> () -> {
+                    start.vm.x86().createIrqchip();
                     return FaultWalkTest::nothing;
                 }),
-                new Operation("Vm.createSplitIrqchip", start -> () -> {
-                    start.vm.createSplitIrqchip(24);
+                new Operation("X86Vm.createSplitIrqchip", start -> () -> {
+                    start.vm.x86().createSplitIrqchip(24);
                     return FaultWalkTest::nothing;
                 }),
                 new Operation("RouteTable.change", start -> {
@@ -166,9 +166,9 @@ class FaultWalkTest {
                     return () -> {
                         try (Undo undo = new Undo()) {
                             Vcpu vcpu = undo.add(vm.createVcpu(new VcpuId(0)));
-                            vcpu.useHostCpuid();
-                            vcpu.startAt(0x1000, 0x8000);
-                            vcpu.enableLapic();
+                            vcpu.x86().useHostCpuid();
+                            vcpu.x86().startAt(0x1000, 0x8000);
+                            vcpu.x86().enableLapic();
                             undo.keep();
                             return vcpu;
                         }

@@ -116,8 +116,8 @@ class FaultsTest {
                 Vm vm = Vm.create(kernel);
                 Vm other = Vm.create(kernel);
                 EventFd event = EventFd.create(kernel)) {
-            vm.createIrqchip();
-            other.createIrqchip();
+            vm.x86().createIrqchip();
+            other.x86().createIrqchip();
             Irqfd irqfd = vm.assignIrqfd(event, new Gsi(5));
             faults.delay("KVM_IRQFD", 1, () -> {
                 reached.countDown();

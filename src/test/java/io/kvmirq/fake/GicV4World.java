@@ -50,7 +50,7 @@ class GicV4World {
         Kernel kernel = Kernel.over(kernelSeen.apply(fake.backend()));
         vm = Vm.create(kernel);
         List<VcpuId> ids = List.of(new VcpuId(0), new VcpuId(1));
-        ids.forEach(id -> vm.createVcpu(id).initialize());
+        ids.forEach(id -> vm.createVcpu(id).arm64().initialize());
         service = new GuestIts(vm, ids.size(), new Undo());
         vgic = service.vgic();
         service.map(0);

@@ -72,14 +72,14 @@ class InhibitsTest {
     void eachVendorKnowsItsReasons(String profile, String expected) {
         PostingSetup setup = undo.add(new PostingSetup(profile));
         watch(setup.fake);
-        setup.vm.createPit();
-        setup.vm.setPitReinjection(false);
+        setup.vm.x86().createPit();
+        setup.vm.x86().setPitReinjection(false);
         for (X86Lapic.Name name : List.of(X86Lapic.Name.LDR, X86Lapic.Name.ID)) {
-            X86Lapic first = setup.vcpus.get(0).lapic();
-            X86Lapic second = setup.vcpus.get(1).lapic();
-            setup.vcpus.get(0).setLapic(first.set(name, 1 << ID_OF_XAPIC));
-            setup.vcpus.get(1).setLapic(second.set(name, 1 << ID_OF_XAPIC));
-            setup.vcpus.get(1).setLapic(second.set(name, 2 << ID_OF_XAPIC));
+            X86Lapic first = setup.vcpus.get(0).x86().lapic();
+            X86Lapic second = setup.vcpus.get(1).x86().lapic();
+            setup.vcpus.get(0).x86().setLapic(first.set(name, 1 << ID_OF_XAPIC));
+            setup.vcpus.get(1).x86().setLapic(second.set(name, 1 << ID_OF_XAPIC));
+            setup.vcpus.get(1).x86().setLapic(second.set(name, 2 << ID_OF_XAPIC));
         }
         reader.end();
         assertThat(String.join(" ", seen).replaceAll(" \\[[^]]*]", "")).isEqualTo(expected);
@@ -91,11 +91,13 @@ class InhibitsTest {
     @CsvSource({"vtd-posting, true", "'6.12,vtd-posting', true", "amd-avic, false", "'6.12,amd-avic', false"})
     void movedLapicInhibitsForGood(String profile, boolean staysPosted) {
         PostingSetup setup = posted(profile);
-        long base = setup.vcpus.get(1).systemRegisters().get(Name.APIC_BASE);
+        long base = setup.vcpus.get(1).x86().systemRegisters().get(Name.APIC_BASE);
         for (long moved : new long[] {base + PAGE, base}) {
             setup.vcpus
                     .get(1)
-                    .setSystemRegisters(setup.vcpus.get(1).systemRegisters().set(Name.APIC_BASE, moved));
+                    .x86()
+                    .setSystemRegisters(
+                            setup.vcpus.get(1).x86().systemRegisters().set(Name.APIC_BASE, moved));
             setup.vcpu(0).enterGuest();
             assertThat(setup.hardware.irte(0).isPosted()).isEqualTo(staysPosted);
             setup.hardware.sendMessage(0);
@@ -113,9 +115,9 @@ class InhibitsTest {
         watch(setup.fake);
         Vm vm = undo.add(Vm.create(setup.kernel));
         if (profile.contains("split")) {
-            vm.createSplitIrqchip(24);
+            vm.x86().createSplitIrqchip(24);
         } else {
-            vm.createIrqchip();
+            vm.x86().createIrqchip();
         }
         reader.end();
         assertThat(seen).containsExactly("-2 []");

@@ -252,7 +252,7 @@ class ItsEventsTest {
 
     @Test
     void itsWithoutAnAddressIsRefused() {
-        assertThatThrownBy(() -> new ItsEvents(world.vm.createIts(), List.of()))
+        assertThatThrownBy(() -> new ItsEvents(world.vm.arm64().createIts(), List.of()))
                 .hasMessageContaining("the ITS has no address");
     }
 

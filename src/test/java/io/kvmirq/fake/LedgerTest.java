@@ -52,13 +52,13 @@ class LedgerTest {
     private Vm open() {
         made.add(kernel);
         Vm opened = made.add(Vm.create(kernel));
-        opened.createIrqchip();
+        opened.x86().createIrqchip();
         return opened;
     }
 
     private Vcpu vcpu() {
         Vcpu created = made.add(vm.createVcpu(VCPU));
-        created.enableLapic();
+        created.x86().enableLapic();
         return created;
     }
 
@@ -396,17 +396,17 @@ class LedgerTest {
     void requestThatTheProgramDidNotSeeIsLostByKvmSetLapic() {
         EventFd event = made.add(EventFd.create(kernel));
         made.add(vm.assignIrqfd(event, route()));
-        var state = vcpu.lapic();
+        var state = vcpu.x86().lapic();
         event.signal();
-        vcpu.setLapic(state);
+        vcpu.x86().setLapic(state);
         assertThat(fake.lost())
                 .singleElement()
                 .asString()
                 .startsWith("KVM_SET_LAPIC cleared a request that came after KVM_GET_LAPIC; source eventfd")
                 .contains(", last place IRR of vcpu 0, vector 0x41, call KVM_SET_LAPIC of descriptor ");
         event.signal();
-        vcpu.lapic();
-        vcpu.setLapic(state);
+        vcpu.x86().lapic();
+        vcpu.x86().setLapic(state);
         counts(2, 1, 0, 0, 0, 1);
     }
 
@@ -420,9 +420,9 @@ class LedgerTest {
         EventFd event = made.add(EventFd.create(kernel));
         made.add(vm.assignIrqfd(event, route()));
         device.msix(0, 4).arm(upTo(event));
-        var state = vcpu.lapic();
+        var state = vcpu.x86().lapic();
         nic.sendMessage(3);
-        vcpu.setLapic(state);
+        vcpu.x86().setLapic(state);
         FakeVcpu guest = fake.vcpus().get(0);
         guest.enterGuest();
         assertThat(guest.takeInterrupt()).isEmpty();
@@ -501,12 +501,12 @@ class LedgerTest {
     void requestThatKvmGetLapicReturnedIsTakenOnce() {
         EventFd event = made.add(EventFd.create(kernel));
         made.add(vm.assignIrqfd(event, route()));
-        X86Lapic empty = vcpu.lapic();
+        X86Lapic empty = vcpu.x86().lapic();
         event.signal();
-        assertThat(vcpu.lapic()).isNotEqualTo(empty);
-        vcpu.setLapic(empty);
+        assertThat(vcpu.x86().lapic()).isNotEqualTo(empty);
+        vcpu.x86().setLapic(empty);
         event.signal();
-        vcpu.setLapic(empty);
+        vcpu.x86().setLapic(empty);
         counts(2, 1, 0, 0, 0, 1);
     }
 

@@ -47,8 +47,8 @@ class LoweredLineTest {
     private final VgicV3 vgic;
 
     LoweredLineTest() {
-        vm.createVcpu(FIRST).initialize();
-        vgic = vm.createVgicV3();
+        vm.createVcpu(FIRST).arm64().initialize();
+        vgic = vm.arm64().createVgicV3();
         vgic.setDistributor(0x800_0000L);
         vgic.setRedistributors(0x80a_0000L);
         vgic.init();

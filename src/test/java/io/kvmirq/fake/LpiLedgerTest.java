@@ -55,8 +55,8 @@ class LpiLedgerTest {
         nic = fake.pciDevice(NIC, 7).msix(8).express().resettable().add();
         kernel = made.add(fake.open());
         vm = made.add(Vm.create(kernel));
-        made.add(vm.createVcpu(FIRST)).initialize();
-        made.add(vm.createVcpu(SECOND)).initialize();
+        made.add(vm.createVcpu(FIRST)).arm64().initialize();
+        made.add(vm.createVcpu(SECOND)).arm64().initialize();
         its = new GuestIts(vm, 2, made);
         its.map(0);
         device = made.add(VfioDevice.open(kernel, PciAddress.parse(NIC), made.add(KvmVfio.create(vm))));

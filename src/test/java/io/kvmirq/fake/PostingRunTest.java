@@ -35,8 +35,8 @@ class PostingRunTest {
         memory.mapping().put(START, HexFormat.of().parseHex(MAIN + HANDLER));
         memory.mapping().putInt(VECTOR.number() * Integer.BYTES, START + MAIN.length() / 2);
         Vcpu vcpu = setup.vcpus.get(0);
-        vcpu.useHostCpuid();
-        vcpu.startAt(START, STACK);
+        vcpu.x86().useHostCpuid();
+        vcpu.x86().startAt(START, STACK);
         return vcpu;
     }
 

@@ -51,16 +51,16 @@ final class PostingSetup implements AutoCloseable {
         kernel = undo.add(fake.open());
         vm = undo.add(Vm.create(kernel));
         if (profile.contains("split")) {
-            vm.createSplitIrqchip(24);
+            vm.x86().createSplitIrqchip(24);
         } else {
-            vm.createIrqchip();
+            vm.x86().createIrqchip();
         }
         device = undo.add(VfioDevice.open(kernel, PciAddress.parse(NAME)));
         device.config().enableBusMaster();
         this.vcpus = IntStream.range(0, vcpus)
                 .mapToObj(i -> undo.add(vm.createVcpu(new VcpuId(i))))
                 .toList();
-        this.vcpus.forEach(Vcpu::enableLapic);
+        this.vcpus.forEach(vcpu -> vcpu.x86().enableLapic());
     }
 
     FakeVcpu vcpu(int index) {

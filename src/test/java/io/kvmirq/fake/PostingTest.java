@@ -77,7 +77,7 @@ class PostingTest {
             assertThat(setup.hardware.sendMessage(0)).isFalse();
             assertThat(setup.vcpu(1).isRequested(VECTOR)).isTrue();
             assertThat(setup.vcpu(0).isRequested(VECTOR)).isFalse();
-            assertThat(setup.vcpus.get(1).isRequested(VECTOR)).isTrue();
+            assertThat(setup.vcpus.get(1).x86().isRequested(VECTOR)).isTrue();
             assertThat(setup.interrupts(0)).isZero();
             assertThat(event.drain()).isZero();
             assertThat(setup.brokenRules()).isEmpty();
@@ -93,7 +93,7 @@ class PostingTest {
         setup.arm(event);
         assertThat(setup.hardware.irte(0).form()).isEqualTo(FakeIrte.Form.REMAPPED);
         assertThat(setup.hardware.sendMessage(0)).isTrue();
-        assertThat(setup.vcpus.get(1).isRequested(VECTOR)).isTrue();
+        assertThat(setup.vcpus.get(1).x86().isRequested(VECTOR)).isTrue();
         assertThat(setup.interrupts(0)).isEqualTo(1);
     }
 
@@ -105,8 +105,8 @@ class PostingTest {
         fake.pciDevice("0000:3b:00.0", 7).msix(1).express().resettable().add();
         Kernel kernel = undo.add(fake.open());
         Vm vm = undo.add(Vm.create(kernel));
-        vm.createIrqchip();
-        undo.add(vm.createVcpu(FIRST)).enableLapic();
+        vm.x86().createIrqchip();
+        undo.add(vm.createVcpu(FIRST)).x86().enableLapic();
         FakeVcpu vcpu = fake.vcpus().get(0);
         assertThat(vcpu.block()).isTrue();
         assertThat(vcpu.wakeupList()).isEmpty();
@@ -147,7 +147,9 @@ class PostingTest {
             send.run();
             assertThat(vcpu.descriptor().orElseThrow().isRequested(sent)).isTrue();
             assertThat(control(vcpu, PostedInterruptDescriptor.ON)).isOne();
-            assertThat(setup.vcpus.get(1).isRequested(sent)).as("KVM_GET_LAPIC").isTrue();
+            assertThat(setup.vcpus.get(1).x86().isRequested(sent))
+                    .as("KVM_GET_LAPIC")
+                    .isTrue();
             assertThat(vcpu.descriptor().orElseThrow().isRequested(sent)).isFalse();
             assertThat(control(vcpu, PostedInterruptDescriptor.ON)).isZero();
             vcpu.enterGuest();
@@ -196,9 +198,10 @@ class PostingTest {
     void requestOfSoftwareGoesToTheIrrOfAVcpuWithoutApicv() {
         PostingSetup setup = undo.add(new PostingSetup("vtd-posting"));
         FakeVcpu vcpu = setup.vcpu(1);
-        X86SystemRegisters registers = setup.vcpus.get(0).systemRegisters();
+        X86SystemRegisters registers = setup.vcpus.get(0).x86().systemRegisters();
         setup.vcpus
                 .get(0)
+                .x86()
                 .setSystemRegisters(registers.set(
                         X86SystemRegisters.Name.APIC_BASE, registers.get(X86SystemRegisters.Name.APIC_BASE) ^ 0x1000));
         setup.vm.signal(MsiMessage.to(SECOND, VECTOR));
@@ -267,8 +270,8 @@ class PostingTest {
     @CsvSource({"'6.1,vtd-posting', true", "'6.1,amd-avic', true", "'6.12,vtd-posting', false", "vtd-posting, false"})
     void logicalIdOfTwoVcpusIsThatOfTheLastBefore63(String profile, boolean posted) {
         PostingSetup setup = undo.add(new PostingSetup(profile));
-        setup.vcpus.forEach(vcpu ->
-                vcpu.setLapic(vcpu.lapic().set(X86Lapic.Name.LDR, 1 << 24).set(X86Lapic.Name.DFR, -1)));
+        setup.vcpus.forEach(vcpu -> vcpu.x86()
+                .setLapic(vcpu.x86().lapic().set(X86Lapic.Name.LDR, 1 << 24).set(X86Lapic.Name.DFR, -1)));
         EventFd event = setup.event();
         setup.irqfd(event, setup.vm.routes().add(new MsiMessage(0xfee01004L, VECTOR.number())));
         setup.arm(event);
@@ -292,7 +295,7 @@ class PostingTest {
         setup.irqfd(event, setup.routeTo(0));
         setup.undo.add(setup.device.intx().arm(event));
         setup.hardware.requestService();
-        assertThat(setup.vcpus.get(0).isRequested(VECTOR)).isTrue();
+        assertThat(setup.vcpus.get(0).x86().isRequested(VECTOR)).isTrue();
         assertThat(setup.hardware.irte(0).form()).isEqualTo(FakeIrte.Form.NONE);
     }
 
@@ -489,7 +492,7 @@ class PostingTest {
         assertThat(setup.hardware.irte(0).isPosted()).isTrue();
         assertThat(setup.hardware.irte(1).form()).isEqualTo(FakeIrte.Form.REMAPPED);
         assertThat(setup.hardware.sendMessage(1)).isTrue();
-        assertThat(setup.vcpus.get(0).isRequested(VECTOR)).isTrue();
+        assertThat(setup.vcpus.get(0).x86().isRequested(VECTOR)).isTrue();
     }
 
     /** As {@code decide} says: {@code kvm_recalculate_apic_map()} does so since 6.3. Intel posts all the same. */
@@ -537,14 +540,14 @@ class PostingTest {
     void timerThatReinjectsInhibitsAvic(String profile, boolean inhibit) {
         PostingSetup setup = undo.add(new PostingSetup(profile, 0));
         postedToTheFirst(setup);
-        setup.vm.createPit();
+        setup.vm.x86().createPit();
         assertThat(setup.hardware.irte(0).isPosted()).as("not seen yet").isTrue();
         assertThat(isPosted(setup)).isEqualTo(!inhibit);
         assertThat(setup.hardware.sendMessage(0)).isEqualTo(inhibit);
-        setup.vm.setPitReinjection(false);
+        setup.vm.x86().setPitReinjection(false);
         assertThat(isPosted(setup)).isTrue();
-        setup.vm.setPitReinjection(false);
-        setup.vm.setPitReinjection(true);
+        setup.vm.x86().setPitReinjection(false);
+        setup.vm.x86().setPitReinjection(true);
         assertThat(isPosted(setup)).isEqualTo(!inhibit);
         assertThat(setup.brokenRules()).isEmpty();
     }
@@ -586,9 +589,10 @@ class PostingTest {
     void restoredLapicHasNoOtherRequests(String profile) {
         PostingSetup setup = undo.add(posted(profile));
         setup.hardware.sendMessage(0);
-        setup.vcpus.get(0).enableLapic();
-        assertThat(setup.vcpus.get(0).isRequested(VECTOR)).isTrue();
-        assertThat(setup.vcpus.get(0).isRequested(new InterruptVector(0x42))).isFalse();
+        setup.vcpus.get(0).x86().enableLapic();
+        assertThat(setup.vcpus.get(0).x86().isRequested(VECTOR)).isTrue();
+        assertThat(setup.vcpus.get(0).x86().isRequested(new InterruptVector(0x42)))
+                .isFalse();
     }
 
     /** Inhibits are not of the host: an inhibited AVIC looks like one that works. */

@@ -58,8 +58,8 @@ class RealModeTest {
         Vm vm = made.add(Vm.create(made.add(kernel)));
         memory = made.add(vm.addMemory(0, MEMORY)).mapping();
         vcpu = made.add(vm.createVcpu(new VcpuId(0)));
-        vcpu.startAt(START, STACK);
-        system = vcpu.systemRegisters();
+        vcpu.x86().startAt(START, STACK);
+        system = vcpu.x86().systemRegisters();
     }
 
     private static X86Registers registers() {
@@ -88,8 +88,8 @@ class RealModeTest {
         byte[] data = bytes(DATA, 0x100);
         byte[] stack = new byte[0x40];
         memory.put(STACK - stack.length, stack);
-        vcpu.setSystemRegisters(system);
-        vcpu.setRegisters(registers());
+        vcpu.x86().setSystemRegisters(system);
+        vcpu.x86().setRegisters(registers());
         StringBuilder text = new StringBuilder();
         VcpuExit exit = vcpu.run();
         while (exit.reason() != VcpuExit.Reason.IO || exit.port() != PORT) {
@@ -105,7 +105,7 @@ class RealModeTest {
         }
         List<String> changes = new ArrayList<>();
         X86Registers before = registers();
-        X86Registers after = vcpu.registers();
+        X86Registers after = vcpu.x86().registers();
         for (Name name : SHOWN) {
             long ignored = name == Name.RFLAGS ? ignoredFlags : 0;
             long value = after.get(name) & ~ignored;
@@ -245,11 +245,11 @@ class RealModeTest {
     @EnumSource
     void interruptComesAfterTheInstructionBehindSti(Kernels kernels) {
         Vm vm = made.add(Vm.create(made.add(kernels.open())));
-        vm.createIrqchip();
+        vm.x86().createIrqchip();
         memory = made.add(vm.addMemory(0, MEMORY)).mapping();
         vcpu = made.add(vm.createVcpu(new VcpuId(0)));
-        vcpu.startAt(START, STACK);
-        vcpu.enableLapic();
+        vcpu.x86().startAt(START, STACK);
+        vcpu.x86().enableLapic();
         InterruptVector vector = new InterruptVector(0x31);
         put("fbf4");
         vm.signal(MsiMessage.to(new VcpuId(0), vector));
@@ -262,20 +262,20 @@ class RealModeTest {
     void unknownInstructionIsToldWithThoseThatAreKnown() {
         open(Kernels.FAKE.open());
         put("90 0fa2");
-        vcpu.setRegisters(registers());
+        vcpu.x86().setRegisters(registers());
         assertThatThrownBy(vcpu::run)
                 .isInstanceOf(NotModelledException.class)
                 .hasMessageStartingWith("the fake kernel does not model the instruction at 0x1001, 0f a2 e6 82 f4")
                 .hasMessageContaining("; in real mode it knows add, and,")
                 .hasMessageContaining("xor, with operands of 8, 16 and 32 bits");
-        assertThat(vcpu.registers().get(Name.RIP)).isEqualTo(START + 1);
+        assertThat(vcpu.x86().registers().get(Name.RIP)).isEqualTo(START + 1);
     }
 
     @Test
     void refusalInAGuestSaysWhereTheGuestIs() {
         open(Kernels.FAKE.open());
         put("90 66b910000000 0f32");
-        vcpu.setRegisters(registers());
+        vcpu.x86().setRegisters(registers());
         assertThatThrownBy(vcpu::run)
                 .isInstanceOf(NotModelledException.class)
                 .hasMessage("the fake kernel does not model reading MSR 0x10 (at RIP 0x1007 of vcpu 0)");
@@ -306,7 +306,7 @@ class RealModeTest {
     void otherInstructionsAreNotModelled(String code) {
         open(Kernels.FAKE.open());
         put(code);
-        vcpu.setRegisters(registers());
+        vcpu.x86().setRegisters(registers());
         assertThatThrownBy(vcpu::run).hasMessageContaining("the instruction at 0x1000, " + code.substring(0, 2));
     }
 }

@@ -50,8 +50,8 @@ class ScriptedVcpuTest {
     private Vm vm(Chips chips) {
         Vm vm = made.add(Vm.create(made.add(fake.open())));
         switch (chips) {
-            case FULL -> vm.createIrqchip();
-            case SPLIT -> vm.createSplitIrqchip(24);
+            case FULL -> vm.x86().createIrqchip();
+            case SPLIT -> vm.x86().createSplitIrqchip(24);
             case NONE -> {}
         }
         return vm;
@@ -174,7 +174,7 @@ class ScriptedVcpuTest {
         assertThat(run.get()).isEqualTo(0x60);
         assertThat(script().interrupts()).containsExactly(VECTOR.number());
         vcpu.moveHere();
-        assertThat(vcpu.isRequested(VECTOR)).isFalse();
+        assertThat(vcpu.x86().isRequested(VECTOR)).isFalse();
     }
 
     private void halted() {
@@ -203,7 +203,7 @@ class ScriptedVcpuTest {
     void atTheEndItWaitsWithInterruptsOffForMoreOrForAKick() throws Exception {
         Vm vm = vm(Chips.FULL);
         Vcpu vcpu = made.add(vm.createVcpu(FIRST));
-        vcpu.enableLapic();
+        vcpu.x86().enableLapic();
         script();
         FutureTask<Integer> run = running(vcpu);
         halted();
@@ -216,7 +216,7 @@ class ScriptedVcpuTest {
         assertThat(next.get()).as("ended by the kick").isEqualTo(-1);
         vcpu.moveHere();
         assertThat(script().interrupts()).isEmpty();
-        assertThat(vcpu.isRequested(VECTOR)).isTrue();
+        assertThat(vcpu.x86().isRequested(VECTOR)).isTrue();
     }
 
     @Test
@@ -239,7 +239,7 @@ class ScriptedVcpuTest {
         second.kick();
         assertThat(second.run().reason()).isEqualTo(Reason.INTR);
         assertThat(fake.vcpu(1).left()).isEqualTo(1);
-        second.enableLapic();
+        second.x86().enableLapic();
         long address = MsiMessage.to(new VcpuId(1), VECTOR).address();
         vm.signal(new MsiMessage(address, 5 << 8));
         vm.signal(new MsiMessage(address, 6 << 8 | 1));
@@ -254,7 +254,7 @@ class ScriptedVcpuTest {
         script().exits(mmioWrite(0xa00_0000, 4, 0x31), mmioRead(0xa00_0004, 8), systemEvent(1));
         Vcpu vcpu = vcpu(Chips.NONE);
         assertThatThrownBy(vcpu::run).hasMessageContaining("ENOEXEC");
-        vcpu.initialize();
+        vcpu.arm64().initialize();
         VcpuExit exit = vcpu.run();
         assertThat(exit.data()).isEqualTo(0x31);
         assertThat(vcpu.run().address()).isEqualTo(0xa00_0004);
@@ -265,7 +265,7 @@ class ScriptedVcpuTest {
         vcpu.kick();
         assertThat(vcpu.run().reason()).isEqualTo(Reason.INTR);
         assertThat(script().left()).isEqualTo(1);
-        vcpu.initialize();
+        vcpu.arm64().initialize();
         assertThat(vcpu.run().reason()).isEqualTo(Reason.MMIO);
     }
 
@@ -331,12 +331,12 @@ class ScriptedVcpuTest {
     void guestProgramsTheIoapicInTheKernel() {
         Vm vm = vm(Chips.FULL);
         Vcpu vcpu = made.add(vm.createVcpu(FIRST));
-        vcpu.enableLapic();
+        vcpu.x86().enableLapic();
         long entry = 1 << 15 | VECTOR.number(); // level-triggered, to LAPIC 0
         script().exits(mmioWrite(IOAPIC, 1, 0x1c), mmioWrite(IOAPIC + 0x10, 4, 1 << 16 | entry));
         script().exits(mmioRead(IOAPIC, 4), mmioRead(IOAPIC + 0x10, 8), mmioWrite(IOAPIC + 0x10, 4, entry));
         script().exits(hlt(), mmioRead(IOAPIC + 0x100, 4));
-        vm.setLine(new Gsi(6), true);
+        vm.x86().setLine(new Gsi(6), true);
         assertThat(vcpu.run().address()).as("the end of the registers").isEqualTo(IOAPIC + 0x100);
         assertThat(script().answers()).containsExactly(0x1cL, 1 << 16 | entry);
         assertThat(script().interrupts()).containsExactly(VECTOR.number());
@@ -346,14 +346,14 @@ class ScriptedVcpuTest {
     void interruptOfThePicIsTakenOnceItHasVectors() {
         Vm vm = vm(Chips.FULL);
         Vcpu vcpu = made.add(vm.createVcpu(FIRST));
-        vcpu.enableLapic();
-        vm.setLine(new Gsi(5), true);
+        vcpu.x86().enableLapic();
+        vm.x86().setLine(new Gsi(5), true);
         vm.signal(MsiMessage.to(FIRST, VECTOR));
         script().exits(hlt(), ioOut(0x20, 1, 0x11), ioOut(0x21, 1, 0x20), ioOut(0x21, 1, 4), ioOut(0x21, 1, 1));
         script().exits(ioOut(0x80, 1, 1), hlt(), hlt(), ioOut(0x80, 1, 1));
         assertThat(vcpu.run().port()).isEqualTo(0x80);
-        vm.setLine(new Gsi(3), true);
-        vm.setLine(new Gsi(12), true);
+        vm.x86().setLine(new Gsi(3), true);
+        vm.x86().setLine(new Gsi(12), true);
         assertThat(vcpu.run().port()).isEqualTo(0x80);
         assertThat(script().interrupts()).containsExactly(VECTOR.number(), 0x04, 0x23);
     }

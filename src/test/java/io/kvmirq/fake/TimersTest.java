@@ -46,9 +46,9 @@ class TimersTest {
     }
 
     private void startPit(int mode) {
-        vm.createIrqchip();
-        vm.createPit();
-        vm.restore(vm.pit().set(X86Pit.Name.MODE_0, mode).set(X86Pit.Name.COUNT_0, MILLISECOND));
+        vm.x86().createIrqchip();
+        vm.x86().createPit();
+        vm.x86().setPit(vm.x86().pit().set(X86Pit.Name.MODE_0, mode).set(X86Pit.Name.COUNT_0, MILLISECOND));
     }
 
     /** The timers of a VM would hold it in memory, and slow down each call of its kernel. */
@@ -75,12 +75,14 @@ class TimersTest {
 
     @Test
     void vcpuEndsTheTimerOfItsLapic() {
-        vm.createSplitIrqchip(0);
+        vm.x86().createSplitIrqchip(0);
         Vcpu vcpu = vm.createVcpu(new VcpuId(0));
-        vcpu.setLapic(vcpu.lapic()
-                .set(X86Lapic.Name.LVT_TIMER, VECTOR)
-                .set(X86Lapic.Name.TIMER_INITIAL, Integer.MAX_VALUE)
-                .set(X86Lapic.Name.TIMER_CURRENT, Integer.MAX_VALUE));
+        vcpu.x86()
+                .setLapic(vcpu.x86()
+                        .lapic()
+                        .set(X86Lapic.Name.LVT_TIMER, VECTOR)
+                        .set(X86Lapic.Name.TIMER_INITIAL, Integer.MAX_VALUE)
+                        .set(X86Lapic.Name.TIMER_CURRENT, Integer.MAX_VALUE));
         assertThat(timers()).isOne();
         vcpu.close();
         assertThat(timers()).isZero();
@@ -90,10 +92,10 @@ class TimersTest {
     /** A one-shot timer of 100 ns that becomes periodic before it ends. */
     @Test
     void timerThatBecomesPeriodicHasTheLeastPeriod() {
-        vm.createSplitIrqchip(0);
+        vm.x86().createSplitIrqchip(0);
         Mapping memory = made.add(vm.addMemory(0, MEMORY)).mapping();
         Vcpu vcpu = made.add(vm.createVcpu(new VcpuId(0)));
-        vcpu.useHostCpuid();
+        vcpu.x86().useHostCpuid();
         memory.put(
                 START,
                 bytes(GuestAssembler.LAPIC_ON
@@ -103,12 +105,12 @@ class TimersTest {
                         + "out 0x82, al; sti; idle: hlt; jmp idle"));
         memory.put(HANDLER, bytes("out 0x86, al; iret"));
         memory.putInt(VECTOR * Integer.BYTES, HANDLER);
-        vcpu.startAt(START, STACK);
+        vcpu.x86().startAt(START, STACK);
         assertThat(vcpu.run().port()).isEqualTo(READY);
         fake.pass(Duration.ofNanos(100));
         assertThat(vcpu.run().port()).isEqualTo(HANDLED);
         fake.pass(Duration.ofNanos(1000));
-        assertThat(vcpu.lapic().get(X86Lapic.Name.TIMER_CURRENT)).isEqualTo(LEAST_PERIOD - 500);
+        assertThat(vcpu.x86().lapic().get(X86Lapic.Name.TIMER_CURRENT)).isEqualTo(LEAST_PERIOD - 500);
         vm.close();
     }
 }

@@ -41,7 +41,7 @@ class VfioArm64Test {
 
     @Test
     void messageMakesTheLpiPending() {
-        made.add(vm.createVcpu(new VcpuId(0))).initialize();
+        made.add(vm.createVcpu(new VcpuId(0))).arm64().initialize();
         GuestIts guest = new GuestIts(vm, 1, made);
         guest.map(3);
         made.add(vm.assignIrqfd(event, vm.routes().add(GuestIts.message(3))));
@@ -62,7 +62,7 @@ class VfioArm64Test {
     @Test
     void messageReachesAnSpi() {
         made.add(vm.createVcpu(new VcpuId(0)));
-        VgicV3 vgic = made.add(vm.createVgicV3());
+        VgicV3 vgic = made.add(vm.arm64().createVgicV3());
         vgic.init();
         made.add(vm.assignIrqfd(event, new Gsi(7)));
         assertOk(device.arm(MSIX, 0, number));

@@ -87,8 +87,8 @@ class Abi2014Test {
         Arm() {
             super("historic");
             Vcpu vcpu = vm.createVcpu(new VcpuId(0));
-            vcpu.initialize();
-            vgic = vm.createVgicV3();
+            vcpu.arm64().initialize();
+            vgic = vm.arm64().createVgicV3();
             vgic.init();
             GuestGic.enable(vgic);
             GuestGic.enable(vgic, new VcpuId(0));
@@ -241,7 +241,7 @@ class Abi2014Test {
         assertThat(ListRegister.HW.isSet(arm.guest.listRegister(ID))).isFalse();
         assertThat(arm.guest.acknowledge()).isEqualTo(ID);
         arm.hardware.serve(0);
-        arm.vm.setSpi(SPI, false);
+        arm.vm.arm64().setSpi(SPI, false);
         arm.guest.end(ID);
         arm.hardware.requestService(0);
         assertThat(arm.guest.acknowledge()).isEqualTo(NONE);
@@ -311,7 +311,7 @@ class Abi2014Test {
         assertThat(arm.guest.acknowledge()).as("the line was still high").isEqualTo(ID);
         assertThat(ListRegister.HW.isSet(arm.guest.listRegister(ID))).isFalse();
         arm.hardware.serve(0);
-        arm.vm.setSpi(SPI, false);
+        arm.vm.arm64().setSpi(SPI, false);
         arm.guest.end(ID);
         arm.hardware.requestService(0);
         assertThat(arm.guest.acknowledge()).as("the handler masked").isEqualTo(NONE);
@@ -332,7 +332,7 @@ class Abi2014Test {
         assertThat(ListRegister.HW.isSet(arm.guest.listRegister(ID))).isFalse();
         assertThat(arm.guest.acknowledge()).isEqualTo(ID);
         arm.hardware.serve(0);
-        arm.vm.setSpi(SPI, false);
+        arm.vm.arm64().setSpi(SPI, false);
         arm.guest.end(ID);
         arm.hardware.requestService(0);
         assertThat(arm.guest.acknowledge()).as("the handler masked").isEqualTo(NONE);

@@ -19,8 +19,8 @@ final class ArmGuests {
     static Vm withVgic(Kernel kernel) {
         Vm vm = Vm.create(kernel);
         try (Vcpu vcpu = vm.createVcpu(new VcpuId(0));
-                VgicV3 vgic = vm.createVgicV3()) {
-            vcpu.initialize();
+                VgicV3 vgic = vm.arm64().createVgicV3()) {
+            vcpu.arm64().initialize();
             vgic.setDistributor(0x800_0000);
             vgic.setRedistributors(0x80a_0000);
             vgic.init();

@@ -22,7 +22,7 @@ final class ArmLineGuest implements LineGuest {
 
     ArmLineGuest(FakeKernel fake, Vm vm, Undo made) {
         this.vm = vm;
-        made.add(vm.createVcpu(new VcpuId(0))).initialize();
+        made.add(vm.createVcpu(new VcpuId(0))).arm64().initialize();
         VgicV3 vgic = new GuestIts(vm, 1, made).vgic();
         GuestGic.enable(vgic, SPI);
         vgic.makeLevel(SPI);

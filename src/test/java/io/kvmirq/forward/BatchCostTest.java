@@ -25,7 +25,7 @@ class BatchCostTest {
         try (Kernel kernel = Kernel.over(VectorFootprintTest.kernel());
                 Vm vm = Vm.create(kernel);
                 VfioDevice device = VfioDevice.adopt(kernel, PciAddress.parse("0000:3b:00.0"), 1, Ownership.BORROWED)) {
-            vm.createIrqchip();
+            vm.x86().createIrqchip();
             MsiMessage[] before = messages(0);
             MsiMessage[] after = messages(1);
             List<Long> forward = new ArrayList<>();

@@ -262,7 +262,7 @@ class CallbacksTest {
     @Test
     void vmListeners() {
         try (Vm vm = Vm.create(world.kernel)) {
-            vm.createIrqchip();
+            vm.x86().createIrqchip();
             VmListener listener = new VmListener() {
                 @Override
                 public void vcpuAdded(VcpuId vcpu) {
@@ -275,7 +275,7 @@ class CallbacksTest {
                 }
             };
             vm.listeners().add(listener);
-            vm.use32BitApicIds();
+            vm.x86().use32BitApicIds();
             vm.createVcpu(new VcpuId(0)).close();
             vm.listeners().add(listener);
         }
@@ -332,7 +332,7 @@ class CallbacksTest {
         Gsi pin = new Gsi(5);
         InterruptVector vector = new InterruptVector(0x35);
         try (Vm vm = Vm.create(world.kernel)) {
-            vm.createSplitIrqchip(24);
+            vm.x86().createSplitIrqchip(24);
             GuestIoapic ioapic = new GuestIoapic(vm, 24);
             ioapic.write(0, 4, 0x10 + 2 * pin.number());
             ioapic.write(0x10, 4, 1 << 15 | vector.number()); // a level
@@ -375,9 +375,9 @@ class CallbacksTest {
         List<String> said = Warnings.of(this::called, () -> {
             world.vm.listeners().add(fails);
             world.vm.listeners().add(works);
-            world.vm.use32BitApicIds();
+            world.vm.x86().use32BitApicIds();
             try (Vcpu third = world.vm.createVcpu(new VcpuId(2))) {
-                assertThat(third.isRequested(ForwardWorld.vector(0x30))).isFalse();
+                assertThat(third.x86().isRequested(ForwardWorld.vector(0x30))).isFalse();
             }
             world.vm.listeners().remove(fails);
             world.device.addCloseListener(() -> {
@@ -527,7 +527,7 @@ class CallbacksTest {
             }
             closing.join();
         }
-        assertThat(world.vm.ioapic().isHigh(new Route.Pin(PIN, Route.Chip.IOAPIC, PIN.number())))
+        assertThat(world.vm.x86().ioapic().isHigh(new Route.Pin(PIN, Route.Chip.IOAPIC, PIN.number())))
                 .isFalse();
     }
 

@@ -54,9 +54,9 @@ class DirectEoiTest {
     private final FakeArmVcpu second = guest(1);
 
     private VgicV3 vgic() {
-        vm.createVcpu(new VcpuId(0)).initialize();
-        vm.createVcpu(new VcpuId(1)).initialize();
-        VgicV3 vgic = vm.createVgicV3();
+        vm.createVcpu(new VcpuId(0)).arm64().initialize();
+        vm.createVcpu(new VcpuId(1)).arm64().initialize();
+        VgicV3 vgic = vm.arm64().createVgicV3();
         vgic.init();
         GuestGic.enable(vgic);
         GuestGic.enable(vgic, new VcpuId(0));
@@ -101,7 +101,7 @@ class DirectEoiTest {
         hardware.requestService(0);
         assertThat(guest.acknowledge()).isEqualTo(ID);
         GuestGic.route(vgic, new Spi(ID), new VcpuId(1));
-        vm.setSpi(new Spi(ID), true);
+        vm.arm64().setSpi(new Spi(ID), true);
         assertThat(second.acknowledge()).as("active on the first").isEqualTo(NONE);
         assertThat(guest.end(ID)).isTrue();
         assertThat(second.acknowledge()).isEqualTo(ID);
@@ -142,7 +142,7 @@ class DirectEoiTest {
         forwarding.forwardDirect(line, GSI, abi, SAFE);
         hardware.requestService(0);
         assertThat(ListRegister.HW.isSet(guest.listRegister(ID))).isTrue();
-        vm.setSpi(new Spi(ID), true);
+        vm.arm64().setSpi(new Spi(ID), true);
         assertThat(ListRegister.HW.isSet(guest.listRegister(ID))).isTrue();
         GuestGic.route(vgic, new Spi(ID), new VcpuId(1));
         assertThat(guest.acknowledge()).isEqualTo(NONE);
@@ -190,7 +190,7 @@ class DirectEoiTest {
                 KvmVfio group = KvmVfio.create(full);
                 VfioDevice opened = VfioDevice.open(other, PciAddress.parse("0000:00:01.0"), group);
                 Forwarding second = Forwarding.of(full, opened)) {
-            full.createIrqchip();
+            full.x86().createIrqchip();
             assertRefused(second, opened.intx(), DirectEoiPolicy.exclusive(), "the guest's EOI does not deactivate");
         }
     }

@@ -42,7 +42,7 @@ class ForwardOrderTest {
         doCallRealMethod().when(backend).irqfdsAssign(anyInt(), any(), anyInt());
         kernel = Kernel.over(backend);
         vm = Vm.create(kernel);
-        vm.createIrqchip();
+        vm.x86().createIrqchip();
         device = VfioDevice.open(kernel, NIC, KvmVfio.create(vm));
         forwarding = Forwarding.of(vm, device);
         order = inOrder(backend);

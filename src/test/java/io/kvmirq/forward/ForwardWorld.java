@@ -56,7 +56,7 @@ final class ForwardWorld implements AutoCloseable {
         kernel = Kernel.over(faults.over(kernelSeen.apply(fake.backend())));
         parts.add(kernel);
         vm = parts.add(Vm.create(kernel));
-        vm.createIrqchip();
+        vm.x86().createIrqchip();
         first = vcpu(0);
         second = vcpu(1);
         device = parts.add(VfioDevice.open(kernel, NIC, parts.add(KvmVfio.create(vm))));
@@ -65,7 +65,7 @@ final class ForwardWorld implements AutoCloseable {
 
     private Vcpu vcpu(int id) {
         Vcpu vcpu = parts.add(vm.createVcpu(new VcpuId(id)));
-        vcpu.enableLapic();
+        vcpu.x86().enableLapic();
         return vcpu;
     }
 

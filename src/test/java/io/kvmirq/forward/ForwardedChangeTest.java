@@ -51,7 +51,7 @@ class ForwardedChangeTest {
     /** Which of the vectors from {@code first} on some vCPU has requested. */
     private List<Integer> requested(int first) {
         return List.of(0, 1, 2, 3).stream()
-                .filter(i -> (i % 2 == 0 ? world.first : world.second).isRequested(vector(first + i)))
+                .filter(i -> (i % 2 == 0 ? world.first : world.second).x86().isRequested(vector(first + i)))
                 .toList();
     }
 
@@ -81,7 +81,7 @@ class ForwardedChangeTest {
         forwarding.reroute(irqs, i -> i == 2 ? message(0x90) : to(i % 2, 0x30 + i));
         assertThat(world.faults.calls()).containsExactly("routesSet");
         sendAll();
-        assertThat(world.first.isRequested(vector(0x90))).isTrue();
+        assertThat(world.first.x86().isRequested(vector(0x90))).isTrue();
         assertThat(requested(0x30)).containsExactly(0, 1, 3);
     }
 

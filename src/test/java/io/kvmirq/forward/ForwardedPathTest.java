@@ -177,8 +177,8 @@ class ForwardedPathTest {
                 assertThat(vcpu(irq.path()).known()).as("%x", open).isEmpty();
             }
             irq.reroute(new MsiMessage(0xfee02004L, 0x31));
-            world.first.setLapic(world.first.lapic().set(X86Lapic.Name.LDR, 1 << 24));
-            world.second.setLapic(world.second.lapic().set(X86Lapic.Name.LDR, 2 << 24));
+            world.first.x86().setLapic(world.first.x86().lapic().set(X86Lapic.Name.LDR, 1 << 24));
+            world.second.x86().setLapic(world.second.x86().lapic().set(X86Lapic.Name.LDR, 2 << 24));
             assertThat(vcpu(irq.path()).known()).contains(new VcpuId(1));
             forwarding.mirror().apply(new Event.LapicUnseen(FIRST));
             assertThat(vcpu(irq.path()).known()).as("an id may have moved").isEmpty();
@@ -192,12 +192,12 @@ class ForwardedPathTest {
         try (ForwardWorld world = new ForwardWorld(profile);
                 Forwarding forwarding = Forwarding.of(world.vm, world.device)) {
             VcpuId second = new VcpuId(1);
-            world.first.setLapic(world.first.lapic().set(X86Lapic.Name.LDR, 1 << 24));
-            world.second.setLapic(world.second.lapic().set(X86Lapic.Name.LDR, 2 << 24));
+            world.first.x86().setLapic(world.first.x86().lapic().set(X86Lapic.Name.LDR, 1 << 24));
+            world.second.x86().setLapic(world.second.x86().lapic().set(X86Lapic.Name.LDR, 2 << 24));
             ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), new MsiMessage(0xfee02004L, 0x31));
             assertThat(vcpu(irq.path())).isEqualTo(new Known.Predicted<>(second));
-            world.second.setLapic(world.second.lapic().set(X86Lapic.Name.LDR, 1 << 24));
-            world.first.setLapic(world.first.lapic().set(X86Lapic.Name.LDR, 2 << 24));
+            world.second.x86().setLapic(world.second.x86().lapic().set(X86Lapic.Name.LDR, 1 << 24));
+            world.first.x86().setLapic(world.first.x86().lapic().set(X86Lapic.Name.LDR, 2 << 24));
             assertThat(vcpu(irq.path()).known())
                     .as("the vCPU of the entry, not the one that the message means now")
                     .isEqualTo(profile.equals("vtd-posting") ? Optional.of(second) : Optional.empty());
@@ -212,7 +212,7 @@ class ForwardedPathTest {
                 Vcpu third = world.vm.createVcpu(new VcpuId(2))) {
             ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), new MsiMessage(0xfee01004L, 0x31));
             assertThat(irq.path().remarks()).as("two of three").noneMatch(SAMPLED);
-            third.enableLapic();
+            third.x86().enableLapic();
             assertThat(irq.path().remarks()).as("after the write").noneMatch(SAMPLED);
             irq.mask();
             irq.unmask();

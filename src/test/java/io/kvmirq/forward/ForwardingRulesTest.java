@@ -160,7 +160,7 @@ class ForwardingRulesTest {
                 Forwarding second = Forwarding.of(world.vm, adopted)) {
             second.forward(adopted.msix().get(0), message(0x30));
             world.hardware.sendMessage(0);
-            assertThat(world.first.isRequested(vector(0x30))).isTrue();
+            assertThat(world.first.x86().isRequested(vector(0x30))).isTrue();
         }
         assertThat(world.hardware.sendMessage(0)).isFalse();
     }
@@ -173,7 +173,7 @@ class ForwardingRulesTest {
         ForwardedIrq irq = forwarding.forward(device.msix().get(0), message(0x30));
         world.vm.close();
         world.hardware.sendMessage(0);
-        assertThat(world.first.isRequested(vector(0x30))).isTrue();
+        assertThat(world.first.x86().isRequested(vector(0x30))).isTrue();
         world.faults.listen();
         irq.close();
         assertThat(world.faults.calls()).containsExactly("vfioIrqsSet", "irqfdDeassign", "fdClose", "fdClose");
@@ -234,7 +234,7 @@ class ForwardingRulesTest {
         world.hardware.sendMessage(0);
         irq.reroute(message(0x31));
         irq.unmask();
-        assertThat(world.first.isRequested(vector(0x31))).isTrue();
+        assertThat(world.first.x86().isRequested(vector(0x31))).isTrue();
         world.hardware.sendMessage(0);
         irq.close();
         assertThat(world.hardware.sendMessage(0)).isFalse();
@@ -280,7 +280,7 @@ class ForwardingRulesTest {
         device.close();
         try (Vm other = Vm.create(world.kernel);
                 KvmVfio kvmVfio = KvmVfio.create(other)) {
-            other.createIrqchip();
+            other.x86().createIrqchip();
             world.faults.listen();
             try (VfioDevice again = VfioDevice.open(world.kernel, NIC, kvmVfio);
                     Forwarding second = Forwarding.of(other, again)) {
@@ -309,7 +309,7 @@ class ForwardingRulesTest {
                             + " mediated devices and non-coherent DMA need VfioDevice.open(kernel, name, kvmVfio)");
             second.forward(alone.msix().get(0), message(0x30));
             world.hardware.sendMessage(0);
-            assertThat(world.first.isRequested(vector(0x30))).isTrue();
+            assertThat(world.first.x86().isRequested(vector(0x30))).isTrue();
         }
     }
 
@@ -344,7 +344,7 @@ class ForwardingRulesTest {
         try (Kernel next = Kernel.over(backend);
                 Vm vm = Vm.create(next);
                 VfioDevice again = VfioDevice.open(next, NIC)) {
-            vm.createIrqchip();
+            vm.x86().createIrqchip();
             again.config().enableBusMaster();
             try (Forwarding second = Forwarding.of(vm, again)) {
                 second.forwardAll(again.msix(0, 8), i -> message(0x30 + i));
@@ -381,7 +381,7 @@ class ForwardingRulesTest {
     void lineOnASplitIrqchipIsExplained() {
         try (Vm split = Vm.create(world.kernel);
                 Forwarding second = Forwarding.of(split, device)) {
-            split.createSplitIrqchip(24);
+            split.x86().createSplitIrqchip(24);
             split.routes().edit(edit -> edit.replace(PIN, message(0x30)));
             assertThat(refused(Errno.EINVAL, () -> second.forward(device.intx(), PIN)))
                     .contains("needs the full in-kernel irqchip");
@@ -421,7 +421,7 @@ class ForwardingRulesTest {
         device.reset();
         device.config().enableBusMaster();
         world.hardware.sendMessage(1);
-        assertThat(world.first.isRequested(vector(0x31))).isTrue();
+        assertThat(world.first.x86().isRequested(vector(0x31))).isTrue();
     }
 
     /** The host waits until the device is closed, and then it is gone. */
@@ -430,7 +430,7 @@ class ForwardingRulesTest {
         forwarding.forward(device.msix().get(0), message(0x30));
         assertThat(world.hardware.remove()).isFalse();
         world.hardware.sendMessage(0);
-        assertThat(world.first.isRequested(vector(0x30))).isTrue();
+        assertThat(world.first.x86().isRequested(vector(0x30))).isTrue();
         assertThatCode(device::close).doesNotThrowAnyException();
         assertThatCode(forwarding::close).doesNotThrowAnyException();
     }

@@ -47,11 +47,11 @@ class ForwardingTest {
         for (int i = 0; i < 4; i++) {
             send(i);
         }
-        assertThat(world.first.isRequested(vector(0x30))).isTrue();
-        assertThat(world.second.isRequested(vector(0x31))).isTrue();
-        assertThat(world.first.isRequested(vector(0x32))).isTrue();
-        assertThat(world.second.isRequested(vector(0x33))).isTrue();
-        assertThat(world.first.isRequested(vector(0x31))).isFalse();
+        assertThat(world.first.x86().isRequested(vector(0x30))).isTrue();
+        assertThat(world.second.x86().isRequested(vector(0x31))).isTrue();
+        assertThat(world.first.x86().isRequested(vector(0x32))).isTrue();
+        assertThat(world.second.x86().isRequested(vector(0x33))).isTrue();
+        assertThat(world.first.x86().isRequested(vector(0x31))).isFalse();
     }
 
     @Test
@@ -120,10 +120,10 @@ class ForwardingTest {
         irq.mask();
         send(3);
         send(3);
-        assertThat(world.second.isRequested(vector(0x33))).isFalse();
+        assertThat(world.second.x86().isRequested(vector(0x33))).isFalse();
         assertThat(irq.isMasked()).isTrue();
         irq.unmask();
-        assertThat(world.second.isRequested(vector(0x33))).isTrue();
+        assertThat(world.second.x86().isRequested(vector(0x33))).isTrue();
         assertThat(irq.isMasked()).isFalse();
     }
 
@@ -132,8 +132,8 @@ class ForwardingTest {
         ForwardedIrq irq = four().get(0);
         irq.reroute(to(1, 0x80));
         send(0);
-        assertThat(world.second.isRequested(vector(0x80))).isTrue();
-        assertThat(world.first.isRequested(vector(0x30))).isFalse();
+        assertThat(world.second.x86().isRequested(vector(0x80))).isTrue();
+        assertThat(world.first.x86().isRequested(vector(0x30))).isFalse();
     }
 
     @Test
@@ -142,10 +142,10 @@ class ForwardingTest {
         world.faults.fail("routesSet", 1, Errno.ENOMEM);
         assertThatThrownBy(() -> irq.reroute(to(1, 0x80))).hasMessageContaining("ENOMEM");
         send(0);
-        assertThat(world.first.isRequested(vector(0x30))).isTrue();
+        assertThat(world.first.x86().isRequested(vector(0x30))).isTrue();
         irq.reroute(to(1, 0x80));
         send(0);
-        assertThat(world.second.isRequested(vector(0x80))).isTrue();
+        assertThat(world.second.x86().isRequested(vector(0x80))).isTrue();
     }
 
     @Test
@@ -157,14 +157,14 @@ class ForwardingTest {
         assertThat(world.hardware.sendMessage(1)).isFalse();
         assertThat(world.vm.routes().of(gsi)).isEmpty();
         send(0);
-        assertThat(world.first.isRequested(vector(0x30))).isTrue();
+        assertThat(world.first.x86().isRequested(vector(0x30))).isTrue();
         assertThat(forwarding.irqs()).containsExactly(irqs.get(0), irqs.get(2), irqs.get(3));
         assertIllegalState(
                 () -> irqs.get(1).mask(),
                 "the forwarding of MSI-X 1 of 0000:3b:00.0 is closed: it was used after close(); open another");
         forwarding.forward(world.device.msix().get(1), message(0x41));
         send(1);
-        assertThat(world.first.isRequested(vector(0x41))).isTrue();
+        assertThat(world.first.x86().isRequested(vector(0x41))).isTrue();
     }
 
     @Test
@@ -173,7 +173,7 @@ class ForwardingTest {
         ForwardedIrq irq = forwarding.forward(world.device.msix().get(2), gsi, message(0x30));
         assertThat(irq.gsi()).contains(gsi);
         send(2);
-        assertThat(world.first.isRequested(vector(0x30))).isTrue();
+        assertThat(world.first.x86().isRequested(vector(0x30))).isTrue();
         irq.close();
         assertThat(world.vm.routes().of(gsi)).isEmpty();
     }
@@ -282,10 +282,10 @@ class ForwardingTest {
             some.forward(old.device.msix().get(7), message(0x37));
             some.forward(old.device.msix().get(0), message(0x30));
             assertThat(old.device.irqChanges() - changes).isEqualTo(2);
-            assertThat(old.first.isRequested(vector(0x31))).isFalse();
+            assertThat(old.first.x86().isRequested(vector(0x31))).isFalse();
             for (int sent : new int[] {0, 1, 2, 7}) {
                 old.hardware.sendMessage(sent);
-                assertThat(old.first.isRequested(vector(0x30 + sent))).isTrue();
+                assertThat(old.first.x86().isRequested(vector(0x30 + sent))).isTrue();
             }
         }
     }
@@ -297,13 +297,13 @@ class ForwardingTest {
                 Forwarding few = Forwarding.of(old.vm, old.device)) {
             old.fake.limitVectors(4);
             few.forwardAll(old.device.msix(0, 2), i -> message(0x30 + i));
-            assertThat(old.first.isRequested(vector(0x31))).isFalse();
+            assertThat(old.first.x86().isRequested(vector(0x31))).isFalse();
             few.forward(old.device.msix().get(3), message(0x33));
-            assertThat(old.first.isRequested(vector(0x30))).isTrue();
-            assertThat(old.first.isRequested(vector(0x31))).isTrue();
-            assertThat(old.first.isRequested(vector(0x33))).isFalse();
+            assertThat(old.first.x86().isRequested(vector(0x30))).isTrue();
+            assertThat(old.first.x86().isRequested(vector(0x31))).isTrue();
+            assertThat(old.first.x86().isRequested(vector(0x33))).isFalse();
             old.hardware.sendMessage(3);
-            assertThat(old.first.isRequested(vector(0x33))).isTrue();
+            assertThat(old.first.x86().isRequested(vector(0x33))).isTrue();
         }
     }
 
@@ -318,7 +318,7 @@ class ForwardingTest {
                     .hasCauseInstanceOf(VectorsExhaustedException.class)
                     .hasMessageContaining("had no eventfd for a moment and have their former ones again");
             assertThat(few.irqs()).hasSize(2);
-            assertThat(old.first.isRequested(vector(0x31))).isTrue();
+            assertThat(old.first.x86().isRequested(vector(0x31))).isTrue();
         }
     }
 
@@ -331,8 +331,8 @@ class ForwardingTest {
             assertThat(((ArmedVectors) old.device.msi(0, 1).get(0).inTheWay().orElseThrow()).enabled())
                     .isEqualTo(1);
             few.forward(old.device.msi(1, 1).get(0), message(0x31));
-            assertThat(old.first.isRequested(vector(0x30))).isTrue();
-            assertThat(old.first.isRequested(vector(0x31))).isFalse();
+            assertThat(old.first.x86().isRequested(vector(0x30))).isTrue();
+            assertThat(old.first.x86().isRequested(vector(0x31))).isFalse();
         }
     }
 
@@ -341,7 +341,7 @@ class ForwardingTest {
         four();
         forwarding.forwardAll(world.device.msix(4, 2), i -> message(0x50 + i));
         send(5);
-        assertThat(world.first.isRequested(vector(0x51))).isTrue();
+        assertThat(world.first.x86().isRequested(vector(0x51))).isTrue();
     }
 
     @Test
@@ -352,7 +352,7 @@ class ForwardingTest {
                 .isInstanceOf(UnsupportedOperationException.class)
                 .hasMessageContaining("is a line and has no message");
         world.hardware.requestService();
-        assertThat(world.vm.ioapic().isHigh(new Route.Pin(PIN, Route.Chip.IOAPIC, PIN.number())))
+        assertThat(world.vm.x86().ioapic().isHigh(new Route.Pin(PIN, Route.Chip.IOAPIC, PIN.number())))
                 .isTrue();
     }
 

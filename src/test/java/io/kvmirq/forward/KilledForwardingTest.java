@@ -98,7 +98,7 @@ class KilledForwardingTest {
                 KvmVfio kvmVfio = KvmVfio.create(vm);
                 VfioDevice device = VfioDevice.open(next, NIC, kvmVfio);
                 EventFd event = EventFd.create(next)) {
-            vm.createIrqchip();
+            vm.x86().createIrqchip();
             device.config().enableBusMaster();
             if (line) {
                 try (ArmedLine armed = device.intx().arm(event)) {

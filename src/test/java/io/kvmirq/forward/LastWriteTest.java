@@ -60,7 +60,7 @@ class LastWriteTest {
                     .add();
             kernel = fake.open();
             vm = Vm.create(kernel);
-            vm.createIrqchip();
+            vm.x86().createIrqchip();
             for (int i = 0; i < vcpus; i++) {
                 vcpu(i);
             }
@@ -71,7 +71,7 @@ class LastWriteTest {
 
         Vcpu vcpu(int id) {
             Vcpu vcpu = vm.createVcpu(new VcpuId(id));
-            vcpu.enableLapic();
+            vcpu.x86().enableLapic();
             return vcpu;
         }
 
@@ -143,7 +143,9 @@ class LastWriteTest {
     }
 
     private static void give(Vcpu vcpu, int logical) {
-        vcpu.setLapic(vcpu.lapic().set(X86Lapic.Name.LDR, logical << 24).set(X86Lapic.Name.DFR, -1));
+        vcpu.x86()
+                .setLapic(
+                        vcpu.x86().lapic().set(X86Lapic.Name.LDR, logical << 24).set(X86Lapic.Name.DFR, -1));
     }
 
     @ParameterizedTest
@@ -246,8 +248,8 @@ class LastWriteTest {
     })
     void entryThatIsWrittenInAnInhibitsWindowIsNotGuessed(String profile, boolean during, FakeIrte.Form expected) {
         try (World world = new World(profile, 1)) {
-            world.vm.createPit();
-            world.vm.setPitReinjection(false);
+            world.vm.x86().createPit();
+            world.vm.x86().setPitReinjection(false);
             FakeVcpu vcpu = world.fake.vcpus().get(0);
             vcpu.enterGuest();
             inhibit(world, true);
@@ -279,8 +281,8 @@ class LastWriteTest {
     })
     void runOfAVcpuTellsThatItHasAppliedAnInhibit(String profile, String port, boolean known) {
         try (World world = new World(profile, 0)) {
-            world.vm.createPit();
-            world.vm.setPitReinjection(false);
+            world.vm.x86().createPit();
+            world.vm.x86().setPitReinjection(false);
             Vcpu vcpu = world.vcpu(0);
             world.fake.vcpu(0).exits(FakeExit.ioOut(0x80, 1, 1), FakeExit.ioOut(Integer.decode(port), 1, 1));
             vcpu.run();
@@ -297,7 +299,7 @@ class LastWriteTest {
     }
 
     private static void inhibit(World world, boolean on) {
-        world.vm.setPitReinjection(on);
+        world.vm.x86().setPitReinjection(on);
         world.forwarding.mirror().apply(new Event.Inhibited(on ? EnumSet.of(InhibitReason.PIT_REINJ) : Set.of()));
     }
 }

@@ -112,7 +112,7 @@ class LockedInjectorTest {
         endLoop();
         assertThat(injected).first().isEqualTo("msi 0xfee00000/0x31");
         assertThat(injected).hasSizeBetween(1, 2);
-        assertThat(injected.contains("msi 0xfee00000/0x41") || world.first.isRequested(vector(0x41)))
+        assertThat(injected.contains("msi 0xfee00000/0x41") || world.first.x86().isRequested(vector(0x41)))
                 .isTrue();
     }
 
@@ -126,9 +126,9 @@ class LockedInjectorTest {
         });
         irq.moveTo(Mechanism.IRQFD);
         assertThat(injected).containsExactly("msi 0xfee00000/0x31");
-        assertThat(world.first.isRequested(vector(0x31))).isFalse();
+        assertThat(world.first.x86().isRequested(vector(0x31))).isFalse();
         irq.unmask();
-        assertThat(world.first.isRequested(vector(0x31))).isTrue();
+        assertThat(world.first.x86().isRequested(vector(0x31))).isTrue();
         endLoop();
     }
 

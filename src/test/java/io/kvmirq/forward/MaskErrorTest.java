@@ -121,7 +121,7 @@ class MaskErrorTest {
     private boolean arrives(boolean isLine) {
         loop.pollNanos(0);
         return isLine
-                ? world.vm.ioapic().isHigh(new Route.Pin(PIN, Route.Chip.IOAPIC, PIN.number()))
-                : world.first.isRequested(vector(vector));
+                ? world.vm.x86().ioapic().isHigh(new Route.Pin(PIN, Route.Chip.IOAPIC, PIN.number()))
+                : world.first.x86().isRequested(vector(vector));
     }
 }

@@ -142,9 +142,9 @@ final class MirrorPlay implements AutoCloseable {
         device("0000:3c:00.0", 16);
         this.kernel = fake.open();
         this.vm = Vm.create(kernel);
-        vm.createIrqchip();
-        vm.createPit();
-        vm.setPitReinjection(false);
+        vm.x86().createIrqchip();
+        vm.x86().createPit();
+        vm.x86().setPitReinjection(false);
         this.files = KvmVfio.create(vm);
         this.device = VfioDevice.open(kernel, PciAddress.parse("0000:3b:00.0"));
         device.config().enableBusMaster();
@@ -195,16 +195,16 @@ final class MirrorPlay implements AutoCloseable {
         VcpuId id = ids.get(vcpus.size());
         Vcpu vcpu = vm.createVcpu(id);
         vcpus.add(vcpu);
-        vcpu.enableLapic();
+        vcpu.x86().enableLapic();
         vcpu.setState(VcpuState.RUNNABLE);
         if (kinds.contains(Kind.MODES)) {
-            vcpu.useHostCpuid();
+            vcpu.x86().useHostCpuid();
         }
         giveLogicalId(vcpu, 1 << vcpus.size() - 1, LapicPage.DFR_FLAT);
     }
 
     private void giveLogicalId(Vcpu vcpu, int id, int format) {
-        vcpu.setLapic(vcpu.lapic().set(X86Lapic.Name.LDR, id << 24).set(X86Lapic.Name.DFR, format));
+        vcpu.x86().setLapic(vcpu.x86().lapic().set(X86Lapic.Name.LDR, id << 24).set(X86Lapic.Name.DFR, format));
         look(vcpu.id());
         inhibitsMayChange();
     }
@@ -342,9 +342,9 @@ final class MirrorPlay implements AutoCloseable {
             giveLogicalId(vcpu, id, LapicPage.DFR_CLUSTER);
             return "cluster id " + id + " for " + vcpu.id();
         }
-        X86SystemRegisters registers = vcpu.systemRegisters();
-        vcpu.setSystemRegisters(registers.set(Name.APIC_BASE, registers.get(Name.APIC_BASE) | X2APIC));
-        vcpu.setLapic(vcpu.lapic());
+        X86SystemRegisters registers = vcpu.x86().systemRegisters();
+        vcpu.x86().setSystemRegisters(registers.set(Name.APIC_BASE, registers.get(Name.APIC_BASE) | X2APIC));
+        vcpu.x86().setLapic(vcpu.x86().lapic());
         look(vcpu.id());
         inhibitsMayChange();
         return "x2APIC mode for " + vcpu.id();
@@ -390,8 +390,8 @@ final class MirrorPlay implements AutoCloseable {
                 return "nothing";
             }
             Vcpu vcpu = vcpus.get(0);
-            X86SystemRegisters registers = vcpu.systemRegisters();
-            vcpu.setSystemRegisters(registers.set(Name.APIC_BASE, registers.get(Name.APIC_BASE) ^ 0x1000));
+            X86SystemRegisters registers = vcpu.x86().systemRegisters();
+            vcpu.x86().setSystemRegisters(registers.set(Name.APIC_BASE, registers.get(Name.APIC_BASE) ^ 0x1000));
             moved = true;
             inhibits.add(InhibitReason.APIC_BASE_MODIFIED);
             tellInhibits();
@@ -401,7 +401,7 @@ final class MirrorPlay implements AutoCloseable {
         if (!on) {
             inhibits.remove(InhibitReason.PIT_REINJ);
         }
-        vm.setPitReinjection(on);
+        vm.x86().setPitReinjection(on);
         inhibitsMayChange();
         tellInhibits();
         return on ? "inhibit" : "permit";

@@ -69,7 +69,7 @@ class MovedIrqTest {
         final ForwardedIrq line;
 
         SplitLine(Userspace userspace) {
-            vm.createSplitIrqchip(24);
+            vm.x86().createSplitIrqchip(24);
             forwarding = forwarding(vm, userspace);
             line = forwarding.forward(world.device.intx(), PIN);
             world.hardware.requestService();
@@ -88,11 +88,11 @@ class MovedIrqTest {
     }
 
     private boolean isRequested(int vector) {
-        return world.first.isRequested(vector(vector));
+        return world.first.x86().isRequested(vector(vector));
     }
 
     private boolean isHigh() {
-        return world.vm.ioapic().isHigh(new Route.Pin(PIN, Route.Chip.IOAPIC, PIN.number()));
+        return world.vm.x86().ioapic().isHigh(new Route.Pin(PIN, Route.Chip.IOAPIC, PIN.number()));
     }
 
     @Test
@@ -120,7 +120,7 @@ class MovedIrqTest {
     @Test
     void refusedMessageIsNotRelayed() {
         try (Forwarding forwarding = forwarding(world.vm, own)) {
-            world.vm.use32BitApicIds();
+            world.vm.x86().use32BitApicIds();
             MsiMessage none = new MsiMessage(0x00ff_fee0_0000L << 8 | 0xfee00000L | 0x80_0000_0000L, 0x30);
             assertThatThrownBy(() -> forwarding.forward(world.device.msix().get(0), none))
                     .isInstanceOf(KernelException.class)

@@ -156,7 +156,7 @@ class PredictedPostingTest {
         assertThat(((Posting.Posted) wide.predicted()).what())
                 .as("without 32-bit ids the high bits do not count")
                 .isEqualTo(new Posting.ToVcpu(new VcpuId(2), vector(0x33)));
-        world.vm.use32BitApicIds();
+        world.vm.x86().use32BitApicIds();
         assertThat(wide.predicted()).as("no write").isInstanceOf(Posting.Posted.class);
         wide.mask();
         wide.unmask();
@@ -170,11 +170,11 @@ class PredictedPostingTest {
     @Test
     void vmTellsTheMirrorThatVcpu255HasAName() {
         world.vm.createVcpu(new VcpuId(255)).close();
-        world.vm.use32BitApicIds();
+        world.vm.x86().use32BitApicIds();
         Forwarding forwarding = on(MirrorHost.x86(PostingHost.of(Vendor.INTEL)));
         ForwardedIrq first = forwarding.forward(world.device.msix().get(0), to(1, 0x31));
-        world.vm.disableBroadcastQuirk();
-        MsiMessage message = world.vm.x2apicMessage(new VcpuId(255), vector(0x32));
+        world.vm.x86().disableBroadcastQuirk();
+        MsiMessage message = world.vm.x86().x2apicMessage(new VcpuId(255), vector(0x32));
         first.reroute(message);
         assertThat(first.predicted()).isInstanceOf(Posting.Posted.class);
         forwarding.close();

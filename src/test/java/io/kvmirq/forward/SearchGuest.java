@@ -83,7 +83,7 @@ interface SearchGuest extends AutoCloseable {
             this.fake = fake;
             this.random = random;
             this.vm = made.add(Vm.create(kernel));
-            vm.createIrqchip();
+            vm.x86().createIrqchip();
             for (int i = 0; i < VCPUS; i++) {
                 int vcpu = fake.backend().libc().ioctl(Numbers.of(vm.fd()), Uapi.KVM_CREATE_VCPU, i);
                 made.add(() -> fake.backend().libc().close(vcpu));
@@ -188,7 +188,7 @@ interface SearchGuest extends AutoCloseable {
             this.moves = moves;
             this.vm = made.add(Vm.create(kernel));
             for (int i = 0; i < VCPUS; i++) {
-                made.add(vm.createVcpu(new VcpuId(i))).initialize();
+                made.add(vm.createVcpu(new VcpuId(i))).arm64().initialize();
             }
             GuestIts its = new GuestIts(vm, VCPUS, made);
             IntStream.range(0, LostSearch.VECTORS * EVENTS_EACH).forEach(its::map);

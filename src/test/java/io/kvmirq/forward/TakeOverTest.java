@@ -43,7 +43,7 @@ class TakeOverTest {
             assertThat(device.irqChanges() - changes).isEqualTo(1);
             world.hardware.sendMessage(0);
             world.hardware.sendMessage(1);
-            assertThat(world.first.isRequested(vector(0x30))).isTrue();
+            assertThat(world.first.x86().isRequested(vector(0x30))).isTrue();
             assertThat(theirs.drain()).isZero();
             assertThat(other.drain()).isEqualTo(1);
             forwarding.close();
@@ -64,7 +64,7 @@ class TakeOverTest {
             try (Forwarding second = Forwarding.of(world.vm, adopted)) {
                 second.takeOver(adopted.msix(0, 1), i -> message(0x30));
                 world.hardware.sendMessage(0);
-                assertThat(world.first.isRequested(vector(0x30))).isTrue();
+                assertThat(world.first.x86().isRequested(vector(0x30))).isTrue();
                 assertThat(theirs.drain()).isZero();
             }
             world.hardware.sendMessage(1);
@@ -84,7 +84,7 @@ class TakeOverTest {
             ForwardedIrq irq = forwarding
                     .takeOver(device.msix(0, 1), List.of(wired), i -> message(0x30))
                     .get(0);
-            assertThat(world.first.isRequested(vector(0x30))).isTrue();
+            assertThat(world.first.x86().isRequested(vector(0x30))).isTrue();
             irq.close();
             assertThat(device.irqChanges()).isEqualTo(changes);
             world.hardware.sendMessage(0);
@@ -132,7 +132,7 @@ class TakeOverTest {
             world.hardware.requestService();
             assertThat(theirs.drain()).isEqualTo(1);
             forwarding.takeOver(device.intx(), PIN);
-            assertThat(world.vm.ioapic().isHigh(new Route.Pin(PIN, Route.Chip.IOAPIC, PIN.number())))
+            assertThat(world.vm.x86().ioapic().isHigh(new Route.Pin(PIN, Route.Chip.IOAPIC, PIN.number())))
                     .isTrue();
         }
     }
@@ -178,6 +178,6 @@ class TakeOverTest {
         forwarding.irqs().get(0).close();
         forwarding.forward(device.msix().get(1), message(0x31));
         world.hardware.sendMessage(1);
-        assertThat(world.first.isRequested(vector(0x31))).isTrue();
+        assertThat(world.first.x86().isRequested(vector(0x31))).isTrue();
     }
 }

@@ -52,7 +52,7 @@ class TearDownTest {
         assertThat(world.kernel.openHandles()).isEqualTo(before);
         assertThat(world.vm.routes().routes()).noneMatch(Route.Msi.class::isInstance);
         world.hardware.sendMessage(0);
-        assertThat(world.first.isRequested(ForwardWorld.vector(0x30))).isFalse();
+        assertThat(world.first.x86().isRequested(ForwardWorld.vector(0x30))).isFalse();
     }
 
     @ParameterizedTest
@@ -71,7 +71,7 @@ class TearDownTest {
         List<String> before = world.kernel.openHandles();
         try (EventLoop loop = EventLoop.create(world.kernel);
                 Vm split = Vm.create(world.kernel)) {
-            split.createSplitIrqchip(24);
+            split.x86().createSplitIrqchip(24);
             List<String> within = world.kernel.openHandles();
             Forwarding forwarding = Forwarding.builder(split, world.device)
                     .userspace(Userspace.into(split, loop))
@@ -108,7 +108,7 @@ class TearDownTest {
             before.close();
             assertThat(forwarding.irqs()).containsExactly(after);
             world.hardware.sendMessage(0);
-            assertThat(world.first.isRequested(ForwardWorld.vector(0x31))).isTrue();
+            assertThat(world.first.x86().isRequested(ForwardWorld.vector(0x31))).isTrue();
         }
     }
 
@@ -190,7 +190,7 @@ class TearDownTest {
     void injectorThatFailsWithAnErrorDoesNotKeepItsLineFromEnding() {
         try (EventLoop loop = EventLoop.create(world.kernel);
                 Vm split = Vm.create(world.kernel)) {
-            split.createSplitIrqchip(24);
+            split.x86().createSplitIrqchip(24);
             List<String> before = world.kernel.openHandles();
             Forwarding forwarding = Forwarding.builder(split, world.device)
                     .userspace(Userspace.of(loop, new Userspace.Injector() {

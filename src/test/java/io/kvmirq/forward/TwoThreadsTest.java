@@ -138,11 +138,11 @@ class TwoThreadsTest {
         }
 
         private boolean isHigh() {
-            return world.vm.ioapic().isHigh(new Route.Pin(PIN, Route.Chip.IOAPIC, PIN.number()));
+            return world.vm.x86().ioapic().isHigh(new Route.Pin(PIN, Route.Chip.IOAPIC, PIN.number()));
         }
 
         private boolean isRequested(int number) {
-            return world.first.isRequested(vector(number));
+            return world.first.x86().isRequested(vector(number));
         }
 
         private void tried(Runnable change) {

@@ -73,15 +73,15 @@ class UserspaceTest {
                 Vm vm = Vm.create(kernel);
                 EventFd event = EventFd.create(kernel);
                 EventLoop loop = EventLoop.create(kernel)) {
-            vm.createSplitIrqchip(24);
+            vm.x86().createSplitIrqchip(24);
             try (Vcpu vcpu = vm.createVcpu(new VcpuId(0));
                     RelayedEdge relayed = RelayedEdge.message(counted(Userspace.into(vm, loop)), event, MESSAGE)) {
                 relayed.release();
-                vcpu.enableLapic();
+                vcpu.x86().enableLapic();
                 event.signal(3);
-                assertThat(vcpu.isRequested(VECTOR)).isFalse();
+                assertThat(vcpu.x86().isRequested(VECTOR)).isFalse();
                 assertThat(loop.pollNanos(0)).isEqualTo(1);
-                assertThat(vcpu.isRequested(VECTOR)).isTrue();
+                assertThat(vcpu.x86().isRequested(VECTOR)).isTrue();
                 assertThat(event.drain()).as("left in the eventfd").isZero();
                 assertThat(injected).as("of 3 signals").hasValue(1);
                 relayed.hold();
@@ -89,7 +89,7 @@ class UserspaceTest {
                 relayed.release();
                 event.signal();
                 loop.pollNanos(0);
-                assertThat(vcpu.isRequested(OTHER)).isTrue();
+                assertThat(vcpu.x86().isRequested(OTHER)).isTrue();
             }
             assertThat(vm.routes().commits()).isZero();
         }
@@ -102,21 +102,21 @@ class UserspaceTest {
                 Vm vm = Vm.create(kernel);
                 EventFd event = EventFd.create(kernel);
                 EventLoop loop = EventLoop.create(kernel)) {
-            vm.createIrqchip();
+            vm.x86().createIrqchip();
             AtomicInteger unmasked = new AtomicInteger();
             try (RelayedLine relayed =
                     new RelayedLine(Userspace.into(vm, loop), event, GSI, unmasked::incrementAndGet)) {
                 relayed.release();
                 event.signal();
                 loop.pollNanos(0);
-                assertThat(vm.ioapic().isHigh(PIN)).isTrue();
+                assertThat(vm.x86().ioapic().isHigh(PIN)).isTrue();
                 relayed.endOfInterrupt();
-                assertThat(vm.ioapic().isHigh(PIN)).isFalse();
+                assertThat(vm.x86().ioapic().isHigh(PIN)).isFalse();
                 assertThat(unmasked).hasValue(1);
                 event.signal();
                 loop.pollNanos(0);
             }
-            assertThat(vm.ioapic().isHigh(PIN)).as("after close").isFalse();
+            assertThat(vm.x86().ioapic().isHigh(PIN)).as("after close").isFalse();
             assertThat(unmasked).hasValue(1);
         }
     }
@@ -125,7 +125,7 @@ class UserspaceTest {
     @Test
     void closeNeverFails() {
         Vm vm = Vm.create(kernel);
-        vm.createIrqchip();
+        vm.x86().createIrqchip();
         RelayedLine relayed = new RelayedLine(Userspace.into(vm, loop), event, GSI, () -> {});
         relayed.release();
         event.signal();

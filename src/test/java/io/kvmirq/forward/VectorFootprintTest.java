@@ -128,7 +128,7 @@ class VectorFootprintTest {
         try (Kernel kernel = Kernel.over(kernel());
                 Vm vm = Vm.create(kernel);
                 VfioDevice device = VfioDevice.adopt(kernel, PciAddress.parse("0000:3b:00.0"), 1, Ownership.BORROWED)) {
-            vm.createIrqchip();
+            vm.x86().createIrqchip();
             // First, everything is loaded, and tables have their sizes.
             try (Forwarding forwarding = Forwarding.of(vm, device)) {
                 forwarding.forwardAll(device.msix(), VectorFootprintTest::message);

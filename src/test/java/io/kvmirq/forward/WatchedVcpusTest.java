@@ -128,7 +128,7 @@ class WatchedVcpusTest {
     }
 
     private static void giveLogicalId(Vcpu vcpu, int id) {
-        vcpu.setLapic(vcpu.lapic().set(X86Lapic.Name.LDR, id << 24).set(X86Lapic.Name.DFR, -1));
+        vcpu.x86().setLapic(vcpu.x86().lapic().set(X86Lapic.Name.LDR, id << 24).set(X86Lapic.Name.DFR, -1));
     }
 
     /** A look asks, and the next return from KVM_RUN answers. */

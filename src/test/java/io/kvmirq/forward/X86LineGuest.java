@@ -18,9 +18,9 @@ final class X86LineGuest implements LineGuest {
 
     X86LineGuest(FakeKernel fake, Vm vm, Undo made) {
         this.vm = vm;
-        vm.createIrqchip();
-        made.add(vm.createVcpu(new VcpuId(0))).enableLapic();
-        vm.restore(vm.ioapic().levelPin(new Route.Pin(PIN, Route.Chip.IOAPIC, PIN.number()), VECTOR));
+        vm.x86().createIrqchip();
+        made.add(vm.createVcpu(new VcpuId(0))).x86().enableLapic();
+        vm.x86().setIoapic(vm.x86().ioapic().levelPin(new Route.Pin(PIN, Route.Chip.IOAPIC, PIN.number()), VECTOR));
         vcpu = fake.vcpus().get(fake.vcpus().size() - 1);
         vcpu.enterGuest();
     }

@@ -58,9 +58,9 @@ class GuestIoapicTest {
     private final List<String> asked = new ArrayList<>();
 
     GuestIoapicTest() {
-        vm.createSplitIrqchip(GuestIoapic.PINS);
+        vm.x86().createSplitIrqchip(GuestIoapic.PINS);
         vcpu = parts.add(vm.createVcpu(new VcpuId(0)));
-        vcpu.enableLapic();
+        vcpu.x86().enableLapic();
         ioapic = new GuestIoapic(vm, GuestIoapic.PINS);
     }
 
@@ -104,10 +104,10 @@ class GuestIoapicTest {
         redirect(VECTOR.number());
         Userspace.Injector second = ioapic.source();
         second.line(GSI, true);
-        assertThat(vcpu.isRequested(VECTOR)).as("it was high already").isFalse();
+        assertThat(vcpu.x86().isRequested(VECTOR)).as("it was high already").isFalse();
         second.line(GSI, false);
         second.line(GSI, true);
-        assertThat(vcpu.isRequested(VECTOR)).isFalse();
+        assertThat(vcpu.x86().isRequested(VECTOR)).isFalse();
     }
 
     /** Bit 14 is read-only, except that a pin that becomes edge-triggered awaits no EOI. */
@@ -180,10 +180,10 @@ class GuestIoapicTest {
         redirect(LEVEL | VECTOR.number());
         ioapic.line(GSI, true);
         assertThat(awaitsEoi()).as("a LAPIC that is off accepts nothing").isFalse();
-        second.enableLapic();
+        second.x86().enableLapic();
         ioapic.line(GSI, true);
         assertThat(awaitsEoi()).isTrue();
-        assertThat(second.isRequested(VECTOR)).isTrue();
+        assertThat(second.x86().isRequested(VECTOR)).isTrue();
         ioapic.line(GSI, false);
         assertThat(ioapic.isHigh(PIN)).isFalse();
     }

@@ -75,10 +75,10 @@ class IoapicSearchTest {
             random = new SplittableRandom(seed);
             Kernel kernel = made.add(new FakeKernel(Profile.V6_18).open());
             Vm vm = made.add(Vm.create(kernel));
-            vm.createSplitIrqchip(GuestIoapic.PINS);
+            vm.x86().createSplitIrqchip(GuestIoapic.PINS);
             for (int i = 0; i < 2; i++) {
                 Vcpu created = made.add(vm.createVcpu(new VcpuId(i)));
-                created.enableLapic();
+                created.x86().enableLapic();
                 vcpus.add(created);
             }
             ioapic = new GuestIoapic(vm, GuestIoapic.PINS);
@@ -170,9 +170,9 @@ class IoapicSearchTest {
             take();
             if (due.isEmpty()) {
                 program.add("the second LAPIC is " + (on ? "on" : "off"));
-                X86Lapic lapic = vcpus.get(1).lapic();
+                X86Lapic lapic = vcpus.get(1).x86().lapic();
                 lapic.set(SPIV, on ? lapic.get(SPIV) | LAPIC_ENABLED : lapic.get(SPIV) & ~LAPIC_ENABLED);
-                vcpus.get(1).setLapic(lapic);
+                vcpus.get(1).x86().setLapic(lapic);
                 secondIsOn = on;
             }
         }
@@ -182,11 +182,11 @@ class IoapicSearchTest {
             program.add("take " + requested());
             due.clear();
             for (Vcpu one : vcpus) {
-                X86Lapic lapic = one.lapic();
+                X86Lapic lapic = one.x86().lapic();
                 for (int word = 0; word < 8; word++) {
                     lapic.set(Uapi.KvmLapicState.IRR + word * IRR_DISTANCE, 0);
                 }
-                one.setLapic(lapic);
+                one.x86().setLapic(lapic);
             }
             for (int pin = 0; pin < FIRST_EDGE; pin++) {
                 if (awaitsEoi[pin]) {
@@ -203,7 +203,7 @@ class IoapicSearchTest {
                 for (int i = 0; i < VECTORS_EACH; i++) {
                     int number = FIRST_VECTOR + pin * VECTORS_EACH + i;
                     for (int one = 0; one < 2; one++) {
-                        if (vcpus.get(one).isRequested(new InterruptVector(number))) {
+                        if (vcpus.get(one).x86().isRequested(new InterruptVector(number))) {
                             found.add(one + ":" + number);
                         }
                     }

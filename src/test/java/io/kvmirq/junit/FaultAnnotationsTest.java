@@ -92,7 +92,7 @@ class FaultAnnotationsTest {
         void undoesAll(Kernel kernel) {
             try (Vm vm = Vm.create(kernel);
                     EventFd event = EventFd.create(kernel)) {
-                vm.createIrqchip();
+                vm.x86().createIrqchip();
                 vm.assignIrqfd(event, new Gsi(5)).close();
             }
         }
@@ -121,7 +121,7 @@ class FaultAnnotationsTest {
         @EveryCallInTurn(errno = "ENOMEM")
         void usesIt() {
             RAN.add("with a VM: " + vm.isPresent());
-            vm.orElseThrow().createIrqchip();
+            vm.orElseThrow().x86().createIrqchip();
         }
 
         @AfterEach
@@ -155,7 +155,7 @@ class FaultAnnotationsTest {
         @EveryCallInTurn(errno = "ENOMEM")
         void forgetsTheVm(Kernel kernel) {
             Vm vm = Vm.create(kernel);
-            vm.createIrqchip();
+            vm.x86().createIrqchip();
             vm.close();
         }
 
@@ -163,7 +163,7 @@ class FaultAnnotationsTest {
         @EveryCallInTurn(errno = "EEXIST")
         void translates(Kernel kernel) {
             try (Vm vm = Vm.create(kernel)) {
-                vm.createIrqchip();
+                vm.x86().createIrqchip();
             } catch (KernelException e) {
                 throw new IllegalStateException("not of the kernel");
             }
@@ -301,7 +301,7 @@ class FaultAnnotationsTest {
     abstract static class EndOfVmm {
         static void end(Kernel kernel) throws InterruptedException {
             try (Vm vm = Vm.create(kernel)) {
-                vm.createIrqchip();
+                vm.x86().createIrqchip();
                 Vcpu vcpu = vm.createVcpu(new VcpuId(0));
                 Thread runner = new Thread(() -> {
                     try {
@@ -393,11 +393,11 @@ class FaultAnnotationsTest {
         @EveryCallInTurn(errno = "EINVAL")
         void comeInAnyOrder(Kernel kernel, TestInfo info) throws InterruptedException {
             try (Vm vm = Vm.create(kernel)) {
-                vm.createIrqchip();
+                vm.x86().createIrqchip();
                 Runnable routes = () -> note(info, () -> vm.routes().add(MsiMessage.to(new VcpuId(0), vector(0x31))));
                 Runnable line = () -> {
-                    note(info, () -> vm.setLine(new Gsi(5), true));
-                    note(info, () -> vm.setLine(new Gsi(5), false));
+                    note(info, () -> vm.x86().setLine(new Gsi(5), true));
+                    note(info, () -> vm.x86().setLine(new Gsi(5), false));
                 };
                 runs++;
                 for (Runnable one : runs % 2 == 0 ? List.of(line, routes) : List.of(routes, line)) {

@@ -52,9 +52,9 @@ class KitCostTest {
             try (Kernel kernel = new FakeKernel(Profile.V6_18).open();
                     Vm vm = Vm.create(kernel);
                     EventFd event = EventFd.create(kernel)) {
-                vm.createIrqchip();
+                vm.x86().createIrqchip();
                 try (Vcpu vcpu = vm.createVcpu(new VcpuId(0))) {
-                    vcpu.enableLapic();
+                    vcpu.x86().enableLapic();
                     assertThat(event.drain()).isZero();
                 }
             }

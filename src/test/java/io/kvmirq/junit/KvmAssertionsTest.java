@@ -62,9 +62,9 @@ class KvmAssertionsTest {
     @KvmTest
     void aVcpuOfAVmOfTheTestIsNamedToo(KvmHost host, Kernel kernel) {
         try (Vm own = Vm.create(kernel)) {
-            own.createSplitIrqchip(24);
+            own.x86().createSplitIrqchip(24);
             try (Vcpu nine = own.createVcpu(new VcpuId(9))) {
-                nine.enableLapic();
+                nine.x86().enableLapic();
                 own.signal(MsiMessage.to(new VcpuId(9), VECTOR));
                 assertThatThrownBy(() -> assertThat(host.vcpu(0)).received(VECTOR, once()))
                         .hasMessageEndingWith("; vcpu 9 received it once");
@@ -203,9 +203,9 @@ class KvmAssertionsTest {
 
     @KvmTest(real = Real.IF_PRESENT)
     void aTestMayRunItsVcpuItself(KvmHost host, Vcpu vcpu, EventFd event) {
-        assertThat(vcpu.isRequested(VECTOR)).isFalse();
+        assertThat(vcpu.x86().isRequested(VECTOR)).isFalse();
         host.interrupt(0, VECTOR).signal();
-        assertThat(vcpu.isRequested(VECTOR)).isTrue();
+        assertThat(vcpu.x86().isRequested(VECTOR)).isTrue();
         if (host.isReal()) {
             assertThatThrownBy(() -> host.vcpu(0).received(VECTOR))
                     .hasMessage("on real KVM only the guest of the kit's own Vm counts interrupts: take no Vcpu as a"

@@ -219,7 +219,7 @@ class KvmTestTest {
                 Faults faults) {
             assertThat(kernel).isSameAs(host.kernel()).isSameAs(ofBefore);
             assertThat(vm).isSameAs(host.vm());
-            assertThat(first.isRequested(vector(0x31))).isFalse();
+            assertThat(first.x86().isRequested(vector(0x31))).isFalse();
             assertThat(second).isNotSameAs(first);
             assertThat(other).isNotSameAs(one);
             assertThat(fake).isSameAs(host.fake());

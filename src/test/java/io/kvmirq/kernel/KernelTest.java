@@ -156,7 +156,7 @@ class KernelTest {
             String name = vm.toString();
             vm.close();
             vm.close();
-            assertThatThrownBy(vm::createIrqchip)
+            assertThatThrownBy(vm.x86()::createIrqchip)
                     .isInstanceOf(ClosedHandleException.class)
                     .hasMessage(name + " is closed: it was used after close(); open another");
         }
@@ -169,7 +169,7 @@ class KernelTest {
                 Kernel other = Kernel.open();
                 Vm vm = Vm.create(one);
                 EventFd event = EventFd.create(other)) {
-            vm.createIrqchip();
+            vm.x86().createIrqchip();
             assertThatThrownBy(() -> vm.assignIrqfd(event, new Gsi(4)))
                     .isInstanceOf(IllegalArgumentException.class)
                     .hasMessageContaining("belongs to another Kernel");
@@ -193,7 +193,7 @@ class KernelTest {
     private static void openOneVm(Kernel kernel) {
         try (Vm vm = Vm.create(kernel);
                 EventFd event = EventFd.create(kernel)) {
-            vm.createIrqchip();
+            vm.x86().createIrqchip();
             vm.assignIrqfd(event, new Gsi(4)).close();
         }
     }
@@ -204,7 +204,7 @@ class KernelTest {
         Kernel kernel = Kernel.open();
         Vm vm = Vm.create(kernel);
         kernel.close();
-        vm.createIrqchip();
+        vm.x86().createIrqchip();
         vm.close();
         assertThatThrownBy(() -> Vm.create(kernel)).isInstanceOf(ClosedHandleException.class);
     }

@@ -147,9 +147,9 @@ class OwnersTest {
                 onVm("exit of a Vcpu", "6.12", VcpuExit.class, vm -> vm.createVcpu(new VcpuId(0))),
                 onVm("KvmDevice", "6.12", KvmDevice.class, vm -> vm.createDevice(KvmDevice.Type.VFIO)),
                 onVm("KvmVfio", "6.12", KvmVfio.class, KvmVfio::create),
-                onVm("VgicV2", GICV2, VgicV2.class, Vm::createVgicV2),
-                onVm("VgicV3", ARM64, VgicV3.class, Vm::createVgicV3),
-                onVm("Its", ARM64, Its.class, Vm::createIts),
+                onVm("VgicV2", GICV2, VgicV2.class, vm -> vm.arm64().createVgicV2()),
+                onVm("VgicV3", ARM64, VgicV3.class, vm -> vm.arm64().createVgicV3()),
+                onVm("Its", ARM64, Its.class, vm -> vm.arm64().createIts()),
                 adopted(EventFd.class, "6.12", place -> {
                     int number = place.eventfd();
                     return () -> EventFd.adopt(place.kernel, number, Ownership.OWNED);
@@ -162,9 +162,10 @@ class OwnersTest {
                 }),
                 adopted(VgicV3.class, ARM64, place -> {
                     Vm vm = place.vm();
-                    try (Fd.Lease lease = place.undo.add(vm.createVgicV3()).fd().lease()) {
+                    try (Fd.Lease lease =
+                            place.undo.add(vm.arm64().createVgicV3()).fd().lease()) {
                         int number = lease.number();
-                        return () -> vm.adoptVgicV3(number, Ownership.OWNED);
+                        return () -> vm.arm64().adoptVgicV3(number, Ownership.OWNED);
                     }
                 }),
                 adopted(KvmVfio.class, "6.12", place -> {

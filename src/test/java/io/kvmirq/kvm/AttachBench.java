@@ -205,7 +205,7 @@ final class AttachBench {
         try (Vm vm = Vm.create(kernel);
                 VfioDevice device = VfioDevice.adopt(kernel, ADDRESS, DEVICE, Ownership.BORROWED);
                 Forwarding forwarding = Forwarding.of(vm, device)) {
-            vm.createSplitIrqchip(FIRST_GSI);
+            vm.x86().createSplitIrqchip(FIRST_GSI);
             long start = System.nanoTime();
             forwarding.forwardAll(device.msix(0, vectors), i -> MESSAGE);
             return System.nanoTime() - start;
@@ -214,7 +214,7 @@ final class AttachBench {
 
     private double inJava(boolean timeAttach) {
         try (Vm vm = Vm.create(kernel)) {
-            vm.createSplitIrqchip(FIRST_GSI);
+            vm.x86().createSplitIrqchip(FIRST_GSI);
             long start = System.nanoTime();
             List<EventFd> events = EventFd.createAll(kernel, vectors);
             List<Gsi> gsis = vm.routes().change(edit -> {
@@ -240,7 +240,7 @@ final class AttachBench {
     private double inC(boolean timeAttach, boolean singly, boolean together) {
         try (Vm vm = Vm.create(kernel);
                 Fd.Lease lease = vm.fd().lease()) {
-            vm.createSplitIrqchip(FIRST_GSI);
+            vm.x86().createSplitIrqchip(FIRST_GSI);
             long start = System.nanoTime();
             require(attachInC(lease.number(), fds, FIRST_GSI, vectors, singly));
             long attached = System.nanoTime();

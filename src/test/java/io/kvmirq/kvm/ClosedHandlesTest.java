@@ -27,7 +27,7 @@ class ClosedHandlesTest {
         try (Kernel kernel = kernels.open();
                 Undo open = new Undo()) {
             Vm vm = open.add(Vm.create(kernel));
-            vm.createIrqchip();
+            vm.x86().createIrqchip();
             EventFd event = open.add(EventFd.create(kernel));
             EventFd other = open.add(EventFd.create(kernel));
             EventFd resample = open.add(EventFd.create(kernel));

@@ -64,7 +64,7 @@ class CpuidTest {
                     many = many.with(new Cpuid.Leaf(0x4000_1000 + i, 0, 0, i, 0, 0, 0));
                 }
                 Cpuid tooMany = many;
-                assertThatThrownBy(() -> vcpu.setCpuid(tooMany))
+                assertThatThrownBy(() -> vcpu.x86().setCpuid(tooMany))
                         .isInstanceOf(KernelException.class)
                         .hasMessageContaining("E2BIG (a vCPU has at most 256 CPUID leaves");
             }
@@ -92,11 +92,11 @@ class CpuidTest {
         on(Kernels.REAL, kernel -> {
             try (Vm vm = Vm.create(kernel);
                     GuestMemory memory = vm.addMemory(0, 0x10000)) {
-                vm.createIrqchip();
+                vm.x86().createIrqchip();
                 memory.mapping().put(0x1000, HexFormat.of().parseHex(TELLS_ITS_APIC_ID));
                 try (Vcpu vcpu = vm.createVcpu(new VcpuId(0))) {
-                    vcpu.setCpuid(Cpuid.ofHost(kernel).forVcpu(5, 8));
-                    vcpu.startAt(0x1000, 0x8000);
+                    vcpu.x86().setCpuid(Cpuid.ofHost(kernel).forVcpu(5, 8));
+                    vcpu.x86().startAt(0x1000, 0x8000);
                     assertThat(vcpu.run().data() >>> APIC_ID).isEqualTo(5);
                 }
             }

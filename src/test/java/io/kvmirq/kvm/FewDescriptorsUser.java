@@ -31,7 +31,7 @@ final class FewDescriptorsUser {
     public static void main(String[] arguments) throws Exception {
         try (Kernel kernel = Kernel.open(arguments[0]);
                 Vm vm = Vm.create(kernel)) {
-            vm.createSplitIrqchip(0);
+            vm.x86().createSplitIrqchip(0);
             attach(vm, 8);
             limit(LIMIT);
             refusal(vm); // opens what is opened once

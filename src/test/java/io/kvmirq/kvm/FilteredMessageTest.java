@@ -37,7 +37,7 @@ class FilteredMessageTest {
         Faults faults = new Faults();
         try (Kernel kernel = Kernel.over(faults.over(kernels.backend()));
                 Vm vm = Vm.create(kernel)) {
-            vm.createIrqchip();
+            vm.x86().createIrqchip();
             assertThat(vm.signal(MESSAGE)).isEqualTo(MsiOutcome.NO_DESTINATION_MATCHED);
             faults.failEvery("msiSignal", Errno.EPERM);
             assertThatThrownBy(() -> vm.signal(MESSAGE))
@@ -51,7 +51,7 @@ class FilteredMessageTest {
     void refusalOfSeccompIsNoOutcome() {
         try (Kernel kernel = Kernel.open();
                 Vm vm = Vm.create(kernel)) {
-            vm.createIrqchip();
+            vm.x86().createIrqchip();
             CompletableFuture<MsiOutcome> filtered = new CompletableFuture<>();
             Thread jailed = new Thread(() -> filtered.completeAsync(
                     () -> {

@@ -28,12 +28,12 @@ final class ForgottenVcpuUser {
         String way = arguments[1];
         Kernel kernel = Kernel.over(Backends.ofThisMachine().open(arguments[0]));
         Vm vm = Vm.create(kernel);
-        vm.createIrqchip();
+        vm.x86().createIrqchip();
         vm.addMemory(0, 0x10000)
                 .mapping()
                 .put(START, HexFormat.of().parseHex(arguments[2].equals("halts") ? HALTS : LOOPS));
         Vcpu vcpu = vm.createVcpu(new VcpuId(0));
-        vcpu.startAt(START, 0x8000);
+        vcpu.x86().startAt(START, 0x8000);
         EventFd told = EventFd.create(kernel);
         vm.assignIoEventFd(IoAddress.port(PORT, 1), told);
         Thread runner = new Thread(() -> {

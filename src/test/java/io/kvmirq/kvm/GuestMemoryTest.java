@@ -138,7 +138,7 @@ class GuestMemoryTest {
             code = vm.addMemory(0, AT);
             code.mapping().put(START, HexFormat.of().parseHex(hex));
             vcpu = vm.createVcpu(new VcpuId(0));
-            vcpu.startAt(START, 0x8000);
+            vcpu.x86().startAt(START, 0x8000);
         }
 
         void runToPort() {

@@ -69,7 +69,7 @@ class HardUseTest {
             long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(SECONDS);
             ExecutorService threads = Executors.newFixedThreadPool(THREADS);
             try (Vm shared = Vm.create(kernel)) {
-                shared.createIrqchip();
+                shared.x86().createIrqchip();
                 List<Future<?>> running = new ArrayList<>();
                 for (int i = 0; i < THREADS; i++) {
                     int thread = i;
@@ -128,7 +128,7 @@ class HardUseTest {
         List<AutoCloseable> handles = Collections.synchronizedList(new ArrayList<>());
         Vm vm = Vm.create(kernel);
         handles.add(vm);
-        vm.createIrqchip();
+        vm.x86().createIrqchip();
         for (int i = 0; i < 4; i++) {
             EventFd event = EventFd.create(kernel);
             EventFd resample = EventFd.create(kernel);
@@ -169,7 +169,7 @@ class HardUseTest {
                 Vcpu vcpu = vm.createVcpu(VCPU)) {
             GuestMemory written = vm.addMemory(WRITTEN_AT, SEGMENT);
             code.mapping().put(START, WRITER);
-            vcpu.startAt(START, 0x8000);
+            vcpu.x86().startAt(START, 0x8000);
             Future<List<Mapping.Owner>> mapped = closers.submit(() -> {
                 while (written.mapping().getByte(SEGMENT - 2) != WRITTEN) {
                     Thread.onSpinWait();

@@ -31,21 +31,21 @@ class HotCallsTest {
     void linesAndMessages() {
         try (Kernel kernel = Kernel.open("jni");
                 Vm vm = Vm.create(kernel)) {
-            vm.createIrqchip();
+            vm.x86().createIrqchip();
             try (Vcpu vcpu = vm.createVcpu(VCPU)) {
-                vcpu.enableLapic();
+                vcpu.x86().enableLapic();
                 Gsi line = new Gsi(4);
                 InterruptVector vector = new InterruptVector(0x31);
                 MsiMessage message = MsiMessage.to(VCPU, vector);
                 assertThat(Allocations.leastOf(() -> {
                             for (int i = 0; i < COUNTED; i++) {
-                                vm.setLine(line, i % 2 == 0);
+                                vm.x86().setLine(line, i % 2 == 0);
                                 vm.signal(message);
                             }
                         }))
                         .as("bytes of %d lines and messages", COUNTED)
                         .isZero();
-                assertThat(vcpu.isRequested(vector)).isTrue();
+                assertThat(vcpu.x86().isRequested(vector)).isTrue();
             }
         }
     }
@@ -62,12 +62,12 @@ class HotCallsTest {
     public static void main(String[] arguments) {
         try (Kernel kernel = Kernel.open("jni");
                 Vm vm = Vm.create(kernel)) {
-            vm.createIrqchip();
+            vm.x86().createIrqchip();
             try (GuestMemory memory = vm.addMemory(0, 0x2000);
                     Vcpu vcpu = vm.createVcpu(VCPU)) {
                 // out %al, $0x82; in $0x44, %al; jmp to the begin
                 memory.mapping().put(CODE, bytes("loop: out 0x82, al; in al, 0x44; jmp loop"));
-                vcpu.startAt(CODE, 0x2000);
+                vcpu.x86().startAt(CODE, 0x2000);
                 long least = Long.MAX_VALUE;
                 for (int i = 0; i < ATTEMPTS && least > 0; i++) {
                     least = Allocations.leastOf(() -> exits(vcpu));

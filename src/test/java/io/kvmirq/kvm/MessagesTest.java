@@ -45,7 +45,7 @@ class MessagesTest {
     /** The VM knows that it was made split: one cause, not three. */
     @Test
     void levelInterruptOnASplitVmSaysExactlyThat() {
-        vm.createSplitIrqchip(24);
+        vm.x86().createSplitIrqchip(24);
         try (EventFd event = EventFd.create(kernel);
                 EventFd resample = EventFd.create(kernel)) {
             assertThatThrownBy(() -> vm.assignLevelIrqfd(event, resample, new Gsi(5)))
@@ -70,7 +70,7 @@ class MessagesTest {
                 Vm adopted = Vm.adopt(kernel, lease.number(), Ownership.BORROWED, List.of(), new Gsi(0));
                 EventFd event = EventFd.create(kernel);
                 EventFd resample = EventFd.create(kernel)) {
-            vm.createSplitIrqchip(24);
+            vm.x86().createSplitIrqchip(24);
             assertThatThrownBy(() -> adopted.assignLevelIrqfd(event, resample, new Gsi(5)))
                     .hasMessageContaining("EINVAL (resampling needs the full")
                     .hasMessageContaining(", or ");
@@ -80,9 +80,9 @@ class MessagesTest {
     @Test
     void irqchipAfterVcpuSaysExactlyThat() {
         try (Vcpu vcpu = vm.createVcpu(new VcpuId(0))) {
-            assertThatThrownBy(vm::createIrqchip)
+            assertThatThrownBy(vm.x86()::createIrqchip)
                     .hasMessageEndingWith("EINVAL (vCPUs exist already: create the irqchip first)");
-            assertThatThrownBy(vcpu::enableLapic)
+            assertThatThrownBy(vcpu.x86()::enableLapic)
                     .hasMessageEndingWith("EINVAL (this VM has no in-kernel irqchip: create one before the vCPU)");
         }
     }

@@ -41,7 +41,7 @@ class MistakesTest {
             try (Kernel kernel = on.open();
                     Vm vm = Vm.create(kernel)) {
                 kernel.traceHandles(() -> "MyVmm.java:33");
-                vm.createIrqchip();
+                vm.x86().createIrqchip();
                 mistake.accept(vm);
             }
         });
@@ -127,20 +127,20 @@ class MistakesTest {
     void messageIsToAVcpuBeyondTheIdsOfTheVm(Kernels on) {
         MsiMessage far = MsiMessage.to(new VcpuId(300), new InterruptVector(0x31));
         String truncated = " is to vcpu 300, and goes to vcpu 44, because KVM reads 8 bits of the id: call"
-                + " Vm.use32BitApicIds first";
+                + " X86Vm.use32BitApicIds first";
         assertThat(warnings(on, vm -> {
                     try (Vcpu wrong = vm.createVcpu(new VcpuId(44));
                             EventFd event = EventFd.create(vm.kernel())) {
-                        wrong.enableLapic();
+                        wrong.x86().enableLapic();
                         assertThatThrownBy(() -> vm.signal(far))
                                 .isInstanceOf(IllegalStateException.class)
                                 .hasMessageEndingWith(truncated);
                         vm.routes().add(far);
                         Irqfd irqfd = vm.assignIrqfd(event, vm.routes().add(far));
                         event.signal();
-                        eventually("the signal", () -> wrong.isRequested(new InterruptVector(0x31)));
+                        eventually("the signal", () -> wrong.x86().isRequested(new InterruptVector(0x31)));
                         irqfd.close();
-                        vm.use32BitApicIds();
+                        vm.x86().use32BitApicIds();
                         vm.routes().add(far);
                         assertThat(vm.signal(far)).isEqualTo(MsiOutcome.NOT_ACCEPTED);
                     }
@@ -162,18 +162,21 @@ class MistakesTest {
         assertThat(warnings(on, vm -> {
                     try (Vcpu zero = inX2apicMode(vm, new VcpuId(0));
                             Vcpu named = inX2apicMode(vm, last)) {
-                        assertThat(vm.signal(toAll)).isEqualTo(new MsiOutcome.Delivered(2));
-                        for (Runnable flag : List.<Runnable>of(vm::use32BitApicIds, vm::disableBroadcastQuirk)) {
-                            assertThatThrownBy(() -> vm.x2apicMessage(last, vector))
+                        assertThat(vm.signal(toAll)).isEqualTo(new MsiOutcome(2));
+                        for (Runnable flag :
+                                List.<Runnable>of(vm.x86()::use32BitApicIds, vm.x86()::disableBroadcastQuirk)) {
+                            assertThatThrownBy(() -> vm.x86().x2apicMessage(last, vector))
                                     .isInstanceOf(IllegalStateException.class)
                                     .hasMessageStartingWith("a message in the form of x2APIC mode to vcpu 255 of vm")
-                                    .hasMessageEndingWith("call Vm.use32BitApicIds and Vm.disableBroadcastQuirk first");
+                                    .hasMessageEndingWith(
+                                            "call X86Vm.use32BitApicIds and X86Vm.disableBroadcastQuirk first");
                             flag.run();
                         }
-                        assertThat(vm.signal(vm.x2apicMessage(last, vector))).isEqualTo(new MsiOutcome.Delivered(1));
-                        assertThat(named.isRequested(vector)).isTrue();
-                        assertThat(zero.isRequested(vector)).isFalse();
-                        assertThat(vm.x2apicMessage(new VcpuId(300), vector))
+                        assertThat(vm.signal(vm.x86().x2apicMessage(last, vector)))
+                                .isEqualTo(new MsiOutcome(1));
+                        assertThat(named.x86().isRequested(vector)).isTrue();
+                        assertThat(zero.x86().isRequested(vector)).isFalse();
+                        assertThat(vm.x86().x2apicMessage(new VcpuId(300), vector))
                                 .isEqualTo(MsiMessage.to(new VcpuId(300), vector));
                     }
                 }))
@@ -182,11 +185,11 @@ class MistakesTest {
 
     private static Vcpu inX2apicMode(Vm vm, VcpuId id) {
         Vcpu vcpu = vm.createVcpu(id);
-        vcpu.useHostCpuid();
-        X86SystemRegisters registers = vcpu.systemRegisters();
+        vcpu.x86().useHostCpuid();
+        X86SystemRegisters registers = vcpu.x86().systemRegisters();
         registers.set(X86SystemRegisters.Name.APIC_BASE, registers.get(X86SystemRegisters.Name.APIC_BASE) | 1 << 10);
-        vcpu.setSystemRegisters(registers);
-        vcpu.enableLapic();
+        vcpu.x86().setSystemRegisters(registers);
+        vcpu.x86().enableLapic();
         return vcpu;
     }
 
@@ -207,7 +210,7 @@ class MistakesTest {
                             adopted.routes().add(MESSAGE);
                             adopted.routes().add(MESSAGE);
                             adopted.close();
-                            assertThat(vm.setLine(new Gsi(4), true)).isEqualTo(LineOutcome.IGNORED);
+                            assertThat(vm.x86().setLine(new Gsi(4), true)).isEqualTo(LineOutcome.IGNORED);
                         })))
                 .singleElement()
                 .asString()
@@ -227,7 +230,7 @@ class MistakesTest {
                             assertThat(adopted.routes().of(new Gsi(4)))
                                     .contains(new Route.Pin(new Gsi(4), Route.Chip.IOAPIC, 4));
                             adopted.close();
-                            assertThat(vm.setLine(new Gsi(4), true)).isNotEqualTo(LineOutcome.IGNORED);
+                            assertThat(vm.x86().setLine(new Gsi(4), true)).isNotEqualTo(LineOutcome.IGNORED);
                             Vm none = Vm.adopt(vm.kernel(), number.number(), Ownership.BORROWED, RoutesNow.NONE);
                             assertThat(none.routes().add(MESSAGE)).isEqualTo(new Gsi(24));
                             none.close();

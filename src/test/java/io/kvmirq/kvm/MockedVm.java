@@ -28,6 +28,6 @@ final class MockedVm {
         when(backend.eventfdCreate()).thenReturn(FIRST_EVENT, SECOND_EVENT);
         kernel = Kernel.over(backend);
         vm = Vm.create(kernel);
-        vm.createIrqchip();
+        vm.x86().createIrqchip();
     }
 }

@@ -26,13 +26,13 @@ class NativeMemoryTest {
     void reroutingAndLookingAtTheLapicAllocateNone(String backend) {
         try (Kernel kernel = Kernel.over(Backends.ofThisMachine().open(backend));
                 Vm vm = Vm.create(kernel)) {
-            vm.createIrqchip();
+            vm.x86().createIrqchip();
             Gsi gsi = vm.routes().add(MsiMessage.to(VCPU, VECTOR));
             try (Vcpu vcpu = vm.createVcpu(VCPU)) {
                 long before = Allocations.directBuffers();
                 for (int i = 0; i < ROUNDS; i++) {
                     vm.routes().replace(gsi, MsiMessage.to(VCPU, new InterruptVector(0x40 + i % 2)));
-                    vcpu.isRequested(VECTOR);
+                    vcpu.x86().isRequested(VECTOR);
                 }
                 assertThat(Allocations.directBuffers() - before).isLessThan(ROUNDS / 10);
             }

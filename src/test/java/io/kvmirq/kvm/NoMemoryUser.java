@@ -45,7 +45,7 @@ final class NoMemoryUser {
         KernelBackend backend = real ? Backends.ofThisMachine().open(arguments[0]) : fake(arguments[0]);
         Kernel kernel = Kernel.over(backend);
         Vm vm = Vm.create(kernel);
-        vm.createIrqchip();
+        vm.x86().createIrqchip();
         if (!real) {
             makeDevice(kernel, vm);
         }

@@ -15,6 +15,7 @@ import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.Profile;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.testing.Kernels;
+import java.time.Duration;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -32,7 +33,7 @@ class PcPartsTest {
 
     private void open(Kernels kernels) {
         open(kernels.open());
-        vm.createIrqchip();
+        vm.x86().createIrqchip();
     }
 
     @AfterEach
@@ -48,7 +49,7 @@ class PcPartsTest {
         try (GuestMemory memory = vm.addMemory(0, 0x2000);
                 Vcpu vcpu = vm.createVcpu(new VcpuId(0))) {
             memory.mapping().put(0x1000, bytes("in al, 0x61; out 0x80, al"));
-            vcpu.startAt(0x1000, 0x1000);
+            vcpu.x86().startAt(0x1000, 0x1000);
             vcpu.kick();
             assertThat(vcpu.run().reason()).isEqualTo(VcpuExit.Reason.INTR);
             return vcpu.run();
@@ -59,11 +60,11 @@ class PcPartsTest {
     @EnumSource
     void timerIsOnlyOne(Kernels kernels) {
         open(kernels);
-        refused(Errno.ENXIO, () -> vm.setPitReinjection(false));
-        vm.createPit();
-        vm.setPitReinjection(false);
-        vm.setPitReinjection(true);
-        assertThat(refused(Errno.EEXIST, vm::createPitWithSpeaker))
+        refused(Errno.ENXIO, () -> vm.x86().setPitReinjection(false));
+        vm.x86().createPit();
+        vm.x86().setPitReinjection(false);
+        vm.x86().setPitReinjection(true);
+        assertThat(refused(Errno.EEXIST, vm.x86()::createPitWithSpeaker))
                 .isEqualTo("pit create " + vm + ": EEXIST (the VM has a timer already)");
     }
 
@@ -71,7 +72,7 @@ class PcPartsTest {
     @EnumSource
     void timerLeavesTheSpeakerToTheVmm(Kernels kernels) {
         open(kernels);
-        vm.createPit();
+        vm.x86().createPit();
         assertThat(speaker()).hasToString("IO of port 0x61, 1 × 1 bytes read");
     }
 
@@ -79,7 +80,7 @@ class PcPartsTest {
     @EnumSource
     void timerWithSpeakerTakesItsPort(Kernels kernels) {
         open(kernels);
-        vm.createPitWithSpeaker();
+        vm.x86().createPitWithSpeaker();
         if (kernels == Kernels.FAKE) {
             assertThatThrownBy(this::speaker).hasMessageContaining("a guest that programs its timer (PIT)");
         } else {
@@ -90,24 +91,25 @@ class PcPartsTest {
     @Test
     void kernelWithoutIrqchipHasNoTimer() {
         open(new FakeKernel(Profile.of("6.18,split")).open());
-        refused(Errno.ENOTTY, vm::createPit);
+        refused(Errno.ENOTTY, vm.x86()::createPit);
     }
 
     @ParameterizedTest
     @EnumSource
     void chipsTravelAsBytes(Kernels kernels) {
         open(kernels);
-        X86Pic slave = vm.pic(Route.Chip.PIC_SLAVE).set(X86Pic.Name.IMR, 0x5a).set(X86Pic.Name.VECTOR, 0x28);
-        vm.restore(X86Pic.of(Route.Chip.PIC_SLAVE, slave.bytes()));
-        assertThat(vm.pic(Route.Chip.PIC_SLAVE).difference(slave)).isEmpty();
-        assertThat(slave.difference(vm.pic(Route.Chip.PIC_MASTER)).orElseThrow())
+        X86Pic slave =
+                vm.x86().pic(Route.Chip.PIC_SLAVE).set(X86Pic.Name.IMR, 0x5a).set(X86Pic.Name.VECTOR, 0x28);
+        vm.x86().setPic(X86Pic.of(Route.Chip.PIC_SLAVE, slave.bytes()));
+        assertThat(vm.x86().pic(Route.Chip.PIC_SLAVE).difference(slave)).isEmpty();
+        assertThat(slave.difference(vm.x86().pic(Route.Chip.PIC_MASTER)).orElseThrow())
                 .startsWith("IMR=0x5a, not IMR=");
-        assertThatThrownBy(() -> vm.pic(Route.Chip.IOAPIC)).hasMessageStartingWith("IOAPIC is no PIC");
-        IoapicState ioapic = vm.ioapic();
+        assertThatThrownBy(() -> vm.x86().pic(Route.Chip.IOAPIC)).hasMessageStartingWith("IOAPIC is no PIC");
+        IoapicState ioapic = vm.x86().ioapic();
         IoapicState other = IoapicState.of(ioapic.bytes())
                 .levelPin(new Route.Pin(new Gsi(3), Route.Chip.IOAPIC, 3), new InterruptVector(0x31));
-        vm.restore(other);
-        assertThat(vm.ioapic().difference(other)).isEmpty();
+        vm.x86().setIoapic(other);
+        assertThat(vm.x86().ioapic().difference(other)).isEmpty();
         assertThat(other.difference(ioapic)).contains("pin 3=0x8031, not pin 3=0x10000");
     }
 
@@ -115,24 +117,24 @@ class PcPartsTest {
     @EnumSource
     void timerTravelsAsBytes(Kernels kernels) {
         open(kernels);
-        assertThat(refused(Errno.ENXIO, vm::pit))
+        assertThat(refused(Errno.ENXIO, vm.x86()::pit))
                 .isEqualTo("pit get " + vm + ": ENXIO (the VM has no timer in the kernel)");
-        vm.createPit();
-        X86Pit pit = vm.pit().set(X86Pit.Name.COUNT_1, 0x1234).set(X86Pit.Name.GATE_2, 1);
-        vm.restore(X86Pit.of(pit.bytes()));
-        assertThat(vm.pit().get(X86Pit.Name.COUNT_1)).isEqualTo(0x1234);
-        assertThat(vm.pit().get(X86Pit.Name.GATE_2)).isOne();
-        assertThat(vm.pit().get(X86Pit.Name.MODE_0)).isEqualTo(0xff);
+        vm.x86().createPit();
+        X86Pit pit = vm.x86().pit().set(X86Pit.Name.COUNT_1, 0x1234).set(X86Pit.Name.GATE_2, 1);
+        vm.x86().setPit(X86Pit.of(pit.bytes()));
+        assertThat(vm.x86().pit().get(X86Pit.Name.COUNT_1)).isEqualTo(0x1234);
+        assertThat(vm.x86().pit().get(X86Pit.Name.GATE_2)).isOne();
+        assertThat(vm.x86().pit().get(X86Pit.Name.MODE_0)).isEqualTo(0xff);
     }
 
     @ParameterizedTest
     @EnumSource
     void clockGoesOnFromWhereItIsSet(Kernels kernels) {
         open(kernels);
-        vm.setClock(3_600_000_000_000L);
-        assertThat(vm.clock()).isBetween(3_600_000_000_000L, 7_200_000_000_000L);
+        vm.x86().setClock(Duration.ofHours(1));
+        assertThat(vm.x86().clock()).isBetween(Duration.ofHours(1), Duration.ofHours(2));
         try (Vcpu vcpu = vm.createVcpu(new VcpuId(0))) {
-            assertThat(vcpu.tscKilohertz()).isPositive();
+            assertThat(vcpu.x86().tscKilohertz()).isPositive();
         }
     }
 
@@ -140,8 +142,8 @@ class PcPartsTest {
     @EnumSource
     void pagesForRealModeEndBelow4GiB(Kernels kernels) {
         open(kernels);
-        vm.setTssAddress(0xfffbd000L);
-        assertThat(refused(Errno.EINVAL, () -> vm.setTssAddress(0xffffe000L)))
+        vm.x86().setTssAddress(0xfffbd000L);
+        assertThat(refused(Errno.EINVAL, () -> vm.x86().setTssAddress(0xffffe000L)))
                 .isEqualTo("tss set " + vm + " address=0xffffe000: EINVAL (three pages from the address must lie below"
                         + " 4 GiB)");
     }
@@ -150,9 +152,9 @@ class PcPartsTest {
     @EnumSource
     void identityMapComesBeforeVcpus(Kernels kernels) {
         open(kernels);
-        vm.setIdentityMapAddress(0xfffbc000L);
+        vm.x86().setIdentityMapAddress(0xfffbc000L);
         try (Vcpu vcpu = vm.createVcpu(new VcpuId(0))) {
-            assertThat(refused(Errno.EINVAL, () -> vm.setIdentityMapAddress(0xfffbc000L)))
+            assertThat(refused(Errno.EINVAL, () -> vm.x86().setIdentityMapAddress(0xfffbc000L)))
                     .as(vcpu.toString())
                     .isEqualTo("identity map set " + vm + " address=0xfffbc000: EINVAL (the VM has vCPUs already: the"
                             + " address is set before the first)");
@@ -179,10 +181,8 @@ class PcPartsTest {
     @Test
     void partsOfAPcAreNotOfArm64() {
         open(new FakeKernel(Profile.of("6.18,arm64")).open());
-        assertThatThrownBy(vm::createPit)
-                .hasMessage("only x86 has a timer of the PC, and this kernel is arm64: a vCPU there has its own");
-        assertThatThrownBy(vm::clock).hasMessageStartingWith("only x86 has a clock of KVM");
-        assertThatThrownBy(() -> vm.setTssAddress(0)).isInstanceOf(UnsupportedOperationException.class);
-        assertThatThrownBy(() -> vm.setIdentityMapAddress(0)).isInstanceOf(UnsupportedOperationException.class);
+        assertThatThrownBy(vm::x86)
+                .isInstanceOf(UnsupportedOperationException.class)
+                .hasMessage(vm + " is arm64 and has no x86 parts: call Vm.arm64()");
     }
 }

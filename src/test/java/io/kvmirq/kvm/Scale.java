@@ -37,7 +37,7 @@ final class Scale implements AutoCloseable {
     static Scale vcpus(Kernel kernel, int count) {
         Scale scale = new Scale();
         Vm vm = scale.undo.add(Vm.create(kernel));
-        vm.createIrqchip();
+        vm.x86().createIrqchip();
         for (int i = 0; i < count; i++) {
             scale.undo.add(vm.createVcpu(new VcpuId(i)));
         }
@@ -46,7 +46,7 @@ final class Scale implements AutoCloseable {
 
     private void vm(Kernel kernel, int vectors) {
         Vm vm = undo.add(Vm.create(kernel));
-        vm.createSplitIrqchip(0);
+        vm.x86().createSplitIrqchip(0);
         List<EventFd> events = EventFd.createAll(kernel, vectors);
         List<Gsi> gsis = vm.routes().change(edit -> {
             List<Gsi> added = new ArrayList<>(vectors);

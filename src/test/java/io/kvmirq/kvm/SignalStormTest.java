@@ -64,14 +64,14 @@ class SignalStormTest {
     private static void round(Kernel kernel) {
         try (Vm vm = Vm.create(kernel);
                 EventFd event = EventFd.create(kernel)) {
-            vm.createIrqchip();
+            vm.x86().createIrqchip();
             Gsi gsi = vm.routes().add(MsiMessage.to(VCPU, new InterruptVector(0x31)));
             try (GuestMemory memory = vm.addMemory(0, 4096);
                     Vcpu vcpu = vm.createVcpu(VCPU);
                     Irqfd irqfd = vm.assignIrqfd(event, gsi);
                     IoEventFd out = vm.assignIoEventFd(IoAddress.port(0x80, 1), event)) {
                 memory.mapping().putInt(0, 1);
-                vcpu.enableLapic();
+                vcpu.x86().enableLapic();
                 irqfd.mask();
                 irqfd.unmask();
                 assertThat(event.awaitNanos(1)).isFalse();

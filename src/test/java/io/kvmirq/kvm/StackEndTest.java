@@ -90,7 +90,7 @@ class StackEndTest {
     private static Place place(Kernel device, Undo undo) {
         Kernel kernel = undo.add(Kernel.over(Backends.ofThisMachine().open("jni")));
         Vm vm = undo.add(Vm.create(device));
-        vm.createIrqchip();
+        vm.x86().createIrqchip();
         return new Place(kernel, vm, undo.add(EventFd.create(device)));
     }
 

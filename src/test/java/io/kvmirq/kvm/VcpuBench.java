@@ -91,12 +91,12 @@ final class VcpuBench {
 
     private Vcpu vcpu(String code) {
         Vm vm = Vm.create(kernel);
-        vm.createIrqchip();
+        vm.x86().createIrqchip();
         GuestMemory memory = vm.addMemory(0, 0xf000);
         memories.add(memory);
         memory.mapping().put(START, HexFormat.of().parseHex(code));
         Vcpu vcpu = vm.createVcpu(new VcpuId(0));
-        vcpu.startAt(START, 0x8000);
+        vcpu.x86().startAt(START, 0x8000);
         return vcpu;
     }
 

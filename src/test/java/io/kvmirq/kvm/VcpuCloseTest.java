@@ -24,10 +24,10 @@ class VcpuCloseTest {
         try (Kernel kernel = Kernel.over(faults.over(kernels.backend()));
                 Vm vm = Vm.create(kernel);
                 GuestMemory memory = vm.addMemory(0, 0x10000)) {
-            vm.createIrqchip();
+            vm.x86().createIrqchip();
             memory.mapping().put(START, OUT_0X80);
             Vcpu vcpu = vm.createVcpu(new VcpuId(0));
-            vcpu.startAt(START, 0x8000);
+            vcpu.x86().startAt(START, 0x8000);
             faults.delay("KVM_RUN", 1, vcpu::close);
             assertThat(vcpu.run().reason()).isEqualTo(VcpuExit.Reason.INTR);
             assertThatThrownBy(vcpu::run)

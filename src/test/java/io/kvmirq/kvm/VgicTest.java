@@ -102,8 +102,8 @@ class VgicTest {
         try (Kernel jailed = Kernel.over(backend, Path.of("/nowhere/kvm"));
                 Vm adopted = Vm.adopt(jailed, 9, Ownership.BORROWED, List.of(), new Gsi(224))) {
             clearInvocations(backend);
-            adopted.setSpi(new Spi(42), true);
-            adopted.setSpi(new Spi(42), false);
+            adopted.arm64().setSpi(new Spi(42), true);
+            adopted.arm64().setSpi(new Spi(42), false);
         }
         verify(backend, never()).kvmOpen(any());
         verify(backend, times(1)).capabilityCheck(9, UapiArm64.KVM_CAP_ARM_VM_IPA_SIZE);
@@ -111,7 +111,7 @@ class VgicTest {
 
     @Test
     void placesOfAGicV2() {
-        VgicV2 vgic = vm.createVgicV2();
+        VgicV2 vgic = vm.arm64().createVgicV2();
         vgic.setDistributor(0x800_1000L);
         vgic.setCpuInterface(0x801_0000L);
         assertThat(vgic.distributor()).hasValue(0x1234_5678_9abc_def0L);
@@ -126,7 +126,7 @@ class VgicTest {
     /** Two packages that may not use each other name the same registers and numbers. */
     @Test
     void registersAndNumbersAreThoseOfTheGic() {
-        VgicV3 vgic = vm.createVgicV3();
+        VgicV3 vgic = vm.arm64().createVgicV3();
         vgic.isLatched(new Spi(32));
         vgic.makeEdge(new Spi(32));
         assertThat(calls)
@@ -145,11 +145,11 @@ class VgicTest {
     @Test
     void gicV2IsInitialisedBeforeItsLinesAndRegistersAreUsed() {
         Vcpu vcpu = vm.createVcpu(new VcpuId(0));
-        VgicV2 vgic = vm.createVgicV2();
+        VgicV2 vgic = vm.arm64().createVgicV2();
         Spi spi = new Spi(42);
         for (ThrowingCallable early : List.<ThrowingCallable>of(
-                () -> vm.setSpi(spi, true),
-                () -> vm.setPpi(new VcpuId(0), new Ppi(27), true),
+                () -> vm.arm64().setSpi(spi, true),
+                () -> vm.arm64().setPpi(new VcpuId(0), new Ppi(27), true),
                 () -> vgic.readDistributor(0x200),
                 () -> vgic.writeDistributor(0x200, 1),
                 () -> vgic.readDistributor(new VcpuId(1), 0x200),
@@ -162,15 +162,15 @@ class VgicTest {
         }
         assertThat(calls).isEmpty();
         vgic.init();
-        vm.setSpi(spi, true);
+        vm.arm64().setSpi(spi, true);
         assertThat(calls).containsExactly("set 4:0x0:0x0", "get 3:0x0:0x0", "line 0x100002a=1");
         assertThat(vm.routes().routes()).hasSize(INTERRUPTS - Spi.FIRST);
     }
 
     @Test
     void adoptedGicV2IsTheVmmsToInitialise() {
-        VgicV2 vgic = vm.adoptVgicV2(77, Ownership.BORROWED);
-        vm.setSpi(new Spi(42), true);
+        VgicV2 vgic = vm.arm64().adoptVgicV2(77, Ownership.BORROWED);
+        vm.arm64().setSpi(new Spi(42), true);
         vgic.makeEdge(new Spi(42));
         vgic.init();
         assertThat(vm.routes().routes()).isEmpty();
@@ -178,7 +178,7 @@ class VgicTest {
 
     @Test
     void registersOfARedistributorAreNamedByAffinity() {
-        VgicV3 vgic = vm.createVgicV3();
+        VgicV3 vgic = vm.arm64().createVgicV3();
         assertThat(vgic.readRedistributor(new VcpuId(0), 0x10)).isEqualTo(0x9abc_def0);
         vgic.writeRedistributor(new VcpuId(17), 0x1_0080, -1);
         vgic.isHigh(new VcpuId(0x1ff), new Ppi(31));
@@ -189,7 +189,7 @@ class VgicTest {
     /** Documentation/virt/kvm/devices/arm-vgic.rst: the vCPU in bits 39:32. */
     @Test
     void registersOfAGicV2AreNamedByVcpu() {
-        VgicV2 vgic = vm.createVgicV2();
+        VgicV2 vgic = vm.arm64().createVgicV2();
         vgic.init();
         calls.clear();
         assertThat(vgic.readDistributor(new VcpuId(3), 0x200)).isEqualTo(0x9abc_def0);
@@ -211,7 +211,7 @@ class VgicTest {
     /** Documentation/virt/kvm/devices/arm-vgic-v3.rst: the affinity in bits 63:32, the instruction in bits 15:0. */
     @Test
     void systemRegistersHave64Bits() {
-        VgicV3 vgic = vm.createVgicV3();
+        VgicV3 vgic = vm.arm64().createVgicV3();
         int priorityMask = VgicV3.systemRegister(3, 0, 4, 6, 0);
         assertThat(priorityMask).isEqualTo(0xc230);
         assertThat(VgicV3.systemRegister(3, 7, 15, 15, 7)).isEqualTo(0xffff);
@@ -233,7 +233,7 @@ class VgicTest {
 
     @Test
     void linesOf32InterruptsAreOneAttribute() {
-        VgicV3 vgic = vm.createVgicV3();
+        VgicV3 vgic = vm.arm64().createVgicV3();
         assertThat(vgic.readLines(new VcpuId(1), 0)).isEqualTo(0x9abc_def0);
         vgic.writeLines(new VcpuId(0), 992, 1);
         assertThat(calls).containsExactly("get 7:0x100000000:0x0", "set 7:0x3e0:0x1");
@@ -246,8 +246,8 @@ class VgicTest {
 
     @Test
     void tablesAndReset() {
-        vm.createVgicV3().savePendingTables();
-        Its service = vm.createIts();
+        vm.arm64().createVgicV3().savePendingTables();
+        Its service = vm.arm64().createIts();
         service.saveTables();
         service.restoreTables();
         service.reset();
@@ -265,8 +265,8 @@ class VgicTest {
 
     @Test
     void lineIsNamedByKindVcpuAndNumber() {
-        vm.setSpi(new Spi(1019), true);
-        vm.setPpi(new VcpuId(0x1ff), new Ppi(16), false);
+        vm.arm64().setSpi(new Spi(1019), true);
+        vm.arm64().setPpi(new VcpuId(0x1ff), new Ppi(16), false);
         assertThat(calls).containsExactly("line 0x10003fb=1", "line 0x12ff0010=0");
     }
 
@@ -286,24 +286,23 @@ class VgicTest {
     void lineOfAnSpiWouldBeAGsiOfX86(Kernels kernels) {
         try (Kernel x86 = kernels.open();
                 Vm one = Vm.create(x86)) {
-            assertThatThrownBy(() -> one.setSpi(new Spi(42), true))
+            assertThatThrownBy(one::arm64)
                     .isInstanceOf(UnsupportedOperationException.class)
-                    .hasMessage("only arm64 has an SPI, and this kernel is x86_64");
-            assertThatThrownBy(() -> one.setPpi(new VcpuId(0), new Ppi(27), true))
-                    .isInstanceOf(UnsupportedOperationException.class);
-            assertThatThrownBy(one::createVgicV3).hasMessage("only arm64 has a VGIC, and this kernel is x86_64");
-            assertThatThrownBy(one::createVgicV2).isInstanceOf(UnsupportedOperationException.class);
+                    .hasMessage(one + " is x86_64 and has no arm64 parts: call Vm.x86()");
             assertThatThrownBy(() -> one.createDevice(KvmDevice.Type.ITS))
                     .isInstanceOf(UnsupportedOperationException.class);
             assertThat(one.supports(KvmDevice.Type.VGIC_V3)).isFalse();
             // Its number is that of the master PIC.
             assertThatThrownBy(
                             () -> one.routes().change(edit -> edit.add(new Route.Pin(new Gsi(3), Route.Chip.VGIC, 3))))
-                    .hasMessage("only arm64 has VGIC pins, and this kernel is x86_64");
+                    .hasMessage(one + " has no VGIC pins: arm64 has them");
             assertThatThrownBy(() -> Vm.create(x86, 40))
-                    .hasMessage("only arm64 has a VM with a size of guest addresses, and this kernel is x86_64");
+                    .hasMessage(
+                            "this kernel is x86_64 and has no VM with a size of guest addresses: call Vm.create without one");
             try (Vcpu vcpu = one.createVcpu(new VcpuId(0))) {
-                assertThatThrownBy(vcpu::initialize).isInstanceOf(UnsupportedOperationException.class);
+                assertThatThrownBy(vcpu::arm64)
+                        .isInstanceOf(UnsupportedOperationException.class)
+                        .hasMessage(vcpu + " is x86_64 and has no arm64 parts: call Vcpu.x86()");
             }
         }
     }

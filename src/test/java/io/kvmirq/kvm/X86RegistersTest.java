@@ -38,7 +38,7 @@ class X86RegistersTest {
     private void open(Kernels kernels) {
         kernel = kernels.open();
         vm = Vm.create(kernel);
-        vm.createIrqchip();
+        vm.x86().createIrqchip();
         memory = vm.addMemory(0, SIZE);
         vcpu = vm.createVcpu(new VcpuId(0));
     }
@@ -62,8 +62,8 @@ class X86RegistersTest {
             registers.set(name, name == X86Registers.Name.RFLAGS ? 0x202 : 0x1234_0000L + name.ordinal());
         }
         registers.set(X86Registers.Name.RIP, 0x1000);
-        vcpu.setRegisters(registers);
-        assertThat(vcpu.registers()).hasToString(registers.toString());
+        vcpu.x86().setRegisters(registers);
+        assertThat(vcpu.x86().registers()).hasToString(registers.toString());
         assertThat(registers.toString())
                 .startsWith("RAX=0x12340000 RBX=0x12340001 ")
                 .endsWith("RIP=0x1000 RFLAGS=0x202");
@@ -74,7 +74,7 @@ class X86RegistersTest {
     @EnumSource
     void vcpuBeginsAsAfterReset(Kernels kernels) {
         open(kernels);
-        X86SystemRegisters system = vcpu.systemRegisters();
+        X86SystemRegisters system = vcpu.x86().systemRegisters();
         assertThat(system.segment(Segment.CS)).isEqualTo(new X86Segment(0xffff0000L, 0xffff, 0xf000, 0x9b));
         assertThat(system.segment(Segment.DS)).isEqualTo(new X86Segment(0, 0xffff, 0, 0x93));
         assertThat(system.get(X86SystemRegisters.Name.CR0)).isEqualTo(0x60000010L);
@@ -86,17 +86,17 @@ class X86RegistersTest {
     void segmentsAreKept(Kernels kernels) {
         open(kernels);
         X86Segment data = new X86Segment(0x2000, 0xffff, 0x200, 0x93);
-        vcpu.setSystemRegisters(vcpu.systemRegisters().setSegment(Segment.ES, data));
-        assertThat(vcpu.systemRegisters().segment(Segment.ES)).isEqualTo(data);
-        assertThat(vcpu.systemRegisters().segment(Segment.FS)).isNotEqualTo(data);
+        vcpu.x86().setSystemRegisters(vcpu.x86().systemRegisters().setSegment(Segment.ES, data));
+        assertThat(vcpu.x86().systemRegisters().segment(Segment.ES)).isEqualTo(data);
+        assertThat(vcpu.x86().systemRegisters().segment(Segment.FS)).isNotEqualTo(data);
     }
 
     @ParameterizedTest
     @EnumSource
     void contradictionIsRefused(Kernels kernels) {
         open(kernels);
-        X86SystemRegisters wrong = vcpu.systemRegisters().set(X86SystemRegisters.Name.CR0, PAGING);
-        assertThatThrownBy(() -> vcpu.setSystemRegisters(wrong))
+        X86SystemRegisters wrong = vcpu.x86().systemRegisters().set(X86SystemRegisters.Name.CR0, PAGING);
+        assertThatThrownBy(() -> vcpu.x86().setSystemRegisters(wrong))
                 .isInstanceOf(KernelException.class)
                 .hasMessageContaining("EINVAL (the control registers contradict each other");
     }
@@ -111,7 +111,8 @@ class X86RegistersTest {
         put(bytes, TABLES + 2 * PAGE, LARGE | PRESENT);
         // mov %r15, %rax; shr $32, %rax; out %eax, $0x82
         bytes.put(CODE, HexFormat.of().parseHex("4c89f848c1e820e782"));
-        X86SystemRegisters system = vcpu.systemRegisters()
+        X86SystemRegisters system = vcpu.x86()
+                .systemRegisters()
                 .set(X86SystemRegisters.Name.CR3, TABLES)
                 .set(X86SystemRegisters.Name.CR4, PAE)
                 .set(X86SystemRegisters.Name.CR0, PAGING | PROTECTED)
@@ -120,9 +121,11 @@ class X86RegistersTest {
         for (Segment name : new Segment[] {Segment.DS, Segment.ES, Segment.SS}) {
             system.setSegment(name, new X86Segment(0, -1, 16, X86Segment.DATA_32));
         }
-        vcpu.setSystemRegisters(system);
-        vcpu.setRegisters(
-                new X86Registers().set(X86Registers.Name.RIP, CODE).set(X86Registers.Name.R15, 0x89ab_cdef_0000_0000L));
+        vcpu.x86().setSystemRegisters(system);
+        vcpu.x86()
+                .setRegisters(new X86Registers()
+                        .set(X86Registers.Name.RIP, CODE)
+                        .set(X86Registers.Name.R15, 0x89ab_cdef_0000_0000L));
         VcpuExit exit = vcpu.run();
         assertThat(exit.port()).isEqualTo(0x82);
         assertThat(exit.data()).isEqualTo(0x89ab_cdefL);

@@ -26,7 +26,7 @@ class X86StateTest {
     private void open(Kernels kernels) {
         kernel = kernels.open();
         vm = Vm.create(kernel);
-        vm.createIrqchip();
+        vm.x86().createIrqchip();
         vcpu = vm.createVcpu(new VcpuId(0));
     }
 
@@ -45,12 +45,12 @@ class X86StateTest {
     @EnumSource
     void msrsOfTheHostAreSavedAndRestored(Kernels kernels) {
         open(kernels);
-        vcpu.useHostCpuid();
-        X86Msrs saved = vcpu.msrs(X86Msrs.ofHost(kernel));
+        vcpu.x86().useHostCpuid();
+        X86Msrs saved = vcpu.x86().msrs(X86Msrs.ofHost(kernel));
         assertThat(saved.numbers()).contains(X86Msr.LSTAR.number(), X86Msr.TSC.number());
         assertThat(saved.get(X86Msr.MISC_ENABLE)).isIn(0x1800L, 1L); // as VcpuStateContract says
-        vcpu.setMsrs(saved.set(X86Msr.LSTAR, 0xffff_ffff_8100_0000L));
-        X86Msrs lstar = vcpu.msrs(new X86Msrs().set(X86Msr.LSTAR, 0));
+        vcpu.x86().setMsrs(saved.set(X86Msr.LSTAR, 0xffff_ffff_8100_0000L));
+        X86Msrs lstar = vcpu.x86().msrs(new X86Msrs().set(X86Msr.LSTAR, 0));
         assertThat(lstar).hasToString("0xc0000082 (LSTAR)=0xffffffff81000000");
         assertThat(lstar.remove(X86Msr.LSTAR.number()).numbers()).isEmpty();
     }
@@ -64,10 +64,11 @@ class X86StateTest {
         for (int number = 0; number < 300; number++) {
             many.set(0x2000_0000 + number, number);
         }
-        assertThatThrownBy(() -> vcpu.setMsrs(many)).hasMessageContaining("MSR 0x20000000 = 0x0 was not written, 0");
+        assertThatThrownBy(() -> vcpu.x86().setMsrs(many))
+                .hasMessageContaining("MSR 0x20000000 = 0x0 was not written, 0");
         X86Msrs none = new X86Msrs();
-        assertThat(vcpu.msrs(none).numbers()).isEmpty();
-        vcpu.setMsrs(none);
+        assertThat(vcpu.x86().msrs(none).numbers()).isEmpty();
+        vcpu.x86().setMsrs(none);
     }
 
     @ParameterizedTest
@@ -76,17 +77,17 @@ class X86StateTest {
         open(kernels);
         X86Msrs wrong =
                 new X86Msrs().set(X86Msr.STAR, 5).set(X86Msr.LSTAR, 1L << 62).set(X86Msr.CSTAR, 7);
-        assertThatThrownBy(() -> vcpu.setMsrs(wrong))
+        assertThatThrownBy(() -> vcpu.x86().setMsrs(wrong))
                 .isInstanceOfSatisfying(
                         MsrRefusedException.class, e -> assertThat(e.number()).isEqualTo(X86Msr.LSTAR.number()))
                 .hasMessageContaining("MSR 0xc0000082 (LSTAR) = 0x4000000000000000 was not written, 1 before it were:"
                         + " it does not take this value");
-        assertThat(vcpu.msrs(wrong).get(X86Msr.STAR)).isEqualTo(5);
-        assertThat(vcpu.msrs(wrong).get(X86Msr.CSTAR)).isZero();
+        assertThat(vcpu.x86().msrs(wrong).get(X86Msr.STAR)).isEqualTo(5);
+        assertThat(vcpu.x86().msrs(wrong).get(X86Msr.CSTAR)).isZero();
         X86Msrs unknown = new X86Msrs().set(0x12345678, 1);
-        assertThatThrownBy(() -> vcpu.setMsrs(unknown))
+        assertThatThrownBy(() -> vcpu.x86().setMsrs(unknown))
                 .hasMessageContaining("MSR 0x12345678 = 0x1 was not written, 0 before it were: neither KVM");
-        assertThatThrownBy(() -> vcpu.msrs(unknown))
+        assertThatThrownBy(() -> vcpu.x86().msrs(unknown))
                 .isInstanceOf(MsrRefusedException.class)
                 .hasMessageContaining("MSR 0x12345678 was not read: neither KVM on this host nor the vCPU's CPUID");
         assertThatThrownBy(() -> unknown.get(X86Msr.STAR))
@@ -108,8 +109,8 @@ class X86StateTest {
     @EnumSource
     void fpuIsKept(Kernels kernels) {
         open(kernels);
-        assertThat(vcpu.fpu().get(X86Fpu.Name.FCW)).isEqualTo(0x37f);
-        ByteBuffer state = ByteBuffer.wrap(vcpu.fpu().bytes());
+        assertThat(vcpu.x86().fpu().get(X86Fpu.Name.FCW)).isEqualTo(0x37f);
+        ByteBuffer state = ByteBuffer.wrap(vcpu.x86().fpu().bytes());
         for (int i = 0; i < 8; i++) {
             state.put(Uapi.KvmFpu.FPR + 16 * i, pattern(i));
         }
@@ -120,8 +121,8 @@ class X86StateTest {
         for (X86Fpu.Name name : X86Fpu.Name.values()) {
             fpu.set(name, 0xe0 + name.ordinal());
         }
-        vcpu.setFpu(fpu);
-        X86Fpu read = vcpu.fpu();
+        vcpu.x86().setFpu(fpu);
+        X86Fpu read = vcpu.x86().fpu();
         for (X86Fpu.Name name : X86Fpu.Name.values()) {
             assertThat(read.get(name)).isEqualTo(0xe0 + name.ordinal());
         }
@@ -134,16 +135,16 @@ class X86StateTest {
     @EnumSource
     void extendedStateIsKept(Kernels kernels) {
         open(kernels);
-        X86Xsave state = vcpu.xsave();
+        X86Xsave state = vcpu.x86().xsave();
         assertThat(state.size()).isGreaterThanOrEqualTo(4096);
         state.setFeatures(3).setMxcsr(0x1fa0).putLong(160, 0x1122334455667788L);
-        vcpu.setXsave(X86Xsave.of(state.bytes()));
-        X86Xsave read = vcpu.xsave();
+        vcpu.x86().setXsave(X86Xsave.of(state.bytes()));
+        X86Xsave read = vcpu.x86().xsave();
         assertThat(read.features()).isEqualTo(3);
         assertThat(read.mxcsr()).isEqualTo(0x1fa0);
         assertThat(read.getLong(160)).isEqualTo(0x1122334455667788L);
-        assertThat(vcpu.fpu().xmm(0)).startsWith(0x88, 0x77);
-        assertThatThrownBy(() -> vcpu.setXsave(read.setFeatures(1L << 62)))
+        assertThat(vcpu.x86().fpu().xmm(0)).startsWith(0x88, 0x77);
+        assertThatThrownBy(() -> vcpu.x86().setXsave(read.setFeatures(1L << 62)))
                 .isInstanceOf(KernelException.class)
                 .hasMessageContaining("the area holds state that this host does not have");
         assertThatThrownBy(() -> X86Xsave.of(Arrays.copyOf(read.bytes(), 512)))
@@ -154,9 +155,9 @@ class X86StateTest {
     @EnumSource
     void xcr0FollowsTheCpuid(Kernels kernels) {
         open(kernels);
-        assertThat(vcpu.xcr0()).isOne();
-        vcpu.setXcr0(1);
-        assertThatThrownBy(() -> vcpu.setXcr0(3)).hasMessageContaining("the vCPU's CPUID does not offer");
+        assertThat(vcpu.x86().xcr0()).isOne();
+        vcpu.x86().setXcr0(1);
+        assertThatThrownBy(() -> vcpu.x86().setXcr0(3)).hasMessageContaining("the vCPU's CPUID does not offer");
     }
 
     // Events, debug registers, LAPIC, state
@@ -165,7 +166,7 @@ class X86StateTest {
     @EnumSource
     void eventsAreKept(Kernels kernels) {
         open(kernels);
-        X86Events events = vcpu.events();
+        X86Events events = vcpu.x86().events();
         for (X86Events.Name name : X86Events.Name.values()) {
             assertThat(events.get(name)).as(name.name()).isZero();
         }
@@ -175,32 +176,32 @@ class X86StateTest {
                 .set(X86Events.Name.NMI_MASKED, 1)
                 .set(X86Events.Name.INIT_LATCHED, 1)
                 .set(X86Events.Name.SIPI_VECTOR, 0x12);
-        vcpu.setEvents(events);
-        X86Events read = vcpu.events();
+        vcpu.x86().setEvents(events);
+        X86Events read = vcpu.x86().events();
         assertThat(read.get(X86Events.Name.INTERRUPT_INJECTED)).isOne();
         assertThat(read.get(X86Events.Name.INTERRUPT_VECTOR)).isEqualTo(0x31);
         assertThat(read.get(X86Events.Name.NMI_PENDING)).isOne();
         assertThat(read.get(X86Events.Name.NMI_MASKED)).isOne();
         assertThat(read.get(X86Events.Name.INIT_LATCHED)).isOne();
         read.set(X86Events.Name.EXCEPTION_INJECTED, 1).set(X86Events.Name.EXCEPTION_VECTOR, 32);
-        assertThatThrownBy(() -> vcpu.setEvents(read)).hasMessageContaining("an exception is 0 to 31");
+        assertThatThrownBy(() -> vcpu.x86().setEvents(read)).hasMessageContaining("an exception is 0 to 31");
     }
 
     @ParameterizedTest
     @EnumSource
     void debugRegistersAreKept(Kernels kernels) {
         open(kernels);
-        X86DebugRegisters registers = vcpu.debugRegisters();
+        X86DebugRegisters registers = vcpu.x86().debugRegisters();
         assertThat(registers.get(X86DebugRegisters.Name.DR7)).isEqualTo(0x400);
         for (X86DebugRegisters.Name name : X86DebugRegisters.Name.values()) {
             registers.set(name, 0x400 + name.ordinal());
         }
-        vcpu.setDebugRegisters(registers);
-        X86DebugRegisters read = vcpu.debugRegisters();
+        vcpu.x86().setDebugRegisters(registers);
+        X86DebugRegisters read = vcpu.x86().debugRegisters();
         for (X86DebugRegisters.Name name : X86DebugRegisters.Name.values()) {
             assertThat(read.get(name)).isEqualTo(0x400 + name.ordinal());
         }
-        assertThatThrownBy(() -> vcpu.setDebugRegisters(read.set(X86DebugRegisters.Name.DR6, 1L << 32)))
+        assertThatThrownBy(() -> vcpu.x86().setDebugRegisters(read.set(X86DebugRegisters.Name.DR6, 1L << 32)))
                 .hasMessageContaining("DR6 and DR7 have 32 bits");
     }
 
@@ -208,11 +209,11 @@ class X86StateTest {
     @EnumSource
     void lapicIsKept(Kernels kernels) {
         open(kernels);
-        X86Lapic lapic = vcpu.lapic();
+        X86Lapic lapic = vcpu.x86().lapic();
         assertThat(lapic.get(X86Lapic.Name.LVT_LINT0)).as("of the boot vCPU").isEqualTo(0x700);
-        vcpu.setLapic(lapic.set(X86Lapic.Name.LVT_LINT1, 0x400).set(0x80, 0x20));
-        assertThat(vcpu.lapic().get(0x360)).isEqualTo(0x400);
-        assertThat(vcpu.lapic().get(X86Lapic.Name.TPR)).isEqualTo(0x20);
+        vcpu.x86().setLapic(lapic.set(X86Lapic.Name.LVT_LINT1, 0x400).set(0x80, 0x20));
+        assertThat(vcpu.x86().lapic().get(0x360)).isEqualTo(0x400);
+        assertThat(vcpu.x86().lapic().get(X86Lapic.Name.TPR)).isEqualTo(0x20);
         for (int none : new int[] {-16, 4, 0x400}) {
             assertThatThrownBy(() -> lapic.get(none)).hasMessageContaining("no register of a LAPIC has the offset");
         }
@@ -237,15 +238,16 @@ class X86StateTest {
     @EnumSource
     void waitingFaultsAreEvents(Kernels kernels) {
         open(kernels);
-        vm.reportWaitingFaults();
-        X86Events events = vcpu.events()
+        vm.x86().reportWaitingFaults();
+        X86Events events = vcpu.x86()
+                .events()
                 .set(X86Events.Name.EXCEPTION_PENDING, 1)
                 .set(X86Events.Name.EXCEPTION_VECTOR, 14)
                 .set(X86Events.Name.EXCEPTION_HAS_PAYLOAD, 1)
                 .set(X86Events.Name.EXCEPTION_PAYLOAD, 0x1234)
                 .set(X86Events.Name.TRIPLE_FAULT_PENDING, 1);
-        vcpu.setEvents(events);
-        X86Events read = vcpu.events();
+        vcpu.x86().setEvents(events);
+        X86Events read = vcpu.x86().events();
         assertThat(read.get(X86Events.Name.EXCEPTION_PENDING)).isOne();
         assertThat(read.get(X86Events.Name.EXCEPTION_PAYLOAD)).isEqualTo(0x1234);
         assertThat(read.get(X86Events.Name.TRIPLE_FAULT_PENDING)).isOne();
@@ -255,27 +257,27 @@ class X86StateTest {
     @EnumSource
     void stateTravelsAsBytes(Kernels kernels) {
         open(kernels);
-        X86Registers registers = vcpu.registers().set(X86Registers.Name.RIP, 0x1234);
-        vcpu.setRegisters(X86Registers.of(registers.bytes()));
-        assertThat(vcpu.registers().difference(registers)).isEmpty();
+        X86Registers registers = vcpu.x86().registers().set(X86Registers.Name.RIP, 0x1234);
+        vcpu.x86().setRegisters(X86Registers.of(registers.bytes()));
+        assertThat(vcpu.x86().registers().difference(registers)).isEmpty();
         assertThatThrownBy(() -> registers.difference(null)).hasMessage("other is null");
         assertThatThrownBy(() -> registers.get(null)).hasMessage("name is null");
         assertThatThrownBy(() -> registers.set(null, 1)).hasMessage("name is null");
-        X86SystemRegisters system = vcpu.systemRegisters().set(X86SystemRegisters.Name.CR2, 0x5000);
-        vcpu.setSystemRegisters(X86SystemRegisters.of(system.bytes()));
-        assertThat(vcpu.systemRegisters().difference(system)).isEmpty();
-        X86Fpu fpu = vcpu.fpu().set(X86Fpu.Name.FOP, 0x123);
-        vcpu.setFpu(X86Fpu.of(fpu.bytes()));
-        assertThat(vcpu.fpu().difference(fpu)).isEmpty();
-        X86Events events = vcpu.events().set(X86Events.Name.NMI_MASKED, 1);
-        vcpu.setEvents(X86Events.of(events.bytes()));
-        assertThat(vcpu.events().difference(events)).isEmpty();
-        X86DebugRegisters debug = vcpu.debugRegisters().set(X86DebugRegisters.Name.DR0, 0x1000);
-        vcpu.setDebugRegisters(X86DebugRegisters.of(debug.bytes()));
-        assertThat(vcpu.debugRegisters().difference(debug)).isEmpty();
-        X86Lapic lapic = vcpu.lapic().set(X86Lapic.Name.TPR, 0x20);
-        vcpu.setLapic(X86Lapic.of(lapic.bytes()));
-        assertThat(vcpu.lapic().get(X86Lapic.Name.TPR)).isEqualTo(0x20);
+        X86SystemRegisters system = vcpu.x86().systemRegisters().set(X86SystemRegisters.Name.CR2, 0x5000);
+        vcpu.x86().setSystemRegisters(X86SystemRegisters.of(system.bytes()));
+        assertThat(vcpu.x86().systemRegisters().difference(system)).isEmpty();
+        X86Fpu fpu = vcpu.x86().fpu().set(X86Fpu.Name.FOP, 0x123);
+        vcpu.x86().setFpu(X86Fpu.of(fpu.bytes()));
+        assertThat(vcpu.x86().fpu().difference(fpu)).isEmpty();
+        X86Events events = vcpu.x86().events().set(X86Events.Name.NMI_MASKED, 1);
+        vcpu.x86().setEvents(X86Events.of(events.bytes()));
+        assertThat(vcpu.x86().events().difference(events)).isEmpty();
+        X86DebugRegisters debug = vcpu.x86().debugRegisters().set(X86DebugRegisters.Name.DR0, 0x1000);
+        vcpu.x86().setDebugRegisters(X86DebugRegisters.of(debug.bytes()));
+        assertThat(vcpu.x86().debugRegisters().difference(debug)).isEmpty();
+        X86Lapic lapic = vcpu.x86().lapic().set(X86Lapic.Name.TPR, 0x20);
+        vcpu.x86().setLapic(X86Lapic.of(lapic.bytes()));
+        assertThat(vcpu.x86().lapic().get(X86Lapic.Name.TPR)).isEqualTo(0x20);
         assertThatThrownBy(() -> X86Lapic.of(new byte[4]))
                 .hasMessage("4 bytes for X86Lapic: expected 1024, as bytes() has");
     }
@@ -284,22 +286,22 @@ class X86StateTest {
     @EnumSource
     void differenceNamesItsField(Kernels kernels) {
         open(kernels);
-        X86Registers registers = vcpu.registers().set(X86Registers.Name.RIP, 0x1000);
+        X86Registers registers = vcpu.x86().registers().set(X86Registers.Name.RIP, 0x1000);
         X86Registers changed = X86Registers.of(registers.bytes()).set(X86Registers.Name.RIP, 0x2001);
         assertThat(registers.difference(changed)).contains("RIP=0x1000, not RIP=0x2001");
-        X86SystemRegisters system = vcpu.systemRegisters();
+        X86SystemRegisters system = vcpu.x86().systemRegisters();
         X86Segment data = new X86Segment(16, 32, 8, X86Segment.DATA_32);
         X86SystemRegisters other =
                 X86SystemRegisters.of(system.bytes()).setSegment(X86SystemRegisters.Segment.DS, data);
         assertThat(other.difference(system).orElseThrow()).startsWith("DS X86Segment[base=16, limit=32, selector=8");
         assertThat(other.setIdt(0, 5).difference(system.setSegment(X86SystemRegisters.Segment.DS, data)))
                 .contains("byte 216 0x5, not byte 216 0xff");
-        X86Lapic lapic = vcpu.lapic();
+        X86Lapic lapic = vcpu.x86().lapic();
         X86Lapic next = X86Lapic.of(lapic.bytes()).set(X86Lapic.Name.TPR, 0x10);
         assertThat(lapic.difference(next)).contains("TPR=0x0, not TPR=0x10");
         assertThat(lapic.difference(X86Lapic.of(lapic.bytes()).set(0x210, 5)))
                 .contains("register 0x210=0x0, not register 0x210=0x5");
-        X86Xsave area = vcpu.xsave();
+        X86Xsave area = vcpu.x86().xsave();
         assertThat(area.difference(X86Xsave.of(Arrays.copyOf(area.bytes(), area.size() + 8))))
                 .contains(area.size() + " bytes, not " + (area.size() + 8));
     }

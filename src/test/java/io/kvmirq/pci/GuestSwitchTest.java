@@ -28,11 +28,14 @@ class GuestSwitchTest {
 
     @BeforeEach
     void routeThePin() {
-        world.vm.restore(world.vm
-                .ioapic()
-                .levelPin(
-                        new Route.Pin(PIN, Route.Pin.Chip.IOAPIC, PIN.number()),
-                        new InterruptVector(MessagesWorld.LINE)));
+        world.vm
+                .x86()
+                .setIoapic(world.vm
+                        .x86()
+                        .ioapic()
+                        .levelPin(
+                                new Route.Pin(PIN, Route.Pin.Chip.IOAPIC, PIN.number()),
+                                new InterruptVector(MessagesWorld.LINE)));
         world.msi.write(4, 4, 0xfee0_0000);
         world.msi.write(12, 2, 0x40);
         world.entry(0, 1, 0x50);
@@ -111,11 +114,11 @@ class GuestSwitchTest {
         ForwardedIrq line = line();
         world.hardware.requestService();
         Route.Pin pin = new Route.Pin(PIN, Route.Pin.Chip.IOAPIC, PIN.number());
-        assertThat(world.vm.ioapic().isHigh(pin)).isTrue();
+        assertThat(world.vm.x86().ioapic().isHigh(pin)).isTrue();
         enable(IrqKind.MSI, true);
         line.close();
         world.msi.settle();
-        assertThat(world.vm.ioapic().isHigh(pin)).isFalse();
+        assertThat(world.vm.x86().ioapic().isHigh(pin)).isFalse();
         world.taken();
         world.hardware.serve();
         world.hardware.sendMessage(0);

@@ -121,18 +121,18 @@ final class MessagesWorld implements AutoCloseable {
         boolean arm64 = Profile.of(profile).isArm64();
         mayHaveVlpis = profile.contains("gicv4");
         if (!arm64) {
-            vm.createIrqchip();
+            vm.x86().createIrqchip();
         }
         vcpus = IntStream.range(0, VCPUS)
                 .mapToObj(i -> parts.add(vm.createVcpu(new VcpuId(i))))
                 .toList();
         if (arm64) {
-            vcpus.forEach(Vcpu::initialize);
+            vcpus.forEach(vcpu -> vcpu.arm64().initialize());
             its = Optional.of(maker.make(vm, VCPUS, parts));
             IntStream.range(0, VCPUS).forEach(i -> armVcpus.add(fake.armVcpu(Numbers.of(vm.fd()), new VcpuId(i))));
         } else {
             its = Optional.empty();
-            vcpus.forEach(Vcpu::enableLapic);
+            vcpus.forEach(vcpu -> vcpu.x86().enableLapic());
         }
         device = parts.add(VfioDevice.open(kernel, PciAddress.parse(NIC), parts.add(KvmVfio.create(vm))));
         device.config().enableBusMaster();
@@ -253,7 +253,7 @@ final class MessagesWorld implements AutoCloseable {
 
     /** Without interrupt hardware a guest that takes all of its interrupts is one whose IRR becomes empty. */
     private void takeFromLapic(int vcpu, List<String> taken) {
-        X86Lapic lapic = vcpus.get(vcpu).lapic();
+        X86Lapic lapic = vcpus.get(vcpu).x86().lapic();
         boolean any = false;
         for (int word = 0; word < IRR_WORDS; word++) {
             int at = Uapi.KvmLapicState.IRR + word * IRR_DISTANCE;
@@ -265,7 +265,7 @@ final class MessagesWorld implements AutoCloseable {
             lapic.set(at, 0);
         }
         if (any) {
-            vcpus.get(vcpu).setLapic(lapic);
+            vcpus.get(vcpu).x86().setLapic(lapic);
         }
     }
 

@@ -60,7 +60,7 @@ class PassedArmDeviceTest {
         fake.pciDevice(FREE, 8).msix(1).add();
         Kernel kernel = parts.add(fake.open());
         Vm vm = parts.add(Vm.create(kernel));
-        parts.add(vm.createVcpu(new VcpuId(0))).initialize();
+        parts.add(vm.createVcpu(new VcpuId(0))).arm64().initialize();
         guest = new GuestIts(vm, 1, parts);
         VfioDevice device = parts.add(VfioDevice.open(kernel, PciAddress.parse(NIC)));
         Forwarding forwarding = parts.add(Forwarding.of(vm, device));

@@ -738,7 +738,7 @@ class PassedThroughDeviceTest {
         PciHostBridge bus = new PciHostBridge(0xc000_0000L, 0x10000);
         try (Kernel kernel = fake.open();
                 Vm vm = Vm.create(kernel)) {
-            vm.createSplitIrqchip(GuestIoapic.PINS);
+            vm.x86().createSplitIrqchip(GuestIoapic.PINS);
             GuestIoapic ioapic = new GuestIoapic(vm, GuestIoapic.PINS);
             try (Vcpu vcpu = vm.createVcpu(new VcpuId(0));
                     EventLoop loop = EventLoop.create(kernel);
@@ -749,7 +749,7 @@ class PassedThroughDeviceTest {
                     PassedThroughDevice passed = PassedThroughDevice.builder(bus, 1, vm, device, forwarding)
                             .intx(pin)
                             .build()) {
-                vcpu.enableLapic();
+                vcpu.x86().enableLapic();
                 passed.endOfInterrupt(); // INTx is not forwarded yet
                 ioapic.addEndListener(pin, passed::endOfInterrupt);
                 ioapic.write(0, 4, 0x10 + 2 * pin.number());
@@ -757,7 +757,7 @@ class PassedThroughDeviceTest {
                 passed.writeConfig(4, 2, 2);
                 hardware.requestService();
                 loop.poll(Duration.ZERO);
-                assertThat(vcpu.isRequested(vector)).isTrue();
+                assertThat(vcpu.x86().isRequested(vector)).isTrue();
                 assertThat(ioapic.isHigh(pin.number())).isTrue();
                 ioapic.endOfInterrupt(vector); // the device still asserts
                 assertThat(ioapic.isHigh(pin.number())).isFalse();

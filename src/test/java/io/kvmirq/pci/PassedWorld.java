@@ -78,10 +78,10 @@ final class PassedWorld implements AutoCloseable {
         hardware = builder.add();
         kernel = parts.add(Kernel.over(faults.over(fake.backend())));
         vm = parts.add(Vm.create(kernel));
-        vm.createIrqchip();
+        vm.x86().createIrqchip();
         memory = parts.add(vm.addMemory(0, HOLE));
         vcpu = parts.add(vm.createVcpu(new VcpuId(0)));
-        vcpu.enableLapic();
+        vcpu.x86().enableLapic();
         device = parts.add(VfioDevice.open(kernel, PciAddress.parse(NIC)));
         forwarding = parts.add(Forwarding.of(vm, device));
         loop = parts.add(EventLoop.create(kernel));
@@ -177,7 +177,7 @@ final class PassedWorld implements AutoCloseable {
     boolean store(int address, int value) {
         memory.mapping()
                 .put(START, bytes("mov eax, %d; mov [%d], al; out 0x82, al".formatted(value, address & 0xffff)));
-        vcpu.startAt(START, START);
+        vcpu.x86().startAt(START, START);
         VcpuExit exit = vcpu.run();
         boolean left = exit.reason() == VcpuExit.Reason.MMIO;
         if (left) {

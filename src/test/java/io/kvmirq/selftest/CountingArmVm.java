@@ -50,13 +50,13 @@ public final class CountingArmVm implements AutoCloseable {
     private CountingArmVm(Kernel kernel) {
         vm = parts.add(Vm.create(kernel));
         vcpu = parts.add(vm.createVcpu(VCPU));
-        vcpu.initialize();
+        vcpu.arm64().initialize();
         memory = parts.add(vm.addMemory(ArmGuestCode.MEMORY, SIZE));
-        vgic = parts.add(vm.createVgicV3());
+        vgic = parts.add(vm.arm64().createVgicV3());
         vgic.setDistributor(0x800_0000L);
         vgic.setRedistributors(0x80a_0000L);
         vgic.init();
-        its = parts.add(vm.createIts());
+        its = parts.add(vm.arm64().createIts());
         its.setAddress(ItsDriver.ITS);
         its.init();
         event = parts.add(EventFd.create(kernel));
@@ -72,7 +72,7 @@ public final class CountingArmVm implements AutoCloseable {
         driver.enable(VCPU);
         driver.mapDevice();
         driver.mapEvent(EVENT, LPI);
-        made.vcpu.setArmRegister(ArmRegister.PC, ArmGuestCode.START);
+        made.vcpu.arm64().setRegister(ArmRegister.PC, ArmGuestCode.START);
         Gsi gsi = made.vm.routes().add(ItsDriver.message(EVENT));
         made.irqfd = made.parts.add(made.vm.assignIrqfd(made.event, gsi));
         return made;

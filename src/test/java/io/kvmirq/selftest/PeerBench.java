@@ -98,9 +98,9 @@ final class PeerBench {
                 Vm vm = Vm.create(kernel);
                 KvmDevice device = vm.createDevice(KvmDevice.Type.VFIO)) {
             full.signal(PLENTY);
-            vm.createIrqchip();
+            vm.x86().createIrqchip();
             Vcpu vcpu = vm.createVcpu(VCPU);
-            vcpu.enableLapic();
+            vcpu.x86().enableLapic();
             int signalledFd = Numbers.of(signalled.fd());
             int fullFd = Numbers.of(full.fd());
             int vmFd = Numbers.of(vm.fd());
@@ -131,7 +131,7 @@ final class PeerBench {
                                     "KVM_IRQ_LINE",
                                     () -> {
                                         for (int i = 0; i < CALLS; i++) {
-                                            vm.setLine(LINE, (i & 1) != 0);
+                                            vm.x86().setLine(LINE, (i & 1) != 0);
                                         }
                                     },
                                     () -> lineInRust(vmFd, LINE.number(), CALLS)),
@@ -220,7 +220,7 @@ final class PeerBench {
 
     private double attach(int vectors) {
         try (Vm vm = Vm.create(kernel)) {
-            vm.createSplitIrqchip(FIRST_GSI);
+            vm.x86().createSplitIrqchip(FIRST_GSI);
             long start = System.nanoTime();
             List<EventFd> events = EventFd.createAll(kernel, vectors);
             List<Gsi> gsis = vm.routes().change(edit -> {
@@ -244,7 +244,7 @@ final class PeerBench {
 
     private double inRust(InRust work) {
         try (Vm vm = Vm.create(kernel)) {
-            vm.createSplitIrqchip(FIRST_GSI);
+            vm.x86().createSplitIrqchip(FIRST_GSI);
             return nanos(work.nanos(Numbers.of(vm.fd())), 1);
         }
     }

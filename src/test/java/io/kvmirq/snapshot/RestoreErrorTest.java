@@ -15,7 +15,7 @@ class RestoreErrorTest {
     private static VmSnapshot saved() {
         try (SnapshotVm from = new SnapshotVm();
                 EventFd tx = EventFd.create(from.kernel)) {
-            from.vcpus.get(0).enableLapic();
+            from.vcpus.get(0).x86().enableLapic();
             from.msix.writeMessageControl(1 << 15);
             from.entry(0, 0x50, false);
             from.entry(1, 0x51, false);

@@ -33,7 +33,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 class SnapshotTest {
     private static String text() {
         try (SnapshotVm vm = new SnapshotVm()) {
-            vm.vcpus.get(0).enableLapic();
+            vm.vcpus.get(0).x86().enableLapic();
             vm.event.signal();
             return vm.saved().text();
         }
@@ -192,11 +192,11 @@ class SnapshotTest {
                 SnapshotVm quirkless = new SnapshotVm();
                 SnapshotVm taken = new SnapshotVm();
                 EventFd more = EventFd.create(taken.kernel)) {
-            timer.vm.createPit();
+            timer.vm.x86().createPit();
             assertMisfit(timer, snapshot, "only one of the two has a timer (createPit)");
-            wide.vm.use32BitApicIds();
+            wide.vm.x86().use32BitApicIds();
             assertMisfit(wide, snapshot, "only one of the two has 32-bit APIC ids (use32BitApicIds)");
-            quirkless.vm.disableBroadcastQuirk();
+            quirkless.vm.x86().disableBroadcastQuirk();
             assertMisfit(
                     quirkless,
                     snapshot,
@@ -220,7 +220,7 @@ class SnapshotTest {
         VmSnapshot snapshot = VmSnapshot.parse(text());
         try (SnapshotVm vm = new SnapshotVm();
                 Vm split = Vm.create(vm.kernel)) {
-            split.createSplitIrqchip(24);
+            split.x86().createSplitIrqchip(24);
             try (var vcpu = split.createVcpu(new VcpuId(0))) {
                 VmParts parts = new VmParts(split).vcpu(new VcpuId(0), vcpu);
                 assertThatThrownBy(() -> snapshot.restore(parts))
@@ -317,9 +317,9 @@ class SnapshotTest {
     @Test
     void everyKindOfStateIsCompared() {
         try (SnapshotVm from = new SnapshotVm()) {
-            from.vcpus.get(0).enableLapic();
+            from.vcpus.get(0).x86().enableLapic();
             VmData saved = VmData.read(from.parts());
-            from.vcpus.get(0).setMsrs(new X86Msrs().set(X86Msr.STAR, 5));
+            from.vcpus.get(0).x86().setMsrs(new X86Msrs().set(X86Msr.STAR, 5));
             assertThat(VmData.read(from.parts()).difference(saved))
                     .contains("vcpu 0: MSR 0xc0000081 (STAR) 0x5, not 0x0");
             from.vm.routes().remove(new Gsi(3));
@@ -334,7 +334,7 @@ class SnapshotTest {
     void msixGoesOnInAnotherVm() {
         try (SnapshotVm from = new SnapshotVm();
                 SnapshotVm to = new SnapshotVm()) {
-            from.vcpus.get(0).enableLapic();
+            from.vcpus.get(0).x86().enableLapic();
             from.msix.writeMessageControl(1 << 15);
             for (int i = 0; i < 3; i++) {
                 from.entry(i, 0x50 + i, false);
@@ -367,7 +367,7 @@ class SnapshotTest {
     @Test
     void msixIsOpenAgainAfterASnapshot() {
         try (SnapshotVm vm = new SnapshotVm()) {
-            vm.vcpus.get(0).enableLapic();
+            vm.vcpus.get(0).x86().enableLapic();
             vm.msix.writeMessageControl(1 << 15);
             vm.entry(0, 0x50, false);
             vm.saved();
@@ -380,7 +380,7 @@ class SnapshotTest {
     @Test
     void heldDeviceStaysHeldAfterASnapshot() {
         try (SnapshotVm vm = new SnapshotVm()) {
-            vm.vcpus.get(0).enableLapic();
+            vm.vcpus.get(0).x86().enableLapic();
             vm.msix.writeMessageControl(1 << 15);
             vm.entry(0, 0x50, false);
             vm.msix.hold();
@@ -397,7 +397,7 @@ class SnapshotTest {
     void messageOfAHeldVectorArrivesInTheOtherVm() {
         try (SnapshotVm from = new SnapshotVm();
                 SnapshotVm to = new SnapshotVm()) {
-            from.vcpus.get(0).enableLapic();
+            from.vcpus.get(0).x86().enableLapic();
             from.msix.writeMessageControl(1 << 15);
             from.entry(0, 0x50, false);
             from.msix.hold();

@@ -61,7 +61,7 @@ final class SnapshotVm implements AutoCloseable {
                 .add();
         kernel = open.add(Kernel.over(over.apply(fake.backend())));
         vm = open.add(Vm.create(kernel));
-        vm.createIrqchip();
+        vm.x86().createIrqchip();
         for (int i = 0; i < vcpuCount; i++) {
             vcpus.add(open.add(vm.createVcpu(new VcpuId(i))));
         }
@@ -98,7 +98,7 @@ final class SnapshotVm implements AutoCloseable {
     }
 
     boolean isRequested(int vector) {
-        return vcpus.get(0).isRequested(new InterruptVector(vector));
+        return vcpus.get(0).x86().isRequested(new InterruptVector(vector));
     }
 
     @Override

@@ -39,9 +39,9 @@ class SplitSnapshotTest {
 
         Split(int pins) {
             vm = open.add(Vm.create(open.add(new FakeKernel(Profile.of("6.18")).open())));
-            vm.createSplitIrqchip(pins);
+            vm.x86().createSplitIrqchip(pins);
             vcpu = open.add(vm.createVcpu(new VcpuId(0)));
-            vcpu.enableLapic();
+            vcpu.x86().enableLapic();
             ioapic = new GuestIoapic(vm, pins);
         }
 
@@ -63,7 +63,7 @@ class SplitSnapshotTest {
         }
 
         boolean isRequested() {
-            return vcpu.isRequested(VECTOR);
+            return vcpu.x86().isRequested(VECTOR);
         }
 
         @Override
@@ -101,7 +101,7 @@ class SplitSnapshotTest {
                 Split low = new Split()) {
             from.redirect(LEVEL | VECTOR.number());
             from.ioapic.line(GSI, true);
-            from.vcpu.setLapic(from.vcpu.lapic().set(0x200 + VECTOR.number() / 32 * 16, 0));
+            from.vcpu.x86().setLapic(from.vcpu.x86().lapic().set(0x200 + VECTOR.number() / 32 * 16, 0));
             from.saved().restore(high.parts());
             assertThat(high.awaitsEoi()).as("sent again").isTrue();
             assertThat(high.isRequested()).isTrue();
@@ -123,7 +123,10 @@ class SplitSnapshotTest {
             from.redirect(LEVEL | VECTOR.number());
             from.ioapic.line(GSI, true);
             int word = VECTOR.number() / 32 * 16;
-            from.vcpu.setLapic(from.vcpu.lapic().set(0x200 + word, 0).set(0x100 + word, 1 << VECTOR.number() % 32));
+            from.vcpu
+                    .x86()
+                    .setLapic(
+                            from.vcpu.x86().lapic().set(0x200 + word, 0).set(0x100 + word, 1 << VECTOR.number() % 32));
             from.saved().restore(to.parts());
             assertThat(to.awaitsEoi()).isTrue();
             assertThat(to.isRequested()).isFalse();

@@ -28,13 +28,18 @@ public final class ClosedHandles {
     }
 
     public void call(Class<?> type) throws ReflectiveOperationException {
+        call(type, type);
+    }
+
+    /** Calls the methods of an object after the close of the handle that it is a part of. */
+    public void call(Class<?> type, Class<?> handle) throws ReflectiveOperationException {
         for (Method method : type.getMethods()) {
             if (method.getDeclaringClass() == Object.class
                     || method.isBridge()
                     || Modifier.isStatic(method.getModifiers())) {
                 continue;
             }
-            String outcome = outcome(type.asSubclass(AutoCloseable.class), method);
+            String outcome = outcome(type, handle.asSubclass(AutoCloseable.class), method);
             if (outcome.isEmpty()) {
                 refused++;
             } else {
@@ -56,17 +61,18 @@ public final class ClosedHandles {
         return others;
     }
 
-    private String outcome(Class<? extends AutoCloseable> type, Method method) throws ReflectiveOperationException {
+    private String outcome(Class<?> type, Class<? extends AutoCloseable> closed, Method method)
+            throws ReflectiveOperationException {
         try (Samples made = samples.get()) {
-            AutoCloseable handle = made.get(type);
+            Object part = made.get(type);
             @Nullable Object[] arguments;
             try {
                 arguments = made.arguments(method.getParameterTypes());
             } catch (NoSuchMethodException e) {
                 return "not called: " + e.getMessage();
             }
-            close(handle);
-            method.invoke(handle, arguments);
+            close(made.get(closed));
+            method.invoke(part, arguments);
             return "answers";
         } catch (InvocationTargetException e) {
             Throwable thrown = e.getCause();

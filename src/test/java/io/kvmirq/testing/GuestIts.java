@@ -72,10 +72,10 @@ public final class GuestIts {
     /** The devices are made, and no driver has programmed them. */
     private GuestIts(Vm vm, Undo made, int vcpus) {
         this.vcpus = vcpus;
-        vgic = made.add(vm.createVgicV3());
+        vgic = made.add(vm.arm64().createVgicV3());
         vgic.setDistributor(DISTRIBUTOR);
         vgic.setRedistributors(REDISTRIBUTORS);
-        its = made.add(vm.createIts());
+        its = made.add(vm.arm64().createIts());
         its.setAddress(ITS);
         vgic.init();
         its.init();

@@ -62,7 +62,7 @@ public final class Machine {
     public static Optional<String> irqchipFlaw() {
         try (Kernel kernel = Kernel.open();
                 Vm vm = Vm.create(kernel)) {
-            vm.createIrqchip();
+            vm.x86().createIrqchip();
             return Optional.empty();
         } catch (KernelException | UnsupportedOperationException e) {
             return Optional.of("no full irqchip: " + e.getMessage());

@@ -60,6 +60,8 @@ import io.kvmirq.kvm.X86Fpu;
 import io.kvmirq.kvm.X86Lapic;
 import io.kvmirq.kvm.X86Registers;
 import io.kvmirq.kvm.X86SystemRegisters;
+import io.kvmirq.kvm.X86Vcpu;
+import io.kvmirq.kvm.X86Vm;
 import io.kvmirq.kvm.X86Xsave;
 import io.kvmirq.mirror.Mirror;
 import io.kvmirq.mirror.MirrorHost;
@@ -150,14 +152,14 @@ public final class Samples implements AutoCloseable {
         put(Vm.class, () -> {
             Vm vm = open.add(Vm.create(get(Kernel.class)));
             if (!vm.isArm64()) {
-                vm.createSplitIrqchip(24);
+                vm.x86().createSplitIrqchip(24);
             }
             return vm;
         });
         put(KvmDevice.class, () -> open.add(get(Vm.class).createDevice(KvmDevice.Type.VFIO)));
-        put(VgicV2.class, () -> open.add(get(Vm.class).createVgicV2()));
-        put(VgicV3.class, () -> open.add(get(Vm.class).createVgicV3()));
-        put(Its.class, () -> open.add(get(Vm.class).createIts()));
+        put(VgicV2.class, () -> open.add(get(Vm.class).arm64().createVgicV2()));
+        put(VgicV3.class, () -> open.add(get(Vm.class).arm64().createVgicV3()));
+        put(Its.class, () -> open.add(get(Vm.class).arm64().createIts()));
         put(
                 IoEventFd.class,
                 () -> open.add(get(Vm.class).assignIoEventFd(IoAddress.port(0x80, 1), get(EventFd.class))));
@@ -172,6 +174,8 @@ public final class Samples implements AutoCloseable {
         put(EventFd.class, () -> open.add(EventFd.create(get(Kernel.class))));
         put(EventLoop.class, () -> open.add(EventLoop.create(get(Kernel.class))));
         put(RouteTable.class, () -> get(Vm.class).routes());
+        put(X86Vm.class, () -> get(Vm.class).x86());
+        put(X86Vcpu.class, () -> get(Vcpu.class).x86());
         put(Irqfd.class, () -> open.add(get(Vm.class).assignIrqfd(get(EventFd.class), new Gsi(30))));
         put(MaskableVector.class, () -> open.add(MaskableVector.create(get(Vm.class), get(MsiMessage.class))));
         put(GuestMemory.class, () -> open.add(get(Vm.class).addMemory(0, 0x10000)));
@@ -232,15 +236,15 @@ public final class Samples implements AutoCloseable {
         put(ArmedVectors.class, () -> open.add(get(VfioDevice.class).msix(0, 1).arm(List.of(get(EventFd.class)))));
         put(ArmedLine.class, () -> open.add(get(LineIrq.class).arm(get(EventFd.class))));
         put(HostKvm.class, () -> get(HostFacts.class).kvm());
-        put(X86Lapic.class, () -> get(Vcpu.class).lapic());
-        put(X86SystemRegisters.class, () -> get(Vcpu.class).systemRegisters());
-        put(X86Events.class, () -> get(Vcpu.class).events());
-        put(X86Fpu.class, () -> get(Vcpu.class).fpu());
+        put(X86Lapic.class, () -> get(Vcpu.class).x86().lapic());
+        put(X86SystemRegisters.class, () -> get(Vcpu.class).x86().systemRegisters());
+        put(X86Events.class, () -> get(Vcpu.class).x86().events());
+        put(X86Fpu.class, () -> get(Vcpu.class).x86().fpu());
         put(Cpuid.class, () -> Cpuid.ofHost(get(Kernel.class)));
         put(Cpuid.Leaf.class, () -> get(Cpuid.class).leaves().get(0));
-        put(X86Registers.class, () -> get(Vcpu.class).registers());
-        put(X86DebugRegisters.class, () -> get(Vcpu.class).debugRegisters());
-        put(X86Xsave.class, () -> get(Vcpu.class).xsave());
+        put(X86Registers.class, () -> get(Vcpu.class).x86().registers());
+        put(X86DebugRegisters.class, () -> get(Vcpu.class).x86().debugRegisters());
+        put(X86Xsave.class, () -> get(Vcpu.class).x86().xsave());
         put(ScriptedVcpu.class, () -> get(FakeKernel.class).vcpu(0));
         put(OutputStream.class, ByteArrayOutputStream::new);
         put(InputStream.class, () -> new ByteArrayInputStream(new byte[0]));

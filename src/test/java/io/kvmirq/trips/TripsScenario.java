@@ -44,9 +44,9 @@ public final class TripsScenario {
                         .add();
                 Kernel kernel = parts.add(fake.open());
                 Vm vm = parts.add(Vm.create(kernel));
-                vm.createIrqchip();
+                vm.x86().createIrqchip();
                 Vcpu vcpu = parts.add(vm.createVcpu(new VcpuId(0)));
-                vcpu.enableLapic();
+                vcpu.x86().enableLapic();
                 String name = profile + ", " + time + ": ";
                 KvmVfio holder = parts.add(KvmVfio.create(vm));
                 VfioDevice device = parts.add(counted(name + "open", () -> VfioDevice.open(kernel, NIC, holder)));

@@ -46,7 +46,7 @@ class DeviceMistakesTest {
         try (Undo open = new Undo()) {
             Kernel kernel = open.add(fake.open());
             Vm vm = open.add(Vm.create(kernel));
-            vm.createIrqchip();
+            vm.x86().createIrqchip();
             VfioDevice nic = open.add(VfioDevice.open(kernel, PciAddress.parse("0000:3b:00.0")));
             VfioDevice other = open.add(VfioDevice.open(kernel, PciAddress.parse("0000:3c:00.0")));
             Forwarding forwarding = open.add(Forwarding.of(vm, nic));

@@ -46,7 +46,7 @@ class RegionMappingTest {
                 GuestMemory code = vm.addMemory(0, AT);
                 Vcpu vcpu = vm.createVcpu(new VcpuId(0))) {
             code.mapping().put(START, HexFormat.of().parseHex(CODE));
-            vcpu.startAt(START, 0x8000);
+            vcpu.x86().startAt(START, 0x8000);
             VfioDevice device = VfioDevice.open(kernel, PciAddress.parse(NAME));
             Region region = device.region(BAR);
             assertThat(region.size()).isEqualTo(0x4000);

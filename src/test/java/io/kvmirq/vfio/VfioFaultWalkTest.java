@@ -94,7 +94,7 @@ class VfioFaultWalkTest {
     private static Operation forwarding(String name, Function<Forwarding, Function<VfioDevice, AutoCloseable>> step) {
         return new Operation(name, "6.12", (world, undo) -> {
             Vm vm = undo.add(Vm.create(world.kernel));
-            vm.createIrqchip();
+            vm.x86().createIrqchip();
             VfioDevice device = world.open(vm, undo);
             Forwarding forwarding = undo.add(Forwarding.of(vm, device));
             return () -> step.apply(forwarding).apply(device);
@@ -196,7 +196,7 @@ class VfioFaultWalkTest {
                         forwarding -> device -> forwarding.forward(device.intx(), new Gsi(11))),
                 new Operation("Forwarding.takeOver", "6.12", (world, undo) -> {
                     Vm vm = undo.add(Vm.create(world.kernel));
-                    vm.createIrqchip();
+                    vm.x86().createIrqchip();
                     VfioDevice device = world.open(vm, undo);
                     undo.add(device.msix(0, 2).arm(List.of(world.event(undo), world.event(undo))));
                     Forwarding forwarding = undo.add(Forwarding.of(vm, device));

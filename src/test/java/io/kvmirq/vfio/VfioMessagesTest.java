@@ -141,9 +141,9 @@ class VfioMessagesTest {
             Machine.irqchipFlaw().ifPresent(flaw -> assumeTrue(false, flaw));
         }
         Vm vm = undo.add(Vm.create(kernel));
-        vm.createIrqchip();
+        vm.x86().createIrqchip();
         Vcpu vcpu = undo.add(vm.createVcpu(new VcpuId(0)));
-        vcpu.enableLapic();
+        vcpu.x86().enableLapic();
         KvmVfio kvmVfio = undo.add(KvmVfio.create(vm));
         device.close();
         use(VfioDevice.open(kernel, hardware.address(), kvmVfio));
@@ -151,9 +151,9 @@ class VfioMessagesTest {
         InterruptVector vector = new InterruptVector(0x31);
         undo.add(vm.assignIrqfd(event, vm.routes().add(MsiMessage.to(new VcpuId(0), vector))));
         arm(device.msix(3, 1), List.of(event));
-        assertThat(vcpu.isRequested(vector)).isFalse();
+        assertThat(vcpu.x86().isRequested(vector)).isFalse();
         hardware.send(device, 3);
-        eventually("the message", () -> vcpu.isRequested(vector));
+        eventually("the message", () -> vcpu.x86().isRequested(vector));
         kvmVfio.close();
     }
 

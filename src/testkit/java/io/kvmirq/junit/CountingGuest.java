@@ -97,8 +97,8 @@ final class CountingGuest implements AutoCloseable {
 
         private void live() {
             try (Vcpu made = vm.createVcpu(id)) {
-                made.useHostCpuid();
-                made.startAt(GuestCode.START, GuestCode.STACK);
+                made.x86().useHostCpuid();
+                made.x86().startAt(GuestCode.START, GuestCode.STACK);
                 moveData(made);
                 made.setState(VcpuState.RUNNABLE);
                 vcpu = made;
@@ -114,14 +114,14 @@ final class CountingGuest implements AutoCloseable {
         }
 
         private void moveData(Vcpu made) {
-            X86SystemRegisters system = made.systemRegisters();
+            X86SystemRegisters system = made.x86().systemRegisters();
             for (Segment name : List.of(Segment.DS, Segment.SS)) {
                 X86Segment before = system.segment(name);
                 long base = (long) id.number() * GuestCode.MEMORY;
                 system.setSegment(
                         name, new X86Segment(base, before.limit(), (int) (base / PARAGRAPH), before.access()));
             }
-            made.setSystemRegisters(system);
+            made.x86().setSystemRegisters(system);
         }
 
         private void run(Vcpu made) {

@@ -146,9 +146,9 @@ public final class KvmHost {
             Vcpu vcpu = made.createVcpu(new VcpuId(id));
             own("Vcpu", vcpu, vcpu.fd());
             if (arm64) {
-                vcpu.initialize();
+                vcpu.arm64().initialize();
             } else {
-                vcpu.enableLapic();
+                vcpu.x86().enableLapic();
             }
             vcpus.add(vcpu);
         }
@@ -166,12 +166,12 @@ public final class KvmHost {
 
     private static void createIrqchip(Vm made) {
         try {
-            made.createIrqchip();
+            made.x86().createIrqchip();
         } catch (KernelException e) {
             if (!e.errno().equals(Errno.ENOTTY)) {
                 throw e;
             }
-            made.createSplitIrqchip(IOAPIC_PINS);
+            made.x86().createSplitIrqchip(IOAPIC_PINS);
         }
     }
 

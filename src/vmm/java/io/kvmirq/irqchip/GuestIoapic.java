@@ -9,7 +9,6 @@ import io.kvmirq.MsiMessage;
 import io.kvmirq.Route;
 import io.kvmirq.arch.apic.IoapicEntry;
 import io.kvmirq.forward.Userspace;
-import io.kvmirq.kvm.MsiOutcome;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.vmm.Steps;
 import java.nio.ByteBuffer;
@@ -80,7 +79,7 @@ public final class GuestIoapic implements Userspace.Injector {
     /**
      * Creates an IOAPIC in the state after a reset: all pins are masked.
      *
-     * @param vm with a split irqchip of the same number of pins ({@link Vm#createSplitIrqchip})
+     * @param vm with a split irqchip of the same number of pins ({@link X86Vm#createSplitIrqchip})
      * @param pins 1 to 120; usually 24
      * @throws IllegalArgumentException for another number of pins, and for a VM with the full irqchip
      * @throws UnsupportedOperationException on arm64
@@ -106,7 +105,7 @@ public final class GuestIoapic implements Userspace.Injector {
     /** Whether KVM has an IOAPIC: if not, it refuses to read one. */
     private static boolean hasIoapic(Vm vm) {
         try {
-            vm.ioapic();
+            vm.x86().ioapic();
             return true;
         } catch (KernelException e) {
             if (e.errno().equals(Errno.ENXIO) || e.errno().equals(Errno.EINVAL)) {
@@ -273,7 +272,7 @@ public final class GuestIoapic implements Userspace.Injector {
         if (!vm.routes().of(gsi).equals(List.of(new Route.Msi(gsi, message)))) {
             vm.routes().replace(gsi, message);
         }
-        if (!(vm.signal(message) instanceof MsiOutcome.NotAccepted)) {
+        if (vm.signal(message).vcpus() != 0) {
             registers.awaitEoi(pin);
         }
     }

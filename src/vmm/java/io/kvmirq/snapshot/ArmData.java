@@ -42,16 +42,17 @@ record ArmData(VgicWords.State vgic, List<Route> routes, Map<Integer, Cpu> vcpus
     record Cpu(VcpuState state, List<Ppi> timers, Map<ArmRegister, String> registers) {
         static Cpu read(VcpuId id, Vcpu vcpu) {
             VcpuState state = vcpu.state();
-            List<ArmRegister> all = vcpu.armRegisters();
+            List<ArmRegister> all = vcpu.arm64().registers();
             if (all.contains(PMU)) {
                 throw new UnsupportedOperationException(
                         id + " has a PMU, which a snapshot does not hold: initialise the"
                                 + " vCPUs without Vcpu.Feature.PMU_V3");
             }
             Map<ArmRegister, String> registers = new LinkedHashMap<>();
-            all.forEach(one -> registers.put(one, Node.bytes(vcpu.armRegisterBytes(one))));
-            List<Ppi> timers =
-                    Arrays.stream(ArmTimer.values()).map(vcpu::timerInterrupt).toList();
+            all.forEach(one -> registers.put(one, Node.bytes(vcpu.arm64().registerBytes(one))));
+            List<Ppi> timers = Arrays.stream(ArmTimer.values())
+                    .map(vcpu.arm64()::timerInterrupt)
+                    .toList();
             return new Cpu(state, timers, registers);
         }
 
@@ -60,14 +61,14 @@ record ArmData(VgicWords.State vgic, List<Route> routes, Map<Integer, Cpu> vcpus
             Iterator<Ppi> saved = timers.iterator();
             for (ArmTimer timer : saved.hasNext() ? ArmTimer.values() : new ArmTimer[0]) {
                 Ppi interrupt = saved.next();
-                if (!vcpu.timerInterrupt(timer).equals(interrupt)) {
-                    vcpu.setTimerInterrupt(timer, interrupt);
+                if (!vcpu.arm64().timerInterrupt(timer).equals(interrupt)) {
+                    vcpu.arm64().setTimerInterrupt(timer, interrupt);
                 }
             }
             registers.forEach((one, hex) -> {
                 byte[] bytes = Node.ofHex(hex);
-                if (!Arrays.equals(bytes, vcpu.armRegisterBytes(one))) {
-                    vcpu.setArmRegisterBytes(one, bytes);
+                if (!Arrays.equals(bytes, vcpu.arm64().registerBytes(one))) {
+                    vcpu.arm64().setRegisterBytes(one, bytes);
                 }
             });
             vcpu.setState(state);
@@ -154,7 +155,8 @@ record ArmData(VgicWords.State vgic, List<Route> routes, Map<Integer, Cpu> vcpus
             return Optional.of("a vCPU of it has a PMU, whose interrupt a snapshot does not hold");
         }
         return new VgicWords(parts).misfit(vgic).or(() -> vcpus.entrySet().stream()
-                .filter(one -> !new HashSet<>(VmData.vcpu(parts, one.getKey()).armRegisters())
+                .filter(one -> !new HashSet<>(
+                                VmData.vcpu(parts, one.getKey()).arm64().registers())
                         .equals(one.getValue().registers().keySet()))
                 .findFirst()
                 .map(one -> new VcpuId(one.getKey()) + " has other registers here: initialise it with the same features"

@@ -6,6 +6,7 @@ import io.kvmirq.Route;
 import io.kvmirq.VcpuId;
 import io.kvmirq.kvm.Cpuid;
 import io.kvmirq.kvm.X86Msrs;
+import io.kvmirq.kvm.X86Vm;
 import io.kvmirq.pci.GuestMessages;
 import io.kvmirq.text.Foreign;
 import java.util.Collections;
@@ -56,23 +57,24 @@ record Fit(MachineData machine, Set<String> events, List<IrqfdData> irqfds, Map<
     }
 
     private static Optional<String> misfitOfChips(VmData vm, VmParts parts) {
+        X86Vm x86 = parts.vm().x86();
         return Stream.of(
                         unless(
                                 vm.hasLapics() == VmData.hasLapics(parts)
                                         && vm.chips().isPresent()
-                                                == VmData.chips(parts.vm()).isPresent(),
+                                                == VmData.chips(x86).isPresent(),
                                 "it is of a VM with another irqchip: full, split or none"),
                         unless(
                                 vm.guestChips().fits(parts),
                                 "only one of the two has this IOAPIC or these PICs of the VMM (VmParts.ioapic and pic)"),
                         unless(
-                                vm.pit().isPresent() == VmData.pit(parts.vm()).isPresent(),
+                                vm.pit().isPresent() == VmData.pit(x86).isPresent(),
                                 "only one of the two has a timer (createPit)"),
                         unless(
-                                vm.has32BitApicIds() == parts.vm().has32BitApicIds(),
+                                vm.has32BitApicIds() == x86.has32BitApicIds(),
                                 "only one of the two has 32-bit APIC ids (use32BitApicIds)"),
                         unless(
-                                vm.hasBroadcastQuirk() == parts.vm().hasBroadcastQuirk(),
+                                vm.hasBroadcastQuirk() == x86.hasBroadcastQuirk(),
                                 "only one of the two takes destination 255 as vCPU 255 (disableBroadcastQuirk)"))
                 .flatMap(Optional::stream)
                 .findFirst();

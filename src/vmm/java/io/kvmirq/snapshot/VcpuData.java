@@ -11,6 +11,7 @@ import io.kvmirq.kvm.X86Lapic;
 import io.kvmirq.kvm.X86Msrs;
 import io.kvmirq.kvm.X86Registers;
 import io.kvmirq.kvm.X86SystemRegisters;
+import io.kvmirq.kvm.X86Vcpu;
 import io.kvmirq.kvm.X86Xsave;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -53,16 +54,16 @@ record VcpuData(
      * SIPI. Events are read last, because reading other state may change them.
      */
     static VcpuData read(Vcpu vcpu, VcpuState state, boolean hasLapic, X86Msrs which) {
-        X86SystemRegisters system = vcpu.systemRegisters();
-        X86Registers registers = vcpu.registers();
-        long xcr0 = vcpu.xcr0();
-        X86Xsave xsave = vcpu.xsave();
-        Optional<X86Lapic> lapic = hasLapic ? Optional.of(vcpu.lapic()) : Optional.empty();
-        X86Msrs msrs = vcpu.msrs(which);
-        X86DebugRegisters debug = vcpu.debugRegisters();
-        int rate = vcpu.tscKilohertz();
-        return new VcpuData(
-                state, vcpu.cpuid(), rate, system, xcr0, xsave, registers, lapic, msrs, debug, vcpu.events());
+        X86Vcpu x86 = vcpu.x86();
+        X86SystemRegisters system = x86.systemRegisters();
+        X86Registers registers = x86.registers();
+        long xcr0 = x86.xcr0();
+        X86Xsave xsave = x86.xsave();
+        Optional<X86Lapic> lapic = hasLapic ? Optional.of(x86.lapic()) : Optional.empty();
+        X86Msrs msrs = x86.msrs(which);
+        X86DebugRegisters debug = x86.debugRegisters();
+        int rate = x86.tscKilohertz();
+        return new VcpuData(state, x86.cpuid(), rate, system, xcr0, xsave, registers, lapic, msrs, debug, x86.events());
     }
 
     /**
@@ -71,18 +72,19 @@ record VcpuData(
      * ignored unless the LAPIC's timer is in that mode.
      */
     void write(Vcpu vcpu) {
-        cpuid.ifPresent(vcpu::setCpuid);
-        if (vcpu.tscKilohertz() != tscKilohertz) {
-            vcpu.setTscKilohertz(tscKilohertz);
+        X86Vcpu x86 = vcpu.x86();
+        cpuid.ifPresent(x86::setCpuid);
+        if (x86.tscKilohertz() != tscKilohertz) {
+            x86.setTscKilohertz(tscKilohertz);
         }
-        vcpu.setSystemRegisters(system);
-        vcpu.setXcr0(xcr0);
-        vcpu.setXsave(xsave);
-        vcpu.setRegisters(registers);
-        lapic.ifPresent(vcpu::setLapic);
-        vcpu.setMsrs(msrs);
-        vcpu.setDebugRegisters(debug);
-        vcpu.setEvents(events);
+        x86.setSystemRegisters(system);
+        x86.setXcr0(xcr0);
+        x86.setXsave(xsave);
+        x86.setRegisters(registers);
+        lapic.ifPresent(x86::setLapic);
+        x86.setMsrs(msrs);
+        x86.setDebugRegisters(debug);
+        x86.setEvents(events);
         vcpu.setState(state);
     }
 
@@ -95,9 +97,9 @@ record VcpuData(
                 return Optional.of("MSR " + X86Msr.text(number) + ", which KVM on this host does not have");
             }
         }
-        if (xsave.size() < vcpu.xsave().size()) {
+        if (xsave.size() < vcpu.x86().xsave().size()) {
             return Optional.of("an XSAVE area of " + xsave.size() + " bytes, and those of this VM have "
-                    + vcpu.xsave().size());
+                    + vcpu.x86().xsave().size());
         }
         return cpuid.flatMap(saved -> CpuFeatures.missing(saved, host));
     }

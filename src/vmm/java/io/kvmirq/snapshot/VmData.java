@@ -14,6 +14,8 @@ import io.kvmirq.kvm.X86Lapic;
 import io.kvmirq.kvm.X86Msrs;
 import io.kvmirq.kvm.X86Pic;
 import io.kvmirq.kvm.X86Pit;
+import io.kvmirq.kvm.X86Vm;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
@@ -61,16 +63,17 @@ record VmData(
                 .forEach((id, vcpu) ->
                         vcpus.put(id, VcpuData.read(vcpu, Objects.requireNonNull(states.get(id)), hasLapics, which)));
         List<Route> routes = RouteData.read(parts);
+        X86Vm x86 = vm.x86();
         List<Gsi> lines =
-                routes.stream().map(Route::gsi).distinct().filter(vm::isHigh).toList();
+                routes.stream().map(Route::gsi).distinct().filter(x86::isHigh).toList();
         return new VmData(
-                vm.has32BitApicIds(),
-                vm.hasBroadcastQuirk(),
+                x86.has32BitApicIds(),
+                x86.hasBroadcastQuirk(),
                 hasLapics,
-                chips(vm),
+                chips(x86),
                 GuestChips.read(parts),
-                pit(vm),
-                vm.clock(),
+                pit(x86),
+                x86.clock().toNanos(),
                 routes,
                 lines,
                 vcpus);
@@ -89,15 +92,15 @@ record VmData(
 
     static boolean hasLapics(VmParts parts) {
         return parts.vcpus().values().stream()
-                .allMatch(vcpu -> unless(Errno.EINVAL, vcpu::lapic).isPresent());
+                .allMatch(vcpu -> unless(Errno.EINVAL, vcpu.x86()::lapic).isPresent());
     }
 
-    static Optional<Chips> chips(Vm vm) {
+    static Optional<Chips> chips(X86Vm vm) {
         return unless(Errno.ENXIO, vm::ioapic)
                 .map(ioapic -> new Chips(vm.pic(Route.Chip.PIC_MASTER), vm.pic(Route.Chip.PIC_SLAVE), ioapic));
     }
 
-    static Optional<X86Pit> pit(Vm vm) {
+    static Optional<X86Pit> pit(X86Vm vm) {
         return unless(Errno.ENXIO, vm::pit);
     }
 
@@ -106,7 +109,7 @@ record VmData(
     /** Writes the clock before the vCPUs, because an MSR that starts the guest's clock reads it. */
     @Override
     public void writeVcpus(VmParts parts) {
-        parts.vm().setClock(clock);
+        parts.vm().x86().setClock(Duration.ofNanos(clock));
         vcpus.forEach((id, data) -> data.write(vcpu(parts, id)));
     }
 
@@ -120,12 +123,12 @@ record VmData(
      */
     @Override
     public void writeChips(VmParts parts) {
-        Vm vm = parts.vm();
+        X86Vm vm = parts.vm().x86();
         lines.forEach(gsi -> vm.setLine(gsi, true));
         chips.ifPresent(some -> {
-            vm.restore(some.slave); // before the master: restoring a PIC samples the slave's output
-            vm.restore(some.master);
-            vm.restore(some.ioapic);
+            vm.setPic(some.slave); // before the master: restoring a PIC samples the slave's output
+            vm.setPic(some.master);
+            vm.setIoapic(some.ioapic);
         });
         guestChips.write(parts);
     }
@@ -133,7 +136,7 @@ record VmData(
     /** Starts the timer. */
     @Override
     public void start(VmParts parts) {
-        pit.ifPresent(parts.vm()::restore);
+        pit.ifPresent(parts.vm().x86()::setPit);
     }
 
     @Override

@@ -37,9 +37,9 @@ final class FakeGuest implements LiveHost, AutoCloseable {
     private FakeGuest(String profile) {
         kernel = FakeDevices.kernel(profile);
         Vm vm = parts.add(Vm.create(parts.add(kernel.open())));
-        vm.createIrqchip();
+        vm.x86().createIrqchip();
         for (int i = 0; i < VCPUS; i++) {
-            parts.add(vm.createVcpu(new VcpuId(i))).enableLapic();
+            parts.add(vm.createVcpu(new VcpuId(i))).x86().enableLapic();
         }
     }
 

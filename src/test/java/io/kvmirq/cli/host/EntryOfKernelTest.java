@@ -49,9 +49,9 @@ class EntryOfKernelTest {
                 fake.pciDevice(NIC, 7).msix(1).express().resettable().add();
         Kernel kernel = undo.add(fake.open());
         Vm vm = undo.add(Vm.create(kernel));
-        vm.createIrqchip();
+        vm.x86().createIrqchip();
         for (int id : ids) {
-            undo.add(vm.createVcpu(new VcpuId(id))).enableLapic();
+            undo.add(vm.createVcpu(new VcpuId(id))).x86().enableLapic();
         }
         KvmVfio files = undo.add(KvmVfio.create(vm));
         VfioDevice device = undo.add(VfioDevice.open(kernel, PciAddress.parse(NIC), files));

@@ -143,10 +143,10 @@ class LiveIT {
         String out = "";
         try (Kernel kernel = Kernel.open();
                 Vm vm = Vm.create(kernel)) {
-            vm.createIrqchip();
+            vm.x86().createIrqchip();
             try (Vcpu vcpu = vm.createVcpu(first);
                     EventFd event = EventFd.create(kernel)) {
-                vcpu.enableLapic();
+                vcpu.x86().enableLapic();
                 Gsi gsi = vm.routes().add(MsiMessage.to(first, new InterruptVector(0x31)));
                 try (Irqfd irqfd = vm.assignIrqfd(event, gsi)) {
                     assertThat(irqfd).isNotNull();
@@ -158,7 +158,7 @@ class LiveIT {
                             event.signal();
                         }
                         for (int i = 0; i < edges; i++) {
-                            vm.setLine(new Gsi(5), i % 2 == 0);
+                            vm.x86().setLine(new Gsi(5), i % 2 == 0);
                         }
                         out = endedBy("INT", process, Cli.ENDED_BY_SIGINT);
                         assertThat(ofGuest(out, "kvm_msi_set_irq")).isLessThanOrEqualTo(messages);
@@ -181,7 +181,7 @@ class LiveIT {
         int runs = 137;
         try (Kernel kernel = Kernel.open();
                 Vm vm = Vm.create(kernel)) {
-            vm.createIrqchip();
+            vm.x86().createIrqchip();
             try (Vcpu vcpu = vm.createVcpu(new VcpuId(0))) {
                 run(vcpu);
                 String out = "";

@@ -193,9 +193,9 @@ class VmProcessesTest {
         try (Kernel kernel = Kernel.open();
                 Vm vm = Vm.create(kernel);
                 EventFd event = EventFd.create(kernel)) {
-            vm.createSplitIrqchip(24);
+            vm.x86().createSplitIrqchip(24);
             try (Vcpu vcpu = vm.createVcpu(new VcpuId(3))) {
-                vcpu.enableLapic();
+                vcpu.x86().enableLapic();
                 event.signal(0x1f);
                 int pid = (int) ProcessHandle.current().pid();
                 VmProcess own = new HostFacts(HostFiles.of(Path.of("/")))
@@ -221,7 +221,7 @@ class VmProcessesTest {
     void threadsOfThisProcessAreThoseThatRunItsVcpus() throws InterruptedException {
         try (Kernel kernel = Kernel.open();
                 Vm vm = Vm.create(kernel)) {
-            vm.createSplitIrqchip(24);
+            vm.x86().createSplitIrqchip(24);
             try (Vcpu first = vm.createVcpu(new VcpuId(1));
                     Vcpu second = vm.createVcpu(new VcpuId(2))) {
                 List<Thread> threads = List.of(runner(first, "of first"), runner(second, "of second"));

@@ -48,7 +48,7 @@ class SmallVmmTest {
     void aCallThatFailsLeavesNothing(Kernel kernel) {
         try (Vm vm = Vm.create(kernel);
                 SmallVmm vmm = new SmallVmm(vm)) {
-            vm.createIrqchip();
+            vm.x86().createIrqchip();
             vmm.irq(0, vector(0x31));
         }
     }

@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.kvm;
+
+import io.kvmirq.Errno;
+import io.kvmirq.Ppi;
+import io.kvmirq.backend.Buffers;
+import io.kvmirq.explain.KernelCall;
+import io.kvmirq.uapi.Uapi;
+import io.kvmirq.uapi.UapiArm64;
+import java.lang.ref.Reference;
+import java.nio.ByteBuffer;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Objects;
+import java.util.function.Supplier;
+
+/**
+ * The state of a vCPU that only arm64 has: features, registers by id, timers and PMU; from {@link Vcpu#arm64}. Call
+ * {@link #initialize} first. Only the thread of the vCPU may use it.
+ *
+ * <p>Source: {@code kvm_arch_vcpu_ioctl()} in arch/arm64/kvm/arm.c, guest.c.
+ */
+public final class Arm64Vcpu {
+    private static final int E2BIG = -Errno.E2BIG.number();
+
+    private final VcpuCalls calls;
+    private final VcpuRun run;
+
+    /** Features of an arm64 vCPU; source: {@code KVM_ARM_VCPU_*} in arch/arm64/include/uapi/asm/kvm.h. */
+    public enum Feature {
+        /** It is off until another vCPU turns it on. */
+        POWER_OFF(UapiArm64.KVM_ARM_VCPU_POWER_OFF),
+        /** The guest turns vCPUs and the machine on and off by PSCI 0.2 or later. */
+        PSCI_0_2(UapiArm64.KVM_ARM_VCPU_PSCI_0_2),
+        /** EL1 is AArch32. */
+        EL1_32BIT(UapiArm64.KVM_ARM_VCPU_EL1_32BIT),
+        /** A PMU; {@link Arm64Vcpu#createPmu} sets its interrupt. */
+        PMU_V3(UapiArm64.KVM_ARM_VCPU_PMU_V3),
+        /** Scalable vectors; {@link Arm64Vcpu#finalizeSve} must follow. */
+        SVE(UapiArm64.KVM_ARM_VCPU_SVE),
+        /** Authentication of addresses; with {@link #PTRAUTH_GENERIC}. */
+        PTRAUTH_ADDRESS(UapiArm64.KVM_ARM_VCPU_PTRAUTH_ADDRESS),
+        /** Generic authentication; with {@link #PTRAUTH_ADDRESS}. */
+        PTRAUTH_GENERIC(UapiArm64.KVM_ARM_VCPU_PTRAUTH_GENERIC);
+
+        private final int bit;
+
+        Feature(int bit) {
+            this.bit = bit;
+        }
+    }
+
+    Arm64Vcpu(VcpuCalls calls, VcpuRun run) {
+        this.calls = calls;
+        this.run = run;
+    }
+
+    /**
+     * Gives the vCPU the host's type and these features, and resets its registers.
+     *
+     * @throws io.kvmirq.KernelException EINVAL if the features differ from those of an earlier call, or since 6.5 from
+     *     those of another vCPU of the VM ({@link Feature#POWER_OFF} may differ); ENOENT for a feature that the host
+     *     does not have
+     */
+    public void initialize(Feature... features) {
+        run.requireItsThread();
+        int bits = 0;
+        for (Feature feature : features) {
+            bits |= 1 << feature.bit;
+        }
+        ByteBuffer init = Buffers.allocate(UapiArm64.KvmVcpuInit.SIZE);
+        calls.ioctl(calls.vm().vm(), KernelCall.VCPU_TARGET, UapiArm64.KVM_ARM_PREFERRED_TARGET, init);
+        calls.ioctl(
+                KernelCall.VCPU_INIT, UapiArm64.KVM_ARM_VCPU_INIT, init.putInt(UapiArm64.KvmVcpuInit.FEATURES, bits));
+    }
+
+    /**
+     * Makes SVE final, after the vectors' lengths are chosen and before registers are listed or the guest runs.
+     *
+     * @throws io.kvmirq.KernelException EINVAL if the vCPU was initialised without {@link Feature#SVE}; EPERM if SVE is
+     *     final already
+     */
+    public void finalizeSve() {
+        int feature = UapiArm64.KVM_ARM_VCPU_SVE;
+        ByteBuffer number = Buffers.allocate(Integer.BYTES).putInt(0, feature);
+        ioctl(KernelCall.VCPU_FINALIZE, UapiArm64.KVM_ARM_VCPU_FINALIZE, number, () -> "feature=" + feature);
+    }
+
+    private void ioctl(KernelCall call, long request, ByteBuffer structure, Supplier<String> operands) {
+        run.requireItsThread();
+        calls.check(
+                calls.on(calls.fd(), raw -> calls.libc().ioctl(raw, request, structure)),
+                call,
+                calls.vm().known(),
+                () -> calls.fd() + " " + operands.get());
+    }
+
+    /** Makes a request whose structure ends with the address of a value. */
+    private void ioctl(
+            KernelCall call, long request, ByteBuffer structure, ByteBuffer value, Supplier<String> operands) {
+        try {
+            structure.putLong(structure.capacity() - Long.BYTES, calls.libc().addressOf(value));
+            ioctl(call, request, structure, operands);
+        } finally {
+            Reference.reachabilityFence(value);
+        }
+    }
+
+    // Registers
+
+    /**
+     * The registers that the vCPU has, in the kernel's order.
+     *
+     * @throws io.kvmirq.KernelException ENOEXEC before {@link #initialize}; EPERM before {@link #finalizeSve} with SVE
+     */
+    public List<ArmRegister> registers() {
+        run.requireItsThread();
+        int room = 0;
+        while (true) {
+            ByteBuffer list =
+                    Buffers.allocate(Uapi.KvmRegList.SIZE + room * Long.BYTES).putLong(Uapi.KvmRegList.N, room);
+            int result = calls.on(calls.fd(), raw -> calls.libc().ioctl(raw, Uapi.KVM_GET_REG_LIST, list));
+            int count = (int) list.getLong(Uapi.KvmRegList.N);
+            if (result == E2BIG && count > room) {
+                room = count;
+                continue;
+            }
+            calls.check(result, KernelCall.REGISTER_LIST, calls.vm().known(), calls.fd()::toString);
+            List<ArmRegister> registers = new ArrayList<>();
+            for (int i = 0; i < count; i++) {
+                registers.add(new ArmRegister(list.getLong(Uapi.KvmRegList.SIZE + i * Long.BYTES)));
+            }
+            return List.copyOf(registers);
+        }
+    }
+
+    private void register(KernelCall call, long request, ArmRegister register, ByteBuffer value) {
+        ByteBuffer one = Buffers.allocate(Uapi.KvmOneReg.SIZE).putLong(Uapi.KvmOneReg.ID, register.id());
+        ioctl(call, request, one, value, register::toString);
+    }
+
+    private ByteBuffer get(ArmRegister register) {
+        ByteBuffer value = Buffers.allocate(Math.max(register.size(), Long.BYTES));
+        register(KernelCall.REGISTER_GET, Uapi.KVM_GET_ONE_REG, register, value);
+        return value;
+    }
+
+    /**
+     * A register of at most 64 bits, zero-extended.
+     *
+     * @throws IllegalArgumentException if it is larger
+     * @throws io.kvmirq.KernelException ENOEXEC before {@link #initialize}; ENOENT if the vCPU does not have it
+     */
+    public long register(ArmRegister register) {
+        Objects.requireNonNull(register, "register is null").requireSmall();
+        return get(register).getLong(0);
+    }
+
+    /**
+     * Sets a register of at most 64 bits.
+     *
+     * @throws IllegalArgumentException if it is larger, or smaller than {@code value} is as an unsigned or signed number
+     * @throws io.kvmirq.KernelException ENOEXEC before {@link #initialize}; ENOENT if the vCPU does not have it; EINVAL
+     *     for a value that it cannot have
+     */
+    public void setRegister(ArmRegister register, long value) {
+        Objects.requireNonNull(register, "register is null");
+        register(KernelCall.REGISTER_SET, Uapi.KVM_SET_ONE_REG, register, register.encode(value));
+    }
+
+    /** The bytes of a register of any size, as in memory. Otherwise as {@link #register}. */
+    public byte[] registerBytes(ArmRegister register) {
+        byte[] bytes =
+                new byte[Objects.requireNonNull(register, "register is null").size()];
+        get(register).get(0, bytes);
+        return bytes;
+    }
+
+    /**
+     * Sets a register of any size. Otherwise as {@link #setRegister}.
+     *
+     * @param bytes as many as the register has
+     * @throws IllegalArgumentException if they are more or fewer
+     */
+    public void setRegisterBytes(ArmRegister register, byte[] bytes) {
+        Objects.requireNonNull(register, "register is null");
+        Objects.requireNonNull(bytes, "bytes is null");
+        register(KernelCall.REGISTER_SET, Uapi.KVM_SET_ONE_REG, register, register.encode(bytes));
+    }
+
+    // Interrupts of timers and PMU
+
+    private void attribute(
+            long request, KernelCall call, int group, int attribute, ByteBuffer value, Supplier<String> operands) {
+        ByteBuffer structure = Buffers.allocate(Uapi.KvmDeviceAttr.SIZE)
+                .putInt(Uapi.KvmDeviceAttr.GROUP, group)
+                .putLong(Uapi.KvmDeviceAttr.ATTR, attribute);
+        ioctl(call, request, structure, value, operands);
+    }
+
+    private void timer(long request, ArmTimer timer, ByteBuffer number, Supplier<String> operands) {
+        int group = UapiArm64.KVM_ARM_VCPU_TIMER_CTRL;
+        attribute(request, KernelCall.VCPU_TIMER, group, timer.attribute(), number, operands);
+    }
+
+    /** The interrupt that a timer raises. */
+    public Ppi timerInterrupt(ArmTimer timer) {
+        ByteBuffer number = Buffers.allocate(Integer.BYTES);
+        timer(Uapi.KVM_GET_DEVICE_ATTR, timer, number, timer::toString);
+        return new Ppi(number.getInt(0));
+    }
+
+    /**
+     * Sets the interrupt that a timer raises, for all vCPUs of the VM.
+     *
+     * @throws io.kvmirq.KernelException EINVAL if the VM has no VGIC; EBUSY when a vCPU has run
+     */
+    public void setTimerInterrupt(ArmTimer timer, Ppi interrupt) {
+        ByteBuffer number = Buffers.allocate(Integer.BYTES).putInt(0, interrupt.number());
+        timer(Uapi.KVM_SET_DEVICE_ATTR, timer, number, () -> timer + " " + interrupt);
+    }
+
+    /**
+     * Sets the PMU's interrupt and initialises the PMU. Call it after {@link Vgic#init}.
+     *
+     * @param interrupt the same of each vCPU; usually PPI 23
+     * @throws io.kvmirq.KernelException ENODEV if the vCPU was initialised without {@link Feature#PMU_V3}, or the VGIC
+     *     is not ready; EINVAL if the VM has no VGIC, or another vCPU has another PPI; EBUSY if the PMU has its interrupt
+     */
+    public void createPmu(Ppi interrupt) {
+        ByteBuffer number = Buffers.allocate(Integer.BYTES).putInt(0, interrupt.number());
+        for (int step : new int[] {UapiArm64.KVM_ARM_VCPU_PMU_V3_IRQ, UapiArm64.KVM_ARM_VCPU_PMU_V3_INIT}) {
+            attribute(
+                    Uapi.KVM_SET_DEVICE_ATTR,
+                    KernelCall.VCPU_PMU,
+                    UapiArm64.KVM_ARM_VCPU_PMU_V3_CTRL,
+                    step,
+                    number,
+                    () -> interrupt + (step == 0 ? "" : " init"));
+        }
+    }
+}

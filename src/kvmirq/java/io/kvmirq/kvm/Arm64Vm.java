@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.kvm;
+
+import io.kvmirq.Ppi;
+import io.kvmirq.Spi;
+import io.kvmirq.VcpuId;
+import io.kvmirq.explain.Fact;
+import io.kvmirq.explain.KernelCall;
+import io.kvmirq.kernel.Fd;
+import io.kvmirq.kernel.Ownership;
+import io.kvmirq.uapi.UapiArm64;
+import java.util.function.Function;
+
+/**
+ * The parts of a VM that only arm64 has: VGIC, ITSs, and the lines of SPIs and PPIs; from {@link Vm#arm64}. Thread-safe.
+ * An errno at a method is the errno of the {@link io.kvmirq.KernelException} that it throws.
+ *
+ * <p>Source: {@code kvm_vm_ioctl_irq_line()} in arch/arm64/kvm/arm.c.
+ */
+public final class Arm64Vm {
+    private static final int VCPU_MASK = 0xff;
+    private static final int VCPU_BITS = 8;
+
+    private final VmCalls vm;
+    private final VgicCalls calls;
+    private final RouteTable routes;
+
+    Arm64Vm(VgicCalls calls, RouteTable routes) {
+        this.vm = calls.vm();
+        this.calls = calls;
+        this.routes = routes;
+    }
+
+    /**
+     * Creates a GICv2. Call {@link Vgic#init} before a vCPU runs. ENODEV on a host whose GIC runs none; EEXIST with a
+     * VGIC present, even if its handle is closed; EBUSY when a vCPU has run, or another thread creates or uses one;
+     * E2BIG with more than 8 vCPUs on a host with a GICv3; a host with a GICv2 allows only 8.
+     */
+    public VgicV2 createVgicV2() {
+        return create(KvmDevice.Type.VGIC_V2, fd -> v2(fd, false));
+    }
+
+    /**
+     * Creates a GICv3, which is not ready before {@link Vgic#init}. ENODEV on a host with a GICv2; else as {@link
+     * #createVgicV2}.
+     */
+    public VgicV3 createVgicV3() {
+        return create(KvmDevice.Type.VGIC_V3, fd -> v3(fd, false));
+    }
+
+    /**
+     * Creates an ITS, which accepts messages of devices; a VM may have several. Create it before you restore
+     * GICR_PROPBASER, because the creation resets that register. ENODEV on a host with a GICv2.
+     */
+    public Its createIts() {
+        return create(KvmDevice.Type.ITS, fd -> new Its(calls, fd));
+    }
+
+    private <D> D create(KvmDevice.Type type, Function<Fd, D> owner) {
+        return vm.createDevice(type.number(), type.facts(), owner);
+    }
+
+    /**
+     * Adopts a GICv2 that a VMM made for this adopted VM. The VMM initialises it: {@link Vgic#init} of this handle does
+     * not change {@link Vm#routes}.
+     */
+    public VgicV2 adoptVgicV2(int number, Ownership ownership) {
+        return vm.adoptDevice("a VGIC", number, ownership, fd -> v2(fd, true));
+    }
+
+    /** Adopts a GICv3, as {@link #adoptVgicV2}. */
+    public VgicV3 adoptVgicV3(int number, Ownership ownership) {
+        return vm.adoptDevice("a VGIC", number, ownership, fd -> v3(fd, true));
+    }
+
+    /** Adopts an ITS, as {@link #adoptVgicV2}. It does not change routes. */
+    public Its adoptIts(int number, Ownership ownership) {
+        return vm.adoptDevice("an ITS", number, ownership, fd -> new Its(calls, fd));
+    }
+
+    private VgicV2 v2(Fd fd, boolean initialized) {
+        return learned(Fact.GICV2, new VgicV2(calls, routes, fd, initialized));
+    }
+
+    private VgicV3 v3(Fd fd, boolean initialized) {
+        return learned(Fact.GICV3, new VgicV3(calls, routes, fd, initialized));
+    }
+
+    private <V extends Vgic> V learned(Fact version, V vgic) {
+        vm.learn(Fact.VGIC);
+        vm.learn(version);
+        return vgic;
+    }
+
+    /**
+     * Drives the line of an SPI from user space, without a GSI route. A rising line latches an edge-triggered SPI; a
+     * level-triggered SPI is pending while its line is high. All sources share one line, and the last value counts.
+     * Allocates nothing. ENXIO without VGIC; EBUSY before {@link Vgic#init}; EINVAL beyond the VGIC's SPIs.
+     *
+     * @throws IllegalStateException before the {@link Vgic#init} of a GICv2 that was created here
+     */
+    public void setSpi(Spi spi, boolean high) {
+        int result = setLine(word(spi.number()), high);
+        if (result < 0) {
+            throw vm.failure(result, KernelCall.LINE, vm.known(), () -> operands(spi.toString(), high));
+        }
+    }
+
+    /**
+     * Drives the line of one vCPU's PPI, as {@link #setSpi}; EINVAL without that vCPU. Linux 6.1 reads the vCPU's id as
+     * its place in the order of creation: create vCPUs 0, 1, 2 and so on in that order.
+     */
+    public void setPpi(VcpuId vcpu, Ppi ppi, boolean high) {
+        int word = vcpu.number() >> VCPU_BITS << UapiArm64.KVM_ARM_IRQ_VCPU2_SHIFT
+                | UapiArm64.KVM_ARM_IRQ_TYPE_PPI << UapiArm64.KVM_ARM_IRQ_TYPE_SHIFT
+                | (vcpu.number() & VCPU_MASK) << UapiArm64.KVM_ARM_IRQ_VCPU_SHIFT
+                | ppi.number();
+        int result = setLine(word, high);
+        if (result < 0) {
+            throw vm.failure(result, KernelCall.PPI_LINE, vm.known(), () -> operands(vcpu + " " + ppi, high));
+        }
+    }
+
+    /** An SPI as KVM_IRQ_LINE names it. */
+    static int word(int spi) {
+        return UapiArm64.KVM_ARM_IRQ_TYPE_SPI << UapiArm64.KVM_ARM_IRQ_TYPE_SHIFT | spi;
+    }
+
+    private int setLine(int word, boolean high) {
+        calls.requireInit();
+        int raw = vm.begin(vm.vm());
+        try {
+            return vm.backend().lineSet(raw, word, high ? 1 : 0);
+        } finally {
+            VmCalls.end(vm.vm());
+        }
+    }
+
+    private String operands(String line, boolean high) {
+        return "vm=" + VmCalls.number(vm.vm()) + " " + line + " level=" + (high ? 1 : 0);
+    }
+}

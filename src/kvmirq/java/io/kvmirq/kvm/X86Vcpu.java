@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.kvm;
+
+import io.kvmirq.InterruptVector;
+import io.kvmirq.X86Msr;
+import io.kvmirq.backend.Buffers;
+import io.kvmirq.explain.KernelCall;
+import io.kvmirq.kvm.X86SystemRegisters.Segment;
+import io.kvmirq.uapi.Uapi;
+import java.nio.ByteBuffer;
+import java.util.Objects;
+import java.util.Optional;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The state of a vCPU that only x86 has: CPUID, registers, MSRs and LAPIC; from {@link Vcpu#x86}. Only the thread of the
+ * vCPU may use it.
+ *
+ * <p>Source: {@code kvm_arch_vcpu_ioctl()} in arch/x86/kvm/x86.c; for MSRs {@code __msr_io()}.
+ */
+public final class X86Vcpu {
+    /** The most MSRs of one call; more is E2BIG. */
+    private static final int MOST_MSRS = 255;
+
+    private static final String UNKNOWN = "neither KVM on this host nor the vCPU's CPUID has it";
+
+    private final VcpuCalls calls;
+    private final VcpuRun run;
+    private @Nullable Cpuid cpuid;
+
+    X86Vcpu(VcpuCalls calls, VcpuRun run) {
+        this.calls = calls;
+        this.run = run;
+    }
+
+    private <S extends X86State> S get(KernelCall call, long request, S into) {
+        ioctl(call, request, into.structure);
+        return into;
+    }
+
+    private void set(KernelCall call, long request, X86State from) {
+        ioctl(call, request, from.structure);
+    }
+
+    private void ioctl(KernelCall call, long request, ByteBuffer structure) {
+        run.requireItsThread();
+        calls.ioctl(call, request, structure);
+    }
+
+    private int ioctlAt(KernelCall call, long request, ByteBuffer structure) {
+        run.requireItsThread();
+        return calls.ioctlAt(call, request, structure);
+    }
+
+    private X86Lapic lapicNow() {
+        run.requireItsThread();
+        return run.lapicNow();
+    }
+
+    /**
+     * Sets the CPUID that the guest sees. KVM accepts features that the host lacks; a guest that uses one fails.
+     *
+     * @throws io.kvmirq.KernelException E2BIG for more than 256 leaves; EINVAL after the first run, unless it is the same
+     */
+    public void setCpuid(Cpuid cpuid) {
+        Objects.requireNonNull(cpuid, "cpuid is null");
+        ioctl(KernelCall.CPUID_SET, Uapi.KVM_SET_CPUID2, cpuid.structure());
+        this.cpuid = cpuid;
+    }
+
+    /** The CPUID leaves of the last {@link #setCpuid}. */
+    public Optional<Cpuid> cpuid() {
+        return Optional.ofNullable(cpuid);
+    }
+
+    /** Sets the CPUID leaves that KVM supports on this host, x2APIC included. */
+    public void useHostCpuid() {
+        run.requireItsThread();
+        setCpuid(Cpuid.ofHost(calls.fd().kernel()));
+    }
+
+    // Registers
+
+    /** A copy of the general registers. */
+    public X86Registers registers() {
+        return get(KernelCall.REGS_GET, Uapi.KVM_GET_REGS, new X86Registers());
+    }
+
+    /** Gives the vCPU these general registers. */
+    public void setRegisters(X86Registers registers) {
+        Objects.requireNonNull(registers, "registers is null");
+        set(KernelCall.REGS_SET, Uapi.KVM_SET_REGS, registers);
+    }
+
+    /** A copy of the segment and control registers. */
+    public X86SystemRegisters systemRegisters() {
+        return get(KernelCall.SREGS_GET, Uapi.KVM_GET_SREGS, new X86SystemRegisters());
+    }
+
+    /**
+     * Gives the vCPU these segment and control registers.
+     *
+     * @throws io.kvmirq.KernelException EINVAL if they contradict each other, or the base of the LAPIC is invalid
+     */
+    public void setSystemRegisters(X86SystemRegisters registers) {
+        Objects.requireNonNull(registers, "registers is null");
+        set(KernelCall.SREGS_SET, Uapi.KVM_SET_SREGS, registers);
+        run.baseSet(registers.get(X86SystemRegisters.Name.APIC_BASE));
+    }
+
+    /**
+     * Reads model specific registers.
+     *
+     * @param wanted the MSRs to read; their values are ignored, and the object does not change
+     * @throws MsrRefusedException for one that KVM or the vCPU's CPUID lacks
+     */
+    public X86Msrs msrs(X86Msrs wanted) {
+        Objects.requireNonNull(wanted, "wanted is null");
+        X86Msrs read = new X86Msrs();
+        int total = wanted.numbers().size();
+        for (int first = 0; first < total; first += MOST_MSRS) {
+            ByteBuffer some = wanted.structure(first, Math.min(MOST_MSRS, total - first));
+            int done = ioctlAt(KernelCall.MSRS_GET, Uapi.KVM_GET_MSRS, some);
+            if (done < some.getInt(Uapi.KvmMsrs.NMSRS)) {
+                int number = X86Msrs.number(some, done);
+                throw new MsrRefusedException(
+                        number,
+                        calls.fd() + ": MSR " + X86Msr.text(number) + " was not read: " + UNKNOWN
+                                + "; ask for those of X86Msrs.ofHost, and set the CPUID first");
+            }
+            read.add(some);
+        }
+        return read;
+    }
+
+    /**
+     * Writes model specific registers, in their order.
+     *
+     * @throws MsrRefusedException for an MSR that KVM or the vCPU's CPUID lacks, or that refuses the value; the MSRs
+     *     before it are written
+     */
+    public void setMsrs(X86Msrs msrs) {
+        Objects.requireNonNull(msrs, "msrs is null");
+        run.requireItsThread();
+        run.lapicUnknown();
+        int total = msrs.numbers().size();
+        for (int first = 0; first < total; first += MOST_MSRS) {
+            ByteBuffer some = msrs.structure(first, Math.min(MOST_MSRS, total - first));
+            int done = ioctlAt(KernelCall.MSRS_SET, Uapi.KVM_SET_MSRS, some);
+            if (done < some.getInt(Uapi.KvmMsrs.NMSRS)) {
+                int number = X86Msrs.number(some, done);
+                throw new MsrRefusedException(
+                        number,
+                        calls.fd() + ": MSR " + X86Msr.text(number) + " = 0x"
+                                + Long.toHexString(msrs.get(number)) + " was not written, " + (first + done)
+                                + " before it were: " + refusal(number));
+            }
+        }
+    }
+
+    private String refusal(int number) {
+        ByteBuffer one = new X86Msrs().set(number, 0).structure(0, 1);
+        boolean known = ioctlAt(KernelCall.MSRS_GET, Uapi.KVM_GET_MSRS, one) == 1;
+        return known
+                ? "it does not take this value (reserved bits, no canonical address, or it can only be read)"
+                : UNKNOWN + "; set the CPUID first";
+    }
+
+    /** The rate of the vCPU's time stamp counter in kHz. */
+    public int tscKilohertz() {
+        run.requireItsThread();
+        return calls.value(KernelCall.TSC_RATE, Uapi.KVM_GET_TSC_KHZ, 0);
+    }
+
+    /**
+     * Sets the rate of the vCPU's time stamp counter.
+     *
+     * @param kilohertz 0 for the host's
+     * @throws io.kvmirq.KernelException EINVAL for a rate that the processor cannot scale to
+     * @throws IllegalArgumentException for a negative rate, which the kernel takes for one of more than 2 THz
+     */
+    public void setTscKilohertz(int kilohertz) {
+        if (kilohertz < 0) {
+            throw new IllegalArgumentException("a TSC of " + kilohertz
+                    + " kHz is not possible: expected a positive rate, or 0 for that of the host");
+        }
+        run.requireItsThread();
+        calls.value(KernelCall.TSC_RATE, Uapi.KVM_SET_TSC_KHZ, kilohertz);
+    }
+
+    /** A copy of the x87 and SSE registers. */
+    public X86Fpu fpu() {
+        return get(KernelCall.FPU_GET, Uapi.KVM_GET_FPU, new X86Fpu());
+    }
+
+    /**
+     * Gives the vCPU these x87 and SSE registers. {@link X86Xsave#features} decides which of them are in use: in
+     * a new vCPU all are in their initial state. {@link #setXsave} sets features and registers.
+     */
+    public void setFpu(X86Fpu fpu) {
+        Objects.requireNonNull(fpu, "fpu is null");
+        set(KernelCall.FPU_SET, Uapi.KVM_SET_FPU, fpu);
+    }
+
+    /** A copy of the extended state. */
+    public X86Xsave xsave() {
+        int size = calls.vm().xsaveSize();
+        X86Xsave xsave = new X86Xsave(Math.max(size, X86Xsave.LEAST));
+        long request = size > X86Xsave.LEAST ? Uapi.KVM_GET_XSAVE2 : Uapi.KVM_GET_XSAVE;
+        ioctlAt(KernelCall.XSAVE_GET, request, xsave.structure);
+        return xsave;
+    }
+
+    /**
+     * Gives the vCPU this extended state.
+     *
+     * @throws io.kvmirq.KernelException EINVAL for state that the host does not have, or a compacted area
+     * @throws IllegalArgumentException if this VM has longer areas
+     */
+    public void setXsave(X86Xsave xsave) {
+        Objects.requireNonNull(xsave, "xsave is null");
+        int size = calls.vm().xsaveSize();
+        if (xsave.size() < size) {
+            throw new IllegalArgumentException(
+                    "an XSAVE area of " + xsave.size() + " bytes: this VM's have " + size + ", as KVM_CAP_XSAVE2 says");
+        }
+        ioctlAt(KernelCall.XSAVE_SET, Uapi.KVM_SET_XSAVE, xsave.structure);
+    }
+
+    /** XCR0, the extended state that the guest enabled: bit 0 x87, bit 1 SSE, bit 2 AVX. KVM has no other XCR. */
+    public long xcr0() {
+        ByteBuffer xcrs = Buffers.allocate(Uapi.KvmXcrs.SIZE);
+        ioctl(KernelCall.XCRS_GET, Uapi.KVM_GET_XCRS, xcrs);
+        return xcrs.getLong(Uapi.KvmXcrs.XCRS + Uapi.KvmXcr.VALUE);
+    }
+
+    /**
+     * Sets XCR0, whose number among the XCRs is 0.
+     *
+     * @throws io.kvmirq.KernelException EINVAL for bits that leaf 0xd of the vCPU's CPUID does not offer, or without bit 0
+     */
+    public void setXcr0(long value) {
+        ByteBuffer xcrs = Buffers.allocate(Uapi.KvmXcrs.SIZE)
+                .putInt(Uapi.KvmXcrs.NR_XCRS, 1)
+                .putLong(Uapi.KvmXcrs.XCRS + Uapi.KvmXcr.VALUE, value);
+        ioctl(KernelCall.XCRS_SET, Uapi.KVM_SET_XCRS, xcrs);
+    }
+
+    /** A copy of the pending exceptions, injected interrupts and NMIs. */
+    public X86Events events() {
+        return get(KernelCall.EVENTS_GET, Uapi.KVM_GET_VCPU_EVENTS, new X86Events());
+    }
+
+    /**
+     * Sets the pending exceptions, injected interrupts and NMIs.
+     *
+     * @throws io.kvmirq.KernelException EINVAL for a vector that no exception has, and where the kernel has no System
+     *     Management Mode
+     */
+    public void setEvents(X86Events events) {
+        Objects.requireNonNull(events, "events is null");
+        set(KernelCall.EVENTS_SET, Uapi.KVM_SET_VCPU_EVENTS, events);
+    }
+
+    /** A copy of the debug registers. */
+    public X86DebugRegisters debugRegisters() {
+        return get(KernelCall.DEBUG_GET, Uapi.KVM_GET_DEBUGREGS, new X86DebugRegisters());
+    }
+
+    /**
+     * Gives the vCPU these debug registers.
+     *
+     * @throws io.kvmirq.KernelException EINVAL if DR6 or DR7 has more than 32 bits
+     */
+    public void setDebugRegisters(X86DebugRegisters registers) {
+        Objects.requireNonNull(registers, "registers is null");
+        set(KernelCall.DEBUG_SET, Uapi.KVM_SET_DEBUGREGS, registers);
+    }
+
+    /**
+     * A copy of the LAPIC's registers.
+     *
+     * @throws io.kvmirq.KernelException EINVAL in a VM without in-kernel irqchip
+     */
+    public X86Lapic lapic() {
+        return get(KernelCall.LAPIC_GET, Uapi.KVM_GET_LAPIC, new X86Lapic());
+    }
+
+    /**
+     * Gives the LAPIC these registers.
+     *
+     * @throws io.kvmirq.KernelException EINVAL in a VM without in-kernel irqchip; in x2APIC mode also for another id
+     */
+    public void setLapic(X86Lapic next) {
+        Objects.requireNonNull(next, "next is null");
+        set(KernelCall.LAPIC_SET, Uapi.KVM_SET_LAPIC, next);
+        run.lapicSet(next);
+    }
+
+    /**
+     * Makes the guest begin in real mode, with code segment 0 and interrupts disabled. IllegalArgumentException
+     * if an address is not in 0–0xffff.
+     */
+    public void startAt(int instruction, int stack) {
+        X86Registers registers = X86Registers.inRealMode(instruction, stack);
+        X86SystemRegisters system = systemRegisters();
+        X86Segment code = system.segment(Segment.CS);
+        setSystemRegisters(system.setSegment(Segment.CS, new X86Segment(0, code.limit(), 0, code.access())));
+        setRegisters(registers);
+    }
+
+    /**
+     * Sets the LAPIC's software-enable bit (SVR bit 8), as a guest does at boot.
+     *
+     * @throws io.kvmirq.KernelException EINVAL in a VM without in-kernel irqchip
+     */
+    public void enableLapic() {
+        X86Lapic now = lapicNow();
+        setLapic(now.set(X86Lapic.Name.SVR, now.get(X86Lapic.Name.SVR) | Uapi.KvmLapicState.SVR_ENABLE));
+    }
+
+    /** Whether {@code vector} waits in the LAPIC's interrupt request register. */
+    public boolean isRequested(InterruptVector vector) {
+        int word = Uapi.KvmLapicState.IRR
+                + Objects.requireNonNull(vector, "vector is null").number() / 32 * 16;
+        return (lapicNow().get(word) >>> vector.number() % 32 & 1) == 1;
+    }
+}

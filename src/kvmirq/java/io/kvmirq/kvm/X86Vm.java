@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.kvm;
+
+import io.kvmirq.Gsi;
+import io.kvmirq.InterruptVector;
+import io.kvmirq.MsiMessage;
+import io.kvmirq.Route;
+import io.kvmirq.VcpuId;
+import io.kvmirq.backend.Buffers;
+import io.kvmirq.explain.Fact;
+import io.kvmirq.explain.KernelCall;
+import io.kvmirq.uapi.Uapi;
+import java.nio.ByteBuffer;
+import java.time.Duration;
+import java.util.EnumSet;
+import java.util.Objects;
+import java.util.concurrent.atomic.AtomicLongArray;
+
+/**
+ * The parts of a VM that only x86 has: irqchip, lines, timer, clock, and the form of its APIC ids; from {@link Vm#x86}.
+ * Thread-safe. An errno at a method is the errno of the {@link io.kvmirq.KernelException} that it throws.
+ */
+public final class X86Vm {
+    /** The APIC id that is the broadcast in xAPIC mode. */
+    private static final int BROADCAST = 0xff;
+
+    private static final long TO_BROADCAST = 0xfeef_f000L;
+
+    private final VmCalls vm;
+    private final MemorySlots slots;
+    private final RouteTable routes;
+    private final VmListeners listeners;
+    /** A bit for each GSI. */
+    private final AtomicLongArray highLines = new AtomicLongArray((Gsi.MAX + 1) / Long.SIZE);
+
+    X86Vm(VmCalls vm, MemorySlots slots, RouteTable routes, VmListeners listeners) {
+        this.vm = vm;
+        this.slots = slots;
+        this.routes = routes;
+        this.listeners = listeners;
+    }
+
+    private void ioctl(KernelCall call, long request, ByteBuffer argument) {
+        vm.ask(call, vm.vm()::toString, raw -> vm.libc().ioctl(raw, request, argument));
+    }
+
+    /**
+     * Creates PIC, IOAPIC and LAPICs in KVM, with routes GSI 0–15 → PIC and IOAPIC, 16–23 → IOAPIC.
+     *
+     * @throws io.kvmirq.KernelException EEXIST with any irqchip present; ENOTTY on a kernel without one; EINVAL with
+     *     vCPUs
+     * @throws IllegalArgumentException if memory is over the page of the LAPICs or the IOAPIC
+     */
+    public void createIrqchip() {
+        slots.requireNoneOver(EnumSet.allOf(ChipPage.class));
+        routes.becomeDefaults(() -> {
+            vm.ask(KernelCall.IRQCHIP_CREATE, vm.vm()::toString, vm.backend()::irqchipCreate);
+            vm.learn(Fact.FULL_IRQCHIP);
+            return RouteTable.defaultsOfX86();
+        });
+    }
+
+    /**
+     * Creates in-kernel LAPICs and no routes. The VMM emulates PIC and IOAPIC.
+     *
+     * @param pins the number of pins of the VMM's IOAPIC, 0–4096; GSIs below it belong to that IOAPIC
+     * @throws io.kvmirq.KernelException EINVAL with more pins; EEXIST with any irqchip or vCPU present
+     * @throws IllegalArgumentException if memory is over the page of the LAPICs
+     */
+    public void createSplitIrqchip(int pins) {
+        slots.requireNoneOver(EnumSet.of(ChipPage.LAPICS));
+        routes.leaveToPins(pins, () -> {
+            vm.ask(KernelCall.SPLIT_IRQCHIP, () -> vm.vm() + " pins=" + pins, raw -> vm.backend()
+                    .irqchipCreateSplit(raw, pins));
+            vm.learn(Fact.SPLIT_IRQCHIP);
+        });
+    }
+
+    /**
+     * Makes vCPUs with ids above 255 reachable by messages. Without this call, the kernel ignores the high bits of a
+     * destination and delivers to the vCPU of its low 8 bits. EINVAL on a kernel without it.
+     */
+    public void use32BitApicIds() {
+        vm.use32BitApicIds();
+        listeners.widenApicIds();
+    }
+
+    /**
+     * Makes {@link X86Vcpu#events} distinguish pending exceptions, with their payloads, from those being delivered, and
+     * report pending triple faults. EINVAL on a kernel without it.
+     */
+    public void reportWaitingFaults() {
+        for (int capability : new int[] {Uapi.KVM_CAP_EXCEPTION_PAYLOAD, Uapi.KVM_CAP_X86_TRIPLE_FAULT_EVENT}) {
+            ByteBuffer enable = Buffers.allocate(Uapi.KvmEnableCap.SIZE)
+                    .putInt(Uapi.KvmEnableCap.CAP, capability)
+                    .putLong(Uapi.KvmEnableCap.ARGS, 1);
+            vm.ask(KernelCall.CAP_ENABLE, () -> vm.vm() + " capability=" + capability, raw -> vm.libc()
+                    .ioctl(raw, Uapi.KVM_ENABLE_CAP, enable));
+        }
+    }
+
+    /**
+     * Makes destination 255 the vCPU 255 of a guest in x2APIC mode. Otherwise the kernel treats 255 as the broadcast
+     * there, as 0xffffffff. In xAPIC mode 255 stays the broadcast. EINVAL on a kernel without it. Source: {@code
+     * kvm_apic_mda()} in arch/x86/kvm/lapic.c.
+     */
+    public void disableBroadcastQuirk() {
+        vm.disableBroadcastQuirk();
+        listeners.endBroadcastQuirk();
+    }
+
+    /**
+     * As {@link MsiMessage#to}, also for vCPU 255. All LAPICs must be in x2APIC mode when the message is sent.
+     *
+     * @throws IllegalStateException before {@link #use32BitApicIds} and {@link #disableBroadcastQuirk}
+     */
+    public MsiMessage x2apicMessage(VcpuId vcpu, InterruptVector vector) {
+        Objects.requireNonNull(vcpu, "vcpu is null");
+        Objects.requireNonNull(vector, "vector is null");
+        if (!vm.has32BitApicIds() || vm.hasBroadcastQuirk()) {
+            throw new IllegalStateException(
+                    "a message in the form of x2APIC mode to " + vcpu + " of " + vm.vm()
+                            + " would be taken as one of xAPIC mode: call X86Vm.use32BitApicIds and X86Vm.disableBroadcastQuirk first");
+        }
+        return vcpu.number() == BROADCAST ? new MsiMessage(TO_BROADCAST, vector.number()) : MsiMessage.to(vcpu, vector);
+    }
+
+    /** Whether destination 255 is the broadcast in x2APIC mode, too. It is until {@link #disableBroadcastQuirk}. */
+    public boolean hasBroadcastQuirk() {
+        return vm.hasBroadcastQuirk();
+    }
+
+    /** Whether {@link #use32BitApicIds} was called. */
+    public boolean has32BitApicIds() {
+        return vm.has32BitApicIds();
+    }
+
+    /**
+     * Creates an in-kernel timer (i8254) at ports 0x40–0x43, which raises GSI 0. vCPUs may exist already. The VMM
+     * emulates the speaker's port 0x61. On AMD a VM with it gets no posted interrupts until {@link #setPitReinjection}
+     * is off. Errors, in the order of the checks: ENOTTY on a kernel without irqchip; EEXIST with a timer; since 6.12
+     * ENOENT without the full irqchip; ENOMEM. Source: KVM_CREATE_PIT2 in arch/x86/kvm/x86.c.
+     */
+    public void createPit() {
+        createPit(0);
+    }
+
+    /** As {@link #createPit}, but KVM also emulates port 0x61, which guests use to measure their TSC. It is silent. */
+    public void createPitWithSpeaker() {
+        createPit(Uapi.KVM_PIT_SPEAKER_DUMMY);
+    }
+
+    private void createPit(int flags) {
+        ByteBuffer config = Buffers.allocate(Uapi.KvmPitConfig.SIZE).putInt(Uapi.KvmPitConfig.FLAGS, flags);
+        ioctl(KernelCall.PIT_CREATE, Uapi.KVM_CREATE_PIT2, config);
+    }
+
+    /**
+     * Reserves three pages for KVM, before the first run; the guest must not use them. On Intel processors without
+     * unrestricted guest, KVM keeps a task state segment there for real mode; other processors do not use them. EINVAL
+     * if they do not end below 4 GiB; on such a processor also EINVAL for a misaligned address, and EEXIST when they
+     * overlap memory. Source: {@code kvm_vm_ioctl_set_tss_addr()} in x86.c, {@code vmx_set_tss_addr()} in vmx.c.
+     *
+     * @param guestAddress the guest-physical address of the first page, such as 0xfffbd000: a multiple of 4096
+     */
+    public void setTssAddress(long guestAddress) {
+        vm.ask(KernelCall.TSS, () -> at(guestAddress), raw -> vm.libc()
+                .ioctl(raw, Uapi.KVM_SET_TSS_ADDR, guestAddress));
+    }
+
+    /**
+     * Reserves one page for KVM; the guest must not use it. On Intel processors without unrestricted guest, KVM keeps a
+     * page table there for a guest with paging off; other processors do not use it. EINVAL with vCPUs present. Source:
+     * KVM_SET_IDENTITY_MAP_ADDR in arch/x86/kvm/x86.c, {@code vmx_set_identity_map_addr()} in vmx.c.
+     *
+     * @param guestAddress a multiple of 4096, checked when the first vCPU is made; 0 is the default, 0xfffbc000
+     */
+    public void setIdentityMapAddress(long guestAddress) {
+        ByteBuffer address = Buffers.allocate(Long.BYTES).putLong(0, guestAddress);
+        vm.ask(KernelCall.IDENTITY_MAP, () -> at(guestAddress), raw -> vm.libc()
+                .ioctl(raw, Uapi.KVM_SET_IDENTITY_MAP_ADDR, address));
+    }
+
+    private String at(long guestAddress) {
+        return vm.vm() + " address=0x" + Long.toHexString(guestAddress);
+    }
+
+    /** The state of the in-kernel IOAPIC; ENXIO without the full irqchip. */
+    public IoapicState ioapic() {
+        return chip(KernelCall.IOAPIC_GET, Route.Chip.IOAPIC, new IoapicState());
+    }
+
+    /** Gives the IOAPIC a state from {@link #ioapic}, changed or not. */
+    public void setIoapic(IoapicState state) {
+        setChip(KernelCall.IOAPIC_SET, Route.Chip.IOAPIC, state);
+    }
+
+    /** The state of an in-kernel PIC, of master or slave; ENXIO without the full irqchip. */
+    public X86Pic pic(Route.Chip chip) {
+        return chip(KernelCall.PIC_GET, chip, new X86Pic(Objects.requireNonNull(chip, "chip is null")));
+    }
+
+    /** Gives a PIC a state from {@link #pic}, changed or not. */
+    public void setPic(X86Pic state) {
+        setChip(KernelCall.PIC_SET, state.chip(), state);
+    }
+
+    private <S extends X86State> S chip(KernelCall call, Route.Chip chip, S into) {
+        vm.ask(call, vm.vm()::toString, raw -> vm.backend().irqchipGet(raw, chip.id(), into.structure));
+        return into;
+    }
+
+    private void setChip(KernelCall call, Route.Chip chip, X86State from) {
+        vm.ask(call, vm.vm()::toString, raw -> vm.backend().irqchipSet(raw, chip.id(), from.structure));
+    }
+
+    /**
+     * Sets whether the in-kernel timer injects missed ticks later; on by default. While it is on, KVM on AMD counts the
+     * guest's EOIs and posts no interrupts. ENXIO without a timer, see {@link #createPit}.
+     */
+    public void setPitReinjection(boolean on) {
+        ByteBuffer control = Buffers.allocate(Uapi.KvmReinjectControl.SIZE)
+                .put(Uapi.KvmReinjectControl.PIT_REINJECT, (byte) (on ? 1 : 0));
+        ioctl(KernelCall.PIT_REINJECT, Uapi.KVM_REINJECT_CONTROL, control);
+    }
+
+    /** The state of the in-kernel timer; ENXIO without one, see {@link #createPit}. */
+    public X86Pit pit() {
+        X86Pit pit = new X86Pit();
+        ioctl(KernelCall.PIT_GET, Uapi.KVM_GET_PIT2, pit.structure);
+        return pit;
+    }
+
+    /** Gives the timer a state from {@link #pit}, changed or not. Each channel starts again from its whole count. */
+    public void setPit(X86Pit state) {
+        ioctl(KernelCall.PIT_SET, Uapi.KVM_SET_PIT2, state.structure);
+    }
+
+    /** The guest's paravirtual clock (kvmclock). It starts at 0 with the VM. */
+    public Duration clock() {
+        ByteBuffer clock = Buffers.allocate(Uapi.KvmClockData.SIZE);
+        ioctl(KernelCall.CLOCK_GET, Uapi.KVM_GET_CLOCK, clock);
+        return Duration.ofNanos(clock.getLong(Uapi.KvmClockData.CLOCK));
+    }
+
+    /** Sets the guest's paravirtual clock, such as after a pause of the VM. */
+    public void setClock(Duration clock) {
+        Objects.requireNonNull(clock, "clock is null");
+        ByteBuffer data = Buffers.allocate(Uapi.KvmClockData.SIZE).putLong(Uapi.KvmClockData.CLOCK, clock.toNanos());
+        ioctl(KernelCall.CLOCK_SET, Uapi.KVM_SET_CLOCK, data);
+    }
+
+    /**
+     * Drives a line of the PIC or the IOAPIC from user space. Irqfds drive the same pins as other sources; a pin is high
+     * while any source is. Allocates nothing. ENXIO without in-kernel irqchip.
+     */
+    public LineOutcome setLine(Gsi gsi, boolean high) {
+        Objects.requireNonNull(gsi, "gsi is null");
+        int level = high ? 1 : 0;
+        ByteBuffer status = vm.scratch();
+        int raw = vm.begin(vm.vm());
+        try {
+            int result = vm.backend().lineSetStatus(raw, gsi.number(), level, status);
+            if (result < 0) {
+                throw vm.failure(
+                        result,
+                        KernelCall.LINE,
+                        vm.known(),
+                        () -> "vm=" + raw + " gsi=" + gsi.number() + " level=" + level);
+            }
+            note(gsi, high);
+            return LineOutcome.ofStatus(status.getInt(0));
+        } finally {
+            vm.done(status);
+            VmCalls.end(vm.vm());
+        }
+    }
+
+    private void note(Gsi gsi, boolean high) {
+        int word = gsi.number() / Long.SIZE;
+        long bit = 1L << gsi.number();
+        long old;
+        do {
+            old = highLines.get(word);
+        } while (!highLines.compareAndSet(word, old, high ? old | bit : old & ~bit));
+    }
+
+    /** Whether {@link #setLine} left this line high. */
+    public boolean isHigh(Gsi gsi) {
+        Objects.requireNonNull(gsi, "gsi is null");
+        return (highLines.get(gsi.number() / Long.SIZE) >>> gsi.number() & 1) == 1;
+    }
+}
