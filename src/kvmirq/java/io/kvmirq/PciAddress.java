@@ -2,6 +2,7 @@
 package io.kvmirq;
 
 import io.kvmirq.text.Foreign;
+import java.util.HexFormat;
 import java.util.Objects;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -70,6 +71,9 @@ public record PciAddress(int domain, int bus, int device, int function) implemen
 
     @Override
     public String toString() {
-        return String.format("%04x:%02x:%02x.%x", domain, bus, device, function);
+        // Not String.format: screens print an address for each vector.
+        HexFormat hex = HexFormat.of();
+        String first = domain > 0xffff ? Integer.toHexString(domain) : hex.toHexDigits((short) domain);
+        return first + ":" + hex.toHexDigits((byte) bus) + ":" + hex.toHexDigits((byte) device) + "." + function;
     }
 }

@@ -6,12 +6,14 @@ import io.kvmirq.host.facts.HostKvm;
 import io.kvmirq.path.Known;
 import io.kvmirq.path.Remedy;
 import java.util.ArrayList;
+import java.util.Collection;
 import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
+import java.util.stream.Collectors;
 
 /**
  * The result of a check. Immutable.
@@ -119,6 +121,12 @@ public record Finding(
     /** The name of a reason as decide takes it. */
     public static String name(InhibitReason reason) {
         return reason.name().toLowerCase(Locale.ROOT);
+    }
+
+    /** The first of some, followed by an ellipsis if there are more. */
+    public static String some(Collection<?> all, int most) {
+        String first = all.stream().limit(most).map(String::valueOf).collect(Collectors.joining(", "));
+        return first + (all.size() > most ? ", ..." : "");
     }
 
     /** The name of a constant as ids are written. */

@@ -4,6 +4,7 @@ package io.kvmirq.cli.devices;
 import io.kvmirq.HostIrq;
 import io.kvmirq.cli.frame.Hex;
 import io.kvmirq.cli.frame.Terminal;
+import io.kvmirq.diag.Finding;
 import io.kvmirq.diag.rules.VfioOutlook;
 import io.kvmirq.host.HostInterrupts;
 import io.kvmirq.host.facts.HostFacts;
@@ -12,7 +13,6 @@ import io.kvmirq.host.facts.PostingOutlook;
 import io.kvmirq.text.Foreign;
 import java.io.PrintStream;
 import java.util.List;
-import java.util.Locale;
 import java.util.OptionalInt;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
@@ -34,7 +34,7 @@ final class VfioText {
         for (VfioView one : devices) {
             PciDevice device = one.device();
             String flaws = Stream.concat(
-                            one.outlook().refusals().stream().map(refusal -> label(refusal.cause())),
+                            one.outlook().refusals().stream().map(refusal -> Finding.id(refusal.cause())),
                             one.flaws().stream())
                     .collect(Collectors.joining(", "));
             out.println(String.format(
@@ -150,10 +150,6 @@ final class VfioText {
         return device.group().isEmpty()
                 ? ", no group"
                 : ", group " + device.group().getAsInt() + (device.others().isEmpty() ? ", nothing else in it" : "");
-    }
-
-    static String label(VfioOutlook.Obstacle cause) {
-        return cause.name().toLowerCase(Locale.ROOT).replace('_', '-');
     }
 
     private static String id(PciDevice device) {

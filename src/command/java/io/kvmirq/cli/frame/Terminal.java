@@ -76,6 +76,11 @@ public record Terminal(
         out.println(text);
     }
 
+    /** Prints a note below a table. It may contain names from outside. */
+    public void note(String text) {
+        line(wrapped("- " + Foreign.printable(text), 2));
+    }
+
     /** Prints a sentence to stderr. It may contain names from outside. */
     public void complain(@Nullable String sentence) {
         err.println("kvmirq: " + printable(String.valueOf(sentence)));

@@ -373,28 +373,18 @@ public final class ExplainCommand implements Command {
 
     private static List<InterruptPath> chains(HostFacts host, Question question) {
         if (question.device().isPresent()) {
-            Optional<InterruptPath> gone =
-                    DeviceChains.gone(host, question.device().get());
-            if (gone.isPresent()) {
-                return List.of(gone.get());
+            PciAddress address = question.device().get();
+            if (question.vector().isEmpty() || DeviceChains.gone(host, address).isPresent()) {
+                return chains(host, address);
             }
-            PciDevice device = HostChoice.device(host, question.device().get());
-            if (question.vector().isEmpty()) {
-                return DeviceChains.of(host, device);
-            }
+            PciDevice device = HostChoice.device(host, address);
             int vector = question.vector().getAsInt();
             checkVector(host, device, vector);
             return List.of(DeviceChains.of(host, device, vector));
         }
         List<InterruptPath> chains = new ArrayList<>();
         for (VmProcess process : question.guests(host)) {
-            for (PciAddress address : devices(process).toList()) {
-                Optional<InterruptPath> gone = DeviceChains.gone(host, address);
-                chains.addAll(
-                        gone.isPresent()
-                                ? List.of(gone.get())
-                                : DeviceChains.of(host, HostChoice.device(host, address)));
-            }
+            devices(process).forEach(address -> chains.addAll(chains(host, address)));
             // No file of a process names a removed device; if the host has one VM, the device belongs to it.
             if (host.vms().all().size() == 1) {
                 DeviceChains.gone(host).stream()
@@ -403,6 +393,11 @@ public final class ExplainCommand implements Command {
             }
         }
         return chains;
+    }
+
+    private static List<InterruptPath> chains(HostFacts host, PciAddress address) {
+        Optional<InterruptPath> gone = DeviceChains.gone(host, address);
+        return gone.map(List::of).orElseGet(() -> DeviceChains.of(host, HostChoice.device(host, address)));
     }
 
     private static void checkVector(HostFacts host, PciDevice device, int vector) {

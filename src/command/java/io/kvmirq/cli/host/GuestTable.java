@@ -53,12 +53,10 @@ final class GuestTable {
         } else {
             List<List<String>> rows = new ArrayList<>();
             rows.add(COLUMNS);
+            Map<Integer, Rate> rates = seen.map(GuestRates.Seen::rates).orElse(Map.of());
             guests.all()
                     .forEach(one -> rows.add(cells(
-                            one,
-                            Optional.ofNullable(seen.map(GuestRates.Seen::rates)
-                                    .orElse(Map.of())
-                                    .get(one.process().pid())))));
+                            one, Optional.ofNullable(rates.get(one.process().pid())))));
             if (seen.isEmpty()) {
                 rows.replaceAll(cells -> {
                     List<String> left = new ArrayList<>(cells);
@@ -71,7 +69,7 @@ final class GuestTable {
                     + host.command("explain --vm NAME") + " their way");
         }
         if (seen.isPresent() && !seen.get().hasAll()) {
-            note("exits/s, injected/s: KVM's counters are not there at both looks: "
+            terminal.note("exits/s, injected/s: KVM's counters are not there at both looks: "
                     + host.forDebugfs("look while the guest runs"));
         }
         long unseen = guests.all().stream()
@@ -79,14 +77,10 @@ final class GuestTable {
                 .filter(one -> one.all() > 0 && one.notShown() == one.all())
                 .count();
         if (unseen > 0) {
-            note("running, halted, stopped: of " + unseen + (unseen == 1 ? " guest" : " guests")
+            terminal.note("running, halted, stopped: of " + unseen + (unseen == 1 ? " guest" : " guests")
                     + " no file shows the threads of vCPUs: " + host.forDebugfs(Guests.NAMES));
         }
-        guests.notes().forEach(this::note);
-    }
-
-    private void note(String text) {
-        terminal.line(terminal.wrapped("- " + Foreign.printable(text), 2));
+        guests.notes().forEach(terminal::note);
     }
 
     private static List<String> cells(Guest guest, Optional<Rate> rate) {

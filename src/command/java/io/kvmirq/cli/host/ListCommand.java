@@ -193,7 +193,7 @@ public final class ListCommand implements Command {
                         || !mark(row.postedEvidence()).isEmpty())) {
             terminal.line("? is inferred: " + host.command("explain") + " says from what");
         }
-        listing.notes().forEach(note -> terminal.line(terminal.wrapped("- " + printable(note), 2)));
+        listing.notes().forEach(terminal::note);
     }
 
     private static List<String> cells(Listing.Row row, Optional<Live> live) {
@@ -228,9 +228,5 @@ public final class ListCommand implements Command {
 
     private static String mark(Optional<Evidence.Kind> evidence) {
         return evidence.filter(Evidence.Kind.INFERRED::equals).map(same -> "?").orElse("");
-    }
-
-    private static String printable(String text) {
-        return Foreign.printable(text);
     }
 }

@@ -65,7 +65,11 @@ public record Fact<S extends Fact.Subject, T>(String file, Function<S, Known<T>>
 
     /** The fact that the text of a file shows. {@code parse} is empty for a text of another form. */
     static <S extends Subject, T> Fact<S, T> text(String file, Function<String, Optional<T>> parse) {
-        return text(file, subject -> true, parse);
+        Fact<S, T> fact = text(file, subject -> true, parse);
+        return file.contains("{")
+                ? fact
+                : new Fact<>(file, subject -> subject.host()
+                        .once(fact, () -> fact.read().apply(subject)));
     }
 
     /** @param exists whether the kernel has such a file here, as other files show it */

@@ -18,6 +18,7 @@ import io.kvmirq.path.Remedy;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.function.Supplier;
 import java.util.stream.Stream;
 
 /** The rules of what VFIO has armed, and of an interrupt in the process of its guest: eventfd, irqfd and vCPUs. */
@@ -74,12 +75,13 @@ public final class GuestRules {
                     : Fact.Subject.super.evidence(file);
         }
 
-        /** The armed vectors of all devices of the VM. */
-        private Known<Integer> armed() {
-            return host().once(List.of("armed", process.pid()), this::sum);
+        /** A fact that all interrupts of the process share. */
+        private <T> T once(Object key, Supplier<T> fact) {
+            return host().once(List.of(process.pid(), key), fact);
         }
 
-        private Known<Integer> sum() {
+        /** The armed vectors of all devices of the VM. */
+        private Known<Integer> armed() {
             return host().interrupts()
                     .map(all -> process.devices().stream()
                             .mapToInt(one -> all.armed(one).size())
@@ -189,12 +191,12 @@ public final class GuestRules {
     // spotless:off: tables
     private static final Fact<Path, Path> FILES = Fact.seen("proc/{process}/fd");
     private static final Fact<Path, Path> LAPIC = Fact.seen("proc/{process}/cmdline");
-    private static final Fact<Path, Long> EXITS = new Fact<>(VmmRules.KVM + "{vm}/exits", one -> one.count("exits"));
+    private static final Fact<Path, Long> EXITS = new Fact<>(VmmRules.KVM + "{vm}/exits", one -> one.once("exits", () -> one.count("exits")));
     private static final Fact<Path, Long> INJECTED =
-        new Fact<>(VmmRules.KVM + "{vm}/irq_injections", one -> one.count("irq_injections"));
-    private static final Fact<Path, String> IDLE = new Fact<>(VmmRules.KVM + "{vcpu}/pid", Path::idle);
-    private static final Fact<Path, Integer> VECTORS = new Fact<>("proc/interrupts", Path::armed);
-    private static final Fact<Path, VgicState> VGIC = new Fact<>(VmmRules.KVM + "{vm}/vgic-state", Path::vgic);
+        new Fact<>(VmmRules.KVM + "{vm}/irq_injections", one -> one.once("injected", () -> one.count("irq_injections")));
+    private static final Fact<Path, String> IDLE = new Fact<>(VmmRules.KVM + "{vcpu}/pid", one -> one.once(one.target(), one::idle));
+    private static final Fact<Path, Integer> VECTORS = new Fact<>("proc/interrupts", one -> one.once("armed", one::armed));
+    private static final Fact<Path, VgicState> VGIC = new Fact<>(VmmRules.KVM + "{vm}/vgic-state", one -> one.once("vgic", one::vgic));
     private static final Fact<Unread, Unread> COUNT = Fact.seen("proc/{process}/fdinfo/{fd}");
 
     private static final Fact<Vector, Vector> ARMED = Fact.seen("proc/interrupts");

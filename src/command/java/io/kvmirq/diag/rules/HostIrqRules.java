@@ -4,6 +4,7 @@ package io.kvmirq.diag.rules;
 import static io.kvmirq.diag.rules.Rule.broken;
 import static io.kvmirq.diag.rules.Rule.doubt;
 
+import io.kvmirq.HostIrq;
 import io.kvmirq.PciAddress;
 import io.kvmirq.arch.amd.GaIrte;
 import io.kvmirq.arch.amd.LegacyIrte;
@@ -79,11 +80,13 @@ public final class HostIrqRules {
     private static final Pattern DEPTH = Pattern.compile("(?m)^ddepth:\\s+[1-9]");
 
     /** The irqs of a device, with the CPUs to which all vCPUs are pinned: no CPU if one may run anywhere. */
-    public record Irqs(HostFacts host, PciDevice device, Optional<VmProcess> vmm, Known<BitSet> pinned) {
+    public record Irqs(
+            HostFacts host, PciDevice device, Set<HostIrq> messages, Optional<VmProcess> vmm, Known<BitSet> pinned) {
         public static Irqs of(HostFacts host, PciDevice device, Optional<VmProcess> vmm) {
             return new Irqs(
                     host,
                     device,
+                    Set.copyOf(device.messageIrqs()),
                     vmm,
                     vmm.map(one -> HostIrqRules.pinned(host, one)).orElseGet(() -> new Known.Observed<>(new BitSet())));
         }
@@ -129,7 +132,20 @@ public final class HostIrqRules {
     }
 
     /** The counts of unhandled interrupts. */
-    private record Unhandled(long count, long unhandled, long last) {}
+    private record Unhandled(long count, long unhandled, long last) {
+        private static final Pattern FORM =
+                Pattern.compile("count (\\d{1,18})\\s+unhandled (\\d{1,18})\\s+last_unhandled (\\d{1,18}) ms");
+
+        static Optional<Unhandled> parse(String text) {
+            Matcher form = FORM.matcher(text);
+            return form.lookingAt()
+                    ? Optional.of(new Unhandled(
+                            Long.parseLong(form.group(1)),
+                            Long.parseLong(form.group(2)),
+                            Long.parseLong(form.group(3))))
+                    : Optional.empty();
+        }
+    }
 
     private record Handler(String pid, ThreadStat stat) {
         char state() {
@@ -357,15 +373,15 @@ public final class HostIrqRules {
         irq.host().remapping().slot(irq.vector.irq()).<Known<Slot>>map(Known.Observed::new).orElseGet(Fact::none));
     private static final Fact<Irq, Slot> AMD = new Fact<>("sys/kernel/debug/iommu/amd/irqtbl", Irq::amdSlot);
     private static final Fact<Irq, Set<Long>> APIC_IDS = new Fact<>("proc/cpuinfo", irq -> irq.host().once("apicid", () -> apicIds(irq)));
-    private static final Fact<Irq, Unhandled> SPURIOUS = new Fact<>("proc/irq/{irq}/spurious", HostIrqRules::unhandled);
+    private static final Fact<Irq, Unhandled> SPURIOUS = Fact.text("proc/irq/{irq}/spurious", Unhandled::parse);
     private static final Fact<Irq, BitSet> ASKED = Fact.text("proc/irq/{irq}/smp_affinity_list", CpuList::parse);
     private static final Fact<Irq, BitSet> EFFECTIVE = Fact.text("proc/irq/{irq}/effective_affinity_list", CpuList::parse);
     private static final Fact<Irq, BitSet> USED = new Fact<>("proc/irq/{irq}/{used}_affinity_list", irq ->
         EFFECTIVE.is(irq, any -> true) ? EFFECTIVE.of(irq) : ASKED.is(irq, any -> true) ? ASKED.of(irq) : Fact.none());
     private static final Fact<Irq, BitSet> ONLINE = Fact.text(CPUS + "online", CpuList::parse);
-    private static final Fact<Irq, BitSet> ISOLATED = new Fact<>(CPUS + "isolated", irq -> kept(irq, "isolated", true));
-    private static final Fact<Irq, BitSet> NOHZ = new Fact<>(CPUS + "nohz_full", irq ->
-        kept(irq, "nohz_full", irq.files().text("proc/cmdline").orElse("").contains("nohz_full=")));
+    private static final Fact<Irq, BitSet> ISOLATED = new Fact<>(CPUS + "isolated", irq -> irq.host().once("isolated", () -> kept(irq, "isolated", true)));
+    private static final Fact<Irq, BitSet> NOHZ = new Fact<>(CPUS + "nohz_full", irq -> irq.host().once("nohz_full", () ->
+        kept(irq, "nohz_full", irq.files().text("proc/cmdline").orElse("").contains("nohz_full="))));
     private static final Fact<Irq, BitSet> PINNED = new Fact<>("proc/PID/task/TID/status", irq -> irq.of.pinned());
     private static final Fact<Irq, String> NUMA = Fact.text(PciFunction.DEVICES + "{device}/numa_node",
         irq -> !irq.files().list("sys/devices/system/node").isEmpty(), Fact.form(text -> text.matches("-?\\d{1,5}")));
@@ -495,8 +511,8 @@ public final class HostIrqRules {
             .remedy(irq -> irq.affine(NEAR.in(irq))).on("not posted", Irq::isOnCpu));
 
     private static final Table<Irq> OTHERS = new Table<>(Hop.HOST_IRQ,
-        doubt("host-irq.not-of-device", MESSAGES, irq -> !irq.device().messageIrqs().isEmpty()
-            && !irq.device().messageIrqs().contains(irq.vector.irq()),
+        doubt("host-irq.not-of-device", MESSAGES, irq -> !irq.of.messages().isEmpty()
+            && !irq.of.messages().contains(irq.vector.irq()),
             "VFIO has armed it, and it is none of the irqs of the device's messages").on("MSI", Irq::isMessage),
         doubt("host-irq.not-of-pin", LINE, irq -> irq.device().irq() > 0 && irq.device().irq() != irq.vector.irq().number(),
             "VFIO has armed it for the pin, and sysfs names irq %d of the device").with(irq -> irq.device().irq())
@@ -581,16 +597,6 @@ public final class HostIrqRules {
                 .toList();
         Set<Long> distinct = Set.copyOf(new HashSet<>(ids));
         return distinct.size() < ids.size() || ids.isEmpty() ? Fact.none() : new Known.Observed<>(distinct);
-    }
-
-    private static Known<Unhandled> unhandled(Irq irq) {
-        String file = irq.path("proc/irq/{irq}/spurious");
-        OptionalLong count = irq.files().number(file, "count ");
-        OptionalLong ignored = irq.files().number(file, "unhandled ");
-        OptionalLong last = irq.files().number(file, "last_unhandled ");
-        return count.isEmpty() || ignored.isEmpty() || last.isEmpty()
-                ? Fact.missing(irq.files(), file)
-                : new Known.Observed<>(new Unhandled(count.getAsLong(), ignored.getAsLong(), last.getAsLong()));
     }
 
     private static Known<BitSet> pinned(HostFacts host, VmProcess process) {

@@ -83,9 +83,9 @@ record PciFunction(
         return new PciFunction(new Fact.Facts(host), device, address, held, IrqKind.REQUEST, 0, config);
     }
 
-    /** The device, and an interrupt of it that VFIO has armed. */
+    /** The device, and an interrupt of it that VFIO has armed. Each has the same facts. */
     PciFunction armed(IrqKind kind, int vector) {
-        return new PciFunction(new Fact.Facts(host()), device, address, held, kind, vector, config);
+        return new PciFunction(facts, device, address, held, kind, vector, config);
     }
 
     @Override

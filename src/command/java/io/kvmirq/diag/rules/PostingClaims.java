@@ -37,6 +37,7 @@ public final class PostingClaims {
     private final Optional<VmProcess> process;
     private final Optional<PostingHost> x86;
     private final Optional<VmmOptions> options;
+    private final List<VmmOptions.Inhibit> inhibits;
 
     public PostingClaims(HostFacts host, PciDevice device, Optional<VmProcess> process, Optional<VmmOptions> options) {
         this.host = host;
@@ -45,6 +46,9 @@ public final class PostingClaims {
         this.arm = host.isArm();
         this.x86 = arm ? Optional.empty() : host.posting().host();
         this.options = options;
+        this.inhibits = process.stream()
+                .flatMap(one -> x86.stream().flatMap(on -> VmmOptions.inhibits(one, on).stream()))
+                .toList();
         this.forms = new FormClaims(host, device, process);
         this.ofHost = ofHost();
     }
@@ -241,10 +245,7 @@ public final class PostingClaims {
     }
 
     private List<VmmOptions.Inhibit> inhibits(Predicate<VmmOptions.Inhibit> which) {
-        return process.stream()
-                .flatMap(one -> VmmOptions.inhibits(one, x86.orElseThrow()).stream())
-                .filter(which)
-                .toList();
+        return inhibits.stream().filter(which).toList();
     }
 
     private Claim ofAvic(VmProcess holder, VmmOptions vmm) {

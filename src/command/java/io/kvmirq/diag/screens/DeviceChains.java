@@ -3,6 +3,7 @@ package io.kvmirq.diag.screens;
 
 import io.kvmirq.HostIrq;
 import io.kvmirq.PciAddress;
+import io.kvmirq.diag.Finding;
 import io.kvmirq.diag.rules.DeviceRules;
 import io.kvmirq.diag.rules.Fact;
 import io.kvmirq.diag.rules.Flaws;
@@ -72,6 +73,10 @@ public final class DeviceChains {
     private final List<String> ofLine;
 
     private final List<String> ofHost;
+    /** Remarks about its guest, and about irqs that VFIO has not armed if it has armed the interrupt. */
+    private final List<String> ofGuest;
+
+    private final List<String> ofUnarmed;
 
     private DeviceChains(HostFacts host, PciDevice device) {
         this.host = host;
@@ -99,6 +104,11 @@ public final class DeviceChains {
         this.interrupts = interrupts();
         this.ofLine = IntxRemarks.ofMessages(host, device);
         this.ofHost = remarksOfHost();
+        this.ofGuest = remarksOfGuest();
+        this.ofUnarmed = unarmed.isEmpty() || interrupts.size() != armed.size()
+                ? List.of()
+                : List.of("allocated and not armed: "
+                        + unarmed.stream().map(HostIrq::toString).collect(Collectors.joining(", ")));
     }
 
     /**
@@ -364,11 +374,7 @@ public final class DeviceChains {
                                 ? "it is the only one in msi_irqs without a handler"
                                 : "these are in msi_irqs and have no handler"),
                 (unarmed.size() == 1 ? "" : "one of ")
-                        + unarmed.stream()
-                                .limit(MOST_NAMED)
-                                .map(irq -> String.valueOf(irq.number()))
-                                .collect(Collectors.joining(", "))
-                        + (unarmed.size() > MOST_NAMED ? ", ..." : ""),
+                        + Finding.some(unarmed.stream().map(HostIrq::number).toList(), MOST_NAMED),
                 "allocated");
     }
 
@@ -465,6 +471,15 @@ public final class DeviceChains {
             }
         }
         remarks.addAll(ofHost);
+        remarks.addAll(ofGuest);
+        if (interrupt.armed().isPresent()) {
+            remarks.addAll(ofUnarmed);
+        }
+        return remarks;
+    }
+
+    private List<String> remarksOfGuest() {
+        List<String> remarks = new ArrayList<>();
         // eventfd_ctx_do_read() in irqfd_wakeup().
         boolean drains = host.isSince(5, 11).orElse(false);
         for (VmProcess process : holders) {
@@ -480,10 +495,6 @@ public final class DeviceChains {
         claims.behindTheHost().ifPresent(remarks::add);
         if (holders.size() > 1) {
             remarks.add(holders.size() + " processes may hold the device; the first is shown");
-        }
-        if (!unarmed.isEmpty() && interrupt.armed().isPresent() && interrupts.size() == armed.size()) {
-            remarks.add("allocated and not armed: "
-                    + unarmed.stream().map(HostIrq::toString).collect(Collectors.joining(", ")));
         }
         return remarks;
     }

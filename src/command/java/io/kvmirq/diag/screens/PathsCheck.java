@@ -13,6 +13,7 @@ import io.kvmirq.host.HostInterrupts;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.HostKvm;
 import io.kvmirq.host.facts.PciDevice;
+import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.path.InterruptPath;
 import io.kvmirq.path.Link;
 import io.kvmirq.path.Remedy;
@@ -42,6 +43,7 @@ final class PathsCheck {
     private final Map<String, String> doubtful = new LinkedHashMap<>();
     private final Map<String, String> unposted = new LinkedHashMap<>();
     private final Set<Remedy> remedies = new LinkedHashSet<>();
+    private final List<InterruptPath> all = new ArrayList<>();
 
     private PathsCheck() {}
 
@@ -50,7 +52,6 @@ final class PathsCheck {
     }
 
     private Finding look(HostFacts host) {
-        List<InterruptPath> all = new ArrayList<>();
         int devices = 0;
         int guests = 0;
         List<PciAddress> armed = host.interrupts().map(HostInterrupts::armed).orElse(List.of()).stream()
@@ -78,53 +79,40 @@ final class PathsCheck {
                 continue; // No guest is seen.
             }
             devices++;
-            all.addAll(chains);
             add(address.toString(), address.toString(), chains);
         }
         for (Guest guest : Guests.of(host.files(), host).all()) {
-            if (guest.process().devices().isEmpty() && guest.process().mayHave().isEmpty()) {
-                Link vmm = VmmRules.of(host, guest.process(), guest.workers());
-                InterruptPath chain =
-                        new InterruptPath("", "", Optional.of(guest.title()), List.of(vmm), List.of(), List.of());
-                guests++;
-                all.add(chain);
-                add("--vm " + guest.process().pid(), "guest " + guest.process().name(), List.of(chain));
-            } else {
-                VmmRules.ofHelpers(host, guest.process(), guest.workers()).ifPresent(helpers -> {
-                    List<InterruptPath> chains = List.of(new InterruptPath(
-                            "", "", Optional.of(guest.title()), List.of(helpers), List.of(), List.of()));
-                    all.addAll(chains);
-                    add(
-                            "--vm " + guest.process().pid(),
-                            "guest " + guest.process().name(),
-                            chains);
-                });
-            }
+            VmProcess process = guest.process();
+            boolean alone = process.devices().isEmpty() && process.mayHave().isEmpty();
+            guests += alone ? 1 : 0;
+            (alone
+                            ? Optional.of(VmmRules.of(host, process, guest.workers()))
+                            : VmmRules.ofHelpers(host, process, guest.workers()))
+                    .map(link ->
+                            new InterruptPath("", "", Optional.of(guest.title()), List.of(link), List.of(), List.of()))
+                    .ifPresent(path -> add("--vm " + process.pid(), "guest " + process.name(), List.of(path)));
         }
         for (PciAddress address : DeviceChains.gone(host)) {
             devices++;
-            List<InterruptPath> chains =
-                    DeviceChains.gone(host, address).stream().toList();
-            all.addAll(chains);
-            add(address.toString(), address.toString(), chains, chain -> flaws(chain, Link.State.BROKEN), broken);
+            add(
+                    address.toString(),
+                    address.toString(),
+                    DeviceChains.gone(host, address).stream().toList());
         }
         if (devices == 0 && host.vms().unreadable() > 0) {
-            return Finding.of(
-                            Check.PATHS,
-                            Status.UNKNOWN,
-                            "not-shown",
-                            ProcessLinks.hiddenFiles(host.vms().unreadable()))
-                    .with(Remedy.look(HostKvm.AS_ROOT))
-                    .withRoot(true);
+            return Finding.unknown(
+                    Check.PATHS,
+                    "not-shown",
+                    ProcessLinks.hiddenFiles(host.vms().unreadable()),
+                    HostKvm.AS_ROOT);
         }
         if (devices == 0 && !armed.isEmpty() && host.pciAddresses().isEmpty()) {
-            return Finding.of(
-                            Check.PATHS,
-                            Status.UNKNOWN,
-                            "not-shown",
-                            "VFIO has armed interrupts of " + armed.get(0)
-                                    + ", and /sys/bus/pci/devices lists no device: it was not copied, or is not mounted")
-                    .with(Remedy.look("look on the host itself, or capture it again"));
+            return Finding.unknown(
+                    Check.PATHS,
+                    "not-shown",
+                    "VFIO has armed interrupts of " + armed.get(0)
+                            + ", and /sys/bus/pci/devices lists no device: it was not copied, or is not mounted",
+                    "look on the host itself, or capture it again");
         }
         if (devices + guests == 0) {
             return Finding.pass(Check.PATHS, "none", "no process that is seen has a device of VFIO open");
@@ -175,6 +163,7 @@ final class PathsCheck {
     }
 
     private void add(String target, String subject, List<InterruptPath> chains) {
+        all.addAll(chains);
         add(target, subject, chains, chain -> flaws(chain, Link.State.BROKEN), broken);
         add(target, subject, chains, chain -> flaws(chain, Link.State.DOUBTFUL), doubtful);
         add(target, subject, chains, PathsCheck::unposted, unposted);
@@ -197,13 +186,7 @@ final class PathsCheck {
             });
         }
         interrupts.forEach((text, names) -> flaws.put(
-                subject
-                        + (names.size() == chains.size()
-                                ? ""
-                                : " " + names.stream().limit(SHOWN).collect(Collectors.joining(", "))
-                                        + (names.size() > SHOWN ? ", ..." : ""))
-                        + text,
-                target));
+                subject + (names.size() == chains.size() ? "" : " " + Finding.some(names, SHOWN)) + text, target));
     }
 
     private static String shown(HostFacts host, Map<String, String> flaws) {

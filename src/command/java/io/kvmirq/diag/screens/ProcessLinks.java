@@ -2,6 +2,7 @@
 package io.kvmirq.diag.screens;
 
 import io.kvmirq.EventFdId;
+import io.kvmirq.diag.Finding;
 import io.kvmirq.diag.rules.Fact;
 import io.kvmirq.diag.rules.Flaws;
 import io.kvmirq.diag.rules.FormClaims;
@@ -25,7 +26,6 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
-import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -83,14 +83,10 @@ final class ProcessLinks {
 
     private String describeUsers() {
         StringBuilder shared = new StringBuilder();
-        host.sharedEventfds(device).forEach((vm, ids) -> shared.append(
-                        shared.length() == 0 ? "; of its eventfds, " : "; ")
-                .append(vm.name())
-                .append(" (process ")
-                .append(vm.pid())
-                .append(") has open those with the eventfd-id ")
-                .append(ids.stream().limit(MOST_NAMED).map(String::valueOf).collect(Collectors.joining(", ")))
-                .append(ids.size() > MOST_NAMED ? ", ..." : ""));
+        host.sharedEventfds(device)
+                .forEach((vm, ids) -> shared.append(shared.length() == 0 ? "; of its eventfds, " : "; ")
+                        .append(vm.name() + " (process " + vm.pid() + ") has open those with the eventfd-id ")
+                        .append(Finding.some(ids, MOST_NAMED)));
         return "process " + String.join(", ", users)
                 + " has the device or its group open and holds no VM: it is no VMM, or its VM is in another process"
                 + shared;
@@ -152,15 +148,13 @@ final class ProcessLinks {
 
     /** An eventfd in an epoll of the process rarely belongs to an irqfd. */
     private Link eventfd(VmProcess process, Interrupt interrupt) {
-        List<EventfdFile> all = process.eventfds();
         Eventfds known = eventfds;
         if (known == null || !known.of().equals(process)) {
             known = Eventfds.of(process);
             eventfds = known;
         }
         Optional<EventfdFile> own = own(known, interrupt);
-        Optional<Link> flaw = all.stream()
-                .filter(one -> Long.compareUnsigned(one.count(), UNREAD) >= 0)
+        Optional<Link> flaw = known.unread().stream()
                 .filter(one -> own.map(one::equals).orElseGet(() -> mayBeOf(one, interrupt)))
                 .max((one, other) -> Long.compareUnsigned(one.count(), other.count()))
                 .flatMap(one -> new Flaws()
@@ -171,6 +165,7 @@ final class ProcessLinks {
         if (flaw.isPresent()) {
             return flaw.get();
         }
+        List<EventfdFile> all = process.eventfds();
         if (all.size() == 1 && isCounted(process, all.get(0))) {
             return Link.whole(
                             Hop.EVENTFD,
@@ -200,10 +195,12 @@ final class ProcessLinks {
     /**
      * The eventfds of a process that may be those of vectors: the ones in none of its epolls, if there are any.
      *
+     * @param unread those of all with more signals than a working reader leaves
      * @param isOrdered whether each has an id, and the ids ascend with the descriptors
      * @param text the sentence that names them
      */
-    private record Eventfds(VmProcess of, List<EventfdFile> named, boolean isOrdered, String text) {
+    private record Eventfds(
+            VmProcess of, List<EventfdFile> named, List<EventfdFile> unread, boolean isOrdered, String text) {
         static Eventfds of(VmProcess process) {
             List<EventfdFile> all = process.eventfds();
             List<EventfdFile> unpolled =
@@ -214,15 +211,14 @@ final class ProcessLinks {
                     named.stream().flatMap(one -> one.id().stream().boxed()).toList();
             String text = "VFIO does not show which one it signals; process " + process.pid() + " has the descriptor"
                     + (named.size() == 1 ? " " : "s ")
-                    + named.stream()
-                            .limit(MOST_NAMED)
-                            .map(one -> String.valueOf(one.fd()))
-                            .collect(Collectors.joining(", "))
-                    + (named.size() > MOST_NAMED ? ", ..." : "")
+                    + Finding.some(named.stream().map(EventfdFile::fd).toList(), MOST_NAMED)
                     + (unpolled.isEmpty() ? ", all in its epolls" : some ? ", which are in none of its epolls" : "");
             boolean ordered = ids.size() == named.size()
                     && ids.equals(ids.stream().sorted().toList());
-            return new Eventfds(process, named, ordered, text);
+            List<EventfdFile> unread = all.stream()
+                    .filter(one -> Long.compareUnsigned(one.count(), UNREAD) >= 0)
+                    .toList();
+            return new Eventfds(process, named, unread, ordered, text);
         }
     }
 

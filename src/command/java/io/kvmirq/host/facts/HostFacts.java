@@ -436,12 +436,12 @@ public final class HostFacts {
 
     /** The addresses of all PCI functions, in order. */
     public List<PciAddress> pciAddresses() {
-        return pci.addresses();
+        return once("pci", pci::addresses);
     }
 
     /** A PCI function. Empty if the host has none with this address. */
     public Optional<PciDevice> pci(PciAddress address) {
-        return pci.of(address);
+        return once(address, () -> pci.of(address));
     }
 
     /** The vector of a device that has a host irq. Empty if sysfs does not show it. */
