@@ -17,7 +17,7 @@ import org.jspecify.annotations.Nullable;
  * @param colour whether results may be coloured
  * @param columns width for help
  * @param progressColumns width of the progress line on {@code err}; 0 if stderr is not a terminal
- * @param wrapColumns width at which lines of results are broken; 0 if stdout is not a terminal
+ * @param wrapColumns width at which lines of results are broken, {@link #LONGEST} for a file or a pipe; 0 for never
  * @param host the options that chose the host, such as {@code --fake 6.1}, each after a space; empty for
  *     this machine
  */
@@ -39,6 +39,9 @@ public record Terminal(
     public static final String PROGRESS = "kvmirq.progress";
 
     public static final int DEFAULT_COLUMNS = 80;
+
+    /** The width of lines that no terminal shows. */
+    private static final int LONGEST = 200;
 
     private static final char ESCAPE = '\033';
 
@@ -63,7 +66,7 @@ public record Terminal(
                 terminal && !noColour,
                 columns,
                 Integer.getInteger(PROGRESS, 0),
-                terminal ? columns : 0,
+                terminal ? columns : LONGEST,
                 "");
     }
 

@@ -69,6 +69,7 @@ class BigHostIT {
         assertThat(Files.size(temporary.resolve("proc/interrupts"))).isGreaterThan(23_000_000);
         Cli.Ended printed = Cli.jvm("-Xmx128m").execute("explain", "--root", temporary.toString(), "0000:00:04.0");
         assertThat(printed.err()).isEmpty();
+        assertThat(printed.out().lines()).allMatch(line -> line.length() <= 200);
         assertThat(printed.exited(17).out())
                 .contains("\n0000:00:04.0  MSI-X 0  → web (process 100)\n")
                 .contains("  host irq       ok         100: chip IR-PCI-MSIX-0000:00:04.0, handled 2412032 times")
