@@ -97,6 +97,20 @@ class ArenaContract extends KernelSuite {
         }
     }
 
+    /** E2BIG comes with the needed number. */
+    @Test
+    void refusedCallThatWritesReachesTheArena() {
+        world.assumeX86();
+        try (TestArena confined = TestArena.confined();
+                TestArena shared = TestArena.shared()) {
+            for (TestArena arena : List.of(confined, shared)) {
+                ByteBuffer list = arena.allocate(Uapi.KvmMsrList.SIZE).putInt(0, 0);
+                assertErrno(Errno.E2BIG, libc.ioctl(world.kvm(), Uapi.KVM_GET_MSR_INDEX_LIST, list));
+                assertThat(list.getInt(0)).as("the needed number").isPositive();
+            }
+        }
+    }
+
     /** Closes, slices and threads in any order: a call reaches the eventfd or throws, and no byte of others changes. */
     @Test
     void randomUsesTouchTheirOwnMemoryOnly() {
