@@ -98,9 +98,9 @@ class EmulatedFunctionTest {
     private void open(Kernel opened) {
         kernel = parts.add(opened);
         vm = parts.add(Vm.create(kernel));
-        vm.createIrqchip();
+        vm.x86().createIrqchip();
         vcpus = List.of(parts.add(vm.createVcpu(FIRST)), parts.add(vm.createVcpu(SECOND)));
-        vcpus.forEach(Vcpu::enableLapic);
+        vcpus.forEach(vcpu -> vcpu.x86().enableLapic());
         vectors = parts.add(EmulatedVectors.create(vm, VECTORS));
         bell = parts.add(EventFd.create(kernel));
         function = parts.add(EmulatedFunction.builder(bus, SLOT, vm, new OneRegister())
@@ -153,7 +153,7 @@ class EmulatedFunctionTest {
 
     /** KVM's worker raises an interrupt that waited: this one vCPU gets it. */
     private void arrives(int vector, VcpuId vcpu) {
-        while (!vcpus.get(vcpu.number()).isRequested(of(vector))) {
+        while (!vcpus.get(vcpu.number()).x86().isRequested(of(vector))) {
             Thread.onSpinWait();
         }
         assertThat(requested(vector)).containsExactly(vcpu.equals(FIRST), vcpu.equals(SECOND));
@@ -165,7 +165,7 @@ class EmulatedFunctionTest {
 
     /** Whether each vCPU has the interrupt of a vector. */
     private List<Boolean> requested(int vector) {
-        return vcpus.stream().map(vcpu -> vcpu.isRequested(of(vector))).toList();
+        return vcpus.stream().map(vcpu -> vcpu.x86().isRequested(of(vector))).toList();
     }
 
     @ParameterizedTest
@@ -266,7 +266,7 @@ class EmulatedFunctionTest {
         String low = String.format("%02x%02x", port & 0xff, port >> 8);
         // mov $port, %dx; mov $1, %al; out %al, %dx; out %al, $0x99
         memory.mapping().put(0x1000, HexFormat.of().parseHex("ba" + low + "b001ee" + "e699"));
-        vcpus.get(0).startAt(0x1000, 0x8000);
+        vcpus.get(0).x86().startAt(0x1000, 0x8000);
         VcpuExit exit = vcpus.get(0).run();
         while (exit.port() != 0x99) {
             assertThat(bus.handle(exit)).isTrue();
