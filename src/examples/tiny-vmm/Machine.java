@@ -3,22 +3,19 @@ package tinyvmm;
 
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.VcpuExit;
+import io.kvmirq.run.VcpuThreads;
 import java.io.IOException;
 import java.io.InputStream;
-import java.util.List;
 import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.TimeUnit;
-import java.util.concurrent.locks.ReentrantReadWriteLock;
 
-/** The run loop: a thread for each vCPU, which gives the guest's accesses to the devices, until one ends it. */
-final class Machine {
+/** The exits of the vCPUs: it gives the guest's accesses to the devices, until one ends the machine. */
+final class Machine implements VcpuThreads.Owner {
     private static final int POLL_MILLIS = 50;
 
     private final Platform platform;
     private final Serial console, device;
     private final CompletableFuture<String> end;
-    /** A vCPU that runs reads. Fair: none begins to run while a pause waits for the others. */
-    private final ReentrantReadWriteLock runs = new ReentrantReadWriteLock(true);
+    private final VcpuThreads threads;
 
     /** @param end is completed with the reason when the machine ends */
     Machine(Platform platform, Serial console, Serial device, CompletableFuture<String> end) {
@@ -26,14 +23,13 @@ final class Machine {
         this.console = console;
         this.device = device;
         this.end = end;
+        this.threads = VcpuThreads.startPaused(platform.vcpus, this);
     }
 
     /** Runs the vCPUs until the machine ends, and says why. Again and again, the console gets what is typed. */
     String run(InputStream typed, Runnable again) throws InterruptedException, IOException {
-        List<Thread> threads =
-                platform.vcpus.stream().map(vcpu -> new Thread(() -> run(vcpu))).toList();
-        threads.forEach(Thread::start);
-        try {
+        try (threads) {
+            threads.resume();
             while (!end.isDone()) {
                 Thread.sleep(POLL_MILLIS);
                 again.run();
@@ -43,20 +39,14 @@ final class Machine {
             }
         } finally {
             end("the console cannot be read");
-            platform.vcpus.forEach(Vcpu::kick); // also one that halts
-            for (Thread thread : threads) {
-                thread.join();
-            }
         }
         return end.join();
     }
 
     /** Stops all vCPUs, and lets them go on. */
-    void pause() throws InterruptedException {
-        do {
-            platform.vcpus.forEach(Vcpu::kick);
-        } while (!runs.writeLock().tryLock(POLL_MILLIS, TimeUnit.MILLISECONDS));
-        runs.writeLock().unlock();
+    void pause() {
+        threads.pause();
+        threads.resume();
     }
 
     /** Ends the machine. The first reason counts. */
@@ -64,23 +54,13 @@ final class Machine {
         end.complete(why);
     }
 
-    private void run(Vcpu vcpu) {
-        try {
-            vcpu.moveHere(); // the main thread made it
-            while (!end.isDone()) {
-                runs.readLock().lock();
-                try {
-                    handle(vcpu, vcpu.run());
-                } finally {
-                    runs.readLock().unlock();
-                }
-            }
-        } catch (RuntimeException | Error e) {
-            end(vcpu + ": " + e);
-        }
+    @Override
+    public void failed(Vcpu vcpu, Throwable failure) {
+        end(vcpu + ": " + failure);
     }
 
-    private void handle(Vcpu vcpu, VcpuExit exit) {
+    @Override
+    public boolean exited(Vcpu vcpu, VcpuExit exit) {
         switch (exit.reason()) {
             case IO, MMIO -> {
                 if (!platform.handle(exit)) {
@@ -88,11 +68,11 @@ final class Machine {
                 }
             }
             case IOAPIC_EOI -> platform.handle(exit);
-            case INTR -> {}
             // By PSCI. On x86 a device turns the machine off
             case SYSTEM_EVENT -> end("the guest turned itself off");
             default -> end(vcpu + " left with " + exit);
         }
+        return !end.isDone();
     }
 
     /** Reads of nothing that is there get ones. */

@@ -72,7 +72,6 @@ public final class TinyVmm {
             Serial console = new Serial(platform.consoleInterrupt(), out::write, true);
             try (PassedDevices devices = new PassedDevices(platform, memory, passed, out, end::complete);
                     EchoDevice device = new EchoDevice(vm, platform)) {
-                Machine machine = new Machine(platform, console, device.serial, end);
                 // The contents of memory, and the registers of the first vCPU
                 if (isLinux) {
                     String initramfs = options.get("--initramfs");
@@ -83,6 +82,7 @@ public final class TinyVmm {
                     platform.loadSmallGuest(memory.mapping());
                 }
                 // All runs: a thread for each vCPU, one for the device, and this one
+                Machine machine = new Machine(platform, console, device.serial, end);
                 Thread sender = new Thread(() -> {
                     device.send(interrupts);
                     boolean isAnswered = device.isAnswered(interrupts);
@@ -114,6 +114,8 @@ public final class TinyVmm {
             }
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
+        } catch (IllegalStateException e) {
+            // the guest has ended meanwhile
         }
     }
 

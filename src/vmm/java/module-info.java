@@ -11,5 +11,6 @@ module io.kvmirq.vmm {
 
     exports io.kvmirq.irqchip;
     exports io.kvmirq.pci;
+    exports io.kvmirq.run;
     exports io.kvmirq.snapshot;
 }

@@ -21,6 +21,7 @@
  *  text, undo words of other people made printable; set-ups of many steps undone in one place
  *
  *  pci, irqchip, snapshot   above forward: a device as its guest sees it, an IOAPIC in Java, a VM as a document
+ *  run        the threads of vCPUs: above kvm
  *  vmm        shared by these, not exported
  *  guest      code of a small guest, for selftest and junit
  *  junit      the kit for tests

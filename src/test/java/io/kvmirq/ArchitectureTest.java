@@ -89,6 +89,7 @@ class ArchitectureTest {
                 "forward..    | uapi.. arch.intx backend explain.. host kernel.. kvm.. mirror.. path vfio..",
                 "pci..        | kernel kvm.. forward.. mirror vfio..",
                 "vmm          | ",
+                "run          | kvm",
                 "irqchip      | arch arch.apic kernel kvm.. forward.. vmm",
                 "snapshot..   | arch arch.apic irqchip kernel kvm pci vfio vmm",
                 "guest        | kernel",

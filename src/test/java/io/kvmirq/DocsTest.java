@@ -218,14 +218,31 @@ class DocsTest {
         Block.assertShown(example.output().text(), printed(example));
     }
 
-    private static String printed(Example example) throws Exception {
+    /** Those that take the name of a binding. */
+    private static Stream<Example> examplesOfAnyBinding() throws IOException {
+        List<Example> all = new ArrayList<>();
+        for (Example example : examples(" kvm").toList()) {
+            if (Files.readString(EXAMPLES.resolve(example + ".java")).contains("Kernel.open(args[0])")) {
+                all.add(example);
+            }
+        }
+        return all.stream();
+    }
+
+    @ParameterizedTest
+    @MethodSource("examplesOfAnyBinding")
+    void exampleOfAnyBindingPrintsTheSameOnTheFake(Example example) throws Exception {
+        Block.assertShown(example.output().text(), printed(example, "fake"));
+    }
+
+    private static String printed(Example example, String... arguments) throws Exception {
         PrintStream before = System.out;
         ByteArrayOutputStream printed = new ByteArrayOutputStream();
         try (URLClassLoader loader = loader()) {
             Method main = loader.loadClass(example.name()).getDeclaredMethod("main", String[].class);
             main.setAccessible(true);
             System.setOut(new PrintStream(printed, true, StandardCharsets.UTF_8));
-            main.invoke(null, (Object) new String[0]);
+            main.invoke(null, (Object) arguments);
         } finally {
             System.setOut(before);
         }

@@ -44,7 +44,8 @@
  *   <li>{@link io.kvmirq}: values such as GSIs, addresses and errnos.
  *   <li>{@link io.kvmirq.kernel}, {@link io.kvmirq.kvm}, {@link io.kvmirq.vfio} and {@link io.kvmirq.forward}: the kernel,
  *       its VMs and devices, and the interrupts forwarded between them, for authors of a VMM; {@code io.kvmirq.pci}: the
- *       device as the guest sees it; {@code io.kvmirq.irqchip}: an IOAPIC beside KVM's LAPICs; {@code
+ *       device as the guest sees it; {@code io.kvmirq.run}: the threads of vCPUs; {@code io.kvmirq.irqchip}: an IOAPIC
+ *       beside KVM's LAPICs; {@code
  *       io.kvmirq.snapshot}: the state of a VM as a document.
  *   <li>{@link io.kvmirq.mirror} and {@link io.kvmirq.host}: the predicted state, and the state that files of a host show;
  *       {@link io.kvmirq.path}: a fact with its source.

@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.run;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import io.kvmirq.InterruptVector;
+import io.kvmirq.IoAddress;
+import io.kvmirq.MsiMessage;
+import io.kvmirq.VcpuId;
+import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kvm.Cpuid;
+import io.kvmirq.kvm.GuestMemory;
+import io.kvmirq.kvm.MaskableVector;
+import io.kvmirq.kvm.Vcpu;
+import io.kvmirq.kvm.VcpuExit;
+import io.kvmirq.kvm.VcpuState;
+import io.kvmirq.kvm.Vm;
+import io.kvmirq.kvm.X86Registers;
+import io.kvmirq.kvm.X86SystemRegisters;
+import io.kvmirq.snapshot.VmParts;
+import io.kvmirq.snapshot.VmSnapshot;
+import io.kvmirq.testing.Kernels;
+import io.kvmirq.undo.Undo;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.HexFormat;
+import java.util.List;
+import java.util.Queue;
+import java.util.Random;
+import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.ConcurrentLinkedQueue;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.function.BiPredicate;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+
+/** vCPUs in threads of their own: pauses, ends, failures. */
+class VcpuThreadsTest {
+    private static final int VCPUS = Integer.getInteger("kvmirq.test.pause.vcpus", 4);
+    private static final int PAUSES = Integer.getInteger("kvmirq.test.pauses", 200);
+    private static final int START = 0x1000;
+    private static final int HANDLER = 0x2000;
+    private static final int DOORBELL = 0x90;
+    private static final InterruptVector VECTOR = new InterruptVector(0x40);
+
+    /** inc word [0x600]; jmp. */
+    private static final String COUNTS = "ff060006 ebfa";
+
+    /** in $0xe0, %al; out %al, $0xe1; jmp. */
+    private static final String READS = "e4e0 e6e1 ebfa";
+
+    /** sti; hlt; jmp to hlt. */
+    private static final String HALTS = "fb f4 ebfd";
+
+    private final Undo parts = new Undo();
+    private final List<Vcpu> vcpus = new ArrayList<>();
+    private final Queue<String> failures = new ConcurrentLinkedQueue<>();
+    private Vm vm;
+    private GuestMemory memory;
+
+    private void open(Kernels kernels, int count, String code) {
+        Kernel kernel = parts.add(kernels.open());
+        vm = parts.add(Vm.create(kernel));
+        vm.createIrqchip();
+        memory = parts.add(vm.addMemory(0, 0x10000));
+        memory.mapping().put(START, HexFormat.of().parseHex(code.replace(" ", "")));
+        for (int i = 0; i < count; i++) {
+            Vcpu vcpu = parts.add(vm.createVcpu(new VcpuId(i)));
+            vcpu.setState(VcpuState.RUNNABLE);
+            vcpu.setCpuid(Cpuid.ofHost(kernel).forVcpu(i, count));
+            vcpu.enableLapic();
+            X86SystemRegisters system = vcpu.systemRegisters();
+            X86SystemRegisters.Name base = X86SystemRegisters.Name.APIC_BASE;
+            vcpu.setSystemRegisters(system.set(base, system.get(base) | 1 << 10)); // x2APIC
+            vcpu.startAt(START, 0x8000 + 0x800 * i);
+            vcpus.add(vcpu);
+        }
+    }
+
+    @AfterEach
+    void close() {
+        parts.close();
+    }
+
+    private VcpuThreads.Owner owner(BiPredicate<Vcpu, VcpuExit> exited) {
+        return new VcpuThreads.Owner() {
+            @Override
+            public boolean exited(Vcpu vcpu, VcpuExit exit) {
+                return exited.test(vcpu, exit);
+            }
+
+            @Override
+            public void failed(Vcpu vcpu, Throwable failure) {
+                failures.add(vcpu.id() + ": " + failure.getMessage());
+            }
+        };
+    }
+
+    /** Answers reads, until the guest is stopped. */
+    private static boolean answer(Vcpu vcpu, VcpuExit exit) {
+        if (exit.reason() == VcpuExit.Reason.IO && !exit.isWrite()) {
+            exit.answer('k');
+        }
+        return true;
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void pausedGuestDoesNothing(Kernels kernels) {
+        open(kernels, 1, COUNTS);
+        try (VcpuThreads threads = VcpuThreads.start(vcpus, owner(VcpuThreadsTest::answer))) {
+            for (int i = 0; i < 5; i++) {
+                int before = memory.mapping().getShort(0x600);
+                while (memory.mapping().getShort(0x600) == before) {
+                    Thread.onSpinWait();
+                }
+                threads.pause();
+                threads.pause();
+                short counted = memory.mapping().getShort(0x600);
+                vcpus.get(0).moveHere();
+                assertThat(vcpus.get(0).registers().get(X86Registers.Name.RIP)).isBetween((long) START, START + 4L);
+                assertThat(memory.mapping().getShort(0x600)).isEqualTo(counted);
+                threads.resume();
+            }
+        }
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void threadsHaveTheNamesOfQemu(Kernels kernels) throws InterruptedException {
+        open(kernels, 2, READS);
+        Set<String> names = ConcurrentHashMap.newKeySet();
+        CountDownLatch both = new CountDownLatch(2);
+        parts.add(VcpuThreads.start(vcpus, owner((vcpu, exit) -> {
+            if (names.add(Thread.currentThread().getName())) {
+                both.countDown();
+            }
+            return answer(vcpu, exit);
+        })));
+        both.await();
+        assertThat(names).containsExactlyInAnyOrder("CPU 0/KVM", "CPU 1/KVM");
+    }
+
+    /** A snapshot refuses a vCPU whose access is incomplete. */
+    @ParameterizedTest
+    @EnumSource
+    void accessIsCompleteInAPause(Kernels kernels) {
+        open(kernels, 2, READS);
+        try (VcpuThreads threads = VcpuThreads.startPaused(vcpus, owner(VcpuThreadsTest::answer))) {
+            for (int i = 0; i < 20; i++) {
+                threads.resume();
+                threads.pause();
+                vcpus.forEach(Vcpu::moveHere);
+                VmParts all = new VmParts(vm);
+                vcpus.forEach(vcpu -> all.vcpu(vcpu.id(), vcpu));
+                assertThat(VmSnapshot.of(all).text()).isNotEmpty();
+            }
+        }
+    }
+
+    /** Each vCPU answers its interrupts through a doorbell, while all are paused at random moments. */
+    @ParameterizedTest
+    @EnumSource
+    void noInterruptIsLostThroughPauses(Kernels kernels) throws InterruptedException {
+        open(kernels, VCPUS, HALTS);
+        memory.mapping().putInt(VECTOR.number() * Integer.BYTES, HANDLER);
+        // out %al, $0x90; 0 to MSR 0x80b, which ends the interrupt; iret
+        String handler = "6660 e690 66b90b080000 6631c0 6631d2 0f30 6661 cf";
+        memory.mapping().put(HANDLER, HexFormat.of().parseHex(handler.replace(" ", "")));
+        EventFd rung = parts.add(EventFd.create(vm.kernel()));
+        parts.add(vm.assignIoEventFd(IoAddress.port(DOORBELL, 1), rung));
+        List<MaskableVector> vectors = MaskableVector.createAll(
+                vm, vcpus.stream().map(vcpu -> MsiMessage.to(vcpu.id(), VECTOR)).toList());
+        parts.add(() -> MaskableVector.closeAll(vectors));
+        AtomicBoolean ended = new AtomicBoolean();
+        long sent = 0;
+        long answered = 0;
+        try (VcpuThreads threads = VcpuThreads.start(vcpus, owner(VcpuThreadsTest::answer))) {
+            Thread pauser = new Thread(() -> {
+                Random random = new Random(1);
+                for (int i = 0; i < PAUSES; i++) {
+                    threads.pause();
+                    threads.resume();
+                    for (int spins = random.nextInt(5000); spins > 0; spins--) {
+                        Thread.onSpinWait();
+                    }
+                }
+                ended.set(true);
+            });
+            pauser.start();
+            while (!ended.get() || sent < PAUSES) {
+                vectors.forEach(MaskableVector::signal);
+                sent += VCPUS;
+                while (answered < sent) {
+                    rung.await();
+                    answered += rung.drain();
+                }
+            }
+            pauser.join();
+        }
+        assertThat(failures).isEmpty();
+        assertThat(answered).isEqualTo(sent).isPositive();
+        System.out.println(kernels + ": " + PAUSES + " pauses of " + VCPUS + " vCPUs, " + sent + " interrupts, 0 lost");
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void handlerThatDoesNotReturnIsNamed(Kernels kernels) throws InterruptedException {
+        open(kernels, 2, READS);
+        CountDownLatch entered = new CountDownLatch(1);
+        CountDownLatch hold = new CountDownLatch(1);
+        try (VcpuThreads threads = VcpuThreads.start(vcpus, owner((vcpu, exit) -> {
+            if (vcpu.id().number() == 1) {
+                entered.countDown();
+                awaitOf(hold);
+            }
+            return answer(vcpu, exit);
+        }))) {
+            entered.await();
+            assertThatThrownBy(() -> threads.pause(Duration.ofMillis(20)))
+                    .isInstanceOf(IllegalStateException.class)
+                    .hasMessageStartingWith(
+                            "CPU 1/KVM is not paused after 20 ms: its handler has not returned from the exit IO of port 0xe0");
+            hold.countDown();
+            threads.pause();
+            threads.resume();
+        } finally {
+            hold.countDown();
+        }
+    }
+
+    private static void awaitOf(CountDownLatch latch) {
+        try {
+            latch.await();
+        } catch (InterruptedException e) {
+            throw new IllegalStateException(e);
+        }
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void failureOfOneVcpuEndsTheGuestAndIsToldOnce(Kernels kernels) throws InterruptedException {
+        open(kernels, 3, READS);
+        VcpuThreads threads = parts.add(VcpuThreads.start(vcpus, owner((vcpu, exit) -> {
+            throw new IllegalStateException("nothing is at " + exit);
+        })));
+        threads.join();
+        assertThat(failures).singleElement().asString().contains("nothing is at IO of port 0xe0");
+        assertThatThrownBy(threads::pause)
+                .hasMessage("the guest has ended: java.lang.IllegalStateException: "
+                        + failures.peek().replaceFirst("^vcpu \\d: ", "") + ": its vCPUs cannot be paused");
+        threads.close();
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void ownerEndsTheGuest(Kernels kernels) throws InterruptedException {
+        open(kernels, 2, READS);
+        VcpuThreads threads = parts.add(
+                VcpuThreads.start(vcpus, owner((vcpu, exit) -> vcpu.id().number() == 0)));
+        threads.join();
+        assertThat(failures).isEmpty();
+        vcpus.get(0).moveHere(); // they are free
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void vcpuCannotPauseItself(Kernels kernels) throws InterruptedException {
+        open(kernels, 1, READS);
+        List<VcpuThreads> made = new ArrayList<>();
+        VcpuThreads threads = parts.add(VcpuThreads.startPaused(vcpus, owner((vcpu, exit) -> {
+            made.get(0).pause();
+            return true;
+        })));
+        made.add(threads);
+        threads.resume();
+        threads.join();
+        assertThat(failures)
+                .containsExactly("vcpu 0: CPU 0/KVM cannot pause itself: call pause from a thread that runs no vCPU");
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void closeEndsAVcpuThatHalts(Kernels kernels) {
+        open(kernels, 2, HALTS);
+        VcpuThreads threads = VcpuThreads.start(vcpus, owner(VcpuThreadsTest::answer));
+        threads.close();
+        threads.close();
+        assertThat(failures).isEmpty();
+        vcpus.forEach(Vcpu::moveHere);
+    }
+}

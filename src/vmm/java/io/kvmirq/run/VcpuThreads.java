@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.run;
+
+import io.kvmirq.kvm.Vcpu;
+import io.kvmirq.kvm.VcpuExit;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Objects;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.locks.Condition;
+import java.util.concurrent.locks.ReentrantLock;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A thread for each vCPU of a VM. It runs the vCPU and gives each exit to the {@link Owner}, until the owner or {@link
+ * #stop} ends the guest. The threads have the names that tools know from QEMU: {@code CPU 0/KVM}.
+ *
+ * <pre>{@code
+ * try (VcpuThreads threads = VcpuThreads.start(vcpus, owner)) {
+ *     threads.pause();
+ *     vcpus.forEach(Vcpu::moveHere);
+ *     String document = VmSnapshot.of(parts).text();
+ *     threads.resume();
+ *     threads.join();
+ * }
+ * }</pre>
+ *
+ * <p>Thread-safe. The owner is called without a lock. Only {@link #stop} may be called by the owner, in a vCPU's thread.
+ */
+public final class VcpuThreads implements AutoCloseable {
+    private final List<Runner> runners = new ArrayList<>();
+    private final Owner owner;
+    private final ReentrantLock lock = new ReentrantLock();
+    private final Condition changed = lock.newCondition();
+    // Guarded by the lock
+    private boolean paused;
+    private boolean stopped;
+    private int parked;
+    private @Nullable Throwable failure;
+
+    /** The VMM's part. Several vCPU threads call it at once. */
+    public interface Owner {
+        /**
+         * Handles an exit, except {@link VcpuExit.Reason#INTR}. An exception ends the guest, see {@link #failed}.
+         *
+         * @return whether the guest runs on; false ends it, with all its vCPUs
+         */
+        boolean exited(Vcpu vcpu, VcpuExit exit);
+
+        /**
+         * The guest has ended because this vCPU could not run on. Called once, in the vCPU's thread; the other vCPUs end,
+         * too.
+         */
+        void failed(Vcpu vcpu, Throwable failure);
+    }
+
+    /** A vCPU in its thread. */
+    private final class Runner implements Runnable {
+        private final Vcpu vcpu;
+        private final Thread thread;
+        /** The exit that the owner handles; null outside of the owner. */
+        private volatile @Nullable String handled;
+
+        private boolean isHere;
+
+        Runner(Vcpu vcpu) {
+            this.vcpu = vcpu;
+            this.thread = new Thread(this, "CPU " + vcpu.id().number() + "/KVM");
+        }
+
+        @Override
+        public void run() {
+            try {
+                boolean complete = true; // KVM completes an access in the next run
+                while (mayRun(complete)) {
+                    VcpuExit exit = vcpu.run();
+                    complete = exit.reason() == VcpuExit.Reason.INTR;
+                    if (!complete && !handle(exit)) {
+                        stop();
+                    }
+                }
+            } catch (RuntimeException | Error e) {
+                fail(e);
+            } finally {
+                handled = null;
+            }
+        }
+
+        private boolean handle(VcpuExit exit) {
+            handled = exit.toString();
+            try {
+                return owner.exited(vcpu, exit);
+            } finally {
+                handled = null;
+            }
+        }
+
+        /** Waits while paused. Returns whether to run. */
+        private boolean mayRun(boolean isComplete) {
+            boolean complete = isComplete;
+            boolean runs;
+            lock.lock();
+            try {
+                if (paused && !stopped && complete) {
+                    isHere = false; // another thread may take it
+                    parked++;
+                    changed.signalAll();
+                    while (paused && !stopped) {
+                        changed.awaitUninterruptibly();
+                    }
+                    parked--;
+                }
+                runs = !stopped;
+                complete |= !paused;
+            } finally {
+                lock.unlock();
+            }
+            if (runs && !isHere) {
+                vcpu.moveHere();
+                isHere = true;
+            } else if (!complete) {
+                vcpu.kick(); // the run completes the access, and ends
+            }
+            return runs;
+        }
+
+        private void fail(Throwable e) {
+            lock.lock();
+            try {
+                if (stopped) {
+                    return;
+                }
+                failure = e;
+            } finally {
+                lock.unlock();
+            }
+            stop();
+            owner.failed(vcpu, e);
+        }
+    }
+
+    private VcpuThreads(List<Vcpu> vcpus, Owner owner, boolean paused) {
+        this.owner = Objects.requireNonNull(owner, "owner is null");
+        this.paused = paused;
+        for (Vcpu vcpu : Objects.requireNonNull(vcpus, "vcpus is null")) {
+            runners.add(new Runner(Objects.requireNonNull(vcpu, "vcpus has a null: give vCPUs")));
+        }
+        runners.forEach(runner -> runner.thread.start());
+    }
+
+    /**
+     * Starts a thread for each vCPU, which takes it by {@link Vcpu#moveHere}. The threads are not daemons.
+     */
+    public static VcpuThreads start(List<Vcpu> vcpus, Owner owner) {
+        return new VcpuThreads(vcpus, owner, false);
+    }
+
+    /**
+     * As {@link #start}, but paused: the threads take the vCPUs at {@link #resume}, so that the caller may set them up
+     * until then.
+     */
+    public static VcpuThreads startPaused(List<Vcpu> vcpus, Owner owner) {
+        return new VcpuThreads(vcpus, owner, true);
+    }
+
+    /**
+     * Stops all vCPUs until {@link #resume}. When it returns, no vCPU runs, no exit is being handled, and each access of
+     * the guest is complete. The caller may then take the vCPUs by {@link Vcpu#moveHere}. A second call returns at once.
+     *
+     * @throws IllegalStateException in a vCPU's thread; if the guest has ended
+     */
+    public void pause() {
+        begin();
+        lock.lock();
+        try {
+            while (parked < runners.size()) {
+                requireRunning();
+                changed.awaitUninterruptibly();
+            }
+        } finally {
+            lock.unlock();
+        }
+    }
+
+    /**
+     * As {@link #pause}, but fails if a vCPU does not stop in time: the others stay paused then.
+     *
+     * @throws IllegalStateException also for a handler that has not returned: it names the vCPU and the exit
+     */
+    public void pause(Duration limit) throws InterruptedException {
+        begin();
+        long left = limit.toNanos();
+        lock.lockInterruptibly();
+        try {
+            while (parked < runners.size()) {
+                requireRunning();
+                if (left <= 0) {
+                    throw new IllegalStateException(late(limit));
+                }
+                left = changed.awaitNanos(left);
+            }
+        } finally {
+            lock.unlock();
+        }
+    }
+
+    private String late(Duration limit) {
+        for (Runner runner : runners) {
+            String exit = runner.handled;
+            if (exit != null) {
+                return runner.thread.getName() + " is not paused after " + limit.toMillis()
+                        + " ms: its handler has not returned from the exit " + exit
+                        + "; let the handler return, then call pause again";
+            }
+        }
+        return runners.size() - parked + " of " + runners.size() + " vCPUs are not paused after " + limit.toMillis()
+                + " ms: call pause again";
+    }
+
+    private void begin() {
+        lock.lock();
+        try {
+            for (Runner runner : runners) {
+                if (runner.thread == Thread.currentThread()) {
+                    throw new IllegalStateException(runner.thread.getName()
+                            + " cannot pause itself: call pause from a thread that runs no vCPU");
+                }
+            }
+            requireRunning();
+            paused = true;
+        } finally {
+            lock.unlock();
+        }
+        runners.forEach(runner -> runner.vcpu.kick());
+    }
+
+    /** The guest has not ended. Called with the lock. */
+    private void requireRunning() {
+        if (stopped) {
+            throw new IllegalStateException(
+                    "the guest has ended" + (failure == null ? "" : ": " + failure) + ": its vCPUs cannot be paused");
+        }
+    }
+
+    /** Ends {@link #pause}: each thread takes its vCPU again and runs it. */
+    public void resume() {
+        lock.lock();
+        try {
+            paused = false;
+            changed.signalAll();
+        } finally {
+            lock.unlock();
+        }
+    }
+
+    /** Ends the guest without a wait: each thread ends after its exit. May be called by the owner. Never fails. */
+    public void stop() {
+        lock.lock();
+        try {
+            stopped = true;
+            changed.signalAll();
+        } finally {
+            lock.unlock();
+        }
+        runners.forEach(runner -> runner.vcpu.kick());
+    }
+
+    /** Waits until all threads have ended. */
+    public void join() throws InterruptedException {
+        for (Runner runner : runners) {
+            runner.thread.join();
+        }
+    }
+
+    /**
+     * Waits until all threads have ended.
+     *
+     * @return false if the time is over before
+     */
+    public boolean join(Duration limit) throws InterruptedException {
+        long end = System.nanoTime() + limit.toNanos();
+        for (Runner runner : runners) {
+            TimeUnit.NANOSECONDS.timedJoin(runner.thread, end - System.nanoTime());
+            if (runner.thread.isAlive()) {
+                return false;
+            }
+        }
+        return true;
+    }
+
+    /**
+     * {@link #stop}, and then waits until all threads have ended, except for the calling one. Its vCPUs stay open.
+     * Idempotent, never fails; an interrupt of the thread does not end the wait.
+     */
+    @Override
+    public void close() {
+        stop();
+        boolean interrupted = false;
+        for (Runner runner : runners) {
+            while (runner.thread.isAlive() && runner.thread != Thread.currentThread()) {
+                try {
+                    runner.thread.join();
+                } catch (InterruptedException e) {
+                    interrupted = true;
+                }
+            }
+        }
+        if (interrupted) {
+            Thread.currentThread().interrupt();
+        }
+    }
+
+    @Override
+    public String toString() {
+        return "threads of " + runners.stream().map(runner -> runner.vcpu).toList();
+    }
+}
