@@ -180,7 +180,7 @@ public enum FileAnswer implements Answer {
     EPOLL_OPERATION(refusal(MEASURED, EPOLL_CTL, EINVAL,
         "the operation is not EPOLL_CTL_ADD, EPOLL_CTL_MOD or EPOLL_CTL_DEL",
         "the operation", "fs/eventpoll.c do_epoll_ctl()")),
-    EPOLL_EXCLUSIVE(refusal(MEASURED, EPOLL_CTL, EINVAL, "an EPOLLEXCLUSIVE entry cannot be modified, is of no epoll set,"
+    EPOLL_EXCLUSIVE(refusal(UNTESTED, EPOLL_CTL, EINVAL, "an EPOLLEXCLUSIVE entry cannot be modified, is of no epoll set,"
         + " and takes no flags but EPOLLIN, EPOLLOUT, EPOLLERR, EPOLLHUP, EPOLLWAKEUP and EPOLLET", "the events",
         "fs/eventpoll.c do_epoll_ctl()")),
     EPOLL_ROOM(refusal(MEASURED, EPOLL_WAIT, EINVAL, "room for no event, or for more than 2 GiB of events",
@@ -197,10 +197,6 @@ public enum FileAnswer implements Answer {
         "fs/eventpoll.c ep_send_events()")),
     EPOLL_EDGE(behaviour(MEASURED, "with EPOLLET an entry is reported once for each wake-up",
         "fs/eventpoll.c ep_send_events()")),
-    EPOLL_ONE_SHOT(behaviour(MEASURED, "with EPOLLONESHOT an entry is reported once, then not until it is modified",
-        "fs/eventpoll.c ep_send_events()")),
-    EPOLL_EXCLUSIVE_TAKES(behaviour(MEASURED, "a set that is waited for takes a signal from the EPOLLEXCLUSIVE entries"
-        + " that were added after its own", "fs/eventpoll.c ep_poll_callback()")),
     EPOLL_LAST_CLOSE(behaviour(MEASURED,
         "closing the last descriptor of a file removes its entries; closing the one used to add it does not",
         "fs/eventpoll.c eventpoll_release_file()")),

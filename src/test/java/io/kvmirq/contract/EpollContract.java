@@ -28,7 +28,6 @@ class EpollContract extends KernelSuite {
     private static final int IN = Epoll.EPOLLIN;
     private static final int OUT = Epoll.EPOLLOUT;
     private static final int EDGE = Epoll.EPOLLET;
-    private static final int ONCE = Epoll.EPOLLONESHOT;
     private static final int NO_OPERATION = 4;
 
     private int control(int set, int operation, int fd, int events, long data) {
@@ -199,18 +198,6 @@ class EpollContract extends KernelSuite {
     }
 
     @Test
-    void edgeOfOneShotIsReportedOnceUntilItIsModified() {
-        int fd = signalled();
-        int set = setOf(fd, IN | EDGE | ONCE);
-        assertThat(ready(set)).containsExactly(new Event(fd, IN));
-        assertOk(kernel.eventfdSignal(fd, 1));
-        assertThat(ready(set)).isEmpty();
-        assertOk(modify(set, fd, IN | EDGE | ONCE));
-        assertThat(ready(set)).containsExactly(new Event(fd, IN));
-        assertThat(ready(set)).isEmpty();
-    }
-
-    @Test
     void edgeThatWasReadBeforeTheWaitIsNotReported() {
         int fd = world.eventfd();
         int set = setOf(fd, IN | EDGE);
@@ -219,18 +206,6 @@ class EpollContract extends KernelSuite {
         assertThat(ready(set)).isEmpty();
         assertOk(kernel.eventfdSignal(fd, 1));
         assertThat(ready(set)).containsExactly(new Event(fd, IN));
-    }
-
-    @Test
-    void oneShotIsReportedOnceUntilItIsModified() {
-        int fd = signalled();
-        int set = setOf(fd, IN | ONCE);
-        assertThat(ready(set)).containsExactly(new Event(fd, IN));
-        assertOk(kernel.eventfdSignal(fd, 1));
-        assertThat(ready(set)).isEmpty();
-        assertOk(modify(set, fd, IN | ONCE));
-        assertThat(ready(set)).containsExactly(new Event(fd, IN));
-        assertThat(ready(set)).isEmpty();
     }
 
     @Test
@@ -520,60 +495,5 @@ class EpollContract extends KernelSuite {
         assertErrno(Errno.EFAULT, libc.epollWait(world.eventfd(), OF_THE_KERNEL, 1, 0));
         Errno first = world.isSince(6, 15) ? Errno.EBADF : Errno.EFAULT;
         assertErrno(first, libc.epollWait(NOT_OPEN, OF_THE_KERNEL, 1, 0));
-    }
-
-    // EPOLLEXCLUSIVE
-
-    private static final int EXCLUSIVE = Epoll.EPOLLEXCLUSIVE;
-
-    @Test
-    void exclusiveEntryIsAddedWithFewFlagsAndNeverModified() {
-        int fd = world.eventfd();
-        int set = world.epollFd();
-        assertErrno(Errno.EINVAL, add(set, fd, IN | EXCLUSIVE | ONCE));
-        assertErrno(Errno.EINVAL, add(set, fd, IN | EXCLUSIVE | Epoll.EPOLLRDNORM));
-        assertErrno(Errno.EINVAL, add(set, world.epollFd(), IN | EXCLUSIVE));
-        assertErrno(Errno.EPERM, add(set, world.bareVm(), IN | EXCLUSIVE | ONCE));
-        assertErrno(Errno.EINVAL, add(fd, world.eventfd(), IN | EXCLUSIVE));
-        assertErrno(Errno.EINVAL, modify(set, fd, IN | EXCLUSIVE));
-        assertErrno(Errno.ENOENT, modify(set, fd, IN));
-        assertOk(add(set, fd, IN | OUT | EDGE | EXCLUSIVE | Epoll.EPOLLERR | Epoll.EPOLLHUP | Epoll.EPOLLWAKEUP));
-        assertErrno(Errno.EEXIST, add(set, fd, IN | EXCLUSIVE));
-        assertErrno(Errno.EINVAL, modify(set, fd, IN | EXCLUSIVE));
-        assertErrno(Errno.EINVAL, modify(set, fd, IN));
-        assertErrno(Errno.EINVAL, control(set, NO_OPERATION, fd, IN | EXCLUSIVE, 0));
-        assertOk(delete(set, fd));
-        assertOk(add(set, fd, IN));
-        assertErrno(Errno.EINVAL, modify(set, fd, IN | EXCLUSIVE));
-        assertOk(modify(set, fd, IN | ONCE));
-    }
-
-    /** Where nobody waits, no set has taken the signal. */
-    @Test
-    void exclusiveEntriesAreAllReportedWhereNobodyWaits() {
-        int fd = world.eventfd();
-        int first = setOf(fd, IN | EXCLUSIVE);
-        int second = setOf(fd, IN | EDGE | EXCLUSIVE);
-        int third = setOf(fd, IN);
-        assertOk(kernel.eventfdSignal(fd, 1));
-        for (int set : new int[] {first, second, third}) {
-            assertThat(ready(set)).hasSize(1);
-        }
-    }
-
-    /** They are at the end of the wait queue, so a set that is waited for takes the signal from those added later. */
-    @Test
-    void exclusiveEntryThatIsWaitedForTakesTheSignal() {
-        int fd = world.eventfd();
-        int earlier = setOf(fd, IN | EDGE | EXCLUSIVE);
-        int set = setOf(fd, IN | EDGE | EXCLUSIVE);
-        int later = setOf(fd, IN | EDGE | EXCLUSIVE);
-        int shared = setOf(fd, IN | EDGE);
-        CompletableFuture<List<Event>> waiter = waiterOn(set);
-        assertOk(kernel.eventfdSignal(fd, 1));
-        assertThat(waiter.join()).containsExactly(new Event(fd, IN));
-        assertThat(ready(shared)).hasSize(1);
-        assertThat(ready(earlier)).hasSize(1);
-        assertThat(ready(later)).isEmpty();
     }
 }

@@ -17,17 +17,7 @@ public final class EpollFile extends FakeFile {
     /** EP_MAX_EVENTS. */
     private static final int MOST_EVENTS = Integer.MAX_VALUE / Epoll.SIZE;
 
-    /** EP_PRIVATE_BITS: flags of an entry that are not events. */
-    private static final int PRIVATE = Epoll.EPOLLWAKEUP | Epoll.EPOLLONESHOT | Epoll.EPOLLET | Epoll.EPOLLEXCLUSIVE;
-
-    /** EPOLLEXCLUSIVE_OK_BITS. */
-    private static final int WITH_EXCLUSIVE = Epoll.EPOLLIN
-            | Epoll.EPOLLOUT
-            | Epoll.EPOLLERR
-            | Epoll.EPOLLHUP
-            | Epoll.EPOLLWAKEUP
-            | Epoll.EPOLLET
-            | Epoll.EPOLLEXCLUSIVE;
+    private static final int NOT_MODELLED = Epoll.EPOLLONESHOT | Epoll.EPOLLEXCLUSIVE;
 
     /** TASK_SIZE_MAX with four-level page tables: on every kernel, user addresses reach at least this far. */
     private static final long LOWER_HALF = (1L << 47) - 4096;
@@ -38,8 +28,6 @@ public final class EpollFile extends FakeFile {
     private final List<Entry> entries = new ArrayList<>();
     /** Entries that may be ready, in the order in which a wait checks them. */
     private final List<Entry> ready = new ArrayList<>();
-    /** The number of calls that wait for an entry. */
-    private int waiting;
 
     public EpollFile(Host host) {
         super(host);
@@ -73,20 +61,13 @@ public final class EpollFile extends FakeFile {
             return file.poll() & events;
         }
 
-        /** {@code ep_poll_callback()} ignores an entry disabled by EPOLLONESHOT; others wake waiters, linked or not. */
+        /** {@code ep_poll_callback()}: wakes waiters, whether or not the entry is linked. */
         @Override
-        public boolean woken(int by) {
-            if ((events & ~PRIVATE) == 0 || (by & events) == 0) {
-                return false;
+        public void woken(int by) {
+            if ((by & events) != 0) {
+                link(this);
+                tell();
             }
-            link(this);
-            tell();
-            return isExclusive() && waiting > 0;
-        }
-
-        @Override
-        public boolean isExclusive() {
-            return (events & Epoll.EPOLLEXCLUSIVE) != 0;
         }
 
         @Override
@@ -144,8 +125,8 @@ public final class EpollFile extends FakeFile {
     }
 
     private int control(int operation, FakeFile file, int fd, ByteBuffer event) {
-        if (isBadlyExclusive(operation, file, event.getInt(Epoll.EVENTS))) {
-            return host.refuse(FileAnswer.EPOLL_EXCLUSIVE);
+        if (operation != Epoll.EPOLL_CTL_DEL && (event.getInt(Epoll.EVENTS) & NOT_MODELLED) != 0) {
+            throw new NotModelledException("EPOLLONESHOT and EPOLLEXCLUSIVE");
         }
         if (operation == Epoll.EPOLL_CTL_ADD && file instanceof EpollFile nested) {
             if (nested.entries.stream().anyMatch(entry -> entry.file == this)) {
@@ -168,21 +149,11 @@ public final class EpollFile extends FakeFile {
                 if (known.isEmpty()) {
                     yield host.refuse(FileAnswer.EPOLL_ABSENT);
                 }
-                if (known.get().isExclusive()) {
-                    yield host.refuse(FileAnswer.EPOLL_EXCLUSIVE);
-                }
                 known.get().set(event);
                 yield 0;
             }
             default -> host.refuse(FileAnswer.EPOLL_OPERATION);
         };
-    }
-
-    private static boolean isBadlyExclusive(int operation, FakeFile file, int events) {
-        return (events & Epoll.EPOLLEXCLUSIVE) != 0
-                && (operation == Epoll.EPOLL_CTL_MOD
-                        || operation == Epoll.EPOLL_CTL_ADD
-                                && (file instanceof EpollFile || (events & ~WITH_EXCLUSIVE) != 0));
     }
 
     private int add(Entry entry, ByteBuffer event) {
@@ -231,11 +202,9 @@ public final class EpollFile extends FakeFile {
     private int await(long events, int most, int timeoutMillis) {
         long nanos = timeoutMillis < 0 ? Long.MAX_VALUE : TimeUnit.MILLISECONDS.toNanos(timeoutMillis);
         opened();
-        waiting++;
         try {
             return host.time().await(nanos, () -> send(events, most));
         } finally {
-            waiting--;
             closed();
         }
     }
@@ -274,10 +243,7 @@ public final class EpollFile extends FakeFile {
     }
 
     private void reported(Entry entry) {
-        if ((entry.events & Epoll.EPOLLONESHOT) != 0) {
-            host.note(FileAnswer.EPOLL_ONE_SHOT);
-            entry.events &= PRIVATE;
-        } else if ((entry.events & Epoll.EPOLLET) != 0) {
+        if ((entry.events & Epoll.EPOLLET) != 0) {
             host.note(FileAnswer.EPOLL_EDGE);
         } else {
             host.note(FileAnswer.EPOLL_LEVEL);

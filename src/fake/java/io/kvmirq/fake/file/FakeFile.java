@@ -172,18 +172,15 @@ public abstract class FakeFile {
 
     /** An epoll entry. It is called when the file may have become ready. */
     interface Watcher {
-        /** Whether the watcher consumes the events {@code by}, so that later exclusive watchers are not called. */
-        boolean woken(int by);
-
-        boolean isExclusive();
+        /** The events {@code by} have come. */
+        void woken(int by);
 
         /** The last descriptor of the file was closed. */
         void closed();
     }
 
     final void watch(Watcher watcher) {
-        // As in a wait queue: the newest is woken first; exclusive ones come last, the oldest first.
-        watchers.add(watcher.isExclusive() ? watchers.size() : 0, watcher);
+        watchers.add(0, watcher); // as in a wait queue: the newest is woken first
     }
 
     final void unwatch(Watcher watcher) {
@@ -194,13 +191,10 @@ public abstract class FakeFile {
         return !watchers.isEmpty();
     }
 
-    /** Calls the watchers up to the first one that consumes the events. Allocates nothing. */
+    /** Calls the watchers. Allocates nothing. */
     final void wake(int by) {
         for (int i = 0; i < watchers.size(); i++) {
-            if (watchers.get(i).woken(by)) {
-                host.note(FileAnswer.EPOLL_EXCLUSIVE_TAKES);
-                return;
-            }
+            watchers.get(i).woken(by);
         }
     }
 
