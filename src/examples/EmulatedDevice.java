@@ -29,7 +29,7 @@ class EmulatedDevice implements EmulatedFunction.Registers, VcpuThreads.Owner {
         try (Kernel kernel = args.length == 0 ? Kernel.open() : Kernel.open(args[0]);
                 Vm vm = Vm.create(kernel);
                 GuestMemory memory = vm.addMemory(0, 0x10000)) {
-            vm.createIrqchip();
+            vm.x86().createIrqchip();
             try (Vcpu vcpu = vm.createVcpu(new VcpuId(0));
                     EventLoop loop = EventLoop.create(kernel);
                     EventFd bell = EventFd.create(kernel);
@@ -43,8 +43,8 @@ class EmulatedDevice implements EmulatedFunction.Registers, VcpuThreads.Owner {
                             .build()) {
                 loop.registerDoorbell(bell, () -> vectors.signal(0));
                 load(memory);
-                vcpu.enableLapic();
-                vcpu.startAt(0x1000, 0x8000);
+                vcpu.x86().enableLapic();
+                vcpu.x86().startAt(0x1000, 0x8000);
                 try (VcpuThreads threads = VcpuThreads.start(List.of(vcpu), vmm)) {
                     loop.runOnce();
                     threads.join();

@@ -66,18 +66,18 @@ class VcpuThreadsTest {
     private void open(Kernels kernels, int count, String code) {
         Kernel kernel = parts.add(kernels.open());
         vm = parts.add(Vm.create(kernel));
-        vm.createIrqchip();
+        vm.x86().createIrqchip();
         memory = parts.add(vm.addMemory(0, 0x10000));
         memory.mapping().put(START, HexFormat.of().parseHex(code.replace(" ", "")));
         for (int i = 0; i < count; i++) {
             Vcpu vcpu = parts.add(vm.createVcpu(new VcpuId(i)));
             vcpu.setState(VcpuState.RUNNABLE);
-            vcpu.setCpuid(Cpuid.ofHost(kernel).forVcpu(i, count));
-            vcpu.enableLapic();
-            X86SystemRegisters system = vcpu.systemRegisters();
+            vcpu.x86().setCpuid(Cpuid.ofHost(kernel).forVcpu(i, count));
+            vcpu.x86().enableLapic();
+            X86SystemRegisters system = vcpu.x86().systemRegisters();
             X86SystemRegisters.Name base = X86SystemRegisters.Name.APIC_BASE;
-            vcpu.setSystemRegisters(system.set(base, system.get(base) | 1 << 10)); // x2APIC
-            vcpu.startAt(START, 0x8000 + 0x800 * i);
+            vcpu.x86().setSystemRegisters(system.set(base, system.get(base) | 1 << 10)); // x2APIC
+            vcpu.x86().startAt(START, 0x8000 + 0x800 * i);
             vcpus.add(vcpu);
         }
     }
@@ -123,7 +123,8 @@ class VcpuThreadsTest {
                 threads.pause();
                 short counted = memory.mapping().getShort(0x600);
                 vcpus.get(0).moveHere();
-                assertThat(vcpus.get(0).registers().get(X86Registers.Name.RIP)).isBetween((long) START, START + 4L);
+                assertThat(vcpus.get(0).x86().registers().get(X86Registers.Name.RIP))
+                        .isBetween((long) START, START + 4L);
                 assertThat(memory.mapping().getShort(0x600)).isEqualTo(counted);
                 threads.resume();
             }
