@@ -2,6 +2,7 @@
 package io.kvmirq.pci;
 
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.FieldSource;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
@@ -14,6 +15,12 @@ class MessageSearchTest {
     @MethodSource("io.kvmirq.pci.MessageReport#profiles")
     void eachMessageOfMsixArrivesOnce(String profile) {
         MessageReport.ofMsix(profile, 0, PROGRAMS);
+    }
+
+    @ParameterizedTest
+    @FieldSource("io.kvmirq.pci.MessageReport#EMULATED")
+    void eachSignalOfAnEmulatedFunctionArrivesOnce(String profile) {
+        MessageReport.ofEmulated(profile, 0, PROGRAMS);
     }
 
     @ParameterizedTest

@@ -240,7 +240,7 @@ public final class GuestMsi extends GuestMessages {
             vectors.end();
         } else if (wasEnabled && before != count()) {
             vectors.end();
-            vectors.owe(Math.min(before, count()));
+            vectors.owe(keepsPending() ? 0 : Math.min(before, count()));
         }
         settle();
     }

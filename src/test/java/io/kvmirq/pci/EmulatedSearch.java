@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.pci;
+
+import static io.kvmirq.pci.MessagesWorld.ENABLE;
+import static io.kvmirq.pci.MessagesWorld.FUNCTION_MASK;
+import static io.kvmirq.pci.MessagesWorld.VECTORS;
+
+import io.kvmirq.InterruptVector;
+import io.kvmirq.MsiMessage;
+import io.kvmirq.VcpuId;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+
+/** A search of MSI-X over vectors of an emulated function, which keep what was signalled before a vector is open. */
+final class EmulatedSearch extends MessageSearch {
+    /** The guest's vectors of a vector of the device: none is shared, so that none hides another. */
+    private static final int VECTORS_EACH = 8;
+
+    private static final int FIRST = 0x40;
+
+    private final EmulatedWorld world;
+    private final boolean[] masked = new boolean[VECTORS];
+    private final int[] vcpus = new int[VECTORS];
+    private final int[] data = new int[VECTORS];
+    private boolean functionMasked;
+    private boolean held;
+
+    EmulatedSearch(EmulatedWorld world, boolean lazy, long seed) {
+        super(world.searched(() -> world.msix.readPending(0, 8)), VECTORS, lazy, seed);
+        this.world = world;
+        Arrays.fill(masked, true);
+        for (int i = 0; i < VECTORS; i++) {
+            entry(i);
+        }
+    }
+
+    @Override
+    void step(int vector) {
+        switch (random.nextInt(16)) {
+            case 0, 1, 2 -> entry(vector);
+            case 3, 4 -> mask(vector, true);
+            case 5, 6 -> mask(vector, false);
+            case 7 -> control(true, random.nextBoolean());
+            case 8 -> control(random.nextInt(3) > 0, false);
+            case 9 -> hold(true);
+            case 10, 11 -> hold(false);
+            case 12 -> restore(random.nextInt(4) == 0);
+            default -> signal(vector);
+        }
+    }
+
+    /** An emulated device may signal before the guest has enabled anything. */
+    private void signal(int vector) {
+        if (enabled) {
+            send(vector);
+        } else {
+            program.add("send " + vector);
+            device.send(vector);
+            pending.set(vector);
+            check(List.of());
+        }
+    }
+
+    @Override
+    void openAll() {
+        hold(false);
+        for (int i = 0; i < VECTORS; i++) {
+            mask(i, false);
+        }
+        control(true, false);
+    }
+
+    @Override
+    boolean isOpen(int vector) {
+        return enabled && !functionMasked && !held && !masked[vector];
+    }
+
+    @Override
+    String target(int vector) {
+        return vcpus[vector] + ":0x" + Integer.toHexString(data[vector]);
+    }
+
+    @Override
+    boolean knowsPending(int vector) {
+        return true;
+    }
+
+    private void entry(int vector) {
+        boolean wasOpen = isOpen(vector);
+        if (wasOpen) {
+            mask(vector, true);
+        }
+        vcpus[vector] = random.nextInt(2);
+        data[vector] = FIRST + vector * VECTORS_EACH + random.nextInt(VECTORS_EACH);
+        program.add("entry " + vector + " " + target(vector));
+        MsiMessage message = MsiMessage.to(new VcpuId(vcpus[vector]), new InterruptVector(data[vector]));
+        world.msix.writeTable(vector * 16L, 8, message.address());
+        world.msix.writeTable(vector * 16L + 8, 4, message.data());
+        if (wasOpen) {
+            mask(vector, false);
+        }
+        opened();
+    }
+
+    private void mask(int vector, boolean masks) {
+        program.add((masks ? "mask " : "unmask ") + vector);
+        masked[vector] = masks;
+        world.msix.writeTable(vector * 16L + 12, 4, masks ? 1 : 0);
+        opened();
+    }
+
+    private void control(boolean enables, boolean masks) {
+        program.add((enables ? "enable" : "disable") + (masks ? ", function masked" : ""));
+        enabled = enables;
+        functionMasked = masks;
+        world.msix.writeMessageControl((enables ? ENABLE : 0) | (masks ? FUNCTION_MASK : 0));
+        opened();
+    }
+
+    private void hold(boolean holds) {
+        program.add(holds ? "hold" : "release");
+        held = holds;
+        if (holds) {
+            world.msix.hold();
+        } else {
+            world.msix.release();
+        }
+        opened();
+    }
+
+    /** Saves and restores in place; or only resets. */
+    private void restore(boolean forgets) {
+        hold(true);
+        program.add(forgets ? "reset" : "save, reset, restore");
+        byte[] state = world.msix.state();
+        world.msix.reset();
+        if (forgets) {
+            enabled = false;
+            functionMasked = false;
+            Arrays.fill(masked, true);
+            pending.clear();
+            for (int i = 0; i < VECTORS; i++) {
+                entry(i);
+            }
+        } else {
+            world.msix.restore(state);
+        }
+        hold(false);
+    }
+
+    private void opened() {
+        List<String> arrives = new ArrayList<>();
+        for (int i = 0; i < VECTORS; i++) {
+            if (isOpen(i) && pending.get(i)) {
+                arrives.add(target(i));
+                pending.clear(i);
+            }
+        }
+        check(arrives);
+    }
+}

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.pci;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.VcpuId;
+import io.kvmirq.fake.FakeKernel;
+import io.kvmirq.fake.Profile;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kvm.Vcpu;
+import io.kvmirq.kvm.Vm;
+import io.kvmirq.kvm.X86Lapic;
+import io.kvmirq.uapi.Uapi;
+import io.kvmirq.undo.Undo;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.OptionalInt;
+import java.util.function.LongSupplier;
+import java.util.stream.IntStream;
+
+/** A guest with two vCPUs and the vectors of an emulated function, on a fake kernel. */
+final class EmulatedWorld {
+    private static final int IRR_WORDS = 8;
+    private static final int IRR_DISTANCE = 16;
+
+    final EmulatedVectors vectors;
+    final GuestMsix msix;
+    /** Of the same vectors: use one of them. */
+    final GuestMsi msi;
+
+    private final FakeKernel fake;
+    private final Kernel kernel;
+    private final List<Vcpu> vcpus;
+    private final Undo parts = new Undo();
+
+    EmulatedWorld(String profile) {
+        fake = new FakeKernel(Profile.of(profile));
+        kernel = parts.add(fake.open());
+        Vm vm = parts.add(Vm.create(kernel));
+        vm.x86().createIrqchip();
+        vcpus = IntStream.range(0, 2)
+                .mapToObj(i -> parts.add(vm.createVcpu(new VcpuId(i))))
+                .toList();
+        vcpus.forEach(vcpu -> vcpu.x86().enableLapic());
+        vectors = parts.add(EmulatedVectors.create(vm, MessagesWorld.VECTORS));
+        msix = new GuestMsix(vectors, OptionalInt.empty());
+        msi = new GuestMsi(
+                vectors, OptionalInt.empty(), MessagesWorld.CAPABLE_OF_8 | MessagesWorld.WIDE | MessagesWorld.MASKABLE);
+    }
+
+    /** @param bits reads the pending bits */
+    MessageSearch.Device searched(LongSupplier bits) {
+        return new MessageSearch.Device() {
+            @Override
+            public boolean send(int vector) {
+                vectors.signal(vector);
+                return true;
+            }
+
+            @Override
+            public void reset() {}
+
+            @Override
+            public List<String> taken(int least) {
+                List<String> taken = new ArrayList<>();
+                vcpus.forEach(vcpu -> takeFromLapic(vcpu, taken));
+                return taken;
+            }
+
+            @Override
+            public long pending(long expected) {
+                return bits.getAsLong();
+            }
+
+            @Override
+            public void close() {
+                parts.close();
+                assertThat(kernel.openHandles()).isEmpty();
+                assertThat(fake.messages().counts().lost()).isZero();
+            }
+        };
+    }
+
+    private static void takeFromLapic(Vcpu vcpu, List<String> taken) {
+        X86Lapic lapic = vcpu.x86().lapic();
+        for (int word = 0; word < IRR_WORDS; word++) {
+            int at = Uapi.KvmLapicState.IRR + word * IRR_DISTANCE;
+            for (int left = lapic.get(at); left != 0; left &= left - 1) {
+                int vector = word * Integer.SIZE + Integer.numberOfTrailingZeros(left);
+                taken.add(vcpu.id().number() + ":0x" + Integer.toHexString(vector));
+            }
+            lapic.set(at, 0);
+        }
+        if (!taken.isEmpty()) {
+            vcpu.x86().setLapic(lapic);
+        }
+    }
+}
