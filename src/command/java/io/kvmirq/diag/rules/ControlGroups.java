@@ -19,6 +19,7 @@ import java.util.OptionalLong;
 import java.util.Set;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import java.util.stream.Stream;
 
 /**
  * The rules of the control groups of a VMM's threads and of the groups above: whether they are frozen or out of CPU
@@ -29,6 +30,8 @@ import java.util.regex.Pattern;
 final class ControlGroups {
     /** Per cent. */
     private static final int MOST_PRESSED = 33;
+
+    private static final int MANY_TIMES = 1000;
     /** The default is 100. */
     private static final int LITTLE_WEIGHT = 10;
 
@@ -151,6 +154,10 @@ final class ControlGroups {
     private static final Fact<Group, String> IDLE =
         Fact.text("{group}/cpu.idle", one ->
         one.text("cpu.weight").isPresent() && one.host().isSince(5, 15).orElse(false), Fact.form(text -> text.matches("[01]")));
+    private static final Fact<Group, Long> HIGH = memory("high", "(\\d{1,18})|max");
+    private static final Fact<Group, Long> USED = memory("current", "(\\d{1,18})");
+    /** How often threads were slowed because the group had more memory than memory.high. */
+    private static final Fact<Group, Long> SLOWED = memory("events", "(?s).*\\bhigh (\\d{1,18})\\b.*");
     private static final Fact<Group, Throttled> STAT = new Fact<>("{group}/cpu.stat", ControlGroups::throttled);
 
     private static final String USED_UP = "the control group %s has used its quota of CPU time up in %d of %d periods: its"
@@ -181,6 +188,10 @@ final class ControlGroups {
         doubt("cgroup.cpu-pressure", CPU, one -> CPU.in(one) >= MOST_PRESSED, PRESSED).with(Group::called, one -> "a CPU",
             CPU::in, Group::others).remedy(one -> Remedy.command("give the guest CPUs of its own, or raise /"
             + one.directory + "/cpu.weight")),
+        doubt("cgroup.memory-high", SLOWED, one -> SLOWED.in(one) >= MANY_TIMES && USED.in(one) >= HIGH.in(one) / 50 * 49,
+            "the control group %s uses as much memory as its memory.high allows: the kernel has slowed its threads %d times%s")
+            .and(HIGH).and(USED).with(Group::called, SLOWED::in, Group::others)
+            .remedy(one -> Remedy.command("raise /" + one.path(HIGH.file()))),
         doubt("cgroup.memory-pressure", MEMORY, one -> MEMORY.in(one) >= MOST_PRESSED, PRESSED).with(Group::called,
             one -> "memory", MEMORY::in, Group::others).remedy(one -> Remedy.command("free memory of the host, or raise /"
             + one.directory + "/memory.max and memory.high")));
@@ -188,6 +199,18 @@ final class ControlGroups {
 
     /** The rules of a control group. */
     static final List<Table<Group>> TABLES = List.of(FROZEN, TIME);
+
+    /** A number in a file of the memory controller, which has all of them or none. {@code max} is the largest. */
+    private static Fact<Group, Long> memory(String name, String form) {
+        Pattern number = Pattern.compile(form);
+        return Fact.text(
+                "{group}/memory." + name,
+                one -> Stream.of("high", "current", "events")
+                        .anyMatch(other -> one.text("memory." + other).isPresent()),
+                text -> Optional.of(number.matcher(text.strip()))
+                        .filter(Matcher::matches)
+                        .map(found -> found.group(1) == null ? Long.MAX_VALUE : Long.parseLong(found.group(1))));
+    }
 
     /** The share of the last ten seconds in which all threads waited, in per cent. */
     private static Fact<Group, Integer> pressure(String kind) {
@@ -209,6 +232,13 @@ final class ControlGroups {
                         : periods.isEmpty() || waited.isEmpty()
                                 ? Fact.missing(one.files(), file)
                                 : new Known.Observed<>(new Throttled(periods.getAsLong(), waited.getAsLong())));
+    }
+
+    /** Whether a group in the file {@code cgroup} of a process is frozen. */
+    static boolean isFrozen(HostFacts host, String text) {
+        ControlGroups groups = new ControlGroups(host, new Flaws());
+        groups.look(text, false);
+        return groups.isFrozen();
     }
 
     boolean isFrozen() {

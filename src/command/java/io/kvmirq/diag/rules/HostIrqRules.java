@@ -3,6 +3,7 @@ package io.kvmirq.diag.rules;
 
 import static io.kvmirq.diag.rules.Rule.broken;
 import static io.kvmirq.diag.rules.Rule.doubt;
+import static io.kvmirq.diag.rules.Rule.note;
 
 import io.kvmirq.HostIrq;
 import io.kvmirq.PciAddress;
@@ -371,6 +372,11 @@ public final class HostIrqRules {
         Fact.text(DEBUGFS + "/{irq}", irq -> !irq.files().list(DEBUGFS).isEmpty(), Shown::parse);
     private static final Fact<Irq, Slot> ENTRY = new Fact<>("sys/kernel/debug/iommu/intel/ir_translation_struct", irq ->
         irq.host().remapping().slot(irq.vector.irq()).<Known<Slot>>map(Known.Observed::new).orElseGet(Fact::none));
+    /** Whether the IOMMU remaps, as its entry shows, or the chips of other messages of PCI. */
+    private static final Fact<Irq, Boolean> REMAPS = new Fact<>("proc/interrupts", irq -> ENTRY.is(irq, any -> true)
+        || irq.device().address().domain() == 0 && irq.vector.chip().startsWith("PCI-MSI") && irq.host().interrupts().stream()
+        .flatMap(all -> all.rows().stream()).anyMatch(row -> row.chip().startsWith("IR-PCI-MSI"))
+        ? new Known.Observed<>(true) : Fact.none());
     private static final Fact<Irq, Slot> AMD = new Fact<>("sys/kernel/debug/iommu/amd/irqtbl", Irq::amdSlot);
     private static final Fact<Irq, Set<Long>> APIC_IDS = new Fact<>("proc/cpuinfo", irq -> irq.host().once("apicid", () -> apicIds(irq)));
     private static final Fact<Irq, Unhandled> SPURIOUS = Fact.text("proc/irq/{irq}/spurious", Unhandled::parse);
@@ -405,12 +411,17 @@ public final class HostIrqRules {
     private static final Fact<Irq, Long> ERRORS = new Fact<>("proc/interrupts", irq -> count(irq, "ERR", "Err"));
     private static final Fact<Irq, Long> SPURIOUS_VECTORS = new Fact<>("proc/interrupts", irq -> count(irq, "SPU"));
     private static final Fact<Irq, Long> MISROUTED = new Fact<>("proc/interrupts", irq -> count(irq, "MIS"));
+    private static final Fact<Irq, Long> THERMAL = new Fact<>("proc/interrupts", irq -> count(irq, "TRM"));
     private static final Fact<Irq, Long> MACHINE_CHECKS = new Fact<>("proc/interrupts", irq -> count(irq, "MCE"));
     private static final Fact<Irq, Handler> HANDLER = new Fact<>("proc/{handler}/stat", HostIrqRules::handler);
     private static final Fact<Irq, String> ABOVE = new Fact<>("proc/{handler}/stat", irq -> irq.of.vmm()
         .flatMap(vmm -> HANDLER.of(irq).known().map(own -> VmThread.above(irq.host(), vmm.pid(), own.stat())))
         .orElseGet(Fact::none));
     // spotless:on
+
+    /** Words that keep the kernel from the tables of ACPI, or from the I/O APIC. */
+    private static final Pattern PIC =
+            Pattern.compile("(?<!\\S)(noapic|nolapic|acpi=(off|noirq)|pci=(\\S+,)?(noacpi|biosirq))(?![^\\s,])");
 
     private static final String NOBODY_CARED =
             "the kernel has disabled the irq: no handler took its interrupts (\"irq %s: nobody cared\")";
@@ -424,7 +435,7 @@ public final class HostIrqRules {
             "the address of its message is 0x%x: the device writes it to memory, and not to a CPU")
             .with(irq -> SHOWN.in(irq).message().orElse(0)).remedy(Irq::enable),
         broken("host-irq.compatibility", SHOWN, Irq::isCompatible, "its message has the compatibility format: the IOMMU, which"
-            + " remaps interrupts, blocks it (fault reason 0x25)").and(ENTRY).remedy(Irq::enable).on("Intel", Irq::isMessage),
+            + " remaps interrupts, blocks it (fault reason 0x25)").and(REMAPS).remedy(Irq::enable).on("x86", irq -> irq.isMessage() && !irq.host().isArm()),
         broken("host-irq.another-entry", SHOWN, irq -> irq.handle() != irq.index(), "its message names entry %d of the IOMMU,"
             + " and its own is entry %d").and(ENTRY).with(Irq::handle, Irq::index).remedy(Irq::enable)
             .on("Intel", Irq::isMessage).otherwise(),
@@ -438,7 +449,7 @@ public final class HostIrqRules {
             && !one.mode().hasVector(), "entry %d of the IOMMU delivers %s, and not an interrupt with a vector")
             .with(Irq::index, irq -> ((RemappedIrte) irq.irte()).mode()).remedy(Irq::enable).on("Intel", irq -> true)
             .otherwise(),
-        broken("host-irq.entry-vector", ENTRY, irq -> irq.irte() instanceof RemappedIrte one && one.vector().number() < 16,
+        broken("host-irq.entry-vector", ENTRY, irq -> irq.irte().vector().number() < 16,
             "entry %d of the IOMMU has the vector 0x%02x, which no CPU takes: vectors below 0x10 are illegal")
             .with(Irq::index, irq -> irq.irte().vector().number()).remedy(Irq::enable).on("Intel", irq -> true).otherwise(),
         broken("host-irq.entry-descriptor", ENTRY, irq -> irq.irte() instanceof PostedIrte one && PostedIrte.ADDRESS.of(one.low(), one.high()) == 0,
@@ -540,6 +551,14 @@ public final class HostIrqRules {
             + " line has irqpoll or irqfixup: it runs all handlers for an interrupt that none took, and so hides what asserts"
             + " the line", Remedy.of(Change.KERNEL_PARAMETER, "find the device that asserts the line, remove the word, and boot"
             + " again")).on("INTx", Irq::isPin),
+        doubt("host-irq.pic", CMDLINE, irq -> PIC.matcher(CMDLINE.in(irq)).find(), "the kernel's command line has %s: the kernel"
+            + " guesses the line of a pin, or uses the PIC", Remedy.of(Change.KERNEL_PARAMETER, "remove the word"))
+            .with(irq -> PIC.matcher(CMDLINE.in(irq)).results().findFirst().orElseThrow().group())
+            .on("INTx", Irq::isPin),
+        note("host-irq.threaded", CMDLINE, irq -> CMDLINE.in(irq).contains("threadirqs"), "the kernel's command line has"
+            + " threadirqs: its handler is a thread, which waits for a CPU"),
+        note("host-irq.hot", THERMAL, irq -> THERMAL.in(irq) >= MANY_FAULTS, "heat has slowed CPUs %d times (TRM)")
+            .with(THERMAL::in),
         doubt("host-irq.handler-starved", ABOVE, irq -> true, "the thread of its handler (%s, priority %d) is ready to run, and"
             + " on its CPU %d runs %s, which goes first").and(HANDLER).with(irq -> HANDLER.in(irq).pid(), irq -> HANDLER
             .in(irq).stat().priority(), irq -> HANDLER.in(irq).stat().cpu(), ABOVE::in).remedy(irq -> Remedy.command(

@@ -65,6 +65,16 @@ public final class VfioChecks {
                                     + "; VMMs of other users are not affected")
                     .with(Remedy.look(HostKvm.AS_ROOT))
                     .withRoot(true);
+        } else if (modules.contains("vfio_pci")
+                && !modules.contains("vfio_iommu_type1")
+                && !modules.contains("iommufd")) {
+            finding = Finding.warn(
+                            Check.VFIO,
+                            "no-iommu-driver",
+                            "neither vfio_iommu_type1 nor iommufd is loaded: no VMM can map the memory of its guest for a"
+                                    + " device")
+                    .with(Remedy.command(
+                            "modprobe vfio_iommu_type1, and look in /etc/modprobe.d for blacklist or install"));
         } else if (!bound.isEmpty()) {
             finding = Finding.pass(Check.VFIO, "usable", "VFIO takes all devices that are bound to it: " + some(bound));
         } else if (host.hasVfioPci() && !modules.isEmpty()) {

@@ -125,6 +125,15 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, boolean is
         return line("CoreDumping").equals("1");
     }
 
+    long kibis(String name) {
+        String[] words = line(name).split(" ");
+        return words[0].matches("\\d{1,15}") ? Long.parseLong(words[0]) : 0;
+    }
+
+    long swapped() {
+        return kibis("VmSwap");
+    }
+
     boolean isReady() {
         return state() == 'R';
     }

@@ -180,6 +180,9 @@ public final class VmmRules {
             + " it shares").with(VmThread::called, one -> STAT.in(one).nice())
             .remedy(one -> Remedy.command("renice 0 " + one.tid()))
             .on("vCPUs", one -> one.vcpu().isPresent() && STAT.is(one, any -> true)),
+        doubt("vmm.swapped", STATUS, one -> one.swapped() > one.kibis("VmRSS") / 3, "%d MiB of %s are swapped out: a handler of"
+            + " the guest waits for the disk").with(one -> one.swapped() >> 10, VmThread::called).remedy(one ->
+            Remedy.command("free memory of the host; swapoff -a reads it back")).on("the process", VmThread::isLeader),
         doubt("vmm.traced", STATUS, one -> "TtZXxD".indexOf(one.state()) < 0 && one.isTraced(),
             "process %s is traced by %s, which slows it").with(one -> one.pid(), VmThread::tracer)
             .remedy(one -> Remedy.command("end the tracer: " + one.tracer())),
@@ -191,7 +194,10 @@ public final class VmmRules {
         doubt("vmm.iothread-hangs", STAT, one -> STAT.in(one).state() == 'D' && STAT.in(one).name().startsWith("IO "),
             "thread %d (%s) sleeps uninterruptibly%s: it serves queues of virtio, which get no interrupt meanwhile")
             .with(one -> one.tid(), one -> STAT.in(one).name(), VmThread::place).remedy(VmmRules::stack).first()
-            .on("QEMU's iothreads", one -> !one.isNeeded()));
+            .on("QEMU's iothreads", one -> !one.isNeeded()),
+        doubt("vmm.iothread-nice", STAT, one -> isLow(one) && STAT.in(one).name().startsWith("IO "), "thread %d (%s), which"
+            + " serves queues of virtio, has %s: other processes go first").with(one -> one.tid(), one -> STAT.in(one).name(),
+            VmmRules::rank).remedy(VmmRules::raise).on("QEMU's iothreads", one -> !one.isNeeded()));
 
     private static final String BEHIND = "%s is ready to run, and on its CPU %d runs %s, which goes first";
     private static final Table<VmThread> ORDER = new Table<>(Hop.VMM,
@@ -208,6 +214,11 @@ public final class VmmRules {
         broken("backend.stopped", STAT, one -> "TtZX".indexOf(STAT.in(one).state()) >= 0, SERVES + "does not run: its state is"
             + " %s").with(one -> one.tid(), one -> STAT.in(one).name(), one -> STAT.in(one).state())
             .remedy(one -> STAT.in(one).state() == 'T' ? resume(one) : Remedy.look("cat /" + one.path("proc/{thread}/stack"))),
+        broken("backend.frozen", CGROUP, one -> ControlGroups.isFrozen(one.host(), CGROUP.in(one)), SERVES + "is frozen by its"
+            + " control group").and(STAT).with(one -> one.tid(), one -> STAT.in(one).name()).remedy(one ->
+            Remedy.command("thaw the group of /" + one.path(CGROUP.file()))),
+        doubt("backend.nice", STAT, VmmRules::isLow, SERVES + "has %s: other processes go first").with(one -> one.tid(),
+            one -> STAT.in(one).name(), VmmRules::rank).remedy(VmmRules::raise),
         doubt("backend.hangs", STAT, one -> STAT.in(one).state() == 'D', SERVES + "sleeps uninterruptibly%s")
             .with(one -> one.tid(), one -> STAT.in(one).name(), VmThread::place).remedy(VmmRules::stack),
         doubt("backend.starved", TIMES, one -> STAT.is(one, ThreadStat::isRunnable) && one.waits(), SERVES + "is ready to run,"
@@ -418,6 +429,20 @@ public final class VmmRules {
         return one.isNeeded()
                 ? one.called()
                 : "thread " + one.tid() + " (" + STAT.in(one).name() + ")";
+    }
+
+    private static boolean isLow(VmThread one) {
+        return STAT.in(one).isIdleClass() || STAT.in(one).nice() >= MANY_NICE;
+    }
+
+    private static String rank(VmThread one) {
+        return STAT.in(one).isIdleClass()
+                ? "the class SCHED_IDLE"
+                : "nice " + STAT.in(one).nice();
+    }
+
+    private static Remedy raise(VmThread one) {
+        return Remedy.command((STAT.in(one).isIdleClass() ? "chrt -o -p 0 " : "renice 0 ") + one.tid());
     }
 
     private static Remedy others(VmThread one) {

@@ -129,11 +129,14 @@ public final class HostLimits {
         if (files.length == 3) {
             add(all, new Use("open files (fs.file-max)", decimal(files[0]), decimal(files[2])));
         }
+        long requests = decimal(tree.text("proc/sys/fs/aio-nr").orElse(""));
+        long most = decimal(tree.text("proc/sys/fs/aio-max-nr").orElse(""));
+        add(all, new Use("asynchronous requests (fs.aio-max-nr)", requests, most));
         // The fourth word is RUNNABLE/THREADS.
         String threads = tree.text("proc/loadavg").orElse("").replaceFirst("^(?:\\S+ ){3}\\d+/(\\d+) .*", "$1");
         for (String limit : List.of("threads-max", "pid_max")) {
-            long most = decimal(tree.text("proc/sys/kernel/" + limit).orElse(""));
-            add(all, new Use("threads (kernel." + limit + ")", decimal(threads), most));
+            long limited = decimal(tree.text("proc/sys/kernel/" + limit).orElse(""));
+            add(all, new Use("threads (kernel." + limit + ")", decimal(threads), limited));
         }
         return all;
     }

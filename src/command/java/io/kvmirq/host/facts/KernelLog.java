@@ -41,7 +41,7 @@ public final class KernelLog {
 
     private static final Pattern REPORT = Pattern.compile(
             "(?i)fault|nobody cared|flags mismatch|blocked for more than|\\bAER\\b"
-                    + "|error|IO_PAGE_FAULT|INVALID_DEVICE_REQUEST|registration fails|rejecting|not ready|stuck|link is down");
+                    + "|error|IO_PAGE_FAULT|INVALID_DEVICE_REQUEST|registration fails|rejecting|not ready|stuck|link is down|failed|unable to|inaccessible|time(?:d )?out|lockup|stall");
     /** The kernel writes other bytes than printable ones as \x1b. */
     private static final Pattern ESCAPE =
             Pattern.compile("(?:\\\\x1b|\\e)\\[[0-9;]{0,20}[A-Za-z]?|\\\\x[0-9a-f]{2}|\\p{Cntrl}");
@@ -102,14 +102,14 @@ public final class KernelLog {
                 + (device.domain() == 0 ? "|(?:\\[|device=)" + Pattern.quote(brief) + "(?!\\w)" : "")
                 + irqs.stream().map(irq -> "|\\birq " + irq + "\\b").collect(Collectors.joining())
                 + threads.stream()
-                        .map(tid -> "|:" + Pattern.quote(tid) + " blocked")
+                        .map(tid -> "|:" + Pattern.quote(tid) + "(?: blocked|\\])")
                         .collect(Collectors.joining()));
         Deque<String> last = new ArrayDeque<>();
         for (Line line : lines) {
             // A log has thousands of lines and a host hundreds of devices: most lines have none of these words.
             boolean isNear = line.text.contains(brief)
                     || !irqs.isEmpty() && line.text.contains("irq ")
-                    || !threads.isEmpty() && line.text.contains(" blocked");
+                    || !threads.isEmpty() && (line.text.contains(" blocked") || line.text.contains("lockup"));
             if (isNear && subject.matcher(line.text).find()) {
                 last.removeIf(one -> one.endsWith(": " + line.text));
                 last.add(String.format(
