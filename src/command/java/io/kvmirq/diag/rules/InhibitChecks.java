@@ -78,7 +78,7 @@ public final class InhibitChecks {
         return finding.with("vms", (long) vms.all().size()).with("unreadableProcesses", (long) vms.unreadable());
     }
 
-    private static Finding finding(VmProcesses vms, PostingHost posting) {
+    private Finding finding(VmProcesses vms, PostingHost posting) {
         List<String> inhibited = new ArrayList<>();
         List<String> possible = new ArrayList<>();
         List<String> inferred = new ArrayList<>();
@@ -89,7 +89,7 @@ public final class InhibitChecks {
             if (!VmmOptions.of(vm).known()) {
                 strange.append("; how ").append(vm.command()).append(" sets up its VM is not known");
             }
-            for (VmmOptions.Inhibit inhibit : VmmOptions.inhibits(vm, posting)) {
+            for (VmmOptions.Inhibit inhibit : VmmOptions.inhibits(vm, posting, host.kernel())) {
                 String name = inhibit.name();
                 String where = vm.name() + " (process " + vm.pid() + "): " + name;
                 (inhibit.isCertain() ? inhibited : possible)

@@ -47,7 +47,7 @@ public final class PostingClaims {
         this.x86 = arm ? Optional.empty() : host.posting().host();
         this.options = options;
         this.inhibits = process.stream()
-                .flatMap(one -> x86.stream().flatMap(on -> VmmOptions.inhibits(one, on).stream()))
+                .flatMap(one -> x86.stream().flatMap(on -> VmmOptions.inhibits(one, on, host.kernel()).stream()))
                 .toList();
         this.forms = new FormClaims(host, device, process);
         this.ofHost = ofHost();

@@ -50,16 +50,25 @@ public record VmmOptions(
             this(reason, why, remedy, Optional.empty());
         }
 
+        /** The same reason, which is not certain with the kernel of a vendor. */
+        Inhibit on(Optional<String> release) {
+            Optional<String> condition = release.filter(one -> BACKPORTS.matcher(one).find())
+                    .map(one -> "if the kernel of this vendor lacks the change of Linux 6.0");
+            return new Inhibit(reason, why, remedy, condition);
+        }
+
         public boolean isCertain() {
             return condition.isEmpty();
         }
 
         public String name() {
-            return equals(X2APIC) ? "x2apic" : Finding.name(reason);
+            return why.equals(X2APIC.why) ? "x2apic" : Finding.name(reason);
         }
 
         public String cause() {
-            return equals(X2APIC) ? "before Linux 6.0 a guest that has x2APIC inhibits AVIC" : reason.causeAndRemedy();
+            return why.equals(X2APIC.why)
+                    ? "before Linux 6.0 a guest that has x2APIC inhibits AVIC"
+                    : reason.causeAndRemedy();
         }
     }
 
@@ -93,6 +102,9 @@ public record VmmOptions(
             "QEMU gives guests x2APIC, and the command line has no x2apic=off",
             "start QEMU with x2apic=off in -cpu (libvirt: <feature policy='disable' name='x2apic'/>), or boot Linux 6.0"
                     + " or newer");
+
+    /** Kernels of RHEL, SUSE, Amazon and Oracle, which take features of later versions. */
+    private static final Pattern BACKPORTS = Pattern.compile("\\.el\\d|-default$|\\.amzn\\d|uek");
 
     private static final String ENCRYPTED = "leave it so: AVIC does not serve encrypted guests";
     /** A word that was removed from a capture. */
@@ -250,13 +262,15 @@ public record VmmOptions(
      * All reasons that inhibit AVIC in a VM: of the command line, and of its vCPUs; certain ones first.
      *
      * @param host the kernel, and the highest vCPU id that AVIC serves
+     * @param release of the kernel, such as {@code 5.14.0-503.el9.x86_64}: a vendor's kernel may have later changes, so its
+     *     version proves nothing
      */
-    public static List<Inhibit> inhibits(VmProcess vm, PostingHost host) {
+    public static List<Inhibit> inhibits(VmProcess vm, PostingHost host, Optional<String> release) {
         VmmOptions options = of(vm);
         int highestId = host.highestAvicId();
         List<Inhibit> all = new ArrayList<>(options.noLapics().stream().toList());
         if (options.x2apic() && !host.kernel().isSince(6, 0)) {
-            all.add(X2APIC);
+            all.add(X2APIC.on(release));
         }
         vm.vcpus().stream()
                 .mapToInt(VmProcess.VcpuFile::id)

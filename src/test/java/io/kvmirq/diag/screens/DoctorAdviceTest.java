@@ -86,6 +86,27 @@ class DoctorAdviceTest {
                 .startsWith("end all VMs, then: modprobe -r kvm_amd && modprobe kvm_amd avic=1");
     }
 
+    /** A vendor's kernel may have a change of a later version, so that a version proves nothing. */
+    @ParameterizedTest
+    @CsvSource({
+        "5.15.80,                    inhibited",
+        "5.15.0-130-generic,         inhibited",
+        "5.14.0-503.el9.x86_64,      may-be-inhibited",
+        "5.14.21-150500.55-default,  may-be-inhibited",
+        "6.18.5,                     inhibited",
+        "6.18.0-9-generic,           not-visible",
+        "6.18.0-4.el11.x86_64,       not-visible"
+    })
+    void versionOfAVendorProvesNoInhibit(String release, String reason) throws IOException {
+        RecordedHost host = GuestHosts.guest(
+                        GuestHosts.of("amd-avic"),
+                        "02",
+                        "/usr/bin/qemu-system-x86_64 -cpu host -machine q35,kernel-irqchip=split")
+                .put("proc/cpuinfo", "vendor_id\t: AuthenticAMD\nflags\t\t: fpu cx16 svm avic\n")
+                .put("proc/sys/kernel/osrelease", release + "\n");
+        assertThat(finding(host, Check.AVIC_INHIBITS).reason()).isEqualTo(reason);
+    }
+
     @Test
     void parameterThatIsGivenIsNotAdvised() throws IOException {
         RecordedHost host = intel().remove("sys/class/iommu").remove("sys/kernel/iommu_groups");

@@ -421,7 +421,7 @@ class DoctorTest {
     }
 
     private static Set<InhibitReason> reasons(VmProcess vm, PostingHost posting) {
-        return VmmOptions.inhibits(vm, posting).stream()
+        return VmmOptions.inhibits(vm, posting, Optional.empty()).stream()
                 .map(VmmOptions.Inhibit::reason)
                 .collect(Collectors.toSet());
     }
