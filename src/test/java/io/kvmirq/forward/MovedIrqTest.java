@@ -208,6 +208,23 @@ class MovedIrqTest {
         assertThat(irq.mechanism()).isEqualTo(Mechanism.USERSPACE);
     }
 
+    /** The move holds the relay beside the mask, and its undo ends that hold. */
+    @Test
+    void refusedMoveOfAMaskedRelayIsOpenAfterOneUnmask() {
+        ForwardedIrq line = forwarding.forward(world.device.intx(), PIN);
+        line.moveTo(Mechanism.USERSPACE);
+        line.mask();
+        world.faults.fail("vfioIrqsSet", 1, Errno.ENOMEM);
+        assertThatThrownBy(() -> line.moveTo(Mechanism.RESAMPLE)).hasMessageContaining("ENOMEM");
+        world.faults.clear();
+        world.hardware.requestService();
+        loop.pollNanos(0);
+        assertThat(isHigh()).as("masked").isFalse();
+        line.unmask();
+        loop.pollNanos(0);
+        assertThat(isHigh()).as("unmasked").isTrue();
+    }
+
     /** This process must not inject what the irqfd still delivers. */
     @ParameterizedTest
     @ValueSource(booleans = {false, true})

@@ -452,6 +452,36 @@ class UserspaceTest {
         }
     }
 
+    /** The guest's EOI and a new signal wait for the injector, and the mask comes while it lowers the line. */
+    @Test
+    void signalThatAMaskOvertakesUnmasksTheDevice() {
+        AtomicInteger unmasked = new AtomicInteger();
+        RelayedLine[] relayed = new RelayedLine[1];
+        List<Boolean> levels = new ArrayList<>();
+        Userspace.Injector injector = new Userspace.Injector() {
+            @Override
+            public void message(MsiMessage message) {}
+
+            @Override
+            public void line(Gsi gsi, boolean high) {
+                levels.add(high);
+                if (high) {
+                    relayed[0].endOfInterrupt();
+                    relayed[0].signalled();
+                } else {
+                    relayed[0].beginSettle();
+                }
+            }
+        };
+        relayed[0] = new RelayedLine(Userspace.of(loop, injector), event, GSI, unmasked::incrementAndGet);
+        relayed[0].signalled();
+        assertThat(levels).containsExactly(true, false);
+        assertThat(unmasked)
+                .as("for the EOI, and for the signal that the mask kept")
+                .hasValue(2);
+        relayed[0].close();
+    }
+
     @Test
     void loopOfAnotherKernelIsRefused() {
         try (Kernel other = Kernels.FAKE.open();

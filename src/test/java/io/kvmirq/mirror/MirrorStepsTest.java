@@ -100,6 +100,8 @@ class MirrorStepsTest {
         assertThat(mirror.now().irqs())
                 .as("a producer that is told twice is one")
                 .hasSize(2);
+        mirror.apply(new Event.ProducerRemoved(EVENT, MSIX));
+        assertThat(mirror.now().irqs()).as("it ends once").hasSize(1);
     }
 
     @ParameterizedTest

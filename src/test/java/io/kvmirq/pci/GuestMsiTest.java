@@ -13,6 +13,8 @@ import io.kvmirq.KernelException;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.Route;
 import io.kvmirq.forward.ForwardedIrq;
+import io.kvmirq.mirror.HeldMessage;
+import io.kvmirq.mirror.Producer;
 import io.kvmirq.vfio.VectorsExhaustedException;
 import java.nio.ByteBuffer;
 import java.util.List;
@@ -187,6 +189,19 @@ class GuestMsiTest {
         msi.write(DATA, 2, 0x90);
         world.hardware.sendMessage(1);
         assertThat(world.taken()).containsExactly("1:0x91");
+    }
+
+    /** VFIO disables MSI for a moment, so that a vector may have lost a message. */
+    @Test
+    void mirrorHoldsWhatAChangeOfTheNumberMayHaveLost() {
+        Producer first = new Producer(world.device.name(), Producer.Kind.MSI, 0);
+        enable(FOUR);
+        masks(0b1);
+        assertThat(world.forwarding.mirror().now().held(first)).isEmpty();
+        control(ENABLE);
+        assertThat(world.forwarding.mirror().now().held(first)).contains(HeldMessage.POSSIBLE);
+        masks(0);
+        assertThat(world.forwarding.mirror().now().held(first)).isEmpty();
     }
 
     @Test

@@ -102,6 +102,26 @@ class GuestMsixTest {
         assertThat(world.taken()).containsExactly("0:0x42");
     }
 
+    /** The vector is disconnected at each disable, and its eventfd with it. */
+    @Test
+    void pendingVectorStaysPendingThoughMsixIsDisabledTwice() {
+        enable(4);
+        for (int vector : new int[] {0, 2}) {
+            world.mask(vector, true);
+            world.hardware.sendMessage(vector);
+        }
+        for (int i = 0; i < 2; i++) {
+            msix.writeMessageControl(0);
+            assertThat(msix.readPending(0, 8)).as("disabled").isEqualTo(0b101);
+            msix.writeMessageControl(ENABLE);
+            assertThat(msix.readPending(0, 8)).as("enabled and masked").isEqualTo(0b101);
+        }
+        world.mask(0, false);
+        world.mask(2, false);
+        assertThat(msix.readPending(0, 8)).as("delivered").isZero();
+        assertThat(world.taken()).containsExactlyInAnyOrder("0:0x40", "0:0x42");
+    }
+
     @Test
     void functionMaskHoldsAllBack() {
         enable(3);

@@ -38,7 +38,7 @@ final class Mutants {
 
     private static final String[] ARTIFACTS = {"kvmirq", "vmm", "fake", "testkit", "command", "test"};
     /** Seconds of a processor, after which a changed program counts as endless. */
-    private static final int SECONDS = 120;
+    private static final int SECONDS = 240;
 
     private static final double GOAL = 0.95;
     private static final int WORDS = 160;
@@ -146,7 +146,7 @@ final class Mutants {
                 .collect(Collectors.joining(" "));
     }
 
-    /** @param arguments parts of the areas or files whose changes are tried; none for all */
+    /** @param arguments parts of the areas, files or faults whose changes are tried; none for all */
     public static void main(String[] arguments) throws IOException, ReflectiveOperationException {
         if (arguments.length == 2 && arguments[0].equals("--search")) {
             Class<?> races = Class.forName("io.kvmirq.arch." + arguments[1]);
@@ -156,7 +156,8 @@ final class Mutants {
         }
         List<Mutant> mutants = all().stream()
                 .filter(mutant -> arguments.length == 0
-                        || Arrays.stream(arguments).anyMatch((mutant.area() + ": " + mutant.file())::contains))
+                        || Arrays.stream(arguments)
+                                .anyMatch((mutant.area() + ": " + mutant.file() + ": " + mutant.what())::contains))
                 .toList();
         Map<Verdict, Integer> counts = new EnumMap<>(Verdict.class);
         List<String> wrong = mutants.parallelStream()
