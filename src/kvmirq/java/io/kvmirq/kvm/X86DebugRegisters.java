@@ -40,9 +40,4 @@ public final class X86DebugRegisters extends X86Fields<X86DebugRegisters.Name, X
     public static X86DebugRegisters of(byte[] bytes) {
         return load(new X86DebugRegisters(), bytes);
     }
-
-    @Override
-    X86DebugRegisters self() {
-        return this;
-    }
 }

@@ -88,9 +88,4 @@ public final class X86Events extends X86Fields<X86Events.Name, X86Events> {
         structure.putInt(Uapi.KvmVcpuEvents.FLAGS, flags);
         return super.set(name, value);
     }
-
-    @Override
-    X86Events self() {
-        return this;
-    }
 }

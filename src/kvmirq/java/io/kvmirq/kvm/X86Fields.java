@@ -18,8 +18,6 @@ abstract class X86Fields<N extends Enum<N>, S extends X86Fields<N, S>> extends X
         this.sizes = sizes;
     }
 
-    abstract S self();
-
     private int offset(N name) {
         return offsets.applyAsInt(name);
     }
@@ -31,14 +29,27 @@ abstract class X86Fields<N extends Enum<N>, S extends X86Fields<N, S>> extends X
     /** The value of a field, zero-extended. */
     public long get(N name) {
         Objects.requireNonNull(name, "name is null");
-        return Fields.get(structure, offset(name), size(name));
+        int at = offset(name);
+        return switch (size(name)) {
+            case Byte.BYTES -> Byte.toUnsignedLong(structure.get(at));
+            case Short.BYTES -> Short.toUnsignedLong(structure.getShort(at));
+            case Integer.BYTES -> Integer.toUnsignedLong(structure.getInt(at));
+            default -> structure.getLong(at);
+        };
     }
 
     /** Changes this copy; higher bits than the field has are dropped. */
+    @SuppressWarnings("unchecked") // S is the class of this
     public S set(N name, long value) {
         Objects.requireNonNull(name, "name is null");
-        Fields.put(structure, offset(name), size(name), value);
-        return self();
+        int at = offset(name);
+        switch (size(name)) {
+            case Byte.BYTES -> structure.put(at, (byte) value);
+            case Short.BYTES -> structure.putShort(at, (short) value);
+            case Integer.BYTES -> structure.putInt(at, (int) value);
+            default -> structure.putLong(at, value);
+        }
+        return (S) this;
     }
 
     private String text(N name) {

@@ -47,11 +47,6 @@ public final class X86Fpu extends X86Fields<X86Fpu.Name, X86Fpu> {
         return load(new X86Fpu(), bytes);
     }
 
-    @Override
-    X86Fpu self() {
-        return this;
-    }
-
     /** A copy of the 16 bytes of ST0 to ST7, of which the first ten are used. */
     public byte[] st(int number) {
         return register(Uapi.KvmFpu.FPR, "ST", number, STACK);
@@ -66,6 +61,6 @@ public final class X86Fpu extends X86Fields<X86Fpu.Name, X86Fpu> {
         if (number < 0 || number >= count) {
             throw new IndexOutOfBoundsException(name + number + ": expected 0 to " + (count - 1));
         }
-        return Fields.bytes(structure, first + number * REGISTER, REGISTER);
+        return bytes(first + number * REGISTER, REGISTER);
     }
 }

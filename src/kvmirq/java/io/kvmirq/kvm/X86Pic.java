@@ -57,9 +57,4 @@ public final class X86Pic extends X86Fields<X86Pic.Name, X86Pic> {
     public Route.Chip chip() {
         return chip;
     }
-
-    @Override
-    X86Pic self() {
-        return this;
-    }
 }

@@ -53,9 +53,4 @@ public final class X86Pit extends X86Fields<X86Pit.Name, X86Pit> {
     public static X86Pit of(byte[] bytes) {
         return load(new X86Pit(), bytes);
     }
-
-    @Override
-    X86Pit self() {
-        return this;
-    }
 }

@@ -16,7 +16,13 @@ public abstract class X86State {
 
     /** A copy of all bytes of the structure. */
     public byte[] bytes() {
-        return Fields.bytes(structure, 0, structure.capacity());
+        return bytes(0, structure.capacity());
+    }
+
+    final byte[] bytes(int offset, int length) {
+        byte[] bytes = new byte[length];
+        structure.get(offset, bytes);
+        return bytes;
     }
 
     /** @throws IllegalArgumentException for more or fewer bytes than it has */

@@ -11,7 +11,6 @@ import java.util.Objects;
  * <p>Source: {@code struct kvm_sregs} in asm/kvm.h.
  */
 public final class X86SystemRegisters extends X86Fields<X86SystemRegisters.Name, X86SystemRegisters> {
-
     /** A segment register. */
     public enum Segment {
         /** Code. */
@@ -69,11 +68,6 @@ public final class X86SystemRegisters extends X86Fields<X86SystemRegisters.Name,
     /** The registers of {@link #bytes}, such as of another host; IllegalArgumentException for another length. */
     public static X86SystemRegisters of(byte[] bytes) {
         return load(new X86SystemRegisters(), bytes);
-    }
-
-    @Override
-    X86SystemRegisters self() {
-        return this;
     }
 
     @Override
