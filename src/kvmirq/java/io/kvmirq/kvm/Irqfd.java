@@ -3,6 +3,10 @@ package io.kvmirq.kvm;
 
 import io.kvmirq.Gsi;
 import io.kvmirq.KernelException;
+import io.kvmirq.backend.Buffers;
+import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.explain.Fact;
+import io.kvmirq.explain.KernelCall;
 import io.kvmirq.kernel.ClosedHandleException;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.undo.Undo;
@@ -11,9 +15,11 @@ import java.nio.ByteBuffer;
 import java.util.Arrays;
 import java.util.Collection;
 import java.util.Collections;
+import java.util.EnumSet;
 import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
+import java.util.Set;
 import java.util.concurrent.locks.ReentrantLock;
 import org.jspecify.annotations.Nullable;
 
@@ -25,6 +31,8 @@ import org.jspecify.annotations.Nullable;
  */
 public final class Irqfd implements AutoCloseable {
     private final Vm vm;
+    private final VmCalls calls;
+    private final LevelLines lines;
     private final EventFd event;
     private final @Nullable EventFd resample;
     private final Gsi gsi;
@@ -42,8 +50,13 @@ public final class Irqfd implements AutoCloseable {
     /** Held during system calls. A monitor would pin the carrier of a virtual thread. */
     private final ReentrantLock lock = new ReentrantLock();
 
-    /** Closed before {@link #begin}, because the irqfd holds nothing yet. */
+    /** Closed before {@link #hold}, because the irqfd holds nothing yet. */
     private State state = State.CLOSED;
+
+    // The descriptors while they are held. The files stay open even if their handles are closed.
+    private int vmNumber;
+    private int eventNumber;
+    private int resampleNumber;
 
     private Irqfd(Vm vm, EventFd event, @Nullable EventFd resample, Gsi gsi) {
         Objects.requireNonNull(event, "event is null: give the eventfd that raises the interrupt");
@@ -54,13 +67,18 @@ public final class Irqfd implements AutoCloseable {
                             + " EOI would raise the next interrupt for ever; use two eventfds");
         }
         this.vm = vm;
+        this.calls = vm.calls();
+        this.lines = vm.lines();
         this.event = event;
         this.resample = resample;
         this.gsi = gsi;
     }
 
-    private IrqfdCalls calls() {
-        return vm.irqfds();
+    static EventFd requireResample(EventFd resample, String other) {
+        return Objects.requireNonNull(
+                resample,
+                () -> "resample is null: give the eventfd that is signalled at the guest's EOI, or use " + other
+                        + " for an edge");
     }
 
     static Irqfd make(Vm vm, EventFd event, @Nullable EventFd resample, Gsi gsi, boolean masked) {
@@ -69,15 +87,15 @@ public final class Irqfd implements AutoCloseable {
             undo.add(made);
             made.lock.lock();
             try {
-                made.begin();
+                made.hold();
                 if (!masked) {
-                    made.unmask();
+                    made.assign();
                 }
             } finally {
                 made.lock.unlock();
             }
             if (!masked) {
-                made.calls().warnOfMistakes(vm.routes(), gsi, resample != null);
+                new IrqfdMistakes(made.calls, vm.routes()).of(gsi, resample != null);
             }
             undo.keep();
         }
@@ -94,20 +112,20 @@ public final class Irqfd implements AutoCloseable {
         }
         Irqfd[] made = new Irqfd[events.size()];
         List<Irqfd> all = Collections.unmodifiableList(Arrays.asList(made));
-        ByteBuffer records = IrqfdCalls.records(made.length);
+        ByteBuffer records = Buffers.allocate(made.length * KernelBackend.IRQFD_SIZE);
         try (Undo undo = new Undo()) {
             undo.add(() -> closeThose(made));
             for (int i = 0; i < made.length; i++) {
                 Irqfd one = new Irqfd(vm, events.get(i), null, gsis.get(i));
                 made[i] = one;
-                one.begin();
-                IrqfdCalls.put(records, i, one.event, one.gsi);
+                one.hold();
+                int at = i * KernelBackend.IRQFD_SIZE;
+                records.putInt(at + KernelBackend.IRQFD_FD, one.eventNumber);
+                records.putInt(at + KernelBackend.IRQFD_GSI, one.gsi.number());
             }
             if (!masked && made.length > 0) {
-                IrqfdCalls calls = vm.irqfds();
-                RouteTable routes = vm.routes();
-                assign(calls, routes, records, made);
-                calls.warnOfNoRoute(routes, gsis);
+                assign(vm, records, made);
+                new IrqfdMistakes(vm.calls(), vm.routes()).ofNoRoute(gsis);
             }
             VarHandle.storeStoreFence(); // a thread that finds one sees what was written without its lock
             undo.keep();
@@ -123,34 +141,142 @@ public final class Irqfd implements AutoCloseable {
         }
     }
 
-    private static void assign(IrqfdCalls calls, RouteTable routes, ByteBuffer records, Irqfd... edges) {
+    /** Assigns many edges by one call of the binding, which stops at the first that the kernel refuses. */
+    private static void assign(Vm vm, ByteBuffer records, Irqfd... edges) {
         for (Irqfd edge : edges) {
             edge.state = State.UNSURE;
         }
-        int assigned = calls.assign(records, edges.length);
+        int assigned = vm.calls().backend().irqfdsAssign(edges[0].vmNumber, records, edges.length);
         for (int i = 0; i < assigned; i++) {
-            routes.live(edges[i].gsi, 1);
+            vm.routes().live(edges[i].gsi, 1);
         }
         for (int i = 0; i < edges.length; i++) {
             edges[i].state = i < assigned ? State.ASSIGNED : State.MASKED;
             if (i < assigned) {
-                IrqfdCalls.feeds(edges[i].event);
+                VmCalls.feedsIrqfd(edges[i].event, true);
             }
         }
         VarHandle.fullFence(); // one for all
         for (int i = 0; i < assigned; i++) {
-            IrqfdCalls.warnIfDispatched(edges[i].event);
+            VmCalls.warnIfLoopsWait(edges[i].event);
         }
         if (assigned < edges.length) {
-            throw calls.refused(records, assigned, edges[assigned].event, edges[assigned].gsi);
+            int result = records.getInt(assigned * KernelBackend.IRQFD_SIZE + KernelBackend.IRQFD_FD);
+            throw edges[assigned].refused(result);
         }
     }
 
-    private void begin() {
-        calls().hold(event.fd(), resample == null ? null : resample.fd());
+    /** Keeps the VM and the files open: all, or none. */
+    private void hold() {
+        boolean all = false;
+        int held = 0;
+        try {
+            vmNumber = calls.begin(vm.fd());
+            held++;
+            eventNumber = calls.begin(event.fd());
+            held++;
+            resampleNumber = resample == null ? 0 : calls.begin(resample.fd());
+            all = true;
+        } finally {
+            if (!all && held > 1) {
+                VmCalls.end(event.fd());
+            }
+            if (!all && held > 0) {
+                VmCalls.end(vm.fd());
+            }
+        }
         vm.routes().hold(gsi);
         state = State.MASKED;
     }
+
+    // The irqfd in the kernel
+
+    /** The state is {@link State#MASKED} before, and if the kernel refuses. */
+    private void assign() {
+        if (resample == null) {
+            vm.routes().live(gsi, 1);
+        } else {
+            lines.enter(gsi);
+        }
+        state = State.UNSURE;
+        try {
+            KernelBackend backend = calls.backend();
+            int result = resample == null
+                    ? backend.irqfdAssign(vmNumber, eventNumber, gsi.number())
+                    : backend.irqfdAssignLevel(vmNumber, eventNumber, resampleNumber, gsi.number());
+            if (result < 0) {
+                state = State.MASKED;
+                throw refused(result);
+            }
+            VmCalls.feedsIrqfd(event, true);
+            VarHandle.fullFence();
+            VmCalls.warnIfLoopsWait(event);
+            state = State.ASSIGNED;
+        } finally {
+            if (state != State.ASSIGNED) {
+                vm.routes().live(gsi, -1);
+            }
+            if (state == State.UNSURE) {
+                tryMask();
+            }
+        }
+    }
+
+    /**
+     * Deassigns the irqfd if the kernel may have it. After the call no interrupt of it is in flight, and the kernel has
+     * finished every irqfd of the host whose eventfd was closed before. The kernel accepts any open eventfd. In a
+     * process that did not make the VM, the kernel returns EIO and the irqfd stays.
+     *
+     * @return the kernel's answer, less than 0 if the irqfd may still be there; 0 if it was not asked
+     */
+    private int deassign() {
+        boolean lowered = false;
+        if (state == State.ASSIGNED) {
+            state = State.UNSURE;
+            if (resample == null) {
+                vm.routes().live(gsi, -1);
+            } else {
+                lowered = lines.leave(gsi);
+            }
+        }
+        if (state != State.UNSURE) {
+            return 0;
+        }
+        int result = calls.backend().irqfdDeassign(vmNumber, eventNumber, gsi.number());
+        if (result >= 0) {
+            VmCalls.feedsIrqfd(event, false);
+        } else if (lowered) {
+            signalResample(); // the device asserts the line again
+        }
+        return result;
+    }
+
+    private void signalResample() {
+        if (resample != null) {
+            calls.backend().eventfdSignal(resampleNumber, 1); // its handle may have been closed
+        }
+    }
+
+    private KernelException refused(int result) {
+        return failure(
+                result,
+                resample == null ? KernelCall.IRQFD : KernelCall.IRQFD_LEVEL,
+                EnumSet.of(resample == null ? Fact.EDGE : Fact.LEVEL),
+                resample == null ? "" : " resamplefd=" + resampleNumber);
+    }
+
+    private KernelException failure(int result, KernelCall call, Set<Fact> facts, String more) {
+        if (!VmCalls.isAdopted(event)) {
+            facts.add(Fact.OWN_EVENTFD);
+        }
+        return calls.failure(
+                result,
+                call,
+                calls.known(facts.toArray(Fact[]::new)),
+                () -> "vm=" + vmNumber + " eventfd=" + eventNumber + more + " gsi=" + gsi.number());
+    }
+
+    // Its state
 
     /** The eventfd that raises the interrupt. */
     public EventFd event() {
@@ -198,7 +324,7 @@ public final class Irqfd implements AutoCloseable {
             requireOpen();
             int result = state == State.MASKED ? 0 : tryMask();
             if (result < 0) {
-                throw calls().refusedDeassign(result, event, gsi);
+                throw failure(result, KernelCall.IRQFD_DEASSIGN, EnumSet.noneOf(Fact.class), "");
             }
         } finally {
             lock.unlock();
@@ -208,11 +334,9 @@ public final class Irqfd implements AutoCloseable {
     /** @return the kernel's answer: less than 0 if it still delivers */
     private int tryMask() {
         boolean wasAssigned = state == State.ASSIGNED;
-        int result = leave();
+        int result = deassign();
         if (result >= 0) {
-            if (resample != null) {
-                calls().signal(resample);
-            }
+            signalResample();
             state = State.MASKED;
         } else if (wasAssigned) {
             vm.routes().live(gsi, 1);
@@ -236,48 +360,11 @@ public final class Irqfd implements AutoCloseable {
                 mask();
             }
             if (state == State.MASKED) {
-                if (resample == null) {
-                    vm.routes().live(gsi, 1);
-                } else {
-                    calls().enterLine(vm.routes(), gsi);
-                }
-                state = State.UNSURE;
-                try {
-                    calls().assign(event, resample, gsi);
-                    state = State.ASSIGNED;
-                } catch (KernelException e) {
-                    state = State.MASKED;
-                    throw e;
-                } finally {
-                    if (state != State.ASSIGNED) {
-                        vm.routes().live(gsi, -1);
-                    }
-                    if (state == State.UNSURE) {
-                        tryMask();
-                    }
-                }
+                assign();
             }
         } finally {
             lock.unlock();
         }
-    }
-
-    /** @return the kernel's answer; 0 if it was not asked */
-    private int leave() {
-        boolean lowered = false;
-        if (state == State.ASSIGNED) {
-            state = State.UNSURE;
-            if (resample == null) {
-                vm.routes().live(gsi, -1);
-            } else {
-                lowered = calls().leaveLine(vm.routes(), gsi);
-            }
-        }
-        int result = state == State.UNSURE ? calls().deassign(event, gsi) : 0;
-        if (result < 0 && lowered) {
-            calls().signal(Objects.requireNonNull(resample)); // the device asserts the line again
-        }
-        return result;
     }
 
     private void requireOpen() {
@@ -317,7 +404,9 @@ public final class Irqfd implements AutoCloseable {
     private boolean isEndedByItsFile() {
         lock.lock();
         try {
-            return state == State.ASSIGNED && (resample == null || !calls().lowersLines()) && calls().isLastHold(event);
+            return state == State.ASSIGNED
+                    && (resample == null || !lines.areLowered())
+                    && VmCalls.holdsLastFile(event.fd());
         } finally {
             lock.unlock();
         }
@@ -328,7 +417,7 @@ public final class Irqfd implements AutoCloseable {
         lock.lock();
         try {
             if (isEndedByItsFile()) {
-                calls().letGo(event.fd());
+                VmCalls.end(event.fd());
                 vm.routes().live(gsi, -1);
                 state = State.ENDED;
             }
@@ -350,14 +439,16 @@ public final class Irqfd implements AutoCloseable {
             if (state == State.CLOSED) {
                 return;
             }
-            leave();
+            deassign();
             vm.routes().release(gsi);
-            calls().letGo(resample == null ? null : resample.fd());
+            if (resample != null) {
+                VmCalls.end(resample.fd());
+            }
             if (state != State.ENDED) {
-                calls().letGo(event.fd());
+                VmCalls.end(event.fd());
             }
             state = State.CLOSED;
-            calls().letGo(vm.fd());
+            VmCalls.end(vm.fd());
         } finally {
             lock.unlock();
         }

@@ -260,13 +260,13 @@ public final class RouteTable {
 
     private void warnOfLost(Routes before, Edit edit) {
         if (mayHaveOthers && commits.get() == 1) {
-            calls.warn(
+            calls.warnOnce(
                     calls.vm() + " was adopted with no routes",
                     ", and this change has removed those that it had: name them to Vm.adopt, or say RoutesNow.NONE");
         }
         for (int gsi = 0; edit.removes && gsi <= Gsi.MAX; gsi++) {
             if (live.get(gsi) > 0 && before.has(gsi) && !edit.copy.has(gsi)) {
-                calls.warn(
+                calls.warnOnce(
                         new Gsi(gsi) + " of " + calls.vm(),
                         " has an irqfd and no route any more, so that its signals are lost for ever: close or mask the"
                                 + " irqfd before the route goes");
@@ -317,7 +317,8 @@ public final class RouteTable {
         } catch (ClosedHandleException e) {
             // The routes went with the VM.
         } catch (KernelException | IllegalStateException e) {
-            calls.warn("the routes of " + gsis + " of " + calls.vm(), " stay without their irqfds: " + e.getMessage());
+            calls.warnOnce(
+                    "the routes of " + gsis + " of " + calls.vm(), " stay without their irqfds: " + e.getMessage());
         }
     }
 

@@ -28,7 +28,7 @@ public final class Vm implements AutoCloseable {
     private final VmCalls calls;
     private final RouteTable routes;
     private final MemorySlots slots;
-    private final IrqfdCalls irqfds;
+    private final LevelLines lines;
     private final VgicCalls vgic;
     private final VmListeners listeners;
     private final X86Vm x86;
@@ -38,7 +38,7 @@ public final class Vm implements AutoCloseable {
         this.calls = calls;
         this.routes = routes;
         this.slots = new MemorySlots(calls);
-        this.irqfds = new IrqfdCalls(calls);
+        this.lines = new LevelLines(calls, routes);
         this.vgic = new VgicCalls(calls);
         this.listeners = new VmListeners(calls);
         this.x86 = new X86Vm(calls, slots, routes, listeners);
@@ -87,8 +87,12 @@ public final class Vm implements AutoCloseable {
         return VmCalls.adopt(kernel, number, ownership, calls -> new Vm(calls, RouteTable.adopted(calls, routesNow)));
     }
 
-    IrqfdCalls irqfds() {
-        return irqfds;
+    VmCalls calls() {
+        return calls;
+    }
+
+    LevelLines lines() {
+        return lines;
     }
 
     /** The kernel that the VM belongs to. */
@@ -161,7 +165,7 @@ public final class Vm implements AutoCloseable {
 
     /** As {@link #assignLevelIrqfd}, masked as {@link #maskedIrqfd}. */
     public Irqfd maskedLevelIrqfd(EventFd event, EventFd resample, Gsi gsi) {
-        return Irqfd.make(this, event, IrqfdCalls.requireResample(resample, "maskedIrqfd"), gsi, true);
+        return Irqfd.make(this, event, Irqfd.requireResample(resample, "maskedIrqfd"), gsi, true);
     }
 
     /**
@@ -172,7 +176,7 @@ public final class Vm implements AutoCloseable {
      * @throws IllegalArgumentException if both are one eventfd, which would raise itself for ever
      */
     public Irqfd assignLevelIrqfd(EventFd event, EventFd resample, Gsi gsi) {
-        return Irqfd.make(this, event, IrqfdCalls.requireResample(resample, "assignIrqfd"), gsi, false);
+        return Irqfd.make(this, event, Irqfd.requireResample(resample, "assignIrqfd"), gsi, false);
     }
 
     /**

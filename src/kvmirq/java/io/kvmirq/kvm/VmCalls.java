@@ -118,11 +118,6 @@ final class VmCalls extends Calls {
         return vm;
     }
 
-    /** Warns of a mistake that KVM accepts, when it is made first. */
-    void warn(String where, String mistake) {
-        warnOnce(where, mistake);
-    }
-
     /** @throws IllegalStateException if another vCPU than its destination would get the message */
     private void requireReached(MsiMessage message) {
         if (isTruncated(message)) {

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.kvm;
+
+import io.kvmirq.Gsi;
+import io.kvmirq.Route;
+import io.kvmirq.explain.Fact;
+import java.util.List;
+
+/** Warns of mistakes with irqfds that the kernel accepts. */
+record IrqfdMistakes(VmCalls vm, RouteTable routes) {
+    void ofNoRoute(List<Gsi> gsis) {
+        if (vm.has(Fact.OWN)) {
+            for (Gsi gsi : routes.unrouted(gsis)) {
+                vm.warnOnce(
+                        "an irqfd of " + vm.vm() + " is on " + gsi,
+                        ", which has no route, so that its signals are lost for ever: route the GSI first");
+            }
+        }
+    }
+
+    void of(Gsi gsi, boolean level) {
+        ofNoRoute(List.of(gsi));
+        if (level) {
+            ofUnseenEnd(gsi);
+        } else {
+            ofIllegalVector(gsi);
+        }
+    }
+
+    /** The message may be a guest's, so it is no error. */
+    private void ofIllegalVector(Gsi gsi) {
+        if (vm.has(Fact.SPLIT_IRQCHIP) || vm.has(Fact.FULL_IRQCHIP)) {
+            for (Route route : routes.of(gsi)) {
+                if (route instanceof Route.Msi msi && msi.message().hasIllegalVector()) {
+                    vm.warnOnce(
+                            "an irqfd of " + vm.vm() + " is on " + gsi + ", which raises " + msi.message(),
+                            ", whose vector is below 16: a LAPIC reports an error and delivers nothing; devices use"
+                                    + " vectors 32 to 255");
+                }
+            }
+        }
+    }
+
+    private void ofUnseenEnd(Gsi gsi) {
+        if (routes.of(gsi).stream().anyMatch(Route.Msi.class::isInstance)) {
+            vm.warnOnce(
+                    "a level irqfd of " + vm.vm() + " is on " + gsi,
+                    ", which raises a message, whose end of interrupt KVM does not see, so that its resample eventfd is"
+                            + " never signalled: route the GSI to a pin");
+        }
+    }
+}
