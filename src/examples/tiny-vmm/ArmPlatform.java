@@ -13,7 +13,6 @@ import io.kvmirq.kvm.Vm;
 import io.kvmirq.pci.PciHostBridge;
 import java.io.IOException;
 import java.nio.file.Path;
-import java.util.OptionalLong;
 
 /**
  * arm64: a GICv3 with an ITS, PSCI, and timers, all of KVM. All that the guest reaches is below 4 GiB, which is the
@@ -34,7 +33,7 @@ final class ArmPlatform extends Platform {
                 vm,
                 MEMORY,
                 IoAddress.mmio(CONSOLE, 1),
-                new IoAddress.Mmio(DEVICE, 1, OptionalLong.of(EchoDevice.BYTE)),
+                IoAddress.mmio(DEVICE, 1, EchoDevice.BYTE),
                 PciHostBridge.withEcam(HOLE, ECAM - HOLE, ECAM));
         Platform.require(irqchip.equals("full"), "--irqchip %s: on arm64 KVM has the whole GIC", irqchip);
         add(0).arm64().initialize(Arm64Vcpu.Feature.PSCI_0_2);

@@ -74,6 +74,11 @@ public sealed interface IoAddress {
         return new Mmio(address, length, OptionalLong.empty());
     }
 
+    /** Matches writes of one value, {@code length} bytes wide, to an address. */
+    static IoAddress mmio(long address, int length, long data) {
+        return new Mmio(address, length, OptionalLong.of(data));
+    }
+
     private static void requireLength(int length, OptionalLong data, int widest) {
         if (length < 0 || length > widest || Integer.bitCount(length) > 1) {
             throw new IllegalArgumentException("length " + length + " cannot be written there by a guest: expected a"

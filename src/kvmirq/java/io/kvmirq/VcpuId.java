@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq;
 
+import java.util.Objects;
+
 /**
  * The number of a vCPU within its VM, 0–{@value #MAX} or {@code KVM_CAP_MAX_VCPU_ID}. On x86 it is also the initial
  * APIC id.
  */
-public record VcpuId(int number) {
+public record VcpuId(int number) implements Comparable<VcpuId> {
     /** {@code KVM_MAX_VCPU_IDS} of a default x86 kernel, less one. */
     public static final int MAX = 4095;
     /** The most vCPUs of an arm64 VM with a GICv2, {@code VGIC_V2_MAX_CPUS}. */
@@ -17,6 +19,12 @@ public record VcpuId(int number) {
         if (number < 0 || number > MAX) {
             throw new IllegalArgumentException("vCPU id " + number + " is out of range: expected 0-" + MAX);
         }
+    }
+
+    @Override
+    public int compareTo(VcpuId other) {
+        Objects.requireNonNull(other, "other is null");
+        return Integer.compare(number, other.number);
     }
 
     @Override

@@ -9,6 +9,7 @@ import java.lang.reflect.Field;
 import java.util.Comparator;
 import java.util.List;
 import java.util.OptionalInt;
+import java.util.OptionalLong;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -26,6 +27,20 @@ class ValuesTest {
         assertThat(new InterruptVector(255).number()).isEqualTo(255);
         assertThatThrownBy(() -> new InterruptVector(256))
                 .hasMessageContaining("vector 256 is out of range: expected 0-255");
+    }
+
+    @Test
+    void numbersCompareAsNumbers() {
+        assertThat(List.of(new VcpuId(10), new VcpuId(9)).stream().sorted())
+                .isSorted()
+                .startsWith(new VcpuId(9));
+        assertThat(new InterruptVector(0x80)).isGreaterThan(new InterruptVector(0x7f));
+    }
+
+    @Test
+    void doorbellInMemoryMatchesOneValue() {
+        assertThat(IoAddress.mmio(0xfeed_0000L, 2, 7))
+                .isEqualTo(new IoAddress.Mmio(0xfeed_0000L, 2, OptionalLong.of(7)));
     }
 
     @Test

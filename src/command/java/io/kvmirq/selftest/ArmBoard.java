@@ -25,7 +25,6 @@ import io.kvmirq.kvm.Vm;
 import io.kvmirq.mirror.Event;
 import io.kvmirq.undo.Undo;
 import java.util.List;
-import java.util.OptionalLong;
 
 /**
  * A machine of arm64 whose guest runs with its MMU on: a GICv3, where the host has one, or else a GICv2. Its interrupts
@@ -183,7 +182,7 @@ final class ArmBoard implements Board {
 
     @Override
     public IoAddress answer(int interrupt) {
-        return new IoAddress.Mmio(ArmGuestCode.ANSWER, Integer.BYTES, OptionalLong.of(id(interrupt)));
+        return IoAddress.mmio(ArmGuestCode.ANSWER, Integer.BYTES, id(interrupt));
     }
 
     @Override
