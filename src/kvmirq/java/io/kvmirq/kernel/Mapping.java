@@ -328,7 +328,7 @@ public final class Mapping {
         }
     }
 
-    /** Volatile load. @throws IllegalArgumentException for an offset that is no multiple of 4 */
+    /** Volatile load, little-endian. @throws IllegalArgumentException for an offset that is no multiple of 4 */
     public int getInt(long offset) {
         requireAligned(offset);
         enter();
@@ -339,7 +339,7 @@ public final class Mapping {
         }
     }
 
-    /** Volatile store. @throws IllegalArgumentException for an offset that is no multiple of 4 */
+    /** Volatile store, little-endian. @throws IllegalArgumentException for an offset that is no multiple of 4 */
     public void putInt(long offset, int value) {
         requireAligned(offset);
         enter();
@@ -360,7 +360,7 @@ public final class Mapping {
         }
     }
 
-    /** Reads two bytes in native order. */
+    /** Reads two bytes, little-endian. */
     public short getShort(long offset) {
         enter(offset, Short.BYTES);
         try {
@@ -370,11 +370,30 @@ public final class Mapping {
         }
     }
 
-    /** Reads eight bytes in native order. */
+    /** Reads eight bytes, little-endian. */
     public long getLong(long offset) {
         enter(offset, Long.BYTES);
         try {
             return parts.get(offset, Long.BYTES);
+        } finally {
+            exit();
+        }
+    }
+
+    /** Plain store of two bytes, little-endian. */
+    public void putShort(long offset, short value) {
+        put(offset, Short.BYTES, value);
+    }
+
+    /** Plain store of eight bytes, little-endian. */
+    public void putLong(long offset, long value) {
+        put(offset, Long.BYTES, value);
+    }
+
+    private void put(long offset, int bytes, long value) {
+        enter(offset, bytes);
+        try {
+            parts.put(offset, bytes, value);
         } finally {
             exit();
         }

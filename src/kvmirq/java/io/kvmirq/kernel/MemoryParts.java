@@ -12,7 +12,7 @@ import java.nio.ByteOrder;
  * the memory mapped. Immutable; {@code int} accesses are volatile.
  */
 final class MemoryParts {
-    private static final VarHandle INT = MethodHandles.byteBufferViewVarHandle(int[].class, ByteOrder.nativeOrder());
+    private static final VarHandle INT = MethodHandles.byteBufferViewVarHandle(int[].class, ByteOrder.LITTLE_ENDIAN);
     private static final int PART_BITS = 30;
     /** The bytes of each part; the last may have fewer. */
     static final long LONGEST = 1L << PART_BITS;
@@ -23,7 +23,8 @@ final class MemoryParts {
     MemoryParts(Libc libc, long address, long length) {
         this.parts = new ByteBuffer[(int) (length + LONGEST - 1 >>> PART_BITS)];
         for (int i = 0; i < parts.length; i++) {
-            parts[i] = libc.view(address + i * LONGEST, Math.min(LONGEST, length - i * LONGEST));
+            parts[i] = libc.view(address + i * LONGEST, Math.min(LONGEST, length - i * LONGEST))
+                    .order(ByteOrder.LITTLE_ENDIAN);
         }
     }
 
@@ -55,7 +56,7 @@ final class MemoryParts {
         part(offset).put(within(offset), value);
     }
 
-    /** Reads 2 or 8 bytes in native order, also across the end of a part. */
+    /** Reads 2 or 8 bytes little-endian, also across the end of a part. */
     long get(long offset, int bytes) {
         if (within(offset) <= LONGEST - bytes) {
             return bytes == Long.BYTES
@@ -64,10 +65,22 @@ final class MemoryParts {
         }
         long value = 0;
         for (int i = 0; i < bytes; i++) {
-            int at = ByteOrder.nativeOrder() == ByteOrder.LITTLE_ENDIAN ? bytes - 1 - i : i;
-            value = value << Byte.SIZE | getByte(offset + at) & 0xff;
+            value = value << Byte.SIZE | getByte(offset + bytes - 1 - i) & 0xff;
         }
         return value;
+    }
+
+    /** Writes 2 or 8 bytes little-endian, also across the end of a part. */
+    void put(long offset, int bytes, long value) {
+        if (within(offset) > LONGEST - bytes) {
+            for (int i = 0; i < bytes; i++) {
+                putByte(offset + i, (byte) (value >>> i * Byte.SIZE));
+            }
+        } else if (bytes == Long.BYTES) {
+            part(offset).putLong(within(offset), value);
+        } else {
+            part(offset).putShort(within(offset), (short) value);
+        }
     }
 
     void put(long offset, ByteBuffer content) {

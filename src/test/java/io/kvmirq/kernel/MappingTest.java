@@ -9,7 +9,6 @@ import io.kvmirq.testing.Kernels;
 import io.kvmirq.testing.RealKvm;
 import java.io.IOException;
 import java.nio.ByteBuffer;
-import java.nio.ByteOrder;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.regex.Matcher;
@@ -95,14 +94,16 @@ class MappingTest {
             ByteBuffer read = ByteBuffer.allocate(content.length);
             mapping.get(2 * gib - 4, read);
             assertThat(read.array()).isEqualTo(content);
-            assertThat(mapping.getLong(2 * gib - 4))
-                    .isEqualTo(ByteBuffer.wrap(content)
-                            .order(ByteOrder.nativeOrder())
-                            .getLong());
-            assertThat(mapping.getShort(2 * gib - 1))
-                    .isEqualTo(ByteBuffer.wrap(content, 3, 2)
-                            .order(ByteOrder.nativeOrder())
-                            .getShort());
+            assertThat(mapping.getLong(2 * gib - 4)).isEqualTo(0x08070605_04030201L);
+            assertThat(mapping.getShort(2 * gib - 1)).isEqualTo((short) 0x0504);
+            for (long at : new long[] {2 * gib - 4, 64}) {
+                mapping.putLong(at, 0x11223344_aabbccddL);
+                assertThat(mapping.getLong(at)).isEqualTo(0x11223344_aabbccddL);
+                assertThat(mapping.getInt(at)).isEqualTo(0xaabbccdd);
+                assertThat(mapping.view(at, 4).getInt(0)).isEqualTo(0xaabbccdd);
+                mapping.putShort(at + 3, (short) 0x5566);
+                assertThat(mapping.getLong(at)).isEqualTo(0x11223355_66bbccddL);
+            }
             assertThatThrownBy(() -> mapping.get(5 * gib - 8, ByteBuffer.allocate(9)))
                     .isInstanceOf(IndexOutOfBoundsException.class);
         }
