@@ -178,6 +178,17 @@ public final class Cpuid {
         return made;
     }
 
+    /** A copy with an APIC id, and with the topology of this one. */
+    Cpuid withApicId(int id) {
+        List<Leaf> changed = new ArrayList<>();
+        for (Leaf leaf : leaves) {
+            int ebx = leaf.function == FEATURES ? leaf.ebx & ~(BYTE << APIC_ID_AT) | id << APIC_ID_AT : leaf.ebx;
+            int edx = TOPOLOGIES.contains(leaf.function) ? id : leaf.edx;
+            changed.add(new Leaf(leaf.function, leaf.index, leaf.flags, leaf.eax, ebx, leaf.ecx, edx));
+        }
+        return new Cpuid(changed);
+    }
+
     @Override
     public boolean equals(Object other) {
         return other instanceof Cpuid cpuid && cpuid.leaves.equals(leaves);

@@ -29,7 +29,7 @@ public final class Vcpu implements AutoCloseable {
         try (Undo undo = new Undo()) {
             undo.add(calls::close);
             this.run = new VcpuRun(calls, vgic, new WatchedVcpu(id));
-            this.x86 = new X86Vcpu(calls, run);
+            this.x86 = new X86Vcpu(id, calls, run);
             this.arm64 = new Arm64Vcpu(calls, run);
             undo.keep();
         }

@@ -2,6 +2,7 @@
 package io.kvmirq.kvm;
 
 import io.kvmirq.InterruptVector;
+import io.kvmirq.VcpuId;
 import io.kvmirq.X86Msr;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.explain.KernelCall;
@@ -24,11 +25,13 @@ public final class X86Vcpu {
 
     private static final String UNKNOWN = "neither KVM on this host nor the vCPU's CPUID has it";
 
+    private final VcpuId id;
     private final VcpuCalls calls;
     private final VcpuRun run;
     private @Nullable Cpuid cpuid;
 
-    X86Vcpu(VcpuCalls calls, VcpuRun run) {
+    X86Vcpu(VcpuId id, VcpuCalls calls, VcpuRun run) {
+        this.id = id;
         this.calls = calls;
         this.run = run;
     }
@@ -73,10 +76,10 @@ public final class X86Vcpu {
         return Optional.ofNullable(cpuid);
     }
 
-    /** Sets the CPUID leaves that KVM supports on this host, x2APIC included. */
+    /** Sets the CPUID leaves that KVM supports on this host, x2APIC included, with the APIC id of this vCPU. */
     public void useHostCpuid() {
         run.requireItsThread();
-        setCpuid(Cpuid.ofHost(calls.fd().kernel()));
+        setCpuid(Cpuid.ofHost(calls.fd().kernel()).withApicId(id.number()));
     }
 
     // Registers

@@ -9,6 +9,7 @@ import io.kvmirq.VcpuId;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.testing.Kernels;
 import java.util.HexFormat;
+import java.util.List;
 import java.util.function.Consumer;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -98,6 +99,28 @@ class CpuidTest {
                     vcpu.x86().setCpuid(Cpuid.ofHost(kernel).forVcpu(5, 8));
                     vcpu.x86().startAt(0x1000, 0x8000);
                     assertThat(vcpu.run().data() >>> APIC_ID).isEqualTo(5);
+                }
+            }
+        });
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void hostCpuidHasTheApicIdOfTheVcpu(Kernels kernels) {
+        on(kernels, kernel -> {
+            try (Vm vm = Vm.create(kernel);
+                    Vcpu first = vm.createVcpu(new VcpuId(0));
+                    Vcpu second = vm.createVcpu(new VcpuId(1))) {
+                for (Vcpu vcpu : List.of(first, second)) {
+                    vcpu.x86().useHostCpuid();
+                    Cpuid cpuid = vcpu.x86().cpuid().orElseThrow();
+                    assertThat(cpuid.leaf(1, 0).orElseThrow().ebx() >>> APIC_ID)
+                            .isEqualTo(vcpu.id().number());
+                    assertThat(cpuid.leaves())
+                            .filteredOn(leaf -> leaf.function() == 0xb)
+                            .allMatch(leaf -> leaf.edx() == vcpu.id().number());
+                    assertThat(cpuid.leaves())
+                            .hasSameSizeAs(Cpuid.ofHost(kernel).leaves());
                 }
             }
         });
