@@ -21,6 +21,7 @@ public final class FakeExit {
     private static final int IO_BYTES = 4096;
 
     private static final int LARGEST_PORT_ACCESS = 4;
+    private static final int MOST_WORDS = 32;
 
     private final ScriptedExit exit;
 
@@ -119,13 +120,27 @@ public final class FakeExit {
         return other(Uapi.KVM_EXIT_SYSTEM_EVENT, Integer.toUnsignedLong(type), "systemEvent(" + type + ")");
     }
 
-    /** An exit {@code KVM_EXIT_*} that has no method here, without data. */
-    public static FakeExit unknown(int number) {
-        return other(number, 0, "unknown(" + number + ")");
+    /**
+     * An exit {@code KVM_EXIT_*} that has no method here.
+     *
+     * @param words its data in {@code struct kvm_run}, at most 32 words of 64 bits, as {@code VcpuExit.word} reads them
+     */
+    public static FakeExit unknown(int number, long... words) {
+        Objects.requireNonNull(words, "words is null");
+        if (words.length > MOST_WORDS) {
+            throw new IllegalArgumentException(
+                    words.length + " words of exit " + number + ": expected at most " + MOST_WORDS);
+        }
+        return other(number, "unknown(" + number + ")", words);
     }
 
     private static FakeExit other(int number, long told, String text) {
-        return new FakeExit(new ScriptedExit(Kind.OTHER, number, 0, List.of(told), text));
+        return other(number, text, told);
+    }
+
+    private static FakeExit other(int number, String text, long... words) {
+        List<Long> data = Arrays.stream(words).boxed().toList();
+        return new FakeExit(new ScriptedExit(Kind.OTHER, number, 0, data, text));
     }
 
     // Checks

@@ -20,6 +20,7 @@ import java.util.function.IntSupplier;
  */
 final class VcpuCalls extends Calls {
     private static final int EINTR = -Errno.EINTR.number();
+    private static final int EFAULT = -Errno.EFAULT.number();
     private static final int EAGAIN = -Errno.EAGAIN.number();
 
     private final VmCalls vm;
@@ -90,8 +91,11 @@ final class VcpuCalls extends Calls {
             if (result == EINTR) {
                 return Uapi.KVM_EXIT_INTR;
             }
-            check(result, KernelCall.VCPU_RUN, vm.known(), fd::toString);
-            return (int) head[Uapi.KvmRun.EXIT_REASON / Long.BYTES];
+            int reason = (int) head[Uapi.KvmRun.EXIT_REASON / Long.BYTES];
+            if (result != EFAULT || reason != Uapi.KVM_EXIT_MEMORY_FAULT) { // which has an errno beside its data
+                check(result, KernelCall.VCPU_RUN, vm.known(), fd::toString);
+            }
+            return reason;
         } finally {
             end(fd);
         }

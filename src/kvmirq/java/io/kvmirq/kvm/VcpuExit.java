@@ -6,6 +6,7 @@ import io.kvmirq.kernel.Mapping;
 import io.kvmirq.uapi.Uapi;
 import java.util.BitSet;
 import java.util.List;
+import java.util.Objects;
 
 /**
  * Why a guest left {@link Vcpu#run}, with the data of that exit. A vCPU has one such object, and its next run changes
@@ -22,6 +23,10 @@ public final class VcpuExit {
     private static final int WORDS = 7;
 
     private static final long ONES = -1;
+    /** The union of {@code struct kvm_run}. */
+    private static final int DATA = Uapi.KvmRun.HYPERCALL_NR;
+
+    private static final int DATA_WORDS = 32;
 
     private final Mapping page;
     /** A copy: each access to the page is counted, so that it is not unmapped meanwhile. */
@@ -31,13 +36,16 @@ public final class VcpuExit {
     private boolean reads;
 
     private final BitSet answered = new BitSet();
+    /** Whether the guest's access to an MSR has its answer. */
+    private boolean isMsrAnswered;
+
     private Reason reason = Reason.OTHER;
     private int number;
 
     /**
-     * The kinds of exits whose data this class reads. The set is complete: no number that is {@link #OTHER} gets a constant
-     * later, so that code which tells such exits apart by {@link VcpuExit#number} goes on working. Source: {@code
-     * KVM_EXIT_*} in linux/kvm.h.
+     * The kinds of exits. The set is complete: no number that is {@link #OTHER} gets a constant later, so that code which
+     * tells such exits apart by {@link VcpuExit#number} goes on working. Kinds without methods of their own have {@link
+     * VcpuExit#word}. Source: {@code KVM_EXIT_*} in linux/kvm.h.
      */
     public enum Reason {
         /** The guest read or wrote a port that no in-kernel device serves. */
@@ -58,6 +66,28 @@ public final class VcpuExit {
         SYSTEM_EVENT(Uapi.KVM_EXIT_SYSTEM_EVENT),
         /** The guest ended a level-triggered interrupt of the VMM's IOAPIC (split irqchip). */
         IOAPIC_EOI(Uapi.KVM_EXIT_IOAPIC_EOI),
+        /** The guest read an MSR that KVM passes on, after KVM_CAP_X86_USER_SPACE_MSR. */
+        MSR_READ(Uapi.KVM_EXIT_X86_RDMSR),
+        /** The guest wrote such an MSR. */
+        MSR_WRITE(Uapi.KVM_EXIT_X86_WRMSR),
+        /** A hypercall that KVM passes on, after KVM_CAP_EXIT_HYPERCALL. */
+        HYPERCALL(Uapi.KVM_EXIT_HYPERCALL),
+        /** A breakpoint or step, after KVM_SET_GUEST_DEBUG. Words: exception; address; DR6; DR7. */
+        DEBUG(Uapi.KVM_EXIT_DEBUG),
+        /** An access that no memory serves, after KVM_CAP_MEMORY_FAULT_INFO. Words: flags; address; bytes. */
+        MEMORY_FAULT(Uapi.KVM_EXIT_MEMORY_FAULT),
+        /** A hypercall or synthetic interrupt of Hyper-V. Words: type; the rest depends on it. */
+        HYPERV(Uapi.KVM_EXIT_HYPERV),
+        /** A hypercall of Xen. Words: type; the rest depends on it. */
+        XEN(Uapi.KVM_EXIT_XEN),
+        /** The guest opened no window for interrupts, after KVM_CAP_X86_NOTIFY_VMEXIT. Word: flags. */
+        NOTIFY(Uapi.KVM_EXIT_NOTIFY),
+        /** The guest locked the bus, after KVM_CAP_X86_BUS_LOCK_EXIT. */
+        BUS_LOCK(Uapi.KVM_EXIT_X86_BUS_LOCK),
+        /** The guest read or wrote its TPR, after KVM_TPR_ACCESS_REPORTING. Words: address; whether it wrote. */
+        TPR_ACCESS(Uapi.KVM_EXIT_TPR_ACCESS),
+        /** The guest can take an interrupt now, after a request in {@code struct kvm_run}, without in-kernel LAPIC. */
+        INTERRUPT_WINDOW(Uapi.KVM_EXIT_IRQ_WINDOW_OPEN),
         /** Any other: dispatch by {@link VcpuExit#number}. */
         OTHER(Uapi.KVM_EXIT_UNKNOWN);
 
@@ -92,6 +122,7 @@ public final class VcpuExit {
         number = exit;
         reason = Reason.of(exit);
         reads = (reason == Reason.IO || reason == Reason.MMIO) && !isWrite();
+        isMsrAnswered = false;
         if (reads) {
             answered.clear();
         }
@@ -101,12 +132,16 @@ public final class VcpuExit {
     boolean isWithinInstruction() {
         return switch (reason) {
             case INTR, HLT, IOAPIC_EOI, SHUTDOWN, SYSTEM_EVENT, FAIL_ENTRY, INTERNAL_ERROR -> false;
-            case IO, MMIO, OTHER -> true;
+            case DEBUG, MEMORY_FAULT, NOTIFY, BUS_LOCK, TPR_ACCESS, INTERRUPT_WINDOW -> false;
+            case IO, MMIO, MSR_READ, MSR_WRITE, HYPERCALL, HYPERV, XEN, OTHER -> true;
         };
     }
 
     /** Before the next run: accesses without an answer read all ones. */
     void completeRead() {
+        if ((reason == Reason.MSR_READ || reason == Reason.MSR_WRITE) && !isMsrAnswered) {
+            page.putByte(Uapi.KvmRun.MSR_ERROR, (byte) 1);
+        }
         if (reads) {
             reads = false;
             int count = count();
@@ -291,6 +326,64 @@ public final class VcpuExit {
         return intAt(Uapi.KvmRun.INTERNAL_SUBERROR);
     }
 
+    /** Of {@link Reason#MSR_READ} and {@link Reason#MSR_WRITE}: the index of the MSR, 32 bits. */
+    public int msr() {
+        require(Reason.MSR_READ, Reason.MSR_WRITE);
+        return intAt(Uapi.KvmRun.MSR_INDEX);
+    }
+
+    /** Of {@link Reason#MSR_WRITE}: the value that the guest wrote. */
+    public long msrValue() {
+        require(Reason.MSR_WRITE);
+        return longAt(Uapi.KvmRun.MSR_DATA);
+    }
+
+    /** Of {@link Reason#MSR_READ}: gives the guest this value. Without an answer the guest gets a #GP. */
+    public void answerMsr(long value) {
+        require(Reason.MSR_READ);
+        page.putLong(Uapi.KvmRun.MSR_DATA, value);
+        isMsrAnswered = true;
+    }
+
+    /** Of {@link Reason#MSR_WRITE}: takes the value. Without this call the guest gets a #GP. */
+    public void acceptMsr() {
+        require(Reason.MSR_WRITE);
+        isMsrAnswered = true;
+    }
+
+    /** Of {@link Reason#HYPERCALL}: the number, {@code KVM_HC_*}. */
+    public long hypercall() {
+        require(Reason.HYPERCALL);
+        return longAt(Uapi.KvmRun.HYPERCALL_NR);
+    }
+
+    /** Of {@link Reason#HYPERCALL}: an argument, 0 to 5. */
+    public long argument(int index) {
+        require(Reason.HYPERCALL);
+        return page.getLong(Uapi.KvmRun.HYPERCALL_ARGS + Long.BYTES * Objects.checkIndex(index, 6));
+    }
+
+    /** Of {@link Reason#HYPERCALL}: gives the guest this result, 0 or a negative {@code KVM_E*}. */
+    public void answerHypercall(long result) {
+        require(Reason.HYPERCALL);
+        page.putLong(Uapi.KvmRun.HYPERCALL_RET, result);
+    }
+
+    /**
+     * A 64-bit word of the exit's data, in {@code struct kvm_run} from its union on, for exits without methods here. Word 0
+     * of {@link Reason#MEMORY_FAULT} is its flags, word 1 the address.
+     *
+     * @param index 0 to 31
+     */
+    public long word(int index) {
+        return page.getLong(DATA + Long.BYTES * Objects.checkIndex(index, DATA_WORDS));
+    }
+
+    /** Sets a word of the exit's data, which the next run reads, such as the result of a hypercall of Xen. */
+    public void setWord(int index, long value) {
+        page.putLong(DATA + Long.BYTES * Objects.checkIndex(index, DATA_WORDS), value);
+    }
+
     @Override
     public String toString() {
         return switch (reason) {
@@ -304,6 +397,8 @@ public final class VcpuExit {
             case SYSTEM_EVENT -> "SYSTEM_EVENT " + systemEvent();
             case FAIL_ENTRY -> "FAIL_ENTRY 0x" + Long.toHexString(hardwareReason());
             case INTERNAL_ERROR -> "INTERNAL_ERROR " + suberror();
+            case MSR_READ, MSR_WRITE -> reason + " of 0x" + Integer.toHexString(msr());
+            case HYPERCALL -> "HYPERCALL " + hypercall();
             case OTHER -> "exit " + number;
             default -> reason.name();
         };

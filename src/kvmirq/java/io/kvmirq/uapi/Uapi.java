@@ -499,15 +499,26 @@ public final class Uapi {
 
     public static final int KVM_EXIT_UNKNOWN = 0;
     public static final int KVM_EXIT_IO = 2;
+    public static final int KVM_EXIT_HYPERCALL = 3;
+    public static final int KVM_EXIT_DEBUG = 4;
     public static final int KVM_EXIT_HLT = 5;
     public static final int KVM_EXIT_MMIO = 6;
     public static final int KVM_EXIT_IRQ_WINDOW_OPEN = 7;
     public static final int KVM_EXIT_SHUTDOWN = 8;
     public static final int KVM_EXIT_FAIL_ENTRY = 9;
     public static final int KVM_EXIT_INTR = 10;
+    public static final int KVM_EXIT_TPR_ACCESS = 12;
     public static final int KVM_EXIT_INTERNAL_ERROR = 17;
     public static final int KVM_EXIT_SYSTEM_EVENT = 24;
     public static final int KVM_EXIT_IOAPIC_EOI = 26;
+    public static final int KVM_EXIT_HYPERV = 27;
+    public static final int KVM_EXIT_X86_RDMSR = 29;
+    public static final int KVM_EXIT_X86_WRMSR = 30;
+    public static final int KVM_EXIT_X86_BUS_LOCK = 33;
+    public static final int KVM_EXIT_XEN = 34;
+    public static final int KVM_EXIT_NOTIFY = 37;
+    @Inferred("linux/kvm.h from 6.8 on") public static final int KVM_EXIT_MEMORY_FAULT = 39;
+
     public static final int KVM_EXIT_IO_OUT = 1;
 
     /** include/uapi/linux/kvm.h; shared with the kernel while KVM_RUN lasts. */
@@ -533,6 +544,12 @@ public final class Uapi {
         @U64 @Path("mmio.data") int MMIO_DATA = 40;
         @U32 @Path("mmio.len") int MMIO_LEN = 48;
         @U8 @Path("mmio.is_write") int MMIO_IS_WRITE = 52;
+        @U8 @Path("msr.error") int MSR_ERROR = 32;
+        @U32 @Path("msr.index") int MSR_INDEX = 44;
+        @U64 @Path("msr.data") int MSR_DATA = 48;
+        @U64 @Path("hypercall.nr") int HYPERCALL_NR = 32;
+        @U64 @Path("hypercall.args[0]") int HYPERCALL_ARGS = 40;
+        @U64 @Path("hypercall.ret") int HYPERCALL_RET = 88;
         @U64 int KVM_VALID_REGS = 288;
         @U64 int KVM_DIRTY_REGS = 296;
     }

@@ -127,6 +127,17 @@ class ScriptedVcpuTest {
                         "INTERNAL_ERROR",
                         "SYSTEM_EVENT",
                         "IOAPIC_EOI",
+                        "MSR_READ",
+                        "MSR_WRITE",
+                        "HYPERCALL",
+                        "DEBUG",
+                        "MEMORY_FAULT",
+                        "HYPERV",
+                        "XEN",
+                        "NOTIFY",
+                        "BUS_LOCK",
+                        "TPR_ACCESS",
+                        "INTERRUPT_WINDOW",
                         "OTHER");
     }
 

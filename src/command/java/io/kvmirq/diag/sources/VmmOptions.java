@@ -52,7 +52,8 @@ public record VmmOptions(
 
         /** The same reason, which is not certain with the kernel of a vendor. */
         Inhibit on(Optional<String> release) {
-            Optional<String> condition = release.filter(one -> BACKPORTS.matcher(one).find())
+            Optional<String> condition = release.filter(
+                            one -> BACKPORTS.matcher(one).find())
                     .map(one -> "if the kernel of this vendor lacks the change of Linux 6.0");
             return new Inhibit(reason, why, remedy, condition);
         }

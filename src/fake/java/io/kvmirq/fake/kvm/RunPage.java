@@ -46,10 +46,13 @@ public final class RunPage {
         page.put(Uapi.KvmRun.EOI_VECTOR, (byte) vector);
     }
 
-    /** Writes an exit with a single number: a shutdown, failed entry, internal error, system event or other. */
+    /** Writes an exit with its words: a shutdown, failed entry, internal error, system event or other. */
     public void exit(ScriptedExit other) {
         exit((int) other.place());
-        page.putLong(TOLD, other.data(0)).putLong(TOLD + Long.BYTES, 0);
+        page.putLong(TOLD, 0).putLong(TOLD + Long.BYTES, 0);
+        for (int i = 0; i < other.count(); i++) {
+            page.putLong(TOLD + Long.BYTES * i, other.data(i));
+        }
     }
 
     /** @param direction {@code KVM_EXIT_IO_OUT}, or 0 for a read, which clears the data for the VMM */

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.kvm;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import io.kvmirq.VcpuId;
+import io.kvmirq.backend.Buffers;
+import io.kvmirq.fake.FakeExit;
+import io.kvmirq.fake.FakeKernel;
+import io.kvmirq.fake.Profile;
+import io.kvmirq.kernel.Fd;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kvm.VcpuExit.Reason;
+import io.kvmirq.testing.Kernels;
+import io.kvmirq.uapi.Uapi;
+import java.nio.ByteBuffer;
+import java.util.HexFormat;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+/** Exits beyond ports and addresses, with their data. */
+class VcpuExitDataTest {
+    private static final int KVM_CAP_X86_USER_SPACE_MSR = 188;
+    private static final int UNKNOWN_MSRS = 1 << 1;
+    private static final int MSR = 0x12345;
+
+    @ParameterizedTest
+    @CsvSource({
+        "3, HYPERCALL",
+        "4, DEBUG",
+        "7, INTERRUPT_WINDOW",
+        "12, TPR_ACCESS",
+        "27, HYPERV",
+        "29, MSR_READ",
+        "30, MSR_WRITE",
+        "33, BUS_LOCK",
+        "34, XEN",
+        "37, NOTIFY",
+        "39, MEMORY_FAULT",
+        "38, OTHER"
+    })
+    void exitHasItsNameAndItsWords(int number, Reason reason) {
+        FakeKernel fake = new FakeKernel(Profile.V6_18);
+        fake.vcpu(0).exits(FakeExit.unknown(number, 11, 22, 33, 44));
+        try (Kernel kernel = fake.open();
+                Vm vm = Vm.create(kernel);
+                Vcpu vcpu = vm.createVcpu(new VcpuId(0))) {
+            VcpuExit exit = vcpu.run();
+            assertThat(exit.reason()).isEqualTo(reason);
+            assertThat(exit.number()).isEqualTo(number);
+            assertThat(exit.word(0)).isEqualTo(11);
+            assertThat(exit.word(3)).isEqualTo(44);
+            exit.setWord(3, 55);
+            assertThat(exit.word(3)).isEqualTo(55);
+            assertThatThrownBy(() -> exit.word(32)).isInstanceOf(IndexOutOfBoundsException.class);
+            assertThatThrownBy(exit::port).hasMessageContaining("expected IO: ask what its reason has");
+        }
+    }
+
+    @Test
+    void hypercallHasItsArgumentsAndGetsAResult() {
+        FakeKernel fake = new FakeKernel(Profile.V6_18);
+        fake.vcpu(0).exits(FakeExit.unknown(Uapi.KVM_EXIT_HYPERCALL, 12, 0x1000, 2, 3, 4, 5, 6));
+        try (Kernel kernel = fake.open();
+                Vm vm = Vm.create(kernel);
+                Vcpu vcpu = vm.createVcpu(new VcpuId(0))) {
+            VcpuExit exit = vcpu.run();
+            assertThat(exit.hypercall()).isEqualTo(12);
+            assertThat(exit.argument(0)).isEqualTo(0x1000);
+            assertThat(exit.argument(5)).isEqualTo(6);
+            exit.answerHypercall(-1000);
+            assertThat(exit.word(7)).isEqualTo(-1000);
+            assertThat(exit).hasToString("HYPERCALL 12");
+        }
+    }
+
+    /**
+     * The guest reads an MSR that KVM does not know, writes the value to another one, and reads one without an answer: the
+     * #GP of real mode is vector 13.
+     */
+    @Test
+    void guestsMsrIsAnsweredOrRefused() {
+        try (Kernel kernel = Kernels.REAL.open();
+                Vm vm = Vm.create(kernel)) {
+            assumeTrue(
+                    vm.capability(KVM_CAP_X86_USER_SPACE_MSR) > 0,
+                    "this KVM passes on no MSR (KVM_CAP_X86_USER_SPACE_MSR)");
+            enable(vm, KVM_CAP_X86_USER_SPACE_MSR, UNKNOWN_MSRS);
+            vm.x86().createIrqchip();
+            try (GuestMemory memory = vm.addMemory(0, 0x10000);
+                    Vcpu vcpu = vm.createVcpu(new VcpuId(0))) {
+                // mov $0x12345, %ecx; rdmsr; inc %ecx; wrmsr; rdmsr; hlt
+                memory.mapping()
+                        .put(0x1000, HexFormat.of().parseHex("66b945230100" + "0f32" + "6641" + "0f30" + "0f32"));
+                memory.mapping().putInt(13 * Integer.BYTES, 0x2000);
+                memory.mapping().put(0x2000, HexFormat.of().parseHex("e6e1f4")); // out %al, $0xe1
+                vcpu.x86().startAt(0x1000, 0x8000);
+                VcpuExit exit = vcpu.run();
+                assertThat(exit).hasToString("MSR_READ of 0x12345");
+                assertThat(exit.msr()).isEqualTo(MSR);
+                exit.answerMsr(0x1122334455667788L);
+                exit = vcpu.run();
+                assertThat(exit.reason()).isEqualTo(Reason.MSR_WRITE);
+                assertThat(exit.msr()).isEqualTo(MSR + 1);
+                assertThat(exit.msrValue()).isEqualTo(0x1122334455667788L);
+                exit.acceptMsr();
+                assertThat(vcpu.run().reason()).isEqualTo(Reason.MSR_READ);
+                exit = vcpu.run(); // without an answer
+                assertThat(exit.reason()).isEqualTo(Reason.IO);
+                assertThat(exit.port()).isEqualTo(0xe1);
+            }
+        }
+    }
+
+    private static void enable(Vm vm, int capability, long flags) {
+        ByteBuffer enabled = Buffers.allocate(Uapi.KvmEnableCap.SIZE)
+                .putInt(Uapi.KvmEnableCap.CAP, capability)
+                .putLong(Uapi.KvmEnableCap.ARGS, flags);
+        try (Fd.Lease lease = vm.fd().lease()) {
+            assertThat(vm.kernel().libc().ioctl(lease.number(), Uapi.KVM_ENABLE_CAP, enabled))
+                    .isZero();
+        }
+    }
+}
