@@ -312,7 +312,8 @@ public final class EventFd implements AutoCloseable {
      * As {@link #await()}, for a limited time.
      *
      * @param timeout at most this long; not at all when zero or negative
-     * @return whether the count is not 0; false after the timeout
+     * @return whether the count is not 0; false after the timeout, or if the thread was interrupted, which {@link
+     *     Thread#isInterrupted} tells apart
      * @throws IllegalStateException on a virtual thread, if it may have to wait
      */
     public boolean await(Duration timeout) {

@@ -1,18 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.kernel;
 
+import io.kvmirq.Errno;
 import io.kvmirq.KernelException;
 import io.kvmirq.backend.Buffers;
+import io.kvmirq.explain.KernelCall;
+import io.kvmirq.uapi.UapiTable;
 import io.kvmirq.undo.Undo;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
+import java.util.Set;
 import java.util.function.BiFunction;
 import java.util.function.Consumer;
 import java.util.function.Function;
 import java.util.function.IntFunction;
 import java.util.function.IntSupplier;
+import java.util.function.IntUnaryOperator;
 
 /**
  * One open file descriptor, closed by the object that owns it. Thread-safe: it may be closed while other threads are in
@@ -217,6 +222,39 @@ public final class Fd extends UseCount {
         enter();
         shared = true;
         return lease;
+    }
+
+    /**
+     * Makes an ioctl that has no method here. For calls that do not wait: after EINTR the call is repeated.
+     *
+     * @param request such as a {@code KVM_*} of {@code io.kvmirq.uapi.Uapi}
+     * @param argument a direct buffer that is as long as the structure
+     * @return the kernel's result, 0 or more
+     * @throws KernelException the kernel's errno, with the name of the request if it is known
+     * @throws ClosedHandleException after {@link #close}
+     */
+    public int ioctl(long request, ByteBuffer argument) {
+        Objects.requireNonNull(argument, "argument is null");
+        return ioctl(request, raw -> kernel().libc().ioctl(raw, request, argument));
+    }
+
+    /** As {@link #ioctl(long, ByteBuffer)}, with a number as the argument. */
+    public int ioctl(long request, long argument) {
+        return ioctl(request, raw -> kernel().libc().ioctl(raw, request, argument));
+    }
+
+    private int ioctl(long request, IntUnaryOperator call) {
+        int result = kernel().calls().on(this, call);
+        if (result < 0) {
+            String name = UapiTable.find(request).stream()
+                    .map(UapiTable.Request::name)
+                    .findFirst()
+                    .orElse("ioctl 0x" + Long.toHexString(request));
+            throw KernelCall.of(name)
+                    .map(known -> kernel().calls().failure(result, known, Set.of(), this::toString))
+                    .orElseGet(() -> new KernelException(name, toString(), Errno.ofResult(result), ""));
+        }
+        return result;
     }
 
     /** See {@link Calls#holdsLastFile}. */

@@ -62,7 +62,7 @@ public final class Cpuid {
      */
     public static Cpuid ofHost(Kernel kernel) {
         Objects.requireNonNull(kernel, "kernel is null");
-        return read(new HostCpuCalls(kernel).supported(MOST_LEAVES));
+        return read(HostCpu.cpuid(kernel, MOST_LEAVES));
     }
 
     /** A CPUID of these leaves, such as the {@link #leaves} of another host. */

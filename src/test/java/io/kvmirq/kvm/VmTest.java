@@ -15,19 +15,24 @@ import io.kvmirq.KernelException;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.Route;
 import io.kvmirq.VcpuId;
+import io.kvmirq.backend.Buffers;
 import io.kvmirq.kernel.ClosedHandleException;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Ownership;
+import io.kvmirq.testing.Kernels;
 import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.Numbers;
 import io.kvmirq.testing.RealKvm;
+import io.kvmirq.uapi.Uapi;
 import java.util.List;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.atomic.AtomicReference;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
 
 @RealKvm(fullIrqchip = true)
 class VmTest {
@@ -434,5 +439,24 @@ class VmTest {
         vm.close();
         assertThatThrownBy(() -> vm.signal(MESSAGE)).isInstanceOf(ClosedHandleException.class);
         assertThatThrownBy(() -> vm.addMemory(0, 4096)).isInstanceOf(ClosedHandleException.class);
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void requestWithoutAMethodIsOneCall(Kernels kernels) {
+        Fd closed;
+        try (Kernel kernel = kernels.open();
+                Vm vm = Vm.create(kernel)) {
+            assertThat(vm.fd().ioctl(Uapi.KVM_CHECK_EXTENSION, Uapi.KVM_CAP_IRQCHIP))
+                    .isEqualTo(vm.capability(Uapi.KVM_CAP_IRQCHIP));
+            assertThatThrownBy(() -> vm.fd().ioctl(Uapi.KVM_CREATE_VCPU, 1L << 31))
+                    .isInstanceOf(KernelException.class)
+                    .hasMessageStartingWith("vcpu create " + vm + ": EINVAL (");
+            assertThatThrownBy(() -> vm.fd().ioctl(Uapi.KVM_GET_LAPIC, Buffers.allocate(Uapi.KvmLapicState.SIZE)))
+                    .hasMessageStartingWith("lapic get " + vm + ": ENOTTY");
+            assertThatThrownBy(() -> vm.fd().ioctl(0x1234, 0)).hasMessage("ioctl 0x1234 " + vm + ": ENOTTY");
+            closed = vm.fd();
+        }
+        assertThatThrownBy(() -> closed.ioctl(0x1234, 0)).isInstanceOf(ClosedHandleException.class);
     }
 }

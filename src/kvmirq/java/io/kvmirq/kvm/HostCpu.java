@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.kvm;
+
+import io.kvmirq.Errno;
+import io.kvmirq.KernelException;
+import io.kvmirq.backend.Buffers;
+import io.kvmirq.kernel.Fd;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kernel.KernelFacts;
+import io.kvmirq.uapi.Uapi;
+import java.nio.ByteBuffer;
+
+/** CPUID leaves and MSRs that KVM supports on an x86 host, read from the KVM device. */
+final class HostCpu {
+    private HostCpu() {}
+
+    /** @param most the number of leaves to allocate */
+    static ByteBuffer cpuid(Kernel kernel, int most) {
+        ByteBuffer cpuid = Buffers.allocate(Uapi.KvmCpuid2.SIZE + most * Uapi.KvmCpuidEntry2.SIZE)
+                .putInt(Uapi.KvmCpuid2.NENT, most);
+        device(kernel, "no CPUID").ioctl(Uapi.KVM_GET_SUPPORTED_CPUID, cpuid);
+        return cpuid;
+    }
+
+    /** The indices of the MSRs to save. A first call with too short a buffer returns their number (E2BIG). */
+    static ByteBuffer msrs(Kernel kernel) {
+        Fd device = device(kernel, "no MSR");
+        int room = 0;
+        while (true) {
+            ByteBuffer list = Buffers.allocate(Uapi.KvmMsrList.SIZE + room * Integer.BYTES)
+                    .putInt(Uapi.KvmMsrList.NMSRS, room);
+            try {
+                device.ioctl(Uapi.KVM_GET_MSR_INDEX_LIST, list);
+                return list;
+            } catch (KernelException e) {
+                int count = list.getInt(Uapi.KvmMsrList.NMSRS);
+                if (!e.errno().equals(Errno.E2BIG) || count <= room) {
+                    throw e;
+                }
+                room = count;
+            }
+        }
+    }
+
+    private static Fd device(Kernel kernel, String missing) {
+        KernelFacts.Architecture architecture = kernel.facts().architecture();
+        if (architecture != KernelFacts.Architecture.X86_64) {
+            throw new UnsupportedOperationException(missing + ": only x86 has it, and this kernel is "
+                    + architecture.label() + ": initialise the vCPU");
+        }
+        return kernel.device();
+    }
+}
