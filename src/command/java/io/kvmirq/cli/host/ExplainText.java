@@ -61,9 +61,7 @@ final class ExplainText {
      */
     static String headline(List<InterruptPath> chains, Verdict verdict) {
         InterruptPath worst = firstToFail(chains);
-        long same = chains.stream()
-                .filter(one -> one == worst || isSame(worst, one))
-                .count();
+        long same = chains.stream().filter(one -> isSame(worst, one)).count();
         String all = chains.size() + " interrupts of "
                 + (chains.stream().map(InterruptPath::guest).distinct().count() > 1 ? "all guests" : owner(worst));
         String who = chains.size() == 1
