@@ -80,11 +80,7 @@ public final class DoctorCommand implements Command {
     }
 
     private static List<String> ids(Set<Check> checks) {
-        List<String> ids = new ArrayList<>();
-        for (Check check : checks) {
-            ids.add(check.id());
-        }
-        return ids;
+        return checks.stream().map(Check::id).toList();
     }
 
     @Override

@@ -11,6 +11,7 @@ import io.kvmirq.text.Foreign;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
+import java.util.function.Predicate;
 
 /** Prints findings as text. */
 final class DoctorText {
@@ -62,7 +63,7 @@ final class DoctorText {
             text.append(terminal.wrapped(line, STATUS + ID)).append('\n');
             append(finding, text, terminal);
         }
-        String ids = forRoot(findings);
+        String ids = String.join(", ", ids(findings, Finding::needsRoot));
         if (all && !quiet && !ids.isEmpty()) {
             text.append("root sees more in: ").append(ids).append('\n');
         }
@@ -71,14 +72,13 @@ final class DoctorText {
 
     /** The checks with a status, after a semicolon. Empty if none has it. */
     private static String of(Status status, String one, String many, List<Finding> findings) {
-        StringBuilder ids = new StringBuilder();
-        int count = 0;
-        for (Finding finding : findings) {
-            if (finding.status() == status) {
-                ids.append(count++ == 0 ? "" : ", ").append(finding.check().id());
-            }
-        }
-        return count == 0 ? "" : "; " + count + (count == 1 ? " check" + one : " checks" + many) + ": " + ids;
+        List<String> ids = ids(findings, finding -> finding.status() == status);
+        String checks = ids.size() == 1 ? " check" + one : " checks" + many;
+        return ids.isEmpty() ? "" : "; " + ids.size() + checks + ": " + String.join(", ", ids);
+    }
+
+    private static List<String> ids(List<Finding> findings, Predicate<Finding> such) {
+        return findings.stream().filter(such).map(one -> one.check().id()).toList();
     }
 
     private static String status(Status status, Terminal terminal) {
@@ -95,10 +95,7 @@ final class DoctorText {
 
     /** Steps are numbered if all of them are needed, but not if they are alternatives. */
     private static void append(Finding finding, StringBuilder text, Terminal terminal) {
-        int steps = 0;
-        for (Remedy remedy : finding.remedies()) {
-            steps += isStep(remedy) ? 1 : 0;
-        }
+        long steps = finding.remedies().stream().filter(DoctorText::isStep).count();
         int step = 0;
         for (Remedy remedy : finding.remedies()) {
             if (isStep(remedy) && steps > 1) {
@@ -119,15 +116,5 @@ final class DoctorText {
                 + Foreign.printable(remedy.text())
                 + remedy.cost();
         text.append(terminal.wrapped(line, STATUS + 2)).append('\n');
-    }
-
-    private static String forRoot(List<Finding> findings) {
-        StringBuilder ids = new StringBuilder();
-        for (Finding finding : findings) {
-            if (finding.needsRoot()) {
-                ids.append(ids.length() == 0 ? "" : ", ").append(finding.check().id());
-            }
-        }
-        return ids.toString();
     }
 }

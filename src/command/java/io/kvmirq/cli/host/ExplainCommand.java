@@ -388,8 +388,8 @@ public final class ExplainCommand implements Command {
             // No file of a process names a removed device; if the host has one VM, the device belongs to it.
             if (host.vms().all().size() == 1) {
                 DeviceChains.gone(host).stream()
-                        .filter(address -> !process.devices().contains(address))
-                        .forEach(address -> DeviceChains.gone(host, address).ifPresent(chains::add));
+                        .filter(path -> !process.devices().contains(PciAddress.parse(path.device())))
+                        .forEach(chains::add);
             }
         }
         return chains;

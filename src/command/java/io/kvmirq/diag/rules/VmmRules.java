@@ -344,7 +344,7 @@ public final class VmmRules {
                 .forEach(tid -> threads.put(tid, thread(process.pid(), tid, OptionalInt.empty())));
         Optional<String> group = flaws.look(leader, CGROUP);
         vcpus.values().stream()
-                .filter(one -> !CGROUP.is(one, any -> true))
+                .filter(one -> (tasks.isEmpty() || isTask(one)) && !CGROUP.is(one, any -> true))
                 .findFirst()
                 .ifPresent(one -> flaws.look(one, CGROUP));
         List<String> groups = vcpus.values().stream()
@@ -369,12 +369,18 @@ public final class VmmRules {
                             ? "its thread is neither stopped nor traced"
                             : seen + " of its threads were looked at, and none is stopped or traced");
         }
+        return link();
+    }
+
+    private Link link() {
         return flaws.link(Hop.VMM, Evidence.observed("/proc/" + process.pid()), "process " + process.pid(), "");
     }
 
-    /** The flaws of workers, of processes that serve devices of the guest, and of devices of which it has a part. */
-    public static Optional<Link> ofHelpers(HostFacts host, VmProcess process, List<Worker> workers) {
-        return new VmmRules(host, process).helpers(workers).flawed(Hop.VMM, Optional.empty());
+    /** Checks workers, processes that serve devices of the guest, and devices of which it has a part. */
+    public static Link ofHelpers(HostFacts host, VmProcess process, List<Worker> workers) {
+        VmmRules rules = new VmmRules(host, process);
+        rules.helpers(workers);
+        return rules.link();
     }
 
     private Flaws helpers(List<Worker> workers) {

@@ -164,13 +164,13 @@ public final class DeviceChains {
                 List.of()));
     }
 
-    /** The devices of {@link #gone}, in order. */
-    public static List<PciAddress> gone(HostFacts host) {
+    /** All that {@link #gone} has, in the order of the devices. */
+    public static List<InterruptPath> gone(HostFacts host) {
         return host.interrupts().map(HostInterrupts::armed).orElse(List.of()).stream()
                 .map(ArmedVector::address)
                 .distinct()
-                .filter(one -> gone(host, one).isPresent())
                 .sorted()
+                .flatMap(one -> gone(host, one).stream())
                 .toList();
     }
 

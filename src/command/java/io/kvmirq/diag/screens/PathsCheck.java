@@ -68,36 +68,30 @@ final class PathsCheck {
                         .filter(device -> !host.users(device).isEmpty())
                         .isPresent())
                 .forEach(used::add);
-        for (PciAddress address : used) {
-            Optional<PciDevice> device = host.pci(address);
-            if (device.isEmpty()) {
-                continue;
-            }
-            List<InterruptPath> chains = DeviceChains.of(host, device.get());
-            boolean whole = Verdict.of(chains, List.of(), List.of()).grade() == Status.PASS;
-            if (whole && host.users(device.get()).isEmpty()) {
+        for (PciDevice device :
+                used.stream().flatMap(one -> host.pci(one).stream()).toList()) {
+            List<InterruptPath> chains = DeviceChains.of(host, device);
+            if (host.users(device).isEmpty()
+                    && Verdict.of(chains, List.of(), List.of()).grade() == Status.PASS) {
                 continue; // No guest is seen.
             }
             devices++;
-            add(address.toString(), address.toString(), chains);
+            add(device.address().toString(), device.address().toString(), chains);
         }
         for (Guest guest : Guests.of(host.files(), host).all()) {
             VmProcess process = guest.process();
             boolean alone = process.devices().isEmpty() && process.mayHave().isEmpty();
             guests += alone ? 1 : 0;
-            (alone
-                            ? Optional.of(VmmRules.of(host, process, guest.workers()))
-                            : VmmRules.ofHelpers(host, process, guest.workers()))
-                    .map(link ->
-                            new InterruptPath("", "", Optional.of(guest.title()), List.of(link), List.of(), List.of()))
-                    .ifPresent(path -> add("--vm " + process.pid(), "guest " + process.name(), List.of(path)));
+            Link link = alone
+                    ? VmmRules.of(host, process, guest.workers())
+                    : VmmRules.ofHelpers(host, process, guest.workers());
+            InterruptPath path =
+                    new InterruptPath("", "", Optional.of(guest.title()), List.of(link), List.of(), List.of());
+            add("--vm " + process.pid(), "guest " + process.name(), List.of(path));
         }
-        for (PciAddress address : DeviceChains.gone(host)) {
+        for (InterruptPath gone : DeviceChains.gone(host)) {
             devices++;
-            add(
-                    address.toString(),
-                    address.toString(),
-                    DeviceChains.gone(host, address).stream().toList());
+            add(gone.device(), gone.device(), List.of(gone));
         }
         if (devices == 0 && host.vms().unreadable() > 0) {
             return Finding.unknown(
@@ -114,21 +108,31 @@ final class PathsCheck {
                             + ", and /sys/bus/pci/devices lists no device: it was not copied, or is not mounted",
                     "look on the host itself, or capture it again");
         }
+        Verdict verdict = Verdict.of(all, List.of(), List.of());
+        if (host.interrupts().isEmpty() && verdict.grade() == Status.PASS) {
+            return Finding.unknown(Check.PATHS, "not-shown", "/proc/interrupts cannot be read", host.forInterrupts());
+        }
         if (devices + guests == 0) {
             return Finding.pass(Check.PATHS, "none", "no process that is seen has a device of VFIO open");
         }
         Map<String, String> worst = !broken.isEmpty() ? broken : !doubtful.isEmpty() ? doubtful : unposted;
-        Verdict verdict = Verdict.of(all, List.of(), List.of());
-        Finding finding = verdict.grade() == Status.PASS
-                ? Finding.pass(
-                        Check.PATHS,
-                        "whole",
-                        looked(devices, guests) + " looked at, and no link that is seen is broken or doubtful")
-                : Finding.of(
+        String seen = looked(devices, guests) + " looked at, and no link that is seen is broken or doubtful";
+        Finding finding = verdict.grade() != Status.PASS
+                ? Finding.of(
                         Check.PATHS,
                         verdict.grade(),
                         !broken.isEmpty() ? "broken" : !doubtful.isEmpty() ? "doubtful" : "not-posted",
-                        shown(host, worst));
+                        shown(host, worst))
+                : all.stream()
+                        .flatMap(path -> path.links().stream())
+                        .filter(PathsCheck::isIncomplete)
+                        .findFirst()
+                        .map(link -> Finding.unknown(
+                                Check.PATHS,
+                                "not-shown",
+                                seen + "; " + link.hop().label() + ": " + link.text(),
+                                link.remedies().get(0).text()))
+                        .orElseGet(() -> Finding.pass(Check.PATHS, "whole", seen));
         for (Remedy remedy : remedies.stream().limit(SHOWN).toList()) {
             finding = finding.with(remedy);
         }
@@ -136,6 +140,11 @@ final class PathsCheck {
                 .with("doubtful", List.copyOf(doubtful.keySet()))
                 .with("notPosted", List.copyOf(unposted.keySet()))
                 .withVerdict(verdict);
+    }
+
+    /** Whether a file that would show a flaw was not read. */
+    private static boolean isIncomplete(Link link) {
+        return link.state() == Link.State.NOT_SHOWN && link.evidence().isPresent();
     }
 
     private static String looked(int devices, int guests) {

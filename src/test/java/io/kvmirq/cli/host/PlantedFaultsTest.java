@@ -6,6 +6,8 @@ import static org.assertj.core.api.Assertions.assertThat;
 import io.kvmirq.PciAddress;
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.cli.Cli;
+import io.kvmirq.diag.Check;
+import io.kvmirq.diag.Finding;
 import io.kvmirq.diag.rules.VfioOutlook;
 import io.kvmirq.diag.screens.Capture;
 import io.kvmirq.diag.screens.DeviceChains;
@@ -25,6 +27,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.EnumSet;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
@@ -63,6 +66,11 @@ class PlantedFaultsTest {
 
     /** Files of other processes than the VMM. */
     private static final Pattern OTHERS = Pattern.compile("proc/(?!100/)\\d+/.*");
+
+    /** Files without which a rule has no subject: a process, the thread of a vCPU, the count of an eventfd. */
+    private static final Pattern OF_SUBJECTS =
+            Pattern.compile("proc/\\d+/stat|proc/100/task/\\d+/comm|proc/100/fdinfo/.*"
+                    + "|sys/kernel/debug/kvm/.*|.*/vendor|sys/module/kvm_intel/parameters/enable_apicv");
 
     @TempDir
     private Path temporary;
@@ -387,6 +395,16 @@ class PlantedFaultsTest {
         assertThat(vmm.orElseThrow().text()).contains("/proc/100/" + file + " may not be read");
     }
 
+    private static boolean isFlaw(Link.State state) {
+        return state == Link.State.BROKEN || state == Link.State.DOUBTFUL;
+    }
+
+    private static Finding.Status paths(RecordedHost host) {
+        return Doctor.examine(new HostFacts(host.tree()), EnumSet.of(Check.PATHS))
+                .get(0)
+                .status();
+    }
+
     private static void spoil(RecordedHost host, String path, String how) {
         switch (how) {
             case "removed" -> host.remove(path);
@@ -406,12 +424,19 @@ class PlantedFaultsTest {
             String device = device(fault.tree());
             RecordedHost whole = apply(host(fault.tree()), fault.tree(), fault.changes());
             Map<Hop, Link.State> with = SpoiledFilesTest.states(whole, device);
+            Finding.Status grade = paths(whole);
             for (String path : SpoiledFilesTest.read(whole, device)) {
                 RecordedHost host = apply(host(fault.tree()), fault.tree(), fault.changes());
                 spoil(host, path, how);
                 Map<Hop, Link.State> without = SpoiledFilesTest.states(host, device);
+                if ((grade == Finding.Status.FAIL || grade == Finding.Status.WARN)
+                        && without.values().stream().noneMatch(PlantedFaultsTest::isFlaw)
+                        && paths(host) == Finding.Status.PASS
+                        && !OF_SUBJECTS.matcher(path).matches()) {
+                    flaws.add(fault + ": doctor passes it, " + path);
+                }
                 with.forEach((hop, state) -> {
-                    if ((state == Link.State.BROKEN || state == Link.State.DOUBTFUL)
+                    if (isFlaw(state)
                             && without.get(hop) == Link.State.WHOLE
                             && !(how.equals("removed") && OTHERS.matcher(path).matches())) {
                         flaws.add(fault + ": " + hop.label() + " is whole, " + path);
