@@ -20,6 +20,9 @@ import org.jspecify.annotations.Nullable;
  * <p>Source: {@code kvm_arch_vcpu_ioctl()} in arch/x86/kvm/x86.c; for MSRs {@code __msr_io()}.
  */
 public final class X86Vcpu {
+    /** Bits of IA32_APIC_BASE: globally enabled, in x2APIC mode. Source: Intel SDM vol. 3, 11.12.1. */
+    private static final long X2APIC = 3L << 10;
+
     /** The most MSRs of one call; more is E2BIG. */
     private static final int MOST_MSRS = 255;
 
@@ -320,6 +323,19 @@ public final class X86Vcpu {
     public void enableLapic() {
         X86Lapic now = lapicNow();
         setLapic(now.set(X86Lapic.Name.SVR, now.get(X86Lapic.Name.SVR) | Uapi.KvmLapicState.SVR_ENABLE));
+    }
+
+    /**
+     * Puts the LAPIC into x2APIC mode and software-enables it, as a guest does at boot. Set a CPUID with x2APIC first, such
+     * as {@link Cpuid#ofHost}.
+     *
+     * @throws io.kvmirq.KernelException EINVAL if the vCPU's CPUID lacks x2APIC, or in a VM without in-kernel irqchip
+     */
+    public void enableX2apic() {
+        X86SystemRegisters now = systemRegisters();
+        X86SystemRegisters.Name base = X86SystemRegisters.Name.APIC_BASE;
+        setSystemRegisters(now.set(base, now.get(base) | X2APIC));
+        enableLapic();
     }
 
     /** Whether {@code vector} waits in the LAPIC's interrupt request register. */

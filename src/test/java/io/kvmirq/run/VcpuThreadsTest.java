@@ -18,7 +18,6 @@ import io.kvmirq.kvm.VcpuExit;
 import io.kvmirq.kvm.VcpuState;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.kvm.X86Registers;
-import io.kvmirq.kvm.X86SystemRegisters;
 import io.kvmirq.snapshot.VmParts;
 import io.kvmirq.snapshot.VmSnapshot;
 import io.kvmirq.testing.Kernels;
@@ -73,10 +72,7 @@ class VcpuThreadsTest {
             Vcpu vcpu = parts.add(vm.createVcpu(new VcpuId(i)));
             vcpu.setState(VcpuState.RUNNABLE);
             vcpu.x86().setCpuid(Cpuid.ofHost(kernel).forVcpu(i, count));
-            vcpu.x86().enableLapic();
-            X86SystemRegisters system = vcpu.x86().systemRegisters();
-            X86SystemRegisters.Name base = X86SystemRegisters.Name.APIC_BASE;
-            vcpu.x86().setSystemRegisters(system.set(base, system.get(base) | 1 << 10)); // x2APIC
+            vcpu.x86().enableX2apic();
             vcpu.x86().startAt(START, 0x8000 + 0x800 * i);
             vcpus.add(vcpu);
         }

@@ -51,6 +51,7 @@ import io.kvmirq.kvm.KvmDevice;
 import io.kvmirq.kvm.MaskableVector;
 import io.kvmirq.kvm.RouteTable;
 import io.kvmirq.kvm.Vcpu;
+import io.kvmirq.kvm.VcpuExit;
 import io.kvmirq.kvm.VgicV2;
 import io.kvmirq.kvm.VgicV3;
 import io.kvmirq.kvm.Vm;
@@ -65,10 +66,14 @@ import io.kvmirq.kvm.X86Vm;
 import io.kvmirq.kvm.X86Xsave;
 import io.kvmirq.mirror.Mirror;
 import io.kvmirq.mirror.MirrorHost;
+import io.kvmirq.pci.EmulatedFunction;
+import io.kvmirq.pci.EmulatedVectors;
 import io.kvmirq.pci.GuestMessages;
 import io.kvmirq.pci.GuestMsix;
 import io.kvmirq.pci.PassedThroughDevice;
+import io.kvmirq.pci.PciFunction;
 import io.kvmirq.pci.PciHostBridge;
+import io.kvmirq.run.VcpuThreads;
 import io.kvmirq.snapshot.VmParts;
 import io.kvmirq.snapshot.VmSnapshot;
 import io.kvmirq.undo.Undo;
@@ -199,6 +204,7 @@ public final class Samples implements AutoCloseable {
         put(FileHolder.Hold.class, () -> open.add(get(KvmVfio.class).hold(get(VfioGroup.class))));
         put(ArmedIrq.class, () -> open.add(get(VfioDevice.class).req().arm(get(EventFd.class))));
         put(PciHostBridge.class, () -> new PciHostBridge(0x8000_0000L, 0x1000_0000L));
+        put(EmulatedVectors.class, () -> open.add(EmulatedVectors.create(get(Vm.class), 1)));
         put(GuestMessages.class, () -> get(GuestMsix.class));
         put(GuestMsix.class, () -> new GuestMsix(get(Forwarding.class), get(VfioDevice.class), OptionalInt.empty()));
         put(
@@ -233,6 +239,31 @@ public final class Samples implements AutoCloseable {
                 PassedThroughDevice.Builder.class,
                 () -> PassedThroughDevice.builder(
                         get(PciHostBridge.class), 1, get(Vm.class), get(VfioDevice.class), get(Forwarding.class)));
+        put(EmulatedFunction.Registers.class, () -> new EmulatedFunction.Registers() {
+            @Override
+            public long read(int bar, long at, int size) {
+                return 0;
+            }
+
+            @Override
+            public void write(int bar, long at, int size, long value) {}
+        });
+        put(
+                EmulatedFunction.class,
+                () -> open.add(EmulatedFunction.builder(
+                                get(PciHostBridge.class), 2, get(Vm.class), get(EmulatedFunction.Registers.class))
+                        .build()));
+        put(VcpuThreads.Owner.class, () -> new VcpuThreads.Owner() {
+            @Override
+            public boolean exited(Vcpu vcpu, VcpuExit exit) {
+                return false;
+            }
+
+            @Override
+            public void failed(Vcpu vcpu, Throwable failure) {}
+        });
+        put(VcpuThreads.class, () -> open.add(VcpuThreads.startPaused(List.of(), get(VcpuThreads.Owner.class))));
+        put(PciFunction.class, () -> get(EmulatedFunction.class));
         put(ArmedVectors.class, () -> open.add(get(VfioDevice.class).msix(0, 1).arm(List.of(get(EventFd.class)))));
         put(ArmedLine.class, () -> open.add(get(LineIrq.class).arm(get(EventFd.class))));
         put(HostKvm.class, () -> get(HostFacts.class).kvm());

@@ -58,8 +58,8 @@ public final class EmulatedVectors implements AutoCloseable {
     }
 
     private static void requireCount(int count) {
-        if (count < 1 || count > GuestMsix.MOST) {
-            throw new IllegalArgumentException(count + " vectors: expected 1 to " + GuestMsix.MOST);
+        if (count < 1 || count > MsiMessage.MOST_VECTORS) {
+            throw new IllegalArgumentException(count + " vectors: expected 1 to " + MsiMessage.MOST_VECTORS);
         }
     }
 

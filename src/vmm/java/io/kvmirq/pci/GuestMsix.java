@@ -43,9 +43,6 @@ public final class GuestMsix extends GuestMessages {
     /** The size of an entry of the table in bytes. */
     public static final int ENTRY_BYTES = 16;
 
-    /** The most vectors of a function. */
-    static final int MOST = 2048;
-
     private static final int UPPER_ADDRESS = 4;
     private static final int DATA = 8;
     private static final int VECTOR_CONTROL = 12;

@@ -189,8 +189,8 @@ public final class VcpuThreads implements AutoCloseable {
      * @throws IllegalStateException also for a handler that has not returned: it names the vCPU and the exit
      */
     public void pause(Duration limit) throws InterruptedException {
+        long left = Objects.requireNonNull(limit, "limit is null").toNanos();
         begin();
-        long left = limit.toNanos();
         lock.lockInterruptibly();
         try {
             while (parked < runners.size()) {
@@ -279,7 +279,8 @@ public final class VcpuThreads implements AutoCloseable {
      * @return false if the time is over before
      */
     public boolean join(Duration limit) throws InterruptedException {
-        long end = System.nanoTime() + limit.toNanos();
+        long end = System.nanoTime()
+                + Objects.requireNonNull(limit, "limit is null").toNanos();
         for (Runner runner : runners) {
             TimeUnit.NANOSECONDS.timedJoin(runner.thread, end - System.nanoTime());
             if (runner.thread.isAlive()) {
