@@ -52,6 +52,7 @@ class EmulatedFunctionTest {
     private final Undo parts = new Undo();
     private final List<String> warnings = new ArrayList<>();
     private final AtomicLong register = new AtomicLong();
+    private final List<Long> written = new ArrayList<>();
     private final PciHostBridge bus = new PciHostBridge(HOLE, 0x3ec00000L);
     private Kernel kernel;
     private Vm vm;
@@ -73,6 +74,7 @@ class EmulatedFunctionTest {
         @Override
         public void write(int bar, long at, int size, long value) {
             register.set(value);
+            written.add(value);
         }
 
         @Override
@@ -319,6 +321,17 @@ class EmulatedFunctionTest {
         assertThat(warnings).singleElement().asString().contains("BAR 1").contains("EEXIST");
         bus.write(true, bar(1) + 4, 1, 1);
         assertThat(bell.drain()).isEqualTo(1);
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void partOfAnUnalignedAccessHasOnlyItsOwnBits(Kernels kernels) {
+        open(kernels);
+        long at = (bar(0) & 0xffffffffL) + 0x13;
+        bus.write(false, at, 4, 0x12345678);
+        assertThat(written).containsExactly(0x78L, 0x3456L, 0x12L);
+        register.set(-1);
+        assertThat(bus.read(false, at, 4)).isEqualTo(0xffffffffL);
     }
 
     @ParameterizedTest

@@ -179,7 +179,7 @@ final class Bar implements AutoCloseable {
         int step;
         for (int done = 0; done < size; done += step) {
             step = step(at + done, size - done);
-            value |= region.read(at + done, step) << Byte.SIZE * done;
+            value |= (region.read(at + done, step) & -1L >>> -Byte.SIZE * step) << Byte.SIZE * done;
         }
         return value;
     }
@@ -188,7 +188,7 @@ final class Bar implements AutoCloseable {
         int step;
         for (int done = 0; done < size; done += step) {
             step = step(at + done, size - done);
-            region.write(at + done, step, value >>> Byte.SIZE * done);
+            region.write(at + done, step, value >>> Byte.SIZE * done & -1L >>> -Byte.SIZE * step);
         }
     }
 
