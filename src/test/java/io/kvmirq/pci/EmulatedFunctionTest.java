@@ -445,6 +445,7 @@ class EmulatedFunctionTest {
                 "twice | BAR 0 is there already: give each BAR its own index",
                 "table | a table at 0x3ff0 of BAR 0: expected a place in its 0x4000 bytes",
                 "doorbell | a doorbell at 0x4000 of BAR 0: expected a place in its 0x4000 bytes",
+                "overlap | a doorbell at 0xc of BAR 0 is in MSI-X's 0x40 bytes at 0x0: move one of them",
                 "ids | device id 0x10000: expected 16 bits, 0 to 0xffff",
                 "vector | Index 4 out of bounds for length 4",
                 "none | 0 vectors: expected 1 to 2048"
@@ -464,6 +465,10 @@ class EmulatedFunctionTest {
                         case "twice" -> builder.bar(0, 0x1000);
                         case "table" -> builder.msix(vectors, 0, 0x3ff0, 0);
                         case "doorbell" -> builder.doorbell(0, 0x4000, 4, bell);
+                        case "overlap" ->
+                            builder.doorbell(0, 0xc, 4, bell)
+                                    .msix(vectors, 0, 0, 0x100)
+                                    .build();
                         case "ids" -> builder.ids(1, 0x10000);
                         case "vector" -> vectors.signal(4);
                         default -> EmulatedVectors.create(vm, 0);

@@ -248,6 +248,7 @@ class VcpuThreadsTest {
         })));
         threads.join();
         assertThat(failures).singleElement().asString().contains("nothing is at IO of port 0xe0");
+        assertThat(threads.failure().orElseThrow()).hasMessageStartingWith("nothing is at IO of port 0xe0");
         assertThatThrownBy(threads::pause)
                 .hasMessage("the guest has ended: java.lang.IllegalStateException: "
                         + failures.peek().replaceFirst("^vcpu \\d: ", "") + ": its vCPUs cannot be paused");

@@ -6,6 +6,7 @@ import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kvm.IoEventFd;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.undo.Undo;
+import io.kvmirq.vfio.Region;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.ArrayList;
@@ -213,13 +214,16 @@ public final class EmulatedFunction extends PciFunction {
                         + " and pending bits at 0x" + Long.toHexString(pending)
                         + ": expected one MSI-X, and multiples of 8 that do not overlap");
             }
-            if (part(bar, table, entries, "a table").isPorts()
-                    || part(bar, pending, bits, "pending bits").isPorts()) {
+            BarRegisters place = part(bar, table, entries, "a table");
+            part(bar, pending, bits, "pending bits");
+            if (place.isPorts()) {
                 throw new IllegalArgumentException("BAR " + bar + " is one of ports: MSI-X needs one of memory");
             }
             int at = capability(GuestConfig.MSIX, GuestConfig.MSIX_LENGTH);
             image.putShort(at + 2, (short) (vectors.count() - 1));
             image.putInt(at + 4, (int) table | bar).putInt(at + 8, (int) pending | bar);
+            place.trapped.add(new Region.Area(table, entries));
+            place.trapped.add(new Region.Area(pending, bits));
             msix = vectors;
             return this;
         }
@@ -287,9 +291,11 @@ public final class EmulatedFunction extends PciFunction {
         /**
          * Puts the function on the bus.
          *
-         * @throws IllegalArgumentException if the slot is taken, or the bus has no room for a BAR
+         * @throws IllegalArgumentException if the slot is taken, the bus has no room for a BAR, or a doorbell is in the
+         *     table or the pending bits of MSI-X
          */
         public EmulatedFunction build() {
+            bars.values().forEach(BarRegisters::requireApart);
             return new EmulatedFunction(this);
         }
     }
@@ -303,6 +309,8 @@ public final class EmulatedFunction extends PciFunction {
         private final Registers registers;
         private final List<Doorbell> doorbells = new ArrayList<>();
         private final List<IoEventFd> rung = new ArrayList<>();
+        /** The table and the pending bits of MSI-X. */
+        private final List<Region.Area> trapped = new ArrayList<>();
 
         BarRegisters(Vm vm, int index, long size, boolean ports, Registers registers) {
             this.vm = vm;
@@ -314,6 +322,20 @@ public final class EmulatedFunction extends PciFunction {
 
         boolean isPorts() {
             return ports;
+        }
+
+        /** An ioeventfd takes the guest's write before MSI-X sees it. */
+        void requireApart() {
+            for (Doorbell bell : doorbells) {
+                for (Region.Area area : trapped) {
+                    if (bell.at < area.at() + area.length() && area.at() < bell.at + Math.max(1, bell.length)) {
+                        throw new IllegalArgumentException(
+                                "a doorbell at 0x" + Long.toHexString(bell.at) + " of BAR " + index
+                                        + " is in MSI-X's 0x" + Long.toHexString(area.length()) + " bytes at 0x"
+                                        + Long.toHexString(area.at()) + ": move one of them");
+                    }
+                }
+            }
         }
 
         @Override

@@ -230,7 +230,8 @@ public final class PciHostBridge {
     // The guest's accesses
 
     /**
-     * Handles an access of the guest to the bus.
+     * Handles an access of the guest to the bus. The bus decodes the whole hole: a read of an address without a BAR is all
+     * ones.
      *
      * @return false if the exit is not an access to the bus; then nothing was done
      */

@@ -7,6 +7,7 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
+import java.util.Optional;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.Condition;
 import java.util.concurrent.locks.ReentrantLock;
@@ -239,7 +240,8 @@ public final class VcpuThreads implements AutoCloseable {
     private void requireRunning() {
         if (stopped) {
             throw new IllegalStateException(
-                    "the guest has ended" + (failure == null ? "" : ": " + failure) + ": its vCPUs cannot be paused");
+                    "the guest has ended" + (failure == null ? "" : ": " + failure) + ": its vCPUs cannot be paused",
+                    failure);
         }
     }
 
@@ -266,7 +268,17 @@ public final class VcpuThreads implements AutoCloseable {
         runners.forEach(runner -> runner.vcpu.kick());
     }
 
-    /** Waits until all threads have ended. */
+    /** The failure that ended the guest; empty while it runs, and if {@link #stop} or the owner ended it. */
+    public Optional<Throwable> failure() {
+        lock.lock();
+        try {
+            return Optional.ofNullable(failure);
+        } finally {
+            lock.unlock();
+        }
+    }
+
+    /** Waits until all threads have ended. {@link #failure} says whether one failed. */
     public void join() throws InterruptedException {
         for (Runner runner : runners) {
             runner.thread.join();

@@ -75,7 +75,7 @@ final class ExplainText {
 
     private static String owner(InterruptPath chain) {
         return chain.guest()
-                .map(name -> name.replaceFirst(" \\(process \\d+\\)$", ""))
+                .map(name -> until(name, name.lastIndexOf(" (process ")))
                 .orElse(chain.device());
     }
 
@@ -110,7 +110,11 @@ final class ExplainText {
 
     /** The first clause of a sentence. */
     private static String first(String sentence) {
-        return sentence.split("; ", 2)[0];
+        return until(sentence, sentence.indexOf("; "));
+    }
+
+    private static String until(String text, int end) {
+        return end < 0 ? text : text.substring(0, end);
     }
 
     /** Prints the worst in one line for monitoring, and returns its grade. */

@@ -156,7 +156,7 @@ final class ControlGroups {
         one.text("cpu.weight").isPresent() && one.host().isSince(5, 15).orElse(false), Fact.form(text -> text.matches("[01]")));
     private static final Fact<Group, Long> HIGH = memory("high", "(\\d{1,18})|max");
     private static final Fact<Group, Long> USED = memory("current", "(\\d{1,18})");
-    /** How often threads were slowed because the group had more memory than memory.high. */
+    /** The number of times that threads were slowed because the group had more memory than memory.high. */
     private static final Fact<Group, Long> SLOWED = memory("events", "(?s).*\\bhigh (\\d{1,18})\\b.*");
     private static final Fact<Group, Throttled> STAT = new Fact<>("{group}/cpu.stat", ControlGroups::throttled);
 

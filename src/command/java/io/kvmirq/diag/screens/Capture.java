@@ -180,6 +180,7 @@ public record Capture(
         guests.all().forEach(guest -> VmmRules.of(facts, guest.process()));
         PostingOutlook.of(facts);
         Doctor.examine(facts, EnumSet.complementOf(EnumSet.of(Check.BACKENDS)));
+        Listing.of(facts, address -> true);
         for (PciAddress address : facts.pciAddresses()) {
             facts.pci(address).ifPresent(device -> {
                 VfioOutlook.of(facts, device);

@@ -27,6 +27,7 @@ class DoctorFuzzTest {
             "proc/cmdline",
             "proc/cpuinfo",
             "proc/interrupts",
+            "proc/misc",
             "proc/version",
             "proc/config.gz",
             "etc/group",
