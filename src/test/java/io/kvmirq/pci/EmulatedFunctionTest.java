@@ -398,6 +398,19 @@ class EmulatedFunctionTest {
         assertThat(kernel.openHandles()).noneMatch(handle -> handle.contains("eventfd"));
     }
 
+    @ParameterizedTest
+    @EnumSource
+    void vectorsMayBeClosedBeforeTheirFunction(Kernels kernels) {
+        open(kernels);
+        entry(0, FIRST, false);
+        enable(ENABLE);
+        int routes = vm.routes().routes().size();
+        vectors.close();
+        function.close();
+        assertThat(warnings).isEmpty();
+        assertThat(vm.routes().routes()).hasSize(routes - 1);
+    }
+
     @Test
     void emulatedAndPassedFunctionShareTheBus() {
         FakeKernel fake = new FakeKernel(Profile.of("6.12"));

@@ -284,6 +284,15 @@ class VcpuThreadsTest {
 
     @ParameterizedTest
     @EnumSource
+    void vcpuGetsOneThread(Kernels kernels) {
+        open(kernels, 1, HALTS);
+        List<Vcpu> twice = List.of(vcpus.get(0), vcpus.get(0));
+        assertThatThrownBy(() -> VcpuThreads.start(twice, owner(VcpuThreadsTest::answer)))
+                .hasMessageEndingWith(" is there twice: give each vCPU once");
+    }
+
+    @ParameterizedTest
+    @EnumSource
     void closeEndsAVcpuThatHalts(Kernels kernels) {
         open(kernels, 2, HALTS);
         VcpuThreads threads = VcpuThreads.start(vcpus, owner(VcpuThreadsTest::answer));

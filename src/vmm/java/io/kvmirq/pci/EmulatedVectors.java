@@ -157,7 +157,10 @@ public final class EmulatedVectors implements AutoCloseable {
         /** The eventfds keep the interrupts pending. */
         @Override
         public BitSet disconnect(BitSet which) {
-            MaskableVector.closeAll(vectors(which));
+            // EmulatedVectors.close may have come before the function's
+            BitSet connected = (BitSet) which.clone();
+            which.stream().filter(vector -> vectors[vector] == null).forEach(connected::clear);
+            MaskableVector.closeAll(vectors(connected));
             which.stream().forEach(vector -> vectors[vector] = null);
             return new BitSet();
         }
@@ -181,7 +184,7 @@ public final class EmulatedVectors implements AutoCloseable {
 
         @Override
         public void forget() {
-            events.forEach(EventFd::drain);
+            events.stream().filter(event -> !event.fd().isClosed()).forEach(EventFd::drain);
         }
 
         @Override

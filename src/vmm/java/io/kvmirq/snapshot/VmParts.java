@@ -192,8 +192,9 @@ public final class VmParts {
     }
 
     /**
-     * Adds a function of the guest's PCI bus: the guest's view of its configuration space, with BARs, MSI and MSI-X. The contents
-     * of the device's own registers are not in a snapshot, see {@link PciFunction#state}.
+     * Adds a function of the guest's PCI bus: the guest's view of its configuration space, with BARs, MSI and MSI-X, and
+     * the registers of an emulated function. A device of the host keeps its own registers, see {@link
+     * PciFunction#state}.
      *
      * @throws IllegalArgumentException if the name was given before
      */
