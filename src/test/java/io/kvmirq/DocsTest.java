@@ -61,7 +61,6 @@ class DocsTest {
             "console arm64",
             "console lab",
             "console maven",
-            "bash",
             "xml");
 
     private static final Pattern CLASS = Pattern.compile("^class (\\w+)", Pattern.MULTILINE);

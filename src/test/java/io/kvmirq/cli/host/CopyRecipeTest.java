@@ -12,16 +12,12 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.regex.Matcher;
-import java.util.regex.Pattern;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
-/** The recipe of the documentation that copies a host's files without Java. */
+/** The script that copies a host's files without Java. */
 class CopyRecipeTest {
-    private static final Pattern RECIPE = Pattern.compile("```bash\n(.*?)```", Pattern.DOTALL);
-
     @TempDir
     private Path temporary;
 
@@ -45,8 +41,6 @@ class CopyRecipeTest {
         "group-not-viable,     0000:00:02.0"
     })
     void copyIsAnsweredAsItsHost(String name, String device) throws IOException, InterruptedException {
-        Matcher recipe = RECIPE.matcher(Files.readString(Machine.root().resolve("src/docs/command.md")));
-        assertThat(recipe.find()).isTrue();
         RecordedHost host = GuestHosts.of(name)
                 .put("proc/self/limits", "Max open files   65536   65536   files\n")
                 .put("proc/100/limits", "Max open files   256   65536   files\n")
@@ -57,7 +51,8 @@ class CopyRecipeTest {
         Path root = Files.createDirectories(temporary.resolve("host-files"));
         host.writeTo(root);
         Path out = Files.createDirectories(temporary.resolve("out"));
-        ProcessBuilder builder = new ProcessBuilder("bash", "-euc", recipe.group(1) + "\ntar -xzf host.tgz")
+        ProcessBuilder builder = new ProcessBuilder(
+                        "bash", "-euc", Machine.root().resolve("src/packaging/copy-host") + "\ntar -xzf host.tgz")
                 .directory(out.toFile())
                 .redirectErrorStream(true)
                 .redirectOutput(temporary.resolve("log").toFile());
