@@ -43,7 +43,7 @@ class ModuleIT {
             public class Main {
                 public static void main(String[] arguments) {
                     try (Kernel kernel = kernel(arguments[0]); Vm vm = Vm.create(kernel)) {
-                        vm.createIrqchip();
+                        vm.x86().createIrqchip();
                         System.out.println("made in " + Main.class.getModule());
                         try (Vcpu vcpu = vm.createVcpu(new VcpuId(0)); Fd.Lease raw = vcpu.fd().lease()) {
                             ByteBuffer registers = ByteBuffer.allocateDirect(Uapi.KvmRegs.SIZE);

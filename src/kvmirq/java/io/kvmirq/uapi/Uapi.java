@@ -517,8 +517,7 @@ public final class Uapi {
     public static final int KVM_EXIT_X86_BUS_LOCK = 33;
     public static final int KVM_EXIT_XEN = 34;
     public static final int KVM_EXIT_NOTIFY = 37;
-    @Inferred("linux/kvm.h from 6.8 on") public static final int KVM_EXIT_MEMORY_FAULT = 39;
-
+    public static final int KVM_EXIT_MEMORY_FAULT = 39;
     public static final int KVM_EXIT_IO_OUT = 1;
 
     /** include/uapi/linux/kvm.h; shared with the kernel while KVM_RUN lasts. */

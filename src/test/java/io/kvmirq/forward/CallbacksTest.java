@@ -13,15 +13,19 @@ import io.kvmirq.InterruptVector;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.Route;
 import io.kvmirq.VcpuId;
+import io.kvmirq.fake.FakeExit;
 import io.kvmirq.irqchip.GuestIoapic;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.EventLoop;
 import io.kvmirq.kernel.Registration;
 import io.kvmirq.kvm.Vcpu;
+import io.kvmirq.kvm.VcpuExit;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.kvm.VmListener;
+import io.kvmirq.pci.EmulatedFunction;
 import io.kvmirq.pci.PassedThroughDevice;
 import io.kvmirq.pci.PciHostBridge;
+import io.kvmirq.run.VcpuThreads;
 import io.kvmirq.testing.Artifacts;
 import io.kvmirq.testing.CpuTime;
 import io.kvmirq.testing.Latches;
@@ -62,6 +66,8 @@ class CallbacksTest {
     private static final String LOCKLESS = "bits and models, which have no lock of Java";
     private static final String KERNEL = "stands for the kernel, which is called under locks";
     private static final String VALUE = "a value, asked by whoever has it";
+    private static final String OF_HANDLES =
+            "passed by the library's own handles alone, which are no interface of users";
 
     /** Every type of the public API that users implement: the test here that calls it, or why none does. */
     private static final Map<String, String> CALLBACKS = Map.ofEntries(
@@ -102,6 +108,16 @@ class CallbacksTest {
             Map.entry("junit.Actors.when BooleanSupplier", LOCKLESS),
             Map.entry(
                     "kernel.Kernel.traceHandles Supplier", "it reads the stack of its thread, and may do nothing else"),
+            Map.entry("kernel.Calls.adopted Function", OF_HANDLES),
+            Map.entry("kernel.Calls.after IntSupplier", OF_HANDLES),
+            Map.entry("kernel.Calls.check Supplier", OF_HANDLES),
+            Map.entry("kernel.Calls.failure Supplier", OF_HANDLES),
+            Map.entry("kernel.Calls.made Function", OF_HANDLES),
+            Map.entry("kernel.Calls.made IntFunction", OF_HANDLES),
+            Map.entry("kernel.Calls.made IntSupplier", OF_HANDLES),
+            Map.entry("kernel.Calls.on IntUnaryOperator", OF_HANDLES),
+            Map.entry("kernel.Calls.tell Runnable", OF_HANDLES),
+            Map.entry("kernel.Calls.withAddress LongConsumer", OF_HANDLES),
             Map.entry("kernel.EventLoop$FailureHandler", "handlers"),
             Map.entry("kernel.EventLoop$Handler", "handlers"),
             Map.entry("kernel.EventLoop.registerDoorbell Runnable", "handlers"),
@@ -111,7 +127,10 @@ class CallbacksTest {
             Map.entry("mirror.VcpuPhase", "it reads a number, and may do nothing else"),
             Map.entry("path.Known.map Function", VALUE),
             Map.entry("path.Known.then Function", VALUE),
+            Map.entry("pci.EmulatedFunction$Builder.warned Consumer", "registersOfAnEmulatedFunction"),
+            Map.entry("pci.EmulatedFunction$Registers", "registersOfAnEmulatedFunction"),
             Map.entry("pci.PassedThroughDevice$Notices", "noticesOfAPassedThroughDevice"),
+            Map.entry("run.VcpuThreads$Owner", "ownerOfVcpuThreads"),
             Map.entry("fake.Faults.delay Runnable", KERNEL),
             Map.entry("fake.Faults.failIf Predicate", "it counts calls, and may not wait"),
             Map.entry("vfio.FileHolder", "fileHolders"),
@@ -293,6 +312,77 @@ class CallbacksTest {
         device.addCloseListener(this::called);
         device.close();
         assertFree(3);
+    }
+
+    @Test
+    void registersOfAnEmulatedFunction() {
+        EmulatedFunction.Registers registers = new EmulatedFunction.Registers() {
+            @Override
+            public long read(int bar, long at, int size) {
+                called();
+                throw new IllegalStateException("a warning");
+            }
+
+            @Override
+            public void write(int bar, long at, int size, long value) {
+                called();
+            }
+
+            @Override
+            public void reset() {
+                called();
+            }
+
+            @Override
+            public byte[] state() {
+                called();
+                return new byte[0];
+            }
+
+            @Override
+            public void restore(byte[] state) {
+                called();
+            }
+        };
+        PciHostBridge bus = new PciHostBridge(0xc0000000L, 0x1000000);
+        try (EmulatedFunction function = EmulatedFunction.builder(bus, 1, world.vm, registers)
+                .ids(1, 2)
+                .ports(0, 16)
+                .warned(sentence -> called())
+                .build()) {
+            world.fake
+                    .vcpu(0)
+                    .exits(
+                            FakeExit.ioOut(0xcf8, 4, 0x80000000L | 1 << 11 | 4),
+                            FakeExit.ioOut(0xcfc, 2, 1),
+                            FakeExit.ioIn(0xc000, 1),
+                            FakeExit.ioOut(0xc000, 1, 1));
+            for (int i = 0; i < 4; i++) {
+                assertThat(bus.handle(world.first.run())).isTrue();
+            }
+            function.restore(function.state());
+        }
+        assertFree(6);
+    }
+
+    @Test
+    void ownerOfVcpuThreads() throws InterruptedException {
+        world.fake.vcpu(0).exits(FakeExit.ioOut(0x80, 1, 1));
+        try (VcpuThreads threads = VcpuThreads.start(List.of(world.first), new VcpuThreads.Owner() {
+            @Override
+            public boolean exited(Vcpu vcpu, VcpuExit exit) {
+                called();
+                throw new IllegalStateException("told once");
+            }
+
+            @Override
+            public void failed(Vcpu vcpu, Throwable failure) {
+                called();
+            }
+        })) {
+            threads.join();
+        }
+        assertFree(2);
     }
 
     @Test

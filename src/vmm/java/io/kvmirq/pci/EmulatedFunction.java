@@ -66,7 +66,7 @@ public final class EmulatedFunction extends PciFunction {
         /** Writes a register. A write to a doorbell does not come here. */
         void write(int bar, long at, int size, long value);
 
-        /** Resets the device with the guest. Called with the function's lock: do not wait for a vCPU. */
+        /** Resets the device with the guest, after its interrupts and BARs have ended. */
         default void reset() {}
 
         /** The device's registers, for a snapshot. */
@@ -425,7 +425,10 @@ public final class EmulatedFunction extends PciFunction {
     void writing(int at, int size, int value) {}
 
     @Override
-    void resetRegisters() {
+    void resetDevice() {}
+
+    @Override
+    void wasReset() {
         registers.reset();
     }
 

@@ -221,14 +221,17 @@ public final class PassedThroughDevice extends PciFunction {
     @Override
     void writing(int at, int size, int value) {
         if (host.isStale() && config().willMaster(at, size, value)) {
-            warnings.attempt("it is not reset: ", this::resetRegisters);
+            warnings.attempt("it is not reset: ", this::resetDevice);
         }
     }
 
     @Override
-    void resetRegisters() {
+    void resetDevice() {
         host.reset(config());
     }
+
+    @Override
+    void wasReset() {}
 
     @Override
     boolean hasOwnLock() {

@@ -78,8 +78,11 @@ public abstract sealed class PciFunction implements DeviceState, AutoCloseable
     /** Called before a write of the guest to the configuration space takes effect. */
     abstract void writing(int at, int size, int value);
 
-    /** Resets the registers behind the BARs, after interrupts and BARs have ended. */
-    abstract void resetRegisters();
+    /** Resets the device behind the BARs, after interrupts and BARs have ended. */
+    abstract void resetDevice();
+
+    /** Called after a reset, without the lock. */
+    abstract void wasReset();
 
     /** Whether the registers behind the BARs are called without the lock. */
     abstract boolean hasOwnLock();
@@ -320,7 +323,7 @@ public abstract sealed class PciFunction implements DeviceState, AutoCloseable
         interrupts.reset();
         shown.hideAll();
         warnings.attempt("its configuration space cannot be written: ", config::reset);
-        warnings.attempt("it is not reset: ", this::resetRegisters);
+        warnings.attempt("it is not reset: ", this::resetDevice);
         interrupts.showMessageControl();
     }
 
@@ -339,6 +342,7 @@ public abstract sealed class PciFunction implements DeviceState, AutoCloseable
                 begin();
             }
         }
+        warnings.attempt("it is not reset: ", this::wasReset);
         warnings.tell();
     }
 

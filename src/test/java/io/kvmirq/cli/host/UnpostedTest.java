@@ -63,7 +63,7 @@ class UnpostedTest {
         for (int i = 0; i < VECTORS; i++) {
             host.put(
                     "sys/kernel/debug/irq/irqs/" + (27 + i),
-                    String.format(" domain:  INTEL-IR-0-13\n  hwirq:   0x%x0000%n", 24 + i));
+                    String.format("ddepth:   0\n domain:  INTEL-IR-0-13\n  hwirq:   0x%x0000%n", 24 + i));
         }
         return host;
     }
