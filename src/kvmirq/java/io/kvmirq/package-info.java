@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * The path of an interrupt: host irq → device → guest irq. This page is the architecture of kvmirq; the package has the
+ * The path of an interrupt: device → host irq → eventfd → guest irq. This page is the architecture of kvmirq; the package has the
  * values that every other package uses.
  *
  * <p>Packages have the names of the kernel's layers. VFIO knows a device's interrupts and no guest, KVM knows a guest's
@@ -16,7 +16,7 @@
  *  mirror     predicts how an interrupt is delivered; forward tells it what was set up
  *  arch       bits of IRTEs, descriptors and messages, and the rules of the hardware; asks no kernel
  *  uapi       numbers and structures of the kernel
- *  explain    request × errno → causes; exceptions, the command and the fake read it
+ *  explain    request × errno → causes; exceptions, kvmirq errno and the fake read it
  *  host       sysfs and /proc of a machine, read only
  *  text, undo words of other people made printable; set-ups of many steps undone in one place
  *

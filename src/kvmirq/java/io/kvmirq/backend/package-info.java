@@ -9,7 +9,7 @@
  * checks them before each call.
  *
  * <p>The bindings are sub-packages; {@code io.kvmirq.backend.choice} selects one that works on this machine. A binding
- * is used only after a handshake: same ABI major, at least our minor, same sizes of shared records. The fake kernel is
+ * is used only after a handshake: same ABI version, same sizes of shared records. The fake kernel is
  * a {@link io.kvmirq.backend.BackendProvider}: it is used only if selected by name.
  */
 @NullMarked

@@ -26,7 +26,7 @@
  * No lock is held while code of a user runs, such as a change of routes or a logger. Such code may wait for other threads
  * that use the same VM.
  *
- * <p>{@code VmCalls}, {@code VcpuCalls} and {@code VgicCalls} hold the descriptors of KVM's calls. A {@link
+ * <p>{@code VmCalls}, {@code VcpuCalls} and {@code VgicCalls} make KVM's calls; {@code Irqfd} makes its own. A {@link
  * io.kvmirq.kvm.Vm} remembers what it knows about itself (who made it, which irqchip, whether it has vCPUs), and a
  * call that fails names the cause that follows from it: {@link io.kvmirq.kvm.Vm#assignLevelIrqfd} on a VM that was
  * made split says that resampling needs the full irqchip.
@@ -65,7 +65,7 @@
  *       2014 forwards a line in the kernel. A GICv4 LPI is <i>mapped to a vLPI</i>, and the interrupt of a handler that waits
  *       for the guest's EOI has <i>direct EOI</i>.
  *   <li><b>mapped</b>, alone: memory of this process. Everything else is said with its target: a DMA mapping, an ITS event
- *       mapped to an LPI, an LPI mapped to a vLPI. A guest interrupt of a physical one (LR.HW) is a <i>HW interrupt</i>.
+ *       mapped to an LPI, an LPI mapped to a vLPI. A guest interrupt that is tied to a physical interrupt (LR.HW) is a <i>HW interrupt</i>.
  *   <li><b>attached</b>: a device has an address space, of a container or an IOAS. An irqfd is <i>assigned</i>, a VFIO eventfd
  *       is <i>wired</i> to an interrupt, a file is <i>added</i> to KVM-VFIO.
  * </ul>

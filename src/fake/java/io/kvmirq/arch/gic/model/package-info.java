@@ -2,7 +2,7 @@
 /**
  * Models of a VGIC, an ITS and GICv4, with the tables of their registers. Not exported: they change with any version.
  *
- * <p>The VGIC of 2012 has a {@link io.kvmirq.arch.gic.model.Distributor}, and for each vCPU the list registers from
+ * <p>The first VGIC of Linux, of 2012, has a {@link io.kvmirq.arch.gic.model.Distributor}, and for each vCPU the list registers from
  * which hardware delivers to the guest ({@link io.kvmirq.arch.gic.model.VirtualInterface}). One lock guards the
  * distributor and the filling and reading back of list registers. Only the guest and its hardware change a list
  * register without it, and KVM does not touch one while the guest runs. The vCPUs and guests for the searches of make
