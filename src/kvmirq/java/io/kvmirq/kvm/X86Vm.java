@@ -21,6 +21,11 @@ import java.util.concurrent.atomic.AtomicLongArray;
  * Thread-safe. An errno at a method is the errno of the {@link io.kvmirq.KernelException} that it throws.
  */
 public final class X86Vm {
+    /** Data of messages: delivery mode INIT or SIPI, asserted. Source: Intel SDM vol. 3, 11.11.2. */
+    private static final int INIT = 0x4500;
+
+    private static final int SIPI = 0x4600;
+
     /** The APIC id that is the broadcast in xAPIC mode. */
     private static final int BROADCAST = 0xff;
 
@@ -123,6 +128,29 @@ public final class X86Vm {
                             + " would be taken as one of xAPIC mode: call X86Vm.use32BitApicIds and X86Vm.disableBroadcastQuirk first");
         }
         return vcpu.number() == BROADCAST ? new MsiMessage(TO_BROADCAST, vector.number()) : MsiMessage.to(vcpu, vector);
+    }
+
+    /**
+     * Starts an application processor as firmware does, by INIT and SIPI. Its next run begins in real mode. A guest does the
+     * same by its ICR, without the VMM. Source: Intel SDM vol. 3, 9.4.4.1.
+     *
+     * @param page the start address divided by 4096, 0 to 255
+     * @throws IllegalStateException if the vCPU did not take INIT. KVM finds the newest vCPU by its id only after a LAPIC
+     *     of the VM was enabled or changed its id: {@code kvm_recalculate_apic_map()}.
+     * @throws io.kvmirq.KernelException EINVAL without in-kernel LAPICs
+     */
+    public void startProcessor(VcpuId vcpu, int page) {
+        if (page < 0 || page > 0xff) {
+            throw new IllegalArgumentException(
+                    "page " + page + ": a processor starts in the first MiB, in page 0 to 255");
+        }
+        long address = MsiMessage.nmiTo(vcpu).address();
+        for (int data : new int[] {INIT, SIPI | page}) {
+            if (vm.signal(new MsiMessage(address, data)).vcpus() == 0) {
+                throw new IllegalStateException(vcpu + " of " + vm.vm()
+                        + " took no INIT: enable a LAPIC of the VM after its creation, by X86Vcpu.enableLapic");
+            }
+        }
     }
 
     /** Whether destination 255 is the broadcast in x2APIC mode, too. It is until {@link #disableBroadcastQuirk}. */

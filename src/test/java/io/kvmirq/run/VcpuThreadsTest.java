@@ -291,6 +291,29 @@ class VcpuThreadsTest {
                 .hasMessageEndingWith(" is there twice: give each vCPU once");
     }
 
+    /** The second processor waits in the kernel, and then runs the guest's code at its page. */
+    @ParameterizedTest
+    @EnumSource
+    void processorIsStartedByTheVmm(Kernels kernels) throws InterruptedException {
+        open(kernels, 1, HALTS);
+        VcpuId second = new VcpuId(1);
+        vcpus.add(parts.add(vm.createVcpu(second)));
+        assertThatThrownBy(() -> vm.x86().startProcessor(second, 3))
+                .hasMessageContaining("took no INIT: enable a LAPIC of the VM after its creation");
+        assertThatThrownBy(() -> vm.x86().startProcessor(second, 256))
+                .hasMessage("page 256: a processor starts in the first MiB, in page 0 to 255");
+        vcpus.get(0).x86().enableLapic();
+        memory.mapping().put(0x3000, HexFormat.of().parseHex("e6e1f4")); // out %al, $0xe1
+        Queue<String> exits = new ConcurrentLinkedQueue<>();
+        VcpuThreads threads = parts.add(VcpuThreads.start(vcpus, owner((vcpu, exit) -> {
+            exits.add(vcpu.id() + ": " + exit);
+            return false;
+        })));
+        vm.x86().startProcessor(second, 3);
+        threads.join();
+        assertThat(exits).containsExactly("vcpu 1: IO of port 0xe1, 1 × 1 bytes written");
+    }
+
     @ParameterizedTest
     @EnumSource
     void closeEndsAVcpuThatHalts(Kernels kernels) {
