@@ -82,6 +82,22 @@ class TscWriteContract extends KernelSuite {
         }
     }
 
+    /** Before 6.7 it is compared with the 0 of the last vCPU that was created. */
+    @Test
+    void firstWriteIsCompared() {
+        assumeOffsets();
+        if (world.isSince(6, 7)) {
+            write(first, 1);
+            assertThat(areTogether()).isFalse();
+            return;
+        }
+        eventually("the first value is near 0", () -> {
+            makeVcpus();
+            write(first, 1);
+            return areTogether();
+        });
+    }
+
     @Test
     void vcpuOfAnotherRateHasItsOwnOffset() {
         assumeOffsets();
