@@ -6,6 +6,7 @@ import io.kvmirq.backend.Buffers;
 import io.kvmirq.testing.Structs;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiArm64;
+import java.lang.ref.Reference;
 import java.nio.ByteBuffer;
 import java.util.LinkedHashMap;
 import java.util.Map;
@@ -77,7 +78,9 @@ final class ArmRows {
     }
 
     private int ioctl(String on, long request, ByteBuffer structure) {
-        return kernel.libc().ioctl(descriptor(on), request, kernel.libc().addressOf(structure));
+        int done = kernel.libc().ioctl(descriptor(on), request, kernel.libc().addressOf(structure));
+        Reference.reachabilityFence(structure);
+        return done;
     }
 
     // Rows
@@ -108,7 +111,9 @@ final class ArmRows {
 
     private String put(String[] row) {
         ByteBuffer count = Buffers.allocate(Long.BYTES).putLong(0, number(row[2]));
-        return result(kernel.libc().write(descriptor(row[1]), kernel.libc().addressOf(count), Long.BYTES));
+        long done = kernel.libc().write(descriptor(row[1]), kernel.libc().addressOf(count), Long.BYTES);
+        Reference.reachabilityFence(count);
+        return result(done);
     }
 
     private String take(String[] row) {
@@ -152,6 +157,7 @@ final class ArmRows {
                     default -> Uapi.KVM_HAS_DEVICE_ATTR;
                 };
         int done = ioctl(row[1], request, attribute);
+        Reference.reachabilityFence(value); // else it may be collected before the call, which is EFAULT
         return done == 0 && row[0].equals("get") ? "0x" + Long.toHexString(value.getLong(0)) : result(done);
     }
 
