@@ -57,7 +57,7 @@ stress: build ## run the live descriptor under real threads; MODE=default or tou
 	scripts/stress $(MODE)
 
 mutation: build ## change the code in one place after the other, and list what the tests notice; T="mirror gic" limits it
-	@scripts/mutation $(T)
+	@scripts/search testing.Mutants $(T)
 
 lab: build ## real KVM and VFIO in QEMU; LAB="amd intel" of those in src/docs/lab.md, KERNELS="6.1 6.12 7.2"
 	@KERNELS="$(or $(KERNELS),6.1$(if $(LAB),, 6.12))" scripts/lab/run $(or $(LAB),amd)

@@ -5,10 +5,7 @@ import io.kvmirq.arch.gic.InterruptId;
 import io.kvmirq.kernel.Mapping;
 import java.util.HexFormat;
 
-/**
- * The code of the arm64 guest. {@code scripts/guest arm64} assembles it from {@code src/fake/guest/arm64.S} and writes
- * the listing {@code arm64.lst} beside it. A test compares all three.
- */
+/** The code of the arm64 guest, which {@code scripts/guest arm64} assembles from {@code src/fake/guest/arm64.S}. A test compares both. */
 public final class ArmGuestCode {
     private static final String FAULT = "035238d5e30a00b9feffff17";
     private static final String IRQ =

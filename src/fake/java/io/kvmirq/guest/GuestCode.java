@@ -5,10 +5,7 @@ import io.kvmirq.InterruptVector;
 import io.kvmirq.kernel.Mapping;
 import java.util.HexFormat;
 
-/**
- * The code of the x86 guest. {@code scripts/guest} assembles it from {@code src/fake/guest/guest.S} and writes the
- * listing {@code guest.lst} beside it. A test compares all three.
- */
+/** The code of the x86 guest, which {@code scripts/guest x86} assembles from {@code src/fake/guest/guest.S}. A test compares both. */
 public final class GuestCode {
     /** The machine code in hexadecimal, to be loaded at {@link #START}. */
     public static final String HEX = "66b91b0000000f32660d000c00000f30" // x2APIC on

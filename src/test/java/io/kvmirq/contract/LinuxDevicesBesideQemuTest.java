@@ -4,12 +4,11 @@ package io.kvmirq.contract;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.RealKvm;
-import io.kvmirq.testing.TinyVmm;
 import java.io.BufferedReader;
 import java.io.InputStreamReader;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
@@ -18,7 +17,6 @@ import java.util.function.ToDoubleFunction;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.io.TempDir;
 
 /**
  * The same Linux with the same nvme under QEMU and under scripts/tiny-vmm, in turn: the guest counts as many interrupts. The
@@ -67,17 +65,15 @@ class LinuxDevicesBesideQemuTest {
                         .orElseThrow());
     }
 
-    /** The first run of the script makes the archive of its classes, so it is no round. */
     @Test
-    void guestCountsTheSameInterrupts(@TempDir Path tree) throws Exception {
+    void guestCountsTheSameInterrupts() throws Exception {
         assumeTrue(LinuxDevicesTest.IS_ARM64, "needs arm64");
         String nvme = LinuxDevicesTest.address(LinuxDevicesTest.NVME);
-        List<String> tiny = List.of(("sh|" + TinyVmm.built(tree)
+        List<String> tiny = List.of(("sh|" + Machine.root().resolve("scripts/tiny-vmm")
                         + "|--kernel|/guest/kernel|--initramfs|/guest/devices|--interrupts|0|--device|" + nvme
                         + "|--append|panic=-1 quiet noxsave " + APPEND)
                 .split("\\|"));
         List<String> other = LinuxDevicesTest.qemu(APPEND, "-serial", "stdio", "-device", "vfio-pci,host=" + nvme);
-        System.out.printf("beside: tiny-vmm, first run %s%n", boot(tiny));
         Map<String, List<String>> commands = new TreeMap<>(Map.of("QEMU", other, "tiny-vmm", tiny));
         Map<String, List<Boot>> boots = new TreeMap<>();
         for (int round = 0; round < ROUNDS; round++) {

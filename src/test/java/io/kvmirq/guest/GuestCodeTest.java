@@ -5,12 +5,9 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.Program;
-import java.nio.file.Files;
-import java.nio.file.Path;
 import java.util.List;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
-import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.MethodSource;
 
 /** Bytes, source and listing of each guest are one. */
@@ -38,14 +35,5 @@ class GuestCodeTest {
         assertThat(Program.output(List.of(Machine.root() + "/scripts/guest", guest))
                         .strip())
                 .isEqualTo(hex);
-    }
-
-    @ParameterizedTest
-    @CsvSource({"x86,guest.lst", "arm64,arm64.lst"})
-    void listingIsOfThisSource(String guest, String name) throws Exception {
-        assumeAssembler(guest);
-        Path listing = Machine.root().resolve("src/fake/guest").resolve(name);
-        assertThat(Program.output(List.of(Machine.root() + "/scripts/guest", "--listing", guest)))
-                .isEqualTo(Files.readString(listing));
     }
 }
