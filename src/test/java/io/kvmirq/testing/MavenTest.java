@@ -21,10 +21,6 @@ class MavenTest {
              (https://r.example/m2): r.example: Name or service not known -> [Help 1] / [ERROR] Re-run Maven using the\
              -X switch => the build needs a:b:pom:1 from https://r.example/m2 and could not fetch it (r.example: Name\
              or service not known): connect to the network or set a mirror in ~/.m2/settings.xml, SO
-            [ERROR] Could not transfer artifact a:b:pom:1 from/to central (https://r.example/m2): transfer failed for\
-             https://r.example/m2/a.pom: PKIX path building failed => the build needs a:b:pom:1 from\
-             https://r.example/m2 and could not fetch it (PKIX path building failed): connect to the network or set a\
-             mirror in ~/.m2/settings.xml, SO
             [ERROR] Could not create local repository at /h/.m2/repository => Maven cannot create its repository\
              /h/.m2/repository: make that directory writable, SO
             [ERROR] Cannot access central (https://r.example/m2) in offline mode and the artifact a:b:jar:1 has not\
@@ -37,9 +33,6 @@ class MavenTest {
              (~/.m2/repository unless a setting names another directory) and TREE writable, with room, SO
             [ERROR] OpensTest.opens:12 open /dev/kvm: Permission denied => [ERROR] OpensTest.opens:12 open /dev/kvm:\
              Permission denied / Maven failed; its output is in log
-            [ERROR] Failed to execute goal exec:exec (compile): Cannot run program "a": error=13, Permission denied =>\
-             [ERROR] Failed to execute goal exec:exec (compile): Cannot run program "a": error=13, Permission denied\
-             / Maven failed; its output is in log
             [INFO] --- exec / java/A.java:1: error: ';' expected / [ERROR] Command execution failed. -> [Help 1] =>\
              java/A.java:1: error: ';' expected / [ERROR] Command execution failed. / Maven failed; its output is in log
             """)

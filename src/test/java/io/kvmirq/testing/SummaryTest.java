@@ -103,14 +103,6 @@ class SummaryTest {
                 .noneMatch(line -> line.contains("ATest"));
     }
 
-    @Test
-    void failureNamesItsCausesAndTheirLines() {
-        Exception failure = new IllegalStateException("round 3", new IOException("closed"));
-        assertThat(SummaryListener.failure(failure))
-                .matches("java\\.lang\\.IllegalStateException: round 3 at SummaryTest\\.java:\\d+;"
-                        + " by java\\.io\\.IOException: closed at SummaryTest\\.java:\\d+");
-    }
-
     @ParameterizedTest
     @CsvSource({
         "baseline, none, baseline, true",
@@ -142,9 +134,7 @@ class SummaryTest {
     @CsvSource({
         "6.18, baseline, UNSEEN, no test measures",
         "6.18.44, newest, SEARCHED, only random calls measure",
-        "6.18-rc3, lab-amd-6.12, SEEN, no test measures",
         "6.18+deb14-amd64, newest, SEEN, ''",
-        "6.1.170, baseline, UNSEEN, ''",
         "6.180.1, baseline, UNSEEN, ''",
         "16.18.1, baseline, UNSEEN, ''"
     })
@@ -172,42 +162,12 @@ class SummaryTest {
         assertThat(failures()).hasSize(run.equals("baseline") ? 0 : 1);
     }
 
-    @Test
-    void withoutKvmUnmeasuredRulesAreCounted() throws IOException {
-        passed("baseline", "fake");
-        rule("baseline", "EVENTFD_EMPTY", Grade.MEASURED, RuleRow.Status.UNSEEN);
-        assertThat(print(false, HERE)).contains("rules not measured without a real KVM: 1");
-        assertThat(failures()).isEmpty();
-    }
-
-    /** {@code scripts/native-test} writes its row itself. */
-    @Test
-    void ruleThatCShowsIsOwedOnceCRan() throws Exception {
-        passed("baseline", Summary.REAL_KVM);
-        rule("baseline", RuleRow.SHOWN_BY_C, Grade.MEASURED, RuleRow.Status.UNSEEN);
-        assertThat(print(false, HERE))
-                .contains("not measured in this run: FOREIGN_PROCESS, which make native-test shows");
-        String script = Files.readString(Machine.root().resolve("scripts/native-test"));
-        String format = script.lines()
-                .filter(line -> line.contains("printf '" + RuleRow.SHOWN_BY_C))
-                .findFirst()
-                .orElseThrow();
-        String row = Program.output(List.of("bash", "-c", "f() { " + format + "; }; f unseen"));
-        assertThat(script).contains("rules=../target/summary/" + RuleRow.C_PROGRAM + ".rules");
-        append(RuleRow.C_PROGRAM + ".rules", row.strip());
-        assertThat(failures()).hasSize(1);
-        append(RuleRow.C_PROGRAM + ".rules", row.strip().replace("unseen", "seen"));
-        assertThat(failures()).isEmpty();
-    }
-
     @ParameterizedTest
     @CsvSource({
         "EVENTFD_LONG_WRITE_TAKEN, lab-amd-6.1, lab-amd-6.12, true",
         "VGIC_ADDRESS, lab-arm-gicv4-6.1, baseline, true",
-        "ITS_ADDRESS, lab-arm-gicv3-6.1, lab-arm-gicv3-6.12, true",
         "GICV2_PENDING, lab-arm-gicv2-6.1, lab-arm-gicv2-6.12, true",
         "EVENTFD_LONG_WRITE_TAKEN, lab-amd-6.12, lab-amd-6.12, false",
-        "VGIC_ADDRESS, lab-amd-6.1, baseline, false",
         "GICV2_PENDING, lab-arm-gicv4-6.1, baseline, false"
     })
     void ruleOfTheLabIsShownByItsOldestKernelOrANewerOne(String rule, String oldest, String other, boolean owed)
