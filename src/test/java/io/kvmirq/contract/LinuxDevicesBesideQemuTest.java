@@ -69,8 +69,11 @@ class LinuxDevicesBesideQemuTest {
     void guestCountsTheSameInterrupts() throws Exception {
         assumeTrue(LinuxDevicesTest.IS_ARM64, "needs arm64");
         String nvme = LinuxDevicesTest.address(LinuxDevicesTest.NVME);
-        List<String> tiny = List.of(("sh|" + Machine.root().resolve("scripts/tiny-vmm")
-                        + "|--kernel|/guest/kernel|--initramfs|/guest/devices|--interrupts|0|--device|" + nvme
+        String classes = Machine.root().resolve("target/examples") + ":" + System.getProperty("java.class.path");
+        List<String> tiny = List.of((System.getProperty("java.home")
+                        + "/bin/java|-XX:TieredStopAtLevel=1|-XX:+UseSerialGC|-cp|" + classes
+                        + "|tinyvmm.TinyVmm|--kernel|/guest/kernel|--initramfs|/guest/devices|--interrupts|0|--device|"
+                        + nvme
                         + "|--append|panic=-1 quiet noxsave " + APPEND)
                 .split("\\|"));
         List<String> other = LinuxDevicesTest.qemu(APPEND, "-serial", "stdio", "-device", "vfio-pci,host=" + nvme);
