@@ -80,6 +80,7 @@ class EmulatedFunctionTest {
         @Override
         public void reset() {
             register.set(0);
+            vectors.signal(1); // as the device's own thread may, in its last step
         }
 
         @Override
@@ -248,6 +249,41 @@ class EmulatedFunctionTest {
         assertThat(requested(0)).containsExactly(false, false);
     }
 
+    /** As some drivers do: MSI is tried first. */
+    @ParameterizedTest
+    @EnumSource
+    void msiAndMsixDriveTheSameVectorsInTurn(Kernels kernels) {
+        open(kernels);
+        function.close();
+        function = parts.add(EmulatedFunction.builder(bus, SLOT, vm, new OneRegister())
+                .bar(0, 0x4000)
+                .msix(vectors, 0, TABLE, PENDING)
+                .msi(vectors)
+                .warned(warnings::add)
+                .build());
+        config(4, 2, 2);
+        int msi = MSIX + 12;
+        config(msi + 4, 4, (int) MsiMessage.to(SECOND, of(0)).address());
+        config(msi + 12, 2, of(0).number());
+        config(msi + 2, 2, 1);
+        long routes = vm.routes().routes().size();
+        entry(0, FIRST, false);
+        enable(ENABLE);
+        vectors.signal(0);
+        arrives(0, SECOND);
+        assertThat(vm.routes().routes()).hasSize((int) routes);
+        config(msi + 2, 2, 0);
+        vectors.signal(0);
+        while (!vcpus.get(0).x86().isRequested(of(0))) {
+            Thread.onSpinWait();
+        }
+        enable(0);
+        assertThat(function.gsis()).isEmpty();
+        function.close();
+        assertThat(warnings).isEmpty();
+        assertThat(vm.routes().routes()).hasSize((int) routes - 1);
+    }
+
     @ParameterizedTest
     @EnumSource
     void holdDelaysAllVectors(Kernels kernels) {
@@ -406,8 +442,11 @@ class EmulatedFunctionTest {
         enable(ENABLE);
         int routes = vm.routes().routes().size();
         vectors.close();
+        assertThat(function.gsis()).isEmpty();
+        function.hold();
+        function.release();
+        assertThat(warnings).hasSize(2).allMatch(warning -> warning.contains("vector 0 of " + vectors + " is closed"));
         function.close();
-        assertThat(warnings).isEmpty();
         assertThat(vm.routes().routes()).hasSize(routes - 1);
     }
 

@@ -52,7 +52,8 @@ public final class EmulatedFunction extends PciFunction {
 
     /**
      * The device behind the BARs, in the author's code. Several vCPU threads call it at once, without a lock of this
-     * library. An exception is a warning, once until the next reset; the access then reads all ones or has no effect.
+     * library, and an access that began earlier may come during and after a reset or {@link #close}: pause the vCPUs
+     * first. An exception is a warning, once until the next reset; the access then reads all ones or has no effect.
      */
     public interface Registers {
         /**
@@ -66,7 +67,7 @@ public final class EmulatedFunction extends PciFunction {
         /** Writes a register. A write to a doorbell does not come here. */
         void write(int bar, long at, int size, long value);
 
-        /** Resets the device with the guest, after its interrupts and BARs have ended. */
+        /** Resets the device with the guest, after its interrupts and BARs have ended. What it signals is forgotten. */
         default void reset() {}
 
         /** The device's registers, for a snapshot. */
@@ -228,7 +229,10 @@ public final class EmulatedFunction extends PciFunction {
             return this;
         }
 
-        /** Adds MSI with per-vector masks: 1, 2, 4, 8, 16 or 32 vectors. */
+        /**
+         * Adds MSI with per-vector masks: 1, 2, 4, 8, 16 or 32 vectors. They may be those of {@link #msix}: while one
+         * kind drives them, the other waits. Vectors of its own are delivered even while MSI-X is enabled.
+         */
         public Builder msi(EmulatedVectors vectors) {
             int count = vectors.count();
             if (msi.isPresent() || Integer.bitCount(count) != 1 || count > Integer.SIZE) {
@@ -430,6 +434,7 @@ public final class EmulatedFunction extends PciFunction {
     @Override
     void wasReset() {
         registers.reset();
+        forgetMessages();
     }
 
     @Override

@@ -3,11 +3,13 @@ package io.kvmirq.pci;
 
 import io.kvmirq.Gsi;
 import io.kvmirq.MsiMessage;
+import io.kvmirq.kernel.ClosedHandleException;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kvm.MaskableVector;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.undo.Undo;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.BitSet;
 import java.util.List;
 import java.util.Objects;
@@ -101,7 +103,7 @@ public final class EmulatedVectors implements AutoCloseable {
 
         @Override
         public boolean isBusy() {
-            return false;
+            return Arrays.stream(vectors).anyMatch(Objects::nonNull);
         }
 
         @Override
@@ -122,7 +124,11 @@ public final class EmulatedVectors implements AutoCloseable {
         }
 
         private MaskableVector connected(int vector) {
-            return Objects.requireNonNull(vectors[vector], "a vector that is not connected");
+            MaskableVector connected = vectors[vector];
+            if (connected == null) {
+                throw new ClosedHandleException("vector " + vector + " of " + EmulatedVectors.this);
+            }
+            return connected;
         }
 
         private List<MaskableVector> vectors(BitSet which) {
@@ -167,12 +173,12 @@ public final class EmulatedVectors implements AutoCloseable {
 
         @Override
         public Optional<MsiMessage> message(int vector) {
-            return Optional.of(connected(vector).message());
+            return Optional.ofNullable(vectors[vector]).map(MaskableVector::message);
         }
 
         @Override
         public Optional<Gsi> gsi(int vector) {
-            return Optional.of(connected(vector).gsi());
+            return Optional.ofNullable(vectors[vector]).map(MaskableVector::gsi);
         }
 
         @Override

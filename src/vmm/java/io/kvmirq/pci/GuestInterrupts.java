@@ -173,6 +173,11 @@ final class GuestInterrupts {
         endLine();
     }
 
+    /** Clears the pending bits of all vectors. */
+    void forget() {
+        messages().forEach(one -> one.vectors.forget());
+    }
+
     // Save and restore
 
     List<byte[]> states() {

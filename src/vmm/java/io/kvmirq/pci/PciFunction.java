@@ -346,6 +346,11 @@ public abstract sealed class PciFunction implements DeviceState, AutoCloseable
         warnings.tell();
     }
 
+    /** Clears the pending bits of MSI and MSI-X. */
+    final synchronized void forgetMessages() {
+        interrupts.forget();
+    }
+
     final synchronized void stop() {
         closed = true;
         resetFunction();
