@@ -10,6 +10,7 @@ import io.kvmirq.kernel.EventFd;
 import io.kvmirq.undo.Undo;
 import java.util.ArrayList;
 import java.util.Collection;
+import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -189,9 +190,7 @@ public final class MaskableVector implements AutoCloseable {
         Objects.requireNonNull(to, "to is null: give the message to send");
         lock.lock();
         try {
-            if (closed) {
-                throw new ClosedHandleException(toString());
-            }
+            requireOpen();
             vm.routes().replace(irqfd.gsi(), to);
             message = to;
         } finally {
@@ -202,7 +201,9 @@ public final class MaskableVector implements AutoCloseable {
     /**
      * As {@link #reroute} for vectors of one VM, one message for each: all, or none, in one commit of the routes.
      *
-     * @throws IllegalArgumentException if the lists differ in length
+     * @throws IllegalArgumentException if the lists differ in length, or the vectors are of several VMs
+     * @throws KernelException as {@link RouteTable#change}; all messages then stay as they were
+     * @throws ClosedHandleException if a vector is closed
      */
     public static void rerouteAll(List<MaskableVector> vectors, List<MsiMessage> to) {
         Objects.requireNonNull(to, "to is null");
@@ -213,13 +214,41 @@ public final class MaskableVector implements AutoCloseable {
         if (vectors.isEmpty()) {
             return;
         }
-        vectors.get(0).vm.routes().edit(edit -> {
-            for (int i = 0; i < to.size(); i++) {
-                edit.replace(vectors.get(i).gsi(), to.get(i));
+        Vm vm = vectors.get(0).vm;
+        vectors.forEach(one -> one.requireOf(vm));
+        // In one order, so that two threads with the same vectors do not wait for each other
+        List<MaskableVector> ordered = new ArrayList<>(vectors);
+        ordered.sort(Comparator.comparing(one -> one.gsi().number()));
+        int locked = 0;
+        try {
+            for (MaskableVector one : ordered) {
+                one.lock.lock();
+                locked++;
+                one.requireOpen();
             }
-        });
-        for (int i = 0; i < to.size(); i++) {
-            vectors.get(i).message = to.get(i);
+            vm.routes().edit(edit -> {
+                for (int i = 0; i < to.size(); i++) {
+                    edit.replace(vectors.get(i).gsi(), to.get(i));
+                }
+            });
+            for (int i = 0; i < to.size(); i++) {
+                vectors.get(i).message = to.get(i);
+            }
+        } finally {
+            ordered.subList(0, locked).forEach(one -> one.lock.unlock());
+        }
+    }
+
+    private void requireOf(Vm one) {
+        if (vm != one) {
+            throw new IllegalArgumentException(
+                    this + " is of " + vm + ", and another vector is of " + one + ": give the vectors of one VM");
+        }
+    }
+
+    private void requireOpen() {
+        if (closed) {
+            throw new ClosedHandleException(toString());
         }
     }
 
@@ -246,9 +275,7 @@ public final class MaskableVector implements AutoCloseable {
         Vm vm = vectors.get(0).vm;
         try (Undo undo = new Undo()) {
             for (MaskableVector one : vectors) {
-                if (!one.isOf(vm)) {
-                    throw new IllegalArgumentException(one + " is of another VM than " + vm + ": move each VM's alone");
-                }
+                one.requireOf(vm);
                 if (!one.isMasked()) {
                     undo.step(one::mask, one::unmask);
                 }

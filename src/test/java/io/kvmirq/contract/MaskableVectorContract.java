@@ -176,6 +176,62 @@ class MaskableVectorContract {
     }
 
     @Test
+    void manyAreReroutedInOneCommitOrNone() {
+        List<MaskableVector> vectors = MaskableVector.createAll(vm, List.of(FIRST, FIRST, FIRST));
+        List<MsiMessage> others = Collections.nCopies(3, OTHER);
+        MaskableVector.rerouteAll(vectors, others);
+        assertThat(vm.routes().commits()).isEqualTo(2);
+        assertThat(vectors).extracting(MaskableVector::message).containsOnly(OTHER);
+        vectors.get(0).signal();
+        arrives(OTHER_VECTOR);
+        faults.fail("routesSet", 1, Errno.ENOMEM);
+        List<MsiMessage> firsts = Collections.nCopies(3, FIRST);
+        refused(Errno.ENOMEM, () -> MaskableVector.rerouteAll(vectors, firsts));
+        vectors.get(1).close();
+        assertThatThrownBy(() -> MaskableVector.rerouteAll(vectors, firsts)).isInstanceOf(ClosedHandleException.class);
+        assertThat(vm.routes().of(vectors.get(1).gsi())).isEmpty();
+        try (Vm other = Vm.adopt(kernel, world.fullVm(), Ownership.OWNED, List.of(), new Gsi(24));
+                MaskableVector stranger = MaskableVector.create(other, FIRST)) {
+            List<MaskableVector> mixed = List.of(vectors.get(0), stranger);
+            assertThatThrownBy(() -> MaskableVector.rerouteAll(mixed, List.of(FIRST, OTHER)))
+                    .isInstanceOf(IllegalArgumentException.class)
+                    .hasMessage(stranger + " is of " + other + ", and another vector is of " + vm
+                            + ": give the vectors of one VM");
+        }
+        assertThat(vectors).extracting(MaskableVector::message).containsOnly(OTHER);
+        MaskableVector.closeAll(vectors);
+        assertThat(vm.routes().routes()).isEmpty();
+    }
+
+    /** A vector that another thread closes meanwhile has no route after it. */
+    @Test
+    void rerouteAndCloseOfAnotherThreadLeaveNoRoute() throws InterruptedException {
+        for (int i = 0; i < 50; i++) {
+            List<MaskableVector> vectors = MaskableVector.createAll(vm, List.of(FIRST, FIRST));
+            List<MaskableVector> turned = List.of(vectors.get(1), vectors.get(0));
+            List<Thread> threads = List.of(
+                    new Thread(() -> rerouteUntilClosed(vectors)),
+                    new Thread(() -> rerouteUntilClosed(turned)),
+                    new Thread(() -> vectors.forEach(MaskableVector::close)));
+            threads.forEach(Thread::start);
+            for (Thread thread : threads) {
+                thread.join();
+            }
+            assertThat(vm.routes().routes()).isEmpty();
+        }
+    }
+
+    private static void rerouteUntilClosed(List<MaskableVector> vectors) {
+        try {
+            for (int i = 0; ; i++) {
+                MaskableVector.rerouteAll(vectors, Collections.nCopies(2, i % 2 == 0 ? OTHER : FIRST));
+            }
+        } catch (ClosedHandleException e) {
+            // the third thread came first
+        }
+    }
+
+    @Test
     void refusedIrqfdLeavesNeitherRouteNorEventfd() {
         faults.fail("irqfdAssign", 1, Errno.ENOMEM);
         refused(Errno.ENOMEM, () -> MaskableVector.create(vm, FIRST));
