@@ -78,6 +78,8 @@ public record Errno(int number) {
     public static final Errno EOPNOTSUPP = new Errno(95);
     /** Address in use. */
     public static final Errno EADDRINUSE = new Errno(98);
+    /** The memory page has a hardware error. */
+    public static final Errno EHWPOISON = new Errno(133);
 
     /** The names of 1 to 40, in order. */
     private static final List<String> FIRST_NAMES = List.of(
@@ -95,7 +97,8 @@ public record Errno(int number) {
             Map.entry(90, "EMSGSIZE"),
             Map.entry(95, "EOPNOTSUPP"),
             Map.entry(98, "EADDRINUSE"),
-            Map.entry(110, "ETIMEDOUT"));
+            Map.entry(110, "ETIMEDOUT"),
+            Map.entry(133, "EHWPOISON"));
 
     /** Second names of numbers that have a name above. Messages use the first name. */
     private static final Map<String, String> ALIASES =

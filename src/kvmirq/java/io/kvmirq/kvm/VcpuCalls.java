@@ -21,6 +21,7 @@ import java.util.function.IntSupplier;
 final class VcpuCalls extends Calls {
     private static final int EINTR = -Errno.EINTR.number();
     private static final int EFAULT = -Errno.EFAULT.number();
+    private static final int EHWPOISON = -Errno.EHWPOISON.number();
     private static final int EAGAIN = -Errno.EAGAIN.number();
 
     private final VmCalls vm;
@@ -92,7 +93,8 @@ final class VcpuCalls extends Calls {
                 return Uapi.KVM_EXIT_INTR;
             }
             int reason = (int) head[Uapi.KvmRun.EXIT_REASON / Long.BYTES];
-            if (result != EFAULT || reason != Uapi.KVM_EXIT_MEMORY_FAULT) { // which has an errno beside its data
+            boolean isFault = result == EFAULT || result == EHWPOISON;
+            if (!isFault || reason != Uapi.KVM_EXIT_MEMORY_FAULT) { // which has an errno beside its data
                 check(result, KernelCall.VCPU_RUN, vm.known(), fd::toString);
             }
             return reason;

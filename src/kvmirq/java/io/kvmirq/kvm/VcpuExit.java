@@ -74,7 +74,10 @@ public final class VcpuExit {
         HYPERCALL(Uapi.KVM_EXIT_HYPERCALL),
         /** A breakpoint or step, after KVM_SET_GUEST_DEBUG. Words: exception; address; DR6; DR7. */
         DEBUG(Uapi.KVM_EXIT_DEBUG),
-        /** An access that no memory serves, after KVM_CAP_MEMORY_FAULT_INFO. Words: flags; address; bytes. */
+        /**
+         * An access that no memory serves, or whose page has a hardware error (KVM_CAP_MEMORY_FAULT_INFO). Words: flags;
+         * address; bytes.
+         */
         MEMORY_FAULT(Uapi.KVM_EXIT_MEMORY_FAULT),
         /** A hypercall or synthetic interrupt of Hyper-V. Words: type; the rest depends on it. */
         HYPERV(Uapi.KVM_EXIT_HYPERV),

@@ -146,7 +146,7 @@ public final class X86Vm {
         }
         long address = MsiMessage.nmiTo(vcpu).address();
         for (int data : new int[] {INIT, SIPI | page}) {
-            if (vm.signal(new MsiMessage(address, data)).vcpus() == 0) {
+            if (vm.signal(new MsiMessage(address, data)).vcpus() < 1) {
                 throw new IllegalStateException(vcpu + " of " + vm.vm()
                         + " took no INIT: enable a LAPIC of the VM after its creation, by X86Vcpu.enableLapic");
             }

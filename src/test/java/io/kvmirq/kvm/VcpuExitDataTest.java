@@ -5,10 +5,12 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import io.kvmirq.Errno;
 import io.kvmirq.VcpuId;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.fake.FakeExit;
 import io.kvmirq.fake.FakeKernel;
+import io.kvmirq.fake.Faults;
 import io.kvmirq.fake.Profile;
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Kernel;
@@ -57,6 +59,24 @@ class VcpuExitDataTest {
             assertThat(exit.word(3)).isEqualTo(55);
             assertThatThrownBy(() -> exit.word(32)).isInstanceOf(IndexOutOfBoundsException.class);
             assertThatThrownBy(exit::port).hasMessageContaining("expected IO: ask what its reason has");
+        }
+    }
+
+    /** The kernel returns an errno beside this exit: EFAULT, or EHWPOISON for a page with a hardware error. */
+    @ParameterizedTest
+    @CsvSource({"14", "133"})
+    void memoryFaultIsAnExitDespiteItsErrno(int errno) {
+        FakeKernel fake = new FakeKernel(Profile.V6_18);
+        fake.vcpu(0).exits(FakeExit.unknown(Uapi.KVM_EXIT_MEMORY_FAULT, 0, 0x1000, 0x2000));
+        Faults faults = new Faults();
+        faults.fail("KVM_RUN", 2, new Errno(errno)); // the page keeps the first run's exit
+        try (Kernel kernel = Kernel.over(faults.over(fake.backend()));
+                Vm vm = Vm.create(kernel);
+                Vcpu vcpu = vm.createVcpu(new VcpuId(0))) {
+            vcpu.run();
+            VcpuExit exit = vcpu.run();
+            assertThat(exit.reason()).isEqualTo(Reason.MEMORY_FAULT);
+            assertThat(exit.word(1)).isEqualTo(0x1000);
         }
     }
 

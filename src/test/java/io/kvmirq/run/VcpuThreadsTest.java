@@ -29,9 +29,11 @@ import java.util.List;
 import java.util.Queue;
 import java.util.Random;
 import java.util.Set;
+import java.util.concurrent.BrokenBarrierException;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.CyclicBarrier;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.function.BiPredicate;
 import org.junit.jupiter.api.AfterEach;
@@ -257,6 +259,28 @@ class VcpuThreadsTest {
 
     @ParameterizedTest
     @EnumSource
+    void failuresOfAllVcpusAtOnceAreToldOnce(Kernels kernels) throws InterruptedException {
+        open(kernels, 4, READS);
+        for (int i = 0; i < 300; i++) {
+            failures.clear();
+            CyclicBarrier all = new CyclicBarrier(vcpus.size());
+            try (VcpuThreads threads = VcpuThreads.start(vcpus, owner((vcpu, exit) -> {
+                answer(vcpu, exit);
+                try {
+                    all.await();
+                } catch (InterruptedException | BrokenBarrierException e) {
+                    throw new IllegalStateException(e);
+                }
+                throw new IllegalStateException("no device");
+            }))) {
+                threads.join();
+            }
+            assertThat(failures).hasSize(1);
+        }
+    }
+
+    @ParameterizedTest
+    @EnumSource
     void ownerEndsTheGuest(Kernels kernels) throws InterruptedException {
         open(kernels, 2, READS);
         VcpuThreads threads = parts.add(
@@ -300,6 +324,10 @@ class VcpuThreadsTest {
         vcpus.add(parts.add(vm.createVcpu(second)));
         assertThatThrownBy(() -> vm.x86().startProcessor(second, 3))
                 .hasMessageContaining("took no INIT: enable a LAPIC of the VM after its creation");
+        try (Vm empty = Vm.create(vm.kernel())) {
+            empty.x86().createIrqchip();
+            assertThatThrownBy(() -> empty.x86().startProcessor(second, 3)).hasMessageContaining("took no INIT");
+        }
         assertThatThrownBy(() -> vm.x86().startProcessor(second, 256))
                 .hasMessage("page 256: a processor starts in the first MiB, in page 0 to 255");
         vcpus.get(0).x86().enableLapic();

@@ -3,6 +3,7 @@ package io.kvmirq.run;
 
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.VcpuExit;
+import io.kvmirq.undo.Undo;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
@@ -132,6 +133,7 @@ public final class VcpuThreads implements AutoCloseable {
                 if (stopped) {
                     return;
                 }
+                stopped = true; // at once: another vCPU may fail, too
                 failure = e;
             } finally {
                 lock.unlock();
@@ -151,11 +153,16 @@ public final class VcpuThreads implements AutoCloseable {
             }
             runners.add(new Runner(vcpu));
         }
-        runners.forEach(runner -> runner.thread.start());
+        try (Undo undo = new Undo()) {
+            undo.add(this::close);
+            runners.forEach(runner -> runner.thread.start());
+            undo.keep();
+        }
     }
 
     /**
-     * Starts a thread for each vCPU, which takes it by {@link Vcpu#moveHere}. The threads are not daemons.
+     * Starts a thread for each vCPU, which takes it by {@link Vcpu#moveHere}. The threads are not daemons. If a thread
+     * cannot be started, as beyond a limit of processes, those that were started have ended when this throws.
      */
     public static VcpuThreads start(List<Vcpu> vcpus, Owner owner) {
         return new VcpuThreads(vcpus, owner, false);
