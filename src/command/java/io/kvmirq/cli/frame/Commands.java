@@ -185,9 +185,28 @@ public record Commands(List<Named> commands) {
     }
 
     private CommandLine commandLine(String[] arguments) {
+        // The parser makes a converter of each type for each command, which takes most of a start: one that is named
+        // first
+        // is the only one.
+        Optional<Named> first = commands.stream()
+                .filter(one -> arguments.length > 0 && one.name().equals(arguments[0]))
+                .findFirst();
         List<String> words = Arrays.asList(arguments);
+        CommandSpec root =
+                first.isEmpty() ? root(words::contains) : CommandSpec.create().name("kvmirq");
+        first.ifPresent(one -> add(root, one, true));
         // A word such as @file is what it says.
-        return new CommandLine(root(words::contains)).setExpandAtFiles(false);
+        return new CommandLine(root).setExpandAtFiles(false);
+    }
+
+    private static void add(CommandSpec root, Named command, boolean described) {
+        CommandSpec spec = CommandSpec.create().name(command.name());
+        spec.usageMessage().description(command.summary());
+        if (described) {
+            spec.addOption(help());
+            command.command().describe(new Command.Usage(spec));
+        }
+        root.addSubcommand(command.name(), spec);
     }
 
     /** Builds options only for the commands that are {@code wanted}: building all slows every start. */
@@ -205,15 +224,7 @@ public record Commands(List<Named> commands) {
                 .description("Print version, ABI, Java and kernel, and exit.")
                 .build());
         root.version(Version.line());
-        for (Named command : commands) {
-            CommandSpec spec = CommandSpec.create().name(command.name());
-            spec.usageMessage().description(command.summary());
-            if (wanted.test(command.name())) {
-                spec.addOption(help());
-                command.command().describe(new Command.Usage(spec));
-            }
-            root.addSubcommand(command.name(), spec);
-        }
+        commands.forEach(command -> add(root, command, wanted.test(command.name())));
         CommandSpec help = CommandSpec.create().name(HELP);
         help.usageMessage().description("Print the help of a command.");
         help.addOption(help());

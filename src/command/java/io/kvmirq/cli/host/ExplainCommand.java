@@ -102,10 +102,8 @@ public final class ExplainCommand implements Command {
                 "that is broken:"));
         Arrays.stream(Hop.values())
                 .filter(hop -> Verdict.exitCode(hop) != 0)
-                .map(hop -> String.format(
-                        "  %d  %s",
-                        Verdict.exitCode(hop),
-                        hop == Hop.POSTING ? "no link, but this host could post it and does not" : hop.label()))
+                .map(hop -> "  " + Verdict.exitCode(hop) + "  "
+                        + (hop == Hop.POSTING ? "no link, but this host could post it and does not" : hop.label()))
                 .forEach(lines::add);
         lines.add("With --strict, 20 more than the code of the first link in doubt, if nothing is broken.");
         lines.addAll(HostChoice.FILES);
